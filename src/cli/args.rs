@@ -1,0 +1,192 @@
+//! What may be written on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Says what is missing, deleted or drifted in feature directories.
+#[derive(Debug, Parser)]
+#[command(name = "dossierd", version, about, max_term_width = 100)]
+pub(super) struct Cli {
+    /// When to colour.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub(super) color: Color,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// When to colour; `NO_COLOR` and `CLICOLOR_FORCE` decide in `auto`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Color {
+    /// On a terminal.
+    Auto,
+    /// Also into a pipe.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+impl Color {
+    pub(super) fn apply(self) {
+        match self {
+            Self::Auto => anstream::ColorChoice::Auto,
+            Self::Always => anstream::ColorChoice::Always,
+            Self::Never => anstream::ColorChoice::Never,
+        }
+        .write_global();
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Look at a project or feature once and print its snapshots; writes nothing
+    Scan(ScanArgs),
+    /// Say by the exit code whether all is complete, in parity and seen; writes nothing
+    ///
+    /// Exit codes, the first that applies: 78 a manifest or configuration is broken; 13 something
+    /// could not be seen; 12 incomplete and drifted; 11 drifted; 10 incomplete; 0 none of these.
+    Check(CheckArgs),
+    /// List the artifacts of a feature
+    Artifacts(ArtifactsArgs),
+    /// Show one artifact with its content
+    Show(ShowArgs),
+    /// Show how a feature differs from its baseline
+    Drift(DriftArgs),
+    /// Accept, show or clear the baseline of a feature
+    Baseline(BaselineArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page
+    Man(ManArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ScanArgs {
+    /// A project, a feature, or any folder in one
+    #[arg(default_value = ".")]
+    pub(super) path: PathBuf,
+    /// Print one JSON object a line: the snapshot of each feature
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// A project, a feature, or any folder in one
+    #[arg(default_value = ".")]
+    pub(super) path: PathBuf,
+    /// Also fail on drift of severity `info`, and where completeness is unknown
+    #[arg(long)]
+    pub(super) strict: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Which feature is meant.
+#[derive(Debug, Args)]
+pub(super) struct FeatureArgs {
+    /// A feature: its slug, or a path to its folder
+    pub(super) feature: String,
+    #[command(flatten)]
+    pub(super) project: ProjectArgs,
+}
+
+/// Which project is meant.
+#[derive(Debug, Args)]
+pub(super) struct ProjectArgs {
+    /// Root of the project, instead of the one that the current folder is in
+    #[arg(long, value_name = "ROOT")]
+    pub(super) project: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ArtifactsArgs {
+    #[command(flatten)]
+    pub(super) feature: FeatureArgs,
+    /// Only this class
+    #[arg(long, value_name = "CLASS", value_parser = Class::PARSER)]
+    pub(super) class: Option<String>,
+    /// Only this work package
+    #[arg(long, value_name = "WP")]
+    pub(super) wp: Option<String>,
+    /// Only this step
+    #[arg(long, value_name = "STEP")]
+    pub(super) step: Option<String>,
+    /// Only required ones
+    #[arg(long)]
+    pub(super) required: bool,
+    /// Only ones that are not present
+    #[arg(long)]
+    pub(super) missing: bool,
+}
+
+/// The classes that can be asked for.
+struct Class;
+
+impl Class {
+    const PARSER: [&'static str; 7] =
+        ["input", "workflow", "output", "evidence", "policy", "runtime", "other"];
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    #[command(flatten)]
+    pub(super) feature: FeatureArgs,
+    /// Key of the artifact
+    pub(super) key: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DriftArgs {
+    #[command(flatten)]
+    pub(super) feature: FeatureArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BaselineArgs {
+    #[command(subcommand)]
+    pub(super) command: BaselineCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum BaselineCommand {
+    /// Accept the present state as the one to compare with
+    Accept(AcceptArgs),
+    /// Show what was accepted
+    Show(FeatureArgs),
+    /// Remove what was accepted
+    Clear(FeatureArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AcceptArgs {
+    /// Features: slugs, or paths to their folders
+    #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "FEATURE")]
+    pub(super) features: Vec<String>,
+    /// All features of the project
+    #[arg(long)]
+    pub(super) all: bool,
+    /// Accept only if this is still the state's tree hash
+    #[arg(long, value_name = "HASH", conflicts_with = "all")]
+    pub(super) tree: Option<String>,
+    #[command(flatten)]
+    pub(super) project: ProjectArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CompletionsArgs {
+    /// The shell
+    pub(super) shell: Shell,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ManArgs {
+    /// Write the pages of all commands into this folder instead
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: Option<PathBuf>,
+}

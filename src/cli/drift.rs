@@ -1,0 +1,49 @@
+//! `dossierd drift`: how a feature differs from its baseline.
+
+use std::io::Write as _;
+
+use owo_colors::OwoColorize as _;
+
+use super::args::DriftArgs;
+use super::exit::Exit;
+use super::target::Target;
+use super::{out, table, words};
+use crate::core::digest::Digest;
+use crate::core::feature::Feature;
+use crate::core::path::printable;
+use crate::wire::drift::DriftDetail;
+
+pub(super) fn run(args: &DriftArgs) -> anyhow::Result<Exit> {
+    let target = Target::of_feature(&args.feature)?;
+    let feature = target.survey_one()?;
+    if args.feature.project.json {
+        out::print_json(&DriftDetail::from(&feature))?;
+    } else {
+        print(&feature)?;
+    }
+    Ok(target.end())
+}
+
+fn print(feature: &Feature) -> anyhow::Result<()> {
+    let drift = &feature.drift;
+    let slug = &feature.dossier.terms.feature_slug;
+    let mut out = out::people();
+    writeln!(out, "{}: {}", slug.bold(), words::drift(drift))?;
+    writeln!(out, "{}", printable(&drift.detail))?;
+    if !drift.differences.is_empty() {
+        let mut table = table::table(&["KIND", "KEY", "PATH", "BASELINE", "NOW", "CHURN"]);
+        let hash = |digest: &Option<Digest>| digest.as_ref().map_or("-".into(), words::short);
+        for difference in &drift.differences {
+            table.add_row([
+                difference.kind.to_string(),
+                printable(&difference.artifact_key).into_owned(),
+                printable(&difference.relative_path.text()).into_owned(),
+                hash(&difference.baseline_hash),
+                hash(&difference.local_hash),
+                if difference.churn { "churn".into() } else { String::new() },
+            ]);
+        }
+        write!(out, "\n{}", table::text(table))?;
+    }
+    Ok(out.flush()?)
+}

@@ -1,0 +1,124 @@
+//! Standard output and standard error: colour where it is wanted, nothing that a terminal must not
+//! receive, and no panic when a reader goes away.
+
+use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use indicatif::{HumanBytes, HumanCount, ProgressBar};
+use owo_colors::OwoColorize as _;
+
+use crate::core::path::{is_unprintable, printable};
+use crate::scan::Progress;
+use crate::wire::json;
+
+/// Standard output for people: colours are taken out where they are not wanted.
+pub(super) fn people() -> BufWriter<anstream::AutoStream<io::StdoutLock<'static>>> {
+    BufWriter::new(anstream::AutoStream::auto(io::stdout().lock()))
+}
+
+/// Standard output for programs.
+pub(super) fn programs() -> BufWriter<io::StdoutLock<'static>> {
+    BufWriter::new(io::stdout().lock())
+}
+
+/// Prints one JSON object on a line.
+pub(super) fn print_json(value: &impl serde::Serialize) -> io::Result<()> {
+    let mut out = programs();
+    out.write_all(&json::line(value)?)?;
+    out.flush()
+}
+
+/// Says something beside the data.
+pub(super) fn note(text: &str) {
+    say(&format!("{} {}", "note:".bold().cyan(), printable(text)));
+}
+
+/// Says what is odd.
+pub(super) fn warn(text: &str) {
+    say(&format!("{} {}", "warning:".bold().yellow(), printable(text)));
+}
+
+/// Says what is wrong.
+pub(super) fn error(text: &str) {
+    say(&format!("{} {}", "error:".bold().red(), printable(text)));
+}
+
+/// Standard error may be closed; there is no one to tell then.
+fn say(line: &str) {
+    let _ = writeln!(anstream::AutoStream::auto(io::stderr().lock()), "{line}");
+}
+
+/// Foreign text of several lines: its line ends stay, tabs become spaces, all else that is
+/// unprintable is escaped.
+pub(super) fn printable_lines(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => out.push('\n'),
+            '\t' => out.push_str("    "),
+            c if is_unprintable(c) => out.extend(c.escape_default()),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// How long a scan takes before its progress is shown.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// Shows how far a scan is while it lasts, on a terminal.
+pub(super) struct Ticker {
+    pub(super) progress: Arc<Progress>,
+    stop: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
+}
+
+impl Ticker {
+    pub(super) fn start() -> Self {
+        let progress = Arc::new(Progress::default());
+        let stop = io::stderr().is_terminal().then(|| {
+            let (stop, stopped) = mpsc::channel();
+            let progress = Arc::clone(&progress);
+            (stop, std::thread::spawn(move || tick(&progress, &stopped)))
+        });
+        Self { progress, stop }
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        if let Some((stop, thread)) = self.stop.take() {
+            drop(stop);
+            let _ = thread.join();
+        }
+    }
+}
+
+fn tick(progress: &Progress, stopped: &mpsc::Receiver<()>) {
+    let mut wait = PATIENCE;
+    let mut bar = None;
+    while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+        wait = PATIENCE / 3;
+        let bar = bar.get_or_insert_with(ProgressBar::new_spinner);
+        let files = HumanCount(progress.files.load(Relaxed));
+        let bytes = HumanBytes(progress.bytes.load(Relaxed));
+        bar.set_message(format!("{files} files, {bytes}"));
+        bar.tick();
+    }
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable_lines;
+
+    #[test]
+    fn lines_keep_their_ends_only() {
+        assert_eq!(printable_lines("a\tb\r\nc\x1b[2J\n"), "a    b\\r\nc\\u{1b}[2J\n");
+    }
+}

@@ -1,0 +1,96 @@
+//! `dossierd show`: one artifact with its content.
+
+use std::io::Write as _;
+
+use anyhow::{Context as _, bail};
+use owo_colors::OwoColorize as _;
+
+use super::args::ShowArgs;
+use super::exit::Exit;
+use super::target::Target;
+use super::{out, words};
+use crate::core::artifact::ArtifactRef;
+use crate::core::digest::Digest;
+use crate::core::feature::Feature;
+use crate::core::path::printable;
+use crate::scan::read_content;
+use crate::wire::artifacts::{ArtifactDetail, CONTENT_MAX};
+
+pub(super) fn run(args: &ShowArgs) -> anyhow::Result<Exit> {
+    let target = Target::of_feature(&args.feature)?;
+    let feature = target.survey_one()?;
+    let Some(artifact) = feature.dossier.artifact(&args.key) else {
+        bail!("{}", unknown(&feature, &args.key));
+    };
+    let content = content(&target, artifact)?;
+    let detail = ArtifactDetail::new(artifact, content.as_deref());
+    if args.feature.project.json {
+        out::print_json(&detail)?;
+    } else {
+        print(artifact, &detail)?;
+    }
+    Ok(target.end())
+}
+
+/// The bytes of a present artifact that is not too large; those that were hashed, or none.
+fn content(target: &Target, artifact: &ArtifactRef) -> anyhow::Result<Option<Vec<u8>>> {
+    let Some(hash) = artifact.hash().filter(|_| artifact.size_bytes < CONTENT_MAX) else {
+        return Ok(None);
+    };
+    let path = artifact.relative_path.text();
+    let [feature] = target.features.as_slice() else {
+        return Ok(None);
+    };
+    let folder = target.project.open_feature(feature).with_context(|| path.to_string())?;
+    let bytes = read_content(folder, &artifact.relative_path, CONTENT_MAX)
+        .with_context(|| path.to_string())?;
+    if Digest::of(&bytes) != hash {
+        bail!("{path} changed since it was hashed; ask again");
+    }
+    Ok(Some(bytes))
+}
+
+fn unknown(feature: &Feature, key: &str) -> String {
+    let slug = &feature.dossier.terms.feature_slug;
+    let last = key.rsplit('.').find(|part| part.len() > 2).unwrap_or(key);
+    let similar: Vec<&str> = feature
+        .dossier
+        .artifacts
+        .iter()
+        .map(|artifact| artifact.artifact_key.as_ref())
+        .filter(|known| known.contains(last))
+        .take(5)
+        .collect();
+    let mend = match similar.as_slice() {
+        [] => format!("`dossierd artifacts {slug}` lists them"),
+        some => format!("did you mean {}?", some.join(", ")),
+    };
+    format!("{slug} has no artifact `{key}`; {mend}")
+}
+
+fn print(artifact: &ArtifactRef, detail: &ArtifactDetail<'_>) -> anyhow::Result<()> {
+    let mut out = out::people();
+    let or_dash = |text: Option<&str>| text.map_or("-".into(), |text| printable(text).into_owned());
+    let hash = artifact.hash().map_or_else(|| "-".to_owned(), |hash| hash.to_string());
+    for (name, value) in [
+        ("key", detail.artifact_key.to_owned()),
+        ("class", detail.artifact_class.to_string()),
+        ("path", printable(&artifact.relative_path.text()).into_owned()),
+        ("state", words::presence(artifact)),
+        ("status", detail.required_status.to_string()),
+        ("step", or_dash(detail.step_id)),
+        ("work package", or_dash(detail.wp_id)),
+        ("size", format!("{} bytes", detail.size_bytes)),
+        ("sha256", hash),
+    ] {
+        writeln!(out, "{:<13} {value}", name.dimmed())?;
+    }
+    if let Some(content) = detail.content {
+        let text = out::printable_lines(content);
+        write!(out, "\n{text}{}", if text.ends_with('\n') || text.is_empty() { "" } else { "\n" })?;
+    }
+    if let Some(notice) = detail.truncation_notice {
+        writeln!(out, "\n{notice}")?;
+    }
+    Ok(out.flush()?)
+}

@@ -1,0 +1,86 @@
+//! States in words and colours, the same everywhere.
+
+use owo_colors::OwoColorize as _;
+
+use crate::core::artifact::ArtifactRef;
+use crate::core::digest::Digest;
+use crate::core::dossier::{Completeness, Doubt};
+use crate::core::drift::{Drift, DriftState, Severity};
+use crate::core::feature::Feature;
+use crate::core::path::printable;
+
+/// Completeness in its colour.
+pub(super) fn completeness(completeness: Completeness) -> String {
+    match completeness {
+        Completeness::Complete => completeness.green().to_string(),
+        Completeness::Incomplete => completeness.red().to_string(),
+        Completeness::Unknown => completeness.yellow().to_string(),
+    }
+}
+
+/// Severity in its colour.
+pub(super) fn severity(severity: Severity) -> String {
+    match severity {
+        Severity::Info => severity.cyan().to_string(),
+        Severity::Warning => severity.yellow().to_string(),
+        Severity::Error => severity.red().to_string(),
+    }
+}
+
+/// Drift in a word or two.
+pub(super) fn drift(drift: &Drift) -> String {
+    let state = match drift.state {
+        None => return "not judged".yellow().to_string(),
+        Some(DriftState::NoBaseline) => return "no baseline".dimmed().to_string(),
+        Some(DriftState::InParity) => return "in parity".green().to_string(),
+        Some(DriftState::BaselineCorrupt) => return "baseline corrupt".red().to_string(),
+        Some(DriftState::KeyMismatch) => "key mismatch",
+        Some(DriftState::Drifted) => "drifted",
+    };
+    match drift.severity {
+        Some(level) => format!("{state} ({})", severity(level)),
+        None => state.to_owned(),
+    }
+}
+
+/// The first digits of a hash.
+pub(super) fn short(digest: &Digest) -> String {
+    format!("{digest:.12}")
+}
+
+/// Whether an artifact is present, or why not.
+pub(super) fn presence(artifact: &ArtifactRef) -> String {
+    let Some(reason) = artifact.error_reason() else {
+        return "present".green().to_string();
+    };
+    match artifact.error_detail() {
+        Some(detail) => format!("{}: {}", reason.red(), printable(detail)),
+        None => reason.red().to_string(),
+    }
+}
+
+/// What a person must know of a feature beyond one line, a line each.
+pub(super) fn findings(feature: &Feature) -> Vec<String> {
+    let mut lines = Vec::new();
+    match &feature.dossier.terms.doubt {
+        Some(Doubt::Unreadable(why)) => lines.push(format!("cannot be read: {why}")),
+        Some(Doubt::OverBudget(why)) => lines.push(format!("is beyond a budget: {why}")),
+        Some(Doubt::ManifestBroken) => {
+            lines.push("is judged by the embedded manifest, because its own is broken".to_owned())
+        }
+        Some(Doubt::MissionUnreadable) | None => {}
+    }
+    lines.extend(feature.meta_error.clone());
+    lines.extend(feature.step_error.clone());
+    for artifact in feature.dossier.artifacts.iter().filter(|artifact| !artifact.is_present()) {
+        let (path, status) = (artifact.relative_path.text(), artifact.required_status);
+        let reason = artifact.error_reason().map(|reason| reason.to_string()).unwrap_or_default();
+        let detail =
+            artifact.error_detail().map(|detail| format!(", {detail}")).unwrap_or_default();
+        lines.push(format!("{path} ({status}): {reason}{detail}"));
+    }
+    if !matches!(feature.drift.state, Some(DriftState::NoBaseline | DriftState::InParity)) {
+        lines.push(feature.drift.detail.clone());
+    }
+    lines.iter().map(|line| printable(line).into_owned()).collect()
+}

@@ -1,0 +1,223 @@
+//! `config.yaml`: where it lies, what it may say, and what is wrong with it.
+//!
+//! It is strict: an unknown key is an error with its place and the nearest known one, and nothing
+//! falls back silently.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use etcetera::base_strategy::{BaseStrategy as _, Xdg};
+use serde::{Deserialize, Deserializer};
+
+use crate::core::findings::FileError;
+use crate::core::manifest::MissionType;
+use crate::core::pattern::Pattern;
+use crate::core::yaml::{TextError, deserialize_text, parse};
+
+const MAX: u64 = 1 << 20;
+
+/// The configuration file's content.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Projects, and what is said of them.
+    #[serde(default)]
+    pub projects: Vec<ProjectConfig>,
+    /// Budgets of one feature.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+}
+
+/// What is said of one project.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProjectConfig {
+    /// Its root, absolute or beginning with `~/`.
+    #[serde(deserialize_with = "root_path")]
+    pub path: PathBuf,
+    /// Where its features are.
+    #[serde(default)]
+    pub features: Option<Vec<Pattern>>,
+    /// Mission of features whose `meta.json` names none.
+    #[serde(default, deserialize_with = "mission")]
+    pub mission: Option<MissionType>,
+    /// Current step by feature, where no runtime has issued one.
+    #[serde(default)]
+    pub step: BTreeMap<String, String>,
+    /// Paths in features that are no artifacts.
+    #[serde(default)]
+    pub ignore: Vec<Pattern>,
+}
+
+/// Budgets of one feature; what is not said keeps its default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Largest file that is read, in bytes.
+    pub file_bytes: Option<u64>,
+    /// Most entries of a feature.
+    pub entries: Option<u64>,
+    /// Deepest folder.
+    pub depth: Option<usize>,
+}
+
+/// Folders of the user (XDG).
+#[derive(Debug, Clone)]
+pub struct Folders {
+    /// `$XDG_CONFIG_HOME/dossierd`.
+    pub config: PathBuf,
+}
+
+impl Folders {
+    /// Asks the environment.
+    ///
+    /// # Errors
+    /// When there is no home folder.
+    pub fn of_user() -> io::Result<Self> {
+        let xdg = Xdg::new().map_err(|error| io::Error::other(error.to_string()))?;
+        Ok(Self { config: xdg.config_dir().join("dossierd") })
+    }
+
+    /// The configuration file.
+    #[must_use]
+    pub fn config_file(&self) -> PathBuf {
+        self.config.join("config.yaml")
+    }
+
+    /// The user's own missions.
+    #[must_use]
+    pub fn missions(&self) -> PathBuf {
+        self.config.join("missions")
+    }
+}
+
+impl Config {
+    /// Reads the configuration file; the defaults where there is none.
+    ///
+    /// # Errors
+    /// [`FileError`] with the place.
+    pub fn load(file: &Path) -> Result<Self, FileError> {
+        let whole =
+            |error: io::Error| FileError::whole(file.display().to_string(), error.to_string());
+        match read(file) {
+            Ok(bytes) => Self::parse(&bytes)
+                .map_err(|error| FileError::new(file.display().to_string(), error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(whole(error)),
+        }
+    }
+
+    /// Reads a configuration's text.
+    ///
+    /// # Errors
+    /// [`TextError`] with the place.
+    pub fn parse(bytes: &[u8]) -> Result<Self, TextError> {
+        Ok(parse::<Option<Self>>(bytes)?.unwrap_or_default())
+    }
+
+    /// What is said of the project at that canonical root.
+    #[must_use]
+    pub fn project(&self, root: &Path) -> Option<&ProjectConfig> {
+        self.projects.iter().find(|project| {
+            project.path == root || project.path.canonicalize().is_ok_and(|path| path == root)
+        })
+    }
+}
+
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(file)?.take(MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX {
+        return Err(io::Error::other(format!("larger than {MAX} bytes")));
+    }
+    Ok(bytes)
+}
+
+fn root_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    deserialize_text(deserializer, |text| {
+        let path = match text.strip_prefix("~/") {
+            Some(rest) => etcetera::home_dir().map_err(|error| error.to_string())?.join(rest),
+            None => PathBuf::from(text),
+        };
+        if path.is_absolute() {
+            Ok(path)
+        } else {
+            Err(format!("`{text}` is not absolute; begin it with `/` or `~/`"))
+        }
+    })
+}
+
+fn mission<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MissionType>, D::Error> {
+    let parse = |text: &str| {
+        MissionType::new(text)
+            .ok_or_else(|| format!("`{text}` is no mission type; use letters, digits, `_` and `-`"))
+    };
+    deserialize_text(deserializer, parse).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_may_be_said() {
+        let text = r#"
+projects:
+  - path: /srv/shop
+    features: ["kitty-specs/*", "teams/*/specs/*"]
+    mission: research
+    step: {001-a: plan}
+    ignore: ["**/*.tmp"]
+  - path: /srv/other
+limits: {entries: 10}
+"#;
+        let config = Config::parse(text.as_bytes()).unwrap();
+        let shop = config.project(Path::new("/srv/shop")).unwrap();
+        assert_eq!(shop.features.as_ref().unwrap().len(), 2);
+        assert_eq!(shop.mission.as_ref().unwrap().as_str(), "research");
+        assert_eq!(shop.step["001-a"], "plan");
+        assert_eq!(shop.ignore[0].as_str(), "**/*.tmp");
+        assert_eq!(config.limits.entries, Some(10));
+        assert!(config.project(Path::new("/srv")).is_none());
+        for empty in ["", "# nothing\n", "projects: []\n"] {
+            assert_eq!(Config::parse(empty.as_bytes()), Ok(Config::default()), "{empty:?}");
+        }
+    }
+
+    #[test]
+    fn errors_name_place_and_mend() {
+        for (text, expect) in [
+            (
+                "project: []\n",
+                "1:1: unknown field `project`, expected `projects` or `limits`; did you mean `projects`?",
+            ),
+            (
+                "projects:\n  - path: /a\n    featurs: []\n",
+                "3:5: projects[0]: unknown field `featurs`, expected one of `path`, `features`, \
+                 `mission`, `step`, `ignore`; did you mean `features`?",
+            ),
+            ("projects:\n  - features: []\n", "2:5: projects[0]: missing field `path`"),
+            (
+                "projects:\n  - path: relative\n",
+                "2:11: projects[0].path: `relative` is not absolute; begin it with `/` or `~/`",
+            ),
+            (
+                "projects:\n  - {path: /a, ignore: [../x]}\n",
+                "2:25: projects[0].ignore[0]: `../x` is no pattern: the path has a `..` component; \
+                 it must stay below the feature directory",
+            ),
+            (
+                "projects:\n  - {path: /a, mission: a b}\n",
+                "2:25: projects[0].mission: `a b` is no mission type; use letters, digits, `_` and `-`",
+            ),
+            (
+                "limits: {entries: many}\n",
+                "1:19: limits.entries: invalid type: string \"many\", expected u64",
+            ),
+        ] {
+            assert_eq!(Config::parse(text.as_bytes()).unwrap_err().to_string(), expect);
+        }
+    }
+}

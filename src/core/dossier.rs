@@ -1,0 +1,417 @@
+//! The dossier of one feature: what was observed, put beside what its mission expects.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::artifact::{
+    ArtifactKey, ArtifactRef, ErrorReason, Fault, Observation, RequiredStatus, State,
+};
+use super::classify::conventional_class;
+use super::key::{artifact_key, distinct_key};
+use super::manifest::{Mission, MissionType};
+use super::path::{FeatureSlug, RelPath};
+use super::snapshot::MissionDossierSnapshot;
+use super::time::Timestamp;
+
+/// What a dossier is of, and by what it is judged.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// The feature.
+    pub feature_slug: FeatureSlug,
+    /// Its absolute folder.
+    pub feature_dir: PathBuf,
+    /// Mission type.
+    pub mission_type: MissionType,
+    /// Run of the mission.
+    pub mission_run_id: String,
+    /// What the mission expects; `None` where no manifest is to be had.
+    pub mission: Option<Arc<Mission>>,
+    /// Current step, where one is known.
+    pub step: Option<Arc<str>>,
+    /// Why completeness cannot be judged whatever the artifacts are.
+    pub doubt: Option<Doubt>,
+}
+
+/// What keeps a verdict from being given. Unknown is a state of its own, never "complete".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Doubt {
+    /// The manifest does not parse, and another stands in for it.
+    ManifestBroken,
+    /// `meta.json` does not say which mission this is.
+    MissionUnreadable,
+    /// The feature is beyond a budget, in words.
+    OverBudget(String),
+    /// The feature's folder cannot be read, in words.
+    Unreadable(String),
+}
+
+/// Whether all that is required is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Completeness {
+    /// Every required artifact is present.
+    Complete,
+    /// At least one is not.
+    Incomplete,
+    /// It cannot be judged.
+    Unknown,
+}
+
+impl fmt::Display for Completeness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Complete => "complete",
+            Self::Incomplete => "incomplete",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+/// Complete artifact inventory of a feature (seed: `MissionDossier`).
+#[derive(Debug, Clone)]
+pub struct MissionDossier {
+    /// What it is of, and by what it is judged.
+    pub terms: Terms,
+    /// All artifacts and absent specs, in byte order of key.
+    pub artifacts: Arc<[ArtifactRef]>,
+    /// The snapshot of this very state, once computed.
+    pub latest_snapshot: Option<Arc<MissionDossierSnapshot>>,
+    /// First sight.
+    pub dossier_created_at: Timestamp,
+    /// Last change.
+    pub dossier_updated_at: Timestamp,
+}
+
+impl MissionDossier {
+    /// Puts what was observed, in any order, beside what the mission expects.
+    #[must_use]
+    pub fn assemble(terms: Terms, observations: Vec<Observation>, now: Timestamp) -> Self {
+        let mission = terms.mission.as_deref();
+        let mut seen = Seen::new(mission);
+        let mut artifacts: Vec<ArtifactRef> =
+            observations.into_iter().map(|observation| seen.artifact(observation, now)).collect();
+        if let Some(mission) = mission {
+            artifacts.extend(seen.absent(mission, terms.step.as_deref(), now));
+        }
+        sort_by_key(&mut artifacts);
+        Self {
+            terms,
+            artifacts: artifacts.into(),
+            latest_snapshot: None,
+            dossier_created_at: now,
+            dossier_updated_at: now,
+        }
+    }
+
+    /// The seed's `get_required_artifacts`: those of `required_always` and of that one step; all
+    /// required ones without a step; none without a manifest.
+    #[must_use]
+    pub fn required_artifacts(&self, step_id: Option<&str>) -> Vec<&ArtifactRef> {
+        let Some(mission) = &self.terms.mission else {
+            return Vec::new();
+        };
+        let required = self.artifacts.iter().filter(|artifact| is_required(artifact));
+        let Some(step_id) = step_id else {
+            return required.collect();
+        };
+        let specs = mission.manifest.required_for_step(step_id);
+        required
+            .filter(|artifact| {
+                specs.iter().any(|spec| {
+                    let rest = artifact.artifact_key.strip_prefix(spec.artifact_key.as_str());
+                    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+                })
+            })
+            .collect()
+    }
+
+    /// The required artifacts that are not present.
+    #[must_use]
+    pub fn missing_required_artifacts(&self, step_id: Option<&str>) -> Vec<&ArtifactRef> {
+        let mut missing = self.required_artifacts(step_id);
+        missing.retain(|artifact| !artifact.is_present());
+        missing
+    }
+
+    /// Complete exactly when no required artifact is missing; unknown without a manifest, or
+    /// where something keeps us from judging.
+    #[must_use]
+    pub fn completeness_status(&self) -> Completeness {
+        if self.terms.mission.is_none() || self.terms.doubt.is_some() {
+            Completeness::Unknown
+        } else if self.artifacts.iter().all(|a| a.is_present() || !is_required(a)) {
+            Completeness::Complete
+        } else {
+            Completeness::Incomplete
+        }
+    }
+
+    /// The artifact with that key.
+    #[must_use]
+    pub fn artifact(&self, key: &str) -> Option<&ArtifactRef> {
+        let place = self.artifacts.binary_search_by(|a| a.artifact_key.as_ref().cmp(key)).ok()?;
+        self.artifacts.get(place)
+    }
+}
+
+fn is_required(artifact: &ArtifactRef) -> bool {
+    artifact.required_status == RequiredStatus::Required
+}
+
+/// Which specs the observed files name and satisfy.
+struct Seen<'m> {
+    mission: Option<&'m Mission>,
+    satisfied: Vec<bool>,
+    named: Vec<bool>,
+    matches: Vec<usize>,
+}
+
+impl<'m> Seen<'m> {
+    fn new(mission: Option<&'m Mission>) -> Self {
+        let specs = mission.map_or(0, |mission| mission.specs().len());
+        Self {
+            mission,
+            satisfied: vec![false; specs],
+            named: vec![false; specs],
+            matches: Vec::new(),
+        }
+    }
+
+    fn artifact(&mut self, seen: Observation, now: Timestamp) -> ArtifactRef {
+        let mut spec = None;
+        if let Some(mission) = self.mission {
+            mission.matching(&seen.path, &mut self.matches);
+            if matches!(seen.state, State::Present { .. }) {
+                for place in &self.matches {
+                    self.satisfied[*place] = true;
+                }
+            }
+            if let Some(place) = self.matches.first() {
+                self.named[*place] = true;
+                spec = Some(&mission.specs()[*place]);
+            }
+        }
+        let class = spec.map_or_else(|| conventional_class(&seen.path), |spec| spec.class);
+        ArtifactRef {
+            artifact_key: artifact_key(&seen.path, class, spec, self.mission),
+            artifact_class: class,
+            wp_id: seen.wp_id.or_else(|| wp_id_of_path(&seen.path)),
+            relative_path: seen.path,
+            size_bytes: seen.size_bytes,
+            step_id: spec.and_then(|spec| spec.step_id.clone()),
+            required_status: spec.map_or(RequiredStatus::Optional, |spec| spec.status),
+            provenance: None,
+            state: seen.state,
+            indexed_at: now,
+        }
+    }
+
+    /// The specs that apply and that no present file satisfies. A literal one whose file is
+    /// listed, though not present, is that entry already.
+    fn absent(
+        &self,
+        mission: &'m Mission,
+        step: Option<&'m str>,
+        now: Timestamp,
+    ) -> impl Iterator<Item = ArtifactRef> {
+        mission
+            .specs()
+            .iter()
+            .enumerate()
+            .filter(move |(place, spec)| !self.satisfied[*place] && mission.applies(spec, step))
+            .filter(|(place, spec)| !(self.named[*place] && spec.pattern.is_literal()))
+            .map(move |(_, spec)| ArtifactRef {
+                artifact_key: spec.key.as_ref().into(),
+                artifact_class: spec.class,
+                relative_path: spec.pattern.path().clone(),
+                size_bytes: 0,
+                wp_id: None,
+                step_id: spec.step_id.clone(),
+                required_status: spec.status,
+                provenance: None,
+                state: State::Absent(Fault { reason: ErrorReason::NotFound, detail: None }),
+                indexed_at: now,
+            })
+    }
+}
+
+/// `WP` and two or more digits at the start of a path component.
+fn wp_id_of_path(path: &RelPath) -> Option<Box<str>> {
+    path.components().find_map(|component| {
+        let digits = component.strip_prefix(b"WP")?;
+        let count = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let id = std::str::from_utf8(&component[..2 + count]).ok()?;
+        (count >= 2).then(|| id.into())
+    })
+}
+
+/// Sorts by key, and makes keys distinct where names were crafted so that they collide.
+fn sort_by_key(artifacts: &mut [ArtifactRef]) {
+    let order = |a: &ArtifactRef, b: &ArtifactRef| {
+        (&a.artifact_key, &a.relative_path).cmp(&(&b.artifact_key, &b.relative_path))
+    };
+    artifacts.sort_unstable_by(order);
+    if !artifacts.windows(2).any(|pair| pair[0].artifact_key == pair[1].artifact_key) {
+        return;
+    }
+    let mut count = HashMap::<ArtifactKey, usize>::new();
+    for artifact in artifacts.iter() {
+        *count.entry(artifact.artifact_key.clone()).or_default() += 1;
+    }
+    for artifact in artifacts.iter_mut() {
+        if count.get(&artifact.artifact_key).is_some_and(|count| *count > 1) {
+            artifact.artifact_key = distinct_key(&artifact.artifact_key, &artifact.relative_path);
+        }
+    }
+    artifacts.sort_unstable_by(order);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::digest::Digest;
+    use crate::core::manifest::parse_manifest;
+    use crate::core::testing::{observed, terms, unreadable};
+
+    const MANIFEST: &str = r#"
+mission_type: sample
+required_always:
+  - {artifact_key: input.spec, artifact_class: input, path_pattern: spec.md, blocking: true}
+required_by_step:
+  plan:
+    - {artifact_key: output.plan, artifact_class: output, path_pattern: plan.md, blocking: true}
+  tasks:
+    - {artifact_key: output.wp, artifact_class: output, path_pattern: "tasks/WP*.md", blocking: true}
+    - {artifact_key: evidence.note, artifact_class: evidence, path_pattern: note.md}
+"#;
+
+    fn dossier(step: Option<&str>, observations: Vec<Observation>) -> MissionDossier {
+        let steps = ["plan".to_owned(), "tasks".to_owned()];
+        let mission = Mission::new(parse_manifest(MANIFEST.as_bytes()).unwrap(), &steps).unwrap();
+        MissionDossier::assemble(
+            terms(Some(mission), step),
+            observations,
+            Timestamp::parse("2026-01-01T00:00:00Z").unwrap(),
+        )
+    }
+
+    fn listed(dossier: &MissionDossier) -> Vec<(&str, &str)> {
+        let word = |a: &ArtifactRef| match a.error_reason() {
+            None => "present",
+            Some(ErrorReason::NotFound) => "not_found",
+            Some(_) => "unreadable",
+        };
+        dossier.artifacts.iter().map(|a| (a.artifact_key.as_ref(), word(a))).collect()
+    }
+
+    #[test]
+    fn absent_specs_that_apply_are_listed_once() {
+        let spec = || observed("spec.md", "x");
+        let plan = dossier(Some("plan"), vec![spec()]);
+        assert_eq!(listed(&plan), [("input.spec", "present"), ("output.plan", "not_found")]);
+        assert_eq!(plan.completeness_status(), Completeness::Incomplete);
+
+        let tasks =
+            dossier(None, vec![spec(), unreadable("plan.md"), observed("tasks/WP01.md", "y")]);
+        assert_eq!(
+            listed(&tasks),
+            [
+                ("evidence.note", "not_found"),
+                ("input.spec", "present"),
+                ("output.plan", "unreadable"),
+                ("output.wp.WP01", "present"),
+            ]
+        );
+        assert_eq!(
+            tasks
+                .missing_required_artifacts(None)
+                .iter()
+                .map(|a| &*a.artifact_key)
+                .collect::<Vec<_>>(),
+            ["output.plan"]
+        );
+    }
+
+    #[test]
+    fn a_glob_is_satisfied_by_one_and_incomplete_by_an_unreadable_one() {
+        let base = vec![observed("spec.md", "x"), observed("plan.md", "y")];
+        let with = |more: Vec<Observation>| dossier(Some("tasks"), [base.clone(), more].concat());
+        let complete = with(vec![observed("tasks/WP01.md", "z")]);
+        assert_eq!(complete.completeness_status(), Completeness::Complete);
+        let half = with(vec![observed("tasks/WP01.md", "z"), unreadable("tasks/WP02.md")]);
+        assert_eq!(half.completeness_status(), Completeness::Incomplete);
+        assert!(half.artifact("output.wp").is_none(), "it is satisfied");
+        let none = with(vec![unreadable("tasks/WP02.md")]);
+        assert!(none.artifact("output.wp").is_some() && none.artifact("output.wp.WP02").is_some());
+    }
+
+    #[test]
+    fn queries_are_the_seeds() {
+        let all = dossier(None, vec![observed("spec.md", "x"), observed("tasks/WP01.md", "y")]);
+        let keys = |step| -> Vec<&str> {
+            all.required_artifacts(step).iter().map(|a| a.artifact_key.as_ref()).collect()
+        };
+        assert_eq!(keys(None), ["input.spec", "output.plan", "output.wp.WP01"]);
+        assert_eq!(keys(Some("tasks")), ["input.spec", "output.wp.WP01"]);
+        assert_eq!(keys(Some("unheard-of")), ["input.spec"]);
+    }
+
+    #[test]
+    fn doubt_is_unknown() {
+        let whole = dossier(Some("plan"), vec![observed("spec.md", "x"), observed("plan.md", "y")]);
+        assert_eq!(whole.completeness_status(), Completeness::Complete);
+        let mut doubted = whole.clone();
+        doubted.terms.doubt = Some(Doubt::ManifestBroken);
+        assert_eq!(doubted.completeness_status(), Completeness::Unknown);
+        let mut bare = whole;
+        bare.terms.mission = None;
+        assert_eq!(bare.completeness_status(), Completeness::Unknown);
+        assert!(bare.required_artifacts(None).is_empty());
+    }
+
+    #[test]
+    fn work_packages_by_path() {
+        for (path, id) in [
+            ("tasks/WP01-models.md", Some("WP01")),
+            ("tasks/WP123/review.md", Some("WP123")),
+            ("WP1.md", None),
+            ("reviews/wp-WP01.yaml", None),
+            ("x/WP02/WP03.md", Some("WP02")),
+        ] {
+            let path = RelPath::new(path.as_bytes()).unwrap();
+            assert_eq!(wp_id_of_path(&path).as_deref(), id, "{path:?}");
+        }
+    }
+
+    /// Two names of replaced bytes whose paths' hashes share the 8 digits of a key, found by
+    /// search: anyone can make such a pair.
+    #[test]
+    fn crafted_collisions_stay_distinct() {
+        let mut by_digits = HashMap::new();
+        let (one, two) = (0u32..)
+            .find_map(|n| {
+                let name: String = n
+                    .to_le_bytes()
+                    .iter()
+                    .map(|byte| char::from_u32(0x4e00 + u32::from(*byte)).unwrap())
+                    .collect();
+                let digits = Digest::of(name.as_bytes()).to_string()[..8].to_owned();
+                by_digits.insert(digits, name.clone()).map(|other| (other, name))
+            })
+            .unwrap();
+        let both = dossier(Some("plan"), vec![observed(&one, "1"), observed(&two, "2")]);
+        let keys: Vec<&str> = both
+            .artifacts
+            .iter()
+            .map(|a| a.artifact_key.as_ref())
+            .filter(|key| key.starts_with("other."))
+            .collect();
+        assert_eq!(keys.len(), 2);
+        assert_ne!(keys[0], keys[1]);
+        assert_eq!(both.artifact(keys[0]).unwrap().artifact_key.as_ref(), keys[0]);
+    }
+}

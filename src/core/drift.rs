@@ -1,0 +1,472 @@
+//! Drift: how the present state differs from the accepted one, and how bad that is.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::artifact::{ArtifactClass, ArtifactKey, ArtifactRef, RequiredStatus, State};
+use super::baseline::{Baseline, BaselineArtifact, BaselineFile};
+use super::digest::Digest;
+use super::identity::BaselineKey;
+use super::path::RelPath;
+use super::snapshot::MissionDossierSnapshot;
+
+/// What a feature's state is in relation to its baseline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DriftState {
+    /// None was accepted.
+    NoBaseline,
+    /// One was, but for another project, machine, branch, mission or manifest.
+    KeyMismatch,
+    /// What stands there is no baseline.
+    BaselineCorrupt,
+    /// Nothing differs.
+    InParity,
+    /// Something does.
+    Drifted,
+}
+
+impl fmt::Display for DriftState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::NoBaseline => "no_baseline",
+            Self::KeyMismatch => "key_mismatch",
+            Self::BaselineCorrupt => "baseline_corrupt",
+            Self::InParity => "in_parity",
+            Self::Drifted => "drifted",
+        })
+    }
+}
+
+/// How bad drift is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Only added artifacts, or churn.
+    Info,
+    /// Content changed, or something optional is missing.
+    Warning,
+    /// Something that was required is missing.
+    Error,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        })
+    }
+}
+
+/// In what way one artifact differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DifferenceKind {
+    /// In the baseline, not present now.
+    MissingInLocal,
+    /// Present now, not in the baseline.
+    MissingInBaseline,
+    /// In both, with other content.
+    Changed,
+}
+
+impl fmt::Display for DifferenceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::MissingInLocal => "missing_in_local",
+            Self::MissingInBaseline => "missing_in_baseline",
+            Self::Changed => "changed",
+        })
+    }
+}
+
+/// One artifact that differs from the baseline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// Its key: now if it is present, then if not.
+    pub artifact_key: ArtifactKey,
+    /// Where.
+    pub relative_path: RelPath,
+    /// In what way.
+    pub kind: DifferenceKind,
+    /// Whether only runtime bookkeeping differs.
+    pub churn: bool,
+    /// Hash in the baseline.
+    pub baseline_hash: Option<Digest>,
+    /// Hash now.
+    pub local_hash: Option<Digest>,
+}
+
+/// The verdict on a feature and its baseline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drift {
+    /// In what relation they are; `None` where the feature cannot be seen whole, and so not judged.
+    pub state: Option<DriftState>,
+    /// How bad, while drifted (and `info` on a key mismatch).
+    pub severity: Option<Severity>,
+    /// What differs, in byte order of key.
+    pub differences: Vec<Difference>,
+    /// Fields in which the baseline's key is not the feature's.
+    pub key_mismatch: Vec<&'static str>,
+    /// One sentence.
+    pub detail: String,
+}
+
+impl Drift {
+    /// Judges the present state against the file that was found.
+    #[must_use]
+    pub fn judge(file: &BaselineFile, key: &BaselineKey, now: &MissionDossierSnapshot) -> Self {
+        let baseline = match file {
+            BaselineFile::Absent => {
+                return Self::plain(DriftState::NoBaseline, "no baseline was accepted");
+            }
+            BaselineFile::Corrupt(error) => {
+                let detail = format!("the baseline file cannot be used: {error}");
+                return Self::plain(DriftState::BaselineCorrupt, detail);
+            }
+            BaselineFile::Sound(baseline) => baseline,
+        };
+        let key_mismatch = key.differing_fields(&baseline.baseline_key);
+        if !key_mismatch.is_empty() {
+            let fields = key_mismatch.join(", ");
+            return Self {
+                severity: Some(Severity::Info),
+                key_mismatch,
+                ..Self::plain(
+                    DriftState::KeyMismatch,
+                    format!("the baseline was accepted for another {fields}"),
+                )
+            };
+        }
+        match &baseline.artifacts {
+            Some(artifacts) => Self::by_path(baseline, artifacts, now),
+            None => Self::by_hash(baseline, now, "the baseline does not say which artifacts"),
+        }
+    }
+
+    /// The verdict where the feature cannot be seen whole.
+    #[must_use]
+    pub fn unjudged(why: impl Into<String>) -> Self {
+        Self { state: None, ..Self::plain(DriftState::NoBaseline, why) }
+    }
+
+    /// Keys of the differences of one kind, sorted.
+    #[must_use]
+    pub fn keys(&self, kind: DifferenceKind) -> Vec<&str> {
+        let of_kind = self.differences.iter().filter(|difference| difference.kind == kind);
+        of_kind.map(|difference| difference.artifact_key.as_ref()).collect()
+    }
+
+    /// Keys of the differences that are churn, sorted.
+    #[must_use]
+    pub fn churn(&self) -> Vec<&str> {
+        let churn = self.differences.iter().filter(|difference| difference.churn);
+        churn.map(|difference| difference.artifact_key.as_ref()).collect()
+    }
+
+    fn plain(state: DriftState, detail: impl Into<String>) -> Self {
+        Self {
+            state: Some(state),
+            severity: None,
+            differences: Vec::new(),
+            key_mismatch: Vec::new(),
+            detail: detail.into(),
+        }
+    }
+
+    fn by_hash(baseline: &Baseline, now: &MissionDossierSnapshot, why: &str) -> Self {
+        let same_tree = baseline.tree_hash_sha256.is_none_or(|tree| tree == now.tree_hash_sha256);
+        if baseline.parity_hash_sha256 == now.parity_hash_sha256 && same_tree {
+            return Self::plain(DriftState::InParity, "nothing differs from the baseline");
+        }
+        Self {
+            severity: Some(Severity::Warning),
+            ..Self::plain(DriftState::Drifted, format!("the hash differs; {why}"))
+        }
+    }
+
+    fn by_path(
+        baseline: &Baseline,
+        accepted: &[BaselineArtifact],
+        now: &MissionDossierSnapshot,
+    ) -> Self {
+        let mut local: HashMap<&RelPath, &ArtifactRef> = now
+            .artifact_summaries
+            .iter()
+            .filter(|artifact| artifact.is_present())
+            .map(|artifact| (&artifact.relative_path, artifact))
+            .collect();
+        let mut differences = Vec::new();
+        let mut severity = Severity::Info;
+        for then in accepted {
+            let difference = match local.remove(&then.relative_path) {
+                None => missing(then),
+                Some(now) if now.hash() != Some(then.content_hash_sha256) => changed(then, now),
+                Some(_) => continue,
+            };
+            severity = severity.max(severity_of(&difference, then));
+            differences.push(difference);
+        }
+        differences.extend(local.into_values().map(added));
+        differences.sort_unstable_by(|a, b| {
+            (&a.artifact_key, &a.relative_path).cmp(&(&b.artifact_key, &b.relative_path))
+        });
+        if differences.is_empty() {
+            // A file changed by hand can contradict itself; it is never called clean.
+            return Self::by_hash(baseline, now, "the artifacts that the baseline lists do not");
+        }
+        let mut drift = Self {
+            severity: Some(severity),
+            differences,
+            ..Self::plain(DriftState::Drifted, String::new())
+        };
+        drift.detail = drift.sentence();
+        drift
+    }
+
+    fn sentence(&self) -> String {
+        let count = |kind| self.differences.iter().filter(|d| d.kind == kind).count();
+        let parts: Vec<String> = [
+            (count(DifferenceKind::MissingInLocal), "missing"),
+            (count(DifferenceKind::Changed), "changed"),
+            (count(DifferenceKind::MissingInBaseline), "added"),
+        ]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+        let churn = self.differences.iter().filter(|d| d.churn).count();
+        let churn = match churn {
+            0 => String::new(),
+            all if all == self.differences.len() => ", all of it runtime churn".to_owned(),
+            some => format!(", {some} of it runtime churn"),
+        };
+        format!("{} since the baseline was accepted{churn}", parts.join(", "))
+    }
+}
+
+fn severity_of(difference: &Difference, then: &BaselineArtifact) -> Severity {
+    let missing = difference.kind == DifferenceKind::MissingInLocal;
+    if missing && then.required_status == RequiredStatus::Required {
+        Severity::Error
+    } else if difference.churn {
+        Severity::Info
+    } else {
+        Severity::Warning
+    }
+}
+
+fn missing(then: &BaselineArtifact) -> Difference {
+    Difference {
+        artifact_key: then.artifact_key.clone(),
+        relative_path: then.relative_path.clone(),
+        kind: DifferenceKind::MissingInLocal,
+        churn: then.artifact_class == ArtifactClass::Runtime,
+        baseline_hash: Some(then.content_hash_sha256),
+        local_hash: None,
+    }
+}
+
+fn added(now: &ArtifactRef) -> Difference {
+    Difference {
+        artifact_key: now.artifact_key.clone(),
+        relative_path: now.relative_path.clone(),
+        kind: DifferenceKind::MissingInBaseline,
+        churn: now.artifact_class == ArtifactClass::Runtime,
+        baseline_hash: None,
+        local_hash: now.hash(),
+    }
+}
+
+fn changed(then: &BaselineArtifact, now: &ArtifactRef) -> Difference {
+    let static_now = match now.state {
+        State::Present { static_hash, .. } => static_hash,
+        State::Absent(_) => None,
+    };
+    let same_static = static_now.is_some() && static_now == then.static_hash_sha256;
+    Difference {
+        kind: DifferenceKind::Changed,
+        churn: same_static || now.artifact_class == ArtifactClass::Runtime,
+        baseline_hash: Some(then.content_hash_sha256),
+        ..added(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::core::artifact::Observation;
+    use crate::core::dossier::MissionDossier;
+    use crate::core::manifest::{Mission, parse_manifest};
+    use crate::core::testing::{observed, terms, unreadable};
+    use crate::core::time::Timestamp;
+    use crate::core::yaml::TextError;
+
+    const MANIFEST: &str = "mission_type: x\nrequired_always:\n\
+        \x20 - {artifact_key: spec, artifact_class: input, path_pattern: spec.md, blocking: true}\n";
+
+    fn now() -> Timestamp {
+        Timestamp::parse("2026-01-01T00:00:00Z").unwrap()
+    }
+
+    fn snapshot(observations: Vec<Observation>) -> MissionDossierSnapshot {
+        let mission = Mission::new(parse_manifest(MANIFEST.as_bytes()).unwrap(), &[]).unwrap();
+        let dossier = MissionDossier::assemble(terms(Some(mission), None), observations, now());
+        MissionDossierSnapshot::compute(&dossier, Uuid::nil(), now())
+    }
+
+    fn key() -> BaselineKey {
+        BaselineKey {
+            project_uuid: "p".into(),
+            node_id: "n".into(),
+            feature_slug: "001-x".into(),
+            target_branch: "main".into(),
+            mission_key: "x".into(),
+            manifest_version: "1".into(),
+        }
+    }
+
+    fn wp(content: &str, lane: &str) -> Observation {
+        let mut observation = observed("tasks/WP01.md", &format!("{lane}{content}"));
+        if let State::Present { static_hash, .. } = &mut observation.state {
+            *static_hash = Some(Digest::of(content.as_bytes()));
+        }
+        observation
+    }
+
+    fn accepted(observations: Vec<Observation>) -> Baseline {
+        Baseline::capture(&snapshot(observations), &key(), now())
+    }
+
+    fn judge(baseline: Baseline, observations: Vec<Observation>) -> Drift {
+        Drift::judge(&BaselineFile::Sound(Box::new(baseline)), &key(), &snapshot(observations))
+    }
+
+    fn base() -> Vec<Observation> {
+        vec![
+            observed("spec.md", "s"),
+            observed("data-model.md", "d"),
+            observed("status.json", "1"),
+            wp("body", "planned"),
+        ]
+    }
+
+    #[test]
+    fn lists_and_severities() {
+        let without = |path: &str| -> Vec<Observation> {
+            base().into_iter().filter(|o| o.path.text() != path).collect()
+        };
+        let with = |path: &str, new: Observation| [without(path), vec![new]].concat();
+        let (info, warning, error) =
+            (Some(Severity::Info), Some(Severity::Warning), Some(Severity::Error));
+        // observations, missing in local, missing in baseline, changed, churn, severity
+        let table = [
+            (without("spec.md"), "spec", "", "", "", error),
+            (with("spec.md", unreadable("spec.md")), "spec", "", "", "", error),
+            (without("data-model.md"), "evidence.data-model.md", "", "", "", warning),
+            (without("status.json"), "runtime.status.json", "", "", "runtime.status.json", info),
+            (with("spec.md", observed("spec.md", "S")), "", "", "spec", "", warning),
+            (with("", observed("new.md", "n")), "", "other.new.md", "", "", info),
+            (
+                with("status.json", observed("status.json", "2")),
+                "",
+                "",
+                "runtime.status.json",
+                "runtime.status.json",
+                info,
+            ),
+            (
+                with("tasks/WP01.md", wp("body", "doing")),
+                "",
+                "",
+                "workflow.tasks.WP01.md",
+                "workflow.tasks.WP01.md",
+                info,
+            ),
+            (
+                with("tasks/WP01.md", wp("other", "planned")),
+                "",
+                "",
+                "workflow.tasks.WP01.md",
+                "",
+                warning,
+            ),
+            (
+                with("data-model.md", observed("model.md", "d")),
+                "evidence.data-model.md",
+                "other.model.md",
+                "",
+                "",
+                warning,
+            ),
+        ];
+        for (observations, local, baseline, changed, churn, severity) in table {
+            let drift = judge(accepted(base()), observations);
+            assert_eq!(drift.state, Some(DriftState::Drifted));
+            assert_eq!(drift.keys(DifferenceKind::MissingInLocal).join(" "), local);
+            assert_eq!(drift.keys(DifferenceKind::MissingInBaseline).join(" "), baseline);
+            assert_eq!(drift.keys(DifferenceKind::Changed).join(" "), changed);
+            assert_eq!(drift.churn().join(" "), churn);
+            assert_eq!(drift.severity, severity, "{drift:?}");
+        }
+    }
+
+    #[test]
+    fn states() {
+        assert_eq!(judge(accepted(base()), base()).state, Some(DriftState::InParity));
+        let none = Drift::judge(&BaselineFile::Absent, &key(), &snapshot(base()));
+        assert_eq!((none.state, none.severity), (Some(DriftState::NoBaseline), None));
+        let corrupt = BaselineFile::Corrupt(TextError::whole("why"));
+        let corrupt = Drift::judge(&corrupt, &key(), &snapshot(base()));
+        assert_eq!(corrupt.state, Some(DriftState::BaselineCorrupt));
+        assert!(corrupt.detail.contains("why"));
+
+        let mut other = accepted(vec![]);
+        other.baseline_key.target_branch = "dev".into();
+        let mismatch = judge(other, base());
+        assert_eq!(mismatch.state, Some(DriftState::KeyMismatch));
+        assert_eq!(mismatch.severity, Some(Severity::Info));
+        assert_eq!(mismatch.key_mismatch, ["target_branch"]);
+        assert!(mismatch.differences.is_empty());
+    }
+
+    #[test]
+    fn without_a_list_hashes_are_compared() {
+        let mut bare = accepted(base());
+        bare.artifacts = None;
+        bare.tree_hash_sha256 = None;
+        assert_eq!(judge(bare.clone(), base()).state, Some(DriftState::InParity));
+        let drift = judge(bare, vec![]);
+        assert_eq!(
+            (drift.state, drift.severity),
+            (Some(DriftState::Drifted), Some(Severity::Warning))
+        );
+        assert!(drift.differences.is_empty());
+    }
+
+    #[test]
+    fn a_baseline_that_contradicts_itself_is_never_clean() {
+        let mut edited = accepted(base());
+        edited.parity_hash_sha256 = Digest::of(b"by hand");
+        let drift = judge(edited, base());
+        assert_eq!(
+            (drift.state, drift.severity),
+            (Some(DriftState::Drifted), Some(Severity::Warning))
+        );
+    }
+
+    #[test]
+    fn one_sentence() {
+        let drift = judge(accepted(base()), vec![observed("spec.md", "S"), observed("new.md", "")]);
+        assert_eq!(
+            drift.detail,
+            "3 missing, 1 changed, 1 added since the baseline was accepted, 1 of it runtime churn"
+        );
+    }
+}

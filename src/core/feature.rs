@@ -1,0 +1,96 @@
+//! All that is known of one feature at one time: what every command and every answer is made of.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::baseline::BaselineFile;
+use super::dossier::{Doubt, MissionDossier};
+use super::drift::Drift;
+use super::identity::BaselineKey;
+use super::snapshot::MissionDossierSnapshot;
+use super::time::Timestamp;
+
+/// Where the current step comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepSource {
+    /// A runtime issued it.
+    Runtime,
+    /// The configuration names it.
+    Config,
+    /// There is none.
+    None,
+}
+
+impl fmt::Display for StepSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Runtime => "runtime",
+            Self::Config => "config",
+            Self::None => "none",
+        })
+    }
+}
+
+/// How well a feature is seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Watch {
+    /// What is shown is what is there.
+    Live,
+    /// Something is being written; the last state stands.
+    Settling,
+    /// The folder cannot be read.
+    Unreadable,
+    /// The folder is not there any more.
+    Gone,
+    /// A budget is exceeded.
+    Degraded,
+}
+
+/// One feature, seen once.
+#[derive(Debug, Clone)]
+pub struct Feature {
+    /// Last component of the project's root.
+    pub project: String,
+    /// The inventory.
+    pub dossier: MissionDossier,
+    /// Its snapshot.
+    pub snapshot: Arc<MissionDossierSnapshot>,
+    /// Where `dossier.terms.step` comes from.
+    pub step_source: StepSource,
+    /// What is wrong with the step: an unknown id, or a file that cannot be used.
+    pub step_error: Option<String>,
+    /// What is wrong with `meta.json`.
+    pub meta_error: Option<String>,
+    /// What a baseline of it is bound to.
+    pub key: BaselineKey,
+    /// The baseline that was found.
+    pub baseline: BaselineFile,
+    /// How it compares.
+    pub drift: Drift,
+    /// Artifacts written so shortly before they were read that another write may look the same.
+    pub racy: u64,
+    /// When it was compared with the disk.
+    pub last_scanned_at: Timestamp,
+}
+
+impl Feature {
+    /// How well it is seen.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        match &self.dossier.terms.doubt {
+            Some(Doubt::Unreadable(_)) => Watch::Unreadable,
+            Some(Doubt::OverBudget(_)) => Watch::Degraded,
+            Some(Doubt::ManifestBroken | Doubt::MissionUnreadable) | None => Watch::Live,
+        }
+    }
+
+    /// `manifest_version` as the baseline's key and the overview have it.
+    #[must_use]
+    pub fn manifest_version(&self) -> &str {
+        &self.key.manifest_version
+    }
+}

@@ -1,0 +1,196 @@
+//! The YAML front matter of work packages: its id, and its part that is not runtime churn.
+//!
+//! It is read by lines, not by a YAML parser: a scan meets it in every work package, contents are
+//! hostile, and leaving out whole top-level entries needs no more. Only an id written in some
+//! unusual way goes to the parser, under its limits.
+
+use std::ops::Range;
+
+/// Front matter fields that runtimes rewrite while work goes on (contract, section 2); beside
+/// these, all that begin with `review_` or `reviewer`.
+const RUNTIME_FIELDS: [&str; 12] = [
+    "agent",
+    "agent_profile",
+    "assignee",
+    "lane",
+    "model",
+    "role",
+    "status",
+    "shell_pid",
+    "shell_pid_created_at",
+    "history",
+    "activity_log",
+    "approved_by",
+];
+const RUNTIME_PREFIXES: [&str; 2] = ["review_", "reviewer"];
+const REVIEWED_BY: &str = "reviewed_by";
+
+/// Longest work package id that is believed.
+const WP_ID_MAX: usize = 64;
+
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// What the leading bytes of a file show.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found {
+    /// No front matter, whatever follows.
+    None,
+    /// It may have begun. The range is the block if the bytes seen are the whole file and end in
+    /// a closing fence without a line end.
+    Begun(Option<Range<usize>>),
+    /// The block between the fences, in bytes of the file.
+    Whole(Range<usize>),
+}
+
+/// Looks for front matter: a first line `---`, and a later one.
+#[must_use]
+pub fn find(bytes: &[u8]) -> Found {
+    let bom = if bytes.starts_with(BOM) { BOM.len() } else { 0 };
+    let text = &bytes[bom..];
+    if bom == 0 && BOM.starts_with(bytes) {
+        return Found::Begun(None);
+    }
+    let Some(first) = text.iter().position(|byte| *byte == b'\n') else {
+        let opening = b"---".starts_with(text) || is_fence(text);
+        return if opening { Found::Begun(None) } else { Found::None };
+    };
+    if !is_fence(&text[..first]) {
+        return Found::None;
+    }
+    let start = bom + first + 1;
+    let mut at = start;
+    for line in bytes[start..].split_inclusive(|byte| *byte == b'\n') {
+        match line.strip_suffix(b"\n") {
+            Some(whole) if is_fence(whole) => return Found::Whole(start..at),
+            None if is_fence(line) => return Found::Begun(Some(start..at)),
+            _ => at += line.len(),
+        }
+    }
+    Found::Begun(None)
+}
+
+fn is_fence(line: &[u8]) -> bool {
+    line.strip_prefix(b"---").is_some_and(|rest| rest.trim_ascii().is_empty())
+}
+
+/// Gives the block's lines without the runtime fields: each such key's line and the lines that
+/// continue it (indented, blank, or items of a list).
+pub fn static_lines(block: &[u8], mut keep: impl FnMut(&[u8])) {
+    let mut dropping = false;
+    for line in block.split_inclusive(|byte| *byte == b'\n') {
+        match line.first() {
+            Some(b' ' | b'\t' | b'-' | b'\n' | b'\r') => {}
+            Some(b'#') => {
+                keep(line);
+                continue;
+            }
+            _ => dropping = key_and_value(line).is_some_and(|(key, _)| is_runtime_field(key)),
+        }
+        if !dropping {
+            keep(line);
+        }
+    }
+}
+
+fn is_runtime_field(key: &str) -> bool {
+    RUNTIME_FIELDS.contains(&key)
+        || key == REVIEWED_BY
+        || RUNTIME_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
+}
+
+/// `key: value` of a top-level line, the key without its quotes.
+fn key_and_value(line: &[u8]) -> Option<(&str, &str)> {
+    let line = std::str::from_utf8(line).ok()?;
+    let (key, value) = line.split_once(':')?;
+    let key = key.trim_end();
+    let unquoted = ['"', '\''].into_iter().find_map(|q| key.strip_prefix(q)?.strip_suffix(q));
+    Some((unquoted.unwrap_or(key), value.trim()))
+}
+
+#[derive(serde::Deserialize)]
+struct Block {
+    work_package_id: String,
+}
+
+/// `work_package_id` of the block, if it is one that can be believed: 1 to 64 of
+/// `[A-Za-z0-9._-]`.
+#[must_use]
+pub fn work_package_id(block: &[u8]) -> Option<Box<str>> {
+    const FIELD: &[u8] = b"work_package_id";
+    if !block.windows(FIELD.len()).any(|window| window == FIELD) {
+        return None;
+    }
+    let mut plain = block
+        .split(|byte| *byte == b'\n')
+        .filter_map(key_and_value)
+        .filter(|(key, _)| key.as_bytes() == FIELD);
+    if let (Some((_, value)), None) = (plain.next(), plain.next()) {
+        let value = value.split(" #").next().unwrap_or_default().trim_end();
+        let quoted = ['"', '\''].into_iter().find_map(|q| value.strip_prefix(q)?.strip_suffix(q));
+        let value = quoted.unwrap_or(value);
+        if is_believable(value) {
+            return Some(value.into());
+        }
+    }
+    let id = serde_yaml::from_slice::<Block>(block).ok()?.work_package_id;
+    is_believable(&id).then(|| id.into())
+}
+
+fn is_believable(id: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    !id.is_empty() && id.len() <= WP_ID_MAX && id.bytes().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fences() {
+        for (text, expect) in [
+            ("---\na: 1\n---\nbody", Found::Whole(4..9)),
+            ("---\r\na: 1\r\n---\r\nbody", Found::Whole(5..11)),
+            ("\u{feff}---\na: 1\n---\n", Found::Whole(7..12)),
+            ("---\n---\n", Found::Whole(4..4)),
+            ("---  \na\n---\t\n", Found::Whole(6..8)),
+            ("---\na: 1\n---", Found::Begun(Some(4..9))),
+            ("---\na: 1\n", Found::Begun(None)),
+            ("--", Found::Begun(None)),
+            ("", Found::Begun(None)),
+            ("----\na\n---\n", Found::None),
+            ("# title\n---\n", Found::None),
+            ("text", Found::None),
+        ] {
+            assert_eq!(find(text.as_bytes()), expect, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn runtime_fields_go_and_all_else_stays() {
+        let block = "title: T\nlane: doing\nhistory:\n- at: 1\n  lane: planned\n\n# note\n- at: 2\n\
+                     'agent': \"x\"\nreview_status: ok\nreviewer_agent: y\nreviewed_by: z\n\
+                     approved_by: q\ndescription: |\n  lane: in text\nlanes: kept\nshell_pid: 1";
+        let mut kept = String::new();
+        static_lines(block.as_bytes(), |line| kept.push_str(std::str::from_utf8(line).unwrap()));
+        assert_eq!(kept, "title: T\n# note\ndescription: |\n  lane: in text\nlanes: kept\n");
+    }
+
+    #[test]
+    fn ids() {
+        for (block, id) in [
+            ("work_package_id: WP01\n", Some("WP01")),
+            ("title: x\nwork_package_id: \"WP02\" # second\n", Some("WP02")),
+            ("'work_package_id': 'WP03'\r\n", Some("WP03")),
+            ("{work_package_id: WP04}", Some("WP04")),
+            ("work_package_id: >-\n  WP05\n", Some("WP05")),
+            ("nested:\n  work_package_id: WP06\n", None),
+            ("work_package_id:\n", None),
+            ("work_package_id: 7\n", Some("7")),
+            ("work_package_id: \"WP\\e[31m\"\n", None),
+            ("work_package_id: [WP]\n", None),
+            ("title: x\n", None),
+        ] {
+            assert_eq!(work_package_id(block.as_bytes()).as_deref(), id, "{block:?}");
+        }
+    }
+}

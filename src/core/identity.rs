@@ -1,0 +1,235 @@
+//! Who and where: identity of a project on a machine, and the key that binds a baseline to it.
+
+use serde::de::{self, Deserializer};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::digest::Digest;
+
+/// Names of the key's fields, in byte order, as `key_mismatch` gives them.
+pub const KEY_FIELDS: [&str; 6] =
+    ["feature_slug", "manifest_version", "mission_key", "node_id", "project_uuid", "target_branch"];
+
+/// `manifest_version` where there is no manifest.
+pub const NO_MANIFEST: &str = "none";
+
+/// What a baseline is bound to (seed: "Baseline Key Components"), in the seed's field order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BaselineKey {
+    /// Identity of the project.
+    pub project_uuid: String,
+    /// Identity of the machine and user.
+    pub node_id: String,
+    /// The feature.
+    pub feature_slug: String,
+    /// Branch that the feature is for.
+    pub target_branch: String,
+    /// Mission type.
+    pub mission_key: String,
+    /// Version of the mission's manifest, or `none`.
+    pub manifest_version: String,
+}
+
+impl BaselineKey {
+    fn fields(&self) -> [(&'static str, &str); 6] {
+        [
+            ("feature_slug", &self.feature_slug),
+            ("manifest_version", &self.manifest_version),
+            ("mission_key", &self.mission_key),
+            ("node_id", &self.node_id),
+            ("project_uuid", &self.project_uuid),
+            ("target_branch", &self.target_branch),
+        ]
+    }
+
+    /// SHA-256 of the six fields as JSON text in the form of Python's `json.dumps(sort_keys=True)`.
+    #[must_use]
+    pub fn hash(&self) -> Digest {
+        hash_of(self.fields().map(|(name, text)| (name, Value::from(text))))
+    }
+
+    /// Names of the fields in which `self` and `other` differ, in byte order.
+    #[must_use]
+    pub fn differing_fields(&self, other: &Self) -> Vec<&'static str> {
+        let pairs = self.fields().into_iter().zip(other.fields());
+        pairs.filter(|((_, mine), (_, theirs))| mine != theirs).map(|((name, _), _)| name).collect()
+    }
+}
+
+/// A key as some program wrote it. The reference leaves a numeric `node_id` a number, and hashes
+/// it as one; compared are the texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenKey {
+    /// The six fields as texts.
+    pub key: BaselineKey,
+    /// The hash over the fields as they were written.
+    pub hash: Digest,
+}
+
+impl<'de> Deserialize<'de> for WrittenKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut written = serde_json::Map::deserialize(deserializer)?;
+        let mut fields = KEY_FIELDS.map(|name| (name, Value::Null));
+        for (name, value) in &mut fields {
+            *value = written.remove(*name).ok_or_else(|| de::Error::missing_field(name))?;
+        }
+        let hash = hash_of(fields.clone());
+        let mut texts = Vec::with_capacity(fields.len());
+        for (name, value) in fields {
+            texts.push(match value {
+                Value::String(text) => text,
+                Value::Number(number) => number.to_string(),
+                _ => return Err(de::Error::custom(format!("`{name}` is not a text"))),
+            });
+        }
+        let [feature_slug, manifest_version, mission_key, node_id, project_uuid, target_branch] =
+            texts.try_into().map_err(|_| de::Error::custom("a key has six fields"))?;
+        let key = BaselineKey {
+            project_uuid,
+            node_id,
+            feature_slug,
+            target_branch,
+            mission_key,
+            manifest_version,
+        };
+        Ok(Self { key, hash })
+    }
+}
+
+fn hash_of(fields: [(&str, Value); 6]) -> Digest {
+    let mut json = String::from("{");
+    for (place, (name, value)) in fields.into_iter().enumerate() {
+        if place > 0 {
+            json.push_str(", ");
+        }
+        push_json_text(&mut json, name);
+        json.push_str(": ");
+        match value {
+            Value::String(text) => push_json_text(&mut json, &text),
+            other => json.push_str(&other.to_string()),
+        }
+    }
+    json.push('}');
+    Digest::of(json.as_bytes())
+}
+
+/// A JSON string in ASCII, escaped as Python's `json.dumps` does: everything outside of space to
+/// `~`, beyond the first plane as a surrogate pair.
+fn push_json_text(json: &mut String, text: &str) {
+    use std::fmt::Write as _;
+    json.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => json.push_str("\\\""),
+            '\\' => json.push_str("\\\\"),
+            '\n' => json.push_str("\\n"),
+            '\r' => json.push_str("\\r"),
+            '\t' => json.push_str("\\t"),
+            '\u{8}' => json.push_str("\\b"),
+            '\u{c}' => json.push_str("\\f"),
+            ' '..='~' => json.push(c),
+            _ => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(json, "\\u{unit:04x}");
+                }
+            }
+        }
+    }
+    json.push('"');
+}
+
+/// `project_uuid` of a project whose configuration has none: UUID v5 (URL namespace) of
+/// `dossierd:`, the machine id, `/` and the canonical root.
+#[must_use]
+pub fn derived_project_uuid(machine_id: &str, root: &[u8]) -> String {
+    let name = [b"dossierd:", machine_id.as_bytes(), b"/", root].concat();
+    Uuid::new_v5(&Uuid::NAMESPACE_URL, &name).to_string()
+}
+
+/// `node_id` where the configuration has none: first 12 hexadecimal digits of SHA-256 of
+/// `hostname:user`.
+#[must_use]
+pub fn derived_node_id(host: &str, user: &str) -> String {
+    Digest::of(format!("{host}:{user}").as_bytes()).hex().as_str()[..12].to_owned()
+}
+
+/// `root_id`: first 16 hexadecimal digits of SHA-256 of the machine id, NUL and the canonical
+/// root. Clones and worktrees share the uuid; this tells them apart.
+#[must_use]
+pub fn root_id(machine_id: &str, root: &[u8]) -> String {
+    let bytes = [machine_id.as_bytes(), b"\0", root].concat();
+    Digest::of(&bytes).hex().as_str()[..16].to_owned()
+}
+
+/// `mission_run_id` of a feature that no runtime has started and no store remembers: the same for
+/// the same feature of the same root.
+#[must_use]
+pub fn derived_run_id(root_id: &str, slug: &str) -> String {
+    let name = format!("dossierd:run:{root_id}/{slug}");
+    Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> BaselineKey {
+        BaselineKey {
+            project_uuid: "550e8400-e29b-41d4-a716-446655440000".into(),
+            node_id: "abcdef123456".into(),
+            feature_slug: "042-local-mission-dossier".into(),
+            target_branch: "2.x".into(),
+            mission_key: "software-dev".into(),
+            manifest_version: "1".into(),
+        }
+    }
+
+    #[test]
+    fn golden_hash_of_the_seeds_example() {
+        assert_eq!(
+            example().hash().to_string(),
+            "fc8d7c403f0b5e5d900448949391b957c11824a0ec7819cd1ba1e603193f4287"
+        );
+    }
+
+    /// The second digest was computed by the reference program.
+    #[test]
+    fn texts_are_escaped_as_python_does() {
+        let mut json = String::new();
+        push_json_text(&mut json, "gr\u{f6}\u{df}e/\u{1f600}\u{7f}\"x\\y\n\t\r\u{8}\u{c}\u{1}");
+        assert_eq!(json, r#""gr\u00f6\u00dfe/\ud83d\ude00\u007f\"x\\y\n\t\r\b\f\u0001""#);
+        let key = BaselineKey {
+            target_branch: "gr\u{f6}\u{df}e/\u{1f600}\u{7f}\"x\\y".into(),
+            ..example()
+        };
+        assert_eq!(
+            key.hash().to_string(),
+            "8144a8f0f9ea367addc8a3d54a01a46998982c60eb87eb927286ef40d66fec12"
+        );
+    }
+
+    #[test]
+    fn differing_fields_are_named() {
+        let other = BaselineKey { node_id: "x".into(), target_branch: "main".into(), ..example() };
+        assert_eq!(example().differing_fields(&other), ["node_id", "target_branch"]);
+        assert!(example().differing_fields(&example()).is_empty());
+    }
+
+    #[test]
+    fn a_numeric_node_id_is_hashed_as_written_and_compared_as_text() {
+        let mut value = serde_json::to_value(example()).unwrap();
+        value["node_id"] = 123_456_789_012_u64.into();
+        let written: WrittenKey = serde_json::from_value(value).unwrap();
+        assert_eq!(written.key.node_id, "123456789012");
+        assert_ne!(written.hash, written.key.hash());
+    }
+
+    #[test]
+    fn derived_identities_are_stable() {
+        assert_eq!(derived_node_id("host", "user"), "2e1a29e6f4ef");
+        assert_eq!(root_id("m", b"/p").len(), 16);
+        assert_ne!(root_id("m", b"/p"), root_id("m", b"/q"));
+        assert_eq!(derived_project_uuid("m", b"/p"), "33c5b02e-8c35-5b08-b7e5-6dbab699f177");
+    }
+}

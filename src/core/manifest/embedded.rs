@@ -1,0 +1,66 @@
+//! The manifests that the program carries, from `manifests/`.
+
+/// One embedded mission: its name and the two files.
+#[derive(Debug, Clone, Copy)]
+pub struct Embedded {
+    /// Mission type.
+    pub mission_type: &'static str,
+    /// Text of `expected-artifacts.yaml`.
+    pub manifest: &'static str,
+    /// Text of `mission.yaml`.
+    pub mission: &'static str,
+}
+
+macro_rules! embed {
+    ($($name:literal),+) => {
+        [$(Embedded {
+            mission_type: $name,
+            manifest: include_str!(concat!("../../../manifests/", $name, "/expected-artifacts.yaml")),
+            mission: include_str!(concat!("../../../manifests/", $name, "/mission.yaml")),
+        }),+]
+    };
+}
+
+/// All embedded missions.
+pub const EMBEDDED: [Embedded; 4] = embed!("software-dev", "research", "documentation", "plan");
+
+/// The embedded mission of that type.
+#[must_use]
+pub fn embedded(mission_type: &str) -> Option<&'static Embedded> {
+    EMBEDDED.iter().find(|embedded| embedded.mission_type == mission_type)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Mission, parse_manifest, parse_mission_steps};
+    use super::EMBEDDED;
+
+    #[test]
+    fn all_are_sound_and_name_only_known_steps() {
+        for embedded in EMBEDDED {
+            let manifest = parse_manifest(embedded.manifest.as_bytes()).unwrap();
+            assert_eq!(manifest.mission_type, embedded.mission_type);
+            let steps = parse_mission_steps(embedded.mission.as_bytes()).unwrap();
+            let mission = Mission::new(manifest, &steps).unwrap();
+            assert!(
+                mission.warnings.is_empty(),
+                "{}: {:?}",
+                embedded.mission_type,
+                mission.warnings
+            );
+            for spec in mission.specs() {
+                let key = &spec.key;
+                assert!(!mission.is_below_other_glob(key, Some(spec)), "{key} is below another");
+            }
+        }
+    }
+
+    #[test]
+    fn software_dev_has_the_steps_that_runtimes_issue() {
+        let steps = parse_mission_steps(EMBEDDED[0].mission.as_bytes()).unwrap();
+        assert_eq!(
+            steps.join(" "),
+            "discovery specify plan tasks_outline tasks_packages tasks_finalize implement review accept done"
+        );
+    }
+}

@@ -1,0 +1,302 @@
+//! Paths below a feature directory, feature slugs, and the text forms in which both may leave us.
+//!
+//! File names are bytes. In JSON and on screens they are text by one rule (contract, section 2):
+//! a byte that is not part of valid UTF-8 is `\xHH` and a backslash is `\\`, so the text form is
+//! reversible. What a terminal must never receive is escaped by [`printable`], and only there.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+/// Path of an entry relative to its feature directory: raw bytes, `/` between components, no
+/// empty, `.` or `..` component, no NUL. Ordered by bytes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RelPath(Box<[u8]>);
+
+/// Why a text or a byte string is no path below a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PathError {
+    /// Nothing there.
+    #[error("the path is empty")]
+    Empty,
+    /// It starts with `/`.
+    #[error("the path is absolute; give one relative to the feature directory")]
+    Absolute,
+    /// It has a `..` component.
+    #[error("the path has a `..` component; it must stay below the feature directory")]
+    Parent,
+    /// It has an empty or `.` component.
+    #[error("the path has an empty or `.` component")]
+    Blank,
+    /// It has a NUL byte, which no file name can hold.
+    #[error("the path has a NUL byte")]
+    Nul,
+    /// An escape in the text form is not `\\` or `\xHH`.
+    #[error("the path has a backslash that starts neither `\\\\` nor `\\xHH`")]
+    Escape,
+}
+
+impl RelPath {
+    /// Takes raw bytes, checking the invariants.
+    ///
+    /// # Errors
+    /// [`PathError`] when the bytes do not name something below a folder.
+    pub fn new(bytes: impl Into<Box<[u8]>>) -> Result<Self, PathError> {
+        let bytes = bytes.into();
+        if bytes.is_empty() {
+            return Err(PathError::Empty);
+        }
+        if bytes[0] == b'/' {
+            return Err(PathError::Absolute);
+        }
+        if bytes.contains(&0) {
+            return Err(PathError::Nul);
+        }
+        for component in bytes.split(|byte| *byte == b'/') {
+            match component {
+                b"" | b"." => return Err(PathError::Blank),
+                b".." => return Err(PathError::Parent),
+                _ => {}
+            }
+        }
+        Ok(Self(bytes))
+    }
+
+    /// Reads the text form back.
+    ///
+    /// # Errors
+    /// [`PathError`] when the text is not one that [`RelPath::text`] gives.
+    pub fn from_text(text: &str) -> Result<Self, PathError> {
+        if !text.contains('\\') {
+            return Self::new(text.as_bytes());
+        }
+        let mut bytes = Vec::with_capacity(text.len());
+        let mut rest = text.as_bytes();
+        while let Some((first, tail)) = rest.split_first() {
+            rest = match (first, tail) {
+                (b'\\', [b'\\', tail @ ..]) => {
+                    bytes.push(b'\\');
+                    tail
+                }
+                (b'\\', [b'x', high, low, tail @ ..]) => {
+                    let digits = [*high, *low];
+                    let digits = std::str::from_utf8(&digits).map_err(|_| PathError::Escape)?;
+                    bytes.push(u8::from_str_radix(digits, 16).map_err(|_| PathError::Escape)?);
+                    tail
+                }
+                (b'\\', _) => return Err(PathError::Escape),
+                (byte, tail) => {
+                    bytes.push(*byte);
+                    tail
+                }
+            };
+        }
+        Self::new(bytes)
+    }
+
+    /// The raw bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The components, first to last.
+    pub fn components(&self) -> impl DoubleEndedIterator<Item = &[u8]> + Clone {
+        self.0.split(|byte| *byte == b'/')
+    }
+
+    /// The last component.
+    #[must_use]
+    pub fn file_name(&self) -> &[u8] {
+        self.components().next_back().unwrap_or_default()
+    }
+
+    /// The extension of the last component, lower-cased; `None` without one.
+    #[must_use]
+    pub fn extension(&self) -> Option<String> {
+        let name = self.file_name();
+        let dot = name.iter().rposition(|byte| *byte == b'.')?;
+        let extension = std::str::from_utf8(&name[dot + 1..]).ok()?;
+        (dot > 0 && !extension.is_empty()).then(|| extension.to_ascii_lowercase())
+    }
+
+    /// The reversible text form, as it stands in JSON.
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        escape_bytes(&self.0)
+    }
+}
+
+impl fmt::Debug for RelPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text(), f)
+    }
+}
+
+impl Serialize for RelPath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text())
+    }
+}
+
+/// Text form of any byte string that names something in the file system.
+#[must_use]
+pub fn escape_bytes(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && !text.contains('\\')
+    {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(bytes.len() + 8);
+    for chunk in bytes.utf8_chunks() {
+        out.push_str(&chunk.valid().replace('\\', r"\\"));
+        for byte in chunk.invalid() {
+            use fmt::Write as _;
+            let _ = write!(out, "\\x{byte:02x}");
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Whether a terminal must never receive `c` as it is: control characters, and the marks that
+/// reorder what stands beside them.
+#[must_use]
+pub fn is_unprintable(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// `text` as a terminal may receive it: what [`is_unprintable`] names becomes `\n`, `\t` or
+/// `\u{…}`.
+#[must_use]
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_unprintable) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if is_unprintable(c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// A feature's name: `[A-Za-z0-9][A-Za-z0-9._-]*` without `..` (contract, section 1), so that it
+/// can stand in a path, an address and a terminal line as it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct FeatureSlug(String);
+
+impl FeatureSlug {
+    /// Takes a folder's name; `None` when it is no slug.
+    #[must_use]
+    pub fn new(name: &[u8]) -> Option<Self> {
+        let first = name.first()?;
+        let rest_is_plain =
+            name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte));
+        let dotted = name.windows(2).any(|pair| pair == b"..");
+        if !first.is_ascii_alphanumeric() || !rest_is_plain || dotted {
+            return None;
+        }
+        String::from_utf8(name.to_vec()).ok().map(Self)
+    }
+
+    /// The slug as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for FeatureSlug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn only_paths_below_a_folder() {
+        for (input, expect) in [
+            ("spec.md", None),
+            ("tasks/WP01.md", None),
+            ("a..b/c.", None),
+            ("", Some(PathError::Empty)),
+            ("/etc/passwd", Some(PathError::Absolute)),
+            ("../x", Some(PathError::Parent)),
+            ("a/../b", Some(PathError::Parent)),
+            ("a//b", Some(PathError::Blank)),
+            ("a/", Some(PathError::Blank)),
+            ("./a", Some(PathError::Blank)),
+            ("a\0b", Some(PathError::Nul)),
+        ] {
+            assert_eq!(RelPath::new(input.as_bytes()).err(), expect, "{input:?}");
+        }
+    }
+
+    #[test]
+    fn text_form() {
+        for (bytes, text) in [
+            (&b"spec.md"[..], "spec.md"),
+            (b"a\\b", r"a\\b"),
+            (b"\xff.md", r"\xff.md"),
+            (b"\\xff", r"\\xff"),
+            ("gr\u{fc}\u{df}e \u{1f600}".as_bytes(), "gr\u{fc}\u{df}e \u{1f600}"),
+            (b"line\nbreak\x1b[31m", "line\nbreak\x1b[31m"),
+        ] {
+            assert_eq!(RelPath::new(bytes).unwrap().text(), text);
+        }
+        for bad in [r"a\b", r"a\x", r"\xg0", r"a\"] {
+            assert_eq!(RelPath::from_text(bad), Err(PathError::Escape), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_terminal_receives_no_control_and_no_bidi() {
+        assert_eq!(printable("plain gr\u{fc}n"), "plain gr\u{fc}n");
+        assert_eq!(
+            printable("a\nb\x1b[31m\u{7f}\u{9b}\u{202e}\u{2066}"),
+            r"a\nb\u{1b}[31m\u{7f}\u{9b}\u{202e}\u{2066}"
+        );
+    }
+
+    #[test]
+    fn slugs() {
+        for good in ["042-x", "a", "A.b_c-9", "x."] {
+            assert!(FeatureSlug::new(good.as_bytes()).is_some(), "{good}");
+        }
+        for bad in ["", ".x", "../x", "a..b", "-x", "_x", "a b", "a/b", "\u{fc}"] {
+            assert!(FeatureSlug::new(bad.as_bytes()).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn extensions() {
+        for (name, extension) in [
+            ("a.md", Some("md")),
+            ("a.MD", Some("md")),
+            ("d.x/a", None),
+            ("a.", None),
+            ("a.tar.gz", Some("gz")),
+        ] {
+            assert_eq!(RelPath::new(name.as_bytes()).unwrap().extension().as_deref(), extension);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn text_is_reversible(bytes in proptest::collection::vec(1u8.., 1..40)) {
+            if let Ok(path) = RelPath::new(bytes) {
+                prop_assert_eq!(RelPath::from_text(&path.text()), Ok(path));
+            }
+        }
+    }
+}

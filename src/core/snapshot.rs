@@ -1,0 +1,270 @@
+//! Snapshots: counts, completeness and the two hashes of one state, a pure function of it.
+
+use std::sync::Arc;
+
+use serde::ser::SerializeSeq as _;
+use serde::{Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use super::artifact::{ArtifactClass, ArtifactRef, ErrorReason, RequiredStatus};
+use super::digest::Digest;
+use super::dossier::{Completeness, MissionDossier};
+use super::path::{FeatureSlug, RelPath};
+use super::time::Timestamp;
+
+/// State of a dossier at one time (seed: `MissionDossierSnapshot`, with `tree_hash_sha256`). Its
+/// JSON is the same wherever a snapshot is written. Two of one state differ in `snapshot_id` and
+/// `computed_at` only.
+#[derive(Debug, Clone, Serialize)]
+pub struct MissionDossierSnapshot {
+    /// The feature.
+    pub feature_slug: FeatureSlug,
+    /// UUID of this computation.
+    pub snapshot_id: Uuid,
+    /// The six counts.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Whether all that is required is there.
+    pub completeness_status: Completeness,
+    /// SHA-256 over the sorted hashes of the present artifacts as text.
+    pub parity_hash_sha256: Digest,
+    /// Those hashes, sorted, equal ones as often as they occur.
+    pub parity_hash_components: Vec<Digest>,
+    /// The artifacts in byte order of key, each in short.
+    #[serde(serialize_with = "summaries")]
+    pub artifact_summaries: Arc<[ArtifactRef]>,
+    /// When.
+    pub computed_at: Timestamp,
+    /// SHA-256 over `path NUL hash LF` of the present artifacts in byte order of path.
+    pub tree_hash_sha256: Digest,
+}
+
+/// How many artifacts are listed, required and there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// All listed ones, absent specs included.
+    pub total_artifacts: u64,
+    /// Required ones.
+    pub required_artifacts: u64,
+    /// Required and present ones.
+    pub required_present: u64,
+    /// Required ones that are not present.
+    pub required_missing: u64,
+    /// Optional ones.
+    pub optional_artifacts: u64,
+    /// Optional and present ones.
+    pub optional_present: u64,
+}
+
+impl MissionDossierSnapshot {
+    /// The seed's `compute_snapshot`.
+    #[must_use]
+    pub fn compute(dossier: &MissionDossier, snapshot_id: Uuid, computed_at: Timestamp) -> Self {
+        let artifacts = &dossier.artifacts;
+        let mut hashes: Vec<Digest> = artifacts.iter().filter_map(ArtifactRef::hash).collect();
+        hashes.sort_unstable();
+        Self {
+            feature_slug: dossier.terms.feature_slug.clone(),
+            snapshot_id,
+            counts: Counts::of(artifacts),
+            completeness_status: dossier.completeness_status(),
+            parity_hash_sha256: parity_hash(&hashes),
+            parity_hash_components: hashes,
+            artifact_summaries: Arc::clone(artifacts),
+            computed_at,
+            tree_hash_sha256: tree_hash(
+                artifacts.iter().filter_map(|a| Some((&a.relative_path, a.hash()?))).collect(),
+            ),
+        }
+    }
+}
+
+impl Counts {
+    /// Counts over the listed artifacts.
+    #[must_use]
+    pub fn of(artifacts: &[ArtifactRef]) -> Self {
+        let mut counts = Self::default();
+        for artifact in artifacts {
+            let present = u64::from(artifact.is_present());
+            counts.total_artifacts += 1;
+            match artifact.required_status {
+                RequiredStatus::Required => {
+                    counts.required_artifacts += 1;
+                    counts.required_present += present;
+                    counts.required_missing += 1 - present;
+                }
+                RequiredStatus::Optional => {
+                    counts.optional_artifacts += 1;
+                    counts.optional_present += present;
+                }
+            }
+        }
+        counts
+    }
+}
+
+/// The seed's parity hash: SHA-256 of the concatenated texts of `sorted` digests.
+#[must_use]
+pub fn parity_hash(sorted: &[Digest]) -> Digest {
+    let mut hasher = Sha256::new();
+    for digest in sorted {
+        hasher.update(digest.hex().as_str());
+    }
+    Digest::from_hasher(hasher)
+}
+
+/// SHA-256 over `path NUL hash LF`, in byte order of path.
+#[must_use]
+pub fn tree_hash(mut present: Vec<(&RelPath, Digest)>) -> Digest {
+    present.sort_unstable();
+    let mut hasher = Sha256::new();
+    for (path, digest) in present {
+        hasher.update(path.as_bytes());
+        hasher.update(b"\0");
+        hasher.update(digest.hex().as_str());
+        hasher.update(b"\n");
+    }
+    Digest::from_hasher(hasher)
+}
+
+/// An artifact as a snapshot lists it.
+#[derive(Serialize)]
+struct Summary<'a> {
+    artifact_key: &'a str,
+    artifact_class: ArtifactClass,
+    relative_path: &'a RelPath,
+    content_hash_sha256: HashText,
+    size_bytes: u64,
+    wp_id: Option<&'a str>,
+    step_id: Option<&'a str>,
+    required_status: RequiredStatus,
+    is_present: bool,
+    error_reason: Option<ErrorReason>,
+    error_detail: Option<&'a str>,
+}
+
+fn summaries<S: Serializer>(artifacts: &[ArtifactRef], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut list = serializer.serialize_seq(Some(artifacts.len()))?;
+    for artifact in artifacts {
+        list.serialize_element(&Summary {
+            artifact_key: &artifact.artifact_key,
+            artifact_class: artifact.artifact_class,
+            relative_path: &artifact.relative_path,
+            content_hash_sha256: HashText(artifact.hash()),
+            size_bytes: artifact.size_bytes,
+            wp_id: artifact.wp_id.as_deref(),
+            step_id: artifact.step_id.as_deref(),
+            required_status: artifact.required_status,
+            is_present: artifact.is_present(),
+            error_reason: artifact.error_reason(),
+            error_detail: artifact.error_detail(),
+        })?;
+    }
+    list.end()
+}
+
+/// A digest as text, or `""` where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HashText(
+    /// The digest of what is present.
+    pub Option<Digest>,
+);
+
+impl Serialize for HashText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(digest) => digest.serialize(serializer),
+            None => serializer.serialize_str(""),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::core::artifact::Observation;
+    use crate::core::testing::{observed, terms};
+
+    fn snapshot(observations: Vec<Observation>) -> MissionDossierSnapshot {
+        let now = Timestamp::parse("2026-01-01T00:00:00Z").unwrap();
+        let dossier = MissionDossier::assemble(terms(None, None), observations, now);
+        MissionDossierSnapshot::compute(&dossier, Uuid::nil(), now)
+    }
+
+    #[test]
+    fn golden_hashes_of_the_contract() {
+        let golden =
+            snapshot(vec![observed("tasks/WP01.md", "world\n"), observed("spec.md", "hello\n")]);
+        assert_eq!(
+            golden.tree_hash_sha256.to_string(),
+            "ecb3063b560efb156d9747efa60bb639a6ef9f50bd95ce9e236477e27731d290"
+        );
+        assert_eq!(
+            golden.parity_hash_sha256.to_string(),
+            "9e7cc9e1540e8b9cc91eb6a7da9ec924144b2eaaae26097c6427dcf547711add"
+        );
+    }
+
+    #[test]
+    fn a_rename_changes_the_tree_hash_only() {
+        let before = snapshot(vec![observed("a.md", "x"), observed("b.md", "y")]);
+        let after = snapshot(vec![observed("c.md", "x"), observed("b.md", "y")]);
+        assert_ne!(before.tree_hash_sha256, after.tree_hash_sha256);
+        assert_eq!(before.parity_hash_sha256, after.parity_hash_sha256);
+    }
+
+    #[test]
+    fn equal_contents_count_twice() {
+        let twice = snapshot(vec![observed("a.md", "x"), observed("b.md", "x")]);
+        assert_eq!(twice.parity_hash_components.len(), 2);
+        assert_ne!(
+            twice.parity_hash_sha256,
+            snapshot(vec![observed("a.md", "x")]).parity_hash_sha256
+        );
+    }
+
+    #[test]
+    fn json_has_the_seeds_fields() {
+        let value = serde_json::to_value(snapshot(vec![observed("spec.md", "x")])).unwrap();
+        let names: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut expect = vec![
+            "artifact_summaries",
+            "completeness_status",
+            "computed_at",
+            "feature_slug",
+            "optional_artifacts",
+            "optional_present",
+            "parity_hash_components",
+            "parity_hash_sha256",
+            "required_artifacts",
+            "required_missing",
+            "required_present",
+            "snapshot_id",
+            "total_artifacts",
+            "tree_hash_sha256",
+        ];
+        expect.sort_unstable();
+        assert_eq!(names, expect);
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_gives_the_same_snapshot(
+            files in proptest::collection::btree_map("[a-c]{1,2}(/[a-c.]{1,2})?", "[xy]{0,2}", 1..20),
+            seed in any::<u64>(),
+        ) {
+            let files: Vec<Observation> = files
+                .iter()
+                .filter(|(path, _)| RelPath::new(path.as_bytes()).is_ok())
+                .map(|(path, content)| observed(path, content))
+                .collect();
+            let mut shuffled = files.clone();
+            shuffled.sort_by_key(|o| Digest::of(&[o.path.as_bytes(), &seed.to_le_bytes()].concat()));
+            let json = |files| serde_json::to_string(&snapshot(files)).unwrap();
+            prop_assert_eq!(json(files), json(shuffled));
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Short ways to make the core's values, for the core's own tests.
+
+use std::sync::Arc;
+
+use super::artifact::{ErrorReason, Fault, Observation, State};
+use super::digest::Digest;
+use super::dossier::Terms;
+use super::manifest::{Mission, MissionType};
+use super::path::{FeatureSlug, RelPath};
+
+/// A present file with that content.
+pub(crate) fn observed(path: &str, content: &str) -> Observation {
+    Observation {
+        path: RelPath::new(path.as_bytes()).unwrap(),
+        size_bytes: content.len() as u64,
+        state: State::Present { hash: Digest::of(content.as_bytes()), static_hash: None },
+        wp_id: None,
+    }
+}
+
+/// A file that cannot be read.
+pub(crate) fn unreadable(path: &str) -> Observation {
+    let detail = Some("Permission denied (os error 13)".into());
+    let state = State::Absent(Fault { reason: ErrorReason::Unreadable, detail });
+    Observation { state, size_bytes: 0, ..observed(path, "") }
+}
+
+/// Terms of a feature `001-x`.
+pub(crate) fn terms(mission: Option<Mission>, step: Option<&str>) -> Terms {
+    Terms {
+        feature_slug: FeatureSlug::new(b"001-x").unwrap(),
+        feature_dir: "/p/kitty-specs/001-x".into(),
+        mission_type: MissionType::default(),
+        mission_run_id: "run".to_owned(),
+        mission: mission.map(Arc::new),
+        step: step.map(Arc::from),
+        doubt: None,
+    }
+}

@@ -1,0 +1,59 @@
+//! Points in time as the API writes them. Reading a clock is the shell's business.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
+use serde::{Serialize, Serializer};
+
+/// A point in time; its text form is RFC 3339 in UTC with milliseconds and `Z`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(DateTime<Utc>);
+
+impl Timestamp {
+    /// Reads the forms that programs of this field write: RFC 3339 with any offset, and the same
+    /// without one, which means UTC (Python's `utcnow().isoformat()`).
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let zoned = DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
+        let naive = || text.parse::<NaiveDateTime>().map(|time| time.and_utc());
+        zoned.or_else(|_| naive()).ok().map(Self)
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        Self(time.into())
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0.to_rfc3339_opts(SecondsFormat::Millis, true))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Timestamp;
+
+    #[test]
+    fn one_text_form_for_all_that_is_written() {
+        for text in [
+            "2026-02-21T10:00:00.123Z",
+            "2026-02-21T10:00:00.123456+00:00",
+            "2026-02-21T11:00:00.123+01:00",
+            "2026-02-21T10:00:00.123456",
+        ] {
+            let time = Timestamp::parse(text).unwrap();
+            assert_eq!(time.to_string(), "2026-02-21T10:00:00.123Z", "{text}");
+        }
+        assert_eq!(Timestamp::parse("yesterday"), None);
+    }
+}

@@ -1,0 +1,242 @@
+//! Reading YAML and JSON texts of others: place and mend of what is wrong, and limits.
+//!
+//! The caller caps the size. Here nesting is capped before the parser sees the text, aliases are
+//! capped by the parser itself, and every error carries line and column where there is one.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, Visitor};
+
+/// Deepest nesting of `[` and `{` that is parsed; libyaml's time grows with its square.
+const FLOW_DEPTH_MAX: usize = 128;
+
+/// What is wrong with a text, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TextError {
+    /// Line, from 1.
+    pub line: Option<usize>,
+    /// Column, from 1.
+    pub column: Option<usize>,
+    /// What is wrong there, and the mend where one is near.
+    pub message: String,
+}
+
+impl TextError {
+    /// An error that concerns the text as a whole.
+    #[must_use]
+    pub fn whole(message: impl Into<String>) -> Self {
+        Self { line: None, column: None, message: message.into() }
+    }
+
+    fn at(bytes: &[u8], offset: usize, message: impl Into<String>) -> Self {
+        let before = &bytes[..offset];
+        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        Self {
+            line: Some(before.iter().filter(|byte| **byte == b'\n').count() + 1),
+            column: Some(offset - line_start + 1),
+            message: message.into(),
+        }
+    }
+}
+
+impl fmt::Display for TextError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.line, self.column) {
+            (Some(line), Some(column)) => write!(f, "{line}:{column}: {}", self.message),
+            _ => f.write_str(&self.message),
+        }
+    }
+}
+
+impl std::error::Error for TextError {}
+
+/// Parses YAML into `T`.
+///
+/// # Errors
+/// [`TextError`] with the place.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, TextError> {
+    parse_seed(std::marker::PhantomData::<T>, bytes)
+}
+
+/// Parses YAML with `seed`.
+///
+/// # Errors
+/// [`TextError`] with the place.
+pub fn parse_seed<S: for<'de> DeserializeSeed<'de, Value = T>, T>(
+    seed: S,
+    bytes: &[u8],
+) -> Result<T, TextError> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let at = error.valid_up_to();
+        TextError::at(bytes, at, format!("invalid UTF-8 at byte {at}"))
+    })?;
+    refuse_deep_nesting(bytes)?;
+    seed.deserialize(serde_yaml::Deserializer::from_str(text)).map_err(|error| explain(&error))
+}
+
+/// Reads a text (an unquoted number as it is written) and gives it to `parse`, whose refusal then
+/// has the place of that text.
+///
+/// # Errors
+/// When there is no text, or `parse` refuses it.
+pub fn deserialize_text<'de, D: Deserializer<'de>, T, E: fmt::Display>(
+    deserializer: D,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<T, D::Error> {
+    struct Text<F>(F);
+    impl<T, E: fmt::Display, F: FnOnce(&str) -> Result<T, E>> Visitor<'_> for Text<F> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a text")
+        }
+
+        fn visit_str<D: de::Error>(self, text: &str) -> Result<T, D> {
+            (self.0)(text).map_err(de::Error::custom)
+        }
+    }
+    deserializer.deserialize_str(Text(parse))
+}
+
+/// Parses JSON into `T`.
+///
+/// # Errors
+/// [`TextError`] with the place.
+pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, TextError> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let message = error.to_string();
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        TextError {
+            line: (error.line() > 0).then(|| error.line()),
+            column: (error.line() > 0).then(|| error.column().max(1)),
+            message: message.strip_suffix(&place).unwrap_or(&message).to_owned(),
+        }
+    })
+}
+
+/// A run of opening brackets is what a bomb is made of; one inside a quoted text only makes the
+/// count too high, and no honest text comes near the limit.
+fn refuse_deep_nesting(bytes: &[u8]) -> Result<(), TextError> {
+    let mut depth = 0usize;
+    for (offset, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > FLOW_DEPTH_MAX {
+            return Err(TextError::at(bytes, offset, "brackets are nested too deeply"));
+        }
+    }
+    Ok(())
+}
+
+fn explain(error: &serde_yaml::Error) -> TextError {
+    let mut message = error.to_string();
+    let location = error.location();
+    if let Some(place) = &location {
+        let place = format!(" at line {} column {}", place.line(), place.column());
+        message = message.replacen(&place, "", 1);
+    }
+    if let Some(known) = nearest_known(&message) {
+        message = format!("{message}; did you mean `{known}`?");
+    }
+    TextError {
+        line: location.as_ref().map(serde_yaml::Location::line),
+        column: location.as_ref().map(serde_yaml::Location::column),
+        message,
+    }
+}
+
+/// The known name nearest to the unknown one, out of serde's "unknown field `x`, expected one of
+/// `a`, `b`".
+fn nearest_known(message: &str) -> Option<&str> {
+    let (_, names) = message.split_once("unknown ")?;
+    let mut quoted = names.split('`').skip(1).step_by(2);
+    let unknown = quoted.next()?;
+    let (distance, known) = quoted.map(|known| (edits(unknown, known), known)).min()?;
+    (distance <= unknown.chars().count().div_ceil(3).max(1)).then_some(known)
+}
+
+/// Levenshtein's distance.
+fn edits(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (i, a) in from.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in to.iter().enumerate() {
+            let replace = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = replace.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only errors are looked at")]
+    struct Sample {
+        features: Vec<String>,
+        ignore: Option<String>,
+    }
+
+    fn error(text: &[u8]) -> String {
+        parse::<Sample>(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn errors_name_place_and_mend() {
+        assert_eq!(
+            error(b"features: []\nfetures: []\n"),
+            "2:1: unknown field `fetures`, expected `features` or `ignore`; did you mean `features`?"
+        );
+        assert_eq!(
+            error(b"features: []\nwhatever: []\n"),
+            "2:1: unknown field `whatever`, expected `features` or `ignore`"
+        );
+        assert_eq!(error(b"features: []\nfeatures: []\n"), "1:1: duplicate field `features`");
+        assert_eq!(
+            error(b"features:\n  - [x]\n"),
+            "2:5: features[0]: invalid type: sequence, expected a string"
+        );
+        assert_eq!(error(b"a: \xff\n"), "1:4: invalid UTF-8 at byte 3");
+        assert!(error(b"features: [").starts_with("2:1: "), "{}", error(b"features: ["));
+    }
+
+    #[test]
+    fn bombs_end_soon() {
+        let deep = "[".repeat(1 << 20);
+        assert_eq!(error(deep.as_bytes()), "1:129: brackets are nested too deeply");
+        let block = (0..3000).map(|i| format!("{}-\n", " ".repeat(i))).collect::<String>();
+        assert!(
+            error(block.as_bytes()).contains("invalid type")
+                || error(block.as_bytes()).contains("recursion")
+        );
+        let mut aliases = String::from("a0: &a0 [x, x]\n");
+        for i in 1..30 {
+            aliases += &format!("a{i}: &a{i} [*a{p}, *a{p}, *a{p}]\n", p = i - 1);
+        }
+        let found =
+            parse::<std::collections::BTreeMap<String, serde_yaml::Value>>(aliases.as_bytes());
+        assert!(found.unwrap_err().message.contains("repetition limit"));
+    }
+
+    #[test]
+    fn json_errors_name_the_place() {
+        let error = parse_json::<Sample>(b"{\"features\":\n [1]}").unwrap_err();
+        assert_eq!(
+            (error.line, error.message.as_str()),
+            (Some(2), "invalid type: integer `1`, expected a string")
+        );
+        assert!(parse_json::<serde_json::Value>("[".repeat(100_000).as_bytes()).is_err());
+    }
+}

@@ -1,0 +1,3 @@
+//! Brings the rooms together: reads a project's inputs, scans its features, asks the core.
+
+pub mod survey;

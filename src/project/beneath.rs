@@ -1,0 +1,298 @@
+//! Files beneath a folder, reached one component at a time and never through a link.
+//!
+//! No library does both, to stay beneath a descriptor and to replace a file durably; hence
+//! [`Folder::replace`]: temporary file, sync, rename, sync of the folder. A crash leaves the old
+//! file or the new one, and at worst a hidden temporary file beside it.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, mkdirat, openat, renameat, statat, unlinkat,
+};
+use rustix::io::Errno;
+use uuid::Uuid;
+
+use crate::core::path::RelPath;
+
+/// A folder by its descriptor.
+#[derive(Debug)]
+pub(super) struct Folder(OwnedFd);
+
+/// Why a file or folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The operating system's refusal.
+    #[error("{0}")]
+    Os(#[from] io::Error),
+    /// A link where a file or folder should be.
+    #[error("symbolic link, not followed")]
+    Link,
+    /// Neither file nor link.
+    #[error("not a regular file")]
+    NotRegular,
+    /// More than is ever read of such a file.
+    #[error("larger than {0} bytes")]
+    TooLarge(u64),
+}
+
+impl From<Errno> for ReadError {
+    fn from(error: Errno) -> Self {
+        Self::Os(error.into())
+    }
+}
+
+/// A folder's entry: its name and kind.
+pub(super) struct Entry {
+    pub(super) name: Vec<u8>,
+    pub(super) kind: FileType,
+}
+
+const PATH: OFlags =
+    OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const LIST: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const READ: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY)
+    .union(OFlags::CLOEXEC);
+
+impl Folder {
+    /// Opens the folder at a canonical path.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self(rustix::fs::open(path, PATH, Mode::empty())?))
+    }
+
+    /// A descriptor for listing the folder at `path`, or this one.
+    pub(super) fn descriptor(&self, path: Option<&RelPath>) -> io::Result<OwnedFd> {
+        let Some(path) = path else {
+            return Ok(openat(&self.0, c".", LIST, Mode::empty())?);
+        };
+        let parent = self.parent_of(path)?;
+        let folder = parent.as_ref().unwrap_or(&self.0);
+        Ok(openat(folder, path.file_name(), LIST, Mode::empty())?)
+    }
+
+    /// The bytes of the file at `path`; `None` where there is nothing.
+    pub(super) fn read(&self, path: &RelPath, max: u64) -> Result<Option<Vec<u8>>, ReadError> {
+        let parent = match self.parent_of(path) {
+            Ok(parent) => parent,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let folder = parent.as_ref().unwrap_or(&self.0).as_fd();
+        read_regular(openat(folder, path.file_name(), READ, Mode::empty()), max)
+    }
+
+    /// The entries of the folder at `path`, or of this one, in order of name; none where there is
+    /// no such folder.
+    pub(super) fn list(&self, path: Option<&RelPath>) -> Result<Vec<Entry>, ReadError> {
+        let descriptor = match self.descriptor(path) {
+            Ok(descriptor) => descriptor,
+            Err(error) => match Errno::from_io_error(&error) {
+                Some(Errno::NOENT) => return Ok(Vec::new()),
+                Some(Errno::NOTDIR | Errno::LOOP)
+                    if path.is_some_and(|path| self.is_link(path)) =>
+                {
+                    return Err(ReadError::Link);
+                }
+                _ => return Err(error.into()),
+            },
+        };
+        let mut entries = Vec::new();
+        for entry in Dir::new(descriptor.try_clone()?)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                FileType::Unknown => match statat(&descriptor, name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+                    Err(_) => FileType::Unknown,
+                },
+                known => known,
+            };
+            entries.push(Entry { name: name.to_bytes().to_vec(), kind });
+        }
+        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    /// Whether there is a folder at `path`.
+    pub(super) fn has_folder(&self, path: &RelPath) -> bool {
+        self.descriptor(Some(path)).is_ok()
+    }
+
+    /// Replaces the file at `path` as a whole and durably, making the folders on the way.
+    pub(super) fn replace(&self, path: &RelPath, bytes: &[u8]) -> io::Result<()> {
+        let parent = self.make_parent_of(path)?;
+        let folder = parent.as_ref().unwrap_or(&self.0).as_fd();
+        let temporary = format!(".dossierd-{}", Uuid::new_v4().simple());
+        let result = write_new(folder, &temporary, bytes)
+            .and_then(|()| Ok(renameat(folder, &temporary, folder, path.file_name())?))
+            .and_then(|()| sync(folder));
+        if result.is_err() {
+            let _ = unlinkat(folder, &temporary, AtFlags::empty());
+        }
+        result
+    }
+
+    /// Removes the file at `path`, durably. Says whether there was one.
+    pub(super) fn remove(&self, path: &RelPath) -> io::Result<bool> {
+        let parent = match self.parent_of(path) {
+            Ok(parent) => parent,
+            Err(Errno::NOENT) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        let folder = parent.as_ref().unwrap_or(&self.0).as_fd();
+        match unlinkat(folder, path.file_name(), AtFlags::empty()) {
+            Ok(()) => sync(folder).map(|()| true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether there is anything at `path`.
+    pub(super) fn exists(&self, path: &RelPath) -> bool {
+        self.kind(path).is_ok()
+    }
+
+    fn is_link(&self, path: &RelPath) -> bool {
+        self.kind(path).is_ok_and(|kind| kind == FileType::Symlink)
+    }
+
+    fn kind(&self, path: &RelPath) -> Result<FileType, Errno> {
+        let parent = self.parent_of(path)?;
+        let folder = parent.as_ref().unwrap_or(&self.0);
+        let stat = statat(folder, path.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(FileType::from_raw_mode(stat.st_mode))
+    }
+
+    /// The folder that holds `path`; `None` where it is this one.
+    fn parent_of(&self, path: &RelPath) -> Result<Option<OwnedFd>, Errno> {
+        self.walk(path, |folder, name| openat(folder, name, PATH, Mode::empty()))
+    }
+
+    fn make_parent_of(&self, path: &RelPath) -> io::Result<Option<OwnedFd>> {
+        let made = self.walk(path, |folder, name| {
+            match mkdirat(folder, name, Mode::from_raw_mode(0o777)) {
+                Ok(()) | Err(Errno::EXIST) => openat(folder, name, PATH, Mode::empty()),
+                Err(error) => Err(error),
+            }
+        });
+        Ok(made?)
+    }
+
+    fn walk(
+        &self,
+        path: &RelPath,
+        mut enter: impl FnMut(BorrowedFd<'_>, &[u8]) -> Result<OwnedFd, Errno>,
+    ) -> Result<Option<OwnedFd>, Errno> {
+        let mut folders = path.components();
+        folders.next_back();
+        let mut current: Option<OwnedFd> = None;
+        for name in folders {
+            current = Some(enter(current.as_ref().unwrap_or(&self.0).as_fd(), name)?);
+        }
+        Ok(current)
+    }
+}
+
+/// Reads a whole regular file that was opened so that it cannot block; `None` where there is none.
+pub(super) fn read_regular(
+    opened: Result<OwnedFd, Errno>,
+    max: u64,
+) -> Result<Option<Vec<u8>>, ReadError> {
+    let file = match opened {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT) => return Ok(None),
+        Err(Errno::LOOP) => return Err(ReadError::Link),
+        Err(Errno::NXIO) => return Err(ReadError::NotRegular),
+        Err(error) => return Err(error.into()),
+    };
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(ReadError::NotRegular);
+    }
+    if metadata.len() > max {
+        return Err(ReadError::TooLarge(max));
+    }
+    let mut bytes = Vec::new();
+    file.take(max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max {
+        return Err(ReadError::TooLarge(max));
+    }
+    Ok(Some(bytes))
+}
+
+/// Reads a regular file by path, links followed: for files of the system and of git.
+pub(super) fn read_path(path: &Path, max: u64) -> Result<Option<Vec<u8>>, ReadError> {
+    read_regular(rustix::fs::open(path, READ.difference(OFlags::NOFOLLOW), Mode::empty()), max)
+}
+
+fn write_new(folder: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(openat(folder, name, flags, Mode::from_raw_mode(0o666))?);
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Syncs a folder, which a descriptor opened for its path only cannot do.
+fn sync(folder: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::fs::fsync(openat(folder, c".", LIST, Mode::empty())?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn path(text: &str) -> RelPath {
+        RelPath::new(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn reads_stay_beneath_and_small() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::write(outside.path().join("secret"), "s").unwrap();
+        std::fs::create_dir(dir.path().join("real")).unwrap();
+        std::fs::write(dir.path().join("real/file"), "12345").unwrap();
+        symlink(outside.path(), dir.path().join("away")).unwrap();
+        symlink("real/file", dir.path().join("link")).unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+
+        assert_eq!(folder.read(&path("real/file"), 5).unwrap(), Some(b"12345".to_vec()));
+        assert_eq!(folder.read(&path("real/none"), 5).unwrap(), None);
+        assert_eq!(folder.read(&path("none/file"), 5).unwrap(), None);
+        assert!(matches!(folder.read(&path("real/file"), 4), Err(ReadError::TooLarge(4))));
+        assert!(matches!(folder.read(&path("link"), 9), Err(ReadError::Link)));
+        assert!(matches!(folder.read(&path("real"), 9), Err(ReadError::NotRegular)));
+        assert!(folder.read(&path("away/secret"), 9).is_err());
+        assert!(matches!(folder.list(Some(&path("away"))), Err(ReadError::Link)));
+        assert!(folder.list(Some(&path("none"))).unwrap().is_empty());
+    }
+
+    #[test]
+    fn writes_replace_whole_files_and_leave_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        for content in ["one", "two"] {
+            folder.replace(&path("a/b/file"), content.as_bytes()).unwrap();
+            assert_eq!(std::fs::read_to_string(dir.path().join("a/b/file")).unwrap(), content);
+        }
+        assert_eq!(folder.list(Some(&path("a/b"))).unwrap().len(), 1);
+        assert!(folder.remove(&path("a/b/file")).unwrap());
+        assert!(!folder.remove(&path("a/b/file")).unwrap());
+
+        let outside = tempfile::tempdir().unwrap();
+        symlink(outside.path(), dir.path().join("away")).unwrap();
+        assert!(folder.replace(&path("away/file"), b"x").is_err());
+        assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+    }
+}

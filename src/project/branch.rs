@@ -1,0 +1,82 @@
+//! The branch that is checked out where a project lies: git's `HEAD`, without asking git.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use super::beneath::read_path;
+use crate::core::path::escape_bytes;
+
+/// `target_branch` where nothing names one and there is no git.
+const UNKNOWN: &str = "unknown";
+/// `target_branch` of a detached head.
+const DETACHED: &str = "HEAD";
+const MAX: u64 = 64 << 10;
+
+/// The branch at `root`, by the nearest `.git` upward; `HEAD` when detached, `unknown` without git.
+pub(super) fn current(root: &Path) -> String {
+    let head = root.ancestors().find_map(|folder| git_folder(&folder.join(".git")));
+    let head = head.and_then(|git| read_path(&git.join("HEAD"), MAX).ok().flatten());
+    match head {
+        Some(head) => branch_of(&head),
+        None => UNKNOWN.to_owned(),
+    }
+}
+
+/// The git folder that `dot_git` is or, in a worktree or submodule, names.
+fn git_folder(dot_git: &Path) -> Option<PathBuf> {
+    let metadata = std::fs::metadata(dot_git).ok()?;
+    if metadata.is_dir() {
+        return Some(dot_git.to_owned());
+    }
+    let text = read_path(dot_git, MAX).ok()??;
+    let named = text.strip_prefix(b"gitdir:")?.trim_ascii();
+    Some(dot_git.parent()?.join(std::ffi::OsStr::from_bytes(named)))
+}
+
+fn branch_of(head: &[u8]) -> String {
+    let Some(reference) = head.trim_ascii().strip_prefix(b"ref:") else {
+        return DETACHED.to_owned();
+    };
+    let reference = reference.trim_ascii_start();
+    match reference.strip_prefix(b"refs/heads/").unwrap_or(reference) {
+        // What a repository with reftables writes for programs that read this file.
+        b".invalid" | b"" => UNKNOWN.to_owned(),
+        name => escape_bytes(name).into_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn heads() {
+        for (head, branch) in [
+            ("ref: refs/heads/main\n", "main"),
+            ("ref: refs/heads/feature/x\n", "feature/x"),
+            ("ref:refs/heads/a", "a"),
+            ("4f0d2e5b8f3d\n", "HEAD"),
+            ("ref: refs/heads/.invalid\n", "unknown"),
+        ] {
+            assert_eq!(branch_of(head.as_bytes()), branch);
+        }
+    }
+
+    #[test]
+    fn where_the_git_folder_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("repo/sub");
+        fs::create_dir_all(&root).unwrap();
+        assert_eq!(current(&root), "unknown");
+        fs::create_dir(dir.path().join("repo/.git")).unwrap();
+        fs::write(dir.path().join("repo/.git/HEAD"), "ref: refs/heads/main\n").unwrap();
+        assert_eq!(current(&root), "main");
+        fs::create_dir_all(dir.path().join("repo/.git/worktrees/w")).unwrap();
+        fs::write(dir.path().join("repo/.git/worktrees/w/HEAD"), "ref: refs/heads/w\n").unwrap();
+        fs::create_dir(dir.path().join("tree")).unwrap();
+        fs::write(dir.path().join("tree/.git"), "gitdir: ../repo/.git/worktrees/w\n").unwrap();
+        assert_eq!(current(&dir.path().join("tree")), "w");
+    }
+}

@@ -1,0 +1,250 @@
+//! Where the features of a project are: each real directory that a pattern matches.
+//!
+//! Patterns are followed component by component, so only folders that can lead to a match are
+//! listed.
+
+use std::collections::BTreeMap;
+
+use rustix::fs::FileType;
+
+use super::FeatureDir;
+use super::beneath::{Folder, ReadError};
+use crate::core::findings::Skipped;
+use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
+use crate::core::pattern::{Pattern, PatternSet};
+
+/// Levels that `**` descends.
+const ANY_DEPTH: usize = 16;
+
+const LINK: &str = "symbolic link, not followed";
+
+/// The features that `patterns` match, in order of slug, and what is skipped, in order of path.
+pub(super) fn features(
+    folder: &Folder,
+    patterns: &[Pattern],
+) -> Result<(Vec<FeatureDir>, Vec<Skipped>), ReadError> {
+    let mut search = Search { folder, found: BTreeMap::new() };
+    for pattern in patterns {
+        match components(pattern) {
+            Ok(components) => search.follow(None, &components)?,
+            Err(reason) => {
+                search.found.insert(pattern.path().clone(), Err(reason));
+            }
+        }
+    }
+    let mut features = BTreeMap::<FeatureSlug, RelPath>::new();
+    let mut skipped = Vec::new();
+    for (path, result) in search.found {
+        let name = path.text().into_owned();
+        let taken = result.and_then(|slug| match features.get(&slug) {
+            None => Ok(slug),
+            Some(other) => Err(format!("its name is already that of `{}`", other.text())),
+        });
+        match taken {
+            Ok(slug) => {
+                features.insert(slug, path);
+            }
+            Err(reason) => skipped.push(Skipped { name, reason }),
+        }
+    }
+    let features =
+        features.into_iter().map(|(slug, path)| FeatureDir { slug, path: Some(path) }).collect();
+    Ok((features, skipped))
+}
+
+enum Component {
+    Literal(Vec<u8>),
+    Wild(PatternSet),
+    AnyDepth,
+}
+
+fn components(pattern: &Pattern) -> Result<Vec<Component>, String> {
+    pattern
+        .as_str()
+        .split('/')
+        .map(|part| match Pattern::new(part) {
+            _ if part == "**" => Ok(Component::AnyDepth),
+            Ok(literal) if literal.is_literal() => Ok(Component::Literal(part.into())),
+            Ok(wild) => PatternSet::new([&wild]).map(Component::Wild),
+            Err(error) => Err(format!("{error}; a wildcard must not reach over a `/` here")),
+        })
+        .collect()
+}
+
+struct Search<'a> {
+    folder: &'a Folder,
+    found: BTreeMap<RelPath, Result<FeatureSlug, String>>,
+}
+
+impl Search<'_> {
+    /// Follows `components` from the folder `at`, the root where it is `None`.
+    fn follow(&mut self, at: Option<&RelPath>, components: &[Component]) -> Result<(), ReadError> {
+        let Some((first, rest)) = components.split_first() else {
+            return Ok(());
+        };
+        match first {
+            Component::Literal(name) => self.enter(join(at, name).as_ref(), None, rest),
+            Component::Wild(set) => {
+                for (path, kind) in self.children(at)? {
+                    let name = RelPath::new(path.file_name()).ok();
+                    if name.is_some_and(|name| set.is_match(&name)) {
+                        self.enter(Some(&path), Some(kind), rest)?;
+                    }
+                }
+                Ok(())
+            }
+            Component::AnyDepth => self.descend(at, rest, ANY_DEPTH),
+        }
+    }
+
+    /// `**`: no folder, or one more.
+    fn descend(
+        &mut self,
+        at: Option<&RelPath>,
+        rest: &[Component],
+        depth: usize,
+    ) -> Result<(), ReadError> {
+        self.follow(at, rest)?;
+        if depth == 0 {
+            return Ok(());
+        }
+        for (path, kind) in self.children(at)? {
+            if rest.is_empty() {
+                self.enter(Some(&path), Some(kind), &[])?;
+            }
+            if kind == FileType::Directory {
+                self.descend(Some(&path), rest, depth - 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes `path`, of that kind if it was listed: a match where nothing is left of the pattern.
+    fn enter(
+        &mut self,
+        path: Option<&RelPath>,
+        kind: Option<FileType>,
+        rest: &[Component],
+    ) -> Result<(), ReadError> {
+        let Some(path) = path else {
+            return Ok(());
+        };
+        match kind {
+            Some(FileType::Symlink) => {
+                self.found.insert(path.clone(), Err(LINK.to_owned()));
+            }
+            Some(FileType::Directory) if rest.is_empty() => self.take(path),
+            None if rest.is_empty() => {
+                if self.folder.has_folder(path) {
+                    self.take(path);
+                }
+            }
+            Some(FileType::Directory) | None => return self.follow(Some(path), rest),
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, path: &RelPath) {
+        let name = path.file_name();
+        let slug = FeatureSlug::new(name).ok_or_else(|| {
+            format!(
+                "`{}` is no feature name; use letters, digits, `.`, `_` and `-`",
+                escape_bytes(name)
+            )
+        });
+        self.found.insert(path.clone(), slug);
+    }
+
+    /// Folders and links in `at` that are not hidden.
+    fn children(&mut self, at: Option<&RelPath>) -> Result<Vec<(RelPath, FileType)>, ReadError> {
+        let entries = match (self.folder.list(at), at) {
+            (Err(ReadError::Link), Some(at)) => {
+                self.found.insert(at.clone(), Err(LINK.to_owned()));
+                return Ok(Vec::new());
+            }
+            (entries, _) => entries?,
+        };
+        let wanted = |kind| matches!(kind, FileType::Directory | FileType::Symlink);
+        Ok(entries
+            .into_iter()
+            .filter(|entry| wanted(entry.kind) && !entry.name.starts_with(b"."))
+            .filter_map(|entry| Some((join(at, &entry.name)?, entry.kind)))
+            .collect())
+    }
+}
+
+fn join(at: Option<&RelPath>, name: &[u8]) -> Option<RelPath> {
+    match at {
+        Some(at) => RelPath::new([at.as_bytes(), b"/", name].concat()).ok(),
+        None => RelPath::new(name).ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn found(root: &std::path::Path, patterns: &[&str]) -> (Vec<String>, Vec<String>) {
+        let patterns: Vec<Pattern> =
+            patterns.iter().map(|text| Pattern::new(text).unwrap()).collect();
+        let (found, skipped) = features(&Folder::open(root).unwrap(), &patterns).unwrap();
+        let path = |feature: FeatureDir| feature.path.unwrap().text().into_owned();
+        (
+            found.into_iter().map(path).collect(),
+            skipped
+                .into_iter()
+                .map(|skipped| format!("{}: {}", skipped.name, skipped.reason))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn patterns_lead_to_real_folders() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        for folder in [
+            "kitty-specs/001-a",
+            "kitty-specs/002-b/deep",
+            "kitty-specs/bad name",
+            "kitty-specs/.hidden",
+            "teams/x/specs/003-c",
+            "teams/y/specs/001-a",
+        ] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        fs::write(root.join("kitty-specs/README.md"), "").unwrap();
+        symlink("001-a", root.join("kitty-specs/004-link")).unwrap();
+        symlink("teams", root.join("linked")).unwrap();
+        let none: Vec<String> = Vec::new();
+
+        let (features, skipped) = found(root, &["kitty-specs/*"]);
+        assert_eq!(features, ["kitty-specs/001-a", "kitty-specs/002-b"]);
+        assert_eq!(
+            skipped,
+            [
+                "kitty-specs/004-link: symbolic link, not followed",
+                "kitty-specs/bad name: `bad name` is no feature name; use letters, digits, `.`, `_` and `-`",
+            ]
+        );
+        assert_eq!(found(root, &["kitty-specs/00[12]-*"]).0.len(), 2);
+        assert_eq!(
+            found(root, &["kitty-specs/002-b"]),
+            (vec!["kitty-specs/002-b".into()], none.clone())
+        );
+        assert_eq!(found(root, &["teams/*/specs/003-*"]).0, ["teams/x/specs/003-c"]);
+        assert_eq!(found(root, &["teams/**/003-c"]).0, ["teams/x/specs/003-c"]);
+        assert_eq!(found(root, &["nowhere/*"]), (none.clone(), none.clone()));
+        assert_eq!(found(root, &["linked/*/specs/*"]).1, ["linked: symbolic link, not followed"]);
+        let (features, skipped) = found(root, &["kitty-specs/001-*", "teams/*/specs/*"]);
+        assert_eq!(features, ["kitty-specs/001-a", "teams/x/specs/003-c"]);
+        assert_eq!(
+            skipped,
+            ["teams/y/specs/001-a: its name is already that of `kitty-specs/001-a`"]
+        );
+        assert_eq!(found(root, &["kitty-specs/002-b/**"]).0, ["kitty-specs/002-b/deep"]);
+    }
+}

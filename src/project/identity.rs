@@ -1,0 +1,144 @@
+//! Identity of project, machine and user: `.kittify/config.yaml`, and what stands in for it.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::beneath::{Folder, read_path};
+use crate::core::findings::FileError;
+use crate::core::identity::derived_node_id;
+use crate::core::path::RelPath;
+use crate::core::yaml::parse;
+
+const FILE: &str = ".kittify/config.yaml";
+const MAX: u64 = 1 << 20;
+
+/// The machine and user that dossierd runs on and as.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// `/etc/machine-id`, or the host name where there is none.
+    pub id: String,
+    host: String,
+    user: String,
+}
+
+impl Machine {
+    /// Asks the system.
+    #[must_use]
+    pub fn this() -> Self {
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let id = ["/etc/machine-id", "/var/lib/dbus/machine-id"].into_iter().find_map(read_line);
+        Self { id: id.unwrap_or_else(|| host.clone()), user: user(), host }
+    }
+
+    /// `node_id` of a project that does not name one.
+    #[must_use]
+    pub fn node_id(&self) -> String {
+        derived_node_id(&self.host, &self.user)
+    }
+}
+
+/// The user's name as Python's `getpass.getuser` finds it, so that both programs agree.
+fn user() -> String {
+    let named = ["LOGNAME", "USER", "LNAME", "USERNAME"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    named.unwrap_or_else(|| {
+        let uid = rustix::process::getuid().as_raw().to_string();
+        let users = read_path(Path::new("/etc/passwd"), MAX).ok().flatten().unwrap_or_default();
+        let users = String::from_utf8_lossy(&users);
+        let name = users.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            (fields.nth(1)? == uid).then(|| name.to_owned())
+        });
+        name.unwrap_or(uid)
+    })
+}
+
+fn read_line(path: &str) -> Option<String> {
+    let bytes = read_path(Path::new(path), 4096).ok()??;
+    let line = String::from_utf8(bytes).ok()?.trim().to_owned();
+    (!line.is_empty()).then_some(line)
+}
+
+/// What `.kittify/config.yaml` says.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    pub(super) uuid: Option<String>,
+    pub(super) node_id: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+struct File {
+    #[serde(default)]
+    project: Option<Section>,
+}
+
+#[derive(Deserialize, Default)]
+struct Section {
+    #[serde(default)]
+    uuid: Option<String>,
+    #[serde(default)]
+    node_id: Option<String>,
+}
+
+/// Reads `.kittify/config.yaml`. Its other keys are not ours.
+pub(super) fn read(folder: &Folder) -> Result<Written, FileError> {
+    let whole = |message: String| FileError::whole(FILE, message);
+    let path = RelPath::new(FILE.as_bytes()).map_err(|error| whole(error.to_string()))?;
+    let bytes = folder.read(&path, MAX).map_err(|error| whole(error.to_string()))?;
+    let Some(bytes) = bytes else {
+        return Ok(Written::default());
+    };
+    let file: Option<File> = parse(&bytes).map_err(|error| FileError::new(FILE, error))?;
+    let section = file.and_then(|file| file.project).unwrap_or_default();
+    let filled = |text: Option<String>| text.filter(|text| !text.is_empty() && text != "0");
+    Ok(Written {
+        // The reference writes a UUID in its one normal form whatever stands in the file.
+        uuid: filled(section.uuid).map(|text| match Uuid::parse_str(&text) {
+            Ok(uuid) => uuid.to_string(),
+            Err(_) => text,
+        }),
+        node_id: filled(section.node_id),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(text: &[u8]) -> Result<Written, FileError> {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join(".kittify")).unwrap();
+        std::fs::write(dir.path().join(FILE), text).unwrap();
+        read(&Folder::open(dir.path()).unwrap())
+    }
+
+    #[test]
+    fn identities() {
+        for (text, uuid, node) in [
+            ("", None, None),
+            ("# nothing\n", None, None),
+            ("vcs: {type: git}\nproject:\n", None, None),
+            ("project: {uuid: , node_id: 0}", None, None),
+            (
+                "project: {uuid: 8A4A7DA6A97C4BB4893AB31664ABFEE4, node_id: abc}",
+                Some("8a4a7da6-a97c-4bb4-893a-b31664abfee4"),
+                Some("abc"),
+            ),
+            ("project: {uuid: mine, node_id: 123456789012}", Some("mine"), Some("123456789012")),
+            ("project: {node_id: 1234567e8901}", None, Some("1234567e8901")),
+        ] {
+            let written = read_text(text.as_bytes()).unwrap();
+            assert_eq!(
+                (written.uuid.as_deref(), written.node_id.as_deref()),
+                (uuid, node),
+                "{text}"
+            );
+        }
+        let error = read_text(b"project: [").unwrap_err().to_string();
+        assert!(error.starts_with(".kittify/config.yaml:"), "{error}");
+    }
+}

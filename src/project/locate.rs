@@ -1,0 +1,163 @@
+//! Which project, and what of it, a path on the command line means (contract, section 8).
+
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use super::beneath::Folder;
+use super::{FeatureDir, Settings, discover};
+use crate::core::path::FeatureSlug;
+
+/// What a path means.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Located {
+    /// Canonical root of the project.
+    pub root: PathBuf,
+    /// The features meant; `None` for all of the project.
+    pub features: Option<Vec<FeatureDir>>,
+}
+
+/// Why a path means nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum LocateError {
+    /// It cannot be reached.
+    #[error("{path}: {source}", path = path.display())]
+    Unreachable {
+        /// The path.
+        path: PathBuf,
+        /// The operating system's refusal.
+        source: io::Error,
+    },
+    /// It is in no project, and its name is no feature's.
+    #[error(
+        "{path} is in no project (no `.kittify`, no features below), and `{name}` cannot be the \
+         name of a feature; use letters, digits, `.`, `_` and `-`",
+        path = path.display()
+    )]
+    NoFeature {
+        /// The path.
+        path: PathBuf,
+        /// Its last component.
+        name: String,
+    },
+}
+
+/// Finds the project of `path`: the nearest folder upward with `.kittify`, else one whose feature
+/// patterns match below; a directory in none is a feature by itself.
+///
+/// A `.kittify` with no features is passed over while a folder further up has some that `path`
+/// belongs to: features of real projects hold one of their own.
+///
+/// # Errors
+/// [`LocateError`] where `path` cannot be reached, or could only be a feature and has no name for
+/// one.
+pub fn locate(
+    path: &Path,
+    settings_of: impl Fn(&Path) -> Settings,
+) -> Result<Located, LocateError> {
+    let unreachable = |source| LocateError::Unreachable { path: path.to_owned(), source };
+    let mut start = path.canonicalize().map_err(unreachable)?;
+    if !start.is_dir() {
+        start.pop();
+    }
+    let features_of = |root: &Path| {
+        let patterns = settings_of(root).feature_patterns();
+        let found = Folder::open(root).ok().map(|folder| discover::features(&folder, &patterns));
+        found.and_then(Result::ok).map(|(features, _)| features).unwrap_or_default()
+    };
+    let marked = |folder: &&Path| folder.join(".kittify").is_dir();
+    let found = start
+        .ancestors()
+        .filter(marked)
+        .chain(start.ancestors())
+        .map(|root| (root, features_of(root)))
+        .find(|(_, features)| !features.is_empty());
+    if let Some((root, features)) = found {
+        return Ok(Located { root: root.to_owned(), features: meant(&start, root, features) });
+    }
+    if let Some(root) = start.ancestors().find(marked) {
+        return Ok(Located { root: root.to_owned(), features: None });
+    }
+    let name = start.file_name().unwrap_or_default().as_bytes();
+    let slug = FeatureSlug::new(name).ok_or_else(|| LocateError::NoFeature {
+        path: start.clone(),
+        name: String::from_utf8_lossy(name).into_owned(),
+    })?;
+    Ok(Located { features: Some(vec![FeatureDir { slug, path: None }]), root: start })
+}
+
+/// Those of `features` that `start` is in or above; `None`, for all, where it is neither.
+fn meant(start: &Path, root: &Path, features: Vec<FeatureDir>) -> Option<Vec<FeatureDir>> {
+    let folder = |feature: &FeatureDir| {
+        let path = feature.path.as_ref().map(|path| std::ffi::OsStr::from_bytes(path.as_bytes()));
+        path.map_or_else(|| root.to_owned(), |path| root.join(path))
+    };
+    if start == root {
+        return None;
+    }
+    let meant: Vec<FeatureDir> = features
+        .into_iter()
+        .filter(|feature| {
+            let folder = folder(feature);
+            start.starts_with(&folder) || folder.starts_with(start)
+        })
+        .collect();
+    (!meant.is_empty()).then_some(meant)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn located(path: &Path) -> (PathBuf, Option<Vec<String>>) {
+        let found = locate(path, |_| Settings::default()).unwrap();
+        let slugs =
+            |features: Vec<FeatureDir>| features.into_iter().map(|f| f.slug.to_string()).collect();
+        (found.root, found.features.map(slugs))
+    }
+
+    #[test]
+    fn what_paths_mean() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().canonicalize().unwrap();
+        for folder in [
+            "p/.kittify",
+            "p/src",
+            "p/kitty-specs/001-a/tasks",
+            "p/kitty-specs/002-b/.kittify",
+            "bare/kitty-specs/003-c",
+            "empty/.kittify",
+            "empty/src",
+            "lone-feature/tasks",
+            "no name",
+        ] {
+            fs::create_dir_all(base.join(folder)).unwrap();
+        }
+        fs::write(base.join("p/kitty-specs/001-a/spec.md"), "").unwrap();
+        for (path, root, slugs) in [
+            ("p", "p", None),
+            ("p/src", "p", None),
+            ("p/kitty-specs", "p", Some("001-a 002-b")),
+            ("p/kitty-specs/001-a", "p", Some("001-a")),
+            ("p/kitty-specs/001-a/tasks", "p", Some("001-a")),
+            ("p/kitty-specs/001-a/spec.md", "p", Some("001-a")),
+            ("p/kitty-specs/002-b", "p", Some("002-b")),
+            ("p/kitty-specs/../src/.", "p", None),
+            ("bare", "bare", None),
+            ("bare/kitty-specs/003-c", "bare", Some("003-c")),
+            ("empty", "empty", None),
+            ("empty/src", "empty", None),
+            ("lone-feature", "lone-feature", Some("lone-feature")),
+        ] {
+            let slugs =
+                slugs.map(|text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>());
+            assert_eq!(located(&base.join(path)), (base.join(root), slugs), "{path}");
+        }
+        let no_name = locate(&base.join("no name"), |_| Settings::default()).unwrap_err();
+        assert!(no_name.to_string().contains("`no name` cannot be the name of a feature"));
+        let nowhere = locate(&base.join("nowhere"), |_| Settings::default()).unwrap_err();
+        assert!(nowhere.to_string().contains("nowhere: No such file"));
+    }
+}

@@ -1,0 +1,311 @@
+//! Manifest layers: which folder's `expected-artifacts.yaml` a mission goes by.
+//!
+//! The first folder that holds one wins whole (contract, section 3). Where it is broken the
+//! embedded one goes on giving keys and classes, completeness is unknown, and the error is shown.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::beneath::{Folder, ReadError, read_path};
+use crate::core::findings::FileError;
+use crate::core::manifest::{
+    Mission, MissionType, embedded, parse_manifest, parse_mission_steps, parse_runtime_steps,
+    step_order,
+};
+use crate::core::path::{RelPath, escape_bytes};
+use crate::core::yaml::TextError;
+
+const MANIFEST: &str = "expected-artifacts.yaml";
+const MISSION: &str = "mission.yaml";
+const RUNTIME: &str = "mission-runtime.yaml";
+const MAX: u64 = 1 << 20;
+
+/// Folders of mission folders below the root, strongest first.
+const PROJECT_LAYERS: [&str; 2] = [".kittify/overrides/missions", ".kittify/missions"];
+
+/// The missions of a project, each read once.
+#[derive(Debug)]
+pub(super) struct Missions {
+    user: Option<PathBuf>,
+    loaded: Mutex<BTreeMap<MissionType, Arc<Loaded>>>,
+    unlisted: Mutex<Vec<FileError>>,
+}
+
+/// A mission as its layers give it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Loaded {
+    /// What it expects; `None` where no layer has a manifest.
+    pub(super) mission: Option<Arc<Mission>>,
+    /// Whether the manifest that should be used cannot be, and the embedded one stands in.
+    pub(super) broken: bool,
+    errors: Vec<FileError>,
+    warnings: Vec<String>,
+}
+
+/// One folder that may hold a manifest.
+enum Layer<'a> {
+    Project(&'a Folder, String),
+    User(PathBuf),
+}
+
+impl Missions {
+    /// `user` is the folder of the user's own missions.
+    pub(super) fn new(user: Option<&Path>) -> Self {
+        Self {
+            user: user.map(Path::to_owned),
+            loaded: Mutex::default(),
+            unlisted: Mutex::default(),
+        }
+    }
+
+    /// The mission of that type.
+    pub(super) fn load(&self, folder: &Folder, mission_type: &MissionType) -> Loaded {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = loaded
+            .entry(mission_type.clone())
+            .or_insert_with(|| Arc::new(load(&self.layers(folder, mission_type), mission_type)));
+        Loaded::clone(entry)
+    }
+
+    /// Loads every mission that the project's own layers name, used or not, so that their errors
+    /// are found.
+    pub(super) fn load_all_of_project(&self, folder: &Folder) {
+        for layer in PROJECT_LAYERS {
+            let listed = match RelPath::new(layer.as_bytes()) {
+                Ok(path) => folder.list(Some(&path)),
+                Err(_) => continue,
+            };
+            match listed {
+                Ok(entries) => {
+                    for entry in entries {
+                        let name = std::str::from_utf8(&entry.name).ok();
+                        if let Some(mission_type) = name.and_then(MissionType::new) {
+                            self.load(folder, &mission_type);
+                        }
+                    }
+                }
+                Err(error) => {
+                    let error = FileError::whole(layer, error.to_string());
+                    let mut unlisted = self.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
+                    if !unlisted.contains(&error) {
+                        unlisted.push(error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Errors and warnings of what was loaded, in order of mission.
+    pub(super) fn findings(&self) -> (Vec<FileError>, Vec<String>) {
+        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut errors = self.unlisted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        errors.extend(loaded.values().flat_map(|loaded| loaded.errors.iter().cloned()));
+        let warnings = loaded.values().flat_map(|loaded| loaded.warnings.iter().cloned());
+        (errors, warnings.collect())
+    }
+
+    fn layers<'a>(&self, folder: &'a Folder, mission_type: &MissionType) -> Vec<Layer<'a>> {
+        let name = mission_type.as_str();
+        let project = PROJECT_LAYERS
+            .into_iter()
+            .map(|layer| Layer::Project(folder, format!("{layer}/{name}")));
+        project.chain(self.user.iter().map(|user| Layer::User(user.join(name)))).collect()
+    }
+}
+
+impl Layer<'_> {
+    fn read(&self, file: &str) -> Result<Option<Vec<u8>>, ReadError> {
+        match self {
+            Self::Project(folder, layer) => {
+                match RelPath::new(format!("{layer}/{file}").as_bytes()) {
+                    Ok(path) => folder.read(&path, MAX),
+                    Err(_) => Ok(None),
+                }
+            }
+            Self::User(layer) => read_path(&layer.join(file), MAX),
+        }
+    }
+
+    fn name(&self, file: &str) -> String {
+        use std::os::unix::ffi::OsStrExt as _;
+        match self {
+            Self::Project(_, layer) => format!("{layer}/{file}"),
+            Self::User(layer) => escape_bytes(layer.join(file).as_os_str().as_bytes()).into_owned(),
+        }
+    }
+
+    /// Reads and parses one of the layer's files; `None` where it has none.
+    fn parse<T>(
+        &self,
+        file: &str,
+        parse: impl Fn(&[u8]) -> Result<T, TextError>,
+    ) -> Result<Option<T>, FileError> {
+        let bytes = self
+            .read(file)
+            .map_err(|error| FileError::whole(self.name(file), error.to_string()))?;
+        bytes
+            .map(|bytes| parse(&bytes))
+            .transpose()
+            .map_err(|error| FileError::new(self.name(file), error))
+    }
+}
+
+fn load(layers: &[Layer<'_>], mission_type: &MissionType) -> Loaded {
+    for layer in layers {
+        match load_layer(layer, mission_type) {
+            Ok(None) => {}
+            Ok(Some(loaded)) => return loaded,
+            Err(error) => {
+                return Loaded {
+                    mission: load_embedded(mission_type),
+                    broken: true,
+                    errors: vec![error],
+                    warnings: Vec::new(),
+                };
+            }
+        }
+    }
+    Loaded { mission: load_embedded(mission_type), ..Loaded::default() }
+}
+
+fn load_layer(layer: &Layer<'_>, mission_type: &MissionType) -> Result<Option<Loaded>, FileError> {
+    let Some(manifest) = layer.parse(MANIFEST, parse_manifest)? else {
+        return Ok(None);
+    };
+    let file = layer.name(MANIFEST);
+    let mut warnings = Vec::new();
+    if manifest.mission_type != mission_type.as_str() {
+        let (says, lies) = (&manifest.mission_type, mission_type.as_str());
+        warnings.push(format!(
+            "{file}: it says it is for `{says}`, but lies in the folder of `{lies}`"
+        ));
+    }
+    let steps = match layer.parse(MISSION, parse_mission_steps)? {
+        Some(steps) => steps,
+        None => embedded_steps(mission_type),
+    };
+    let runtime = layer.parse(RUNTIME, parse_runtime_steps)?.unwrap_or_default();
+    let mission = Mission::new(manifest, &step_order(&steps, &runtime))
+        .map_err(|error| FileError::new(file.as_str(), error))?;
+    warnings.extend(mission.warnings.iter().map(|warning| format!("{file}: {warning}")));
+    let mission = Some(Arc::new(mission));
+    Ok(Some(Loaded { mission, warnings, ..Loaded::default() }))
+}
+
+/// The embedded mission of that type. A test holds that all of them are sound.
+fn load_embedded(mission_type: &MissionType) -> Option<Arc<Mission>> {
+    let manifest = parse_manifest(embedded(mission_type.as_str())?.manifest.as_bytes()).ok()?;
+    Mission::new(manifest, &embedded_steps(mission_type)).ok().map(Arc::new)
+}
+
+fn embedded_steps(mission_type: &MissionType) -> Vec<String> {
+    let steps =
+        embedded(mission_type.as_str()).map(|found| parse_mission_steps(found.mission.as_bytes()));
+    steps.and_then(Result::ok).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    struct Fixture {
+        dir: tempfile::TempDir,
+        user: tempfile::TempDir,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            Self { dir: tempfile::tempdir().unwrap(), user: tempfile::tempdir().unwrap() }
+        }
+
+        fn write(&self, path: &str, text: &str) {
+            let path = self.dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+
+        fn load(&self, name: &str) -> Loaded {
+            let missions = Missions::new(Some(self.user.path()));
+            missions.load(&Folder::open(self.dir.path()).unwrap(), &MissionType::new(name).unwrap())
+        }
+
+        fn version(&self, name: &str) -> Option<String> {
+            let loaded = self.load(name);
+            assert!(!loaded.broken, "{:?}", loaded.errors);
+            loaded.mission.map(|mission| mission.manifest.manifest_version.clone())
+        }
+    }
+
+    fn manifest(version: &str) -> String {
+        format!("mission_type: plan\nmanifest_version: '{version}'\n")
+    }
+
+    #[test]
+    fn the_first_folder_with_a_manifest_wins_whole() {
+        let fixture = Fixture::new();
+        assert_eq!(fixture.version("plan").as_deref(), Some("1"), "embedded");
+        assert_eq!(fixture.version("nobody-knows"), None);
+        fs::create_dir(fixture.user.path().join("plan")).unwrap();
+        fs::write(fixture.user.path().join("plan/expected-artifacts.yaml"), manifest("user"))
+            .unwrap();
+        assert_eq!(fixture.version("plan").as_deref(), Some("user"));
+        fixture.write(".kittify/missions/plan/expected-artifacts.yaml", &manifest("project"));
+        assert_eq!(fixture.version("plan").as_deref(), Some("project"));
+        fixture.write(".kittify/overrides/missions/plan/mission.yaml", "states: [{name: a}]");
+        assert_eq!(fixture.version("plan").as_deref(), Some("project"), "no manifest, no layer");
+        fixture.write(
+            ".kittify/overrides/missions/plan/expected-artifacts.yaml",
+            &manifest("override"),
+        );
+        assert_eq!(fixture.version("plan").as_deref(), Some("override"));
+    }
+
+    #[test]
+    fn steps_lie_beside_the_manifest() {
+        let fixture = Fixture::new();
+        let steps = || {
+            let mission = fixture.load("plan").mission.unwrap();
+            mission.steps.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        let embedded = steps();
+        fixture.write(".kittify/missions/plan/expected-artifacts.yaml", &manifest("2"));
+        assert_eq!(steps(), embedded, "no mission.yaml beside it");
+        fixture.write(".kittify/missions/plan/mission.yaml", "states: [{name: a}, {name: b}]");
+        assert_eq!(steps(), "a b");
+        fixture.write(".kittify/missions/plan/mission-runtime.yaml", "steps: [{id: a}, {id: x}]");
+        assert_eq!(steps(), "a x b");
+    }
+
+    #[test]
+    fn a_broken_one_is_said_and_the_embedded_stands_in() {
+        let fixture = Fixture::new();
+        let file = ".kittify/missions/plan/expected-artifacts.yaml";
+        for (text, other, error) in [
+            ("mission_type: plan\nrequierd_always: []\n", None, ":2:1: unknown field"),
+            ("mission_type: plan\n", Some("states: 7"), ":1:9: states"),
+        ] {
+            fixture.write(file, text);
+            if let Some(other) = other {
+                fixture.write(".kittify/missions/plan/mission.yaml", other);
+            }
+            let loaded = fixture.load("plan");
+            assert!(loaded.broken);
+            assert!(loaded.errors[0].to_string().contains(error), "{}", loaded.errors[0]);
+            assert_eq!(loaded.mission.unwrap().manifest.manifest_version, "1");
+        }
+    }
+
+    #[test]
+    fn unused_missions_of_the_project_are_checked_too() {
+        let fixture = Fixture::new();
+        fixture.write(".kittify/overrides/missions/own/expected-artifacts.yaml", "nonsense");
+        let folder = Folder::open(fixture.dir.path()).unwrap();
+        let missions = Missions::new(None);
+        assert!(missions.findings().0.is_empty());
+        missions.load_all_of_project(&folder);
+        assert_eq!(missions.findings().0.len(), 1);
+    }
+}

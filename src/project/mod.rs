@@ -1,0 +1,267 @@
+//! Every file below a project's root that is no artifact: identity, `meta.json`, step, branch,
+//! manifest layers, where features are, and their baselines.
+//!
+//! These files belong to others and are only read, each with a cap on its size, beneath the root's
+//! own descriptor and never through a link. What dossierd writes is below `.kittify/dossiers/`.
+
+mod baseline;
+mod beneath;
+mod branch;
+mod discover;
+mod identity;
+mod locate;
+mod meta;
+mod missions;
+mod step;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::core::baseline::BaselineFile;
+use crate::core::dossier::{Doubt, Terms};
+use crate::core::feature::StepSource;
+use crate::core::findings::{FileError, Skipped};
+use crate::core::identity::{self as ids, BaselineKey, NO_MANIFEST};
+use crate::core::manifest::MissionType;
+use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
+use crate::core::pattern::Pattern;
+
+pub use baseline::WriteError;
+pub use beneath::ReadError;
+pub use identity::Machine;
+pub use locate::{Located, locate};
+
+use beneath::Folder;
+use missions::Missions;
+use step::Runs;
+
+/// What the configuration says of a project.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Where its features are; `kitty-specs/*` where nothing is said.
+    pub features: Option<Vec<Pattern>>,
+    /// Mission of features whose `meta.json` names none.
+    pub mission: Option<MissionType>,
+    /// Current step of features that no runtime has started.
+    pub step: BTreeMap<String, String>,
+    /// Paths in features that are no artifacts.
+    pub ignore: Vec<Pattern>,
+}
+
+impl Settings {
+    /// The `features` patterns, or the default one.
+    #[must_use]
+    pub fn feature_patterns(&self) -> Vec<Pattern> {
+        self.features.clone().unwrap_or_else(|| Pattern::new("kitty-specs/*").into_iter().collect())
+    }
+}
+
+/// A feature directory that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeatureDir {
+    /// The feature.
+    pub slug: FeatureSlug,
+    /// Its folder below the root; `None` where the root is the feature itself.
+    pub path: Option<RelPath>,
+}
+
+/// A project, opened.
+#[derive(Debug)]
+pub struct Project {
+    /// Canonical absolute root.
+    pub root: PathBuf,
+    /// Last component of the root.
+    pub name: String,
+    /// Identity of this root on this machine.
+    pub root_id: String,
+    /// Identity of the project.
+    pub project_uuid: String,
+    /// Identity of machine and user.
+    pub node_id: String,
+    /// What the configuration says of it.
+    pub settings: Settings,
+    /// Project files that cannot be used.
+    pub errors: Vec<FileError>,
+    folder: Folder,
+    branch: String,
+    runs: Runs,
+    missions: Missions,
+}
+
+/// What is read of one feature beside its artifacts.
+#[derive(Debug)]
+pub struct Inputs {
+    /// What its dossier is of, and by what it is judged.
+    pub terms: Terms,
+    /// Where the step comes from.
+    pub step_source: StepSource,
+    /// What is wrong with the step.
+    pub step_error: Option<String>,
+    /// What is wrong with `meta.json`.
+    pub meta_error: Option<String>,
+    /// What a baseline of it is bound to.
+    pub key: BaselineKey,
+    /// The baseline that is there.
+    pub baseline: BaselineFile,
+}
+
+impl Project {
+    /// Opens the project at `root`, which must be canonical.
+    ///
+    /// # Errors
+    /// When the root cannot be opened as a folder. Files in it that cannot be used are in
+    /// [`Project::errors`].
+    pub fn open(
+        root: &Path,
+        settings: Settings,
+        machine: &Machine,
+        user_missions: Option<&Path>,
+    ) -> io::Result<Self> {
+        let folder = Folder::open(root)?;
+        let mut errors = Vec::new();
+        let written = identity::read(&folder).unwrap_or_else(|error| {
+            errors.push(error);
+            identity::Written::default()
+        });
+        let bytes = root.as_os_str().as_bytes();
+        let name = root.file_name().map_or("/".into(), |name| escape_bytes(name.as_bytes()));
+        Ok(Self {
+            root: root.to_owned(),
+            name: name.into_owned(),
+            root_id: ids::root_id(&machine.id, bytes),
+            project_uuid: written
+                .uuid
+                .unwrap_or_else(|| ids::derived_project_uuid(&machine.id, bytes)),
+            node_id: written.node_id.unwrap_or_else(|| machine.node_id()),
+            settings,
+            errors,
+            branch: branch::current(root),
+            runs: Runs::read(&folder, root),
+            missions: Missions::new(user_missions),
+            folder,
+        })
+    }
+
+    /// Finds the features, in order of slug, and what looks like one and is none.
+    ///
+    /// # Errors
+    /// When a folder on the way to them cannot be listed.
+    pub fn discover(&self) -> Result<(Vec<FeatureDir>, Vec<Skipped>), ReadError> {
+        discover::features(&self.folder, &self.settings.feature_patterns())
+    }
+
+    /// Opens a feature's directory, for `scan`.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn open_feature(&self, feature: &FeatureDir) -> io::Result<OwnedFd> {
+        self.folder.descriptor(feature.path.as_ref())
+    }
+
+    /// Absolute path of a feature's directory.
+    #[must_use]
+    pub fn feature_path(&self, feature: &FeatureDir) -> PathBuf {
+        match &feature.path {
+            Some(path) => self.root.join(std::ffi::OsStr::from_bytes(path.as_bytes())),
+            None => self.root.clone(),
+        }
+    }
+
+    /// Reads all that a feature's dossier depends on beside its artifacts.
+    #[must_use]
+    pub fn inputs(&self, feature: &FeatureDir) -> Inputs {
+        let slug = feature.slug.as_str();
+        let meta = meta::read(&self.folder, feature, self.settings.mission.as_ref());
+        let loaded = self.missions.load(&self.folder, &meta.mission);
+        let (step, step_source, mut step_error) = self.step(slug);
+        if let (Some(step), Some(mission)) = (&step, &loaded.mission)
+            && !mission.knows_step(step)
+        {
+            let text =
+                format!("step `{step}` is not one of the mission's; all that it requires counts");
+            step_error.get_or_insert(text);
+        }
+        let doubt = if meta.error.is_some() {
+            Some(Doubt::MissionUnreadable)
+        } else if loaded.broken {
+            Some(Doubt::ManifestBroken)
+        } else {
+            None
+        };
+        let manifest_version = loaded
+            .mission
+            .as_ref()
+            .map_or(NO_MANIFEST, |mission| mission.manifest.manifest_version.as_str());
+        let key = BaselineKey {
+            project_uuid: self.project_uuid.clone(),
+            node_id: self.node_id.clone(),
+            feature_slug: slug.to_owned(),
+            target_branch: meta.target_branch.unwrap_or_else(|| self.branch.clone()),
+            mission_key: meta.mission.as_str().to_owned(),
+            manifest_version: manifest_version.to_owned(),
+        };
+        let run_id = self.runs.run_id(slug);
+        Inputs {
+            terms: Terms {
+                feature_slug: feature.slug.clone(),
+                feature_dir: self.feature_path(feature),
+                mission_type: meta.mission,
+                mission_run_id: run_id.unwrap_or_else(|| ids::derived_run_id(&self.root_id, slug)),
+                mission: loaded.mission,
+                step: step.map(Into::into),
+                doubt,
+            },
+            step_source,
+            step_error,
+            meta_error: meta.error,
+            key,
+            baseline: baseline::read(&self.folder, &feature.slug),
+        }
+    }
+
+    /// Errors and warnings of all manifests that the project holds or its features use, by file.
+    #[must_use]
+    pub fn manifest_findings(&self) -> (Vec<FileError>, Vec<String>) {
+        self.missions.load_all_of_project(&self.folder);
+        self.missions.findings()
+    }
+
+    /// Whether something stands where a feature's baseline belongs.
+    #[must_use]
+    pub fn has_baseline(&self, slug: &FeatureSlug) -> bool {
+        baseline::exists(&self.folder, slug)
+    }
+
+    /// Writes a feature's baseline, durably.
+    ///
+    /// # Errors
+    /// [`WriteError`] with the path.
+    pub fn write_baseline(&self, slug: &FeatureSlug, text: &[u8]) -> Result<(), WriteError> {
+        baseline::write(&self.folder, &self.root, slug, text)
+    }
+
+    /// Removes a feature's baseline. Says whether there was one.
+    ///
+    /// # Errors
+    /// [`WriteError`] with the path.
+    pub fn clear_baseline(&self, slug: &FeatureSlug) -> Result<bool, WriteError> {
+        baseline::clear(&self.folder, &self.root, slug)
+    }
+
+    fn step(&self, slug: &str) -> (Option<String>, StepSource, Option<String>) {
+        let (issued, error) = match self.runs.step(&self.folder, &self.root, slug) {
+            Ok(issued) => (issued, None),
+            Err(error) => (None, Some(error)),
+        };
+        if issued.is_some() {
+            return (issued, StepSource::Runtime, error);
+        }
+        match self.settings.step.get(slug) {
+            Some(step) => (Some(step.clone()), StepSource::Config, error),
+            None => (None, StepSource::None, error),
+        }
+    }
+}

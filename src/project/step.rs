@@ -1,0 +1,116 @@
+//! The step that a runtime has issued: `feature-runs.json`, and the `state.json` of the run.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::beneath::Folder;
+use crate::core::path::RelPath;
+use crate::core::yaml::parse_json;
+
+const FILE: &str = ".kittify/runtime/feature-runs.json";
+const MAX: u64 = 4 << 20;
+
+/// The runs of a project.
+#[derive(Debug)]
+pub(super) struct Runs(Result<Map<String, Value>, String>);
+
+impl Runs {
+    /// Reads `feature-runs.json`; none where there is no such file.
+    pub(super) fn read(folder: &Folder, root: &Path) -> Self {
+        Self(read_object(folder, root, Path::new(FILE)))
+    }
+
+    /// `run_id` of the feature's run.
+    pub(super) fn run_id(&self, slug: &str) -> Option<String> {
+        let id = self.0.as_ref().ok()?.get(slug)?.get("run_id")?.as_str()?;
+        Some(id.to_owned())
+    }
+
+    /// `issued_step_id` of the feature's run; `None` where there is no run or no step is issued.
+    pub(super) fn step(
+        &self,
+        folder: &Folder,
+        root: &Path,
+        slug: &str,
+    ) -> Result<Option<String>, String> {
+        let runs = self.0.as_ref().map_err(Clone::clone)?;
+        let Some(run) = runs.get(slug) else {
+            return Ok(None);
+        };
+        let Some(run_dir) = run.get("run_dir").and_then(Value::as_str) else {
+            return Err(format!("{FILE}: the run of `{slug}` has no `run_dir`"));
+        };
+        let state = read_object(folder, root, &Path::new(run_dir).join("state.json"))?;
+        match state.get("issued_step_id") {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(step)) => Ok(Some(step.clone())),
+            Some(_) => Err(format!("{run_dir}/state.json: `issued_step_id` is not a text")),
+        }
+    }
+}
+
+/// The JSON object in the file at `path`, absolute or relative to `root`; empty where there is no
+/// such file, refused where it is not below `root`.
+fn read_object(folder: &Folder, root: &Path, path: &Path) -> Result<Map<String, Value>, String> {
+    let shown = path.display();
+    let relative = if path.is_absolute() { path.strip_prefix(root).ok() } else { Some(path) };
+    let relative = relative
+        // `components` leaves out `.` and doubled slashes, which mean nothing.
+        .map(|path| path.components().collect::<std::path::PathBuf>())
+        .and_then(|path| RelPath::new(path.as_os_str().as_bytes()).ok())
+        .ok_or_else(|| format!("{shown} is outside of the project, and so not read"))?;
+    match folder.read(&relative, MAX) {
+        Ok(None) => Ok(Map::new()),
+        Ok(Some(bytes)) => parse_json(&bytes).map_err(|error| format!("{shown}:{error}")),
+        Err(error) => Err(format!("{shown}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn steps_and_what_is_wrong_with_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let folder = Folder::open(&root).unwrap();
+        let step = || Runs::read(&folder, &root).step(&folder, &root, "x");
+        assert_eq!(step(), Ok(None));
+
+        fs::create_dir_all(root.join(".kittify/runtime/runs/1")).unwrap();
+        let write_run = |run_dir: &str| {
+            let runs =
+                serde_json::json!({"x": {"run_id": "r", "run_dir": run_dir, "mission_key": "m"}});
+            fs::write(root.join(FILE), runs.to_string()).unwrap();
+        };
+        let state =
+            |text: &str| fs::write(root.join(".kittify/runtime/runs/1/state.json"), text).unwrap();
+
+        write_run(".kittify/runtime/runs/1");
+        assert_eq!(step(), Ok(None), "a run that has not begun");
+        state(r#"{"issued_step_id": "plan"}"#);
+        assert_eq!(step(), Ok(Some("plan".into())));
+        write_run(root.join(".kittify/./runtime//runs/1").to_str().unwrap());
+        assert_eq!(step(), Ok(Some("plan".into())));
+        state(r#"{"issued_step_id": null}"#);
+        assert_eq!(step(), Ok(None));
+        state(r#"{"issued_step_id": 7}"#);
+        assert!(step().unwrap_err().ends_with("`issued_step_id` is not a text"));
+        state("");
+        assert!(step().unwrap_err().contains("state.json:1:1: EOF"), "{step:?}", step = step());
+
+        for outside in ["/etc", "../x", ".kittify/../../x"] {
+            write_run(outside);
+            assert!(step().unwrap_err().contains("outside of the project"), "{outside}");
+        }
+        fs::write(root.join(FILE), "[").unwrap();
+        assert!(step().unwrap_err().starts_with(FILE));
+        fs::write(root.join(FILE), r#"{"x": {}}"#).unwrap();
+        assert!(step().unwrap_err().contains("has no `run_dir`"));
+    }
+}

@@ -1,0 +1,33 @@
+//! The bytes of one artifact, for showing them: opened as a scan opens it.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use super::entry::{open_file, open_folder};
+use crate::core::path::RelPath;
+
+/// At most `max` bytes of the file at `path` below the open `feature` directory.
+///
+/// # Errors
+/// Those of the operating system; a link on the way is one.
+pub fn read_content(feature: OwnedFd, path: &RelPath, max: u64) -> io::Result<Vec<u8>> {
+    let mut folder = feature;
+    let mut components = path.components().peekable();
+    while let Some(component) = components.next() {
+        let name = CString::new(component)?;
+        if components.peek().is_some() {
+            folder = open_folder(folder.as_fd(), &name)?;
+            continue;
+        }
+        let file = File::from(open_file(folder.as_fd(), &name)?);
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("not a regular file"));
+        }
+        let mut bytes = Vec::new();
+        file.take(max).read_to_end(&mut bytes)?;
+        return Ok(bytes);
+    }
+    Err(io::Error::other("the path is empty"))
+}

@@ -1,0 +1,86 @@
+//! One entry of a folder: what kind it is, and opening it so that it can do no harm.
+//!
+//! What the folder's own listing calls special is never opened: opening a FIFO wakes its writer,
+//! and opening a device can do anything. What was swapped in between cannot block either.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, statat};
+use rustix::io::Errno;
+
+use super::hash::{How, Reading, read};
+
+/// `error_detail` of a link.
+const SYMBOLIC_LINK: &str = "symbolic link, not followed";
+const NOT_REGULAR: &str = "not a regular file";
+
+/// What an entry is, as far as a scan cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EntryKind {
+    Folder,
+    File,
+    Link,
+    Special,
+}
+
+impl From<FileType> for EntryKind {
+    fn from(kind: FileType) -> Self {
+        match kind {
+            FileType::Directory => Self::Folder,
+            FileType::RegularFile => Self::File,
+            FileType::Symlink => Self::Link,
+            _ => Self::Special,
+        }
+    }
+}
+
+/// The kind of an entry whose folder's listing does not say.
+pub(super) fn kind_of(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<EntryKind> {
+    let stat = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(FileType::from_raw_mode(stat.st_mode).into())
+}
+
+/// Opens a folder within a folder.
+pub(super) fn open_folder(folder: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(folder, name, flags, Mode::empty())
+}
+
+/// Opens a file within a folder so that nothing it may have become can block.
+pub(super) fn open_file(folder: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    let flags =
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    openat(folder, name, flags, Mode::empty())
+}
+
+/// Reads an entry that is no folder; `None` when it is not there any more.
+pub(super) fn read_entry(
+    folder: BorrowedFd<'_>,
+    name: &CStr,
+    entry: EntryKind,
+    how: How<'_>,
+    buffer: &mut [u8],
+) -> Option<Reading> {
+    match entry {
+        EntryKind::Link => return Some(Reading::unreadable(SYMBOLIC_LINK, 0)),
+        EntryKind::Special => return Some(Reading::unreadable(NOT_REGULAR, 0)),
+        EntryKind::File | EntryKind::Folder => {}
+    }
+    match open_file(folder, name) {
+        Ok(mut file) => Some(read(&mut file, how, buffer)),
+        Err(Errno::NOENT) => None,
+        Err(Errno::LOOP) => Some(Reading::unreadable(SYMBOLIC_LINK, 0)),
+        Err(Errno::NXIO) => Some(Reading::unreadable(NOT_REGULAR, 0)),
+        Err(error) => {
+            Some(Reading::unreadable(io::Error::from(error).to_string(), size_of(folder, name)))
+        }
+    }
+}
+
+/// Size of a file that cannot be opened.
+fn size_of(folder: BorrowedFd<'_>, name: &CStr) -> u64 {
+    let stat = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
+    stat.ok().and_then(|stat| u64::try_from(stat.st_size).ok()).unwrap_or_default()
+}

@@ -1,0 +1,27 @@
+//! Budgets of a scan, and of the process.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// What one feature may cost (contract, section 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest file that is read, in bytes.
+    pub file_bytes: u64,
+    /// Most entries of a feature.
+    pub entries: u64,
+    /// Deepest folder, in components.
+    pub depth: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { file_bytes: 4 << 30, entries: 1_000_000, depth: 1_000 }
+    }
+}
+
+/// Raises the soft limit of open descriptors to the hard one: a walk keeps one open per level.
+/// Where that fails, what cannot be opened is said to be unreadable.
+pub fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}

@@ -1,0 +1,246 @@
+//! The artifact list and one artifact in full: `GET /api/dossier/artifacts[/{artifact_key}]`.
+
+use serde::Serialize;
+
+use crate::core::artifact::{ArtifactClass, ArtifactRef, ErrorReason, RequiredStatus};
+use crate::core::path::RelPath;
+use crate::core::snapshot::HashText;
+use crate::core::time::Timestamp;
+
+/// Content is given for files smaller than this.
+pub const CONTENT_MAX: u64 = 5_242_880;
+
+/// The filters of a list request.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Filters {
+    /// Only this class.
+    pub class: Option<ArtifactClass>,
+    /// Only this work package.
+    pub wp_id: Option<String>,
+    /// Only this step.
+    pub step_id: Option<String>,
+    /// Only required ones.
+    pub required_only: bool,
+}
+
+impl Filters {
+    /// Whether `artifact` passes all of them.
+    #[must_use]
+    pub fn pass(&self, artifact: &ArtifactRef) -> bool {
+        let same = |wanted: &Option<String>, has: Option<&str>| {
+            wanted.as_deref().is_none_or(|wanted| has == Some(wanted))
+        };
+        self.class.is_none_or(|class| artifact.artifact_class == class)
+            && same(&self.wp_id, artifact.wp_id.as_deref())
+            && same(&self.step_id, artifact.step_id.as_deref())
+            && (!self.required_only || artifact.required_status == RequiredStatus::Required)
+    }
+}
+
+/// The seed's `ArtifactListResponse`, with `tombstones`.
+#[derive(Debug, Serialize)]
+pub struct ArtifactList<'a> {
+    /// Number of entries before the filters, tombstones included.
+    pub total_count: usize,
+    /// Number of entries after them.
+    pub filtered_count: usize,
+    /// The entries, by key.
+    pub artifacts: Vec<ArtifactItem<'a>>,
+    /// The filters, all four.
+    pub filters_applied: Filters,
+    /// How many of the total are tombstones.
+    pub tombstones: usize,
+}
+
+impl<'a> ArtifactList<'a> {
+    /// The list of those of `artifacts` that pass `filters`.
+    #[must_use]
+    pub fn new(artifacts: &'a [ArtifactRef], filters: Filters) -> Self {
+        let items: Vec<ArtifactItem<'_>> =
+            artifacts.iter().filter(|a| filters.pass(a)).map(ArtifactItem::from).collect();
+        Self {
+            total_count: artifacts.len(),
+            filtered_count: items.len(),
+            artifacts: items,
+            filters_applied: filters,
+            tombstones: 0,
+        }
+    }
+}
+
+/// The seed's `ArtifactListItem` and what the contract adds.
+#[derive(Debug, Serialize)]
+pub struct ArtifactItem<'a> {
+    /// Its key.
+    pub artifact_key: &'a str,
+    /// Its class.
+    pub artifact_class: ArtifactClass,
+    /// Where it is.
+    pub relative_path: &'a RelPath,
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// Work package.
+    pub wp_id: Option<&'a str>,
+    /// Step.
+    pub step_id: Option<&'a str>,
+    /// Whether it is present.
+    pub is_present: bool,
+    /// Why not.
+    pub error_reason: Option<ErrorReason>,
+    /// Whether it is required.
+    pub required_status: RequiredStatus,
+    /// What its name says it holds.
+    pub media_type_hint: &'static str,
+    /// Why it is not present, in words.
+    pub error_detail: Option<&'a str>,
+}
+
+impl<'a> From<&'a ArtifactRef> for ArtifactItem<'a> {
+    fn from(artifact: &'a ArtifactRef) -> Self {
+        Self {
+            artifact_key: &artifact.artifact_key,
+            artifact_class: artifact.artifact_class,
+            relative_path: &artifact.relative_path,
+            size_bytes: artifact.size_bytes,
+            wp_id: artifact.wp_id.as_deref(),
+            step_id: artifact.step_id.as_deref(),
+            is_present: artifact.is_present(),
+            error_reason: artifact.error_reason(),
+            required_status: artifact.required_status,
+            media_type_hint: media_type_hint(&artifact.relative_path),
+            error_detail: artifact.error_detail(),
+        }
+    }
+}
+
+/// The seed's `ArtifactDetailResponse` and `error_detail`.
+#[derive(Debug, Serialize)]
+pub struct ArtifactDetail<'a> {
+    /// Its key.
+    pub artifact_key: &'a str,
+    /// Its class.
+    pub artifact_class: ArtifactClass,
+    /// Where it is.
+    pub relative_path: &'a RelPath,
+    /// Hash of its bytes, or `""`.
+    pub content_hash_sha256: HashText,
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// Work package.
+    pub wp_id: Option<&'a str>,
+    /// Step.
+    pub step_id: Option<&'a str>,
+    /// Whether it is required.
+    pub required_status: RequiredStatus,
+    /// Whether it is present.
+    pub is_present: bool,
+    /// Why not.
+    pub error_reason: Option<ErrorReason>,
+    /// Its text.
+    pub content: Option<&'a str>,
+    /// Whether it was too large to be given.
+    pub content_truncated: bool,
+    /// Why there is no content.
+    pub truncation_notice: Option<&'static str>,
+    /// What its name says it holds.
+    pub media_type_hint: &'static str,
+    /// When these bytes were first hashed.
+    pub indexed_at: Timestamp,
+    /// Why it is not present, in words.
+    pub error_detail: Option<&'a str>,
+}
+
+impl<'a> ArtifactDetail<'a> {
+    /// The detail of `artifact`, whose bytes are `content` (`None` where they were not asked for
+    /// or cannot be had).
+    #[must_use]
+    pub fn new(artifact: &'a ArtifactRef, content: Option<&'a [u8]>) -> Self {
+        let too_large = artifact.is_present() && artifact.size_bytes >= CONTENT_MAX;
+        let text = content.filter(|_| !too_large).map(std::str::from_utf8);
+        let notice = match text {
+            _ if too_large => Some("File >5MB, content not included"),
+            Some(Err(_)) => Some("not text"),
+            _ => None,
+        };
+        Self {
+            artifact_key: &artifact.artifact_key,
+            artifact_class: artifact.artifact_class,
+            relative_path: &artifact.relative_path,
+            content_hash_sha256: HashText(artifact.hash()),
+            size_bytes: artifact.size_bytes,
+            wp_id: artifact.wp_id.as_deref(),
+            step_id: artifact.step_id.as_deref(),
+            required_status: artifact.required_status,
+            is_present: artifact.is_present(),
+            error_reason: artifact.error_reason(),
+            content: text.and_then(Result::ok),
+            content_truncated: too_large,
+            truncation_notice: notice,
+            media_type_hint: media_type_hint(&artifact.relative_path),
+            indexed_at: artifact.indexed_at,
+            error_detail: artifact.error_detail(),
+        }
+    }
+}
+
+/// `markdown`, `json`, `yaml` or `text`, by extension (seed: `media_type_hint`).
+#[must_use]
+pub fn media_type_hint(path: &RelPath) -> &'static str {
+    match path.extension().as_deref() {
+        Some("md" | "markdown") => "markdown",
+        Some("json") => "json",
+        Some("yaml" | "yml") => "yaml",
+        _ => "text",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::dossier::MissionDossier;
+    use crate::core::testing::{observed, terms, unreadable};
+
+    fn dossier() -> MissionDossier {
+        let now = Timestamp::parse("2026-01-01T00:00:00Z").unwrap();
+        let files =
+            vec![observed("spec.md", "hello"), observed("tasks/WP01.md", "x"), unreadable("a.bin")];
+        MissionDossier::assemble(terms(None, None), files, now)
+    }
+
+    #[test]
+    fn filters_and_counts() {
+        let dossier = dossier();
+        for (filters, expect) in [
+            (Filters::default(), 3),
+            (Filters { class: Some(ArtifactClass::Input), ..Filters::default() }, 1),
+            (Filters { wp_id: Some("WP01".into()), ..Filters::default() }, 1),
+            (Filters { step_id: Some("plan".into()), ..Filters::default() }, 0),
+            (Filters { required_only: true, ..Filters::default() }, 0),
+        ] {
+            let list = ArtifactList::new(&dossier.artifacts, filters);
+            assert_eq!((list.total_count, list.filtered_count), (3, expect));
+        }
+        let list = ArtifactList::new(&dossier.artifacts, Filters::default());
+        insta::assert_snapshot!(serde_json::to_string_pretty(&list).unwrap());
+    }
+
+    #[test]
+    fn content_rule() {
+        let dossier = dossier();
+        let spec = dossier.artifact("input.spec.md").unwrap();
+        let mut large = spec.clone();
+        large.size_bytes = CONTENT_MAX;
+        let detail = |artifact, content| {
+            let detail = ArtifactDetail::new(artifact, content);
+            (detail.content.map(str::to_owned), detail.content_truncated, detail.truncation_notice)
+        };
+        assert_eq!(detail(spec, Some(b"hello")), (Some("hello".into()), false, None));
+        assert_eq!(detail(spec, Some(b"\xff")), (None, false, Some("not text")));
+        assert_eq!(detail(&large, None), (None, true, Some("File >5MB, content not included")));
+        let absent = dossier.artifacts.iter().find(|a| !a.is_present()).unwrap();
+        assert_eq!(detail(absent, None), (None, false, None));
+        insta::assert_snapshot!(
+            serde_json::to_string_pretty(&ArtifactDetail::new(spec, Some(b"hello"))).unwrap()
+        );
+    }
+}

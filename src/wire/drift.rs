@@ -1,0 +1,75 @@
+//! Drift in detail: `GET /api/dossier/drift`.
+
+use serde::Serialize;
+
+use crate::core::baseline::BaselineFile;
+use crate::core::digest::Digest;
+use crate::core::drift::{Difference, DriftState, Severity};
+use crate::core::feature::Feature;
+use crate::core::identity::BaselineKey;
+use crate::wire::overview::BaselineSummary;
+
+/// How a feature differs from its baseline, artifact by artifact.
+#[derive(Debug, Serialize)]
+pub struct DriftDetail<'a> {
+    /// The feature.
+    pub feature_slug: &'a str,
+    /// In what relation feature and baseline are; `null` where it cannot be judged.
+    pub state: Option<DriftState>,
+    /// How bad.
+    pub severity: Option<Severity>,
+    /// One sentence.
+    pub detail: &'a str,
+    /// What differs, by key.
+    pub differences: &'a [Difference],
+    /// Parity hash now.
+    pub local_parity_hash: Digest,
+    /// Tree hash now.
+    pub local_tree_hash: Digest,
+    /// The baseline, if it can be read.
+    pub baseline: Option<BaselineSummary<'a>>,
+    /// What the feature's key is now, and what the baseline's is.
+    pub key: KeyComparison<'a>,
+}
+
+/// The two keys side by side.
+#[derive(Debug, Serialize)]
+pub struct KeyComparison<'a> {
+    /// The feature's.
+    pub local: &'a BaselineKey,
+    /// Its hash.
+    pub local_hash: Digest,
+    /// The baseline's.
+    pub baseline: Option<&'a BaselineKey>,
+    /// Its hash.
+    pub baseline_hash: Option<Digest>,
+    /// Names of the fields that differ.
+    pub mismatch: &'a [&'static str],
+}
+
+impl<'a> From<&'a Feature> for DriftDetail<'a> {
+    fn from(feature: &'a Feature) -> Self {
+        let drift = &feature.drift;
+        let baseline = match &feature.baseline {
+            BaselineFile::Sound(baseline) => Some(baseline),
+            BaselineFile::Absent | BaselineFile::Corrupt(_) => None,
+        };
+        Self {
+            feature_slug: feature.dossier.terms.feature_slug.as_str(),
+            state: drift.state,
+            severity: drift.severity,
+            detail: &drift.detail,
+            differences: &drift.differences,
+            local_parity_hash: feature.snapshot.parity_hash_sha256,
+            local_tree_hash: feature.snapshot.tree_hash_sha256,
+            baseline: BaselineSummary::of(feature),
+            key: KeyComparison {
+                local: &feature.key,
+                local_hash: feature.key.hash(),
+                baseline: baseline.map(|baseline| &baseline.baseline_key),
+                baseline_hash: baseline.map(|baseline| baseline.baseline_key_hash),
+                mismatch: &drift.key_mismatch,
+            },
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What the API answers and `--json` prints: models, and the one way they become text.
+//!
+//! Public names here are promises (contract, section 7). Models borrow from the core's values;
+//! nothing here reads, decides or waits.
+
+pub mod artifacts;
+pub mod cursor;
+pub mod drift;
+pub mod events;
+pub mod json;
+pub mod overview;
+pub mod problem;
+pub mod status;

@@ -1,0 +1,133 @@
+//! Everything at a glance: `GET /api/status` and `GET /healthz`.
+
+use serde::Serialize;
+
+use crate::core::findings::{FileError, Skipped};
+use crate::core::time::Timestamp;
+use crate::wire::overview::Overview;
+
+/// The daemon and all that it watches.
+#[derive(Debug, Serialize)]
+pub struct Status<'a> {
+    /// Version of the program.
+    pub version: &'a str,
+    /// Its process.
+    pub pid: u32,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// Seconds since.
+    pub uptime_s: u64,
+    /// Identity of the store.
+    pub instance: &'a str,
+    /// Last event.
+    pub seq: u64,
+    /// How the answer was made to include every earlier change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub synced: Option<Synced>,
+    /// The store.
+    pub store: StoreStatus<'a>,
+    /// The projects.
+    pub projects: Vec<ProjectStatus<'a>>,
+}
+
+/// How an answer with `sync=true` came to include every earlier change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Synced {
+    /// A cookie file came back on the kernel's queue.
+    Cookie,
+    /// The feature was compared with the disk.
+    Scan,
+}
+
+/// The store.
+#[derive(Debug, Serialize)]
+pub struct StoreStatus<'a> {
+    /// Its file.
+    pub path: &'a str,
+    /// Whether what is acknowledged is durable.
+    pub state: StoreState,
+    /// What is wrong.
+    pub detail: Option<&'a str>,
+}
+
+/// Whether the store can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreState {
+    /// It can.
+    Ok,
+    /// It cannot; queries go on.
+    Degraded,
+}
+
+/// One project.
+#[derive(Debug, Serialize)]
+pub struct ProjectStatus<'a> {
+    /// Last component of its root.
+    pub project: &'a str,
+    /// Canonical absolute root.
+    pub root: &'a str,
+    /// Identity of that root on this machine.
+    pub root_id: &'a str,
+    /// Identity of the project.
+    pub project_uuid: &'a str,
+    /// Identity of machine and user.
+    pub node_id: &'a str,
+    /// How well it is watched.
+    pub watch: WatchStatus<'a>,
+    /// Manifests and project files that cannot be used.
+    pub manifest_errors: &'a [FileError],
+    /// What is odd in manifests.
+    pub manifest_warnings: &'a [String],
+    /// Folders that are no features, and why.
+    pub skipped: &'a [Skipped],
+    /// The features.
+    pub features: Vec<Overview<'a>>,
+}
+
+/// How well a project is watched.
+#[derive(Debug, Serialize)]
+pub struct WatchStatus<'a> {
+    /// The state.
+    pub state: ProjectWatch,
+    /// Folders under watch.
+    pub watched: u64,
+    /// Folders there are.
+    pub total: u64,
+    /// What is wrong.
+    pub detail: Option<&'a str>,
+}
+
+/// How well a project is watched, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProjectWatch {
+    /// Every folder is watched.
+    Live,
+    /// Everything is being compared with the disk.
+    Rescanning,
+    /// The file system gives no events; it is looked at again and again.
+    Polling,
+    /// Not every folder could be watched.
+    Degraded,
+    /// The root cannot be read.
+    Unreadable,
+    /// The root is not there.
+    RootUnavailable,
+}
+
+/// `GET /healthz`.
+#[derive(Debug, Serialize)]
+#[serde(tag = "status", rename_all = "lowercase")]
+pub enum Health {
+    /// The first index of every project that can be reached stands.
+    Ok,
+    /// It does not yet.
+    Starting {
+        /// Features indexed.
+        indexed: u64,
+        /// Features there are.
+        of: u64,
+    },
+}
