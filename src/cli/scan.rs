@@ -13,9 +13,9 @@ use crate::wire::json;
 pub(super) fn run(args: &ScanArgs) -> anyhow::Result<Exit> {
     let target = Target::of_path(&args.path)?;
     if args.json {
-        print_snapshots(&target)?
+        print_snapshots(&target)?;
     } else {
-        print_table(&target)?
+        print_table(&target)?;
     }
     for skipped in &target.skipped {
         out::warn(&format!("{} is skipped: {}", skipped.name, skipped.reason));

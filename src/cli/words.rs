@@ -66,7 +66,7 @@ pub(super) fn findings(feature: &Feature) -> Vec<String> {
         Some(Doubt::Unreadable(why)) => lines.push(format!("cannot be read: {why}")),
         Some(Doubt::OverBudget(why)) => lines.push(format!("is beyond a budget: {why}")),
         Some(Doubt::ManifestBroken) => {
-            lines.push("is judged by the embedded manifest, because its own is broken".to_owned())
+            lines.push("is judged by the embedded manifest, because its own is broken".to_owned());
         }
         Some(Doubt::MissionUnreadable) | None => {}
     }
