@@ -29,7 +29,10 @@ pub(super) fn run(args: &ArtifactsArgs) -> anyhow::Result<Exit> {
         out::print_json(&list)?;
     } else {
         let wanted = |a: &&ArtifactRef| filters.pass(a) && !(args.missing && a.is_present());
-        print(&artifacts.iter().filter(wanted).collect::<Vec<_>>(), artifacts.len())?;
+        print(
+            &artifacts.iter().map(AsRef::as_ref).filter(wanted).collect::<Vec<_>>(),
+            artifacts.len(),
+        )?;
     }
     Ok(target.end())
 }

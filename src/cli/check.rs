@@ -62,9 +62,8 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
 
 impl Finding {
     fn of(feature: &Feature) -> Self {
-        let unreadable = |artifact: &crate::core::artifact::ArtifactRef| {
-            artifact.error_reason() == Some(ErrorReason::Unreadable)
-        };
+        let mut artifacts = feature.dossier.artifacts.iter();
+        let unreadable = artifacts.any(|a| a.error_reason() == Some(ErrorReason::Unreadable));
         let doubted = match feature.dossier.terms.doubt {
             Some(Doubt::OverBudget(_) | Doubt::Unreadable(_) | Doubt::MissionUnreadable) => true,
             Some(Doubt::ManifestBroken) | None => false,
@@ -76,7 +75,7 @@ impl Finding {
             // A baseline that cannot be read leaves drift unseen.
             unseen: doubted
                 || feature.drift.state == Some(DriftState::BaselineCorrupt)
-                || feature.dossier.artifacts.iter().any(unreadable),
+                || unreadable,
             drift: feature.drift.severity,
         }
     }

@@ -60,9 +60,5 @@ fn report(error: &anyhow::Error) -> Exit {
         return Exit::Done;
     }
     out::error(&format!("{error:#}"));
-    if error.chain().any(<(dyn std::error::Error + 'static)>::is::<FileError>) {
-        Exit::BrokenFile
-    } else {
-        Exit::Failed
-    }
+    if error.chain().any(|cause| cause.is::<FileError>()) { Exit::BrokenFile } else { Exit::Failed }
 }

@@ -122,6 +122,22 @@ pub enum State {
     Absent(Fault),
 }
 
+/// What tells two states of a file apart without reading it. A clock's steps are coarse, hence the
+/// inode: a file renamed into place is another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signature {
+    /// Size in bytes.
+    pub size: u64,
+    /// Time of the last change of content, in nanoseconds since 1970.
+    pub modified_ns: i64,
+    /// Time of the last change of anything, which no one can set.
+    pub changed_ns: i64,
+    /// Number of the file on its device.
+    pub inode: u64,
+    /// Number of the device.
+    pub device: u64,
+}
+
 /// One entry below a feature directory as a scan saw it, before any manifest is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
@@ -133,6 +149,10 @@ pub struct Observation {
     pub state: State,
     /// `work_package_id` of the front matter.
     pub wp_id: Option<Box<str>>,
+    /// The file's signature when it was read, where it is a file that could be.
+    pub signature: Option<Signature>,
+    /// Whether it was written so shortly before it was read that another write may look the same.
+    pub racy: bool,
 }
 
 /// A stable key, unique in its feature, in `[A-Za-z0-9._-]`.
@@ -156,7 +176,7 @@ pub struct ArtifactRef {
     /// Whether it is required.
     pub required_status: RequiredStatus,
     /// Where it came from; `None` where that is not cheap to know.
-    pub provenance: Option<Provenance>,
+    pub provenance: Option<Box<Provenance>>,
     /// Present with its hash, or why not.
     pub state: State,
     /// When these bytes were first hashed.

@@ -70,7 +70,7 @@ impl Baseline {
     /// The baseline of `snapshot`.
     #[must_use]
     pub fn capture(snapshot: &MissionDossierSnapshot, key: &BaselineKey, at: Timestamp) -> Self {
-        let artifacts = snapshot.artifact_summaries.iter().filter_map(BaselineArtifact::of);
+        let artifacts = snapshot.artifact_summaries.iter().filter_map(|a| BaselineArtifact::of(a));
         Self {
             baseline_key_hash: key.hash(),
             parity_hash_sha256: snapshot.parity_hash_sha256,

@@ -62,6 +62,12 @@ fn nibble(digit: u8) -> Option<u8> {
 pub struct Hex([u8; 64]);
 
 impl Hex {
+    /// The digits as bytes.
+    #[must_use]
+    pub fn bytes(self) -> [u8; 64] {
+        self.0
+    }
+
     /// The digits as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

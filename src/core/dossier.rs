@@ -7,13 +7,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::artifact::{
-    ArtifactKey, ArtifactRef, ErrorReason, Fault, Observation, RequiredStatus, State,
-};
-use super::classify::conventional_class;
-use super::key::{artifact_key, distinct_key};
+use super::artifact::{ArtifactKey, ArtifactRef, Observation, RequiredStatus};
+use super::inventory::Inventory;
+use super::key::distinct_key;
 use super::manifest::{Mission, MissionType};
-use super::path::{FeatureSlug, RelPath};
+use super::path::FeatureSlug;
 use super::snapshot::MissionDossierSnapshot;
 use super::time::Timestamp;
 
@@ -71,13 +69,28 @@ impl fmt::Display for Completeness {
     }
 }
 
+impl Completeness {
+    /// Complete exactly when nothing required is missing; unknown without a manifest, or where
+    /// something keeps us from judging.
+    #[must_use]
+    pub fn of(terms: &Terms, required_missing: u64) -> Self {
+        if terms.mission.is_none() || terms.doubt.is_some() {
+            Self::Unknown
+        } else if required_missing == 0 {
+            Self::Complete
+        } else {
+            Self::Incomplete
+        }
+    }
+}
+
 /// Complete artifact inventory of a feature (seed: `MissionDossier`).
 #[derive(Debug, Clone)]
 pub struct MissionDossier {
     /// What it is of, and by what it is judged.
     pub terms: Terms,
     /// All artifacts and absent specs, in byte order of key.
-    pub artifacts: Arc<[ArtifactRef]>,
+    pub artifacts: Arc<[Arc<ArtifactRef>]>,
     /// The snapshot of this very state, once computed.
     pub latest_snapshot: Option<Arc<MissionDossierSnapshot>>,
     /// First sight.
@@ -89,22 +102,13 @@ pub struct MissionDossier {
 impl MissionDossier {
     /// Puts what was observed, in any order, beside what the mission expects.
     #[must_use]
-    pub fn assemble(terms: Terms, observations: Vec<Observation>, now: Timestamp) -> Self {
-        let mission = terms.mission.as_deref();
-        let mut seen = Seen::new(mission);
-        let mut artifacts: Vec<ArtifactRef> =
-            observations.into_iter().map(|observation| seen.artifact(observation, now)).collect();
-        if let Some(mission) = mission {
-            artifacts.extend(seen.absent(mission, terms.step.as_deref(), now));
+    pub fn assemble(terms: Terms, mut observations: Vec<Observation>, now: Timestamp) -> Self {
+        observations.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        let mut inventory = Inventory::new(terms);
+        for observation in observations {
+            inventory.set(observation, now);
         }
-        sort_by_key(&mut artifacts);
-        Self {
-            terms,
-            artifacts: artifacts.into(),
-            latest_snapshot: None,
-            dossier_created_at: now,
-            dossier_updated_at: now,
-        }
+        inventory.dossier(now)
     }
 
     /// The seed's `get_required_artifacts`: those of `required_always` and of that one step; all
@@ -114,7 +118,8 @@ impl MissionDossier {
         let Some(mission) = &self.terms.mission else {
             return Vec::new();
         };
-        let required = self.artifacts.iter().filter(|artifact| is_required(artifact));
+        let all = self.artifacts.iter().map(Arc::as_ref);
+        let required = all.filter(|artifact| is_required(artifact));
         let Some(step_id) = step_id else {
             return required.collect();
         };
@@ -137,24 +142,18 @@ impl MissionDossier {
         missing
     }
 
-    /// Complete exactly when no required artifact is missing; unknown without a manifest, or
-    /// where something keeps us from judging.
+    /// Whether all that is required is there.
     #[must_use]
     pub fn completeness_status(&self) -> Completeness {
-        if self.terms.mission.is_none() || self.terms.doubt.is_some() {
-            Completeness::Unknown
-        } else if self.artifacts.iter().all(|a| a.is_present() || !is_required(a)) {
-            Completeness::Complete
-        } else {
-            Completeness::Incomplete
-        }
+        let missing = self.artifacts.iter().filter(|a| is_required(a) && !a.is_present());
+        Completeness::of(&self.terms, missing.count() as u64)
     }
 
     /// The artifact with that key.
     #[must_use]
     pub fn artifact(&self, key: &str) -> Option<&ArtifactRef> {
         let place = self.artifacts.binary_search_by(|a| a.artifact_key.as_ref().cmp(key)).ok()?;
-        self.artifacts.get(place)
+        self.artifacts.get(place).map(Arc::as_ref)
     }
 }
 
@@ -162,96 +161,9 @@ fn is_required(artifact: &ArtifactRef) -> bool {
     artifact.required_status == RequiredStatus::Required
 }
 
-/// Which specs the observed files name and satisfy.
-struct Seen<'m> {
-    mission: Option<&'m Mission>,
-    satisfied: Vec<bool>,
-    named: Vec<bool>,
-    matches: Vec<usize>,
-}
-
-impl<'m> Seen<'m> {
-    fn new(mission: Option<&'m Mission>) -> Self {
-        let specs = mission.map_or(0, |mission| mission.specs().len());
-        Self {
-            mission,
-            satisfied: vec![false; specs],
-            named: vec![false; specs],
-            matches: Vec::new(),
-        }
-    }
-
-    fn artifact(&mut self, seen: Observation, now: Timestamp) -> ArtifactRef {
-        let mut spec = None;
-        if let Some(mission) = self.mission {
-            mission.matching(&seen.path, &mut self.matches);
-            if matches!(seen.state, State::Present { .. }) {
-                for place in &self.matches {
-                    self.satisfied[*place] = true;
-                }
-            }
-            if let Some(place) = self.matches.first() {
-                self.named[*place] = true;
-                spec = Some(&mission.specs()[*place]);
-            }
-        }
-        let class = spec.map_or_else(|| conventional_class(&seen.path), |spec| spec.class);
-        ArtifactRef {
-            artifact_key: artifact_key(&seen.path, class, spec, self.mission),
-            artifact_class: class,
-            wp_id: seen.wp_id.or_else(|| wp_id_of_path(&seen.path)),
-            relative_path: seen.path,
-            size_bytes: seen.size_bytes,
-            step_id: spec.and_then(|spec| spec.step_id.clone()),
-            required_status: spec.map_or(RequiredStatus::Optional, |spec| spec.status),
-            provenance: None,
-            state: seen.state,
-            indexed_at: now,
-        }
-    }
-
-    /// The specs that apply and that no present file satisfies. A literal one whose file is
-    /// listed, though not present, is that entry already.
-    fn absent(
-        &self,
-        mission: &'m Mission,
-        step: Option<&'m str>,
-        now: Timestamp,
-    ) -> impl Iterator<Item = ArtifactRef> {
-        mission
-            .specs()
-            .iter()
-            .enumerate()
-            .filter(move |(place, spec)| !self.satisfied[*place] && mission.applies(spec, step))
-            .filter(|(place, spec)| !(self.named[*place] && spec.pattern.is_literal()))
-            .map(move |(_, spec)| ArtifactRef {
-                artifact_key: spec.key.as_ref().into(),
-                artifact_class: spec.class,
-                relative_path: spec.pattern.path().clone(),
-                size_bytes: 0,
-                wp_id: None,
-                step_id: spec.step_id.clone(),
-                required_status: spec.status,
-                provenance: None,
-                state: State::Absent(Fault { reason: ErrorReason::NotFound, detail: None }),
-                indexed_at: now,
-            })
-    }
-}
-
-/// `WP` and two or more digits at the start of a path component.
-fn wp_id_of_path(path: &RelPath) -> Option<Box<str>> {
-    path.components().find_map(|component| {
-        let digits = component.strip_prefix(b"WP")?;
-        let count = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let id = std::str::from_utf8(&component[..2 + count]).ok()?;
-        (count >= 2).then(|| id.into())
-    })
-}
-
 /// Sorts by key, and makes keys distinct where names were crafted so that they collide.
-fn sort_by_key(artifacts: &mut [ArtifactRef]) {
-    let order = |a: &ArtifactRef, b: &ArtifactRef| {
+pub(super) fn sort_by_key(artifacts: &mut [Arc<ArtifactRef>]) {
+    let order = |a: &Arc<ArtifactRef>, b: &Arc<ArtifactRef>| {
         (&a.artifact_key, &a.relative_path).cmp(&(&b.artifact_key, &b.relative_path))
     };
     artifacts.sort_unstable_by(order);
@@ -264,7 +176,8 @@ fn sort_by_key(artifacts: &mut [ArtifactRef]) {
     }
     for artifact in artifacts.iter_mut() {
         if count.get(&artifact.artifact_key).is_some_and(|count| *count > 1) {
-            artifact.artifact_key = distinct_key(&artifact.artifact_key, &artifact.relative_path);
+            let key = distinct_key(&artifact.artifact_key, &artifact.relative_path);
+            Arc::make_mut(artifact).artifact_key = key;
         }
     }
     artifacts.sort_unstable_by(order);
@@ -273,6 +186,7 @@ fn sort_by_key(artifacts: &mut [ArtifactRef]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::artifact::ErrorReason;
     use crate::core::digest::Digest;
     use crate::core::manifest::parse_manifest;
     use crate::core::testing::{observed, terms, unreadable};
@@ -371,20 +285,6 @@ required_by_step:
         bare.terms.mission = None;
         assert_eq!(bare.completeness_status(), Completeness::Unknown);
         assert!(bare.required_artifacts(None).is_empty());
-    }
-
-    #[test]
-    fn work_packages_by_path() {
-        for (path, id) in [
-            ("tasks/WP01-models.md", Some("WP01")),
-            ("tasks/WP123/review.md", Some("WP123")),
-            ("WP1.md", None),
-            ("reviews/wp-WP01.yaml", None),
-            ("x/WP02/WP03.md", Some("WP02")),
-        ] {
-            let path = RelPath::new(path.as_bytes()).unwrap();
-            assert_eq!(wp_id_of_path(&path).as_deref(), id, "{path:?}");
-        }
     }
 
     /// Two names of replaced bytes whose paths' hashes share the 8 digits of a key, found by

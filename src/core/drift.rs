@@ -198,7 +198,7 @@ impl Drift {
             .artifact_summaries
             .iter()
             .filter(|artifact| artifact.is_present())
-            .map(|artifact| (&artifact.relative_path, artifact))
+            .map(|artifact| (&artifact.relative_path, artifact.as_ref()))
             .collect();
         let mut differences = Vec::new();
         let mut severity = Severity::Info;

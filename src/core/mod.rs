@@ -6,6 +6,7 @@
 
 pub mod artifact;
 pub mod baseline;
+pub mod chunks;
 pub mod classify;
 pub mod content;
 pub mod digest;
@@ -16,6 +17,7 @@ pub mod feature;
 pub mod findings;
 pub mod frontmatter;
 pub mod identity;
+pub mod inventory;
 pub mod key;
 pub mod manifest;
 pub mod path;

@@ -33,7 +33,7 @@ pub struct MissionDossierSnapshot {
     pub parity_hash_components: Vec<Digest>,
     /// The artifacts in byte order of key, each in short.
     #[serde(serialize_with = "summaries")]
-    pub artifact_summaries: Arc<[ArtifactRef]>,
+    pub artifact_summaries: Arc<[Arc<ArtifactRef>]>,
     /// When.
     pub computed_at: Timestamp,
     /// SHA-256 over `path NUL hash LF` of the present artifacts in byte order of path.
@@ -62,12 +62,13 @@ impl MissionDossierSnapshot {
     #[must_use]
     pub fn compute(dossier: &MissionDossier, snapshot_id: Uuid, computed_at: Timestamp) -> Self {
         let artifacts = &dossier.artifacts;
-        let mut hashes: Vec<Digest> = artifacts.iter().filter_map(ArtifactRef::hash).collect();
+        let mut hashes: Vec<Digest> =
+            artifacts.iter().filter_map(|artifact| artifact.hash()).collect();
         hashes.sort_unstable();
         Self {
             feature_slug: dossier.terms.feature_slug.clone(),
             snapshot_id,
-            counts: Counts::of(artifacts),
+            counts: Counts::of(artifacts.iter().map(Arc::as_ref)),
             completeness_status: dossier.completeness_status(),
             parity_hash_sha256: parity_hash(&hashes),
             parity_hash_components: hashes,
@@ -83,24 +84,41 @@ impl MissionDossierSnapshot {
 impl Counts {
     /// Counts over the listed artifacts.
     #[must_use]
-    pub fn of(artifacts: &[ArtifactRef]) -> Self {
+    pub fn of<'a>(artifacts: impl IntoIterator<Item = &'a ArtifactRef>) -> Self {
         let mut counts = Self::default();
         for artifact in artifacts {
-            let present = u64::from(artifact.is_present());
-            counts.total_artifacts += 1;
-            match artifact.required_status {
-                RequiredStatus::Required => {
-                    counts.required_artifacts += 1;
-                    counts.required_present += present;
-                    counts.required_missing += 1 - present;
-                }
-                RequiredStatus::Optional => {
-                    counts.optional_artifacts += 1;
-                    counts.optional_present += present;
-                }
-            }
+            counts.add(artifact);
         }
         counts
+    }
+
+    /// Counts one artifact more.
+    pub fn add(&mut self, artifact: &ArtifactRef) {
+        let present = u64::from(artifact.is_present());
+        self.total_artifacts += 1;
+        match artifact.required_status {
+            RequiredStatus::Required => {
+                self.required_artifacts += 1;
+                self.required_present += present;
+                self.required_missing += 1 - present;
+            }
+            RequiredStatus::Optional => {
+                self.optional_artifacts += 1;
+                self.optional_present += present;
+            }
+        }
+    }
+
+    /// Counts one artifact less, which must have been added.
+    pub fn take(&mut self, artifact: &ArtifactRef) {
+        let mut one = Self::default();
+        one.add(artifact);
+        self.total_artifacts -= one.total_artifacts;
+        self.required_artifacts -= one.required_artifacts;
+        self.required_present -= one.required_present;
+        self.required_missing -= one.required_missing;
+        self.optional_artifacts -= one.optional_artifacts;
+        self.optional_present -= one.optional_present;
     }
 }
 
@@ -144,7 +162,10 @@ struct Summary<'a> {
     error_detail: Option<&'a str>,
 }
 
-fn summaries<S: Serializer>(artifacts: &[ArtifactRef], serializer: S) -> Result<S::Ok, S::Error> {
+fn summaries<S: Serializer>(
+    artifacts: &[Arc<ArtifactRef>],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     let mut list = serializer.serialize_seq(Some(artifacts.len()))?;
     for artifact in artifacts {
         list.serialize_element(&Summary {

@@ -15,6 +15,8 @@ pub(crate) fn observed(path: &str, content: &str) -> Observation {
         size_bytes: content.len() as u64,
         state: State::Present { hash: Digest::of(content.as_bytes()), static_hash: None },
         wp_id: None,
+        signature: None,
+        racy: false,
     }
 }
 

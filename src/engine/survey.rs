@@ -106,6 +106,7 @@ fn feature(project: &Project, dir: &FeatureDir, scanned: Scanned) -> Feature {
     let inputs = project.inputs(dir);
     let now = Timestamp::from(SystemTime::now());
     let mut terms = inputs.terms;
+    let racy = scanned.observations.iter().filter(|seen| seen.racy).count() as u64;
     let unseen = scanned
         .unreadable
         .map(Doubt::Unreadable)
@@ -129,7 +130,7 @@ fn feature(project: &Project, dir: &FeatureDir, scanned: Scanned) -> Feature {
         key: inputs.key,
         baseline: inputs.baseline,
         drift,
-        racy: scanned.racy,
+        racy,
         last_scanned_at: now,
     }
 }

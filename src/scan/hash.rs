@@ -7,25 +7,14 @@ use std::time::SystemTime;
 use rustix::fs::{FileType, Stat, fstat};
 
 use super::limits::Limits;
-use crate::core::artifact::{ErrorReason, Fault, State};
+use crate::core::artifact::{ErrorReason, Fault, Signature, State};
 use crate::core::content::{Absorber, Facts, InvalidUtf8, Kind, StaticPart};
 
 /// Reads of one file before it is called restless.
 const TRIES: usize = 3;
 
 /// A file younger than this when it is read may change once more within the same clock tick.
-const RACY_NS: i128 = 20_000_000;
-
-/// What tells two states of a file apart without reading it. The clock's steps are coarse, hence
-/// the inode: a file renamed into place is another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Signature {
-    pub(super) size: u64,
-    modified_ns: i128,
-    changed_ns: i128,
-    inode: u64,
-    device: u64,
-}
+const RACY_NS: i64 = 20_000_000;
 
 /// Something that can be read from its start, again and again.
 pub(super) trait Source {
@@ -48,13 +37,14 @@ pub(super) struct Reading {
     pub(super) size: u64,
     pub(super) state: State,
     pub(super) wp_id: Option<Box<str>>,
+    pub(super) signature: Option<Signature>,
     pub(super) racy: bool,
 }
 
 impl Reading {
     pub(super) fn fault(reason: ErrorReason, detail: impl Into<Box<str>>, size: u64) -> Self {
         let fault = Fault { reason, detail: Some(detail.into()) };
-        Self { size, state: State::Absent(fault), wp_id: None, racy: false }
+        Self { size, state: State::Absent(fault), wp_id: None, signature: None, racy: false }
     }
 
     pub(super) fn unreadable(detail: impl Into<Box<str>>, size: u64) -> Self {
@@ -99,10 +89,13 @@ fn read_once(
             size: before.size,
             state: State::Present { hash: facts.hash, static_hash: facts.static_hash },
             wp_id: facts.wp_id,
-            racy: before.is_racy(),
+            signature: Some(before),
+            racy: is_racy(&before),
         },
         Err(invalid) => {
-            Reading::fault(ErrorReason::InvalidFormat, invalid.to_string(), before.size)
+            let fault =
+                Reading::fault(ErrorReason::InvalidFormat, invalid.to_string(), before.size);
+            Reading { signature: Some(before), racy: is_racy(&before), ..fault }
         }
     }))
 }
@@ -131,30 +124,31 @@ fn absorb(
     Ok(Some(absorber.finish()))
 }
 
-impl Signature {
-    pub(super) fn of(stat: &Stat) -> Self {
-        let nanos = |seconds, nanos| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
-        Self {
-            size: u64::try_from(stat.st_size).unwrap_or_default(),
-            modified_ns: nanos(stat.st_mtime, stat.st_mtime_nsec),
-            changed_ns: nanos(stat.st_ctime, stat.st_ctime_nsec),
-            inode: stat.st_ino,
-            device: stat.st_dev,
-        }
+/// The signature in what the system says of a file.
+pub(super) fn signature_of(stat: &Stat) -> Signature {
+    let nanos = |seconds: i64, nanos: u64| {
+        seconds.saturating_mul(1_000_000_000).saturating_add_unsigned(nanos)
+    };
+    Signature {
+        size: u64::try_from(stat.st_size).unwrap_or_default(),
+        modified_ns: nanos(stat.st_mtime, stat.st_mtime_nsec),
+        changed_ns: nanos(stat.st_ctime, stat.st_ctime_nsec),
+        inode: stat.st_ino,
+        device: stat.st_dev,
     }
+}
 
-    fn is_racy(self) -> bool {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let newest = self.modified_ns.max(self.changed_ns);
-        i128::try_from(now.as_nanos()).is_ok_and(|now| now - newest < RACY_NS)
-    }
+fn is_racy(signature: &Signature) -> bool {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let newest = signature.modified_ns.max(signature.changed_ns);
+    i64::try_from(now.as_nanos()).is_ok_and(|now| now.saturating_sub(newest) < RACY_NS)
 }
 
 impl Source for OwnedFd {
     fn signature(&mut self) -> io::Result<Option<Signature>> {
         let stat = fstat(&*self)?;
         let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        Ok(regular.then(|| Signature::of(&stat)))
+        Ok(regular.then(|| signature_of(&stat)))
     }
 
     fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -184,7 +178,7 @@ mod tests {
         fn signature(&mut self) -> io::Result<Option<Signature>> {
             Ok(Some(Signature {
                 size: self.contents[self.now].len() as u64,
-                modified_ns: self.now as i128,
+                modified_ns: self.now as i64,
                 changed_ns: 0,
                 inode: 1,
                 device: 1,

@@ -48,8 +48,6 @@ pub struct Opened {
 pub struct Scanned {
     /// What is there, in no order.
     pub observations: Vec<Observation>,
-    /// Files written less than 20 ms before they were read.
-    pub racy: u64,
     /// The budget that was met, in words; what was not looked at is then missing.
     pub over_budget: Option<String>,
     /// Why the feature directory itself could not be read.

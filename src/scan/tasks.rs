@@ -42,10 +42,8 @@ struct Found {
 }
 
 impl Feature {
-    fn record(&self, observations: Vec<Observation>, racy: u64) {
-        let found = &mut lock(&self.found).scanned;
-        found.observations.extend(observations);
-        found.racy += racy;
+    fn record(&self, observations: Vec<Observation>) {
+        lock(&self.found).scanned.observations.extend(observations);
     }
 
     /// A feature beyond a budget is not judged, so what is still on the stack may stay unread;
@@ -243,8 +241,7 @@ where
             _ => {
                 let reading = Reading::unreadable(error.to_string(), 0);
                 let path = path_of(parent, name);
-                feature
-                    .record(path.map(|path| observation(path, reading)).into_iter().collect(), 0);
+                feature.record(path.map(|path| observation(path, reading)).into_iter().collect());
             }
         }
     }
@@ -306,7 +303,6 @@ where
         buffers: &mut Buffers,
     ) {
         let mut observations = Vec::with_capacity(entries.len());
-        let mut racy = 0;
         for (name, entry) in entries {
             let Some(path) = path_of(folder, name) else {
                 continue;
@@ -322,10 +318,9 @@ where
             };
             self.progress.files.fetch_add(1, Relaxed);
             self.progress.bytes.fetch_add(reading.size, Relaxed);
-            racy += u64::from(reading.racy);
             observations.push(observation(path, reading));
         }
-        feature.record(observations, racy);
+        feature.record(observations);
     }
 
     fn is_ignored(&self, folder: &Folder, name: &CStr) -> bool {
@@ -349,7 +344,14 @@ fn path_of(folder: &Folder, name: &CStr) -> Option<RelPath> {
 }
 
 fn observation(path: RelPath, reading: Reading) -> Observation {
-    Observation { path, size_bytes: reading.size, state: reading.state, wp_id: reading.wp_id }
+    Observation {
+        path,
+        size_bytes: reading.size,
+        state: reading.state,
+        wp_id: reading.wp_id,
+        signature: reading.signature,
+        racy: reading.racy,
+    }
 }
 
 /// A panic of one thread is passed on by the scope; until then the others' data are sound.

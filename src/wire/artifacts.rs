@@ -1,5 +1,7 @@
 //! The artifact list and one artifact in full: `GET /api/dossier/artifacts[/{artifact_key}]`.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::core::artifact::{ArtifactClass, ArtifactRef, ErrorReason, RequiredStatus};
@@ -55,9 +57,13 @@ pub struct ArtifactList<'a> {
 impl<'a> ArtifactList<'a> {
     /// The list of those of `artifacts` that pass `filters`.
     #[must_use]
-    pub fn new(artifacts: &'a [ArtifactRef], filters: Filters) -> Self {
-        let items: Vec<ArtifactItem<'_>> =
-            artifacts.iter().filter(|a| filters.pass(a)).map(ArtifactItem::from).collect();
+    pub fn new(artifacts: &'a [Arc<ArtifactRef>], filters: Filters) -> Self {
+        let items: Vec<ArtifactItem<'_>> = artifacts
+            .iter()
+            .map(Arc::as_ref)
+            .filter(|a| filters.pass(a))
+            .map(ArtifactItem::from)
+            .collect();
         Self {
             total_count: artifacts.len(),
             filtered_count: items.len(),

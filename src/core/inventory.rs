@@ -1,0 +1,509 @@
+//! The inventory of one feature, kept up to date change by change.
+//!
+//! It holds what a dossier holds, and whatever a change would otherwise have to work out from all
+//! artifacts again: which specs are satisfied, the counts, the sorted hashes. After any changes it
+//! equals the inventory made from scratch; a property test holds that.
+
+use std::fmt;
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+
+use super::artifact::{
+    ArtifactRef, ErrorReason, Fault, Observation, RequiredStatus, Signature, State,
+};
+use super::chunks::{Chunks, Keyed};
+use super::classify::conventional_class;
+use super::digest::Digest;
+use super::dossier::{Completeness, MissionDossier, Terms, sort_by_key};
+use super::key::artifact_key;
+use super::path::RelPath;
+use super::snapshot::Counts;
+use super::time::Timestamp;
+
+/// One file of an inventory.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// What it is.
+    pub artifact: Arc<ArtifactRef>,
+    /// What its bytes were read under; `None` where they were not.
+    pub signature: Option<Signature>,
+    /// Whether another write may look the same.
+    pub racy: bool,
+}
+
+impl Keyed for Entry {
+    type Key = RelPath;
+
+    fn key(&self) -> &RelPath {
+        &self.artifact.relative_path
+    }
+}
+
+/// How many files stand for a spec.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Use {
+    /// Present files that its pattern matches.
+    satisfied: u32,
+    /// Files, present or not, that it names.
+    named: u32,
+}
+
+/// An inventory.
+#[derive(Clone)]
+pub struct Inventory {
+    terms: Terms,
+    entries: Chunks<Entry>,
+    /// One per spec of the mission.
+    uses: Vec<Use>,
+    /// Over the files; absent specs are few and counted when asked.
+    counts: Counts,
+    hashes: Hashes,
+}
+
+/// What a path was and is: `None` where there is nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// Before.
+    pub before: Option<Arc<ArtifactRef>>,
+    /// Now.
+    pub now: Option<Arc<ArtifactRef>>,
+}
+
+impl Inventory {
+    /// An empty one.
+    #[must_use]
+    pub fn new(terms: Terms) -> Self {
+        let specs = terms.mission.as_ref().map_or(0, |mission| mission.specs().len());
+        Self {
+            terms,
+            entries: Chunks::default(),
+            uses: vec![Use::default(); specs],
+            counts: Counts::default(),
+            hashes: Hashes::default(),
+        }
+    }
+
+    /// What it is of, and by what it is judged.
+    #[must_use]
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// The files, in order of path.
+    #[must_use]
+    pub fn entries(&self) -> &Chunks<Entry> {
+        &self.entries
+    }
+
+    /// Takes what was seen at a path.
+    pub fn set(&mut self, seen: Observation, now: Timestamp) -> Changed {
+        let (signature, racy) = (seen.signature, seen.racy);
+        let before = self.remove_entry(&seen.path);
+        let matching = self.matching(&seen.path);
+        let artifact = Arc::new(self.classify(seen, &matching, before.as_deref(), now));
+        self.add(Entry { artifact: Arc::clone(&artifact), signature, racy }, &matching);
+        Changed { before, now: Some(artifact) }
+    }
+
+    /// Takes that nothing is at a path any more.
+    pub fn remove(&mut self, path: &RelPath) -> Changed {
+        Changed { before: self.remove_entry(path), now: None }
+    }
+
+    /// Goes on under other terms; gives every file that is something else by them.
+    pub fn retarget(&mut self, terms: Terms, now: Timestamp) -> Vec<Changed> {
+        let old = std::mem::replace(self, Self::new(terms));
+        let mut changed = Vec::new();
+        for entry in old.entries.iter() {
+            let before = &entry.artifact;
+            let seen = Observation {
+                path: before.relative_path.clone(),
+                size_bytes: before.size_bytes,
+                state: before.state.clone(),
+                wp_id: before.wp_id.clone(),
+                signature: entry.signature,
+                racy: entry.racy,
+            };
+            let matching = self.matching(&seen.path);
+            let artifact = self.classify(seen, &matching, Some(before), now);
+            let artifact = if artifact == **before { Arc::clone(before) } else { artifact.into() };
+            if !Arc::ptr_eq(&artifact, before) {
+                let before = Some(Arc::clone(before));
+                changed.push(Changed { before, now: Some(Arc::clone(&artifact)) });
+            }
+            self.add(Entry { artifact, ..*entry }, &matching);
+        }
+        changed
+    }
+
+    /// The specs that apply and that no present file satisfies, as artifacts. A literal one whose
+    /// file is listed, though not present, is that entry already.
+    pub fn absent(&self, now: Timestamp) -> impl Iterator<Item = ArtifactRef> {
+        let step = self.terms.step.as_deref();
+        let mission = self.terms.mission.as_deref();
+        let specs = mission.into_iter().flat_map(|mission| mission.specs());
+        specs
+            .zip(&self.uses)
+            .filter(|(_, uses)| uses.satisfied == 0)
+            .filter(|(spec, uses)| uses.named == 0 || !spec.pattern.is_literal())
+            .filter(move |(spec, _)| mission.is_some_and(|mission| mission.applies(spec, step)))
+            .map(move |(spec, _)| ArtifactRef {
+                artifact_key: spec.key.as_ref().into(),
+                artifact_class: spec.class,
+                relative_path: spec.pattern.path().clone(),
+                size_bytes: 0,
+                wp_id: None,
+                step_id: spec.step_id.clone(),
+                required_status: spec.status,
+                provenance: None,
+                state: State::Absent(Fault { reason: ErrorReason::NotFound, detail: None }),
+                indexed_at: now,
+            })
+    }
+
+    /// Whether a spec that blocks, applies now and has that key is not satisfied.
+    #[must_use]
+    pub fn blocks(&self, key: &str) -> bool {
+        let Some(mission) = self.terms.mission.as_deref() else {
+            return false;
+        };
+        let step = self.terms.step.as_deref();
+        mission.specs().iter().zip(&self.uses).any(|(spec, uses)| {
+            spec.key.as_ref() == key
+                && spec.status == RequiredStatus::Required
+                && uses.satisfied == 0
+                && mission.applies(spec, step)
+        })
+    }
+
+    /// The counts over files and absent specs.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let mut counts = self.counts;
+        for absent in self.absent(Timestamp::default()) {
+            counts.add(&absent);
+        }
+        counts
+    }
+
+    /// Whether all that is required is there.
+    #[must_use]
+    pub fn completeness(&self) -> Completeness {
+        Completeness::of(&self.terms, self.counts().required_missing)
+    }
+
+    /// Keys of the required artifacts that are not present, sorted.
+    #[must_use]
+    pub fn missing_required(&self) -> Vec<String> {
+        let listed = self.entries.iter().map(|entry| entry.artifact.as_ref());
+        let wanted =
+            |a: &ArtifactRef| !a.is_present() && a.required_status == RequiredStatus::Required;
+        let mut keys: Vec<String> = if self.counts.required_missing > 0 {
+            listed.filter(|a| wanted(a)).map(|a| a.artifact_key.to_string()).collect()
+        } else {
+            Vec::new()
+        };
+        keys.extend(
+            self.absent(Timestamp::default())
+                .filter(wanted)
+                .map(|absent| absent.artifact_key.to_string()),
+        );
+        keys.sort_unstable();
+        keys
+    }
+
+    /// The seed's parity hash.
+    pub fn parity_hash(&mut self) -> Digest {
+        self.hashes.parity()
+    }
+
+    /// SHA-256 over `path NUL hash LF` of the present files.
+    #[must_use]
+    pub fn tree_hash(&self) -> Digest {
+        let mut hasher = Sha256::new();
+        for entry in self.entries.iter() {
+            if let Some(hash) = entry.artifact.hash() {
+                hasher.update(entry.artifact.relative_path.as_bytes());
+                hasher.update(b"\0");
+                hasher.update(hash.hex().as_str());
+                hasher.update(b"\n");
+            }
+        }
+        Digest::from_hasher(hasher)
+    }
+
+    /// The dossier of this state.
+    #[must_use]
+    pub fn dossier(&self, now: Timestamp) -> MissionDossier {
+        let files = self.entries.iter().map(|entry| Arc::clone(&entry.artifact));
+        let mut artifacts: Vec<Arc<ArtifactRef>> =
+            files.chain(self.absent(now).map(Arc::new)).collect();
+        sort_by_key(&mut artifacts);
+        MissionDossier {
+            terms: self.terms.clone(),
+            artifacts: artifacts.into(),
+            latest_snapshot: None,
+            dossier_created_at: now,
+            dossier_updated_at: now,
+        }
+    }
+
+    fn add(&mut self, entry: Entry, matching: &[usize]) {
+        self.account(&entry.artifact, matching, |count| *count += 1);
+        self.counts.add(&entry.artifact);
+        if let Some(hash) = entry.artifact.hash() {
+            self.hashes.add(hash);
+        }
+        self.entries.insert(entry);
+    }
+
+    fn remove_entry(&mut self, path: &RelPath) -> Option<Arc<ArtifactRef>> {
+        let entry = self.entries.remove(path)?;
+        self.account(&entry.artifact, &self.matching(path), |count| *count -= 1);
+        self.counts.take(&entry.artifact);
+        if let Some(hash) = entry.artifact.hash() {
+            self.hashes.take(hash);
+        }
+        Some(entry.artifact)
+    }
+
+    /// Places of the specs that match a path, the naming one first.
+    fn matching(&self, path: &RelPath) -> Vec<usize> {
+        let mut places = Vec::new();
+        if let Some(mission) = &self.terms.mission {
+            mission.matching(path, &mut places);
+        }
+        places
+    }
+
+    /// Counts an artifact for the specs that match it, one up or down.
+    fn account(&mut self, artifact: &ArtifactRef, matching: &[usize], change: impl Fn(&mut u32)) {
+        if artifact.is_present() {
+            for place in matching {
+                change(&mut self.uses[*place].satisfied);
+            }
+        }
+        if let Some(first) = matching.first() {
+            change(&mut self.uses[*first].named);
+        }
+    }
+
+    fn classify(
+        &self,
+        seen: Observation,
+        matching: &[usize],
+        before: Option<&ArtifactRef>,
+        now: Timestamp,
+    ) -> ArtifactRef {
+        let mission = self.terms.mission.as_deref();
+        let spec = mission.zip(matching.first()).map(|(mission, place)| &mission.specs()[*place]);
+        let class = spec.map_or_else(|| conventional_class(&seen.path), |spec| spec.class);
+        let same_bytes = before.filter(|before| before.state == seen.state);
+        ArtifactRef {
+            artifact_key: artifact_key(&seen.path, class, spec, mission),
+            artifact_class: class,
+            wp_id: seen.wp_id.or_else(|| wp_id_of_path(&seen.path)),
+            relative_path: seen.path,
+            size_bytes: seen.size_bytes,
+            step_id: spec.and_then(|spec| spec.step_id.clone()),
+            required_status: spec.map_or(RequiredStatus::Optional, |spec| spec.status),
+            provenance: None,
+            state: seen.state,
+            indexed_at: same_bytes.map_or(now, |before| before.indexed_at),
+        }
+    }
+}
+
+impl fmt::Debug for Inventory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let slug = &self.terms.feature_slug;
+        write!(f, "Inventory({slug}, {} files)", self.entries.len())
+    }
+}
+
+/// `WP` and two or more digits at the start of a path component.
+fn wp_id_of_path(path: &RelPath) -> Option<Box<str>> {
+    path.components().find_map(|component| {
+        let digits = component.strip_prefix(b"WP")?;
+        let count = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let id = std::str::from_utf8(&component[..2 + count]).ok()?;
+        (count >= 2).then(|| id.into())
+    })
+}
+
+/// Changes beyond which the sorted hashes are sorted anew.
+const FEW: usize = 64;
+
+/// A multiset of hashes whose texts lie sorted in one buffer, ready to be hashed.
+#[derive(Clone, Default)]
+struct Hashes {
+    sorted: Vec<[u8; 64]>,
+    added: Vec<[u8; 64]>,
+    taken: Vec<[u8; 64]>,
+}
+
+impl Hashes {
+    fn add(&mut self, hash: Digest) {
+        self.added.push(hash.hex().bytes());
+    }
+
+    fn take(&mut self, hash: Digest) {
+        self.taken.push(hash.hex().bytes());
+    }
+
+    fn parity(&mut self) -> Digest {
+        self.settle();
+        let mut hasher = Sha256::new();
+        hasher.update(self.sorted.as_flattened());
+        Digest::from_hasher(hasher)
+    }
+
+    fn settle(&mut self) {
+        if self.added.len() > FEW {
+            self.sorted.append(&mut self.added);
+            self.sorted.sort_unstable();
+        }
+        for hash in self.added.drain(..) {
+            let place = self.sorted.partition_point(|known| *known < hash);
+            self.sorted.insert(place, hash);
+        }
+        if self.taken.len() > FEW {
+            self.taken.sort_unstable();
+            let mut taken = self.taken.iter().peekable();
+            self.sorted.retain(|hash| taken.next_if(|taken| *taken == hash).is_none());
+            self.taken.clear();
+        }
+        for hash in self.taken.drain(..) {
+            if let Ok(place) = self.sorted.binary_search(&hash) {
+                self.sorted.remove(place);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::core::manifest::{Mission, parse_manifest};
+    use crate::core::snapshot::MissionDossierSnapshot;
+    use crate::core::testing::{observed, terms, unreadable};
+
+    const MANIFEST: &str = r#"
+mission_type: sample
+required_always:
+  - {artifact_key: a.one, artifact_class: input, path_pattern: a, blocking: true}
+  - {artifact_key: a.again, artifact_class: input, path_pattern: a}
+required_by_step:
+  first:
+    - {artifact_key: any.b, artifact_class: output, path_pattern: "b*", blocking: true}
+  second:
+    - {artifact_key: deep, artifact_class: output, path_pattern: "d/**", blocking: true}
+"#;
+
+    fn now() -> Timestamp {
+        Timestamp::default()
+    }
+
+    fn with_step(step: Option<&str>) -> Terms {
+        let steps = ["first".to_owned(), "second".to_owned()];
+        let mission = Mission::new(parse_manifest(MANIFEST.as_bytes()).unwrap(), &steps).unwrap();
+        terms(Some(mission), step)
+    }
+
+    #[derive(Debug, Clone)]
+    enum Op {
+        Set(&'static str, u8),
+        Break(&'static str),
+        Remove(&'static str),
+        Step(Option<&'static str>),
+        NoMission,
+    }
+
+    fn ops() -> impl Strategy<Value = Vec<Op>> {
+        let path = || {
+            prop_oneof![Just("a"), Just("b"), Just("b1"), Just("c"), Just("d/x"), Just("d/WP01/y")]
+        };
+        let op = prop_oneof![
+            4 => (path(), 0u8..3).prop_map(|(path, content)| Op::Set(path, content)),
+            1 => path().prop_map(Op::Break),
+            2 => path().prop_map(Op::Remove),
+            1 => prop_oneof![Just(None), Just(Some("first")), Just(Some("second"))].prop_map(Op::Step),
+            1 => Just(Op::NoMission),
+        ];
+        proptest::collection::vec(op, 0..40)
+    }
+
+    proptest! {
+        #[test]
+        fn change_by_change_equals_from_scratch(ops in ops()) {
+            let mut inventory = Inventory::new(with_step(None));
+            let mut model = BTreeMap::new();
+            for op in ops {
+                match op {
+                    Op::Set(path, content) => {
+                        let seen = observed(path, &content.to_string());
+                        model.insert(path, seen.clone());
+                        inventory.set(seen, now());
+                    }
+                    Op::Break(path) => {
+                        model.insert(path, unreadable(path));
+                        inventory.set(unreadable(path), now());
+                    }
+                    Op::Remove(path) => {
+                        let gone = inventory.remove(&RelPath::new(path.as_bytes()).unwrap());
+                        prop_assert_eq!(gone.before.is_some(), model.remove(path).is_some());
+                    }
+                    Op::Step(step) => { inventory.retarget(with_step(step), now()); }
+                    Op::NoMission => { inventory.retarget(terms(None, None), now()); }
+                }
+                let scratch = MissionDossier::assemble(
+                    inventory.terms().clone(), model.values().cloned().collect(), now());
+                let snapshot = MissionDossierSnapshot::compute(&scratch, Uuid::nil(), now());
+                prop_assert_eq!(&inventory.dossier(now()).artifacts, &scratch.artifacts);
+                prop_assert_eq!(inventory.counts(), snapshot.counts);
+                prop_assert_eq!(inventory.completeness(), snapshot.completeness_status);
+                prop_assert_eq!(inventory.tree_hash(), snapshot.tree_hash_sha256);
+                prop_assert_eq!(inventory.parity_hash(), snapshot.parity_hash_sha256);
+                let missing: Vec<&str> = scratch.artifacts.iter()
+                    .filter(|a| !a.is_present() && a.required_status == RequiredStatus::Required)
+                    .map(|a| a.artifact_key.as_ref()).collect();
+                prop_assert_eq!(inventory.missing_required(), missing);
+            }
+        }
+    }
+
+    #[test]
+    fn many_changes_at_once_keep_the_hashes_sorted() {
+        let mut inventory = Inventory::new(terms(None, None));
+        for number in 0..300 {
+            inventory.set(observed(&format!("f{number}"), &(number % 7).to_string()), now());
+        }
+        let _ = inventory.parity_hash();
+        for number in 0..200 {
+            inventory.remove(&RelPath::new(format!("f{number}").as_bytes()).unwrap());
+        }
+        let snapshot =
+            MissionDossierSnapshot::compute(&inventory.dossier(now()), Uuid::nil(), now());
+        assert_eq!(inventory.parity_hash(), snapshot.parity_hash_sha256);
+    }
+
+    #[test]
+    fn work_packages_by_path() {
+        for (path, id) in [
+            ("tasks/WP01-models.md", Some("WP01")),
+            ("tasks/WP123/review.md", Some("WP123")),
+            ("WP1.md", None),
+            ("reviews/wp-WP01.yaml", None),
+            ("x/WP02/WP03.md", Some("WP02")),
+        ] {
+            let path = RelPath::new(path.as_bytes()).unwrap();
+            assert_eq!(wp_id_of_path(&path).as_deref(), id, "{path:?}");
+        }
+    }
+}
