@@ -17,6 +17,7 @@ use super::classify::conventional_class;
 use super::digest::Digest;
 use super::dossier::{Completeness, MissionDossier, Terms, sort_by_key};
 use super::key::artifact_key;
+use super::manifest::Spec;
 use super::path::RelPath;
 use super::snapshot::Counts;
 use super::time::Timestamp;
@@ -160,6 +161,13 @@ impl Inventory {
                 state: State::Absent(Fault { reason: ErrorReason::NotFound, detail: None }),
                 indexed_at: now,
             })
+    }
+
+    /// The spec that names the file at a path.
+    #[must_use]
+    pub fn spec_naming(&self, path: &RelPath) -> Option<&Spec> {
+        let first = *self.matching(path).first()?;
+        self.terms.mission.as_ref()?.specs().get(first)
     }
 
     /// Whether a spec that blocks, applies now and has that key is not satisfied.

@@ -24,6 +24,7 @@ pub mod path;
 pub mod pattern;
 pub mod snapshot;
 pub mod time;
+pub mod transition;
 pub mod yaml;
 
 #[cfg(test)]

@@ -1,0 +1,404 @@
+//! The one transition: which events a change of state owes.
+//!
+//! Artifact events are the difference between two inventories; verdict events (a snapshot, drift)
+//! are the difference between what was last announced of a feature and what is true now. Whatever
+//! woke us, and however late, the same difference gives the same events.
+
+use serde::{Deserialize, Serialize};
+
+use super::artifact::{ArtifactRef, ErrorReason};
+use super::baseline::BaselineFile;
+use super::digest::Digest;
+use super::dossier::Completeness;
+use super::drift::{DifferenceKind, Drift, DriftState, Severity};
+use super::event::{
+    ArtifactIndexed, ArtifactMissing, Change, ParityDriftDetected, Payload, SnapshotComputed,
+};
+use super::inventory::{Changed, Inventory};
+use super::path::FeatureSlug;
+use super::snapshot::Counts;
+
+/// Why a path has nothing any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gone {
+    /// It was deleted, or moved away.
+    Deleted,
+    /// A folder above it cannot be read, so nothing is known of it.
+    Hidden,
+}
+
+/// The event that a change of one path owes, if any. `inventory` is the state after the change.
+#[must_use]
+pub fn artifact_event(inventory: &Inventory, changed: &Changed, gone: Gone) -> Option<Payload> {
+    let slug = &inventory.terms().feature_slug;
+    let before = changed.before.as_deref();
+    match (before, changed.now.as_deref()) {
+        (_, Some(now)) if now.is_present() => {
+            let change = change_of(before, now)?;
+            let key_before = before.map(|before| &before.artifact_key);
+            let key_before = key_before.filter(|key| **key != now.artifact_key);
+            Some(indexed(slug, now, change, key_before.map(ToString::to_string)))
+        }
+        (before, Some(now)) => {
+            let reason = now.error_reason()?;
+            let same = before.is_some_and(|before| before.error_reason() == Some(reason));
+            (!same).then(|| missing(inventory, now, reason, now.error_detail(), true))
+        }
+        (Some(before), None) => {
+            let (reason, detail) = match gone {
+                Gone::Deleted => (ErrorReason::DeletedAfterScan, None),
+                Gone::Hidden => (ErrorReason::Unreadable, Some("a folder above it is unreadable")),
+            };
+            Some(missing(inventory, before, reason, detail, true))
+        }
+        (None, None) => None,
+    }
+}
+
+/// The events that newly absent specs owe. A spec whose file was deleted has its event already:
+/// `silent` says which keys do.
+#[must_use]
+pub fn spec_events(
+    inventory: &Inventory,
+    before: &[String],
+    now: &[ArtifactRef],
+    silent: impl Fn(&str) -> bool,
+) -> Vec<Payload> {
+    now.iter()
+        .filter(|spec| !before.iter().any(|key| **key == *spec.artifact_key))
+        .filter(|spec| !silent(&spec.artifact_key))
+        .map(|spec| missing(inventory, spec, ErrorReason::NotFound, None, false))
+        .collect()
+}
+
+fn change_of(before: Option<&ArtifactRef>, now: &ArtifactRef) -> Option<Change> {
+    let Some(before) = before else {
+        return Some(Change::Added);
+    };
+    let same_place = before.artifact_key == now.artifact_key
+        && before.artifact_class == now.artifact_class
+        && before.wp_id == now.wp_id
+        && before.step_id == now.step_id
+        && before.required_status == now.required_status;
+    match before.hash() {
+        None => Some(Change::Restored),
+        hash if hash != now.hash() => Some(Change::Modified),
+        _ => (!same_place).then_some(Change::Reclassified),
+    }
+}
+
+fn indexed(
+    slug: &FeatureSlug,
+    artifact: &ArtifactRef,
+    change: Change,
+    previous_artifact_key: Option<String>,
+) -> Payload {
+    Payload::ArtifactIndexed(ArtifactIndexed {
+        feature_slug: slug.clone(),
+        artifact_key: artifact.artifact_key.to_string(),
+        artifact_class: artifact.artifact_class,
+        relative_path: artifact.relative_path.clone(),
+        content_hash_sha256: artifact.hash().unwrap_or_else(|| Digest::of(b"")),
+        size_bytes: artifact.size_bytes,
+        wp_id: artifact.wp_id.as_deref().map(str::to_owned),
+        step_id: artifact.step_id.as_deref().map(str::to_owned),
+        required_status: artifact.required_status,
+        change,
+        previous_artifact_key,
+    })
+}
+
+fn missing(
+    inventory: &Inventory,
+    artifact: &ArtifactRef,
+    reason: ErrorReason,
+    detail: Option<&str>,
+    is_file: bool,
+) -> Payload {
+    let spec = inventory.spec_naming(&artifact.relative_path);
+    let path = artifact.relative_path.text();
+    Payload::ArtifactMissing(ArtifactMissing {
+        feature_slug: inventory.terms().feature_slug.clone(),
+        artifact_key: artifact.artifact_key.to_string(),
+        artifact_class: artifact.artifact_class,
+        expected_path_pattern: match spec {
+            Some(spec) if is_file => spec.pattern.as_str().to_owned(),
+            _ => path.into_owned(),
+        },
+        reason_code: reason,
+        reason_detail: detail.map(str::to_owned),
+        blocking: match spec {
+            Some(spec) if is_file => inventory.blocks(&spec.key),
+            _ => inventory.blocks(&artifact.artifact_key),
+        },
+        relative_path: is_file.then(|| artifact.relative_path.clone()),
+    })
+}
+
+/// A feature's state as far as it is announced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Parity hash.
+    pub parity_hash_sha256: Digest,
+    /// Tree hash.
+    pub tree_hash_sha256: Digest,
+    /// The six counts.
+    pub counts: Counts,
+    /// Whether all that is required is there.
+    pub completeness: Completeness,
+    /// Keys of the required artifacts that are not present.
+    pub missing_required: Vec<String>,
+    /// How it compares to its baseline.
+    pub drift: Drift,
+}
+
+/// What was last put into an event of a feature.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announced {
+    /// Identity of the snapshot that was announced.
+    pub snapshot_id: String,
+    /// Of all that a snapshot event says.
+    pub snapshot: Digest,
+    /// Of all that decides whether drift is news; `None` while there is none.
+    pub drift: Option<Digest>,
+}
+
+/// The verdict events that are owed, and what is announced once they are made. `snapshot_id` is
+/// asked for only when a snapshot is owed.
+#[must_use]
+pub fn verdict_events(
+    slug: &FeatureSlug,
+    announced: Option<&Announced>,
+    now: &Verdict,
+    file: &BaselineFile,
+    snapshot_id: impl FnOnce() -> String,
+) -> (Vec<Payload>, Announced) {
+    let snapshot = now.snapshot_fingerprint();
+    let drift = now.drift_fingerprint(file);
+    let mut events = Vec::new();
+    let known = announced.filter(|announced| announced.snapshot == snapshot);
+    let snapshot_id = match known {
+        Some(known) => known.snapshot_id.clone(),
+        None => {
+            let id = snapshot_id();
+            events.push(Payload::SnapshotComputed(now.snapshot_event(slug, &id)));
+            id
+        }
+    };
+    if drift.is_some() && announced.and_then(|announced| announced.drift) != drift {
+        events.extend(now.drift_event(slug, file).map(Payload::ParityDriftDetected));
+    }
+    (events, Announced { snapshot_id, snapshot, drift })
+}
+
+impl Verdict {
+    fn snapshot_event(&self, slug: &FeatureSlug, snapshot_id: &str) -> SnapshotComputed {
+        SnapshotComputed {
+            feature_slug: slug.clone(),
+            parity_hash_sha256: self.parity_hash_sha256,
+            artifact_counts: self.counts.into(),
+            completeness_status: self.completeness,
+            snapshot_id: snapshot_id.to_owned(),
+            tree_hash_sha256: self.tree_hash_sha256,
+            drift_state: self.drift.state,
+            drift_severity: self.drift.severity,
+            missing_required: self.missing_required.clone(),
+        }
+    }
+
+    fn snapshot_fingerprint(&self) -> Digest {
+        fingerprint(&(
+            self.parity_hash_sha256,
+            self.tree_hash_sha256,
+            self.counts,
+            self.completeness,
+            &self.missing_required,
+            self.drift.state,
+            self.drift.severity,
+        ))
+    }
+
+    /// Of the baseline and the differences, not of the local hash: an edit that leaves the lists
+    /// as they are is no news.
+    fn drift_fingerprint(&self, file: &BaselineFile) -> Option<Digest> {
+        let BaselineFile::Sound(baseline) = file else {
+            return None;
+        };
+        let drift = &self.drift;
+        let (key, parity) = (baseline.baseline_key_hash, baseline.parity_hash_sha256);
+        match drift.state? {
+            DriftState::Drifted => Some(fingerprint(&(
+                key,
+                parity,
+                drift.severity,
+                drift.keys(DifferenceKind::MissingInLocal),
+                drift.keys(DifferenceKind::MissingInBaseline),
+                drift.keys(DifferenceKind::Changed),
+                drift.churn(),
+            ))),
+            DriftState::KeyMismatch => Some(fingerprint(&(key, &drift.key_mismatch))),
+            DriftState::NoBaseline | DriftState::BaselineCorrupt | DriftState::InParity => None,
+        }
+    }
+
+    fn drift_event(&self, slug: &FeatureSlug, file: &BaselineFile) -> Option<ParityDriftDetected> {
+        let BaselineFile::Sound(baseline) = file else {
+            return None;
+        };
+        let owned = |keys: Vec<&str>| keys.into_iter().map(str::to_owned).collect();
+        let drift = &self.drift;
+        Some(ParityDriftDetected {
+            feature_slug: slug.clone(),
+            local_parity_hash: self.parity_hash_sha256,
+            baseline_parity_hash: baseline.parity_hash_sha256,
+            missing_in_local: owned(drift.keys(DifferenceKind::MissingInLocal)),
+            missing_in_baseline: owned(drift.keys(DifferenceKind::MissingInBaseline)),
+            severity: drift.severity.unwrap_or(Severity::Info),
+            changed: owned(drift.keys(DifferenceKind::Changed)),
+            churn: owned(drift.churn()),
+            key_mismatch: owned(drift.key_mismatch.clone()),
+            detail: drift.detail.clone(),
+        })
+    }
+}
+
+fn fingerprint(value: &impl Serialize) -> Digest {
+    Digest::of(&serde_json::to_vec(value).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::artifact::Observation;
+    use crate::core::manifest::{Mission, parse_manifest};
+    use crate::core::path::RelPath;
+    use crate::core::testing::{observed, terms, unreadable};
+    use crate::core::time::Timestamp;
+
+    const MANIFEST: &str = "mission_type: x\nrequired_always:\n\
+        \x20 - {artifact_key: spec, artifact_class: input, path_pattern: spec.md, blocking: true}\n\
+        \x20 - {artifact_key: wp, artifact_class: output, path_pattern: tasks/WP*.md, blocking: true}\n";
+
+    fn inventory() -> Inventory {
+        let mission = Mission::new(parse_manifest(MANIFEST.as_bytes()).unwrap(), &[]).unwrap();
+        Inventory::new(terms(Some(mission), None))
+    }
+
+    fn set(inventory: &mut Inventory, seen: Observation) -> String {
+        let changed = inventory.set(seen, Timestamp::default());
+        word(artifact_event(inventory, &changed, Gone::Deleted))
+    }
+
+    fn remove(inventory: &mut Inventory, path: &str, gone: Gone) -> String {
+        let changed = inventory.remove(&RelPath::new(path.as_bytes()).unwrap());
+        word(artifact_event(inventory, &changed, gone))
+    }
+
+    fn word(event: Option<Payload>) -> String {
+        match event {
+            None => "nothing".to_owned(),
+            Some(Payload::ArtifactIndexed(event)) => {
+                format!("{:?} {}", event.change, event.artifact_key)
+            }
+            Some(Payload::ArtifactMissing(event)) => {
+                let blocking = if event.blocking { " blocking" } else { "" };
+                let pattern = event.expected_path_pattern;
+                format!("{} {} ({pattern}){blocking}", event.reason_code, event.artifact_key)
+            }
+            Some(other) => other.event_type().to_owned(),
+        }
+    }
+
+    #[test]
+    fn one_path_through_its_life() {
+        let mut inventory = inventory();
+        let inventory = &mut inventory;
+        assert_eq!(set(inventory, observed("spec.md", "1")), "Added spec");
+        assert_eq!(set(inventory, observed("spec.md", "1")), "nothing");
+        assert_eq!(set(inventory, observed("spec.md", "2")), "Modified spec");
+        assert_eq!(set(inventory, unreadable("spec.md")), "unreadable spec (spec.md) blocking");
+        assert_eq!(set(inventory, unreadable("spec.md")), "nothing");
+        assert_eq!(set(inventory, observed("spec.md", "2")), "Restored spec");
+        assert_eq!(
+            remove(inventory, "spec.md", Gone::Deleted),
+            "deleted_after_scan spec (spec.md) blocking"
+        );
+        assert_eq!(remove(inventory, "spec.md", Gone::Deleted), "nothing");
+        assert_eq!(set(inventory, observed("x/y.bin", "")), "Added other.x.y.bin");
+        assert_eq!(
+            remove(inventory, "x/y.bin", Gone::Hidden),
+            "unreadable other.x.y.bin (x/y.bin)"
+        );
+    }
+
+    #[test]
+    fn blocking_is_what_leaves_a_spec_unsatisfied() {
+        let mut inventory = inventory();
+        set(&mut inventory, observed("tasks/WP01.md", "1"));
+        set(&mut inventory, observed("tasks/WP02.md", "2"));
+        assert_eq!(
+            remove(&mut inventory, "tasks/WP01.md", Gone::Deleted),
+            "deleted_after_scan wp.WP01 (tasks/WP*.md)"
+        );
+        assert_eq!(
+            remove(&mut inventory, "tasks/WP02.md", Gone::Deleted),
+            "deleted_after_scan wp.WP02 (tasks/WP*.md) blocking"
+        );
+    }
+
+    #[test]
+    fn new_terms_reclassify() {
+        let mut inventory = inventory();
+        set(&mut inventory, observed("spec.md", "1"));
+        let changed = inventory.retarget(terms(None, None), Timestamp::default());
+        let [changed] = changed.as_slice() else { panic!("one change") };
+        let Some(Payload::ArtifactIndexed(event)) =
+            artifact_event(&inventory, changed, Gone::Deleted)
+        else {
+            panic!("indexed")
+        };
+        assert_eq!(event.change, Change::Reclassified);
+        assert_eq!(event.artifact_key, "input.spec.md");
+        assert_eq!(event.previous_artifact_key.as_deref(), Some("spec"));
+    }
+
+    #[test]
+    fn absent_specs_are_said_once_and_not_after_their_deletion() {
+        let inventory = inventory();
+        let absent: Vec<ArtifactRef> = inventory.absent(Timestamp::default()).collect();
+        let words = |before: &[String], silent: &str| -> Vec<String> {
+            let events = spec_events(&inventory, before, &absent, |key| key == silent);
+            events.into_iter().map(|event| word(Some(event))).collect()
+        };
+        assert_eq!(
+            words(&[], ""),
+            ["not_found spec (spec.md) blocking", "not_found wp (tasks/WP*.md) blocking"]
+        );
+        assert_eq!(words(&["spec".to_owned()], ""), ["not_found wp (tasks/WP*.md) blocking"]);
+        assert_eq!(words(&[], "spec"), ["not_found wp (tasks/WP*.md) blocking"]);
+    }
+
+    #[test]
+    fn verdicts_are_news_once() {
+        let slug = FeatureSlug::new(b"001-x").unwrap();
+        let mut inventory = inventory();
+        let mut verdict = Verdict {
+            parity_hash_sha256: inventory.parity_hash(),
+            tree_hash_sha256: inventory.tree_hash(),
+            counts: inventory.counts(),
+            completeness: inventory.completeness(),
+            missing_required: inventory.missing_required(),
+            drift: Drift::unjudged("no reason"),
+        };
+        let file = BaselineFile::Absent;
+        let (events, announced) = verdict_events(&slug, None, &verdict, &file, || "one".into());
+        assert_eq!(events.len(), 1);
+        let (events, again) =
+            verdict_events(&slug, Some(&announced), &verdict, &file, || panic!("none"));
+        assert_eq!((events.len(), &again), (0, &announced));
+        verdict.drift.state = Some(DriftState::NoBaseline);
+        let (events, next) =
+            verdict_events(&slug, Some(&announced), &verdict, &file, || "two".into());
+        assert_eq!((events.len(), next.snapshot_id.as_str()), (1, "two"));
+    }
+}
