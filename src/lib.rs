@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod config;
 pub mod core;
+pub mod watch;
 pub mod engine;
 pub mod project;
 pub mod scan;

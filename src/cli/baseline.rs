@@ -83,6 +83,7 @@ fn accept_one(
         Some(Doubt::MissionUnreadable) => {
             bail!("not accepted: {}", feature.meta_error.as_deref().unwrap_or_default())
         }
+        Some(Doubt::Gone) => bail!("not accepted: the feature is gone"),
         Some(Doubt::OverBudget(why) | Doubt::Unreadable(why)) => bail!("not accepted: {why}"),
     }
     if args.all && feature.drift.state == Some(DriftState::BaselineCorrupt) {

@@ -65,7 +65,9 @@ impl Finding {
         let mut artifacts = feature.dossier.artifacts.iter();
         let unreadable = artifacts.any(|a| a.error_reason() == Some(ErrorReason::Unreadable));
         let doubted = match feature.dossier.terms.doubt {
-            Some(Doubt::OverBudget(_) | Doubt::Unreadable(_) | Doubt::MissionUnreadable) => true,
+            Some(
+                Doubt::OverBudget(_) | Doubt::Unreadable(_) | Doubt::MissionUnreadable | Doubt::Gone,
+            ) => true,
             Some(Doubt::ManifestBroken) | None => false,
         };
         let completeness = feature.snapshot.completeness_status;

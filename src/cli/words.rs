@@ -68,6 +68,7 @@ pub(super) fn findings(feature: &Feature) -> Vec<String> {
         Some(Doubt::ManifestBroken) => {
             lines.push("is judged by the embedded manifest, because its own is broken".to_owned());
         }
+        Some(Doubt::Gone) => lines.push("is gone".to_owned()),
         Some(Doubt::MissionUnreadable) | None => {}
     }
     lines.extend(feature.meta_error.clone());

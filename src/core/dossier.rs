@@ -45,6 +45,8 @@ pub enum Doubt {
     OverBudget(String),
     /// The feature's folder cannot be read, in words.
     Unreadable(String),
+    /// The feature's folder is not there any more.
+    Gone,
 }
 
 /// Whether all that is required is there.
@@ -161,8 +163,15 @@ fn is_required(artifact: &ArtifactRef) -> bool {
     artifact.required_status == RequiredStatus::Required
 }
 
+/// Artifacts in byte order of key, each key once.
+pub fn sorted_artifacts(artifacts: impl Iterator<Item = Arc<ArtifactRef>>) -> Arc<[Arc<ArtifactRef>]> {
+    let mut artifacts: Vec<Arc<ArtifactRef>> = artifacts.collect();
+    sort_by_key(&mut artifacts);
+    artifacts.into()
+}
+
 /// Sorts by key, and makes keys distinct where names were crafted so that they collide.
-pub(super) fn sort_by_key(artifacts: &mut [Arc<ArtifactRef>]) {
+fn sort_by_key(artifacts: &mut [Arc<ArtifactRef>]) {
     let order = |a: &Arc<ArtifactRef>, b: &Arc<ArtifactRef>| {
         (&a.artifact_key, &a.relative_path).cmp(&(&b.artifact_key, &b.relative_path))
     };

@@ -50,6 +50,19 @@ pub enum Watch {
     Degraded,
 }
 
+impl Watch {
+    /// What the doubt about a feature says of how well it is seen.
+    #[must_use]
+    pub fn of(doubt: Option<&Doubt>) -> Self {
+        match doubt {
+            Some(Doubt::Gone) => Self::Gone,
+            Some(Doubt::Unreadable(_)) => Self::Unreadable,
+            Some(Doubt::OverBudget(_)) => Self::Degraded,
+            Some(Doubt::ManifestBroken | Doubt::MissionUnreadable) | None => Self::Live,
+        }
+    }
+}
+
 /// One feature, seen once.
 #[derive(Debug, Clone)]
 pub struct Feature {
@@ -71,6 +84,8 @@ pub struct Feature {
     pub baseline: BaselineFile,
     /// How it compares.
     pub drift: Drift,
+    /// How well it is seen.
+    pub watch: Watch,
     /// Artifacts written so shortly before they were read that another write may look the same.
     pub racy: u64,
     /// When it was compared with the disk.
@@ -78,16 +93,6 @@ pub struct Feature {
 }
 
 impl Feature {
-    /// How well it is seen.
-    #[must_use]
-    pub fn watch(&self) -> Watch {
-        match &self.dossier.terms.doubt {
-            Some(Doubt::Unreadable(_)) => Watch::Unreadable,
-            Some(Doubt::OverBudget(_)) => Watch::Degraded,
-            Some(Doubt::ManifestBroken | Doubt::MissionUnreadable) | None => Watch::Live,
-        }
-    }
-
     /// `manifest_version` as the baseline's key and the overview have it.
     #[must_use]
     pub fn manifest_version(&self) -> &str {

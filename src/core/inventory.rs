@@ -15,7 +15,7 @@ use super::artifact::{
 use super::chunks::{Chunks, Keyed};
 use super::classify::conventional_class;
 use super::digest::Digest;
-use super::dossier::{Completeness, MissionDossier, Terms, sort_by_key};
+use super::dossier::{Completeness, MissionDossier, Terms, sorted_artifacts};
 use super::key::artifact_key;
 use super::manifest::Spec;
 use super::path::RelPath;
@@ -245,12 +245,10 @@ impl Inventory {
     #[must_use]
     pub fn dossier(&self, now: Timestamp) -> MissionDossier {
         let files = self.entries.iter().map(|entry| Arc::clone(&entry.artifact));
-        let mut artifacts: Vec<Arc<ArtifactRef>> =
-            files.chain(self.absent(now).map(Arc::new)).collect();
-        sort_by_key(&mut artifacts);
+        let artifacts = sorted_artifacts(files.chain(self.absent(now).map(Arc::new)));
         MissionDossier {
             terms: self.terms.clone(),
-            artifacts: artifacts.into(),
+            artifacts,
             latest_snapshot: None,
             dossier_created_at: now,
             dossier_updated_at: now,

@@ -11,7 +11,7 @@ use crate::config::{Config, LimitsConfig};
 use crate::core::content::StaticPart;
 use crate::core::dossier::{Doubt, MissionDossier};
 use crate::core::drift::Drift;
-use crate::core::feature::Feature;
+use crate::core::feature::{Feature, Watch};
 use crate::core::pattern::PatternSet;
 use crate::core::snapshot::MissionDossierSnapshot;
 use crate::core::time::Timestamp;
@@ -116,6 +116,7 @@ fn feature(project: &Project, dir: &FeatureDir, scanned: Scanned) -> Feature {
         _ => None,
     };
     terms.doubt = unseen.or(terms.doubt);
+    let watch = Watch::of(terms.doubt.as_ref());
     let mut dossier = MissionDossier::assemble(terms, scanned.observations, now);
     let snapshot = Arc::new(MissionDossierSnapshot::compute(&dossier, Uuid::new_v4(), now));
     let drift = unjudged.unwrap_or_else(|| Drift::judge(&inputs.baseline, &inputs.key, &snapshot));
@@ -130,6 +131,7 @@ fn feature(project: &Project, dir: &FeatureDir, scanned: Scanned) -> Feature {
         key: inputs.key,
         baseline: inputs.baseline,
         drift,
+        watch,
         racy,
         last_scanned_at: now,
     }

@@ -13,8 +13,8 @@ use rustix::io::Errno;
 use super::hash::{How, Reading, read};
 
 /// `error_detail` of a link.
-const SYMBOLIC_LINK: &str = "symbolic link, not followed";
-const NOT_REGULAR: &str = "not a regular file";
+pub(super) const SYMBOLIC_LINK: &str = "symbolic link, not followed";
+pub(super) const NOT_REGULAR: &str = "not a regular file";
 
 /// What an entry is, as far as a scan cares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

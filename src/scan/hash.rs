@@ -10,6 +10,9 @@ use super::limits::Limits;
 use crate::core::artifact::{ErrorReason, Fault, Signature, State};
 use crate::core::content::{Absorber, Facts, InvalidUtf8, Kind, StaticPart};
 
+/// `error_detail` of a file that changed with every try.
+pub(super) const RESTLESS: &str = "changed while being read";
+
 /// Reads of one file before it is called restless.
 const TRIES: usize = 3;
 
@@ -62,7 +65,7 @@ pub(super) fn read(source: &mut impl Source, how: How<'_>, buffer: &mut [u8]) ->
             Err(error) => return Reading::unreadable(error.to_string(), size),
         }
     }
-    Reading::unreadable("changed while being read", size)
+    Reading::unreadable(RESTLESS, size)
 }
 
 /// One try; `None` when the file changed under it.

@@ -10,10 +10,14 @@ mod content;
 mod entry;
 mod hash;
 mod limits;
+mod list;
+mod look;
 mod tasks;
 
 pub use content::read_content;
 pub use limits::{Limits, raise_descriptor_limit};
+pub use list::{Listed, Listing, list};
+pub use look::{Lane, Look, look};
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -102,7 +102,7 @@ impl<'a> From<&'a Feature> for Overview<'a> {
             step_source: feature.step_source,
             step_error: feature.step_error.as_deref(),
             tree_hash_sha256: snapshot.tree_hash_sha256,
-            watch: feature.watch(),
+            watch: feature.watch,
             racy: feature.racy,
             meta_error: feature.meta_error.as_deref(),
             drift: DriftSummary::from(feature),

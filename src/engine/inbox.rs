@@ -1,0 +1,188 @@
+//! What reaches the engine: hints, finished looks, commands.
+//!
+//! Hints are a set, not a queue: many about one path are one. Above [`PATHS_MAX`] paths of a
+//! project they collapse to "look everywhere", so a storm costs a rescan and no memory. Commands
+//! are few; above [`COMMANDS_MAX`] the sender is told to come again.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::pool::Done;
+use super::view::SyncKind;
+use crate::core::path::FeatureSlug;
+use crate::watch::{Hint, What};
+
+/// Most paths of a project that are kept apart.
+const PATHS_MAX: usize = 65_536;
+/// Most commands that wait.
+const COMMANDS_MAX: usize = 1024;
+
+/// Number of a project in the engine.
+pub type ProjectId = usize;
+
+/// What clients ask of the engine.
+#[derive(Debug)]
+pub enum Command {
+    /// Answer when every change made before is seen and settled, of one feature or of all.
+    Sync {
+        /// Whose changes; `None` for all.
+        feature: Option<(ProjectId, FeatureSlug)>,
+        /// Where to answer.
+        reply: oneshot::Sender<SyncKind>,
+    },
+    /// Compare everything with the disk.
+    Rescan,
+    /// Commit, close and end.
+    Stop,
+}
+
+/// Too many commands wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the engine has too much to do; ask again in a second")]
+pub struct Full;
+
+/// Where all of it is put.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    letters: Mutex<Letters>,
+    wake: Condvar,
+}
+
+/// All that has come since the engine last looked.
+#[derive(Debug, Default)]
+pub(super) struct Letters {
+    pub(super) hints: HashMap<ProjectId, Hints>,
+    pub(super) done: Vec<Done>,
+    pub(super) commands: VecDeque<Command>,
+}
+
+/// Hints of one project.
+#[derive(Debug, Default)]
+pub(super) struct Hints {
+    pub(super) at: HashMap<PathBuf, What>,
+    pub(super) lost: bool,
+    pub(super) failed: Option<String>,
+}
+
+impl Inbox {
+    /// Takes a hint. Called on the watcher's thread.
+    pub fn hint(&self, project: ProjectId, hint: Hint) {
+        let mut letters = self.lock();
+        let hints = letters.hints.entry(project).or_default();
+        match hint {
+            Hint::At(..) if hints.lost => {}
+            Hint::At(path, what) => {
+                if hints.at.len() >= PATHS_MAX && !hints.at.contains_key(&path) {
+                    hints.lost = true;
+                    hints.at = HashMap::new();
+                } else {
+                    let known = hints.at.entry(path).or_insert(what);
+                    *known = merge(*known, what);
+                }
+            }
+            Hint::Lost => hints.lost = true,
+            Hint::Failed(why) => hints.failed = Some(why),
+        }
+        drop(letters);
+        self.wake.notify_one();
+    }
+
+    /// Takes a command.
+    ///
+    /// # Errors
+    /// [`Full`] when too many wait.
+    pub fn command(&self, command: Command) -> Result<(), Full> {
+        let mut letters = self.lock();
+        let urgent = matches!(command, Command::Stop);
+        if letters.commands.len() >= COMMANDS_MAX && !urgent {
+            return Err(Full);
+        }
+        letters.commands.push_back(command);
+        drop(letters);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    pub(super) fn done(&self, done: Done) {
+        self.lock().done.push(done);
+        self.wake.notify_one();
+    }
+
+    /// Waits until something comes or `until` passes, and takes it all.
+    pub(super) fn take(&self, until: Option<Instant>) -> Letters {
+        let mut letters = self.lock();
+        while letters.is_empty() {
+            let Some(until) = until else {
+                letters = self.wake.wait(letters).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let Some(left) = until.checked_duration_since(Instant::now()) else {
+                break;
+            };
+            let waited = self.wake.wait_timeout(letters, left);
+            letters = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        std::mem::take(&mut letters)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Letters> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Letters {
+    fn is_empty(&self) -> bool {
+        self.hints.is_empty() && self.done.is_empty() && self.commands.is_empty()
+    }
+}
+
+/// Two hints about one path, in order. A folder that was made must be watched whatever came after,
+/// and looking at it tells whether it is still there.
+fn merge(known: What, new: What) -> What {
+    match (known, new) {
+        (What::Folder, What::Removed) => What::Removed,
+        (What::Folder, _) => What::Folder,
+        (_, new) => new,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_hints_about_one_path_are_one_and_a_storm_is_a_rescan() {
+        let inbox = Inbox::default();
+        for what in [What::Folder, What::Touched] {
+            inbox.hint(0, Hint::At("/a".into(), what));
+        }
+        let letters = inbox.take(None);
+        assert_eq!(letters.hints[&0].at, HashMap::from([("/a".into(), What::Folder)]));
+        for number in 0..=PATHS_MAX {
+            inbox.hint(0, Hint::At(format!("/{number}").into(), What::Touched));
+        }
+        let letters = inbox.take(None);
+        assert!(letters.hints[&0].lost && letters.hints[&0].at.is_empty());
+    }
+
+    #[test]
+    fn commands_are_bounded_but_for_the_last() {
+        let inbox = Inbox::default();
+        for _ in 0..COMMANDS_MAX {
+            inbox.command(Command::Rescan).unwrap();
+        }
+        assert_eq!(inbox.command(Command::Rescan), Err(Full));
+        inbox.command(Command::Stop).unwrap();
+        assert_eq!(inbox.take(None).commands.len(), COMMANDS_MAX + 1);
+    }
+
+    #[test]
+    fn waiting_ends_at_its_time() {
+        let inbox = Inbox::default();
+        assert!(inbox.take(Some(Instant::now())).is_empty());
+    }
+}

@@ -1,0 +1,134 @@
+//! The threads that read files for the engine, which itself never waits for one.
+//!
+//! As many as there are cores look at small files; one more reads large ones, so that a file of
+//! gigabytes delays nothing else. The queue is bounded by what the engine has in flight, which is
+//! at most one look per path.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use super::inbox::{Inbox, ProjectId};
+use crate::core::artifact::Signature;
+use crate::core::path::{FeatureSlug, RelPath};
+use crate::project::{FeatureDir, Project};
+use crate::scan::{Lane, Limits, Look, look};
+
+/// Files up to this size are read on the fast lane.
+const FAST_MAX: u64 = 8 << 20;
+const FAST_BUFFER: usize = 128 << 10;
+const SLOW_BUFFER: usize = 1 << 20;
+
+/// A path to look at.
+#[derive(Debug, Clone)]
+pub(super) struct Job {
+    pub(super) id: ProjectId,
+    pub(super) project: Arc<Project>,
+    pub(super) feature: FeatureDir,
+    pub(super) path: RelPath,
+    /// What it was last read under; `None` to read it whatever it is now.
+    pub(super) known: Option<Signature>,
+    pub(super) limits: Limits,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) id: ProjectId,
+    pub(super) slug: FeatureSlug,
+    pub(super) path: RelPath,
+    pub(super) look: Look,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    jobs: Mutex<(VecDeque<Job>, bool)>,
+    wake: Condvar,
+}
+
+/// The pool.
+#[derive(Debug)]
+pub(super) struct Pool {
+    fast: Arc<Queue>,
+    slow: Arc<Queue>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Pool {
+    /// Starts the threads, whose results go to `inbox`.
+    pub(super) fn start(inbox: &Arc<Inbox>) -> Self {
+        let (fast, slow) = (Arc::new(Queue::default()), Arc::new(Queue::default()));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut threads = Vec::with_capacity(cores + 1);
+        for _ in 0..cores {
+            let (inbox, fast, slow) = (Arc::clone(inbox), Arc::clone(&fast), Arc::clone(&slow));
+            threads.push(std::thread::spawn(move || {
+                work(&inbox, &fast, Lane::Fast(FAST_MAX), FAST_BUFFER, Some(&slow));
+            }));
+        }
+        let (inbox, queue) = (Arc::clone(inbox), Arc::clone(&slow));
+        threads.push(std::thread::spawn(move || {
+            work(&inbox, &queue, Lane::Slow, SLOW_BUFFER, None);
+        }));
+        Self { fast, slow, threads }
+    }
+
+    pub(super) fn look(&self, job: Job) {
+        self.fast.push(job);
+    }
+
+    /// Ends the threads; what is not begun is left.
+    pub(super) fn stop(self) {
+        self.fast.end();
+        self.slow.end();
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Queue {
+    fn push(&self, job: Job) {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).0.push_back(job);
+        self.wake.notify_one();
+    }
+
+    fn end(&self) {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+        self.wake.notify_all();
+    }
+
+    fn pop(&self) -> Option<Job> {
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if jobs.1 {
+                return None;
+            }
+            if let Some(job) = jobs.0.pop_front() {
+                return Some(job);
+            }
+            jobs = self.wake.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+fn work(inbox: &Inbox, queue: &Queue, lane: Lane, buffer: usize, slow: Option<&Queue>) {
+    // Made when the first file comes: idle threads hold no memory.
+    let mut read = Vec::new();
+    while let Some(job) = queue.pop() {
+        read.resize(buffer, 0);
+        let look = match job.project.open_feature(&job.feature) {
+            Ok(folder) => {
+                look(folder, &job.path, job.known.as_ref(), lane, &job.limits, &mut read)
+            }
+            // The project notices that its feature is gone; its files are.
+            Err(_) => Look::Gone,
+        };
+        match (look, slow) {
+            (Look::Large, Some(slow)) => slow.push(job),
+            (look, _) => {
+                inbox.done(Done { id: job.id, slug: job.feature.slug, path: job.path, look });
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What readers see: immutable pictures of all features, shared without locks being held.
+
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::core::artifact::ArtifactRef;
+use crate::core::baseline::BaselineFile;
+use crate::core::chunks::Chunks;
+use crate::core::dossier::{MissionDossier, Terms, sorted_artifacts};
+use crate::core::feature::{Feature, StepSource, Watch};
+use crate::core::findings::{FileError, Skipped};
+use crate::core::identity::BaselineKey;
+use crate::core::inventory::Entry;
+use crate::core::path::FeatureSlug;
+use crate::core::snapshot::MissionDossierSnapshot;
+use crate::core::time::Timestamp;
+use crate::core::transition::Verdict;
+
+/// How an answer came to include every earlier change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncKind {
+    /// A cookie file came back on the kernel's queue.
+    Cookie,
+    /// Everything was compared with the disk.
+    Scan,
+}
+
+/// All that is watched, at one time.
+#[derive(Debug, Default)]
+pub struct World {
+    /// Identity of the store.
+    pub instance: String,
+    /// Last event that this picture includes.
+    pub seq: u64,
+    /// The projects.
+    pub projects: Vec<Arc<ProjectView>>,
+}
+
+/// A project, at one time.
+#[derive(Debug)]
+pub struct ProjectView {
+    /// Last component of its root.
+    pub name: String,
+    /// Canonical root, as text.
+    pub root: String,
+    /// Identity of the root on this machine.
+    pub root_id: String,
+    /// Identity of the project.
+    pub project_uuid: String,
+    /// Identity of machine and user.
+    pub node_id: String,
+    /// Files that cannot be used.
+    pub errors: Vec<FileError>,
+    /// What is odd in manifests.
+    pub warnings: Vec<String>,
+    /// Folders that are no features.
+    pub skipped: Vec<Skipped>,
+    /// Folders under watch.
+    pub watched: u64,
+    /// Why not all of it is watched.
+    pub unwatched: Option<String>,
+    /// Features whose first index stands, of those there are.
+    pub ready: bool,
+    /// The features, in order of slug.
+    pub features: Vec<Arc<FeatureView>>,
+}
+
+/// A feature, at one time.
+#[derive(Debug)]
+pub struct FeatureView {
+    /// Last component of its project's root.
+    pub project: String,
+    /// What it is of, and by what it is judged.
+    pub terms: Terms,
+    /// The files, in order of path.
+    pub entries: Chunks<Entry>,
+    /// The absent specs that are listed.
+    pub absent: Vec<Arc<ArtifactRef>>,
+    /// What was deleted after a scan.
+    pub tombstones: Vec<Arc<ArtifactRef>>,
+    /// Hashes, counts, completeness, drift.
+    pub verdict: Verdict,
+    /// Identity of its snapshot.
+    pub snapshot_id: Uuid,
+    /// Where the step comes from.
+    pub step_source: StepSource,
+    /// What is wrong with the step.
+    pub step_error: Option<String>,
+    /// What is wrong with `meta.json`.
+    pub meta_error: Option<String>,
+    /// What a baseline of it is bound to.
+    pub key: BaselineKey,
+    /// The baseline that is there.
+    pub baseline: BaselineFile,
+    /// How well it is seen.
+    pub watch: Watch,
+    /// Files whose bytes are not yet trusted.
+    pub racy: u64,
+    /// Last comparison with the disk.
+    pub last_scanned_at: Timestamp,
+    /// The same as the one-shot commands have it, made when first asked for.
+    pub whole: OnceLock<Arc<Feature>>,
+}
+
+impl FeatureView {
+    /// The feature.
+    #[must_use]
+    pub fn slug(&self) -> &FeatureSlug {
+        &self.terms.feature_slug
+    }
+
+    /// The feature as the one-shot commands have it.
+    pub fn feature(&self) -> &Arc<Feature> {
+        self.whole.get_or_init(|| Arc::new(self.make_feature()))
+    }
+
+    fn make_feature(&self) -> Feature {
+        let files = self.entries.iter().map(|entry| Arc::clone(&entry.artifact));
+        let artifacts = sorted_artifacts(files.chain(self.absent.iter().cloned()));
+        let mut hashes: Vec<_> = artifacts.iter().filter_map(|artifact| artifact.hash()).collect();
+        hashes.sort_unstable();
+        let at = self.last_scanned_at;
+        let snapshot = Arc::new(MissionDossierSnapshot {
+            feature_slug: self.slug().clone(),
+            snapshot_id: self.snapshot_id,
+            counts: self.verdict.counts,
+            completeness_status: self.verdict.completeness,
+            parity_hash_sha256: self.verdict.parity_hash_sha256,
+            parity_hash_components: hashes,
+            artifact_summaries: Arc::clone(&artifacts),
+            computed_at: at,
+            tree_hash_sha256: self.verdict.tree_hash_sha256,
+        });
+        Feature {
+            project: self.project.clone(),
+            dossier: MissionDossier {
+                terms: self.terms.clone(),
+                artifacts,
+                latest_snapshot: Some(Arc::clone(&snapshot)),
+                dossier_created_at: at,
+                dossier_updated_at: at,
+            },
+            snapshot,
+            step_source: self.step_source,
+            step_error: self.step_error.clone(),
+            meta_error: self.meta_error.clone(),
+            key: self.key.clone(),
+            baseline: self.baseline.clone(),
+            drift: self.verdict.drift.clone(),
+            watch: self.watch,
+            racy: self.racy,
+            last_scanned_at: at,
+        }
+    }
+}
+
+/// Where the engine puts its picture, and readers take it.
+#[derive(Debug)]
+pub struct Views {
+    world: RwLock<Arc<World>>,
+    seq: watch::Sender<u64>,
+}
+
+impl Default for Views {
+    fn default() -> Self {
+        Self { world: RwLock::default(), seq: watch::Sender::new(0) }
+    }
+}
+
+impl Views {
+    /// The picture now.
+    #[must_use]
+    pub fn world(&self) -> Arc<World> {
+        Arc::clone(&self.world.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Tells of every new picture, by its last event.
+    #[must_use]
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.seq.subscribe()
+    }
+
+    pub(super) fn publish(&self, world: World) {
+        let seq = world.seq;
+        *self.world.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(world);
+        self.seq.send_replace(seq);
+    }
+}

@@ -1,0 +1,146 @@
+//! Listing a folder and all below it, without opening a file: names and signatures.
+//!
+//! This is how a live index is compared with the disk. Each folder is announced before it is
+//! listed, so that who watches it can do so first and nothing that comes into it goes unseen.
+
+use std::ffi::CString;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, FileType, RawDir, statat};
+use rustix::io::Errno;
+
+use super::Limits;
+use super::entry::open_folder;
+use super::hash::signature_of;
+use crate::core::artifact::Signature;
+use crate::core::path::RelPath;
+use crate::core::pattern::PatternSet;
+
+/// An entry that is no folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Where.
+    pub path: RelPath,
+    /// Its signature, where it is a regular file and its folder can be entered.
+    pub signature: Option<Signature>,
+}
+
+/// What a folder holds.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// All entries that are no folders, in no order.
+    pub files: Vec<Listed>,
+    /// Folders that cannot be listed, and why.
+    pub unreadable: Vec<(RelPath, String)>,
+    /// The budget that was met, in words.
+    pub over_budget: Option<String>,
+}
+
+struct Level {
+    parent: Arc<OwnedFd>,
+    name: CString,
+    path: RelPath,
+    depth: usize,
+}
+
+/// Lists `folder`, which is at `path` below its feature (`None` where it is the feature itself).
+/// `enter` is called for it and each folder below it, before it is listed.
+///
+/// # Errors
+/// When `folder` itself cannot be listed.
+pub fn list(
+    folder: OwnedFd,
+    path: Option<&RelPath>,
+    limits: &Limits,
+    ignore: &PatternSet,
+    mut enter: impl FnMut(Option<&RelPath>),
+) -> io::Result<Listing> {
+    let mut listing = Listing::default();
+    let mut walk = Walk { limits, ignore, entries: 0, levels: Vec::new() };
+    let depth = path.map_or(0, |path| path.components().count());
+    enter(path);
+    walk.list_one(&Arc::new(folder), path, depth, &mut listing)?;
+    while let Some(level) = walk.levels.pop() {
+        enter(Some(&level.path));
+        let listed = open_folder(level.parent.as_fd(), &level.name)
+            .map_err(io::Error::from)
+            .and_then(|opened| {
+                walk.list_one(&Arc::new(opened), Some(&level.path), level.depth, &mut listing)
+            });
+        if let Err(error) = listed {
+            match Errno::from_io_error(&error) {
+                // It went away, or became something that its parent's events tell of.
+                Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                _ => listing.unreadable.push((level.path, error.to_string())),
+            }
+        }
+    }
+    Ok(listing)
+}
+
+struct Walk<'a> {
+    limits: &'a Limits,
+    ignore: &'a PatternSet,
+    entries: u64,
+    levels: Vec<Level>,
+}
+
+impl Walk<'_> {
+    /// Lists one folder; its folders go on the stack. Nothing is kept of it when that fails.
+    fn list_one(
+        &mut self,
+        folder: &Arc<OwnedFd>,
+        path: Option<&RelPath>,
+        depth: usize,
+        listing: &mut Listing,
+    ) -> io::Result<()> {
+        let mut files = Vec::new();
+        let mut levels = Vec::new();
+        let mut buffer = [MaybeUninit::uninit(); 8 << 10];
+        let mut entries = RawDir::new(folder, &mut buffer);
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name.to_bytes().starts_with(b".") {
+                continue;
+            }
+            self.entries += 1;
+            if self.entries > self.limits.entries {
+                let why = format!("more than {} entries", self.limits.entries);
+                listing.over_budget.get_or_insert(why);
+                break;
+            }
+            let below = match path {
+                Some(path) => RelPath::new([path.as_bytes(), b"/", name.to_bytes()].concat()),
+                None => RelPath::new(name.to_bytes()),
+            };
+            let Some(below) = below.ok().filter(|below| !self.ignore.is_match(below)) else {
+                continue;
+            };
+            let stat = match entry.file_type() {
+                FileType::Directory => None,
+                _ => statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).ok(),
+            };
+            let kind = stat.as_ref().map_or(entry.file_type(), |stat| {
+                FileType::from_raw_mode(stat.st_mode)
+            });
+            if kind != FileType::Directory {
+                let regular = stat.filter(|_| kind == FileType::RegularFile);
+                let signature = regular.as_ref().map(signature_of);
+                files.push(Listed { path: below, signature });
+            } else if depth >= self.limits.depth {
+                let why = format!("deeper than {} folders", self.limits.depth);
+                listing.over_budget.get_or_insert(why);
+            } else {
+                let (parent, name) = (Arc::clone(folder), name.to_owned());
+                levels.push(Level { parent, name, path: below, depth: depth + 1 });
+            }
+        }
+        listing.files.append(&mut files);
+        self.levels.append(&mut levels);
+        Ok(())
+    }
+}

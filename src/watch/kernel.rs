@@ -1,0 +1,158 @@
+//! inotify, by way of `notify`.
+//!
+//! Reads are masked out, so that hashing raises no event; a closed write is known. What is measured
+//! of this version: a folder deleted and made again keeps its entry in the watcher's table, and
+//! watching it again does nothing; hence it is always taken out first. After a lost event the table
+//! cannot be trusted at all, and a new watcher is made.
+
+use std::path::{Path, PathBuf};
+
+use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
+use notify::{
+    Config, Error, ErrorKind, Event, EventKindMask, PathOp, RecommendedWatcher, RecursiveMode,
+    WatchPathConfig, Watcher as _,
+};
+
+use super::{Backend, Hint, Sink, WatchError, What};
+
+/// A watcher of the kernel's events.
+#[derive(Debug)]
+pub struct Kernel(RecommendedWatcher);
+
+impl Kernel {
+    /// A watcher that hands its hints to `sink`.
+    ///
+    /// # Errors
+    /// [`WatchError`] when the kernel gives no watcher.
+    pub fn new(sink: Sink) -> Result<Self, WatchError> {
+        let mask = EventKindMask::CREATE
+            | EventKindMask::REMOVE
+            | EventKindMask::ALL_MODIFY
+            | EventKindMask::ACCESS_CLOSE;
+        let config = Config::default().with_event_kinds(mask).with_follow_symlinks(false);
+        let handler = move |result: Result<Event, Error>| match result {
+            Ok(event) => hints(event, &*sink),
+            Err(error) => sink(Hint::Failed(error.to_string())),
+        };
+        RecommendedWatcher::new(handler, config)
+            .map(Self)
+            .map_err(|error| explain(Path::new("the file system"), &error))
+    }
+}
+
+fn one_folder() -> WatchPathConfig {
+    WatchPathConfig::new(RecursiveMode::NonRecursive).with_dereference_symlinks(false)
+}
+
+impl Backend for Kernel {
+    fn watch(&mut self, folder: &Path) -> Result<(), WatchError> {
+        let _ = self.0.unwatch(folder);
+        self.0.watch_with(folder, one_folder()).map_err(|error| explain(folder, &error))
+    }
+
+    fn watch_all(&mut self, folders: Vec<PathBuf>) -> Result<usize, WatchError> {
+        let mut watched = folders.len();
+        let mut ops: Vec<PathOp> =
+            folders.into_iter().map(|folder| PathOp::Watch(folder, one_folder())).collect();
+        while let Err(failed) = self.0.update_paths(std::mem::take(&mut ops)) {
+            let path = match &failed.origin {
+                Some(PathOp::Watch(path, _) | PathOp::Unwatch(path)) => path.clone(),
+                _ => PathBuf::new(),
+            };
+            match explain(&path, &failed.source) {
+                WatchError::Gone(_) => watched -= 1,
+                error => return Err(error),
+            }
+            ops = failed.remaining;
+        }
+        Ok(watched)
+    }
+
+    fn unwatch(&mut self, folder: &Path) {
+        let _ = self.0.unwatch(folder);
+    }
+}
+
+fn hints(event: Event, sink: &dyn Fn(Hint)) {
+    if event.need_rescan() {
+        return sink(Hint::Lost);
+    }
+    let what = match event.kind {
+        EventKind::Create(CreateKind::Folder) => What::Folder,
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => What::Closed,
+        EventKind::Modify(ModifyKind::Name(RenameMode::To)) => What::Arrived,
+        EventKind::Modify(ModifyKind::Name(RenameMode::From)) | EventKind::Remove(_) => {
+            What::Removed
+        }
+        // Both ends of a rename have had their own event.
+        EventKind::Modify(ModifyKind::Name(_)) | EventKind::Access(_) => return,
+        EventKind::Create(_) | EventKind::Modify(_) | EventKind::Any | EventKind::Other => {
+            What::Touched
+        }
+    };
+    for path in event.paths {
+        sink(Hint::At(path, what));
+    }
+}
+
+fn explain(path: &Path, error: &Error) -> WatchError {
+    let path = path.to_owned();
+    match &error.kind {
+        ErrorKind::PathNotFound => WatchError::Gone(path),
+        ErrorKind::MaxFilesWatch => WatchError::Limit(path),
+        ErrorKind::Io(io) if io.kind() == std::io::ErrorKind::NotFound => WatchError::Gone(path),
+        _ => WatchError::Other { path, reason: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::{Arc, mpsc};
+    use std::time::Duration;
+
+    use super::*;
+
+    /// The next hint about `path`, passing over others.
+    fn next(hints: &mpsc::Receiver<Hint>, path: &Path) -> What {
+        loop {
+            match hints.recv_timeout(Duration::from_secs(10)).expect("a hint") {
+                Hint::At(at, what) if at == path => return what,
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn hints_of_a_real_kernel() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let (send, hints) = mpsc::channel();
+        let sink: Sink = Arc::new(move |hint| send.send(hint).unwrap());
+        let mut kernel = Kernel::new(sink).unwrap();
+        kernel.watch(&root).unwrap();
+        assert!(matches!(kernel.watch(&root.join("none")), Err(WatchError::Gone(_))));
+
+        let file = root.join("file");
+        fs::write(&file, "x").unwrap();
+        assert_eq!(next(&hints, &file), What::Touched);
+        while next(&hints, &file) != What::Closed {}
+        fs::read(&file).unwrap();
+        fs::rename(&file, root.join("other")).unwrap();
+        assert_eq!(next(&hints, &file), What::Removed, "and no hint of the read");
+        assert_eq!(next(&hints, &root.join("other")), What::Arrived);
+        let folder = root.join("folder");
+        for _ in 0..2 {
+            fs::create_dir(&folder).unwrap();
+            // A deleted folder is said twice, by itself and by its parent.
+            while next(&hints, &folder) != What::Folder {}
+            kernel.watch(&folder).unwrap();
+            fs::write(folder.join("in"), "x").unwrap();
+            assert_eq!(next(&hints, &folder.join("in")), What::Touched, "also when made again");
+            fs::remove_dir_all(&folder).unwrap();
+            while next(&hints, &folder) != What::Removed {}
+        }
+        let both = vec![root.join("none"), root.clone()];
+        assert_eq!(kernel.watch_all(both).unwrap(), 1);
+    }
+}

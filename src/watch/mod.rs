@@ -1,0 +1,83 @@
+//! Watching folders: the only code that names `notify`.
+//!
+//! The kernel's events are hints about where to look, never the truth. A backend watches single
+//! folders, without their subfolders and without following links; who watches a folder lists it
+//! afterwards, so that nothing that comes into it goes unseen. Its callback only hands hints on.
+
+#[cfg(test)]
+pub(crate) mod fake;
+mod kernel;
+mod settle;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use kernel::Kernel;
+pub use settle::{Settle, SettleTimes};
+
+/// Where to look, and what seems to have happened there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hint {
+    /// Something happened at a path.
+    At(PathBuf, What),
+    /// Events were lost: look everywhere.
+    Lost,
+    /// The backend failed, in words.
+    Failed(String),
+}
+
+/// What seems to have happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// A file that was written to was closed.
+    Closed,
+    /// Something was moved here.
+    Arrived,
+    /// A file was made, written to, or its metadata changed.
+    Touched,
+    /// A folder was made.
+    Folder,
+    /// It was deleted or moved away.
+    Removed,
+}
+
+/// Takes hints; called on the backend's own thread, and must not wait.
+pub type Sink = Arc<dyn Fn(Hint) + Send + Sync>;
+
+/// Why a folder cannot be watched.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// It is not there.
+    #[error("{0} is not there")]
+    Gone(PathBuf),
+    /// The kernel has no more watches to give.
+    #[error("no watch left for {0}; raise fs.inotify.max_user_watches")]
+    Limit(PathBuf),
+    /// Anything else.
+    #[error("cannot watch {path}: {reason}")]
+    Other {
+        /// The folder.
+        path: PathBuf,
+        /// The system's words.
+        reason: String,
+    },
+}
+
+/// Watches folders.
+pub trait Backend: Send {
+    /// Watches one folder, whatever was watched at that path before.
+    ///
+    /// # Errors
+    /// [`WatchError`].
+    fn watch(&mut self, folder: &Path) -> Result<(), WatchError>;
+
+    /// Watches many folders in one go, passing over those that are gone; gives how many are
+    /// watched.
+    ///
+    /// # Errors
+    /// [`WatchError`] at the first that cannot be watched for another reason.
+    fn watch_all(&mut self, folders: Vec<PathBuf>) -> Result<usize, WatchError>;
+
+    /// Stops watching a folder.
+    fn unwatch(&mut self, folder: &Path);
+}
