@@ -40,6 +40,8 @@ impl Color {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Watch projects: the daemon, in the foreground
+    Run(RunArgs),
     /// Look at a project or feature once and print its snapshots; writes nothing
     Scan(ScanArgs),
     /// Say by the exit code whether all is complete, in parity and seen; writes nothing
@@ -59,6 +61,19 @@ pub(super) enum Command {
     Completions(CompletionsArgs),
     /// Print the manual page
     Man(ManArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// Projects to watch, beside those of the configuration
+    #[arg(value_name = "PROJECT")]
+    pub(super) projects: Vec<PathBuf>,
+    /// Where to listen
+    #[arg(long, env = "DOSSIERD_SOCKET", value_name = "PATH")]
+    pub(super) socket: Option<PathBuf>,
+    /// What to log: error, warn, info, debug or trace, also by module
+    #[arg(long, env = "DOSSIERD_LOG", value_name = "FILTER", default_value = "info")]
+    pub(super) log: String,
 }
 
 #[derive(Debug, Args)]

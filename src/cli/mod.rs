@@ -11,6 +11,7 @@ mod drift;
 mod exit;
 mod generate;
 mod out;
+mod run;
 mod scan;
 mod show;
 mod table;
@@ -40,6 +41,7 @@ pub fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> anyhow::Result<Exit> {
     match &cli.command {
+        Command::Run(args) => run::run(args),
         Command::Scan(args) => scan::run(args),
         Command::Check(args) => check::run(args),
         Command::Artifacts(args) => artifacts::run(args),

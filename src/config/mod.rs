@@ -68,6 +68,10 @@ pub struct LimitsConfig {
 pub struct Folders {
     /// `$XDG_CONFIG_HOME/dossierd`.
     pub config: PathBuf,
+    /// `$XDG_STATE_HOME/dossierd`.
+    pub state: PathBuf,
+    /// `$XDG_RUNTIME_DIR`, where there is one.
+    pub runtime: Option<PathBuf>,
 }
 
 impl Folders {
@@ -77,13 +81,25 @@ impl Folders {
     /// When there is no home folder.
     pub fn of_user() -> io::Result<Self> {
         let xdg = Xdg::new().map_err(|error| io::Error::other(error.to_string()))?;
-        Ok(Self { config: xdg.config_dir().join("dossierd") })
+        let state = xdg.state_dir().unwrap_or_else(|| xdg.home_dir().join(".local/state"));
+        Ok(Self {
+            config: xdg.config_dir().join("dossierd"),
+            state: state.join("dossierd"),
+            runtime: xdg.runtime_dir(),
+        })
     }
 
     /// The configuration file.
     #[must_use]
     pub fn config_file(&self) -> PathBuf {
         self.config.join("config.yaml")
+    }
+
+    /// The socket: in the runtime folder, or in a private folder of the state folder.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        let folder = self.runtime.as_ref().map(|runtime| runtime.join("dossierd"));
+        folder.unwrap_or_else(|| self.state.join("run")).join("dossierd.sock")
     }
 
     /// The user's own missions.

@@ -34,6 +34,28 @@ pub struct Terms {
     pub doubt: Option<Doubt>,
 }
 
+impl Terms {
+    /// Whether everything that a dossier depends on is the same.
+    #[must_use]
+    pub fn same(&self, other: &Self) -> bool {
+        let missions = match (&self.mission, &other.mission) {
+            (Some(mine), Some(theirs)) => {
+                Arc::ptr_eq(mine, theirs)
+                    || (mine.manifest == theirs.manifest && mine.steps == theirs.steps)
+            }
+            (None, None) => true,
+            _ => false,
+        };
+        missions
+            && self.feature_slug == other.feature_slug
+            && self.feature_dir == other.feature_dir
+            && self.mission_type == other.mission_type
+            && self.mission_run_id == other.mission_run_id
+            && self.step == other.step
+            && self.doubt == other.doubt
+    }
+}
+
 /// What keeps a verdict from being given. Unknown is a state of its own, never "complete".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Doubt {

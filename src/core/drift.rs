@@ -120,15 +120,8 @@ impl Drift {
     /// Judges the present state against the file that was found.
     #[must_use]
     pub fn judge(file: &BaselineFile, key: &BaselineKey, now: &MissionDossierSnapshot) -> Self {
-        let baseline = match file {
-            BaselineFile::Absent => {
-                return Self::plain(DriftState::NoBaseline, "no baseline was accepted");
-            }
-            BaselineFile::Corrupt(error) => {
-                let detail = format!("the baseline file cannot be used: {error}");
-                return Self::plain(DriftState::BaselineCorrupt, detail);
-            }
-            BaselineFile::Sound(baseline) => baseline,
+        let BaselineFile::Sound(baseline) = file else {
+            return Self::without_baseline(file);
         };
         let key_mismatch = key.differing_fields(&baseline.baseline_key);
         if !key_mismatch.is_empty() {
@@ -145,6 +138,20 @@ impl Drift {
         match &baseline.artifacts {
             Some(artifacts) => Self::by_path(baseline, artifacts, now),
             None => Self::by_hash(baseline, now, "the baseline does not say which artifacts"),
+        }
+    }
+
+    /// The verdict where there is no baseline that can be used.
+    #[must_use]
+    pub fn without_baseline(file: &BaselineFile) -> Self {
+        match file {
+            BaselineFile::Corrupt(error) => {
+                let detail = format!("the baseline file cannot be used: {error}");
+                Self::plain(DriftState::BaselineCorrupt, detail)
+            }
+            BaselineFile::Absent | BaselineFile::Sound(_) => {
+                Self::plain(DriftState::NoBaseline, "no baseline was accepted")
+            }
         }
     }
 

@@ -1,6 +1,14 @@
-//! Brings the rooms together: reads a project's inputs, scans its features, asks the core.
+//! The single owner of live state, and the one look that needs no daemon.
+//!
+//! `run` is the loop; read from there: it takes letters from `inbox`, hands hints to `project`,
+//! which keeps each `feature`, sends looks to `pool`, and shows `view`s.
 
 pub mod inbox;
-mod pool;
+pub mod run;
 pub mod survey;
 pub mod view;
+
+mod feature;
+mod pool;
+mod project;
+mod projector;

@@ -34,6 +34,8 @@ pub struct World {
     pub instance: String,
     /// Last event that this picture includes.
     pub seq: u64,
+    /// Why what is shown is not durable.
+    pub degraded: Option<String>,
     /// The projects.
     pub projects: Vec<Arc<ProjectView>>,
 }

@@ -1,4 +1,5 @@
-//! `.kittify/dossiers/{slug}/parity-baseline.json`: read, written durably, removed.
+//! What dossierd writes below a root: `.kittify/dossiers/{slug}/parity-baseline.json`, and the
+//! snapshot file beside it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -49,11 +50,15 @@ pub(super) fn write(
     slug: &FeatureSlug,
     text: &[u8],
 ) -> Result<(), WriteError> {
-    let dossiers = relative(DOSSIERS);
-    if !dossiers.is_some_and(|path| folder.has_folder(&path)) {
-        replace(folder, root, &format!("{DOSSIERS}/.gitignore"), b"*\n")?;
-    }
+    hide_from_git(folder, root)?;
     replace(folder, root, &name(slug), text)
+}
+
+fn hide_from_git(folder: &Folder, root: &Path) -> Result<(), WriteError> {
+    if relative(DOSSIERS).is_some_and(|path| folder.has_folder(&path)) {
+        return Ok(());
+    }
+    replace(folder, root, &format!("{DOSSIERS}/.gitignore"), b"*\n")
 }
 
 /// Removes a feature's baseline.
@@ -81,4 +86,30 @@ fn name(slug: &FeatureSlug) -> String {
 
 fn relative(name: &str) -> Option<RelPath> {
     RelPath::new(name.as_bytes()).ok()
+}
+
+/// Writes a feature's snapshot file: whole or not at all, but not durably.
+pub(super) fn write_snapshot(
+    folder: &Folder,
+    root: &Path,
+    slug: &FeatureSlug,
+    text: &[u8],
+) -> Result<(), WriteError> {
+    hide_from_git(folder, root)?;
+    replace(folder, root, &snapshot_name(slug), text)
+}
+
+/// Whether a feature's snapshot file is the one with that identity.
+pub(super) fn has_snapshot(folder: &Folder, slug: &FeatureSlug, snapshot_id: &str) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Written {
+        snapshot_id: String,
+    }
+    let bytes = relative(&snapshot_name(slug)).and_then(|path| folder.read(&path, MAX).ok()?);
+    let written = bytes.and_then(|bytes| serde_json::from_slice::<Written>(&bytes).ok());
+    written.is_some_and(|written| written.snapshot_id == snapshot_id)
+}
+
+fn snapshot_name(slug: &FeatureSlug) -> String {
+    format!("{DOSSIERS}/{slug}/snapshot-latest.json")
 }

@@ -14,12 +14,16 @@ const MAX: u64 = 64 << 10;
 
 /// The branch at `root`, by the nearest `.git` upward; `HEAD` when detached, `unknown` without git.
 pub(super) fn current(root: &Path) -> String {
-    let head = root.ancestors().find_map(|folder| git_folder(&folder.join(".git")));
-    let head = head.and_then(|git| read_path(&git.join("HEAD"), MAX).ok().flatten());
+    let head = head_folder(root).and_then(|git| read_path(&git.join("HEAD"), MAX).ok().flatten());
     match head {
         Some(head) => branch_of(&head),
         None => UNKNOWN.to_owned(),
     }
+}
+
+/// The folder in which `HEAD` lies.
+pub(super) fn head_folder(root: &Path) -> Option<PathBuf> {
+    root.ancestors().find_map(|folder| git_folder(&folder.join(".git")))
 }
 
 /// The git folder that `dot_git` is or, in a worktree or submodule, names.

@@ -12,6 +12,7 @@ mod identity;
 mod locate;
 mod meta;
 mod missions;
+mod steering;
 mod step;
 
 use std::collections::BTreeMap;
@@ -161,6 +162,26 @@ impl Project {
         self.folder.descriptor(feature.path.as_ref())
     }
 
+    /// Opens a folder within a feature.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn open_folder_of(&self, feature: &FeatureDir, folder: &RelPath) -> io::Result<OwnedFd> {
+        let path = match &feature.path {
+            Some(path) => RelPath::new([path.as_bytes(), b"/", folder.as_bytes()].concat())
+                .map_err(io::Error::other)?,
+            None => folder.clone(),
+        };
+        self.folder.descriptor(Some(&path))
+    }
+
+    /// The folders in which something lies, or may come to lie, that steers the project: features,
+    /// manifests, runs, baselines, git's head. Those that are there.
+    #[must_use]
+    pub fn steering_folders(&self) -> Vec<PathBuf> {
+        steering::folders(&self.root, &self.folder, &self.settings.feature_patterns())
+    }
+
     /// Absolute path of a feature's directory.
     #[must_use]
     pub fn feature_path(&self, feature: &FeatureDir) -> PathBuf {
@@ -241,6 +262,20 @@ impl Project {
     /// [`WriteError`] with the path.
     pub fn write_baseline(&self, slug: &FeatureSlug, text: &[u8]) -> Result<(), WriteError> {
         baseline::write(&self.folder, &self.root, slug, text)
+    }
+
+    /// Writes a feature's snapshot file, which can be made again.
+    ///
+    /// # Errors
+    /// [`WriteError`] with the path.
+    pub fn write_snapshot(&self, slug: &FeatureSlug, text: &[u8]) -> Result<(), WriteError> {
+        baseline::write_snapshot(&self.folder, &self.root, slug, text)
+    }
+
+    /// Whether a feature's snapshot file is the one with that identity.
+    #[must_use]
+    pub fn has_snapshot(&self, slug: &FeatureSlug, snapshot_id: &str) -> bool {
+        baseline::has_snapshot(&self.folder, slug, snapshot_id)
     }
 
     /// Removes a feature's baseline. Says whether there was one.

@@ -1,26 +1,42 @@
 //! The journal as pages and as a stream: `GET /api/events`.
 
 use std::io;
+use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::core::event::Envelope;
 use crate::core::snapshot::MissionDossierSnapshot;
 use crate::wire::cursor::Cursor;
 use crate::wire::json;
 
-/// A page of the journal.
-#[derive(Debug, Serialize)]
-pub struct EventsPage<'a> {
-    /// The events, by `seq`.
-    pub events: &'a [Envelope],
-    /// Cursor to go on from; always set.
-    pub next: String,
-    /// Whether events between `since` and `next` are not to be had.
-    pub gap: bool,
-    /// After a gap, the present state of every feature.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub snapshots: Option<&'a [MissionDossierSnapshot]>,
+/// Writes a page of the journal: `events` as they are stored, the cursor to go on from, and after a
+/// gap the present state of every feature.
+///
+/// # Errors
+/// Those of `writer`.
+pub fn push_page(
+    writer: &mut impl io::Write,
+    events: &[&str],
+    next: &str,
+    snapshots: Option<&[Arc<MissionDossierSnapshot>]>,
+) -> io::Result<()> {
+    writer.write_all(b"{\"events\":[")?;
+    for (place, event) in events.iter().enumerate() {
+        let comma = if place > 0 { "," } else { "" };
+        write!(writer, "{comma}{event}")?;
+    }
+    writer.write_all(b"],\"next\":")?;
+    json::write(writer, &next)?;
+    write!(writer, ",\"gap\":{}", snapshots.is_some())?;
+    if let Some(snapshots) = snapshots {
+        writer.write_all(b",\"snapshots\":[")?;
+        for (place, snapshot) in snapshots.iter().enumerate() {
+            writer.write_all(if place > 0 { b"," } else { b"" })?;
+            json::write(writer, &**snapshot)?;
+        }
+        writer.write_all(b"]")?;
+    }
+    writer.write_all(b"}\n")
 }
 
 /// `data:` of the stream's `gap`.
@@ -44,6 +60,19 @@ pub fn write_message(
     write!(writer, "id: {id}\nevent: {event}\ndata: ")?;
     json::write(writer, data)?;
     writer.write_all(b"\n\n")
+}
+
+/// As [`write_message`], for an event as it is stored: one line of JSON.
+///
+/// # Errors
+/// Those of `writer`.
+pub fn write_stored(
+    writer: &mut impl io::Write,
+    id: &Cursor,
+    event: &str,
+    envelope: &str,
+) -> io::Result<()> {
+    write!(writer, "id: {id}\nevent: {event}\ndata: {envelope}\n\n")
 }
 
 #[cfg(test)]

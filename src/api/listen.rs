@@ -1,0 +1,175 @@
+//! The local socket: made so that only its owner can reach it, and served with limits.
+//!
+//! A socket file that is there is never displaced on trust: whoever holds the daemon's lock asks
+//! first whether someone answers, and takes away only a socket of its own user that no one serves.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use interprocess::local_socket::tokio::{Listener, Stream};
+use interprocess::local_socket::traits::tokio::{Listener as _, Stream as _};
+use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName as _};
+use interprocess::os::unix::local_socket::ListenerOptionsExt as _;
+use tokio::sync::{Semaphore, watch};
+use tracing::{debug, warn};
+
+/// Connections at a time; the next waits to be accepted.
+const CONNECTIONS_MAX: usize = 1024;
+/// Bytes of a request's head, and of what is buffered of an answer.
+const BUFFER_MAX: usize = 64 << 10;
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why the socket cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// The system refused something.
+    #[error("cannot {action} {path}: {source}", path = path.display())]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// The refusal.
+        source: io::Error,
+    },
+    /// Another daemon answers there.
+    #[error("a daemon already answers at {}", .0.display())]
+    Taken(PathBuf),
+    /// What is there is not ours to take away.
+    #[error("{path} is {what}, and left as it is; remove it, or choose another with --socket", path = path.display())]
+    Foreign {
+        /// The socket's or its folder's path.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+}
+
+/// Makes the socket at `path`, whose lock the caller holds.
+///
+/// # Errors
+/// [`SocketError`]; what is there is left as it was.
+pub fn bind(path: &Path) -> Result<Listener, SocketError> {
+    let error = |action, path: &Path| {
+        let path = path.to_owned();
+        move |source| SocketError::Io { action, path, source }
+    };
+    let folder = path.parent().unwrap_or(Path::new("."));
+    private_folder(folder)?;
+    clear_stale(path)?;
+    let name = path.to_fs_name::<GenericFilePath>().map_err(error("name", path))?;
+    ListenerOptions::new()
+        .name(name)
+        .mode(0o600)
+        .create_tokio()
+        .map_err(error("listen at", path))
+}
+
+/// Makes the socket's folder, or refuses one that others can enter.
+fn private_folder(folder: &Path) -> Result<(), SocketError> {
+    let error = |action| {
+        let path = folder.to_owned();
+        move |source| SocketError::Io { action, path, source }
+    };
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(error("make the folder"))?;
+    let metadata = fs::symlink_metadata(folder).map_err(error("look at"))?;
+    let what = if metadata.is_symlink() {
+        Some("a symbolic link")
+    } else if metadata.uid() != rustix::process::geteuid().as_raw() {
+        Some("a folder of another user")
+    } else if metadata.mode() & 0o077 != 0 {
+        Some("a folder that other users can enter")
+    } else {
+        None
+    };
+    match what {
+        Some(what) => Err(SocketError::Foreign { path: folder.to_owned(), what }),
+        None => Ok(()),
+    }
+}
+
+/// Takes away a socket that no one serves, and nothing else.
+fn clear_stale(path: &Path) -> Result<(), SocketError> {
+    let foreign = |what| SocketError::Foreign { path: path.to_owned(), what };
+    let metadata = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => {
+            return Err(SocketError::Io { action: "look at", path: path.to_owned(), source });
+        }
+        Ok(metadata) => metadata,
+    };
+    if metadata.is_symlink() {
+        return Err(foreign("a symbolic link"));
+    }
+    if !metadata.file_type().is_socket() {
+        return Err(foreign("no socket"));
+    }
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(foreign("a socket of another user"));
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Ok(_) => Err(SocketError::Taken(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)
+            .map_err(|source| SocketError::Io { action: "remove", path: path.to_owned(), source }),
+        Err(source) => Err(SocketError::Io { action: "connect to", path: path.to_owned(), source }),
+    }
+}
+
+/// Serves `router` until `stop` turns true. Connections that are open then are dropped.
+pub async fn serve(listener: Listener, router: Router, mut stop: watch::Receiver<bool>) {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let accepted = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            accepted = accept(&listener, &permits) => accepted,
+        };
+        let (stream, permit) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, most likely: others close theirs meanwhile.
+                warn!(%error, "a connection cannot be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        if !is_own_user(&stream) {
+            warn!("a connection of another user is refused");
+            continue;
+        }
+        let service = TowerToHyperService::new(router.clone());
+        tokio::spawn(async move {
+            let served = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT)
+                .max_buf_size(BUFFER_MAX)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+            if let Err(error) = served {
+                debug!(%error, "a connection ended early");
+            }
+            drop(permit);
+        });
+    }
+}
+
+async fn accept(
+    listener: &Listener,
+    permits: &Arc<Semaphore>,
+) -> io::Result<(Stream, tokio::sync::OwnedSemaphorePermit)> {
+    let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
+    Ok((listener.accept().await?, permit))
+}
+
+fn is_own_user(stream: &Stream) -> bool {
+    use interprocess::os::unix::local_socket::PeerCredsExt as _;
+    let own = rustix::process::geteuid().as_raw();
+    stream.peer_creds().is_ok_and(|peer| peer.euid() == Some(own))
+}

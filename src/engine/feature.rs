@@ -1,0 +1,443 @@
+//! One feature while it is watched: its inventory, what has not settled, what is not committed.
+//!
+//! Changes gather in a batch that remembers, for each path, what was committed of it last; events
+//! are made from that and from what is true when the batch is committed. So a path that changed
+//! twice owes one event, and one that changed back owes none.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::view::FeatureView;
+use crate::core::artifact::{ArtifactRef, ErrorReason, Fault, Observation, State};
+use crate::core::baseline::BaselineFile;
+use crate::core::dossier::{Doubt, Terms};
+use crate::core::drift::Drift;
+use crate::core::event::Payload;
+use crate::core::feature::{StepSource, Watch};
+use crate::core::identity::BaselineKey;
+use crate::core::inventory::{Changed, Entry, Inventory};
+use crate::core::path::RelPath;
+use crate::core::snapshot::MissionDossierSnapshot;
+use crate::core::time::Timestamp;
+use crate::core::transition::{
+    Announced, Gone, Verdict, artifact_event, spec_events, verdict_events,
+};
+use crate::project::{FeatureDir, Inputs};
+use crate::watch::{Settle, SettleTimes};
+
+/// Results of one batch are gathered for at most this long.
+const GATHER: Duration = Duration::from_millis(20);
+/// Verdict events of a feature are at least this far apart.
+const VERDICT_PAUSE: Duration = Duration::from_millis(100);
+/// Most tombstones of a feature.
+const TOMBSTONES_MAX: usize = 1_000;
+
+/// A feature that is watched.
+#[derive(Debug)]
+pub(super) struct LiveFeature {
+    pub(super) dir: FeatureDir,
+    pub(super) inventory: Inventory,
+    pub(super) settle: Settle,
+    /// Paths that were seen to vanish, and are looked at once more before that counts.
+    pub(super) vanishing: HashSet<RelPath>,
+    /// Paths that are being looked at, and whether to look again afterwards.
+    pub(super) flying: HashMap<RelPath, bool>,
+    /// Whether the first comparison with the disk is done: before, nothing is committed.
+    pub(super) indexed: bool,
+    /// What listing the feature met that keeps it from being judged.
+    pub(super) unseen: Option<Doubt>,
+    side: Side,
+    absent: Vec<String>,
+    tombstones: BTreeMap<RelPath, Arc<ArtifactRef>>,
+    batch: Batch,
+    announced: Option<Announced>,
+    announced_at: Option<Duration>,
+    verdict: Option<Verdict>,
+    scanned_at: Timestamp,
+    view: Option<Arc<FeatureView>>,
+}
+
+/// What is read of a feature beside its artifacts and terms.
+#[derive(Debug)]
+struct Side {
+    step_source: StepSource,
+    step_error: Option<String>,
+    meta_error: Option<String>,
+    key: BaselineKey,
+    baseline: BaselineFile,
+}
+
+/// Changes that are not committed.
+#[derive(Debug, Default)]
+struct Batch {
+    /// Each changed path as it was committed last, and why it is gone if it is.
+    paths: BTreeMap<RelPath, (Option<Arc<ArtifactRef>>, Gone)>,
+    since: Option<Duration>,
+    /// Whether something else than a path changed.
+    terms: bool,
+}
+
+/// What a store holds of a feature.
+#[derive(Debug, Default)]
+pub(super) struct Stored {
+    pub(super) entries: Vec<Entry>,
+    pub(super) absent: Vec<String>,
+    pub(super) tombstones: Vec<Arc<ArtifactRef>>,
+    pub(super) announced: Option<Announced>,
+}
+
+/// What a commit writes of a feature.
+#[derive(Debug)]
+pub(super) struct Due {
+    pub(super) set: Vec<Entry>,
+    pub(super) removed: Vec<RelPath>,
+    pub(super) absent: Vec<String>,
+    pub(super) tombstones: Vec<Arc<ArtifactRef>>,
+    pub(super) tombstones_gone: Vec<RelPath>,
+    pub(super) announced: Option<Announced>,
+    pub(super) events: Vec<Payload>,
+}
+
+impl LiveFeature {
+    /// A feature as it was stored, under its present inputs.
+    pub(super) fn new(
+        dir: FeatureDir,
+        inputs: Inputs,
+        stored: Stored,
+        times: SettleTimes,
+        now: Duration,
+    ) -> Self {
+        let (terms, side) = part(inputs);
+        let mut feature = Self {
+            dir,
+            inventory: Inventory::new(terms),
+            settle: Settle::new(times),
+            vanishing: HashSet::new(),
+            flying: HashMap::new(),
+            indexed: false,
+            unseen: None,
+            side,
+            absent: stored.absent,
+            tombstones: BTreeMap::new(),
+            batch: Batch::default(),
+            announced: stored.announced,
+            announced_at: None,
+            verdict: None,
+            scanned_at: Timestamp::default(),
+            view: None,
+        };
+        for tombstone in stored.tombstones {
+            feature.tombstones.insert(tombstone.relative_path.clone(), tombstone);
+        }
+        for entry in stored.entries {
+            let before = Arc::clone(&entry.artifact);
+            let indexed_at = before.indexed_at;
+            let changed = feature.inventory.set(observation(entry), indexed_at);
+            if changed.now.as_deref() != Some(&*before) {
+                feature.batch.note(&before.relative_path, Some(&before), Gone::Deleted, now);
+            }
+        }
+        feature.batch.terms = true;
+        feature
+    }
+
+    /// Whether a path is indexed.
+    pub(super) fn knows(&self, path: &RelPath) -> bool {
+        self.inventory.entries().get(path).is_some()
+    }
+
+    /// The indexed paths below a folder, or all.
+    pub(super) fn paths_below(&self, folder: Option<&RelPath>) -> Vec<RelPath> {
+        let entries = self.inventory.entries();
+        let path = |entry: &Entry| entry.artifact.relative_path.clone();
+        let Some(folder) = folder else {
+            return entries.iter().map(path).collect();
+        };
+        let prefix = [folder.as_bytes(), b"/"].concat();
+        entries
+            .from(folder)
+            .map(path)
+            .skip_while(|path| !path.as_bytes().starts_with(&prefix) && path.as_bytes() < &*prefix)
+            .take_while(|path| path.as_bytes().starts_with(&prefix))
+            .collect()
+    }
+
+    /// Takes what was seen at a path.
+    pub(super) fn set(&mut self, seen: Observation, at: Timestamp, now: Duration) {
+        let path = seen.path.clone();
+        let changed = self.inventory.set(seen, at);
+        self.batch.note(&path, changed.before.as_ref(), Gone::Deleted, now);
+        self.view = None;
+    }
+
+    /// Takes that nothing is at a path any more.
+    pub(super) fn remove(&mut self, path: &RelPath, gone: Gone, now: Duration) {
+        self.vanishing.remove(path);
+        let changed = self.inventory.remove(path);
+        if changed.before.is_some() {
+            self.batch.note(path, changed.before.as_ref(), gone, now);
+            self.view = None;
+        }
+    }
+
+    /// Takes new inputs, and reclassifies everything if they change the terms.
+    pub(super) fn take_inputs(&mut self, inputs: Inputs, at: Timestamp, now: Duration) {
+        let (mut terms, side) = part(inputs);
+        if let Some(unseen) = &self.unseen {
+            terms.doubt = Some(unseen.clone());
+        }
+        if !terms.same(self.inventory.terms()) {
+            for Changed { before, now: artifact } in self.inventory.retarget(terms, at) {
+                if let Some(artifact) = artifact {
+                    self.batch.note(&artifact.relative_path, before.as_ref(), Gone::Deleted, now);
+                }
+            }
+        }
+        self.side = side;
+        self.batch.terms = true;
+        self.view = None;
+    }
+
+    /// Takes what keeps the feature from being judged, or that nothing does.
+    pub(super) fn take_unseen(&mut self, unseen: Option<Doubt>, inputs: Inputs, at: Timestamp, now: Duration) {
+        if self.unseen != unseen {
+            self.unseen = unseen;
+            self.take_inputs(inputs, at, now);
+        }
+    }
+
+    /// Says that the feature was compared with the disk.
+    pub(super) fn compared(&mut self, at: Timestamp) {
+        self.scanned_at = at;
+    }
+
+    /// Whether nothing is waiting, being looked at, or uncommitted.
+    pub(super) fn is_settled(&self) -> bool {
+        self.settle.is_settled() && self.flying.is_empty() && self.batch.is_empty()
+    }
+
+    /// When something is to be done without a new hint.
+    pub(super) fn next_due(&self) -> Option<Duration> {
+        let gather = self.batch.since.filter(|_| self.indexed).map(|since| since + GATHER);
+        let verdict = self.batch.terms.then(|| self.verdict_due()).flatten();
+        [self.settle.next_due(), gather, verdict].into_iter().flatten().min()
+    }
+
+    fn verdict_due(&self) -> Option<Duration> {
+        self.announced_at.map(|at| at + VERDICT_PAUSE)
+    }
+
+    /// What is to be committed now, if anything. After a commit that succeeded comes
+    /// [`LiveFeature::committed`]; after one that failed the same is due again.
+    pub(super) fn due(&mut self, now: Duration, at: Timestamp) -> Option<Due> {
+        if !self.indexed {
+            if !self.flying.is_empty() {
+                return None;
+            }
+            self.indexed = true;
+        }
+        let gathered = self.flying.is_empty()
+            || self.batch.since.is_some_and(|since| since + GATHER <= now);
+        if self.batch.is_empty() || !gathered {
+            return None;
+        }
+        let verdict_allowed = self.verdict_due().is_none_or(|due| due <= now);
+        if self.batch.paths.is_empty() && !verdict_allowed {
+            return None;
+        }
+        Some(self.make_due(verdict_allowed, at))
+    }
+
+    fn make_due(&mut self, verdict_allowed: bool, at: Timestamp) -> Due {
+        let slug = self.dir.slug.clone();
+        let mut due = Due {
+            set: Vec::new(),
+            removed: Vec::new(),
+            absent: Vec::new(),
+            tombstones: Vec::new(),
+            tombstones_gone: Vec::new(),
+            announced: None,
+            events: Vec::new(),
+        };
+        for (path, (before, gone)) in &self.batch.paths {
+            let entry = self.inventory.entries().get(path);
+            let changed = Changed {
+                before: before.clone(),
+                now: entry.map(|entry| Arc::clone(&entry.artifact)),
+            };
+            due.events.extend(artifact_event(&self.inventory, &changed, *gone));
+            match (entry, before) {
+                (Some(entry), _) => {
+                    due.set.push(entry.clone());
+                    if self.tombstones.contains_key(path) {
+                        due.tombstones_gone.push(path.clone());
+                    }
+                }
+                (None, Some(before)) => {
+                    due.removed.push(path.clone());
+                    if *gone == Gone::Deleted {
+                        due.tombstones.push(tombstone(before));
+                    }
+                }
+                (None, None) => {}
+            }
+        }
+        let absent: Vec<ArtifactRef> = self.inventory.absent(at).collect();
+        let deleted = |key: &str| {
+            let kept = self.tombstones.iter().filter(|(path, _)| !due.tombstones_gone.contains(path));
+            let all = kept.map(|(_, tombstone)| tombstone).chain(&due.tombstones);
+            all.into_iter().any(|tombstone| &*tombstone.artifact_key == key)
+        };
+        let specs = spec_events(&self.inventory, &self.absent, &absent, deleted);
+        due.events.extend(specs);
+        due.absent = absent.iter().map(|spec| spec.artifact_key.to_string()).collect();
+        let verdict = self.judge();
+        if verdict_allowed {
+            let new_id = || Uuid::new_v4().to_string();
+            let known = self.announced.as_ref();
+            let (events, announced) =
+                verdict_events(&slug, known, &verdict, &self.side.baseline, new_id);
+            due.events.extend(events);
+            due.announced = Some(announced);
+        }
+        self.verdict = Some(verdict);
+        due
+    }
+
+    /// Takes that what was due is committed.
+    pub(super) fn committed(&mut self, due: Due, now: Duration) {
+        self.batch.paths.clear();
+        self.batch.since = None;
+        self.absent = due.absent;
+        for path in &due.tombstones_gone {
+            self.tombstones.remove(path);
+        }
+        for tombstone in due.tombstones {
+            self.tombstones.insert(tombstone.relative_path.clone(), tombstone);
+        }
+        while self.tombstones.len() > TOMBSTONES_MAX {
+            self.tombstones.pop_first();
+        }
+        match due.announced {
+            Some(announced) => {
+                self.batch.terms = false;
+                if self.announced.as_ref() != Some(&announced) {
+                    self.announced_at = Some(now);
+                }
+                self.announced = Some(announced);
+            }
+            // The verdict is owed.
+            None => self.batch.terms = true,
+        }
+        self.view = None;
+    }
+
+    /// Identity of the last announced snapshot, unless a newer one is owed.
+    pub(super) fn announced_snapshot(&self) -> Option<&str> {
+        let announced = self.announced.as_ref().filter(|_| self.batch.is_empty())?;
+        Some(&announced.snapshot_id)
+    }
+
+    /// The present picture.
+    pub(super) fn view(&mut self, project: &str, at: Timestamp) -> Arc<FeatureView> {
+        let settled = self.settle.is_settled() && self.flying.is_empty();
+        let stale = |view: &FeatureView| match view.watch {
+            Watch::Settling => settled,
+            Watch::Live => !settled,
+            Watch::Unreadable | Watch::Gone | Watch::Degraded => false,
+        };
+        if let Some(view) = self.view.as_ref().filter(|view| !stale(view)) {
+            return Arc::clone(view);
+        }
+        let verdict = match &self.verdict {
+            Some(verdict) if self.batch.paths.is_empty() => verdict.clone(),
+            _ => self.judge(),
+        };
+        let watch = match Watch::of(self.inventory.terms().doubt.as_ref()) {
+            Watch::Live if !settled => Watch::Settling,
+            watch => watch,
+        };
+        let id = self.announced.as_ref().and_then(|announced| announced.snapshot_id.parse().ok());
+        let view = Arc::new(FeatureView {
+            project: project.to_owned(),
+            terms: self.inventory.terms().clone(),
+            entries: self.inventory.entries().clone(),
+            absent: self.inventory.absent(at).map(Arc::new).collect(),
+            tombstones: self.tombstones.values().cloned().collect(),
+            verdict,
+            snapshot_id: id.unwrap_or_else(Uuid::new_v4),
+            step_source: self.side.step_source,
+            step_error: self.side.step_error.clone(),
+            meta_error: self.side.meta_error.clone(),
+            key: self.side.key.clone(),
+            baseline: self.side.baseline.clone(),
+            watch,
+            racy: self.inventory.entries().iter().filter(|entry| entry.racy).count() as u64,
+            last_scanned_at: self.scanned_at,
+            whole: OnceLock::new(),
+        });
+        self.view = Some(Arc::clone(&view));
+        view
+    }
+
+    fn judge(&mut self) -> Verdict {
+        let parity = self.inventory.parity_hash();
+        let tree = self.inventory.tree_hash();
+        let drift = match &self.inventory.terms().doubt {
+            Some(Doubt::Unreadable(why) | Doubt::OverBudget(why)) => Drift::unjudged(why),
+            Some(Doubt::Gone) => Drift::unjudged("the feature is gone"),
+            _ if matches!(self.side.baseline, BaselineFile::Sound(_)) => {
+                let dossier = self.inventory.dossier(Timestamp::default());
+                let at = Timestamp::default();
+                let now = MissionDossierSnapshot::compute(&dossier, Uuid::nil(), at);
+                Drift::judge(&self.side.baseline, &self.side.key, &now)
+            }
+            _ => Drift::without_baseline(&self.side.baseline),
+        };
+        Verdict {
+            parity_hash_sha256: parity,
+            tree_hash_sha256: tree,
+            counts: self.inventory.counts(),
+            completeness: self.inventory.completeness(),
+            missing_required: self.inventory.missing_required(),
+            drift,
+        }
+    }
+}
+
+impl Batch {
+    fn note(&mut self, path: &RelPath, before: Option<&Arc<ArtifactRef>>, gone: Gone, now: Duration) {
+        self.since.get_or_insert(now);
+        let entry = self.paths.entry(path.clone()).or_insert_with(|| (before.cloned(), gone));
+        entry.1 = gone;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.paths.is_empty() && !self.terms
+    }
+}
+
+fn part(inputs: Inputs) -> (Terms, Side) {
+    let Inputs { terms, step_source, step_error, meta_error, key, baseline } = inputs;
+    (terms, Side { step_source, step_error, meta_error, key, baseline })
+}
+
+fn observation(entry: Entry) -> Observation {
+    let artifact = entry.artifact;
+    Observation {
+        path: artifact.relative_path.clone(),
+        size_bytes: artifact.size_bytes,
+        state: artifact.state.clone(),
+        wp_id: artifact.wp_id.clone(),
+        signature: entry.signature,
+        racy: entry.racy,
+    }
+}
+
+fn tombstone(artifact: &ArtifactRef) -> Arc<ArtifactRef> {
+    let fault = Fault { reason: ErrorReason::DeletedAfterScan, detail: None };
+    Arc::new(ArtifactRef { state: State::Absent(fault), ..artifact.clone() })
+}

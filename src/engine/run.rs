@@ -1,0 +1,510 @@
+//! The loop: the one owner of all live state.
+//!
+//! A turn takes everything that has come, looks where it must, commits what is due in one
+//! transaction, and only then shows it to anyone. It never waits for a file to be read.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::oneshot;
+use tracing::{debug, error, info, warn};
+
+use super::feature::{Due, LiveFeature, Stored};
+use super::inbox::{Command, Inbox, Letters, ProjectId};
+use super::pool::Pool;
+use super::project::{Counting, LiveProject, Now, Setup};
+use super::projector::{Page, Projector};
+use super::view::{SyncKind, Views, World};
+use crate::core::path::FeatureSlug;
+use crate::core::time::Timestamp;
+use super::survey::{limits, settings};
+use crate::config::Config;
+use crate::project::Machine;
+use crate::store::{FeatureChange, JournalReader, Origin, Store, StoreError};
+use crate::watch::{Backend, Kernel, SettleTimes, WatchError};
+
+/// How long an answer waits for its cookie before the disk is compared.
+const COOKIE_WAIT: Duration = Duration::from_secs(1);
+/// How long it waits for that comparison.
+const SCAN_WAIT: Duration = Duration::from_secs(2);
+/// How long a stop waits for what has not settled.
+const STOP_WAIT: Duration = Duration::from_secs(2);
+/// After a commit that failed, the next try.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+/// Watchers are made anew at most this often.
+const REWATCH_PAUSE: Duration = Duration::from_millis(200);
+
+/// What to watch.
+#[derive(Debug)]
+pub struct Plan {
+    /// The configuration, whose projects are watched.
+    pub config: Config,
+    /// Roots to watch beside those and the ones that the store remembers.
+    pub roots: Vec<PathBuf>,
+    /// The user's own missions.
+    pub user_missions: Option<PathBuf>,
+    /// Folder of the daemon's own files.
+    pub state: PathBuf,
+}
+
+/// What keeps an engine from starting, or ends it.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A project's root cannot be reached.
+    #[error("cannot watch {path}: {source}", path = path.display())]
+    Root {
+        /// The root.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// A running engine.
+#[derive(Debug)]
+pub struct Running {
+    /// Where to put commands.
+    pub inbox: Arc<Inbox>,
+    /// Where to take pictures.
+    pub views: Arc<Views>,
+    /// Reads the journal.
+    pub journal: JournalReader,
+    /// The store's file.
+    pub store: PathBuf,
+    /// Its thread, which gives the fault that ended it.
+    pub thread: JoinHandle<Result<(), EngineError>>,
+}
+
+/// Opens the store and starts an engine over it.
+///
+/// # Errors
+/// [`EngineError`] when the store cannot be used, or a root cannot be reached.
+pub fn start(plan: Plan) -> Result<Running, EngineError> {
+    let store = Store::open(&plan.state, &boot_id())?.store;
+    let (path, instance, seq) = (store.path().to_owned(), store.instance(), store.seq());
+    info!(store = %path.display(), instance, seq, "store opened");
+    let journal = store.reader();
+    let roots = roots(&plan, &store)?;
+    let (inbox, views) = (Arc::new(Inbox::default()), Arc::new(Views::default()));
+    let (for_engine, its_views) = (Arc::clone(&inbox), Arc::clone(&views));
+    let thread = std::thread::spawn(move || {
+        Engine::new(&plan, roots, store, for_engine, its_views).run()
+    });
+    Ok(Running { inbox, views, journal, store: path, thread })
+}
+
+/// Canonical roots, each once: of the configuration, of the store, of this life.
+fn roots(plan: &Plan, store: &Store) -> Result<Vec<PathBuf>, EngineError> {
+    let configured = plan.config.projects.iter().map(|project| project.path.clone());
+    let mut roots = Vec::new();
+    for path in configured.chain(store.projects()?).chain(plan.roots.iter().cloned()) {
+        let canonical = path.canonicalize();
+        let root = canonical.map_err(|source| EngineError::Root { path: path.clone(), source })?;
+        if !roots.contains(&root) {
+            roots.push(root);
+        }
+    }
+    Ok(roots)
+}
+
+/// What tells this start of the machine from others.
+fn boot_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    id.map(|id| id.trim().to_owned()).unwrap_or_default()
+}
+
+struct Engine {
+    inbox: Arc<Inbox>,
+    views: Arc<Views>,
+    pool: Pool,
+    projector: Projector,
+    store: Store,
+    projects: Vec<LiveProject>,
+    started: Instant,
+    waiters: Vec<Waiter>,
+    cookies_made: u64,
+    /// Why what is shown is not durable.
+    degraded: Option<String>,
+    commit_after: Duration,
+    rewatch: HashMap<ProjectId, Duration>,
+    projected: HashMap<(ProjectId, FeatureSlug), String>,
+}
+
+/// A client that waits until its own changes are seen.
+struct Waiter {
+    feature: Option<(ProjectId, FeatureSlug)>,
+    /// Cookie files that have not come back.
+    cookies: HashSet<PathBuf>,
+    deadline: Duration,
+    scanned: bool,
+    reply: oneshot::Sender<SyncKind>,
+}
+
+impl Engine {
+    fn new(
+        plan: &Plan,
+        roots: Vec<PathBuf>,
+        store: Store,
+        inbox: Arc<Inbox>,
+        views: Arc<Views>,
+    ) -> Self {
+        let mut engine = Self {
+            pool: Pool::start(&inbox),
+            projector: Projector::start(),
+            inbox,
+            views,
+            store,
+            projects: Vec::new(),
+            started: Instant::now(),
+            waiters: Vec::new(),
+            cookies_made: 0,
+            degraded: None,
+            commit_after: Duration::ZERO,
+            rewatch: HashMap::new(),
+            projected: HashMap::new(),
+        };
+        let machine = Machine::this();
+        for root in roots {
+            let id = engine.projects.len();
+            let setup = Setup {
+                id,
+                cookies: plan.state.join("cookies").join(id.to_string()),
+                settings: settings(&plan.config, &root),
+                root,
+                machine: machine.clone(),
+                user_missions: plan.user_missions.clone(),
+                limits: limits(&plan.config.limits),
+                times: SettleTimes::default(),
+            };
+            engine.add_project(setup);
+        }
+        engine
+    }
+
+    fn add_project(&mut self, setup: Setup) {
+        let root = setup.root.clone();
+        if let Err(error) = empty_folder(&setup.cookies) {
+            warn!(path = %setup.cookies.display(), %error, "answers cannot wait for cookies");
+        }
+        let backend = match self.backend(setup.id) {
+            Ok(backend) => backend,
+            Err(error) => {
+                error!(root = %root.display(), %error, "the project is not watched");
+                return;
+            }
+        };
+        let stored = self.stored(&setup);
+        let now = self.now();
+        match LiveProject::start(setup, backend, stored, &self.pool, now) {
+            Ok(project) => {
+                info!(root = %root.display(), features = project.features.len(), "watching");
+                self.projects.push(project);
+            }
+            Err(error) => error!(root = %root.display(), %error, "the project is not watched"),
+        }
+    }
+
+    fn backend(&self, id: ProjectId) -> Result<Box<dyn Backend>, WatchError> {
+        let inbox = Arc::clone(&self.inbox);
+        Ok(Box::new(Kernel::new(Arc::new(move |hint| inbox.hint(id, hint)))?))
+    }
+
+    fn stored(&mut self, setup: &Setup) -> BTreeMap<FeatureSlug, Stored> {
+        let root = std::os::unix::ffi::OsStrExt::as_bytes(setup.root.as_os_str());
+        let root_id = crate::core::identity::root_id(&setup.machine.id, root);
+        let features = match self.store.load_features(&root_id) {
+            Ok(features) => features,
+            Err(error) => {
+                error!(%error, "the stored index cannot be read; everything is read anew");
+                Vec::new()
+            }
+        };
+        features
+            .into_iter()
+            .map(|stored| {
+                let known = Stored {
+                    entries: stored.entries,
+                    absent: stored.absent,
+                    tombstones: stored.tombstones,
+                    announced: stored.announced,
+                };
+                (stored.slug, known)
+            })
+            .collect()
+    }
+
+    fn run(mut self) -> Result<(), EngineError> {
+        let mut stop_by = None;
+        loop {
+            let now = self.now();
+            let settled = self.projects.iter().all(|project| project.is_settled(None));
+            if stop_by.is_some_and(|by| settled || by <= now.elapsed) {
+                break;
+            }
+            let due = self.next_due().into_iter().chain(stop_by).min();
+            let letters = self.inbox.take(due.map(|due| self.started + due));
+            let now = self.now();
+            if self.open_letters(letters, now) {
+                stop_by.get_or_insert(now.elapsed + STOP_WAIT);
+            }
+            for project in &mut self.projects {
+                project.turn(&self.pool, now);
+            }
+            self.commit(now);
+            self.publish(now);
+            self.answer(now);
+        }
+        self.pool.stop();
+        self.projector.stop();
+        Ok(self.store.close()?)
+    }
+
+    fn now(&self) -> Now {
+        Now { elapsed: self.started.elapsed(), at: Timestamp::from(SystemTime::now()) }
+    }
+
+    fn next_due(&self) -> Option<Duration> {
+        let projects = self.projects.iter().filter_map(LiveProject::next_due);
+        // What could not be committed is not tried before its time.
+        let projects = projects.map(|due| due.max(self.commit_after));
+        let waiters = self.waiters.iter().map(|waiter| waiter.deadline);
+        projects.chain(waiters).chain(self.rewatch.values().copied()).min()
+    }
+
+    /// Takes what has come. Says whether the engine is to stop.
+    fn open_letters(&mut self, letters: Letters, now: Now) -> bool {
+        let mut cookies = HashSet::new();
+        for (id, hints) in letters.hints {
+            if let Some(why) = hints.failed {
+                warn!(project = id, why, "the watcher failed at something");
+            }
+            if hints.lost {
+                self.rewatch.entry(id).or_insert(now.elapsed + REWATCH_PAUSE);
+            }
+            let Some(project) = self.projects.get_mut(id) else {
+                continue;
+            };
+            for (path, what) in hints.at {
+                if project.hint(&path, what, &self.pool, now) {
+                    cookies.insert(path);
+                }
+            }
+        }
+        for done in letters.done {
+            if let Some(project) = self.projects.get_mut(done.id) {
+                project.landed(&done.slug, &done.path, done.look, &self.pool, now);
+            }
+        }
+        for waiter in &mut self.waiters {
+            waiter.cookies.retain(|cookie| !cookies.contains(cookie));
+        }
+        for cookie in cookies {
+            let _ = std::fs::remove_file(cookie);
+        }
+        self.rewatch_due(now);
+        let mut stop = false;
+        for command in letters.commands {
+            match command {
+                Command::Sync { feature, reply } => self.wait(feature, reply, now),
+                Command::Rescan => {
+                    for project in &mut self.projects {
+                        project.compare_all(Counting::Settled, &self.pool, now);
+                    }
+                }
+                Command::Stop => stop = true,
+            }
+        }
+        stop
+    }
+
+    /// Makes the watchers anew that lost events.
+    fn rewatch_due(&mut self, now: Now) {
+        let due: Vec<ProjectId> =
+            self.rewatch.iter().filter(|(_, due)| **due <= now.elapsed).map(|(id, _)| *id).collect();
+        for id in due {
+            self.rewatch.remove(&id);
+            match self.backend(id) {
+                Ok(backend) => {
+                    warn!(project = id, "events were lost; everything is compared with the disk");
+                    if let Some(project) = self.projects.get_mut(id) {
+                        project.rewatch(backend, &self.pool, now);
+                    }
+                }
+                Err(error) => {
+                    error!(project = id, %error, "events were lost, and no watcher can be made");
+                    self.rewatch.insert(id, now.elapsed + COOKIE_WAIT);
+                }
+            }
+        }
+    }
+
+    /// Puts a cookie on the queue of every project that a client waits for.
+    fn wait(
+        &mut self,
+        feature: Option<(ProjectId, FeatureSlug)>,
+        reply: oneshot::Sender<SyncKind>,
+        now: Now,
+    ) {
+        let mut cookies = HashSet::new();
+        for project in &self.projects {
+            if feature.as_ref().is_some_and(|(id, _)| *id != project.setup.id) {
+                continue;
+            }
+            self.cookies_made += 1;
+            let cookie = project.setup.cookies.join(self.cookies_made.to_string());
+            if let Err(error) = std::fs::write(&cookie, b"") {
+                debug!(path = %cookie.display(), %error, "a cookie cannot be written");
+            }
+            cookies.insert(cookie);
+        }
+        let deadline = now.elapsed + COOKIE_WAIT;
+        self.waiters.push(Waiter { feature, cookies, deadline, scanned: false, reply });
+    }
+
+    /// Commits all that is due in one transaction.
+    fn commit(&mut self, now: Now) {
+        if now.elapsed < self.commit_after {
+            return;
+        }
+        let mut dues = Vec::new();
+        let mut changes = Vec::new();
+        for (id, project) in self.projects.iter_mut().enumerate() {
+            let origin = Arc::new(Origin {
+                project: project.project.name.clone(),
+                root_id: project.project.root_id.clone(),
+                project_uuid: project.project.project_uuid.clone(),
+                node_id: project.project.node_id.clone(),
+            });
+            for (slug, feature) in &mut project.features {
+                if let Some(due) = feature.due(now.elapsed, now.at) {
+                    changes.push(change(&origin, slug, &due));
+                    dues.push((id, slug.clone(), due));
+                }
+            }
+        }
+        if changes.is_empty() {
+            return;
+        }
+        match self.store.commit(changes, now.at) {
+            Ok(_) => {
+                if self.degraded.take().is_some() {
+                    info!("the store can be written again");
+                }
+                for (id, slug, due) in dues {
+                    if let Some(feature) = self.feature(id, &slug) {
+                        feature.committed(due, now.elapsed);
+                    }
+                }
+            }
+            Err(error) => {
+                if self.degraded.is_none() {
+                    error!(%error, "the store cannot be written; what is shown is not durable");
+                }
+                self.degraded = Some(error.to_string());
+                self.commit_after = now.elapsed + STORE_RETRY;
+            }
+        }
+    }
+
+    fn feature(&mut self, id: ProjectId, slug: &FeatureSlug) -> Option<&mut LiveFeature> {
+        self.projects.get_mut(id)?.features.get_mut(slug)
+    }
+
+    fn publish(&mut self, now: Now) {
+        let mut world = World {
+            instance: self.store.instance().to_owned(),
+            seq: self.store.seq(),
+            degraded: self.degraded.clone(),
+            projects: Vec::with_capacity(self.projects.len()),
+        };
+        for (id, project) in self.projects.iter_mut().enumerate() {
+            let view = Arc::new(project.view(now.at));
+            for shown in &view.features {
+                let Some(feature) = project.features.get(shown.slug()) else {
+                    continue;
+                };
+                let place = (id, shown.slug().clone());
+                let Some(snapshot) = feature.announced_snapshot() else {
+                    continue;
+                };
+                if self.projected.get(&place).is_none_or(|written| written != snapshot) {
+                    self.projected.insert(place, snapshot.to_owned());
+                    let project = Arc::clone(&project.project);
+                    self.projector.write(Page { project, view: Arc::clone(shown) });
+                }
+            }
+            world.projects.push(view);
+        }
+        self.views.publish(world);
+    }
+
+    /// Answers the clients whose changes are seen and settled.
+    fn answer(&mut self, now: Now) {
+        let mut waiting = Vec::new();
+        for mut waiter in std::mem::take(&mut self.waiters) {
+            let settled = self.projects.iter().all(|project| match &waiter.feature {
+                Some((id, _)) if *id != project.setup.id => true,
+                Some((_, slug)) => project.is_settled(Some(slug)),
+                None => project.is_settled(None),
+            });
+            let late = waiter.deadline <= now.elapsed;
+            if waiter.cookies.is_empty() && settled {
+                let kind = if waiter.scanned { SyncKind::Scan } else { SyncKind::Cookie };
+                let _ = waiter.reply.send(kind);
+            } else if late && waiter.scanned {
+                let _ = waiter.reply.send(SyncKind::Scan);
+            } else {
+                if late {
+                    self.compare_for(waiter.feature.as_ref(), now);
+                    waiter.cookies.clear();
+                    waiter.scanned = true;
+                    waiter.deadline = now.elapsed + SCAN_WAIT;
+                }
+                waiting.push(waiter);
+            }
+        }
+        self.waiters = waiting;
+    }
+
+    fn compare_for(&mut self, feature: Option<&(ProjectId, FeatureSlug)>, now: Now) {
+        match feature {
+            Some((id, slug)) => {
+                if let Some(project) = self.projects.get_mut(*id) {
+                    project.compare(slug, None, Counting::AtOnce, &self.pool, now);
+                }
+            }
+            None => {
+                for project in &mut self.projects {
+                    project.compare_all(Counting::AtOnce, &self.pool, now);
+                }
+            }
+        }
+    }
+}
+
+fn change(origin: &Arc<Origin>, slug: &FeatureSlug, due: &Due) -> FeatureChange {
+    FeatureChange {
+        set: due.set.clone(),
+        removed: due.removed.clone(),
+        absent: Some(due.absent.clone()),
+        tombstones: due.tombstones.clone(),
+        tombstones_gone: due.tombstones_gone.clone(),
+        announced: due.announced.clone(),
+        events: due.events.clone(),
+        ..FeatureChange::new(Arc::clone(origin), slug.clone())
+    }
+}
+
+/// An empty private folder.
+fn empty_folder(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let _ = std::fs::remove_dir_all(path);
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}

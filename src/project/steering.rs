@@ -1,0 +1,58 @@
+//! The folders in which files lie that steer a project: what a watcher watches beside features.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FileType;
+
+use super::beneath::Folder;
+use super::{branch, discover};
+use crate::core::path::RelPath;
+use crate::core::pattern::Pattern;
+
+/// Folders watched by themselves, and folders whose folders are watched too.
+const SINGLE: [&str; 3] = [".kittify", ".kittify/overrides", ".kittify/runtime"];
+const WITH_CHILDREN: [&str; 4] = [
+    ".kittify/overrides/missions",
+    ".kittify/missions",
+    ".kittify/runtime/runs",
+    ".kittify/dossiers",
+];
+
+/// The steering folders that are there.
+pub(super) fn folders(root: &Path, folder: &Folder, patterns: &[Pattern]) -> Vec<PathBuf> {
+    let mut relative: Vec<RelPath> = Vec::new();
+    for pattern in patterns {
+        let parts: Vec<&str> = pattern.as_str().split('/').collect();
+        for length in 1..=pattern.literal_components().min(parts.len().saturating_sub(1)) {
+            relative.extend(RelPath::new(parts[..length].join("/").as_bytes()).ok());
+        }
+    }
+    if let Ok((features, _)) = discover::features(folder, patterns) {
+        for path in features.into_iter().filter_map(|feature| feature.path) {
+            let parts: Vec<&[u8]> = path.components().collect();
+            for length in 1..parts.len() {
+                relative.extend(RelPath::new(parts[..length].join(&b'/')).ok());
+            }
+        }
+    }
+    relative.extend(SINGLE.iter().filter_map(|name| RelPath::new(name.as_bytes()).ok()));
+    for name in WITH_CHILDREN {
+        let Ok(parent) = RelPath::new(name.as_bytes()) else {
+            continue;
+        };
+        for entry in folder.list(Some(&parent)).unwrap_or_default() {
+            if entry.kind == FileType::Directory {
+                relative.extend(RelPath::new([parent.as_bytes(), b"/", &entry.name].concat()).ok());
+            }
+        }
+        relative.push(parent);
+    }
+    relative.sort_unstable();
+    relative.dedup();
+    let absolute = relative
+        .into_iter()
+        .filter(|path| folder.has_folder(path))
+        .map(|path| root.join(std::ffi::OsStr::from_bytes(path.as_bytes())));
+    [root.to_owned()].into_iter().chain(absolute).chain(branch::head_folder(root)).collect()
+}
