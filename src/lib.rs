@@ -10,4 +10,5 @@ pub mod core;
 pub mod engine;
 pub mod project;
 pub mod scan;
+pub mod store;
 pub mod wire;
