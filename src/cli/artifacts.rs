@@ -14,7 +14,7 @@ pub(super) fn run(args: &ArtifactsArgs) -> anyhow::Result<Exit> {
     let target = Target::of_feature(&args.feature)?;
     let feature = target.survey_one()?;
     let filters = Filters {
-        class: args.class.as_deref().and_then(class),
+        class: args.class.as_deref().and_then(ArtifactClass::parse),
         wp_id: args.wp.clone(),
         step_id: args.step.clone(),
         required_only: args.required,
@@ -35,12 +35,6 @@ pub(super) fn run(args: &ArtifactsArgs) -> anyhow::Result<Exit> {
         )?;
     }
     Ok(target.end())
-}
-
-/// The class of that name; the parser lets no other through.
-fn class(name: &str) -> Option<ArtifactClass> {
-    let all = ArtifactClass::OF_MANIFESTS.into_iter().chain([ArtifactClass::Other]);
-    all.into_iter().find(|class| class.as_str() == name)
 }
 
 fn print(artifacts: &[&ArtifactRef], total: usize) -> anyhow::Result<()> {

@@ -34,6 +34,13 @@ impl ArtifactClass {
     pub const OF_MANIFESTS: [Self; 6] =
         [Self::Input, Self::Workflow, Self::Output, Self::Evidence, Self::Policy, Self::Runtime];
 
+    /// Reads [`ArtifactClass::as_str`] back.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut all = Self::OF_MANIFESTS.into_iter().chain([Self::Other]);
+        all.find(|class| class.as_str() == text)
+    }
+
     /// The class as it stands in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -65,12 +72,26 @@ pub enum RequiredStatus {
     Optional,
 }
 
-impl fmt::Display for RequiredStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl RequiredStatus {
+    /// The status as it stands in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Required => "required",
             Self::Optional => "optional",
-        })
+        }
+    }
+
+    /// Reads [`RequiredStatus::as_str`] back.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Required, Self::Optional].into_iter().find(|status| status.as_str() == text)
+    }
+}
+
+impl fmt::Display for RequiredStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 
@@ -88,14 +109,30 @@ pub enum ErrorReason {
     DeletedAfterScan,
 }
 
-impl fmt::Display for ErrorReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl ErrorReason {
+    /// The reason as it stands in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::NotFound => "not_found",
             Self::Unreadable => "unreadable",
             Self::InvalidFormat => "invalid_format",
             Self::DeletedAfterScan => "deleted_after_scan",
-        })
+        }
+    }
+
+    /// Reads [`ErrorReason::as_str`] back.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::NotFound, Self::Unreadable, Self::InvalidFormat, Self::DeletedAfterScan]
+            .into_iter()
+            .find(|reason| reason.as_str() == text)
+    }
+}
+
+impl fmt::Display for ErrorReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 

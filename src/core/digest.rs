@@ -24,6 +24,18 @@ impl Digest {
         Self(hasher.finalize().into())
     }
 
+    /// The digest that [`Digest::as_bytes`] gave.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The 64 hexadecimal digits, without an allocation.
     #[must_use]
     pub fn hex(&self) -> Hex {

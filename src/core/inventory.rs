@@ -23,7 +23,7 @@ use super::snapshot::Counts;
 use super::time::Timestamp;
 
 /// One file of an inventory.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// What it is.
     pub artifact: Arc<ArtifactRef>,

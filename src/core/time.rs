@@ -3,10 +3,11 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDateTime, SecondsFormat, SubsecRound as _, Utc};
 use serde::{Serialize, Serializer};
 
-/// A point in time; its text form is RFC 3339 in UTC with milliseconds and `Z`.
+/// A point in time, to the millisecond, so that a time which was written and read back is the same
+/// time. Its text form is RFC 3339 in UTC with milliseconds and `Z`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(DateTime<Utc>);
 
@@ -17,13 +18,29 @@ impl Timestamp {
     pub fn parse(text: &str) -> Option<Self> {
         let zoned = DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
         let naive = || text.parse::<NaiveDateTime>().map(|time| time.and_utc());
-        zoned.or_else(|_| naive()).ok().map(Self)
+        zoned.or_else(|_| naive()).ok().map(Self::truncated)
+    }
+
+    /// Milliseconds since 1970.
+    #[must_use]
+    pub fn as_millis(self) -> i64 {
+        self.0.timestamp_millis()
+    }
+
+    /// Reads [`Timestamp::as_millis`] back; `None` beyond the year 262,000 on either side.
+    #[must_use]
+    pub fn from_millis(millis: i64) -> Option<Self> {
+        DateTime::from_timestamp_millis(millis).map(Self)
+    }
+
+    fn truncated(time: DateTime<Utc>) -> Self {
+        Self(time.trunc_subsecs(3))
     }
 }
 
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
-        Self(time.into())
+        Self::truncated(time.into())
     }
 }
 
@@ -53,6 +70,7 @@ mod tests {
         ] {
             let time = Timestamp::parse(text).unwrap();
             assert_eq!(time.to_string(), "2026-02-21T10:00:00.123Z", "{text}");
+            assert_eq!(Timestamp::from_millis(time.as_millis()), Some(time), "{text}");
         }
         assert_eq!(Timestamp::parse("yesterday"), None);
     }

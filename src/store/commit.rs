@@ -1,0 +1,309 @@
+//! The one transaction: what changed of features, and the events that it owes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rusqlite::{Transaction, TransactionBehavior, params};
+
+use super::Store;
+use super::error::StoreError;
+use super::ids::EventIds;
+use super::rows;
+use crate::core::artifact::ArtifactRef;
+use crate::core::event::{Envelope, Payload};
+use crate::core::inventory::Entry;
+use crate::core::path::{FeatureSlug, RelPath};
+use crate::core::time::Timestamp;
+use crate::core::transition::Announced;
+
+/// Whose events they are, as every envelope says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// Last component of the project's root.
+    pub project: String,
+    /// Identity of that root on that machine; the rows are kept by it.
+    pub root_id: String,
+    /// Identity of the project.
+    pub project_uuid: String,
+    /// Identity of machine and user.
+    pub node_id: String,
+}
+
+/// What changed of one feature. What is `None` or empty stays as it is.
+#[derive(Debug, Clone)]
+pub struct FeatureChange {
+    /// Whose it is.
+    pub origin: Arc<Origin>,
+    /// Its name.
+    pub slug: FeatureSlug,
+    /// Files as they are now.
+    pub set: Vec<Entry>,
+    /// Files that are there no more.
+    pub removed: Vec<RelPath>,
+    /// Keys of all absent specs that are listed.
+    pub absent: Option<Vec<String>>,
+    /// What was deleted; each is kept as long as its event among `events`.
+    pub tombstones: Vec<Arc<ArtifactRef>>,
+    /// Where nothing deleted is shown any more.
+    pub tombstones_gone: Vec<RelPath>,
+    /// What decided the verdict besides the files; the store does not read it.
+    pub inputs: Option<String>,
+    /// What was last put into an event.
+    pub announced: Option<Announced>,
+    /// Identity of the snapshot that was written to its file.
+    pub written_snapshot_id: Option<String>,
+    /// `Some(Some(..))` since when the directory is not there, `Some(None)` that it is.
+    pub gone_since: Option<Option<Timestamp>>,
+    /// What happened, in order.
+    pub events: Vec<Payload>,
+    /// Forget all but the events, those of this change included.
+    pub forget: bool,
+}
+
+impl FeatureChange {
+    /// No change.
+    #[must_use]
+    pub fn new(origin: Arc<Origin>, slug: FeatureSlug) -> Self {
+        Self {
+            origin,
+            slug,
+            set: Vec::new(),
+            removed: Vec::new(),
+            absent: None,
+            tombstones: Vec::new(),
+            tombstones_gone: Vec::new(),
+            inputs: None,
+            announced: None,
+            written_snapshot_id: None,
+            gone_since: None,
+            events: Vec::new(),
+            forget: false,
+        }
+    }
+}
+
+impl Store {
+    /// Commits changes and gives their events, numbered: all of it or nothing. It survives the
+    /// process at once, and a power cut after [`Store::barrier`].
+    ///
+    /// Of one feature, removals come before what is set, so a path may be in both.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`], and nothing is changed; [`StoreError::Untrusted`] when the store
+    /// must be opened again first.
+    pub fn commit(
+        &mut self,
+        changes: Vec<FeatureChange>,
+        at: Timestamp,
+    ) -> Result<Vec<Envelope>, StoreError> {
+        self.check_trusted()?;
+        if changes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let result = self.write(changes, at);
+        let envelopes = self.written("commit a change", result)?;
+        self.seq += envelopes.len() as u64;
+        Ok(envelopes)
+    }
+
+    fn write(
+        &mut self,
+        changes: Vec<FeatureChange>,
+        at: Timestamp,
+    ) -> rusqlite::Result<Vec<Envelope>> {
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut batch = Batch {
+            transaction: &transaction,
+            ids: &mut self.ids,
+            at,
+            seq: self.seq,
+            bytes: 0,
+            envelopes: Vec::with_capacity(changes.iter().map(|change| change.events.len()).sum()),
+        };
+        for change in changes {
+            batch.feature(change)?;
+        }
+        let Batch { seq, bytes, envelopes, .. } = batch;
+        if !envelopes.is_empty() {
+            transaction
+                .prepare_cached(
+                    "UPDATE store SET seq = ?1, last_event_ms = ?2,
+                                      journal_bytes = journal_bytes + ?3",
+                )?
+                .execute(params![seq.cast_signed(), self.ids.last_ms().cast_signed(), bytes])?;
+        }
+        transaction.commit()?;
+        Ok(envelopes)
+    }
+}
+
+struct Batch<'a> {
+    transaction: &'a Transaction<'a>,
+    ids: &'a mut EventIds,
+    at: Timestamp,
+    /// Of the last event.
+    seq: u64,
+    /// Of all envelopes' texts.
+    bytes: i64,
+    envelopes: Vec<Envelope>,
+}
+
+impl Batch<'_> {
+    fn feature(&mut self, mut change: FeatureChange) -> rusqlite::Result<()> {
+        let events = std::mem::take(&mut change.events);
+        let has_events = !events.is_empty();
+        let first = self.envelopes.len();
+        self.journal(&change.origin, &change.slug, events)?;
+        if change.forget {
+            return self.forget(&change);
+        }
+        let feature = self.put_feature(&change, has_events)?;
+        self.delete("DELETE FROM artifact WHERE feature = ?1 AND path = ?2", feature, {
+            &change.removed
+        })?;
+        self.delete("DELETE FROM tombstone WHERE feature = ?1 AND path = ?2", feature, {
+            &change.tombstones_gone
+        })?;
+        if !change.set.is_empty() {
+            let mut statement = self.transaction.prepare_cached(rows::PUT_ENTRY)?;
+            for entry in &change.set {
+                rows::put_entry(&mut statement, feature, entry)?;
+            }
+        }
+        self.put_tombstones(feature, &change.tombstones, first)
+    }
+
+    fn journal(
+        &mut self,
+        origin: &Origin,
+        slug: &FeatureSlug,
+        events: Vec<Payload>,
+    ) -> rusqlite::Result<()> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let mut statement = self.transaction.prepare_cached(
+            "INSERT INTO event (seq, emitted_at, root_id, feature, type, envelope)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?;
+        for payload in events {
+            self.seq += 1;
+            let envelope = Envelope {
+                event_id: self.ids.next(self.at).to_string(),
+                seq: self.seq,
+                event_type: payload.event_type(),
+                project: origin.project.clone(),
+                root_id: origin.root_id.clone(),
+                project_uuid: origin.project_uuid.clone(),
+                node_id: origin.node_id.clone(),
+                feature_slug: slug.clone(),
+                emitted_at: self.at,
+                payload,
+            };
+            let text = serde_json::to_string(&envelope)
+                .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+            statement.execute(params![
+                self.seq.cast_signed(),
+                self.at.as_millis(),
+                origin.root_id,
+                slug.as_str(),
+                envelope.event_type,
+                text,
+            ])?;
+            self.bytes += i64::try_from(text.len()).unwrap_or(i64::MAX);
+            self.envelopes.push(envelope);
+        }
+        Ok(())
+    }
+
+    /// Writes a feature's own row; gives its id.
+    fn put_feature(&self, change: &FeatureChange, has_events: bool) -> rusqlite::Result<i64> {
+        let json =
+            |error: serde_json::Error| rusqlite::Error::ToSqlConversionFailure(Box::new(error));
+        let absent = change.absent.as_ref().map(serde_json::to_string).transpose().map_err(json)?;
+        let announced =
+            change.announced.as_ref().map(serde_json::to_string).transpose().map_err(json)?;
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO feature (root_id, slug, first_seen, updated_at, absent, inputs,
+                                      announced, written_snapshot_id, gone_since)
+                 VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7, ?8)
+                 ON CONFLICT DO UPDATE SET
+                     updated_at = iif(?9, excluded.updated_at, updated_at),
+                     absent = coalesce(excluded.absent, absent),
+                     inputs = coalesce(excluded.inputs, inputs),
+                     announced = coalesce(excluded.announced, announced),
+                     written_snapshot_id =
+                         coalesce(excluded.written_snapshot_id, written_snapshot_id),
+                     gone_since = iif(?10, excluded.gone_since, gone_since)
+                 RETURNING id",
+            )?
+            .query_row(
+                params![
+                    change.origin.root_id,
+                    change.slug.as_str(),
+                    self.at.as_millis(),
+                    absent,
+                    change.inputs,
+                    announced,
+                    change.written_snapshot_id,
+                    change.gone_since.flatten().map(Timestamp::as_millis),
+                    has_events,
+                    change.gone_since.is_some(),
+                ],
+                |row| row.get(0),
+            )
+    }
+
+    fn delete(&self, sql: &str, feature: i64, paths: &[RelPath]) -> rusqlite::Result<()> {
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let mut statement = self.transaction.prepare_cached(sql)?;
+        for path in paths {
+            statement.execute(params![feature, path.as_bytes()])?;
+        }
+        Ok(())
+    }
+
+    /// Writes tombstones, each with the number of its event among those from `first` on.
+    fn put_tombstones(
+        &self,
+        feature: i64,
+        tombstones: &[Arc<ArtifactRef>],
+        first: usize,
+    ) -> rusqlite::Result<()> {
+        if tombstones.is_empty() {
+            return Ok(());
+        }
+        let events: HashMap<&RelPath, u64> =
+            self.envelopes[first..].iter().filter_map(missing_path).collect();
+        let mut statement = self.transaction.prepare_cached(rows::PUT_TOMBSTONE)?;
+        for tombstone in tombstones {
+            let seq = events.get(&tombstone.relative_path).copied().unwrap_or(self.seq);
+            rows::put_tombstone(&mut statement, feature, tombstone, seq)?;
+        }
+        Ok(())
+    }
+
+    fn forget(&self, change: &FeatureChange) -> rusqlite::Result<()> {
+        let of_feature = "(SELECT id FROM feature WHERE root_id = ?1 AND slug = ?2)";
+        for (table, column) in
+            [("artifact", "feature"), ("tombstone", "feature"), ("feature", "id")]
+        {
+            self.transaction.execute(
+                &format!("DELETE FROM {table} WHERE {column} IN {of_feature}"),
+                params![change.origin.root_id, change.slug.as_str()],
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn missing_path(envelope: &Envelope) -> Option<(&RelPath, u64)> {
+    match &envelope.payload {
+        Payload::ArtifactMissing(missing) => Some((missing.relative_path.as_ref()?, envelope.seq)),
+        _ => None,
+    }
+}

@@ -1,0 +1,158 @@
+//! What can go wrong with the store, and which of it the daemon survives.
+
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+
+/// Why the store could not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file is of a format that this version does not know. It was not touched.
+    #[error(
+        "{}: written by a newer dossierd (store format {found}, this one knows up to {known}); \
+         install that version, or move the file away to begin anew",
+        .path.display()
+    )]
+    Newer {
+        /// The file's format.
+        found: u32,
+        /// The newest format known here.
+        known: u32,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is no store of ours, or no longer one.
+    #[error(
+        "{}: not a sound store ({detail}); move it away to begin anew, the events it holds are \
+         then not replayed",
+        .path.display()
+    )]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// The file or its folder could not be opened or made.
+    #[error("{}: cannot open the store", .path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// Nothing of what was to be written is written. The same may work later: disks are emptied
+    /// and remounted.
+    #[error("{}: cannot {doing}", .path.display())]
+    Write {
+        /// What was being done.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// The disk failed an earlier write, and it is not known what of it is there. Open the store
+    /// anew: what it then says is so.
+    #[error("{}: the disk failed an earlier write; the store must be opened again", .path.display())]
+    Untrusted {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Something could not be read.
+    #[error("{}: cannot {doing}", .path.display())]
+    Read {
+        /// What was being done.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+}
+
+impl StoreError {
+    /// Whether the daemon lives on with it, saying that it is not durable, and tries again. The
+    /// others end it: what would follow is built on nothing.
+    pub fn is_survivable(&self) -> bool {
+        match self {
+            Self::Write { .. } | Self::Untrusted { .. } | Self::Read { .. } => true,
+            Self::Newer { .. } | Self::Corrupt { .. } | Self::Open { .. } => false,
+        }
+    }
+
+    pub(super) fn open(path: &Path, source: io::Error) -> Self {
+        Self::Open { path: path.to_path_buf(), source: source.into() }
+    }
+
+    pub(super) fn sql_open(path: &Path, source: rusqlite::Error) -> Self {
+        Self::corrupt_or(path, source, |path, source| Self::Open { path, source: source.into() })
+    }
+
+    fn corrupt_or(
+        path: &Path,
+        source: rusqlite::Error,
+        other: impl FnOnce(PathBuf, rusqlite::Error) -> Self,
+    ) -> Self {
+        let path = path.to_path_buf();
+        match Damage::of(&source) {
+            Damage::File => Self::Corrupt { path, detail: source.to_string() },
+            Damage::Disk | Damage::None => other(path, source),
+        }
+    }
+}
+
+/// What an error says about the state of things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Damage {
+    /// What the file holds is not what was written.
+    File,
+    /// The disk failed, and may have kept a part.
+    Disk,
+    /// None: there was no room, no right, no lock.
+    None,
+}
+
+impl Damage {
+    pub(super) fn of(error: &rusqlite::Error) -> Self {
+        use rusqlite::Error::{
+            FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType,
+        };
+        match error {
+            FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) => {
+                Self::File
+            }
+            error => match error.sqlite_error_code() {
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::File,
+                Some(ErrorCode::SystemIoFailure) => Self::Disk,
+                _ => Self::None,
+            },
+        }
+    }
+}
+
+/// An error of something that was to be written.
+pub(super) fn writing(
+    doing: &'static str,
+    path: &Path,
+) -> impl FnOnce(rusqlite::Error) -> StoreError {
+    move |error| {
+        StoreError::corrupt_or(path, error, |path, source| StoreError::Write {
+            doing,
+            path,
+            source,
+        })
+    }
+}
+
+/// An error of something that was to be read.
+pub(super) fn reading(
+    doing: &'static str,
+    path: &Path,
+) -> impl FnOnce(rusqlite::Error) -> StoreError {
+    move |error| {
+        StoreError::corrupt_or(path, error, |path, source| StoreError::Read { doing, path, source })
+    }
+}

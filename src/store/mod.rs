@@ -1,0 +1,398 @@
+//! The store: one SQLite file with what was seen, what was announced, and the journal of events.
+//!
+//! # Constraints
+//! - Rows and the events they owe are one transaction: an event is the difference between two
+//!   committed states, so a kill at any point loses no change and repeats no event.
+//! - `seq` starts at 1 and has no hole, over restarts too. Event ids are unique and increase, also
+//!   when the clock is set back.
+//! - `kill -9` loses nothing that was committed. A power cut may lose what came after
+//!   [`Store::durable_seq`], and nothing before; then [`Store::instance`] is another one.
+//! - One writer. Readers have connections of their own and never wait for it, nor it for them.
+//! - Memory does not grow with the journal.
+//!
+//! # Format
+//! SQLite in write-ahead mode; `application_id` says whose it is and `user_version` which format
+//! (`schema`). Words and times in rows are the data model's own; paths are raw bytes.
+//! The journal keeps each envelope as the JSON that is sent.
+//!
+//! # Operations
+//! A commit writes the log without a sync. [`Store::barrier`] is a commit with one: it syncs the
+//! log, and so all that was committed before. The log is moved into the file by a
+//! [`Checkpointer`], elsewhere, so that no commit pays for it.
+//!
+//! What is written is decided by who calls: here are no rules about artifacts.
+
+mod commit;
+mod error;
+mod ids;
+mod journal;
+mod load;
+mod retention;
+mod rows;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+pub use commit::{FeatureChange, Origin};
+pub use error::StoreError;
+pub use journal::{Filter, JournalReader, Page, StoredEvent};
+pub use load::StoredFeature;
+pub use retention::{Pruned, RetiredTombstone};
+
+use std::ffi::OsString;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+use uuid::Uuid;
+
+use crate::core::time::Timestamp;
+use error::{Damage, reading, writing};
+use ids::EventIds;
+
+/// Name of the file in the state folder.
+pub const FILE_NAME: &str = "dossierd.sqlite3";
+
+/// How long a connection waits for a lock. The writer and its readers never hold one against each
+/// other; this is for the moments when the log is recovered or removed.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// How far the log's file is cut back once its content has been moved.
+const LOG_KEPT: u32 = 8 << 20;
+
+/// SQLite's page cache of the writer, in KiB.
+const WRITER_CACHE_KIB: u32 = 1024;
+
+/// The store, as its one writer has it.
+pub struct Store {
+    connection: Connection,
+    path: Arc<Path>,
+    instance: String,
+    seq: u64,
+    durable_seq: u64,
+    ids: EventIds,
+    /// False after the disk failed us: what is in memory, in the kernel and on disk may differ.
+    trusted: bool,
+}
+
+/// A store that was opened.
+pub struct Opened {
+    /// The store.
+    pub store: Store,
+    /// Whether numbers given out before, if any, may be given out again for other events.
+    pub instance_is_new: bool,
+}
+
+impl Store {
+    /// Opens the store in a private folder, making both where they are not. `boot_id` tells one
+    /// run of the machine from the next (`/proc/sys/kernel/random/boot_id`).
+    ///
+    /// # Errors
+    /// [`StoreError::Newer`], with the file untouched; [`StoreError::Corrupt`];
+    /// [`StoreError::Open`].
+    pub fn open(folder: &Path, boot_id: &str) -> Result<Opened, StoreError> {
+        let path: Arc<Path> = folder.join(FILE_NAME).into();
+        let inode = create(folder, &path).map_err(|error| StoreError::open(&path, error))?;
+        schema::refuse_foreign(&path)?;
+        let mut connection = connect(&path).map_err(|error| StoreError::sql_open(&path, error))?;
+        let opened = schema::migrate(&mut connection, &path).and_then(|()| {
+            claim(&mut connection, boot_id.trim(), inode)
+                .map_err(|error| StoreError::sql_open(&path, error))
+        })?;
+        // What a failed sync left in the log is written anew with this, and only then trusted.
+        checkpoint(&connection)
+            .and_then(|_| connection.pragma_update(None, "synchronous", "NORMAL"))
+            .map_err(|error| StoreError::sql_open(&path, error))?;
+        let store = Self {
+            connection,
+            path,
+            instance: opened.instance,
+            seq: opened.seq,
+            // The claim was a commit with a sync.
+            durable_seq: opened.seq,
+            ids: EventIds::after(opened.last_event_ms),
+            trusted: true,
+        };
+        Ok(Opened { store, instance_is_new: opened.instance_is_new })
+    }
+
+    /// Identity of this sequence of numbers, a UUID: renewed when the store is new, was put back
+    /// from a copy, or was not closed before the machine stopped.
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// Number of the last event, 0 without one.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Number of the last event that a power cut cannot take.
+    pub fn durable_seq(&self) -> u64 {
+        self.durable_seq
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes all that is committed durable; gives [`Store::durable_seq`].
+    ///
+    /// # Errors
+    /// [`StoreError::Write`]. A sync that failed is not tried again, for the next would succeed
+    /// without having written anything: the store refuses from then on and must be opened anew.
+    pub fn barrier(&mut self) -> Result<u64, StoreError> {
+        self.check_trusted()?;
+        if self.durable_seq < self.seq {
+            let seq = self.seq;
+            self.durably("make the journal durable", |connection| {
+                connection
+                    .prepare_cached("UPDATE store SET durable_seq = ?1")?
+                    .execute([seq.cast_signed()])?;
+                Ok(())
+            })?;
+            self.durable_seq = seq;
+        }
+        Ok(self.durable_seq)
+    }
+
+    /// The projects that were added, by their canonical roots.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`], [`StoreError::Corrupt`].
+    pub fn projects(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let read = || {
+            let mut statement =
+                self.connection.prepare_cached("SELECT root FROM project ORDER BY root")?;
+            let roots = statement.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
+            roots.map(|root| Ok(OsString::from_vec(root?).into())).collect::<Result<_, _>>()
+        };
+        read().map_err(reading("read the list of projects", &self.path))
+    }
+
+    /// Adds a project, durably; one that is there stays as it is.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn add_project(&mut self, root: &Path, at: Timestamp) -> Result<(), StoreError> {
+        let root = root.as_os_str().as_bytes();
+        self.durably("add a project", |connection| {
+            connection.execute(
+                "INSERT INTO project (root, added_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+                params![root, at.as_millis()],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Takes a project out, and what was known of its features; its events stay in the journal.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn remove_project(&mut self, root: &Path, root_id: &str) -> Result<(), StoreError> {
+        let root = root.as_os_str().as_bytes();
+        self.durably("remove a project", |connection| {
+            let transaction = connection.transaction()?;
+            transaction.execute("DELETE FROM project WHERE root = ?1", [root])?;
+            for table in ["artifact", "tombstone"] {
+                let of_root = "feature IN (SELECT id FROM feature WHERE root_id = ?1)";
+                transaction.execute(&format!("DELETE FROM {table} WHERE {of_root}"), [root_id])?;
+            }
+            transaction.execute("DELETE FROM feature WHERE root_id = ?1", [root_id])?;
+            transaction.commit()
+        })
+    }
+
+    /// How far a sink of that name has delivered.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`], [`StoreError::Corrupt`].
+    pub fn cursor(&self, sink: &str) -> Result<Option<u64>, StoreError> {
+        let read = || {
+            self.connection
+                .prepare_cached("SELECT seq FROM cursor WHERE sink = ?1")?
+                .query_row([sink], |row| row.get(0))
+                .optional()
+        };
+        let seq: Option<i64> = read().map_err(reading("read a cursor", &self.path))?;
+        Ok(seq.map(i64::cast_unsigned))
+    }
+
+    /// Notes how far a sink has delivered. Not durable by itself: a sink delivers at least once.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn set_cursor(&mut self, sink: &str, seq: u64) -> Result<(), StoreError> {
+        self.check_trusted()?;
+        let write = || {
+            self.connection
+                .prepare_cached("INSERT OR REPLACE INTO cursor (sink, seq) VALUES (?1, ?2)")?
+                .execute(params![sink, seq.cast_signed()])
+        };
+        let written = write();
+        self.written("move a cursor", written).map(drop)
+    }
+
+    /// A reader of the journal, for any thread.
+    pub fn reader(&self) -> JournalReader {
+        JournalReader::new(Arc::clone(&self.path))
+    }
+
+    /// What moves the log into the file, for a thread of its own.
+    pub fn checkpointer(&self) -> Checkpointer {
+        Checkpointer { path: Arc::clone(&self.path), connection: None }
+    }
+
+    /// Closes the store, durably, with the mark that nothing was lost.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`]; the next start then takes it for a crash.
+    pub fn close(mut self) -> Result<(), StoreError> {
+        self.check_trusted()?;
+        self.durably("close the store", |connection| {
+            connection.execute("UPDATE store SET clean = 1, durable_seq = seq", []).map(drop)
+        })?;
+        let path = self.path;
+        self.connection.close().map_err(|(_, error)| writing("close the store", &path)(error))
+    }
+
+    /// Runs `write` with a sync at its end.
+    fn durably(
+        &mut self,
+        doing: &'static str,
+        write: impl FnOnce(&mut Connection) -> rusqlite::Result<()>,
+    ) -> Result<(), StoreError> {
+        self.check_trusted()?;
+        let connection = &mut self.connection;
+        let result =
+            connection.pragma_update(None, "synchronous", "FULL").and_then(|()| write(connection));
+        let back = connection.pragma_update(None, "synchronous", "NORMAL");
+        self.written(doing, result.and(back))
+    }
+
+    fn check_trusted(&self) -> Result<(), StoreError> {
+        if self.trusted {
+            return Ok(());
+        }
+        Err(StoreError::Untrusted { path: self.path.to_path_buf() })
+    }
+
+    /// Takes note of how a write ended. A disk that failed is one that may have kept a part.
+    fn written<T>(
+        &mut self,
+        doing: &'static str,
+        result: rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        result.map_err(|error| {
+            if Damage::of(&error) == Damage::Disk {
+                self.trusted = false;
+            }
+            writing(doing, &self.path)(error)
+        })
+    }
+}
+
+/// Moves the log into the file.
+pub struct Checkpointer {
+    path: Arc<Path>,
+    connection: Option<Connection>,
+}
+
+impl Checkpointer {
+    /// Moves what no reader still needs; neither waits for the writer nor makes it wait. Gives how
+    /// many pages of the log are left.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`]; the log stays as it is.
+    pub fn checkpoint(&mut self) -> Result<u32, StoreError> {
+        let mut run = || {
+            let connection = match self.connection.take() {
+                Some(connection) => connection,
+                None => connect(&self.path)?,
+            };
+            let left = checkpoint(&connection)?;
+            self.connection = Some(connection);
+            Ok(left)
+        };
+        run().map_err(writing("move the log into the file", &self.path))
+    }
+}
+
+fn checkpoint(connection: &Connection) -> rusqlite::Result<u32> {
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+        let (pages, moved): (u32, u32) = (row.get(1)?, row.get(2)?);
+        Ok(pages.saturating_sub(moved))
+    })
+}
+
+/// Makes folder and file, for no one else's eyes; gives the file's inode. The log and its index
+/// take the file's mode.
+fn create(folder: &Path, path: &Path) -> io::Result<u64> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    Ok(file.metadata()?.ino())
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    connection.pragma_update(None, "cache_size", -i64::from(WRITER_CACHE_KIB))?;
+    // Where the file system cannot do that, the old mode stays and all still works, with syncs.
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
+    connection.pragma_update_and_check(None, "journal_size_limit", LOG_KEPT, |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    Ok(connection)
+}
+
+struct Claim {
+    instance: String,
+    instance_is_new: bool,
+    seq: u64,
+    last_event_ms: u64,
+}
+
+/// Takes the store for this run: decides whose numbers follow, and takes the clean mark off.
+///
+/// An inode is another when the file was put back from a copy, whose numbers may have been given
+/// out again since.
+fn claim(connection: &mut Connection, boot_id: &str, inode: u64) -> rusqlite::Result<Claim> {
+    let transaction = connection.transaction()?;
+    let sql = "SELECT instance, boot_id, clean, inode, seq, last_event_ms FROM store";
+    let known = transaction.query_row(sql, [], |row| {
+        let same_boot = row.get::<_, String>(1)? == boot_id;
+        let same_file = row.get::<_, i64>(3)?.cast_unsigned() == inode;
+        let goes_on = same_file && (same_boot || row.get(2)?);
+        Ok(Claim {
+            instance: row.get(0)?,
+            instance_is_new: !goes_on,
+            seq: row.get::<_, i64>(4)?.cast_unsigned(),
+            last_event_ms: row.get::<_, i64>(5)?.cast_unsigned(),
+        })
+    });
+    let fresh = || Uuid::new_v4().to_string();
+    let claim = match known.optional()? {
+        Some(known) if known.instance_is_new => Claim { instance: fresh(), ..known },
+        Some(known) => known,
+        None => Claim { instance: fresh(), instance_is_new: true, seq: 0, last_event_ms: 0 },
+    };
+    transaction.execute(
+        "INSERT INTO store (id, instance, boot_id, clean, inode, seq, durable_seq, last_event_ms,
+                            journal_bytes)
+         VALUES (1, ?1, ?2, 0, ?3, 0, 0, 0, 0)
+         ON CONFLICT DO UPDATE SET instance = ?1, boot_id = ?2, clean = 0, inode = ?3,
+                                   durable_seq = seq",
+        params![claim.instance, boot_id, inode.cast_signed()],
+    )?;
+    transaction.commit()?;
+    Ok(claim)
+}

@@ -1,0 +1,103 @@
+//! How long the journal is kept.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::Store;
+use super::error::StoreError;
+use super::rows::odd;
+use crate::core::path::{FeatureSlug, RelPath};
+use crate::core::time::Timestamp;
+
+/// Events that are dropped at a time, at most, so that no change waits for long.
+const STEP: usize = 2_000;
+
+/// What was dropped.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// How many events; more may have to go when it is not 0.
+    pub events: u64,
+    /// The tombstones whose events went.
+    pub tombstones: Vec<RetiredTombstone>,
+}
+
+/// A tombstone that is kept no longer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetiredTombstone {
+    /// Its project.
+    pub root_id: String,
+    /// Its feature.
+    pub slug: FeatureSlug,
+    /// Its path.
+    pub path: RelPath,
+}
+
+impl Store {
+    /// Drops events from the oldest on: those older than `max_age`, and while the envelopes that
+    /// are left have more than `max_bytes`. A step at a time: call again until nothing was
+    /// dropped. The file does not shrink, its room is used again.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`], and nothing is dropped.
+    pub fn prune(
+        &mut self,
+        max_age: Duration,
+        max_bytes: u64,
+        now: Timestamp,
+    ) -> Result<Pruned, StoreError> {
+        self.check_trusted()?;
+        let age = i64::try_from(max_age.as_millis()).unwrap_or(i64::MAX);
+        let oldest_ms = now.as_millis().saturating_sub(age);
+        let result = prune(&mut self.connection, oldest_ms, max_bytes);
+        self.written("shorten the journal", result)
+    }
+}
+
+fn prune(connection: &mut Connection, oldest_ms: i64, max_bytes: u64) -> rusqlite::Result<Pruned> {
+    let max_bytes = i64::try_from(max_bytes).unwrap_or(i64::MAX);
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let bytes: i64 =
+        transaction.query_row("SELECT journal_bytes FROM store", [], |row| row.get(0))?;
+    let (mut events, mut last, mut dropped) = (0, 0_i64, 0_i64);
+    {
+        // `octet_length` is in the row's header: the text itself is not read.
+        let mut statement = transaction.prepare_cached(
+            "SELECT seq, emitted_at, octet_length(envelope) FROM event ORDER BY seq",
+        )?;
+        let mut rows = statement.query([])?;
+        while events < STEP
+            && let Some(row) = rows.next()?
+            && (row.get::<_, i64>(1)? < oldest_ms || bytes - dropped > max_bytes)
+        {
+            events += 1;
+            last = row.get(0)?;
+            dropped += row.get::<_, i64>(2)?;
+        }
+    }
+    if events == 0 {
+        return Ok(Pruned::default());
+    }
+    let tombstones = transaction
+        .prepare_cached(
+            "SELECT root_id, slug, path FROM tombstone JOIN feature ON feature.id = tombstone.feature
+             WHERE seq <= ?1",
+        )?
+        .query_map([last], |row| {
+            let slug = FeatureSlug::new(row.get_ref(1)?.as_bytes()?);
+            let path = RelPath::new(row.get_ref(2)?.as_blob()?);
+            Ok(RetiredTombstone {
+                root_id: row.get(0)?,
+                slug: slug.ok_or_else(|| odd(1, "no slug".to_owned()))?,
+                path: path.map_err(|error| odd(2, error.to_string()))?,
+            })
+        })?
+        .collect::<Result<_, _>>()?;
+    transaction.prepare_cached("DELETE FROM tombstone WHERE seq <= ?1")?.execute([last])?;
+    transaction.prepare_cached("DELETE FROM event WHERE seq <= ?1")?.execute([last])?;
+    transaction
+        .prepare_cached("UPDATE store SET journal_bytes = journal_bytes - ?1")?
+        .execute([dropped])?;
+    transaction.commit()?;
+    Ok(Pruned { events: events as u64, tombstones })
+}

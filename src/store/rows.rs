@@ -1,0 +1,185 @@
+//! How artifacts and entries stand in rows, and how they are read back: exactly as they were.
+//!
+//! Not kept: `provenance`, which no inventory knows.
+
+use std::sync::Arc;
+
+use rusqlite::types::Type;
+use rusqlite::{Row, Statement, params};
+
+use crate::core::artifact::{
+    ArtifactClass, ArtifactRef, ErrorReason, Fault, RequiredStatus, Signature, State,
+};
+use crate::core::digest::Digest;
+use crate::core::inventory::Entry;
+use crate::core::path::RelPath;
+use crate::core::time::Timestamp;
+
+/// Takes a [`put_entry`].
+pub(super) const PUT_ENTRY: &str = "
+    INSERT OR REPLACE INTO artifact
+        (feature, path, key, class, wp_id, step_id, status, size, hash, static_hash, reason,
+         detail, indexed_at, file_size, modified_ns, changed_ns, inode, device, racy)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
+
+/// Takes a [`put_tombstone`].
+pub(super) const PUT_TOMBSTONE: &str = "
+    INSERT OR REPLACE INTO tombstone
+        (feature, path, key, class, wp_id, step_id, status, size, hash, static_hash, reason,
+         detail, indexed_at, seq)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+
+/// Gives [`entry`] rows of a feature.
+pub(super) const ENTRIES: &str = "
+    SELECT path, key, class, wp_id, step_id, status, size, hash, static_hash, reason, detail,
+           indexed_at, file_size, modified_ns, changed_ns, inode, device, racy
+    FROM artifact WHERE feature = ?1 ORDER BY path";
+
+/// Gives [`artifact`] rows of a feature.
+pub(super) const TOMBSTONES: &str = "
+    SELECT path, key, class, wp_id, step_id, status, size, hash, static_hash, reason, detail,
+           indexed_at
+    FROM tombstone WHERE feature = ?1 ORDER BY path";
+
+pub(super) fn put_entry(
+    statement: &mut Statement<'_>,
+    feature: i64,
+    entry: &Entry,
+) -> rusqlite::Result<()> {
+    let (artifact, signature) = (&*entry.artifact, entry.signature);
+    let (hash, static_hash, fault) = state_columns(&artifact.state);
+    statement.execute(params![
+        feature,
+        artifact.relative_path.as_bytes(),
+        artifact.artifact_key,
+        artifact.artifact_class.as_str(),
+        artifact.wp_id,
+        artifact.step_id,
+        artifact.required_status.as_str(),
+        artifact.size_bytes.cast_signed(),
+        hash,
+        static_hash,
+        fault.map(|fault| fault.reason.as_str()),
+        fault.and_then(|fault| fault.detail.as_deref()),
+        artifact.indexed_at.as_millis(),
+        signature.map(|signature| signature.size.cast_signed()),
+        signature.map(|signature| signature.modified_ns),
+        signature.map(|signature| signature.changed_ns),
+        signature.map(|signature| signature.inode.cast_signed()),
+        signature.map(|signature| signature.device.cast_signed()),
+        entry.racy,
+    ])?;
+    Ok(())
+}
+
+pub(super) fn put_tombstone(
+    statement: &mut Statement<'_>,
+    feature: i64,
+    artifact: &ArtifactRef,
+    seq: u64,
+) -> rusqlite::Result<()> {
+    let (hash, static_hash, fault) = state_columns(&artifact.state);
+    statement.execute(params![
+        feature,
+        artifact.relative_path.as_bytes(),
+        artifact.artifact_key,
+        artifact.artifact_class.as_str(),
+        artifact.wp_id,
+        artifact.step_id,
+        artifact.required_status.as_str(),
+        artifact.size_bytes.cast_signed(),
+        hash,
+        static_hash,
+        fault.map(|fault| fault.reason.as_str()),
+        fault.and_then(|fault| fault.detail.as_deref()),
+        artifact.indexed_at.as_millis(),
+        seq.cast_signed(),
+    ])?;
+    Ok(())
+}
+
+/// Texts that many rows have in common, each held once.
+#[derive(Default)]
+pub(super) struct Shared(Vec<Arc<str>>);
+
+impl Shared {
+    fn text(&mut self, text: &str) -> Arc<str> {
+        // A mission has a handful of steps.
+        if let Some(known) = self.0.iter().find(|known| ***known == *text) {
+            return Arc::clone(known);
+        }
+        let text: Arc<str> = text.into();
+        self.0.push(Arc::clone(&text));
+        text
+    }
+}
+
+pub(super) fn entry(row: &Row<'_>, shared: &mut Shared) -> rusqlite::Result<Entry> {
+    let unsigned = |index| row.get::<_, i64>(index).map(i64::cast_unsigned);
+    let signature = match row.get::<_, Option<i64>>(12)? {
+        None => None,
+        Some(size) => Some(Signature {
+            size: size.cast_unsigned(),
+            modified_ns: row.get(13)?,
+            changed_ns: row.get(14)?,
+            inode: unsigned(15)?,
+            device: unsigned(16)?,
+        }),
+    };
+    Ok(Entry { artifact: Arc::new(artifact(row, shared)?), signature, racy: row.get(17)? })
+}
+
+pub(super) fn artifact(row: &Row<'_>, shared: &mut Shared) -> rusqlite::Result<ArtifactRef> {
+    let path = RelPath::new(row.get_ref(0)?.as_blob()?);
+    Ok(ArtifactRef {
+        relative_path: path.map_err(|error| odd(0, error.to_string()))?,
+        artifact_key: row.get_ref(1)?.as_str()?.into(),
+        artifact_class: word(row, 2, ArtifactClass::parse)?,
+        wp_id: row.get_ref(3)?.as_str_or_null()?.map(Into::into),
+        step_id: row.get_ref(4)?.as_str_or_null()?.map(|step| shared.text(step)),
+        required_status: word(row, 5, RequiredStatus::parse)?,
+        size_bytes: row.get::<_, i64>(6)?.cast_unsigned(),
+        provenance: None,
+        state: match row.get::<_, Option<[u8; 32]>>(7)? {
+            Some(hash) => State::Present {
+                hash: Digest::from_bytes(hash),
+                static_hash: row.get::<_, Option<[u8; 32]>>(8)?.map(Digest::from_bytes),
+            },
+            None => State::Absent(Fault {
+                reason: word(row, 9, ErrorReason::parse)?,
+                detail: row.get_ref(10)?.as_str_or_null()?.map(Into::into),
+            }),
+        },
+        indexed_at: time(row, 11)?,
+    })
+}
+
+pub(super) fn time(row: &Row<'_>, index: usize) -> rusqlite::Result<Timestamp> {
+    let millis = row.get(index)?;
+    Timestamp::from_millis(millis).ok_or_else(|| odd(index, format!("{millis} is no time")))
+}
+
+pub(super) fn word<T>(
+    row: &Row<'_>,
+    index: usize,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> rusqlite::Result<T> {
+    let text = row.get_ref(index)?.as_str()?;
+    parse(text).ok_or_else(|| odd(index, format!("`{text}` is not a word of that column")))
+}
+
+/// An error that says of a column that we did not write it.
+pub(super) fn odd(index: usize, what: String) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(index, Type::Null, what.into())
+}
+
+type StateColumns<'a> = (Option<&'a [u8; 32]>, Option<&'a [u8; 32]>, Option<&'a Fault>);
+
+fn state_columns(state: &State) -> StateColumns<'_> {
+    match state {
+        State::Present { hash, static_hash } => {
+            (Some(hash.as_bytes()), static_hash.as_ref().map(Digest::as_bytes), None)
+        }
+        State::Absent(fault) => (None, None, Some(fault)),
+    }
+}

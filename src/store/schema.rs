@@ -1,0 +1,166 @@
+//! The format: its tables, version by version, and who may open what.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::error::StoreError;
+
+/// `application_id` of our files: "doss".
+const APPLICATION_ID: u32 = 0x646f_7373;
+
+/// What leads from each format to the next; the first makes the file. One that was released is
+/// never changed: `tests/golden` has a store of each.
+const MIGRATIONS: &[&str] = &[VERSION_1];
+
+/// An artifact's columns are the same where it is and where it was. Times are milliseconds since
+/// 1970, unsigned numbers of 64 bits stand as the signed ones of the same bits.
+const VERSION_1: &str = "
+CREATE TABLE store (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    instance TEXT NOT NULL,
+    boot_id TEXT NOT NULL,
+    clean INTEGER NOT NULL,
+    inode INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    durable_seq INTEGER NOT NULL,
+    last_event_ms INTEGER NOT NULL,
+    journal_bytes INTEGER NOT NULL
+) STRICT;
+CREATE TABLE project (
+    root BLOB PRIMARY KEY,
+    added_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE feature (
+    id INTEGER PRIMARY KEY,
+    root_id TEXT NOT NULL,
+    slug TEXT NOT NULL,
+    first_seen INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    absent TEXT,
+    inputs TEXT,
+    announced TEXT,
+    written_snapshot_id TEXT,
+    gone_since INTEGER,
+    UNIQUE (root_id, slug)
+) STRICT;
+CREATE TABLE artifact (
+    feature INTEGER NOT NULL,
+    path BLOB NOT NULL,
+    key TEXT NOT NULL,
+    class TEXT NOT NULL,
+    wp_id TEXT,
+    step_id TEXT,
+    status TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    hash BLOB,
+    static_hash BLOB,
+    reason TEXT,
+    detail TEXT,
+    indexed_at INTEGER NOT NULL,
+    file_size INTEGER,
+    modified_ns INTEGER,
+    changed_ns INTEGER,
+    inode INTEGER,
+    device INTEGER,
+    racy INTEGER NOT NULL,
+    PRIMARY KEY (feature, path)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE tombstone (
+    feature INTEGER NOT NULL,
+    path BLOB NOT NULL,
+    key TEXT NOT NULL,
+    class TEXT NOT NULL,
+    wp_id TEXT,
+    step_id TEXT,
+    status TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    hash BLOB,
+    static_hash BLOB,
+    reason TEXT,
+    detail TEXT,
+    indexed_at INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (feature, path)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tombstone_seq ON tombstone (seq);
+CREATE TABLE event (
+    seq INTEGER PRIMARY KEY,
+    emitted_at INTEGER NOT NULL,
+    root_id TEXT NOT NULL,
+    feature TEXT NOT NULL,
+    type TEXT NOT NULL,
+    envelope TEXT NOT NULL
+) STRICT;
+CREATE TABLE cursor (
+    sink TEXT PRIMARY KEY,
+    seq INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// The newest format known here.
+fn known() -> u32 {
+    u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)
+}
+
+/// Refuses what must not be opened, from the file's first bytes: SQLite would already make files
+/// beside it.
+pub(super) fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
+    let mut header = [0; 100];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut header));
+    match read {
+        Ok(()) => {}
+        // Empty, or cut off where it was made: SQLite decides.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+        Err(error) => return Err(StoreError::open(path, error)),
+    }
+    // https://www.sqlite.org/fileformat2.html#the_database_header
+    let number = |at: usize| {
+        header[at..at + 4].iter().fold(0, |number: u32, byte| number << 8 | u32::from(*byte))
+    };
+    if !header.starts_with(b"SQLite format 3\0") {
+        return corrupt(path, "not an SQLite file");
+    }
+    refuse(path, number(68), number(60))
+}
+
+/// Brings the file to the newest format, durably: the connection syncs.
+pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let open = |error| StoreError::sql_open(path, error);
+    let pragma = |connection: &Connection, name| {
+        connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0)).map_err(open)
+    };
+    // Asked again: a newer version's mark may still be in the log.
+    let found = pragma(connection, "user_version")?;
+    refuse(path, pragma(connection, "application_id")?, found)?;
+    for (version, migration) in (1..).zip(MIGRATIONS).skip(found as usize) {
+        let step = |connection: &mut Connection| {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction.execute_batch(migration)?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.pragma_update(None, "user_version", version)?;
+            transaction.commit()
+        };
+        step(connection).map_err(open)?;
+    }
+    Ok(())
+}
+
+fn refuse(path: &Path, application_id: u32, found: u32) -> Result<(), StoreError> {
+    let known = known();
+    match (application_id, found) {
+        (0, 0) => Ok(()),
+        (APPLICATION_ID, found) if found > known => {
+            Err(StoreError::Newer { found, known, path: path.to_path_buf() })
+        }
+        (APPLICATION_ID, _) => Ok(()),
+        _ => corrupt(path, "another program's SQLite file"),
+    }
+}
+
+fn corrupt(path: &Path, detail: &str) -> Result<(), StoreError> {
+    Err(StoreError::Corrupt { path: path.to_path_buf(), detail: detail.to_owned() })
+}
