@@ -58,11 +58,13 @@ async fn page(api: &Api, parameters: &Parameters) -> Result<Response, Problem> {
     let (world, _) = api.world(parameters).await?;
     let limit = match parameters.get("limit") {
         None => PAGE_MAX,
-        Some(text) => text.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit)).ok_or_else(
-            || Problem::new(Code::BadRequest, format!("`limit` is a number from 1 to {PAGE_MAX}")),
-        )?,
+        Some(text) => {
+            text.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit)).ok_or_else(|| {
+                Problem::new(Code::BadRequest, format!("`limit` is a number from 1 to {PAGE_MAX}"))
+            })?
+        }
     };
-    let reader = api.journal.clone();
+    let reader = api.journal.reader();
     let (mut reader, oldest) = blocking(reader, JournalReader::oldest).await?;
     let since = since(parameters.get("since"))?.unwrap_or(Since::Start);
     let mut body = Vec::new();
@@ -75,7 +77,8 @@ async fn page(api: &Api, parameters: &Parameters) -> Result<Response, Problem> {
         Begin::After(after) => {
             let filter = filter(parameters);
             let found;
-            (reader, found) = blocking(reader, move |reader| reader.page(after, limit, &filter)).await?;
+            (reader, found) =
+                blocking(reader, move |reader| reader.page(after, limit, &filter)).await?;
             let next = cursor(&world, found.last_scanned).to_string();
             let events: Vec<&str> =
                 found.events.iter().map(|event| event.envelope_json.as_str()).collect();
@@ -96,7 +99,7 @@ async fn stream_of(
     let (world, _) = api.world(parameters).await?;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let since = since(last.or(parameters.get("since")))?.unwrap_or(Since::Now);
-    let (reader, oldest) = blocking(api.journal.clone(), JournalReader::oldest).await?;
+    let (reader, oldest) = blocking(api.journal.reader(), JournalReader::oldest).await?;
     let mut first = Vec::new();
     let after = match begin(&since, &world, oldest) {
         Begin::After(after) => after,

@@ -14,7 +14,8 @@ use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use interprocess::local_socket::tokio::{Listener, Stream};
-use interprocess::local_socket::traits::tokio::{Listener as _, Stream as _};
+use interprocess::local_socket::traits::StreamCommon as _;
+use interprocess::local_socket::traits::tokio::Listener as _;
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName as _};
 use interprocess::os::unix::local_socket::ListenerOptionsExt as _;
 use tokio::sync::{Semaphore, watch};
@@ -65,11 +66,7 @@ pub fn bind(path: &Path) -> Result<Listener, SocketError> {
     private_folder(folder)?;
     clear_stale(path)?;
     let name = path.to_fs_name::<GenericFilePath>().map_err(error("name", path))?;
-    ListenerOptions::new()
-        .name(name)
-        .mode(0o600)
-        .create_tokio()
-        .map_err(error("listen at", path))
+    ListenerOptions::new().name(name).mode(0o600).create_tokio().map_err(error("listen at", path))
 }
 
 /// Makes the socket's folder, or refuses one that others can enter.
@@ -169,7 +166,6 @@ async fn accept(
 }
 
 fn is_own_user(stream: &Stream) -> bool {
-    use interprocess::os::unix::local_socket::PeerCredsExt as _;
     let own = rustix::process::geteuid().as_raw();
     stream.peer_creds().is_ok_and(|peer| peer.euid() == Some(own))
 }

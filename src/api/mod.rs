@@ -18,7 +18,7 @@ use axum::routing::get;
 use crate::core::time::Timestamp;
 use crate::engine::inbox::Inbox;
 use crate::engine::view::Views;
-use crate::store::JournalReader;
+use crate::store::Journal;
 
 pub use listen::{SocketError, bind, serve};
 
@@ -29,8 +29,8 @@ pub struct Api {
     pub inbox: Arc<Inbox>,
     /// Where to take pictures.
     pub views: Arc<Views>,
-    /// Reads the journal; each reader of it is a copy.
-    pub journal: JournalReader,
+    /// Reads the journal; each reader has its own connection.
+    pub journal: Journal,
     /// The store's file.
     pub store: PathBuf,
     /// When the daemon started, by both clocks.

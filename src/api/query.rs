@@ -43,13 +43,12 @@ impl Parameters {
 
 /// A feature of the present picture.
 pub(super) struct Meant {
-    pub(super) world: Arc<World>,
     pub(super) project: ProjectId,
     pub(super) feature: Arc<FeatureView>,
 }
 
 impl Meant {
-    fn find(world: Arc<World>, parameters: &Parameters) -> Result<Self, Problem> {
+    fn find(world: &World, parameters: &Parameters) -> Result<Self, Problem> {
         let Some(slug) = parameters.get("feature") else {
             return Err(Problem::new(Code::BadRequest, "the parameter `feature` is missing"));
         };
@@ -71,13 +70,14 @@ impl Meant {
                 .hint("`GET /api/status` lists the features of all projects")),
             [(project, feature)] => {
                 let (project, feature) = (*project, Arc::clone(feature));
-                Ok(Self { project, feature, world })
+                Ok(Self { project, feature })
             }
             several => {
                 let roots: Vec<&str> =
                     several.iter().map(|(id, _)| world.projects[*id].root.as_str()).collect();
                 let detail = format!("`{slug}` is a feature of {}", roots.join(" and of "));
-                Err(Problem::new(Code::Conflict, detail).hint("add `project=` with one of these roots"))
+                Err(Problem::new(Code::Conflict, detail)
+                    .hint("add `project=` with one of these roots"))
             }
         }
     }
@@ -91,13 +91,13 @@ impl Api {
         parameters: &Parameters,
     ) -> Result<(Meant, Option<Synced>), Problem> {
         self.indexed().await?;
-        let meant = Meant::find(self.views.world(), parameters)?;
+        let meant = Meant::find(&self.views.world(), parameters)?;
         if !parameters.is_set("sync") {
             return Ok((meant, None));
         }
         let feature = (meant.project, meant.feature.slug().clone());
         let synced = self.sync(Some(feature)).await?;
-        Ok((Meant::find(self.views.world(), parameters)?, Some(synced)))
+        Ok((Meant::find(&self.views.world(), parameters)?, Some(synced)))
     }
 
     /// The present picture, likewise.
@@ -105,8 +105,7 @@ impl Api {
         &self,
         parameters: &Parameters,
     ) -> Result<(Arc<World>, Option<Synced>), Problem> {
-        let synced =
-            if parameters.is_set("sync") { Some(self.sync(None).await?) } else { None };
+        let synced = if parameters.is_set("sync") { Some(self.sync(None).await?) } else { None };
         Ok((self.views.world(), synced))
     }
 
@@ -132,9 +131,9 @@ impl Api {
                 }
             }
         };
-        tokio::time::timeout(INDEX_WAIT, ready).await.map_err(|_| {
-            Problem::new(Code::Unavailable, "the first index does not stand yet")
-        })
+        tokio::time::timeout(INDEX_WAIT, ready)
+            .await
+            .map_err(|_| Problem::new(Code::Unavailable, "the first index does not stand yet"))
     }
 }
 
@@ -153,10 +152,7 @@ impl IntoResponse for Problem {
         *response.status_mut() =
             StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.status == 503 {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }

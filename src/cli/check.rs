@@ -66,7 +66,10 @@ impl Finding {
         let unreadable = artifacts.any(|a| a.error_reason() == Some(ErrorReason::Unreadable));
         let doubted = match feature.dossier.terms.doubt {
             Some(
-                Doubt::OverBudget(_) | Doubt::Unreadable(_) | Doubt::MissionUnreadable | Doubt::Gone,
+                Doubt::OverBudget(_)
+                | Doubt::Unreadable(_)
+                | Doubt::MissionUnreadable
+                | Doubt::Gone,
             ) => true,
             Some(Doubt::ManifestBroken) | None => false,
         };

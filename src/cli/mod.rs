@@ -62,5 +62,6 @@ fn report(error: &anyhow::Error) -> Exit {
         return Exit::Done;
     }
     out::error(&format!("{error:#}"));
-    if error.chain().any(|cause| cause.is::<FileError>()) { Exit::BrokenFile } else { Exit::Failed }
+    let broken_file = error.chain().find_map(|cause| cause.downcast_ref::<FileError>());
+    if broken_file.is_some() { Exit::BrokenFile } else { Exit::Failed }
 }

@@ -186,7 +186,9 @@ fn is_required(artifact: &ArtifactRef) -> bool {
 }
 
 /// Artifacts in byte order of key, each key once.
-pub fn sorted_artifacts(artifacts: impl Iterator<Item = Arc<ArtifactRef>>) -> Arc<[Arc<ArtifactRef>]> {
+pub fn sorted_artifacts(
+    artifacts: impl Iterator<Item = Arc<ArtifactRef>>,
+) -> Arc<[Arc<ArtifactRef>]> {
     let mut artifacts: Vec<Arc<ArtifactRef>> = artifacts.collect();
     sort_by_key(&mut artifacts);
     artifacts.into()

@@ -17,7 +17,7 @@ use super::classify::conventional_class;
 use super::digest::Digest;
 use super::dossier::{Completeness, MissionDossier, Terms, sorted_artifacts};
 use super::key::artifact_key;
-use super::manifest::Spec;
+use super::manifest::{Mission, Spec};
 use super::path::RelPath;
 use super::snapshot::Counts;
 use super::time::Timestamp;
@@ -143,7 +143,7 @@ impl Inventory {
     pub fn absent(&self, now: Timestamp) -> impl Iterator<Item = ArtifactRef> {
         let step = self.terms.step.as_deref();
         let mission = self.terms.mission.as_deref();
-        let specs = mission.into_iter().flat_map(|mission| mission.specs());
+        let specs = mission.into_iter().flat_map(Mission::specs);
         specs
             .zip(&self.uses)
             .filter(|(_, uses)| uses.satisfied == 0)
@@ -396,7 +396,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::core::manifest::{Mission, parse_manifest};
+    use crate::core::manifest::parse_manifest;
     use crate::core::snapshot::MissionDossierSnapshot;
     use crate::core::testing::{observed, terms, unreadable};
 

@@ -202,7 +202,13 @@ impl LiveFeature {
     }
 
     /// Takes what keeps the feature from being judged, or that nothing does.
-    pub(super) fn take_unseen(&mut self, unseen: Option<Doubt>, inputs: Inputs, at: Timestamp, now: Duration) {
+    pub(super) fn take_unseen(
+        &mut self,
+        unseen: Option<Doubt>,
+        inputs: Inputs,
+        at: Timestamp,
+        now: Duration,
+    ) {
         if self.unseen != unseen {
             self.unseen = unseen;
             self.take_inputs(inputs, at, now);
@@ -239,8 +245,8 @@ impl LiveFeature {
             }
             self.indexed = true;
         }
-        let gathered = self.flying.is_empty()
-            || self.batch.since.is_some_and(|since| since + GATHER <= now);
+        let gathered =
+            self.flying.is_empty() || self.batch.since.is_some_and(|since| since + GATHER <= now);
         if self.batch.is_empty() || !gathered {
             return None;
         }
@@ -287,7 +293,8 @@ impl LiveFeature {
         }
         let absent: Vec<ArtifactRef> = self.inventory.absent(at).collect();
         let deleted = |key: &str| {
-            let kept = self.tombstones.iter().filter(|(path, _)| !due.tombstones_gone.contains(path));
+            let kept =
+                self.tombstones.iter().filter(|(path, _)| !due.tombstones_gone.contains(path));
             let all = kept.map(|(_, tombstone)| tombstone).chain(&due.tombstones);
             all.into_iter().any(|tombstone| &*tombstone.artifact_key == key)
         };
@@ -409,7 +416,13 @@ impl LiveFeature {
 }
 
 impl Batch {
-    fn note(&mut self, path: &RelPath, before: Option<&Arc<ArtifactRef>>, gone: Gone, now: Duration) {
+    fn note(
+        &mut self,
+        path: &RelPath,
+        before: Option<&Arc<ArtifactRef>>,
+        gone: Gone,
+        now: Duration,
+    ) {
         self.since.get_or_insert(now);
         let entry = self.paths.entry(path.clone()).or_insert_with(|| (before.cloned(), gone));
         entry.1 = gone;

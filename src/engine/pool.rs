@@ -118,9 +118,7 @@ fn work(inbox: &Inbox, queue: &Queue, lane: Lane, buffer: usize, slow: Option<&Q
     while let Some(job) = queue.pop() {
         read.resize(buffer, 0);
         let look = match job.project.open_feature(&job.feature) {
-            Ok(folder) => {
-                look(folder, &job.path, job.known.as_ref(), lane, &job.limits, &mut read)
-            }
+            Ok(folder) => look(folder, &job.path, job.known.as_ref(), lane, &job.limits, &mut read),
             // The project notices that its feature is gone; its files are.
             Err(_) => Look::Gone,
         };

@@ -128,7 +128,8 @@ impl LiveProject {
         let relative = relative.and_then(|path| RelPath::new(path.as_os_str().as_bytes()).ok());
         let Some(relative) = relative else {
             // The root itself, or a folder of the user or of git, of which only the head matters.
-            let of_user = self.setup.user_missions.as_ref().is_some_and(|own| path.starts_with(own));
+            let of_user =
+                self.setup.user_missions.as_ref().is_some_and(|own| path.starts_with(own));
             if of_user || path == self.setup.root || path.ends_with("HEAD") {
                 self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
             }
@@ -350,7 +351,14 @@ impl LiveProject {
     }
 
     /// Takes what a look at a path came to.
-    pub(super) fn landed(&mut self, slug: &FeatureSlug, path: &RelPath, look: Look, pool: &Pool, now: Now) {
+    pub(super) fn landed(
+        &mut self,
+        slug: &FeatureSlug,
+        path: &RelPath,
+        look: Look,
+        pool: &Pool,
+        now: Now,
+    ) {
         let Some(feature) = self.features.get_mut(slug) else {
             return;
         };
@@ -545,7 +553,9 @@ impl LiveProject {
         let mut folders = HashSet::new();
         for dir in dirs {
             let base = self.project.feature_path(&dir);
-            for entry in stored.get(&dir.slug).map(|known| known.entries.as_slice()).unwrap_or_default() {
+            for entry in
+                stored.get(&dir.slug).map(|known| known.entries.as_slice()).unwrap_or_default()
+            {
                 let path = entry.artifact.relative_path.as_bytes();
                 let mut end = path.len();
                 while let Some(slash) = path[..end].iter().rposition(|byte| *byte == b'/') {
@@ -573,7 +583,13 @@ fn open(setup: &Setup) -> std::io::Result<Project> {
 }
 
 /// Sends a path to be looked at; one that is being looked at is looked at once more afterwards.
-fn fly(feature: &mut LiveFeature, setup: &Setup, project: &Arc<Project>, path: &RelPath, pool: &Pool) {
+fn fly(
+    feature: &mut LiveFeature,
+    setup: &Setup,
+    project: &Arc<Project>,
+    path: &RelPath,
+    pool: &Pool,
+) {
     if let Some(again) = feature.flying.get_mut(path) {
         *again = true;
         return;

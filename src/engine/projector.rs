@@ -52,37 +52,35 @@ type Place = (String, FeatureSlug);
 fn run(inbox: &mpsc::Receiver<Page>) {
     let mut waiting: HashMap<Place, Page> = HashMap::new();
     let mut written: HashMap<Place, Instant> = HashMap::new();
-    let mut open = true;
-    while open || !waiting.is_empty() {
-        let due = |place: &Place| {
-            written.get(place).map_or_else(Instant::now, |at| *at + PAUSE)
-        };
-        let next = waiting.keys().map(due).min();
-        let left = next.map(|next| next.saturating_duration_since(Instant::now()));
-        let received = match left {
-            _ if !open => Err(RecvTimeoutError::Timeout),
-            Some(left) => inbox.recv_timeout(left),
-            None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        };
-        match received {
-            Ok(page) => {
-                let place = (page.project.root_id.clone(), page.view.slug().clone());
-                waiting.insert(place, page);
-                continue;
-            }
-            Err(RecvTimeoutError::Disconnected) => open = false,
-            Err(RecvTimeoutError::Timeout) => {}
-        }
+    loop {
         let now = Instant::now();
         let ready: Vec<Place> =
-            waiting.keys().filter(|place| !open || due(place) <= now).cloned().collect();
+            waiting.keys().filter(|place| due(&written, place, now) <= now).cloned().collect();
         for place in ready {
             if let Some(page) = waiting.remove(&place) {
                 write(&page);
                 written.insert(place, Instant::now());
             }
         }
+        let next = waiting.keys().map(|place| due(&written, place, now)).min();
+        let received = match next {
+            Some(next) => inbox.recv_timeout(next.saturating_duration_since(now)),
+            None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match received {
+            Ok(page) => {
+                let place = (page.project.root_id.clone(), page.view.slug().clone());
+                waiting.insert(place, page);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
     }
+    waiting.values().for_each(write);
+}
+
+fn due(written: &HashMap<Place, Instant>, place: &Place, now: Instant) -> Instant {
+    written.get(place).map_or(now, |at| *at + PAUSE)
 }
 
 fn write(page: &Page) {

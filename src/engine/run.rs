@@ -18,14 +18,14 @@ use super::inbox::{Command, Inbox, Letters, ProjectId};
 use super::pool::Pool;
 use super::project::{Counting, LiveProject, Now, Setup};
 use super::projector::{Page, Projector};
+use super::survey::{limits, settings};
 use super::view::{SyncKind, Views, World};
+use crate::config::Config;
 use crate::core::path::FeatureSlug;
 use crate::core::time::Timestamp;
-use super::survey::{limits, settings};
-use crate::config::Config;
 use crate::project::Machine;
-use crate::store::{FeatureChange, JournalReader, Origin, Store, StoreError};
-use crate::watch::{Backend, Kernel, SettleTimes, WatchError};
+use crate::store::{FeatureChange, Journal, Origin, Store, StoreError};
+use crate::watch::{Backend, Kernel, SettleTimes, Sink, WatchError};
 
 /// How long an answer waits for its cookie before the disk is compared.
 const COOKIE_WAIT: Duration = Duration::from_secs(1);
@@ -38,8 +38,10 @@ const STORE_RETRY: Duration = Duration::from_secs(1);
 /// Watchers are made anew at most this often.
 const REWATCH_PAUSE: Duration = Duration::from_millis(200);
 
+/// Makes a watcher that hands its hints to a sink.
+type Watchers = Box<dyn Fn(Sink) -> Result<Box<dyn Backend>, WatchError> + Send>;
+
 /// What to watch.
-#[derive(Debug)]
 pub struct Plan {
     /// The configuration, whose projects are watched.
     pub config: Config,
@@ -49,6 +51,16 @@ pub struct Plan {
     pub user_missions: Option<PathBuf>,
     /// Folder of the daemon's own files.
     pub state: PathBuf,
+    watchers: Watchers,
+}
+
+impl Plan {
+    /// A plan by that configuration, with the kernel's events.
+    #[must_use]
+    pub fn new(config: Config, state: PathBuf) -> Self {
+        let kernel = |sink| Ok(Box::new(Kernel::new(sink)?) as Box<dyn Backend>);
+        Self { config, roots: Vec::new(), user_missions: None, state, watchers: Box::new(kernel) }
+    }
 }
 
 /// What keeps an engine from starting, or ends it.
@@ -75,7 +87,7 @@ pub struct Running {
     /// Where to take pictures.
     pub views: Arc<Views>,
     /// Reads the journal.
-    pub journal: JournalReader,
+    pub journal: Journal,
     /// The store's file.
     pub store: PathBuf,
     /// Its thread, which gives the fault that ended it.
@@ -90,13 +102,12 @@ pub fn start(plan: Plan) -> Result<Running, EngineError> {
     let store = Store::open(&plan.state, &boot_id())?.store;
     let (path, instance, seq) = (store.path().to_owned(), store.instance(), store.seq());
     info!(store = %path.display(), instance, seq, "store opened");
-    let journal = store.reader();
+    let journal = store.journal();
     let roots = roots(&plan, &store)?;
     let (inbox, views) = (Arc::new(Inbox::default()), Arc::new(Views::default()));
     let (for_engine, its_views) = (Arc::clone(&inbox), Arc::clone(&views));
-    let thread = std::thread::spawn(move || {
-        Engine::new(&plan, roots, store, for_engine, its_views).run()
-    });
+    let thread =
+        std::thread::spawn(move || Engine::new(plan, roots, store, for_engine, its_views).run());
     Ok(Running { inbox, views, journal, store: path, thread })
 }
 
@@ -135,6 +146,7 @@ struct Engine {
     commit_after: Duration,
     rewatch: HashMap<ProjectId, Duration>,
     projected: HashMap<(ProjectId, FeatureSlug), String>,
+    watchers: Watchers,
 }
 
 /// A client that waits until its own changes are seen.
@@ -149,7 +161,7 @@ struct Waiter {
 
 impl Engine {
     fn new(
-        plan: &Plan,
+        plan: Plan,
         roots: Vec<PathBuf>,
         store: Store,
         inbox: Arc<Inbox>,
@@ -169,6 +181,7 @@ impl Engine {
             commit_after: Duration::ZERO,
             rewatch: HashMap::new(),
             projected: HashMap::new(),
+            watchers: plan.watchers,
         };
         let machine = Machine::this();
         for root in roots {
@@ -213,7 +226,7 @@ impl Engine {
 
     fn backend(&self, id: ProjectId) -> Result<Box<dyn Backend>, WatchError> {
         let inbox = Arc::clone(&self.inbox);
-        Ok(Box::new(Kernel::new(Arc::new(move |hint| inbox.hint(id, hint)))?))
+        (self.watchers)(Arc::new(move |hint| inbox.hint(id, hint)))
     }
 
     fn stored(&mut self, setup: &Setup) -> BTreeMap<FeatureSlug, Stored> {
@@ -326,8 +339,12 @@ impl Engine {
 
     /// Makes the watchers anew that lost events.
     fn rewatch_due(&mut self, now: Now) {
-        let due: Vec<ProjectId> =
-            self.rewatch.iter().filter(|(_, due)| **due <= now.elapsed).map(|(id, _)| *id).collect();
+        let due: Vec<ProjectId> = self
+            .rewatch
+            .iter()
+            .filter(|(_, due)| **due <= now.elapsed)
+            .map(|(id, _)| *id)
+            .collect();
         for id in due {
             self.rewatch.remove(&id);
             match self.backend(id) {
@@ -507,4 +524,110 @@ fn empty_folder(path: &std::path::Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     let _ = std::fs::remove_dir_all(path);
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::watch::fake::Script;
+    use crate::watch::{Hint, What};
+
+    struct Fixture {
+        _dir: tempfile::TempDir,
+        root: PathBuf,
+        script: Script,
+        running: Running,
+    }
+
+    impl Fixture {
+        fn start() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let root = dir.path().canonicalize().unwrap().join("p");
+            fs::create_dir_all(root.join("kitty-specs/001-x/tasks")).unwrap();
+            fs::create_dir(root.join(".kittify")).unwrap();
+            fs::write(root.join("kitty-specs/001-x/spec.md"), "one").unwrap();
+            let script = Script::default();
+            let mut plan = Plan::new(Config::default(), dir.path().join("state"));
+            plan.roots = vec![root.clone()];
+            let backends = script.clone();
+            plan.watchers = Box::new(move |sink| Ok(backends.backend(sink)));
+            let running = start(plan).unwrap();
+            let fixture = Self { _dir: dir, root, script, running };
+            fixture.wait(|world| world.projects.first().is_some_and(|project| project.ready));
+            fixture
+        }
+
+        fn feature(&self) -> PathBuf {
+            self.root.join("kitty-specs/001-x")
+        }
+
+        fn wait(&self, done: impl Fn(&World) -> bool) {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while !done(&self.running.views.world()) {
+                assert!(Instant::now() < deadline, "{:?}", self.running.views.world());
+                std::thread::yield_now();
+            }
+        }
+
+        fn wait_for(&self, paths: &[&str]) {
+            self.wait(|world| {
+                let feature = &world.projects[0].features[0];
+                let present = feature.entries.iter().filter(|entry| entry.artifact.is_present());
+                present.map(|entry| entry.artifact.relative_path.text()).eq(paths.iter().copied())
+            });
+        }
+
+        fn stop(self) {
+            self.running.inbox.command(Command::Stop).unwrap();
+            self.running.thread.join().unwrap().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_lost_event_makes_a_new_watcher_and_everything_is_compared() {
+        let fixture = Fixture::start();
+        fixture.wait_for(&["spec.md"]);
+        assert!(fixture.script.watches(&fixture.feature().join("tasks")), "also empty folders");
+        fs::write(fixture.feature().join("unseen.md"), "x").unwrap();
+        fs::remove_file(fixture.feature().join("spec.md")).unwrap();
+        fixture.script.hint(Hint::Lost);
+        fixture.wait_for(&["unseen.md"]);
+        assert_eq!(fixture.script.made(), 2);
+        assert!(fixture.script.watches(&fixture.feature().join("tasks")));
+        fixture.stop();
+    }
+
+    #[test]
+    fn a_folder_that_comes_is_watched_before_it_is_listed() {
+        let fixture = Fixture::start();
+        let folder = fixture.feature().join("contracts");
+        fs::create_dir_all(folder.join("deep")).unwrap();
+        fs::write(folder.join("deep/api.yaml"), "x").unwrap();
+        fixture.script.hint(Hint::At(folder.clone(), What::Folder));
+        fixture.wait_for(&["contracts/deep/api.yaml", "spec.md"]);
+        assert!(fixture.script.watches(&folder.join("deep")));
+        fs::rename(&folder, fixture.root.join("elsewhere")).unwrap();
+        fixture.script.hint(Hint::At(folder, What::Removed));
+        fixture.wait_for(&["spec.md"]);
+        fixture.stop();
+    }
+
+    #[test]
+    fn a_wrong_hint_leads_to_a_look_and_nothing_else() {
+        let fixture = Fixture::start();
+        fixture.wait_for(&["spec.md"]);
+        let seq = fixture.running.views.world().seq;
+        let spec = fixture.feature().join("spec.md");
+        for what in [What::Touched, What::Closed, What::Arrived, What::Removed] {
+            fixture.script.hint(Hint::At(spec.clone(), what));
+            fixture.script.hint(Hint::At(fixture.feature().join("never-there.md"), what));
+        }
+        fs::write(fixture.feature().join("mark.md"), "x").unwrap();
+        fixture.script.hint(Hint::At(fixture.feature().join("mark.md"), What::Closed));
+        fixture.wait_for(&["mark.md", "spec.md"]);
+        fixture.wait(|world| world.seq == seq + 2);
+        fixture.stop();
+    }
 }

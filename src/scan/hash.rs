@@ -181,7 +181,7 @@ mod tests {
         fn signature(&mut self) -> io::Result<Option<Signature>> {
             Ok(Some(Signature {
                 size: self.contents[self.now].len() as u64,
-                modified_ns: self.now as i64,
+                modified_ns: i64::try_from(self.now).unwrap(),
                 changed_ns: 0,
                 inode: 1,
                 device: 1,

@@ -124,9 +124,9 @@ impl Walk<'_> {
                 FileType::Directory => None,
                 _ => statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).ok(),
             };
-            let kind = stat.as_ref().map_or(entry.file_type(), |stat| {
-                FileType::from_raw_mode(stat.st_mode)
-            });
+            let kind = stat
+                .as_ref()
+                .map_or(entry.file_type(), |stat| FileType::from_raw_mode(stat.st_mode));
             if kind != FileType::Directory {
                 let regular = stat.filter(|_| kind == FileType::RegularFile);
                 let signature = regular.as_ref().map(signature_of);

@@ -96,7 +96,8 @@ pub fn look(
         let Some(reading) = reading else {
             return Look::Gone;
         };
-        if matches!(&reading.state, State::Absent(fault) if fault.detail.as_deref() == Some(RESTLESS)) {
+        if matches!(&reading.state, State::Absent(fault) if fault.detail.as_deref() == Some(RESTLESS))
+        {
             return Look::Restless;
         }
         return Look::Seen(Observation {

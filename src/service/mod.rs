@@ -72,12 +72,9 @@ pub fn run(options: Options) -> Result<(), ServiceError> {
     let state = options.folders.state.clone();
     let socket = options.socket.clone().unwrap_or_else(|| options.folders.socket());
     let _lock = lock::take(&state)?;
-    let plan = Plan {
-        config: options.config,
-        roots: options.projects,
-        user_missions: Some(options.folders.missions()),
-        state,
-    };
+    let mut plan = Plan::new(options.config, state);
+    plan.roots = options.projects;
+    plan.user_missions = Some(options.folders.missions());
     let system = |action| move |source| ServiceError::System { action, source };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

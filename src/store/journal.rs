@@ -49,6 +49,18 @@ pub struct StoredEvent {
     pub envelope_json: String,
 }
 
+/// Where the journal is; gives readers of it.
+#[derive(Debug, Clone)]
+pub struct Journal(pub(super) Arc<Path>);
+
+impl Journal {
+    /// A reader of its own, for any thread.
+    #[must_use]
+    pub fn reader(&self) -> JournalReader {
+        JournalReader { path: Arc::clone(&self.0), connection: None }
+    }
+}
+
 /// A reader of the journal. Its connection is opened when it first reads, and anew after an error.
 pub struct JournalReader {
     path: Arc<Path>,
@@ -56,10 +68,6 @@ pub struct JournalReader {
 }
 
 impl JournalReader {
-    pub(super) fn new(path: Arc<Path>) -> Self {
-        Self { path, connection: None }
-    }
-
     /// At most `limit` wanted events after a number. What retention dropped is passed over: ask
     /// [`JournalReader::oldest`] whether anything was.
     ///

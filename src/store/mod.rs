@@ -35,7 +35,7 @@ mod tests;
 
 pub use commit::{FeatureChange, Origin};
 pub use error::StoreError;
-pub use journal::{Filter, JournalReader, Page, StoredEvent};
+pub use journal::{Filter, Journal, JournalReader, Page, StoredEvent};
 pub use load::StoredFeature;
 pub use retention::{Pruned, RetiredTombstone};
 
@@ -239,9 +239,10 @@ impl Store {
         self.written("move a cursor", written).map(drop)
     }
 
-    /// A reader of the journal, for any thread.
-    pub fn reader(&self) -> JournalReader {
-        JournalReader::new(Arc::clone(&self.path))
+    /// The journal, for readers on any thread.
+    #[must_use]
+    pub fn journal(&self) -> Journal {
+        Journal(Arc::clone(&self.path))
     }
 
     /// What moves the log into the file, for a thread of its own.

@@ -263,7 +263,7 @@ proptest! {
             .filter(|seq| *seq > after)
             .collect();
         let filter = Filter { features: wanted, ..Filter::default() };
-        let (mut reader, mut cursor, mut got) = (store.reader(), after, Vec::new());
+        let (mut reader, mut cursor, mut got) = (store.journal().reader(), after, Vec::new());
         loop {
             let page = reader.page(cursor, limit, &filter).unwrap();
             prop_assert!(page.events.len() <= limit);
@@ -297,7 +297,7 @@ fn a_commit_that_fails_midway_leaves_nothing() {
     assert!(error.is_survivable());
     assert_eq!(store.seq(), 2);
     assert_eq!(stored(&store)[0].entries, []);
-    assert_eq!(seqs(&store.reader().page(0, 9, &Filter::default()).unwrap()), [1, 2]);
+    assert_eq!(seqs(&store.journal().reader().page(0, 9, &Filter::default()).unwrap()), [1, 2]);
 
     store.connection.execute_batch("DROP TRIGGER full").unwrap();
     let envelopes = store.commit(vec![failing], at(0)).unwrap();
@@ -497,8 +497,8 @@ fn the_journal_is_kept_by_age() {
     let mut store = open(&folder);
     events(&mut store, "1", 3, at(0));
     events(&mut store, "1", 2, at(5_000));
-    let mut reader = store.reader();
-    let hour = Duration::from_secs(3600);
+    let mut reader = store.journal().reader();
+    let hour = Duration::from_hours(1);
     assert_eq!(store.prune(hour, u64::MAX, at(5_000)).unwrap(), Pruned::default());
     let second = Duration::from_secs(1);
     assert_eq!(store.prune(second, u64::MAX, at(5_000)).unwrap().events, 3);
@@ -525,6 +525,7 @@ fn the_journal_is_kept_by_size_and_tombstones_go_with_their_events() {
     };
     store.commit(vec![deletion("a"), deletion("b")], at(0)).unwrap();
     let sizes: Vec<u64> = store
+        .journal()
         .reader()
         .page(0, 9, &Filter::default())
         .unwrap()
@@ -551,7 +552,7 @@ fn the_journal_holds_what_was_returned() {
     let folder = folder();
     let mut store = open(&folder);
     let envelopes = events(&mut store, "1", 3, at(0));
-    let page = store.reader().page(0, 9, &Filter::default()).unwrap();
+    let page = store.journal().reader().page(0, 9, &Filter::default()).unwrap();
     for (envelope, event) in envelopes.iter().zip(&page.events) {
         assert_eq!(event.envelope_json, serde_json::to_string(envelope).unwrap());
         assert_eq!((event.seq, event.event_type.as_str()), (envelope.seq, envelope.event_type));
@@ -568,7 +569,7 @@ fn a_filter_passes_over_what_is_not_wanted() {
         ..change(feature)
     };
     store.commit(vec![mixed("1"), mixed("2")], at(0)).unwrap();
-    let mut reader = store.reader();
+    let mut reader = store.journal().reader();
     let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
     let types = texts(&["mission_dossier_artifact_missing"]);
     for (filter, expect, last_scanned) in [
@@ -592,7 +593,7 @@ fn a_filter_passes_over_what_is_not_wanted() {
 fn the_log_is_moved_while_others_write_and_read() {
     let folder = folder();
     let mut store = open(&folder);
-    let (mut reader, mut checkpointer) = (store.reader(), store.checkpointer());
+    let (mut reader, mut checkpointer) = (store.journal().reader(), store.checkpointer());
     for round in 1..4 {
         events(&mut store, "1", 50, at(0));
         let page = reader.page(0, 1_000, &Filter::default()).unwrap();

@@ -1,30 +1,59 @@
-//! A backend that does what a test's script says.
+//! A backend that does what a test's script says: it remembers what it was asked to watch, and
+//! gives only the hints that the test gives.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use super::{Backend, WatchError};
+use super::{Backend, Hint, Sink, WatchError};
 
-/// Watches nothing, and remembers what it was asked to.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Fake {
-    pub(crate) watched: Arc<Mutex<BTreeSet<PathBuf>>>,
+/// The test's hand on all fake backends made from it.
+#[derive(Clone, Default)]
+pub(crate) struct Script {
+    watched: Arc<Mutex<BTreeSet<PathBuf>>>,
+    sinks: Arc<Mutex<Vec<Sink>>>,
+}
+
+struct Fake(Script);
+
+impl Script {
+    /// A backend as an engine would get one.
+    pub(crate) fn backend(&self, sink: Sink) -> Box<dyn Backend> {
+        self.sinks.lock().unwrap().push(sink);
+        self.watched.lock().unwrap().clear();
+        Box::new(Fake(self.clone()))
+    }
+
+    /// How many backends were made.
+    pub(crate) fn made(&self) -> usize {
+        self.sinks.lock().unwrap().len()
+    }
+
+    /// Whether the newest backend watches a folder.
+    pub(crate) fn watches(&self, folder: &Path) -> bool {
+        self.watched.lock().unwrap().contains(folder)
+    }
+
+    /// Gives a hint by the newest backend.
+    pub(crate) fn hint(&self, hint: Hint) {
+        let sink = Arc::clone(self.sinks.lock().unwrap().last().unwrap());
+        sink(hint);
+    }
 }
 
 impl Backend for Fake {
     fn watch(&mut self, folder: &Path) -> Result<(), WatchError> {
-        self.watched.lock().unwrap().insert(folder.to_owned());
+        self.0.watched.lock().unwrap().insert(folder.to_owned());
         Ok(())
     }
 
     fn watch_all(&mut self, folders: Vec<PathBuf>) -> Result<usize, WatchError> {
         let count = folders.len();
-        self.watched.lock().unwrap().extend(folders);
+        self.0.watched.lock().unwrap().extend(folders);
         Ok(count)
     }
 
     fn unwatch(&mut self, folder: &Path) {
-        self.watched.lock().unwrap().remove(folder);
+        self.0.watched.lock().unwrap().remove(folder);
     }
 }

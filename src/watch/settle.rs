@@ -133,8 +133,9 @@ mod tests {
             settle.hint(&path, *what, *indexed, ms(*at));
         }
         let due = settle.next_due()?;
-        assert!(settle.take_due(due - ms(1).min(due)).is_empty() || due == ms(0));
-        settle.hint(&path, hints.last().unwrap().1, hints.last().unwrap().2, ms(hints.last().unwrap().0));
+        if let Some(before) = due.checked_sub(ms(1)) {
+            assert!(settle.take_due(before).is_empty());
+        }
         assert_eq!(settle.take_due(due), [path]);
         assert!(settle.is_settled());
         Some(u64::try_from(due.as_millis()).unwrap())
