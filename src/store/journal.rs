@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OpenFlags, params};
 
-use super::BUSY;
 use super::error::{StoreError, reading};
+use super::opening::BUSY;
 
 /// Events that one page looks at, at most: a transaction that reads for long keeps the log from
 /// being reused.

@@ -22,17 +22,20 @@
 //!
 //! What is written is decided by who calls: here are no rules about artifacts.
 
+mod checkpoint;
 mod commit;
 mod error;
 mod ids;
 mod journal;
 mod load;
+mod opening;
 mod retention;
 mod rows;
 mod schema;
 #[cfg(test)]
 mod tests;
 
+pub use checkpoint::Checkpointer;
 pub use commit::{FeatureChange, Origin};
 pub use error::StoreError;
 pub use journal::{Filter, Journal, JournalReader, Page, StoredEvent};
@@ -40,16 +43,11 @@ pub use load::StoredFeature;
 pub use retention::{Pruned, RetiredTombstone};
 
 use std::ffi::OsString;
-use std::fs::{DirBuilder, OpenOptions};
-use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
-use uuid::Uuid;
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::core::time::Timestamp;
 use error::{Damage, reading, writing};
@@ -57,16 +55,6 @@ use ids::EventIds;
 
 /// Name of the file in the state folder.
 pub const FILE_NAME: &str = "dossierd.sqlite3";
-
-/// How long a connection waits for a lock. The writer and its readers never hold one against each
-/// other; this is for the moments when the log is recovered or removed.
-const BUSY: Duration = Duration::from_secs(2);
-
-/// How far the log's file is cut back once its content has been moved.
-const LOG_KEPT: u32 = 8 << 20;
-
-/// SQLite's page cache of the writer, in KiB.
-const WRITER_CACHE_KIB: u32 = 1024;
 
 /// The store, as its one writer has it.
 pub struct Store {
@@ -97,15 +85,17 @@ impl Store {
     /// [`StoreError::Open`].
     pub fn open(folder: &Path, boot_id: &str) -> Result<Opened, StoreError> {
         let path: Arc<Path> = folder.join(FILE_NAME).into();
-        let inode = create(folder, &path).map_err(|error| StoreError::open(&path, error))?;
+        let inode =
+            opening::create(folder, &path).map_err(|error| StoreError::open(&path, error))?;
         schema::refuse_foreign(&path)?;
-        let mut connection = connect(&path).map_err(|error| StoreError::sql_open(&path, error))?;
+        let mut connection =
+            opening::connect(&path).map_err(|error| StoreError::sql_open(&path, error))?;
         let opened = schema::migrate(&mut connection, &path).and_then(|()| {
-            claim(&mut connection, boot_id.trim(), inode)
+            opening::claim(&mut connection, boot_id.trim(), inode)
                 .map_err(|error| StoreError::sql_open(&path, error))
         })?;
         // What a failed sync left in the log is written anew with this, and only then trusted.
-        checkpoint(&connection)
+        checkpoint::checkpoint(&connection)
             .and_then(|_| connection.pragma_update(None, "synchronous", "NORMAL"))
             .map_err(|error| StoreError::sql_open(&path, error))?;
         let store = Self {
@@ -247,7 +237,7 @@ impl Store {
 
     /// What moves the log into the file, for a thread of its own.
     pub fn checkpointer(&self) -> Checkpointer {
-        Checkpointer { path: Arc::clone(&self.path), connection: None }
+        Checkpointer::new(Arc::clone(&self.path))
     }
 
     /// Closes the store, durably, with the mark that nothing was lost.
@@ -297,103 +287,4 @@ impl Store {
             writing(doing, &self.path)(error)
         })
     }
-}
-
-/// Moves the log into the file.
-pub struct Checkpointer {
-    path: Arc<Path>,
-    connection: Option<Connection>,
-}
-
-impl Checkpointer {
-    /// Moves what no reader still needs; neither waits for the writer nor makes it wait. Gives how
-    /// many pages of the log are left.
-    ///
-    /// # Errors
-    /// [`StoreError::Write`]; the log stays as it is.
-    pub fn checkpoint(&mut self) -> Result<u32, StoreError> {
-        let mut run = || {
-            let connection = match self.connection.take() {
-                Some(connection) => connection,
-                None => connect(&self.path)?,
-            };
-            let left = checkpoint(&connection)?;
-            self.connection = Some(connection);
-            Ok(left)
-        };
-        run().map_err(writing("move the log into the file", &self.path))
-    }
-}
-
-fn checkpoint(connection: &Connection) -> rusqlite::Result<u32> {
-    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
-        let (pages, moved): (u32, u32) = (row.get(1)?, row.get(2)?);
-        Ok(pages.saturating_sub(moved))
-    })
-}
-
-/// Makes folder and file, for no one else's eyes; gives the file's inode. The log and its index
-/// take the file's mode.
-fn create(folder: &Path, path: &Path) -> io::Result<u64> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let file =
-        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    Ok(file.metadata()?.ino())
-}
-
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY)?;
-    connection.set_prepared_statement_cache_capacity(32);
-    connection.pragma_update(None, "cache_size", -i64::from(WRITER_CACHE_KIB))?;
-    // Where the file system cannot do that, the old mode stays and all still works, with syncs.
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
-    connection.pragma_update_and_check(None, "journal_size_limit", LOG_KEPT, |_| Ok(()))?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    Ok(connection)
-}
-
-struct Claim {
-    instance: String,
-    instance_is_new: bool,
-    seq: u64,
-    last_event_ms: u64,
-}
-
-/// Takes the store for this run: decides whose numbers follow, and takes the clean mark off.
-///
-/// An inode is another when the file was put back from a copy, whose numbers may have been given
-/// out again since.
-fn claim(connection: &mut Connection, boot_id: &str, inode: u64) -> rusqlite::Result<Claim> {
-    let transaction = connection.transaction()?;
-    let sql = "SELECT instance, boot_id, clean, inode, seq, last_event_ms FROM store";
-    let known = transaction.query_row(sql, [], |row| {
-        let same_boot = row.get::<_, String>(1)? == boot_id;
-        let same_file = row.get::<_, i64>(3)?.cast_unsigned() == inode;
-        let goes_on = same_file && (same_boot || row.get(2)?);
-        Ok(Claim {
-            instance: row.get(0)?,
-            instance_is_new: !goes_on,
-            seq: row.get::<_, i64>(4)?.cast_unsigned(),
-            last_event_ms: row.get::<_, i64>(5)?.cast_unsigned(),
-        })
-    });
-    let fresh = || Uuid::new_v4().to_string();
-    let claim = match known.optional()? {
-        Some(known) if known.instance_is_new => Claim { instance: fresh(), ..known },
-        Some(known) => known,
-        None => Claim { instance: fresh(), instance_is_new: true, seq: 0, last_event_ms: 0 },
-    };
-    transaction.execute(
-        "INSERT INTO store (id, instance, boot_id, clean, inode, seq, durable_seq, last_event_ms,
-                            journal_bytes)
-         VALUES (1, ?1, ?2, 0, ?3, 0, 0, 0, 0)
-         ON CONFLICT DO UPDATE SET instance = ?1, boot_id = ?2, clean = 0, inode = ?3,
-                                   durable_seq = seq",
-        params![claim.instance, boot_id, inode.cast_signed()],
-    )?;
-    transaction.commit()?;
-    Ok(claim)
 }

@@ -11,7 +11,7 @@ use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::time::Timestamp;
 
 /// Events that are dropped at a time, at most, so that no change waits for long.
-const STEP: usize = 2_000;
+const STEP: usize = 500;
 
 /// What was dropped.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

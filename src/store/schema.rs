@@ -13,7 +13,7 @@ const APPLICATION_ID: u32 = 0x646f_7373;
 
 /// What leads from each format to the next; the first makes the file. One that was released is
 /// never changed: `tests/golden` has a store of each.
-const MIGRATIONS: &[&str] = &[VERSION_1];
+pub(super) const MIGRATIONS: &[&str] = &[VERSION_1];
 
 /// An artifact's columns are the same where it is and where it was. Times are milliseconds since
 /// 1970, unsigned numbers of 64 bits stand as the signed ones of the same bits.

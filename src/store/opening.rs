@@ -1,0 +1,91 @@
+//! How the file is made and opened, and whose numbers a run goes on with.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+use uuid::Uuid;
+
+/// How long a connection waits for a lock. The writer and its readers never hold one against each
+/// other; this is for the moments when the log is recovered or removed.
+pub(super) const BUSY: Duration = Duration::from_secs(2);
+
+/// How far the log's file is cut back once its content has been moved.
+const LOG_KEPT: u32 = 8 << 20;
+
+/// SQLite's page cache of the writer, in KiB.
+const WRITER_CACHE_KIB: u32 = 1024;
+
+/// Makes folder and file, for no one else's eyes; gives the file's inode. The log and its index
+/// take the file's mode.
+pub(super) fn create(folder: &Path, path: &Path) -> io::Result<u64> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    Ok(file.metadata()?.ino())
+}
+
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    connection.pragma_update(None, "cache_size", -i64::from(WRITER_CACHE_KIB))?;
+    // Where the file system cannot do that, the old mode stays and all still works, with syncs.
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
+    connection.pragma_update_and_check(None, "journal_size_limit", LOG_KEPT, |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    Ok(connection)
+}
+
+/// What a run goes on from.
+pub(super) struct Claim {
+    pub(super) instance: String,
+    pub(super) instance_is_new: bool,
+    pub(super) seq: u64,
+    pub(super) last_event_ms: u64,
+}
+
+/// Takes the store for this run: decides whose numbers follow, and takes the clean mark off.
+///
+/// An inode is another when the file was put back from a copy, whose numbers may have been given
+/// out again since.
+pub(super) fn claim(
+    connection: &mut Connection,
+    boot_id: &str,
+    inode: u64,
+) -> rusqlite::Result<Claim> {
+    let transaction = connection.transaction()?;
+    let sql = "SELECT instance, boot_id, clean, inode, seq, last_event_ms FROM store";
+    let known = transaction.query_row(sql, [], |row| {
+        let same_boot = row.get::<_, String>(1)? == boot_id;
+        let same_file = row.get::<_, i64>(3)?.cast_unsigned() == inode;
+        let goes_on = same_file && (same_boot || row.get(2)?);
+        Ok(Claim {
+            instance: row.get(0)?,
+            instance_is_new: !goes_on,
+            seq: row.get::<_, i64>(4)?.cast_unsigned(),
+            last_event_ms: row.get::<_, i64>(5)?.cast_unsigned(),
+        })
+    });
+    let fresh = || Uuid::new_v4().to_string();
+    let claim = match known.optional()? {
+        Some(known) if known.instance_is_new => Claim { instance: fresh(), ..known },
+        Some(known) => known,
+        None => Claim { instance: fresh(), instance_is_new: true, seq: 0, last_event_ms: 0 },
+    };
+    transaction.execute(
+        "INSERT INTO store (id, instance, boot_id, clean, inode, seq, durable_seq, last_event_ms,
+                            journal_bytes)
+         VALUES (1, ?1, ?2, 0, ?3, 0, 0, 0, 0)
+         ON CONFLICT DO UPDATE SET instance = ?1, boot_id = ?2, clean = 0, inode = ?3,
+                                   durable_seq = seq",
+        params![claim.instance, boot_id, inode.cast_signed()],
+    )?;
+    transaction.commit()?;
+    Ok(claim)
+}

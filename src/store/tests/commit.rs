@@ -1,0 +1,241 @@
+//! What is committed, and what of it is read back.
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn a_change_is_what_is_loaded_again() {
+    let folder = folder();
+    let mut store = open(&folder);
+    let announced = Announced { snapshot_id: "s".into(), snapshot: Digest::of(b"s"), drift: None };
+    let first = FeatureChange {
+        set: vec![file("b"), file("a/c"), file("a.c")],
+        absent: Some(vec!["plan.md".to_owned()]),
+        inputs: Some("{}".to_owned()),
+        announced: Some(announced.clone()),
+        events: vec![indexed("2-b", "b")],
+        ..change("2-b")
+    };
+    store.commit(vec![first, change("1-a")], at(0)).unwrap();
+    let second = FeatureChange {
+        set: vec![file("d")],
+        removed: vec![path("b"), path("d")],
+        tombstones: vec![deleted("b"), deleted("x")],
+        written_snapshot_id: Some("s".to_owned()),
+        gone_since: Some(Some(at(3))),
+        ..change("2-b")
+    };
+    store.commit(vec![second], at(5)).unwrap();
+    drop(store);
+
+    let mut store = open(&folder);
+    let expect = StoredFeature {
+        slug: slug("2-b"),
+        first_seen: at(0),
+        updated_at: at(0),
+        entries: vec![file("a.c"), file("a/c"), file("d")],
+        absent: vec!["plan.md".to_owned()],
+        tombstones: vec![deleted("b"), deleted("x")],
+        inputs: Some("{}".to_owned()),
+        announced: Some(announced),
+        written_snapshot_id: Some("s".to_owned()),
+        gone_since: Some(at(3)),
+    };
+    assert_eq!(stored(&store)[1], expect);
+    assert_eq!(stored(&store)[0].slug, slug("1-a"));
+    assert_eq!(store.load_features("other").unwrap(), []);
+
+    let third = FeatureChange {
+        absent: Some(vec![]),
+        gone_since: Some(None),
+        tombstones_gone: vec![path("x")],
+        events: vec![missing("2-b", "b")],
+        ..change("2-b")
+    };
+    store.commit(vec![third], at(9)).unwrap();
+    let tombstones = vec![deleted("b")];
+    let expect =
+        StoredFeature { absent: vec![], gone_since: None, tombstones, updated_at: at(9), ..expect };
+    assert_eq!(stored(&store)[1], expect);
+
+    store.commit(vec![FeatureChange { forget: true, ..change("2-b") }], at(10)).unwrap();
+    let left: Vec<FeatureSlug> = stored(&store).into_iter().map(|feature| feature.slug).collect();
+    assert_eq!(left, [slug("1-a")]);
+    store.commit(vec![change("2-b")], at(11)).unwrap();
+    assert_eq!(stored(&store)[1].entries, []);
+}
+
+#[test]
+fn a_commit_that_fails_midway_leaves_nothing() {
+    let folder = folder();
+    let mut store = open(&folder);
+    events(&mut store, "1", 2, at(0));
+    store
+        .connection
+        .execute_batch(
+            "CREATE TEMP TRIGGER full BEFORE INSERT ON artifact WHEN new.key = 'third'
+             BEGIN SELECT raise(ABORT, 'no room'); END",
+        )
+        .unwrap();
+    let set = ["first", "second", "third"].map(file).into();
+    let failing = FeatureChange { set, events: vec![indexed("1", "x")], ..change("1") };
+    let error = store.commit(vec![failing.clone()], at(0)).unwrap_err();
+    assert!(matches!(error, StoreError::Write { .. }), "{error}");
+    assert!(error.is_survivable());
+    assert_eq!(store.seq(), 2);
+    assert_eq!(stored(&store)[0].entries, []);
+    assert_eq!(seqs(&store.journal().reader().page(0, 9, &Filter::default()).unwrap()), [1, 2]);
+
+    store.connection.execute_batch("DROP TRIGGER full").unwrap();
+    let envelopes = store.commit(vec![failing], at(0)).unwrap();
+    assert_eq!(envelopes[0].seq, 3);
+    assert_eq!(stored(&store)[0].entries.len(), 3);
+}
+
+#[test]
+fn no_room_is_survived() {
+    let folder = folder();
+    let mut store = open(&folder);
+    let pages: u32 =
+        store.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+    let limit = |store: &Store, pages: u32| {
+        store
+            .connection
+            .pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+            .unwrap();
+    };
+    limit(&store, pages);
+    let events = (0..100).map(|n| indexed("1", &format!("f{n}"))).collect();
+    let change = FeatureChange { events, ..change("1") };
+    let error = store.commit(vec![change.clone()], at(0)).unwrap_err();
+    assert!(error.is_survivable(), "{error}");
+    limit(&store, 1 << 20);
+    assert_eq!(store.commit(vec![change], at(0)).unwrap()[0].seq, 1);
+}
+
+#[test]
+fn numbers_and_ids_go_on_over_restarts_with_any_clock() {
+    let folder = folder();
+    let mut ids = Vec::new();
+    let mut numbers = Vec::new();
+    for time in [9_000, 9_000, 4_000, -1, 10_000] {
+        let mut store = open(&folder);
+        for back in [0, 0, 2_000] {
+            for event in events(&mut store, "1", 3, at(time - back)) {
+                ids.push(event.event_id);
+                numbers.push(event.seq);
+            }
+        }
+        drop(store);
+    }
+    assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+    assert_eq!(numbers, (1..=45).collect::<Vec<u64>>());
+}
+
+#[test]
+fn the_journal_holds_what_was_returned() {
+    let folder = folder();
+    let mut store = open(&folder);
+    let envelopes = events(&mut store, "1", 3, at(0));
+    let page = store.journal().reader().page(0, 9, &Filter::default()).unwrap();
+    for (envelope, event) in envelopes.iter().zip(&page.events) {
+        assert_eq!(event.envelope_json, serde_json::to_string(envelope).unwrap());
+        assert_eq!((event.seq, event.event_type.as_str()), (envelope.seq, envelope.event_type));
+    }
+    assert_eq!(page.events.len(), 3);
+}
+
+#[test]
+fn projects_and_cursors_are_kept() {
+    let folder = folder();
+    let mut store = open(&folder);
+    let odd = PathBuf::from(OsString::from_vec(b"/p/\xff".to_vec()));
+    for root in [&odd, Path::new("/p/a"), Path::new("/p/a")] {
+        store.add_project(root, at(0)).unwrap();
+    }
+    store.set_cursor("webhook", 3).unwrap();
+    store.set_cursor("webhook", 4).unwrap();
+    let tombstones = vec![deleted("x")];
+    let set = FeatureChange { set: vec![file("a")], tombstones, ..change("1") };
+    store.commit(vec![set], at(0)).unwrap();
+    drop(store);
+    let mut store = open(&folder);
+    assert_eq!(store.projects().unwrap(), [Path::new("/p/a"), &odd]);
+    assert_eq!(store.cursor("webhook").unwrap(), Some(4));
+    assert_eq!(store.cursor("other").unwrap(), None);
+    store.remove_project(Path::new("/p/a"), "00ff").unwrap();
+    assert_eq!(store.projects().unwrap(), [odd]);
+    assert_eq!(stored(&store), []);
+    store.commit(vec![change("1")], at(0)).unwrap();
+    let feature = stored(&store).remove(0);
+    assert_eq!((feature.entries, feature.tombstones), (vec![], vec![]));
+}
+
+fn any_entry() -> impl Strategy<Value = Entry> {
+    let path = proptest::collection::vec(1u8.., 1..20)
+        .prop_filter_map("no path", |bytes| RelPath::new(bytes).ok());
+    let class = proptest::sample::select(
+        [&ArtifactClass::OF_MANIFESTS[..], &[ArtifactClass::Other]].concat(),
+    );
+    let status = proptest::sample::select(vec![RequiredStatus::Required, RequiredStatus::Optional]);
+    let hash = any::<[u8; 32]>().prop_map(Digest::from_bytes);
+    let reason = proptest::sample::select(vec![
+        ErrorReason::NotFound,
+        ErrorReason::Unreadable,
+        ErrorReason::InvalidFormat,
+        ErrorReason::DeletedAfterScan,
+    ]);
+    let text = || proptest::option::of("\\PC{0,9}");
+    let state = prop_oneof![
+        (hash.clone(), proptest::option::of(hash))
+            .prop_map(|(hash, static_hash)| State::Present { hash, static_hash }),
+        (reason, text()).prop_map(|(reason, detail)| State::Absent(Fault {
+            reason,
+            detail: detail.map(Into::into)
+        })),
+    ];
+    let signature = any::<Option<(u64, i64, i64, u64, u64)>>().prop_map(|numbers| {
+        let (size, modified_ns, changed_ns, inode, device) = numbers?;
+        Some(Signature { size, modified_ns, changed_ns, inode, device })
+    });
+    let artifact = (path, class, status, state, any::<u64>(), text(), text(), any::<i32>());
+    (artifact, signature, any::<bool>()).prop_map(|(artifact, signature, racy)| {
+        let (relative_path, artifact_class, required_status, state, size, wp, step, ms) = artifact;
+        let artifact = ArtifactRef {
+            artifact_key: "k".into(),
+            artifact_class,
+            relative_path,
+            size_bytes: size,
+            wp_id: wp.map(Into::into),
+            step_id: step.map(Into::into),
+            required_status,
+            provenance: None,
+            state,
+            indexed_at: at(i64::from(ms)),
+        };
+        Entry { artifact: artifact.into(), signature, racy }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn entries_are_read_back_exactly(entries in proptest::collection::vec(any_entry(), 0..20)) {
+        let folder = folder();
+        let mut store = open(&folder);
+        let tombstones = entries.iter().map(|entry| Arc::clone(&entry.artifact)).collect();
+        let set = FeatureChange { set: entries.clone(), tombstones, ..change("1") };
+        store.commit(vec![set], at(0)).unwrap();
+        let by_path: std::collections::BTreeMap<RelPath, Entry> = entries
+            .into_iter()
+            .map(|entry| (entry.artifact.relative_path.clone(), entry))
+            .collect();
+        let expect: Vec<Entry> = by_path.into_values().collect();
+        let known = stored(&store).remove(0);
+        prop_assert_eq!(&known.entries, &expect);
+        let artifacts: Vec<_> = expect.into_iter().map(|entry| entry.artifact).collect();
+        prop_assert_eq!(known.tombstones, artifacts);
+    }
+}

@@ -1,0 +1,127 @@
+//! Pages, filters and retention of the journal.
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn the_journal_is_kept_by_age() {
+    let folder = folder();
+    let mut store = open(&folder);
+    events(&mut store, "1", 3, at(0));
+    events(&mut store, "1", 2, at(5_000));
+    let mut reader = store.journal().reader();
+    let hour = Duration::from_hours(1);
+    assert_eq!(store.prune(hour, u64::MAX, at(5_000)).unwrap(), Pruned::default());
+    let second = Duration::from_secs(1);
+    assert_eq!(store.prune(second, u64::MAX, at(5_000)).unwrap().events, 3);
+    assert_eq!(store.prune(second, u64::MAX, at(5_000)).unwrap().events, 0);
+    assert_eq!(reader.oldest().unwrap(), 4);
+    let page = reader.page(0, 9, &Filter::default()).unwrap();
+    assert_eq!((seqs(&page), page.last_scanned), (vec![4, 5], 5));
+    assert_eq!(store.prune(second, u64::MAX, at(9_000)).unwrap().events, 2);
+    assert_eq!(reader.oldest().unwrap(), 6);
+    assert_eq!(reader.page(0, 9, &Filter::default()).unwrap().last_scanned, 5);
+    drop(store);
+    let mut store = open(&folder);
+    assert_eq!(events(&mut store, "1", 1, at(9_000))[0].seq, 6);
+}
+
+#[test]
+fn the_journal_is_kept_by_size_and_tombstones_go_with_their_events() {
+    let folder = folder();
+    let mut store = open(&folder);
+    let deletion = |name: &str| FeatureChange {
+        tombstones: vec![deleted(name)],
+        events: vec![missing("1", "before"), missing("1", name), indexed("1", "after")],
+        ..change("1")
+    };
+    store.commit(vec![deletion("a"), deletion("b")], at(0)).unwrap();
+    let sizes: Vec<u64> = store
+        .journal().reader()
+        .page(0, 9, &Filter::default())
+        .unwrap()
+        .events
+        .iter()
+        .map(|event| event.envelope_json.len() as u64)
+        .collect();
+    let prune = |store: &mut Store, from: usize| {
+        let bytes = sizes[from..].iter().sum();
+        store.prune(Duration::MAX, bytes, at(1_000_000)).unwrap()
+    };
+    assert_eq!(prune(&mut store, 0), Pruned::default());
+    assert_eq!(prune(&mut store, 1), Pruned { events: 1, tombstones: vec![] });
+    let tombstone =
+        RetiredTombstone { root_id: "00ff".to_owned(), slug: slug("1"), path: path("a") };
+    assert_eq!(prune(&mut store, 2), Pruned { events: 1, tombstones: vec![tombstone] });
+    assert_eq!(stored(&store)[0].tombstones, [deleted("b")]);
+    assert_eq!(prune(&mut store, 6).events, 4);
+    assert_eq!(stored(&store)[0].tombstones, []);
+}
+
+#[test]
+fn a_filter_passes_over_what_is_not_wanted() {
+    let folder = folder();
+    let mut store = open(&folder);
+    let mixed = |feature| FeatureChange {
+        events: vec![indexed(feature, "x"), missing(feature, "x")],
+        ..change(feature)
+    };
+    store.commit(vec![mixed("1"), mixed("2")], at(0)).unwrap();
+    let mut reader = store.journal().reader();
+    let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let types = texts(&["mission_dossier_artifact_missing"]);
+    for (filter, expect, last_scanned) in [
+        (Filter { types: types.clone(), ..Filter::default() }, vec![2, 4], 4),
+        (Filter { types, features: texts(&["1", "3"]), ..Filter::default() }, vec![2], 4),
+        (Filter { root_id: Some("00ff".into()), ..Filter::default() }, vec![1, 2, 3, 4], 4),
+        (Filter { root_id: Some("other".into()), ..Filter::default() }, vec![], 4),
+        (Filter { until: Some(3), ..Filter::default() }, vec![1, 2, 3], 3),
+        (Filter { until: Some(0), ..Filter::default() }, vec![], 0),
+    ] {
+        let page = reader.page(0, 9, &filter).unwrap();
+        assert_eq!((seqs(&page), page.last_scanned), (expect, last_scanned), "{filter:?}");
+        assert_eq!(reader.page(4, 9, &filter).unwrap().last_scanned, 4);
+    }
+    let page = reader.page(0, 1, &Filter::default()).unwrap();
+    assert_eq!((seqs(&page), page.last_scanned), (vec![1], 1));
+    assert_eq!(reader.page(70, 9, &Filter::default()).unwrap().last_scanned, 70);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn pages_of_any_size_give_what_a_filter_of_all_events_gives(
+        features in proptest::collection::vec("[a-c]", 1..40),
+        wanted in proptest::collection::vec("[a-c]", 0..3),
+        limit in 1_usize..9,
+        after in 0_u64..40,
+    ) {
+        let folder = folder();
+        let mut store = open(&folder);
+        let changes = features.iter().map(|feature| {
+            FeatureChange { events: vec![indexed(feature, "x")], ..change(feature) }
+        });
+        let envelopes = store.commit(changes.collect(), at(0)).unwrap();
+        let expect: Vec<u64> = envelopes
+            .iter()
+            .filter(|event| wanted.is_empty() || wanted.iter().any(|w| w == event.feature_slug.as_str()))
+            .map(|event| event.seq)
+            .filter(|seq| *seq > after)
+            .collect();
+        let filter = Filter { features: wanted, ..Filter::default() };
+        let (mut reader, mut cursor, mut got) = (store.journal().reader(), after, Vec::new());
+        loop {
+            let page = reader.page(cursor, limit, &filter).unwrap();
+            prop_assert!(page.events.len() <= limit);
+            got.extend(seqs(&page));
+            if page.last_scanned == cursor {
+                break;
+            }
+            cursor = page.last_scanned;
+        }
+        prop_assert_eq!(got, expect);
+        prop_assert_eq!(cursor, store.seq().max(after));
+    }
+}

@@ -1,0 +1,118 @@
+//! The store as its callers see it: what is committed, kept, refused and read back.
+
+mod commit;
+mod format;
+mod journal;
+mod open;
+
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::core::artifact::{
+    ArtifactClass, ArtifactRef, ErrorReason, Fault, RequiredStatus, Signature, State,
+};
+use crate::core::digest::Digest;
+use crate::core::event::{ArtifactIndexed, ArtifactMissing, Change, Envelope, Payload};
+use crate::core::inventory::Entry;
+use crate::core::path::{FeatureSlug, RelPath};
+use crate::core::transition::Announced;
+
+const BOOT: &str = "6d1f";
+
+fn open(folder: &TempDir) -> Store {
+    Store::open(folder.path(), BOOT).unwrap().store
+}
+
+fn folder() -> TempDir {
+    TempDir::new().unwrap()
+}
+
+fn at(ms: i64) -> Timestamp {
+    Timestamp::from_millis(1_700_000_000_000 + ms).unwrap()
+}
+
+fn path(text: &str) -> RelPath {
+    RelPath::new(text.as_bytes()).unwrap()
+}
+
+fn slug(text: &str) -> FeatureSlug {
+    FeatureSlug::new(text.as_bytes()).unwrap()
+}
+
+fn change(feature: &str) -> FeatureChange {
+    let origin = Origin {
+        project: "p".to_owned(),
+        root_id: "00ff".to_owned(),
+        project_uuid: "u".to_owned(),
+        node_id: "n".to_owned(),
+    };
+    FeatureChange::new(Arc::new(origin), slug(feature))
+}
+
+fn file(text: &str) -> Entry {
+    let artifact = ArtifactRef {
+        artifact_key: text.replace('/', ".").into(),
+        artifact_class: ArtifactClass::Output,
+        relative_path: path(text),
+        size_bytes: 7,
+        wp_id: None,
+        step_id: Some("plan".into()),
+        required_status: RequiredStatus::Required,
+        provenance: None,
+        state: State::Present { hash: Digest::of(text.as_bytes()), static_hash: None },
+        indexed_at: at(1),
+    };
+    Entry { artifact: artifact.into(), signature: None, racy: false }
+}
+
+fn deleted(text: &str) -> Arc<ArtifactRef> {
+    let fault = Fault { reason: ErrorReason::DeletedAfterScan, detail: None };
+    let artifact = (*file(text).artifact).clone();
+    ArtifactRef { state: State::Absent(fault), ..artifact }.into()
+}
+
+fn indexed(feature: &str, text: &str) -> Payload {
+    let artifact = file(text).artifact;
+    Payload::ArtifactIndexed(ArtifactIndexed {
+        feature_slug: slug(feature),
+        artifact_key: artifact.artifact_key.to_string(),
+        artifact_class: artifact.artifact_class,
+        relative_path: artifact.relative_path.clone(),
+        content_hash_sha256: artifact.hash().unwrap(),
+        size_bytes: artifact.size_bytes,
+        wp_id: None,
+        step_id: None,
+        required_status: artifact.required_status,
+        change: Change::Added,
+        previous_artifact_key: None,
+    })
+}
+
+fn missing(feature: &str, text: &str) -> Payload {
+    Payload::ArtifactMissing(ArtifactMissing {
+        feature_slug: slug(feature),
+        artifact_key: text.to_owned(),
+        artifact_class: ArtifactClass::Output,
+        expected_path_pattern: text.to_owned(),
+        reason_code: ErrorReason::DeletedAfterScan,
+        reason_detail: None,
+        blocking: false,
+        relative_path: Some(path(text)),
+    })
+}
+
+/// Commits `count` events of a feature.
+fn events(store: &mut Store, feature: &str, count: usize, time: Timestamp) -> Vec<Envelope> {
+    let events = (0..count).map(|n| indexed(feature, &format!("f{n}"))).collect();
+    store.commit(vec![FeatureChange { events, ..change(feature) }], time).unwrap()
+}
+
+fn seqs(page: &Page) -> Vec<u64> {
+    page.events.iter().map(|event| event.seq).collect()
+}
+
+fn stored(store: &Store) -> Vec<StoredFeature> {
+    store.load_features("00ff").unwrap()
+}
