@@ -62,7 +62,7 @@ fn compare(bench: &Bench, root: &Path) -> anyhow::Result<()> {
     promise(&format!("it uses {:.1} MiB, less than {MAX_MIB}", scan.mib), scan.mib < MAX_MIB);
 
     // A sha256sum that is linked with OpenSSL uses the processor's own instructions, as a scan does;
-    // one that is not takes three times as long. This tells what the ratio above rests on.
+    // one that is not takes more than twice as long. This tells what the ratio above rests on.
     if Command::new("openssl").arg("version").stdout(Stdio::null()).status().is_ok() {
         let openssl = || bench.plain(root, threads, "openssl dgst -sha256 -r");
         let [openssl] = take_turns(ROUNDS, [&openssl])?;
