@@ -60,7 +60,7 @@ fn report(error: &anyhow::Error) -> Exit {
         return Exit::Done;
     }
     out::error(&format!("{error:#}"));
-    if error.chain().any(<(dyn std::error::Error + 'static)>::is::<FileError>) {
+    if error.chain().any(<dyn std::error::Error + 'static>::is::<FileError>) {
         Exit::BrokenFile
     } else {
         Exit::Failed
