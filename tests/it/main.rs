@@ -11,6 +11,8 @@
 
 mod support;
 
+mod baseline;
 mod corpus;
 mod determinism;
 mod examples;
+mod hostile;
