@@ -17,7 +17,6 @@ mod table;
 mod target;
 mod words;
 
-use std::io;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -53,10 +52,7 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
 
 /// Says what went wrong. A reader that has seen enough and closed the pipe is nothing wrong.
 fn report(error: &anyhow::Error) -> Exit {
-    let closed = |cause: &(dyn std::error::Error + 'static)| {
-        cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
-    };
-    if error.chain().any(closed) {
+    if out::is_closed_pipe(error) {
         return Exit::Done;
     }
     out::error(&format!("{error:#}"));
