@@ -91,9 +91,9 @@ fn the_folder_is_hidden_from_git_when_it_is_made_and_only_then() {
 
 #[test]
 fn what_has_drifted_is_told_by_severity() {
-    // what is done, state, severity, missing, added, changed, churn, exit code, strict
-    type Done = fn(&Path);
-    let table: [(&str, Done, &str, [&[&str]; 4], i32, i32); 7] = [
+    // what is done, severity, missing, added, changed, churn, exit code, strict
+    type Row<'r> = (&'r str, fn(&Path), &'r str, [&'r [&'r str]; 4], i32, i32);
+    let table: [Row; 7] = [
         ("nothing", |_| (), "null", [&[], &[], &[], &[]], 0, 0),
         (
             "a lane moves",

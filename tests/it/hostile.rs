@@ -200,7 +200,7 @@ fn text_that_is_no_utf8_is_said_with_the_byte() {
     let long = [b"x".repeat(300_000), b"\xc3".to_vec()].concat();
     let project = Project::complete()
         .artifact("plan.md", b"# Pl\xffan\n")
-        .artifact("cut.txt", "gr\u{fc}n".as_bytes()[..3].to_vec())
+        .artifact("cut.txt", &"gr\u{fc}n".as_bytes()[..3])
         .artifact("late.JSON", long)
         .artifact("surrogate.yaml", b"a\xed\xa0\x80")
         .artifact("bytes.bin", b"\xff\xfe")
@@ -264,17 +264,17 @@ fn what_may_not_be_read_is_unreadable_and_never_missing_or_clean() {
 
         // The folder of features.
         let specs = project.root.join("kitty-specs");
-        fs::set_permissions(&specs, Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&specs, Permissions::from_mode(0o0)).unwrap();
         let check = project.run_as_nobody(&["check"]).unwrap();
         check.fails(13, "cannot look for features: Permission denied");
         project.run_as_nobody(&["scan"]).unwrap().fails(1, "cannot look for features");
         fs::set_permissions(&specs, Permissions::from_mode(0o755)).unwrap();
 
         // The baseline.
-        fs::set_permissions(project.baseline_file(), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(project.baseline_file(), Permissions::from_mode(0o0)).unwrap();
         let check = project.run_as_nobody(&["check", "--json"]).unwrap();
         assert_eq!(check.json()["features"][0]["drift"]["state"], "baseline_corrupt");
-        fs::set_permissions(&dossiers, Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&dossiers, Permissions::from_mode(0o0)).unwrap();
         let check = project.run_as_nobody(&["check", "--json"]).unwrap();
         assert_eq!(check.json()["features"][0]["drift"]["state"], "baseline_corrupt");
         fs::set_permissions(&dossiers, Permissions::from_mode(0o755)).unwrap();
@@ -454,7 +454,7 @@ fn nothing_outside_is_read_while_folders_are_swapped_for_links() {
             while !over.load(Relaxed) {
                 exchange(&feature.join("swap"), &feature.join("swap.link"));
                 exchange(&feature.join("file.md"), &feature.join("file.link"));
-                if swaps % 16 == 0 {
+                if swaps.is_multiple_of(16) {
                     exchange(&feature, &project.root.join("kitty-specs/spare"));
                     exchange(&feature, &project.root.join("kitty-specs/spare"));
                 }

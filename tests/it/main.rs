@@ -12,7 +12,10 @@
 mod support;
 
 mod baseline;
+mod cli;
+mod config;
 mod corpus;
 mod determinism;
 mod examples;
 mod hostile;
+mod manifests;
