@@ -7,13 +7,18 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc;
 use std::time::Instant;
 
+use dossierd::core::artifact::State;
+use dossierd::core::content::StaticPart;
+use dossierd::core::pattern::PatternSet;
+use dossierd::scan::{Limits, Opened, Options, Progress, scan};
 use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mkdirat, mknodat, openat, unlinkat};
 use serde_json::{Value, json};
 
 use super::examples::HOSTILE_NAMES;
-use super::support::{DEADLINE, FEATURE, Project, entry, hashes, not_run, texts};
+use super::support::{DEADLINE, FEATURE, Project, entry, hashes, texts};
 
 /// A FIFO that no one will ever write to.
 pub(crate) fn fifo(path: &Path) {
@@ -83,16 +88,11 @@ fn special_files_are_listed_and_never_opened() {
     // The kernel's null and zero: reading the second never ends.
     for (name, minor) in [("null.md", 3), ("zero.md", 5)] {
         let path = project.feature().join(name);
-        let made = mknodat(
-            CWD,
-            &path,
-            FileType::CharacterDevice,
-            Mode::from_raw_mode(0o666),
-            makedev(1, minor),
-        );
-        match made {
+        let mode = Mode::from_raw_mode(0o666);
+        match mknodat(CWD, &path, FileType::CharacterDevice, mode, makedev(1, minor)) {
             Ok(()) => special.push(name),
-            Err(error) => not_run(&format!("a device as an artifact (mknod: {error})")),
+            // Only root may make one; then those of the machine must do, below.
+            Err(error) => assert_eq!(error, rustix::io::Errno::PERM),
         }
     }
     let snapshot = project.snapshot();
@@ -103,6 +103,52 @@ fn special_files_are_listed_and_never_opened() {
     assert_eq!(project.run(&["check"]).code, 13);
     let shown = project.run(&["show", FEATURE, "other.fifo.md", "--json"]).ok().json();
     assert_eq!((&shown["content"], &shown["is_present"]), (&Value::Null, &json!(false)));
+}
+
+#[test]
+fn the_machines_devices_are_listed_and_never_opened() {
+    if rustix::process::geteuid().is_root() {
+        return; // It makes its own devices, above, and could do harm with these.
+    }
+    let (ended, end) = mpsc::channel();
+    std::thread::spawn(move || {
+        let limits = Limits { file_bytes: 0, entries: 100_000, depth: 0 };
+        let options = Options { limits, ignore: PatternSet::default(), threads: 2 };
+        let open = |_| {
+            let descriptor = File::open("/dev")?.into();
+            Ok(Opened { descriptor, static_part: StaticPart::Skip })
+        };
+        scan(1, open, &options, &Progress::default(), |_, scanned| {
+            ended.send(scanned.observations).unwrap();
+        });
+    });
+    let seen = end.recv_timeout(DEADLINE).expect("it ends");
+    let null = seen.iter().find(|seen| seen.path.text() == "null").expect("there is a /dev/null");
+    let State::Absent(fault) = &null.state else { panic!("{null:?}") };
+    assert_eq!(fault.detail.as_deref(), Some("not a regular file"));
+}
+
+#[test]
+fn the_writer_of_a_fifo_is_not_woken() {
+    let project = Project::complete();
+    let path = project.feature().join("fifo.md");
+    fifo(&path);
+    let (opened, open) = mpsc::channel();
+    let writer = std::thread::spawn({
+        let path = path.clone();
+        // Opening it for writing ends when someone opens it for reading.
+        move || opened.send(File::options().write(true).open(path).is_ok())
+    });
+    for _ in 0..5 {
+        project.run(&["scan"]).ok();
+        project.run(&["check"]);
+        project.run(&["show", FEATURE, "other.fifo.md"]).ok();
+        assert_eq!(open.try_recv(), Err(mpsc::TryRecvError::Empty), "someone opened it");
+    }
+    let reader = File::open(&path).unwrap();
+    assert_eq!(open.recv_timeout(DEADLINE), Ok(true));
+    drop(reader);
+    writer.join().unwrap().unwrap();
 }
 
 #[test]
