@@ -47,8 +47,8 @@ pub(super) fn error(text: &str) {
     say(&format!("{} {}", "error:".bold().red(), printable(text)));
 }
 
-/// Standard error may be closed; there is no one to tell then.
-fn say(line: &str) {
+/// Says a line as it is. Standard error may be closed; there is no one to tell then.
+pub(super) fn say(line: &str) {
     let _ = writeln!(anstream::AutoStream::auto(io::stderr().lock()), "{line}");
 }
 

@@ -335,6 +335,40 @@ fn nothing_foreign_reaches_a_terminal_raw_and_json_is_always_json() {
     assert!(scan.stderr.contains("\\u{1b}"), "what was escaped is still told: {}", scan.stderr);
 }
 
+/// Without `ESC [ digits m`, which only colours.
+fn without_colour(text: &str) -> String {
+    let mut parts = text.split("\x1b[");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
+        match rest.strip_prefix('m') {
+            Some(rest) => plain.push_str(rest),
+            None => plain.push_str(&format!("\x1b[{part}")),
+        }
+    }
+    plain
+}
+
+#[test]
+fn arguments_that_a_shell_made_of_names_are_given_back_harmless() {
+    let project = Project::complete();
+    for evil in ["--x\x1b[2J", "--\u{202e}x", "-\x07", "\u{9b}2J"] {
+        for arguments in
+            [&["check", evil][..], &["check", ".", evil], &[evil], &["check", "--color", evil]]
+        {
+            // A terminal would get what anybody gets who forces colour.
+            for project in [Project::bare(), Project::bare().var("CLICOLOR_FORCE", "1")] {
+                let run = project.run(arguments);
+                let told = without_colour(&run.stderr);
+                assert!(run.code == 2 || run.code == 1, "{arguments:?}: {run:?}");
+                assert!(is_safe(&told) && !told.is_empty(), "{arguments:?}: {told:?}");
+            }
+        }
+    }
+    let plain = project.var("CLICOLOR_FORCE", "1").run(&["check", "--nonsense"]);
+    assert!(plain.stderr.contains("\x1b["), "colour is kept where it is clap's own");
+}
+
 #[test]
 fn a_path_means_its_project_its_features_or_a_feature_by_itself() {
     let project =
