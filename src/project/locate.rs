@@ -21,7 +21,7 @@ pub struct Located {
 #[derive(Debug, thiserror::Error)]
 pub enum LocateError {
     /// It cannot be reached.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}", path = path.display())]
     Unreachable {
         /// The path.
         path: PathBuf,
@@ -183,6 +183,8 @@ mod tests {
         let no_name = locate(&base.join("no name"), |_| Settings::default()).unwrap_err();
         assert!(no_name.to_string().contains("`no name` cannot be the name of a feature"));
         let nowhere = locate(&base.join("nowhere"), |_| Settings::default()).unwrap_err();
-        assert!(nowhere.to_string().contains("nowhere: No such file"));
+        assert!(nowhere.to_string().ends_with("/nowhere"));
+        let cause = std::error::Error::source(&nowhere).unwrap();
+        assert!(cause.to_string().starts_with("No such file"));
     }
 }

@@ -101,6 +101,7 @@ fn wrong_usage_is_2_and_what_is_not_there_is_1() {
         let run = project.run(arguments);
         let stderr = project.stable(&run.stderr);
         let code = i32::from(!said.is_empty());
+        run.fails(code, "");
         assert_eq!((run.code, run.stdout.is_empty()), (code, code == 1), "{arguments:?}: {run:?}");
         assert!(stderr.contains(said), "`{said}` is not in {stderr}");
     }

@@ -232,6 +232,11 @@ impl Run {
     pub(crate) fn fails(&self, code: i32, said: &str) {
         assert_eq!(self.code, code, "{self:?}");
         assert!(self.stderr.contains(said), "`{said}` is not in:\n{}", self.stderr);
+        for line in self.stderr.lines() {
+            let parts: Vec<&str> = line.split(": ").collect();
+            let twice = parts.windows(2).any(|pair| pair[0] == pair[1]);
+            assert!(!twice, "a cause is said twice: {line}");
+        }
     }
 
     /// Holds that it ended well.
