@@ -32,7 +32,7 @@ use crate::core::pattern::Pattern;
 pub use baseline::WriteError;
 pub use beneath::ReadError;
 pub use identity::Machine;
-pub use locate::{Located, locate};
+pub use locate::{LocateError, Located, locate};
 
 use beneath::Folder;
 use missions::Missions;
