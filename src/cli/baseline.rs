@@ -98,7 +98,7 @@ fn accept_one(
     let mut text = serde_json::to_vec_pretty(&baseline)?;
     text.push(b'\n');
     target.project.write_baseline(&feature.dossier.terms.feature_slug, &text)?;
-    print_accepted(feature, &baseline, args.project.json)
+    out::unless_closed(print_accepted(feature, &baseline, args.project.json))
 }
 
 fn print_accepted(feature: &Feature, baseline: &Baseline, json: bool) -> anyhow::Result<()> {

@@ -44,7 +44,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
     let findings: Vec<Finding> = features.iter().map(Finding::of).collect();
     let exit =
         verdict(!files.errors.is_empty(), target.undiscovered.is_some(), &findings, args.strict);
-    if args.json {
+    let printed = if args.json {
         out::print_json(&Report {
             exit_code: exit.code(),
             strict: args.strict,
@@ -52,10 +52,12 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
             warnings: &files.warnings,
             skipped: &target.skipped,
             features: features.iter().map(Overview::from).collect(),
-        })?;
+        })
+        .map_err(anyhow::Error::from)
     } else {
-        print(&features, &findings)?;
-    }
+        print(&features, &findings)
+    };
+    out::unless_closed(printed)?;
     say(&target, &files);
     Ok(exit)
 }

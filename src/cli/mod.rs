@@ -18,25 +18,42 @@ mod table;
 mod target;
 mod words;
 
-use std::io;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 use crate::core::findings::FileError;
+use crate::core::path::is_unprintable;
 use args::{Cli, Command};
 use exit::Exit;
 
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
     cli.color.apply();
     crate::scan::raise_descriptor_limit();
     match run(&cli) {
         Ok(exit) => exit.into(),
         Err(error) => report(&error).into(),
     }
+}
+
+/// Says what is wrong with the command line, or prints the help or version that was asked for.
+/// What a shell made of file names is foreign too, and clap gives arguments back as they are.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let mut arguments = std::env::args_os();
+    let plain = arguments.all(|argument| !argument.to_string_lossy().contains(is_unprintable));
+    // There is no one to tell where the stream is closed.
+    if plain {
+        let _ = error.print();
+    } else {
+        out::say(out::printable_lines(&error.render().to_string()).trim_end());
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(u8::MAX))
 }
 
 fn run(cli: &Cli) -> anyhow::Result<Exit> {
@@ -55,10 +72,7 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
 
 /// Says what went wrong. A reader that has seen enough and closed the pipe is nothing wrong.
 fn report(error: &anyhow::Error) -> Exit {
-    let closed = |cause: &(dyn std::error::Error + 'static)| {
-        cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
-    };
-    if error.chain().any(closed) {
+    if out::is_closed_pipe(error) {
         return Exit::Done;
     }
     out::error(&format!("{error:#}"));

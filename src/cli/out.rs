@@ -47,9 +47,25 @@ pub(super) fn error(text: &str) {
     say(&format!("{} {}", "error:".bold().red(), printable(text)));
 }
 
-/// Standard error may be closed; there is no one to tell then.
-fn say(line: &str) {
+/// Says a line as it is. Standard error may be closed; there is no one to tell then.
+pub(super) fn say(line: &str) {
     let _ = writeln!(anstream::AutoStream::auto(io::stderr().lock()), "{line}");
+}
+
+/// Whether a reader that has seen enough closed the pipe.
+pub(super) fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let closed = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    };
+    error.chain().any(closed)
+}
+
+/// For what must be brought to its end, and ends with its own code, whether or not someone reads.
+pub(super) fn unless_closed(printed: anyhow::Result<()>) -> anyhow::Result<()> {
+    match printed {
+        Err(error) if is_closed_pipe(&error) => Ok(()),
+        printed => printed,
+    }
 }
 
 /// Foreign text of several lines: its line ends stay, tabs become spaces, all else that is

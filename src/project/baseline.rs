@@ -16,7 +16,7 @@ const MAX: u64 = 512 << 20;
 
 /// A file of ours could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} {path}: {source}", path = path.display())]
+#[error("cannot {action} {path}", path = path.display())]
 pub struct WriteError {
     action: &'static str,
     path: PathBuf,

@@ -25,7 +25,7 @@ pub(super) struct Folder(OwnedFd);
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The operating system's refusal.
-    #[error("{0}")]
+    #[error(transparent)]
     Os(#[from] io::Error),
     /// A link where a file or folder should be.
     #[error("symbolic link, not followed")]

@@ -21,7 +21,7 @@ pub struct Located {
 #[derive(Debug, thiserror::Error)]
 pub enum LocateError {
     /// It cannot be reached.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}", path = path.display())]
     Unreachable {
         /// The path.
         path: PathBuf,
@@ -46,7 +46,8 @@ pub enum LocateError {
 /// patterns match below; a directory in none is a feature by itself.
 ///
 /// A `.kittify` with no features is passed over while a folder further up has some that `path`
-/// belongs to: features of real projects hold one of their own.
+/// belongs to: features of real projects hold one of their own. One that holds nothing but the
+/// baseline of a feature by itself makes no project of it.
 ///
 /// # Errors
 /// [`LocateError`] where `path` cannot be reached, or could only be a feature and has no name for
@@ -75,15 +76,33 @@ pub fn locate(
     if let Some((root, features)) = found {
         return Ok(Located { root: root.to_owned(), features: meant(&start, root, features) });
     }
+    let by_itself = |root: &Path, slug| Located {
+        root: root.to_owned(),
+        features: Some(vec![FeatureDir { slug, path: None }]),
+    };
+    let name = |folder: &Path| folder.file_name().unwrap_or_default().as_bytes().to_owned();
     if let Some(root) = start.ancestors().find(marked) {
-        return Ok(Located { root: root.to_owned(), features: None });
+        let own = FeatureSlug::new(&name(root)).filter(|slug| is_marked_by_us(root, slug));
+        return Ok(match own {
+            Some(slug) => by_itself(root, slug),
+            None => Located { root: root.to_owned(), features: None },
+        });
     }
-    let name = start.file_name().unwrap_or_default().as_bytes();
-    let slug = FeatureSlug::new(name).ok_or_else(|| LocateError::NoFeature {
+    let slug = FeatureSlug::new(&name(&start)).ok_or_else(|| LocateError::NoFeature {
         path: start.clone(),
-        name: String::from_utf8_lossy(name).into_owned(),
+        name: String::from_utf8_lossy(&name(&start)).into_owned(),
     })?;
-    Ok(Located { features: Some(vec![FeatureDir { slug, path: None }]), root: start })
+    Ok(by_itself(&start, slug))
+}
+
+/// Whether a folder has its `.kittify` only because it was accepted as a feature by itself: it
+/// stays one.
+fn is_marked_by_us(root: &Path, slug: &FeatureSlug) -> bool {
+    let kittify = root.join(".kittify");
+    let only_ours = std::fs::read_dir(&kittify).is_ok_and(|mut entries| {
+        entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == "dossiers"))
+    });
+    only_ours && kittify.join("dossiers").join(slug.as_str()).is_dir()
 }
 
 /// Those of `features` that `start` is in or above; `None`, for all, where it is neither.
@@ -131,6 +150,9 @@ mod tests {
             "empty/.kittify",
             "empty/src",
             "lone-feature/tasks",
+            "accepted/.kittify/dossiers/accepted",
+            "accepted/tasks",
+            "other/.kittify/dossiers/001-a",
             "no name",
         ] {
             fs::create_dir_all(base.join(folder)).unwrap();
@@ -150,6 +172,9 @@ mod tests {
             ("empty", "empty", None),
             ("empty/src", "empty", None),
             ("lone-feature", "lone-feature", Some("lone-feature")),
+            ("accepted", "accepted", Some("accepted")),
+            ("accepted/tasks", "accepted", Some("accepted")),
+            ("other", "other", None),
         ] {
             let slugs =
                 slugs.map(|text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>());
@@ -158,6 +183,8 @@ mod tests {
         let no_name = locate(&base.join("no name"), |_| Settings::default()).unwrap_err();
         assert!(no_name.to_string().contains("`no name` cannot be the name of a feature"));
         let nowhere = locate(&base.join("nowhere"), |_| Settings::default()).unwrap_err();
-        assert!(nowhere.to_string().contains("nowhere: No such file"));
+        assert!(nowhere.to_string().ends_with("/nowhere"));
+        let cause = std::error::Error::source(&nowhere).unwrap();
+        assert!(cause.to_string().starts_with("No such file"));
     }
 }

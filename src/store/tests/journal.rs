@@ -38,7 +38,8 @@ fn the_journal_is_kept_by_size_and_tombstones_go_with_their_events() {
     };
     store.commit(vec![deletion("a"), deletion("b")], at(0)).unwrap();
     let sizes: Vec<u64> = store
-        .journal().reader()
+        .journal()
+        .reader()
         .page(0, 9, &Filter::default())
         .unwrap()
         .events

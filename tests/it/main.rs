@@ -1,0 +1,21 @@
+//! The real binary on real and on hostile trees. One module per theme; `support` makes projects
+//! and runs the binary in an environment of its own.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says aloud what it could not do"
+)]
+
+mod support;
+
+mod baseline;
+mod cli;
+mod config;
+mod corpus;
+mod determinism;
+mod examples;
+mod hostile;
+mod manifests;
