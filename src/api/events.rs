@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use super::Api;
 use super::query::Parameters;
 use crate::engine::view::World;
-use crate::store::{Filter, JournalReader, StoreError, StoredEvent};
+use crate::store::{Filter, JournalReader, Page, StoreError, StoredEvent};
 use crate::wire::cursor::{Cursor, Since};
 use crate::wire::events::{Gap, push_page, write_message, write_stored};
 use crate::wire::problem::{Code, Problem};
@@ -76,9 +76,10 @@ async fn page(api: &Api, parameters: &Parameters) -> Result<Response, Problem> {
         }
         Begin::After(after) => {
             let filter = filter(parameters);
+            let read =
+                move |reader: &mut JournalReader| first_wanted(reader, after, limit, &filter);
             let found;
-            (reader, found) =
-                blocking(reader, move |reader| reader.page(after, limit, &filter)).await?;
+            (reader, found) = blocking(reader, read).await?;
             let next = cursor(&world, found.last_scanned).to_string();
             let events: Vec<&str> =
                 found.events.iter().map(|event| event.envelope_json.as_str()).collect();
@@ -129,6 +130,22 @@ async fn stream_of(
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
     Ok((headers, Body::from_stream(messages)).into_response())
+}
+
+/// The first page that has an event, or the last: an empty one is the end.
+fn first_wanted(
+    reader: &mut JournalReader,
+    mut after: u64,
+    limit: usize,
+    filter: &Filter,
+) -> Result<Page, StoreError> {
+    loop {
+        let page = reader.page(after, limit, filter)?;
+        if !page.events.is_empty() || page.last_scanned <= after {
+            return Ok(page);
+        }
+        after = page.last_scanned;
+    }
 }
 
 /// A reader of the journal that waits for news.

@@ -144,6 +144,13 @@ impl LiveFeature {
         feature
     }
 
+    /// Takes that the event of a tombstone is kept no longer.
+    pub(super) fn retire_tombstone(&mut self, path: &RelPath) {
+        if self.tombstones.remove(path).is_some() {
+            self.view = None;
+        }
+    }
+
     /// Whether a path is indexed.
     pub(super) fn knows(&self, path: &RelPath) -> bool {
         self.inventory.entries().get(path).is_some()

@@ -1,8 +1,8 @@
 //! What reaches the engine: hints, finished looks, commands.
 //!
-//! Hints are a set, not a queue: many about one path are one. Above [`PATHS_MAX`] paths of a
+//! Hints are a set, not a queue: many about one path are one. Above 65,536 paths of a
 //! project they collapse to "look everywhere", so a storm costs a rescan and no memory. Commands
-//! are few; above [`COMMANDS_MAX`] the sender is told to come again.
+//! are few; above 1,024 the sender is told to come again.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;

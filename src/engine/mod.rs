@@ -12,3 +12,4 @@ mod feature;
 mod pool;
 mod project;
 mod projector;
+mod upkeep;

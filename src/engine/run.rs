@@ -19,6 +19,7 @@ use super::pool::Pool;
 use super::project::{Counting, LiveProject, Now, Setup};
 use super::projector::{Page, Projector};
 use super::survey::{limits, settings};
+use super::upkeep::Upkeep;
 use super::view::{SyncKind, Views, World};
 use crate::config::Config;
 use crate::core::path::FeatureSlug;
@@ -35,6 +36,12 @@ const SCAN_WAIT: Duration = Duration::from_secs(2);
 const STOP_WAIT: Duration = Duration::from_secs(2);
 /// After a commit that failed, the next try.
 const STORE_RETRY: Duration = Duration::from_secs(1);
+/// Events are kept this long, and this many bytes of them.
+const JOURNAL_MAX_AGE: Duration = Duration::from_hours(30 * 24);
+const JOURNAL_MAX_BYTES: u64 = 256 << 20;
+/// How often the journal is looked at, and how soon again while there is something to drop.
+const PRUNE_PAUSE: Duration = Duration::from_hours(1);
+const PRUNE_STEP: Duration = Duration::from_millis(100);
 /// Watchers are made anew at most this often.
 const REWATCH_PAUSE: Duration = Duration::from_millis(200);
 
@@ -113,15 +120,20 @@ pub fn start(plan: Plan) -> Result<Running, EngineError> {
 
 /// Canonical roots, each once: of the configuration, of the store, of this life.
 fn roots(plan: &Plan, store: &Store) -> Result<Vec<PathBuf>, EngineError> {
-    let configured = plan.config.projects.iter().map(|project| project.path.clone());
     let mut roots = Vec::new();
-    for path in configured.chain(store.projects()?).chain(plan.roots.iter().cloned()) {
-        let canonical = path.canonicalize();
-        let root = canonical.map_err(|source| EngineError::Root { path: path.clone(), source })?;
-        if !roots.contains(&root) {
-            roots.push(root);
+    let configured = plan.config.projects.iter().map(|project| project.path.clone());
+    for path in configured.chain(store.projects()?) {
+        match path.canonicalize() {
+            Ok(root) => roots.push(root),
+            Err(error) => error!(root = %path.display(), %error, "the project is not watched"),
         }
     }
+    for path in &plan.roots {
+        let canonical = path.canonicalize();
+        roots.push(canonical.map_err(|source| EngineError::Root { path: path.clone(), source })?);
+    }
+    let mut seen = HashSet::new();
+    roots.retain(|root| seen.insert(root.clone()));
     Ok(roots)
 }
 
@@ -136,6 +148,7 @@ struct Engine {
     views: Arc<Views>,
     pool: Pool,
     projector: Projector,
+    upkeep: Upkeep,
     store: Store,
     projects: Vec<LiveProject>,
     started: Instant,
@@ -144,6 +157,7 @@ struct Engine {
     /// Why what is shown is not durable.
     degraded: Option<String>,
     commit_after: Duration,
+    prune_at: Duration,
     rewatch: HashMap<ProjectId, Duration>,
     projected: HashMap<(ProjectId, FeatureSlug), String>,
     watchers: Watchers,
@@ -170,6 +184,7 @@ impl Engine {
         let mut engine = Self {
             pool: Pool::start(&inbox),
             projector: Projector::start(),
+            upkeep: Upkeep::start(store.checkpointer()),
             inbox,
             views,
             store,
@@ -179,6 +194,7 @@ impl Engine {
             cookies_made: 0,
             degraded: None,
             commit_after: Duration::ZERO,
+            prune_at: PRUNE_PAUSE,
             rewatch: HashMap::new(),
             projected: HashMap::new(),
             watchers: plan.watchers,
@@ -271,11 +287,13 @@ impl Engine {
                 project.turn(&self.pool, now);
             }
             self.commit(now);
+            self.prune(now);
             self.publish(now);
             self.answer(now);
         }
         self.pool.stop();
         self.projector.stop();
+        self.upkeep.stop();
         Ok(self.store.close()?)
     }
 
@@ -288,7 +306,8 @@ impl Engine {
         // What could not be committed is not tried before its time.
         let projects = projects.map(|due| due.max(self.commit_after));
         let waiters = self.waiters.iter().map(|waiter| waiter.deadline);
-        projects.chain(waiters).chain(self.rewatch.values().copied()).min()
+        let rewatch = self.rewatch.values().copied();
+        projects.chain(waiters).chain(rewatch).chain([self.prune_at]).min()
     }
 
     /// Takes what has come. Says whether the engine is to stop.
@@ -411,6 +430,7 @@ impl Engine {
         }
         match self.store.commit(changes, now.at) {
             Ok(_) => {
+                self.upkeep.committed();
                 if self.degraded.take().is_some() {
                     info!("the store can be written again");
                 }
@@ -427,6 +447,31 @@ impl Engine {
                 self.degraded = Some(error.to_string());
                 self.commit_after = now.elapsed + STORE_RETRY;
             }
+        }
+    }
+
+    /// Drops what the journal keeps no longer, a step at a time.
+    fn prune(&mut self, now: Now) {
+        if now.elapsed < self.prune_at {
+            return;
+        }
+        self.prune_at = now.elapsed + PRUNE_PAUSE;
+        match self.store.prune(JOURNAL_MAX_AGE, JOURNAL_MAX_BYTES, now.at) {
+            Ok(pruned) if pruned.events == 0 => {}
+            Ok(pruned) => {
+                info!(events = pruned.events, "the journal was shortened");
+                self.prune_at = now.elapsed + PRUNE_STEP;
+                for retired in pruned.tombstones {
+                    for project in &mut self.projects {
+                        if project.project.root_id == retired.root_id
+                            && let Some(feature) = project.features.get_mut(&retired.slug)
+                        {
+                            feature.retire_tombstone(&retired.path);
+                        }
+                    }
+                }
+            }
+            Err(error) => warn!(%error, "the journal cannot be shortened"),
         }
     }
 

@@ -9,6 +9,7 @@ use super::error::{StoreError, writing};
 use super::opening::connect;
 
 /// Moves the log into the file.
+#[derive(Debug)]
 pub struct Checkpointer {
     path: Arc<Path>,
     connection: Option<Connection>,
