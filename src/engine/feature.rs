@@ -4,7 +4,7 @@
 //! are made from that and from what is true when the batch is committed. So a path that changed
 //! twice owes one event, and one that changed back owes none.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -43,6 +43,9 @@ pub(super) struct LiveFeature {
     pub(super) settle: Settle,
     /// Paths that were seen to vanish, and are looked at once more before that counts.
     pub(super) vanishing: HashSet<RelPath>,
+    /// Files written so shortly before they were read that they are read once more, by when. What
+    /// is shown of them stands meanwhile, so no one waits for this.
+    pub(super) rechecks: BTreeSet<(Duration, RelPath)>,
     /// Paths that are being looked at, and whether to look again afterwards.
     pub(super) flying: HashMap<RelPath, bool>,
     /// Whether the first comparison with the disk is done: before, nothing is committed.
@@ -78,6 +81,8 @@ struct Batch {
     since: Option<Duration>,
     /// Whether something else than a path changed.
     terms: bool,
+    /// Whether the tombstones are done with, because a baseline was accepted.
+    buried: bool,
 }
 
 /// What a store holds of a feature.
@@ -116,6 +121,7 @@ impl LiveFeature {
             inventory: Inventory::new(terms),
             settle: Settle::new(times),
             vanishing: HashSet::new(),
+            rechecks: BTreeSet::new(),
             flying: HashMap::new(),
             indexed: false,
             unseen: None,
@@ -203,7 +209,14 @@ impl LiveFeature {
                 }
             }
         }
+        let accepted = match (&self.side.baseline, &side.baseline) {
+            (before, BaselineFile::Sound(now)) => {
+                !matches!(before, BaselineFile::Sound(before) if before == now)
+            }
+            _ => false,
+        };
         self.side = side;
+        self.batch.buried |= accepted;
         self.batch.terms = true;
         self.view = None;
     }
@@ -227,6 +240,20 @@ impl LiveFeature {
         self.scanned_at = at;
     }
 
+    /// The paths to look at by now: those that count, and those to be read once more.
+    pub(super) fn take_due_paths(&mut self, now: Duration) -> Vec<RelPath> {
+        let mut paths = self.settle.take_due(now);
+        while self.rechecks.first().is_some_and(|(due, _)| *due <= now) {
+            paths.extend(self.rechecks.pop_first().map(|(_, path)| path));
+        }
+        paths
+    }
+
+    /// Whether nothing is left to do, not even reading a file once more.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.is_settled() && self.rechecks.is_empty()
+    }
+
     /// Whether nothing is waiting, being looked at, or uncommitted.
     pub(super) fn is_settled(&self) -> bool {
         self.settle.is_settled() && self.flying.is_empty() && self.batch.is_empty()
@@ -236,7 +263,8 @@ impl LiveFeature {
     pub(super) fn next_due(&self) -> Option<Duration> {
         let gather = self.batch.since.filter(|_| self.indexed).map(|since| since + GATHER);
         let verdict = self.batch.terms.then(|| self.verdict_due()).flatten();
-        [self.settle.next_due(), gather, verdict].into_iter().flatten().min()
+        let recheck = self.rechecks.first().map(|(due, _)| *due);
+        [self.settle.next_due(), recheck, gather, verdict].into_iter().flatten().min()
     }
 
     fn verdict_due(&self) -> Option<Duration> {
@@ -277,8 +305,10 @@ impl LiveFeature {
         };
         for (path, (before, gone)) in &self.batch.paths {
             let entry = self.inventory.entries().get(path);
+            // What comes back after it was deleted is no news of its own.
+            let restored = self.tombstones.get(path).filter(|_| before.is_none());
             let changed = Changed {
-                before: before.clone(),
+                before: before.clone().or_else(|| restored.cloned()),
                 now: entry.map(|entry| Arc::clone(&entry.artifact)),
             };
             due.events.extend(artifact_event(&self.inventory, &changed, *gone));
@@ -297,6 +327,9 @@ impl LiveFeature {
                 }
                 (None, None) => {}
             }
+        }
+        if self.batch.buried {
+            due.tombstones_gone = self.tombstones.keys().cloned().collect();
         }
         let absent: Vec<ArtifactRef> = self.inventory.absent(at).collect();
         let deleted = |key: &str| {
@@ -325,6 +358,7 @@ impl LiveFeature {
     pub(super) fn committed(&mut self, due: Due, now: Duration) {
         self.batch.paths.clear();
         self.batch.since = None;
+        self.batch.buried = false;
         self.absent = due.absent;
         for path in &due.tombstones_gone {
             self.tombstones.remove(path);

@@ -63,6 +63,8 @@ pub(super) struct LiveProject {
     skipped: Vec<Skipped>,
     findings: (Vec<FileError>, Vec<String>),
     refresh_due: Option<Duration>,
+    /// Features whose folder was seen to be missing, and since when.
+    missing: BTreeMap<FeatureSlug, Duration>,
 }
 
 /// Whether differences found by a comparison count at once.
@@ -98,6 +100,7 @@ impl LiveProject {
             skipped: Vec::new(),
             findings: (Vec::new(), Vec::new()),
             refresh_due: None,
+            missing: BTreeMap::new(),
             setup,
         };
         live.watch_steering();
@@ -344,7 +347,7 @@ impl LiveProject {
             self.refresh(pool, now);
         }
         for feature in self.features.values_mut() {
-            for path in feature.settle.take_due(now.elapsed) {
+            for path in feature.take_due_paths(now.elapsed) {
                 fly(feature, &self.setup, &self.project, &path, pool);
             }
         }
@@ -373,7 +376,7 @@ impl LiveProject {
             Look::Seen(seen) => {
                 feature.vanishing.remove(path);
                 if seen.racy {
-                    feature.settle.again(path, now.elapsed + LOOK_AGAIN);
+                    feature.rechecks.insert((now.elapsed + LOOK_AGAIN, path.clone()));
                 }
                 feature.set(seen, now.at, now.elapsed);
             }
@@ -430,6 +433,11 @@ impl LiveProject {
                 .all(LiveFeature::is_settled)
     }
 
+    /// Whether nothing at all is left to do.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.is_settled(None) && self.features.values().all(LiveFeature::is_at_rest)
+    }
+
     /// The present picture.
     pub(super) fn view(&mut self, at: Timestamp) -> ProjectView {
         let name = self.project.name.clone();
@@ -468,8 +476,16 @@ impl LiveProject {
             .filter(|slug| !dirs.iter().any(|dir| dir.slug == **slug))
             .cloned()
             .collect();
+        self.missing.retain(|slug, _| gone.contains(slug));
         for slug in gone {
-            self.lose_feature(&slug, now);
+            // As with a file: it may come back in a moment.
+            let since = *self.missing.entry(slug.clone()).or_insert(now.elapsed);
+            let due = since + self.setup.times.vanish;
+            if due <= now.elapsed {
+                self.lose_feature(&slug, now);
+            } else {
+                self.refresh_due = Some(due);
+            }
         }
         for dir in dirs {
             match self.features.get_mut(&dir.slug) {

@@ -273,8 +273,8 @@ impl Engine {
         let mut stop_by = None;
         loop {
             let now = self.now();
-            let settled = self.projects.iter().all(|project| project.is_settled(None));
-            if stop_by.is_some_and(|by| settled || by <= now.elapsed) {
+            let at_rest = self.projects.iter().all(LiveProject::is_at_rest);
+            if stop_by.is_some_and(|by| at_rest || by <= now.elapsed) {
                 break;
             }
             let due = self.next_due().into_iter().chain(stop_by).min();
