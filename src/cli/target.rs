@@ -50,20 +50,20 @@ impl Target {
 
     /// The features of the project that `args` or the current folder mean.
     pub(super) fn of_project(args: &ProjectArgs) -> anyhow::Result<Self> {
-        match &args.project {
-            Some(root) => Setup::read()?.open(&canonical(root)?),
-            None => {
-                let setup = Setup::read()?;
-                let located = locate(Path::new("."), |root| settings(&setup.config, root))?;
-                let mut target = setup.open(&located.root)?;
-                if let [FeatureDir { path: None, .. }] =
-                    located.features.as_deref().unwrap_or_default()
-                {
-                    target.features = located.features.unwrap_or_default();
-                }
-                Ok(target)
-            }
+        let setup = Setup::read()?;
+        let said = args.project.as_deref();
+        let located = locate(said.unwrap_or(Path::new(".")), |root| settings(&setup.config, root))?;
+        if let Some(said) = said
+            && canonical(said)? != located.root
+        {
+            // A root that was named is meant, also where another project is found around it.
+            return setup.open(&canonical(said)?);
         }
+        let mut target = setup.open(&located.root)?;
+        if let Some([FeatureDir { path: None, .. }]) = located.features.as_deref() {
+            target.features = located.features.unwrap_or_default();
+        }
+        Ok(target)
     }
 
     /// One feature by slug or path.

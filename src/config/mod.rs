@@ -230,7 +230,7 @@ limits: {entries: 10}
             ),
             (
                 "limits: {entries: many}\n",
-                "1:19: limits.entries: invalid type: string \"many\", expected u64",
+                "1:19: limits.entries: invalid type: string \"many\", expected a whole number",
             ),
         ] {
             assert_eq!(Config::parse(text.as_bytes()).unwrap_err().to_string(), expect);

@@ -205,7 +205,7 @@ mod tests {
             ),
             (broken(&|v| v["artifacts"][0]["relative_path"] = "../x".into()), "`..` component"),
             (broken(&|v| v["artifacts"][1]["relative_path"] = "spec.md".into()), "stands twice"),
-            (broken(&|v| *v = serde_json::json!([])), "expected struct"),
+            (broken(&|v| *v = serde_json::json!([])), "expected keys and values"),
             (Baseline::parse(b"").unwrap_err().to_string(), "EOF"),
             (Baseline::parse(b"\xff").unwrap_err().to_string(), "1:1"),
         ] {

@@ -110,7 +110,7 @@ pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, TextError> {
         TextError {
             line: (error.line() > 0).then(|| error.line()),
             column: (error.line() > 0).then(|| error.column().max(1)),
-            message: message.strip_suffix(&place).unwrap_or(&message).to_owned(),
+            message: in_plain_words(message.strip_suffix(&place).unwrap_or(&message).to_owned()),
         }
     })
 }
@@ -139,6 +139,7 @@ fn explain(error: &serde_yaml::Error) -> TextError {
         let place = format!(" at line {} column {}", place.line(), place.column());
         message = message.replacen(&place, "", 1);
     }
+    message = in_plain_words(message);
     if let Some(known) = nearest_known(&message) {
         message = format!("{message}; did you mean `{known}`?");
     }
@@ -147,6 +148,18 @@ fn explain(error: &serde_yaml::Error) -> TextError {
         column: location.as_ref().map(serde_yaml::Location::column),
         message,
     }
+}
+
+/// Without the names of our own types.
+fn in_plain_words(mut message: String) -> String {
+    for number in ["u64", "usize"] {
+        message = message.replace(&format!("expected {number}"), "expected a whole number");
+    }
+    if let Some((before, after)) = message.split_once("expected struct ") {
+        let rest = after.trim_start_matches(|c: char| c.is_alphanumeric());
+        message = format!("{before}expected keys and values{rest}");
+    }
+    message
 }
 
 /// The known name nearest to the unknown one, out of serde's "unknown field `x`, expected one of
