@@ -14,7 +14,7 @@ use super::identity::{BaselineKey, WrittenKey};
 use super::path::RelPath;
 use super::snapshot::MissionDossierSnapshot;
 use super::time::Timestamp;
-use super::yaml::{TextError, parse_json};
+use super::yaml::{Keyed, TextError, parse_json};
 
 /// An accepted state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -88,7 +88,7 @@ impl Baseline {
     /// [`TextError`] when it does not parse, its key's hash is not its key's, or a path stands
     /// twice.
     pub fn parse(bytes: &[u8]) -> Result<Self, TextError> {
-        let written: Written = parse_json(bytes)?;
+        let Keyed(written): Keyed<Written> = parse_json(bytes)?;
         let actual = written.baseline_key.hash;
         if actual != written.baseline_key_hash {
             let message = format!(
@@ -96,8 +96,11 @@ impl Baseline {
             );
             return Err(TextError::whole(message));
         }
+        let artifacts: Option<Vec<BaselineArtifact>> = written
+            .artifacts
+            .map(|list| list.into_iter().map(|Keyed(artifact)| artifact).collect());
         let mut paths = HashSet::new();
-        for artifact in written.artifacts.iter().flatten() {
+        for artifact in artifacts.iter().flatten() {
             if !paths.insert(&artifact.relative_path) {
                 let path = artifact.relative_path.text();
                 return Err(TextError::whole(format!("`{path}` stands twice in `artifacts`")));
@@ -110,7 +113,7 @@ impl Baseline {
             captured_at: written.captured_at,
             captured_by: written.captured_by,
             tree_hash_sha256: written.tree_hash_sha256,
-            artifacts: written.artifacts,
+            artifacts,
         })
     }
 }
@@ -142,7 +145,7 @@ struct Written {
     #[serde(default)]
     tree_hash_sha256: Option<Digest>,
     #[serde(default)]
-    artifacts: Option<Vec<BaselineArtifact>>,
+    artifacts: Option<Vec<Keyed<BaselineArtifact>>>,
 }
 
 fn path_from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RelPath, D::Error> {
@@ -206,6 +209,10 @@ mod tests {
             (broken(&|v| v["artifacts"][0]["relative_path"] = "../x".into()), "`..` component"),
             (broken(&|v| v["artifacts"][1]["relative_path"] = "spec.md".into()), "stands twice"),
             (broken(&|v| *v = serde_json::json!([])), "expected keys and values"),
+            (
+                broken(&|v| v["artifacts"][0] = serde_json::json!(["k", "p"])),
+                "expected keys and values",
+            ),
             (Baseline::parse(b"").unwrap_err().to_string(), "EOF"),
             (Baseline::parse(b"\xff").unwrap_err().to_string(), "1:1"),
         ] {

@@ -6,9 +6,11 @@
 
 use std::ops::Range;
 
+use serde_yaml::Value;
+
 /// Front matter fields that runtimes rewrite while work goes on (contract, section 2); beside
 /// these, all that begin with `review_` or `reviewer`.
-const RUNTIME_FIELDS: [&str; 12] = [
+const RUNTIME_FIELDS: [&str; 13] = [
     "agent",
     "agent_profile",
     "assignee",
@@ -21,9 +23,9 @@ const RUNTIME_FIELDS: [&str; 12] = [
     "history",
     "activity_log",
     "approved_by",
+    "reviewed_by",
 ];
 const RUNTIME_PREFIXES: [&str; 2] = ["review_", "reviewer"];
-const REVIEWED_BY: &str = "reviewed_by";
 
 /// Longest work package id that is believed.
 const WP_ID_MAX: usize = 64;
@@ -93,23 +95,19 @@ pub fn static_lines(block: &[u8], mut keep: impl FnMut(&[u8])) {
 }
 
 fn is_runtime_field(key: &str) -> bool {
-    RUNTIME_FIELDS.contains(&key)
-        || key == REVIEWED_BY
-        || RUNTIME_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
+    RUNTIME_FIELDS.contains(&key) || RUNTIME_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
 }
 
 /// `key: value` of a top-level line, the key without its quotes.
 fn key_and_value(line: &[u8]) -> Option<(&str, &str)> {
     let line = std::str::from_utf8(line).ok()?;
     let (key, value) = line.split_once(':')?;
+    if !value.is_empty() && !value.starts_with([' ', '\t', '\r', '\n']) {
+        return None;
+    }
     let key = key.trim_end();
     let unquoted = ['"', '\''].into_iter().find_map(|q| key.strip_prefix(q)?.strip_suffix(q));
     Some((unquoted.unwrap_or(key), value.trim()))
-}
-
-#[derive(serde::Deserialize)]
-struct Block {
-    work_package_id: String,
 }
 
 /// `work_package_id` of the block, if it is one that can be believed: 1 to 64 of
@@ -120,20 +118,28 @@ pub fn work_package_id(block: &[u8]) -> Option<Box<str>> {
     if !block.windows(FIELD.len()).any(|window| window == FIELD) {
         return None;
     }
-    let mut plain = block
-        .split(|byte| *byte == b'\n')
-        .filter_map(key_and_value)
-        .filter(|(key, _)| key.as_bytes() == FIELD);
-    if let (Some((_, value)), None) = (plain.next(), plain.next()) {
-        let value = value.split(" #").next().unwrap_or_default().trim_end();
-        let quoted = ['"', '\''].into_iter().find_map(|q| value.strip_prefix(q)?.strip_suffix(q));
-        let value = quoted.unwrap_or(value);
-        if is_believable(value) {
-            return Some(value.into());
-        }
+    let mut lines = block.split(|byte| *byte == b'\n').filter_map(key_and_value);
+    let mut plain = lines.by_ref().filter(|(key, _)| key.as_bytes() == FIELD);
+    if let (Some((_, value)), None) = (plain.next(), plain.next())
+        && let Some(id) = plain_id(value)
+    {
+        return Some(id.into());
     }
-    let id = serde_yaml::from_slice::<Block>(block).ok()?.work_package_id;
+    let block: Value = serde_yaml::from_slice(block).ok()?;
+    let id = match block.get("work_package_id")? {
+        Value::String(id) => id.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => return None,
+    };
     is_believable(&id).then(|| id.into())
+}
+
+/// The id in a value that any reader of YAML takes for a text: quoted, or `WP` and what follows.
+fn plain_id(value: &str) -> Option<&str> {
+    let value = value.split(" #").next().unwrap_or_default().trim_end();
+    let quoted = ['"', '\''].into_iter().find_map(|q| value.strip_prefix(q)?.strip_suffix(q));
+    let id = quoted.or_else(|| Some(value).filter(|value| value.starts_with("WP")))?;
+    is_believable(id).then_some(id)
 }
 
 fn is_believable(id: &str) -> bool {
@@ -185,6 +191,9 @@ mod tests {
             ("work_package_id: >-\n  WP05\n", Some("WP05")),
             ("nested:\n  work_package_id: WP06\n", None),
             ("work_package_id:\n", None),
+            ("work_package_id: null\n", None),
+            ("work_package_id: true\n", None),
+            ("work_package_id:WP05\n", None),
             ("work_package_id: 7\n", Some("7")),
             ("work_package_id: \"WP\\e[31m\"\n", None),
             ("work_package_id: [WP]\n", None),

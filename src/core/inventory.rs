@@ -15,7 +15,7 @@ use super::artifact::{
 use super::chunks::{Chunks, Keyed};
 use super::classify::conventional_class;
 use super::digest::Digest;
-use super::dossier::{Completeness, MissionDossier, Terms, sorted_artifacts};
+use super::dossier::{Completeness, Doubt, MissionDossier, Terms, sorted_artifacts};
 use super::key::artifact_key;
 use super::manifest::{Mission, Spec};
 use super::path::RelPath;
@@ -142,7 +142,9 @@ impl Inventory {
     /// file is listed, though not present, is that entry already.
     pub fn absent(&self, now: Timestamp) -> impl Iterator<Item = ArtifactRef> {
         let step = self.terms.step.as_deref();
-        let mission = self.terms.mission.as_deref();
+        // Of a folder that was not seen nothing is known to be absent.
+        let unseen = matches!(self.terms.doubt, Some(Doubt::Unreadable(_) | Doubt::Gone));
+        let mission = self.terms.mission.as_deref().filter(|_| !unseen);
         let specs = mission.into_iter().flat_map(Mission::specs);
         specs
             .zip(&self.uses)
@@ -150,13 +152,17 @@ impl Inventory {
             .filter(|(spec, uses)| uses.named == 0 || !spec.pattern.is_literal())
             .filter(move |(spec, _)| mission.is_some_and(|mission| mission.applies(spec, step)))
             .map(move |(spec, _)| ArtifactRef {
+                required_status: if mission.is_some_and(|mission| mission.counts(spec, step)) {
+                    RequiredStatus::Required
+                } else {
+                    RequiredStatus::Optional
+                },
                 artifact_key: spec.key.as_ref().into(),
                 artifact_class: spec.class,
                 relative_path: spec.pattern.path().clone(),
                 size_bytes: 0,
                 wp_id: None,
                 step_id: spec.step_id.clone(),
-                required_status: spec.status,
                 provenance: None,
                 state: State::Absent(Fault { reason: ErrorReason::NotFound, detail: None }),
                 indexed_at: now,
@@ -178,10 +184,7 @@ impl Inventory {
         };
         let step = self.terms.step.as_deref();
         mission.specs().iter().zip(&self.uses).any(|(spec, uses)| {
-            spec.key.as_ref() == key
-                && spec.status == RequiredStatus::Required
-                && uses.satisfied == 0
-                && mission.applies(spec, step)
+            spec.key.as_ref() == key && uses.satisfied == 0 && mission.counts(spec, step)
         })
     }
 

@@ -59,8 +59,7 @@ pub fn distinct_key(key: &str, path: &RelPath) -> ArtifactKey {
 }
 
 /// Whether `text` ends in `-` and the digits that mark a hashed key.
-#[must_use]
-pub fn ends_like_a_hash(text: &str) -> bool {
+fn ends_like_a_hash(text: &str) -> bool {
     let Some(at) = text.len().checked_sub(HASH_DIGITS + 1) else {
         return false;
     };
@@ -168,6 +167,18 @@ optional_always:
         let path = RelPath::new(&b"checklists/requirements.md"[..]).unwrap();
         let key = artifact_key(&path, conventional_class(&path), None, None);
         assert_eq!(&*key, "evidence.checklists.requirements.md");
+    }
+
+    #[test]
+    fn a_manifest_may_hold_the_very_key_that_hashing_makes() {
+        let hashed = format!("other.Makefile-{}", hash(b"Makefile"));
+        let text = format!(
+            "mission_type: x\noptional_always:\n  - {{artifact_key: {hashed}, artifact_class: \
+             output, path_pattern: elsewhere}}\n"
+        );
+        let mission = Mission::new(parse_manifest(text.as_bytes()).unwrap(), &[]).unwrap();
+        assert_eq!(key_of(b"elsewhere", &mission), hashed);
+        assert_eq!(key_of(b"Makefile", &mission), format!("{hashed}-{}", hash(b"Makefile")));
     }
 
     /// All paths of up to three components over an alphabet of what confuses slugs, and for each

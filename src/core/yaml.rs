@@ -4,9 +4,10 @@
 //! capped by the parser itself, and every error carries line and column where there is one.
 
 use std::fmt;
+use std::marker::PhantomData;
 
-use serde::Serialize;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, Visitor};
+use serde::{Deserialize, Serialize};
 
 /// Deepest nesting of `[` and `{` that is parsed; libyaml's time grows with its square.
 const FLOW_DEPTH_MAX: usize = 128;
@@ -56,7 +57,7 @@ impl std::error::Error for TextError {}
 /// # Errors
 /// [`TextError`] with the place.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, TextError> {
-    parse_seed(std::marker::PhantomData::<T>, bytes)
+    parse_seed(PhantomData::<T>, bytes)
 }
 
 /// Parses YAML with `seed`.
@@ -97,6 +98,31 @@ pub fn deserialize_text<'de, D: Deserializer<'de>, T, E: fmt::Display>(
         }
     }
     deserializer.deserialize_str(Text(parse))
+}
+
+/// A value that is written with keys: serde would take a list for a struct as well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keyed<T>(
+    /// The value.
+    pub T,
+);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Keyed<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Keys<T> {
+            type Value = Keyed<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("keys and values")
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Keyed<T>, A::Error> {
+                T::deserialize(de::value::MapAccessDeserializer::new(map)).map(Keyed)
+            }
+        }
+        deserializer.deserialize_map(Keys(PhantomData))
+    }
 }
 
 /// Parses JSON into `T`.
@@ -190,8 +216,6 @@ fn edits(from: &str, to: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
 
     #[derive(Debug, Deserialize)]

@@ -106,7 +106,10 @@ pub struct Spec {
     pub step_id: Option<Arc<str>>,
     /// Required when it stands in a required list and blocks.
     pub status: RequiredStatus,
+    /// From when on its absence is listed.
     applies: Applies,
+    /// From when on its absence leaves the feature incomplete.
+    counts: Applies,
 }
 
 /// A manifest compiled with its steps: what classification and completeness ask.
@@ -198,12 +201,22 @@ impl Mission {
         self.steps.iter().any(|known| known.as_ref() == step)
     }
 
-    /// Whether the spec's absence counts at `step`. With no step, or one that is not known, all of
-    /// the required lists do.
+    /// Whether the spec's absence is listed at `step`. With no step, or one that is not known, all
+    /// of the required lists apply.
     #[must_use]
     pub fn applies(&self, spec: &Spec, step: Option<&str>) -> bool {
+        self.has_come(spec.applies, step)
+    }
+
+    /// Whether its absence leaves a feature incomplete at `step`.
+    #[must_use]
+    pub fn counts(&self, spec: &Spec, step: Option<&str>) -> bool {
+        self.has_come(spec.counts, step)
+    }
+
+    fn has_come(&self, from: Applies, step: Option<&str>) -> bool {
         let now = step.and_then(|step| self.steps.iter().position(|id| id.as_ref() == step));
-        match spec.applies {
+        match from {
             Applies::Always => true,
             Applies::FromStep(from) => now.is_none_or(|now| from <= now),
             Applies::Never => false,
@@ -228,8 +241,8 @@ fn warnings(manifest: &ExpectedArtifactManifest, known_steps: &[String]) -> Vec<
     warnings
 }
 
-/// One [`Spec`] per key. An entry that blocks decides from when on the key is required; without
-/// one, the first required list that has it says from when on it is noted.
+/// One [`Spec`] per key. The first required list that has it says from when on its absence is
+/// listed, the first entry that blocks from when on it counts.
 fn specs_in_order(manifest: &ExpectedArtifactManifest, steps: &[Arc<str>]) -> Vec<Spec> {
     let place = |id: &str| steps.iter().position(|step| step.as_ref() == id).unwrap_or(0);
     let mut by_step: Vec<_> = manifest.required_by_step.iter().collect();
@@ -255,13 +268,15 @@ fn specs_in_order(manifest: &ExpectedArtifactManifest, steps: &[Arc<str>]) -> Ve
                 step_id: step.cloned(),
                 status: if required { RequiredStatus::Required } else { RequiredStatus::Optional },
                 applies,
+                counts: if required { applies } else { Applies::Never },
             });
             continue;
         };
         let spec = &mut specs[*known];
+        spec.applies = spec.applies.min(applies);
         if required && spec.status == RequiredStatus::Optional {
             spec.status = RequiredStatus::Required;
-            spec.applies = applies;
+            spec.counts = applies;
         }
     }
     specs.sort_by_key(|spec| !spec.pattern.is_literal());
@@ -329,7 +344,10 @@ optional_always:
     fn completeness_is_cumulative() {
         let mission = sample();
         let applying = |step| keys(mission.specs().iter().filter(|s| mission.applies(s, step)));
-        assert_eq!(applying(Some("first")), ["b.spec", "b.note", "a.all"]);
+        assert_eq!(applying(Some("first")), ["b.spec", "b.plan", "b.note", "a.all"]);
+        let counting = |step| keys(mission.specs().iter().filter(|s| mission.counts(s, step)));
+        assert_eq!(counting(Some("first")), ["b.spec", "a.all"], "the plan does not block yet");
+        assert_eq!(counting(Some("second")), ["b.spec", "b.plan", "a.all"]);
         assert_eq!(applying(Some("second")), ["b.spec", "b.plan", "b.note", "a.all"]);
         assert_eq!(applying(None), applying(Some("second")));
         assert_eq!(applying(Some("unheard-of")), applying(None));

@@ -13,7 +13,6 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visit
 
 use super::{ExpectedArtifactManifest, ExpectedArtifactSpec};
 use crate::core::artifact::ArtifactClass;
-use crate::core::key::ends_like_a_hash;
 use crate::core::pattern::Pattern;
 use crate::core::yaml::{TextError, deserialize_text, parse_seed};
 
@@ -228,12 +227,6 @@ impl<'de> Deserialize<'de> for Key {
                     "`{key}` is no artifact key; use letters, digits, `.`, `_` and `-`"
                 ));
             }
-            if ends_like_a_hash(key) {
-                return Err(format!(
-                    "`{key}` ends in `-` and 8 hexadecimal digits, which is kept for keys that \
-                     dossierd makes unique"
-                ));
-            }
             Ok(Self(key.to_owned()))
         })
     }
@@ -294,10 +287,6 @@ mod tests {
         ] {
             assert_eq!(error_of(entry), expect);
         }
-        assert!(
-            error_of("{artifact_key: a-0123abcd, artifact_class: input, path_pattern: x}")
-                .contains("8 hexadecimal digits")
-        );
     }
 
     #[test]

@@ -3,76 +3,76 @@
 //! These files belong to others: only the ids are read, everything else in them is passed over.
 
 use serde::Deserialize;
+use serde_yaml::Value;
 
 use crate::core::yaml::{TextError, parse};
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct MissionFile {
+#[derive(Deserialize)]
+struct States {
     states: Vec<Named>,
-    workflow: Workflow,
-    steps: Vec<Identified>,
-    mission: Inner,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Workflow {
-    phases: Vec<Named>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct RuntimeFile {
-    steps: Vec<Identified>,
-    mission: Inner,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Inner {
-    steps: Vec<Identified>,
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an entry with `name`")]
 struct Named {
     name: String,
 }
 
-#[derive(Deserialize)]
-struct Identified {
-    id: String,
-}
-
 /// Step ids of a `mission.yaml`: `states[].name`, else `workflow.phases[].name`, else
-/// `steps[].id` or `mission.steps[].id`.
+/// `steps[].id` or `mission.steps[].id`. What comes after the first of these that is there is not
+/// looked at.
 ///
 /// # Errors
-/// [`TextError`] when the file or one of these lists is not what it should be.
+/// [`TextError`] when the text or that list is not what it should be.
 pub fn parse_mission_steps(bytes: &[u8]) -> Result<Vec<String>, TextError> {
-    let file: MissionFile = parse(bytes)?;
-    let named = |list: Vec<Named>| list.into_iter().map(|item| item.name).collect();
-    if !file.states.is_empty() {
-        Ok(named(file.states))
-    } else if !file.workflow.phases.is_empty() {
-        Ok(named(file.workflow.phases))
-    } else {
-        Ok(first_filled(file.steps, file.mission.steps))
+    let file: Value = parse(bytes)?;
+    if is_there(&file["states"]) {
+        let States { states } = parse(bytes)?;
+        return Ok(states.into_iter().map(|state| state.name).collect());
     }
+    if is_there(&file["workflow"]["phases"]) {
+        return ids(&file["workflow"]["phases"], "workflow.phases", "name");
+    }
+    runtime_steps(&file)
 }
 
 /// Step ids of a `mission-runtime.yaml`: `steps[].id` or `mission.steps[].id`.
 ///
 /// # Errors
-/// [`TextError`] when the file or one of these lists is not what it should be.
+/// [`TextError`] when the text or that list is not what it should be.
 pub fn parse_runtime_steps(bytes: &[u8]) -> Result<Vec<String>, TextError> {
-    let file: RuntimeFile = parse(bytes)?;
-    Ok(first_filled(file.steps, file.mission.steps))
+    runtime_steps(&parse(bytes)?)
 }
 
-fn first_filled(steps: Vec<Identified>, inner: Vec<Identified>) -> Vec<String> {
-    let list = if steps.is_empty() { inner } else { steps };
-    list.into_iter().map(|item| item.id).collect()
+fn runtime_steps(file: &Value) -> Result<Vec<String>, TextError> {
+    if is_there(&file["steps"]) {
+        ids(&file["steps"], "steps", "id")
+    } else if is_there(&file["mission"]["steps"]) {
+        ids(&file["mission"]["steps"], "mission.steps", "id")
+    } else {
+        Ok(Vec::new())
+    }
+}
+
+fn is_there(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Sequence(list) => !list.is_empty(),
+        _ => true,
+    }
+}
+
+fn ids(list: &Value, place: &str, field: &str) -> Result<Vec<String>, TextError> {
+    let Value::Sequence(list) = list else {
+        return Err(TextError::whole(format!("`{place}` is not a list")));
+    };
+    list.iter()
+        .enumerate()
+        .map(|(at, entry)| match &entry[field] {
+            Value::String(id) => Ok(id.clone()),
+            _ => Err(TextError::whole(format!("`{place}[{at}]` has no `{field}`"))),
+        })
+        .collect()
 }
 
 /// `known`, and each id of `more` that it lacks right after the one written before it in `more`
@@ -130,11 +130,16 @@ mod tests {
             ("name: X\nworkflow: {phases: [{name: c}]}\nsteps: [{id: z}]", "c"),
             ("steps: [{id: d}]\nmission: {steps: [{id: z}]}", "d"),
             ("mission: {key: plan, steps: [{id: e}, {id: f}]}", "e f"),
+            ("mission: software-dev\nstates: [{name: a}]\nsteps: [x, y]", "a"),
+            ("states: []\nworkflow: none\nsteps: [{id: g}]", "g"),
             ("unrelated: 1", ""),
+            ("", ""),
         ] {
             assert_eq!(parse_mission_steps(text.as_bytes()).unwrap().join(" "), expect);
         }
         assert_eq!(parse_runtime_steps(b"states: [{name: a}]\nsteps: [{id: b}]").unwrap(), ["b"]);
-        assert!(parse_mission_steps(b"states: 7").is_err());
+        for bad in ["states: 7", "states: [{nme: a}]", "steps: x", "steps: [{id: [1]}]"] {
+            assert!(parse_mission_steps(bad.as_bytes()).is_err(), "{bad}");
+        }
     }
 }
