@@ -1,9 +1,12 @@
 //! What may be written on the command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+
+use crate::core::digest::Digest;
 
 /// Says what is missing, deleted or drifted in feature directories.
 #[derive(Debug, Parser)]
@@ -103,7 +106,7 @@ pub(super) struct CheckArgs {
 #[derive(Debug, Args)]
 pub(super) struct FeatureArgs {
     /// A feature: its slug, or a path to its folder
-    pub(super) feature: String,
+    pub(super) feature: OsString,
     #[command(flatten)]
     pub(super) project: ProjectArgs,
 }
@@ -182,13 +185,13 @@ pub(super) enum BaselineCommand {
 pub(super) struct AcceptArgs {
     /// Features: slugs, or paths to their folders
     #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "FEATURE")]
-    pub(super) features: Vec<String>,
+    pub(super) features: Vec<OsString>,
     /// All features of the project
     #[arg(long)]
     pub(super) all: bool,
     /// Accept only if this is still the state's tree hash
-    #[arg(long, value_name = "HASH", conflicts_with = "all")]
-    pub(super) tree: Option<String>,
+    #[arg(long, value_name = "HASH", conflicts_with = "all", value_parser = tree_hash)]
+    pub(super) tree: Option<Digest>,
     #[command(flatten)]
     pub(super) project: ProjectArgs,
 }
@@ -204,4 +207,8 @@ pub(super) struct ManArgs {
     /// Write the pages of all commands into this folder instead
     #[arg(long, value_name = "DIR")]
     pub(super) dir: Option<PathBuf>,
+}
+
+fn tree_hash(text: &str) -> Result<Digest, &'static str> {
+    Digest::parse(text).ok_or("a tree hash is 64 lower-case hexadecimal digits")
 }

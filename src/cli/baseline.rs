@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::SystemTime;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use owo_colors::OwoColorize as _;
 use serde::Serialize;
 
@@ -41,11 +41,6 @@ struct Accepted<'a> {
 }
 
 fn accept(args: &AcceptArgs) -> anyhow::Result<Exit> {
-    let tree = args.tree.as_deref().map(|text| {
-        Digest::parse(text)
-            .with_context(|| format!("`{text}` is no tree hash: 64 lower-case hexadecimal digits"))
-    });
-    let tree = tree.transpose()?;
     let targets = if args.all {
         vec![Target::of_project(&args.project)?]
     } else {
@@ -58,7 +53,7 @@ fn accept(args: &AcceptArgs) -> anyhow::Result<Exit> {
         let mut features = Vec::new();
         target.survey_to_accept(|feature| features.push(feature))?;
         for feature in &features {
-            if let Err(error) = accept_one(target, feature, tree, args) {
+            if let Err(error) = accept_one(target, feature, args.tree, args) {
                 refused = true;
                 out::error(&format!("{}: {error:#}", feature.dossier.terms.feature_slug));
             }
@@ -187,7 +182,6 @@ fn print_shown(feature: &Feature, baseline: Option<&Baseline>) -> anyhow::Result
 
 fn clear(args: &FeatureArgs) -> anyhow::Result<Exit> {
     let target = Target::of_feature(args)?;
-    out::note("no daemon is asked; the file is removed");
     for feature in &target.features {
         let cleared = target.project.clear_baseline(&feature.slug)?;
         if args.project.json {
@@ -200,5 +194,5 @@ fn clear(args: &FeatureArgs) -> anyhow::Result<Exit> {
             out.flush()?;
         }
     }
-    Ok(Exit::Done)
+    Ok(target.end())
 }

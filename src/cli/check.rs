@@ -37,7 +37,10 @@ struct Report<'a> {
 }
 
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
-    let target = Target::of_path(&args.path)?;
+    let target = match Target::of_path(&args.path) {
+        Ok(target) => target,
+        Err(error) => return refuse(args, error),
+    };
     let mut features = Vec::with_capacity(target.features.len());
     target.survey(|feature| feature, |feature| features.push(feature))?;
     let files = target.findings();
@@ -62,6 +65,21 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
+/// A configuration that is broken is a verdict too.
+fn refuse(args: &CheckArgs, error: anyhow::Error) -> anyhow::Result<Exit> {
+    if let (true, Some(file)) = (args.json, error.downcast_ref::<FileError>()) {
+        out::print_json(&Report {
+            exit_code: Exit::BrokenFile.code(),
+            strict: args.strict,
+            errors: std::slice::from_ref(file),
+            warnings: &[],
+            skipped: &[],
+            features: Vec::new(),
+        })?;
+    }
+    Err(error)
+}
+
 impl Finding {
     fn of(feature: &Feature) -> Self {
         let mut artifacts = feature.dossier.artifacts.iter();
@@ -81,6 +99,7 @@ impl Finding {
             unknown: completeness == Completeness::Unknown,
             // A baseline that cannot be read leaves drift unseen.
             unseen: doubted
+                || feature.step_unseen
                 || feature.drift.state == Some(DriftState::BaselineCorrupt)
                 || unreadable,
             drift: feature.drift.severity,
@@ -123,7 +142,7 @@ fn print(features: &[Feature], findings: &[Finding]) -> anyhow::Result<()> {
         count(&|f| f.incomplete),
         count(&|f| f.unknown),
         count(&|f| f.unseen),
-        count(&|f| f.drift.is_some()),
+        features.iter().filter(|f| f.drift.state == Some(DriftState::Drifted)).count(),
     )?;
     Ok(out.flush()?)
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 
 use super::args::ScanArgs;
 use super::exit::Exit;
-use super::target::Target;
+use super::target::{self, Target};
 use super::{out, table, words};
 use crate::core::feature::Feature;
 use crate::core::path::printable;
@@ -34,8 +34,9 @@ fn print_snapshots(target: &Target) -> anyhow::Result<()> {
     let mut out = out::programs();
     let mut result: io::Result<()> = Ok(());
     target.survey(
-        |feature| json::line(&*feature.snapshot),
-        |line| {
+        |feature| (json::line(&*feature.snapshot), target::warnings(&feature)),
+        |(line, warnings)| {
+            warnings.iter().for_each(|warning| out::warn(warning));
             if result.is_ok() {
                 result = line.and_then(|line| out.write_all(&line));
             }

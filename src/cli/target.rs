@@ -1,5 +1,7 @@
 //! From what was written on the command line to an open project and its features.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -7,10 +9,12 @@ use anyhow::{Context as _, bail};
 use super::args::{FeatureArgs, ProjectArgs};
 use super::exit::Exit;
 use super::out::{self, Ticker};
+use super::words;
 use crate::config::{Config, Folders};
 use crate::core::content::StaticPart;
 use crate::core::feature::Feature;
 use crate::core::findings::{FileError, Skipped};
+use crate::core::path::escape_bytes;
 use crate::core::pattern::Pattern;
 use crate::engine::survey::{Look, limits, settings, survey};
 use crate::project::{FeatureDir, Machine, Project, locate};
@@ -43,7 +47,10 @@ impl Target {
                 target.features = features;
                 target.skipped.clear();
             }
-            None => target.say_if_empty(),
+            None => {
+                target.refuse_skipped(path)?;
+                target.say_if_empty();
+            }
         }
         Ok(target)
     }
@@ -72,27 +79,30 @@ impl Target {
     }
 
     /// One feature by slug or path.
-    pub(super) fn of_name(name: &str, project: &ProjectArgs) -> anyhow::Result<Self> {
-        let is_path = name.contains('/') || matches!(name, "." | "..");
+    pub(super) fn of_name(name: &OsStr, project: &ProjectArgs) -> anyhow::Result<Self> {
+        let path = Path::new(name);
+        let shown = path.display();
+        let is_path = name.as_bytes().contains(&b'/') || name == "." || name == "..";
         if !is_path {
             let mut target = Self::of_project(project)?;
             if let Some(found) = target.features.iter().find(|dir| dir.slug.as_str() == name) {
                 target.features = vec![found.clone()];
                 return Ok(target);
             }
-            if !Path::new(name).is_dir() {
-                bail!("there is no feature `{name}` in {}; {}", target.root(), target.known());
+            if !path.is_dir() {
+                bail!("there is no feature `{shown}` in {}; {}", target.root(), target.known());
             }
         }
-        let target = Self::of_path(Path::new(name))?;
+        let target = Self::of_path(path)?;
         if let Some(root) = &project.project
             && canonical(root)? != target.project.root
         {
-            bail!("{name} is not in the project {}", root.display());
+            bail!("{shown} is not in the project {}", root.display());
         }
-        match target.features.len() {
-            1 => Ok(target),
-            _ => bail!("{name} is no feature of {}; {}", target.root(), target.known()),
+        let meant = canonical(path)?;
+        match target.features.as_slice() {
+            [one] if meant.starts_with(target.project.feature_path(one)) => Ok(target),
+            _ => bail!("{shown} is no feature of {}; {}", target.root(), target.known()),
         }
     }
 
@@ -128,7 +138,9 @@ impl Target {
         out::note("no daemon is asked; scanned once");
         let mut seen = None;
         self.survey(|feature| feature, |feature| seen = Some(feature))?;
-        seen.context("the feature went away")
+        let feature = seen.context("the feature went away")?;
+        warnings(&feature).iter().for_each(|warning| out::warn(warning));
+        Ok(feature)
     }
 
     /// What is wrong with the project's files, after its features were looked at.
@@ -144,6 +156,17 @@ impl Target {
         let findings = self.findings();
         findings.say();
         if findings.errors.is_empty() { Exit::Done } else { Exit::BrokenFile }
+    }
+
+    /// Refuses a path in a folder that is skipped: all of the project is not what it means.
+    fn refuse_skipped(&self, path: &Path) -> anyhow::Result<()> {
+        let path = canonical(path)?;
+        let below = path.strip_prefix(&self.project.root).unwrap_or(&path);
+        let below = escape_bytes(below.as_os_str().as_bytes()).into_owned() + "/";
+        match self.skipped.iter().find(|skipped| below.starts_with(&format!("{}/", skipped.name))) {
+            Some(skipped) => bail!("{} is no feature: {}", skipped.name, skipped.reason),
+            None => Ok(()),
+        }
     }
 
     fn root(&self) -> std::path::Display<'_> {
@@ -181,6 +204,12 @@ impl Findings {
             out::warn(warning);
         }
     }
+}
+
+/// What keeps a feature from being seen or judged as it should be, for standard error.
+pub(super) fn warnings(feature: &Feature) -> Vec<String> {
+    let slug = &feature.dossier.terms.feature_slug;
+    words::doubts(feature).into_iter().map(|line| format!("{slug}: {line}")).collect()
 }
 
 /// What every command starts from.

@@ -59,20 +59,33 @@ pub(super) fn presence(artifact: &ArtifactRef) -> String {
     }
 }
 
-/// What a person must know of a feature beyond one line, a line each.
-pub(super) fn findings(feature: &Feature) -> Vec<String> {
+/// What keeps a feature from being seen or judged as it should be, a line each.
+pub(super) fn doubts(feature: &Feature) -> Vec<String> {
     let mut lines = Vec::new();
     match &feature.dossier.terms.doubt {
         Some(Doubt::Unreadable(why)) => lines.push(format!("cannot be read: {why}")),
         Some(Doubt::OverBudget(why)) => lines.push(format!("is beyond a budget: {why}")),
         Some(Doubt::ManifestBroken) => {
-            lines.push("is judged by the embedded manifest, because its own is broken".to_owned());
+            let stands_in = match &feature.dossier.terms.mission {
+                Some(_) => "the embedded one stands in",
+                None => "nothing stands in",
+            };
+            lines.push(format!("the manifest of its mission is broken; {stands_in}"));
         }
         Some(Doubt::Gone) => lines.push("is gone".to_owned()),
         Some(Doubt::MissionUnreadable) | None => {}
     }
     lines.extend(feature.meta_error.clone());
     lines.extend(feature.step_error.clone());
+    if feature.drift.state == Some(DriftState::BaselineCorrupt) {
+        lines.push(feature.drift.detail.clone());
+    }
+    lines
+}
+
+/// What a person must know of a feature beyond one line, a line each.
+pub(super) fn findings(feature: &Feature) -> Vec<String> {
+    let mut lines = doubts(feature);
     for artifact in feature.dossier.artifacts.iter().filter(|artifact| !artifact.is_present()) {
         let (path, status) = (artifact.relative_path.text(), artifact.required_status);
         let reason = artifact.error_reason().map(|reason| reason.to_string()).unwrap_or_default();
@@ -80,7 +93,7 @@ pub(super) fn findings(feature: &Feature) -> Vec<String> {
             artifact.error_detail().map(|detail| format!(", {detail}")).unwrap_or_default();
         lines.push(format!("{path} ({status}): {reason}{detail}"));
     }
-    if !matches!(feature.drift.state, Some(DriftState::NoBaseline | DriftState::InParity)) {
+    if matches!(feature.drift.state, Some(DriftState::Drifted | DriftState::KeyMismatch)) {
         lines.push(feature.drift.detail.clone());
     }
     lines.iter().map(|line| printable(line).into_owned()).collect()

@@ -9,6 +9,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use etcetera::base_strategy::{BaseStrategy as _, Xdg};
+use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Deserializer};
 
 use crate::core::findings::FileError;
@@ -28,6 +29,9 @@ pub struct Config {
     /// Budgets of one feature.
     #[serde(default)]
     pub limits: LimitsConfig,
+    /// When the daemon takes a change for settled.
+    #[serde(default)]
+    pub settle: SettleConfig,
 }
 
 /// What is said of one project.
@@ -61,6 +65,20 @@ pub struct LimitsConfig {
     pub entries: Option<u64>,
     /// Deepest folder.
     pub depth: Option<usize>,
+}
+
+/// When a change counts, in milliseconds; what is not said keeps its default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SettleConfig {
+    /// A new path, without an event on it.
+    pub appear_ms: Option<u64>,
+    /// A file that is being written, without an event on it.
+    pub quiet_ms: Option<u64>,
+    /// A file that is being written, at most.
+    pub max_ms: Option<u64>,
+    /// A path that vanished.
+    pub vanish_ms: Option<u64>,
 }
 
 /// Folders of the user (XDG).
@@ -142,9 +160,15 @@ impl Config {
     }
 }
 
+/// Opened so that a FIFO in its place cannot block.
 fn read(file: &Path) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(file, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
     let mut bytes = Vec::new();
-    File::open(file)?.take(MAX + 1).read_to_end(&mut bytes)?;
+    file.take(MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX {
         return Err(io::Error::other(format!("larger than {MAX} bytes")));
     }
@@ -188,6 +212,7 @@ projects:
     ignore: ["**/*.tmp"]
   - path: /srv/other
 limits: {entries: 10}
+settle: {appear_ms: 20}
 "#;
         let config = Config::parse(text.as_bytes()).unwrap();
         let shop = config.project(Path::new("/srv/shop")).unwrap();
@@ -196,6 +221,7 @@ limits: {entries: 10}
         assert_eq!(shop.step["001-a"], "plan");
         assert_eq!(shop.ignore[0].as_str(), "**/*.tmp");
         assert_eq!(config.limits.entries, Some(10));
+        assert_eq!(config.settle.appear_ms, Some(20));
         assert!(config.project(Path::new("/srv")).is_none());
         for empty in ["", "# nothing\n", "projects: []\n"] {
             assert_eq!(Config::parse(empty.as_bytes()), Ok(Config::default()), "{empty:?}");
@@ -207,7 +233,7 @@ limits: {entries: 10}
         for (text, expect) in [
             (
                 "project: []\n",
-                "1:1: unknown field `project`, expected `projects` or `limits`; did you mean `projects`?",
+                "1:1: unknown field `project`, expected one of `projects`, `limits`, `settle`; did you mean `projects`?",
             ),
             (
                 "projects:\n  - path: /a\n    featurs: []\n",

@@ -76,6 +76,8 @@ pub struct Feature {
     pub step_source: StepSource,
     /// What is wrong with the step: an unknown id, or a file that cannot be used.
     pub step_error: Option<String>,
+    /// Whether a step may be there that could not be seen.
+    pub step_unseen: bool,
     /// What is wrong with `meta.json`.
     pub meta_error: Option<String>,
     /// What a baseline of it is bound to.

@@ -68,6 +68,7 @@ pub(super) struct LiveFeature {
 struct Side {
     step_source: StepSource,
     step_error: Option<String>,
+    step_unseen: bool,
     meta_error: Option<String>,
     key: BaselineKey,
     baseline: BaselineFile,
@@ -419,6 +420,7 @@ impl LiveFeature {
             snapshot_id: id.unwrap_or_else(Uuid::new_v4),
             step_source: self.side.step_source,
             step_error: self.side.step_error.clone(),
+            step_unseen: self.side.step_unseen,
             meta_error: self.side.meta_error.clone(),
             key: self.side.key.clone(),
             baseline: self.side.baseline.clone(),
@@ -475,8 +477,8 @@ impl Batch {
 }
 
 fn part(inputs: Inputs) -> (Terms, Side) {
-    let Inputs { terms, step_source, step_error, meta_error, key, baseline } = inputs;
-    (terms, Side { step_source, step_error, meta_error, key, baseline })
+    let Inputs { terms, step_source, step_error, step_unseen, meta_error, key, baseline } = inputs;
+    (terms, Side { step_source, step_error, step_unseen, meta_error, key, baseline })
 }
 
 fn observation(entry: Entry) -> Observation {

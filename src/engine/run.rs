@@ -21,7 +21,7 @@ use super::projector::{Page, Projector};
 use super::survey::{limits, settings};
 use super::upkeep::Upkeep;
 use super::view::{SyncKind, Views, World};
-use crate::config::Config;
+use crate::config::{Config, SettleConfig};
 use crate::core::path::FeatureSlug;
 use crate::core::time::Timestamp;
 use crate::project::Machine;
@@ -77,7 +77,7 @@ pub enum EngineError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A project's root cannot be reached.
-    #[error("cannot watch {path}: {source}", path = path.display())]
+    #[error("cannot watch {path}", path = path.display())]
     Root {
         /// The root.
         path: PathBuf,
@@ -210,7 +210,7 @@ impl Engine {
                 machine: machine.clone(),
                 user_missions: plan.user_missions.clone(),
                 limits: limits(&plan.config.limits),
-                times: SettleTimes::default(),
+                times: times(&plan.config.settle),
             };
             engine.add_project(setup);
         }
@@ -561,6 +561,18 @@ fn change(origin: &Arc<Origin>, slug: &FeatureSlug, due: &Due) -> FeatureChange 
         announced: due.announced.clone(),
         events: due.events.clone(),
         ..FeatureChange::new(Arc::clone(origin), slug.clone())
+    }
+}
+
+/// The settling that the configuration sets.
+fn times(said: &SettleConfig) -> SettleTimes {
+    let default = SettleTimes::default();
+    let or = |said: Option<u64>, default| said.map_or(default, Duration::from_millis);
+    SettleTimes {
+        appear: or(said.appear_ms, default.appear),
+        quiet: or(said.quiet_ms, default.quiet),
+        max: or(said.max_ms, default.max),
+        vanish: or(said.vanish_ms, default.vanish),
     }
 }
 

@@ -127,6 +127,7 @@ fn feature(project: &Project, dir: &FeatureDir, scanned: Scanned) -> Feature {
         snapshot,
         step_source: inputs.step_source,
         step_error: inputs.step_error,
+        step_unseen: inputs.step_unseen,
         meta_error: inputs.meta_error,
         key: inputs.key,
         baseline: inputs.baseline,

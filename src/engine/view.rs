@@ -90,6 +90,8 @@ pub struct FeatureView {
     pub step_source: StepSource,
     /// What is wrong with the step.
     pub step_error: Option<String>,
+    /// Whether a step may be there that could not be seen.
+    pub step_unseen: bool,
     /// What is wrong with `meta.json`.
     pub meta_error: Option<String>,
     /// What a baseline of it is bound to.
@@ -147,6 +149,7 @@ impl FeatureView {
             snapshot,
             step_source: self.step_source,
             step_error: self.step_error.clone(),
+            step_unseen: self.step_unseen,
             meta_error: self.meta_error.clone(),
             key: self.key.clone(),
             baseline: self.baseline.clone(),

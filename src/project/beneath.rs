@@ -78,13 +78,25 @@ impl Folder {
 
     /// The bytes of the file at `path`; `None` where there is nothing.
     pub(super) fn read(&self, path: &RelPath, max: u64) -> Result<Option<Vec<u8>>, ReadError> {
-        let parent = match self.parent_of(path) {
-            Ok(parent) => parent,
+        // Asked before it is opened: opening a FIFO wakes its writer.
+        match self.kind(path) {
+            Ok(FileType::RegularFile) => {}
+            Ok(FileType::Symlink) => return Err(ReadError::Link),
+            Ok(_) => return Err(ReadError::NotRegular),
             Err(Errno::NOENT) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
+            Err(error) => return Err(self.explain(path, error)),
+        }
+        let parent = self.parent_of(path)?;
         let folder = parent.as_ref().unwrap_or(&self.0).as_fd();
         read_regular(openat(folder, path.file_name(), READ, Mode::empty()), max)
+    }
+
+    /// Says that it is a link where that is why a folder on the way cannot be entered.
+    fn explain(&self, path: &RelPath, error: Errno) -> ReadError {
+        let bytes = path.as_bytes();
+        let slashes = (0..bytes.len()).filter(|at| bytes[*at] == b'/');
+        let mut folders = slashes.filter_map(|at| RelPath::new(&bytes[..at]).ok());
+        if folders.any(|folder| self.is_link(&folder)) { ReadError::Link } else { error.into() }
     }
 
     /// The entries of the folder at `path`, or of this one, in order of name; none where there is
@@ -98,6 +110,9 @@ impl Folder {
                     if path.is_some_and(|path| self.is_link(path)) =>
                 {
                     return Err(ReadError::Link);
+                }
+                Some(errno) if path.is_some() => {
+                    return Err(path.map_or(error.into(), |path| self.explain(path, errno)));
                 }
                 _ => return Err(error.into()),
             },
@@ -165,7 +180,18 @@ impl Folder {
         self.kind(path).is_ok_and(|kind| kind == FileType::Symlink)
     }
 
-    fn kind(&self, path: &RelPath) -> Result<FileType, Errno> {
+    /// Whether the link at `path` leads to a folder, wherever that is: it is only asked, not entered.
+    pub(super) fn leads_to_folder(&self, path: &RelPath) -> bool {
+        let Ok(parent) = self.parent_of(path) else {
+            return false;
+        };
+        let folder = parent.as_ref().unwrap_or(&self.0);
+        statat(folder, path.file_name(), AtFlags::empty())
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+    }
+
+    /// What is at `path`, links not followed.
+    pub(super) fn kind(&self, path: &RelPath) -> Result<FileType, Errno> {
         let parent = self.parent_of(path)?;
         let folder = parent.as_ref().unwrap_or(&self.0);
         let stat = statat(folder, path.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;

@@ -87,7 +87,9 @@ impl Search<'_> {
             Component::Wild(set) => {
                 for (path, kind) in self.children(at)? {
                     let name = RelPath::new(path.file_name()).ok();
-                    if name.is_some_and(|name| set.is_match(&name)) {
+                    // A hidden folder leads to no feature, and is none.
+                    let wanted = rest.is_empty() || !path.file_name().starts_with(b".");
+                    if wanted && name.is_some_and(|name| set.is_match(&name)) {
                         self.enter(Some(&path), Some(kind), rest)?;
                     }
                 }
@@ -112,7 +114,7 @@ impl Search<'_> {
             if rest.is_empty() {
                 self.enter(Some(&path), Some(kind), &[])?;
             }
-            if kind == FileType::Directory {
+            if kind == FileType::Directory && !path.file_name().starts_with(b".") {
                 self.descend(Some(&path), rest, depth - 1)?;
             }
         }
@@ -129,16 +131,16 @@ impl Search<'_> {
         let Some(path) = path else {
             return Ok(());
         };
+        let kind = match kind {
+            None if rest.is_empty() => self.folder.kind(path).ok(),
+            known => known,
+        };
         match kind {
-            Some(FileType::Symlink) => {
+            Some(FileType::Symlink) if self.folder.leads_to_folder(path) => {
                 self.found.insert(path.clone(), Err(LINK.to_owned()));
             }
             Some(FileType::Directory) if rest.is_empty() => self.take(path),
-            None if rest.is_empty() => {
-                if self.folder.has_folder(path) {
-                    self.take(path);
-                }
-            }
+            None if rest.is_empty() => {}
             Some(FileType::Directory) | None => return self.follow(Some(path), rest),
             Some(_) => {}
         }
@@ -156,7 +158,7 @@ impl Search<'_> {
         self.found.insert(path.clone(), slug);
     }
 
-    /// Folders and links in `at` that are not hidden.
+    /// Folders and links in `at`.
     fn children(&mut self, at: Option<&RelPath>) -> Result<Vec<(RelPath, FileType)>, ReadError> {
         let entries = match (self.folder.list(at), at) {
             (Err(ReadError::Link), Some(at)) => {
@@ -168,7 +170,7 @@ impl Search<'_> {
         let wanted = |kind| matches!(kind, FileType::Directory | FileType::Symlink);
         Ok(entries
             .into_iter()
-            .filter(|entry| wanted(entry.kind) && !entry.name.starts_with(b"."))
+            .filter(|entry| wanted(entry.kind))
             .filter_map(|entry| Some((join(at, &entry.name)?, entry.kind)))
             .collect())
     }
@@ -218,6 +220,9 @@ mod tests {
         }
         fs::write(root.join("kitty-specs/README.md"), "").unwrap();
         symlink("001-a", root.join("kitty-specs/004-link")).unwrap();
+        symlink("../teams", root.join("kitty-specs/005-away")).unwrap();
+        symlink("README.md", root.join("kitty-specs/file-link")).unwrap();
+        symlink("nothing", root.join("kitty-specs/dangling")).unwrap();
         symlink("teams", root.join("linked")).unwrap();
         let none: Vec<String> = Vec::new();
 
@@ -226,7 +231,9 @@ mod tests {
         assert_eq!(
             skipped,
             [
+                "kitty-specs/.hidden: `.hidden` is no feature name; use letters, digits, `.`, `_` and `-`",
                 "kitty-specs/004-link: symbolic link, not followed",
+                "kitty-specs/005-away: symbolic link, not followed",
                 "kitty-specs/bad name: `bad name` is no feature name; use letters, digits, `.`, `_` and `-`",
             ]
         );
@@ -237,6 +244,10 @@ mod tests {
         );
         assert_eq!(found(root, &["teams/*/specs/003-*"]).0, ["teams/x/specs/003-c"]);
         assert_eq!(found(root, &["teams/**/003-c"]).0, ["teams/x/specs/003-c"]);
+        assert_eq!(
+            found(root, &["kitty-specs/004-link"]).1,
+            ["kitty-specs/004-link: symbolic link, not followed"]
+        );
         assert_eq!(found(root, &["nowhere/*"]), (none.clone(), none.clone()));
         assert_eq!(found(root, &["linked/*/specs/*"]).1, ["linked: symbolic link, not followed"]);
         let (features, skipped) = found(root, &["kitty-specs/001-*", "teams/*/specs/*"]);

@@ -67,21 +67,32 @@ pub fn locate(
         found.and_then(Result::ok).map(|(features, _)| features).unwrap_or_default()
     };
     let marked = |folder: &&Path| folder.join(".kittify").is_dir();
-    let found = start
-        .ancestors()
-        .filter(marked)
-        .chain(start.ancestors())
-        .map(|root| (root, features_of(root)))
-        .find(|(_, features)| !features.is_empty());
-    if let Some((root, features)) = found {
-        return Ok(Located { root: root.to_owned(), features: meant(&start, root, features) });
+    let within = |root: &Path, folder: &Path| {
+        let features = features_of(root);
+        features.iter().any(|feature| folder.starts_with(folder_of(root, feature)))
+    };
+    let nearest = start.ancestors().find(marked);
+    let root = match nearest {
+        // A feature's own `.kittify` makes no project of it.
+        Some(nearest) => nearest.ancestors().skip(1).find(|outer| within(outer, nearest)),
+        None => None,
+    };
+    // A `.kittify` without features, as in a home folder, makes no project of what is below it and
+    // has some.
+    let below = || start.ancestors().take_while(|folder| Some(*folder) != nearest);
+    let root = root
+        .or_else(|| nearest.filter(|nearest| !features_of(nearest).is_empty()))
+        .or_else(|| below().find(|root| !features_of(root).is_empty()));
+    if let Some(root) = root {
+        let features = meant(&start, root, features_of(root));
+        return Ok(Located { root: root.to_owned(), features });
     }
     let by_itself = |root: &Path, slug| Located {
         root: root.to_owned(),
         features: Some(vec![FeatureDir { slug, path: None }]),
     };
     let name = |folder: &Path| folder.file_name().unwrap_or_default().as_bytes().to_owned();
-    if let Some(root) = start.ancestors().find(marked) {
+    if let Some(root) = nearest {
         let own = FeatureSlug::new(&name(root)).filter(|slug| is_marked_by_us(root, slug));
         return Ok(match own {
             Some(slug) => by_itself(root, slug),
@@ -105,19 +116,22 @@ fn is_marked_by_us(root: &Path, slug: &FeatureSlug) -> bool {
     only_ours && kittify.join("dossiers").join(slug.as_str()).is_dir()
 }
 
+fn folder_of(root: &Path, feature: &FeatureDir) -> PathBuf {
+    match &feature.path {
+        Some(path) => root.join(std::ffi::OsStr::from_bytes(path.as_bytes())),
+        None => root.to_owned(),
+    }
+}
+
 /// Those of `features` that `start` is in or above; `None`, for all, where it is neither.
 fn meant(start: &Path, root: &Path, features: Vec<FeatureDir>) -> Option<Vec<FeatureDir>> {
-    let folder = |feature: &FeatureDir| {
-        let path = feature.path.as_ref().map(|path| std::ffi::OsStr::from_bytes(path.as_bytes()));
-        path.map_or_else(|| root.to_owned(), |path| root.join(path))
-    };
     if start == root {
         return None;
     }
     let meant: Vec<FeatureDir> = features
         .into_iter()
         .filter(|feature| {
-            let folder = folder(feature);
+            let folder = folder_of(root, feature);
             start.starts_with(&folder) || folder.starts_with(start)
         })
         .collect();
@@ -150,6 +164,8 @@ mod tests {
             "empty/.kittify",
             "empty/src",
             "lone-feature/tasks",
+            "p/sub/.kittify",
+            "empty/proj/kitty-specs/004-d",
             "accepted/.kittify/dossiers/accepted",
             "accepted/tasks",
             "other/.kittify/dossiers/001-a",
@@ -169,6 +185,8 @@ mod tests {
             ("p/kitty-specs/../src/.", "p", None),
             ("bare", "bare", None),
             ("bare/kitty-specs/003-c", "bare", Some("003-c")),
+            ("p/sub", "p/sub", None),
+            ("empty/proj", "empty/proj", None),
             ("empty", "empty", None),
             ("empty/src", "empty", None),
             ("lone-feature", "lone-feature", Some("lone-feature")),

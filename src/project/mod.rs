@@ -37,7 +37,7 @@ pub use locate::{LocateError, Located, locate};
 
 use beneath::Folder;
 use missions::Missions;
-use step::Runs;
+use step::{Runs, StepFault};
 
 /// What the configuration says of a project.
 #[derive(Debug, Clone, Default)]
@@ -101,6 +101,8 @@ pub struct Inputs {
     pub step_source: StepSource,
     /// What is wrong with the step.
     pub step_error: Option<String>,
+    /// Whether a step may be there that could not be seen.
+    pub step_unseen: bool,
     /// What is wrong with `meta.json`.
     pub meta_error: Option<String>,
     /// What a baseline of it is bound to.
@@ -197,7 +199,9 @@ impl Project {
         let slug = feature.slug.as_str();
         let meta = meta::read(&self.folder, feature, self.settings.mission.as_ref());
         let loaded = self.missions.load(&self.folder, &meta.mission);
-        let (step, step_source, mut step_error) = self.step(slug);
+        let (step, step_source, fault) = self.step(slug);
+        let step_unseen = fault.as_ref().is_some_and(|fault| fault.unseen);
+        let mut step_error = fault.map(|fault| fault.text);
         if let (Some(step), Some(mission)) = (&step, &loaded.mission)
             && !mission.knows_step(step)
         {
@@ -237,6 +241,7 @@ impl Project {
             },
             step_source,
             step_error,
+            step_unseen,
             meta_error: meta.error,
             key,
             baseline: baseline::read(&self.folder, &feature.slug),
@@ -286,7 +291,7 @@ impl Project {
         baseline::clear(&self.folder, &self.root, slug)
     }
 
-    fn step(&self, slug: &str) -> (Option<String>, StepSource, Option<String>) {
+    fn step(&self, slug: &str) -> (Option<String>, StepSource, Option<StepFault>) {
         let (issued, error) = match self.runs.step(&self.folder, &self.root, slug) {
             Ok(issued) => (issued, None),
             Err(error) => (None, Some(error)),

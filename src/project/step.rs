@@ -14,7 +14,25 @@ const MAX: u64 = 4 << 20;
 
 /// The runs of a project.
 #[derive(Debug)]
-pub(super) struct Runs(Result<Map<String, Value>, String>);
+pub(super) struct Runs(Result<Map<String, Value>, StepFault>);
+
+/// Why no step can be had of a runtime's files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct StepFault {
+    pub(super) text: String,
+    /// Whether there is something that could not be seen, rather than something to pass over.
+    pub(super) unseen: bool,
+}
+
+impl StepFault {
+    fn unseen(text: String) -> Self {
+        Self { text, unseen: true }
+    }
+
+    fn outside(text: String) -> Self {
+        Self { text, unseen: false }
+    }
+}
 
 impl Runs {
     /// Reads `feature-runs.json`; none where there is no such file.
@@ -34,37 +52,53 @@ impl Runs {
         folder: &Folder,
         root: &Path,
         slug: &str,
-    ) -> Result<Option<String>, String> {
+    ) -> Result<Option<String>, StepFault> {
         let runs = self.0.as_ref().map_err(Clone::clone)?;
         let Some(run) = runs.get(slug) else {
             return Ok(None);
         };
         let Some(run_dir) = run.get("run_dir").and_then(Value::as_str) else {
-            return Err(format!("{FILE}: the run of `{slug}` has no `run_dir`"));
+            let text = format!("{FILE}: the run of `{slug}` has no `run_dir`");
+            return Err(StepFault::unseen(text));
         };
         let state = read_object(folder, root, &Path::new(run_dir).join("state.json"))?;
         match state.get("issued_step_id") {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(step)) => Ok(Some(step.clone())),
-            Some(_) => Err(format!("{run_dir}/state.json: `issued_step_id` is not a text")),
+            Some(_) => {
+                let text = format!("{run_dir}/state.json: `issued_step_id` is not a text");
+                Err(StepFault::unseen(text))
+            }
         }
     }
 }
 
 /// The JSON object in the file at `path`, absolute or relative to `root`; empty where there is no
 /// such file, refused where it is not below `root`.
-fn read_object(folder: &Folder, root: &Path, path: &Path) -> Result<Map<String, Value>, String> {
+fn read_object(folder: &Folder, root: &Path, path: &Path) -> Result<Map<String, Value>, StepFault> {
     let shown = path.display();
-    let relative = if path.is_absolute() { path.strip_prefix(root).ok() } else { Some(path) };
-    let relative = relative
+    let whole = root.join(path);
+    // What is there is asked, so that `..` and links to the project are what they lead to.
+    let canonical = whole.parent().and_then(|parent| parent.canonicalize().ok());
+    let whole = match (canonical, whole.file_name()) {
+        (Some(parent), Some(name)) => parent.join(name),
+        _ => whole,
+    };
+    let relative = whole
+        .strip_prefix(root)
+        .ok()
         // `components` leaves out `.` and doubled slashes, which mean nothing.
         .map(|path| path.components().collect::<std::path::PathBuf>())
         .and_then(|path| RelPath::new(path.as_os_str().as_bytes()).ok())
-        .ok_or_else(|| format!("{shown} is outside of the project, and so not read"))?;
+        .ok_or_else(|| {
+            StepFault::outside(format!("{shown} is outside of the project, and so not read"))
+        })?;
     match folder.read(&relative, MAX) {
         Ok(None) => Ok(Map::new()),
-        Ok(Some(bytes)) => parse_json(&bytes).map_err(|error| format!("{shown}:{error}")),
-        Err(error) => Err(format!("{shown}: {error}")),
+        Ok(Some(bytes)) => {
+            parse_json(&bytes).map_err(|error| StepFault::unseen(format!("{shown}:{error}")))
+        }
+        Err(error) => Err(StepFault::unseen(format!("{shown}: {error}"))),
     }
 }
 
@@ -76,10 +110,13 @@ mod tests {
 
     #[test]
     fn steps_and_what_is_wrong_with_them() {
-        let dir = tempfile::tempdir().unwrap();
+        let (dir, outer) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let root = dir.path().canonicalize().unwrap();
         let folder = Folder::open(&root).unwrap();
-        let step = || Runs::read(&folder, &root).step(&folder, &root, "x");
+        let step = || {
+            let step = Runs::read(&folder, &root).step(&folder, &root, "x");
+            step.map_err(|fault| fault.text)
+        };
         assert_eq!(step(), Ok(None));
 
         fs::create_dir_all(root.join(".kittify/runtime/runs/1")).unwrap();
@@ -97,6 +134,15 @@ mod tests {
         assert_eq!(step(), Ok(Some("plan".into())));
         write_run(root.join(".kittify/./runtime//runs/1").to_str().unwrap());
         assert_eq!(step(), Ok(Some("plan".into())));
+        std::os::unix::fs::symlink(&root, outer.path().join("link")).unwrap();
+        for inside in [
+            outer.path().join("link/.kittify/runtime/runs/1"),
+            ".kittify/x/../runtime/runs/1".into(),
+        ] {
+            fs::create_dir_all(root.join(".kittify/x")).unwrap();
+            write_run(inside.to_str().unwrap());
+            assert_eq!(step(), Ok(Some("plan".into())), "{inside:?}");
+        }
         state(r#"{"issued_step_id": null}"#);
         assert_eq!(step(), Ok(None));
         state(r#"{"issued_step_id": 7}"#);

@@ -12,7 +12,7 @@ pub enum LockError {
     #[error("a daemon already runs over {}", .0.display())]
     Held(PathBuf),
     /// It cannot be taken.
-    #[error("cannot lock {path}: {source}", path = path.display())]
+    #[error("cannot lock {path}", path = path.display())]
     Io {
         /// The lock file.
         path: PathBuf,

@@ -49,7 +49,7 @@ pub enum ServiceError {
     #[error(transparent)]
     Socket(#[from] SocketError),
     /// The system refused something.
-    #[error("cannot {action}: {source}")]
+    #[error("cannot {action}")]
     System {
         /// What was being done.
         action: &'static str,

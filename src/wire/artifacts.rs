@@ -166,6 +166,7 @@ impl<'a> ArtifactDetail<'a> {
         let notice = match text {
             _ if too_large => Some("File >5MB, content not included"),
             Some(Err(_)) => Some("not text"),
+            None if artifact.error_reason() == Some(ErrorReason::InvalidFormat) => Some("not text"),
             _ => None,
         };
         Self {

@@ -7,7 +7,7 @@ use crate::core::digest::Digest;
 use crate::core::drift::{Difference, DriftState, Severity};
 use crate::core::feature::Feature;
 use crate::core::identity::BaselineKey;
-use crate::wire::overview::BaselineSummary;
+use crate::wire::overview::{BaselineSummary, DriftLists};
 
 /// How a feature differs from its baseline, artifact by artifact.
 #[derive(Debug, Serialize)]
@@ -20,6 +20,9 @@ pub struct DriftDetail<'a> {
     pub severity: Option<Severity>,
     /// One sentence.
     pub detail: &'a str,
+    /// The lists of an overview: keys by kind of difference.
+    #[serde(flatten)]
+    pub lists: DriftLists<'a>,
     /// What differs, by key.
     pub differences: &'a [Difference],
     /// Parity hash now.
@@ -59,6 +62,7 @@ impl<'a> From<&'a Feature> for DriftDetail<'a> {
             state: drift.state,
             severity: drift.severity,
             detail: &drift.detail,
+            lists: DriftLists::from(drift),
             differences: &drift.differences,
             local_parity_hash: feature.snapshot.parity_hash_sha256,
             local_tree_hash: feature.snapshot.tree_hash_sha256,

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::core::baseline::BaselineFile;
 use crate::core::digest::Digest;
 use crate::core::dossier::Completeness;
-use crate::core::drift::{DifferenceKind, DriftState, Severity};
+use crate::core::drift::{DifferenceKind, Drift, DriftState, Severity};
 use crate::core::event::ArtifactCounts;
 use crate::core::feature::{Feature, StepSource, Watch};
 use crate::core::time::Timestamp;
@@ -60,6 +60,14 @@ pub struct DriftSummary<'a> {
     pub state: Option<DriftState>,
     /// How bad.
     pub severity: Option<Severity>,
+    /// What differs.
+    #[serde(flatten)]
+    pub lists: DriftLists<'a>,
+}
+
+/// Keys of what differs, sorted.
+#[derive(Debug, Serialize)]
+pub struct DriftLists<'a> {
     /// Keys in the baseline that are not present.
     pub missing_in_local: Vec<&'a str>,
     /// Keys present that are not in the baseline.
@@ -68,6 +76,17 @@ pub struct DriftSummary<'a> {
     pub changed: Vec<&'a str>,
     /// Keys of differences that are runtime bookkeeping.
     pub churn: Vec<&'a str>,
+}
+
+impl<'a> From<&'a Drift> for DriftLists<'a> {
+    fn from(drift: &'a Drift) -> Self {
+        Self {
+            missing_in_local: drift.keys(DifferenceKind::MissingInLocal),
+            missing_in_baseline: drift.keys(DifferenceKind::MissingInBaseline),
+            changed: drift.keys(DifferenceKind::Changed),
+            churn: drift.churn(),
+        }
+    }
 }
 
 /// A baseline in an overview.
@@ -114,14 +133,7 @@ impl<'a> From<&'a Feature> for Overview<'a> {
 impl<'a> From<&'a Feature> for DriftSummary<'a> {
     fn from(feature: &'a Feature) -> Self {
         let drift = &feature.drift;
-        Self {
-            state: drift.state,
-            severity: drift.severity,
-            missing_in_local: drift.keys(DifferenceKind::MissingInLocal),
-            missing_in_baseline: drift.keys(DifferenceKind::MissingInBaseline),
-            changed: drift.keys(DifferenceKind::Changed),
-            churn: drift.churn(),
-        }
+        Self { state: drift.state, severity: drift.severity, lists: DriftLists::from(drift) }
     }
 }
 

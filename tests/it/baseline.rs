@@ -202,7 +202,7 @@ fn all_accepts_every_feature_and_a_tree_hash_only_that_state() {
     let refused = project.run(&["baseline", "accept", FEATURE, "--tree", &other]);
     refused.fails(1, &format!("not accepted: the state has moved on, its tree hash is {tree}"));
     let odd = project.run(&["baseline", "accept", FEATURE, "--tree", "abc"]);
-    odd.fails(1, "`abc` is no tree hash");
+    odd.fails(2, "a tree hash is 64 lower-case hexadecimal digits");
     assert!(!project.root.join(".kittify/dossiers").exists(), "nothing is written when refused");
     project.run(&["baseline", "accept", FEATURE, "--tree", &tree]).ok();
 

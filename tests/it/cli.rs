@@ -90,7 +90,7 @@ fn wrong_usage_is_2_and_what_is_not_there_is_1() {
         (&["scan", "nowhere"][..], "error: nowhere: No such file or directory"),
         (&["check", "nowhere"], "error: nowhere: No such file or directory"),
         (&["artifacts", "002-z"], "error: there is no feature `002-z` in ROOT; it has 001-x"),
-        (&["drift", "./kitty-specs"], ""),
+        (&["drift", "./kitty-specs"], "./kitty-specs is no feature of ROOT; it has 001-x"),
         (
             &["show", FEATURE, "input.spec"],
             "no artifact `input.spec`; did you mean input.spec.main?",

@@ -12,7 +12,7 @@ fn errors_end_with_78_and_name_file_line_and_column() {
     for (text, said) in [
         (
             "projets: []\n",
-            ":1:1: unknown field `projets`, expected `projects` or `limits`; did you mean `projects`?",
+            ":1:1: unknown field `projets`, expected one of `projects`, `limits`, `settle`; did you mean `projects`?",
         ),
         (
             "projects:\n  - path: ROOT\n    featurs: [x]\n",
@@ -55,7 +55,7 @@ fn a_file_that_cannot_be_read_is_an_error_and_none_is_none() {
     let project = Project::complete();
     project.run(&["check"]).ok();
     fs::create_dir_all(project.config_file()).unwrap();
-    project.run(&["check"]).fails(78, "config.yaml: Is a directory");
+    project.run(&["check"]).fails(78, "config.yaml: not a regular file");
 
     let project = Project::complete().config(&"#".repeat((1 << 20) + 1));
     project.run(&["check"]).fails(78, "config.yaml: larger than 1048576 bytes");

@@ -9,6 +9,7 @@
     reason = "a test fails by panicking, and says aloud what it could not do"
 )]
 
+mod second_reading;
 mod support;
 
 mod baseline;

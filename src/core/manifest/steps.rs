@@ -2,20 +2,50 @@
 //!
 //! These files belong to others: only the ids are read, everything else in them is passed over.
 
-use serde::Deserialize;
-use serde_yaml::Value;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::core::yaml::{TextError, parse};
 
 #[derive(Deserialize)]
 struct States {
-    states: Vec<Named>,
+    states: Option<Vec<Named>>,
+}
+
+#[derive(Deserialize)]
+struct Workflow {
+    workflow: Option<Map<Phases>>,
+}
+
+#[derive(Deserialize)]
+struct Phases {
+    phases: Option<Vec<Named>>,
+}
+
+#[derive(Deserialize)]
+struct Steps {
+    steps: Option<Vec<Identified>>,
+}
+
+#[derive(Deserialize)]
+struct Mission {
+    mission: Option<Map<Steps>>,
 }
 
 #[derive(Deserialize)]
 #[serde(expecting = "an entry with `name`")]
 struct Named {
     name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "an entry with `id`")]
+struct Identified {
+    id: String,
 }
 
 /// Step ids of a `mission.yaml`: `states[].name`, else `workflow.phases[].name`, else
@@ -25,15 +55,17 @@ struct Named {
 /// # Errors
 /// [`TextError`] when the text or that list is not what it should be.
 pub fn parse_mission_steps(bytes: &[u8]) -> Result<Vec<String>, TextError> {
-    let file: Value = parse(bytes)?;
-    if is_there(&file["states"]) {
-        let States { states } = parse(bytes)?;
-        return Ok(states.into_iter().map(|state| state.name).collect());
+    let names = |list: Vec<Named>| list.into_iter().map(|entry| entry.name).collect();
+    let file: Option<States> = parse(bytes)?;
+    if let Some(states) = filled(file.and_then(|file| file.states)) {
+        return Ok(names(states));
     }
-    if is_there(&file["workflow"]["phases"]) {
-        return ids(&file["workflow"]["phases"], "workflow.phases", "name");
+    let file: Option<Workflow> = parse(bytes)?;
+    let workflow = file.and_then(|file| file.workflow?.0);
+    if let Some(phases) = filled(workflow.and_then(|workflow| workflow.phases)) {
+        return Ok(names(phases));
     }
-    runtime_steps(&file)
+    parse_runtime_steps(bytes)
 }
 
 /// Step ids of a `mission-runtime.yaml`: `steps[].id` or `mission.steps[].id`.
@@ -41,38 +73,67 @@ pub fn parse_mission_steps(bytes: &[u8]) -> Result<Vec<String>, TextError> {
 /// # Errors
 /// [`TextError`] when the text or that list is not what it should be.
 pub fn parse_runtime_steps(bytes: &[u8]) -> Result<Vec<String>, TextError> {
-    runtime_steps(&parse(bytes)?)
-}
-
-fn runtime_steps(file: &Value) -> Result<Vec<String>, TextError> {
-    if is_there(&file["steps"]) {
-        ids(&file["steps"], "steps", "id")
-    } else if is_there(&file["mission"]["steps"]) {
-        ids(&file["mission"]["steps"], "mission.steps", "id")
-    } else {
-        Ok(Vec::new())
+    let file: Option<Steps> = parse(bytes)?;
+    let mut steps = filled(file.and_then(|file| file.steps));
+    if steps.is_none() {
+        let file: Option<Mission> = parse(bytes)?;
+        steps = file.and_then(|file| file.mission?.0?.steps);
     }
+    Ok(steps.unwrap_or_default().into_iter().map(|step| step.id).collect())
 }
 
-fn is_there(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Sequence(list) => !list.is_empty(),
-        _ => true,
+fn filled<T>(list: Option<Vec<T>>) -> Option<Vec<T>> {
+    list.filter(|list| !list.is_empty())
+}
+
+/// A map, or something else that is passed over: `mission` is a text in some files.
+struct Map<T>(Option<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Map<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Any<T> {
+            type Value = Map<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("anything")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Map<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(|value| Map(Some(value)))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Map<T>, A::Error> {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Map(None))
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<Map<T>, E> {
+                Ok(Map(None))
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Map<T>, E> {
+                Ok(Map(None))
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Map<T>, E> {
+                Ok(Map(None))
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Map<T>, E> {
+                Ok(Map(None))
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Map<T>, E> {
+                Ok(Map(None))
+            }
+
+            fn visit_unit<E>(self) -> Result<Map<T>, E> {
+                Ok(Map(None))
+            }
+        }
+        deserializer.deserialize_any(Any(PhantomData))
     }
-}
-
-fn ids(list: &Value, place: &str, field: &str) -> Result<Vec<String>, TextError> {
-    let Value::Sequence(list) = list else {
-        return Err(TextError::whole(format!("`{place}` is not a list")));
-    };
-    list.iter()
-        .enumerate()
-        .map(|(at, entry)| match &entry[field] {
-            Value::String(id) => Ok(id.clone()),
-            _ => Err(TextError::whole(format!("`{place}[{at}]` has no `{field}`"))),
-        })
-        .collect()
 }
 
 /// `known`, and each id of `more` that it lacks right after the one written before it in `more`
