@@ -36,7 +36,9 @@ fn print_snapshots(target: &Target) -> anyhow::Result<()> {
     target.survey(
         |feature| (json::line(&*feature.snapshot), target::warnings(&feature)),
         |(line, warnings)| {
-            warnings.iter().for_each(|warning| out::warn(warning));
+            for warning in &warnings {
+                out::warn(warning);
+            }
             if result.is_ok() {
                 result = line.and_then(|line| out.write_all(&line));
             }

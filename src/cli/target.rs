@@ -139,7 +139,9 @@ impl Target {
         let mut seen = None;
         self.survey(|feature| feature, |feature| seen = Some(feature))?;
         let feature = seen.context("the feature went away")?;
-        warnings(&feature).iter().for_each(|warning| out::warn(warning));
+        for warning in &warnings(&feature) {
+            out::warn(warning);
+        }
         Ok(feature)
     }
 
