@@ -271,14 +271,9 @@ impl Engine {
 
     fn run(mut self) -> Result<(), EngineError> {
         let mut stop_by = None;
+        // Nothing may have come, and much be due: all that the projects' start found.
+        let mut letters = Letters::default();
         loop {
-            let now = self.now();
-            let at_rest = self.projects.iter().all(LiveProject::is_at_rest);
-            if stop_by.is_some_and(|by| at_rest || by <= now.elapsed) {
-                break;
-            }
-            let due = self.next_due().into_iter().chain(stop_by).min();
-            let letters = self.inbox.take(due.map(|due| self.started + due));
             let now = self.now();
             if self.open_letters(letters, now) {
                 stop_by.get_or_insert(now.elapsed + STOP_WAIT);
@@ -290,6 +285,12 @@ impl Engine {
             self.prune(now);
             self.publish(now);
             self.answer(now);
+            let at_rest = || self.projects.iter().all(LiveProject::is_at_rest);
+            if stop_by.is_some_and(|by| by <= now.elapsed || at_rest()) {
+                break;
+            }
+            let due = self.next_due().into_iter().chain(stop_by).min();
+            letters = self.inbox.take(due.map(|due| self.started + due));
         }
         self.pool.stop();
         self.projector.stop();
@@ -594,14 +595,28 @@ mod tests {
             fs::create_dir(root.join(".kittify")).unwrap();
             fs::write(root.join("kitty-specs/001-x/spec.md"), "one").unwrap();
             let script = Script::default();
-            let mut plan = Plan::new(Config::default(), dir.path().join("state"));
-            plan.roots = vec![root.clone()];
-            let backends = script.clone();
-            plan.watchers = Box::new(move |sink| Ok(backends.backend(sink)));
-            let running = start(plan).unwrap();
+            let running = Self::run(&root, dir.path().join("state"), &script);
             let fixture = Self { _dir: dir, root, script, running };
             fixture.wait(|world| world.projects.first().is_some_and(|project| project.ready));
             fixture
+        }
+
+        /// Stops, and starts again over the same state.
+        fn restart(self) -> Self {
+            let state = self.running.store.parent().unwrap().to_owned();
+            let Self { _dir, root, script, running } = self;
+            running.inbox.command(Command::Stop).unwrap();
+            running.thread.join().unwrap().unwrap();
+            let running = Self::run(&root, state, &script);
+            Self { _dir, root, script, running }
+        }
+
+        fn run(root: &std::path::Path, state: PathBuf, script: &Script) -> Running {
+            let mut plan = Plan::new(Config::default(), state);
+            plan.roots = vec![root.to_owned()];
+            let backends = script.clone();
+            plan.watchers = Box::new(move |sink| Ok(backends.backend(sink)));
+            start(plan).unwrap()
         }
 
         fn feature(&self) -> PathBuf {
@@ -655,6 +670,18 @@ mod tests {
         assert!(fixture.script.watches(&folder.join("deep")));
         fs::rename(&folder, fixture.root.join("elsewhere")).unwrap();
         fixture.script.hint(Hint::At(folder, What::Removed));
+        fixture.wait_for(&["spec.md"]);
+        fixture.stop();
+    }
+
+    #[test]
+    fn a_restart_over_what_is_unchanged_is_ready_without_a_hint() {
+        let fixture = Fixture::start();
+        fixture.wait_for(&["spec.md"]);
+        // The verdict on it is announced, too.
+        fixture.wait(|world| world.seq >= 2);
+        let fixture = fixture.restart();
+        fixture.wait(|world| world.projects.first().is_some_and(|project| project.ready));
         fixture.wait_for(&["spec.md"]);
         fixture.stop();
     }
