@@ -405,8 +405,15 @@ impl Engine {
         self.waiters.push(Waiter { feature, cookies, deadline, scanned: false, reply });
     }
 
-    /// Commits all that is due in one transaction.
+    /// Commits all that is due: what changed in one transaction, and once that is told the verdicts
+    /// on it in another. Working these out can take longer than anything else here.
     fn commit(&mut self, now: Now) {
+        self.commit_each(now, |feature| feature.due(now.elapsed, now.at));
+        self.views.announce(self.store.seq());
+        self.commit_each(now, |feature| feature.due_verdict(now.elapsed));
+    }
+
+    fn commit_each(&mut self, now: Now, due: impl Fn(&mut LiveFeature) -> Option<Due>) {
         if now.elapsed < self.commit_after {
             return;
         }
@@ -420,7 +427,7 @@ impl Engine {
                 node_id: project.project.node_id.clone(),
             });
             for (slug, feature) in &mut project.features {
-                if let Some(due) = feature.due(now.elapsed, now.at) {
+                if let Some(due) = due(feature) {
                     changes.push(change(&origin, slug, &due));
                     dues.push((id, slug.clone(), due));
                 }
@@ -556,7 +563,7 @@ fn change(origin: &Arc<Origin>, slug: &FeatureSlug, due: &Due) -> FeatureChange 
     FeatureChange {
         set: due.set.clone(),
         removed: due.removed.clone(),
-        absent: Some(due.absent.clone()),
+        absent: due.absent.clone(),
         tombstones: due.tombstones.clone(),
         tombstones_gone: due.tombstones_gone.clone(),
         announced: due.announced.clone(),
