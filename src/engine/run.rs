@@ -233,7 +233,7 @@ impl Engine {
         let now = self.now();
         match LiveProject::start(setup, backend, stored, &self.pool, now) {
             Ok(project) => {
-                info!(root = %root.display(), features = project.features.len(), "watching");
+                info!(root = %root.display(), features = project.feature_count(), "watching");
                 self.projects.push(project);
             }
             Err(error) => error!(root = %root.display(), %error, "the project is not watched"),
@@ -426,12 +426,12 @@ impl Engine {
                 project_uuid: project.project.project_uuid.clone(),
                 node_id: project.project.node_id.clone(),
             });
-            for (slug, feature) in &mut project.features {
+            project.each_awake(|slug, feature| {
                 if let Some(due) = due(feature) {
                     changes.push(change(&origin, slug, &due));
                     dues.push((id, slug.clone(), due));
                 }
-            }
+            });
         }
         if changes.is_empty() {
             return;
@@ -472,7 +472,7 @@ impl Engine {
                 for retired in pruned.tombstones {
                     for project in &mut self.projects {
                         if project.project.root_id == retired.root_id
-                            && let Some(feature) = project.features.get_mut(&retired.slug)
+                            && let Some(feature) = project.wake(&retired.slug)
                         {
                             feature.retire_tombstone(&retired.path);
                         }
@@ -484,35 +484,35 @@ impl Engine {
     }
 
     fn feature(&mut self, id: ProjectId, slug: &FeatureSlug) -> Option<&mut LiveFeature> {
-        self.projects.get_mut(id)?.features.get_mut(slug)
+        self.projects.get_mut(id)?.wake(slug)
     }
 
+    /// Shows what changed, and has the snapshots written that were announced.
     fn publish(&mut self, now: Now) {
-        let mut world = World {
-            instance: self.store.instance().to_owned(),
-            seq: self.store.seq(),
-            degraded: self.degraded.clone(),
-            projects: Vec::with_capacity(self.projects.len()),
-        };
+        let mut projects = Vec::with_capacity(self.projects.len());
         for (id, project) in self.projects.iter_mut().enumerate() {
-            let view = Arc::new(project.view(now.at));
-            for shown in &view.features {
-                let Some(feature) = project.features.get(shown.slug()) else {
-                    continue;
-                };
-                let place = (id, shown.slug().clone());
+            let (projected, projector) = (&mut self.projected, &self.projector);
+            projects.push(project.view(now.at, |project, feature, view| {
                 let Some(snapshot) = feature.announced_snapshot() else {
-                    continue;
+                    return;
                 };
-                if self.projected.get(&place).is_none_or(|written| written != snapshot) {
-                    self.projected.insert(place, snapshot.to_owned());
-                    let project = Arc::clone(&project.project);
-                    self.projector.write(Page { project, view: Arc::clone(shown) });
+                let place = (id, view.slug().clone());
+                if projected.get(&place).is_none_or(|written| written != snapshot) {
+                    projected.insert(place, snapshot.to_owned());
+                    projector.write(Page { project: Arc::clone(project), view: Arc::clone(view) });
                 }
-            }
-            world.projects.push(view);
+            }));
         }
-        self.views.publish(world);
+        let (seq, degraded) = (self.store.seq(), self.degraded.clone());
+        let shown = self.views.world();
+        let same = shown.seq == seq
+            && shown.degraded == degraded
+            && shown.projects.len() == projects.len()
+            && shown.projects.iter().zip(&projects).all(|(old, new)| Arc::ptr_eq(old, new));
+        if !same || shown.instance.is_empty() {
+            let instance = self.store.instance().to_owned();
+            self.views.publish(World { instance, seq, degraded, projects });
+        }
     }
 
     /// Answers the clients whose changes are seen and settled.
