@@ -9,8 +9,9 @@
 //! memory at the time of the `exec`.
 #![allow(clippy::print_stdout, reason = "figures are what it is for")]
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Write as _};
+mod project;
+
+use std::fs;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -19,10 +20,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use wait4::{ResourceUsage, Wait4 as _};
 
-/// Files of the project that is compared.
-const FILES: usize = 10_000;
-/// Their mean size where they must be padded; that of the corpus.
-const MEAN_BYTES: u64 = 9_600;
+use project::{FILES, Source, promise};
+
 /// Rounds of the comparison.
 const ROUNDS: usize = 15;
 /// Most that a scan may take of the plain tools' time.
@@ -105,10 +104,6 @@ fn grow(bench: &Bench, root: &Path) -> anyhow::Result<()> {
         format!("time grows as the files do: one costs {growth:.2} times the CPU at the end");
     promise(&format!("{text}, at most {MAX_GROWTH}"), growth <= MAX_GROWTH);
     Ok(())
-}
-
-fn promise(text: &str, kept: bool) {
-    println!("PROMISE {}: {text}", if kept { "MET" } else { "BROKEN" });
 }
 
 /// Runs each command once to warm up, then all in turn, `rounds` times.
@@ -206,100 +201,4 @@ impl Bench {
         }
         Ok(Run { wall, usage: ended.rusage })
     }
-}
-
-/// The project whose features are repeated.
-struct Source {
-    name: &'static str,
-    root: PathBuf,
-}
-
-impl Source {
-    /// A real one where it lies beside this repository, else the example.
-    fn find() -> anyhow::Result<Self> {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        for (name, path) in [
-            ("the corpus", "../shared/corpus/spec-kitty"),
-            ("the example, padded", "examples/bakery"),
-        ] {
-            let root = here.join(path);
-            if root.join("kitty-specs").is_dir() {
-                return Ok(Self { name, root });
-            }
-        }
-        bail!("no project to repeat in {}", here.display())
-    }
-
-    /// Makes a project of exactly [`FILES`] files by repeating the features, and says how many
-    /// bytes they have.
-    fn repeat(&self, to: &Path) -> anyhow::Result<u64> {
-        copy_tree(&self.root.join(".kittify/overrides"), &to.join(".kittify/overrides"))?;
-        fs::create_dir_all(to.join(".kittify"))?;
-        let mut files = Vec::new();
-        list(&self.root.join("kitty-specs"), Path::new(""), &mut files)?;
-        let copies = self.copies_of_markdown(&files)?;
-        let mut bytes = 0;
-        for (place, path) in files.iter().cycle().take(FILES).enumerate() {
-            let from = self.root.join("kitty-specs").join(path);
-            let round = place / files.len();
-            let to = to.join("kitty-specs").join(format!("r{round:03}-{}", path.display()));
-            fs::create_dir_all(to.parent().context("a folder")?)?;
-            let content = fs::read(&from)?;
-            let copies = if is_markdown(path) { copies } else { 1 };
-            let mut file = BufWriter::new(File::create(&to)?);
-            for _ in 0..copies {
-                file.write_all(&content)?;
-                bytes += content.len() as u64;
-            }
-            file.flush()?;
-        }
-        Ok(bytes)
-    }
-
-    /// How often Markdown is repeated in itself for the files to have the wanted mean size.
-    fn copies_of_markdown(&self, files: &[PathBuf]) -> anyhow::Result<u64> {
-        let (mut markdown, mut other) = (0, 0);
-        for path in files {
-            let size = fs::metadata(self.root.join("kitty-specs").join(path))?.len();
-            *(if is_markdown(path) { &mut markdown } else { &mut other }) += size;
-        }
-        let wanted = (MEAN_BYTES * files.len() as u64).saturating_sub(other);
-        Ok(wanted.checked_div(markdown).unwrap_or_default().max(1))
-    }
-}
-
-fn is_markdown(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "md")
-}
-
-/// The files below `root` that could be artifacts, relative to it, in order of name.
-fn list(root: &Path, below: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    let mut entries = fs::read_dir(root.join(below))?.collect::<Result<Vec<_>, _>>()?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let path = below.join(entry.file_name());
-        if entry.file_name().as_encoded_bytes().starts_with(b".") {
-            continue;
-        }
-        match entry.file_type()? {
-            kind if kind.is_dir() => list(root, &path, files)?,
-            kind if kind.is_file() => files.push(path),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Copies the files of `from`, where there are any.
-fn copy_tree(from: &Path, to: &Path) -> anyhow::Result<()> {
-    let mut files = Vec::new();
-    if from.is_dir() {
-        list(from, Path::new(""), &mut files)?;
-    }
-    for path in files {
-        let to = to.join(&path);
-        fs::create_dir_all(to.parent().context("a folder")?)?;
-        fs::copy(from.join(&path), to)?;
-    }
-    Ok(())
 }

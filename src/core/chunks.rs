@@ -20,11 +20,13 @@ pub struct Chunks<T> {
     /// None of them is empty.
     chunks: Vec<Arc<Vec<T>>>,
     len: usize,
+    /// No chunk before this one was changed since [`Chunks::take_changed`].
+    changed_from: usize,
 }
 
 impl<T> Default for Chunks<T> {
     fn default() -> Self {
-        Self { chunks: Vec::new(), len: 0 }
+        Self { chunks: Vec::new(), len: 0, changed_from: 0 }
     }
 }
 
@@ -53,6 +55,17 @@ impl<T: Keyed> Chunks<T> {
         rest.skip_while(move |item| item.key() < key)
     }
 
+    /// The chunks from one on, by number.
+    pub(super) fn chunks_from(&self, from: usize) -> impl ExactSizeIterator<Item = &[T]> {
+        self.chunks[from.min(self.chunks.len())..].iter().map(|chunk| chunk.as_slice())
+    }
+
+    /// Number of the first chunk that may have changed since this was asked last; all before it are
+    /// what they were.
+    pub(super) fn take_changed(&mut self) -> usize {
+        std::mem::replace(&mut self.changed_from, usize::MAX)
+    }
+
     /// The item with that key.
     #[must_use]
     pub fn get(&self, key: &T::Key) -> Option<&T> {
@@ -67,6 +80,7 @@ impl<T: Keyed> Chunks<T> {
             self.chunks.push(Arc::new(Vec::new()));
         }
         let at = self.chunk_of(item.key()).min(self.chunks.len() - 1);
+        self.changed_from = self.changed_from.min(at);
         let chunk = Arc::make_mut(&mut self.chunks[at]);
         match chunk.binary_search_by(|known| known.key().cmp(item.key())) {
             Ok(place) => Some(std::mem::replace(&mut chunk[place], item)),
@@ -89,6 +103,7 @@ impl<T: Keyed> Chunks<T> {
     pub fn remove(&mut self, key: &T::Key) -> Option<T> {
         let at = self.chunk_of(key);
         let place = self.chunks.get(at)?.binary_search_by(|item| item.key().cmp(key)).ok()?;
+        self.changed_from = self.changed_from.min(at);
         let chunk = Arc::make_mut(&mut self.chunks[at]);
         let item = chunk.remove(place);
         self.len -= 1;

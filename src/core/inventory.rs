@@ -7,8 +7,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
-
 use super::artifact::{
     ArtifactRef, ErrorReason, Fault, Observation, RequiredStatus, Signature, State,
 };
@@ -19,6 +17,7 @@ use super::dossier::{Completeness, Doubt, MissionDossier, Terms, sorted_artifact
 use super::key::artifact_key;
 use super::manifest::{Mission, Spec};
 use super::path::RelPath;
+use super::running::Running;
 use super::snapshot::Counts;
 use super::time::Timestamp;
 
@@ -59,7 +58,24 @@ pub struct Inventory {
     uses: Vec<Use>,
     /// Over the files; absent specs are few and counted when asked.
     counts: Counts,
-    hashes: Hashes,
+    hashes: Chunks<Times>,
+    tree: Running,
+    parity: Running,
+}
+
+/// A hash that present files have, and how many of them.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    hash: Digest,
+    times: u32,
+}
+
+impl Keyed for Times {
+    type Key = Digest;
+
+    fn key(&self) -> &Digest {
+        &self.hash
+    }
 }
 
 /// What a path was and is: `None` where there is nothing.
@@ -81,7 +97,9 @@ impl Inventory {
             entries: Chunks::default(),
             uses: vec![Use::default(); specs],
             counts: Counts::default(),
-            hashes: Hashes::default(),
+            hashes: Chunks::default(),
+            tree: Running::default(),
+            parity: Running::default(),
         }
     }
 
@@ -226,22 +244,24 @@ impl Inventory {
 
     /// The seed's parity hash.
     pub fn parity_hash(&mut self) -> Digest {
-        self.hashes.parity()
+        self.parity.digest(&mut self.hashes, |known, bytes| {
+            let text = known.hash.hex().bytes();
+            for _ in 0..known.times {
+                bytes.extend_from_slice(&text);
+            }
+        })
     }
 
     /// SHA-256 over `path NUL hash LF` of the present files.
-    #[must_use]
-    pub fn tree_hash(&self) -> Digest {
-        let mut hasher = Sha256::new();
-        for entry in self.entries.iter() {
+    pub fn tree_hash(&mut self) -> Digest {
+        self.tree.digest(&mut self.entries, |entry, bytes| {
             if let Some(hash) = entry.artifact.hash() {
-                hasher.update(entry.artifact.relative_path.as_bytes());
-                hasher.update(b"\0");
-                hasher.update(hash.hex().as_str());
-                hasher.update(b"\n");
+                bytes.extend_from_slice(entry.artifact.relative_path.as_bytes());
+                bytes.push(0);
+                bytes.extend_from_slice(&hash.hex().bytes());
+                bytes.push(b'\n');
             }
-        }
-        Digest::from_hasher(hasher)
+        })
     }
 
     /// The dossier of this state.
@@ -262,7 +282,7 @@ impl Inventory {
         self.account(&entry.artifact, matching, |count| *count += 1);
         self.counts.add(&entry.artifact);
         if let Some(hash) = entry.artifact.hash() {
-            self.hashes.add(hash);
+            self.add_hash(hash);
         }
         self.entries.insert(entry);
     }
@@ -272,9 +292,25 @@ impl Inventory {
         self.account(&entry.artifact, &self.matching(path), |count| *count -= 1);
         self.counts.take(&entry.artifact);
         if let Some(hash) = entry.artifact.hash() {
-            self.hashes.take(hash);
+            self.take_hash(hash);
         }
         Some(entry.artifact)
+    }
+
+    fn add_hash(&mut self, hash: Digest) {
+        let times = self.hashes.get(&hash).map_or(0, |known| known.times);
+        self.hashes.insert(Times { hash, times: times + 1 });
+    }
+
+    fn take_hash(&mut self, hash: Digest) {
+        match self.hashes.get(&hash).map(|known| known.times) {
+            Some(times @ 2..) => {
+                self.hashes.insert(Times { hash, times: times - 1 });
+            }
+            _ => {
+                self.hashes.remove(&hash);
+            }
+        }
     }
 
     /// Places of the specs that match a path, the naming one first.
@@ -339,56 +375,6 @@ fn wp_id_of_path(path: &RelPath) -> Option<Box<str>> {
         let id = std::str::from_utf8(&component[..2 + count]).ok()?;
         (count >= 2).then(|| id.into())
     })
-}
-
-/// Changes beyond which the sorted hashes are sorted anew.
-const FEW: usize = 64;
-
-/// A multiset of hashes whose texts lie sorted in one buffer, ready to be hashed.
-#[derive(Clone, Default)]
-struct Hashes {
-    sorted: Vec<[u8; 64]>,
-    added: Vec<[u8; 64]>,
-    taken: Vec<[u8; 64]>,
-}
-
-impl Hashes {
-    fn add(&mut self, hash: Digest) {
-        self.added.push(hash.hex().bytes());
-    }
-
-    fn take(&mut self, hash: Digest) {
-        self.taken.push(hash.hex().bytes());
-    }
-
-    fn parity(&mut self) -> Digest {
-        self.settle();
-        let mut hasher = Sha256::new();
-        hasher.update(self.sorted.as_flattened());
-        Digest::from_hasher(hasher)
-    }
-
-    fn settle(&mut self) {
-        if self.added.len() > FEW {
-            self.sorted.append(&mut self.added);
-            self.sorted.sort_unstable();
-        }
-        for hash in self.added.drain(..) {
-            let place = self.sorted.partition_point(|known| *known < hash);
-            self.sorted.insert(place, hash);
-        }
-        if self.taken.len() > FEW {
-            self.taken.sort_unstable();
-            let mut taken = self.taken.iter().peekable();
-            self.sorted.retain(|hash| taken.next_if(|taken| *taken == hash).is_none());
-            self.taken.clear();
-        }
-        for hash in self.taken.drain(..) {
-            if let Ok(place) = self.sorted.binary_search(&hash) {
-                self.sorted.remove(place);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

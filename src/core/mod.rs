@@ -22,6 +22,7 @@ pub mod key;
 pub mod manifest;
 pub mod path;
 pub mod pattern;
+mod running;
 pub mod snapshot;
 pub mod time;
 pub mod transition;

@@ -10,11 +10,10 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::view::FeatureView;
+use super::view::{FeatureView, judge_drift};
 use crate::core::artifact::{ArtifactRef, ErrorReason, Fault, Observation, State};
 use crate::core::baseline::BaselineFile;
 use crate::core::dossier::{Doubt, Terms};
-use crate::core::drift::Drift;
 use crate::core::event::Payload;
 use crate::core::feature::{StepSource, Watch};
 use crate::core::identity::BaselineKey;
@@ -82,6 +81,8 @@ struct Batch {
     since: Option<Duration>,
     /// Whether something else than a path changed.
     terms: bool,
+    /// Whether a verdict is owed on what was committed.
+    verdict: bool,
     /// Whether the tombstones are done with, because a baseline was accepted.
     buried: bool,
 }
@@ -95,12 +96,12 @@ pub(super) struct Stored {
     pub(super) announced: Option<Announced>,
 }
 
-/// What a commit writes of a feature.
-#[derive(Debug)]
+/// What a commit writes of a feature: what changed of it, or the verdict on it.
+#[derive(Debug, Default)]
 pub(super) struct Due {
     pub(super) set: Vec<Entry>,
     pub(super) removed: Vec<RelPath>,
-    pub(super) absent: Vec<String>,
+    pub(super) absent: Option<Vec<String>>,
     pub(super) tombstones: Vec<Arc<ArtifactRef>>,
     pub(super) tombstones_gone: Vec<RelPath>,
     pub(super) announced: Option<Announced>,
@@ -263,7 +264,7 @@ impl LiveFeature {
     /// When something is to be done without a new hint.
     pub(super) fn next_due(&self) -> Option<Duration> {
         let gather = self.batch.since.filter(|_| self.indexed).map(|since| since + GATHER);
-        let verdict = self.batch.terms.then(|| self.verdict_due()).flatten();
+        let verdict = self.batch.verdict.then(|| self.verdict_due()).flatten();
         let recheck = self.rechecks.first().map(|(due, _)| *due);
         [self.settle.next_due(), recheck, gather, verdict].into_iter().flatten().min()
     }
@@ -272,8 +273,8 @@ impl LiveFeature {
         self.announced_at.map(|at| at + VERDICT_PAUSE)
     }
 
-    /// What is to be committed now, if anything. After a commit that succeeded comes
-    /// [`LiveFeature::committed`]; after one that failed the same is due again.
+    /// What changed of the files and is to be committed now, if anything. After a commit that
+    /// succeeded comes [`LiveFeature::committed`]; after one that failed the same is due again.
     pub(super) fn due(&mut self, now: Duration, at: Timestamp) -> Option<Due> {
         if !self.indexed {
             if !self.flying.is_empty() {
@@ -282,28 +283,43 @@ impl LiveFeature {
             self.indexed = true;
         }
         let gathered =
-            self.flying.is_empty() || self.batch.since.is_some_and(|since| since + GATHER <= now);
-        if self.batch.is_empty() || !gathered {
+            self.flying.is_empty() || self.batch.since.is_none_or(|since| since + GATHER <= now);
+        if self.batch.paths.is_empty() && !self.batch.terms || !gathered {
             return None;
         }
-        let verdict_allowed = self.verdict_due().is_none_or(|due| due <= now);
-        if self.batch.paths.is_empty() && !verdict_allowed {
+        let due = self.make_due(at);
+        if due.is_empty() && due.absent.as_ref() == Some(&self.absent) {
+            self.committed(due, now);
             return None;
         }
-        Some(self.make_due(verdict_allowed, at))
+        Some(due)
     }
 
-    fn make_due(&mut self, verdict_allowed: bool, at: Timestamp) -> Due {
+    /// The verdict that is to be committed now, if one is owed. It is one on what is committed, so
+    /// it comes after that; and no event of a file waits for it.
+    pub(super) fn due_verdict(&mut self, now: Duration) -> Option<Due> {
+        let committed = self.batch.paths.is_empty() && !self.batch.terms;
+        let owed = self.indexed && self.batch.verdict && committed;
+        if !owed || self.verdict_due().is_some_and(|due| now < due) {
+            return None;
+        }
+        let verdict = self.judge();
         let slug = self.dir.slug.clone();
-        let mut due = Due {
-            set: Vec::new(),
-            removed: Vec::new(),
-            absent: Vec::new(),
-            tombstones: Vec::new(),
-            tombstones_gone: Vec::new(),
-            announced: None,
-            events: Vec::new(),
-        };
+        let (known, file) = (self.announced.as_ref(), &self.side.baseline);
+        let new_id = || Uuid::new_v4().to_string();
+        let (events, announced) = verdict_events(&slug, known, &verdict, file, new_id);
+        self.verdict = Some(verdict);
+        let same = known == Some(&announced);
+        let due = Due { announced: Some(announced), events, ..Due::default() };
+        if due.is_empty() && same {
+            self.committed(due, now);
+            return None;
+        }
+        Some(due)
+    }
+
+    fn make_due(&mut self, at: Timestamp) -> Due {
+        let mut due = Due::default();
         for (path, (before, gone)) in &self.batch.paths {
             let entry = self.inventory.entries().get(path);
             // What comes back after it was deleted is no news of its own.
@@ -341,26 +357,23 @@ impl LiveFeature {
         };
         let specs = spec_events(&self.inventory, &self.absent, &absent, deleted);
         due.events.extend(specs);
-        due.absent = absent.iter().map(|spec| spec.artifact_key.to_string()).collect();
-        let verdict = self.judge();
-        if verdict_allowed {
-            let new_id = || Uuid::new_v4().to_string();
-            let known = self.announced.as_ref();
-            let (events, announced) =
-                verdict_events(&slug, known, &verdict, &self.side.baseline, new_id);
-            due.events.extend(events);
-            due.announced = Some(announced);
-        }
-        self.verdict = Some(verdict);
+        due.absent = Some(absent.iter().map(|spec| spec.artifact_key.to_string()).collect());
         due
     }
 
     /// Takes that what was due is committed.
     pub(super) fn committed(&mut self, due: Due, now: Duration) {
-        self.batch.paths.clear();
-        self.batch.since = None;
-        self.batch.buried = false;
-        self.absent = due.absent;
+        self.view = None;
+        if let Some(announced) = due.announced {
+            self.batch.verdict = false;
+            if self.announced.as_ref() != Some(&announced) {
+                self.announced_at = Some(now);
+            }
+            self.announced = Some(announced);
+            return;
+        }
+        self.batch = Batch { verdict: true, ..Batch::default() };
+        self.absent = due.absent.unwrap_or_default();
         for path in &due.tombstones_gone {
             self.tombstones.remove(path);
         }
@@ -370,18 +383,6 @@ impl LiveFeature {
         while self.tombstones.len() > TOMBSTONES_MAX {
             self.tombstones.pop_first();
         }
-        match due.announced {
-            Some(announced) => {
-                self.batch.terms = false;
-                if self.announced.as_ref() != Some(&announced) {
-                    self.announced_at = Some(now);
-                }
-                self.announced = Some(announced);
-            }
-            // The verdict is owed.
-            None => self.batch.terms = true,
-        }
-        self.view = None;
     }
 
     /// Identity of the last announced snapshot, unless a newer one is owed.
@@ -401,10 +402,7 @@ impl LiveFeature {
         if let Some(view) = self.view.as_ref().filter(|view| !stale(view)) {
             return Arc::clone(view);
         }
-        let verdict = match &self.verdict {
-            Some(verdict) if self.batch.paths.is_empty() => verdict.clone(),
-            _ => self.judge(),
-        };
+        let verdict = self.verdict.clone().filter(|_| self.batch.is_empty());
         let watch = match Watch::of(self.inventory.terms().doubt.as_ref()) {
             Watch::Live if !settled => Watch::Settling,
             watch => watch,
@@ -425,7 +423,6 @@ impl LiveFeature {
             key: self.side.key.clone(),
             baseline: self.side.baseline.clone(),
             watch,
-            racy: self.inventory.entries().iter().filter(|entry| entry.racy).count() as u64,
             last_scanned_at: self.scanned_at,
             whole: OnceLock::new(),
         });
@@ -436,17 +433,11 @@ impl LiveFeature {
     fn judge(&mut self) -> Verdict {
         let parity = self.inventory.parity_hash();
         let tree = self.inventory.tree_hash();
-        let drift = match &self.inventory.terms().doubt {
-            Some(Doubt::Unreadable(why) | Doubt::OverBudget(why)) => Drift::unjudged(why),
-            Some(Doubt::Gone) => Drift::unjudged("the feature is gone"),
-            _ if matches!(self.side.baseline, BaselineFile::Sound(_)) => {
+        let drift =
+            judge_drift(self.inventory.terms(), &self.side.baseline, &self.side.key, || {
                 let dossier = self.inventory.dossier(Timestamp::default());
-                let at = Timestamp::default();
-                let now = MissionDossierSnapshot::compute(&dossier, Uuid::nil(), at);
-                Drift::judge(&self.side.baseline, &self.side.key, &now)
-            }
-            _ => Drift::without_baseline(&self.side.baseline),
-        };
+                MissionDossierSnapshot::compute(&dossier, Uuid::nil(), Timestamp::default())
+            });
         Verdict {
             parity_hash_sha256: parity,
             tree_hash_sha256: tree,
@@ -455,6 +446,17 @@ impl LiveFeature {
             missing_required: self.inventory.missing_required(),
             drift,
         }
+    }
+}
+
+impl Due {
+    /// Whether it has nothing that must be written; what is absent and announced aside.
+    fn is_empty(&self) -> bool {
+        self.set.is_empty()
+            && self.removed.is_empty()
+            && self.tombstones.is_empty()
+            && self.tombstones_gone.is_empty()
+            && self.events.is_empty()
     }
 }
 
@@ -472,7 +474,7 @@ impl Batch {
     }
 
     fn is_empty(&self) -> bool {
-        self.paths.is_empty() && !self.terms
+        self.paths.is_empty() && !self.terms && !self.verdict
     }
 }
 

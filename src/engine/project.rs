@@ -1,7 +1,7 @@
 //! One project while it is watched: its watcher, its features, and what a hint about a path of it
 //! leads to.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::feature::{LiveFeature, Stored};
 use super::inbox::ProjectId;
 use super::pool::{Job, Pool};
-use super::view::ProjectView;
+use super::view::{FeatureView, ProjectView};
 use crate::core::artifact::{ErrorReason, Fault, Observation, State};
 use crate::core::dossier::Doubt;
 use crate::core::findings::{FileError, Skipped};
@@ -55,7 +55,14 @@ pub(super) struct Setup {
 pub(super) struct LiveProject {
     pub(super) setup: Setup,
     pub(super) project: Arc<Project>,
-    pub(super) features: BTreeMap<FeatureSlug, LiveFeature>,
+    features: BTreeMap<FeatureSlug, LiveFeature>,
+    /// The features that have something to do or to show: a turn costs what these do, however many
+    /// others there are.
+    awake: BTreeSet<FeatureSlug>,
+    /// What was shown last.
+    shown: Option<Arc<ProjectView>>,
+    /// Whether something else than features is to be shown anew.
+    changed: bool,
     backend: Box<dyn Backend>,
     ignore: PatternSet,
     watched: HashSet<PathBuf>,
@@ -93,6 +100,9 @@ impl LiveProject {
         let mut live = Self {
             project: Arc::new(project),
             features: BTreeMap::new(),
+            awake: BTreeSet::new(),
+            shown: None,
+            changed: true,
             backend,
             ignore,
             watched: HashSet::new(),
@@ -207,7 +217,7 @@ impl LiveProject {
         if is_folder {
             return self.compare(slug, Some(path), Counting::Settled, pool, now);
         }
-        let Some(feature) = self.features.get_mut(slug) else {
+        let Some(feature) = self.wake(slug) else {
             return;
         };
         match what {
@@ -258,6 +268,8 @@ impl LiveProject {
         let Some(feature) = self.features.get_mut(slug) else {
             return;
         };
+        self.awake.insert(slug.clone());
+        self.changed = true;
         let dir = &feature.dir;
         let opened = match (folder, &dir.path) {
             (None, _) => self.project.open_feature(dir),
@@ -346,7 +358,10 @@ impl LiveProject {
             self.refresh_due = None;
             self.refresh(pool, now);
         }
-        for feature in self.features.values_mut() {
+        for slug in &self.awake {
+            let Some(feature) = self.features.get_mut(slug) else {
+                continue;
+            };
             for path in feature.take_due_paths(now.elapsed) {
                 fly(feature, &self.setup, &self.project, &path, pool);
             }
@@ -365,6 +380,7 @@ impl LiveProject {
         let Some(feature) = self.features.get_mut(slug) else {
             return;
         };
+        self.awake.insert(slug.clone());
         let again = feature.flying.remove(path).unwrap_or_default();
         if again {
             fly(feature, &self.setup, &self.project, path, pool);
@@ -420,46 +436,99 @@ impl LiveProject {
 
     /// When something is to be done without a new hint.
     pub(super) fn next_due(&self) -> Option<Duration> {
-        let features = self.features.values().filter_map(LiveFeature::next_due);
+        let features = self.awake().filter_map(LiveFeature::next_due);
         features.chain(self.refresh_due).min()
     }
 
     /// Whether nothing waits, of one feature or of all.
     pub(super) fn is_settled(&self, slug: Option<&FeatureSlug>) -> bool {
-        let features = self.features.values();
-        self.refresh_due.is_none()
-            && features
-                .filter(|feature| slug.is_none_or(|slug| *slug == feature.dir.slug))
-                .all(LiveFeature::is_settled)
+        let meant = |feature: &&LiveFeature| slug.is_none_or(|slug| *slug == feature.dir.slug);
+        self.refresh_due.is_none() && self.awake().filter(meant).all(LiveFeature::is_settled)
     }
 
     /// Whether nothing at all is left to do.
     pub(super) fn is_at_rest(&self) -> bool {
-        self.is_settled(None) && self.features.values().all(LiveFeature::is_at_rest)
+        self.is_settled(None) && self.awake().all(LiveFeature::is_at_rest)
     }
 
-    /// The present picture.
-    pub(super) fn view(&mut self, at: Timestamp) -> ProjectView {
-        let name = self.project.name.clone();
-        let features = self.features.values_mut().map(|feature| feature.view(&name, at)).collect();
-        ProjectView {
-            root: escape_bytes(self.setup.root.as_os_str().as_bytes()).into_owned(),
-            root_id: self.project.root_id.clone(),
-            project_uuid: self.project.project_uuid.clone(),
-            node_id: self.project.node_id.clone(),
-            errors: self.project.errors.iter().chain(&self.findings.0).cloned().collect(),
-            warnings: self.findings.1.clone(),
-            skipped: self.skipped.clone(),
-            watched: self.watched.len() as u64,
-            unwatched: self.unwatched.clone(),
-            ready: self.features.values().all(|feature| feature.indexed),
-            features,
-            name,
+    /// The features that have something to do.
+    fn awake(&self) -> impl Iterator<Item = &LiveFeature> {
+        self.awake.iter().filter_map(|slug| self.features.get(slug))
+    }
+
+    /// A feature that has something to do from now on.
+    pub(super) fn wake(&mut self, slug: &FeatureSlug) -> Option<&mut LiveFeature> {
+        let feature = self.features.get_mut(slug)?;
+        self.awake.insert(slug.clone());
+        Some(feature)
+    }
+
+    /// Calls `act` with each feature that has something to do.
+    pub(super) fn each_awake(&mut self, mut act: impl FnMut(&FeatureSlug, &mut LiveFeature)) {
+        for slug in &self.awake {
+            if let Some(feature) = self.features.get_mut(slug) {
+                act(slug, feature);
+            }
         }
+    }
+
+    /// Number of features.
+    pub(super) fn feature_count(&self) -> usize {
+        self.features.len()
+    }
+
+    /// The present picture, the same as before where nothing changed; features with nothing left to
+    /// do sleep from then on. `news` is called with each that was shown anew.
+    pub(super) fn view(
+        &mut self,
+        at: Timestamp,
+        mut news: impl FnMut(&Arc<Project>, &LiveFeature, &Arc<FeatureView>),
+    ) -> Arc<ProjectView> {
+        let name = self.project.name.clone();
+        let mut changed = std::mem::take(&mut self.changed);
+        let shown = self.shown.take();
+        let mut features = shown.as_ref().map(|shown| shown.features.clone()).unwrap_or_default();
+        for slug in &self.awake {
+            let Some(feature) = self.features.get_mut(slug) else {
+                continue;
+            };
+            let view = feature.view(&name, at);
+            match features.binary_search_by(|known| known.slug().cmp(slug)) {
+                Ok(place) if Arc::ptr_eq(&features[place], &view) => continue,
+                Ok(place) => features[place] = Arc::clone(&view),
+                Err(place) => features.insert(place, Arc::clone(&view)),
+            }
+            changed = true;
+            news(&self.project, feature, &view);
+        }
+        let ready = self.awake().all(|feature| feature.indexed);
+        self.awake.retain(|slug| {
+            self.features.get(slug).is_some_and(|feature| !feature.is_at_rest() || !feature.indexed)
+        });
+        let view = match shown {
+            Some(shown) if !changed && shown.ready == ready => shown,
+            _ => Arc::new(ProjectView {
+                root: escape_bytes(self.setup.root.as_os_str().as_bytes()).into_owned(),
+                root_id: self.project.root_id.clone(),
+                project_uuid: self.project.project_uuid.clone(),
+                node_id: self.project.node_id.clone(),
+                errors: self.project.errors.iter().chain(&self.findings.0).cloned().collect(),
+                warnings: self.findings.1.clone(),
+                skipped: self.skipped.clone(),
+                watched: self.watched.len() as u64,
+                unwatched: self.unwatched.clone(),
+                ready,
+                features,
+                name,
+            }),
+        };
+        self.shown = Some(Arc::clone(&view));
+        view
     }
 
     /// Reads again all that steers, and finds features that came or went.
     fn refresh(&mut self, pool: &Pool, now: Now) {
+        self.changed = true;
         match open(&self.setup) {
             Ok(project) => self.project = Arc::new(project),
             Err(error) => {
@@ -488,6 +557,7 @@ impl LiveProject {
             }
         }
         for dir in dirs {
+            self.awake.insert(dir.slug.clone());
             match self.features.get_mut(&dir.slug) {
                 Some(feature) if feature.unseen != Some(Doubt::Gone) && feature.dir == dir => {
                     let inputs = self.project.inputs(&dir);
@@ -520,6 +590,7 @@ impl LiveProject {
         let Some(feature) = self.features.get_mut(slug) else {
             return;
         };
+        self.awake.insert(slug.clone());
         if feature.unseen == Some(Doubt::Gone) {
             return;
         }

@@ -85,10 +85,11 @@ fn due(written: &HashMap<Place, Instant>, place: &Place, now: Instant) -> Instan
 
 fn write(page: &Page) {
     let slug = page.view.slug();
-    let feature = page.view.feature();
     if page.project.has_snapshot(slug, &page.view.snapshot_id.to_string()) {
         return;
     }
+    // Not kept in the view: no one may ever ask for it.
+    let feature = page.view.make_feature();
     let mut text = match serde_json::to_vec(&*feature.snapshot) {
         Ok(text) => text,
         Err(error) => {

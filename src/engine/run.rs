@@ -233,7 +233,7 @@ impl Engine {
         let now = self.now();
         match LiveProject::start(setup, backend, stored, &self.pool, now) {
             Ok(project) => {
-                info!(root = %root.display(), features = project.features.len(), "watching");
+                info!(root = %root.display(), features = project.feature_count(), "watching");
                 self.projects.push(project);
             }
             Err(error) => error!(root = %root.display(), %error, "the project is not watched"),
@@ -271,14 +271,9 @@ impl Engine {
 
     fn run(mut self) -> Result<(), EngineError> {
         let mut stop_by = None;
+        // Nothing may have come, and much be due: all that the projects' start found.
+        let mut letters = Letters::default();
         loop {
-            let now = self.now();
-            let at_rest = self.projects.iter().all(LiveProject::is_at_rest);
-            if stop_by.is_some_and(|by| at_rest || by <= now.elapsed) {
-                break;
-            }
-            let due = self.next_due().into_iter().chain(stop_by).min();
-            let letters = self.inbox.take(due.map(|due| self.started + due));
             let now = self.now();
             if self.open_letters(letters, now) {
                 stop_by.get_or_insert(now.elapsed + STOP_WAIT);
@@ -290,6 +285,12 @@ impl Engine {
             self.prune(now);
             self.publish(now);
             self.answer(now);
+            let at_rest = || self.projects.iter().all(LiveProject::is_at_rest);
+            if stop_by.is_some_and(|by| by <= now.elapsed || at_rest()) {
+                break;
+            }
+            let due = self.next_due().into_iter().chain(stop_by).min();
+            letters = self.inbox.take(due.map(|due| self.started + due));
         }
         self.pool.stop();
         self.projector.stop();
@@ -404,8 +405,15 @@ impl Engine {
         self.waiters.push(Waiter { feature, cookies, deadline, scanned: false, reply });
     }
 
-    /// Commits all that is due in one transaction.
+    /// Commits all that is due: what changed in one transaction, and once that is told the verdicts
+    /// on it in another. Working these out can take longer than anything else here.
     fn commit(&mut self, now: Now) {
+        self.commit_each(now, |feature| feature.due(now.elapsed, now.at));
+        self.views.announce(self.store.seq());
+        self.commit_each(now, |feature| feature.due_verdict(now.elapsed));
+    }
+
+    fn commit_each(&mut self, now: Now, due: impl Fn(&mut LiveFeature) -> Option<Due>) {
         if now.elapsed < self.commit_after {
             return;
         }
@@ -418,12 +426,12 @@ impl Engine {
                 project_uuid: project.project.project_uuid.clone(),
                 node_id: project.project.node_id.clone(),
             });
-            for (slug, feature) in &mut project.features {
-                if let Some(due) = feature.due(now.elapsed, now.at) {
+            project.each_awake(|slug, feature| {
+                if let Some(due) = due(feature) {
                     changes.push(change(&origin, slug, &due));
                     dues.push((id, slug.clone(), due));
                 }
-            }
+            });
         }
         if changes.is_empty() {
             return;
@@ -464,7 +472,7 @@ impl Engine {
                 for retired in pruned.tombstones {
                     for project in &mut self.projects {
                         if project.project.root_id == retired.root_id
-                            && let Some(feature) = project.features.get_mut(&retired.slug)
+                            && let Some(feature) = project.wake(&retired.slug)
                         {
                             feature.retire_tombstone(&retired.path);
                         }
@@ -476,35 +484,35 @@ impl Engine {
     }
 
     fn feature(&mut self, id: ProjectId, slug: &FeatureSlug) -> Option<&mut LiveFeature> {
-        self.projects.get_mut(id)?.features.get_mut(slug)
+        self.projects.get_mut(id)?.wake(slug)
     }
 
+    /// Shows what changed, and has the snapshots written that were announced.
     fn publish(&mut self, now: Now) {
-        let mut world = World {
-            instance: self.store.instance().to_owned(),
-            seq: self.store.seq(),
-            degraded: self.degraded.clone(),
-            projects: Vec::with_capacity(self.projects.len()),
-        };
+        let mut projects = Vec::with_capacity(self.projects.len());
         for (id, project) in self.projects.iter_mut().enumerate() {
-            let view = Arc::new(project.view(now.at));
-            for shown in &view.features {
-                let Some(feature) = project.features.get(shown.slug()) else {
-                    continue;
-                };
-                let place = (id, shown.slug().clone());
+            let (projected, projector) = (&mut self.projected, &self.projector);
+            projects.push(project.view(now.at, |project, feature, view| {
                 let Some(snapshot) = feature.announced_snapshot() else {
-                    continue;
+                    return;
                 };
-                if self.projected.get(&place).is_none_or(|written| written != snapshot) {
-                    self.projected.insert(place, snapshot.to_owned());
-                    let project = Arc::clone(&project.project);
-                    self.projector.write(Page { project, view: Arc::clone(shown) });
+                let place = (id, view.slug().clone());
+                if projected.get(&place).is_none_or(|written| written != snapshot) {
+                    projected.insert(place, snapshot.to_owned());
+                    projector.write(Page { project: Arc::clone(project), view: Arc::clone(view) });
                 }
-            }
-            world.projects.push(view);
+            }));
         }
-        self.views.publish(world);
+        let (seq, degraded) = (self.store.seq(), self.degraded.clone());
+        let shown = self.views.world();
+        let same = shown.seq == seq
+            && shown.degraded == degraded
+            && shown.projects.len() == projects.len()
+            && shown.projects.iter().zip(&projects).all(|(old, new)| Arc::ptr_eq(old, new));
+        if !same || shown.instance.is_empty() {
+            let instance = self.store.instance().to_owned();
+            self.views.publish(World { instance, seq, degraded, projects });
+        }
     }
 
     /// Answers the clients whose changes are seen and settled.
@@ -555,7 +563,7 @@ fn change(origin: &Arc<Origin>, slug: &FeatureSlug, due: &Due) -> FeatureChange 
     FeatureChange {
         set: due.set.clone(),
         removed: due.removed.clone(),
-        absent: Some(due.absent.clone()),
+        absent: due.absent.clone(),
         tombstones: due.tombstones.clone(),
         tombstones_gone: due.tombstones_gone.clone(),
         announced: due.announced.clone(),
@@ -606,14 +614,28 @@ mod tests {
             fs::create_dir(root.join(".kittify")).unwrap();
             fs::write(root.join("kitty-specs/001-x/spec.md"), "one").unwrap();
             let script = Script::default();
-            let mut plan = Plan::new(Config::default(), dir.path().join("state"));
-            plan.roots = vec![root.clone()];
-            let backends = script.clone();
-            plan.watchers = Box::new(move |sink| Ok(backends.backend(sink)));
-            let running = start(plan).unwrap();
+            let running = Self::run(&root, dir.path().join("state"), &script);
             let fixture = Self { _dir: dir, root, script, running };
             fixture.wait(|world| world.projects.first().is_some_and(|project| project.ready));
             fixture
+        }
+
+        /// Stops, and starts again over the same state.
+        fn restart(self) -> Self {
+            let state = self.running.store.parent().unwrap().to_owned();
+            let Self { _dir, root, script, running } = self;
+            running.inbox.command(Command::Stop).unwrap();
+            running.thread.join().unwrap().unwrap();
+            let running = Self::run(&root, state, &script);
+            Self { _dir, root, script, running }
+        }
+
+        fn run(root: &std::path::Path, state: PathBuf, script: &Script) -> Running {
+            let mut plan = Plan::new(Config::default(), state);
+            plan.roots = vec![root.to_owned()];
+            let backends = script.clone();
+            plan.watchers = Box::new(move |sink| Ok(backends.backend(sink)));
+            start(plan).unwrap()
         }
 
         fn feature(&self) -> PathBuf {
@@ -667,6 +689,18 @@ mod tests {
         assert!(fixture.script.watches(&folder.join("deep")));
         fs::rename(&folder, fixture.root.join("elsewhere")).unwrap();
         fixture.script.hint(Hint::At(folder, What::Removed));
+        fixture.wait_for(&["spec.md"]);
+        fixture.stop();
+    }
+
+    #[test]
+    fn a_restart_over_what_is_unchanged_is_ready_without_a_hint() {
+        let fixture = Fixture::start();
+        fixture.wait_for(&["spec.md"]);
+        // The verdict on it is announced, too.
+        fixture.wait(|world| world.seq >= 2);
+        let fixture = fixture.restart();
+        fixture.wait(|world| world.projects.first().is_some_and(|project| project.ready));
         fixture.wait_for(&["spec.md"]);
         fixture.stop();
     }

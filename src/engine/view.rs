@@ -8,7 +8,8 @@ use uuid::Uuid;
 use crate::core::artifact::ArtifactRef;
 use crate::core::baseline::BaselineFile;
 use crate::core::chunks::Chunks;
-use crate::core::dossier::{MissionDossier, Terms, sorted_artifacts};
+use crate::core::dossier::{Doubt, MissionDossier, Terms, sorted_artifacts};
+use crate::core::drift::Drift;
 use crate::core::feature::{Feature, StepSource, Watch};
 use crate::core::findings::{FileError, Skipped};
 use crate::core::identity::BaselineKey;
@@ -82,8 +83,9 @@ pub struct FeatureView {
     pub absent: Vec<Arc<ArtifactRef>>,
     /// What was deleted after a scan.
     pub tombstones: Vec<Arc<ArtifactRef>>,
-    /// Hashes, counts, completeness, drift.
-    pub verdict: Verdict,
+    /// Hashes, counts, completeness, drift; `None` where only a reader needs them, who then works
+    /// them out.
+    pub verdict: Option<Verdict>,
     /// Identity of its snapshot.
     pub snapshot_id: Uuid,
     /// Where the step comes from.
@@ -100,8 +102,6 @@ pub struct FeatureView {
     pub baseline: BaselineFile,
     /// How well it is seen.
     pub watch: Watch,
-    /// Files whose bytes are not yet trusted.
-    pub racy: u64,
     /// Last comparison with the disk.
     pub last_scanned_at: Timestamp,
     /// The same as the one-shot commands have it, made when first asked for.
@@ -120,32 +120,31 @@ impl FeatureView {
         self.whole.get_or_init(|| Arc::new(self.make_feature()))
     }
 
-    fn make_feature(&self) -> Feature {
-        let files = self.entries.iter().map(|entry| Arc::clone(&entry.artifact));
-        let artifacts = sorted_artifacts(files.chain(self.absent.iter().cloned()));
-        let mut hashes: Vec<_> = artifacts.iter().filter_map(|artifact| artifact.hash()).collect();
-        hashes.sort_unstable();
+    /// The same, made anew and not kept.
+    pub(super) fn make_feature(&self) -> Feature {
         let at = self.last_scanned_at;
-        let snapshot = Arc::new(MissionDossierSnapshot {
-            feature_slug: self.slug().clone(),
-            snapshot_id: self.snapshot_id,
-            counts: self.verdict.counts,
-            completeness_status: self.verdict.completeness,
-            parity_hash_sha256: self.verdict.parity_hash_sha256,
-            parity_hash_components: hashes,
-            artifact_summaries: Arc::clone(&artifacts),
-            computed_at: at,
-            tree_hash_sha256: self.verdict.tree_hash_sha256,
-        });
+        let files = self.entries.iter().map(|entry| Arc::clone(&entry.artifact));
+        let mut dossier = MissionDossier {
+            terms: self.terms.clone(),
+            artifacts: sorted_artifacts(files.chain(self.absent.iter().cloned())),
+            latest_snapshot: None,
+            dossier_created_at: at,
+            dossier_updated_at: at,
+        };
+        let (snapshot, drift) = match &self.verdict {
+            Some(verdict) => (self.snapshot(verdict, &dossier), verdict.drift.clone()),
+            None => {
+                let snapshot = MissionDossierSnapshot::compute(&dossier, self.snapshot_id, at);
+                let drift =
+                    judge_drift(&self.terms, &self.baseline, &self.key, || snapshot.clone());
+                (snapshot, drift)
+            }
+        };
+        let snapshot = Arc::new(snapshot);
+        dossier.latest_snapshot = Some(Arc::clone(&snapshot));
         Feature {
             project: self.project.clone(),
-            dossier: MissionDossier {
-                terms: self.terms.clone(),
-                artifacts,
-                latest_snapshot: Some(Arc::clone(&snapshot)),
-                dossier_created_at: at,
-                dossier_updated_at: at,
-            },
+            dossier,
             snapshot,
             step_source: self.step_source,
             step_error: self.step_error.clone(),
@@ -153,11 +152,43 @@ impl FeatureView {
             meta_error: self.meta_error.clone(),
             key: self.key.clone(),
             baseline: self.baseline.clone(),
-            drift: self.verdict.drift.clone(),
+            drift,
             watch: self.watch,
-            racy: self.racy,
+            racy: self.entries.iter().filter(|entry| entry.racy).count() as u64,
             last_scanned_at: at,
         }
+    }
+
+    fn snapshot(&self, verdict: &Verdict, dossier: &MissionDossier) -> MissionDossierSnapshot {
+        let artifacts = &dossier.artifacts;
+        let mut hashes: Vec<_> = artifacts.iter().filter_map(|artifact| artifact.hash()).collect();
+        hashes.sort_unstable();
+        MissionDossierSnapshot {
+            feature_slug: self.slug().clone(),
+            snapshot_id: self.snapshot_id,
+            counts: verdict.counts,
+            completeness_status: verdict.completeness,
+            parity_hash_sha256: verdict.parity_hash_sha256,
+            parity_hash_components: hashes,
+            artifact_summaries: Arc::clone(artifacts),
+            computed_at: self.last_scanned_at,
+            tree_hash_sha256: verdict.tree_hash_sha256,
+        }
+    }
+}
+
+/// How a feature compares to its baseline; `now` is asked for only where that decides.
+pub(super) fn judge_drift(
+    terms: &Terms,
+    baseline: &BaselineFile,
+    key: &BaselineKey,
+    now: impl FnOnce() -> MissionDossierSnapshot,
+) -> Drift {
+    match &terms.doubt {
+        Some(Doubt::Unreadable(why) | Doubt::OverBudget(why)) => Drift::unjudged(why),
+        Some(Doubt::Gone) => Drift::unjudged("the feature is gone"),
+        _ if matches!(baseline, BaselineFile::Sound(_)) => Drift::judge(baseline, key, &now()),
+        _ => Drift::without_baseline(baseline),
     }
 }
 
@@ -181,15 +212,21 @@ impl Views {
         Arc::clone(&self.world.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Tells of every new picture, by its last event.
+    /// Tells of every new event, by its number, and of every new picture.
     #[must_use]
     pub fn news(&self) -> watch::Receiver<u64> {
         self.seq.subscribe()
     }
 
+    /// Shows a new picture.
     pub(super) fn publish(&self, world: World) {
         let seq = world.seq;
         *self.world.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(world);
         self.seq.send_replace(seq);
+    }
+
+    /// Tells who reads the journal how far it goes; the picture follows.
+    pub(super) fn announce(&self, seq: u64) {
+        self.seq.send_if_modified(|known| std::mem::replace(known, seq) != seq);
     }
 }

@@ -1,0 +1,80 @@
+//! SHA-256 over a long list that changes a little at a time.
+//!
+//! What the hasher knew before each chunk is kept, so that a change costs what lies behind it and
+//! not the whole list.
+
+use sha2::{Digest as _, Sha256};
+
+use super::chunks::{Chunks, Keyed};
+use super::digest::Digest;
+
+/// The hasher's states over one list.
+#[derive(Clone, Default)]
+pub(super) struct Running {
+    /// Before each chunk.
+    states: Vec<Sha256>,
+}
+
+impl Running {
+    /// The digest of what `feed` makes of the items, in order. It must be given the same list each
+    /// time, and no one else may take what changed of it.
+    pub(super) fn digest<T: Keyed>(
+        &mut self,
+        list: &mut Chunks<T>,
+        feed: impl Fn(&T, &mut Vec<u8>),
+    ) -> Digest {
+        let from = list.take_changed().min(self.states.len().saturating_sub(1));
+        self.states.truncate(from + 1);
+        let mut hasher = self.states.pop().unwrap_or_default();
+        let mut bytes = Vec::new();
+        for chunk in list.chunks_from(from) {
+            self.states.push(hasher.clone());
+            bytes.clear();
+            chunk.iter().for_each(|item| feed(item, &mut bytes));
+            hasher.update(&bytes);
+        }
+        Digest::from_hasher(hasher)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone)]
+    struct Item(u16);
+
+    impl Keyed for Item {
+        type Key = u16;
+        fn key(&self) -> &u16 {
+            &self.0
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn after_any_changes_it_is_the_digest_of_all(
+            rounds in proptest::collection::vec(
+                proptest::collection::vec((any::<bool>(), 0u16..1500), 0..700),
+                1..6,
+            ),
+        ) {
+            let feed = |item: &Item, bytes: &mut Vec<u8>| bytes.extend(item.0.to_be_bytes());
+            let mut list = Chunks::default();
+            let mut running = Running::default();
+            for changes in rounds {
+                for (insert, key) in changes {
+                    if insert {
+                        list.insert(Item(key));
+                    } else {
+                        list.remove(&key);
+                    }
+                }
+                let all: Vec<u8> = list.iter().flat_map(|item| item.0.to_be_bytes()).collect();
+                prop_assert_eq!(running.digest(&mut list, feed), Digest::of(&all));
+            }
+        }
+    }
+}
