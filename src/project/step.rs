@@ -28,6 +28,13 @@ impl Runs {
         Some(id.to_owned())
     }
 
+    /// The folders of the runs that lie below `root`.
+    pub(super) fn folders(&self, root: &Path) -> impl Iterator<Item = RelPath> {
+        let runs = self.0.iter().flat_map(Map::values);
+        let named = runs.filter_map(|run| run.get("run_dir")?.as_str());
+        named.filter_map(move |run| below(root, Path::new(run)))
+    }
+
     /// `issued_step_id` of the feature's run; `None` where there is no run or no step is issued.
     pub(super) fn step(
         &self,
@@ -55,17 +62,21 @@ impl Runs {
 /// such file, refused where it is not below `root`.
 fn read_object(folder: &Folder, root: &Path, path: &Path) -> Result<Map<String, Value>, String> {
     let shown = path.display();
-    let relative = if path.is_absolute() { path.strip_prefix(root).ok() } else { Some(path) };
-    let relative = relative
-        // `components` leaves out `.` and doubled slashes, which mean nothing.
-        .map(|path| path.components().collect::<std::path::PathBuf>())
-        .and_then(|path| RelPath::new(path.as_os_str().as_bytes()).ok())
+    let relative = below(root, path)
         .ok_or_else(|| format!("{shown} is outside of the project, and so not read"))?;
     match folder.read(&relative, MAX) {
         Ok(None) => Ok(Map::new()),
         Ok(Some(bytes)) => parse_json(&bytes).map_err(|error| format!("{shown}:{error}")),
         Err(error) => Err(format!("{shown}: {error}")),
     }
+}
+
+/// A path, absolute or relative to `root`, as one below it.
+fn below(root: &Path, path: &Path) -> Option<RelPath> {
+    let relative = if path.is_absolute() { path.strip_prefix(root).ok()? } else { path };
+    // `components` leaves out `.` and doubled slashes, which mean nothing.
+    let plain = relative.components().collect::<std::path::PathBuf>();
+    RelPath::new(plain.as_os_str().as_bytes()).ok()
 }
 
 #[cfg(test)]
