@@ -15,6 +15,7 @@ mod baseline;
 mod cli;
 mod config;
 mod corpus;
+mod daemon_watch;
 mod determinism;
 mod examples;
 mod hostile;
