@@ -15,6 +15,8 @@ mod baseline;
 mod cli;
 mod config;
 mod corpus;
+mod daemon_crash;
+mod daemon_model;
 mod daemon_watch;
 mod determinism;
 mod examples;
