@@ -271,6 +271,8 @@ impl Engine {
 
     fn run(mut self) -> Result<(), EngineError> {
         let mut stop_by = None;
+        // Where nothing has changed, nothing will come to wake us.
+        self.turn(self.now());
         loop {
             let now = self.now();
             let at_rest = self.projects.iter().all(LiveProject::is_at_rest);
@@ -283,18 +285,23 @@ impl Engine {
             if self.open_letters(letters, now) {
                 stop_by.get_or_insert(now.elapsed + STOP_WAIT);
             }
-            for project in &mut self.projects {
-                project.turn(&self.pool, now);
-            }
-            self.commit(now);
-            self.prune(now);
-            self.publish(now);
-            self.answer(now);
+            self.turn(now);
         }
         self.pool.stop();
         self.projector.stop();
         self.upkeep.stop();
         Ok(self.store.close()?)
+    }
+
+    /// Looks, commits, shows and answers.
+    fn turn(&mut self, now: Now) {
+        for project in &mut self.projects {
+            project.turn(&self.pool, now);
+        }
+        self.commit(now);
+        self.prune(now);
+        self.publish(now);
+        self.answer(now);
     }
 
     fn now(&self) -> Now {
