@@ -16,6 +16,7 @@ mod cli;
 mod config;
 mod corpus;
 mod daemon_crash;
+mod daemon_life;
 mod daemon_model;
 mod daemon_watch;
 mod determinism;
