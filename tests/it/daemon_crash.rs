@@ -55,7 +55,7 @@ fn lane_of_kills(seed: u64, kills: u64) {
             for _ in 0..CHECK_EVERY {
                 // Every second one is killed before it can be ready.
                 let daemon = project.spawn(project.daemon_command());
-                if state.1 % 2 == 0 {
+                if state.1.is_multiple_of(2) {
                     daemon.ready();
                     std::thread::sleep(Duration::from_millis(random.below(150)));
                 } else {

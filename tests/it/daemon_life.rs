@@ -73,9 +73,12 @@ fn the_socket_is_its_owners_alone() {
     daemon.stop();
 }
 
+/// Puts something at the socket's place.
+type Plant = fn(&Path);
+
 #[test]
 fn what_is_planted_at_the_sockets_place_is_refused_and_left() {
-    let plant: [(&str, fn(&Path)); 4] = [
+    let plant: [(&str, Plant); 4] = [
         ("a symbolic link", |path| symlink("/tmp/elsewhere.sock", path).unwrap()),
         ("no socket", |path| fs::write(path, "mine").unwrap()),
         ("no socket", |path| fs::create_dir(path).unwrap()),

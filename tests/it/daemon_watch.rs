@@ -260,7 +260,7 @@ const FILE_CHANGES: [(&str, Act, Expect); 9] = [
             fs::rename(project.root.join("outside"), project.feature().join("in")).unwrap();
         },
         |changes| {
-            assert_eq!(places(changes, "added"), ["in/a.md", "in/deep/b.md", "in/deep/er/c.md"])
+            assert_eq!(places(changes, "added"), ["in/a.md", "in/deep/b.md", "in/deep/er/c.md"]);
         },
     ),
     (
@@ -271,7 +271,7 @@ const FILE_CHANGES: [(&str, Act, Expect); 9] = [
     (
         "a folder moved within",
         |project| {
-            fs::rename(project.feature().join("in"), project.feature().join("within")).unwrap()
+            fs::rename(project.feature().join("in"), project.feature().join("within")).unwrap();
         },
         |changes| {
             assert_eq!(places(changes, "added").len(), 4);
@@ -583,7 +583,7 @@ const STEERING: [Steering; 29] = [
         "another mission",
         |project| {
             project
-                .write(&format!("kitty-specs/{FEATURE}/meta.json"), "{\"mission\": \"research\"}")
+                .write(&format!("kitty-specs/{FEATURE}/meta.json"), "{\"mission\": \"research\"}");
         },
         |overview| {
             assert_eq!(overview["mission"], "research");

@@ -333,7 +333,7 @@ impl Journal {
                 let before = self.folded.insert(place, Folded::Present(said));
                 assert_ne!(
                     before.as_ref(),
-                    self.folded.get(&self.place_of(event)),
+                    self.folded.get(&Self::place_of(event)),
                     "an event without a change: {event:#}"
                 );
                 let added = payload["change"] == "added";
@@ -373,7 +373,7 @@ impl Journal {
         self.events.push(event.clone());
     }
 
-    fn place_of(&self, event: &Value) -> (String, String, String) {
+    fn place_of(event: &Value) -> (String, String, String) {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let payload = &event["payload"];
         (text(&event["root_id"]), text(&event["feature_slug"]), text(&payload["relative_path"]))
