@@ -91,7 +91,14 @@ impl Api {
         parameters: &Parameters,
     ) -> Result<(Meant, Option<Synced>), Problem> {
         self.indexed().await?;
-        let meant = Meant::find(&self.views.world(), parameters)?;
+        let meant = match Meant::find(&self.views.world(), parameters) {
+            // It may have been made just before.
+            Err(problem) if problem.status == 404 && parameters.is_set("sync") => {
+                self.sync(None).await?;
+                Meant::find(&self.views.world(), parameters)?
+            }
+            found => found?,
+        };
         if !parameters.is_set("sync") {
             return Ok((meant, None));
         }

@@ -4,7 +4,7 @@
 //! are made from that and from what is true when the batch is committed. So a path that changed
 //! twice owes one event, and one that changed back owes none.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -40,8 +40,8 @@ pub(super) struct LiveFeature {
     pub(super) dir: FeatureDir,
     pub(super) inventory: Inventory,
     pub(super) settle: Settle,
-    /// Paths that were seen to vanish, and are looked at once more before that counts.
-    pub(super) vanishing: HashSet<RelPath>,
+    /// Paths that were seen to vanish, and when: they are looked at once more before that counts.
+    pub(super) vanishing: HashMap<RelPath, Duration>,
     /// Files written so shortly before they were read that they are read once more, by when. What
     /// is shown of them stands meanwhile, so no one waits for this.
     pub(super) rechecks: BTreeSet<(Duration, RelPath)>,
@@ -49,6 +49,8 @@ pub(super) struct LiveFeature {
     pub(super) flying: HashMap<RelPath, bool>,
     /// Whether the first comparison with the disk is done: before, nothing is committed.
     pub(super) indexed: bool,
+    /// Until when that waits for what is being written; a feature that appears is seen whole.
+    pub(super) first_by: Duration,
     /// What listing the feature met that keeps it from being judged.
     pub(super) unseen: Option<Doubt>,
     side: Side,
@@ -122,10 +124,11 @@ impl LiveFeature {
             dir,
             inventory: Inventory::new(terms),
             settle: Settle::new(times),
-            vanishing: HashSet::new(),
+            vanishing: HashMap::new(),
             rechecks: BTreeSet::new(),
             flying: HashMap::new(),
             indexed: false,
+            first_by: Duration::ZERO,
             unseen: None,
             side,
             absent: stored.absent,
@@ -277,7 +280,8 @@ impl LiveFeature {
     /// succeeded comes [`LiveFeature::committed`]; after one that failed the same is due again.
     pub(super) fn due(&mut self, now: Duration, at: Timestamp) -> Option<Due> {
         if !self.indexed {
-            if !self.flying.is_empty() {
+            let writing = !self.settle.is_settled() && now < self.first_by;
+            if !self.flying.is_empty() || writing {
                 return None;
             }
             self.indexed = true;

@@ -141,11 +141,12 @@ impl Letters {
 }
 
 /// Two hints about one path, in order. A folder that was made must be watched whatever came after,
-/// and looking at it tells whether it is still there.
+/// and looking at it tells whether it is still there; what arrived over something else comes before
+/// the word that the other is gone.
 fn merge(known: What, new: What) -> What {
     match (known, new) {
-        (What::Folder, What::Removed) => What::Removed,
         (What::Folder, _) => What::Folder,
+        (What::Arrived, What::Removed) => What::Arrived,
         (_, new) => new,
     }
 }
@@ -157,7 +158,7 @@ mod tests {
     #[test]
     fn many_hints_about_one_path_are_one_and_a_storm_is_a_rescan() {
         let inbox = Inbox::default();
-        for what in [What::Folder, What::Touched] {
+        for what in [What::Folder, What::Touched, What::Removed] {
             inbox.hint(0, Hint::At("/a".into(), what));
         }
         let letters = inbox.take(None);

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 use super::feature::{LiveFeature, Stored};
 use super::inbox::ProjectId;
 use super::pool::{Job, Pool};
@@ -27,6 +29,8 @@ const REFRESH_PAUSE: Duration = Duration::from_millis(20);
 /// A file written so shortly before it was read that another write may look the same is read again
 /// after this; one that changes while it is read, too.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// The file of a feature that steers it.
+const META: &[u8] = b"meta.json";
 
 /// What the engine's clocks say, taken once per turn.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +74,8 @@ pub(super) struct LiveProject {
     skipped: Vec<Skipped>,
     findings: (Vec<FileError>, Vec<String>),
     refresh_due: Option<Duration>,
+    /// Features to compare when what steers is next read: their folders were replaced.
+    recompare: BTreeSet<FeatureSlug>,
     /// Features whose folder was seen to be missing, and since when.
     missing: BTreeMap<FeatureSlug, Duration>,
 }
@@ -110,24 +116,29 @@ impl LiveProject {
             skipped: Vec::new(),
             findings: (Vec::new(), Vec::new()),
             refresh_due: None,
+            recompare: BTreeSet::new(),
             missing: BTreeMap::new(),
             setup,
         };
-        live.watch_steering();
+        if live.watch_steering() {
+            live.project = Arc::new(open(&live.setup).map_err(|error| error.to_string())?);
+        }
         live.watch_stored(&stored);
         let (dirs, skipped) = live.discover();
         live.skipped = skipped;
         for dir in dirs {
             let known = stored.remove(&dir.slug).unwrap_or_default();
-            live.add_feature(dir, known, pool, now);
+            live.add_feature(dir, known, Counting::AtOnce, pool, now);
         }
         for (slug, known) in stored {
             // It went away while no one looked.
             let dir = FeatureDir { path: RelPath::new(slug.as_str().as_bytes()).ok(), slug };
-            live.add_feature(dir.clone(), known, pool, now);
+            live.add_feature(dir.clone(), known, Counting::AtOnce, pool, now);
             live.lose_feature(&dir.slug, now);
         }
-        live.watch_steering();
+        if live.watch_steering() {
+            live.refresh_due = Some(now.elapsed);
+        }
         live.findings = live.project.manifest_findings();
         Ok(live)
     }
@@ -141,14 +152,24 @@ impl LiveProject {
         let relative = relative.and_then(|path| RelPath::new(path.as_os_str().as_bytes()).ok());
         let Some(relative) = relative else {
             // The root itself, or a folder of the user or of git, of which only the head matters.
-            let of_user =
-                self.setup.user_missions.as_ref().is_some_and(|own| path.starts_with(own));
+            let of_user = self
+                .setup
+                .user_missions
+                .as_ref()
+                .is_some_and(|own| path.starts_with(own) || own.starts_with(path));
+            if of_user && what != What::Closed {
+                self.watched.retain(|watched| !watched.starts_with(path));
+            }
             if of_user || path == self.setup.root || path.ends_with("HEAD") {
                 self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
             }
             return false;
         };
-        match self.feature_of(&relative) {
+        let place = self.feature_of(&relative);
+        if what != What::Closed && !matches!(place, Some((_, Some(_)))) {
+            self.replaced(path, &relative, now);
+        }
+        match place {
             Some((slug, Some(below))) => self.hint_in_feature(&slug, &below, what, pool, now),
             Some((_, None)) => {
                 self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
@@ -159,6 +180,22 @@ impl LiveProject {
             None => {}
         }
         false
+    }
+
+    /// Takes that a watched folder outside of the features, or one of theirs, came or went: the
+    /// watches below that name are of what lay there before.
+    fn replaced(&mut self, path: &Path, relative: &RelPath, now: Now) {
+        if !self.watched.contains(path) {
+            return;
+        }
+        self.watched.retain(|watched| !watched.starts_with(path));
+        self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
+        for feature in self.features.values() {
+            let below = feature.dir.path.as_ref().is_none_or(|path| is_at_or_below(path, relative));
+            if below {
+                self.recompare.insert(feature.dir.slug.clone());
+            }
+        }
     }
 
     /// The feature that a path below the root is in, and the path below that feature.
@@ -186,7 +223,11 @@ impl LiveProject {
             return path.file_name() == b"parity-baseline.json" || path.components().count() < 4;
         }
         first == b".kittify"
-            || path.as_bytes() == b".git/HEAD"
+            || matches!(path.as_bytes(), b".git" | b".git/HEAD")
+            || self
+                .project
+                .run_folders()
+                .any(|run| is_at_or_below(&run, path) || is_at_or_below(path, &run))
             || self.setup.settings.feature_patterns().iter().any(|pattern| {
                 pattern.literal_components() == 0
                     || pattern.as_str().as_bytes().split(|byte| *byte == b'/').next() == Some(first)
@@ -206,7 +247,7 @@ impl LiveProject {
         {
             return;
         }
-        if path.as_bytes() == b"meta.json" {
+        if path.as_bytes() == META {
             self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
         }
         let is_folder = match what {
@@ -223,11 +264,10 @@ impl LiveProject {
         match what {
             What::Removed => {
                 for below in feature.paths_below(Some(path)) {
-                    feature.vanishing.insert(below.clone());
-                    feature.settle.hint(&below, What::Removed, true, now.elapsed);
+                    vanish(feature, below, now);
                 }
                 if feature.knows(path) {
-                    feature.vanishing.insert(path.clone());
+                    feature.vanishing.insert(path.clone(), now.elapsed);
                 }
             }
             What::Arrived | What::Closed | What::Touched | What::Folder => {
@@ -296,7 +336,16 @@ impl LiveProject {
         });
         let listing = match listing {
             Ok(listing) => listing,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+            Err(error) if is_no_folder(&error) => {
+                if let Some(folder) = folder {
+                    for below in feature.paths_below(Some(folder)) {
+                        vanish(feature, below, now);
+                    }
+                    let indexed = feature.knows(folder);
+                    feature.settle.hint(folder, What::Closed, indexed, now.elapsed);
+                }
+                return;
+            }
             Err(error) => {
                 match folder {
                     Some(folder) => hide(feature, folder, &error.to_string(), now),
@@ -310,6 +359,10 @@ impl LiveProject {
             }
         };
         feature.compared(now.at);
+        if let Some(folder) = folder {
+            // What was there as a file is not any more.
+            feature.remove(folder, Gone::Deleted, now.elapsed);
+        }
         if folder.is_none() {
             let doubt = listing.over_budget.map(Doubt::OverBudget);
             if doubt != feature.unseen {
@@ -344,10 +397,7 @@ impl LiveProject {
             }
             match counting {
                 Counting::AtOnce => feature.remove(&path, Gone::Deleted, now.elapsed),
-                Counting::Settled => {
-                    feature.vanishing.insert(path.clone());
-                    feature.settle.hint(&path, What::Removed, true, now.elapsed);
-                }
+                Counting::Settled => vanish(feature, path, now),
             }
         }
     }
@@ -395,15 +445,26 @@ impl LiveProject {
                     feature.rechecks.insert((now.elapsed + LOOK_AGAIN, path.clone()));
                 }
                 feature.set(seen, now.at, now.elapsed);
+                // Where a file is, nothing can be below.
+                for below in feature.paths_below(Some(path)) {
+                    vanish(feature, below, now);
+                }
+                if path.as_bytes() == META {
+                    self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
+                }
             }
             Look::Gone if !feature.knows(path) => {}
-            Look::Gone if !feature.indexed || feature.vanishing.contains(path) => {
+            Look::Gone if !feature.indexed => {
                 feature.remove(path, Gone::Deleted, now.elapsed);
             }
-            Look::Gone => {
-                feature.vanishing.insert(path.clone());
-                feature.settle.hint(path, What::Removed, true, now.elapsed);
-            }
+            Look::Gone => match feature.vanishing.get(path) {
+                Some(since) if *since + self.setup.times.vanish <= now.elapsed => {
+                    feature.remove(path, Gone::Deleted, now.elapsed);
+                }
+                // It was there but now: this look was for an earlier hint.
+                Some(since) => feature.settle.again(path, *since + self.setup.times.vanish),
+                None => vanish(feature, path.clone(), now),
+            },
             Look::Restless => feature.settle.again(path, now.elapsed + LOOK_AGAIN),
             Look::Hidden(folder, why) => hide(feature, &folder, &why, now),
             Look::Folder => {
@@ -536,7 +597,7 @@ impl LiveProject {
                 return;
             }
         }
-        self.watch_steering();
+        let mut is_new = self.watch_steering();
         let (dirs, skipped) = self.discover();
         self.skipped = skipped;
         let gone: Vec<FeatureSlug> = self
@@ -562,27 +623,44 @@ impl LiveProject {
                 Some(feature) if feature.unseen != Some(Doubt::Gone) && feature.dir == dir => {
                     let inputs = self.project.inputs(&dir);
                     feature.take_inputs(inputs, now.at, now.elapsed);
+                    if self.recompare.remove(&dir.slug) {
+                        self.compare(&dir.slug, None, Counting::Settled, pool, now);
+                    }
                 }
                 Some(feature) => {
                     // It came back, or lies elsewhere now.
+                    self.recompare.remove(&dir.slug);
                     feature.dir = dir.clone();
                     let inputs = self.project.inputs(&dir);
                     feature.take_unseen(None, inputs, now.at, now.elapsed);
                     self.compare(&dir.slug, None, Counting::Settled, pool, now);
                 }
-                None => self.add_feature(dir, Stored::default(), pool, now),
+                None => self.add_feature(dir, Stored::default(), Counting::Settled, pool, now),
             }
         }
-        self.watch_steering();
+        is_new |= self.watch_steering();
+        if is_new {
+            self.refresh_due = Some(now.elapsed);
+        }
         self.findings = self.project.manifest_findings();
     }
 
-    fn add_feature(&mut self, dir: FeatureDir, stored: Stored, pool: &Pool, now: Now) {
+    fn add_feature(
+        &mut self,
+        dir: FeatureDir,
+        stored: Stored,
+        counting: Counting,
+        pool: &Pool,
+        now: Now,
+    ) {
         let inputs = self.project.inputs(&dir);
         let slug = dir.slug.clone();
-        let feature = LiveFeature::new(dir, inputs, stored, self.setup.times, now.elapsed);
+        let mut feature = LiveFeature::new(dir, inputs, stored, self.setup.times, now.elapsed);
+        if counting == Counting::Settled {
+            feature.first_by = now.elapsed + self.setup.times.max;
+        }
         self.features.insert(slug.clone(), feature);
-        self.compare(&slug, None, Counting::AtOnce, pool, now);
+        self.compare(&slug, None, counting, pool, now);
     }
 
     /// One set of deletions; the feature stays, as gone.
@@ -598,6 +676,8 @@ impl LiveProject {
             feature.settle.forget(&path);
             feature.remove(&path, Gone::Deleted, now.elapsed);
         }
+        // What is being read of it now is read again, and found to be gone.
+        feature.flying.values_mut().for_each(|again| *again = true);
         let inputs = self.project.inputs(&feature.dir);
         feature.take_unseen(Some(Doubt::Gone), inputs, now.at, now.elapsed);
     }
@@ -613,13 +693,15 @@ impl LiveProject {
         }
     }
 
-    /// Watches the folders whose files steer, those that are there.
-    fn watch_steering(&mut self) {
+    /// Watches the folders whose files steer, those that are there. Says whether one is new: what
+    /// was read of it before it was watched may have changed since.
+    fn watch_steering(&mut self) -> bool {
+        let before = self.watched.len();
         let folders: Vec<PathBuf> = self
             .project
             .steering_folders()
             .into_iter()
-            .chain(self.setup.user_missions.clone())
+            .chain(self.setup.user_missions.as_deref().map(of_user).unwrap_or_default())
             .chain([self.setup.cookies.clone()])
             .filter(|folder| !self.watched.contains(folder) && folder.is_dir())
             .collect();
@@ -632,6 +714,7 @@ impl LiveProject {
                 Err(error) => self.unwatched = Some(error.to_string()),
             }
         }
+        self.watched.len() > before
     }
 
     /// Watches every folder that had files when last seen, in one go.
@@ -664,6 +747,32 @@ impl LiveProject {
     }
 }
 
+/// Whether there is no folder where one was to be opened, but nothing or something else.
+fn is_no_folder(error: &std::io::Error) -> bool {
+    let none = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|error| none.contains(&error))
+}
+
+fn is_at_or_below(path: &RelPath, folder: &RelPath) -> bool {
+    let rest = path.as_bytes().strip_prefix(folder.as_bytes());
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+/// The folders of the user's own missions, or the nearest one in which they may appear.
+fn of_user(missions: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(missions) else {
+        return missions
+            .ancestors()
+            .find(|folder| folder.is_dir())
+            .map(Path::to_owned)
+            .into_iter()
+            .collect();
+    };
+    let kinds = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
+    let above = missions.parent().map(Path::to_owned);
+    kinds.chain([missions.to_owned()]).chain(above).collect()
+}
+
 fn open(setup: &Setup) -> std::io::Result<Project> {
     let missions = setup.user_missions.as_deref();
     Project::open(&setup.root, setup.settings.clone(), &setup.machine, missions)
@@ -692,6 +801,12 @@ fn fly(
         known,
         limits: setup.limits,
     });
+}
+
+/// Takes that an indexed path seems to be gone: it is looked at once more before that counts.
+fn vanish(feature: &mut LiveFeature, path: RelPath, now: Now) {
+    feature.settle.hint(&path, What::Removed, true, now.elapsed);
+    feature.vanishing.insert(path, now.elapsed);
 }
 
 /// A folder that cannot be read is one entry; what is indexed below it is not known any more.

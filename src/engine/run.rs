@@ -278,13 +278,7 @@ impl Engine {
             if self.open_letters(letters, now) {
                 stop_by.get_or_insert(now.elapsed + STOP_WAIT);
             }
-            for project in &mut self.projects {
-                project.turn(&self.pool, now);
-            }
-            self.commit(now);
-            self.prune(now);
-            self.publish(now);
-            self.answer(now);
+            self.turn(now);
             let at_rest = || self.projects.iter().all(LiveProject::is_at_rest);
             if stop_by.is_some_and(|by| by <= now.elapsed || at_rest()) {
                 break;
@@ -296,6 +290,17 @@ impl Engine {
         self.projector.stop();
         self.upkeep.stop();
         Ok(self.store.close()?)
+    }
+
+    /// Looks, commits, shows and answers.
+    fn turn(&mut self, now: Now) {
+        for project in &mut self.projects {
+            project.turn(&self.pool, now);
+        }
+        self.commit(now);
+        self.prune(now);
+        self.publish(now);
+        self.answer(now);
     }
 
     fn now(&self) -> Now {

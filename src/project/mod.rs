@@ -181,7 +181,14 @@ impl Project {
     /// manifests, runs, baselines, git's head. Those that are there.
     #[must_use]
     pub fn steering_folders(&self) -> Vec<PathBuf> {
-        steering::folders(&self.root, &self.folder, &self.settings.feature_patterns())
+        let runs = self.run_folders();
+        steering::folders(&self.root, &self.folder, &self.settings.feature_patterns(), runs)
+    }
+
+    /// The folders of the runs that `feature-runs.json` names, as far as they lie below the root;
+    /// they may not be there.
+    pub fn run_folders(&self) -> impl Iterator<Item = RelPath> {
+        self.runs.folders(&self.root)
     }
 
     /// Absolute path of a feature's directory.

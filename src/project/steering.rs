@@ -20,8 +20,20 @@ const WITH_CHILDREN: [&str; 4] = [
 ];
 
 /// The steering folders that are there.
-pub(super) fn folders(root: &Path, folder: &Folder, patterns: &[Pattern]) -> Vec<PathBuf> {
+pub(super) fn folders(
+    root: &Path,
+    folder: &Folder,
+    patterns: &[Pattern],
+    runs: impl Iterator<Item = RelPath>,
+) -> Vec<PathBuf> {
     let mut relative: Vec<RelPath> = Vec::new();
+    // A run may not have begun: its folder will appear in one above.
+    for run in runs {
+        let parts: Vec<&[u8]> = run.components().collect();
+        for length in 1..=parts.len() {
+            relative.extend(RelPath::new(parts[..length].join(&b'/')).ok());
+        }
+    }
     for pattern in patterns {
         let parts: Vec<&str> = pattern.as_str().split('/').collect();
         for length in 1..=pattern.literal_components().min(parts.len().saturating_sub(1)) {

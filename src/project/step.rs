@@ -46,6 +46,13 @@ impl Runs {
         Some(id.to_owned())
     }
 
+    /// The folders of the runs that lie below `root`.
+    pub(super) fn folders(&self, root: &Path) -> impl Iterator<Item = RelPath> {
+        let runs = self.0.iter().flat_map(Map::values);
+        let named = runs.filter_map(|run| run.get("run_dir")?.as_str());
+        named.filter_map(move |run| below(root, Path::new(run)))
+    }
+
     /// `issued_step_id` of the feature's run; `None` where there is no run or no step is issued.
     pub(super) fn step(
         &self,
@@ -77,22 +84,9 @@ impl Runs {
 /// such file, refused where it is not below `root`.
 fn read_object(folder: &Folder, root: &Path, path: &Path) -> Result<Map<String, Value>, StepFault> {
     let shown = path.display();
-    let whole = root.join(path);
-    // What is there is asked, so that `..` and links to the project are what they lead to.
-    let canonical = whole.parent().and_then(|parent| parent.canonicalize().ok());
-    let whole = match (canonical, whole.file_name()) {
-        (Some(parent), Some(name)) => parent.join(name),
-        _ => whole,
-    };
-    let relative = whole
-        .strip_prefix(root)
-        .ok()
-        // `components` leaves out `.` and doubled slashes, which mean nothing.
-        .map(|path| path.components().collect::<std::path::PathBuf>())
-        .and_then(|path| RelPath::new(path.as_os_str().as_bytes()).ok())
-        .ok_or_else(|| {
-            StepFault::outside(format!("{shown} is outside of the project, and so not read"))
-        })?;
+    let relative = below(root, path).ok_or_else(|| {
+        StepFault::outside(format!("{shown} is outside of the project, and so not read"))
+    })?;
     match folder.read(&relative, MAX) {
         Ok(None) => Ok(Map::new()),
         Ok(Some(bytes)) => {
@@ -100,6 +94,20 @@ fn read_object(folder: &Folder, root: &Path, path: &Path) -> Result<Map<String, 
         }
         Err(error) => Err(StepFault::unseen(format!("{shown}: {error}"))),
     }
+}
+
+/// A path, absolute or relative to `root`, as one below it. Its folder is asked what it is, where
+/// it is there, so that `..` and links to the project are what they lead to.
+fn below(root: &Path, path: &Path) -> Option<RelPath> {
+    let whole = root.join(path);
+    let folder = whole.parent().and_then(|folder| folder.canonicalize().ok());
+    let whole = match (folder, whole.file_name()) {
+        (Some(folder), Some(name)) => folder.join(name),
+        _ => whole,
+    };
+    // `components` leaves out `.` and doubled slashes, which mean nothing.
+    let plain = whole.strip_prefix(root).ok()?.components().collect::<std::path::PathBuf>();
+    RelPath::new(plain.as_os_str().as_bytes()).ok()
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Projects in temporary folders, the binary run in an environment of its own and with a deadline,
 //! and the hashes of a folder as a second, simpler program computes them.
 
+pub(crate) mod daemon;
+
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Write as _;
