@@ -18,7 +18,7 @@ pub trait Keyed: Clone {
 #[derive(Debug, Clone)]
 pub struct Chunks<T> {
     /// None of them is empty.
-    chunks: Vec<Arc<Vec<T>>>,
+    parts: Vec<Arc<Vec<T>>>,
     len: usize,
     /// No chunk before this one was changed since [`Chunks::take_changed`].
     changed_from: usize,
@@ -26,7 +26,7 @@ pub struct Chunks<T> {
 
 impl<T> Default for Chunks<T> {
     fn default() -> Self {
-        Self { chunks: Vec::new(), len: 0, changed_from: 0 }
+        Self { parts: Vec::new(), len: 0, changed_from: 0 }
     }
 }
 
@@ -45,19 +45,19 @@ impl<T: Keyed> Chunks<T> {
 
     /// All items in order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.chunks.iter().flat_map(|chunk| chunk.iter())
+        self.parts.iter().flat_map(|chunk| chunk.iter())
     }
 
     /// The items from `key` on, in order.
     pub fn from(&self, key: &T::Key) -> impl Iterator<Item = &T> {
         let chunk = self.chunk_of(key);
-        let rest = self.chunks[chunk..].iter().flat_map(|chunk| chunk.iter());
+        let rest = self.parts[chunk..].iter().flat_map(|chunk| chunk.iter());
         rest.skip_while(move |item| item.key() < key)
     }
 
     /// The chunks from one on, by number.
     pub(super) fn chunks_from(&self, from: usize) -> impl ExactSizeIterator<Item = &[T]> {
-        self.chunks[from.min(self.chunks.len())..].iter().map(|chunk| chunk.as_slice())
+        self.parts[from.min(self.parts.len())..].iter().map(|chunk| chunk.as_slice())
     }
 
     /// Number of the first chunk that may have changed since this was asked last; all before it are
@@ -69,19 +69,19 @@ impl<T: Keyed> Chunks<T> {
     /// The item with that key.
     #[must_use]
     pub fn get(&self, key: &T::Key) -> Option<&T> {
-        let chunk = self.chunks.get(self.chunk_of(key))?;
+        let chunk = self.parts.get(self.chunk_of(key))?;
         let place = chunk.binary_search_by(|item| item.key().cmp(key)).ok()?;
         chunk.get(place)
     }
 
     /// Puts an item in its place; gives the one that had its key.
     pub fn insert(&mut self, item: T) -> Option<T> {
-        if self.chunks.is_empty() {
-            self.chunks.push(Arc::new(Vec::new()));
+        if self.parts.is_empty() {
+            self.parts.push(Arc::new(Vec::new()));
         }
-        let at = self.chunk_of(item.key()).min(self.chunks.len() - 1);
+        let at = self.chunk_of(item.key()).min(self.parts.len() - 1);
         self.changed_from = self.changed_from.min(at);
-        let chunk = Arc::make_mut(&mut self.chunks[at]);
+        let chunk = Arc::make_mut(&mut self.parts[at]);
         match chunk.binary_search_by(|known| known.key().cmp(item.key())) {
             Ok(place) => Some(std::mem::replace(&mut chunk[place], item)),
             Err(place) => {
@@ -92,7 +92,7 @@ impl<T: Keyed> Chunks<T> {
                     let keep = if place == CHUNK_MAX { CHUNK_MAX } else { CHUNK_MAX / 2 };
                     let tail = chunk.split_off(keep);
                     chunk.shrink_to_fit();
-                    self.chunks.insert(at + 1, Arc::new(tail));
+                    self.parts.insert(at + 1, Arc::new(tail));
                 }
                 None
             }
@@ -102,20 +102,20 @@ impl<T: Keyed> Chunks<T> {
     /// Takes the item with that key out.
     pub fn remove(&mut self, key: &T::Key) -> Option<T> {
         let at = self.chunk_of(key);
-        let place = self.chunks.get(at)?.binary_search_by(|item| item.key().cmp(key)).ok()?;
+        let place = self.parts.get(at)?.binary_search_by(|item| item.key().cmp(key)).ok()?;
         self.changed_from = self.changed_from.min(at);
-        let chunk = Arc::make_mut(&mut self.chunks[at]);
+        let chunk = Arc::make_mut(&mut self.parts[at]);
         let item = chunk.remove(place);
         self.len -= 1;
         if chunk.is_empty() {
-            self.chunks.remove(at);
+            self.parts.remove(at);
         }
         Some(item)
     }
 
     /// The chunk that has `key` or would: the first whose last item is not below it.
     fn chunk_of(&self, key: &T::Key) -> usize {
-        self.chunks.partition_point(|chunk| chunk.last().is_some_and(|last| last.key() < key))
+        self.parts.partition_point(|chunk| chunk.last().is_some_and(|last| last.key() < key))
     }
 }
 
@@ -171,7 +171,7 @@ mod tests {
         chunks.insert(Item(500, 1));
         chunks.remove(&0);
         assert_eq!((copy.len(), copy.get(&500)), (1000, Some(&Item(500, 0))));
-        let shared = copy.chunks.iter().filter(|a| chunks.chunks.iter().any(|b| Arc::ptr_eq(a, b)));
-        assert_eq!(shared.count(), copy.chunks.len() - 2);
+        let shared = copy.parts.iter().filter(|a| chunks.parts.iter().any(|b| Arc::ptr_eq(a, b)));
+        assert_eq!(shared.count(), copy.parts.len() - 2);
     }
 }

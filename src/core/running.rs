@@ -30,7 +30,9 @@ impl Running {
         for chunk in list.chunks_from(from) {
             self.states.push(hasher.clone());
             bytes.clear();
-            chunk.iter().for_each(|item| feed(item, &mut bytes));
+            for item in chunk {
+                feed(item, &mut bytes);
+            }
             hasher.update(&bytes);
         }
         Digest::from_hasher(hasher)

@@ -605,7 +605,9 @@ mod tests {
     use crate::watch::{Hint, What};
 
     struct Fixture {
-        _dir: tempfile::TempDir,
+        /// Removed at the end.
+        #[expect(dead_code, reason = "it is there to be dropped")]
+        dir: tempfile::TempDir,
         root: PathBuf,
         script: Script,
         running: Running,
@@ -620,7 +622,7 @@ mod tests {
             fs::write(root.join("kitty-specs/001-x/spec.md"), "one").unwrap();
             let script = Script::default();
             let running = Self::run(&root, dir.path().join("state"), &script);
-            let fixture = Self { _dir: dir, root, script, running };
+            let fixture = Self { dir, root, script, running };
             fixture.wait(|world| world.projects.first().is_some_and(|project| project.ready));
             fixture
         }
@@ -628,11 +630,11 @@ mod tests {
         /// Stops, and starts again over the same state.
         fn restart(self) -> Self {
             let state = self.running.store.parent().unwrap().to_owned();
-            let Self { _dir, root, script, running } = self;
+            let Self { dir, root, script, running } = self;
             running.inbox.command(Command::Stop).unwrap();
             running.thread.join().unwrap().unwrap();
             let running = Self::run(&root, state, &script);
-            Self { _dir, root, script, running }
+            Self { dir, root, script, running }
         }
 
         fn run(root: &std::path::Path, state: PathBuf, script: &Script) -> Running {
