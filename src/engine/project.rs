@@ -705,16 +705,28 @@ impl LiveProject {
             .chain([self.setup.cookies.clone()])
             .filter(|folder| !self.watched.contains(folder) && folder.is_dir())
             .collect();
-        for folder in folders {
-            match self.backend.watch(&folder) {
+        self.watch_new(folders);
+        self.watched.len() > before
+    }
+
+    /// Watches folders that are not watched, in one go: each by itself is a way to the watcher's
+    /// thread and back.
+    fn watch_new(&mut self, folders: Vec<PathBuf>) {
+        if folders.is_empty() {
+            return;
+        }
+        match self.backend.watch_all(folders.clone()) {
+            Ok(count) if count == folders.len() => self.watched.extend(folders),
+            // Some are gone, and may come back: which, only asking for each tells.
+            Ok(_) => folders.into_iter().for_each(|folder| match self.backend.watch(&folder) {
                 Ok(()) => {
                     self.watched.insert(folder);
                 }
                 Err(WatchError::Gone(_)) => {}
                 Err(error) => self.unwatched = Some(error.to_string()),
-            }
+            }),
+            Err(error) => self.unwatched = Some(error.to_string()),
         }
-        self.watched.len() > before
     }
 
     /// Watches every folder that had files when last seen, in one go.
@@ -739,11 +751,9 @@ impl LiveProject {
             folders.insert(base);
         }
         folders.retain(|folder| folder.symlink_metadata().is_ok_and(|found| found.is_dir()));
-        let all: Vec<PathBuf> = folders.iter().cloned().collect();
-        match self.backend.watch_all(all) {
-            Ok(_) => self.watched.extend(folders),
-            Err(error) => self.unwatched = Some(error.to_string()),
-        }
+        self.watch_new(
+            folders.into_iter().filter(|folder| !self.watched.contains(folder)).collect(),
+        );
     }
 }
 
