@@ -606,7 +606,6 @@ mod tests {
 
     struct Fixture {
         /// Removed at the end.
-        #[expect(dead_code, reason = "it is there to be dropped")]
         dir: tempfile::TempDir,
         root: PathBuf,
         script: Script,

@@ -27,7 +27,7 @@ fn step_files_of_others_are_read_only_as_far_as_they_are_asked_for() {
 #[test]
 fn a_folder_that_may_not_be_entered_lacks_nothing() {
     let project = Project::complete();
-    fs::set_permissions(project.feature(), std::os::unix::fs::PermissionsExt::from_mode(0))
+    fs::set_permissions(project.feature(), std::os::unix::fs::PermissionsExt::from_mode(0o0))
         .unwrap();
     let scan = project.run_as_nobody(&["scan", "--json"]);
     let check = project.run_as_nobody(&["check", "--json"]);
