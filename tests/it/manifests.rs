@@ -107,13 +107,7 @@ fn a_broken_manifest_is_said_with_its_place_and_hides_nothing() {
             assert!(said.starts_with(&place), "{said}: {error}");
         }
         let table = project.run(&["scan"]);
-        assert!(
-            table
-                .stdout
-                .contains("the manifest of its mission is broken; the embedded one stands in"),
-            "{}",
-            table.stdout
-        );
+        assert!(table.stdout.contains("the embedded one stands in"), "{}", table.stdout);
         for arguments in [
             &["artifacts", FEATURE][..],
             &["show", FEATURE, "input.spec.main"],
