@@ -326,8 +326,10 @@ impl LiveFeature {
         let mut due = Due::default();
         for (path, (before, gone)) in &self.batch.paths {
             let entry = self.inventory.entries().get(path);
-            // What comes back after it was deleted is no news of its own.
-            let restored = self.tombstones.get(path).filter(|_| before.is_none());
+            // What comes back after it was deleted is no news of its own; what came and went again
+            // before it was committed is none at all.
+            let returned = before.is_none() && entry.is_some();
+            let restored = self.tombstones.get(path).filter(|_| returned);
             let changed = Changed {
                 before: before.clone().or_else(|| restored.cloned()),
                 now: entry.map(|entry| Arc::clone(&entry.artifact)),
