@@ -59,6 +59,8 @@ pub(super) struct LiveFeature {
     batch: Batch,
     announced: Option<Announced>,
     announced_at: Option<Duration>,
+    /// When what steers will be read again, if it will: a verdict by what it was would be undone.
+    pub(super) steered_at: Option<Duration>,
     verdict: Option<Verdict>,
     scanned_at: Timestamp,
     view: Option<Arc<FeatureView>>,
@@ -136,6 +138,7 @@ impl LiveFeature {
             batch: Batch::default(),
             announced: stored.announced,
             announced_at: None,
+            steered_at: None,
             verdict: None,
             scanned_at: Timestamp::default(),
             view: None,
@@ -273,7 +276,7 @@ impl LiveFeature {
     }
 
     fn verdict_due(&self) -> Option<Duration> {
-        self.announced_at.map(|at| at + VERDICT_PAUSE)
+        self.announced_at.map(|at| at + VERDICT_PAUSE).max(self.steered_at)
     }
 
     /// What changed of the files and is to be committed now, if anything. After a commit that

@@ -73,7 +73,7 @@ pub(super) struct LiveProject {
     unwatched: Option<String>,
     skipped: Vec<Skipped>,
     findings: (Vec<FileError>, Vec<String>),
-    refresh_due: Option<Duration>,
+    pub(super) refresh_due: Option<Duration>,
     /// Features to compare when what steers is next read: their folders were replaced.
     recompare: BTreeSet<FeatureSlug>,
     /// Features whose folder was seen to be missing, and since when.

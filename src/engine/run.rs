@@ -431,7 +431,9 @@ impl Engine {
                 project_uuid: project.project.project_uuid.clone(),
                 node_id: project.project.node_id.clone(),
             });
+            let steered_at = project.refresh_due;
             project.each_awake(|slug, feature| {
+                feature.steered_at = steered_at;
                 if let Some(due) = due(feature) {
                     changes.push(change(&origin, slug, &due));
                     dues.push((id, slug.clone(), due));
