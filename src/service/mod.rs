@@ -81,6 +81,9 @@ pub fn run(options: Options) -> Result<(), ServiceError> {
         .build()
         .map_err(system("start the runtime"))?;
     runtime.block_on(async {
+        // Before anything is there that a signal must not leave behind.
+        let mut terminate = signal(SignalKind::terminate()).map_err(system("await signals"))?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(system("await signals"))?;
         let listener = bind(&socket)?;
         let started = (Timestamp::from(SystemTime::now()), Instant::now());
         let Running { inbox, views, journal, store, thread } = start(plan)?;
@@ -96,8 +99,6 @@ pub fn run(options: Options) -> Result<(), ServiceError> {
         let serving = tokio::spawn(serve(listener, router(api), stopped));
         let engine = tokio::task::spawn_blocking(move || thread.join());
         let mut engine = std::pin::pin!(engine);
-        let mut terminate = signal(SignalKind::terminate()).map_err(system("await signals"))?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(system("await signals"))?;
         let early = tokio::select! {
             _ = terminate.recv() => None,
             _ = interrupt.recv() => None,

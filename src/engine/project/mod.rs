@@ -1,28 +1,29 @@
 //! One project while it is watched: its watcher, its features, and what a hint about a path of it
 //! leads to.
 
+mod compare;
+mod steer;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::io::Errno;
-
 use super::feature::{LiveFeature, Stored};
 use super::inbox::ProjectId;
-use super::pool::{Job, Pool};
+use super::pool::Pool;
 use super::view::{FeatureView, ProjectView};
-use crate::core::artifact::{ErrorReason, Fault, Observation, State};
-use crate::core::dossier::Doubt;
 use crate::core::findings::{FileError, Skipped};
 use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
 use crate::core::pattern::PatternSet;
 use crate::core::time::Timestamp;
 use crate::core::transition::Gone;
 use crate::project::{FeatureDir, Machine, Project, Settings};
-use crate::scan::{Limits, Look, list};
-use crate::watch::{Backend, SettleTimes, WatchError, What};
+use crate::scan::{Limits, Look};
+use crate::watch::{Backend, SettleTimes, What};
+use compare::{fly, hide, is_at_or_below, vanish};
+use steer::open;
 
 /// Hints about steering files are gathered for this long before these are read again.
 const REFRESH_PAUSE: Duration = Duration::from_millis(20);
@@ -215,25 +216,6 @@ impl LiveProject {
         })
     }
 
-    /// Whether a path outside of the features can change what is known of them.
-    fn steers(&self, path: &RelPath) -> bool {
-        let first = path.components().next().unwrap_or_default();
-        // Our own files: only baselines matter, and what we write ourselves reads as it was.
-        if path.as_bytes().starts_with(b".kittify/dossiers/") {
-            return path.file_name() == b"parity-baseline.json" || path.components().count() < 4;
-        }
-        first == b".kittify"
-            || matches!(path.as_bytes(), b".git" | b".git/HEAD")
-            || self
-                .project
-                .run_folders()
-                .any(|run| is_at_or_below(&run, path) || is_at_or_below(path, &run))
-            || self.setup.settings.feature_patterns().iter().any(|pattern| {
-                pattern.literal_components() == 0
-                    || pattern.as_str().as_bytes().split(|byte| *byte == b'/').next() == Some(first)
-            })
-    }
-
     fn hint_in_feature(
         &mut self,
         slug: &FeatureSlug,
@@ -290,116 +272,6 @@ impl LiveProject {
             Some(path) => feature.join(std::ffi::OsStr::from_bytes(path.as_bytes())),
             None => feature,
         })
-    }
-
-    /// Compares a folder of a feature, or all of it, with the disk, watching each folder before it
-    /// is listed.
-    pub(super) fn compare(
-        &mut self,
-        slug: &FeatureSlug,
-        folder: Option<&RelPath>,
-        counting: Counting,
-        pool: &Pool,
-        now: Now,
-    ) {
-        let Some(base) = self.absolute(slug, None) else {
-            return;
-        };
-        let Some(feature) = self.features.get_mut(slug) else {
-            return;
-        };
-        self.awake.insert(slug.clone());
-        self.changed = true;
-        let dir = &feature.dir;
-        let opened = match (folder, &dir.path) {
-            (None, _) => self.project.open_feature(dir),
-            (Some(folder), _) => self.project.open_folder_of(dir, folder),
-        };
-        let (backend, watched, unwatched) =
-            (&mut self.backend, &mut self.watched, &mut self.unwatched);
-        let listing = opened.and_then(|opened| {
-            list(opened, folder, &self.setup.limits, &self.ignore, |entered| {
-                let path = match entered {
-                    Some(path) => base.join(std::ffi::OsStr::from_bytes(path.as_bytes())),
-                    None => base.clone(),
-                };
-                if counting == Counting::Settled || !watched.contains(&path) {
-                    match backend.watch(&path) {
-                        Ok(()) => {
-                            watched.insert(path);
-                        }
-                        Err(WatchError::Gone(_)) => {}
-                        Err(error) => *unwatched = Some(error.to_string()),
-                    }
-                }
-            })
-        });
-        let listing = match listing {
-            Ok(listing) => listing,
-            Err(error) if is_no_folder(&error) => {
-                if let Some(folder) = folder {
-                    for below in feature.paths_below(Some(folder)) {
-                        vanish(feature, below, now);
-                    }
-                    let indexed = feature.knows(folder);
-                    feature.settle.hint(folder, What::Closed, indexed, now.elapsed);
-                }
-                return;
-            }
-            Err(error) => {
-                match folder {
-                    Some(folder) => hide(feature, folder, &error.to_string(), now),
-                    None => {
-                        let inputs = self.project.inputs(&feature.dir);
-                        let doubt = Some(Doubt::Unreadable(error.to_string()));
-                        feature.take_unseen(doubt, inputs, now.at, now.elapsed);
-                    }
-                }
-                return;
-            }
-        };
-        feature.compared(now.at);
-        if let Some(folder) = folder {
-            // What was there as a file is not any more.
-            feature.remove(folder, Gone::Deleted, now.elapsed);
-        }
-        if folder.is_none() {
-            let doubt = listing.over_budget.map(Doubt::OverBudget);
-            if doubt != feature.unseen {
-                let inputs = self.project.inputs(&feature.dir);
-                feature.take_unseen(doubt, inputs, now.at, now.elapsed);
-            }
-        }
-        for (path, why) in &listing.unreadable {
-            hide(feature, path, why, now);
-        }
-        let mut listed = HashSet::with_capacity(listing.files.len());
-        for file in listing.files {
-            let known = feature.inventory.entries().get(&file.path);
-            let same = known.is_some_and(|entry| {
-                !entry.racy && entry.signature.is_some() && entry.signature == file.signature
-            });
-            if !same {
-                let indexed = known.is_some();
-                match counting {
-                    Counting::AtOnce => fly(feature, &self.setup, &self.project, &file.path, pool),
-                    Counting::Settled => {
-                        feature.settle.hint(&file.path, What::Closed, indexed, now.elapsed);
-                    }
-                }
-            }
-            listed.insert(file.path);
-        }
-        let hidden: Vec<&RelPath> = listing.unreadable.iter().map(|(path, _)| path).collect();
-        for path in feature.paths_below(folder) {
-            if listed.contains(&path) || hidden.contains(&&path) {
-                continue;
-            }
-            match counting {
-                Counting::AtOnce => feature.remove(&path, Gone::Deleted, now.elapsed),
-                Counting::Settled => vanish(feature, path, now),
-            }
-        }
     }
 
     /// Looks at the paths that count by now, and reads what steers if that is due.
@@ -474,25 +346,6 @@ impl LiveProject {
             }
             Look::Large => {}
         }
-    }
-
-    /// Compares everything with the disk.
-    pub(super) fn compare_all(&mut self, counting: Counting, pool: &Pool, now: Now) {
-        let slugs: Vec<FeatureSlug> = self.features.keys().cloned().collect();
-        for slug in slugs {
-            self.compare(&slug, None, counting, pool, now);
-        }
-        self.refresh_due = Some(now.elapsed);
-    }
-
-    /// Goes on with a new watcher, after the old one lost events: everything is watched anew and
-    /// compared.
-    pub(super) fn rewatch(&mut self, backend: Box<dyn Backend>, pool: &Pool, now: Now) {
-        self.backend = backend;
-        self.watched.clear();
-        self.unwatched = None;
-        self.watch_steering();
-        self.compare_all(Counting::Settled, pool, now);
     }
 
     /// When something is to be done without a new hint.
@@ -586,253 +439,4 @@ impl LiveProject {
         self.shown = Some(Arc::clone(&view));
         view
     }
-
-    /// Reads again all that steers, and finds features that came or went.
-    fn refresh(&mut self, pool: &Pool, now: Now) {
-        self.changed = true;
-        match open(&self.setup) {
-            Ok(project) => self.project = Arc::new(project),
-            Err(error) => {
-                self.unwatched = Some(format!("the project cannot be read: {error}"));
-                return;
-            }
-        }
-        let mut is_new = self.watch_steering();
-        let (dirs, skipped) = self.discover();
-        self.skipped = skipped;
-        let gone: Vec<FeatureSlug> = self
-            .features
-            .keys()
-            .filter(|slug| !dirs.iter().any(|dir| dir.slug == **slug))
-            .cloned()
-            .collect();
-        self.missing.retain(|slug, _| gone.contains(slug));
-        for slug in gone {
-            // As with a file: it may come back in a moment.
-            let since = *self.missing.entry(slug.clone()).or_insert(now.elapsed);
-            let due = since + self.setup.times.vanish;
-            if due <= now.elapsed {
-                self.lose_feature(&slug, now);
-            } else {
-                self.refresh_due = Some(due);
-            }
-        }
-        for dir in dirs {
-            self.awake.insert(dir.slug.clone());
-            match self.features.get_mut(&dir.slug) {
-                Some(feature) if feature.unseen != Some(Doubt::Gone) && feature.dir == dir => {
-                    let inputs = self.project.inputs(&dir);
-                    feature.take_inputs(inputs, now.at, now.elapsed);
-                    if self.recompare.remove(&dir.slug) {
-                        self.compare(&dir.slug, None, Counting::Settled, pool, now);
-                    }
-                }
-                Some(feature) => {
-                    // It came back, or lies elsewhere now.
-                    self.recompare.remove(&dir.slug);
-                    feature.dir = dir.clone();
-                    let inputs = self.project.inputs(&dir);
-                    feature.take_unseen(None, inputs, now.at, now.elapsed);
-                    self.compare(&dir.slug, None, Counting::Settled, pool, now);
-                }
-                None => self.add_feature(dir, Stored::default(), Counting::Settled, pool, now),
-            }
-        }
-        is_new |= self.watch_steering();
-        if is_new {
-            self.refresh_due = Some(now.elapsed);
-        }
-        self.findings = self.project.manifest_findings();
-    }
-
-    fn add_feature(
-        &mut self,
-        dir: FeatureDir,
-        stored: Stored,
-        counting: Counting,
-        pool: &Pool,
-        now: Now,
-    ) {
-        let inputs = self.project.inputs(&dir);
-        let slug = dir.slug.clone();
-        let mut feature = LiveFeature::new(dir, inputs, stored, self.setup.times, now.elapsed);
-        if counting == Counting::Settled {
-            feature.first_by = now.elapsed + self.setup.times.max;
-        }
-        self.features.insert(slug.clone(), feature);
-        self.compare(&slug, None, counting, pool, now);
-    }
-
-    /// One set of deletions; the feature stays, as gone.
-    fn lose_feature(&mut self, slug: &FeatureSlug, now: Now) {
-        let Some(feature) = self.features.get_mut(slug) else {
-            return;
-        };
-        self.awake.insert(slug.clone());
-        if feature.unseen == Some(Doubt::Gone) {
-            return;
-        }
-        for path in feature.paths_below(None) {
-            feature.settle.forget(&path);
-            feature.remove(&path, Gone::Deleted, now.elapsed);
-        }
-        // What is being read of it now is read again, and found to be gone.
-        feature.flying.values_mut().for_each(|again| *again = true);
-        let inputs = self.project.inputs(&feature.dir);
-        feature.take_unseen(Some(Doubt::Gone), inputs, now.at, now.elapsed);
-    }
-
-    fn discover(&mut self) -> (Vec<FeatureDir>, Vec<Skipped>) {
-        match self.project.discover() {
-            Ok(found) => found,
-            Err(error) => {
-                self.unwatched = Some(format!("cannot look for features: {error}"));
-                let known = self.features.values().map(|feature| feature.dir.clone()).collect();
-                (known, self.skipped.clone())
-            }
-        }
-    }
-
-    /// Watches the folders whose files steer, those that are there. Says whether one is new: what
-    /// was read of it before it was watched may have changed since.
-    fn watch_steering(&mut self) -> bool {
-        let before = self.watched.len();
-        let folders: Vec<PathBuf> = self
-            .project
-            .steering_folders()
-            .into_iter()
-            .chain(self.setup.user_missions.as_deref().map(of_user).unwrap_or_default())
-            .chain([self.setup.cookies.clone()])
-            .filter(|folder| !self.watched.contains(folder) && folder.is_dir())
-            .collect();
-        self.watch_new(folders);
-        self.watched.len() > before
-    }
-
-    /// Watches folders that are not watched, in one go: each by itself is a way to the watcher's
-    /// thread and back.
-    fn watch_new(&mut self, folders: Vec<PathBuf>) {
-        if folders.is_empty() {
-            return;
-        }
-        match self.backend.watch_all(folders.clone()) {
-            Ok(count) if count == folders.len() => self.watched.extend(folders),
-            // Some are gone, and may come back: which, only asking for each tells.
-            Ok(_) => folders.into_iter().for_each(|folder| match self.backend.watch(&folder) {
-                Ok(()) => {
-                    self.watched.insert(folder);
-                }
-                Err(WatchError::Gone(_)) => {}
-                Err(error) => self.unwatched = Some(error.to_string()),
-            }),
-            Err(error) => self.unwatched = Some(error.to_string()),
-        }
-    }
-
-    /// Watches every folder that had files when last seen, in one go.
-    fn watch_stored(&mut self, stored: &BTreeMap<FeatureSlug, Stored>) {
-        let (dirs, _) = self.discover();
-        let mut folders = HashSet::new();
-        for dir in dirs {
-            let base = self.project.feature_path(&dir);
-            for entry in
-                stored.get(&dir.slug).map(|known| known.entries.as_slice()).unwrap_or_default()
-            {
-                let path = entry.artifact.relative_path.as_bytes();
-                let mut end = path.len();
-                while let Some(slash) = path[..end].iter().rposition(|byte| *byte == b'/') {
-                    let folder = base.join(std::ffi::OsStr::from_bytes(&path[..slash]));
-                    if !folders.insert(folder) {
-                        break;
-                    }
-                    end = slash;
-                }
-            }
-            folders.insert(base);
-        }
-        folders.retain(|folder| folder.symlink_metadata().is_ok_and(|found| found.is_dir()));
-        self.watch_new(
-            folders.into_iter().filter(|folder| !self.watched.contains(folder)).collect(),
-        );
-    }
-}
-
-/// Whether there is no folder where one was to be opened, but nothing or something else.
-fn is_no_folder(error: &std::io::Error) -> bool {
-    let none = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP].map(Errno::raw_os_error);
-    error.raw_os_error().is_some_and(|error| none.contains(&error))
-}
-
-fn is_at_or_below(path: &RelPath, folder: &RelPath) -> bool {
-    let rest = path.as_bytes().strip_prefix(folder.as_bytes());
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-}
-
-/// The folders of the user's own missions, or the nearest one in which they may appear.
-fn of_user(missions: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(missions) else {
-        return missions
-            .ancestors()
-            .find(|folder| folder.is_dir())
-            .map(Path::to_owned)
-            .into_iter()
-            .collect();
-    };
-    let kinds = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
-    let above = missions.parent().map(Path::to_owned);
-    kinds.chain([missions.to_owned()]).chain(above).collect()
-}
-
-fn open(setup: &Setup) -> std::io::Result<Project> {
-    let missions = setup.user_missions.as_deref();
-    Project::open(&setup.root, setup.settings.clone(), &setup.machine, missions)
-}
-
-/// Sends a path to be looked at; one that is being looked at is looked at once more afterwards.
-fn fly(
-    feature: &mut LiveFeature,
-    setup: &Setup,
-    project: &Arc<Project>,
-    path: &RelPath,
-    pool: &Pool,
-) {
-    if let Some(again) = feature.flying.get_mut(path) {
-        *again = true;
-        return;
-    }
-    let known = feature.inventory.entries().get(path);
-    let known = known.filter(|entry| !entry.racy).and_then(|entry| entry.signature);
-    feature.flying.insert(path.clone(), false);
-    pool.look(Job {
-        id: setup.id,
-        project: Arc::clone(project),
-        feature: feature.dir.clone(),
-        path: path.clone(),
-        known,
-        limits: setup.limits,
-    });
-}
-
-/// Takes that an indexed path seems to be gone: it is looked at once more before that counts.
-fn vanish(feature: &mut LiveFeature, path: RelPath, now: Now) {
-    feature.settle.hint(&path, What::Removed, true, now.elapsed);
-    feature.vanishing.insert(path, now.elapsed);
-}
-
-/// A folder that cannot be read is one entry; what is indexed below it is not known any more.
-fn hide(feature: &mut LiveFeature, folder: &RelPath, why: &str, now: Now) {
-    for path in feature.paths_below(Some(folder)) {
-        feature.settle.forget(&path);
-        feature.remove(&path, Gone::Hidden, now.elapsed);
-    }
-    let fault = Fault { reason: ErrorReason::Unreadable, detail: Some(why.into()) };
-    let seen = Observation {
-        path: folder.clone(),
-        size_bytes: 0,
-        state: State::Absent(fault),
-        wp_id: None,
-        signature: None,
-        racy: false,
-    };
-    feature.set(seen, now.at, now.elapsed);
 }

@@ -3,15 +3,15 @@
 //! A turn takes everything that has come, looks where it must, commits what is due in one
 //! transaction, and only then shows it to anyone. It never waits for a file to be read.
 
+mod plan;
+mod waiters;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::oneshot;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use super::feature::{Due, LiveFeature, Stored};
 use super::inbox::{Command, Inbox, Letters, ProjectId};
@@ -20,13 +20,16 @@ use super::project::{Counting, LiveProject, Now, Setup};
 use super::projector::{Page, Projector};
 use super::survey::{limits, settings};
 use super::upkeep::Upkeep;
-use super::view::{SyncKind, Views, World};
-use crate::config::{Config, SettleConfig};
+use super::view::{Views, World};
 use crate::core::path::FeatureSlug;
 use crate::core::time::Timestamp;
 use crate::project::Machine;
-use crate::store::{FeatureChange, Journal, Origin, Store, StoreError};
-use crate::watch::{Backend, Kernel, SettleTimes, Sink, WatchError};
+use crate::store::{FeatureChange, Origin, Store};
+use crate::watch::{Backend, WatchError};
+use plan::{Watchers, empty_folder, times};
+use waiters::Waiter;
+
+pub use plan::{EngineError, Plan, Running, start};
 
 /// How long an answer waits for its cookie before the disk is compared.
 const COOKIE_WAIT: Duration = Duration::from_secs(1);
@@ -44,104 +47,6 @@ const PRUNE_PAUSE: Duration = Duration::from_hours(1);
 const PRUNE_STEP: Duration = Duration::from_millis(100);
 /// Watchers are made anew at most this often.
 const REWATCH_PAUSE: Duration = Duration::from_millis(200);
-
-/// Makes a watcher that hands its hints to a sink.
-type Watchers = Box<dyn Fn(Sink) -> Result<Box<dyn Backend>, WatchError> + Send>;
-
-/// What to watch.
-pub struct Plan {
-    /// The configuration, whose projects are watched.
-    pub config: Config,
-    /// Roots to watch beside those and the ones that the store remembers.
-    pub roots: Vec<PathBuf>,
-    /// The user's own missions.
-    pub user_missions: Option<PathBuf>,
-    /// Folder of the daemon's own files.
-    pub state: PathBuf,
-    watchers: Watchers,
-}
-
-impl Plan {
-    /// A plan by that configuration, with the kernel's events.
-    #[must_use]
-    pub fn new(config: Config, state: PathBuf) -> Self {
-        let kernel = |sink| Ok(Box::new(Kernel::new(sink)?) as Box<dyn Backend>);
-        Self { config, roots: Vec::new(), user_missions: None, state, watchers: Box::new(kernel) }
-    }
-}
-
-/// What keeps an engine from starting, or ends it.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    /// The store cannot be used.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A project's root cannot be reached.
-    #[error("cannot watch {path}", path = path.display())]
-    Root {
-        /// The root.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-}
-
-/// A running engine.
-#[derive(Debug)]
-pub struct Running {
-    /// Where to put commands.
-    pub inbox: Arc<Inbox>,
-    /// Where to take pictures.
-    pub views: Arc<Views>,
-    /// Reads the journal.
-    pub journal: Journal,
-    /// The store's file.
-    pub store: PathBuf,
-    /// Its thread, which gives the fault that ended it.
-    pub thread: JoinHandle<Result<(), EngineError>>,
-}
-
-/// Opens the store and starts an engine over it.
-///
-/// # Errors
-/// [`EngineError`] when the store cannot be used, or a root cannot be reached.
-pub fn start(plan: Plan) -> Result<Running, EngineError> {
-    let store = Store::open(&plan.state, &boot_id())?.store;
-    let (path, instance, seq) = (store.path().to_owned(), store.instance(), store.seq());
-    info!(store = %path.display(), instance, seq, "store opened");
-    let journal = store.journal();
-    let roots = roots(&plan, &store)?;
-    let (inbox, views) = (Arc::new(Inbox::default()), Arc::new(Views::default()));
-    let (for_engine, its_views) = (Arc::clone(&inbox), Arc::clone(&views));
-    let thread =
-        std::thread::spawn(move || Engine::new(plan, roots, store, for_engine, its_views).run());
-    Ok(Running { inbox, views, journal, store: path, thread })
-}
-
-/// Canonical roots, each once: of the configuration, of the store, of this life.
-fn roots(plan: &Plan, store: &Store) -> Result<Vec<PathBuf>, EngineError> {
-    let mut roots = Vec::new();
-    let configured = plan.config.projects.iter().map(|project| project.path.clone());
-    for path in configured.chain(store.projects()?) {
-        match path.canonicalize() {
-            Ok(root) => roots.push(root),
-            Err(error) => error!(root = %path.display(), %error, "the project is not watched"),
-        }
-    }
-    for path in &plan.roots {
-        let canonical = path.canonicalize();
-        roots.push(canonical.map_err(|source| EngineError::Root { path: path.clone(), source })?);
-    }
-    let mut seen = HashSet::new();
-    roots.retain(|root| seen.insert(root.clone()));
-    Ok(roots)
-}
-
-/// What tells this start of the machine from others.
-fn boot_id() -> String {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
-    id.map(|id| id.trim().to_owned()).unwrap_or_default()
-}
 
 struct Engine {
     inbox: Arc<Inbox>,
@@ -161,16 +66,6 @@ struct Engine {
     rewatch: HashMap<ProjectId, Duration>,
     projected: HashMap<(ProjectId, FeatureSlug), String>,
     watchers: Watchers,
-}
-
-/// A client that waits until its own changes are seen.
-struct Waiter {
-    feature: Option<(ProjectId, FeatureSlug)>,
-    /// Cookie files that have not come back.
-    cookies: HashSet<PathBuf>,
-    deadline: Duration,
-    scanned: bool,
-    reply: oneshot::Sender<SyncKind>,
 }
 
 impl Engine {
@@ -387,29 +282,6 @@ impl Engine {
         }
     }
 
-    /// Puts a cookie on the queue of every project that a client waits for.
-    fn wait(
-        &mut self,
-        feature: Option<(ProjectId, FeatureSlug)>,
-        reply: oneshot::Sender<SyncKind>,
-        now: Now,
-    ) {
-        let mut cookies = HashSet::new();
-        for project in &self.projects {
-            if feature.as_ref().is_some_and(|(id, _)| *id != project.setup.id) {
-                continue;
-            }
-            self.cookies_made += 1;
-            let cookie = project.setup.cookies.join(self.cookies_made.to_string());
-            if let Err(error) = std::fs::write(&cookie, b"") {
-                debug!(path = %cookie.display(), %error, "a cookie cannot be written");
-            }
-            cookies.insert(cookie);
-        }
-        let deadline = now.elapsed + COOKIE_WAIT;
-        self.waiters.push(Waiter { feature, cookies, deadline, scanned: false, reply });
-    }
-
     /// Commits all that is due: what changed in one transaction, and once that is told the verdicts
     /// on it in another. Working these out can take longer than anything else here.
     fn commit(&mut self, now: Now) {
@@ -521,49 +393,6 @@ impl Engine {
             self.views.publish(World { instance, seq, degraded, projects });
         }
     }
-
-    /// Answers the clients whose changes are seen and settled.
-    fn answer(&mut self, now: Now) {
-        let mut waiting = Vec::new();
-        for mut waiter in std::mem::take(&mut self.waiters) {
-            let settled = self.projects.iter().all(|project| match &waiter.feature {
-                Some((id, _)) if *id != project.setup.id => true,
-                Some((_, slug)) => project.is_settled(Some(slug)),
-                None => project.is_settled(None),
-            });
-            let late = waiter.deadline <= now.elapsed;
-            if waiter.cookies.is_empty() && settled {
-                let kind = if waiter.scanned { SyncKind::Scan } else { SyncKind::Cookie };
-                let _ = waiter.reply.send(kind);
-            } else if late && waiter.scanned {
-                let _ = waiter.reply.send(SyncKind::Scan);
-            } else {
-                if late {
-                    self.compare_for(waiter.feature.as_ref(), now);
-                    waiter.cookies.clear();
-                    waiter.scanned = true;
-                    waiter.deadline = now.elapsed + SCAN_WAIT;
-                }
-                waiting.push(waiter);
-            }
-        }
-        self.waiters = waiting;
-    }
-
-    fn compare_for(&mut self, feature: Option<&(ProjectId, FeatureSlug)>, now: Now) {
-        match feature {
-            Some((id, slug)) => {
-                if let Some(project) = self.projects.get_mut(*id) {
-                    project.compare(slug, None, Counting::AtOnce, &self.pool, now);
-                }
-            }
-            None => {
-                for project in &mut self.projects {
-                    project.compare_all(Counting::AtOnce, &self.pool, now);
-                }
-            }
-        }
-    }
 }
 
 fn change(origin: &Arc<Origin>, slug: &FeatureSlug, due: &Due) -> FeatureChange {
@@ -579,154 +408,5 @@ fn change(origin: &Arc<Origin>, slug: &FeatureSlug, due: &Due) -> FeatureChange 
     }
 }
 
-/// The settling that the configuration sets.
-fn times(said: &SettleConfig) -> SettleTimes {
-    let default = SettleTimes::default();
-    let or = |said: Option<u64>, default| said.map_or(default, Duration::from_millis);
-    SettleTimes {
-        appear: or(said.appear_ms, default.appear),
-        quiet: or(said.quiet_ms, default.quiet),
-        max: or(said.max_ms, default.max),
-        vanish: or(said.vanish_ms, default.vanish),
-    }
-}
-
-/// An empty private folder.
-fn empty_folder(path: &std::path::Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    let _ = std::fs::remove_dir_all(path);
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::watch::fake::Script;
-    use crate::watch::{Hint, What};
-
-    struct Fixture {
-        /// Removed at the end.
-        dir: tempfile::TempDir,
-        root: PathBuf,
-        script: Script,
-        running: Running,
-    }
-
-    impl Fixture {
-        fn start() -> Self {
-            let dir = tempfile::tempdir().unwrap();
-            let root = dir.path().canonicalize().unwrap().join("p");
-            fs::create_dir_all(root.join("kitty-specs/001-x/tasks")).unwrap();
-            fs::create_dir(root.join(".kittify")).unwrap();
-            fs::write(root.join("kitty-specs/001-x/spec.md"), "one").unwrap();
-            let script = Script::default();
-            let running = Self::run(&root, dir.path().join("state"), &script);
-            let fixture = Self { dir, root, script, running };
-            fixture.wait(|world| world.projects.first().is_some_and(|project| project.ready));
-            fixture
-        }
-
-        /// Stops, and starts again over the same state.
-        fn restart(self) -> Self {
-            let state = self.running.store.parent().unwrap().to_owned();
-            let Self { dir, root, script, running } = self;
-            running.inbox.command(Command::Stop).unwrap();
-            running.thread.join().unwrap().unwrap();
-            let running = Self::run(&root, state, &script);
-            Self { dir, root, script, running }
-        }
-
-        fn run(root: &std::path::Path, state: PathBuf, script: &Script) -> Running {
-            let mut plan = Plan::new(Config::default(), state);
-            plan.roots = vec![root.to_owned()];
-            let backends = script.clone();
-            plan.watchers = Box::new(move |sink| Ok(backends.backend(sink)));
-            start(plan).unwrap()
-        }
-
-        fn feature(&self) -> PathBuf {
-            self.root.join("kitty-specs/001-x")
-        }
-
-        fn wait(&self, done: impl Fn(&World) -> bool) {
-            let deadline = Instant::now() + Duration::from_secs(20);
-            while !done(&self.running.views.world()) {
-                assert!(Instant::now() < deadline, "{:?}", self.running.views.world());
-                std::thread::yield_now();
-            }
-        }
-
-        fn wait_for(&self, paths: &[&str]) {
-            self.wait(|world| {
-                let feature = &world.projects[0].features[0];
-                let present = feature.entries.iter().filter(|entry| entry.artifact.is_present());
-                present.map(|entry| entry.artifact.relative_path.text()).eq(paths.iter().copied())
-            });
-        }
-
-        fn stop(self) {
-            self.running.inbox.command(Command::Stop).unwrap();
-            self.running.thread.join().unwrap().unwrap();
-        }
-    }
-
-    #[test]
-    fn a_lost_event_makes_a_new_watcher_and_everything_is_compared() {
-        let fixture = Fixture::start();
-        fixture.wait_for(&["spec.md"]);
-        assert!(fixture.script.watches(&fixture.feature().join("tasks")), "also empty folders");
-        fs::write(fixture.feature().join("unseen.md"), "x").unwrap();
-        fs::remove_file(fixture.feature().join("spec.md")).unwrap();
-        fixture.script.hint(Hint::Lost);
-        fixture.wait_for(&["unseen.md"]);
-        assert_eq!(fixture.script.made(), 2);
-        assert!(fixture.script.watches(&fixture.feature().join("tasks")));
-        fixture.stop();
-    }
-
-    #[test]
-    fn a_folder_that_comes_is_watched_before_it_is_listed() {
-        let fixture = Fixture::start();
-        let folder = fixture.feature().join("contracts");
-        fs::create_dir_all(folder.join("deep")).unwrap();
-        fs::write(folder.join("deep/api.yaml"), "x").unwrap();
-        fixture.script.hint(Hint::At(folder.clone(), What::Folder));
-        fixture.wait_for(&["contracts/deep/api.yaml", "spec.md"]);
-        assert!(fixture.script.watches(&folder.join("deep")));
-        fs::rename(&folder, fixture.root.join("elsewhere")).unwrap();
-        fixture.script.hint(Hint::At(folder, What::Removed));
-        fixture.wait_for(&["spec.md"]);
-        fixture.stop();
-    }
-
-    #[test]
-    fn a_restart_over_what_is_unchanged_is_ready_without_a_hint() {
-        let fixture = Fixture::start();
-        fixture.wait_for(&["spec.md"]);
-        // The verdict on it is announced, too.
-        fixture.wait(|world| world.seq >= 2);
-        let fixture = fixture.restart();
-        fixture.wait(|world| world.projects.first().is_some_and(|project| project.ready));
-        fixture.wait_for(&["spec.md"]);
-        fixture.stop();
-    }
-
-    #[test]
-    fn a_wrong_hint_leads_to_a_look_and_nothing_else() {
-        let fixture = Fixture::start();
-        fixture.wait_for(&["spec.md"]);
-        let seq = fixture.running.views.world().seq;
-        let spec = fixture.feature().join("spec.md");
-        for what in [What::Touched, What::Closed, What::Arrived, What::Removed] {
-            fixture.script.hint(Hint::At(spec.clone(), what));
-            fixture.script.hint(Hint::At(fixture.feature().join("never-there.md"), what));
-        }
-        fs::write(fixture.feature().join("mark.md"), "x").unwrap();
-        fixture.script.hint(Hint::At(fixture.feature().join("mark.md"), What::Closed));
-        fixture.wait_for(&["mark.md", "spec.md"]);
-        fixture.wait(|world| world.seq == seq + 2);
-        fixture.stop();
-    }
-}
+mod tests;

@@ -1,0 +1,209 @@
+//! Comparing folders of a feature with the disk, and sending paths to be looked at.
+
+use std::collections::HashSet;
+use std::os::unix::ffi::OsStrExt as _;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use super::{Counting, LiveProject, Now, Setup};
+use crate::core::artifact::{ErrorReason, Fault, Observation, State};
+use crate::core::dossier::Doubt;
+use crate::core::path::{FeatureSlug, RelPath};
+use crate::core::transition::Gone;
+use crate::engine::feature::LiveFeature;
+use crate::engine::pool::{Job, Pool};
+use crate::project::Project;
+use crate::scan::list;
+use crate::watch::{Backend, WatchError, What};
+
+impl LiveProject {
+    /// Compares a folder of a feature, or all of it, with the disk, watching each folder before it
+    /// is listed.
+    pub(in crate::engine) fn compare(
+        &mut self,
+        slug: &FeatureSlug,
+        folder: Option<&RelPath>,
+        counting: Counting,
+        pool: &Pool,
+        now: Now,
+    ) {
+        let Some(base) = self.absolute(slug, None) else {
+            return;
+        };
+        let Some(feature) = self.features.get_mut(slug) else {
+            return;
+        };
+        self.awake.insert(slug.clone());
+        self.changed = true;
+        let dir = &feature.dir;
+        let opened = match (folder, &dir.path) {
+            (None, _) => self.project.open_feature(dir),
+            (Some(folder), _) => self.project.open_folder_of(dir, folder),
+        };
+        let (backend, watched, unwatched) =
+            (&mut self.backend, &mut self.watched, &mut self.unwatched);
+        let listing = opened.and_then(|opened| {
+            list(opened, folder, &self.setup.limits, &self.ignore, |entered| {
+                let path = match entered {
+                    Some(path) => base.join(std::ffi::OsStr::from_bytes(path.as_bytes())),
+                    None => base.clone(),
+                };
+                if counting == Counting::Settled || !watched.contains(&path) {
+                    match backend.watch(&path) {
+                        Ok(()) => {
+                            watched.insert(path);
+                        }
+                        Err(WatchError::Gone(_)) => {}
+                        Err(error) => *unwatched = Some(error.to_string()),
+                    }
+                }
+            })
+        });
+        let listing = match listing {
+            Ok(listing) => listing,
+            Err(error) if is_no_folder(&error) => {
+                if let Some(folder) = folder {
+                    for below in feature.paths_below(Some(folder)) {
+                        vanish(feature, below, now);
+                    }
+                    let indexed = feature.knows(folder);
+                    feature.settle.hint(folder, What::Closed, indexed, now.elapsed);
+                }
+                return;
+            }
+            Err(error) => {
+                match folder {
+                    Some(folder) => hide(feature, folder, &error.to_string(), now),
+                    None => {
+                        let inputs = self.project.inputs(&feature.dir);
+                        let doubt = Some(Doubt::Unreadable(error.to_string()));
+                        feature.take_unseen(doubt, inputs, now.at, now.elapsed);
+                    }
+                }
+                return;
+            }
+        };
+        feature.compared(now.at);
+        if let Some(folder) = folder {
+            // What was there as a file is not any more.
+            feature.remove(folder, Gone::Deleted, now.elapsed);
+        }
+        if folder.is_none() {
+            let doubt = listing.over_budget.map(Doubt::OverBudget);
+            if doubt != feature.unseen {
+                let inputs = self.project.inputs(&feature.dir);
+                feature.take_unseen(doubt, inputs, now.at, now.elapsed);
+            }
+        }
+        for (path, why) in &listing.unreadable {
+            hide(feature, path, why, now);
+        }
+        let mut listed = HashSet::with_capacity(listing.files.len());
+        for file in listing.files {
+            let known = feature.inventory.entries().get(&file.path);
+            let same = known.is_some_and(|entry| {
+                !entry.racy && entry.signature.is_some() && entry.signature == file.signature
+            });
+            if !same {
+                let indexed = known.is_some();
+                match counting {
+                    Counting::AtOnce => fly(feature, &self.setup, &self.project, &file.path, pool),
+                    Counting::Settled => {
+                        feature.settle.hint(&file.path, What::Closed, indexed, now.elapsed);
+                    }
+                }
+            }
+            listed.insert(file.path);
+        }
+        let hidden: Vec<&RelPath> = listing.unreadable.iter().map(|(path, _)| path).collect();
+        for path in feature.paths_below(folder) {
+            if listed.contains(&path) || hidden.contains(&&path) {
+                continue;
+            }
+            match counting {
+                Counting::AtOnce => feature.remove(&path, Gone::Deleted, now.elapsed),
+                Counting::Settled => vanish(feature, path, now),
+            }
+        }
+    }
+
+    /// Compares everything with the disk.
+    pub(in crate::engine) fn compare_all(&mut self, counting: Counting, pool: &Pool, now: Now) {
+        let slugs: Vec<FeatureSlug> = self.features.keys().cloned().collect();
+        for slug in slugs {
+            self.compare(&slug, None, counting, pool, now);
+        }
+        self.refresh_due = Some(now.elapsed);
+    }
+
+    /// Goes on with a new watcher, after the old one lost events: everything is watched anew and
+    /// compared.
+    pub(in crate::engine) fn rewatch(&mut self, backend: Box<dyn Backend>, pool: &Pool, now: Now) {
+        self.backend = backend;
+        self.watched.clear();
+        self.unwatched = None;
+        self.watch_steering();
+        self.compare_all(Counting::Settled, pool, now);
+    }
+}
+
+/// Whether there is no folder where one was to be opened, but nothing or something else.
+pub(super) fn is_no_folder(error: &std::io::Error) -> bool {
+    let none = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|error| none.contains(&error))
+}
+
+pub(super) fn is_at_or_below(path: &RelPath, folder: &RelPath) -> bool {
+    let rest = path.as_bytes().strip_prefix(folder.as_bytes());
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+/// Sends a path to be looked at; one that is being looked at is looked at once more afterwards.
+pub(super) fn fly(
+    feature: &mut LiveFeature,
+    setup: &Setup,
+    project: &Arc<Project>,
+    path: &RelPath,
+    pool: &Pool,
+) {
+    if let Some(again) = feature.flying.get_mut(path) {
+        *again = true;
+        return;
+    }
+    let known = feature.inventory.entries().get(path);
+    let known = known.filter(|entry| !entry.racy).and_then(|entry| entry.signature);
+    feature.flying.insert(path.clone(), false);
+    pool.look(Job {
+        id: setup.id,
+        project: Arc::clone(project),
+        feature: feature.dir.clone(),
+        path: path.clone(),
+        known,
+        limits: setup.limits,
+    });
+}
+
+/// Takes that an indexed path seems to be gone: it is looked at once more before that counts.
+pub(super) fn vanish(feature: &mut LiveFeature, path: RelPath, now: Now) {
+    feature.settle.hint(&path, What::Removed, true, now.elapsed);
+    feature.vanishing.insert(path, now.elapsed);
+}
+
+/// A folder that cannot be read is one entry; what is indexed below it is not known any more.
+pub(super) fn hide(feature: &mut LiveFeature, folder: &RelPath, why: &str, now: Now) {
+    for path in feature.paths_below(Some(folder)) {
+        feature.settle.forget(&path);
+        feature.remove(&path, Gone::Hidden, now.elapsed);
+    }
+    let fault = Fault { reason: ErrorReason::Unreadable, detail: Some(why.into()) };
+    let seen = Observation {
+        path: folder.clone(),
+        size_bytes: 0,
+        state: State::Absent(fault),
+        wp_id: None,
+        signature: None,
+        racy: false,
+    };
+    feature.set(seen, now.at, now.elapsed);
+}

@@ -1,0 +1,228 @@
+//! What steers a project: reading it again, features that come and go, and the folders to watch for
+//! that.
+
+use std::collections::{BTreeMap, HashSet};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::compare::is_at_or_below;
+use super::{Counting, LiveProject, Now, Setup};
+use crate::core::dossier::Doubt;
+use crate::core::findings::Skipped;
+use crate::core::path::{FeatureSlug, RelPath};
+use crate::core::transition::Gone;
+use crate::engine::feature::{LiveFeature, Stored};
+use crate::engine::pool::Pool;
+use crate::project::{FeatureDir, Project};
+use crate::watch::WatchError;
+
+impl LiveProject {
+    /// Whether a path outside of the features can change what is known of them.
+    pub(super) fn steers(&self, path: &RelPath) -> bool {
+        let first = path.components().next().unwrap_or_default();
+        // Our own files: only baselines matter, and what we write ourselves reads as it was.
+        if path.as_bytes().starts_with(b".kittify/dossiers/") {
+            return path.file_name() == b"parity-baseline.json" || path.components().count() < 4;
+        }
+        first == b".kittify"
+            || matches!(path.as_bytes(), b".git" | b".git/HEAD")
+            || self
+                .project
+                .run_folders()
+                .any(|run| is_at_or_below(&run, path) || is_at_or_below(path, &run))
+            || self.setup.settings.feature_patterns().iter().any(|pattern| {
+                pattern.literal_components() == 0
+                    || pattern.as_str().as_bytes().split(|byte| *byte == b'/').next() == Some(first)
+            })
+    }
+
+    /// Reads again all that steers, and finds features that came or went.
+    pub(super) fn refresh(&mut self, pool: &Pool, now: Now) {
+        self.changed = true;
+        match open(&self.setup) {
+            Ok(project) => self.project = Arc::new(project),
+            Err(error) => {
+                self.unwatched = Some(format!("the project cannot be read: {error}"));
+                return;
+            }
+        }
+        let mut is_new = self.watch_steering();
+        let (dirs, skipped) = self.discover();
+        self.skipped = skipped;
+        let gone: Vec<FeatureSlug> = self
+            .features
+            .keys()
+            .filter(|slug| !dirs.iter().any(|dir| dir.slug == **slug))
+            .cloned()
+            .collect();
+        self.missing.retain(|slug, _| gone.contains(slug));
+        for slug in gone {
+            // As with a file: it may come back in a moment.
+            let since = *self.missing.entry(slug.clone()).or_insert(now.elapsed);
+            let due = since + self.setup.times.vanish;
+            if due <= now.elapsed {
+                self.lose_feature(&slug, now);
+            } else {
+                self.refresh_due = Some(due);
+            }
+        }
+        for dir in dirs {
+            self.awake.insert(dir.slug.clone());
+            match self.features.get_mut(&dir.slug) {
+                Some(feature) if feature.unseen != Some(Doubt::Gone) && feature.dir == dir => {
+                    let inputs = self.project.inputs(&dir);
+                    feature.take_inputs(inputs, now.at, now.elapsed);
+                    if self.recompare.remove(&dir.slug) {
+                        self.compare(&dir.slug, None, Counting::Settled, pool, now);
+                    }
+                }
+                Some(feature) => {
+                    // It came back, or lies elsewhere now.
+                    self.recompare.remove(&dir.slug);
+                    feature.dir = dir.clone();
+                    let inputs = self.project.inputs(&dir);
+                    feature.take_unseen(None, inputs, now.at, now.elapsed);
+                    self.compare(&dir.slug, None, Counting::Settled, pool, now);
+                }
+                None => self.add_feature(dir, Stored::default(), Counting::Settled, pool, now),
+            }
+        }
+        is_new |= self.watch_steering();
+        if is_new {
+            self.refresh_due = Some(now.elapsed);
+        }
+        self.findings = self.project.manifest_findings();
+    }
+
+    pub(super) fn add_feature(
+        &mut self,
+        dir: FeatureDir,
+        stored: Stored,
+        counting: Counting,
+        pool: &Pool,
+        now: Now,
+    ) {
+        let inputs = self.project.inputs(&dir);
+        let slug = dir.slug.clone();
+        let mut feature = LiveFeature::new(dir, inputs, stored, self.setup.times, now.elapsed);
+        if counting == Counting::Settled {
+            feature.first_by = now.elapsed + self.setup.times.max;
+        }
+        self.features.insert(slug.clone(), feature);
+        self.compare(&slug, None, counting, pool, now);
+    }
+
+    /// One set of deletions; the feature stays, as gone.
+    pub(super) fn lose_feature(&mut self, slug: &FeatureSlug, now: Now) {
+        let Some(feature) = self.features.get_mut(slug) else {
+            return;
+        };
+        self.awake.insert(slug.clone());
+        if feature.unseen == Some(Doubt::Gone) {
+            return;
+        }
+        for path in feature.paths_below(None) {
+            feature.settle.forget(&path);
+            feature.remove(&path, Gone::Deleted, now.elapsed);
+        }
+        // What is being read of it now is read again, and found to be gone.
+        feature.flying.values_mut().for_each(|again| *again = true);
+        let inputs = self.project.inputs(&feature.dir);
+        feature.take_unseen(Some(Doubt::Gone), inputs, now.at, now.elapsed);
+    }
+
+    pub(super) fn discover(&mut self) -> (Vec<FeatureDir>, Vec<Skipped>) {
+        match self.project.discover() {
+            Ok(found) => found,
+            Err(error) => {
+                self.unwatched = Some(format!("cannot look for features: {error}"));
+                let known = self.features.values().map(|feature| feature.dir.clone()).collect();
+                (known, self.skipped.clone())
+            }
+        }
+    }
+
+    /// Watches the folders whose files steer, those that are there. Says whether one is new: what
+    /// was read of it before it was watched may have changed since.
+    pub(super) fn watch_steering(&mut self) -> bool {
+        let before = self.watched.len();
+        let folders: Vec<PathBuf> = self
+            .project
+            .steering_folders()
+            .into_iter()
+            .chain(self.setup.user_missions.as_deref().map(of_user).unwrap_or_default())
+            .chain([self.setup.cookies.clone()])
+            .filter(|folder| !self.watched.contains(folder) && folder.is_dir())
+            .collect();
+        self.watch_new(folders);
+        self.watched.len() > before
+    }
+
+    /// Watches folders that are not watched, in one go: each by itself is a way to the watcher's
+    /// thread and back.
+    pub(super) fn watch_new(&mut self, folders: Vec<PathBuf>) {
+        if folders.is_empty() {
+            return;
+        }
+        match self.backend.watch_all(folders.clone()) {
+            Ok(count) if count == folders.len() => self.watched.extend(folders),
+            // Some are gone, and may come back: which, only asking for each tells.
+            Ok(_) => folders.into_iter().for_each(|folder| match self.backend.watch(&folder) {
+                Ok(()) => {
+                    self.watched.insert(folder);
+                }
+                Err(WatchError::Gone(_)) => {}
+                Err(error) => self.unwatched = Some(error.to_string()),
+            }),
+            Err(error) => self.unwatched = Some(error.to_string()),
+        }
+    }
+
+    /// Watches every folder that had files when last seen, in one go.
+    pub(super) fn watch_stored(&mut self, stored: &BTreeMap<FeatureSlug, Stored>) {
+        let (dirs, _) = self.discover();
+        let mut folders = HashSet::new();
+        for dir in dirs {
+            let base = self.project.feature_path(&dir);
+            for entry in
+                stored.get(&dir.slug).map(|known| known.entries.as_slice()).unwrap_or_default()
+            {
+                let path = entry.artifact.relative_path.as_bytes();
+                let mut end = path.len();
+                while let Some(slash) = path[..end].iter().rposition(|byte| *byte == b'/') {
+                    let folder = base.join(std::ffi::OsStr::from_bytes(&path[..slash]));
+                    if !folders.insert(folder) {
+                        break;
+                    }
+                    end = slash;
+                }
+            }
+            folders.insert(base);
+        }
+        folders.retain(|folder| folder.symlink_metadata().is_ok_and(|found| found.is_dir()));
+        self.watch_new(
+            folders.into_iter().filter(|folder| !self.watched.contains(folder)).collect(),
+        );
+    }
+}
+
+/// The folders of the user's own missions, or the nearest one in which they may appear.
+pub(super) fn of_user(missions: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(missions) else {
+        return missions
+            .ancestors()
+            .find(|folder| folder.is_dir())
+            .map(Path::to_owned)
+            .into_iter()
+            .collect();
+    };
+    let kinds = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
+    let above = missions.parent().map(Path::to_owned);
+    kinds.chain([missions.to_owned()]).chain(above).collect()
+}
+
+pub(super) fn open(setup: &Setup) -> std::io::Result<Project> {
+    let missions = setup.user_missions.as_deref();
+    Project::open(&setup.root, setup.settings.clone(), &setup.machine, missions)
+}

@@ -1,0 +1,132 @@
+//! The engine against scripted backends.
+
+use std::fs;
+
+use super::*;
+use crate::config::Config;
+use crate::watch::fake::Script;
+use crate::watch::{Hint, What};
+
+struct Fixture {
+    /// Removed at the end.
+    dir: tempfile::TempDir,
+    root: PathBuf,
+    script: Script,
+    running: Running,
+}
+
+impl Fixture {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap().join("p");
+        fs::create_dir_all(root.join("kitty-specs/001-x/tasks")).unwrap();
+        fs::create_dir(root.join(".kittify")).unwrap();
+        fs::write(root.join("kitty-specs/001-x/spec.md"), "one").unwrap();
+        let script = Script::default();
+        let running = Self::run(&root, dir.path().join("state"), &script);
+        let fixture = Self { dir, root, script, running };
+        fixture.wait(|world| world.projects.first().is_some_and(|project| project.ready));
+        fixture
+    }
+
+    /// Stops, and starts again over the same state.
+    fn restart(self) -> Self {
+        let state = self.running.store.parent().unwrap().to_owned();
+        let Self { dir, root, script, running } = self;
+        running.inbox.command(Command::Stop).unwrap();
+        running.thread.join().unwrap().unwrap();
+        let running = Self::run(&root, state, &script);
+        Self { dir, root, script, running }
+    }
+
+    fn run(root: &std::path::Path, state: PathBuf, script: &Script) -> Running {
+        let mut plan = Plan::new(Config::default(), state);
+        plan.roots = vec![root.to_owned()];
+        let backends = script.clone();
+        plan.watchers = Box::new(move |sink| Ok(backends.backend(sink)));
+        start(plan).unwrap()
+    }
+
+    fn feature(&self) -> PathBuf {
+        self.root.join("kitty-specs/001-x")
+    }
+
+    fn wait(&self, done: impl Fn(&World) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !done(&self.running.views.world()) {
+            assert!(Instant::now() < deadline, "{:?}", self.running.views.world());
+            std::thread::yield_now();
+        }
+    }
+
+    fn wait_for(&self, paths: &[&str]) {
+        self.wait(|world| {
+            let feature = &world.projects[0].features[0];
+            let present = feature.entries.iter().filter(|entry| entry.artifact.is_present());
+            present.map(|entry| entry.artifact.relative_path.text()).eq(paths.iter().copied())
+        });
+    }
+
+    fn stop(self) {
+        self.running.inbox.command(Command::Stop).unwrap();
+        self.running.thread.join().unwrap().unwrap();
+    }
+}
+
+#[test]
+fn a_lost_event_makes_a_new_watcher_and_everything_is_compared() {
+    let fixture = Fixture::start();
+    fixture.wait_for(&["spec.md"]);
+    assert!(fixture.script.watches(&fixture.feature().join("tasks")), "also empty folders");
+    fs::write(fixture.feature().join("unseen.md"), "x").unwrap();
+    fs::remove_file(fixture.feature().join("spec.md")).unwrap();
+    fixture.script.hint(Hint::Lost);
+    fixture.wait_for(&["unseen.md"]);
+    assert_eq!(fixture.script.made(), 2);
+    assert!(fixture.script.watches(&fixture.feature().join("tasks")));
+    fixture.stop();
+}
+
+#[test]
+fn a_folder_that_comes_is_watched_before_it_is_listed() {
+    let fixture = Fixture::start();
+    let folder = fixture.feature().join("contracts");
+    fs::create_dir_all(folder.join("deep")).unwrap();
+    fs::write(folder.join("deep/api.yaml"), "x").unwrap();
+    fixture.script.hint(Hint::At(folder.clone(), What::Folder));
+    fixture.wait_for(&["contracts/deep/api.yaml", "spec.md"]);
+    assert!(fixture.script.watches(&folder.join("deep")));
+    fs::rename(&folder, fixture.root.join("elsewhere")).unwrap();
+    fixture.script.hint(Hint::At(folder, What::Removed));
+    fixture.wait_for(&["spec.md"]);
+    fixture.stop();
+}
+
+#[test]
+fn a_restart_over_what_is_unchanged_is_ready_without_a_hint() {
+    let fixture = Fixture::start();
+    fixture.wait_for(&["spec.md"]);
+    // The verdict on it is announced, too.
+    fixture.wait(|world| world.seq >= 2);
+    let fixture = fixture.restart();
+    fixture.wait(|world| world.projects.first().is_some_and(|project| project.ready));
+    fixture.wait_for(&["spec.md"]);
+    fixture.stop();
+}
+
+#[test]
+fn a_wrong_hint_leads_to_a_look_and_nothing_else() {
+    let fixture = Fixture::start();
+    fixture.wait_for(&["spec.md"]);
+    let seq = fixture.running.views.world().seq;
+    let spec = fixture.feature().join("spec.md");
+    for what in [What::Touched, What::Closed, What::Arrived, What::Removed] {
+        fixture.script.hint(Hint::At(spec.clone(), what));
+        fixture.script.hint(Hint::At(fixture.feature().join("never-there.md"), what));
+    }
+    fs::write(fixture.feature().join("mark.md"), "x").unwrap();
+    fixture.script.hint(Hint::At(fixture.feature().join("mark.md"), What::Closed));
+    fixture.wait_for(&["mark.md", "spec.md"]);
+    fixture.wait(|world| world.seq == seq + 2);
+    fixture.stop();
+}
