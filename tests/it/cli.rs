@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::examples::with_hostile_names;
 use super::hostile::fifo;
-use super::support::{DEADLINE, FEATURE, Project, bakery, run};
+use super::support::{DEADLINE, FEATURE, Project, bakery, not_run, run};
 
 #[test]
 fn check_ends_with_the_first_code_that_applies() {
@@ -473,4 +473,28 @@ fn content_is_shown_whole_below_its_limit_and_never_above() {
     let absent = Project::new().artifact("plan.md", "x");
     let absent = absent.run(&["show", FEATURE, "input.spec.main", "--json"]).ok().json();
     assert_eq!((&absent["is_present"], &absent["content"]), (&false.into(), &Value::Null));
+}
+
+#[test]
+fn progress_is_shown_on_a_terminal_and_only_there() {
+    let project = Project::complete();
+    // Sparse: nothing on the disk, and enough to hash for it to be worth showing.
+    let large = fs::File::create(project.feature().join("large.bin")).unwrap();
+    large.set_len(1 << 30).unwrap();
+    let piped = project.run(&["scan"]).ok();
+    assert!(!piped.stderr.contains("files, "), "{}", piped.stderr);
+
+    if Command::new("script").arg("--version").output().is_err() {
+        return not_run("progress on a terminal: `script` is not there");
+    }
+    let mut terminal = Command::new("script");
+    let home = project.home();
+    terminal
+        .args(["-qec", concat!(env!("CARGO_BIN_EXE_dossierd"), " scan"), "/dev/null"])
+        .current_dir(&project.root)
+        .env("HOME", &home)
+        .env_remove("XDG_CONFIG_HOME")
+        .env("TERM", "xterm");
+    let shown = run(terminal, DEADLINE);
+    assert!(shown.stdout.contains("files, "), "{shown:?}");
 }
