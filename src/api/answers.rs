@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::Api;
 use super::query::{Parameters, answer};
-use crate::engine::view::{ProjectView, World};
+use crate::engine::view::{ProjectView, WatchState, World};
 use crate::wire::overview::Overview;
 use crate::wire::problem::{Code, Problem};
 use crate::wire::status::{
@@ -90,13 +90,17 @@ fn status_of<'a>(
         project_uuid: &project.project_uuid,
         node_id: &project.node_id,
         watch: WatchStatus {
-            state: match &project.unwatched {
-                None => ProjectWatch::Live,
-                Some(_) => ProjectWatch::Degraded,
+            state: match project.watch.0 {
+                WatchState::Live => ProjectWatch::Live,
+                WatchState::Rescanning => ProjectWatch::Rescanning,
+                WatchState::Polling => ProjectWatch::Polling,
+                WatchState::Degraded => ProjectWatch::Degraded,
+                WatchState::Unreadable => ProjectWatch::Unreadable,
+                WatchState::RootUnavailable => ProjectWatch::RootUnavailable,
             },
             watched: project.watched,
-            total: project.watched,
-            detail: project.unwatched.as_deref(),
+            total: project.total,
+            detail: project.watch.1.as_deref(),
         },
         manifest_errors: &project.errors,
         manifest_warnings: &project.warnings,
@@ -114,7 +118,7 @@ fn status_of<'a>(
         store: StoreStatus {
             path: api.store.to_str().unwrap_or_default(),
             state: if world.degraded.is_some() { StoreState::Degraded } else { StoreState::Ok },
-            detail: world.degraded.as_deref(),
+            detail: world.degraded.as_deref().or(world.set_aside.as_deref()),
         },
         projects: projects.collect(),
     }

@@ -56,25 +56,21 @@ impl Meant {
         let named = |view: &ProjectView| {
             project.is_none_or(|wanted| view.root == wanted || view.name == wanted)
         };
-        let found: Vec<(ProjectId, Arc<FeatureView>)> = world
+        let found: Vec<(Arc<ProjectView>, Arc<FeatureView>)> = world
             .projects
             .iter()
-            .enumerate()
-            .filter(|(_, view)| named(view))
-            .flat_map(|(id, view)| view.features.iter().map(move |feature| (id, feature)))
+            .filter(|view| named(view))
+            .flat_map(|view| view.features.iter().map(move |feature| (view, feature)))
             .filter(|(_, feature)| feature.slug().as_str() == slug)
-            .map(|(id, feature)| (id, Arc::clone(feature)))
+            .map(|(view, feature)| (Arc::clone(view), Arc::clone(feature)))
             .collect();
         match found.as_slice() {
             [] => Err(Problem::new(Code::NotFound, format!("there is no feature `{slug}`"))
                 .hint("`GET /api/status` lists the features of all projects")),
-            [(project, feature)] => {
-                let (project, feature) = (*project, Arc::clone(feature));
-                Ok(Self { project, feature })
-            }
+            [(project, feature)] => Ok(Self { project: project.id, feature: Arc::clone(feature) }),
             several => {
                 let roots: Vec<&str> =
-                    several.iter().map(|(id, _)| world.projects[*id].root.as_str()).collect();
+                    several.iter().map(|(project, _)| project.root.as_str()).collect();
                 let detail = format!("`{slug}` is a feature of {}", roots.join(" and of "));
                 Err(Problem::new(Code::Conflict, detail)
                     .hint("add `project=` with one of these roots"))

@@ -3,6 +3,8 @@
 //! It is strict: an unknown key is an error with its place and the nearest known one, and nothing
 //! falls back silently.
 
+mod upkeep;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -16,6 +18,7 @@ use crate::core::findings::FileError;
 use crate::core::manifest::MissionType;
 use crate::core::pattern::Pattern;
 use crate::core::yaml::{TextError, deserialize_text, parse};
+pub use upkeep::{JournalConfig, ScrubConfig};
 
 const MAX: u64 = 1 << 20;
 
@@ -32,6 +35,12 @@ pub struct Config {
     /// When the daemon takes a change for settled.
     #[serde(default)]
     pub settle: SettleConfig,
+    /// How long events are kept.
+    #[serde(default)]
+    pub journal: JournalConfig,
+    /// Whether and how fast everything is read again in the background.
+    #[serde(default)]
+    pub scrub: ScrubConfig,
 }
 
 /// What is said of one project.
@@ -79,6 +88,8 @@ pub struct SettleConfig {
     pub max_ms: Option<u64>,
     /// A path that vanished.
     pub vanish_ms: Option<u64>,
+    /// The longest wait for git to be done with a work tree.
+    pub git_ms: Option<u64>,
 }
 
 /// Folders of the user (XDG).
@@ -233,7 +244,7 @@ settle: {appear_ms: 20}
         for (text, expect) in [
             (
                 "project: []\n",
-                "1:1: unknown field `project`, expected one of `projects`, `limits`, `settle`; did you mean `projects`?",
+                "1:1: unknown field `project`, expected one of `projects`, `limits`, `settle`, `journal`, `scrub`; did you mean `projects`?",
             ),
             (
                 "projects:\n  - path: /a\n    featurs: []\n",

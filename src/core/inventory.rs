@@ -156,6 +156,12 @@ impl Inventory {
         changed
     }
 
+    /// Takes what keeps the feature from being judged, or that nothing does; no artifact depends on
+    /// it.
+    pub fn set_doubt(&mut self, doubt: Option<Doubt>) {
+        self.terms.doubt = doubt;
+    }
+
     /// The specs that apply and that no present file satisfies, as artifacts. A literal one whose
     /// file is listed, though not present, is that entry already.
     pub fn absent(&self, now: Timestamp) -> impl Iterator<Item = ArtifactRef> {

@@ -53,6 +53,15 @@ pub(super) struct LiveFeature {
     pub(super) first_by: Duration,
     /// What listing the feature met that keeps it from being judged.
     pub(super) unseen: Option<Doubt>,
+    /// What its inputs say that does.
+    said: Option<Doubt>,
+    /// Until when git has the work tree: deletions and verdicts wait.
+    pub(super) git: Option<Duration>,
+    /// Paths whose deletion waits for git, and whether that of the whole feature does.
+    pub(super) held: BTreeSet<RelPath>,
+    pub(super) held_whole: bool,
+    /// Whether some of its folders are not watched but looked at again and again.
+    pub(super) polled: bool,
     side: Side,
     absent: Vec<String>,
     tombstones: BTreeMap<RelPath, Arc<ArtifactRef>>,
@@ -122,6 +131,7 @@ impl LiveFeature {
         now: Duration,
     ) -> Self {
         let (terms, side) = part(inputs);
+        let said = terms.doubt.clone();
         let mut feature = Self {
             dir,
             inventory: Inventory::new(terms),
@@ -132,6 +142,11 @@ impl LiveFeature {
             indexed: false,
             first_by: Duration::ZERO,
             unseen: None,
+            said,
+            git: None,
+            held: BTreeSet::new(),
+            held_whole: false,
+            polled: false,
             side,
             absent: stored.absent,
             tombstones: BTreeMap::new(),
@@ -186,6 +201,17 @@ impl LiveFeature {
             .collect()
     }
 
+    /// Whether what was seen at a path is other than what was known, under a signature that could
+    /// be trusted: then neither an event nor the file's times told of the change.
+    pub(super) fn silent_change(&self, seen: &Observation) -> bool {
+        self.inventory.entries().get(&seen.path).is_some_and(|known| {
+            !known.racy
+                && known.signature.is_some()
+                && known.signature == seen.signature
+                && known.artifact.state != seen.state
+        })
+    }
+
     /// Takes what was seen at a path.
     pub(super) fn set(&mut self, seen: Observation, at: Timestamp, now: Duration) {
         let path = seen.path.clone();
@@ -207,9 +233,8 @@ impl LiveFeature {
     /// Takes new inputs, and reclassifies everything if they change the terms.
     pub(super) fn take_inputs(&mut self, inputs: Inputs, at: Timestamp, now: Duration) {
         let (mut terms, side) = part(inputs);
-        if let Some(unseen) = &self.unseen {
-            terms.doubt = Some(unseen.clone());
-        }
+        self.said = terms.doubt.take();
+        terms.doubt = self.unseen.clone().or_else(|| self.said.clone());
         if !terms.same(self.inventory.terms()) {
             for Changed { before, now: artifact } in self.inventory.retarget(terms, at) {
                 if let Some(artifact) = artifact {
@@ -230,16 +255,32 @@ impl LiveFeature {
     }
 
     /// Takes what keeps the feature from being judged, or that nothing does.
-    pub(super) fn take_unseen(
-        &mut self,
-        unseen: Option<Doubt>,
-        inputs: Inputs,
-        at: Timestamp,
-        now: Duration,
-    ) {
+    pub(super) fn take_unseen(&mut self, unseen: Option<Doubt>) {
         if self.unseen != unseen {
+            self.inventory.set_doubt(unseen.clone().or_else(|| self.said.clone()));
             self.unseen = unseen;
-            self.take_inputs(inputs, at, now);
+            self.batch.terms = true;
+            self.view = None;
+        }
+    }
+
+    /// Takes that nothing of the feature can be seen now: what was under way counts no more.
+    pub(super) fn lose_sight(&mut self, why: &str) {
+        self.settle.clear();
+        self.vanishing.clear();
+        self.held.clear();
+        self.rechecks.clear();
+        self.flying.clear();
+        self.held_whole = false;
+        if self.unseen != Some(Doubt::Gone) {
+            self.take_unseen(Some(Doubt::Unreadable(why.to_owned())));
+        }
+    }
+
+    /// Takes whether some of its folders are not watched.
+    pub(super) fn set_polled(&mut self, polled: bool) {
+        if std::mem::replace(&mut self.polled, polled) != polled {
+            self.view = None;
         }
     }
 
@@ -259,12 +300,35 @@ impl LiveFeature {
 
     /// Whether nothing is left to do, not even reading a file once more.
     pub(super) fn is_at_rest(&self) -> bool {
-        self.is_settled() && self.rechecks.is_empty()
+        self.is_settled() && self.rechecks.is_empty() && !self.waits_for_git()
     }
 
-    /// Whether nothing is waiting, being looked at, or uncommitted.
+    /// Whether nothing is waiting, being looked at, or uncommitted; what waits for git aside.
     pub(super) fn is_settled(&self) -> bool {
-        self.settle.is_settled() && self.flying.is_empty() && self.batch.is_empty()
+        self.is_looked_at() && self.batch.is_settled(self.git.is_some())
+    }
+
+    /// Whether something counts only when git is done.
+    pub(super) fn waits_for_git(&self) -> bool {
+        let verdict = self.git.is_some() && self.batch.verdict;
+        verdict || !self.held.is_empty() || self.held_whole
+    }
+
+    /// Whether a deletion or a verdict is to come.
+    pub(super) fn may_wait_for_git(&self) -> bool {
+        !self.vanishing.is_empty() || self.batch.verdict || self.waits_for_git()
+    }
+
+    /// Looks again at what waited for git.
+    pub(super) fn git_is_done(&mut self, now: Duration) {
+        self.git = None;
+        for path in std::mem::take(&mut self.held) {
+            self.settle.again(&path, now);
+        }
+    }
+
+    fn is_looked_at(&self) -> bool {
+        self.settle.is_settled() && self.flying.is_empty()
     }
 
     /// When something is to be done without a new hint.
@@ -276,7 +340,7 @@ impl LiveFeature {
     }
 
     fn verdict_due(&self) -> Option<Duration> {
-        self.announced_at.map(|at| at + VERDICT_PAUSE).max(self.steered_at)
+        self.announced_at.map(|at| at + VERDICT_PAUSE).max(self.steered_at).max(self.git)
     }
 
     /// What changed of the files and is to be committed now, if anything. After a commit that
@@ -357,6 +421,11 @@ impl LiveFeature {
         if self.batch.buried {
             due.tombstones_gone = self.tombstones.keys().cloned().collect();
         }
+        // Of a folder that cannot be read nothing is known: what was announced of it stands.
+        if let Some(Doubt::Unreadable(_)) = self.unseen {
+            due.absent = Some(self.absent.clone());
+            return due;
+        }
         let absent: Vec<ArtifactRef> = self.inventory.absent(at).collect();
         let deleted = |key: &str| {
             let kept =
@@ -402,11 +471,12 @@ impl LiveFeature {
 
     /// The present picture.
     pub(super) fn view(&mut self, project: &str, at: Timestamp) -> Arc<FeatureView> {
-        let settled = self.settle.is_settled() && self.flying.is_empty();
+        let settled = self.is_looked_at() && !self.waits_for_git();
         let stale = |view: &FeatureView| match view.watch {
             Watch::Settling => settled,
             Watch::Live => !settled,
-            Watch::Unreadable | Watch::Gone | Watch::Degraded => false,
+            Watch::Degraded => self.polled && !settled,
+            Watch::Unreadable | Watch::Gone => false,
         };
         if let Some(view) = self.view.as_ref().filter(|view| !stale(view)) {
             return Arc::clone(view);
@@ -414,6 +484,7 @@ impl LiveFeature {
         let verdict = self.verdict.clone().filter(|_| self.batch.is_empty());
         let watch = match Watch::of(self.inventory.terms().doubt.as_ref()) {
             Watch::Live if !settled => Watch::Settling,
+            Watch::Live if self.polled => Watch::Degraded,
             watch => watch,
         };
         let id = self.announced.as_ref().and_then(|announced| announced.snapshot_id.parse().ok());
@@ -483,7 +554,12 @@ impl Batch {
     }
 
     fn is_empty(&self) -> bool {
-        self.paths.is_empty() && !self.terms && !self.verdict
+        self.is_settled(false)
+    }
+
+    /// The same, a verdict that is held aside.
+    fn is_settled(&self, held: bool) -> bool {
+        self.paths.is_empty() && !self.terms && (held || !self.verdict)
     }
 }
 

@@ -5,6 +5,7 @@
 //! are few; above 1,024 the sender is told to come again.
 
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -13,7 +14,9 @@ use tokio::sync::oneshot;
 
 use super::pool::Done;
 use super::view::SyncKind;
+use crate::config::Config;
 use crate::core::path::FeatureSlug;
+use crate::store::StoreError;
 use crate::watch::{Hint, What};
 
 /// Most paths of a project that are kept apart.
@@ -21,8 +24,35 @@ const PATHS_MAX: usize = 65_536;
 /// Most commands that wait.
 const COMMANDS_MAX: usize = 1024;
 
-/// Number of a project in the engine.
+/// Number of a project in the engine, for as long as it is watched.
 pub type ProjectId = usize;
+
+/// Why a project cannot be added.
+#[derive(Debug, thiserror::Error)]
+pub enum AddError {
+    /// Its root cannot be used.
+    #[error("cannot watch {path}", path = path.display())]
+    Root {
+        /// The root.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It cannot be remembered.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a project cannot be removed.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoveError {
+    /// The configuration names it.
+    #[error("{} is named in the configuration; take it out there", .0.display())]
+    Configured(PathBuf),
+    /// That cannot be remembered.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
 
 /// What clients ask of the engine.
 #[derive(Debug)]
@@ -34,8 +64,38 @@ pub enum Command {
         /// Where to answer.
         reply: oneshot::Sender<SyncKind>,
     },
-    /// Compare everything with the disk.
-    Rescan,
+    /// Compare with the disk: a feature, a project, or everything.
+    Rescan {
+        /// Only this project.
+        project: Option<ProjectId>,
+        /// Only features of that name.
+        feature: Option<FeatureSlug>,
+        /// Told when it has begun; [`Command::Sync`] waits for its end.
+        reply: oneshot::Sender<()>,
+    },
+    /// Watch a project.
+    AddProject {
+        /// Its root.
+        root: PathBuf,
+        /// Also after a restart.
+        keep: bool,
+        /// Told its number; that of one that was watched already stays.
+        reply: oneshot::Sender<Result<ProjectId, AddError>>,
+    },
+    /// Do not watch a project any more, and forget what is known of it.
+    RemoveProject {
+        /// Which.
+        id: ProjectId,
+        /// Told when that is done.
+        reply: oneshot::Sender<Result<(), RemoveError>>,
+    },
+    /// Go on with another configuration.
+    Reload {
+        /// All of it.
+        config: Box<Config>,
+        /// Told what changed, in words.
+        reply: oneshot::Sender<Vec<String>>,
+    },
     /// Commit, close and end.
     Stop,
 }
@@ -173,10 +233,14 @@ mod tests {
     #[test]
     fn commands_are_bounded_but_for_the_last() {
         let inbox = Inbox::default();
+        let rescan = || {
+            let reply = oneshot::channel().0;
+            Command::Rescan { project: None, feature: None, reply }
+        };
         for _ in 0..COMMANDS_MAX {
-            inbox.command(Command::Rescan).unwrap();
+            inbox.command(rescan()).unwrap();
         }
-        assert_eq!(inbox.command(Command::Rescan), Err(Full));
+        assert_eq!(inbox.command(rescan()), Err(Full));
         inbox.command(Command::Stop).unwrap();
         assert_eq!(inbox.take(None).commands.len(), COMMANDS_MAX + 1);
     }

@@ -1,18 +1,20 @@
 //! The threads that read files for the engine, which itself never waits for one.
 //!
 //! As many as there are cores look at small files; one more reads large ones, so that a file of
-//! gigabytes delays nothing else. The queue is bounded by what the engine has in flight, which is
+//! gigabytes delays nothing else, and another what is only read to be sure of it. The queue is bounded by what the engine has in flight, which is
 //! at most one look per path.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use rustix::process::setpriority_process;
+
 use super::inbox::{Inbox, ProjectId};
 use crate::core::artifact::Signature;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::project::{FeatureDir, Project};
-use crate::scan::{Lane, Limits, Look, look};
+use crate::scan::{Lane, Limits, Look, is_starved, look};
 
 /// Files up to this size are read on the fast lane.
 const FAST_MAX: u64 = 8 << 20;
@@ -51,36 +53,49 @@ struct Queue {
 pub(super) struct Pool {
     fast: Arc<Queue>,
     slow: Arc<Queue>,
+    idle: Arc<Queue>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Pool {
     /// Starts the threads, whose results go to `inbox`.
     pub(super) fn start(inbox: &Arc<Inbox>) -> Self {
-        let (fast, slow) = (Arc::new(Queue::default()), Arc::new(Queue::default()));
+        let [fast, slow, idle] = [(); 3].map(|()| Arc::new(Queue::default()));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut threads = Vec::with_capacity(cores + 1);
+        let mut threads = Vec::with_capacity(cores + 2);
         for _ in 0..cores {
             let (inbox, fast, slow) = (Arc::clone(inbox), Arc::clone(&fast), Arc::clone(&slow));
             threads.push(std::thread::spawn(move || {
                 work(&inbox, &fast, Lane::Fast(FAST_MAX), FAST_BUFFER, Some(&slow));
             }));
         }
-        let (inbox, queue) = (Arc::clone(inbox), Arc::clone(&slow));
+        let (for_slow, queue) = (Arc::clone(inbox), Arc::clone(&slow));
         threads.push(std::thread::spawn(move || {
-            work(&inbox, &queue, Lane::Slow, SLOW_BUFFER, None);
+            work(&for_slow, &queue, Lane::Slow, SLOW_BUFFER, None);
         }));
-        Self { fast, slow, threads }
+        let (for_idle, queue) = (Arc::clone(inbox), Arc::clone(&idle));
+        threads.push(std::thread::spawn(move || {
+            // Of this thread only, as Linux has it; where that fails it is no worse than others.
+            let _ = setpriority_process(None, 19);
+            work(&for_idle, &queue, Lane::Slow, FAST_BUFFER, None);
+        }));
+        Self { fast, slow, idle, threads }
     }
 
     pub(super) fn look(&self, job: Job) {
         self.fast.push(job);
     }
 
+    /// Reads a file when nothing else wants the processor.
+    pub(super) fn read_again(&self, job: Job) {
+        self.idle.push(job);
+    }
+
     /// Ends the threads; what is not begun is left.
     pub(super) fn stop(self) {
         self.fast.end();
         self.slow.end();
+        self.idle.end();
         for thread in self.threads {
             let _ = thread.join();
         }
@@ -119,6 +134,7 @@ fn work(inbox: &Inbox, queue: &Queue, lane: Lane, buffer: usize, slow: Option<&Q
         read.resize(buffer, 0);
         let look = match job.project.open_feature(&job.feature) {
             Ok(folder) => look(folder, &job.path, job.known.as_ref(), lane, &job.limits, &mut read),
+            Err(error) if is_starved(&error) => Look::Starved,
             // The project notices that its feature is gone; its files are.
             Err(_) => Look::Gone,
         };

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::inbox::ProjectId;
 use crate::core::artifact::ArtifactRef;
 use crate::core::baseline::BaselineFile;
 use crate::core::chunks::Chunks;
@@ -37,13 +38,34 @@ pub struct World {
     pub seq: u64,
     /// Why what is shown is not durable.
     pub degraded: Option<String>,
+    /// Where a store is that was corrupt, in words.
+    pub set_aside: Option<String>,
     /// The projects.
     pub projects: Vec<Arc<ProjectView>>,
+}
+
+/// How well a project is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WatchState {
+    /// Every folder is watched.
+    Live,
+    /// Events were lost, and everything is being compared with the disk.
+    Rescanning,
+    /// Events do not tell of everything; all of it is looked at again and again.
+    Polling,
+    /// Not every folder is watched; the others are looked at again and again.
+    Degraded,
+    /// The root cannot be read.
+    Unreadable,
+    /// The root is not there.
+    RootUnavailable,
 }
 
 /// A project, at one time.
 #[derive(Debug)]
 pub struct ProjectView {
+    /// Its number in the engine.
+    pub id: ProjectId,
     /// Last component of its root.
     pub name: String,
     /// Canonical root, as text.
@@ -62,8 +84,14 @@ pub struct ProjectView {
     pub skipped: Vec<Skipped>,
     /// Folders under watch.
     pub watched: u64,
-    /// Why not all of it is watched.
-    pub unwatched: Option<String>,
+    /// Folders there are to watch.
+    pub total: u64,
+    /// How well it is watched, and what is wrong.
+    pub watch: (WatchState, Option<String>),
+    /// How often events were lost and everything was looked at.
+    pub resyncs: u64,
+    /// Changes that only reading everything again found.
+    pub caught: u64,
     /// Features whose first index stands, of those there are.
     pub ready: bool,
     /// The features, in order of slug.

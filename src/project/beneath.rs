@@ -6,20 +6,42 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, mkdirat, openat, renameat, statat, unlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, fstat, mkdirat, openat, renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
 use uuid::Uuid;
 
 use crate::core::path::RelPath;
 
-/// A folder by its descriptor.
+/// A folder by its descriptor, which is held while there is something to do: a held one keeps its
+/// file system from being unmounted.
 #[derive(Debug)]
-pub(super) struct Folder(OwnedFd);
+pub(super) struct Folder {
+    path: PathBuf,
+    /// Device and inode of the folder that is meant, whatever lies at the path later.
+    place: (u64, u64),
+    held: Mutex<Option<Arc<OwnedFd>>>,
+}
+
+/// The folder that holds something: the one that was opened first, or one below it.
+enum Parent {
+    Own(Arc<OwnedFd>),
+    Below(OwnedFd),
+}
+
+impl AsFd for Parent {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Own(folder) => folder.as_fd(),
+            Self::Below(folder) => folder.as_fd(),
+        }
+    }
+}
 
 /// Why a file or folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -63,17 +85,45 @@ const READ: OFlags = OFlags::RDONLY
 impl Folder {
     /// Opens the folder at a canonical path.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self(rustix::fs::open(path, PATH, Mode::empty())?))
+        let (folder, place) = open_place(path)?;
+        let held = Mutex::new(Some(Arc::new(folder)));
+        Ok(Self { path: path.to_owned(), place, held })
+    }
+
+    /// The folder at a path at which nothing can be opened.
+    pub(super) fn absent(path: &Path) -> Self {
+        Self { path: path.to_owned(), place: (0, 0), held: Mutex::default() }
+    }
+
+    /// Device and inode.
+    pub(super) fn place(&self) -> (u64, u64) {
+        self.place
+    }
+
+    /// Lets go of the descriptor until it is needed again.
+    pub(super) fn release(&self) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The descriptor. Opening it again fails where another folder has taken the place.
+    fn own(&self) -> Result<Arc<OwnedFd>, Errno> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(folder) = &*held {
+            return Ok(Arc::clone(folder));
+        }
+        let (folder, place) = open_place(&self.path)?;
+        if place != self.place {
+            return Err(Errno::STALE);
+        }
+        Ok(Arc::clone(held.insert(Arc::new(folder))))
     }
 
     /// A descriptor for listing the folder at `path`, or this one.
     pub(super) fn descriptor(&self, path: Option<&RelPath>) -> io::Result<OwnedFd> {
         let Some(path) = path else {
-            return Ok(openat(&self.0, c".", LIST, Mode::empty())?);
+            return Ok(openat(self.own()?, c".", LIST, Mode::empty())?);
         };
-        let parent = self.parent_of(path)?;
-        let folder = parent.as_ref().unwrap_or(&self.0);
-        Ok(openat(folder, path.file_name(), LIST, Mode::empty())?)
+        Ok(openat(self.parent_of(path)?, path.file_name(), LIST, Mode::empty())?)
     }
 
     /// The bytes of the file at `path`; `None` where there is nothing.
@@ -87,8 +137,7 @@ impl Folder {
             Err(error) => return Err(self.explain(path, error)),
         }
         let parent = self.parent_of(path)?;
-        let folder = parent.as_ref().unwrap_or(&self.0).as_fd();
-        read_regular(openat(folder, path.file_name(), READ, Mode::empty()), max)
+        read_regular(openat(parent, path.file_name(), READ, Mode::empty()), max)
     }
 
     /// Says that it is a link where that is why a folder on the way cannot be entered.
@@ -145,7 +194,7 @@ impl Folder {
     /// Replaces the file at `path` as a whole and durably, making the folders on the way.
     pub(super) fn replace(&self, path: &RelPath, bytes: &[u8]) -> io::Result<()> {
         let parent = self.make_parent_of(path)?;
-        let folder = parent.as_ref().unwrap_or(&self.0).as_fd();
+        let folder = parent.as_fd();
         let temporary = format!(".dossierd-{}", Uuid::new_v4().simple());
         let result = write_new(folder, &temporary, bytes)
             .and_then(|()| Ok(renameat(folder, &temporary, folder, path.file_name())?))
@@ -163,7 +212,7 @@ impl Folder {
             Err(Errno::NOENT) => return Ok(false),
             Err(error) => return Err(error.into()),
         };
-        let folder = parent.as_ref().unwrap_or(&self.0).as_fd();
+        let folder = parent.as_fd();
         match unlinkat(folder, path.file_name(), AtFlags::empty()) {
             Ok(()) => sync(folder).map(|()| true),
             Err(Errno::NOENT) => Ok(false),
@@ -185,25 +234,22 @@ impl Folder {
         let Ok(parent) = self.parent_of(path) else {
             return false;
         };
-        let folder = parent.as_ref().unwrap_or(&self.0);
-        statat(folder, path.file_name(), AtFlags::empty())
+        statat(parent, path.file_name(), AtFlags::empty())
             .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
     }
 
     /// What is at `path`, links not followed.
     pub(super) fn kind(&self, path: &RelPath) -> Result<FileType, Errno> {
-        let parent = self.parent_of(path)?;
-        let folder = parent.as_ref().unwrap_or(&self.0);
-        let stat = statat(folder, path.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
+        let stat = statat(self.parent_of(path)?, path.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
         Ok(FileType::from_raw_mode(stat.st_mode))
     }
 
-    /// The folder that holds `path`; `None` where it is this one.
-    fn parent_of(&self, path: &RelPath) -> Result<Option<OwnedFd>, Errno> {
+    /// The folder that holds `path`.
+    fn parent_of(&self, path: &RelPath) -> Result<Parent, Errno> {
         self.walk(path, |folder, name| openat(folder, name, PATH, Mode::empty()))
     }
 
-    fn make_parent_of(&self, path: &RelPath) -> io::Result<Option<OwnedFd>> {
+    fn make_parent_of(&self, path: &RelPath) -> io::Result<Parent> {
         let made = self.walk(path, |folder, name| {
             match mkdirat(folder, name, Mode::from_raw_mode(0o777)) {
                 Ok(()) | Err(Errno::EXIST) => openat(folder, name, PATH, Mode::empty()),
@@ -217,15 +263,22 @@ impl Folder {
         &self,
         path: &RelPath,
         mut enter: impl FnMut(BorrowedFd<'_>, &[u8]) -> Result<OwnedFd, Errno>,
-    ) -> Result<Option<OwnedFd>, Errno> {
+    ) -> Result<Parent, Errno> {
         let mut folders = path.components();
         folders.next_back();
-        let mut current: Option<OwnedFd> = None;
+        let mut current = Parent::Own(self.own()?);
         for name in folders {
-            current = Some(enter(current.as_ref().unwrap_or(&self.0).as_fd(), name)?);
+            current = Parent::Below(enter(current.as_fd(), name)?);
         }
         Ok(current)
     }
+}
+
+/// The folder at a path, and its device and inode.
+fn open_place(path: &Path) -> Result<(OwnedFd, (u64, u64)), Errno> {
+    let folder = rustix::fs::open(path, PATH, Mode::empty())?;
+    let stat = fstat(&folder)?;
+    Ok((folder, (stat.st_dev, stat.st_ino)))
 }
 
 /// Reads a whole regular file that was opened so that it cannot block; `None` where there is none.
@@ -302,6 +355,23 @@ mod tests {
         assert!(folder.read(&path("away/secret"), 9).is_err());
         assert!(matches!(folder.list(Some(&path("away"))), Err(ReadError::Link)));
         assert!(folder.list(Some(&path("none"))).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_was_released_is_the_same_folder_or_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        std::fs::create_dir(&root).unwrap();
+        std::fs::write(root.join("file"), "1").unwrap();
+        let folder = Folder::open(&root).unwrap();
+        folder.release();
+        assert_eq!(folder.read(&path("file"), 9).unwrap(), Some(b"1".to_vec()));
+        std::fs::rename(&root, dir.path().join("moved")).unwrap();
+        assert_eq!(folder.read(&path("file"), 9).unwrap(), Some(b"1".to_vec()), "while held");
+        folder.release();
+        assert!(folder.descriptor(None).is_err());
+        std::fs::create_dir(&root).unwrap();
+        assert!(folder.descriptor(None).is_err(), "another folder is there now");
     }
 
     #[test]

@@ -12,16 +12,16 @@ const UNKNOWN: &str = "unknown";
 const DETACHED: &str = "HEAD";
 const MAX: u64 = 64 << 10;
 
-/// The branch at `root`, by the nearest `.git` upward; `HEAD` when detached, `unknown` without git.
-pub(super) fn current(root: &Path) -> String {
-    let head = head_folder(root).and_then(|git| read_path(&git.join("HEAD"), MAX).ok().flatten());
+/// The branch by git's folder; `HEAD` when detached, `unknown` without git.
+pub(super) fn current(git: Option<&Path>) -> String {
+    let head = git.and_then(|git| read_path(&git.join("HEAD"), MAX).ok().flatten());
     match head {
         Some(head) => branch_of(&head),
         None => UNKNOWN.to_owned(),
     }
 }
 
-/// The folder in which `HEAD` lies.
+/// The folder in which `HEAD` lies, by the nearest `.git` upward: of a worktree, its own.
 pub(super) fn head_folder(root: &Path) -> Option<PathBuf> {
     root.ancestors().find_map(|folder| git_folder(&folder.join(".git")))
 }
@@ -71,6 +71,7 @@ mod tests {
     #[test]
     fn where_the_git_folder_is() {
         let dir = tempfile::tempdir().unwrap();
+        let current = |root: &Path| current(head_folder(root).as_deref());
         let root = dir.path().join("repo/sub");
         fs::create_dir_all(&root).unwrap();
         assert_eq!(current(&root), "unknown");

@@ -19,7 +19,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::core::baseline::BaselineFile;
 use crate::core::dossier::{Doubt, Terms};
@@ -40,7 +42,7 @@ use missions::Missions;
 use step::{Runs, StepFault};
 
 /// What the configuration says of a project.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     /// Where its features are; `kitty-specs/*` where nothing is said.
     pub features: Option<Vec<Pattern>>,
@@ -88,8 +90,21 @@ pub struct Project {
     pub errors: Vec<FileError>,
     folder: Folder,
     branch: String,
+    /// Git's folder of the work tree.
+    git: Option<PathBuf>,
     runs: Runs,
     missions: Missions,
+}
+
+/// What lies where a project's root was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stands {
+    /// The root.
+    Same,
+    /// Another folder of the same file system.
+    Replaced,
+    /// A folder of another file system.
+    OtherDevice,
 }
 
 /// What is read of one feature beside its artifacts.
@@ -124,6 +139,23 @@ impl Project {
         user_missions: Option<&Path>,
     ) -> io::Result<Self> {
         let folder = Folder::open(root)?;
+        Ok(Self::read(folder, root, settings, machine, user_missions))
+    }
+
+    /// The project at a root that cannot be opened: its name and derived identity, and nothing in
+    /// it.
+    #[must_use]
+    pub fn absent(root: &Path, settings: Settings, machine: &Machine) -> Self {
+        Self::read(Folder::absent(root), root, settings, machine, None)
+    }
+
+    fn read(
+        folder: Folder,
+        root: &Path,
+        settings: Settings,
+        machine: &Machine,
+        user_missions: Option<&Path>,
+    ) -> Self {
         let mut errors = Vec::new();
         let written = identity::read(&folder).unwrap_or_else(|error| {
             errors.push(error);
@@ -131,7 +163,8 @@ impl Project {
         });
         let bytes = root.as_os_str().as_bytes();
         let name = root.file_name().map_or("/".into(), |name| escape_bytes(name.as_bytes()));
-        Ok(Self {
+        let git = branch::head_folder(root);
+        Self {
             root: root.to_owned(),
             name: name.into_owned(),
             root_id: ids::root_id(&machine.id, bytes),
@@ -141,11 +174,45 @@ impl Project {
             node_id: written.node_id.unwrap_or_else(|| machine.node_id()),
             settings,
             errors,
-            branch: branch::current(root),
+            branch: branch::current(git.as_deref()),
+            git,
             runs: Runs::read(&folder, root),
             missions: Missions::new(user_missions),
             folder,
+        }
+    }
+
+    /// Lets go of the root's descriptor until it is needed again, so that its file system can be
+    /// unmounted. Needing it again fails where another folder has taken the place.
+    pub fn release(&self) {
+        self.folder.release();
+    }
+
+    /// Whether the root at its path is the one that was opened.
+    ///
+    /// # Errors
+    /// When nothing that can be looked at is there.
+    pub fn stands(&self) -> io::Result<Stands> {
+        let found = std::fs::symlink_metadata(&self.root)?;
+        let place = (found.dev(), found.ino());
+        Ok(match self.folder.place() {
+            known if known == place => Stands::Same,
+            (device, _) if device == place.0 => Stands::Replaced,
+            _ => Stands::OtherDevice,
         })
+    }
+
+    /// The device that the root is on.
+    #[must_use]
+    pub fn device(&self) -> u64 {
+        self.folder.place().0
+    }
+
+    /// When git took the lock of the work tree that the project lies in, if it holds it.
+    #[must_use]
+    pub fn git_lock(&self) -> Option<SystemTime> {
+        let lock = self.git.as_ref()?.join("index.lock");
+        std::fs::symlink_metadata(lock).ok()?.modified().ok()
     }
 
     /// Finds the features, in order of slug, and what looks like one and is none.
@@ -182,7 +249,8 @@ impl Project {
     #[must_use]
     pub fn steering_folders(&self) -> Vec<PathBuf> {
         let runs = self.run_folders();
-        steering::folders(&self.root, &self.folder, &self.settings.feature_patterns(), runs)
+        let patterns = self.settings.feature_patterns();
+        steering::folders(&self.root, &self.folder, &patterns, runs, self.git.as_deref())
     }
 
     /// The folders of the runs that `feature-runs.json` names, as far as they lie below the root;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FileType;
 
 use super::beneath::Folder;
-use super::{branch, discover};
+use super::discover;
 use crate::core::path::RelPath;
 use crate::core::pattern::Pattern;
 
@@ -25,6 +25,7 @@ pub(super) fn folders(
     folder: &Folder,
     patterns: &[Pattern],
     runs: impl Iterator<Item = RelPath>,
+    git: Option<&Path>,
 ) -> Vec<PathBuf> {
     let mut relative: Vec<RelPath> = Vec::new();
     // A run may not have begun: its folder will appear in one above.
@@ -66,5 +67,5 @@ pub(super) fn folders(
         .into_iter()
         .filter(|path| folder.has_folder(path))
         .map(|path| root.join(std::ffi::OsStr::from_bytes(path.as_bytes())));
-    [root.to_owned()].into_iter().chain(absolute).chain(branch::head_folder(root)).collect()
+    [root.to_owned()].into_iter().chain(absolute).chain(git.map(Path::to_owned)).collect()
 }

@@ -73,9 +73,7 @@ pub(super) fn read_entry(
         Err(Errno::NOENT) => None,
         Err(Errno::LOOP) => Some(Reading::unreadable(SYMBOLIC_LINK, 0)),
         Err(Errno::NXIO) => Some(Reading::unreadable(NOT_REGULAR, 0)),
-        Err(error) => {
-            Some(Reading::unreadable(io::Error::from(error).to_string(), size_of(folder, name)))
-        }
+        Err(error) => Some(Reading::refused(&error.into(), size_of(folder, name))),
     }
 }
 

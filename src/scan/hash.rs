@@ -5,13 +5,14 @@ use std::os::fd::OwnedFd;
 use std::time::SystemTime;
 
 use rustix::fs::{FileType, Stat, fstat};
+use rustix::io::Errno;
 
 use super::limits::Limits;
 use crate::core::artifact::{ErrorReason, Fault, Signature, State};
 use crate::core::content::{Absorber, Facts, InvalidUtf8, Kind, StaticPart};
 
 /// `error_detail` of a file that changed with every try.
-pub(super) const RESTLESS: &str = "changed while being read";
+const RESTLESS: &str = "changed while being read";
 
 /// Reads of one file before it is called restless.
 const TRIES: usize = 3;
@@ -42,16 +43,51 @@ pub(super) struct Reading {
     pub(super) wp_id: Option<Box<str>>,
     pub(super) signature: Option<Signature>,
     pub(super) racy: bool,
+    /// Why another try may come to something else.
+    pub(super) passing: Option<Passing>,
+}
+
+/// Why something that could not be read may be readable in a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Passing {
+    /// It changed while it was read.
+    Restless,
+    /// The process had no descriptor or memory left.
+    Starved,
+}
+
+impl Passing {
+    pub(super) fn of(error: &io::Error) -> Option<Self> {
+        is_starved(error).then_some(Self::Starved)
+    }
+}
+
+/// Whether the system lacked something that it may have in a moment, so that nothing is known.
+#[must_use]
+pub fn is_starved(error: &io::Error) -> bool {
+    let errors = [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|error| errors.contains(&error))
 }
 
 impl Reading {
     pub(super) fn fault(reason: ErrorReason, detail: impl Into<Box<str>>, size: u64) -> Self {
         let fault = Fault { reason, detail: Some(detail.into()) };
-        Self { size, state: State::Absent(fault), wp_id: None, signature: None, racy: false }
+        Self {
+            size,
+            state: State::Absent(fault),
+            wp_id: None,
+            signature: None,
+            racy: false,
+            passing: None,
+        }
     }
 
     pub(super) fn unreadable(detail: impl Into<Box<str>>, size: u64) -> Self {
         Self::fault(ErrorReason::Unreadable, detail, size)
+    }
+
+    pub(super) fn refused(error: &io::Error, size: u64) -> Self {
+        Self { passing: Passing::of(error), ..Self::unreadable(error.to_string(), size) }
     }
 }
 
@@ -62,10 +98,10 @@ pub(super) fn read(source: &mut impl Source, how: How<'_>, buffer: &mut [u8]) ->
         match read_once(source, how, buffer, &mut size) {
             Ok(Some(reading)) => return reading,
             Ok(None) => {}
-            Err(error) => return Reading::unreadable(error.to_string(), size),
+            Err(error) => return Reading::refused(&error, size),
         }
     }
-    Reading::unreadable(RESTLESS, size)
+    Reading { passing: Some(Passing::Restless), ..Reading::unreadable(RESTLESS, size) }
 }
 
 /// One try; `None` when the file changed under it.
@@ -94,6 +130,7 @@ fn read_once(
             wp_id: facts.wp_id,
             signature: Some(before),
             racy: is_racy(&before),
+            passing: None,
         },
         Err(invalid) => {
             let fault =

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use super::Limits;
 use super::entry::open_folder;
-use super::hash::signature_of;
+use super::hash::{is_starved, signature_of};
 use crate::core::artifact::Signature;
 use crate::core::path::RelPath;
 use crate::core::pattern::PatternSet;
@@ -50,7 +50,7 @@ struct Level {
 /// `enter` is called for it and each folder below it, before it is listed.
 ///
 /// # Errors
-/// When `folder` itself cannot be listed.
+/// When `folder` itself cannot be listed, or the process has no descriptor or memory left.
 pub fn list(
     folder: OwnedFd,
     path: Option<&RelPath>,
@@ -74,6 +74,7 @@ pub fn list(
             match Errno::from_io_error(&error) {
                 // It went away, or became something that its parent's events tell of.
                 Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                _ if is_starved(&error) => return Err(error),
                 _ => listing.unreadable.push((level.path, error.to_string())),
             }
         }

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::Limits;
 use super::entry::{EntryKind, open_folder, read_entry};
-use super::hash::{How, RESTLESS, signature_of};
+use super::hash::{How, Passing, is_starved, signature_of};
 use crate::core::artifact::{ErrorReason, Fault, Observation, Signature, State};
 use crate::core::content::{Kind, StaticPart};
 use crate::core::path::RelPath;
@@ -29,6 +29,8 @@ pub enum Look {
     Seen(Observation),
     /// A file that changed with every try to read it.
     Restless,
+    /// The process had no descriptor or memory left to look with.
+    Starved,
     /// A file too large for the fast lane.
     Large,
 }
@@ -65,15 +67,15 @@ pub fn look(
             folder = match open_folder(folder.as_fd(), &name) {
                 Ok(folder) => folder,
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Look::Gone,
-                Err(error) => return hidden(path, done - 1, error),
+                Err(error) => return hidden(path, done - 1, &error.into()),
             };
             continue;
         }
         let stat = match statat(&folder, &*name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
             Err(Errno::NOENT) => return Look::Gone,
-            Err(error) if done > 0 => return hidden(path, done - 1, error),
-            Err(error) => return seen_unreadable(path, &io::Error::from(error).to_string()),
+            Err(error) if done > 0 => return hidden(path, done - 1, &error.into()),
+            Err(error) => return seen_unreadable(path, &error.into()),
         };
         let kind = FileType::from_raw_mode(stat.st_mode);
         let signature = signature_of(&stat);
@@ -96,9 +98,10 @@ pub fn look(
         let Some(reading) = reading else {
             return Look::Gone;
         };
-        if matches!(&reading.state, State::Absent(fault) if fault.detail.as_deref() == Some(RESTLESS))
-        {
-            return Look::Restless;
+        match reading.passing {
+            Some(Passing::Restless) => return Look::Restless,
+            Some(Passing::Starved) => return Look::Starved,
+            None => {}
         }
         return Look::Seen(Observation {
             path: path.clone(),
@@ -113,15 +116,20 @@ pub fn look(
 }
 
 /// The folder that is the first `length` bytes of `path` cannot be entered.
-fn hidden(path: &RelPath, length: usize, error: Errno) -> Look {
+fn hidden(path: &RelPath, length: usize, error: &io::Error) -> Look {
     match RelPath::new(&path.as_bytes()[..length]) {
-        Ok(folder) => Look::Hidden(folder, io::Error::from(error).to_string()),
+        _ if is_starved(error) => Look::Starved,
+        Ok(folder) => Look::Hidden(folder, error.to_string()),
         Err(_) => Look::Gone,
     }
 }
 
-fn seen_unreadable(path: &RelPath, detail: &str) -> Look {
-    let fault = Fault { reason: ErrorReason::Unreadable, detail: Some(detail.into()) };
+fn seen_unreadable(path: &RelPath, error: &io::Error) -> Look {
+    if is_starved(error) {
+        return Look::Starved;
+    }
+    let detail = error.to_string().into();
+    let fault = Fault { reason: ErrorReason::Unreadable, detail: Some(detail) };
     Look::Seen(Observation {
         path: path.clone(),
         size_bytes: 0,

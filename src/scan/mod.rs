@@ -15,6 +15,7 @@ mod look;
 mod tasks;
 
 pub use content::read_content;
+pub use hash::is_starved;
 pub use limits::{Limits, raise_descriptor_limit};
 pub use list::{Listed, Listing, list};
 pub use look::{Lane, Look, look};

@@ -83,6 +83,11 @@ impl StoreError {
         }
     }
 
+    /// Whether the file is not what was written to it: no retry mends that.
+    pub fn is_corrupt(&self) -> bool {
+        matches!(self, Self::Corrupt { .. })
+    }
+
     pub(super) fn open(path: &Path, source: io::Error) -> Self {
         Self::Open { path: path.to_path_buf(), source: source.into() }
     }

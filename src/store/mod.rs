@@ -64,8 +64,18 @@ pub struct Store {
     seq: u64,
     durable_seq: u64,
     ids: EventIds,
-    /// False after the disk failed us: what is in memory, in the kernel and on disk may differ.
-    trusted: bool,
+    trust: Trust,
+}
+
+/// Whether what is in memory, in the kernel and on disk is the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    /// It is.
+    Full,
+    /// The disk failed us, and it may differ: what the file says when opened anew is so.
+    Lost,
+    /// The file is not what was written.
+    Corrupt,
 }
 
 /// A store that was opened.
@@ -74,6 +84,8 @@ pub struct Opened {
     pub store: Store,
     /// Whether numbers given out before, if any, may be given out again for other events.
     pub instance_is_new: bool,
+    /// Where a file that was corrupt is now.
+    pub set_aside: Option<PathBuf>,
 }
 
 impl Store {
@@ -106,9 +118,59 @@ impl Store {
             // The claim was a commit with a sync.
             durable_seq: opened.seq,
             ids: EventIds::after(opened.last_event_ms),
-            trusted: true,
+            trust: Trust::Full,
         };
-        Ok(Opened { store, instance_is_new: opened.instance_is_new })
+        Ok(Opened { store, instance_is_new: opened.instance_is_new, set_aside: None })
+    }
+
+    /// As [`Store::open`]; a file that is corrupt is set aside, under a name with the time, and a
+    /// new one begun.
+    ///
+    /// # Errors
+    /// Those of [`Store::open`], and [`StoreError::Open`] when it cannot be set aside.
+    pub fn open_or_renew(
+        folder: &Path,
+        boot_id: &str,
+        at: Timestamp,
+    ) -> Result<Opened, StoreError> {
+        match Self::open(folder, boot_id) {
+            Err(error) if error.is_corrupt() => {
+                let aside = opening::set_aside(folder, at)?;
+                Ok(Opened { set_aside: Some(aside), ..Self::open(folder, boot_id)? })
+            }
+            opened => opened,
+        }
+    }
+
+    /// Opens the file anew, after the disk failed or the file was found corrupt; what it then says
+    /// is so. Gives where a corrupt one is now.
+    ///
+    /// # Errors
+    /// Those of [`Store::open_or_renew`]; the store can then not be used, but for trying again.
+    pub fn reopen(&mut self, boot_id: &str, at: Timestamp) -> Result<Option<PathBuf>, StoreError> {
+        let folder = self.path.parent().unwrap_or(&self.path).to_owned();
+        let nothing = Connection::open_in_memory();
+        let nothing = nothing.map_err(|error| StoreError::sql_open(&self.path, error))?;
+        // Closed first: closing a log that was moved would remove the one that is there then.
+        drop(std::mem::replace(&mut self.connection, nothing));
+        let aside = match self.trust {
+            Trust::Corrupt if self.path.exists() => Some(opening::set_aside(&folder, at)?),
+            Trust::Corrupt | Trust::Full | Trust::Lost => None,
+        };
+        self.trust = Trust::Lost;
+        let opened = Self::open_or_renew(&folder, boot_id, at)?;
+        *self = opened.store;
+        Ok(aside.or(opened.set_aside))
+    }
+
+    /// Whether the store can be written, as far as is known; if not, it must be opened anew.
+    pub fn is_trusted(&self) -> bool {
+        self.trust == Trust::Full
+    }
+
+    /// Takes that the file was found not to be what was written.
+    pub fn distrust(&mut self) {
+        self.trust = Trust::Corrupt;
     }
 
     /// Identity of this sequence of numbers, a UUID: renewed when the store is new, was put back
@@ -268,7 +330,7 @@ impl Store {
     }
 
     fn check_trusted(&self) -> Result<(), StoreError> {
-        if self.trusted {
+        if self.is_trusted() {
             return Ok(());
         }
         Err(StoreError::Untrusted { path: self.path.to_path_buf() })
@@ -281,8 +343,10 @@ impl Store {
         result: rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
         result.map_err(|error| {
-            if Damage::of(&error) == Damage::Disk {
-                self.trusted = false;
+            match Damage::of(&error) {
+                Damage::Disk => self.trust = Trust::Lost,
+                Damage::File => self.trust = Trust::Corrupt,
+                Damage::None => {}
             }
             writing(doing, &self.path)(error)
         })

@@ -3,12 +3,16 @@
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 use uuid::Uuid;
+
+use super::FILE_NAME;
+use super::error::StoreError;
+use crate::core::time::Timestamp;
 
 /// How long a connection waits for a lock. The writer and its readers never hold one against each
 /// other; this is for the moments when the log is recovered or removed.
@@ -27,6 +31,31 @@ pub(super) fn create(folder: &Path, path: &Path) -> io::Result<u64> {
     let file =
         OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
     Ok(file.metadata()?.ino())
+}
+
+/// Moves a corrupt store out of the way, log and all, for someone to look at; gives its new path.
+pub(super) fn set_aside(folder: &Path, at: Timestamp) -> Result<PathBuf, StoreError> {
+    let path = folder.join(FILE_NAME);
+    let error = |error| StoreError::open(&path, error);
+    let time = at.to_string().replace([':', '-'], "");
+    let named = |number: u32| {
+        let again = if number == 0 { String::new() } else { format!("-{number}") };
+        folder.join(format!("{FILE_NAME}.corrupt-{time}{again}"))
+    };
+    let aside = (0..1000).map(named).find(|aside| !aside.exists()).unwrap_or_else(|| named(0));
+    for suffix in ["-wal", "-shm", "-journal", ""] {
+        let with = |path: &Path| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(suffix);
+            PathBuf::from(name)
+        };
+        match std::fs::rename(with(&path), with(&aside)) {
+            Err(failed) if failed.kind() == io::ErrorKind::NotFound => {}
+            moved => moved.map_err(error)?,
+        }
+    }
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(error)?;
+    Ok(aside)
 }
 
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {

@@ -12,6 +12,7 @@ use super::{Backend, Hint, Sink, WatchError};
 pub(crate) struct Script {
     watched: Arc<Mutex<BTreeSet<PathBuf>>>,
     sinks: Arc<Mutex<Vec<Sink>>>,
+    limit: Arc<Mutex<Option<usize>>>,
 }
 
 struct Fake(Script);
@@ -34,6 +35,11 @@ impl Script {
         self.watched.lock().unwrap().contains(folder)
     }
 
+    /// Lets backends watch so many folders only.
+    pub(crate) fn set_limit(&self, limit: Option<usize>) {
+        *self.limit.lock().unwrap() = limit;
+    }
+
     /// Gives a hint by the newest backend.
     pub(crate) fn hint(&self, hint: Hint) {
         let sink = Arc::clone(self.sinks.lock().unwrap().last().unwrap());
@@ -43,17 +49,17 @@ impl Script {
 
 impl Backend for Fake {
     fn watch(&mut self, folder: &Path) -> Result<(), WatchError> {
-        self.0.watched.lock().unwrap().insert(folder.to_owned());
+        let mut watched = self.0.watched.lock().unwrap();
+        let limit = *self.0.limit.lock().unwrap();
+        if limit.is_some_and(|limit| watched.len() >= limit && !watched.contains(folder)) {
+            return Err(WatchError::Limit(folder.to_owned()));
+        }
+        watched.insert(folder.to_owned());
         Ok(())
     }
 
-    fn watch_all(&mut self, folders: Vec<PathBuf>) -> Result<usize, WatchError> {
-        let count = folders.len();
-        self.0.watched.lock().unwrap().extend(folders);
-        Ok(count)
-    }
-
-    fn unwatch(&mut self, folder: &Path) {
-        self.0.watched.lock().unwrap().remove(folder);
+    fn watch_all(&mut self, folders: Vec<PathBuf>) -> Vec<(PathBuf, WatchError)> {
+        let watch = |folder: PathBuf| Some((folder.clone(), self.watch(&folder).err()?));
+        folders.into_iter().filter_map(watch).collect()
     }
 }

@@ -13,7 +13,11 @@ use notify::{
     WatchPathConfig, Watcher as _,
 };
 
+use rustix::io::Errno;
+
 use super::{Backend, Hint, Sink, WatchError, What};
+
+const EMFILE: i32 = Errno::MFILE.raw_os_error();
 
 /// A watcher of the kernel's events.
 #[derive(Debug)]
@@ -34,9 +38,11 @@ impl Kernel {
             Ok(event) => hints(event, &*sink),
             Err(error) => sink(Hint::Failed(error.to_string())),
         };
-        RecommendedWatcher::new(handler, config)
-            .map(Self)
-            .map_err(|error| explain(Path::new("the file system"), &error))
+        RecommendedWatcher::new(handler, config).map(Self).map_err(|error| match &error.kind {
+            // The one thing that making a watcher needs is a descriptor of inotify's.
+            ErrorKind::Io(io) if io.raw_os_error() == Some(EMFILE) => WatchError::Instances,
+            _ => explain(Path::new("the file system"), &error),
+        })
     }
 }
 
@@ -50,26 +56,29 @@ impl Backend for Kernel {
         self.0.watch_with(folder, one_folder()).map_err(|error| explain(folder, &error))
     }
 
-    fn watch_all(&mut self, folders: Vec<PathBuf>) -> Result<usize, WatchError> {
-        let mut watched = folders.len();
+    fn watch_all(&mut self, folders: Vec<PathBuf>) -> Vec<(PathBuf, WatchError)> {
+        let mut refused = Vec::new();
         let mut ops: Vec<PathOp> =
             folders.into_iter().map(|folder| PathOp::Watch(folder, one_folder())).collect();
         while let Err(failed) = self.0.update_paths(std::mem::take(&mut ops)) {
-            let path = match &failed.origin {
-                Some(PathOp::Watch(path, _) | PathOp::Unwatch(path)) => path.clone(),
-                _ => PathBuf::new(),
-            };
-            match explain(&path, &failed.source) {
-                WatchError::Gone(_) => watched -= 1,
-                error => return Err(error),
+            let path = failed.origin.map(path_of).unwrap_or_default();
+            let error = explain(&path, &failed.source);
+            let is_limit = matches!(error, WatchError::Limit(_));
+            refused.push((path, error));
+            if is_limit {
+                let rest = failed.remaining.into_iter().map(path_of);
+                refused.extend(rest.map(|path| (path.clone(), WatchError::Limit(path))));
+                break;
             }
             ops = failed.remaining;
         }
-        Ok(watched)
+        refused
     }
+}
 
-    fn unwatch(&mut self, folder: &Path) {
-        let _ = self.0.unwatch(folder);
+fn path_of(op: PathOp) -> PathBuf {
+    match op {
+        PathOp::Watch(path, _) | PathOp::Unwatch(path) => path,
     }
 }
 
@@ -153,6 +162,7 @@ mod tests {
             while next(&hints, &folder) != What::Removed {}
         }
         let both = vec![root.join("none"), root.clone()];
-        assert_eq!(kernel.watch_all(both).unwrap(), 1);
+        let refused = kernel.watch_all(both);
+        assert!(matches!(&*refused, [(path, WatchError::Gone(_))] if path.ends_with("none")));
     }
 }

@@ -7,12 +7,14 @@
 #[cfg(test)]
 pub(crate) mod fake;
 mod kernel;
+mod kinds;
 mod settle;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use kernel::Kernel;
+pub use kinds::changed_elsewhere;
 pub use settle::{Settle, SettleTimes};
 
 /// Where to look, and what seems to have happened there.
@@ -53,6 +55,9 @@ pub enum WatchError {
     /// The kernel has no more watches to give.
     #[error("no watch left for {0}; raise fs.inotify.max_user_watches")]
     Limit(PathBuf),
+    /// The kernel gives no watcher to this user any more.
+    #[error("no watcher left; raise fs.inotify.max_user_instances")]
+    Instances,
     /// Anything else.
     #[error("cannot watch {path}: {reason}")]
     Other {
@@ -71,13 +76,7 @@ pub trait Backend: Send {
     /// [`WatchError`].
     fn watch(&mut self, folder: &Path) -> Result<(), WatchError>;
 
-    /// Watches many folders in one go, passing over those that are gone; gives how many are
-    /// watched.
-    ///
-    /// # Errors
-    /// [`WatchError`] at the first that cannot be watched for another reason.
-    fn watch_all(&mut self, folders: Vec<PathBuf>) -> Result<usize, WatchError>;
-
-    /// Stops watching a folder.
-    fn unwatch(&mut self, folder: &Path);
+    /// Watches many folders in one go; gives those that are not watched, and why. After the first
+    /// for which the kernel has no watch left, the others are not tried.
+    fn watch_all(&mut self, folders: Vec<PathBuf>) -> Vec<(PathBuf, WatchError)>;
 }

@@ -23,12 +23,14 @@ pub struct SettleTimes {
     pub max: Duration,
     /// For a path that vanished.
     pub vanish: Duration,
+    /// Longest wait for git to be done with a work tree.
+    pub git: Duration,
 }
 
 impl Default for SettleTimes {
     fn default() -> Self {
         let ms = Duration::from_millis;
-        Self { appear: ms(50), quiet: ms(50), max: ms(500), vanish: ms(100) }
+        Self { appear: ms(50), quiet: ms(50), max: ms(500), vanish: ms(100), git: ms(2000) }
     }
 }
 
@@ -83,6 +85,12 @@ impl Settle {
         if let Some(waiting) = self.waiting.remove(path) {
             self.queue.remove(&(waiting.due, path.clone()));
         }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.waiting.clear();
+        self.queue.clear();
     }
 
     /// Takes out what counts by `now`.

@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::io::Errno;
+use tracing::warn;
 
 use super::{Counting, LiveProject, Now, Setup};
 use crate::core::artifact::{ErrorReason, Fault, Observation, State};
@@ -14,8 +16,11 @@ use crate::core::transition::Gone;
 use crate::engine::feature::LiveFeature;
 use crate::engine::pool::{Job, Pool};
 use crate::project::Project;
-use crate::scan::list;
-use crate::watch::{Backend, WatchError, What};
+use crate::scan::{is_starved, list};
+use crate::watch::What;
+
+/// After the process had no descriptor left.
+pub(super) const STARVED_PAUSE: Duration = Duration::from_secs(1);
 
 impl LiveProject {
     /// Compares a folder of a feature, or all of it, with the disk, watching each folder before it
@@ -28,7 +33,7 @@ impl LiveProject {
         pool: &Pool,
         now: Now,
     ) {
-        let Some(base) = self.absolute(slug, None) else {
+        let Some(base) = self.absolute(slug, None).filter(|_| self.root.away.is_none()) else {
             return;
         };
         let Some(feature) = self.features.get_mut(slug) else {
@@ -41,22 +46,15 @@ impl LiveProject {
             (None, _) => self.project.open_feature(dir),
             (Some(folder), _) => self.project.open_folder_of(dir, folder),
         };
-        let (backend, watched, unwatched) =
-            (&mut self.backend, &mut self.watched, &mut self.unwatched);
+        let watching = &mut self.watching;
         let listing = opened.and_then(|opened| {
             list(opened, folder, &self.setup.limits, &self.ignore, |entered| {
                 let path = match entered {
                     Some(path) => base.join(std::ffi::OsStr::from_bytes(path.as_bytes())),
                     None => base.clone(),
                 };
-                if counting == Counting::Settled || !watched.contains(&path) {
-                    match backend.watch(&path) {
-                        Ok(()) => {
-                            watched.insert(path);
-                        }
-                        Err(WatchError::Gone(_)) => {}
-                        Err(error) => *unwatched = Some(error.to_string()),
-                    }
+                if counting == Counting::Settled || !watching.is_watched(&path) {
+                    watching.watch(path);
                 }
             })
         });
@@ -72,14 +70,16 @@ impl LiveProject {
                 }
                 return;
             }
+            Err(error) if is_starved(&error) => {
+                warn!(feature = %slug, %error, "cannot look at a feature now; later again");
+                self.recompare.insert(slug.clone());
+                self.refresh_due.get_or_insert(now.elapsed + STARVED_PAUSE);
+                return;
+            }
             Err(error) => {
                 match folder {
                     Some(folder) => hide(feature, folder, &error.to_string(), now),
-                    None => {
-                        let inputs = self.project.inputs(&feature.dir);
-                        let doubt = Some(Doubt::Unreadable(error.to_string()));
-                        feature.take_unseen(doubt, inputs, now.at, now.elapsed);
-                    }
+                    None => feature.take_unseen(Some(Doubt::Unreadable(error.to_string()))),
                 }
                 return;
             }
@@ -90,11 +90,7 @@ impl LiveProject {
             feature.remove(folder, Gone::Deleted, now.elapsed);
         }
         if folder.is_none() {
-            let doubt = listing.over_budget.map(Doubt::OverBudget);
-            if doubt != feature.unseen {
-                let inputs = self.project.inputs(&feature.dir);
-                feature.take_unseen(doubt, inputs, now.at, now.elapsed);
-            }
+            feature.take_unseen(listing.over_budget.map(Doubt::OverBudget));
         }
         for (path, why) in &listing.unreadable {
             hide(feature, path, why, now);
@@ -109,7 +105,7 @@ impl LiveProject {
                 let indexed = known.is_some();
                 match counting {
                     Counting::AtOnce => fly(feature, &self.setup, &self.project, &file.path, pool),
-                    Counting::Settled => {
+                    Counting::Settled | Counting::Polled => {
                         feature.settle.hint(&file.path, What::Closed, indexed, now.elapsed);
                     }
                 }
@@ -122,29 +118,24 @@ impl LiveProject {
                 continue;
             }
             match counting {
-                Counting::AtOnce => feature.remove(&path, Gone::Deleted, now.elapsed),
-                Counting::Settled => vanish(feature, path, now),
+                Counting::AtOnce if feature.git.is_none() => {
+                    feature.remove(&path, Gone::Deleted, now.elapsed);
+                }
+                _ => vanish(feature, path, now),
             }
         }
     }
 
     /// Compares everything with the disk.
     pub(in crate::engine) fn compare_all(&mut self, counting: Counting, pool: &Pool, now: Now) {
+        if self.root.away.is_some() {
+            return;
+        }
         let slugs: Vec<FeatureSlug> = self.features.keys().cloned().collect();
         for slug in slugs {
             self.compare(&slug, None, counting, pool, now);
         }
         self.refresh_due = Some(now.elapsed);
-    }
-
-    /// Goes on with a new watcher, after the old one lost events: everything is watched anew and
-    /// compared.
-    pub(in crate::engine) fn rewatch(&mut self, backend: Box<dyn Backend>, pool: &Pool, now: Now) {
-        self.backend = backend;
-        self.watched.clear();
-        self.unwatched = None;
-        self.watch_steering();
-        self.compare_all(Counting::Settled, pool, now);
     }
 }
 

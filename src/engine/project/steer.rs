@@ -2,20 +2,20 @@
 //! that.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::compare::is_at_or_below;
+use super::compare::{STARVED_PAUSE, is_at_or_below};
 use super::{Counting, LiveProject, Now, Setup};
 use crate::core::dossier::Doubt;
-use crate::core::findings::Skipped;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::transition::Gone;
 use crate::engine::feature::{LiveFeature, Stored};
 use crate::engine::pool::Pool;
-use crate::project::{FeatureDir, Project};
-use crate::watch::WatchError;
+use crate::project::{FeatureDir, Project, ReadError};
+use crate::scan::is_starved;
 
 impl LiveProject {
     /// Whether a path outside of the features can change what is known of them.
@@ -40,15 +40,19 @@ impl LiveProject {
     /// Reads again all that steers, and finds features that came or went.
     pub(super) fn refresh(&mut self, pool: &Pool, now: Now) {
         self.changed = true;
+        if !self.deletes(now) {
+            return;
+        }
         match open(&self.setup) {
             Ok(project) => self.project = Arc::new(project),
-            Err(error) => {
-                self.unwatched = Some(format!("the project cannot be read: {error}"));
-                return;
-            }
+            Err(error) => return self.cannot_refresh(&error, now),
         }
         let mut is_new = self.watch_steering();
-        let (dirs, skipped) = self.discover();
+        let (dirs, skipped) = match self.project.discover() {
+            Ok(found) => found,
+            Err(ReadError::Os(error)) => return self.cannot_refresh(&error, now),
+            Err(error) => return self.cannot_refresh(&io::Error::other(error), now),
+        };
         self.skipped = skipped;
         let gone: Vec<FeatureSlug> = self
             .features
@@ -61,14 +65,21 @@ impl LiveProject {
             // As with a file: it may come back in a moment.
             let since = *self.missing.entry(slug.clone()).or_insert(now.elapsed);
             let due = since + self.setup.times.vanish;
-            if due <= now.elapsed {
-                self.lose_feature(&slug, now);
-            } else {
+            if due > now.elapsed {
                 self.refresh_due = Some(due);
+            } else if self.hold(now).is_some() {
+                if let Some(feature) = self.wake(&slug) {
+                    feature.held_whole = true;
+                }
+            } else {
+                self.lose_feature(&slug, now);
             }
         }
         for dir in dirs {
             self.awake.insert(dir.slug.clone());
+            if let Some(feature) = self.features.get_mut(&dir.slug) {
+                feature.held_whole = false;
+            }
             match self.features.get_mut(&dir.slug) {
                 Some(feature) if feature.unseen != Some(Doubt::Gone) && feature.dir == dir => {
                     let inputs = self.project.inputs(&dir);
@@ -81,8 +92,8 @@ impl LiveProject {
                     // It came back, or lies elsewhere now.
                     self.recompare.remove(&dir.slug);
                     feature.dir = dir.clone();
-                    let inputs = self.project.inputs(&dir);
-                    feature.take_unseen(None, inputs, now.at, now.elapsed);
+                    feature.take_unseen(None);
+                    feature.take_inputs(self.project.inputs(&dir), now.at, now.elapsed);
                     self.compare(&dir.slug, None, Counting::Settled, pool, now);
                 }
                 None => self.add_feature(dir, Stored::default(), Counting::Settled, pool, now),
@@ -119,6 +130,7 @@ impl LiveProject {
             return;
         };
         self.awake.insert(slug.clone());
+        feature.held_whole = false;
         if feature.unseen == Some(Doubt::Gone) {
             return;
         }
@@ -128,63 +140,40 @@ impl LiveProject {
         }
         // What is being read of it now is read again, and found to be gone.
         feature.flying.values_mut().for_each(|again| *again = true);
-        let inputs = self.project.inputs(&feature.dir);
-        feature.take_unseen(Some(Doubt::Gone), inputs, now.at, now.elapsed);
+        feature.take_unseen(Some(Doubt::Gone));
     }
 
-    pub(super) fn discover(&mut self) -> (Vec<FeatureDir>, Vec<Skipped>) {
-        match self.project.discover() {
-            Ok(found) => found,
-            Err(error) => {
-                self.unwatched = Some(format!("cannot look for features: {error}"));
-                let known = self.features.values().map(|feature| feature.dir.clone()).collect();
-                (known, self.skipped.clone())
-            }
+    /// Takes that what steers cannot be read now: later again, or when the root can be.
+    fn cannot_refresh(&mut self, error: &io::Error, now: Now) {
+        if is_starved(error) {
+            self.refresh_due = Some(now.elapsed + STARVED_PAUSE);
+        } else {
+            self.leave(error, now);
         }
     }
 
     /// Watches the folders whose files steer, those that are there. Says whether one is new: what
     /// was read of it before it was watched may have changed since.
     pub(super) fn watch_steering(&mut self) -> bool {
-        let before = self.watched.len();
-        let folders: Vec<PathBuf> = self
+        let folders = self
             .project
             .steering_folders()
             .into_iter()
             .chain(self.setup.user_missions.as_deref().map(of_user).unwrap_or_default())
             .chain([self.setup.cookies.clone()])
-            .filter(|folder| !self.watched.contains(folder) && folder.is_dir())
-            .collect();
-        self.watch_new(folders);
-        self.watched.len() > before
-    }
-
-    /// Watches folders that are not watched, in one go: each by itself is a way to the watcher's
-    /// thread and back.
-    pub(super) fn watch_new(&mut self, folders: Vec<PathBuf>) {
-        if folders.is_empty() {
-            return;
-        }
-        match self.backend.watch_all(folders.clone()) {
-            Ok(count) if count == folders.len() => self.watched.extend(folders),
-            // Some are gone, and may come back: which, only asking for each tells.
-            Ok(_) => folders.into_iter().for_each(|folder| match self.backend.watch(&folder) {
-                Ok(()) => {
-                    self.watched.insert(folder);
-                }
-                Err(WatchError::Gone(_)) => {}
-                Err(error) => self.unwatched = Some(error.to_string()),
-            }),
-            Err(error) => self.unwatched = Some(error.to_string()),
-        }
+            .filter(|folder| folder.is_dir());
+        self.watching.watch_missing(folders)
     }
 
     /// Watches every folder that had files when last seen, in one go.
-    pub(super) fn watch_stored(&mut self, stored: &BTreeMap<FeatureSlug, Stored>) {
-        let (dirs, _) = self.discover();
+    pub(super) fn watch_stored(
+        &mut self,
+        dirs: &[FeatureDir],
+        stored: &BTreeMap<FeatureSlug, Stored>,
+    ) {
         let mut folders = HashSet::new();
         for dir in dirs {
-            let base = self.project.feature_path(&dir);
+            let base = self.project.feature_path(dir);
             for entry in
                 stored.get(&dir.slug).map(|known| known.entries.as_slice()).unwrap_or_default()
             {
@@ -201,9 +190,7 @@ impl LiveProject {
             folders.insert(base);
         }
         folders.retain(|folder| folder.symlink_metadata().is_ok_and(|found| found.is_dir()));
-        self.watch_new(
-            folders.into_iter().filter(|folder| !self.watched.contains(folder)).collect(),
-        );
+        self.watching.watch_missing(folders);
     }
 }
 

@@ -1,23 +1,25 @@
 //! What an engine starts from: the plan, the roots, the store.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use tracing::{error, info};
+use tracing::{info, warn};
 
 use super::Engine;
+use super::projects::Grounds;
 use crate::config::{Config, SettleConfig};
 use crate::engine::inbox::Inbox;
 use crate::engine::view::Views;
-use crate::store::{Journal, Store, StoreError};
+use crate::project::Machine;
+use crate::store::{Journal, Opened, Store, StoreError};
 use crate::watch::{Backend, Kernel, SettleTimes, Sink, WatchError};
 
 /// Makes a watcher that hands its hints to a sink.
-pub(super) type Watchers = Box<dyn Fn(Sink) -> Result<Box<dyn Backend>, WatchError> + Send>;
+pub(super) type Watchers = Arc<dyn Fn(Sink) -> Result<Box<dyn Backend>, WatchError> + Send + Sync>;
 
 /// What to watch.
 pub struct Plan {
@@ -37,7 +39,7 @@ impl Plan {
     #[must_use]
     pub fn new(config: Config, state: PathBuf) -> Self {
         let kernel = |sink| Ok(Box::new(Kernel::new(sink)?) as Box<dyn Backend>);
-        Self { config, roots: Vec::new(), user_missions: None, state, watchers: Box::new(kernel) }
+        Self { config, roots: Vec::new(), user_missions: None, state, watchers: Arc::new(kernel) }
     }
 }
 
@@ -72,44 +74,44 @@ pub struct Running {
     pub thread: JoinHandle<Result<(), EngineError>>,
 }
 
-/// Opens the store and starts an engine over it.
+/// Opens the store and starts an engine over it. A store that is corrupt is set aside, never
+/// deleted, and everything is indexed anew.
 ///
 /// # Errors
-/// [`EngineError`] when the store cannot be used, or a root cannot be reached.
+/// [`EngineError`] when the store cannot be used, or a root that was asked for is not there.
 pub fn start(plan: Plan) -> Result<Running, EngineError> {
-    let store = Store::open(&plan.state, &boot_id())?.store;
+    let mut asked = BTreeSet::new();
+    for path in plan.roots {
+        let canonical = path.canonicalize();
+        asked.insert(canonical.map_err(|source| EngineError::Root { path, source })?);
+    }
+    let Opened { store, set_aside, .. } =
+        Store::open_or_renew(&plan.state, &boot_id(), SystemTime::now().into())?;
     let (path, instance, seq) = (store.path().to_owned(), store.instance(), store.seq());
+    if let Some(aside) = &set_aside {
+        warn!(aside = %aside.display(), "the store was corrupt and is set aside");
+    }
     info!(store = %path.display(), instance, seq, "store opened");
     let journal = store.journal();
-    let roots = roots(&plan, &store)?;
+    let grounds = Grounds {
+        config: plan.config,
+        user_missions: plan.user_missions,
+        state: plan.state,
+        watchers: plan.watchers,
+        asked,
+        machine: Machine::this(),
+        next_id: 0,
+    };
     let (inbox, views) = (Arc::new(Inbox::default()), Arc::new(Views::default()));
     let (for_engine, its_views) = (Arc::clone(&inbox), Arc::clone(&views));
-    let thread =
-        std::thread::spawn(move || Engine::new(plan, roots, store, for_engine, its_views).run());
+    let thread = std::thread::spawn(move || {
+        Engine::new(grounds, store, set_aside.as_deref(), for_engine, its_views).run()
+    });
     Ok(Running { inbox, views, journal, store: path, thread })
 }
 
-/// Canonical roots, each once: of the configuration, of the store, of this life.
-fn roots(plan: &Plan, store: &Store) -> Result<Vec<PathBuf>, EngineError> {
-    let mut roots = Vec::new();
-    let configured = plan.config.projects.iter().map(|project| project.path.clone());
-    for path in configured.chain(store.projects()?) {
-        match path.canonicalize() {
-            Ok(root) => roots.push(root),
-            Err(error) => error!(root = %path.display(), %error, "the project is not watched"),
-        }
-    }
-    for path in &plan.roots {
-        let canonical = path.canonicalize();
-        roots.push(canonical.map_err(|source| EngineError::Root { path: path.clone(), source })?);
-    }
-    let mut seen = HashSet::new();
-    roots.retain(|root| seen.insert(root.clone()));
-    Ok(roots)
-}
-
 /// What tells this start of the machine from others.
-fn boot_id() -> String {
+pub(super) fn boot_id() -> String {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
     id.map(|id| id.trim().to_owned()).unwrap_or_default()
 }
@@ -123,6 +125,7 @@ pub(super) fn times(said: &SettleConfig) -> SettleTimes {
         quiet: or(said.quiet_ms, default.quiet),
         max: or(said.max_ms, default.max),
         vanish: or(said.vanish_ms, default.vanish),
+        git: or(said.git_ms, default.git),
     }
 }
 

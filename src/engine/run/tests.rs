@@ -1,9 +1,11 @@
 //! The engine against scripted backends.
 
 use std::fs;
+use std::path::PathBuf;
 
 use super::*;
 use crate::config::Config;
+use crate::engine::inbox::Command;
 use crate::watch::fake::Script;
 use crate::watch::{Hint, What};
 
@@ -43,7 +45,7 @@ impl Fixture {
         let mut plan = Plan::new(Config::default(), state);
         plan.roots = vec![root.to_owned()];
         let backends = script.clone();
-        plan.watchers = Box::new(move |sink| Ok(backends.backend(sink)));
+        plan.watchers = std::sync::Arc::new(move |sink| Ok(backends.backend(sink)));
         start(plan).unwrap()
     }
 

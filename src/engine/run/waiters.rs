@@ -32,7 +32,7 @@ impl Engine {
         now: Now,
     ) {
         let mut cookies = HashSet::new();
-        for project in &self.projects {
+        for project in self.projects.values() {
             if feature.as_ref().is_some_and(|(id, _)| *id != project.setup.id) {
                 continue;
             }
@@ -51,10 +51,14 @@ impl Engine {
     pub(super) fn answer(&mut self, now: Now) {
         let mut waiting = Vec::new();
         for mut waiter in std::mem::take(&mut self.waiters) {
-            let settled = self.projects.iter().all(|project| match &waiter.feature {
-                Some((id, _)) if *id != project.setup.id => true,
-                Some((_, slug)) => project.is_settled(Some(slug)),
-                None => project.is_settled(None),
+            let settled = self.projects.values().all(|project| {
+                let slug = match &waiter.feature {
+                    Some((id, _)) if *id != project.setup.id => return true,
+                    Some((_, slug)) => Some(slug),
+                    None => None,
+                };
+                // A comparison of its own made up for what was lost.
+                if waiter.scanned { project.is_compared(slug) } else { project.is_settled(slug) }
             });
             let late = waiter.deadline <= now.elapsed;
             if waiter.cookies.is_empty() && settled {
@@ -78,12 +82,12 @@ impl Engine {
     pub(super) fn compare_for(&mut self, feature: Option<&(ProjectId, FeatureSlug)>, now: Now) {
         match feature {
             Some((id, slug)) => {
-                if let Some(project) = self.projects.get_mut(*id) {
+                if let Some(project) = self.projects.get_mut(id) {
                     project.compare(slug, None, Counting::AtOnce, &self.pool, now);
                 }
             }
             None => {
-                for project in &mut self.projects {
+                for project in self.projects.values_mut() {
                     project.compare_all(Counting::AtOnce, &self.pool, now);
                 }
             }

@@ -1,0 +1,55 @@
+//! While git rewrites a work tree, files are missing that will be there in a moment: deletions and
+//! verdicts wait until it is done (contract, section 5, "Settling").
+
+use std::time::{Duration, SystemTime};
+
+use super::{LiveProject, Now};
+use crate::engine::feature::LiveFeature;
+
+/// A lock that is older was left behind.
+const LOCK_MAX: Duration = Duration::from_secs(10);
+
+impl LiveProject {
+    /// Looks whether git holds the work tree, and lets go of what waited for it when it does not.
+    pub(super) fn look_at_git(&mut self, now: Now) {
+        let waits = self.git.is_some()
+            || !self.missing.is_empty()
+            || self.awake().any(LiveFeature::may_wait_for_git);
+        if !waits {
+            return;
+        }
+        let taken = self.project.git_lock();
+        // One of the future was taken just now, by another clock.
+        let age = |taken| SystemTime::now().duration_since(taken).unwrap_or_default();
+        let fresh = taken.is_some_and(|taken| age(taken) < LOCK_MAX);
+        // Locks that follow each other are one wait, so nothing waits for ever.
+        self.git = match (fresh, self.git) {
+            (false, _) => None,
+            (true, None) => Some(now.elapsed + self.setup.times.git),
+            (true, known) => known,
+        };
+        let hold = self.hold(now);
+        for slug in &self.awake {
+            let Some(feature) = self.features.get_mut(slug) else {
+                continue;
+            };
+            if hold.is_none() && (feature.git.is_some() || feature.waits_for_git()) {
+                feature.git_is_done(now.elapsed);
+            }
+            feature.git = hold;
+        }
+        if hold.is_none() && self.features.values().any(|feature| feature.held_whole) {
+            self.refresh_due = Some(now.elapsed);
+        }
+    }
+
+    /// Until when git holds the work tree.
+    pub(super) fn hold(&self, now: Now) -> Option<Duration> {
+        self.git.filter(|until| now.elapsed < *until)
+    }
+
+    /// When to look again without a new hint.
+    pub(super) fn git_due(&self) -> Option<Duration> {
+        self.git.filter(|_| self.awake().any(|feature| feature.git.is_some()))
+    }
+}

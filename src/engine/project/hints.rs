@@ -1,0 +1,244 @@
+//! What a hint about a path leads to, and what a look at one came to.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::compare::{STARVED_PAUSE, fly, hide, is_at_or_below, vanish};
+use super::{Counting, LiveProject, META, Now, REFRESH_PAUSE};
+use crate::core::path::{FeatureSlug, RelPath};
+use crate::core::transition::Gone;
+use crate::engine::pool::Pool;
+use crate::scan::Look;
+use crate::watch::What;
+
+/// A file written so shortly before it was read that another write may look the same is read again
+/// after this; one that changes while it is read, too.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+impl LiveProject {
+    /// Takes a hint about an absolute path. Says whether it was a cookie.
+    pub(in crate::engine) fn hint(
+        &mut self,
+        path: &Path,
+        what: What,
+        pool: &Pool,
+        now: Now,
+    ) -> bool {
+        if path.starts_with(&self.setup.cookies) {
+            return true;
+        }
+        if path == self.root.probe {
+            self.care.heard(now);
+            return false;
+        }
+        if self.root.away.is_some() {
+            return false;
+        }
+        let Some(relative) = self.relative(path) else {
+            // The root itself, or a folder of the user or of git, of which only the head matters.
+            let of_user = self
+                .setup
+                .user_missions
+                .as_ref()
+                .is_some_and(|own| path.starts_with(own) || own.starts_with(path));
+            if of_user && what != What::Closed {
+                self.watching.forget(path);
+            }
+            self.root.replaced |= path == self.setup.root && what == What::Removed;
+            if of_user || path == self.setup.root || path.ends_with("HEAD") {
+                self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
+            }
+            return false;
+        };
+        let place = self.feature_of(&relative);
+        if what != What::Closed && !matches!(place, Some((_, Some(_)))) {
+            self.replaced(path, &relative, now);
+        }
+        match place {
+            Some((slug, Some(below))) => self.hint_in_feature(&slug, &below, what, pool, now),
+            Some((_, None)) => {
+                self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
+            }
+            None if self.steers(&relative) => {
+                self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
+            }
+            None => {}
+        }
+        false
+    }
+
+    /// A path below the root, from there.
+    pub(super) fn relative(&self, path: &Path) -> Option<RelPath> {
+        let below = path.strip_prefix(&self.setup.root).ok()?;
+        RelPath::new(below.as_os_str().as_bytes()).ok()
+    }
+
+    /// Takes that a watched folder outside of the features, or one of theirs, came or went: the
+    /// watches below that name are of what lay there before.
+    fn replaced(&mut self, path: &Path, relative: &RelPath, now: Now) {
+        if !self.watching.forget(path) {
+            return;
+        }
+        self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
+        for feature in self.features.values() {
+            let below = feature.dir.path.as_ref().is_none_or(|path| is_at_or_below(path, relative));
+            if below {
+                self.recompare.insert(feature.dir.slug.clone());
+            }
+        }
+    }
+
+    /// The feature that a path below the root is in, and the path below that feature.
+    pub(super) fn feature_of(&self, path: &RelPath) -> Option<(FeatureSlug, Option<RelPath>)> {
+        self.features.values().find_map(|feature| {
+            let Some(folder) = &feature.dir.path else {
+                return Some((feature.dir.slug.clone(), Some(path.clone())));
+            };
+            let rest = path.as_bytes().strip_prefix(folder.as_bytes())?;
+            match rest.split_first() {
+                None => Some((feature.dir.slug.clone(), None)),
+                Some((b'/', below)) => {
+                    Some((feature.dir.slug.clone(), Some(RelPath::new(below).ok()?)))
+                }
+                Some(_) => None,
+            }
+        })
+    }
+
+    fn hint_in_feature(
+        &mut self,
+        slug: &FeatureSlug,
+        path: &RelPath,
+        what: What,
+        pool: &Pool,
+        now: Now,
+    ) {
+        if path.components().any(|component| component.starts_with(b"."))
+            || self.ignore.is_match(path)
+        {
+            return;
+        }
+        if path.as_bytes() == META {
+            self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
+        }
+        let is_folder = match what {
+            What::Folder => true,
+            What::Arrived => self.is_folder(slug, path),
+            What::Closed | What::Touched | What::Removed => false,
+        };
+        if is_folder {
+            return self.compare(slug, Some(path), Counting::Settled, pool, now);
+        }
+        if what == What::Removed
+            && let Some(folder) = self.absolute(slug, Some(path))
+        {
+            self.watching.forget(&folder);
+        }
+        let Some(feature) = self.wake(slug) else {
+            return;
+        };
+        match what {
+            What::Removed => {
+                for below in feature.paths_below(Some(path)) {
+                    vanish(feature, below, now);
+                }
+                if feature.knows(path) {
+                    feature.vanishing.insert(path.clone(), now.elapsed);
+                }
+            }
+            What::Arrived | What::Closed | What::Touched | What::Folder => {
+                feature.vanishing.remove(path);
+            }
+        }
+        let indexed = feature.knows(path);
+        feature.settle.hint(path, what, indexed, now.elapsed);
+    }
+
+    fn is_folder(&self, slug: &FeatureSlug, path: &RelPath) -> bool {
+        self.absolute(slug, Some(path))
+            .and_then(|path| path.symlink_metadata().ok())
+            .is_some_and(|metadata| metadata.is_dir())
+    }
+
+    pub(super) fn absolute(&self, slug: &FeatureSlug, path: Option<&RelPath>) -> Option<PathBuf> {
+        let feature = self.project.feature_path(&self.features.get(slug)?.dir);
+        Some(match path {
+            Some(path) => feature.join(std::ffi::OsStr::from_bytes(path.as_bytes())),
+            None => feature,
+        })
+    }
+
+    /// Takes what a look at a path came to.
+    pub(in crate::engine) fn landed(
+        &mut self,
+        slug: &FeatureSlug,
+        path: &RelPath,
+        look: Look,
+        pool: &Pool,
+        now: Now,
+    ) {
+        let gone = look == Look::Gone && !self.deletes(now);
+        let Some(feature) = self.features.get_mut(slug) else {
+            return;
+        };
+        self.awake.insert(slug.clone());
+        // What was under way when the root went away counts no more.
+        let Some(again) = feature.flying.remove(path).filter(|_| !gone) else {
+            return;
+        };
+        if again {
+            fly(feature, &self.setup, &self.project, path, pool);
+        }
+        match look {
+            Look::Unchanged => {
+                feature.vanishing.remove(path);
+                feature.held.remove(path);
+            }
+            Look::Seen(seen) => {
+                feature.vanishing.remove(path);
+                feature.held.remove(path);
+                let silent = feature.silent_change(&seen);
+                if seen.racy {
+                    feature.rechecks.insert((now.elapsed + LOOK_AGAIN, path.clone()));
+                }
+                feature.set(seen, now.at, now.elapsed);
+                // Where a file is, nothing can be below.
+                for below in feature.paths_below(Some(path)) {
+                    vanish(feature, below, now);
+                }
+                if path.as_bytes() == META {
+                    self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
+                }
+                if silent {
+                    self.note_silent_change(slug, path);
+                }
+            }
+            Look::Gone if !feature.knows(path) => {}
+            Look::Gone if !feature.indexed => {
+                feature.remove(path, Gone::Deleted, now.elapsed);
+            }
+            Look::Gone => match feature.vanishing.get(path) {
+                Some(since) if *since + self.setup.times.vanish <= now.elapsed => {
+                    if feature.git.is_some() {
+                        feature.held.insert(path.clone());
+                    } else {
+                        feature.remove(path, Gone::Deleted, now.elapsed);
+                    }
+                }
+                // It was there but now: this look was for an earlier hint.
+                Some(since) => feature.settle.again(path, *since + self.setup.times.vanish),
+                None => vanish(feature, path.clone(), now),
+            },
+            Look::Restless => feature.settle.again(path, now.elapsed + LOOK_AGAIN),
+            Look::Starved => feature.settle.again(path, now.elapsed + STARVED_PAUSE),
+            Look::Hidden(folder, why) => hide(feature, &folder, &why, now),
+            Look::Folder => {
+                // What was there as a file is not; what is in the folder comes by comparing.
+                feature.remove(path, Gone::Deleted, now.elapsed);
+                self.compare(slug, Some(path), Counting::Settled, pool, now);
+            }
+            Look::Large => {}
+        }
+    }
+}

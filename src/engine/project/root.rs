@@ -1,0 +1,145 @@
+//! A project's root: there, or waited for.
+//!
+//! A root that vanishes, is unmounted or cannot be read deletes nothing: what was known of its
+//! features stands, as unknown. When it is there again the project begins anew from what the store
+//! holds, as after a restart.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tracing::warn;
+
+use super::{LiveProject, Now, open};
+use crate::core::path::{FeatureSlug, escape_bytes};
+use crate::engine::feature::Stored;
+use crate::project::{FeatureDir, Stands};
+
+/// How often it is asked whether the root is there again: mounting raises no event.
+const LOOK_PAUSE: Duration = Duration::from_millis(500);
+/// The first time: another may lie there already.
+const LOOK_FIRST: Duration = Duration::from_millis(50);
+
+/// What is known of the root.
+#[derive(Debug)]
+pub(super) struct Root {
+    /// Where it is not there.
+    pub(super) away: Option<Away>,
+    /// Whether the folder itself was removed or moved, whatever lies at its path now.
+    pub(super) replaced: bool,
+    /// Whether it is there again, and the project is to begin anew.
+    pub(super) is_back: bool,
+    /// Whether it was found to be there in this turn.
+    checked: Option<Duration>,
+    /// A file that is made to hear of it.
+    pub(super) probe: PathBuf,
+}
+
+/// Why the root is away.
+#[derive(Debug)]
+pub(super) struct Away {
+    pub(super) why: String,
+    /// Whether something is there that cannot be read.
+    pub(super) unreadable: bool,
+    pub(super) look_at: Duration,
+}
+
+impl Root {
+    pub(super) fn new(root: &Path) -> Self {
+        let probe = root.join(".kittify/dossiers/.dossierd-probe");
+        Self { away: None, replaced: false, is_back: false, checked: None, probe }
+    }
+}
+
+impl LiveProject {
+    /// Whether the project is to begin anew: its root was away and is there, or is another one.
+    pub(in crate::engine) fn is_to_restart(&self) -> bool {
+        self.root.is_back
+    }
+
+    /// Takes that the root cannot be seen. Nothing that was under way counts any more.
+    pub(super) fn leave(&mut self, error: &io::Error, now: Now) {
+        let root = escape_bytes(self.setup.root.as_os_str().as_bytes()).into_owned();
+        let why = format!("cannot read {root}: {error}");
+        let unreadable = error.kind() == io::ErrorKind::PermissionDenied;
+        warn!(root, %error, "the project cannot be seen; what was known of it stands");
+        self.root.away = Some(Away { why, unreadable, look_at: now.elapsed + LOOK_FIRST });
+        self.changed = true;
+        self.refresh_due = None;
+        self.missing.clear();
+        self.recompare.clear();
+        self.watching.renew();
+        self.watching.watch_missing([self.setup.cookies.clone()]);
+        self.project.release();
+        for (slug, feature) in &mut self.features {
+            feature.lose_sight("the project's root cannot be read");
+            feature.indexed = true;
+            self.awake.insert(slug.clone());
+        }
+    }
+
+    /// Asks now and then whether the root is there again.
+    pub(super) fn look_for_root(&mut self, now: Now) {
+        let Some(away) = self.root.away.as_mut().filter(|away| away.look_at <= now.elapsed) else {
+            return;
+        };
+        away.look_at = now.elapsed + LOOK_PAUSE;
+        let found = open(&self.setup).and_then(|project| {
+            let (dirs, _) = project.discover().map_err(io::Error::other)?;
+            // What is mounted there for now may be something else.
+            let mut known = self.features.keys();
+            Ok(self.features.is_empty()
+                || project.device() == self.project.device()
+                || known.any(|slug| dirs.iter().any(|dir| dir.slug == *slug)))
+        });
+        if let Ok(is_back) = found {
+            self.root.is_back = is_back;
+        }
+    }
+
+    /// Looks at the root before what is missing below it counts. Says whether it is there; if not,
+    /// it has been left.
+    pub(super) fn deletes(&mut self, now: Now) -> bool {
+        if self.root.away.is_some() {
+            return false;
+        }
+        if self.root.checked == Some(now.elapsed) {
+            return true;
+        }
+        match self.project.stands() {
+            Ok(Stands::Same) if !self.root.replaced => {
+                self.root.checked = Some(now.elapsed);
+                true
+            }
+            Ok(_) => {
+                // Watches of what lay there before are of no use.
+                self.leave(&io::Error::other("another folder lies there now"), now);
+                false
+            }
+            Err(error) => {
+                self.leave(&error, now);
+                false
+            }
+        }
+    }
+
+    /// Whether this is not the file system on which the project was indexed: nothing of that is
+    /// there, and its files were on another device.
+    pub(super) fn lies_elsewhere(
+        &self,
+        dirs: &[FeatureDir],
+        stored: &BTreeMap<FeatureSlug, Stored>,
+    ) -> bool {
+        let mut signatures = stored
+            .values()
+            .flat_map(|known| &known.entries)
+            .filter_map(|entry| entry.signature)
+            .peekable();
+        let device = self.project.device();
+        signatures.peek().is_some()
+            && dirs.iter().all(|dir| !stored.contains_key(&dir.slug))
+            && signatures.all(|signature| signature.device != device)
+    }
+}

@@ -1,0 +1,121 @@
+//! Reading everything again, slowly: what neither an event nor a file's times tell, as a write
+//! through a mapping or a disk that forgot, is found at last.
+
+use std::time::Duration;
+
+use tracing::warn;
+
+use super::{LiveProject, Now};
+use crate::core::path::{FeatureSlug, RelPath};
+use crate::engine::pool::{Job, Pool};
+
+/// Files are read in portions, so that an idle daemon wakes seldom.
+const STEP_MAX: Duration = Duration::from_mins(1);
+
+/// Where the reading is.
+#[derive(Debug)]
+pub(super) struct Scrub {
+    /// How long reading everything takes.
+    period: Option<Duration>,
+    next: Duration,
+    /// The last file that was read.
+    place: Option<(FeatureSlug, RelPath)>,
+    /// Files that were found to be other than what was known, though nothing told.
+    pub(super) caught: u64,
+}
+
+impl Scrub {
+    pub(super) fn new(period: Option<Duration>, now: Duration) -> Self {
+        let step = period.unwrap_or_default().min(STEP_MAX);
+        Self { period, next: now + step, place: None, caught: 0 }
+    }
+
+    pub(super) fn next_due(&self) -> Option<Duration> {
+        self.period.map(|_| self.next)
+    }
+}
+
+impl LiveProject {
+    /// Sends the next portion to be read.
+    pub(super) fn scrub_some(&mut self, pool: &Pool, now: Now) {
+        let Some(period) = self.scrub.period.filter(|_| self.scrub.next <= now.elapsed) else {
+            return;
+        };
+        let step = period.min(STEP_MAX);
+        self.scrub.next = now.elapsed + step;
+        let files: usize =
+            self.features.values().map(|feature| feature.inventory.entries().len()).sum();
+        let share = step.as_secs_f64() / period.as_secs_f64().max(f64::EPSILON);
+        #[allow(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a number of files, between 0 and all of them"
+        )]
+        let count = ((files as f64 * share).ceil() as usize).min(files);
+        let mut place = self.scrub.place.take();
+        for _ in 0..count {
+            place = self.after(place.as_ref()).or_else(|| self.after(None));
+            let Some((slug, path)) = &place else {
+                break;
+            };
+            self.scrub_one(slug.clone(), path.clone(), pool);
+        }
+        self.scrub.place = place;
+    }
+
+    /// The file that comes after one, in order of feature and path.
+    fn after(&self, place: Option<&(FeatureSlug, RelPath)>) -> Option<(FeatureSlug, RelPath)> {
+        let Some((slug, path)) = place else {
+            return self.first_from(self.features.keys().next()?);
+        };
+        let path_of = |entry: &crate::core::inventory::Entry| entry.artifact.relative_path.clone();
+        let next = self.features.get(slug).and_then(|feature| {
+            feature.inventory.entries().from(path).map(path_of).find(|next| next > path)
+        });
+        match next {
+            Some(next) => Some((slug.clone(), next)),
+            None => {
+                let after = (std::ops::Bound::Excluded(slug), std::ops::Bound::Unbounded);
+                let next = self.features.range::<FeatureSlug, _>(after).next()?.0;
+                self.first_from(next)
+            }
+        }
+    }
+
+    fn first_from(&self, slug: &FeatureSlug) -> Option<(FeatureSlug, RelPath)> {
+        self.features.range(slug.clone()..).find_map(|(slug, feature)| {
+            let first = feature.inventory.entries().iter().next()?;
+            Some((slug.clone(), first.artifact.relative_path.clone()))
+        })
+    }
+
+    fn scrub_one(&mut self, slug: FeatureSlug, path: RelPath, pool: &Pool) {
+        let Some(feature) = self.features.get_mut(&slug) else {
+            return;
+        };
+        // One that is being looked at is read anyway.
+        if feature.flying.contains_key(&path) || !feature.is_settled() {
+            return;
+        }
+        feature.flying.insert(path.clone(), false);
+        let job = Job {
+            id: self.setup.id,
+            project: std::sync::Arc::clone(&self.project),
+            feature: feature.dir.clone(),
+            path,
+            known: None,
+            limits: self.setup.limits,
+        };
+        self.awake.insert(slug);
+        pool.read_again(job);
+    }
+
+    /// Takes note of a file that is other than what was known under the same signature.
+    pub(super) fn note_silent_change(&mut self, slug: &FeatureSlug, path: &RelPath) {
+        self.scrub.caught += 1;
+        self.changed = true;
+        let path = path.text();
+        warn!(feature = %slug, %path, "reading again found a change that nothing had told of");
+    }
+}

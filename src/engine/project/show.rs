@@ -1,0 +1,90 @@
+//! What a project shows.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::sync::Arc;
+
+use super::LiveProject;
+use crate::core::path::escape_bytes;
+use crate::core::time::Timestamp;
+use crate::engine::feature::LiveFeature;
+use crate::engine::view::{FeatureView, ProjectView, WatchState};
+use crate::project::Project;
+
+impl LiveProject {
+    /// The present picture, the same as before where nothing changed; features with nothing left to
+    /// do sleep from then on. `news` is called with each that was shown anew.
+    pub(in crate::engine) fn view(
+        &mut self,
+        at: Timestamp,
+        mut news: impl FnMut(&Arc<Project>, &LiveFeature, &Arc<FeatureView>),
+    ) -> Arc<ProjectView> {
+        let name = self.project.name.clone();
+        let mut changed = std::mem::take(&mut self.changed);
+        let shown = self.shown.take();
+        let mut features = shown.as_ref().map(|shown| shown.features.clone()).unwrap_or_default();
+        for slug in &self.awake {
+            let Some(feature) = self.features.get_mut(slug) else {
+                continue;
+            };
+            let view = feature.view(&name, at);
+            match features.binary_search_by(|known| known.slug().cmp(slug)) {
+                Ok(place) if Arc::ptr_eq(&features[place], &view) => continue,
+                Ok(place) => features[place] = Arc::clone(&view),
+                Err(place) => features.insert(place, Arc::clone(&view)),
+            }
+            changed = true;
+            news(&self.project, feature, &view);
+        }
+        let ready = self.awake().all(|feature| feature.indexed);
+        self.awake.retain(|slug| {
+            self.features.get(slug).is_some_and(|feature| !feature.is_at_rest() || !feature.indexed)
+        });
+        let view = match shown {
+            Some(shown) if !changed && shown.ready == ready => shown,
+            _ => Arc::new(ProjectView {
+                id: self.setup.id,
+                root: escape_bytes(self.setup.root.as_os_str().as_bytes()).into_owned(),
+                root_id: self.project.root_id.clone(),
+                project_uuid: self.project.project_uuid.clone(),
+                node_id: self.project.node_id.clone(),
+                errors: self.project.errors.iter().chain(&self.findings.0).cloned().collect(),
+                warnings: self.findings.1.clone(),
+                skipped: self.skipped.clone(),
+                watched: self.watching.watched(),
+                total: self.watching.total(),
+                watch: self.watch_state(),
+                resyncs: self.care.resyncs,
+                caught: self.scrub.caught,
+                ready,
+                features,
+                name,
+            }),
+        };
+        self.shown = Some(Arc::clone(&view));
+        view
+    }
+
+    /// How well the project is watched, worst first.
+    fn watch_state(&self) -> (WatchState, Option<String>) {
+        if let Some(away) = &self.root.away {
+            let state =
+                if away.unreadable { WatchState::Unreadable } else { WatchState::RootUnavailable };
+            return (state, Some(away.why.clone()));
+        }
+        if let Some(why) = self.care.resyncing() {
+            return (WatchState::Rescanning, Some(why));
+        }
+        if let Some(why) = self.polls_all() {
+            return (WatchState::Polling, Some(why));
+        }
+        if let Some(why) = self.watching.refusal() {
+            let (watched, total) = (self.watching.watched(), self.watching.total());
+            let why = format!("watching {watched} of {total} folders, polling the rest: {why}");
+            return (WatchState::Degraded, Some(why));
+        }
+        match &self.fault {
+            Some(fault) => (WatchState::Degraded, Some(fault.clone())),
+            None => (WatchState::Live, None),
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The watches of a project: which folders are watched, and which the kernel refused.
+//!
+//! The backend forgets by itself what is deleted or moved away; this table does when it is told.
+
+use std::collections::BTreeSet;
+use std::ops::Bound::{Included, Unbounded};
+use std::path::{Path, PathBuf};
+
+use crate::watch::{Backend, WatchError};
+
+/// Makes a watcher.
+pub(in crate::engine) type MakeBackend =
+    Box<dyn Fn() -> Result<Box<dyn Backend>, WatchError> + Send>;
+
+/// The watches.
+pub(super) struct Watching {
+    make: MakeBackend,
+    /// `None` where the kernel gives none: then nothing is watched.
+    backend: Option<Box<dyn Backend>>,
+    watched: BTreeSet<PathBuf>,
+    /// Folders that should be watched and are not.
+    refused: BTreeSet<PathBuf>,
+    why: Option<String>,
+}
+
+impl Watching {
+    pub(super) fn new(make: MakeBackend) -> Self {
+        let (watched, refused) = (BTreeSet::new(), BTreeSet::new());
+        let mut watching = Self { make, backend: None, watched, refused, why: None };
+        watching.renew();
+        watching
+    }
+
+    /// Goes on with a new watcher, which watches nothing yet.
+    pub(super) fn renew(&mut self) {
+        // Let go first: it may be what keeps the kernel from giving another.
+        self.backend = None;
+        self.watched.clear();
+        self.refused.clear();
+        self.why = None;
+        match (self.make)() {
+            Ok(backend) => self.backend = Some(backend),
+            Err(error) => self.why = Some(error.to_string()),
+        }
+    }
+
+    /// Whether the kernel gives no watcher, and why.
+    pub(super) fn blind(&self) -> Option<&str> {
+        self.why.as_deref().filter(|_| self.backend.is_none())
+    }
+
+    /// Watches a folder, also one that is in the table.
+    pub(super) fn watch(&mut self, folder: PathBuf) {
+        let Some(backend) = &mut self.backend else {
+            self.refused.insert(folder);
+            return;
+        };
+        match backend.watch(&folder) {
+            Ok(()) => {
+                self.refused.remove(&folder);
+                self.watched.insert(folder);
+            }
+            Err(error) => self.refuse(folder, &error),
+        }
+    }
+
+    /// Watches those of the folders that are not watched, in one go: each by itself is a way to the
+    /// watcher's thread and back. Says whether one is watched now that was not.
+    pub(super) fn watch_missing(&mut self, folders: impl IntoIterator<Item = PathBuf>) -> bool {
+        let folders: BTreeSet<PathBuf> =
+            folders.into_iter().filter(|folder| !self.watched.contains(folder)).collect();
+        if folders.is_empty() {
+            return false;
+        }
+        let before = self.watched.len();
+        match &mut self.backend {
+            None => self.refused.extend(folders),
+            Some(backend) => {
+                let refused = backend.watch_all(folders.iter().cloned().collect());
+                self.refused.retain(|folder| !folders.contains(folder));
+                self.watched.extend(folders);
+                for (folder, error) in refused {
+                    self.watched.remove(&folder);
+                    self.refuse(folder, &error);
+                }
+            }
+        }
+        self.watched.len() > before
+    }
+
+    fn refuse(&mut self, folder: PathBuf, error: &WatchError) {
+        self.watched.remove(&folder);
+        match error {
+            WatchError::Gone(_) => {
+                self.refused.remove(&folder);
+            }
+            error => {
+                self.why = Some(error.to_string());
+                self.refused.insert(folder);
+            }
+        }
+    }
+
+    /// Takes that a folder is not there any more, or another lies there. Says whether one at or
+    /// below that path was to be watched.
+    pub(super) fn forget(&mut self, folder: &Path) -> bool {
+        let watched = take_below(&mut self.watched, folder);
+        let refused = take_below(&mut self.refused, folder);
+        watched || refused
+    }
+
+    pub(super) fn is_watched(&self, folder: &Path) -> bool {
+        self.watched.contains(folder)
+    }
+
+    /// Tries again to watch what was refused, until the kernel refuses again.
+    pub(super) fn retry(&mut self) {
+        let before = self.refused.len();
+        let folders: Vec<PathBuf> = self.refused.iter().cloned().collect();
+        for folder in folders {
+            self.watch(folder);
+            if self.refused.len() == before {
+                return;
+            }
+            if self.refused.is_empty() {
+                self.why = None;
+            }
+        }
+    }
+
+    /// The uppermost of the folders that are not watched though they should be.
+    pub(super) fn refused(&self) -> Vec<PathBuf> {
+        let mut top: Vec<PathBuf> = Vec::new();
+        for folder in &self.refused {
+            if top.last().is_none_or(|above| !folder.starts_with(above)) {
+                top.push(folder.clone());
+            }
+        }
+        top
+    }
+
+    /// Why some folders are not watched, if that is so.
+    pub(super) fn refusal(&self) -> Option<&str> {
+        self.why.as_deref().filter(|_| !self.refused.is_empty())
+    }
+
+    pub(super) fn watched(&self) -> u64 {
+        self.watched.len() as u64
+    }
+
+    /// How many folders there are to watch.
+    pub(super) fn total(&self) -> u64 {
+        (self.watched.len() + self.refused.len()) as u64
+    }
+}
+
+/// Takes out what is at or below a folder: paths are in order of components, so that is a range.
+fn take_below(set: &mut BTreeSet<PathBuf>, folder: &Path) -> bool {
+    let below = set
+        .range::<Path, _>((Included(folder), Unbounded))
+        .take_while(|path| path.starts_with(folder));
+    let below: Vec<PathBuf> = below.cloned().collect();
+    for path in &below {
+        set.remove(path);
+    }
+    !below.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::watch::fake::Script;
+
+    fn watching(script: &Script) -> Watching {
+        let backends = script.clone();
+        Watching::new(Box::new(move || Ok(backends.backend(Arc::new(|_| {})))))
+    }
+
+    fn paths(names: &[&str]) -> Vec<PathBuf> {
+        names.iter().map(PathBuf::from).collect()
+    }
+
+    #[test]
+    fn what_is_refused_is_known_and_tried_again() {
+        let script = Script::default();
+        script.set_limit(Some(2));
+        let mut watching = watching(&script);
+        assert!(watching.watch_missing(paths(&["/a", "/a/b", "/a/c", "/a/c/d"])));
+        assert_eq!((watching.watched(), watching.total()), (2, 4));
+        assert_eq!(watching.refused(), paths(&["/a/c"]));
+        assert!(watching.refusal().unwrap().contains("max_user_watches"));
+        watching.retry();
+        assert_eq!(watching.watched(), 2);
+        script.set_limit(None);
+        watching.retry();
+        assert_eq!((watching.watched(), watching.total()), (4, 4));
+        assert_eq!(watching.refusal(), None);
+    }
+
+    #[test]
+    fn a_folder_that_goes_takes_those_below_it_along_and_no_others() {
+        let script = Script::default();
+        let mut watching = watching(&script);
+        watching.watch_missing(paths(&["/a", "/a/b", "/a/b/c", "/a/b-c", "/a/c"]));
+        assert!(watching.forget(Path::new("/a/b")));
+        assert!(!watching.forget(Path::new("/a/b")));
+        let left = paths(&["/a", "/a/b-c", "/a/c"]);
+        assert_eq!(watching.watched.iter().cloned().collect::<Vec<_>>(), left);
+    }
+
+    #[test]
+    fn without_a_watcher_everything_is_refused() {
+        let mut watching = Watching::new(Box::new(|| Err(WatchError::Instances)));
+        assert!(!watching.watch_missing(paths(&["/a"])));
+        watching.watch("/b".into());
+        assert_eq!((watching.watched(), watching.total()), (0, 2));
+        assert!(watching.blind().unwrap().contains("max_user_instances"));
+    }
+}

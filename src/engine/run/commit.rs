@@ -1,0 +1,207 @@
+//! What is due becomes durable here: rows and events in one transaction, the journal's length, and
+//! what follows when the disk fails.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+use super::Engine;
+use super::plan::boot_id;
+use crate::core::path::{FeatureSlug, escape_bytes};
+use crate::engine::feature::{Due, LiveFeature};
+use crate::engine::project::Now;
+use crate::engine::upkeep::Upkeep;
+use crate::store::{FeatureChange, Origin, StoreError};
+
+/// After a commit that failed, the next try.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+/// How often the journal is looked at, and how soon again while there is something to drop.
+const PRUNE_PAUSE: Duration = Duration::from_hours(1);
+const PRUNE_STEP: Duration = Duration::from_millis(100);
+
+/// How well the store takes what it is given.
+#[derive(Debug)]
+pub(super) struct Commits {
+    /// Why what is shown is not durable.
+    pub(super) degraded: Option<String>,
+    /// What became of a store that could not be used.
+    pub(super) set_aside: Option<String>,
+    /// No commit is tried before.
+    pub(super) not_before: Duration,
+    pub(super) prune_at: Duration,
+}
+
+impl Commits {
+    pub(super) fn new(set_aside: Option<&Path>) -> Self {
+        Self {
+            degraded: None,
+            set_aside: set_aside.map(say_aside),
+            not_before: Duration::ZERO,
+            prune_at: PRUNE_PAUSE,
+        }
+    }
+
+    /// When something is to be tried without a new hint.
+    pub(super) fn next_due(&self) -> Duration {
+        if self.degraded.is_some() { self.prune_at.min(self.not_before) } else { self.prune_at }
+    }
+}
+
+impl Engine {
+    /// Commits all that is due: what changed in one transaction, and once that is told the verdicts
+    /// on it in another. Working these out can take longer than anything else here.
+    pub(super) fn commit(&mut self, now: Now) {
+        if now.elapsed < self.commits.not_before || !self.healed(now) {
+            return;
+        }
+        self.commit_each(now, |feature| feature.due(now.elapsed, now.at));
+        self.views.announce(self.store.seq());
+        self.commit_each(now, |feature| feature.due_verdict(now.elapsed));
+    }
+
+    fn commit_each(&mut self, now: Now, due: impl Fn(&mut LiveFeature) -> Option<Due>) {
+        if now.elapsed < self.commits.not_before {
+            return;
+        }
+        let mut dues = Vec::new();
+        let mut changes = Vec::new();
+        for (id, project) in &mut self.projects {
+            let origin = Arc::new(Origin {
+                project: project.project.name.clone(),
+                root_id: project.project.root_id.clone(),
+                project_uuid: project.project.project_uuid.clone(),
+                node_id: project.project.node_id.clone(),
+            });
+            let steered_at = project.refresh_due;
+            project.each_awake(|slug, feature| {
+                feature.steered_at = steered_at;
+                if let Some(due) = due(feature) {
+                    changes.push(change(&origin, slug, &due));
+                    dues.push((*id, slug.clone(), due));
+                }
+            });
+        }
+        if changes.is_empty() {
+            return;
+        }
+        match self.store.commit(changes, now.at) {
+            Ok(_) => {
+                self.upkeep.committed();
+                self.durable_again();
+                for (id, slug, due) in dues {
+                    if let Some(feature) = self.feature(id, &slug) {
+                        feature.committed(due, now.elapsed);
+                    }
+                }
+            }
+            Err(error) => self.failed(&error, now),
+        }
+    }
+
+    fn durable_again(&mut self) {
+        if self.commits.degraded.take().is_some() {
+            info!("the store can be written again");
+        }
+    }
+
+    /// Takes that the store could not be written: what is shown is true, and not durable.
+    fn failed(&mut self, error: &StoreError, now: Now) {
+        let text = chain(error);
+        if self.commits.degraded.as_ref() != Some(&text) {
+            error!(error = text, "the store cannot be written; what is shown is not durable");
+        }
+        self.commits.degraded = Some(text);
+        self.commits.not_before = now.elapsed + STORE_RETRY;
+        if error.is_corrupt() {
+            self.store.distrust();
+        }
+    }
+
+    /// Whether the store can be tried: one that the disk failed is opened anew first, and what it
+    /// then says is so. Where nothing is due, a barrier tells whether it can be written again.
+    fn healed(&mut self, now: Now) -> bool {
+        if self.commits.degraded.is_none() {
+            return true;
+        }
+        if !self.store.is_trusted()
+            && let Err(error) = self.reopen(now)
+        {
+            self.failed(&error, now);
+            return false;
+        }
+        match self.store.barrier() {
+            Ok(_) => self.durable_again(),
+            Err(error) => self.failed(&error, now),
+        }
+        self.commits.degraded.is_none()
+    }
+
+    fn reopen(&mut self, now: Now) -> Result<(), StoreError> {
+        let (instance, seq) = (self.store.instance().to_owned(), self.store.seq());
+        if let Some(aside) = self.store.reopen(&boot_id(), now.at)? {
+            warn!(aside = %aside.display(), "the store was corrupt and is set aside");
+            self.commits.set_aside = Some(say_aside(&aside));
+        }
+        let upkeep = Upkeep::start(self.store.checkpointer());
+        std::mem::replace(&mut self.upkeep, upkeep).stop();
+        info!(instance = self.store.instance(), seq = self.store.seq(), "store opened again");
+        if self.store.instance() != instance || self.store.seq() != seq {
+            // What was taken for committed is not what it holds.
+            self.restart_projects(now);
+        }
+        Ok(())
+    }
+
+    /// Drops what the journal keeps no longer, a step at a time.
+    pub(super) fn prune(&mut self, now: Now) {
+        if now.elapsed < self.commits.prune_at || self.commits.degraded.is_some() {
+            return;
+        }
+        self.commits.prune_at = now.elapsed + PRUNE_PAUSE;
+        let kept = &self.grounds.config.journal;
+        match self.store.prune(kept.max_age(), kept.max_bytes(), now.at) {
+            Ok(pruned) if pruned.events == 0 => {}
+            Ok(pruned) => {
+                info!(events = pruned.events, "the journal was shortened");
+                self.commits.prune_at = now.elapsed + PRUNE_STEP;
+                for retired in pruned.tombstones {
+                    for project in self.projects.values_mut() {
+                        if project.project.root_id == retired.root_id
+                            && let Some(feature) = project.wake(&retired.slug)
+                        {
+                            feature.retire_tombstone(&retired.path);
+                        }
+                    }
+                }
+            }
+            Err(error) => self.failed(&error, now),
+        }
+    }
+}
+
+/// An error and what is behind it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+fn say_aside(aside: &Path) -> String {
+    let aside = escape_bytes(aside.as_os_str().as_bytes());
+    format!("a corrupt store was set aside as {aside}; everything was indexed anew")
+}
+
+fn change(origin: &Arc<Origin>, slug: &FeatureSlug, due: &Due) -> FeatureChange {
+    FeatureChange {
+        set: due.set.clone(),
+        removed: due.removed.clone(),
+        absent: due.absent.clone(),
+        tombstones: due.tombstones.clone(),
+        tombstones_gone: due.tombstones_gone.clone(),
+        announced: due.announced.clone(),
+        events: due.events.clone(),
+        ..FeatureChange::new(Arc::clone(origin), slug.clone())
+    }
+}

@@ -1,0 +1,79 @@
+//! What has come: hints to their projects, finished looks, commands.
+
+use std::collections::HashSet;
+
+use tracing::warn;
+
+use super::Engine;
+use crate::engine::inbox::{Command, Letters};
+use crate::engine::project::{Counting, Now};
+
+impl Engine {
+    /// Takes what has come. Says whether the engine is to stop.
+    pub(super) fn open_letters(&mut self, letters: Letters, now: Now) -> bool {
+        let mut cookies = HashSet::new();
+        for (id, hints) in letters.hints {
+            let Some(project) = self.projects.get_mut(&id) else {
+                continue;
+            };
+            if let Some(why) = hints.failed {
+                warn!(root = %project.setup.root.display(), why, "the watcher failed at something");
+            }
+            if hints.lost {
+                project.events_lost(now);
+            }
+            for (path, what) in hints.at {
+                if project.hint(&path, what, &self.pool, now) {
+                    cookies.insert(path);
+                }
+            }
+        }
+        for done in letters.done {
+            if let Some(project) = self.projects.get_mut(&done.id) {
+                project.landed(&done.slug, &done.path, done.look, &self.pool, now);
+            }
+        }
+        for waiter in &mut self.waiters {
+            waiter.cookies.retain(|cookie| !cookies.contains(cookie));
+        }
+        for cookie in cookies {
+            let _ = std::fs::remove_file(cookie);
+        }
+        let mut stop = false;
+        for command in letters.commands {
+            stop |= self.obey(command, now);
+        }
+        stop
+    }
+
+    /// Does what a client asked for. Says whether that was to stop.
+    fn obey(&mut self, command: Command, now: Now) -> bool {
+        match command {
+            Command::Sync { feature, reply } => self.wait(feature, reply, now),
+            Command::Rescan { project, feature, reply } => {
+                for (id, live) in &mut self.projects {
+                    if project.is_some_and(|wanted| wanted != *id) {
+                        continue;
+                    }
+                    match &feature {
+                        Some(slug) => live.compare(slug, None, Counting::Settled, &self.pool, now),
+                        None => live.compare_all(Counting::Settled, &self.pool, now),
+                    }
+                }
+                // Whoever asked may be gone.
+                let _ = reply.send(());
+            }
+            Command::AddProject { root, keep, reply } => {
+                let _ = reply.send(self.add_project(&root, keep, now));
+            }
+            Command::RemoveProject { id, reply } => {
+                let _ = reply.send(self.remove_project(id));
+            }
+            Command::Reload { config, reply } => {
+                let _ = reply.send(self.reload(*config, now));
+            }
+            Command::Stop => return true,
+        }
+        false
+    }
+}
