@@ -1,70 +1,109 @@
 //! The requests that are answered from one picture.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::Api;
-use super::query::{Parameters, answer};
+use super::meant::Meant;
+use super::query::{Parameters, Query};
+use super::respond::{answer, answer_of};
 use crate::engine::view::{ProjectView, WatchState, World};
+use crate::wire::drift::DriftDetail;
+use crate::wire::json;
 use crate::wire::overview::Overview;
 use crate::wire::problem::{Code, Problem};
 use crate::wire::status::{
     Health, ProjectStatus, ProjectWatch, Status, StoreState, StoreStatus, Synced, WatchStatus,
 };
 
-type Pairs = Query<Vec<(String, String)>>;
-
 /// An answer, and how it came to include every earlier change.
 #[derive(Serialize)]
-struct With<T> {
+pub(super) struct With<T> {
     #[serde(flatten)]
-    answer: T,
+    pub(super) answer: T,
     #[serde(skip_serializing_if = "Option::is_none")]
-    synced: Option<Synced>,
+    pub(super) synced: Option<Synced>,
 }
 
 pub(super) async fn health(State(api): State<Arc<Api>>) -> Response {
     let world = api.views.world();
-    let of = world.projects.iter().map(|project| project.features.len() as u64).sum();
-    if !world.instance.is_empty() && world.projects.iter().all(|project| project.ready) {
+    let features = || world.projects.iter().flat_map(|project| &project.features);
+    let stands = !world.instance.is_empty() && features().all(|feature| feature.indexed);
+    // Once it stood it stands: a feature that is new since then is its own matter.
+    if stands || api.healthy.load(Ordering::Relaxed) {
+        api.healthy.store(true, Ordering::Relaxed);
         return answer(&Health::Ok);
     }
-    let ready = world.projects.iter().filter(|project| project.ready);
-    let indexed = ready.map(|project| project.features.len() as u64).sum();
+    let of = features().count() as u64;
+    let indexed = features().filter(|feature| feature.indexed).count() as u64;
     let starting = answer(&Health::Starting { indexed, of });
     (StatusCode::SERVICE_UNAVAILABLE, starting).into_response()
 }
 
-pub(super) async fn status(State(api): State<Arc<Api>>, Query(pairs): Pairs) -> Response {
-    match api.world(&Parameters(pairs)).await {
-        Ok((world, synced)) => answer(&status_of(&api, &world, synced, &whole(&world))),
-        Err(problem) => problem.into_response(),
-    }
-}
-
-pub(super) async fn overview(State(api): State<Arc<Api>>, Query(pairs): Pairs) -> Response {
-    match api.meant(&Parameters(pairs)).await {
-        Ok((meant, synced)) => {
-            answer(&With { answer: Overview::from(&**meant.feature.feature()), synced })
+pub(super) async fn status(State(api): State<Arc<Api>>, query: Query) -> Response {
+    let found = async { api.world(&query.0?).await }.await;
+    match found {
+        Ok((world, synced)) => {
+            let features = world.projects.iter().flat_map(|project| &project.features);
+            let size = features.map(|feature| feature.entries.len().max(1)).sum();
+            let make = move || json::line(&status_of(&api, &world, synced, &whole(&world)));
+            answer_of(size, make).await
         }
         Err(problem) => problem.into_response(),
     }
 }
 
-pub(super) async fn export(State(api): State<Arc<Api>>, Query(pairs): Pairs) -> Response {
-    match api.meant(&Parameters(pairs)).await {
-        Ok((meant, _)) => answer(&*meant.feature.feature().snapshot),
+pub(super) async fn overview(State(api): State<Arc<Api>>, query: Query) -> Response {
+    of_feature(&api, query, |meant, synced| json::line(&overview_of(meant, synced))).await
+}
+
+pub(super) async fn export(State(api): State<Arc<Api>>, query: Query) -> Response {
+    of_feature(&api, query, |meant, _| json::line(&*meant.feature.feature().snapshot)).await
+}
+
+pub(super) async fn drift(State(api): State<Arc<Api>>, query: Query) -> Response {
+    let make = |meant: &Meant, synced| {
+        let feature = meant.feature.feature();
+        json::line(&With { answer: DriftDetail::from(&**feature), synced })
+    };
+    of_feature(&api, query, make).await
+}
+
+/// What `GET /api/dossier/overview` answers.
+pub(super) fn overview_of(meant: &Meant, synced: Option<Synced>) -> With<Overview<'_>> {
+    With { answer: Overview::from(&**meant.feature.feature()), synced }
+}
+
+async fn of_feature(
+    api: &Api,
+    query: Query,
+    make: impl FnOnce(&Meant, Option<Synced>) -> std::io::Result<Vec<u8>> + Send + 'static,
+) -> Response {
+    let found = async {
+        let parameters: Parameters = query.0?;
+        api.meant(&parameters).await
+    };
+    match found.await {
+        Ok((meant, synced)) => {
+            answer_of(meant.feature.entries.len(), move || make(&meant, synced)).await
+        }
         Err(problem) => problem.into_response(),
     }
 }
 
 pub(super) async fn unknown() -> Problem {
     Problem::new(Code::NotFound, "there is no such address")
-        .hint("`GET /api/status` is one that there is")
+        .hint("`GET /api/openapi.json` says which there are")
+}
+
+pub(super) async fn not_allowed() -> Problem {
+    Problem::new(Code::MethodNotAllowed, "that address does not take this method")
+        .hint("the `Allow` header says which it takes")
 }
 
 /// The features of each project, made whole.

@@ -3,21 +3,23 @@
 //! A subscriber is a cursor: it reads the journal at its own pace, and a slow one slows no one
 //! else. News only says that there is more to read.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::Api;
-use super::query::Parameters;
-use crate::engine::view::World;
+use super::meant::project;
+use super::query::{Parameters, Query};
+use super::respond::{internal, json_body, off_thread};
+use crate::engine::counters::EVENT_TYPES;
+use crate::engine::view::{FeatureView, ProjectView, World};
 use crate::store::{Filter, JournalReader, Page, StoreError, StoredEvent};
 use crate::wire::cursor::{Cursor, Since};
 use crate::wire::events::{Gap, push_page, write_message, write_stored};
@@ -25,25 +27,26 @@ use crate::wire::problem::{Code, Problem};
 
 /// Events of a page, at most and by default.
 const PAGE_MAX: usize = 1_000;
-/// Events that a stream reads at a time.
-const CHUNK: usize = 256;
+/// Events that a stream reads at a time, and holds while its client does not read.
+const CHUNK: usize = 32;
+/// Streams at a time: fewer than connections, so that there is always room for other requests.
+pub(super) const SUBSCRIBERS_MAX: usize = 768;
 /// A stream says at least this often that it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 pub(super) async fn events(
     State(api): State<Arc<Api>>,
     headers: HeaderMap,
-    Query(pairs): Query<Vec<(String, String)>>,
+    query: Query,
 ) -> Response {
-    let parameters = Parameters(pairs);
     let as_page = headers
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|accept| accept.contains("application/json"));
-    let result = if as_page {
-        page(&api, &parameters).await
-    } else {
-        stream_of(&api, &parameters, &headers).await
+    let result = match query.0 {
+        Ok(parameters) if as_page => page(&api, &parameters).await,
+        Ok(parameters) => stream_of(&api, &parameters, &headers).await,
+        Err(problem) => Err(problem),
     };
     result.unwrap_or_else(Problem::into_response)
 }
@@ -64,31 +67,29 @@ async fn page(api: &Api, parameters: &Parameters) -> Result<Response, Problem> {
             })?
         }
     };
-    let reader = api.journal.reader();
-    let (mut reader, oldest) = blocking(reader, JournalReader::oldest).await?;
+    let filter = filter(&world, parameters)?;
     let since = since(parameters.get("since"))?.unwrap_or(Since::Start);
+    let oldest = api.readers.read(JournalReader::oldest).await?;
     let mut body = Vec::new();
     match begin(&since, &world, oldest) {
         Begin::Gap(_) => {
-            let snapshots = snapshots(&world);
+            let snapshots: Vec<_> = wanted(&world, &filter)
+                .map(|feature| Arc::clone(&feature.feature().snapshot))
+                .collect();
             let next = cursor(&world, world.seq).to_string();
             push_page(&mut body, &[], &next, Some(&snapshots)).map_err(internal)?;
         }
         Begin::After(after) => {
-            let filter = filter(parameters);
             let read =
                 move |reader: &mut JournalReader| first_wanted(reader, after, limit, &filter);
-            let found;
-            (reader, found) = blocking(reader, read).await?;
+            let found = api.readers.read(read).await?;
             let next = cursor(&world, found.last_scanned).to_string();
             let events: Vec<&str> =
                 found.events.iter().map(|event| event.envelope_json.as_str()).collect();
             push_page(&mut body, &events, &next, None).map_err(internal)?;
         }
     }
-    drop(reader);
-    let kind = HeaderValue::from_static("application/json");
-    Ok(([(header::CONTENT_TYPE, kind)], body).into_response())
+    Ok(json_body(body))
 }
 
 async fn stream_of(
@@ -96,30 +97,36 @@ async fn stream_of(
     parameters: &Parameters,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
+    let place = Arc::clone(&api.subscribers).try_acquire_owned().map_err(|_| {
+        let detail = format!("there are {SUBSCRIBERS_MAX} subscribers, which is the most");
+        Problem::new(Code::Unavailable, detail)
+    })?;
     let news = api.views.news();
     let (world, _) = api.world(parameters).await?;
+    let filter = filter(&world, parameters)?;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let since = since(last.or(parameters.get("since")))?.unwrap_or(Since::Now);
-    let (reader, oldest) = blocking(api.journal.reader(), JournalReader::oldest).await?;
-    let mut first = Vec::new();
+    let oldest = api.readers.read(JournalReader::oldest).await?;
+    let (mut first, mut snapshots) = (Vec::new(), Vec::new());
     let after = match begin(&since, &world, oldest) {
         Begin::After(after) => after,
         Begin::Gap(reason) => {
             let id = cursor(&world, world.seq);
             write_message(&mut first, &id, "gap", &Gap { reason }).map_err(internal)?;
-            for snapshot in snapshots(&world) {
-                write_message(&mut first, &id, "snapshot", &*snapshot).map_err(internal)?;
-            }
+            snapshots = wanted(&world, &filter).map(Arc::clone).collect();
             world.seq
         }
     };
     let subscriber = Subscriber {
-        reader: Some(reader),
+        api: Arc::clone(api),
         after,
-        filter: filter(parameters),
+        filter,
         instance: world.instance.clone(),
         news,
-        ready: VecDeque::from([Bytes::from(first)]),
+        first: Some(Bytes::from(first)).filter(|first| !first.is_empty()),
+        snapshots: snapshots.into_iter(),
+        shown: after,
+        _place: place,
     };
     let messages = stream::unfold(subscriber, |mut subscriber| async move {
         let message = subscriber.next().await?;
@@ -148,29 +155,45 @@ fn first_wanted(
     }
 }
 
-/// A reader of the journal that waits for news.
+/// A reader of the journal that waits for news. What it holds is bounded: a chunk of events.
 struct Subscriber {
-    /// `None` only while it is lent to a reading thread.
-    reader: Option<JournalReader>,
+    api: Arc<Api>,
     after: u64,
     filter: Filter,
     instance: String,
     news: watch::Receiver<u64>,
-    ready: VecDeque<Bytes>,
+    first: Option<Bytes>,
+    /// Features whose present state is still to be sent, after a gap.
+    snapshots: std::vec::IntoIter<Arc<FeatureView>>,
+    /// What their state includes.
+    shown: u64,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Subscriber {
-    /// The next message; `None` at the end.
+    /// What to send next; `None` at the end.
     async fn next(&mut self) -> Option<Bytes> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        if let Some(feature) = self.snapshots.next() {
+            let id = Cursor { instance: self.instance.clone(), seq: self.shown };
+            let made = off_thread(move || {
+                let mut message = Vec::new();
+                write_message(&mut message, &id, "snapshot", &*feature.feature().snapshot)?;
+                Ok::<_, std::io::Error>(Bytes::from(message))
+            });
+            return made.await.ok()?.ok();
+        }
         loop {
-            if let Some(message) = self.ready.pop_front() {
-                return Some(message);
-            }
             // Seen before reading: what is committed meanwhile is news again.
             let newest = *self.news.borrow_and_update();
             if newest > self.after {
-                self.read().await?;
-                continue;
+                let messages = self.read().await?;
+                if messages.is_empty() {
+                    continue;
+                }
+                return Some(messages);
             }
             match tokio::time::timeout(KEEP_ALIVE, self.news.changed()).await {
                 Ok(Ok(())) => {}
@@ -180,20 +203,17 @@ impl Subscriber {
         }
     }
 
-    async fn read(&mut self) -> Option<()> {
+    async fn read(&mut self) -> Option<Bytes> {
         let (after, filter) = (self.after, self.filter.clone());
-        let reader = self.reader.take()?;
-        let read = blocking(reader, move |reader| reader.page(after, CHUNK, &filter)).await;
-        let (reader, page) = read.ok()?;
-        self.reader = Some(reader);
+        let page = self.api.readers.read(move |reader| reader.page(after, CHUNK, &filter));
+        let page = page.await.ok()?;
         self.after = page.last_scanned.max(self.after);
+        let mut messages = Vec::new();
         for StoredEvent { seq, event_type, envelope_json } in page.events {
             let id = Cursor { instance: self.instance.clone(), seq };
-            let mut message = Vec::with_capacity(envelope_json.len() + 128);
-            write_stored(&mut message, &id, &event_type, &envelope_json).ok()?;
-            self.ready.push_back(Bytes::from(message));
+            write_stored(&mut messages, &id, &event_type, &envelope_json).ok()?;
         }
-        Some(())
+        Some(Bytes::from(messages))
     }
 }
 
@@ -225,32 +245,30 @@ fn cursor(world: &World, seq: u64) -> Cursor {
     Cursor { instance: world.instance.clone(), seq }
 }
 
-fn snapshots(world: &World) -> Vec<Arc<crate::core::snapshot::MissionDossierSnapshot>> {
-    let features = world.projects.iter().flat_map(|project| &project.features);
-    features.map(|feature| Arc::clone(&feature.feature().snapshot)).collect()
+/// The features whose events a filter passes.
+fn wanted<'w>(world: &'w World, filter: &'w Filter) -> impl Iterator<Item = &'w Arc<FeatureView>> {
+    let of_project =
+        |view: &&'w Arc<ProjectView>| filter.root_id.as_ref().is_none_or(|id| view.root_id == *id);
+    let of_feature = |feature: &&'w Arc<FeatureView>| {
+        filter.features.is_empty()
+            || filter.features.iter().any(|slug| slug == feature.slug().as_str())
+    };
+    let projects = world.projects.iter().filter(of_project);
+    projects.flat_map(|project| &project.features).filter(of_feature)
 }
 
-fn filter(parameters: &Parameters) -> Filter {
-    Filter {
-        types: parameters.all("type"),
-        features: parameters.all("feature"),
-        ..Filter::default()
+fn filter(world: &World, parameters: &Parameters) -> Result<Filter, Problem> {
+    let types = parameters.all("type");
+    if let Some(unknown) = types.iter().find(|kind| !EVENT_TYPES.contains(&kind.as_str())) {
+        let detail = format!("there is no event type `{unknown}`");
+        let hint = format!("the types are {}", EVENT_TYPES.join(", "));
+        return Err(Problem::new(Code::BadRequest, detail).hint(hint));
     }
-}
-
-/// Reads the journal on a thread that may wait for the disk.
-async fn blocking<T: Send + 'static>(
-    mut reader: JournalReader,
-    read: impl FnOnce(&mut JournalReader) -> Result<T, StoreError> + Send + 'static,
-) -> Result<(JournalReader, T), Problem> {
-    let done = tokio::task::spawn_blocking(move || {
-        let result = read(&mut reader);
-        (reader, result)
-    });
-    let (reader, result) = done.await.map_err(internal)?;
-    Ok((reader, result.map_err(internal)?))
-}
-
-fn internal(error: impl std::fmt::Display) -> Problem {
-    Problem::new(Code::Internal, error.to_string())
+    let named = parameters.said("project").map(|name| project(world, name)).transpose()?;
+    Ok(Filter {
+        types,
+        features: parameters.all("feature"),
+        root_id: named.map(|(_, view)| view.root_id.clone()),
+        ..Filter::default()
+    })
 }

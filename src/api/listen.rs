@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -18,13 +19,18 @@ use interprocess::local_socket::traits::StreamCommon as _;
 use interprocess::local_socket::traits::tokio::Listener as _;
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName as _};
 use interprocess::os::unix::local_socket::ListenerOptionsExt as _;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tracing::{debug, warn};
 
-/// Connections at a time; the next waits to be accepted.
+use super::connection::{Impatient, Requests, Silent};
+use super::traffic::{Open, Traffic};
+use super::{Api, router, routes};
+
+/// Connections at a time; for the next, one that has asked nothing yet makes room, or it waits.
 const CONNECTIONS_MAX: usize = 1024;
 /// Bytes of a request's head, and of what is buffered of an answer.
-const BUFFER_MAX: usize = 64 << 10;
+const BUFFER_MAX: usize = 16 << 10;
+/// A head must have come by then, and so must the next one on a connection that is kept.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why the socket cannot be served.
@@ -120,49 +126,96 @@ fn clear_stale(path: &Path) -> Result<(), SocketError> {
     }
 }
 
-/// Serves `router` until `stop` turns true. Connections that are open then are dropped.
-pub async fn serve(listener: Listener, router: Router, mut stop: watch::Receiver<bool>) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+/// Serves `api` until `stop` turns true. Connections that are open then are dropped.
+pub async fn serve(listener: Listener, api: Arc<Api>, mut stop: watch::Receiver<bool>) {
+    let server = Server {
+        permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+        silent: Arc::default(),
+        traffic: Arc::clone(&api.traffic),
+        addresses: routes().into_iter().map(|(address, _)| address).collect(),
+        router: router(api),
+    };
     loop {
         let accepted = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
-            accepted = accept(&listener, &permits) => accepted,
+            accepted = server.accept(&listener) => accepted,
         };
-        let (stream, permit) = match accepted {
-            Ok(accepted) => accepted,
+        match accepted {
+            Ok((stream, _)) if !is_own_user(&stream) => {
+                server.traffic.refused.fetch_add(1, Ordering::Relaxed);
+                warn!("a connection of another user is refused");
+            }
+            Ok((stream, permit)) => server.converse(stream, permit),
             Err(error) => {
                 // Out of descriptors, most likely: others close theirs meanwhile.
                 warn!(%error, "a connection cannot be accepted");
                 tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
             }
-        };
-        if !is_own_user(&stream) {
-            warn!("a connection of another user is refused");
-            continue;
         }
-        let service = TowerToHyperService::new(router.clone());
+    }
+}
+
+struct Server {
+    permits: Arc<Semaphore>,
+    silent: Arc<Silent>,
+    traffic: Arc<Traffic>,
+    addresses: Arc<[&'static str]>,
+    router: Router,
+}
+
+impl Server {
+    /// The next connection, once there is a place for it.
+    async fn accept(&self, listener: &Listener) -> io::Result<(Stream, OwnedSemaphorePermit)> {
+        let stream = listener.accept().await?;
+        let permits = Arc::clone(&self.permits);
+        if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
+            return Ok((stream, permit));
+        }
+        if self.silent.evict() {
+            self.traffic.evicted.fetch_add(1, Ordering::Relaxed);
+        }
+        let permit = permits.acquire_owned().await.map_err(io::Error::other)?;
+        Ok((stream, permit))
+    }
+
+    fn converse(&self, stream: Stream, permit: OwnedSemaphorePermit) {
+        let (number, evicted) = self.silent.enter();
+        let patient = Arc::new(AtomicBool::new(false));
+        let requests = Requests {
+            router: TowerToHyperService::new(self.router.clone()),
+            traffic: Arc::clone(&self.traffic),
+            silent: Arc::clone(&self.silent),
+            number,
+            patient: Arc::clone(&patient),
+            addresses: Arc::clone(&self.addresses),
+        };
+        let stream = Impatient { stream: TokioIo::new(stream), patient, stalled: None };
+        let (silent, open) = (Arc::clone(&self.silent), Open::new(&self.traffic));
         tokio::spawn(async move {
             let served = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
                 .max_buf_size(BUFFER_MAX)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-            if let Err(error) = served {
-                debug!(%error, "a connection ended early");
+                .serve_connection(stream, requests);
+            tokio::select! {
+                served = served => {
+                    if let Err(error) = served {
+                        debug!(%error, "a connection ended early");
+                    }
+                }
+                // Its sender is dropped when it asks something: then this waits for ever.
+                () = ends(evicted) => debug!("a silent connection made room"),
             }
-            drop(permit);
+            silent.leave(number);
+            drop((permit, open));
         });
     }
 }
 
-async fn accept(
-    listener: &Listener,
-    permits: &Arc<Semaphore>,
-) -> io::Result<(Stream, tokio::sync::OwnedSemaphorePermit)> {
-    let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
-    Ok((listener.accept().await?, permit))
+async fn ends(evicted: oneshot::Receiver<()>) {
+    if evicted.await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 fn is_own_user(stream: &Stream) -> bool {

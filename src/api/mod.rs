@@ -1,24 +1,39 @@
 //! The API: requests of clients, answered from the engine's pictures and the journal.
 //!
 //! HTTP/1.1 with JSON over a local socket. A handler never touches live state: it takes the present
-//! picture, or asks the engine by a command and waits for the reply.
+//! picture, or asks the engine by a command and waits for the reply. What waits for the disk, or is
+//! long in the making, is done on threads of its own: one thread serves all connections.
 
 mod answers;
+mod artifacts;
+mod baseline;
+mod body;
+mod connection;
 mod events;
 mod listen;
+mod meant;
+mod metrics;
 mod query;
+mod readers;
+mod respond;
+mod traffic;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{MethodRouter, delete, get, post};
+use tokio::sync::Semaphore;
 
 use crate::core::time::Timestamp;
 use crate::engine::inbox::Inbox;
 use crate::engine::view::Views;
 use crate::store::Journal;
+use events::SUBSCRIBERS_MAX;
+use readers::Readers;
+use traffic::Traffic;
 
 pub use listen::{SocketError, bind, serve};
 
@@ -26,25 +41,70 @@ pub use listen::{SocketError, bind, serve};
 #[derive(Debug)]
 pub struct Api {
     /// Where to put commands.
-    pub inbox: Arc<Inbox>,
+    inbox: Arc<Inbox>,
     /// Where to take pictures.
-    pub views: Arc<Views>,
-    /// Reads the journal; each reader has its own connection.
-    pub journal: Journal,
+    views: Arc<Views>,
+    /// Reads the journal.
+    readers: Readers,
     /// The store's file.
-    pub store: PathBuf,
+    store: PathBuf,
     /// When the daemon started, by both clocks.
-    pub started: (Timestamp, Instant),
+    started: (Timestamp, Instant),
+    /// Whether the first index of everything has stood once.
+    healthy: AtomicBool,
+    /// Places for streams of events.
+    subscribers: Arc<Semaphore>,
+    traffic: Arc<Traffic>,
+}
+
+impl Api {
+    /// Over that engine, whose store is `store`; `started` is when the daemon did, by both clocks.
+    #[must_use]
+    pub fn new(
+        inbox: Arc<Inbox>,
+        views: Arc<Views>,
+        journal: &Journal,
+        store: PathBuf,
+        started: (Timestamp, Instant),
+    ) -> Self {
+        Self {
+            inbox,
+            views,
+            readers: Readers::new(journal.clone()),
+            store,
+            started,
+            healthy: AtomicBool::new(false),
+            subscribers: Arc::new(Semaphore::new(SUBSCRIBERS_MAX)),
+            traffic: Arc::default(),
+        }
+    }
+}
+
+/// An address, and what is done there.
+type Route = (&'static str, MethodRouter<Arc<Api>>);
+
+/// All addresses.
+fn routes() -> Vec<Route> {
+    vec![
+        ("/healthz", get(answers::health)),
+        ("/metrics", get(metrics::metrics)),
+        ("/api/status", get(answers::status)),
+        ("/api/events", get(events::events)),
+        ("/api/dossier/overview", get(answers::overview)),
+        ("/api/dossier/artifacts", get(artifacts::list)),
+        ("/api/dossier/artifacts/{artifact_key}", get(artifacts::detail)),
+        ("/api/dossier/snapshots/export", get(answers::export)),
+        ("/api/dossier/drift", get(answers::drift)),
+        ("/api/dossier/baseline", post(baseline::accept).merge(delete(baseline::clear))),
+    ]
 }
 
 /// The requests.
-pub fn router(api: Arc<Api>) -> Router {
-    Router::new()
-        .route("/healthz", get(answers::health))
-        .route("/api/status", get(answers::status))
-        .route("/api/dossier/overview", get(answers::overview))
-        .route("/api/dossier/snapshots/export", get(answers::export))
-        .route("/api/events", get(events::events))
+fn router(api: Arc<Api>) -> Router {
+    let router =
+        routes().into_iter().fold(Router::new(), |router, (path, at)| router.route(path, at));
+    router
         .fallback(answers::unknown)
+        .method_not_allowed_fallback(answers::not_allowed)
         .with_state(api)
 }

@@ -11,14 +11,15 @@ use super::args::{AcceptArgs, BaselineArgs, BaselineCommand, FeatureArgs};
 use super::exit::Exit;
 use super::target::Target;
 use super::{out, words};
+use crate::core::accept::{Corrupt, Refused, accept as core_accept};
 use crate::core::baseline::{Baseline, BaselineFile};
 use crate::core::digest::Digest;
-use crate::core::dossier::Doubt;
 use crate::core::drift::DriftState;
 use crate::core::feature::Feature;
 use crate::core::identity::BaselineKey;
 use crate::core::path::printable;
 use crate::core::time::Timestamp;
+use crate::wire::accepted::Accepted;
 
 pub(super) fn run(args: &BaselineArgs) -> anyhow::Result<Exit> {
     match &args.command {
@@ -26,18 +27,6 @@ pub(super) fn run(args: &BaselineArgs) -> anyhow::Result<Exit> {
         BaselineCommand::Show(args) => show(args),
         BaselineCommand::Clear(args) => clear(args),
     }
-}
-
-/// What `accept --json` prints of each feature.
-#[derive(Serialize)]
-struct Accepted<'a> {
-    feature_slug: &'a str,
-    baseline_key_hash: Digest,
-    parity_hash_sha256: Digest,
-    tree_hash_sha256: Option<Digest>,
-    artifacts: usize,
-    captured_at: &'a str,
-    captured_by: Option<&'a str>,
 }
 
 fn accept(args: &AcceptArgs) -> anyhow::Result<Exit> {
@@ -72,24 +61,12 @@ fn accept_one(
     tree: Option<Digest>,
     args: &AcceptArgs,
 ) -> anyhow::Result<()> {
-    match &feature.dossier.terms.doubt {
-        None => {}
-        Some(Doubt::ManifestBroken) => bail!("not accepted while its manifest is broken"),
-        Some(Doubt::MissionUnreadable) => {
-            bail!("not accepted: {}", feature.meta_error.as_deref().unwrap_or_default())
-        }
-        Some(Doubt::Gone) => bail!("not accepted: the feature is gone"),
-        Some(Doubt::OverBudget(why) | Doubt::Unreadable(why)) => bail!("not accepted: {why}"),
-    }
-    if args.all && feature.drift.state == Some(DriftState::BaselineCorrupt) {
-        bail!("{}; name the feature to replace it", feature.drift.detail);
-    }
-    let now = feature.snapshot.tree_hash_sha256;
-    if tree.is_some_and(|tree| tree != now) {
-        bail!("not accepted: the state has moved on, its tree hash is {now}");
-    }
+    let corrupt = if args.all { Corrupt::Keep } else { Corrupt::Replace };
     let at = Timestamp::from(SystemTime::now());
-    let baseline = Baseline::capture(&feature.snapshot, &feature.key, at);
+    let baseline = match core_accept(feature, tree, corrupt, at) {
+        Err(Refused::Corrupt(why)) => bail!("{why}; name the feature to replace it"),
+        accepted => accepted?,
+    };
     let mut text = serde_json::to_vec_pretty(&baseline)?;
     text.push(b'\n');
     target.project.write_baseline(&feature.dossier.terms.feature_slug, &text)?;
@@ -100,15 +77,7 @@ fn print_accepted(feature: &Feature, baseline: &Baseline, json: bool) -> anyhow:
     let slug = &feature.dossier.terms.feature_slug;
     let artifacts = baseline.artifacts.as_ref().map_or(0, Vec::len);
     if json {
-        return Ok(out::print_json(&Accepted {
-            feature_slug: slug.as_str(),
-            baseline_key_hash: baseline.baseline_key_hash,
-            parity_hash_sha256: baseline.parity_hash_sha256,
-            tree_hash_sha256: baseline.tree_hash_sha256,
-            artifacts,
-            captured_at: &baseline.captured_at,
-            captured_by: baseline.captured_by.as_deref(),
-        })?);
+        return Ok(out::print_json(&Accepted::from(baseline))?);
     }
     let mut out = out::people();
     let hash = words::short(&feature.snapshot.tree_hash_sha256);

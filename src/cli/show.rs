@@ -10,10 +10,10 @@ use super::exit::Exit;
 use super::target::Target;
 use super::{out, words};
 use crate::core::artifact::ArtifactRef;
-use crate::core::digest::Digest;
 use crate::core::feature::Feature;
+use crate::core::key::similar;
 use crate::core::path::printable;
-use crate::scan::read_content;
+use crate::engine::content::content as bytes_of;
 use crate::wire::artifacts::{ArtifactDetail, CONTENT_MAX};
 
 pub(super) fn run(args: &ShowArgs) -> anyhow::Result<Exit> {
@@ -34,33 +34,17 @@ pub(super) fn run(args: &ShowArgs) -> anyhow::Result<Exit> {
 
 /// The bytes of a present artifact that is not too large; those that were hashed, or none.
 fn content(target: &Target, artifact: &ArtifactRef) -> anyhow::Result<Option<Vec<u8>>> {
-    let Some(hash) = artifact.hash().filter(|_| artifact.size_bytes < CONTENT_MAX) else {
-        return Ok(None);
-    };
-    let path = artifact.relative_path.text();
     let [feature] = target.features.as_slice() else {
         return Ok(None);
     };
-    let folder = target.project.open_feature(feature).with_context(|| path.to_string())?;
-    let bytes = read_content(folder, &artifact.relative_path, CONTENT_MAX)
-        .with_context(|| path.to_string())?;
-    if Digest::of(&bytes) != hash {
-        bail!("{path} changed since it was hashed; ask again");
-    }
-    Ok(Some(bytes))
+    bytes_of(&target.project, feature, artifact, CONTENT_MAX)
+        .with_context(|| artifact.relative_path.text().to_string())
 }
 
 fn unknown(feature: &Feature, key: &str) -> String {
     let slug = &feature.dossier.terms.feature_slug;
-    let last = key.rsplit('.').find(|part| part.len() > 2).unwrap_or(key);
-    let similar: Vec<&str> = feature
-        .dossier
-        .artifacts
-        .iter()
-        .map(|artifact| artifact.artifact_key.as_ref())
-        .filter(|known| known.contains(last))
-        .take(5)
-        .collect();
+    let known = feature.dossier.artifacts.iter().map(|artifact| &*artifact.artifact_key);
+    let similar = similar(known, key);
     let mend = match similar.as_slice() {
         [] => format!("`dossierd artifacts {slug}` lists them"),
         some => format!("did you mean {}?", some.join(", ")),

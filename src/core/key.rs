@@ -95,6 +95,12 @@ fn push_slug<'a>(
     faithful && !ends_like_a_hash(&key[start..])
 }
 
+/// Up to five keys that share their last word with one that is not there: which was meant?
+pub fn similar<'k>(known: impl Iterator<Item = &'k str>, wanted: &str) -> Vec<&'k str> {
+    let last = wanted.rsplit('.').find(|part| part.len() > 2).unwrap_or(wanted);
+    known.filter(|key| key.contains(last)).take(5).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;

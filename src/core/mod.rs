@@ -4,6 +4,7 @@
 //! arguments, so every rule can be tested with a table. Modules in reading order, from the bytes
 //! of one file up to the verdict over a feature.
 
+pub mod accept;
 pub mod artifact;
 pub mod baseline;
 pub mod chunks;

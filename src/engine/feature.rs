@@ -478,7 +478,8 @@ impl LiveFeature {
             Watch::Degraded => self.polled && !settled,
             Watch::Unreadable | Watch::Gone => false,
         };
-        if let Some(view) = self.view.as_ref().filter(|view| !stale(view)) {
+        let shown = self.view.as_ref().filter(|view| view.indexed == self.indexed);
+        if let Some(view) = shown.filter(|view| !stale(view)) {
             return Arc::clone(view);
         }
         let verdict = self.verdict.clone().filter(|_| self.batch.is_empty());
@@ -490,6 +491,8 @@ impl LiveFeature {
         let id = self.announced.as_ref().and_then(|announced| announced.snapshot_id.parse().ok());
         let view = Arc::new(FeatureView {
             project: project.to_owned(),
+            dir: self.dir.clone(),
+            indexed: self.indexed,
             terms: self.inventory.terms().clone(),
             entries: self.inventory.entries().clone(),
             absent: self.inventory.absent(at).map(Arc::new).collect(),

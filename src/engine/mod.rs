@@ -3,6 +3,9 @@
 //! `run` is the loop; read from there: it takes letters from `inbox`, hands hints to `project`,
 //! which keeps each `feature`, sends looks to `pool`, and shows `view`s.
 
+pub mod content;
+pub mod counters;
+pub mod files;
 pub mod inbox;
 pub mod run;
 pub mod survey;

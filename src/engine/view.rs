@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::counters::Counters;
 use super::inbox::ProjectId;
 use crate::core::artifact::ArtifactRef;
 use crate::core::baseline::BaselineFile;
@@ -19,6 +20,7 @@ use crate::core::path::FeatureSlug;
 use crate::core::snapshot::MissionDossierSnapshot;
 use crate::core::time::Timestamp;
 use crate::core::transition::Verdict;
+use crate::project::{FeatureDir, Project};
 
 /// How an answer came to include every earlier change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub struct World {
     pub instance: String,
     /// Last event that this picture includes.
     pub seq: u64,
+    /// Last event that a power cut cannot take back.
+    pub durable_seq: u64,
     /// Why what is shown is not durable.
     pub degraded: Option<String>,
     /// Where a store is that was corrupt, in words.
@@ -96,6 +100,8 @@ pub struct ProjectView {
     pub ready: bool,
     /// The features, in order of slug.
     pub features: Vec<Arc<FeatureView>>,
+    /// Its files.
+    pub(super) project: Arc<Project>,
 }
 
 /// A feature, at one time.
@@ -103,6 +109,10 @@ pub struct ProjectView {
 pub struct FeatureView {
     /// Last component of its project's root.
     pub project: String,
+    /// Where it lies.
+    pub(super) dir: FeatureDir,
+    /// Whether its first index stands.
+    pub indexed: bool,
     /// What it is of, and by what it is judged.
     pub terms: Terms,
     /// The files, in order of path.
@@ -225,11 +235,12 @@ pub(super) fn judge_drift(
 pub struct Views {
     world: RwLock<Arc<World>>,
     seq: watch::Sender<u64>,
+    counters: Counters,
 }
 
 impl Default for Views {
     fn default() -> Self {
-        Self { world: RwLock::default(), seq: watch::Sender::new(0) }
+        Self { world: RwLock::default(), seq: watch::Sender::new(0), counters: Counters::default() }
     }
 }
 
@@ -244,6 +255,12 @@ impl Views {
     #[must_use]
     pub fn news(&self) -> watch::Receiver<u64> {
         self.seq.subscribe()
+    }
+
+    /// What was done in this life.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// Shows a new picture.

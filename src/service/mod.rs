@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info};
 
-use crate::api::{Api, SocketError, bind, router, serve};
+use crate::api::{Api, SocketError, bind, serve};
 use crate::config::{Config, Folders};
 use crate::core::time::Timestamp;
 use crate::engine::inbox::Command;
@@ -88,15 +88,9 @@ pub fn run(options: Options) -> Result<(), ServiceError> {
         let started = (Timestamp::from(SystemTime::now()), Instant::now());
         let Running { inbox, views, journal, store, thread } = start(plan)?;
         info!(socket = %socket.display(), "listening");
-        let api = Arc::new(Api {
-            inbox: Arc::clone(&inbox),
-            views: Arc::clone(&views),
-            journal,
-            store,
-            started,
-        });
+        let api = Api::new(Arc::clone(&inbox), Arc::clone(&views), &journal, store, started);
         let (stop, stopped) = watch::channel(false);
-        let serving = tokio::spawn(serve(listener, router(api), stopped));
+        let serving = tokio::spawn(serve(listener, Arc::new(api), stopped));
         let engine = tokio::task::spawn_blocking(move || thread.join());
         let mut engine = std::pin::pin!(engine);
         let early = tokio::select! {

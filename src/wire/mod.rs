@@ -3,6 +3,7 @@
 //! Public names here are promises (contract, section 7). Models borrow from the core's values;
 //! nothing here reads, decides or waits.
 
+pub mod accepted;
 pub mod artifacts;
 pub mod cursor;
 pub mod drift;

@@ -28,8 +28,22 @@ pub enum Code {
     BadRequest,
     /// No such feature, artifact, project or path.
     NotFound,
-    /// More than one candidate, or the state has moved on.
+    /// That request is not made to that address.
+    MethodNotAllowed,
+    /// The request did not come whole in time.
+    Timeout,
+    /// More than one candidate, or not as things stand.
     Conflict,
+    /// The state is not the one that was looked at.
+    MovedOn,
+    /// The feature cannot be judged now.
+    NotJudged,
+    /// The baseline that is there cannot be understood.
+    BaselineCorrupt,
+    /// More than a request may be.
+    TooLarge,
+    /// A file could not be written.
+    NotWritten,
     /// Not ready, or too much to do.
     Unavailable,
     /// A fault of ours.
@@ -37,10 +51,40 @@ pub enum Code {
 }
 
 impl Code {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::BadRequest,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::Timeout,
+        Self::Conflict,
+        Self::MovedOn,
+        Self::NotJudged,
+        Self::BaselineCorrupt,
+        Self::TooLarge,
+        Self::NotWritten,
+        Self::Unavailable,
+        Self::Internal,
+    ];
+
+    /// Its status and its name.
+    #[must_use]
+    pub fn names(self) -> (u16, &'static str) {
+        let (status, code, _) = self.parts();
+        (status, code)
+    }
+
     fn parts(self) -> (u16, &'static str, &'static str) {
         match self {
             Self::BadRequest => (400, "bad_request", "The request cannot be read"),
             Self::NotFound => (404, "not_found", "There is no such thing"),
+            Self::MethodNotAllowed => (405, "method_not_allowed", "Not with that method"),
+            Self::Timeout => (408, "timeout", "The request did not come whole in time"),
+            Self::MovedOn => (409, "moved_on", "The state has moved on"),
+            Self::NotJudged => (409, "not_judged", "The feature cannot be judged now"),
+            Self::BaselineCorrupt => (409, "baseline_corrupt", "The baseline cannot be understood"),
+            Self::TooLarge => (413, "too_large", "The request is too large"),
+            Self::NotWritten => (500, "not_written", "A file could not be written"),
             Self::Conflict => (409, "conflict", "The request does not fit the present state"),
             Self::Unavailable => (503, "unavailable", "Not now"),
             Self::Internal => (500, "internal", "The daemon failed"),

@@ -12,6 +12,8 @@
 mod second_reading;
 mod support;
 
+mod api_artifacts;
+mod api_baseline;
 mod baseline;
 mod cli;
 mod config;

@@ -58,6 +58,7 @@ impl LiveProject {
                 ready,
                 features,
                 name,
+                project: Arc::clone(&self.project),
             }),
         };
         self.shown = Some(Arc::clone(&view));

@@ -89,6 +89,7 @@ impl Engine {
         }
         match self.store.commit(changes, now.at) {
             Ok(_) => {
+                self.views.counters().committed(dues.iter().flat_map(|(.., due)| &due.events));
                 self.upkeep.committed();
                 self.durable_again();
                 for (id, slug, due) in dues {
@@ -109,6 +110,7 @@ impl Engine {
 
     /// Takes that the store could not be written: what is shown is true, and not durable.
     fn failed(&mut self, error: &StoreError, now: Now) {
+        self.views.counters().failed();
         let text = chain(error);
         if self.commits.degraded.as_ref() != Some(&text) {
             error!(error = text, "the store cannot be written; what is shown is not durable");

@@ -29,6 +29,7 @@ impl Engine {
             }
         }
         for done in letters.done {
+            self.views.counters().looked(&done.look);
             if let Some(project) = self.projects.get_mut(&done.id) {
                 project.landed(&done.slug, &done.path, done.look, &self.pool, now);
             }

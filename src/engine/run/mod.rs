@@ -21,6 +21,7 @@ use super::project::{LiveProject, Now};
 use super::projector::{Page, Projector};
 use super::upkeep::Upkeep;
 use super::view::{Views, World};
+use crate::core::artifact::State;
 use crate::core::path::FeatureSlug;
 use crate::core::time::Timestamp;
 use crate::store::Store;
@@ -155,7 +156,9 @@ impl Engine {
         if !same || shown.instance.is_empty() {
             let instance = self.store.instance().to_owned();
             let set_aside = self.commits.set_aside.clone();
-            self.views.publish(World { instance, seq, degraded, set_aside, projects });
+            let durable_seq = self.store.durable_seq();
+            let world = World { instance, seq, durable_seq, degraded, set_aside, projects };
+            self.views.publish(world);
         }
     }
 }

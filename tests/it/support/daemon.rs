@@ -31,6 +31,26 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
+impl Answer {
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+
+    /// The problem document that it is.
+    #[track_caller]
+    pub(crate) fn problem(&self, status: u16, code: &str) -> Value {
+        assert_eq!(self.status, status, "{self:?}");
+        assert!(self.head.contains("content-type: application/problem+json"), "{self:?}");
+        let problem = self.json();
+        assert_eq!((&problem["status"], &problem["code"]), (&status.into(), &code.into()));
+        for field in ["type", "title", "detail"] {
+            assert!(problem[field].is_string(), "`{field}` in {problem:#}");
+        }
+        problem
+    }
+}
+
 /// Waits until `done` gives something, and fails at the deadline.
 #[track_caller]
 pub(crate) fn wait<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
@@ -115,14 +135,35 @@ impl Daemon {
     }
 
     pub(crate) fn try_get(&self, target: &str, headers: &[&str]) -> std::io::Result<Answer> {
+        self.try_ask("GET", target, headers, b"")
+    }
+
+    fn try_ask(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[&str],
+        body: &[u8],
+    ) -> std::io::Result<Answer> {
         let mut stream = self.connect()?;
         let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+        let length = if method == "GET" {
+            String::new()
+        } else {
+            format!("Content-Length: {}\r\n", body.len())
+        };
         write!(
             stream,
-            "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n"
+            "{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             {length}{headers}\r\n"
         )?;
+        // An answer may come before all of the body is taken.
+        let _ = stream.write_all(body);
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
+        let read = stream.read_to_end(&mut answer);
+        if answer.is_empty() {
+            read?;
+        }
         let answer = String::from_utf8(answer).map_err(std::io::Error::other)?;
         let cut = || std::io::Error::other(format!("an answer cut short: {answer:?}"));
         let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(cut)?;
@@ -135,6 +176,15 @@ impl Daemon {
         match self.try_get(target, &["Accept: application/json"]) {
             Ok(answer) => answer,
             Err(error) => panic!("{target}: {error}; log:\n{}", self.log()),
+        }
+    }
+
+    /// Another request than `GET`.
+    #[track_caller]
+    pub(crate) fn ask(&self, method: &str, target: &str, body: &str) -> Answer {
+        match self.try_ask(method, target, &[], body.as_bytes()) {
+            Ok(answer) => answer,
+            Err(error) => panic!("{method} {target}: {error}; log:\n{}", self.log()),
         }
     }
 

@@ -1,0 +1,145 @@
+//! Accepting and clearing baselines: `POST` and `DELETE /api/dossier/baseline`.
+//!
+//! The file is written durably on a thread of its own; the answer comes once the engine has seen
+//! it, so whoever asks next is told of it too.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::Api;
+use super::answers::{With, overview_of};
+use super::body;
+use super::meant::Meant;
+use super::query::{Parameters, Query};
+use super::respond::{answer, off_thread};
+use crate::core::accept::{Corrupt, Refused, accept as accept_state};
+use crate::core::baseline::{Baseline, BaselineFile};
+use crate::core::time::Timestamp;
+use crate::engine::files::BaselineError;
+use crate::engine::view::FeatureView;
+use crate::wire::accepted::{AcceptRequest, Accepted};
+use crate::wire::overview::Overview;
+use crate::wire::problem::{Code, Problem};
+use crate::wire::status::Synced;
+
+/// How long an answer waits for the engine to have seen the file.
+const SEEN_WAIT: Duration = Duration::from_secs(5);
+
+/// The fresh overview, and what was done.
+#[derive(Serialize)]
+struct AcceptAnswer<'a> {
+    #[serde(flatten)]
+    overview: With<Overview<'a>>,
+    accepted: Accepted<'a>,
+}
+
+#[derive(Serialize)]
+struct ClearAnswer<'a> {
+    #[serde(flatten)]
+    overview: With<Overview<'a>>,
+    /// Whether there was one.
+    cleared: bool,
+}
+
+pub(super) async fn accept(State(api): State<Arc<Api>>, query: Query, body: Body) -> Response {
+    accepted(&api, query, body).await.unwrap_or_else(Problem::into_response)
+}
+
+pub(super) async fn clear(State(api): State<Arc<Api>>, query: Query) -> Response {
+    cleared(&api, query).await.unwrap_or_else(Problem::into_response)
+}
+
+async fn accepted(api: &Api, query: Query, body: Body) -> Result<Response, Problem> {
+    let parameters = query.0?;
+    let said: AcceptRequest = body::read(body).await?.unwrap_or_default();
+    let (meant, _) = api.meant(&parameters).await?;
+    // What is accepted is what is there now.
+    let (meant, _) = api.synced(&meant, &parameters).await?;
+    let of = meant.clone();
+    let baseline = off_thread(move || write(&of, &said)).await??;
+    let written = BaselineFile::Sound(Box::new(baseline.clone()));
+    let (meant, synced) =
+        seen(api, &meant, &parameters, |feature| feature.baseline == written).await?;
+    let overview = overview_of(&meant, Some(synced));
+    Ok(answer(&AcceptAnswer { overview, accepted: Accepted::from(&baseline) }))
+}
+
+async fn cleared(api: &Api, query: Query) -> Result<Response, Problem> {
+    let parameters = query.0?;
+    let (meant, _) = api.meant(&parameters).await?;
+    let of = meant.clone();
+    let cleared = off_thread(move || of.project.clear_baseline(&of.feature)).await?;
+    let cleared = cleared.map_err(|error| not_written(&error))?;
+    let is_absent = |feature: &FeatureView| feature.baseline == BaselineFile::Absent;
+    match seen(api, &meant, &parameters, is_absent).await {
+        Ok((meant, synced)) => {
+            let overview = overview_of(&meant, Some(synced));
+            Ok(answer(&ClearAnswer { overview, cleared }))
+        }
+        // Its baseline was all that was left of it.
+        Err(problem) if problem.status == 404 => Ok(StatusCode::NO_CONTENT.into_response()),
+        Err(problem) => Err(problem),
+    }
+}
+
+fn write(meant: &Meant, said: &AcceptRequest) -> Result<Baseline, Problem> {
+    let corrupt = if said.replace_corrupt { Corrupt::Replace } else { Corrupt::Keep };
+    let at = Timestamp::from(SystemTime::now());
+    let baseline = accept_state(meant.feature.feature(), said.tree_hash_sha256, corrupt, at)
+        .map_err(|refused| refusal(&refused))?;
+    meant.project.write_baseline(&meant.feature, &baseline).map_err(|error| not_written(&error))?;
+    Ok(baseline)
+}
+
+fn refusal(refused: &Refused) -> Problem {
+    let (code, hint) = match refused {
+        Refused::MovedOn { .. } => (Code::MovedOn, "look at the feature again, then accept"),
+        Refused::Corrupt(_) => (
+            Code::BaselineCorrupt,
+            "`{\"replace_corrupt\": true}` replaces it, `DELETE` removes it",
+        ),
+        Refused::ManifestBroken => (Code::NotJudged, "`GET /api/status` says what is broken"),
+        Refused::Unseen(_) | Refused::Gone => {
+            (Code::NotJudged, "`GET /api/dossier/overview` says how the feature is seen")
+        }
+    };
+    Problem::new(code, refused.to_string()).hint(hint)
+}
+
+fn not_written(error: &BaselineError) -> Problem {
+    let cause = std::error::Error::source(error);
+    let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+    Problem::new(Code::NotWritten, format!("{error}{cause}"))
+}
+
+/// The feature once the engine has seen what was done to its baseline.
+async fn seen(
+    api: &Api,
+    meant: &Meant,
+    parameters: &Parameters,
+    is_seen: impl Fn(&FeatureView) -> bool,
+) -> Result<(Meant, Synced), Problem> {
+    let mut news = api.views.news();
+    let (mut meant, synced) = api.synced(meant, parameters).await?;
+    let shown = async {
+        while !is_seen(&meant.feature) {
+            news.changed().await.ok()?;
+            meant = api.present(parameters).ok()?;
+        }
+        Some(())
+    };
+    let waited = tokio::time::timeout(SEEN_WAIT, shown).await;
+    match waited {
+        Ok(Some(())) => Ok((meant, synced)),
+        _ => {
+            let detail = "the file is as asked for, but the daemon has not seen it yet";
+            Err(Problem::new(Code::Unavailable, detail))
+        }
+    }
+}
