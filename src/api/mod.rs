@@ -13,6 +13,7 @@ mod events;
 mod listen;
 mod meant;
 mod metrics;
+mod openapi;
 mod query;
 mod readers;
 mod respond;
@@ -88,6 +89,7 @@ fn routes() -> Vec<Route> {
     vec![
         ("/healthz", get(answers::health)),
         ("/metrics", get(metrics::metrics)),
+        ("/api/openapi.json", get(openapi::openapi)),
         ("/api/status", get(answers::status)),
         ("/api/events", get(events::events)),
         ("/api/dossier/overview", get(answers::overview)),

@@ -14,6 +14,10 @@ mod support;
 
 mod api_artifacts;
 mod api_baseline;
+mod api_limits;
+mod api_metrics;
+mod api_openapi;
+mod api_stream;
 mod baseline;
 mod cli;
 mod config;

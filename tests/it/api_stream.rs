@@ -1,0 +1,171 @@
+//! Subscribers that come and go, and filters; the journal as pages and as a stream.
+
+use std::io::{Read as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Value, json};
+
+use super::support::daemon::{Daemon, Journal, PATIENCE};
+use super::support::{FEATURE, Project, write};
+
+const INDEXED: &str = "mission_dossier_artifact_indexed";
+const COMPUTED: &str = "mission_dossier_snapshot_computed";
+
+/// Ends the writer, also where the reader fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn one_that_is_killed_a_hundred_times_under_load_sees_each_event_once_and_in_order() {
+    const KILLS: usize = 100;
+    let project = Project::complete();
+    let daemon = project.daemon();
+    let mut journal = Journal::default();
+    journal.read(&daemon);
+    let begun = journal.events.len();
+    let mut last = daemon.json("/api/events?since=now")["next"].as_str().unwrap().to_owned();
+    let mut seen: Vec<Value> = Vec::new();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut number = 0u64;
+            while !stop.load(Ordering::Relaxed) {
+                number += 1;
+                let path = project.feature().join(format!("notes/{}.md", number % 17));
+                write(&path, number.to_string().as_bytes());
+                // As fast as it is seen: what is written without end never rests.
+                if number.is_multiple_of(17) {
+                    daemon.overview(FEATURE);
+                }
+            }
+        });
+        let _stop = Stop(&stop);
+        for kill in 0..KILLS {
+            let mut stream = daemon.stream("", &[&format!("Last-Event-ID: {last}")]);
+            for _ in 0..=kill % 5 {
+                let message = stream.next();
+                assert_eq!(message.event, message.data["event_type"]);
+                last = message.id;
+                seen.push(message.data);
+            }
+        }
+    });
+    daemon.export(FEATURE);
+    journal.read(&daemon);
+    let mut stream = daemon.stream("", &[&format!("Last-Event-ID: {last}")]);
+    while seen.len() < journal.events.len() - begun {
+        seen.push(stream.next().data);
+    }
+    assert_eq!(seen, journal.events[begun..]);
+    daemon.stop();
+}
+
+/// Two projects with a feature of one name, and another.
+fn two(project: &Project) -> Daemon {
+    let second = project.root.parent().unwrap().join("second");
+    write(&second.join("kitty-specs").join(FEATURE).join("spec.md"), b"second");
+    write(&second.join("kitty-specs/005-own/spec.md"), b"own");
+    let mut command = project.daemon_command();
+    command.arg(&second);
+    let daemon = project.spawn(command);
+    daemon.ready();
+    daemon.status();
+    daemon
+}
+
+#[test]
+fn filters_are_the_same_for_pages_and_streams() {
+    let project = Project::complete();
+    let daemon = two(&project);
+    let second = project.root.parent().unwrap().join("second");
+    let second = second.to_str().unwrap();
+    let all = daemon.json("/api/events")["events"].as_array().unwrap().clone();
+    let root_id = all.iter().find(|event| event["project"] == "second").unwrap()["root_id"].clone();
+    let root_id = root_id.as_str().unwrap();
+    let kinds = |event: &Value| event["event_type"] == INDEXED || event["event_type"] == COMPUTED;
+    let passes: [(String, &dyn Fn(&Value) -> bool); 7] = [
+        (format!("type={COMPUTED}"), &|e| e["event_type"] == COMPUTED),
+        (format!("type={COMPUTED}&type={INDEXED}"), &kinds),
+        ("feature=005-own".to_owned(), &|e| e["feature_slug"] == "005-own"),
+        ("project=second".to_owned(), &|e| e["project"] == "second"),
+        (format!("project={root_id}&feature={FEATURE}"), &|e| {
+            e["project"] == "second" && e["feature_slug"] == FEATURE
+        }),
+        (format!("project={second}&type={COMPUTED}"), &|e| {
+            e["project"] == "second" && e["event_type"] == COMPUTED
+        }),
+        (String::new(), &|_| true),
+    ];
+    for (query, passes) in passes {
+        let expect: Vec<Value> = all.iter().filter(|event| passes(event)).cloned().collect();
+        assert!(!expect.is_empty(), "{query}");
+        let page = daemon.json(&format!("/api/events?{query}"));
+        assert_eq!(page["events"], json!(expect), "{query}");
+        let mut stream = daemon.stream(&format!("?since=start&{query}"), &[]);
+        for event in &expect {
+            assert_eq!(stream.next().data, *event, "{query}");
+        }
+    }
+    // Pages of one, with what is passed over in between.
+    let (mut since, mut paged) = ("start".to_owned(), Vec::new());
+    loop {
+        let page = daemon.json(&format!("/api/events?type={COMPUTED}&limit=1&since={since}"));
+        let events = page["events"].as_array().unwrap().clone();
+        if events.is_empty() {
+            break;
+        }
+        paged.extend(events);
+        since = page["next"].as_str().unwrap().to_owned();
+    }
+    let computed: Vec<&Value> = all.iter().filter(|e| e["event_type"] == COMPUTED).collect();
+    assert_eq!(paged.iter().collect::<Vec<_>>(), computed);
+
+    daemon.get("/api/events?type=sausage").problem(400, "bad_request");
+    daemon.get("/api/events?project=none").problem(404, "not_found");
+    daemon.get("/api/events?since=%ff").problem(400, "bad_request");
+    // After a gap, the present state of what is wanted and of nothing else.
+    let page = daemon.json("/api/events?since=elsewhere:1&project=second&feature=005-own");
+    assert_eq!(page["gap"], true);
+    let slugs: Vec<&Value> =
+        page["snapshots"].as_array().unwrap().iter().map(|s| &s["feature_slug"]).collect();
+    assert_eq!(slugs, ["005-own"]);
+    let mut stream = daemon.stream("?since=elsewhere:1&project=second", &[]);
+    assert_eq!(stream.next().event, "gap");
+    let mut snapshots = [stream.next(), stream.next()].map(|message| {
+        assert_eq!(message.event, "snapshot");
+        message.data["feature_slug"].as_str().unwrap().to_owned()
+    });
+    snapshots.sort();
+    assert_eq!(snapshots, [FEATURE, "005-own"]);
+    // And then live.
+    write(&std::path::Path::new(second).join("kitty-specs/005-own/new.md"), b"new");
+    assert_eq!(stream.next().data["payload"]["relative_path"], "new.md");
+    daemon.stop();
+}
+
+#[test]
+fn a_stream_with_nothing_to_say_says_that_it_lives() {
+    let project = Project::complete();
+    let daemon = project.daemon();
+    daemon.status();
+    let mut stream = daemon.connect().unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut text = Vec::new();
+    let comment = b": keep-alive\n\n";
+    while !text.windows(comment.len()).any(|part| part == comment) {
+        let mut part = [0; 1024];
+        let count = stream.read(&mut part).unwrap();
+        assert!(count > 0, "the stream ended: {:?}", String::from_utf8_lossy(&text));
+        text.extend_from_slice(&part[..count]);
+    }
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.to_ascii_lowercase().contains("content-type: text/event-stream\r\n"), "{text}");
+    assert!(!text.contains("data:"), "{text}");
+    daemon.stop();
+}
