@@ -14,6 +14,7 @@ mod listen;
 mod meant;
 mod metrics;
 mod openapi;
+mod projects;
 mod query;
 mod readers;
 mod respond;
@@ -92,6 +93,8 @@ fn routes() -> Vec<Route> {
         ("/api/openapi.json", get(openapi::openapi)),
         ("/api/status", get(answers::status)),
         ("/api/events", get(events::events)),
+        ("/api/rescan", post(projects::rescan)),
+        ("/api/projects", post(projects::add).merge(delete(projects::remove))),
         ("/api/dossier/overview", get(answers::overview)),
         ("/api/dossier/artifacts", get(artifacts::list)),
         ("/api/dossier/artifacts/{artifact_key}", get(artifacts::detail)),

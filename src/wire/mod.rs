@@ -11,4 +11,5 @@ pub mod events;
 pub mod json;
 pub mod overview;
 pub mod problem;
+pub mod projects;
 pub mod status;

@@ -111,6 +111,19 @@ fn every_answer_is_as_it_says() {
         let answer = daemon.ask(method, &format!("{address}?feature={FEATURE}"), body);
         hold(&document, method, address, &answer);
     };
+    let ask = |method: &str, address: &str, query: &str, body: &str| {
+        hold(&document, method, address, &daemon.ask(method, &format!("{address}{query}"), body));
+    };
+    let root = project.root.to_str().unwrap();
+    for query in ["", "?sync=true", "?feature=001-x", "?project=none"] {
+        ask("POST", "/api/rescan", query, "");
+    }
+    for path in [root, "/nowhere/at/all", "relative"] {
+        ask("POST", "/api/projects", "", &json!({"path": path}).to_string());
+    }
+    for query in ["", "?project=none"] {
+        ask("DELETE", "/api/projects", query, "");
+    }
     all("as it is");
     baseline("POST", "{}");
     all("in parity");

@@ -17,6 +17,7 @@ mod api_baseline;
 mod api_limits;
 mod api_metrics;
 mod api_openapi;
+mod api_projects;
 mod api_stream;
 mod baseline;
 mod cli;

@@ -21,7 +21,6 @@ use super::project::{LiveProject, Now};
 use super::projector::{Page, Projector};
 use super::upkeep::Upkeep;
 use super::view::{Views, World};
-use crate::core::artifact::State;
 use crate::core::path::FeatureSlug;
 use crate::core::time::Timestamp;
 use crate::store::Store;

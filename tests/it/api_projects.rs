@@ -1,0 +1,78 @@
+//! Adding and removing projects over the socket, and looking again.
+
+use serde_json::json;
+
+use super::support::{Project, write};
+
+#[test]
+fn a_project_is_watched_from_when_it_is_added_until_it_is_removed() {
+    let project = Project::complete();
+    let second = project.root.parent().unwrap().join("second");
+    write(&second.join("kitty-specs/005-own/spec.md"), b"own");
+    let daemon = project.daemon();
+    let root = second.to_str().unwrap();
+    let body = json!({"path": root}).to_string();
+    let added = daemon.ask("POST", "/api/projects", &body);
+    assert_eq!(added.status, 201, "{added:?}");
+    assert_eq!((&added.json()["project"], &added.json()["root"]), (&json!("second"), &json!(root)));
+    assert_eq!(daemon.ask("POST", "/api/projects", &body).status, 200, "it is watched already");
+    assert_eq!(daemon.overview("005-own")["project"], "second");
+    daemon.stop();
+
+    // It is remembered; one that is not to be kept is not.
+    let third = project.root.parent().unwrap().join("third");
+    write(&third.join("kitty-specs/006-third/spec.md"), b"third");
+    let daemon = project.daemon();
+    assert_eq!(daemon.overview("005-own")["project"], "second");
+    let body = json!({"path": third.to_str().unwrap(), "keep": false}).to_string();
+    assert_eq!(daemon.ask("POST", "/api/projects", &body).status, 201);
+    assert_eq!(daemon.overview("006-third")["project"], "third");
+    daemon.stop();
+    let daemon = project.daemon();
+    daemon.get("/api/dossier/overview?feature=006-third").problem(404, "not_found");
+
+    let removed = daemon.ask("DELETE", "/api/projects?project=second", "");
+    assert_eq!(removed.status, 200, "{removed:?}");
+    assert_eq!(removed.json()["root"], root);
+    daemon.get("/api/dossier/overview?feature=005-own&sync=true").problem(404, "not_found");
+    daemon.ask("DELETE", "/api/projects?project=second", "").problem(404, "not_found");
+    daemon.stop();
+}
+
+#[test]
+fn what_cannot_be_added_or_removed_says_why() {
+    let project = Project::complete().config("projects: [{path: ROOT}]\n");
+    let twin = project.root.parent().unwrap().join("twin/project");
+    write(&twin.join("kitty-specs/005-own/spec.md"), b"own");
+    let mut command = project.daemon_command();
+    command.arg(&twin);
+    let daemon = project.spawn(command);
+    daemon.ready();
+    daemon.ask("DELETE", "/api/projects?project=project", "").problem(409, "conflict");
+    daemon.ask("DELETE", "/api/projects", "").problem(400, "bad_request");
+    let configured = format!("/api/projects?project={}", project.root.display());
+    let refused = daemon.ask("DELETE", &configured, "").problem(409, "conflict");
+    assert!(refused["detail"].as_str().unwrap().contains("configuration"), "{refused:#}");
+    for body in
+        ["", "{}", "{\"path\": \"relative\"}", "{\"path\": \"/nowhere/at/all\"}", "{\"path\": 1}"]
+    {
+        daemon.ask("POST", "/api/projects", body).problem(400, "bad_request");
+    }
+    daemon.stop();
+}
+
+#[test]
+fn everything_a_project_or_a_feature_is_looked_at_again() {
+    let project = Project::complete();
+    let daemon = project.daemon();
+    for (query, features) in [("", 1), ("?project=project", 1), ("?feature=001-x", 1)] {
+        let begun = daemon.ask("POST", &format!("/api/rescan{query}"), "");
+        assert_eq!((begun.status, &begun.json()["features"]), (202, &json!(features)), "{begun:?}");
+    }
+    let done = daemon.ask("POST", "/api/rescan?feature=001-x&sync=true", "");
+    assert_eq!(done.status, 200, "{done:?}");
+    assert!(done.json()["synced"].is_string());
+    daemon.ask("POST", "/api/rescan?feature=none", "").problem(404, "not_found");
+    daemon.ask("POST", "/api/rescan?project=none", "").problem(404, "not_found");
+    daemon.stop();
+}
