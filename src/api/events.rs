@@ -69,9 +69,9 @@ async fn page(api: &Api, parameters: &Parameters) -> Result<Response, Problem> {
     };
     let filter = filter(&world, parameters)?;
     let since = since(parameters.get("since"))?.unwrap_or(Since::Start);
-    let oldest = api.readers.read(JournalReader::oldest).await?;
+    let ends = api.readers.read(JournalReader::ends).await?;
     let mut body = Vec::new();
-    match begin(&since, &world, oldest) {
+    match begin(&since, &world, ends) {
         Begin::Gap(_) => {
             let snapshots: Vec<_> = wanted(&world, &filter)
                 .map(|feature| Arc::clone(&feature.feature().snapshot))
@@ -106,9 +106,9 @@ async fn stream_of(
     let filter = filter(&world, parameters)?;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let since = since(last.or(parameters.get("since")))?.unwrap_or(Since::Now);
-    let oldest = api.readers.read(JournalReader::oldest).await?;
+    let ends = api.readers.read(JournalReader::ends).await?;
     let (mut first, mut snapshots) = (Vec::new(), Vec::new());
-    let after = match begin(&since, &world, oldest) {
+    let after = match begin(&since, &world, ends) {
         Begin::After(after) => after,
         Begin::Gap(reason) => {
             let id = cursor(&world, world.seq);
@@ -224,14 +224,16 @@ fn since(text: Option<&str>) -> Result<Option<Since>, Problem> {
     })
 }
 
-fn begin(since: &Since, world: &World, oldest: u64) -> Begin {
+/// `ends` are those of the journal itself: an event can be read before the picture that includes it
+/// is shown.
+fn begin(since: &Since, world: &World, (oldest, newest): (u64, u64)) -> Begin {
     match since {
-        Since::Now => Begin::After(world.seq),
+        Since::Now => Begin::After(newest),
         Since::Start => Begin::After(oldest.saturating_sub(1)),
         Since::After(cursor) if cursor.instance != world.instance => {
             Begin::Gap("the cursor is of another store")
         }
-        Since::After(cursor) if cursor.seq > world.seq => {
+        Since::After(cursor) if cursor.seq > newest => {
             Begin::Gap("the cursor is ahead of the journal")
         }
         Since::After(cursor) if cursor.seq + 1 < oldest => {

@@ -88,6 +88,15 @@ impl JournalReader {
         })
     }
 
+    /// Numbers of the oldest event that is kept and of the last there is; where there is none, the
+    /// last is one less.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`], [`StoreError::Corrupt`].
+    pub fn ends(&mut self) -> Result<(u64, u64), StoreError> {
+        self.read("read the journal's ends", |connection| bounds(connection))
+    }
+
     fn read<T>(
         &mut self,
         doing: &'static str,

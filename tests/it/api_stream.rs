@@ -78,6 +78,9 @@ fn two(project: &Project) -> Daemon {
     daemon
 }
 
+/// Whether a filter passes an event.
+type Passes<'a> = &'a dyn Fn(&Value) -> bool;
+
 #[test]
 fn filters_are_the_same_for_pages_and_streams() {
     let project = Project::complete();
@@ -88,7 +91,7 @@ fn filters_are_the_same_for_pages_and_streams() {
     let root_id = all.iter().find(|event| event["project"] == "second").unwrap()["root_id"].clone();
     let root_id = root_id.as_str().unwrap();
     let kinds = |event: &Value| event["event_type"] == INDEXED || event["event_type"] == COMPUTED;
-    let passes: [(String, &dyn Fn(&Value) -> bool); 7] = [
+    let passes: [(String, Passes<'_>); 7] = [
         (format!("type={COMPUTED}"), &|e| e["event_type"] == COMPUTED),
         (format!("type={COMPUTED}&type={INDEXED}"), &kinds),
         ("feature=005-own".to_owned(), &|e| e["feature_slug"] == "005-own"),
