@@ -25,6 +25,8 @@ pub enum Gone {
     Deleted,
     /// A folder above it cannot be read, so nothing is known of it.
     Hidden,
+    /// It was a folder that could not be read, and now can: what is in it says the rest.
+    Opened,
 }
 
 /// The event that a change of one path owes, if any. `inventory` is the state after the change.
@@ -46,6 +48,7 @@ pub fn artifact_event(inventory: &Inventory, changed: &Changed, gone: Gone) -> O
         }
         (Some(before), None) => {
             let (reason, detail) = match gone {
+                Gone::Opened => return None,
                 Gone::Deleted => (ErrorReason::DeletedAfterScan, None),
                 Gone::Hidden => (ErrorReason::Unreadable, Some("a folder above it is unreadable")),
             };

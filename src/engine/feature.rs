@@ -4,7 +4,7 @@
 //! are made from that and from what is true when the batch is committed. So a path that changed
 //! twice owes one event, and one that changed back owes none.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -55,8 +55,12 @@ pub(super) struct LiveFeature {
     pub(super) unseen: Option<Doubt>,
     /// What its inputs say that does.
     said: Option<Doubt>,
+    /// Entries that are folders that could not be read.
+    pub(super) hidden: HashSet<RelPath>,
     /// Until when git has the work tree: deletions and verdicts wait.
     pub(super) git: Option<Duration>,
+    /// After that, a verdict waits until all is looked at, and no longer than this.
+    calm_by: Option<Duration>,
     /// Paths whose deletion waits for git, and whether that of the whole feature does.
     pub(super) held: BTreeSet<RelPath>,
     pub(super) held_whole: bool,
@@ -143,7 +147,9 @@ impl LiveFeature {
             first_by: Duration::ZERO,
             unseen: None,
             said,
+            hidden: HashSet::new(),
             git: None,
+            calm_by: None,
             held: BTreeSet::new(),
             held_whole: false,
             polled: false,
@@ -185,6 +191,11 @@ impl LiveFeature {
         self.inventory.entries().get(path).is_some()
     }
 
+    /// Whether a file is at a path that could be read.
+    pub(super) fn has(&self, path: &RelPath) -> bool {
+        self.inventory.entries().get(path).is_some_and(|entry| entry.artifact.is_present())
+    }
+
     /// The indexed paths below a folder, or all.
     pub(super) fn paths_below(&self, folder: Option<&RelPath>) -> Vec<RelPath> {
         let entries = self.inventory.entries();
@@ -214,6 +225,7 @@ impl LiveFeature {
 
     /// Takes what was seen at a path.
     pub(super) fn set(&mut self, seen: Observation, at: Timestamp, now: Duration) {
+        self.hidden.remove(&seen.path);
         let path = seen.path.clone();
         let changed = self.inventory.set(seen, at);
         self.batch.note(&path, changed.before.as_ref(), Gone::Deleted, now);
@@ -223,11 +235,19 @@ impl LiveFeature {
     /// Takes that nothing is at a path any more.
     pub(super) fn remove(&mut self, path: &RelPath, gone: Gone, now: Duration) {
         self.vanishing.remove(path);
+        self.hidden.remove(path);
         let changed = self.inventory.remove(path);
         if changed.before.is_some() {
             self.batch.note(path, changed.before.as_ref(), gone, now);
             self.view = None;
         }
+    }
+
+    /// Takes that a folder that can be read is at a path: a file that was there is gone, and what
+    /// could not be read was this folder.
+    pub(super) fn open_folder(&mut self, path: &RelPath, now: Duration) {
+        let hidden = self.hidden.remove(path);
+        self.remove(path, if hidden { Gone::Opened } else { Gone::Deleted }, now);
     }
 
     /// Takes new inputs, and reclassifies everything if they change the terms.
@@ -322,12 +342,14 @@ impl LiveFeature {
     /// Looks again at what waited for git.
     pub(super) fn git_is_done(&mut self, now: Duration) {
         self.git = None;
+        self.calm_by = Some(now + VERDICT_PAUSE * 10);
         for path in std::mem::take(&mut self.held) {
             self.settle.again(&path, now);
         }
     }
 
-    fn is_looked_at(&self) -> bool {
+    /// Whether nothing is waiting or being looked at.
+    pub(super) fn is_looked_at(&self) -> bool {
         self.settle.is_settled() && self.flying.is_empty()
     }
 
@@ -340,7 +362,9 @@ impl LiveFeature {
     }
 
     fn verdict_due(&self) -> Option<Duration> {
-        self.announced_at.map(|at| at + VERDICT_PAUSE).max(self.steered_at).max(self.git)
+        let calm_by = self.calm_by.filter(|_| !self.is_looked_at());
+        let pause = self.announced_at.map(|at| at + VERDICT_PAUSE);
+        pause.max(self.steered_at).max(self.git).max(calm_by)
     }
 
     /// What changed of the files and is to be committed now, if anything. After a commit that
@@ -444,6 +468,7 @@ impl LiveFeature {
         self.view = None;
         if let Some(announced) = due.announced {
             self.batch.verdict = false;
+            self.calm_by = None;
             if self.announced.as_ref() != Some(&announced) {
                 self.announced_at = Some(now);
             }

@@ -118,6 +118,8 @@ pub(super) struct Letters {
     pub(super) hints: HashMap<ProjectId, Hints>,
     pub(super) done: Vec<Done>,
     pub(super) commands: VecDeque<Command>,
+    /// Whether something was mounted or unmounted.
+    pub(super) mounts: bool,
 }
 
 /// Hints of one project.
@@ -167,6 +169,12 @@ impl Inbox {
         Ok(())
     }
 
+    /// Takes that something was mounted or unmounted somewhere.
+    pub(super) fn mounts_changed(&self) {
+        self.lock().mounts = true;
+        self.wake.notify_one();
+    }
+
     pub(super) fn done(&self, done: Done) {
         self.lock().done.push(done);
         self.wake.notify_one();
@@ -196,7 +204,7 @@ impl Inbox {
 
 impl Letters {
     fn is_empty(&self) -> bool {
-        self.hints.is_empty() && self.done.is_empty() && self.commands.is_empty()
+        self.hints.is_empty() && self.done.is_empty() && self.commands.is_empty() && !self.mounts
     }
 }
 

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use rustix::process::setpriority_process;
 
 use super::inbox::{Inbox, ProjectId};
+use super::project::is_no_folder;
 use crate::core::artifact::Signature;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::project::{FeatureDir, Project};
@@ -136,7 +137,9 @@ fn work(inbox: &Inbox, queue: &Queue, lane: Lane, buffer: usize, slow: Option<&Q
             Ok(folder) => look(folder, &job.path, job.known.as_ref(), lane, &job.limits, &mut read),
             Err(error) if is_starved(&error) => Look::Starved,
             // The project notices that its feature is gone; its files are.
-            Err(_) => Look::Gone,
+            Err(error) if is_no_folder(&error) => Look::Gone,
+            // It notices that it cannot be read, too; then what is known stands.
+            Err(_) => Look::Unchanged,
         };
         match (look, slow) {
             (Look::Large, Some(slow)) => slow.push(job),

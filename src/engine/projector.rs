@@ -59,6 +59,7 @@ fn run(inbox: &mpsc::Receiver<Page>) {
         for place in ready {
             if let Some(page) = waiting.remove(&place) {
                 write(&page);
+                page.project.release();
                 written.insert(place, Instant::now());
             }
         }

@@ -202,6 +202,13 @@ impl Project {
         })
     }
 
+    /// Whether nothing at all is in the root, as in the folder under a file system that is not
+    /// mounted.
+    #[must_use]
+    pub fn is_bare(&self) -> bool {
+        self.folder.list(None).is_ok_and(|entries| entries.is_empty())
+    }
+
     /// The device that the root is on.
     #[must_use]
     pub fn device(&self) -> u64 {

@@ -71,6 +71,10 @@ pub enum ServiceError {
 pub fn run(options: Options) -> Result<(), ServiceError> {
     let state = options.folders.state.clone();
     let socket = options.socket.clone().unwrap_or_else(|| options.folders.socket());
+    let socket = std::path::absolute(socket).map_err(|source| ServiceError::System {
+        action: "tell where the socket is to be",
+        source,
+    })?;
     let _lock = lock::take(&state)?;
     let mut plan = Plan::new(options.config, state);
     plan.roots = options.projects;
@@ -88,6 +92,8 @@ pub fn run(options: Options) -> Result<(), ServiceError> {
         let started = (Timestamp::from(SystemTime::now()), Instant::now());
         let Running { inbox, views, journal, store, thread } = start(plan)?;
         info!(socket = %socket.display(), "listening");
+        // From here on no path is relative, and where it was started can be unmounted.
+        let _ = std::env::set_current_dir("/");
         let api = Api::new(Arc::clone(&inbox), Arc::clone(&views), &journal, store, started);
         let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(serve(listener, Arc::new(api), stopped));

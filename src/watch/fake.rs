@@ -48,7 +48,7 @@ impl Script {
 }
 
 impl Backend for Fake {
-    fn watch(&mut self, folder: &Path) -> Result<(), WatchError> {
+    fn watch(&mut self, folder: &Path, _: bool) -> Result<(), WatchError> {
         let mut watched = self.0.watched.lock().unwrap();
         let limit = *self.0.limit.lock().unwrap();
         if limit.is_some_and(|limit| watched.len() >= limit && !watched.contains(folder)) {
@@ -59,7 +59,7 @@ impl Backend for Fake {
     }
 
     fn watch_all(&mut self, folders: Vec<PathBuf>) -> Vec<(PathBuf, WatchError)> {
-        let watch = |folder: PathBuf| Some((folder.clone(), self.watch(&folder).err()?));
+        let watch = |folder: PathBuf| Some((folder.clone(), self.watch(&folder, false).err()?));
         folders.into_iter().filter_map(watch).collect()
     }
 }

@@ -1,9 +1,9 @@
 //! inotify, by way of `notify`.
 //!
 //! Reads are masked out, so that hashing raises no event; a closed write is known. What is measured
-//! of this version: a folder deleted and made again keeps its entry in the watcher's table, and
-//! watching it again does nothing; hence it is always taken out first. After a lost event the table
-//! cannot be trusted at all, and a new watcher is made.
+//! of this version: a folder deleted and made again can keep its entry in the watcher's table, and
+//! watching it again then does nothing; hence one that was watched is taken out first. After a lost
+//! event the table cannot be trusted at all, and a new watcher is made.
 
 use std::path::{Path, PathBuf};
 
@@ -51,8 +51,11 @@ fn one_folder() -> WatchPathConfig {
 }
 
 impl Backend for Kernel {
-    fn watch(&mut self, folder: &Path) -> Result<(), WatchError> {
-        let _ = self.0.unwatch(folder);
+    fn watch(&mut self, folder: &Path, again: bool) -> Result<(), WatchError> {
+        // That takes time in proportion to all watches.
+        if again {
+            let _ = self.0.unwatch(folder);
+        }
         self.0.watch_with(folder, one_folder()).map_err(|error| explain(folder, &error))
     }
 
@@ -139,8 +142,8 @@ mod tests {
         let (send, hints) = mpsc::channel();
         let sink: Sink = Arc::new(move |hint| send.send(hint).unwrap());
         let mut kernel = Kernel::new(sink).unwrap();
-        kernel.watch(&root).unwrap();
-        assert!(matches!(kernel.watch(&root.join("none")), Err(WatchError::Gone(_))));
+        kernel.watch(&root, false).unwrap();
+        assert!(matches!(kernel.watch(&root.join("none"), false), Err(WatchError::Gone(_))));
 
         let file = root.join("file");
         fs::write(&file, "x").unwrap();
@@ -155,7 +158,7 @@ mod tests {
             fs::create_dir(&folder).unwrap();
             // A deleted folder is said twice, by itself and by its parent.
             while next(&hints, &folder) != What::Folder {}
-            kernel.watch(&folder).unwrap();
+            kernel.watch(&folder, true).unwrap();
             fs::write(folder.join("in"), "x").unwrap();
             assert_eq!(next(&hints, &folder.join("in")), What::Touched, "also when made again");
             fs::remove_dir_all(&folder).unwrap();

@@ -8,6 +8,7 @@
 pub(crate) mod fake;
 mod kernel;
 mod kinds;
+mod mounts;
 mod settle;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 pub use kernel::Kernel;
 pub use kinds::changed_elsewhere;
+pub use mounts::watch_mounts;
 pub use settle::{Settle, SettleTimes};
 
 /// Where to look, and what seems to have happened there.
@@ -70,11 +72,11 @@ pub enum WatchError {
 
 /// Watches folders.
 pub trait Backend: Send {
-    /// Watches one folder, whatever was watched at that path before.
+    /// Watches one folder; `again` where one was watched at that path, which may be another.
     ///
     /// # Errors
     /// [`WatchError`].
-    fn watch(&mut self, folder: &Path) -> Result<(), WatchError>;
+    fn watch(&mut self, folder: &Path, again: bool) -> Result<(), WatchError>;
 
     /// Watches many folders in one go; gives those that are not watched, and why. After the first
     /// for which the kernel has no watch left, the others are not tried.

@@ -28,6 +28,7 @@ mod daemon_life;
 mod daemon_model;
 mod daemon_watch;
 mod determinism;
+mod endure_watch;
 mod examples;
 mod hostile;
 mod manifests;

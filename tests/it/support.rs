@@ -2,6 +2,7 @@
 //! and the hashes of a folder as a second, simpler program computes them.
 
 pub(crate) mod daemon;
+pub(crate) mod kernel;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -21,7 +22,7 @@ use tempfile::TempDir;
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
 /// A user who is not root and owns nothing.
-const NOBODY: u32 = 65534;
+pub(crate) const NOBODY: u32 = 65534;
 
 /// Says aloud that a test proves nothing here.
 pub(crate) fn not_run(why: &str) {
@@ -164,8 +165,13 @@ impl Project {
 
     /// Runs it as a user who is not root; `None`, said aloud, where that cannot be done.
     pub(crate) fn run_as_nobody(&self, arguments: &[&str]) -> Option<Run> {
+        Some(run(self.command_as_nobody(arguments)?, DEADLINE))
+    }
+
+    /// The command for a user who is not root; `None`, said aloud, where that cannot be had.
+    pub(crate) fn command_as_nobody(&self, arguments: &[&str]) -> Option<Command> {
         if !rustix::process::geteuid().is_root() {
-            return Some(self.run(arguments));
+            return Some(self.command(arguments));
         }
         // The build's own folder may be closed to others.
         let program = self.base.path().join("dossierd");
@@ -185,7 +191,7 @@ impl Project {
             not_run("what a user who is not root cannot read (no working `setpriv`)");
             return None;
         }
-        Some(run(self.command_of(Path::new("setpriv"), &as_nobody), DEADLINE))
+        Some(self.command_of(Path::new("setpriv"), &as_nobody))
     }
 
     /// The snapshots that `scan --json` prints.

@@ -86,8 +86,7 @@ impl LiveProject {
         };
         feature.compared(now.at);
         if let Some(folder) = folder {
-            // What was there as a file is not any more.
-            feature.remove(folder, Gone::Deleted, now.elapsed);
+            feature.open_folder(folder, now.elapsed);
         }
         if folder.is_none() {
             feature.take_unseen(listing.over_budget.map(Doubt::OverBudget));
@@ -118,7 +117,7 @@ impl LiveProject {
                 continue;
             }
             match counting {
-                Counting::AtOnce if feature.git.is_none() => {
+                Counting::AtOnce if feature.git.is_none() && feature.has(&path) => {
                     feature.remove(&path, Gone::Deleted, now.elapsed);
                 }
                 _ => vanish(feature, path, now),
@@ -140,8 +139,8 @@ impl LiveProject {
 }
 
 /// Whether there is no folder where one was to be opened, but nothing or something else.
-pub(super) fn is_no_folder(error: &std::io::Error) -> bool {
-    let none = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP].map(Errno::raw_os_error);
+pub(in crate::engine) fn is_no_folder(error: &std::io::Error) -> bool {
+    let none = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP, Errno::STALE].map(Errno::raw_os_error);
     error.raw_os_error().is_some_and(|error| none.contains(&error))
 }
 
@@ -197,4 +196,5 @@ pub(super) fn hide(feature: &mut LiveFeature, folder: &RelPath, why: &str, now: 
         racy: false,
     };
     feature.set(seen, now.at, now.elapsed);
+    feature.hidden.insert(folder.clone());
 }

@@ -18,12 +18,14 @@ impl LiveProject {
         if !waits {
             return;
         }
+        // What git did is not seen before it is looked at.
+        let busy = self.git.is_some() && !self.awake().all(LiveFeature::is_looked_at);
         let taken = self.project.git_lock();
         // One of the future was taken just now, by another clock.
         let age = |taken| SystemTime::now().duration_since(taken).unwrap_or_default();
         let fresh = taken.is_some_and(|taken| age(taken) < LOCK_MAX);
         // Locks that follow each other are one wait, so nothing waits for ever.
-        self.git = match (fresh, self.git) {
+        self.git = match (fresh || busy, self.git) {
             (false, _) => None,
             (true, None) => Some(now.elapsed + self.setup.times.git),
             (true, known) => known,

@@ -235,7 +235,7 @@ impl LiveProject {
             Look::Hidden(folder, why) => hide(feature, &folder, &why, now),
             Look::Folder => {
                 // What was there as a file is not; what is in the folder comes by comparing.
-                feature.remove(path, Gone::Deleted, now.elapsed);
+                feature.open_folder(path, now.elapsed);
                 self.compare(slug, Some(path), Counting::Settled, pool, now);
             }
             Look::Large => {}

@@ -30,6 +30,7 @@ use crate::scan::Limits;
 use crate::watch::{SettleTimes, changed_elsewhere};
 use attend::Care;
 use compare::fly;
+pub(super) use compare::is_no_folder;
 use root::Root;
 use scrub::Scrub;
 use steer::open;
@@ -172,7 +173,8 @@ impl LiveProject {
             Err(error) => return self.leave(&io::Error::other(error), now),
         };
         if self.lies_elsewhere(&dirs, &stored) {
-            let why = "another file system lies there, with none of the known features";
+            let why = "it is empty or on another file system, with none of the known features; if \
+                       that is meant, remove the project and add it again";
             return self.leave(&io::Error::other(why), now);
         }
         self.watch_stored(&dirs, &stored);
@@ -214,10 +216,6 @@ impl LiveProject {
             }
         }
         self.scrub_some(pool, now);
-        if self.awake.is_empty() {
-            // Nothing keeps its file system from being unmounted.
-            self.project.release();
-        }
     }
 
     /// When something is to be done without a new hint.
@@ -231,10 +229,17 @@ impl LiveProject {
         features.chain(others.into_iter().flatten()).min()
     }
 
-    /// Whether nothing waits, of one feature or of all.
+    /// Whether nothing waits, of one feature or of all; lost events aside.
     pub(super) fn is_compared(&self, slug: Option<&FeatureSlug>) -> bool {
         let meant = |feature: &&LiveFeature| slug.is_none_or(|slug| *slug == feature.dir.slug);
         self.refresh_due.is_none() && self.awake().filter(meant).all(LiveFeature::is_settled)
+    }
+
+    /// Whether nothing waits to be looked at, of one feature or of all; what the disk does not take
+    /// aside.
+    pub(super) fn is_looked_at(&self, slug: Option<&FeatureSlug>) -> bool {
+        let meant = |feature: &&LiveFeature| slug.is_none_or(|slug| *slug == feature.dir.slug);
+        self.refresh_due.is_none() && self.awake().filter(meant).all(LiveFeature::is_looked_at)
     }
 
     /// The same, and no event was lost that nothing has made up for yet.

@@ -17,8 +17,8 @@ use crate::core::path::{FeatureSlug, escape_bytes};
 use crate::engine::feature::Stored;
 use crate::project::{FeatureDir, Stands};
 
-/// How often it is asked whether the root is there again: mounting raises no event.
-const LOOK_PAUSE: Duration = Duration::from_millis(500);
+/// How often it is asked whether the root is there again.
+const LOOK_PAUSE: Duration = Duration::from_millis(250);
 /// The first time: another may lie there already.
 const LOOK_FIRST: Duration = Duration::from_millis(50);
 
@@ -59,6 +59,16 @@ impl LiveProject {
         self.root.is_back
     }
 
+    /// Takes that something was mounted or unmounted: the root may be away, or back.
+    pub(in crate::engine) fn mounts_changed(&mut self, now: Now) {
+        match &mut self.root.away {
+            Some(away) => away.look_at = now.elapsed,
+            None => {
+                self.deletes(now);
+            }
+        }
+    }
+
     /// Takes that the root cannot be seen. Nothing that was under way counts any more.
     pub(super) fn leave(&mut self, error: &io::Error, now: Now) {
         let root = escape_bytes(self.setup.root.as_os_str().as_bytes()).into_owned();
@@ -90,6 +100,9 @@ impl LiveProject {
             let (dirs, _) = project.discover().map_err(io::Error::other)?;
             // What is mounted there for now may be something else.
             let mut known = self.features.keys();
+            if project.is_bare() {
+                return Ok(false);
+            }
             Ok(self.features.is_empty()
                 || project.device() == self.project.device()
                 || known.any(|slug| dirs.iter().any(|dir| dir.slug == *slug)))
@@ -125,8 +138,8 @@ impl LiveProject {
         }
     }
 
-    /// Whether this is not the file system on which the project was indexed: nothing of that is
-    /// there, and its files were on another device.
+    /// Whether this is not where the project was indexed: nothing of that is there, and the root is
+    /// empty or on another device, as when its file system is not mounted.
     pub(super) fn lies_elsewhere(
         &self,
         dirs: &[FeatureDir],
@@ -137,9 +150,9 @@ impl LiveProject {
             .flat_map(|known| &known.entries)
             .filter_map(|entry| entry.signature)
             .peekable();
-        let device = self.project.device();
+        let (device, bare) = (self.project.device(), self.project.is_bare());
         signatures.peek().is_some()
             && dirs.iter().all(|dir| !stored.contains_key(&dir.slug))
-            && signatures.all(|signature| signature.device != device)
+            && (bare || signatures.all(|signature| signature.device != device))
     }
 }

@@ -39,6 +39,10 @@ impl LiveProject {
         self.awake.retain(|slug| {
             self.features.get(slug).is_some_and(|feature| !feature.is_at_rest() || !feature.indexed)
         });
+        if self.awake.is_empty() {
+            // Nothing keeps its file system from being unmounted.
+            self.project.release();
+        }
         let view = match shown {
             Some(shown) if !changed && shown.ready == ready => shown,
             _ => Arc::new(ProjectView {

@@ -84,7 +84,8 @@ impl LiveProject {
                 Some(feature) if feature.unseen != Some(Doubt::Gone) && feature.dir == dir => {
                     let inputs = self.project.inputs(&dir);
                     feature.take_inputs(inputs, now.at, now.elapsed);
-                    if self.recompare.remove(&dir.slug) {
+                    let unseen = matches!(feature.unseen, Some(Doubt::Unreadable(_)));
+                    if self.recompare.remove(&dir.slug) || unseen {
                         self.compare(&dir.slug, None, Counting::Settled, pool, now);
                     }
                 }

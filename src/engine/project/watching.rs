@@ -55,7 +55,7 @@ impl Watching {
             self.refused.insert(folder);
             return;
         };
-        match backend.watch(&folder) {
+        match backend.watch(&folder, self.watched.contains(&folder)) {
             Ok(()) => {
                 self.refused.remove(&folder);
                 self.watched.insert(folder);

@@ -34,6 +34,11 @@ impl Engine {
                 project.landed(&done.slug, &done.path, done.look, &self.pool, now);
             }
         }
+        if letters.mounts {
+            for project in self.projects.values_mut() {
+                project.mounts_changed(now);
+            }
+        }
         for waiter in &mut self.waiters {
             waiter.cookies.retain(|cookie| !cookies.contains(cookie));
         }

@@ -16,7 +16,7 @@ use crate::engine::inbox::Inbox;
 use crate::engine::view::Views;
 use crate::project::Machine;
 use crate::store::{Journal, Opened, Store, StoreError};
-use crate::watch::{Backend, Kernel, SettleTimes, Sink, WatchError};
+use crate::watch::{Backend, Kernel, SettleTimes, Sink, WatchError, watch_mounts};
 
 /// Makes a watcher that hands its hints to a sink.
 pub(super) type Watchers = Arc<dyn Fn(Sink) -> Result<Box<dyn Backend>, WatchError> + Send + Sync>;
@@ -103,6 +103,11 @@ pub fn start(plan: Plan) -> Result<Running, EngineError> {
         next_id: 0,
     };
     let (inbox, views) = (Arc::new(Inbox::default()), Arc::new(Views::default()));
+    let for_mounts = Arc::downgrade(&inbox);
+    let heard = move || for_mounts.upgrade().map(|inbox| inbox.mounts_changed()).is_some();
+    if let Err(error) = watch_mounts(heard) {
+        warn!(%error, "mounts and unmounts are not heard of");
+    }
     let (for_engine, its_views) = (Arc::clone(&inbox), Arc::clone(&views));
     let thread = std::thread::spawn(move || {
         Engine::new(grounds, store, set_aside.as_deref(), for_engine, its_views).run()

@@ -57,6 +57,10 @@ impl Engine {
                     Some((_, slug)) => Some(slug),
                     None => None,
                 };
+                if self.commits.degraded.is_some() {
+                    // What is shown is true, though not durable.
+                    return project.is_looked_at(slug);
+                }
                 // A comparison of its own made up for what was lost.
                 if waiter.scanned { project.is_compared(slug) } else { project.is_settled(slug) }
             });
