@@ -58,6 +58,12 @@ pub struct Counts {
 }
 
 impl MissionDossierSnapshot {
+    /// How the JSON of the one with that identity starts.
+    #[must_use]
+    pub fn json_start(slug: &FeatureSlug, snapshot_id: Uuid) -> String {
+        format!(r#"{{"feature_slug":"{slug}","snapshot_id":"{snapshot_id}","#)
+    }
+
     /// The seed's `compute_snapshot`.
     #[must_use]
     pub fn compute(dossier: &MissionDossier, snapshot_id: Uuid, computed_at: Timestamp) -> Self {
@@ -227,6 +233,14 @@ mod tests {
             golden.parity_hash_sha256.to_string(),
             "9e7cc9e1540e8b9cc91eb6a7da9ec924144b2eaaae26097c6427dcf547711add"
         );
+    }
+
+    #[test]
+    fn the_start_tells_whose_it_is() {
+        let snapshot = snapshot(vec![observed("a.md", "x")]);
+        let start =
+            MissionDossierSnapshot::json_start(&snapshot.feature_slug, snapshot.snapshot_id);
+        assert!(serde_json::to_string(&snapshot).unwrap().starts_with(&start), "{start}");
     }
 
     #[test]

@@ -86,7 +86,7 @@ fn due(written: &HashMap<Place, Instant>, place: &Place, now: Instant) -> Instan
 
 fn write(page: &Page) {
     let slug = page.view.slug();
-    if page.project.has_snapshot(slug, &page.view.snapshot_id.to_string()) {
+    if page.project.has_snapshot(slug, page.view.snapshot_id) {
         return;
     }
     // Not kept in the view: no one may ever ask for it.

@@ -4,9 +4,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use uuid::Uuid;
+
 use super::beneath::Folder;
 use crate::core::baseline::{Baseline, BaselineFile};
 use crate::core::path::{FeatureSlug, RelPath};
+use crate::core::snapshot::MissionDossierSnapshot;
 use crate::core::yaml::TextError;
 
 /// Folder of all that dossierd writes in a project.
@@ -99,15 +102,11 @@ pub(super) fn write_snapshot(
     replace(folder, root, &snapshot_name(slug), text)
 }
 
-/// Whether a feature's snapshot file is the one with that identity.
-pub(super) fn has_snapshot(folder: &Folder, slug: &FeatureSlug, snapshot_id: &str) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Written {
-        snapshot_id: String,
-    }
-    let bytes = relative(&snapshot_name(slug)).and_then(|path| folder.read(&path, MAX).ok()?);
-    let written = bytes.and_then(|bytes| serde_json::from_slice::<Written>(&bytes).ok());
-    written.is_some_and(|written| written.snapshot_id == snapshot_id)
+/// Whether a feature's snapshot file is the one with that identity. It is whole if it is there, and
+/// may be large: its start tells.
+pub(super) fn has_snapshot(folder: &Folder, slug: &FeatureSlug, snapshot_id: Uuid) -> bool {
+    let start = MissionDossierSnapshot::json_start(slug, snapshot_id);
+    relative(&snapshot_name(slug)).is_some_and(|path| folder.starts_with(&path, start.as_bytes()))
 }
 
 fn snapshot_name(slug: &FeatureSlug) -> String {

@@ -140,6 +140,20 @@ impl Folder {
         read_regular(openat(parent, path.file_name(), READ, Mode::empty()), max)
     }
 
+    /// Whether the file at `path` starts with `text`.
+    pub(super) fn starts_with(&self, path: &RelPath, text: &[u8]) -> bool {
+        let read = || {
+            let parent = self.parent_of(path)?;
+            let folder = parent.as_ref().unwrap_or(&self.0).as_fd();
+            let mut file = File::from(openat(folder, path.file_name(), READ, Mode::empty())?);
+            let mut start = vec![0; text.len()];
+            file.read_exact(&mut start)?;
+            io::Result::Ok(start)
+        };
+        let regular = self.kind(path).is_ok_and(|kind| kind == FileType::RegularFile);
+        regular && read().is_ok_and(|start| start == text)
+    }
+
     /// Says that it is a link where that is why a folder on the way cannot be entered.
     fn explain(&self, path: &RelPath, error: Errno) -> ReadError {
         let bytes = path.as_bytes();

@@ -23,6 +23,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use uuid::Uuid;
+
 use crate::core::baseline::BaselineFile;
 use crate::core::dossier::{Doubt, Terms};
 use crate::core::feature::StepSource;
@@ -361,7 +363,7 @@ impl Project {
 
     /// Whether a feature's snapshot file is the one with that identity.
     #[must_use]
-    pub fn has_snapshot(&self, slug: &FeatureSlug, snapshot_id: &str) -> bool {
+    pub fn has_snapshot(&self, slug: &FeatureSlug, snapshot_id: Uuid) -> bool {
         baseline::has_snapshot(&self.folder, slug, snapshot_id)
     }
 
