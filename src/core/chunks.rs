@@ -1,10 +1,13 @@
 //! A sorted list that is cheap to share and cheap to change: an immutable copy shares all chunks
 //! with the one that goes on changing, and a change copies one chunk.
 
+use std::fmt;
 use std::sync::Arc;
 
 /// Most items of a chunk.
 const CHUNK_MAX: usize = 256;
+/// By how many items a full chunk gets more room: there are many chunks, and all wait for more.
+const CHUNK_STEP: usize = 32;
 
 /// An item with a place in the order.
 pub trait Keyed: Clone {
@@ -15,7 +18,7 @@ pub trait Keyed: Clone {
 }
 
 /// Items in order of key, each key once.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Chunks<T> {
     /// None of them is empty.
     parts: Vec<Arc<Vec<T>>>,
@@ -85,6 +88,9 @@ impl<T: Keyed> Chunks<T> {
         match chunk.binary_search_by(|known| known.key().cmp(item.key())) {
             Ok(place) => Some(std::mem::replace(&mut chunk[place], item)),
             Err(place) => {
+                if chunk.len() == chunk.capacity() {
+                    chunk.reserve_exact(CHUNK_STEP);
+                }
                 chunk.insert(place, item);
                 self.len += 1;
                 if chunk.len() > CHUNK_MAX {
@@ -116,6 +122,41 @@ impl<T: Keyed> Chunks<T> {
     /// The chunk that has `key` or would: the first whose last item is not below it.
     fn chunk_of(&self, key: &T::Key) -> usize {
         self.parts.partition_point(|chunk| chunk.last().is_some_and(|last| last.key() < key))
+    }
+}
+
+impl<T: Keyed> FromIterator<T> for Chunks<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
+        let mut chunks = Self::default();
+        for item in items {
+            chunks.insert(item);
+        }
+        chunks
+    }
+}
+
+impl<T: Keyed> IntoIterator for Chunks<T> {
+    type Item = T;
+    type IntoIter =
+        std::iter::FlatMap<std::vec::IntoIter<Arc<Vec<T>>>, Vec<T>, fn(Arc<Vec<T>>) -> Vec<T>>;
+
+    /// The items in order; a chunk is dropped as soon as they are out of it.
+    fn into_iter(self) -> Self::IntoIter {
+        self.parts.into_iter().flat_map(Arc::unwrap_or_clone)
+    }
+}
+
+impl<T: Keyed + PartialEq> PartialEq for Chunks<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl<T: Keyed + Eq> Eq for Chunks<T> {}
+
+impl<T: fmt::Debug> fmt::Debug for Chunks<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.parts.iter().flat_map(|chunk| chunk.iter())).finish()
     }
 }
 

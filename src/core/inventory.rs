@@ -133,27 +133,30 @@ impl Inventory {
     /// Goes on under other terms; gives every file that is something else by them.
     pub fn retarget(&mut self, terms: Terms, now: Timestamp) -> Vec<Changed> {
         let old = std::mem::replace(self, Self::new(terms));
-        let mut changed = Vec::new();
-        for entry in old.entries.iter() {
-            let before = &entry.artifact;
-            let seen = Observation {
-                path: before.relative_path.clone(),
-                size_bytes: before.size_bytes,
-                state: before.state.clone(),
-                wp_id: before.wp_id.clone(),
-                signature: entry.signature,
-                racy: entry.racy,
-            };
-            let matching = self.matching(&seen.path);
-            let artifact = self.classify(seen, &matching, Some(before), now);
-            let artifact = if artifact == **before { Arc::clone(before) } else { artifact.into() };
-            if !Arc::ptr_eq(&artifact, before) {
-                let before = Some(Arc::clone(before));
-                changed.push(Changed { before, now: Some(Arc::clone(&artifact)) });
-            }
-            self.add(Entry { artifact, ..*entry }, &matching);
+        old.entries.iter().filter_map(|entry| self.adopt(entry.clone(), now)).collect()
+    }
+
+    /// Takes a file of an earlier inventory, which is not in this one; gives it if it is something
+    /// else by these terms. One that is what it was stays the same in memory too.
+    pub fn adopt(&mut self, entry: Entry, now: Timestamp) -> Option<Changed> {
+        let before = &entry.artifact;
+        let seen = Observation {
+            path: before.relative_path.clone(),
+            size_bytes: before.size_bytes,
+            state: before.state.clone(),
+            wp_id: before.wp_id.clone(),
+            signature: entry.signature,
+            racy: entry.racy,
+        };
+        let matching = self.matching(&seen.path);
+        let artifact = self.classify(seen, &matching, Some(before), now);
+        if artifact == **before {
+            self.add(entry, &matching);
+            return None;
         }
-        changed
+        let artifact = Arc::new(artifact);
+        self.add(Entry { artifact: Arc::clone(&artifact), ..entry }, &matching);
+        Some(Changed { before: Some(entry.artifact), now: Some(artifact) })
     }
 
     /// Takes what keeps the feature from being judged, or that nothing does; no artifact depends on

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::view::{FeatureView, judge_drift};
 use crate::core::artifact::{ArtifactRef, ErrorReason, Fault, Observation, State};
 use crate::core::baseline::BaselineFile;
+use crate::core::chunks::{Chunks, Keyed as _};
 use crate::core::dossier::{Doubt, Terms};
 use crate::core::event::Payload;
 use crate::core::feature::{StepSource, Watch};
@@ -107,7 +108,7 @@ struct Batch {
 /// What a store holds of a feature.
 #[derive(Debug, Default)]
 pub(super) struct Stored {
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Chunks<Entry>,
     pub(super) absent: Vec<String>,
     pub(super) tombstones: Vec<Arc<ArtifactRef>>,
     pub(super) announced: Option<Announced>,
@@ -168,10 +169,9 @@ impl LiveFeature {
             feature.tombstones.insert(tombstone.relative_path.clone(), tombstone);
         }
         for entry in stored.entries {
-            let before = Arc::clone(&entry.artifact);
-            let indexed_at = before.indexed_at;
-            let changed = feature.inventory.set(observation(entry), indexed_at);
-            if changed.now.as_deref() != Some(&*before) {
+            let indexed_at = entry.artifact.indexed_at;
+            let changed = feature.inventory.adopt(entry, indexed_at);
+            if let Some(before) = changed.and_then(|changed| changed.before) {
                 feature.batch.note(&before.relative_path, Some(&before), Gone::Deleted, now);
             }
         }
@@ -198,10 +198,19 @@ impl LiveFeature {
 
     /// The indexed paths below a folder, or all.
     pub(super) fn paths_below(&self, folder: Option<&RelPath>) -> Vec<RelPath> {
+        self.paths_without(folder, &HashSet::new())
+    }
+
+    /// The same, but for some.
+    pub(super) fn paths_without(
+        &self,
+        folder: Option<&RelPath>,
+        some: &HashSet<&RelPath>,
+    ) -> Vec<RelPath> {
         let entries = self.inventory.entries();
-        let path = |entry: &Entry| entry.artifact.relative_path.clone();
+        let path = Entry::key;
         let Some(folder) = folder else {
-            return entries.iter().map(path).collect();
+            return entries.iter().map(path).filter(|path| !some.contains(path)).cloned().collect();
         };
         let prefix = [folder.as_bytes(), b"/"].concat();
         entries
@@ -209,6 +218,8 @@ impl LiveFeature {
             .map(path)
             .skip_while(|path| !path.as_bytes().starts_with(&prefix) && path.as_bytes() < &*prefix)
             .take_while(|path| path.as_bytes().starts_with(&prefix))
+            .filter(|path| !some.contains(path))
+            .cloned()
             .collect()
     }
 
@@ -594,18 +605,6 @@ impl Batch {
 fn part(inputs: Inputs) -> (Terms, Side) {
     let Inputs { terms, step_source, step_error, step_unseen, meta_error, key, baseline } = inputs;
     (terms, Side { step_source, step_error, step_unseen, meta_error, key, baseline })
-}
-
-fn observation(entry: Entry) -> Observation {
-    let artifact = entry.artifact;
-    Observation {
-        path: artifact.relative_path.clone(),
-        size_bytes: artifact.size_bytes,
-        state: artifact.state.clone(),
-        wp_id: artifact.wp_id.clone(),
-        signature: entry.signature,
-        racy: entry.racy,
-    }
 }
 
 fn tombstone(artifact: &ArtifactRef) -> Arc<ArtifactRef> {

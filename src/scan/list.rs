@@ -31,8 +31,9 @@ pub struct Listed {
 /// What a folder holds.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// All entries that are no folders, in no order.
-    pub files: Vec<Listed>,
+    /// All entries that are no folders, a list for each folder, in no order: one list of all would
+    /// be a block of memory so large that others like it are then kept.
+    pub files: Vec<Vec<Listed>>,
     /// Folders that cannot be listed, and why.
     pub unreadable: Vec<(RelPath, String)>,
     /// The budget that was met, in words.
@@ -140,7 +141,7 @@ impl Walk<'_> {
                 levels.push(Level { parent, name, path: below, depth: depth + 1 });
             }
         }
-        listing.files.append(&mut files);
+        listing.files.push(files);
         self.levels.append(&mut levels);
         Ok(())
     }

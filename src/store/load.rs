@@ -8,6 +8,7 @@ use super::Store;
 use super::error::{StoreError, reading};
 use super::rows::{self, Shared, odd, time, word};
 use crate::core::artifact::ArtifactRef;
+use crate::core::chunks::Chunks;
 use crate::core::inventory::Entry;
 use crate::core::path::FeatureSlug;
 use crate::core::time::Timestamp;
@@ -23,7 +24,7 @@ pub struct StoredFeature {
     /// When an event of it was last committed.
     pub updated_at: Timestamp,
     /// Its files, in order of path.
-    pub entries: Vec<Entry>,
+    pub entries: Chunks<Entry>,
     /// Keys of the absent specs that are announced.
     pub absent: Vec<String>,
     /// What was deleted, in order of path.
@@ -80,7 +81,7 @@ fn feature(row: &Row<'_>) -> rusqlite::Result<StoredFeature> {
         slug: word(row, 0, |slug| FeatureSlug::new(slug.as_bytes()))?,
         first_seen: time(row, 1)?,
         updated_at: time(row, 2)?,
-        entries: Vec::new(),
+        entries: Chunks::default(),
         absent: json(row, 3)?.unwrap_or_default(),
         tombstones: Vec::new(),
         inputs: row.get(4)?,

@@ -1,6 +1,5 @@
 //! Comparing folders of a feature with the disk, and sending paths to be looked at.
 
-use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,8 +93,7 @@ impl LiveProject {
         for (path, why) in &listing.unreadable {
             hide(feature, path, why, now);
         }
-        let mut listed = HashSet::with_capacity(listing.files.len());
-        for file in listing.files {
+        for file in listing.files.iter().flatten() {
             let known = feature.inventory.entries().get(&file.path);
             let same = known.is_some_and(|entry| {
                 !entry.racy && entry.signature.is_some() && entry.signature == file.signature
@@ -109,13 +107,10 @@ impl LiveProject {
                     }
                 }
             }
-            listed.insert(file.path);
         }
-        let hidden: Vec<&RelPath> = listing.unreadable.iter().map(|(path, _)| path).collect();
-        for path in feature.paths_below(folder) {
-            if listed.contains(&path) || hidden.contains(&&path) {
-                continue;
-            }
+        let hidden = listing.unreadable.iter().map(|(path, _)| path);
+        let there = listing.files.iter().flatten().map(|file| &file.path).chain(hidden).collect();
+        for path in feature.paths_without(folder, &there) {
             match counting {
                 Counting::AtOnce if feature.git.is_none() && feature.has(&path) => {
                     feature.remove(&path, Gone::Deleted, now.elapsed);

@@ -175,9 +175,7 @@ impl LiveProject {
         let mut folders = HashSet::new();
         for dir in dirs {
             let base = self.project.feature_path(dir);
-            for entry in
-                stored.get(&dir.slug).map(|known| known.entries.as_slice()).unwrap_or_default()
-            {
+            for entry in stored.get(&dir.slug).into_iter().flat_map(|known| known.entries.iter()) {
                 let path = entry.artifact.relative_path.as_bytes();
                 let mut end = path.len();
                 while let Some(slash) = path[..end].iter().rposition(|byte| *byte == b'/') {
