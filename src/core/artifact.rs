@@ -152,8 +152,8 @@ pub enum State {
     Present {
         /// Hash of the raw bytes.
         hash: Digest,
-        /// Hash without runtime front matter, for work packages that have one.
-        static_hash: Option<Digest>,
+        /// Hash without runtime front matter, for work packages that have one: few of all files.
+        static_hash: Option<Box<Digest>>,
     },
     /// They were not.
     Absent(Fault),

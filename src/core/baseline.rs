@@ -120,14 +120,14 @@ impl Baseline {
 
 impl BaselineArtifact {
     fn of(artifact: &ArtifactRef) -> Option<Self> {
-        let State::Present { hash, static_hash } = artifact.state else {
+        let State::Present { hash, static_hash } = &artifact.state else {
             return None;
         };
         Some(Self {
             artifact_key: artifact.artifact_key.clone(),
             relative_path: artifact.relative_path.clone(),
-            content_hash_sha256: hash,
-            static_hash_sha256: static_hash,
+            content_hash_sha256: *hash,
+            static_hash_sha256: static_hash.as_deref().copied(),
             artifact_class: artifact.artifact_class,
             required_status: artifact.required_status,
         })

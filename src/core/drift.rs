@@ -290,11 +290,11 @@ fn added(now: &ArtifactRef) -> Difference {
 }
 
 fn changed(then: &BaselineArtifact, now: &ArtifactRef) -> Difference {
-    let static_now = match now.state {
-        State::Present { static_hash, .. } => static_hash,
+    let static_now = match &now.state {
+        State::Present { static_hash, .. } => static_hash.as_deref(),
         State::Absent(_) => None,
     };
-    let same_static = static_now.is_some() && static_now == then.static_hash_sha256;
+    let same_static = static_now.is_some() && static_now == then.static_hash_sha256.as_ref();
     Difference {
         kind: DifferenceKind::Changed,
         churn: same_static || now.artifact_class == ArtifactClass::Runtime,
@@ -342,7 +342,7 @@ mod tests {
     fn wp(content: &str, lane: &str) -> Observation {
         let mut observation = observed("tasks/WP01.md", &format!("{lane}{content}"));
         if let State::Present { static_hash, .. } = &mut observation.state {
-            *static_hash = Some(Digest::of(content.as_bytes()));
+            *static_hash = Some(Digest::of(content.as_bytes()).into());
         }
         observation
     }

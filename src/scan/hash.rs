@@ -126,7 +126,10 @@ fn read_once(
     Ok(facts.map(|facts| match facts {
         Ok(facts) => Reading {
             size: before.size,
-            state: State::Present { hash: facts.hash, static_hash: facts.static_hash },
+            state: State::Present {
+                hash: facts.hash,
+                static_hash: facts.static_hash.map(Box::new),
+            },
             wp_id: facts.wp_id,
             signature: Some(before),
             racy: is_racy(&before),

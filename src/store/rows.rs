@@ -143,7 +143,9 @@ pub(super) fn artifact(row: &Row<'_>, shared: &mut Shared) -> rusqlite::Result<A
         state: match row.get::<_, Option<[u8; 32]>>(7)? {
             Some(hash) => State::Present {
                 hash: Digest::from_bytes(hash),
-                static_hash: row.get::<_, Option<[u8; 32]>>(8)?.map(Digest::from_bytes),
+                static_hash: row
+                    .get::<_, Option<[u8; 32]>>(8)?
+                    .map(|hash| Digest::from_bytes(hash).into()),
             },
             None => State::Absent(Fault {
                 reason: word(row, 9, ErrorReason::parse)?,
@@ -178,7 +180,7 @@ type StateColumns<'a> = (Option<&'a [u8; 32]>, Option<&'a [u8; 32]>, Option<&'a 
 fn state_columns(state: &State) -> StateColumns<'_> {
     match state {
         State::Present { hash, static_hash } => {
-            (Some(hash.as_bytes()), static_hash.as_ref().map(Digest::as_bytes), None)
+            (Some(hash.as_bytes()), static_hash.as_deref().map(Digest::as_bytes), None)
         }
         State::Absent(fault) => (None, None, Some(fault)),
     }

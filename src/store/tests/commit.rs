@@ -190,7 +190,7 @@ fn any_entry() -> impl Strategy<Value = Entry> {
     let text = || proptest::option::of("\\PC{0,9}");
     let state = prop_oneof![
         (hash.clone(), proptest::option::of(hash))
-            .prop_map(|(hash, static_hash)| State::Present { hash, static_hash }),
+            .prop_map(|(hash, other)| State::Present { hash, static_hash: other.map(Box::new) }),
         (reason, text()).prop_map(|(reason, detail)| State::Absent(Fault {
             reason,
             detail: detail.map(Into::into)
