@@ -78,8 +78,8 @@ impl Engine {
             let steered_at = project.refresh_due;
             project.each_awake(|slug, feature| {
                 feature.steered_at = steered_at;
-                if let Some(due) = due(feature) {
-                    changes.push(change(&origin, slug, &due));
+                if let Some(mut due) = due(feature) {
+                    changes.push(change(&origin, slug, &mut due));
                     dues.push((*id, slug.clone(), due));
                 }
             });
@@ -195,15 +195,16 @@ fn say_aside(aside: &Path) -> String {
     format!("a corrupt store was set aside as {aside}; everything was indexed anew")
 }
 
-fn change(origin: &Arc<Origin>, slug: &FeatureSlug, due: &Due) -> FeatureChange {
+/// What is to be written of what is due; what only the store needs is taken out.
+fn change(origin: &Arc<Origin>, slug: &FeatureSlug, due: &mut Due) -> FeatureChange {
     FeatureChange {
-        set: due.set.clone(),
-        removed: due.removed.clone(),
+        set: std::mem::take(&mut due.set),
+        removed: std::mem::take(&mut due.removed),
         absent: due.absent.clone(),
         tombstones: due.tombstones.clone(),
         tombstones_gone: due.tombstones_gone.clone(),
         announced: due.announced.clone(),
-        events: due.events.clone(),
+        events: std::mem::take(&mut due.events),
         ..FeatureChange::new(Arc::clone(origin), slug.clone())
     }
 }
