@@ -27,7 +27,10 @@ impl Running {
         self.states.truncate(from + 1);
         let mut hasher = self.states.pop().unwrap_or_default();
         let mut bytes = Vec::new();
-        for chunk in list.chunks_from(from) {
+        let chunks = list.chunks_from(from);
+        // Most lists have one.
+        self.states.reserve_exact(chunks.len());
+        for chunk in chunks {
             self.states.push(hasher.clone());
             bytes.clear();
             for item in chunk {

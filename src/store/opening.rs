@@ -22,7 +22,7 @@ pub(super) const BUSY: Duration = Duration::from_secs(2);
 const LOG_KEPT: u32 = 8 << 20;
 
 /// SQLite's page cache of the writer, in KiB.
-const WRITER_CACHE_KIB: u32 = 1024;
+const WRITER_CACHE_KIB: u32 = 256;
 
 /// Makes folder and file, for no one else's eyes; gives the file's inode. The log and its index
 /// take the file's mode.

@@ -70,7 +70,8 @@ pub(super) struct Setup {
 pub(super) struct LiveProject {
     pub(super) setup: Setup,
     pub(super) project: Arc<Project>,
-    features: BTreeMap<FeatureSlug, LiveFeature>,
+    /// Boxed: a map's nodes are half empty, and a feature is large.
+    features: BTreeMap<FeatureSlug, Box<LiveFeature>>,
     /// The features that have something to do or to show: a turn costs what these do, however many
     /// others there are.
     awake: BTreeSet<FeatureSlug>,
@@ -254,7 +255,7 @@ impl LiveProject {
 
     /// The features that have something to do.
     fn awake(&self) -> impl Iterator<Item = &LiveFeature> {
-        self.awake.iter().filter_map(|slug| self.features.get(slug))
+        self.awake.iter().filter_map(|slug| self.features.get(slug)).map(Box::as_ref)
     }
 
     /// A feature that has something to do from now on.

@@ -117,7 +117,8 @@ impl LiveProject {
     ) {
         let inputs = self.project.inputs(&dir);
         let slug = dir.slug.clone();
-        let mut feature = LiveFeature::new(dir, inputs, stored, self.setup.times, now.elapsed);
+        let times = self.setup.times;
+        let mut feature = Box::new(LiveFeature::new(dir, inputs, stored, times, now.elapsed));
         if counting == Counting::Settled {
             feature.first_by = now.elapsed + self.setup.times.max;
         }
