@@ -1,5 +1,6 @@
 //! The requests that are answered from one picture.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -123,11 +124,11 @@ fn status_of<'a>(
     whole: &'a Whole,
 ) -> Status<'a> {
     let projects = world.projects.iter().zip(whole).map(|(project, features)| ProjectStatus {
-        project: &project.name,
-        root: &project.root,
-        root_id: &project.root_id,
-        project_uuid: &project.project_uuid,
-        node_id: &project.node_id,
+        project: Cow::Borrowed(&project.name),
+        root: Cow::Borrowed(&project.root),
+        root_id: Cow::Borrowed(&project.root_id),
+        project_uuid: Cow::Borrowed(&project.project_uuid),
+        node_id: Cow::Borrowed(&project.node_id),
         watch: WatchStatus {
             state: match project.watch.0 {
                 WatchState::Live => ProjectWatch::Live,
@@ -139,25 +140,25 @@ fn status_of<'a>(
             },
             watched: project.watched,
             total: project.total,
-            detail: project.watch.1.as_deref(),
+            detail: project.watch.1.as_deref().map(Cow::Borrowed),
         },
-        manifest_errors: &project.errors,
-        manifest_warnings: &project.warnings,
-        skipped: &project.skipped,
+        manifest_errors: Cow::Borrowed(&project.errors),
+        manifest_warnings: Cow::Borrowed(&project.warnings),
+        skipped: Cow::Borrowed(&project.skipped),
         features: features.iter().map(|feature| Overview::from(&**feature)).collect(),
     });
     Status {
-        version: env!("CARGO_PKG_VERSION"),
+        version: env!("CARGO_PKG_VERSION").into(),
         pid: std::process::id(),
         started_at: api.started.0,
         uptime_s: api.started.1.elapsed().as_secs(),
-        instance: &world.instance,
+        instance: Cow::Borrowed(&world.instance),
         seq: world.seq,
         synced,
         store: StoreStatus {
-            path: api.store.to_str().unwrap_or_default(),
+            path: api.store.to_str().unwrap_or_default().into(),
             state: if world.degraded.is_some() { StoreState::Degraded } else { StoreState::Ok },
-            detail: world.degraded.as_deref().or(world.set_aside.as_deref()),
+            detail: world.degraded.as_deref().or(world.set_aside.as_deref()).map(Cow::Borrowed),
         },
         projects: projects.collect(),
     }

@@ -9,31 +9,30 @@ use super::exit::Exit;
 use super::target::Target;
 use super::{out, table, words};
 use crate::core::digest::Digest;
-use crate::core::feature::Feature;
 use crate::core::path::printable;
 use crate::wire::drift::DriftDetail;
 
 pub(super) fn run(args: &DriftArgs) -> anyhow::Result<Exit> {
     let target = Target::of_feature(&args.feature)?;
     let feature = target.survey_one()?;
+    let detail = DriftDetail::from(&feature);
     if args.feature.project.json {
-        out::print_json(&DriftDetail::from(&feature))?;
+        out::print_json(&detail)?;
     } else {
-        print(&feature)?;
+        print(&detail)?;
     }
     Ok(target.end())
 }
 
-fn print(feature: &Feature) -> anyhow::Result<()> {
-    let drift = &feature.drift;
-    let slug = &feature.dossier.terms.feature_slug;
+fn print(drift: &DriftDetail<'_>) -> anyhow::Result<()> {
     let mut out = out::people();
-    writeln!(out, "{}: {}", slug.bold(), words::drift(drift))?;
+    let verdict = words::verdict(drift.state, drift.severity);
+    writeln!(out, "{}: {verdict}", printable(&drift.feature_slug).bold())?;
     writeln!(out, "{}", printable(&drift.detail))?;
     if !drift.differences.is_empty() {
         let mut table = table::table(&["KIND", "KEY", "PATH", "BASELINE", "NOW", "CHURN"]);
         let hash = |digest: &Option<Digest>| digest.as_ref().map_or("-".into(), words::short);
-        for difference in &drift.differences {
+        for difference in &*drift.differences {
             table.add_row([
                 difference.kind.to_string(),
                 printable(&difference.artifact_key).into_owned(),

@@ -27,7 +27,7 @@ pub(super) fn run(args: &ShowArgs) -> anyhow::Result<Exit> {
     if args.feature.project.json {
         out::print_json(&detail)?;
     } else {
-        print(artifact, &detail)?;
+        print(&detail)?;
     }
     Ok(target.end())
 }
@@ -52,29 +52,31 @@ fn unknown(feature: &Feature, key: &str) -> String {
     format!("{slug} has no artifact `{key}`; {mend}")
 }
 
-fn print(artifact: &ArtifactRef, detail: &ArtifactDetail<'_>) -> anyhow::Result<()> {
+fn print(detail: &ArtifactDetail<'_>) -> anyhow::Result<()> {
     let mut out = out::people();
     let or_dash = |text: Option<&str>| text.map_or("-".into(), |text| printable(text).into_owned());
-    let hash = artifact.hash().map_or_else(|| "-".to_owned(), |hash| hash.to_string());
+    let hash = detail.content_hash_sha256.0;
+    let hash = hash.map_or_else(|| "-".to_owned(), |hash| hash.to_string());
+    let state = words::presence(detail.error_reason, detail.error_detail.as_deref());
     for (name, value) in [
-        ("key", detail.artifact_key.to_owned()),
+        ("key", printable(&detail.artifact_key).into_owned()),
         ("class", detail.artifact_class.to_string()),
-        ("path", printable(&artifact.relative_path.text()).into_owned()),
-        ("state", words::presence(artifact)),
+        ("path", printable(&detail.relative_path.text()).into_owned()),
+        ("state", state),
         ("status", detail.required_status.to_string()),
-        ("step", or_dash(detail.step_id)),
-        ("work package", or_dash(detail.wp_id)),
+        ("step", or_dash(detail.step_id.as_deref())),
+        ("work package", or_dash(detail.wp_id.as_deref())),
         ("size", format!("{} bytes", detail.size_bytes)),
         ("sha256", hash),
     ] {
         writeln!(out, "{:<13} {value}", name.dimmed())?;
     }
-    if let Some(content) = detail.content {
+    if let Some(content) = &detail.content {
         let text = out::printable_lines(content);
         write!(out, "\n{text}{}", if text.ends_with('\n') || text.is_empty() { "" } else { "\n" })?;
     }
-    if let Some(notice) = detail.truncation_notice {
-        writeln!(out, "\n{notice}")?;
+    if let Some(notice) = &detail.truncation_notice {
+        writeln!(out, "\n{}", printable(notice))?;
     }
     Ok(out.flush()?)
 }

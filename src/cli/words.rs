@@ -2,7 +2,7 @@
 
 use owo_colors::OwoColorize as _;
 
-use crate::core::artifact::ArtifactRef;
+use crate::core::artifact::ErrorReason;
 use crate::core::digest::Digest;
 use crate::core::dossier::{Completeness, Doubt};
 use crate::core::drift::{Drift, DriftState, Severity};
@@ -29,7 +29,12 @@ pub(super) fn severity(severity: Severity) -> String {
 
 /// Drift in a word or two.
 pub(super) fn drift(drift: &Drift) -> String {
-    let state = match drift.state {
+    verdict(drift.state, drift.severity)
+}
+
+/// State and severity of drift in a word or two.
+pub(super) fn verdict(state: Option<DriftState>, level: Option<Severity>) -> String {
+    let state = match state {
         None => return "not judged".yellow().to_string(),
         Some(DriftState::NoBaseline) => return "no baseline".dimmed().to_string(),
         Some(DriftState::InParity) => return "in parity".green().to_string(),
@@ -37,7 +42,7 @@ pub(super) fn drift(drift: &Drift) -> String {
         Some(DriftState::KeyMismatch) => "key mismatch",
         Some(DriftState::Drifted) => "drifted",
     };
-    match drift.severity {
+    match level {
         Some(level) => format!("{state} ({})", severity(level)),
         None => state.to_owned(),
     }
@@ -49,11 +54,11 @@ pub(super) fn short(digest: &Digest) -> String {
 }
 
 /// Whether an artifact is present, or why not.
-pub(super) fn presence(artifact: &ArtifactRef) -> String {
-    let Some(reason) = artifact.error_reason() else {
+pub(super) fn presence(reason: Option<ErrorReason>, detail: Option<&str>) -> String {
+    let Some(reason) = reason else {
         return "present".green().to_string();
     };
-    match artifact.error_detail() {
+    match detail {
         Some(detail) => format!("{}: {}", reason.red(), printable(detail)),
         None => reason.red().to_string(),
     }

@@ -96,7 +96,7 @@ impl fmt::Display for RequiredStatus {
 }
 
 /// Why an artifact is not present.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorReason {
     /// A spec that applies, and no file for it.

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Serialize};
 
 use super::artifact::{ArtifactClass, ArtifactRef, RequiredStatus, State};
 use super::digest::Digest;
@@ -43,7 +43,6 @@ pub struct BaselineArtifact {
     /// Its key then.
     pub artifact_key: Box<str>,
     /// Where it was.
-    #[serde(deserialize_with = "path_from_text")]
     pub relative_path: RelPath,
     /// Hash of its bytes.
     pub content_hash_sha256: Digest,
@@ -146,11 +145,6 @@ struct Written {
     tree_hash_sha256: Option<Digest>,
     #[serde(default)]
     artifacts: Option<Vec<Keyed<BaselineArtifact>>>,
-}
-
-fn path_from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RelPath, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    RelPath::from_text(&text).map_err(de::Error::custom)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::artifact::{ArtifactKey, ArtifactRef, Observation, RequiredStatus};
 use super::inventory::Inventory;
@@ -72,7 +72,7 @@ pub enum Doubt {
 }
 
 /// Whether all that is required is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Completeness {
     /// Every required artifact is present.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::artifact::{ArtifactClass, ArtifactKey, ArtifactRef, RequiredStatus, State};
 use super::baseline::{Baseline, BaselineArtifact, BaselineFile};
@@ -13,7 +13,7 @@ use super::path::RelPath;
 use super::snapshot::MissionDossierSnapshot;
 
 /// What a feature's state is in relation to its baseline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DriftState {
     /// None was accepted.
@@ -41,7 +41,7 @@ impl fmt::Display for DriftState {
 }
 
 /// How bad drift is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Only added artifacts, or churn.
@@ -63,7 +63,7 @@ impl fmt::Display for Severity {
 }
 
 /// In what way one artifact differs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DifferenceKind {
     /// In the baseline, not present now.
@@ -85,7 +85,7 @@ impl fmt::Display for DifferenceKind {
 }
 
 /// One artifact that differs from the baseline.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
     /// Its key: now if it is present, then if not.
     pub artifact_key: ArtifactKey,

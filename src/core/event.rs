@@ -2,7 +2,7 @@
 //!
 //! These are the shapes. Which events a change owes is decided where two states are compared.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::artifact::{ArtifactClass, ErrorReason, RequiredStatus};
 use super::digest::Digest;
@@ -151,7 +151,7 @@ pub struct ParityDriftDetected {
 }
 
 /// The six counts under the names that events and overviews use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArtifactCounts {
     /// All listed.
     pub total: u64,

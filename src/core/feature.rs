@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::baseline::BaselineFile;
 use super::dossier::{Doubt, MissionDossier};
@@ -13,7 +13,7 @@ use super::snapshot::MissionDossierSnapshot;
 use super::time::Timestamp;
 
 /// Where the current step comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StepSource {
     /// A runtime issued it.
@@ -35,7 +35,7 @@ impl fmt::Display for StepSource {
 }
 
 /// How well a feature is seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Watch {
     /// What is shown is what is there.

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::yaml::TextError;
 
 /// What is wrong with a file that steers dossierd.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileError {
     /// The file.
     pub file: String,
@@ -47,7 +47,7 @@ impl fmt::Display for FileError {
 impl std::error::Error for FileError {}
 
 /// A folder that is no feature.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
     /// Its path below the root.
     pub name: String,

@@ -15,7 +15,7 @@ pub const KEY_FIELDS: [&str; 6] =
 pub const NO_MANIFEST: &str = "none";
 
 /// What a baseline is bound to (seed: "Baseline Key Components"), in the seed's field order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaselineKey {
     /// Identity of the project.
     pub project_uuid: String,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::ser::SerializeSeq as _;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -204,6 +204,17 @@ impl Serialize for HashText {
             Some(digest) => digest.serialize(serializer),
             None => serializer.serialize_str(""),
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for HashText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let digest = Digest::parse(&text);
+        if digest.is_none() && !text.is_empty() {
+            return Err(de::Error::custom(format!("`{text}` is no hash")));
+        }
+        Ok(Self(digest))
     }
 }
 

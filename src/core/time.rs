@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use chrono::{DateTime, NaiveDateTime, SecondsFormat, SubsecRound as _, Utc};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A point in time, to the millisecond, so that a time which was written and read back is the same
 /// time. Its text form is RFC 3339 in UTC with milliseconds and `Z`.
@@ -53,6 +53,13 @@ impl fmt::Display for Timestamp {
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| de::Error::custom(format!("`{text}` is no time")))
     }
 }
 

@@ -1,8 +1,9 @@
 //! The artifact list and one artifact in full: `GET /api/dossier/artifacts[/{artifact_key}]`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::core::artifact::{ArtifactClass, ArtifactRef, ErrorReason, RequiredStatus};
 use crate::core::path::RelPath;
@@ -13,7 +14,7 @@ use crate::core::time::Timestamp;
 pub const CONTENT_MAX: u64 = 5_242_880;
 
 /// The filters of a list request.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Filters {
     /// Only this class.
     pub class: Option<ArtifactClass>,
@@ -40,7 +41,7 @@ impl Filters {
 }
 
 /// The seed's `ArtifactListResponse`, with `tombstones`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct ArtifactList<'a> {
     /// Number of entries before the filters, tombstones included.
     pub total_count: usize,
@@ -72,23 +73,29 @@ impl<'a> ArtifactList<'a> {
             tombstones: 0,
         }
     }
+
+    /// Keeps only what is not present.
+    pub fn keep_missing(&mut self) {
+        self.artifacts.retain(|artifact| !artifact.is_present);
+        self.filtered_count = self.artifacts.len();
+    }
 }
 
 /// The seed's `ArtifactListItem` and what the contract adds.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct ArtifactItem<'a> {
     /// Its key.
-    pub artifact_key: &'a str,
+    pub artifact_key: Cow<'a, str>,
     /// Its class.
     pub artifact_class: ArtifactClass,
     /// Where it is.
-    pub relative_path: &'a RelPath,
+    pub relative_path: Cow<'a, RelPath>,
     /// Size in bytes.
     pub size_bytes: u64,
     /// Work package.
-    pub wp_id: Option<&'a str>,
+    pub wp_id: Option<Cow<'a, str>>,
     /// Step.
-    pub step_id: Option<&'a str>,
+    pub step_id: Option<Cow<'a, str>>,
     /// Whether it is present.
     pub is_present: bool,
     /// Why not.
@@ -96,46 +103,46 @@ pub struct ArtifactItem<'a> {
     /// Whether it is required.
     pub required_status: RequiredStatus,
     /// What its name says it holds.
-    pub media_type_hint: &'static str,
+    pub media_type_hint: Cow<'a, str>,
     /// Why it is not present, in words.
-    pub error_detail: Option<&'a str>,
+    pub error_detail: Option<Cow<'a, str>>,
 }
 
 impl<'a> From<&'a ArtifactRef> for ArtifactItem<'a> {
     fn from(artifact: &'a ArtifactRef) -> Self {
         Self {
-            artifact_key: &artifact.artifact_key,
+            artifact_key: Cow::Borrowed(&artifact.artifact_key),
             artifact_class: artifact.artifact_class,
-            relative_path: &artifact.relative_path,
+            relative_path: Cow::Borrowed(&artifact.relative_path),
             size_bytes: artifact.size_bytes,
-            wp_id: artifact.wp_id.as_deref(),
-            step_id: artifact.step_id.as_deref(),
+            wp_id: artifact.wp_id.as_deref().map(Cow::Borrowed),
+            step_id: artifact.step_id.as_deref().map(Cow::Borrowed),
             is_present: artifact.is_present(),
             error_reason: artifact.error_reason(),
             required_status: artifact.required_status,
-            media_type_hint: media_type_hint(&artifact.relative_path),
-            error_detail: artifact.error_detail(),
+            media_type_hint: media_type_hint(&artifact.relative_path).into(),
+            error_detail: artifact.error_detail().map(Cow::Borrowed),
         }
     }
 }
 
 /// The seed's `ArtifactDetailResponse` and `error_detail`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct ArtifactDetail<'a> {
     /// Its key.
-    pub artifact_key: &'a str,
+    pub artifact_key: Cow<'a, str>,
     /// Its class.
     pub artifact_class: ArtifactClass,
     /// Where it is.
-    pub relative_path: &'a RelPath,
+    pub relative_path: Cow<'a, RelPath>,
     /// Hash of its bytes, or `""`.
     pub content_hash_sha256: HashText,
     /// Size in bytes.
     pub size_bytes: u64,
     /// Work package.
-    pub wp_id: Option<&'a str>,
+    pub wp_id: Option<Cow<'a, str>>,
     /// Step.
-    pub step_id: Option<&'a str>,
+    pub step_id: Option<Cow<'a, str>>,
     /// Whether it is required.
     pub required_status: RequiredStatus,
     /// Whether it is present.
@@ -143,17 +150,17 @@ pub struct ArtifactDetail<'a> {
     /// Why not.
     pub error_reason: Option<ErrorReason>,
     /// Its text.
-    pub content: Option<&'a str>,
+    pub content: Option<Cow<'a, str>>,
     /// Whether it was too large to be given.
     pub content_truncated: bool,
     /// Why there is no content.
-    pub truncation_notice: Option<&'static str>,
+    pub truncation_notice: Option<Cow<'a, str>>,
     /// What its name says it holds.
-    pub media_type_hint: &'static str,
+    pub media_type_hint: Cow<'a, str>,
     /// When these bytes were first hashed.
     pub indexed_at: Timestamp,
     /// Why it is not present, in words.
-    pub error_detail: Option<&'a str>,
+    pub error_detail: Option<Cow<'a, str>>,
 }
 
 impl<'a> ArtifactDetail<'a> {
@@ -170,22 +177,22 @@ impl<'a> ArtifactDetail<'a> {
             _ => None,
         };
         Self {
-            artifact_key: &artifact.artifact_key,
+            artifact_key: Cow::Borrowed(&artifact.artifact_key),
             artifact_class: artifact.artifact_class,
-            relative_path: &artifact.relative_path,
+            relative_path: Cow::Borrowed(&artifact.relative_path),
             content_hash_sha256: HashText(artifact.hash()),
             size_bytes: artifact.size_bytes,
-            wp_id: artifact.wp_id.as_deref(),
-            step_id: artifact.step_id.as_deref(),
+            wp_id: artifact.wp_id.as_deref().map(Cow::Borrowed),
+            step_id: artifact.step_id.as_deref().map(Cow::Borrowed),
             required_status: artifact.required_status,
             is_present: artifact.is_present(),
             error_reason: artifact.error_reason(),
-            content: text.and_then(Result::ok),
+            content: text.and_then(Result::ok).map(Cow::Borrowed),
             content_truncated: too_large,
-            truncation_notice: notice,
-            media_type_hint: media_type_hint(&artifact.relative_path),
+            truncation_notice: notice.map(Cow::Borrowed),
+            media_type_hint: media_type_hint(&artifact.relative_path).into(),
             indexed_at: artifact.indexed_at,
-            error_detail: artifact.error_detail(),
+            error_detail: artifact.error_detail().map(Cow::Borrowed),
         }
     }
 }
@@ -239,11 +246,18 @@ mod tests {
         large.size_bytes = CONTENT_MAX;
         let detail = |artifact, content| {
             let detail = ArtifactDetail::new(artifact, content);
-            (detail.content.map(str::to_owned), detail.content_truncated, detail.truncation_notice)
+            (
+                detail.content.map(Cow::into_owned),
+                detail.content_truncated,
+                detail.truncation_notice.map(Cow::into_owned),
+            )
         };
         assert_eq!(detail(spec, Some(b"hello")), (Some("hello".into()), false, None));
-        assert_eq!(detail(spec, Some(b"\xff")), (None, false, Some("not text")));
-        assert_eq!(detail(&large, None), (None, true, Some("File >5MB, content not included")));
+        assert_eq!(detail(spec, Some(b"\xff")), (None, false, Some("not text".into())));
+        assert_eq!(
+            detail(&large, None),
+            (None, true, Some("File >5MB, content not included".into()))
+        );
         let absent = dossier.artifacts.iter().find(|a| !a.is_present()).unwrap();
         assert_eq!(detail(absent, None), (None, false, None));
         insta::assert_snapshot!(

@@ -1,30 +1,32 @@
 //! Drift in detail: `GET /api/dossier/drift`.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 use crate::core::baseline::BaselineFile;
 use crate::core::digest::Digest;
 use crate::core::drift::{Difference, DriftState, Severity};
 use crate::core::feature::Feature;
 use crate::core::identity::BaselineKey;
-use crate::wire::overview::{BaselineSummary, DriftLists};
+use crate::wire::overview::{BaselineSummary, DriftLists, borrowed};
 
 /// How a feature differs from its baseline, artifact by artifact.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct DriftDetail<'a> {
     /// The feature.
-    pub feature_slug: &'a str,
+    pub feature_slug: Cow<'a, str>,
     /// In what relation feature and baseline are; `null` where it cannot be judged.
     pub state: Option<DriftState>,
     /// How bad.
     pub severity: Option<Severity>,
     /// One sentence.
-    pub detail: &'a str,
+    pub detail: Cow<'a, str>,
     /// The lists of an overview: keys by kind of difference.
     #[serde(flatten)]
     pub lists: DriftLists<'a>,
     /// What differs, by key.
-    pub differences: &'a [Difference],
+    pub differences: Cow<'a, [Difference]>,
     /// Parity hash now.
     pub local_parity_hash: Digest,
     /// Tree hash now.
@@ -36,18 +38,18 @@ pub struct DriftDetail<'a> {
 }
 
 /// The two keys side by side.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct KeyComparison<'a> {
     /// The feature's.
-    pub local: &'a BaselineKey,
+    pub local: Cow<'a, BaselineKey>,
     /// Its hash.
     pub local_hash: Digest,
     /// The baseline's.
-    pub baseline: Option<&'a BaselineKey>,
+    pub baseline: Option<Cow<'a, BaselineKey>>,
     /// Its hash.
     pub baseline_hash: Option<Digest>,
     /// Names of the fields that differ.
-    pub mismatch: &'a [&'static str],
+    pub mismatch: Vec<Cow<'a, str>>,
 }
 
 impl<'a> From<&'a Feature> for DriftDetail<'a> {
@@ -58,21 +60,21 @@ impl<'a> From<&'a Feature> for DriftDetail<'a> {
             BaselineFile::Absent | BaselineFile::Corrupt(_) => None,
         };
         Self {
-            feature_slug: feature.dossier.terms.feature_slug.as_str(),
+            feature_slug: feature.dossier.terms.feature_slug.as_str().into(),
             state: drift.state,
             severity: drift.severity,
-            detail: &drift.detail,
+            detail: Cow::Borrowed(&drift.detail),
             lists: DriftLists::from(drift),
-            differences: &drift.differences,
+            differences: Cow::Borrowed(&drift.differences),
             local_parity_hash: feature.snapshot.parity_hash_sha256,
             local_tree_hash: feature.snapshot.tree_hash_sha256,
             baseline: BaselineSummary::of(feature),
             key: KeyComparison {
-                local: &feature.key,
+                local: Cow::Borrowed(&feature.key),
                 local_hash: feature.key.hash(),
-                baseline: baseline.map(|baseline| &baseline.baseline_key),
+                baseline: baseline.map(|baseline| Cow::Borrowed(&baseline.baseline_key)),
                 baseline_hash: baseline.map(|baseline| baseline.baseline_key_hash),
-                mismatch: &drift.key_mismatch,
+                mismatch: borrowed(drift.key_mismatch.clone()),
             },
         }
     }

@@ -1,9 +1,10 @@
 //! The journal as pages and as a stream: `GET /api/events`.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::core::snapshot::MissionDossierSnapshot;
 use crate::wire::cursor::Cursor;
@@ -40,10 +41,10 @@ pub fn push_page(
 }
 
 /// `data:` of the stream's `gap`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Gap<'a> {
     /// Why events are not to be had.
-    pub reason: &'a str,
+    pub reason: Cow<'a, str>,
 }
 
 /// One message of a Server-Sent Events stream: `id`, `event`, `data`. The JSON is one line, as
@@ -83,7 +84,7 @@ mod tests {
     fn framing() {
         let mut message = Vec::new();
         let id = Cursor { instance: "i".into(), seq: 3 };
-        write_message(&mut message, &id, "gap", &Gap { reason: "line\nbreak" }).unwrap();
+        write_message(&mut message, &id, "gap", &Gap { reason: "line\nbreak".into() }).unwrap();
         let expect = "id: i:3\nevent: gap\ndata: {\"reason\":\"line\\nbreak\"}\n\n";
         assert_eq!(String::from_utf8(message).unwrap(), expect);
     }

@@ -1,7 +1,7 @@
 //! What the API answers and `--json` prints: models, and the one way they become text.
 //!
-//! Public names here are promises (contract, section 7). Models borrow from the core's values;
-//! nothing here reads, decides or waits.
+//! Public names here are promises (contract, section 7). Models borrow from the core's values, or
+//! own what came over the socket; nothing here reads, decides or waits.
 
 pub mod accepted;
 pub mod artifacts;

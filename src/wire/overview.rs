@@ -1,6 +1,8 @@
 //! One feature at a glance: `GET /api/dossier/overview`.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 use crate::core::baseline::BaselineFile;
 use crate::core::digest::Digest;
@@ -11,10 +13,10 @@ use crate::core::feature::{Feature, StepSource, Watch};
 use crate::core::time::Timestamp;
 
 /// The seed's `DossierOverviewResponse` and what the contract adds.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Overview<'a> {
     /// The feature.
-    pub feature_slug: &'a str,
+    pub feature_slug: Cow<'a, str>,
     /// Whether all that is required is there.
     pub completeness_status: Completeness,
     /// Parity hash.
@@ -26,19 +28,19 @@ pub struct Overview<'a> {
     /// Last comparison with the disk.
     pub last_scanned_at: Timestamp,
     /// Last component of the project's root.
-    pub project: &'a str,
+    pub project: Cow<'a, str>,
     /// Mission type.
-    pub mission: &'a str,
+    pub mission: Cow<'a, str>,
     /// Run of the mission.
-    pub mission_run_id: &'a str,
+    pub mission_run_id: Cow<'a, str>,
     /// Version of the manifest, or `none`.
-    pub manifest_version: &'a str,
+    pub manifest_version: Cow<'a, str>,
     /// Current step.
-    pub step: Option<&'a str>,
+    pub step: Option<Cow<'a, str>>,
     /// Where it comes from.
     pub step_source: StepSource,
     /// What is wrong with it.
-    pub step_error: Option<&'a str>,
+    pub step_error: Option<Cow<'a, str>>,
     /// Tree hash.
     pub tree_hash_sha256: Digest,
     /// How well the feature is seen.
@@ -46,7 +48,7 @@ pub struct Overview<'a> {
     /// Artifacts whose bytes are not yet trusted.
     pub racy: u64,
     /// What is wrong with `meta.json`.
-    pub meta_error: Option<&'a str>,
+    pub meta_error: Option<Cow<'a, str>>,
     /// How it compares to its baseline.
     pub drift: DriftSummary<'a>,
     /// The baseline, if one was accepted and can be read.
@@ -54,7 +56,7 @@ pub struct Overview<'a> {
 }
 
 /// Drift in an overview.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct DriftSummary<'a> {
     /// In what relation feature and baseline are; `null` where it cannot be judged.
     pub state: Option<DriftState>,
@@ -66,40 +68,44 @@ pub struct DriftSummary<'a> {
 }
 
 /// Keys of what differs, sorted.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct DriftLists<'a> {
     /// Keys in the baseline that are not present.
-    pub missing_in_local: Vec<&'a str>,
+    pub missing_in_local: Vec<Cow<'a, str>>,
     /// Keys present that are not in the baseline.
-    pub missing_in_baseline: Vec<&'a str>,
+    pub missing_in_baseline: Vec<Cow<'a, str>>,
     /// Keys with other content.
-    pub changed: Vec<&'a str>,
+    pub changed: Vec<Cow<'a, str>>,
     /// Keys of differences that are runtime bookkeeping.
-    pub churn: Vec<&'a str>,
+    pub churn: Vec<Cow<'a, str>>,
+}
+
+pub(super) fn borrowed(texts: Vec<&str>) -> Vec<Cow<'_, str>> {
+    texts.into_iter().map(Cow::Borrowed).collect()
 }
 
 impl<'a> From<&'a Drift> for DriftLists<'a> {
     fn from(drift: &'a Drift) -> Self {
         Self {
-            missing_in_local: drift.keys(DifferenceKind::MissingInLocal),
-            missing_in_baseline: drift.keys(DifferenceKind::MissingInBaseline),
-            changed: drift.keys(DifferenceKind::Changed),
-            churn: drift.churn(),
+            missing_in_local: borrowed(drift.keys(DifferenceKind::MissingInLocal)),
+            missing_in_baseline: borrowed(drift.keys(DifferenceKind::MissingInBaseline)),
+            changed: borrowed(drift.keys(DifferenceKind::Changed)),
+            churn: borrowed(drift.churn()),
         }
     }
 }
 
 /// A baseline in an overview.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct BaselineSummary<'a> {
     /// Parity hash of the accepted state.
     pub parity_hash_sha256: Digest,
     /// When it was accepted.
-    pub captured_at: String,
+    pub captured_at: Cow<'a, str>,
     /// `node_id` at capture.
-    pub captured_by: Option<&'a str>,
+    pub captured_by: Option<Cow<'a, str>>,
     /// Fields in which its key is not the feature's.
-    pub key_mismatch: &'a [&'static str],
+    pub key_mismatch: Vec<Cow<'a, str>>,
 }
 
 impl<'a> From<&'a Feature> for Overview<'a> {
@@ -107,23 +113,23 @@ impl<'a> From<&'a Feature> for Overview<'a> {
         let terms = &feature.dossier.terms;
         let snapshot = &feature.snapshot;
         Self {
-            feature_slug: terms.feature_slug.as_str(),
+            feature_slug: terms.feature_slug.as_str().into(),
             completeness_status: snapshot.completeness_status,
             parity_hash_sha256: snapshot.parity_hash_sha256,
             artifact_counts: snapshot.counts.into(),
             missing_required_count: snapshot.counts.required_missing,
             last_scanned_at: feature.last_scanned_at,
-            project: &feature.project,
-            mission: terms.mission_type.as_str(),
-            mission_run_id: &terms.mission_run_id,
-            manifest_version: feature.manifest_version(),
-            step: terms.step.as_deref(),
+            project: Cow::Borrowed(&feature.project),
+            mission: terms.mission_type.as_str().into(),
+            mission_run_id: Cow::Borrowed(&terms.mission_run_id),
+            manifest_version: feature.manifest_version().into(),
+            step: terms.step.as_deref().map(Cow::Borrowed),
             step_source: feature.step_source,
-            step_error: feature.step_error.as_deref(),
+            step_error: feature.step_error.as_deref().map(Cow::Borrowed),
             tree_hash_sha256: snapshot.tree_hash_sha256,
             watch: feature.watch,
             racy: feature.racy,
-            meta_error: feature.meta_error.as_deref(),
+            meta_error: feature.meta_error.as_deref().map(Cow::Borrowed),
             drift: DriftSummary::from(feature),
             baseline: BaselineSummary::of(feature),
         }
@@ -148,9 +154,9 @@ impl<'a> BaselineSummary<'a> {
         Some(Self {
             parity_hash_sha256: baseline.parity_hash_sha256,
             captured_at: captured_at
-                .map_or_else(|| baseline.captured_at.clone(), |at| at.to_string()),
-            captured_by: baseline.captured_by.as_deref(),
-            key_mismatch: &feature.drift.key_mismatch,
+                .map_or_else(|| Cow::Borrowed(&*baseline.captured_at), |at| at.to_string().into()),
+            captured_by: baseline.captured_by.as_deref().map(Cow::Borrowed),
+            key_mismatch: borrowed(feature.drift.key_mismatch.clone()),
         })
     }
 }

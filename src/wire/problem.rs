@@ -1,23 +1,25 @@
 //! Errors of the API: problem documents of RFC 9457, with our `code` and `hint`.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 /// What went wrong with a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// `about:blank`: the status says the type.
     #[serde(rename = "type")]
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// The code in words.
-    pub title: &'static str,
+    pub title: Cow<'static, str>,
     /// HTTP status.
     pub status: u16,
     /// What was wrong with this request.
     pub detail: String,
     /// Stable name for programs.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// What to do.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
 
@@ -97,7 +99,15 @@ impl Problem {
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let (status, code, title) = code.parts();
-        Self { kind: "about:blank", title, status, detail: detail.into(), code, hint: None }
+        let kind = "about:blank".into();
+        Self {
+            kind,
+            title: title.into(),
+            status,
+            detail: detail.into(),
+            code: code.into(),
+            hint: None,
+        }
     }
 
     /// With the mend.

@@ -1,16 +1,18 @@
 //! Everything at a glance: `GET /api/status` and `GET /healthz`.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 use crate::core::findings::{FileError, Skipped};
 use crate::core::time::Timestamp;
 use crate::wire::overview::Overview;
 
 /// The daemon and all that it watches.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Status<'a> {
     /// Version of the program.
-    pub version: &'a str,
+    pub version: Cow<'a, str>,
     /// Its process.
     pub pid: u32,
     /// When it started.
@@ -18,11 +20,11 @@ pub struct Status<'a> {
     /// Seconds since.
     pub uptime_s: u64,
     /// Identity of the store.
-    pub instance: &'a str,
+    pub instance: Cow<'a, str>,
     /// Last event.
     pub seq: u64,
     /// How the answer was made to include every earlier change.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synced: Option<Synced>,
     /// The store.
     pub store: StoreStatus<'a>,
@@ -31,7 +33,7 @@ pub struct Status<'a> {
 }
 
 /// How an answer with `sync=true` came to include every earlier change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Synced {
     /// A cookie file came back on the kernel's queue.
@@ -41,18 +43,18 @@ pub enum Synced {
 }
 
 /// The store.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct StoreStatus<'a> {
     /// Its file.
-    pub path: &'a str,
+    pub path: Cow<'a, str>,
     /// Whether what is acknowledged is durable.
     pub state: StoreState,
     /// What is wrong.
-    pub detail: Option<&'a str>,
+    pub detail: Option<Cow<'a, str>>,
 }
 
 /// Whether the store can be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StoreState {
     /// It can.
@@ -62,32 +64,32 @@ pub enum StoreState {
 }
 
 /// One project.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct ProjectStatus<'a> {
     /// Last component of its root.
-    pub project: &'a str,
+    pub project: Cow<'a, str>,
     /// Canonical absolute root.
-    pub root: &'a str,
+    pub root: Cow<'a, str>,
     /// Identity of that root on this machine.
-    pub root_id: &'a str,
+    pub root_id: Cow<'a, str>,
     /// Identity of the project.
-    pub project_uuid: &'a str,
+    pub project_uuid: Cow<'a, str>,
     /// Identity of machine and user.
-    pub node_id: &'a str,
+    pub node_id: Cow<'a, str>,
     /// How well it is watched.
     pub watch: WatchStatus<'a>,
     /// Manifests and project files that cannot be used.
-    pub manifest_errors: &'a [FileError],
+    pub manifest_errors: Cow<'a, [FileError]>,
     /// What is odd in manifests.
-    pub manifest_warnings: &'a [String],
+    pub manifest_warnings: Cow<'a, [String]>,
     /// Folders that are no features, and why.
-    pub skipped: &'a [Skipped],
+    pub skipped: Cow<'a, [Skipped]>,
     /// The features.
     pub features: Vec<Overview<'a>>,
 }
 
 /// How well a project is watched.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct WatchStatus<'a> {
     /// The state.
     pub state: ProjectWatch,
@@ -96,11 +98,11 @@ pub struct WatchStatus<'a> {
     /// Folders there are.
     pub total: u64,
     /// What is wrong.
-    pub detail: Option<&'a str>,
+    pub detail: Option<Cow<'a, str>>,
 }
 
 /// How well a project is watched, in a word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProjectWatch {
     /// Every folder is watched.
@@ -118,7 +120,7 @@ pub enum ProjectWatch {
 }
 
 /// `GET /healthz`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "lowercase")]
 pub enum Health {
     /// The first index of every project that can be reached stands.
