@@ -14,10 +14,12 @@
 //! - [`engine`]: the single owner of live state, and the one look without a daemon
 //! - [`api`]: the socket and its requests
 //! - [`service`]: the daemon's composition
+//! - [`client`]: talks to a running daemon
 //! - [`cli`]: the command line
 
 pub mod api;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod core;
 pub mod engine;

@@ -58,6 +58,7 @@ enum Begin {
 }
 
 async fn page(api: &Api, parameters: &Parameters) -> Result<Response, Problem> {
+    begun(api).await;
     let (world, _) = api.world(parameters).await?;
     let limit = match parameters.get("limit") {
         None => PAGE_MAX,
@@ -101,6 +102,7 @@ async fn stream_of(
         let detail = format!("there are {SUBSCRIBERS_MAX} subscribers, which is the most");
         Problem::new(Code::Unavailable, detail)
     })?;
+    begun(api).await;
     let news = api.views.news();
     let (world, _) = api.world(parameters).await?;
     let filter = filter(&world, parameters)?;
@@ -222,6 +224,16 @@ fn since(text: Option<&str>) -> Result<Option<Since>, Problem> {
     parsed.map_err(|error: crate::wire::cursor::CursorError| {
         Problem::new(Code::BadRequest, error.to_string())
     })
+}
+
+/// Waits for the first picture: before it nothing is known of the journal.
+async fn begun(api: &Api) {
+    let mut news = api.views.news();
+    while api.views.world().instance.is_empty() {
+        if news.changed().await.is_err() {
+            break;
+        }
+    }
 }
 
 /// `ends` are those of the journal itself: an event can be read before the picture that includes it

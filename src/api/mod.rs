@@ -26,6 +26,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use axum::Router;
+use axum::http::{HeaderValue, header};
+use axum::middleware::map_response;
+use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, post};
 use tokio::sync::Semaphore;
 
@@ -111,5 +114,13 @@ fn router(api: Arc<Api>) -> Router {
     router
         .fallback(answers::unknown)
         .method_not_allowed_fallback(answers::not_allowed)
+        .layer(map_response(named))
         .with_state(api)
+}
+
+/// Says in every answer which version gave it.
+async fn named(mut response: Response) -> Response {
+    let name = HeaderValue::from_static(concat!("dossierd/", env!("CARGO_PKG_VERSION")));
+    response.headers_mut().insert(header::SERVER, name);
+    response
 }

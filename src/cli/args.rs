@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::core::digest::Digest;
+use crate::wire::cursor::{CursorError, Since};
 
 /// Says what is missing, deleted or drifted in feature directories.
 #[derive(Debug, Parser)]
@@ -45,6 +46,21 @@ impl Color {
 pub(super) enum Command {
     /// Watch projects: the daemon, in the foreground
     Run(RunArgs),
+    /// Show all features at a glance, or one
+    Status(StatusArgs),
+    /// Show what is wrong now, then what happens, until Ctrl-C
+    ///
+    /// A daemon is started if none runs: the systemd user unit if it is installed, else one in the
+    /// background. It watches the current project for its life if it does not do so already.
+    Watch(WatchArgs),
+    /// Print the journal of events
+    Events(EventsArgs),
+    /// Compare what the daemon shows with a fresh scan
+    Verify(OptionalFeatureArgs),
+    /// Let the daemon compare everything with the disk
+    Rescan(OptionalFeatureArgs),
+    /// Stop the daemon
+    Stop(SocketArgs),
     /// Look at a project or feature once and print its snapshots; writes nothing
     Scan(ScanArgs),
     /// Say by the exit code whether all is complete, in parity and seen; writes nothing
@@ -71,12 +87,75 @@ pub(super) struct RunArgs {
     /// Projects to watch, beside those of the configuration
     #[arg(value_name = "PROJECT")]
     pub(super) projects: Vec<PathBuf>,
-    /// Where to listen
-    #[arg(long, env = "DOSSIERD_SOCKET", value_name = "PATH")]
-    pub(super) socket: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) socket: SocketArgs,
     /// What to log: error, warn, info, debug or trace, also by module
     #[arg(long, env = "DOSSIERD_LOG", value_name = "FILTER", default_value = "info")]
     pub(super) log: String,
+    /// Leave the terminal's session, so that the daemon outlives it
+    #[arg(long, hide = true)]
+    pub(super) detached: bool,
+}
+
+/// Which daemon is meant.
+#[derive(Debug, Clone, Args)]
+pub(super) struct SocketArgs {
+    /// The daemon's socket
+    #[arg(long, env = "DOSSIERD_SOCKET", value_name = "PATH")]
+    pub(super) socket: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    pub(super) meant: OptionalFeatureArgs,
+    /// Show it again whenever something changes, until Ctrl-C
+    #[arg(long)]
+    pub(super) watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct WatchArgs {
+    #[command(flatten)]
+    pub(super) meant: OptionalFeatureArgs,
+    /// Begin behind this cursor instead of with the present state
+    #[arg(long, value_name = "CURSOR", value_parser = cursor)]
+    pub(super) since: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EventsArgs {
+    /// Only events of these features: slugs
+    #[arg(value_name = "FEATURE")]
+    pub(super) features: Vec<String>,
+    /// Only events of this type; may be given more than once
+    #[arg(long = "type", value_name = "TYPE", value_parser = EventType::PARSER)]
+    pub(super) types: Vec<String>,
+    /// Begin behind this cursor, instead of with the oldest event that is kept (`start`)
+    #[arg(long, value_name = "CURSOR", value_parser = cursor)]
+    pub(super) since: Option<String>,
+    /// Go on with what happens, until Ctrl-C
+    #[arg(long, short)]
+    pub(super) follow: bool,
+    #[command(flatten)]
+    pub(super) project: ProjectArgs,
+}
+
+/// The types of events, without the `mission_dossier_` that all begin with.
+struct EventType;
+
+impl EventType {
+    const PARSER: [&'static str; 4] =
+        ["artifact_indexed", "artifact_missing", "snapshot_computed", "parity_drift_detected"];
+}
+
+/// One feature, or all of a project.
+#[derive(Debug, Args)]
+pub(super) struct OptionalFeatureArgs {
+    /// A feature: its slug, or a path to its folder
+    pub(super) feature: Option<OsString>,
+    #[command(flatten)]
+    pub(super) project: ProjectArgs,
 }
 
 #[derive(Debug, Args)]
@@ -120,6 +199,8 @@ pub(super) struct ProjectArgs {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) socket: SocketArgs,
 }
 
 #[derive(Debug, Args)]
@@ -211,4 +292,8 @@ pub(super) struct ManArgs {
 
 fn tree_hash(text: &str) -> Result<Digest, &'static str> {
     Digest::parse(text).ok_or("a tree hash is 64 lower-case hexadecimal digits")
+}
+
+fn cursor(text: &str) -> Result<String, CursorError> {
+    text.parse::<Since>().map(|_| text.to_owned())
 }

@@ -9,6 +9,8 @@ pub(super) enum Exit {
     Done,
     /// It failed.
     Failed,
+    /// No daemon could be reached.
+    NoDaemon,
     /// `check`: something required is missing.
     Incomplete,
     /// `check`: drift.
@@ -27,6 +29,7 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::Failed => 1,
+            Self::NoDaemon => 3,
             Self::Incomplete => 10,
             Self::Drifted => 11,
             Self::IncompleteAndDrifted => 12,

@@ -8,14 +8,28 @@ mod artifacts;
 mod baseline;
 mod check;
 mod drift;
+mod ending;
+mod events;
 mod exit;
 mod generate;
+mod glance;
+mod happening;
+mod link;
 mod out;
+mod place;
+mod rescan;
 mod run;
 mod scan;
 mod show;
+mod start;
+mod status;
+mod stop;
 mod table;
 mod target;
+mod terminal;
+mod unit;
+mod verify;
+mod watch;
 mod words;
 
 use std::process::ExitCode;
@@ -59,6 +73,12 @@ fn refuse(error: &clap::Error) -> ExitCode {
 fn run(cli: &Cli) -> anyhow::Result<Exit> {
     match &cli.command {
         Command::Run(args) => run::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Watch(args) => watch::run(args),
+        Command::Events(args) => events::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Rescan(args) => rescan::run(args),
+        Command::Stop(args) => stop::run(args),
         Command::Scan(args) => scan::run(args),
         Command::Check(args) => check::run(args),
         Command::Artifacts(args) => artifacts::run(args),
@@ -76,6 +96,9 @@ fn report(error: &anyhow::Error) -> Exit {
         return Exit::Done;
     }
     out::error(&format!("{error:#}"));
+    if link::is_unreachable(error) {
+        return Exit::NoDaemon;
+    }
     let broken_file = error.chain().find_map(|cause| cause.downcast_ref::<FileError>());
     if broken_file.is_some() { Exit::BrokenFile } else { Exit::Failed }
 }

@@ -9,6 +9,10 @@ use crate::config::{Config, Folders};
 use crate::service::{Options, run as run_service};
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
+    if args.detached {
+        // Fails only for the leader of a group, who has no terminal to lose by that.
+        let _ = rustix::process::setsid();
+    }
     let filter = EnvFilter::try_new(&args.log)
         .with_context(|| format!("`{}` is no log filter, such as `info`", args.log))?;
     tracing_subscriber::fmt()
@@ -22,7 +26,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         config,
         folders,
         projects: args.projects.clone(),
-        socket: args.socket.clone(),
+        socket: args.socket.socket.clone(),
     })?;
     Ok(Exit::Done)
 }

@@ -23,3 +23,8 @@ pub(super) fn text(mut table: Table) -> String {
     }
     text
 }
+
+/// How many columns of a terminal a cell takes.
+pub(super) fn width(cell: &str) -> usize {
+    anstream::adapter::strip_str(cell).map(|part| part.chars().count()).sum()
+}

@@ -48,6 +48,16 @@ pub(super) fn verdict(state: Option<DriftState>, level: Option<Severity>) -> Str
     }
 }
 
+/// The first of some names, and how many more there are.
+pub(super) fn some(names: &[&str]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<_> = names.iter().take(SHOWN).map(|name| printable(name)).collect();
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
 /// The first digits of a hash.
 pub(super) fn short(digest: &Digest) -> String {
     format!("{digest:.12}")

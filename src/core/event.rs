@@ -40,7 +40,7 @@ impl Payload {
 }
 
 /// In what way an indexed artifact is new.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Change {
     /// It was not known.
@@ -54,7 +54,7 @@ pub enum Change {
 }
 
 /// `mission_dossier_artifact_indexed`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ArtifactIndexed {
     /// The feature.
     pub feature_slug: FeatureSlug,
@@ -77,12 +77,12 @@ pub struct ArtifactIndexed {
     /// In what way it is new.
     pub change: Change,
     /// Its key before, where that changed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_artifact_key: Option<String>,
 }
 
 /// `mission_dossier_artifact_missing`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ArtifactMissing {
     /// The feature.
     pub feature_slug: FeatureSlug,
@@ -103,7 +103,7 @@ pub struct ArtifactMissing {
 }
 
 /// `mission_dossier_snapshot_computed`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SnapshotComputed {
     /// The feature.
     pub feature_slug: FeatureSlug,
@@ -126,7 +126,7 @@ pub struct SnapshotComputed {
 }
 
 /// `mission_dossier_parity_drift_detected`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ParityDriftDetected {
     /// The feature.
     pub feature_slug: FeatureSlug,

@@ -218,6 +218,14 @@ impl FeatureSlug {
     }
 }
 
+impl<'de> Deserialize<'de> for FeatureSlug {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::new(text.as_bytes())
+            .ok_or_else(|| de::Error::custom(format!("`{text}` is no feature's name")))
+    }
+}
+
 impl fmt::Display for FeatureSlug {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)

@@ -4,9 +4,13 @@ use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
+use crate::core::event::Payload;
 use crate::core::snapshot::MissionDossierSnapshot;
+use crate::core::time::Timestamp;
 use crate::wire::cursor::Cursor;
 use crate::wire::json;
 
@@ -38,6 +42,55 @@ pub fn push_page(
         writer.write_all(b"]")?;
     }
     writer.write_all(b"}\n")
+}
+
+/// A page of the journal, as a client reads it.
+#[derive(Debug, Deserialize)]
+pub struct JournalPage {
+    /// The envelopes.
+    pub events: Vec<Box<RawValue>>,
+    /// The cursor to go on from.
+    pub next: String,
+    /// Whether events between the request's cursor and `next` are not to be had.
+    pub gap: bool,
+    /// After a gap, the present state of every feature.
+    #[serde(default)]
+    pub snapshots: Vec<Box<RawValue>>,
+}
+
+/// An envelope, as a client reads it: what it cannot read of it does not hide the rest.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Received {
+    /// One of the four types, or one that a newer daemon has.
+    pub event_type: String,
+    /// Last component of the project's root.
+    pub project: String,
+    /// Identity of that root on that machine.
+    pub root_id: String,
+    /// The feature.
+    pub feature_slug: String,
+    /// When.
+    pub emitted_at: Timestamp,
+    /// What, by type.
+    payload: serde_json::Value,
+}
+
+impl Received {
+    /// What happened; `None` for what this version cannot read.
+    #[must_use]
+    pub fn payload(&self) -> Option<Payload> {
+        fn read<T: DeserializeOwned>(value: &serde_json::Value) -> Option<T> {
+            T::deserialize(value).ok()
+        }
+        let payload = &self.payload;
+        match self.event_type.strip_prefix("mission_dossier_")? {
+            "artifact_indexed" => read(payload).map(Payload::ArtifactIndexed),
+            "artifact_missing" => read(payload).map(Payload::ArtifactMissing),
+            "snapshot_computed" => read(payload).map(Payload::SnapshotComputed),
+            "parity_drift_detected" => read(payload).map(Payload::ParityDriftDetected),
+            _ => None,
+        }
+    }
 }
 
 /// `data:` of the stream's `gap`.

@@ -101,6 +101,36 @@ pub struct WatchStatus<'a> {
     pub detail: Option<Cow<'a, str>>,
 }
 
+impl WatchStatus<'_> {
+    /// Of a project that was looked at once.
+    #[must_use]
+    pub fn unwatched() -> Self {
+        Self { state: ProjectWatch::Unwatched, watched: 0, total: 0, detail: None }
+    }
+}
+
+/// `status --json` of a project that no daemon watches: a [`Status`] whose daemon is `null`.
+#[derive(Debug, Serialize)]
+pub struct Scanned<'a> {
+    version: &'a str,
+    pid: (),
+    started_at: (),
+    uptime_s: (),
+    instance: (),
+    seq: (),
+    store: (),
+    projects: [ProjectStatus<'a>; 1],
+}
+
+impl<'a> Scanned<'a> {
+    /// What `version` of the program saw of `project`.
+    #[must_use]
+    pub fn new(version: &'a str, project: ProjectStatus<'a>) -> Self {
+        let (pid, started_at, uptime_s, instance, seq, store) = ((), (), (), (), (), ());
+        Self { version, pid, started_at, uptime_s, instance, seq, store, projects: [project] }
+    }
+}
+
 /// How well a project is watched, in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -117,6 +147,8 @@ pub enum ProjectWatch {
     Unreadable,
     /// The root is not there.
     RootUnavailable,
+    /// No daemon watches it; it was looked at once.
+    Unwatched,
 }
 
 /// `GET /healthz`.

@@ -1,0 +1,176 @@
+//! `dossierd events`: the journal, as it stands or as it goes on.
+
+use std::io::Write as _;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::args::EventsArgs;
+use super::ending::end_when_unwanted;
+use super::exit::Exit;
+use super::happening::{Known, Margin};
+use super::link::{self, Link};
+use super::out;
+use crate::client::{Follower, Message, News, Target};
+use crate::core::identity::root_id;
+use crate::core::path::printable;
+use crate::project::Machine;
+use crate::wire::events::{Gap, JournalPage, Received};
+use crate::wire::json;
+
+/// What `--json` prints beside envelopes, each as a line of its own.
+#[derive(Serialize)]
+#[serde(tag = "event_type", rename_all = "snake_case")]
+pub(super) enum Aside<'a> {
+    /// Events are not to be had.
+    Gap { reason: &'a str, cursor: &'a str },
+    /// What a feature is like after a gap.
+    Snapshot { cursor: &'a str, snapshot: &'a RawValue },
+}
+
+pub(super) fn run(args: &EventsArgs) -> anyhow::Result<Exit> {
+    let mut printer = Printer::new(args)?;
+    if args.follow {
+        return follow(args, &mut printer);
+    }
+    let mut link = Link::open(&args.project.socket)?;
+    let mut since = args.since.clone().unwrap_or_else(|| "start".to_owned());
+    loop {
+        let mut target = Target::new("/api/events").with("since", &since);
+        for feature in &args.features {
+            target = target.with("feature", feature);
+        }
+        for kind in printer.types.iter() {
+            target = target.with("type", kind);
+        }
+        // The first page waits for every change that was made before.
+        target = if args.since.as_ref() == Some(&since) || since == "start" {
+            target.synced()
+        } else {
+            target
+        };
+        let page: JournalPage = link.read(&target)?;
+        if page.gap {
+            printer.gap("the journal does not have what came after that cursor", &page.next)?;
+            for snapshot in &page.snapshots {
+                printer.snapshot(snapshot, &page.next)?;
+            }
+        }
+        for event in &page.events {
+            printer.event(event.get())?;
+        }
+        if page.events.is_empty() {
+            printer.flush()?;
+            return Ok(Exit::Done);
+        }
+        since = page.next;
+    }
+}
+
+fn follow(args: &EventsArgs, printer: &mut Printer) -> anyhow::Result<Exit> {
+    let socket = args.project.socket.path()?;
+    // Fails with the mend where no daemon runs.
+    drop(Link::to(&socket)?);
+    end_when_unwanted("");
+    let mut follower = Follower::new(&socket, args.since.as_deref().unwrap_or("start"));
+    link::runtime()?.block_on(async {
+        loop {
+            let news = match tokio::time::timeout(std::time::Duration::ZERO, follower.next()).await
+            {
+                Ok(news) => news,
+                Err(_) => {
+                    printer.flush()?;
+                    follower.next().await
+                }
+            };
+            match news? {
+                News::Message(message) => printer.message(&message)?,
+                News::Away(_) => out::note("the daemon is away; waiting for it"),
+                News::Back => out::note("the daemon is back"),
+            }
+        }
+    })
+}
+
+struct Printer {
+    out: Box<dyn std::io::Write>,
+    json: bool,
+    known: Known,
+    features: Vec<String>,
+    types: Vec<String>,
+    root_id: Option<String>,
+}
+
+impl Printer {
+    fn new(args: &EventsArgs) -> anyhow::Result<Self> {
+        use std::os::unix::ffi::OsStrExt as _;
+        let root = match &args.project.project {
+            Some(root) => Some(root.canonicalize()?),
+            None => None,
+        };
+        let root_id = root.map(|root| root_id(&Machine::this().id, root.as_os_str().as_bytes()));
+        Ok(Self {
+            out: if args.project.json {
+                Box::new(out::programs())
+            } else {
+                Box::new(out::people())
+            },
+            json: args.project.json,
+            known: Known::default(),
+            features: args.features.clone(),
+            types: args.types.iter().map(|kind| format!("mission_dossier_{kind}")).collect(),
+            root_id,
+        })
+    }
+
+    fn message(&mut self, message: &Message) -> anyhow::Result<()> {
+        match message.event.as_str() {
+            "gap" => {
+                let gap: Gap<'_> = serde_json::from_str(&message.data)?;
+                self.gap(&gap.reason, &message.id)
+            }
+            "snapshot" => {
+                let snapshot: Box<RawValue> = serde_json::from_str(&message.data)?;
+                self.snapshot(&snapshot, &message.id)
+            }
+            _ => self.event(&message.data),
+        }
+    }
+
+    fn event(&mut self, envelope: &str) -> anyhow::Result<()> {
+        let event: Received = serde_json::from_str(envelope)?;
+        let meant = self.root_id.as_ref().is_none_or(|root| *root == event.root_id)
+            && (self.features.is_empty() || self.features.contains(&event.feature_slug))
+            && (self.types.is_empty() || self.types.contains(&event.event_type));
+        if !meant {
+            return Ok(());
+        }
+        if self.json {
+            writeln!(self.out, "{envelope}")?;
+        } else {
+            writeln!(self.out, "{}", self.known.tell(&event, Margin::Journal).line())?;
+        }
+        Ok(())
+    }
+
+    fn gap(&mut self, reason: &str, cursor: &str) -> anyhow::Result<()> {
+        if self.json {
+            self.out.write_all(&json::line(&Aside::Gap { reason, cursor })?)?;
+        } else {
+            writeln!(self.out, "gap: {}; what follows begins at the present", printable(reason))?;
+        }
+        Ok(())
+    }
+
+    /// For programs only: people see the present state by `dossierd status`.
+    fn snapshot(&mut self, snapshot: &RawValue, cursor: &str) -> anyhow::Result<()> {
+        if self.json {
+            self.out.write_all(&json::line(&Aside::Snapshot { cursor, snapshot })?)?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        Ok(self.out.flush()?)
+    }
+}

@@ -1,0 +1,89 @@
+//! What a command that asks the daemon means: a project by its root, a feature by its slug. Nothing
+//! is scanned for that.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use super::args::ProjectArgs;
+use super::link::folders;
+use super::target::Target;
+use crate::client;
+use crate::config::Config;
+use crate::core::path::escape_bytes;
+use crate::engine::survey::settings;
+use crate::project::{FeatureDir, locate};
+use crate::wire::status::{ProjectStatus, Status};
+
+/// Where a command is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Root of the project; `None` where the current folder is in none and none is named.
+    pub(super) root: Option<PathBuf>,
+    /// Slug of the feature that is meant.
+    pub(super) feature: Option<String>,
+}
+
+impl Place {
+    /// What the arguments and the current folder mean.
+    pub(super) fn of(feature: Option<&OsStr>, args: &ProjectArgs) -> anyhow::Result<Self> {
+        let Some(name) = feature else {
+            return Ok(Self { root: Self::root(args)?, feature: None });
+        };
+        if !is_path(name) {
+            let slug = escape_bytes(name.as_bytes()).into_owned();
+            return Ok(Self { root: Self::root(args)?, feature: Some(slug) });
+        }
+        let target = Target::of_name(name, args)?;
+        let feature = target.features.first().map(|feature| feature.slug.to_string());
+        Ok(Self { root: Some(target.project.root), feature })
+    }
+
+    /// The project that is named, or that the current folder is in.
+    fn root(args: &ProjectArgs) -> anyhow::Result<Option<PathBuf>> {
+        if let Some(said) = &args.project {
+            let root = said.canonicalize().with_context(|| said.display().to_string())?;
+            return Ok(Some(root));
+        }
+        let config = Config::load(&folders()?.config_file())?;
+        let Ok(located) = locate(Path::new("."), |root| settings(&config, root)) else {
+            return Ok(None);
+        };
+        match located.features.as_deref() {
+            // A folder in no project could be a feature by itself; no one said so.
+            Some([FeatureDir { path: None, .. }]) => Ok(None),
+            _ => Ok(Some(located.root)),
+        }
+    }
+
+    /// The root as the API writes it.
+    pub(super) fn root_text(&self) -> Option<String> {
+        self.root.as_deref().map(root_text)
+    }
+
+    /// A request about the place's project and feature, with every change that was made before.
+    pub(super) fn target(&self, path: &str) -> client::Target {
+        client::Target::new(path)
+            .with_some("feature", self.feature.as_deref())
+            .with_some("project", self.root_text().as_deref())
+            .synced()
+    }
+
+    /// The place's project among those that the daemon watches.
+    pub(super) fn watched<'s, 'a>(&self, status: &'s Status<'a>) -> Option<&'s ProjectStatus<'a>> {
+        let root = self.root_text()?;
+        status.projects.iter().find(|project| project.root == root)
+    }
+}
+
+/// A root as the API writes it.
+pub(super) fn root_text(root: &Path) -> String {
+    escape_bytes(root.as_os_str().as_bytes()).into_owned()
+}
+
+/// Whether a feature is given by a path, not by its slug.
+pub(super) fn is_path(name: &OsStr) -> bool {
+    name.as_bytes().contains(&b'/') || name == "." || name == ".."
+}

@@ -1,0 +1,128 @@
+//! A daemon for `watch` where none runs: the systemd user unit where it is installed, else one in the
+//! background. Of many commands that want one at once, one starts it.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use tokio::time::sleep;
+
+use super::args::SocketArgs;
+use super::link::{self, Link, PAUSE};
+use super::{out, unit};
+use crate::client::Client;
+use crate::wire::status::Health;
+
+/// The longest that a daemon takes until it listens.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(30);
+/// A log that is longer is begun anew; the old one is kept beside it.
+const LOG_MAX: u64 = 8 << 20;
+/// How much of the log is shown when a daemon does not start.
+const LOG_TAIL: u64 = 2_000;
+
+/// Gives the socket of a daemon that is ready, which is started if there is none.
+pub(super) fn connect_or_start(args: &SocketArgs) -> anyhow::Result<PathBuf> {
+    let socket = args.path()?;
+    if Link::find(args)?.is_none() {
+        let state = link::folders()?.state;
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&state);
+        made.with_context(|| state.display().to_string())?;
+        let turn = state.join("starting.lock");
+        let turn = File::options().create(true).truncate(false).write(true).mode(0o600).open(turn);
+        let turn = turn.context("cannot take turns with others that start a daemon")?;
+        turn.lock().context("cannot take turns with others that start a daemon")?;
+        // Another command may have started it meanwhile.
+        if Link::find(args)?.is_none() {
+            start(args, &socket, &state)?;
+        }
+    }
+    let runtime = link::runtime()?;
+    runtime.block_on(async { ready(&mut Client::connect(&socket).await?).await })?;
+    Ok(socket)
+}
+
+fn start(args: &SocketArgs, socket: &Path, state: &Path) -> anyhow::Result<()> {
+    // The unit's daemon listens at the usual place.
+    if args.socket.is_none() && unit::is_installed() {
+        match unit::start() {
+            Ok(()) => {
+                out::note(&format!("no daemon ran; started the user unit {}", unit::NAME));
+                return listening(socket, || Ok(()));
+            }
+            Err(error) => out::warn(&format!("{error:#}; starting a daemon in the background")),
+        }
+    }
+    let log = state.join("daemon.log");
+    let mut daemon = spawn(args, &log)?;
+    out::note(&format!(
+        "no daemon ran; started one in the background (process {}, log {}); `dossierd stop` ends it",
+        daemon.id(),
+        log.display()
+    ));
+    let listens = listening(socket, || match daemon.try_wait()? {
+        None => Ok(()),
+        Some(status) => bail!("the daemon ended early ({status}):\n{}", tail(&log)),
+    });
+    // No one else waits for its end.
+    std::thread::spawn(move || daemon.wait());
+    listens
+}
+
+fn spawn(args: &SocketArgs, log: &Path) -> anyhow::Result<Child> {
+    let about = || log.display().to_string();
+    if fs::metadata(log).is_ok_and(|metadata| metadata.len() > LOG_MAX) {
+        fs::rename(log, log.with_extension("log.old")).with_context(about)?;
+    }
+    let to = File::options().create(true).append(true).mode(0o600).open(log).with_context(about)?;
+    let program = std::env::current_exe().context("cannot tell where this program lies")?;
+    let mut command = Command::new(&program);
+    command.args(["run", "--detached"]);
+    if let Some(socket) = &args.socket {
+        command.arg("--socket").arg(std::path::absolute(socket)?);
+    }
+    // In no folder that someone may want to unmount.
+    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(to);
+    command.spawn().with_context(|| format!("cannot start {}", program.display()))
+}
+
+/// Waits until something answers; `alive` fails when nothing ever will.
+fn listening(socket: &Path, mut alive: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    loop {
+        match Link::to(socket) {
+            Ok(_) => return Ok(()),
+            Err(error) if link::is_absence(&error) => {}
+            Err(error) => return Err(error),
+        }
+        alive()?;
+        if begun.elapsed() > LISTEN_TIMEOUT {
+            bail!("the daemon does not listen after {} s", LISTEN_TIMEOUT.as_secs());
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Waits until the first index of everything stands.
+pub(super) async fn ready(client: &mut Client) -> anyhow::Result<()> {
+    while let Health::Starting { .. } = client.health().await? {
+        sleep(PAUSE).await;
+    }
+    Ok(())
+}
+
+/// The end of the log.
+fn tail(log: &Path) -> String {
+    let read = || -> io::Result<String> {
+        let mut file = File::open(log)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL)))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
+    };
+    read().unwrap_or_else(|error| format!("{}: {error}", log.display()))
+}

@@ -1,0 +1,105 @@
+//! The connection: to a socket of the same user and to no other.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{CONNECT_TIMEOUT, ClientError};
+
+/// Who serves the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// The process that made it.
+    pub pid: Option<i32>,
+}
+
+/// One connection, kept from request to request.
+#[derive(Debug)]
+pub struct Client {
+    pub(super) socket: PathBuf,
+    pub(super) sender: http1::SendRequest<Full<Bytes>>,
+    peer: Peer,
+    /// The daemon's version, as its last answer said it.
+    pub(super) version: Option<String>,
+}
+
+impl Client {
+    /// Connects to the daemon at `socket`.
+    ///
+    /// # Errors
+    /// [`ClientError::NoDaemon`] where nothing answers, [`ClientError::Foreign`] where another user
+    /// does.
+    pub async fn connect(socket: &Path) -> Result<Self, ClientError> {
+        let broken = |action, source: Box<dyn std::error::Error + Send + Sync>| {
+            ClientError::Broken { action, socket: socket.to_owned(), source }
+        };
+        let stream = timeout(CONNECT_TIMEOUT, reach(socket)).await;
+        let stream = match stream.map_err(|_| ClientError::TimedOut(CONNECT_TIMEOUT))? {
+            Ok(stream) => stream,
+            Err(error) if is_absence(error.kind()) => {
+                return Err(ClientError::NoDaemon(socket.to_owned()));
+            }
+            Err(error) => return Err(broken("reach", error.into())),
+        };
+        let peer = stream.peer_cred().map_err(|error| broken("identify", error.into()))?;
+        if peer.uid() != rustix::process::geteuid().as_raw() {
+            return Err(ClientError::Foreign { socket: socket.to_owned(), uid: peer.uid() });
+        }
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| broken("talk to", error.into()))?;
+        // Its end is seen by whoever sends the next request.
+        tokio::spawn(connection);
+        let peer = Peer { pid: peer.pid() };
+        Ok(Self { socket: socket.to_owned(), sender, peer, version: None })
+    }
+
+    /// The socket.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Who serves the socket.
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// The daemon's version, once it has answered.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        self.version.as_deref()
+    }
+}
+
+/// A socket with a full queue refuses at once, and has room a moment later.
+async fn reach(socket: &Path) -> io::Result<UnixStream> {
+    let begun = Instant::now();
+    loop {
+        match UnixStream::connect(socket).await {
+            Err(error)
+                if error.kind() == io::ErrorKind::WouldBlock
+                    && begun.elapsed() < CONNECT_TIMEOUT =>
+            {
+                sleep(Duration::from_millis(10)).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Whether a refusal means that no one serves the socket.
+fn is_absence(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::NotADirectory
+    )
+}

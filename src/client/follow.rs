@@ -1,0 +1,107 @@
+//! The stream of events over any number of connections: after the daemon was away it goes on behind
+//! the last message that was handed out, so none comes twice and none is lost.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::{Client, ClientError, Message, Stream, Target};
+
+/// The first pause between two tries to reach a daemon that is away, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// What comes of following.
+#[derive(Debug)]
+pub enum News {
+    /// A message.
+    Message(Message),
+    /// The daemon is away; this is said once.
+    Away(ClientError),
+    /// It is there again, and what happened meanwhile follows. Projects that it watched for its
+    /// life only are forgotten.
+    Back,
+}
+
+/// A reader of the journal that stays.
+#[derive(Debug)]
+pub struct Follower {
+    socket: PathBuf,
+    since: String,
+    stream: Option<Stream>,
+    away: bool,
+    pause: Duration,
+}
+
+impl Follower {
+    /// Follows the daemon at `socket` from a cursor, `start` or `now`.
+    #[must_use]
+    pub fn new(socket: &Path, since: &str) -> Self {
+        let (socket, since) = (socket.to_owned(), since.to_owned());
+        Self { socket, since, stream: None, away: false, pause: PAUSES.0 }
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn cursor(&self) -> &str {
+        &self.since
+    }
+
+    /// The next news. Nothing is lost when it is not waited for to the end.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when the daemon does not give a stream, [`ClientError::Foreign`].
+    pub async fn next(&mut self) -> Result<News, ClientError> {
+        loop {
+            let Some(stream) = &mut self.stream else {
+                if let Some(news) = self.connect().await? {
+                    return Ok(news);
+                }
+                continue;
+            };
+            match stream.next().await {
+                Ok(Some(message)) => {
+                    self.since.clone_from(&message.id);
+                    return Ok(News::Message(message));
+                }
+                Ok(None) => return Ok(self.lost(ClientError::NoDaemon(self.socket.clone()))),
+                Err(error) => return Ok(self.lost(error)),
+            }
+        }
+    }
+
+    fn lost(&mut self, error: ClientError) -> News {
+        self.stream = None;
+        self.away = true;
+        News::Away(error)
+    }
+
+    async fn connect(&mut self) -> Result<Option<News>, ClientError> {
+        match self.open().await {
+            Ok(stream) => {
+                self.stream = Some(stream);
+                self.pause = PAUSES.0;
+                Ok(std::mem::take(&mut self.away).then_some(News::Back))
+            }
+            Err(error @ (ClientError::Refused(_) | ClientError::Foreign { .. })) => {
+                let starting = matches!(&error, ClientError::Refused(why) if why.status == 503);
+                if starting { self.wait(error).await } else { Err(error) }
+            }
+            Err(error) => self.wait(error).await,
+        }
+    }
+
+    async fn wait(&mut self, error: ClientError) -> Result<Option<News>, ClientError> {
+        if !self.away {
+            return Ok(Some(self.lost(error)));
+        }
+        sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(PAUSES.1);
+        Ok(None)
+    }
+
+    async fn open(&self) -> Result<Stream, ClientError> {
+        let client = Client::connect(&self.socket).await?;
+        client.stream(&Target::new("/api/events").with("since", &self.since)).await
+    }
+}

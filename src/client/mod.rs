@@ -1,0 +1,85 @@
+//! Talks to a running daemon over its local socket: requests, and the stream of events.
+//!
+//! HTTP/1.1 with limits on time and size. It never starts a daemon, and shows nothing: what came is
+//! handed on as it came.
+
+mod connect;
+mod follow;
+mod messages;
+mod request;
+mod stream;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::wire::problem::Problem;
+
+pub use connect::{Client, Peer};
+pub use follow::{Follower, News};
+pub use messages::Message;
+pub use request::{Answer, Target};
+pub use stream::Stream;
+
+/// The longest that a daemon takes to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest that an answer takes: it may wait 10 s for a first index, and as long to be read.
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
+/// A stream says at least every 15 s that it lives.
+const SILENCE_MAX: Duration = Duration::from_secs(45);
+/// Bytes of an answer, or of one message of a stream, at most: a snapshot of a million artifacts
+/// is smaller.
+const ANSWER_MAX: usize = 1 << 30;
+
+/// Why the daemon did not answer, or not with what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nothing answers at the socket.
+    #[error(
+        "no daemon answers at {}; start one with `dossierd run`, or for good with \
+         `dossierd service install`",
+        .0.display()
+    )]
+    NoDaemon(PathBuf),
+    /// Somebody else serves the socket.
+    #[error("{} is served by another user ({uid}) and is not asked", socket.display())]
+    Foreign {
+        /// The socket.
+        socket: PathBuf,
+        /// Who serves it.
+        uid: u32,
+    },
+    /// The system refused the connection, or it broke.
+    #[error("cannot {action} the daemon at {}", socket.display())]
+    Broken {
+        /// What was being done.
+        action: &'static str,
+        /// The socket.
+        socket: PathBuf,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It took too long.
+    #[error("the daemon did not answer within {} s", .0.as_secs())]
+    TimedOut(Duration),
+    /// It said too much.
+    #[error("the daemon's answer is larger than {ANSWER_MAX} bytes")]
+    TooLarge,
+    /// It answered with a problem.
+    #[error("{}", said(.0))]
+    Refused(Box<Problem>),
+    /// It answered with something that is none of its answers.
+    #[error("the daemon's answer to {asked} cannot be understood: {why}")]
+    Strange {
+        /// What was asked.
+        asked: String,
+        /// What is wrong with the answer.
+        why: String,
+    },
+}
+
+fn said(problem: &Problem) -> String {
+    match &problem.hint {
+        Some(hint) => format!("{}; {hint}", problem.detail),
+        None => problem.detail.clone(),
+    }
+}

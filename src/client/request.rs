@@ -1,0 +1,221 @@
+//! One request and its answer.
+
+use std::fmt::Write as _;
+
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Request, Response, StatusCode, header};
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use super::{ANSWER_MAX, ANSWER_TIMEOUT, Client, ClientError};
+use crate::wire::problem::Problem;
+use crate::wire::status::Health;
+
+/// What is asked for: a path and its parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target(String);
+
+/// An answer that is no problem.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// What was asked.
+    asked: String,
+    /// What was answered.
+    pub body: Bytes,
+}
+
+impl Target {
+    /// A path of the API.
+    #[must_use]
+    pub fn new(path: &str) -> Self {
+        Self(path.to_owned())
+    }
+
+    /// With a parameter.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.0.push(if self.0.contains('?') { '&' } else { '?' });
+        self.0.push_str(name);
+        self.0.push('=');
+        for byte in value.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                self.0.push(char::from(byte));
+            } else {
+                let _ = write!(self.0, "%{byte:02X}");
+            }
+        }
+        self
+    }
+
+    /// With a parameter that may have no value.
+    #[must_use]
+    pub fn with_some(self, name: &str, value: Option<&str>) -> Self {
+        match value {
+            Some(value) => self.with(name, value),
+            None => self,
+        }
+    }
+
+    /// With every change that was made before.
+    #[must_use]
+    pub fn synced(self) -> Self {
+        self.with("sync", "true")
+    }
+}
+
+impl Answer {
+    /// The answer as a model.
+    ///
+    /// # Errors
+    /// [`ClientError::Strange`] where it is none.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
+        serde_json::from_slice(&self.body).map_err(|error| strange(&self.asked, &error.to_string()))
+    }
+}
+
+impl Client {
+    /// Asks for something.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn get(&mut self, target: &Target) -> Result<Answer, ClientError> {
+        self.ask(Method::GET, target, Bytes::new()).await
+    }
+
+    /// Asks for a change.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn post(&mut self, target: &Target, body: Vec<u8>) -> Result<Answer, ClientError> {
+        self.ask(Method::POST, target, body.into()).await
+    }
+
+    /// Asks for something to be taken away.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn delete(&mut self, target: &Target) -> Result<Answer, ClientError> {
+        self.ask(Method::DELETE, target, Bytes::new()).await
+    }
+
+    /// Asks whether the first index of everything stands.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn health(&mut self) -> Result<Health, ClientError> {
+        let (_, body) = self.exchange(Method::GET, &Target::new("/healthz"), Bytes::new()).await?;
+        serde_json::from_slice(&body).map_err(|error| strange("GET /healthz", &error.to_string()))
+    }
+
+    async fn ask(
+        &mut self,
+        method: Method,
+        target: &Target,
+        body: Bytes,
+    ) -> Result<Answer, ClientError> {
+        let asked = format!("{method} {}", target.0);
+        let (status, body) = self.exchange(method, target, body).await?;
+        if status.is_success() {
+            return Ok(Answer { status: status.as_u16(), asked, body });
+        }
+        Err(refused(&asked, status, &body))
+    }
+
+    async fn exchange(
+        &mut self,
+        method: Method,
+        target: &Target,
+        body: Bytes,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
+        let exchange = async {
+            let response = self.send(method, target, "application/json", body).await?;
+            let status = response.status();
+            let body = self.whole(response.into_body()).await?;
+            Ok((status, body))
+        };
+        let exchange = timeout(ANSWER_TIMEOUT, exchange).await;
+        exchange.map_err(|_| ClientError::TimedOut(ANSWER_TIMEOUT))?
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    pub(super) async fn send(
+        &mut self,
+        method: Method,
+        target: &Target,
+        accept: &'static str,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, ClientError> {
+        self.sender.ready().await.map_err(|error| self.broken("ask", error))?;
+        let request = Request::builder()
+            .method(method)
+            .uri(&target.0)
+            .header(header::HOST, "localhost")
+            .header(header::ACCEPT, accept)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|error| self.broken("ask", error))?;
+        let response = self.sender.send_request(request).await;
+        let response = response.map_err(|error| self.broken("ask", error))?;
+        let server = response.headers().get(header::SERVER).and_then(|text| text.to_str().ok());
+        let version = server.and_then(|text| text.strip_prefix("dossierd/"));
+        self.version = version.map(str::to_owned);
+        Ok(response)
+    }
+
+    pub(super) async fn whole(&self, body: Incoming) -> Result<Bytes, ClientError> {
+        match Limited::new(body, ANSWER_MAX).collect().await {
+            Ok(collected) => Ok(collected.to_bytes()),
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+                Err(ClientError::TooLarge)
+            }
+            Err(source) => {
+                let socket = self.socket.clone();
+                Err(ClientError::Broken { action: "hear out", socket, source })
+            }
+        }
+    }
+
+    pub(super) fn broken(
+        &self,
+        action: &'static str,
+        source: impl std::error::Error + Send + Sync + 'static,
+    ) -> ClientError {
+        ClientError::Broken { action, socket: self.socket.clone(), source: Box::new(source) }
+    }
+}
+
+/// What an answer says that is no success.
+pub(super) fn refused(asked: &str, status: StatusCode, body: &[u8]) -> ClientError {
+    match serde_json::from_slice::<Problem>(body) {
+        Ok(problem) => ClientError::Refused(Box::new(problem)),
+        Err(_) => strange(asked, &format!("status {status}")),
+    }
+}
+
+fn strange(asked: &str, why: &str) -> ClientError {
+    ClientError::Strange { asked: asked.to_owned(), why: why.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_encoded() {
+        let target = Target::new("/api/x").with("feature", "a b&c=\u{fc}").synced();
+        assert_eq!(target.0, "/api/x?feature=a%20b%26c%3D%C3%BC&sync=true");
+        assert_eq!(Target::new("/x").with_some("project", None).0, "/x");
+    }
+
+    #[test]
+    fn what_is_no_problem_document_is_no_answer() {
+        let problem = br#"{"type":"about:blank","title":"t","status":404,"detail":"d","code":"c","hint":"h"}"#;
+        let error = refused("GET /x", StatusCode::NOT_FOUND, problem);
+        assert_eq!(error.to_string(), "d; h");
+        let error = refused("GET /x", StatusCode::BAD_GATEWAY, b"<html>");
+        assert!(matches!(error, ClientError::Strange { .. }), "{error}");
+    }
+}
