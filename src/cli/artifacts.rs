@@ -3,14 +3,25 @@
 use std::io::Write as _;
 
 use super::args::ArtifactsArgs;
+use super::asked::Asked;
 use super::exit::Exit;
+use super::place::Place;
 use super::target::Target;
 use super::{out, table, words};
+use crate::client::Target as Request;
 use crate::core::artifact::ArtifactClass;
 use crate::core::path::printable;
 use crate::wire::artifacts::{ArtifactList, Filters};
 
 pub(super) fn run(args: &ArtifactsArgs) -> anyhow::Result<Exit> {
+    if let Some(asked) = Asked::about(&args.feature, |place| request(args, place))? {
+        if args.feature.project.json && !args.missing {
+            out::print_body(&asked.answer.body)?;
+        } else {
+            show(args, asked.answer.read()?)?;
+        }
+        return asked.end();
+    }
     let target = Target::of_feature(&args.feature)?;
     let feature = target.survey_one()?;
     let filters = Filters {
@@ -20,16 +31,27 @@ pub(super) fn run(args: &ArtifactsArgs) -> anyhow::Result<Exit> {
         required_only: args.required,
     };
     let artifacts = &feature.dossier.artifacts;
-    let mut list = ArtifactList::new(artifacts, filters);
+    show(args, ArtifactList::new(artifacts, filters))?;
+    Ok(target.end())
+}
+
+fn request(args: &ArtifactsArgs, place: &Place) -> Request {
+    let request = place
+        .target("/api/dossier/artifacts")
+        .with_some("class", args.class.as_deref())
+        .with_some("wp_id", args.wp.as_deref())
+        .with_some("step_id", args.step.as_deref());
+    if args.required { request.with("required_only", "true") } else { request }
+}
+
+fn show(args: &ArtifactsArgs, mut list: ArtifactList<'_>) -> anyhow::Result<()> {
     if args.missing {
         list.keep_missing();
     }
     if args.feature.project.json {
-        out::print_json(&list)?;
-    } else {
-        print(&list)?;
+        return Ok(out::print_json(&list)?);
     }
-    Ok(target.end())
+    print(&list)
 }
 
 fn print(list: &ArtifactList<'_>) -> anyhow::Result<()> {
@@ -51,5 +73,8 @@ fn print(list: &ArtifactList<'_>) -> anyhow::Result<()> {
         writeln!(out, "{}", table::text(table))?;
     }
     writeln!(out, "{} of {} artifacts", list.artifacts.len(), list.total_count)?;
+    if list.tombstones > 0 {
+        writeln!(out, "{} of them deleted after a scan", list.tombstones)?;
+    }
     Ok(out.flush()?)
 }

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use owo_colors::OwoColorize as _;
 
 use super::args::DriftArgs;
+use super::asked::Asked;
 use super::exit::Exit;
 use super::target::Target;
 use super::{out, table, words};
@@ -13,6 +14,15 @@ use crate::core::path::printable;
 use crate::wire::drift::DriftDetail;
 
 pub(super) fn run(args: &DriftArgs) -> anyhow::Result<Exit> {
+    let asked = Asked::about(&args.feature, |place| place.target("/api/dossier/drift"))?;
+    if let Some(asked) = asked {
+        if args.feature.project.json {
+            out::print_body(&asked.answer.body)?;
+        } else {
+            print(&asked.answer.read()?)?;
+        }
+        return asked.end();
+    }
     let target = Target::of_feature(&args.feature)?;
     let feature = target.survey_one()?;
     let detail = DriftDetail::from(&feature);

@@ -5,6 +5,7 @@
 
 mod args;
 mod artifacts;
+mod asked;
 mod baseline;
 mod check;
 mod drift;

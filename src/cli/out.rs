@@ -32,6 +32,13 @@ pub(super) fn print_json(value: &impl serde::Serialize) -> io::Result<()> {
     out.flush()
 }
 
+/// Prints an answer as it came.
+pub(super) fn print_body(body: &[u8]) -> io::Result<()> {
+    let mut out = programs();
+    out.write_all(body)?;
+    out.flush()
+}
+
 /// Says something beside the data.
 pub(super) fn note(text: &str) {
     say(&format!("{} {}", "note:".bold().cyan(), printable(text)));

@@ -6,9 +6,11 @@ use anyhow::{Context as _, bail};
 use owo_colors::OwoColorize as _;
 
 use super::args::ShowArgs;
+use super::asked::Asked;
 use super::exit::Exit;
 use super::target::Target;
 use super::{out, words};
+use crate::client::encode;
 use crate::core::artifact::ArtifactRef;
 use crate::core::feature::Feature;
 use crate::core::key::similar;
@@ -17,6 +19,15 @@ use crate::engine::content::content as bytes_of;
 use crate::wire::artifacts::{ArtifactDetail, CONTENT_MAX};
 
 pub(super) fn run(args: &ShowArgs) -> anyhow::Result<Exit> {
+    let path = format!("/api/dossier/artifacts/{}", encode(&args.key));
+    if let Some(asked) = Asked::about(&args.feature, |place| place.target(&path))? {
+        if args.feature.project.json {
+            out::print_body(&asked.answer.body)?;
+        } else {
+            print(&asked.answer.read()?)?;
+        }
+        return asked.end();
+    }
     let target = Target::of_feature(&args.feature)?;
     let feature = target.survey_one()?;
     let Some(artifact) = feature.dossier.artifact(&args.key) else {

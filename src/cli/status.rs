@@ -45,9 +45,7 @@ pub(super) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
         return scan(args);
     };
     if args.meant.project.json {
-        let mut out = out::programs();
-        out.write_all(&fetched.answer.body)?;
-        out.flush()?;
+        out::print_body(&fetched.answer.body)?;
     } else {
         let width = terminal::size().map(|(columns, _)| columns);
         let mut out = out::people();

@@ -17,7 +17,7 @@ use crate::wire::problem::Problem;
 pub use connect::{Client, Peer};
 pub use follow::{Follower, News};
 pub use messages::Message;
-pub use request::{Answer, Target};
+pub use request::{Answer, Target, encode};
 pub use stream::Stream;
 
 /// The longest that a daemon takes to accept a connection.

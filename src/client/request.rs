@@ -16,6 +16,20 @@ use crate::wire::status::Health;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target(String);
 
+/// `text` as it may stand in a path or a parameter.
+#[must_use]
+pub fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
 /// An answer that is no problem.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -40,13 +54,7 @@ impl Target {
         self.0.push(if self.0.contains('?') { '&' } else { '?' });
         self.0.push_str(name);
         self.0.push('=');
-        for byte in value.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                self.0.push(char::from(byte));
-            } else {
-                let _ = write!(self.0, "%{byte:02X}");
-            }
-        }
+        self.0.push_str(&encode(value));
         self
     }
 
