@@ -1,6 +1,7 @@
 //! Projects in temporary folders, the binary run in an environment of its own and with a deadline,
 //! and the hashes of a folder as a second, simpler program computes them.
 
+pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod kernel;
 

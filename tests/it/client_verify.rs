@@ -1,0 +1,94 @@
+//! `dossierd verify`: nothing to say of a daemon that is right, everything of one that is not.
+
+use std::fs;
+use std::os::unix::net::UnixStream;
+
+use std::io::{Read as _, Write as _};
+
+use super::support::client::{Fake, Said};
+use super::support::{FEATURE, Project, bakery, write};
+
+/// What the daemon at `socket` answers to a request's first line.
+fn answer(socket: &std::path::Path, request: &str) -> Option<(u16, String)> {
+    let mut stream = UnixStream::connect(socket).ok()?;
+    write!(
+        stream,
+        "{request}\r\nHost: localhost\r\nAccept: application/json\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.get(9..12)?.parse().ok()?, body.to_owned()))
+}
+
+#[test]
+fn a_daemon_that_is_right() {
+    let project = Project::copy_of(&bakery());
+    let _daemon = project.daemon();
+    let run = project.ask(&["verify"]).ok();
+    assert_eq!(run.stdout, "4 features compared: the daemon shows what is there\n");
+    for round in 0..5 {
+        write(&project.root.join("kitty-specs/001-order-page/spec.md"), &[b'a' + round]);
+        project.ask(&["verify", "001-order-page"]).ok();
+    }
+    fs::remove_dir_all(project.root.join("kitty-specs/002-loyalty-card")).unwrap();
+    let json = project.ask(&["verify", "--json"]).ok().json();
+    assert_eq!(json, serde_json::json!({"features": 3, "differences": []}));
+}
+
+#[test]
+fn each_difference_is_said_and_is_a_failure() {
+    let project = Project::complete();
+    let daemon = project.daemon();
+    let hash = super::support::sha256(b"# Spec\n");
+    let wrong = hash.replace(|c: char| c.is_ascii_digit(), "0");
+    let (real, socket) = (project.socket(), project.home().join("fake/dossierd.sock"));
+    let lie = {
+        let (hash, wrong) = (hash.clone(), wrong.clone());
+        move |request: &str| {
+            let (status, body) = answer(&real, request)?;
+            let body = body
+                .replace(&hash, &wrong)
+                .replace("\"relative_path\":\"plan.md\"", "\"relative_path\":\"plan.txt\"")
+                .replace("output.tasks.main", "output.tasks.other");
+            Some(Said { status, server: "dossierd/9.9.9", body })
+        }
+    };
+    let fake = Fake::start(&socket, lie);
+    let socket = fake.socket.to_str().unwrap();
+    let run = project.ask(&["verify", "--socket", socket]);
+    assert_eq!(run.code, 1, "{run:?}");
+    insta::assert_snapshot!(run.stdout.replace(&wrong, "WRONG").replace(&hash, "RIGHT"));
+    let versions = format!("version 9.9.9, this command of {}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(run.stderr.matches(&versions).count(), 1, "said once: {run:?}");
+    let json = project.ask(&["verify", FEATURE, "--json", "--socket", socket]);
+    assert_eq!(json.code, 1);
+    let differences = json.json()["differences"].as_array().unwrap().clone();
+    let changed = differences.iter().find(|one| one["artifact_key"] == "input.spec.main").unwrap();
+    assert_eq!(changed["field"], "content_hash_sha256");
+    assert_eq!((&changed["daemon"], &changed["disk"]), (&wrong.into(), &hash.into()));
+    drop(daemon);
+}
+
+#[test]
+fn what_changes_meanwhile_is_no_difference() {
+    let project = Project::complete();
+    let _daemon = project.daemon();
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let path = project.feature().join("spec.md");
+    let writer = std::thread::spawn(move || {
+        let mut number = 0_u64;
+        while stopped.try_recv().is_err() {
+            number += 1;
+            write(&path, format!("# Spec {number}\n").as_bytes());
+            std::thread::yield_now();
+        }
+    });
+    let runs: Vec<_> = (0..5).map(|_| project.ask(&["verify"])).collect();
+    drop(stop.send(()));
+    writer.join().unwrap();
+    for run in runs {
+        assert_eq!(run.code, 0, "{run:?}");
+    }
+}
