@@ -59,6 +59,8 @@ pub(super) enum Command {
     Verify(OptionalFeatureArgs),
     /// Let the daemon compare everything with the disk
     Rescan(OptionalFeatureArgs),
+    /// Add, remove or list the projects that the daemon watches
+    Project(ProjectsArgs),
     /// Stop the daemon
     Stop(SocketArgs),
     /// Look at a project or feature once and print its snapshots; writes nothing
@@ -156,6 +158,40 @@ pub(super) struct OptionalFeatureArgs {
     pub(super) feature: Option<OsString>,
     #[command(flatten)]
     pub(super) project: ProjectArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ProjectsArgs {
+    #[command(subcommand)]
+    pub(super) command: ProjectsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ProjectsCommand {
+    /// Watch a project from now on
+    Add(ProjectPathArgs),
+    /// Watch a project no more; nothing in it is changed
+    Remove(ProjectPathArgs),
+    /// List the projects
+    List(ProjectListArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ProjectPathArgs {
+    /// Root of the project, or a folder in it
+    #[arg(default_value = ".")]
+    pub(super) path: PathBuf,
+    #[command(flatten)]
+    pub(super) list: ProjectListArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ProjectListArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) socket: SocketArgs,
 }
 
 #[derive(Debug, Args)]

@@ -5,21 +5,25 @@ use std::time::SystemTime;
 
 use anyhow::bail;
 use owo_colors::OwoColorize as _;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::args::{AcceptArgs, BaselineArgs, BaselineCommand, FeatureArgs};
+use super::asked::{self, Watching};
 use super::exit::Exit;
+use super::place::Place;
 use super::target::Target;
 use super::{out, words};
 use crate::core::accept::{Corrupt, Refused, accept as core_accept};
 use crate::core::baseline::{Baseline, BaselineFile};
 use crate::core::digest::Digest;
 use crate::core::drift::DriftState;
-use crate::core::feature::Feature;
+use crate::core::event::ArtifactCounts;
+use crate::core::feature::{Feature, Watch};
 use crate::core::identity::BaselineKey;
 use crate::core::path::printable;
 use crate::core::time::Timestamp;
 use crate::wire::accepted::Accepted;
+use crate::wire::status::Status;
 
 pub(super) fn run(args: &BaselineArgs) -> anyhow::Result<Exit> {
     match &args.command {
@@ -30,6 +34,9 @@ pub(super) fn run(args: &BaselineArgs) -> anyhow::Result<Exit> {
 }
 
 fn accept(args: &AcceptArgs) -> anyhow::Result<Exit> {
+    if let Some(exit) = accept_through_daemon(args)? {
+        return Ok(exit);
+    }
     let targets = if args.all {
         vec![Target::of_project(&args.project)?]
     } else {
@@ -52,6 +59,91 @@ fn accept(args: &AcceptArgs) -> anyhow::Result<Exit> {
         }
     }
     Ok(if refused { Exit::Failed } else { Exit::Done })
+}
+
+/// Asks the daemon to accept; `None` where none watches what is meant.
+fn accept_through_daemon(args: &AcceptArgs) -> anyhow::Result<Option<Exit>> {
+    let places: Vec<Place> = if args.all {
+        vec![Place::of(None, &args.project)?]
+    } else {
+        let named = args.features.iter().map(|name| Place::of(Some(name), &args.project));
+        named.collect::<anyhow::Result<_>>()?
+    };
+    let Some(place) = places.first().cloned() else { return Ok(None) };
+    let Some(Watching { mut link, status }) = Watching::project(&args.project, &place)? else {
+        return Ok(None);
+    };
+    let meant = if args.all { all(&status, &place)? } else { places };
+    let mut refused = false;
+    for place in &meant {
+        // A baseline that cannot be understood is replaced only where its feature is named.
+        let mut body = serde_json::Map::new();
+        if let Some(tree) = args.tree {
+            body.insert("tree_hash_sha256".into(), tree.to_string().into());
+        }
+        if !args.all {
+            body.insert("replace_corrupt".into(), true.into());
+        }
+        let body = serde_json::to_vec(&body)?;
+        let answer = link.post(&place.target("/api/dossier/baseline"), body);
+        match answer.and_then(|answer| Ok(answer.read::<AcceptAnswer>()?)) {
+            Ok(answer) => out::unless_closed(answer.print(args.project.json))?,
+            Err(error) => {
+                refused = true;
+                let slug = place.feature.as_deref().unwrap_or_default();
+                out::error(&format!("{slug}: {error:#}"));
+            }
+        }
+    }
+    let broken = asked::end(&status, &place) == Exit::BrokenFile;
+    Ok(Some(match (broken, refused) {
+        (true, _) => Exit::BrokenFile,
+        (false, true) => Exit::Failed,
+        (false, false) => Exit::Done,
+    }))
+}
+
+/// The features of the project that `place` means.
+fn all(status: &Status<'_>, place: &Place) -> anyhow::Result<Vec<Place>> {
+    let Some(project) = place.watched(status) else {
+        bail!("no project is meant; name one with --project");
+    };
+    let there = project.features.iter().filter(|feature| feature.watch != Watch::Gone);
+    Ok(there
+        .map(|feature| Place {
+            feature: Some(feature.feature_slug.to_string()),
+            root: place.root.clone(),
+        })
+        .collect())
+}
+
+/// What `POST /api/dossier/baseline` answers, of which the overview is passed over.
+#[derive(Deserialize)]
+struct AcceptAnswer {
+    artifact_counts: ArtifactCounts,
+    accepted: serde_json::Map<String, serde_json::Value>,
+}
+
+impl AcceptAnswer {
+    fn print(&self, json: bool) -> anyhow::Result<()> {
+        if json {
+            return Ok(out::print_json(&self.accepted)?);
+        }
+        let text = |name: &str| {
+            let value = self.accepted.get(name).and_then(serde_json::Value::as_str);
+            printable(value.unwrap_or_default()).into_owned()
+        };
+        let counts = self.artifact_counts;
+        let accepted = self.accepted.get("artifacts").and_then(serde_json::Value::as_u64);
+        let accepted = accepted.unwrap_or_default();
+        let hash: String = text("tree_hash_sha256").chars().take(12).collect();
+        print_acceptance(
+            &text("feature_slug"),
+            accepted,
+            counts.total - accepted.min(counts.total),
+            &hash,
+        )
+    }
 }
 
 /// Accepts the state of one feature, unless it cannot be seen whole or is not the one meant.
@@ -79,10 +171,14 @@ fn print_accepted(feature: &Feature, baseline: &Baseline, json: bool) -> anyhow:
     if json {
         return Ok(out::print_json(&Accepted::from(baseline))?);
     }
-    let mut out = out::people();
-    let hash = words::short(&feature.snapshot.tree_hash_sha256);
-    writeln!(out, "{}: accepted {artifacts} artifacts, tree {hash}", slug.bold())?;
     let absent = feature.dossier.artifacts.iter().filter(|artifact| !artifact.is_present()).count();
+    let hash = words::short(&feature.snapshot.tree_hash_sha256);
+    print_acceptance(slug.as_str(), artifacts as u64, absent as u64, &hash)
+}
+
+fn print_acceptance(slug: &str, artifacts: u64, absent: u64, hash: &str) -> anyhow::Result<()> {
+    let mut out = out::people();
+    writeln!(out, "{}: accepted {artifacts} artifacts, tree {hash}", slug.bold())?;
     if absent > 0 {
         writeln!(out, "    {absent} that are listed and not present are no part of it")?;
     }
@@ -150,18 +246,38 @@ fn print_shown(feature: &Feature, baseline: Option<&Baseline>) -> anyhow::Result
 }
 
 fn clear(args: &FeatureArgs) -> anyhow::Result<Exit> {
+    if let Some(exit) = clear_through_daemon(args)? {
+        return Ok(exit);
+    }
     let target = Target::of_feature(args)?;
     for feature in &target.features {
         let cleared = target.project.clear_baseline(&feature.slug)?;
-        if args.project.json {
-            let slug = feature.slug.as_str();
-            out::print_json(&serde_json::json!({"feature_slug": slug, "cleared": cleared}))?;
-        } else {
-            let mut out = out::people();
-            let words = if cleared { "baseline cleared" } else { "there was no baseline" };
-            writeln!(out, "{}: {words}", feature.slug.bold())?;
-            out.flush()?;
-        }
+        print_cleared(feature.slug.as_str(), cleared, args.project.json)?;
     }
     Ok(target.end())
+}
+
+/// Asks the daemon to clear; `None` where none watches the feature.
+fn clear_through_daemon(args: &FeatureArgs) -> anyhow::Result<Option<Exit>> {
+    let place = Place::of(Some(&args.feature), &args.project)?;
+    let Some(Watching { mut link, status }) = Watching::project(&args.project, &place)? else {
+        return Ok(None);
+    };
+    let answer = link.delete(&place.target("/api/dossier/baseline"))?;
+    // Where the baseline was all that was left of the feature, nothing is answered.
+    let cleared = answer.status == 204
+        || answer.read::<serde_json::Value>()?.get("cleared") == Some(&true.into());
+    print_cleared(place.feature.as_deref().unwrap_or_default(), cleared, args.project.json)?;
+    Ok(Some(asked::end(&status, &place)))
+}
+
+fn print_cleared(slug: &str, cleared: bool, json: bool) -> anyhow::Result<()> {
+    if json {
+        let said = serde_json::json!({"feature_slug": slug, "cleared": cleared});
+        return Ok(out::print_json(&said)?);
+    }
+    let mut out = out::people();
+    let words = if cleared { "baseline cleared" } else { "there was no baseline" };
+    writeln!(out, "{}: {words}", printable(slug).bold())?;
+    Ok(out.flush()?)
 }

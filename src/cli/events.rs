@@ -40,7 +40,7 @@ pub(super) fn run(args: &EventsArgs) -> anyhow::Result<Exit> {
         for feature in &args.features {
             target = target.with("feature", feature);
         }
-        for kind in printer.types.iter() {
+        for kind in &printer.types {
             target = target.with("type", kind);
         }
         // The first page waits for every change that was made before.

@@ -203,8 +203,11 @@ fn baseline(overview: &Overview<'_>) -> String {
 /// What is wrong with the store, if anything is.
 pub(super) fn store(store: &StoreStatus<'_>) -> Option<String> {
     let detail = store.detail.as_deref().unwrap_or_default();
-    (store.state == StoreState::Degraded)
-        .then(|| format!("the store {} cannot be written: {detail}", store.path))
+    match store.state {
+        StoreState::Degraded => Some(format!("the store {} is degraded: {detail}", store.path)),
+        StoreState::Ok if detail.is_empty() => None,
+        StoreState::Ok => Some(detail.to_owned()),
+    }
 }
 
 /// One line on a feature that someone should look at; `None` where all is as it should be.

@@ -18,6 +18,7 @@ mod happening;
 mod link;
 mod out;
 mod place;
+mod projects;
 mod rescan;
 mod run;
 mod scan;
@@ -79,6 +80,7 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Events(args) => events::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Rescan(args) => rescan::run(args),
+        Command::Project(args) => projects::run(args),
         Command::Stop(args) => stop::run(args),
         Command::Scan(args) => scan::run(args),
         Command::Check(args) => check::run(args),

@@ -15,12 +15,11 @@ pub(super) fn run(args: &OptionalFeatureArgs) -> anyhow::Result<Exit> {
     let project = if place.feature.is_some() { place.root_text() } else { named };
     let target = Target::new("/api/rescan")
         .with_some("feature", place.feature.as_deref())
-        .with_some("project", project.as_deref());
+        .with_some("project", project.as_deref())
+        .synced();
     let answer = link.post(&target, Vec::new())?;
-    // An answer that waits for the rescan shows what it brought.
-    link.get(&Target::new("/api/status").synced())?;
     if args.project.json {
-        out::print_json(&answer.read::<serde_json::Value>()?)?;
+        out::print_body(&answer.body)?;
     } else {
         let what = place.feature.as_deref().unwrap_or("everything");
         out::note(&format!("{what} was compared with the disk"));

@@ -1,6 +1,7 @@
 //! The daemon's composition: takes the lock, opens the store, starts the engine and the socket, and
 //! stops them in the opposite order.
 
+mod kept;
 mod lock;
 
 use std::io;
@@ -18,6 +19,7 @@ use crate::core::time::Timestamp;
 use crate::engine::inbox::Command;
 use crate::engine::run::{EngineError, Plan, Running, start};
 
+pub use kept::{ProjectsError, add_project, list_projects, remove_project};
 pub use lock::LockError;
 
 /// How long a stop may take before what is left is given up.

@@ -28,7 +28,7 @@ pub fn push_page(
     writer.write_all(b"{\"events\":[")?;
     for (place, event) in events.iter().enumerate() {
         let comma = if place > 0 { "," } else { "" };
-        write!(writer, "{comma}{event}")?;
+        write!(writer, "{comma}{}", json::escaped(event))?;
     }
     writer.write_all(b"],\"next\":")?;
     json::write(writer, &next)?;
@@ -126,7 +126,7 @@ pub fn write_stored(
     event: &str,
     envelope: &str,
 ) -> io::Result<()> {
-    write!(writer, "id: {id}\nevent: {event}\ndata: {envelope}\n\n")
+    write!(writer, "id: {id}\nevent: {event}\ndata: {}\n\n", json::escaped(envelope))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! JSON itself escapes only U+0000 to U+001F. A terminal must not receive U+007F to U+009F or
 //! the marks that reorder text either, so they are escaped too: any reader of JSON sees the same.
 
+use std::borrow::Cow;
 use std::io;
 
 use serde::Serialize;
@@ -42,6 +43,24 @@ pub fn write(writer: &mut impl io::Write, value: &impl Serialize) -> io::Result<
         .map_err(io::Error::from)
 }
 
+/// JSON that someone else wrote, as safe to be shown: what is unprintable stands in its texts only,
+/// and an escape means the same there.
+#[must_use]
+pub fn escaped(json: &str) -> Cow<'_, str> {
+    if !json.contains(is_unprintable) {
+        return Cow::Borrowed(json);
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if is_unprintable(c) {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
 /// `value` as one line of JSON with the line end.
 ///
 /// # Errors
@@ -55,7 +74,16 @@ pub fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::line;
+    use super::{escaped, line};
+
+    #[test]
+    fn what_others_wrote_means_the_same() {
+        let json = "{\"a\u{202e}\":\"\u{9b}31m gr\u{fc}n\"}";
+        let safe = escaped(json);
+        assert_eq!(safe, "{\"a\\u202e\":\"\\u009b31m gr\u{fc}n\"}");
+        let value = |text| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(value(&safe), value(json));
+    }
 
     #[test]
     fn nothing_unprintable_leaves_and_nothing_is_lost() {

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// `about:blank`: the status says the type.
-    #[serde(rename = "type")]
-    pub kind: Cow<'static, str>,
+    #[serde(rename = "type", skip_deserializing)]
+    pub kind: Kind,
     /// The code in words.
     pub title: Cow<'static, str>,
     /// HTTP status.
@@ -21,6 +21,15 @@ pub struct Problem {
     /// What to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+}
+
+/// The only type: the status says which problem it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub enum Kind {
+    /// `about:blank`.
+    #[default]
+    #[serde(rename = "about:blank")]
+    AboutBlank,
 }
 
 /// The kinds of problem that a request can meet.
@@ -99,7 +108,7 @@ impl Problem {
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let (status, code, title) = code.parts();
-        let kind = "about:blank".into();
+        let kind = Kind::AboutBlank;
         Self {
             kind,
             title: title.into(),

@@ -13,6 +13,10 @@ use super::support::{FEATURE, Project, write};
 fn the_journal_in_words_and_as_it_is_stored() {
     let project = Project::complete();
     let daemon = project.daemon();
+    wait("the first verdict", || {
+        let page = daemon.json("/api/events?since=start&type=mission_dossier_snapshot_computed");
+        (!page["events"].as_array().unwrap().is_empty()).then_some(())
+    });
     project.run(&["baseline", "accept", FEATURE]).ok();
     wait("parity", || (daemon.overview(FEATURE)["drift"]["state"] == "in_parity").then_some(()));
     write(&project.feature().join("spec.md"), b"# Spec, changed\n");

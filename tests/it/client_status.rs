@@ -17,7 +17,13 @@ fn example() -> Project {
 
 /// Without what the machine is.
 fn shown(project: &Project, text: &str) -> String {
-    without_times(&project.stable(text))
+    let text = without_times(&project.stable(text));
+    // How many folders are watched depends on what the daemon has written meanwhile.
+    let line = |line: &str| match line.split_once("live, ") {
+        Some((before, _)) => format!("{before}live, SOME folders\n"),
+        None => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
 }
 
 #[test]
@@ -31,7 +37,7 @@ fn all_features_at_a_glance() {
     let mut elsewhere = project.client(&["status"]);
     elsewhere.current_dir("/");
     let elsewhere = super::support::run(elsewhere, super::support::DEADLINE).ok();
-    assert_eq!(elsewhere.stdout, run.stdout);
+    assert_eq!(shown(&project, &elsewhere.stdout), shown(&project, &run.stdout));
 }
 
 #[test]
@@ -52,13 +58,26 @@ fn json_is_the_apis() {
     let daemon = project.daemon();
     let steady = |mut value: Value| {
         value.as_object_mut().unwrap().remove("uptime_s").unwrap();
+        // These change by themselves.
+        for project in value["projects"].as_array_mut().unwrap() {
+            project.as_object_mut().unwrap().remove("watch").unwrap();
+            for feature in project["features"].as_array_mut().unwrap() {
+                feature.as_object_mut().unwrap().remove("racy").unwrap();
+            }
+        }
         value
     };
     let printed = project.ask(&["status", "--json"]).ok().json();
     assert_eq!(steady(printed), steady(daemon.status()));
     let printed = project.ask(&["status", "003-delivery-slots", "--json"]).ok();
     let answer = daemon.get("/api/dossier/overview?feature=003-delivery-slots&sync=true");
-    assert_eq!(printed.stdout, answer.body);
+    assert_eq!(unracy(&printed.stdout), unracy(&answer.body));
+}
+
+/// The answer, as it came, but for what changes by itself.
+fn unracy(text: &str) -> String {
+    let (before, after) = text.split_once("\"racy\":").unwrap();
+    before.to_owned() + after.trim_start_matches(|c: char| c.is_ascii_digit())
 }
 
 #[test]
@@ -113,7 +132,10 @@ fn a_terminal_is_never_too_narrow_for_a_line() {
         let widest = table.map(|line| line.trim_end().chars().count()).max().unwrap();
         assert!(widest <= usize::from(columns), "{columns}:\n{plain}");
         assert!(run.stdout.contains("\x1b["), "colours:\n{}", run.stdout);
-        assert!(plain.contains("incomplete") && plain.contains("drifted"), "words:\n{plain}");
+        assert!(
+            plain.contains("incomplete") && (columns < 72 || plain.contains("drifted")),
+            "words:\n{plain}"
+        );
     }
     let narrow = project.ask_on_terminal(72, &["status"]).unwrap();
     let plain = anstream::adapter::strip_str(&narrow.stdout).to_string();

@@ -86,7 +86,7 @@ fn what_changes_meanwhile_is_no_difference() {
         }
     });
     let runs: Vec<_> = (0..5).map(|_| project.ask(&["verify"])).collect();
-    drop(stop.send(()));
+    stop.send(()).unwrap();
     writer.join().unwrap();
     for run in runs {
         assert_eq!(run.code, 0, "{run:?}");

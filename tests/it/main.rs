@@ -23,6 +23,7 @@ mod baseline;
 mod cli;
 mod client_events;
 mod client_life;
+mod client_projects;
 mod client_status;
 mod client_verify;
 mod client_watch;

@@ -28,6 +28,7 @@ use commit::Commits;
 use projects::Grounds;
 use waiters::Waiter;
 
+pub(super) use plan::boot_id;
 pub use plan::{EngineError, Plan, Running, start};
 
 /// How long an answer waits for its cookie before the disk is compared.

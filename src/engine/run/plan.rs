@@ -116,7 +116,7 @@ pub fn start(plan: Plan) -> Result<Running, EngineError> {
 }
 
 /// What tells this start of the machine from others.
-pub(super) fn boot_id() -> String {
+pub(in crate::engine) fn boot_id() -> String {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
     id.map(|id| id.trim().to_owned()).unwrap_or_default()
 }
