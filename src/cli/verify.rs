@@ -80,7 +80,7 @@ pub(super) fn run(args: &OptionalFeatureArgs) -> anyhow::Result<Exit> {
         let again;
         (features, again) = compare(&mut link, &target, &root, &place)?;
         moving |= again != differences;
-        differences.retain(|difference| again.contains(difference));
+        differences = lasting(&differences, &again);
     }
     if args.project.json {
         out::print_json(&Report { features, differences: &differences })?;
@@ -91,6 +91,25 @@ pub(super) fn run(args: &OptionalFeatureArgs) -> anyhow::Result<Exit> {
         out::note("files were changing meanwhile; only what differed each time is shown");
     }
     Ok(if differences.is_empty() { Exit::Done } else { Exit::Failed })
+}
+
+/// The differences of those artifacts that differ in exactly the same way again: one that changes
+/// meanwhile differs each time, and by chance in a field or two as before.
+fn lasting(before: &BTreeSet<Difference>, again: &BTreeSet<Difference>) -> BTreeSet<Difference> {
+    let artifacts = |all: &BTreeSet<Difference>| {
+        let mut artifacts: BTreeMap<_, Vec<Difference>> = BTreeMap::new();
+        for one in all {
+            let artifact = (one.feature_slug.clone(), one.artifact_key.clone());
+            artifacts.entry(artifact).or_default().push(one.clone());
+        }
+        artifacts
+    };
+    let again = artifacts(again);
+    let before = artifacts(before).into_iter();
+    before
+        .filter(|(artifact, all)| again.get(artifact) == Some(all))
+        .flat_map(|(_, all)| all)
+        .collect()
 }
 
 /// Looks at both once.
@@ -238,6 +257,27 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_differs_in_another_way_is_changing() {
+        let one = |key: Option<&str>, field: &str, disk: &str| Difference {
+            artifact_key: key.map(str::to_owned),
+            ..whole("s", field, &"daemon".into(), &disk.into())
+        };
+        let before = BTreeSet::from([
+            one(Some("a"), "hash", "1"),
+            one(Some("a"), "size", "0"),
+            one(Some("b"), "hash", "1"),
+            one(None, "tree", "1"),
+        ]);
+        let again = BTreeSet::from([
+            one(Some("a"), "hash", "2"),
+            one(Some("a"), "size", "0"),
+            one(Some("b"), "hash", "1"),
+            one(None, "tree", "2"),
+        ]);
+        assert_eq!(lasting(&before, &again), BTreeSet::from([one(Some("b"), "hash", "1")]));
+    }
 
     #[test]
     fn every_field_of_every_artifact() {
