@@ -100,11 +100,11 @@ fn look(meant: &Meant, key: &str, synced: Option<Synced>) -> Result<Looked, Prob
         Err(error) => {
             let mut answer = ArtifactDetail::new(artifact, None);
             answer.truncation_notice = Some(match error {
-                ContentError::Changed => "changed while it was read, ask again",
+                ContentError::Changed => "changed while it was read, ask again".into(),
                 ContentError::Read(error) if error.kind() == io::ErrorKind::NotFound => {
-                    "just deleted, ask again"
+                    "just deleted, ask again".into()
                 }
-                ContentError::Read(_) => "cannot be read now, ask again",
+                ContentError::Read(_) => "cannot be read now, ask again".into(),
             });
             Ok(Looked::Changed(line(answer)?))
         }

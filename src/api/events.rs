@@ -114,7 +114,8 @@ async fn stream_of(
         Begin::After(after) => after,
         Begin::Gap(reason) => {
             let id = cursor(&world, world.seq);
-            write_message(&mut first, &id, "gap", &Gap { reason: reason.into() }).map_err(internal)?;
+            write_message(&mut first, &id, "gap", &Gap { reason: reason.into() })
+                .map_err(internal)?;
             snapshots = wanted(&world, &filter).map(Arc::clone).collect();
             world.seq
         }

@@ -22,7 +22,7 @@ use crate::core::feature::{Feature, Watch};
 use crate::core::identity::BaselineKey;
 use crate::core::path::printable;
 use crate::core::time::Timestamp;
-use crate::wire::accepted::Accepted;
+use crate::wire::accepted::{AcceptRequest, Accepted};
 use crate::wire::status::Status;
 
 pub(super) fn run(args: &BaselineArgs) -> anyhow::Result<Exit> {
@@ -77,14 +77,8 @@ fn accept_through_daemon(args: &AcceptArgs) -> anyhow::Result<Option<Exit>> {
     let mut refused = false;
     for place in &meant {
         // A baseline that cannot be understood is replaced only where its feature is named.
-        let mut body = serde_json::Map::new();
-        if let Some(tree) = args.tree {
-            body.insert("tree_hash_sha256".into(), tree.to_string().into());
-        }
-        if !args.all {
-            body.insert("replace_corrupt".into(), true.into());
-        }
-        let body = serde_json::to_vec(&body)?;
+        let request = AcceptRequest { tree_hash_sha256: args.tree, replace_corrupt: !args.all };
+        let body = serde_json::to_vec(&request)?;
         let answer = link.post(&place.target("/api/dossier/baseline"), body);
         match answer.and_then(|answer| Ok(answer.read::<AcceptAnswer>()?)) {
             Ok(answer) => out::unless_closed(answer.print(args.project.json))?,
@@ -121,28 +115,19 @@ fn all(status: &Status<'_>, place: &Place) -> anyhow::Result<Vec<Place>> {
 #[derive(Deserialize)]
 struct AcceptAnswer {
     artifact_counts: ArtifactCounts,
-    accepted: serde_json::Map<String, serde_json::Value>,
+    accepted: Accepted<'static>,
 }
 
 impl AcceptAnswer {
     fn print(&self, json: bool) -> anyhow::Result<()> {
+        let accepted = &self.accepted;
         if json {
-            return Ok(out::print_json(&self.accepted)?);
+            return Ok(out::print_json(accepted)?);
         }
-        let text = |name: &str| {
-            let value = self.accepted.get(name).and_then(serde_json::Value::as_str);
-            printable(value.unwrap_or_default()).into_owned()
-        };
-        let counts = self.artifact_counts;
-        let accepted = self.accepted.get("artifacts").and_then(serde_json::Value::as_u64);
-        let accepted = accepted.unwrap_or_default();
-        let hash: String = text("tree_hash_sha256").chars().take(12).collect();
-        print_acceptance(
-            &text("feature_slug"),
-            accepted,
-            counts.total - accepted.min(counts.total),
-            &hash,
-        )
+        let absent = self.artifact_counts.total.saturating_sub(accepted.artifacts as u64);
+        let hash = accepted.tree_hash_sha256.as_ref().map(words::short).unwrap_or_default();
+        let slug = printable(&accepted.feature_slug);
+        print_acceptance(&slug, accepted.artifacts as u64, absent, &hash)
     }
 }
 

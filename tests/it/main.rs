@@ -22,6 +22,7 @@ mod api_stream;
 mod baseline;
 mod cli;
 mod client_events;
+mod client_feature;
 mod client_life;
 mod client_projects;
 mod client_status;
