@@ -144,7 +144,7 @@ impl Folder {
     pub(super) fn starts_with(&self, path: &RelPath, text: &[u8]) -> bool {
         let read = || {
             let parent = self.parent_of(path)?;
-            let folder = parent.as_ref().unwrap_or(&self.0).as_fd();
+            let folder = parent.as_fd();
             let mut file = File::from(openat(folder, path.file_name(), READ, Mode::empty())?);
             let mut start = vec![0; text.len()];
             file.read_exact(&mut start)?;

@@ -147,7 +147,7 @@ impl LiveProject {
     ) -> bool {
         let mut signatures = stored
             .values()
-            .flat_map(|known| &known.entries)
+            .flat_map(|known| known.entries.iter())
             .filter_map(|entry| entry.signature)
             .peekable();
         let (device, bare) = (self.project.device(), self.project.is_bare());
