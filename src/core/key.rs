@@ -95,10 +95,16 @@ fn push_slug<'a>(
     faithful && !ends_like_a_hash(&key[start..])
 }
 
-/// Up to five keys that share their last word with one that is not there: which was meant?
+/// Up to five keys that are most like one that is not there: which was meant?
 pub fn similar<'k>(known: impl Iterator<Item = &'k str>, wanted: &str) -> Vec<&'k str> {
     let last = wanted.rsplit('.').find(|part| part.len() > 2).unwrap_or(wanted);
-    known.filter(|key| key.contains(last)).take(5).collect()
+    let shared = |key: &str| key.bytes().zip(wanted.bytes()).take_while(|(a, b)| a == b).count();
+    let mut like: Vec<(usize, &str)> = known
+        .map(|key| (shared(key), key))
+        .filter(|(shared, key)| key.contains(last) || *shared * 3 >= wanted.len() * 2)
+        .collect();
+    like.sort_by_key(|(shared, _)| std::cmp::Reverse(*shared));
+    like.into_iter().take(5).map(|(_, key)| key).collect()
 }
 
 #[cfg(test)]

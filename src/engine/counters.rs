@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::core::artifact::State;
-use crate::core::event::Payload;
 use crate::scan::Look;
 
 /// The event types, in the order in which they are counted.
@@ -32,10 +31,10 @@ pub struct Counters {
 }
 
 impl Counters {
-    pub(super) fn committed<'a>(&self, events: impl Iterator<Item = &'a Payload>) {
+    pub(super) fn committed(&self, types: &[&str]) {
         add(&self.commits, 1);
-        for event in events {
-            let kind = EVENT_TYPES.iter().position(|kind| *kind == event.event_type());
+        for event in types {
+            let kind = EVENT_TYPES.iter().position(|kind| kind == event);
             if let Some(count) = kind.and_then(|kind| self.events.get(kind)) {
                 add(count, 1);
             }

@@ -83,8 +83,9 @@ impl FeatureChange {
 }
 
 impl Store {
-    /// Commits changes and gives their events, numbered: all of it or nothing. It survives the
-    /// process at once, and a power cut after [`Store::barrier`].
+    /// Commits changes and gives the types of their events, the last of which has the number
+    /// [`Store::seq`]: all of it or nothing. It survives the process at once, and a power cut after
+    /// [`Store::barrier`].
     ///
     /// Of one feature, removals come before what is set, so a path may be in both.
     ///
@@ -95,22 +96,22 @@ impl Store {
         &mut self,
         changes: Vec<FeatureChange>,
         at: Timestamp,
-    ) -> Result<Vec<Envelope>, StoreError> {
+    ) -> Result<Vec<&'static str>, StoreError> {
         self.check_trusted()?;
         if changes.is_empty() {
             return Ok(Vec::new());
         }
         let result = self.write(changes, at);
-        let envelopes = self.written("commit a change", result)?;
-        self.seq += envelopes.len() as u64;
-        Ok(envelopes)
+        let types = self.written("commit a change", result)?;
+        self.seq += types.len() as u64;
+        Ok(types)
     }
 
     fn write(
         &mut self,
         changes: Vec<FeatureChange>,
         at: Timestamp,
-    ) -> rusqlite::Result<Vec<Envelope>> {
+    ) -> rusqlite::Result<Vec<&'static str>> {
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut batch = Batch {
@@ -119,13 +120,13 @@ impl Store {
             at,
             seq: self.seq,
             bytes: 0,
-            envelopes: Vec::with_capacity(changes.iter().map(|change| change.events.len()).sum()),
+            types: Vec::with_capacity(changes.iter().map(|change| change.events.len()).sum()),
         };
         for change in changes {
             batch.feature(change)?;
         }
-        let Batch { seq, bytes, envelopes, .. } = batch;
-        if !envelopes.is_empty() {
+        let Batch { seq, bytes, types, .. } = batch;
+        if !types.is_empty() {
             transaction
                 .prepare_cached(
                     "UPDATE store SET seq = ?1, last_event_ms = ?2,
@@ -134,7 +135,7 @@ impl Store {
                 .execute(params![seq.cast_signed(), self.ids.last_ms().cast_signed(), bytes])?;
         }
         transaction.commit()?;
-        Ok(envelopes)
+        Ok(types)
     }
 }
 
@@ -146,15 +147,14 @@ struct Batch<'a> {
     seq: u64,
     /// Of all envelopes' texts.
     bytes: i64,
-    envelopes: Vec<Envelope>,
+    types: Vec<&'static str>,
 }
 
 impl Batch<'_> {
     fn feature(&mut self, mut change: FeatureChange) -> rusqlite::Result<()> {
         let events = std::mem::take(&mut change.events);
         let has_events = !events.is_empty();
-        let first = self.envelopes.len();
-        self.journal(&change.origin, &change.slug, events)?;
+        let missing = self.journal(&change.origin, &change.slug, events)?;
         if change.forget {
             return self.forget(&change);
         }
@@ -171,17 +171,19 @@ impl Batch<'_> {
                 rows::put_entry(&mut statement, feature, entry)?;
             }
         }
-        self.put_tombstones(feature, &change.tombstones, first)
+        self.put_tombstones(feature, &change.tombstones, &missing)
     }
 
+    /// Writes events; gives the numbers of those about paths that are missing.
     fn journal(
         &mut self,
         origin: &Origin,
         slug: &FeatureSlug,
         events: Vec<Payload>,
-    ) -> rusqlite::Result<()> {
+    ) -> rusqlite::Result<HashMap<RelPath, u64>> {
+        let mut missing = HashMap::new();
         if events.is_empty() {
-            return Ok(());
+            return Ok(missing);
         }
         let mut statement = self.transaction.prepare_cached(
             "INSERT INTO event (seq, emitted_at, root_id, feature, type, envelope)
@@ -212,9 +214,12 @@ impl Batch<'_> {
                 text,
             ])?;
             self.bytes += i64::try_from(text.len()).unwrap_or(i64::MAX);
-            self.envelopes.push(envelope);
+            self.types.push(envelope.event_type);
+            if let Payload::ArtifactMissing(payload) = envelope.payload {
+                missing.extend(payload.relative_path.map(|path| (path, envelope.seq)));
+            }
         }
-        Ok(())
+        Ok(missing)
     }
 
     /// Writes a feature's own row; gives its id.
@@ -267,18 +272,16 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Writes tombstones, each with the number of its event among those from `first` on.
+    /// Writes tombstones, each with the number of its event.
     fn put_tombstones(
         &self,
         feature: i64,
         tombstones: &[Arc<ArtifactRef>],
-        first: usize,
+        events: &HashMap<RelPath, u64>,
     ) -> rusqlite::Result<()> {
         if tombstones.is_empty() {
             return Ok(());
         }
-        let events: HashMap<&RelPath, u64> =
-            self.envelopes[first..].iter().filter_map(missing_path).collect();
         let mut statement = self.transaction.prepare_cached(rows::PUT_TOMBSTONE)?;
         for tombstone in tombstones {
             let seq = events.get(&tombstone.relative_path).copied().unwrap_or(self.seq);
@@ -298,12 +301,5 @@ impl Batch<'_> {
             )?;
         }
         Ok(())
-    }
-}
-
-fn missing_path(envelope: &Envelope) -> Option<(&RelPath, u64)> {
-    match &envelope.payload {
-        Payload::ArtifactMissing(missing) => Some((missing.relative_path.as_ref()?, envelope.seq)),
-        _ => None,
     }
 }

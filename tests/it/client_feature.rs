@@ -40,7 +40,7 @@ fn a_feature_is_shown_as_a_scan_shows_it() {
     }
     project.ask(&["show", slug, "output.plan.man"]).fails(1, "output.plan.main");
     // What was deleted is listed for as long as the daemon knows of it.
-    fs::remove_file(project.root.join(format!("kitty-specs/{slug}/research.md"))).unwrap();
+    fs::remove_file(project.root.join(format!("kitty-specs/{slug}/plan.md"))).unwrap();
     wait("the tombstone", || {
         let run = project.ask(&["artifacts", slug, "--missing"]).ok();
         run.stdout.contains("deleted_after_scan").then_some(())

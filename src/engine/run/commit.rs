@@ -88,8 +88,8 @@ impl Engine {
             return;
         }
         match self.store.commit(changes, now.at) {
-            Ok(_) => {
-                self.views.counters().committed(dues.iter().flat_map(|(.., due)| &due.events));
+            Ok(types) => {
+                self.views.counters().committed(&types);
                 self.upkeep.committed();
                 self.durable_again();
                 for (id, slug, due) in dues {

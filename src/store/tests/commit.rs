@@ -89,8 +89,8 @@ fn a_commit_that_fails_midway_leaves_nothing() {
     assert_eq!(seqs(&store.journal().reader().page(0, 9, &Filter::default()).unwrap()), [1, 2]);
 
     store.connection.execute_batch("DROP TRIGGER full").unwrap();
-    let envelopes = store.commit(vec![failing], at(0)).unwrap();
-    assert_eq!(envelopes[0].seq, 3);
+    assert_eq!(store.commit(vec![failing], at(0)).unwrap().len(), 1);
+    assert_eq!(store.seq(), 3);
     assert_eq!(stored(&store)[0].entries.len(), 3);
 }
 
@@ -112,7 +112,7 @@ fn no_room_is_survived() {
     let error = store.commit(vec![change.clone()], at(0)).unwrap_err();
     assert!(error.is_survivable(), "{error}");
     limit(&store, 1 << 20);
-    assert_eq!(store.commit(vec![change], at(0)).unwrap()[0].seq, 1);
+    assert_eq!(commit(&mut store, vec![change], at(0))[0].seq, 1);
 }
 
 #[test]
@@ -132,19 +132,6 @@ fn numbers_and_ids_go_on_over_restarts_with_any_clock() {
     }
     assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
     assert_eq!(numbers, (1..=45).collect::<Vec<u64>>());
-}
-
-#[test]
-fn the_journal_holds_what_was_returned() {
-    let folder = folder();
-    let mut store = open(&folder);
-    let envelopes = events(&mut store, "1", 3, at(0));
-    let page = store.journal().reader().page(0, 9, &Filter::default()).unwrap();
-    for (envelope, event) in envelopes.iter().zip(&page.events) {
-        assert_eq!(event.envelope_json, serde_json::to_string(envelope).unwrap());
-        assert_eq!((event.seq, event.event_type.as_str()), (envelope.seq, envelope.event_type));
-    }
-    assert_eq!(page.events.len(), 3);
 }
 
 #[test]

@@ -104,11 +104,11 @@ proptest! {
         let changes = features.iter().map(|feature| {
             FeatureChange { events: vec![indexed(feature, "x")], ..change(feature) }
         });
-        let envelopes = store.commit(changes.collect(), at(0)).unwrap();
-        let expect: Vec<u64> = envelopes
-            .iter()
-            .filter(|event| wanted.is_empty() || wanted.iter().any(|w| w == event.feature_slug.as_str()))
-            .map(|event| event.seq)
+        store.commit(changes.collect(), at(0)).unwrap();
+        let expect: Vec<u64> = (1..)
+            .zip(&features)
+            .filter(|(_, feature)| wanted.is_empty() || wanted.contains(feature))
+            .map(|(seq, _)| seq)
             .filter(|seq| *seq > after)
             .collect();
         let filter = Filter { features: wanted, ..Filter::default() };

@@ -14,7 +14,7 @@ use crate::core::artifact::{
     ArtifactClass, ArtifactRef, ErrorReason, Fault, RequiredStatus, Signature, State,
 };
 use crate::core::digest::Digest;
-use crate::core::event::{ArtifactIndexed, ArtifactMissing, Change, Envelope, Payload};
+use crate::core::event::{ArtifactIndexed, ArtifactMissing, Change, Payload};
 use crate::core::inventory::Entry;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::transition::Announced;
@@ -104,9 +104,30 @@ fn missing(feature: &str, text: &str) -> Payload {
 }
 
 /// Commits `count` events of a feature.
-fn events(store: &mut Store, feature: &str, count: usize, time: Timestamp) -> Vec<Envelope> {
+/// An event as the journal has it.
+struct Written {
+    seq: u64,
+    event_id: String,
+}
+
+/// Commits, and gives what the journal then has more.
+fn commit(store: &mut Store, changes: Vec<FeatureChange>, time: Timestamp) -> Vec<Written> {
+    let before = store.seq();
+    let types = store.commit(changes, time).unwrap();
+    let page = store.journal().reader().page(before, types.len().max(1), &Filter::default());
+    let known = page.unwrap().events;
+    assert_eq!(known.iter().map(|event| &*event.event_type).collect::<Vec<_>>(), types);
+    let written = |event: StoredEvent| {
+        let envelope: serde_json::Value = serde_json::from_str(&event.envelope_json).unwrap();
+        assert_eq!(envelope["seq"], event.seq);
+        Written { seq: event.seq, event_id: envelope["event_id"].as_str().unwrap().to_owned() }
+    };
+    known.into_iter().map(written).collect()
+}
+
+fn events(store: &mut Store, feature: &str, count: usize, time: Timestamp) -> Vec<Written> {
     let events = (0..count).map(|n| indexed(feature, &format!("f{n}"))).collect();
-    store.commit(vec![FeatureChange { events, ..change(feature) }], time).unwrap()
+    commit(store, vec![FeatureChange { events, ..change(feature) }], time)
 }
 
 fn seqs(page: &Page) -> Vec<u64> {
