@@ -193,12 +193,17 @@ impl Subscriber {
             let newest = *self.news.borrow_and_update();
             if newest > self.after {
                 let messages = self.read().await?;
+                // A store begun anew gives numbers out again: the reader comes back to a gap.
+                if self.api.views.world().instance != self.instance {
+                    return None;
+                }
                 if messages.is_empty() {
                     continue;
                 }
                 return Some(messages);
             }
             match tokio::time::timeout(KEEP_ALIVE, self.news.changed()).await {
+                Ok(Ok(())) if self.api.views.world().instance != self.instance => return None,
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return None,
                 Err(_) => return Some(Bytes::from_static(b": keep-alive\n\n")),

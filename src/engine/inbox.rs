@@ -120,6 +120,8 @@ pub(super) struct Letters {
     pub(super) commands: VecDeque<Command>,
     /// Whether something was mounted or unmounted.
     pub(super) mounts: bool,
+    /// What another connection to the store met.
+    pub(super) store: Option<StoreError>,
 }
 
 /// Hints of one project.
@@ -169,6 +171,12 @@ impl Inbox {
         Ok(())
     }
 
+    /// Takes that the disk failed the store.
+    pub(super) fn store_failed(&self, error: StoreError) {
+        self.lock().store = Some(error);
+        self.wake.notify_one();
+    }
+
     /// Takes that something was mounted or unmounted somewhere.
     pub(super) fn mounts_changed(&self) {
         self.lock().mounts = true;
@@ -204,7 +212,11 @@ impl Inbox {
 
 impl Letters {
     fn is_empty(&self) -> bool {
-        self.hints.is_empty() && self.done.is_empty() && self.commands.is_empty() && !self.mounts
+        self.hints.is_empty()
+            && self.done.is_empty()
+            && self.commands.is_empty()
+            && !self.mounts
+            && self.store.is_none()
     }
 }
 

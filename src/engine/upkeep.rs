@@ -2,12 +2,14 @@
 //!
 //! It runs after commits and not by the clock, so an idle daemon stays idle.
 
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tracing::warn;
 
+use super::inbox::Inbox;
 use crate::store::Checkpointer;
 
 /// Commits are gathered for this long.
@@ -21,13 +23,18 @@ pub(super) struct Upkeep {
 }
 
 impl Upkeep {
-    pub(super) fn start(mut checkpointer: Checkpointer) -> Self {
+    /// Starts the thread; a disk that failed is told to the engine: what was not synced then is
+    /// never trusted again.
+    pub(super) fn start(mut checkpointer: Checkpointer, inbox: Arc<Inbox>) -> Self {
         let (commits, committed) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             while committed.recv().is_ok() {
                 let ended = gather(&committed);
                 if let Err(error) = checkpointer.checkpoint() {
                     warn!(%error, "the store's log stays as it is");
+                    if error.is_disk() || error.is_corrupt() {
+                        inbox.store_failed(error);
+                    }
                 }
                 if ended {
                     return;

@@ -83,6 +83,11 @@ impl StoreError {
         }
     }
 
+    /// Whether the disk failed, and may have kept a part of what was written.
+    pub fn is_disk(&self) -> bool {
+        matches!(self, Self::Write { source, .. } if Damage::of(source) == Damage::Disk)
+    }
+
     /// Whether the file is not what was written to it: no retry mends that.
     pub fn is_corrupt(&self) -> bool {
         matches!(self, Self::Corrupt { .. })

@@ -1,5 +1,6 @@
 //! Reading the journal, page by page, from any thread.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -62,10 +63,12 @@ impl Journal {
     }
 }
 
-/// A reader of the journal. Its connection is opened when it first reads, and anew after an error.
+/// A reader of the journal. Its connection is opened when it first reads, and anew after an error
+/// or when another store has taken the place.
 pub struct JournalReader {
     path: Arc<Path>,
-    connection: Option<Connection>,
+    /// With the inode of the file that it is to.
+    connection: Option<(u64, Connection)>,
 }
 
 impl JournalReader {
@@ -103,12 +106,13 @@ impl JournalReader {
         read: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
         let run = || {
-            let mut connection = match self.connection.take() {
-                Some(connection) => connection,
-                None => connect(&self.path)?,
+            let inode = std::fs::metadata(&self.path).map_or(0, |found| found.ino());
+            let (_, mut connection) = match self.connection.take() {
+                Some(known) if known.0 == inode => known,
+                _ => (inode, connect(&self.path)?),
             };
             let value = read(&mut connection)?;
-            self.connection = Some(connection);
+            self.connection = Some((inode, connection));
             Ok(value)
         };
         run().map_err(reading(doing, &self.path))

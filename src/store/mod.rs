@@ -168,9 +168,14 @@ impl Store {
         self.trust == Trust::Full
     }
 
-    /// Takes that the file was found not to be what was written.
-    pub fn distrust(&mut self) {
-        self.trust = Trust::Corrupt;
+    /// Takes what another connection met: that the disk failed, or that the file is not what was
+    /// written. The store must be opened anew then.
+    pub fn take_note(&mut self, error: &StoreError) {
+        if error.is_corrupt() {
+            self.trust = Trust::Corrupt;
+        } else if error.is_disk() && self.is_trusted() {
+            self.trust = Trust::Lost;
+        }
     }
 
     /// Identity of this sequence of numbers, a UUID: renewed when the store is new, was put back

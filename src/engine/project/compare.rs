@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use tracing::warn;
 
 use super::{Counting, LiveProject, Now, Setup};
 use crate::core::artifact::{ErrorReason, Fault, Observation, State};
@@ -70,7 +69,8 @@ impl LiveProject {
                 return;
             }
             Err(error) if is_starved(&error) => {
-                warn!(feature = %slug, %error, "cannot look at a feature now; later again");
+                self.starved = false;
+                self.note_starved(true);
                 self.recompare.insert(slug.clone());
                 self.refresh_due.get_or_insert(now.elapsed + STARVED_PAUSE);
                 return;

@@ -4,6 +4,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tracing::warn;
+
 use super::compare::{STARVED_PAUSE, fly, hide, is_at_or_below, vanish};
 use super::{Counting, LiveProject, META, Now, REFRESH_PAUSE};
 use crate::core::path::{FeatureSlug, RelPath};
@@ -15,6 +17,9 @@ use crate::watch::What;
 /// A file written so shortly before it was read that another write may look the same is read again
 /// after this; one that changes while it is read, too.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// What is said then.
+pub(super) const STARVED: &str = "the process has no descriptor or memory left to look at files; later again (raise `ulimit -n`)";
 
 impl LiveProject {
     /// Takes a hint about an absolute path. Says whether it was a cookie.
@@ -169,6 +174,16 @@ impl LiveProject {
         })
     }
 
+    /// Takes whether the process lacked what it needs to look.
+    pub(super) fn note_starved(&mut self, starved: bool) {
+        if std::mem::replace(&mut self.starved, starved) != starved {
+            self.changed = true;
+            if starved {
+                warn!("{STARVED}");
+            }
+        }
+    }
+
     /// Takes what a look at a path came to.
     pub(in crate::engine) fn landed(
         &mut self,
@@ -178,6 +193,7 @@ impl LiveProject {
         pool: &Pool,
         now: Now,
     ) {
+        self.note_starved(look == Look::Starved);
         let gone = look == Look::Gone && !self.deletes(now);
         let Some(feature) = self.features.get_mut(slug) else {
             return;

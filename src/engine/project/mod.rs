@@ -86,6 +86,8 @@ pub(super) struct LiveProject {
     ignore: PatternSet,
     /// What is wrong beside what is not watched.
     fault: Option<String>,
+    /// Whether the process had no descriptor left when something was last looked at.
+    starved: bool,
     skipped: Vec<Skipped>,
     findings: (Vec<FileError>, Vec<String>),
     pub(super) refresh_due: Option<Duration>,
@@ -145,6 +147,7 @@ impl LiveProject {
             scrub: Scrub::new(setup.scrub, now.elapsed),
             ignore,
             fault,
+            starved: false,
             skipped: Vec::new(),
             findings: (Vec::new(), Vec::new()),
             refresh_due: None,

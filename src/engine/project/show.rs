@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
 use super::LiveProject;
+use super::hints::STARVED;
 use crate::core::path::escape_bytes;
 use crate::core::time::Timestamp;
 use crate::engine::feature::LiveFeature;
@@ -86,6 +87,9 @@ impl LiveProject {
             let (watched, total) = (self.watching.watched(), self.watching.total());
             let why = format!("watching {watched} of {total} folders, polling the rest: {why}");
             return (WatchState::Degraded, Some(why));
+        }
+        if self.starved {
+            return (WatchState::Degraded, Some(STARVED.to_owned()));
         }
         match &self.fault {
             Some(fault) => (WatchState::Degraded, Some(fault.clone())),

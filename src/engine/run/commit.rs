@@ -109,17 +109,17 @@ impl Engine {
     }
 
     /// Takes that the store could not be written: what is shown is true, and not durable.
-    fn failed(&mut self, error: &StoreError, now: Now) {
+    pub(super) fn failed(&mut self, error: &StoreError, now: Now) {
         self.views.counters().failed();
         let text = chain(error);
         if self.commits.degraded.as_ref() != Some(&text) {
             error!(error = text, "the store cannot be written; what is shown is not durable");
         }
         self.commits.degraded = Some(text);
-        self.commits.not_before = now.elapsed + STORE_RETRY;
-        if error.is_corrupt() {
-            self.store.distrust();
-        }
+        // Waiting mends no file that is not what was written.
+        let pause = if error.is_corrupt() { Duration::ZERO } else { STORE_RETRY };
+        self.commits.not_before = now.elapsed + pause;
+        self.store.take_note(error);
     }
 
     /// Whether the store can be tried: one that the disk failed is opened anew first, and what it
@@ -147,7 +147,7 @@ impl Engine {
             warn!(aside = %aside.display(), "the store was corrupt and is set aside");
             self.commits.set_aside = Some(say_aside(&aside));
         }
-        let upkeep = Upkeep::start(self.store.checkpointer());
+        let upkeep = Upkeep::start(self.store.checkpointer(), Arc::clone(&self.inbox));
         std::mem::replace(&mut self.upkeep, upkeep).stop();
         info!(instance = self.store.instance(), seq = self.store.seq(), "store opened again");
         if self.store.instance() != instance || self.store.seq() != seq {

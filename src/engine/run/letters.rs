@@ -34,6 +34,9 @@ impl Engine {
                 project.landed(&done.slug, &done.path, done.look, &self.pool, now);
             }
         }
+        if let Some(error) = letters.store {
+            self.failed(&error, now);
+        }
         if letters.mounts {
             for project in self.projects.values_mut() {
                 project.mounts_changed(now);

@@ -64,7 +64,7 @@ impl Engine {
         let mut engine = Self {
             pool: Pool::start(&inbox),
             projector: Projector::start(),
-            upkeep: Upkeep::start(store.checkpointer()),
+            upkeep: Upkeep::start(store.checkpointer(), Arc::clone(&inbox)),
             inbox,
             views,
             store,

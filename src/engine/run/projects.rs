@@ -127,13 +127,14 @@ impl Engine {
         }
     }
 
-    fn stored(&self, setup: &Setup) -> BTreeMap<FeatureSlug, Stored> {
+    fn stored(&mut self, setup: &Setup) -> BTreeMap<FeatureSlug, Stored> {
         let root = std::os::unix::ffi::OsStrExt::as_bytes(setup.root.as_os_str());
         let root_id = crate::core::identity::root_id(&setup.machine.id, root);
         let features = match self.store.load_features(&root_id) {
             Ok(features) => features,
             Err(error) => {
                 error!(%error, "the stored index cannot be read; everything is read anew");
+                self.failed(&error, self.now());
                 Vec::new()
             }
         };
