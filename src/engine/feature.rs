@@ -56,6 +56,8 @@ pub(super) struct LiveFeature {
     pub(super) unseen: Option<Doubt>,
     /// What its inputs say that does.
     said: Option<Doubt>,
+    /// How many files there were when all of it was listed last.
+    pub(super) counted: usize,
     /// Entries that are folders that could not be read.
     pub(super) hidden: HashSet<RelPath>,
     /// Until when git has the work tree: deletions and verdicts wait.
@@ -148,6 +150,7 @@ impl LiveFeature {
             first_by: Duration::ZERO,
             unseen: None,
             said,
+            counted: 0,
             hidden: HashSet::new(),
             git: None,
             calm_by: None,

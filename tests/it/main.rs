@@ -35,6 +35,7 @@ mod daemon_life;
 mod daemon_model;
 mod daemon_watch;
 mod determinism;
+mod endure_content;
 mod endure_disk;
 mod endure_watch;
 mod examples;

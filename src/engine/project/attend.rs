@@ -201,7 +201,8 @@ impl LiveProject {
     fn poll(&mut self, pool: &Pool, now: Now) {
         let all = self.polls_all().is_some();
         let refused = self.watching.refused();
-        if !all && refused.is_empty() && self.care.poll_at.is_none() {
+        let within = self.budget.is_empty();
+        if !all && refused.is_empty() && within && self.care.poll_at.is_none() {
             return;
         }
         for feature in self.features.values_mut() {
@@ -214,7 +215,7 @@ impl LiveProject {
                 self.awake.insert(feature.dir.slug.clone());
             }
         }
-        if !all && refused.is_empty() {
+        if !all && refused.is_empty() && within {
             self.care.poll_at = None;
             return;
         }
@@ -227,6 +228,9 @@ impl LiveProject {
             self.compare_all(Counting::Polled, pool, now);
         } else {
             self.poll_folders(&refused, pool, now);
+            for slug in std::mem::take(&mut self.budget) {
+                self.compare(&slug, None, Counting::Polled, pool, now);
+            }
         }
         let pause = POLL_PAUSE.max(begun.elapsed() * POLL_SHARE);
         self.care.poll_at = Some(now.elapsed + pause);

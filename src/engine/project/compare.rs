@@ -88,7 +88,16 @@ impl LiveProject {
             feature.open_folder(folder, now.elapsed);
         }
         if folder.is_none() {
+            if listing.over_budget.is_some() {
+                self.budget.insert(slug.clone());
+            } else {
+                self.budget.remove(slug);
+            }
             feature.take_unseen(listing.over_budget.map(Doubt::OverBudget));
+            feature.counted = listing.files.len();
+        } else if let Some(why) = listing.over_budget {
+            self.budget.insert(slug.clone());
+            feature.take_unseen(Some(Doubt::OverBudget(why)));
         }
         for (path, why) in &listing.unreadable {
             hide(feature, path, why, now);

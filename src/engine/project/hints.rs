@@ -226,6 +226,10 @@ impl LiveProject {
                 if path.as_bytes() == META {
                     self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
                 }
+                let files = feature.inventory.entries().len();
+                if files > feature.counted && files as u64 * 2 > self.setup.limits.entries {
+                    self.budget.insert(slug.clone());
+                }
                 if silent {
                     self.note_silent_change(slug, path);
                 }

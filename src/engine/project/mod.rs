@@ -86,6 +86,8 @@ pub(super) struct LiveProject {
     ignore: PatternSet,
     /// What is wrong beside what is not watched.
     fault: Option<String>,
+    /// Features that are beyond a budget, or may be: how many entries there are only listing tells.
+    budget: BTreeSet<FeatureSlug>,
     /// Whether the process had no descriptor left when something was last looked at.
     starved: bool,
     skipped: Vec<Skipped>,
@@ -147,6 +149,7 @@ impl LiveProject {
             scrub: Scrub::new(setup.scrub, now.elapsed),
             ignore,
             fault,
+            budget: BTreeSet::new(),
             starved: false,
             skipped: Vec::new(),
             findings: (Vec::new(), Vec::new()),

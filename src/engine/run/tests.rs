@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::config::Config;
 use crate::engine::inbox::Command;
+use crate::engine::view::WatchState;
 use crate::watch::fake::Script;
 use crate::watch::{Hint, What};
 
@@ -19,12 +20,20 @@ struct Fixture {
 
 impl Fixture {
     fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    fn start_with(prepare: impl FnOnce(&std::path::Path)) -> Self {
+        Self::start_by(Script::default(), prepare)
+    }
+
+    fn start_by(script: Script, prepare: impl FnOnce(&std::path::Path)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap().join("p");
         fs::create_dir_all(root.join("kitty-specs/001-x/tasks")).unwrap();
         fs::create_dir(root.join(".kittify")).unwrap();
         fs::write(root.join("kitty-specs/001-x/spec.md"), "one").unwrap();
-        let script = Script::default();
+        prepare(&root);
         let running = Self::run(&root, dir.path().join("state"), &script);
         let fixture = Self { dir, root, script, running };
         fixture.wait(|world| world.projects.first().is_some_and(|project| project.ready));
@@ -130,5 +139,62 @@ fn a_wrong_hint_leads_to_a_look_and_nothing_else() {
     fixture.script.hint(Hint::At(fixture.feature().join("mark.md"), What::Closed));
     fixture.wait_for(&["mark.md", "spec.md"]);
     fixture.wait(|world| world.seq == seq + 2);
+    fixture.stop();
+}
+
+#[test]
+fn a_storm_of_lost_events_costs_few_looks_and_the_last_file_is_seen() {
+    let fixture = Fixture::start();
+    fixture.wait_for(&["spec.md"]);
+    for _ in 0..1_000 {
+        fixture.script.hint(Hint::Lost);
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(1) {
+            std::thread::yield_now();
+        }
+    }
+    fs::write(fixture.feature().join("last.md"), "x").unwrap();
+    fixture.script.hint(Hint::Lost);
+    fixture.wait_for(&["last.md", "spec.md"]);
+    fixture.wait(|world| world.projects[0].watch.0 != WatchState::Rescanning);
+    let (made, resyncs) =
+        (fixture.script.made(), fixture.running.views.world().projects[0].resyncs);
+    assert!((2..20).contains(&made), "{made} watchers");
+    assert_eq!(resyncs, made as u64 - 1);
+    fixture.stop();
+}
+
+#[test]
+fn a_file_system_without_events_is_polled_and_says_so() {
+    let fixture = Fixture::start_with(|root| {
+        fs::create_dir_all(root.join(".kittify/dossiers")).unwrap();
+    });
+    fixture.wait_for(&["spec.md"]);
+    fixture.wait(|world| world.projects[0].watch.0 == WatchState::Polling);
+    let why = fixture.running.views.world().projects[0].watch.1.clone();
+    assert_eq!(why.as_deref(), Some("the file system raises no events"));
+    fs::write(fixture.feature().join("new.md"), "x").unwrap();
+    fs::remove_file(fixture.feature().join("spec.md")).unwrap();
+    fixture.wait_for(&["new.md"]);
+    // An event after all: it is trusted again.
+    let probe = fixture.root.join(".kittify/dossiers/.dossierd-probe");
+    assert!(!probe.exists(), "it leaves nothing behind");
+    fixture.script.hint(Hint::At(probe, What::Touched));
+    fixture.wait(|world| world.projects[0].watch.0 == WatchState::Live);
+    fixture.stop();
+}
+
+#[test]
+fn folders_that_are_refused_are_polled_until_they_are_not() {
+    let script = Script::default();
+    script.set_limit(Some(3));
+    let fixture = Fixture::start_by(script, |_| {});
+    fixture.wait(|world| world.projects[0].watch.0 == WatchState::Degraded);
+    let world = fixture.running.views.world();
+    assert!(world.projects[0].watched < world.projects[0].total);
+    fs::write(fixture.feature().join("tasks/WP01.md"), "x").unwrap();
+    fixture.wait_for(&["spec.md", "tasks/WP01.md"]);
+    fixture.script.set_limit(None);
+    fixture.wait(|world| world.projects[0].watch.0 == WatchState::Live);
     fixture.stop();
 }
