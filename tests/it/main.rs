@@ -37,6 +37,7 @@ mod daemon_watch;
 mod determinism;
 mod endure_content;
 mod endure_disk;
+mod endure_random;
 mod endure_watch;
 mod examples;
 mod hostile;
