@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use super::run::boot_id;
 use crate::core::identity::root_id;
 use crate::project::Machine;
+pub use crate::store::Health;
 use crate::store::{Store, StoreError};
 
 /// Why the store cannot be read or written.
@@ -42,6 +43,14 @@ pub fn remove(state: &Path, root: &Path) -> Result<bool, KeptError> {
         }
         Ok(kept)
     })
+}
+
+/// What a look at the store finds; `None` where there is none. No lock is needed for that.
+///
+/// # Errors
+/// [`KeptError`].
+pub fn check(state: &Path) -> Result<Option<Health>, KeptError> {
+    Ok(crate::store::check(state)?)
 }
 
 fn with<T>(

@@ -22,6 +22,8 @@
 //!
 //! What is written is decided by who calls: here are no rules about artifacts.
 
+mod backup;
+mod check;
 mod checkpoint;
 mod commit;
 mod error;
@@ -35,6 +37,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
+pub use check::{Health, check};
 pub use checkpoint::Checkpointer;
 pub use commit::{FeatureChange, Origin};
 pub use error::StoreError;

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::backup;
 use super::error::StoreError;
 
 /// `application_id` of our files: "doss".
@@ -128,6 +129,15 @@ pub(super) fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
 
 /// Brings the file to the newest format, durably: the connection syncs.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    migrate_by(MIGRATIONS, connection, path)
+}
+
+/// The same by these migrations. Before an older store's format changes a copy of it is made.
+fn migrate_by(
+    migrations: &[&str],
+    connection: &mut Connection,
+    path: &Path,
+) -> Result<(), StoreError> {
     let open = |error| StoreError::sql_open(path, error);
     let pragma = |connection: &Connection, name| {
         connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0)).map_err(open)
@@ -135,7 +145,10 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), St
     // Asked again: a newer version's mark may still be in the log.
     let found = pragma(connection, "user_version")?;
     refuse(path, pragma(connection, "application_id")?, found)?;
-    for (version, migration) in (1..).zip(MIGRATIONS).skip(found as usize) {
+    if found > 0 && (found as usize) < migrations.len() {
+        backup::make(connection, path, found)?;
+    }
+    for (version, migration) in (1..).zip(migrations).skip(found as usize) {
         let step = |connection: &mut Connection| {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -163,4 +176,41 @@ fn refuse(path: &Path, application_id: u32, found: u32) -> Result<(), StoreError
 
 fn corrupt(path: &Path, detail: &str) -> Result<(), StoreError> {
     Err(StoreError::Corrupt { path: path.to_path_buf(), detail: detail.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{FILE_NAME, Store, check};
+
+    #[test]
+    fn before_the_format_changes_a_copy_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE_NAME);
+        let mut store = Store::open(dir.path(), "boot").unwrap().store;
+        store.add_project(Path::new("/kept"), std::time::SystemTime::UNIX_EPOCH.into()).unwrap();
+        store.close().unwrap();
+        let migrations = [MIGRATIONS, &["DROP TABLE project"]].concat();
+        // What another try left half made is in no one's way.
+        std::fs::write(dir.path().join(format!("{FILE_NAME}.part")), "x").unwrap();
+        let mut connection = Connection::open(&path).unwrap();
+        migrate_by(&migrations, &mut connection, &path).unwrap();
+        assert!(connection.prepare("SELECT * FROM project").is_err());
+        drop(connection);
+
+        let copy = backup::place(&path, 1);
+        let mode = std::os::unix::fs::PermissionsExt::mode(
+            &std::fs::metadata(&copy).unwrap().permissions(),
+        );
+        assert_eq!(mode & 0o777, 0o600);
+        // The version before goes on with it.
+        assert!(matches!(Store::open(dir.path(), "boot"), Err(StoreError::Newer { .. })));
+        assert!(matches!(check(dir.path()), Err(StoreError::Newer { .. })));
+        std::fs::rename(copy, &path).unwrap();
+        let store = Store::open(dir.path(), "boot").unwrap().store;
+        assert_eq!(store.projects().unwrap(), [Path::new("/kept")]);
+        store.close().unwrap();
+        assert_eq!(check(dir.path()).unwrap().unwrap().events, 0);
+        assert!(std::fs::read_dir(dir.path()).unwrap().count() <= 2);
+    }
 }
