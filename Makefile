@@ -1,6 +1,6 @@
 # The commands of this project, for people and for CI. `make` alone runs the tests.
 
-.PHONY: test lint doc deny bench ci
+.PHONY: test lint doc deny bench deb ci
 
 test:
 	cargo test --release
@@ -18,6 +18,22 @@ deny:
 
 bench:
 	cargo bench --bench scan
+
+# A Debian package, without paths of this machine and with no time but the commit's. Needs cargo-deb; it is a build of its
+# own, which takes as long as the first one.
+deb: export CARGO_INCREMENTAL = 0
+deb: export CARGO_PROFILE_RELEASE_STRIP = symbols
+deb: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
+deb: export RUSTFLAGS = --remap-path-prefix=$(CURDIR)=dossierd --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo
+deb: export CARGO_TARGET_DIR = target/package
+deb:
+	cargo build --release --locked
+	target/package/release/dossierd man --dir target/package/man
+	for shell in bash zsh fish; do \
+	    target/package/release/dossierd completions $$shell >target/package/dossierd.$$shell || exit 1; \
+	done
+	cargo deb --no-build --locked --output target/package/
+	@ls -l target/package/*.deb target/package/release/dossierd
 
 ci:
 	bash .ci/run
