@@ -25,7 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("api", &["core", "wire", "config", "store", "engine"]),
     ("deliver", &["core", "wire", "config", "store", "engine"]),
     ("client", &["core", "wire"]),
-    ("service", &["core", "config", "engine", "api", "deliver"]),
+    ("service", &["core", "config", "watch", "engine", "api", "deliver"]),
     (
         "cli",
         &[

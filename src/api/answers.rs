@@ -1,6 +1,7 @@
 //! The requests that are answered from one picture.
 
 use std::borrow::Cow;
+use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -13,13 +14,15 @@ use super::Api;
 use super::meant::Meant;
 use super::query::{Parameters, Query};
 use super::respond::{answer, answer_of};
+use crate::core::path::escape_bytes;
 use crate::engine::view::{ProjectView, WatchState, World};
 use crate::wire::drift::DriftDetail;
 use crate::wire::json;
 use crate::wire::overview::Overview;
 use crate::wire::problem::{Code, Problem};
 use crate::wire::status::{
-    Health, ProjectStatus, ProjectWatch, Status, StoreState, StoreStatus, Synced, WatchStatus,
+    ConfigHealth, ConfigStatus, Health, ProjectStatus, ProjectWatch, Status, StoreState,
+    StoreStatus, Synced, WatchStatus,
 };
 
 /// An answer, and how it came to include every earlier change.
@@ -160,6 +163,17 @@ fn status_of<'a>(
             state: if world.degraded.is_some() { StoreState::Degraded } else { StoreState::Ok },
             detail: world.degraded.as_deref().or(world.set_aside.as_deref()).map(Cow::Borrowed),
         },
+        config: Some(config_of(api)),
         projects: projects.collect(),
+    }
+}
+
+fn config_of<'a>(api: &Api) -> ConfigStatus<'a> {
+    let config = api.config.borrow();
+    let broken = !config.errors.is_empty();
+    ConfigStatus {
+        path: escape_bytes(config.path.as_os_str().as_bytes()).into_owned().into(),
+        state: if broken { ConfigHealth::Broken } else { ConfigHealth::Ok },
+        errors: config.errors.clone().into(),
     }
 }

@@ -5,7 +5,9 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +21,7 @@ use interprocess::local_socket::traits::StreamCommon as _;
 use interprocess::local_socket::traits::tokio::Listener as _;
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName as _};
 use interprocess::os::unix::local_socket::ListenerOptionsExt as _;
+use interprocess::os::unix::uds_local_socket;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tracing::{debug, warn};
 
@@ -73,6 +76,15 @@ pub fn bind(path: &Path) -> Result<Listener, SocketError> {
     clear_stale(path)?;
     let name = path.to_fs_name::<GenericFilePath>().map_err(error("name", path))?;
     ListenerOptions::new().name(name).mode(0o600).create_tokio().map_err(error("listen at", path))
+}
+
+/// Takes over a listener that the service manager made, and will make a new one of: its file is
+/// left alone, now and at the end.
+///
+/// # Errors
+/// When it cannot be used.
+pub fn adopt(listener: UnixListener) -> io::Result<Listener> {
+    Ok(uds_local_socket::tokio::Listener::try_from(OwnedFd::from(listener))?.into())
 }
 
 /// Makes the socket's folder, or refuses one that others can enter.

@@ -30,8 +30,9 @@ use axum::http::{HeaderValue, header};
 use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, post};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
+use crate::config::ConfigState;
 use crate::core::time::Timestamp;
 use crate::engine::inbox::Inbox;
 use crate::engine::view::Views;
@@ -40,7 +41,7 @@ use events::SUBSCRIBERS_MAX;
 use readers::Readers;
 use traffic::Traffic;
 
-pub use listen::{SocketError, bind, serve};
+pub use listen::{SocketError, adopt, bind, serve};
 
 /// What handlers work with.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub struct Api {
     readers: Readers,
     /// The store's file.
     store: PathBuf,
+    /// How the configuration was read last.
+    config: watch::Receiver<ConfigState>,
     /// When the daemon started, by both clocks.
     started: (Timestamp, Instant),
     /// Whether the first index of everything has stood once.
@@ -63,13 +66,15 @@ pub struct Api {
 }
 
 impl Api {
-    /// Over that engine, whose store is `store`; `started` is when the daemon did, by both clocks.
+    /// Over that engine, whose store is `store`, and the state of its configuration; `started` is
+    /// when the daemon did, by both clocks.
     #[must_use]
     pub fn new(
         inbox: Arc<Inbox>,
         views: Arc<Views>,
         journal: &Journal,
         store: PathBuf,
+        config: watch::Receiver<ConfigState>,
         started: (Timestamp, Instant),
     ) -> Self {
         Self {
@@ -77,6 +82,7 @@ impl Api {
             views,
             readers: Readers::new(journal.clone()),
             store,
+            config,
             started,
             healthy: AtomicBool::new(false),
             subscribers: Arc::new(Semaphore::new(SUBSCRIBERS_MAX)),

@@ -1,7 +1,14 @@
 //! What may be written on the command line.
 
+mod service;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
+
+pub(super) use service::{
+    ConfigArgs, ConfigCommand, ConfigFileArgs, DoctorArgs, ServiceArgs, ServiceCommand,
+    ServiceInstallArgs, ServiceStatusArgs, ServiceUninstallArgs,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -78,6 +85,14 @@ pub(super) enum Command {
     Drift(DriftArgs),
     /// Accept, show or clear the baseline of a feature
     Baseline(BaselineArgs),
+    /// Install, remove or look at the systemd user service
+    Service(ServiceArgs),
+    /// Show, check or begin the configuration
+    Config(ConfigArgs),
+    /// Find what keeps dossierd from working well, each with its mend
+    ///
+    /// Exit codes: 0 nothing is wrong, or only odd; 1 something is wrong.
+    Doctor(DoctorArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Print the manual page
@@ -91,9 +106,9 @@ pub(super) struct RunArgs {
     pub(super) projects: Vec<PathBuf>,
     #[command(flatten)]
     pub(super) socket: SocketArgs,
-    /// What to log: error, warn, info, debug or trace, also by module
-    #[arg(long, env = "DOSSIERD_LOG", value_name = "FILTER", default_value = "info")]
-    pub(super) log: String,
+    /// What to log: error, warn, info, debug or trace, also by module; else the configuration says
+    #[arg(long, env = "DOSSIERD_LOG", value_name = "FILTER")]
+    pub(super) log: Option<String>,
     /// Leave the terminal's session, so that the daemon outlives it
     #[arg(long, hide = true)]
     pub(super) detached: bool,

@@ -9,7 +9,7 @@ use crate::core::drift::DriftState;
 use crate::core::feature::Watch;
 use crate::core::path::printable;
 use crate::wire::overview::Overview;
-use crate::wire::status::{ProjectStatus, ProjectWatch, StoreState, StoreStatus};
+use crate::wire::status::{ProjectStatus, ProjectWatch, Status, StoreState, StoreStatus};
 
 /// The narrowest that a slug is cut to.
 const SLUG_MIN: usize = 16;
@@ -208,6 +208,12 @@ pub(super) fn store(store: &StoreStatus<'_>) -> Option<String> {
         StoreState::Ok if detail.is_empty() => None,
         StoreState::Ok => Some(detail.to_owned()),
     }
+}
+
+/// What is wrong with the configuration, if anything is.
+pub(super) fn config(status: &Status<'_>) -> Option<String> {
+    let error = status.config.as_ref()?.errors.first()?;
+    Some(format!("the configuration is broken, and the one before it in use: {error}"))
 }
 
 /// One line on a feature that someone should look at; `None` where all is as it should be.

@@ -8,6 +8,8 @@ mod artifacts;
 mod asked;
 mod baseline;
 mod check;
+mod config_cmd;
+mod doctor;
 mod drift;
 mod ending;
 mod events;
@@ -15,13 +17,16 @@ mod exit;
 mod generate;
 mod glance;
 mod happening;
+mod journal;
 mod link;
+mod logging;
 mod out;
 mod place;
 mod projects;
 mod rescan;
 mod run;
 mod scan;
+mod service;
 mod show;
 mod start;
 mod status;
@@ -88,6 +93,9 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Show(args) => show::run(args),
         Command::Drift(args) => drift::run(args),
         Command::Baseline(args) => baseline::run(args),
+        Command::Service(args) => service::run(args),
+        Command::Config(args) => config_cmd::run(args),
+        Command::Doctor(args) => doctor::run(args),
         Command::Completions(args) => generate::completions(args),
         Command::Man(args) => generate::man(args),
     }

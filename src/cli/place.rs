@@ -11,7 +11,7 @@ use super::args::ProjectArgs;
 use super::link::folders;
 use super::target::Target;
 use crate::client;
-use crate::config::Config;
+use crate::config::ConfigState;
 use crate::core::path::escape_bytes;
 use crate::engine::survey::settings;
 use crate::project::{FeatureDir, locate};
@@ -47,7 +47,8 @@ impl Place {
             let root = said.canonicalize().with_context(|| said.display().to_string())?;
             return Ok(Some(root));
         }
-        let config = Config::load(&folders()?.config_file())?;
+        // The daemon goes on while the configuration is broken, and says so; so does its client.
+        let config = ConfigState::read(&folders()?.config_file()).0.unwrap_or_default();
         let Ok(located) = locate(Path::new("."), |root| settings(&config, root)) else {
             return Ok(None);
         };

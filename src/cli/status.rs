@@ -96,7 +96,9 @@ impl Fetched {
             Model::One(overview) => glance::feature(overview),
             Model::All(status, place) => {
                 let mut text = String::new();
-                if let Some(wrong) = glance::store(&status.store) {
+                for wrong in
+                    [glance::store(&status.store), glance::config(status)].into_iter().flatten()
+                {
                     out::error(&wrong);
                 }
                 if status.projects.is_empty() {

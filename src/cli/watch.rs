@@ -160,7 +160,7 @@ impl Watch {
     fn begin(&mut self, status: &Status<'_>) -> anyhow::Result<String> {
         self.learn(status);
         let cursor = Cursor { instance: status.instance.to_string(), seq: status.seq }.to_string();
-        if let Some(wrong) = glance::store(&status.store) {
+        for wrong in [glance::store(&status.store), glance::config(status)].into_iter().flatten() {
             out::error(&wrong);
         }
         let projects = self.meant(status);

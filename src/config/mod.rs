@@ -3,6 +3,9 @@
 //! It is strict: an unknown key is an error with its place and the nearest known one, and nothing
 //! falls back silently.
 
+mod effective;
+mod log;
+mod state;
 mod upkeep;
 
 use std::collections::BTreeMap;
@@ -18,9 +21,15 @@ use crate::core::findings::FileError;
 use crate::core::manifest::MissionType;
 use crate::core::pattern::Pattern;
 use crate::core::yaml::{TextError, deserialize_text, parse};
+pub use effective::{Effective, Limits, Settle};
+pub use log::LogConfig;
+pub use state::ConfigState;
 pub use upkeep::{JournalConfig, ScrubConfig};
 
 const MAX: u64 = 1 << 20;
+
+/// A configuration that says every key with its default, and explains it.
+pub const EXAMPLE: &str = include_str!("example.yaml");
 
 /// The configuration file's content.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -38,6 +47,9 @@ pub struct Config {
     /// How long events are kept.
     #[serde(default)]
     pub journal: JournalConfig,
+    /// What the daemon logs.
+    #[serde(default)]
+    pub log: LogConfig,
     /// Whether and how fast everything is read again in the background.
     #[serde(default)]
     pub scrub: ScrubConfig,
@@ -244,7 +256,7 @@ settle: {appear_ms: 20}
         for (text, expect) in [
             (
                 "project: []\n",
-                "1:1: unknown field `project`, expected one of `projects`, `limits`, `settle`, `journal`, `scrub`; did you mean `projects`?",
+                "1:1: unknown field `project`, expected one of `projects`, `limits`, `settle`, `journal`, `log`, `scrub`; did you mean `projects`?",
             ),
             (
                 "projects:\n  - path: /a\n    featurs: []\n",

@@ -194,7 +194,14 @@ fn nearest_known(message: &str) -> Option<&str> {
     let (_, names) = message.split_once("unknown ")?;
     let mut quoted = names.split('`').skip(1).step_by(2);
     let unknown = quoted.next()?;
-    let (distance, known) = quoted.map(|known| (edits(unknown, known), known)).min()?;
+    let known: Vec<&str> = quoted.collect();
+    // What was left off at the end is not counted as many mistakes.
+    let mut begun = known.iter().filter(|known| known.starts_with(unknown));
+    if let (3.., Some(known), None) = (unknown.len(), begun.next(), begun.next()) {
+        return Some(known);
+    }
+    let near = known.into_iter().map(|known| (edits(unknown, known), known));
+    let (distance, known) = near.min()?;
     (distance <= unknown.chars().count().div_ceil(3).max(1)).then_some(known)
 }
 

@@ -96,6 +96,11 @@ pub enum Command {
         /// Told what changed, in words.
         reply: oneshot::Sender<Vec<String>>,
     },
+    /// Say that the loop turns.
+    Ping {
+        /// Told when the loop has come to it.
+        reply: oneshot::Sender<()>,
+    },
     /// Commit, close and end.
     Stop,
 }

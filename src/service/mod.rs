@@ -1,23 +1,37 @@
 //! The daemon's composition: takes the lock, opens the store, starts the engine and the socket, and
 //! stops them in the opposite order.
 
+mod inherited;
 mod kept;
 mod lock;
+mod manager;
+
+mod pulse;
+mod ready;
+mod reload;
+mod words;
+
+pub mod units;
 
 use std::io;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info};
 
-use crate::api::{Api, SocketError, bind, serve};
-use crate::config::{Config, Folders};
+use crate::api::{Api, SocketError, adopt, bind, serve};
+use crate::config::{Config, ConfigState, Folders};
 use crate::core::time::Timestamp;
 use crate::engine::inbox::Command;
 use crate::engine::run::{EngineError, Plan, Running, start};
+
+use inherited::Holder;
+use manager::Manager;
+use reload::Reloader;
 
 pub use kept::{ProjectsError, add_project, list_projects, remove_project};
 pub use lock::LockError;
@@ -26,7 +40,6 @@ pub use lock::LockError;
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What to run with.
-#[derive(Debug)]
 pub struct Options {
     /// The configuration.
     pub config: Config,
@@ -36,6 +49,8 @@ pub struct Options {
     pub projects: Vec<PathBuf>,
     /// Where to listen, if not at the usual place.
     pub socket: Option<PathBuf>,
+    /// Told of each configuration that comes into use later.
+    pub used: Box<dyn Fn(&Config) + Send>,
 }
 
 /// What ends the daemon, or keeps it from starting.
@@ -50,6 +65,14 @@ pub enum ServiceError {
     /// The socket cannot be served.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// The service answers, or will as soon as someone asks.
+    #[error(
+        "the user service dossierd.service answers at {path}: `dossierd project add PATH` has it \
+         watch a project; to run another in its place, first `systemctl --user stop \
+         dossierd.socket dossierd.service`",
+        path = .0.display()
+    )]
+    IsService(PathBuf),
     /// The system refused something.
     #[error("cannot {action}")]
     System {
@@ -71,57 +94,116 @@ pub enum ServiceError {
 /// # Errors
 /// [`ServiceError`].
 pub fn run(options: Options) -> Result<(), ServiceError> {
-    let state = options.folders.state.clone();
-    let socket = options.socket.clone().unwrap_or_else(|| options.folders.socket());
-    let socket = std::path::absolute(socket).map_err(|source| ServiceError::System {
-        action: "tell where the socket is to be",
-        source,
-    })?;
-    let _lock = lock::take(&state)?;
-    let mut plan = Plan::new(options.config, state);
-    plan.roots = options.projects;
-    plan.user_missions = Some(options.folders.missions());
     let system = |action| move |source| ServiceError::System { action, source };
+    let manager = Manager::of_process();
+    let inherited = inherited::listener().map_err(system("use the socket handed over"))?;
+    let usual = options.socket.clone().unwrap_or_else(|| options.folders.socket());
+    let usual = std::path::absolute(usual).map_err(system("tell where the socket is to be"))?;
+    let socket = inherited.as_ref().map_or(usual, |(_, path)| path.clone());
+    if inherited.is_none() && !manager.listens() {
+        match inherited::holder(&socket) {
+            Holder::None => {}
+            Holder::ServiceManager => return Err(ServiceError::IsService(socket)),
+            Holder::Process => return Err(SocketError::Taken(socket).into()),
+        }
+    }
+    let _lock = lock::take(&options.folders.state)?;
+    manager.status("opening the store");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(system("start the runtime"))?;
-    runtime.block_on(async {
-        // Before anything is there that a signal must not leave behind.
-        let mut terminate = signal(SignalKind::terminate()).map_err(system("await signals"))?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(system("await signals"))?;
-        let listener = bind(&socket)?;
-        let started = (Timestamp::from(SystemTime::now()), Instant::now());
-        let Running { inbox, views, journal, store, thread } = start(plan)?;
-        info!(socket = %socket.display(), "listening");
-        // From here on no path is relative, and where it was started can be unmounted.
-        let _ = std::env::set_current_dir("/");
-        let api = Api::new(Arc::clone(&inbox), Arc::clone(&views), &journal, store, started);
-        let (stop, stopped) = watch::channel(false);
-        let serving = tokio::spawn(serve(listener, Arc::new(api), stopped));
-        let engine = tokio::task::spawn_blocking(move || thread.join());
-        let mut engine = std::pin::pin!(engine);
-        let early = tokio::select! {
-            _ = terminate.recv() => None,
-            _ = interrupt.recv() => None,
-            ended = &mut engine => Some(ended),
+    runtime.block_on(live(options, manager, inherited.map(|(listener, _)| listener), socket))
+}
+
+/// From the start of the engine to its end.
+async fn live(
+    options: Options,
+    manager: Manager,
+    inherited: Option<UnixListener>,
+    socket: PathBuf,
+) -> Result<(), ServiceError> {
+    let system = |action| move |source| ServiceError::System { action, source };
+    // Before anything is there that a signal must not leave behind.
+    let mut terminate = signal(SignalKind::terminate()).map_err(system("await signals"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(system("await signals"))?;
+    let hangup = signal(SignalKind::hangup()).map_err(system("await signals"))?;
+    let listener = match inherited {
+        Some(listener) => adopt(listener).map_err(system("use the socket handed over"))?,
+        None => bind(&socket)?,
+    };
+    let started = (Timestamp::from(SystemTime::now()), Instant::now());
+    let file = std::path::absolute(options.folders.config_file())
+        .map_err(system("tell where the configuration lies"))?;
+    let (state, config_state) = watch::channel(ConfigState::sound(&file));
+    let mut plan = Plan::new(options.config.clone(), options.folders.state.clone());
+    plan.roots = options.projects;
+    plan.user_missions = Some(options.folders.missions());
+    let Running { inbox, views, journal, store, thread } = start(plan)?;
+    info!(socket = %socket.display(), "listening");
+    // From here on no path is relative, and where it was started can be unmounted.
+    let _ = std::env::set_current_dir("/");
+    let reloader = Reloader {
+        file,
+        config: options.config,
+        inbox: Arc::clone(&inbox),
+        views: Arc::clone(&views),
+        manager,
+        state,
+        used: options.used,
+    };
+    let (of_api, to_show) = (Arc::clone(&inbox), Arc::clone(&views));
+    let api = Api::new(of_api, to_show, &journal, store, config_state.clone(), started);
+    let (stop, stopped) = watch::channel(false);
+    let serving = tokio::spawn(serve(listener, Arc::new(api), stopped));
+    let care = tokio::spawn(care(reloader, hangup, socket, config_state));
+    let engine = tokio::task::spawn_blocking(move || thread.join());
+    let mut engine = std::pin::pin!(engine);
+    let early = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        ended = &mut engine => Some(ended),
+    };
+    if let Some(ended) = early {
+        error!("the engine ended early");
+        return match ended {
+            Ok(Ok(Err(error))) => Err(error.into()),
+            _ => Err(ServiceError::Engine),
         };
-        if let Some(ended) = early {
-            error!("the engine ended early");
-            return match ended {
-                Ok(Ok(Err(error))) => Err(error.into()),
-                _ => Err(ServiceError::Engine),
-            };
-        }
-        info!("stopping");
-        let _ = inbox.command(Command::Stop);
-        let ended = tokio::time::timeout(STOP_DEADLINE, engine).await;
-        stop.send_replace(true);
-        let _ = serving.await;
-        match ended {
-            Ok(Ok(Ok(result))) => Ok(result?),
-            Ok(_) => Err(ServiceError::Engine),
-            Err(_) => Err(ServiceError::Deadline),
-        }
-    })
+    }
+    info!("stopping");
+    care.abort();
+    manager.stopping();
+    let _ = inbox.command(Command::Stop);
+    let ended = tokio::time::timeout(STOP_DEADLINE, engine).await;
+    stop.send_replace(true);
+    let _ = serving.await;
+    match ended {
+        Ok(Ok(Ok(result))) => Ok(result?),
+        Ok(_) => Err(ServiceError::Engine),
+        Err(_) => Err(ServiceError::Deadline),
+    }
+}
+
+/// What goes on beside the engine and the socket while the daemon lives: readiness is told once,
+/// then signs of life, what is going on, and changes of the configuration; without end.
+async fn care(
+    reloader: Reloader,
+    hangup: Signal,
+    socket: PathBuf,
+    config: watch::Receiver<ConfigState>,
+) {
+    let (manager, inbox, views) =
+        (reloader.manager, Arc::clone(&reloader.inbox), Arc::clone(&reloader.views));
+    ready::wait(manager, &inbox, &views, &socket).await;
+    info!("ready");
+    manager.ready(&words::status(&views.world(), &config.borrow()));
+    let reload = reloader.run(hangup);
+    if manager.listens() {
+        let (pulse, status) =
+            (pulse::feed_watchdog(manager, inbox), pulse::keep_status(manager, views, config));
+        tokio::join!(reload, pulse, status);
+    } else {
+        reload.await;
+    }
 }

@@ -28,8 +28,32 @@ pub struct Status<'a> {
     pub synced: Option<Synced>,
     /// The store.
     pub store: StoreStatus<'a>,
+    /// The configuration; not said by versions before it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<ConfigStatus<'a>>,
     /// The projects.
     pub projects: Vec<ProjectStatus<'a>>,
+}
+
+/// The configuration file.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ConfigStatus<'a> {
+    /// The file, whether or not it is there.
+    pub path: Cow<'a, str>,
+    /// Whether it is in use as it stands.
+    pub state: ConfigHealth,
+    /// What is wrong with it.
+    pub errors: Cow<'a, [FileError]>,
+}
+
+/// Whether the configuration file is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConfigHealth {
+    /// It is.
+    Ok,
+    /// It cannot be used; the configuration before it is.
+    Broken,
 }
 
 /// How an answer with `sync=true` came to include every earlier change.

@@ -4,6 +4,7 @@
 pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod kernel;
+pub(crate) mod manager;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;

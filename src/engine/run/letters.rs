@@ -81,6 +81,9 @@ impl Engine {
             Command::Reload { config, reply } => {
                 let _ = reply.send(self.reload(*config, now));
             }
+            Command::Ping { reply } => {
+                let _ = reply.send(());
+            }
             Command::Stop => return true,
         }
         false

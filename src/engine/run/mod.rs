@@ -10,7 +10,7 @@ mod projects;
 mod waiters;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -51,6 +51,8 @@ struct Engine {
     cookies_made: u64,
     commits: Commits,
     projected: HashMap<(ProjectId, FeatureSlug), String>,
+    /// The loop hangs while this file is there: a test names it, to see that this is noticed.
+    hangs_at: Option<PathBuf>,
 }
 
 impl Engine {
@@ -75,6 +77,7 @@ impl Engine {
             cookies_made: 0,
             commits: Commits::new(set_aside),
             projected: HashMap::new(),
+            hangs_at: std::env::var_os("DOSSIERD_TEST_HANG").map(PathBuf::from),
         };
         engine.start_projects();
         engine
@@ -85,6 +88,9 @@ impl Engine {
         // Nothing may have come, and much be due: all that the projects' start found.
         let mut letters = Letters::default();
         loop {
+            while self.hangs_at.as_ref().is_some_and(|file| file.exists()) {
+                std::thread::sleep(STOP_WAIT);
+            }
             let now = self.now();
             if self.open_letters(letters, now) {
                 stop_by.get_or_insert(now.elapsed + STOP_WAIT);

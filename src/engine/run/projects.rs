@@ -211,7 +211,8 @@ impl Engine {
             let config = &self.grounds.config;
             let same = live.setup.settings == settings(config, &root)
                 && live.setup.limits == limits(&config.limits)
-                && live.setup.times == times(&config.settle);
+                && live.setup.times == times(&config.settle)
+                && live.setup.scrub == config.scrub.period();
             if !wanted.contains(&root) {
                 changes.push(format!("{} is not watched any more", root.display()));
                 self.stop_project(id);

@@ -1,0 +1,141 @@
+//! `dossierd config`: what is in force, what is wrong, where it lies, and how to begin.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use serde::Serialize;
+
+use super::args::{ConfigArgs, ConfigCommand, ConfigFileArgs};
+use super::exit::Exit;
+use super::{link, out};
+use crate::config::{Config, ConfigState, EXAMPLE};
+use crate::core::findings::FileError;
+use crate::core::path::printable;
+
+/// What `check --json` says.
+#[derive(Serialize)]
+struct Report<'a> {
+    path: String,
+    state: &'static str,
+    errors: &'a [FileError],
+    warnings: &'a [String],
+}
+
+pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<Exit> {
+    match &args.command {
+        ConfigCommand::Show(args) => show(args),
+        ConfigCommand::Check(args) => check(args),
+        ConfigCommand::Path => path(),
+        ConfigCommand::Init => init(),
+    }
+}
+
+/// The file that is meant. One that is named must be there.
+fn file(args: &ConfigFileArgs) -> anyhow::Result<PathBuf> {
+    match &args.file {
+        Some(file) if !file.exists() => bail!("{} is not there", file.display()),
+        Some(file) => Ok(file.clone()),
+        None => Ok(link::folders()?.config_file()),
+    }
+}
+
+fn show(args: &ConfigFileArgs) -> anyhow::Result<Exit> {
+    let file = file(args)?;
+    let effective = Config::load(&file)?.effective();
+    if args.json {
+        out::print_json(&effective)?;
+        return Ok(Exit::Done);
+    }
+    if !file.exists() {
+        out::note(&format!("{} is not there: these are the defaults", file.display()));
+    }
+    let text = serde_yaml::to_string(&effective).context("cannot write the configuration")?;
+    let mut to = out::people();
+    for line in text.lines() {
+        writeln!(to, "{}", printable(line))?;
+    }
+    to.flush()?;
+    Ok(Exit::Done)
+}
+
+fn check(args: &ConfigFileArgs) -> anyhow::Result<Exit> {
+    let file = file(args)?;
+    let (config, state) = ConfigState::read(&file);
+    let warnings = config.as_ref().map(warnings).unwrap_or_default();
+    let broken = !state.errors.is_empty();
+    if args.json {
+        out::print_json(&Report {
+            path: file.display().to_string(),
+            state: if broken { "broken" } else { "ok" },
+            errors: &state.errors,
+            warnings: &warnings,
+        })?;
+    } else {
+        for error in &state.errors {
+            out::error(&error.to_string());
+        }
+        for warning in &warnings {
+            out::warn(warning);
+        }
+        if !broken {
+            let there = if file.exists() { "is sound" } else { "is not there: all is default" };
+            let mut to = out::people();
+            writeln!(to, "{} {there}", printable(&file.display().to_string()))?;
+            to.flush()?;
+        }
+    }
+    Ok(if broken { Exit::BrokenFile } else { Exit::Done })
+}
+
+/// What can be said and is most likely not meant.
+fn warnings(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (place, project) in config.projects.iter().enumerate() {
+        let shown = project.path.display();
+        if !project.path.is_dir() {
+            warnings.push(format!("projects[{place}]: {shown} is not there, or no folder"));
+        }
+        let same = |other: &&crate::config::ProjectConfig| other.path == project.path;
+        if config.projects[..place].iter().any(|other| same(&other)) {
+            warnings.push(format!("projects[{place}]: {shown} is said twice; the first counts"));
+        }
+    }
+    let settle = config.settle();
+    if settle.max_ms < settle.quiet_ms {
+        warnings.push("settle: max_ms is less than quiet_ms, which then never counts".to_owned());
+    }
+    warnings
+}
+
+fn path() -> anyhow::Result<Exit> {
+    let mut to = out::people();
+    writeln!(to, "{}", printable(&link::folders()?.config_file().display().to_string()))?;
+    to.flush()?;
+    Ok(Exit::Done)
+}
+
+/// The example is this version's in any case; what counts is never touched.
+fn init() -> anyhow::Result<Exit> {
+    let file = link::folders()?.config_file();
+    let example = file.with_file_name("config.example.yaml");
+    let folder = file.parent().context("the configuration has no folder")?;
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let shown = example.display().to_string();
+    let mut to = out::people();
+    if fs::read_to_string(&example).is_ok_and(|text| text == EXAMPLE) {
+        writeln!(to, "{} is there already", printable(&shown))?;
+    } else {
+        let new = example.with_extension("new");
+        fs::write(&new, EXAMPLE).with_context(|| shown.clone())?;
+        fs::rename(&new, &example).with_context(|| shown.clone())?;
+        writeln!(to, "wrote {}", printable(&shown))?;
+    }
+    if !file.exists() {
+        let file = file.display().to_string();
+        writeln!(to, "what counts is {}: write there what should differ", printable(&file))?;
+    }
+    to.flush()?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,51 @@
+//! Whether git leaves alone what dossierd writes into a project.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::finding::Findings;
+
+/// What the daemon writes there, of whatever feature.
+const WRITTEN: &str = ".kittify/dossiers/some-feature/snapshot-latest.json";
+
+pub(super) fn ignored(found: &mut Findings, root: &Path) {
+    let check = "git";
+    let shown = root.display();
+    let Some((0, inside)) = git(root, &["rev-parse", "--is-inside-work-tree"]) else {
+        return;
+    };
+    if inside.trim() != "true" {
+        return;
+    }
+    let tracked = git(root, &["ls-files", "--", ".kittify/dossiers/*/snapshot-latest.json"]);
+    if let Some((0, tracked)) = tracked
+        && !tracked.is_empty()
+    {
+        found.warning(
+            check,
+            format!("{shown}: snapshots are tracked, and change with every edit"),
+            &format!(
+                "`git -C {shown} rm --cached '.kittify/dossiers/*/snapshot-latest.json'`; \
+                 baselines may be tracked"
+            ),
+        );
+        return;
+    }
+    match git(root, &["check-ignore", "--quiet", "--no-index", "--", WRITTEN]) {
+        Some((0, _)) => found.ok(check, format!("{shown}: .kittify/dossiers is ignored")),
+        Some((1, _)) => found.warning(
+            check,
+            format!("{shown}: .kittify/dossiers is not ignored; snapshots show as untracked files"),
+            &format!("`mkdir -p {shown}/.kittify/dossiers && echo '*' > {shown}/.kittify/dossiers/.gitignore`"),
+        ),
+        _ => {}
+    }
+}
+
+/// Exit code and output of git; `None` where there is none.
+fn git(root: &Path, arguments: &[&str]) -> Option<(i32, String)> {
+    let mut command = Command::new("git");
+    command.arg("-C").arg(root).args(arguments).stdin(Stdio::null());
+    let output = command.output().ok()?;
+    Some((output.status.code()?, String::from_utf8_lossy(&output.stdout).into_owned()))
+}

@@ -1,0 +1,164 @@
+//! The configuration that is in force: what the file says, and the default of all that it does not.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{Config, ProjectConfig};
+
+/// Every key with its value. Written as YAML it is a configuration that says the same.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Effective {
+    projects: Vec<Project>,
+    limits: Limits,
+    settle: Settle,
+    journal: Journal,
+    log: String,
+    scrub: String,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Project {
+    path: String,
+    features: Vec<String>,
+    mission: String,
+    step: BTreeMap<String, String>,
+    ignore: Vec<String>,
+}
+
+/// Budgets of one feature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Limits {
+    /// Largest file that is read, in bytes.
+    pub file_bytes: u64,
+    /// Most entries.
+    pub entries: u64,
+    /// Deepest folder.
+    pub depth: usize,
+}
+
+/// When a change counts, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Settle {
+    /// A new path.
+    pub appear_ms: u64,
+    /// A file that is being written.
+    pub quiet_ms: u64,
+    /// The same, at most.
+    pub max_ms: u64,
+    /// A path that vanished.
+    pub vanish_ms: u64,
+    /// The longest wait for git.
+    pub git_ms: u64,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Journal {
+    max_age: String,
+    max_bytes: String,
+}
+
+impl Config {
+    /// Budgets, with the defaults.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        let said = &self.limits;
+        Limits {
+            file_bytes: said.file_bytes.unwrap_or(4 << 30),
+            entries: said.entries.unwrap_or(1_000_000),
+            depth: said.depth.unwrap_or(1_000),
+        }
+    }
+
+    /// Settling, with the defaults.
+    #[must_use]
+    pub fn settle(&self) -> Settle {
+        let said = &self.settle;
+        Settle {
+            appear_ms: said.appear_ms.unwrap_or(50),
+            quiet_ms: said.quiet_ms.unwrap_or(50),
+            max_ms: said.max_ms.unwrap_or(500),
+            vanish_ms: said.vanish_ms.unwrap_or(100),
+            git_ms: said.git_ms.unwrap_or(2_000),
+        }
+    }
+
+    /// All of it, with the defaults.
+    #[must_use]
+    pub fn effective(&self) -> Effective {
+        Effective {
+            projects: self.projects.iter().map(project).collect(),
+            limits: self.limits(),
+            settle: self.settle(),
+            journal: Journal {
+                max_age: span(self.journal.max_age()),
+                max_bytes: size(self.journal.max_bytes()),
+            },
+            log: self.log.as_str().to_owned(),
+            scrub: self.scrub.period().map_or("off".to_owned(), span),
+        }
+    }
+}
+
+fn project(said: &ProjectConfig) -> Project {
+    let texts = |patterns: &[crate::core::pattern::Pattern]| {
+        patterns.iter().map(|pattern| pattern.as_str().to_owned()).collect()
+    };
+    let usual = || vec!["kitty-specs/*".to_owned()];
+    let mission = said.mission.as_ref().map_or("software-dev", |mission| mission.as_str());
+    Project {
+        path: said.path.display().to_string(),
+        features: said.features.as_deref().map_or_else(usual, texts),
+        mission: mission.to_owned(),
+        step: said.step.clone(),
+        ignore: texts(&said.ignore),
+    }
+}
+
+/// In the largest unit that needs no fraction.
+fn span(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let units = [("d", 86_400), ("h", 3_600), ("m", 60)];
+    let unit = units.into_iter().find(|(_, size)| seconds.is_multiple_of(*size));
+    let (name, size) = unit.unwrap_or(("s", 1));
+    format!("{}{name}", seconds / size)
+}
+
+fn size(bytes: u64) -> String {
+    let units = [(" GiB", 1 << 30), (" MiB", 1 << 20), (" KiB", 1 << 10)];
+    let unit = units.into_iter().find(|(_, size)| bytes.is_multiple_of(*size));
+    let (name, size) = unit.unwrap_or(("", 1));
+    format!("{}{name}", bytes / size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::EXAMPLE;
+
+    #[test]
+    fn the_example_says_the_defaults() {
+        let example = Config::parse(EXAMPLE.as_bytes()).unwrap();
+        assert_eq!(example.effective(), Config::default().effective());
+        // And what is only shown in it can be said.
+        let shown: String = EXAMPLE
+            .lines()
+            .map(|line| line.strip_prefix("# |").unwrap_or(line).to_owned() + "\n")
+            .filter(|line| line != "projects: []\n")
+            .collect();
+        let shown = Config::parse(shown.as_bytes()).unwrap();
+        assert_eq!(shown.projects.len(), 1, "{EXAMPLE}");
+    }
+
+    #[test]
+    fn what_is_shown_says_the_same() {
+        let text = "projects: [{path: /a, features: [x/*], ignore: [y], step: {s: plan}}]\n\
+                    journal: {max_age: 36h, max_bytes: 1000}\nscrub: off\nlog: warn,a=debug\n\
+                    settle: {git_ms: 1}\nlimits: {depth: 2}\n";
+        let said = Config::parse(text.as_bytes()).unwrap().effective();
+        let shown = serde_yaml::to_string(&said).unwrap();
+        assert!(shown.contains("max_age: 36h") && shown.contains("max_bytes: '1000'"), "{shown}");
+        assert_eq!(Config::parse(shown.as_bytes()).unwrap().effective(), said);
+    }
+}

@@ -1,0 +1,48 @@
+//! The socket that the service manager made, and whether someone else serves it already.
+
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use interprocess::local_socket::traits::{Stream as _, StreamCommon as _};
+use interprocess::local_socket::{GenericFilePath, Stream, ToFsName as _};
+use listenfd::ListenFd;
+
+/// The listener that was handed over, and its path. To be called before there are threads: it
+/// takes the variables out of the environment.
+pub(super) fn listener() -> io::Result<Option<(UnixListener, PathBuf)>> {
+    let Some(listener) = ListenFd::from_env().take_unix_listener(0)? else {
+        return Ok(None);
+    };
+    let address = listener.local_addr()?;
+    let path = address.as_pathname().ok_or_else(|| io::Error::other("it has no path"))?;
+    let path = path.to_owned();
+    Ok(Some((listener, path)))
+}
+
+/// Who answers at a socket, before anything is done that would be in their way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// Nobody.
+    None,
+    /// The user's service manager, which starts the service for whoever connects.
+    ServiceManager,
+    /// A process.
+    Process,
+}
+
+/// Asks who holds it, by connecting: where that is the service manager, it starts the service.
+pub(super) fn holder(socket: &Path) -> Holder {
+    let Ok(stream) = socket.to_fs_name::<GenericFilePath>().and_then(Stream::connect) else {
+        return Holder::None;
+    };
+    let Some(pid) = stream.peer_creds().ok().and_then(|peer| peer.pid()) else {
+        return Holder::Process;
+    };
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+    if name.is_ok_and(|name| name.trim_end() == "systemd") {
+        Holder::ServiceManager
+    } else {
+        Holder::Process
+    }
+}

@@ -1,0 +1,68 @@
+//! Whether the engine lives, and what the service manager hears of it.
+//!
+//! A timer that fires proves only that the runtime lives. What is told here comes from the engine's
+//! own loop: it takes a command and answers it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+use tokio::time::{sleep, timeout};
+use tracing::error;
+
+use super::manager::Manager;
+use super::words;
+use crate::config::ConfigState;
+use crate::engine::inbox::{Command, Inbox};
+use crate::engine::view::Views;
+
+/// Between two changes of what is shown in words.
+const STATUS_PAUSE: Duration = Duration::from_secs(1);
+
+/// Whether the engine's loop comes to a command within this time.
+pub(super) async fn answers(inbox: &Inbox, patience: Duration) -> bool {
+    let (reply, answered) = oneshot::channel();
+    // An inbox that is full is not being emptied.
+    inbox.command(Command::Ping { reply }).is_ok()
+        && matches!(timeout(patience, answered).await, Ok(Ok(())))
+}
+
+/// Gives a sign of life for as long as the engine answers; without end.
+pub(super) async fn feed_watchdog(manager: Manager, inbox: Arc<Inbox>) {
+    let Some(period) = manager.watchdog() else {
+        return;
+    };
+    loop {
+        if answers(&inbox, period).await {
+            manager.lives();
+        } else {
+            error!("the engine does not answer; the service manager will start the daemon again");
+        }
+        sleep(period / 4).await;
+    }
+}
+
+/// Keeps what is shown in words true; without end.
+pub(super) async fn keep_status(
+    manager: Manager,
+    views: Arc<Views>,
+    mut config: watch::Receiver<ConfigState>,
+) {
+    let mut news = views.news();
+    let mut shown = String::new();
+    loop {
+        let text = words::status(&views.world(), &config.borrow_and_update());
+        if text != shown {
+            manager.status(&text);
+            shown = text;
+        }
+        sleep(STATUS_PAUSE).await;
+        let changed = tokio::select! {
+            changed = news.changed() => changed,
+            changed = config.changed() => changed,
+        };
+        if changed.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The unit files of the systemd user service, for the place where this program lies.
+
+use std::path::Path;
+
+const SERVICE: &str = include_str!("../../systemd/dossierd.service");
+const SOCKET: &str = include_str!("../../systemd/dossierd.socket");
+const NAMESPACES: &str = include_str!("../../systemd/dossierd.service.d/namespaces.conf");
+
+/// Name of the service's unit.
+pub const SERVICE_NAME: &str = "dossierd.service";
+/// Name of the socket's unit.
+pub const SOCKET_NAME: &str = "dossierd.socket";
+/// The drop-in that hardens more, below the folder of units.
+pub const NAMESPACES_NAME: &str = "dossierd.service.d/namespaces.conf";
+
+/// Where the packaged units say that the program lies.
+pub const PACKAGED_PROGRAM: &str = "/usr/bin/dossierd";
+
+/// A unit file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// Its path below the folder of units.
+    pub name: &'static str,
+    /// What it says.
+    pub text: String,
+}
+
+/// What systemd cannot be told.
+#[derive(Debug, thiserror::Error)]
+#[error("systemd cannot be told of the {what} {text:?}: {why}")]
+pub struct UnitError {
+    what: &'static str,
+    text: String,
+    why: &'static str,
+}
+
+/// The units that run `program`, with these variables in its environment.
+///
+/// # Errors
+/// [`UnitError`] for what no unit file can hold.
+pub fn units(
+    program: &Path,
+    environment: &[(&'static str, String)],
+    namespaces: bool,
+) -> Result<Vec<Unit>, UnitError> {
+    let program = program.to_str().ok_or_else(|| UnitError {
+        what: "program",
+        text: program.display().to_string(),
+        why: "its path is not UTF-8",
+    })?;
+    let mut start = format!("ExecStart={} run", quoted("program", program)?);
+    for (name, value) in environment {
+        let value = quoted("variable", &format!("{name}={value}"))?;
+        // In an assignment a dollar is a dollar.
+        start.push_str(&format!("\nEnvironment={}", value.replace("$$", "$")));
+    }
+    let plain = format!("ExecStart={PACKAGED_PROGRAM} run");
+    let unit = |name, text: &str| Unit { name, text: text.to_owned() };
+    let mut units =
+        vec![unit(SERVICE_NAME, &SERVICE.replace(&plain, &start)), unit(SOCKET_NAME, SOCKET)];
+    if namespaces {
+        units.push(unit(NAMESPACES_NAME, NAMESPACES));
+    }
+    Ok(units)
+}
+
+/// Whether two texts of a unit say the same but for which program is run, and with what variables.
+#[must_use]
+pub fn differ_by_program_only(one: &str, other: &str) -> bool {
+    let common = |line: &&str| !line.starts_with("ExecStart=") && !line.starts_with("Environment=");
+    one.lines().filter(common).eq(other.lines().filter(common))
+}
+
+/// One word of a command line (systemd.syntax(7), systemd.service(5)).
+fn quoted(what: &'static str, text: &str) -> Result<String, UnitError> {
+    if text.contains(char::is_control) {
+        return Err(UnitError { what, text: text.to_owned(), why: "it has control characters" });
+    }
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:@".contains(c);
+    if text.chars().all(plain) {
+        return Ok(text.to_owned());
+    }
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '%' => quoted.push_str("%%"),
+            '$' => quoted.push_str("$$"),
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    Ok(quoted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_where_it_lies() {
+        let units = units(Path::new("/home/a b/100%/$x/dossierd"), &[], true).unwrap();
+        assert!(units[0].text.contains("\nExecStart=\"/home/a b/100%%/$$x/dossierd\" run\n"));
+        assert_eq!(units[1].text, SOCKET);
+        assert_eq!(units[2].name, NAMESPACES_NAME);
+        let environment = [("XDG_STATE_HOME", "/a $b".to_owned())];
+        let units = super::units(Path::new(PACKAGED_PROGRAM), &environment, false).unwrap();
+        assert!(
+            units[0].text.contains(
+                "\nExecStart=/usr/bin/dossierd run\nEnvironment=\"XDG_STATE_HOME=/a $b\"\n"
+            )
+        );
+        assert!(super::units(Path::new("/a\nb"), &[], false).is_err());
+    }
+
+    #[test]
+    fn the_packaged_units_are_those_of_the_packaged_program() {
+        let units = units(Path::new(PACKAGED_PROGRAM), &[], false).unwrap();
+        assert_eq!(units[0].text, SERVICE);
+    }
+}
