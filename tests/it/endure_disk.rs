@@ -270,3 +270,64 @@ fn without_a_descriptor_nothing_is_taken_for_unreadable() {
     assert!(!new.iter().any(|event| event["payload"]["reason_code"] == "unreadable"), "{new:#?}");
     daemon.stop();
 }
+
+#[test]
+fn after_a_power_cut_index_and_journal_are_of_one_moment() {
+    let what = "a power cut";
+    if !is_root(what) || !works(what, &["mkfs.ext4", "-V"]) {
+        return;
+    }
+    let project = Project::complete();
+    let image = project.home().join("image");
+    let mounted = |image: &PathBuf, at: &PathBuf| {
+        Mount::new(&["-o", "loop,noauto_da_alloc", image.to_str().unwrap()], at)
+    };
+    File::create(&image).unwrap().set_len(48 << 20).unwrap();
+    sh(&["mkfs.ext4", "-q", "-F", image.to_str().unwrap()]);
+    let disk = mounted(&image, &project.state());
+    let daemon = project.daemon();
+    let mut journal = Journal::default();
+    law(&project, &daemon, &mut journal);
+    for round in 0..300 {
+        let path = format!("kitty-specs/{FEATURE}/research/{}.md", round % 40);
+        project.write(&path, format!("{round}\n"));
+        if round == 200 {
+            law(&project, &daemon, &mut journal);
+        }
+    }
+    // What is on the disk now is what a machine without power would find.
+    let copy = project.home().join("copy");
+    sh(&["cp", image.to_str().unwrap(), copy.to_str().unwrap()]);
+    law(&project, &daemon, &mut journal);
+    daemon.kill();
+    disk.unmount();
+    let disk = mounted(&copy, &project.state());
+    let daemon = project.daemon();
+    assert_eq!(set_aside(&project), [] as [PathBuf; 0]);
+    // The law folds the journal from its begin: it and the index say the same.
+    law(&project, &daemon, &mut Journal::default());
+    daemon.stop();
+    drop(disk);
+}
+
+#[test]
+fn a_clock_that_jumps_changes_no_order() {
+    let what = "a clock that jumps";
+    let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+    if !std::path::Path::new(library).exists() {
+        super::support::not_run(&format!("{what} (no libfaketime)"));
+        return;
+    }
+    let project = Project::complete();
+    let mut journal = Journal::default();
+    for time in ["+0d", "-400d", "+400d", "-1d"] {
+        let mut command = project.daemon_command();
+        command.env("LD_PRELOAD", library).env("FAKETIME", time).env("DONT_FAKE_MONOTONIC", "1");
+        let daemon = project.spawn(command);
+        daemon.ready();
+        write(&project.feature().join("spec.md"), time.as_bytes());
+        // It reads the journal on, and holds that numbers and ids only grow.
+        law(&project, &daemon, &mut journal);
+        daemon.stop();
+    }
+}
