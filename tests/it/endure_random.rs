@@ -217,6 +217,7 @@ fn after_random_faults_it_converges_and_nothing_has_grown() {
     world.again();
     let new = world.held_anew(&mut journal);
     assert_eq!(old.watches, new.watches, "{old:?} {new:?}");
-    assert!(old.descriptors <= new.descriptors + 4, "{old:?} {new:?}");
+    // Four readers of the journal are kept for who asks next, with three files each.
+    assert!(old.descriptors <= new.descriptors + 12, "{old:?} {new:?}");
     assert!(old.memory_kib <= new.memory_kib + (16 << 10), "{old:?} {new:?}");
 }
