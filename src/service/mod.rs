@@ -111,6 +111,8 @@ pub fn run(options: Options) -> Result<(), ServiceError> {
     manager.status("opening the store");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        // Each thread that ever allocated keeps some memory.
+        .max_blocking_threads(8)
         .build()
         .map_err(system("start the runtime"))?;
     runtime.block_on(live(options, manager, inherited.map(|(listener, _)| listener), socket))
