@@ -16,16 +16,22 @@ doc:
 deny:
 	cargo deny --locked check
 
+# What ships: optimised over all crates at once, which takes minutes and is not worth it for tests. The program is a sixth
+# smaller, and the daemon needs 2 MiB less. Builds of its own, in a folder of their own.
+deb bench: export CARGO_INCREMENTAL = 0
+deb bench: export CARGO_PROFILE_RELEASE_LTO = fat
+deb bench: export CARGO_PROFILE_RELEASE_CODEGEN_UNITS = 1
+deb bench: export CARGO_TARGET_DIR = target/package
+
+# Figures, of what ships.
 bench:
-	cargo bench --bench scan
+	cargo bench --locked
 
 # A Debian package, without paths of this machine and with no time but the commit's. Needs cargo-deb; it is a build of its
 # own, which takes as long as the first one.
-deb: export CARGO_INCREMENTAL = 0
 deb: export CARGO_PROFILE_RELEASE_STRIP = symbols
 deb: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
 deb: export RUSTFLAGS = --remap-path-prefix=$(CURDIR)=dossierd --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo
-deb: export CARGO_TARGET_DIR = target/package
 deb:
 	cargo build --release --locked
 	target/package/release/dossierd man --dir target/package/man

@@ -114,7 +114,8 @@ impl Queue {
         self.wake.notify_all();
     }
 
-    fn pop(&self) -> Option<Job> {
+    /// The next job; `read` is let go of when there is none yet.
+    fn pop(&self, read: &mut Vec<u8>) -> Option<Job> {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if jobs.1 {
@@ -123,15 +124,16 @@ impl Queue {
             if let Some(job) = jobs.0.pop_front() {
                 return Some(job);
             }
+            *read = Vec::new();
             jobs = self.wake.wait(jobs).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
 
 fn work(inbox: &Inbox, queue: &Queue, lane: Lane, buffer: usize, slow: Option<&Queue>) {
-    // Made when the first file comes: idle threads hold no memory.
+    // Made when a file comes, and let go of when none is left: idle threads hold no memory.
     let mut read = Vec::new();
-    while let Some(job) = queue.pop() {
+    while let Some(job) = queue.pop(&mut read) {
         read.resize(buffer, 0);
         let look = match job.project.open_feature(&job.feature) {
             Ok(folder) => look(folder, &job.path, job.known.as_ref(), lane, &job.limits, &mut read),
