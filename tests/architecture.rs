@@ -40,6 +40,7 @@ const FOREIGN: &[(&str, Only)] = &[
     ("notify", Only::In("watch")),
     ("rusqlite", Only::In("store")),
     ("clap", Only::In("cli")),
+    ("pulldown_cmark", Only::In("wire")),
     ("std::fs", Only::NotIn("core")),
     ("std::io", Only::NotIn("core")),
     ("std::env", Only::NotIn("core")),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 
 use super::Api;
 use super::answers::With;
@@ -19,6 +20,7 @@ use crate::engine::view::FeatureView;
 use crate::wire::artifacts::{ArtifactDetail, ArtifactList, CONTENT_MAX, Filters};
 use crate::wire::json;
 use crate::wire::problem::{Code, Problem};
+use crate::wire::rendered::{Node, rendered};
 use crate::wire::status::Synced;
 
 /// Where one artifact is; its key follows.
@@ -65,11 +67,12 @@ async fn detail_of(api: &Api, uri: &Uri, query: Query) -> Result<Response, Probl
     let key = uri.path().strip_prefix(ADDRESS).and_then(decode).ok_or_else(|| {
         Problem::new(Code::BadRequest, "the key in the address is not percent-encoded UTF-8")
     })?;
+    let render = parameters.is_set("render")?;
     let (mut meant, mut synced) = api.meant(&parameters).await?;
     let mut read = 1;
     loop {
         let (wanted, of) = (key.clone(), meant.clone());
-        match off_thread(move || look(&of, &wanted, synced)).await?? {
+        match off_thread(move || look(&of, &wanted, synced, render)).await?? {
             Looked::Whole(body) => return Ok(json_body(body)),
             Looked::Changed(body) if read == READS => return Ok(json_body(body)),
             // What is listed is not what is there: it will be in a moment.
@@ -89,12 +92,25 @@ enum Looked {
     Changed(Vec<u8>),
 }
 
-fn look(meant: &Meant, key: &str, synced: Option<Synced>) -> Result<Looked, Problem> {
+/// An artifact, and what its content looks like where that was asked for.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    detail: With<ArtifactDetail<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rendered: Option<Vec<Node>>,
+}
+
+fn look(meant: &Meant, key: &str, synced: Option<Synced>, render: bool) -> Result<Looked, Problem> {
     let artifacts = listed(&meant.feature);
     let Some(artifact) = artifacts.iter().find(|artifact| &*artifact.artifact_key == key) else {
         return Err(no_artifact(meant, key, &artifacts));
     };
-    let line = |answer| json::line(&With { answer, synced }).map_err(internal);
+    let line = |answer: ArtifactDetail<'_>| {
+        let content = answer.content.as_deref().filter(|_| render);
+        let rendered = content.and_then(|text| rendered(&answer.media_type_hint, text));
+        json::line(&Shown { detail: With { answer, synced }, rendered }).map_err(internal)
+    };
     match meant.project.content(&meant.feature, artifact, CONTENT_MAX) {
         Ok(bytes) => Ok(Looked::Whole(line(ArtifactDetail::new(artifact, bytes.as_deref()))?)),
         Err(error) => {

@@ -19,7 +19,7 @@ use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use interprocess::local_socket::tokio::Stream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
@@ -118,13 +118,13 @@ fn address(addresses: &[&'static str], path: &str) -> &'static str {
 }
 
 /// A stream that gives up a client that does not read.
-pub(super) struct Impatient {
-    pub(super) stream: TokioIo<Stream>,
+pub(super) struct Impatient<S> {
+    pub(super) stream: TokioIo<S>,
     pub(super) patient: Arc<AtomicBool>,
     pub(super) stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl Impatient {
+impl<S> Impatient<S> {
     fn watch<T>(
         &mut self,
         polled: Poll<io::Result<T>>,
@@ -142,7 +142,7 @@ impl Impatient {
     }
 }
 
-impl Read for Impatient {
+impl<S: AsyncRead + Unpin> Read for Impatient<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -152,7 +152,7 @@ impl Read for Impatient {
     }
 }
 
-impl Write for Impatient {
+impl<S: AsyncWrite + Unpin> Write for Impatient<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

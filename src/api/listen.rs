@@ -22,6 +22,7 @@ use interprocess::local_socket::traits::tokio::Listener as _;
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName as _};
 use interprocess::os::unix::local_socket::ListenerOptionsExt as _;
 use interprocess::os::unix::uds_local_socket;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tracing::{debug, warn};
 
@@ -140,45 +141,59 @@ fn clear_stale(path: &Path) -> Result<(), SocketError> {
 
 /// Serves `api` until `stop` turns true. Connections that are open then are dropped.
 pub async fn serve(listener: Listener, api: Arc<Api>, mut stop: watch::Receiver<bool>) {
-    let server = Server {
-        permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
-        silent: Arc::default(),
-        traffic: Arc::clone(&api.traffic),
-        addresses: routes().into_iter().map(|(address, _)| address).collect(),
-        router: router(api),
-    };
+    let traffic = Arc::clone(&api.traffic);
+    let addresses = routes().into_iter().map(|(address, _)| address).collect();
+    let server = Server::new(CONNECTIONS_MAX, traffic, addresses, router(api));
+    let stopped = stop.clone();
     loop {
         let accepted = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
-            accepted = server.accept(&listener) => accepted,
+            accepted = server.accept(listener.accept()) => accepted,
         };
         match accepted {
             Ok((stream, _)) if !is_own_user(&stream) => {
                 server.traffic.refused.fetch_add(1, Ordering::Relaxed);
                 warn!("a connection of another user is refused");
             }
-            Ok((stream, permit)) => server.converse(stream, permit),
-            Err(error) => {
-                // Out of descriptors, most likely: others close theirs meanwhile.
-                warn!(%error, "a connection cannot be accepted");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
+            Ok((stream, permit)) => server.converse(stream, permit, stopped.clone()),
+            Err(error) => pause(&error).await,
         }
     }
 }
 
-struct Server {
+/// After a connection that could not be accepted: out of descriptors, most likely, and others close
+/// theirs meanwhile.
+pub(super) async fn pause(error: &io::Error) {
+    warn!(%error, "a connection cannot be accepted");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+/// Connections of one listener, and what they are limited to.
+pub(super) struct Server {
     permits: Arc<Semaphore>,
     silent: Arc<Silent>,
-    traffic: Arc<Traffic>,
+    pub(super) traffic: Arc<Traffic>,
     addresses: Arc<[&'static str]>,
     router: Router,
 }
 
 impl Server {
+    pub(super) fn new(
+        most: usize,
+        traffic: Arc<Traffic>,
+        addresses: Arc<[&'static str]>,
+        router: Router,
+    ) -> Self {
+        let permits = Arc::new(Semaphore::new(most));
+        Self { permits, silent: Arc::default(), traffic, addresses, router }
+    }
+
     /// The next connection, once there is a place for it.
-    async fn accept(&self, listener: &Listener) -> io::Result<(Stream, OwnedSemaphorePermit)> {
-        let stream = listener.accept().await?;
+    pub(super) async fn accept<S>(
+        &self,
+        accepted: impl Future<Output = io::Result<S>>,
+    ) -> io::Result<(S, OwnedSemaphorePermit)> {
+        let stream = accepted.await?;
         let permits = Arc::clone(&self.permits);
         if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
             return Ok((stream, permit));
@@ -190,7 +205,13 @@ impl Server {
         Ok((stream, permit))
     }
 
-    fn converse(&self, stream: Stream, permit: OwnedSemaphorePermit) {
+    /// Answers a connection's requests until it, or the listener, ends.
+    pub(super) fn converse<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+        &self,
+        stream: S,
+        permit: OwnedSemaphorePermit,
+        mut stopped: watch::Receiver<bool>,
+    ) {
         let (number, evicted) = self.silent.enter();
         let patient = Arc::new(AtomicBool::new(false));
         let requests = Requests {
@@ -217,6 +238,7 @@ impl Server {
                 }
                 // Its sender is dropped when it asks something: then this waits for ever.
                 () = ends(evicted) => debug!("a silent connection made room"),
+                _ = stopped.wait_for(|stop| *stop) => {}
             }
             silent.leave(number);
             drop((permit, open));

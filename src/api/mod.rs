@@ -1,6 +1,6 @@
 //! The API: requests of clients, answered from the engine's pictures and the journal.
 //!
-//! HTTP/1.1 with JSON over a local socket. A handler never touches live state: it takes the present
+//! HTTP/1.1 with JSON over a local socket, and on loopback for the dashboard's page. A handler never touches live state: it takes the present
 //! picture, or asks the engine by a command and waits for the reply. What waits for the disk, or is
 //! long in the making, is done on threads of its own: one thread serves all connections.
 
@@ -9,11 +9,15 @@ mod artifacts;
 mod baseline;
 mod body;
 mod connection;
+mod dashboard;
 mod events;
+mod guard;
 mod listen;
+mod loopback;
 mod meant;
 mod metrics;
 mod openapi;
+mod page;
 mod projects;
 mod query;
 mod readers;
@@ -37,10 +41,12 @@ use crate::core::time::Timestamp;
 use crate::engine::inbox::Inbox;
 use crate::engine::view::Views;
 use crate::store::Journal;
+use dashboard::Dashboard;
 use events::SUBSCRIBERS_MAX;
 use readers::Readers;
 use traffic::Traffic;
 
+pub use dashboard::{DashboardPlan, keep_dashboard};
 pub use listen::{SocketError, adopt, bind, serve};
 
 /// What handlers work with.
@@ -63,6 +69,7 @@ pub struct Api {
     /// Places for streams of events.
     subscribers: Arc<Semaphore>,
     traffic: Arc<Traffic>,
+    dashboard: Dashboard,
 }
 
 impl Api {
@@ -76,6 +83,7 @@ impl Api {
         store: PathBuf,
         config: watch::Receiver<ConfigState>,
         started: (Timestamp, Instant),
+        dashboard: DashboardPlan,
     ) -> Self {
         Self {
             inbox,
@@ -87,6 +95,7 @@ impl Api {
             healthy: AtomicBool::new(false),
             subscribers: Arc::new(Semaphore::new(SUBSCRIBERS_MAX)),
             traffic: Arc::default(),
+            dashboard: Dashboard::new(dashboard),
         }
     }
 }
@@ -94,7 +103,10 @@ impl Api {
 /// An address, and what is done there.
 type Route = (&'static str, MethodRouter<Arc<Api>>);
 
-/// All addresses.
+/// Where the dashboard is opened: at the local socket only.
+const DASHBOARD: &str = "/api/dashboard";
+
+/// All addresses of the local socket.
 fn routes() -> Vec<Route> {
     vec![
         ("/healthz", get(answers::health)),
@@ -104,6 +116,7 @@ fn routes() -> Vec<Route> {
         ("/api/events", get(events::events)),
         ("/api/rescan", post(projects::rescan)),
         ("/api/projects", post(projects::add).merge(delete(projects::remove))),
+        (DASHBOARD, post(dashboard::open).merge(delete(dashboard::close))),
         ("/api/dossier/overview", get(answers::overview)),
         ("/api/dossier/artifacts", get(artifacts::list)),
         ("/api/dossier/artifacts/{artifact_key}", get(artifacts::detail)),
@@ -113,11 +126,15 @@ fn routes() -> Vec<Route> {
     ]
 }
 
-/// The requests.
+/// The requests of the local socket.
 fn router(api: Arc<Api>) -> Router {
-    let router =
-        routes().into_iter().fold(Router::new(), |router, (path, at)| router.route(path, at));
-    router
+    requests(api, routes())
+}
+
+/// Those requests.
+fn requests(api: Arc<Api>, all: Vec<Route>) -> Router {
+    all.into_iter()
+        .fold(Router::new(), |router, (path, at)| router.route(path, at))
         .fallback(answers::unknown)
         .method_not_allowed_fallback(answers::not_allowed)
         .layer(map_response(named))

@@ -68,6 +68,11 @@ pub(super) enum Command {
     Rescan(OptionalFeatureArgs),
     /// Add, remove or list the projects that the daemon watches
     Project(ProjectsArgs),
+    /// Open the dashboard in a browser
+    ///
+    /// The page is served on this machine's loopback only, to browsers that this command let in,
+    /// and stays open over restarts of the daemon until it is closed.
+    Dashboard(DashboardArgs),
     /// Stop the daemon
     Stop(SocketArgs),
     /// Look at a project or feature once and print its snapshots; writes nothing
@@ -83,6 +88,8 @@ pub(super) enum Command {
     Show(ShowArgs),
     /// Show how a feature differs from its baseline
     Drift(DriftArgs),
+    /// Write a report of a feature that can be attached to a review: one HTML file
+    Report(ReportArgs),
     /// Accept, show or clear the baseline of a feature
     Baseline(BaselineArgs),
     /// Install, remove or look at the systemd user service
@@ -295,6 +302,30 @@ pub(super) struct ShowArgs {
 pub(super) struct DriftArgs {
     #[command(flatten)]
     pub(super) feature: FeatureArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DashboardArgs {
+    /// Print the address instead of opening a browser
+    #[arg(long)]
+    pub(super) no_open: bool,
+    /// Close the dashboard, and let no one in any more who was let in
+    #[arg(long, conflicts_with = "no_open")]
+    pub(super) close: bool,
+    /// Print JSON; opens no browser
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) socket: SocketArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReportArgs {
+    #[command(flatten)]
+    pub(super) feature: FeatureArgs,
+    /// Where to write it; `-` is standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub(super) output: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,7 @@
 //! What the daemon says of one feature, and what is to be said beside it: the same as after a scan.
 
+use serde::de::DeserializeOwned;
+
 use super::args::{FeatureArgs, ProjectArgs};
 use super::exit::Exit;
 use super::link::{Link, is_refusal};
@@ -42,6 +44,11 @@ impl Asked {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Asks for more about the same feature.
+    pub(super) fn more<T: DeserializeOwned>(&mut self, path: &str) -> anyhow::Result<T> {
+        self.link.read(&self.place.target(path))
     }
 
     /// Says what is wrong with the feature and with the project's files, and with which code that

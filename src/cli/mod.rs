@@ -9,6 +9,7 @@ mod asked;
 mod baseline;
 mod check;
 mod config_cmd;
+mod dashboard;
 mod doctor;
 mod drift;
 mod ending;
@@ -23,6 +24,7 @@ mod logging;
 mod out;
 mod place;
 mod projects;
+mod report;
 mod rescan;
 mod run;
 mod scan;
@@ -86,12 +88,14 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Verify(args) => verify::run(args),
         Command::Rescan(args) => rescan::run(args),
         Command::Project(args) => projects::run(args),
+        Command::Dashboard(args) => dashboard::run(args),
         Command::Stop(args) => stop::run(args),
         Command::Scan(args) => scan::run(args),
         Command::Check(args) => check::run(args),
         Command::Artifacts(args) => artifacts::run(args),
         Command::Show(args) => show::run(args),
         Command::Drift(args) => drift::run(args),
+        Command::Report(args) => report::run(args),
         Command::Baseline(args) => baseline::run(args),
         Command::Service(args) => service::run(args),
         Command::Config(args) => config_cmd::run(args),

@@ -44,7 +44,7 @@ pub(super) fn run(args: &ShowArgs) -> anyhow::Result<Exit> {
 }
 
 /// The bytes of a present artifact that is not too large; those that were hashed, or none.
-fn content(target: &Target, artifact: &ArtifactRef) -> anyhow::Result<Option<Vec<u8>>> {
+pub(super) fn content(target: &Target, artifact: &ArtifactRef) -> anyhow::Result<Option<Vec<u8>>> {
     let [feature] = target.features.as_slice() else {
         return Ok(None);
     };

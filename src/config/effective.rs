@@ -13,6 +13,7 @@ pub struct Effective {
     projects: Vec<Project>,
     limits: Limits,
     settle: Settle,
+    http: Http,
     journal: Journal,
     log: String,
     scrub: String,
@@ -54,6 +55,11 @@ pub struct Settle {
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
+struct Http {
+    listen: String,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
 struct Journal {
     max_age: String,
     max_bytes: String,
@@ -91,6 +97,9 @@ impl Config {
             projects: self.projects.iter().map(project).collect(),
             limits: self.limits(),
             settle: self.settle(),
+            http: Http {
+                listen: self.http.listen().map_or("off".into(), |listen| listen.to_string()),
+            },
             journal: Journal {
                 max_age: span(self.journal.max_age()),
                 max_bytes: size(self.journal.max_bytes()),
@@ -155,7 +164,7 @@ mod tests {
     fn what_is_shown_says_the_same() {
         let text = "projects: [{path: /a, features: [x/*], ignore: [y], step: {s: plan}}]\n\
                     journal: {max_age: 36h, max_bytes: 1000}\nscrub: off\nlog: warn,a=debug\n\
-                    settle: {git_ms: 1}\nlimits: {depth: 2}\n";
+                    settle: {git_ms: 1}\nlimits: {depth: 2}\nhttp: {listen: '[::1]:7433'}\n";
         let said = Config::parse(text.as_bytes()).unwrap().effective();
         let shown = serde_yaml::to_string(&said).unwrap();
         assert!(shown.contains("max_age: 36h") && shown.contains("max_bytes: '1000'"), "{shown}");

@@ -4,6 +4,7 @@
 //! falls back silently.
 
 mod effective;
+mod http;
 mod log;
 mod state;
 mod upkeep;
@@ -22,6 +23,7 @@ use crate::core::manifest::MissionType;
 use crate::core::pattern::Pattern;
 use crate::core::yaml::{TextError, deserialize_text, parse};
 pub use effective::{Effective, Limits, Settle};
+pub use http::HttpConfig;
 pub use log::LogConfig;
 pub use state::ConfigState;
 pub use upkeep::{JournalConfig, ScrubConfig};
@@ -44,6 +46,9 @@ pub struct Config {
     /// When the daemon takes a change for settled.
     #[serde(default)]
     pub settle: SettleConfig,
+    /// Where the dashboard listens.
+    #[serde(default)]
+    pub http: HttpConfig,
     /// How long events are kept.
     #[serde(default)]
     pub journal: JournalConfig,
@@ -256,7 +261,7 @@ settle: {appear_ms: 20}
         for (text, expect) in [
             (
                 "project: []\n",
-                "1:1: unknown field `project`, expected one of `projects`, `limits`, `settle`, `journal`, `log`, `scrub`; did you mean `projects`?",
+                "1:1: unknown field `project`, expected one of `projects`, `limits`, `settle`, `http`, `journal`, `log`, `scrub`; did you mean `projects`?",
             ),
             (
                 "projects:\n  - path: /a\n    featurs: []\n",

@@ -23,7 +23,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info};
 
-use crate::api::{Api, SocketError, adopt, bind, serve};
+use crate::api::{Api, DashboardPlan, SocketError, adopt, bind, keep_dashboard, serve};
 use crate::config::{Config, ConfigState, Folders};
 use crate::core::time::Timestamp;
 use crate::engine::inbox::Command;
@@ -138,6 +138,7 @@ async fn live(
     let file = std::path::absolute(options.folders.config_file())
         .map_err(system("tell where the configuration lies"))?;
     let (state, config_state) = watch::channel(ConfigState::sound(&file));
+    let kept = options.folders.state.join("dashboard.json");
     let mut plan = Plan::new(options.config.clone(), options.folders.state.clone());
     plan.roots = options.projects;
     plan.user_missions = Some(options.folders.missions());
@@ -145,6 +146,8 @@ async fn live(
     info!(socket = %socket.display(), "listening");
     // From here on no path is relative, and where it was started can be unmounted.
     let _ = std::env::set_current_dir("/");
+    let (http, listen) = watch::channel(options.config.http.listen());
+    let used = options.used;
     let reloader = Reloader {
         file,
         config: options.config,
@@ -152,12 +155,18 @@ async fn live(
         views: Arc::clone(&views),
         manager,
         state,
-        used: options.used,
+        used: Box::new(move |config| {
+            used(config);
+            http.send_replace(config.http.listen());
+        }),
     };
     let (of_api, to_show) = (Arc::clone(&inbox), Arc::clone(&views));
-    let api = Api::new(of_api, to_show, &journal, store, config_state.clone(), started);
     let (stop, stopped) = watch::channel(false);
-    let serving = tokio::spawn(serve(listener, Arc::new(api), stopped));
+    let dashboard = DashboardPlan { listen, file: kept, stop: stopped.clone() };
+    let api = Api::new(of_api, to_show, &journal, store, config_state.clone(), started, dashboard);
+    let api = Arc::new(api);
+    let dashboard = tokio::spawn(keep_dashboard(Arc::clone(&api)));
+    let serving = tokio::spawn(serve(listener, api, stopped));
     let care = tokio::spawn(care(reloader, hangup, socket, config_state));
     let engine = tokio::task::spawn_blocking(move || thread.join());
     let mut engine = std::pin::pin!(engine);
@@ -175,6 +184,7 @@ async fn live(
     }
     info!("stopping");
     care.abort();
+    dashboard.abort();
     manager.stopping();
     let _ = inbox.command(Command::Stop);
     let ended = tokio::time::timeout(STOP_DEADLINE, engine).await;

@@ -6,10 +6,15 @@
 pub mod accepted;
 pub mod artifacts;
 pub mod cursor;
+pub mod dashboard;
 pub mod drift;
 pub mod events;
+pub mod highlight;
 pub mod json;
+pub mod markdown;
 pub mod overview;
 pub mod problem;
 pub mod projects;
+pub mod rendered;
+pub mod report;
 pub mod status;

@@ -37,6 +37,10 @@ pub enum Kind {
 pub enum Code {
     /// A parameter that is missing or cannot be read.
     BadRequest,
+    /// At the dashboard's listener, without its token.
+    Unauthorized,
+    /// At the dashboard's listener, under another name or for another page.
+    Forbidden,
     /// No such feature, artifact, project or path.
     NotFound,
     /// That request is not made to that address.
@@ -63,8 +67,10 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::BadRequest,
+        Self::Unauthorized,
+        Self::Forbidden,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::Timeout,
@@ -88,6 +94,8 @@ impl Code {
     fn parts(self) -> (u16, &'static str, &'static str) {
         match self {
             Self::BadRequest => (400, "bad_request", "The request cannot be read"),
+            Self::Unauthorized => (401, "unauthorized", "Not without the token"),
+            Self::Forbidden => (403, "forbidden", "Not from there"),
             Self::NotFound => (404, "not_found", "There is no such thing"),
             Self::MethodNotAllowed => (405, "method_not_allowed", "Not with that method"),
             Self::Timeout => (408, "timeout", "The request did not come whole in time"),

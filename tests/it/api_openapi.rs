@@ -102,6 +102,7 @@ fn every_answer_is_as_it_says() {
             "/api/dossier/drift",
         ] {
             get(address, &feature);
+            get(address, &format!("{feature}&render=true"));
             get(address, "?feature=999-none");
             get(address, "");
         }
@@ -114,6 +115,9 @@ fn every_answer_is_as_it_says() {
     let ask = |method: &str, address: &str, query: &str, body: &str| {
         hold(&document, method, address, &daemon.ask(method, &format!("{address}{query}"), body));
     };
+    for method in ["POST", "POST", "DELETE", "DELETE"] {
+        ask(method, "/api/dashboard", "", "");
+    }
     let root = project.root.to_str().unwrap();
     for query in ["", "?sync=true", "?feature=001-x", "?project=none"] {
         ask("POST", "/api/rescan", query, "");

@@ -1,0 +1,81 @@
+// Elements, made from tags and texts. Foreign text becomes a text node or an attribute's value,
+// never markup; what a screen would obey or reorder is shown as an escape.
+
+const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
+
+/** Text on one line, safe to be shown. */
+export function printable(text) {
+  return String(text).replace(HIDDEN, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
+}
+
+/** Text of several lines, safe to be shown. */
+export function printableLines(text) {
+  return text.replace(/\r\n/g, "\n").replace(HIDDEN, (c) =>
+    c === "\n" || c === "\t" ? c : `\\u{${c.codePointAt(0).toString(16)}}`);
+}
+
+/** An element: `on` has listeners, `data` the dataset; all else is an attribute. */
+export function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name === "on") {
+      for (const [event, listener] of Object.entries(value)) element.addEventListener(event, listener);
+    } else if (name === "data") {
+      Object.assign(element.dataset, value);
+    } else {
+      element.setAttribute(name, value === true ? "" : String(value));
+    }
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+const TAGS = new Set([
+  "h3", "h4", "h5", "h6", "p", "pre", "code", "span", "em", "strong", "del", "a", "ul", "ol", "li",
+  "table", "thead", "tr", "th", "td", "br", "hr", "blockquote",
+]);
+const CLASSES = new Set(["key", "text", "number", "word", "comment", "metadata", "link", "image"]);
+
+/** The elements of a content that the daemon has rendered: those that are known, and texts. */
+export function contentOf(nodes) {
+  return nodes.map((node) => {
+    if (typeof node === "string") return document.createTextNode(node);
+    const element = document.createElement(TAGS.has(node.tag) ? node.tag : "span");
+    if (CLASSES.has(node.class)) element.className = node.class;
+    if (node.tag === "a" && /^(https?:\/\/|mailto:)/i.test(node.href ?? "")) {
+      element.href = node.href;
+      element.rel = "noopener noreferrer";
+      element.target = "_blank";
+    }
+    if (node.tag === "ol" && node.start !== undefined) element.start = node.start;
+    if (node.tag === "pre") element.tabIndex = 0;
+    element.append(...contentOf(node.children ?? []));
+    if (node.tag !== "table") return element;
+    return h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "table" }, element);
+  });
+}
+
+/** A dialog that asks; resolves to whether it was confirmed. */
+export function confirmed(title, lines, action) {
+  return new Promise((resolve) => {
+    const dialog = h("dialog", { "aria-labelledby": "ask-title", class: "ask" },
+      h("form", { method: "dialog" },
+        h("h2", { id: "ask-title" }, title),
+        lines.map((line) => h("p", {}, line)),
+        h("div", { class: "buttons" },
+          h("button", { value: "no" }, "Cancel"),
+          h("button", { value: "yes", class: "primary" }, action))));
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(dialog.returnValue === "yes");
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
+/** Says something to who cannot see what changed. */
+export function announce(text) {
+  document.getElementById("said").textContent = text;
+}

@@ -1,0 +1,178 @@
+//! JSON and YAML with their keys, texts, numbers and words told apart. By the look only: what is
+//! no JSON or YAML is shown all the same.
+
+use super::rendered::{Builder, Element, Node};
+
+/// Words that are values.
+const WORDS: &[&str] = &["true", "false", "null", "yes", "no", "on", "off", "~"];
+
+/// Text as it is.
+pub(super) fn plain(text: &str) -> Vec<Node> {
+    let mut out = Builder::default();
+    out.text(text);
+    out.finish()
+}
+
+/// JSON.
+pub(super) fn json(text: &str) -> Vec<Node> {
+    let mut out = Builder::default();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let (token, class) = if first == '"' {
+            let end = end_of_text(rest, first);
+            let is_key = rest[end..].trim_start().starts_with(':');
+            (&rest[..end], Some(if is_key { "key" } else { "text" }))
+        } else if first.is_ascii_alphanumeric() || first == '-' {
+            let part = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+            let end = rest.find(|c| !part(c)).unwrap_or(rest.len());
+            (&rest[..end], scalar(&rest[..end]))
+        } else {
+            (&rest[..first.len_utf8()], None)
+        };
+        push(&mut out, token, class);
+        rest = &rest[token.len()..];
+    }
+    out.finish()
+}
+
+/// YAML.
+pub(super) fn yaml(text: &str) -> Vec<Node> {
+    let mut out = Builder::default();
+    for line in text.split_inclusive('\n') {
+        let body = line.trim_end();
+        let begin = body.len() - body.trim_start_matches([' ', '-']).len();
+        let (indent, said) = body.split_at(begin);
+        out.text(indent);
+        let value = match key_of(said) {
+            Some(key) => {
+                push(&mut out, &said[..key], Some("key"));
+                &said[key..]
+            }
+            None => said,
+        };
+        yaml_value(&mut out, value);
+        out.text(&line[body.len()..]);
+    }
+    out.finish()
+}
+
+fn yaml_value(out: &mut Builder, value: &str) {
+    let begin = value.len() - value.trim_start_matches([':', ' ']).len();
+    let (before, value) = value.split_at(begin);
+    out.text(before);
+    let quote = value.chars().next().filter(|c| *c == '"' || *c == '\'');
+    let end = match quote {
+        Some(quote) => end_of_text(value, quote),
+        None if value.starts_with('#') => 0,
+        None => value.find(" #").unwrap_or(value.len()),
+    };
+    let (value, comment) = value.split_at(end);
+    push(out, value, if quote.is_some() { Some("text") } else { scalar(value.trim()) });
+    push(out, comment, comment.trim_start().starts_with('#').then_some("comment"));
+}
+
+/// Where a line's key ends.
+fn key_of(said: &str) -> Option<usize> {
+    let quote = said.chars().next().filter(|c| *c == '"' || *c == '\'');
+    let end = match quote {
+        Some(quote) => end_of_text(said, quote),
+        None if said.starts_with(['#', '[', '{', '&', '*', '!', '|', '>', '%', '@']) => {
+            return None;
+        }
+        None => said.match_indices(':').map(|(at, _)| at).find(|at| {
+            let after = &said[at + 1..];
+            after.is_empty() || after.starts_with(' ')
+        })?,
+    };
+    (end > 0 && said[end..].starts_with(':')).then_some(end)
+}
+
+/// Where a quoted text at the beginning ends.
+fn end_of_text(text: &str, quote: char) -> usize {
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        match c {
+            '\n' => return at,
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            c if c == quote => return at + c.len_utf8(),
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+fn scalar(text: &str) -> Option<&'static str> {
+    let numeric = text.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+    if numeric && text.parse::<f64>().is_ok() {
+        Some("number")
+    } else if WORDS.contains(&text) {
+        Some("word")
+    } else {
+        None
+    }
+}
+
+fn push(out: &mut Builder, text: &str, class: Option<&'static str>) {
+    match class {
+        _ if text.is_empty() => {}
+        Some(class) => out.leaf(Element::new("span").class(class), text),
+        None => out.text(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rendered::push_html;
+    use super::*;
+
+    fn html(nodes: &[Node]) -> String {
+        let mut out = String::new();
+        push_html(&mut out, nodes);
+        out.replace("<span class=\"", "<").replace("\">", ">").replace("</span>", "</>")
+    }
+
+    #[test]
+    fn json_is_told_apart() {
+        for (text, expect) in [
+            (
+                "{\"a\": [\"b\\\"c\", -1.5e3, true]}",
+                "{<key>&quot;a&quot;</>: [<text>&quot;b\\&quot;c&quot;</>, <number>-1.5e3</>, \
+                 <word>true</>]}",
+            ),
+            ("\"open\n1", "<text>&quot;open</>\n<number>1</>"),
+            ("<b>", "&lt;b&gt;"),
+        ] {
+            assert_eq!(html(&json(text)), expect);
+        }
+    }
+
+    #[test]
+    fn yaml_is_told_apart() {
+        for (text, expect) in [
+            ("a: 1 # c\n", "<key>a</>: <number>1</><comment> # c</>\n"),
+            ("- 'b c': \"d # e\"", "- <key>&#39;b c&#39;</>: <text>&quot;d # e&quot;</>"),
+            ("# all\n  x:\n", "<comment># all</>\n  <key>x</>:\n"),
+            ("url: http://a:80", "<key>url</>: http://a:80"),
+            ("- no", "- <word>no</>"),
+            ("a: |\n  <b>: x", "<key>a</>: |\n  <key>&lt;b&gt;</>: x"),
+        ] {
+            assert_eq!(html(&yaml(text)), expect, "{text:?}");
+        }
+    }
+
+    proptest::proptest! {
+        /// All of a text is shown, and nothing else.
+        #[test]
+        fn nothing_is_lost(text in r#"([ -~\n]|ü|: |"|- )*"#) {
+            fn flat(nodes: &[Node]) -> String {
+                nodes.iter().map(|node| match node {
+                    Node::Text(text) => text.clone(),
+                    Node::Element(element) => flat(&element.children),
+                }).collect()
+            }
+            proptest::prop_assert_eq!(&flat(&json(&text)), &text);
+            proptest::prop_assert_eq!(&flat(&yaml(&text)), &text);
+        }
+    }
+}

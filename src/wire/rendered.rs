@@ -1,0 +1,271 @@
+//! What a content looks like: a tree of a few elements, texts and classes that are known here.
+//!
+//! Foreign text is never markup. It becomes a text of the tree, and a reader builds elements for
+//! the tags it knows and texts for the rest; a link is kept only with a scheme that cannot run
+//! anything. What a screen would obey or reorder is shown as an escape.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
+
+use super::{highlight, markdown};
+use crate::core::path::is_unprintable;
+
+/// Larger contents are shown as text: a page has to hold every node.
+pub const RENDER_MAX: usize = 256 << 10;
+/// Elements within each other; what is deeper stands in the last one.
+const DEPTH_MAX: usize = 40;
+
+/// A text, or an element with what is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Node {
+    /// A text.
+    Text(String),
+    /// An element.
+    Element(Element),
+}
+
+/// An element.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Element {
+    /// Its tag.
+    pub tag: &'static str,
+    /// Its class.
+    pub class: Option<&'static str>,
+    /// Where a link leads.
+    pub href: Option<String>,
+    /// The first number of a list.
+    pub start: Option<u64>,
+    /// What is in it.
+    pub children: Vec<Node>,
+}
+
+impl Element {
+    /// An empty one.
+    #[must_use]
+    pub fn new(tag: &'static str) -> Self {
+        Self { tag, class: None, href: None, start: None, children: Vec::new() }
+    }
+
+    /// With a class.
+    #[must_use]
+    pub fn class(mut self, class: &'static str) -> Self {
+        self.class = Some(class);
+        self
+    }
+}
+
+/// How a content of that kind looks; `None` where it is to be shown as text.
+#[must_use]
+pub fn rendered(media_type_hint: &str, text: &str) -> Option<Vec<Node>> {
+    if text.len() > RENDER_MAX {
+        return None;
+    }
+    match media_type_hint {
+        "markdown" => Some(markdown::nodes(text)),
+        "json" => Some(vec![code(highlight::json(text))]),
+        "yaml" => Some(vec![code(highlight::yaml(text))]),
+        _ => None,
+    }
+}
+
+/// Lines of code.
+pub(super) fn code(children: Vec<Node>) -> Node {
+    Node::Element(Element { children, ..Element::new("pre") })
+}
+
+/// Text of several lines with what a screen would obey written as an escape.
+#[must_use]
+pub fn shown(text: &str) -> Cow<'_, str> {
+    let hidden = |c: char| is_unprintable(c) && c != '\n' && c != '\t';
+    if !text.contains(hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            // The line end of others is one.
+            '\r' => {}
+            c if hidden(c) => out.extend(c.escape_unicode()),
+            c => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// A link that cannot run anything.
+#[must_use]
+pub fn safe_link(link: &str) -> Option<String> {
+    let lower = link.to_ascii_lowercase();
+    let known = ["https://", "http://", "mailto:"].iter().any(|scheme| lower.starts_with(scheme));
+    let plain = !link.contains(|c: char| c.is_whitespace() || is_unprintable(c));
+    (known && plain).then(|| link.to_owned())
+}
+
+/// A tree in the making.
+#[derive(Debug, Default)]
+pub(super) struct Builder {
+    done: Vec<Node>,
+    open: Vec<Element>,
+    /// Elements that are open and were left out, being too deep.
+    left_out: usize,
+}
+
+impl Builder {
+    pub(super) fn text(&mut self, text: &str) {
+        let text = shown(text);
+        let into = self.open.last_mut().map_or(&mut self.done, |open| &mut open.children);
+        match into.last_mut() {
+            Some(Node::Text(before)) => before.push_str(&text),
+            _ => into.push(Node::Text(text.into_owned())),
+        }
+    }
+
+    pub(super) fn node(&mut self, node: Node) {
+        self.open.last_mut().map_or(&mut self.done, |open| &mut open.children).push(node);
+    }
+
+    pub(super) fn open(&mut self, element: Element) {
+        if self.left_out > 0 || self.open.len() >= DEPTH_MAX {
+            self.left_out += 1;
+        } else {
+            self.open.push(element);
+        }
+    }
+
+    pub(super) fn close(&mut self) {
+        if self.left_out > 0 {
+            self.left_out -= 1;
+        } else if let Some(element) = self.open.pop() {
+            self.node(Node::Element(element));
+        }
+    }
+
+    pub(super) fn leaf(&mut self, element: Element, text: &str) {
+        self.open(element);
+        self.text(text);
+        self.close();
+    }
+
+    pub(super) fn finish(mut self) -> Vec<Node> {
+        while !self.open.is_empty() {
+            self.left_out = 0;
+            self.close();
+        }
+        self.done
+    }
+}
+
+impl Serialize for Node {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Element(element) => {
+                let mut out = serializer.serialize_struct("Element", 5)?;
+                out.serialize_field("tag", element.tag)?;
+                if let Some(class) = element.class {
+                    out.serialize_field("class", class)?;
+                }
+                if let Some(href) = &element.href {
+                    out.serialize_field("href", href)?;
+                }
+                if let Some(start) = element.start {
+                    out.serialize_field("start", &start)?;
+                }
+                if !element.children.is_empty() {
+                    out.serialize_field("children", &element.children)?;
+                }
+                out.end()
+            }
+        }
+    }
+}
+
+/// Text as HTML.
+#[must_use]
+pub fn escape_html(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + text.len() / 16);
+    for c in shown(text).chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// A tree as HTML.
+pub fn push_html(out: &mut String, nodes: &[Node]) {
+    for node in nodes {
+        let element = match node {
+            Node::Text(text) => {
+                out.push_str(&escape_html(text));
+                continue;
+            }
+            Node::Element(element) => element,
+        };
+        out.push('<');
+        out.push_str(element.tag);
+        if let Some(class) = element.class {
+            let _ = write!(out, " class=\"{class}\"");
+        }
+        if let Some(href) = &element.href {
+            let _ = write!(out, " rel=\"noopener noreferrer\" href=\"{}\"", escape_html(href));
+        }
+        if let Some(start) = element.start {
+            let _ = write!(out, " start=\"{start}\"");
+        }
+        out.push('>');
+        if matches!(element.tag, "br" | "hr") {
+            continue;
+        }
+        push_html(out, &element.children);
+        let _ = write!(out, "</{}>", element.tag);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_that_could_run_something_are_none() {
+        for good in ["https://a.b/c?d=1&e", "HTTP://a", "mailto:a@b"] {
+            assert_eq!(safe_link(good).as_deref(), Some(good));
+        }
+        for bad in [
+            "javascript:alert(1)",
+            "JaVaScRiPt:alert(1)",
+            " https://a",
+            "java\tscript:x",
+            "data:text/html,x",
+            "vbscript:x",
+            "//a.b",
+            "/etc/passwd",
+            "file:///etc",
+            "https://a\u{202e}b",
+            "",
+        ] {
+            assert_eq!(safe_link(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_screen_would_obey_is_shown() {
+        assert_eq!(shown("a\tb\r\nc\u{1b}[2J\u{202e}d"), "a\tb\nc\\u{1b}[2J\\u{202e}d");
+        assert!(matches!(shown("gr\u{fc}n\n"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn what_is_too_large_or_of_no_kind_is_text() {
+        assert!(rendered("markdown", "# a").is_some());
+        assert!(rendered("markdown", &"a".repeat(RENDER_MAX + 1)).is_none());
+        assert!(rendered("text", "# a").is_none());
+    }
+}
