@@ -35,6 +35,7 @@ mod daemon_crash;
 mod daemon_life;
 mod daemon_model;
 mod daemon_watch;
+mod dashboard_browser;
 mod dashboard_door;
 mod dashboard_models;
 mod determinism;

@@ -1,0 +1,142 @@
+// Names and contents that are meant to become markup, run, or mislead.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { Project, enter, launch, picture } from "./support.mjs";
+
+let browser;
+before(async () => { browser = await launch(); });
+after(async () => { await browser.close(); });
+
+const RUN = "window.reportWrong('ran');alert(1)";
+const NAMES = [
+  `<img src=x onerror="${RUN}">.md`,
+  `"><svg onload=${RUN}>.md`,
+  `'-${RUN}-'.md`,
+  "{{constructor.constructor('alert(1)')()}}.md",
+  "esc\u001b[2J\u001b]0;x\u0007.md",
+  "line\nbreak.md",
+  "rtl\u202egnp.exe.md",
+  "isolate\u2066x\u2069.md",
+  "__proto__.md",
+  "constructor.md",
+  "a&amp;b&lt;c.md",
+  "per%20cent%2F..%2F.md",
+  "quote\".md",
+  "back\\slash.md",
+  "?class=input&feature=x#y.md",
+];
+const CONTENTS = [
+  `<script>${RUN}</script>`,
+  `<img src=x onerror="${RUN}">`,
+  `# <svg onload="${RUN}">`,
+  `[a](javascript:${RUN}) [b](JaVaScRiPt:${RUN}) [c](data:text/html,<script>${RUN}</script>) <javascript:${RUN}>`,
+  `![a](x" onerror="${RUN}) ![pixel](http://evil.example/pixel.png)`,
+  `<iframe srcdoc="<script>parent.${RUN}</script>"></iframe>`,
+  `<a href="javascript:${RUN}">x</a><form action="http://evil.example"><button>go</button></form>`,
+  `<style>body{display:none}</style><base href="http://evil.example/"><meta http-equiv="refresh" content="0;url=http://evil.example/">`,
+  `\`\`\`html\n</code></pre><script>${RUN}</script>\n\`\`\``,
+  `| <b onmouseover="${RUN}">a</b> |\n| --- |\n| </td><script>${RUN}</script> |`,
+  `---\nkey: "<script>${RUN}</script>"\n---\n`,
+  `${"> ".repeat(5000)}deep\n`,
+  `${"[".repeat(20000)}`,
+  `\u001b[31mred\u202e reversed \u2066x`,
+  `<!--><script>${RUN}</script>-->`,
+];
+
+test("no script runs, nothing is fetched, and what misleads is shown", async () => {
+  const files = {};
+  for (const [at, content] of CONTENTS.entries()) {
+    for (const kind of ["md", "json", "yaml", "txt"]) files[`c${at}.${kind}`] = content;
+  }
+  for (const name of NAMES) files[name] = `# named\n\n<script>${RUN}</script>\n`;
+  const slug = "001-x";
+  const project = new Project(`shop<img src=x onerror=${"alert(1)"}>`).feature(slug, files);
+  project.feature("002-meta", {
+    "meta.json": `{"mission": "<script>${RUN}</script>", "target_branch": "<img src=x onerror=alert(1)>"}`,
+    "tasks/WP02.md": `---\nwork_package_id: "<img src=x onerror=alert(1)>"\n---\n`,
+  });
+  // No slug, so no feature: it is named among those that are skipped.
+  project.feature(`003-<img src=x onerror="${RUN}">\u001b[2J\u202e`);
+  project.feature("004-research", { "meta.json": "{\"mission\": \"research\"}" });
+  project.write(".kittify/overrides/missions/research/expected-artifacts.yaml", `"<img src=x onerror=alert(1)>": [`);
+  await project.start();
+  try {
+    project.tries("baseline", "accept", slug);
+    for (const name of NAMES.slice(0, 8)) project.write(`kitty-specs/${slug}/${name}`, "# other\n");
+    const { context, page, wrong } = await enter(browser, project);
+    await page.waitForSelector(".features a >> nth=1");
+    await page.waitForSelector("ul.wrong:has-text('<img')");
+    await page.click("summary");
+    await page.waitForSelector("details li:has-text('003-<img')");
+    await picture(page, "hostile-overview");
+    await page.click(".features a >> nth=0");
+    await page.waitForSelector(".rows .row");
+    const list = JSON.parse(project.tries("artifacts", slug, "--json")).artifacts.filter((item) => item.is_present);
+    assert.ok(list.length >= NAMES.length + 4 * CONTENTS.length, `${list.length}`);
+    for (const item of list) {
+      await page.evaluate((key) => {
+        const parameters = new URLSearchParams(location.search);
+        parameters.set("artifact", key);
+        history.pushState(null, "", `/?${parameters}`);
+        dispatchEvent(new PopStateEvent("popstate"));
+      }, item.artifact_key);
+      await page.waitForFunction((path) =>
+        [...document.querySelectorAll(".detail dd")].some((dd) => dd.textContent === path)
+        && document.querySelector(".detail .content")?.childNodes.length > 0, shown(item.relative_path));
+      const source = page.locator(".detail button[aria-pressed]");
+      if (await source.count()) {
+        await source.click();
+        await source.click();
+      }
+    }
+    await picture(page, "hostile-artifact");
+    for (const tab of ["Drift", "History"]) {
+      await page.click(`.tabs >> text=${tab}`);
+      await page.waitForSelector(tab === "Drift" ? ".differences" : ".timeline li");
+      await picture(page, `hostile-${tab.toLowerCase()}`);
+    }
+    // Addresses that are made up.
+    for (const query of [`?feature=<script>${RUN}</script>`, `?feature=x&tab=__proto__&artifact=<img>`, `?q=<img src=x onerror=${RUN}>`, "?feature=002-meta&class=__proto__&wp=<b>"]) {
+      await page.goto(new URL(encodeURI(query), page.url()).href);
+      await page.waitForSelector("main[data-ready]");
+    }
+    const foreign = await page.evaluate(() =>
+      [...document.querySelectorAll("script, iframe, img, object, embed, form, style, base")].map((element) => element.outerHTML));
+    assert.deepEqual(foreign.filter((html) => html !== '<script type="module" src="/assets/app.js"></script>'), []);
+    assert.deepEqual(wrong, []);
+    await context.close();
+  } finally {
+    await project.close();
+  }
+});
+
+test("nothing on the page is left that a screen would obey or reorder", async () => {
+  const files = Object.fromEntries(NAMES.map((name) => [name, "\u001b[2J\u202e\u0007 x\n"]));
+  const project = new Project().feature("001-x", files);
+  await project.start();
+  try {
+    const { context, page, wrong } = await enter(browser, project);
+    await page.click(".features a");
+    for (const tab of ["Artifacts", "History"]) {
+      await page.click(`.tabs >> text=${tab}`);
+      await page.waitForSelector(tab === "Artifacts" ? ".rows .row:has-text('rtl')" : ".timeline li:has-text('rtl')");
+      if (tab === "Artifacts") {
+        await page.click(".rows .row:has-text('rtl')");
+        await page.waitForSelector(".detail .content:has-text('u{202e}')");
+      }
+      const text = await page.evaluate(() => document.body.textContent);
+      assert.doesNotMatch(text, /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/);
+      if (tab === "Artifacts") assert.match(text, /\\u\{202e\}/);
+    }
+    assert.deepEqual(wrong, []);
+    await context.close();
+  } finally {
+    await project.close();
+  }
+});
+
+/** A path as the page shows it. */
+function shown(path) {
+  return path.replace(/[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
+}

@@ -1,0 +1,236 @@
+// What a person does on the page, while files and daemon change beneath it.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { Project, enter, launch, picture, wait } from "./support.mjs";
+
+let browser;
+before(async () => { browser = await launch(); });
+after(async () => { await browser.close(); });
+
+const SLUG = "001-bread";
+
+async function open(project, slug = SLUG) {
+  const entered = await enter(browser, project);
+  await entered.page.click(`.features >> text=${slug}`);
+  await entered.page.waitForSelector(".rows .row");
+  return entered;
+}
+
+const rows = (page) => page.locator(".rows .row .c-key").allTextContents();
+
+test("filters pass what they say, and are kept in the address", async () => {
+  const project = new Project().feature(SLUG, { "research/notes.md": "x", "plan.md": null });
+  await project.start();
+  try {
+    const { context, page, wrong } = await open(project);
+    const all = await rows(page);
+    assert.ok(all.includes("output.plan.main"), String(all));
+    await page.selectOption("#class", "input");
+    assert.deepEqual(await rows(page), ["input.spec.main"]);
+    await page.waitForURL(/class=input/);
+    await page.selectOption("#class", "");
+    await page.selectOption("#wp", "WP01");
+    assert.deepEqual(await rows(page), ["output.tasks.per_wp.WP01"]);
+    await page.selectOption("#wp", "");
+    await page.selectOption("#step", "plan");
+    assert.deepEqual(await rows(page), ["output.plan.main"]);
+    await page.selectOption("#step", "");
+    await page.check("#missing");
+    assert.deepEqual(await rows(page), ["output.plan.main"]);
+    await page.uncheck("#missing");
+    await page.check("#required");
+    assert.ok(!(await rows(page)).includes("runtime.meta"));
+    await page.fill("#q", "SPEC");
+    assert.deepEqual(await rows(page), ["input.spec.main"]);
+    assert.match(await page.textContent(".count"), /^1 of \d+ artifacts$/);
+    await page.waitForURL(/q=SPEC/);
+    // The address is all there is to it.
+    const url = page.url();
+    await page.reload();
+    await page.waitForSelector(".rows .row");
+    assert.equal(page.url(), url);
+    assert.deepEqual(await rows(page), ["input.spec.main"]);
+    assert.equal(await page.inputValue("#q"), "SPEC");
+    assert.deepEqual(wrong, []);
+    await context.close();
+  } finally {
+    await project.close();
+  }
+});
+
+test("an artifact is read, and a change on disk is seen without reload", async () => {
+  const project = new Project().feature(SLUG, { "data.json": "{\"loaves\": 3}", "big.md": "x".repeat(5_242_880) });
+  await project.start();
+  try {
+    const { context, page, wrong } = await open(project);
+    await page.evaluate(() => { window.notReloaded = true; });
+    await page.click(".rows .row:has-text('input.spec.main')");
+    await page.waitForSelector(".rendered h3:has-text('Specification')");
+    assert.equal(await page.textContent(".rendered em"), "why");
+    assert.equal(await page.textContent(".rendered table td >> nth=1"), "bread");
+    await page.waitForURL(/artifact=input\.spec\.main/);
+    await picture(page, "artifact");
+    await page.click("text=Source");
+    assert.match(await page.textContent(".content pre"), /^# Specification\n/);
+    await page.click("text=Source");
+    project.write(`kitty-specs/${SLUG}/spec.md`, "# Rewritten\n\nby another editor\n");
+    await page.waitForSelector(".rendered h3:has-text('Rewritten')");
+    project.write(`kitty-specs/${SLUG}/late.md`, "# Late\n");
+    await page.waitForSelector(".rows .row:has-text('late.md')");
+    project.remove(`kitty-specs/${SLUG}/plan.md`);
+    await page.waitForSelector(".facts:has-text('3 / 4')");
+    await page.waitForSelector(".rows .row:has-text('output.plan.main'):has-text('deleted')");
+    await page.waitForSelector(".feature .badge:has-text('incomplete')");
+    // Another artifact, by the keyboard alone.
+    await page.keyboard.press("Escape");
+    await page.waitForSelector(".detail", { state: "hidden" });
+    assert.equal(await page.evaluate(() => document.activeElement.className), "grid");
+    await page.fill("#q", "data.json");
+    await page.focus(".grid");
+    await page.keyboard.press("Home");
+    await page.keyboard.press("Enter");
+    await page.waitForSelector(".rendered .key:has-text('loaves')");
+    assert.equal(await page.textContent(".rendered .number"), "3");
+    await page.fill("#q", "big.md");
+    await page.click(".rows .row:has-text('big.md')");
+    await page.waitForSelector(".notice:has-text('File >5MB, content not included')");
+    assert.equal(await page.evaluate(() => window.notReloaded), true);
+    await page.goBack();
+    await page.waitForSelector(".detail h3:has-text('data.json')");
+    assert.deepEqual(wrong, []);
+    await context.close();
+  } finally {
+    await project.close();
+  }
+});
+
+test("drift is shown side by side, and a baseline accepted once it is confirmed", async () => {
+  const project = new Project().feature(SLUG);
+  await project.start();
+  try {
+    project.run("baseline", "accept", SLUG);
+    project.write(`kitty-specs/${SLUG}/spec.md`, "# Other\n");
+    project.write(`kitty-specs/${SLUG}/added.md`, "# Added\n");
+    project.remove(`kitty-specs/${SLUG}/tasks.md`);
+    const { context, page, wrong } = await open(project);
+    await page.click(".tabs >> text=Drift");
+    await page.waitForSelector("h3:has-text('Removed: 1')");
+    const shown = async (kind) => page.locator(`section:has(h3:has-text('${kind}')) tbody th`).allTextContents();
+    assert.deepEqual(await shown("Changed"), ["input.spec.main"]);
+    assert.deepEqual(await shown("Removed"), ["output.tasks.list"]);
+    assert.equal((await shown("Added")).length, 1);
+    await picture(page, "drift");
+    await page.click("text=Accept as baseline");
+    await page.click("dialog >> text=Cancel");
+    await page.waitForSelector("dialog", { state: "detached" });
+    assert.ok(await page.isVisible("h3:has-text('Removed: 1')"), "nothing was accepted");
+    await page.click("text=Accept as baseline");
+    await page.click("dialog button.primary");
+    await page.waitForSelector(".drift .badge:has-text('in parity')");
+    await page.waitForSelector(".feature .badge:has-text('in parity')");
+    assert.equal(JSON.parse(project.run("drift", SLUG, "--json")).state, "in_parity");
+    // What was looked at is what is accepted, and nothing that came meanwhile.
+    await page.click("text=Accept as baseline");
+    project.write(`kitty-specs/${SLUG}/meanwhile.md`, "# Meanwhile\n");
+    await wait("the change", () => JSON.parse(project.run("drift", SLUG, "--json")).state === "drifted");
+    await page.click("dialog button.primary");
+    await page.waitForSelector(".wrong:has-text('look again')");
+    assert.equal(JSON.parse(project.run("drift", SLUG, "--json")).state, "drifted");
+    await page.click("text=Clear baseline");
+    await page.click("dialog button.primary");
+    await page.waitForSelector(".drift .badge:has-text('no baseline')");
+    assert.deepEqual(wrong, []);
+    await context.close();
+  } finally {
+    await project.close();
+  }
+});
+
+test("history is told, and goes on", async () => {
+  const project = new Project().feature(SLUG);
+  await project.start();
+  try {
+    const { context, page, wrong } = await open(project);
+    await page.click(".tabs >> text=History");
+    await page.waitForSelector(".timeline li:has-text('appeared')");
+    assert.match(await page.getAttribute(".plot", "aria-label"), /now complete, 100 percent .* no baseline/);
+    project.remove(`kitty-specs/${SLUG}/plan.md`);
+    await page.waitForSelector(".timeline li.bad:has-text('output.plan.main was deleted, and is required')");
+    await page.waitForSelector(".plot[aria-label*='now incomplete, 75 percent']");
+    await picture(page, "history");
+    assert.deepEqual(wrong, []);
+    await context.close();
+  } finally {
+    await project.close();
+  }
+});
+
+test("the page goes on after a restart of the daemon, and misses nothing", async () => {
+  const project = new Project().feature(SLUG);
+  await project.start();
+  try {
+    const { context, page, wrong } = await open(project);
+    await page.evaluate(() => { window.notReloaded = true; });
+    await page.waitForSelector(".state[data-kind='live']");
+    await project.stop();
+    await page.waitForSelector(".state[data-kind='reconnecting']");
+    project.write(`kitty-specs/${SLUG}/meanwhile.md`, "# Meanwhile\n");
+    await project.start();
+    await page.waitForSelector(".state[data-kind='live']");
+    await page.waitForSelector(".rows .row:has-text('meanwhile.md')");
+    project.write(`kitty-specs/${SLUG}/later.md`, "# Later\n");
+    await page.waitForSelector(".rows .row:has-text('later.md')");
+    assert.equal(await page.evaluate(() => window.notReloaded), true);
+    assert.deepEqual(wrong, []);
+    // Who is locked out is told so, and sees no more.
+    project.run("dashboard", "--close");
+    await page.waitForSelector(".state[data-kind='reconnecting']");
+    await context.close();
+  } finally {
+    await project.close();
+  }
+});
+
+test("five thousand artifacts scroll, and only those in sight exist", async () => {
+  const notes = Array.from({ length: 5000 }, (_, at) => [`research/n${String(at).padStart(4, "0")}.md`, `# ${at}\n`]);
+  const project = new Project().feature(SLUG, Object.fromEntries(notes));
+  await project.start();
+  try {
+    const { context, page, wrong } = await open(project);
+    await page.waitForFunction(() => /^500\d artifacts$/.test(document.querySelector(".count").textContent));
+    assert.ok(await page.locator(".rows .row").count() < 80);
+    const longest = await page.evaluate(() => new Promise((resolve) => {
+      const grid = document.querySelector(".grid");
+      let most = 0;
+      let step = 0;
+      (function scroll() {
+        grid.scrollTop = (grid.scrollHeight * step) / 60;
+        most = Math.max(most, grid.querySelectorAll(".rows .row").length);
+        step += 1;
+        if (step <= 60) requestAnimationFrame(scroll);
+        else resolve(most);
+      })();
+    }));
+    assert.ok(longest < 80, `${longest} rows at a time`);
+    await page.waitForSelector(".rows .row[aria-rowindex='5001']");
+    await page.focus(".grid");
+    await page.keyboard.press("End");
+    const last = Number(await page.getAttribute(".grid", "aria-rowcount"));
+    await page.waitForSelector(`.rows .row[aria-rowindex='${last}'][aria-selected='true']`);
+    await page.keyboard.press("Home");
+    await page.waitForSelector(".rows .row[aria-rowindex='2'][aria-selected='true']");
+    await page.fill("#q", "n4321");
+    assert.equal((await rows(page)).length, 1);
+    await page.fill("#q", "");
+    // What comes while someone reads does not move the place.
+    await page.evaluate(() => { document.querySelector(".grid").scrollTop = 60_000; });
+    project.write(`kitty-specs/${SLUG}/zzz.md`, "x");
+    await page.waitForFunction((before) => document.querySelector(".grid").getAttribute("aria-rowcount") > before, last);
+    assert.equal(await page.evaluate(() => document.querySelector(".grid").scrollTop), 60_000);
+    assert.deepEqual(wrong, []);
+    await context.close();
+  } finally {
+    await project.close();
+  }
+});

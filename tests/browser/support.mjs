@@ -1,0 +1,147 @@
+// Projects in temporary folders, the real daemon over them, and a real Chromium on its page.
+
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { chromium } from "playwright-core";
+
+export const PATIENCE = 30_000;
+const REPOSITORY = path.resolve(import.meta.dirname, "../..");
+const BINARY = process.env.DOSSIERD ?? path.join(REPOSITORY, "target/release/dossierd");
+const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const PICTURES = process.env.DOSSIERD_PICTURES ?? path.join(REPOSITORY, "target/pictures");
+
+/** Waits until `done` gives something that is true. */
+export async function wait(what, done) {
+  const end = Date.now() + PATIENCE;
+  for (;;) {
+    const value = await done();
+    if (value) return value;
+    assert.ok(Date.now() < end, `${what}: not within ${PATIENCE} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** A project, and a home beside it that holds nothing. */
+export class Project {
+  constructor(name = "shop") {
+    this.base = fs.mkdtempSync(path.join(fs.realpathSync(os.tmpdir()), "dossierd-browser-"));
+    this.root = path.join(this.base, name);
+    fs.mkdirSync(path.join(this.base, "run"), { mode: 0o700 });
+    this.write(".kittify/config.yaml", "project: {uuid: 11111111-2222-4333-8444-555555555555, node_id: abcdef123456}\n");
+  }
+
+  write(file, text) {
+    const target = path.join(this.root, file);
+    fs.mkdirSync(path.dirname(target), { recursive: true });
+    fs.writeFileSync(target, text);
+    return this;
+  }
+
+  remove(file) {
+    fs.rmSync(path.join(this.root, file));
+  }
+
+  /** A feature that is complete at every step of `software-dev`. */
+  feature(slug, more = {}) {
+    const files = {
+      "spec.md": "# Specification\n\nWhat is wanted, and *why*.\n\n| who | what |\n| --- | --- |\n| baker | bread |\n",
+      "plan.md": "# Plan\n\n1. Mix\n2. Bake\n",
+      "tasks.md": "# Tasks\n\n- [x] WP01\n- [ ] WP02\n",
+      "tasks/WP01.md": "---\nwork_package_id: WP01\nlane: planned\n---\n# Mix\n\nFlour and water.\n",
+      "meta.json": "{\"mission\": \"software-dev\", \"target_branch\": \"main\"}\n",
+      ...more,
+    };
+    for (const [name, text] of Object.entries(files)) if (text !== null) this.write(`kitty-specs/${slug}/${name}`, text);
+    return this;
+  }
+
+  get environment() {
+    return { HOME: path.join(this.base, "home"), PATH: process.env.PATH, LOGNAME: "tester", XDG_RUNTIME_DIR: path.join(this.base, "run") };
+  }
+
+  run(...args) {
+    const done = this.spawn(args);
+    assert.equal(done.status, 0, `dossierd ${args.join(" ")}: ${done.stderr}`);
+    return done.stdout;
+  }
+
+  /** As `run`, where files that steer the project may be broken. */
+  tries(...args) {
+    return this.spawn(args).stdout;
+  }
+
+  spawn(args) {
+    return spawnSync(BINARY, args, { cwd: this.root, env: this.environment, encoding: "utf8", timeout: PATIENCE, maxBuffer: 1 << 28 });
+  }
+
+  async start() {
+    const log = fs.openSync(path.join(this.base, "daemon.log"), "a");
+    this.daemon = spawn(BINARY, ["run", this.root], { env: this.environment, stdio: ["ignore", "ignore", log] });
+    await wait("readiness", () => {
+      // Any other command would scan where no daemon answers.
+      const verified = this.spawn(["rescan", "--json"]);
+      return verified.status === 0;
+    });
+  }
+
+  async stop() {
+    const ended = once(this.daemon, "exit");
+    this.daemon.kill("SIGTERM");
+    await ended;
+    this.daemon = null;
+  }
+
+  /** An address that lets one browser in. */
+  opened() {
+    return JSON.parse(this.run("dashboard", "--json"));
+  }
+
+  async close() {
+    if (this.daemon) await this.stop();
+    fs.rmSync(this.base, { recursive: true, force: true });
+  }
+}
+
+export async function launch() {
+  const sandbox = process.getuid() === 0 ? ["--no-sandbox"] : [];
+  return chromium.launch({ executablePath: CHROMIUM, args: [...sandbox, "--disable-dev-shm-usage"] });
+}
+
+/** A page of that project, and all that must never happen on it. */
+export async function enter(browser, project, options = {}) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+  context.setDefaultTimeout(PATIENCE);
+  const page = await context.newPage();
+  const wrong = [];
+  const { url, address } = project.opened();
+  page.on("pageerror", (error) => wrong.push(`error: ${error.stack}`));
+  page.on("dialog", (dialog) => {
+    wrong.push(`dialog: ${dialog.message()}`);
+    dialog.dismiss();
+  });
+  page.on("console", (message) => {
+    if (/Content.Security.Policy|Trusted ?Type/i.test(message.text())) wrong.push(`console: ${message.text()}`);
+  });
+  page.on("request", (request) => {
+    if (!request.url().startsWith(address)) wrong.push(`request: ${request.url()}`);
+  });
+  await page.exposeFunction("reportWrong", (text) => wrong.push(text));
+  await page.addInitScript(() => {
+    addEventListener("securitypolicyviolation", (event) =>
+      window.reportWrong(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
+  });
+  await page.goto(url);
+  await page.waitForURL(address);
+  await page.waitForSelector("main[data-ready]");
+  return { context, page, wrong, address };
+}
+
+/** Keeps a picture for who looks at the run. */
+export async function picture(page, name) {
+  fs.mkdirSync(PICTURES, { recursive: true });
+  await page.screenshot({ path: path.join(PICTURES, `${name}.png`) });
+}
