@@ -56,6 +56,8 @@ pub(super) struct LiveFeature {
     pub(super) unseen: Option<Doubt>,
     /// What its inputs say that does.
     said: Option<Doubt>,
+    /// Since when its folder is not there.
+    pub(super) gone_at: Option<Duration>,
     /// How many files there were when all of it was listed last.
     pub(super) counted: usize,
     /// Entries that are folders that could not be read.
@@ -150,6 +152,7 @@ impl LiveFeature {
             first_by: Duration::ZERO,
             unseen: None,
             said,
+            gone_at: None,
             counted: 0,
             hidden: HashSet::new(),
             git: None,
@@ -360,6 +363,16 @@ impl LiveFeature {
         for path in std::mem::take(&mut self.held) {
             self.settle.again(&path, now);
         }
+    }
+
+    /// Whether there is a baseline, sound or not.
+    pub(super) fn has_baseline(&self) -> bool {
+        !matches!(self.side.baseline, BaselineFile::Absent)
+    }
+
+    /// Whether its deletions are committed; a verdict may be owed.
+    pub(super) fn is_settled_but_verdict(&self) -> bool {
+        self.is_looked_at() && self.batch.paths.is_empty()
     }
 
     /// Whether nothing is waiting or being looked at.

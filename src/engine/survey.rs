@@ -113,6 +113,9 @@ fn feature(project: &Project, dir: &FeatureDir, scanned: Scanned) -> Feature {
         .or_else(|| scanned.over_budget.map(Doubt::OverBudget));
     let unjudged = match &unseen {
         Some(Doubt::Unreadable(why) | Doubt::OverBudget(why)) => Some(Drift::unjudged(why)),
+        _ if matches!(terms.doubt, Some(Doubt::MissionUnreadable)) => {
+            Some(Drift::unjudged("meta.json cannot be read"))
+        }
         _ => None,
     };
     terms.doubt = unseen.or(terms.doubt);

@@ -225,6 +225,7 @@ pub(super) fn judge_drift(
     match &terms.doubt {
         Some(Doubt::Unreadable(why) | Doubt::OverBudget(why)) => Drift::unjudged(why),
         Some(Doubt::Gone) => Drift::unjudged("the feature is gone"),
+        Some(Doubt::MissionUnreadable) => Drift::unjudged("meta.json cannot be read"),
         _ if matches!(baseline, BaselineFile::Sound(_)) => Drift::judge(baseline, key, &now()),
         _ => Drift::without_baseline(baseline),
     }

@@ -1,7 +1,8 @@
 //! Manifest layers: which folder's `expected-artifacts.yaml` a mission goes by.
 //!
-//! The first folder that holds one wins whole (contract, section 3). Where it is broken the
-//! embedded one goes on giving keys and classes, completeness is unknown, and the error is shown.
+//! The first folder that holds one wins whole (contract, section 3). Where it is broken the last
+//! good one, or the embedded one where none is known, goes on giving keys and classes, completeness
+//! is unknown, and the error is shown.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,8 @@ pub(super) struct Missions {
     user: Option<PathBuf>,
     loaded: Mutex<BTreeMap<MissionType, Arc<Loaded>>>,
     unlisted: Mutex<Vec<FileError>>,
+    /// What went for each mission before these files were read.
+    good: BTreeMap<MissionType, Arc<Mission>>,
 }
 
 /// A mission as its layers give it.
@@ -56,15 +59,36 @@ impl Missions {
             user: user.map(Path::to_owned),
             loaded: Mutex::default(),
             unlisted: Mutex::default(),
+            good: BTreeMap::new(),
+        }
+    }
+
+    /// Takes over what was good when these files were read last.
+    pub(super) fn go_on_from(&mut self, before: &Self) {
+        self.good.clone_from(&before.good);
+        let loaded = before.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        for (mission_type, loaded) in loaded.iter().filter(|(_, loaded)| !loaded.broken) {
+            match &loaded.mission {
+                Some(mission) => {
+                    self.good.insert(mission_type.clone(), Arc::clone(mission));
+                }
+                None => {
+                    self.good.remove(mission_type);
+                }
+            }
         }
     }
 
     /// The mission of that type.
     pub(super) fn load(&self, folder: &Folder, mission_type: &MissionType) -> Loaded {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = loaded
-            .entry(mission_type.clone())
-            .or_insert_with(|| Arc::new(load(&self.layers(folder, mission_type), mission_type)));
+        let entry = loaded.entry(mission_type.clone()).or_insert_with(|| {
+            let mut now = load(&self.layers(folder, mission_type), mission_type);
+            if let Some(good) = self.good.get(mission_type).filter(|_| now.broken) {
+                now.mission = Some(Arc::clone(good));
+            }
+            Arc::new(now)
+        });
         Loaded::clone(entry)
     }
 

@@ -91,6 +91,8 @@ pub struct Project {
     /// Project files that cannot be used.
     pub errors: Vec<FileError>,
     folder: Folder,
+    /// Whether the file with the project's identity cannot be used.
+    identity_broken: bool,
     branch: String,
     /// Git's folder of the work tree.
     git: Option<PathBuf>,
@@ -163,6 +165,7 @@ impl Project {
             errors.push(error);
             identity::Written::default()
         });
+        let identity_broken = !errors.is_empty();
         let bytes = root.as_os_str().as_bytes();
         let name = root.file_name().map_or("/".into(), |name| escape_bytes(name.as_bytes()));
         let git = branch::head_folder(root);
@@ -176,11 +179,22 @@ impl Project {
             node_id: written.node_id.unwrap_or_else(|| machine.node_id()),
             settings,
             errors,
+            identity_broken,
             branch: branch::current(git.as_deref()),
             git,
             runs: Runs::read(&folder, root),
             missions: Missions::new(user_missions),
             folder,
+        }
+    }
+
+    /// Takes over what was good of the project as it was read last, where it is broken now:
+    /// manifests, and its identity.
+    pub fn go_on_from(&mut self, before: &Self) {
+        self.missions.go_on_from(&before.missions);
+        if self.identity_broken {
+            self.project_uuid.clone_from(&before.project_uuid);
+            self.node_id.clone_from(&before.node_id);
         }
     }
 

@@ -86,6 +86,8 @@ pub(super) struct LiveProject {
     ignore: PatternSet,
     /// What is wrong beside what is not watched.
     fault: Option<String>,
+    /// Features that are to be forgotten by the store.
+    pub(super) forgotten: Vec<FeatureSlug>,
     /// Features that are beyond a budget, or may be: how many entries there are only listing tells.
     budget: BTreeSet<FeatureSlug>,
     /// Whether the process had no descriptor left when something was last looked at.
@@ -150,6 +152,7 @@ impl LiveProject {
             ignore,
             fault,
             budget: BTreeSet::new(),
+            forgotten: Vec::new(),
             starved: false,
             skipped: Vec::new(),
             findings: (Vec::new(), Vec::new()),

@@ -23,6 +23,9 @@ impl LiveProject {
         let mut changed = std::mem::take(&mut self.changed);
         let shown = self.shown.take();
         let mut features = shown.as_ref().map(|shown| shown.features.clone()).unwrap_or_default();
+        if changed {
+            features.retain(|shown| self.features.contains_key(shown.slug()));
+        }
         for slug in &self.awake {
             let Some(feature) = self.features.get_mut(slug) else {
                 continue;

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::compare::{STARVED_PAUSE, is_at_or_below};
 use super::{Counting, LiveProject, Now, Setup};
@@ -16,6 +17,9 @@ use crate::engine::feature::{LiveFeature, Stored};
 use crate::engine::pool::Pool;
 use crate::project::{FeatureDir, Project, ReadError};
 use crate::scan::is_starved;
+
+/// How long a feature that is gone and has no baseline stays in the status.
+const GONE_KEPT: Duration = Duration::from_hours(24);
 
 impl LiveProject {
     /// Whether a path outside of the features can change what is known of them.
@@ -44,7 +48,10 @@ impl LiveProject {
             return;
         }
         match open(&self.setup) {
-            Ok(project) => self.project = Arc::new(project),
+            Ok(mut project) => {
+                project.go_on_from(&self.project);
+                self.project = Arc::new(project);
+            }
             Err(error) => return self.cannot_refresh(&error, now),
         }
         let mut is_new = self.watch_steering();
@@ -95,11 +102,15 @@ impl LiveProject {
                     feature.dir = dir.clone();
                     feature.take_unseen(None);
                     feature.take_inputs(self.project.inputs(&dir), now.at, now.elapsed);
+                    // As at first sight it is shown when all of it is seen.
+                    feature.indexed = false;
+                    feature.first_by = now.elapsed + self.setup.times.max;
                     self.compare(&dir.slug, None, Counting::Settled, pool, now);
                 }
                 None => self.add_feature(dir, Stored::default(), Counting::Settled, pool, now),
             }
         }
+        self.forget_gone(now);
         is_new |= self.watch_steering();
         if is_new {
             self.refresh_due = Some(now.elapsed);
@@ -126,6 +137,31 @@ impl LiveProject {
         self.compare(&slug, None, counting, pool, now);
     }
 
+    /// Reads again what is left of gone features; those whose baseline was cleared are forgotten, and
+    /// those without one after a day.
+    fn forget_gone(&mut self, now: Now) {
+        let gone = self.features.values().filter(|feature| feature.unseen == Some(Doubt::Gone));
+        let slugs: Vec<FeatureSlug> = gone.map(|feature| feature.dir.slug.clone()).collect();
+        for slug in slugs {
+            let Some(feature) = self.features.get_mut(&slug) else {
+                continue;
+            };
+            let had = feature.has_baseline();
+            feature.take_inputs(self.project.inputs(&feature.dir), now.at, now.elapsed);
+            let gone_for = now.elapsed.saturating_sub(feature.gone_at.unwrap_or(now.elapsed));
+            if !feature.has_baseline()
+                && (had || gone_for >= GONE_KEPT)
+                && feature.is_settled_but_verdict()
+            {
+                self.features.remove(&slug);
+                self.awake.remove(&slug);
+                self.forgotten.push(slug);
+            } else {
+                self.awake.insert(slug);
+            }
+        }
+    }
+
     /// One set of deletions; the feature stays, as gone.
     pub(super) fn lose_feature(&mut self, slug: &FeatureSlug, now: Now) {
         let Some(feature) = self.features.get_mut(slug) else {
@@ -143,6 +179,7 @@ impl LiveProject {
         // What is being read of it now is read again, and found to be gone.
         feature.flying.values_mut().for_each(|again| *again = true);
         feature.take_unseen(Some(Doubt::Gone));
+        feature.gone_at = Some(now.elapsed);
     }
 
     /// Takes that what steers cannot be read now: later again, or when the root can be.

@@ -75,6 +75,12 @@ impl Engine {
                 project_uuid: project.project.project_uuid.clone(),
                 node_id: project.project.node_id.clone(),
             });
+            for slug in project.forgotten.clone() {
+                changes.push(FeatureChange {
+                    forget: true,
+                    ..FeatureChange::new(Arc::clone(&origin), slug)
+                });
+            }
             let steered_at = project.refresh_due;
             project.each_awake(|slug, feature| {
                 feature.steered_at = steered_at;
@@ -92,6 +98,7 @@ impl Engine {
                 self.views.counters().committed(&types);
                 self.upkeep.committed();
                 self.durable_again();
+                self.projects.values_mut().for_each(|project| project.forgotten.clear());
                 for (id, slug, due) in dues {
                     if let Some(feature) = self.feature(id, &slug) {
                         feature.committed(due, now.elapsed);

@@ -82,7 +82,11 @@ pub struct Running {
 pub fn start(plan: Plan) -> Result<Running, EngineError> {
     let mut asked = BTreeSet::new();
     for path in plan.roots {
-        let canonical = path.canonicalize();
+        let folder = |root: PathBuf| match root.metadata()?.is_dir() {
+            true => Ok(root),
+            false => Err(io::ErrorKind::NotADirectory.into()),
+        };
+        let canonical = path.canonicalize().and_then(folder);
         asked.insert(canonical.map_err(|source| EngineError::Root { path, source })?);
     }
     let Opened { store, set_aside, .. } =
