@@ -82,9 +82,9 @@ pub struct Running {
 pub fn start(plan: Plan) -> Result<Running, EngineError> {
     let mut asked = BTreeSet::new();
     for path in plan.roots {
-        let folder = |root: PathBuf| match root.metadata()?.is_dir() {
-            true => Ok(root),
-            false => Err(io::ErrorKind::NotADirectory.into()),
+        let folder = |root: PathBuf| {
+            let is_folder = root.metadata()?.is_dir();
+            is_folder.then_some(root).ok_or_else(|| io::ErrorKind::NotADirectory.into())
         };
         let canonical = path.canonicalize().and_then(folder);
         asked.insert(canonical.map_err(|source| EngineError::Root { path, source })?);
