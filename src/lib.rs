@@ -22,6 +22,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod core;
+pub mod deliver;
 pub mod engine;
 pub mod project;
 pub mod scan;

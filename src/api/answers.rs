@@ -11,10 +11,12 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::Api;
+use super::delivery::sinks;
 use super::meant::Meant;
 use super::query::{Parameters, Query};
 use super::respond::{answer, answer_of};
 use crate::core::path::escape_bytes;
+use crate::engine::outbox::SinkReport;
 use crate::engine::view::{ProjectView, WatchState, World};
 use crate::wire::drift::DriftDetail;
 use crate::wire::json;
@@ -55,7 +57,10 @@ pub(super) async fn status(State(api): State<Arc<Api>>, query: Query) -> Respons
         Ok((world, synced)) => {
             let features = world.projects.iter().flat_map(|project| &project.features);
             let size = features.map(|feature| feature.entries.len().max(1)).sum();
-            let make = move || json::line(&status_of(&api, &world, synced, &whole(&world)));
+            let make = move || {
+                let sinks = api.views.board().sinks();
+                json::line(&status_of(&api, &world, synced, &whole(&world), &sinks))
+            };
             answer_of(size, make).await
         }
         Err(problem) => problem.into_response(),
@@ -125,6 +130,7 @@ fn status_of<'a>(
     world: &'a World,
     synced: Option<Synced>,
     whole: &'a Whole,
+    reports: &'a [SinkReport],
 ) -> Status<'a> {
     let projects = world.projects.iter().zip(whole).map(|(project, features)| ProjectStatus {
         project: Cow::Borrowed(&project.name),
@@ -164,6 +170,7 @@ fn status_of<'a>(
             detail: world.degraded.as_deref().or(world.set_aside.as_deref()).map(Cow::Borrowed),
         },
         config: Some(config_of(api)),
+        delivery: sinks(reports, world.seq),
         projects: projects.collect(),
     }
 }

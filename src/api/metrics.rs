@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use super::Api;
 use super::events::SUBSCRIBERS_MAX;
 use crate::engine::counters::{EVENT_TYPES, now};
+use crate::engine::outbox::{SinkHealth, SinkReport};
 use crate::engine::view::{ProjectView, WatchState};
 
 /// The format's version is part of its media type.
@@ -65,6 +66,7 @@ fn text(api: &Api) -> String {
     let mut text = Text::default();
     of_engine(api, &mut text);
     of_projects(api, &mut text);
+    of_sinks(api, &mut text);
     of_socket(api, &mut text);
     of_process(api, &mut text);
     text.0
@@ -141,6 +143,55 @@ fn of_projects(api: &Api, text: &mut Text) {
         for project in &world.projects {
             let labels = [("project", project.name.as_str()), ("root_id", &project.root_id)];
             text.sample(name, &labels, value(project));
+        }
+    }
+}
+
+/// What is said of a sink.
+type Count = fn(&SinkReport) -> u64;
+
+fn of_sinks(api: &Api, text: &mut Text) {
+    let sinks = api.views.board().sinks();
+    if sinks.is_empty() {
+        return;
+    }
+    let families: [(Kind, &str, &str, Count); 6] = [
+        (Kind::Counter, "dossierd_delivered_total", "Events delivered.", |sink| sink.delivered),
+        (
+            Kind::Counter,
+            "dossierd_delivery_failures_total",
+            "Requests to a receiver that failed.",
+            |sink| sink.failures,
+        ),
+        (
+            Kind::Gauge,
+            "dossierd_delivery_cursor",
+            "Event up to which all are delivered, set aside or dropped.",
+            |sink| sink.cursor,
+        ),
+        (
+            Kind::Gauge,
+            "dossierd_delivery_set_aside",
+            "Events that a receiver refused for good.",
+            |sink| sink.set_aside,
+        ),
+        (
+            Kind::Gauge,
+            "dossierd_delivery_dropped",
+            "Events that retention dropped before they were delivered.",
+            |sink| sink.dropped,
+        ),
+        (
+            Kind::Gauge,
+            "dossierd_delivery_retrying",
+            "1 while something was not taken and is tried again.",
+            |sink| u64::from(sink.health == SinkHealth::Retrying),
+        ),
+    ];
+    for (kind, name, help, value) in families {
+        text.family(kind, name, help);
+        for sink in &sinks {
+            text.sample(name, &[("sink", sink.sink)], value(sink));
         }
     }
 }

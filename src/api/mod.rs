@@ -10,6 +10,7 @@ mod baseline;
 mod body;
 mod connection;
 mod dashboard;
+mod delivery;
 mod events;
 mod guard;
 mod listen;
@@ -115,6 +116,9 @@ fn routes() -> Vec<Route> {
         ("/api/status", get(answers::status)),
         ("/api/events", get(events::events)),
         ("/api/rescan", post(projects::rescan)),
+        ("/api/delivery", get(delivery::list)),
+        ("/api/delivery/retry", post(delivery::retry)),
+        ("/api/delivery/drop", post(delivery::drop)),
         ("/api/projects", post(projects::add).merge(delete(projects::remove))),
         (DASHBOARD, post(dashboard::open).merge(delete(dashboard::close))),
         ("/api/dossier/overview", get(answers::overview)),

@@ -100,6 +100,8 @@ pub(super) enum Command {
     ///
     /// Exit codes: 0 nothing is wrong, or only odd; 1 something is wrong.
     Doctor(DoctorArgs),
+    /// Show how events are delivered, and what a receiver refused for good
+    Delivery(DeliveryArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Print the manual page
@@ -357,6 +359,35 @@ pub(super) struct AcceptArgs {
     pub(super) tree: Option<Digest>,
     #[command(flatten)]
     pub(super) project: ProjectArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DeliveryArgs {
+    #[command(subcommand)]
+    pub(super) command: DeliveryCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DeliveryCommand {
+    /// List where events are delivered to, and the events that are set aside
+    List(ProjectListArgs),
+    /// Deliver events that are set aside once more, after what came later; and try at once what
+    /// waits
+    Retry(SetAsideArgs),
+    /// Forget events that are set aside
+    Drop(SetAsideArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SetAsideArgs {
+    /// Identities of events, as `delivery list` shows them
+    #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "EVENT_ID")]
+    pub(super) events: Vec<String>,
+    /// All that are set aside
+    #[arg(long)]
+    pub(super) all: bool,
+    #[command(flatten)]
+    pub(super) list: ProjectListArgs,
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@ mod baseline;
 mod check;
 mod config_cmd;
 mod dashboard;
+mod delivery;
 mod doctor;
 mod drift;
 mod ending;
@@ -100,6 +101,7 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Service(args) => service::run(args),
         Command::Config(args) => config_cmd::run(args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Delivery(args) => delivery::run(args),
         Command::Completions(args) => generate::completions(args),
         Command::Man(args) => generate::man(args),
     }

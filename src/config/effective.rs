@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Config, ProjectConfig};
+use super::{Config, ProjectConfig, SecretSource, WebhookConfig, WebhookFormat};
 
 /// Every key with its value. Written as YAML it is a configuration that says the same.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -17,6 +17,30 @@ pub struct Effective {
     journal: Journal,
     log: String,
     scrub: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook: Option<Webhook>,
+}
+
+/// Without what may be secret in the address.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Webhook {
+    url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret_file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret_env: Option<String>,
+    format: &'static str,
+    batch: usize,
+    gzip: bool,
+    timeout: String,
+    connections: usize,
+    backoff: Backoff,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Backoff {
+    first_ms: u128,
+    most_ms: u128,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -106,6 +130,7 @@ impl Config {
             },
             log: self.log.as_str().to_owned(),
             scrub: self.scrub.period().map_or("off".to_owned(), span),
+            webhook: self.webhook.as_ref().map(webhook),
         }
     }
 }
@@ -122,6 +147,28 @@ fn project(said: &ProjectConfig) -> Project {
         mission: mission.to_owned(),
         step: said.step.clone(),
         ignore: texts(&said.ignore),
+    }
+}
+
+fn webhook(said: &WebhookConfig) -> Webhook {
+    let (first, most) = said.backoff;
+    let (secret_file, secret_env) = match &said.secret {
+        SecretSource::File(path) => (Some(path.display().to_string()), None),
+        SecretSource::Env(name) => (None, Some(name.clone())),
+    };
+    Webhook {
+        url: said.url.shown().to_owned(),
+        secret_file,
+        secret_env,
+        format: match said.format {
+            WebhookFormat::CloudEvents => "cloudevents",
+            WebhookFormat::Envelope => "envelope",
+        },
+        batch: said.batch,
+        gzip: said.gzip,
+        timeout: span(said.timeout),
+        connections: said.connections,
+        backoff: Backoff { first_ms: first.as_millis(), most_ms: most.as_millis() },
     }
 }
 

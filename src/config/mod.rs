@@ -8,6 +8,7 @@ mod http;
 mod log;
 mod state;
 mod upkeep;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -27,6 +28,7 @@ pub use http::HttpConfig;
 pub use log::LogConfig;
 pub use state::ConfigState;
 pub use upkeep::{JournalConfig, ScrubConfig};
+pub use webhook::{SecretSource, WebhookConfig, WebhookFormat, WebhookUrl};
 
 const MAX: u64 = 1 << 20;
 
@@ -58,6 +60,9 @@ pub struct Config {
     /// Whether and how fast everything is read again in the background.
     #[serde(default)]
     pub scrub: ScrubConfig,
+    /// Where events are sent.
+    #[serde(default)]
+    pub webhook: Option<WebhookConfig>,
 }
 
 /// What is said of one project.
@@ -261,7 +266,7 @@ settle: {appear_ms: 20}
         for (text, expect) in [
             (
                 "project: []\n",
-                "1:1: unknown field `project`, expected one of `projects`, `limits`, `settle`, `http`, `journal`, `log`, `scrub`; did you mean `projects`?",
+                "1:1: unknown field `project`, expected one of `projects`, `limits`, `settle`, `http`, `journal`, `log`, `scrub`, `webhook`; did you mean `projects`?",
             ),
             (
                 "projects:\n  - path: /a\n    featurs: []\n",

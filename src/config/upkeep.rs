@@ -53,7 +53,7 @@ impl ScrubConfig {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Span(Duration);
+pub(super) struct Span(pub(super) Duration);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Bytes(u64);

@@ -11,6 +11,7 @@ use super::time::Timestamp;
 
 /// What an artifact is for. Manifests may use the six classes but `Other`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ArtifactClass {
     /// What the work starts from.
@@ -64,6 +65,7 @@ impl fmt::Display for ArtifactClass {
 
 /// Whether an artifact's absence leaves its feature incomplete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum RequiredStatus {
     /// Its spec stands in a required list and blocks.
@@ -97,6 +99,7 @@ impl fmt::Display for RequiredStatus {
 
 /// Why an artifact is not present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorReason {
     /// A spec that applies, and no file for it.

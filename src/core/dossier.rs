@@ -73,6 +73,7 @@ pub enum Doubt {
 
 /// Whether all that is required is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Completeness {
     /// Every required artifact is present.

@@ -14,6 +14,7 @@ use super::snapshot::MissionDossierSnapshot;
 
 /// What a feature's state is in relation to its baseline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DriftState {
     /// None was accepted.
@@ -42,6 +43,7 @@ impl fmt::Display for DriftState {
 
 /// How bad drift is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Only added artifacts, or churn.

@@ -41,6 +41,7 @@ impl Payload {
 
 /// In what way an indexed artifact is new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Change {
     /// It was not known.
@@ -55,6 +56,7 @@ pub enum Change {
 
 /// `mission_dossier_artifact_indexed`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ArtifactIndexed {
     /// The feature.
     pub feature_slug: FeatureSlug,
@@ -83,6 +85,7 @@ pub struct ArtifactIndexed {
 
 /// `mission_dossier_artifact_missing`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ArtifactMissing {
     /// The feature.
     pub feature_slug: FeatureSlug,
@@ -104,6 +107,7 @@ pub struct ArtifactMissing {
 
 /// `mission_dossier_snapshot_computed`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SnapshotComputed {
     /// The feature.
     pub feature_slug: FeatureSlug,
@@ -127,6 +131,7 @@ pub struct SnapshotComputed {
 
 /// `mission_dossier_parity_drift_detected`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ParityDriftDetected {
     /// The feature.
     pub feature_slug: FeatureSlug,
@@ -152,6 +157,7 @@ pub struct ParityDriftDetected {
 
 /// The six counts under the names that events and overviews use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ArtifactCounts {
     /// All listed.
     pub total: u64,
@@ -182,8 +188,10 @@ impl From<Counts> for ArtifactCounts {
 
 /// One event of the journal.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Envelope {
     /// ULID, unique for good.
+    #[cfg_attr(test, schemars(regex(pattern = "^[0-9A-HJKMNP-TV-Z]{26}$")))]
     pub event_id: String,
     /// Place in the journal, from 1, without holes.
     pub seq: u64,
@@ -202,6 +210,7 @@ pub struct Envelope {
     /// When.
     pub emitted_at: Timestamp,
     /// What.
+    #[cfg_attr(test, schemars(with = "serde_json::Value"))]
     pub payload: Payload,
 }
 

@@ -24,6 +24,8 @@ pub mod manifest;
 pub mod path;
 pub mod pattern;
 mod running;
+#[cfg(test)]
+pub(crate) mod schemas;
 pub mod snapshot;
 pub mod time;
 pub mod transition;

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+use super::outbox::SinkCommand;
 use super::pool::Done;
 use super::view::SyncKind;
 use crate::config::Config;
@@ -101,6 +102,8 @@ pub enum Command {
         /// Told when the loop has come to it.
         reply: oneshot::Sender<()>,
     },
+    /// Of a sink, or about one.
+    Sink(SinkCommand),
     /// Commit, close and end.
     Stop,
 }

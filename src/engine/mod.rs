@@ -7,6 +7,7 @@ pub mod content;
 pub mod counters;
 pub mod files;
 pub mod inbox;
+pub mod outbox;
 pub mod projects;
 pub mod run;
 pub mod survey;

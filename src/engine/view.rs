@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::counters::Counters;
 use super::inbox::ProjectId;
+use super::outbox::Board;
 use crate::core::artifact::ArtifactRef;
 use crate::core::baseline::BaselineFile;
 use crate::core::chunks::Chunks;
@@ -237,11 +238,17 @@ pub struct Views {
     world: RwLock<Arc<World>>,
     seq: watch::Sender<u64>,
     counters: Counters,
+    board: Board,
 }
 
 impl Default for Views {
     fn default() -> Self {
-        Self { world: RwLock::default(), seq: watch::Sender::new(0), counters: Counters::default() }
+        Self {
+            world: RwLock::default(),
+            seq: watch::Sender::new(0),
+            counters: Counters::default(),
+            board: Board::default(),
+        }
     }
 }
 
@@ -262,6 +269,12 @@ impl Views {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// How the sinks do.
+    #[must_use]
+    pub fn board(&self) -> &Board {
+        &self.board
     }
 
     /// Shows a new picture.

@@ -16,16 +16,18 @@ pub mod units;
 use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tracing::{error, info};
 
 use crate::api::{Api, DashboardPlan, SocketError, adopt, bind, keep_dashboard, serve};
 use crate::config::{Config, ConfigState, Folders};
 use crate::core::time::Timestamp;
+use crate::deliver::Delivery;
 use crate::engine::inbox::Command;
 use crate::engine::run::{EngineError, Plan, Running, start};
 
@@ -147,7 +149,14 @@ async fn live(
     // From here on no path is relative, and where it was started can be unmounted.
     let _ = std::env::set_current_dir("/");
     let (http, listen) = watch::channel(options.config.http.listen());
-    let used = options.used;
+    let delivery = Delivery::start(
+        options.config.webhook.clone(),
+        Arc::clone(&inbox),
+        Arc::clone(&views),
+        journal.clone(),
+    );
+    let delivery = Arc::new(Mutex::new(delivery));
+    let used = deliver_by(options.used, &delivery);
     let reloader = Reloader {
         file,
         config: options.config,
@@ -168,7 +177,7 @@ async fn live(
     let dashboard = tokio::spawn(keep_dashboard(Arc::clone(&api)));
     let serving = tokio::spawn(serve(listener, api, stopped));
     let care = tokio::spawn(care(reloader, hangup, socket, config_state));
-    let engine = tokio::task::spawn_blocking(move || thread.join());
+    let engine = spawn_blocking(move || thread.join());
     let mut engine = std::pin::pin!(engine);
     let early = tokio::select! {
         _ = terminate.recv() => None,
@@ -186,6 +195,8 @@ async fn live(
     care.abort();
     dashboard.abort();
     manager.stopping();
+    // Before the engine, which notes what was delivered.
+    let _ = spawn_blocking(move || lock_of(&delivery).stop()).await;
     let _ = inbox.command(Command::Stop);
     let ended = tokio::time::timeout(STOP_DEADLINE, engine).await;
     stop.send_replace(true);
@@ -195,6 +206,24 @@ async fn live(
         Ok(_) => Err(ServiceError::Engine),
         Err(_) => Err(ServiceError::Deadline),
     }
+}
+
+/// Lets delivery go on by a configuration that comes into use, too.
+fn deliver_by(
+    used: Box<dyn Fn(&Config) + Send>,
+    delivery: &Arc<Mutex<Delivery>>,
+) -> Box<dyn Fn(&Config) + Send> {
+    let delivery = Arc::clone(delivery);
+    Box::new(move |config| {
+        used(config);
+        let (delivery, webhook) = (Arc::clone(&delivery), config.webhook.clone());
+        // It waits until what was delivered is noted.
+        drop(spawn_blocking(move || lock_of(&delivery).reload(webhook)));
+    })
+}
+
+fn lock_of(delivery: &Mutex<Delivery>) -> MutexGuard<'_, Delivery> {
+    delivery.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What goes on beside the engine and the socket while the daemon lives: readiness is told once,

@@ -205,6 +205,8 @@ impl Batch<'_> {
             };
             let text = serde_json::to_string(&envelope)
                 .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+            #[cfg(test)]
+            crate::core::schemas::hold(&text);
             statement.execute(params![
                 self.seq.cast_signed(),
                 self.at.as_millis(),

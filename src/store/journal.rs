@@ -100,7 +100,7 @@ impl JournalReader {
         self.read("read the journal's ends", |connection| bounds(connection))
     }
 
-    fn read<T>(
+    pub(super) fn read<T>(
         &mut self,
         doing: &'static str,
         read: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,

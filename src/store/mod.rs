@@ -31,6 +31,7 @@ mod ids;
 mod journal;
 mod load;
 mod opening;
+mod outbox;
 mod retention;
 mod rows;
 mod schema;
@@ -43,6 +44,7 @@ pub use commit::{FeatureChange, Origin};
 pub use error::StoreError;
 pub use journal::{Filter, Journal, JournalReader, Page, StoredEvent};
 pub use load::StoredFeature;
+pub use outbox::{Advance, Meant, Outline, Refused, SetAside, SinkState};
 pub use retention::{Pruned, RetiredTombstone};
 
 use std::ffi::OsString;
@@ -50,7 +52,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
 
 use crate::core::time::Timestamp;
 use error::{Damage, reading, writing};
@@ -267,36 +269,6 @@ impl Store {
             transaction.execute("DELETE FROM feature WHERE root_id = ?1", [root_id])?;
             transaction.commit()
         })
-    }
-
-    /// How far a sink of that name has delivered.
-    ///
-    /// # Errors
-    /// [`StoreError::Read`], [`StoreError::Corrupt`].
-    pub fn cursor(&self, sink: &str) -> Result<Option<u64>, StoreError> {
-        let read = || {
-            self.connection
-                .prepare_cached("SELECT seq FROM cursor WHERE sink = ?1")?
-                .query_row([sink], |row| row.get(0))
-                .optional()
-        };
-        let seq: Option<i64> = read().map_err(reading("read a cursor", &self.path))?;
-        Ok(seq.map(i64::cast_unsigned))
-    }
-
-    /// Notes how far a sink has delivered. Not durable by itself: a sink delivers at least once.
-    ///
-    /// # Errors
-    /// [`StoreError::Write`].
-    pub fn set_cursor(&mut self, sink: &str, seq: u64) -> Result<(), StoreError> {
-        self.check_trusted()?;
-        let write = || {
-            self.connection
-                .prepare_cached("INSERT OR REPLACE INTO cursor (sink, seq) VALUES (?1, ?2)")?
-                .execute(params![sink, seq.cast_signed()])
-        };
-        let written = write();
-        self.written("move a cursor", written).map(drop)
     }
 
     /// The journal, for readers on any thread.

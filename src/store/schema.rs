@@ -14,7 +14,7 @@ const APPLICATION_ID: u32 = 0x646f_7373;
 
 /// What leads from each format to the next; the first makes the file. One that was released is
 /// never changed: `tests/golden` has a store of each.
-pub(super) const MIGRATIONS: &[&str] = &[VERSION_1];
+pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
 
 /// An artifact's columns are the same where it is and where it was. Times are milliseconds since
 /// 1970, unsigned numbers of 64 bits stand as the signed ones of the same bits.
@@ -98,6 +98,25 @@ CREATE TABLE event (
 CREATE TABLE cursor (
     sink TEXT PRIMARY KEY,
     seq INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// What sinks could not deliver.
+const VERSION_2: &str = "
+ALTER TABLE cursor ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE set_aside (
+    sink TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    event_id TEXT NOT NULL,
+    type TEXT NOT NULL,
+    root_id TEXT NOT NULL,
+    feature TEXT NOT NULL,
+    tries INTEGER NOT NULL,
+    refused_at INTEGER NOT NULL,
+    error TEXT NOT NULL,
+    retry INTEGER NOT NULL,
+    envelope TEXT NOT NULL,
+    PRIMARY KEY (sink, seq)
 ) STRICT, WITHOUT ROWID;
 ";
 
@@ -198,7 +217,7 @@ mod tests {
         assert!(connection.prepare("SELECT * FROM project").is_err());
         drop(connection);
 
-        let copy = backup::place(&path, 1);
+        let copy = backup::place(&path, known());
         let mode = std::os::unix::fs::PermissionsExt::mode(
             &std::fs::metadata(&copy).unwrap().permissions(),
         );

@@ -7,6 +7,7 @@ pub mod accepted;
 pub mod artifacts;
 pub mod cursor;
 pub mod dashboard;
+pub mod delivery;
 pub mod drift;
 pub mod events;
 pub mod highlight;
@@ -18,3 +19,6 @@ pub mod projects;
 pub mod rendered;
 pub mod report;
 pub mod status;
+
+#[cfg(test)]
+mod schemas;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::findings::{FileError, Skipped};
 use crate::core::time::Timestamp;
+use crate::wire::delivery::Sink;
 use crate::wire::overview::Overview;
 
 /// The daemon and all that it watches.
@@ -31,6 +32,9 @@ pub struct Status<'a> {
     /// The configuration; not said by versions before it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<ConfigStatus<'a>>,
+    /// Where events are delivered to.
+    #[serde(default)]
+    pub delivery: Vec<Sink<'a>>,
     /// The projects.
     pub projects: Vec<ProjectStatus<'a>>,
 }

@@ -12,7 +12,7 @@ fn errors_end_with_78_and_name_file_line_and_column() {
     for (text, said) in [
         (
             "projets: []\n",
-            ":1:1: unknown field `projets`, expected one of `projects`, `limits`, `settle`, `http`, `journal`, `log`, `scrub`; did you mean `projects`?",
+            ":1:1: unknown field `projets`, expected one of `projects`, `limits`, `settle`, `http`, `journal`, `log`, `scrub`, `webhook`; did you mean `projects`?",
         ),
         (
             "projects:\n  - path: ROOT\n    featurs: [x]\n",

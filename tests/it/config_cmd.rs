@@ -103,7 +103,7 @@ fn each_error_as_it_is_shown() {
         assert_eq!((daemon.code, daemon.stderr), (78, run.stderr));
     }
     assert_snapshot!(shown.replace("HOME/.config/dossierd/", ""), @r#"
-    error: config.yaml:1:1: unknown field `projets`, expected one of `projects`, `limits`, `settle`, `http`, `journal`, `log`, `scrub`; did you mean `projects`?
+    error: config.yaml:1:1: unknown field `projets`, expected one of `projects`, `limits`, `settle`, `http`, `journal`, `log`, `scrub`, `webhook`; did you mean `projects`?
     error: config.yaml:3:5: projects[0]: unknown field `featurs`, expected one of `path`, `features`, `mission`, `step`, `ignore`; did you mean `features`?
     error: config.yaml:2:5: projects[0]: missing field `path`
     error: config.yaml:2:12: projects[0].path: `here` is not absolute; begin it with `/` or `~/`

@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod kernel;
 pub(crate) mod manager;
+pub(crate) mod schema;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;

@@ -84,6 +84,7 @@ impl Engine {
             Command::Ping { reply } => {
                 let _ = reply.send(());
             }
+            Command::Sink(command) => self.serve_sink(command, now),
             Command::Stop => return true,
         }
         false

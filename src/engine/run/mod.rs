@@ -7,6 +7,7 @@ mod commit;
 mod letters;
 mod plan;
 mod projects;
+mod sinks;
 mod waiters;
 
 use std::collections::{BTreeMap, HashMap};

@@ -142,16 +142,17 @@ fn projects_and_cursors_are_kept() {
     for root in [&odd, Path::new("/p/a"), Path::new("/p/a")] {
         store.add_project(root, at(0)).unwrap();
     }
-    store.set_cursor("webhook", 3).unwrap();
-    store.set_cursor("webhook", 4).unwrap();
+    for cursor in [3, 4] {
+        store.advance("webhook", &Advance { cursor, ..Advance::default() }).unwrap();
+    }
     let tombstones = vec![deleted("x")];
     let set = FeatureChange { set: vec![file("a")], tombstones, ..change("1") };
     store.commit(vec![set], at(0)).unwrap();
     drop(store);
     let mut store = open(&folder);
     assert_eq!(store.projects().unwrap(), [Path::new("/p/a"), &odd]);
-    assert_eq!(store.cursor("webhook").unwrap(), Some(4));
-    assert_eq!(store.cursor("other").unwrap(), None);
+    assert_eq!(store.sink("webhook").unwrap().unwrap().cursor, 4);
+    assert_eq!(store.sink("other").unwrap(), None);
     store.remove_project(Path::new("/p/a"), "00ff").unwrap();
     assert_eq!(store.projects().unwrap(), [odd]);
     assert_eq!(stored(&store), []);

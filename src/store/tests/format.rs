@@ -5,7 +5,10 @@ use std::fs;
 use super::*;
 
 /// A store of each released format, as `sqlite3 .dump` writes it, with its two marks.
-const GOLDEN: &[&str] = &[include_str!("../../../tests/golden/store-v1.sql")];
+const GOLDEN: &[&str] = &[
+    include_str!("../../../tests/golden/store-v1.sql"),
+    include_str!("../../../tests/golden/store-v2.sql"),
+];
 
 fn restored(golden: &str) -> TempDir {
     let folder = folder();
@@ -23,19 +26,23 @@ fn schema(connection: &Connection) -> Vec<String> {
 
 #[test]
 fn every_released_format_is_read_and_written_on() {
-    for golden in GOLDEN {
+    for (version, golden) in (1..).zip(GOLDEN) {
         let folder = restored(golden);
         let mut opened = Store::open(folder.path(), BOOT).unwrap();
         assert!(opened.instance_is_new, "it was put back from a copy");
         let store = &mut opened.store;
         let page = store.journal().reader().page(0, 100, &Filter::default()).unwrap();
-        insta::assert_snapshot!(format!(
-            "{:#?}\n{page:#?}\n{:?} {:?} {}",
-            store.load_features("0123456789abcdef").unwrap(),
-            store.projects().unwrap(),
-            store.cursor("webhook").unwrap(),
-            store.seq(),
-        ));
+        insta::assert_snapshot!(
+            format!("format {version}"),
+            format!(
+                "{:#?}\n{page:#?}\n{:?} {:?} {}\n{:#?}",
+                store.load_features("0123456789abcdef").unwrap(),
+                store.projects().unwrap(),
+                store.sink("webhook").unwrap(),
+                store.seq(),
+                store.journal().reader().set_aside("webhook").unwrap(),
+            )
+        );
         let next = events(store, "001-first", 1, at(0)).remove(0);
         assert_eq!(next.seq, page.last_scanned + 1);
         let last = &page.events.last().unwrap().envelope_json;

@@ -4,6 +4,7 @@ mod commit;
 mod format;
 mod journal;
 mod open;
+mod outbox;
 
 use std::time::Duration;
 

@@ -17,7 +17,7 @@ fn after_a_failed_disk_the_store_must_be_opened_again() {
     for error in [
         store.commit(vec![change("1")], at(0)).unwrap_err(),
         store.barrier().unwrap_err(),
-        store.set_cursor("x", 1).unwrap_err(),
+        store.advance("x", &Advance::default()).unwrap_err(),
     ] {
         assert!(matches!(error, StoreError::Untrusted { .. }), "{error}");
     }
@@ -105,7 +105,7 @@ fn what_is_not_ours_is_refused_and_left_alone() {
     let mut damaged = pragmas(ours, 1);
     damaged[100..200].fill(0xff);
     for (bytes, expect) in [
-        (pragmas(ours, 7), "written by a newer dossierd (store format 7, this one knows up to 1)"),
+        (pragmas(ours, 7), "written by a newer dossierd (store format 7, this one knows up to 2)"),
         (pragmas(1, 1), "another program's SQLite file"),
         (vec![b'x'; 4096], "not an SQLite file"),
         (damaged, "not a sound store"),

@@ -303,11 +303,15 @@ impl Stream {
                 let Some(data) = field("data: ") else {
                     continue;
                 };
-                return Message {
+                let message = Message {
                     id: field("id: ").unwrap(),
                     event: field("event: ").unwrap(),
                     data: serde_json::from_str(&data).unwrap(),
                 };
+                if message.data.get("event_type").is_some() {
+                    super::schema::hold(&message.data);
+                }
+                return message;
             }
             let size = self.line();
             let size = usize::from_str_radix(&size, 16).unwrap_or_else(|_| panic!("{size:?}"));
@@ -362,6 +366,7 @@ impl Journal {
 
     #[track_caller]
     fn take(&mut self, event: &Value) {
+        super::schema::hold(event);
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         assert_eq!(event["seq"], self.events.len() + 1, "a hole or a repeat before {event:#}");
         assert!(self.ids.insert(text(&event["event_id"])), "an id twice: {event:#}");

@@ -1,0 +1,386 @@
+//! What the configuration says of the webhook: where to, how, and where its secret lies. The secret
+//! itself never stands here, and nothing here shows what of an address may be secret.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::Uri;
+use serde::{Deserialize, Deserializer, de};
+
+use super::upkeep::Span;
+use crate::core::yaml::deserialize_text;
+
+/// Events of one request, at most.
+const BATCH_MOST: usize = 1_000;
+/// Requests at a time, at most.
+const CONNECTIONS_MOST: usize = 64;
+/// The longest that an answer may be waited for.
+const TIMEOUT_MOST: Duration = Duration::from_mins(5);
+
+/// Where events are sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookConfig {
+    /// The receiver.
+    pub url: WebhookUrl,
+    /// Where the secret is that requests are signed with.
+    pub secret: SecretSource,
+    /// What an event looks like.
+    pub format: WebhookFormat,
+    /// Events of one request, at most; 1 sends each by itself.
+    pub batch: usize,
+    /// Whether bodies are compressed.
+    pub gzip: bool,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// Requests at a time, at most.
+    pub connections: usize,
+    /// The first and the longest pause after a failure.
+    pub backoff: (Duration, Duration),
+}
+
+/// Where the secret is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// In a file that only its owner can read.
+    File(PathBuf),
+    /// In an environment variable of that name.
+    Env(String),
+}
+
+/// What an event looks like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WebhookFormat {
+    /// A `CloudEvents` 1.0 event in structured JSON, with the envelope as its data.
+    #[default]
+    CloudEvents,
+    /// The envelope, as the journal has it.
+    Envelope,
+}
+
+/// An address of a receiver: https, or http on this machine.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WebhookUrl {
+    uri: Uri,
+    shown: String,
+}
+
+impl WebhookUrl {
+    /// Reads an address. What is wrong is said without repeating it, for it may hold a secret.
+    ///
+    /// # Errors
+    /// What is wrong, and the mend.
+    pub fn new(text: &str) -> Result<Self, String> {
+        let uri: Uri = text.parse().map_err(|error| format!("no address: {error}"))?;
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return Err("no address; it begins with `https://`".to_owned());
+        };
+        if authority.as_str().contains('@') {
+            return Err("a user name or password does not belong into the address; requests are \
+                        signed instead"
+                .to_owned());
+        }
+        let host = authority.host();
+        match scheme {
+            "https" => {}
+            "http" if is_loopback(host) => {}
+            "http" => {
+                return Err("http is for this machine only (`localhost`, `127.0.0.1`, `[::1]`); \
+                            use `https://`"
+                    .to_owned());
+            }
+            _ => return Err("no address of a webhook; it begins with `https://`".to_owned()),
+        }
+        // Paths of many services are secrets in themselves.
+        let rest = if uri.path() == "/" && uri.query().is_none() { "/" } else { "/…" };
+        let shown = format!("{scheme}://{authority}{rest}");
+        Ok(Self { uri, shown })
+    }
+
+    /// The address, whole: for requests, never to be shown.
+    #[must_use]
+    pub fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    /// Whether it is to be reached with TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.uri.scheme_str() == Some("https")
+    }
+
+    /// Host, without brackets, and port.
+    #[must_use]
+    pub fn host_and_port(&self) -> (&str, u16) {
+        let host = self.uri.host().unwrap_or_default();
+        let port = self.uri.port_u16().unwrap_or(if self.is_tls() { 443 } else { 80 });
+        (host.trim_start_matches('[').trim_end_matches(']'), port)
+    }
+
+    /// Scheme, host and port: what can be shown.
+    #[must_use]
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+}
+
+impl fmt::Debug for WebhookUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// The same, as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(deserialize_with = "url")]
+    url: WebhookUrl,
+    #[serde(default, deserialize_with = "secret_file")]
+    secret_file: Option<PathBuf>,
+    #[serde(default, deserialize_with = "secret_env")]
+    secret_env: Option<String>,
+    #[serde(default)]
+    format: WebhookFormat,
+    #[serde(default = "one", deserialize_with = "batch")]
+    batch: usize,
+    #[serde(default)]
+    gzip: bool,
+    #[serde(default, deserialize_with = "timeout")]
+    timeout: Option<Duration>,
+    #[serde(default = "eight", deserialize_with = "connections")]
+    connections: usize,
+    #[serde(default)]
+    backoff: BackoffConfig,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct BackoffConfig {
+    first_ms: Option<u64>,
+    most_ms: Option<u64>,
+}
+
+impl<'de> Deserialize<'de> for WebhookConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let written = Written::deserialize(deserializer)?;
+        let secret = match (written.secret_file, written.secret_env) {
+            (Some(file), None) => SecretSource::File(file),
+            (None, Some(name)) => SecretSource::Env(name),
+            _ => {
+                let why =
+                    "webhook: one of `secret_file` and `secret_env` is needed: requests are signed";
+                return Err(de::Error::custom(why));
+            }
+        };
+        let ms = |said: Option<u64>, default| {
+            said.map_or(default, |ms| Duration::from_millis(ms.max(1)))
+        };
+        let first = ms(written.backoff.first_ms, Duration::from_secs(1));
+        let most = ms(written.backoff.most_ms, Duration::from_mins(5)).max(first);
+        Ok(Self {
+            url: written.url,
+            secret,
+            format: written.format,
+            batch: written.batch,
+            gzip: written.gzip,
+            timeout: written.timeout.unwrap_or(Duration::from_secs(15)),
+            connections: written.connections,
+            backoff: (first, most),
+        })
+    }
+}
+
+fn one() -> usize {
+    1
+}
+
+fn eight() -> usize {
+    8
+}
+
+fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<WebhookUrl, D::Error> {
+    deserialize_text(deserializer, WebhookUrl::new)
+}
+
+fn secret_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    let path = |text: &str| {
+        // Whoever mistakes the one for the other must not find it in a log.
+        if text.starts_with("whsec_") {
+            return Err("this names a file; put the secret into it".to_owned());
+        }
+        let path = match text.strip_prefix("~/") {
+            Some(rest) => etcetera::home_dir().map_err(|error| error.to_string())?.join(rest),
+            None => PathBuf::from(text),
+        };
+        if path.is_absolute() {
+            Ok(path)
+        } else {
+            Err("the file's path is not absolute; begin it with `/` or `~/`".to_owned())
+        }
+    };
+    deserialize_text(deserializer, path).map(Some)
+}
+
+fn secret_env<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let name = |text: &str| {
+        let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        if !text.is_empty() && text.len() <= 64 && text.chars().all(plain) {
+            Ok(text.to_owned())
+        } else {
+            Err("no name of an environment variable (`A` to `Z`, `0` to `9`, `_`)")
+        }
+    };
+    deserialize_text(deserializer, name).map(Some)
+}
+
+fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let Span(time) = Span::deserialize(deserializer)?;
+    if time <= TIMEOUT_MOST {
+        Ok(Some(time))
+    } else {
+        Err(de::Error::custom(format!("`timeout` is at most {}s", TIMEOUT_MOST.as_secs())))
+    }
+}
+
+fn batch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    within(deserializer, "batch", BATCH_MOST)
+}
+
+fn connections<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    within(deserializer, "connections", CONNECTIONS_MOST)
+}
+
+fn within<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    name: &str,
+    most: usize,
+) -> Result<usize, D::Error> {
+    let number = usize::deserialize(deserializer)?;
+    if (1..=most).contains(&number) {
+        Ok(number)
+    } else {
+        Err(de::Error::custom(format!("`{name}` is a number from 1 to {most}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn webhook(text: &str) -> WebhookConfig {
+        Config::parse(text.as_bytes()).unwrap().webhook.unwrap()
+    }
+
+    #[test]
+    fn all_that_may_be_said() {
+        let least = webhook("webhook: {url: 'https://example.org', secret_env: HOOK}");
+        assert_eq!(least.secret, SecretSource::Env("HOOK".to_owned()));
+        assert_eq!((least.format, least.batch, least.gzip), (WebhookFormat::CloudEvents, 1, false));
+        assert_eq!(least.url.host_and_port(), ("example.org", 443));
+        assert_eq!(least.backoff, (Duration::from_secs(1), Duration::from_mins(5)));
+        let most = webhook(
+            "webhook:
+  url: http://[::1]:8080/a?b=c
+  secret_file: /etc/secret
+  format: envelope
+  batch: 100
+  gzip: true
+  timeout: 3s
+  connections: 2
+  backoff: {first_ms: 10, most_ms: 5}
+",
+        );
+        assert_eq!(most.secret, SecretSource::File("/etc/secret".into()));
+        assert_eq!(most.url.host_and_port(), ("::1", 8080));
+        assert_eq!((most.format, most.batch, most.gzip), (WebhookFormat::Envelope, 100, true));
+        assert_eq!((most.timeout, most.connections), (Duration::from_secs(3), 2));
+        assert_eq!(most.backoff, (Duration::from_millis(10), Duration::from_millis(10)));
+    }
+
+    #[test]
+    fn http_is_for_this_machine() {
+        for good in [
+            "https://example.org/x",
+            "http://localhost:1/x",
+            "http://127.0.0.1/",
+            "http://127.9.9.9/",
+            "http://[::1]:3/",
+        ] {
+            assert!(WebhookUrl::new(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "http://example.org/",
+            "http://127.evil.com/",
+            "http://localhost.evil.com/",
+            "http://10.0.0.1/",
+            "http://[::2]/",
+            "https://user:CANARY@example.org/",
+            "ftp://example.org/",
+            "/path",
+            "example.org",
+            "https://",
+            "https://exa mple.org/",
+            "",
+        ] {
+            let error = WebhookUrl::new(bad).unwrap_err();
+            assert!(!error.contains("CANARY"), "{error}");
+        }
+    }
+
+    #[test]
+    fn nothing_shows_what_may_be_secret() {
+        let webhook =
+            webhook("webhook: {url: 'https://example.org/CANARY?x=CANARY', secret_file: /a}");
+        assert!(!format!("{webhook:?}").contains("CANARY"), "{webhook:?}");
+        assert_eq!(webhook.url.shown(), "https://example.org/…");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place_and_without_a_secret() {
+        for (text, expect) in [
+            (
+                "webhook:\n  url: http://example.org/CANARY\n  secret_env: A\n",
+                "2:8: webhook.url: http is for this machine only (`localhost`, `127.0.0.1`, \
+                 `[::1]`); use `https://`",
+            ),
+            (
+                "webhook:\n  url: https://e.org\n",
+                "1:1: webhook: one of `secret_file` and `secret_env` is needed: requests are signed",
+            ),
+            (
+                "webhook:\n  url: https://e.org\n  secret_file: whsec_CANARY\n",
+                "3:16: webhook.secret_file: this names a file; put the secret into it",
+            ),
+            (
+                "webhook:\n  url: https://e.org\n  secret: whsec_CANARY\n",
+                "3:3: webhook: unknown field `secret`, expected one of `url`, `secret_file`, \
+                 `secret_env`, `format`, `batch`, `gzip`, `timeout`, `connections`, `backoff`",
+            ),
+            (
+                "webhook:\n  url: https://e.org\n  secret_env: whsec_CANARY\n",
+                "3:15: webhook.secret_env: no name of an environment variable (`A` to `Z`, `0` to \
+                 `9`, `_`)",
+            ),
+            (
+                "webhook:\n  url: https://e.org\n  secret_env: A\n  batch: 0\n",
+                "2:3: webhook: `batch` is a number from 1 to 1000",
+            ),
+            (
+                "webhook:\n  url: https://e.org\n  secret_env: A\n  timeout: 1h\n",
+                "2:3: webhook: `timeout` is at most 300s",
+            ),
+        ] {
+            let error = Config::parse(text.as_bytes()).unwrap_err().to_string();
+            assert_eq!(error, expect);
+        }
+    }
+}

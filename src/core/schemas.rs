@@ -1,0 +1,110 @@
+//! The schemas of events (JSON Schema 2020-12), made from the types; `docs/schemas` has them.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use jsonschema::Validator;
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+
+use super::digest::Digest;
+use super::event::{
+    ArtifactIndexed, ArtifactMissing, Envelope, ParityDriftDetected, SnapshotComputed,
+};
+use super::path::{FeatureSlug, RelPath};
+use super::time::Timestamp;
+
+macro_rules! text {
+    ($type:ty, $name:literal, $schema:tt) => {
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                $name.into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    };
+}
+
+text!(Digest, "Digest", {
+    "type": "string",
+    "pattern": "^[0-9a-f]{64}$",
+    "description": "A SHA-256 digest, in lower-case hexadecimal digits."
+});
+text!(FeatureSlug, "FeatureSlug", {
+    "type": "string",
+    "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$",
+    "description": "Name of a feature's directory."
+});
+text!(RelPath, "RelPath", {
+    "type": "string",
+    "minLength": 1,
+    "description": "A path relative to the feature's directory. A byte that is not UTF-8 is `\\xHH`, a backslash `\\\\`."
+});
+text!(Timestamp, "Timestamp", {
+    "type": "string",
+    "format": "date-time",
+    "pattern": "^[0-9]{4,}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{3}Z$",
+    "description": "RFC 3339 in UTC, with milliseconds."
+});
+
+/// The schema of an event of that type, with that payload.
+fn schema<T: JsonSchema>(event_type: &str) -> (String, Value) {
+    let mut generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
+    let payload = generator.subschema_for::<T>();
+    let mut schema = generator.into_root_schema_for::<Envelope>().to_value();
+    schema["$id"] = json!(format!("urn:dossierd:schema:{event_type}"));
+    schema["title"] = json!(event_type);
+    schema["properties"]["payload"] = payload.to_value();
+    schema["properties"]["event_type"] = json!({"const": event_type});
+    schema["properties"]["seq"]["minimum"] = json!(1);
+    (event_type.to_owned(), schema)
+}
+
+pub(crate) fn schemas() -> BTreeMap<String, Value> {
+    BTreeMap::from([
+        schema::<ArtifactIndexed>("mission_dossier_artifact_indexed"),
+        schema::<ArtifactMissing>("mission_dossier_artifact_missing"),
+        schema::<SnapshotComputed>("mission_dossier_snapshot_computed"),
+        schema::<ParityDriftDetected>("mission_dossier_parity_drift_detected"),
+    ])
+}
+
+/// The same with nothing in an object but what is named: what we send must be described, though who
+/// reads must pass over what is new.
+fn close(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            if fields.contains_key("properties") {
+                fields.insert("additionalProperties".to_owned(), json!(false));
+            }
+            fields.values_mut().for_each(close);
+        }
+        Value::Array(items) => items.iter_mut().for_each(close),
+        _ => {}
+    }
+}
+
+/// Holds an event that a test emits to its schema.
+#[track_caller]
+pub(crate) fn hold(envelope: &str) {
+    static VALIDATORS: OnceLock<BTreeMap<String, Validator>> = OnceLock::new();
+    let validators = VALIDATORS.get_or_init(|| {
+        let closed = schemas().into_iter().map(|(event_type, mut schema)| {
+            close(&mut schema);
+            (event_type, jsonschema::validator_for(&schema).unwrap())
+        });
+        closed.collect()
+    });
+    let event: Value = serde_json::from_str(envelope).unwrap();
+    let validator = &validators[event["event_type"].as_str().unwrap()];
+    let wrong: Vec<String> = validator
+        .iter_errors(&event)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect();
+    assert_eq!(wrong, [] as [String; 0], "{event:#}");
+}

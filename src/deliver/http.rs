@@ -1,0 +1,267 @@
+//! Requests to a receiver: connections that are kept, TLS, and limits on all that comes back. What
+//! an answer means is said here; what follows from it is not.
+//!
+//! A 2xx is the receiver's word that it has the event, whatever body comes after it. Redirects are
+//! not followed: a signed request goes where the configuration says and nowhere else.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use http::{Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use super::message::Message;
+use super::outbox::Outcome;
+use crate::config::WebhookUrl;
+
+/// Bytes of an answer's body that are read; a connection with more is ended.
+const BODY_MOST: usize = 64 << 10;
+/// Bytes of an answer's head, at most.
+const HEAD_MOST: usize = 16 << 10;
+/// How long a connection may take, TLS included.
+const CONNECT_MOST: Duration = Duration::from_secs(10);
+/// How long the rest of an answer is waited for, once its head is there.
+const REST_MOST: Duration = Duration::from_secs(1);
+
+/// A receiver's address, and the connections to it that are free.
+pub(super) struct Receiver {
+    url: WebhookUrl,
+    timeout: Duration,
+    tls: Option<TlsConnector>,
+    idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
+    idle_most: usize,
+}
+
+/// A message, signed.
+pub(super) struct Signed {
+    pub(super) message: Message,
+    pub(super) timestamp: i64,
+    pub(super) signature: String,
+}
+
+impl Receiver {
+    /// At that address, with so many connections at most.
+    pub(super) fn new(url: WebhookUrl, timeout: Duration, most: usize) -> Result<Self, String> {
+        let tls = if url.is_tls() { Some(connector()?) } else { None };
+        Ok(Self { url, timeout, tls, idle: Mutex::default(), idle_most: most })
+    }
+
+    /// Sends a message and says how that went.
+    pub(super) async fn send(&self, signed: Signed) -> Outcome {
+        // A connection that was kept may have been closed meanwhile: then a new one is tried.
+        let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let kept = kept.filter(|connection| !connection.is_closed());
+        let was_kept = kept.is_some();
+        let request = match self.request(&signed) {
+            Ok(request) => request,
+            Err(error) => return Outcome::Failed(format!("cannot ask: {error}").into(), None),
+        };
+        match self.exchange(kept, request.clone()).await {
+            Err(Broken::Closed(_)) if was_kept => self.exchange(None, request).await,
+            ended => ended,
+        }
+        .unwrap_or_else(|broken| Outcome::Unreachable(broken.to_string().into(), None))
+    }
+
+    fn request(&self, signed: &Signed) -> Result<Request<Full<Bytes>>, http::Error> {
+        let uri = self.url.uri();
+        let target: Uri = uri.path_and_query().map_or("/", |path| path.as_str()).parse()?;
+        let mut request = Request::post(target)
+            .header(header::HOST, uri.authority().map_or("", |authority| authority.as_str()))
+            .header(header::USER_AGENT, concat!("dossierd/", env!("CARGO_PKG_VERSION")))
+            .header(header::CONTENT_TYPE, signed.message.content_type)
+            .header("webhook-id", &signed.message.id)
+            .header("webhook-timestamp", signed.timestamp)
+            .header("webhook-signature", &signed.signature);
+        if signed.message.packed.is_some() {
+            request = request.header(header::CONTENT_ENCODING, "gzip");
+        }
+        let body = signed.message.packed.as_ref().unwrap_or(&signed.message.text);
+        request.body(Full::new(Bytes::from(body.clone())))
+    }
+
+    async fn exchange(
+        &self,
+        kept: Option<SendRequest<Full<Bytes>>>,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Outcome, Broken> {
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => {
+                let most = CONNECT_MOST.min(self.timeout);
+                tokio::time::timeout(most, self.connect()).await.map_err(|_| {
+                    Broken::Other(format!("no connection within {} ms", most.as_millis()))
+                })??
+            }
+        };
+        let asked = async {
+            connection.ready().await.map_err(|error| Broken::of(&error))?;
+            connection.send_request(request).await.map_err(|error| Broken::of(&error))
+        };
+        let answer = tokio::time::timeout(self.timeout, asked).await.map_err(|_| {
+            Broken::Other(format!("no answer within {} ms", self.timeout.as_millis()))
+        })??;
+        let outcome = outcome(&answer, SystemTime::now());
+        let rest = Limited::new(answer.into_body(), BODY_MOST).collect();
+        if let Ok(Ok(_)) = tokio::time::timeout(REST_MOST.min(self.timeout), rest).await {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() < self.idle_most {
+                idle.push(connection);
+            }
+        }
+        Ok(outcome)
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Broken> {
+        let (host, port) = self.url.host_and_port();
+        let cannot = |what: &str, error: io::Error| Broken::Other(format!("{what}: {error}"));
+        let found = tokio::net::lookup_host((host, port)).await;
+        let found = found.map_err(|error| cannot("cannot find the receiver", error))?;
+        // Without TLS nothing leaves this machine, whatever a name leads to.
+        let may = |address: &SocketAddr| self.tls.is_some() || address.ip().is_loopback();
+        let found: Vec<SocketAddr> = found.filter(may).collect();
+        let stream = TcpStream::connect(&*found).await;
+        let stream = stream.map_err(|error| cannot("cannot connect", error))?;
+        let _ = stream.set_nodelay(true);
+        match &self.tls {
+            None => handshake(TokioIo::new(stream)).await,
+            Some(tls) => {
+                let name = ServerName::try_from(host.to_owned())
+                    .map_err(|error| Broken::Other(format!("no name of a server: {error}")))?;
+                let stream = tls.connect(name, stream).await;
+                handshake(TokioIo::new(stream.map_err(|error| cannot("no TLS", error))?)).await
+            }
+        }
+    }
+}
+
+/// A connection that did not bring an answer.
+#[derive(Debug)]
+enum Broken {
+    /// It was closed before an answer began.
+    Closed(String),
+    Other(String),
+}
+
+impl Broken {
+    fn of(error: &hyper::Error) -> Self {
+        let closed = error.is_closed() || error.is_canceled() || error.is_incomplete_message();
+        let text = match std::error::Error::source(error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        };
+        if closed { Self::Closed(text) } else { Self::Other(text) }
+    }
+}
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::Closed(text) | Self::Other(text)) = self;
+        f.write_str(text)
+    }
+}
+
+async fn handshake<T>(io: T) -> Result<SendRequest<Full<Bytes>>, Broken>
+where
+    T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::Builder::new()
+        .max_buf_size(HEAD_MOST)
+        .handshake(io)
+        .await
+        .map_err(|error| Broken::of(&error))?;
+    tokio::spawn(async move {
+        // What breaks it is told to whoever waits for an answer.
+        let _ = connection.await;
+    });
+    Ok(sender)
+}
+
+/// TLS with the certificates that this system trusts.
+fn connector() -> Result<TlsConnector, String> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(found.certs);
+    if added == 0 {
+        return Err("this system has no trusted certificates; install `ca-certificates` or set \
+                    SSL_CERT_FILE"
+            .to_owned());
+    }
+    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// What an answer means.
+fn outcome(answer: &Response<Incoming>, now: SystemTime) -> Outcome {
+    let asked = answer.headers().get(header::RETRY_AFTER).and_then(|text| text.to_str().ok());
+    judge(answer.status(), asked.and_then(|text| retry_after(text, now)))
+}
+
+fn judge(status: StatusCode, asked: Option<Duration>) -> Outcome {
+    let why = || Arc::from(format!("answered {status}"));
+    match status.as_u16() {
+        200..=299 => Outcome::Taken,
+        429 | 503 => Outcome::Unreachable(why(), asked),
+        408 | 409 | 425 => Outcome::Failed(why(), asked),
+        400..=499 => Outcome::Refused(why()),
+        300..=399 => Outcome::Failed(format!("answered {status}, not followed").into(), asked),
+        _ => Outcome::Failed(why(), asked),
+    }
+}
+
+/// `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3).
+fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse::<u32>() {
+        return Some(Duration::from_secs(seconds.into()));
+    }
+    let date = chrono::DateTime::parse_from_rfc2822(text).ok()?;
+    Some(SystemTime::from(date).duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_answer_means() {
+        let kind = |status: u16| match judge(StatusCode::from_u16(status).unwrap(), None) {
+            Outcome::Taken => "taken",
+            Outcome::Refused(_) => "refused",
+            Outcome::Failed(..) => "failed",
+            Outcome::Unreachable(..) => "unreachable",
+        };
+        for (expect, all) in [
+            ("taken", &[200, 201, 202, 204, 299][..]),
+            ("refused", &[400, 401, 403, 404, 405, 410, 413, 422, 451]),
+            ("failed", &[300, 301, 302, 307, 308, 408, 409, 425, 500, 501, 502, 504, 599]),
+            ("unreachable", &[429, 503]),
+        ] {
+            for status in all {
+                assert_eq!(kind(*status), expect, "{status}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_receiver_says_when_to_come_again_in_two_ways() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let seconds = |text: &str| retry_after(text, now).map(|wait| wait.as_secs());
+        assert_eq!(seconds("120"), Some(120));
+        assert_eq!(seconds(" 0 "), Some(0));
+        assert_eq!(seconds("Sun, 06 Nov 1994 08:49:47 GMT"), Some(10));
+        assert_eq!(seconds("Sun, 06 Nov 1994 08:00:00 GMT"), Some(0), "already past");
+        for bad in ["", "soon", "-1", "1.5", "99999999999999999999"] {
+            assert_eq!(seconds(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Sinks: each a durable cursor over the journal, apart from everything that works.
+//!
+//! A sink reads the journal behind its cursor, sends only what a power cut cannot take back, and
+//! moves its cursor by the engine, the store's one writer. Nobody waits for it: not the engine, which
+//! does not know that it is there, and not a client. What is delivered but not noted yet is delivered
+//! again after a kill: at least once, with the event's id to tell.
+//!
+//! `outbox` has the rules, and is pure; `worker` is the loop that reads, sends and notes; `http`
+//! talks to the receiver, with `message` and `secret` for what it is told.
+//!
+//! One sink there is: the webhook of the configuration, on a thread of its own.
+
+mod backoff;
+mod http;
+mod message;
+mod outbox;
+mod secret;
+mod worker;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::watch;
+use tracing::{error, info};
+
+use crate::config::WebhookConfig;
+use crate::engine::inbox::Inbox;
+use crate::engine::view::Views;
+use crate::store::Journal;
+use worker::Worker;
+
+pub use crate::wire::delivery::WEBHOOK;
+
+/// The sinks that run.
+#[derive(Debug)]
+pub struct Delivery {
+    inbox: Arc<Inbox>,
+    views: Arc<Views>,
+    journal: Journal,
+    webhook: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    config: WebhookConfig,
+    stop: watch::Sender<bool>,
+    thread: JoinHandle<()>,
+}
+
+impl Delivery {
+    /// Starts the sinks of a configuration.
+    #[must_use]
+    pub fn start(
+        webhook: Option<WebhookConfig>,
+        inbox: Arc<Inbox>,
+        views: Arc<Views>,
+        journal: Journal,
+    ) -> Self {
+        let mut delivery = Self { inbox, views, journal, webhook: None };
+        delivery.reload(webhook);
+        delivery
+    }
+
+    /// Goes on by another configuration. Waits for what is to be noted, and not for the network.
+    pub fn reload(&mut self, webhook: Option<WebhookConfig>) {
+        if self.webhook.as_ref().map(|running| &running.config) == webhook.as_ref() {
+            return;
+        }
+        self.end();
+        let Some(config) = webhook else {
+            return;
+        };
+        let (stop, stopped) = watch::channel(false);
+        let worker = Worker::new(
+            config.clone(),
+            Arc::clone(&self.inbox),
+            Arc::clone(&self.views),
+            self.journal.clone(),
+        );
+        let thread = std::thread::Builder::new().name("webhook".to_owned());
+        match thread.spawn(move || worker::run(worker, stopped)) {
+            Ok(thread) => {
+                info!(sink = WEBHOOK, url = config.url.shown(), "events are delivered");
+                self.webhook = Some(Running { config, stop, thread });
+            }
+            Err(error) => error!(sink = WEBHOOK, %error, "nothing is delivered"),
+        }
+    }
+
+    /// Ends the sinks, before the engine: what was delivered is noted.
+    pub fn stop(&mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        if let Some(running) = self.webhook.take() {
+            running.stop.send_replace(true);
+            let _ = running.thread.join();
+            self.views.board().hide(WEBHOOK);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Secrets that requests are signed with: where they are read from, and that they are never shown.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use rustix::fs::{Mode, OFlags};
+use sha2::Sha256;
+
+use crate::config::SecretSource;
+
+/// Bytes of a secret (Standard Webhooks: 24 to 64).
+const LENGTH: std::ops::RangeInclusive<usize> = 24..=64;
+/// Bytes of a file of secrets, at most.
+const FILE_MOST: u64 = 4 << 10;
+/// Secrets that are in use at a time, at most: more than a rotation needs.
+const SECRETS_MOST: usize = 8;
+
+/// A key that requests are signed with. It has no text form.
+#[derive(Clone)]
+struct Secret(Hmac<Sha256>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// The secrets in use: one, or several while they are being exchanged.
+#[derive(Debug, Clone)]
+pub(super) struct Secrets(Vec<Secret>);
+
+impl Secrets {
+    /// Reads them. What is wrong is said without what they are.
+    pub(super) fn read(source: &SecretSource) -> Result<Self, String> {
+        let (text, place) = match source {
+            SecretSource::File(path) => {
+                let place = format!("secret_file {}", path.display());
+                (private_text(path).map_err(|error| format!("{place}: {error}"))?, place)
+            }
+            SecretSource::Env(name) => {
+                let place = format!("secret_env {name}");
+                let text = std::env::var(name).map_err(|_| format!("{place}: it is not set"))?;
+                (text, place)
+            }
+        };
+        Self::parse(&text).map_err(|why| format!("{place}: {why}"))
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let secrets: Option<Vec<Secret>> = text.split_whitespace().map(secret).collect();
+        match secrets {
+            Some(secrets) if (1..=SECRETS_MOST).contains(&secrets.len()) => Ok(Self(secrets)),
+            _ => Err(format!(
+                "no secret; it is `whsec_` and the base64 of {} to {} bytes, such as `echo \
+                 whsec_$(head -c 32 /dev/urandom | base64)` gives, and up to {SECRETS_MOST} of them \
+                 while they are exchanged",
+                LENGTH.start(),
+                LENGTH.end()
+            )),
+        }
+    }
+
+    /// The value of `webhook-signature`: one signature for each secret.
+    pub(super) fn sign(&self, id: &str, seconds: i64, body: &[u8]) -> String {
+        let signature = |secret: &Secret| {
+            let mut mac = secret.0.clone();
+            mac.update(format!("{id}.{seconds}.").as_bytes());
+            mac.update(body);
+            format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+        };
+        self.0.iter().map(signature).collect::<Vec<_>>().join(" ")
+    }
+}
+
+fn secret(word: &str) -> Option<Secret> {
+    let bytes = STANDARD.decode(word.strip_prefix("whsec_").unwrap_or(word)).ok()?;
+    if !LENGTH.contains(&bytes.len()) {
+        return None;
+    }
+    Hmac::new_from_slice(&bytes).ok().map(Secret)
+}
+
+/// The text of a regular file that only its owner, who is this user, can read.
+fn private_text(path: &Path) -> io::Result<String> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    if metadata.mode() & 0o077 != 0 {
+        let mode = metadata.mode() & 0o777;
+        return Err(io::Error::other(format!(
+            "others may read it (mode {mode:04o}); `chmod 600` it"
+        )));
+    }
+    let user = rustix::process::geteuid().as_raw();
+    if metadata.uid() != user && metadata.uid() != 0 {
+        return Err(io::Error::other("it belongs to another user"));
+    }
+    let mut text = String::new();
+    file.take(FILE_MOST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > FILE_MOST {
+        return Err(io::Error::other(format!("larger than {FILE_MOST} bytes")));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    const CANARY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+    #[test]
+    fn signatures_are_those_of_an_independent_implementation() {
+        let other = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDAAAA";
+        let secrets = Secrets::parse(&format!("{CANARY}\n{other}\n")).unwrap();
+        let now = chrono::Utc::now().timestamp();
+        let signed = secrets.sign("msg_1", now, b"{}");
+        for secret in [CANARY, other] {
+            let verifier = standardwebhooks::Webhook::new(secret).unwrap();
+            let mut headers = http::HeaderMap::new();
+            headers.insert("webhook-id", "msg_1".parse().unwrap());
+            headers.insert("webhook-timestamp", now.to_string().parse().unwrap());
+            headers.insert("webhook-signature", signed.parse().unwrap());
+            verifier.verify(b"{}", &headers).unwrap();
+            verifier.verify(b"{ }", &headers).unwrap_err();
+        }
+        // The example of the specification's reference libraries.
+        let signed = Secrets::parse(CANARY).unwrap().sign(
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            1_614_265_330,
+            br#"{"test": 2432232314}"#,
+        );
+        assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        let secrets = Secrets::parse(CANARY).unwrap();
+        assert_eq!(format!("{secrets:?}"), "Secrets([[redacted]])");
+        for bad in ["", "whsec_", "whsec_CANARY", "CANARY", "whsec_CANARYCANARYCANARYCANARY ="] {
+            assert!(!Secrets::parse(bad).unwrap_err().contains("CANARY"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_for_its_owner_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        std::fs::write(&path, CANARY).unwrap();
+        let read = |mode| {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            Secrets::read(&SecretSource::File(path.clone())).map(drop)
+        };
+        assert_eq!(read(0o600), Ok(()));
+        assert_eq!(read(0o400), Ok(()));
+        for mode in [0o640, 0o604, 0o620] {
+            let error = read(mode).unwrap_err();
+            assert!(error.contains("`chmod 600` it") && !error.contains(CANARY), "{error}");
+        }
+        assert!(Secrets::read(&SecretSource::File(folder.path().into())).is_err());
+        let unset = SecretSource::Env("DOSSIERD_NONE".to_owned());
+        assert_eq!(Secrets::read(&unset).unwrap_err(), "secret_env DOSSIERD_NONE: it is not set");
+    }
+}

@@ -1,0 +1,75 @@
+//! What sinks ask of the store's one writer.
+
+use tokio::sync::oneshot;
+
+use super::Engine;
+use super::commit::chain;
+use crate::engine::outbox::{Durable, Opened, SinkCommand};
+use crate::engine::project::Now;
+use crate::store::{Store, StoreError};
+
+impl Engine {
+    /// Does what a sink asks for. While the store cannot be written that is not tried: commits try,
+    /// at their own pace.
+    pub(super) fn serve_sink(&mut self, command: SinkCommand, now: Now) {
+        match command {
+            SinkCommand::Open { sink, reply } => self.reply(reply, now, |store| {
+                // What a sink may send is what is durable.
+                store.barrier()?;
+                Ok(Opened { durable: durable(store), state: store.sink(sink)? })
+            }),
+            SinkCommand::Barrier { reply } => self.reply(reply, now, |store| {
+                store.barrier()?;
+                Ok(durable(store))
+            }),
+            SinkCommand::Advance { sink, instance, advance, reply } => {
+                let done = if *instance == *self.store.instance() {
+                    self.written(now, |store| store.advance(sink, &advance))
+                } else {
+                    Err("the store is another one".to_owned())
+                };
+                let _ = reply.send(done.map_err(|why| (advance, why)));
+            }
+            SinkCommand::Retry { sink, meant, reply } => {
+                self.reply(reply, now, |store| store.retry(sink, &meant));
+            }
+            SinkCommand::Drop { sink, meant, reply } => {
+                self.reply(reply, now, |store| store.drop_set_aside(sink, &meant));
+            }
+        }
+    }
+
+    fn reply<T>(
+        &mut self,
+        reply: oneshot::Sender<Result<T, String>>,
+        now: Now,
+        work: impl FnOnce(&mut Store) -> Result<T, StoreError>,
+    ) {
+        // Whoever asked may be gone.
+        let _ = reply.send(self.written(now, work));
+    }
+
+    fn written<T>(
+        &mut self,
+        now: Now,
+        work: impl FnOnce(&mut Store) -> Result<T, StoreError>,
+    ) -> Result<T, String> {
+        if let Some(degraded) = &self.commits.degraded {
+            return Err(degraded.clone());
+        }
+        match work(&mut self.store) {
+            Ok(value) => {
+                self.upkeep.committed();
+                Ok(value)
+            }
+            Err(error) => {
+                self.failed(&error, now);
+                Err(chain(&error))
+            }
+        }
+    }
+}
+
+fn durable(store: &Store) -> Durable {
+    Durable { instance: store.instance().into(), seq: store.durable_seq() }
+}

@@ -1,0 +1,309 @@
+//! How far each sink has delivered, and what it could not: cursors, and events set aside.
+//!
+//! A sink moves by [`Store::advance`], one transaction: its cursor, and what it sets aside so that
+//! the cursor can pass. That is not durable by itself, for a sink delivers at least once. What is
+//! set aside is a copy, which retention does not drop.
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+
+use super::error::{StoreError, reading};
+use super::{JournalReader, Store};
+use crate::core::time::Timestamp;
+
+/// Where a sink is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SinkState {
+    /// Every event up to this number is delivered, set aside, or dropped by retention.
+    pub cursor: u64,
+    /// Events that retention dropped before they were delivered.
+    pub dropped: u64,
+    /// Events that are set aside, those included that are to be tried again.
+    pub set_aside: u64,
+}
+
+/// How a sink has moved since it last said so.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Advance {
+    /// Its cursor now.
+    pub cursor: u64,
+    /// Events that retention dropped, since then.
+    pub dropped: u64,
+    /// Events that the receiver refused for good.
+    pub refused: Vec<Refused>,
+    /// Numbers of events that were set aside and are delivered now.
+    pub delivered: Vec<u64>,
+}
+
+/// An event that a receiver refused for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Its number.
+    pub seq: u64,
+    /// How often it was tried.
+    pub tries: u32,
+    /// When it was refused last.
+    pub at: Timestamp,
+    /// What the receiver said.
+    pub error: String,
+}
+
+/// An event that is set aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetAside {
+    /// Its number.
+    pub seq: u64,
+    /// Its identity.
+    pub event_id: String,
+    /// Its type.
+    pub event_type: String,
+    /// Its project's root.
+    pub root_id: String,
+    /// Its feature.
+    pub feature: String,
+    /// How often it was tried.
+    pub tries: u32,
+    /// When it was refused last.
+    pub at: Timestamp,
+    /// What the receiver said.
+    pub error: String,
+    /// Whether it is to be tried again.
+    pub retry: bool,
+}
+
+/// An event's place, without its envelope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outline {
+    /// Its number.
+    pub seq: u64,
+    /// When it was emitted, in milliseconds since 1970.
+    pub emitted_ms: i64,
+    /// Its project's root.
+    pub root_id: String,
+    /// Its feature.
+    pub feature: String,
+}
+
+/// Which set-aside events are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Meant {
+    /// All.
+    All,
+    /// Those with these identities.
+    Ids(Vec<String>),
+}
+
+impl Store {
+    /// Where a sink of that name is; `None` where it has never been.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`], [`StoreError::Corrupt`].
+    pub fn sink(&self, sink: &str) -> Result<Option<SinkState>, StoreError> {
+        let read = || {
+            self.connection
+                .prepare_cached(
+                    "SELECT seq, dropped, (SELECT count(*) FROM set_aside WHERE sink = ?1)
+                     FROM cursor WHERE sink = ?1",
+                )?
+                .query_row([sink], |row| {
+                    Ok(SinkState {
+                        cursor: unsigned(row, 0)?,
+                        dropped: unsigned(row, 1)?,
+                        set_aside: unsigned(row, 2)?,
+                    })
+                })
+                .optional()
+        };
+        read().map_err(reading("read how far a sink is", &self.path))
+    }
+
+    /// Notes how a sink has moved: all of it or nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn advance(&mut self, sink: &str, advance: &Advance) -> Result<(), StoreError> {
+        self.check_trusted()?;
+        let moved = write(&mut self.connection, |transaction| apply(transaction, sink, advance));
+        self.written("note what was delivered", moved)
+    }
+
+    /// Lets a sink try again what is set aside; gives how many events that are.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn retry(&mut self, sink: &str, meant: &Meant) -> Result<u64, StoreError> {
+        self.check_trusted()?;
+        let sql = "UPDATE set_aside SET retry = 1 WHERE sink = ?1";
+        let done = each(&mut self.connection, sql, sink, meant);
+        self.written("let what is set aside be tried again", done)
+    }
+
+    /// Forgets what is set aside; gives how many events that were.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn drop_set_aside(&mut self, sink: &str, meant: &Meant) -> Result<u64, StoreError> {
+        self.check_trusted()?;
+        let sql = "DELETE FROM set_aside WHERE sink = ?1";
+        let done = each(&mut self.connection, sql, sink, meant);
+        self.written("drop what is set aside", done)
+    }
+}
+
+impl JournalReader {
+    /// The events after a number and up to another, at most `limit`, without their envelopes.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`], [`StoreError::Corrupt`].
+    pub fn outline(
+        &mut self,
+        after: u64,
+        until: u64,
+        limit: usize,
+    ) -> Result<Vec<Outline>, StoreError> {
+        self.read("read the journal", |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT seq, emitted_at, root_id, feature FROM event
+                 WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3",
+            )?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let found = statement.query_map(
+                params![after.cast_signed(), until.cast_signed(), limit],
+                |row| {
+                    Ok(Outline {
+                        seq: unsigned(row, 0)?,
+                        emitted_ms: row.get(1)?,
+                        root_id: row.get(2)?,
+                        feature: row.get(3)?,
+                    })
+                },
+            )?;
+            found.collect()
+        })
+    }
+
+    /// An event's envelope, as it is sent, from the journal or from what `sink` has set aside;
+    /// `None` where neither has it any more.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`], [`StoreError::Corrupt`].
+    pub fn envelope(&mut self, sink: &str, seq: u64) -> Result<Option<String>, StoreError> {
+        self.read("read an event", |connection| {
+            let seq = seq.cast_signed();
+            let mut statement =
+                connection.prepare_cached("SELECT envelope FROM event WHERE seq = ?1")?;
+            if let Some(text) = statement.query_row([seq], |row| row.get(0)).optional()? {
+                return Ok(Some(text));
+            }
+            connection
+                .prepare_cached("SELECT envelope FROM set_aside WHERE sink = ?1 AND seq = ?2")?
+                .query_row(params![sink, seq], |row| row.get(0))
+                .optional()
+        })
+    }
+
+    /// What a sink has set aside, in order.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`], [`StoreError::Corrupt`].
+    pub fn set_aside(&mut self, sink: &str) -> Result<Vec<SetAside>, StoreError> {
+        self.read("read what is set aside", |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT seq, event_id, type, root_id, feature, tries, refused_at, error, retry
+                 FROM set_aside WHERE sink = ?1 ORDER BY seq",
+            )?;
+            let found = statement.query_map([sink], |row| {
+                let at = Timestamp::from_millis(row.get(6)?);
+                Ok(SetAside {
+                    seq: unsigned(row, 0)?,
+                    event_id: row.get(1)?,
+                    event_type: row.get(2)?,
+                    root_id: row.get(3)?,
+                    feature: row.get(4)?,
+                    tries: row.get(5)?,
+                    at: at.unwrap_or_default(),
+                    error: row.get(7)?,
+                    retry: row.get(8)?,
+                })
+            })?;
+            found.collect()
+        })
+    }
+}
+
+fn unsigned(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(at).map(i64::cast_unsigned)
+}
+
+fn write<T>(
+    connection: &mut Connection,
+    write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let value = write(&transaction)?;
+    transaction.commit()?;
+    Ok(value)
+}
+
+fn apply(transaction: &Transaction<'_>, sink: &str, advance: &Advance) -> rusqlite::Result<()> {
+    let mut dropped = advance.dropped;
+    for refused in &advance.refused {
+        dropped += set_aside(transaction, sink, refused)?;
+    }
+    let mut delete =
+        transaction.prepare_cached("DELETE FROM set_aside WHERE sink = ?1 AND seq = ?2")?;
+    for seq in &advance.delivered {
+        delete.execute(params![sink, seq.cast_signed()])?;
+    }
+    transaction
+        .prepare_cached(
+            "INSERT INTO cursor (sink, seq, dropped) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO UPDATE SET seq = excluded.seq, dropped = dropped + excluded.dropped",
+        )?
+        .execute(params![sink, advance.cursor.cast_signed(), dropped.cast_signed()])?;
+    Ok(())
+}
+
+/// Sets an event aside, or back; gives 1 where retention was quicker.
+fn set_aside(
+    transaction: &Transaction<'_>,
+    sink: &str,
+    refused: &Refused,
+) -> rusqlite::Result<u64> {
+    let Refused { seq, tries, at, error } = refused;
+    let values = params![sink, seq.cast_signed(), tries, at.as_millis(), error];
+    let again = "UPDATE set_aside SET tries = tries + ?3, refused_at = ?4, error = ?5, retry = 0
+                 WHERE sink = ?1 AND seq = ?2";
+    if transaction.prepare_cached(again)?.execute(values)? > 0 {
+        return Ok(0);
+    }
+    let first = "INSERT INTO set_aside (sink, seq, event_id, type, root_id, feature, tries,
+                                        refused_at, error, retry, envelope)
+                 SELECT ?1, seq, json_extract(envelope, '$.event_id'), type, root_id, feature, ?3,
+                        ?4, ?5, 0, envelope
+                 FROM event WHERE seq = ?2";
+    let set = transaction.prepare_cached(first)?.execute(values)?;
+    Ok(u64::from(set == 0))
+}
+
+fn each(
+    connection: &mut Connection,
+    sql: &str,
+    sink: &str,
+    meant: &Meant,
+) -> rusqlite::Result<u64> {
+    write(connection, |transaction| {
+        let changed = match meant {
+            Meant::All => transaction.execute(sql, [sink])?,
+            Meant::Ids(ids) => {
+                let mut statement =
+                    transaction.prepare_cached(&format!("{sql} AND event_id = ?2"))?;
+                let mut changed = 0;
+                for id in ids {
+                    changed += statement.execute(params![sink, id])?;
+                }
+                changed
+            }
+        };
+        Ok(changed as u64)
+    })
+}
