@@ -94,7 +94,7 @@ fn webhook(state: &Path, secret: &Path, features: u64, more: &str) -> f64 {
         store.commit(changes(first..first + 1_000, features), at).unwrap();
     }
     store.close().unwrap();
-    let (address, _) = server();
+    let (address, requests) = server();
     let secret = secret.display();
     let text = format!("webhook: {{url: 'http://{address}/', {more}secret_file: {secret}}}");
     let config = Config::parse(text.as_bytes()).unwrap();
@@ -108,6 +108,11 @@ fn webhook(state: &Path, secret: &Path, features: u64, more: &str) -> f64 {
         std::thread::sleep(Duration::from_millis(1));
     }
     let rate = rate(COUNT, begin.elapsed());
+    // All of it came, and nothing was passed over.
+    let sink = views.board().sinks().remove(0);
+    assert_eq!((sink.delivered, sink.dropped, sink.set_aside), (COUNT, 0, 0));
+    let least = if more.contains("batch") { COUNT / 100 } else { COUNT };
+    assert!(requests.load(Ordering::Relaxed) >= least);
     delivery.stop();
     inbox.command(Command::Stop).unwrap();
     thread.join().unwrap().unwrap();
