@@ -82,6 +82,13 @@ const READ: OFlags = OFlags::RDONLY
     .union(OFlags::NOCTTY)
     .union(OFlags::CLOEXEC);
 
+/// A file that was not there.
+const NEW: OFlags = OFlags::WRONLY
+    .union(OFlags::CREATE)
+    .union(OFlags::EXCL)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
 impl Folder {
     /// Opens the folder at a canonical path.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
@@ -219,6 +226,16 @@ impl Folder {
         result
     }
 
+    /// Makes an empty file at `path` and takes it away again, so that whoever watches its folder
+    /// hears of it. What is there already is only taken away, a link as itself.
+    pub(super) fn flash(&self, path: &RelPath) -> io::Result<()> {
+        let parent = self.parent_of(path)?;
+        let made = openat(&parent, path.file_name(), NEW, Mode::from_raw_mode(0o600));
+        let taken = unlinkat(&parent, path.file_name(), AtFlags::empty());
+        made?;
+        Ok(taken?)
+    }
+
     /// Removes the file at `path`, durably. Says whether there was one.
     pub(super) fn remove(&self, path: &RelPath) -> io::Result<bool> {
         let parent = match self.parent_of(path) {
@@ -328,8 +345,7 @@ pub(super) fn read_path(path: &Path, max: u64) -> Result<Option<Vec<u8>>, ReadEr
 }
 
 fn write_new(folder: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut file = File::from(openat(folder, name, flags, Mode::from_raw_mode(0o666))?);
+    let mut file = File::from(openat(folder, name, NEW, Mode::from_raw_mode(0o666))?);
     file.write_all(bytes)?;
     file.sync_all()
 }

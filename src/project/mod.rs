@@ -43,6 +43,9 @@ use beneath::Folder;
 use missions::Missions;
 use step::{Runs, StepFault};
 
+/// What is made and taken away again to hear of it.
+const PROBE: &str = ".kittify/dossiers/.dossierd-probe";
+
 /// What the configuration says of a project.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -379,6 +382,20 @@ impl Project {
     #[must_use]
     pub fn has_snapshot(&self, slug: &FeatureSlug, snapshot_id: Uuid) -> bool {
         baseline::has_snapshot(&self.folder, slug, snapshot_id)
+    }
+
+    /// A file below `.kittify/dossiers` that [`Project::flash_probe`] makes.
+    #[must_use]
+    pub fn probe(&self) -> PathBuf {
+        self.root.join(PROBE)
+    }
+
+    /// Makes that file and takes it away again, so that a watcher hears of it.
+    ///
+    /// # Errors
+    /// When it cannot be made: nothing of dossierd's is there, or it may not be written.
+    pub fn flash_probe(&self) -> io::Result<()> {
+        self.folder.flash(&RelPath::new(PROBE.as_bytes()).map_err(io::Error::other)?)
     }
 
     /// Removes a feature's baseline. Says whether there was one.

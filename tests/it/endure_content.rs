@@ -89,3 +89,20 @@ fn budgets_hold_while_it_runs_and_what_is_within_them_again_is_judged() {
     law(&project, &daemon, &mut journal);
     daemon.stop();
 }
+
+#[test]
+fn a_link_planted_where_the_probe_is_made_leads_nowhere() {
+    let project = Project::complete();
+    let victim = project.home().join("victim");
+    write(&victim, b"precious\n");
+    let probe = project.root.join(".kittify/dossiers/.dossierd-probe");
+    fs::create_dir_all(probe.parent().unwrap()).unwrap();
+    symlink(&victim, &probe).unwrap();
+    let daemon = project.daemon();
+    super::support::daemon::wait("the probe", || {
+        fs::symlink_metadata(&probe).is_err().then_some(())
+    });
+    law(&project, &daemon, &mut Journal::default());
+    assert_eq!(fs::read(&victim).unwrap(), b"precious\n");
+    daemon.stop();
+}

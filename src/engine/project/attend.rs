@@ -1,7 +1,6 @@
 //! What is done where events are not all there is to know: lost ones, refused watches, file systems
 //! that raise none.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
@@ -130,10 +129,9 @@ impl LiveProject {
     fn ask_for_events(&mut self, now: Now) {
         match self.care.probe {
             Probe::Untried => {
-                let ours =
-                    self.root.probe.parent().is_some_and(|ours| self.watching.is_watched(ours));
-                if ours && fs::write(&self.root.probe, b"").is_ok() {
-                    let _ = fs::remove_file(&self.root.probe);
+                let folder = self.root.probe.parent();
+                let ours = folder.is_some_and(|ours| self.watching.is_watched(ours));
+                if ours && self.project.flash_probe().is_ok() {
                     self.care.probe = Probe::Asked(now.elapsed + PROBE_WAIT);
                 }
             }

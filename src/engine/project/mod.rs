@@ -139,6 +139,7 @@ impl LiveProject {
             Ok(project) => (project, None),
             Err(error) => (absent(), Some(error)),
         };
+        let probe = project.probe();
         let mut live = Self {
             project: Arc::new(project),
             features: BTreeMap::new(),
@@ -146,7 +147,7 @@ impl LiveProject {
             shown: None,
             changed: true,
             watching: Watching::new(make),
-            root: Root::new(&setup.root),
+            root: Root::new(probe),
             care: Care::default(),
             scrub: Scrub::new(setup.scrub, now.elapsed),
             ignore,

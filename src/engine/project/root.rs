@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing::warn;
@@ -47,8 +47,7 @@ pub(super) struct Away {
 }
 
 impl Root {
-    pub(super) fn new(root: &Path) -> Self {
-        let probe = root.join(".kittify/dossiers/.dossierd-probe");
+    pub(super) fn new(probe: PathBuf) -> Self {
         Self { away: None, replaced: false, is_back: false, checked: None, probe }
     }
 }
