@@ -88,6 +88,7 @@ fn following_goes_on_where_it_was_whatever_becomes_of_the_daemon() {
     let mut daemon = project.daemon();
     let mut live = Following::start(project.client(&["events", "--follow", "--json"]));
     let mut journal = Journal::default();
+    let mut seen = vec![live.json()];
     for round in 0..6 {
         let path = project.feature().join(format!("round-{round}.md"));
         write(&path, b"while it runs\n");
@@ -106,7 +107,6 @@ fn following_goes_on_where_it_was_whatever_becomes_of_the_daemon() {
     }
     law(&project, &daemon, &mut journal);
     let last = journal.events.last().unwrap()["seq"].as_u64().unwrap();
-    let mut seen = Vec::new();
     while seen.last().is_none_or(|event: &Value| event["seq"] != last) {
         seen.push(live.json());
     }
