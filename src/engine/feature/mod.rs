@@ -4,36 +4,28 @@
 //! are made from that and from what is true when the batch is committed. So a path that changed
 //! twice owes one event, and one that changed back owes none.
 
+mod due;
+mod show;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use uuid::Uuid;
-
-use super::view::{FeatureView, judge_drift};
-use crate::core::artifact::{ArtifactRef, ErrorReason, Fault, Observation, State};
+use crate::core::artifact::{ArtifactRef, Observation};
 use crate::core::baseline::BaselineFile;
 use crate::core::chunks::{Chunks, Keyed as _};
 use crate::core::dossier::{Doubt, Terms};
-use crate::core::event::Payload;
-use crate::core::feature::{StepSource, Watch};
+use crate::core::feature::StepSource;
 use crate::core::identity::BaselineKey;
 use crate::core::inventory::{Changed, Entry, Inventory};
 use crate::core::path::RelPath;
-use crate::core::snapshot::MissionDossierSnapshot;
 use crate::core::time::Timestamp;
-use crate::core::transition::{
-    Announced, Gone, Verdict, artifact_event, spec_events, verdict_events,
-};
+use crate::core::transition::{Announced, Gone, Verdict};
+use crate::engine::view::FeatureView;
 use crate::project::{FeatureDir, Inputs};
 use crate::watch::{Settle, SettleTimes};
-
-/// Results of one batch are gathered for at most this long.
-const GATHER: Duration = Duration::from_millis(20);
-/// Verdict events of a feature are at least this far apart.
-const VERDICT_PAUSE: Duration = Duration::from_millis(100);
-/// Most tombstones of a feature.
-const TOMBSTONES_MAX: usize = 1_000;
+pub(super) use due::Due;
+use due::{Batch, GATHER, VERDICT_PAUSE};
 
 /// A feature that is watched.
 #[derive(Debug)]
@@ -95,20 +87,6 @@ struct Side {
     baseline: BaselineFile,
 }
 
-/// Changes that are not committed.
-#[derive(Debug, Default)]
-struct Batch {
-    /// Each changed path as it was committed last, and why it is gone if it is.
-    paths: BTreeMap<RelPath, (Option<Arc<ArtifactRef>>, Gone)>,
-    since: Option<Duration>,
-    /// Whether something else than a path changed.
-    terms: bool,
-    /// Whether a verdict is owed on what was committed.
-    verdict: bool,
-    /// Whether the tombstones are done with, because a baseline was accepted.
-    buried: bool,
-}
-
 /// What a store holds of a feature.
 #[derive(Debug, Default)]
 pub(super) struct Stored {
@@ -116,18 +94,6 @@ pub(super) struct Stored {
     pub(super) absent: Vec<String>,
     pub(super) tombstones: Vec<Arc<ArtifactRef>>,
     pub(super) announced: Option<Announced>,
-}
-
-/// What a commit writes of a feature: what changed of it, or the verdict on it.
-#[derive(Debug, Default)]
-pub(super) struct Due {
-    pub(super) set: Vec<Entry>,
-    pub(super) removed: Vec<RelPath>,
-    pub(super) absent: Option<Vec<String>>,
-    pub(super) tombstones: Vec<Arc<ArtifactRef>>,
-    pub(super) tombstones_gone: Vec<RelPath>,
-    pub(super) announced: Option<Announced>,
-    pub(super) events: Vec<Payload>,
 }
 
 impl LiveFeature {
@@ -387,243 +353,9 @@ impl LiveFeature {
         let recheck = self.rechecks.first().map(|(due, _)| *due);
         [self.settle.next_due(), recheck, gather, verdict].into_iter().flatten().min()
     }
-
-    fn verdict_due(&self) -> Option<Duration> {
-        let calm_by = self.calm_by.filter(|_| !self.is_looked_at());
-        let pause = self.announced_at.map(|at| at + VERDICT_PAUSE);
-        pause.max(self.steered_at).max(self.git).max(calm_by)
-    }
-
-    /// What changed of the files and is to be committed now, if anything. After a commit that
-    /// succeeded comes [`LiveFeature::committed`]; after one that failed the same is due again.
-    pub(super) fn due(&mut self, now: Duration, at: Timestamp) -> Option<Due> {
-        if !self.indexed {
-            let writing = !self.settle.is_settled() && now < self.first_by;
-            if !self.flying.is_empty() || writing {
-                return None;
-            }
-            self.indexed = true;
-        }
-        let gathered =
-            self.flying.is_empty() || self.batch.since.is_none_or(|since| since + GATHER <= now);
-        if self.batch.paths.is_empty() && !self.batch.terms || !gathered {
-            return None;
-        }
-        let due = self.make_due(at);
-        if due.is_empty() && due.absent.as_ref() == Some(&self.absent) {
-            self.committed(due, now);
-            return None;
-        }
-        Some(due)
-    }
-
-    /// The verdict that is to be committed now, if one is owed. It is one on what is committed, so
-    /// it comes after that; and no event of a file waits for it.
-    pub(super) fn due_verdict(&mut self, now: Duration) -> Option<Due> {
-        let committed = self.batch.paths.is_empty() && !self.batch.terms;
-        let owed = self.indexed && self.batch.verdict && committed;
-        if !owed || self.verdict_due().is_some_and(|due| now < due) {
-            return None;
-        }
-        let verdict = self.judge();
-        let slug = self.dir.slug.clone();
-        let (known, file) = (self.announced.as_ref(), &self.side.baseline);
-        let new_id = || Uuid::new_v4().to_string();
-        let (events, announced) = verdict_events(&slug, known, &verdict, file, new_id);
-        self.verdict = Some(verdict);
-        let same = known == Some(&announced);
-        let due = Due { announced: Some(announced), events, ..Due::default() };
-        if due.is_empty() && same {
-            self.committed(due, now);
-            return None;
-        }
-        Some(due)
-    }
-
-    fn make_due(&mut self, at: Timestamp) -> Due {
-        let mut due = Due::default();
-        for (path, (before, gone)) in &self.batch.paths {
-            let entry = self.inventory.entries().get(path);
-            // What comes back after it was deleted is no news of its own; what came and went again
-            // before it was committed is none at all.
-            let returned = before.is_none() && entry.is_some();
-            let restored = self.tombstones.get(path).filter(|_| returned);
-            let changed = Changed {
-                before: before.clone().or_else(|| restored.cloned()),
-                now: entry.map(|entry| Arc::clone(&entry.artifact)),
-            };
-            due.events.extend(artifact_event(&self.inventory, &changed, *gone));
-            match (entry, before) {
-                (Some(entry), _) => {
-                    due.set.push(entry.clone());
-                    if self.tombstones.contains_key(path) {
-                        due.tombstones_gone.push(path.clone());
-                    }
-                }
-                (None, Some(before)) => {
-                    due.removed.push(path.clone());
-                    if *gone == Gone::Deleted {
-                        due.tombstones.push(tombstone(before));
-                    }
-                }
-                (None, None) => {}
-            }
-        }
-        if self.batch.buried {
-            due.tombstones_gone = self.tombstones.keys().cloned().collect();
-        }
-        // Of a folder that cannot be read nothing is known: what was announced of it stands.
-        if let Some(Doubt::Unreadable(_)) = self.unseen {
-            due.absent = Some(self.absent.clone());
-            return due;
-        }
-        let absent: Vec<ArtifactRef> = self.inventory.absent(at).collect();
-        let deleted = |key: &str| {
-            let kept =
-                self.tombstones.iter().filter(|(path, _)| !due.tombstones_gone.contains(path));
-            let all = kept.map(|(_, tombstone)| tombstone).chain(&due.tombstones);
-            all.into_iter().any(|tombstone| &*tombstone.artifact_key == key)
-        };
-        let specs = spec_events(&self.inventory, &self.absent, &absent, deleted);
-        due.events.extend(specs);
-        due.absent = Some(absent.iter().map(|spec| spec.artifact_key.to_string()).collect());
-        due
-    }
-
-    /// Takes that what was due is committed.
-    pub(super) fn committed(&mut self, due: Due, now: Duration) {
-        self.view = None;
-        if let Some(announced) = due.announced {
-            self.batch.verdict = false;
-            self.calm_by = None;
-            if self.announced.as_ref() != Some(&announced) {
-                self.announced_at = Some(now);
-            }
-            self.announced = Some(announced);
-            return;
-        }
-        self.batch = Batch { verdict: true, ..Batch::default() };
-        self.absent = due.absent.unwrap_or_default();
-        for path in &due.tombstones_gone {
-            self.tombstones.remove(path);
-        }
-        for tombstone in due.tombstones {
-            self.tombstones.insert(tombstone.relative_path.clone(), tombstone);
-        }
-        while self.tombstones.len() > TOMBSTONES_MAX {
-            self.tombstones.pop_first();
-        }
-    }
-
-    /// Identity of the last announced snapshot, unless a newer one is owed.
-    pub(super) fn announced_snapshot(&self) -> Option<&str> {
-        let announced = self.announced.as_ref().filter(|_| self.batch.is_empty())?;
-        Some(&announced.snapshot_id)
-    }
-
-    /// The present picture.
-    pub(super) fn view(&mut self, project: &str, at: Timestamp) -> Arc<FeatureView> {
-        let settled = self.is_looked_at() && !self.waits_for_git();
-        let stale = |view: &FeatureView| match view.watch {
-            Watch::Settling => settled,
-            Watch::Live => !settled,
-            Watch::Degraded => self.polled && !settled,
-            Watch::Unreadable | Watch::Gone => false,
-        };
-        let shown = self.view.as_ref().filter(|view| view.indexed == self.indexed);
-        if let Some(view) = shown.filter(|view| !stale(view)) {
-            return Arc::clone(view);
-        }
-        let verdict = self.verdict.clone().filter(|_| self.batch.is_empty());
-        let watch = match Watch::of(self.inventory.terms().doubt.as_ref()) {
-            Watch::Live if !settled => Watch::Settling,
-            Watch::Live if self.polled => Watch::Degraded,
-            watch => watch,
-        };
-        let id = self.announced.as_ref().and_then(|announced| announced.snapshot_id.parse().ok());
-        let view = Arc::new(FeatureView {
-            project: project.to_owned(),
-            dir: self.dir.clone(),
-            indexed: self.indexed,
-            terms: self.inventory.terms().clone(),
-            entries: self.inventory.entries().clone(),
-            absent: self.inventory.absent(at).map(Arc::new).collect(),
-            tombstones: self.tombstones.values().cloned().collect(),
-            verdict,
-            snapshot_id: id.unwrap_or_else(Uuid::new_v4),
-            step_source: self.side.step_source,
-            step_error: self.side.step_error.clone(),
-            step_unseen: self.side.step_unseen,
-            meta_error: self.side.meta_error.clone(),
-            key: self.side.key.clone(),
-            baseline: self.side.baseline.clone(),
-            watch,
-            last_scanned_at: self.scanned_at,
-            whole: OnceLock::new(),
-        });
-        self.view = Some(Arc::clone(&view));
-        view
-    }
-
-    fn judge(&mut self) -> Verdict {
-        let parity = self.inventory.parity_hash();
-        let tree = self.inventory.tree_hash();
-        let drift =
-            judge_drift(self.inventory.terms(), &self.side.baseline, &self.side.key, || {
-                let dossier = self.inventory.dossier(Timestamp::default());
-                MissionDossierSnapshot::compute(&dossier, Uuid::nil(), Timestamp::default())
-            });
-        Verdict {
-            parity_hash_sha256: parity,
-            tree_hash_sha256: tree,
-            counts: self.inventory.counts(),
-            completeness: self.inventory.completeness(),
-            missing_required: self.inventory.missing_required(),
-            drift,
-        }
-    }
-}
-
-impl Due {
-    /// Whether it has nothing that must be written; what is absent and announced aside.
-    fn is_empty(&self) -> bool {
-        self.set.is_empty()
-            && self.removed.is_empty()
-            && self.tombstones.is_empty()
-            && self.tombstones_gone.is_empty()
-            && self.events.is_empty()
-    }
-}
-
-impl Batch {
-    fn note(
-        &mut self,
-        path: &RelPath,
-        before: Option<&Arc<ArtifactRef>>,
-        gone: Gone,
-        now: Duration,
-    ) {
-        self.since.get_or_insert(now);
-        let entry = self.paths.entry(path.clone()).or_insert_with(|| (before.cloned(), gone));
-        entry.1 = gone;
-    }
-
-    fn is_empty(&self) -> bool {
-        self.is_settled(false)
-    }
-
-    /// The same, a verdict that is held aside.
-    fn is_settled(&self, held: bool) -> bool {
-        self.paths.is_empty() && !self.terms && (held || !self.verdict)
-    }
 }
 
 fn part(inputs: Inputs) -> (Terms, Side) {
     let Inputs { terms, step_source, step_error, step_unseen, meta_error, key, baseline } = inputs;
     (terms, Side { step_source, step_error, step_unseen, meta_error, key, baseline })
-}
-
-fn tombstone(artifact: &ArtifactRef) -> Arc<ArtifactRef> {
-    let fault = Fault { reason: ErrorReason::DeletedAfterScan, detail: None };
-    Arc::new(ArtifactRef { state: State::Absent(fault), ..artifact.clone() })
 }

@@ -1,0 +1,62 @@
+//! The present picture of a feature.
+
+use std::sync::{Arc, OnceLock};
+
+use uuid::Uuid;
+
+use super::LiveFeature;
+use crate::core::feature::Watch;
+use crate::core::time::Timestamp;
+use crate::engine::view::FeatureView;
+
+impl LiveFeature {
+    /// Identity of the last announced snapshot, unless a newer one is owed.
+    pub(in crate::engine) fn announced_snapshot(&self) -> Option<&str> {
+        let announced = self.announced.as_ref().filter(|_| self.batch.is_empty())?;
+        Some(&announced.snapshot_id)
+    }
+
+    /// The present picture.
+    pub(in crate::engine) fn view(&mut self, project: &str, at: Timestamp) -> Arc<FeatureView> {
+        let settled = self.is_looked_at() && !self.waits_for_git();
+        let stale = |view: &FeatureView| match view.watch {
+            Watch::Settling => settled,
+            Watch::Live => !settled,
+            Watch::Degraded => self.polled && !settled,
+            Watch::Unreadable | Watch::Gone => false,
+        };
+        let shown = self.view.as_ref().filter(|view| view.indexed == self.indexed);
+        if let Some(view) = shown.filter(|view| !stale(view)) {
+            return Arc::clone(view);
+        }
+        let verdict = self.verdict.clone().filter(|_| self.batch.is_empty());
+        let watch = match Watch::of(self.inventory.terms().doubt.as_ref()) {
+            Watch::Live if !settled => Watch::Settling,
+            Watch::Live if self.polled => Watch::Degraded,
+            watch => watch,
+        };
+        let id = self.announced.as_ref().and_then(|announced| announced.snapshot_id.parse().ok());
+        let view = Arc::new(FeatureView {
+            project: project.to_owned(),
+            dir: self.dir.clone(),
+            indexed: self.indexed,
+            terms: self.inventory.terms().clone(),
+            entries: self.inventory.entries().clone(),
+            absent: self.inventory.absent(at).map(Arc::new).collect(),
+            tombstones: self.tombstones.values().cloned().collect(),
+            verdict,
+            snapshot_id: id.unwrap_or_else(Uuid::new_v4),
+            step_source: self.side.step_source,
+            step_error: self.side.step_error.clone(),
+            step_unseen: self.side.step_unseen,
+            meta_error: self.side.meta_error.clone(),
+            key: self.side.key.clone(),
+            baseline: self.side.baseline.clone(),
+            watch,
+            last_scanned_at: self.scanned_at,
+            whole: OnceLock::new(),
+        });
+        self.view = Some(Arc::clone(&view));
+        view
+    }
+}
