@@ -159,6 +159,13 @@ impl Inventory {
         Some(Changed { before: Some(entry.artifact), now: Some(artifact) })
     }
 
+    /// Takes a file of an earlier inventory, which is not in this one, as it was: of these terms it
+    /// is not known whether they hold.
+    pub fn remember(&mut self, entry: Entry) {
+        let matching = self.matching(&entry.artifact.relative_path);
+        self.add(entry, &matching);
+    }
+
     /// Takes what keeps the feature from being judged, or that nothing does; no artifact depends on
     /// it.
     pub fn set_doubt(&mut self, doubt: Option<Doubt>) {

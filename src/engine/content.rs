@@ -32,7 +32,8 @@ pub fn content(
     let Some(hash) = artifact.hash().filter(|_| artifact.size_bytes < max) else {
         return Ok(None);
     };
-    let folder = project.open_feature(feature)?;
-    let bytes = read_content(folder, &artifact.relative_path, max)?;
+    let opened = project.open_feature(feature);
+    project.release();
+    let bytes = read_content(opened?, &artifact.relative_path, max)?;
     if Digest::of(&bytes) == hash { Ok(Some(bytes)) } else { Err(ContentError::Changed) }
 }

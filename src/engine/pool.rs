@@ -1,12 +1,11 @@
 //! The threads that read files for the engine, which itself never waits for one.
 //!
 //! As many as there are cores look at small files; one more reads large ones, so that a file of
-//! gigabytes delays nothing else, and another what is only read to be sure of it. The queue is bounded by what the engine has in flight, which is
-//! at most one look per path.
+//! gigabytes delays nothing else, and another what is only read to be sure of it. The queue is bounded
+//! by what the engine has in flight, which is at most one look per path.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
 use rustix::process::setpriority_process;
 
@@ -32,6 +31,8 @@ pub(super) struct Job {
     /// What it was last read under; `None` to read it whatever it is now.
     pub(super) known: Option<Signature>,
     pub(super) limits: Limits,
+    /// Whether it is only read to be sure of what is known: no one waits for that.
+    pub(super) again: bool,
 }
 
 /// What came of it.
@@ -41,6 +42,8 @@ pub(super) struct Done {
     pub(super) slug: FeatureSlug,
     pub(super) path: RelPath,
     pub(super) look: Look,
+    /// Whether it was only read to be sure.
+    pub(super) again: bool,
 }
 
 #[derive(Debug, Default)]
@@ -55,7 +58,6 @@ pub(super) struct Pool {
     fast: Arc<Queue>,
     slow: Arc<Queue>,
     idle: Arc<Queue>,
-    threads: Vec<JoinHandle<()>>,
 }
 
 impl Pool {
@@ -63,43 +65,34 @@ impl Pool {
     pub(super) fn start(inbox: &Arc<Inbox>) -> Self {
         let [fast, slow, idle] = [(); 3].map(|()| Arc::new(Queue::default()));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut threads = Vec::with_capacity(cores + 2);
         for _ in 0..cores {
             let (inbox, fast, slow) = (Arc::clone(inbox), Arc::clone(&fast), Arc::clone(&slow));
-            threads.push(std::thread::spawn(move || {
+            std::thread::spawn(move || {
                 work(&inbox, &fast, Lane::Fast(FAST_MAX), FAST_BUFFER, Some(&slow));
-            }));
+            });
         }
         let (for_slow, queue) = (Arc::clone(inbox), Arc::clone(&slow));
-        threads.push(std::thread::spawn(move || {
-            work(&for_slow, &queue, Lane::Slow, SLOW_BUFFER, None);
-        }));
+        std::thread::spawn(move || work(&for_slow, &queue, Lane::Slow, SLOW_BUFFER, None));
         let (for_idle, queue) = (Arc::clone(inbox), Arc::clone(&idle));
-        threads.push(std::thread::spawn(move || {
+        std::thread::spawn(move || {
             // Of this thread only, as Linux has it; where that fails it is no worse than others.
             let _ = setpriority_process(None, 19);
             work(&for_idle, &queue, Lane::Slow, FAST_BUFFER, None);
-        }));
-        Self { fast, slow, idle, threads }
+        });
+        Self { fast, slow, idle }
     }
 
+    /// Looks at a path; what is only read to be sure, when nothing else wants the processor.
     pub(super) fn look(&self, job: Job) {
-        self.fast.push(job);
+        if job.again { self.idle.push(job) } else { self.fast.push(job) }
     }
 
-    /// Reads a file when nothing else wants the processor.
-    pub(super) fn read_again(&self, job: Job) {
-        self.idle.push(job);
-    }
-
-    /// Ends the threads; what is not begun is left.
+    /// Ends the threads, each when it has read the file that it is at. No one waits for that, as it
+    /// may be one of gigabytes; what is not begun is left.
     pub(super) fn stop(self) {
         self.fast.end();
         self.slow.end();
         self.idle.end();
-        for thread in self.threads {
-            let _ = thread.join();
-        }
     }
 }
 
@@ -146,7 +139,8 @@ fn work(inbox: &Inbox, queue: &Queue, lane: Lane, buffer: usize, slow: Option<&Q
         match (look, slow) {
             (Look::Large, Some(slow)) => slow.push(job),
             (look, _) => {
-                inbox.done(Done { id: job.id, slug: job.feature.slug, path: job.path, look });
+                let (slug, again) = (job.feature.slug, job.again);
+                inbox.done(Done { id: job.id, slug, path: job.path, look, again });
             }
         }
     }

@@ -6,7 +6,7 @@
 //! one that vanished after a pause in which it may come back. A path that comes and goes before it
 //! counted leaves no trace.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::What;
@@ -38,7 +38,8 @@ impl Default for SettleTimes {
 #[derive(Debug, Default)]
 pub struct Settle {
     times: SettleTimes,
-    waiting: HashMap<RelPath, Waiting>,
+    /// Ordered, as is all that is large for a moment: a hash table would keep its room.
+    waiting: BTreeMap<RelPath, Waiting>,
     /// The same by when they count.
     queue: BTreeSet<(Duration, RelPath)>,
 }

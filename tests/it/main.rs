@@ -34,6 +34,7 @@ mod corpus;
 mod daemon_crash;
 mod daemon_life;
 mod daemon_model;
+mod daemon_reading;
 mod daemon_watch;
 mod dashboard_browser;
 mod dashboard_door;

@@ -7,7 +7,7 @@
 mod due;
 mod show;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,12 +34,12 @@ pub(super) struct LiveFeature {
     pub(super) inventory: Inventory,
     pub(super) settle: Settle,
     /// Paths that were seen to vanish, and when: they are looked at once more before that counts.
-    pub(super) vanishing: HashMap<RelPath, Duration>,
+    pub(super) vanishing: BTreeMap<RelPath, Duration>,
     /// Files written so shortly before they were read that they are read once more, by when. What
     /// is shown of them stands meanwhile, so no one waits for this.
     pub(super) rechecks: BTreeSet<(Duration, RelPath)>,
     /// Paths that are being looked at, and whether to look again afterwards.
-    pub(super) flying: HashMap<RelPath, bool>,
+    pub(super) flying: BTreeMap<RelPath, bool>,
     /// Whether the first comparison with the disk is done: before, nothing is committed.
     pub(super) indexed: bool,
     /// Until when that waits for what is being written; a feature that appears is seen whole.
@@ -49,7 +49,7 @@ pub(super) struct LiveFeature {
     /// What its inputs say that does.
     said: Option<Doubt>,
     /// Since when its folder is not there.
-    pub(super) gone_at: Option<Duration>,
+    pub(super) gone_since: Option<Timestamp>,
     /// How many files there were when all of it was listed last.
     pub(super) counted: usize,
     /// Entries that are folders that could not be read.
@@ -94,6 +94,7 @@ pub(super) struct Stored {
     pub(super) absent: Vec<String>,
     pub(super) tombstones: Vec<Arc<ArtifactRef>>,
     pub(super) announced: Option<Announced>,
+    pub(super) gone_since: Option<Timestamp>,
 }
 
 impl LiveFeature {
@@ -101,24 +102,53 @@ impl LiveFeature {
     pub(super) fn new(
         dir: FeatureDir,
         inputs: Inputs,
-        stored: Stored,
+        mut stored: Stored,
         times: SettleTimes,
         now: Duration,
     ) -> Self {
+        let entries = std::mem::take(&mut stored.entries);
+        let mut feature = Self::empty(dir, inputs, stored, times);
+        for entry in entries {
+            let indexed_at = entry.artifact.indexed_at;
+            let changed = feature.inventory.adopt(entry, indexed_at);
+            if let Some(before) = changed.and_then(|changed| changed.before) {
+                feature.batch.note(&before.relative_path, Some(&before), Gone::Deleted, now);
+            }
+        }
+        feature.batch.terms = true;
+        feature
+    }
+
+    /// A feature as it was stored, of which nothing can be seen now.
+    pub(super) fn remembered(
+        dir: FeatureDir,
+        inputs: Inputs,
+        mut stored: Stored,
+        times: SettleTimes,
+    ) -> Self {
+        let entries = std::mem::take(&mut stored.entries);
+        let mut feature = Self::empty(dir, inputs, stored, times);
+        for entry in entries {
+            feature.inventory.remember(entry);
+        }
+        feature
+    }
+
+    fn empty(dir: FeatureDir, inputs: Inputs, stored: Stored, times: SettleTimes) -> Self {
         let (terms, side) = part(inputs);
         let said = terms.doubt.clone();
         let mut feature = Self {
             dir,
             inventory: Inventory::new(terms),
             settle: Settle::new(times),
-            vanishing: HashMap::new(),
+            vanishing: BTreeMap::new(),
             rechecks: BTreeSet::new(),
-            flying: HashMap::new(),
+            flying: BTreeMap::new(),
             indexed: false,
             first_by: Duration::ZERO,
             unseen: None,
             said,
-            gone_at: None,
+            gone_since: None,
             counted: 0,
             hidden: HashSet::new(),
             git: None,
@@ -140,14 +170,6 @@ impl LiveFeature {
         for tombstone in stored.tombstones {
             feature.tombstones.insert(tombstone.relative_path.clone(), tombstone);
         }
-        for entry in stored.entries {
-            let indexed_at = entry.artifact.indexed_at;
-            let changed = feature.inventory.adopt(entry, indexed_at);
-            if let Some(before) = changed.and_then(|changed| changed.before) {
-                feature.batch.note(&before.relative_path, Some(&before), Gone::Deleted, now);
-            }
-        }
-        feature.batch.terms = true;
         feature
     }
 

@@ -175,6 +175,7 @@ pub(super) fn fly(
         path: path.clone(),
         known,
         limits: setup.limits,
+        again: false,
     });
 }
 

@@ -10,7 +10,7 @@ use super::compare::{STARVED_PAUSE, fly, hide, is_at_or_below, vanish};
 use super::{Counting, LiveProject, META, Now, REFRESH_PAUSE};
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::transition::Gone;
-use crate::engine::pool::Pool;
+use crate::engine::pool::{Done, Pool};
 use crate::scan::Look;
 use crate::watch::What;
 
@@ -185,14 +185,12 @@ impl LiveProject {
     }
 
     /// Takes what a look at a path came to.
-    pub(in crate::engine) fn landed(
-        &mut self,
-        slug: &FeatureSlug,
-        path: &RelPath,
-        look: Look,
-        pool: &Pool,
-        now: Now,
-    ) {
+    pub(in crate::engine) fn landed(&mut self, done: Done, pool: &Pool, now: Now) {
+        if done.again {
+            return self.landed_again(done, now);
+        }
+        let Done { slug, path, look, .. } = done;
+        let (slug, path) = (&slug, &path);
         self.note_starved(look == Look::Starved);
         let gone = look == Look::Gone && !self.deletes(now);
         let Some(feature) = self.features.get_mut(slug) else {
@@ -214,7 +212,6 @@ impl LiveProject {
             Look::Seen(seen) => {
                 feature.vanishing.remove(path);
                 feature.held.remove(path);
-                let silent = feature.silent_change(&seen);
                 if seen.racy {
                     feature.rechecks.insert((now.elapsed + LOOK_AGAIN, path.clone()));
                 }
@@ -229,9 +226,6 @@ impl LiveProject {
                 let files = feature.inventory.entries().len();
                 if files > feature.counted && files as u64 * 2 > self.setup.limits.entries {
                     self.budget.insert(slug.clone());
-                }
-                if silent {
-                    self.note_silent_change(slug, path);
                 }
             }
             Look::Gone if !feature.knows(path) => {}

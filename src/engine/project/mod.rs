@@ -22,16 +22,16 @@ use super::inbox::ProjectId;
 use super::pool::Pool;
 use super::view::ProjectView;
 use crate::core::findings::{FileError, Skipped};
-use crate::core::path::{FeatureSlug, RelPath};
+use crate::core::path::FeatureSlug;
 use crate::core::pattern::PatternSet;
 use crate::core::time::Timestamp;
-use crate::project::{FeatureDir, Machine, Project, Settings};
+use crate::project::{Machine, Project, Settings};
 use crate::scan::Limits;
 use crate::watch::{SettleTimes, changed_elsewhere};
 use attend::Care;
 use compare::fly;
 pub(super) use compare::is_no_folder;
-use root::Root;
+use root::{ELSEWHERE, Root, dir_of_gone, lies_elsewhere};
 use scrub::Scrub;
 use steer::open;
 use watching::{MakeBackend, Watching};
@@ -99,6 +99,8 @@ pub(super) struct LiveProject {
     recompare: BTreeSet<FeatureSlug>,
     /// Features whose folder was seen to be missing, and since when.
     missing: BTreeMap<FeatureSlug, Duration>,
+    /// When features that are gone may be done with.
+    forget_at: Option<Duration>,
     /// Until when git has the work tree, which may have passed.
     git: Option<Duration>,
     /// What kind of file system the root is on, where its files can be changed from elsewhere.
@@ -160,12 +162,13 @@ impl LiveProject {
             refresh_due: None,
             recompare: BTreeSet::new(),
             missing: BTreeMap::new(),
+            forget_at: None,
             git: None,
             remote: None,
             setup,
         };
         match refused {
-            Some(error) => live.leave(&error, now),
+            Some(error) => live.wait_with(stored, &error, now),
             None => live.settle_in(stored, pool, now),
         }
         live
@@ -181,12 +184,11 @@ impl LiveProject {
         }
         let (dirs, skipped) = match self.project.discover() {
             Ok(found) => found,
-            Err(error) => return self.leave(&io::Error::other(error), now),
+            Err(error) => return self.wait_with(stored, &io::Error::other(error), now),
         };
-        if self.lies_elsewhere(&dirs, &stored) {
-            let why = "it is empty or on another file system, with none of the known features; if \
-                       that is meant, remove the project and add it again";
-            return self.leave(&io::Error::other(why), now);
+        let known = stored.iter().map(|(slug, known)| (slug, &known.entries));
+        if lies_elsewhere(&self.project, &dirs, known) {
+            return self.wait_with(stored, &io::Error::other(ELSEWHERE), now);
         }
         self.watch_stored(&dirs, &stored);
         self.skipped = skipped;
@@ -196,8 +198,12 @@ impl LiveProject {
         }
         for (slug, known) in stored {
             // It went away while no one looked.
-            let dir = FeatureDir { path: RelPath::new(slug.as_str().as_bytes()).ok(), slug };
+            let gone_since = known.gone_since;
+            let dir = dir_of_gone(slug);
             self.add_feature(dir.clone(), known, Counting::AtOnce, pool, now);
+            if let Some(feature) = self.features.get_mut(&dir.slug) {
+                feature.gone_since = gone_since;
+            }
             self.lose_feature(&dir.slug, now);
         }
         if self.watch_steering() {
@@ -216,6 +222,9 @@ impl LiveProject {
         if self.refresh_due.is_some_and(|due| due <= now.elapsed) {
             self.refresh_due = None;
             self.refresh(pool, now);
+        }
+        if self.forget_at.is_some_and(|due| due <= now.elapsed) {
+            self.forget_gone(now);
         }
         self.look_at_git(now);
         for slug in &self.awake {
@@ -236,7 +245,8 @@ impl LiveProject {
         }
         let features = self.awake().filter_map(LiveFeature::next_due);
         let git = self.git_due();
-        let others = [self.refresh_due, self.care.next_due(), self.scrub.next_due(), git];
+        let others =
+            [self.refresh_due, self.forget_at, self.care.next_due(), self.scrub.next_due(), git];
         features.chain(others.into_iter().flatten()).min()
     }
 

@@ -13,9 +13,11 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::{LiveProject, Now, open};
-use crate::core::path::{FeatureSlug, escape_bytes};
-use crate::engine::feature::Stored;
-use crate::project::{FeatureDir, Stands};
+use crate::core::chunks::Chunks;
+use crate::core::inventory::Entry;
+use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
+use crate::engine::feature::{LiveFeature, Stored};
+use crate::project::{FeatureDir, Project, Stands};
 
 /// How often it is asked whether the root is there again.
 const LOOK_PAUSE: Duration = Duration::from_millis(250);
@@ -98,17 +100,10 @@ impl LiveProject {
         let found = open(&self.setup).and_then(|project| {
             let (dirs, _) = project.discover().map_err(io::Error::other)?;
             // What is mounted there for now may be something else.
-            let mut known = self.features.keys();
-            if project.is_bare() {
-                return Ok(false);
-            }
-            Ok(self.features.is_empty()
-                || project.device() == self.project.device()
-                || known.any(|slug| dirs.iter().any(|dir| dir.slug == *slug)))
+            let known = self.features.iter().map(|(slug, known)| (slug, known.inventory.entries()));
+            Ok(!lies_elsewhere(&project, &dirs, known))
         });
-        if let Ok(is_back) = found {
-            self.root.is_back = is_back;
-        }
+        self.root.is_back = found.unwrap_or(false);
     }
 
     /// Looks at the root before what is missing below it counts. Says whether it is there; if not,
@@ -137,21 +132,45 @@ impl LiveProject {
         }
     }
 
-    /// Whether this is not where the project was indexed: nothing of that is there, and the root is
-    /// empty or on another device, as when its file system is not mounted.
-    pub(super) fn lies_elsewhere(
-        &self,
-        dirs: &[FeatureDir],
-        stored: &BTreeMap<FeatureSlug, Stored>,
-    ) -> bool {
-        let mut signatures = stored
-            .values()
-            .flat_map(|known| known.entries.iter())
-            .filter_map(|entry| entry.signature)
-            .peekable();
-        let (device, bare) = (self.project.device(), self.project.is_bare());
-        signatures.peek().is_some()
-            && dirs.iter().all(|dir| !stored.contains_key(&dir.slug))
-            && (bare || signatures.all(|signature| signature.device != device))
+    /// Begins with a root that cannot be seen: of the features is known what was stored.
+    pub(super) fn wait_with(
+        &mut self,
+        stored: BTreeMap<FeatureSlug, Stored>,
+        error: &io::Error,
+        now: Now,
+    ) {
+        for (slug, known) in stored {
+            let dir = dir_of_gone(slug.clone());
+            let inputs = self.project.inputs(&dir);
+            let feature = LiveFeature::remembered(dir, inputs, known, self.setup.times);
+            self.features.insert(slug, Box::new(feature));
+        }
+        self.leave(error, now);
     }
+}
+
+/// What is said of a root for which [`lies_elsewhere`] holds.
+pub(super) const ELSEWHERE: &str = "it is empty or on another file system, with none of the known \
+                                    features; if that is meant, remove the project and add it again";
+
+/// Whether this is not where the project was indexed: nothing of that is there, and the root is
+/// empty or on another device, as when its file system is not mounted.
+pub(super) fn lies_elsewhere<'a>(
+    project: &Project,
+    dirs: &[FeatureDir],
+    known: impl Iterator<Item = (&'a FeatureSlug, &'a Chunks<Entry>)> + Clone,
+) -> bool {
+    let is_there = |slug: &FeatureSlug| dirs.iter().any(|dir| dir.slug == *slug);
+    if known.clone().any(|(slug, _)| is_there(slug)) {
+        return false;
+    }
+    let entries = known.flat_map(|(_, entries)| entries.iter());
+    let mut signatures = entries.filter_map(|entry| entry.signature).peekable();
+    signatures.peek().is_some()
+        && (project.is_bare() || signatures.all(|signature| signature.device != project.device()))
+}
+
+/// A feature's directory where there is none to be found.
+pub(super) fn dir_of_gone(slug: FeatureSlug) -> FeatureDir {
+    FeatureDir { path: RelPath::new(slug.as_str().as_bytes()).ok(), slug }
 }

@@ -1,13 +1,15 @@
 //! Reading everything again, slowly: what neither an event nor a file's times tell, as a write
 //! through a mapping or a disk that forgot, is found at last.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::warn;
 
 use super::{LiveProject, Now};
 use crate::core::path::{FeatureSlug, RelPath};
-use crate::engine::pool::{Job, Pool};
+use crate::engine::pool::{Done, Job, Pool};
+use crate::scan::Look;
 
 /// Files are read in portions, so that an idle daemon wakes seldom.
 const STEP_MAX: Duration = Duration::from_mins(1);
@@ -20,6 +22,8 @@ pub(super) struct Scrub {
     next: Duration,
     /// The last file that was read.
     place: Option<(FeatureSlug, RelPath)>,
+    /// How many of the portion are not read yet: the next one waits for them.
+    under_way: usize,
     /// Files that were found to be other than what was known, though nothing told.
     pub(super) caught: u64,
 }
@@ -27,7 +31,7 @@ pub(super) struct Scrub {
 impl Scrub {
     pub(super) fn new(period: Option<Duration>, now: Duration) -> Self {
         let step = period.unwrap_or_default().min(STEP_MAX);
-        Self { period, next: now + step, place: None, caught: 0 }
+        Self { period, next: now + step, place: None, under_way: 0, caught: 0 }
     }
 
     pub(super) fn next_due(&self) -> Option<Duration> {
@@ -43,6 +47,9 @@ impl LiveProject {
         };
         let step = period.min(STEP_MAX);
         self.scrub.next = now.elapsed + step;
+        if self.scrub.under_way > 0 {
+            return;
+        }
         let files: usize =
             self.features.values().map(|feature| feature.inventory.entries().len()).sum();
         let share = step.as_secs_f64() / period.as_secs_f64().max(f64::EPSILON);
@@ -59,7 +66,7 @@ impl LiveProject {
             let Some((slug, path)) = &place else {
                 break;
             };
-            self.scrub_one(slug.clone(), path.clone(), pool);
+            self.scrub_one(slug, path.clone(), pool);
         }
         self.scrub.place = place;
     }
@@ -90,29 +97,51 @@ impl LiveProject {
         })
     }
 
-    fn scrub_one(&mut self, slug: FeatureSlug, path: RelPath, pool: &Pool) {
-        let Some(feature) = self.features.get_mut(&slug) else {
+    fn scrub_one(&mut self, slug: &FeatureSlug, path: RelPath, pool: &Pool) {
+        let Some(feature) = self.features.get(slug) else {
             return;
         };
-        // One that is being looked at is read anyway.
-        if feature.flying.contains_key(&path) || !feature.is_settled() {
-            return;
-        }
-        feature.flying.insert(path.clone(), false);
-        let job = Job {
+        self.scrub.under_way += 1;
+        pool.look(Job {
             id: self.setup.id,
-            project: std::sync::Arc::clone(&self.project),
+            project: Arc::clone(&self.project),
             feature: feature.dir.clone(),
             path,
             known: None,
             limits: self.setup.limits,
+            again: true,
+        });
+    }
+
+    /// Takes what a file is that was read again. What differs under the same signature no event
+    /// will tell; all else is looked at as if one had.
+    pub(super) fn landed_again(&mut self, done: Done, now: Now) {
+        self.scrub.under_way = self.scrub.under_way.saturating_sub(1);
+        let away = self.root.away.is_some();
+        let Some(feature) = self.features.get_mut(&done.slug).filter(|_| !away) else {
+            return;
         };
-        self.awake.insert(slug);
-        pool.read_again(job);
+        let Some(known) = feature.inventory.entries().get(&done.path) else {
+            return;
+        };
+        match done.look {
+            Look::Seen(seen) if seen.state == known.artifact.state => {}
+            Look::Seen(seen) if feature.silent_change(&seen) => {
+                feature.set(seen, now.at, now.elapsed);
+                self.awake.insert(done.slug.clone());
+                self.note_silent_change(&done.slug, &done.path);
+            }
+            // It is being written, or there was nothing left to read it with.
+            Look::Restless | Look::Starved => {}
+            _ => {
+                feature.settle.again(&done.path, now.elapsed);
+                self.awake.insert(done.slug);
+            }
+        }
     }
 
     /// Takes note of a file that is other than what was known under the same signature.
-    pub(super) fn note_silent_change(&mut self, slug: &FeatureSlug, path: &RelPath) {
+    fn note_silent_change(&mut self, slug: &FeatureSlug, path: &RelPath) {
         self.scrub.caught += 1;
         self.changed = true;
         let path = path.text();

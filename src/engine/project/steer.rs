@@ -12,6 +12,7 @@ use super::compare::{STARVED_PAUSE, is_at_or_below};
 use super::{Counting, LiveProject, Now, Setup};
 use crate::core::dossier::Doubt;
 use crate::core::path::{FeatureSlug, RelPath};
+use crate::core::time::Timestamp;
 use crate::core::transition::Gone;
 use crate::engine::feature::{LiveFeature, Stored};
 use crate::engine::pool::Pool;
@@ -20,6 +21,8 @@ use crate::scan::is_starved;
 
 /// How long a feature that is gone and has no baseline stays in the status.
 const GONE_KEPT: Duration = Duration::from_hours(24);
+/// Before it is looked at again whether its deletion is done with.
+const FORGET_PAUSE: Duration = Duration::from_secs(1);
 
 impl LiveProject {
     /// Whether a path outside of the features can change what is known of them.
@@ -101,6 +104,7 @@ impl LiveProject {
                     self.recompare.remove(&dir.slug);
                     feature.dir = dir.clone();
                     feature.take_unseen(None);
+                    feature.gone_since = None;
                     feature.take_inputs(self.project.inputs(&dir), now.at, now.elapsed);
                     // As at first sight it is shown when all of it is seen.
                     feature.indexed = false;
@@ -139,7 +143,8 @@ impl LiveProject {
 
     /// Reads again what is left of gone features; those whose baseline was cleared are forgotten, and
     /// those without one after a day.
-    fn forget_gone(&mut self, now: Now) {
+    pub(super) fn forget_gone(&mut self, now: Now) {
+        self.forget_at = None;
         let gone = self.features.values().filter(|feature| feature.unseen == Some(Doubt::Gone));
         let slugs: Vec<FeatureSlug> = gone.map(|feature| feature.dir.slug.clone()).collect();
         for slug in slugs {
@@ -148,16 +153,18 @@ impl LiveProject {
             };
             let had = feature.has_baseline();
             feature.take_inputs(self.project.inputs(&feature.dir), now.at, now.elapsed);
-            let gone_for = now.elapsed.saturating_sub(feature.gone_at.unwrap_or(now.elapsed));
-            if !feature.has_baseline()
-                && (had || gone_for >= GONE_KEPT)
-                && feature.is_settled_but_verdict()
-            {
+            let left = GONE_KEPT.saturating_sub(age(feature.gone_since, now));
+            if feature.has_baseline() {
+                self.awake.insert(slug);
+            } else if (had || left.is_zero()) && feature.is_settled_but_verdict() {
                 self.features.remove(&slug);
                 self.awake.remove(&slug);
                 self.forgotten.push(slug);
+                self.changed = true;
             } else {
                 self.awake.insert(slug);
+                let due = now.elapsed + left.max(FORGET_PAUSE);
+                self.forget_at = Some(self.forget_at.map_or(due, |other| other.min(due)));
             }
         }
     }
@@ -179,7 +186,8 @@ impl LiveProject {
         // What is being read of it now is read again, and found to be gone.
         feature.flying.values_mut().for_each(|again| *again = true);
         feature.take_unseen(Some(Doubt::Gone));
-        feature.gone_at = Some(now.elapsed);
+        feature.gone_since.get_or_insert(now.at);
+        self.forget_at = Some(now.elapsed);
     }
 
     /// Takes that what steers cannot be read now: later again, or when the root can be.
@@ -229,6 +237,12 @@ impl LiveProject {
         folders.retain(|folder| folder.symlink_metadata().is_ok_and(|found| found.is_dir()));
         self.watching.watch_missing(folders);
     }
+}
+
+/// How long ago something was, as far as the wall clock tells.
+fn age(since: Option<Timestamp>, now: Now) -> Duration {
+    let passed = since.map_or(0, |since| now.at.as_millis() - since.as_millis());
+    Duration::from_millis(u64::try_from(passed).unwrap_or_default())
 }
 
 /// The folders of the user's own missions, or the nearest one in which they may appear.

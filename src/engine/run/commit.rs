@@ -29,6 +29,8 @@ pub(super) struct Commits {
     pub(super) degraded: Option<String>,
     /// What became of a store that could not be used.
     pub(super) set_aside: Option<String>,
+    /// Whether what was known of a project could not be read: nothing is committed without that.
+    pub(super) unread: bool,
     /// No commit is tried before.
     pub(super) not_before: Duration,
     pub(super) prune_at: Duration,
@@ -39,6 +41,7 @@ impl Commits {
         Self {
             degraded: None,
             set_aside: set_aside.map(say_aside),
+            unread: false,
             not_before: Duration::ZERO,
             prune_at: PRUNE_PAUSE,
         }
@@ -145,6 +148,9 @@ impl Engine {
             Ok(_) => self.durable_again(),
             Err(error) => self.failed(&error, now),
         }
+        if self.commits.degraded.is_none() && std::mem::take(&mut self.commits.unread) {
+            self.restart_projects(now);
+        }
         self.commits.degraded.is_none()
     }
 
@@ -211,6 +217,7 @@ fn change(origin: &Arc<Origin>, slug: &FeatureSlug, due: &mut Due) -> FeatureCha
         tombstones: due.tombstones.clone(),
         tombstones_gone: due.tombstones_gone.clone(),
         announced: due.announced.clone(),
+        gone_since: due.gone_since,
         events: std::mem::take(&mut due.events),
         ..FeatureChange::new(Arc::clone(origin), slug.clone())
     }

@@ -31,7 +31,7 @@ impl Engine {
         for done in letters.done {
             self.views.counters().looked(&done.look);
             if let Some(project) = self.projects.get_mut(&done.id) {
-                project.landed(&done.slug, &done.path, done.look, &self.pool, now);
+                project.landed(done, &self.pool, now);
             }
         }
         if let Some(error) = letters.store {

@@ -133,8 +133,9 @@ impl Engine {
         let features = match self.store.load_features(&root_id) {
             Ok(features) => features,
             Err(error) => {
-                error!(%error, "the stored index cannot be read; everything is read anew");
+                error!(%error, "the stored index cannot be read; nothing is committed before it is");
                 self.failed(&error, self.now());
+                self.commits.unread = true;
                 Vec::new()
             }
         };
@@ -146,6 +147,7 @@ impl Engine {
                     absent: stored.absent,
                     tombstones: stored.tombstones,
                     announced: stored.announced,
+                    gone_since: stored.gone_since,
                 };
                 (stored.slug, known)
             })
