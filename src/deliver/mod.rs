@@ -5,8 +5,8 @@
 //! does not know that it is there, and not a client. What is delivered but not noted yet is delivered
 //! again after a kill: at least once, with the event's id to tell.
 //!
-//! `outbox` has the rules, and is pure; `worker` is the loop that reads, sends and notes; `http`
-//! talks to the receiver, with `message` and `secret` for what it is told.
+//! `outbox` has the rules, and is pure; `worker` is the thread, and `round` the loop that reads, sends
+//! and notes; `http` talks to the receiver, with `message` and `secret` for what it is told.
 //!
 //! One sink there is: the webhook of the configuration, on a thread of its own.
 
@@ -14,6 +14,7 @@ mod backoff;
 mod http;
 mod message;
 mod outbox;
+mod round;
 mod secret;
 mod worker;
 

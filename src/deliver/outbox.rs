@@ -15,11 +15,15 @@
 //! own; then one parcel at a time is tried until one is taken. A batch that fails is sent again one
 //! by one, so that an event that can never be taken does not hold up those beside it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::backoff::Backoff;
+use lane::Lane;
+
+mod answer;
+mod lane;
 
 /// Lanes that fail in a row, with nothing taken between them, before the receiver is taken to fail.
 const LANES_FAILING: usize = 3;
@@ -82,21 +86,6 @@ pub(super) struct Settled {
     /// Lanes that go on once it is noted: else a kill would let what was set aside be sent after
     /// what follows it.
     pub(super) held: Vec<Arc<str>>,
-}
-
-#[derive(Debug, Default)]
-struct Lane {
-    queue: VecDeque<u64>,
-    /// How many of the first are on their way.
-    busy: usize,
-    /// Tries of the first that failed, and those of them that were refusals.
-    tries: u32,
-    refusals: u32,
-    not_before: Duration,
-    /// How many of the first go one by one, for together they failed.
-    alone: usize,
-    /// Whether what was set aside of it is to be noted first.
-    held: bool,
 }
 
 #[derive(Debug)]
@@ -314,94 +303,6 @@ impl Outbox {
         ready.into_iter().chain(waiting).min().map(|due| due.max(self.paused_until))
     }
 
-    /// A parcel fared so; `chance` is from 0 to 1.
-    pub(super) fn ended(&mut self, number: u64, outcome: &Outcome, now: Duration, chance: f64) {
-        let Some(flight) = self.flights.remove(&number) else {
-            return;
-        };
-        if *outcome == Outcome::Taken {
-            self.failing.clear();
-            for (name, count) in &flight.lanes {
-                self.taken(name, *count);
-            }
-            if std::mem::take(&mut self.pauses) > 0 {
-                self.paused_until = now;
-                self.end_waits(now);
-            }
-            return;
-        }
-        let batch = flight.lanes.iter().map(|(_, count)| count).sum::<usize>() > 1;
-        for (name, count) in &flight.lanes {
-            let Some(lane) = self.lanes.get_mut(name) else {
-                continue;
-            };
-            lane.busy = 0;
-            if batch && !matches!(outcome, Outcome::Unreachable(..)) {
-                lane.alone = lane.alone.max(*count);
-            }
-            match outcome {
-                Outcome::Refused(_) if batch => {}
-                Outcome::Refused(why) => self.refused(name, why, now, chance),
-                Outcome::Failed(_, asked) => {
-                    lane.tries = lane.tries.saturating_add(1);
-                    lane.not_before = now + self.limits.backoff.pause(lane.tries, chance, *asked);
-                }
-                Outcome::Unreachable(..) | Outcome::Taken => {}
-            }
-            self.list(name);
-            if self.failing.len() < LANES_FAILING {
-                self.failing.insert(Arc::clone(name));
-            }
-        }
-        let asked = match outcome {
-            Outcome::Unreachable(_, asked) => Some(*asked),
-            _ if self.failing.len() >= LANES_FAILING && !batch => Some(None),
-            _ => None,
-        };
-        if let Some(asked) = asked {
-            // What was sent before a pause proves nothing new.
-            if flight.pauses_before == self.pauses_made {
-                self.pauses = self.pauses.saturating_add(1);
-                self.pauses_made += 1;
-            }
-            let pause = self.limits.backoff.pause(self.pauses.max(1), chance, asked);
-            self.paused_until = self.paused_until.max(now + pause);
-        }
-    }
-
-    /// Events of a parcel are not there any more; the rest of it, if any, is still to be sent.
-    pub(super) fn missing(&mut self, parcel: &mut Parcel, missing: &[u64]) {
-        let Some(flight) = self.flights.get_mut(&parcel.number) else {
-            return;
-        };
-        let mut emptied = Vec::new();
-        for (name, count) in &mut flight.lanes {
-            let Some(lane) = self.lanes.get_mut(name) else {
-                continue;
-            };
-            let before = lane.queue.len();
-            lane.queue.retain(|seq| !missing.contains(seq));
-            *count = count.saturating_sub(before - lane.queue.len());
-            lane.busy = *count;
-            if *count == 0 {
-                emptied.push(Arc::clone(name));
-            }
-        }
-        flight.lanes.retain(|(_, count)| *count > 0);
-        if flight.lanes.is_empty() {
-            self.flights.remove(&parcel.number);
-        }
-        parcel.seqs.retain(|seq| !missing.contains(seq));
-        for seq in missing {
-            if !self.again.remove(seq) && self.pending.remove(seq).is_some() {
-                self.settled.dropped += 1;
-            }
-        }
-        for name in emptied {
-            self.list(&name);
-        }
-    }
-
     /// What was settled since this was last asked.
     pub(super) fn settled(&mut self) -> Settled {
         std::mem::take(&mut self.settled)
@@ -419,139 +320,6 @@ impl Outbox {
 
     fn parcels(&self) -> usize {
         if self.pauses > 0 { 1 } else { self.limits.parcels }
-    }
-
-    /// Puts an event into its lane, in order, behind what is on its way.
-    fn put(&mut self, seq: u64, name: &str) {
-        let name = match self.lanes.get_key_value(name) {
-            Some((name, _)) => Arc::clone(name),
-            None => Arc::from(name),
-        };
-        self.unlist(&name);
-        let lane = self.lanes.entry(Arc::clone(&name)).or_default();
-        let later = lane.queue.iter().skip(lane.busy).rev().take_while(|at| **at > seq).count();
-        lane.queue.insert(lane.queue.len() - later, seq);
-        self.list(&name);
-    }
-
-    fn taken(&mut self, name: &Arc<str>, count: usize) {
-        let Some(lane) = self.lanes.get_mut(name) else {
-            return;
-        };
-        for seq in lane.queue.drain(..count) {
-            if self.again.remove(&seq) {
-                self.set_aside = self.set_aside.saturating_sub(1);
-                self.settled.redelivered.push(seq);
-            } else {
-                self.pending.remove(&seq);
-            }
-        }
-        lane.begin(count);
-        self.list(name);
-    }
-
-    fn refused(&mut self, name: &Arc<str>, why: &Arc<str>, now: Duration, chance: f64) {
-        let Some(lane) = self.lanes.get_mut(name) else {
-            return;
-        };
-        lane.tries = lane.tries.saturating_add(1);
-        lane.refusals = lane.refusals.saturating_add(1);
-        lane.not_before = now + self.limits.backoff.pause(lane.tries, chance, None);
-        let Some(seq) = lane.queue.front().copied() else {
-            return;
-        };
-        let again = self.again.contains(&seq);
-        let full = self.set_aside >= self.limits.set_aside && !again;
-        if lane.refusals < self.limits.refusals || full {
-            return;
-        }
-        lane.queue.pop_front();
-        let rejected = Rejected { seq, tries: lane.tries, why: Arc::clone(why) };
-        lane.begin(1);
-        lane.held = true;
-        if !self.again.remove(&seq) {
-            self.pending.remove(&seq);
-            self.set_aside += 1;
-        }
-        self.settled.rejected.push(rejected);
-        self.settled.held.push(Arc::clone(name));
-    }
-
-    /// Takes events out that are not on their way; gives how many.
-    fn forget(&mut self, seqs: &[u64]) -> u64 {
-        let gone: HashSet<u64> = seqs.iter().copied().collect();
-        let names: Vec<Arc<str>> = self.lanes.keys().cloned().collect();
-        let mut forgotten = 0;
-        for name in names {
-            self.unlist(&name);
-            if let Some(lane) = self.lanes.get_mut(&name) {
-                let (mut at, busy, head) = (0, lane.busy, lane.queue.front().copied());
-                lane.queue.retain(|seq| {
-                    at += 1;
-                    let keep = at <= busy || !gone.contains(seq);
-                    if !keep {
-                        forgotten += 1;
-                        self.pending.remove(seq);
-                        self.again.remove(seq);
-                    }
-                    keep
-                });
-                if lane.queue.front().copied() != head {
-                    lane.begin(0);
-                }
-            }
-            self.list(&name);
-        }
-        forgotten
-    }
-
-    /// Lets all lanes be tried now.
-    fn end_waits(&mut self, now: Duration) {
-        for ((_, seq), name) in std::mem::take(&mut self.waiting) {
-            if let Some(lane) = self.lanes.get_mut(&name) {
-                lane.not_before = now;
-            }
-            self.ready.insert(seq, name);
-        }
-    }
-
-    /// Lists a lane where it belongs, if nothing of it is on its way; one without events goes.
-    fn list(&mut self, name: &Arc<str>) {
-        let Some(lane) = self.lanes.get(name) else {
-            return;
-        };
-        match lane.queue.front() {
-            _ if lane.busy > 0 || lane.held => {}
-            None => {
-                self.lanes.remove(name);
-            }
-            Some(seq) if lane.tries == 0 => {
-                self.ready.insert(*seq, Arc::clone(name));
-            }
-            Some(seq) => {
-                self.waiting.insert((lane.not_before, *seq), Arc::clone(name));
-            }
-        }
-    }
-
-    fn unlist(&mut self, name: &Arc<str>) {
-        if let Some(lane) = self.lanes.get(name)
-            && let Some(seq) = lane.queue.front()
-            && lane.busy == 0
-            && !lane.held
-        {
-            self.ready.remove(seq);
-            self.waiting.remove(&(lane.not_before, *seq));
-        }
-    }
-}
-
-impl Lane {
-    /// Another event is the first, after so many are settled.
-    fn begin(&mut self, settled: usize) {
-        let alone = self.alone.saturating_sub(settled);
-        let queue = std::mem::take(&mut self.queue);
-        *self = Self { queue, alone, held: self.held, ..Self::default() };
     }
 }
 
