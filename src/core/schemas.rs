@@ -1,10 +1,9 @@
-//! The schemas of events (JSON Schema 2020-12), made from the types; `docs/schemas` has them.
+//! The schemas of events (JSON Schema 2020-12), made from the types; `docs/schemas` has them, and
+//! `hold` holds an event to those.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 
-use jsonschema::Validator;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
@@ -15,6 +14,11 @@ use super::event::{
 };
 use super::path::{FeatureSlug, RelPath};
 use super::time::Timestamp;
+
+#[path = "../../tests/it/support/schema.rs"]
+mod held;
+
+pub(crate) use held::hold;
 
 macro_rules! text {
     ($type:ty, $name:literal, $schema:tt) => {
@@ -72,39 +76,4 @@ pub(crate) fn schemas() -> BTreeMap<String, Value> {
         schema::<SnapshotComputed>("mission_dossier_snapshot_computed"),
         schema::<ParityDriftDetected>("mission_dossier_parity_drift_detected"),
     ])
-}
-
-/// The same with nothing in an object but what is named: what we send must be described, though who
-/// reads must pass over what is new.
-fn close(schema: &mut Value) {
-    match schema {
-        Value::Object(fields) => {
-            if fields.contains_key("properties") {
-                fields.insert("additionalProperties".to_owned(), json!(false));
-            }
-            fields.values_mut().for_each(close);
-        }
-        Value::Array(items) => items.iter_mut().for_each(close),
-        _ => {}
-    }
-}
-
-/// Holds an event that a test emits to its schema.
-#[track_caller]
-pub(crate) fn hold(envelope: &str) {
-    static VALIDATORS: OnceLock<BTreeMap<String, Validator>> = OnceLock::new();
-    let validators = VALIDATORS.get_or_init(|| {
-        let closed = schemas().into_iter().map(|(event_type, mut schema)| {
-            close(&mut schema);
-            (event_type, jsonschema::validator_for(&schema).unwrap())
-        });
-        closed.collect()
-    });
-    let event: Value = serde_json::from_str(envelope).unwrap();
-    let validator = &validators[event["event_type"].as_str().unwrap()];
-    let wrong: Vec<String> = validator
-        .iter_errors(&event)
-        .map(|error| format!("{}: {error}", error.instance_path()))
-        .collect();
-    assert_eq!(wrong, [] as [String; 0], "{event:#}");
 }

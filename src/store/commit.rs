@@ -206,7 +206,7 @@ impl Batch<'_> {
             let text = serde_json::to_string(&envelope)
                 .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
             #[cfg(test)]
-            crate::core::schemas::hold(&text);
+            crate::core::schemas::hold(&serde_json::from_str(&text).unwrap_or_default());
             statement.execute(params![
                 self.seq.cast_signed(),
                 self.at.as_millis(),

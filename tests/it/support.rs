@@ -3,6 +3,7 @@
 
 pub(crate) mod client;
 pub(crate) mod daemon;
+pub(crate) mod emitted;
 pub(crate) mod kernel;
 pub(crate) mod manager;
 pub(crate) mod schema;
@@ -48,6 +49,14 @@ pub(crate) struct Project {
     base: TempDir,
     pub(crate) root: PathBuf,
     vars: Vec<(OsString, OsString)>,
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            emitted::hold_store(&self.state());
+        }
+    }
 }
 
 /// The feature in which most tests work.
