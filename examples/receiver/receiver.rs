@@ -5,7 +5,7 @@
 //! `cloudevents` SDK: neither knows of dossierd.
 
 use std::collections::HashSet;
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -32,6 +32,10 @@ pub(crate) enum Mood {
     Hang,
     /// With 200, and a body without end.
     Endless,
+    /// With 200, and a head without end.
+    EndlessHead,
+    /// With one word after the other that an answer will come.
+    Soon,
     /// It keeps the events and closes the connection.
     Break,
 }
@@ -48,19 +52,23 @@ pub(crate) struct Kept {
     pub(crate) requests: u64,
     /// What was wrong with requests.
     pub(crate) wrong: Vec<String>,
+    /// The signatures of the last one.
+    pub(crate) signatures: String,
     /// How it answers.
     pub(crate) mood: Mood,
 }
 
 /// A running receiver; it ends with the process.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Receiver {
     /// Where it listens.
     pub(crate) address: SocketAddr,
     kept: Arc<Mutex<Kept>>,
+    verifiers: Verifiers,
 }
 
 type Heard = Arc<dyn Fn(&Value) + Send + Sync>;
+type Verifiers = Arc<Mutex<Vec<Webhook>>>;
 
 impl Receiver {
     /// Listens, on any port where it is 0. `secrets` are those whose signatures count; `heard` is
@@ -73,23 +81,52 @@ impl Receiver {
         secrets: &[&str],
         heard: impl Fn(&Value) + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let verifiers: Result<Vec<Webhook>, _> =
-            secrets.iter().map(|secret| Webhook::new(secret)).collect();
-        let verifiers: Arc<[Webhook]> = verifiers.map_err(io::Error::other)?.into();
+        Self::start_by(address, secrets, heard, Ok)
+    }
+
+    /// The same, where a connection is first made something else, such as one with TLS.
+    ///
+    /// # Errors
+    /// When it cannot listen.
+    pub(crate) fn start_by<S: Read + Write>(
+        address: &str,
+        secrets: &[&str],
+        heard: impl Fn(&Value) + Send + Sync + 'static,
+        make: impl Fn(TcpStream) -> io::Result<S> + Send + Sync + 'static,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
-        let receiver = Self { address: listener.local_addr()?, kept: Arc::default() };
-        let (kept, heard): (_, Heard) = (Arc::clone(&receiver.kept), Arc::new(heard));
+        let verifiers = Verifiers::default();
+        let address = listener.local_addr()?;
+        let receiver = Self { address, kept: Arc::default(), verifiers };
+        receiver.trust(secrets)?;
+        let (serving, heard): (_, Heard) = (receiver.clone(), Arc::new(heard));
+        let make = Arc::new(make);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (verifiers, kept) = (Arc::clone(&verifiers), Arc::clone(&kept));
-                let heard = Arc::clone(&heard);
+                let (serving, heard) = (serving.clone(), Arc::clone(&heard));
+                let make = Arc::clone(&make);
                 std::thread::spawn(move || {
                     // A sender that goes away is nothing wrong.
-                    let _ = serve(stream, &verifiers, &kept, &heard);
+                    let _ = stream
+                        .set_nodelay(true)
+                        .and_then(|()| make(stream))
+                        .and_then(|stream| serving.serve(stream, &heard));
                 });
             }
         });
         Ok(receiver)
+    }
+
+    /// From now on signatures by these secrets count.
+    ///
+    /// # Errors
+    /// When one is no secret.
+    pub(crate) fn trust(&self, secrets: &[&str]) -> io::Result<()> {
+        let verifiers: Result<Vec<Webhook>, _> =
+            secrets.iter().map(|secret| Webhook::new(secret)).collect();
+        let verifiers = verifiers.map_err(io::Error::other)?;
+        *self.verifiers.lock().unwrap_or_else(PoisonError::into_inner) = verifiers;
+        Ok(())
     }
 
     /// What it has had.
@@ -101,59 +138,66 @@ impl Receiver {
     pub(crate) fn turn(&self, mood: Mood) {
         self.kept().mood = mood;
     }
-}
 
-fn serve(
-    stream: TcpStream,
-    verifiers: &[Webhook],
-    kept: &Mutex<Kept>,
-    heard: &Heard,
-) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let mut reader = BufReader::with_capacity(64 << 10, stream);
-    while let Some((headers, body)) = request(&mut reader)? {
-        let events = read(&headers, &body, verifiers);
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.requests += 1;
-        let (events, mood) = match events {
-            Ok(events) => (events, kept.mood.clone()),
-            Err(why) => {
-                kept.wrong.push(why);
-                (Vec::new(), Mood::Answer(401, String::new()))
-            }
-        };
-        let refused = |slug: &String| events.iter().any(|event| event["feature_slug"] == **slug);
-        let mood = match mood {
-            Mood::Refuse(slug) if refused(&slug) => Mood::Answer(400, String::new()),
-            Mood::Refuse(_) => Mood::Good,
-            mood => mood,
-        };
-        if matches!(mood, Mood::Good | Mood::Endless | Mood::Break) {
-            kept.take(events, heard);
-        }
-        drop(kept);
-        let stream = reader.get_mut();
-        match mood {
-            Mood::Good | Mood::Refuse(_) => {
-                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")?;
-            }
-            Mood::Answer(status, lines) => {
-                write!(stream, "HTTP/1.1 {status} No\r\n{lines}content-length: 0\r\n\r\n")?;
-            }
-            Mood::Break => return Ok(()),
-            Mood::Hang => {
-                io::copy(stream, &mut io::sink())?;
-                return Ok(());
-            }
-            Mood::Endless => {
-                stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")?;
-                loop {
-                    stream.write_all(b"4\r\nmore\r\n")?;
+    fn serve(&self, stream: impl Read + Write, heard: &Heard) -> io::Result<()> {
+        let mut reader = BufReader::with_capacity(64 << 10, stream);
+        while let Some((headers, body)) = request(&mut reader)? {
+            let verifiers = self.verifiers.lock().unwrap_or_else(PoisonError::into_inner);
+            let events = read(&headers, &body, &verifiers);
+            drop(verifiers);
+            let mut kept = self.kept();
+            kept.requests += 1;
+            header(&headers, "webhook-signature").clone_into(&mut kept.signatures);
+            let (events, mood) = match events {
+                Ok(events) => (events, kept.mood.clone()),
+                Err(why) => {
+                    kept.wrong.push(why);
+                    (Vec::new(), Mood::Answer(401, String::new()))
                 }
+            };
+            let refused =
+                |slug: &String| events.iter().any(|event| event["feature_slug"] == **slug);
+            let mood = match mood {
+                Mood::Refuse(slug) if refused(&slug) => Mood::Answer(400, String::new()),
+                Mood::Refuse(_) => Mood::Good,
+                mood => mood,
+            };
+            if matches!(mood, Mood::Good | Mood::Endless | Mood::Break) {
+                kept.take(events, heard);
+            }
+            drop(kept);
+            let stream = reader.get_mut();
+            match mood {
+                Mood::Good | Mood::Refuse(_) => {
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")?;
+                }
+                Mood::Answer(status, lines) => {
+                    write!(stream, "HTTP/1.1 {status} No\r\n{lines}content-length: 0\r\n\r\n")?;
+                }
+                Mood::Break => return Ok(()),
+                Mood::Hang => {
+                    io::copy(stream, &mut io::sink())?;
+                    return Ok(());
+                }
+                Mood::Endless => {
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")?;
+                    loop {
+                        stream.write_all(b"4\r\nmore\r\n")?;
+                    }
+                }
+                Mood::EndlessHead => {
+                    stream.write_all(b"HTTP/1.1 200 OK\r\nmore: ")?;
+                    loop {
+                        stream.write_all(b"and more and more and more and more")?;
+                    }
+                }
+                Mood::Soon => loop {
+                    stream.write_all(b"HTTP/1.1 102 Processing\r\n\r\n")?;
+                },
             }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 impl Kept {
@@ -171,7 +215,7 @@ impl Kept {
 }
 
 /// The next request's head and body; `None` where the sender is done.
-fn request(reader: &mut BufReader<TcpStream>) -> io::Result<Option<(HeaderMap, Vec<u8>)>> {
+fn request(reader: &mut BufReader<impl Read>) -> io::Result<Option<(HeaderMap, Vec<u8>)>> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);
@@ -186,16 +230,19 @@ fn request(reader: &mut BufReader<TcpStream>) -> io::Result<Option<(HeaderMap, V
         let name = http::HeaderName::from_bytes(name.as_bytes()).map_err(io::Error::other)?;
         headers.append(name, value.parse().map_err(io::Error::other)?);
     }
-    let length = headers.get("content-length").and_then(|text| text.to_str().ok());
-    let length: u64 = length.and_then(|text| text.parse().ok()).unwrap_or(0);
+    let length: u64 = header(&headers, "content-length").parse().unwrap_or(0);
     let mut body = Vec::new();
     reader.take(length.min(BODY_MOST)).read_to_end(&mut body)?;
     Ok(Some((headers, body)))
 }
 
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
+}
+
 /// The envelopes in a request, or what is wrong with it.
 fn read(headers: &HeaderMap, body: &[u8], verifiers: &[Webhook]) -> Result<Vec<Value>, String> {
-    let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let header = |name| header(headers, name);
     let body = match header("content-encoding") {
         "gzip" => {
             let mut unpacked = Vec::new();

@@ -29,6 +29,8 @@ struct Webhook {
     secret_file: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     secret_env: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_file: Option<String>,
     format: &'static str,
     batch: usize,
     gzip: bool,
@@ -160,6 +162,7 @@ fn webhook(said: &WebhookConfig) -> Webhook {
         url: said.url.shown().to_owned(),
         secret_file,
         secret_env,
+        ca_file: said.ca_file.as_ref().map(|path| path.display().to_string()),
         format: match said.format {
             WebhookFormat::CloudEvents => "cloudevents",
             WebhookFormat::Envelope => "envelope",

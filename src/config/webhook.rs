@@ -26,6 +26,8 @@ pub struct WebhookConfig {
     pub url: WebhookUrl,
     /// Where the secret is that requests are signed with.
     pub secret: SecretSource,
+    /// Who may vouch for the receiver, where not those that the system trusts.
+    pub ca_file: Option<PathBuf>,
     /// What an event looks like.
     pub format: WebhookFormat,
     /// Events of one request, at most; 1 sends each by itself.
@@ -147,6 +149,8 @@ struct Written {
     secret_file: Option<PathBuf>,
     #[serde(default, deserialize_with = "secret_env")]
     secret_env: Option<String>,
+    #[serde(default, deserialize_with = "ca_file")]
+    ca_file: Option<PathBuf>,
     #[serde(default)]
     format: WebhookFormat,
     #[serde(default = "one", deserialize_with = "batch")]
@@ -188,6 +192,7 @@ impl<'de> Deserialize<'de> for WebhookConfig {
         Ok(Self {
             url: written.url,
             secret,
+            ca_file: written.ca_file,
             format: written.format,
             batch: written.batch,
             gzip: written.gzip,
@@ -216,17 +221,25 @@ fn secret_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Path
         if text.starts_with("whsec_") {
             return Err("this names a file; put the secret into it".to_owned());
         }
-        let path = match text.strip_prefix("~/") {
-            Some(rest) => etcetera::home_dir().map_err(|error| error.to_string())?.join(rest),
-            None => PathBuf::from(text),
-        };
-        if path.is_absolute() {
-            Ok(path)
-        } else {
-            Err("the file's path is not absolute; begin it with `/` or `~/`".to_owned())
-        }
+        path(text)
     };
     deserialize_text(deserializer, path).map(Some)
+}
+
+fn ca_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    deserialize_text(deserializer, path).map(Some)
+}
+
+fn path(text: &str) -> Result<PathBuf, String> {
+    let path = match text.strip_prefix("~/") {
+        Some(rest) => etcetera::home_dir().map_err(|error| error.to_string())?.join(rest),
+        None => PathBuf::from(text),
+    };
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err("the file's path is not absolute; begin it with `/` or `~/`".to_owned())
+    }
 }
 
 fn secret_env<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
@@ -291,6 +304,7 @@ mod tests {
             "webhook:
   url: http://[::1]:8080/a?b=c
   secret_file: /etc/secret
+  ca_file: /etc/ca.pem
   format: envelope
   batch: 100
   gzip: true
@@ -300,6 +314,7 @@ mod tests {
 ",
         );
         assert_eq!(most.secret, SecretSource::File("/etc/secret".into()));
+        assert_eq!(most.ca_file, Some("/etc/ca.pem".into()));
         assert_eq!(most.url.host_and_port(), ("::1", 8080));
         assert_eq!((most.format, most.batch, most.gzip), (WebhookFormat::Envelope, 100, true));
         assert_eq!((most.timeout, most.connections), (Duration::from_secs(3), 2));
@@ -363,7 +378,7 @@ mod tests {
             (
                 "webhook:\n  url: https://e.org\n  secret: whsec_CANARY\n",
                 "3:3: webhook: unknown field `secret`, expected one of `url`, `secret_file`, \
-                 `secret_env`, `format`, `batch`, `gzip`, `timeout`, `connections`, `backoff`",
+                 `secret_env`, `ca_file`, `format`, `batch`, `gzip`, `timeout`, `connections`, `backoff`",
             ),
             (
                 "webhook:\n  url: https://e.org\n  secret_env: whsec_CANARY\n",

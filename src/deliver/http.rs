@@ -15,13 +15,14 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::message::Message;
 use super::outbox::Outcome;
-use crate::config::WebhookUrl;
+use super::tls;
+use crate::config::{WebhookConfig, WebhookUrl};
 
 /// Bytes of an answer's body that are read; a connection with more is ended.
 const BODY_MOST: usize = 64 << 10;
@@ -37,7 +38,7 @@ pub(super) struct Receiver {
     url: WebhookUrl,
     timeout: Duration,
     tls: Option<TlsConnector>,
-    idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
+    idle: Mutex<Vec<Connection>>,
     idle_most: usize,
 }
 
@@ -49,17 +50,19 @@ pub(super) struct Signed {
 }
 
 impl Receiver {
-    /// At that address, with so many connections at most.
-    pub(super) fn new(url: WebhookUrl, timeout: Duration, most: usize) -> Result<Self, String> {
-        let tls = if url.is_tls() { Some(connector()?) } else { None };
-        Ok(Self { url, timeout, tls, idle: Mutex::default(), idle_most: most })
+    /// The one that the configuration names.
+    pub(super) fn new(config: &WebhookConfig) -> Result<Self, String> {
+        let ca_file = config.ca_file.as_deref();
+        let tls = if config.url.is_tls() { Some(tls::connector(ca_file)?) } else { None };
+        let (url, timeout, idle_most) = (config.url.clone(), config.timeout, config.connections);
+        Ok(Self { url, timeout, tls, idle: Mutex::default(), idle_most })
     }
 
     /// Sends a message and says how that went.
     pub(super) async fn send(&self, signed: Signed) -> Outcome {
         // A connection that was kept may have been closed meanwhile: then a new one is tried.
         let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let kept = kept.filter(|connection| !connection.is_closed());
+        let kept = kept.filter(|connection| !connection.sender.is_closed());
         let was_kept = kept.is_some();
         let request = match self.request(&signed) {
             Ok(request) => request,
@@ -91,7 +94,7 @@ impl Receiver {
 
     async fn exchange(
         &self,
-        kept: Option<SendRequest<Full<Bytes>>>,
+        kept: Option<Connection>,
         request: Request<Full<Bytes>>,
     ) -> Result<Outcome, Broken> {
         let mut connection = match kept {
@@ -104,8 +107,8 @@ impl Receiver {
             }
         };
         let asked = async {
-            connection.ready().await.map_err(|error| Broken::of(&error))?;
-            connection.send_request(request).await.map_err(|error| Broken::of(&error))
+            connection.sender.ready().await.map_err(|error| Broken::of(&error))?;
+            connection.sender.send_request(request).await.map_err(|error| Broken::of(&error))
         };
         let answer = tokio::time::timeout(self.timeout, asked).await.map_err(|_| {
             Broken::Other(format!("no answer within {} ms", self.timeout.as_millis()))
@@ -121,7 +124,7 @@ impl Receiver {
         Ok(outcome)
     }
 
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Broken> {
+    async fn connect(&self) -> Result<Connection, Broken> {
         let (host, port) = self.url.host_and_port();
         let cannot = |what: &str, error: io::Error| Broken::Other(format!("{what}: {error}"));
         let found = tokio::net::lookup_host((host, port)).await;
@@ -138,9 +141,23 @@ impl Receiver {
                 let name = ServerName::try_from(host.to_owned())
                     .map_err(|error| Broken::Other(format!("no name of a server: {error}")))?;
                 let stream = tls.connect(name, stream).await;
-                handshake(TokioIo::new(stream.map_err(|error| cannot("no TLS", error))?)).await
+                let stream = stream.map_err(|error| cannot("no TLS", tls::explained(error)))?;
+                handshake(TokioIo::new(stream)).await
             }
         }
+    }
+}
+
+/// A connection, which ends at once when nobody wants it any more: one that is shut down in good
+/// order waits for a receiver that may never read.
+struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 
@@ -170,7 +187,7 @@ impl std::fmt::Display for Broken {
     }
 }
 
-async fn handshake<T>(io: T) -> Result<SendRequest<Full<Bytes>>, Broken>
+async fn handshake<T>(io: T) -> Result<Connection, Broken>
 where
     T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
@@ -179,25 +196,11 @@ where
         .handshake(io)
         .await
         .map_err(|error| Broken::of(&error))?;
-    tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         // What breaks it is told to whoever waits for an answer.
         let _ = connection.await;
     });
-    Ok(sender)
-}
-
-/// TLS with the certificates that this system trusts.
-fn connector() -> Result<TlsConnector, String> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(found.certs);
-    if added == 0 {
-        return Err("this system has no trusted certificates; install `ca-certificates` or set \
-                    SSL_CERT_FILE"
-            .to_owned());
-    }
-    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
+    Ok(Connection { sender, task })
 }
 
 /// What an answer means.
@@ -221,8 +224,8 @@ fn judge(status: StatusCode, asked: Option<Duration>) -> Outcome {
 /// `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3).
 fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
-    if let Ok(seconds) = text.parse::<u32>() {
-        return Some(Duration::from_secs(seconds.into()));
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
     let date = chrono::DateTime::parse_from_rfc2822(text).ok()?;
     Some(SystemTime::from(date).duration_since(now).unwrap_or_default())
@@ -230,6 +233,9 @@ fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
     use super::*;
 
     #[test]
@@ -260,8 +266,72 @@ mod tests {
         assert_eq!(seconds(" 0 "), Some(0));
         assert_eq!(seconds("Sun, 06 Nov 1994 08:49:47 GMT"), Some(10));
         assert_eq!(seconds("Sun, 06 Nov 1994 08:00:00 GMT"), Some(0), "already past");
-        for bad in ["", "soon", "-1", "1.5", "99999999999999999999"] {
+        assert_eq!(seconds("99999999999999999999"), Some(u64::MAX));
+        assert!(seconds("Fri, 31 Dec 9999 23:59:59 GMT") > Some(252_000_000_000));
+        for bad in ["", "soon", "-1", "1.5", "+1"] {
             assert_eq!(seconds(bad), None, "{bad}");
+        }
+    }
+
+    /// A peer that reads nothing; it says when it is let go.
+    struct Deaf(std::sync::mpsc::Sender<()>);
+
+    impl Drop for Deaf {
+        fn drop(&mut self) {
+            let _ = self.0.send(());
+        }
+    }
+
+    impl hyper::rt::Read for Deaf {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: hyper::rt::ReadBufCursor<'_>,
+        ) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl hyper::rt::Write for Deaf {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[test]
+    fn a_receiver_that_reads_nothing_keeps_no_connection() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (let_go, gone) = std::sync::mpsc::channel();
+        runtime.block_on(async {
+            let mut connection = handshake(Deaf(let_go)).await.unwrap();
+            let request = Request::post("/").body(Full::new(Bytes::from("x"))).unwrap();
+            let answer = connection.sender.send_request(request);
+            tokio::select! {
+                _ = answer => panic!("it does not answer"),
+                () = turns(10) => {}
+            }
+            drop(connection);
+            turns(10).await;
+        });
+        assert_eq!(gone.try_recv(), Ok(()), "while others go on");
+    }
+
+    /// Lets all that can go on do so, so often.
+    async fn turns(count: usize) {
+        for _ in 0..count {
+            tokio::task::yield_now().await;
         }
     }
 }

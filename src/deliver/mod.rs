@@ -6,7 +6,7 @@
 //! again after a kill: at least once, with the event's id to tell.
 //!
 //! `outbox` has the rules, and is pure; `worker` is the thread, and `round` the loop that reads, sends
-//! and notes; `http` talks to the receiver, with `message` and `secret` for what it is told.
+//! and notes; `http` talks to the receiver, over `tls`, with `message` and `secret` for what it is told.
 //!
 //! One sink there is: the webhook of the configuration, on a thread of its own.
 
@@ -16,6 +16,7 @@ mod message;
 mod outbox;
 mod round;
 mod secret;
+mod tls;
 mod worker;
 
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub struct Delivery {
     views: Arc<Views>,
     journal: Journal,
     webhook: Option<Running>,
+    stopped: bool,
 }
 
 #[derive(Debug)]
@@ -57,7 +59,7 @@ impl Delivery {
         views: Arc<Views>,
         journal: Journal,
     ) -> Self {
-        let mut delivery = Self { inbox, views, journal, webhook: None };
+        let mut delivery = Self { inbox, views, journal, webhook: None, stopped: false };
         delivery.reload(webhook);
         delivery
     }
@@ -68,7 +70,7 @@ impl Delivery {
             return;
         }
         self.end();
-        let Some(config) = webhook else {
+        let Some(config) = webhook.filter(|_| !self.stopped) else {
             return;
         };
         let (stop, stopped) = watch::channel(false);
@@ -88,8 +90,9 @@ impl Delivery {
         }
     }
 
-    /// Ends the sinks, before the engine: what was delivered is noted.
+    /// Ends the sinks for good, before the engine: what was delivered is noted.
     pub fn stop(&mut self) {
+        self.stopped = true;
         self.end();
     }
 

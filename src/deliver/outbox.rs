@@ -40,6 +40,8 @@ pub(super) struct Limits {
     pub(super) parcels: usize,
     /// Events of a parcel, at most.
     pub(super) batch: usize,
+    /// Bytes of them, at most, unless one alone has more.
+    pub(super) bytes: u64,
     /// How often an event may be refused before it is set aside.
     pub(super) refusals: u32,
     /// Events that are set aside, at most; beyond that an event that is refused waits.
@@ -88,6 +90,13 @@ pub(super) struct Settled {
     pub(super) held: Vec<Arc<str>>,
 }
 
+/// An event that is not settled.
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    emitted_ms: i64,
+    bytes: u64,
+}
+
 #[derive(Debug)]
 struct Flight {
     lanes: Vec<(Arc<str>, usize)>,
@@ -108,8 +117,8 @@ pub(super) struct Outbox {
     parcels_made: u64,
     /// Last event that was looked at.
     scanned: u64,
-    /// Events that are not settled, with the time of each.
-    pending: BTreeMap<u64, i64>,
+    /// Events that are not settled.
+    pending: BTreeMap<u64, Pending>,
     /// Those that were set aside and are tried again.
     again: BTreeSet<u64>,
     /// Those that are set aside and not to be sent when they are met.
@@ -164,7 +173,7 @@ impl Outbox {
 
     /// When the oldest event that is not settled was emitted.
     pub(super) fn oldest_ms(&self) -> Option<i64> {
-        self.pending.first_key_value().map(|(_, at)| *at)
+        self.pending.first_key_value().map(|(_, event)| event.emitted_ms)
     }
 
     /// Events that are set aside, those included that are tried again.
@@ -200,12 +209,12 @@ impl Outbox {
     }
 
     /// Takes the next event of the journal.
-    pub(super) fn take(&mut self, seq: u64, emitted_ms: i64, lane: &str) {
+    pub(super) fn take(&mut self, seq: u64, emitted_ms: i64, bytes: u64, lane: &str) {
         self.scanned = seq;
         if self.aside.remove(&seq) {
             return;
         }
-        self.pending.insert(seq, emitted_ms);
+        self.pending.insert(seq, Pending { emitted_ms, bytes });
         self.put(seq, lane);
     }
 
@@ -266,6 +275,7 @@ impl Outbox {
         let (_, first) = self.ready.first_key_value()?;
         let alone = self.lanes.get(first)?.alone > 0;
         let mut room = if alone { 1 } else { self.limits.batch };
+        let mut bytes_left = self.limits.bytes;
         let (mut lanes, mut seqs, mut left) = (Vec::new(), Vec::new(), Vec::new());
         for (head, name) in &self.ready {
             let Some(lane) = self.lanes.get_mut(name) else {
@@ -274,9 +284,22 @@ impl Outbox {
             if lane.alone > 0 && !alone {
                 continue;
             }
-            let count = lane.queue.len().min(room);
+            let mut count = 0;
+            for seq in lane.queue.iter().take(room) {
+                // What was set aside, whose length is not known here, goes by itself.
+                let bytes = self.pending.get(seq).map_or(self.limits.bytes, |event| event.bytes);
+                if bytes > bytes_left && !seqs.is_empty() {
+                    room = count;
+                    break;
+                }
+                bytes_left = bytes_left.saturating_sub(bytes);
+                seqs.push(*seq);
+                count += 1;
+            }
+            if count == 0 {
+                break;
+            }
             lane.busy = count;
-            seqs.extend(lane.queue.iter().take(count));
             lanes.push((Arc::clone(name), count));
             left.push(*head);
             room -= count;

@@ -61,7 +61,7 @@ pub(super) struct Round<'a> {
 
 impl<'a> Round<'a> {
     pub(super) fn new(worker: &'a mut Worker, opened: Opened) -> Self {
-        let state = opened.state.unwrap_or_default();
+        let state = opened.state;
         worker.report.dropped = state.dropped;
         let now = worker.now();
         Self {
@@ -200,7 +200,7 @@ impl<'a> Round<'a> {
                     self.outbox.goes_on_at(first);
                     for event in &page {
                         let lane = lane(&event.root_id, &event.feature);
-                        self.outbox.take(event.seq, event.emitted_ms, &lane);
+                        self.outbox.take(event.seq, event.emitted_ms, event.bytes, &lane);
                     }
                     self.show_soon(now);
                 }
@@ -222,7 +222,8 @@ impl<'a> Round<'a> {
     }
 
     fn show(&mut self, now: Duration) {
-        self.show_at = None;
+        // What the store refused may be mended then, and nothing else tells of it.
+        self.show_at = (now < self.store_at).then_some(self.store_at);
         let outbox = &self.outbox;
         let retrying = outbox.is_retrying() || now < self.store_at;
         let wait = outbox.wakes_at().filter(|at| retrying && *at > now);

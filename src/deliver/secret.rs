@@ -168,7 +168,20 @@ mod tests {
             let error = read(mode).unwrap_err();
             assert!(error.contains("`chmod 600` it") && !error.contains(CANARY), "{error}");
         }
-        assert!(Secrets::read(&SecretSource::File(folder.path().into())).is_err());
+        let read = |path: &Path| Secrets::read(&SecretSource::File(path.into())).map(drop);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert_eq!(read(&link), Ok(()), "what it leads to counts");
+        assert!(read(folder.path()).unwrap_err().contains("not a regular file"));
+        let pipe = folder.path().join("pipe");
+        let (mode, kind) = (Mode::from_raw_mode(0o600), rustix::fs::FileType::Fifo);
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, mode, 0).unwrap();
+        assert!(read(&pipe).unwrap_err().contains("not a regular file"), "nobody writes to it");
+        std::fs::write(&path, CANARY.repeat(1_000)).unwrap();
+        assert!(read(&path).unwrap_err().ends_with("larger than 4096 bytes"));
+        std::fs::write(&path, b"whsec_\xff").unwrap();
+        assert!(read(&path).unwrap_err().contains("UTF-8"));
         let unset = SecretSource::Env("DOSSIERD_NONE".to_owned());
         assert_eq!(Secrets::read(&unset).unwrap_err(), "secret_env DOSSIERD_NONE: it is not set");
     }

@@ -18,6 +18,8 @@ use crate::store::Journal;
 
 /// How far behind the cursor events are looked at: so many are delivered again after a kill, at most.
 const WINDOW: usize = 10_000;
+/// Bytes of the events of a request, unless one alone has more.
+const PARCEL_BYTES: u64 = 512 << 10;
 /// How often an event may be refused before it is set aside.
 const REFUSALS: u32 = 5;
 /// Events that are set aside, at most.
@@ -109,6 +111,7 @@ impl Worker {
             window: WINDOW,
             parcels: self.config.connections,
             batch: self.config.batch,
+            bytes: PARCEL_BYTES,
             refusals: REFUSALS,
             set_aside: SET_ASIDE,
             backoff: Backoff { first, most },

@@ -16,7 +16,7 @@ pub enum SinkCommand {
     Open {
         /// Its name.
         sink: &'static str,
-        /// Told where, or that it has never been.
+        /// Told where; one that has never been begins now.
         reply: oneshot::Sender<Result<Opened, String>>,
     },
     /// Make durable what is committed.
@@ -69,8 +69,8 @@ pub struct Durable {
 pub struct Opened {
     /// How far the store is durable.
     pub durable: Durable,
-    /// Where the sink is, if it has ever been.
-    pub state: Option<SinkState>,
+    /// Where the sink is.
+    pub state: SinkState,
 }
 
 /// How a sink does.

@@ -214,16 +214,23 @@ fn deliver_by(
     delivery: &Arc<Mutex<Delivery>>,
 ) -> Box<dyn Fn(&Config) + Send> {
     let delivery = Arc::clone(delivery);
+    let wanted = Arc::new(Mutex::new(None));
     Box::new(move |config| {
         used(config);
-        let (delivery, webhook) = (Arc::clone(&delivery), config.webhook.clone());
-        // It waits until what was delivered is noted.
-        drop(spawn_blocking(move || lock_of(&delivery).reload(webhook)));
+        lock_of(&wanted).clone_from(&config.webhook);
+        let (delivery, wanted) = (Arc::clone(&delivery), Arc::clone(&wanted));
+        // It waits until what was delivered is noted. Of several that wait any may be the last: each
+        // goes by what is wanted then.
+        drop(spawn_blocking(move || {
+            let mut delivery = lock_of(&delivery);
+            let webhook = lock_of(&wanted).clone();
+            delivery.reload(webhook);
+        }));
     })
 }
 
-fn lock_of(delivery: &Mutex<Delivery>) -> MutexGuard<'_, Delivery> {
-    delivery.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock_of<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What goes on beside the engine and the socket while the daemon lives: readiness is told once,

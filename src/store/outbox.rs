@@ -81,6 +81,8 @@ pub struct Outline {
     pub root_id: String,
     /// Its feature.
     pub feature: String,
+    /// How long its envelope is.
+    pub bytes: u64,
 }
 
 /// Which set-aside events are meant.
@@ -114,6 +116,27 @@ impl Store {
                 .optional()
         };
         read().map_err(reading("read how far a sink is", &self.path))
+    }
+
+    /// The same; one that has never been begins with the oldest event that is kept. What retention
+    /// took before that is nothing that it lost.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`], [`StoreError::Corrupt`], [`StoreError::Write`].
+    pub fn begin_sink(&mut self, sink: &str) -> Result<SinkState, StoreError> {
+        if let Some(known) = self.sink(sink)? {
+            return Ok(known);
+        }
+        self.check_trusted()?;
+        let begun = write(&mut self.connection, |transaction| {
+            transaction.execute(
+                "INSERT INTO cursor (sink, seq)
+                 SELECT ?1, coalesce((SELECT min(seq) - 1 FROM event), seq) FROM store",
+                [sink],
+            )
+        });
+        self.written("note a new sink", begun)?;
+        Ok(self.sink(sink)?.unwrap_or_default())
     }
 
     /// Notes how a sink has moved: all of it or nothing.
@@ -162,7 +185,7 @@ impl JournalReader {
     ) -> Result<Vec<Outline>, StoreError> {
         self.read("read the journal", |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT seq, emitted_at, root_id, feature FROM event
+                "SELECT seq, emitted_at, root_id, feature, octet_length(envelope) FROM event
                  WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3",
             )?;
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -174,6 +197,7 @@ impl JournalReader {
                         emitted_ms: row.get(1)?,
                         root_id: row.get(2)?,
                         feature: row.get(3)?,
+                        bytes: unsigned(row, 4)?,
                     })
                 },
             )?;

@@ -8,13 +8,13 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn limits() -> Limits {
     let backoff = Backoff { first: SECOND, most: Duration::from_mins(5) };
-    Limits { window: 100, parcels: 4, batch: 1, refusals: 3, set_aside: 10, backoff }
+    Limits { window: 100, parcels: 4, batch: 1, bytes: 100, refusals: 3, set_aside: 10, backoff }
 }
 
 fn outbox(limits: Limits, lanes: &[&str]) -> Outbox {
     let mut outbox = Outbox::new(limits, 0);
     for (seq, lane) in (1..).zip(lanes) {
-        outbox.take(seq, 0, lane);
+        outbox.take(seq, 0, 1, lane);
     }
     outbox
 }
@@ -185,6 +185,23 @@ fn a_batch_that_fails_is_sent_one_by_one() {
 }
 
 #[test]
+fn a_parcel_is_no_larger_than_it_may_be() {
+    let mut outbox = Outbox::new(Limits { batch: 9, ..limits() }, 0);
+    for (seq, bytes, lane) in
+        [(1, 60, "a"), (2, 40, "b"), (3, 1, "a"), (4, 500, "b"), (5, 99, "c"), (6, 2, "c")]
+    {
+        outbox.take(seq, 0, bytes, lane);
+    }
+    let mut sent = Vec::new();
+    while let Some(parcel) = outbox.next(SECOND) {
+        outbox.ended(parcel.number, &Outcome::Taken, SECOND, 1.0);
+        sent.push(parcel.seqs);
+    }
+    assert_eq!(sent, [&[1, 3][..], &[2], &[4], &[5], &[6]], "but one alone may be larger");
+    assert_eq!(outbox.cursor(), 6);
+}
+
+#[test]
 fn what_retention_drops_is_counted_and_the_rest_goes_on() {
     let mut outbox = outbox(limits(), &["a", "b", "a"]);
     outbox.goes_on_at(5);
@@ -196,8 +213,8 @@ fn what_retention_drops_is_counted_and_the_rest_goes_on() {
     outbox.begins_at(10);
     assert_eq!(outbox.settled().dropped, 6);
     assert_eq!((outbox.cursor(), outbox.scanned(), outbox.wakes_at()), (9, 9, None));
-    outbox.take(10, 0, "a");
-    outbox.take(11, 0, "a");
+    outbox.take(10, 0, 1, "a");
+    outbox.take(11, 0, 1, "a");
     let mut sent = outbox.next(10 * SECOND).unwrap();
     outbox.missing(&mut sent, &[10]);
     assert_eq!((sent.seqs, outbox.flights.len()), (vec![], 0));
@@ -210,7 +227,7 @@ fn what_is_set_aside_ahead_of_the_cursor_is_not_sent_after_a_restart() {
     let mut outbox = Outbox::new(limits(), 0);
     outbox.put_aside([(2, "a", false), (3, "a", true)].into_iter());
     for seq in 1..=4 {
-        outbox.take(seq, 0, "a");
+        outbox.take(seq, 0, 1, "a");
     }
     let mut sent = Vec::new();
     while let Some(parcel) = outbox.next(SECOND) {
@@ -233,7 +250,7 @@ fn three_days_offline_cost_no_memory_and_lose_nothing() {
     while outbox.cursor() < total {
         while outbox.scanned() < total && outbox.wants_more() {
             let seq = outbox.scanned() + 1;
-            outbox.take(seq, 0, lanes[usize::try_from(seq % 5).unwrap()]);
+            outbox.take(seq, 0, 1, lanes[usize::try_from(seq % 5).unwrap()]);
         }
         assert!(outbox.pending.len() <= AHEAD, "{} held", outbox.pending.len());
         let sent = all(&mut outbox, now);
@@ -307,7 +324,7 @@ proptest! {
             prop_assert!(turn < 20_000, "it does not end: {outbox:?}");
             while outbox.scanned() < total && outbox.wants_more() {
                 let seq = outbox.scanned() + 1;
-                outbox.take(seq, 0, names[lane_of(seq)]);
+                outbox.take(seq, 0, 1, names[lane_of(seq)]);
             }
             prop_assert!(outbox.scanned() - outbox.cursor() <= window as u64);
             flying.extend(all(&mut outbox, now));

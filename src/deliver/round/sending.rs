@@ -61,9 +61,8 @@ impl Round<'_> {
         let receiver = match &self.receiver {
             Some(receiver) => Arc::clone(receiver),
             None => {
-                let receiver =
-                    Receiver::new(config.url.clone(), config.timeout, config.connections);
-                Arc::clone(self.receiver.insert(Arc::new(receiver.map_err(waits)?)))
+                let receiver = Receiver::new(config).map_err(waits)?;
+                Arc::clone(self.receiver.insert(Arc::new(receiver)))
             }
         };
         let form = Form { format: config.format, batch: config.batch > 1, gzip: config.gzip };
@@ -105,6 +104,10 @@ impl Round<'_> {
                 }
                 report.health = SinkHealth::Retrying;
             }
+        }
+        if matches!(outcome, Outcome::Unreachable(..)) && self.worker.config.url.is_tls() {
+            // Who is trusted is read again: that may have been mended.
+            self.receiver = None;
         }
         self.outbox.ended(number, outcome, now, chance());
         self.show_soon(now);

@@ -16,7 +16,7 @@ impl Engine {
             SinkCommand::Open { sink, reply } => self.reply(reply, now, |store| {
                 // What a sink may send is what is durable.
                 store.barrier()?;
-                Ok(Opened { durable: durable(store), state: store.sink(sink)? })
+                Ok(Opened { durable: durable(store), state: store.begin_sink(sink)? })
             }),
             SinkCommand::Barrier { reply } => self.reply(reply, now, |store| {
                 store.barrier()?;

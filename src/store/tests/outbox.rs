@@ -76,11 +76,28 @@ fn an_outline_is_a_part_of_the_journal() {
     assert_eq!(seqs(1, 3, 9), [2, 3]);
     assert_eq!(seqs(0, 9, 1), [1]);
     let third = reader.outline(2, 3, 9).unwrap().remove(0);
+    let envelope = reader.envelope("webhook", 3).unwrap().unwrap();
     let expect = Outline {
         seq: 3,
         emitted_ms: at(5).as_millis(),
         root_id: "00ff".to_owned(),
         feature: "2".to_owned(),
+        bytes: envelope.len() as u64,
     };
     assert_eq!(third, expect);
+}
+
+#[test]
+fn a_new_sink_has_lost_nothing_that_went_before_it() {
+    let folder = folder();
+    let mut store = open(&folder);
+    events(&mut store, "1", 3, at(0));
+    store.prune(Duration::ZERO, 0, at(99)).unwrap();
+    let begun = |cursor| SinkState { cursor, ..SinkState::default() };
+    assert_eq!(store.begin_sink("early").unwrap(), begun(3), "nothing is kept");
+    events(&mut store, "1", 2, at(100));
+    assert_eq!(store.begin_sink("webhook").unwrap(), begun(3));
+    store.prune(Duration::ZERO, 0, at(199)).unwrap();
+    assert_eq!(store.begin_sink("webhook").unwrap(), begun(3), "it stays where it was");
+    assert_eq!(store.begin_sink("late").unwrap(), begun(5));
 }
