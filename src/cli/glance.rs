@@ -8,6 +8,7 @@ use crate::core::dossier::Completeness;
 use crate::core::drift::DriftState;
 use crate::core::feature::Watch;
 use crate::core::path::printable;
+use crate::wire::delivery::{Sink, SinkState};
 use crate::wire::overview::Overview;
 use crate::wire::status::{ProjectStatus, ProjectWatch, Status, StoreState, StoreStatus};
 
@@ -214,6 +215,28 @@ pub(super) fn store(store: &StoreStatus<'_>) -> Option<String> {
 pub(super) fn config(status: &Status<'_>) -> Option<String> {
     let error = status.config.as_ref()?.errors.first()?;
     Some(format!("the configuration is broken, and the one before it in use: {error}"))
+}
+
+/// One line on a sink that someone should look at, or that is behind; `None` where all is
+/// delivered.
+pub(super) fn sink(sink: &Sink<'_>) -> Option<String> {
+    let mut parts = Vec::new();
+    if sink.lag > 0 {
+        let events = if sink.lag == 1 { "event waits" } else { "events wait" };
+        parts.push(format!("{} {events}", sink.lag));
+    }
+    if sink.state == SinkState::Retrying {
+        let why = sink.last_error.as_deref().unwrap_or("not taken");
+        parts.push(format!("{}: {}", "tried again".yellow(), printable(why)));
+    }
+    if sink.set_aside > 0 {
+        parts.push(format!("{} {}", sink.set_aside, "set aside".red()));
+    }
+    if parts.is_empty() {
+        return None;
+    }
+    let (name, url) = (printable(&sink.sink), printable(&sink.url));
+    Some(format!("{name} to {url}: {}; dossierd delivery list\n", parts.join(", ")))
 }
 
 /// One line on a feature that someone should look at; `None` where all is as it should be.

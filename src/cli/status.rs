@@ -101,6 +101,7 @@ impl Fetched {
                 {
                     out::error(&wrong);
                 }
+                text.extend(status.delivery.iter().filter_map(glance::sink));
                 if status.projects.is_empty() {
                     text.push_str("no project is watched; dossierd project add .\n");
                 }
