@@ -69,10 +69,10 @@ impl Form {
             several => format!("batch_{}", Digest::of(several.join(".").as_bytes())),
         };
         let content_type = match (self.format, self.batch) {
-            (WebhookFormat::CloudEvents, false) => "application/cloudevents+json; charset=UTF-8",
-            (WebhookFormat::CloudEvents, true) => {
-                "application/cloudevents-batch+json; charset=UTF-8"
-            }
+            // Without a charset, which JSON does not need: the SDK for JavaScript knows the type by
+            // its text.
+            (WebhookFormat::CloudEvents, false) => "application/cloudevents+json",
+            (WebhookFormat::CloudEvents, true) => "application/cloudevents-batch+json",
             (WebhookFormat::Envelope, _) => "application/json",
         };
         let packed = if self.gzip {

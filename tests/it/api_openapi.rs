@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::support::daemon::{Answer, Daemon};
 use super::support::{FEATURE, Project, repository, write};
 
-fn document(daemon: &Daemon) -> Value {
+pub(crate) fn document(daemon: &Daemon) -> Value {
     daemon.json("/api/openapi.json")
 }
 
@@ -49,7 +49,7 @@ fn references(value: &Value) -> Vec<String> {
 
 /// Holds an answer to what the document says of that request.
 #[track_caller]
-fn hold(document: &Value, method: &str, address: &str, answer: &Answer) {
+pub(crate) fn hold(document: &Value, method: &str, address: &str, answer: &Answer) {
     let operation = &document["paths"][address][method.to_lowercase()];
     assert!(operation.is_object(), "{method} {address} is not described");
     let said = &operation["responses"][answer.status.to_string()];

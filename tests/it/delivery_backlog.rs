@@ -2,20 +2,31 @@
 //! back, and what retention took of it is counted.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use dossierd::core::artifact::{ArtifactClass, RequiredStatus};
 use dossierd::core::digest::Digest;
 use dossierd::core::event::{ArtifactIndexed, Change, Payload};
 use dossierd::core::path::{FeatureSlug, RelPath};
+use dossierd::core::time::Timestamp;
 use dossierd::store::{FeatureChange, Origin, Store};
 
-use super::delivery_support::{Mood, change, in_order, receiver, sink};
+use super::delivery_support::{Mood, change, delivered, in_order, memory, receiver, sink};
 use super::support::Project;
-use super::support::daemon::{Daemon, wait};
+use super::support::daemon::wait;
 
-/// Events of five features.
-fn queue(store: &mut Store, count: u64) {
+const THREE_DAYS: Duration = Duration::from_hours(72);
+
+/// Events of five features, emitted over the last three days.
+fn queue_of_three_days(store: &mut Store, count: u64) {
+    let steps = 20;
+    for step in 0..steps {
+        queue(store, count / u64::from(steps), THREE_DAYS * (steps - step) / steps);
+    }
+}
+
+/// Events of five features, emitted that long ago.
+fn queue(store: &mut Store, count: u64, ago: Duration) {
     let origin = Arc::new(Origin {
         project: "p".to_owned(),
         root_id: "00112233445566ff".to_owned(),
@@ -42,28 +53,23 @@ fn queue(store: &mut Store, count: u64) {
         let events = vec![Payload::ArtifactIndexed(indexed)];
         changes.push(FeatureChange { events, ..FeatureChange::new(Arc::clone(&origin), slug) });
     }
-    store.commit(changes, SystemTime::now().into()).unwrap();
-}
-
-/// Resident memory in KiB.
-fn memory(daemon: &Daemon) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
+    store.commit(changes, (SystemTime::now() - ago).into()).unwrap();
 }
 
 #[test]
-fn a_hundred_thousand_events_wait_and_then_come_in_order() {
+fn a_hundred_thousand_events_of_three_days_wait_and_then_come_in_order() {
     const COUNT: u64 = 100_000;
     let receiver = receiver();
     receiver.turn(Mood::Answer(503, String::new()));
-    let project = Project::complete().webhook(&receiver, "  batch: 100\n");
-    let daemon = project.daemon();
+    let other = Project::complete().webhook(&receiver, "  batch: 100\n");
+    let daemon = other.daemon();
     wait("it tries", || (sink(&daemon)["state"] == "retrying").then_some(()));
     let before = memory(&daemon);
     daemon.stop();
+    let project = Project::complete().webhook(&receiver, "  batch: 100\n");
+    std::fs::create_dir_all(project.state()).unwrap();
     let mut store = Store::open(&project.state(), "boot").unwrap().store;
-    queue(&mut store, COUNT);
+    queue_of_three_days(&mut store, COUNT);
     store.close().unwrap();
 
     let daemon = project.daemon();
@@ -72,6 +78,9 @@ fn a_hundred_thousand_events_wait_and_then_come_in_order() {
         (sink["state"] == "retrying").then_some(sink)
     });
     assert!(found["lag"].as_u64().unwrap() >= COUNT, "{found:#}");
+    let since: Timestamp = serde_json::from_value(found["oldest_undelivered_at"].clone()).unwrap();
+    let since = Timestamp::from(SystemTime::now()).as_millis() - since.as_millis();
+    assert!(u128::from(since.unsigned_abs()) >= THREE_DAYS.as_millis(), "{found:#}");
     let waiting = memory(&daemon);
     assert!(waiting < before + 8 * 1024, "{before} KiB without, {waiting} KiB with a queue");
     change(&project, "whoever works goes on");
@@ -101,9 +110,16 @@ fn what_retention_took_is_counted_and_announced() {
     let project = Project::complete().webhook(&receiver, "");
     std::fs::create_dir_all(project.state()).unwrap();
     let mut store = Store::open(&project.state(), "boot").unwrap().store;
-    queue(&mut store, 30);
-    while store.prune(std::time::Duration::MAX, 0, SystemTime::now().into()).unwrap().events > 0 {}
-    queue(&mut store, 5);
+    queue(&mut store, 10, Duration::ZERO);
+    let clear = |store: &mut Store| {
+        while store.prune(Duration::MAX, 0, SystemTime::now().into()).unwrap().events > 0 {}
+    };
+    // What went before there was a webhook was not for it.
+    clear(&mut store);
+    store.begin_sink("webhook").unwrap();
+    queue(&mut store, 30, Duration::ZERO);
+    clear(&mut store);
+    queue(&mut store, 5, Duration::ZERO);
     store.close().unwrap();
     let daemon = project.daemon();
     let found = wait("the rest is delivered", || {
@@ -113,11 +129,41 @@ fn what_retention_took_is_counted_and_announced() {
     assert_eq!(found["dropped_by_retention"], 30, "{found:#}");
     assert!(daemon.log().contains("dropped by the journal's retention"), "{}", daemon.log());
     let first = receiver.kept().events.iter().map(|event| event["seq"].as_u64()).min();
-    assert_eq!(first, Some(Some(31)));
+    assert_eq!(first, Some(Some(41)));
     daemon.stop();
     // It is not counted twice.
     let daemon = project.daemon();
     let again = wait("it is shown", || sink(&daemon)["cursor"].as_u64().map(|_| sink(&daemon)));
     assert_eq!(again["dropped_by_retention"], 30, "{again:#}");
+    daemon.stop();
+}
+
+#[test]
+fn what_retention_takes_while_the_receiver_is_down_is_counted_and_announced() {
+    const COUNT: u64 = 4_000;
+    let receiver = receiver();
+    receiver.turn(Mood::Answer(503, String::new()));
+    let project = Project::complete().webhook(&receiver, "");
+    std::fs::create_dir_all(project.state()).unwrap();
+    let mut store = Store::open(&project.state(), "boot").unwrap().store;
+    store.begin_sink("webhook").unwrap();
+    queue_of_three_days(&mut store, COUNT);
+    store.close().unwrap();
+    let daemon = project.daemon();
+    wait("it tries", || (sink(&daemon)["state"] == "retrying").then_some(()));
+    assert_eq!(sink(&daemon)["dropped_by_retention"], 0);
+    // Half of the steps are older.
+    let origin = format!("http://{}", receiver.address);
+    let text = project.webhook_text(&origin, "journal: {max_age: 37h}\n");
+    project.reconfigure(&text);
+    let lost = COUNT / 2;
+    wait("they are dropped", || (sink(&daemon)["dropped_by_retention"] == lost).then_some(()));
+    assert!(daemon.log().contains("dropped by the journal's retention"), "{}", daemon.log());
+    let said = project.ask(&["delivery", "list"]).ok().stdout;
+    assert!(said.contains(&format!("dropped by the journal's retention: {lost}")), "{said}");
+    receiver.turn(Mood::Good);
+    let journal = delivered(&daemon, &receiver);
+    assert_eq!(journal[0]["seq"], lost + 1);
+    assert_eq!(sink(&daemon)["dropped_by_retention"], lost);
     daemon.stop();
 }

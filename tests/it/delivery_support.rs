@@ -21,14 +21,35 @@ pub(crate) const CANARY: &str = "whsec_CANARYCANARYCANARYCANARYCANARYCANARY";
 impl Project {
     /// With a webhook to that receiver, quick to try again, and more said of it.
     pub(crate) fn webhook(self, receiver: &Receiver, more: &str) -> Self {
+        self.secret(CANARY);
+        let text = self.webhook_text(&format!("http://{}", receiver.address), more);
+        self.config(&text)
+    }
+
+    /// The configuration with that webhook.
+    pub(crate) fn webhook_text(&self, origin: &str, more: &str) -> String {
         let secret = self.home().join("secret");
-        write(&secret, CANARY.as_bytes());
-        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
-        let (address, secret) = (receiver.address, secret.display().to_string());
-        self.config(&format!(
-            "webhook:\n  url: http://{address}/hook?token=CANARY\n  secret_file: {secret}\n  \
+        let secret = secret.display();
+        format!(
+            "webhook:\n  url: {origin}/hook?token=CANARY\n  secret_file: {secret}\n  \
              timeout: 1s\n  backoff: {{first_ms: 10, most_ms: 100}}\n{more}"
-        ))
+        )
+    }
+
+    /// Makes that the secret.
+    pub(crate) fn secret(&self, text: &str) {
+        let (secret, new) = (self.home().join("secret"), self.home().join("secret.new"));
+        write(&new, text.as_bytes());
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::rename(new, secret).unwrap();
+    }
+
+    /// Makes that the configuration, while a daemon may be running.
+    pub(crate) fn reconfigure(&self, text: &str) {
+        let new = self.home().join("config.new");
+        write(&new, text.as_bytes());
+        fs::create_dir_all(self.config_file().parent().unwrap()).unwrap();
+        fs::rename(new, self.config_file()).unwrap();
     }
 }
 
@@ -40,6 +61,13 @@ pub(crate) fn receiver() -> Receiver {
 /// How the webhook does.
 pub(crate) fn sink(daemon: &Daemon) -> Value {
     daemon.json("/api/status")["delivery"][0].clone()
+}
+
+/// Resident memory in KiB.
+pub(crate) fn memory(daemon: &Daemon) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 /// The whole journal.
@@ -61,12 +89,15 @@ pub(crate) fn journal(daemon: &Daemon) -> Vec<Value> {
 #[track_caller]
 pub(crate) fn delivered(daemon: &Daemon, receiver: &Receiver) -> Vec<Value> {
     daemon.status();
-    let sink = wait("delivery of everything", || {
+    let mut last = Value::Null;
+    wait("delivery of everything", || {
         let status = daemon.json("/api/status");
         let sink = &status["delivery"][0];
-        (sink["cursor"] == status["seq"] && sink["lag"] == 0).then(|| sink.clone())
+        last.clone_from(sink);
+        let all = sink["cursor"] == status["seq"] && sink["lag"] == 0 && sink["state"] == "ok";
+        all.then_some(())
     });
-    assert_eq!(sink["state"], "ok", "{sink:#}");
+    assert_eq!((&last["last_error"], &last["set_aside"]), (&Value::Null, &0.into()), "{last:#}");
     let journal = journal(daemon);
     let kept = receiver.kept();
     assert_eq!(kept.wrong, [] as [String; 0]);

@@ -1,7 +1,14 @@
 //! Events reach a webhook: signed, in the two formats, in order, each at least once, whatever the
 //! receiver does, and through kills.
 
-use super::delivery_support::{CANARY, Mood, change, delivered, in_order, journal, receiver, sink};
+use std::net::TcpListener;
+use std::time::SystemTime;
+
+use super::delivery_support::{
+    CANARY, Mood, change, delivered, in_order, journal, memory, receiver, sink,
+};
+use dossierd::core::time::Timestamp;
+
 use super::support::daemon::wait;
 use super::support::{FEATURE, Project};
 
@@ -42,7 +49,11 @@ fn a_receiver_that_misbehaves_gets_everything_when_it_is_well() {
     let receiver = receiver();
     let project = Project::complete().webhook(&receiver, "");
     let daemon = project.daemon();
-    let away = "location: http://127.0.0.1:9/\r\n".to_owned();
+    let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+    elsewhere.set_nonblocking(true).unwrap();
+    let away = format!("location: http://{}/\r\n", elsewhere.local_addr().unwrap());
+    delivered(&daemon, &receiver);
+    let before = memory(&daemon);
     for (mood, why) in [
         (Mood::Answer(500, String::new()), "answered 500"),
         (Mood::Answer(429, "retry-after: 1\r\n".to_owned()), "answered 429"),
@@ -50,6 +61,8 @@ fn a_receiver_that_misbehaves_gets_everything_when_it_is_well() {
         (Mood::Answer(302, away), "answered 302 Found, not followed"),
         (Mood::Hang, "no answer within 1000 ms"),
         (Mood::Break, ""),
+        (Mood::EndlessHead, ""),
+        (Mood::Soon, "no answer within 1000 ms"),
     ] {
         receiver.turn(mood.clone());
         change(&project, &format!("{mood:?}"));
@@ -71,6 +84,10 @@ fn a_receiver_that_misbehaves_gets_everything_when_it_is_well() {
     receiver.turn(Mood::Endless);
     change(&project, "endless");
     delivered(&daemon, &receiver);
+    let after = memory(&daemon);
+    assert!(after < before + 8 * 1024, "{before} KiB before, {after} KiB after");
+    let followed = elsewhere.accept().map(drop).unwrap_err();
+    assert_eq!(followed.kind(), std::io::ErrorKind::WouldBlock, "no redirect is followed");
     daemon.stop();
 }
 
@@ -122,6 +139,9 @@ fn what_is_refused_for_good_waits_for_a_person() {
     let text = project.ask(&["delivery", "list"]).ok().stdout;
     assert!(text.contains("set aside") && text.contains("answered 400"), "{text}");
     assert!(!text.contains("CANARY"), "{text}");
+    let status = project.ask(&["status"]).ok().stdout;
+    let said = format!("{} set aside; dossierd delivery list\n", of_feature());
+    assert!(status.contains(&said) && !status.contains("CANARY"), "{status}");
 
     // It survives a restart, and is not sent again unasked.
     daemon.stop();
@@ -145,6 +165,33 @@ fn what_is_refused_for_good_waits_for_a_person() {
     drop(kept);
     daemon.ask("POST", "/api/delivery/drop", "{\"ids\": [\"x\"]}").problem(404, "not_found");
     daemon.ask("POST", "/api/delivery/retry", "{}").problem(400, "bad_request");
+    daemon.stop();
+}
+
+#[test]
+fn a_receiver_that_asks_for_an_age_gets_a_day_and_a_person_is_quicker() {
+    let receiver = receiver();
+    let project = Project::complete().webhook(&receiver, "");
+    let daemon = project.daemon();
+    for asked in ["99999999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+        receiver.turn(Mood::Answer(429, format!("retry-after: {asked}\r\n")));
+        change(&project, asked);
+        let day = 24 * 60 * 60 * 1_000;
+        let wait_ms = wait("a pause", || {
+            let next: Timestamp =
+                serde_json::from_value(sink(&daemon)["next_try_at"].clone()).ok()?;
+            let wait_ms = next.as_millis() - Timestamp::from(SystemTime::now()).as_millis();
+            (wait_ms > day / 2).then_some(wait_ms)
+        });
+        assert!(wait_ms <= day, "{asked}: {wait_ms} ms");
+        let status = project.ask(&["status"]).ok().stdout;
+        assert!(status.contains("tried again: answered 429"), "{status}");
+        receiver.turn(Mood::Good);
+        project.ask(&["delivery", "retry", "--all"]).ok();
+        delivered(&daemon, &receiver);
+        let status = project.ask(&["status"]).ok().stdout;
+        assert!(!status.contains("webhook"), "{status}");
+    }
     daemon.stop();
 }
 

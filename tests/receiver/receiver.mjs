@@ -1,0 +1,39 @@
+// A receiver made of other people's libraries: `standardwebhooks` verifies what comes, and the SDK of
+// CloudEvents reads it. Prints its port, then a line for each event or for what was wrong.
+
+import { createServer } from "node:http";
+import { gunzipSync } from "node:zlib";
+import { HTTP } from "cloudevents";
+import { Webhook } from "standardwebhooks";
+
+const webhook = new Webhook(process.env.HOOK_SECRET);
+
+function events(headers, body) {
+    const text = (headers["content-encoding"] === "gzip" ? gunzipSync(body) : body).toString("utf8");
+    webhook.verify(text, headers);
+    if (headers["content-type"] === "application/json") {
+        return [JSON.parse(text)].flat().map((data) => ({ data }));
+    }
+    return [HTTP.toEvent({ headers, body: text })].flat().map((event) => {
+        event.validate();
+        const { id, type, source, subject, time, sequence, partitionkey, data } = event;
+        return { id, type, source, subject, time, sequence, partitionkey, data };
+    });
+}
+
+const server = createServer(async (request, response) => {
+    const chunks = [];
+    for await (const chunk of request) {
+        chunks.push(chunk);
+    }
+    try {
+        for (const event of events(request.headers, Buffer.concat(chunks))) {
+            console.log(JSON.stringify(event));
+        }
+        response.writeHead(204).end();
+    } catch (error) {
+        console.log(JSON.stringify({ wrong: String(error) }));
+        response.writeHead(401).end();
+    }
+});
+server.listen(0, "127.0.0.1", () => console.log(server.address().port));
