@@ -1,9 +1,14 @@
-//! How fast events get into the journal and out of it to a webhook on this machine:
-//! `cargo bench --bench delivery`.
+//! How fast events get into the journal and out of it to a webhook on this machine, and whether
+//! anybody notices a receiver that hangs: `cargo bench --bench delivery`.
 //!
-//! Each figure stands beside something known, taken in the same run: SHA-256 of as many texts, and
-//! plain HTTP requests of the same size over as many kept connections. Prints whether what is promised is met, and judges no machine by it.
+//! Each figure stands beside something known, taken in the same run: SHA-256 of as many texts, plain
+//! HTTP requests of the same size over as many kept connections, a daemon without a webhook. Prints
+//! whether what is promised is met, and judges no machine by it.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
+#![allow(clippy::cast_precision_loss, reason = "far below 2^52")]
+
+mod live;
+mod still;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -51,6 +56,7 @@ fn main() {
         println!("events through the webhook, {name}: {rate:.0} a second");
         println!("  ratio {:.2}; promise 5,000: {}", rate / plain, met(rate, 5_000.0));
     }
+    still::run(&folder.path().join("still"), &secret).unwrap();
 }
 
 fn met(rate: f64, promise: f64) -> &'static str {
