@@ -11,6 +11,7 @@
 //! One sink there is: the webhook of the configuration, on a thread of its own.
 
 mod backoff;
+mod file;
 mod http;
 mod message;
 mod outbox;

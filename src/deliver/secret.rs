@@ -1,17 +1,16 @@
 //! Secrets that requests are signed with: where they are read from, and that they are never shown.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use rustix::fs::{Mode, OFlags};
 use sha2::Sha256;
 
+use super::file;
 use crate::config::SecretSource;
 
 /// Bytes of a secret (Standard Webhooks: 24 to 64).
@@ -88,12 +87,7 @@ fn secret(word: &str) -> Option<Secret> {
 
 /// The text of a regular file that only its owner, who is this user, can read.
 fn private_text(path: &Path) -> io::Result<String> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
+    let (text, metadata) = file::read(path, FILE_MOST)?;
     if metadata.mode() & 0o077 != 0 {
         let mode = metadata.mode() & 0o777;
         return Err(io::Error::other(format!(
@@ -104,12 +98,7 @@ fn private_text(path: &Path) -> io::Result<String> {
     if metadata.uid() != user && metadata.uid() != 0 {
         return Err(io::Error::other("it belongs to another user"));
     }
-    let mut text = String::new();
-    file.take(FILE_MOST + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > FILE_MOST {
-        return Err(io::Error::other(format!("larger than {FILE_MOST} bytes")));
-    }
-    Ok(text)
+    String::from_utf8(text).map_err(|_| io::Error::other("it is not UTF-8"))
 }
 
 #[cfg(test)]
@@ -175,8 +164,8 @@ mod tests {
         assert_eq!(read(&link), Ok(()), "what it leads to counts");
         assert!(read(folder.path()).unwrap_err().contains("not a regular file"));
         let pipe = folder.path().join("pipe");
-        let (mode, kind) = (Mode::from_raw_mode(0o600), rustix::fs::FileType::Fifo);
-        rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, mode, 0).unwrap();
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
         assert!(read(&pipe).unwrap_err().contains("not a regular file"), "nobody writes to it");
         std::fs::write(&path, CANARY.repeat(1_000)).unwrap();
         assert!(read(&path).unwrap_err().ends_with("larger than 4096 bytes"));

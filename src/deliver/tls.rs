@@ -1,15 +1,15 @@
 //! TLS to a receiver: whose word on who it is counts.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::{self, CertificateError, ClientConfig, RootCertStore};
+
+use super::file;
 
 /// Bytes of a file of certificates, at most.
 const FILE_MOST: u64 = 1 << 20;
@@ -50,16 +50,7 @@ fn system() -> Result<RootCertStore, String> {
 }
 
 fn named(path: &Path) -> io::Result<RootCertStore> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    let mut text = Vec::new();
-    file.take(FILE_MOST + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > FILE_MOST {
-        return Err(io::Error::other(format!("larger than {FILE_MOST} bytes")));
-    }
+    let (text, _) = file::read(path, FILE_MOST)?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&text) {
         let certificate = certificate.map_err(|error| io::Error::other(error.to_string()))?;
