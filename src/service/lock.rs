@@ -33,6 +33,11 @@ pub(super) fn take(state: &Path) -> Result<Lock, LockError> {
     let error = |source| LockError::Io { path: path.clone(), source };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(state).map_err(error)?;
     let opened = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    // A lock that is there holds on a file system that cannot be written, too.
+    let opened = opened.or_else(|refused| match refused.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => File::open(&path).map_err(|_| refused),
+        _ => Err(refused),
+    });
     let file = opened.map_err(error)?;
     match file.try_lock() {
         Ok(()) => Ok(Lock { _file: file }),

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
+use rustix::io::Errno;
 
 /// Why the store could not do something.
 #[derive(Debug, thiserror::Error)]
@@ -54,9 +55,9 @@ pub enum StoreError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
-    /// The disk failed an earlier write, and it is not known what of it is there. Open the store
-    /// anew: what it then says is so.
-    #[error("{}: the disk failed an earlier write; the store must be opened again", .path.display())]
+    /// The disk failed before, and it is not known what is there. Open the store anew: what it then
+    /// says is so.
+    #[error("{}: the disk failed it; the store must be opened again", .path.display())]
     Untrusted {
         /// The file.
         path: PathBuf,
@@ -81,6 +82,28 @@ impl StoreError {
             Self::Write { .. } | Self::Untrusted { .. } | Self::Read { .. } => true,
             Self::Newer { .. } | Self::Corrupt { .. } | Self::Open { .. } => false,
         }
+    }
+
+    /// Whether the store may open later without anyone's doing to it: the disk is full, cannot be
+    /// written now or fails, or the process has no descriptor left.
+    pub fn is_passing(&self) -> bool {
+        let Self::Open { source, .. } = self else {
+            return false;
+        };
+        if let Some(error) = source.downcast_ref::<io::Error>() {
+            use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+            let passing = [Errno::IO, Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
+            return matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
+                || error.raw_os_error().is_some_and(|error| passing.contains(&error));
+        }
+        let codes = [
+            ErrorCode::DiskFull,
+            ErrorCode::ReadOnly,
+            ErrorCode::SystemIoFailure,
+            ErrorCode::CannotOpen,
+        ];
+        let error = source.downcast_ref::<rusqlite::Error>();
+        error.and_then(rusqlite::Error::sqlite_error_code).is_some_and(|code| codes.contains(&code))
     }
 
     /// Whether the disk failed, and may have kept a part of what was written.

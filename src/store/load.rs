@@ -43,8 +43,9 @@ impl Store {
     /// The features of a project, in order of slug.
     ///
     /// # Errors
-    /// [`StoreError::Read`], [`StoreError::Corrupt`].
+    /// [`StoreError::Read`], [`StoreError::Corrupt`], [`StoreError::Untrusted`].
     pub fn load_features(&self, root_id: &str) -> Result<Vec<StoredFeature>, StoreError> {
+        self.check_trusted()?;
         load(&self.connection, root_id).map_err(reading("read what was known", &self.path))
     }
 }

@@ -53,6 +53,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::{Connection, params};
+use uuid::Uuid;
 
 use crate::core::time::Timestamp;
 use error::{Damage, reading, writing};
@@ -147,6 +148,26 @@ impl Store {
         }
     }
 
+    /// A store that cannot be opened yet: it refuses everything until [`Store::reopen`] could open
+    /// it.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] when there is no memory for it.
+    pub fn closed(folder: &Path) -> Result<Self, StoreError> {
+        let path: Arc<Path> = folder.join(FILE_NAME).into();
+        let connection =
+            Connection::open_in_memory().map_err(|error| StoreError::sql_open(&path, error))?;
+        Ok(Self {
+            connection,
+            path,
+            instance: Uuid::new_v4().to_string(),
+            seq: 0,
+            durable_seq: 0,
+            ids: EventIds::after(0),
+            trust: Trust::Lost,
+        })
+    }
+
     /// Opens the file anew, after the disk failed or the file was found corrupt; what it then says
     /// is so. Gives where a corrupt one is now.
     ///
@@ -154,15 +175,12 @@ impl Store {
     /// Those of [`Store::open_or_renew`]; the store can then not be used, but for trying again.
     pub fn reopen(&mut self, boot_id: &str, at: Timestamp) -> Result<Option<PathBuf>, StoreError> {
         let folder = self.path.parent().unwrap_or(&self.path).to_owned();
-        let nothing = Connection::open_in_memory();
-        let nothing = nothing.map_err(|error| StoreError::sql_open(&self.path, error))?;
+        let corrupt = self.trust == Trust::Corrupt && self.path.exists();
         // Closed first: closing a log that was moved would remove the one that is there then.
-        drop(std::mem::replace(&mut self.connection, nothing));
-        let aside = match self.trust {
-            Trust::Corrupt if self.path.exists() => Some(opening::set_aside(&folder, at)?),
-            Trust::Corrupt | Trust::Full | Trust::Lost => None,
-        };
-        self.trust = Trust::Lost;
+        let closed =
+            Self { instance: self.instance.clone(), seq: self.seq, ..Self::closed(&folder)? };
+        drop(std::mem::replace(self, closed));
+        let aside = if corrupt { Some(opening::set_aside(&folder, at)?) } else { None };
         let opened = Self::open_or_renew(&folder, boot_id, at)?;
         *self = opened.store;
         Ok(aside.or(opened.set_aside))
@@ -227,8 +245,9 @@ impl Store {
     /// The projects that were added, by their canonical roots.
     ///
     /// # Errors
-    /// [`StoreError::Read`], [`StoreError::Corrupt`].
+    /// [`StoreError::Read`], [`StoreError::Corrupt`], [`StoreError::Untrusted`].
     pub fn projects(&self) -> Result<Vec<PathBuf>, StoreError> {
+        self.check_trusted()?;
         let read = || {
             let mut statement =
                 self.connection.prepare_cached("SELECT root FROM project ORDER BY root")?;

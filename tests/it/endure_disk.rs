@@ -72,6 +72,53 @@ fn a_full_disk_is_said_and_outlived() {
     daemon.stop();
 }
 
+/// Holds that a daemon that could not open its store says so, answers, and goes on from what the
+/// store holds when it can be opened.
+fn begins_without_a_store(project: &Project, mend: impl FnOnce(), journal: &mut Journal) {
+    let daemon = project.daemon();
+    let (state, detail) = store_state(&daemon);
+    assert_eq!(state, "degraded");
+    assert!(detail.contains("dossierd.sqlite3"), "{detail}");
+    queries_go_on(project, &daemon, "without a store\n");
+    mend();
+    wait_for_store(&daemon, "ok");
+    queries_go_on(project, &daemon, "after that\n");
+    let new = law(project, &daemon, journal);
+    let seen = changes(&new);
+    let known = journal.events.len() > new.len();
+    let modified = seen.iter().all(|seen| *seen == ("modified".to_owned(), "spec.md".to_owned()));
+    assert!(!known || modified, "what was known is no news: {seen:?}");
+    daemon.stop();
+}
+
+#[test]
+fn a_disk_that_is_full_at_the_start_is_said_and_outlived() {
+    let Some((project, mount)) = on_a_small_disk("a disk that is full at the start") else {
+        return;
+    };
+    let ballast = mount.0.join("ballast");
+    let mut journal = Journal::default();
+    let mut file = File::create(&ballast).unwrap();
+    while file.write_all(&[0; 4096]).is_ok() {}
+    drop(file);
+    begins_without_a_store(&project, || fs::remove_file(&ballast).unwrap(), &mut journal);
+}
+
+#[test]
+fn a_disk_that_is_read_only_at_the_start_is_said_and_outlived() {
+    let Some((project, mount)) = on_a_small_disk("a disk that is read-only at the start") else {
+        return;
+    };
+    let mut journal = Journal::default();
+    let daemon = project.daemon();
+    law(&project, &daemon, &mut journal);
+    daemon.stop();
+    let path = mount.0.to_str().unwrap().to_owned();
+    sh(&["mount", "-o", "remount,ro", &path]);
+    let writable = || sh(&["mount", "-o", "remount,rw", &path]);
+    begins_without_a_store(&project, writable, &mut journal);
+}
+
 #[test]
 fn a_disk_that_becomes_read_only_is_said_and_outlived() {
     let Some((project, mount)) = on_a_small_disk("a disk that becomes read-only") else {

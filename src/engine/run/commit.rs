@@ -148,7 +148,7 @@ impl Engine {
             Ok(_) => self.durable_again(),
             Err(error) => self.failed(&error, now),
         }
-        if self.commits.degraded.is_none() && std::mem::take(&mut self.commits.unread) {
+        if self.commits.degraded.is_none() && self.commits.unread {
             self.restart_projects(now);
         }
         self.commits.degraded.is_none()

@@ -11,7 +11,7 @@ mod sinks;
 mod waiters;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -29,6 +29,7 @@ use commit::Commits;
 use projects::Grounds;
 use waiters::Waiter;
 
+use plan::Begun;
 pub(super) use plan::boot_id;
 pub use plan::{EngineError, Plan, Running, start};
 
@@ -57,13 +58,8 @@ struct Engine {
 }
 
 impl Engine {
-    fn new(
-        grounds: Grounds,
-        store: Store,
-        set_aside: Option<&Path>,
-        inbox: Arc<Inbox>,
-        views: Arc<Views>,
-    ) -> Self {
+    fn new(grounds: Grounds, begun: Begun, inbox: Arc<Inbox>, views: Arc<Views>) -> Self {
+        let Begun { store, set_aside, refused } = begun;
         let mut engine = Self {
             pool: Pool::start(&inbox),
             projector: Projector::start(),
@@ -76,10 +72,13 @@ impl Engine {
             started: Instant::now(),
             waiters: Vec::new(),
             cookies_made: 0,
-            commits: Commits::new(set_aside),
+            commits: Commits::new(set_aside.as_deref()),
             projected: HashMap::new(),
             hangs_at: std::env::var_os("DOSSIERD_TEST_HANG").map(PathBuf::from),
         };
+        if let Some(error) = &refused {
+            engine.failed(error, engine.now());
+        }
         engine.start_projects();
         engine
     }
@@ -116,6 +115,9 @@ impl Engine {
             project.turn(&self.pool, now);
         }
         self.restart_returned();
+        for project in self.projects.values_mut() {
+            project.each_awake(|_, feature| feature.see_whole(now.elapsed));
+        }
         self.commit(now);
         self.prune(now);
         self.publish(now);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
@@ -89,13 +89,8 @@ pub fn start(plan: Plan) -> Result<Running, EngineError> {
         let canonical = path.canonicalize().and_then(folder);
         asked.insert(canonical.map_err(|source| EngineError::Root { path, source })?);
     }
-    let Opened { store, set_aside, .. } =
-        Store::open_or_renew(&plan.state, &boot_id(), SystemTime::now().into())?;
-    let (path, instance, seq) = (store.path().to_owned(), store.instance(), store.seq());
-    if let Some(aside) = &set_aside {
-        warn!(aside = %aside.display(), "the store was corrupt and is set aside");
-    }
-    info!(store = %path.display(), instance, seq, "store opened");
+    let begun = begin(&plan.state)?;
+    let (path, store) = (begun.store.path().to_owned(), &begun.store);
     let journal = store.journal();
     let grounds = Grounds {
         config: plan.config,
@@ -113,10 +108,37 @@ pub fn start(plan: Plan) -> Result<Running, EngineError> {
         warn!(%error, "mounts and unmounts are not heard of");
     }
     let (for_engine, its_views) = (Arc::clone(&inbox), Arc::clone(&views));
-    let thread = std::thread::spawn(move || {
-        Engine::new(grounds, store, set_aside.as_deref(), for_engine, its_views).run()
-    });
+    let thread =
+        std::thread::spawn(move || Engine::new(grounds, begun, for_engine, its_views).run());
     Ok(Running { inbox, views, journal, store: path, thread })
+}
+
+/// The store, as far as it could be opened.
+pub(super) struct Begun {
+    pub(super) store: Store,
+    pub(super) set_aside: Option<PathBuf>,
+    /// Why it could not, where that may pass.
+    pub(super) refused: Option<StoreError>,
+}
+
+/// Opens the store; where the disk refuses that for now, everything runs without it until it does
+/// not.
+fn begin(state: &Path) -> Result<Begun, StoreError> {
+    let Opened { store, set_aside, .. } =
+        match Store::open_or_renew(state, &boot_id(), SystemTime::now().into()) {
+            Ok(opened) => opened,
+            Err(error) if error.is_passing() => {
+                let store = Store::closed(state)?;
+                return Ok(Begun { store, set_aside: None, refused: Some(error) });
+            }
+            Err(error) => return Err(error),
+        };
+    if let Some(aside) = &set_aside {
+        warn!(aside = %aside.display(), "the store was corrupt and is set aside");
+    }
+    let (path, instance, seq) = (store.path().display(), store.instance(), store.seq());
+    info!(store = %path, instance, seq, "store opened");
+    Ok(Begun { store, set_aside, refused: None })
 }
 
 /// What tells this start of the machine from others.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::Engine;
 use super::plan::{Watchers, empty_folder, times};
@@ -16,6 +16,7 @@ use crate::engine::inbox::{AddError, ProjectId, RemoveError};
 use crate::engine::project::{LiveProject, Now, Setup};
 use crate::engine::survey::{limits, settings};
 use crate::project::Machine;
+use crate::store::StoreError;
 
 /// What projects are started with.
 pub(super) struct Grounds {
@@ -64,11 +65,12 @@ impl Engine {
         }
     }
 
-    /// All roots that are to be watched.
-    fn wanted(&self) -> BTreeSet<PathBuf> {
+    /// All roots that are to be watched, as far as is known: where the store cannot say, those that
+    /// are watched stay.
+    fn wanted(&mut self) -> BTreeSet<PathBuf> {
         let remembered = self.store.projects().unwrap_or_else(|error| {
-            error!(%error, "the projects that were added cannot be read");
-            Vec::new()
+            self.unread(&error);
+            self.projects.values().map(|project| project.setup.root.clone()).collect()
         });
         let asked = self.grounds.asked.iter().cloned();
         self.grounds.configured().chain(remembered).chain(asked).collect()
@@ -103,10 +105,12 @@ impl Engine {
 
     /// Begins all projects anew from what the store holds.
     pub(super) fn restart_projects(&mut self, now: Now) {
+        self.commits.unread = false;
         let ids: Vec<ProjectId> = self.projects.keys().copied().collect();
         for id in ids {
-            self.restart_project(id);
+            self.stop_project(id);
         }
+        self.start_projects();
         self.publish(now);
     }
 
@@ -133,9 +137,7 @@ impl Engine {
         let features = match self.store.load_features(&root_id) {
             Ok(features) => features,
             Err(error) => {
-                error!(%error, "the stored index cannot be read; nothing is committed before it is");
-                self.failed(&error, self.now());
-                self.commits.unread = true;
+                self.unread(&error);
                 Vec::new()
             }
         };
@@ -152,6 +154,14 @@ impl Engine {
                 (stored.slug, known)
             })
             .collect()
+    }
+
+    /// Takes that what was known cannot be read: nothing is committed before it is.
+    fn unread(&mut self, error: &StoreError) {
+        self.commits.unread = true;
+        if self.commits.degraded.is_none() {
+            self.failed(error, self.now());
+        }
     }
 
     fn id_of(&self, root: &Path) -> Option<ProjectId> {
