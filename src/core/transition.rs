@@ -25,6 +25,8 @@ pub enum Gone {
     Deleted,
     /// A folder above it cannot be read, so nothing is known of it.
     Hidden,
+    /// The configuration leaves it out from now on; it may well be there.
+    Ignored,
     /// It was a folder that could not be read, and now can: what is in it says the rest.
     Opened,
 }
@@ -50,6 +52,7 @@ pub fn artifact_event(inventory: &Inventory, changed: &Changed, gone: Gone) -> O
             let (reason, detail) = match gone {
                 Gone::Opened => return None,
                 Gone::Deleted => (ErrorReason::DeletedAfterScan, None),
+                Gone::Ignored => (ErrorReason::Unreadable, Some("ignored by the configuration")),
                 Gone::Hidden => (ErrorReason::Unreadable, Some("a folder above it is unreadable")),
             };
             Some(missing(inventory, before, reason, detail, true))

@@ -19,6 +19,7 @@ mod api_metrics;
 mod api_openapi;
 mod api_projects;
 mod api_stream;
+mod api_view;
 mod baseline;
 mod cli;
 mod client_events;

@@ -10,6 +10,7 @@ use super::{Counting, LiveProject, Now, Setup};
 use crate::core::artifact::{ErrorReason, Fault, Observation, State};
 use crate::core::dossier::Doubt;
 use crate::core::path::{FeatureSlug, RelPath};
+use crate::core::pattern::PatternSet;
 use crate::core::transition::Gone;
 use crate::engine::feature::LiveFeature;
 use crate::engine::pool::{Job, Pool};
@@ -121,11 +122,30 @@ impl LiveProject {
         let there = listing.files.iter().flatten().map(|file| &file.path).chain(hidden).collect();
         for path in feature.paths_without(folder, &there) {
             match counting {
+                // It may well be there; it is not looked at any more.
+                _ if is_ignored(&self.ignore, &path) => {
+                    feature.settle.forget(&path);
+                    feature.remove(&path, Gone::Ignored, now.elapsed);
+                }
                 Counting::AtOnce if feature.git.is_none() && feature.has(&path) => {
                     feature.remove(&path, Gone::Deleted, now.elapsed);
                 }
                 _ => vanish(feature, path, now),
             }
+        }
+    }
+
+    /// Compares a feature with the disk, and reads again what steers it.
+    pub(in crate::engine) fn compare_one(
+        &mut self,
+        slug: &FeatureSlug,
+        counting: Counting,
+        pool: &Pool,
+        now: Now,
+    ) {
+        if self.root.away.is_none() {
+            self.compare(slug, None, counting, pool, now);
+            self.refresh_due = Some(now.elapsed);
         }
     }
 
@@ -140,6 +160,14 @@ impl LiveProject {
         }
         self.refresh_due = Some(now.elapsed);
     }
+}
+
+/// Whether the configuration leaves out a path, or a folder above it.
+fn is_ignored(ignore: &PatternSet, path: &RelPath) -> bool {
+    let ends = path.as_bytes().iter().enumerate().filter(|(_, byte)| **byte == b'/');
+    let folders = ends.filter_map(|(end, _)| RelPath::new(&path.as_bytes()[..end]).ok());
+    !ignore.is_empty()
+        && (ignore.is_match(path) || folders.into_iter().any(|f| ignore.is_match(&f)))
 }
 
 /// Whether there is no folder where one was to be opened, but nothing or something else.

@@ -21,11 +21,12 @@ use super::feature::{LiveFeature, Stored};
 use super::inbox::ProjectId;
 use super::pool::Pool;
 use super::view::ProjectView;
+use crate::core::dossier::Doubt;
 use crate::core::findings::{FileError, Skipped};
 use crate::core::path::FeatureSlug;
 use crate::core::pattern::PatternSet;
 use crate::core::time::Timestamp;
-use crate::project::{Machine, Project, Settings};
+use crate::project::{FeatureDir, Machine, Project, Settings};
 use crate::scan::Limits;
 use crate::watch::{SettleTimes, changed_elsewhere};
 use attend::Care;
@@ -107,6 +108,9 @@ pub(super) struct LiveProject {
     remote: Option<&'static str>,
 }
 
+/// Where features lie.
+pub(super) type Lay = BTreeMap<FeatureSlug, FeatureDir>;
+
 /// Whether differences found by a comparison count at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Counting {
@@ -124,7 +128,7 @@ impl LiveProject {
     pub(super) fn start(
         setup: Setup,
         make: MakeBackend,
-        stored: BTreeMap<FeatureSlug, Stored>,
+        stored: (BTreeMap<FeatureSlug, Stored>, &Lay),
         pool: &Pool,
         now: Now,
     ) -> Self {
@@ -168,14 +172,19 @@ impl LiveProject {
             setup,
         };
         match refused {
-            Some(error) => live.wait_with(stored, &error, now),
+            Some(error) => live.wait_with(stored.0, &error, now),
             None => live.settle_in(stored, pool, now),
         }
         live
     }
 
     /// Watches what steers, and looks at all features.
-    fn settle_in(&mut self, mut stored: BTreeMap<FeatureSlug, Stored>, pool: &Pool, now: Now) {
+    fn settle_in(
+        &mut self,
+        (mut stored, lay): (BTreeMap<FeatureSlug, Stored>, &Lay),
+        pool: &Pool,
+        now: Now,
+    ) {
         self.remote = changed_elsewhere(&self.setup.root);
         if self.watch_steering()
             && let Ok(project) = open(&self.setup)
@@ -197,6 +206,12 @@ impl LiveProject {
             self.add_feature(dir, known, Counting::AtOnce, pool, now);
         }
         for (slug, known) in stored {
+            // Its folder is where it was: it is only not meant any more, as a project is not that
+            // is removed.
+            if lay.get(&slug).is_some_and(|dir| self.project.open_feature(dir).is_ok()) {
+                self.forgotten.push(slug);
+                continue;
+            }
             // It went away while no one looked.
             let gone_since = known.gone_since;
             let dir = dir_of_gone(slug);
@@ -292,6 +307,16 @@ impl LiveProject {
                 act(slug, feature);
             }
         }
+    }
+
+    /// Where those of its features lie that are there.
+    pub(super) fn lay(&self) -> Lay {
+        if self.root.away.is_some() {
+            return Lay::new();
+        }
+        let features = self.features.values();
+        let features = features.filter(|feature| feature.unseen != Some(Doubt::Gone));
+        features.map(|feature| (feature.dir.slug.clone(), feature.dir.clone())).collect()
     }
 
     /// Number of features.

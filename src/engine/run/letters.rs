@@ -65,7 +65,7 @@ impl Engine {
                         continue;
                     }
                     match &feature {
-                        Some(slug) => live.compare(slug, None, Counting::Settled, &self.pool, now),
+                        Some(slug) => live.compare_one(slug, Counting::Settled, &self.pool, now),
                         None => live.compare_all(Counting::Settled, &self.pool, now),
                     }
                 }

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::core::path::FeatureSlug;
 use crate::engine::feature::Stored;
 use crate::engine::inbox::{AddError, ProjectId, RemoveError};
-use crate::engine::project::{LiveProject, Now, Setup};
+use crate::engine::project::{Lay, LiveProject, Now, Setup};
 use crate::engine::survey::{limits, settings};
 use crate::project::Machine;
 use crate::store::StoreError;
@@ -61,7 +61,7 @@ impl Grounds {
 impl Engine {
     pub(super) fn start_projects(&mut self) {
         for root in self.wanted() {
-            self.start_project(&root);
+            self.start_project(&root, &Lay::new());
         }
     }
 
@@ -76,7 +76,8 @@ impl Engine {
         self.grounds.configured().chain(remembered).chain(asked).collect()
     }
 
-    fn start_project(&mut self, root: &Path) -> ProjectId {
+    /// `lay` says where features lay of which more is known than the store does.
+    fn start_project(&mut self, root: &Path, lay: &Lay) -> ProjectId {
         let setup = self.grounds.setup(root);
         let id = setup.id;
         if let Err(error) = empty_folder(&setup.cookies) {
@@ -89,7 +90,7 @@ impl Engine {
         });
         let stored = self.stored(&setup);
         let now = self.now();
-        let project = LiveProject::start(setup, make, stored, &self.pool, now);
+        let project = LiveProject::start(setup, make, (stored, lay), &self.pool, now);
         info!(root = %root.display(), features = project.feature_count(), "watching");
         self.projects.insert(id, project);
         id
@@ -125,9 +126,9 @@ impl Engine {
 
     fn restart_project(&mut self, id: ProjectId) {
         if let Some(project) = self.projects.get(&id) {
-            let root = project.setup.root.clone();
+            let (root, lay) = (project.setup.root.clone(), project.lay());
             self.stop_project(id);
-            self.start_project(&root);
+            self.start_project(&root, &lay);
         }
     }
 
@@ -186,7 +187,7 @@ impl Engine {
             self.grounds.asked.insert(root.clone());
         }
         let known = self.id_of(&root);
-        Ok(known.unwrap_or_else(|| self.start_project(&root)))
+        Ok(known.unwrap_or_else(|| self.start_project(&root, &Lay::new())))
     }
 
     /// Forgets a project; its events stay in the journal.
@@ -236,7 +237,7 @@ impl Engine {
         for root in wanted {
             if self.id_of(&root).is_none() {
                 changes.push(format!("{} is watched", root.display()));
-                self.start_project(&root);
+                self.start_project(&root, &Lay::new());
             }
         }
         for change in &changes {

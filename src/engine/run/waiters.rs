@@ -87,7 +87,7 @@ impl Engine {
         match feature {
             Some((id, slug)) => {
                 if let Some(project) = self.projects.get_mut(id) {
-                    project.compare(slug, None, Counting::AtOnce, &self.pool, now);
+                    project.compare_one(slug, Counting::AtOnce, &self.pool, now);
                 }
             }
             None => {
