@@ -225,6 +225,11 @@ impl Subscriber {
         }
     }
 
+    /// The line that was read last.
+    pub(crate) fn line(&self) -> &str {
+        &self.line
+    }
+
     pub(crate) fn read_line(&mut self) -> anyhow::Result<()> {
         self.line.clear();
         ensure!(self.lines.read_line(&mut self.line)? > 0, "the stream ended");
