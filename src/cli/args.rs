@@ -1,19 +1,23 @@
 //! What may be written on the command line.
 
+mod color;
 mod service;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+pub(super) use color::Color;
 pub(super) use service::{
     ConfigArgs, ConfigCommand, ConfigFileArgs, DoctorArgs, ServiceArgs, ServiceCommand,
     ServiceInstallArgs, ServiceStatusArgs, ServiceUninstallArgs,
 };
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::core::digest::Digest;
+use crate::core::event::{EVENT_TYPE_PREFIX, EVENT_TYPES, event_type};
 use crate::wire::cursor::{CursorError, Since};
 
 /// Says what is missing, deleted or drifted in feature directories.
@@ -25,28 +29,6 @@ pub(super) struct Cli {
     pub(super) color: Color,
     #[command(subcommand)]
     pub(super) command: Command,
-}
-
-/// When to colour; `NO_COLOR` and `CLICOLOR_FORCE` decide in `auto`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Color {
-    /// On a terminal.
-    Auto,
-    /// Also into a pipe.
-    Always,
-    /// Not at all.
-    Never,
-}
-
-impl Color {
-    pub(super) fn apply(self) {
-        match self {
-            Self::Auto => anstream::ColorChoice::Auto,
-            Self::Always => anstream::ColorChoice::Always,
-            Self::Never => anstream::ColorChoice::Never,
-        }
-        .write_global();
-    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -151,11 +133,11 @@ pub(super) struct WatchArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct EventsArgs {
-    /// Only events of these features: slugs
+    /// Only events of these features: slugs, or paths to their folders
     #[arg(value_name = "FEATURE")]
-    pub(super) features: Vec<String>,
+    pub(super) features: Vec<OsString>,
     /// Only events of this type; may be given more than once
-    #[arg(long = "type", value_name = "TYPE", value_parser = EventType::PARSER)]
+    #[arg(long = "type", value_name = "TYPE", value_parser = event_types())]
     pub(super) types: Vec<String>,
     /// Begin behind this cursor, instead of with the oldest event that is kept (`start`)
     #[arg(long, value_name = "CURSOR", value_parser = cursor)]
@@ -167,12 +149,12 @@ pub(super) struct EventsArgs {
     pub(super) project: ProjectArgs,
 }
 
-/// The types of events, without the `mission_dossier_` that all begin with.
-struct EventType;
-
-impl EventType {
-    const PARSER: [&'static str; 4] =
-        ["artifact_indexed", "artifact_missing", "snapshot_computed", "parity_drift_detected"];
+/// The types of events, shown without what all begin with; understood as the API does.
+fn event_types() -> impl TypedValueParser<Value = String> {
+    let short = |kind: &'static str| kind.strip_prefix(EVENT_TYPE_PREFIX).unwrap_or(kind);
+    let types = EVENT_TYPES.map(|kind| PossibleValue::new(short(kind)).alias(kind));
+    PossibleValuesParser::new(types)
+        .map(|said| event_type(&said).map_or_else(|| said.clone(), str::to_owned))
 }
 
 /// One feature, or all of a project.
@@ -251,7 +233,7 @@ pub(super) struct FeatureArgs {
 }
 
 /// Which project is meant.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct ProjectArgs {
     /// Root of the project, instead of the one that the current folder is in
     #[arg(long, value_name = "ROOT")]

@@ -5,24 +5,23 @@ use std::time::SystemTime;
 
 use anyhow::bail;
 use owo_colors::OwoColorize as _;
-use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::args::{AcceptArgs, BaselineArgs, BaselineCommand, FeatureArgs};
-use super::asked::{self, Watching};
+use super::asked::{self, Asked, Watching};
 use super::exit::Exit;
 use super::place::Place;
 use super::target::Target;
 use super::{out, words};
 use crate::core::accept::{Corrupt, Refused, accept as core_accept};
-use crate::core::baseline::{Baseline, BaselineFile};
+use crate::core::baseline::BaselineFile;
 use crate::core::digest::Digest;
-use crate::core::drift::DriftState;
-use crate::core::event::ArtifactCounts;
 use crate::core::feature::{Feature, Watch};
-use crate::core::identity::BaselineKey;
 use crate::core::path::printable;
 use crate::core::time::Timestamp;
-use crate::wire::accepted::{AcceptRequest, Accepted};
+use crate::engine::view::judge_drift;
+use crate::wire::accepted::{AcceptAnswer, AcceptRequest, Accepted, BaselineShown, ClearAnswer};
+use crate::wire::overview::Overview;
 use crate::wire::status::Status;
 
 pub(super) fn run(args: &BaselineArgs) -> anyhow::Result<Exit> {
@@ -80,8 +79,11 @@ fn accept_through_daemon(args: &AcceptArgs) -> anyhow::Result<Option<Exit>> {
         let request = AcceptRequest { tree_hash_sha256: args.tree, replace_corrupt: !args.all };
         let body = serde_json::to_vec(&request)?;
         let answer = link.post(&place.target("/api/dossier/baseline"), body);
-        match answer.and_then(|answer| Ok(answer.read::<AcceptAnswer>()?)) {
-            Ok(answer) => out::unless_closed(answer.print(args.project.json))?,
+        match answer.and_then(|answer| Ok((answer.read::<AcceptAnswer<'_>>()?, answer.body))) {
+            Ok((_, body)) if args.project.json => {
+                out::unless_closed(out::print_body(&body).map_err(anyhow::Error::from))?;
+            }
+            Ok((answer, _)) => out::unless_closed(print_answer(&answer))?,
             Err(error) => {
                 refused = true;
                 let slug = place.feature.as_deref().unwrap_or_default();
@@ -111,24 +113,23 @@ fn all(status: &Status<'_>, place: &Place) -> anyhow::Result<Vec<Place>> {
         .collect())
 }
 
-/// What `POST /api/dossier/baseline` answers, of which the overview is passed over.
-#[derive(Deserialize)]
-struct AcceptAnswer {
-    artifact_counts: ArtifactCounts,
-    accepted: Accepted<'static>,
-}
-
-impl AcceptAnswer {
-    fn print(&self, json: bool) -> anyhow::Result<()> {
-        let accepted = &self.accepted;
-        if json {
-            return Ok(out::print_json(accepted)?);
-        }
-        let absent = self.artifact_counts.total.saturating_sub(accepted.artifacts as u64);
-        let hash = accepted.tree_hash_sha256.as_ref().map(words::short).unwrap_or_default();
-        let slug = printable(&accepted.feature_slug);
-        print_acceptance(&slug, accepted.artifacts as u64, absent, &hash)
+/// Says what was accepted.
+fn print_answer(answer: &AcceptAnswer<'_>) -> anyhow::Result<()> {
+    let (accepted, slug) = (&answer.accepted, printable(&answer.overview.feature_slug));
+    if let Some(why) = &accepted.replaced_corrupt {
+        out::warn(&format!(
+            "{slug}: the baseline that was there is replaced; it could not be used: {why}"
+        ));
     }
+    let counts = answer.overview.artifact_counts;
+    let absent = counts.total.saturating_sub(accepted.artifacts as u64);
+    let hash = accepted.tree_hash_sha256.as_ref().map(words::short).unwrap_or_default();
+    let mut out = out::people();
+    writeln!(out, "{}: accepted {} artifacts, tree {hash}", slug.bold(), accepted.artifacts)?;
+    if absent > 0 {
+        writeln!(out, "    {absent} that are listed and not present are no part of it")?;
+    }
+    Ok(out.flush()?)
 }
 
 /// Accepts the state of one feature, unless it cannot be seen whole or is not the one meant.
@@ -147,69 +148,50 @@ fn accept_one(
     let mut text = serde_json::to_vec_pretty(&baseline)?;
     text.push(b'\n');
     target.project.write_baseline(&feature.dossier.terms.feature_slug, &text)?;
-    out::unless_closed(print_accepted(feature, &baseline, args.project.json))
+    let now = with_baseline(feature, BaselineFile::Sound(Box::new(baseline.clone())));
+    let accepted = Accepted::instead_of(&feature.baseline, &baseline);
+    let answer = AcceptAnswer { overview: Overview::from(&now), synced: None, accepted };
+    out::unless_closed(if args.project.json {
+        out::print_json(&answer).map_err(anyhow::Error::from)
+    } else {
+        print_answer(&answer)
+    })
 }
 
-fn print_accepted(feature: &Feature, baseline: &Baseline, json: bool) -> anyhow::Result<()> {
-    let slug = &feature.dossier.terms.feature_slug;
-    let artifacts = baseline.artifacts.as_ref().map_or(0, Vec::len);
-    if json {
-        return Ok(out::print_json(&Accepted::from(baseline))?);
-    }
-    let absent = feature.dossier.artifacts.iter().filter(|artifact| !artifact.is_present()).count();
-    let hash = words::short(&feature.snapshot.tree_hash_sha256);
-    print_acceptance(slug.as_str(), artifacts as u64, absent as u64, &hash)
-}
-
-fn print_acceptance(slug: &str, artifacts: u64, absent: u64, hash: &str) -> anyhow::Result<()> {
-    let mut out = out::people();
-    writeln!(out, "{}: accepted {artifacts} artifacts, tree {hash}", slug.bold())?;
-    if absent > 0 {
-        writeln!(out, "    {absent} that are listed and not present are no part of it")?;
-    }
-    Ok(out.flush()?)
-}
-
-/// What `show --json` prints.
-#[derive(Serialize)]
-struct Shown<'a> {
-    feature_slug: &'a str,
-    drift_state: Option<DriftState>,
-    detail: &'a str,
-    key_mismatch: &'a [&'static str],
-    local_key: &'a BaselineKey,
-    baseline: Option<&'a Baseline>,
+/// The feature as it is with another baseline.
+fn with_baseline(feature: &Feature, baseline: BaselineFile) -> Feature {
+    let drift = judge_drift(&feature.dossier.terms, &baseline, &feature.key, || {
+        (*feature.snapshot).clone()
+    });
+    Feature { baseline, drift, ..feature.clone() }
 }
 
 fn show(args: &FeatureArgs) -> anyhow::Result<Exit> {
+    if let Some(asked) = Asked::about(args, |place| place.target("/api/dossier/baseline"))? {
+        if args.project.json {
+            out::print_body(&asked.answer.body)?;
+        } else {
+            print_shown(&asked.answer.read()?)?;
+        }
+        return asked.end();
+    }
     let target = Target::of_feature(args)?;
     let feature = target.survey_one()?;
-    let drift = &feature.drift;
-    let baseline = match &feature.baseline {
-        BaselineFile::Sound(baseline) => Some(&**baseline),
-        BaselineFile::Absent | BaselineFile::Corrupt(_) => None,
-    };
+    let shown = BaselineShown::from(&feature);
     if args.project.json {
-        out::print_json(&Shown {
-            feature_slug: feature.dossier.terms.feature_slug.as_str(),
-            drift_state: drift.state,
-            detail: &drift.detail,
-            key_mismatch: &drift.key_mismatch,
-            local_key: &feature.key,
-            baseline,
-        })?;
+        out::print_json(&shown)?;
     } else {
-        print_shown(&feature, baseline)?;
+        print_shown(&shown)?;
     }
     Ok(target.end())
 }
 
-fn print_shown(feature: &Feature, baseline: Option<&Baseline>) -> anyhow::Result<()> {
+fn print_shown(shown: &BaselineShown<'_>) -> anyhow::Result<()> {
     let mut out = out::people();
-    let drift = &feature.drift;
-    writeln!(out, "{}: {}", feature.dossier.terms.feature_slug.bold(), words::drift(drift))?;
-    writeln!(out, "{}", printable(&drift.detail))?;
-    if let Some(baseline) = baseline {
+    let verdict = words::verdict(shown.drift_state, shown.drift_severity);
+    writeln!(out, "{}: {verdict}", printable(&shown.feature_slug).bold())?;
+    writeln!(out, "{}", printable(&shown.detail))?;
+    if let Some(baseline) = &shown.baseline {
         let key = &baseline.baseline_key;
         let artifacts = baseline.artifacts.as_ref().map(|list| list.len().to_string());
         writeln!(out)?;
@@ -235,9 +217,17 @@ fn clear(args: &FeatureArgs) -> anyhow::Result<Exit> {
         return Ok(exit);
     }
     let target = Target::of_feature(args)?;
+    if args.project.json {
+        let feature = target.survey_one()?;
+        let cleared = target.project.clear_baseline(&feature.dossier.terms.feature_slug)?;
+        let now = with_baseline(&feature, BaselineFile::Absent);
+        let overview = Overview::from(&now);
+        out::print_json(&ClearAnswer { overview, synced: None, cleared })?;
+        return Ok(target.end());
+    }
     for feature in &target.features {
         let cleared = target.project.clear_baseline(&feature.slug)?;
-        print_cleared(feature.slug.as_str(), cleared, args.project.json)?;
+        print_cleared(feature.slug.as_str(), cleared)?;
     }
     Ok(target.end())
 }
@@ -249,18 +239,19 @@ fn clear_through_daemon(args: &FeatureArgs) -> anyhow::Result<Option<Exit>> {
         return Ok(None);
     };
     let answer = link.delete(&place.target("/api/dossier/baseline"))?;
+    let slug = place.feature.as_deref().unwrap_or_default();
     // Where the baseline was all that was left of the feature, nothing is answered.
-    let cleared = answer.status == 204
-        || answer.read::<serde_json::Value>()?.get("cleared") == Some(&true.into());
-    print_cleared(place.feature.as_deref().unwrap_or_default(), cleared, args.project.json)?;
+    let is_forgotten = answer.status == 204;
+    match (args.project.json, is_forgotten) {
+        (true, true) => out::print_json(&json!({"feature_slug": slug, "cleared": true}))?,
+        (true, false) => out::print_body(&answer.body)?,
+        (false, true) => print_cleared(slug, true)?,
+        (false, false) => print_cleared(slug, answer.read::<ClearAnswer<'_>>()?.cleared)?,
+    }
     Ok(Some(asked::end(&status, &place)))
 }
 
-fn print_cleared(slug: &str, cleared: bool, json: bool) -> anyhow::Result<()> {
-    if json {
-        let said = serde_json::json!({"feature_slug": slug, "cleared": cleared});
-        return Ok(out::print_json(&said)?);
-    }
+fn print_cleared(slug: &str, cleared: bool) -> anyhow::Result<()> {
     let mut out = out::people();
     let words = if cleared { "baseline cleared" } else { "there was no baseline" };
     writeln!(out, "{}: {words}", printable(slug).bold())?;

@@ -135,14 +135,19 @@ fn print(features: &[Feature], findings: &[Finding]) -> anyhow::Result<()> {
         }
     }
     let count = |is: &dyn Fn(&Finding) -> bool| findings.iter().filter(|f| is(f)).count();
+    let are = |state| features.iter().filter(|f| f.drift.state == Some(state)).count();
+    let for_another = match are(DriftState::KeyMismatch) {
+        0 => String::new(),
+        count => format!(", {count} with a baseline for another key"),
+    };
     writeln!(
         out,
-        "{} checked: {} incomplete, {} unknown, {} not seen whole, {} drifted",
+        "{} checked: {} incomplete, {} unknown, {} not seen whole, {} drifted{for_another}",
         features.len(),
         count(&|f| f.incomplete),
         count(&|f| f.unknown),
         count(&|f| f.unseen),
-        features.iter().filter(|f| f.drift.state == Some(DriftState::Drifted)).count(),
+        are(DriftState::Drifted),
     )?;
     Ok(out.flush()?)
 }

@@ -1,7 +1,10 @@
 //! `dossierd events`: the journal, as it stands or as it goes on.
 
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
+use anyhow::bail;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -9,11 +12,12 @@ use super::args::EventsArgs;
 use super::ending::end_when_unwanted;
 use super::exit::Exit;
 use super::happening::{Known, Margin};
-use super::link::{self, Link};
+use super::link::{self, Link, is_refusal};
 use super::out;
+use super::place::{Place, is_path, root_of};
 use crate::client::{Follower, Message, News, Target};
 use crate::core::identity::root_id;
-use crate::core::path::printable;
+use crate::core::path::{escape_bytes, printable};
 use crate::project::Machine;
 use crate::wire::events::{Gap, JournalPage, Received};
 use crate::wire::json;
@@ -30,14 +34,16 @@ pub(super) enum Aside<'a> {
 
 pub(super) fn run(args: &EventsArgs) -> anyhow::Result<Exit> {
     let mut printer = Printer::new(args)?;
-    if args.follow {
-        return follow(args, &mut printer);
-    }
+    // Fails with the mend where no daemon runs.
     let mut link = Link::open(&args.project.socket)?;
+    printer.refuse_unknown(&mut link)?;
+    if args.follow {
+        return follow(args, &mut printer, link.socket());
+    }
     let mut since = args.since.clone().unwrap_or_else(|| "start".to_owned());
     loop {
         let mut target = Target::new("/api/events").with("since", &since);
-        for feature in &args.features {
+        for feature in &printer.features {
             target = target.with("feature", feature);
         }
         for kind in &printer.types {
@@ -67,12 +73,9 @@ pub(super) fn run(args: &EventsArgs) -> anyhow::Result<Exit> {
     }
 }
 
-fn follow(args: &EventsArgs, printer: &mut Printer) -> anyhow::Result<Exit> {
-    let socket = args.project.socket.path()?;
-    // Fails with the mend where no daemon runs.
-    drop(Link::to(&socket)?);
+fn follow(args: &EventsArgs, printer: &mut Printer, socket: &Path) -> anyhow::Result<Exit> {
     end_when_unwanted("");
-    let mut follower = Follower::new(&socket, args.since.as_deref().unwrap_or("start"));
+    let mut follower = Follower::new(socket, args.since.as_deref().unwrap_or("start"));
     link::runtime()?.block_on(async {
         loop {
             let news = match tokio::time::timeout(std::time::Duration::ZERO, follower.next()).await
@@ -103,11 +106,21 @@ struct Printer {
 
 impl Printer {
     fn new(args: &EventsArgs) -> anyhow::Result<Self> {
-        use std::os::unix::ffi::OsStrExt as _;
-        let root = match &args.project.project {
-            Some(root) => Some(root.canonicalize()?),
-            None => None,
-        };
+        let mut root = args.project.project.as_deref().map(root_of).transpose()?;
+        let mut features = Vec::new();
+        for name in &args.features {
+            let place = if is_path(name) {
+                Place::of(Some(name), &args.project)?
+            } else {
+                let slug = escape_bytes(name.as_bytes()).into_owned();
+                Place { root: None, feature: Some(slug) }
+            };
+            if root.is_some() && place.root.is_some() && root != place.root {
+                bail!("events of features of two projects cannot be asked for at once");
+            }
+            root = root.or(place.root);
+            features.extend(place.feature);
+        }
         let root_id = root.map(|root| root_id(&Machine::this().id, root.as_os_str().as_bytes()));
         Ok(Self {
             out: if args.project.json {
@@ -117,10 +130,36 @@ impl Printer {
             },
             json: args.project.json,
             known: Known::default(),
-            features: args.features.clone(),
-            types: args.types.iter().map(|kind| format!("mission_dossier_{kind}")).collect(),
+            features,
+            types: args.types.clone(),
             root_id,
         })
+    }
+
+    /// Refuses a feature of which there is no event, and that is not watched: none would come.
+    fn refuse_unknown(&self, link: &mut Link) -> anyhow::Result<()> {
+        for slug in &self.features {
+            let about = |path: &str| {
+                let root = self.root_id.as_deref();
+                Target::new(path).with("feature", slug).with_some("project", root)
+            };
+            let is_watched = match link.get(&about("/api/dossier/overview").synced()) {
+                Ok(_) => true,
+                Err(error) if is_refusal(&error, 404) => false,
+                // Several have it, or it is not indexed yet.
+                Err(error) if is_refusal(&error, 409) || is_refusal(&error, 503) => true,
+                Err(error) => return Err(error),
+            };
+            if is_watched {
+                continue;
+            }
+            // It may be gone for good, and its events be all that is left.
+            let one = Target::new("/api/events").with("feature", slug).with("limit", "1");
+            if link.read::<JournalPage>(&one)?.events.is_empty() {
+                bail!("there is no feature `{slug}`, and no event of one");
+            }
+        }
+        Ok(())
     }
 
     fn message(&mut self, message: &Message) -> anyhow::Result<()> {

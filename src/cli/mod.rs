@@ -48,12 +48,14 @@ use clap::Parser as _;
 
 use crate::core::findings::FileError;
 use crate::core::path::is_unprintable;
-use args::{Cli, Command};
+use args::{Cli, Color, Command};
 use exit::Exit;
 
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Also of what is wrong with them.
+    Color::said_in(std::env::args_os().skip(1)).apply();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
@@ -73,7 +75,8 @@ fn refuse(error: &clap::Error) -> ExitCode {
     let plain = arguments.all(|argument| !argument.to_string_lossy().contains(is_unprintable));
     // There is no one to tell where the stream is closed.
     if plain {
-        let _ = error.print();
+        let text = error.render().ansi().to_string();
+        let _ = if error.use_stderr() { out::say_as_is(&text) } else { out::print_as_is(&text) };
     } else {
         out::say(out::printable_lines(&error.render().to_string()).trim_end());
     }

@@ -8,6 +8,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use anstream::stream::RawStream;
+use anstream::{AutoStream, ColorChoice};
 use indicatif::{HumanBytes, HumanCount, ProgressBar};
 use owo_colors::OwoColorize as _;
 
@@ -16,8 +18,43 @@ use crate::scan::Progress;
 use crate::wire::json;
 
 /// Standard output for people: colours are taken out where they are not wanted.
-pub(super) fn people() -> BufWriter<anstream::AutoStream<io::StdoutLock<'static>>> {
-    BufWriter::new(anstream::AutoStream::auto(io::stdout().lock()))
+pub(super) fn people() -> BufWriter<AutoStream<io::StdoutLock<'static>>> {
+    BufWriter::new(coloured(io::stdout().lock()))
+}
+
+/// Text in colours for standard output.
+pub(super) fn print_as_is(text: &str) -> io::Result<()> {
+    let mut out = people();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Text in colours for standard error.
+pub(super) fn say_as_is(text: &str) -> io::Result<()> {
+    coloured(io::stderr().lock()).write_all(text.as_bytes())
+}
+
+/// Whether `stream` shows colours. `anstream` takes any `CLICOLOR_FORCE` for a yes, also `0`.
+pub(super) fn choice<S: RawStream + io::IsTerminal>(stream: &S) -> ColorChoice {
+    let is = |name: &str, value: &str| std::env::var_os(name).is_some_and(|said| said == value);
+    if ColorChoice::global() != ColorChoice::Auto || !is("CLICOLOR_FORCE", "0") {
+        return AutoStream::choice(stream);
+    }
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|said| !said.is_empty())
+        || is("CLICOLOR", "0")
+        || is("TERM", "dumb")
+        || std::env::var_os("TERM").is_none();
+    if !refused && io::IsTerminal::is_terminal(stream) {
+        ColorChoice::Always
+    } else {
+        ColorChoice::Never
+    }
+}
+
+/// `stream`, from which colours are taken out where they are not wanted.
+pub(super) fn coloured<S: RawStream + io::IsTerminal>(stream: S) -> AutoStream<S> {
+    let choice = choice(&stream);
+    AutoStream::new(stream, choice)
 }
 
 /// Standard output for programs.
@@ -56,7 +93,7 @@ pub(super) fn error(text: &str) {
 
 /// Says a line as it is. Standard error may be closed; there is no one to tell then.
 pub(super) fn say(line: &str) {
-    let _ = writeln!(anstream::AutoStream::auto(io::stderr().lock()), "{line}");
+    let _ = writeln!(coloured(io::stderr().lock()), "{line}");
 }
 
 /// Whether a reader that has seen enough closed the pipe.

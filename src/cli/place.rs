@@ -2,6 +2,7 @@
 //! is scanned for that.
 
 use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -44,8 +45,7 @@ impl Place {
     /// The project that is named, or that the current folder is in.
     fn root(args: &ProjectArgs) -> anyhow::Result<Option<PathBuf>> {
         if let Some(said) = &args.project {
-            let root = said.canonicalize().with_context(|| said.display().to_string())?;
-            return Ok(Some(root));
+            return Ok(Some(root_of(said)?));
         }
         // The daemon goes on while the configuration is broken, and says so; so does its client.
         let config = ConfigState::read(&folders()?.config_file()).0.unwrap_or_default();
@@ -76,6 +76,18 @@ impl Place {
     pub(super) fn watched<'s, 'a>(&self, status: &'s Status<'a>) -> Option<&'s ProjectStatus<'a>> {
         let root = self.root_text()?;
         status.projects.iter().find(|project| project.root == root)
+    }
+}
+
+/// The root that is named. One that is away for now is still watched, under the name it had.
+pub(super) fn root_of(said: &Path) -> anyhow::Result<PathBuf> {
+    let about = || said.display().to_string();
+    match said.canonicalize() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let plain = std::path::absolute(said).with_context(about)?;
+            Ok(plain.components().collect())
+        }
+        found => found.with_context(about),
     }
 }
 

@@ -3,8 +3,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::args::ReportArgs;
 use super::asked::Asked;
@@ -61,6 +65,27 @@ fn keys(items: &[ArtifactItem<'_>], drift: &DriftDetail<'_>) -> Vec<String> {
     wanted.take(DOCUMENTS_MAX).map(|item| item.artifact_key.to_string()).collect()
 }
 
+/// Writes a file, but not through a link: whoever owns the folder may have put it there to have
+/// another file overwritten. `/dev/stdout` is a link of the system's own.
+fn write_file(output: &Path, html: &str) -> anyhow::Result<()> {
+    let mut options = fs::File::options();
+    options.write(true).create(true).truncate(true);
+    if !output.starts_with("/dev") {
+        options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    }
+    let about = || format!("cannot write {}", output.display());
+    let mut file = match options.open(output) {
+        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+            bail!(
+                "{} is a symbolic link, not followed; name the file it leads to",
+                output.display()
+            )
+        }
+        opened => opened.with_context(about)?,
+    };
+    file.write_all(html.as_bytes()).with_context(about)
+}
+
 fn now() -> Timestamp {
     Timestamp::from(std::time::SystemTime::now())
 }
@@ -73,7 +98,7 @@ fn write(args: &ReportArgs, report: &Report<'_>) -> anyhow::Result<()> {
         return Ok(out.flush()?);
     }
     let shown = args.output.display();
-    fs::write(&args.output, html).with_context(|| format!("cannot write {shown}"))?;
+    write_file(&args.output, &html)?;
     out::note(&format!("the report is in {shown}"));
     Ok(())
 }

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use rustix::fs::OFlags;
 use tokio::time::sleep;
 
 use super::args::SocketArgs;
@@ -74,10 +75,17 @@ fn start(args: &SocketArgs, socket: &Path, state: &Path) -> anyhow::Result<()> {
 
 fn spawn(args: &SocketArgs, log: &Path) -> anyhow::Result<Child> {
     let about = || log.display().to_string();
-    if fs::metadata(log).is_ok_and(|metadata| metadata.len() > LOG_MAX) {
+    if fs::symlink_metadata(log).is_ok_and(|metadata| metadata.len() > LOG_MAX) {
         fs::rename(log, log.with_extension("log.old")).with_context(about)?;
     }
-    let to = File::options().create(true).append(true).mode(0o600).open(log).with_context(about)?;
+    // Neither through a link, nor into a pipe that no one reads.
+    let beside = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let mut options = File::options();
+    options.create(true).append(true).mode(0o600).custom_flags(beside);
+    let to = options.open(log).with_context(about)?;
+    if !to.metadata().with_context(about)?.is_file() {
+        bail!("{} is no file; remove it", log.display());
+    }
     let program = std::env::current_exe().context("cannot tell where this program lies")?;
     let mut command = Command::new(&program);
     command.args(["run", "--detached"]);

@@ -4,6 +4,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use rustix::termios::tcgetwinsize;
 
+use super::out::{choice, coloured};
+
 /// Shows the other screen, without the cursor.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 /// Back to the first one.
@@ -41,9 +43,9 @@ pub(super) fn draw(text: &str, rows: usize) -> io::Result<()> {
         frame.push_str(&format!("\r\n... {} lines more\x1b[K", lines.len() - shown));
     }
     frame.push_str("\x1b[J");
-    let mut out = anstream::AutoStream::auto(io::stdout().lock());
+    let mut out = coloured(io::stdout().lock());
     // Where colour is not wanted the stream would take these out too.
-    if matches!(anstream::AutoStream::choice(&io::stdout()), anstream::ColorChoice::Never) {
+    if choice(&io::stdout()) == anstream::ColorChoice::Never {
         let plain = frame_without_colour(&frame);
         let mut raw = out.into_inner();
         raw.write_all(plain.as_bytes())?;

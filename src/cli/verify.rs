@@ -3,48 +3,36 @@
 //! Files may change between the two looks, so a difference counts only if it is found each time of
 //! several.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod difference;
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io::Write as _;
+use std::path::PathBuf;
 
 use owo_colors::OwoColorize as _;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::args::OptionalFeatureArgs;
+use super::args::{OptionalFeatureArgs, ProjectArgs};
 use super::exit::Exit;
 use super::link::{Link, is_refusal};
 use super::out;
 use super::place::{Place, root_text};
 use super::target::Target;
 use crate::client::Target as Request;
+use crate::core::dossier::Doubt;
 use crate::core::feature::{Feature, Watch};
 use crate::core::path::printable;
 use crate::wire::overview::Overview;
-use crate::wire::status::Status;
+use crate::wire::status::{ProjectStatus, Status};
+use difference::{Difference, contents, lasting, snapshots, whole};
 
 /// How often a difference must be found.
 const TIMES: usize = 3;
-/// Fields of a snapshot that differ between two of one state, or that the artifacts explain.
-const PASSED_OVER: [&str; 4] =
-    ["snapshot_id", "computed_at", "artifact_summaries", "parity_hash_components"];
 /// Fields of an overview that a snapshot lacks and both looks must agree on.
 const OF_OVERVIEW: [&str; 6] =
     ["mission", "manifest_version", "step", "step_source", "meta_error", "drift"];
-
-/// One difference.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-struct Difference {
-    feature_slug: String,
-    /// `None` where the feature as a whole differs.
-    artifact_key: Option<String>,
-    relative_path: Option<String>,
-    field: String,
-    /// As JSON.
-    #[serde(serialize_with = "as_json")]
-    daemon: String,
-    #[serde(serialize_with = "as_json")]
-    disk: String,
-}
 
 /// `--json`.
 #[derive(Serialize)]
@@ -53,35 +41,27 @@ struct Report<'a> {
     differences: &'a BTreeSet<Difference>,
 }
 
-fn as_json<S: serde::Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
-    let value: Value = serde_json::from_str(text).unwrap_or_default();
-    value.serialize(serializer)
-}
-
 pub(super) fn run(args: &OptionalFeatureArgs) -> anyhow::Result<Exit> {
-    let place = Place::of(args.feature.as_deref(), &args.project)?;
     let mut link = Link::open(&args.project.socket)?;
-    let target = match &args.feature {
-        Some(feature) => Target::of_name(feature, &args.project)?,
-        None => Target::of_project(&args.project)?,
-    };
-    let root = root_text(&target.project.root);
-    let (mut features, mut differences) = compare(&mut link, &target, &root, &place)?;
+    let meant = Meant::of(args, &mut link)?;
+    let mut found = compare_all(&mut link, &meant)?;
     let mut moving = false;
     for _ in 1..TIMES {
-        if differences.is_empty() {
+        if found.differences.is_empty() {
             break;
         }
         // Discovered and read anew: also what steers may be changing.
-        let target = match &args.feature {
-            Some(feature) => Target::of_name(feature, &args.project)?,
-            None => Target::of_project(&args.project)?,
-        };
-        let again;
-        (features, again) = compare(&mut link, &target, &root, &place)?;
-        moving |= again != differences;
-        differences = lasting(&differences, &again);
+        let again = compare_all(&mut link, &meant)?;
+        moving |= again.differences != found.differences;
+        let differences = lasting(&found.differences, &again.differences);
+        found = Found { differences, ..again };
     }
+    for slug in &found.contents_only {
+        out::note(&format!(
+            "{slug}: while its manifest is broken only paths and contents are compared"
+        ));
+    }
+    let Found { features, differences, .. } = found;
     if args.project.json {
         out::print_json(&Report { features, differences: &differences })?;
     } else {
@@ -93,142 +73,125 @@ pub(super) fn run(args: &OptionalFeatureArgs) -> anyhow::Result<Exit> {
     Ok(if differences.is_empty() { Exit::Done } else { Exit::Failed })
 }
 
-/// The differences of those artifacts that differ in exactly the same way again: one that changes
-/// meanwhile differs each time, and by chance in a field or two as before.
-fn lasting(before: &BTreeSet<Difference>, again: &BTreeSet<Difference>) -> BTreeSet<Difference> {
-    let artifacts = |all: &BTreeSet<Difference>| {
-        let mut artifacts: BTreeMap<_, Vec<Difference>> = BTreeMap::new();
-        for one in all {
-            let artifact = (one.feature_slug.clone(), one.artifact_key.clone());
-            artifacts.entry(artifact).or_default().push(one.clone());
+/// What is to be compared: a feature or project that is named or that the current folder is in; in
+/// none, whatever is watched.
+struct Meant {
+    /// The feature, as it was typed.
+    feature: Option<OsString>,
+    projects: Vec<ProjectArgs>,
+}
+
+impl Meant {
+    fn of(args: &OptionalFeatureArgs, link: &mut Link) -> anyhow::Result<Self> {
+        let place = Place::of(args.feature.as_deref(), &args.project)?;
+        let feature = args.feature.clone();
+        if place.root.is_some() {
+            return Ok(Self { feature, projects: vec![args.project.clone()] });
         }
-        artifacts
-    };
-    let again = artifacts(again);
-    let before = artifacts(before).into_iter();
-    before
-        .filter(|(artifact, all)| again.get(artifact) == Some(all))
-        .flat_map(|(_, all)| all)
-        .collect()
+        // The daemon says the root where the feature's slug is that of one only, or why not.
+        let only = match place.feature {
+            Some(_) => Some(link.read::<Value>(&place.target("/api/dossier/drift"))?),
+            None => None,
+        };
+        let status: Status<'_> = link.read(&Request::new("/api/status").synced())?;
+        let has = |project: &&ProjectStatus<'_>| match (&only, &place.feature) {
+            (Some(_), Some(slug)) => {
+                project.features.iter().any(|feature| feature.feature_slug == *slug)
+            }
+            _ => true,
+        };
+        let roots = status.projects.iter().filter(has).map(|project| PathBuf::from(&*project.root));
+        let projects =
+            roots.map(|root| ProjectArgs { project: Some(root), ..args.project.clone() });
+        Ok(Self { feature, projects: projects.collect() })
+    }
+}
+
+/// What came of looking at both.
+#[derive(Default)]
+struct Found {
+    features: usize,
+    differences: BTreeSet<Difference>,
+    /// Features of which not everything was compared.
+    contents_only: BTreeSet<String>,
+}
+
+fn compare_all(link: &mut Link, meant: &Meant) -> anyhow::Result<Found> {
+    let mut found = Found::default();
+    for project in &meant.projects {
+        let target = match &meant.feature {
+            Some(feature) => Target::of_name(feature, project)?,
+            None => Target::of_project(project)?,
+        };
+        let extent = if meant.feature.is_some() { Extent::Feature } else { Extent::Project };
+        compare(link, &target, extent, &mut found)?;
+    }
+    Ok(found)
+}
+
+/// Whether features that only the daemon shows are a difference.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Feature,
+    Project,
 }
 
 /// Looks at both once.
 fn compare(
     link: &mut Link,
     target: &Target,
-    root: &str,
-    place: &Place,
-) -> anyhow::Result<(usize, BTreeSet<Difference>)> {
+    extent: Extent,
+    found: &mut Found,
+) -> anyhow::Result<()> {
+    let root = root_text(&target.project.root);
     let status: Status<'_> = link.read(&Request::new("/api/status").synced())?;
     let Some(project) = status.projects.iter().find(|project| project.root == root) else {
         anyhow::bail!("the daemon does not watch {root}; `dossierd project add .`");
     };
     let mut scanned: Vec<Feature> = Vec::new();
     target.survey(|feature| feature, |feature| scanned.push(feature))?;
-    let mut found = BTreeSet::new();
     for feature in &scanned {
         let slug = feature.dossier.terms.feature_slug.as_str();
         let about =
-            |path: &str| Request::new(path).with("feature", slug).with("project", root).synced();
+            |path: &str| Request::new(path).with("feature", slug).with("project", &root).synced();
         let export = link.get(&about("/api/dossier/snapshots/export"));
         let export: Value = match export {
             Ok(answer) => answer.read()?,
             Err(error) if is_refusal(&error, 404) => {
-                found.insert(whole(slug, "feature", &Value::Null, &"present".into()));
+                found.differences.insert(whole(slug, "feature", &Value::Null, &"present".into()));
                 continue;
             }
             Err(error) => return Err(error),
         };
-        let overview: Value = link.read(&about("/api/dossier/overview"))?;
         let snapshot = serde_json::to_value(&*feature.snapshot)?;
+        // The daemon goes on with the last good manifest, of which a scan knows nothing.
+        if feature.dossier.terms.doubt == Some(Doubt::ManifestBroken) {
+            found.contents_only.insert(slug.to_owned());
+            let (daemon, disk) = (contents(&export), contents(&snapshot));
+            snapshots(slug, &daemon, &disk, &mut found.differences);
+            continue;
+        }
+        let overview: Value = link.read(&about("/api/dossier/overview"))?;
         let own = serde_json::to_value(Overview::from(feature))?;
-        snapshots(slug, &export, &snapshot, &mut found);
+        snapshots(slug, &export, &snapshot, &mut found.differences);
         for field in OF_OVERVIEW {
             if overview[field] != own[field] {
-                found.insert(whole(slug, field, &overview[field], &own[field]));
+                found.differences.insert(whole(slug, field, &overview[field], &own[field]));
             }
         }
     }
-    if place.feature.is_none() {
+    if extent == Extent::Project {
         let seen: BTreeSet<&str> =
             scanned.iter().map(|feature| feature.dossier.terms.feature_slug.as_str()).collect();
         for shown in &project.features {
             if shown.watch != Watch::Gone && !seen.contains(&*shown.feature_slug) {
                 let slug = &shown.feature_slug;
-                found.insert(whole(slug, "feature", &"present".into(), &Value::Null));
+                found.differences.insert(whole(slug, "feature", &"present".into(), &Value::Null));
             }
         }
     }
-    Ok((scanned.len(), found))
-}
-
-fn whole(slug: &str, field: &str, daemon: &Value, disk: &Value) -> Difference {
-    Difference {
-        feature_slug: slug.to_owned(),
-        artifact_key: None,
-        relative_path: None,
-        field: field.to_owned(),
-        daemon: daemon.to_string(),
-        disk: disk.to_string(),
-    }
-}
-
-/// Every field in which two snapshots differ.
-fn snapshots(slug: &str, daemon: &Value, disk: &Value, found: &mut BTreeSet<Difference>) {
-    let empty = Map::new();
-    let (left, right) = (daemon.as_object().unwrap_or(&empty), disk.as_object().unwrap_or(&empty));
-    for (field, left, right) in fields(left, right) {
-        if !PASSED_OVER.contains(&field.as_str()) {
-            found.insert(whole(slug, &field, left, right));
-        }
-    }
-    let by_key = |snapshot: &Value| -> BTreeMap<String, Map<String, Value>> {
-        let list = snapshot["artifact_summaries"].as_array().into_iter().flatten();
-        let named = list.filter_map(|artifact| {
-            let fields = artifact.as_object()?.clone();
-            Some((fields.get("artifact_key")?.as_str()?.to_owned(), fields))
-        });
-        named.collect()
-    };
-    let (left, right) = (by_key(daemon), by_key(disk));
-    for key in left.keys().chain(right.keys()) {
-        let (left, right) = (left.get(key), right.get(key));
-        let path = left.or(right).and_then(|fields| fields.get("relative_path"));
-        let path = path.and_then(Value::as_str).map(str::to_owned);
-        let mut differ = |field: &str, left: &Value, right: &Value| {
-            found.insert(Difference {
-                artifact_key: Some(key.clone()),
-                relative_path: path.clone(),
-                ..whole(slug, field, left, right)
-            });
-        };
-        match (left, right) {
-            (Some(left), Some(right)) => {
-                for (field, left, right) in fields(left, right) {
-                    differ(&field, left, right);
-                }
-            }
-            (left, right) => {
-                let state = |side: Option<&Map<String, Value>>| {
-                    side.map_or(Value::Null, |_| Value::from("listed"))
-                };
-                differ("artifact", &state(left), &state(right));
-            }
-        }
-    }
-}
-
-/// Fields that are not equal.
-fn fields<'v>(
-    left: &'v Map<String, Value>,
-    right: &'v Map<String, Value>,
-) -> Vec<(String, &'v Value, &'v Value)> {
-    let names: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
-    let pairs = names.into_iter().map(|name| {
-        let of = |side: &'v Map<String, Value>| side.get(name).unwrap_or(&Value::Null);
-        (name.clone(), of(left), of(right))
-    });
-    pairs.filter(|(_, left, right)| left != right).collect()
+    found.features += scanned.len();
+    Ok(())
 }
 
 fn print(features: usize, differences: &BTreeSet<Difference>) -> anyhow::Result<()> {
@@ -250,60 +213,4 @@ fn print(features: usize, differences: &BTreeSet<Difference>) -> anyhow::Result<
     };
     writeln!(out, "{features} features compared: {verdict}")?;
     Ok(out.flush()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn what_differs_in_another_way_is_changing() {
-        let one = |key: Option<&str>, field: &str, disk: &str| Difference {
-            artifact_key: key.map(str::to_owned),
-            ..whole("s", field, &"daemon".into(), &disk.into())
-        };
-        let before = BTreeSet::from([
-            one(Some("a"), "hash", "1"),
-            one(Some("a"), "size", "0"),
-            one(Some("b"), "hash", "1"),
-            one(None, "tree", "1"),
-        ]);
-        let again = BTreeSet::from([
-            one(Some("a"), "hash", "2"),
-            one(Some("a"), "size", "0"),
-            one(Some("b"), "hash", "1"),
-            one(None, "tree", "2"),
-        ]);
-        assert_eq!(lasting(&before, &again), BTreeSet::from([one(Some("b"), "hash", "1")]));
-    }
-
-    #[test]
-    fn every_field_of_every_artifact() {
-        let artifact = |key: &str, hash: &str| json!({"artifact_key": key, "relative_path": format!("{key}.md"), "hash": hash});
-        let daemon = json!({
-            "snapshot_id": "1", "tree": "t", "artifact_summaries": [artifact("a", "1"), artifact("b", "1")],
-        });
-        let disk = json!({
-            "snapshot_id": "2", "tree": "u", "artifact_summaries": [artifact("a", "2"), artifact("c", "1")],
-        });
-        let mut found = BTreeSet::new();
-        snapshots("s", &daemon, &daemon, &mut found);
-        assert!(found.is_empty());
-        snapshots("s", &daemon, &disk, &mut found);
-        let found: Vec<_> = found
-            .iter()
-            .map(|d| (d.artifact_key.as_deref(), d.field.as_str(), &*d.daemon, &*d.disk))
-            .collect();
-        assert_eq!(
-            found,
-            [
-                (None, "tree", "\"t\"", "\"u\""),
-                (Some("a"), "hash", "\"1\"", "\"2\""),
-                (Some("b"), "artifact", "\"listed\"", "null"),
-                (Some("c"), "artifact", "null", "\"listed\""),
-            ]
-        );
-    }
 }

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Write};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use owo_colors::OwoColorize as _;
 use serde::Serialize;
 use serde_json::json;
@@ -45,6 +45,7 @@ pub(super) fn run(args: &WatchArgs) -> anyhow::Result<Exit> {
         let mut watch = Watch::new(place, args.meant.project.json);
         let status = watch.ensure_watched(&mut client).await?;
         link::compare_versions(client.version());
+        watch.refuse_unknown(&status)?;
         let mut follower = match &args.since {
             None => Follower::new(&socket, &watch.begin(&status)?),
             Some(since) => {
@@ -132,6 +133,18 @@ impl Watch {
         }
         start::ready(client).await?;
         Ok(client.get(&all).await?.read()?)
+    }
+
+    /// Refuses a feature that no one knows: of it nothing would ever be heard.
+    fn refuse_unknown(&self, status: &Status<'_>) -> anyhow::Result<()> {
+        let Some(slug) = &self.place.feature else {
+            return Ok(());
+        };
+        let mut features = self.meant(status).into_iter().flat_map(|project| &project.features);
+        if features.any(|feature| feature.feature_slug == *slug) {
+            return Ok(());
+        }
+        bail!("there is no feature `{slug}`; `dossierd status` lists them");
     }
 
     /// Takes the present state without showing it.

@@ -217,7 +217,8 @@ impl FeatureView {
 }
 
 /// How a feature compares to its baseline; `now` is asked for only where that decides.
-pub(super) fn judge_drift(
+#[must_use]
+pub fn judge_drift(
     terms: &Terms,
     baseline: &BaselineFile,
     key: &BaselineKey,

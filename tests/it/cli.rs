@@ -228,6 +228,10 @@ fn colour_is_for_terminals_unless_asked_for() {
         (&[("NO_COLOR", "1")], &["check", "--color", "always"], true),
         (&[], &["check", "--color", "always"], true),
         (&[], &["--color", "always", "scan"], true),
+        (&[("CLICOLOR_FORCE", "0")], &["check"], false),
+        (&[], &["--help", "--color", "always"], true),
+        (&[("CLICOLOR_FORCE", "1")], &["--color=never", "check", "--help"], false),
+        (&[("CLICOLOR_FORCE", "0")], &["--help"], false),
         (&[("TERM", "dumb")], &["check", "--color", "auto"], false),
         (&[("CLICOLOR_FORCE", "1")], &["check", "--json"], false),
         (&[("CLICOLOR_FORCE", "1")], &["scan", "--json", "--color", "always"], false),
@@ -236,6 +240,21 @@ fn colour_is_for_terminals_unless_asked_for() {
     ] {
         assert_eq!(coloured(variables, arguments), expect, "{variables:?} {arguments:?}");
     }
+    let wrong = |color| Project::new().run(&["chek", "--color", color]);
+    for (color, expect) in [("always", true), ("never", false)] {
+        let run = wrong(color);
+        assert_eq!((run.code, run.stderr.contains("\x1b[")), (2, expect), "{run:?}");
+    }
+}
+
+#[test]
+fn a_baseline_for_another_key_is_counted_as_what_it_is() {
+    let project = Project::complete();
+    project.run(&["baseline", "accept", FEATURE]).ok();
+    project.write("kitty-specs/001-x/meta.json", "{\"target_branch\": \"other\"}\n");
+    let run = project.run(&["check", "--strict"]);
+    assert_eq!(run.code, 11, "{run:?}");
+    assert!(run.stdout.ends_with("0 drifted, 1 with a baseline for another key\n"), "{run:?}");
 }
 
 /// What a terminal must never receive from foreign names and contents (contract, section 2).

@@ -39,7 +39,16 @@ fn the_journal_in_words_and_as_it_is_stored() {
         let lines = run.lines();
         assert!(!lines.is_empty() && lines.iter().all(|line| line["event_type"] == of), "{run:?}");
     }
-    assert_eq!(project.ask(&["events", "other"]).ok().stdout, "");
+    let whole = project.ask(&["events", "--json", "--type", "mission_dossier_artifact_missing"]);
+    let short = project.ask(&["events", "--json", "--type", "artifact_missing"]).ok();
+    assert_eq!(whole.ok().stdout, short.stdout, "either name of a type");
+    let by_path = project.ask(&["events", "kitty-specs/001-x", "--json"]).ok().lines();
+    assert_eq!(Value::from(by_path), page["events"]);
+    for arguments in
+        [&["events", "other"][..], &["events", "other", "--follow"], &["watch", "other"]]
+    {
+        project.ask(arguments).fails(1, "there is no feature `other`");
+    }
     assert_eq!(project.ask(&["events", "--project", "/"]).ok().stdout, "");
     let since = format!("{}:3", daemon.status()["instance"].as_str().unwrap());
     let later = project.ask(&["events", "--json", "--since", &since]).ok().lines();

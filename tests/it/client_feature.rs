@@ -61,7 +61,11 @@ fn baselines_are_accepted_and_cleared() {
     let stale = project.ask(&["baseline", "accept", FEATURE, "--tree", &tree]);
     stale.fails(1, "moved on");
     let json = project.ask(&["baseline", "accept", "--all", "--json"]).ok().json();
-    assert_eq!((&json["feature_slug"], &json["artifacts"]), (&FEATURE.into(), &5.into()));
+    assert_eq!(
+        (&json["feature_slug"], &json["drift"]["state"]),
+        (&FEATURE.into(), &"in_parity".into())
+    );
+    assert_eq!((&json["accepted"]["artifacts"], &json["synced"]), (&5.into(), &"cookie".into()));
     let cleared = project.ask(&["baseline", "clear", FEATURE]).ok();
     assert_eq!(cleared.stdout, "001-x: baseline cleared\n");
     let again = project.ask(&["baseline", "clear", FEATURE]).ok();
@@ -71,8 +75,62 @@ fn baselines_are_accepted_and_cleared() {
     fs::write(project.baseline_file(), "{").unwrap();
     project.ask(&["baseline", "accept", "--all"]).fails(1, "001-x: ");
     assert_eq!(fs::read(project.baseline_file()).unwrap(), b"{", "left as it is");
-    project.ask(&["baseline", "accept", FEATURE]).ok();
+    let replaced = project.ask(&["baseline", "accept", FEATURE]).ok();
+    let said = "001-x: the baseline that was there is replaced; it could not be used: ";
+    assert!(replaced.stderr.contains(said), "{replaced:?}");
     assert_eq!(daemon.overview(FEATURE)["drift"]["state"], "in_parity");
+    let cleared = project.ask(&["baseline", "clear", FEATURE, "--json"]).ok().json();
+    assert_eq!((&cleared["cleared"], &cleared["synced"]), (&true.into(), &"cookie".into()));
+
+    // The same without a daemon, but for what only it knows.
+    daemon.stop();
+    fs::write(project.baseline_file(), "{").unwrap();
+    let replaced = project.ask(&["baseline", "accept", FEATURE, "--json"]).ok().json();
+    let why = replaced["accepted"]["replaced_corrupt"].as_str().unwrap();
+    assert!(why.contains("EOF"), "{why}");
+    assert_eq!(replaced["drift"]["state"], "in_parity");
+    let fields = |value: &Value| {
+        let names = value.as_object().unwrap().keys().filter(|name| *name != "synced").cloned();
+        names.collect::<Vec<String>>()
+    };
+    assert_eq!(fields(&replaced), fields(&json));
+    let alone = project.ask(&["baseline", "clear", FEATURE, "--json"]).ok().json();
+    assert_eq!(
+        (fields(&alone), &alone["drift"]["state"]),
+        (fields(&cleared), &"no_baseline".into())
+    );
+    assert!(!project.baseline_file().exists());
+}
+
+#[test]
+fn a_baseline_is_shown_by_the_daemon_also_to_who_is_in_no_project() {
+    let project = Project::complete();
+    let daemon = project.daemon();
+    project.ask(&["baseline", "accept", FEATURE]).ok();
+    let mut command = project.client(&["baseline", "show", FEATURE, "--json"]);
+    command.current_dir(project.home());
+    let shown = super::support::run(command, super::support::DEADLINE).ok();
+    let answer = daemon.json(&format!("/api/dossier/baseline?feature={FEATURE}&sync=true"));
+    assert_eq!(shown.json(), answer);
+    assert_eq!(answer["baseline"], project.baseline());
+    assert_eq!(
+        (&answer["drift_state"], &answer["drift_severity"]),
+        (&"in_parity".into(), &Value::Null)
+    );
+    assert_eq!(answer["local_key"], project.baseline()["baseline_key"]);
+}
+
+#[test]
+fn a_report_is_not_written_through_a_link() {
+    let project = Project::complete();
+    let (theirs, planted) = (project.home().join("theirs"), project.home().join("report.html"));
+    write(&theirs, b"theirs\n");
+    std::os::unix::fs::symlink(&theirs, &planted).unwrap();
+    let output = planted.to_str().unwrap();
+    project.run(&["report", FEATURE, "-o", output]).fails(1, "symbolic link, not followed");
+    assert_eq!(fs::read(&theirs).unwrap(), b"theirs\n");
+    let said = project.run(&["report", FEATURE, "-o", "/dev/stdout"]).ok().stdout;
+    assert!(said.contains("<!doctype html>") || said.contains("<!DOCTYPE html>"), "{said}");
 }
 
 #[test]

@@ -62,6 +62,31 @@ fn a_socket_of_another_user_is_not_asked() {
 }
 
 #[test]
+fn a_daemons_log_goes_through_no_link() {
+    let project = Project::complete();
+    let theirs = project.home().join("theirs");
+    write(&theirs, b"theirs\n");
+    let log = project.state().join("daemon.log");
+    fs::create_dir_all(log.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink(&theirs, &log).unwrap();
+    let run = project.ask(&["watch"]);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.stderr.contains("daemon.log"), "{run:?}");
+    fs::remove_file(&log).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &log,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
+    assert_eq!(project.ask(&["watch"]).code, 1, "nor into a pipe that no one reads");
+    assert_eq!(fs::read(&theirs).unwrap(), b"theirs\n");
+    assert!(!project.socket().exists());
+}
+
+#[test]
 fn problems_are_said_with_their_mend() {
     let one = Project::complete();
     let two = Project::complete();

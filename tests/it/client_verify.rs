@@ -38,6 +38,48 @@ fn a_daemon_that_is_right() {
 }
 
 #[test]
+fn in_no_project_everything_that_is_watched_is_compared() {
+    let project = Project::complete();
+    let other = Project::complete().file("kitty-specs/002-y/spec.md", "y\n");
+    let mut command = project.daemon_command();
+    command.arg(&other.root);
+    let daemon = project.spawn(command);
+    daemon.ready();
+    let verify = |arguments: &[&str]| {
+        let mut command = project.client(&[&["verify"], arguments].concat());
+        command.current_dir(project.home());
+        super::support::run(command, super::support::DEADLINE)
+    };
+    assert_eq!(verify(&[]).ok().stdout, "3 features compared: the daemon shows what is there\n");
+    assert_eq!(
+        verify(&["002-y"]).ok().stdout,
+        "1 features compared: the daemon shows what is there\n"
+    );
+    verify(&["003-none"]).fails(1, "there is no feature `003-none`");
+    verify(&[FEATURE]).fails(1, "001-x");
+}
+
+#[test]
+fn while_a_manifest_is_broken_only_what_it_does_not_decide_is_compared() {
+    let own = ".kittify/overrides/missions/software-dev/expected-artifacts.yaml";
+    let project = Project::complete().file(
+        own,
+        "schema_version: '1.0'\nmission_type: software-dev\nrequired_always:\n\
+         - {artifact_key: policy.own, artifact_class: policy, path_pattern: spec.md, blocking: true}\n",
+    );
+    let daemon = project.daemon();
+    assert_eq!(daemon.export(FEATURE)["required_artifacts"], 1);
+    project.write(own, ": [");
+    super::support::daemon::wait("the error", || {
+        let errors = daemon.status()["projects"][0]["manifest_errors"].as_array()?.len();
+        (errors > 0).then_some(())
+    });
+    let run = project.ask(&["verify"]).ok();
+    assert!(run.stderr.contains("001-x: while its manifest is broken only paths"), "{run:?}");
+    assert_eq!(run.stdout, "1 features compared: the daemon shows what is there\n");
+}
+
+#[test]
 fn each_difference_is_said_and_is_a_failure() {
     let project = Project::complete();
     let daemon = project.daemon();
