@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -38,17 +38,27 @@ pub(super) struct With<T> {
 
 pub(super) async fn health(State(api): State<Arc<Api>>) -> Response {
     let world = api.views.world();
-    let features = || world.projects.iter().flat_map(|project| &project.features);
-    let stands = !world.instance.is_empty() && features().all(|feature| feature.indexed);
-    // Once it stood it stands: a feature that is new since then is its own matter.
-    if stands || api.healthy.load(Ordering::Relaxed) {
-        api.healthy.store(true, Ordering::Relaxed);
-        return answer(&Health::Ok);
+    let features = world.projects.iter().flat_map(|project| &project.features);
+    match health_of(&api.healthy, &world.instance, features.map(|feature| feature.indexed)) {
+        Health::Ok => answer(&Health::Ok),
+        starting @ Health::Starting { .. } => {
+            (StatusCode::SERVICE_UNAVAILABLE, answer(&starting)).into_response()
+        }
     }
-    let of = features().count() as u64;
-    let indexed = features().filter(|feature| feature.indexed).count() as u64;
-    let starting = answer(&Health::Starting { indexed, of });
-    (StatusCode::SERVICE_UNAVAILABLE, starting).into_response()
+}
+
+/// Whether the first index of every feature stands. Once it stood it stands: a feature that is new
+/// since then is its own matter.
+fn health_of(stood: &AtomicBool, instance: &str, indexed: impl Iterator<Item = bool>) -> Health {
+    let (mut done, mut of) = (0, 0);
+    for indexed in indexed {
+        of += 1;
+        done += u64::from(indexed);
+    }
+    if !instance.is_empty() && done == of {
+        stood.store(true, Ordering::Relaxed);
+    }
+    if stood.load(Ordering::Relaxed) { Health::Ok } else { Health::Starting { indexed: done, of } }
 }
 
 pub(super) async fn status(State(api): State<Arc<Api>>, query: Query) -> Response {
@@ -68,7 +78,11 @@ pub(super) async fn status(State(api): State<Arc<Api>>, query: Query) -> Respons
 }
 
 pub(super) async fn overview(State(api): State<Arc<Api>>, query: Query) -> Response {
-    of_feature(&api, query, |meant, synced| json::line(&overview_of(meant, synced))).await
+    let make = |meant: &Meant, synced| {
+        let answer = Overview::from(&**meant.feature.feature());
+        json::line(&With { answer, synced })
+    };
+    of_feature(&api, query, make).await
 }
 
 pub(super) async fn export(State(api): State<Arc<Api>>, query: Query) -> Response {
@@ -83,12 +97,8 @@ pub(super) async fn drift(State(api): State<Arc<Api>>, query: Query) -> Response
     of_feature(&api, query, make).await
 }
 
-/// What `GET /api/dossier/overview` answers.
-pub(super) fn overview_of(meant: &Meant, synced: Option<Synced>) -> With<Overview<'_>> {
-    With { answer: Overview::from(&**meant.feature.feature()), synced }
-}
-
-async fn of_feature(
+/// Answers from one feature.
+pub(super) async fn of_feature(
     api: &Api,
     query: Query,
     make: impl FnOnce(&Meant, Option<Synced>) -> std::io::Result<Vec<u8>> + Send + 'static,
@@ -182,5 +192,30 @@ fn config_of<'a>(api: &Api) -> ConfigStatus<'a> {
         path: escape_bytes(config.path.as_os_str().as_bytes()).into_owned().into(),
         state: if broken { ConfigHealth::Broken } else { ConfigHealth::Ok },
         errors: config.errors.clone().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_healthy_from_when_everything_was_indexed_once() {
+        let stood = AtomicBool::new(false);
+        let mut steps = Vec::new();
+        for (instance, indexed) in [
+            ("", [].as_slice()),
+            ("i", &[true, false]),
+            ("i", &[true, true]),
+            ("i", &[true, true, false]),
+        ] {
+            let health = health_of(&stood, instance, indexed.iter().copied());
+            steps.push(serde_json::to_string(&health).unwrap());
+        }
+        let starting = |indexed: u64, of: u64| {
+            format!("{{\"status\":\"starting\",\"indexed\":{indexed},\"of\":{of}}}")
+        };
+        let ok = "{\"status\":\"ok\"}".to_owned();
+        assert_eq!(steps, [starting(0, 0), starting(1, 2), ok.clone(), ok]);
     }
 }

@@ -12,11 +12,11 @@ use super::Api;
 use super::answers::With;
 use super::meant::Meant;
 use super::query::{Parameters, Query, decode};
-use super::respond::{answer_of, internal, json_body, off_thread};
+use super::respond::{answer_of, internal, large};
 use crate::core::artifact::{ArtifactClass, ArtifactRef, ErrorReason};
 use crate::core::key::similar;
 use crate::engine::content::ContentError;
-use crate::engine::view::FeatureView;
+use crate::engine::view::{FeatureView, WatchState};
 use crate::wire::artifacts::{ArtifactDetail, ArtifactList, CONTENT_MAX, Filters};
 use crate::wire::json;
 use crate::wire::problem::{Code, Problem};
@@ -72,11 +72,11 @@ async fn detail_of(api: &Api, uri: &Uri, query: Query) -> Result<Response, Probl
     let mut read = 1;
     loop {
         let (wanted, of) = (key.clone(), meant.clone());
-        match off_thread(move || look(&of, &wanted, synced, render)).await?? {
-            Looked::Whole(body) => return Ok(json_body(body)),
-            Looked::Changed(body) if read == READS => return Ok(json_body(body)),
+        match large(move || look(&of, &wanted, synced, render)).await? {
+            (answer, Looked::Whole) => return Ok(answer),
+            (answer, Looked::Changed) if read == READS => return Ok(answer),
             // What is listed is not what is there: it will be in a moment.
-            Looked::Changed(_) => {
+            (_, Looked::Changed) => {
                 let seen = api.synced(&meant, &parameters).await?;
                 meant = seen.0;
                 synced = synced.map(|_| seen.1);
@@ -86,10 +86,10 @@ async fn detail_of(api: &Api, uri: &Uri, query: Query) -> Result<Response, Probl
     }
 }
 
-/// The answer, whole or without the content that is not the one that is listed.
+/// Whether the answer is whole, or without the content, which is not the one that is listed.
 enum Looked {
-    Whole(Vec<u8>),
-    Changed(Vec<u8>),
+    Whole,
+    Changed,
 }
 
 /// An artifact, and what its content looks like where that was asked for.
@@ -101,7 +101,12 @@ struct Shown<'a> {
     rendered: Option<Vec<Node>>,
 }
 
-fn look(meant: &Meant, key: &str, synced: Option<Synced>, render: bool) -> Result<Looked, Problem> {
+fn look(
+    meant: &Meant,
+    key: &str,
+    synced: Option<Synced>,
+    render: bool,
+) -> Result<(Vec<u8>, Looked), Problem> {
     let artifacts = listed(&meant.feature);
     let Some(artifact) = artifacts.iter().find(|artifact| &*artifact.artifact_key == key) else {
         return Err(no_artifact(meant, key, &artifacts));
@@ -112,17 +117,22 @@ fn look(meant: &Meant, key: &str, synced: Option<Synced>, render: bool) -> Resul
         json::line(&Shown { detail: With { answer, synced }, rendered }).map_err(internal)
     };
     match meant.project.content(&meant.feature, artifact, CONTENT_MAX) {
-        Ok(bytes) => Ok(Looked::Whole(line(ArtifactDetail::new(artifact, bytes.as_deref()))?)),
+        Ok(bytes) => Ok((line(ArtifactDetail::new(artifact, bytes.as_deref()))?, Looked::Whole)),
         Err(error) => {
             let mut answer = ArtifactDetail::new(artifact, None);
+            let is_away = meant.project.watch.0 == WatchState::RootUnavailable;
             answer.truncation_notice = Some(match error {
+                // What was last seen of it is shown; whether it is there no one can tell.
+                ContentError::Read(_) if is_away => {
+                    "the project's root is away, so the content cannot be read".into()
+                }
                 ContentError::Changed => "changed while it was read, ask again".into(),
                 ContentError::Read(error) if error.kind() == io::ErrorKind::NotFound => {
                     "just deleted, ask again".into()
                 }
                 ContentError::Read(_) => "cannot be read now, ask again".into(),
             });
-            Ok(Looked::Changed(line(answer)?))
+            Ok((line(answer)?, Looked::Changed))
         }
     }
 }

@@ -1,7 +1,8 @@
-//! Accepting and clearing baselines: `POST` and `DELETE /api/dossier/baseline`.
+//! Showing, accepting and clearing baselines: `GET`, `POST` and `DELETE /api/dossier/baseline`.
 //!
-//! The file is written durably on a thread of its own; the answer comes once the engine has seen
-//! it, so whoever asks next is told of it too.
+//! The file is written durably on a thread of its own. The engine is told, for the kernel may not
+//! tell it of a folder that it cannot watch; the answer comes once it has seen the file, so whoever
+//! asks next is told of it too.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,20 +11,21 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 
 use super::Api;
-use super::answers::{With, overview_of};
+use super::answers::{With, of_feature};
 use super::body;
 use super::meant::Meant;
 use super::query::{Parameters, Query};
-use super::respond::{answer, off_thread};
+use super::respond::{answer_of, off_thread};
 use crate::core::accept::{Corrupt, Refused, accept as accept_state};
 use crate::core::baseline::{Baseline, BaselineFile};
 use crate::core::time::Timestamp;
 use crate::engine::files::BaselineError;
+use crate::engine::inbox::Command;
 use crate::engine::view::FeatureView;
-use crate::wire::accepted::{AcceptRequest, Accepted};
+use crate::wire::accepted::{AcceptAnswer, AcceptRequest, Accepted, BaselineShown, ClearAnswer};
+use crate::wire::json;
 use crate::wire::overview::Overview;
 use crate::wire::problem::{Code, Problem};
 use crate::wire::status::Synced;
@@ -31,20 +33,12 @@ use crate::wire::status::Synced;
 /// How long an answer waits for the engine to have seen the file.
 const SEEN_WAIT: Duration = Duration::from_secs(5);
 
-/// The fresh overview, and what was done.
-#[derive(Serialize)]
-struct AcceptAnswer<'a> {
-    #[serde(flatten)]
-    overview: With<Overview<'a>>,
-    accepted: Accepted<'a>,
-}
-
-#[derive(Serialize)]
-struct ClearAnswer<'a> {
-    #[serde(flatten)]
-    overview: With<Overview<'a>>,
-    /// Whether there was one.
-    cleared: bool,
+pub(super) async fn show(State(api): State<Arc<Api>>, query: Query) -> Response {
+    let make = |meant: &Meant, synced| {
+        let answer = BaselineShown::from(&**meant.feature.feature());
+        json::line(&With { answer, synced })
+    };
+    of_feature(&api, query, make).await
 }
 
 pub(super) async fn accept(State(api): State<Arc<Api>>, query: Query, body: Body) -> Response {
@@ -62,12 +56,19 @@ async fn accepted(api: &Api, query: Query, body: Body) -> Result<Response, Probl
     // What is accepted is what is there now.
     let (meant, _) = api.synced(&meant, &parameters).await?;
     let of = meant.clone();
-    let baseline = off_thread(move || write(&of, &said)).await??;
+    let (baseline, before) = off_thread(move || write(&of, &said)).await??;
     let written = BaselineFile::Sound(Box::new(baseline.clone()));
     let (meant, synced) =
         seen(api, &meant, &parameters, |feature| feature.baseline == written).await?;
-    let overview = overview_of(&meant, Some(synced));
-    Ok(answer(&AcceptAnswer { overview, accepted: Accepted::from(&baseline) }))
+    let size = meant.feature.entries.len();
+    let make = move || {
+        json::line(&AcceptAnswer {
+            overview: Overview::from(&**meant.feature.feature()),
+            synced: Some(synced),
+            accepted: Accepted::instead_of(&before, &baseline),
+        })
+    };
+    Ok(answer_of(size, make).await)
 }
 
 async fn cleared(api: &Api, query: Query) -> Result<Response, Problem> {
@@ -79,8 +80,12 @@ async fn cleared(api: &Api, query: Query) -> Result<Response, Problem> {
     let is_absent = |feature: &FeatureView| feature.baseline == BaselineFile::Absent;
     match seen(api, &meant, &parameters, is_absent).await {
         Ok((meant, synced)) => {
-            let overview = overview_of(&meant, Some(synced));
-            Ok(answer(&ClearAnswer { overview, cleared }))
+            let size = meant.feature.entries.len();
+            let make = move || {
+                let overview = Overview::from(&**meant.feature.feature());
+                json::line(&ClearAnswer { overview, synced: Some(synced), cleared })
+            };
+            Ok(answer_of(size, make).await)
         }
         // Its baseline was all that was left of it.
         Err(problem) if problem.status == 404 => Ok(StatusCode::NO_CONTENT.into_response()),
@@ -88,13 +93,14 @@ async fn cleared(api: &Api, query: Query) -> Result<Response, Problem> {
     }
 }
 
-fn write(meant: &Meant, said: &AcceptRequest) -> Result<Baseline, Problem> {
+/// Writes the present state as the baseline; what was there before is given too.
+fn write(meant: &Meant, said: &AcceptRequest) -> Result<(Baseline, BaselineFile), Problem> {
     let corrupt = if said.replace_corrupt { Corrupt::Replace } else { Corrupt::Keep };
     let at = Timestamp::from(SystemTime::now());
     let baseline = accept_state(meant.feature.feature(), said.tree_hash_sha256, corrupt, at)
         .map_err(|refused| refusal(&refused))?;
     meant.project.write_baseline(&meant.feature, &baseline).map_err(|error| not_written(&error))?;
-    Ok(baseline)
+    Ok((baseline, meant.feature.baseline.clone()))
 }
 
 fn refusal(refused: &Refused) -> Problem {
@@ -126,6 +132,8 @@ async fn seen(
     is_seen: impl Fn(&FeatureView) -> bool,
 ) -> Result<(Meant, Synced), Problem> {
     let mut news = api.views.news();
+    let (of, feature) = (Some(meant.id), Some(meant.feature.slug().clone()));
+    api.ask(|reply| Command::Rescan { project: of, feature, reply }).await?;
     let (mut meant, synced) = api.synced(meant, parameters).await?;
     let shown = async {
         while !is_seen(&meant.feature) {

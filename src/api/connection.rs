@@ -20,7 +20,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::oneshot;
+use tokio::sync::Notify;
 use tokio::time::Sleep;
 
 use super::traffic::Traffic;
@@ -28,35 +28,68 @@ use super::traffic::Traffic;
 /// An answer of which a client reads nothing for so long is given up.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connections that have asked nothing yet, the oldest first.
+/// Connections of which nothing is being answered, the one that has been so for the longest first.
 #[derive(Debug, Default)]
 pub(super) struct Silent {
     number: AtomicU64,
-    waiting: Mutex<BTreeMap<u64, oneshot::Sender<()>>>,
+    waiting: Mutex<BTreeMap<u64, Arc<Notify>>>,
 }
 
 impl Silent {
-    /// Takes a new connection in; it is to end when the receiver hears.
-    pub(super) fn enter(&self) -> (u64, oneshot::Receiver<()>) {
-        let number = self.number.fetch_add(1, Ordering::Relaxed);
-        let (end, ended) = oneshot::channel();
-        self.lock().insert(number, end);
-        (number, ended)
-    }
-
-    /// Takes that a connection has asked something, or ended.
-    pub(super) fn leave(&self, number: u64) {
-        self.lock().remove(&number);
-    }
-
     /// Ends the oldest. Says whether there was one.
     pub(super) fn evict(&self) -> bool {
         let oldest = self.lock().pop_first();
-        oldest.is_some_and(|(_, end)| end.send(()).is_ok())
+        oldest.is_some_and(|(_, end)| {
+            end.notify_one();
+            true
+        })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, oneshot::Sender<()>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Arc<Notify>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The place of a connection; it begins silent, and is given up when this is dropped.
+#[derive(Debug)]
+pub(super) struct Seat {
+    silent: Arc<Silent>,
+    number: AtomicU64,
+    end: Arc<Notify>,
+}
+
+impl Seat {
+    pub(super) fn take(silent: &Arc<Silent>) -> Self {
+        let seat = Self {
+            silent: Arc::clone(silent),
+            number: AtomicU64::new(0),
+            end: Arc::new(Notify::new()),
+        };
+        seat.rest();
+        seat
+    }
+
+    /// Takes that nothing is being answered: silent from now on.
+    fn rest(&self) {
+        let number = self.silent.number.fetch_add(1, Ordering::Relaxed);
+        self.number.store(number, Ordering::Relaxed);
+        self.silent.lock().insert(number, Arc::clone(&self.end));
+    }
+
+    /// Takes that something was asked.
+    fn rise(&self) {
+        self.silent.lock().remove(&self.number.load(Ordering::Relaxed));
+    }
+
+    /// Waits until the place is wanted for another.
+    pub(super) async fn wanted(&self) {
+        self.end.notified().await;
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.rise();
     }
 }
 
@@ -64,8 +97,7 @@ impl Silent {
 pub(super) struct Requests {
     pub(super) router: TowerToHyperService<Router>,
     pub(super) traffic: Arc<Traffic>,
-    pub(super) silent: Arc<Silent>,
-    pub(super) number: u64,
+    pub(super) seat: Arc<Seat>,
     /// Whether the answer that is being written is a stream.
     pub(super) patient: Arc<AtomicBool>,
     pub(super) addresses: Arc<[&'static str]>,
@@ -77,17 +109,21 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.silent.leave(self.number);
+        self.seat.rise();
         self.patient.store(false, Ordering::Relaxed);
         let method = method(request.method());
         let address = address(&self.addresses, request.uri().path());
         let (traffic, patient) = (Arc::clone(&self.traffic), Arc::clone(&self.patient));
+        let seat = Arc::clone(&self.seat);
         let answered = self.router.call(request);
         Box::pin(async move {
             let answer = answered.await?;
             let kind = answer.headers().get(header::CONTENT_TYPE);
             let streams = kind.is_some_and(|kind| kind == "text/event-stream");
             patient.store(streams, Ordering::Relaxed);
+            if !streams {
+                seat.rest();
+            }
             traffic.count((method, address, answer.status().as_u16()));
             Ok(answer)
         })
@@ -205,14 +241,23 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_silent_one_makes_room() {
-        let silent = Silent::default();
-        let (first, mut first_ended) = silent.enter();
-        let (_, mut second_ended) = silent.enter();
-        silent.leave(first);
+    fn the_one_that_is_silent_the_longest_makes_room() {
+        use futures_util::FutureExt as _;
+
+        let silent = Arc::new(Silent::default());
+        let seats: Vec<Seat> = (0..3).map(|_| Seat::take(&silent)).collect();
+        let ended = |seat: &Seat| seat.wanted().now_or_never().is_some();
+        // The first is busy; the second was, and is silent again.
+        seats[0].rise();
+        seats[1].rise();
+        seats[1].rest();
         assert!(silent.evict());
-        assert!(second_ended.try_recv().is_ok());
-        assert!(first_ended.try_recv().is_err(), "it is busy");
-        assert!(!silent.evict());
+        assert_eq!([0, 1, 2].map(|at: usize| ended(&seats[at])), [false, false, true]);
+        assert!(silent.evict());
+        assert!(ended(&seats[1]));
+        assert!(!silent.evict(), "the first is busy");
+        seats[0].rest();
+        drop(seats);
+        assert!(!silent.evict(), "no one is there");
     }
 }

@@ -4,6 +4,7 @@
 //! else. News only says that there is more to read.
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +16,10 @@ use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::Api;
-use super::meant::project;
+use super::meant::{INDEX_WAIT, project};
 use super::query::{Parameters, Query};
-use super::respond::{internal, json_body, off_thread};
-use crate::engine::counters::EVENT_TYPES;
+use super::respond::{internal, json_body, large, off_thread};
+use crate::core::event::{EVENT_TYPES, event_type};
 use crate::engine::view::{FeatureView, ProjectView, World};
 use crate::store::{Filter, JournalReader, Page, StoreError, StoredEvent};
 use crate::wire::cursor::{Cursor, Since};
@@ -30,7 +31,7 @@ const PAGE_MAX: usize = 1_000;
 /// Events that a stream reads at a time, and holds while its client does not read.
 const CHUNK: usize = 32;
 /// Streams at a time: fewer than connections, so that there is always room for other requests.
-pub(super) const SUBSCRIBERS_MAX: usize = 768;
+pub(super) const SUBSCRIBERS_MAX: usize = 1_280;
 /// A stream says at least this often that it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -39,10 +40,8 @@ pub(super) async fn events(
     headers: HeaderMap,
     query: Query,
 ) -> Response {
-    let as_page = headers
-        .get(header::ACCEPT)
-        .and_then(|accept| accept.to_str().ok())
-        .is_some_and(|accept| accept.contains("application/json"));
+    let accept = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
+    let as_page = wants_json(&accept.collect::<Vec<_>>().join(","));
     let result = match query.0 {
         Ok(parameters) if as_page => page(&api, &parameters).await,
         Ok(parameters) => stream_of(&api, &parameters, &headers).await,
@@ -58,7 +57,7 @@ enum Begin {
 }
 
 async fn page(api: &Api, parameters: &Parameters) -> Result<Response, Problem> {
-    begun(api).await;
+    begun(api).await?;
     let (world, _) = api.world(parameters).await?;
     let limit = match parameters.get("limit") {
         None => PAGE_MAX,
@@ -71,14 +70,11 @@ async fn page(api: &Api, parameters: &Parameters) -> Result<Response, Problem> {
     let filter = filter(&world, parameters)?;
     let since = since(parameters.get("since"))?.unwrap_or(Since::Start);
     let ends = api.readers.read(JournalReader::ends).await?;
-    let mut body = Vec::new();
-    match begin(&since, &world, ends) {
+    let body = match begin(&since, &world, ends) {
+        // The whole state of everything is long in the making.
         Begin::Gap(_) => {
-            let snapshots: Vec<_> = wanted(&world, &filter)
-                .map(|feature| Arc::clone(&feature.feature().snapshot))
-                .collect();
-            let next = cursor(&world, world.seq).to_string();
-            push_page(&mut body, &[], &next, Some(&snapshots)).map_err(internal)?;
+            let present = move || Ok((present(&world, &filter).map_err(internal)?, ()));
+            return Ok(large(present).await?.0);
         }
         Begin::After(after) => {
             let read =
@@ -87,10 +83,22 @@ async fn page(api: &Api, parameters: &Parameters) -> Result<Response, Problem> {
             let next = cursor(&world, found.last_scanned).to_string();
             let events: Vec<&str> =
                 found.events.iter().map(|event| event.envelope_json.as_str()).collect();
-            push_page(&mut body, &events, &next, None).map_err(internal)?;
+            let mut body = Vec::new();
+            push_page(&mut body, &events, &next, None).map(|()| body)
         }
-    }
-    Ok(json_body(body))
+    };
+    Ok(json_body(body.map_err(internal)?))
+}
+
+/// The page of a gap: the present state of every feature that is wanted.
+fn present(world: &World, filter: &Filter) -> io::Result<Vec<u8>> {
+    let features = wanted(world, filter);
+    let snapshots: Vec<_> =
+        features.map(|feature| Arc::clone(&feature.feature().snapshot)).collect();
+    let next = cursor(world, world.seq).to_string();
+    let mut body = Vec::new();
+    push_page(&mut body, &[], &next, Some(&snapshots))?;
+    Ok(body)
 }
 
 async fn stream_of(
@@ -102,7 +110,7 @@ async fn stream_of(
         let detail = format!("there are {SUBSCRIBERS_MAX} subscribers, which is the most");
         Problem::new(Code::Unavailable, detail)
     })?;
-    begun(api).await;
+    begun(api).await?;
     let news = api.views.news();
     let (world, _) = api.world(parameters).await?;
     let filter = filter(&world, parameters)?;
@@ -233,13 +241,56 @@ fn since(text: Option<&str>) -> Result<Option<Since>, Problem> {
 }
 
 /// Waits for the first picture: before it nothing is known of the journal.
-async fn begun(api: &Api) {
+async fn begun(api: &Api) -> Result<(), Problem> {
     let mut news = api.views.news();
-    while api.views.world().instance.is_empty() {
-        if news.changed().await.is_err() {
-            break;
+    let begun = async {
+        while api.views.world().instance.is_empty() {
+            if news.changed().await.is_err() {
+                break;
+            }
+        }
+    };
+    let late = |_| Problem::new(Code::Unavailable, "the daemon is still starting");
+    tokio::time::timeout(INDEX_WAIT, begun).await.map_err(late)
+}
+
+/// Whether an `Accept` header wants a page, not a stream: it names JSON, and likes it no less.
+fn wants_json(accept: &str) -> bool {
+    let (json, named) = quality(accept, "application", "json");
+    let (stream, _) = quality(accept, "text", "event-stream");
+    json > stream || (named && json > 0 && json == stream)
+}
+
+/// How much an `Accept` header likes a media type, in thousandths, and whether it names it. The
+/// most specific range that covers it decides (RFC 9110, 12.5.1).
+fn quality(accept: &str, kind: &str, subtype: &str) -> (u16, bool) {
+    let mut best = (0, 0);
+    for range in accept.split(',') {
+        let mut parts = range.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        let exact = match name.split_once('/') {
+            Some(("*", "*")) => 1,
+            Some((of, "*")) if of.eq_ignore_ascii_case(kind) => 2,
+            Some((of, sub))
+                if of.eq_ignore_ascii_case(kind) && sub.eq_ignore_ascii_case(subtype) =>
+            {
+                3
+            }
+            _ => continue,
+        };
+        let weight = parts.find_map(|part| {
+            let (name, value) = part.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse::<f32>().ok())
+        });
+        // What is not understood says nothing of liking it less.
+        let weight = weight.flatten().filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(1.0);
+        if exact > best.0 {
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 1000")]
+            let thousandths = (weight * 1000.0).round() as u16;
+            best = (exact, thousandths);
         }
     }
+    (best.1, best.0 == 3)
 }
 
 /// `ends` are those of the journal itself: an event can be read before the picture that includes it
@@ -278,12 +329,14 @@ fn wanted<'w>(world: &'w World, filter: &'w Filter) -> impl Iterator<Item = &'w 
 }
 
 fn filter(world: &World, parameters: &Parameters) -> Result<Filter, Problem> {
-    let types = parameters.all("type");
-    if let Some(unknown) = types.iter().find(|kind| !EVENT_TYPES.contains(&kind.as_str())) {
-        let detail = format!("there is no event type `{unknown}`");
-        let hint = format!("the types are {}", EVENT_TYPES.join(", "));
-        return Err(Problem::new(Code::BadRequest, detail).hint(hint));
-    }
+    let known = |text: String| {
+        event_type(&text).map(str::to_owned).ok_or_else(|| {
+            let detail = format!("there is no event type `{text}`");
+            let hint = format!("the types are {}", EVENT_TYPES.join(", "));
+            Problem::new(Code::BadRequest, detail).hint(hint)
+        })
+    };
+    let types = parameters.all("type").into_iter().map(known).collect::<Result<_, _>>()?;
     let named = parameters.said("project").map(|name| project(world, name)).transpose()?;
     Ok(Filter {
         types,
@@ -291,4 +344,33 @@ fn filter(world: &World, parameters: &Parameters) -> Result<Filter, Problem> {
         root_id: named.map(|(_, view)| view.root_id.clone()),
         ..Filter::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_for_who_wants_json_and_a_stream_for_everyone_else() {
+        for (accept, page) in [
+            ("", false),
+            ("*/*", false),
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("application/*", true),
+            ("application/json, text/plain, */*", true),
+            ("application/json, text/event-stream", true),
+            ("text/event-stream, application/json;q=0.5", false),
+            ("text/event-stream", false),
+            ("text/event-stream, */*;q=0.1", false),
+            ("text/event-stream;q=0, */*", true),
+            ("application/json;q=0, */*", false),
+            ("application/json;q=0", false),
+            ("application/json ; Q=0.9 , text/event-stream ; q=0.8", true),
+            ("application/json;q=nonsense", true),
+            ("application/jsonl", false),
+        ] {
+            assert_eq!(wants_json(accept), page, "{accept}");
+        }
+    }
 }

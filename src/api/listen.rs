@@ -23,15 +23,16 @@ use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName as _
 use interprocess::os::unix::local_socket::ListenerOptionsExt as _;
 use interprocess::os::unix::uds_local_socket;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tracing::{debug, warn};
 
-use super::connection::{Impatient, Requests, Silent};
+use super::connection::{Impatient, Requests, Seat, Silent};
 use super::traffic::{Open, Traffic};
 use super::{Api, router, routes};
 
-/// Connections at a time; for the next, one that has asked nothing yet makes room, or it waits.
-const CONNECTIONS_MAX: usize = 1024;
+/// Connections at a time; for the next, one of which nothing is being answered makes room, or it
+/// waits.
+const CONNECTIONS_MAX: usize = 1_536;
 /// Bytes of a request's head, and of what is buffered of an answer.
 const BUFFER_MAX: usize = 16 << 10;
 /// A head must have come by then, and so must the next one on a connection that is kept.
@@ -212,18 +213,17 @@ impl Server {
         permit: OwnedSemaphorePermit,
         mut stopped: watch::Receiver<bool>,
     ) {
-        let (number, evicted) = self.silent.enter();
+        let seat = Arc::new(Seat::take(&self.silent));
         let patient = Arc::new(AtomicBool::new(false));
         let requests = Requests {
             router: TowerToHyperService::new(self.router.clone()),
             traffic: Arc::clone(&self.traffic),
-            silent: Arc::clone(&self.silent),
-            number,
+            seat: Arc::clone(&seat),
             patient: Arc::clone(&patient),
             addresses: Arc::clone(&self.addresses),
         };
         let stream = Impatient { stream: TokioIo::new(stream), patient, stalled: None };
-        let (silent, open) = (Arc::clone(&self.silent), Open::new(&self.traffic));
+        let open = Open::new(&self.traffic);
         tokio::spawn(async move {
             let served = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -236,19 +236,11 @@ impl Server {
                         debug!(%error, "a connection ended early");
                     }
                 }
-                // Its sender is dropped when it asks something: then this waits for ever.
-                () = ends(evicted) => debug!("a silent connection made room"),
+                () = seat.wanted() => debug!("a silent connection made room"),
                 _ = stopped.wait_for(|stop| *stop) => {}
             }
-            silent.leave(number);
-            drop((permit, open));
+            drop((seat, permit, open));
         });
-    }
-}
-
-async fn ends(evicted: oneshot::Receiver<()>) {
-    if evicted.await.is_err() {
-        std::future::pending::<()>().await;
     }
 }
 

@@ -14,7 +14,7 @@ use crate::wire::problem::{Code, Problem};
 use crate::wire::status::Synced;
 
 /// How long a request waits for a first index.
-const INDEX_WAIT: Duration = Duration::from_secs(10);
+pub(super) const INDEX_WAIT: Duration = Duration::from_secs(10);
 
 /// A feature of the present picture.
 #[derive(Debug, Clone)]

@@ -12,7 +12,8 @@ use axum::response::{IntoResponse, Response};
 
 use super::Api;
 use super::events::SUBSCRIBERS_MAX;
-use crate::engine::counters::{EVENT_TYPES, now};
+use crate::core::event::EVENT_TYPES;
+use crate::engine::counters::now;
 use crate::engine::outbox::{SinkHealth, SinkReport};
 use crate::engine::view::{ProjectView, WatchState};
 

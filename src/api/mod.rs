@@ -126,8 +126,13 @@ fn routes() -> Vec<Route> {
         ("/api/dossier/artifacts/{artifact_key}", get(artifacts::detail)),
         ("/api/dossier/snapshots/export", get(answers::export)),
         ("/api/dossier/drift", get(answers::drift)),
-        ("/api/dossier/baseline", post(baseline::accept).merge(delete(baseline::clear))),
+        ("/api/dossier/baseline", baseline_requests()),
     ]
+}
+
+/// What is done with a baseline.
+fn baseline_requests() -> MethodRouter<Arc<Api>> {
+    get(baseline::show).merge(post(baseline::accept)).merge(delete(baseline::clear))
 }
 
 /// The requests of the local socket.

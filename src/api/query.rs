@@ -1,21 +1,32 @@
 //! What a request asks: its parameters, as text and as what they mean.
 
 use std::convert::Infallible;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
+use super::Api;
+use super::respond::off_thread;
+use crate::core::path::escape_bytes;
+use crate::engine::view::World;
 use crate::wire::problem::{Code, Problem};
 
 /// A request's parameters, in order; or why they cannot be read.
 #[derive(Debug)]
 pub(super) struct Query(pub(super) Result<Parameters, Problem>);
 
-impl<S: Sync> FromRequestParts<S> for Query {
+impl FromRequestParts<Arc<Api>> for Query {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self(Parameters::parse(parts.uri.query().unwrap_or_default())))
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Infallible> {
+        let mut parsed = Parameters::parse(parts.uri.query().unwrap_or_default());
+        if let Ok(parameters) = &mut parsed {
+            parameters.find_root(&api.views.world()).await;
+        }
+        Ok(Self(parsed))
     }
 }
 
@@ -36,6 +47,27 @@ impl Parameters {
             Ok((text(name)?, text(value)?))
         });
         pairs.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Takes a root in `project` as people write it, with a slash at its end or by way of a link,
+    /// for the one that is watched.
+    async fn find_root(&mut self, world: &World) {
+        let said = self.0.iter_mut().rev().find(|(name, _)| name == "project");
+        let Some((_, said)) = said.filter(|(_, said)| said.starts_with('/')) else {
+            return;
+        };
+        let is_root = |text: &str| world.projects.iter().any(|view| view.root == text);
+        if is_root(said) {
+            return;
+        }
+        let path = PathBuf::from(&*said);
+        let plain = as_text(&path.components().collect::<PathBuf>());
+        let canonical = off_thread(move || path.canonicalize().ok()).await.ok().flatten();
+        // One that is not there now is still known by its name.
+        let meant = [Some(plain), canonical.map(|path| as_text(&path))];
+        if let Some(meant) = meant.into_iter().flatten().find(|text| is_root(text)) {
+            *said = meant;
+        }
     }
 
     /// The last value of a parameter.
@@ -65,6 +97,10 @@ impl Parameters {
             }
         }
     }
+}
+
+fn as_text(path: &Path) -> String {
+    escape_bytes(path.as_os_str().as_bytes()).into_owned()
 }
 
 /// Percent-encoded text; `None` where it is none.

@@ -1,9 +1,20 @@
 //! How answers leave: JSON, problem documents, and the work that may not keep others waiting.
+//!
+//! Large answers to clients that are slow to read them would take all memory there is: so few are in
+//! the making at a time, and what waits to be read is bounded.
 
-use axum::body::Body;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use hyper::body::{Frame, SizeHint};
 use serde::Serialize;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 use crate::wire::json;
 use crate::wire::problem::{Code, Problem};
@@ -11,6 +22,20 @@ use crate::wire::problem::{Code, Problem};
 /// Features of more artifacts than this are worked out and written apart from the connections'
 /// thread.
 const SMALL: usize = 200;
+
+/// Answers in the making at a time, of those that may be large: their size is not known yet.
+const MAKING: usize = 4;
+/// Bytes from which an answer is large.
+const LARGE: usize = 256 << 10;
+/// KiB of large answers that wait to be read; one for which there is no room is refused.
+const ROOM: u32 = 128 << 10;
+/// For so long it may wait for room.
+const ROOM_WAIT: Duration = Duration::from_secs(1);
+/// Of a large answer so much leaves at a time.
+const PART: usize = 64 << 10;
+
+static MAKERS: Semaphore = Semaphore::const_new(MAKING);
+static FREE: Semaphore = Semaphore::const_new(ROOM as usize);
 
 /// A JSON answer.
 pub(super) fn answer(value: &impl Serialize) -> Response {
@@ -23,11 +48,66 @@ pub(super) async fn answer_of<F>(size: usize, work: F) -> Response
 where
     F: FnOnce() -> std::io::Result<Vec<u8>> + Send + 'static,
 {
-    let made = if size <= SMALL { Ok(work()) } else { off_thread(work).await };
-    match made {
-        Ok(Ok(body)) => json_body(body),
-        Ok(Err(error)) => internal(error).into_response(),
-        Err(problem) => problem.into_response(),
+    let made = if size <= SMALL {
+        work().map(json_body).map_err(internal)
+    } else {
+        let work = || work().map(|body| (body, ())).map_err(internal);
+        large(work).await.map(|(answer, ())| answer)
+    };
+    made.unwrap_or_else(Problem::into_response)
+}
+
+/// A JSON answer that may be large, and what else `work` gives.
+///
+/// # Errors
+/// What `work` fails with; or there is no room.
+pub(super) async fn large<T, F>(work: F) -> Result<(Response, T), Problem>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<(Vec<u8>, T), Problem> + Send + 'static,
+{
+    let _turn = MAKERS.acquire().await.map_err(internal)?;
+    let (body, beside) = off_thread(work).await??;
+    if body.len() < LARGE {
+        return Ok((json_body(body), beside));
+    }
+    let kib = u32::try_from(body.len() / 1024).unwrap_or(ROOM).min(ROOM);
+    let room = timeout(ROOM_WAIT, FREE.acquire_many(kib)).await;
+    let room = room.map_err(|_| {
+        let detail = "too many large answers wait to be read";
+        Problem::new(Code::Unavailable, detail).hint("ask again in a second")
+    })?;
+    let room = room.map_err(internal)?;
+    Ok((json(Body::new(Large { left: body.into(), _room: room })), beside))
+}
+
+/// A large answer, whose room is free again when it has left.
+struct Large {
+    left: Bytes,
+    _room: SemaphorePermit<'static>,
+}
+
+impl hyper::body::Body for Large {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.left.is_empty() {
+            return Poll::Ready(None);
+        }
+        let part = PART.min(self.left.len());
+        Poll::Ready(Some(Ok(Frame::data(self.left.split_to(part)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left.len() as u64)
     }
 }
 
@@ -39,6 +119,10 @@ pub(super) async fn off_thread<T: Send + 'static>(
 }
 
 pub(super) fn json_body(body: Vec<u8>) -> Response {
+    json(Body::from(body))
+}
+
+fn json(body: Body) -> Response {
     let kind = HeaderValue::from_static("application/json");
     ([(header::CONTENT_TYPE, kind)], body).into_response()
 }

@@ -17,7 +17,7 @@ use super::time::Timestamp;
 use super::yaml::{Keyed, TextError, parse_json};
 
 /// An accepted state.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Baseline {
     /// What it is bound to.
     pub baseline_key: BaselineKey,
@@ -30,10 +30,10 @@ pub struct Baseline {
     /// `node_id` at capture.
     pub captured_by: Option<String>,
     /// Tree hash of the accepted state; `None` in a file of another program.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree_hash_sha256: Option<Digest>,
     /// The present artifacts; `None` in a file of another program.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifacts: Option<Vec<BaselineArtifact>>,
 }
 

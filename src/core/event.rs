@@ -39,6 +39,23 @@ impl Payload {
     }
 }
 
+/// The event types, as envelopes have them.
+pub const EVENT_TYPES: [&str; 4] = [
+    "mission_dossier_artifact_indexed",
+    "mission_dossier_artifact_missing",
+    "mission_dossier_snapshot_computed",
+    "mission_dossier_parity_drift_detected",
+];
+/// What all of them begin with.
+pub const EVENT_TYPE_PREFIX: &str = "mission_dossier_";
+
+/// The event type that is written so: whole, or without what all begin with.
+#[must_use]
+pub fn event_type(text: &str) -> Option<&'static str> {
+    let known = |kind: &&str| *kind == text || kind.strip_prefix(EVENT_TYPE_PREFIX) == Some(text);
+    EVENT_TYPES.into_iter().find(known)
+}
+
 /// In what way an indexed artifact is new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

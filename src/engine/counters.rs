@@ -3,15 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::core::artifact::State;
+use crate::core::event::EVENT_TYPES;
 use crate::scan::Look;
-
-/// The event types, in the order in which they are counted.
-pub const EVENT_TYPES: [&str; 4] = [
-    "mission_dossier_artifact_indexed",
-    "mission_dossier_artifact_missing",
-    "mission_dossier_snapshot_computed",
-    "mission_dossier_parity_drift_detected",
-];
 
 /// Numbers that only grow while the daemon lives.
 #[derive(Debug, Default)]

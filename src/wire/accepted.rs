@@ -1,12 +1,17 @@
-//! What accepting and clearing a baseline answer: `POST` and `DELETE /api/dossier/baseline`, and
-//! the same of `dossierd baseline accept|clear --json`.
+//! What showing, accepting and clearing a baseline answer: `/api/dossier/baseline`, and the same of
+//! `dossierd baseline show|accept|clear --json`.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::baseline::Baseline;
+use crate::core::baseline::{Baseline, BaselineFile};
 use crate::core::digest::Digest;
+use crate::core::drift::{DriftState, Severity};
+use crate::core::feature::Feature;
+use crate::core::identity::BaselineKey;
+use crate::wire::overview::{Overview, borrowed};
+use crate::wire::status::Synced;
 
 /// What `POST /api/dossier/baseline` may say.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +42,86 @@ pub struct Accepted<'a> {
     pub captured_at: Cow<'a, str>,
     /// `node_id` at capture.
     pub captured_by: Option<Cow<'a, str>>,
+    /// What was wrong with the baseline that it replaced, where that could not be understood.
+    #[serde(default)]
+    pub replaced_corrupt: Option<Cow<'a, str>>,
+}
+
+/// What `POST` answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AcceptAnswer<'a> {
+    /// The feature as it is now.
+    #[serde(flatten)]
+    pub overview: Overview<'a>,
+    /// How the answer came to include every earlier change; a scan says nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synced: Option<Synced>,
+    /// What was accepted.
+    pub accepted: Accepted<'a>,
+}
+
+/// What `DELETE` answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ClearAnswer<'a> {
+    /// The feature as it is now.
+    #[serde(flatten)]
+    pub overview: Overview<'a>,
+    /// As in [`AcceptAnswer`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synced: Option<Synced>,
+    /// Whether there was one.
+    pub cleared: bool,
+}
+
+/// What `GET` answers: the baseline, and how the feature compares.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct BaselineShown<'a> {
+    /// The feature.
+    pub feature_slug: Cow<'a, str>,
+    /// In what relation feature and baseline are; `null` where it cannot be judged.
+    pub drift_state: Option<DriftState>,
+    /// How bad.
+    pub drift_severity: Option<Severity>,
+    /// One sentence.
+    pub detail: Cow<'a, str>,
+    /// Fields in which the baseline's key is not the feature's.
+    pub key_mismatch: Vec<Cow<'a, str>>,
+    /// What a baseline of the feature is bound to now.
+    pub local_key: Cow<'a, BaselineKey>,
+    /// The baseline, if there is one that can be understood.
+    pub baseline: Option<Cow<'a, Baseline>>,
+}
+
+impl<'a> From<&'a Feature> for BaselineShown<'a> {
+    fn from(feature: &'a Feature) -> Self {
+        let drift = &feature.drift;
+        let baseline = match &feature.baseline {
+            BaselineFile::Sound(baseline) => Some(Cow::Borrowed(&**baseline)),
+            BaselineFile::Absent | BaselineFile::Corrupt(_) => None,
+        };
+        Self {
+            feature_slug: feature.dossier.terms.feature_slug.as_str().into(),
+            drift_state: drift.state,
+            drift_severity: drift.severity,
+            detail: Cow::Borrowed(&drift.detail),
+            key_mismatch: borrowed(drift.key_mismatch.clone()),
+            local_key: Cow::Borrowed(&feature.key),
+            baseline,
+        }
+    }
+}
+
+impl<'a> Accepted<'a> {
+    /// As [`Accepted::from`], of a baseline that took the place of what `before` could not be
+    /// understood.
+    #[must_use]
+    pub fn instead_of(before: &BaselineFile, baseline: &'a Baseline) -> Self {
+        let replaced_corrupt = match before {
+            BaselineFile::Corrupt(why) => Some(why.to_string().into()),
+            BaselineFile::Absent | BaselineFile::Sound(_) => None,
+        };
+        Self { replaced_corrupt, ..Self::from(baseline) }
+    }
 }
 
 impl<'a> From<&'a Baseline> for Accepted<'a> {
@@ -49,6 +134,7 @@ impl<'a> From<&'a Baseline> for Accepted<'a> {
             artifacts: baseline.artifacts.as_ref().map_or(0, Vec::len),
             captured_at: baseline.captured_at.as_str().into(),
             captured_by: baseline.captured_by.as_deref().map(Cow::from),
+            replaced_corrupt: None,
         }
     }
 }

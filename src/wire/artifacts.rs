@@ -174,6 +174,9 @@ impl<'a> ArtifactDetail<'a> {
             _ if too_large => Some("File >5MB, content not included"),
             Some(Err(_)) => Some("not text"),
             None if artifact.error_reason() == Some(ErrorReason::InvalidFormat) => Some("not text"),
+            None if artifact.error_reason() == Some(ErrorReason::Unreadable) => {
+                Some("cannot be read")
+            }
             _ => None,
         };
         Self {
@@ -259,7 +262,7 @@ mod tests {
             (None, true, Some("File >5MB, content not included".into()))
         );
         let absent = dossier.artifacts.iter().find(|a| !a.is_present()).unwrap();
-        assert_eq!(detail(absent, None), (None, false, None));
+        assert_eq!(detail(absent, None), (None, false, Some("cannot be read".into())));
         insta::assert_snapshot!(
             serde_json::to_string_pretty(&ArtifactDetail::new(spec, Some(b"hello"))).unwrap()
         );

@@ -76,8 +76,17 @@ fn what_cannot_be_judged_is_not_accepted_and_what_is_corrupt_not_replaced_unaske
     let refused = daemon.ask("POST", BASELINE, "{}").problem(409, "baseline_corrupt");
     assert!(refused["hint"].as_str().unwrap().contains("replace_corrupt"), "{refused:#}");
     assert_eq!(fs::read(project.baseline_file()).unwrap(), b"{");
+    let shown = daemon.json(BASELINE);
+    assert_eq!(
+        (&shown["drift_state"], &shown["baseline"]),
+        (&json!("baseline_corrupt"), &Value::Null)
+    );
     let replaced = done(&daemon, "POST", "{\"replace_corrupt\": true}");
     assert_eq!(replaced["drift"]["state"], "in_parity");
+    let why = replaced["accepted"]["replaced_corrupt"].as_str().unwrap();
+    assert!(why.contains("EOF"), "{why}");
+    let again = done(&daemon, "POST", "{\"replace_corrupt\": true}");
+    assert_eq!(again["accepted"]["replaced_corrupt"], Value::Null);
     write(&project.baseline_file(), &sound);
 
     project.write("kitty-specs/001-x/meta.json", "{");

@@ -14,7 +14,7 @@ use super::support::daemon::{Daemon, wait};
 use super::support::{FEATURE, Project, not_run};
 
 /// More than the daemon has places.
-const MANY: usize = 1_200;
+const MANY: usize = 1_700;
 
 fn say(daemon: &Daemon, head: &str) -> UnixStream {
     let mut stream = daemon.connect().unwrap();
@@ -48,6 +48,21 @@ fn silent_connections_make_room() {
     others_are_answered(&daemon);
     assert!(metric(&daemon, "dossierd_connections_evicted_total", &[]).unwrap() > 0);
     drop(silent);
+    // Those that have asked and are kept are no better.
+    let evicted = || metric(&daemon, "dossierd_connections_evicted_total", &[]).unwrap();
+    let before = evicted();
+    let kept: Vec<UnixStream> = (0..MANY)
+        .map(|_| {
+            let mut stream = say(&daemon, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            let mut answer = [0; 12];
+            stream.read_exact(&mut answer).unwrap();
+            assert_eq!(&answer, b"HTTP/1.1 200");
+            stream
+        })
+        .collect();
+    others_are_answered(&daemon);
+    assert!(evicted() >= before + 100, "{} were ended for others", evicted() - before);
+    drop(kept);
     for _ in 0..10_000 {
         daemon.connect().unwrap();
     }
@@ -117,6 +132,108 @@ fn who_does_not_read_an_answer_is_given_up_and_who_does_not_read_a_stream_is_not
         added += usize::from(stream.next().data["payload"]["change"] == "added");
     }
     drop(unread);
+    daemon.stop();
+}
+
+#[test]
+fn answers_that_no_one_reads_take_no_more_than_their_room() {
+    let project = Project::complete().artifact("large.txt", vec![b'x'; 5_000_000]);
+    let daemon = project.daemon();
+    let list = daemon.json(&format!("/api/dossier/artifacts?feature={FEATURE}"));
+    let all = list["artifacts"].as_array().unwrap();
+    let large = all.iter().find(|artifact| artifact["relative_path"] == "large.txt").unwrap();
+    let key = large["artifact_key"].as_str().unwrap();
+    let target = format!("/api/dossier/artifacts/{key}?feature={FEATURE}");
+    // More than twice the room there is, of which nothing is read but how it begins.
+    let head = format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let mut unread: Vec<UnixStream> = (0..70).map(|_| say(&daemon, &head)).collect();
+    others_are_answered(&daemon);
+    let refused = unread.iter_mut().filter_map(|stream| {
+        let mut begin = [0; 12];
+        stream.read_exact(&mut begin).unwrap();
+        (&begin == b"HTTP/1.1 503").then_some(())
+    });
+    assert!(refused.count() > 0, "there was room for all");
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < 300 << 10, "{peak} KiB");
+    drop(unread);
+    wait("room", || (daemon.get(&target).status == 200).then_some(()));
+    daemon.stop();
+}
+
+#[test]
+fn streams_leave_room_for_others_and_their_places_when_their_client_is_gone() {
+    /// As many as there may be.
+    const STREAMS: usize = 1_280;
+    if !many_descriptors() {
+        not_run("as many streams as there may be (descriptors are limited)");
+        return;
+    }
+    let project = Project::complete();
+    let daemon = project.daemon();
+    let subscribers = |count: i64| {
+        wait(&format!("{count} subscribers"), || {
+            (metric(&daemon, "dossierd_subscribers", &[])? == count).then_some(())
+        });
+    };
+    let head = "GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut streams: Vec<UnixStream> = (0..STREAMS).map(|_| say(&daemon, head)).collect();
+    subscribers(i64::try_from(STREAMS).unwrap());
+    let refused = daemon.try_get("/api/events", &["Accept: text/event-stream"]).unwrap();
+    refused.problem(503, "unavailable");
+    assert!(refused.head.contains("retry-after: 1"), "{refused:?}");
+    others_are_answered(&daemon);
+    // All of them hear of it.
+    project.write("kitty-specs/001-x/new.md", "new");
+    for stream in &mut streams {
+        let (mut taken, mut part) = (Vec::new(), [0; 4096]);
+        while !taken.windows(9).any(|text| text == b"\"new.md\",") {
+            let count = stream.read(&mut part).unwrap();
+            assert!(count > 0, "it ended");
+            taken.extend_from_slice(&part[..count]);
+        }
+    }
+    streams.truncate(STREAMS / 2);
+    subscribers(i64::try_from(STREAMS / 2).unwrap());
+    let mut stream = daemon.stream("?since=start", &[]);
+    assert_eq!(stream.next().data["seq"], 1);
+    drop((streams, stream));
+    subscribers(0);
+    wait("no connection but the one that asks", || {
+        (metric(&daemon, "dossierd_connections", &[])? == 1).then_some(())
+    });
+    daemon.stop();
+}
+
+#[test]
+fn who_asks_before_the_first_index_stands_waits_and_is_told_to_ask_again() {
+    let project = Project::complete();
+    let hang = project.home().join("hang");
+    fs::write(&hang, "").unwrap();
+    let project = project.var("DOSSIERD_TEST_HANG", &hang);
+    let daemon = project.spawn(project.daemon_command());
+    wait("the socket", || daemon.connect().ok());
+    let health = daemon.get("/healthz");
+    assert_eq!((health.status, &health.json()["status"]), (503, &"starting".into()));
+    let overview = format!("/api/dossier/overview?feature={FEATURE}");
+    std::thread::scope(|scope| {
+        let asked = [&*overview, "/api/events?since=start"].map(|target| {
+            let daemon = &daemon;
+            scope.spawn(move || daemon.get(target))
+        });
+        for answer in asked {
+            let answer = answer.join().unwrap();
+            answer.problem(503, "unavailable");
+            assert!(answer.head.contains("retry-after: 1"), "{answer:?}");
+        }
+        let waiting = scope.spawn(|| daemon.get(&overview));
+        wait("one who waits", || (metric(&daemon, "dossierd_connections", &[])? > 1).then_some(()));
+        fs::remove_file(&hang).unwrap();
+        assert_eq!(waiting.join().unwrap().status, 200);
+    });
+    daemon.ready();
     daemon.stop();
 }
 

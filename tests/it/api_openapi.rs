@@ -100,6 +100,7 @@ fn every_answer_is_as_it_says() {
             "/api/dossier/artifacts/{artifact_key}",
             "/api/dossier/snapshots/export",
             "/api/dossier/drift",
+            "/api/dossier/baseline",
         ] {
             get(address, &feature);
             get(address, &format!("{feature}&render=true"));

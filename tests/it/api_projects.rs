@@ -40,6 +40,47 @@ fn a_project_is_watched_from_when_it_is_added_until_it_is_removed() {
 }
 
 #[test]
+fn a_root_may_be_written_as_people_write_it() {
+    let project = Project::complete();
+    let daemon = project.daemon();
+    let root = project.root.to_str().unwrap();
+    let link = project.home().join("link");
+    std::os::unix::fs::symlink(&project.root, &link).unwrap();
+    let link = link.to_str().unwrap();
+    let root_id = daemon.status()["projects"][0]["root_id"].as_str().unwrap().to_owned();
+    for named in [
+        root,
+        &format!("{root}/"),
+        &format!("{root}//./"),
+        &format!("{root}/kitty-specs/.."),
+        link,
+        &format!("{link}/"),
+        "project",
+        &root_id,
+    ] {
+        let of = format!("feature=001-x&project={named}");
+        assert_eq!(daemon.json(&format!("/api/dossier/overview?{of}"))["feature_slug"], "001-x");
+        let page = daemon.json(&format!("/api/events?since=start&{of}"));
+        assert!(!page["events"].as_array().unwrap().is_empty(), "{named}");
+        project
+            .ask(&["status", "001-x", "--project", if named.contains('/') { named } else { root }])
+            .ok();
+    }
+    for named in ["/nowhere/at/all", &format!("{root}/kitty-specs"), "./project", "other"] {
+        let target = format!("/api/dossier/overview?feature=001-x&project={named}");
+        daemon.get(&target).problem(404, "not_found");
+    }
+    // Also while it is away, and to be removed then.
+    daemon.ask("POST", "/api/projects", &json!({"path": root}).to_string());
+    let moved = project.root.with_file_name("moved");
+    std::fs::rename(&project.root, &moved).unwrap();
+    let target = format!("/api/dossier/overview?feature=001-x&project={root}/");
+    assert_eq!(daemon.json(&target)["feature_slug"], "001-x");
+    std::fs::rename(&moved, &project.root).unwrap();
+    daemon.stop();
+}
+
+#[test]
 fn what_cannot_be_added_or_removed_says_why() {
     let project = Project::complete().config("projects: [{path: ROOT}]\n");
     let twin = project.root.parent().unwrap().join("twin/project");

@@ -91,7 +91,8 @@ fn filters_are_the_same_for_pages_and_streams() {
     let root_id = all.iter().find(|event| event["project"] == "second").unwrap()["root_id"].clone();
     let root_id = root_id.as_str().unwrap();
     let kinds = |event: &Value| event["event_type"] == INDEXED || event["event_type"] == COMPUTED;
-    let passes: [(String, Passes<'_>); 7] = [
+    let passes: [(String, Passes<'_>); 8] = [
+        ("type=snapshot_computed".to_owned(), &|e| e["event_type"] == COMPUTED),
         (format!("type={COMPUTED}"), &|e| e["event_type"] == COMPUTED),
         (format!("type={COMPUTED}&type={INDEXED}"), &kinds),
         ("feature=005-own".to_owned(), &|e| e["feature_slug"] == "005-own"),
@@ -127,6 +128,15 @@ fn filters_are_the_same_for_pages_and_streams() {
     }
     let computed: Vec<&Value> = all.iter().filter(|e| e["event_type"] == COMPUTED).collect();
     assert_eq!(paged.iter().collect::<Vec<_>>(), computed);
+
+    // Whatever stands in the header beside it.
+    for accept in ["text/event-stream;q=0, */*", "application/json;q=0.9, text/html;q=0.8"] {
+        let header = format!("Accept: {accept}");
+        let page = daemon.try_get("/api/events?since=start", &[&header]).unwrap();
+        assert_eq!(page.json()["events"].as_array().unwrap().len(), all.len(), "{accept}");
+    }
+    let mut stream = daemon.stream("?since=start", &["Accept: application/json;q=0, */*"]);
+    assert_eq!(stream.next().data, all[0]);
 
     daemon.get("/api/events?type=sausage").problem(400, "bad_request");
     daemon.get("/api/events?project=none").problem(404, "not_found");
