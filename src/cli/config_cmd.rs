@@ -97,6 +97,10 @@ fn warnings(config: &Config) -> Vec<String> {
         if !project.path.is_dir() {
             warnings.push(format!("projects[{place}]: {shown} is not there, or no folder"));
         }
+        if project.features.as_ref().is_some_and(Vec::is_empty) {
+            warnings
+                .push(format!("projects[{place}]: features is empty: nothing is watched there"));
+        }
         let same = |other: &&crate::config::ProjectConfig| other.path == project.path;
         if config.projects[..place].iter().any(|other| same(&other)) {
             warnings.push(format!("projects[{place}]: {shown} is said twice; the first counts"));

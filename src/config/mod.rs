@@ -22,7 +22,7 @@ use serde::{Deserialize, Deserializer};
 use crate::core::findings::FileError;
 use crate::core::manifest::MissionType;
 use crate::core::pattern::Pattern;
-use crate::core::yaml::{TextError, deserialize_text, parse};
+use crate::core::yaml::{TextError, deserialize_text, parse_strict};
 pub use effective::{Effective, Limits, Settle};
 pub use http::HttpConfig;
 pub use log::LogConfig;
@@ -181,7 +181,7 @@ impl Config {
     /// # Errors
     /// [`TextError`] with the place.
     pub fn parse(bytes: &[u8]) -> Result<Self, TextError> {
-        Ok(parse::<Option<Self>>(bytes)?.unwrap_or_default())
+        Ok(parse_strict::<Option<Self>>(bytes)?.unwrap_or_default())
     }
 
     /// What is said of the project at that canonical root.

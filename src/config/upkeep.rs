@@ -53,7 +53,7 @@ impl ScrubConfig {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span(pub(super) Duration);
+struct Span(Duration);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Bytes(u64);
@@ -70,7 +70,7 @@ fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(*size).filter(|quantity| *quantity > 0)
 }
 
-fn span(text: &str) -> Result<Duration, String> {
+pub(super) fn span(text: &str) -> Result<Duration, String> {
     quantity(text, SPANS).map(Duration::from_secs).ok_or_else(|| {
         format!("`{text}` is no time; write a number and `s`, `m`, `h` or `d`, such as `30d`")
     })

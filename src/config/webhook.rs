@@ -1,16 +1,18 @@
 //! What the configuration says of the webhook: where to, how, and where its secret lies. The secret
 //! itself never stands here, and nothing here shows what of an address may be secret.
 
+mod url;
+
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, de};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
-use super::upkeep::Span;
+use super::upkeep::span;
 use crate::core::yaml::deserialize_text;
-
-mod url;
-
 pub use url::WebhookUrl;
 
 /// Events of one request, at most.
@@ -63,7 +65,7 @@ pub enum WebhookFormat {
     Envelope,
 }
 
-/// The same, as it is written.
+/// What is said of it, as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -98,15 +100,44 @@ struct BackoffConfig {
 
 impl<'de> Deserialize<'de> for WebhookConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let written = Written::deserialize(deserializer)?;
+        deserializer.deserialize_any(Keys)
+    }
+}
+
+/// What is wrong with several keys together has the place of the first; and an address by itself,
+/// which may be secret, is not repeated.
+struct Keys;
+
+impl<'de> Visitor<'de> for Keys {
+    type Value = WebhookConfig;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("keys and values")
+    }
+
+    fn visit_str<E: de::Error>(self, _: &str) -> Result<WebhookConfig, E> {
+        Err(E::custom(
+            "the address belongs behind `url:`, and `secret_file` or `secret_env` beside it",
+        ))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, keys: A) -> Result<WebhookConfig, A::Error> {
+        let written = Written::deserialize(MapAccessDeserializer::new(keys))?;
+        WebhookConfig::try_from(written).map_err(de::Error::custom)
+    }
+}
+
+impl TryFrom<Written> for WebhookConfig {
+    type Error = &'static str;
+
+    fn try_from(written: Written) -> Result<Self, &'static str> {
         let secret = match (written.secret_file, written.secret_env) {
             (Some(file), None) => SecretSource::File(file),
             (None, Some(name)) => SecretSource::Env(name),
-            _ => {
-                let why =
-                    "webhook: one of `secret_file` and `secret_env` is needed: requests are signed";
-                return Err(de::Error::custom(why));
+            (None, None) => {
+                return Err("one of `secret_file` and `secret_env` is needed: requests are signed");
             }
+            (Some(_), Some(_)) => return Err("only one of `secret_file` and `secret_env` counts"),
         };
         let ms = |said: Option<u64>, default| {
             said.map_or(default, |ms| Duration::from_millis(ms.max(1)))
@@ -179,33 +210,27 @@ fn secret_env<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Strin
 }
 
 fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let Span(time) = Span::deserialize(deserializer)?;
-    if time <= TIMEOUT_MOST {
-        Ok(Some(time))
-    } else {
-        Err(de::Error::custom(format!("`timeout` is at most {}s", TIMEOUT_MOST.as_secs())))
-    }
+    let time = |text: &str| match span(text) {
+        Ok(time) if time > TIMEOUT_MOST => Err(format!("at most {}s", TIMEOUT_MOST.as_secs())),
+        time => time,
+    };
+    deserialize_text(deserializer, time).map(Some)
 }
 
 fn batch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    within(deserializer, "batch", BATCH_MOST)
+    within(deserializer, BATCH_MOST)
 }
 
 fn connections<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    within(deserializer, "connections", CONNECTIONS_MOST)
+    within(deserializer, CONNECTIONS_MOST)
 }
 
-fn within<'de, D: Deserializer<'de>>(
-    deserializer: D,
-    name: &str,
-    most: usize,
-) -> Result<usize, D::Error> {
-    let number = usize::deserialize(deserializer)?;
-    if (1..=most).contains(&number) {
-        Ok(number)
-    } else {
-        Err(de::Error::custom(format!("`{name}` is a number from 1 to {most}")))
-    }
+fn within<'de, D: Deserializer<'de>>(deserializer: D, most: usize) -> Result<usize, D::Error> {
+    let number = |text: &str| {
+        let number = text.parse().ok().filter(|number| (1..=most).contains(number));
+        number.ok_or_else(|| format!("write a number from 1 to {most}"))
+    };
+    deserialize_text(deserializer, number)
 }
 
 #[cfg(test)]
@@ -263,7 +288,7 @@ mod tests {
             ),
             (
                 "webhook:\n  url: https://e.org\n",
-                "1:1: webhook: one of `secret_file` and `secret_env` is needed: requests are signed",
+                "2:3: webhook: one of `secret_file` and `secret_env` is needed: requests are signed",
             ),
             (
                 "webhook:\n  url: https://e.org\n  secret_file: whsec_CANARY\n",
@@ -281,11 +306,11 @@ mod tests {
             ),
             (
                 "webhook:\n  url: https://e.org\n  secret_env: A\n  batch: 0\n",
-                "2:3: webhook: `batch` is a number from 1 to 1000",
+                "4:10: webhook.batch: write a number from 1 to 1000",
             ),
             (
                 "webhook:\n  url: https://e.org\n  secret_env: A\n  timeout: 1h\n",
-                "2:3: webhook: `timeout` is at most 300s",
+                "4:12: webhook.timeout: at most 300s",
             ),
         ] {
             let error = Config::parse(text.as_bytes()).unwrap_err().to_string();

@@ -3,6 +3,8 @@
 //! The caller caps the size. Here nesting is capped before the parser sees the text, aliases are
 //! capped by the parser itself, and every error carries line and column where there is one.
 
+mod repeated;
+
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -60,6 +62,16 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, TextError> {
     parse_seed(PhantomData::<T>, bytes)
 }
 
+/// Parses YAML of ours into `T`: no mapping may have a key twice.
+///
+/// # Errors
+/// [`TextError`] with the place.
+pub fn parse_strict<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, TextError> {
+    let text = text_of(bytes)?;
+    repeated::refuse(text)?;
+    read(PhantomData::<T>, text)
+}
+
 /// Parses YAML with `seed`.
 ///
 /// # Errors
@@ -68,12 +80,30 @@ pub fn parse_seed<S: for<'de> DeserializeSeed<'de, Value = T>, T>(
     seed: S,
     bytes: &[u8],
 ) -> Result<T, TextError> {
+    read(seed, text_of(bytes)?)
+}
+
+/// The bytes as a text that can be given to the parser.
+fn text_of(bytes: &[u8]) -> Result<&str, TextError> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let at = error.valid_up_to();
         TextError::at(bytes, at, format!("invalid UTF-8 at byte {at}"))
     })?;
     refuse_deep_nesting(bytes)?;
-    seed.deserialize(serde_yaml::Deserializer::from_str(text)).map_err(|error| explain(&error))
+    Ok(text)
+}
+
+fn read<S: for<'de> DeserializeSeed<'de, Value = T>, T>(
+    seed: S,
+    text: &str,
+) -> Result<T, TextError> {
+    let read = seed.deserialize(serde_yaml::Deserializer::from_str(text));
+    read.map_err(|error| match second_document(text) {
+        Some(at) if error.location().is_none() => {
+            TextError::at(text.as_bytes(), at, "a second document begins; only one is read")
+        }
+        _ => explain(&error),
+    })
 }
 
 /// Reads a text (an unquoted number as it is written) and gives it to `parse`, whose refusal then
@@ -158,6 +188,20 @@ fn refuse_deep_nesting(bytes: &[u8]) -> Result<(), TextError> {
     Ok(())
 }
 
+/// Where a document begins after another.
+fn second_document(text: &str) -> Option<usize> {
+    let (mut at, mut content) = (0, false);
+    for line in text.split_inclusive('\n') {
+        if content && (line.starts_with("---") || line.starts_with("...")) {
+            return Some(at);
+        }
+        // A mark that nothing precedes begins the first one.
+        content |= !(line.trim().is_empty() || line.starts_with(['#', '%']));
+        at += line.len();
+    }
+    None
+}
+
 fn explain(error: &serde_yaml::Error) -> TextError {
     let mut message = error.to_string();
     let location = error.location();
@@ -181,6 +225,7 @@ fn in_plain_words(mut message: String) -> String {
     for number in ["u64", "usize"] {
         message = message.replace(&format!("expected {number}"), "expected a whole number");
     }
+    message = message.replace("expected field identifier", "expected a key");
     if let Some((before, after)) = message.split_once("expected struct ") {
         let rest = after.trim_start_matches(|c: char| c.is_alphanumeric());
         message = format!("{before}expected keys and values{rest}");
@@ -253,6 +298,10 @@ mod tests {
             "2:5: features[0]: invalid type: sequence, expected a string"
         );
         assert_eq!(error(b"a: \xff\n"), "1:4: invalid UTF-8 at byte 3");
+        assert_eq!(
+            error(b"--- # one\nfeatures: []\n\n---\nfeatures: []\n"),
+            "4:1: a second document begins; only one is read"
+        );
         assert!(error(b"features: [").starts_with("2:1: "), "{}", error(b"features: ["));
     }
 

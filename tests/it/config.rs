@@ -29,7 +29,7 @@ fn errors_end_with_78_and_name_file_line_and_column() {
         ("limits: {deep: 1}\n", ":1:10: limits: unknown field `deep`"),
         ("projects: [\n", ":2:1: "),
         ("projects:\n\t- x\n", ":2:1: "),
-        ("projects: []\nprojects: []\n", "duplicate field `projects`"),
+        ("projects: []\nprojects: []\n", ":2:1: `projects` stands twice"),
         ("a: \"\\x1b[31m\"\n\x1b: x", "config.yaml:"),
     ] {
         let project = Project::complete().config(text);

@@ -311,7 +311,7 @@ mod tests {
             ("mission_type: x\nrequired_by_step:\n  a: []\n  a: []\n", "step `a` stands twice"),
             ("mission_type: x\nmission_type: y\n", "stands twice"),
             ("- a\n", "expected a manifest of expected artifacts"),
-            ("mission_type: x\n---\nmission_type: y\n", "more than one document"),
+            ("mission_type: x\n---\nmission_type: y\n", "2:1: a second document begins"),
         ] {
             let error = parse_manifest(text.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(expect), "{text:?}: {error}");
