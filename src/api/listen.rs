@@ -17,7 +17,6 @@ use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use interprocess::local_socket::tokio::{Listener, Stream};
-use interprocess::local_socket::traits::StreamCommon as _;
 use interprocess::local_socket::traits::tokio::Listener as _;
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName as _};
 use interprocess::os::unix::local_socket::ListenerOptionsExt as _;
@@ -246,5 +245,8 @@ impl Server {
 
 fn is_own_user(stream: &Stream) -> bool {
     let own = rustix::process::geteuid().as_raw();
-    stream.peer_creds().is_ok_and(|peer| peer.euid() == Some(own))
+    // Not `peer_creds()`: that is an error where the client's process has no number here, as from
+    // another PID namespace. Where there are no credentials the user is -1.
+    let Stream::UdSocket(stream) = stream;
+    stream.inner().peer_cred().is_ok_and(|peer| peer.uid() == own)
 }

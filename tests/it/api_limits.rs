@@ -11,6 +11,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::api_metrics::metric;
 use super::support::daemon::{Daemon, wait};
+use super::support::kernel::{by, works};
 use super::support::{FEATURE, Project, not_run};
 
 /// More than the daemon has places.
@@ -278,4 +279,18 @@ fn another_user_is_refused() {
     assert_eq!(metric(&daemon, "dossierd_connections_refused_total", &[]), Some(1), "by its user");
     others_are_answered(&daemon);
     daemon.stop();
+}
+
+#[test]
+fn a_client_whose_process_has_no_number_here_is_answered() {
+    let project = Project::complete();
+    // As in a container whose socket is used from outside.
+    let wrapper = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    if !works("a client of another PID namespace", &[&wrapper[..], &["true"]].concat()) {
+        return;
+    }
+    let daemon = project.spawn(by(&wrapper, &project.daemon_command()));
+    daemon.ready();
+    others_are_answered(&daemon);
+    assert_eq!(metric(&daemon, "dossierd_connections_refused_total", &[]), Some(0));
 }
