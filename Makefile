@@ -1,6 +1,6 @@
 # The commands of this project, for people and for CI. `make` alone runs the tests.
 
-.PHONY: test lint doc deny bench deb ci
+.PHONY: test lint doc deny bench deb reproducible ci
 
 test:
 	cargo test --release
@@ -28,18 +28,24 @@ bench:
 	cargo bench --locked
 
 # A Debian package, without paths of this machine and with no time but the commit's. Needs cargo-deb; it is a build of its
-# own, which takes as long as the first one.
+# own, which takes as long as the first one. DEBFULLNAME and DEBEMAIL say who publishes it.
 deb: export CARGO_PROFILE_RELEASE_STRIP = symbols
 deb: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
-deb: export RUSTFLAGS = --remap-path-prefix=$(CURDIR)=dossierd --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo
+# With spaces in a path, too.
+UNIT := $(shell printf '\037')
+deb: export CARGO_ENCODED_RUSTFLAGS = --remap-path-prefix=$(CURDIR)=dossierd$(UNIT)--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo
 deb:
 	cargo build --release --locked
 	target/package/release/dossierd man --dir target/package/man
 	for shell in bash zsh fish; do \
 	    target/package/release/dossierd completions $$shell >target/package/dossierd.$$shell || exit 1; \
 	done
-	cargo deb --no-build --locked --output target/package/
+	cargo deb --no-build --locked --output target/package/ $(if $(DEBEMAIL),--maintainer "$(DEBFULLNAME) <$(DEBEMAIL)>")
 	@ls -l target/package/*.deb target/package/release/dossierd
+
+# Whether the package is the same when it is built elsewhere.
+reproducible:
+	bash .ci/reproducible
 
 ci:
 	bash .ci/run
