@@ -7,16 +7,28 @@ use std::path::{Path, PathBuf};
 use interprocess::local_socket::traits::{Stream as _, StreamCommon as _};
 use interprocess::local_socket::{GenericFilePath, Stream, ToFsName as _};
 use listenfd::ListenFd;
+use rustix::net::sockopt::socket_acceptconn;
 
 /// The listener that was handed over, and its path. To be called before there are threads: it
 /// takes the variables out of the environment.
 pub(super) fn listener() -> io::Result<Option<(UnixListener, PathBuf)>> {
-    let Some(listener) = ListenFd::from_env().take_unix_listener(0)? else {
+    let mut handed_over = ListenFd::from_env();
+    if handed_over.len() > 1 {
+        // Whoever connects to the others would wait without end.
+        let many = format!("{} were handed over, and one is served", handed_over.len());
+        return Err(io::Error::other(many));
+    }
+    let Some(listener) = handed_over.take_unix_listener(0)? else {
         return Ok(None);
     };
+    if !socket_acceptconn(&listener)? {
+        return Err(io::Error::other(
+            "it does not listen; `Accept=no` has it handed over as it is",
+        ));
+    }
     let address = listener.local_addr()?;
     let path = address.as_pathname().ok_or_else(|| io::Error::other("it has no path"))?;
-    let path = path.to_owned();
+    let path = std::path::absolute(path)?;
     Ok(Some((listener, path)))
 }
 

@@ -5,7 +5,7 @@ mod inherited;
 mod kept;
 mod lock;
 mod manager;
-
+mod opening;
 mod pulse;
 mod ready;
 mod reload;
@@ -22,6 +22,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout_at;
 use tracing::{error, info};
 
 use crate::api::{Api, DashboardPlan, SocketError, adopt, bind, keep_dashboard, serve};
@@ -33,6 +34,7 @@ use crate::engine::run::{EngineError, Plan, Running, start};
 
 use inherited::Holder;
 use manager::Manager;
+use opening::Opening;
 use reload::Reloader;
 
 pub use kept::{ProjectsError, add_project, list_projects, remove_project};
@@ -40,6 +42,8 @@ pub use lock::LockError;
 
 /// How long a stop may take before what is left is given up.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
+/// How long what is of no more use may take to end after that.
+const LEFT_OVER: Duration = Duration::from_millis(500);
 
 /// What to run with.
 pub struct Options {
@@ -110,14 +114,17 @@ pub fn run(options: Options) -> Result<(), ServiceError> {
         }
     }
     let _lock = lock::take(&options.folders.state)?;
-    manager.status("opening the store");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // Each thread that ever allocated keeps some memory.
         .max_blocking_threads(8)
         .build()
         .map_err(system("start the runtime"))?;
-    runtime.block_on(live(options, manager, inherited.map(|(listener, _)| listener), socket))
+    let listener = inherited.map(|(listener, _)| listener);
+    let ended = runtime.block_on(live(options, manager, listener, socket));
+    // Else what does not end would be waited for without end.
+    runtime.shutdown_timeout(LEFT_OVER);
+    ended
 }
 
 /// From the start of the engine to its end.
@@ -144,7 +151,11 @@ async fn live(
     let mut plan = Plan::new(options.config.clone(), options.folders.state.clone());
     plan.roots = options.projects;
     plan.user_missions = Some(options.folders.missions());
-    let Running { inbox, views, journal, store, thread } = start(plan)?;
+    let Running { inbox, views, journal, store, thread } = {
+        // A store whose format changes, or that has much to recover, takes its time.
+        let _opening = Opening::begin(manager);
+        start(plan)?
+    };
     info!(socket = %socket.display(), "listening");
     // From here on no path is relative, and where it was started can be unmounted.
     let _ = std::env::set_current_dir("/");
@@ -195,10 +206,12 @@ async fn live(
     care.abort();
     dashboard.abort();
     manager.stopping();
+    let deadline = tokio::time::Instant::now() + STOP_DEADLINE;
     // Before the engine, which notes what was delivered.
-    let _ = spawn_blocking(move || lock_of(&delivery).stop()).await;
+    let delivered = spawn_blocking(move || lock_of(&delivery).stop());
+    let _ = timeout_at(deadline, delivered).await;
     let _ = inbox.command(Command::Stop);
-    let ended = tokio::time::timeout(STOP_DEADLINE, engine).await;
+    let ended = timeout_at(deadline, engine).await;
     stop.send_replace(true);
     let _ = serving.await;
     match ended {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::net::UnixStream;
 use tokio::time::{sleep, timeout};
-use tracing::debug;
+use tracing::warn;
 
 use super::manager::Manager;
 use super::{pulse, words};
@@ -25,27 +25,30 @@ const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection:
 /// Waits until a client of the socket is told that all is indexed.
 pub(super) async fn wait(manager: Manager, inbox: &Inbox, views: &Views, socket: &Path) {
     let mut news = views.news();
-    while !healthy(socket).await {
-        if pulse::answers(inbox, SILENCE).await {
-            manager.starting(&words::indexing(&views.world()), MORE);
+    let mut said = false;
+    loop {
+        match timeout(SILENCE, ask(socket)).await {
+            Ok(Ok(status)) if status == *b"HTTP/1.1 200" => return,
+            // No time is asked for: without its socket the daemon is of no use to anyone.
+            Ok(Err(error)) => {
+                let text = format!("nobody reaches it at {}: {error}", socket.display());
+                if !std::mem::replace(&mut said, true) {
+                    warn!("{text}");
+                }
+                manager.status(&text);
+            }
+            Ok(Ok(_)) | Err(_) => {
+                if pulse::answers(inbox, SILENCE).await {
+                    manager.starting(&words::indexing(&views.world()), MORE);
+                }
+            }
         }
         let _ = timeout(SILENCE, news.changed()).await;
         sleep(PAUSE).await;
     }
 }
 
-/// Whether the socket answers, as it would anyone, that the first index stands.
-async fn healthy(socket: &Path) -> bool {
-    match timeout(SILENCE, ask(socket)).await {
-        Ok(Ok(status)) => status == *b"HTTP/1.1 200",
-        Ok(Err(error)) => {
-            debug!(%error, "the own socket does not answer yet");
-            false
-        }
-        Err(_) => false,
-    }
-}
-
+/// What the socket answers, as it would anyone, to the question whether the first index stands.
 async fn ask(socket: &Path) -> io::Result<[u8; 12]> {
     let stream = UnixStream::connect(socket).await?;
     stream.writable().await?;

@@ -43,16 +43,9 @@ pub fn units(
     environment: &[(&'static str, String)],
     namespaces: bool,
 ) -> Result<Vec<Unit>, UnitError> {
-    let program = program.to_str().ok_or_else(|| UnitError {
-        what: "program",
-        text: program.display().to_string(),
-        why: "its path is not UTF-8",
-    })?;
-    let mut start = format!("ExecStart={} run", quoted("program", program)?);
+    let mut start = format!("ExecStart={} run", program_word(program)?);
     for (name, value) in environment {
-        let value = quoted("variable", &format!("{name}={value}"))?;
-        // In an assignment a dollar is a dollar.
-        start.push_str(&format!("\nEnvironment={}", value.replace("$$", "$")));
+        start.push_str(&format!("\nEnvironment={}", word("variable", &format!("{name}={value}"))?));
     }
     let plain = format!("ExecStart={PACKAGED_PROGRAM} run");
     let unit = |name, text: &str| Unit { name, text: text.to_owned() };
@@ -71,8 +64,22 @@ pub fn differ_by_program_only(one: &str, other: &str) -> bool {
     one.lines().filter(common).eq(other.lines().filter(common))
 }
 
-/// One word of a command line (systemd.syntax(7), systemd.service(5)).
-fn quoted(what: &'static str, text: &str) -> Result<String, UnitError> {
+/// The program as the first word of a command line. There a dollar is a dollar, and quotes and
+/// backslashes are refused by systemd however they are written (systemd.service(5), and measured).
+fn program_word(program: &Path) -> Result<String, UnitError> {
+    let error = |why| UnitError { what: "program", text: program.display().to_string(), why };
+    let text = program.to_str().ok_or_else(|| error("its path is not UTF-8"))?;
+    if text.contains(['"', '\'', '\\']) {
+        return Err(error(
+            "it runs none whose path has a quote or a backslash; copy it to another folder, such \
+             as ~/.local/bin",
+        ));
+    }
+    word("program", text)
+}
+
+/// One word, where no variables are put in (systemd.syntax(7)).
+fn word(what: &'static str, text: &str) -> Result<String, UnitError> {
     if text.contains(char::is_control) {
         return Err(UnitError { what, text: text.to_owned(), why: "it has control characters" });
     }
@@ -84,7 +91,6 @@ fn quoted(what: &'static str, text: &str) -> Result<String, UnitError> {
     for c in text.chars() {
         match c {
             '%' => quoted.push_str("%%"),
-            '$' => quoted.push_str("$$"),
             '"' | '\\' => quoted.extend(['\\', c]),
             c => quoted.push(c),
         }
@@ -100,7 +106,7 @@ mod tests {
     #[test]
     fn the_program_is_where_it_lies() {
         let units = units(Path::new("/home/a b/100%/$x/dossierd"), &[], true).unwrap();
-        assert!(units[0].text.contains("\nExecStart=\"/home/a b/100%%/$$x/dossierd\" run\n"));
+        assert!(units[0].text.contains("\nExecStart=\"/home/a b/100%%/$x/dossierd\" run\n"));
         assert_eq!(units[1].text, SOCKET);
         assert_eq!(units[2].name, NAMESPACES_NAME);
         let environment = [("XDG_STATE_HOME", "/a $b".to_owned())];
@@ -110,7 +116,21 @@ mod tests {
                 "\nExecStart=/usr/bin/dossierd run\nEnvironment=\"XDG_STATE_HOME=/a $b\"\n"
             )
         );
-        assert!(super::units(Path::new("/a\nb"), &[], false).is_err());
+        let environment = [("XDG_STATE_HOME", "/\"q\" it's \\ %h".to_owned())];
+        let units = super::units(Path::new(PACKAGED_PROGRAM), &environment, false).unwrap();
+        let said = r#"Environment="XDG_STATE_HOME=/\"q\" it's \\ %%h""#;
+        assert!(units[0].text.contains(said), "{}", units[0].text);
+        for (path, why) in [
+            ("/a\nb", "control characters"),
+            ("/a\"b", "a quote or a backslash"),
+            ("/a'b", "a quote or a backslash"),
+            ("/a\\b", "a quote or a backslash"),
+        ] {
+            let error = super::units(Path::new(path), &[], false).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
+        let environment = [("XDG_STATE_HOME", "/a\nExecStartPre=/bin/false".to_owned())];
+        assert!(super::units(Path::new("/a"), &environment, false).is_err());
     }
 
     #[test]

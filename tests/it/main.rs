@@ -58,4 +58,8 @@ mod examples;
 mod hostile;
 mod manifests;
 mod service;
+mod service_inherited;
 mod service_notify;
+mod service_readme;
+mod service_units;
+mod service_upgrade;

@@ -264,4 +264,23 @@ fn without_systemd_it_is_said_what_to_do() {
     assert_eq!(run.code, 1, "{run:?}");
     assert!(said.iter().any(|said| run.stderr.contains(said)), "{run:?}");
     assert!(!project.home().join(".config/systemd").exists());
+    // What would be done can be said without it.
+    let dry = project.run(&["service", "install", "--dry-run"]).ok();
+    assert!(said.iter().any(|said| dry.stderr.contains(said)), "{dry:?}");
+    insta::assert_snapshot!(
+        project.stable(&dry.stdout).lines().filter(|line| !line.starts_with("lingering"))
+            .collect::<Vec<_>>().join("\n"),
+        @"
+    would write HOME/.config/systemd/user/dossierd.service
+    would write HOME/.config/systemd/user/dossierd.socket
+    would run systemctl --user daemon-reload
+    would run systemctl --user enable dossierd.service dossierd.socket
+    would add the project ROOT
+    would run systemctl --user restart dossierd.socket
+    would run systemctl --user start dossierd.service
+    "
+    );
+    assert!(!project.home().join(".config").exists() && !project.state().exists());
+    let dry = project.run(&["service", "uninstall", "--dry-run"]).ok();
+    assert!(dry.stdout.contains("is not installed"), "{dry:?}");
 }

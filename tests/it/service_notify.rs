@@ -62,7 +62,8 @@ fn it_is_ready_when_all_is_indexed_and_the_socket_answers() {
     assert_eq!(watched.daemon.get("/healthz").status, 200);
     let ready = messages.last().unwrap();
     assert_eq!(ready[1], "STATUS=watching 1 feature in 1 project");
-    assert_eq!(messages[0], ["STATUS=opening the store"]);
+    // However long that takes, it is not taken for a start that hangs.
+    assert_eq!(messages[0], ["STATUS=opening the store", "EXTEND_TIMEOUT_USEC=60000000"]);
     // What happens is said, and a stop is announced before anything is taken down.
     std::fs::rename(&project.root, project.root.with_file_name("away")).unwrap();
     let gone = watched.until("STATUS=watching 1 feature in 1 project; ");
@@ -91,6 +92,20 @@ fn signs_of_life_come_from_the_engine_and_end_with_it() {
     std::fs::remove_file(&hang).unwrap();
     watched.until("WATCHDOG=1");
     watched.daemon.stop();
+}
+
+#[test]
+fn a_stop_does_not_wait_for_an_engine_that_hangs() {
+    let project = Project::complete();
+    let hang = project.home().join("hang");
+    let project = project.var("DOSSIERD_TEST_HANG", &hang);
+    let mut watched = Watched::start(&project, "60000000");
+    watched.until("READY=1");
+    std::fs::write(&hang, "").unwrap();
+    watched.signal(rustix::process::Signal::TERM);
+    watched.until("STOPPING=1");
+    assert_eq!(watched.daemon.ended().code(), Some(1));
+    assert!(watched.daemon.log().contains("did not stop within"), "{}", watched.daemon.log());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 
 use super::manager::{
-    self, Properties, lingers, reachable, say_lingering, service, systemctl, unit_folder,
+    self, Properties, lingers, reachable_unless_dry, say_lingering, service, systemctl, unit_folder,
 };
 use crate::cli::args::{ProjectArgs, ServiceInstallArgs, SocketArgs};
 use crate::cli::exit::Exit;
@@ -19,7 +19,8 @@ use crate::client::Target;
 use crate::config::Config;
 use crate::service::add_project;
 use crate::service::units::{
-    PACKAGED_PROGRAM, SERVICE_NAME, SOCKET_NAME, Unit, differ_by_program_only, units,
+    NAMESPACES_NAME, PACKAGED_PROGRAM, SERVICE_NAME, SOCKET_NAME, Unit, differ_by_program_only,
+    units,
 };
 use crate::wire::status::Status;
 
@@ -32,21 +33,23 @@ pub(super) fn run(args: &ServiceInstallArgs) -> anyhow::Result<Exit> {
     Config::load(&folders.config_file())?;
     let program = std::env::current_exe().context("cannot tell where this program lies")?;
     let projects = projects(&args.projects)?;
-    reachable()?;
-    let running = service()?;
-    refuse_another(&running)?;
-
+    reachable_unless_dry(args.dry_run)?;
     let mut steps = Steps { dry: args.dry_run };
+    let running = steps.look(SERVICE_NAME)?;
+    let listens = steps.look(SOCKET_NAME)?.is_active();
+    refuse_another(running.is_active() || listens)?;
+
     let folder = unit_folder(&folders);
+    let environment = environment();
     let packaged = program == Path::new(PACKAGED_PROGRAM)
+        && environment.is_empty()
         && Path::new(PACKAGED_UNITS).join(SERVICE_NAME).exists()
         && !folder.join(SERVICE_NAME).exists();
-    let wanted = if packaged {
+    let mut wanted = units(&program, &environment, args.namespaces)?;
+    if packaged {
         say(&format!("the units of the package in {PACKAGED_UNITS} are used"))?;
-        Vec::new()
-    } else {
-        units(&program, &environment(), args.namespaces)?
-    };
+        wanted.retain(|unit| unit.name == NAMESPACES_NAME);
+    }
     let mut changed = Vec::new();
     for unit in &wanted {
         if steps.write(&folder, unit)? {
@@ -57,17 +60,21 @@ pub(super) fn run(args: &ServiceInstallArgs) -> anyhow::Result<Exit> {
         steps.systemctl(&["daemon-reload"])?;
     }
     steps.enable()?;
+    let mut later = Vec::new();
     for project in &projects {
-        let shown = project.display();
-        steps.step(&format!("add the project {shown}"), &format!("watches {shown}"), || {
-            add(&folders.state, project, running.is_active())
-                .with_context(|| format!("cannot add {shown}"))
-        })?;
+        match steps.add(&folders.state, project, running.is_active()) {
+            // One that is about to be replaced, and of no use any more.
+            Err(_) if running.is_active() => later.push(project),
+            added => added?,
+        }
     }
     if projects.is_empty() {
         say("no project is here; `dossierd project add PATH` adds one")?;
     }
     steps.start(&running, &program, &changed)?;
+    for project in later {
+        steps.add(&folders.state, project, true)?;
+    }
     say(&format!("lingering: {}", say_lingering(lingers())))?;
     Ok(Exit::Done)
 }
@@ -95,8 +102,8 @@ fn environment() -> Vec<(&'static str, String)> {
 }
 
 /// A daemon beside the service would keep it from its lock and its socket.
-fn refuse_another(running: &Properties) -> anyhow::Result<()> {
-    if running.is_active() || Properties::of(SOCKET_NAME)?.is_active() {
+fn refuse_another(is_service: bool) -> anyhow::Result<()> {
+    if is_service {
         return Ok(());
     }
     let Some(mut link) = Link::find(&SocketArgs { socket: None })? else {
@@ -134,6 +141,11 @@ struct Steps {
 }
 
 impl Steps {
+    /// What the service manager says of a unit.
+    fn look(&self, unit: &str) -> anyhow::Result<Properties> {
+        Properties::as_far_as_known(unit, self.dry)
+    }
+
     /// Does `done` and says so; says `would` where nothing is to be done.
     fn step(
         &mut self,
@@ -190,6 +202,14 @@ impl Steps {
         Ok(true)
     }
 
+    /// Has a project watched from now on.
+    fn add(&mut self, state: &Path, project: &Path, runs: bool) -> anyhow::Result<()> {
+        let shown = project.display();
+        self.step(&format!("add the project {shown}"), &format!("watches {shown}"), || {
+            add(state, project, runs).with_context(|| format!("cannot add {shown}"))
+        })
+    }
+
     fn enable(&mut self) -> anyhow::Result<()> {
         let enabled = |unit| systemctl(&["is-enabled", unit]).is_ok();
         if enabled(SERVICE_NAME) && enabled(SOCKET_NAME) {
@@ -212,7 +232,7 @@ impl Steps {
                  or HOME other than in your login session?"
             );
         }
-        let listens = Properties::of(SOCKET_NAME)?.is_active();
+        let listens = self.look(SOCKET_NAME)?.is_active();
         let mut active = running.is_active();
         if active && (!listens || changed.contains(&SOCKET_NAME)) {
             self.systemctl(&["stop", SERVICE_NAME])?;

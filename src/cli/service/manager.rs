@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
+use crate::cli::out;
 use crate::config::Folders;
 use crate::service::units::SERVICE_NAME;
 
@@ -36,6 +37,15 @@ pub(in crate::cli) fn reachable() -> anyhow::Result<()> {
     )
 }
 
+/// The same, before something is done; where it is only said, what is missing is only noted.
+pub(in crate::cli) fn reachable_unless_dry(dry_run: bool) -> anyhow::Result<()> {
+    match reachable() {
+        Err(error) if dry_run => out::note(&format!("{error:#}; this is what would be done")),
+        answer => answer?,
+    }
+    Ok(())
+}
+
 /// Properties of a unit, by their names.
 #[derive(Debug, Default)]
 pub(in crate::cli) struct Properties(BTreeMap<String, String>);
@@ -46,6 +56,14 @@ impl Properties {
         let text = systemctl(&["show", unit])?;
         let lines = text.lines().filter_map(|line| line.split_once('='));
         Ok(Self(lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()))
+    }
+
+    /// The same; where only what would be done is said, no manager needs to be there.
+    pub(in crate::cli) fn as_far_as_known(unit: &str, dry_run: bool) -> anyhow::Result<Self> {
+        match Self::of(unit) {
+            Err(_) if dry_run => Ok(Self::default()),
+            asked => asked,
+        }
     }
 
     /// One; empty where there is none.

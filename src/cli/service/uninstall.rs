@@ -6,7 +6,7 @@ use std::io::Write as _;
 
 use anyhow::Context as _;
 
-use super::manager::{Properties, reachable, systemctl, unit_folder};
+use super::manager::{Properties, reachable_unless_dry, systemctl, unit_folder};
 use crate::cli::args::ServiceUninstallArgs;
 use crate::cli::exit::Exit;
 use crate::cli::{link, out};
@@ -14,12 +14,12 @@ use crate::core::path::printable;
 use crate::service::units::{NAMESPACES_NAME, SERVICE_NAME, SOCKET_NAME};
 
 pub(super) fn run(args: &ServiceUninstallArgs) -> anyhow::Result<Exit> {
-    reachable()?;
+    reachable_unless_dry(args.dry_run)?;
     let folders = link::folders()?;
     let mut to = out::people();
     let mut said = false;
     for unit in [SOCKET_NAME, SERVICE_NAME] {
-        let properties = Properties::of(unit)?;
+        let properties = Properties::as_far_as_known(unit, args.dry_run)?;
         let enabled = properties.get("UnitFileState") == "enabled";
         if !properties.is_loaded() || !(properties.is_active() || enabled) {
             continue;

@@ -194,6 +194,24 @@ impl Drop for Following {
     }
 }
 
+/// What the project's daemon answers, with the body made another, by that server.
+pub(crate) fn passed_on(
+    project: &Project,
+    server: &'static str,
+    change: impl Fn(&str) -> String + Send + Clone + 'static,
+) -> impl Fn(&str) -> Option<Said> + Send + Clone + 'static {
+    let real = project.socket();
+    move |request: &str| {
+        let mut stream = UnixStream::connect(&real).ok()?;
+        let rest = "Host: localhost\r\nAccept: application/json\r\nConnection: close";
+        write!(stream, "{request}\r\n{rest}\r\nContent-Length: 0\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some(Said { status: head.get(9..12)?.parse().ok()?, server, body: change(body) })
+    }
+}
+
 /// An answer of a [`Fake`].
 pub(crate) struct Said {
     pub(crate) status: u16,
