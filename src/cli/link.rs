@@ -6,11 +6,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde::de::DeserializeOwned;
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
 
 use super::args::SocketArgs;
 use super::out;
 use crate::client::{Answer, Client, ClientError, Target};
 use crate::config::Folders;
+use crate::wire::status::Health;
 
 /// A connection to the daemon.
 pub(super) struct Link {
@@ -67,6 +69,29 @@ impl Link {
         let answer = self.runtime.block_on(self.client.get(target))?;
         self.hear();
         Ok(answer)
+    }
+
+    /// Asks for something; `None` where it does not come within that time. Then the connection is of
+    /// no more use.
+    pub(super) fn get_within(
+        &mut self,
+        target: &Target,
+        patience: Duration,
+    ) -> anyhow::Result<Option<Answer>> {
+        let asked = async { timeout(patience, self.client.get(target)).await };
+        let Ok(answer) = self.runtime.block_on(asked) else {
+            return Ok(None);
+        };
+        let answer = answer?;
+        self.hear();
+        Ok(Some(answer))
+    }
+
+    /// Asks whether the first index stands; `None` likewise.
+    pub(super) fn health_within(&mut self, patience: Duration) -> anyhow::Result<Option<Health>> {
+        let asked = async { timeout(patience, self.client.health()).await };
+        let health = self.runtime.block_on(asked).ok().transpose()?;
+        Ok(health)
     }
 
     /// Asks for a model.

@@ -1,7 +1,7 @@
 //! Whether a store is sound: a look that changes nothing, also while the daemon has it open.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
@@ -23,6 +23,8 @@ pub struct Health {
     pub last_event_ms: u64,
     /// Size of the file.
     pub bytes: u64,
+    /// The roots that are kept.
+    pub projects: Vec<PathBuf>,
 }
 
 /// Reads all of the store in that folder; `None` where there is none.
@@ -64,7 +66,11 @@ fn look(name: &OsStr, bytes: u64) -> rusqlite::Result<Result<Health, String>> {
         return Ok(Err(faults.join("; ")));
     }
     let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let mut roots = connection.prepare("SELECT root FROM project ORDER BY root")?;
+    let roots = roots.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
+    let roots = roots.map(|root| Ok(PathBuf::from(OsString::from_vec(root?))));
     Ok(Ok(Health {
+        projects: roots.collect::<rusqlite::Result<_>>()?,
         events: number("SELECT count(*) FROM event")?.cast_unsigned(),
         last_event_ms: number("SELECT coalesce(max(last_event_ms), 0) FROM store")?.cast_unsigned(),
         bytes,

@@ -1,5 +1,5 @@
 //! `dossierd doctor`: each thing that can be wrong is brought about, found, and has its mend. What
-//! the kernel and foreign file systems do is in the unit tests of `cli::doctor`.
+//! a daemon and the kernel do is in `doctor_daemon`, foreign file systems are in the unit tests.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -18,7 +18,7 @@ fn doctor(project: &Project) -> Vec<Value> {
 }
 
 #[track_caller]
-fn findings(run: &Run) -> Vec<Value> {
+pub(crate) fn findings(run: &Run) -> Vec<Value> {
     let found: Vec<Value> = run.json().as_array().unwrap().clone();
     let wrong = found.iter().any(|finding| finding["level"] == "error");
     assert_eq!(run.code, i32::from(wrong), "{run:?}");
@@ -30,7 +30,7 @@ fn findings(run: &Run) -> Vec<Value> {
 }
 
 #[track_caller]
-fn says(found: &[Value], level: &str, check: &str, message: &str) {
+pub(crate) fn says(found: &[Value], level: &str, check: &str, message: &str) {
     let said = found.iter().any(|finding| {
         finding["level"] == level
             && finding["check"] == check
@@ -189,7 +189,7 @@ fn the_service_and_its_hardening() {
     };
     let mut doctor = |prepare: &str| -> Vec<Value> {
         manager.sh(prepare);
-        let said = manager.shell("dossierd doctor --json").1;
+        let said = manager.shell("PATH=~/bin:$PATH dossierd doctor --json 2>/dev/null").1;
         serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
     };
     says(&doctor("true"), "ok", "service", "not installed");
@@ -208,8 +208,31 @@ fn the_service_and_its_hardening() {
     says(&found, "warning", "hardening", "not filtered");
     let found = doctor(&format!("sed -i s/WatchdogSec=60/WatchdogSec=90/ {user}/dossierd.service"));
     says(&found, "warning", "service", "is not as this version writes it");
+    // Which systemd has not read.
+    says(&found, "warning", "service", "systemd has not read them");
     let found = doctor("systemctl --user disable dossierd.service 2>&1");
     says(&found, "warning", "service", "not started at login");
+    let found = doctor("systemctl --user stop dossierd.socket; systemctl --user start dossierd");
+    says(&found, "warning", "service", "dossierd.service is active, and its socket is not");
+    for (lingers, level) in [("yes", "ok"), ("no", "warning")] {
+        let found = doctor(&format!(
+            "mkdir -p ~/bin && printf '#!/bin/sh\\necho {lingers}\\n' >~/bin/loginctl && \
+             chmod +x ~/bin/loginctl"
+        ));
+        let said = if level == "ok" { "on: the service runs from boot on" } else { "off: " };
+        says(&found, level, "lingering", said);
+    }
+    // Another daemon, where the service listened.
+    let found = doctor(
+        "systemctl --user stop dossierd.socket dossierd.service; mkdir -p ~/other && \
+         { XDG_STATE_HOME=~/other dossierd run --detached 2>~/other/log & }; \
+         until [ -S $XDG_RUNTIME_DIR/dossierd/dossierd.sock ]; do :; done; \
+         sed -i 's|run$|run --socket %t/elsewhere/dossierd.sock|' ~/.config/systemd/user/dossierd.service; \
+         sed -i /^Wants/d ~/.config/systemd/user/dossierd.service; \
+         systemctl --user daemon-reload; systemctl --user start dossierd.service",
+    );
+    says(&found, "warning", "service", "answers, and is not the service");
+    doctor("dossierd stop 2>&1");
     // One that does not start: its configuration is broken.
     let found = doctor(
         "systemctl --user stop dossierd.socket dossierd.service; echo 'setle: {}' \

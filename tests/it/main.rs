@@ -50,6 +50,7 @@ mod delivery_tls;
 mod delivery_webhook;
 mod determinism;
 mod doctor;
+mod doctor_daemon;
 mod endure_content;
 mod endure_disk;
 mod endure_random;

@@ -1,12 +1,19 @@
-//! The daemon, as it answers.
+//! The daemon, as it answers. One that does not is said soon: nothing here is waited for for long.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::finding::Findings;
 use crate::cli::args::SocketArgs;
 use crate::cli::link::{Link, is_absence};
 use crate::client::Target;
-use crate::wire::status::{ConfigHealth, ProjectWatch, Status, StoreState};
+use crate::wire::delivery::SinkState;
+use crate::wire::status::{ConfigHealth, Health, ProjectWatch, Status, StoreState};
+
+/// A daemon that lives says at once how it is.
+const AT_ONCE: Duration = Duration::from_secs(3);
+/// An engine that lives has looked at everything by then, or compared it with the disk.
+const LOOKED: Duration = Duration::from_secs(5);
 
 /// What it said.
 pub(super) struct Asked {
@@ -31,20 +38,63 @@ pub(super) fn ask(found: &mut Findings, socket: &SocketArgs) -> Option<Asked> {
             return None;
         }
     };
-    let status: Status<'_> = match link.read(&Target::new("/api/status")) {
-        Ok(status) => status,
+    match heard(found, &mut link) {
+        Ok(asked) => asked,
         Err(error) => {
-            let mend = "end it with `dossierd stop` or by its number, and start it again";
-            found.error(check, format!("{error:#}"), mend);
-            return None;
+            found.error(check, format!("{error:#}"), END_IT);
+            None
         }
+    }
+}
+
+const END_IT: &str = "end it with `dossierd stop`, or by its number, and start it again; if it is \
+                      no dossierd, choose another socket: --socket";
+
+fn heard(found: &mut Findings, link: &mut Link) -> anyhow::Result<Option<Asked>> {
+    let check = "daemon";
+    let Some(health) = link.health_within(AT_ONCE)? else {
+        // Where systemd made the socket this is systemd.
+        let peer = link.peer().filter(|pid| *pid > 0);
+        let who = peer.map_or("what listens".to_owned(), |pid| format!("process {pid}"));
+        let message = format!(
+            "{who} at {} takes connections, and has not answered within {} s",
+            link.socket().display(),
+            AT_ONCE.as_secs()
+        );
+        found.error(check, message, END_IT);
+        return Ok(None);
     };
-    judge(found, &status);
-    Some(Asked {
+    let status = Target::new("/api/status");
+    if let Health::Starting { indexed, of } = health {
+        found.ok(check, format!("it starts: {indexed} of {of} features are indexed"));
+    } else if let Some(answer) = link.get_within(&status.clone().synced(), LOOKED)? {
+        return Ok(Some(judged(found, &answer.read()?)));
+    } else {
+        found.error(
+            check,
+            format!("its engine has not answered within {} s", LOOKED.as_secs()),
+            "as a service it is started again within a minute; else `dossierd stop`, and start it \
+             again",
+        );
+        // On that connection one answer is still owed.
+        link.reconnect()?;
+    }
+    let answer = link.get_within(&status, AT_ONCE)?;
+    let Some(answer) = answer else {
+        let message = format!("it has not said its state within {} s", AT_ONCE.as_secs());
+        found.error(check, message, END_IT);
+        return Ok(None);
+    };
+    Ok(Some(judged(found, &answer.read()?)))
+}
+
+fn judged(found: &mut Findings, status: &Status<'_>) -> Asked {
+    judge(found, status);
+    Asked {
         pid: status.pid,
         roots: status.projects.iter().map(|project| PathBuf::from(&*project.root)).collect(),
         folders: status.projects.iter().map(|project| project.watch.total).sum(),
-    })
+    }
 }
 
 fn judge(found: &mut Findings, status: &Status<'_>) {
@@ -72,13 +122,27 @@ fn judge(found: &mut Findings, status: &Status<'_>) {
         let mend = "mend the file: it is read again at once";
         found.error("configuration", "the daemon goes on with the one before it", mend);
     }
+    for sink in status.delivery.iter().filter(|sink| sink.state != SinkState::Ok) {
+        let why = sink.last_error.as_deref().unwrap_or("no reason is known");
+        let message = if sink.state == SinkState::SetAside {
+            format!("{}: {} events were refused, and are set aside", sink.sink, sink.set_aside)
+        } else {
+            format!("{}: {} events wait: {why}", sink.sink, sink.lag)
+        };
+        let mend = "`dossierd delivery list` tells more; `retry` and `drop` decide";
+        found.warning("delivery", message, mend);
+    }
+    watching(found, status);
+}
+
+fn watching(found: &mut Findings, status: &Status<'_>) {
     for project in &status.projects {
         let detail = project.watch.detail.as_deref().unwrap_or("no reason is known");
         let message = format!("{}: {detail}", project.root);
         match project.watch.state {
             ProjectWatch::Live | ProjectWatch::Rescanning | ProjectWatch::Unwatched => {}
             ProjectWatch::Polling | ProjectWatch::Degraded => {
-                found.warning("watching", message, "what inotify and file system say above");
+                found.warning("watching", message, "what inotify and file system say here");
             }
             ProjectWatch::Unreadable | ProjectWatch::RootUnavailable => {
                 found.error("watching", message, "bring it back, or `dossierd project remove` it");

@@ -4,13 +4,13 @@
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use rustix::fs::{Access, AtFlags, CWD, accessat, statfs};
 
 use super::finding::Findings;
+use super::shell::word;
 use crate::config::{Config, ConfigState, Folders};
-use crate::engine::projects;
+use crate::engine::projects::{self, Health};
 use crate::engine::survey::settings;
 use crate::project::{Machine, Project};
 
@@ -43,15 +43,15 @@ pub(super) fn folder(found: &mut Findings, check: &str, path: &Path) {
 
 fn private(path: &Path) -> io::Result<Option<(&'static str, String)>> {
     let metadata = std::fs::metadata(path)?;
-    let shown = path.display();
+    let word = word(path);
     Ok(if !metadata.is_dir() {
-        Some(("is no folder", format!("move {shown} away")))
+        Some(("is no folder", format!("move it away: `mv {word} {word}.old`")))
     } else if metadata.uid() != rustix::process::geteuid().as_raw() {
-        Some(("is another user's", format!("`sudo chown -R $USER {shown}`")))
+        Some(("is another user's", format!("`sudo chown -R $(id -u) {word}`")))
     } else if metadata.mode() & 0o077 != 0 {
-        Some(("can be entered by other users", format!("`chmod 700 {shown}`")))
+        Some(("can be entered by other users", format!("`chmod 700 {word}`")))
     } else if metadata.mode() & 0o700 != 0o700 || !writable(path) {
-        Some(("cannot be written", format!("`chmod 700 {shown}`, if its disk is not read-only")))
+        Some(("cannot be written", format!("`chmod 700 {word}`, if its disk is not read-only")))
     } else {
         None
     })
@@ -78,13 +78,13 @@ pub(super) fn socket(found: &mut Findings, folders: &Folders, socket: &Path) {
     let shown = socket.display();
     match std::fs::symlink_metadata(socket) {
         Ok(metadata) if !metadata.file_type().is_socket() => {
-            found.error(check, format!("{shown} is no socket"), &format!("`rm {shown}`"));
+            found.error(check, format!("{shown} is no socket"), &format!("`rm {}`", word(socket)));
         }
         Ok(metadata) if metadata.uid() != rustix::process::geteuid().as_raw() => {
             found.error(check, format!("{shown} is another user's"), "choose another: --socket");
         }
         Ok(metadata) if metadata.mode() & 0o077 != 0 => {
-            let mend = format!("`chmod 600 {shown}`");
+            let mend = format!("`chmod 600 {}`", word(socket));
             found.error(check, format!("{shown} is open to other users"), &mend);
         }
         Ok(_) => found.ok(check, format!("{shown} is yours alone")),
@@ -95,16 +95,15 @@ pub(super) fn socket(found: &mut Findings, folders: &Folders, socket: &Path) {
     }
 }
 
-/// The store's soundness; when its last event was.
-pub(super) fn store(found: &mut Findings, state: &Path) -> Option<SystemTime> {
+/// The store's soundness; what it has, where it is sound.
+pub(super) fn store(found: &mut Findings, state: &Path) -> Option<Health> {
     let check = "store";
     match projects::check(state) {
         Ok(None) => found.ok(check, "there is none yet"),
         Ok(Some(health)) => {
             let (events, size) = (health.events, health.bytes.div_ceil(1 << 10));
             found.ok(check, format!("it is sound: {events} events in the journal, {size} KiB"));
-            let last = Duration::from_millis(health.last_event_ms);
-            return Some(SystemTime::UNIX_EPOCH + last);
+            return Some(health);
         }
         Err(error) => found.error(
             check,
@@ -155,7 +154,7 @@ pub(super) fn project(found: &mut Findings, root: &Path) {
         found.warning(
             check,
             format!("{} cannot be written: no snapshots or baselines", nearest.display()),
-            &format!("`chmod u+w {}`, if its disk is not read-only", nearest.display()),
+            &format!("`chmod u+w {}`, if its disk is not read-only", word(nearest)),
         );
     }
 }
@@ -170,11 +169,14 @@ pub(super) enum Use {
 /// Whether the file system suits its use.
 pub(super) fn kind(found: &mut Findings, check: &str, path: &Path, used: Use) {
     let there = path.ancestors().find(|folder| folder.exists()).unwrap_or(path);
-    let Ok(stat) = statfs(there) else {
-        return;
-    };
+    if let Ok(stat) = statfs(there) {
+        suits(found, check, path, foreign(stat.f_type.cast_unsigned()), used);
+    }
+}
+
+fn suits(found: &mut Findings, check: &str, path: &Path, foreign: Option<&str>, used: Use) {
     let shown = path.display();
-    match (foreign(stat.f_type.cast_unsigned()), used) {
+    match (foreign, used) {
         (None, _) => found.ok(check, format!("{shown} is on a disk of this machine")),
         (Some(name), Use::Store) => found.error(
             check,
@@ -208,6 +210,7 @@ fn foreign(kind: u64) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::doctor::finding::Level;
 
     #[test]
     fn file_systems_by_their_numbers() {
@@ -220,6 +223,32 @@ mod tests {
             (0x0102_1994, None),
         ] {
             assert_eq!(foreign(kind), name);
+        }
+    }
+
+    #[test]
+    fn what_suits_a_store_is_not_what_can_be_watched() {
+        for (name, used, expect) in [
+            (None, Use::Store, (Level::Ok, "/p is on a disk of this machine")),
+            (None, Use::Watched, (Level::Ok, "/p is on a disk of this machine")),
+            (
+                Some("NFS"),
+                Use::Store,
+                (Level::Error, "/p is on NFS, where locks and shared memory cannot be relied on"),
+            ),
+            (
+                Some("FUSE"),
+                Use::Watched,
+                (
+                    Level::Warning,
+                    "/p is on FUSE: changes made elsewhere give no event, and are found late",
+                ),
+            ),
+        ] {
+            let mut found = Findings::default();
+            suits(&mut found, "file system", Path::new("/p"), name, used);
+            assert_eq!((found.all[0].level, found.all[0].message.as_str()), expect);
+            assert_eq!(found.all[0].mend.is_none(), name.is_none());
         }
     }
 }

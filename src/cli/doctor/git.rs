@@ -4,13 +4,14 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::finding::Findings;
+use super::shell::word;
 
 /// What the daemon writes there, of whatever feature.
 const WRITTEN: &str = ".kittify/dossiers/some-feature/snapshot-latest.json";
 
 pub(super) fn ignored(found: &mut Findings, root: &Path) {
     let check = "git";
-    let shown = root.display();
+    let (shown, word) = (root.display(), word(root));
     let Some((0, inside)) = git(root, &["rev-parse", "--is-inside-work-tree"]) else {
         return;
     };
@@ -25,7 +26,7 @@ pub(super) fn ignored(found: &mut Findings, root: &Path) {
             check,
             format!("{shown}: snapshots are tracked, and change with every edit"),
             &format!(
-                "`git -C {shown} rm --cached '.kittify/dossiers/*/snapshot-latest.json'`; \
+                "`git -C {word} rm --cached '.kittify/dossiers/*/snapshot-latest.json'`; \
                  baselines may be tracked"
             ),
         );
@@ -36,7 +37,7 @@ pub(super) fn ignored(found: &mut Findings, root: &Path) {
         Some((1, _)) => found.warning(
             check,
             format!("{shown}: .kittify/dossiers is not ignored; snapshots show as untracked files"),
-            &format!("`mkdir -p {shown}/.kittify/dossiers && echo '*' > {shown}/.kittify/dossiers/.gitignore`"),
+            &format!("`cd {word} && mkdir -p .kittify/dossiers && echo '*' >.kittify/dossiers/.gitignore`"),
         ),
         _ => {}
     }
@@ -45,7 +46,13 @@ pub(super) fn ignored(found: &mut Findings, root: &Path) {
 /// Exit code and output of git; `None` where there is none.
 fn git(root: &Path, arguments: &[&str]) -> Option<(i32, String)> {
     let mut command = Command::new("git");
-    command.arg("-C").arg(root).args(arguments).stdin(Stdio::null());
+    // No program that the project's own configuration names is run.
+    command.args(["-c", "core.fsmonitor=false", "-C"]).arg(root).args(arguments);
+    // Of the root, whatever repository a hook of git's runs this in.
+    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR"] {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null());
     let output = command.output().ok()?;
     Some((output.status.code()?, String::from_utf8_lossy(&output.stdout).into_owned()))
 }

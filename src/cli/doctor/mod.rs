@@ -1,18 +1,20 @@
 //! `dossierd doctor`: what keeps dossierd from working well, each with its mend.
 //!
-//! It changes nothing, starts nothing, and goes on after whatever it finds.
+//! It changes nothing, waits for nothing that does not come, and goes on after whatever it finds. It
+//! starts nothing; where systemd listens for a service that is stopped, systemd starts that.
 
 mod daemon;
 mod files;
 mod finding;
 mod git;
 mod machine;
+mod shell;
 mod unit;
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use owo_colors::OwoColorize as _;
 
@@ -22,7 +24,6 @@ use super::place::Place;
 use super::{link, out};
 use crate::config::{Config, ConfigState};
 use crate::core::path::printable;
-use crate::service::list_projects;
 use finding::{Finding, Findings, Level};
 
 pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<Exit> {
@@ -47,10 +48,13 @@ fn examine(args: &DoctorArgs) -> anyhow::Result<Vec<Finding>> {
     files::folder(&mut found, "state folder", &folders.state);
     files::socket(&mut found, &folders, &socket);
     let asked = daemon::ask(&mut found, &args.project.socket);
-    let last_event = files::store(&mut found, &folders.state);
+    let store = files::store(&mut found, &folders.state);
+    let last_event = store.as_ref().map(|store| Duration::from_millis(store.last_event_ms));
+    let last_event = last_event.map(|since| SystemTime::UNIX_EPOCH + since);
     found.add(machine::clock(SystemTime::now(), last_event));
 
-    let roots = roots(args, &config, &folders.state, asked.as_ref());
+    let kept = store.map(|store| store.projects).unwrap_or_default();
+    let roots = roots(args, &config, kept, asked.as_ref());
     if roots.is_empty() {
         found.warning(
             "projects",
@@ -77,15 +81,14 @@ fn examine(args: &DoctorArgs) -> anyhow::Result<Vec<Finding>> {
 fn roots(
     args: &DoctorArgs,
     config: &Config,
-    state: &Path,
+    kept: Vec<PathBuf>,
     asked: Option<&daemon::Asked>,
 ) -> BTreeSet<PathBuf> {
     let mut roots: BTreeSet<PathBuf> = match asked {
         Some(asked) => asked.roots.iter().cloned().collect(),
         None => {
-            let kept = state.exists().then(|| list_projects(state).unwrap_or_default());
             let configured = config.projects.iter().map(|project| project.path.clone());
-            configured.chain(kept.unwrap_or_default()).collect()
+            configured.chain(kept).collect()
         }
     };
     // What is wrong with the configuration is said already.
