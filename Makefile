@@ -1,6 +1,6 @@
 # The commands of this project, for people and for CI. `make` alone runs the tests.
 
-.PHONY: test lint doc deny bench deb reproducible ci
+.PHONY: test lint doc deny bench deb install reproducible ci
 
 test:
 	cargo test --release
@@ -18,10 +18,10 @@ deny:
 
 # What ships: optimised over all crates at once, which takes minutes and is not worth it for tests. The program is a sixth
 # smaller, and the daemon needs 2 MiB less. Builds of its own, in a folder of their own.
-deb bench: export CARGO_INCREMENTAL = 0
-deb bench: export CARGO_PROFILE_RELEASE_LTO = fat
-deb bench: export CARGO_PROFILE_RELEASE_CODEGEN_UNITS = 1
-deb bench: export CARGO_TARGET_DIR = target/package
+deb install bench: export CARGO_INCREMENTAL = 0
+deb install bench: export CARGO_PROFILE_RELEASE_LTO = fat
+deb install bench: export CARGO_PROFILE_RELEASE_CODEGEN_UNITS = 1
+deb install bench: export CARGO_TARGET_DIR = target/package
 
 # Figures, of what ships.
 bench:
@@ -29,11 +29,11 @@ bench:
 
 # A Debian package, without paths of this machine and with no time but the commit's. Needs cargo-deb; it is a build of its
 # own, which takes as long as the first one. DEBFULLNAME and DEBEMAIL say who publishes it.
-deb: export CARGO_PROFILE_RELEASE_STRIP = symbols
-deb: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
+deb install: export CARGO_PROFILE_RELEASE_STRIP = symbols
+deb install: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
 # With spaces in a path, too.
 UNIT := $(shell printf '\037')
-deb: export CARGO_ENCODED_RUSTFLAGS = --remap-path-prefix=$(CURDIR)=dossierd$(UNIT)--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo
+deb install: export CARGO_ENCODED_RUSTFLAGS = --remap-path-prefix=$(CURDIR)=dossierd$(UNIT)--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo
 deb:
 	cargo build --release --locked
 	target/package/release/dossierd man --dir target/package/man
@@ -42,6 +42,10 @@ deb:
 	done
 	cargo deb --no-build --locked --output target/package/ $(if $(DEBEMAIL),--maintainer "$(DEBFULLNAME) <$(DEBEMAIL)>")
 	@ls -l target/package/*.deb target/package/release/dossierd
+
+# The program of the package for this user alone: `cargo install`, out of the same build. ROOT says where to.
+install:
+	cargo install --locked --path . $(if $(ROOT),--root "$(ROOT)")
 
 # Whether the package is the same when it is built elsewhere.
 reproducible:
