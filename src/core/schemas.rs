@@ -15,7 +15,6 @@ use super::event::{
 use super::path::{FeatureSlug, RelPath};
 use super::time::Timestamp;
 
-#[path = "../../tests/it/support/schema.rs"]
 mod held;
 
 pub(crate) use held::hold;

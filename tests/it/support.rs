@@ -6,6 +6,7 @@ pub(crate) mod daemon;
 pub(crate) mod emitted;
 pub(crate) mod kernel;
 pub(crate) mod manager;
+#[path = "../../src/core/schemas/held.rs"]
 pub(crate) mod schema;
 
 use std::ffi::{OsStr, OsString};
