@@ -1,5 +1,6 @@
 //! Comparing folders of a feature with the disk, and sending paths to be looked at.
 
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::core::transition::Gone;
 use crate::engine::feature::LiveFeature;
 use crate::engine::pool::{Job, Pool};
 use crate::project::Project;
-use crate::scan::{is_starved, list};
+use crate::scan::{Listing, is_starved, list};
 use crate::watch::What;
 
 /// After the process had no descriptor left.
@@ -35,11 +36,9 @@ impl LiveProject {
         let Some(base) = self.absolute(slug, None).filter(|_| self.root.away.is_none()) else {
             return;
         };
-        let Some(feature) = self.features.get_mut(slug) else {
+        let Some(feature) = self.features.get(slug) else {
             return;
         };
-        self.awake.insert(slug.clone());
-        self.changed = true;
         let dir = &feature.dir;
         let opened = match (folder, &dir.path) {
             (None, _) => self.project.open_feature(dir),
@@ -57,6 +56,24 @@ impl LiveProject {
                 }
             })
         });
+        self.compare_with(slug, folder, listing, counting, pool, now);
+    }
+
+    /// Compares a folder of a feature, or all of it, with what lies there.
+    pub(super) fn compare_with(
+        &mut self,
+        slug: &FeatureSlug,
+        folder: Option<&RelPath>,
+        listing: io::Result<Listing>,
+        counting: Counting,
+        pool: &Pool,
+        now: Now,
+    ) {
+        let Some(feature) = self.features.get_mut(slug) else {
+            return;
+        };
+        self.awake.insert(slug.clone());
+        self.changed = true;
         let listing = match listing {
             Ok(listing) => listing,
             Err(error) if is_no_folder(&error) => {

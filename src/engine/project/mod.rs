@@ -1,6 +1,7 @@
 //! One project while it is watched: its watcher, its features, and what a hint about a path of it
 //! leads to.
 
+mod ahead;
 mod attend;
 mod compare;
 mod git;
@@ -201,9 +202,10 @@ impl LiveProject {
         }
         self.watch_stored(&dirs, &stored);
         self.skipped = skipped;
-        for dir in dirs {
+        let ahead = self.eyes().look_at_all(&dirs, &stored);
+        for (dir, ahead) in dirs.into_iter().zip(ahead) {
             let known = stored.remove(&dir.slug).unwrap_or_default();
-            self.add_feature(dir, known, Counting::AtOnce, pool, now);
+            self.add_feature(dir, known, ahead, Counting::AtOnce, pool, now);
         }
         for (slug, known) in stored {
             // Its folder is where it was: it is only not meant any more, as a project is not that
@@ -215,7 +217,7 @@ impl LiveProject {
             // It went away while no one looked.
             let gone_since = known.gone_since;
             let dir = dir_of_gone(slug);
-            self.add_feature(dir.clone(), known, Counting::AtOnce, pool, now);
+            self.add_feature(dir.clone(), known, None, Counting::AtOnce, pool, now);
             if let Some(feature) = self.features.get_mut(&dir.slug) {
                 feature.gone_since = gone_since;
             }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ahead::Ahead;
 use super::compare::{STARVED_PAUSE, is_at_or_below};
 use super::{Counting, LiveProject, Now, Setup};
 use crate::core::dossier::Doubt;
@@ -111,7 +112,9 @@ impl LiveProject {
                     feature.first_by = now.elapsed + self.setup.times.max;
                     self.compare(&dir.slug, None, Counting::Settled, pool, now);
                 }
-                None => self.add_feature(dir, Stored::default(), Counting::Settled, pool, now),
+                None => {
+                    self.add_feature(dir, Stored::default(), None, Counting::Settled, pool, now)
+                }
             }
         }
         self.forget_gone(now);
@@ -126,11 +129,14 @@ impl LiveProject {
         &mut self,
         dir: FeatureDir,
         stored: Stored,
+        ahead: Option<Ahead>,
         counting: Counting,
         pool: &Pool,
         now: Now,
     ) {
-        let inputs = self.project.inputs(&dir);
+        let ahead =
+            ahead.unwrap_or_else(|| Ahead { inputs: self.project.inputs(&dir), listing: None });
+        let Ahead { inputs, listing } = ahead;
         let slug = dir.slug.clone();
         let times = self.setup.times;
         let mut feature = Box::new(LiveFeature::new(dir, inputs, stored, times, now.elapsed));
@@ -138,7 +144,10 @@ impl LiveProject {
             feature.first_by = now.elapsed + self.setup.times.max;
         }
         self.features.insert(slug.clone(), feature);
-        self.compare(&slug, None, counting, pool, now);
+        match listing {
+            Some(listing) => self.compare_with(&slug, None, listing, counting, pool, now),
+            None => self.compare(&slug, None, counting, pool, now),
+        }
     }
 
     /// Reads again what is left of gone features; those whose baseline was cleared are forgotten, and

@@ -109,6 +109,10 @@ impl Watching {
         watched || refused
     }
 
+    pub(super) fn watched_folders(&self) -> &BTreeSet<PathBuf> {
+        &self.watched
+    }
+
     pub(super) fn is_watched(&self, folder: &Path) -> bool {
         self.watched.contains(folder)
     }
