@@ -50,7 +50,7 @@ pub(in crate::engine) struct Due {
     pub(in crate::engine) tombstones_gone: Vec<RelPath>,
     pub(in crate::engine) announced: Option<Announced>,
     /// Since when the folder is not there, beside what changed of its files.
-    pub(in crate::engine) gone_since: Option<Option<Timestamp>>,
+    pub(in crate::engine) gone_since: Option<Timestamp>,
     pub(in crate::engine) events: Vec<Payload>,
 }
 
@@ -108,7 +108,7 @@ impl LiveFeature {
     }
 
     fn make_due(&mut self, at: Timestamp) -> Due {
-        let mut due = Due { gone_since: Some(self.gone_since), ..Due::default() };
+        let mut due = Due { gone_since: self.gone_since, ..Due::default() };
         for (path, (before, gone)) in &self.batch.paths {
             let entry = self.inventory.entries().get(path);
             // What comes back after it was deleted is no news of its own; what came and went again

@@ -217,7 +217,7 @@ fn change(origin: &Arc<Origin>, slug: &FeatureSlug, due: &mut Due) -> FeatureCha
         tombstones: due.tombstones.clone(),
         tombstones_gone: due.tombstones_gone.clone(),
         announced: due.announced.clone(),
-        gone_since: due.gone_since,
+        gone_since: due.absent.is_some().then_some(due.gone_since),
         events: std::mem::take(&mut due.events),
         ..FeatureChange::new(Arc::clone(origin), slug.clone())
     }
