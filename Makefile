@@ -3,25 +3,18 @@
 .PHONY: test lint doc deny bench deb install reproducible ci
 
 test:
-	cargo test --release
+	cargo test
 
 lint:
 	cargo fmt --check
-	cargo clippy --release --all-targets --locked -- -D warnings
+	cargo clippy --all-targets --locked -- -D warnings
 
 doc:
-	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --locked
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 
 # Needs cargo-deny, and the network for the advisories.
 deny:
 	cargo deny --locked check
-
-# What ships: optimised over all crates at once, which takes minutes and is not worth it for tests. The program is a sixth
-# smaller, and the daemon needs 2 MiB less. Builds of its own, in a folder of their own.
-deb install bench: export CARGO_INCREMENTAL = 0
-deb install bench: export CARGO_PROFILE_RELEASE_LTO = fat
-deb install bench: export CARGO_PROFILE_RELEASE_CODEGEN_UNITS = 1
-deb install bench: export CARGO_TARGET_DIR = target/package
 
 # Figures, of what ships.
 bench:
@@ -29,7 +22,7 @@ bench:
 
 # A Debian package, without paths of this machine and with no time but the commit's. Needs cargo-deb; it is a build of its
 # own, which takes as long as the first one. DEBFULLNAME and DEBEMAIL say who publishes it.
-deb install: export CARGO_PROFILE_RELEASE_STRIP = symbols
+deb install: export CARGO_TARGET_DIR = target/package
 deb install: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
 # With spaces in a path, too.
 UNIT := $(shell printf '\037')

@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! export HOOK_SECRET="whsec_$(head -c 32 /dev/urandom | base64)"
-//! cargo run --release --example receiver -- 127.0.0.1:8787
+//! cargo run --example receiver -- 127.0.0.1:8787
 //! ```
 //!
 //! and in `config.yaml` of a daemon with the same variable:

@@ -113,7 +113,7 @@ impl LiveProject {
                     self.compare(&dir.slug, None, Counting::Settled, pool, now);
                 }
                 None => {
-                    self.add_feature(dir, Stored::default(), None, Counting::Settled, pool, now)
+                    self.add_feature(dir, Stored::default(), None, Counting::Settled, pool, now);
                 }
             }
         }
