@@ -126,15 +126,20 @@ impl Store {
             batch.feature(change)?;
         }
         let Batch { seq, bytes, types, .. } = batch;
+        let mut journal_bytes = None;
         if !types.is_empty() {
-            transaction
+            let last_ms = self.ids.last_ms().cast_signed();
+            let bytes: i64 = transaction
                 .prepare_cached(
                     "UPDATE store SET seq = ?1, last_event_ms = ?2,
-                                      journal_bytes = journal_bytes + ?3",
+                                      journal_bytes = journal_bytes + ?3
+                     RETURNING journal_bytes",
                 )?
-                .execute(params![seq.cast_signed(), self.ids.last_ms().cast_signed(), bytes])?;
+                .query_row(params![seq.cast_signed(), last_ms, bytes], |row| row.get(0))?;
+            journal_bytes = Some(bytes.cast_unsigned());
         }
         transaction.commit()?;
+        self.journal_bytes = journal_bytes.unwrap_or(self.journal_bytes);
         Ok(types)
     }
 }

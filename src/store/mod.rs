@@ -69,6 +69,8 @@ pub struct Store {
     instance: String,
     seq: u64,
     durable_seq: u64,
+    /// As of the last commit with an event in this life; 0 before.
+    journal_bytes: u64,
     ids: EventIds,
     trust: Trust,
 }
@@ -123,6 +125,7 @@ impl Store {
             seq: opened.seq,
             // The claim was a commit with a sync.
             durable_seq: opened.seq,
+            journal_bytes: 0,
             ids: EventIds::after(opened.last_event_ms),
             trust: Trust::Full,
         };
@@ -163,6 +166,7 @@ impl Store {
             instance: Uuid::new_v4().to_string(),
             seq: 0,
             durable_seq: 0,
+            journal_bytes: 0,
             ids: EventIds::after(0),
             trust: Trust::Lost,
         })
@@ -215,6 +219,11 @@ impl Store {
     /// Number of the last event that a power cut cannot take.
     pub fn durable_seq(&self) -> u64 {
         self.durable_seq
+    }
+
+    /// Size of the events' texts after the last commit, in bytes; 0 before the first of this life.
+    pub fn journal_bytes(&self) -> u64 {
+        self.journal_bytes
     }
 
     /// Where the file is.

@@ -378,3 +378,16 @@ fn a_clock_that_jumps_changes_no_order() {
         daemon.stop();
     }
 }
+
+#[test]
+fn a_burst_of_events_makes_the_journal_no_longer_than_it_may_be() {
+    let project = Project::complete().config("journal: {max_bytes: 200 KiB}\n");
+    for number in 0..2_000 {
+        project.write(&format!("kitty-specs/{FEATURE}/research/{number}.md"), "note\n");
+    }
+    let daemon = project.daemon();
+    daemon.export(FEATURE);
+    let first = || daemon.json("/api/events?since=start&limit=1")["events"][0]["seq"].as_u64();
+    wait("what is too old to go", || first().filter(|first| *first > 1_000));
+    daemon.stop();
+}

@@ -50,9 +50,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let project = Project::complete().config("scrub: 5s\nsettle: {git_ms: 300}\n");
+        let project = Project::complete()
+            .config("scrub: 5s\nsettle: {git_ms: 300}\njournal: {max_bytes: 1 MiB}\n");
         let disk = if geteuid().is_root() {
-            Some(Mount::new(&["-t", "tmpfs", "-o", "size=8m", "tmpfs"], &project.state()))
+            Some(Mount::new(&["-t", "tmpfs", "-o", "size=16m", "tmpfs"], &project.state()))
         } else {
             not_run("random faults of the store's disk (needs root)");
             None

@@ -34,6 +34,8 @@ pub(super) struct Commits {
     /// No commit is tried before.
     pub(super) not_before: Duration,
     pub(super) prune_at: Duration,
+    /// Events that were dropped since that was last logged.
+    dropped: u64,
 }
 
 impl Commits {
@@ -44,6 +46,7 @@ impl Commits {
             unread: false,
             not_before: Duration::ZERO,
             prune_at: PRUNE_PAUSE,
+            dropped: 0,
         }
     }
 
@@ -101,6 +104,7 @@ impl Engine {
                 self.views.counters().committed(&types);
                 self.upkeep.committed();
                 self.durable_again();
+                self.watch_length(now);
                 self.projects.values_mut().for_each(|project| project.forgotten.clear());
                 for (id, slug, due) in dues {
                     if let Some(feature) = self.feature(id, &slug) {
@@ -109,6 +113,15 @@ impl Engine {
                 }
             }
             Err(error) => self.failed(&error, now),
+        }
+    }
+
+    /// Shortens the journal soon when it has become longer than it may be by a sixteenth: a burst of
+    /// events shall not fill the disk until the hour is over.
+    fn watch_length(&mut self, now: Now) {
+        let max = self.grounds.config.journal.max_bytes();
+        if self.store.journal_bytes() > max.saturating_add(max / 16) {
+            self.commits.prune_at = self.commits.prune_at.min(now.elapsed + PRUNE_STEP);
         }
     }
 
@@ -178,9 +191,14 @@ impl Engine {
         self.commits.prune_at = now.elapsed + PRUNE_PAUSE;
         let kept = &self.grounds.config.journal;
         match self.store.prune(kept.max_age(), kept.max_bytes(), now.at) {
-            Ok(pruned) if pruned.events == 0 => {}
+            Ok(pruned) if pruned.events == 0 => {
+                let events = std::mem::take(&mut self.commits.dropped);
+                if events > 0 {
+                    info!(events, "the journal was shortened");
+                }
+            }
             Ok(pruned) => {
-                info!(events = pruned.events, "the journal was shortened");
+                self.commits.dropped += pruned.events;
                 self.commits.prune_at = now.elapsed + PRUNE_STEP;
                 for retired in pruned.tombstones {
                     for project in self.projects.values_mut() {
