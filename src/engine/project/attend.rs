@@ -1,6 +1,7 @@
 //! What is done where events are not all there is to know: lost ones, refused watches, file systems
 //! that raise none.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
@@ -14,6 +15,12 @@ use crate::engine::pool::Pool;
 const RESYNC_FIRST: Duration = Duration::from_millis(50);
 const RESYNC_MAX: Duration = Duration::from_secs(5);
 const CALM: Duration = Duration::from_secs(10);
+/// A folder that goes costs the watcher a look at each of its watches, and meanwhile it neither hears
+/// nor answers. When folders times watches come to more than this within [`TORN_WITHIN`], a new
+/// watcher is there sooner than the old one is done: it is made when no more folders go.
+const TORN_MAX: u64 = 1_000_000;
+const TORN_WITHIN: Duration = Duration::from_secs(1);
+const TORN_LOOK: Duration = Duration::from_millis(200);
 /// What is not watched is looked at this often, but for no more than a twentieth of the time.
 const POLL_PAUSE: Duration = Duration::from_secs(2);
 const POLL_SHARE: u32 = 20;
@@ -34,6 +41,10 @@ pub(super) struct Care {
     last: Option<Duration>,
     /// How often events were lost and everything was looked at.
     pub(super) resyncs: u64,
+    /// How many watched folders went, and since when that is counted.
+    torn: (u64, Duration),
+    /// Folders of a tree that is being removed, and how many of them were gone.
+    removal: Option<(Vec<PathBuf>, usize)>,
     poll_at: Option<Duration>,
     retry_at: Option<Duration>,
     retry_pause: Duration,
@@ -69,6 +80,19 @@ impl Care {
         })
     }
 
+    /// Whether more folders went since this was asked last, after very many did.
+    fn is_being_removed(&mut self) -> bool {
+        let Some((sample, gone)) = &mut self.removal else {
+            return false;
+        };
+        let now = sample.iter().filter(|folder| folder.symlink_metadata().is_err()).count();
+        let more = std::mem::replace(gone, now) != now;
+        if !more {
+            self.removal = None;
+        }
+        more
+    }
+
     /// Takes that an event of our own making came.
     pub(super) fn heard(&mut self, now: Now) {
         self.probe = Probe::Heard;
@@ -97,6 +121,20 @@ impl LiveProject {
         self.changed = true;
     }
 
+    /// Takes that a watched folder went.
+    pub(super) fn folder_went(&mut self, now: Now) {
+        let (count, since) = &mut self.care.torn;
+        if now.elapsed.saturating_sub(*since) > TORN_WITHIN {
+            (*count, *since) = (0, now.elapsed);
+        }
+        *count += 1;
+        if *count * self.watching.watched() > TORN_MAX {
+            *count = 0;
+            self.care.removal = Some((self.watching.let_go(), 0));
+            self.events_lost(now);
+        }
+    }
+
     /// Does what is due of all this.
     pub(super) fn attend(&mut self, pool: &Pool, now: Now) {
         if self.care.comparing && self.is_compared(None) {
@@ -104,6 +142,10 @@ impl LiveProject {
             self.changed = true;
         }
         if self.care.lost.is_some_and(|due| due <= now.elapsed) {
+            if self.care.is_being_removed() {
+                self.care.lost = Some(now.elapsed + TORN_LOOK);
+                return;
+            }
             self.care.lost = None;
             self.care.last = Some(now.elapsed);
             self.care.resyncs += 1;

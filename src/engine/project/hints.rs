@@ -137,8 +137,9 @@ impl LiveProject {
         }
         if what == What::Removed
             && let Some(folder) = self.absolute(slug, Some(path))
+            && self.watching.forget(&folder)
         {
-            self.watching.forget(&folder);
+            self.folder_went(now);
         }
         let Some(feature) = self.wake(slug) else {
             return;

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 
 use crate::watch::{Backend, WatchError};
 
+/// Folders that tell whether a tree is still being removed, at most.
+const SAMPLE: usize = 128;
+
 /// Makes a watcher.
 pub(in crate::engine) type MakeBackend =
     Box<dyn Fn() -> Result<Box<dyn Backend>, WatchError> + Send>;
@@ -42,6 +45,14 @@ impl Watching {
             Ok(backend) => self.backend = Some(backend),
             Err(error) => self.why = Some(error.to_string()),
         }
+    }
+
+    /// Lets go of the watcher; until [`Watching::renew`] nothing is heard. Gives some of the folders
+    /// that were watched, from all over the tree.
+    pub(super) fn let_go(&mut self) -> Vec<PathBuf> {
+        self.backend = None;
+        let step = self.watched.len() / SAMPLE + 1;
+        self.watched.iter().step_by(step).cloned().collect()
     }
 
     /// Whether the kernel gives no watcher, and why.
