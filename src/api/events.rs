@@ -19,6 +19,7 @@ use super::Api;
 use super::meant::{INDEX_WAIT, project};
 use super::query::{Parameters, Query};
 use super::respond::{internal, json_body, large, off_thread};
+use super::tail::{Part, Want};
 use crate::core::event::{EVENT_TYPES, event_type};
 use crate::engine::view::{FeatureView, ProjectView, World};
 use crate::store::{Filter, JournalReader, Page, StoreError, StoredEvent};
@@ -200,7 +201,7 @@ impl Subscriber {
             // Seen before reading: what is committed meanwhile is news again.
             let newest = *self.news.borrow_and_update();
             if newest > self.after {
-                let messages = self.read().await?;
+                let messages = self.read(newest).await?;
                 // A store begun anew gives numbers out again: the reader comes back to a gap.
                 if self.api.views.world().instance != self.instance {
                     return None;
@@ -219,18 +220,30 @@ impl Subscriber {
         }
     }
 
-    async fn read(&mut self) -> Option<Bytes> {
-        let (after, filter) = (self.after, self.filter.clone());
-        let page = self.api.readers.read(move |reader| reader.page(after, CHUNK, &filter));
-        let page = page.await.ok()?;
-        self.after = page.last_scanned.max(self.after);
-        let mut messages = Vec::new();
-        for StoredEvent { seq, event_type, envelope_json } in page.events {
-            let id = Cursor { instance: self.instance.clone(), seq };
-            write_stored(&mut messages, &id, &event_type, &envelope_json).ok()?;
-        }
-        Some(Bytes::from(messages))
+    async fn read(&mut self, newest: u64) -> Option<Bytes> {
+        let (instance, filter) = (self.instance.clone(), self.filter.clone());
+        let want = Want { instance, after: self.after, filter };
+        // Who is behind reads alone, and keeps no one waiting.
+        let part = if newest - self.after <= CHUNK as u64 {
+            let read = self.api.tail.part(want.clone(), async || read(&self.api, want).await);
+            read.await?
+        } else {
+            read(&self.api, want).await?
+        };
+        self.after = part.last_scanned.max(self.after);
+        Some(part.messages)
     }
+}
+
+async fn read(api: &Api, want: Want) -> Option<Part> {
+    let Want { instance, after, filter } = want;
+    let page = api.readers.read(move |reader| reader.page(after, CHUNK, &filter)).await.ok()?;
+    let mut messages = Vec::new();
+    for StoredEvent { seq, event_type, envelope_json } in page.events {
+        let id = Cursor { instance: instance.clone(), seq };
+        write_stored(&mut messages, &id, &event_type, &envelope_json).ok()?;
+    }
+    Some(Part { messages: Bytes::from(messages), last_scanned: page.last_scanned })
 }
 
 fn since(text: Option<&str>) -> Result<Option<Since>, Problem> {

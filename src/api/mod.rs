@@ -23,6 +23,7 @@ mod projects;
 mod query;
 mod readers;
 mod respond;
+mod tail;
 mod traffic;
 
 use std::path::PathBuf;
@@ -45,6 +46,7 @@ use crate::store::Journal;
 use dashboard::Dashboard;
 use events::SUBSCRIBERS_MAX;
 use readers::Readers;
+use tail::Tail;
 use traffic::Traffic;
 
 pub use dashboard::{DashboardPlan, keep_dashboard};
@@ -59,6 +61,8 @@ pub struct Api {
     views: Arc<Views>,
     /// Reads the journal.
     readers: Readers,
+    /// What was read of it last.
+    tail: Tail,
     /// The store's file.
     store: PathBuf,
     /// How the configuration was read last.
@@ -90,6 +94,7 @@ impl Api {
             inbox,
             views,
             readers: Readers::new(journal.clone()),
+            tail: Tail::default(),
             store,
             config,
             started,

@@ -18,7 +18,7 @@ const SCAN_MOST: u64 = 10_000;
 const CACHE_KIB: i32 = 256;
 
 /// Which events are wanted; an empty list wants all.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Event types.
     pub types: Vec<String>,
