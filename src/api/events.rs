@@ -225,8 +225,12 @@ impl Subscriber {
         let want = Want { instance, after: self.after, filter };
         // Who is behind reads alone, and keeps no one waiting.
         let part = if newest - self.after <= CHUNK as u64 {
-            let read = self.api.tail.part(want.clone(), async || read(&self.api, want).await);
-            read.await?
+            // A task of its own: others wait for it, whatever becomes of this connection.
+            let api = Arc::clone(&self.api);
+            let shared = tokio::spawn(async move {
+                api.tail.part(want.clone(), async || read(&api, want).await).await
+            });
+            shared.await.ok()??
         } else {
             read(&self.api, want).await?
         };
