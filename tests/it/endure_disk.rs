@@ -65,8 +65,17 @@ fn a_full_disk_is_said_and_outlived() {
     });
     assert!(detail.contains("full"), "{detail}");
     queries_go_on(&project, &daemon, "while it is full\n");
+    let failures = || {
+        let metrics = daemon.get("/metrics").body;
+        let line = metrics.lines().find(|line| line.starts_with("dossierd_commit_failures_total "));
+        line.unwrap().split(' ').nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    let before = failures();
+    wait("three more tries", || (failures() >= before + 3).then_some(()));
+    assert!(!daemon.log().contains("can be written again"), "{}", daemon.log());
     fs::remove_file(&ballast).unwrap();
     wait_for_store(&daemon, "ok");
+    wait("a word of that", || daemon.log().contains("can be written again").then_some(()));
     queries_go_on(&project, &daemon, "after that\n");
     law(&project, &daemon, &mut journal);
     daemon.stop();

@@ -80,13 +80,15 @@ impl Care {
         })
     }
 
-    /// Whether more folders went since this was asked last, after very many did.
+    /// Whether more folders went since this was asked last, after very many did. That ends, as only
+    /// more than ever before count: folders that come and go keep no one waiting.
     fn is_being_removed(&mut self) -> bool {
         let Some((sample, gone)) = &mut self.removal else {
             return false;
         };
         let now = sample.iter().filter(|folder| folder.symlink_metadata().is_err()).count();
-        let more = std::mem::replace(gone, now) != now;
+        let more = now > *gone;
+        *gone = now;
         if !more {
             self.removal = None;
         }
@@ -293,5 +295,27 @@ impl LiveProject {
         for (slug, folder) in places {
             self.compare(&slug, folder.as_ref(), Counting::Polled, pool, now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn folders_that_come_and_go_keep_no_one_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let folders: Vec<PathBuf> =
+            (0..4).map(|number| dir.path().join(number.to_string())).collect();
+        folders.iter().for_each(|folder| fs::create_dir(folder).unwrap());
+        let removal = Some((folders.clone(), 0));
+        let mut care = Care { removal, ..Care::default() };
+        fs::remove_dir(&folders[0]).unwrap();
+        assert!(care.is_being_removed());
+        fs::create_dir(&folders[0]).unwrap();
+        assert!(!care.is_being_removed(), "fewer are gone than before");
+        assert!(!care.is_being_removed());
     }
 }

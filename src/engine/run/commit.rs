@@ -27,6 +27,8 @@ const PRUNE_STEP: Duration = Duration::from_millis(100);
 pub(super) struct Commits {
     /// Why what is shown is not durable.
     pub(super) degraded: Option<String>,
+    /// What was logged of that, until it is over.
+    logged: Option<String>,
     /// What became of a store that could not be used.
     pub(super) set_aside: Option<String>,
     /// Whether what was known of a project could not be read: nothing is committed without that.
@@ -42,6 +44,7 @@ impl Commits {
     pub(super) fn new(set_aside: Option<&Path>) -> Self {
         Self {
             degraded: None,
+            logged: None,
             set_aside: set_aside.map(say_aside),
             unread: false,
             not_before: Duration::ZERO,
@@ -66,6 +69,10 @@ impl Engine {
         self.commit_each(now, |feature| feature.due(now.elapsed, now.at));
         self.views.announce(self.store.seq());
         self.commit_each(now, |feature| feature.due_verdict(now.elapsed));
+        // Only now: a disk with room for a mark may have none for what is due.
+        if self.commits.degraded.is_none() && self.commits.logged.take().is_some() {
+            info!("the store can be written again");
+        }
     }
 
     fn commit_each(&mut self, now: Now, due: impl Fn(&mut LiveFeature) -> Option<Due>) {
@@ -103,7 +110,7 @@ impl Engine {
             Ok(types) => {
                 self.views.counters().committed(&types);
                 self.upkeep.committed();
-                self.durable_again();
+                self.commits.degraded = None;
                 self.watch_length(now);
                 self.projects.values_mut().for_each(|project| project.forgotten.clear());
                 for (id, slug, due) in dues {
@@ -125,18 +132,13 @@ impl Engine {
         }
     }
 
-    fn durable_again(&mut self) {
-        if self.commits.degraded.take().is_some() {
-            info!("the store can be written again");
-        }
-    }
-
     /// Takes that the store could not be written: what is shown is true, and not durable.
     pub(super) fn failed(&mut self, error: &StoreError, now: Now) {
         self.views.counters().failed();
         let text = chain(error);
-        if self.commits.degraded.as_ref() != Some(&text) {
+        if self.commits.logged.as_ref() != Some(&text) {
             error!(error = text, "the store cannot be written; what is shown is not durable");
+            self.commits.logged = Some(text.clone());
         }
         self.commits.degraded = Some(text);
         // Waiting mends no file that is not what was written.
@@ -158,7 +160,7 @@ impl Engine {
             return false;
         }
         match self.store.barrier() {
-            Ok(_) => self.durable_again(),
+            Ok(_) => self.commits.degraded = None,
             Err(error) => self.failed(&error, now),
         }
         if self.commits.degraded.is_none() && self.commits.unread {

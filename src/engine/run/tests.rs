@@ -198,3 +198,26 @@ fn folders_that_are_refused_are_polled_until_they_are_not() {
     fixture.wait(|world| world.projects[0].watch.0 == WatchState::Live);
     fixture.stop();
 }
+
+#[test]
+fn while_a_tree_of_very_many_folders_goes_no_watcher_is_asked() {
+    const FOLDERS: usize = 2_400;
+    let many = |root: &std::path::Path| root.join("kitty-specs/001-x/many");
+    let fixture = Fixture::start_with(|root| {
+        for number in 0..FOLDERS {
+            fs::create_dir_all(many(root).join(number.to_string())).unwrap();
+        }
+    });
+    let many = many(&fixture.root);
+    fs::remove_dir_all(&many).unwrap();
+    // One by one, as the kernel tells it; the watcher is given up on the way.
+    for number in 0..FOLDERS {
+        fixture.script.hint(Hint::At(many.join(number.to_string()), What::Removed));
+    }
+    fixture.wait(|world| world.projects[0].resyncs == 1 && world.projects[0].watched < 100);
+    assert_eq!(fixture.script.made(), 2);
+    fs::write(fixture.feature().join("late.md"), "x").unwrap();
+    fixture.script.hint(Hint::At(fixture.feature().join("late.md"), What::Closed));
+    fixture.wait_for(&["late.md", "spec.md"]);
+    fixture.stop();
+}
