@@ -19,6 +19,7 @@ mod exit;
 mod generate;
 mod glance;
 mod happening;
+mod heap;
 mod journal;
 mod link;
 mod logging;

@@ -4,11 +4,12 @@ use anyhow::Context as _;
 
 use super::args::RunArgs;
 use super::exit::Exit;
-use super::logging;
+use super::{heap, logging};
 use crate::config::{Config, Folders, LogConfig};
 use crate::service::{Options, run as run_service};
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
+    heap::keep_small();
     if args.detached {
         // Fails only for the leader of a group, who has no terminal to lose by that.
         let _ = rustix::process::setsid();

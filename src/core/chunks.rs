@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// Most items of a chunk.
 const CHUNK_MAX: usize = 256;
 /// By how many items a full chunk gets more room: there are many chunks, and all wait for more.
-const CHUNK_STEP: usize = 32;
+const CHUNK_STEP: usize = 8;
 
 /// An item with a place in the order.
 pub trait Keyed: Clone {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use serde::ser::SerializeSeq as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -29,10 +28,9 @@ pub struct MissionDossierSnapshot {
     pub completeness_status: Completeness,
     /// SHA-256 over the sorted hashes of the present artifacts as text.
     pub parity_hash_sha256: Digest,
-    /// Those hashes, sorted, equal ones as often as they occur.
-    pub parity_hash_components: Vec<Digest>,
-    /// The artifacts in byte order of key, each in short.
-    #[serde(serialize_with = "summaries")]
+    /// The artifacts in byte order of key. In JSON they stand as `parity_hash_components`, those
+    /// sorted hashes, equal ones as often as they occur, and as `artifact_summaries`, each in short.
+    #[serde(flatten, serialize_with = "lists")]
     pub artifact_summaries: Arc<[Arc<ArtifactRef>]>,
     /// When.
     pub computed_at: Timestamp,
@@ -68,16 +66,12 @@ impl MissionDossierSnapshot {
     #[must_use]
     pub fn compute(dossier: &MissionDossier, snapshot_id: Uuid, computed_at: Timestamp) -> Self {
         let artifacts = &dossier.artifacts;
-        let mut hashes: Vec<Digest> =
-            artifacts.iter().filter_map(|artifact| artifact.hash()).collect();
-        hashes.sort_unstable();
         Self {
             feature_slug: dossier.terms.feature_slug.clone(),
             snapshot_id,
             counts: Counts::of(artifacts.iter().map(Arc::as_ref)),
             completeness_status: dossier.completeness_status(),
-            parity_hash_sha256: parity_hash(&hashes),
-            parity_hash_components: hashes,
+            parity_hash_sha256: parity_hash(&sorted_hashes(artifacts)),
             artifact_summaries: Arc::clone(artifacts),
             computed_at,
             tree_hash_sha256: tree_hash(
@@ -128,6 +122,13 @@ impl Counts {
     }
 }
 
+/// The hashes of the present ones, sorted, equal ones as often as they occur.
+fn sorted_hashes(artifacts: &[Arc<ArtifactRef>]) -> Vec<Digest> {
+    let mut hashes: Vec<_> = artifacts.iter().filter_map(|artifact| artifact.hash()).collect();
+    hashes.sort_unstable();
+    hashes
+}
+
 /// The seed's parity hash: SHA-256 of the concatenated texts of `sorted` digests.
 #[must_use]
 pub fn parity_hash(sorted: &[Digest]) -> Digest {
@@ -168,13 +169,24 @@ struct Summary<'a> {
     error_detail: Option<&'a str>,
 }
 
-fn summaries<S: Serializer>(
-    artifacts: &[Arc<ArtifactRef>],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    let mut list = serializer.serialize_seq(Some(artifacts.len()))?;
-    for artifact in artifacts {
-        list.serialize_element(&Summary {
+fn lists<S: Serializer>(artifacts: &[Arc<ArtifactRef>], serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Lists<'a> {
+        parity_hash_components: Vec<Digest>,
+        artifact_summaries: Summaries<'a>,
+    }
+    Lists {
+        parity_hash_components: sorted_hashes(artifacts),
+        artifact_summaries: Summaries(artifacts),
+    }
+    .serialize(serializer)
+}
+
+struct Summaries<'a>(&'a [Arc<ArtifactRef>]);
+
+impl Serialize for Summaries<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|artifact| Summary {
             artifact_key: &artifact.artifact_key,
             artifact_class: artifact.artifact_class,
             relative_path: &artifact.relative_path,
@@ -186,9 +198,8 @@ fn summaries<S: Serializer>(
             is_present: artifact.is_present(),
             error_reason: artifact.error_reason(),
             error_detail: artifact.error_detail(),
-        })?;
+        }))
     }
-    list.end()
 }
 
 /// A digest as text, or `""` where there is none.
@@ -265,7 +276,9 @@ mod tests {
     #[test]
     fn equal_contents_count_twice() {
         let twice = snapshot(vec![observed("a.md", "x"), observed("b.md", "x")]);
-        assert_eq!(twice.parity_hash_components.len(), 2);
+        let json = serde_json::to_value(&twice).unwrap();
+        let components = json["parity_hash_components"].as_array().unwrap();
+        assert_eq!((components.len(), &components[0]), (2, &components[1]));
         assert_ne!(
             twice.parity_hash_sha256,
             snapshot(vec![observed("a.md", "x")]).parity_hash_sha256

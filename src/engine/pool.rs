@@ -107,7 +107,7 @@ impl Queue {
         self.wake.notify_all();
     }
 
-    /// The next job; `read` is let go of when there is none yet.
+    /// The next job; when there is none yet, `read` is let go of, and the queue's own room.
     fn pop(&self, read: &mut Vec<u8>) -> Option<Job> {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
@@ -118,6 +118,7 @@ impl Queue {
                 return Some(job);
             }
             *read = Vec::new();
+            jobs.0.shrink_to_fit();
             jobs = self.wake.wait(jobs).unwrap_or_else(PoisonError::into_inner);
         }
     }

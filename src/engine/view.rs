@@ -199,17 +199,13 @@ impl FeatureView {
     }
 
     fn snapshot(&self, verdict: &Verdict, dossier: &MissionDossier) -> MissionDossierSnapshot {
-        let artifacts = &dossier.artifacts;
-        let mut hashes: Vec<_> = artifacts.iter().filter_map(|artifact| artifact.hash()).collect();
-        hashes.sort_unstable();
         MissionDossierSnapshot {
             feature_slug: self.slug().clone(),
             snapshot_id: self.snapshot_id,
             counts: verdict.counts,
             completeness_status: verdict.completeness,
             parity_hash_sha256: verdict.parity_hash_sha256,
-            parity_hash_components: hashes,
-            artifact_summaries: Arc::clone(artifacts),
+            artifact_summaries: Arc::clone(&dossier.artifacts),
             computed_at: self.last_scanned_at,
             tree_hash_sha256: verdict.tree_hash_sha256,
         }

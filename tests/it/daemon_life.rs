@@ -43,6 +43,33 @@ fn of_fifty_that_start_at_once_one_lives() {
 }
 
 #[test]
+fn its_heap_is_kept_small_unless_someone_says_otherwise() {
+    let project = Project::complete();
+    let settings = |said: &[(&str, &str)]| {
+        let daemon = project.spawn({
+            let mut command = project.daemon_command();
+            command.envs(said.iter().copied());
+            command
+        });
+        daemon.ready();
+        let environment = fs::read(format!("/proc/{}/environ", daemon.id())).unwrap();
+        let name = fs::read_to_string(format!("/proc/{}/comm", daemon.id())).unwrap();
+        assert_eq!(name, "dossierd\n");
+        daemon.stop();
+        let settings = environment.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+        let mut settings: Vec<String> = settings
+            .filter(|setting| setting.starts_with("MALLOC_"))
+            .map(std::borrow::Cow::into_owned)
+            .collect();
+        settings.sort_unstable();
+        settings
+    };
+    assert_eq!(settings(&[]), ["MALLOC_ARENA_MAX=2", "MALLOC_TRIM_THRESHOLD_=131072"]);
+    let other = settings(&[("MALLOC_ARENA_MAX", "7")]);
+    assert_eq!(other, ["MALLOC_ARENA_MAX=7", "MALLOC_TRIM_THRESHOLD_=131072"]);
+}
+
+#[test]
 fn a_stop_is_quick_and_leaves_the_last_snapshot_behind() {
     let project = Project::complete();
     let daemon = project.daemon();

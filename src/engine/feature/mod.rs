@@ -328,6 +328,20 @@ impl LiveFeature {
         self.is_settled() && self.rechecks.is_empty() && !self.waits_for_git()
     }
 
+    /// Whether there is nothing to do with it until the next hint; then what was done keeps no room.
+    pub(super) fn falls_asleep(&mut self) -> bool {
+        let asleep = self.indexed && self.is_at_rest();
+        if asleep {
+            // A tree that was emptied one by one keeps its root, and there are many features.
+            self.settle.clear();
+            self.vanishing.clear();
+            self.rechecks.clear();
+            self.flying.clear();
+            self.held.clear();
+        }
+        asleep
+    }
+
     /// Whether nothing is waiting, being looked at, or uncommitted; what waits for git aside.
     pub(super) fn is_settled(&self) -> bool {
         self.is_looked_at() && self.batch.is_settled(self.git.is_some())

@@ -41,7 +41,7 @@ impl LiveProject {
         }
         let ready = self.awake().all(|feature| feature.indexed);
         self.awake.retain(|slug| {
-            self.features.get(slug).is_some_and(|feature| !feature.is_at_rest() || !feature.indexed)
+            self.features.get_mut(slug).is_some_and(|feature| !feature.falls_asleep())
         });
         if self.awake.is_empty() {
             // Nothing keeps its file system from being unmounted.
