@@ -36,6 +36,8 @@ pub struct FeatureChange {
     pub origin: Arc<Origin>,
     /// Its name.
     pub slug: FeatureSlug,
+    /// Its folder below the root, `Some(None)` where the root is the feature itself.
+    pub dir: Option<Option<RelPath>>,
     /// Files as they are now.
     pub set: Vec<Entry>,
     /// Files that are there no more.
@@ -46,12 +48,8 @@ pub struct FeatureChange {
     pub tombstones: Vec<Arc<ArtifactRef>>,
     /// Where nothing deleted is shown any more.
     pub tombstones_gone: Vec<RelPath>,
-    /// What decided the verdict besides the files; the store does not read it.
-    pub inputs: Option<String>,
     /// What was last put into an event.
     pub announced: Option<Announced>,
-    /// Identity of the snapshot that was written to its file.
-    pub written_snapshot_id: Option<String>,
     /// `Some(Some(..))` since when the directory is not there, `Some(None)` that it is.
     pub gone_since: Option<Option<Timestamp>>,
     /// What happened, in order.
@@ -67,14 +65,13 @@ impl FeatureChange {
         Self {
             origin,
             slug,
+            dir: None,
             set: Vec::new(),
             removed: Vec::new(),
             absent: None,
             tombstones: Vec::new(),
             tombstones_gone: Vec::new(),
-            inputs: None,
             announced: None,
-            written_snapshot_id: None,
             gone_since: None,
             events: Vec::new(),
             forget: false,
@@ -236,19 +233,18 @@ impl Batch<'_> {
         let absent = change.absent.as_ref().map(serde_json::to_string).transpose().map_err(json)?;
         let announced =
             change.announced.as_ref().map(serde_json::to_string).transpose().map_err(json)?;
+        let dir = change.dir.as_ref().map(|dir| dir.as_ref().map_or(&b""[..], RelPath::as_bytes));
         self.transaction
             .prepare_cached(
-                "INSERT INTO feature (root_id, slug, first_seen, updated_at, absent, inputs,
-                                      announced, written_snapshot_id, gone_since)
-                 VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7, ?8)
+                "INSERT INTO feature (root_id, slug, first_seen, updated_at, dir, absent,
+                                      announced, gone_since)
+                 VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7)
                  ON CONFLICT DO UPDATE SET
-                     updated_at = iif(?9, excluded.updated_at, updated_at),
+                     updated_at = iif(?8, excluded.updated_at, updated_at),
+                     dir = coalesce(excluded.dir, dir),
                      absent = coalesce(excluded.absent, absent),
-                     inputs = coalesce(excluded.inputs, inputs),
                      announced = coalesce(excluded.announced, announced),
-                     written_snapshot_id =
-                         coalesce(excluded.written_snapshot_id, written_snapshot_id),
-                     gone_since = iif(?10, excluded.gone_since, gone_since)
+                     gone_since = iif(?9, excluded.gone_since, gone_since)
                  RETURNING id",
             )?
             .query_row(
@@ -256,10 +252,9 @@ impl Batch<'_> {
                     change.origin.root_id,
                     change.slug.as_str(),
                     self.at.as_millis(),
+                    dir,
                     absent,
-                    change.inputs,
                     announced,
-                    change.written_snapshot_id,
                     change.gone_since.flatten().map(Timestamp::as_millis),
                     has_events,
                     change.gone_since.is_some(),

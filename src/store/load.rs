@@ -10,7 +10,7 @@ use super::rows::{self, Shared, odd, time, word};
 use crate::core::artifact::ArtifactRef;
 use crate::core::chunks::Chunks;
 use crate::core::inventory::Entry;
-use crate::core::path::FeatureSlug;
+use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::time::Timestamp;
 use crate::core::transition::Announced;
 
@@ -23,18 +23,17 @@ pub struct StoredFeature {
     pub first_seen: Timestamp,
     /// When an event of it was last committed.
     pub updated_at: Timestamp,
+    /// Its folder below the root, `Some(None)` where the root is the feature itself; `None` where
+    /// that is not known.
+    pub dir: Option<Option<RelPath>>,
     /// Its files, in order of path.
     pub entries: Chunks<Entry>,
     /// Keys of the absent specs that are announced.
     pub absent: Vec<String>,
     /// What was deleted, in order of path.
     pub tombstones: Vec<Arc<ArtifactRef>>,
-    /// What decided its verdict besides its files, in the engine's words.
-    pub inputs: Option<String>,
     /// What was last put into an event of it.
     pub announced: Option<Announced>,
-    /// Identity of the snapshot that was last written to its file.
-    pub written_snapshot_id: Option<String>,
     /// Since when its directory is not there.
     pub gone_since: Option<Timestamp>,
 }
@@ -52,8 +51,7 @@ impl Store {
 
 fn load(connection: &Connection, root_id: &str) -> rusqlite::Result<Vec<StoredFeature>> {
     let mut statement = connection.prepare_cached(
-        "SELECT slug, first_seen, updated_at, absent, inputs, announced, written_snapshot_id,
-                gone_since, id
+        "SELECT slug, first_seen, updated_at, dir, absent, announced, gone_since, id
          FROM feature WHERE root_id = ?1 ORDER BY slug",
     )?;
     let mut entries = connection.prepare_cached(rows::ENTRIES)?;
@@ -62,7 +60,7 @@ fn load(connection: &Connection, root_id: &str) -> rusqlite::Result<Vec<StoredFe
     let mut features = Vec::new();
     let mut found = statement.query([root_id])?;
     while let Some(row) = found.next()? {
-        let id: i64 = row.get(8)?;
+        let id: i64 = row.get(7)?;
         let mut feature = feature(row)?;
         feature.entries = entries
             .query_map([id], |row| rows::entry(row, &mut shared))?
@@ -77,18 +75,22 @@ fn load(connection: &Connection, root_id: &str) -> rusqlite::Result<Vec<StoredFe
 
 /// A feature without what stands in tables of its own.
 fn feature(row: &Row<'_>) -> rusqlite::Result<StoredFeature> {
-    let gone_since = row.get_ref(7)?.as_i64_or_null()?;
+    let dir = row.get_ref(3)?.as_blob_or_null()?;
+    let below = |dir: &[u8]| match dir {
+        [] => Ok(None),
+        dir => RelPath::new(dir).map(Some).map_err(|error| odd(3, error.to_string())),
+    };
+    let gone_since = row.get_ref(6)?.as_i64_or_null()?;
     Ok(StoredFeature {
         slug: word(row, 0, |slug| FeatureSlug::new(slug.as_bytes()))?,
         first_seen: time(row, 1)?,
         updated_at: time(row, 2)?,
+        dir: dir.map(below).transpose()?,
         entries: Chunks::default(),
-        absent: json(row, 3)?.unwrap_or_default(),
+        absent: json(row, 4)?.unwrap_or_default(),
         tombstones: Vec::new(),
-        inputs: row.get(4)?,
         announced: json(row, 5)?,
-        written_snapshot_id: row.get(6)?,
-        gone_since: gone_since.map(|_| time(row, 7)).transpose()?,
+        gone_since: gone_since.map(|_| time(row, 6)).transpose()?,
     })
 }
 

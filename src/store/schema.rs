@@ -14,7 +14,7 @@ const APPLICATION_ID: u32 = 0x646f_7373;
 
 /// What leads from each format to the next; the first makes the file. One that was released is
 /// never changed: `tests/golden` has a store of each.
-pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
+pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
 
 /// An artifact's columns are the same where it is and where it was. Times are milliseconds since
 /// 1970, unsigned numbers of 64 bits stand as the signed ones of the same bits.
@@ -118,6 +118,14 @@ CREATE TABLE set_aside (
     envelope TEXT NOT NULL,
     PRIMARY KEY (sink, seq)
 ) STRICT, WITHOUT ROWID;
+";
+
+/// Where a feature lies: its path below the root, empty where the root is the feature itself, `NULL`
+/// where that is not known, as of all that older formats hold. What nobody wrote is taken out.
+const VERSION_3: &str = "
+ALTER TABLE feature ADD COLUMN dir BLOB;
+ALTER TABLE feature DROP COLUMN inputs;
+ALTER TABLE feature DROP COLUMN written_snapshot_id;
 ";
 
 /// The newest format known here.

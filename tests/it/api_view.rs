@@ -2,10 +2,12 @@
 //! that is away, folders for which there is no watch.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
+use rusqlite::Connection;
 use serde_json::Value;
 
-use super::support::daemon::{Daemon, wait};
+use super::support::daemon::{Daemon, changes, wait};
 use super::support::kernel::{by, works};
 use super::support::{FEATURE, Project, write};
 
@@ -73,6 +75,129 @@ fn what_leaves_by_configuration_is_not_deleted() {
     wait("a deletion", || (!has(&daemon, "notes/deep/a.md")).then_some(()));
     assert_eq!(missing(&daemon).last().unwrap().1, "deleted_after_scan");
     daemon.stop();
+}
+
+/// What the journal says of a feature from a number on.
+fn said(daemon: &Daemon, feature: &str, since: usize) -> Vec<(String, String)> {
+    let page = daemon.json(&format!("/api/events?since=start&feature={feature}"));
+    let events = page["events"].as_array().unwrap();
+    let since = u64::try_from(since).unwrap();
+    let new = events.iter().filter(|event| event["seq"].as_u64().unwrap() > since);
+    changes(&new.cloned().collect::<Vec<_>>())
+}
+
+/// Number of the last event, once nothing more is to come.
+fn last(daemon: &Daemon) -> usize {
+    daemon.json("/api/status?sync=true");
+    daemon.json("/api/events?since=start")["events"].as_array().unwrap().len()
+}
+
+/// What the store keeps: each feature and its folder.
+fn kept(project: &Project) -> Vec<(String, Option<String>)> {
+    let store = Connection::open(project.state().join("dossierd.sqlite3")).unwrap();
+    let sql = "SELECT slug, CAST(dir AS TEXT) FROM feature ORDER BY slug";
+    let mut rows = store.prepare(sql).unwrap();
+    let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+fn at(slug: &str, dir: &str) -> (String, Option<String>) {
+    (slug.to_owned(), Some(format!("{dir}/{slug}")))
+}
+
+#[test]
+fn what_left_the_configuration_while_no_daemon_ran_is_not_deleted_either() {
+    let of = |patterns: &str, project: &Project| {
+        let text = format!("projects: [{{path: ROOT, features: [{patterns}]}}]\n");
+        let text = text.replace("ROOT", project.root.to_str().unwrap());
+        write(&project.config_file(), text.as_bytes());
+    };
+    let wide = "'kitty-specs/*', 'docs/*', 'more/*'";
+    let project = Project::complete();
+    for path in ["docs/002-y/spec.md", "docs/003-z/spec.md", "docs/004-hidden/spec.md"] {
+        project.write(path, "text\n");
+    }
+    fs::create_dir(project.root.join("more")).unwrap();
+    of(wide, &project);
+    let daemon = project.daemon();
+    assert_eq!(slugs(&daemon), [FEATURE, "002-y", "003-z", "004-hidden"]);
+    let first = said(&daemon, "002-y", 0);
+    assert!(first.contains(&("added".to_owned(), "spec.md".to_owned())), "{first:?}");
+    // One of them lies elsewhere when the daemon ends.
+    fs::rename(project.root.join("docs/002-y"), project.root.join("more/002-y")).unwrap();
+    let before = last(&daemon);
+    daemon.stop();
+    let all = [
+        at(FEATURE, "kitty-specs"),
+        at("002-y", "more"),
+        at("003-z", "docs"),
+        at("004-hidden", "docs"),
+    ];
+    assert_eq!(kept(&project), all);
+
+    // Another leaves as well, and is deleted; of the last nothing but its folder can be seen.
+    of("'kitty-specs/*'", &project);
+    fs::remove_dir_all(project.root.join("docs/003-z")).unwrap();
+    let hidden = project.root.join("docs/004-hidden");
+    fs::set_permissions(&hidden, fs::Permissions::from_mode(0o000)).unwrap();
+    let bound = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
+    let wrapper = if rustix::process::geteuid().is_root() { &bound[..] } else { &["env"] };
+    let daemon = project.spawn(by(wrapper, &project.daemon_command()));
+    daemon.ready();
+    assert_eq!(slugs(&daemon), [FEATURE, "003-z"]);
+    daemon.get("/api/dossier/overview?feature=002-y&sync=true").problem(404, "not_found");
+    for feature in [FEATURE, "002-y", "004-hidden"] {
+        assert_eq!(said(&daemon, feature, before), [], "{feature}");
+    }
+    let deleted = ("deleted_after_scan".to_owned(), "spec.md".to_owned());
+    assert!(said(&daemon, "003-z", before).contains(&deleted));
+    let between = last(&daemon);
+    daemon.stop();
+    assert_eq!(kept(&project), [at(FEATURE, "kitty-specs"), at("003-z", "docs")]);
+
+    // What is meant again is seen for the first time, as where it left while a daemon ran.
+    fs::set_permissions(&hidden, fs::Permissions::from_mode(0o755)).unwrap();
+    of(wide, &project);
+    let daemon = project.daemon();
+    assert_eq!(slugs(&daemon), [FEATURE, "002-y", "003-z", "004-hidden"]);
+    assert_eq!(said(&daemon, "002-y", between), first);
+    assert_eq!(said(&daemon, FEATURE, between), []);
+    daemon.stop();
+}
+
+#[test]
+fn of_what_an_older_format_holds_no_folder_is_known_until_it_is_seen() {
+    let narrow = "projects: [{path: ROOT, features: ['kitty-specs/*']}]\n";
+    let project = Project::complete()
+        .file("docs/002-y/spec.md", "y\n")
+        .config(&narrow.replace("['kitty-specs/*']", "['*/002-y', 'kitty-specs/*']"));
+    let as_older = || {
+        let store = Connection::open(project.state().join("dossierd.sqlite3")).unwrap();
+        assert_eq!(store.execute("UPDATE feature SET dir = NULL", []).unwrap(), 2);
+    };
+    let daemon = project.daemon();
+    let before = last(&daemon);
+    daemon.stop();
+    let known = [at(FEATURE, "kitty-specs"), at("002-y", "docs")];
+    assert_eq!(kept(&project), known);
+
+    as_older();
+    let daemon = project.daemon();
+    assert_eq!(last(&daemon), before, "where it lies is no news");
+    daemon.stop();
+    assert_eq!(kept(&project), known);
+
+    // Where it is not known nothing tells what left from what is gone.
+    as_older();
+    let narrow = narrow.replace("ROOT", project.root.to_str().unwrap());
+    write(&project.config_file(), narrow.as_bytes());
+    let daemon = project.daemon();
+    daemon.json("/api/status?sync=true");
+    let deleted = ("deleted_after_scan".to_owned(), "spec.md".to_owned());
+    assert!(said(&daemon, "002-y", before).contains(&deleted));
+    assert_eq!(said(&daemon, FEATURE, before), []);
+    daemon.stop();
+    assert_eq!(kept(&project), [at(FEATURE, "kitty-specs"), ("002-y".to_owned(), None)]);
 }
 
 #[test]

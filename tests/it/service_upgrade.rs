@@ -15,14 +15,20 @@ use super::support::kernel::{by, works};
 use super::support::manager::Manager;
 use super::support::{FEATURE, Project, write};
 
-const FORMAT_1: &str = include_str!("../golden/store-v1.sql");
+/// A store of each format before this one.
+const OLDER: &[&str] =
+    &[include_str!("../golden/store-v1.sql"), include_str!("../golden/store-v2.sql")];
 
 /// Puts a store of the first format where the daemon keeps its own.
 pub(crate) fn store_of_format_1(project: &Project) -> PathBuf {
+    store_by(project, OLDER[0])
+}
+
+fn store_by(project: &Project, golden: &str) -> PathBuf {
     let state = project.state();
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&state).unwrap();
     let store = state.join("dossierd.sqlite3");
-    Connection::open(&store).unwrap().execute_batch(FORMAT_1).unwrap();
+    Connection::open(&store).unwrap().execute_batch(golden).unwrap();
     store
 }
 
@@ -36,7 +42,7 @@ pub(crate) fn format_of(store: &Path) -> u32 {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()
 }
 
-/// The events of the store of the first format, and then the project's.
+/// The events of the store of an older format, and then the project's.
 #[track_caller]
 fn nothing_is_lost(project: &Project, daemon: &Daemon) {
     let export = daemon.export(FEATURE);
@@ -113,19 +119,21 @@ fn a_command_and_a_daemon_of_other_versions() {
 
 #[test]
 fn a_store_of_an_older_format_is_brought_to_this_one_and_a_copy_kept() {
-    let project = Project::complete();
-    let store = store_of_format_1(&project);
-    let daemon = project.daemon();
-    nothing_is_lost(&project, &daemon);
-    daemon.stop();
-    assert_eq!(format_of(&store), 2);
-    let copy = store.with_extension("sqlite3.format-1");
-    assert_eq!(format_of(&copy), 1);
-    // With the copy put back, all is as it was.
-    fs::rename(&copy, &store).unwrap();
-    let daemon = project.daemon();
-    nothing_is_lost(&project, &daemon);
-    daemon.stop();
+    for (format, golden) in (1..).zip(OLDER) {
+        let project = Project::complete();
+        let store = store_by(&project, golden);
+        let daemon = project.daemon();
+        nothing_is_lost(&project, &daemon);
+        daemon.stop();
+        assert_eq!(format_of(&store), 3);
+        let copy = store.with_extension(format!("sqlite3.format-{format}"));
+        assert_eq!(format_of(&copy), format);
+        // With the copy put back, all is as it was.
+        fs::rename(&copy, &store).unwrap();
+        let daemon = project.daemon();
+        nothing_is_lost(&project, &daemon);
+        daemon.stop();
+    }
 }
 
 #[test]
@@ -174,7 +182,7 @@ fn killed_at_any_write_of_it_nothing_is_lost() {
         let daemon = project.daemon();
         nothing_is_lost(&project, &daemon);
         daemon.stop();
-        assert_eq!((format_of(&store), format_of(&copy)), (2, 1), "at {number}");
+        assert_eq!((format_of(&store), format_of(&copy)), (3, 1), "at {number}");
         if past {
             break;
         }
@@ -210,5 +218,5 @@ fn installed_over_an_older_one_its_store_comes_along() {
     let mut last = last.filter(|event| event["payload"]["relative_path"] == "research.md");
     assert_eq!(last.next().unwrap()["payload"]["change"], "added");
     manager.sh("dossierd service uninstall");
-    assert_eq!(format_of(&store), 2);
+    assert_eq!(format_of(&store), 3);
 }

@@ -18,6 +18,7 @@ use crate::core::transition::{
     Announced, Gone, Verdict, artifact_event, spec_events, verdict_events,
 };
 use crate::engine::view::judge_drift;
+use crate::project::FeatureDir;
 
 /// Results of one batch are gathered for at most this long.
 pub(super) const GATHER: Duration = Duration::from_millis(20);
@@ -38,6 +39,8 @@ pub(super) struct Batch {
     pub(super) verdict: bool,
     /// Whether the tombstones are done with, because a baseline was accepted.
     pub(super) buried: bool,
+    /// Where its folder is, unless the store knows.
+    pub(super) dir: Option<FeatureDir>,
 }
 
 /// What a commit writes of a feature: what changed of it, or the verdict on it.
@@ -51,10 +54,20 @@ pub(in crate::engine) struct Due {
     pub(in crate::engine) announced: Option<Announced>,
     /// Since when the folder is not there, beside what changed of its files.
     pub(in crate::engine) gone_since: Option<Timestamp>,
+    /// Where its folder is, unless the store knows.
+    pub(in crate::engine) dir: Option<FeatureDir>,
     pub(in crate::engine) events: Vec<Payload>,
 }
 
 impl LiveFeature {
+    /// Takes where its folder is now.
+    pub(in crate::engine) fn lie_at(&mut self, dir: FeatureDir) {
+        if self.dir != dir {
+            self.batch.dir = Some(dir.clone());
+            self.dir = dir;
+        }
+    }
+
     pub(super) fn verdict_due(&self) -> Option<Duration> {
         let calm_by = self.calm_by.filter(|_| !self.is_looked_at());
         let pause = self.announced_at.map(|at| at + VERDICT_PAUSE);
@@ -144,6 +157,9 @@ impl LiveFeature {
             due.absent = Some(self.absent.clone());
             return due;
         }
+        if self.unseen != Some(Doubt::Gone) {
+            due.dir.clone_from(&self.batch.dir);
+        }
         let absent: Vec<ArtifactRef> = self.inventory.absent(at).collect();
         let deleted = |key: &str| {
             let kept =
@@ -169,7 +185,9 @@ impl LiveFeature {
             self.announced = Some(announced);
             return;
         }
-        self.batch = Batch { verdict: true, ..Batch::default() };
+        // Where one lies that cannot be seen is told when it can.
+        let dir = self.batch.dir.take().filter(|_| due.dir.is_none());
+        self.batch = Batch { verdict: true, dir, ..Batch::default() };
         self.absent = due.absent.unwrap_or_default();
         for path in &due.tombstones_gone {
             self.tombstones.remove(path);
@@ -208,6 +226,7 @@ impl Due {
             && self.removed.is_empty()
             && self.tombstones.is_empty()
             && self.tombstones_gone.is_empty()
+            && self.dir.is_none()
             && self.events.is_empty()
     }
 }

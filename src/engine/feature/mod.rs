@@ -90,6 +90,8 @@ struct Side {
 /// What a store holds of a feature.
 #[derive(Debug, Default)]
 pub(super) struct Stored {
+    /// Where its folder was, if that is known.
+    pub(super) dir: Option<FeatureDir>,
     pub(super) entries: Chunks<Entry>,
     pub(super) absent: Vec<String>,
     pub(super) tombstones: Vec<Arc<ArtifactRef>>,
@@ -137,7 +139,9 @@ impl LiveFeature {
     fn empty(dir: FeatureDir, inputs: Inputs, stored: Stored, times: SettleTimes) -> Self {
         let (terms, side) = part(inputs);
         let said = terms.doubt.clone();
-        let mut feature = Self {
+        let tombstones = stored.tombstones.into_iter();
+        let untold = (stored.dir.as_ref() != Some(&dir)).then(|| dir.clone());
+        Self {
             dir,
             inventory: Inventory::new(terms),
             settle: Settle::new(times),
@@ -158,19 +162,15 @@ impl LiveFeature {
             polled: false,
             side,
             absent: stored.absent,
-            tombstones: BTreeMap::new(),
-            batch: Batch::default(),
+            tombstones: tombstones.map(|one| (one.relative_path.clone(), one)).collect(),
+            batch: Batch { dir: untold, ..Batch::default() },
             announced: stored.announced,
             announced_at: None,
             steered_at: None,
             verdict: None,
             scanned_at: Timestamp::default(),
             view: None,
-        };
-        for tombstone in stored.tombstones {
-            feature.tombstones.insert(tombstone.relative_path.clone(), tombstone);
         }
-        feature
     }
 
     /// Takes that the event of a tombstone is kept no longer.

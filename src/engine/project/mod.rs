@@ -22,12 +22,11 @@ use super::feature::{LiveFeature, Stored};
 use super::inbox::ProjectId;
 use super::pool::Pool;
 use super::view::ProjectView;
-use crate::core::dossier::Doubt;
 use crate::core::findings::{FileError, Skipped};
 use crate::core::path::FeatureSlug;
 use crate::core::pattern::PatternSet;
 use crate::core::time::Timestamp;
-use crate::project::{FeatureDir, Machine, Project, Settings};
+use crate::project::{Machine, Project, Settings};
 use crate::scan::Limits;
 use crate::watch::{SettleTimes, changed_elsewhere};
 use attend::Care;
@@ -109,9 +108,6 @@ pub(super) struct LiveProject {
     remote: Option<&'static str>,
 }
 
-/// Where features lie.
-pub(super) type Lay = BTreeMap<FeatureSlug, FeatureDir>;
-
 /// Whether differences found by a comparison count at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Counting {
@@ -129,7 +125,7 @@ impl LiveProject {
     pub(super) fn start(
         setup: Setup,
         make: MakeBackend,
-        stored: (BTreeMap<FeatureSlug, Stored>, &Lay),
+        stored: BTreeMap<FeatureSlug, Stored>,
         pool: &Pool,
         now: Now,
     ) -> Self {
@@ -173,19 +169,14 @@ impl LiveProject {
             setup,
         };
         match refused {
-            Some(error) => live.wait_with(stored.0, &error, now),
+            Some(error) => live.wait_with(stored, &error, now),
             None => live.settle_in(stored, pool, now),
         }
         live
     }
 
     /// Watches what steers, and looks at all features.
-    fn settle_in(
-        &mut self,
-        (mut stored, lay): (BTreeMap<FeatureSlug, Stored>, &Lay),
-        pool: &Pool,
-        now: Now,
-    ) {
+    fn settle_in(&mut self, mut stored: BTreeMap<FeatureSlug, Stored>, pool: &Pool, now: Now) {
         self.remote = changed_elsewhere(&self.setup.root);
         if self.watch_steering()
             && let Ok(project) = open(&self.setup)
@@ -200,6 +191,7 @@ impl LiveProject {
         if lies_elsewhere(&self.project, &dirs, known) {
             return self.wait_with(stored, &io::Error::other(ELSEWHERE), now);
         }
+        self.forget_not_meant(&mut stored, &dirs);
         self.watch_stored(&dirs, &stored);
         self.skipped = skipped;
         let ahead = self.eyes().look_at_all(&dirs, &stored);
@@ -208,15 +200,9 @@ impl LiveProject {
             self.add_feature(dir, known, ahead, Counting::AtOnce, pool, now);
         }
         for (slug, known) in stored {
-            // Its folder is where it was: it is only not meant any more, as a project is not that
-            // is removed.
-            if lay.get(&slug).is_some_and(|dir| self.project.open_feature(dir).is_ok()) {
-                self.forgotten.push(slug);
-                continue;
-            }
             // It went away while no one looked.
             let gone_since = known.gone_since;
-            let dir = dir_of_gone(slug);
+            let dir = dir_of_gone(&slug, &known);
             self.add_feature(dir.clone(), known, None, Counting::AtOnce, pool, now);
             if let Some(feature) = self.features.get_mut(&dir.slug) {
                 feature.gone_since = gone_since;
@@ -309,16 +295,6 @@ impl LiveProject {
                 act(slug, feature);
             }
         }
-    }
-
-    /// Where those of its features lie that are there.
-    pub(super) fn lay(&self) -> Lay {
-        if self.root.away.is_some() {
-            return Lay::new();
-        }
-        let features = self.features.values();
-        let features = features.filter(|feature| feature.unseen != Some(Doubt::Gone));
-        features.map(|feature| (feature.dir.slug.clone(), feature.dir.clone())).collect()
     }
 
     /// Number of features.

@@ -140,7 +140,7 @@ impl LiveProject {
         now: Now,
     ) {
         for (slug, known) in stored {
-            let dir = dir_of_gone(slug.clone());
+            let dir = dir_of_gone(&slug, &known);
             let inputs = self.project.inputs(&dir);
             let feature = LiveFeature::remembered(dir, inputs, known, self.setup.times);
             self.features.insert(slug, Box::new(feature));
@@ -170,7 +170,8 @@ pub(super) fn lies_elsewhere<'a>(
         && (project.is_bare() || signatures.all(|signature| signature.device != project.device()))
 }
 
-/// A feature's directory where there is none to be found.
-pub(super) fn dir_of_gone(slug: FeatureSlug) -> FeatureDir {
-    FeatureDir { path: RelPath::new(slug.as_str().as_bytes()).ok(), slug }
+/// The directory of a feature that is not to be found: where it was, or one that stands for that.
+pub(super) fn dir_of_gone(slug: &FeatureSlug, known: &Stored) -> FeatureDir {
+    let path = || RelPath::new(slug.as_str().as_bytes()).ok();
+    known.dir.clone().unwrap_or_else(|| FeatureDir { slug: slug.clone(), path: path() })
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ahead::Ahead;
-use super::compare::{STARVED_PAUSE, is_at_or_below};
+use super::compare::{STARVED_PAUSE, is_at_or_below, is_no_folder};
 use super::{Counting, LiveProject, Now, Setup};
 use crate::core::dossier::Doubt;
 use crate::core::path::{FeatureSlug, RelPath};
@@ -103,7 +103,7 @@ impl LiveProject {
                 Some(feature) => {
                     // It came back, or lies elsewhere now.
                     self.recompare.remove(&dir.slug);
-                    feature.dir = dir.clone();
+                    feature.lie_at(dir.clone());
                     feature.take_unseen(None);
                     feature.gone_since = None;
                     feature.take_inputs(self.project.inputs(&dir), now.at, now.elapsed);
@@ -148,6 +148,24 @@ impl LiveProject {
             Some(listing) => self.compare_with(&slug, None, listing, counting, pool, now),
             None => self.compare(&slug, None, counting, pool, now),
         }
+    }
+
+    /// Forgets what was not found though its folder is where it was, or may be: it is only not meant
+    /// any more, as a project is not that is removed.
+    pub(super) fn forget_not_meant(
+        &mut self,
+        stored: &mut BTreeMap<FeatureSlug, Stored>,
+        found: &[FeatureDir],
+    ) {
+        let is_there = |dir: &FeatureDir| {
+            !self.project.open_feature(dir).is_err_and(|error| is_no_folder(&error))
+        };
+        let is_meant =
+            |slug: &FeatureSlug| found.binary_search_by(|dir| dir.slug.cmp(slug)).is_ok();
+        let not_meant = stored.extract_if(.., |slug, known| {
+            !is_meant(slug) && known.dir.as_ref().is_some_and(is_there)
+        });
+        self.forgotten.extend(not_meant.map(|(slug, _)| slug));
     }
 
     /// Reads again what is left of gone features; those whose baseline was cleared are forgotten, and

@@ -237,6 +237,7 @@ fn change(origin: &Arc<Origin>, slug: &FeatureSlug, due: &mut Due) -> FeatureCha
         tombstones: due.tombstones.clone(),
         tombstones_gone: due.tombstones_gone.clone(),
         announced: due.announced.clone(),
+        dir: due.dir.clone().map(|dir| dir.path),
         gone_since: due.absent.is_some().then_some(due.gone_since),
         events: std::mem::take(&mut due.events),
         ..FeatureChange::new(Arc::clone(origin), slug.clone())

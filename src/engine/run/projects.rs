@@ -13,9 +13,9 @@ use crate::config::Config;
 use crate::core::path::FeatureSlug;
 use crate::engine::feature::Stored;
 use crate::engine::inbox::{AddError, ProjectId, RemoveError};
-use crate::engine::project::{Lay, LiveProject, Now, Setup};
+use crate::engine::project::{LiveProject, Now, Setup};
 use crate::engine::survey::{limits, settings};
-use crate::project::Machine;
+use crate::project::{FeatureDir, Machine};
 use crate::store::StoreError;
 
 /// What projects are started with.
@@ -61,7 +61,7 @@ impl Grounds {
 impl Engine {
     pub(super) fn start_projects(&mut self) {
         for root in self.wanted() {
-            self.start_project(&root, &Lay::new());
+            self.start_project(&root);
         }
     }
 
@@ -76,8 +76,7 @@ impl Engine {
         self.grounds.configured().chain(remembered).chain(asked).collect()
     }
 
-    /// `lay` says where features lay of which more is known than the store does.
-    fn start_project(&mut self, root: &Path, lay: &Lay) -> ProjectId {
+    fn start_project(&mut self, root: &Path) -> ProjectId {
         let setup = self.grounds.setup(root);
         let id = setup.id;
         if let Err(error) = empty_folder(&setup.cookies) {
@@ -90,7 +89,7 @@ impl Engine {
         });
         let stored = self.stored(&setup);
         let now = self.now();
-        let project = LiveProject::start(setup, make, (stored, lay), &self.pool, now);
+        let project = LiveProject::start(setup, make, stored, &self.pool, now);
         info!(root = %root.display(), features = project.feature_count(), "watching");
         self.projects.insert(id, project);
         id
@@ -126,9 +125,9 @@ impl Engine {
 
     fn restart_project(&mut self, id: ProjectId) {
         if let Some(project) = self.projects.get(&id) {
-            let (root, lay) = (project.setup.root.clone(), project.lay());
+            let root = project.setup.root.clone();
             self.stop_project(id);
-            self.start_project(&root, &lay);
+            self.start_project(&root);
         }
     }
 
@@ -145,7 +144,9 @@ impl Engine {
         features
             .into_iter()
             .map(|stored| {
+                let dir = |path| FeatureDir { slug: stored.slug.clone(), path };
                 let known = Stored {
+                    dir: stored.dir.map(dir),
                     entries: stored.entries,
                     absent: stored.absent,
                     tombstones: stored.tombstones,
@@ -187,7 +188,7 @@ impl Engine {
             self.grounds.asked.insert(root.clone());
         }
         let known = self.id_of(&root);
-        Ok(known.unwrap_or_else(|| self.start_project(&root, &Lay::new())))
+        Ok(known.unwrap_or_else(|| self.start_project(&root)))
     }
 
     /// Forgets a project; its events stay in the journal.
@@ -237,7 +238,7 @@ impl Engine {
         for root in wanted {
             if self.id_of(&root).is_none() {
                 changes.push(format!("{} is watched", root.display()));
-                self.start_project(&root, &Lay::new());
+                self.start_project(&root);
             }
         }
         for change in &changes {

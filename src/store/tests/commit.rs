@@ -10,10 +10,11 @@ fn a_change_is_what_is_loaded_again() {
     let folder = folder();
     let mut store = open(&folder);
     let announced = Announced { snapshot_id: "s".into(), snapshot: Digest::of(b"s"), drift: None };
+    let dir = Some(RelPath::new(b"specs\xff/2-b".to_vec()).unwrap());
     let first = FeatureChange {
+        dir: Some(dir.clone()),
         set: vec![file("b"), file("a/c"), file("a.c")],
         absent: Some(vec!["plan.md".to_owned()]),
-        inputs: Some("{}".to_owned()),
         announced: Some(announced.clone()),
         events: vec![indexed("2-b", "b")],
         ..change("2-b")
@@ -23,7 +24,6 @@ fn a_change_is_what_is_loaded_again() {
         set: vec![file("d")],
         removed: vec![path("b"), path("d")],
         tombstones: vec![deleted("b"), deleted("x")],
-        written_snapshot_id: Some("s".to_owned()),
         gone_since: Some(Some(at(3))),
         ..change("2-b")
     };
@@ -35,19 +35,20 @@ fn a_change_is_what_is_loaded_again() {
         slug: slug("2-b"),
         first_seen: at(0),
         updated_at: at(0),
+        dir: Some(dir),
         entries: [file("a.c"), file("a/c"), file("d")].into_iter().collect(),
         absent: vec!["plan.md".to_owned()],
         tombstones: vec![deleted("b"), deleted("x")],
-        inputs: Some("{}".to_owned()),
         announced: Some(announced),
-        written_snapshot_id: Some("s".to_owned()),
         gone_since: Some(at(3)),
     };
     assert_eq!(stored(&store)[1], expect);
-    assert_eq!(stored(&store)[0].slug, slug("1-a"));
+    assert_eq!((&stored(&store)[0].slug, &stored(&store)[0].dir), (&slug("1-a"), &None));
     assert_eq!(store.load_features("other").unwrap(), []);
 
     let third = FeatureChange {
+        // The root is the feature itself: known, and no path.
+        dir: Some(None),
         absent: Some(vec![]),
         gone_since: Some(None),
         tombstones_gone: vec![path("x")],
@@ -56,8 +57,9 @@ fn a_change_is_what_is_loaded_again() {
     };
     store.commit(vec![third], at(9)).unwrap();
     let tombstones = vec![deleted("b")];
-    let expect =
-        StoredFeature { absent: vec![], gone_since: None, tombstones, updated_at: at(9), ..expect };
+    let (absent, gone_since, updated_at) = (vec![], None, at(9));
+    let dir = Some(None);
+    let expect = StoredFeature { updated_at, dir, absent, tombstones, gone_since, ..expect };
     assert_eq!(stored(&store)[1], expect);
 
     store.commit(vec![FeatureChange { forget: true, ..change("2-b") }], at(10)).unwrap();

@@ -8,6 +8,7 @@ use super::*;
 const GOLDEN: &[&str] = &[
     include_str!("../../../tests/golden/store-v1.sql"),
     include_str!("../../../tests/golden/store-v2.sql"),
+    include_str!("../../../tests/golden/store-v3.sql"),
 ];
 
 fn restored(golden: &str) -> TempDir {

@@ -105,7 +105,7 @@ fn what_is_not_ours_is_refused_and_left_alone() {
     let mut damaged = pragmas(ours, 1);
     damaged[100..200].fill(0xff);
     for (bytes, expect) in [
-        (pragmas(ours, 7), "written by a newer dossierd (store format 7, this one knows up to 2)"),
+        (pragmas(ours, 7), "written by a newer dossierd (store format 7, this one knows up to 3)"),
         (pragmas(1, 1), "another program's SQLite file"),
         (vec![b'x'; 4096], "not an SQLite file"),
         (damaged, "not a sound store"),
@@ -150,6 +150,9 @@ fn a_row_that_we_did_not_write_is_damage() {
         store.commit(vec![repair], at(0)).unwrap();
         store.load_features("00ff").unwrap();
     }
+    store.connection.execute("UPDATE feature SET dir = ?1", [Value::Blob(b"../1".into())]).unwrap();
+    let error = store.load_features("00ff").unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
 }
 
 #[test]
