@@ -309,7 +309,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folders: Vec<PathBuf> =
             (0..4).map(|number| dir.path().join(number.to_string())).collect();
-        folders.iter().for_each(|folder| fs::create_dir(folder).unwrap());
+        for folder in &folders {
+            fs::create_dir(folder).unwrap();
+        }
         let removal = Some((folders.clone(), 0));
         let mut care = Care { removal, ..Care::default() };
         fs::remove_dir(&folders[0]).unwrap();
