@@ -59,7 +59,7 @@ async fn accepted(api: &Api, query: Query, body: Body) -> Result<Response, Probl
     let (baseline, before) = off_thread(move || write(&of, &said)).await??;
     let written = BaselineFile::Sound(Box::new(baseline.clone()));
     let (meant, synced) =
-        seen(api, &meant, &parameters, |feature| feature.baseline == written).await?;
+        seen(api, &meant, &parameters, |feature| feature.bearings.baseline == written).await?;
     let size = meant.feature.entries.len();
     let make = move || {
         json::line(&AcceptAnswer {
@@ -77,7 +77,7 @@ async fn cleared(api: &Api, query: Query) -> Result<Response, Problem> {
     let of = meant.clone();
     let cleared = off_thread(move || of.project.clear_baseline(&of.feature)).await?;
     let cleared = cleared.map_err(|error| not_written(&error))?;
-    let is_absent = |feature: &FeatureView| feature.baseline == BaselineFile::Absent;
+    let is_absent = |feature: &FeatureView| feature.bearings.baseline == BaselineFile::Absent;
     match seen(api, &meant, &parameters, is_absent).await {
         Ok((meant, synced)) => {
             let size = meant.feature.entries.len();
@@ -100,7 +100,7 @@ fn write(meant: &Meant, said: &AcceptRequest) -> Result<(Baseline, BaselineFile)
     let baseline = accept_state(meant.feature.feature(), said.tree_hash_sha256, corrupt, at)
         .map_err(|refused| refusal(&refused))?;
     meant.project.write_baseline(&meant.feature, &baseline).map_err(|error| not_written(&error))?;
-    Ok((baseline, meant.feature.baseline.clone()))
+    Ok((baseline, meant.feature.bearings.baseline.clone()))
 }
 
 fn refusal(refused: &Refused) -> Problem {

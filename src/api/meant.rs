@@ -85,7 +85,7 @@ fn named<'w>(
             if by_root {
                 view.root == wanted || view.root_id == wanted
             } else {
-                view.name == wanted
+                *view.name == *wanted
             }
         })
     })

@@ -142,7 +142,7 @@ fn of_projects(api: &Api, text: &mut Text) {
     for (kind, name, help, value) in families {
         text.family(kind, name, help);
         for project in &world.projects {
-            let labels = [("project", project.name.as_str()), ("root_id", &project.root_id)];
+            let labels = [("project", &*project.name), ("root_id", &project.root_id)];
             text.sample(name, &labels, value(project));
         }
     }

@@ -110,7 +110,7 @@ async fn removed(api: &Api, query: Query) -> Result<Response, Problem> {
 
 fn name(view: &ProjectView) -> ProjectName<'_> {
     ProjectName {
-        project: view.name.as_str().into(),
+        project: (&*view.name).into(),
         root: view.root.as_str().into(),
         root_id: view.root_id.as_str().into(),
     }

@@ -1,6 +1,7 @@
 //! `dossierd baseline accept|show|clear`: the state that a person accepts.
 
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::bail;
@@ -16,7 +17,7 @@ use super::{out, words};
 use crate::core::accept::{Corrupt, Refused, accept as core_accept};
 use crate::core::baseline::BaselineFile;
 use crate::core::digest::Digest;
-use crate::core::feature::{Feature, Watch};
+use crate::core::feature::{Bearings, Feature, Watch};
 use crate::core::path::printable;
 use crate::core::time::Timestamp;
 use crate::engine::view::judge_drift;
@@ -149,7 +150,7 @@ fn accept_one(
     text.push(b'\n');
     target.project.write_baseline(&feature.dossier.terms.feature_slug, &text)?;
     let now = with_baseline(feature, BaselineFile::Sound(Box::new(baseline.clone())));
-    let accepted = Accepted::instead_of(&feature.baseline, &baseline);
+    let accepted = Accepted::instead_of(&feature.bearings.baseline, &baseline);
     let answer = AcceptAnswer { overview: Overview::from(&now), synced: None, accepted };
     out::unless_closed(if args.project.json {
         out::print_json(&answer).map_err(anyhow::Error::from)
@@ -160,10 +161,9 @@ fn accept_one(
 
 /// The feature as it is with another baseline.
 fn with_baseline(feature: &Feature, baseline: BaselineFile) -> Feature {
-    let drift = judge_drift(&feature.dossier.terms, &baseline, &feature.key, || {
-        (*feature.snapshot).clone()
-    });
-    Feature { baseline, drift, ..feature.clone() }
+    let bearings = Bearings { baseline, ..(*feature.bearings).clone() };
+    let drift = judge_drift(&feature.dossier.terms, &bearings, || (*feature.snapshot).clone());
+    Feature { bearings: Arc::new(bearings), drift, ..feature.clone() }
 }
 
 fn show(args: &FeatureArgs) -> anyhow::Result<Exit> {

@@ -99,7 +99,7 @@ impl Finding {
             unknown: completeness == Completeness::Unknown,
             // A baseline that cannot be read leaves drift unseen.
             unseen: doubted
-                || feature.step_unseen
+                || feature.bearings.step_unseen
                 || feature.drift.state == Some(DriftState::BaselineCorrupt)
                 || unreadable,
             drift: feature.drift.severity,

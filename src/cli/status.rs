@@ -166,7 +166,7 @@ fn scanned<'a>(
 ) -> ProjectStatus<'a> {
     let project = &target.project;
     ProjectStatus {
-        project: project.name.as_str().into(),
+        project: (&*project.name).into(),
         root: root_text(&project.root).into(),
         root_id: project.root_id.as_str().into(),
         project_uuid: project.project_uuid.as_str().into(),

@@ -90,8 +90,8 @@ pub(super) fn doubts(feature: &Feature) -> Vec<String> {
         Some(Doubt::Gone) => lines.push("is gone".to_owned()),
         Some(Doubt::MissionUnreadable) | None => {}
     }
-    lines.extend(feature.meta_error.clone());
-    lines.extend(feature.step_error.clone());
+    lines.extend(feature.bearings.meta_error.clone());
+    lines.extend(feature.bearings.step_error.clone());
     if feature.drift.state == Some(DriftState::BaselineCorrupt) {
         lines.push(feature.drift.detail.clone());
     }

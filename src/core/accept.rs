@@ -56,7 +56,7 @@ pub fn accept(
         None => {}
         Some(Doubt::ManifestBroken) => return Err(Refused::ManifestBroken),
         Some(Doubt::MissionUnreadable) => {
-            return Err(Refused::Unseen(feature.meta_error.clone().unwrap_or_default()));
+            return Err(Refused::Unseen(feature.bearings.meta_error.clone().unwrap_or_default()));
         }
         Some(Doubt::Gone) => return Err(Refused::Gone),
         Some(Doubt::OverBudget(why) | Doubt::Unreadable(why)) => {
@@ -69,6 +69,6 @@ pub fn accept(
     let now = feature.snapshot.tree_hash_sha256;
     match meant {
         Some(meant) if meant != now => Err(Refused::MovedOn { meant, now }),
-        _ => Ok(Baseline::capture(&feature.snapshot, &feature.key, at)),
+        _ => Ok(Baseline::capture(&feature.snapshot, &feature.bearings.key, at)),
     }
 }

@@ -113,7 +113,7 @@ impl Completeness {
 #[derive(Debug, Clone)]
 pub struct MissionDossier {
     /// What it is of, and by what it is judged.
-    pub terms: Terms,
+    pub terms: Arc<Terms>,
     /// All artifacts and absent specs, in byte order of key.
     pub artifacts: Arc<[Arc<ArtifactRef>]>,
     /// The snapshot of this very state, once computed.
@@ -313,10 +313,10 @@ required_by_step:
         let whole = dossier(Some("plan"), vec![observed("spec.md", "x"), observed("plan.md", "y")]);
         assert_eq!(whole.completeness_status(), Completeness::Complete);
         let mut doubted = whole.clone();
-        doubted.terms.doubt = Some(Doubt::ManifestBroken);
+        Arc::make_mut(&mut doubted.terms).doubt = Some(Doubt::ManifestBroken);
         assert_eq!(doubted.completeness_status(), Completeness::Unknown);
         let mut bare = whole;
-        bare.terms.mission = None;
+        Arc::make_mut(&mut bare.terms).mission = None;
         assert_eq!(bare.completeness_status(), Completeness::Unknown);
         assert!(bare.required_artifacts(None).is_empty());
     }

@@ -63,16 +63,10 @@ impl Watch {
     }
 }
 
-/// One feature, seen once.
+/// What is known of a feature beside its terms and artifacts.
 #[derive(Debug, Clone)]
-pub struct Feature {
-    /// Last component of the project's root.
-    pub project: String,
-    /// The inventory.
-    pub dossier: MissionDossier,
-    /// Its snapshot.
-    pub snapshot: Arc<MissionDossierSnapshot>,
-    /// Where `dossier.terms.step` comes from.
+pub struct Bearings {
+    /// Where its step comes from.
     pub step_source: StepSource,
     /// What is wrong with the step: an unknown id, or a file that cannot be used.
     pub step_error: Option<String>,
@@ -82,8 +76,21 @@ pub struct Feature {
     pub meta_error: Option<String>,
     /// What a baseline of it is bound to.
     pub key: BaselineKey,
-    /// The baseline that was found.
+    /// The baseline that is there.
     pub baseline: BaselineFile,
+}
+
+/// One feature, seen once.
+#[derive(Debug, Clone)]
+pub struct Feature {
+    /// Last component of the project's root.
+    pub project: Arc<str>,
+    /// The inventory.
+    pub dossier: MissionDossier,
+    /// Its snapshot.
+    pub snapshot: Arc<MissionDossierSnapshot>,
+    /// What is known of it beside its terms and artifacts.
+    pub bearings: Arc<Bearings>,
     /// How it compares.
     pub drift: Drift,
     /// How well it is seen.
@@ -98,6 +105,6 @@ impl Feature {
     /// `manifest_version` as the baseline's key and the overview have it.
     #[must_use]
     pub fn manifest_version(&self) -> &str {
-        &self.key.manifest_version
+        &self.bearings.key.manifest_version
     }
 }

@@ -52,7 +52,7 @@ struct Use {
 /// An inventory.
 #[derive(Clone)]
 pub struct Inventory {
-    terms: Terms,
+    terms: Arc<Terms>,
     entries: Chunks<Entry>,
     /// One per spec of the mission.
     uses: Vec<Use>,
@@ -93,7 +93,7 @@ impl Inventory {
     pub fn new(terms: Terms) -> Self {
         let specs = terms.mission.as_ref().map_or(0, |mission| mission.specs().len());
         Self {
-            terms,
+            terms: Arc::new(terms),
             entries: Chunks::default(),
             uses: vec![Use::default(); specs],
             counts: Counts::default(),
@@ -105,7 +105,7 @@ impl Inventory {
 
     /// What it is of, and by what it is judged.
     #[must_use]
-    pub fn terms(&self) -> &Terms {
+    pub fn terms(&self) -> &Arc<Terms> {
         &self.terms
     }
 
@@ -169,7 +169,7 @@ impl Inventory {
     /// Takes what keeps the feature from being judged, or that nothing does; no artifact depends on
     /// it.
     pub fn set_doubt(&mut self, doubt: Option<Doubt>) {
-        self.terms.doubt = doubt;
+        Arc::make_mut(&mut self.terms).doubt = doubt;
     }
 
     /// The specs that apply and that no present file satisfies, as artifacts. A literal one whose
@@ -286,7 +286,7 @@ impl Inventory {
         let files = self.entries.iter().map(|entry| Arc::clone(&entry.artifact));
         let artifacts = sorted_artifacts(files.chain(self.absent(now).map(Arc::new)));
         MissionDossier {
-            terms: self.terms.clone(),
+            terms: Arc::clone(&self.terms),
             artifacts,
             latest_snapshot: None,
             dossier_created_at: now,
@@ -474,7 +474,7 @@ required_by_step:
                     Op::NoMission => { inventory.retarget(terms(None, None), now()); }
                 }
                 let scratch = MissionDossier::assemble(
-                    inventory.terms().clone(), model.values().cloned().collect(), now());
+                    Terms::clone(inventory.terms()), model.values().cloned().collect(), now());
                 let snapshot = MissionDossierSnapshot::compute(&scratch, Uuid::nil(), now());
                 prop_assert_eq!(&inventory.dossier(now()).artifacts, &scratch.artifacts);
                 prop_assert_eq!(inventory.counts(), snapshot.counts);

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -193,9 +194,8 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 
 /// A feature's name: `[A-Za-z0-9][A-Za-z0-9._-]*` without `..` (contract, section 1), so that it
 /// can stand in a path, an address and a terminal line as it is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct FeatureSlug(String);
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FeatureSlug(Arc<str>);
 
 impl FeatureSlug {
     /// Takes a folder's name; `None` when it is no slug.
@@ -208,13 +208,19 @@ impl FeatureSlug {
         if !first.is_ascii_alphanumeric() || !rest_is_plain || dotted {
             return None;
         }
-        String::from_utf8(name.to_vec()).ok().map(Self)
+        std::str::from_utf8(name).ok().map(|name| Self(name.into()))
     }
 
     /// The slug as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Serialize for FeatureSlug {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 

@@ -122,18 +122,14 @@ fn feature(project: &Project, dir: &FeatureDir, scanned: Scanned) -> Feature {
     let watch = Watch::of(terms.doubt.as_ref());
     let mut dossier = MissionDossier::assemble(terms, scanned.observations, now);
     let snapshot = Arc::new(MissionDossierSnapshot::compute(&dossier, Uuid::new_v4(), now));
-    let drift = unjudged.unwrap_or_else(|| Drift::judge(&inputs.baseline, &inputs.key, &snapshot));
+    let (baseline, key) = (&inputs.bearings.baseline, &inputs.bearings.key);
+    let drift = unjudged.unwrap_or_else(|| Drift::judge(baseline, key, &snapshot));
     dossier.latest_snapshot = Some(Arc::clone(&snapshot));
     Feature {
-        project: project.name.clone(),
+        project: Arc::clone(&project.name),
         dossier,
         snapshot,
-        step_source: inputs.step_source,
-        step_error: inputs.step_error,
-        step_unseen: inputs.step_unseen,
-        meta_error: inputs.meta_error,
-        key: inputs.key,
-        baseline: inputs.baseline,
+        bearings: Arc::new(inputs.bearings),
         drift,
         watch,
         racy,

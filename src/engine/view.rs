@@ -13,9 +13,8 @@ use crate::core::baseline::BaselineFile;
 use crate::core::chunks::Chunks;
 use crate::core::dossier::{Doubt, MissionDossier, Terms, sorted_artifacts};
 use crate::core::drift::Drift;
-use crate::core::feature::{Feature, StepSource, Watch};
+use crate::core::feature::{Bearings, Feature, Watch};
 use crate::core::findings::{FileError, Skipped};
-use crate::core::identity::BaselineKey;
 use crate::core::inventory::Entry;
 use crate::core::path::FeatureSlug;
 use crate::core::snapshot::MissionDossierSnapshot;
@@ -72,7 +71,7 @@ pub struct ProjectView {
     /// Its number in the engine.
     pub id: ProjectId,
     /// Last component of its root.
-    pub name: String,
+    pub name: Arc<str>,
     /// Canonical root, as text.
     pub root: String,
     /// Identity of the root on this machine.
@@ -109,13 +108,13 @@ pub struct ProjectView {
 #[derive(Debug)]
 pub struct FeatureView {
     /// Last component of its project's root.
-    pub project: String,
+    pub project: Arc<str>,
     /// Where it lies.
     pub(super) dir: FeatureDir,
     /// Whether its first index stands.
     pub indexed: bool,
     /// What it is of, and by what it is judged.
-    pub terms: Terms,
+    pub terms: Arc<Terms>,
     /// The files, in order of path.
     pub entries: Chunks<Entry>,
     /// The absent specs that are listed.
@@ -127,18 +126,8 @@ pub struct FeatureView {
     pub verdict: Option<Verdict>,
     /// Identity of its snapshot.
     pub snapshot_id: Uuid,
-    /// Where the step comes from.
-    pub step_source: StepSource,
-    /// What is wrong with the step.
-    pub step_error: Option<String>,
-    /// Whether a step may be there that could not be seen.
-    pub step_unseen: bool,
-    /// What is wrong with `meta.json`.
-    pub meta_error: Option<String>,
-    /// What a baseline of it is bound to.
-    pub key: BaselineKey,
-    /// The baseline that is there.
-    pub baseline: BaselineFile,
+    /// What is known of it beside its terms and artifacts.
+    pub bearings: Arc<Bearings>,
     /// How well it is seen.
     pub watch: Watch,
     /// Last comparison with the disk.
@@ -164,7 +153,7 @@ impl FeatureView {
         let at = self.last_scanned_at;
         let files = self.entries.iter().map(|entry| Arc::clone(&entry.artifact));
         let mut dossier = MissionDossier {
-            terms: self.terms.clone(),
+            terms: Arc::clone(&self.terms),
             artifacts: sorted_artifacts(files.chain(self.absent.iter().cloned())),
             latest_snapshot: None,
             dossier_created_at: at,
@@ -174,23 +163,17 @@ impl FeatureView {
             Some(verdict) => (self.snapshot(verdict, &dossier), verdict.drift.clone()),
             None => {
                 let snapshot = MissionDossierSnapshot::compute(&dossier, self.snapshot_id, at);
-                let drift =
-                    judge_drift(&self.terms, &self.baseline, &self.key, || snapshot.clone());
+                let drift = judge_drift(&self.terms, &self.bearings, || snapshot.clone());
                 (snapshot, drift)
             }
         };
         let snapshot = Arc::new(snapshot);
         dossier.latest_snapshot = Some(Arc::clone(&snapshot));
         Feature {
-            project: self.project.clone(),
+            project: Arc::clone(&self.project),
             dossier,
             snapshot,
-            step_source: self.step_source,
-            step_error: self.step_error.clone(),
-            step_unseen: self.step_unseen,
-            meta_error: self.meta_error.clone(),
-            key: self.key.clone(),
-            baseline: self.baseline.clone(),
+            bearings: Arc::clone(&self.bearings),
             drift,
             watch: self.watch,
             racy: self.entries.iter().filter(|entry| entry.racy).count() as u64,
@@ -216,10 +199,10 @@ impl FeatureView {
 #[must_use]
 pub fn judge_drift(
     terms: &Terms,
-    baseline: &BaselineFile,
-    key: &BaselineKey,
+    bearings: &Bearings,
     now: impl FnOnce() -> MissionDossierSnapshot,
 ) -> Drift {
+    let Bearings { baseline, key, .. } = bearings;
     match &terms.doubt {
         Some(Doubt::Unreadable(why) | Doubt::OverBudget(why)) => Drift::unjudged(why),
         Some(Doubt::Gone) => Drift::unjudged("the feature is gone"),

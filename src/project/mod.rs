@@ -21,13 +21,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use uuid::Uuid;
 
-use crate::core::baseline::BaselineFile;
 use crate::core::dossier::{Doubt, Terms};
-use crate::core::feature::StepSource;
+use crate::core::feature::{Bearings, StepSource};
 use crate::core::findings::{FileError, Skipped};
 use crate::core::identity::{self as ids, BaselineKey, NO_MANIFEST};
 use crate::core::manifest::MissionType;
@@ -82,7 +82,7 @@ pub struct Project {
     /// Canonical absolute root.
     pub root: PathBuf,
     /// Last component of the root.
-    pub name: String,
+    pub name: Arc<str>,
     /// Identity of this root on this machine.
     pub root_id: String,
     /// Identity of the project.
@@ -119,18 +119,8 @@ pub enum Stands {
 pub struct Inputs {
     /// What its dossier is of, and by what it is judged.
     pub terms: Terms,
-    /// Where the step comes from.
-    pub step_source: StepSource,
-    /// What is wrong with the step.
-    pub step_error: Option<String>,
-    /// Whether a step may be there that could not be seen.
-    pub step_unseen: bool,
-    /// What is wrong with `meta.json`.
-    pub meta_error: Option<String>,
-    /// What a baseline of it is bound to.
-    pub key: BaselineKey,
-    /// The baseline that is there.
-    pub baseline: BaselineFile,
+    /// What else is known of it.
+    pub bearings: Bearings,
 }
 
 impl Project {
@@ -174,7 +164,7 @@ impl Project {
         let git = branch::head_folder(root);
         Self {
             root: root.to_owned(),
-            name: name.into_owned(),
+            name: name.into(),
             root_id: ids::root_id(&machine.id, bytes),
             project_uuid: written
                 .uuid
@@ -340,12 +330,14 @@ impl Project {
                 step: step.map(Into::into),
                 doubt,
             },
-            step_source,
-            step_error,
-            step_unseen,
-            meta_error: meta.error,
-            key,
-            baseline: baseline::read(&self.folder, &feature.slug),
+            bearings: Bearings {
+                step_source,
+                step_error,
+                step_unseen,
+                meta_error: meta.error,
+                key,
+                baseline: baseline::read(&self.folder, &feature.slug),
+            },
         }
     }
 

@@ -95,7 +95,7 @@ pub struct BaselineShown<'a> {
 impl<'a> From<&'a Feature> for BaselineShown<'a> {
     fn from(feature: &'a Feature) -> Self {
         let drift = &feature.drift;
-        let baseline = match &feature.baseline {
+        let baseline = match &feature.bearings.baseline {
             BaselineFile::Sound(baseline) => Some(Cow::Borrowed(&**baseline)),
             BaselineFile::Absent | BaselineFile::Corrupt(_) => None,
         };
@@ -105,7 +105,7 @@ impl<'a> From<&'a Feature> for BaselineShown<'a> {
             drift_severity: drift.severity,
             detail: Cow::Borrowed(&drift.detail),
             key_mismatch: borrowed(drift.key_mismatch.clone()),
-            local_key: Cow::Borrowed(&feature.key),
+            local_key: Cow::Borrowed(&feature.bearings.key),
             baseline,
         }
     }

@@ -55,7 +55,7 @@ pub struct KeyComparison<'a> {
 impl<'a> From<&'a Feature> for DriftDetail<'a> {
     fn from(feature: &'a Feature) -> Self {
         let drift = &feature.drift;
-        let baseline = match &feature.baseline {
+        let baseline = match &feature.bearings.baseline {
             BaselineFile::Sound(baseline) => Some(baseline),
             BaselineFile::Absent | BaselineFile::Corrupt(_) => None,
         };
@@ -70,8 +70,8 @@ impl<'a> From<&'a Feature> for DriftDetail<'a> {
             local_tree_hash: feature.snapshot.tree_hash_sha256,
             baseline: BaselineSummary::of(feature),
             key: KeyComparison {
-                local: Cow::Borrowed(&feature.key),
-                local_hash: feature.key.hash(),
+                local: Cow::Borrowed(&feature.bearings.key),
+                local_hash: feature.bearings.key.hash(),
                 baseline: baseline.map(|baseline| Cow::Borrowed(&baseline.baseline_key)),
                 baseline_hash: baseline.map(|baseline| baseline.baseline_key_hash),
                 mismatch: borrowed(drift.key_mismatch.clone()),

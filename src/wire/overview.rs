@@ -111,7 +111,7 @@ pub struct BaselineSummary<'a> {
 impl<'a> From<&'a Feature> for Overview<'a> {
     fn from(feature: &'a Feature) -> Self {
         let terms = &feature.dossier.terms;
-        let snapshot = &feature.snapshot;
+        let (snapshot, bearings) = (&feature.snapshot, &feature.bearings);
         Self {
             feature_slug: terms.feature_slug.as_str().into(),
             completeness_status: snapshot.completeness_status,
@@ -124,12 +124,12 @@ impl<'a> From<&'a Feature> for Overview<'a> {
             mission_run_id: Cow::Borrowed(&terms.mission_run_id),
             manifest_version: feature.manifest_version().into(),
             step: terms.step.as_deref().map(Cow::Borrowed),
-            step_source: feature.step_source,
-            step_error: feature.step_error.as_deref().map(Cow::Borrowed),
+            step_source: bearings.step_source,
+            step_error: bearings.step_error.as_deref().map(Cow::Borrowed),
             tree_hash_sha256: snapshot.tree_hash_sha256,
             watch: feature.watch,
             racy: feature.racy,
-            meta_error: feature.meta_error.as_deref().map(Cow::Borrowed),
+            meta_error: bearings.meta_error.as_deref().map(Cow::Borrowed),
             drift: DriftSummary::from(feature),
             baseline: BaselineSummary::of(feature),
         }
@@ -147,7 +147,7 @@ impl<'a> BaselineSummary<'a> {
     /// The summary of the feature's baseline, if it has one that can be read.
     #[must_use]
     pub fn of(feature: &'a Feature) -> Option<Self> {
-        let BaselineFile::Sound(baseline) = &feature.baseline else {
+        let BaselineFile::Sound(baseline) = &feature.bearings.baseline else {
             return None;
         };
         let captured_at = Timestamp::parse(&baseline.captured_at);

@@ -107,7 +107,7 @@ impl LiveFeature {
         }
         let verdict = self.judge();
         let slug = self.dir.slug.clone();
-        let (known, file) = (self.announced.as_ref(), &self.side.baseline);
+        let (known, file) = (self.announced.as_ref(), &self.bearings.baseline);
         let new_id = || Uuid::new_v4().to_string();
         let (events, announced) = verdict_events(&slug, known, &verdict, file, new_id);
         self.verdict = Some(verdict);
@@ -203,11 +203,10 @@ impl LiveFeature {
     fn judge(&mut self) -> Verdict {
         let parity = self.inventory.parity_hash();
         let tree = self.inventory.tree_hash();
-        let drift =
-            judge_drift(self.inventory.terms(), &self.side.baseline, &self.side.key, || {
-                let dossier = self.inventory.dossier(Timestamp::default());
-                MissionDossierSnapshot::compute(&dossier, Uuid::nil(), Timestamp::default())
-            });
+        let drift = judge_drift(self.inventory.terms(), &self.bearings, || {
+            let dossier = self.inventory.dossier(Timestamp::default());
+            MissionDossierSnapshot::compute(&dossier, Uuid::nil(), Timestamp::default())
+        });
         Verdict {
             parity_hash_sha256: parity,
             tree_hash_sha256: tree,

@@ -14,9 +14,8 @@ use std::time::Duration;
 use crate::core::artifact::{ArtifactRef, Observation};
 use crate::core::baseline::BaselineFile;
 use crate::core::chunks::{Chunks, Keyed as _};
-use crate::core::dossier::{Doubt, Terms};
-use crate::core::feature::StepSource;
-use crate::core::identity::BaselineKey;
+use crate::core::dossier::Doubt;
+use crate::core::feature::Bearings;
 use crate::core::inventory::{Changed, Entry, Inventory};
 use crate::core::path::RelPath;
 use crate::core::time::Timestamp;
@@ -63,7 +62,7 @@ pub(super) struct LiveFeature {
     pub(super) held_whole: bool,
     /// Whether some of its folders are not watched but looked at again and again.
     pub(super) polled: bool,
-    side: Side,
+    bearings: Arc<Bearings>,
     absent: Vec<String>,
     tombstones: BTreeMap<RelPath, Arc<ArtifactRef>>,
     batch: Batch,
@@ -74,17 +73,6 @@ pub(super) struct LiveFeature {
     verdict: Option<Verdict>,
     scanned_at: Timestamp,
     view: Option<Arc<FeatureView>>,
-}
-
-/// What is read of a feature beside its artifacts and terms.
-#[derive(Debug)]
-struct Side {
-    step_source: StepSource,
-    step_error: Option<String>,
-    step_unseen: bool,
-    meta_error: Option<String>,
-    key: BaselineKey,
-    baseline: BaselineFile,
 }
 
 /// What a store holds of a feature.
@@ -137,7 +125,7 @@ impl LiveFeature {
     }
 
     fn empty(dir: FeatureDir, inputs: Inputs, stored: Stored, times: SettleTimes) -> Self {
-        let (terms, side) = part(inputs);
+        let Inputs { terms, bearings } = inputs;
         let said = terms.doubt.clone();
         let tombstones = stored.tombstones.into_iter();
         let untold = (stored.dir.as_ref() != Some(&dir)).then(|| dir.clone());
@@ -160,7 +148,7 @@ impl LiveFeature {
             held: BTreeSet::new(),
             held_whole: false,
             polled: false,
-            side,
+            bearings: Arc::new(bearings),
             absent: stored.absent,
             tombstones: tombstones.map(|one| (one.relative_path.clone(), one)).collect(),
             batch: Batch { dir: untold, ..Batch::default() },
@@ -257,7 +245,7 @@ impl LiveFeature {
 
     /// Takes new inputs, and reclassifies everything if they change the terms.
     pub(super) fn take_inputs(&mut self, inputs: Inputs, at: Timestamp, now: Duration) {
-        let (mut terms, side) = part(inputs);
+        let Inputs { mut terms, bearings } = inputs;
         self.said = terms.doubt.take();
         terms.doubt = self.unseen.clone().or_else(|| self.said.clone());
         if !terms.same(self.inventory.terms()) {
@@ -267,13 +255,13 @@ impl LiveFeature {
                 }
             }
         }
-        let accepted = match (&self.side.baseline, &side.baseline) {
+        let accepted = match (&self.bearings.baseline, &bearings.baseline) {
             (before, BaselineFile::Sound(now)) => {
                 !matches!(before, BaselineFile::Sound(before) if before == now)
             }
             _ => false,
         };
-        self.side = side;
+        self.bearings = Arc::new(bearings);
         self.batch.buried |= accepted;
         self.batch.terms = true;
         self.view = None;
@@ -369,7 +357,7 @@ impl LiveFeature {
 
     /// Whether there is a baseline, sound or not.
     pub(super) fn has_baseline(&self) -> bool {
-        !matches!(self.side.baseline, BaselineFile::Absent)
+        !matches!(self.bearings.baseline, BaselineFile::Absent)
     }
 
     /// Whether its deletions are committed; a verdict may be owed.
@@ -389,9 +377,4 @@ impl LiveFeature {
         let recheck = self.rechecks.first().map(|(due, _)| *due);
         [self.settle.next_due(), recheck, gather, verdict].into_iter().flatten().min()
     }
-}
-
-fn part(inputs: Inputs) -> (Terms, Side) {
-    let Inputs { terms, step_source, step_error, step_unseen, meta_error, key, baseline } = inputs;
-    (terms, Side { step_source, step_error, step_unseen, meta_error, key, baseline })
 }

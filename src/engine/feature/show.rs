@@ -17,7 +17,11 @@ impl LiveFeature {
     }
 
     /// The present picture.
-    pub(in crate::engine) fn view(&mut self, project: &str, at: Timestamp) -> Arc<FeatureView> {
+    pub(in crate::engine) fn view(
+        &mut self,
+        project: &Arc<str>,
+        at: Timestamp,
+    ) -> Arc<FeatureView> {
         let settled = self.is_looked_at() && !self.waits_for_git();
         let stale = |view: &FeatureView| match view.watch {
             Watch::Settling => settled,
@@ -37,21 +41,16 @@ impl LiveFeature {
         };
         let id = self.announced.as_ref().and_then(|announced| announced.snapshot_id.parse().ok());
         let view = Arc::new(FeatureView {
-            project: project.to_owned(),
+            project: Arc::clone(project),
             dir: self.dir.clone(),
             indexed: self.indexed,
-            terms: self.inventory.terms().clone(),
+            terms: Arc::clone(self.inventory.terms()),
             entries: self.inventory.entries().clone(),
             absent: self.inventory.absent(at).map(Arc::new).collect(),
             tombstones: self.tombstones.values().cloned().collect(),
             verdict,
             snapshot_id: id.unwrap_or_else(Uuid::new_v4),
-            step_source: self.side.step_source,
-            step_error: self.side.step_error.clone(),
-            step_unseen: self.side.step_unseen,
-            meta_error: self.side.meta_error.clone(),
-            key: self.side.key.clone(),
-            baseline: self.side.baseline.clone(),
+            bearings: Arc::clone(&self.bearings),
             watch,
             last_scanned_at: self.scanned_at,
             whole: OnceLock::new(),

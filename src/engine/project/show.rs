@@ -19,7 +19,7 @@ impl LiveProject {
         at: Timestamp,
         mut news: impl FnMut(&Arc<Project>, &LiveFeature, &Arc<FeatureView>),
     ) -> Arc<ProjectView> {
-        let name = self.project.name.clone();
+        let name = Arc::clone(&self.project.name);
         let mut changed = std::mem::take(&mut self.changed);
         let shown = self.shown.take();
         let mut features = shown.as_ref().map(|shown| shown.features.clone()).unwrap_or_default();

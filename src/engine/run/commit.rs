@@ -83,7 +83,7 @@ impl Engine {
         let mut changes = Vec::new();
         for (id, project) in &mut self.projects {
             let origin = Arc::new(Origin {
-                project: project.project.name.clone(),
+                project: project.project.name.to_string(),
                 root_id: project.project.root_id.clone(),
                 project_uuid: project.project.project_uuid.clone(),
                 node_id: project.project.node_id.clone(),
