@@ -13,6 +13,7 @@ pub(crate) struct Script {
     watched: Arc<Mutex<BTreeSet<PathBuf>>>,
     sinks: Arc<Mutex<Vec<Sink>>>,
     limit: Arc<Mutex<Option<usize>>>,
+    stuck: Arc<Mutex<bool>>,
 }
 
 struct Fake(Script);
@@ -22,6 +23,7 @@ impl Script {
     pub(crate) fn backend(&self, sink: Sink) -> Box<dyn Backend> {
         self.sinks.lock().unwrap().push(sink);
         self.watched.lock().unwrap().clear();
+        *self.stuck.lock().unwrap() = false;
         Box::new(Fake(self.clone()))
     }
 
@@ -40,6 +42,11 @@ impl Script {
         *self.limit.lock().unwrap() = limit;
     }
 
+    /// Lets the present backend answer no more; the next one does.
+    pub(crate) fn get_stuck(&self) {
+        *self.stuck.lock().unwrap() = true;
+    }
+
     /// Gives a hint by the newest backend.
     pub(crate) fn hint(&self, hint: Hint) {
         let sink = Arc::clone(self.sinks.lock().unwrap().last().unwrap());
@@ -49,6 +56,9 @@ impl Script {
 
 impl Backend for Fake {
     fn watch(&mut self, folder: &Path, _: bool) -> Result<(), WatchError> {
+        if *self.0.stuck.lock().unwrap() {
+            return Err(WatchError::Stuck);
+        }
         let mut watched = self.0.watched.lock().unwrap();
         let limit = *self.0.limit.lock().unwrap();
         if limit.is_some_and(|limit| watched.len() >= limit && !watched.contains(folder)) {

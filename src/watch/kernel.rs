@@ -3,9 +3,13 @@
 //! Reads are masked out, so that hashing raises no event; a closed write is known. What is measured
 //! of this version: a folder deleted and made again can keep its entry in the watcher's table, and
 //! watching it again then does nothing; hence one that was watched is taken out first. After a lost
-//! event the table cannot be trusted at all, and a new watcher is made.
+//! event the table cannot be trusted at all, and a new watcher is made. For each folder that goes, it
+//! looks at all of its watches, and answers no one before it is done with all that went; hence it is
+//! asked from a thread of its own, and only so long is waited for it.
 
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
 use notify::{
@@ -19,9 +23,14 @@ use super::{Backend, Hint, Sink, WatchError, What};
 
 const EMFILE: i32 = Errno::MFILE.raw_os_error();
 
+/// How long is waited for the watcher, and how much longer for each of many folders.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE_EACH: Duration = Duration::from_millis(1);
+
 /// A watcher of the kernel's events.
-#[derive(Debug)]
-pub struct Kernel(RecommendedWatcher);
+pub struct Kernel(mpsc::Sender<Ask>);
+
+type Ask = Box<dyn FnOnce(&mut RecommendedWatcher) + Send>;
 
 impl Kernel {
     /// A watcher that hands its hints to `sink`.
@@ -38,11 +47,30 @@ impl Kernel {
             Ok(event) => hints(event, &*sink),
             Err(error) => sink(Hint::Failed(error.to_string())),
         };
-        RecommendedWatcher::new(handler, config).map(Self).map_err(|error| match &error.kind {
-            // The one thing that making a watcher needs is a descriptor of inotify's.
-            ErrorKind::Io(io) if io.raw_os_error() == Some(EMFILE) => WatchError::Instances,
-            _ => explain(Path::new("the file system"), &error),
-        })
+        let mut watcher =
+            RecommendedWatcher::new(handler, config).map_err(|error| match &error.kind {
+                // The one thing that making a watcher needs is a descriptor of inotify's.
+                ErrorKind::Io(io) if io.raw_os_error() == Some(EMFILE) => WatchError::Instances,
+                _ => explain(Path::new("the file system"), &error),
+            })?;
+        let (asks, asked) = mpsc::channel::<Ask>();
+        std::thread::spawn(move || asked.iter().for_each(|ask| ask(&mut watcher)));
+        Ok(Self(asks))
+    }
+
+    /// What the watcher answers; `None` when it does not in time.
+    fn ask<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        ask: impl FnOnce(&mut RecommendedWatcher) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (reply, answer) = mpsc::channel();
+        let ask = move |watcher: &mut RecommendedWatcher| {
+            // No one may wait any more.
+            let _ = reply.send(ask(watcher));
+        };
+        self.0.send(Box::new(ask)).ok()?;
+        answer.recv_timeout(patience).ok()
     }
 }
 
@@ -52,31 +80,48 @@ fn one_folder() -> WatchPathConfig {
 
 impl Backend for Kernel {
     fn watch(&mut self, folder: &Path, again: bool) -> Result<(), WatchError> {
-        // That takes time in proportion to all watches.
-        if again {
-            let _ = self.0.unwatch(folder);
-        }
-        self.0.watch_with(folder, one_folder()).map_err(|error| explain(folder, &error))
+        let path = folder.to_owned();
+        let watched = self.ask(PATIENCE, move |watcher| {
+            // That takes time in proportion to all watches.
+            if again {
+                let _ = watcher.unwatch(&path);
+            }
+            watcher.watch_with(&path, one_folder()).map_err(|error| explain(&path, &error))
+        });
+        watched.unwrap_or(Err(WatchError::Stuck))
     }
 
     fn watch_all(&mut self, folders: Vec<PathBuf>) -> Vec<(PathBuf, WatchError)> {
-        let mut refused = Vec::new();
-        let mut ops: Vec<PathOp> =
-            folders.into_iter().map(|folder| PathOp::Watch(folder, one_folder())).collect();
-        while let Err(failed) = self.0.update_paths(std::mem::take(&mut ops)) {
-            let path = failed.origin.map(path_of).unwrap_or_default();
-            let error = explain(&path, &failed.source);
-            let is_limit = matches!(error, WatchError::Limit(_));
-            refused.push((path, error));
-            if is_limit {
-                let rest = failed.remaining.into_iter().map(path_of);
-                refused.extend(rest.map(|path| (path.clone(), WatchError::Limit(path))));
-                break;
-            }
-            ops = failed.remaining;
-        }
-        refused
+        let count = u32::try_from(folders.len()).unwrap_or(u32::MAX);
+        let patience = PATIENCE.saturating_add(PATIENCE_EACH.saturating_mul(count));
+        let asked = folders.clone();
+        let refused = self.ask(patience, move |watcher| watch_each(watcher, asked));
+        refused.unwrap_or_else(|| {
+            folders.into_iter().map(|folder| (folder, WatchError::Stuck)).collect()
+        })
     }
+}
+
+fn watch_each(
+    watcher: &mut RecommendedWatcher,
+    folders: Vec<PathBuf>,
+) -> Vec<(PathBuf, WatchError)> {
+    let mut refused = Vec::new();
+    let mut ops: Vec<PathOp> =
+        folders.into_iter().map(|folder| PathOp::Watch(folder, one_folder())).collect();
+    while let Err(failed) = watcher.update_paths(std::mem::take(&mut ops)) {
+        let path = failed.origin.map(path_of).unwrap_or_default();
+        let error = explain(&path, &failed.source);
+        let is_limit = matches!(error, WatchError::Limit(_));
+        refused.push((path, error));
+        if is_limit {
+            let rest = failed.remaining.into_iter().map(path_of);
+            refused.extend(rest.map(|path| (path.clone(), WatchError::Limit(path))));
+            break;
+        }
+        ops = failed.remaining;
+    }
+    refused
 }
 
 fn path_of(op: PathOp) -> PathBuf {

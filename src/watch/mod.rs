@@ -60,6 +60,9 @@ pub enum WatchError {
     /// The kernel gives no watcher to this user any more.
     #[error("no watcher left; raise fs.inotify.max_user_instances")]
     Instances,
+    /// The watcher does not answer: what it watches is not known, and another is needed.
+    #[error("the watcher does not answer")]
+    Stuck,
     /// Anything else.
     #[error("cannot watch {path}: {reason}")]
     Other {

@@ -132,9 +132,22 @@ impl LiveProject {
         *count += 1;
         if *count * self.watching.watched() > TORN_MAX {
             *count = 0;
-            self.care.removal = Some((self.watching.let_go(), 0));
-            self.events_lost(now);
+            self.let_go(now);
         }
+    }
+
+    /// Takes note of a watcher that did not answer: what happened meanwhile is not known.
+    pub(super) fn notice_stuck(&mut self, now: Now) {
+        if self.watching.is_stuck() && !self.care.has_lost() {
+            warn!(root = %self.setup.root.display(), "the watcher does not answer");
+            self.let_go(now);
+        }
+    }
+
+    /// Goes on without a watcher, until no more folders go and there is another.
+    fn let_go(&mut self, now: Now) {
+        self.care.removal = Some((self.watching.let_go(), 0));
+        self.events_lost(now);
     }
 
     /// Does what is due of all this.

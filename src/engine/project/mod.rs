@@ -239,6 +239,7 @@ impl LiveProject {
             }
         }
         self.scrub_some(pool, now);
+        self.notice_stuck(now);
     }
 
     /// When something is to be done without a new hint.

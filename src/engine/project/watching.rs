@@ -5,11 +5,17 @@
 use std::collections::BTreeSet;
 use std::ops::Bound::{Included, Unbounded};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::watch::{Backend, WatchError};
 
 /// Folders that tell whether a tree is still being removed, at most.
 const SAMPLE: usize = 128;
+
+/// How long the engine waits for the watcher in one turn, and how much longer for each folder. One
+/// that takes longer is busy forgetting a tree that goes.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE_EACH: Duration = Duration::from_millis(1);
 
 /// Makes a watcher.
 pub(in crate::engine) type MakeBackend =
@@ -24,12 +30,19 @@ pub(super) struct Watching {
     /// Folders that should be watched and are not.
     refused: BTreeSet<PathBuf>,
     why: Option<String>,
+    /// Whether the watcher was let go of because it does not answer.
+    stuck: bool,
+    /// How long was waited for it in this turn, and how much of that was to be expected.
+    waited: Duration,
+    expected: Duration,
 }
 
 impl Watching {
     pub(super) fn new(make: MakeBackend) -> Self {
         let (watched, refused) = (BTreeSet::new(), BTreeSet::new());
-        let mut watching = Self { make, backend: None, watched, refused, why: None };
+        let (waited, expected) = (Duration::ZERO, Duration::ZERO);
+        let (backend, why, stuck) = (None, None, false);
+        let mut watching = Self { make, backend, watched, refused, why, stuck, waited, expected };
         watching.renew();
         watching
     }
@@ -41,6 +54,7 @@ impl Watching {
         self.watched.clear();
         self.refused.clear();
         self.why = None;
+        self.stuck = false;
         match (self.make)() {
             Ok(backend) => self.backend = Some(backend),
             Err(error) => self.why = Some(error.to_string()),
@@ -55,6 +69,26 @@ impl Watching {
         self.watched.iter().step_by(step).cloned().collect()
     }
 
+    /// Whether the watcher did not answer in time: then it is let go of. Asked at the end of a turn.
+    pub(super) fn is_stuck(&mut self) -> bool {
+        (self.waited, self.expected) = (Duration::ZERO, Duration::ZERO);
+        self.stuck
+    }
+
+    /// Takes how long an answer about so many folders took.
+    fn answered(&mut self, begun: Instant, folders: usize) {
+        self.waited += begun.elapsed();
+        self.expected += PATIENCE_EACH * u32::try_from(folders).unwrap_or(u32::MAX);
+        if self.waited > PATIENCE + self.expected {
+            self.give_up();
+        }
+    }
+
+    fn give_up(&mut self) {
+        self.backend = None;
+        self.stuck = true;
+    }
+
     /// Whether the kernel gives no watcher, and why.
     pub(super) fn blind(&self) -> Option<&str> {
         self.why.as_deref().filter(|_| self.backend.is_none())
@@ -66,6 +100,7 @@ impl Watching {
             self.refused.insert(folder);
             return;
         };
+        let begun = Instant::now();
         match backend.watch(&folder, self.watched.contains(&folder)) {
             Ok(()) => {
                 self.refused.remove(&folder);
@@ -73,6 +108,7 @@ impl Watching {
             }
             Err(error) => self.refuse(folder, &error),
         }
+        self.answered(begun, 1);
     }
 
     /// Watches those of the folders that are not watched, in one go: each by itself is a way to the
@@ -83,7 +119,7 @@ impl Watching {
         if folders.is_empty() {
             return false;
         }
-        let before = self.watched.len();
+        let (before, count, begun) = (self.watched.len(), folders.len(), Instant::now());
         match &mut self.backend {
             None => self.refused.extend(folders),
             Some(backend) => {
@@ -94,6 +130,7 @@ impl Watching {
                     self.watched.remove(&folder);
                     self.refuse(folder, &error);
                 }
+                self.answered(begun, count);
             }
         }
         self.watched.len() > before
@@ -104,6 +141,10 @@ impl Watching {
         match error {
             WatchError::Gone(_) => {
                 self.refused.remove(&folder);
+            }
+            WatchError::Stuck => {
+                self.give_up();
+                self.refused.insert(folder);
             }
             error => {
                 self.why = Some(error.to_string());
@@ -223,6 +264,23 @@ mod tests {
         assert!(!watching.forget(Path::new("/a/b")));
         let left = paths(&["/a", "/a/b-c", "/a/c"]);
         assert_eq!(watching.watched.iter().cloned().collect::<Vec<_>>(), left);
+    }
+
+    #[test]
+    fn a_watcher_that_takes_too_long_in_one_turn_is_given_up() {
+        let half = |watching: &mut Watching| {
+            watching.answered(Instant::now().checked_sub(PATIENCE / 2).unwrap(), 1);
+        };
+        let mut watching = watching(&Script::default());
+        half(&mut watching);
+        assert!(!watching.is_stuck());
+        half(&mut watching);
+        assert!(!watching.is_stuck(), "each turn has its own time");
+        (0..3).for_each(|_| half(&mut watching));
+        assert!(watching.is_stuck());
+        assert!(!watching.watch_missing(paths(&["/a"])));
+        watching.renew();
+        assert!(!watching.is_stuck() && watching.watch_missing(paths(&["/a"])));
     }
 
     #[test]

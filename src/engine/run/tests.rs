@@ -200,6 +200,23 @@ fn folders_that_are_refused_are_polled_until_they_are_not() {
 }
 
 #[test]
+fn a_watcher_that_does_not_answer_is_let_go_of_and_everything_is_compared() {
+    let fixture = Fixture::start();
+    let folder = fixture.feature().join("contracts");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("api.yaml"), "x").unwrap();
+    // Nothing is heard of this one.
+    fs::write(fixture.feature().join("unseen.md"), "x").unwrap();
+    fixture.script.get_stuck();
+    fixture.script.hint(Hint::At(folder.clone(), What::Folder));
+    fixture.wait_for(&["contracts/api.yaml", "spec.md", "unseen.md"]);
+    assert_eq!(fixture.script.made(), 2);
+    assert!(fixture.script.watches(&folder));
+    fixture.wait(|world| world.projects[0].resyncs == 1);
+    fixture.stop();
+}
+
+#[test]
 fn while_a_tree_of_very_many_folders_goes_no_watcher_is_asked() {
     const FOLDERS: usize = 2_400;
     let many = |root: &std::path::Path| root.join("kitty-specs/001-x/many");
