@@ -131,10 +131,18 @@ async fn seen(
     parameters: &Parameters,
     is_seen: impl Fn(&FeatureView) -> bool,
 ) -> Result<(Meant, Synced), Problem> {
+    let unseen = || {
+        let detail = "the file is as asked for, but the daemon has not seen it yet";
+        Problem::new(Code::Unavailable, detail)
+    };
     let mut news = api.views.news();
     let (of, feature) = (Some(meant.id), Some(meant.feature.slug().clone()));
-    api.ask(|reply| Command::Rescan { project: of, feature, reply }).await?;
-    let (mut meant, synced) = api.synced(meant, parameters).await?;
+    let begun = api.ask(|reply| Command::Rescan { project: of, feature, reply }).await;
+    begun.map_err(|_| unseen())?;
+    let (mut meant, synced) = match api.synced(meant, parameters).await {
+        Err(problem) if problem.status == 503 => return Err(unseen()),
+        synced => synced?,
+    };
     let shown = async {
         while !is_seen(&meant.feature) {
             news.changed().await.ok()?;
@@ -145,9 +153,6 @@ async fn seen(
     let waited = tokio::time::timeout(SEEN_WAIT, shown).await;
     match waited {
         Ok(Some(())) => Ok((meant, synced)),
-        _ => {
-            let detail = "the file is as asked for, but the daemon has not seen it yet";
-            Err(Problem::new(Code::Unavailable, detail))
-        }
+        _ => Err(unseen()),
     }
 }

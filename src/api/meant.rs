@@ -1,15 +1,12 @@
-//! The feature or project that a request means, and waiting for the engine.
+//! The feature or project that a request means, with every change made before where that is asked for.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-
 use super::Api;
 use super::query::Parameters;
-use crate::core::path::FeatureSlug;
-use crate::engine::inbox::{Command, ProjectId};
-use crate::engine::view::{FeatureView, ProjectView, SyncKind, World};
+use crate::engine::inbox::ProjectId;
+use crate::engine::view::{FeatureView, ProjectView, World};
 use crate::wire::problem::{Code, Problem};
 use crate::wire::status::Synced;
 
@@ -147,28 +144,6 @@ impl Api {
     ) -> Result<(Arc<World>, Option<Synced>), Problem> {
         let synced = if parameters.is_set("sync")? { Some(self.sync(None).await?) } else { None };
         Ok((self.views.world(), synced))
-    }
-
-    /// Waits until the engine has seen all that was changed before.
-    pub(super) async fn sync(
-        &self,
-        feature: Option<(ProjectId, FeatureSlug)>,
-    ) -> Result<Synced, Problem> {
-        match self.ask(|reply| Command::Sync { feature, reply }).await? {
-            SyncKind::Cookie => Ok(Synced::Cookie),
-            SyncKind::Scan => Ok(Synced::Scan),
-        }
-    }
-
-    /// Gives the engine a command, and waits for what it answers.
-    pub(super) async fn ask<T>(
-        &self,
-        command: impl FnOnce(oneshot::Sender<T>) -> Command,
-    ) -> Result<T, Problem> {
-        let (reply, answer) = oneshot::channel();
-        let unavailable = |why: &str| Problem::new(Code::Unavailable, why);
-        self.inbox.command(command(reply)).map_err(|full| unavailable(&full.to_string()))?;
-        answer.await.map_err(|_| unavailable("the daemon is stopping"))
     }
 
     /// The feature that is meant, once its first index stands, whatever others are doing.

@@ -6,6 +6,7 @@
 
 mod answers;
 mod artifacts;
+mod ask;
 mod baseline;
 mod body;
 mod connection;

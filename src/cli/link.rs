@@ -182,3 +182,18 @@ pub(super) fn is_refusal(error: &anyhow::Error, status: u16) -> bool {
 
 /// A pause while something is waited for that gives no sign.
 pub(super) const PAUSE: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::ANSWER_TIMEOUT;
+    use crate::engine::inbox::Command;
+
+    #[test]
+    fn a_daemon_whose_engine_hangs_says_so_before_it_is_given_up() {
+        let reply = tokio::sync::oneshot::channel().0;
+        let slowest = Command::AddProject { root: "/p".into(), keep: true, reply };
+        // And then it waits until the project is shown.
+        assert!(slowest.patience() + Duration::from_secs(10) < ANSWER_TIMEOUT);
+    }
+}

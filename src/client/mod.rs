@@ -22,8 +22,9 @@ pub use stream::Stream;
 
 /// The longest that a daemon takes to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest that an answer takes: it may wait 10 s for a first index, and as long to be read.
-const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
+/// The longest that an answer takes: it may wait 10 s for a first index, longer for the engine, and
+/// as long to be read.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 /// A stream says at least every 15 s that it lives.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 /// Bytes of an answer, or of one message of a stream, at most: a snapshot of a million artifacts

@@ -8,12 +8,13 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use super::outbox::SinkCommand;
 use super::pool::Done;
+use super::run::{CHANGE_MAX, SYNC_MAX, TURN_MAX};
 use super::view::SyncKind;
 use crate::config::Config;
 use crate::core::path::FeatureSlug;
@@ -106,6 +107,23 @@ pub enum Command {
     Sink(SinkCommand),
     /// Commit, close and end.
     Stop,
+}
+
+impl Command {
+    /// The longest that an engine that is well takes to answer it: one that has not by then hangs.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        match self {
+            Self::Sync { .. } => SYNC_MAX,
+            // Answered in the turn that they come in.
+            Self::Rescan { .. } | Self::Ping { .. } | Self::Stop => TURN_MAX,
+            // A whole project is listed, or all of one forgotten, and the store waits for the disk.
+            Self::AddProject { .. }
+            | Self::RemoveProject { .. }
+            | Self::Reload { .. }
+            | Self::Sink(_) => CHANGE_MAX,
+        }
+    }
 }
 
 /// Too many commands wait.

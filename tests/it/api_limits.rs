@@ -239,6 +239,57 @@ fn who_asks_before_the_first_index_stands_waits_and_is_told_to_ask_again() {
 }
 
 #[test]
+fn an_engine_that_hangs_keeps_no_one_waiting_for_ever() {
+    let project = Project::complete();
+    let hang = project.home().join("hang");
+    let project = project.var("DOSSIERD_TEST_HANG", &hang);
+    let daemon = project.daemon();
+    fs::write(&hang, "").unwrap();
+    let baseline = format!("/api/dossier/baseline?feature={FEATURE}");
+    let drift = format!("/api/dossier/drift?feature={FEATURE}&sync=true");
+    let asked = [
+        ("GET", "/api/status?sync=true"),
+        ("GET", &drift),
+        ("GET", "/api/events?since=start&sync=true"),
+        // What is not known may have been made just before.
+        ("GET", "/api/dossier/overview?feature=009-new&sync=true"),
+        ("POST", "/api/rescan"),
+        ("POST", "/api/rescan?sync=true"),
+        ("POST", &baseline),
+    ];
+    let commands =
+        [&["status"][..], &["drift", FEATURE], &["baseline", "accept", FEATURE], &["rescan"]];
+    std::thread::scope(|scope| {
+        let (daemon, project) = (&daemon, &project);
+        let asked = asked
+            .map(|(method, target)| scope.spawn(move || (target, daemon.ask(method, target, ""))));
+        let commands = commands.map(|command| scope.spawn(move || project.ask(command)));
+        // What was seen last is answered meanwhile.
+        others_are_answered(daemon);
+        for answer in asked {
+            let (target, answer) = answer.join().unwrap();
+            let problem = answer.problem(503, "unavailable");
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(detail.contains("the engine has not answered within"), "{target}: {detail}");
+            assert!(problem["hint"].as_str().unwrap().contains("`dossierd doctor`"), "{problem}");
+            assert!(answer.head.contains("retry-after: 1"), "{answer:?}");
+        }
+        for run in commands {
+            let run = run.join().unwrap();
+            run.fails(1, "the engine has not answered within");
+            assert!(run.stderr.contains("`dossierd doctor`"), "the mend: {run:?}");
+            assert_eq!((run.stdout.as_str(), run.stderr.lines().count()), ("", 1), "{run:?}");
+        }
+    });
+    assert!(!project.baseline_file().exists(), "what was not seen is not accepted");
+    fs::remove_file(&hang).unwrap();
+    project.write("kitty-specs/001-x/new.md", "new");
+    let list = format!("/api/dossier/artifacts?feature={FEATURE}&sync=true");
+    assert!(daemon.get(&list).body.contains("\"new.md\""), "it goes on");
+    daemon.stop();
+}
+
+#[test]
 fn another_user_is_refused() {
     let project = Project::complete();
     let daemon = project.daemon();

@@ -39,6 +39,15 @@ const COOKIE_WAIT: Duration = Duration::from_secs(1);
 const SCAN_WAIT: Duration = Duration::from_secs(2);
 /// How long a stop waits for what has not settled.
 const STOP_WAIT: Duration = Duration::from_secs(2);
+/// The longest that one turn takes of an engine that is well: one may list a whole project.
+pub(super) const TURN_MAX: Duration = Duration::from_secs(10);
+/// The longest that it takes until a waiter is answered: the turn that it came in, its cookie, and
+/// the comparison.
+pub(super) const SYNC_MAX: Duration =
+    TURN_MAX.saturating_add(COOKIE_WAIT).saturating_add(SCAN_WAIT);
+/// The longest that it takes to begin with a project or forget all of one, on a slow disk.
+pub(super) const CHANGE_MAX: Duration = Duration::from_secs(45);
+
 struct Engine {
     inbox: Arc<Inbox>,
     views: Arc<Views>,

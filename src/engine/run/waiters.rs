@@ -31,6 +31,10 @@ impl Engine {
         reply: oneshot::Sender<SyncKind>,
         now: Now,
     ) {
+        // Nobody waits any more: the engine was kept from its work for long.
+        if reply.is_closed() {
+            return;
+        }
         let mut cookies = HashSet::new();
         for project in self.projects.values() {
             if feature.as_ref().is_some_and(|(id, _)| *id != project.setup.id) {

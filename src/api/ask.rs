@@ -1,0 +1,135 @@
+//! Asking the engine, and waiting for what it says: no longer than an engine that is well may take.
+//!
+//! Where it hangs, on a disk or by a fault of ours, whoever asks is told so.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::Api;
+use crate::core::path::FeatureSlug;
+use crate::engine::inbox::{Command, ProjectId};
+use crate::engine::view::SyncKind;
+use crate::wire::problem::{Code, Problem};
+use crate::wire::status::Synced;
+
+impl Api {
+    /// Waits until the engine has seen all that was changed before.
+    pub(super) async fn sync(
+        &self,
+        feature: Option<(ProjectId, FeatureSlug)>,
+    ) -> Result<Synced, Problem> {
+        match self.ask(|reply| Command::Sync { feature, reply }).await? {
+            SyncKind::Cookie => Ok(Synced::Cookie),
+            SyncKind::Scan => Ok(Synced::Scan),
+        }
+    }
+
+    /// Gives the engine a command, and waits for what it answers.
+    pub(super) async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, Problem> {
+        let (reply, answer) = oneshot::channel();
+        let command = command(reply);
+        let patience = command.patience();
+        let kept = Kept::of(&command);
+        self.inbox.command(command).map_err(|full| unavailable(full.to_string()))?;
+        let late = || {
+            if self.views.world().instance.is_empty() {
+                return unavailable("the daemon is still starting").hint("ask again in a second");
+            }
+            kept.late(patience)
+        };
+        answered(answer, patience).await.unwrap_or_else(|| Err(late()))
+    }
+}
+
+/// What becomes of a command that no one waits for any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// Nothing: it was a question.
+    Question,
+    /// It is still obeyed once the engine comes to it.
+    Deed,
+}
+
+impl Kept {
+    fn of(command: &Command) -> Self {
+        if matches!(command, Command::Sync { .. }) { Self::Question } else { Self::Deed }
+    }
+
+    /// What is said when the engine has not answered within its time.
+    fn late(self, patience: Duration) -> Problem {
+        let detail = format!("the engine has not answered within {} s", patience.as_secs());
+        let mend = "`dossierd doctor` tells more; if it stays so, restart the daemon";
+        match self {
+            Self::Question => unavailable(detail)
+                .hint(format!("{mend}; without `sync=true` the state last seen is answered")),
+            Self::Deed => {
+                unavailable(format!("{detail}; what was asked for may still be done")).hint(mend)
+            }
+        }
+    }
+}
+
+/// What the engine answers; `None` where nothing comes in time.
+async fn answered<T>(
+    answer: oneshot::Receiver<T>,
+    patience: Duration,
+) -> Option<Result<T, Problem>> {
+    let answer = timeout(patience, answer).await.ok()?;
+    Some(answer.map_err(|_| unavailable("the daemon is stopping")))
+}
+
+fn unavailable(why: impl Into<String>) -> Problem {
+    Problem::new(Code::Unavailable, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Beside the end-to-end test of an engine that hangs, which would wait long for a deed.
+    #[tokio::test]
+    async fn an_answer_is_waited_for_as_long_as_was_said_and_an_end_is_not() {
+        let (reply, answer) = oneshot::channel();
+        assert!(answered(answer, Duration::ZERO).await.is_none());
+        assert!(reply.send(()).is_err(), "no one waits any more");
+        let (reply, answer) = oneshot::channel();
+        reply.send(7).unwrap();
+        assert_eq!(answered(answer, Duration::MAX).await, Some(Ok(7)));
+        let (reply, answer) = oneshot::channel::<()>();
+        drop(reply);
+        let ended = answered(answer, Duration::MAX).await.unwrap().unwrap_err();
+        assert_eq!(ended.detail, "the daemon is stopping");
+    }
+
+    #[test]
+    fn who_wanted_something_done_is_told_that_it_may_still_be() {
+        let add =
+            Command::AddProject { root: "/p".into(), keep: true, reply: oneshot::channel().0 };
+        let sync = Command::Sync { feature: None, reply: oneshot::channel().0 };
+        let said = [add, sync].map(|command| Kept::of(&command).late(command.patience()));
+        let said = said.map(|said| (said.status, said.detail, said.hint.unwrap()));
+        assert_eq!(
+            said,
+            [
+                (
+                    503,
+                    "the engine has not answered within 45 s; what was asked for may still be done"
+                        .to_owned(),
+                    "`dossierd doctor` tells more; if it stays so, restart the daemon".to_owned()
+                ),
+                (
+                    503,
+                    "the engine has not answered within 13 s".to_owned(),
+                    "`dossierd doctor` tells more; if it stays so, restart the daemon; without \
+                     `sync=true` the state last seen is answered"
+                        .to_owned()
+                )
+            ]
+        );
+    }
+}
