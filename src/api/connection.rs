@@ -1,32 +1,24 @@
 //! One connection: what it may hold, and for how long.
 //!
-//! A client that does not send its head in time, or does not read its answer, is dropped; one that
-//! reads a stream may rest as long as it likes. When all places are taken, the connection that has
-//! been silent the longest makes room: so no number of idle ones keeps others out.
+//! A client that does not send its head in time, or does not read its answer (`patience`), is
+//! dropped. When all places are taken, the connection that has been silent the longest makes room: so
+//! no number of idle ones keeps others out.
 
 use std::collections::BTreeMap;
-use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, Response, header};
-use hyper::body::Incoming;
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::rt::TokioIo;
+use hyper::body::{Body as _, Incoming};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
-use tokio::time::Sleep;
 
+use super::patience::Patience;
 use super::traffic::Traffic;
-
-/// An answer of which a client reads nothing for so long is given up.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connections of which nothing is being answered, the one that has been so for the longest first.
 #[derive(Debug, Default)]
@@ -98,8 +90,7 @@ pub(super) struct Requests {
     pub(super) router: TowerToHyperService<Router>,
     pub(super) traffic: Arc<Traffic>,
     pub(super) seat: Arc<Seat>,
-    /// Whether the answer that is being written is a stream.
-    pub(super) patient: Arc<AtomicBool>,
+    pub(super) patience: Arc<Patience>,
     pub(super) addresses: Arc<[&'static str]>,
 }
 
@@ -110,18 +101,20 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.seat.rise();
-        self.patient.store(false, Ordering::Relaxed);
+        self.patience.asked();
         let method = method(request.method());
         let address = address(&self.addresses, request.uri().path());
-        let (traffic, patient) = (Arc::clone(&self.traffic), Arc::clone(&self.patient));
+        let (traffic, patience) = (Arc::clone(&self.traffic), Arc::clone(&self.patience));
         let seat = Arc::clone(&self.seat);
         let answered = self.router.call(request);
         Box::pin(async move {
             let answer = answered.await?;
             let kind = answer.headers().get(header::CONTENT_TYPE);
             let streams = kind.is_some_and(|kind| kind == "text/event-stream");
-            patient.store(streams, Ordering::Relaxed);
-            if !streams {
+            if streams {
+                patience.streams();
+            } else {
+                patience.answers(answer.body().size_hint().lower(), Instant::now());
                 seat.rest();
             }
             traffic.count((method, address, answer.status().as_u16()));
@@ -151,75 +144,6 @@ fn address(addresses: &[&'static str], path: &str) -> &'static str {
         Some((before, _)) => path.strip_prefix(before).is_some_and(|rest| !rest.is_empty()),
     };
     addresses.iter().find(is_at).copied().unwrap_or("other")
-}
-
-/// A stream that gives up a client that does not read.
-pub(super) struct Impatient<S> {
-    pub(super) stream: TokioIo<S>,
-    pub(super) patient: Arc<AtomicBool>,
-    pub(super) stalled: Option<Pin<Box<Sleep>>>,
-}
-
-impl<S> Impatient<S> {
-    fn watch<T>(
-        &mut self,
-        polled: Poll<io::Result<T>>,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<T>> {
-        if polled.is_ready() || self.patient.load(Ordering::Relaxed) {
-            self.stalled = None;
-            return polled;
-        }
-        let new = || Box::pin(tokio::time::sleep(WRITE_TIMEOUT));
-        match self.stalled.get_or_insert_with(new).as_mut().poll(context) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-}
-
-impl<S: AsyncRead + Unpin> Read for Impatient<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> Write for Impatient<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.watch(polled, context)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_flush(context);
-        self.watch(polled, context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_shutdown(context);
-        self.watch(polled, context)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffers: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, buffers);
-        self.watch(polled, context)
-    }
 }
 
 #[cfg(test)]

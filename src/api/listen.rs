@@ -10,11 +10,11 @@ use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
 use interprocess::local_socket::tokio::{Listener, Stream};
 use interprocess::local_socket::traits::tokio::Listener as _;
@@ -25,7 +25,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tracing::{debug, warn};
 
-use super::connection::{Impatient, Requests, Seat, Silent};
+use super::connection::{Requests, Seat, Silent};
+use super::patience::{Impatient, Pace, Patience};
 use super::traffic::{Open, Traffic};
 use super::{Api, router, routes};
 
@@ -175,6 +176,8 @@ pub(super) struct Server {
     pub(super) traffic: Arc<Traffic>,
     addresses: Arc<[&'static str]>,
     router: Router,
+    /// How slowly answers may be read.
+    pub(super) pace: Pace,
 }
 
 impl Server {
@@ -185,7 +188,7 @@ impl Server {
         router: Router,
     ) -> Self {
         let permits = Arc::new(Semaphore::new(most));
-        Self { permits, silent: Arc::default(), traffic, addresses, router }
+        Self { permits, silent: Arc::default(), traffic, addresses, router, pace: Pace::USUAL }
     }
 
     /// The next connection, once there is a place for it.
@@ -213,15 +216,15 @@ impl Server {
         mut stopped: watch::Receiver<bool>,
     ) {
         let seat = Arc::new(Seat::take(&self.silent));
-        let patient = Arc::new(AtomicBool::new(false));
+        let patience = Arc::new(Patience::new(self.pace));
         let requests = Requests {
             router: TowerToHyperService::new(self.router.clone()),
             traffic: Arc::clone(&self.traffic),
             seat: Arc::clone(&seat),
-            patient: Arc::clone(&patient),
+            patience: Arc::clone(&patience),
             addresses: Arc::clone(&self.addresses),
         };
-        let stream = Impatient { stream: TokioIo::new(stream), patient, stalled: None };
+        let stream = Impatient::new(stream, patience);
         let open = Open::new(&self.traffic);
         tokio::spawn(async move {
             let served = hyper::server::conn::http1::Builder::new()

@@ -20,6 +20,7 @@ mod meant;
 mod metrics;
 mod openapi;
 mod page;
+mod patience;
 mod projects;
 mod query;
 mod readers;
