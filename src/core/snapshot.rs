@@ -56,10 +56,12 @@ pub struct Counts {
 }
 
 impl MissionDossierSnapshot {
-    /// How the JSON of the one with that identity starts.
+    /// When the one was computed whose JSON ends so; `None` where that is no snapshot's end.
     #[must_use]
-    pub fn json_start(slug: &FeatureSlug, snapshot_id: Uuid) -> String {
-        format!(r#"{{"feature_slug":"{slug}","snapshot_id":"{snapshot_id}","#)
+    pub fn computed_at(json_end: &[u8]) -> Option<Timestamp> {
+        let text = String::from_utf8_lossy(json_end);
+        let (_, time) = text.rsplit_once(r#""computed_at":""#)?;
+        Timestamp::parse(time.split('"').next()?)
     }
 
     /// The seed's `compute_snapshot`.
@@ -258,11 +260,13 @@ mod tests {
     }
 
     #[test]
-    fn the_start_tells_whose_it_is() {
+    fn the_end_tells_when() {
         let snapshot = snapshot(vec![observed("a.md", "x")]);
-        let start =
-            MissionDossierSnapshot::json_start(&snapshot.feature_slug, snapshot.snapshot_id);
-        assert!(serde_json::to_string(&snapshot).unwrap().starts_with(&start), "{start}");
+        let json = serde_json::to_vec(&snapshot).unwrap();
+        let of = MissionDossierSnapshot::computed_at;
+        assert_eq!(of(&json[json.len() - 150..]), Some(snapshot.computed_at));
+        assert_eq!(of(&json[..100]), None);
+        assert_eq!(of(br#""computed_at":"now""#), None);
     }
 
     #[test]

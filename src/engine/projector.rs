@@ -86,11 +86,11 @@ fn due(written: &HashMap<Place, Instant>, place: &Place, now: Instant) -> Instan
 
 fn write(page: &Page) {
     let slug = page.view.slug();
-    if page.project.has_snapshot(slug, page.view.snapshot_id) {
-        return;
-    }
     // Not kept in the view: no one may ever ask for it.
     let feature = page.view.make_feature();
+    if page.project.has_snapshot(&feature.snapshot) {
+        return;
+    }
     let mut text = match serde_json::to_vec(&*feature.snapshot) {
         Ok(text) => text,
         Err(error) => {

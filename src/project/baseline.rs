@@ -1,19 +1,16 @@
-//! What dossierd writes below a root: `.kittify/dossiers/{slug}/parity-baseline.json`, and the
-//! snapshot file beside it.
+//! What dossierd writes below a root: `.kittify/dossiers/{slug}/parity-baseline.json`. The snapshot
+//! file beside it is `projected`'s.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use uuid::Uuid;
-
 use super::beneath::Folder;
 use crate::core::baseline::{Baseline, BaselineFile};
 use crate::core::path::{FeatureSlug, RelPath};
-use crate::core::snapshot::MissionDossierSnapshot;
 use crate::core::yaml::TextError;
 
 /// Folder of all that dossierd writes in a project.
-const DOSSIERS: &str = ".kittify/dossiers";
+pub(super) const DOSSIERS: &str = ".kittify/dossiers";
 /// A million artifacts need about this much.
 const MAX: u64 = 512 << 20;
 
@@ -57,7 +54,7 @@ pub(super) fn write(
     replace(folder, root, &name(slug), text)
 }
 
-fn hide_from_git(folder: &Folder, root: &Path) -> Result<(), WriteError> {
+pub(super) fn hide_from_git(folder: &Folder, root: &Path) -> Result<(), WriteError> {
     if relative(DOSSIERS).is_some_and(|path| folder.has_folder(&path)) {
         return Ok(());
     }
@@ -77,7 +74,12 @@ pub(super) fn clear(folder: &Folder, root: &Path, slug: &FeatureSlug) -> Result<
     })
 }
 
-fn replace(folder: &Folder, root: &Path, name: &str, bytes: &[u8]) -> Result<(), WriteError> {
+pub(super) fn replace(
+    folder: &Folder,
+    root: &Path,
+    name: &str,
+    bytes: &[u8],
+) -> Result<(), WriteError> {
     let error = |source| WriteError { action: "write", path: root.join(name), source };
     let path = RelPath::new(name.as_bytes()).map_err(|cause| error(io::Error::other(cause)))?;
     folder.replace(&path, bytes).map_err(error)
@@ -87,28 +89,6 @@ fn name(slug: &FeatureSlug) -> String {
     format!("{DOSSIERS}/{slug}/parity-baseline.json")
 }
 
-fn relative(name: &str) -> Option<RelPath> {
+pub(super) fn relative(name: &str) -> Option<RelPath> {
     RelPath::new(name.as_bytes()).ok()
-}
-
-/// Writes a feature's snapshot file: whole or not at all, but not durably.
-pub(super) fn write_snapshot(
-    folder: &Folder,
-    root: &Path,
-    slug: &FeatureSlug,
-    text: &[u8],
-) -> Result<(), WriteError> {
-    hide_from_git(folder, root)?;
-    replace(folder, root, &snapshot_name(slug), text)
-}
-
-/// Whether a feature's snapshot file is the one with that identity. It is whole if it is there, and
-/// may be large: its start tells.
-pub(super) fn has_snapshot(folder: &Folder, slug: &FeatureSlug, snapshot_id: Uuid) -> bool {
-    let start = MissionDossierSnapshot::json_start(slug, snapshot_id);
-    relative(&snapshot_name(slug)).is_some_and(|path| folder.starts_with(&path, start.as_bytes()))
-}
-
-fn snapshot_name(slug: &FeatureSlug) -> String {
-    format!("{DOSSIERS}/{slug}/snapshot-latest.json")
 }

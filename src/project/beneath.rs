@@ -147,18 +147,11 @@ impl Folder {
         read_regular(openat(parent, path.file_name(), READ, Mode::empty()), max)
     }
 
-    /// Whether the file at `path` starts with `text`.
-    pub(super) fn starts_with(&self, path: &RelPath, text: &[u8]) -> bool {
-        let read = || {
-            let parent = self.parent_of(path)?;
-            let folder = parent.as_fd();
-            let mut file = File::from(openat(folder, path.file_name(), READ, Mode::empty())?);
-            let mut start = vec![0; text.len()];
-            file.read_exact(&mut start)?;
-            io::Result::Ok(start)
-        };
-        let regular = self.kind(path).is_ok_and(|kind| kind == FileType::RegularFile);
-        regular && read().is_ok_and(|start| start == text)
+    /// The regular file at `path`, to be read; `None` where there is none that can be.
+    pub(super) fn open_file(&self, path: &RelPath) -> Option<File> {
+        let parent = self.parent_of(path).ok()?;
+        let file = openat(parent, path.file_name(), READ, Mode::empty()).map(File::from).ok()?;
+        file.metadata().is_ok_and(|found| found.is_file()).then_some(file)
     }
 
     /// Says that it is a link where that is why a folder on the way cannot be entered.

@@ -12,6 +12,7 @@ mod identity;
 mod locate;
 mod meta;
 mod missions;
+mod projected;
 mod steering;
 mod step;
 
@@ -24,8 +25,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use uuid::Uuid;
-
 use crate::core::dossier::{Doubt, Terms};
 use crate::core::feature::{Bearings, StepSource};
 use crate::core::findings::{FileError, Skipped};
@@ -33,6 +32,7 @@ use crate::core::identity::{self as ids, BaselineKey, NO_MANIFEST};
 use crate::core::manifest::MissionType;
 use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
 use crate::core::pattern::Pattern;
+use crate::core::snapshot::MissionDossierSnapshot;
 
 pub use baseline::WriteError;
 pub use beneath::ReadError;
@@ -367,13 +367,13 @@ impl Project {
     /// # Errors
     /// [`WriteError`] with the path.
     pub fn write_snapshot(&self, slug: &FeatureSlug, text: &[u8]) -> Result<(), WriteError> {
-        baseline::write_snapshot(&self.folder, &self.root, slug, text)
+        projected::write(&self.folder, &self.root, slug, text)
     }
 
-    /// Whether a feature's snapshot file is the one with that identity.
+    /// Whether its feature's snapshot file is that snapshot, whenever it was computed.
     #[must_use]
-    pub fn has_snapshot(&self, slug: &FeatureSlug, snapshot_id: Uuid) -> bool {
-        baseline::has_snapshot(&self.folder, slug, snapshot_id)
+    pub fn has_snapshot(&self, snapshot: &MissionDossierSnapshot) -> bool {
+        projected::is(&self.folder, snapshot)
     }
 
     /// A file below `.kittify/dossiers` that [`Project::flash_probe`] makes.

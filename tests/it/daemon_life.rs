@@ -229,10 +229,24 @@ fn the_projected_file_is_the_export_and_written_once_a_second_at_most() {
     daemon.stop();
     project.daemon().stop();
     assert_eq!(read().unwrap().1, at, "not written again when it says the same");
-    fs::remove_file(&file).unwrap();
-    let daemon = project.daemon();
-    wait("the file made again", || (read()?.0 == daemon.export(FEATURE)).then_some(()));
-    daemon.stop();
+    let whole = fs::read(&file).unwrap();
+    let mut flipped = whole.clone();
+    let (middle, end) = (whole.len() / 2, whole.len() - 1);
+    flipped[middle] ^= 1;
+    let more = [&whole[..], b" "].concat();
+    let half = &whole[..middle];
+    for damaged in [None, Some(half), Some(&flipped), Some(&whole[..end]), Some(&more), Some(b"")] {
+        match damaged {
+            Some(damaged) => fs::write(&file, damaged).unwrap(),
+            None => fs::remove_file(&file).unwrap(),
+        }
+        let daemon = project.daemon();
+        let text = || fs::read(&file).unwrap_or_default();
+        let made =
+            || Some(serde_json::from_slice::<Value>(&text()).ok()? == daemon.export(FEATURE));
+        wait("the file made again", || (text().ends_with(b"}\n") && made()?).then_some(()));
+        daemon.stop();
+    }
 }
 
 /// A second project beside the first, in the same daemon.

@@ -1,0 +1,69 @@
+//! A feature's snapshot file, `.kittify/dossiers/{slug}/snapshot-latest.json`: it can be made again at
+//! any time, and is not written where it says what it should.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write};
+use std::path::Path;
+
+use super::baseline::{DOSSIERS, WriteError, hide_from_git, relative, replace};
+use super::beneath::Folder;
+use crate::core::path::FeatureSlug;
+use crate::core::snapshot::MissionDossierSnapshot;
+
+/// What comes after the time in a snapshot's JSON, and the time itself, are not longer.
+const END: u64 = 256;
+
+/// Writes it: whole or not at all, but not durably.
+pub(super) fn write(
+    folder: &Folder,
+    root: &Path,
+    slug: &FeatureSlug,
+    text: &[u8],
+) -> Result<(), WriteError> {
+    hide_from_git(folder, root)?;
+    replace(folder, root, &name(slug), text)
+}
+
+/// Whether it is that snapshot, whenever it was computed.
+pub(super) fn is(folder: &Folder, snapshot: &MissionDossierSnapshot) -> bool {
+    let file = relative(&name(&snapshot.feature_slug)).and_then(|path| folder.open_file(&path));
+    file.is_some_and(|file| says(file, snapshot).is_ok_and(|same| same))
+}
+
+fn says(mut file: File, snapshot: &MissionDossierSnapshot) -> io::Result<bool> {
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(END)))?;
+    let mut end = Vec::new();
+    (&file).take(END).read_to_end(&mut end)?;
+    let Some(computed_at) = MissionDossierSnapshot::computed_at(&end) else {
+        return Ok(false);
+    };
+    file.rewind()?;
+    let mut same = Same(BufReader::new(file));
+    serde_json::to_writer(&mut same, &MissionDossierSnapshot { computed_at, ..snapshot.clone() })?;
+    same.write_all(b"\n")?;
+    Ok(same.0.fill_buf()?.is_empty())
+}
+
+/// Takes what the file holds, and fails at anything else. Large ones are not held in memory.
+struct Same(BufReader<File>);
+
+impl Write for Same {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let held = self.0.fill_buf()?;
+        let length = held.len().min(bytes.len());
+        if length == 0 || held[..length] != bytes[..length] {
+            return Err(io::Error::other("the file says something else"));
+        }
+        self.0.consume(length);
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn name(slug: &FeatureSlug) -> String {
+    format!("{DOSSIERS}/{slug}/snapshot-latest.json")
+}
