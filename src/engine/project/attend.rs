@@ -138,7 +138,7 @@ impl LiveProject {
 
     /// Takes note of a watcher that did not answer: what happened meanwhile is not known.
     pub(super) fn notice_stuck(&mut self, now: Now) {
-        if self.watching.is_stuck() && !self.care.has_lost() {
+        if self.watching.end_turn() && !self.care.has_lost() {
             warn!(root = %self.setup.root.display(), "the watcher does not answer");
             self.let_go(now);
         }

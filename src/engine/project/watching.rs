@@ -69,8 +69,8 @@ impl Watching {
         self.watched.iter().step_by(step).cloned().collect()
     }
 
-    /// Whether the watcher did not answer in time: then it is let go of. Asked at the end of a turn.
-    pub(super) fn is_stuck(&mut self) -> bool {
+    /// Ends a turn; says whether there is no watcher because one did not answer in time.
+    pub(super) fn end_turn(&mut self) -> bool {
         (self.waited, self.expected) = (Duration::ZERO, Duration::ZERO);
         self.stuck
     }
@@ -273,14 +273,14 @@ mod tests {
         };
         let mut watching = watching(&Script::default());
         half(&mut watching);
-        assert!(!watching.is_stuck());
+        assert!(!watching.end_turn());
         half(&mut watching);
-        assert!(!watching.is_stuck(), "each turn has its own time");
+        assert!(!watching.end_turn(), "each turn has its own time");
         (0..3).for_each(|_| half(&mut watching));
-        assert!(watching.is_stuck());
+        assert!(watching.end_turn());
         assert!(!watching.watch_missing(paths(&["/a"])));
         watching.renew();
-        assert!(!watching.is_stuck() && watching.watch_missing(paths(&["/a"])));
+        assert!(!watching.end_turn() && watching.watch_missing(paths(&["/a"])));
     }
 
     #[test]
