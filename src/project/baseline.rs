@@ -43,22 +43,18 @@ pub(super) fn exists(folder: &Folder, slug: &FeatureSlug) -> bool {
     relative(&name(slug)).is_some_and(|path| folder.exists(&path))
 }
 
-/// Writes a feature's baseline. The folder of all of them is hidden from git when it is made.
+/// Writes one of the files below [`DOSSIERS`], whole or not at all. That folder is hidden from git
+/// when it is made.
 pub(super) fn write(
     folder: &Folder,
     root: &Path,
-    slug: &FeatureSlug,
+    name: &str,
     text: &[u8],
 ) -> Result<(), WriteError> {
-    hide_from_git(folder, root)?;
-    replace(folder, root, &name(slug), text)
-}
-
-pub(super) fn hide_from_git(folder: &Folder, root: &Path) -> Result<(), WriteError> {
-    if relative(DOSSIERS).is_some_and(|path| folder.has_folder(&path)) {
-        return Ok(());
+    if !relative(DOSSIERS).is_some_and(|path| folder.has_folder(&path)) {
+        replace(folder, root, &format!("{DOSSIERS}/.gitignore"), b"*\n")?;
     }
-    replace(folder, root, &format!("{DOSSIERS}/.gitignore"), b"*\n")
+    replace(folder, root, name, text)
 }
 
 /// Removes a feature's baseline.
@@ -74,18 +70,13 @@ pub(super) fn clear(folder: &Folder, root: &Path, slug: &FeatureSlug) -> Result<
     })
 }
 
-pub(super) fn replace(
-    folder: &Folder,
-    root: &Path,
-    name: &str,
-    bytes: &[u8],
-) -> Result<(), WriteError> {
+fn replace(folder: &Folder, root: &Path, name: &str, bytes: &[u8]) -> Result<(), WriteError> {
     let error = |source| WriteError { action: "write", path: root.join(name), source };
     let path = RelPath::new(name.as_bytes()).map_err(|cause| error(io::Error::other(cause)))?;
     folder.replace(&path, bytes).map_err(error)
 }
 
-fn name(slug: &FeatureSlug) -> String {
+pub(super) fn name(slug: &FeatureSlug) -> String {
     format!("{DOSSIERS}/{slug}/parity-baseline.json")
 }
 

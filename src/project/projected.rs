@@ -3,26 +3,14 @@
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write};
-use std::path::Path;
 
-use super::baseline::{DOSSIERS, WriteError, hide_from_git, relative, replace};
+use super::baseline::{DOSSIERS, relative};
 use super::beneath::Folder;
 use crate::core::path::FeatureSlug;
 use crate::core::snapshot::MissionDossierSnapshot;
 
 /// What comes after the time in a snapshot's JSON, and the time itself, are not longer.
 const END: u64 = 256;
-
-/// Writes it: whole or not at all, but not durably.
-pub(super) fn write(
-    folder: &Folder,
-    root: &Path,
-    slug: &FeatureSlug,
-    text: &[u8],
-) -> Result<(), WriteError> {
-    hide_from_git(folder, root)?;
-    replace(folder, root, &name(slug), text)
-}
 
 /// Whether it is that snapshot, whenever it was computed.
 pub(super) fn is(folder: &Folder, snapshot: &MissionDossierSnapshot) -> bool {
@@ -64,6 +52,6 @@ impl Write for Same {
     }
 }
 
-fn name(slug: &FeatureSlug) -> String {
+pub(super) fn name(slug: &FeatureSlug) -> String {
     format!("{DOSSIERS}/{slug}/snapshot-latest.json")
 }

@@ -1,0 +1,167 @@
+//! Differences, their severity, and what counts as churn.
+
+use uuid::Uuid;
+
+use super::*;
+use crate::core::artifact::Observation;
+use crate::core::dossier::MissionDossier;
+use crate::core::manifest::{Mission, parse_manifest};
+use crate::core::testing::{observed, terms, unreadable};
+use crate::core::time::Timestamp;
+use crate::core::yaml::TextError;
+
+const MANIFEST: &str = "mission_type: x\nrequired_always:\n\
+    \x20 - {artifact_key: spec, artifact_class: input, path_pattern: spec.md, blocking: true}\n";
+
+fn now() -> Timestamp {
+    Timestamp::parse("2026-01-01T00:00:00Z").unwrap()
+}
+
+fn snapshot(observations: Vec<Observation>) -> MissionDossierSnapshot {
+    let mission = Mission::new(parse_manifest(MANIFEST.as_bytes()).unwrap(), &[]).unwrap();
+    let dossier = MissionDossier::assemble(terms(Some(mission), None), observations, now());
+    MissionDossierSnapshot::compute(&dossier, Uuid::nil(), now())
+}
+
+fn key() -> BaselineKey {
+    BaselineKey {
+        project_uuid: "p".into(),
+        node_id: "n".into(),
+        feature_slug: "001-x".into(),
+        target_branch: "main".into(),
+        mission_key: "x".into(),
+        manifest_version: "1".into(),
+    }
+}
+
+fn wp(content: &str, lane: &str) -> Observation {
+    let mut observation = observed("tasks/WP01.md", &format!("{lane}{content}"));
+    if let State::Present { static_hash, .. } = &mut observation.state {
+        *static_hash = Some(Digest::of(content.as_bytes()).into());
+    }
+    observation
+}
+
+fn accepted(observations: Vec<Observation>) -> Baseline {
+    Baseline::capture(&snapshot(observations), &key(), now())
+}
+
+fn judge(baseline: Baseline, observations: Vec<Observation>) -> Drift {
+    Drift::judge(&BaselineFile::Sound(Box::new(baseline)), &key(), &snapshot(observations))
+}
+
+fn base() -> Vec<Observation> {
+    vec![
+        observed("spec.md", "s"),
+        observed("data-model.md", "d"),
+        observed("status.json", "1"),
+        wp("body", "planned"),
+    ]
+}
+
+#[test]
+fn lists_and_severities() {
+    let without = |path: &str| -> Vec<Observation> {
+        base().into_iter().filter(|o| o.path.text() != path).collect()
+    };
+    let with = |path: &str, new: Observation| [without(path), vec![new]].concat();
+    let (info, warning, error) =
+        (Some(Severity::Info), Some(Severity::Warning), Some(Severity::Error));
+    // observations, missing in local, missing in baseline, changed, churn, severity
+    let table = [
+        (without("spec.md"), "spec", "", "", "", error),
+        (with("spec.md", unreadable("spec.md")), "spec", "", "", "", error),
+        (without("data-model.md"), "evidence.data-model.md", "", "", "", warning),
+        (without("status.json"), "runtime.status.json", "", "", "runtime.status.json", info),
+        (with("spec.md", observed("spec.md", "S")), "", "", "spec", "", warning),
+        (with("", observed("new.md", "n")), "", "other.new.md", "", "", info),
+        (
+            with("status.json", observed("status.json", "2")),
+            "",
+            "",
+            "runtime.status.json",
+            "runtime.status.json",
+            info,
+        ),
+        (
+            with("tasks/WP01.md", wp("body", "doing")),
+            "",
+            "",
+            "workflow.tasks.WP01.md",
+            "workflow.tasks.WP01.md",
+            info,
+        ),
+        (
+            with("tasks/WP01.md", wp("other", "planned")),
+            "",
+            "",
+            "workflow.tasks.WP01.md",
+            "",
+            warning,
+        ),
+        (
+            with("data-model.md", observed("model.md", "d")),
+            "evidence.data-model.md",
+            "other.model.md",
+            "",
+            "",
+            warning,
+        ),
+    ];
+    for (observations, local, baseline, changed, churn, severity) in table {
+        let drift = judge(accepted(base()), observations);
+        assert_eq!(drift.state, Some(DriftState::Drifted));
+        assert_eq!(drift.keys(DifferenceKind::MissingInLocal).join(" "), local);
+        assert_eq!(drift.keys(DifferenceKind::MissingInBaseline).join(" "), baseline);
+        assert_eq!(drift.keys(DifferenceKind::Changed).join(" "), changed);
+        assert_eq!(drift.churn().join(" "), churn);
+        assert_eq!(drift.severity, severity, "{drift:?}");
+    }
+}
+
+#[test]
+fn states() {
+    assert_eq!(judge(accepted(base()), base()).state, Some(DriftState::InParity));
+    let none = Drift::judge(&BaselineFile::Absent, &key(), &snapshot(base()));
+    assert_eq!((none.state, none.severity), (Some(DriftState::NoBaseline), None));
+    let corrupt = BaselineFile::Corrupt(TextError::whole("why"));
+    let corrupt = Drift::judge(&corrupt, &key(), &snapshot(base()));
+    assert_eq!(corrupt.state, Some(DriftState::BaselineCorrupt));
+    assert!(corrupt.detail.contains("why"));
+
+    let mut other = accepted(vec![]);
+    other.baseline_key.target_branch = "dev".into();
+    let mismatch = judge(other, base());
+    assert_eq!(mismatch.state, Some(DriftState::KeyMismatch));
+    assert_eq!(mismatch.severity, Some(Severity::Info));
+    assert_eq!(mismatch.key_mismatch, ["target_branch"]);
+    assert!(mismatch.differences.is_empty());
+}
+
+#[test]
+fn without_a_list_hashes_are_compared() {
+    let mut bare = accepted(base());
+    bare.artifacts = None;
+    bare.tree_hash_sha256 = None;
+    assert_eq!(judge(bare.clone(), base()).state, Some(DriftState::InParity));
+    let drift = judge(bare, vec![]);
+    assert_eq!((drift.state, drift.severity), (Some(DriftState::Drifted), Some(Severity::Warning)));
+    assert!(drift.differences.is_empty());
+}
+
+#[test]
+fn a_baseline_that_contradicts_itself_is_never_clean() {
+    let mut edited = accepted(base());
+    edited.parity_hash_sha256 = Digest::of(b"by hand");
+    let drift = judge(edited, base());
+    assert_eq!((drift.state, drift.severity), (Some(DriftState::Drifted), Some(Severity::Warning)));
+}
+
+#[test]
+fn one_sentence() {
+    let drift = judge(accepted(base()), vec![observed("spec.md", "S"), observed("new.md", "")]);
+    assert_eq!(
+        drift.detail,
+        "3 missing, 1 changed, 1 added since the baseline was accepted, 1 of it runtime churn"
+    );
+}

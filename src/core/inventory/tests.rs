@@ -1,0 +1,122 @@
+//! An inventory, kept up to date, equals one made from scratch.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+use crate::core::manifest::parse_manifest;
+use crate::core::snapshot::MissionDossierSnapshot;
+use crate::core::testing::{observed, terms, unreadable};
+
+const MANIFEST: &str = r#"
+mission_type: sample
+required_always:
+  - {artifact_key: a.one, artifact_class: input, path_pattern: a, blocking: true}
+  - {artifact_key: a.again, artifact_class: input, path_pattern: a}
+required_by_step:
+  first:
+- {artifact_key: any.b, artifact_class: output, path_pattern: "b*", blocking: true}
+  second:
+- {artifact_key: deep, artifact_class: output, path_pattern: "d/**", blocking: true}
+"#;
+
+fn now() -> Timestamp {
+    Timestamp::default()
+}
+
+fn with_step(step: Option<&str>) -> Terms {
+    let steps = ["first".to_owned(), "second".to_owned()];
+    let mission = Mission::new(parse_manifest(MANIFEST.as_bytes()).unwrap(), &steps).unwrap();
+    terms(Some(mission), step)
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Set(&'static str, u8),
+    Break(&'static str),
+    Remove(&'static str),
+    Step(Option<&'static str>),
+    NoMission,
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let path =
+        || prop_oneof![Just("a"), Just("b"), Just("b1"), Just("c"), Just("d/x"), Just("d/WP01/y")];
+    let op = prop_oneof![
+        4 => (path(), 0u8..3).prop_map(|(path, content)| Op::Set(path, content)),
+        1 => path().prop_map(Op::Break),
+        2 => path().prop_map(Op::Remove),
+        1 => prop_oneof![Just(None), Just(Some("first")), Just(Some("second"))].prop_map(Op::Step),
+        1 => Just(Op::NoMission),
+    ];
+    proptest::collection::vec(op, 0..40)
+}
+
+proptest! {
+    #[test]
+    fn change_by_change_equals_from_scratch(ops in ops()) {
+        let mut inventory = Inventory::new(with_step(None));
+        let mut model = BTreeMap::new();
+        for op in ops {
+            match op {
+                Op::Set(path, content) => {
+                    let seen = observed(path, &content.to_string());
+                    model.insert(path, seen.clone());
+                    inventory.set(seen, now());
+                }
+                Op::Break(path) => {
+                    model.insert(path, unreadable(path));
+                    inventory.set(unreadable(path), now());
+                }
+                Op::Remove(path) => {
+                    let gone = inventory.remove(&RelPath::new(path.as_bytes()).unwrap());
+                    prop_assert_eq!(gone.before.is_some(), model.remove(path).is_some());
+                }
+                Op::Step(step) => { inventory.retarget(with_step(step), now()); }
+                Op::NoMission => { inventory.retarget(terms(None, None), now()); }
+            }
+            let scratch = MissionDossier::assemble(
+                Terms::clone(inventory.terms()), model.values().cloned().collect(), now());
+            let snapshot = MissionDossierSnapshot::compute(&scratch, Uuid::nil(), now());
+            prop_assert_eq!(&inventory.dossier(now()).artifacts, &scratch.artifacts);
+            prop_assert_eq!(inventory.counts(), snapshot.counts);
+            prop_assert_eq!(inventory.completeness(), snapshot.completeness_status);
+            prop_assert_eq!(inventory.tree_hash(), snapshot.tree_hash_sha256);
+            prop_assert_eq!(inventory.parity_hash(), snapshot.parity_hash_sha256);
+            let missing: Vec<&str> = scratch.artifacts.iter()
+                .filter(|a| !a.is_present() && a.required_status == RequiredStatus::Required)
+                .map(|a| a.artifact_key.as_ref()).collect();
+            prop_assert_eq!(inventory.missing_required(), missing);
+        }
+    }
+}
+
+#[test]
+fn many_changes_at_once_keep_the_hashes_sorted() {
+    let mut inventory = Inventory::new(terms(None, None));
+    for number in 0..300 {
+        inventory.set(observed(&format!("f{number}"), &(number % 7).to_string()), now());
+    }
+    let _ = inventory.parity_hash();
+    for number in 0..200 {
+        inventory.remove(&RelPath::new(format!("f{number}").as_bytes()).unwrap());
+    }
+    let snapshot = MissionDossierSnapshot::compute(&inventory.dossier(now()), Uuid::nil(), now());
+    assert_eq!(inventory.parity_hash(), snapshot.parity_hash_sha256);
+}
+
+#[test]
+fn work_packages_by_path() {
+    for (path, id) in [
+        ("tasks/WP01-models.md", Some("WP01")),
+        ("tasks/WP123/review.md", Some("WP123")),
+        ("WP1.md", None),
+        ("reviews/wp-WP01.yaml", None),
+        ("x/WP02/WP03.md", Some("WP02")),
+    ] {
+        let path = RelPath::new(path.as_bytes()).unwrap();
+        assert_eq!(wp_id_of_path(&path).as_deref(), id, "{path:?}");
+    }
+}

@@ -1,0 +1,130 @@
+//! Which events a change of state owes.
+
+use super::*;
+use crate::core::artifact::Observation;
+use crate::core::manifest::{Mission, parse_manifest};
+use crate::core::path::RelPath;
+use crate::core::testing::{observed, terms, unreadable};
+use crate::core::time::Timestamp;
+
+const MANIFEST: &str = "mission_type: x\nrequired_always:\n\
+    \x20 - {artifact_key: spec, artifact_class: input, path_pattern: spec.md, blocking: true}\n\
+    \x20 - {artifact_key: wp, artifact_class: output, path_pattern: tasks/WP*.md, blocking: true}\n";
+
+fn inventory() -> Inventory {
+    let mission = Mission::new(parse_manifest(MANIFEST.as_bytes()).unwrap(), &[]).unwrap();
+    Inventory::new(terms(Some(mission), None))
+}
+
+fn set(inventory: &mut Inventory, seen: Observation) -> String {
+    let changed = inventory.set(seen, Timestamp::default());
+    word(artifact_event(inventory, &changed, Gone::Deleted))
+}
+
+fn remove(inventory: &mut Inventory, path: &str, gone: Gone) -> String {
+    let changed = inventory.remove(&RelPath::new(path.as_bytes()).unwrap());
+    word(artifact_event(inventory, &changed, gone))
+}
+
+fn word(event: Option<Payload>) -> String {
+    match event {
+        None => "nothing".to_owned(),
+        Some(Payload::ArtifactIndexed(event)) => {
+            format!("{:?} {}", event.change, event.artifact_key)
+        }
+        Some(Payload::ArtifactMissing(event)) => {
+            let blocking = if event.blocking { " blocking" } else { "" };
+            let pattern = event.expected_path_pattern;
+            format!("{} {} ({pattern}){blocking}", event.reason_code, event.artifact_key)
+        }
+        Some(other) => other.event_type().to_owned(),
+    }
+}
+
+#[test]
+fn one_path_through_its_life() {
+    let mut inventory = inventory();
+    let inventory = &mut inventory;
+    assert_eq!(set(inventory, observed("spec.md", "1")), "Added spec");
+    assert_eq!(set(inventory, observed("spec.md", "1")), "nothing");
+    assert_eq!(set(inventory, observed("spec.md", "2")), "Modified spec");
+    assert_eq!(set(inventory, unreadable("spec.md")), "unreadable spec (spec.md) blocking");
+    assert_eq!(set(inventory, unreadable("spec.md")), "nothing");
+    assert_eq!(set(inventory, observed("spec.md", "2")), "Restored spec");
+    assert_eq!(
+        remove(inventory, "spec.md", Gone::Deleted),
+        "deleted_after_scan spec (spec.md) blocking"
+    );
+    assert_eq!(remove(inventory, "spec.md", Gone::Deleted), "nothing");
+    assert_eq!(set(inventory, observed("x/y.bin", "")), "Added other.x.y.bin");
+    assert_eq!(remove(inventory, "x/y.bin", Gone::Hidden), "unreadable other.x.y.bin (x/y.bin)");
+}
+
+#[test]
+fn blocking_is_what_leaves_a_spec_unsatisfied() {
+    let mut inventory = inventory();
+    set(&mut inventory, observed("tasks/WP01.md", "1"));
+    set(&mut inventory, observed("tasks/WP02.md", "2"));
+    assert_eq!(
+        remove(&mut inventory, "tasks/WP01.md", Gone::Deleted),
+        "deleted_after_scan wp.WP01 (tasks/WP*.md)"
+    );
+    assert_eq!(
+        remove(&mut inventory, "tasks/WP02.md", Gone::Deleted),
+        "deleted_after_scan wp.WP02 (tasks/WP*.md) blocking"
+    );
+}
+
+#[test]
+fn new_terms_reclassify() {
+    let mut inventory = inventory();
+    set(&mut inventory, observed("spec.md", "1"));
+    let changed = inventory.retarget(terms(None, None), Timestamp::default());
+    let [changed] = changed.as_slice() else { panic!("one change") };
+    let Some(Payload::ArtifactIndexed(event)) = artifact_event(&inventory, changed, Gone::Deleted)
+    else {
+        panic!("indexed")
+    };
+    assert_eq!(event.change, Change::Reclassified);
+    assert_eq!(event.artifact_key, "input.spec.md");
+    assert_eq!(event.previous_artifact_key.as_deref(), Some("spec"));
+}
+
+#[test]
+fn absent_specs_are_said_once_and_not_after_their_deletion() {
+    let inventory = inventory();
+    let absent: Vec<ArtifactRef> = inventory.absent(Timestamp::default()).collect();
+    let words = |before: &[String], silent: &str| -> Vec<String> {
+        let events = spec_events(&inventory, before, &absent, |key| key == silent);
+        events.into_iter().map(|event| word(Some(event))).collect()
+    };
+    assert_eq!(
+        words(&[], ""),
+        ["not_found spec (spec.md) blocking", "not_found wp (tasks/WP*.md) blocking"]
+    );
+    assert_eq!(words(&["spec".to_owned()], ""), ["not_found wp (tasks/WP*.md) blocking"]);
+    assert_eq!(words(&[], "spec"), ["not_found wp (tasks/WP*.md) blocking"]);
+}
+
+#[test]
+fn verdicts_are_news_once() {
+    let slug = FeatureSlug::new(b"001-x").unwrap();
+    let mut inventory = inventory();
+    let mut verdict = Verdict {
+        parity_hash_sha256: inventory.parity_hash(),
+        tree_hash_sha256: inventory.tree_hash(),
+        counts: inventory.counts(),
+        completeness: inventory.completeness(),
+        missing_required: inventory.missing_required(),
+        drift: Drift::unjudged("no reason"),
+    };
+    let file = BaselineFile::Absent;
+    let (events, announced) = verdict_events(&slug, None, &verdict, &file, || "one".into());
+    assert_eq!(events.len(), 1);
+    let (events, again) =
+        verdict_events(&slug, Some(&announced), &verdict, &file, || panic!("none"));
+    assert_eq!((events.len(), &again), (0, &announced));
+    verdict.drift.state = Some(DriftState::NoBaseline);
+    let (events, next) = verdict_events(&slug, Some(&announced), &verdict, &file, || "two".into());
+    assert_eq!((events.len(), next.snapshot_id.as_str()), (1, "two"));
+}
