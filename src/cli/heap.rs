@@ -8,6 +8,7 @@
 
 use std::env;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::Command;
 
 /// Settings of the GNU C library, see mallopt(3); others do not know them. The second is the default,
@@ -24,7 +25,10 @@ pub(super) fn keep_small() {
         return;
     }
     let mut arguments = env::args_os();
-    if let (Ok(program), Some(name)) = (env::current_exe(), arguments.next()) {
+    if let (Ok(program), Some(name)) = (env::current_exe(), arguments.next())
+        // Else a loader was started, with this program as its argument.
+        && program.file_name() == Path::new(&name).file_name()
+    {
         let _ = Command::new(program).arg0(name).args(arguments).envs(missing).exec();
     }
 }

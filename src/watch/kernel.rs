@@ -54,8 +54,12 @@ impl Kernel {
                 _ => explain(Path::new("the file system"), &error),
             })?;
         let (asks, asked) = mpsc::channel::<Ask>();
-        std::thread::spawn(move || asked.iter().for_each(|ask| ask(&mut watcher)));
-        Ok(Self(asks))
+        let answer = move || asked.iter().for_each(|ask| ask(&mut watcher));
+        let thread = std::thread::Builder::new().name("watcher".to_owned()).spawn(answer);
+        thread.map(|_| Self(asks)).map_err(|error| WatchError::Other {
+            path: "the file system".into(),
+            reason: error.to_string(),
+        })
     }
 
     /// What the watcher answers; `None` when it does not in time.

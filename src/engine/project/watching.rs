@@ -24,7 +24,7 @@ pub(in crate::engine) type MakeBackend =
 /// The watches.
 pub(super) struct Watching {
     make: MakeBackend,
-    /// `None` where the kernel gives none: then nothing is watched.
+    /// `None` where the kernel gives none, or it was let go of: then nothing is watched.
     backend: Option<Box<dyn Backend>>,
     watched: BTreeSet<PathBuf>,
     /// Folders that should be watched and are not.
@@ -65,6 +65,8 @@ impl Watching {
     /// that were watched, from all over the tree.
     pub(super) fn let_go(&mut self) -> Vec<PathBuf> {
         self.backend = None;
+        // What was refused before is no reason to ask for another before its time.
+        self.why = None;
         let step = self.watched.len() / SAMPLE + 1;
         self.watched.iter().step_by(step).cloned().collect()
     }
