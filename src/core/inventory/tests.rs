@@ -17,9 +17,9 @@ required_always:
   - {artifact_key: a.again, artifact_class: input, path_pattern: a}
 required_by_step:
   first:
-- {artifact_key: any.b, artifact_class: output, path_pattern: "b*", blocking: true}
+    - {artifact_key: any.b, artifact_class: output, path_pattern: "b*", blocking: true}
   second:
-- {artifact_key: deep, artifact_class: output, path_pattern: "d/**", blocking: true}
+    - {artifact_key: deep, artifact_class: output, path_pattern: "d/**", blocking: true}
 "#;
 
 fn now() -> Timestamp {
