@@ -391,7 +391,11 @@ fn a_checkout_has_one_result_and_deletes_only_what_it_deletes() {
     for (branch, gone) in [("one", "research/only-two.md"), ("two", "research/only-one.md")] {
         let new = checkout(&project, &root, &daemon, &mut journal, branch);
         assert_eq!(deleted(&new), [gone]);
-        let modified = changes(&new).iter().filter(|(what, _)| what == "modified").count();
+        // A git that was kept from running between making a file and filling it may have one
+        // seen empty, as it then was; with content each is seen once.
+        let filled: Vec<_> =
+            new.iter().filter(|event| event["payload"]["size_bytes"] != 0).cloned().collect();
+        let modified = changes(&filled).iter().filter(|(what, _)| what == "modified").count();
         assert_eq!(modified, files);
         let verdicts = |feature: &str| {
             let of = |event: &&Value| {
