@@ -36,6 +36,8 @@ pub struct Listing {
     pub files: Vec<Vec<Listed>>,
     /// Folders that cannot be listed, and why.
     pub unreadable: Vec<(RelPath, String)>,
+    /// How many entries were met, folders too.
+    pub entries: u64,
     /// The budget that was met, in words.
     pub over_budget: Option<String>,
 }
@@ -60,11 +62,17 @@ pub fn list(
     mut enter: impl FnMut(Option<&RelPath>),
 ) -> io::Result<Listing> {
     let mut listing = Listing::default();
-    let mut walk = Walk { limits, ignore, entries: 0, levels: Vec::new() };
+    let mut walk = Walk { limits, ignore, levels: Vec::new() };
     let depth = path.map_or(0, |path| path.components().count());
+    if walk.is_too_deep(depth, &mut listing) {
+        return Ok(listing);
+    }
     enter(path);
     walk.list_one(&Arc::new(folder), path, depth, &mut listing)?;
     while let Some(level) = walk.levels.pop() {
+        if walk.is_too_deep(level.depth, &mut listing) {
+            continue;
+        }
         enter(Some(&level.path));
         let listed = open_folder(level.parent.as_fd(), &level.name)
             .map_err(io::Error::from)
@@ -86,11 +94,20 @@ pub fn list(
 struct Walk<'a> {
     limits: &'a Limits,
     ignore: &'a PatternSet,
-    entries: u64,
     levels: Vec<Level>,
 }
 
 impl Walk<'_> {
+    /// Whether a folder so deep is not to be looked into.
+    fn is_too_deep(&self, depth: usize, listing: &mut Listing) -> bool {
+        let is = depth > self.limits.depth;
+        if is {
+            let why = format!("deeper than {} folders", self.limits.depth);
+            listing.over_budget.get_or_insert(why);
+        }
+        is
+    }
+
     /// Lists one folder; its folders go on the stack. Nothing is kept of it when that fails.
     fn list_one(
         &mut self,
@@ -109,8 +126,8 @@ impl Walk<'_> {
             if name.to_bytes().starts_with(b".") {
                 continue;
             }
-            self.entries += 1;
-            if self.entries > self.limits.entries {
+            listing.entries += 1;
+            if listing.entries > self.limits.entries {
                 let why = format!("more than {} entries", self.limits.entries);
                 listing.over_budget.get_or_insert(why);
                 break;
@@ -133,9 +150,6 @@ impl Walk<'_> {
                 let regular = stat.filter(|_| kind == FileType::RegularFile);
                 let signature = regular.as_ref().map(signature_of);
                 files.push(Listed { path: below, signature });
-            } else if depth >= self.limits.depth {
-                let why = format!("deeper than {} folders", self.limits.depth);
-                listing.over_budget.get_or_insert(why);
             } else {
                 let (parent, name) = (Arc::clone(folder), name.to_owned());
                 levels.push(Level { parent, name, path: below, depth: depth + 1 });

@@ -81,6 +81,12 @@ impl Settle {
         self.put(path, Waiting { due, writing_since: None });
     }
 
+    /// Whether a path waits to count.
+    #[must_use]
+    pub fn awaits(&self, path: &RelPath) -> bool {
+        self.waiting.contains_key(path)
+    }
+
     /// Forgets a path.
     pub fn forget(&mut self, path: &RelPath) {
         if let Some(waiting) = self.waiting.remove(path) {

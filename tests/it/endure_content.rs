@@ -90,6 +90,40 @@ fn budgets_hold_while_it_runs_and_what_is_within_them_again_is_judged() {
     daemon.stop();
 }
 
+/// However slowly they come: each is looked at by itself.
+#[test]
+fn budgets_hold_for_folders_that_come_one_by_one() {
+    let project = Project::complete().config("limits: {entries: 60, depth: 6}\n");
+    let daemon = project.daemon();
+    let mut journal = Journal::default();
+    law(&project, &daemon, &mut journal);
+    let feature = project.feature();
+    let is_judged = || daemon.overview(FEATURE)["completeness_status"] == "complete";
+    let mut deep = feature.join("a");
+    for folder in ["b", "c", "d", "e", "f"] {
+        fs::create_dir_all(&deep).unwrap();
+        assert!(is_judged(), "{}", deep.display());
+        deep.push(folder);
+    }
+    fs::create_dir(&deep).unwrap();
+    assert!(is_judged(), "as deep as it may be");
+    fs::create_dir(deep.join("g")).unwrap();
+    assert!(!is_judged(), "deeper");
+    fs::remove_dir_all(feature.join("a")).unwrap();
+    super::support::daemon::wait("not too deep", || is_judged().then_some(()));
+    for number in 0..60 {
+        fs::create_dir(feature.join(number.to_string())).unwrap();
+        daemon.overview(FEATURE);
+    }
+    super::support::daemon::wait("too many", || (!is_judged()).then_some(()));
+    for number in 0..60 {
+        fs::remove_dir(feature.join(number.to_string())).unwrap();
+    }
+    super::support::daemon::wait("few again", || is_judged().then_some(()));
+    law(&project, &daemon, &mut journal);
+    daemon.stop();
+}
+
 #[test]
 fn a_link_planted_where_the_probe_is_made_leads_nowhere() {
     let project = Project::complete();

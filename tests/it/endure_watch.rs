@@ -447,6 +447,53 @@ fn a_worktree_is_held_by_its_own_lock() {
 }
 
 #[test]
+fn a_verdict_waits_for_git_whatever_changed_and_deletions_also_at_a_start() {
+    let project = Project::complete().config("settle: {git_ms: 30000}\n");
+    project.write("kitty-specs/002-y/spec.md", "x\n");
+    if !repository(&project, 2) {
+        return;
+    }
+    let daemon = project.daemon();
+    let mut journal = Journal::default();
+    law(&project, &daemon, &mut journal);
+    let lock = project.root.join(".git/index.lock");
+    let settling = |daemon: &Daemon| {
+        let watch = &daemon.overview(FEATURE)["watch"];
+        (watch == "settling").then_some(())
+    };
+    let verdicts = |events: &[Value]| {
+        let of = |event: &&Value| event["event_type"] == "mission_dossier_snapshot_computed";
+        events.iter().filter(of).count()
+    };
+    fs::write(&lock, "").unwrap();
+    write(&project.feature().join("spec.md"), b"changed\n");
+    let new = wait("the change", || {
+        let new = journal.read(&daemon);
+        (!new.is_empty()).then_some(new)
+    });
+    assert_eq!(changes(&new), [("modified".to_owned(), "spec.md".to_owned())]);
+    assert_eq!(verdicts(&new), 0);
+    wait("a verdict that waits", || settling(&daemon));
+    fs::remove_file(&lock).unwrap();
+    assert_eq!(verdicts(&law(&project, &daemon, &mut journal)), 1);
+    daemon.stop();
+
+    let aside = project.home().join("aside");
+    let whole = project.home().join("whole");
+    let (spec, other) = (project.feature().join("spec.md"), project.root.join("kitty-specs/002-y"));
+    fs::write(&lock, "").unwrap();
+    fs::rename(&spec, &aside).unwrap();
+    fs::rename(&other, &whole).unwrap();
+    let daemon = project.daemon();
+    wait("deletions that wait", || settling(&daemon));
+    fs::rename(&aside, &spec).unwrap();
+    fs::rename(&whole, &other).unwrap();
+    fs::remove_file(&lock).unwrap();
+    assert_eq!(changes(&law(&project, &daemon, &mut journal)), []);
+    daemon.stop();
+}
+
+#[test]
 fn reading_everything_again_raises_no_event_and_finds_what_none_told_of() {
     let project = Project::complete().config("scrub: 1s\n");
     for number in 0..500 {

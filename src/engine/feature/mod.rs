@@ -22,6 +22,7 @@ use crate::core::time::Timestamp;
 use crate::core::transition::{Announced, Gone, Verdict};
 use crate::engine::view::FeatureView;
 use crate::project::{FeatureDir, Inputs};
+use crate::scan::Limits;
 use crate::watch::{Settle, SettleTimes};
 pub(super) use due::Due;
 use due::{Batch, GATHER, VERDICT_PAUSE};
@@ -49,8 +50,9 @@ pub(super) struct LiveFeature {
     said: Option<Doubt>,
     /// Since when its folder is not there.
     pub(super) gone_since: Option<Timestamp>,
-    /// How many files there were when all of it was listed last.
-    pub(super) counted: usize,
+    /// How many entries there were when all of it was listed last, and have been met since: no
+    /// fewer than there are.
+    pub(super) entries: u64,
     /// Entries that are folders that could not be read.
     pub(super) hidden: HashSet<RelPath>,
     /// Until when git has the work tree: deletions and verdicts wait.
@@ -141,7 +143,7 @@ impl LiveFeature {
             unseen: None,
             said,
             gone_since: None,
-            counted: 0,
+            entries: 0,
             hidden: HashSet::new(),
             git: None,
             calm_by: None,
@@ -171,6 +173,13 @@ impl LiveFeature {
     /// Whether a path is indexed.
     pub(super) fn knows(&self, path: &RelPath) -> bool {
         self.inventory.entries().get(path).is_some()
+    }
+
+    /// Takes that so many entries more were met. Says whether there may be more than are allowed;
+    /// how many there are only listing all of it tells.
+    pub(super) fn meets(&mut self, entries: u64, limits: &Limits) -> bool {
+        self.entries = self.entries.saturating_add(entries);
+        self.entries > limits.entries
     }
 
     /// Whether a file is at a path that could be read.

@@ -24,6 +24,8 @@ const TORN_LOOK: Duration = Duration::from_millis(200);
 /// What is not watched is looked at this often, but for no more than a twentieth of the time.
 const POLL_PAUSE: Duration = Duration::from_secs(2);
 const POLL_SHARE: u32 = 20;
+/// Where what was seen before has not settled then, it is looked again after this.
+const POLL_LATER: Duration = Duration::from_millis(100);
 /// Watches are asked for again after this, then after twice the time each.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_mins(1);
@@ -275,7 +277,11 @@ impl LiveProject {
             return;
         }
         let due = *self.care.poll_at.get_or_insert(now.elapsed + POLL_PAUSE);
-        if due > now.elapsed || !self.is_compared(None) {
+        if due > now.elapsed {
+            return;
+        }
+        if !self.is_compared(None) {
+            self.care.poll_at = Some(now.elapsed + POLL_LATER);
             return;
         }
         let begun = Instant::now();

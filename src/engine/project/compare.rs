@@ -112,10 +112,16 @@ impl LiveProject {
                 self.budget.remove(slug);
             }
             feature.take_unseen(listing.over_budget.map(Doubt::OverBudget));
-            feature.counted = listing.files.len();
-        } else if let Some(why) = listing.over_budget {
-            self.budget.insert(slug.clone());
-            feature.take_unseen(Some(Doubt::OverBudget(why)));
+            feature.entries = listing.entries;
+        } else {
+            if let Some(why) = listing.over_budget {
+                self.budget.insert(slug.clone());
+                feature.take_unseen(Some(Doubt::OverBudget(why)));
+            }
+            // The folder itself, too.
+            if feature.meets(listing.entries + 1, &self.setup.limits) {
+                self.budget.insert(slug.clone());
+            }
         }
         for (path, why) in &listing.unreadable {
             hide(feature, path, why, now);
@@ -125,7 +131,8 @@ impl LiveProject {
             let same = known.is_some_and(|entry| {
                 !entry.racy && entry.signature.is_some() && entry.signature == file.signature
             });
-            if !same {
+            // What waits is looked at when it has settled, however often it is compared meanwhile.
+            if !same && !feature.settle.awaits(&file.path) {
                 let indexed = known.is_some();
                 match counting {
                     Counting::AtOnce => fly(feature, &self.setup, &self.project, &file.path, pool),
@@ -147,6 +154,7 @@ impl LiveProject {
                 Counting::AtOnce if feature.git.is_none() && feature.has(&path) => {
                     feature.remove(&path, Gone::Deleted, now.elapsed);
                 }
+                _ if feature.settle.awaits(&path) => {}
                 _ => vanish(feature, path, now),
             }
         }

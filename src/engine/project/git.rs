@@ -11,7 +11,7 @@ const LOCK_MAX: Duration = Duration::from_secs(10);
 
 impl LiveProject {
     /// Looks whether git holds the work tree, and lets go of what waited for it when it does not.
-    pub(super) fn look_at_git(&mut self, now: Now) {
+    pub(in crate::engine) fn look_at_git(&mut self, now: Now) {
         let waits = self.git.is_some()
             || !self.missing.is_empty()
             || self.awake().any(LiveFeature::may_wait_for_git);
@@ -20,16 +20,7 @@ impl LiveProject {
         }
         // What git did is not seen before it is looked at.
         let busy = self.git.is_some() && !self.awake().all(LiveFeature::is_looked_at);
-        let taken = self.project.git_lock();
-        // One of the future was taken just now, by another clock.
-        let age = |taken| SystemTime::now().duration_since(taken).unwrap_or_default();
-        let fresh = taken.is_some_and(|taken| age(taken) < LOCK_MAX);
-        // Locks that follow each other are one wait, so nothing waits for ever.
-        self.git = match (fresh || busy, self.git) {
-            (false, _) => None,
-            (true, None) => Some(now.elapsed + self.setup.times.git),
-            (true, known) => known,
-        };
+        self.note_git(busy, now);
         let hold = self.hold(now);
         for slug in &self.awake {
             let Some(feature) = self.features.get_mut(slug) else {
@@ -43,6 +34,20 @@ impl LiveProject {
         if hold.is_none() && self.features.values().any(|feature| feature.held_whole) {
             self.refresh_due = Some(now.elapsed);
         }
+    }
+
+    /// Takes whether git has the work tree, or what it did is not seen yet.
+    pub(super) fn note_git(&mut self, busy: bool, now: Now) {
+        let taken = self.project.git_lock();
+        // One of the future was taken just now, by another clock.
+        let age = |taken| SystemTime::now().duration_since(taken).unwrap_or_default();
+        let fresh = taken.is_some_and(|taken| age(taken) < LOCK_MAX);
+        // Locks that follow each other are one wait, so nothing waits for ever.
+        self.git = match (fresh || busy, self.git) {
+            (false, _) => None,
+            (true, None) => Some(now.elapsed + self.setup.times.git),
+            (true, known) => known,
+        };
     }
 
     /// Until when git holds the work tree.

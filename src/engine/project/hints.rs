@@ -135,7 +135,9 @@ impl LiveProject {
         if is_folder {
             return self.compare(slug, Some(path), Counting::Settled, pool, now);
         }
-        if what == What::Removed
+        // What arrived and is gone again by now may have gone twice: first went what lay there.
+        let went = matches!(what, What::Removed | What::Arrived);
+        if went
             && let Some(folder) = self.absolute(slug, Some(path))
             && self.watching.forget(&folder)
         {
@@ -144,18 +146,15 @@ impl LiveProject {
         let Some(feature) = self.wake(slug) else {
             return;
         };
-        match what {
-            What::Removed => {
-                for below in feature.paths_below(Some(path)) {
-                    vanish(feature, below, now);
-                }
-                if feature.knows(path) {
-                    feature.vanishing.insert(path.clone(), now.elapsed);
-                }
+        if went {
+            for below in feature.paths_below(Some(path)) {
+                vanish(feature, below, now);
             }
-            What::Arrived | What::Closed | What::Touched | What::Folder => {
-                feature.vanishing.remove(path);
-            }
+        }
+        if what != What::Removed {
+            feature.vanishing.remove(path);
+        } else if feature.knows(path) {
+            feature.vanishing.insert(path.clone(), now.elapsed);
         }
         let indexed = feature.knows(path);
         feature.settle.hint(path, what, indexed, now.elapsed);
@@ -216,6 +215,9 @@ impl LiveProject {
                 if seen.racy {
                     feature.rechecks.insert((now.elapsed + LOOK_AGAIN, path.clone()));
                 }
+                if !feature.knows(path) && feature.meets(1, &self.setup.limits) {
+                    self.budget.insert(slug.clone());
+                }
                 feature.set(seen, now.at, now.elapsed);
                 // Where a file is, nothing can be below.
                 for below in feature.paths_below(Some(path)) {
@@ -224,13 +226,9 @@ impl LiveProject {
                 if path.as_bytes() == META {
                     self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
                 }
-                let files = feature.inventory.entries().len();
-                if files > feature.counted && files as u64 * 2 > self.setup.limits.entries {
-                    self.budget.insert(slug.clone());
-                }
             }
             Look::Gone if !feature.knows(path) => {}
-            Look::Gone if !feature.indexed => {
+            Look::Gone if !feature.indexed && feature.git.is_none() => {
                 feature.remove(path, Gone::Deleted, now.elapsed);
             }
             Look::Gone => match feature.vanishing.get(path) {

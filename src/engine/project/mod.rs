@@ -194,20 +194,25 @@ impl LiveProject {
         self.forget_not_meant(&mut stored, &dirs);
         self.watch_stored(&dirs, &stored);
         self.skipped = skipped;
+        self.note_git(false, now);
         let ahead = self.eyes().look_at_all(&dirs, &stored);
         for (dir, ahead) in dirs.into_iter().zip(ahead) {
             let known = stored.remove(&dir.slug).unwrap_or_default();
             self.add_feature(dir, known, ahead, Counting::AtOnce, pool, now);
         }
         for (slug, known) in stored {
-            // It went away while no one looked.
+            // It went away while no one looked, or git is about to bring it back.
             let gone_since = known.gone_since;
             let dir = dir_of_gone(&slug, &known);
             self.add_feature(dir.clone(), known, None, Counting::AtOnce, pool, now);
             if let Some(feature) = self.features.get_mut(&dir.slug) {
                 feature.gone_since = gone_since;
             }
-            self.lose_feature(&dir.slug, now);
+            if self.hold(now).is_none() {
+                self.lose_feature(&dir.slug, now);
+            } else {
+                self.refresh_due = Some(now.elapsed);
+            }
         }
         if self.watch_steering() {
             self.refresh_due = Some(now.elapsed);

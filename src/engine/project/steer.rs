@@ -143,6 +143,7 @@ impl LiveProject {
         if counting == Counting::Settled {
             feature.first_by = now.elapsed + self.setup.times.max;
         }
+        feature.git = self.hold(now);
         self.features.insert(slug.clone(), feature);
         match listing {
             Some(listing) => self.compare_with(&slug, None, listing, counting, pool, now),

@@ -68,6 +68,10 @@ impl Engine {
         }
         self.commit_each(now, |feature| feature.due(now.elapsed, now.at));
         self.views.announce(self.store.seq());
+        for project in self.projects.values_mut() {
+            // A verdict is owed from here on, and git may have the tree.
+            project.look_at_git(now);
+        }
         self.commit_each(now, |feature| feature.due_verdict(now.elapsed));
         // Only now: a disk with room for a mark may have none for what is due.
         if self.commits.degraded.is_none() && self.commits.logged.take().is_some() {

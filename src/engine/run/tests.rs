@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::config::Config;
 use crate::engine::inbox::Command;
-use crate::engine::view::WatchState;
+use crate::engine::view::{SyncKind, WatchState};
 use crate::watch::fake::Script;
 use crate::watch::{Hint, What};
 
@@ -15,6 +15,7 @@ struct Fixture {
     dir: tempfile::TempDir,
     root: PathBuf,
     script: Script,
+    config: Config,
     running: Running,
 }
 
@@ -24,18 +25,18 @@ impl Fixture {
     }
 
     fn start_with(prepare: impl FnOnce(&std::path::Path)) -> Self {
-        Self::start_by(Script::default(), prepare)
+        Self::start_by(Script::default(), Config::default(), prepare)
     }
 
-    fn start_by(script: Script, prepare: impl FnOnce(&std::path::Path)) -> Self {
+    fn start_by(script: Script, config: Config, prepare: impl FnOnce(&std::path::Path)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap().join("p");
         fs::create_dir_all(root.join("kitty-specs/001-x/tasks")).unwrap();
         fs::create_dir(root.join(".kittify")).unwrap();
         fs::write(root.join("kitty-specs/001-x/spec.md"), "one").unwrap();
         prepare(&root);
-        let running = Self::run(&root, dir.path().join("state"), &script);
-        let fixture = Self { dir, root, script, running };
+        let running = Self::run(&root, dir.path().join("state"), &script, &config);
+        let fixture = Self { dir, root, script, config, running };
         fixture.wait(|world| world.projects.first().is_some_and(|project| project.ready));
         fixture
     }
@@ -43,15 +44,15 @@ impl Fixture {
     /// Stops, and starts again over the same state.
     fn restart(self) -> Self {
         let state = self.running.store.parent().unwrap().to_owned();
-        let Self { dir, root, script, running } = self;
+        let Self { dir, root, script, config, running } = self;
         running.inbox.command(Command::Stop).unwrap();
         running.thread.join().unwrap().unwrap();
-        let running = Self::run(&root, state, &script);
-        Self { dir, root, script, running }
+        let running = Self::run(&root, state, &script, &config);
+        Self { dir, root, script, config, running }
     }
 
-    fn run(root: &std::path::Path, state: PathBuf, script: &Script) -> Running {
-        let mut plan = Plan::new(Config::default(), state);
+    fn run(root: &std::path::Path, state: PathBuf, script: &Script, config: &Config) -> Running {
+        let mut plan = Plan::new(config.clone(), state);
         plan.roots = vec![root.to_owned()];
         let backends = script.clone();
         plan.watchers = std::sync::Arc::new(move |sink| Ok(backends.backend(sink)));
@@ -110,6 +111,36 @@ fn a_folder_that_comes_is_watched_before_it_is_listed() {
     fs::rename(&folder, fixture.root.join("elsewhere")).unwrap();
     fixture.script.hint(Hint::At(folder, What::Removed));
     fixture.wait_for(&["spec.md"]);
+    fixture.stop();
+}
+
+#[test]
+fn a_folder_that_went_and_came_and_went_again_before_it_was_told_takes_its_files_along() {
+    let folder = |root: &std::path::Path| root.join("kitty-specs/001-x/tasks");
+    let fixture = Fixture::start_with(|root| fs::write(folder(root).join("WP01.md"), "x").unwrap());
+    fixture.wait_for(&["spec.md", "tasks/WP01.md"]);
+    let folder = folder(&fixture.root);
+    fs::remove_dir_all(&folder).unwrap();
+    fixture.script.hint(Hint::At(folder, What::Arrived));
+    fixture.wait_for(&["spec.md"]);
+    fixture.stop();
+}
+
+#[test]
+fn a_client_that_waits_in_vain_for_its_cookie_shortens_no_settling() {
+    let mut config = Config::default();
+    config.settle.vanish_ms = Some(60_000);
+    let fixture = Fixture::start_by(Script::default(), config, |_| {});
+    fixture.wait_for(&["spec.md"]);
+    let spec = fixture.feature().join("spec.md");
+    fs::remove_file(&spec).unwrap();
+    fixture.script.hint(Hint::At(spec, What::Removed));
+    // Nobody tells of this one.
+    fs::write(fixture.feature().join("unseen.md"), "x").unwrap();
+    let (reply, answer) = tokio::sync::oneshot::channel();
+    fixture.running.inbox.command(Command::Sync { feature: None, reply }).unwrap();
+    assert_eq!(answer.blocking_recv(), Ok(SyncKind::Scan));
+    fixture.wait_for(&["spec.md", "unseen.md"]);
     fixture.stop();
 }
 
@@ -188,7 +219,7 @@ fn a_file_system_without_events_is_polled_and_says_so() {
 fn folders_that_are_refused_are_polled_until_they_are_not() {
     let script = Script::default();
     script.set_limit(Some(3));
-    let fixture = Fixture::start_by(script, |_| {});
+    let fixture = Fixture::start_by(script, Config::default(), |_| {});
     fixture.wait(|world| world.projects[0].watch.0 == WatchState::Degraded);
     let world = fixture.running.views.world();
     assert!(world.projects[0].watched < world.projects[0].total);

@@ -91,12 +91,12 @@ impl Engine {
         match feature {
             Some((id, slug)) => {
                 if let Some(project) = self.projects.get_mut(id) {
-                    project.compare_one(slug, Counting::AtOnce, &self.pool, now);
+                    project.compare_one(slug, Counting::Polled, &self.pool, now);
                 }
             }
             None => {
                 for project in self.projects.values_mut() {
-                    project.compare_all(Counting::AtOnce, &self.pool, now);
+                    project.compare_all(Counting::Polled, &self.pool, now);
                 }
             }
         }
