@@ -44,8 +44,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>, query: Query) -> Response 
                 let mut answer = ArtifactList::new(&artifacts, filters);
                 answer.tombstones = meant.feature.tombstones.len();
                 if missing_only {
-                    answer.artifacts.retain(|artifact| !artifact.is_present);
-                    answer.filtered_count = answer.artifacts.len();
+                    answer.keep_missing();
                 }
                 json::line(&With { answer, synced })
             };

@@ -16,6 +16,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::config::LogConfig;
 use crate::core::digest::Digest;
 use crate::core::event::{EVENT_TYPE_PREFIX, EVENT_TYPES, event_type};
 use crate::wire::cursor::{CursorError, Since};
@@ -98,8 +99,8 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     pub(super) socket: SocketArgs,
     /// What to log: error, warn, info, debug or trace, also by module; else the configuration says
-    #[arg(long, env = "DOSSIERD_LOG", value_name = "FILTER")]
-    pub(super) log: Option<String>,
+    #[arg(long, env = "DOSSIERD_LOG", hide_env_values = true, value_name = "FILTER", value_parser = LogConfig::parse)]
+    pub(super) log: Option<LogConfig>,
     /// Leave the terminal's session, so that the daemon outlives it
     #[arg(long, hide = true)]
     pub(super) detached: bool,
@@ -109,7 +110,7 @@ pub(super) struct RunArgs {
 #[derive(Debug, Clone, Args)]
 pub(super) struct SocketArgs {
     /// The daemon's socket
-    #[arg(long, env = "DOSSIERD_SOCKET", value_name = "PATH")]
+    #[arg(long, env = "DOSSIERD_SOCKET", hide_env_values = true, value_name = "PATH")]
     pub(super) socket: Option<PathBuf>,
 }
 

@@ -15,7 +15,7 @@ use crate::wire::artifacts::{ArtifactList, Filters};
 
 pub(super) fn run(args: &ArtifactsArgs) -> anyhow::Result<Exit> {
     if let Some(asked) = Asked::about(&args.feature, |place| request(args, place))? {
-        if args.feature.project.json && !args.missing {
+        if args.feature.project.json {
             out::print_body(&asked.answer.body)?;
         } else {
             show(args, asked.answer.read()?)?;
@@ -41,7 +41,8 @@ fn request(args: &ArtifactsArgs, place: &Place) -> Request {
         .with_some("class", args.class.as_deref())
         .with_some("wp_id", args.wp.as_deref())
         .with_some("step_id", args.step.as_deref());
-    if args.required { request.with("required_only", "true") } else { request }
+    let request = if args.required { request.with("required_only", "true") } else { request };
+    if args.missing { request.with("missing_only", "true") } else { request }
 }
 
 fn show(args: &ArtifactsArgs, mut list: ArtifactList<'_>) -> anyhow::Result<()> {
@@ -74,7 +75,7 @@ fn print(list: &ArtifactList<'_>) -> anyhow::Result<()> {
     }
     writeln!(out, "{} of {} artifacts", list.artifacts.len(), list.total_count)?;
     if list.tombstones > 0 {
-        writeln!(out, "{} of them deleted after a scan", list.tombstones)?;
+        writeln!(out, "{} of the {} deleted after a scan", list.tombstones, list.total_count)?;
     }
     Ok(out.flush()?)
 }

@@ -10,7 +10,7 @@ use super::place::Place;
 use super::target::Findings;
 use crate::client::{Answer, Target};
 use crate::core::feature::Watch;
-use crate::wire::status::Status;
+use crate::wire::status::{ProjectStatus, Status};
 
 /// An answer about a feature.
 pub(super) struct Asked {
@@ -62,12 +62,7 @@ impl Asked {
 /// As [`Asked::end`], of a status that was asked for.
 pub(super) fn end(status: &Status<'_>, place: &Place) -> Exit {
     let slug = place.feature.as_deref();
-    let projects = status.projects.iter().filter(|project| match place.root_text() {
-        Some(root) => project.root == root,
-        None => project.features.iter().any(|feature| Some(&*feature.feature_slug) == slug),
-    });
-    let mut broken = false;
-    for project in projects {
+    for project in projects(status, place) {
         for feature in project.features.iter().filter(|f| Some(&*f.feature_slug) == slug) {
             let watch = match feature.watch {
                 Watch::Live | Watch::Settling => None,
@@ -80,14 +75,30 @@ pub(super) fn end(status: &Status<'_>, place: &Place) -> Exit {
                 out::warn(&format!("{}: {line}", feature.feature_slug));
             }
         }
-        let findings = Findings {
-            errors: project.manifest_errors.to_vec(),
-            warnings: project.manifest_warnings.to_vec(),
-        };
-        findings.say();
-        broken |= !findings.errors.is_empty();
     }
-    if broken { Exit::BrokenFile } else { Exit::Done }
+    let findings = findings(status, place);
+    findings.say();
+    findings.exit()
+}
+
+/// What is wrong with the files of the project that is meant.
+pub(super) fn findings(status: &Status<'_>, place: &Place) -> Findings {
+    Findings {
+        errors: projects(status, place).flat_map(|p| p.manifest_errors.to_vec()).collect(),
+        warnings: projects(status, place).flat_map(|p| p.manifest_warnings.to_vec()).collect(),
+    }
+}
+
+/// The project that is meant, or those with such a feature.
+fn projects<'s, 'a>(
+    status: &'s Status<'a>,
+    place: &'s Place,
+) -> impl Iterator<Item = &'s ProjectStatus<'a>> {
+    let (root, slug) = (place.root_text(), place.feature.as_deref());
+    status.projects.iter().filter(move |project| match &root {
+        Some(root) => project.root == *root,
+        None => project.features.iter().any(|feature| Some(&*feature.feature_slug) == slug),
+    })
 }
 
 impl Watching {

@@ -44,7 +44,7 @@ fn accept(args: &AcceptArgs) -> anyhow::Result<Exit> {
         named.collect::<anyhow::Result<_>>()?
     };
     out::note("no daemon is asked; scanned once");
-    let mut refused = false;
+    let (mut refused, mut broken) = (false, false);
     for target in &targets {
         let mut features = Vec::new();
         target.survey_to_accept(|feature| features.push(feature))?;
@@ -54,11 +54,18 @@ fn accept(args: &AcceptArgs) -> anyhow::Result<Exit> {
                 out::error(&format!("{}: {error:#}", feature.dossier.terms.feature_slug));
             }
         }
-        if target.end() == Exit::BrokenFile {
-            return Ok(Exit::BrokenFile);
-        }
+        broken |= target.end() == Exit::BrokenFile;
     }
-    Ok(if refused { Exit::Failed } else { Exit::Done })
+    Ok(accepted(broken, refused))
+}
+
+/// With which code that ends.
+fn accepted(broken: bool, refused: bool) -> Exit {
+    match (broken, refused) {
+        (true, _) => Exit::BrokenFile,
+        (false, true) => Exit::Failed,
+        (false, false) => Exit::Done,
+    }
 }
 
 /// Asks the daemon to accept; `None` where none watches what is meant.
@@ -93,11 +100,7 @@ fn accept_through_daemon(args: &AcceptArgs) -> anyhow::Result<Option<Exit>> {
         }
     }
     let broken = asked::end(&status, &place) == Exit::BrokenFile;
-    Ok(Some(match (broken, refused) {
-        (true, _) => Exit::BrokenFile,
-        (false, true) => Exit::Failed,
-        (false, false) => Exit::Done,
-    }))
+    Ok(Some(accepted(broken, refused)))
 }
 
 /// The features of the project that `place` means.

@@ -88,7 +88,12 @@ pub(super) fn warn(text: &str) {
 
 /// Says what is wrong.
 pub(super) fn error(text: &str) {
-    say(&format!("{} {}", "error:".bold().red(), printable(text)));
+    say(&error_line(text));
+}
+
+/// The line that says what is wrong.
+pub(super) fn error_line(text: &str) -> String {
+    format!("{} {}", "error:".bold().red(), printable(text))
 }
 
 /// Says a line as it is. Standard error may be closed; there is no one to tell then.

@@ -37,7 +37,7 @@ impl Place {
             let slug = escape_bytes(name.as_bytes()).into_owned();
             return Ok(Self { root: Self::root(args)?, feature: Some(slug) });
         }
-        let target = Target::of_name(name, args)?;
+        let target = Target::watched(name, args)?;
         let feature = target.features.first().map(|feature| feature.slug.to_string());
         Ok(Self { root: Some(target.project.root), feature })
     }

@@ -5,7 +5,7 @@ use anyhow::Context as _;
 use super::args::RunArgs;
 use super::exit::Exit;
 use super::{heap, logging};
-use crate::config::{Config, Folders, LogConfig};
+use crate::config::{Config, Folders};
 use crate::service::{Options, run as run_service};
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
@@ -16,7 +16,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     }
     let folders = Folders::of_user().context("cannot tell where the configuration lies")?;
     let config = Config::load(&folders.config_file())?;
-    let said = args.log.as_deref().map(LogConfig::parse).transpose().map_err(anyhow::Error::msg)?;
+    let said = args.log.clone();
     let filter = logging::start(said.as_ref().unwrap_or(&config.log).filter());
     // What was said to this process goes before what the configuration says.
     let used = move |config: &Config| {

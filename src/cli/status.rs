@@ -1,26 +1,27 @@
 //! `dossierd status`: everything that is watched at a glance, or one feature.
 
-use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::time::timeout;
 
-use super::args::StatusArgs;
+use super::args::{ProjectArgs, StatusArgs};
 use super::ending::end_when_unwanted;
 use super::exit::Exit;
 use super::link::{Link, is_refusal};
 use super::place::{Place, root_text};
 use super::target::{Findings, Target};
-use super::{glance, out, terminal};
-use crate::client::{Answer, ClientError, Follower, News};
+use super::terminal::{self, Screen};
+use super::{asked, glance, out, words};
+use crate::client::{Answer, ClientError, Follower, News, Target as Request};
 use crate::core::feature::Feature;
 use crate::wire::json;
 use crate::wire::overview::Overview;
 use crate::wire::status::{ProjectStatus, Scanned, Status, WatchStatus};
 
-/// What is shown when nothing is said to have happened, such as folders that cannot be watched.
-const REFRESH: Duration = Duration::from_secs(30);
+/// When to look again though nothing is said to have happened: not all that is shown is told of,
+/// such as a configuration that is broken or folders that cannot be watched.
+const REFRESH: Duration = Duration::from_secs(2);
 /// What happens within this is shown together.
 const TOGETHER: Duration = Duration::from_millis(100);
 
@@ -39,7 +40,7 @@ pub(super) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
     };
     let fetched = fetch(&mut link, &place)?;
     if args.watch {
-        return follow(link, &place, args.meant.project.json, fetched);
+        return follow(link, &place, &args.meant.project, fetched);
     }
     let Some(fetched) = fetched else {
         return scan(args);
@@ -47,12 +48,25 @@ pub(super) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
     if args.meant.project.json {
         out::print_body(&fetched.answer.body)?;
     } else {
+        for wrong in fetched.faults() {
+            out::error(&wrong);
+        }
         let width = terminal::size().map(|(columns, _)| columns);
-        let mut out = out::people();
-        out.write_all(fetched.show(width).as_bytes())?;
-        out.flush()?;
+        out::print_as_is(&fetched.show(width))?;
     }
-    Ok(Exit::Done)
+    let findings = match &fetched.model {
+        Model::All(status, place) => asked::findings(status, place),
+        Model::One(_) => asked::findings(&link.read(&Request::new("/api/status"))?, &place),
+    };
+    Ok(end(&findings, args))
+}
+
+/// Says what is wrong with the project's files, unless the table does.
+fn end(findings: &Findings, args: &StatusArgs) -> Exit {
+    if args.meant.project.json || args.meant.feature.is_some() {
+        findings.say();
+    }
+    findings.exit()
 }
 
 /// What the daemon said, as it said it and as models.
@@ -73,7 +87,7 @@ fn fetch(link: &mut Link, place: &Place) -> anyhow::Result<Option<Fetched>> {
             Ok(answer) => answer,
             Err(error) if is_refusal(&error, 404) => {
                 // Unknown, or of a project that is not watched?
-                let status: Status<'_> = link.read(&crate::client::Target::new("/api/status"))?;
+                let status: Status<'_> = link.read(&Request::new("/api/status"))?;
                 let unwatched = place.root.is_some() && place.watched(&status).is_none();
                 return if unwatched { Ok(None) } else { Err(error) };
             }
@@ -82,7 +96,7 @@ fn fetch(link: &mut Link, place: &Place) -> anyhow::Result<Option<Fetched>> {
         let model = Model::One(Box::new(answer.read()?));
         return Ok(Some(Fetched { answer, model }));
     }
-    let answer = link.get(&crate::client::Target::new("/api/status").synced())?;
+    let answer = link.get(&Request::new("/api/status").synced())?;
     let status: Status<'_> = answer.read()?;
     if place.root.is_some() && place.watched(&status).is_none() {
         return Ok(None);
@@ -91,16 +105,22 @@ fn fetch(link: &mut Link, place: &Place) -> anyhow::Result<Option<Fetched>> {
 }
 
 impl Fetched {
+    /// What is wrong with the daemon itself.
+    fn faults(&self) -> Vec<String> {
+        match &self.model {
+            Model::One(_) => Vec::new(),
+            Model::All(status, _) => [glance::store(&status.store), glance::config(status)]
+                .into_iter()
+                .flatten()
+                .collect(),
+        }
+    }
+
     fn show(&self, width: Option<usize>) -> String {
         match &self.model {
             Model::One(overview) => glance::feature(overview),
             Model::All(status, place) => {
                 let mut text = String::new();
-                for wrong in
-                    [glance::store(&status.store), glance::config(status)].into_iter().flatten()
-                {
-                    out::error(&wrong);
-                }
                 text.extend(status.delivery.iter().filter_map(glance::sink));
                 if status.projects.is_empty() {
                     text.push_str("no project is watched; dossierd project add .\n");
@@ -137,26 +157,22 @@ fn scan(args: &StatusArgs) -> anyhow::Result<Exit> {
         if meant.project.json {
             out::print_json(&overview)?;
         } else {
-            let mut out = out::people();
-            out.write_all(glance::feature(&overview).as_bytes())?;
-            out.flush()?;
+            out::print_as_is(&glance::feature(&overview))?;
         }
     } else {
         let project = scanned(&target, &features, &findings);
         if meant.project.json {
             out::print_json(&Scanned::new(env!("CARGO_PKG_VERSION"), project))?;
         } else {
-            let mut out = out::people();
-            out.write_all(glance::project(&project, width).as_bytes())?;
-            out.flush()?;
+            out::print_as_is(&glance::project(&project, width))?;
         }
     }
-    out::note("not watched; dossierd project add .");
+    out::note(&format!("not watched; {}", words::add(&meant.project)));
     if let Some(why) = &target.undiscovered {
         out::error(why);
         return Ok(Exit::Failed);
     }
-    Ok(if findings.errors.is_empty() { Exit::Done } else { Exit::BrokenFile })
+    Ok(end(&findings, args))
 }
 
 fn scanned<'a>(
@@ -183,31 +199,34 @@ fn scanned<'a>(
 fn follow(
     mut link: Link,
     place: &Place,
-    as_json: bool,
+    args: &ProjectArgs,
     first: Option<Fetched>,
 ) -> anyhow::Result<Exit> {
     let Some(mut fetched) = first else {
-        anyhow::bail!("this project is not watched; `dossierd project add .`");
+        anyhow::bail!("this project is not watched; `{}`", words::add(args));
     };
+    let as_json = args.json;
     let on_terminal = terminal::size().is_some() && !as_json;
     end_when_unwanted(if on_terminal { terminal::LEAVE } else { "" });
-    if on_terminal {
-        terminal::enter()?;
-    }
+    let _screen = if on_terminal { Some(Screen::enter()?) } else { None };
     let mut follower = Follower::new(link.socket(), "now");
-    let mut last = String::new();
+    let mut last = (Vec::new(), String::new());
     loop {
         if on_terminal {
             let (columns, rows) = terminal::size().unwrap_or((80, 24));
-            terminal::draw(&fetched.show(Some(columns)), rows)?;
+            let faults = fetched.faults();
+            let lines = faults.iter().map(|wrong| out::error_line(wrong) + "\n");
+            terminal::draw(&(lines.collect::<String>() + &fetched.show(Some(columns))), rows)?;
         } else {
             let text = if as_json { fetched.steady()? } else { fetched.show(None) };
-            if text != last {
-                let mut out = out::people();
-                let gap = if last.is_empty() || as_json { "" } else { "\n" };
-                out.write_all(format!("{gap}{text}").as_bytes())?;
-                out.flush()?;
-                last = text;
+            let said = if as_json { Vec::new() } else { fetched.faults() };
+            if (&said, &text) != (&last.0, &last.1) {
+                let gap = if last.1.is_empty() || as_json { "" } else { "\n" };
+                for wrong in &said {
+                    out::error(wrong);
+                }
+                out::print_as_is(&format!("{gap}{text}"))?;
+                last = (said, text);
             }
         }
         fetched = next(&mut link, place, &mut follower, on_terminal)?;

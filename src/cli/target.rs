@@ -8,9 +8,10 @@ use anyhow::{Context as _, bail};
 
 use super::args::{FeatureArgs, ProjectArgs};
 use super::exit::Exit;
+use super::link::folders;
 use super::out::{self, Ticker};
 use super::words;
-use crate::config::{Config, Folders};
+use crate::config::{Config, ConfigState};
 use crate::core::content::StaticPart;
 use crate::core::feature::Feature;
 use crate::core::findings::{FileError, Skipped};
@@ -39,7 +40,10 @@ pub(super) struct Findings {
 impl Target {
     /// What `path` means: all of a project, or some features of it.
     pub(super) fn of_path(path: &Path) -> anyhow::Result<Self> {
-        let setup = Setup::read()?;
+        Self::of_path_by(Setup::read()?, path)
+    }
+
+    fn of_path_by(setup: Setup, path: &Path) -> anyhow::Result<Self> {
         let located = locate(path, |root| settings(&setup.config, root))?;
         let mut target = setup.open(&located.root)?;
         match located.features {
@@ -57,7 +61,10 @@ impl Target {
 
     /// The features of the project that `args` or the current folder mean.
     pub(super) fn of_project(args: &ProjectArgs) -> anyhow::Result<Self> {
-        let setup = Setup::read()?;
+        Self::of_project_by(Setup::read()?, args)
+    }
+
+    fn of_project_by(setup: Setup, args: &ProjectArgs) -> anyhow::Result<Self> {
         let said = args.project.as_deref();
         let located = locate(said.unwrap_or(Path::new(".")), |root| settings(&setup.config, root))?;
         if let Some(said) = said
@@ -80,11 +87,22 @@ impl Target {
 
     /// One feature by slug or path.
     pub(super) fn of_name(name: &OsStr, project: &ProjectArgs) -> anyhow::Result<Self> {
+        Self::of_name_by(&Setup::read()?, name, project)
+    }
+
+    /// The same for who asks the daemon, which goes on while the configuration is broken.
+    pub(super) fn watched(name: &OsStr, project: &ProjectArgs) -> anyhow::Result<Self> {
+        let folders = folders()?;
+        let config = ConfigState::read(&folders.config_file()).0.unwrap_or_default();
+        Self::of_name_by(&Setup { config, missions: folders.missions() }, name, project)
+    }
+
+    fn of_name_by(setup: &Setup, name: &OsStr, project: &ProjectArgs) -> anyhow::Result<Self> {
         let path = Path::new(name);
         let shown = path.display();
         let is_path = name.as_bytes().contains(&b'/') || name == "." || name == "..";
         if !is_path {
-            let mut target = Self::of_project(project)?;
+            let mut target = Self::of_project_by(setup.clone(), project)?;
             if let Some(found) = target.features.iter().find(|dir| dir.slug.as_str() == name) {
                 target.features = vec![found.clone()];
                 return Ok(target);
@@ -93,7 +111,7 @@ impl Target {
                 bail!("there is no feature `{shown}` in {}; {}", target.root(), target.known());
             }
         }
-        let target = Self::of_path(path)?;
+        let target = Self::of_path_by(setup.clone(), path)?;
         if let Some(root) = &project.project
             && canonical(root)? != target.project.root
         {
@@ -157,7 +175,7 @@ impl Target {
     pub(super) fn end(&self) -> Exit {
         let findings = self.findings();
         findings.say();
-        if findings.errors.is_empty() { Exit::Done } else { Exit::BrokenFile }
+        findings.exit()
     }
 
     /// Refuses a path in a folder that is skipped: all of the project is not what it means.
@@ -206,6 +224,11 @@ impl Findings {
             out::warn(warning);
         }
     }
+
+    /// With which code they end a command that has printed its data.
+    pub(super) fn exit(&self) -> Exit {
+        if self.errors.is_empty() { Exit::Done } else { Exit::BrokenFile }
+    }
 }
 
 /// What keeps a feature from being seen or judged as it should be, for standard error.
@@ -215,6 +238,7 @@ pub(super) fn warnings(feature: &Feature) -> Vec<String> {
 }
 
 /// What every command starts from.
+#[derive(Clone)]
 struct Setup {
     config: Config,
     missions: PathBuf,
@@ -222,7 +246,7 @@ struct Setup {
 
 impl Setup {
     fn read() -> anyhow::Result<Self> {
-        let folders = Folders::of_user().context("cannot tell where the configuration lies")?;
+        let folders = folders()?;
         Ok(Self { config: Config::load(&folders.config_file())?, missions: folders.missions() })
     }
 

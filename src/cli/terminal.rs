@@ -6,10 +6,13 @@ use rustix::termios::tcgetwinsize;
 
 use super::out::{choice, coloured};
 
-/// Shows the other screen, without the cursor.
-const ENTER: &str = "\x1b[?1049h\x1b[?25l";
+/// Shows the other screen, without the cursor; long lines are cut off.
+const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
 /// Back to the first one.
-pub(super) const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
+pub(super) const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
+
+/// The screen that is drawn on; left when dropped.
+pub(super) struct Screen(());
 
 /// Columns and rows of the terminal that standard output is; `None` where it is none.
 pub(super) fn size() -> Option<(usize, usize)> {
@@ -22,10 +25,24 @@ pub(super) fn size() -> Option<(usize, usize)> {
     Some(known.map_or((80, 24), |size| (usize::from(size.ws_col), usize::from(size.ws_row))))
 }
 
-/// Shows the screen that is drawn on.
-pub(super) fn enter() -> io::Result<()> {
+impl Screen {
+    pub(super) fn enter() -> io::Result<Self> {
+        let screen = Self(());
+        write(ENTER)?;
+        Ok(screen)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        // Where that fails there is no terminal any more.
+        let _ = write(LEAVE);
+    }
+}
+
+fn write(sequence: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(ENTER.as_bytes())?;
+    out.write_all(sequence.as_bytes())?;
     out.flush()
 }
 

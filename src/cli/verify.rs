@@ -8,7 +8,7 @@ mod difference;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStringExt as _;
 
 use owo_colors::OwoColorize as _;
 use serde::Serialize;
@@ -17,13 +17,13 @@ use serde_json::Value;
 use super::args::{OptionalFeatureArgs, ProjectArgs};
 use super::exit::Exit;
 use super::link::{Link, is_refusal};
-use super::out;
 use super::place::{Place, root_text};
 use super::target::Target;
+use super::{out, words};
 use crate::client::Target as Request;
 use crate::core::dossier::Doubt;
 use crate::core::feature::{Feature, Watch};
-use crate::core::path::printable;
+use crate::core::path::{printable, unescape};
 use crate::wire::overview::Overview;
 use crate::wire::status::{ProjectStatus, Status};
 use difference::{Difference, contents, lasting, snapshots, whole};
@@ -61,7 +61,10 @@ pub(super) fn run(args: &OptionalFeatureArgs) -> anyhow::Result<Exit> {
             "{slug}: while its manifest is broken only paths and contents are compared"
         ));
     }
-    let Found { features, differences, .. } = found;
+    for why in &found.unseen {
+        out::error(why);
+    }
+    let Found { features, differences, unseen, .. } = found;
     if args.project.json {
         out::print_json(&Report { features, differences: &differences })?;
     } else {
@@ -70,7 +73,7 @@ pub(super) fn run(args: &OptionalFeatureArgs) -> anyhow::Result<Exit> {
     if moving {
         out::note("files were changing meanwhile; only what differed each time is shown");
     }
-    Ok(if differences.is_empty() { Exit::Done } else { Exit::Failed })
+    Ok(if differences.is_empty() && unseen.is_empty() { Exit::Done } else { Exit::Failed })
 }
 
 /// What is to be compared: a feature or project that is named or that the current folder is in; in
@@ -100,10 +103,11 @@ impl Meant {
             }
             _ => true,
         };
-        let roots = status.projects.iter().filter(has).map(|project| PathBuf::from(&*project.root));
-        let projects =
-            roots.map(|root| ProjectArgs { project: Some(root), ..args.project.clone() });
-        Ok(Self { feature, projects: projects.collect() })
+        let projects = status.projects.iter().filter(has).map(|project| {
+            let root = OsString::from_vec(unescape(&project.root)?);
+            Ok(ProjectArgs { project: Some(root.into()), ..args.project.clone() })
+        });
+        Ok(Self { feature, projects: projects.collect::<anyhow::Result<_>>()? })
     }
 }
 
@@ -114,17 +118,26 @@ struct Found {
     differences: BTreeSet<Difference>,
     /// Features of which not everything was compared.
     contents_only: BTreeSet<String>,
+    /// Projects that cannot be seen, and why.
+    unseen: BTreeSet<String>,
 }
 
 fn compare_all(link: &mut Link, meant: &Meant) -> anyhow::Result<Found> {
+    let extent = if meant.feature.is_some() { Extent::Feature } else { Extent::Project };
     let mut found = Found::default();
     for project in &meant.projects {
         let target = match &meant.feature {
-            Some(feature) => Target::of_name(feature, project)?,
-            None => Target::of_project(project)?,
+            Some(feature) => Target::of_name(feature, project),
+            None => Target::of_project(project),
         };
-        let extent = if meant.feature.is_some() { Extent::Feature } else { Extent::Project };
-        compare(link, &target, extent, &mut found)?;
+        match target {
+            Ok(target) => compare(link, &target, project, extent, &mut found)?,
+            Err(error) if meant.projects.len() == 1 => return Err(error),
+            // The others are compared nevertheless.
+            Err(error) => {
+                found.unseen.insert(format!("{error:#}"));
+            }
+        }
     }
     Ok(found)
 }
@@ -140,13 +153,14 @@ enum Extent {
 fn compare(
     link: &mut Link,
     target: &Target,
+    project: &ProjectArgs,
     extent: Extent,
     found: &mut Found,
 ) -> anyhow::Result<()> {
     let root = root_text(&target.project.root);
     let status: Status<'_> = link.read(&Request::new("/api/status").synced())?;
     let Some(project) = status.projects.iter().find(|project| project.root == root) else {
-        anyhow::bail!("the daemon does not watch {root}; `dossierd project add .`");
+        anyhow::bail!("the daemon does not watch {root}; `{}`", words::add(project));
     };
     let mut scanned: Vec<Feature> = Vec::new();
     target.survey(|feature| feature, |feature| scanned.push(feature))?;

@@ -1,13 +1,23 @@
 //! States in words and colours, the same everywhere.
 
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
 use owo_colors::OwoColorize as _;
 
+use super::args::ProjectArgs;
 use crate::core::artifact::ErrorReason;
 use crate::core::digest::Digest;
 use crate::core::dossier::{Completeness, Doubt};
 use crate::core::drift::{Drift, DriftState, Severity};
 use crate::core::feature::Feature;
-use crate::core::path::printable;
+use crate::core::path::{escape_bytes, printable};
+
+/// The command that lets the daemon watch the project that is meant.
+pub(super) fn add(args: &ProjectArgs) -> String {
+    let root = args.project.as_deref().unwrap_or(Path::new("."));
+    format!("dossierd project add {}", escape_bytes(root.as_os_str().as_bytes()))
+}
 
 /// Completeness in its colour.
 pub(super) fn completeness(completeness: Completeness) -> String {

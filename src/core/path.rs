@@ -69,31 +69,7 @@ impl RelPath {
     /// # Errors
     /// [`PathError`] when the text is not one that [`RelPath::text`] gives.
     pub fn from_text(text: &str) -> Result<Self, PathError> {
-        if !text.contains('\\') {
-            return Self::new(text.as_bytes());
-        }
-        let mut bytes = Vec::with_capacity(text.len());
-        let mut rest = text.as_bytes();
-        while let Some((first, tail)) = rest.split_first() {
-            rest = match (first, tail) {
-                (b'\\', [b'\\', tail @ ..]) => {
-                    bytes.push(b'\\');
-                    tail
-                }
-                (b'\\', [b'x', high, low, tail @ ..]) => {
-                    let digits = [*high, *low];
-                    let digits = std::str::from_utf8(&digits).map_err(|_| PathError::Escape)?;
-                    bytes.push(u8::from_str_radix(digits, 16).map_err(|_| PathError::Escape)?);
-                    tail
-                }
-                (b'\\', _) => return Err(PathError::Escape),
-                (byte, tail) => {
-                    bytes.push(*byte);
-                    tail
-                }
-            };
-        }
-        Self::new(bytes)
+        Self::new(unescape(text)?)
     }
 
     /// The raw bytes.
@@ -127,6 +103,35 @@ impl RelPath {
     pub fn text(&self) -> Cow<'_, str> {
         escape_bytes(&self.0)
     }
+}
+
+/// Reads back the text form of a path, relative or not.
+///
+/// # Errors
+/// [`PathError::Escape`] when the text is not one that [`escape_bytes`] gives.
+pub fn unescape(text: &str) -> Result<Vec<u8>, PathError> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        rest = match (first, tail) {
+            (b'\\', [b'\\', tail @ ..]) => {
+                bytes.push(b'\\');
+                tail
+            }
+            (b'\\', [b'x', high, low, tail @ ..]) => {
+                let digits = [*high, *low];
+                let digits = std::str::from_utf8(&digits).map_err(|_| PathError::Escape)?;
+                bytes.push(u8::from_str_radix(digits, 16).map_err(|_| PathError::Escape)?);
+                tail
+            }
+            (b'\\', _) => return Err(PathError::Escape),
+            (byte, tail) => {
+                bytes.push(*byte);
+                tail
+            }
+        };
+    }
+    Ok(bytes)
 }
 
 impl fmt::Debug for RelPath {

@@ -146,13 +146,13 @@ impl Walk<'_> {
             let kind = stat
                 .as_ref()
                 .map_or(entry.file_type(), |stat| FileType::from_raw_mode(stat.st_mode));
-            if kind != FileType::Directory {
+            if kind == FileType::Directory {
+                let (parent, name) = (Arc::clone(folder), name.to_owned());
+                levels.push(Level { parent, name, path: below, depth: depth + 1 });
+            } else {
                 let regular = stat.filter(|_| kind == FileType::RegularFile);
                 let signature = regular.as_ref().map(signature_of);
                 files.push(Listed { path: below, signature });
-            } else {
-                let (parent, name) = (Arc::clone(folder), name.to_owned());
-                levels.push(Level { parent, name, path: below, depth: depth + 1 });
             }
         }
         listing.files.push(files);

@@ -329,6 +329,17 @@ fn a_key_mismatch_names_the_fields_and_judges_nothing() {
 }
 
 #[test]
+fn a_broken_file_of_the_project_keeps_no_feature_that_is_named_from_being_accepted() {
+    let project = Project::complete().file(".kittify/config.yaml", ": [");
+    project.write("kitty-specs/002-y/spec.md", "y\n");
+    let run = project.run(&["baseline", "accept", "001-x", "002-y"]);
+    assert_eq!(run.code, 78, "{run:?}");
+    for slug in ["001-x", "002-y"] {
+        assert!(run.stdout.contains(&format!("{slug}: accepted")), "{run:?}");
+    }
+}
+
+#[test]
 fn a_state_that_is_not_seen_whole_or_not_judged_is_not_accepted() {
     type Change = fn(&Project);
     let manifest = ".kittify/missions/software-dev/expected-artifacts.yaml";

@@ -81,6 +81,7 @@ fn wrong_usage_is_2_and_what_is_not_there_is_1() {
         &["baseline", "accept"],
         &["completions", "nonsense"],
         &["check", "--color", "sometimes"],
+        &["run", "--log", "foo=bar=baz"],
     ] {
         let run = project.run(arguments);
         assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{arguments:?}");

@@ -174,5 +174,53 @@ fn on_a_terminal_it_is_drawn_in_place_and_leaves_nothing_behind() {
     screen.types("\x03");
     assert_eq!(screen.ended(), Some(0));
     let rest = screen.rest().concat();
-    assert!(rest.ends_with("\x1b[?25h\x1b[?1049l"), "{rest:?}");
+    assert!(rest.ends_with(LEAVE), "{rest:?}");
+}
+
+/// Lines are wrapped, the cursor is shown, and the first screen is back.
+const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
+
+#[test]
+fn on_a_terminal_it_says_what_is_wrong_with_the_daemon_and_leaves_before_it_fails() {
+    let project = Project::complete();
+    let daemon = project.daemon();
+    let Some(command) = project.terminal(80, &["status", "--watch"]) else { return };
+    let mut screen = Following::start(command);
+    screen.until("FEATURE");
+    super::support::write(&project.config_file(), b"nonsense: 1\n");
+    screen.until("unknown field `nonsense`");
+    super::support::write(&project.config_file(), b"");
+    let root = project.root.to_str().unwrap();
+    project.ask(&["project", "remove", root]).ok();
+    assert_eq!(screen.ended(), Some(1));
+    let rest = screen.rest().concat();
+    let (_, after) = rest.split_once(LEAVE).expect("the first screen is back");
+    assert!(after.contains("the project is watched no more"), "{rest:?}");
+    daemon.stop();
+}
+
+#[test]
+fn a_broken_file_of_the_project_ends_it_with_the_same_code_with_a_daemon_and_without() {
+    let project = Project::complete().file(".kittify/config.yaml", ": [");
+    let asked = [vec!["status"], vec!["status", FEATURE], vec!["status", FEATURE, "--json"]];
+    let codes = || asked.iter().map(|arguments| project.ask(arguments).code).collect::<Vec<_>>();
+    assert_eq!(codes(), [78, 78, 78]);
+    let daemon = project.daemon();
+    assert_eq!(codes(), [78, 78, 78]);
+    let one = project.ask(&["status", FEATURE, "--json"]);
+    assert_eq!(one.json()["feature_slug"], FEATURE);
+    assert!(one.stderr.contains(".kittify/config.yaml:1:"), "{one:?}");
+    daemon.stop();
+}
+
+#[test]
+fn a_feature_is_found_by_its_path_while_the_users_configuration_is_broken() {
+    let project = Project::complete();
+    let daemon = project.daemon();
+    super::support::write(&project.config_file(), b"nonsense: 1\n");
+    for name in [FEATURE, "kitty-specs/001-x"] {
+        let run = project.ask(&["status", name]).ok();
+        assert!(run.stdout.starts_with("001-x\n"), "{run:?}");
+    }
+    daemon.stop();
 }

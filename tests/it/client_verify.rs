@@ -60,6 +60,25 @@ fn in_no_project_everything_that_is_watched_is_compared() {
 }
 
 #[test]
+fn a_root_that_is_away_keeps_no_other_from_being_compared_however_it_is_named() {
+    let project = Project::complete();
+    let other = Project::complete();
+    let odd = project.home().join("back\\slash");
+    write(&odd.join("kitty-specs/003-z/spec.md"), b"z\n");
+    let mut command = project.daemon_command();
+    command.args([&other.root, &odd]);
+    let daemon = project.spawn(command);
+    daemon.ready();
+    fs::rename(&other.root, other.home().join("away")).unwrap();
+    let mut command = project.client(&["verify"]);
+    command.current_dir(project.home());
+    let run = super::support::run(command, super::support::DEADLINE);
+    run.fails(1, other.root.to_str().unwrap());
+    assert_eq!(run.stdout, "2 features compared: the daemon shows what is there\n");
+    daemon.stop();
+}
+
+#[test]
 fn while_a_manifest_is_broken_only_what_it_does_not_decide_is_compared() {
     let own = ".kittify/overrides/missions/software-dev/expected-artifacts.yaml";
     let project = Project::complete().file(
