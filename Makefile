@@ -1,9 +1,14 @@
 # The commands of this project, for people and for CI. `make` alone runs the tests.
 
-.PHONY: test lint doc deny bench deb install reproducible ci
+.PHONY: test endure lint doc deny bench deb install reproducible ci
 
 test:
 	cargo test
+
+# What the tests do at random, for hours: ten thousand kills at any moment, half of them during recovery, and whatever
+# happens to files for an hour.
+endure:
+	DOSSIERD_KILLS=10000 DOSSIERD_ENDURE_SECS=3600 cargo test --test it -- --nocapture daemon_crash endure_random
 
 lint:
 	cargo fmt --check

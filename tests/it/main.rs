@@ -36,6 +36,7 @@ mod daemon_crash;
 mod daemon_life;
 mod daemon_model;
 mod daemon_reading;
+mod daemon_says;
 mod daemon_watch;
 mod dashboard_browser;
 mod dashboard_door;
