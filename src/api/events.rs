@@ -14,8 +14,10 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Api;
+use super::accept::wants_json;
 use super::meant::{INDEX_WAIT, project};
 use super::query::{Parameters, Query};
 use super::respond::{internal, json_body, large, off_thread};
@@ -35,6 +37,7 @@ const CHUNK: usize = 32;
 pub(super) const SUBSCRIBERS_MAX: usize = 1_280;
 /// A stream says at least this often that it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const ALIVE: &[u8] = b": keep-alive\n\n";
 
 pub(super) async fn events(
     State(api): State<Arc<Api>>,
@@ -138,10 +141,12 @@ async fn stream_of(
         first: Some(Bytes::from(first)).filter(|first| !first.is_empty()),
         snapshots: snapshots.into_iter(),
         shown: after,
+        sent: Instant::now(),
         _place: place,
     };
     let messages = stream::unfold(subscriber, |mut subscriber| async move {
         let message = subscriber.next().await?;
+        subscriber.sent = Instant::now();
         Some((Ok::<_, Infallible>(message), subscriber))
     });
     let headers = [
@@ -179,6 +184,8 @@ struct Subscriber {
     snapshots: std::vec::IntoIter<Arc<FeatureView>>,
     /// What their state includes.
     shown: u64,
+    /// When something was sent last.
+    sent: Instant,
     _place: OwnedSemaphorePermit,
 }
 
@@ -206,16 +213,20 @@ impl Subscriber {
                 if self.api.views.world().instance != self.instance {
                     return None;
                 }
-                if messages.is_empty() {
-                    continue;
+                if !messages.is_empty() {
+                    return Some(messages);
                 }
-                return Some(messages);
+                // However much happens that is not wanted.
+                if self.sent.elapsed() >= KEEP_ALIVE {
+                    return Some(Bytes::from_static(ALIVE));
+                }
+                continue;
             }
-            match tokio::time::timeout(KEEP_ALIVE, self.news.changed()).await {
+            match timeout_at(self.sent + KEEP_ALIVE, self.news.changed()).await {
                 Ok(Ok(())) if self.api.views.world().instance != self.instance => return None,
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return None,
-                Err(_) => return Some(Bytes::from_static(b": keep-alive\n\n")),
+                Err(_) => return Some(Bytes::from_static(ALIVE)),
             }
         }
     }
@@ -268,46 +279,7 @@ async fn begun(api: &Api) -> Result<(), Problem> {
         }
     };
     let late = |_| Problem::new(Code::Unavailable, "the daemon is still starting");
-    tokio::time::timeout(INDEX_WAIT, begun).await.map_err(late)
-}
-
-/// Whether an `Accept` header wants a page, not a stream: it names JSON, and likes it no less.
-fn wants_json(accept: &str) -> bool {
-    let (json, named) = quality(accept, "application", "json");
-    let (stream, _) = quality(accept, "text", "event-stream");
-    json > stream || (named && json > 0 && json == stream)
-}
-
-/// How much an `Accept` header likes a media type, in thousandths, and whether it names it. The
-/// most specific range that covers it decides (RFC 9110, 12.5.1).
-fn quality(accept: &str, kind: &str, subtype: &str) -> (u16, bool) {
-    let mut best = (0, 0);
-    for range in accept.split(',') {
-        let mut parts = range.split(';').map(str::trim);
-        let name = parts.next().unwrap_or_default();
-        let exact = match name.split_once('/') {
-            Some(("*", "*")) => 1,
-            Some((of, "*")) if of.eq_ignore_ascii_case(kind) => 2,
-            Some((of, sub))
-                if of.eq_ignore_ascii_case(kind) && sub.eq_ignore_ascii_case(subtype) =>
-            {
-                3
-            }
-            _ => continue,
-        };
-        let weight = parts.find_map(|part| {
-            let (name, value) = part.split_once('=')?;
-            name.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse::<f32>().ok())
-        });
-        // What is not understood says nothing of liking it less.
-        let weight = weight.flatten().filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(1.0);
-        if exact > best.0 {
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 1000")]
-            let thousandths = (weight * 1000.0).round() as u16;
-            best = (exact, thousandths);
-        }
-    }
-    (best.1, best.0 == 3)
+    timeout(INDEX_WAIT, begun).await.map_err(late)
 }
 
 /// `ends` are those of the journal itself: an event can be read before the picture that includes it
@@ -361,33 +333,4 @@ fn filter(world: &World, parameters: &Parameters) -> Result<Filter, Problem> {
         root_id: named.map(|(_, view)| view.root_id.clone()),
         ..Filter::default()
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_page_is_for_who_wants_json_and_a_stream_for_everyone_else() {
-        for (accept, page) in [
-            ("", false),
-            ("*/*", false),
-            ("application/json", true),
-            ("Application/JSON; charset=utf-8", true),
-            ("application/*", true),
-            ("application/json, text/plain, */*", true),
-            ("application/json, text/event-stream", true),
-            ("text/event-stream, application/json;q=0.5", false),
-            ("text/event-stream", false),
-            ("text/event-stream, */*;q=0.1", false),
-            ("text/event-stream;q=0, */*", true),
-            ("application/json;q=0, */*", false),
-            ("application/json;q=0", false),
-            ("application/json ; Q=0.9 , text/event-stream ; q=0.8", true),
-            ("application/json;q=nonsense", true),
-            ("application/jsonl", false),
-        ] {
-            assert_eq!(wants_json(accept), page, "{accept}");
-        }
-    }
 }

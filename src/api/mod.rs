@@ -4,6 +4,7 @@
 //! picture, or asks the engine by a command and waits for the reply. What waits for the disk, or is
 //! long in the making, is done on threads of its own: one thread serves all connections.
 
+mod accept;
 mod answers;
 mod artifacts;
 mod ask;

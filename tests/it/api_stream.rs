@@ -161,14 +161,12 @@ fn filters_are_the_same_for_pages_and_streams() {
     daemon.stop();
 }
 
-#[test]
-fn a_stream_with_nothing_to_say_says_that_it_lives() {
-    let project = Project::complete();
-    let daemon = project.daemon();
-    daemon.status();
+/// Waits until a stream that has nothing else to say says that it lives.
+#[track_caller]
+fn lives(daemon: &Daemon, query: &str) {
     let mut stream = daemon.connect().unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    write!(stream, "GET /api/events{query} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let mut text = Vec::new();
     let comment = b": keep-alive\n\n";
     while !text.windows(comment.len()).any(|part| part == comment) {
@@ -180,5 +178,34 @@ fn a_stream_with_nothing_to_say_says_that_it_lives() {
     let text = String::from_utf8(text).unwrap();
     assert!(text.to_ascii_lowercase().contains("content-type: text/event-stream\r\n"), "{text}");
     assert!(!text.contains("data:"), "{text}");
+}
+
+#[test]
+fn a_stream_with_nothing_to_say_says_that_it_lives() {
+    let project = Project::complete();
+    let daemon = project.daemon();
+    daemon.status();
+    lives(&daemon, "");
+    daemon.stop();
+}
+
+#[test]
+fn a_stream_that_wants_nothing_of_what_happens_says_that_it_lives() {
+    let project = Project::complete().file("kitty-specs/002-y/spec.md", "y\n");
+    let daemon = project.daemon();
+    daemon.status();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut number = 0u64;
+            while !stop.load(Ordering::Relaxed) {
+                number += 1;
+                write(&project.feature().join("spec.md"), number.to_string().as_bytes());
+                daemon.overview(FEATURE);
+            }
+        });
+        let _stop = Stop(&stop);
+        lives(&daemon, "?feature=002-y");
+    });
     daemon.stop();
 }
