@@ -155,17 +155,29 @@ fn misbehaving(daemon: &Daemon, root: &Path, slug: &str, overview: &str) -> anyh
     others(&format!("beside {DEAF} half requests"))?;
     drop(silent);
 
+    let held = |beside: &str, deaf: Vec<UnixStream>| -> anyhow::Result<()> {
+        others(&format!("beside {DEAF} {beside}"))?;
+        let mib = daemon.mib()?;
+        let part = mib / MAX_MIB;
+        promise(
+            &format!("with them it uses {mib:.1} MiB, at most {MAX_MIB} ({part:.2} of it)"),
+            mib <= MAX_MIB,
+        );
+        drop(deaf);
+        Ok(())
+    };
     let deaf = deaf_readers(daemon)?;
     write_much(root, slug)?;
     daemon.get("/api/status?sync=true")?;
-    others(&format!("beside {DEAF} that never read"))?;
-    let mib = daemon.mib()?;
-    let part = mib / MAX_MIB;
-    promise(
-        &format!("with them it uses {mib:.1} MiB, at most {MAX_MIB} ({part:.2} of it)"),
-        mib <= MAX_MIB,
-    );
-    drop(deaf);
+    held("that never read", deaf)?;
+    let export = format!("/api/dossier/snapshots/export?feature={slug}");
+    for (beside, target) in
+        [("unread pages", "/api/events?since=start"), ("unread exports", &export)]
+    {
+        let accept = "Host: localhost\r\nAccept: application/json";
+        let request = format!("GET {target} HTTP/1.1\r\n{accept}\r\n\r\n");
+        held(beside, half_requests(daemon, &request)?)?;
+    }
 
     let begin = Instant::now();
     for _ in 0..CONNECTS {

@@ -20,7 +20,7 @@ use super::Api;
 use super::accept::wants_json;
 use super::meant::{INDEX_WAIT, project};
 use super::query::{Parameters, Query};
-use super::respond::{internal, json_body, large, off_thread};
+use super::respond::{internal, large, large_of, off_thread};
 use super::tail::{Part, Want};
 use crate::core::event::{EVENT_TYPES, event_type};
 use crate::engine::view::{FeatureView, ProjectView, World};
@@ -74,24 +74,29 @@ async fn page(api: &Api, parameters: &Parameters) -> Result<Response, Problem> {
     let filter = filter(&world, parameters)?;
     let since = since(parameters.get("since"))?.unwrap_or(Since::Start);
     let ends = api.readers.read(JournalReader::ends).await?;
-    let body = match begin(&since, &world, ends) {
-        // The whole state of everything is long in the making.
+    let (answer, ()) = match begin(&since, &world, ends) {
         Begin::Gap(_) => {
-            let present = move || Ok((present(&world, &filter).map_err(internal)?, ()));
-            return Ok(large(present).await?.0);
+            large(move || Ok((present(&world, &filter).map_err(internal)?, ()))).await?
         }
         Begin::After(after) => {
-            let read =
-                move |reader: &mut JournalReader| first_wanted(reader, after, limit, &filter);
-            let found = api.readers.read(read).await?;
-            let next = cursor(&world, found.last_scanned).to_string();
-            let events: Vec<&str> =
-                found.events.iter().map(|event| event.envelope_json.as_str()).collect();
-            let mut body = Vec::new();
-            push_page(&mut body, &events, &next, None).map(|()| body)
+            // What is read is held no longer than the answer is in the making.
+            let read = move |reader: &mut JournalReader| {
+                first_wanted(reader, after, limit, &filter).map(|found| written(&world, &found))
+            };
+            let made = async { Ok((api.readers.read(read).await?.map_err(internal)?, ())) };
+            large_of(made).await?
         }
     };
-    Ok(json_body(body.map_err(internal)?))
+    Ok(answer)
+}
+
+/// The page of what was found in the journal.
+fn written(world: &World, found: &Page) -> io::Result<Vec<u8>> {
+    let next = cursor(world, found.last_scanned).to_string();
+    let events: Vec<&str> = found.events.iter().map(|event| event.envelope_json.as_str()).collect();
+    let mut body = Vec::new();
+    push_page(&mut body, &events, &next, None)?;
+    Ok(body)
 }
 
 /// The page of a gap: the present state of every feature that is wanted.

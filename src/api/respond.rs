@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use hyper::body::{Frame, SizeHint};
 use serde::Serialize;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::wire::json;
 use crate::wire::problem::{Code, Problem};
@@ -25,11 +25,12 @@ const SMALL: usize = 200;
 
 /// Answers in the making at a time, of those that may be large: their size is not known yet.
 const MAKING: usize = 4;
-/// Bytes from which an answer is large.
-const LARGE: usize = 256 << 10;
-/// KiB of large answers that wait to be read; one for which there is no room is refused.
-const ROOM: u32 = 128 << 10;
-/// For so long it may wait for room.
+/// Bytes from which an answer is large: less than that the socket takes, and it is not held here.
+const LARGE: usize = 128 << 10;
+/// KiB of large answers that wait to be read; one for which there is no room is refused. One that is
+/// larger has all of it.
+const ROOM: u32 = 20 << 10;
+/// For so long it may wait for its turn and then for room, where there is none.
 const ROOM_WAIT: Duration = Duration::from_secs(1);
 /// Of a large answer so much leaves at a time.
 const PART: usize = 64 << 10;
@@ -66,13 +67,26 @@ where
     T: Send + 'static,
     F: FnOnce() -> Result<(Vec<u8>, T), Problem> + Send + 'static,
 {
+    large_of(async { off_thread(work).await? }).await
+}
+
+/// As [`large`], of work that is more than to wait for a thread.
+///
+/// # Errors
+/// Those of [`large`].
+pub(super) async fn large_of<T>(
+    work: impl Future<Output = Result<(Vec<u8>, T), Problem>>,
+) -> Result<(Response, T), Problem> {
+    // From now on: those that have waited for others that wait do not wait once more.
+    let by = Instant::now() + ROOM_WAIT;
     let _turn = MAKERS.acquire().await.map_err(internal)?;
-    let (body, beside) = off_thread(work).await??;
+    let (mut body, beside) = work.await?;
     if body.len() < LARGE {
         return Ok((json_body(body), beside));
     }
+    body.shrink_to_fit();
     let kib = u32::try_from(body.len() / 1024).unwrap_or(ROOM).min(ROOM);
-    let room = timeout(ROOM_WAIT, FREE.acquire_many(kib)).await;
+    let room = timeout_at(by, FREE.acquire_many(kib)).await;
     let room = room.map_err(|_| {
         let detail = "too many large answers wait to be read";
         Problem::new(Code::Unavailable, detail).hint("ask again in a second")

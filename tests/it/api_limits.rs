@@ -155,12 +155,47 @@ fn answers_that_no_one_reads_take_no_more_than_their_room() {
         (&begin == b"HTTP/1.1 503").then_some(())
     });
     assert!(refused.count() > 0, "there was room for all");
-    let status = fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    let peak = peak_kib(&daemon);
     assert!(peak < 300 << 10, "{peak} KiB");
     drop(unread);
     wait("room", || (daemon.get(&target).status == 200).then_some(()));
+    daemon.stop();
+}
+
+/// The most memory that it has had.
+fn peak_kib(daemon: &Daemon) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    peak.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn pages_and_snapshots_that_no_one_reads_take_no_more_than_their_room() {
+    /// Of each more than twice the room there is.
+    const UNREAD: usize = 200;
+    let project = Project::complete();
+    for number in 0..1_500 {
+        project.write(&format!("kitty-specs/{FEATURE}/notes/{number}.md"), "note\n");
+    }
+    let daemon = project.daemon();
+    let begun = peak_kib(&daemon);
+    let export = format!("/api/dossier/snapshots/export?feature={FEATURE}");
+    for target in ["/api/events?since=start", &*export] {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: x\r\nAccept: application/json\r\n\r\n");
+        assert!(daemon.get(target).body.len() > 400 << 10);
+        let mut unread: Vec<UnixStream> = (0..UNREAD).map(|_| say(&daemon, &head)).collect();
+        others_are_answered(&daemon);
+        let refused = unread.iter_mut().filter_map(|stream| {
+            let mut begin = [0; 12];
+            stream.read_exact(&mut begin).unwrap();
+            (&begin == b"HTTP/1.1 503").then_some(())
+        });
+        let refused = refused.count();
+        let more = peak_kib(&daemon) - begun;
+        assert!(refused > 0 && more < 64 << 10, "{target}: {refused} refused, {more} KiB more");
+        drop(unread);
+        wait("room", || (daemon.get(target).status == 200).then_some(()));
+    }
     daemon.stop();
 }
 
