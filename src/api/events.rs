@@ -126,14 +126,15 @@ async fn stream_of(
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let since = since(last.or(parameters.get("since")))?.unwrap_or(Since::Now);
     let ends = api.readers.read(JournalReader::ends).await?;
-    let (mut first, mut snapshots) = (Vec::new(), Vec::new());
+    let (mut first, mut snapshots) = (Vec::new(), Vec::<Arc<FeatureView>>::new());
     let after = match begin(&since, &world, ends) {
         Begin::After(after) => after,
         Begin::Gap(reason) => {
-            let id = cursor(&world, world.seq);
-            write_message(&mut first, &id, "gap", &Gap { reason: reason.into() })
-                .map_err(internal)?;
             snapshots = wanted(&world, &filter).map(Arc::clone).collect();
+            // Whoever does not hear all of it is to hear of the gap again.
+            let id = snapshots.is_empty().then(|| cursor(&world, world.seq));
+            write_message(&mut first, id.as_ref(), "gap", &Gap { reason: reason.into() })
+                .map_err(internal)?;
             world.seq
         }
     };
@@ -201,10 +202,11 @@ impl Subscriber {
             return Some(first);
         }
         if let Some(feature) = self.snapshots.next() {
-            let id = Cursor { instance: self.instance.clone(), seq: self.shown };
+            let is_last = self.snapshots.len() == 0;
+            let id = is_last.then(|| Cursor { instance: self.instance.clone(), seq: self.shown });
             let made = off_thread(move || {
                 let mut message = Vec::new();
-                write_message(&mut message, &id, "snapshot", &*feature.feature().snapshot)?;
+                write_message(&mut message, id.as_ref(), "snapshot", &*feature.feature().snapshot)?;
                 Ok::<_, std::io::Error>(Bytes::from(message))
             });
             return made.await.ok()?.ok();

@@ -27,9 +27,18 @@ use crate::wire::json;
 #[serde(tag = "event_type", rename_all = "snake_case")]
 pub(super) enum Aside<'a> {
     /// Events are not to be had.
-    Gap { reason: &'a str, cursor: &'a str },
-    /// What a feature is like after a gap.
-    Snapshot { cursor: &'a str, snapshot: &'a RawValue },
+    Gap {
+        reason: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cursor: Option<&'a str>,
+    },
+    /// What a feature is like after a gap. The last has the cursor to go on from: whoever has not
+    /// seen all of them does not go on.
+    Snapshot {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cursor: Option<&'a str>,
+        snapshot: &'a RawValue,
+    },
 }
 
 pub(super) fn run(args: &EventsArgs) -> anyhow::Result<Exit> {
@@ -57,9 +66,11 @@ pub(super) fn run(args: &EventsArgs) -> anyhow::Result<Exit> {
         };
         let page: JournalPage = link.read(&target)?;
         if page.gap {
-            printer.gap("the journal does not have what came after that cursor", &page.next)?;
-            for snapshot in &page.snapshots {
-                printer.snapshot(snapshot, &page.next)?;
+            let why = "the journal does not have what came after that cursor";
+            let next = |left: usize| (left == 0).then_some(&*page.next);
+            printer.gap(why, next(page.snapshots.len()))?;
+            for (place, snapshot) in page.snapshots.iter().enumerate() {
+                printer.snapshot(snapshot, next(page.snapshots.len() - place - 1))?;
             }
         }
         for event in &page.events {
@@ -163,14 +174,15 @@ impl Printer {
     }
 
     fn message(&mut self, message: &Message) -> anyhow::Result<()> {
+        let cursor = Some(&*message.id).filter(|id| !id.is_empty());
         match message.event.as_str() {
             "gap" => {
                 let gap: Gap<'_> = serde_json::from_str(&message.data)?;
-                self.gap(&gap.reason, &message.id)
+                self.gap(&gap.reason, cursor)
             }
             "snapshot" => {
                 let snapshot: Box<RawValue> = serde_json::from_str(&message.data)?;
-                self.snapshot(&snapshot, &message.id)
+                self.snapshot(&snapshot, cursor)
             }
             _ => self.event(&message.data),
         }
@@ -192,7 +204,7 @@ impl Printer {
         Ok(())
     }
 
-    fn gap(&mut self, reason: &str, cursor: &str) -> anyhow::Result<()> {
+    fn gap(&mut self, reason: &str, cursor: Option<&str>) -> anyhow::Result<()> {
         if self.json {
             self.out.write_all(&json::line(&Aside::Gap { reason, cursor })?)?;
         } else {
@@ -202,7 +214,7 @@ impl Printer {
     }
 
     /// For programs only: people see the present state by `dossierd status`.
-    fn snapshot(&mut self, snapshot: &RawValue, cursor: &str) -> anyhow::Result<()> {
+    fn snapshot(&mut self, snapshot: &RawValue, cursor: Option<&str>) -> anyhow::Result<()> {
         if self.json {
             self.out.write_all(&json::line(&Aside::Snapshot { cursor, snapshot })?)?;
         }

@@ -174,6 +174,16 @@ pub(super) fn is_unreachable(error: &anyhow::Error) -> bool {
     )
 }
 
+/// Whether the daemon went away, or is about to: one that goes on is there again in a while.
+pub(super) fn is_away(error: &anyhow::Error) -> bool {
+    let client = error.chain().find_map(|cause| cause.downcast_ref::<ClientError>());
+    let goes = matches!(
+        client,
+        Some(ClientError::NoDaemon(_) | ClientError::Broken { .. } | ClientError::TimedOut(_))
+    );
+    goes || is_refusal(error, 503)
+}
+
 /// Whether the daemon refused with that status.
 pub(super) fn is_refusal(error: &anyhow::Error, status: u16) -> bool {
     let client = error.chain().find_map(|cause| cause.downcast_ref::<ClientError>());

@@ -58,10 +58,23 @@ pub(super) fn run(args: &WatchArgs) -> anyhow::Result<Exit> {
             match watch.next(&mut follower).await? {
                 News::Message(message) if message.event == "gap" => {
                     // The present state replaces what cannot be had, and what is live follows it.
-                    let mut client = Client::connect(&socket).await?;
-                    let status = watch.ensure_watched(&mut client).await?;
-                    watch.gap(&message)?;
-                    follower = Follower::new(&socket, &watch.begin(&status)?);
+                    let present = async {
+                        let mut client = Client::connect(&socket).await?;
+                        watch.ensure_watched(&mut client).await
+                    };
+                    let since = match present.await {
+                        Ok(status) => {
+                            watch.gap(&message)?;
+                            watch.begin(&status)?
+                        }
+                        // It says of the gap again when it is back.
+                        Err(error) if link::is_away(&error) => {
+                            out::warn(&format!("{error:#}"));
+                            follower.cursor().to_owned()
+                        }
+                        Err(error) => return Err(error),
+                    };
+                    follower = Follower::new(&socket, &since);
                 }
                 News::Message(message) => watch.message(&message)?,
                 News::Away(_) => out::note("the daemon is away; waiting for it"),
@@ -197,7 +210,7 @@ impl Watch {
         self.end_burst()?;
         let gap: Gap<'_> = serde_json::from_str(&message.data)?;
         if self.json {
-            let aside = Aside::Gap { reason: &gap.reason, cursor: &message.id };
+            let aside = Aside::Gap { reason: &gap.reason, cursor: None };
             self.out.write_all(&json::line(&aside)?)?;
         } else {
             let reason = printable(&gap.reason);

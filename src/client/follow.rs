@@ -61,7 +61,9 @@ impl Follower {
             };
             match stream.next().await {
                 Ok(Some(message)) => {
-                    self.since.clone_from(&message.id);
+                    if !message.id.is_empty() {
+                        self.since.clone_from(&message.id);
+                    }
                     return Ok(News::Message(message));
                 }
                 Ok(None) => return Ok(self.lost(ClientError::NoDaemon(self.socket.clone()))),
@@ -103,5 +105,50 @@ impl Follower {
     async fn open(&self) -> Result<Stream, ClientError> {
         let client = Client::connect(&self.socket).await?;
         client.stream(&Target::new("/api/events").with("since", &self.since)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    /// What is asked for, of a daemon that says each of `streams` and then goes away.
+    async fn asked(streams: &'static [&'static str], heard: usize) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("s");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let daemon = std::thread::spawn(move || {
+            let said = streams.iter().map(|stream| {
+                let mut connection = listener.accept().unwrap().0;
+                let mut lines = BufReader::new(connection.try_clone().unwrap()).lines();
+                let asked = lines.next().unwrap().unwrap();
+                while !lines.next().unwrap().unwrap().is_empty() {}
+                write!(connection, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{stream}").unwrap();
+                asked
+            });
+            said.collect()
+        });
+        let mut follower = Follower::new(&socket, "i:1");
+        let mut messages = 0;
+        while messages < heard {
+            messages += usize::from(matches!(follower.next().await.unwrap(), News::Message(_)));
+        }
+        drop(follower);
+        daemon.join().unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_breaks_off_within_a_gap_is_asked_for_again() {
+        let streams = &[
+            "event: gap\ndata: {}\n\nevent: snapshot\ndata: {}\n\n",
+            "event: gap\ndata: {}\n\nid: i:9\nevent: snapshot\ndata: {}\n\n",
+            "id: i:10\nevent: x\ndata: {}\n\n",
+        ];
+        let asked = asked(streams, 5).await;
+        let since: Vec<_> = asked.iter().map(|line| line.split("since=").nth(1).unwrap()).collect();
+        assert_eq!(since, ["i%3A1", "i%3A1", "i%3A9"].map(|since| format!("{since} HTTP/1.1")));
     }
 }

@@ -101,17 +101,20 @@ pub struct Gap<'a> {
 }
 
 /// One message of a Server-Sent Events stream: `id`, `event`, `data`. The JSON is one line, as
-/// the framing needs it to be.
+/// the framing needs it to be. Without an `id` a reader stays where it was.
 ///
 /// # Errors
 /// Those of `writer`.
 pub fn write_message(
     writer: &mut impl io::Write,
-    id: &Cursor,
+    id: Option<&Cursor>,
     event: &str,
     data: &impl Serialize,
 ) -> io::Result<()> {
-    write!(writer, "id: {id}\nevent: {event}\ndata: ")?;
+    if let Some(id) = id {
+        writeln!(writer, "id: {id}")?;
+    }
+    write!(writer, "event: {event}\ndata: ")?;
     json::write(writer, data)?;
     writer.write_all(b"\n\n")
 }
@@ -135,10 +138,13 @@ mod tests {
 
     #[test]
     fn framing() {
-        let mut message = Vec::new();
         let id = Cursor { instance: "i".into(), seq: 3 };
-        write_message(&mut message, &id, "gap", &Gap { reason: "line\nbreak".into() }).unwrap();
-        let expect = "id: i:3\nevent: gap\ndata: {\"reason\":\"line\\nbreak\"}\n\n";
-        assert_eq!(String::from_utf8(message).unwrap(), expect);
+        for (id, first) in [(Some(&id), "id: i:3\n"), (None, "")] {
+            let mut message = Vec::new();
+            let gap = Gap { reason: "line\nbreak".into() };
+            write_message(&mut message, id, "gap", &gap).unwrap();
+            let expect = format!("{first}event: gap\ndata: {{\"reason\":\"line\\nbreak\"}}\n\n");
+            assert_eq!(String::from_utf8(message).unwrap(), expect);
+        }
     }
 }

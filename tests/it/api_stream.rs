@@ -161,6 +161,29 @@ fn filters_are_the_same_for_pages_and_streams() {
     daemon.stop();
 }
 
+#[test]
+fn a_gap_is_over_once_all_of_the_present_state_has_come_and_not_before() {
+    let project = Project::complete();
+    let daemon = two(&project);
+    let mut stream = daemon.stream("?since=elsewhere:1", &[]);
+    let messages: Vec<_> = (0..4).map(|_| stream.next()).collect();
+    let events: Vec<&str> = messages.iter().map(|message| &*message.event).collect();
+    assert_eq!(events, ["gap", "snapshot", "snapshot", "snapshot"]);
+    // Who hears less keeps its old cursor, and so hears of the gap again.
+    let ids: Vec<&str> = messages.iter().map(|message| &*message.id).collect();
+    let status = daemon.status();
+    let now = format!("{}:{}", status["instance"].as_str().unwrap(), status["seq"]);
+    assert_eq!(ids, ["", "", "", &now]);
+    let mut stream = daemon.stream("", &[&format!("Last-Event-ID: {now}")]);
+    write(&project.feature().join("new.md"), b"new");
+    assert_eq!(stream.next().data["payload"]["relative_path"], "new.md");
+    // Of nothing there is no state.
+    let mut stream = daemon.stream("?since=elsewhere:1&feature=009-none", &[]);
+    let gap = stream.next();
+    assert_eq!((&*gap.event, gap.id.is_empty()), ("gap", false));
+    daemon.stop();
+}
+
 /// Waits until a stream that has nothing else to say says that it lives.
 #[track_caller]
 fn lives(daemon: &Daemon, query: &str) {

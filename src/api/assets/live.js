@@ -41,6 +41,10 @@ export function follow(cursor, { event, gap, state }) {
       cursor = message.lastEventId || cursor;
       gap();
     });
+    // The last of them has where to go on from.
+    source.addEventListener("snapshot", (message) => {
+      cursor = message.lastEventId || cursor;
+    });
   }
 
   function close() {

@@ -277,6 +277,7 @@ pub(crate) struct Stream {
 /// One message of it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Message {
+    /// Empty where it has none.
     pub(crate) id: String,
     pub(crate) event: String,
     pub(crate) data: Value,
@@ -304,7 +305,7 @@ impl Stream {
                     continue;
                 };
                 let message = Message {
-                    id: field("id: ").unwrap(),
+                    id: field("id: ").unwrap_or_default(),
                     event: field("event: ").unwrap(),
                     data: serde_json::from_str(&data).unwrap(),
                 };
