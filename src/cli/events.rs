@@ -14,11 +14,9 @@ use super::exit::Exit;
 use super::happening::{Known, Margin};
 use super::link::{self, Link, is_refusal};
 use super::out;
-use super::place::{Place, is_path, root_of};
+use super::place::{Place, is_path, root_of, root_text};
 use crate::client::{Follower, Message, News, Target};
-use crate::core::identity::root_id;
 use crate::core::path::{escape_bytes, printable};
-use crate::project::Machine;
 use crate::wire::events::{Gap, JournalPage, Received};
 use crate::wire::json;
 
@@ -51,13 +49,7 @@ pub(super) fn run(args: &EventsArgs) -> anyhow::Result<Exit> {
     }
     let mut since = args.since.clone().unwrap_or_else(|| "start".to_owned());
     loop {
-        let mut target = Target::new("/api/events").with("since", &since);
-        for feature in &printer.features {
-            target = target.with("feature", feature);
-        }
-        for kind in &printer.types {
-            target = target.with("type", kind);
-        }
+        let mut target = printer.wanted.clone().with("since", &since);
         // The first page waits for every change that was made before.
         target = if args.since.as_ref() == Some(&since) || since == "start" {
             target.synced()
@@ -86,7 +78,8 @@ pub(super) fn run(args: &EventsArgs) -> anyhow::Result<Exit> {
 
 fn follow(args: &EventsArgs, printer: &mut Printer, socket: &Path) -> anyhow::Result<Exit> {
     end_when_unwanted("");
-    let mut follower = Follower::new(socket, args.since.as_deref().unwrap_or("start"));
+    let since = args.since.as_deref().unwrap_or("start");
+    let mut follower = Follower::of(socket, printer.wanted.clone(), since);
     link::runtime()?.block_on(async {
         loop {
             let news = match tokio::time::timeout(std::time::Duration::ZERO, follower.next()).await
@@ -111,8 +104,10 @@ struct Printer {
     json: bool,
     known: Known,
     features: Vec<String>,
-    types: Vec<String>,
-    root_id: Option<String>,
+    /// The project's root, as the API writes it.
+    root: Option<String>,
+    /// The journal, as far as it is asked for.
+    wanted: Target,
 }
 
 impl Printer {
@@ -132,7 +127,14 @@ impl Printer {
             root = root.or(place.root);
             features.extend(place.feature);
         }
-        let root_id = root.map(|root| root_id(&Machine::this().id, root.as_os_str().as_bytes()));
+        let root = root.as_deref().map(root_text);
+        let mut wanted = Target::new("/api/events").with_some("project", root.as_deref());
+        for feature in &features {
+            wanted = wanted.with("feature", feature);
+        }
+        for kind in &args.types {
+            wanted = wanted.with("type", kind);
+        }
         Ok(Self {
             out: if args.project.json {
                 Box::new(out::programs())
@@ -142,8 +144,8 @@ impl Printer {
             json: args.project.json,
             known: Known::default(),
             features,
-            types: args.types.clone(),
-            root_id,
+            root,
+            wanted,
         })
     }
 
@@ -151,7 +153,7 @@ impl Printer {
     fn refuse_unknown(&self, link: &mut Link) -> anyhow::Result<()> {
         for slug in &self.features {
             let about = |path: &str| {
-                let root = self.root_id.as_deref();
+                let root = self.root.as_deref();
                 Target::new(path).with("feature", slug).with_some("project", root)
             };
             let is_watched = match link.get(&about("/api/dossier/overview").synced()) {
@@ -165,7 +167,7 @@ impl Printer {
                 continue;
             }
             // It may be gone for good, and its events be all that is left.
-            let one = Target::new("/api/events").with("feature", slug).with("limit", "1");
+            let one = about("/api/events").with("limit", "1");
             if link.read::<JournalPage>(&one)?.events.is_empty() {
                 bail!("there is no feature `{slug}`, and no event of one");
             }
@@ -189,16 +191,10 @@ impl Printer {
     }
 
     fn event(&mut self, envelope: &str) -> anyhow::Result<()> {
-        let event: Received = serde_json::from_str(envelope)?;
-        let meant = self.root_id.as_ref().is_none_or(|root| *root == event.root_id)
-            && (self.features.is_empty() || self.features.contains(&event.feature_slug))
-            && (self.types.is_empty() || self.types.contains(&event.event_type));
-        if !meant {
-            return Ok(());
-        }
         if self.json {
             writeln!(self.out, "{envelope}")?;
         } else {
+            let event: Received = serde_json::from_str(envelope)?;
             writeln!(self.out, "{}", self.known.tell(&event, Margin::Journal).line())?;
         }
         Ok(())

@@ -27,6 +27,7 @@ pub enum News {
 #[derive(Debug)]
 pub struct Follower {
     socket: PathBuf,
+    wanted: Target,
     since: String,
     stream: Option<Stream>,
     away: bool,
@@ -37,8 +38,14 @@ impl Follower {
     /// Follows the daemon at `socket` from a cursor, `start` or `now`.
     #[must_use]
     pub fn new(socket: &Path, since: &str) -> Self {
+        Self::of(socket, Target::new("/api/events"), since)
+    }
+
+    /// As [`Follower::new`], with what `wanted` lets through.
+    #[must_use]
+    pub fn of(socket: &Path, wanted: Target, since: &str) -> Self {
         let (socket, since) = (socket.to_owned(), since.to_owned());
-        Self { socket, since, stream: None, away: false, pause: PAUSES.0 }
+        Self { socket, wanted, since, stream: None, away: false, pause: PAUSES.0 }
     }
 
     /// Where it stands.
@@ -104,7 +111,7 @@ impl Follower {
 
     async fn open(&self) -> Result<Stream, ClientError> {
         let client = Client::connect(&self.socket).await?;
-        client.stream(&Target::new("/api/events").with("since", &self.since)).await
+        client.stream(&self.wanted.clone().with("since", &self.since)).await
     }
 }
 

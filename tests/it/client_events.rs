@@ -49,7 +49,6 @@ fn the_journal_in_words_and_as_it_is_stored() {
     {
         project.ask(arguments).fails(1, "there is no feature `other`");
     }
-    assert_eq!(project.ask(&["events", "--project", "/"]).ok().stdout, "");
     let since = format!("{}:3", daemon.status()["instance"].as_str().unwrap());
     let later = project.ask(&["events", "--json", "--since", &since]).ok().lines();
     assert_eq!(later[0]["seq"], 4);
@@ -91,6 +90,49 @@ fn a_gap_is_said() {
     write(&project.feature().join("spec.md"), b"changed\n");
     assert!(live.line().contains("modified"), "what follows");
     live.interrupt();
+}
+
+#[test]
+fn of_one_project_and_feature_is_said_what_is_of_them_also_after_a_gap() {
+    let project = Project::complete().file("kitty-specs/002-y/spec.md", "y\n");
+    let second = project.root.parent().unwrap().join("second");
+    write(&second.join("kitty-specs").join(FEATURE).join("spec.md"), b"second");
+    let mut command = project.daemon_command();
+    command.arg(&second);
+    let daemon = project.spawn(command);
+    daemon.ready();
+    daemon.status();
+    let second = second.to_str().unwrap();
+    let snapshots = |arguments: &[&str]| -> Vec<Value> {
+        let since = ["events", "--json", "--since", "elsewhere:7"];
+        let lines = project.ask(&[&since, arguments].concat()).ok().lines();
+        assert_eq!(lines[0]["event_type"], "gap");
+        lines[1..].iter().map(|line| line["snapshot"]["feature_slug"].clone()).collect()
+    };
+    assert_eq!(snapshots(&[]).len(), 3);
+    assert_eq!(snapshots(&["--project", second]), [FEATURE]);
+    let own = project.root.to_str().unwrap();
+    assert_eq!(snapshots(&["--project", own, "002-y"]), ["002-y"]);
+    assert_eq!(snapshots(&["002-y"]), ["002-y"]);
+    assert_eq!(snapshots(&[FEATURE]).len(), 2, "both have it");
+
+    let arguments = ["events", "--follow", "--json", "--since", "elsewhere:7", "--project", second];
+    let mut live = Following::start(project.client(&arguments));
+    let lines = [live.json(), live.json()];
+    assert_eq!(lines.each_ref().map(|line| &line["event_type"]), ["gap", "snapshot"]);
+    let cursors = lines.each_ref().map(|line| line["cursor"].is_string());
+    assert_eq!(cursors, [false, true], "where to go on is said when the state is whole");
+    write(&project.feature().join("spec.md"), b"changed\n");
+    daemon.export("002-y");
+    write(&std::path::Path::new(second).join("kitty-specs").join(FEATURE).join("new.md"), b"new\n");
+    assert_eq!(live.json()["payload"]["relative_path"], "new.md", "nothing of another");
+    live.interrupt();
+
+    for rest in [&[][..], &["--follow"], &[FEATURE], &["--follow", "--type", "artifact_missing"]] {
+        let arguments = [&["events", "--project", "/nonexistent"], rest].concat();
+        project.ask(&arguments).fails(1, "no project `/nonexistent` is watched");
+    }
+    daemon.stop();
 }
 
 #[test]
