@@ -19,6 +19,7 @@ use crate::engine::content::ContentError;
 use crate::engine::view::{FeatureView, WatchState};
 use crate::wire::artifacts::{ArtifactDetail, ArtifactList, CONTENT_MAX, Filters};
 use crate::wire::json;
+use crate::wire::mend;
 use crate::wire::problem::{Code, Problem};
 use crate::wire::rendered::{Node, rendered};
 use crate::wire::status::Synced;
@@ -179,7 +180,7 @@ fn no_artifact(meant: &Meant, key: &str, listed: &[Arc<ArtifactRef>]) -> Problem
     let slug = meant.feature.slug();
     let similar = similar(listed.iter().map(|artifact| &*artifact.artifact_key), key);
     let mend = match similar.as_slice() {
-        [] => format!("`GET /api/dossier/artifacts?feature={slug}` lists them"),
+        [] => mend::ARTIFACTS.into(),
         some => format!("did you mean {}?", some.join(", ")),
     };
     Problem::new(Code::NotFound, format!("{slug} has no artifact `{key}`")).hint(mend)

@@ -11,6 +11,7 @@ use super::Api;
 use crate::core::path::FeatureSlug;
 use crate::engine::inbox::{Command, ProjectId};
 use crate::engine::view::SyncKind;
+use crate::wire::mend;
 use crate::wire::problem::{Code, Problem};
 use crate::wire::status::Synced;
 
@@ -63,13 +64,10 @@ impl Kept {
     /// What is said when the engine has not answered within its time.
     fn late(self, patience: Duration) -> Problem {
         let detail = format!("the engine has not answered within {} s", patience.as_secs());
-        let mend = "`dossierd doctor` tells more; if it stays so, restart the daemon";
         match self {
-            Self::Question => unavailable(detail)
-                .hint(format!("{mend}; without `sync=true` the state last seen is answered")),
-            Self::Deed => {
-                unavailable(format!("{detail}; what was asked for may still be done")).hint(mend)
-            }
+            Self::Question => unavailable(detail).hint(mend::LATE),
+            Self::Deed => unavailable(format!("{detail}; what was asked for may still be done"))
+                .hint("`dossierd doctor` tells more; if it stays so, restart the daemon"),
         }
     }
 }

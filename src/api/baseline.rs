@@ -26,6 +26,7 @@ use crate::engine::inbox::Command;
 use crate::engine::view::FeatureView;
 use crate::wire::accepted::{AcceptAnswer, AcceptRequest, Accepted, BaselineShown, ClearAnswer};
 use crate::wire::json;
+use crate::wire::mend;
 use crate::wire::overview::Overview;
 use crate::wire::problem::{Code, Problem};
 use crate::wire::status::Synced;
@@ -105,15 +106,12 @@ fn write(meant: &Meant, said: &AcceptRequest) -> Result<(Baseline, BaselineFile)
 
 fn refusal(refused: &Refused) -> Problem {
     let (code, hint) = match refused {
-        Refused::MovedOn { .. } => (Code::MovedOn, "look at the feature again, then accept"),
-        Refused::Corrupt(_) => (
-            Code::BaselineCorrupt,
-            "`{\"replace_corrupt\": true}` replaces it, `DELETE` removes it",
-        ),
-        Refused::ManifestBroken => (Code::NotJudged, "`GET /api/status` says what is broken"),
-        Refused::Unseen(_) | Refused::Gone => {
-            (Code::NotJudged, "`GET /api/dossier/overview` says how the feature is seen")
+        Refused::MovedOn { .. } => {
+            (Code::MovedOn, "look at the feature again, then accept".to_owned())
         }
+        Refused::Corrupt(_) => (Code::BaselineCorrupt, mend::CORRUPT.into()),
+        Refused::ManifestBroken => (Code::NotJudged, mend::BROKEN.into()),
+        Refused::Unseen(_) | Refused::Gone => (Code::NotJudged, mend::SEEN.into()),
     };
     Problem::new(code, refused.to_string()).hint(hint)
 }

@@ -18,6 +18,7 @@ use crate::store::Meant;
 use crate::wire::delivery::{
     DeliveryList, SetAsideAnswer, SetAsideEvent, SetAsideRequest, Sink, SinkState, WEBHOOK,
 };
+use crate::wire::mend;
 use crate::wire::problem::{Code, Problem};
 
 pub(super) async fn list(State(api): State<Arc<Api>>, query: Query) -> Response {
@@ -97,8 +98,9 @@ async fn changed(
     let events = api.ask(|reply| Command::Sink(make(meant, reply))).await?;
     let events = events.map_err(|why| Problem::new(Code::NotWritten, why))?;
     if some && events == 0 {
-        return Err(Problem::new(Code::NotFound, "none of these events is set aside")
-            .hint("`GET /api/delivery` lists those that are"));
+        return Err(
+            Problem::new(Code::NotFound, "none of these events is set aside").hint(mend::SET_ASIDE)
+        );
     }
     api.views.board().ask();
     Ok(answer(&SetAsideAnswer { events }))

@@ -7,6 +7,7 @@ use super::Api;
 use super::query::Parameters;
 use crate::engine::inbox::ProjectId;
 use crate::engine::view::{FeatureView, ProjectView, World};
+use crate::wire::mend;
 use crate::wire::problem::{Code, Problem};
 use crate::wire::status::Synced;
 
@@ -40,7 +41,7 @@ impl Meant {
             (None, _) => Err(match project {
                 Some(project) if named(world, Some(project)).next().is_none() => unknown(project),
                 _ => Problem::new(Code::NotFound, format!("there is no feature `{slug}`"))
-                    .hint("`GET /api/status` lists the features of all projects"),
+                    .hint(mend::FEATURES),
             }),
             (Some(one), []) => Ok(one),
             (Some(last), others) => {
@@ -89,14 +90,13 @@ fn named<'w>(
 }
 
 fn unknown(project: &str) -> Problem {
-    Problem::new(Code::NotFound, format!("no project `{project}` is watched"))
-        .hint("`GET /api/status` lists them; `dossierd project add PATH` adds one")
+    Problem::new(Code::NotFound, format!("no project `{project}` is watched")).hint(mend::PROJECTS)
 }
 
 fn ambiguous<'p>(what: &str, projects: impl Iterator<Item = &'p ProjectView>) -> Problem {
     let roots: Vec<&str> = projects.map(|project| project.root.as_str()).collect();
     Problem::new(Code::Conflict, format!("{what} {}", roots.join(" and of ")))
-        .hint("say `project=` with one of these roots")
+        .hint(mend::ONE_PROJECT)
 }
 
 impl Api {

@@ -12,6 +12,7 @@ mod stream;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::wire::mend::for_commands;
 use crate::wire::problem::Problem;
 
 pub use connect::{Client, Peer};
@@ -80,7 +81,7 @@ pub enum ClientError {
 
 fn said(problem: &Problem) -> String {
     match &problem.hint {
-        Some(hint) => format!("{}; {hint}", problem.detail),
+        Some(hint) => format!("{}; {}", problem.detail, for_commands(hint)),
         None => problem.detail.clone(),
     }
 }

@@ -13,6 +13,7 @@ pub mod events;
 pub mod highlight;
 pub mod json;
 pub mod markdown;
+pub mod mend;
 pub mod overview;
 pub mod problem;
 pub mod projects;

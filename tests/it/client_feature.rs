@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::support::client::Following;
 use super::support::daemon::wait;
-use super::support::{FEATURE, Project, bakery, write};
+use super::support::{self, FEATURE, Project, bakery, write};
 
 #[test]
 fn a_feature_is_shown_as_a_scan_shows_it() {
@@ -131,6 +131,33 @@ fn a_report_is_not_written_through_a_link() {
     assert_eq!(fs::read(&theirs).unwrap(), b"theirs\n");
     let said = project.run(&["report", FEATURE, "-o", "/dev/stdout"]).ok().stdout;
     assert!(said.contains("<!doctype html>") || said.contains("<!DOCTYPE html>"), "{said}");
+}
+
+#[test]
+fn what_the_daemon_refuses_is_mended_in_the_words_of_commands() {
+    let project = Project::complete();
+    let second = project.root.parent().unwrap().join("second");
+    write(&second.join("kitty-specs").join(FEATURE).join("spec.md"), b"second");
+    let mut command = project.daemon_command();
+    command.arg(&second);
+    let daemon = project.spawn(command);
+    daemon.ready();
+    let refused = |arguments: &[&str], mend: &str| {
+        let mut command = project.client(arguments);
+        command.current_dir(project.home());
+        let run = support::run(command, support::DEADLINE);
+        run.fails(1, mend);
+        for word in ["GET", "DELETE", "`project=`", "sync=true"] {
+            assert!(!run.stderr.contains(word), "{arguments:?}: {run:?}");
+        }
+    };
+    let own = project.root.to_str().unwrap();
+    refused(&["drift", FEATURE], "; name one of them with `--project ROOT`");
+    refused(&["drift", "009-none"], "; `dossierd status` lists the features of all projects");
+    refused(&["rescan", "--project", "/none"], "; `dossierd status` lists those that are");
+    let show = ["show", FEATURE, "zzzzzzzz", "--project", own];
+    refused(&show, "; `dossierd artifacts FEATURE` lists them");
+    daemon.stop();
 }
 
 #[test]

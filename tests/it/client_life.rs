@@ -98,7 +98,7 @@ fn problems_are_said_with_their_mend() {
     nowhere.current_dir("/");
     let run = super::support::run(nowhere, super::support::DEADLINE);
     run.fails(1, "is a feature of");
-    assert!(run.stderr.contains("`project=` with one of these roots"), "the hint: {run:?}");
+    assert!(run.stderr.contains("`--project ROOT`"), "the hint: {run:?}");
     // Where the folder says which, nothing is ambiguous.
     one.ask(&["status", FEATURE]).ok();
     one.ask(&["status", FEATURE, "--project", two.root.to_str().unwrap()]).ok();
