@@ -25,7 +25,8 @@ pub(super) struct Meant {
 impl Meant {
     fn find(world: &World, parameters: &Parameters) -> Result<Self, Problem> {
         let Some(slug) = parameters.said("feature") else {
-            return Err(Problem::new(Code::BadRequest, "the parameter `feature` is missing"));
+            return Err(Problem::new(Code::BadRequest, "the parameter `feature` is missing")
+                .hint(mend::FEATURE));
         };
         let project = parameters.said("project");
         let mut found: Vec<Self> = named(world, project)

@@ -16,6 +16,7 @@ use super::query::Query;
 use super::respond::answer;
 use crate::engine::inbox::{AddError, Command, RemoveError};
 use crate::engine::view::ProjectView;
+use crate::wire::mend;
 use crate::wire::problem::{Code, Problem};
 use crate::wire::projects::{AddRequest, ProjectName, Rescan};
 
@@ -65,8 +66,7 @@ async fn added(api: &Api, query: Query, body: Body) -> Result<Response, Problem>
     let root = PathBuf::from(path);
     if !root.is_absolute() {
         let detail = format!("`{}` is not absolute", root.display());
-        return Err(Problem::new(Code::BadRequest, detail)
-            .hint("where the daemon was started is no matter of yours"));
+        return Err(Problem::new(Code::BadRequest, detail).hint("give its absolute path"));
     }
     let mut news = api.views.news();
     let known: Vec<usize> = api.views.world().projects.iter().map(|view| view.id).collect();
@@ -97,7 +97,8 @@ async fn added(api: &Api, query: Query, body: Body) -> Result<Response, Problem>
 async fn removed(api: &Api, query: Query) -> Result<Response, Problem> {
     let parameters = query.0?;
     let Some(named) = parameters.said("project") else {
-        return Err(Problem::new(Code::BadRequest, "the parameter `project` is missing"));
+        return Err(Problem::new(Code::BadRequest, "the parameter `project` is missing")
+            .hint(mend::PROJECT));
     };
     let (id, view) = project(&api.views.world(), named)?;
     let done = api.ask(|reply| Command::RemoveProject { id, reply }).await?;

@@ -1,6 +1,6 @@
 //! Adding and removing projects over the socket, and looking again.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::support::{Project, write};
 
@@ -99,6 +99,13 @@ fn what_cannot_be_added_or_removed_says_why() {
     {
         daemon.ask("POST", "/api/projects", body).problem(400, "bad_request");
     }
+    let mend = |problem: Value| problem["hint"].as_str().unwrap_or_default().to_owned();
+    let relative = daemon.ask("POST", "/api/projects", "{\"path\": \"relative\"}");
+    assert_eq!(mend(relative.problem(400, "bad_request")), "give its absolute path");
+    let unsaid = daemon.ask("DELETE", "/api/projects", "").problem(400, "bad_request");
+    assert!(mend(unsaid).contains("`project=`"), "what to say");
+    let unsaid = daemon.get("/api/dossier/overview").problem(400, "bad_request");
+    assert!(mend(unsaid).contains("`feature=`"), "what to say");
     daemon.stop();
 }
 
