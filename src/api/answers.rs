@@ -14,7 +14,7 @@ use super::Api;
 use super::delivery::sinks;
 use super::meant::Meant;
 use super::query::{Parameters, Query};
-use super::respond::{answer, answer_of};
+use super::respond::{answer, answer_of, say_synced};
 use crate::core::path::escape_bytes;
 use crate::engine::outbox::SinkReport;
 use crate::engine::view::{ProjectView, WatchState, World};
@@ -86,7 +86,14 @@ pub(super) async fn overview(State(api): State<Arc<Api>>, query: Query) -> Respo
 }
 
 pub(super) async fn export(State(api): State<Arc<Api>>, query: Query) -> Response {
-    of_feature(&api, query, |meant, _| json::line(&*meant.feature.feature().snapshot)).await
+    match meant(&api, query).await {
+        Ok((meant, synced)) => {
+            let size = meant.feature.entries.len();
+            let make = move || json::line(&*meant.feature.feature().snapshot);
+            say_synced(answer_of(size, make).await, synced)
+        }
+        Err(problem) => problem.into_response(),
+    }
 }
 
 pub(super) async fn drift(State(api): State<Arc<Api>>, query: Query) -> Response {
@@ -103,16 +110,17 @@ pub(super) async fn of_feature(
     query: Query,
     make: impl FnOnce(&Meant, Option<Synced>) -> std::io::Result<Vec<u8>> + Send + 'static,
 ) -> Response {
-    let found = async {
-        let parameters: Parameters = query.0?;
-        api.meant(&parameters).await
-    };
-    match found.await {
+    match meant(api, query).await {
         Ok((meant, synced)) => {
             answer_of(meant.feature.entries.len(), move || make(&meant, synced)).await
         }
         Err(problem) => problem.into_response(),
     }
+}
+
+async fn meant(api: &Api, query: Query) -> Result<(Meant, Option<Synced>), Problem> {
+    let parameters: Parameters = query.0?;
+    api.meant(&parameters).await
 }
 
 pub(super) async fn unknown() -> Problem {

@@ -20,7 +20,7 @@ use super::Api;
 use super::accept::wants_json;
 use super::meant::{INDEX_WAIT, project};
 use super::query::{Parameters, Query};
-use super::respond::{internal, large, large_of, off_thread};
+use super::respond::{internal, large, large_of, off_thread, say_synced};
 use super::tail::{Part, Want};
 use crate::core::event::{EVENT_TYPES, event_type};
 use crate::engine::view::{FeatureView, ProjectView, World};
@@ -28,6 +28,7 @@ use crate::store::{Filter, JournalReader, Page, StoreError, StoredEvent};
 use crate::wire::cursor::{Cursor, Since};
 use crate::wire::events::{Gap, push_page, write_message, write_stored};
 use crate::wire::problem::{Code, Problem};
+use crate::wire::status::Synced;
 
 /// Events of a page, at most and by default.
 const PAGE_MAX: usize = 1_000;
@@ -62,7 +63,7 @@ enum Begin {
 
 async fn page(api: &Api, parameters: &Parameters) -> Result<Response, Problem> {
     begun(api).await?;
-    let (world, _) = api.world(parameters).await?;
+    let (world, synced) = api.world(parameters).await?;
     let limit = match parameters.get("limit") {
         None => PAGE_MAX,
         Some(text) => {
@@ -76,12 +77,13 @@ async fn page(api: &Api, parameters: &Parameters) -> Result<Response, Problem> {
     let ends = api.readers.read(JournalReader::ends).await?;
     let (answer, ()) = match begin(&since, &world, ends) {
         Begin::Gap(_) => {
-            large(move || Ok((present(&world, &filter).map_err(internal)?, ()))).await?
+            large(move || Ok((present(&world, &filter, synced).map_err(internal)?, ()))).await?
         }
         Begin::After(after) => {
             // What is read is held no longer than the answer is in the making.
             let read = move |reader: &mut JournalReader| {
-                first_wanted(reader, after, limit, &filter).map(|found| written(&world, &found))
+                first_wanted(reader, after, limit, &filter)
+                    .map(|found| written(&world, &found, synced))
             };
             let made = async { Ok((api.readers.read(read).await?.map_err(internal)?, ())) };
             large_of(made).await?
@@ -91,22 +93,22 @@ async fn page(api: &Api, parameters: &Parameters) -> Result<Response, Problem> {
 }
 
 /// The page of what was found in the journal.
-fn written(world: &World, found: &Page) -> io::Result<Vec<u8>> {
+fn written(world: &World, found: &Page, synced: Option<Synced>) -> io::Result<Vec<u8>> {
     let next = cursor(world, found.last_scanned).to_string();
     let events: Vec<&str> = found.events.iter().map(|event| event.envelope_json.as_str()).collect();
     let mut body = Vec::new();
-    push_page(&mut body, &events, &next, None)?;
+    push_page(&mut body, &events, &next, None, synced)?;
     Ok(body)
 }
 
 /// The page of a gap: the present state of every feature that is wanted.
-fn present(world: &World, filter: &Filter) -> io::Result<Vec<u8>> {
+fn present(world: &World, filter: &Filter, synced: Option<Synced>) -> io::Result<Vec<u8>> {
     let features = wanted(world, filter);
     let snapshots: Vec<_> =
         features.map(|feature| Arc::clone(&feature.feature().snapshot)).collect();
     let next = cursor(world, world.seq).to_string();
     let mut body = Vec::new();
-    push_page(&mut body, &[], &next, Some(&snapshots))?;
+    push_page(&mut body, &[], &next, Some(&snapshots), synced)?;
     Ok(body)
 }
 
@@ -121,7 +123,7 @@ async fn stream_of(
     })?;
     begun(api).await?;
     let news = api.views.news();
-    let (world, _) = api.world(parameters).await?;
+    let (world, synced) = api.world(parameters).await?;
     let filter = filter(&world, parameters)?;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let since = since(last.or(parameters.get("since")))?.unwrap_or(Since::Now);
@@ -159,7 +161,7 @@ async fn stream_of(
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
-    Ok((headers, Body::from_stream(messages)).into_response())
+    Ok(say_synced((headers, Body::from_stream(messages)).into_response(), synced))
 }
 
 /// The first page that has an event, or the last: an empty one is the end.

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::wire::json;
 use crate::wire::problem::{Code, Problem};
+use crate::wire::status::Synced;
 
 /// Features of more artifacts than this are worked out and written apart from the connections'
 /// thread.
@@ -123,6 +124,19 @@ impl hyper::body::Body for Large {
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left.len() as u64)
     }
+}
+
+/// Says in a header how an answer came to include every earlier change, where its body has no place
+/// for that.
+pub(super) fn say_synced(mut answer: Response, synced: Option<Synced>) -> Response {
+    if let Some(synced) = synced {
+        let how = match synced {
+            Synced::Cookie => "cookie",
+            Synced::Scan => "scan",
+        };
+        answer.headers_mut().insert("synced", HeaderValue::from_static(how));
+    }
+    answer
 }
 
 /// Works on a thread that may wait for the disk.

@@ -13,9 +13,10 @@ use crate::core::snapshot::MissionDossierSnapshot;
 use crate::core::time::Timestamp;
 use crate::wire::cursor::Cursor;
 use crate::wire::json;
+use crate::wire::status::Synced;
 
-/// Writes a page of the journal: `events` as they are stored, the cursor to go on from, and after a
-/// gap the present state of every feature.
+/// Writes a page of the journal: `events` as they are stored, the cursor to go on from, after a gap the
+/// present state of every feature, and where that was asked for how it includes every earlier change.
 ///
 /// # Errors
 /// Those of `writer`.
@@ -24,6 +25,7 @@ pub fn push_page(
     events: &[&str],
     next: &str,
     snapshots: Option<&[Arc<MissionDossierSnapshot>]>,
+    synced: Option<Synced>,
 ) -> io::Result<()> {
     writer.write_all(b"{\"events\":[")?;
     for (place, event) in events.iter().enumerate() {
@@ -40,6 +42,10 @@ pub fn push_page(
             json::write(writer, &**snapshot)?;
         }
         writer.write_all(b"]")?;
+    }
+    if let Some(synced) = synced {
+        writer.write_all(b",\"synced\":")?;
+        json::write(writer, &synced)?;
     }
     writer.write_all(b"}\n")
 }

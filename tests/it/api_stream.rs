@@ -184,6 +184,29 @@ fn a_gap_is_over_once_all_of_the_present_state_has_come_and_not_before() {
     daemon.stop();
 }
 
+#[test]
+fn every_answer_that_waited_for_earlier_changes_says_how() {
+    let project = Project::complete();
+    let daemon = project.daemon();
+    let how = |text: &str| ["cookie", "scan"].contains(&text);
+    for target in ["/api/events?since=start", "/api/events?since=x:1"] {
+        let page = daemon.json(&format!("{target}&sync=true"));
+        assert!(how(page["synced"].as_str().unwrap_or_default()), "{target}: {page:#}");
+        assert_eq!(daemon.json(target).get("synced"), None);
+    }
+    // What is the same as a file has no place for it, and a stream none.
+    let said = |head: &str| {
+        let mut lines = head.lines();
+        lines.find_map(|line| line.strip_prefix("synced: ").map(str::to_owned))
+    };
+    let export = format!("/api/dossier/snapshots/export?feature={FEATURE}");
+    let whole = daemon.get(&format!("{export}&sync=true"));
+    assert!(how(&said(&whole.head).unwrap_or_default()), "{}", whole.head);
+    let plain = daemon.get(&export);
+    assert_eq!((said(&plain.head), plain.body), (None, whole.body));
+    daemon.stop();
+}
+
 /// Waits until a stream that has nothing else to say says that it lives.
 #[track_caller]
 fn lives(daemon: &Daemon, query: &str) {
