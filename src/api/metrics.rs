@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use super::Api;
 use super::events::SUBSCRIBERS_MAX;
 use crate::core::event::EVENT_TYPES;
+use crate::core::path::printable;
 use crate::engine::counters::now;
 use crate::engine::outbox::{SinkHealth, SinkReport};
 use crate::engine::view::{ProjectView, WatchState};
@@ -58,9 +59,11 @@ impl Text {
     }
 }
 
-/// A label's value, as the format wants it.
+/// A label's value, as the format wants it. What no terminal may receive is written out: the format
+/// would take it, but people look at numbers on terminals too.
 fn escape(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    let line = |line: &str| printable(line).replace('\\', "\\\\").replace('"', "\\\"");
+    value.split('\n').map(line).collect::<Vec<_>>().join("\\n")
 }
 
 fn text(api: &Api) -> String {
@@ -254,9 +257,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_project_is_called_breaks_no_line() {
+    fn what_a_project_is_called_breaks_no_line_and_reaches_no_terminal() {
         let mut text = Text::default();
-        text.sample("n", &[("project", "a\"b\\c\nd")], 1);
-        assert_eq!(text.0, "n{project=\"a\\\"b\\\\c\\nd\"} 1\n");
+        text.sample("n", &[("project", "a\"b\\c\nd\u{1b}[31m")], 1);
+        assert_eq!(text.0, "n{project=\"a\\\"b\\\\c\\nd\\\\u{1b}[31m\"} 1\n");
     }
 }
