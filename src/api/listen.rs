@@ -52,15 +52,32 @@ pub enum SocketError {
         source: io::Error,
     },
     /// Another daemon answers there.
-    #[error("a daemon already answers at {}", .0.display())]
+    #[error(
+        "a daemon already answers at {path}; end it with `dossierd stop --socket {path}`, or choose \
+         another socket with --socket",
+        path = .0.display()
+    )]
     Taken(PathBuf),
     /// What is there is not ours to take away.
     #[error("{path} is {what}, and left as it is; remove it, or choose another with --socket", path = path.display())]
     Foreign {
-        /// The socket's or its folder's path.
+        /// The socket's path.
         path: PathBuf,
         /// What it is.
         what: &'static str,
+    },
+    /// Others could take the socket away, or could have put the folder there.
+    #[error(
+        "{path} is {what}, and left as it is; choose a socket in a folder of its own with --socket{mend}",
+        path = path.display()
+    )]
+    Folder {
+        /// The folder of the socket.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+        /// What else helps.
+        mend: &'static str,
     },
 }
 
@@ -98,19 +115,20 @@ fn private_folder(folder: &Path) -> Result<(), SocketError> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
     made.map_err(error("make the folder"))?;
     let metadata = fs::symlink_metadata(folder).map_err(error("look at"))?;
-    let what = if metadata.is_symlink() {
-        Some("a symbolic link")
+    let wrong = if metadata.is_symlink() {
+        ("a symbolic link", "")
     } else if metadata.uid() != rustix::process::geteuid().as_raw() {
-        Some("a folder of another user")
+        ("a folder of another user", "")
     } else if metadata.mode() & 0o077 != 0 {
-        Some("a folder that other users can enter")
+        // With the sticky bit it is meant for all.
+        let shared = metadata.mode() & 0o1000 != 0;
+        let mend = if shared { "" } else { ", or, if it is yours alone, `chmod 700` it" };
+        ("a folder that other users can enter", mend)
     } else {
-        None
+        return Ok(());
     };
-    match what {
-        Some(what) => Err(SocketError::Foreign { path: folder.to_owned(), what }),
-        None => Ok(()),
-    }
+    let (what, mend) = wrong;
+    Err(SocketError::Folder { path: folder.to_owned(), what, mend })
 }
 
 /// Takes away a socket that no one serves, and nothing else.

@@ -105,16 +105,17 @@ type Plant = fn(&Path);
 
 #[test]
 fn what_is_planted_at_the_sockets_place_is_refused_and_left() {
-    let plant: [(&str, Plant); 4] = [
-        ("a symbolic link", |path| symlink("/tmp/elsewhere.sock", path).unwrap()),
-        ("no socket", |path| fs::write(path, "mine").unwrap()),
-        ("no socket", |path| fs::create_dir(path).unwrap()),
-        ("other users can enter", |path| {
+    let remove = "remove it, or choose another with --socket";
+    let plant: [(&str, &str, Plant); 4] = [
+        ("a symbolic link", remove, |path| symlink("/tmp/elsewhere.sock", path).unwrap()),
+        ("no socket", remove, |path| fs::write(path, "mine").unwrap()),
+        ("no socket", remove, |path| fs::create_dir(path).unwrap()),
+        ("other users can enter", "or, if it is yours alone, `chmod 700` it", |path| {
             let folder = path.parent().unwrap();
             fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
         }),
     ];
-    for (said, plant) in plant {
+    for (said, mend, plant) in plant {
         let project = Project::complete();
         let socket = project.socket();
         let folder = socket.parent().unwrap();
@@ -125,6 +126,7 @@ fn what_is_planted_at_the_sockets_place_is_refused_and_left() {
         let mut daemon = project.spawn(project.daemon_command());
         assert!(!daemon.ended().success());
         assert!(daemon.log().contains(said), "{said}: {}", daemon.log());
+        assert!(daemon.log().contains(mend), "{mend}: {}", daemon.log());
         let after = fs::symlink_metadata(&socket).map(|found| found.file_type()).ok();
         assert_eq!(before, after, "{said}");
     }
@@ -138,7 +140,8 @@ fn what_is_planted_at_the_sockets_place_is_refused_and_left() {
     let served = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     let mut daemon = project.spawn(project.daemon_command());
     assert!(!daemon.ended().success());
-    assert!(daemon.log().contains("already answers"), "{}", daemon.log());
+    let log = daemon.log();
+    assert!(log.contains("already answers") && log.contains("--socket"), "the mend: {log}");
     assert!(fs::symlink_metadata(&socket).unwrap().file_type().is_socket());
     drop(served);
     // One that nobody serves is not.
