@@ -161,7 +161,7 @@ pub(super) fn is_absence(error: &anyhow::Error) -> bool {
     matches!(client, Some(ClientError::NoDaemon(_)))
 }
 
-/// Whether there is no daemon to talk to.
+/// Whether there is no daemon to talk to: none, or one that says nothing.
 pub(super) fn is_unreachable(error: &anyhow::Error) -> bool {
     let client = error.chain().find_map(|cause| cause.downcast_ref::<ClientError>());
     matches!(
@@ -169,6 +169,7 @@ pub(super) fn is_unreachable(error: &anyhow::Error) -> bool {
         Some(
             ClientError::NoDaemon(_)
                 | ClientError::Foreign { .. }
+                | ClientError::TimedOut { .. }
                 | ClientError::Broken { action: "reach", .. }
         )
     )
@@ -179,7 +180,7 @@ pub(super) fn is_away(error: &anyhow::Error) -> bool {
     let client = error.chain().find_map(|cause| cause.downcast_ref::<ClientError>());
     let goes = matches!(
         client,
-        Some(ClientError::NoDaemon(_) | ClientError::Broken { .. } | ClientError::TimedOut(_))
+        Some(ClientError::NoDaemon(_) | ClientError::Broken { .. } | ClientError::TimedOut { .. })
     );
     goes || is_refusal(error, 503)
 }
@@ -198,6 +199,13 @@ mod tests {
     use super::*;
     use crate::client::ANSWER_TIMEOUT;
     use crate::engine::inbox::Command;
+
+    #[test]
+    fn who_is_not_answered_has_reached_no_daemon() {
+        let (socket, after) = (PathBuf::from("/s"), ANSWER_TIMEOUT);
+        let late = anyhow::Error::from(ClientError::TimedOut { socket, after });
+        assert!(is_unreachable(&late) && !is_absence(&late));
+    }
 
     #[test]
     fn a_daemon_whose_engine_hangs_says_so_before_it_is_given_up() {

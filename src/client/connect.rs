@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{CONNECT_TIMEOUT, ClientError};
+use super::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, ClientError};
 
 /// Who serves the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Client {
     peer: Peer,
     /// The daemon's version, as its last answer said it.
     pub(super) version: Option<String>,
+    /// How long an answer is waited for.
+    pub(super) patience: Duration,
 }
 
 impl Client {
@@ -41,7 +43,8 @@ impl Client {
             ClientError::Broken { action, socket: socket.to_owned(), source }
         };
         let stream = timeout(CONNECT_TIMEOUT, reach(socket)).await;
-        let stream = match stream.map_err(|_| ClientError::TimedOut(CONNECT_TIMEOUT))? {
+        let late = |_| ClientError::TimedOut { socket: socket.to_owned(), after: CONNECT_TIMEOUT };
+        let stream = match stream.map_err(late)? {
             Ok(stream) => stream,
             Err(error) if is_absence(error.kind()) => {
                 return Err(ClientError::NoDaemon(socket.to_owned()));
@@ -58,7 +61,8 @@ impl Client {
         // Its end is seen by whoever sends the next request.
         tokio::spawn(connection);
         let peer = Peer { pid: peer.pid() };
-        Ok(Self { socket: socket.to_owned(), sender, peer, version: None })
+        let socket = socket.to_owned();
+        Ok(Self { socket, sender, peer, version: None, patience: ANSWER_TIMEOUT })
     }
 
     /// The socket.

@@ -61,8 +61,18 @@ pub enum ClientError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// It took too long.
-    #[error("the daemon did not answer within {} s", .0.as_secs())]
-    TimedOut(Duration),
+    #[error(
+        "the daemon at {} did not answer within {} s; `dossierd doctor` tells more; if it stays so, \
+         restart its service, or kill its process and start it again",
+        socket.display(),
+        after.as_secs()
+    )]
+    TimedOut {
+        /// The socket.
+        socket: PathBuf,
+        /// How long it was waited for.
+        after: Duration,
+    },
     /// It said too much.
     #[error("the daemon's answer is larger than {ANSWER_MAX} bytes")]
     TooLarge,

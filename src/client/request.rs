@@ -1,6 +1,7 @@
 //! One request and its answer.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -8,7 +9,7 @@ use hyper::{Method, Request, Response, StatusCode, header};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::{ANSWER_MAX, ANSWER_TIMEOUT, Client, ClientError};
+use super::{ANSWER_MAX, Client, ClientError};
 use crate::wire::problem::Problem;
 use crate::wire::status::Health;
 
@@ -138,14 +139,15 @@ impl Client {
         target: &Target,
         body: Bytes,
     ) -> Result<(StatusCode, Bytes), ClientError> {
+        let patience = self.patience;
         let exchange = async {
             let response = self.send(method, target, "application/json", body).await?;
             let status = response.status();
             let body = self.whole(response.into_body()).await?;
             Ok((status, body))
         };
-        let exchange = timeout(ANSWER_TIMEOUT, exchange).await;
-        exchange.map_err(|_| ClientError::TimedOut(ANSWER_TIMEOUT))?
+        let exchange = timeout(patience, exchange).await;
+        exchange.unwrap_or_else(|_| Err(self.late(patience)))
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -186,6 +188,10 @@ impl Client {
         }
     }
 
+    pub(super) fn late(&self, after: Duration) -> ClientError {
+        ClientError::TimedOut { socket: self.socket.clone(), after }
+    }
+
     pub(super) fn broken(
         &self,
         action: &'static str,
@@ -216,6 +222,24 @@ mod tests {
         let target = Target::new("/api/x").with("feature", "a b&c=\u{fc}").synced();
         assert_eq!(target.0, "/api/x?feature=a%20b%26c%3D%C3%BC&sync=true");
         assert_eq!(Target::new("/x").with_some("project", None).0, "/x");
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_says_nothing_is_named_with_the_mend() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("s");
+        let _deaf = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let connect = async || {
+            let mut client = Client::connect(&socket).await.unwrap();
+            client.patience = Duration::ZERO;
+            client
+        };
+        let error = connect().await.get(&Target::new("/api/status")).await.unwrap_err().to_string();
+        let begin = format!("the daemon at {} did not answer within 0 s; ", socket.display());
+        assert!(error.starts_with(&begin) && error.contains("restart its service"), "{error}");
+        let error =
+            connect().await.stream(&Target::new("/api/events")).await.unwrap_err().to_string();
+        assert!(error.starts_with(&begin), "{error}");
     }
 
     #[test]

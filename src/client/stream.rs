@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::messages::{Message, Messages};
 use super::request::refused;
-use super::{ANSWER_MAX, ANSWER_TIMEOUT, Client, ClientError, SILENCE_MAX, Target};
+use super::{ANSWER_MAX, Client, ClientError, SILENCE_MAX, Target};
 
 /// A stream of messages.
 #[derive(Debug)]
@@ -23,9 +23,10 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn stream(mut self, target: &Target) -> Result<Stream, ClientError> {
+        let patience = self.patience;
         let send = self.send(Method::GET, target, "text/event-stream", Bytes::new());
-        let response = timeout(ANSWER_TIMEOUT, send).await;
-        let response = response.map_err(|_| ClientError::TimedOut(ANSWER_TIMEOUT))??;
+        let response = timeout(patience, send).await;
+        let response = response.unwrap_or_else(|_| Err(self.late(patience)))?;
         let status = response.status();
         if !status.is_success() {
             let body = self.whole(response.into_body()).await?;
@@ -50,7 +51,7 @@ impl Stream {
                 return Err(ClientError::TooLarge);
             }
             let frame = timeout(SILENCE_MAX, self.body.frame()).await;
-            match frame.map_err(|_| ClientError::TimedOut(SILENCE_MAX))? {
+            match frame.map_err(|_| self.client.late(SILENCE_MAX))? {
                 None => return Ok(None),
                 Some(Err(error)) => return Err(self.client.broken("listen to", error)),
                 Some(Ok(frame)) => {
