@@ -14,7 +14,7 @@ use super::Api;
 use super::delivery::sinks;
 use super::meant::Meant;
 use super::query::{Parameters, Query};
-use super::respond::{answer, answer_of, say_synced};
+use super::respond::{answer, answer_of, say_synced, short_of};
 use crate::core::path::escape_bytes;
 use crate::engine::outbox::SinkReport;
 use crate::engine::view::{ProjectView, WatchState, World};
@@ -26,6 +26,9 @@ use crate::wire::status::{
     ConfigHealth, ConfigStatus, Health, ProjectStatus, ProjectWatch, Status, StoreState,
     StoreStatus, Synced, WatchStatus,
 };
+
+/// The status of so many features is short.
+const FEW: usize = 100;
 
 /// An answer, and how it came to include every earlier change.
 #[derive(Serialize)]
@@ -66,23 +69,30 @@ pub(super) async fn status(State(api): State<Arc<Api>>, query: Query) -> Respons
     match found {
         Ok((world, synced)) => {
             let features = world.projects.iter().flat_map(|project| &project.features);
+            let is_short = features.clone().count() <= FEW;
             let size = features.map(|feature| feature.entries.len().max(1)).sum();
             let make = move || {
                 let sinks = api.views.board().sinks();
                 json::line(&status_of(&api, &world, synced, &whole(&world), &sinks))
             };
-            answer_of(size, make).await
+            if is_short { short_of(size, make).await } else { answer_of(size, make).await }
         }
         Err(problem) => problem.into_response(),
     }
 }
 
 pub(super) async fn overview(State(api): State<Arc<Api>>, query: Query) -> Response {
-    let make = |meant: &Meant, synced| {
-        let answer = Overview::from(&**meant.feature.feature());
-        json::line(&With { answer, synced })
-    };
-    of_feature(&api, query, make).await
+    match meant(&api, query).await {
+        Ok((meant, synced)) => {
+            let size = meant.feature.entries.len();
+            let make = move || {
+                let answer = Overview::from(&**meant.feature.feature());
+                json::line(&With { answer, synced })
+            };
+            short_of(size, make).await
+        }
+        Err(problem) => problem.into_response(),
+    }
 }
 
 pub(super) async fn export(State(api): State<Arc<Api>>, query: Query) -> Response {

@@ -17,7 +17,7 @@ use super::answers::{With, of_feature};
 use super::body;
 use super::meant::Meant;
 use super::query::{Parameters, Query};
-use super::respond::{answer_of, off_thread};
+use super::respond::{off_thread, short_of};
 use crate::core::accept::{Corrupt, Refused, accept as accept_state};
 use crate::core::baseline::{Baseline, BaselineFile};
 use crate::core::time::Timestamp;
@@ -69,7 +69,7 @@ async fn accepted(api: &Api, query: Query, body: Body) -> Result<Response, Probl
             accepted: Accepted::instead_of(&before, &baseline),
         })
     };
-    Ok(answer_of(size, make).await)
+    Ok(short_of(size, make).await)
 }
 
 async fn cleared(api: &Api, query: Query) -> Result<Response, Problem> {
@@ -86,7 +86,7 @@ async fn cleared(api: &Api, query: Query) -> Result<Response, Problem> {
                 let overview = Overview::from(&**meant.feature.feature());
                 json::line(&ClearAnswer { overview, synced: Some(synced), cleared })
             };
-            Ok(answer_of(size, make).await)
+            Ok(short_of(size, make).await)
         }
         // Its baseline was all that was left of it.
         Err(problem) if problem.status == 404 => Ok(StatusCode::NO_CONTENT.into_response()),

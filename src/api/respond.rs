@@ -59,6 +59,16 @@ where
     made.unwrap_or_else(Problem::into_response)
 }
 
+/// As [`answer_of`], of an answer that is short whatever it is made of: it waits for no large ones.
+pub(super) async fn short_of<F>(size: usize, work: F) -> Response
+where
+    F: FnOnce() -> std::io::Result<Vec<u8>> + Send + 'static,
+{
+    let made = if size <= SMALL { Ok(work()) } else { off_thread(work).await };
+    let made = made.and_then(|made| made.map(json_body).map_err(internal));
+    made.unwrap_or_else(Problem::into_response)
+}
+
 /// A JSON answer that may be large, and what else `work` gives.
 ///
 /// # Errors
@@ -170,5 +180,20 @@ impl IntoResponse for Problem {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_short_answer_waits_for_no_large_one() {
+        let making = u32::try_from(MAKING).unwrap();
+        let _all = MAKERS.acquire_many(making).await.unwrap();
+        let short = short_of(SMALL + 1, || Ok(b"{}".to_vec())).await;
+        assert_eq!(short.status(), StatusCode::OK);
+        let large = answer_of(SMALL + 1, || Ok(b"{}".to_vec()));
+        assert!(tokio::time::timeout(Duration::ZERO, large).await.is_err(), "it has no turn");
     }
 }
