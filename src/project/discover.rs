@@ -3,18 +3,16 @@
 //! Patterns are followed component by component, so only folders that can lead to a match are
 //! listed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustix::fs::FileType;
 
 use super::FeatureDir;
 use super::beneath::{Folder, ReadError};
+use super::ways::{ANY_DEPTH, Component, components};
 use crate::core::findings::Skipped;
 use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
-use crate::core::pattern::{Pattern, PatternSet};
-
-/// Levels that `**` descends.
-const ANY_DEPTH: usize = 16;
+use crate::core::pattern::Pattern;
 
 const LINK: &str = "symbolic link, not followed";
 
@@ -23,7 +21,7 @@ pub(super) fn features(
     folder: &Folder,
     patterns: &[Pattern],
 ) -> Result<(Vec<FeatureDir>, Vec<Skipped>), ReadError> {
-    let mut search = Search { folder, found: BTreeMap::new() };
+    let mut search = Search::new(folder);
     for pattern in patterns {
         match components(pattern) {
             Ok(components) => search.follow(None, &components)?,
@@ -52,33 +50,31 @@ pub(super) fn features(
     Ok((features, skipped))
 }
 
-enum Component {
-    Literal(Vec<u8>),
-    Wild(PatternSet),
-    AnyDepth,
-}
-
-fn components(pattern: &Pattern) -> Result<Vec<Component>, String> {
-    pattern
-        .as_str()
-        .split('/')
-        .map(|part| match Pattern::new(part) {
-            _ if part == "**" => Ok(Component::AnyDepth),
-            Ok(literal) if literal.is_literal() => Ok(Component::Literal(part.into())),
-            Ok(wild) => PatternSet::new([&wild]).map(Component::Wild),
-            Err(error) => Err(format!("{error}; a wildcard must not reach over a `/` here")),
-        })
-        .collect()
+/// The folders on the way to features, as far as they can be listed: where one that comes or goes
+/// can bring features or take some. Some may not be there.
+pub(super) fn ways_taken(folder: &Folder, patterns: &[Pattern]) -> BTreeSet<RelPath> {
+    let mut search = Search::new(folder);
+    for components in patterns.iter().filter_map(|pattern| components(pattern).ok()) {
+        // Who asks for the features is told.
+        let _ = search.follow(None, &components);
+    }
+    search.entered
 }
 
 struct Search<'a> {
     folder: &'a Folder,
     found: BTreeMap<RelPath, Result<FeatureSlug, String>>,
+    entered: BTreeSet<RelPath>,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    fn new(folder: &'a Folder) -> Self {
+        Self { folder, found: BTreeMap::new(), entered: BTreeSet::new() }
+    }
+
     /// Follows `components` from the folder `at`, the root where it is `None`.
     fn follow(&mut self, at: Option<&RelPath>, components: &[Component]) -> Result<(), ReadError> {
+        self.entered.extend(at.cloned());
         let Some((first, rest)) = components.split_first() else {
             return Ok(());
         };

@@ -16,6 +16,7 @@ mod missions;
 mod projected;
 mod steering;
 mod step;
+mod ways;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -38,6 +39,7 @@ pub use beneath::ReadError;
 pub use identity::Machine;
 pub use inputs::Inputs;
 pub use locate::{LocateError, Located, locate};
+pub use ways::Ways;
 
 use beneath::Folder;
 use missions::Missions;

@@ -35,20 +35,7 @@ pub(super) fn folders(
             relative.extend(RelPath::new(parts[..length].join(&b'/')).ok());
         }
     }
-    for pattern in patterns {
-        let parts: Vec<&str> = pattern.as_str().split('/').collect();
-        for length in 1..=pattern.literal_components().min(parts.len().saturating_sub(1)) {
-            relative.extend(RelPath::new(parts[..length].join("/").as_bytes()).ok());
-        }
-    }
-    if let Ok((features, _)) = discover::features(folder, patterns) {
-        for path in features.into_iter().filter_map(|feature| feature.path) {
-            let parts: Vec<&[u8]> = path.components().collect();
-            for length in 1..parts.len() {
-                relative.extend(RelPath::new(parts[..length].join(&b'/')).ok());
-            }
-        }
-    }
+    relative.extend(discover::ways_taken(folder, patterns));
     relative.extend(SINGLE.iter().filter_map(|name| RelPath::new(name.as_bytes()).ok()));
     for name in WITH_CHILDREN {
         let Ok(parent) = RelPath::new(name.as_bytes()) else {

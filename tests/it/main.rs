@@ -35,6 +35,7 @@ mod corpus;
 mod daemon_crash;
 mod daemon_life;
 mod daemon_model;
+mod daemon_places;
 mod daemon_reading;
 mod daemon_says;
 mod daemon_watch;

@@ -57,7 +57,8 @@ impl LiveProject {
             return false;
         };
         let place = self.feature_of(&relative);
-        if what != What::Closed && !matches!(place, Some((_, Some(_)))) {
+        let moves = self.moves_features(path, &relative, what);
+        if !matches!(place, Some((_, Some(_)))) {
             self.replaced(path, &relative, now);
         }
         match place {
@@ -65,7 +66,7 @@ impl LiveProject {
             Some((_, None)) => {
                 self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
             }
-            None if self.steers(&relative) => {
+            None if moves || self.steers(&relative) => {
                 self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
             }
             None => {}

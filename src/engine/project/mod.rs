@@ -26,7 +26,7 @@ use crate::core::findings::{FileError, Skipped};
 use crate::core::path::FeatureSlug;
 use crate::core::pattern::PatternSet;
 use crate::core::time::Timestamp;
-use crate::project::{Machine, Project, Settings};
+use crate::project::{Machine, Project, Settings, Ways};
 use crate::scan::Limits;
 use crate::watch::{SettleTimes, changed_elsewhere};
 use attend::Care;
@@ -85,6 +85,8 @@ pub(super) struct LiveProject {
     care: Care,
     scrub: Scrub,
     ignore: PatternSet,
+    /// Where features may come to lie.
+    ways: Ways,
     /// What is wrong beside what is not watched.
     fault: Option<String>,
     /// Features that are to be forgotten by the store.
@@ -154,6 +156,7 @@ impl LiveProject {
             care: Care::default(),
             scrub: Scrub::new(setup.scrub, now.elapsed),
             ignore,
+            ways: Ways::new(&setup.settings.feature_patterns()),
             fault,
             budget: BTreeSet::new(),
             forgotten: Vec::new(),

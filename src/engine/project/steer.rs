@@ -19,6 +19,7 @@ use crate::engine::feature::{LiveFeature, Stored};
 use crate::engine::pool::Pool;
 use crate::project::{FeatureDir, Project, ReadError};
 use crate::scan::is_starved;
+use crate::watch::What;
 
 /// How long a feature that is gone and has no baseline stays in the status.
 const GONE_KEPT: Duration = Duration::from_hours(24);
@@ -39,10 +40,20 @@ impl LiveProject {
                 .project
                 .run_folders()
                 .any(|run| is_at_or_below(&run, path) || is_at_or_below(path, &run))
-            || self.setup.settings.feature_patterns().iter().any(|pattern| {
-                pattern.literal_components() == 0
-                    || pattern.as_str().as_bytes().split(|byte| *byte == b'/').next() == Some(first)
-            })
+    }
+
+    /// Whether what happened at a path can bring features or take some: a folder on the way to them
+    /// is there or was, or a link. Files that are written there are nothing to look at.
+    pub(super) fn moves_features(&self, path: &Path, relative: &RelPath, what: What) -> bool {
+        let is_file = || path.symlink_metadata().is_ok_and(|found| found.is_file());
+        self.ways.lead_to(relative)
+            && (self.watching.is_meant(path)
+                || self.skipped.iter().any(|skipped| skipped.name == relative.text())
+                || match what {
+                    What::Folder => true,
+                    What::Arrived | What::Touched => !is_file(),
+                    What::Closed | What::Removed => false,
+                })
     }
 
     /// Reads again all that steers, and finds features that came or went.

@@ -171,6 +171,11 @@ impl Watching {
         self.watched.contains(folder)
     }
 
+    /// Whether it is watched, or should be.
+    pub(super) fn is_meant(&self, folder: &Path) -> bool {
+        self.watched.contains(folder) || self.refused.contains(folder)
+    }
+
     /// Tries again to watch what was refused, until the kernel refuses again.
     pub(super) fn retry(&mut self) {
         let before = self.refused.len();

@@ -1,0 +1,73 @@
+//! Where features may lie and the daemon must see them come, change and go: below wildcards, in one
+//! another, with something else in their way. Each is held against a fresh scan and the journal.
+
+use std::fs;
+
+use super::support::Project;
+use super::support::daemon::{Daemon, Journal, law};
+
+fn with_patterns(patterns: &str) -> Project {
+    Project::new().config(&format!("projects: [{{path: ROOT, features: {patterns}}}]\n"))
+}
+
+fn slugs(daemon: &Daemon) -> Vec<String> {
+    let status = daemon.status();
+    assert_eq!(status["synced"], "cookie");
+    let project = &status["projects"][0];
+    assert_eq!(project["watch"]["state"], "live", "{project:#}");
+    let features = project["features"].as_array().unwrap();
+    let text = |feature: &serde_json::Value, name: &str| feature[name].as_str().unwrap().to_owned();
+    features
+        .iter()
+        .map(|one| format!("{} {}", text(one, "feature_slug"), text(one, "watch")))
+        .collect()
+}
+
+fn watched(daemon: &Daemon) -> u64 {
+    daemon.status()["projects"][0]["watch"]["watched"].as_u64().unwrap()
+}
+
+#[test]
+fn features_below_wildcards_come_and_go() {
+    for patterns in ["['teams/*/specs/*']", "['teams/*/*s/00*', 'none/*']", "['**/specs/*']"] {
+        let project = with_patterns(patterns);
+        fs::create_dir_all(project.root.join("teams/there")).unwrap();
+        let daemon = project.daemon();
+        let mut journal = Journal::default();
+        let mut holds = |expect: &[&str]| {
+            law(&project, &daemon, &mut journal);
+            assert_eq!(slugs(&daemon), expect, "{patterns}");
+        };
+        holds(&[]);
+        fs::create_dir(project.root.join("teams/a")).unwrap();
+        holds(&[]);
+        // Each is seen though nothing of the pattern was there but the folder above.
+        project.write("teams/a/specs/001-x/spec.md", "1");
+        holds(&["001-x live"]);
+        project.write("teams/there/specs/002-y/spec.md", "2");
+        holds(&["001-x live", "002-y live"]);
+        project.write("teams/a/specs/001-x/tasks/WP01.md", "1");
+        fs::remove_dir_all(project.root.join("teams/there/specs")).unwrap();
+        holds(&["001-x live", "002-y gone"]);
+        fs::rename(project.root.join("teams/a"), project.root.join("teams/b")).unwrap();
+        project.write("teams/b/specs/001-x/plan.md", "moved");
+        holds(&["001-x live", "002-y gone"]);
+        project.write("teams/there/specs/002-y/spec.md", "again");
+        project.write("teams/b/specs/003-z/spec.md", "3");
+        holds(&["001-x live", "002-y live", "003-z live"]);
+    }
+}
+
+#[test]
+fn hidden_folders_on_the_way_to_features_are_not_watched() {
+    let project = with_patterns("['**/specs/*']");
+    for number in 0..50 {
+        project.write(&format!(".git/objects/{number}/specs/x/spec.md"), "x");
+    }
+    project.write("a/specs/001-x/spec.md", "1");
+    let daemon = project.daemon();
+    let mut journal = Journal::default();
+    law(&project, &daemon, &mut journal);
+    assert_eq!(slugs(&daemon), ["001-x live"]);
+    assert!(watched(&daemon) < 20, "{}", watched(&daemon));
+}
