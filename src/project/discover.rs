@@ -4,6 +4,7 @@
 //! listed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
 use rustix::fs::FileType;
 
@@ -159,6 +160,12 @@ impl<'a> Search<'a> {
         let entries = match (self.folder.list(at), at) {
             (Err(ReadError::Link), Some(at)) => {
                 self.found.insert(at.clone(), Err(LINK.to_owned()));
+                return Ok(Vec::new());
+            }
+            // As where there is nothing: a file that lies in the way of some features hides no others.
+            (Err(ReadError::Os(error)), Some(_))
+                if error.kind() == io::ErrorKind::NotADirectory =>
+            {
                 return Ok(Vec::new());
             }
             (entries, _) => entries?,

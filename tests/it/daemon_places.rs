@@ -2,9 +2,10 @@
 //! another, with something else in their way. Each is held against a fresh scan and the journal.
 
 use std::fs;
+use std::path::Path;
 
 use super::support::Project;
-use super::support::daemon::{Daemon, Journal, law};
+use super::support::daemon::{Daemon, Journal, changes, law};
 
 fn with_patterns(patterns: &str) -> Project {
     Project::new().config(&format!("projects: [{{path: ROOT, features: {patterns}}}]\n"))
@@ -70,4 +71,49 @@ fn hidden_folders_on_the_way_to_features_are_not_watched() {
     law(&project, &daemon, &mut journal);
     assert_eq!(slugs(&daemon), ["001-x live"]);
     assert!(watched(&daemon) < 20, "{}", watched(&daemon));
+}
+
+#[test]
+fn a_file_in_the_way_of_features_takes_only_those_along() {
+    let project = with_patterns("['kitty-specs/*', 'teams/*/specs/*']");
+    project.write("kitty-specs/001-x/spec.md", "1");
+    project.write("teams/a/specs/002-y/spec.md", "2");
+    project.write("teams/b/specs/003-z/spec.md", "3");
+    let mut daemon = project.daemon();
+    let mut journal = Journal::default();
+    law(&project, &daemon, &mut journal);
+    let block = |folder: &Path| {
+        fs::remove_dir_all(folder).unwrap();
+        fs::write(folder, "in the way\n").unwrap();
+    };
+    for (folder, file, gone) in [
+        ("kitty-specs", "kitty-specs/001-x/spec.md", ["001-x gone", "002-y live", "003-z live"]),
+        (
+            "teams/a/specs",
+            "teams/a/specs/002-y/spec.md",
+            ["001-x live", "002-y gone", "003-z live"],
+        ),
+    ] {
+        for down in [false, true] {
+            if down {
+                daemon.stop();
+                block(&project.root.join(folder));
+                daemon = project.daemon();
+            } else {
+                block(&project.root.join(folder));
+            }
+            let new = law(&project, &daemon, &mut journal);
+            assert_eq!(slugs(&daemon), gone, "down: {down}");
+            let deletion = ("deleted_after_scan".to_owned(), "spec.md".to_owned());
+            assert_eq!(changes(&new).iter().filter(|change| **change == deletion).count(), 1);
+            // With the file still there.
+            project.write("teams/b/specs/003-z/plan.md", folder);
+            law(&project, &daemon, &mut journal);
+            fs::remove_file(project.root.join(folder)).unwrap();
+            project.write(file, "back\n");
+            law(&project, &daemon, &mut journal);
+            assert_eq!(slugs(&daemon), ["001-x live", "002-y live", "003-z live"]);
+        }
+    }
+    daemon.stop();
 }
