@@ -117,3 +117,51 @@ fn a_file_in_the_way_of_features_takes_only_those_along() {
     }
     daemon.stop();
 }
+
+#[test]
+fn what_lies_in_two_features_is_seen_in_both() {
+    for (patterns, inner) in [
+        ("['kitty-specs/*', 'kitty-specs/*/sub/*']", "900-inner"),
+        ("['kitty-specs/*', 'kitty-specs/*/sub/*']", "000-inner"),
+        ("['kitty-specs/**']", "900-inner"),
+    ] {
+        eprintln!("{patterns}, {inner}");
+        let project = with_patterns(patterns);
+        let outer = project.root.join("kitty-specs/500-outer");
+        let at = |path: &str| format!("kitty-specs/500-outer/{path}");
+        project.write(&at("spec.md"), "1");
+        project.write(&at(&format!("sub/{inner}/spec.md")), "1");
+        let daemon = project.daemon();
+        let mut journal = Journal::default();
+        law(&project, &daemon, &mut journal);
+        let of_both = |journal: &mut Journal, what: &str| {
+            let new = law(&project, &daemon, journal);
+            let slugs: Vec<&str> =
+                new.iter().map(|event| event["feature_slug"].as_str().unwrap()).collect();
+            for slug in ["500-outer", inner] {
+                assert!(slugs.contains(&slug), "{what}: no event of {slug}");
+            }
+        };
+        project.write(&at(&format!("sub/{inner}/spec.md")), "2");
+        of_both(&mut journal, "an edit");
+        project.write(&at(&format!("sub/{inner}/tasks/deep/WP01.md")), "2");
+        of_both(&mut journal, "a new folder");
+        project.write(&at(&format!("sub/{inner}/tasks/deep/WP01.md")), "3");
+        of_both(&mut journal, "an edit in it");
+        fs::rename(outer.join("sub"), project.home().join("sub")).unwrap();
+        of_both(&mut journal, "a folder that goes");
+        fs::rename(project.home().join("sub"), outer.join("sub")).unwrap();
+        of_both(&mut journal, "a folder that comes back");
+        project.write(&at(&format!("sub/{inner}/tasks/deep/WP01.md")), "4");
+        of_both(&mut journal, "an edit in it afterwards");
+        // A feature that begins in another.
+        project.write(&at("sub/901-late/spec.md"), "1");
+        law(&project, &daemon, &mut journal);
+        project.write(&at("sub/901-late/spec.md"), "2");
+        law(&project, &daemon, &mut journal);
+        fs::remove_dir_all(outer.join("sub").join(inner)).unwrap();
+        of_both(&mut journal, "a deletion");
+        fs::remove_dir_all(&outer).unwrap();
+        law(&project, &daemon, &mut journal);
+    }
+}

@@ -300,11 +300,13 @@ impl LiveProject {
     fn poll_folders(&mut self, refused: &[std::path::PathBuf], pool: &Pool, now: Now) {
         let mut places: Vec<(FeatureSlug, Option<RelPath>)> = Vec::new();
         for folder in refused {
-            match self.relative(folder).and_then(|path| self.feature_of(&path)) {
-                Some(place) => places.push(place),
+            let relative = self.relative(folder);
+            let around = relative.as_ref().map(|path| self.features_of(path)).unwrap_or_default();
+            if around.is_empty() || relative.is_some_and(|path| self.ways.lead_to(&path)) {
                 // One that steers, or in which features lie.
-                None => self.refresh_due = Some(now.elapsed),
+                self.refresh_due = Some(now.elapsed);
             }
+            places.extend(around);
             for feature in self.features.values() {
                 if self.project.feature_path(&feature.dir).starts_with(folder) {
                     places.push((feature.dir.slug.clone(), None));

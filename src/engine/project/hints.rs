@@ -11,6 +11,7 @@ use super::{Counting, LiveProject, META, Now, REFRESH_PAUSE};
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::transition::Gone;
 use crate::engine::pool::{Done, Pool};
+use crate::project::FeatureDir;
 use crate::scan::Look;
 use crate::watch::What;
 
@@ -56,20 +57,21 @@ impl LiveProject {
             }
             return false;
         };
-        let place = self.feature_of(&relative);
+        let places = self.features_of(&relative);
+        let within = places.iter().any(|(_, below)| below.is_some());
         let moves = self.moves_features(path, &relative, what);
-        if !matches!(place, Some((_, Some(_)))) {
-            self.replaced(path, &relative, now);
+        if !within && self.watching.forget(path) || within && moves {
+            self.replaced(&relative, now);
+        } else if moves || places.is_empty() && self.steers(&relative) {
+            self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
         }
-        match place {
-            Some((slug, Some(below))) => self.hint_in_feature(&slug, &below, what, pool, now),
-            Some((_, None)) => {
-                self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
+        for (slug, below) in places {
+            match below {
+                Some(below) => self.hint_in_feature(&slug, &below, what, pool, now),
+                None => {
+                    self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
+                }
             }
-            None if moves || self.steers(&relative) => {
-                self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
-            }
-            None => {}
         }
         false
     }
@@ -80,12 +82,9 @@ impl LiveProject {
         RelPath::new(below.as_os_str().as_bytes()).ok()
     }
 
-    /// Takes that a watched folder outside of the features, or one of theirs, came or went: the
-    /// watches below that name are of what lay there before.
-    fn replaced(&mut self, path: &Path, relative: &RelPath, now: Now) {
-        if !self.watching.forget(path) {
-            return;
-        }
+    /// Takes that a folder on the way to features, or one of theirs, came or went: the watches below
+    /// that name are of what lay there before.
+    fn replaced(&mut self, relative: &RelPath, now: Now) {
         self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
         for feature in self.features.values() {
             let below = feature.dir.path.as_ref().is_none_or(|path| is_at_or_below(path, relative));
@@ -95,21 +94,20 @@ impl LiveProject {
         }
     }
 
-    /// The feature that a path below the root is in, and the path below that feature.
-    pub(super) fn feature_of(&self, path: &RelPath) -> Option<(FeatureSlug, Option<RelPath>)> {
-        self.features.values().find_map(|feature| {
-            let Some(folder) = &feature.dir.path else {
-                return Some((feature.dir.slug.clone(), Some(path.clone())));
-            };
-            let rest = path.as_bytes().strip_prefix(folder.as_bytes())?;
-            match rest.split_first() {
-                None => Some((feature.dir.slug.clone(), None)),
-                Some((b'/', below)) => {
-                    Some((feature.dir.slug.clone(), Some(RelPath::new(below).ok()?)))
-                }
-                Some(_) => None,
-            }
-        })
+    /// The features that a path below the root is in, and the path below each: one may lie in
+    /// another, and what lies in it lies in both.
+    pub(super) fn features_of(&self, path: &RelPath) -> Vec<(FeatureSlug, Option<RelPath>)> {
+        let below = |folder: &RelPath| match path.as_bytes().strip_prefix(folder.as_bytes())? {
+            [] => Some(None),
+            [b'/', below @ ..] => RelPath::new(below).ok().map(Some),
+            _ => None,
+        };
+        let dirs = self.features.values().map(|feature| &feature.dir);
+        let place = |dir: &FeatureDir| match &dir.path {
+            Some(folder) => below(folder),
+            None => Some(Some(path.clone())),
+        };
+        dirs.filter_map(|dir| Some((dir.slug.clone(), place(dir)?))).collect()
     }
 
     fn hint_in_feature(

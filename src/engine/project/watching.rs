@@ -29,6 +29,9 @@ pub(super) struct Watching {
     watched: BTreeSet<PathBuf>,
     /// Folders that should be watched and are not.
     refused: BTreeSet<PathBuf>,
+    /// Folders that were watched anew in this turn, and need not be again by another feature in which
+    /// they lie: what happens between ending a watch and the next goes unheard.
+    fresh: BTreeSet<PathBuf>,
     why: Option<String>,
     /// Whether the watcher was let go of because it does not answer.
     stuck: bool,
@@ -39,10 +42,17 @@ pub(super) struct Watching {
 
 impl Watching {
     pub(super) fn new(make: MakeBackend) -> Self {
-        let (watched, refused) = (BTreeSet::new(), BTreeSet::new());
-        let (waited, expected) = (Duration::ZERO, Duration::ZERO);
-        let (backend, why, stuck) = (None, None, false);
-        let mut watching = Self { make, backend, watched, refused, why, stuck, waited, expected };
+        let mut watching = Self {
+            make,
+            backend: None,
+            watched: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            fresh: BTreeSet::new(),
+            why: None,
+            stuck: false,
+            waited: Duration::ZERO,
+            expected: Duration::ZERO,
+        };
         watching.renew();
         watching
     }
@@ -53,6 +63,7 @@ impl Watching {
         self.backend = None;
         self.watched.clear();
         self.refused.clear();
+        self.fresh.clear();
         self.why = None;
         self.stuck = false;
         match (self.make)() {
@@ -74,6 +85,7 @@ impl Watching {
     /// Ends a turn; says whether there is no watcher because one did not answer in time.
     pub(super) fn end_turn(&mut self) -> bool {
         (self.waited, self.expected) = (Duration::ZERO, Duration::ZERO);
+        self.fresh.clear();
         self.stuck
     }
 
@@ -98,6 +110,9 @@ impl Watching {
 
     /// Watches a folder, also one that is in the table.
     pub(super) fn watch(&mut self, folder: PathBuf) {
+        if self.fresh.contains(&folder) {
+            return;
+        }
         let Some(backend) = &mut self.backend else {
             self.refused.insert(folder);
             return;
@@ -106,6 +121,7 @@ impl Watching {
         match backend.watch(&folder, self.watched.contains(&folder)) {
             Ok(()) => {
                 self.refused.remove(&folder);
+                self.fresh.insert(folder.clone());
                 self.watched.insert(folder);
             }
             Err(error) => self.refuse(folder, &error),
@@ -160,6 +176,7 @@ impl Watching {
     pub(super) fn forget(&mut self, folder: &Path) -> bool {
         let watched = take_below(&mut self.watched, folder);
         let refused = take_below(&mut self.refused, folder);
+        take_below(&mut self.fresh, folder);
         watched || refused
     }
 
