@@ -203,7 +203,7 @@ impl Inbox {
         self.wake.notify_one();
     }
 
-    /// Takes that something was mounted or unmounted somewhere.
+    /// Takes that something was mounted or unmounted somewhere, or a folder above a root was moved.
     pub(super) fn mounts_changed(&self) {
         self.lock().mounts = true;
         self.wake.notify_one();

@@ -4,6 +4,7 @@
 //! folders, without their subfolders and without following links; who watches a folder lists it
 //! afterwards, so that nothing that comes into it goes unseen. Its callback only hands hints on.
 
+mod above;
 #[cfg(test)]
 pub(crate) mod fake;
 mod kernel;
@@ -14,6 +15,7 @@ mod settle;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use above::Above;
 pub use kernel::Kernel;
 pub use kinds::changed_elsewhere;
 pub use mounts::watch_mounts;

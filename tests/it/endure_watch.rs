@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::support::daemon::{Daemon, Journal, changes, law, wait};
 use super::support::kernel::{Mount, by, is_root, sh, signal, works};
-use super::support::{FEATURE, NOBODY, Project, not_run, write};
+use super::support::{FEATURE, NOBODY, Project, copy, not_run, write};
 
 /// Events that no one reads until the queue is full.
 fn overflow(project: &Project, daemon: &Daemon, meanwhile: impl FnOnce()) {
@@ -187,6 +187,45 @@ fn a_root_that_is_moved_away_deletes_nothing_and_is_found_again() {
     project.wait_for_watch(&daemon, "live");
     let new = law(&project, &daemon, &mut journal);
     assert_eq!(changes(&new), [("added".to_owned(), "research/new.md".to_owned())]);
+    daemon.stop();
+}
+
+#[test]
+fn a_root_whose_folder_above_is_moved_away_is_not_taken_for_what_comes_in_its_place() {
+    let mut project = Project::complete();
+    let (above, aside) = (project.home().join("above"), project.home().join("aside"));
+    fs::create_dir_all(above.join("mid")).unwrap();
+    let root = above.canonicalize().unwrap().join("mid/project");
+    fs::rename(&project.root, &root).unwrap();
+    project.root = root;
+    let daemon = project.daemon();
+    let mut journal = Journal::default();
+    law(&project, &daemon, &mut journal);
+    let state = |status: &Value| status["projects"][0]["watch"]["state"].clone();
+    // It is noticed though no one asks.
+    fs::rename(&above, &aside).unwrap();
+    project.wait_for_watch(&daemon, "root_unavailable");
+    fs::rename(&aside, &above).unwrap();
+    project.wait_for_watch(&daemon, "live");
+    assert_eq!(changes(&law(&project, &daemon, &mut journal)), []);
+    // And whoever asks, hears of it at once.
+    fs::rename(&above, &aside).unwrap();
+    assert_eq!(state(&daemon.status()), "root_unavailable");
+    copy(&aside, &above);
+    project.write(&format!("kitty-specs/{FEATURE}/spec.md"), "# Of the copy\n");
+    project.wait_for_watch(&daemon, "live");
+    let new = law(&project, &daemon, &mut journal);
+    assert_eq!(changes(&new), [("modified".to_owned(), "spec.md".to_owned())]);
+    // The copy is what is watched from now on.
+    project.write(&format!("kitty-specs/{FEATURE}/spec.md"), "# Again\n");
+    fs::write(aside.join(format!("mid/project/kitty-specs/{FEATURE}/plan.md")), "of old").unwrap();
+    let new = law(&project, &daemon, &mut journal);
+    assert_eq!(changes(&new), [("modified".to_owned(), "spec.md".to_owned())]);
+    fs::rename(above.join("mid"), above.join("other")).unwrap();
+    project.wait_for_watch(&daemon, "root_unavailable");
+    fs::rename(above.join("other"), above.join("mid")).unwrap();
+    project.wait_for_watch(&daemon, "live");
+    assert_eq!(changes(&law(&project, &daemon, &mut journal)), []);
     daemon.stop();
 }
 

@@ -60,14 +60,18 @@ impl LiveProject {
         self.root.is_back
     }
 
-    /// Takes that something was mounted or unmounted: the root may be away, or back.
+    /// Takes that something was mounted or unmounted, or a folder above was moved: the root may be
+    /// away, or back.
     pub(in crate::engine) fn mounts_changed(&mut self, now: Now) {
         match &mut self.root.away {
             Some(away) => away.look_at = now.elapsed,
-            None => {
-                self.deletes(now);
-            }
+            None => self.check_root(now),
         }
+    }
+
+    /// Leaves a root that is not there, or is another, whether or not anything told of it.
+    pub(in crate::engine) fn check_root(&mut self, now: Now) {
+        self.deletes(now);
     }
 
     /// Takes that the root cannot be seen. Nothing that was under way counts any more.

@@ -15,6 +15,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use tracing::warn;
+
 use super::feature::LiveFeature;
 use super::inbox::{Inbox, Letters, ProjectId};
 use super::pool::Pool;
@@ -25,6 +27,7 @@ use super::view::{Views, World};
 use crate::core::path::FeatureSlug;
 use crate::core::time::Timestamp;
 use crate::store::Store;
+use crate::watch::Above;
 use commit::Commits;
 use projects::Grounds;
 use waiters::Waiter;
@@ -56,6 +59,9 @@ struct Engine {
     upkeep: Upkeep,
     store: Store,
     grounds: Grounds,
+    /// `None` where the kernel has none: then a root that is moved with a folder above it is missed
+    /// when someone asks for it.
+    above: Option<Above>,
     projects: BTreeMap<ProjectId, LiveProject>,
     started: Instant,
     waiters: Vec<Waiter>,
@@ -69,6 +75,13 @@ struct Engine {
 impl Engine {
     fn new(grounds: Grounds, begun: Begun, inbox: Arc<Inbox>, views: Arc<Views>) -> Self {
         let Begun { store, set_aside, refused } = begun;
+        let for_above = Arc::downgrade(&inbox);
+        let above = Above::start(move || {
+            if let Some(inbox) = for_above.upgrade() {
+                inbox.mounts_changed();
+            }
+        });
+        let above = above.inspect_err(|error| warn!(%error, "moves above a root are not heard of"));
         let mut engine = Self {
             pool: Pool::start(&inbox),
             projector: Projector::start(),
@@ -77,6 +90,7 @@ impl Engine {
             views,
             store,
             grounds,
+            above: above.ok(),
             projects: BTreeMap::new(),
             started: Instant::now(),
             waiters: Vec::new(),

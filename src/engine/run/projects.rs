@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::Engine;
 use super::plan::{Watchers, empty_folder, times};
@@ -89,7 +89,13 @@ impl Engine {
         });
         let stored = self.stored(&setup);
         let now = self.now();
-        let project = LiveProject::start(setup, make, stored, &self.pool, now);
+        let mut project = LiveProject::start(setup, make, stored, &self.pool, now);
+        // After the project, which needs the watches more where there are few.
+        let held = self.above.as_mut().map_or(Ok(()), |above| above.hold(id, root));
+        if let Err(error) = held {
+            debug!(root = %root.display(), %error, "not all moves above it are heard of");
+        }
+        project.check_root(self.now());
         info!(root = %root.display(), features = project.feature_count(), "watching");
         self.projects.insert(id, project);
         id
@@ -99,6 +105,9 @@ impl Engine {
         if let Some(project) = self.projects.remove(&id) {
             info!(root = %project.setup.root.display(), "not watched any more");
             let _ = std::fs::remove_dir_all(&project.setup.cookies);
+        }
+        if let Some(above) = &mut self.above {
+            above.release(id);
         }
         self.projected.retain(|(of, _), _| *of != id);
     }

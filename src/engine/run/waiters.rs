@@ -36,10 +36,11 @@ impl Engine {
             return;
         }
         let mut cookies = HashSet::new();
-        for project in self.projects.values() {
+        for project in self.projects.values_mut() {
             if feature.as_ref().is_some_and(|(id, _)| *id != project.setup.id) {
                 continue;
             }
+            project.check_root(now);
             self.cookies_made += 1;
             let cookie = project.setup.cookies.join(self.cookies_made.to_string());
             if let Err(error) = std::fs::write(&cookie, b"") {
