@@ -30,7 +30,7 @@ pub struct StoredFeature {
     pub entries: Chunks<Entry>,
     /// Keys of the absent specs that are announced.
     pub absent: Vec<String>,
-    /// What was deleted, in order of path.
+    /// What was deleted, in that order.
     pub tombstones: Vec<Arc<ArtifactRef>>,
     /// What was last put into an event of it.
     pub announced: Option<Announced>,

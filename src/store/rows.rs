@@ -39,7 +39,7 @@ pub(super) const ENTRIES: &str = "
 pub(super) const TOMBSTONES: &str = "
     SELECT path, key, class, wp_id, step_id, status, size, hash, static_hash, reason, detail,
            indexed_at
-    FROM tombstone WHERE feature = ?1 ORDER BY path";
+    FROM tombstone WHERE feature = ?1 ORDER BY seq, path";
 
 pub(super) fn put_entry(
     statement: &mut Statement<'_>,

@@ -38,6 +38,7 @@ mod daemon_model;
 mod daemon_places;
 mod daemon_reading;
 mod daemon_says;
+mod daemon_tombstones;
 mod daemon_watch;
 mod dashboard_browser;
 mod dashboard_door;

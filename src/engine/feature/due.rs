@@ -7,7 +7,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::LiveFeature;
-use crate::core::artifact::{ArtifactRef, ErrorReason, Fault, State};
+use super::tombstones::tombstone;
+use crate::core::artifact::ArtifactRef;
 use crate::core::dossier::Doubt;
 use crate::core::event::Payload;
 use crate::core::inventory::{Changed, Entry};
@@ -24,8 +25,6 @@ use crate::project::FeatureDir;
 pub(super) const GATHER: Duration = Duration::from_millis(20);
 /// Verdict events of a feature are at least this far apart.
 pub(super) const VERDICT_PAUSE: Duration = Duration::from_millis(100);
-/// Most tombstones of a feature.
-const TOMBSTONES_MAX: usize = 1_000;
 
 /// Changes that are not committed.
 #[derive(Debug, Default)]
@@ -89,7 +88,8 @@ impl LiveFeature {
         if !self.indexed || !changed || !gathered {
             return None;
         }
-        let due = self.make_due(at);
+        let mut due = self.make_due(at);
+        self.tombstones.make_room(&mut due.tombstones_gone, &mut due.tombstones);
         if due.is_empty() && due.absent.as_ref() == Some(&self.absent) {
             self.committed(due, now);
             return None;
@@ -136,7 +136,7 @@ impl LiveFeature {
             match (entry, before) {
                 (Some(entry), _) => {
                     due.set.push(entry.clone());
-                    if self.tombstones.contains_key(path) {
+                    if self.tombstones.get(path).is_some() {
                         due.tombstones_gone.push(path.clone());
                     }
                 }
@@ -150,7 +150,7 @@ impl LiveFeature {
             }
         }
         if self.batch.buried {
-            due.tombstones_gone = self.tombstones.keys().cloned().collect();
+            due.tombstones_gone = self.tombstones.paths().cloned().collect();
         }
         // Of a folder that cannot be read nothing is known: what was announced of it stands.
         if let Some(Doubt::Unreadable(_)) = self.unseen {
@@ -162,10 +162,9 @@ impl LiveFeature {
         }
         let absent: Vec<ArtifactRef> = self.inventory.absent(at).collect();
         let deleted = |key: &str| {
-            let kept =
-                self.tombstones.iter().filter(|(path, _)| !due.tombstones_gone.contains(path));
-            let all = kept.map(|(_, tombstone)| tombstone).chain(&due.tombstones);
-            all.into_iter().any(|tombstone| &*tombstone.artifact_key == key)
+            let gone = |one: &ArtifactRef| due.tombstones_gone.contains(&one.relative_path);
+            let kept = self.tombstones.iter().filter(|one| !gone(one));
+            kept.chain(&due.tombstones).any(|tombstone| &*tombstone.artifact_key == key)
         };
         let specs = spec_events(&self.inventory, &self.absent, &absent, deleted);
         due.events.extend(specs);
@@ -192,12 +191,7 @@ impl LiveFeature {
         for path in &due.tombstones_gone {
             self.tombstones.remove(path);
         }
-        for tombstone in due.tombstones {
-            self.tombstones.insert(tombstone.relative_path.clone(), tombstone);
-        }
-        while self.tombstones.len() > TOMBSTONES_MAX {
-            self.tombstones.pop_first();
-        }
+        due.tombstones.into_iter().for_each(|tombstone| self.tombstones.put(tombstone));
     }
 
     fn judge(&mut self) -> Verdict {
@@ -251,9 +245,4 @@ impl Batch {
     pub(super) fn is_settled(&self, held: bool) -> bool {
         self.paths.is_empty() && !self.terms && (held || !self.verdict)
     }
-}
-
-fn tombstone(artifact: &ArtifactRef) -> Arc<ArtifactRef> {
-    let fault = Fault { reason: ErrorReason::DeletedAfterScan, detail: None };
-    Arc::new(ArtifactRef { state: State::Absent(fault), ..artifact.clone() })
 }

@@ -6,6 +6,7 @@
 
 mod due;
 mod show;
+mod tombstones;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::scan::Limits;
 use crate::watch::{Settle, SettleTimes};
 pub(super) use due::Due;
 use due::{Batch, GATHER, VERDICT_PAUSE};
+use tombstones::Tombstones;
 
 /// A feature that is watched.
 #[derive(Debug)]
@@ -66,7 +68,7 @@ pub(super) struct LiveFeature {
     pub(super) polled: bool,
     bearings: Arc<Bearings>,
     absent: Vec<String>,
-    tombstones: BTreeMap<RelPath, Arc<ArtifactRef>>,
+    tombstones: Tombstones,
     batch: Batch,
     announced: Option<Announced>,
     announced_at: Option<Duration>,
@@ -84,6 +86,7 @@ pub(super) struct Stored {
     pub(super) dir: Option<FeatureDir>,
     pub(super) entries: Chunks<Entry>,
     pub(super) absent: Vec<String>,
+    /// In the order in which they were deleted.
     pub(super) tombstones: Vec<Arc<ArtifactRef>>,
     pub(super) announced: Option<Announced>,
     pub(super) gone_since: Option<Timestamp>,
@@ -129,7 +132,6 @@ impl LiveFeature {
     fn empty(dir: FeatureDir, inputs: Inputs, stored: Stored, times: SettleTimes) -> Self {
         let Inputs { terms, bearings } = inputs;
         let said = terms.doubt.clone();
-        let tombstones = stored.tombstones.into_iter();
         let untold = (stored.dir.as_ref() != Some(&dir)).then(|| dir.clone());
         Self {
             dir,
@@ -152,7 +154,7 @@ impl LiveFeature {
             polled: false,
             bearings: Arc::new(bearings),
             absent: stored.absent,
-            tombstones: tombstones.map(|one| (one.relative_path.clone(), one)).collect(),
+            tombstones: Tombstones::new(stored.tombstones),
             batch: Batch { dir: untold, ..Batch::default() },
             announced: stored.announced,
             announced_at: None,
@@ -165,7 +167,7 @@ impl LiveFeature {
 
     /// Takes that the event of a tombstone is kept no longer.
     pub(super) fn retire_tombstone(&mut self, path: &RelPath) {
-        if self.tombstones.remove(path).is_some() {
+        if self.tombstones.remove(path) {
             self.view = None;
         }
     }

@@ -47,7 +47,7 @@ impl LiveFeature {
             terms: Arc::clone(self.inventory.terms()),
             entries: self.inventory.entries().clone(),
             absent: self.inventory.absent(at).map(Arc::new).collect(),
-            tombstones: self.tombstones.values().cloned().collect(),
+            tombstones: self.tombstones.iter().cloned().collect(),
             verdict,
             snapshot_id: id.unwrap_or_else(Uuid::new_v4),
             bearings: Arc::clone(&self.bearings),

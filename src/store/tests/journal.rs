@@ -61,6 +61,21 @@ fn the_journal_is_kept_by_size_and_tombstones_go_with_their_events() {
 }
 
 #[test]
+fn tombstones_come_back_in_the_order_of_deletion() {
+    let folder = folder();
+    let mut store = open(&folder);
+    for name in ["b", "c", "a"] {
+        let deletion = FeatureChange {
+            tombstones: vec![deleted(name)],
+            events: vec![missing("1", name)],
+            ..change("1")
+        };
+        store.commit(vec![deletion], at(0)).unwrap();
+    }
+    assert_eq!(stored(&store)[0].tombstones, ["b", "c", "a"].map(deleted));
+}
+
+#[test]
 fn a_filter_passes_over_what_is_not_wanted() {
     let folder = folder();
     let mut store = open(&folder);
