@@ -14,6 +14,7 @@ use super::drift::{DifferenceKind, Drift, DriftState, Severity};
 use super::event::{
     ArtifactIndexed, ArtifactMissing, Change, ParityDriftDetected, Payload, SnapshotComputed,
 };
+use super::feature::Bearings;
 use super::inventory::{Changed, Inventory};
 use super::path::FeatureSlug;
 use super::snapshot::Counts;
@@ -167,7 +168,14 @@ pub struct Announced {
     pub snapshot: Digest,
     /// Of all that decides whether drift is news; `None` while there is none.
     pub drift: Option<Digest>,
+    /// The pairs of keys that did not match and were told of, the newest last; at most
+    /// [`MISMATCHES_MOST`]. Of a pair that was told of before these nothing is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mismatches: Vec<Digest>,
 }
+
+/// Pairs of keys that are remembered of a feature: branches between which someone goes to and fro.
+const MISMATCHES_MOST: usize = 16;
 
 /// The verdict events that are owed, and what is announced once they are made. `snapshot_id` is
 /// asked for only when a snapshot is owed.
@@ -176,11 +184,12 @@ pub fn verdict_events(
     slug: &FeatureSlug,
     announced: Option<&Announced>,
     now: &Verdict,
-    file: &BaselineFile,
+    bearings: &Bearings,
     snapshot_id: impl FnOnce() -> String,
 ) -> (Vec<Payload>, Announced) {
     let snapshot = now.snapshot_fingerprint();
-    let drift = now.drift_fingerprint(file);
+    let drift = now.drift_fingerprint(&bearings.baseline);
+    let mut mismatches = announced.map(|known| known.mismatches.clone()).unwrap_or_default();
     let mut events = Vec::new();
     let known = announced.filter(|announced| announced.snapshot == snapshot);
     let snapshot_id = match known {
@@ -191,10 +200,15 @@ pub fn verdict_events(
             id
         }
     };
-    if drift.is_some() && announced.and_then(|announced| announced.drift) != drift {
-        events.extend(now.drift_event(slug, file).map(Payload::ParityDriftDetected));
+    let is_news = match now.mismatch(bearings) {
+        Some(pair) => tell_once(&mut mismatches, pair),
+        None => drift.is_some() && announced.and_then(|announced| announced.drift) != drift,
+    };
+    if is_news {
+        let event = now.drift_event(slug, &bearings.baseline);
+        events.extend(event.map(Payload::ParityDriftDetected));
     }
-    (events, Announced { snapshot_id, snapshot, drift })
+    (events, Announced { snapshot_id, snapshot, drift, mismatches })
 }
 
 impl Verdict {
@@ -224,6 +238,15 @@ impl Verdict {
         ))
     }
 
+    /// Of the two keys, where they do not match.
+    fn mismatch(&self, bearings: &Bearings) -> Option<Digest> {
+        let BaselineFile::Sound(baseline) = &bearings.baseline else {
+            return None;
+        };
+        let differ = self.drift.state == Some(DriftState::KeyMismatch);
+        differ.then(|| fingerprint(&(baseline.baseline_key_hash, bearings.key.hash())))
+    }
+
     /// Of the baseline and the differences, not of the local hash: an edit that leaves the lists
     /// as they are is no news.
     fn drift_fingerprint(&self, file: &BaselineFile) -> Option<Digest> {
@@ -242,8 +265,10 @@ impl Verdict {
                 drift.keys(DifferenceKind::Changed),
                 drift.churn(),
             ))),
-            DriftState::KeyMismatch => Some(fingerprint(&(key, &drift.key_mismatch))),
-            DriftState::NoBaseline | DriftState::BaselineCorrupt | DriftState::InParity => None,
+            DriftState::KeyMismatch
+            | DriftState::NoBaseline
+            | DriftState::BaselineCorrupt
+            | DriftState::InParity => None,
         }
     }
 
@@ -266,6 +291,16 @@ impl Verdict {
             detail: drift.detail.clone(),
         })
     }
+}
+
+/// Takes note of a pair of keys; says whether it is a new one.
+fn tell_once(told: &mut Vec<Digest>, pair: Digest) -> bool {
+    let is_new = !told.contains(&pair);
+    if is_new {
+        told.drain(..(told.len() + 1).saturating_sub(MISMATCHES_MOST));
+        told.push(pair);
+    }
+    is_new
 }
 
 fn fingerprint(value: &impl Serialize) -> Digest {

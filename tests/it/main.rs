@@ -34,6 +34,7 @@ mod config_cmd;
 mod corpus;
 mod daemon_crash;
 mod daemon_life;
+mod daemon_mismatch;
 mod daemon_model;
 mod daemon_places;
 mod daemon_reading;

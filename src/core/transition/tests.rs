@@ -1,9 +1,16 @@
 //! Which events a change of state owes.
 
+use uuid::Uuid;
+
 use super::*;
 use crate::core::artifact::Observation;
+use crate::core::baseline::Baseline;
+use crate::core::dossier::MissionDossier;
+use crate::core::feature::StepSource;
+use crate::core::identity::BaselineKey;
 use crate::core::manifest::{Mission, parse_manifest};
 use crate::core::path::RelPath;
+use crate::core::snapshot::MissionDossierSnapshot;
 use crate::core::testing::{observed, terms, unreadable};
 use crate::core::time::Timestamp;
 
@@ -106,25 +113,93 @@ fn absent_specs_are_said_once_and_not_after_their_deletion() {
     assert_eq!(words(&[], "spec"), ["not_found wp (tasks/WP*.md) blocking"]);
 }
 
-#[test]
-fn verdicts_are_news_once() {
-    let slug = FeatureSlug::new(b"001-x").unwrap();
+fn verdict(drift: Drift) -> Verdict {
     let mut inventory = inventory();
-    let mut verdict = Verdict {
+    Verdict {
         parity_hash_sha256: inventory.parity_hash(),
         tree_hash_sha256: inventory.tree_hash(),
         counts: inventory.counts(),
         completeness: inventory.completeness(),
         missing_required: inventory.missing_required(),
-        drift: Drift::unjudged("no reason"),
-    };
-    let file = BaselineFile::Absent;
-    let (events, announced) = verdict_events(&slug, None, &verdict, &file, || "one".into());
+        drift,
+    }
+}
+
+fn key(branch: &str) -> BaselineKey {
+    BaselineKey {
+        project_uuid: "u".into(),
+        node_id: "n".into(),
+        feature_slug: "001-x".into(),
+        target_branch: branch.into(),
+        mission_key: "x".into(),
+        manifest_version: "1".into(),
+    }
+}
+
+fn bearings(branch: &str, baseline: BaselineFile) -> Bearings {
+    Bearings {
+        step_source: StepSource::None,
+        step_error: None,
+        step_unseen: false,
+        meta_error: None,
+        key: key(branch),
+        baseline,
+    }
+}
+
+#[test]
+fn verdicts_are_news_once() {
+    let slug = FeatureSlug::new(b"001-x").unwrap();
+    let mut verdict = verdict(Drift::unjudged("no reason"));
+    let none = bearings("main", BaselineFile::Absent);
+    let (events, announced) = verdict_events(&slug, None, &verdict, &none, || "one".into());
     assert_eq!(events.len(), 1);
     let (events, again) =
-        verdict_events(&slug, Some(&announced), &verdict, &file, || panic!("none"));
+        verdict_events(&slug, Some(&announced), &verdict, &none, || panic!("none"));
     assert_eq!((events.len(), &again), (0, &announced));
     verdict.drift.state = Some(DriftState::NoBaseline);
-    let (events, next) = verdict_events(&slug, Some(&announced), &verdict, &file, || "two".into());
+    let (events, next) = verdict_events(&slug, Some(&announced), &verdict, &none, || "two".into());
     assert_eq!((events.len(), next.snapshot_id.as_str()), (1, "two"));
+}
+
+#[test]
+fn each_pair_of_keys_is_news_once() {
+    let slug = FeatureSlug::new(b"001-x").unwrap();
+    let dossier = MissionDossier::assemble(terms(None, None), Vec::new(), Timestamp::default());
+    let now = MissionDossierSnapshot::compute(&dossier, Uuid::nil(), Timestamp::default());
+    let mut announced = None;
+    let mut tell = |of: &str, on: &str, judged: bool| {
+        let baseline = Baseline::capture(&now, &key(of), Timestamp::default());
+        let bearings = bearings(on, BaselineFile::Sound(Box::new(baseline)));
+        let drift = if judged {
+            Drift::judge(&bearings.baseline, &bearings.key, &now)
+        } else {
+            Drift::unjudged("no reason")
+        };
+        let id = || "id".to_owned();
+        let (events, next) =
+            verdict_events(&slug, announced.as_ref(), &verdict(drift), &bearings, id);
+        assert!(next.mismatches.len() <= MISMATCHES_MOST);
+        announced = Some(next);
+        events.iter().filter(|event| matches!(event, Payload::ParityDriftDetected(_))).count()
+    };
+    for (of, on, judged, news) in [
+        ("main", "main", true, 0),
+        ("main", "a", true, 1),
+        ("main", "a", true, 0),
+        ("main", "b", true, 1),
+        ("main", "b", false, 0),
+        ("main", "b", true, 0),
+        ("main", "main", true, 0),
+        ("main", "a", true, 0),
+        ("b", "a", true, 1),
+        ("a", "b", true, 1),
+    ] {
+        assert_eq!(tell(of, on, judged), news, "of {of} on {on}, judged: {judged}");
+    }
+    for number in 0..MISMATCHES_MOST {
+        assert_eq!(tell("main", &number.to_string(), true), 1);
+    }
+    assert_eq!(tell("main", "0", true), 0);
+    assert_eq!(tell("main", "a", true), 1);
 }

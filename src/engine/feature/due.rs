@@ -107,9 +107,9 @@ impl LiveFeature {
         }
         let verdict = self.judge();
         let slug = self.dir.slug.clone();
-        let (known, file) = (self.announced.as_ref(), &self.bearings.baseline);
+        let known = self.announced.as_ref();
         let new_id = || Uuid::new_v4().to_string();
-        let (events, announced) = verdict_events(&slug, known, &verdict, file, new_id);
+        let (events, announced) = verdict_events(&slug, known, &verdict, &self.bearings, new_id);
         self.verdict = Some(verdict);
         let same = known == Some(&announced);
         let due = Due { announced: Some(announced), events, ..Due::default() };

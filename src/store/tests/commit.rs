@@ -9,7 +9,12 @@ use crate::core::chunks::Chunks;
 fn a_change_is_what_is_loaded_again() {
     let folder = folder();
     let mut store = open(&folder);
-    let announced = Announced { snapshot_id: "s".into(), snapshot: Digest::of(b"s"), drift: None };
+    let announced = Announced {
+        snapshot_id: "s".into(),
+        snapshot: Digest::of(b"s"),
+        drift: None,
+        mismatches: vec![Digest::of(b"pair")],
+    };
     let dir = Some(RelPath::new(b"specs\xff/2-b".to_vec()).unwrap());
     let first = FeatureChange {
         dir: Some(dir.clone()),
