@@ -252,6 +252,52 @@ fn the_projected_file_is_the_export_and_written_once_a_second_at_most() {
     }
 }
 
+#[test]
+fn the_projected_file_follows_what_no_count_and_no_hash_tells_of() {
+    const MANIFEST: &str = ".kittify/overrides/missions/software-dev/expected-artifacts.yaml";
+    let manifest = |key: &str| {
+        format!(
+            "mission_type: software-dev\nrequired_always:\n  - {{artifact_key: {key}, \
+             artifact_class: input, path_pattern: spec.md, blocking: true}}\n"
+        )
+    };
+    let project = Project::complete().file(MANIFEST, manifest("input.one"));
+    let link = |name: &str| project.feature().join(name);
+    std::os::unix::fs::symlink("nowhere", link("l1.md")).unwrap();
+    let daemon = project.daemon();
+    let file = || {
+        let text = fs::read(snapshot_file(&project)).ok()?;
+        let mut snapshot: Value = serde_json::from_slice(&text).unwrap();
+        snapshot["computed_at"] = Value::Null;
+        Some(snapshot)
+    };
+    let export = |daemon: &Daemon, shown: &str| {
+        let mut export = daemon.export(FEATURE);
+        export["computed_at"] = Value::Null;
+        assert!(export.to_string().contains(&format!("\"{shown}\"")), "{export:#}");
+        export
+    };
+    let follows = |daemon: &Daemon, shown: &str| {
+        let export = export(daemon, shown);
+        wait(&format!("the file with {shown}"), || (file()? == export).then_some(()));
+    };
+    follows(&daemon, "l1.md");
+    fs::rename(link("l1.md"), link("l2.md")).unwrap();
+    follows(&daemon, "l2.md");
+    project.write(MANIFEST, manifest("input.two"));
+    follows(&daemon, "input.two");
+    // An absent spec that is expected somewhere else.
+    fs::remove_file(project.feature().join("spec.md")).unwrap();
+    follows(&daemon, "input.two");
+    project.write(MANIFEST, manifest("input.two").replace("spec.md", "other.md"));
+    follows(&daemon, "other.md");
+    // And on a stop it is not waited for.
+    fs::rename(link("l2.md"), link("l3.md")).unwrap();
+    let last = export(&daemon, "l3.md");
+    daemon.stop();
+    assert_eq!(file(), Some(last));
+}
+
 /// A second project beside the first, in the same daemon.
 fn with_second(project: &Project) -> (Daemon, std::path::PathBuf) {
     let second = project.root.parent().unwrap().join("second");

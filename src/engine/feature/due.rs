@@ -7,6 +7,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::LiveFeature;
+use super::show::Projection;
 use super::tombstones::tombstone;
 use crate::core::artifact::ArtifactRef;
 use crate::core::dossier::Doubt;
@@ -179,6 +180,7 @@ impl LiveFeature {
             self.batch.verdict = false;
             self.calm_by = None;
             if self.announced.as_ref() != Some(&announced) {
+                self.projection = Projection::MayDiffer;
                 self.announced_at = Some(now);
             }
             self.announced = Some(announced);

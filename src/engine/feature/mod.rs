@@ -27,6 +27,7 @@ use crate::scan::Limits;
 use crate::watch::{Settle, SettleTimes};
 pub(super) use due::Due;
 use due::{Batch, GATHER, VERDICT_PAUSE};
+use show::Projection;
 use tombstones::Tombstones;
 
 /// A feature that is watched.
@@ -76,6 +77,7 @@ pub(super) struct LiveFeature {
     pub(super) steered_at: Option<Duration>,
     verdict: Option<Verdict>,
     scanned_at: Timestamp,
+    projection: Projection,
     view: Option<Arc<FeatureView>>,
 }
 
@@ -161,6 +163,7 @@ impl LiveFeature {
             steered_at: None,
             verdict: None,
             scanned_at: Timestamp::default(),
+            projection: Projection::MayDiffer,
             view: None,
         }
     }
@@ -232,6 +235,9 @@ impl LiveFeature {
         self.hidden.remove(&seen.path);
         let path = seen.path.clone();
         let changed = self.inventory.set(seen, at);
+        if changed.before != changed.now {
+            self.projection = Projection::MayDiffer;
+        }
         self.batch.note(&path, changed.before.as_ref(), Gone::Deleted, now);
         self.view = None;
     }
@@ -243,6 +249,7 @@ impl LiveFeature {
         let changed = self.inventory.remove(path);
         if changed.before.is_some() {
             self.batch.note(path, changed.before.as_ref(), gone, now);
+            self.projection = Projection::MayDiffer;
             self.view = None;
         }
     }
@@ -260,6 +267,7 @@ impl LiveFeature {
         self.said = terms.doubt.take();
         terms.doubt = self.unseen.clone().or_else(|| self.said.clone());
         if !terms.same(self.inventory.terms()) {
+            self.projection = Projection::MayDiffer;
             for Changed { before, now: artifact } in self.inventory.retarget(terms, at) {
                 if let Some(artifact) = artifact {
                     self.batch.note(&artifact.relative_path, before.as_ref(), Gone::Deleted, now);

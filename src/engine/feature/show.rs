@@ -9,11 +9,22 @@ use crate::core::feature::Watch;
 use crate::core::time::Timestamp;
 use crate::engine::view::FeatureView;
 
+/// How a feature's snapshot file stands to its snapshot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Projection {
+    /// Since it was last written, nothing changed.
+    #[default]
+    Same,
+    /// Something may have.
+    MayDiffer,
+}
+
 impl LiveFeature {
-    /// Identity of the last announced snapshot, unless a newer one is owed.
-    pub(in crate::engine) fn announced_snapshot(&self) -> Option<&str> {
-        let announced = self.announced.as_ref().filter(|_| self.batch.is_empty())?;
-        Some(&announced.snapshot_id)
+    /// Whether its snapshot is announced, and may be other than its file says since this was last
+    /// asked.
+    pub(in crate::engine) fn take_unprojected(&mut self) -> bool {
+        let announced = self.announced.is_some() && self.batch.is_empty();
+        announced && std::mem::take(&mut self.projection) == Projection::MayDiffer
     }
 
     /// The present picture.

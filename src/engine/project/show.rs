@@ -17,7 +17,7 @@ impl LiveProject {
     pub(in crate::engine) fn view(
         &mut self,
         at: Timestamp,
-        mut news: impl FnMut(&Arc<Project>, &LiveFeature, &Arc<FeatureView>),
+        mut news: impl FnMut(&Arc<Project>, &mut LiveFeature, &Arc<FeatureView>),
     ) -> Arc<ProjectView> {
         let name = Arc::clone(&self.project.name);
         let mut changed = std::mem::take(&mut self.changed);

@@ -10,7 +10,7 @@ mod projects;
 mod sinks;
 mod waiters;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -67,7 +67,6 @@ struct Engine {
     waiters: Vec<Waiter>,
     cookies_made: u64,
     commits: Commits,
-    projected: HashMap<(ProjectId, FeatureSlug), String>,
     /// The loop hangs while this file is there: a test names it, to see that this is noticed.
     hangs_at: Option<PathBuf>,
 }
@@ -96,7 +95,6 @@ impl Engine {
             waiters: Vec::new(),
             cookies_made: 0,
             commits: Commits::new(set_aside.as_deref()),
-            projected: HashMap::new(),
             hangs_at: std::env::var_os("DOSSIERD_TEST_HANG").map(PathBuf::from),
         };
         if let Some(error) = &refused {
@@ -163,18 +161,13 @@ impl Engine {
         self.projects.get_mut(&id)?.wake(slug)
     }
 
-    /// Shows what changed, and has the snapshots written that were announced.
+    /// Shows what changed, and has the snapshots written that are announced and may be new.
     fn publish(&mut self, now: Now) {
         let mut projects = Vec::with_capacity(self.projects.len());
-        for (id, project) in &mut self.projects {
-            let (projected, projector) = (&mut self.projected, &self.projector);
+        let projector = &self.projector;
+        for project in self.projects.values_mut() {
             projects.push(project.view(now.at, |project, feature, view| {
-                let Some(snapshot) = feature.announced_snapshot() else {
-                    return;
-                };
-                let place = (*id, view.slug().clone());
-                if projected.get(&place).is_none_or(|written| written != snapshot) {
-                    projected.insert(place, snapshot.to_owned());
+                if feature.take_unprojected() {
                     projector.write(Page { project: Arc::clone(project), view: Arc::clone(view) });
                 }
             }));

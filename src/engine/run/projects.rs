@@ -109,7 +109,6 @@ impl Engine {
         if let Some(above) = &mut self.above {
             above.release(id);
         }
-        self.projected.retain(|(of, _), _| *of != id);
     }
 
     /// Begins all projects anew from what the store holds.
