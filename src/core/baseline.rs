@@ -117,6 +117,25 @@ impl Baseline {
     }
 }
 
+impl BaselineFile {
+    /// Of who accepted which state and when, also where nobody did: by this an acceptance is told
+    /// from the one before.
+    #[must_use]
+    pub fn fingerprint(&self) -> Digest {
+        let accepted = match self {
+            Self::Absent | Self::Corrupt(_) => None,
+            Self::Sound(baseline) => Some((
+                baseline.baseline_key_hash,
+                baseline.parity_hash_sha256,
+                baseline.tree_hash_sha256,
+                &baseline.captured_at,
+                &baseline.captured_by,
+            )),
+        };
+        Digest::of(&serde_json::to_vec(&accepted).unwrap_or_default())
+    }
+}
+
 impl BaselineArtifact {
     fn of(artifact: &ArtifactRef) -> Option<Self> {
         let State::Present { hash, static_hash } = &artifact.state else {

@@ -172,6 +172,10 @@ pub struct Announced {
     /// [`MISMATCHES_MOST`]. Of a pair that was told of before these nothing is known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mismatches: Vec<Digest>,
+    /// Of the baseline by which it was judged, [`BaselineFile::fingerprint`]; `None` where an older
+    /// version announced it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Digest>,
 }
 
 /// Pairs of keys that are remembered of a feature: branches between which someone goes to and fro.
@@ -208,7 +212,8 @@ pub fn verdict_events(
         let event = now.drift_event(slug, &bearings.baseline);
         events.extend(event.map(Payload::ParityDriftDetected));
     }
-    (events, Announced { snapshot_id, snapshot, drift, mismatches })
+    let baseline = Some(bearings.baseline.fingerprint());
+    (events, Announced { snapshot_id, snapshot, drift, mismatches, baseline })
 }
 
 impl Verdict {

@@ -53,3 +53,28 @@ fn of_very_many_the_oldest_go_first_and_do_not_come_back() {
     assert_eq!(tombstones(&daemon), kept);
     daemon.stop();
 }
+
+#[test]
+fn a_baseline_that_is_accepted_while_no_daemon_runs_ends_them() {
+    let project = Project::complete().artifact("old.md", "1").artifact("then.md", "2");
+    let project = project.artifact("later.md", "3");
+    project.run(&["baseline", "accept", FEATURE]).ok();
+    let daemon = project.daemon();
+    delete(&project, &["old.md".to_owned()]);
+    wait("it", || (!tombstones(&daemon).is_empty()).then_some(()));
+    daemon.stop();
+    // Nothing was accepted meanwhile.
+    let daemon = project.daemon();
+    assert_eq!(tombstones(&daemon), ["old.md".to_owned()].into());
+    daemon.stop();
+    // What went before the acceptance is accepted as gone, what went after it is not.
+    delete(&project, &["then.md".to_owned()]);
+    project.run(&["baseline", "accept", FEATURE]).ok();
+    delete(&project, &["later.md".to_owned()]);
+    let daemon = project.daemon();
+    assert_eq!(tombstones(&daemon), ["later.md".to_owned()].into());
+    daemon.stop();
+    let daemon = project.daemon();
+    assert_eq!(tombstones(&daemon), ["later.md".to_owned()].into());
+    daemon.stop();
+}

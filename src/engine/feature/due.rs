@@ -1,6 +1,6 @@
 //! What changed of a feature and is to be committed: the batch, and the events and rows made of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use super::LiveFeature;
 use super::show::Projection;
 use super::tombstones::tombstone;
 use crate::core::artifact::ArtifactRef;
+use crate::core::baseline::BaselineFile;
 use crate::core::dossier::Doubt;
 use crate::core::event::Payload;
 use crate::core::inventory::{Changed, Entry};
@@ -90,6 +91,7 @@ impl LiveFeature {
             return None;
         }
         let mut due = self.make_due(at);
+        self.drop_accepted(&mut due.tombstones);
         self.tombstones.make_room(&mut due.tombstones_gone, &mut due.tombstones);
         if due.is_empty() && due.absent.as_ref() == Some(&self.absent) {
             self.committed(due, now);
@@ -171,6 +173,33 @@ impl LiveFeature {
         due.events.extend(specs);
         due.absent = Some(absent.iter().map(|spec| spec.artifact_key.to_string()).collect());
         due
+    }
+
+    /// Takes that the event of a tombstone is kept no longer.
+    pub(in crate::engine) fn retire_tombstone(&mut self, path: &RelPath) {
+        if self.tombstones.remove(path) {
+            self.view = None;
+        }
+    }
+
+    /// Whether another baseline is there than the one by which it was judged last.
+    pub(super) fn was_accepted_unseen(&self) -> bool {
+        let judged_by = self.announced.as_ref().and_then(|announced| announced.baseline);
+        let baseline = &self.bearings.baseline;
+        let other = judged_by.is_some_and(|known| known != baseline.fingerprint());
+        other && matches!(baseline, BaselineFile::Sound(_))
+    }
+
+    /// When a baseline was accepted, drops what it accepted as gone.
+    fn drop_accepted(&self, tombstones: &mut Vec<Arc<ArtifactRef>>) {
+        if self.batch.buried
+            && !tombstones.is_empty()
+            && let BaselineFile::Sound(baseline) = &self.bearings.baseline
+            && let Some(artifacts) = &baseline.artifacts
+        {
+            let there: HashSet<_> = artifacts.iter().map(|then| &then.relative_path).collect();
+            tombstones.retain(|one| there.contains(&one.relative_path));
+        }
     }
 
     /// Takes that what was due is committed.

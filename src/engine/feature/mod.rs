@@ -113,6 +113,7 @@ impl LiveFeature {
             }
         }
         feature.batch.terms = true;
+        feature.batch.buried = feature.was_accepted_unseen();
         feature
     }
 
@@ -165,13 +166,6 @@ impl LiveFeature {
             scanned_at: Timestamp::default(),
             projection: Projection::MayDiffer,
             view: None,
-        }
-    }
-
-    /// Takes that the event of a tombstone is kept no longer.
-    pub(super) fn retire_tombstone(&mut self, path: &RelPath) {
-        if self.tombstones.remove(path) {
-            self.view = None;
         }
     }
 

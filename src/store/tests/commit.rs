@@ -14,6 +14,7 @@ fn a_change_is_what_is_loaded_again() {
         snapshot: Digest::of(b"s"),
         drift: None,
         mismatches: vec![Digest::of(b"pair")],
+        baseline: Some(Digest::of(b"baseline")),
     };
     let dir = Some(RelPath::new(b"specs\xff/2-b".to_vec()).unwrap());
     let first = FeatureChange {
