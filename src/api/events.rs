@@ -55,6 +55,9 @@ pub(super) async fn events(
     result.unwrap_or_else(Problem::into_response)
 }
 
+/// Why a reader that is too slow, or was away for too long, has a gap.
+const TOO_OLD: &str = "the journal does not go back that far";
+
 /// Where a reader begins: after an event, or behind a gap.
 enum Begin {
     After(u64),
@@ -81,9 +84,16 @@ async fn page(api: &Api, parameters: &Parameters) -> Result<Response, Problem> {
         }
         Begin::After(after) => {
             // What is read is held no longer than the answer is in the making.
+            let goes_on = matches!(since, Since::After(_));
             let read = move |reader: &mut JournalReader| {
-                first_wanted(reader, after, limit, &filter)
-                    .map(|found| written(&world, &found, synced))
+                let found = first_wanted(reader, after, limit, &filter)?;
+                // Retention may have gone on since. Who begins at an end of what there is misses
+                // nothing.
+                Ok(if found.gap && goes_on {
+                    present(&world, &filter, synced)
+                } else {
+                    written(&world, &found, synced)
+                })
             };
             let made = async { Ok((api.readers.read(read).await?.map_err(internal)?, ())) };
             large_of(made).await?
@@ -128,30 +138,24 @@ async fn stream_of(
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let since = since(last.or(parameters.get("since")))?.unwrap_or(Since::Now);
     let ends = api.readers.read(JournalReader::ends).await?;
-    let (mut first, mut snapshots) = (Vec::new(), Vec::<Arc<FeatureView>>::new());
-    let after = match begin(&since, &world, ends) {
-        Begin::After(after) => after,
-        Begin::Gap(reason) => {
-            snapshots = wanted(&world, &filter).map(Arc::clone).collect();
-            // Whoever does not hear all of it is to hear of the gap again.
-            let id = snapshots.is_empty().then(|| cursor(&world, world.seq));
-            write_message(&mut first, id.as_ref(), "gap", &Gap { reason: reason.into() })
-                .map_err(internal)?;
-            world.seq
-        }
-    };
-    let subscriber = Subscriber {
+    let mut subscriber = Subscriber {
         api: Arc::clone(api),
-        after,
+        after: world.seq,
         filter,
         instance: world.instance.clone(),
         news,
-        first: Some(Bytes::from(first)).filter(|first| !first.is_empty()),
-        snapshots: snapshots.into_iter(),
-        shown: after,
+        first: None,
+        snapshots: Vec::new().into_iter(),
+        shown: world.seq,
         sent: Instant::now(),
         _place: place,
     };
+    match begin(&since, &world, ends) {
+        Begin::After(after) => subscriber.after = after,
+        Begin::Gap(reason) => {
+            subscriber.first = Some(subscriber.gap(&world, reason).map_err(internal)?);
+        }
+    }
     let messages = stream::unfold(subscriber, |mut subscriber| async move {
         let message = subscriber.next().await?;
         subscriber.sent = Instant::now();
@@ -171,12 +175,15 @@ fn first_wanted(
     limit: usize,
     filter: &Filter,
 ) -> Result<Page, StoreError> {
+    let mut gap = false;
     loop {
-        let page = reader.page(after, limit, filter)?;
+        let mut page = reader.page(after, limit, filter)?;
+        page.gap |= gap;
         if !page.events.is_empty() || page.last_scanned <= after {
             return Ok(page);
         }
         after = page.last_scanned;
+        gap |= page.gap;
     }
 }
 
@@ -217,11 +224,16 @@ impl Subscriber {
             // Seen before reading: what is committed meanwhile is news again.
             let newest = *self.news.borrow_and_update();
             if newest > self.after {
-                let messages = self.read(newest).await?;
+                let Part { messages, last_scanned, gap } = self.read(newest).await?;
                 // A store begun anew gives numbers out again: the reader comes back to a gap.
                 if self.api.views.world().instance != self.instance {
                     return None;
                 }
+                if gap {
+                    let world = self.present().await?;
+                    return self.gap(&world, TOO_OLD).ok();
+                }
+                self.after = last_scanned.max(self.after);
                 if !messages.is_empty() {
                     return Some(messages);
                 }
@@ -240,22 +252,50 @@ impl Subscriber {
         }
     }
 
-    async fn read(&mut self, newest: u64) -> Option<Bytes> {
+    /// The picture that includes what is committed: it follows the news of that, and one without
+    /// would lead into the same gap again.
+    async fn present(&mut self) -> Option<Arc<World>> {
+        loop {
+            let newest = *self.news.borrow_and_update();
+            let world = self.api.views.world();
+            if world.instance != self.instance {
+                return None;
+            }
+            if world.seq >= newest {
+                return Some(world);
+            }
+            self.news.changed().await.ok()?;
+        }
+    }
+
+    /// What says that something is missing. The present state of all that is wanted comes after it,
+    /// and then what follows that.
+    fn gap(&mut self, world: &World, reason: &str) -> io::Result<Bytes> {
+        let mut message = Vec::new();
+        let snapshots: Vec<_> = wanted(world, &self.filter).map(Arc::clone).collect();
+        // Whoever does not hear all of it is to hear of the gap again.
+        let id = snapshots.is_empty().then(|| cursor(world, world.seq));
+        write_message(&mut message, id.as_ref(), "gap", &Gap { reason: reason.into() })?;
+        self.snapshots = snapshots.into_iter();
+        self.shown = world.seq;
+        self.after = world.seq;
+        Ok(Bytes::from(message))
+    }
+
+    async fn read(&mut self, newest: u64) -> Option<Part> {
         let (instance, filter) = (self.instance.clone(), self.filter.clone());
         let want = Want { instance, after: self.after, filter };
         // Who is behind reads alone, and keeps no one waiting.
-        let part = if newest - self.after <= CHUNK as u64 {
+        if newest - self.after <= CHUNK as u64 {
             // A task of its own: others wait for it, whatever becomes of this connection.
             let api = Arc::clone(&self.api);
             let shared = tokio::spawn(async move {
                 api.tail.part(want.clone(), async || read(&api, want).await).await
             });
-            shared.await.ok()??
+            shared.await.ok()?
         } else {
-            read(&self.api, want).await?
-        };
-        self.after = part.last_scanned.max(self.after);
-        Some(part.messages)
+            read(&self.api, want).await
+        }
     }
 }
 
@@ -267,7 +307,8 @@ async fn read(api: &Api, want: Want) -> Option<Part> {
         let id = Cursor { instance: instance.clone(), seq };
         write_stored(&mut messages, &id, &event_type, &envelope_json).ok()?;
     }
-    Some(Part { messages: Bytes::from(messages), last_scanned: page.last_scanned })
+    let Page { last_scanned, gap, .. } = page;
+    Some(Part { messages: Bytes::from(messages), last_scanned, gap })
 }
 
 fn since(text: Option<&str>) -> Result<Option<Since>, Problem> {
@@ -303,9 +344,7 @@ fn begin(since: &Since, world: &World, (oldest, newest): (u64, u64)) -> Begin {
         Since::After(cursor) if cursor.seq > newest => {
             Begin::Gap("the cursor is ahead of the journal")
         }
-        Since::After(cursor) if cursor.seq + 1 < oldest => {
-            Begin::Gap("the journal does not go back that far")
-        }
+        Since::After(cursor) if cursor.seq + 1 < oldest => Begin::Gap(TOO_OLD),
         Since::After(cursor) => Begin::After(cursor.seq),
     }
 }

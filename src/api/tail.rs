@@ -21,6 +21,8 @@ pub(super) struct Want {
 pub(super) struct Part {
     pub(super) messages: Bytes,
     pub(super) last_scanned: u64,
+    /// Whether retention was quicker: something before the messages is lost.
+    pub(super) gap: bool,
 }
 
 /// The part that was read last.
@@ -56,7 +58,7 @@ mod tests {
     }
 
     fn part(last_scanned: u64) -> Part {
-        Part { messages: Bytes::from_static(b"m"), last_scanned }
+        Part { messages: Bytes::from_static(b"m"), last_scanned, gap: false }
     }
 
     #[tokio::test]

@@ -38,6 +38,8 @@ pub struct Page {
     /// The last number that was looked at: go on after it. When it is the number that was given,
     /// there is nothing more; a page without events is not the end by itself.
     pub last_scanned: u64,
+    /// Whether retention dropped events after the number that was given: they are passed over.
+    pub gap: bool,
 }
 
 /// An event as the journal has it.
@@ -72,8 +74,7 @@ pub struct JournalReader {
 }
 
 impl JournalReader {
-    /// At most `limit` wanted events after a number. What retention dropped is passed over: ask
-    /// [`JournalReader::oldest`] whether anything was.
+    /// At most `limit` wanted events after a number.
     ///
     /// # Errors
     /// [`StoreError::Read`], [`StoreError::Corrupt`].
@@ -149,10 +150,11 @@ fn page(
     let transaction = connection.transaction()?;
     let (oldest, last) = bounds(&transaction)?;
     let from = after.max(oldest.saturating_sub(1));
+    let gap = after < from;
     let until = last.min(from.saturating_add(SCAN_MOST)).min(filter.until.unwrap_or(u64::MAX));
     if until <= from || limit == 0 {
         let last_scanned = if limit == 0 { after } else { after.max(from.min(until)) };
-        return Ok(Page { events: Vec::new(), last_scanned });
+        return Ok(Page { events: Vec::new(), last_scanned, gap });
     }
     let mut statement = transaction.prepare_cached(
         "SELECT seq, type, envelope FROM event
@@ -185,7 +187,7 @@ fn page(
         Some(event) if events.len() == limit => event.seq,
         _ => until,
     };
-    Ok(Page { events, last_scanned })
+    Ok(Page { events, last_scanned, gap })
 }
 
 /// A list as JSON, `None` for an empty one.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use super::support::daemon::{Daemon, Journal, PATIENCE};
+use super::support::daemon::{Daemon, Journal, PATIENCE, wait};
 use super::support::{FEATURE, Project, write};
 
 const INDEXED: &str = "mission_dossier_artifact_indexed";
@@ -181,6 +181,46 @@ fn a_gap_is_over_once_all_of_the_present_state_has_come_and_not_before() {
     let mut stream = daemon.stream("?since=elsewhere:1&feature=009-none", &[]);
     let gap = stream.next();
     assert_eq!((&*gap.event, gap.id.is_empty()), ("gap", false));
+    daemon.stop();
+}
+
+#[test]
+fn a_slow_one_is_told_that_retention_was_quicker() {
+    const FILES: u64 = 3_000;
+    let project = Project::complete().config("journal: {max_bytes: 20000}\n");
+    let daemon = project.daemon();
+    daemon.status();
+    let mut slow = daemon.stream("?since=now", &[]);
+    let begun = daemon.status()["seq"].as_u64().unwrap();
+    for number in 0..FILES {
+        project.write(&format!("kitty-specs/{FEATURE}/notes/{number}.md"), number.to_string());
+    }
+    let export = wait("all are seen and most are dropped", || {
+        let export = daemon.export(FEATURE);
+        let oldest = daemon.json("/api/events?limit=1")["events"][0]["seq"].as_u64()?;
+        (export["total_artifacts"].as_u64()? > FILES && oldest > begun + FILES - 100)
+            .then_some(export)
+    });
+    let mut last = begun;
+    let gap = loop {
+        let message = slow.next();
+        if message.event == "gap" {
+            break message;
+        }
+        assert_eq!(message.data["seq"], last + 1, "a hole");
+        last += 1;
+    };
+    assert!(gap.data["reason"].is_string());
+    let snapshot = slow.next();
+    assert_eq!((snapshot.event.as_str(), &snapshot.data), ("snapshot", &export));
+    assert_eq!(gap.id, "", "it is over when the state has come");
+    // And then live, without a hole.
+    let seq: u64 = snapshot.id.rsplit_once(':').unwrap().1.parse().unwrap();
+    assert!(seq > last);
+    write(&project.feature().join("new.md"), b"new");
+    let added = slow.next();
+    assert_eq!(added.data["payload"]["relative_path"], "new.md");
+    assert_eq!(added.data["seq"], seq + 1);
     daemon.stop();
 }
 

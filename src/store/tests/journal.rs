@@ -19,9 +19,15 @@ fn the_journal_is_kept_by_age() {
     assert_eq!(reader.oldest().unwrap(), 4);
     let page = reader.page(0, 9, &Filter::default()).unwrap();
     assert_eq!((seqs(&page), page.last_scanned), (vec![4, 5], 5));
+    for (after, gap) in [(0, true), (2, true), (3, false), (4, false), (9, false)] {
+        assert_eq!(reader.page(after, 9, &Filter::default()).unwrap().gap, gap, "after {after}");
+    }
     assert_eq!(store.prune(second, u64::MAX, at(9_000)).unwrap().events, 2);
     assert_eq!(reader.oldest().unwrap(), 6);
-    assert_eq!(reader.page(0, 9, &Filter::default()).unwrap().last_scanned, 5);
+    for (after, gap) in [(0, true), (4, true), (5, false)] {
+        let page = reader.page(after, 9, &Filter::default()).unwrap();
+        assert_eq!((page.last_scanned, page.gap), (5, gap), "after {after}");
+    }
     drop(store);
     let mut store = open(&folder);
     assert_eq!(events(&mut store, "1", 1, at(9_000))[0].seq, 6);
