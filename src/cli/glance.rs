@@ -168,7 +168,8 @@ pub(super) fn feature(overview: &Overview<'_>) -> String {
         lines.extend(wrong.iter().map(|wrong| (name, printable(wrong).yellow().to_string())));
     }
     lines.push(("watch", watch(overview.watch)));
-    lines.push(("looked at", overview.last_scanned_at.to_string()));
+    let looked_at = overview.last_scanned_at.map(|at| at.to_string());
+    lines.push(("looked at", looked_at.unwrap_or_else(|| "not since the daemon began".into())));
     lines.push(("tree", overview.tree_hash_sha256.to_string()));
     lines.push(("parity", overview.parity_hash_sha256.to_string()));
     let mut text = format!("{}\n", printable(&overview.feature_slug).bold());

@@ -97,8 +97,8 @@ pub struct Feature {
     pub watch: Watch,
     /// Artifacts written so shortly before they were read that another write may look the same.
     pub racy: u64,
-    /// When it was compared with the disk.
-    pub last_scanned_at: Timestamp,
+    /// When something of it was last compared with the disk; `None` where that is not known.
+    pub last_scanned_at: Option<Timestamp>,
 }
 
 impl Feature {

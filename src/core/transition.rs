@@ -18,6 +18,7 @@ use super::feature::Bearings;
 use super::inventory::{Changed, Inventory};
 use super::path::FeatureSlug;
 use super::snapshot::Counts;
+use super::time::Timestamp;
 
 /// Why a path has nothing any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,6 +165,9 @@ pub struct Verdict {
 pub struct Announced {
     /// Identity of the snapshot that was announced.
     pub snapshot_id: String,
+    /// When it was computed; `None` where an older version announced it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub computed_at: Option<Timestamp>,
     /// Of all that a snapshot event says.
     pub snapshot: Digest,
     /// Of all that decides whether drift is news; `None` while there is none.
@@ -181,14 +185,15 @@ pub struct Announced {
 /// Pairs of keys that are remembered of a feature: branches between which someone goes to and fro.
 const MISMATCHES_MOST: usize = 16;
 
-/// The verdict events that are owed, and what is announced once they are made. `snapshot_id` is
-/// asked for only when a snapshot is owed.
+/// The verdict events that are owed at a time, and what is announced once they are made.
+/// `snapshot_id` is asked for only when a snapshot is owed.
 #[must_use]
 pub fn verdict_events(
     slug: &FeatureSlug,
     announced: Option<&Announced>,
     now: &Verdict,
     bearings: &Bearings,
+    at: Timestamp,
     snapshot_id: impl FnOnce() -> String,
 ) -> (Vec<Payload>, Announced) {
     let snapshot = now.snapshot_fingerprint();
@@ -196,12 +201,12 @@ pub fn verdict_events(
     let mut mismatches = announced.map(|known| known.mismatches.clone()).unwrap_or_default();
     let mut events = Vec::new();
     let known = announced.filter(|announced| announced.snapshot == snapshot);
-    let snapshot_id = match known {
-        Some(known) => known.snapshot_id.clone(),
+    let (snapshot_id, computed_at) = match known {
+        Some(known) => (known.snapshot_id.clone(), known.computed_at),
         None => {
             let id = snapshot_id();
             events.push(Payload::SnapshotComputed(now.snapshot_event(slug, &id)));
-            id
+            (id, Some(at))
         }
     };
     let is_news = match now.mismatch(bearings) {
@@ -213,7 +218,7 @@ pub fn verdict_events(
         events.extend(event.map(Payload::ParityDriftDetected));
     }
     let baseline = Some(bearings.baseline.fingerprint());
-    (events, Announced { snapshot_id, snapshot, drift, mismatches, baseline })
+    (events, Announced { snapshot_id, computed_at, snapshot, drift, mismatches, baseline })
 }
 
 impl Verdict {

@@ -133,6 +133,6 @@ fn feature(project: &Project, dir: &FeatureDir, scanned: Scanned) -> Feature {
         drift,
         watch,
         racy,
-        last_scanned_at: now,
+        last_scanned_at: Some(now),
     }
 }

@@ -130,8 +130,10 @@ pub struct FeatureView {
     pub bearings: Arc<Bearings>,
     /// How well it is seen.
     pub watch: Watch,
-    /// Last comparison with the disk.
-    pub last_scanned_at: Timestamp,
+    /// When that was computed.
+    pub computed_at: Timestamp,
+    /// When something of it was last compared with the disk.
+    pub last_scanned_at: Option<Timestamp>,
     /// The same as the one-shot commands have it, made when first asked for.
     pub whole: OnceLock<Arc<Feature>>,
 }
@@ -150,7 +152,7 @@ impl FeatureView {
 
     /// The same, made anew and not kept.
     pub(super) fn make_feature(&self) -> Feature {
-        let at = self.last_scanned_at;
+        let at = self.computed_at;
         let files = self.entries.iter().map(|entry| Arc::clone(&entry.artifact));
         let mut dossier = MissionDossier {
             terms: Arc::clone(&self.terms),
@@ -177,7 +179,7 @@ impl FeatureView {
             drift,
             watch: self.watch,
             racy: self.entries.iter().filter(|entry| entry.racy).count() as u64,
-            last_scanned_at: at,
+            last_scanned_at: self.last_scanned_at,
         }
     }
 
@@ -189,7 +191,7 @@ impl FeatureView {
             completeness_status: verdict.completeness,
             parity_hash_sha256: verdict.parity_hash_sha256,
             artifact_summaries: Arc::clone(&dossier.artifacts),
-            computed_at: self.last_scanned_at,
+            computed_at: self.computed_at,
             tree_hash_sha256: verdict.tree_hash_sha256,
         }
     }

@@ -25,8 +25,8 @@ pub struct Overview<'a> {
     pub artifact_counts: ArtifactCounts,
     /// Required artifacts that are not present.
     pub missing_required_count: u64,
-    /// Last comparison with the disk.
-    pub last_scanned_at: Timestamp,
+    /// Last comparison with the disk; `None` where it was not seen since the daemon began.
+    pub last_scanned_at: Option<Timestamp>,
     /// Last component of the project's root.
     pub project: Cow<'a, str>,
     /// Mission type.

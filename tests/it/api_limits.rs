@@ -186,9 +186,9 @@ fn pages_and_snapshots_that_no_one_reads_take_no_more_than_their_room() {
         let mut unread: Vec<UnixStream> = (0..UNREAD).map(|_| say(&daemon, &head)).collect();
         others_are_answered(&daemon);
         let refused = unread.iter_mut().filter_map(|stream| {
-            let mut begin = [0; 12];
-            stream.read_exact(&mut begin).unwrap();
-            (&begin == b"HTTP/1.1 503").then_some(())
+            let mut status = [0; 12];
+            stream.read_exact(&mut status).unwrap();
+            (&status == b"HTTP/1.1 503").then_some(())
         });
         let refused = refused.count();
         let more = peak_kib(&daemon) - begun;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::support::daemon::{Journal, law, wait};
+use super::support::daemon::{Daemon, Journal, law, wait};
 use super::support::{FEATURE, Project, write};
 
 #[test]
@@ -62,4 +62,35 @@ fn what_is_logged_the_flag_says_before_the_environment_and_that_before_the_confi
     assert!(log(None, Some("info")).contains("watching"));
     assert!(!log(Some("error"), Some("info")).contains("watching"));
     assert!(log(Some("warn,dossierd::engine=info"), Some("error")).contains("watching"));
+}
+
+#[test]
+fn a_snapshot_says_when_it_was_computed_and_its_file_is_the_same() {
+    let project = Project::complete();
+    let daemon = project.daemon();
+    let mut journal = Journal::default();
+    law(&project, &daemon, &mut journal);
+    let scanned =
+        |daemon: &Daemon| daemon.overview(FEATURE)["last_scanned_at"].as_str().unwrap().to_owned();
+    let before = (daemon.export(FEATURE), scanned(&daemon));
+    write(&project.feature().join("new.md"), b"new\n");
+    let events = law(&project, &daemon, &mut journal);
+    let export = daemon.export(FEATURE);
+    let said = events.iter().rfind(|event| event["payload"]["snapshot_id"].is_string()).unwrap();
+    assert_eq!(export["snapshot_id"], said["payload"]["snapshot_id"]);
+    assert_eq!(export["computed_at"], said["emitted_at"]);
+    assert!(export["computed_at"].as_str() > before.0["computed_at"].as_str());
+    let now = scanned(&daemon);
+    assert!(now > before.1, "{now} after {}", before.1);
+    project.ask(&["rescan"]).ok();
+    assert_eq!(daemon.export(FEATURE), export, "computed once");
+    daemon.stop();
+
+    let file = project.root.join(format!(".kittify/dossiers/{FEATURE}/snapshot-latest.json"));
+    let written = || -> Value { serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap() };
+    assert_eq!(written(), export);
+    let daemon = project.daemon();
+    assert_eq!(daemon.export(FEATURE), export, "also in another life");
+    daemon.stop();
+    assert_eq!(written(), export);
 }

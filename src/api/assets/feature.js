@@ -97,7 +97,7 @@ export class Feature {
         fact("step", overview.step ? printable(overview.step) : "–"),
         fact("parity", h("code", { title: overview.parity_hash_sha256 }, words.short(overview.parity_hash_sha256))),
         fact("baseline", overview.baseline ? words.time(overview.baseline.captured_at) : "none"),
-        fact("compared", words.time(overview.last_scanned_at))),
+        fact("compared", overview.last_scanned_at ? words.time(overview.last_scanned_at) : "–")),
     );
   }
 }

@@ -152,14 +152,18 @@ fn verdicts_are_news_once() {
     let slug = FeatureSlug::new(b"001-x").unwrap();
     let mut verdict = verdict(Drift::unjudged("no reason"));
     let none = bearings("main", BaselineFile::Absent);
-    let (events, announced) = verdict_events(&slug, None, &verdict, &none, || "one".into());
-    assert_eq!(events.len(), 1);
+    let at = |millis| Timestamp::from_millis(millis).unwrap();
+    let (first, later) = (at(1), at(2));
+    let (events, announced) = verdict_events(&slug, None, &verdict, &none, first, || "one".into());
+    assert_eq!((events.len(), announced.computed_at), (1, Some(first)));
     let (events, again) =
-        verdict_events(&slug, Some(&announced), &verdict, &none, || panic!("none"));
-    assert_eq!((events.len(), &again), (0, &announced));
+        verdict_events(&slug, Some(&announced), &verdict, &none, later, || panic!("none"));
+    assert_eq!((events.len(), &again), (0, &announced), "computed once");
     verdict.drift.state = Some(DriftState::NoBaseline);
-    let (events, next) = verdict_events(&slug, Some(&announced), &verdict, &none, || "two".into());
+    let (events, next) =
+        verdict_events(&slug, Some(&announced), &verdict, &none, later, || "two".into());
     assert_eq!((events.len(), next.snapshot_id.as_str()), (1, "two"));
+    assert_eq!(next.computed_at, Some(later));
 }
 
 #[test]
@@ -176,9 +180,9 @@ fn each_pair_of_keys_is_news_once() {
         } else {
             Drift::unjudged("no reason")
         };
-        let id = || "id".to_owned();
+        let (id, at) = (|| "id".to_owned(), Timestamp::default());
         let (events, next) =
-            verdict_events(&slug, announced.as_ref(), &verdict(drift), &bearings, id);
+            verdict_events(&slug, announced.as_ref(), &verdict(drift), &bearings, at, id);
         assert!(next.mismatches.len() <= MISMATCHES_MOST);
         announced = Some(next);
         events.iter().filter(|event| matches!(event, Payload::ParityDriftDetected(_))).count()

@@ -102,7 +102,7 @@ impl LiveFeature {
 
     /// The verdict that is to be committed now, if one is owed. It is one on what is committed, so
     /// it comes after that; and no event of a file waits for it.
-    pub(in crate::engine) fn due_verdict(&mut self, now: Duration) -> Option<Due> {
+    pub(in crate::engine) fn due_verdict(&mut self, now: Duration, at: Timestamp) -> Option<Due> {
         let committed = self.batch.paths.is_empty() && !self.batch.terms;
         let owed = self.indexed && self.batch.verdict && committed;
         if !owed || self.verdict_due().is_some_and(|due| now < due) {
@@ -112,7 +112,8 @@ impl LiveFeature {
         let slug = self.dir.slug.clone();
         let known = self.announced.as_ref();
         let new_id = || Uuid::new_v4().to_string();
-        let (events, announced) = verdict_events(&slug, known, &verdict, &self.bearings, new_id);
+        let (events, announced) =
+            verdict_events(&slug, known, &verdict, &self.bearings, at, new_id);
         self.verdict = Some(verdict);
         let same = known == Some(&announced);
         let due = Due { announced: Some(announced), events, ..Due::default() };

@@ -76,7 +76,8 @@ pub(super) struct LiveFeature {
     /// When what steers will be read again, if it will: a verdict by what it was would be undone.
     pub(super) steered_at: Option<Duration>,
     verdict: Option<Verdict>,
-    scanned_at: Timestamp,
+    /// When something of it was last compared with the disk; `None` before that in this life.
+    scanned_at: Option<Timestamp>,
     projection: Projection,
     view: Option<Arc<FeatureView>>,
 }
@@ -163,7 +164,7 @@ impl LiveFeature {
             announced_at: None,
             steered_at: None,
             verdict: None,
-            scanned_at: Timestamp::default(),
+            scanned_at: None,
             projection: Projection::MayDiffer,
             view: None,
         }
@@ -310,9 +311,9 @@ impl LiveFeature {
         }
     }
 
-    /// Says that the feature was compared with the disk.
+    /// Takes that something of the feature was compared with the disk.
     pub(super) fn compared(&mut self, at: Timestamp) {
-        self.scanned_at = at;
+        self.scanned_at = Some(at);
     }
 
     /// The paths to look at by now: those that count, and those to be read once more.

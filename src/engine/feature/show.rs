@@ -51,6 +51,9 @@ impl LiveFeature {
             watch => watch,
         };
         let id = self.announced.as_ref().and_then(|announced| announced.snapshot_id.parse().ok());
+        // One that is not announced is computed when it is asked for.
+        let announced = self.announced.as_ref().filter(|_| self.batch.is_empty());
+        let computed_at = announced.and_then(|announced| announced.computed_at);
         let view = Arc::new(FeatureView {
             project: Arc::clone(project),
             dir: self.dir.clone(),
@@ -63,6 +66,7 @@ impl LiveFeature {
             snapshot_id: id.unwrap_or_else(Uuid::new_v4),
             bearings: Arc::clone(&self.bearings),
             watch,
+            computed_at: computed_at.unwrap_or(at),
             last_scanned_at: self.scanned_at,
             whole: OnceLock::new(),
         });

@@ -203,6 +203,9 @@ impl LiveProject {
         if again {
             fly(feature, &self.setup, &self.project, path, pool);
         }
+        if matches!(look, Look::Unchanged | Look::Seen(_) | Look::Gone) {
+            feature.compared(now.at);
+        }
         match look {
             Look::Unchanged => {
                 feature.vanishing.remove(path);

@@ -72,7 +72,7 @@ impl Engine {
             // A verdict is owed from here on, and git may have the tree.
             project.look_at_git(now);
         }
-        self.commit_each(now, |feature| feature.due_verdict(now.elapsed));
+        self.commit_each(now, |feature| feature.due_verdict(now.elapsed, now.at));
         // Only now: a disk with room for a mark may have none for what is due.
         if self.commits.degraded.is_none() && self.commits.logged.take().is_some() {
             info!("the store can be written again");

@@ -10,6 +10,7 @@ fn a_change_is_what_is_loaded_again() {
     let folder = folder();
     let mut store = open(&folder);
     let announced = Announced {
+        computed_at: Some(Timestamp::default()),
         snapshot_id: "s".into(),
         snapshot: Digest::of(b"s"),
         drift: None,
