@@ -78,14 +78,14 @@ impl LiveFeature {
     /// Takes note when the first comparison with the disk is done.
     pub(in crate::engine) fn see_whole(&mut self, now: Duration) {
         let writing = !self.settle.is_settled() && now < self.first_by;
-        self.indexed |= self.flying.is_empty() && !writing;
+        self.indexed |= !self.flying.is_looking() && !writing;
     }
 
     /// What changed of the files and is to be committed now, if anything. After a commit that
     /// succeeded comes [`LiveFeature::committed`]; after one that failed the same is due again.
     pub(in crate::engine) fn due(&mut self, now: Duration, at: Timestamp) -> Option<Due> {
         let gathered =
-            self.flying.is_empty() || self.batch.since.is_none_or(|since| since + GATHER <= now);
+            !self.flying.is_looking() || self.batch.since.is_none_or(|since| since + GATHER <= now);
         let changed = !self.batch.paths.is_empty() || self.batch.terms;
         if !self.indexed || !changed || !gathered {
             return None;

@@ -5,6 +5,7 @@
 //! twice owes one event, and one that changed back owes none.
 
 mod due;
+mod flights;
 mod show;
 mod tombstones;
 
@@ -27,6 +28,8 @@ use crate::scan::Limits;
 use crate::watch::{Settle, SettleTimes};
 pub(super) use due::Due;
 use due::{Batch, GATHER, VERDICT_PAUSE};
+pub(super) use flights::Flight;
+use flights::Flights;
 use show::Projection;
 use tombstones::Tombstones;
 
@@ -41,8 +44,8 @@ pub(super) struct LiveFeature {
     /// Files written so shortly before they were read that they are read once more, by when. What
     /// is shown of them stands meanwhile, so no one waits for this.
     pub(super) rechecks: BTreeSet<(Duration, RelPath)>,
-    /// Paths that are being looked at, and whether to look again afterwards.
-    pub(super) flying: BTreeMap<RelPath, bool>,
+    /// Paths that are being looked at.
+    pub(super) flying: Flights,
     /// Whether the first comparison with the disk is done: before, nothing is committed.
     pub(super) indexed: bool,
     /// Until when that waits for what is being written; a feature that appears is seen whole.
@@ -143,7 +146,7 @@ impl LiveFeature {
             settle: Settle::new(times),
             vanishing: BTreeMap::new(),
             rechecks: BTreeSet::new(),
-            flying: BTreeMap::new(),
+            flying: Flights::default(),
             indexed: false,
             first_by: Duration::ZERO,
             unseen: None,
@@ -317,17 +320,19 @@ impl LiveFeature {
     }
 
     /// The paths to look at by now: those that count, and those to be read once more.
-    pub(super) fn take_due_paths(&mut self, now: Duration) -> Vec<RelPath> {
-        let mut paths = self.settle.take_due(now);
+    pub(super) fn take_due_paths(&mut self, now: Duration) -> Vec<(RelPath, Flight)> {
+        let settled = self.settle.take_due(now).into_iter();
+        let mut paths: Vec<_> = settled.map(|path| (path, Flight::Look)).collect();
         while self.rechecks.first().is_some_and(|(due, _)| *due <= now) {
-            paths.extend(self.rechecks.pop_first().map(|(_, path)| path));
+            paths.extend(self.rechecks.pop_first().map(|(_, path)| (path, Flight::Recheck)));
         }
         paths
     }
 
     /// Whether nothing is left to do, not even reading a file once more.
     pub(super) fn is_at_rest(&self) -> bool {
-        self.is_settled() && self.rechecks.is_empty() && !self.waits_for_git()
+        let rechecked = self.rechecks.is_empty() && self.flying.is_empty();
+        self.is_settled() && rechecked && !self.waits_for_git()
     }
 
     /// Whether there is nothing to do with it until the next hint; then what was done keeps no room.
@@ -381,7 +386,7 @@ impl LiveFeature {
 
     /// Whether nothing is waiting or being looked at.
     pub(super) fn is_looked_at(&self) -> bool {
-        self.settle.is_settled() && self.flying.is_empty()
+        self.settle.is_settled() && !self.flying.is_looking()
     }
 
     /// When something is to be done without a new hint.

@@ -13,7 +13,7 @@ use crate::core::dossier::Doubt;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::pattern::PatternSet;
 use crate::core::transition::Gone;
-use crate::engine::feature::LiveFeature;
+use crate::engine::feature::{Flight, LiveFeature};
 use crate::engine::pool::{Job, Pool};
 use crate::project::Project;
 use crate::scan::{Listing, is_starved, list};
@@ -135,7 +135,9 @@ impl LiveProject {
             if !same && !feature.settle.awaits(&file.path) {
                 let indexed = known.is_some();
                 match counting {
-                    Counting::AtOnce => fly(feature, &self.setup, &self.project, &file.path, pool),
+                    Counting::AtOnce => {
+                        fly(feature, &self.setup, &self.project, &file.path, Flight::Look, pool);
+                    }
                     Counting::Settled | Counting::Polled => {
                         feature.settle.hint(&file.path, What::Closed, indexed, now.elapsed);
                     }
@@ -212,15 +214,14 @@ pub(super) fn fly(
     setup: &Setup,
     project: &Arc<Project>,
     path: &RelPath,
+    flight: Flight,
     pool: &Pool,
 ) {
-    if let Some(again) = feature.flying.get_mut(path) {
-        *again = true;
+    if !feature.flying.begin(path, flight) {
         return;
     }
     let known = feature.inventory.entries().get(path);
     let known = known.filter(|entry| !entry.racy).and_then(|entry| entry.signature);
-    feature.flying.insert(path.clone(), false);
     pool.look(Job {
         id: setup.id,
         project: Arc::clone(project),

@@ -10,6 +10,7 @@ use super::compare::{STARVED_PAUSE, fly, hide, is_at_or_below, vanish};
 use super::{Counting, LiveProject, META, Now, REFRESH_PAUSE};
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::transition::Gone;
+use crate::engine::feature::Flight;
 use crate::engine::pool::{Done, Pool};
 use crate::project::FeatureDir;
 use crate::scan::Look;
@@ -197,11 +198,11 @@ impl LiveProject {
         };
         self.awake.insert(slug.clone());
         // What was under way when the root went away counts no more.
-        let Some(again) = feature.flying.remove(path).filter(|_| !gone) else {
+        let Some(flight) = feature.flying.land(path).filter(|_| !gone) else {
             return;
         };
-        if again {
-            fly(feature, &self.setup, &self.project, path, pool);
+        if flight == Flight::LookTwice {
+            fly(feature, &self.setup, &self.project, path, Flight::Look, pool);
         }
         if matches!(look, Look::Unchanged | Look::Seen(_) | Look::Gone) {
             feature.compared(now.at);

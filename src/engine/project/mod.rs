@@ -242,8 +242,8 @@ impl LiveProject {
             let Some(feature) = self.features.get_mut(slug) else {
                 continue;
             };
-            for path in feature.take_due_paths(now.elapsed) {
-                fly(feature, &self.setup, &self.project, &path, pool);
+            for (path, flight) in feature.take_due_paths(now.elapsed) {
+                fly(feature, &self.setup, &self.project, &path, flight, pool);
             }
         }
         self.scrub_some(pool, now);

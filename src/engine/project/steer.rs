@@ -223,7 +223,7 @@ impl LiveProject {
             feature.remove(&path, Gone::Deleted, now.elapsed);
         }
         // What is being read of it now is read again, and found to be gone.
-        feature.flying.values_mut().for_each(|again| *again = true);
+        feature.flying.doubt();
         feature.take_unseen(Some(Doubt::Gone));
         feature.gone_since.get_or_insert(now.at);
         self.forget_at = Some(now.elapsed);
