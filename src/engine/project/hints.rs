@@ -204,7 +204,8 @@ impl LiveProject {
         if flight == Flight::LookTwice {
             fly(feature, &self.setup, &self.project, path, Flight::Look, pool);
         }
-        if matches!(look, Look::Unchanged | Look::Seen(_) | Look::Gone) {
+        let looked = matches!(look, Look::Unchanged | Look::Seen(_) | Look::Gone);
+        if looked && flight != Flight::Recheck {
             feature.compared(now.at);
         }
         match look {
