@@ -25,12 +25,12 @@ use crate::wire::status::Synced;
 const SMALL: usize = 200;
 
 /// Answers in the making at a time, of those that may be large: their size is not known yet.
-const MAKING: usize = 4;
+const MAKING: usize = 2;
 /// Bytes from which an answer is large: less than that the socket takes, and it is not held here.
 const LARGE: usize = 128 << 10;
 /// KiB of large answers that wait to be read; one for which there is no room is refused. One that is
 /// larger has all of it.
-const ROOM: u32 = 20 << 10;
+const ROOM: u32 = 12 << 10;
 /// For so long it may wait for its turn and then for room, where there is none.
 const ROOM_WAIT: Duration = Duration::from_secs(1);
 /// Of a large answer so much leaves at a time.
