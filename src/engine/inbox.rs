@@ -146,8 +146,19 @@ pub(super) struct Letters {
     pub(super) commands: VecDeque<Command>,
     /// Whether something was mounted or unmounted.
     pub(super) mounts: bool,
+    /// How writing snapshot files went.
+    pub(super) projected: Vec<Projected>,
     /// What another connection to the store met.
     pub(super) store: Option<StoreError>,
+}
+
+/// How the last try to write the snapshot file of a feature went.
+#[derive(Debug)]
+pub(super) struct Projected {
+    pub(super) root_id: String,
+    pub(super) slug: FeatureSlug,
+    /// Why it could not be written, if so.
+    pub(super) fault: Option<String>,
 }
 
 /// Hints of one project.
@@ -209,6 +220,12 @@ impl Inbox {
         self.wake.notify_one();
     }
 
+    /// Takes how writing a snapshot file went.
+    pub(super) fn projected(&self, projected: Projected) {
+        self.lock().projected.push(projected);
+        self.wake.notify_one();
+    }
+
     pub(super) fn done(&self, done: Done) {
         self.lock().done.push(done);
         self.wake.notify_one();
@@ -242,6 +259,7 @@ impl Letters {
             && self.done.is_empty()
             && self.commands.is_empty()
             && !self.mounts
+            && self.projected.is_empty()
             && self.store.is_none()
     }
 }

@@ -1,14 +1,17 @@
 //! Writes `snapshot-latest.json` files: what can be made again at any time.
 //!
 //! One thread, at most one write a second per feature, the newest wins. It owns nothing; a failure
-//! is a fault of the project and is logged, never one of the engine.
+//! is a fault of the project, which is told of it, never one of the engine.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tracing::warn;
+
+use super::inbox::{Inbox, Projected};
 use super::view::FeatureView;
 use crate::core::path::FeatureSlug;
 use crate::project::Project;
@@ -30,9 +33,9 @@ pub(super) struct Projector {
 }
 
 impl Projector {
-    pub(super) fn start() -> Self {
+    pub(super) fn start(engine: Arc<Inbox>) -> Self {
         let (pages, inbox) = mpsc::channel();
-        Self { pages, thread: std::thread::spawn(move || run(&inbox)) }
+        Self { pages, thread: std::thread::spawn(move || run(&inbox, &engine)) }
     }
 
     pub(super) fn write(&self, page: Page) {
@@ -49,17 +52,30 @@ impl Projector {
 
 type Place = (String, FeatureSlug);
 
-fn run(inbox: &mpsc::Receiver<Page>) {
+fn run(inbox: &mpsc::Receiver<Page>, engine: &Inbox) {
     let mut waiting: HashMap<Place, Page> = HashMap::new();
     let mut written: HashMap<Place, Instant> = HashMap::new();
+    let mut failed: HashSet<Place> = HashSet::new();
     loop {
         let now = Instant::now();
         let ready: Vec<Place> =
             waiting.keys().filter(|place| due(&written, place, now) <= now).cloned().collect();
         for place in ready {
             if let Some(page) = waiting.remove(&place) {
-                write(&page);
+                let fault = write(&page).err();
                 page.project.release();
+                let failed_before = if fault.is_some() {
+                    !failed.insert(place.clone())
+                } else {
+                    failed.remove(&place)
+                };
+                if let Some(why) = fault.as_ref().filter(|_| !failed_before) {
+                    warn!(feature = %place.1, why, "the snapshot file cannot be written");
+                }
+                if fault.is_some() || failed_before {
+                    let (root_id, slug) = place.clone();
+                    engine.projected(Projected { root_id, slug, fault });
+                }
                 written.insert(place, Instant::now());
             }
         }
@@ -77,29 +93,25 @@ fn run(inbox: &mpsc::Receiver<Page>) {
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    waiting.values().for_each(write);
+    for page in waiting.values() {
+        if let Err(why) = write(page) {
+            warn!(feature = %page.view.slug(), why, "the snapshot file cannot be written");
+        }
+    }
 }
 
 fn due(written: &HashMap<Place, Instant>, place: &Place, now: Instant) -> Instant {
     written.get(place).map_or(now, |at| *at + PAUSE)
 }
 
-fn write(page: &Page) {
-    let slug = page.view.slug();
+/// Writes a snapshot unless the file has it, or says why that cannot be.
+fn write(page: &Page) -> Result<(), String> {
     // Not kept in the view: no one may ever ask for it.
     let feature = page.view.make_feature();
     if page.project.has_snapshot(&feature.snapshot) {
-        return;
+        return Ok(());
     }
-    let mut text = match serde_json::to_vec(&*feature.snapshot) {
-        Ok(text) => text,
-        Err(error) => {
-            tracing::error!(feature = %slug, %error, "a snapshot cannot be written as JSON");
-            return;
-        }
-    };
+    let mut text = serde_json::to_vec(&*feature.snapshot).map_err(|error| error.to_string())?;
     text.push(b'\n');
-    if let Err(error) = page.project.write_snapshot(slug, &text) {
-        tracing::warn!(feature = %slug, %error, "the snapshot file cannot be written");
-    }
+    page.project.write_snapshot(page.view.slug(), &text).map_err(|error| error.to_string())
 }

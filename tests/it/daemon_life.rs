@@ -459,3 +459,22 @@ fn a_project_without_features_is_ready() {
     law(&project, &daemon, &mut Journal::default());
     daemon.stop();
 }
+
+#[test]
+fn a_snapshot_file_that_cannot_be_written_is_said_and_written_when_it_can_be() {
+    let project = Project::complete();
+    let folder = project.root.join(".kittify/dossiers").join(FEATURE);
+    write(&folder, b"in the way\n");
+    let daemon = project.daemon();
+    let detail = || daemon.status()["projects"][0]["watch"]["detail"].as_str().map(str::to_owned);
+    let said = wait("what is wrong", detail);
+    assert!(said.starts_with("the snapshot file of 001-x cannot be written: "), "{said}");
+    assert_eq!(daemon.status()["projects"][0]["watch"]["state"], "live");
+    fs::remove_file(&folder).unwrap();
+    write(&project.feature().join("new.md"), b"new\n");
+    wait("that it is well again", || detail().is_none().then_some(()));
+    let file = folder.join("snapshot-latest.json");
+    let written: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    assert_eq!(written, daemon.export(FEATURE));
+    daemon.stop();
+}

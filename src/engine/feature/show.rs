@@ -27,6 +27,12 @@ impl LiveFeature {
         announced && std::mem::take(&mut self.projection) == Projection::MayDiffer
     }
 
+    /// Takes that its file could not be written, and is to be once more.
+    pub(in crate::engine) fn project_again(&mut self) {
+        self.projection = Projection::MayDiffer;
+        self.view = None;
+    }
+
     /// The present picture.
     pub(in crate::engine) fn view(
         &mut self,

@@ -10,6 +10,7 @@ mod root;
 mod scrub;
 mod show;
 mod steer;
+mod unwritten;
 mod watching;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +36,7 @@ pub(super) use compare::is_no_folder;
 use root::{ELSEWHERE, Root, dir_of_gone, lies_elsewhere};
 use scrub::Scrub;
 use steer::open;
+use unwritten::Unwritten;
 use watching::{MakeBackend, Watching};
 
 /// Hints about steering files are gathered for this long before these are read again.
@@ -84,6 +86,7 @@ pub(super) struct LiveProject {
     root: Root,
     care: Care,
     scrub: Scrub,
+    unwritten: Unwritten,
     ignore: PatternSet,
     /// Where features may come to lie.
     ways: Ways,
@@ -155,6 +158,7 @@ impl LiveProject {
             root: Root::new(probe),
             care: Care::default(),
             scrub: Scrub::new(setup.scrub, now.elapsed),
+            unwritten: Unwritten::default(),
             ignore,
             ways: Ways::new(&setup.settings.feature_patterns()),
             fault,
@@ -247,6 +251,7 @@ impl LiveProject {
             }
         }
         self.scrub_some(pool, now);
+        self.project_again(now);
         self.notice_stuck(now);
     }
 
@@ -257,8 +262,14 @@ impl LiveProject {
         }
         let features = self.awake().filter_map(LiveFeature::next_due);
         let git = self.git_due();
-        let others =
-            [self.refresh_due, self.forget_at, self.care.next_due(), self.scrub.next_due(), git];
+        let others = [
+            self.refresh_due,
+            self.forget_at,
+            self.care.next_due(),
+            self.scrub.next_due(),
+            self.unwritten.next_due(),
+            git,
+        ];
         features.chain(others.into_iter().flatten()).min()
     }
 

@@ -96,7 +96,7 @@ impl LiveProject {
         }
         match &self.fault {
             Some(fault) => (WatchState::Degraded, Some(fault.clone())),
-            None => (WatchState::Live, None),
+            None => (WatchState::Live, self.unwritten.said()),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use tracing::warn;
 
 use super::Engine;
-use crate::engine::inbox::{Command, Letters};
+use crate::engine::inbox::{Command, Letters, Projected};
 use crate::engine::project::{Counting, Now};
 
 impl Engine {
@@ -40,6 +40,12 @@ impl Engine {
         if letters.mounts {
             for project in self.projects.values_mut() {
                 project.mounts_changed(now);
+            }
+        }
+        for Projected { root_id, slug, fault } in letters.projected {
+            let project = self.projects.values_mut().find(|one| one.project.root_id == root_id);
+            if let Some(project) = project {
+                project.projected(slug, fault, now);
             }
         }
         for waiter in &mut self.waiters {

@@ -83,7 +83,7 @@ impl Engine {
         let above = above.inspect_err(|error| warn!(%error, "moves above a root are not heard of"));
         let mut engine = Self {
             pool: Pool::start(&inbox),
-            projector: Projector::start(),
+            projector: Projector::start(Arc::clone(&inbox)),
             upkeep: Upkeep::start(store.checkpointer(), Arc::clone(&inbox)),
             inbox,
             views,
