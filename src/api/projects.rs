@@ -1,5 +1,7 @@
 //! What is watched, and looking at it again: `POST /api/rescan`, `POST` and `DELETE /api/projects`.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +16,7 @@ use super::body;
 use super::meant::project;
 use super::query::Query;
 use super::respond::answer;
+use crate::core::path::unescape;
 use crate::engine::inbox::{AddError, Command, RemoveError};
 use crate::engine::view::ProjectView;
 use crate::wire::mend;
@@ -63,7 +66,11 @@ async fn added(api: &Api, query: Query, body: Body) -> Result<Response, Problem>
     let AddRequest { path, keep } = body::read(body).await?.ok_or_else(|| {
         Problem::new(Code::BadRequest, "the body is missing").hint("`{\"path\": \"/a/project\"}`")
     })?;
-    let root = PathBuf::from(path);
+    let root = unescape(&path).map_err(|error| {
+        let hint = "paths are written as they are answered: a backslash as `\\\\`";
+        Problem::new(Code::BadRequest, format!("`path`: {error}")).hint(hint)
+    })?;
+    let root = PathBuf::from(OsString::from_vec(root));
     if !root.is_absolute() {
         let detail = format!("`{}` is not absolute", root.display());
         return Err(Problem::new(Code::BadRequest, detail).hint("give its absolute path"));

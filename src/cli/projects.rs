@@ -56,8 +56,7 @@ fn add(args: &ProjectPathArgs) -> anyhow::Result<Exit> {
     let root = meant(&config, &args.path)?;
     match Link::find(&args.list.socket)? {
         Some(mut link) => {
-            let path = root.to_str().context("a root that is not UTF-8 cannot be sent")?;
-            let body = serde_json::to_vec(&json!({"path": path, "keep": true}))?;
+            let body = serde_json::to_vec(&json!({"path": root_text(&root), "keep": true}))?;
             link.post(&Target::new("/api/projects"), body)?;
         }
         None => {

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Write};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use owo_colors::OwoColorize as _;
 use serde::Serialize;
 use serde_json::json;
@@ -14,7 +14,7 @@ use super::ending::end_when_unwanted;
 use super::events::Aside;
 use super::exit::Exit;
 use super::happening::{Burst, Known, Margin};
-use super::place::Place;
+use super::place::{Place, root_text};
 use super::{glance, link, out, start};
 use crate::client::{Client, Follower, Message, News, Target};
 use crate::core::drift::DriftState;
@@ -135,8 +135,7 @@ impl Watch {
         if self.place.watched(&status).is_some() {
             return Ok(status);
         }
-        let path = root.to_str().context("a root that is not UTF-8 cannot be sent")?;
-        let body = serde_json::to_vec(&json!({"path": path, "keep": false}))?;
+        let body = serde_json::to_vec(&json!({"path": root_text(&root), "keep": false}))?;
         client.post(&Target::new("/api/projects"), body).await?;
         if !std::mem::replace(&mut self.added, true) {
             let root = root.display();

@@ -1,8 +1,10 @@
 //! `dossierd project add|remove|list` without a daemon: what the next one watches.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 
-use super::support::{FEATURE, Project};
+use super::support::{FEATURE, Project, write};
 
 fn roots(project: &Project) -> Vec<String> {
     let list = project.ask(&["project", "list", "--json"]).ok().json();
@@ -50,6 +52,35 @@ fn what_is_not_there_any_more_can_be_removed_and_what_never_was_not_added() {
     project.ask(&["project", "remove", &format!("{root}/")]).ok();
     assert_eq!(roots(&project), Vec::<String>::new());
     project.ask(&["project", "add", &root]).fails(1, "No such file");
+}
+
+/// A root as it is answered is one that can be said.
+#[test]
+fn a_root_whose_name_is_no_text_is_added_asked_about_and_removed_while_a_daemon_runs() {
+    let project = Project::complete();
+    let daemon = project.daemon();
+    let name = OsStr::from_bytes(b"back\\slash \xff");
+    let odd = project.home().canonicalize().unwrap().join(name);
+    write(&odd.join("kitty-specs/001-odd/spec.md"), b"odd\n");
+    let ask = |arguments: &[&str]| {
+        let mut command = project.client(arguments);
+        command.current_dir(&odd);
+        super::support::run(command, super::support::DEADLINE)
+    };
+    ask(&["project", "add", "."]).ok();
+    ask(&["verify"]).ok();
+    let said = roots(&project).into_iter().find(|root| root.contains("slash")).unwrap();
+    assert!(said.ends_with(r"/back\\slash \xff"), "{said}");
+    let mut body = serde_json::json!({ "path": said });
+    let again = daemon.ask("POST", "/api/projects", &body.to_string());
+    assert_eq!(again.status, 200, "{again:?}");
+    body["path"] = "/tmp/back\\slash".into();
+    let problem =
+        daemon.ask("POST", "/api/projects", &body.to_string()).problem(400, "bad_request");
+    assert!(problem["hint"].as_str().unwrap().contains(r"a backslash as `\\`"), "{problem}");
+    ask(&["project", "remove", "."]).ok();
+    assert!(!roots(&project).contains(&said));
+    daemon.stop();
 }
 
 #[test]
