@@ -301,7 +301,7 @@ impl LiveProject {
         let mut places: Vec<(FeatureSlug, Option<RelPath>)> = Vec::new();
         for folder in refused {
             let relative = self.relative(folder);
-            let around = relative.as_ref().map(|path| self.features_of(path)).unwrap_or_default();
+            let around = relative.as_ref().map(|path| self.places.around(path)).unwrap_or_default();
             if around.is_empty() || relative.is_some_and(|path| self.ways.lead_to(&path)) {
                 // One that steers, or in which features lie.
                 self.refresh_due = Some(now.elapsed);

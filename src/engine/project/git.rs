@@ -31,7 +31,7 @@ impl LiveProject {
             }
             feature.git = hold;
         }
-        if hold.is_none() && self.features.values().any(|feature| feature.held_whole) {
+        if hold.is_none() && self.awake().any(|feature| feature.held_whole) {
             self.refresh_due = Some(now.elapsed);
         }
     }

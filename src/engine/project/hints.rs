@@ -12,7 +12,6 @@ use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::transition::Gone;
 use crate::engine::feature::Flight;
 use crate::engine::pool::{Done, Pool};
-use crate::project::FeatureDir;
 use crate::scan::Look;
 use crate::watch::What;
 
@@ -58,7 +57,7 @@ impl LiveProject {
             }
             return false;
         };
-        let places = self.features_of(&relative);
+        let places = self.places.around(&relative);
         let within = places.iter().any(|(_, below)| below.is_some());
         let moves = self.moves_features(path, &relative, what);
         if !within && self.watching.forget(path) || within && moves {
@@ -93,22 +92,6 @@ impl LiveProject {
                 self.recompare.insert(feature.dir.slug.clone());
             }
         }
-    }
-
-    /// The features that a path below the root is in, and the path below each: one may lie in
-    /// another, and what lies in it lies in both.
-    pub(super) fn features_of(&self, path: &RelPath) -> Vec<(FeatureSlug, Option<RelPath>)> {
-        let below = |folder: &RelPath| match path.as_bytes().strip_prefix(folder.as_bytes())? {
-            [] => Some(None),
-            [b'/', below @ ..] => RelPath::new(below).ok().map(Some),
-            _ => None,
-        };
-        let dirs = self.features.values().map(|feature| &feature.dir);
-        let place = |dir: &FeatureDir| match &dir.path {
-            Some(folder) => below(folder),
-            None => Some(Some(path.clone())),
-        };
-        dirs.filter_map(|dir| Some((dir.slug.clone(), place(dir)?))).collect()
     }
 
     fn hint_in_feature(

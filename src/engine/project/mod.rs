@@ -6,6 +6,7 @@ mod attend;
 mod compare;
 mod git;
 mod hints;
+mod places;
 mod root;
 mod scrub;
 mod show;
@@ -33,6 +34,7 @@ use crate::watch::{SettleTimes, changed_elsewhere};
 use attend::Care;
 use compare::fly;
 pub(super) use compare::is_no_folder;
+use places::Places;
 use root::{ELSEWHERE, Root, dir_of_gone, lies_elsewhere};
 use scrub::Scrub;
 use steer::open;
@@ -75,6 +77,8 @@ pub(super) struct LiveProject {
     pub(super) project: Arc<Project>,
     /// Boxed: a map's nodes are half empty, and a feature is large.
     features: BTreeMap<FeatureSlug, Box<LiveFeature>>,
+    /// Where they lie.
+    places: Places,
     /// The features that have something to do or to show: a turn costs what these do, however many
     /// others there are.
     awake: BTreeSet<FeatureSlug>,
@@ -151,6 +155,7 @@ impl LiveProject {
         let mut live = Self {
             project: Arc::new(project),
             features: BTreeMap::new(),
+            places: Places::default(),
             awake: BTreeSet::new(),
             shown: None,
             changed: true,

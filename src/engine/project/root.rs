@@ -147,6 +147,7 @@ impl LiveProject {
             let dir = dir_of_gone(&slug, &known);
             let inputs = self.project.inputs(&dir);
             let feature = LiveFeature::remembered(dir, inputs, known, self.setup.times);
+            self.places.put(&feature.dir);
             self.features.insert(slug, Box::new(feature));
         }
         self.leave(error, now);

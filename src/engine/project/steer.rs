@@ -114,6 +114,8 @@ impl LiveProject {
                 Some(feature) => {
                     // It came back, or lies elsewhere now.
                     self.recompare.remove(&dir.slug);
+                    self.places.take(&feature.dir);
+                    self.places.put(&dir);
                     feature.lie_at(dir.clone());
                     feature.take_unseen(None);
                     feature.gone_since = None;
@@ -155,6 +157,7 @@ impl LiveProject {
             feature.first_by = now.elapsed + self.setup.times.max;
         }
         feature.git = self.hold(now);
+        self.places.put(&feature.dir);
         self.features.insert(slug.clone(), feature);
         match listing {
             Some(listing) => self.compare_with(&slug, None, listing, counting, pool, now),
@@ -196,6 +199,7 @@ impl LiveProject {
             if feature.has_baseline() {
                 self.awake.insert(slug);
             } else if (had || left.is_zero()) && feature.is_settled_but_verdict() {
+                self.places.take(&feature.dir);
                 self.features.remove(&slug);
                 self.awake.remove(&slug);
                 self.forgotten.push(slug);
