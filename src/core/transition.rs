@@ -172,8 +172,8 @@ pub struct Announced {
     pub snapshot: Digest,
     /// Of all that decides whether drift is news; `None` while there is none.
     pub drift: Option<Digest>,
-    /// The pairs of keys that did not match and were told of, the newest last; at most
-    /// [`MISMATCHES_MOST`]. Of a pair that was told of before these nothing is known.
+    /// The pairs of keys that did not match and were told of, the newest last; at most sixteen. Of a
+    /// pair that was told of before these nothing is known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mismatches: Vec<Digest>,
     /// Of the baseline by which it was judged, [`BaselineFile::fingerprint`]; `None` where an older
