@@ -119,6 +119,8 @@ fn a_folder_that_went_and_came_and_went_again_before_it_was_told_takes_its_files
     let folder = |root: &std::path::Path| root.join("kitty-specs/001-x/tasks");
     let fixture = Fixture::start_with(|root| fs::write(folder(root).join("WP01.md"), "x").unwrap());
     fixture.wait_for(&["spec.md", "tasks/WP01.md"]);
+    // No file is looked at once more by itself: only the hint tells.
+    fixture.wait(|world| world.projects[0].features[0].entries.iter().all(|entry| !entry.racy));
     let folder = folder(&fixture.root);
     fs::remove_dir_all(&folder).unwrap();
     fixture.script.hint(Hint::At(folder, What::Arrived));
