@@ -1,23 +1,27 @@
-//! The README's section on the service, followed word for word by someone who has nothing yet.
+//! The section on the service in docs/operations.md, followed literally on a machine without one.
 
 use std::fs;
 
 use super::support::manager::Manager;
 use super::support::{Project, bakery, copy, not_run, repository};
 
-/// The indented blocks of the section, line by line.
+/// Returns the fenced code blocks of the section, line by line.
 fn blocks() -> Vec<Vec<String>> {
-    let readme = fs::read_to_string(repository().join("README.md")).unwrap();
-    let (_, section) = readme.split_once("\n### service: from login on\n").unwrap();
-    let (section, _) = section.split_once("\n### ").unwrap();
-    let mut blocks = vec![Vec::new()];
+    let guide = fs::read_to_string(repository().join("docs/operations.md")).unwrap();
+    let (_, section) = guide.split_once("\n## The systemd user service\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let mut blocks: Vec<Vec<String>> = Vec::new();
+    let mut is_inside = false;
     for line in section.lines() {
-        match line.strip_prefix("    ") {
-            Some(line) => blocks.last_mut().unwrap().push(line.to_owned()),
-            None => blocks.push(Vec::new()),
+        if line.starts_with("```") {
+            is_inside = !is_inside;
+            if is_inside {
+                blocks.push(Vec::new());
+            }
+        } else if is_inside {
+            blocks.last_mut().unwrap().push(line.to_owned());
         }
     }
-    blocks.retain(|block| !block.is_empty());
     blocks
 }
 
@@ -39,7 +43,7 @@ fn what_the_readme_says_of_the_service_is_what_happens() {
     for line in commands {
         let command = line.split("  #").next().unwrap().trim();
         if command.starts_with("journalctl") && !manager.journal().contains("dossierd") {
-            not_run("what the README says of the journal: there is no journal");
+            not_run("the guide's journalctl command: there is no journal");
             continue;
         }
         let shown = manager.sh(command);
