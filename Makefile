@@ -5,8 +5,8 @@
 test:
 	cargo test
 
-# What the tests do at random, for hours: ten thousand kills at any moment, half of them during recovery, and whatever
-# happens to files for an hour.
+# The random tests, for hours: ten thousand kills at any moment, half of them during recovery, and an hour of random file
+# operations and faults.
 endure:
 	DOSSIERD_KILLS=10000 DOSSIERD_ENDURE_SECS=3600 cargo test --test it -- --nocapture daemon_crash endure_random
 
@@ -17,19 +17,19 @@ lint:
 doc:
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 
-# Needs cargo-deny, and the network for the advisories.
+# Needs cargo-deny, and network access for the advisories.
 deny:
 	cargo deny --locked check
 
-# Figures, of what ships.
+# All benchmarks, with the release profile.
 bench:
 	cargo bench --locked
 
-# A Debian package, without paths of this machine and with no time but the commit's. Needs cargo-deb; it is a build of its
-# own, which takes as long as the first one. DEBFULLNAME and DEBEMAIL say who publishes it.
+# A reproducible Debian package: no paths of this machine, and only the commit's time. Needs cargo-deb. It uses a target
+# directory of its own, so the first build takes minutes. DEBFULLNAME and DEBEMAIL name the publisher.
 deb install: export CARGO_TARGET_DIR = target/package
 deb install: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
-# With spaces in a path, too.
+# The unit separator lets paths contain spaces.
 UNIT := $(shell printf '\037')
 deb install: export CARGO_ENCODED_RUSTFLAGS = --remap-path-prefix=$(CURDIR)=dossierd$(UNIT)--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo
 deb:
@@ -41,11 +41,11 @@ deb:
 	cargo deb --no-build --locked --output target/package/ $(if $(DEBEMAIL),--maintainer "$(DEBFULLNAME) <$(DEBEMAIL)>")
 	@ls -l target/package/*.deb target/package/release/dossierd
 
-# The program of the package for this user alone: `cargo install`, out of the same build. ROOT says where to.
+# Installs the program for this user: `cargo install`, from the same build as the package. ROOT names another place.
 install:
 	cargo install --locked --path . $(if $(ROOT),--root "$(ROOT)")
 
-# Whether the package is the same when it is built elsewhere.
+# Checks that the package is identical when it is built in another directory.
 reproducible:
 	bash .ci/reproducible
 
