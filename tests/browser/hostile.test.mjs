@@ -1,8 +1,8 @@
-// Names and contents that are meant to become markup, run, or mislead.
+// Names and contents that try to become markup, to run as scripts, or to mislead the reader.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { Project, enter, launch, picture } from "./support.mjs";
+import { Project, enter, launch, screenshot } from "./support.mjs";
 
 let browser;
 before(async () => { browser = await launch(); });
@@ -44,7 +44,7 @@ const CONTENTS = [
   `<!--><script>${RUN}</script>-->`,
 ];
 
-test("no script runs, nothing is fetched, and what misleads is shown", async () => {
+test("hostile names and contents run no script, fetch nothing and are shown escaped", async () => {
   const files = {};
   for (const [at, content] of CONTENTS.entries()) {
     for (const kind of ["md", "json", "yaml", "txt"]) files[`c${at}.${kind}`] = content;
@@ -56,7 +56,7 @@ test("no script runs, nothing is fetched, and what misleads is shown", async () 
     "meta.json": `{"mission": "<script>${RUN}</script>", "target_branch": "<img src=x onerror=alert(1)>"}`,
     "tasks/WP02.md": `---\nwork_package_id: "<img src=x onerror=alert(1)>"\n---\n`,
   });
-  // No slug, so no feature: it is named among those that are skipped.
+  // Not a valid slug: the page lists it as skipped.
   project.feature(`003-<img src=x onerror="${RUN}">\u001b[2J\u202e`);
   project.feature("004-research", { "meta.json": "{\"mission\": \"research\"}" });
   project.write(".kittify/overrides/missions/research/expected-artifacts.yaml", `"<img src=x onerror=alert(1)>": [`);
@@ -69,7 +69,7 @@ test("no script runs, nothing is fetched, and what misleads is shown", async () 
     await page.waitForSelector("ul.wrong:has-text('<img')");
     await page.click("summary");
     await page.waitForSelector("details li:has-text('003-<img')");
-    await picture(page, "hostile-overview");
+    await screenshot(page, "hostile-overview");
     await page.click(".features a >> nth=0");
     await page.waitForSelector(".rows .row");
     const list = JSON.parse(project.tries("artifacts", slug, "--json")).artifacts.filter((item) => item.is_present);
@@ -90,13 +90,13 @@ test("no script runs, nothing is fetched, and what misleads is shown", async () 
         await source.click();
       }
     }
-    await picture(page, "hostile-artifact");
+    await screenshot(page, "hostile-artifact");
     for (const tab of ["Drift", "History"]) {
       await page.click(`.tabs >> text=${tab}`);
       await page.waitForSelector(tab === "Drift" ? ".differences" : ".timeline li");
-      await picture(page, `hostile-${tab.toLowerCase()}`);
+      await screenshot(page, `hostile-${tab.toLowerCase()}`);
     }
-    // Addresses that are made up.
+    // Invalid URLs.
     for (const query of [`?feature=<script>${RUN}</script>`, `?feature=x&tab=__proto__&artifact=<img>`, `?q=<img src=x onerror=${RUN}>`, "?feature=002-meta&class=__proto__&wp=<b>"]) {
       await page.goto(new URL(encodeURI(query), page.url()).href);
       await page.waitForSelector("main[data-ready]");
@@ -111,7 +111,7 @@ test("no script runs, nothing is fetched, and what misleads is shown", async () 
   }
 });
 
-test("nothing on the page is left that a screen would obey or reorder", async () => {
+test("the page contains no control and no bidirectional characters", async () => {
   const files = Object.fromEntries(NAMES.map((name) => [name, "\u001b[2J\u202e\u0007 x\n"]));
   const project = new Project().feature("001-x", files);
   await project.start();
@@ -136,7 +136,7 @@ test("nothing on the page is left that a screen would obey or reorder", async ()
   }
 });
 
-/** A path as the page shows it. */
+/** Returns a path as the page shows it. */
 function shown(path) {
   return path.replace(/[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
 }

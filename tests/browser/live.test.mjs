@@ -1,8 +1,8 @@
-// What a person does on the page, while files and daemon change beneath it.
+// User interaction with the page while files change and the daemon restarts.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { Project, enter, launch, picture, wait } from "./support.mjs";
+import { Project, enter, launch, screenshot, wait } from "./support.mjs";
 
 let browser;
 before(async () => { browser = await launch(); });
@@ -19,7 +19,7 @@ async function open(project, slug = SLUG) {
 
 const rows = (page) => page.locator(".rows .row .c-key").allTextContents();
 
-test("filters pass what they say, and are kept in the address", async () => {
+test("filters select matching artifacts and are part of the URL", async () => {
   const project = new Project().feature(SLUG, { "research/notes.md": "x", "plan.md": null });
   await project.start();
   try {
@@ -45,7 +45,7 @@ test("filters pass what they say, and are kept in the address", async () => {
     assert.deepEqual(await rows(page), ["input.spec.main"]);
     assert.match(await page.textContent(".count"), /^1 of \d+ artifacts$/);
     await page.waitForURL(/q=SPEC/);
-    // The address is all there is to it.
+    // The URL alone restores the filters.
     const url = page.url();
     await page.reload();
     await page.waitForSelector(".rows .row");
@@ -59,7 +59,7 @@ test("filters pass what they say, and are kept in the address", async () => {
   }
 });
 
-test("an artifact is read, and a change on disk is seen without reload", async () => {
+test("an artifact is shown, and updated after a change on disk without a reload", async () => {
   const project = new Project().feature(SLUG, { "data.json": "{\"loaves\": 3}", "big.md": "x".repeat(5_242_880) });
   await project.start();
   try {
@@ -70,7 +70,7 @@ test("an artifact is read, and a change on disk is seen without reload", async (
     assert.equal(await page.textContent(".rendered em"), "why");
     assert.equal(await page.textContent(".rendered table td >> nth=1"), "bread");
     await page.waitForURL(/artifact=input\.spec\.main/);
-    await picture(page, "artifact");
+    await screenshot(page, "artifact");
     await page.click("text=Source");
     assert.match(await page.textContent(".content pre"), /^# Specification\n/);
     await page.click("text=Source");
@@ -82,7 +82,7 @@ test("an artifact is read, and a change on disk is seen without reload", async (
     await page.waitForSelector(".facts:has-text('3 / 4')");
     await page.waitForSelector(".rows .row:has-text('output.plan.main'):has-text('deleted')");
     await page.waitForSelector(".feature .badge:has-text('incomplete')");
-    // Another artifact, by the keyboard alone.
+    // Another artifact, with the keyboard only.
     await page.keyboard.press("Escape");
     await page.waitForSelector(".detail", { state: "hidden" });
     assert.equal(await page.evaluate(() => document.activeElement.className), "grid");
@@ -105,7 +105,7 @@ test("an artifact is read, and a change on disk is seen without reload", async (
   }
 });
 
-test("drift is shown side by side, and a baseline accepted once it is confirmed", async () => {
+test("drift is shown side by side, and a baseline is accepted after confirmation", async () => {
   const project = new Project().feature(SLUG);
   await project.start();
   try {
@@ -120,7 +120,7 @@ test("drift is shown side by side, and a baseline accepted once it is confirmed"
     assert.deepEqual(await shown("Changed"), ["input.spec.main"]);
     assert.deepEqual(await shown("Removed"), ["output.tasks.list"]);
     assert.equal((await shown("Added")).length, 1);
-    await picture(page, "drift");
+    await screenshot(page, "drift");
     await page.click("text=Accept as baseline");
     await page.click("dialog >> text=Cancel");
     await page.waitForSelector("dialog", { state: "detached" });
@@ -130,7 +130,7 @@ test("drift is shown side by side, and a baseline accepted once it is confirmed"
     await page.waitForSelector(".drift .badge:has-text('in parity')");
     await page.waitForSelector(".feature .badge:has-text('in parity')");
     assert.equal(JSON.parse(project.run("drift", SLUG, "--json")).state, "in_parity");
-    // What was looked at is what is accepted, and nothing that came meanwhile.
+    // Only the reviewed state is accepted, without changes made in the meantime.
     await page.click("text=Accept as baseline");
     project.write(`kitty-specs/${SLUG}/meanwhile.md`, "# Meanwhile\n");
     await wait("the change", () => JSON.parse(project.run("drift", SLUG, "--json")).state === "drifted");
@@ -147,7 +147,7 @@ test("drift is shown side by side, and a baseline accepted once it is confirmed"
   }
 });
 
-test("history is told, and goes on", async () => {
+test("the history shows events and updates live", async () => {
   const project = new Project().feature(SLUG);
   await project.start();
   try {
@@ -158,7 +158,7 @@ test("history is told, and goes on", async () => {
     project.remove(`kitty-specs/${SLUG}/plan.md`);
     await page.waitForSelector(".timeline li.bad:has-text('output.plan.main was deleted, and is required')");
     await page.waitForSelector(".plot[aria-label*='now incomplete, 75 percent']");
-    await picture(page, "history");
+    await screenshot(page, "history");
     assert.deepEqual(wrong, []);
     await context.close();
   } finally {
@@ -166,7 +166,7 @@ test("history is told, and goes on", async () => {
   }
 });
 
-test("the page goes on after a restart of the daemon, and misses nothing", async () => {
+test("the page resumes after a restart of the daemon without missing events", async () => {
   const project = new Project().feature(SLUG);
   await project.start();
   try {
@@ -183,7 +183,7 @@ test("the page goes on after a restart of the daemon, and misses nothing", async
     await page.waitForSelector(".rows .row:has-text('later.md')");
     assert.equal(await page.evaluate(() => window.notReloaded), true);
     assert.deepEqual(wrong, []);
-    // Who is locked out is told so, and sees no more.
+    // A page whose session ended shows that, and receives nothing more.
     project.run("dashboard", "--close");
     await page.waitForSelector(".state[data-kind='reconnecting']");
     await context.close();
@@ -192,7 +192,7 @@ test("the page goes on after a restart of the daemon, and misses nothing", async
   }
 });
 
-test("five thousand artifacts scroll, and only those in sight exist", async () => {
+test("a list of five thousand artifacts has elements for the visible rows only", async () => {
   const notes = Array.from({ length: 5000 }, (_, at) => [`research/n${String(at).padStart(4, "0")}.md`, `# ${at}\n`]);
   const project = new Project().feature(SLUG, Object.fromEntries(notes));
   await project.start();
@@ -223,7 +223,7 @@ test("five thousand artifacts scroll, and only those in sight exist", async () =
     await page.fill("#q", "n4321");
     assert.equal((await rows(page)).length, 1);
     await page.fill("#q", "");
-    // What comes while someone reads does not move the place.
+    // A new artifact does not change the scroll position.
     await page.evaluate(() => { document.querySelector(".grid").scrollTop = 60_000; });
     project.write(`kitty-specs/${SLUG}/zzz.md`, "x");
     await page.waitForFunction((before) => document.querySelector(".grid").getAttribute("aria-rowcount") > before, last);

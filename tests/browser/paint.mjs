@@ -1,4 +1,4 @@
-// How soon a browser has painted all features: `node paint.mjs ADDRESS FEATURES`, for the benchmark.
+// Measures the time until a browser has painted all features, for the benchmark: `node paint.mjs URL FEATURES`.
 
 import { launch } from "./support.mjs";
 

@@ -1,4 +1,4 @@
-// Projects in temporary folders, the real daemon over them, and a real Chromium on its page.
+// Support for the browser tests: temporary projects, the real daemon, a real Chromium on its page.
 
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
@@ -8,24 +8,24 @@ import os from "node:os";
 import path from "node:path";
 import { chromium } from "playwright-core";
 
-export const PATIENCE = 30_000;
+export const TIMEOUT_MS = 30_000;
 const REPOSITORY = path.resolve(import.meta.dirname, "../..");
 const BINARY = process.env.DOSSIERD ?? path.join(REPOSITORY, "target/release/dossierd");
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const PICTURES = process.env.DOSSIERD_PICTURES ?? path.join(REPOSITORY, "target/pictures");
+const SCREENSHOTS = process.env.DOSSIERD_SCREENSHOTS ?? path.join(REPOSITORY, "target/screenshots");
 
-/** Waits until `done` gives something that is true. */
+/** Waits until `done` returns a truthy value, and returns it. */
 export async function wait(what, done) {
-  const end = Date.now() + PATIENCE;
+  const end = Date.now() + TIMEOUT_MS;
   for (;;) {
     const value = await done();
     if (value) return value;
-    assert.ok(Date.now() < end, `${what}: not within ${PATIENCE} ms`);
+    assert.ok(Date.now() < end, `${what}: not within ${TIMEOUT_MS} ms`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
 
-/** A project, and a home beside it that holds nothing. */
+/** A temporary project with an empty home directory. */
 export class Project {
   constructor(name = "shop") {
     this.base = fs.mkdtempSync(path.join(fs.realpathSync(os.tmpdir()), "dossierd-browser-"));
@@ -45,7 +45,7 @@ export class Project {
     fs.rmSync(path.join(this.root, file));
   }
 
-  /** A feature that is complete at every step of `software-dev`. */
+  /** Creates a feature that is complete at every step of `software-dev`. */
   feature(slug, more = {}) {
     const files = {
       "spec.md": "# Specification\n\nWhat is wanted, and *why*.\n\n| who | what |\n| --- | --- |\n| baker | bread |\n",
@@ -69,22 +69,22 @@ export class Project {
     return done.stdout;
   }
 
-  /** As `run`, where files that steer the project may be broken. */
+  /** As `run`, but without checking the exit code, for projects with invalid metadata. */
   tries(...args) {
     return this.spawn(args).stdout;
   }
 
   spawn(args) {
-    return spawnSync(BINARY, args, { cwd: this.root, env: this.environment, encoding: "utf8", timeout: PATIENCE, maxBuffer: 1 << 28 });
+    return spawnSync(BINARY, args, { cwd: this.root, env: this.environment, encoding: "utf8", timeout: TIMEOUT_MS, maxBuffer: 1 << 28 });
   }
 
   async start() {
     const log = fs.openSync(path.join(this.base, "daemon.log"), "a");
     this.daemon = spawn(BINARY, ["run", this.root], { env: this.environment, stdio: ["ignore", "ignore", log] });
     await wait("readiness", () => {
-      // Any other command would scan where no daemon answers.
-      const verified = this.spawn(["rescan", "--json"]);
-      return verified.status === 0;
+      // Other commands fall back to a scan while no daemon answers.
+      const rescan = this.spawn(["rescan", "--json"]);
+      return rescan.status === 0;
     });
   }
 
@@ -95,7 +95,7 @@ export class Project {
     this.daemon = null;
   }
 
-  /** An address that lets one browser in. */
+  /** Opens the dashboard; the URL lets one browser in. */
   opened() {
     return JSON.parse(this.run("dashboard", "--json"));
   }
@@ -111,10 +111,10 @@ export async function launch() {
   return chromium.launch({ executablePath: CHROMIUM, args: [...sandbox, "--disable-dev-shm-usage"] });
 }
 
-/** A page of that project, and all that must never happen on it. */
+/** Opens the page of a project; `wrong` collects errors, policy violations and foreign requests. */
 export async function enter(browser, project, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
-  context.setDefaultTimeout(PATIENCE);
+  context.setDefaultTimeout(TIMEOUT_MS);
   const page = await context.newPage();
   const wrong = [];
   const { url, address } = project.opened();
@@ -140,8 +140,8 @@ export async function enter(browser, project, options = {}) {
   return { context, page, wrong, address };
 }
 
-/** Keeps a picture for who looks at the run. */
-export async function picture(page, name) {
-  fs.mkdirSync(PICTURES, { recursive: true });
-  await page.screenshot({ path: path.join(PICTURES, `${name}.png`) });
+/** Stores a screenshot for reviewers of the run. */
+export async function screenshot(page, name) {
+  fs.mkdirSync(SCREENSHOTS, { recursive: true });
+  await page.screenshot({ path: path.join(SCREENSHOTS, `${name}.png`) });
 }

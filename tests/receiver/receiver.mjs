@@ -1,5 +1,5 @@
-// A receiver made of other people's libraries: `standardwebhooks` verifies what comes, and the SDK of
-// CloudEvents reads it. Prints its port, then a line for each event or for what was wrong.
+// A receiver built with other libraries: `standardwebhooks` verifies requests, and the CloudEvents SDK parses
+// them. Prints its port, then one line of JSON for each event or error.
 
 import { createServer } from "node:http";
 import { gunzipSync } from "node:zlib";

@@ -1,20 +1,20 @@
 #!/usr/bin/env python3
-"""What the reference program makes of a parity-baseline.json, and a baseline written by it.
+"""Checks a parity-baseline.json with the reference program, or writes one with it.
 
-The data model of dossierd was written for the Python program spec-kitty. This script calls that program's own code,
-so that a test can show that each of the two reads the baseline files of the other. Install it (Python 3.11 or newer):
+The data model of dossierd was written for the Python program spec-kitty. This script calls that program's code, so
+that a test can show that each of the two reads the baseline files of the other. Install it (Python 3.11 or newer):
 
     python3 -m venv VENV && VENV/bin/pip install 'spec-kitty-cli==2.1.0' click
 
-`click` has to be named: the package imports it without declaring it, and newer releases of `typer` no longer bring it.
+`click` must be named: the package imports it without declaring it, and newer releases of `typer` do not depend on it.
 
     VENV/bin/python check_baseline.py load FILE
     VENV/bin/python check_baseline.py write FILE [TARGET_BRANCH]
 
-`load` reads FILE with the program's loader and asks its acceptance check, with a current key equal to the file's own.
+`load` reads FILE with the program's loader and calls its acceptance check, with a current key equal to the file's own.
 It prints one line, {"accepted": bool, "parity_hash_sha256": string or null, "reason": string or null}, and exits with 0
-whatever the verdict. The program never compares `baseline_key_hash` with the key, and neither does `load`.
-`write` lets the program capture a baseline for the data model's example key (TARGET_BRANCH: "2.x") and the parity hash
+whatever the result. The program never compares `baseline_key_hash` with the key, and neither does `load`.
+`write` captures a baseline with the program for the data model's example key (TARGET_BRANCH: "2.x") and the parity hash
 of `spec.md`="hello\\n", `tasks/WP01.md`="world\\n", and prints {"baseline_key_hash": string}. `captured_at` is now.
 """
 
@@ -35,7 +35,7 @@ PARITY_HASH = "9e7cc9e1540e8b9cc91eb6a7da9ec924144b2eaaae26097c6427dcf547711add"
 
 
 class LastError(logging.Handler):
-    """Keeps what the program logs when it refuses a file: its loader only returns None."""
+    """Stores the last log message: when the loader refuses a file it only returns None."""
 
     message = None
 
@@ -43,8 +43,8 @@ class LastError(logging.Handler):
         self.message = record.getMessage()
 
 
-def place_in(root):
-    """Where the program looks for the baseline of SLUG below a project root."""
+def path_in(root):
+    """Returns the path where the program expects the baseline of SLUG below a project root."""
     return root / ".kittify" / "dossiers" / SLUG / "parity-baseline.json"
 
 
@@ -52,25 +52,25 @@ def load(file, root):
     log = LastError(logging.ERROR)
     drift_detector.logger.addHandler(log)
     drift_detector.logger.propagate = False
-    copy = place_in(root)
+    copy = path_in(root)
     copy.parent.mkdir(parents=True)
     shutil.copyfile(file, copy)
 
     try:
         baseline = drift_detector.load_baseline(SLUG, root)
-    except Exception as error:  # its loader lets some kinds through: a TypeError for an unknown field of the key
-        return verdict(False, None, f"{type(error).__name__}: {error}")
+    except Exception as error:  # the loader does not catch all, e.g. TypeError for an unknown field of the key
+        return result(False, None, f"{type(error).__name__}: {error}")
     if baseline is None:
-        return verdict(False, None, (log.message or "not loaded").replace(str(copy), str(file)))
+        return result(False, None, (log.message or "not loaded").replace(str(copy), str(file)))
 
     key = baseline.baseline_key.to_dict()
     identity = ProjectIdentity(project_uuid=key.pop("project_uuid"), node_id=key.pop("node_id"))
     current = drift_detector.compute_baseline_key(**key, project_identity=identity)
     accepted, reason = drift_detector.accept_baseline(baseline, current)
-    return verdict(accepted, baseline.parity_hash_sha256, reason)
+    return result(accepted, baseline.parity_hash_sha256, reason)
 
 
-def verdict(accepted, parity_hash, reason):
+def result(accepted, parity_hash, reason):
     return {"accepted": accepted, "parity_hash_sha256": parity_hash, "reason": reason}
 
 
@@ -86,7 +86,7 @@ def write(file, target_branch, root):
         mission_key="software-dev",
         manifest_version="1",
     )
-    shutil.copyfile(place_in(root), file)
+    shutil.copyfile(path_in(root), file)
     return {"baseline_key_hash": baseline.baseline_key_hash}
 
 

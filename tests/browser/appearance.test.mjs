@@ -1,10 +1,10 @@
-// Both colour schemes, a narrow window, the keyboard, and what assistive programs find.
+// Appearance and accessibility: both colour schemes, a narrow window, the keyboard, axe.
 
 import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { after, before, test } from "node:test";
-import { Project, enter, launch, picture } from "./support.mjs";
+import { Project, enter, launch, screenshot } from "./support.mjs";
 
 const AXE = fs.readFileSync(path.resolve(import.meta.dirname, "node_modules/axe-core/axe.min.js"), "utf8");
 const SLUG = "001-sourdough-starter";
@@ -25,7 +25,7 @@ before(async () => {
     .feature("004-delivery-routes", { "spec.md": null, "tasks.md": null })
     .feature("005-price-list", { "meta.json": "{\"mission\": \"unheard-of\"}\n" })
     .feature("006-seasonal-menu")
-    .feature("007-a-name-that-is-so-long-that-no-narrow-window-has-room-for-it-on-one-line-whatever-it-does");
+    .feature("007-a-name-that-is-so-long-that-no-narrow-window-can-show-it-on-one-line-whatever-it-does");
   await project.start();
   project.run("baseline", "accept", "--all");
   project.write(`kitty-specs/${SLUG}/spec.md`, "# Sourdough starter\n\nThe starter is **fed** every morning, and twice on Fridays.\n\n| day | feedings |\n| --- | --- |\n| Monday | 1 |\n| Friday | 2 |\n\n- [x] flour\n- [ ] water\n");
@@ -38,47 +38,47 @@ after(async () => {
   await project.close();
 });
 
-/** Goes through every view and calls `look` with its name. */
-async function tour(page, look) {
+/** Opens every view in turn and calls `check` with its name. */
+async function tour(page, check) {
   await page.waitForSelector(".features .badge:has-text('drifted: error')");
-  await look("overview");
+  await check("overview");
   await page.click(`.features >> text=${SLUG}`);
   await page.waitForSelector(".rows .row:has-text('input.spec.main')");
-  await look("artifacts");
+  await check("artifacts");
   for (const [key, sign] of [["input.spec.main", "table"], ["data.json", ".key"], ["api.yaml", ".comment"], ["notes.md", "blockquote"]]) {
     await page.click(`.rows .row:has-text('${key}')`);
     await page.waitForSelector(`.detail .rendered ${sign}`);
-    await look(`artifact-${key}`);
+    await check(`artifact-${key}`);
   }
   await page.click(".detail .close");
   await page.click(".tabs >> text=Drift");
   await page.waitForSelector(".differences");
-  await look("drift");
+  await check("drift");
   await page.click("text=Accept as baseline");
   await page.waitForSelector("dialog[open]");
-  await look("confirm");
+  await check("confirm");
   await page.keyboard.press("Escape");
   await page.waitForSelector("dialog", { state: "detached" });
   await page.click(".tabs >> text=History");
   await page.waitForSelector(".timeline li");
-  await look("history");
+  await check("history");
 }
 
 async function violations(page) {
-  // By the debugger's own way in: the page's policy lets no script in from outside.
+  // Evaluated through the debugger, because the page's policy blocks injected scripts.
   const found = await page.evaluate(`(() => { ${AXE}; return axe.run(document); })()`);
   return found.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.html} ${node.failureSummary}`).join("; ")}`);
 }
 
 for (const colorScheme of ["light", "dark"]) {
   for (const [name, width] of [["wide", 1280], ["narrow", 400]]) {
-    test(`${colorScheme} and ${name}: nothing sticks out, and axe finds nothing`, async () => {
+    test(`${colorScheme} and ${name}: nothing overflows, and axe reports no violation`, async () => {
       const options = { colorScheme, viewport: { width, height: 800 } };
       const { context, page, wrong } = await enter(browser, project, options);
       await tour(page, async (view) => {
-        // Transitions would have axe measure colours that are on their way.
+        // During a transition axe would measure intermediate colours.
         await page.waitForFunction(() => document.getAnimations().every((it) => it.playState !== "running"));
-        await picture(page, `${view}-${colorScheme}-${name}`);
+        await screenshot(page, `${view}-${colorScheme}-${name}`);
         const out = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
         assert.ok(out <= 0, `${view} is ${out} px wider than the window`);
         assert.deepEqual(await violations(page), [], view);
@@ -92,7 +92,7 @@ for (const colorScheme of ["light", "dark"]) {
   }
 }
 
-test("the keyboard alone leads everywhere", async () => {
+test("everything is reachable with the keyboard alone", async () => {
   const { context, page, wrong } = await enter(browser, project);
   await page.waitForSelector(".features a");
   const focused = () => page.evaluate(() => {
