@@ -8,7 +8,7 @@ test:
 # The random tests, for hours: ten thousand kills at any moment, half of them during recovery, and an hour of random file
 # operations and faults.
 endure:
-	DOSSIERD_KILLS=10000 DOSSIERD_ENDURE_SECS=3600 cargo test --test it -- --nocapture daemon_crash endure_random
+	DOSSIERD_KILLS=10000 DOSSIERD_ENDURE_SECS=3600 cargo test --test it -- --nocapture daemon::crash faults::random_operations
 
 lint:
 	cargo fmt --check

@@ -310,7 +310,7 @@ impl Stream {
                     data: serde_json::from_str(&data).unwrap(),
                 };
                 if message.data.get("event_type").is_some() {
-                    super::schema::hold(&message.data);
+                    super::schema::assert_valid_event(&message.data);
                 }
                 return message;
             }
@@ -367,7 +367,7 @@ impl Journal {
 
     #[track_caller]
     fn take(&mut self, event: &Value) {
-        super::schema::hold(event);
+        super::schema::assert_valid_event(event);
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         assert_eq!(event["seq"], self.events.len() + 1, "a hole or a repeat before {event:#}");
         assert!(self.ids.insert(text(&event["event_id"])), "an id twice: {event:#}");

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::schema::hold;
+use super::schema::assert_valid_event;
 
 /// Holds the events of a store to their schemas; gives how many. One that is broken on purpose, or
 /// still in use, holds none.
@@ -29,7 +29,7 @@ pub(crate) fn hold_store(state: &Path) -> usize {
     };
     let events = read().unwrap_or_default();
     for event in &events {
-        hold(&serde_json::from_str(event).unwrap());
+        assert_valid_event(&serde_json::from_str(event).unwrap());
     }
     events.len()
 }

@@ -1,0 +1,525 @@
+//! Baselines: accepted, shown, cleared; never replaced, believed or written where they should not
+//! be; and read by the program that the format comes from, as we read its own.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use dossierd::core::baseline::Baseline;
+use serde_json::{Value, json};
+
+use crate::support::{
+    DEADLINE, FEATURE, Project, bakery, everything, hashes, not_run, repository, run, sha256, texts,
+};
+
+const REFERENCE_SLUG: &str = "042-local-mission-dossier";
+
+impl Project {
+    fn accept(&self) {
+        self.run(&["baseline", "accept", FEATURE]).ok();
+    }
+
+    /// State, severity and difference lists of the feature, as `check --json` has them.
+    fn drift(&self) -> Value {
+        let check = self.run(&["check", "--json"]).json();
+        check["features"][0]["drift"].clone()
+    }
+}
+
+#[test]
+fn an_accepted_state_is_in_parity_and_its_file_is_the_seeds() {
+    let project = Project::complete();
+    assert_eq!(project.drift()["state"], "no_baseline");
+    project.accept();
+    let baseline = project.baseline();
+    let (parity, tree) = hashes(&project.feature());
+    let key = json!({
+        "project_uuid": "11111111-2222-4333-8444-555555555555",
+        "node_id": "abcdef123456",
+        "feature_slug": FEATURE,
+        "target_branch": "main",
+        "mission_key": "software-dev",
+        "manifest_version": "1",
+    });
+    assert_eq!(baseline["baseline_key"], key);
+    let canonical = format!(
+        "{{\"feature_slug\": \"{FEATURE}\", \"manifest_version\": \"1\", \"mission_key\": \
+         \"software-dev\", \"node_id\": \"abcdef123456\", \"project_uuid\": \
+         \"11111111-2222-4333-8444-555555555555\", \"target_branch\": \"main\"}}"
+    );
+    assert_eq!(baseline["baseline_key_hash"], sha256(canonical.as_bytes()));
+    assert_eq!(baseline["parity_hash_sha256"], parity);
+    assert_eq!(baseline["tree_hash_sha256"], tree);
+    assert_eq!(baseline["captured_by"], "abcdef123456");
+    let artifacts = baseline["artifacts"].as_array().unwrap();
+    let paths: Vec<&str> = artifacts.iter().map(|a| a["relative_path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["spec.md", "plan.md", "tasks.md", "tasks/WP01.md", "meta.json"]);
+    for artifact in artifacts {
+        let fields: Vec<&String> = artifact.as_object().unwrap().keys().collect();
+        assert_eq!(
+            fields,
+            [
+                "artifact_class",
+                "artifact_key",
+                "content_hash_sha256",
+                "relative_path",
+                "required_status",
+                "static_hash_sha256"
+            ]
+        );
+        let is_wp = artifact["relative_path"] == "tasks/WP01.md";
+        assert_eq!(artifact["static_hash_sha256"].is_string(), is_wp, "{artifact}");
+    }
+    assert_eq!(project.drift()["state"], "in_parity");
+    assert_eq!(project.run(&["check", "--strict"]).code, 0);
+}
+
+#[test]
+fn the_folder_is_hidden_from_git_when_it_is_made_and_only_then() {
+    let project = Project::complete();
+    project.accept();
+    let ignore = project.root.join(".kittify/dossiers/.gitignore");
+    assert_eq!(fs::read_to_string(&ignore).unwrap(), "*\n");
+    let there: Vec<_> = fs::read_dir(project.baseline_file().parent().unwrap()).unwrap().collect();
+    assert_eq!(there.len(), 1, "no temporary file stays: {there:?}");
+
+    fs::remove_file(&ignore).unwrap();
+    project.accept();
+    assert!(!ignore.exists(), "the folder was there: whoever took the file away meant it");
+}
+
+#[test]
+fn what_has_drifted_is_told_by_severity() {
+    // what is done, severity, missing, added, changed, churn, exit code, strict
+    type Row<'r> = (&'r str, fn(&Path), &'r str, [&'r [&'r str]; 4], i32, i32);
+    let table: [Row; 7] = [
+        ("nothing", |_| (), "null", [&[], &[], &[], &[]], 0, 0),
+        (
+            "a lane moves",
+            |dir| {
+                let text = "---\nwork_package_id: WP01\nlane: done\nassignee: me\n---\nDo it.\n";
+                fs::write(dir.join("tasks/WP01.md"), text).unwrap();
+            },
+            "info",
+            [&[], &[], &["output.tasks.per_wp.WP01"], &["output.tasks.per_wp.WP01"]],
+            0,
+            11,
+        ),
+        (
+            "something is added",
+            |dir| fs::write(dir.join("research.md"), "new").unwrap(),
+            "info",
+            [&[], &["evidence.research"], &[], &[]],
+            0,
+            11,
+        ),
+        (
+            "a work package's text changes",
+            |dir| {
+                let text = "---\nwork_package_id: WP01\nlane: planned\n---\nDo more.\n";
+                fs::write(dir.join("tasks/WP01.md"), text).unwrap();
+            },
+            "warning",
+            [&[], &[], &["output.tasks.per_wp.WP01"], &[]],
+            11,
+            11,
+        ),
+        (
+            "a required one is renamed",
+            |dir| fs::rename(dir.join("tasks/WP01.md"), dir.join("tasks/WP02.md")).unwrap(),
+            "error",
+            [&["output.tasks.per_wp.WP01"], &["output.tasks.per_wp.WP02"], &[], &[]],
+            11,
+            11,
+        ),
+        (
+            "a required one goes",
+            |dir| fs::remove_file(dir.join("spec.md")).unwrap(),
+            "error",
+            [&["input.spec.main"], &[], &[], &[]],
+            12,
+            12,
+        ),
+        (
+            "a required one is no text any more",
+            |dir| fs::write(dir.join("spec.md"), b"\xff").unwrap(),
+            "error",
+            [&["input.spec.main"], &[], &[], &[]],
+            12,
+            12,
+        ),
+    ];
+    for (what, done, severity, lists, code, strict) in table {
+        let project = Project::complete();
+        project.accept();
+        done(&project.feature());
+        let drift = project.drift();
+        assert_eq!(drift["severity"].as_str().unwrap_or("null"), severity, "{what}");
+        let names = ["missing_in_local", "missing_in_baseline", "changed", "churn"];
+        for (name, keys) in names.into_iter().zip(lists) {
+            assert_eq!(texts(&drift[name]), keys, "{what}: {name}");
+        }
+        assert_eq!(project.run(&["check"]).code, code, "{what}");
+        assert_eq!(project.run(&["check", "--strict"]).code, strict, "{what}");
+        let detail = project.run(&["drift", FEATURE, "--json"]).ok().json();
+        assert_eq!(detail["severity"], drift["severity"], "{what}");
+    }
+}
+
+#[test]
+fn clear_removes_the_file_and_says_whether_there_was_one() {
+    let project = Project::complete();
+    project.accept();
+    let cleared = |project: &Project| project.run(&["baseline", "clear", FEATURE]).ok().stdout;
+    assert_eq!(cleared(&project), format!("{FEATURE}: baseline cleared\n"));
+    assert!(!project.baseline_file().exists());
+    assert_eq!(cleared(&project), format!("{FEATURE}: there was no baseline\n"));
+    let json = project.run(&["baseline", "clear", FEATURE, "--json"]).ok().json();
+    assert_eq!((&json["feature_slug"], &json["cleared"]), (&json!(FEATURE), &json!(false)));
+    assert_eq!(project.drift()["state"], "no_baseline");
+}
+
+#[test]
+fn show_gives_the_file_and_how_it_compares() {
+    let project = Project::complete();
+    let show =
+        |project: &Project| project.run(&["baseline", "show", FEATURE, "--json"]).ok().json();
+    let none = show(&project);
+    assert_eq!((&none["drift_state"], &none["baseline"]), (&json!("no_baseline"), &Value::Null));
+    project.accept();
+    let shown = show(&project);
+    assert_eq!(shown["drift_state"], "in_parity");
+    assert_eq!(shown["baseline"], project.baseline());
+    assert_eq!(shown["local_key"], project.baseline()["baseline_key"]);
+}
+
+#[test]
+fn all_accepts_every_feature_and_a_tree_hash_only_that_state() {
+    let project = Project::complete().file("kitty-specs/002-y/spec.md", "other\n");
+    let (_, tree) = hashes(&project.feature());
+    let other = "0".repeat(64);
+    let refused = project.run(&["baseline", "accept", FEATURE, "--tree", &other]);
+    refused.fails(1, &format!("not accepted: the state has moved on, its tree hash is {tree}"));
+    let odd = project.run(&["baseline", "accept", FEATURE, "--tree", "abc"]);
+    odd.fails(2, "a tree hash is 64 lower-case hexadecimal digits");
+    assert!(!project.root.join(".kittify/dossiers").exists(), "nothing is written when refused");
+    project.run(&["baseline", "accept", FEATURE, "--tree", &tree]).ok();
+
+    project.run(&["baseline", "clear", FEATURE]).ok();
+    let lines = project.run(&["baseline", "accept", "--all", "--json"]).ok().lines();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[0]["tree_hash_sha256"], tree);
+    assert_eq!(lines[1]["feature_slug"], "002-y");
+    for slug in [FEATURE, "002-y"] {
+        assert!(
+            project.root.join(format!(".kittify/dossiers/{slug}/parity-baseline.json")).exists()
+        );
+    }
+    for usage in [&["baseline", "accept"][..], &["baseline", "accept", FEATURE, "--all"]] {
+        assert_eq!(project.run(usage).code, 2, "{usage:?}");
+    }
+}
+
+#[test]
+fn a_corrupt_or_foreign_file_is_shown_and_left_untouched() {
+    let sound = {
+        let project = Project::complete();
+        project.accept();
+        project.baseline()
+    };
+    let with = |change: fn(&mut Value)| {
+        let mut value = sound.clone();
+        change(&mut value);
+        value.to_string().into_bytes()
+    };
+    for (content, said) in [
+        (b"".to_vec(), "1:1: EOF"),
+        (b"{\"baseline_key\": ".to_vec(), "EOF"),
+        (b"\xff\xfe".to_vec(), "1:1"),
+        (b"[1, 2]".to_vec(), "1:"),
+        (b"a note to myself\n".to_vec(), "1:1: expected value"),
+        (b"{}".to_vec(), "missing field `baseline_key`"),
+        (
+            format!("{{\"x\": {}", "[".repeat(200_000)).into_bytes(),
+            "1:200006: EOF while parsing a list",
+        ),
+        (
+            with(|v| v["baseline_key"]["node_id"] = "x".into()),
+            "`baseline_key_hash` is not the hash",
+        ),
+        (
+            with(|v| v["baseline_key_hash"] = "0".repeat(64).into()),
+            "`baseline_key_hash` is not the hash",
+        ),
+        (with(|v| v["parity_hash_sha256"] = 7.into()), "invalid type: integer `7`"),
+        (with(|v| v["artifacts"][0]["relative_path"] = "../../x".into()), "`..` component"),
+        (with(|v| v["artifacts"][1]["relative_path"] = "spec.md".into()), "`spec.md` stands twice"),
+    ] {
+        let project = Project::complete();
+        crate::support::write(&project.baseline_file(), &content);
+        let before = everything(&project.root);
+
+        let check = project.run(&["check"]);
+        assert_eq!(check.code, 13, "{check:?}");
+        assert!(check.stdout.contains("baseline corrupt"), "{}", check.stdout);
+        assert!(check.stdout.contains(said), "`{said}` is not in {}", check.stdout);
+        assert_eq!(project.drift()["state"], "baseline_corrupt");
+        let show = project.run(&["baseline", "show", FEATURE]).ok();
+        assert!(show.stdout.contains(said), "{}", show.stdout);
+        project.run(&["drift", FEATURE]).ok();
+        // What asks for all did not look at this one.
+        let all = project.run(&["baseline", "accept", "--all"]);
+        all.fails(1, "name the feature to replace it");
+        assert_eq!(everything(&project.root), before, "left untouched: {said}");
+
+        project.accept();
+        assert_eq!(project.drift()["state"], "in_parity", "replaced when it is named");
+    }
+}
+
+#[test]
+fn a_key_mismatch_names_the_fields_and_judges_nothing() {
+    type Change = fn(&Project);
+    let table: [(Change, &str); 4] = [
+        (
+            |p| p.write(".kittify/config.yaml", "project: {uuid: other, node_id: abcdef123456}\n"),
+            "project_uuid",
+        ),
+        (
+            |p| p.write(".kittify/config.yaml", "project: {uuid: other, node_id: 123456789012}\n"),
+            "node_id, project_uuid",
+        ),
+        (
+            |p| {
+                let meta = "{\"mission\": \"research\", \"target_branch\": \"2.x\"}";
+                p.write("kitty-specs/001-x/meta.json", meta);
+            },
+            "mission_key, target_branch",
+        ),
+        (
+            |p| {
+                let manifest = "mission_type: software-dev\nmanifest_version: '2'\n";
+                p.write(".kittify/missions/software-dev/expected-artifacts.yaml", manifest);
+            },
+            "manifest_version",
+        ),
+    ];
+    for (change, fields) in table {
+        let project = Project::complete();
+        project.accept();
+        fs::remove_file(project.feature().join("tasks.md")).unwrap();
+        project.write("kitty-specs/001-x/tasks.md", "other");
+        let before = fs::read(project.baseline_file()).unwrap();
+        change(&project);
+        let drift = project.drift();
+        assert_eq!((&drift["state"], &drift["severity"]), (&json!("key_mismatch"), &json!("info")));
+        for list in ["missing_in_local", "missing_in_baseline", "changed", "churn"] {
+            assert_eq!(drift[list], json!([]), "{fields}");
+        }
+        let drift = project.run(&["drift", FEATURE]).ok();
+        let said = format!("the baseline was accepted for another {fields}\n");
+        assert!(drift.stdout.contains(&said), "{fields}: {}", drift.stdout);
+        let named = project.run(&["drift", FEATURE, "--json"]).ok().json();
+        assert_eq!(texts(&named["key"]["mismatch"]).join(", "), fields);
+        assert_eq!(fs::read(project.baseline_file()).unwrap(), before);
+        project.accept();
+        assert_eq!(project.drift()["state"], "in_parity");
+    }
+}
+
+#[test]
+fn a_broken_file_of_the_project_keeps_no_feature_that_is_named_from_being_accepted() {
+    let project = Project::complete().file(".kittify/config.yaml", ": [");
+    project.write("kitty-specs/002-y/spec.md", "y\n");
+    let run = project.run(&["baseline", "accept", "001-x", "002-y"]);
+    assert_eq!(run.code, 78, "{run:?}");
+    for slug in ["001-x", "002-y"] {
+        assert!(run.stdout.contains(&format!("{slug}: accepted")), "{run:?}");
+    }
+}
+
+#[test]
+fn a_state_that_is_not_seen_whole_or_not_judged_is_not_accepted() {
+    type Change = fn(&Project);
+    let manifest = ".kittify/missions/software-dev/expected-artifacts.yaml";
+    let table: [(Change, i32, &str); 3] = [
+        (|p| p.write("kitty-specs/001-x/meta.json", "{"), 1, "not accepted: meta.json:1:1"),
+        (
+            |p| p.write(".kittify/missions/software-dev/expected-artifacts.yaml", "mission_typ: x"),
+            78,
+            "not accepted while its manifest is broken",
+        ),
+        (
+            |p| crate::support::write(&p.config_file(), b"limits: {entries: 2}\n"),
+            1,
+            "not accepted: more than 2 entries",
+        ),
+    ];
+    for (change, code, said) in table {
+        let project = Project::complete();
+        change(&project);
+        project.run(&["baseline", "accept", FEATURE]).fails(code, said);
+        assert!(!project.baseline_file().exists(), "{manifest}");
+    }
+}
+
+#[test]
+fn what_stands_where_the_baseline_belongs_is_never_followed() {
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("file"), "theirs").unwrap();
+    let before = everything(outside.path());
+
+    // The file itself is a link: naming the feature replaces the link, not what it leads to.
+    let project = Project::complete();
+    fs::create_dir_all(project.baseline_file().parent().unwrap()).unwrap();
+    symlink(outside.path().join("file"), project.baseline_file()).unwrap();
+    let check = project.run(&["check"]);
+    assert_eq!(check.code, 13);
+    assert!(check.stdout.contains("symbolic link, not followed"), "{}", check.stdout);
+    project.accept();
+    assert!(project.baseline_file().symlink_metadata().unwrap().is_file());
+    assert_eq!(everything(outside.path()), before);
+
+    // A folder on the way is a link: nothing is written, and that is said.
+    for linked in [".kittify/dossiers", ".kittify/dossiers/001-x"] {
+        let project = Project::complete();
+        let linked = project.root.join(linked);
+        fs::create_dir_all(linked.parent().unwrap()).unwrap();
+        symlink(outside.path(), &linked).unwrap();
+        project.run(&["baseline", "accept", FEATURE]).fails(1, "cannot write");
+        assert!(!project.run(&["baseline", "clear", FEATURE]).stdout.contains("baseline cleared"));
+        assert_eq!(everything(outside.path()), before);
+    }
+
+    // A folder or a FIFO where the file belongs.
+    let project = Project::complete();
+    fs::create_dir_all(project.baseline_file()).unwrap();
+    assert_eq!(project.run(&["check"]).code, 13);
+    project.run(&["baseline", "accept", FEATURE]).fails(1, "cannot write");
+    let project = Project::complete();
+    fs::create_dir_all(project.baseline_file().parent().unwrap()).unwrap();
+    crate::scan::hostile_input::fifo(&project.baseline_file());
+    let check = project.run(&["check"]);
+    assert_eq!(check.code, 13);
+    assert!(check.stdout.contains("not a regular file"), "{}", check.stdout);
+}
+
+#[test]
+fn a_read_only_project_works_and_says_so() {
+    let project = Project::complete();
+    let kittify = project.root.join(".kittify");
+    fs::set_permissions(&kittify, fs::Permissions::from_mode(0o555)).unwrap();
+    let Some(scan) = project.run_as_nobody(&["scan", "--json"]) else { return };
+    assert_eq!(scan.code, 0, "{scan:?}");
+    let refused = project.run_as_nobody(&["baseline", "accept", FEATURE]).unwrap();
+    let path = project.root.join(".kittify/dossiers/.gitignore");
+    refused.fails(1, &format!("cannot write {}: Permission denied", path.display()));
+    fs::set_permissions(&kittify, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_project_without_kittify_and_a_lone_feature_can_be_accepted_too() {
+    let project = Project::bare().artifact("spec.md", "x");
+    project.accept();
+    assert_eq!(project.drift()["state"], "in_parity");
+    assert_eq!(project.drift()["state"], "in_parity", "and stay what they are");
+
+    let lone = Project::bare().file("spec.md", "x");
+    let path = lone.root.to_str().unwrap();
+    lone.run(&["baseline", "accept", path]).ok();
+    let check = lone.run(&["check", path, "--json"]).json();
+    assert_eq!(check["features"][0]["feature_slug"], "project", "{check:#}");
+    assert_eq!(check["features"][0]["drift"]["state"], "in_parity");
+}
+
+#[test]
+fn the_references_baselines_are_read() {
+    for (file, branch, hash) in [
+        (
+            "reference-baseline.json",
+            "2.x",
+            "fc8d7c403f0b5e5d900448949391b957c11824a0ec7819cd1ba1e603193f4287",
+        ),
+        (
+            "reference-baseline-unicode.json",
+            "gr\u{f6}\u{df}e/\u{1f600}\u{7f}\"x\\y",
+            "8144a8f0f9ea367addc8a3d54a01a46998982c60eb87eb927286ef40d66fec12",
+        ),
+    ] {
+        let bytes = fs::read(repository().join("tests/fixtures").join(file)).unwrap();
+        let parsed = Baseline::parse(&bytes).unwrap();
+        assert_eq!(parsed.baseline_key.target_branch, branch);
+        assert_eq!(parsed.baseline_key.hash().to_string(), hash, "golden");
+        assert!(parsed.artifacts.is_none() && parsed.tree_hash_sha256.is_none());
+
+        let project = reference_project(branch);
+        project.write(&format!(".kittify/dossiers/{REFERENCE_SLUG}/parity-baseline.json"), &bytes);
+        assert_eq!(
+            project.run(&["check", "--json"]).json()["features"][0]["drift"]["state"],
+            "in_parity"
+        );
+        project.write(&format!("kitty-specs/{REFERENCE_SLUG}/tasks/WP01.md"), "changed\n");
+        let drift = project.drift();
+        assert_eq!((&drift["state"], &drift["severity"]), (&json!("drifted"), &json!("warning")));
+        assert_eq!(drift["changed"], json!([]), "it does not say which");
+        assert_eq!(project.run(&["check"]).code, 12, "plan.md is missing besides");
+    }
+}
+
+/// The project whose state the reference's baselines were captured from.
+fn reference_project(branch: &str) -> Project {
+    let feature = format!("kitty-specs/{REFERENCE_SLUG}");
+    Project::bare()
+        .file(
+            ".kittify/config.yaml",
+            "project: {uuid: 550e8400-e29b-41d4-a716-446655440000, node_id: abcdef123456}\n",
+        )
+        // The captured state has no `meta.json`, which is to be read and not to be an artifact.
+        .config("projects:\n  - {path: ROOT, ignore: [meta.json]}\n")
+        .file(&format!("{feature}/meta.json"), json!({"target_branch": branch}).to_string())
+        .file(&format!("{feature}/spec.md"), "hello\n")
+        .file(&format!("{feature}/tasks/WP01.md"), "world\n")
+}
+
+#[test]
+fn the_reference_accepts_ours() {
+    let Some(python) = std::env::var_os("DOSSIERD_REFERENCE_PYTHON") else {
+        not_run(
+            "the reference program's verdict on our baselines: DOSSIERD_REFERENCE_PYTHON names no Python that has it (tests/reference/check_baseline.py)",
+        );
+        return;
+    };
+    let script = repository().join("tests/reference/check_baseline.py");
+    let ask = |arguments: &[&str]| -> Value {
+        let mut command = Command::new(&python);
+        command.arg(&script).args(arguments);
+        run(command, DEADLINE).ok().json()
+    };
+    let ours = [
+        Project::complete(),
+        Project::copy_of(&bakery()),
+        crate::cli::examples::with_hostile_names(),
+    ];
+    for project in ours {
+        project.run(&["baseline", "accept", "--all"]).ok();
+        for feature in fs::read_dir(project.root.join(".kittify/dossiers")).unwrap() {
+            let file = feature.unwrap().path().join("parity-baseline.json");
+            if !file.exists() {
+                continue;
+            }
+            let verdict = ask(&["load", file.to_str().unwrap()]);
+            let baseline: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+            assert_eq!(verdict["accepted"], true, "{}: {verdict}", file.display());
+            assert_eq!(verdict["parity_hash_sha256"], baseline["parity_hash_sha256"]);
+        }
+    }
+    for branch in ["2.x", "gr\u{f6}\u{df}e/\u{1f600}\u{7f}\"x\\y"] {
+        let project = reference_project(branch);
+        let file =
+            project.root.join(format!(".kittify/dossiers/{REFERENCE_SLUG}/parity-baseline.json"));
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        ask(&["write", file.to_str().unwrap(), branch]);
+        assert_eq!(project.drift()["state"], "in_parity", "{branch}");
+    }
+}

@@ -1,0 +1,222 @@
+//! What holds of every client command: whom it talks to, what it refuses, what it shows of hostile
+//! names, and that it reads what was written before.
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+
+use dossierd::client::{Client, RequestPath};
+use serde_json::{Value, json};
+
+use crate::support::client::{Fake, Following, Said};
+use crate::support::daemon::wait;
+use crate::support::{FEATURE, Project, not_run, sha256, write};
+
+#[test]
+fn stop_ends_the_daemon_and_waits_for_it() {
+    let project = Project::complete();
+    let mut daemon = project.daemon();
+    let run = project.ask(&["stop"]).ok();
+    assert!(run.stderr.contains(&format!("has ended (process {})", daemon.id())), "{run:?}");
+    assert!(!daemon.is_running(), "it has ended when the command has");
+    assert!(daemon.ended().success());
+    project.ask(&["stop"]).fails(3, "no daemon answers");
+}
+
+#[test]
+fn a_socket_may_be_named() {
+    let project = Project::complete();
+    let socket = project.home().join("elsewhere/my.sock");
+    let mut command = project.daemon_command();
+    command.arg("--socket").arg(&socket);
+    let _daemon = project.spawn(command);
+    wait("the socket", || {
+        fs::symlink_metadata(&socket).ok().filter(|it| it.file_type().is_socket())
+    });
+    let named = project.ask(&["status", FEATURE, "--socket", socket.to_str().unwrap()]).ok();
+    assert!(named.stdout.starts_with(FEATURE), "{named:?}");
+    let mut by_variable = project.client(&["events", "--type", "snapshot_computed"]);
+    by_variable.env("DOSSIERD_SOCKET", &socket);
+    let by_variable = crate::support::run(by_variable, crate::support::DEADLINE).ok();
+    assert!(by_variable.stdout.contains(FEATURE), "{by_variable:?}");
+    project.ask(&["events"]).fails(3, "no daemon answers");
+}
+
+#[test]
+fn a_socket_of_another_user_is_not_asked() {
+    if !rustix::process::geteuid().is_root() {
+        return not_run("a socket of another user: only root can make one");
+    }
+    let project = Project::complete();
+    let socket = project.home().join("run/dossierd.sock");
+    let asked = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let seen = std::sync::Arc::clone(&asked);
+    let _fake = Fake::start(&socket, move |_: &str| {
+        seen.store(true, std::sync::atomic::Ordering::SeqCst);
+        Some(Said { status: 200, server: "dossierd/0.1.0", body: "{}".into() })
+    });
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o777)).unwrap();
+    let socket = socket.to_str().unwrap();
+    let Some(run) = project.run_as_nobody(&["events", "--socket", socket]) else { return };
+    run.fails(3, "is served by another user (0)");
+    assert!(!asked.load(std::sync::atomic::Ordering::SeqCst), "nothing is asked of it");
+}
+
+#[test]
+fn a_daemons_log_goes_through_no_link() {
+    let project = Project::complete();
+    let theirs = project.home().join("theirs");
+    write(&theirs, b"theirs\n");
+    let log = project.state().join("daemon.log");
+    fs::create_dir_all(log.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink(&theirs, &log).unwrap();
+    let run = project.ask(&["watch"]);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.stderr.contains("daemon.log"), "{run:?}");
+    fs::remove_file(&log).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &log,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
+    assert_eq!(project.ask(&["watch"]).code, 1, "nor into a pipe that no one reads");
+    assert_eq!(fs::read(&theirs).unwrap(), b"theirs\n");
+    assert!(!project.socket().exists());
+}
+
+#[test]
+fn problems_are_said_with_their_mend() {
+    let one = Project::complete();
+    let two = Project::complete();
+    let mut command = one.daemon_command();
+    command.arg(&two.root);
+    let daemon = one.spawn(command);
+    daemon.ready();
+    let mut nowhere = one.client(&["status", FEATURE]);
+    nowhere.current_dir("/");
+    let run = crate::support::run(nowhere, crate::support::DEADLINE);
+    run.fails(1, "is a feature of");
+    assert!(run.stderr.contains("`--project ROOT`"), "the hint: {run:?}");
+    // Where the folder says which, nothing is ambiguous.
+    one.ask(&["status", FEATURE]).ok();
+    one.ask(&["status", FEATURE, "--project", two.root.to_str().unwrap()]).ok();
+}
+
+#[test]
+fn answers_that_are_none_are_errors_in_words() {
+    let project = Project::complete();
+    for (place, (status, body)) in [
+        (Some(200), "no json"),
+        (Some(200), "[1, 2]"),
+        (Some(502), "<html>"),
+        (None, "closes the connection"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let socket = project.home().join(format!("fake-{place}/dossierd.sock"));
+        let fake = Fake::start(&socket, move |_: &str| {
+            let body = body.to_owned();
+            status.map(|status| Said { status, server: "other", body })
+        });
+        let socket = fake.socket.to_str().unwrap();
+        for arguments in [&["status"][..], &["status", FEATURE], &["events"], &["stop"]] {
+            let run = project.ask(&[arguments, &["--socket", socket]].concat());
+            run.fails(1, "error: ");
+            assert_eq!(run.stdout, "");
+        }
+    }
+}
+
+/// A name and texts that would do harm to a terminal.
+const HOSTILE: &str = "a\x1b[2J\n\u{202e}b\u{9b}31m.md";
+
+#[test]
+fn hostile_names_never_reach_a_terminal_raw() {
+    let project = Project::complete().artifact(HOSTILE, "x\n");
+    write(&project.root.join("kitty-specs").join(format!("{HOSTILE}.d/spec.md")), b"skipped\n");
+    let step =
+        json!({ FEATURE: {"run_id": "r", "run_dir": "\u{1b}]0;x\u{7}", "mission_key": "\u{202e}"}});
+    project.write(".kittify/runtime/feature-runs.json", step.to_string());
+    let daemon = project.daemon();
+    let mut live = Following::start(project.client(&["watch", "--color", "always"]));
+    let mut seen = live.until("no baseline");
+    fs::remove_file(project.feature().join(HOSTILE)).unwrap();
+    seen.extend(live.until("deleted"));
+    live.interrupt();
+    daemon.export(FEATURE);
+    let mut shown = seen.join("\n");
+    for arguments in [
+        &["status"][..],
+        &["status", FEATURE],
+        &["events"],
+        &["verify"],
+        &["status", "--json"],
+        &["events", "--json"],
+        &["status", HOSTILE],
+        &["events", HOSTILE],
+    ] {
+        let run = project.ask(&[arguments, &["--color", "always"]].concat());
+        shown.push_str(&run.stdout);
+        shown.push_str(&run.stderr);
+    }
+    let plain = anstream::adapter::strip_str(&shown).to_string();
+    let raw = |c: char| {
+        (c.is_control() && c != '\n')
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    assert_eq!(plain.matches(raw).collect::<Vec<_>>(), Vec::<&str>::new());
+    // Stripping would hide a sequence of theirs: only colours of ours may be there.
+    for sequence in shown.split('\x1b').skip(1) {
+        let end = sequence.find(|c: char| c.is_ascii_alphabetic()).unwrap();
+        assert_eq!(&sequence[end..=end], "m", "{sequence:?}");
+    }
+    assert!(plain.contains("deleted") && plain.contains(r"\u{1b}[2J\n"), "{plain}");
+}
+
+/// How often it is written and read; as often as one likes by this variable.
+fn rounds() -> u32 {
+    std::env::var("DOSSIERD_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(200)
+}
+
+#[test]
+fn what_was_written_before_is_read_after() {
+    let project = Project::complete();
+    let daemon = project.daemon();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let spec = project.feature().join("spec.md");
+    runtime.block_on(async {
+        let mut client = Client::connect(&project.socket()).await.unwrap();
+        for round in 0..rounds() {
+            let text = format!("# Spec {round}\n");
+            let target = match round % 4 {
+                0 => {
+                    // Renamed into place, as careful editors do.
+                    let beside = project.root.join("beside");
+                    write(&beside, text.as_bytes());
+                    fs::rename(&beside, &spec).unwrap();
+                    "/api/dossier/snapshots/export"
+                }
+                _ => {
+                    write(&spec, text.as_bytes());
+                    "/api/dossier/snapshots/export"
+                }
+            };
+            let target = RequestPath::new(target).with("feature", FEATURE).with_sync();
+            let snapshot: Value = client.get(&target).await.unwrap().parse().unwrap();
+            let listed = crate::support::entry(&snapshot, "spec.md");
+            assert_eq!(listed["content_hash_sha256"], sha256(text.as_bytes()), "round {round}");
+        }
+    });
+    // And by the command, each time another connection.
+    for round in 0..20 {
+        let text = format!("# Spec again {round}\n");
+        write(&spec, text.as_bytes());
+        let shown = project.ask(&["status", FEATURE, "--json"]).ok().json();
+        let tree = crate::support::hashes(&project.feature()).1;
+        assert_eq!(shown["tree_hash_sha256"], tree, "round {round}");
+    }
+    drop(daemon);
+}

@@ -1,0 +1,159 @@
+//! The example project: what each command shows of it, to the letter, and the example's own
+//! instructions.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+
+use insta::assert_snapshot;
+use serde_json::Value;
+
+use crate::support::{Project, Run, bakery, entry, everything};
+
+/// What a command prints in the example project, with its exit code.
+fn shown(arguments: &[&str]) -> String {
+    let project = Project::copy_of(&bakery());
+    let Run { code, stdout, stderr } = project.run(arguments);
+    let (stdout, stderr) = (project.stable(&stdout), project.stable(&stderr));
+    format!("{stdout}\n--- standard error\n{stderr}\n--- exit code {code}\n")
+}
+
+#[test]
+fn scan_shows_the_inventory() {
+    assert_snapshot!(shown(&["scan"]));
+}
+
+#[test]
+fn check_says_incomplete_and_drifted() {
+    let shown = shown(&["check"]);
+    assert!(shown.ends_with("--- exit code 12\n"), "{shown}");
+    assert_snapshot!(shown);
+}
+
+#[test]
+fn drift_tells_loss_change_addition_and_churn_apart() {
+    assert_snapshot!(shown(&["drift", "003-delivery-slots"]));
+}
+
+#[test]
+fn artifacts_lists_what_is_there_and_what_should_be() {
+    assert_snapshot!(shown(&["artifacts", "002-loyalty-card"]));
+}
+
+#[test]
+fn show_gives_one_artifact_with_its_content() {
+    assert_snapshot!(shown(&[
+        "show",
+        "004-supplier-survey",
+        "output.tasks.per_wp.WP01-mills-and-prices"
+    ]));
+}
+
+#[test]
+fn baseline_show_says_what_was_accepted() {
+    assert_snapshot!(shown(&["baseline", "show", "003-delivery-slots"]));
+}
+
+#[test]
+fn a_snapshot_in_json_has_every_field() {
+    let project = Project::copy_of(&bakery());
+    let mut snapshot = project.run(&["scan", "kitty-specs/002-loyalty-card", "--json"]).ok().json();
+    for field in ["snapshot_id", "computed_at"] {
+        let text = snapshot[field].as_str().expect("a text");
+        assert!(text.len() >= 20, "{field}: {text}");
+        snapshot[field] = Value::from("…");
+    }
+    assert_snapshot!(serde_json::to_string_pretty(&snapshot).unwrap());
+}
+
+#[test]
+fn looking_writes_nothing() {
+    let project = Project::copy_of(&bakery());
+    let before = everything(&project.root);
+    for arguments in [
+        &["scan"][..],
+        &["scan", "--json"],
+        &["check", "--strict"],
+        &["artifacts", "001-order-page"],
+        &["show", "001-order-page", "input.spec.main"],
+        &["drift", "003-delivery-slots"],
+        &["baseline", "show", "003-delivery-slots"],
+    ] {
+        project.run(arguments);
+        assert_eq!(everything(&project.root), before, "{arguments:?}");
+        assert_eq!(fs::read_dir(project.home()).unwrap().count(), 0, "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_examples_own_instructions_work() {
+    let project = Project::copy_of(&bakery());
+    fs::remove_file(project.root.join("kitty-specs/001-order-page/plan.md")).unwrap();
+    let check = project.run(&["check", "."]);
+    assert_eq!(check.code, 12);
+    assert!(check.stdout.contains("001-order-page: incomplete"), "{}", check.stdout);
+    let root = project.root.to_str().unwrap();
+    project.run(&["baseline", "accept", "003-delivery-slots", "--project", root]).ok();
+    assert_eq!(project.run(&["check"]).code, 10, "drift is gone, what is missing is still missing");
+
+    let manifest = fs::read(
+        crate::support::repository().join("manifests/software-dev/expected-artifacts.yaml"),
+    );
+    let manifest = String::from_utf8(manifest.unwrap()).unwrap();
+    let edited = manifest.replacen("path_pattern: plan.md", "path_pattern: the-plan.md", 1);
+    assert_ne!(edited, manifest);
+    project.write(".kittify/overrides/missions/software-dev/expected-artifacts.yaml", edited);
+    let missing = project.run(&["artifacts", "001-order-page", "--missing"]).ok();
+    assert!(missing.stdout.contains("the-plan.md"), "{}", missing.stdout);
+}
+
+/// Names that nobody should use and somebody does.
+pub(crate) const HOSTILE_NAMES: [&[u8]; 12] = [
+    b"line\nbreak.md",
+    b"\x1b[31mred\x1b[0m.md",
+    b"quote\"and'and`.md",
+    "party \u{1f389}.md".as_bytes(),
+    b"not-utf8-\xff\xfe.md",
+    "right\u{202e}dm.tfel".as_bytes(),
+    "iso\u{2066}late\u{2069}.md".as_bytes(),
+    b"back\\slash.md",
+    b"bell\x07 and \x7f and tab\t.md",
+    "c1 \u{9b}31m.md".as_bytes(),
+    b"-rf *.md",
+    b" ",
+];
+
+/// The example with a feature of hostile names, 255 bytes among them.
+pub(crate) fn with_hostile_names() -> Project {
+    let project = Project::copy_of(&bakery());
+    let folder = project.root.join("kitty-specs/005-hostile-names");
+    fs::create_dir(&folder).unwrap();
+    for (place, name) in HOSTILE_NAMES.iter().enumerate() {
+        fs::write(folder.join(OsStr::from_bytes(name)), format!("{place}\n")).unwrap();
+    }
+    fs::write(folder.join("n".repeat(252) + ".md"), "long\n").unwrap();
+    fs::create_dir(folder.join(OsStr::from_bytes(b"dir\n\xff"))).unwrap();
+    fs::write(folder.join(OsStr::from_bytes(b"dir\n\xff/WP01\x1b.md")), "deep\n").unwrap();
+    project
+}
+
+#[test]
+fn hostile_names_are_listed_whole_and_harmless() {
+    let project = with_hostile_names();
+    let run = project.run(&["artifacts", "005-hostile-names"]).ok();
+    assert_snapshot!(project.stable(&run.stdout));
+    let scan = project.run(&["scan", "kitty-specs/005-hostile-names", "--json"]).ok();
+    let snapshot = scan.json();
+    for (path, content) in [
+        ("line\nbreak.md", "0\n"),
+        ("\u{1b}[31mred\u{1b}[0m.md", "1\n"),
+        ("not-utf8-\\xff\\xfe.md", "4\n"),
+        ("right\u{202e}dm.tfel", "5\n"),
+        ("back\\\\slash.md", "7\n"),
+        ("dir\n\\xff/WP01\u{1b}.md", "deep\n"),
+    ] {
+        let entry = entry(&snapshot, path);
+        assert_eq!(entry["is_present"], true);
+        assert_eq!(entry["content_hash_sha256"], crate::support::sha256(content.as_bytes()));
+    }
+}

@@ -1,0 +1,15 @@
+//! The command line, with and without a daemon.
+
+mod baseline;
+mod command_line;
+mod config_command;
+mod daemon_connection;
+mod doctor;
+mod doctor_daemon;
+mod events;
+pub(crate) mod examples;
+mod feature;
+mod projects;
+mod status;
+mod verify;
+mod watch;

@@ -1,0 +1,226 @@
+//! `dossierd status`, with a daemon and without, on a terminal and into a pipe.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::client::{Following, without_times};
+use crate::support::{FEATURE, Project, bakery};
+
+/// A copy of the example with a name that does not change.
+fn example() -> Project {
+    let project = Project::copy_of(&bakery());
+    project
+        .write("kitty-specs/005-a-slug-that-is-far-too-long-for-any-narrow-terminal/spec.md", "x");
+    project
+}
+
+/// Without what the machine is.
+fn shown(project: &Project, text: &str) -> String {
+    let text = without_times(&project.stable(text));
+    // How many folders are watched depends on what the daemon has written meanwhile.
+    let line = |line: &str| match line.split_once("live, ") {
+        Some((before, _)) => format!("{before}live, SOME folders\n"),
+        None => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
+}
+
+#[test]
+fn all_features_at_a_glance() {
+    let project = example();
+    let _daemon = project.daemon();
+    let run = project.ask(&["status"]).ok();
+    assert_eq!(run.stderr, "");
+    insta::assert_snapshot!(shown(&project, &run.stdout));
+    // From a folder in it, and from elsewhere: everything that is watched.
+    let mut elsewhere = project.client(&["status"]);
+    elsewhere.current_dir("/");
+    let elsewhere = crate::support::run(elsewhere, crate::support::DEADLINE).ok();
+    assert_eq!(shown(&project, &elsewhere.stdout), shown(&project, &run.stdout));
+}
+
+#[test]
+fn one_feature_in_detail() {
+    let project = example();
+    let _daemon = project.daemon();
+    let run = project.ask(&["status", "003-delivery-slots"]).ok();
+    insta::assert_snapshot!(shown(&project, &run.stdout));
+    let by_path = project.ask(&["status", "kitty-specs/003-delivery-slots"]).ok();
+    let same = |text: &str| without_times(text);
+    assert_eq!(same(&by_path.stdout), same(&run.stdout));
+    project.ask(&["status", "no-such-feature"]).fails(1, "there is no feature `no-such-feature`");
+}
+
+#[test]
+fn json_is_the_apis() {
+    let project = example();
+    let daemon = project.daemon();
+    let steady = |mut value: Value| {
+        value.as_object_mut().unwrap().remove("uptime_s").unwrap();
+        // These change by themselves.
+        for project in value["projects"].as_array_mut().unwrap() {
+            project.as_object_mut().unwrap().remove("watch").unwrap();
+            for feature in project["features"].as_array_mut().unwrap() {
+                feature.as_object_mut().unwrap().remove("racy").unwrap();
+            }
+        }
+        value
+    };
+    let printed = project.ask(&["status", "--json"]).ok().json();
+    assert_eq!(steady(printed), steady(daemon.status()));
+    let printed = project.ask(&["status", "003-delivery-slots", "--json"]).ok();
+    let answer = daemon.get("/api/dossier/overview?feature=003-delivery-slots&sync=true");
+    assert_eq!(unracy(&printed.stdout), unracy(&answer.body));
+}
+
+/// The answer, as it came, but for what changes by itself.
+fn unracy(text: &str) -> String {
+    let (before, after) = text.split_once("\"racy\":").unwrap();
+    before.to_owned() + after.trim_start_matches(|c: char| c.is_ascii_digit())
+}
+
+#[test]
+fn what_is_not_watched_is_scanned_once() {
+    let project = Project::complete();
+    let note = "not watched; dossierd project add .";
+    let alone = project.ask(&["status"]).ok();
+    assert!(alone.stderr.contains(note), "{alone:?}");
+    insta::assert_snapshot!(project.redacted(&alone.stdout), @r"
+    project  ROOT  not watched
+      FEATURE  COMPLETENESS  REQUIRED  DRIFT        STEP  ARTIFACTS
+      001-x    complete      4/4       no baseline  -     5
+    ");
+    let json = project.ask(&["status", "--json"]).ok().json();
+    assert_eq!(json["pid"], Value::Null);
+    assert_eq!(json["projects"][0]["watch"]["state"], "unwatched");
+    assert_eq!(json["projects"][0]["features"][0]["feature_slug"], FEATURE);
+
+    // A daemon runs, for another project.
+    let other = Project::complete();
+    let _daemon = project.daemon();
+    let mut beside = project.client(&["status"]);
+    beside.current_dir(&other.root);
+    let beside = crate::support::run(beside, crate::support::DEADLINE).ok();
+    assert!(beside.stderr.contains(note), "{beside:?}");
+    assert_eq!(other.stable(&beside.stdout), project.stable(&alone.stdout));
+    let mut one = project.client(&["status", FEATURE]);
+    one.current_dir(&other.root);
+    let one = crate::support::run(one, crate::support::DEADLINE).ok();
+    assert!(one.stderr.contains(note) && one.stdout.starts_with("001-x\n"), "{one:?}");
+}
+
+#[test]
+fn without_project_and_daemon_there_is_nothing_to_show() {
+    let project = Project::bare();
+    fs::create_dir(project.root.join("empty")).unwrap();
+    let mut nowhere = project.client(&["status"]);
+    nowhere.current_dir(project.root.join("empty"));
+    let nowhere = crate::support::run(nowhere, crate::support::DEADLINE);
+    nowhere.fails(3, "no daemon answers at");
+    assert!(nowhere.stderr.contains("dossierd run"), "{nowhere:?}");
+}
+
+#[test]
+fn a_terminal_is_never_too_narrow_for_a_line() {
+    let project = example();
+    let _daemon = project.daemon();
+    for columns in [100, 72, 50] {
+        let Some(run) = project.ask_on_terminal(columns, &["status"]) else { return };
+        let plain = anstream::adapter::strip_str(&run.stdout).to_string();
+        let table = plain.lines().filter(|line| line.starts_with("  0"));
+        let widest = table.map(|line| line.trim_end().chars().count()).max().unwrap();
+        assert!(widest <= usize::from(columns), "{columns}:\n{plain}");
+        assert!(run.stdout.contains("\x1b["), "colours:\n{}", run.stdout);
+        assert!(
+            plain.contains("incomplete") && (columns < 72 || plain.contains("drifted")),
+            "words:\n{plain}"
+        );
+    }
+    let narrow = project.ask_on_terminal(72, &["status"]).unwrap();
+    let plain = anstream::adapter::strip_str(&narrow.stdout).to_string();
+    let table: Vec<&str> = plain.lines().map(str::trim_end).skip(1).collect();
+    insta::assert_snapshot!(table.join("\n"));
+}
+
+#[test]
+fn it_is_shown_again_when_something_changes() {
+    let project = Project::complete();
+    let _daemon = project.daemon();
+    let mut piped = Following::start(project.client(&["status", "--watch"]));
+    assert!(piped.until("001-x").pop().unwrap().contains("complete"), "the first");
+    fs::remove_file(project.feature().join("plan.md")).unwrap();
+    piped.until("incomplete    3/4");
+    piped.interrupt();
+
+    let mut json = Following::start(project.client(&["status", FEATURE, "--watch", "--json"]));
+    assert_eq!(json.json()["completeness_status"], "incomplete");
+    project.write(&format!("kitty-specs/{FEATURE}/plan.md"), "# Plan\n");
+    assert_eq!(json.json()["completeness_status"], "complete");
+    json.interrupt();
+}
+
+#[test]
+fn on_a_terminal_it_is_drawn_in_place_and_leaves_nothing_behind() {
+    let project = Project::complete();
+    let _daemon = project.daemon();
+    let Some(command) = project.terminal(80, &["status", "--watch"]) else { return };
+    let mut screen = Following::start(command);
+    // A line of the screen ends when the next begins.
+    let first = screen.until("FEATURE").concat();
+    assert!(first.contains("\x1b[?1049h"), "another screen: {first:?}");
+    project.write(&format!("kitty-specs/{FEATURE}/more.md"), "more\n");
+    screen.until("FEATURE");
+    screen.types("\x03");
+    assert_eq!(screen.ended(), Some(0));
+    let rest = screen.rest().concat();
+    assert!(rest.ends_with(LEAVE), "{rest:?}");
+}
+
+/// Lines are wrapped, the cursor is shown, and the first screen is back.
+const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
+
+#[test]
+fn on_a_terminal_it_says_what_is_wrong_with_the_daemon_and_leaves_before_it_fails() {
+    let project = Project::complete();
+    let daemon = project.daemon();
+    let Some(command) = project.terminal(80, &["status", "--watch"]) else { return };
+    let mut screen = Following::start(command);
+    screen.until("FEATURE");
+    crate::support::write(&project.config_file(), b"nonsense: 1\n");
+    screen.until("unknown field `nonsense`");
+    crate::support::write(&project.config_file(), b"");
+    let root = project.root.to_str().unwrap();
+    project.ask(&["project", "remove", root]).ok();
+    assert_eq!(screen.ended(), Some(1));
+    let rest = screen.rest().concat();
+    let (_, after) = rest.split_once(LEAVE).expect("the first screen is back");
+    assert!(after.contains("the project is watched no more"), "{rest:?}");
+    daemon.stop();
+}
+
+#[test]
+fn a_broken_file_of_the_project_ends_it_with_the_same_code_with_a_daemon_and_without() {
+    let project = Project::complete().file(".kittify/config.yaml", ": [");
+    let asked = [vec!["status"], vec!["status", FEATURE], vec!["status", FEATURE, "--json"]];
+    let codes = || asked.iter().map(|arguments| project.ask(arguments).code).collect::<Vec<_>>();
+    assert_eq!(codes(), [78, 78, 78]);
+    let daemon = project.daemon();
+    assert_eq!(codes(), [78, 78, 78]);
+    let one = project.ask(&["status", FEATURE, "--json"]);
+    assert_eq!(one.json()["feature_slug"], FEATURE);
+    assert!(one.stderr.contains(".kittify/config.yaml:1:"), "{one:?}");
+    daemon.stop();
+}
+
+#[test]
+fn a_feature_is_found_by_its_path_while_the_users_configuration_is_broken() {
+    let project = Project::complete();
+    let daemon = project.daemon();
+    crate::support::write(&project.config_file(), b"nonsense: 1\n");
+    for name in [FEATURE, "kitty-specs/001-x"] {
+        let run = project.ask(&["status", name]).ok();
+        assert!(run.stdout.starts_with("001-x\n"), "{run:?}");
+    }
+    daemon.stop();
+}

@@ -1,0 +1,291 @@
+//! `dossierd watch`: the present state, then what happens, without a hole and whatever becomes of the
+//! daemon; and the daemon that it starts.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::Value;
+
+use crate::support::client::{Fake, Following, Said, passed_on, without_times};
+use crate::support::daemon::{Journal, law, wait};
+use crate::support::{FEATURE, Project, bakery, write};
+
+fn watch(project: &Project, arguments: &[&str]) -> Following {
+    Following::start(project.client(&[&["watch"], arguments].concat()))
+}
+
+#[test]
+fn it_begins_with_what_is_wrong_and_goes_on_with_what_happens() {
+    let project = Project::copy_of(&bakery());
+    let daemon = project.daemon();
+    let mut live = watch(&project, &[]);
+    let mut lines = live.until("no baseline");
+    let feature = project.root.join("kitty-specs/003-delivery-slots");
+    let spec = fs::read(feature.join("spec.md")).unwrap();
+    for (path, text) in [("spec.md", Some(&b"# Another\n"[..])), ("plan.md", None)] {
+        match text {
+            Some(text) => write(&feature.join(path), text),
+            None => fs::remove_file(feature.join(path)).unwrap(),
+        }
+        // One line an event into a pipe; the last of these is the verdict.
+        lines.extend(live.until(if text.is_some() { "; drifted" } else { "incomplete" }));
+    }
+    daemon.export("003-delivery-slots");
+    insta::assert_snapshot!(project.redacted(&lines.join("\n")));
+    write(&feature.join("spec.md"), &spec);
+    live.until("modified");
+    live.interrupt();
+}
+
+#[test]
+fn parity_restored_is_said() {
+    let project = Project::complete();
+    let daemon = project.daemon();
+    project.run(&["baseline", "accept", FEATURE]).ok();
+    wait("parity", || (daemon.overview(FEATURE)["drift"]["state"] == "in_parity").then_some(()));
+    let mut live = watch(&project, &[FEATURE]);
+    assert!(live.line().contains("1 of 1 features as they should be"), "the state");
+    fs::remove_file(project.feature().join("plan.md")).unwrap();
+    let gone = live.until("1 missing").join("\n");
+    assert!(gone.contains("deleted      plan.md (required)"), "{gone}");
+    assert!(gone.contains("now incomplete 3/4"), "{gone}");
+    write(&project.feature().join("plan.md"), b"# Plan\n");
+    let back = live.until("parity restored").join("\n");
+    assert!(back.contains("restored     plan.md (required)"), "{back}");
+    live.interrupt();
+}
+
+#[test]
+fn for_programs_it_is_the_state_and_then_every_event() {
+    let project = Project::complete();
+    let daemon = project.daemon();
+    let mut live = watch(&project, &["--json"]);
+    let state = live.json();
+    let status = daemon.status();
+    let cursor = format!("{}:{}", status["instance"].as_str().unwrap(), status["seq"]);
+    assert_eq!((&state["event_type"], &state["cursor"]), (&"state".into(), &cursor.into()));
+    let features = |value: &Value| {
+        let mut features = value["projects"][0]["features"].clone();
+        features[0].as_object_mut().unwrap().remove("racy").unwrap();
+        features
+    };
+    assert_eq!(features(&state), features(&status));
+    let mut journal = Journal::default();
+    journal.read(&daemon);
+    write(&project.feature().join("spec.md"), b"changed\n");
+    let new = law(&project, &daemon, &mut journal);
+    let seen: Vec<Value> = new.iter().map(|_| live.json()).collect();
+    assert_eq!(seen, new);
+    live.interrupt();
+
+    let since = format!("{}:2", status["instance"].as_str().unwrap());
+    let mut later = watch(&project, &["--json", "--since", &since]);
+    assert_eq!(later.json(), journal.events[2], "no state, but what came after the cursor");
+    later.interrupt();
+}
+
+#[test]
+fn a_feature_is_watched_alone() {
+    let project = Project::complete().file("kitty-specs/002-y/spec.md", "y\n");
+    let _daemon = project.daemon();
+    let mut live = watch(&project, &[FEATURE]);
+    assert!(!live.until("no baseline").concat().contains("002-y"), "the state");
+    write(&project.root.join("kitty-specs/002-y/spec.md"), b"other\n");
+    write(&project.feature().join("spec.md"), b"meant\n");
+    assert!(live.line().contains("001-x  modified"), "only the feature");
+    live.interrupt();
+}
+
+#[test]
+fn it_goes_on_over_restarts_and_kills_without_a_hole_or_a_repeat() {
+    let project = Project::complete();
+    let mut daemon = project.daemon();
+    let mut live = watch(&project, &["--json"]);
+    let mut journal = Journal::default();
+    let state = live.json();
+    let begun = state["cursor"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
+    let begun: usize = begun.parse().unwrap();
+    for round in 0..4 {
+        write(&project.feature().join(format!("{round}.md")), b"while it runs\n");
+        if round % 2 == 0 {
+            daemon.kill();
+        } else {
+            daemon.stop();
+        }
+        live.says("the daemon is away");
+        write(&project.feature().join("spec.md"), format!("{round}\n").as_bytes());
+        daemon = project.daemon();
+        live.says("the daemon is back");
+        live.errors.clear();
+    }
+    law(&project, &daemon, &mut journal);
+    let new = &journal.events[begun..];
+    let seen: Vec<Value> = new.iter().map(|_| live.json()).collect();
+    assert_eq!(seen, new);
+    assert_eq!(live.interrupt(), Vec::<String>::new());
+}
+
+#[test]
+fn a_daemon_that_goes_away_while_a_gap_is_shown_is_waited_for() {
+    let project = Project::complete();
+    let _daemon = project.daemon();
+    let real = passed_on(&project, "dossierd/0.1.0", str::to_owned);
+    let (followed, went) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let fake = Fake::start(&project.home().join("fake/dossierd.sock"), move |request| {
+        if request.contains("/api/events") {
+            followed.store(true, Ordering::SeqCst);
+            let body = "event: gap\ndata: {\"reason\":\"retention\"}\n\n".to_owned();
+            return Some(Said { status: 200, server: "dossierd/0.1.0", body });
+        }
+        // When it is asked for the present state after a gap, it is away once.
+        let goes = followed.load(Ordering::SeqCst) && !went.swap(true, Ordering::SeqCst);
+        if goes { None } else { real(request) }
+    });
+    let mut live = watch(&project, &["--socket", fake.socket.to_str().unwrap()]);
+    live.until("no baseline");
+    live.until("gap: retention; this is the present state");
+    live.until("no baseline");
+    live.says("warning: cannot ask the daemon");
+    live.interrupt();
+}
+
+#[test]
+fn a_burst_is_one_line_on_a_terminal() {
+    let project = Project::complete();
+    let _daemon = project.daemon();
+    let Some(command) = project.terminal(100, &["watch"]) else { return };
+    let mut live = Following::start(command);
+    live.until("no baseline");
+    // Appears at once, so it is one batch however slow the machine is.
+    let made = project.root.join("made");
+    for number in 0..40 {
+        write(&made.join(format!("{number}.md")), b"note\n");
+    }
+    fs::rename(made, project.feature().join("notes")).unwrap();
+    let shown = anstream::adapter::strip_str(&live.line()).to_string();
+    assert_eq!(without_times(shown.trim_end()), "TIME  001-x  40 added artifacts");
+    live.types("\x03");
+    assert_eq!(live.ended(), Some(0));
+}
+
+/// Lets no daemon outlive a test that started it in the background.
+struct Background<'p>(&'p Project);
+
+impl Drop for Background<'_> {
+    fn drop(&mut self) {
+        let stopped = self.0.client(&["stop"]).output().unwrap();
+        assert!(stopped.status.success() || std::thread::panicking(), "{stopped:?}");
+    }
+}
+
+fn configured() -> Project {
+    Project::complete().config("projects: [{path: ROOT}]\n")
+}
+
+#[test]
+fn where_no_daemon_runs_it_starts_one_that_stays() {
+    let project = configured();
+    let mut live = watch(&project, &[]);
+    let _background = Background(&project);
+    live.until("no baseline");
+    live.says("started one in the background");
+    live.interrupt();
+    let status = project.ask(&["status", "--json"]).ok().json();
+    let log = fs::read_to_string(project.state().join("daemon.log")).unwrap();
+    assert!(log.contains("listening"), "{log}");
+    let mode = fs::metadata(project.state().join("daemon.log")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    // A session of its own, and nothing of the terminal's.
+    let pid = status["pid"].as_u64().unwrap();
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    assert_eq!(fields[3], pid.to_string(), "its session: {stat}");
+    assert_eq!(fields[4], "0", "its terminal: {stat}");
+    assert_eq!(fs::read_link(format!("/proc/{pid}/fd/0")).unwrap(), Path::new("/dev/null"));
+}
+
+#[test]
+fn ten_at_once_start_one_daemon() {
+    let project = configured();
+    let mut all: Vec<Following> = (0..10).map(|_| watch(&project, &[])).collect();
+    for live in &mut all {
+        live.until("no baseline");
+    }
+    let _background = Background(&project);
+    let log = fs::read_to_string(project.state().join("daemon.log")).unwrap();
+    assert_eq!(log.matches("store opened").count(), 1, "{log}");
+    assert!(!log.contains("already"), "{log}");
+    write(&project.feature().join("spec.md"), b"changed\n");
+    for live in &mut all {
+        assert!(live.line().contains("modified"), "all see the same");
+    }
+    for live in all {
+        live.interrupt();
+    }
+}
+
+#[test]
+fn a_daemon_that_cannot_start_says_why() {
+    let project = configured();
+    let open = project.home().join("open");
+    fs::create_dir(&open).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).unwrap();
+    let run = project.ask(&["watch", "--socket", open.join("my.sock").to_str().unwrap()]);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.stderr.contains("the daemon ended early"), "{run:?}");
+    assert!(run.stderr.contains("other users can enter"), "the end of the log: {run:?}");
+}
+
+/// A `systemctl` that knows the unit and starts the daemon by itself.
+fn with_systemctl(project: Project, script: &str) -> Project {
+    let folder = project.home().join("bin");
+    fs::create_dir_all(&folder).unwrap();
+    let program = folder.join("systemctl");
+    fs::write(
+        &program,
+        format!("#!/bin/sh\necho \"$@\" >> '{}/calls'\n{script}\n", folder.display()),
+    )
+    .unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    project.var("PATH", path)
+}
+
+#[test]
+fn an_installed_unit_is_started_instead() {
+    let daemon = env!("CARGO_BIN_EXE_dossierd");
+    let script = format!(
+        "case \"$2\" in\n\
+         start) setsid '{daemon}' run </dev/null >/dev/null 2>\"$HOME/unit.log\" & ;;\n\
+         cat) exit 0 ;;\n\
+         show) case \"$4\" in *MainPID) cat \"$HOME/pid\" ;; *) echo always ;; esac ;;\n\
+         *) exit 1 ;;\nesac"
+    );
+    let project = with_systemctl(configured(), &script);
+    let mut live = watch(&project, &[]);
+    live.until("no baseline");
+    live.says("started the user unit dossierd.service");
+    live.interrupt();
+    assert!(!project.state().join("daemon.log").exists(), "nothing in the background");
+    let pid = project.ask(&["status", "--json"]).ok().json()["pid"].clone();
+    fs::write(project.home().join("pid"), pid.to_string()).unwrap();
+    let stopped = project.ask(&["stop"]).ok();
+    assert!(stopped.stderr.contains("dossierd.service starts it again"), "{stopped:?}");
+    let calls = fs::read_to_string(project.home().join("bin/calls")).unwrap();
+    assert!(calls.contains("--user start dossierd.service"), "{calls}");
+}
+
+#[test]
+fn a_unit_that_does_not_start_is_no_reason_to_give_up() {
+    let script = "case \"$2\" in cat) exit 0 ;; *) echo 'it is masked' >&2; exit 1 ;; esac";
+    let project = with_systemctl(configured(), script);
+    let mut live = watch(&project, &[]);
+    let _background = Background(&project);
+    live.says("it is masked");
+    live.says("started one in the background");
+    live.until("no baseline");
+    live.interrupt();
+}

@@ -1,0 +1,11 @@
+//! The daemon: indexing, watching, restarts and crashes.
+
+mod broken_inputs;
+mod crash;
+mod feature_discovery;
+mod file_changes;
+mod key_mismatch;
+mod lifecycle;
+pub(crate) mod model;
+mod rate_limits;
+mod tombstones;

@@ -1,0 +1,138 @@
+//! What the dashboard reads: rendered contents, and the shapes that spec-kitty's own panel reads;
+//! and the report.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::{FEATURE, Project};
+
+#[test]
+fn contents_are_rendered_as_trees_of_texts() {
+    let project = Project::complete()
+        .artifact(
+            "spec.md",
+            "# A <b>\n\n<script>alert(1)</script>\n\n[x](javascript:y) \u{202e}z\n",
+        )
+        .artifact("a.json", "{\"k\": 1}")
+        .artifact("a.txt", "# text");
+    let daemon = project.daemon();
+    let detail = |key: &str| {
+        daemon
+            .json(&format!("/api/dossier/artifacts/{key}?feature={FEATURE}&sync=true&render=true"))
+    };
+    assert_eq!(
+        detail("input.spec.main")["rendered"],
+        json!([
+            {"tag": "h3", "children": ["A <b>"]},
+            {"tag": "pre", "children": ["<script>alert(1)</script>\n"]},
+            {"tag": "p", "children": [
+                {"tag": "span", "class": "link", "children": ["x"]}, " \\u{202e}z",
+            ]},
+        ])
+    );
+    let list = daemon.json(&format!("/api/dossier/artifacts?feature={FEATURE}"));
+    let key = |path: &str| {
+        let all = list["artifacts"].as_array().unwrap();
+        let found = all.iter().find(|item| item["relative_path"] == path).unwrap();
+        found["artifact_key"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(detail(&key("a.json"))["rendered"][0]["children"][1]["class"], "key");
+    assert_eq!(detail(&key("a.txt"))["rendered"], Value::Null);
+    let plain = daemon.json(&format!("/api/dossier/artifacts/input.spec.main?feature={FEATURE}"));
+    assert!(plain.get("rendered").is_none(), "only where it was asked for");
+    daemon.stop();
+}
+
+/// The panel of spec-kitty calls `substring` on the hash, counts, and shows what it reads: none of
+/// it may be absent or of another type, for any feature.
+#[test]
+fn the_reference_panel_finds_what_it_reads() {
+    let project = Project::complete()
+        .artifact("odd name & more.md", "x")
+        .artifact("large.md", "x".repeat(5_242_880))
+        .artifact("blob.bin", b"\xff\x00")
+        .file("kitty-specs/002-empty/.keep", "");
+    fs::remove_file(project.feature().join("plan.md")).unwrap();
+    let daemon = project.daemon();
+    for feature in [FEATURE, "002-empty"] {
+        let overview = daemon.json(&format!("/api/dossier/overview?feature={feature}"));
+        for count in ["total", "required", "required_present"] {
+            assert!(overview["artifact_counts"][count].is_u64(), "{overview:#}");
+        }
+        assert!(overview["missing_required_count"].is_u64());
+        assert!(overview["completeness_status"].is_string());
+        assert_eq!(overview["parity_hash_sha256"].as_str().map(str::len), Some(64));
+        let list = daemon.json(&format!("/api/dossier/artifacts?feature={feature}"));
+        assert!(list["total_count"].is_u64() && list["filtered_count"].is_u64());
+        for item in list["artifacts"].as_array().unwrap() {
+            let hint = item["media_type_hint"].as_str().unwrap();
+            assert!(["markdown", "json", "yaml", "text"].contains(&hint));
+            assert!(item["size_bytes"].is_u64() && item["is_present"].is_boolean());
+            // As `encodeURIComponent` writes it, and then some.
+            let key = item["artifact_key"].as_str().unwrap();
+            let encoded: String = key.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            let detail =
+                daemon.json(&format!("/api/dossier/artifacts/{encoded}?feature={feature}"));
+            assert_eq!(detail["artifact_key"], key);
+            assert!(detail["content_truncated"].is_boolean());
+            let notice = &detail["truncation_notice"];
+            assert!(notice.is_string() || notice.is_null());
+            assert!(
+                detail["content_hash_sha256"].is_string() && detail["media_type_hint"].is_string()
+            );
+            if item["relative_path"] == "large.md" {
+                assert_eq!(notice, "File >5MB, content not included");
+                assert_eq!(detail["content_truncated"], true);
+            }
+        }
+    }
+    daemon.stop();
+}
+
+#[test]
+fn a_report_is_one_file_that_says_all_and_runs_nothing() {
+    let project = Project::complete()
+        .artifact("spec.md", "# Sp\u{fc}c <script>alert(1)</script>\n")
+        .artifact("<img src=x onerror=alert(1)>.md", "x\u{1b}[2J");
+    project.run(&["baseline", "accept", FEATURE]).ok();
+    fs::remove_file(project.feature().join("plan.md")).unwrap();
+    project.write(&format!("kitty-specs/{FEATURE}/added.md"), "# Added </main><b>\n");
+    let path = project.home().join("report.html");
+    let report = |note: &str| {
+        let run = project.run(&["report", FEATURE, "-o", path.to_str().unwrap()]).ok();
+        assert!(run.stderr.contains(note), "{run:?}");
+        fs::read_to_string(&path).unwrap()
+    };
+    let scanned = report("no daemon is asked");
+    for expect in [
+        "<title>001-x \u{2013} dossier</title>",
+        "<span class=\"bad\">incomplete</span>",
+        "<code>output.plan.main</code>, expected at plan.md",
+        "<span class=\"bad\">removed</span>",
+        "<span class=\"good\">added</span>",
+        "<h3>Sp\u{fc}c &lt;script&gt;alert(1)&lt;/script&gt;</h3>",
+        "<h3>Added &lt;/main&gt;&lt;b&gt;</h3>",
+        "&lt;img src=x onerror=alert(1)&gt;.md",
+        "default-src 'none'",
+    ] {
+        assert!(scanned.contains(expect), "`{expect}` is not in:\n{scanned}");
+    }
+    for never in ["<script", "<img", "\u{1b}", " src=", "http://", "https://", "url("] {
+        let known = scanned.replace("&lt;img src=x", "");
+        assert!(!known.contains(never), "`{never}` is in:\n{scanned}");
+    }
+    let runtime = project.runtime();
+    let project = project.var("XDG_RUNTIME_DIR", runtime);
+    let daemon = project.daemon();
+    let run = project.run(&["report", FEATURE, "-o", "-"]).ok();
+    let timeless = |html: &str| {
+        let lines = html.lines().filter(|line| !line.contains("class=\"made\"")).map(str::to_owned);
+        // A daemon has the absent artifact's own place; a scan only the spec's.
+        lines.collect::<Vec<_>>()
+    };
+    assert_eq!(timeless(&run.stdout), timeless(&scanned), "with a daemon the same");
+    daemon.stop();
+    let run = project.run(&["report", FEATURE, "-o", "/nowhere/at/all.html"]);
+    run.fails(1, "cannot write /nowhere/at/all.html");
+}

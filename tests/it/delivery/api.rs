@@ -1,0 +1,47 @@
+//! What is answered about delivery is what the API's description says, however delivery stands.
+
+use crate::api::openapi::{document, hold};
+use crate::delivery::support::{Mood, change, receiver, sink};
+use crate::support::daemon::{Daemon, wait};
+use crate::support::{FEATURE, Project};
+
+/// Holds every answer to what is said of it.
+fn all(daemon: &Daemon, bodies: &[&str]) {
+    let document = document(daemon);
+    for address in ["/api/delivery", "/api/delivery?nonsense=1", "/api/status"] {
+        let path = address.split('?').next().unwrap();
+        hold(&document, "GET", path, &daemon.get(address));
+    }
+    for address in ["/api/delivery/retry", "/api/delivery/drop"] {
+        for body in bodies {
+            hold(&document, "POST", address, &daemon.ask("POST", address, body));
+        }
+    }
+}
+
+#[test]
+fn answers_about_delivery_are_as_described() {
+    let large = " ".repeat(70_000);
+    let bodies =
+        ["", "{}", "[", "{\"ids\": []}", "{\"ids\": [\"none\"]}", "{\"all\": false}", &large];
+    let receiver = receiver();
+    let project = Project::complete();
+    let daemon = project.daemon();
+    all(&daemon, &bodies);
+    daemon.stop();
+
+    let project = project.webhook(&receiver, "");
+    receiver.turn(Mood::Refuse(FEATURE.to_owned()));
+    let daemon = project.daemon();
+    wait("something set aside", || (sink(&daemon)["set_aside"].as_u64()? > 1).then_some(()));
+    all(&daemon, &bodies);
+    receiver.turn(Mood::Answer(503, String::new()));
+    change(&project, "more");
+    wait("something that waits", || (sink(&daemon)["state"] == "retrying").then_some(()));
+    all(&daemon, &bodies);
+    let list = daemon.json("/api/delivery");
+    let id = list["set_aside"][0]["event_id"].as_str().unwrap();
+    all(&daemon, &[&format!("{{\"ids\": [\"{id}\"]}}"), "{\"all\": true}"]);
+    assert_eq!(daemon.json("/api/delivery")["set_aside"], serde_json::json!([]));
+    daemon.stop();
+}

@@ -1,0 +1,6 @@
+//! Faults of the machine: disk, kernel queues, file contents, random operations.
+
+mod content;
+mod disk;
+mod random_operations;
+mod watching;

@@ -1,0 +1,174 @@
+//! One tree, one snapshot: whatever the order in which it was made, and however many threads look.
+
+use std::fs;
+use std::path::Path;
+
+use dossierd::core::content::StaticHash;
+use dossierd::core::dossier::MissionDossier;
+use dossierd::core::pattern::PatternSet;
+use dossierd::core::snapshot::MissionDossierSnapshot;
+use dossierd::core::time::Timestamp;
+use dossierd::project::{Machine, Project as Opened, ProjectSettings};
+use dossierd::scan::{self, Progress, ScanLimits, ScanOptions};
+use proptest::prelude::*;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::cli::examples::with_hostile_names;
+use crate::support::{FEATURE, Project, bakery, hashes, texts, write};
+
+/// The snapshots of all features by so many threads, in JSON, with one id and time for all.
+fn snapshots(root: &Path, threads: usize) -> Vec<String> {
+    let settings = ProjectSettings::default();
+    let project = Opened::open(root, settings, &Machine::current(), None).unwrap();
+    let (features, _) = project.discover().unwrap();
+    let options =
+        ScanOptions { limits: ScanLimits::default(), ignore: PatternSet::default(), threads };
+    let open = |place: usize| {
+        let descriptor = project.open_feature(&features[place])?;
+        Ok(scan::OpenedFeature { descriptor, static_part: StaticHash::Compute })
+    };
+    let made = std::sync::Mutex::new(vec![String::new(); features.len()]);
+    scan::scan(features.len(), open, &options, &Progress::default(), |place, scanned| {
+        let now = Timestamp::parse("2026-01-01T00:00:00Z").unwrap();
+        let terms = project.read_feature_inputs(&features[place]).context;
+        let dossier = MissionDossier::assemble(terms, scanned.observations, now);
+        let snapshot = MissionDossierSnapshot::compute(&dossier, Uuid::nil(), now);
+        made.lock().unwrap()[place] = serde_json::to_string(&snapshot).unwrap();
+    });
+    made.into_inner().unwrap()
+}
+
+/// Many folders, more files in one than a task takes, contents that repeat, a link, what is not
+/// text.
+fn wide_tree() -> Project {
+    let project = Project::complete();
+    for folder in 0..12 {
+        for file in 0..folder * 7 {
+            let path = format!("research/d{folder}/e{}/f{file}.md", file % 3);
+            write(&project.feature().join(path), format!("{}", file % 5).as_bytes());
+        }
+    }
+    std::os::unix::fs::symlink("spec.md", project.feature().join("link.md")).unwrap();
+    project.artifact("bad.md", b"ab\xff").artifact("raw.bin", b"ab\xff")
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bytes() {
+    for project in [wide_tree(), with_hostile_names(), Project::copy_of(&bakery())] {
+        let one = snapshots(&project.root, 1);
+        assert!(one.iter().all(|snapshot| !snapshot.is_empty()));
+        for threads in [2, 3, 8, 64] {
+            for _ in 0..5 {
+                assert_eq!(snapshots(&project.root, threads), one, "{threads} threads");
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_order_of_making_and_any_number_of_threads_gives_the_same_bytes(
+        tree in proptest::collection::btree_map("[a-c]{1,2}(/[a-d]{1,2}){0,2}\\.(md|bin)", "[xy]{0,2}", 1..40),
+        shuffle in any::<u64>(),
+        threads in 1usize..9,
+    ) {
+        let tree: Vec<(String, String)> = tree.into_iter().collect();
+        let mut shuffled = tree.clone();
+        shuffled.sort_by_key(|(path, _)| dossierd::core::digest::Digest::of(format!("{shuffle}{path}").as_bytes()));
+        let (one, other) = (Project::new(), Project::new());
+        for (project, files) in [(&one, &tree), (&other, &shuffled)] {
+            for (path, content) in files {
+                write(&project.feature().join(path), content.as_bytes());
+            }
+        }
+        let first = snapshots(&one.root, 1);
+        prop_assert_eq!(&first, &snapshots(&other.root, threads));
+        let snapshot: Value = serde_json::from_str(&first[0]).unwrap();
+        let (parity, tree) = hashes(&one.feature());
+        prop_assert_eq!(&snapshot["parity_hash_sha256"], &Value::from(parity));
+        prop_assert_eq!(&snapshot["tree_hash_sha256"], &Value::from(tree));
+    }
+}
+
+#[test]
+fn only_id_and_time_differ_between_two_runs() {
+    let project = wide_tree();
+    let line = || project.run(&["scan", "--json"]).ok().stdout;
+    let (first, second) = (line(), line());
+    assert_ne!(first, second);
+    let mut fields = 0;
+    let apart =
+        |text: &str| -> Vec<String> { text.trim().split(",\"").map(str::to_owned).collect() };
+    for (one, other) in apart(&first).into_iter().zip(apart(&second)) {
+        if one != other {
+            fields += 1;
+            assert!(
+                one.starts_with("snapshot_id\":") || one.starts_with("computed_at\":"),
+                "{one}"
+            );
+        }
+    }
+    assert_eq!(apart(&first).len(), apart(&second).len());
+    assert!((1..=2).contains(&fields));
+}
+
+#[test]
+fn the_contracts_golden_hashes_come_out_of_the_binary() {
+    let project =
+        Project::new().artifact("spec.md", "hello\n").artifact("tasks/WP01.md", "world\n");
+    let snapshot = project.snapshot();
+    assert_eq!(
+        snapshot["tree_hash_sha256"],
+        "ecb3063b560efb156d9747efa60bb639a6ef9f50bd95ce9e236477e27731d290"
+    );
+    assert_eq!(
+        snapshot["parity_hash_sha256"],
+        "9e7cc9e1540e8b9cc91eb6a7da9ec924144b2eaaae26097c6427dcf547711add"
+    );
+}
+
+#[test]
+fn a_rename_changes_the_tree_hash_and_not_the_parity_hash() {
+    let project = Project::complete().artifact("notes/one.md", "text");
+    let before = project.snapshot();
+    let folder = project.feature().join("notes");
+    fs::rename(folder.join("one.md"), folder.join("two.md")).unwrap();
+    let after = project.snapshot();
+    assert_ne!(before["tree_hash_sha256"], after["tree_hash_sha256"]);
+    assert_eq!(before["parity_hash_sha256"], after["parity_hash_sha256"]);
+    fs::rename(folder.join("two.md"), folder.join("one.md")).unwrap();
+    assert_eq!(before["tree_hash_sha256"], project.snapshot()["tree_hash_sha256"]);
+}
+
+#[test]
+fn equal_contents_are_counted_twice() {
+    let project = Project::complete().artifact("notes/one.md", "same");
+    let once = project.snapshot();
+    let project = project.artifact("notes/two.md", "same");
+    let twice = project.snapshot();
+    let count = |snapshot: &Value| {
+        let same = crate::support::sha256(b"same");
+        texts(&snapshot["parity_hash_components"]).into_iter().filter(|hash| *hash == same).count()
+    };
+    assert_eq!((count(&once), count(&twice)), (1, 2));
+    assert_ne!(once["parity_hash_sha256"], twice["parity_hash_sha256"]);
+    let total = |snapshot: &Value| snapshot["total_artifacts"].as_u64().unwrap();
+    assert_eq!(total(&twice), total(&once) + 1);
+}
+
+#[test]
+fn hidden_entries_and_times_do_not_matter() {
+    let project = Project::complete();
+    let before = project.snapshot();
+    let project =
+        project.artifact(".hidden", "x").artifact(".git/config", "x").artifact("tasks/.swp", "x");
+    fs::create_dir(project.feature().join("empty")).unwrap();
+    write(&project.feature().join("spec.md"), b"# Spec\n");
+    let after = project.snapshot();
+    assert_eq!(before["artifact_summaries"], after["artifact_summaries"]);
+    assert_eq!(before["tree_hash_sha256"], after["tree_hash_sha256"]);
+    assert_eq!(before["feature_slug"], FEATURE);
+}

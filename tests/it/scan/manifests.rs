@@ -1,0 +1,266 @@
+//! Manifests of a project's own: which layer wins, and what each thing that can be wrong with one
+//! says. Whatever it is, the data are still printed, and completeness is unknown.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::{FEATURE, Project, entry, texts};
+
+const FILE: &str = ".kittify/overrides/missions/software-dev/expected-artifacts.yaml";
+const MISSION: &str = ".kittify/overrides/missions/software-dev/mission.yaml";
+
+/// A YAML text whose aliases stand for more than memory holds.
+fn bomb(last: &str) -> String {
+    let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
+    for level in 1..40 {
+        let below = format!("*a{}", level - 1);
+        writeln!(text, "a{level}: &a{level} [{}]", [below.as_str(); 9].join(", ")).unwrap();
+    }
+    text + last
+}
+
+#[test]
+fn a_broken_manifest_is_said_with_its_place_and_hides_nothing() {
+    let spec =
+        |rest: &str| format!("mission_type: software-dev\nrequired_always:\n  - {{{rest}}}\n");
+    let deep = format!("mission_type: {}", "[".repeat(1 << 19));
+    let table = [
+        (
+            spec("artifact_key: a, artifact_class: input, path_patern: x"),
+            ":3:46: required_always[0]: unknown field `path_patern`, expected one of `artifact_key`, \
+             `artifact_class`, `path_pattern`, `blocking`; did you mean `path_pattern`?",
+        ),
+        (
+            "mission_type: software-dev\nrequired_allways: []\n".into(),
+            ":2:1: unknown field `required_allways`",
+        ),
+        (
+            spec("artifact_key: a, artifact_class: inputs, path_pattern: x"),
+            ":3:39: required_always[0].artifact_class: unknown class `inputs`",
+        ),
+        (
+            spec("artifact_key: a, artifact_class: other, path_pattern: x"),
+            ":3:39: required_always[0].artifact_class: unknown class `other`",
+        ),
+        (
+            spec("artifact_key: a, artifact_class: input, path_pattern: ../../etc/passwd"),
+            ":3:60: required_always[0].path_pattern: `../../etc/passwd` is no pattern: the path has a `..`",
+        ),
+        (
+            spec("artifact_key: a, artifact_class: input, path_pattern: a/../../b"),
+            ":3:60: required_always[0].path_pattern: `a/../../b` is no pattern",
+        ),
+        (
+            spec("artifact_key: a, artifact_class: input, path_pattern: /etc/passwd"),
+            ":3:60: required_always[0].path_pattern: `/etc/passwd` is no pattern: the path is absolute",
+        ),
+        (
+            spec("artifact_key: a, artifact_class: input, path_pattern: 'a[b'"),
+            ":3:60: required_always[0].path_pattern: `a[b` is no pattern",
+        ),
+        (
+            spec("artifact_key: \"a\\e[31m\", artifact_class: input, path_pattern: x"),
+            ":3:20: required_always[0].artifact_key: `a\\u{1b}[31m` is no artifact key",
+        ),
+        (
+            "mission_type: software-dev\noptional_always:\n  \
+             - {artifact_key: a, artifact_class: input, path_pattern: x}\n  \
+             - {artifact_key: a, artifact_class: input, path_pattern: y}\n"
+                .into(),
+            ":4:5: optional_always[1]: `a` has two patterns, `x` and `y`",
+        ),
+        (
+            "mission_type: software-dev\nrequired_by_step:\n  plan:\n  tasks: []\n".into(),
+            ":3:8: required_by_step.plan: invalid type: unit value, expected a list of artifacts",
+        ),
+        ("mission_type: software-dev\nrequired_always: [\n".into(), ":3:1: "),
+        ("mission_type: software-dev\n\tx: y\n".into(), ":2:1: "),
+        (String::new(), ":1:1: missing field `mission_type`"),
+        ("nonsense".into(), ":1:1: "),
+        (deep, ":1:143: brackets are nested too deeply"),
+        (bomb("mission_type: *a39\n"), ":1:1: unknown field `a0`"),
+        ("x".repeat((1 << 20) + 1), ": larger than 1048576 bytes"),
+    ];
+    for (text, said) in table {
+        let project = Project::complete().file(FILE, &text);
+        let scan = project.run(&["scan", "--json"]);
+        scan.fails(78, &format!("error: {FILE}{said}"));
+        let snapshot = scan.json();
+        assert_eq!(snapshot["completeness_status"], "unknown", "{said}");
+        assert_eq!(
+            entry(&snapshot, "spec.md")["artifact_key"],
+            "input.spec.main",
+            "the embedded one"
+        );
+        assert_eq!(snapshot["total_artifacts"], 5);
+
+        let check = project.run(&["check", "--json"]);
+        assert_eq!(check.code, 78, "{said}");
+        let error = &check.json()["errors"][0];
+        assert_eq!(error["file"], FILE);
+        if said.starts_with(": ") {
+            assert_eq!((&error["line"], &error["column"]), (&Value::Null, &Value::Null));
+        } else {
+            let place = format!(":{}:{}: ", error["line"], error["column"]);
+            assert!(said.starts_with(&place), "{said}: {error}");
+        }
+        let table = project.run(&["scan"]);
+        assert!(table.stdout.contains("the embedded one stands in"), "{}", table.stdout);
+        for arguments in [
+            &["artifacts", FEATURE][..],
+            &["show", FEATURE, "input.spec.main"],
+            &["drift", FEATURE],
+            &["baseline", "show", FEATURE],
+        ] {
+            let run = project.run(arguments);
+            assert_eq!(run.code, 78, "{arguments:?}");
+            assert!(!run.stdout.is_empty(), "{arguments:?}: the data are still printed");
+        }
+    }
+}
+
+#[test]
+fn broken_step_files_are_said_with_their_place_too() {
+    let runtime = MISSION.replace("mission.yaml", "mission-runtime.yaml");
+    for (file, text, said) in [
+        (MISSION, "states: [{nam: plan}]\n".to_owned(), ":1:10: states[0]: missing field `name`"),
+        (MISSION, "states: plan\n".to_owned(), ":1:9: states: invalid type: string"),
+        (
+            &runtime,
+            "steps:\n  - {id: [x]}\n".to_owned(),
+            ":2:10: steps[0].id: invalid type: sequence",
+        ),
+        (MISSION, "- a\n".to_owned(), ":1:1: invalid type: sequence"),
+    ] {
+        let project =
+            Project::complete().file(FILE, "mission_type: software-dev\n").file(file, &text);
+        let scan = project.run(&["scan", "--json"]);
+        scan.fails(78, &format!("error: {file}{said}"));
+        assert_eq!(scan.json()["completeness_status"], "unknown", "{said}");
+    }
+}
+
+#[test]
+fn a_manifest_that_no_feature_uses_is_checked_too() {
+    let file = ".kittify/missions/own/expected-artifacts.yaml";
+    let project = Project::complete().file(file, "mission_type: own\nrequired: []\n");
+    let check = project.run(&["check"]);
+    check.fails(78, &format!("error: {file}:2:1: unknown field `required`"));
+    assert!(check.stdout.contains("001-x: complete"), "{}", check.stdout);
+}
+
+#[test]
+fn a_bomb_ends_soon_wherever_it_lies() {
+    // file, what makes the bomb one of that file's, exit code of `scan`
+    for (file, last, code) in [
+        (FILE, "mission_type: *a39\n", 78),
+        (MISSION, "states: [{name: plan, more: *a39}]\n", 0),
+        (MISSION, "states: *a39\n", 78),
+        (".kittify/config.yaml", "vcs: *a39\n", 0),
+        (".kittify/config.yaml", "project: *a39\n", 78),
+        ("kitty-specs/001-x/tasks/WP02.md", "work_package_id: *a39\n", 0),
+    ] {
+        let text = match file {
+            "kitty-specs/001-x/tasks/WP02.md" => format!("---\n{}---\nbody\n", bomb(last)),
+            _ => bomb(last),
+        };
+        let mut project = Project::complete().file(file, text);
+        if file == MISSION {
+            project = project.file(FILE, "mission_type: software-dev\n");
+        }
+        let scan = project.run(&["scan", "--json"]);
+        assert_eq!(scan.code, code, "{file}: {last}: {scan:?}");
+        assert_eq!(scan.lines().len(), 1, "the data are still printed");
+    }
+    let config = Project::complete().config(&bomb("projects: *a39\n"));
+    config.run(&["scan"]).fails(78, "config.yaml:1:1: unknown field `a0`");
+}
+
+#[test]
+fn a_step_that_no_file_knows_is_a_warning_and_all_that_is_required_counts() {
+    let manifest = "mission_type: software-dev\nrequired_by_step:\n  pland:\n    \
+                    - {artifact_key: a, artifact_class: output, path_pattern: a.md, blocking: true}\n";
+    let project = Project::complete().file(FILE, manifest);
+    let check = project.run(&["check"]);
+    let said = format!("warning: {FILE}: step `pland` of `required_by_step` is in no mission file");
+    check.fails(10, &said);
+    let json = project.run(&["check", "--json"]).json();
+    assert_eq!(texts(&json["warnings"]), [said.strip_prefix("warning: ").unwrap()]);
+
+    // A current step that the mission does not know.
+    let project =
+        Project::complete().config("projects:\n  - {path: ROOT, step: {001-x: nonsens}}\n");
+    fs::remove_file(project.feature().join("plan.md")).unwrap();
+    let check = project.run(&["check"]);
+    assert_eq!(check.code, 10);
+    let said = "step `nonsens` is not one of the mission's; all that it requires counts";
+    assert!(check.stdout.contains(said), "{}", check.stdout);
+    let feature = &project.run(&["check", "--json"]).json()["features"][0];
+    assert_eq!((&feature["step"], &feature["step_source"]), (&json!("nonsens"), &json!("config")));
+    assert_eq!(feature["step_error"], said);
+}
+
+#[test]
+fn the_first_layer_with_a_manifest_wins_whole() {
+    let project = Project::complete();
+    let manifest = |version: &str, more: &str| {
+        format!("mission_type: software-dev\nmanifest_version: '{version}'\n{more}")
+    };
+    let seen = || -> (String, i32) {
+        let check = project.run(&["check", "--json"]);
+        let version = check.json()["features"][0]["manifest_version"].as_str().unwrap().to_owned();
+        (version, check.code)
+    };
+    let user =
+        project.home().join(".config/dossierd/missions/software-dev/expected-artifacts.yaml");
+    assert_eq!(seen(), ("1".into(), 0), "embedded");
+    crate::support::write(&user, manifest("user", "").as_bytes());
+    assert_eq!(seen(), ("user".into(), 0));
+    project
+        .write(".kittify/missions/software-dev/expected-artifacts.yaml", manifest("project", ""));
+    assert_eq!(seen(), ("project".into(), 0));
+    project.write(MISSION, "states: [{name: only}]\n");
+    assert_eq!(seen(), ("project".into(), 0), "a folder without a manifest is no layer");
+    let required = "required_always:\n  - {artifact_key: a, artifact_class: output, path_pattern: a.md, blocking: true}\n";
+    project.write(FILE, manifest("override", required));
+    assert_eq!(seen(), ("override".into(), 10), "whole: nothing of the layers below");
+    project.write(FILE, "broken");
+    assert_eq!(seen(), ("1".into(), 78), "the embedded one stands in, not the next layer");
+}
+
+#[test]
+fn the_step_decides_what_is_required() {
+    let project = Project::complete();
+    fs::remove_file(project.feature().join("tasks/WP01.md")).unwrap();
+    project.write(
+        ".kittify/runtime/feature-runs.json",
+        json!({FEATURE: {"run_id": "run-1", "run_dir": ".kittify/runtime/runs/1", "mission_key": "software-dev"}})
+            .to_string(),
+    );
+    let at = |step: &str| -> (String, Value) {
+        project.write(
+            ".kittify/runtime/runs/1/state.json",
+            json!({"issued_step_id": step}).to_string(),
+        );
+        let check = project.run(&["check", "--json"]).json();
+        let feature = &check["features"][0];
+        assert_eq!((&feature["step"], &feature["step_source"]), (&json!(step), &json!("runtime")));
+        assert_eq!(feature["mission_run_id"], "run-1");
+        let status = feature["completeness_status"].as_str().unwrap().to_owned();
+        (status, feature["artifact_counts"].clone())
+    };
+    for (step, status) in [
+        ("discovery", "complete"),
+        ("tasks_outline", "complete"),
+        ("tasks_packages", "incomplete"),
+        ("implement", "incomplete"),
+        ("done", "incomplete"),
+    ] {
+        assert_eq!(at(step).0, status, "{step}");
+    }
+    // What is present is required whatever the step; what is absent only once it applies.
+    assert_eq!(at("discovery").1["required"], 3);
+    assert_eq!(at("done").1["required"], 4);
+}

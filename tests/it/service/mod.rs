@@ -1,0 +1,8 @@
+//! The systemd user service.
+
+mod documented_commands;
+mod lifecycle;
+mod notify;
+mod socket_activation;
+mod units;
+pub(crate) mod upgrade;
