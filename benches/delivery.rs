@@ -25,7 +25,7 @@ use dossierd::core::path::{FeatureSlug, RelPath};
 use dossierd::deliver::Delivery;
 use dossierd::engine::inbox::Command;
 use dossierd::engine::run::{Plan, Running, start};
-use dossierd::store::{FeatureChange, Origin, Store};
+use dossierd::store::{EventOrigin, FeatureChange, Store};
 
 const COUNT: u64 = 50_000;
 const CONNECTIONS: usize = 8;
@@ -192,7 +192,7 @@ fn take(stream: TcpStream, count: &AtomicU64) {
 }
 
 fn changes(numbers: std::ops::Range<u64>, features: u64) -> Vec<FeatureChange> {
-    let origin = Arc::new(Origin {
+    let origin = Arc::new(EventOrigin {
         project: "project".to_owned(),
         root_id: "0123456789abcdef".to_owned(),
         project_uuid: "6ba7b811-9dad-11d1-80b4-00c04fd430c8".to_owned(),

@@ -6,13 +6,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use dossierd::core::artifact::{ArtifactClass, ArtifactRef, RequiredStatus, Signature, State};
+use dossierd::core::artifact::{
+    ArtifactClass, ArtifactRef, ArtifactState, FileSignature, RequiredStatus,
+};
 use dossierd::core::digest::Digest;
 use dossierd::core::event::{ArtifactIndexed, Change, Payload};
-use dossierd::core::inventory::Entry;
+use dossierd::core::inventory::InventoryEntry;
 use dossierd::core::path::{FeatureSlug, RelPath};
 use dossierd::core::time::Timestamp;
-use dossierd::store::{FeatureChange, Filter, Origin, Store};
+use dossierd::store::{EventFilter, EventOrigin, FeatureChange, Store};
 
 fn main() {
     let folder = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -52,7 +54,7 @@ fn main() {
     let (mut after, mut read) = (0, 0);
     let ((), took) = timed(|| {
         loop {
-            let page = reader.page(after, 1_000, &Filter::default()).unwrap();
+            let page = reader.page(after, 1_000, &EventFilter::default()).unwrap();
             if page.events.is_empty() {
                 return;
             }
@@ -100,7 +102,7 @@ fn now() -> Timestamp {
 }
 
 fn change(numbers: std::ops::Range<u32>) -> FeatureChange {
-    let origin = Origin {
+    let origin = EventOrigin {
         project: "project".to_owned(),
         root_id: "0123456789abcdef".to_owned(),
         project_uuid: "6ba7b811-9dad-11d1-80b4-00c04fd430c8".to_owned(),
@@ -112,12 +114,12 @@ fn change(numbers: std::ops::Range<u32>) -> FeatureChange {
         let path = format!("tasks/group-{:02}/WP{number:06}.md", number / 2_000);
         let entry = entry(&path, number);
         change.events.push(indexed(&slug, &entry.artifact));
-        change.set.push(entry);
+        change.upserts.push(entry);
     }
     change
 }
 
-fn entry(path: &str, number: u32) -> Entry {
+fn entry(path: &str, number: u32) -> InventoryEntry {
     let artifact = ArtifactRef {
         artifact_key: format!("output.{}", path.replace('/', ".")).into(),
         artifact_class: ArtifactClass::Output,
@@ -127,17 +129,17 @@ fn entry(path: &str, number: u32) -> Entry {
         step_id: Some("implement".into()),
         required_status: RequiredStatus::Optional,
         provenance: None,
-        state: State::Present { hash: Digest::of(path.as_bytes()), static_hash: None },
+        state: ArtifactState::Present { hash: Digest::of(path.as_bytes()), static_hash: None },
         indexed_at: now(),
     };
-    let signature = Signature {
+    let signature = FileSignature {
         size: 2_000,
         modified_ns: 1_771_668_000_123_456_789,
         changed_ns: 1_771_668_000_123_456_789,
         inode: u64::from(number) + 10_000_000,
         device: 66_305,
     };
-    Entry { artifact: artifact.into(), signature: Some(signature), racy: false }
+    InventoryEntry { artifact: artifact.into(), signature: Some(signature), racy: false }
 }
 
 fn indexed(slug: &FeatureSlug, artifact: &ArtifactRef) -> Payload {

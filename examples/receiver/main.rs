@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     };
     let secrets: Vec<&str> = secrets.split_whitespace().collect();
     // Nothing in a path or a text may control the terminal.
-    let print = |event: &_| match dossierd::wire::json::line(event) {
+    let print = |event: &_| match dossierd::wire::json::to_line(event) {
         Ok(line) => print!("{}", String::from_utf8_lossy(&line)),
         Err(error) => eprintln!("{error}"),
     };

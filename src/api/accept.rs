@@ -1,15 +1,15 @@
 //! What an `Accept` header wants: a page of the journal, or the stream of it.
 
 /// Whether an `Accept` header wants a page, not a stream: it names JSON, and likes it no less.
-pub(super) fn wants_json(accept: &str) -> bool {
-    let (json, named) = quality(accept, "application", "json");
-    let (stream, _) = quality(accept, "text", "event-stream");
+pub(super) fn prefers_json(accept: &str) -> bool {
+    let (json, named) = media_type_quality(accept, "application", "json");
+    let (stream, _) = media_type_quality(accept, "text", "event-stream");
     json > stream || (named && json > 0 && json == stream)
 }
 
 /// How much an `Accept` header likes a media type, in thousandths, and whether it names it. The
 /// most specific range that covers it decides (RFC 9110, 12.5.1).
-fn quality(accept: &str, kind: &str, subtype: &str) -> (u16, bool) {
+fn media_type_quality(accept: &str, kind: &str, subtype: &str) -> (u16, bool) {
     let mut best = (0, 0);
     for range in accept.split(',') {
         let mut parts = range.split(';').map(str::trim);
@@ -63,7 +63,7 @@ mod tests {
             ("application/json;q=nonsense", true),
             ("application/jsonl", false),
         ] {
-            assert_eq!(wants_json(accept), page, "{accept}");
+            assert_eq!(prefers_json(accept), page, "{accept}");
         }
     }
 }

@@ -10,49 +10,59 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::Api;
-use super::delivery::sinks;
-use super::meant::Meant;
+use super::ApiState;
+use super::delivery::sink_statuses;
+use super::meant::ResolvedFeature;
 use super::query::{Parameters, Query};
-use super::respond::{answer, answer_of, say_synced, short_of};
+use super::respond::{
+    json_response, json_response_blocking, set_synced_header, short_json_response,
+};
 use crate::core::path::escape_bytes;
 use crate::engine::outbox::SinkReport;
 use crate::engine::view::{ProjectView, WatchState, World};
 use crate::wire::drift::DriftDetail;
 use crate::wire::json;
 use crate::wire::overview::Overview;
-use crate::wire::problem::{Code, Problem};
+use crate::wire::problem::{Problem, ProblemCode};
 use crate::wire::status::{
-    ConfigHealth, ConfigStatus, Health, ProjectStatus, ProjectWatch, Status, StoreState,
+    ConfigHealth, ConfigStatus, Health, ProjectStatus, ProjectWatchState, Status, StoreState,
     StoreStatus, Synced, WatchStatus,
 };
 
 /// The status of so many features is short.
-const FEW: usize = 100;
+const MAX_SHORT_STATUS_FEATURES: usize = 100;
 
 /// An answer, and how it came to include every earlier change.
 #[derive(Serialize)]
-pub(super) struct With<T> {
+pub(super) struct WithSync<T> {
     #[serde(flatten)]
     pub(super) answer: T,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) synced: Option<Synced>,
 }
 
-pub(super) async fn health(State(api): State<Arc<Api>>) -> Response {
+pub(super) async fn get_health(State(api): State<Arc<ApiState>>) -> Response {
     let world = api.views.world();
     let features = world.projects.iter().flat_map(|project| &project.features);
-    match health_of(&api.healthy, &world.instance, features.map(|feature| feature.indexed)) {
-        Health::Ok => answer(&Health::Ok),
+    match compute_health(
+        &api.initial_scan_done,
+        &world.instance,
+        features.map(|feature| feature.indexed),
+    ) {
+        Health::Ok => json_response(&Health::Ok),
         starting @ Health::Starting { .. } => {
-            (StatusCode::SERVICE_UNAVAILABLE, answer(&starting)).into_response()
+            (StatusCode::SERVICE_UNAVAILABLE, json_response(&starting)).into_response()
         }
     }
 }
 
 /// Whether the first index of every feature stands. Once it stood it stands: a feature that is new
 /// since then is its own matter.
-fn health_of(stood: &AtomicBool, instance: &str, indexed: impl Iterator<Item = bool>) -> Health {
+fn compute_health(
+    stood: &AtomicBool,
+    instance: &str,
+    indexed: impl Iterator<Item = bool>,
+) -> Health {
     let (mut done, mut of) = (0, 0);
     for indexed in indexed {
         of += 1;
@@ -64,100 +74,113 @@ fn health_of(stood: &AtomicBool, instance: &str, indexed: impl Iterator<Item = b
     if stood.load(Ordering::Relaxed) { Health::Ok } else { Health::Starting { indexed: done, of } }
 }
 
-pub(super) async fn status(State(api): State<Arc<Api>>, query: Query) -> Response {
-    let found = async { api.world(&query.0?).await }.await;
+pub(super) async fn get_status(State(api): State<Arc<ApiState>>, query: Query) -> Response {
+    let found = async { api.current_state(&query.0?).await }.await;
     match found {
         Ok((world, synced)) => {
             let features = world.projects.iter().flat_map(|project| &project.features);
-            let is_short = features.clone().count() <= FEW;
+            let is_short = features.clone().count() <= MAX_SHORT_STATUS_FEATURES;
             let size = features.map(|feature| feature.entries.len().max(1)).sum();
             let make = move || {
                 let sinks = api.views.board().sinks();
-                json::line(&status_of(&api, &world, synced, &whole(&world), &sinks))
+                json::to_line(&build_status(
+                    &api,
+                    &world,
+                    synced,
+                    &complete_features(&world),
+                    &sinks,
+                ))
             };
-            if is_short { short_of(size, make).await } else { answer_of(size, make).await }
+            if is_short {
+                short_json_response(size, make).await
+            } else {
+                json_response_blocking(size, make).await
+            }
         }
         Err(problem) => problem.into_response(),
     }
 }
 
-pub(super) async fn overview(State(api): State<Arc<Api>>, query: Query) -> Response {
-    match meant(&api, query).await {
+pub(super) async fn get_overview(State(api): State<Arc<ApiState>>, query: Query) -> Response {
+    match resolve_query(&api, query).await {
         Ok((meant, synced)) => {
             let size = meant.feature.entries.len();
             let make = move || {
                 let answer = Overview::from(&**meant.feature.feature());
-                json::line(&With { answer, synced })
+                json::to_line(&WithSync { answer, synced })
             };
-            short_of(size, make).await
+            short_json_response(size, make).await
         }
         Err(problem) => problem.into_response(),
     }
 }
 
-pub(super) async fn export(State(api): State<Arc<Api>>, query: Query) -> Response {
-    match meant(&api, query).await {
+pub(super) async fn export_snapshot(State(api): State<Arc<ApiState>>, query: Query) -> Response {
+    match resolve_query(&api, query).await {
         Ok((meant, synced)) => {
             let size = meant.feature.entries.len();
-            let make = move || json::line(&*meant.feature.feature().snapshot);
-            say_synced(answer_of(size, make).await, synced)
+            let make = move || json::to_line(&*meant.feature.feature().snapshot);
+            set_synced_header(json_response_blocking(size, make).await, synced)
         }
         Err(problem) => problem.into_response(),
     }
 }
 
-pub(super) async fn drift(State(api): State<Arc<Api>>, query: Query) -> Response {
-    let make = |meant: &Meant, synced| {
+pub(super) async fn get_drift(State(api): State<Arc<ApiState>>, query: Query) -> Response {
+    let make = |meant: &ResolvedFeature, synced| {
         let feature = meant.feature.feature();
-        json::line(&With { answer: DriftDetail::from(&**feature), synced })
+        json::to_line(&WithSync { answer: DriftDetail::from(&**feature), synced })
     };
-    of_feature(&api, query, make).await
+    respond_for_feature(&api, query, make).await
 }
 
 /// Answers from one feature.
-pub(super) async fn of_feature(
-    api: &Api,
+pub(super) async fn respond_for_feature(
+    api: &ApiState,
     query: Query,
-    make: impl FnOnce(&Meant, Option<Synced>) -> std::io::Result<Vec<u8>> + Send + 'static,
+    make: impl FnOnce(&ResolvedFeature, Option<Synced>) -> std::io::Result<Vec<u8>> + Send + 'static,
 ) -> Response {
-    match meant(api, query).await {
+    match resolve_query(api, query).await {
         Ok((meant, synced)) => {
-            answer_of(meant.feature.entries.len(), move || make(&meant, synced)).await
+            json_response_blocking(meant.feature.entries.len(), move || make(&meant, synced)).await
         }
         Err(problem) => problem.into_response(),
     }
 }
 
-async fn meant(api: &Api, query: Query) -> Result<(Meant, Option<Synced>), Problem> {
+async fn resolve_query(
+    api: &ApiState,
+    query: Query,
+) -> Result<(ResolvedFeature, Option<Synced>), Problem> {
     let parameters: Parameters = query.0?;
-    api.meant(&parameters).await
+    api.resolve_feature(&parameters).await
 }
 
-pub(super) async fn unknown() -> Problem {
-    Problem::new(Code::NotFound, "there is no such address")
-        .hint("`GET /api/openapi.json` says which there are")
+pub(super) async fn not_found() -> Problem {
+    Problem::new(ProblemCode::NotFound, "there is no such address")
+        .with_hint("`GET /api/openapi.json` says which there are")
 }
 
-pub(super) async fn not_allowed() -> Problem {
-    Problem::new(Code::MethodNotAllowed, "that address does not take this method")
-        .hint("the `Allow` header says which it takes")
+pub(super) async fn method_not_allowed() -> Problem {
+    Problem::new(ProblemCode::MethodNotAllowed, "that address does not take this method")
+        .with_hint("the `Allow` header says which it takes")
 }
 
 /// The features of each project, made whole.
-type Whole = Vec<Vec<Arc<crate::core::feature::Feature>>>;
+type CompleteFeatures = Vec<Vec<Arc<crate::core::feature::Feature>>>;
 
-fn whole(world: &World) -> Whole {
+fn complete_features(world: &World) -> CompleteFeatures {
     let features = |project: &Arc<ProjectView>| {
         project.features.iter().map(|feature| Arc::clone(feature.feature())).collect()
     };
     world.projects.iter().map(features).collect()
 }
 
-fn status_of<'a>(
-    api: &'a Api,
+fn build_status<'a>(
+    api: &'a ApiState,
     world: &'a World,
     synced: Option<Synced>,
-    whole: &'a Whole,
+    whole: &'a CompleteFeatures,
     reports: &'a [SinkReport],
 ) -> Status<'a> {
     let projects = world.projects.iter().zip(whole).map(|(project, features)| ProjectStatus {
@@ -168,12 +191,12 @@ fn status_of<'a>(
         node_id: Cow::Borrowed(&project.node_id),
         watch: WatchStatus {
             state: match project.watch.0 {
-                WatchState::Live => ProjectWatch::Live,
-                WatchState::Rescanning => ProjectWatch::Rescanning,
-                WatchState::Polling => ProjectWatch::Polling,
-                WatchState::Degraded => ProjectWatch::Degraded,
-                WatchState::Unreadable => ProjectWatch::Unreadable,
-                WatchState::RootUnavailable => ProjectWatch::RootUnavailable,
+                WatchState::Live => ProjectWatchState::Live,
+                WatchState::Rescanning => ProjectWatchState::Rescanning,
+                WatchState::Polling => ProjectWatchState::Polling,
+                WatchState::Degraded => ProjectWatchState::Degraded,
+                WatchState::Unreadable => ProjectWatchState::Unreadable,
+                WatchState::RootUnavailable => ProjectWatchState::RootUnavailable,
             },
             watched: project.watched,
             total: project.total,
@@ -187,23 +210,23 @@ fn status_of<'a>(
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
         pid: std::process::id(),
-        started_at: api.started.0,
-        uptime_s: api.started.1.elapsed().as_secs(),
+        started_at: api.started_at.0,
+        uptime_s: api.started_at.1.elapsed().as_secs(),
         instance: Cow::Borrowed(&world.instance),
         seq: world.seq,
         synced,
         store: StoreStatus {
-            path: api.store.to_str().unwrap_or_default().into(),
+            path: api.store_path.to_str().unwrap_or_default().into(),
             state: if world.degraded.is_some() { StoreState::Degraded } else { StoreState::Ok },
             detail: world.degraded.as_deref().or(world.set_aside.as_deref()).map(Cow::Borrowed),
         },
-        config: Some(config_of(api)),
-        delivery: sinks(reports, world.seq),
+        config: Some(config_status(api)),
+        delivery: sink_statuses(reports, world.seq),
         projects: projects.collect(),
     }
 }
 
-fn config_of<'a>(api: &Api) -> ConfigStatus<'a> {
+fn config_status<'a>(api: &ApiState) -> ConfigStatus<'a> {
     let config = api.config.borrow();
     let broken = !config.errors.is_empty();
     ConfigStatus {
@@ -227,7 +250,7 @@ mod tests {
             ("i", &[true, true]),
             ("i", &[true, true, false]),
         ] {
-            let health = health_of(&stood, instance, indexed.iter().copied());
+            let health = compute_health(&stood, instance, indexed.iter().copied());
             steps.push(serde_json::to_string(&health).unwrap());
         }
         let starting = |indexed: u64, of: u64| {

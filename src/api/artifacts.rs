@@ -8,76 +8,85 @@ use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::Api;
-use super::answers::With;
-use super::meant::Meant;
-use super::query::{Parameters, Query, decode};
-use super::respond::{answer_of, internal, large};
+use super::ApiState;
+use super::answers::WithSync;
+use super::meant::ResolvedFeature;
+use super::query::{Parameters, Query, percent_decode};
+use super::respond::{budgeted_response, internal_error, json_response_blocking};
 use crate::core::artifact::{ArtifactClass, ArtifactRef, ErrorReason};
-use crate::core::key::similar;
+use crate::core::key::suggest_similar;
 use crate::engine::content::ContentError;
 use crate::engine::view::{FeatureView, WatchState};
-use crate::wire::artifacts::{ArtifactDetail, ArtifactList, CONTENT_MAX, Filters};
+use crate::wire::artifacts::{ArtifactDetail, ArtifactFilters, ArtifactList, MAX_CONTENT_BYTES};
 use crate::wire::json;
 use crate::wire::mend;
-use crate::wire::problem::{Code, Problem};
-use crate::wire::rendered::{Node, rendered};
+use crate::wire::problem::{Problem, ProblemCode};
+use crate::wire::rendered::{Node, render_text};
 use crate::wire::status::Synced;
 
 /// Where one artifact is; its key follows.
-const ADDRESS: &str = "/api/dossier/artifacts/";
+const ARTIFACT_PATH_PREFIX: &str = "/api/dossier/artifacts/";
 /// A file that changes while it is read is read this often.
-const READS: usize = 3;
+const MAX_READ_ATTEMPTS: usize = 3;
 
-pub(super) async fn list(State(api): State<Arc<Api>>, query: Query) -> Response {
+pub(super) async fn list_artifacts(State(api): State<Arc<ApiState>>, query: Query) -> Response {
     let found = async {
         let parameters = query.0?;
-        let filters = filters(&parameters)?;
-        let missing_only = parameters.is_set("missing_only")?;
-        let (meant, synced) = api.meant(&parameters).await?;
+        let filters = parse_filters(&parameters)?;
+        let missing_only = parameters.flag("missing_only")?;
+        let (meant, synced) = api.resolve_feature(&parameters).await?;
         Ok::<_, Problem>((filters, missing_only, meant, synced))
     };
     match found.await {
         Ok((filters, missing_only, meant, synced)) => {
             let size = meant.feature.entries.len();
             let make = move || {
-                let artifacts = listed(&meant.feature);
+                let artifacts = sorted_artifacts_and_tombstones(&meant.feature);
                 let mut answer = ArtifactList::new(&artifacts, filters);
                 answer.tombstones = meant.feature.tombstones.len();
                 if missing_only {
-                    answer.keep_missing();
+                    answer.retain_missing();
                 }
-                json::line(&With { answer, synced })
+                json::to_line(&WithSync { answer, synced })
             };
-            answer_of(size, make).await
+            json_response_blocking(size, make).await
         }
         Err(problem) => problem.into_response(),
     }
 }
 
-pub(super) async fn detail(State(api): State<Arc<Api>>, uri: Uri, query: Query) -> Response {
-    match detail_of(&api, &uri, query).await {
+pub(super) async fn get_artifact(
+    State(api): State<Arc<ApiState>>,
+    uri: Uri,
+    query: Query,
+) -> Response {
+    match try_get_artifact(&api, &uri, query).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     }
 }
 
-async fn detail_of(api: &Api, uri: &Uri, query: Query) -> Result<Response, Problem> {
+async fn try_get_artifact(api: &ApiState, uri: &Uri, query: Query) -> Result<Response, Problem> {
     let parameters = query.0?;
-    let key = uri.path().strip_prefix(ADDRESS).and_then(decode).ok_or_else(|| {
-        Problem::new(Code::BadRequest, "the key in the address is not percent-encoded UTF-8")
-    })?;
-    let render = parameters.is_set("render")?;
-    let (mut meant, mut synced) = api.meant(&parameters).await?;
+    let key = uri.path().strip_prefix(ARTIFACT_PATH_PREFIX).and_then(percent_decode).ok_or_else(
+        || {
+            Problem::new(
+                ProblemCode::BadRequest,
+                "the key in the address is not percent-encoded UTF-8",
+            )
+        },
+    )?;
+    let render = parameters.flag("render")?;
+    let (mut meant, mut synced) = api.resolve_feature(&parameters).await?;
     let mut read = 1;
     loop {
         let (wanted, of) = (key.clone(), meant.clone());
-        match large(move || look(&of, &wanted, synced, render)).await? {
-            (answer, Looked::Whole) => return Ok(answer),
-            (answer, Looked::Changed) if read == READS => return Ok(answer),
+        match budgeted_response(move || render_artifact(&of, &wanted, synced, render)).await? {
+            (answer, ReadOutcome::Complete) => return Ok(answer),
+            (answer, ReadOutcome::Changed) if read == MAX_READ_ATTEMPTS => return Ok(answer),
             // What is listed is not what is there: it will be in a moment.
-            (_, Looked::Changed) => {
-                let seen = api.synced(&meant, &parameters).await?;
+            (_, ReadOutcome::Changed) => {
+                let seen = api.sync_feature(&meant, &parameters).await?;
                 meant = seen.0;
                 synced = synced.map(|_| seen.1);
                 read += 1;
@@ -87,37 +96,40 @@ async fn detail_of(api: &Api, uri: &Uri, query: Query) -> Result<Response, Probl
 }
 
 /// Whether the answer is whole, or without the content, which is not the one that is listed.
-enum Looked {
-    Whole,
+enum ReadOutcome {
+    Complete,
     Changed,
 }
 
 /// An artifact, and what its content looks like where that was asked for.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct ArtifactResponse<'a> {
     #[serde(flatten)]
-    detail: With<ArtifactDetail<'a>>,
+    detail: WithSync<ArtifactDetail<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rendered: Option<Vec<Node>>,
 }
 
-fn look(
-    meant: &Meant,
+fn render_artifact(
+    meant: &ResolvedFeature,
     key: &str,
     synced: Option<Synced>,
     render: bool,
-) -> Result<(Vec<u8>, Looked), Problem> {
-    let artifacts = listed(&meant.feature);
+) -> Result<(Vec<u8>, ReadOutcome), Problem> {
+    let artifacts = sorted_artifacts_and_tombstones(&meant.feature);
     let Some(artifact) = artifacts.iter().find(|artifact| &*artifact.artifact_key == key) else {
-        return Err(no_artifact(meant, key, &artifacts));
+        return Err(artifact_not_found(meant, key, &artifacts));
     };
     let line = |answer: ArtifactDetail<'_>| {
         let content = answer.content.as_deref().filter(|_| render);
-        let rendered = content.and_then(|text| rendered(&answer.media_type_hint, text));
-        json::line(&Shown { detail: With { answer, synced }, rendered }).map_err(internal)
+        let rendered = content.and_then(|text| render_text(&answer.media_type_hint, text));
+        json::to_line(&ArtifactResponse { detail: WithSync { answer, synced }, rendered })
+            .map_err(internal_error)
     };
-    match meant.project.content(&meant.feature, artifact, CONTENT_MAX) {
-        Ok(bytes) => Ok((line(ArtifactDetail::new(artifact, bytes.as_deref()))?, Looked::Whole)),
+    match meant.project.content(&meant.feature, artifact, MAX_CONTENT_BYTES) {
+        Ok(bytes) => {
+            Ok((line(ArtifactDetail::new(artifact, bytes.as_deref()))?, ReadOutcome::Complete))
+        }
         Err(error) => {
             let mut answer = ArtifactDetail::new(artifact, None);
             let is_away = meant.project.watch.0 == WatchState::RootUnavailable;
@@ -132,14 +144,14 @@ fn look(
                 }
                 ContentError::Read(_) => "cannot be read now, ask again".into(),
             });
-            Ok((line(answer)?, Looked::Changed))
+            Ok((line(answer)?, ReadOutcome::Changed))
         }
     }
 }
 
 /// All that the list has, by key: files, absent specs, and tombstones. A tombstone with an absent
 /// spec's key takes that entry's place.
-fn listed(feature: &FeatureView) -> Vec<Arc<ArtifactRef>> {
+fn sorted_artifacts_and_tombstones(feature: &FeatureView) -> Vec<Arc<ArtifactRef>> {
     let whole = feature.feature();
     let buried = |artifact: &&Arc<ArtifactRef>| {
         artifact.error_reason() == Some(ErrorReason::NotFound)
@@ -159,29 +171,29 @@ fn listed(feature: &FeatureView) -> Vec<Arc<ArtifactRef>> {
     all
 }
 
-fn filters(parameters: &Parameters) -> Result<Filters, Problem> {
+fn parse_filters(parameters: &Parameters) -> Result<ArtifactFilters, Problem> {
     let class = |text: &str| {
         ArtifactClass::parse(text).ok_or_else(|| {
-            let classes = ArtifactClass::OF_MANIFESTS.iter().chain([&ArtifactClass::Other]);
+            let classes = ArtifactClass::MANIFEST_CLASSES.iter().chain([&ArtifactClass::Other]);
             let classes: Vec<&str> = classes.map(|class| class.as_str()).collect();
-            Problem::new(Code::BadRequest, format!("there is no class `{text}`"))
-                .hint(format!("the classes are {}", classes.join(", ")))
+            Problem::new(ProblemCode::BadRequest, format!("there is no class `{text}`"))
+                .with_hint(format!("the classes are {}", classes.join(", ")))
         })
     };
-    Ok(Filters {
-        class: parameters.said("class").map(class).transpose()?,
-        wp_id: parameters.said("wp_id").map(str::to_owned),
-        step_id: parameters.said("step_id").map(str::to_owned),
-        required_only: parameters.is_set("required_only")?,
+    Ok(ArtifactFilters {
+        class: parameters.get_non_empty("class").map(class).transpose()?,
+        wp_id: parameters.get_non_empty("wp_id").map(str::to_owned),
+        step_id: parameters.get_non_empty("step_id").map(str::to_owned),
+        required_only: parameters.flag("required_only")?,
     })
 }
 
-fn no_artifact(meant: &Meant, key: &str, listed: &[Arc<ArtifactRef>]) -> Problem {
+fn artifact_not_found(meant: &ResolvedFeature, key: &str, listed: &[Arc<ArtifactRef>]) -> Problem {
     let slug = meant.feature.slug();
-    let similar = similar(listed.iter().map(|artifact| &*artifact.artifact_key), key);
+    let similar = suggest_similar(listed.iter().map(|artifact| &*artifact.artifact_key), key);
     let mend = match similar.as_slice() {
-        [] => mend::ARTIFACTS.into(),
+        [] => mend::NO_SUCH_ARTIFACT.into(),
         some => format!("did you mean {}?", some.join(", ")),
     };
-    Problem::new(Code::NotFound, format!("{slug} has no artifact `{key}`")).hint(mend)
+    Problem::new(ProblemCode::NotFound, format!("{slug} has no artifact `{key}`")).with_hint(mend)
 }

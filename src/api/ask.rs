@@ -7,73 +7,76 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::Api;
+use super::ApiState;
 use crate::core::path::FeatureSlug;
 use crate::engine::inbox::{Command, ProjectId};
 use crate::engine::view::SyncKind;
 use crate::wire::mend;
-use crate::wire::problem::{Code, Problem};
+use crate::wire::problem::{Problem, ProblemCode};
 use crate::wire::status::Synced;
 
-impl Api {
+impl ApiState {
     /// Waits until the engine has seen all that was changed before.
     pub(super) async fn sync(
         &self,
         feature: Option<(ProjectId, FeatureSlug)>,
     ) -> Result<Synced, Problem> {
-        match self.ask(|reply| Command::Sync { feature, reply }).await? {
+        match self.call_engine(|reply| Command::Sync { feature, reply }).await? {
             SyncKind::Cookie => Ok(Synced::Cookie),
             SyncKind::Scan => Ok(Synced::Scan),
         }
     }
 
     /// Gives the engine a command, and waits for what it answers.
-    pub(super) async fn ask<T>(
+    pub(super) async fn call_engine<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<T>) -> Command,
     ) -> Result<T, Problem> {
         let (reply, answer) = oneshot::channel();
         let command = command(reply);
         let patience = command.patience();
-        let kept = Kept::of(&command);
+        let kept = AbandonedCommand::from_command(&command);
         self.inbox.command(command).map_err(|full| unavailable(full.to_string()))?;
         let late = || {
             if self.views.world().instance.is_empty() {
-                return unavailable("the daemon is still starting").hint("ask again in a second");
+                return unavailable("the daemon is still starting")
+                    .with_hint("ask again in a second");
             }
-            kept.late(patience)
+            kept.timeout_problem(patience)
         };
-        answered(answer, patience).await.unwrap_or_else(|| Err(late()))
+        await_reply(answer, patience).await.unwrap_or_else(|| Err(late()))
     }
 }
 
 /// What becomes of a command that no one waits for any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kept {
+enum AbandonedCommand {
     /// Nothing: it was a question.
-    Question,
+    Query,
     /// It is still obeyed once the engine comes to it.
-    Deed,
+    Mutation,
 }
 
-impl Kept {
-    fn of(command: &Command) -> Self {
-        if matches!(command, Command::Sync { .. }) { Self::Question } else { Self::Deed }
+impl AbandonedCommand {
+    fn from_command(command: &Command) -> Self {
+        if matches!(command, Command::Sync { .. }) { Self::Query } else { Self::Mutation }
     }
 
     /// What is said when the engine has not answered within its time.
-    fn late(self, patience: Duration) -> Problem {
+    fn timeout_problem(self, patience: Duration) -> Problem {
         let detail = format!("the engine has not answered within {} s", patience.as_secs());
         match self {
-            Self::Question => unavailable(detail).hint(mend::LATE),
-            Self::Deed => unavailable(format!("{detail}; what was asked for may still be done"))
-                .hint("`dossierd doctor` tells more; if it stays so, restart the daemon"),
+            Self::Query => unavailable(detail).with_hint(mend::ENGINE_TIMEOUT),
+            Self::Mutation => {
+                unavailable(format!("{detail}; what was asked for may still be done"))
+                    .with_hint("`dossierd doctor` tells more; if it stays so, restart the daemon")
+            }
         }
     }
 }
 
 /// What the engine answers; `None` where nothing comes in time.
-async fn answered<T>(
+async fn await_reply<T>(
     answer: oneshot::Receiver<T>,
     patience: Duration,
 ) -> Option<Result<T, Problem>> {
@@ -82,7 +85,7 @@ async fn answered<T>(
 }
 
 fn unavailable(why: impl Into<String>) -> Problem {
-    Problem::new(Code::Unavailable, why)
+    Problem::new(ProblemCode::Unavailable, why)
 }
 
 #[cfg(test)]
@@ -93,14 +96,14 @@ mod tests {
     #[tokio::test]
     async fn an_answer_is_waited_for_as_long_as_was_said_and_an_end_is_not() {
         let (reply, answer) = oneshot::channel();
-        assert!(answered(answer, Duration::ZERO).await.is_none());
+        assert!(await_reply(answer, Duration::ZERO).await.is_none());
         assert!(reply.send(()).is_err(), "no one waits any more");
         let (reply, answer) = oneshot::channel();
         reply.send(7).unwrap();
-        assert_eq!(answered(answer, Duration::MAX).await, Some(Ok(7)));
+        assert_eq!(await_reply(answer, Duration::MAX).await, Some(Ok(7)));
         let (reply, answer) = oneshot::channel::<()>();
         drop(reply);
-        let ended = answered(answer, Duration::MAX).await.unwrap().unwrap_err();
+        let ended = await_reply(answer, Duration::MAX).await.unwrap().unwrap_err();
         assert_eq!(ended.detail, "the daemon is stopping");
     }
 
@@ -109,7 +112,9 @@ mod tests {
         let add =
             Command::AddProject { root: "/p".into(), keep: true, reply: oneshot::channel().0 };
         let sync = Command::Sync { feature: None, reply: oneshot::channel().0 };
-        let said = [add, sync].map(|command| Kept::of(&command).late(command.patience()));
+        let said = [add, sync].map(|command| {
+            AbandonedCommand::from_command(&command).timeout_problem(command.patience())
+        });
         let said = said.map(|said| (said.status, said.detail, said.hint.unwrap()));
         assert_eq!(
             said,

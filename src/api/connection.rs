@@ -1,6 +1,6 @@
 //! One connection: what it may hold, and for how long.
 //!
-//! A client that does not send its head in time, or does not read its answer (`patience`), is
+//! A client that does not send its head in time, or does not read its answer (`write_deadline`), is
 //! dropped. When all places are taken, the connection that has been silent the longest makes room: so
 //! no number of idle ones keeps others out.
 
@@ -17,19 +17,19 @@ use hyper::body::{Body as _, Incoming};
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::Notify;
 
-use super::patience::Patience;
-use super::traffic::Traffic;
+use super::patience::WriteDeadline;
+use super::traffic::HttpMetrics;
 
 /// Connections of which nothing is being answered, the one that has been so for the longest first.
 #[derive(Debug, Default)]
-pub(super) struct Silent {
-    number: AtomicU64,
-    waiting: Mutex<BTreeMap<u64, Arc<Notify>>>,
+pub(super) struct IdleConnections {
+    next_number: AtomicU64,
+    connections: Mutex<BTreeMap<u64, Arc<Notify>>>,
 }
 
-impl Silent {
+impl IdleConnections {
     /// Ends the oldest. Says whether there was one.
-    pub(super) fn evict(&self) -> bool {
+    pub(super) fn evict_oldest(&self) -> bool {
         let oldest = self.lock().pop_first();
         oldest.is_some_and(|(_, end)| {
             end.notify_one();
@@ -38,93 +38,93 @@ impl Silent {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Arc<Notify>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The place of a connection; it begins silent, and is given up when this is dropped.
 #[derive(Debug)]
-pub(super) struct Seat {
-    silent: Arc<Silent>,
+pub(super) struct ConnectionSlot {
+    idle: Arc<IdleConnections>,
     number: AtomicU64,
-    end: Arc<Notify>,
+    eviction: Arc<Notify>,
 }
 
-impl Seat {
-    pub(super) fn take(silent: &Arc<Silent>) -> Self {
+impl ConnectionSlot {
+    pub(super) fn new(silent: &Arc<IdleConnections>) -> Self {
         let seat = Self {
-            silent: Arc::clone(silent),
+            idle: Arc::clone(silent),
             number: AtomicU64::new(0),
-            end: Arc::new(Notify::new()),
+            eviction: Arc::new(Notify::new()),
         };
-        seat.rest();
+        seat.mark_idle();
         seat
     }
 
     /// Takes that nothing is being answered: silent from now on.
-    fn rest(&self) {
-        let number = self.silent.number.fetch_add(1, Ordering::Relaxed);
+    fn mark_idle(&self) {
+        let number = self.idle.next_number.fetch_add(1, Ordering::Relaxed);
         self.number.store(number, Ordering::Relaxed);
-        self.silent.lock().insert(number, Arc::clone(&self.end));
+        self.idle.lock().insert(number, Arc::clone(&self.eviction));
     }
 
     /// Takes that something was asked.
-    fn rise(&self) {
-        self.silent.lock().remove(&self.number.load(Ordering::Relaxed));
+    fn mark_busy(&self) {
+        self.idle.lock().remove(&self.number.load(Ordering::Relaxed));
     }
 
     /// Waits until the place is wanted for another.
-    pub(super) async fn wanted(&self) {
-        self.end.notified().await;
+    pub(super) async fn evicted(&self) {
+        self.eviction.notified().await;
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        self.rise();
+        self.mark_busy();
     }
 }
 
 /// The requests of one connection.
-pub(super) struct Requests {
+pub(super) struct ConnectionService {
     pub(super) router: TowerToHyperService<Router>,
-    pub(super) traffic: Arc<Traffic>,
-    pub(super) seat: Arc<Seat>,
-    pub(super) patience: Arc<Patience>,
-    pub(super) addresses: Arc<[&'static str]>,
+    pub(super) metrics: Arc<HttpMetrics>,
+    pub(super) slot: Arc<ConnectionSlot>,
+    pub(super) write_deadline: Arc<WriteDeadline>,
+    pub(super) routes: Arc<[&'static str]>,
 }
 
-impl hyper::service::Service<Request<Incoming>> for Requests {
+impl hyper::service::Service<Request<Incoming>> for ConnectionService {
     type Response = Response<Body>;
     type Error = std::convert::Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.seat.rise();
-        self.patience.asked();
-        let method = method(request.method());
-        let address = address(&self.addresses, request.uri().path());
-        let (traffic, patience) = (Arc::clone(&self.traffic), Arc::clone(&self.patience));
-        let seat = Arc::clone(&self.seat);
+        self.slot.mark_busy();
+        self.write_deadline.on_request();
+        let method = method_label(request.method());
+        let address = route_label(&self.routes, request.uri().path());
+        let (traffic, patience) = (Arc::clone(&self.metrics), Arc::clone(&self.write_deadline));
+        let seat = Arc::clone(&self.slot);
         let answered = self.router.call(request);
         Box::pin(async move {
             let answer = answered.await?;
             let kind = answer.headers().get(header::CONTENT_TYPE);
             let streams = kind.is_some_and(|kind| kind == "text/event-stream");
             if streams {
-                patience.streams();
+                patience.on_stream();
             } else {
-                patience.answers(answer.body().size_hint().lower(), Instant::now());
-                seat.rest();
+                patience.on_response(answer.body().size_hint().lower(), Instant::now());
+                seat.mark_idle();
             }
-            traffic.count((method, address, answer.status().as_u16()));
+            traffic.record_request((method, address, answer.status().as_u16()));
             Ok(answer)
         })
     }
 }
 
 /// A method's name, of those that anyone uses.
-fn method(method: &Method) -> &'static str {
+fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",
@@ -138,7 +138,7 @@ fn method(method: &Method) -> &'static str {
 }
 
 /// The router's address that a path is at.
-fn address(addresses: &[&'static str], path: &str) -> &'static str {
+fn route_label(addresses: &[&'static str], path: &str) -> &'static str {
     let is_at = |address: &&&str| match address.split_once('{') {
         None => **address == path,
         Some((before, _)) => path.strip_prefix(before).is_some_and(|rest| !rest.is_empty()),
@@ -160,7 +160,7 @@ mod tests {
             ("/b/x", "other"),
             ("/", "other"),
         ] {
-            assert_eq!(address(&known, path), expect, "{path}");
+            assert_eq!(route_label(&known, path), expect, "{path}");
         }
     }
 
@@ -168,20 +168,20 @@ mod tests {
     fn the_one_that_is_silent_the_longest_makes_room() {
         use futures_util::FutureExt as _;
 
-        let silent = Arc::new(Silent::default());
-        let seats: Vec<Seat> = (0..3).map(|_| Seat::take(&silent)).collect();
-        let ended = |seat: &Seat| seat.wanted().now_or_never().is_some();
+        let silent = Arc::new(IdleConnections::default());
+        let seats: Vec<ConnectionSlot> = (0..3).map(|_| ConnectionSlot::new(&silent)).collect();
+        let ended = |seat: &ConnectionSlot| seat.evicted().now_or_never().is_some();
         // The first is busy; the second was, and is silent again.
-        seats[0].rise();
-        seats[1].rise();
-        seats[1].rest();
-        assert!(silent.evict());
+        seats[0].mark_busy();
+        seats[1].mark_busy();
+        seats[1].mark_idle();
+        assert!(silent.evict_oldest());
         assert_eq!([0, 1, 2].map(|at: usize| ended(&seats[at])), [false, false, true]);
-        assert!(silent.evict());
+        assert!(silent.evict_oldest());
         assert!(ended(&seats[1]));
-        assert!(!silent.evict(), "the first is busy");
-        seats[0].rest();
+        assert!(!silent.evict_oldest(), "the first is busy");
+        seats[0].mark_idle();
         drop(seats);
-        assert!(!silent.evict(), "no one is there");
+        assert!(!silent.evict_oldest(), "no one is there");
     }
 }

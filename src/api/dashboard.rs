@@ -18,20 +18,20 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 use tracing::{info, warn};
 
-use super::guard::{Door, Secret};
+use super::guard::{AccessGuard, RandomToken};
 use super::query::Query;
-use super::respond::answer;
-use super::{Api, loopback};
-use crate::wire::dashboard::{Closed, Opened};
-use crate::wire::problem::{Code, Problem};
+use super::respond::json_response;
+use super::{ApiState, loopback};
+use crate::wire::dashboard::{DashboardClosed, DashboardOpened};
+use crate::wire::problem::{Problem, ProblemCode};
 
 /// Where the dashboard is to listen, and what it keeps.
 #[derive(Debug)]
-pub struct DashboardPlan {
+pub struct DashboardConfig {
     /// Where the configuration has it listen; `None` where it waits to be asked for.
     pub listen: watch::Receiver<Option<SocketAddr>>,
     /// Where port and token are kept.
-    pub file: PathBuf,
+    pub state_file: PathBuf,
     /// Turns true when the daemon stops.
     pub stop: watch::Receiver<bool>,
 }
@@ -39,18 +39,18 @@ pub struct DashboardPlan {
 /// The dashboard, open or not.
 #[derive(Debug)]
 pub(super) struct Dashboard {
-    plan: DashboardPlan,
-    open: Mutex<Option<Open>>,
+    config: DashboardConfig,
+    open: Mutex<Option<OpenDashboard>>,
 }
 
-struct Open {
+struct OpenDashboard {
     address: SocketAddr,
-    door: Arc<Door>,
+    guard: Arc<AccessGuard>,
     /// Ends the listener and its connections when it turns true or is dropped.
     close: watch::Sender<bool>,
 }
 
-impl fmt::Debug for Open {
+impl fmt::Debug for OpenDashboard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Open").field("address", &self.address).finish_non_exhaustive()
     }
@@ -59,41 +59,49 @@ impl fmt::Debug for Open {
 /// What is kept from one daemon to the next.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Kept {
+struct PersistedDashboard {
     listen: SocketAddr,
     token: String,
 }
 
-pub(super) async fn open(State(api): State<Arc<Api>>, query: Query) -> Response {
+pub(super) async fn open_dashboard(State(api): State<Arc<ApiState>>, query: Query) -> Response {
     let opened = async {
         query.0?;
-        let (address, ticket, token) = api.open_dashboard().await.map_err(|error| {
-            Problem::new(Code::Unavailable, format!("the dashboard cannot be opened: {error}"))
-                .hint("`http: {listen: ...}` in the configuration chooses where it listens")
+        let (address, ticket, token) = api.open_or_reuse().await.map_err(|error| {
+            Problem::new(
+                ProblemCode::Unavailable,
+                format!("the dashboard cannot be opened: {error}"),
+            )
+            .with_hint("`http: {listen: ...}` in the configuration chooses where it listens")
         })?;
         let address = format!("http://{address}/");
-        Ok::<_, Problem>(answer(&Opened { url: format!("{address}open/{ticket}"), address, token }))
+        Ok::<_, Problem>(json_response(&DashboardOpened {
+            url: format!("{address}open/{ticket}"),
+            address,
+            token,
+        }))
     };
     opened.await.unwrap_or_else(Problem::into_response)
 }
 
-pub(super) async fn close(State(api): State<Arc<Api>>, query: Query) -> Response {
+pub(super) async fn close_dashboard(State(api): State<Arc<ApiState>>, query: Query) -> Response {
     let closed = async {
         query.0?;
         let closed = api.dashboard.close().await;
-        let closed = closed.map_err(|error| Problem::new(Code::NotWritten, error.to_string()))?;
-        Ok::<_, Problem>(answer(&Closed { closed }))
+        let closed =
+            closed.map_err(|error| Problem::new(ProblemCode::WriteFailed, error.to_string()))?;
+        Ok::<_, Problem>(json_response(&DashboardClosed { closed }))
     };
     closed.await.unwrap_or_else(Problem::into_response)
 }
 
 /// Opens the dashboard where the configuration says so, or where it was open before, and follows
 /// the configuration; without end.
-pub async fn keep_dashboard(api: Arc<Api>) {
-    let plan = &api.dashboard.plan;
+pub async fn run_dashboard(api: Arc<ApiState>) {
+    let plan = &api.dashboard.config;
     let mut listen = plan.listen.clone();
-    let first = plan.configured().or(plan.read().map(|kept| kept.listen));
-    api.move_dashboard(first).await;
+    let first = plan.configured_address().or(plan.load_persisted().map(|kept| kept.listen));
+    api.listen_at(first).await;
     while listen.changed().await.is_ok() {
         let wanted = *listen.borrow_and_update();
         if wanted.is_none()
@@ -101,70 +109,70 @@ pub async fn keep_dashboard(api: Arc<Api>) {
         {
             warn!(%error, "the dashboard's token is not forgotten");
         }
-        api.move_dashboard(wanted).await;
+        api.listen_at(wanted).await;
     }
 }
 
-impl Api {
+impl ApiState {
     /// Has the dashboard listen there, if it does not.
-    async fn move_dashboard(self: &Arc<Self>, to: Option<SocketAddr>) {
+    async fn listen_at(self: &Arc<Self>, to: Option<SocketAddr>) {
         let mut open = self.dashboard.open.lock().await;
         let Some(listen) = to else { return };
         if open.as_ref().is_some_and(|open| open.address == listen) {
             return;
         }
         *open = None;
-        let token = self.dashboard.plan.read().map(|kept| kept.token);
-        match self.listen(listen, token).await {
+        let token = self.dashboard.config.load_persisted().map(|kept| kept.token);
+        match self.start_listener(listen, token).await {
             Ok(listening) => *open = Some(listening),
             Err(error) => warn!(%listen, %error, "the dashboard cannot be opened"),
         }
     }
 
     /// Opens the dashboard if it is not open: where it is, a ticket for one browser, the token.
-    async fn open_dashboard(self: &Arc<Self>) -> io::Result<(SocketAddr, String, String)> {
+    async fn open_or_reuse(self: &Arc<Self>) -> io::Result<(SocketAddr, String, String)> {
         let dashboard = &self.dashboard;
         let mut open = dashboard.open.lock().await;
         if open.is_none() {
-            *open = Some(self.listen_somewhere().await?);
+            *open = Some(self.listen_at_preferred().await?);
         }
         let open = open.as_ref().ok_or_else(|| io::Error::other("it was closed"))?;
-        Ok((open.address, open.door.ticket()?, open.door.token().to_owned()))
+        Ok((open.address, open.guard.issue_ticket()?, open.guard.token().to_owned()))
     }
 
-    async fn listen_somewhere(self: &Arc<Self>) -> io::Result<Open> {
-        let plan = &self.dashboard.plan;
-        let kept = plan.read();
-        if let Some(listen) = plan.configured() {
-            return self.listen(listen, kept.map(|kept| kept.token)).await;
+    async fn listen_at_preferred(self: &Arc<Self>) -> io::Result<OpenDashboard> {
+        let plan = &self.dashboard.config;
+        let kept = plan.load_persisted();
+        if let Some(listen) = plan.configured_address() {
+            return self.start_listener(listen, kept.map(|kept| kept.token)).await;
         }
-        if let Some(Kept { listen, token }) = kept {
-            match self.listen(listen, Some(token)).await {
+        if let Some(PersistedDashboard { listen, token }) = kept {
+            match self.start_listener(listen, Some(token)).await {
                 // Whoever is there now may have been sent the token by a browser.
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
                 listening => return listening,
             }
         }
-        self.listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).await
+        self.start_listener(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).await
     }
 
-    async fn listen(
+    async fn start_listener(
         self: &Arc<Self>,
         listen: SocketAddr,
         token: Option<String>,
-    ) -> io::Result<Open> {
+    ) -> io::Result<OpenDashboard> {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
-        let secret = match token.and_then(Secret::of) {
+        let secret = match token.and_then(RandomToken::parse) {
             Some(secret) => secret,
-            None => Secret::new()?,
+            None => RandomToken::generate()?,
         };
-        let plan = &self.dashboard.plan;
-        let kept = Kept { listen: address, token: secret.text().to_owned() };
-        if let Err(error) = plan.write(&kept) {
-            warn!(file = %plan.file.display(), %error, "a page will not go on after a restart");
+        let plan = &self.dashboard.config;
+        let kept = PersistedDashboard { listen: address, token: secret.as_str().to_owned() };
+        if let Err(error) = plan.persist(&kept) {
+            warn!(file = %plan.state_file.display(), %error, "a page will not go on after a restart");
         }
-        let door = Arc::new(Door::new(address, secret));
+        let door = Arc::new(AccessGuard::new(address, secret));
         let (close, closed) = watch::channel(false);
         let served = loopback::serve(
             listener,
@@ -175,43 +183,45 @@ impl Api {
         );
         tokio::spawn(served);
         info!(%address, "the dashboard is open");
-        Ok(Open { address, door, close })
+        Ok(OpenDashboard { address, guard: door, close })
     }
 }
 
 impl Dashboard {
-    pub(super) fn new(plan: DashboardPlan) -> Self {
-        Self { plan, open: Mutex::default() }
+    pub(super) fn new(plan: DashboardConfig) -> Self {
+        Self { config: plan, open: Mutex::default() }
     }
 
     /// Closes the dashboard and forgets its token; whether it was open.
     async fn close(&self) -> io::Result<bool> {
         let mut open = self.open.lock().await;
         let closed = open.take().is_some_and(|open| open.close.send(true).is_ok());
-        match fs::remove_file(&self.plan.file) {
+        match fs::remove_file(&self.config.state_file) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(closed),
         }
     }
 }
 
-impl DashboardPlan {
-    fn configured(&self) -> Option<SocketAddr> {
+impl DashboardConfig {
+    fn configured_address(&self) -> Option<SocketAddr> {
         *self.listen.borrow()
     }
 
     /// What was kept; `None` where there is nothing, or nothing that can be used.
-    fn read(&self) -> Option<Kept> {
-        let kept: Kept = serde_json::from_slice(&fs::read(&self.file).ok()?).ok()?;
-        (kept.listen.ip().is_loopback() && Secret::of(kept.token.clone()).is_some()).then_some(kept)
+    fn load_persisted(&self) -> Option<PersistedDashboard> {
+        let kept: PersistedDashboard =
+            serde_json::from_slice(&fs::read(&self.state_file).ok()?).ok()?;
+        (kept.listen.ip().is_loopback() && RandomToken::parse(kept.token.clone()).is_some())
+            .then_some(kept)
     }
 
-    fn write(&self, kept: &Kept) -> io::Result<()> {
-        let fresh = self.file.with_extension("new");
+    fn persist(&self, kept: &PersistedDashboard) -> io::Result<()> {
+        let fresh = self.state_file.with_extension("new");
         let _ = fs::remove_file(&fresh);
         let mut file = fs::File::options().write(true).create_new(true).mode(0o600).open(&fresh)?;
         file.write_all(&serde_json::to_vec(kept)?)?;
         file.sync_all()?;
-        fs::rename(&fresh, &self.file)
+        fs::rename(&fresh, &self.state_file)
     }
 }

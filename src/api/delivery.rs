@@ -1,5 +1,5 @@
 //! How events are delivered, and what was set aside: `GET /api/delivery`, `POST
-//! /api/delivery/retry` and `drop`.
+//! /api/delivery/retry` and `drop_dead_letters`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,100 +8,117 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 
-use super::Api;
+use super::ApiState;
 use super::body;
 use super::query::Query;
-use super::respond::answer;
+use super::respond::json_response;
 use crate::engine::inbox::Command;
 use crate::engine::outbox::{SinkCommand, SinkHealth, SinkReport};
-use crate::store::Meant;
+use crate::store::DeadLetterSelector;
 use crate::wire::delivery::{
-    DeliveryList, SetAsideAnswer, SetAsideEvent, SetAsideRequest, Sink, SinkState, WEBHOOK,
+    DeadLetterEvent, DeadLetterRequest, DeadLetterResponse, DeliveryList, DeliveryState,
+    SinkStatus, WEBHOOK_SINK,
 };
 use crate::wire::mend;
-use crate::wire::problem::{Code, Problem};
+use crate::wire::problem::{Problem, ProblemCode};
 
-pub(super) async fn list(State(api): State<Arc<Api>>, query: Query) -> Response {
-    listed(&api, query).await.unwrap_or_else(Problem::into_response)
+pub(super) async fn list_delivery(State(api): State<Arc<ApiState>>, query: Query) -> Response {
+    try_list(&api, query).await.unwrap_or_else(Problem::into_response)
 }
 
-pub(super) async fn retry(State(api): State<Arc<Api>>, query: Query, body: Body) -> Response {
-    let make = |meant, reply| SinkCommand::Retry { sink: WEBHOOK, meant, reply };
-    changed(&api, query, body, make).await.unwrap_or_else(Problem::into_response)
+pub(super) async fn retry_dead_letters(
+    State(api): State<Arc<ApiState>>,
+    query: Query,
+    body: Body,
+) -> Response {
+    let make = |meant, reply| SinkCommand::Retry { sink: WEBHOOK_SINK, meant, reply };
+    change_dead_letters(&api, query, body, make).await.unwrap_or_else(Problem::into_response)
 }
 
-pub(super) async fn drop(State(api): State<Arc<Api>>, query: Query, body: Body) -> Response {
-    let make = |meant, reply| SinkCommand::Drop { sink: WEBHOOK, meant, reply };
-    changed(&api, query, body, make).await.unwrap_or_else(Problem::into_response)
+pub(super) async fn drop_dead_letters(
+    State(api): State<Arc<ApiState>>,
+    query: Query,
+    body: Body,
+) -> Response {
+    let make = |meant, reply| SinkCommand::Drop { sink: WEBHOOK_SINK, meant, reply };
+    change_dead_letters(&api, query, body, make).await.unwrap_or_else(Problem::into_response)
 }
 
 /// The sinks as they are shown, beside a journal whose last event that is.
-pub(super) fn sinks(reports: &[SinkReport], seq: u64) -> Vec<Sink<'_>> {
-    reports.iter().map(|report| sink(report, seq)).collect()
+pub(super) fn sink_statuses(reports: &[SinkReport], seq: u64) -> Vec<SinkStatus<'_>> {
+    reports.iter().map(|report| sink_status(report, seq)).collect()
 }
 
-fn sink(report: &SinkReport, seq: u64) -> Sink<'_> {
-    Sink {
+fn sink_status(report: &SinkReport, seq: u64) -> SinkStatus<'_> {
+    SinkStatus {
         sink: report.sink.into(),
         url: Cow::Owned(report.url.to_string()),
         cursor: report.cursor,
         lag: seq.saturating_sub(report.cursor + report.ahead),
         oldest_undelivered_at: report.oldest_at,
         state: match report.health {
-            SinkHealth::Retrying => SinkState::Retrying,
-            SinkHealth::Ok if report.set_aside > 0 => SinkState::SetAside,
-            SinkHealth::Ok => SinkState::Ok,
+            SinkHealth::Retrying => DeliveryState::Retrying,
+            SinkHealth::Ok if report.set_aside > 0 => DeliveryState::DeadLetters,
+            SinkHealth::Ok => DeliveryState::Ok,
         },
         last_error: report.last_error.as_deref().map(Cow::Borrowed),
         next_try_at: report.next_try_at,
-        set_aside: report.set_aside,
+        dead_letters: report.set_aside,
         dropped_by_retention: report.dropped,
     }
 }
 
-async fn listed(api: &Api, query: Query) -> Result<Response, Problem> {
+async fn try_list(api: &ApiState, query: Query) -> Result<Response, Problem> {
     query.0?;
-    let rows = api.readers.read(|reader| reader.set_aside(WEBHOOK)).await?;
+    let rows = api.reader_pool.read(|reader| reader.dead_letters(WEBHOOK_SINK)).await?;
     let (reports, seq) = (api.views.board().sinks(), api.views.world().seq);
-    let set_aside = rows.iter().map(|row| SetAsideEvent {
-        sink: WEBHOOK.into(),
+    let set_aside = rows.iter().map(|row| DeadLetterEvent {
+        sink: WEBHOOK_SINK.into(),
         event_id: row.event_id.as_str().into(),
         seq: row.seq,
         event_type: row.event_type.as_str().into(),
         root_id: row.root_id.as_str().into(),
         feature_slug: row.feature.as_str().into(),
         tries: row.tries,
-        refused_at: row.at,
+        refused_at: row.rejected_at,
         error: row.error.as_str().into(),
         retrying: row.retry,
     });
-    Ok(answer(&DeliveryList { sinks: sinks(&reports, seq), set_aside: set_aside.collect() }))
+    Ok(json_response(&DeliveryList {
+        sinks: sink_statuses(&reports, seq),
+        dead_letters: set_aside.collect(),
+    }))
 }
 
-async fn changed(
-    api: &Api,
+async fn change_dead_letters(
+    api: &ApiState,
     query: Query,
     body: Body,
-    make: impl FnOnce(Meant, tokio::sync::oneshot::Sender<Result<u64, String>>) -> SinkCommand,
+    make: impl FnOnce(
+        DeadLetterSelector,
+        tokio::sync::oneshot::Sender<Result<u64, String>>,
+    ) -> SinkCommand,
 ) -> Result<Response, Problem> {
     query.0?;
-    let request: SetAsideRequest = body::read(body).await?.unwrap_or_default();
+    let request: DeadLetterRequest = body::read_json(body).await?.unwrap_or_default();
     let meant = match request {
-        SetAsideRequest { ids: None, all: true } => Meant::All,
-        SetAsideRequest { ids: Some(ids), all: false } => Meant::Ids(ids),
+        DeadLetterRequest { ids: None, all: true } => DeadLetterSelector::All,
+        DeadLetterRequest { ids: Some(ids), all: false } => DeadLetterSelector::Ids(ids),
         _ => {
-            return Err(Problem::new(Code::BadRequest, "it is not said which events are meant")
-                .hint("`{\"ids\": [\"01H...\"]}` or `{\"all\": true}`"));
+            return Err(Problem::new(
+                ProblemCode::BadRequest,
+                "it is not said which events are meant",
+            )
+            .with_hint("`{\"ids\": [\"01H...\"]}` or `{\"all\": true}`"));
         }
     };
-    let some = matches!(&meant, Meant::Ids(ids) if !ids.is_empty());
-    let events = api.ask(|reply| Command::Sink(make(meant, reply))).await?;
-    let events = events.map_err(|why| Problem::new(Code::NotWritten, why))?;
+    let some = matches!(&meant, DeadLetterSelector::Ids(ids) if !ids.is_empty());
+    let events = api.call_engine(|reply| Command::Sink(make(meant, reply))).await?;
+    let events = events.map_err(|why| Problem::new(ProblemCode::WriteFailed, why))?;
     if some && events == 0 {
-        return Err(
-            Problem::new(Code::NotFound, "none of these events is set aside").hint(mend::SET_ASIDE)
-        );
+        return Err(Problem::new(ProblemCode::NotFound, "none of these events is set aside")
+            .with_hint(mend::NO_SUCH_DEAD_LETTER));
     }
     api.views.board().ask();
-    Ok(answer(&SetAsideAnswer { events }))
+    Ok(json_response(&DeadLetterResponse { events }))
 }

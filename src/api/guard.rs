@@ -18,26 +18,26 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use sha2::{Digest as _, Sha256};
 
 use super::page;
-use crate::wire::problem::{Code, Problem};
+use crate::wire::problem::{Problem, ProblemCode};
 
 /// Where a browser is let in; a ticket follows.
-const OPEN: &str = "/open/";
+const TICKET_PATH_PREFIX: &str = "/open/";
 /// A ticket lets in until then.
-const TICKET_LIFE: Duration = Duration::from_mins(5);
+const TICKET_TTL: Duration = Duration::from_mins(5);
 /// Tickets that are out at a time; the oldest is void when another is given.
-const TICKETS_MAX: usize = 16;
+const MAX_TICKETS: usize = 16;
 /// Nothing from elsewhere, nothing inline, no markup from text, no frames.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'; require-trusted-types-for 'script'; \
                       trusted-types 'none'";
 
 /// 256 random bits, in hexadecimal digits.
 #[derive(Clone)]
-pub(super) struct Secret(String);
+pub(super) struct RandomToken(String);
 
-impl Secret {
-    pub(super) fn new() -> io::Result<Self> {
+impl RandomToken {
+    pub(super) fn generate() -> io::Result<Self> {
         let mut bytes = [0; 32];
         let mut filled = 0;
         while filled < bytes.len() {
@@ -47,46 +47,51 @@ impl Secret {
     }
 
     /// One that was made before; `None` for what is none.
-    pub(super) fn of(text: String) -> Option<Self> {
+    pub(super) fn parse(text: String) -> Option<Self> {
         let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         (text.len() == 64 && text.bytes().all(hex)).then_some(Self(text))
     }
 
-    pub(super) fn text(&self) -> &str {
+    pub(super) fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Hashes are compared, so how long it takes says nothing about the secret.
-    fn is(&self, text: &[u8]) -> bool {
+    fn matches(&self, text: &[u8]) -> bool {
         Sha256::digest(&self.0) == Sha256::digest(text)
     }
 }
 
 /// What a listener lets in.
-pub(super) struct Door {
-    secret: Secret,
-    cookie: String,
-    hosts: Vec<String>,
-    tickets: Mutex<Vec<(Secret, Instant)>>,
+pub(super) struct AccessGuard {
+    token: RandomToken,
+    cookie_name: String,
+    allowed_hosts: Vec<String>,
+    tickets: Mutex<Vec<(RandomToken, Instant)>>,
 }
 
-impl Door {
-    pub(super) fn new(address: SocketAddr, secret: Secret) -> Self {
+impl AccessGuard {
+    pub(super) fn new(address: SocketAddr, secret: RandomToken) -> Self {
         let port = address.port();
         let hosts = vec![address.to_string(), format!("localhost:{port}")];
         // Cookies do not know ports: those of two daemons must not have one name.
-        Self { secret, cookie: format!("dossierd-{port}"), hosts, tickets: Mutex::default() }
+        Self {
+            token: secret,
+            cookie_name: format!("dossierd-{port}"),
+            allowed_hosts: hosts,
+            tickets: Mutex::default(),
+        }
     }
 
     pub(super) fn token(&self) -> &str {
-        self.secret.text()
+        self.token.as_str()
     }
 
     /// A new ticket.
-    pub(super) fn ticket(&self) -> io::Result<String> {
-        let ticket = Secret::new()?;
+    pub(super) fn issue_ticket(&self) -> io::Result<String> {
+        let ticket = RandomToken::generate()?;
         let mut tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
-        if tickets.len() == TICKETS_MAX {
+        if tickets.len() == MAX_TICKETS {
             tickets.remove(0);
         }
         tickets.push((ticket.clone(), Instant::now()));
@@ -94,16 +99,16 @@ impl Door {
     }
 
     /// Takes a ticket; whether it was one.
-    fn take(&self, text: &str) -> bool {
+    fn redeem_ticket(&self, text: &str) -> bool {
         let mut tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
-        tickets.retain(|(_, given)| given.elapsed() < TICKET_LIFE);
-        let found = tickets.iter().position(|(ticket, _)| ticket.is(text.as_bytes()));
+        tickets.retain(|(_, given)| given.elapsed() < TICKET_TTL);
+        let found = tickets.iter().position(|(ticket, _)| ticket.matches(text.as_bytes()));
         found.map(|at| tickets.remove(at)).is_some()
     }
 
     /// Whether what is asked is asked of this listener, by its own page or by none.
-    fn is_ours(&self, uri: &Uri, headers: &HeaderMap) -> bool {
-        let host = |text: &str| self.hosts.iter().any(|host| host == text);
+    fn has_valid_host_and_origin(&self, uri: &Uri, headers: &HeaderMap) -> bool {
+        let host = |text: &str| self.allowed_hosts.iter().any(|host| host == text);
         let origin = |text: &str| text.strip_prefix("http://").is_some_and(host);
         let one = |name: HeaderName| match headers.get_all(name).iter().collect::<Vec<_>>()[..] {
             [one] => one.to_str().ok(),
@@ -118,8 +123,10 @@ impl Door {
         headers.get_all(header::COOKIE).iter().any(|cookies| {
             cookies.as_bytes().split(|byte| *byte == b';').any(|cookie| {
                 let cookie = cookie.trim_ascii();
-                let value = cookie.strip_prefix(self.cookie.as_bytes());
-                value.and_then(|rest| rest.strip_prefix(b"=")).is_some_and(|it| self.secret.is(it))
+                let value = cookie.strip_prefix(self.cookie_name.as_bytes());
+                value
+                    .and_then(|rest| rest.strip_prefix(b"="))
+                    .is_some_and(|it| self.token.matches(it))
             })
         })
     }
@@ -127,17 +134,20 @@ impl Door {
     fn has_token(&self, headers: &HeaderMap) -> bool {
         let said = headers.get(header::AUTHORIZATION);
         said.and_then(|said| said.as_bytes().strip_prefix(b"Bearer "))
-            .is_some_and(|token| self.secret.is(token))
+            .is_some_and(|token| self.token.matches(token))
     }
 
     /// A browser is let in: it gets the cookie, and goes to the page.
     ///
     /// Not by a redirect: a browser that came from another site would follow it without a cookie
     /// that is strict.
-    fn let_in(&self) -> Response {
-        let cookie =
-            format!("{}={}; Path=/; HttpOnly; SameSite=Strict", self.cookie, self.secret.text());
-        let mut response = page::opening();
+    fn session_response(&self) -> Response {
+        let cookie = format!(
+            "{}={}; Path=/; HttpOnly; SameSite=Strict",
+            self.cookie_name,
+            self.token.as_str()
+        );
+        let mut response = page::loading_page();
         if let Ok(cookie) = HeaderValue::from_str(&cookie) {
             response.headers_mut().insert(header::SET_COOKIE, cookie);
         }
@@ -146,26 +156,26 @@ impl Door {
     }
 
     /// The answer to a request that is not let through.
-    fn refusal(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
+    fn rejection(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
         let problem = |code, why: &str| Some(Problem::new(code, why).into_response());
-        if !self.is_ours(uri, headers) {
-            return problem(Code::Forbidden, "not under this name, and for no other page");
+        if !self.has_valid_host_and_origin(uri, headers) {
+            return problem(ProblemCode::Forbidden, "not under this name, and for no other page");
         }
-        if let Some(ticket) = uri.path().strip_prefix(OPEN) {
+        if let Some(ticket) = uri.path().strip_prefix(TICKET_PATH_PREFIX) {
             // A browser that looks ahead has not been told to open it.
             let opens = method == Method::GET && !headers.contains_key("sec-purpose");
-            let known = opens && (self.take(ticket) || self.has_cookie(headers));
-            return Some(if known { self.let_in() } else { page::locked() });
+            let known = opens && (self.redeem_ticket(ticket) || self.has_cookie(headers));
+            return Some(if known { self.session_response() } else { page::locked_page() });
         }
         if self.has_token(headers) {
             return None;
         }
         if !self.has_cookie(headers) {
             if *method == Method::GET && uri.path() == "/" {
-                return Some(page::locked());
+                return Some(page::locked_page());
             }
-            let problem = Problem::new(Code::Unauthorized, "the token is missing");
-            return Some(problem.hint("`dossierd dashboard` opens the page").into_response());
+            let problem = Problem::new(ProblemCode::Unauthorized, "the token is missing");
+            return Some(problem.with_hint("`dossierd dashboard` opens the page").into_response());
         }
         // A cookie is sent whoever made the browser ask: other ports of this host are the same
         // site.
@@ -175,13 +185,17 @@ impl Door {
         if own && (!changes || headers.contains_key(header::ORIGIN)) {
             return None;
         }
-        problem(Code::Forbidden, "for no other page")
+        problem(ProblemCode::Forbidden, "for no other page")
     }
 }
 
 /// Lets a request through, or answers it.
-pub(super) async fn guard(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
-    let refusal = door.refusal(request.method(), request.uri(), request.headers());
+pub(super) async fn require_access(
+    State(door): State<Arc<AccessGuard>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let refusal = door.rejection(request.method(), request.uri(), request.headers());
     let mut response = match refusal {
         None => next.run(request).await,
         Some(refusal) => refusal,
@@ -192,7 +206,7 @@ pub(super) async fn guard(State(door): State<Arc<Door>>, request: Request, next:
     }
     let headers = response.headers_mut();
     for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "no-referrer"),
@@ -209,29 +223,31 @@ pub(super) async fn guard(State(door): State<Arc<Door>>, request: Request, next:
 mod tests {
     use super::*;
 
-    fn door() -> Door {
-        Door::new("127.0.0.1:7433".parse().unwrap(), Secret::new().unwrap())
+    fn door() -> AccessGuard {
+        AccessGuard::new("127.0.0.1:7433".parse().unwrap(), RandomToken::generate().unwrap())
     }
 
     #[test]
     fn a_ticket_lets_in_once() {
         let door = door();
-        let (first, second) = (door.ticket().unwrap(), door.ticket().unwrap());
+        let (first, second) = (door.issue_ticket().unwrap(), door.issue_ticket().unwrap());
         assert!(first.len() == 64 && first != second);
-        assert!(door.take(&first) && !door.take(&first) && !door.take(""));
-        for _ in 0..TICKETS_MAX {
-            door.ticket().unwrap();
+        assert!(
+            door.redeem_ticket(&first) && !door.redeem_ticket(&first) && !door.redeem_ticket("")
+        );
+        for _ in 0..MAX_TICKETS {
+            door.issue_ticket().unwrap();
         }
-        assert!(!door.take(&second), "only so many are out");
+        assert!(!door.redeem_ticket(&second), "only so many are out");
     }
 
     #[test]
     fn a_secret_is_what_was_made_and_nothing_else() {
-        let secret = Secret::new().unwrap();
-        assert!(secret.is(secret.text().as_bytes()) && !secret.is(b""));
-        assert!(Secret::of(secret.text().to_owned()).is_some());
+        let secret = RandomToken::generate().unwrap();
+        assert!(secret.matches(secret.as_str().as_bytes()) && !secret.matches(b""));
+        assert!(RandomToken::parse(secret.as_str().to_owned()).is_some());
         for none in ["", "x", &"g".repeat(64), &"A".repeat(64), &"a".repeat(65)] {
-            assert!(Secret::of(none.to_owned()).is_none(), "{none}");
+            assert!(RandomToken::parse(none.to_owned()).is_none(), "{none}");
         }
     }
 

@@ -25,18 +25,18 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tracing::{debug, warn};
 
-use super::connection::{Requests, Seat, Silent};
-use super::patience::{Impatient, Pace, Patience};
-use super::traffic::{Open, Traffic};
-use super::{Api, router, routes};
+use super::connection::{ConnectionService, ConnectionSlot, IdleConnections};
+use super::patience::{TimeoutStream, WriteDeadline, WriteTimeouts};
+use super::traffic::{HttpMetrics, OpenConnection};
+use super::{ApiState, routes, unix_socket_router};
 
 /// Connections at a time; for the next, one of which nothing is being answered makes room, or it
 /// waits.
-const CONNECTIONS_MAX: usize = 1_536;
+const MAX_CONNECTIONS: usize = 1_536;
 /// Bytes of a request's head, and of what is buffered of an answer.
-const BUFFER_MAX: usize = 16 << 10;
+const MAX_BUFFER_BYTES: usize = 16 << 10;
 /// A head must have come by then, and so must the next one on a connection that is kept.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why the socket cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -57,10 +57,10 @@ pub enum SocketError {
          another socket with --socket",
         path = .0.display()
     )]
-    Taken(PathBuf),
+    InUse(PathBuf),
     /// What is there is not ours to take away.
     #[error("{path} is {what}, and left as it is; remove it, or choose another with --socket", path = path.display())]
-    Foreign {
+    NotReplaceable {
         /// The socket's path.
         path: PathBuf,
         /// What it is.
@@ -71,7 +71,7 @@ pub enum SocketError {
         "{path} is {what}, and left as it is; choose a socket in a folder of its own with --socket{mend}",
         path = path.display()
     )]
-    Folder {
+    UnsafeDirectory {
         /// The folder of the socket.
         path: PathBuf,
         /// What it is.
@@ -91,8 +91,8 @@ pub fn bind(path: &Path) -> Result<Listener, SocketError> {
         move |source| SocketError::Io { action, path, source }
     };
     let folder = path.parent().unwrap_or(Path::new("."));
-    private_folder(folder)?;
-    clear_stale(path)?;
+    ensure_private_dir(folder)?;
+    remove_stale_socket(path)?;
     let name = path.to_fs_name::<GenericFilePath>().map_err(error("name", path))?;
     ListenerOptions::new().name(name).mode(0o600).create_tokio().map_err(error("listen at", path))
 }
@@ -102,12 +102,12 @@ pub fn bind(path: &Path) -> Result<Listener, SocketError> {
 ///
 /// # Errors
 /// When it cannot be used.
-pub fn adopt(listener: UnixListener) -> io::Result<Listener> {
+pub fn adopt_systemd_socket(listener: UnixListener) -> io::Result<Listener> {
     Ok(uds_local_socket::tokio::Listener::try_from(OwnedFd::from(listener))?.into())
 }
 
 /// Makes the socket's folder, or refuses one that others can enter.
-fn private_folder(folder: &Path) -> Result<(), SocketError> {
+fn ensure_private_dir(folder: &Path) -> Result<(), SocketError> {
     let error = |action| {
         let path = folder.to_owned();
         move |source| SocketError::Io { action, path, source }
@@ -128,12 +128,12 @@ fn private_folder(folder: &Path) -> Result<(), SocketError> {
         return Ok(());
     };
     let (what, mend) = wrong;
-    Err(SocketError::Folder { path: folder.to_owned(), what, mend })
+    Err(SocketError::UnsafeDirectory { path: folder.to_owned(), what, mend })
 }
 
 /// Takes away a socket that no one serves, and nothing else.
-fn clear_stale(path: &Path) -> Result<(), SocketError> {
-    let foreign = |what| SocketError::Foreign { path: path.to_owned(), what };
+fn remove_stale_socket(path: &Path) -> Result<(), SocketError> {
+    let foreign = |what| SocketError::NotReplaceable { path: path.to_owned(), what };
     let metadata = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(source) => {
@@ -151,7 +151,7 @@ fn clear_stale(path: &Path) -> Result<(), SocketError> {
         return Err(foreign("a socket of another user"));
     }
     match std::os::unix::net::UnixStream::connect(path) {
-        Ok(_) => Err(SocketError::Taken(path.to_owned())),
+        Ok(_) => Err(SocketError::InUse(path.to_owned())),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)
             .map_err(|source| SocketError::Io { action: "remove", path: path.to_owned(), source }),
         Err(source) => Err(SocketError::Io { action: "connect to", path: path.to_owned(), source }),
@@ -159,10 +159,10 @@ fn clear_stale(path: &Path) -> Result<(), SocketError> {
 }
 
 /// Serves `api` until `stop` turns true. Connections that are open then are dropped.
-pub async fn serve(listener: Listener, api: Arc<Api>, mut stop: watch::Receiver<bool>) {
-    let traffic = Arc::clone(&api.traffic);
+pub async fn serve(listener: Listener, api: Arc<ApiState>, mut stop: watch::Receiver<bool>) {
+    let traffic = Arc::clone(&api.http_metrics);
     let addresses = routes().into_iter().map(|(address, _)| address).collect();
-    let server = Server::new(CONNECTIONS_MAX, traffic, addresses, router(api));
+    let server = Server::new(MAX_CONNECTIONS, traffic, addresses, unix_socket_router(api));
     let stopped = stop.clone();
     loop {
         let accepted = tokio::select! {
@@ -171,18 +171,18 @@ pub async fn serve(listener: Listener, api: Arc<Api>, mut stop: watch::Receiver<
         };
         match accepted {
             Ok((stream, _)) if !is_own_user(&stream) => {
-                server.traffic.refused.fetch_add(1, Ordering::Relaxed);
+                server.metrics.refused.fetch_add(1, Ordering::Relaxed);
                 warn!("a connection of another user is refused");
             }
-            Ok((stream, permit)) => server.converse(stream, permit, stopped.clone()),
-            Err(error) => pause(&error).await,
+            Ok((stream, permit)) => server.serve_connection(stream, permit, stopped.clone()),
+            Err(error) => backoff_after_accept_error(&error).await,
         }
     }
 }
 
 /// After a connection that could not be accepted: out of descriptors, most likely, and others close
 /// theirs meanwhile.
-pub(super) async fn pause(error: &io::Error) {
+pub(super) async fn backoff_after_accept_error(error: &io::Error) {
     warn!(%error, "a connection cannot be accepted");
     tokio::time::sleep(Duration::from_millis(50)).await;
 }
@@ -190,23 +190,30 @@ pub(super) async fn pause(error: &io::Error) {
 /// Connections of one listener, and what they are limited to.
 pub(super) struct Server {
     permits: Arc<Semaphore>,
-    silent: Arc<Silent>,
-    pub(super) traffic: Arc<Traffic>,
-    addresses: Arc<[&'static str]>,
+    idle: Arc<IdleConnections>,
+    pub(super) metrics: Arc<HttpMetrics>,
+    routes: Arc<[&'static str]>,
     router: Router,
     /// How slowly answers may be read.
-    pub(super) pace: Pace,
+    pub(super) write_timeouts: WriteTimeouts,
 }
 
 impl Server {
     pub(super) fn new(
         most: usize,
-        traffic: Arc<Traffic>,
+        traffic: Arc<HttpMetrics>,
         addresses: Arc<[&'static str]>,
         router: Router,
     ) -> Self {
         let permits = Arc::new(Semaphore::new(most));
-        Self { permits, silent: Arc::default(), traffic, addresses, router, pace: Pace::USUAL }
+        Self {
+            permits,
+            idle: Arc::default(),
+            metrics: traffic,
+            routes: addresses,
+            router,
+            write_timeouts: WriteTimeouts::DEFAULT,
+        }
     }
 
     /// The next connection, once there is a place for it.
@@ -219,36 +226,36 @@ impl Server {
         if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
             return Ok((stream, permit));
         }
-        if self.silent.evict() {
-            self.traffic.evicted.fetch_add(1, Ordering::Relaxed);
+        if self.idle.evict_oldest() {
+            self.metrics.evicted.fetch_add(1, Ordering::Relaxed);
         }
         let permit = permits.acquire_owned().await.map_err(io::Error::other)?;
         Ok((stream, permit))
     }
 
     /// Answers a connection's requests until it, or the listener, ends.
-    pub(super) fn converse<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    pub(super) fn serve_connection<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
         &self,
         stream: S,
         permit: OwnedSemaphorePermit,
         mut stopped: watch::Receiver<bool>,
     ) {
-        let seat = Arc::new(Seat::take(&self.silent));
-        let patience = Arc::new(Patience::new(self.pace));
-        let requests = Requests {
+        let seat = Arc::new(ConnectionSlot::new(&self.idle));
+        let patience = Arc::new(WriteDeadline::new(self.write_timeouts));
+        let requests = ConnectionService {
             router: TowerToHyperService::new(self.router.clone()),
-            traffic: Arc::clone(&self.traffic),
-            seat: Arc::clone(&seat),
-            patience: Arc::clone(&patience),
-            addresses: Arc::clone(&self.addresses),
+            metrics: Arc::clone(&self.metrics),
+            slot: Arc::clone(&seat),
+            write_deadline: Arc::clone(&patience),
+            routes: Arc::clone(&self.routes),
         };
-        let stream = Impatient::new(stream, patience);
-        let open = Open::new(&self.traffic);
+        let stream = TimeoutStream::new(stream, patience);
+        let open = OpenConnection::new(&self.metrics);
         tokio::spawn(async move {
             let served = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .max_buf_size(BUFFER_MAX)
+                .header_read_timeout(HEADER_TIMEOUT)
+                .max_buf_size(MAX_BUFFER_BYTES)
                 .serve_connection(stream, requests);
             tokio::select! {
                 served = served => {
@@ -256,7 +263,7 @@ impl Server {
                         debug!(%error, "a connection ended early");
                     }
                 }
-                () = seat.wanted() => debug!("a silent connection made room"),
+                () = seat.evicted() => debug!("a silent connection made room"),
                 _ = stopped.wait_for(|stop| *stop) => {}
             }
             drop((seat, permit, open));

@@ -13,27 +13,27 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::guard::{Door, guard};
-use super::listen::{Server, pause};
-use super::{Api, page, requests, routes};
+use super::guard::{AccessGuard, require_access};
+use super::listen::{Server, backoff_after_accept_error};
+use super::{ApiState, build_router, page, routes};
 
 /// Connections at a time: some pages, each with six at most.
-const CONNECTIONS_MAX: usize = 128;
+const MAX_CONNECTIONS: usize = 128;
 
 /// Serves `api` and the page behind `door`, until it is closed or the daemon stops.
 pub(super) async fn serve(
     listener: TcpListener,
-    api: Arc<Api>,
-    door: Arc<Door>,
+    api: Arc<ApiState>,
+    door: Arc<AccessGuard>,
     mut closed: watch::Receiver<bool>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let traffic = Arc::clone(&api.traffic);
-    let shared = routes().into_iter().filter(|(address, _)| *address != super::DASHBOARD);
-    let all: Vec<_> = shared.chain(page::routes()).collect();
+    let traffic = Arc::clone(&api.http_metrics);
+    let shared = routes().into_iter().filter(|(address, _)| *address != super::DASHBOARD_PATH);
+    let all: Vec<_> = shared.chain(page::page_routes()).collect();
     let addresses = all.iter().map(|(address, _)| *address).collect();
-    let router = requests(api, all).layer(from_fn_with_state(door, guard));
-    let server = Server::new(CONNECTIONS_MAX, traffic, addresses, router);
+    let router = build_router(api, all).layer(from_fn_with_state(door, require_access));
+    let server = Server::new(MAX_CONNECTIONS, traffic, addresses, router);
     let Ok(address) = listener.local_addr() else { return };
     let ending = closed.clone();
     loop {
@@ -43,37 +43,37 @@ pub(super) async fn serve(
             accepted = server.accept(async { listener.accept().await }) => accepted,
         };
         match accepted {
-            Ok(((_, peer), _)) if is_foreign(peer, address) => {
-                server.traffic.refused.fetch_add(1, Ordering::Relaxed);
+            Ok(((_, peer), _)) if is_other_user(peer, address) => {
+                server.metrics.refused.fetch_add(1, Ordering::Relaxed);
                 warn!("a connection of another user to the dashboard is refused");
             }
             Ok(((stream, _), permit)) => {
                 // Small answers to one page: each at once.
                 let _ = stream.set_nodelay(true);
-                server.converse(stream, permit, ending.clone());
+                server.serve_connection(stream, permit, ending.clone());
             }
-            Err(error) => pause(&error).await,
+            Err(error) => backoff_after_accept_error(&error).await,
         }
     }
 }
 
 /// Whether the kernel says that the other end of a connection is another user's; root could read
 /// the token anyway, and forwards ports for users.
-fn is_foreign(peer: SocketAddr, own: SocketAddr) -> bool {
+fn is_other_user(peer: SocketAddr, own: SocketAddr) -> bool {
     let ours = rustix::process::geteuid().as_raw();
     ["/proc/net/tcp", "/proc/net/tcp6"]
         .into_iter()
         .filter_map(|table| fs::read_to_string(table).ok())
-        .find_map(|table| owner(&table, peer, own))
+        .find_map(|table| find_socket_owner(&table, peer, own))
         .is_some_and(|uid| uid != ours && uid != 0)
 }
 
 /// Who owns the socket at `from` that is connected to `to`, by the kernel's table.
-fn owner(table: &str, from: SocketAddr, to: SocketAddr) -> Option<u32> {
+fn find_socket_owner(table: &str, from: SocketAddr, to: SocketAddr) -> Option<u32> {
     table.lines().skip(1).find_map(|line| {
         let mut fields = line.split_whitespace().skip(1);
         let (local, remote) = (fields.next()?, fields.next()?);
-        if !is_at(local, from) || !is_at(remote, to) {
+        if !is_address(local, from) || !is_address(remote, to) {
             return None;
         }
         // After the two: state, queues, timer, retransmits.
@@ -82,7 +82,7 @@ fn owner(table: &str, from: SocketAddr, to: SocketAddr) -> Option<u32> {
 }
 
 /// Whether an entry of the table is that address, also as IPv6 writes one of IPv4.
-fn is_at(text: &str, address: SocketAddr) -> bool {
+fn is_address(text: &str, address: SocketAddr) -> bool {
     let words = |bytes: &[u8]| -> String {
         let words = bytes.chunks_exact(4).map(|word| word.try_into().unwrap_or_default());
         words.map(|word| format!("{:08X}", u32::from_ne_bytes(word))).collect()
@@ -111,10 +111,10 @@ mod tests {
             let file = if own.is_ipv4() { "/proc/net/tcp" } else { "/proc/net/tcp6" };
             let table = fs::read_to_string(file).unwrap();
             let ours = rustix::process::geteuid().as_raw();
-            assert_eq!(owner(&table, peer, own), Some(ours), "{table}");
+            assert_eq!(find_socket_owner(&table, peer, own), Some(ours), "{table}");
             let other = SocketAddr::new(own.ip(), own.port() ^ 1);
-            assert_eq!(owner(&table, peer, other), None);
-            assert!(!is_foreign(peer, own));
+            assert_eq!(find_socket_owner(&table, peer, other), None);
+            assert!(!is_other_user(peer, own));
         }
     }
 
@@ -127,8 +127,8 @@ mod tests {
         let line = "   1: 0100007F:8235 0100007F:1D09 01 00000000:00000000 00:00000000 00000000  1000        0 1 1\n";
         let mapped = "   1: 0000000000000000FFFF00000100007F:8235 0000000000000000FFFF00000100007F:1D09 01 00000000:00000000 00:00000000 00000000  1001        0 1 1\n";
         let (from, to) = ("127.0.0.1:33333".parse().unwrap(), "127.0.0.1:7433".parse().unwrap());
-        assert_eq!(owner(&format!("{head}{line}"), from, to), Some(1000));
-        assert_eq!(owner(&format!("{head}{mapped}"), from, to), Some(1001));
-        assert_eq!(owner(&format!("{head}{line}"), to, from), None);
+        assert_eq!(find_socket_owner(&format!("{head}{line}"), from, to), Some(1000));
+        assert_eq!(find_socket_owner(&format!("{head}{mapped}"), from, to), Some(1001));
+        assert_eq!(find_socket_owner(&format!("{head}{line}"), to, from), None);
     }
 }

@@ -3,51 +3,56 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Api;
+use super::ApiState;
 use super::query::Parameters;
 use crate::engine::inbox::ProjectId;
 use crate::engine::view::{FeatureView, ProjectView, World};
 use crate::wire::mend;
-use crate::wire::problem::{Code, Problem};
+use crate::wire::problem::{Problem, ProblemCode};
 use crate::wire::status::Synced;
 
 /// How long a request waits for a first index.
-pub(super) const INDEX_WAIT: Duration = Duration::from_secs(10);
+pub(super) const INITIAL_SCAN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A feature of the present picture.
 #[derive(Debug, Clone)]
-pub(super) struct Meant {
-    pub(super) id: ProjectId,
+pub(super) struct ResolvedFeature {
+    pub(super) project_id: ProjectId,
     pub(super) project: Arc<ProjectView>,
     pub(super) feature: Arc<FeatureView>,
 }
 
-impl Meant {
+impl ResolvedFeature {
     fn find(world: &World, parameters: &Parameters) -> Result<Self, Problem> {
-        let Some(slug) = parameters.said("feature") else {
-            return Err(Problem::new(Code::BadRequest, "the parameter `feature` is missing")
-                .hint(mend::FEATURE));
+        let Some(slug) = parameters.get_non_empty("feature") else {
+            return Err(Problem::new(
+                ProblemCode::BadRequest,
+                "the parameter `feature` is missing",
+            )
+            .with_hint(mend::FEATURE_REQUIRED));
         };
-        let project = parameters.said("project");
-        let mut found: Vec<Self> = named(world, project)
+        let project = parameters.get_non_empty("project");
+        let mut found: Vec<Self> = matching_projects(world, project)
             .flat_map(|(id, view)| view.features.iter().map(move |feature| (id, view, feature)))
             .filter(|(.., feature)| feature.slug().as_str() == slug)
             .map(|(id, project, feature)| Self {
-                id,
+                project_id: id,
                 project: Arc::clone(project),
                 feature: Arc::clone(feature),
             })
             .collect();
         match (found.pop(), found.as_slice()) {
             (None, _) => Err(match project {
-                Some(project) if named(world, Some(project)).next().is_none() => unknown(project),
-                _ => Problem::new(Code::NotFound, format!("there is no feature `{slug}`"))
-                    .hint(mend::FEATURES),
+                Some(project) if matching_projects(world, Some(project)).next().is_none() => {
+                    project_not_found(project)
+                }
+                _ => Problem::new(ProblemCode::NotFound, format!("there is no feature `{slug}`"))
+                    .with_hint(mend::NO_SUCH_FEATURE),
             }),
             (Some(one), []) => Ok(one),
             (Some(last), others) => {
                 let all = others.iter().chain([&last]).map(|meant| &*meant.project);
-                Err(ambiguous(&format!("`{slug}` is a feature of"), all))
+                Err(ambiguous_project(&format!("`{slug}` is a feature of"), all))
             }
         }
     }
@@ -57,20 +62,23 @@ impl Meant {
 ///
 /// # Errors
 /// A problem: none, or more than one.
-pub(super) fn project(world: &World, name: &str) -> Result<(ProjectId, Arc<ProjectView>), Problem> {
-    let found: Vec<(ProjectId, &Arc<ProjectView>)> = named(world, Some(name)).collect();
+pub(super) fn resolve_project(
+    world: &World,
+    name: &str,
+) -> Result<(ProjectId, Arc<ProjectView>), Problem> {
+    let found: Vec<(ProjectId, &Arc<ProjectView>)> = matching_projects(world, Some(name)).collect();
     match found.as_slice() {
-        [] => Err(unknown(name)),
+        [] => Err(project_not_found(name)),
         [(id, project)] => Ok((*id, Arc::clone(project))),
         several => {
             let all = several.iter().map(|(_, project)| &***project);
-            Err(ambiguous(&format!("`{name}` is the name of"), all))
+            Err(ambiguous_project(&format!("`{name}` is the name of"), all))
         }
     }
 }
 
 /// The projects of that root, name or identity of the root; all where none is said.
-fn named<'w>(
+fn matching_projects<'w>(
     world: &'w World,
     name: Option<&'w str>,
 ) -> impl Iterator<Item = (ProjectId, &'w Arc<ProjectView>)> {
@@ -90,65 +98,69 @@ fn named<'w>(
     })
 }
 
-fn unknown(project: &str) -> Problem {
-    Problem::new(Code::NotFound, format!("no project `{project}` is watched")).hint(mend::PROJECTS)
+fn project_not_found(project: &str) -> Problem {
+    Problem::new(ProblemCode::NotFound, format!("no project `{project}` is watched"))
+        .with_hint(mend::NO_SUCH_PROJECT)
 }
 
-fn ambiguous<'p>(what: &str, projects: impl Iterator<Item = &'p ProjectView>) -> Problem {
+fn ambiguous_project<'p>(what: &str, projects: impl Iterator<Item = &'p ProjectView>) -> Problem {
     let roots: Vec<&str> = projects.map(|project| project.root.as_str()).collect();
-    Problem::new(Code::Conflict, format!("{what} {}", roots.join(" and of ")))
-        .hint(mend::ONE_PROJECT)
+    Problem::new(ProblemCode::Conflict, format!("{what} {}", roots.join(" and of ")))
+        .with_hint(mend::AMBIGUOUS_PROJECT)
 }
 
-impl Api {
+impl ApiState {
     /// The feature that is meant, once its first index stands and, if asked for, once every change
     /// made before the request is seen.
-    pub(super) async fn meant(
+    pub(super) async fn resolve_feature(
         &self,
         parameters: &Parameters,
-    ) -> Result<(Meant, Option<Synced>), Problem> {
-        let sync = parameters.is_set("sync")?;
-        let meant = match self.indexed(parameters).await {
+    ) -> Result<(ResolvedFeature, Option<Synced>), Problem> {
+        let sync = parameters.flag("sync")?;
+        let meant = match self.wait_initial_scan(parameters).await {
             // It may have been made just before.
             Err(problem) if problem.status == 404 && sync => {
                 self.sync(None).await?;
-                self.indexed(parameters).await?
+                self.wait_initial_scan(parameters).await?
             }
             found => found?,
         };
         if !sync {
             return Ok((meant, None));
         }
-        let (meant, synced) = self.synced(&meant, parameters).await?;
+        let (meant, synced) = self.sync_feature(&meant, parameters).await?;
         Ok((meant, Some(synced)))
     }
 
     /// That feature with every change made before.
-    pub(super) async fn synced(
+    pub(super) async fn sync_feature(
         &self,
-        meant: &Meant,
+        meant: &ResolvedFeature,
         parameters: &Parameters,
-    ) -> Result<(Meant, Synced), Problem> {
-        let synced = self.sync(Some((meant.id, meant.feature.slug().clone()))).await?;
-        Ok((Meant::find(&self.views.world(), parameters)?, synced))
+    ) -> Result<(ResolvedFeature, Synced), Problem> {
+        let synced = self.sync(Some((meant.project_id, meant.feature.slug().clone()))).await?;
+        Ok((ResolvedFeature::find(&self.views.world(), parameters)?, synced))
     }
 
     /// That feature as it is shown now.
-    pub(super) fn present(&self, parameters: &Parameters) -> Result<Meant, Problem> {
-        Meant::find(&self.views.world(), parameters)
+    pub(super) fn current_feature(
+        &self,
+        parameters: &Parameters,
+    ) -> Result<ResolvedFeature, Problem> {
+        ResolvedFeature::find(&self.views.world(), parameters)
     }
 
     /// The present picture, likewise.
-    pub(super) async fn world(
+    pub(super) async fn current_state(
         &self,
         parameters: &Parameters,
     ) -> Result<(Arc<World>, Option<Synced>), Problem> {
-        let synced = if parameters.is_set("sync")? { Some(self.sync(None).await?) } else { None };
+        let synced = if parameters.flag("sync")? { Some(self.sync(None).await?) } else { None };
         Ok((self.views.world(), synced))
     }
 
     /// The feature that is meant, once its first index stands, whatever others are doing.
-    async fn indexed(&self, parameters: &Parameters) -> Result<Meant, Problem> {
+    async fn wait_initial_scan(&self, parameters: &Parameters) -> Result<ResolvedFeature, Problem> {
         let mut news = self.views.news();
         let found = async {
             loop {
@@ -156,19 +168,19 @@ impl Api {
                 news.borrow_and_update();
                 let world = self.views.world();
                 if !world.instance.is_empty() {
-                    let meant = Meant::find(&world, parameters)?;
+                    let meant = ResolvedFeature::find(&world, parameters)?;
                     if meant.feature.indexed {
                         return Ok(meant);
                     }
                 }
                 if news.changed().await.is_err() {
-                    return Err(Problem::new(Code::Unavailable, "the daemon is stopping"));
+                    return Err(Problem::new(ProblemCode::Unavailable, "the daemon is stopping"));
                 }
             }
         };
-        tokio::time::timeout(INDEX_WAIT, found).await.unwrap_or_else(|_| {
+        tokio::time::timeout(INITIAL_SCAN_TIMEOUT, found).await.unwrap_or_else(|_| {
             let detail = "the first index of the feature does not stand yet";
-            Err(Problem::new(Code::Unavailable, detail).hint("ask again in a second"))
+            Err(Problem::new(ProblemCode::Unavailable, detail).with_hint("ask again in a second"))
         })
     }
 }

@@ -47,41 +47,41 @@ use crate::engine::inbox::Inbox;
 use crate::engine::view::Views;
 use crate::store::Journal;
 use dashboard::Dashboard;
-use events::SUBSCRIBERS_MAX;
-use readers::Readers;
-use tail::Tail;
-use traffic::Traffic;
+use events::MAX_SUBSCRIBERS;
+use readers::ReaderPool;
+use tail::LatestReadCache;
+use traffic::HttpMetrics;
 
-pub use dashboard::{DashboardPlan, keep_dashboard};
-pub use listen::{SocketError, adopt, bind, serve};
+pub use dashboard::{DashboardConfig, run_dashboard};
+pub use listen::{SocketError, adopt_systemd_socket, bind, serve};
 
 /// What handlers work with.
 #[derive(Debug)]
-pub struct Api {
+pub struct ApiState {
     /// Where to put commands.
     inbox: Arc<Inbox>,
     /// Where to take pictures.
     views: Arc<Views>,
     /// Reads the journal.
-    readers: Readers,
+    reader_pool: ReaderPool,
     /// What was read of it last.
-    tail: Tail,
+    read_cache: LatestReadCache,
     /// The store's file.
-    store: PathBuf,
+    store_path: PathBuf,
     /// How the configuration was read last.
     config: watch::Receiver<ConfigState>,
     /// When the daemon started, by both clocks.
-    started: (Timestamp, Instant),
+    started_at: (Timestamp, Instant),
     /// Whether the first index of everything has stood once.
-    healthy: AtomicBool,
+    initial_scan_done: AtomicBool,
     /// Places for streams of events.
-    subscribers: Arc<Semaphore>,
-    traffic: Arc<Traffic>,
+    subscriber_permits: Arc<Semaphore>,
+    http_metrics: Arc<HttpMetrics>,
     dashboard: Dashboard,
 }
 
-impl Api {
-    /// Over that engine, whose store is `store`, and the state of its configuration; `started` is
+impl ApiState {
+    /// Over that engine, whose store is `store_path`, and the state of its configuration; `started_at` is
     /// when the daemon did, by both clocks.
     #[must_use]
     pub fn new(
@@ -91,75 +91,77 @@ impl Api {
         store: PathBuf,
         config: watch::Receiver<ConfigState>,
         started: (Timestamp, Instant),
-        dashboard: DashboardPlan,
+        dashboard: DashboardConfig,
     ) -> Self {
         Self {
             inbox,
             views,
-            readers: Readers::new(journal.clone()),
-            tail: Tail::default(),
-            store,
+            reader_pool: ReaderPool::new(journal.clone()),
+            read_cache: LatestReadCache::default(),
+            store_path: store,
             config,
-            started,
-            healthy: AtomicBool::new(false),
-            subscribers: Arc::new(Semaphore::new(SUBSCRIBERS_MAX)),
-            traffic: Arc::default(),
+            started_at: started,
+            initial_scan_done: AtomicBool::new(false),
+            subscriber_permits: Arc::new(Semaphore::new(MAX_SUBSCRIBERS)),
+            http_metrics: Arc::default(),
             dashboard: Dashboard::new(dashboard),
         }
     }
 }
 
 /// An address, and what is done there.
-type Route = (&'static str, MethodRouter<Arc<Api>>);
+type Route = (&'static str, MethodRouter<Arc<ApiState>>);
 
 /// Where the dashboard is opened: at the local socket only.
-const DASHBOARD: &str = "/api/dashboard";
+const DASHBOARD_PATH: &str = "/api/dashboard";
 
 /// All addresses of the local socket.
 fn routes() -> Vec<Route> {
     vec![
-        ("/healthz", get(answers::health)),
-        ("/metrics", get(metrics::metrics)),
-        ("/api/openapi.json", get(openapi::openapi)),
-        ("/api/status", get(answers::status)),
-        ("/api/events", get(events::events)),
-        ("/api/rescan", post(projects::rescan)),
-        ("/api/delivery", get(delivery::list)),
-        ("/api/delivery/retry", post(delivery::retry)),
-        ("/api/delivery/drop", post(delivery::drop)),
-        ("/api/projects", post(projects::add).merge(delete(projects::remove))),
-        (DASHBOARD, post(dashboard::open).merge(delete(dashboard::close))),
-        ("/api/dossier/overview", get(answers::overview)),
-        ("/api/dossier/artifacts", get(artifacts::list)),
-        ("/api/dossier/artifacts/{artifact_key}", get(artifacts::detail)),
-        ("/api/dossier/snapshots/export", get(answers::export)),
-        ("/api/dossier/drift", get(answers::drift)),
-        ("/api/dossier/baseline", baseline_requests()),
+        ("/healthz", get(answers::get_health)),
+        ("/metrics", get(metrics::get_metrics)),
+        ("/api/openapi.json", get(openapi::get_openapi)),
+        ("/api/status", get(answers::get_status)),
+        ("/api/events", get(events::get_events)),
+        ("/api/rescan", post(projects::request_rescan)),
+        ("/api/delivery", get(delivery::list_delivery)),
+        ("/api/delivery/retry", post(delivery::retry_dead_letters)),
+        ("/api/delivery/drop", post(delivery::drop_dead_letters)),
+        ("/api/projects", post(projects::add_project).merge(delete(projects::remove_project))),
+        (DASHBOARD_PATH, post(dashboard::open_dashboard).merge(delete(dashboard::close_dashboard))),
+        ("/api/dossier/overview", get(answers::get_overview)),
+        ("/api/dossier/artifacts", get(artifacts::list_artifacts)),
+        ("/api/dossier/artifacts/{artifact_key}", get(artifacts::get_artifact)),
+        ("/api/dossier/snapshots/export", get(answers::export_snapshot)),
+        ("/api/dossier/drift", get(answers::get_drift)),
+        ("/api/dossier/baseline", baseline_methods()),
     ]
 }
 
 /// What is done with a baseline.
-fn baseline_requests() -> MethodRouter<Arc<Api>> {
-    get(baseline::show).merge(post(baseline::accept)).merge(delete(baseline::clear))
+fn baseline_methods() -> MethodRouter<Arc<ApiState>> {
+    get(baseline::get_baseline)
+        .merge(post(baseline::accept_baseline))
+        .merge(delete(baseline::clear_baseline))
 }
 
 /// The requests of the local socket.
-fn router(api: Arc<Api>) -> Router {
-    requests(api, routes())
+fn unix_socket_router(api: Arc<ApiState>) -> Router {
+    build_router(api, routes())
 }
 
 /// Those requests.
-fn requests(api: Arc<Api>, all: Vec<Route>) -> Router {
+fn build_router(api: Arc<ApiState>, all: Vec<Route>) -> Router {
     all.into_iter()
         .fold(Router::new(), |router, (path, at)| router.route(path, at))
-        .fallback(answers::unknown)
-        .method_not_allowed_fallback(answers::not_allowed)
-        .layer(map_response(named))
+        .fallback(answers::not_found)
+        .method_not_allowed_fallback(answers::method_not_allowed)
+        .layer(map_response(add_server_header))
         .with_state(api)
 }
 
 /// Says in every answer which version gave it.
-async fn named(mut response: Response) -> Response {
+async fn add_server_header(mut response: Response) -> Response {
     let name = HeaderValue::from_static(concat!("dossierd/", env!("CARGO_PKG_VERSION")));
     response.headers_mut().insert(header::SERVER, name);
     response

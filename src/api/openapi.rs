@@ -6,25 +6,25 @@ use std::sync::OnceLock;
 
 use axum::response::{IntoResponse, Response};
 
-use super::respond::{internal, json_body};
+use super::respond::{internal_error, json_bytes_response};
 use crate::wire::json;
 
-const TEXT: &str = include_str!("openapi.yaml");
+const OPENAPI_YAML: &str = include_str!("openapi.yaml");
 
-pub(super) async fn openapi() -> Response {
+pub(super) async fn get_openapi() -> Response {
     static MADE: OnceLock<Result<Vec<u8>, String>> = OnceLock::new();
-    match MADE.get_or_init(document) {
-        Ok(body) => json_body(body.clone()),
-        Err(error) => internal(error).into_response(),
+    match MADE.get_or_init(render_document) {
+        Ok(body) => json_bytes_response(body.clone()),
+        Err(error) => internal_error(error).into_response(),
     }
 }
 
-fn document() -> Result<Vec<u8>, String> {
-    let text = TEXT.replacen("VERSION", env!("CARGO_PKG_VERSION"), 1);
+fn render_document() -> Result<Vec<u8>, String> {
+    let text = OPENAPI_YAML.replacen("VERSION", env!("CARGO_PKG_VERSION"), 1);
     let mut document: serde_yaml::Value =
         serde_yaml::from_str(&text).map_err(|error| error.to_string())?;
     document.apply_merge().map_err(|error| error.to_string())?;
-    json::line(&document).map_err(|error| error.to_string())
+    json::to_line(&document).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -32,10 +32,10 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::wire::problem::Code;
+    use crate::wire::problem::ProblemCode;
 
     fn parsed() -> serde_json::Value {
-        serde_json::from_slice(&document().unwrap()).unwrap()
+        serde_json::from_slice(&render_document().unwrap()).unwrap()
     }
 
     #[test]
@@ -52,7 +52,8 @@ mod tests {
     fn it_has_every_code_of_a_problem() {
         let document = parsed();
         let written = &document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"];
-        let names: Vec<&str> = Code::ALL.iter().map(|code| code.names().1).collect();
+        let names: Vec<&str> =
+            ProblemCode::ALL.iter().map(|code| code.status_and_name().1).collect();
         assert_eq!(*written, serde_json::json!(names));
     }
 }

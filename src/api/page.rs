@@ -9,57 +9,57 @@ use super::{Route, answers};
 
 /// The files below `/assets/`: name, type, text.
 const ASSETS: &[(&str, &str, &str)] = &[
-    ("style.css", CSS, include_str!("assets/style.css")),
-    ("content.css", CSS, include_str!("assets/content.css")),
+    ("style.css", CSS_MEDIA_TYPE, include_str!("assets/style.css")),
+    ("content.css", CSS_MEDIA_TYPE, include_str!("assets/content.css")),
     ("icon.svg", "image/svg+xml", include_str!("assets/icon.svg")),
-    ("app.js", JS, include_str!("assets/app.js")),
-    ("ask.js", JS, include_str!("assets/ask.js")),
-    ("artifacts.js", JS, include_str!("assets/artifacts.js")),
-    ("detail.js", JS, include_str!("assets/detail.js")),
-    ("dom.js", JS, include_str!("assets/dom.js")),
-    ("drift.js", JS, include_str!("assets/drift.js")),
-    ("feature.js", JS, include_str!("assets/feature.js")),
-    ("grid.js", JS, include_str!("assets/grid.js")),
-    ("history.js", JS, include_str!("assets/history.js")),
-    ("live.js", JS, include_str!("assets/live.js")),
-    ("overview.js", JS, include_str!("assets/overview.js")),
-    ("plot.js", JS, include_str!("assets/plot.js")),
-    ("words.js", JS, include_str!("assets/words.js")),
+    ("app.js", JS_MEDIA_TYPE, include_str!("assets/app.js")),
+    ("ask.js", JS_MEDIA_TYPE, include_str!("assets/ask.js")),
+    ("artifacts.js", JS_MEDIA_TYPE, include_str!("assets/artifacts.js")),
+    ("detail.js", JS_MEDIA_TYPE, include_str!("assets/detail.js")),
+    ("dom.js", JS_MEDIA_TYPE, include_str!("assets/dom.js")),
+    ("drift.js", JS_MEDIA_TYPE, include_str!("assets/drift.js")),
+    ("feature.js", JS_MEDIA_TYPE, include_str!("assets/feature.js")),
+    ("grid.js", JS_MEDIA_TYPE, include_str!("assets/grid.js")),
+    ("history.js", JS_MEDIA_TYPE, include_str!("assets/history.js")),
+    ("live.js", JS_MEDIA_TYPE, include_str!("assets/live.js")),
+    ("overview.js", JS_MEDIA_TYPE, include_str!("assets/overview.js")),
+    ("plot.js", JS_MEDIA_TYPE, include_str!("assets/plot.js")),
+    ("words.js", JS_MEDIA_TYPE, include_str!("assets/words.js")),
 ];
-const INDEX: &str = include_str!("assets/index.html");
-const LOCKED: &str = include_str!("assets/locked.html");
-const OPENING: &str = include_str!("assets/opening.html");
-const HTML: &str = "text/html; charset=utf-8";
-const CSS: &str = "text/css; charset=utf-8";
-const JS: &str = "text/javascript; charset=utf-8";
+const INDEX_PAGE: &str = include_str!("assets/index.html");
+const LOCKED_PAGE: &str = include_str!("assets/locked.html");
+const LOADING_PAGE: &str = include_str!("assets/opening.html");
+const HTML_MEDIA_TYPE: &str = "text/html; charset=utf-8";
+const CSS_MEDIA_TYPE: &str = "text/css; charset=utf-8";
+const JS_MEDIA_TYPE: &str = "text/javascript; charset=utf-8";
 
 /// The page's addresses.
-pub(super) fn routes() -> Vec<Route> {
-    vec![("/", get(index)), ("/assets/{name}", get(asset))]
+pub(super) fn page_routes() -> Vec<Route> {
+    vec![("/", get(serve_index)), ("/assets/{name}", get(serve_asset))]
 }
 
-async fn index() -> Response {
-    file(HTML, INDEX)
+async fn serve_index() -> Response {
+    static_response(HTML_MEDIA_TYPE, INDEX_PAGE)
 }
 
-async fn asset(Path(name): Path<String>) -> Response {
+async fn serve_asset(Path(name): Path<String>) -> Response {
     match ASSETS.iter().find(|(known, ..)| *known == name) {
-        Some((_, kind, text)) => file(kind, text),
-        None => answers::unknown().await.into_response(),
+        Some((_, kind, text)) => static_response(kind, text),
+        None => answers::not_found().await.into_response(),
     }
 }
 
 /// What a browser sees that was just let in.
-pub(super) fn opening() -> Response {
-    file(HTML, OPENING)
+pub(super) fn loading_page() -> Response {
+    static_response(HTML_MEDIA_TYPE, LOADING_PAGE)
 }
 
 /// What a browser sees that was not let in.
-pub(super) fn locked() -> Response {
-    (StatusCode::UNAUTHORIZED, file(HTML, LOCKED)).into_response()
+pub(super) fn locked_page() -> Response {
+    (StatusCode::UNAUTHORIZED, static_response(HTML_MEDIA_TYPE, LOCKED_PAGE)).into_response()
 }
 
-fn file(kind: &'static str, text: &'static str) -> Response {
+fn static_response(kind: &'static str, text: &'static str) -> Response {
     ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], text).into_response()
 }
 
@@ -75,7 +75,7 @@ mod tests {
             });
             parts.collect()
         };
-        let texts = ASSETS.iter().map(|(.., text)| *text).chain([INDEX]);
+        let texts = ASSETS.iter().map(|(.., text)| *text).chain([INDEX_PAGE]);
         let mut used: Vec<String> = texts.flat_map(names).collect();
         used.sort();
         used.dedup();
@@ -91,7 +91,7 @@ mod tests {
                 assert!(!text.contains(word), "{word} in {name}");
             }
         }
-        for html in [INDEX, LOCKED, OPENING] {
+        for html in [INDEX_PAGE, LOCKED_PAGE, LOADING_PAGE] {
             for word in ["<style", " style=", " onclick", " onload", "javascript:"] {
                 assert!(!html.contains(word), "{word}");
             }

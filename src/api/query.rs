@@ -8,23 +8,26 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
-use super::Api;
-use super::respond::off_thread;
+use super::ApiState;
+use super::respond::run_blocking;
 use crate::core::path::escape_bytes;
 use crate::engine::view::World;
-use crate::wire::problem::{Code, Problem};
+use crate::wire::problem::{Problem, ProblemCode};
 
 /// A request's parameters, in order; or why they cannot be read.
 #[derive(Debug)]
 pub(super) struct Query(pub(super) Result<Parameters, Problem>);
 
-impl FromRequestParts<Arc<Api>> for Query {
+impl FromRequestParts<Arc<ApiState>> for Query {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Infallible> {
+    async fn from_request_parts(
+        parts: &mut Parts,
+        api: &Arc<ApiState>,
+    ) -> Result<Self, Infallible> {
         let mut parsed = Parameters::parse(parts.uri.query().unwrap_or_default());
         if let Ok(parameters) = &mut parsed {
-            parameters.find_root(&api.views.world()).await;
+            parameters.canonicalize_project(&api.views.world()).await;
         }
         Ok(Self(parsed))
     }
@@ -39,9 +42,9 @@ impl Parameters {
         let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let text = |text: &str| {
-                decode(&text.replace('+', " ")).ok_or_else(|| {
+                percent_decode(&text.replace('+', " ")).ok_or_else(|| {
                     let detail = format!("`{pair}` in the query is not percent-encoded UTF-8");
-                    Problem::new(Code::BadRequest, detail)
+                    Problem::new(ProblemCode::BadRequest, detail)
                 })
             };
             Ok((text(name)?, text(value)?))
@@ -51,7 +54,7 @@ impl Parameters {
 
     /// Takes a root in `project` as people write it, with a slash at its end or by way of a link,
     /// for the one that is watched.
-    async fn find_root(&mut self, world: &World) {
+    async fn canonicalize_project(&mut self, world: &World) {
         let said = self.0.iter_mut().rev().find(|(name, _)| name == "project");
         let Some((_, said)) = said.filter(|(_, said)| said.starts_with('/')) else {
             return;
@@ -61,10 +64,10 @@ impl Parameters {
             return;
         }
         let path = PathBuf::from(&*said);
-        let plain = as_text(&path.components().collect::<PathBuf>());
-        let canonical = off_thread(move || path.canonicalize().ok()).await.ok().flatten();
+        let plain = escape_path(&path.components().collect::<PathBuf>());
+        let canonical = run_blocking(move || path.canonicalize().ok()).await.ok().flatten();
         // One that is not there now is still known by its name.
-        let meant = [Some(plain), canonical.map(|path| as_text(&path))];
+        let meant = [Some(plain), canonical.map(|path| escape_path(&path))];
         if let Some(meant) = meant.into_iter().flatten().find(|text| is_root(text)) {
             *said = meant;
         }
@@ -76,35 +79,35 @@ impl Parameters {
     }
 
     /// The same, where it is not empty.
-    pub(super) fn said(&self, name: &str) -> Option<&str> {
+    pub(super) fn get_non_empty(&self, name: &str) -> Option<&str> {
         self.get(name).filter(|value| !value.is_empty())
     }
 
     /// All values of a parameter that are not empty.
-    pub(super) fn all(&self, name: &str) -> Vec<String> {
+    pub(super) fn get_all(&self, name: &str) -> Vec<String> {
         let values = self.0.iter().filter(|(known, value)| known == name && !value.is_empty());
         values.map(|(_, value)| value.clone()).collect()
     }
 
     /// A switch: `true`, `1` or the name alone; `false`, `0` or nothing.
-    pub(super) fn is_set(&self, name: &str) -> Result<bool, Problem> {
+    pub(super) fn flag(&self, name: &str) -> Result<bool, Problem> {
         match self.get(name) {
             None | Some("false" | "0") => Ok(false),
             Some("true" | "1" | "") => Ok(true),
             Some(other) => {
                 let detail = format!("`{name}` is `true` or `false`, not `{other}`");
-                Err(Problem::new(Code::BadRequest, detail))
+                Err(Problem::new(ProblemCode::BadRequest, detail))
             }
         }
     }
 }
 
-fn as_text(path: &Path) -> String {
+fn escape_path(path: &Path) -> String {
     escape_bytes(path.as_os_str().as_bytes()).into_owned()
 }
 
 /// Percent-encoded text; `None` where it is none.
-pub(super) fn decode(text: &str) -> Option<String> {
+pub(super) fn percent_decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {
@@ -130,13 +133,13 @@ mod tests {
     fn parameters_are_decoded_and_what_cannot_be_is_refused() {
         let parameters = Parameters::parse("a=1&b=x+y%2Fz&a=2&c&&d=%C3%BC").unwrap();
         assert_eq!(parameters.get("a"), Some("2"), "the last counts");
-        assert_eq!(parameters.all("a"), ["1", "2"]);
+        assert_eq!(parameters.get_all("a"), ["1", "2"]);
         assert_eq!(parameters.get("b"), Some("x y/z"));
         assert_eq!(parameters.get("d"), Some("ü"));
-        assert_eq!(parameters.said("c"), None);
-        assert_eq!(parameters.is_set("c"), Ok(true));
-        assert_eq!(parameters.is_set("none"), Ok(false));
-        assert_eq!(parameters.is_set("d").unwrap_err().status, 400);
+        assert_eq!(parameters.get_non_empty("c"), None);
+        assert_eq!(parameters.flag("c"), Ok(true));
+        assert_eq!(parameters.flag("none"), Ok(false));
+        assert_eq!(parameters.flag("d").unwrap_err().status, 400);
         for bad in ["a=%", "a=%4", "a=%zz", "a=%ff", "%ff=1", "a=%+1"] {
             assert_eq!(Parameters::parse(bad).unwrap_err().status, 400, "{bad}");
         }

@@ -8,29 +8,29 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
 
-use super::respond::{internal, off_thread};
+use super::respond::{internal_error, run_blocking};
 use crate::store::{Journal, JournalReader, StoreError};
 use crate::wire::problem::Problem;
 
 /// Reads at a time; the next waits its turn.
-const READERS: usize = 4;
+const MAX_READERS: usize = 4;
 
 /// The connections.
-pub(super) struct Readers {
+pub(super) struct ReaderPool {
     journal: Journal,
     idle: Mutex<Vec<JournalReader>>,
-    turns: Semaphore,
+    permits: Semaphore,
 }
 
-impl fmt::Debug for Readers {
+impl fmt::Debug for ReaderPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Readers").field("journal", &self.journal).finish_non_exhaustive()
     }
 }
 
-impl Readers {
+impl ReaderPool {
     pub(super) fn new(journal: Journal) -> Self {
-        Self { journal, idle: Mutex::default(), turns: Semaphore::new(READERS) }
+        Self { journal, idle: Mutex::default(), permits: Semaphore::new(MAX_READERS) }
     }
 
     /// Reads the journal on a thread that may wait for the disk.
@@ -38,15 +38,15 @@ impl Readers {
         &self,
         read: impl FnOnce(&mut JournalReader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Problem> {
-        let _turn = self.turns.acquire().await.map_err(internal)?;
+        let _turn = self.permits.acquire().await.map_err(internal_error)?;
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut reader = idle.unwrap_or_else(|| self.journal.reader());
-        let (reader, result) = off_thread(move || {
+        let (reader, result) = run_blocking(move || {
             let result = read(&mut reader);
             (reader, result)
         })
         .await?;
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
-        result.map_err(internal)
+        result.map_err(internal_error)
     }
 }

@@ -17,55 +17,56 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
 use crate::wire::json;
-use crate::wire::problem::{Code, Problem};
+use crate::wire::problem::{Problem, ProblemCode};
 use crate::wire::status::Synced;
 
 /// Features of more artifacts than this are worked out and written apart from the connections'
 /// thread.
-const SMALL: usize = 200;
+const MAX_INLINE_ARTIFACTS: usize = 200;
 
 /// Answers in the making at a time, of those that may be large: their size is not known yet.
-const MAKING: usize = 2;
+const MAX_CONCURRENT_RENDERS: usize = 2;
 /// Bytes from which an answer is large: less than that the socket takes, and it is not held here.
-const LARGE: usize = 128 << 10;
+const MIN_BUDGETED_BYTES: usize = 128 << 10;
 /// KiB of large answers that wait to be read; one for which there is no room is refused. One that is
 /// larger has all of it.
-const ROOM: u32 = 12 << 10;
+const MAX_BUFFERED_KIB: u32 = 12 << 10;
 /// For so long it may wait for its turn and then for room, where there is none.
-const ROOM_WAIT: Duration = Duration::from_secs(1);
+const BUDGET_TIMEOUT: Duration = Duration::from_secs(1);
 /// Of a large answer so much leaves at a time.
-const PART: usize = 64 << 10;
+const MAX_CHUNK_BYTES: usize = 64 << 10;
 
-static MAKERS: Semaphore = Semaphore::const_new(MAKING);
-static FREE: Semaphore = Semaphore::const_new(ROOM as usize);
+static RENDER_PERMITS: Semaphore = Semaphore::const_new(MAX_CONCURRENT_RENDERS);
+static BUFFER_BUDGET: Semaphore = Semaphore::const_new(MAX_BUFFERED_KIB as usize);
 
 /// A JSON answer.
-pub(super) fn answer(value: &impl Serialize) -> Response {
-    json::line(value).map_or_else(|error| internal(error).into_response(), json_body)
+pub(super) fn json_response(value: &impl Serialize) -> Response {
+    json::to_line(value)
+        .map_or_else(|error| internal_error(error).into_response(), json_bytes_response)
 }
 
-/// As [`answer`], of something that may be long in the making; `size` is about how many artifacts
+/// As [`json_response`], of something that may be long in the making; `size` is about how many artifacts
 /// it is made of.
-pub(super) async fn answer_of<F>(size: usize, work: F) -> Response
+pub(super) async fn json_response_blocking<F>(size: usize, work: F) -> Response
 where
     F: FnOnce() -> std::io::Result<Vec<u8>> + Send + 'static,
 {
-    let made = if size <= SMALL {
-        work().map(json_body).map_err(internal)
+    let made = if size <= MAX_INLINE_ARTIFACTS {
+        work().map(json_bytes_response).map_err(internal_error)
     } else {
-        let work = || work().map(|body| (body, ())).map_err(internal);
-        large(work).await.map(|(answer, ())| answer)
+        let work = || work().map(|body| (body, ())).map_err(internal_error);
+        budgeted_response(work).await.map(|(answer, ())| answer)
     };
     made.unwrap_or_else(Problem::into_response)
 }
 
-/// As [`answer_of`], of an answer that is short whatever it is made of: it waits for no large ones.
-pub(super) async fn short_of<F>(size: usize, work: F) -> Response
+/// As [`json_response_blocking`], of an answer that is short whatever it is made of: it waits for no large ones.
+pub(super) async fn short_json_response<F>(size: usize, work: F) -> Response
 where
     F: FnOnce() -> std::io::Result<Vec<u8>> + Send + 'static,
 {
-    let made = if size <= SMALL { Ok(work()) } else { off_thread(work).await };
-    let made = made.and_then(|made| made.map(json_body).map_err(internal));
+    let made = if size <= MAX_INLINE_ARTIFACTS { Ok(work()) } else { run_blocking(work).await };
+    let made = made.and_then(|made| made.map(json_bytes_response).map_err(internal_error));
     made.unwrap_or_else(Problem::into_response)
 }
 
@@ -73,46 +74,49 @@ where
 ///
 /// # Errors
 /// What `work` fails with; or there is no room.
-pub(super) async fn large<T, F>(work: F) -> Result<(Response, T), Problem>
+pub(super) async fn budgeted_response<T, F>(work: F) -> Result<(Response, T), Problem>
 where
     T: Send + 'static,
     F: FnOnce() -> Result<(Vec<u8>, T), Problem> + Send + 'static,
 {
-    large_of(async { off_thread(work).await? }).await
+    budgeted_response_from(async { run_blocking(work).await? }).await
 }
 
-/// As [`large`], of work that is more than to wait for a thread.
+/// As [`budgeted_response`], of work that is more than to wait for a thread.
 ///
 /// # Errors
-/// Those of [`large`].
-pub(super) async fn large_of<T>(
+/// Those of [`budgeted_response`].
+pub(super) async fn budgeted_response_from<T>(
     work: impl Future<Output = Result<(Vec<u8>, T), Problem>>,
 ) -> Result<(Response, T), Problem> {
     // From now on: those that have waited for others that wait do not wait once more.
-    let by = Instant::now() + ROOM_WAIT;
-    let _turn = MAKERS.acquire().await.map_err(internal)?;
+    let by = Instant::now() + BUDGET_TIMEOUT;
+    let _turn = RENDER_PERMITS.acquire().await.map_err(internal_error)?;
     let (mut body, beside) = work.await?;
-    if body.len() < LARGE {
-        return Ok((json_body(body), beside));
+    if body.len() < MIN_BUDGETED_BYTES {
+        return Ok((json_bytes_response(body), beside));
     }
     body.shrink_to_fit();
-    let kib = u32::try_from(body.len() / 1024).unwrap_or(ROOM).min(ROOM);
-    let room = timeout_at(by, FREE.acquire_many(kib)).await;
+    let kib = u32::try_from(body.len() / 1024).unwrap_or(MAX_BUFFERED_KIB).min(MAX_BUFFERED_KIB);
+    let room = timeout_at(by, BUFFER_BUDGET.acquire_many(kib)).await;
     let room = room.map_err(|_| {
         let detail = "too many large answers wait to be read";
-        Problem::new(Code::Unavailable, detail).hint("ask again in a second")
+        Problem::new(ProblemCode::Unavailable, detail).with_hint("ask again in a second")
     })?;
-    let room = room.map_err(internal)?;
-    Ok((json(Body::new(Large { left: body.into(), _room: room })), beside))
+    let room = room.map_err(internal_error)?;
+    Ok((
+        json_body_response(Body::new(BudgetedBody { remaining: body.into(), _permit: room })),
+        beside,
+    ))
 }
 
 /// A large answer, whose room is free again when it has left.
-struct Large {
-    left: Bytes,
-    _room: SemaphorePermit<'static>,
+struct BudgetedBody {
+    remaining: Bytes,
+    _permit: SemaphorePermit<'static>,
 }
 
-impl hyper::body::Body for Large {
+impl hyper::body::Body for BudgetedBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -120,25 +124,25 @@ impl hyper::body::Body for Large {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.left.is_empty() {
+        if self.remaining.is_empty() {
             return Poll::Ready(None);
         }
-        let part = PART.min(self.left.len());
-        Poll::Ready(Some(Ok(Frame::data(self.left.split_to(part)))))
+        let part = MAX_CHUNK_BYTES.min(self.remaining.len());
+        Poll::Ready(Some(Ok(Frame::data(self.remaining.split_to(part)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left.is_empty()
+        self.remaining.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left.len() as u64)
+        SizeHint::with_exact(self.remaining.len() as u64)
     }
 }
 
 /// Says in a header how an answer came to include every earlier change, where its body has no place
 /// for that.
-pub(super) fn say_synced(mut answer: Response, synced: Option<Synced>) -> Response {
+pub(super) fn set_synced_header(mut answer: Response, synced: Option<Synced>) -> Response {
     if let Some(synced) = synced {
         let how = match synced {
             Synced::Cookie => "cookie",
@@ -150,28 +154,28 @@ pub(super) fn say_synced(mut answer: Response, synced: Option<Synced>) -> Respon
 }
 
 /// Works on a thread that may wait for the disk.
-pub(super) async fn off_thread<T: Send + 'static>(
+pub(super) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(work).await.map_err(internal)
+    tokio::task::spawn_blocking(work).await.map_err(internal_error)
 }
 
-pub(super) fn json_body(body: Vec<u8>) -> Response {
-    json(Body::from(body))
+pub(super) fn json_bytes_response(body: Vec<u8>) -> Response {
+    json_body_response(Body::from(body))
 }
 
-fn json(body: Body) -> Response {
+fn json_body_response(body: Body) -> Response {
     let kind = HeaderValue::from_static("application/json");
     ([(header::CONTENT_TYPE, kind)], body).into_response()
 }
 
-pub(super) fn internal(error: impl std::fmt::Display) -> Problem {
-    Problem::new(Code::Internal, error.to_string())
+pub(super) fn internal_error(error: impl std::fmt::Display) -> Problem {
+    Problem::new(ProblemCode::Internal, error.to_string())
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = Response::new(Body::from(json::line(&self).unwrap_or_default()));
+        let mut response = Response::new(Body::from(json::to_line(&self).unwrap_or_default()));
         *response.status_mut() =
             StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
@@ -189,11 +193,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_short_answer_waits_for_no_large_one() {
-        let making = u32::try_from(MAKING).unwrap();
-        let _all = MAKERS.acquire_many(making).await.unwrap();
-        let short = short_of(SMALL + 1, || Ok(b"{}".to_vec())).await;
+        let making = u32::try_from(MAX_CONCURRENT_RENDERS).unwrap();
+        let _all = RENDER_PERMITS.acquire_many(making).await.unwrap();
+        let short = short_json_response(MAX_INLINE_ARTIFACTS + 1, || Ok(b"{}".to_vec())).await;
         assert_eq!(short.status(), StatusCode::OK);
-        let large = answer_of(SMALL + 1, || Ok(b"{}".to_vec()));
+        let large = json_response_blocking(MAX_INLINE_ARTIFACTS + 1, || Ok(b"{}".to_vec()));
         assert!(tokio::time::timeout(Duration::ZERO, large).await.is_err(), "it has no turn");
     }
 }

@@ -6,37 +6,37 @@
 use axum::body::Bytes;
 use tokio::sync::Mutex;
 
-use crate::store::Filter;
+use crate::store::EventFilter;
 
 /// What a reader wants: its part of the journal behind a number.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Want {
+pub(super) struct ReadRequest {
     pub(super) instance: String,
     pub(super) after: u64,
-    pub(super) filter: Filter,
+    pub(super) filter: EventFilter,
 }
 
 /// What was read for it, as messages, and the last number that was looked at.
 #[derive(Debug, Clone)]
-pub(super) struct Part {
+pub(super) struct RenderedChunk {
     pub(super) messages: Bytes,
     pub(super) last_scanned: u64,
     /// Whether retention was quicker: something before the messages is lost.
-    pub(super) gap: bool,
+    pub(super) has_gap: bool,
 }
 
 /// The part that was read last.
 #[derive(Debug, Default)]
-pub(super) struct Tail(Mutex<Option<(Want, Part)>>);
+pub(super) struct LatestReadCache(Mutex<Option<(ReadRequest, RenderedChunk)>>);
 
-impl Tail {
+impl LatestReadCache {
     /// What is wanted, by `read` where it is not what was read last. A part that leads nowhere is
     /// not kept: there may be more by now.
-    pub(super) async fn part(
+    pub(super) async fn get_or_read(
         &self,
-        want: Want,
-        read: impl AsyncFnOnce() -> Option<Part>,
-    ) -> Option<Part> {
+        want: ReadRequest,
+        read: impl AsyncFnOnce() -> Option<RenderedChunk>,
+    ) -> Option<RenderedChunk> {
         let mut last = self.0.lock().await;
         if let Some((known, part)) = &*last
             && *known == want
@@ -53,27 +53,34 @@ impl Tail {
 mod tests {
     use super::*;
 
-    fn want(after: u64) -> Want {
-        Want { instance: "i".to_owned(), after, filter: Filter::default() }
+    fn want(after: u64) -> ReadRequest {
+        ReadRequest { instance: "i".to_owned(), after, filter: EventFilter::default() }
     }
 
-    fn part(last_scanned: u64) -> Part {
-        Part { messages: Bytes::from_static(b"m"), last_scanned, gap: false }
+    fn part(last_scanned: u64) -> RenderedChunk {
+        RenderedChunk { messages: Bytes::from_static(b"m"), last_scanned, has_gap: false }
     }
 
     #[tokio::test]
     async fn the_same_is_read_once_and_what_leads_nowhere_again() {
-        let tail = Tail::default();
+        let tail = LatestReadCache::default();
         let mut reads = 0;
         for (wanted, last, read) in [
             (want(1), 3, 1),
             (want(1), 4, 1),
             (want(3), 3, 2),
             (want(3), 5, 3),
-            (Want { filter: Filter { until: Some(9), ..Filter::default() }, ..want(3) }, 5, 4),
-            (Want { instance: "j".to_owned(), ..want(3) }, 5, 5),
+            (
+                ReadRequest {
+                    filter: EventFilter { max_seq: Some(9), ..EventFilter::default() },
+                    ..want(3)
+                },
+                5,
+                4,
+            ),
+            (ReadRequest { instance: "j".to_owned(), ..want(3) }, 5, 5),
         ] {
-            tail.part(wanted, async || {
+            tail.get_or_read(wanted, async || {
                 reads += 1;
                 Some(part(last))
             })

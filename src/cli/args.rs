@@ -18,7 +18,7 @@ use clap_complete::Shell;
 
 use crate::config::LogConfig;
 use crate::core::digest::Digest;
-use crate::core::event::{EVENT_TYPE_PREFIX, EVENT_TYPES, event_type};
+use crate::core::event::{EVENT_TYPE_PREFIX, EVENT_TYPES, parse_event_type};
 use crate::wire::cursor::{CursorError, Since};
 
 /// Says what is missing, deleted or drifted in feature directories.
@@ -29,11 +29,11 @@ pub(super) struct Cli {
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     pub(super) color: Color,
     #[command(subcommand)]
-    pub(super) command: Command,
+    pub(super) command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum CliCommand {
     /// Watch projects: the daemon, in the foreground
     Run(RunArgs),
     /// Show all features at a glance, or one
@@ -117,7 +117,7 @@ pub(super) struct SocketArgs {
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
     #[command(flatten)]
-    pub(super) meant: OptionalFeatureArgs,
+    pub(super) selection: OptionalFeatureArgs,
     /// Show it again whenever something changes, until Ctrl-C
     #[arg(long)]
     pub(super) watch: bool,
@@ -126,9 +126,9 @@ pub(super) struct StatusArgs {
 #[derive(Debug, Args)]
 pub(super) struct WatchArgs {
     #[command(flatten)]
-    pub(super) meant: OptionalFeatureArgs,
+    pub(super) selection: OptionalFeatureArgs,
     /// Begin behind this cursor instead of with the present state
-    #[arg(long, value_name = "CURSOR", value_parser = cursor)]
+    #[arg(long, value_name = "CURSOR", value_parser = parse_cursor)]
     pub(super) since: Option<String>,
 }
 
@@ -138,10 +138,10 @@ pub(super) struct EventsArgs {
     #[arg(value_name = "FEATURE")]
     pub(super) features: Vec<OsString>,
     /// Only events of this type; may be given more than once
-    #[arg(long = "type", value_name = "TYPE", value_parser = event_types())]
+    #[arg(long = "type", value_name = "TYPE", value_parser = event_type_parser())]
     pub(super) types: Vec<String>,
     /// Begin behind this cursor, instead of with the oldest event that is kept (`start`)
-    #[arg(long, value_name = "CURSOR", value_parser = cursor)]
+    #[arg(long, value_name = "CURSOR", value_parser = parse_cursor)]
     pub(super) since: Option<String>,
     /// Go on with what happens, until Ctrl-C
     #[arg(long, short)]
@@ -151,11 +151,11 @@ pub(super) struct EventsArgs {
 }
 
 /// The types of events, shown without what all begin with; understood as the API does.
-fn event_types() -> impl TypedValueParser<Value = String> {
+fn event_type_parser() -> impl TypedValueParser<Value = String> {
     let short = |kind: &'static str| kind.strip_prefix(EVENT_TYPE_PREFIX).unwrap_or(kind);
     let types = EVENT_TYPES.map(|kind| PossibleValue::new(short(kind)).alias(kind));
     PossibleValuesParser::new(types)
-        .map(|said| event_type(&said).map_or_else(|| said.clone(), str::to_owned))
+        .map(|said| parse_event_type(&said).map_or_else(|| said.clone(), str::to_owned))
 }
 
 /// One feature, or all of a project.
@@ -180,7 +180,7 @@ pub(super) enum ProjectsCommand {
     /// Watch a project no more; nothing in it is changed
     Remove(ProjectPathArgs),
     /// List the projects
-    List(ProjectListArgs),
+    List(DaemonArgs),
 }
 
 #[derive(Debug, Args)]
@@ -189,11 +189,11 @@ pub(super) struct ProjectPathArgs {
     #[arg(default_value = ".")]
     pub(super) path: PathBuf,
     #[command(flatten)]
-    pub(super) list: ProjectListArgs,
+    pub(super) daemon: DaemonArgs,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct ProjectListArgs {
+pub(super) struct DaemonArgs {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -322,7 +322,7 @@ pub(super) struct BaselineArgs {
 #[derive(Debug, Subcommand)]
 pub(super) enum BaselineCommand {
     /// Accept the present state as the one to compare with
-    Accept(AcceptArgs),
+    Accept(BaselineAcceptArgs),
     /// Show what was accepted
     Show(FeatureArgs),
     /// Remove what was accepted
@@ -330,7 +330,7 @@ pub(super) enum BaselineCommand {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct AcceptArgs {
+pub(super) struct BaselineAcceptArgs {
     /// Features: slugs, or paths to their folders
     #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "FEATURE")]
     pub(super) features: Vec<OsString>,
@@ -338,7 +338,7 @@ pub(super) struct AcceptArgs {
     #[arg(long)]
     pub(super) all: bool,
     /// Accept only if this is still the state's tree hash
-    #[arg(long, value_name = "HASH", conflicts_with = "all", value_parser = tree_hash)]
+    #[arg(long, value_name = "HASH", conflicts_with = "all", value_parser = parse_tree_hash)]
     pub(super) tree: Option<Digest>,
     #[command(flatten)]
     pub(super) project: ProjectArgs,
@@ -353,16 +353,16 @@ pub(super) struct DeliveryArgs {
 #[derive(Debug, Subcommand)]
 pub(super) enum DeliveryCommand {
     /// List where events are delivered to, and the events that are set aside
-    List(ProjectListArgs),
+    List(DaemonArgs),
     /// Deliver events that are set aside once more, after what came later; and try at once what
     /// waits
-    Retry(SetAsideArgs),
+    Retry(DeadLetterArgs),
     /// Forget events that are set aside
-    Drop(SetAsideArgs),
+    Drop(DeadLetterArgs),
 }
 
 #[derive(Debug, Args)]
-pub(super) struct SetAsideArgs {
+pub(super) struct DeadLetterArgs {
     /// Identities of events, as `delivery list` shows them
     #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "EVENT_ID")]
     pub(super) events: Vec<String>,
@@ -370,7 +370,7 @@ pub(super) struct SetAsideArgs {
     #[arg(long)]
     pub(super) all: bool,
     #[command(flatten)]
-    pub(super) list: ProjectListArgs,
+    pub(super) daemon: DaemonArgs,
 }
 
 #[derive(Debug, Args)]
@@ -386,10 +386,10 @@ pub(super) struct ManArgs {
     pub(super) dir: Option<PathBuf>,
 }
 
-fn tree_hash(text: &str) -> Result<Digest, &'static str> {
+fn parse_tree_hash(text: &str) -> Result<Digest, &'static str> {
     Digest::parse(text).ok_or("a tree hash is 64 lower-case hexadecimal digits")
 }
 
-fn cursor(text: &str) -> Result<String, CursorError> {
+fn parse_cursor(text: &str) -> Result<String, CursorError> {
     text.parse::<Since>().map(|_| text.to_owned())
 }

@@ -3,28 +3,28 @@
 use std::io::Write as _;
 
 use super::args::ArtifactsArgs;
-use super::asked::Asked;
-use super::exit::Exit;
-use super::place::Place;
-use super::target::Target;
+use super::asked::FeatureQuery;
+use super::exit::CommandExit;
+use super::place::Scope;
+use super::target::LocalTarget;
 use super::{out, table, words};
-use crate::client::Target as Request;
+use crate::client::RequestPath as Request;
 use crate::core::artifact::ArtifactClass;
-use crate::core::path::printable;
-use crate::wire::artifacts::{ArtifactList, Filters};
+use crate::core::path::escape_unprintable;
+use crate::wire::artifacts::{ArtifactFilters, ArtifactList};
 
-pub(super) fn run(args: &ArtifactsArgs) -> anyhow::Result<Exit> {
-    if let Some(asked) = Asked::about(&args.feature, |place| request(args, place))? {
+pub(super) fn run(args: &ArtifactsArgs) -> anyhow::Result<CommandExit> {
+    if let Some(asked) = FeatureQuery::run(&args.feature, |place| request_path(args, place))? {
         if args.feature.project.json {
-            out::print_body(&asked.answer.body)?;
+            out::print_body(&asked.response.body)?;
         } else {
-            show(args, asked.answer.read()?)?;
+            show(args, asked.response.parse()?)?;
         }
-        return asked.end();
+        return asked.finish();
     }
-    let target = Target::of_feature(&args.feature)?;
-    let feature = target.survey_one()?;
-    let filters = Filters {
+    let target = LocalTarget::from_feature_args(&args.feature)?;
+    let feature = target.scan_one()?;
+    let filters = ArtifactFilters {
         class: args.class.as_deref().and_then(ArtifactClass::parse),
         wp_id: args.wp.clone(),
         step_id: args.step.clone(),
@@ -32,22 +32,22 @@ pub(super) fn run(args: &ArtifactsArgs) -> anyhow::Result<Exit> {
     };
     let artifacts = &feature.dossier.artifacts;
     show(args, ArtifactList::new(artifacts, filters))?;
-    Ok(target.end())
+    Ok(target.finish())
 }
 
-fn request(args: &ArtifactsArgs, place: &Place) -> Request {
+fn request_path(args: &ArtifactsArgs, place: &Scope) -> Request {
     let request = place
-        .target("/api/dossier/artifacts")
-        .with_some("class", args.class.as_deref())
-        .with_some("wp_id", args.wp.as_deref())
-        .with_some("step_id", args.step.as_deref());
+        .request_path("/api/dossier/artifacts")
+        .with_optional("class", args.class.as_deref())
+        .with_optional("wp_id", args.wp.as_deref())
+        .with_optional("step_id", args.step.as_deref());
     let request = if args.required { request.with("required_only", "true") } else { request };
     if args.missing { request.with("missing_only", "true") } else { request }
 }
 
 fn show(args: &ArtifactsArgs, mut list: ArtifactList<'_>) -> anyhow::Result<()> {
     if args.missing {
-        list.keep_missing();
+        list.retain_missing();
     }
     if args.feature.project.json {
         return Ok(out::print_json(&list)?);
@@ -56,22 +56,23 @@ fn show(args: &ArtifactsArgs, mut list: ArtifactList<'_>) -> anyhow::Result<()> 
 }
 
 fn print(list: &ArtifactList<'_>) -> anyhow::Result<()> {
-    let mut table = table::table(&["KEY", "STATUS", "WP", "STEP", "SIZE", "STATE", "PATH"]);
-    let or_dash = |text: Option<&str>| text.map_or("-".into(), |text| printable(text).into_owned());
+    let mut table = table::with_headings(&["KEY", "STATUS", "WP", "STEP", "SIZE", "STATE", "PATH"]);
+    let or_dash =
+        |text: Option<&str>| text.map_or("-".into(), |text| escape_unprintable(text).into_owned());
     for artifact in &list.artifacts {
         table.add_row([
-            printable(&artifact.artifact_key).into_owned(),
+            escape_unprintable(&artifact.artifact_key).into_owned(),
             artifact.required_status.to_string(),
             or_dash(artifact.wp_id.as_deref()),
             or_dash(artifact.step_id.as_deref()),
             artifact.size_bytes.to_string(),
-            words::presence(artifact.error_reason, artifact.error_detail.as_deref()),
-            printable(&artifact.relative_path.text()).into_owned(),
+            words::presence_label(artifact.error_reason, artifact.error_detail.as_deref()),
+            escape_unprintable(&artifact.relative_path.text()).into_owned(),
         ]);
     }
-    let mut out = out::people();
+    let mut out = out::stdout_human();
     if !list.artifacts.is_empty() {
-        writeln!(out, "{}", table::text(table))?;
+        writeln!(out, "{}", table::render(table))?;
     }
     writeln!(out, "{} of {} artifacts", list.artifacts.len(), list.total_count)?;
     if list.tombstones > 0 {

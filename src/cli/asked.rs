@@ -3,42 +3,42 @@
 use serde::de::DeserializeOwned;
 
 use super::args::{FeatureArgs, ProjectArgs};
-use super::exit::Exit;
-use super::link::{Link, is_refusal};
+use super::exit::CommandExit;
+use super::link::{DaemonConnection, has_problem_status};
 use super::out;
-use super::place::Place;
-use super::target::Findings;
-use crate::client::{Answer, Target};
-use crate::core::feature::Watch;
+use super::place::Scope;
+use super::target::ProjectDiagnostics;
+use crate::client::{ApiResponse, RequestPath};
+use crate::core::feature::FeatureWatchState;
 use crate::wire::status::{ProjectStatus, Status};
 
 /// An answer about a feature.
-pub(super) struct Asked {
+pub(super) struct FeatureQuery {
     /// The answer.
-    pub(super) answer: Answer,
-    link: Link,
-    place: Place,
+    pub(super) response: ApiResponse,
+    connection: DaemonConnection,
+    scope: Scope,
 }
 
 /// A daemon that watches the place.
-pub(super) struct Watching {
-    pub(super) link: Link,
+pub(super) struct ProjectQuery {
+    pub(super) connection: DaemonConnection,
     pub(super) status: Status<'static>,
 }
 
-impl Asked {
+impl FeatureQuery {
     /// Asks about the feature that is meant; `None`, which is said, where no daemon watches it.
-    pub(super) fn about(
+    pub(super) fn run(
         args: &FeatureArgs,
-        target: impl Fn(&Place) -> Target,
+        target: impl Fn(&Scope) -> RequestPath,
     ) -> anyhow::Result<Option<Self>> {
-        let Some(mut link) = Link::find(&args.project.socket)? else {
+        let Some(mut link) = DaemonConnection::connect_if_running(&args.project.socket)? else {
             return Ok(None);
         };
-        let place = Place::of(Some(&args.feature), &args.project)?;
+        let place = Scope::resolve(Some(&args.feature), &args.project)?;
         match link.get(&target(&place)) {
-            Ok(answer) => Ok(Some(Self { answer, link, place })),
-            Err(error) if is_refusal(&error, 404) && !is_watched(&mut link, &place)? => {
+            Ok(answer) => Ok(Some(Self { response: answer, connection: link, scope: place })),
+            Err(error) if has_problem_status(&error, 404) && !is_watched(&mut link, &place)? => {
                 out::note("the daemon does not watch this project; `dossierd project add` lets it");
                 Ok(None)
             }
@@ -47,28 +47,28 @@ impl Asked {
     }
 
     /// Asks for more about the same feature.
-    pub(super) fn more<T: DeserializeOwned>(&mut self, path: &str) -> anyhow::Result<T> {
-        self.link.read(&self.place.target(path))
+    pub(super) fn get<T: DeserializeOwned>(&mut self, path: &str) -> anyhow::Result<T> {
+        self.connection.get_json(&self.scope.request_path(path))
     }
 
     /// Says what is wrong with the feature and with the project's files, and with which code that
     /// ends a command that has printed its data.
-    pub(super) fn end(mut self) -> anyhow::Result<Exit> {
-        let status: Status<'_> = self.link.read(&Target::new("/api/status"))?;
-        Ok(end(&status, &self.place))
+    pub(super) fn finish(mut self) -> anyhow::Result<CommandExit> {
+        let status: Status<'_> = self.connection.get_json(&RequestPath::new("/api/status"))?;
+        Ok(finish_with_status(&status, &self.scope))
     }
 }
 
-/// As [`Asked::end`], of a status that was asked for.
-pub(super) fn end(status: &Status<'_>, place: &Place) -> Exit {
+/// As [`FeatureQuery::finish_with_status`], of a status that was asked for.
+pub(super) fn finish_with_status(status: &Status<'_>, place: &Scope) -> CommandExit {
     let slug = place.feature.as_deref();
-    for project in projects(status, place) {
+    for project in matching_projects(status, place) {
         for feature in project.features.iter().filter(|f| Some(&*f.feature_slug) == slug) {
             let watch = match feature.watch {
-                Watch::Live | Watch::Settling => None,
-                Watch::Unreadable => Some("cannot be read"),
-                Watch::Gone => Some("is gone"),
-                Watch::Degraded => Some("is beyond a budget"),
+                FeatureWatchState::Live | FeatureWatchState::Settling => None,
+                FeatureWatchState::Unreadable => Some("cannot be read"),
+                FeatureWatchState::Gone => Some("is gone"),
+                FeatureWatchState::Degraded => Some("is beyond a budget"),
             };
             let wrong = [watch, feature.meta_error.as_deref(), feature.step_error.as_deref()];
             for line in wrong.into_iter().flatten() {
@@ -76,23 +76,25 @@ pub(super) fn end(status: &Status<'_>, place: &Place) -> Exit {
             }
         }
     }
-    let findings = findings(status, place);
-    findings.say();
+    let findings = project_diagnostics(status, place);
+    findings.print();
     findings.exit()
 }
 
 /// What is wrong with the files of the project that is meant.
-pub(super) fn findings(status: &Status<'_>, place: &Place) -> Findings {
-    Findings {
-        errors: projects(status, place).flat_map(|p| p.manifest_errors.to_vec()).collect(),
-        warnings: projects(status, place).flat_map(|p| p.manifest_warnings.to_vec()).collect(),
+pub(super) fn project_diagnostics(status: &Status<'_>, place: &Scope) -> ProjectDiagnostics {
+    ProjectDiagnostics {
+        errors: matching_projects(status, place).flat_map(|p| p.manifest_errors.to_vec()).collect(),
+        warnings: matching_projects(status, place)
+            .flat_map(|p| p.manifest_warnings.to_vec())
+            .collect(),
     }
 }
 
 /// The project that is meant, or those with such a feature.
-fn projects<'s, 'a>(
+fn matching_projects<'s, 'a>(
     status: &'s Status<'a>,
-    place: &'s Place,
+    place: &'s Scope,
 ) -> impl Iterator<Item = &'s ProjectStatus<'a>> {
     let (root, slug) = (place.root_text(), place.feature.as_deref());
     status.projects.iter().filter(move |project| match &root {
@@ -101,22 +103,22 @@ fn projects<'s, 'a>(
     })
 }
 
-impl Watching {
+impl ProjectQuery {
     /// A daemon that watches the project that is meant; `None`, which is said, where none does.
-    pub(super) fn project(args: &ProjectArgs, place: &Place) -> anyhow::Result<Option<Self>> {
-        let Some(mut link) = Link::find(&args.socket)? else {
+    pub(super) fn run(args: &ProjectArgs, place: &Scope) -> anyhow::Result<Option<Self>> {
+        let Some(mut link) = DaemonConnection::connect_if_running(&args.socket)? else {
             return Ok(None);
         };
-        let status: Status<'_> = link.read(&Target::new("/api/status").synced())?;
-        if place.root.is_some() && place.watched(&status).is_none() {
+        let status: Status<'_> = link.get_json(&RequestPath::new("/api/status").with_sync())?;
+        if place.root.is_some() && place.find_project(&status).is_none() {
             out::note("the daemon does not watch this project; `dossierd project add` lets it");
             return Ok(None);
         }
-        Ok(Some(Self { link, status }))
+        Ok(Some(Self { connection: link, status }))
     }
 }
 
-fn is_watched(link: &mut Link, place: &Place) -> anyhow::Result<bool> {
-    let status: Status<'_> = link.read(&Target::new("/api/status"))?;
-    Ok(place.root.is_none() || place.watched(&status).is_some())
+fn is_watched(link: &mut DaemonConnection, place: &Scope) -> anyhow::Result<bool> {
+    let status: Status<'_> = link.get_json(&RequestPath::new("/api/status"))?;
+    Ok(place.root.is_none() || place.find_project(&status).is_some())
 }

@@ -6,49 +6,53 @@ use owo_colors::OwoColorize as _;
 use serde::Serialize;
 
 use super::args::CheckArgs;
-use super::exit::Exit;
-use super::target::{Findings, Target};
+use super::exit::CommandExit;
+use super::target::{LocalTarget, ProjectDiagnostics};
 use super::{out, words};
 use crate::core::artifact::ErrorReason;
-use crate::core::dossier::{Completeness, Doubt};
+use crate::core::dossier::{Completeness, UnknownReason};
 use crate::core::drift::{DriftState, Severity};
 use crate::core::feature::Feature;
-use crate::core::findings::{FileError, Skipped};
+use crate::core::findings::{FileError, SkippedDir};
 use crate::wire::overview::Overview;
 
 /// What a verdict needs of one feature.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Finding {
+struct FeatureCheck {
     incomplete: bool,
     unknown: bool,
-    unseen: bool,
+    unreadable: bool,
     drift: Option<Severity>,
 }
 
 /// `check --json`.
 #[derive(Serialize)]
-struct Report<'a> {
+struct CheckReport<'a> {
     exit_code: u8,
     strict: bool,
     errors: &'a [FileError],
     warnings: &'a [String],
-    skipped: &'a [Skipped],
+    skipped: &'a [SkippedDir],
     features: Vec<Overview<'a>>,
 }
 
-pub(super) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
-    let target = match Target::of_path(&args.path) {
+pub(super) fn run(args: &CheckArgs) -> anyhow::Result<CommandExit> {
+    let target = match LocalTarget::from_path(&args.path) {
         Ok(target) => target,
-        Err(error) => return refuse(args, error),
+        Err(error) => return report_invalid_config(args, error),
     };
     let mut features = Vec::with_capacity(target.features.len());
-    target.survey(|feature| feature, |feature| features.push(feature))?;
-    let files = target.findings();
-    let findings: Vec<Finding> = features.iter().map(Finding::of).collect();
-    let exit =
-        verdict(!files.errors.is_empty(), target.undiscovered.is_some(), &findings, args.strict);
+    target.scan(|feature| feature, |feature| features.push(feature))?;
+    let files = target.diagnostics();
+    let findings: Vec<FeatureCheck> = features.iter().map(FeatureCheck::from_feature).collect();
+    let exit = evaluate(
+        !files.errors.is_empty(),
+        target.discovery_error.is_some(),
+        &findings,
+        args.strict,
+    );
     let printed = if args.json {
-        out::print_json(&Report {
+        out::print_json(&CheckReport {
             exit_code: exit.code(),
             strict: args.strict,
             errors: &files.errors,
@@ -60,16 +64,16 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
     } else {
         print(&features, &findings)
     };
-    out::unless_closed(printed)?;
-    say(&target, &files);
+    out::ignore_closed_pipe(printed)?;
+    print_diagnostics(&target, &files);
     Ok(exit)
 }
 
 /// A configuration that is broken is a verdict too.
-fn refuse(args: &CheckArgs, error: anyhow::Error) -> anyhow::Result<Exit> {
+fn report_invalid_config(args: &CheckArgs, error: anyhow::Error) -> anyhow::Result<CommandExit> {
     if let (true, Some(file)) = (args.json, error.downcast_ref::<FileError>()) {
-        out::print_json(&Report {
-            exit_code: Exit::BrokenFile.code(),
+        out::print_json(&CheckReport {
+            exit_code: CommandExit::InvalidFile.code(),
             strict: args.strict,
             errors: std::slice::from_ref(file),
             warnings: &[],
@@ -80,26 +84,26 @@ fn refuse(args: &CheckArgs, error: anyhow::Error) -> anyhow::Result<Exit> {
     Err(error)
 }
 
-impl Finding {
-    fn of(feature: &Feature) -> Self {
+impl FeatureCheck {
+    fn from_feature(feature: &Feature) -> Self {
         let mut artifacts = feature.dossier.artifacts.iter();
         let unreadable = artifacts.any(|a| a.error_reason() == Some(ErrorReason::Unreadable));
-        let doubted = match feature.dossier.terms.doubt {
+        let doubted = match feature.dossier.context.unknown_reason {
             Some(
-                Doubt::OverBudget(_)
-                | Doubt::Unreadable(_)
-                | Doubt::MissionUnreadable
-                | Doubt::Gone,
+                UnknownReason::LimitExceeded(_)
+                | UnknownReason::Unreadable(_)
+                | UnknownReason::UnreadableMeta
+                | UnknownReason::Deleted,
             ) => true,
-            Some(Doubt::ManifestBroken) | None => false,
+            Some(UnknownReason::InvalidManifest) | None => false,
         };
         let completeness = feature.snapshot.completeness_status;
         Self {
             incomplete: completeness == Completeness::Incomplete,
             unknown: completeness == Completeness::Unknown,
             // A baseline that cannot be read leaves drift unseen.
-            unseen: doubted
-                || feature.bearings.step_unseen
+            unreadable: doubted
+                || feature.metadata.step_unreadable
                 || feature.drift.state == Some(DriftState::BaselineCorrupt)
                 || unreadable,
             drift: feature.drift.severity,
@@ -108,33 +112,38 @@ impl Finding {
 }
 
 /// The first exit code that applies (contract, section 8).
-fn verdict(broken_file: bool, undiscovered: bool, findings: &[Finding], strict: bool) -> Exit {
+fn evaluate(
+    broken_file: bool,
+    undiscovered: bool,
+    findings: &[FeatureCheck],
+    strict: bool,
+) -> CommandExit {
     let drift_from = if strict { Severity::Info } else { Severity::Warning };
     let drifted = findings.iter().any(|f| f.drift.is_some_and(|severity| severity >= drift_from));
     let incomplete = findings.iter().any(|f| f.incomplete);
-    let unseen = undiscovered || findings.iter().any(|f| f.unseen || (strict && f.unknown));
+    let unseen = undiscovered || findings.iter().any(|f| f.unreadable || (strict && f.unknown));
     match () {
-        () if broken_file => Exit::BrokenFile,
-        () if unseen => Exit::Unseen,
-        () if incomplete && drifted => Exit::IncompleteAndDrifted,
-        () if drifted => Exit::Drifted,
-        () if incomplete => Exit::Incomplete,
-        () => Exit::Done,
+        () if broken_file => CommandExit::InvalidFile,
+        () if unseen => CommandExit::Indeterminate,
+        () if incomplete && drifted => CommandExit::IncompleteAndDrifted,
+        () if drifted => CommandExit::Drifted,
+        () if incomplete => CommandExit::Incomplete,
+        () => CommandExit::Success,
     }
 }
 
-fn print(features: &[Feature], findings: &[Finding]) -> anyhow::Result<()> {
-    let mut out = out::people();
+fn print(features: &[Feature], findings: &[FeatureCheck]) -> anyhow::Result<()> {
+    let mut out = out::stdout_human();
     for feature in features {
         let completeness = feature.snapshot.completeness_status;
-        let slug = &feature.dossier.terms.feature_slug;
-        let words = (words::completeness(completeness), words::drift(&feature.drift));
+        let slug = &feature.dossier.context.feature_slug;
+        let words = (words::completeness_label(completeness), words::drift_label(&feature.drift));
         writeln!(out, "{}: {}, {}", slug.bold(), words.0, words.1)?;
-        for line in words::findings(feature) {
+        for line in words::feature_problems(feature) {
             writeln!(out, "    {line}")?;
         }
     }
-    let count = |is: &dyn Fn(&Finding) -> bool| findings.iter().filter(|f| is(f)).count();
+    let count = |is: &dyn Fn(&FeatureCheck) -> bool| findings.iter().filter(|f| is(f)).count();
     let are = |state| features.iter().filter(|f| f.drift.state == Some(state)).count();
     let for_another = match are(DriftState::KeyMismatch) {
         0 => String::new(),
@@ -146,18 +155,18 @@ fn print(features: &[Feature], findings: &[Finding]) -> anyhow::Result<()> {
         features.len(),
         count(&|f| f.incomplete),
         count(&|f| f.unknown),
-        count(&|f| f.unseen),
+        count(&|f| f.unreadable),
         are(DriftState::Drifted),
     )?;
     Ok(out.flush()?)
 }
 
-fn say(target: &Target, files: &Findings) {
+fn print_diagnostics(target: &LocalTarget, files: &ProjectDiagnostics) {
     for skipped in &target.skipped {
         out::warn(&format!("{} is skipped: {}", skipped.name, skipped.reason));
     }
-    files.say();
-    if let Some(why) = &target.undiscovered {
+    files.print();
+    if let Some(why) = &target.discovery_error {
         out::error(why);
     }
 }
@@ -168,11 +177,11 @@ mod tests {
 
     #[test]
     fn the_first_that_applies() {
-        let clean = Finding::default();
-        let incomplete = Finding { incomplete: true, ..clean };
-        let unknown = Finding { unknown: true, ..clean };
-        let unseen = Finding { unseen: true, ..clean };
-        let drift = |severity| Finding { drift: Some(severity), ..clean };
+        let clean = FeatureCheck::default();
+        let incomplete = FeatureCheck { incomplete: true, ..clean };
+        let unknown = FeatureCheck { unknown: true, ..clean };
+        let unseen = FeatureCheck { unreadable: true, ..clean };
+        let drift = |severity| FeatureCheck { drift: Some(severity), ..clean };
         let (info, warning) = (drift(Severity::Info), drift(Severity::Warning));
         // broken file, undiscovered, findings, code, strict code
         for (broken, undiscovered, findings, code, strict) in [
@@ -190,12 +199,12 @@ mod tests {
             (true, true, vec![unseen, incomplete], 78, 78),
         ] {
             assert_eq!(
-                verdict(broken, undiscovered, &findings, false).code(),
+                evaluate(broken, undiscovered, &findings, false).code(),
                 code,
                 "{findings:?}"
             );
             assert_eq!(
-                verdict(broken, undiscovered, &findings, true).code(),
+                evaluate(broken, undiscovered, &findings, true).code(),
                 strict,
                 "{findings:?}"
             );

@@ -8,65 +8,65 @@ use anyhow::{Context as _, bail};
 use serde::Serialize;
 
 use super::args::{ConfigArgs, ConfigCommand, ConfigFileArgs};
-use super::exit::Exit;
+use super::exit::CommandExit;
 use super::{link, out};
 use crate::config::{Config, ConfigState, EXAMPLE};
 use crate::core::findings::FileError;
-use crate::core::path::printable;
+use crate::core::path::escape_unprintable;
 
 /// What `check --json` says.
 #[derive(Serialize)]
-struct Report<'a> {
+struct ConfigReport<'a> {
     path: String,
     state: &'static str,
     errors: &'a [FileError],
     warnings: &'a [String],
 }
 
-pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<Exit> {
+pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<CommandExit> {
     match &args.command {
         ConfigCommand::Show(args) => show(args),
         ConfigCommand::Check(args) => check(args),
-        ConfigCommand::Path => path(),
+        ConfigCommand::Path => print_path(),
         ConfigCommand::Init => init(),
     }
 }
 
 /// The file that is meant. One that is named must be there.
-fn file(args: &ConfigFileArgs) -> anyhow::Result<PathBuf> {
+fn config_path(args: &ConfigFileArgs) -> anyhow::Result<PathBuf> {
     match &args.file {
         Some(file) if !file.exists() => bail!("{} is not there", file.display()),
         Some(file) => Ok(file.clone()),
-        None => Ok(link::folders()?.config_file()),
+        None => Ok(link::user_dirs()?.config_file()),
     }
 }
 
-fn show(args: &ConfigFileArgs) -> anyhow::Result<Exit> {
-    let file = file(args)?;
+fn show(args: &ConfigFileArgs) -> anyhow::Result<CommandExit> {
+    let file = config_path(args)?;
     let effective = Config::load(&file)?.effective();
     if args.json {
         out::print_json(&effective)?;
-        return Ok(Exit::Done);
+        return Ok(CommandExit::Success);
     }
     if !file.exists() {
         out::note(&format!("{} is not there: these are the defaults", file.display()));
     }
     let text = serde_yaml::to_string(&effective).context("cannot write the configuration")?;
-    let mut to = out::people();
+    let mut to = out::stdout_human();
     for line in text.lines() {
-        writeln!(to, "{}", printable(line))?;
+        writeln!(to, "{}", escape_unprintable(line))?;
     }
     to.flush()?;
-    Ok(Exit::Done)
+    Ok(CommandExit::Success)
 }
 
-fn check(args: &ConfigFileArgs) -> anyhow::Result<Exit> {
-    let file = file(args)?;
-    let (config, state) = ConfigState::read(&file);
+fn check(args: &ConfigFileArgs) -> anyhow::Result<CommandExit> {
+    let file = config_path(args)?;
+    let (config, state) = ConfigState::load(&file);
     let warnings = config.as_ref().map(warnings).unwrap_or_default();
     let broken = !state.errors.is_empty();
     if args.json {
-        out::print_json(&Report {
+        out::print_json(&ConfigReport {
             path: file.display().to_string(),
             state: if broken { "broken" } else { "ok" },
             errors: &state.errors,
@@ -81,12 +81,12 @@ fn check(args: &ConfigFileArgs) -> anyhow::Result<Exit> {
         }
         if !broken {
             let there = if file.exists() { "is sound" } else { "is not there: all is default" };
-            let mut to = out::people();
-            writeln!(to, "{} {there}", printable(&file.display().to_string()))?;
+            let mut to = out::stdout_human();
+            writeln!(to, "{} {there}", escape_unprintable(&file.display().to_string()))?;
             to.flush()?;
         }
     }
-    Ok(if broken { Exit::BrokenFile } else { Exit::Done })
+    Ok(if broken { CommandExit::InvalidFile } else { CommandExit::Success })
 }
 
 /// What can be said and is most likely not meant.
@@ -106,40 +106,48 @@ fn warnings(config: &Config) -> Vec<String> {
             warnings.push(format!("projects[{place}]: {shown} is said twice; the first counts"));
         }
     }
-    let settle = config.settle();
+    let settle = config.effective_settle();
     if settle.max_ms < settle.quiet_ms {
         warnings.push("settle: max_ms is less than quiet_ms, which then never counts".to_owned());
     }
     warnings
 }
 
-fn path() -> anyhow::Result<Exit> {
-    let mut to = out::people();
-    writeln!(to, "{}", printable(&link::folders()?.config_file().display().to_string()))?;
+fn print_path() -> anyhow::Result<CommandExit> {
+    let mut to = out::stdout_human();
+    writeln!(
+        to,
+        "{}",
+        escape_unprintable(&link::user_dirs()?.config_file().display().to_string())
+    )?;
     to.flush()?;
-    Ok(Exit::Done)
+    Ok(CommandExit::Success)
 }
 
 /// The example is this version's in any case; what counts is never touched.
-fn init() -> anyhow::Result<Exit> {
-    let file = link::folders()?.config_file();
+fn init() -> anyhow::Result<CommandExit> {
+    let file = link::user_dirs()?.config_file();
     let example = file.with_file_name("config.example.yaml");
     let folder = file.parent().context("the configuration has no folder")?;
     fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     let shown = example.display().to_string();
-    let mut to = out::people();
+    let mut to = out::stdout_human();
     if fs::read_to_string(&example).is_ok_and(|text| text == EXAMPLE) {
-        writeln!(to, "{} is there already", printable(&shown))?;
+        writeln!(to, "{} is there already", escape_unprintable(&shown))?;
     } else {
         let new = example.with_extension("new");
         fs::write(&new, EXAMPLE).with_context(|| shown.clone())?;
         fs::rename(&new, &example).with_context(|| shown.clone())?;
-        writeln!(to, "wrote {}", printable(&shown))?;
+        writeln!(to, "wrote {}", escape_unprintable(&shown))?;
     }
     if !file.exists() {
         let file = file.display().to_string();
-        writeln!(to, "what counts is {}: write there what should differ", printable(&file))?;
+        writeln!(
+            to,
+            "what counts is {}: write there what should differ",
+            escape_unprintable(&file)
+        )?;
     }
     to.flush()?;
-    Ok(Exit::Done)
+    Ok(CommandExit::Success)
 }

@@ -5,75 +5,75 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::args::DashboardArgs;
-use super::exit::Exit;
-use super::link::{Link, PAUSE};
+use super::exit::CommandExit;
+use super::link::{DaemonConnection, POLL_INTERVAL};
 use super::out;
-use crate::client::Target;
-use crate::wire::dashboard::{Closed, Opened};
+use crate::client::RequestPath;
+use crate::wire::dashboard::{DashboardClosed, DashboardOpened};
 
 /// What opens an address, the first that is there.
-const OPENERS: [&[&str]; 4] =
+const BROWSER_COMMANDS: [&[&str]; 4] =
     [&["xdg-open"], &["gio", "open"], &["sensible-browser"], &["x-www-browser"]];
 
 /// What has not ended by then is at work.
-const OPENING: Duration = Duration::from_secs(3);
+const BROWSER_START_TIMEOUT: Duration = Duration::from_secs(3);
 
-pub(super) fn run(args: &DashboardArgs) -> anyhow::Result<Exit> {
-    let target = Target::new("/api/dashboard");
-    let mut link = Link::open(&args.socket)?;
+pub(super) fn run(args: &DashboardArgs) -> anyhow::Result<CommandExit> {
+    let target = RequestPath::new("/api/dashboard");
+    let mut link = DaemonConnection::connect(&args.socket)?;
     if args.close {
         let answer = link.delete(&target)?;
         if args.json {
             out::print_body(&answer.body)?;
         } else {
-            let Closed { closed } = answer.read()?;
+            let DashboardClosed { closed } = answer.parse()?;
             out::note(if closed {
                 "the dashboard is closed"
             } else {
                 "the dashboard was not open"
             });
         }
-        return Ok(Exit::Done);
+        return Ok(CommandExit::Success);
     }
     let answer = link.post(&target, Vec::new())?;
     if args.json {
         out::print_body(&answer.body)?;
-        return Ok(Exit::Done);
+        return Ok(CommandExit::Success);
     }
-    let opened: Opened = answer.read()?;
-    if !args.no_open && open(&opened.url) {
+    let opened: DashboardOpened = answer.parse()?;
+    if !args.no_open && open_browser(&opened.url) {
         out::note(&format!("opened in the browser; the page is {}", opened.address));
-        return Ok(Exit::Done);
+        return Ok(CommandExit::Success);
     }
-    let mut people = out::people();
+    let mut people = out::stdout_human();
     writeln!(people, "{}", opened.url)?;
     people.flush()?;
     let why = if args.no_open { "" } else { "no browser could be started; " };
     out::note(&format!("{why}this address lets one browser in, once, within five minutes"));
-    Ok(Exit::Done)
+    Ok(CommandExit::Success)
 }
 
 /// Gives an address to a browser. The one of `$BROWSER` is asked first.
-fn open(url: &str) -> bool {
+fn open_browser(url: &str) -> bool {
     let said = std::env::var("BROWSER").unwrap_or_default();
     let plain = !said.is_empty() && !said.contains([' ', ':', '%']);
     let said = plain.then(|| vec![said.as_str()]);
-    let mut all = said.into_iter().chain(OPENERS.iter().map(|opener| opener.to_vec()));
-    all.any(|opener| opens(&opener, url))
+    let mut all = said.into_iter().chain(BROWSER_COMMANDS.iter().map(|opener| opener.to_vec()));
+    all.any(|opener| try_open(&opener, url))
 }
 
 /// Whether a program takes the address: it ends well, or goes on, being the browser itself.
-fn opens(opener: &[&str], url: &str) -> bool {
+fn try_open(opener: &[&str], url: &str) -> bool {
     let Some((program, arguments)) = opener.split_first() else { return false };
     let mut command = Command::new(program);
     command.args(arguments).arg(url);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let Ok(mut child) = command.spawn() else { return false };
     let begun = Instant::now();
-    while begun.elapsed() < OPENING {
+    while begun.elapsed() < BROWSER_START_TIMEOUT {
         match child.try_wait() {
             Ok(Some(status)) => return status.success(),
-            Ok(None) => std::thread::sleep(PAUSE),
+            Ok(None) => std::thread::sleep(POLL_INTERVAL),
             Err(_) => return false,
         }
     }

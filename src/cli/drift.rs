@@ -5,54 +5,54 @@ use std::io::Write as _;
 use owo_colors::OwoColorize as _;
 
 use super::args::DriftArgs;
-use super::asked::Asked;
-use super::exit::Exit;
-use super::target::Target;
+use super::asked::FeatureQuery;
+use super::exit::CommandExit;
+use super::target::LocalTarget;
 use super::{out, table, words};
 use crate::core::digest::Digest;
-use crate::core::path::printable;
+use crate::core::path::escape_unprintable;
 use crate::wire::drift::DriftDetail;
 
-pub(super) fn run(args: &DriftArgs) -> anyhow::Result<Exit> {
-    let asked = Asked::about(&args.feature, |place| place.target("/api/dossier/drift"))?;
+pub(super) fn run(args: &DriftArgs) -> anyhow::Result<CommandExit> {
+    let asked = FeatureQuery::run(&args.feature, |place| place.request_path("/api/dossier/drift"))?;
     if let Some(asked) = asked {
         if args.feature.project.json {
-            out::print_body(&asked.answer.body)?;
+            out::print_body(&asked.response.body)?;
         } else {
-            print(&asked.answer.read()?)?;
+            print(&asked.response.parse()?)?;
         }
-        return asked.end();
+        return asked.finish();
     }
-    let target = Target::of_feature(&args.feature)?;
-    let feature = target.survey_one()?;
+    let target = LocalTarget::from_feature_args(&args.feature)?;
+    let feature = target.scan_one()?;
     let detail = DriftDetail::from(&feature);
     if args.feature.project.json {
         out::print_json(&detail)?;
     } else {
         print(&detail)?;
     }
-    Ok(target.end())
+    Ok(target.finish())
 }
 
 fn print(drift: &DriftDetail<'_>) -> anyhow::Result<()> {
-    let mut out = out::people();
-    let verdict = words::verdict(drift.state, drift.severity);
-    writeln!(out, "{}: {verdict}", printable(&drift.feature_slug).bold())?;
-    writeln!(out, "{}", printable(&drift.detail))?;
+    let mut out = out::stdout_human();
+    let verdict = words::drift_state_label(drift.state, drift.severity);
+    writeln!(out, "{}: {verdict}", escape_unprintable(&drift.feature_slug).bold())?;
+    writeln!(out, "{}", escape_unprintable(&drift.detail))?;
     if !drift.differences.is_empty() {
-        let mut table = table::table(&["KIND", "KEY", "PATH", "BASELINE", "NOW", "CHURN"]);
-        let hash = |digest: &Option<Digest>| digest.as_ref().map_or("-".into(), words::short);
+        let mut table = table::with_headings(&["KIND", "KEY", "PATH", "BASELINE", "NOW", "CHURN"]);
+        let hash = |digest: &Option<Digest>| digest.as_ref().map_or("-".into(), words::short_hash);
         for difference in &*drift.differences {
             table.add_row([
                 difference.kind.to_string(),
-                printable(&difference.artifact_key).into_owned(),
-                printable(&difference.relative_path.text()).into_owned(),
+                escape_unprintable(&difference.artifact_key).into_owned(),
+                escape_unprintable(&difference.relative_path.text()).into_owned(),
                 hash(&difference.baseline_hash),
                 hash(&difference.local_hash),
                 if difference.churn { "churn".into() } else { String::new() },
             ]);
         }
-        write!(out, "\n{}", table::text(table))?;
+        write!(out, "\n{}", table::render(table))?;
     }
     Ok(out.flush()?)
 }

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Exit {
+pub(super) enum CommandExit {
     /// Done.
-    Done,
+    Success,
     /// It failed.
     Failed,
     /// No daemon could be reached.
@@ -18,29 +18,29 @@ pub(super) enum Exit {
     /// `check`: both.
     IncompleteAndDrifted,
     /// `check`: something could not be seen.
-    Unseen,
+    Indeterminate,
     /// A manifest or a configuration is broken.
-    BrokenFile,
+    InvalidFile,
 }
 
-impl Exit {
+impl CommandExit {
     /// The number.
     pub(super) fn code(self) -> u8 {
         match self {
-            Self::Done => 0,
+            Self::Success => 0,
             Self::Failed => 1,
             Self::NoDaemon => 3,
             Self::Incomplete => 10,
             Self::Drifted => 11,
             Self::IncompleteAndDrifted => 12,
-            Self::Unseen => 13,
-            Self::BrokenFile => 78,
+            Self::Indeterminate => 13,
+            Self::InvalidFile => 78,
         }
     }
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
+impl From<CommandExit> for ExitCode {
+    fn from(exit: CommandExit) -> Self {
         Self::from(exit.code())
     }
 }

@@ -12,14 +12,14 @@ use crate::core::event::{
     ArtifactCounts, ArtifactIndexed, ArtifactMissing, Change, ParityDriftDetected, Payload,
     SnapshotComputed,
 };
-use crate::core::path::printable;
+use crate::core::path::escape_unprintable;
 use crate::core::time::Timestamp;
-use crate::wire::events::Received;
+use crate::wire::events::ReceivedEvent;
 use crate::wire::overview::Overview;
 
 /// How much is written before what happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Margin {
+pub(super) enum LinePrefix {
     /// The time of day and the feature.
     Live,
     /// The time of day, the project and the feature.
@@ -30,48 +30,49 @@ pub(super) enum Margin {
 
 /// One event in words.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct FormattedEvent {
     /// When and of what.
-    pub(super) margin: String,
+    pub(super) prefix: String,
     /// What happened.
-    pub(super) what: What,
+    pub(super) text: EventText,
 }
 
 /// What happened.
 #[derive(Debug)]
-pub(super) enum What {
+pub(super) enum EventText {
     /// To an artifact: in a word, and all of it.
     Artifact(&'static str, String),
     /// To a feature as a whole.
     Feature(String),
     /// Nothing that shows: only a hash is another.
-    Nothing(String),
+    Unchanged(String),
 }
 
-impl Told {
+impl FormattedEvent {
     /// The line.
     pub(super) fn line(&self) -> String {
-        let (What::Artifact(_, text) | What::Feature(text) | What::Nothing(text)) = &self.what;
-        format!("{}  {text}", self.margin)
+        let (EventText::Artifact(_, text) | EventText::Feature(text) | EventText::Unchanged(text)) =
+            &self.text;
+        format!("{}  {text}", self.prefix)
     }
 }
 
 /// What is known of features, so that only what changes is said.
 #[derive(Debug, Default)]
-pub(super) struct Known(HashMap<(String, String), State>);
+pub(super) struct LastStates(HashMap<(String, String), LastState>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct State {
+struct LastState {
     completeness: Completeness,
     counts: ArtifactCounts,
     drift: Option<DriftState>,
     severity: Option<Severity>,
 }
 
-impl Known {
+impl LastStates {
     /// Takes the present state of a feature.
-    pub(super) fn learn(&mut self, root_id: &str, overview: &Overview<'_>) {
-        let state = State {
+    pub(super) fn update(&mut self, root_id: &str, overview: &Overview<'_>) {
+        let state = LastState {
             completeness: overview.completeness_status,
             counts: overview.artifact_counts,
             drift: overview.drift.state,
@@ -81,19 +82,19 @@ impl Known {
     }
 
     /// An event in words.
-    pub(super) fn tell(&mut self, event: &Received, margin: Margin) -> Told {
+    pub(super) fn format(&mut self, event: &ReceivedEvent, margin: LinePrefix) -> FormattedEvent {
         let what = match event.payload() {
-            Some(Payload::ArtifactIndexed(artifact)) => indexed(&artifact),
-            Some(Payload::ArtifactMissing(artifact)) => missing(&artifact),
-            Some(Payload::SnapshotComputed(snapshot)) => self.computed(event, &snapshot),
-            Some(Payload::ParityDriftDetected(drift)) => drifted(&drift),
-            None => What::Feature(printable(&event.event_type).into_owned()),
+            Some(Payload::ArtifactIndexed(artifact)) => format_indexed(&artifact),
+            Some(Payload::ArtifactMissing(artifact)) => format_missing(&artifact),
+            Some(Payload::SnapshotComputed(snapshot)) => self.format_snapshot(event, &snapshot),
+            Some(Payload::ParityDriftDetected(drift)) => format_drift(&drift),
+            None => EventText::Feature(escape_unprintable(&event.event_type).into_owned()),
         };
-        Told { margin: head(event, margin), what }
+        FormattedEvent { prefix: format_prefix(event, margin), text: what }
     }
 
-    fn computed(&mut self, event: &Received, snapshot: &SnapshotComputed) -> What {
-        let now = State {
+    fn format_snapshot(&mut self, event: &ReceivedEvent, snapshot: &SnapshotComputed) -> EventText {
+        let now = LastState {
             completeness: snapshot.completeness_status,
             counts: snapshot.artifact_counts,
             drift: snapshot.drift_state,
@@ -102,52 +103,53 @@ impl Known {
         let feature = (event.root_id.clone(), event.feature_slug.clone());
         let before = self.0.insert(feature, now);
         let (present, of) = (now.counts.required_present, now.counts.required);
-        let mut text = format!("{} {present}/{of}", words::completeness(now.completeness));
+        let mut text = format!("{} {present}/{of}", words::completeness_label(now.completeness));
         if before.is_some_and(|before| before.completeness != now.completeness) {
             text = format!("now {text}");
         }
         if !snapshot.missing_required.is_empty() {
             let keys: Vec<&str> = snapshot.missing_required.iter().map(String::as_str).collect();
-            text.push_str(&format!(", missing {}", words::some(&keys)));
+            text.push_str(&format!(", missing {}", words::join_truncated(&keys)));
         }
         let was_drifted = before.is_some_and(|before| before.drift == Some(DriftState::Drifted));
         if was_drifted && now.drift == Some(DriftState::InParity) {
             text.push_str(&format!("; {}", "parity restored".green()));
         } else {
-            text.push_str(&format!("; {}", words::verdict(now.drift, now.severity)));
+            text.push_str(&format!("; {}", words::drift_state_label(now.drift, now.severity)));
         }
-        let shows = |state: State| {
+        let shows = |state: LastState| {
             let counts = state.counts;
             let required = (counts.required_present, counts.required);
             (state.completeness, required, state.drift, state.severity)
         };
         match before {
-            Some(before) if shows(before) == shows(now) => What::Nothing(text),
-            _ => What::Feature(text),
+            Some(before) if shows(before) == shows(now) => EventText::Unchanged(text),
+            _ => EventText::Feature(text),
         }
     }
 }
 
-fn head(event: &Received, margin: Margin) -> String {
-    let (project, feature) = (printable(&event.project), printable(&event.feature_slug));
+fn format_prefix(event: &ReceivedEvent, margin: LinePrefix) -> String {
+    let (project, feature) =
+        (escape_unprintable(&event.project), escape_unprintable(&event.feature_slug));
     let (project, feature) = (project.dimmed(), feature.bold());
     match margin {
-        Margin::Live => format!("{}  {feature}", clock(event.emitted_at).dimmed()),
-        Margin::LiveProjects => {
-            format!("{}  {project}/{feature}", clock(event.emitted_at).dimmed())
+        LinePrefix::Live => format!("{}  {feature}", time_of_day(event.emitted_at).dimmed()),
+        LinePrefix::LiveProjects => {
+            format!("{}  {project}/{feature}", time_of_day(event.emitted_at).dimmed())
         }
-        Margin::Journal => format!("{}  {project}/{feature}", event.emitted_at.dimmed()),
+        LinePrefix::Journal => format!("{}  {project}/{feature}", event.emitted_at.dimmed()),
     }
 }
 
 /// The time of day, in UTC.
-fn clock(time: Timestamp) -> String {
+fn time_of_day(time: Timestamp) -> String {
     let text = time.to_string();
     format!("{}Z", text.get(11..19).unwrap_or_default())
 }
 
-fn indexed(artifact: &ArtifactIndexed) -> What {
-    let path = printable(&artifact.relative_path.text()).into_owned();
+fn format_indexed(artifact: &ArtifactIndexed) -> EventText {
+    let path = escape_unprintable(&artifact.relative_path.text()).into_owned();
     let word = match artifact.change {
         Change::Added => "added",
         Change::Modified => "modified",
@@ -160,22 +162,25 @@ fn indexed(artifact: &ArtifactIndexed) -> What {
     };
     let previous = match &artifact.previous_artifact_key {
         Some(previous) => {
-            let now = printable(&artifact.artifact_key);
-            format!(": {} is now {now}", printable(previous))
+            let now = escape_unprintable(&artifact.artifact_key);
+            format!(": {} is now {now}", escape_unprintable(previous))
         }
         None => String::new(),
     };
-    What::Artifact(word, format!("{shown} {path}{}{previous}", status(artifact.required_status)))
+    EventText::Artifact(
+        word,
+        format!("{shown} {path}{}{previous}", required_suffix(artifact.required_status)),
+    )
 }
 
-fn status(status: RequiredStatus) -> &'static str {
+fn required_suffix(status: RequiredStatus) -> &'static str {
     match status {
         RequiredStatus::Required => " (required)",
         RequiredStatus::Optional => "",
     }
 }
 
-fn missing(artifact: &ArtifactMissing) -> What {
+fn format_missing(artifact: &ArtifactMissing) -> EventText {
     let word = match artifact.reason_code {
         ErrorReason::NotFound => "missing",
         ErrorReason::Unreadable => "unreadable",
@@ -191,21 +196,21 @@ fn missing(artifact: &ArtifactMissing) -> What {
     } else {
         format!("{:<12}", word.yellow())
     };
-    let mut text = format!("{shown} {}", printable(&path));
+    let mut text = format!("{shown} {}", escape_unprintable(&path));
     if artifact.blocking {
         text.push_str(" (required)");
     }
     if let Some(detail) = &artifact.reason_detail {
-        text.push_str(&format!(": {}", printable(detail)));
+        text.push_str(&format!(": {}", escape_unprintable(detail)));
     }
-    What::Artifact(word, text)
+    EventText::Artifact(word, text)
 }
 
-fn drifted(drift: &ParityDriftDetected) -> What {
+fn format_drift(drift: &ParityDriftDetected) -> EventText {
     let state =
         if drift.key_mismatch.is_empty() { DriftState::Drifted } else { DriftState::KeyMismatch };
-    let verdict = words::verdict(Some(state), Some(drift.severity));
-    let mut text = format!("{verdict}: {}", printable(&drift.detail));
+    let verdict = words::drift_state_label(Some(state), Some(drift.severity));
+    let mut text = format!("{verdict}: {}", escape_unprintable(&drift.detail));
     for (name, keys) in [
         ("missing", &drift.missing_in_local),
         ("changed", &drift.changed),
@@ -213,49 +218,50 @@ fn drifted(drift: &ParityDriftDetected) -> What {
     ] {
         if !keys.is_empty() {
             let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-            text.push_str(&format!("; {name} {}", words::some(&keys)));
+            text.push_str(&format!("; {name} {}", words::join_truncated(&keys)));
         }
     }
-    What::Feature(text)
+    EventText::Feature(text)
 }
 
 /// Events of artifacts of one feature that come together.
 #[derive(Debug, Default)]
-pub(super) struct Burst(Vec<Told>);
+pub(super) struct EventBurst(Vec<FormattedEvent>);
 
-impl Burst {
+impl EventBurst {
     /// More of these are one line.
-    const LINES: usize = 5;
+    const MAX_LINES: usize = 5;
 
     /// Takes an event; what is due before it is pushed onto `lines`.
-    pub(super) fn take(&mut self, told: Told, lines: &mut Vec<String>) {
-        match told.what {
-            What::Artifact(..) => {
+    pub(super) fn push(&mut self, told: FormattedEvent, lines: &mut Vec<String>) {
+        match told.text {
+            EventText::Artifact(..) => {
                 // The time may be another; the feature must not be.
-                let feature = |told: &Told| told.margin.split("  ").nth(1).map(str::to_owned);
+                let feature =
+                    |told: &FormattedEvent| told.prefix.split("  ").nth(1).map(str::to_owned);
                 if self.0.last().is_some_and(|last| feature(last) != feature(&told)) {
-                    self.end(lines);
+                    self.flush(lines);
                 }
                 self.0.push(told);
             }
-            What::Feature(_) => {
-                self.end(lines);
+            EventText::Feature(_) => {
+                self.flush(lines);
                 lines.push(told.line());
             }
-            What::Nothing(_) => self.end(lines),
+            EventText::Unchanged(_) => self.flush(lines),
         }
     }
 
     /// Nothing more comes with it.
-    pub(super) fn end(&mut self, lines: &mut Vec<String>) {
+    pub(super) fn flush(&mut self, lines: &mut Vec<String>) {
         let told = std::mem::take(&mut self.0);
-        let Some(last) = told.last().filter(|_| told.len() > Self::LINES) else {
-            lines.extend(told.iter().map(Told::line));
+        let Some(last) = told.last().filter(|_| told.len() > Self::MAX_LINES) else {
+            lines.extend(told.iter().map(FormattedEvent::line));
             return;
         };
         let mut counts: Vec<(&str, usize)> = Vec::new();
         for told in &told {
-            let What::Artifact(word, _) = told.what else { continue };
+            let EventText::Artifact(word, _) = told.text else { continue };
             match counts.iter_mut().find(|(known, _)| *known == word) {
                 Some((_, count)) => *count += 1,
                 None => counts.push((word, 1)),
@@ -263,7 +269,7 @@ impl Burst {
         }
         let counts: Vec<String> =
             counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
-        lines.push(format!("{}  {} artifacts", last.margin, counts.join(", ")));
+        lines.push(format!("{}  {} artifacts", last.prefix, counts.join(", ")));
     }
 
     /// Whether something waits for more.

@@ -13,13 +13,13 @@ use std::process::Command;
 
 /// Settings of the GNU C library, see mallopt(3); others do not know them. The second is the default,
 /// which stays as it is only when it is said.
-const SETTINGS: [(&str, &str); 2] =
+const MALLOC_SETTINGS: [(&str, &str); 2] =
     [("MALLOC_ARENA_MAX", "2"), ("MALLOC_TRIM_THRESHOLD_", "131072")];
 
 /// Begins again with the settings that are not made. Comes back if all are, or if that fails: the
 /// daemon works as well, in more room.
-pub(super) fn keep_small() {
-    let missing = SETTINGS.into_iter().filter(|(name, _)| env::var_os(name).is_none());
+pub(super) fn reexec_with_malloc_settings() {
+    let missing = MALLOC_SETTINGS.into_iter().filter(|(name, _)| env::var_os(name).is_none());
     let mut missing = missing.peekable();
     if !cfg!(target_env = "gnu") || missing.peek().is_none() {
         return;

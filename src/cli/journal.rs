@@ -14,55 +14,55 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 /// Where the journal takes messages (its native protocol).
-const SOCKET: &str = "/run/systemd/journal/socket";
+const JOURNALD_SOCKET: &str = "/run/systemd/journal/socket";
 /// Bytes of one value: a message must fit into a datagram.
-const VALUE_MAX: usize = 16 << 10;
+const MAX_VALUE_BYTES: usize = 16 << 10;
 
 /// A connection to the journal.
-pub(super) struct Journal(UnixDatagram);
+pub(super) struct JournaldLayer(UnixDatagram);
 
-impl Journal {
-    pub(super) fn open() -> io::Result<Self> {
+impl JournaldLayer {
+    pub(super) fn connect() -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
-        socket.connect(SOCKET)?;
+        socket.connect(JOURNALD_SOCKET)?;
         Ok(Self(socket))
     }
 }
 
-impl<S: Subscriber> Layer<S> for Journal {
+impl<S: Subscriber> Layer<S> for JournaldLayer {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
-        let mut said = Said::default();
+        let mut said = JournalFields::default();
         event.record(&mut said);
         // The log must not hold the daemon up, and there is no other place to complain.
-        let _ = self.0.send(&said.entry(*event.metadata().level(), event.metadata().target()));
+        let _ = self.0.send(&said.encode(*event.metadata().level(), event.metadata().target()));
     }
 }
 
 /// What a message says.
 #[derive(Default)]
-struct Said {
+struct JournalFields {
     message: String,
     fields: Vec<(String, String)>,
 }
 
-impl Said {
-    fn entry(&self, level: Level, target: &str) -> Vec<u8> {
+impl JournalFields {
+    fn encode(&self, level: Level, target: &str) -> Vec<u8> {
         let fields = self.fields.iter().fold(String::new(), |mut text, (name, value)| {
             let _ = write!(text, " {name}={value}");
             text
         });
         let mut entry = Vec::new();
-        put(&mut entry, "MESSAGE", &format!("{}{fields}", self.message));
-        put(&mut entry, "PRIORITY", priority(level));
-        put(&mut entry, "SYSLOG_IDENTIFIER", "dossierd");
-        put(&mut entry, "DOSSIERD_MODULE", target);
+        write_field(&mut entry, "MESSAGE", &format!("{}{fields}", self.message));
+        write_field(&mut entry, "PRIORITY", priority(level));
+        write_field(&mut entry, "SYSLOG_IDENTIFIER", "dossierd");
+        write_field(&mut entry, "DOSSIERD_MODULE", target);
         for (name, value) in &self.fields {
-            put(&mut entry, &format!("DOSSIERD_{}", name.to_ascii_uppercase()), value);
+            write_field(&mut entry, &format!("DOSSIERD_{}", name.to_ascii_uppercase()), value);
         }
         entry
     }
 
-    fn take(&mut self, field: &Field, value: String) {
+    fn record(&mut self, field: &Field, value: String) {
         match field.name() {
             "message" => self.message = value,
             name => self.fields.push((name.replace('.', "_"), value)),
@@ -70,13 +70,13 @@ impl Said {
     }
 }
 
-impl Visit for Said {
+impl Visit for JournalFields {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.take(field, value.to_owned());
+        self.record(field, value.to_owned());
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.take(field, format!("{value:?}"));
+        self.record(field, format!("{value:?}"));
     }
 }
 
@@ -91,8 +91,8 @@ fn priority(level: Level) -> &'static str {
 }
 
 /// A value with its length, so that whatever it holds is no other field.
-fn put(entry: &mut Vec<u8>, name: &str, value: &str) {
-    let value = &value.as_bytes()[..value.len().min(VALUE_MAX)];
+fn write_field(entry: &mut Vec<u8>, name: &str, value: &str) {
+    let value = &value.as_bytes()[..value.len().min(MAX_VALUE_BYTES)];
     entry.extend_from_slice(name.as_bytes());
     entry.push(b'\n');
     entry.extend_from_slice(&(value.len() as u64).to_le_bytes());
@@ -106,11 +106,11 @@ mod tests {
 
     #[test]
     fn what_a_value_holds_is_no_field() {
-        let said = Said {
+        let said = JournalFields {
             message: "watching".to_owned(),
             fields: vec![("root".to_owned(), "/a\nPRIORITY=0".to_owned())],
         };
-        let entry = said.entry(Level::WARN, "dossierd::engine");
+        let entry = said.encode(Level::WARN, "dossierd::engine");
         let mut expect = Vec::new();
         for (name, value) in [
             ("MESSAGE", "watching root=/a\nPRIORITY=0"),

@@ -10,16 +10,16 @@ use tokio::time::timeout;
 
 use super::args::SocketArgs;
 use super::out;
-use crate::client::{Answer, Client, ClientError, Target};
-use crate::config::Folders;
+use crate::client::{ApiResponse, Client, ClientError, RequestPath};
+use crate::config::UserDirs;
 use crate::wire::status::Health;
 
 /// A connection to the daemon.
-pub(super) struct Link {
+pub(super) struct DaemonConnection {
     // Before the runtime, which drives it: fields are dropped in this order.
     client: Client,
     runtime: Runtime,
-    heard: bool,
+    version_checked: bool,
 }
 
 impl SocketArgs {
@@ -27,89 +27,99 @@ impl SocketArgs {
     pub(super) fn path(&self) -> anyhow::Result<PathBuf> {
         match &self.socket {
             Some(path) => Ok(path.clone()),
-            None => Ok(folders()?.socket()),
+            None => Ok(user_dirs()?.socket_path()),
         }
     }
 }
 
 /// The user's folders.
-pub(super) fn folders() -> anyhow::Result<Folders> {
-    Folders::of_user().context("cannot tell where the configuration lies")
+pub(super) fn user_dirs() -> anyhow::Result<UserDirs> {
+    UserDirs::from_env().context("cannot tell where the configuration lies")
 }
 
 /// What a client needs to run.
-pub(super) fn runtime() -> anyhow::Result<Runtime> {
+pub(super) fn new_runtime() -> anyhow::Result<Runtime> {
     Builder::new_current_thread().enable_all().build().context("cannot start the runtime")
 }
 
-impl Link {
+impl DaemonConnection {
     /// Connects, or fails with the mend.
-    pub(super) fn open(args: &SocketArgs) -> anyhow::Result<Self> {
-        Self::to(&args.path()?)
+    pub(super) fn connect(args: &SocketArgs) -> anyhow::Result<Self> {
+        Self::connect_to(&args.path()?)
     }
 
     /// Connects; `None` where no daemon runs.
-    pub(super) fn find(args: &SocketArgs) -> anyhow::Result<Option<Self>> {
-        match Self::open(args) {
+    pub(super) fn connect_if_running(args: &SocketArgs) -> anyhow::Result<Option<Self>> {
+        match Self::connect(args) {
             Ok(link) => Ok(Some(link)),
-            Err(error) if is_absence(&error) => Ok(None),
+            Err(error) if is_not_running(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Connects to the daemon at `socket`.
-    pub(super) fn to(socket: &Path) -> anyhow::Result<Self> {
-        let runtime = runtime()?;
+    /// Connects to the daemon at `socket_path`.
+    pub(super) fn connect_to(socket: &Path) -> anyhow::Result<Self> {
+        let runtime = new_runtime()?;
         let client = runtime.block_on(Client::connect(socket))?;
-        Ok(Self { client, runtime, heard: false })
+        Ok(Self { client, runtime, version_checked: false })
     }
 
     /// Asks for something.
-    pub(super) fn get(&mut self, target: &Target) -> anyhow::Result<Answer> {
+    pub(super) fn get(&mut self, target: &RequestPath) -> anyhow::Result<ApiResponse> {
         let answer = self.runtime.block_on(self.client.get(target))?;
-        self.hear();
+        self.check_version_once();
         Ok(answer)
     }
 
     /// Asks for something; `None` where it does not come within that time. Then the connection is of
     /// no more use.
-    pub(super) fn get_within(
+    pub(super) fn get_with_timeout(
         &mut self,
-        target: &Target,
+        target: &RequestPath,
         patience: Duration,
-    ) -> anyhow::Result<Option<Answer>> {
+    ) -> anyhow::Result<Option<ApiResponse>> {
         let asked = async { timeout(patience, self.client.get(target)).await };
         let Ok(answer) = self.runtime.block_on(asked) else {
             return Ok(None);
         };
         let answer = answer?;
-        self.hear();
+        self.check_version_once();
         Ok(Some(answer))
     }
 
     /// Asks whether the first index stands; `None` likewise.
-    pub(super) fn health_within(&mut self, patience: Duration) -> anyhow::Result<Option<Health>> {
+    pub(super) fn health_with_timeout(
+        &mut self,
+        patience: Duration,
+    ) -> anyhow::Result<Option<Health>> {
         let asked = async { timeout(patience, self.client.health()).await };
         let health = self.runtime.block_on(asked).ok().transpose()?;
         Ok(health)
     }
 
     /// Asks for a model.
-    pub(super) fn read<T: DeserializeOwned>(&mut self, target: &Target) -> anyhow::Result<T> {
-        Ok(self.get(target)?.read()?)
+    pub(super) fn get_json<T: DeserializeOwned>(
+        &mut self,
+        target: &RequestPath,
+    ) -> anyhow::Result<T> {
+        Ok(self.get(target)?.parse()?)
     }
 
     /// Asks for a change.
-    pub(super) fn post(&mut self, target: &Target, body: Vec<u8>) -> anyhow::Result<Answer> {
+    pub(super) fn post(
+        &mut self,
+        target: &RequestPath,
+        body: Vec<u8>,
+    ) -> anyhow::Result<ApiResponse> {
         let answer = self.runtime.block_on(self.client.post(target, body))?;
-        self.hear();
+        self.check_version_once();
         Ok(answer)
     }
 
     /// Asks for something to be taken away.
-    pub(super) fn delete(&mut self, target: &Target) -> anyhow::Result<Answer> {
+    pub(super) fn delete(&mut self, target: &RequestPath) -> anyhow::Result<ApiResponse> {
         let answer = self.runtime.block_on(self.client.delete(target))?;
-        self.hear();
+        self.check_version_once();
         Ok(answer)
     }
 
@@ -117,7 +127,7 @@ impl Link {
     pub(super) fn reconnect(&mut self) -> anyhow::Result<()> {
         let socket = self.client.socket().to_owned();
         self.client = self.runtime.block_on(Client::connect(&socket))?;
-        self.heard = false;
+        self.version_checked = false;
         Ok(())
     }
 
@@ -127,7 +137,7 @@ impl Link {
     }
 
     /// The process that made the socket.
-    pub(super) fn peer(&self) -> Option<i32> {
+    pub(super) fn peer_pid(&self) -> Option<i32> {
         self.client.peer().pid
     }
 
@@ -136,15 +146,15 @@ impl Link {
         self.runtime.block_on(future)
     }
 
-    fn hear(&mut self) {
-        if !std::mem::replace(&mut self.heard, true) {
-            compare_versions(self.client.version());
+    fn check_version_once(&mut self) {
+        if !std::mem::replace(&mut self.version_checked, true) {
+            warn_on_version_mismatch(self.client.version());
         }
     }
 }
 
 /// Says when the daemon is of another version.
-pub(super) fn compare_versions(daemon: Option<&str>) {
+pub(super) fn warn_on_version_mismatch(daemon: Option<&str>) {
     let own = env!("CARGO_PKG_VERSION");
     if let Some(daemon) = daemon
         && daemon != own
@@ -156,7 +166,7 @@ pub(super) fn compare_versions(daemon: Option<&str>) {
 }
 
 /// Whether it is only that no daemon runs.
-pub(super) fn is_absence(error: &anyhow::Error) -> bool {
+pub(super) fn is_not_running(error: &anyhow::Error) -> bool {
     let client = error.chain().find_map(|cause| cause.downcast_ref::<ClientError>());
     matches!(client, Some(ClientError::NoDaemon(_)))
 }
@@ -168,43 +178,47 @@ pub(super) fn is_unreachable(error: &anyhow::Error) -> bool {
         client,
         Some(
             ClientError::NoDaemon(_)
-                | ClientError::Foreign { .. }
+                | ClientError::WrongUser { .. }
                 | ClientError::TimedOut { .. }
-                | ClientError::Broken { action: "reach", .. }
+                | ClientError::ConnectionFailed { action: "reach", .. }
         )
     )
 }
 
 /// Whether the daemon went away, or is about to: one that goes on is there again in a while.
-pub(super) fn is_away(error: &anyhow::Error) -> bool {
+pub(super) fn is_disconnected(error: &anyhow::Error) -> bool {
     let client = error.chain().find_map(|cause| cause.downcast_ref::<ClientError>());
     let goes = matches!(
         client,
-        Some(ClientError::NoDaemon(_) | ClientError::Broken { .. } | ClientError::TimedOut { .. })
+        Some(
+            ClientError::NoDaemon(_)
+                | ClientError::ConnectionFailed { .. }
+                | ClientError::TimedOut { .. }
+        )
     );
-    goes || is_refusal(error, 503)
+    goes || has_problem_status(error, 503)
 }
 
 /// Whether the daemon refused with that status.
-pub(super) fn is_refusal(error: &anyhow::Error, status: u16) -> bool {
+pub(super) fn has_problem_status(error: &anyhow::Error, status: u16) -> bool {
     let client = error.chain().find_map(|cause| cause.downcast_ref::<ClientError>());
-    matches!(client, Some(ClientError::Refused(problem)) if problem.status == status)
+    matches!(client, Some(ClientError::Problem(problem)) if problem.status == status)
 }
 
 /// A pause while something is waited for that gives no sign.
-pub(super) const PAUSE: Duration = Duration::from_millis(10);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::ANSWER_TIMEOUT;
+    use crate::client::RESPONSE_TIMEOUT;
     use crate::engine::inbox::Command;
 
     #[test]
     fn who_is_not_answered_has_reached_no_daemon() {
-        let (socket, after) = (PathBuf::from("/s"), ANSWER_TIMEOUT);
+        let (socket, after) = (PathBuf::from("/s"), RESPONSE_TIMEOUT);
         let late = anyhow::Error::from(ClientError::TimedOut { socket, after });
-        assert!(is_unreachable(&late) && !is_absence(&late));
+        assert!(is_unreachable(&late) && !is_not_running(&late));
     }
 
     #[test]
@@ -212,6 +226,6 @@ mod tests {
         let reply = tokio::sync::oneshot::channel().0;
         let slowest = Command::AddProject { root: "/p".into(), keep: true, reply };
         // And then it waits until the project is shown.
-        assert!(slowest.patience() + Duration::from_secs(10) < ANSWER_TIMEOUT);
+        assert!(slowest.patience() + Duration::from_secs(10) < RESPONSE_TIMEOUT);
     }
 }

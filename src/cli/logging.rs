@@ -7,12 +7,12 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, reload};
 
-use super::journal::Journal;
+use super::journal::JournaldLayer;
 
 /// Changes what is logged from now on.
-pub(super) struct Filter(reload::Handle<EnvFilter, Registry>);
+pub(super) struct LogFilterHandle(reload::Handle<EnvFilter, Registry>);
 
-impl Filter {
+impl LogFilterHandle {
     pub(super) fn set(&self, filter: EnvFilter) {
         // Fails only where there is no log any more.
         let _ = self.0.reload(filter);
@@ -20,9 +20,9 @@ impl Filter {
 }
 
 /// Begins the log.
-pub(super) fn start(filter: EnvFilter) -> Filter {
+pub(super) fn init(filter: EnvFilter) -> LogFilterHandle {
     let (filter, handle) = reload::Layer::new(filter);
-    let journal = stderr_is_journal().then(|| Journal::open().ok()).flatten();
+    let journal = stderr_is_journal().then(|| JournaldLayer::connect().ok()).flatten();
     let lines = journal.is_none().then(|| {
         fmt::layer()
             .with_writer(std::io::stderr)
@@ -31,7 +31,7 @@ pub(super) fn start(filter: EnvFilter) -> Filter {
             .boxed()
     });
     tracing_subscriber::registry().with(filter).with(journal).with(lines).init();
-    Filter(handle)
+    LogFilterHandle(handle)
 }
 
 fn is_terminal() -> bool {

@@ -49,77 +49,78 @@ use clap::Parser as _;
 
 use crate::core::findings::FileError;
 use crate::core::path::is_unprintable;
-use args::{Cli, Color, Command};
-use exit::Exit;
+use args::{Cli, CliCommand, Color};
+use exit::CommandExit;
 
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
     // Also of what is wrong with them.
-    Color::said_in(std::env::args_os().skip(1)).apply();
+    Color::from_raw_args(std::env::args_os().skip(1)).apply();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return refuse(&error),
+        Err(error) => return report_usage_error(&error),
     };
     cli.color.apply();
     crate::scan::raise_descriptor_limit();
-    match run(&cli) {
+    match dispatch(&cli) {
         Ok(exit) => exit.into(),
-        Err(error) => report(&error).into(),
+        Err(error) => report_error(&error).into(),
     }
 }
 
 /// Says what is wrong with the command line, or prints the help or version that was asked for.
 /// What a shell made of file names is foreign too, and clap gives arguments back as they are.
-fn refuse(error: &clap::Error) -> ExitCode {
+fn report_usage_error(error: &clap::Error) -> ExitCode {
     let mut arguments = std::env::args_os();
     let plain = arguments.all(|argument| !argument.to_string_lossy().contains(is_unprintable));
     // There is no one to tell where the stream is closed.
     if plain {
         let text = error.render().ansi().to_string();
-        let _ = if error.use_stderr() { out::say_as_is(&text) } else { out::print_as_is(&text) };
+        let _ =
+            if error.use_stderr() { out::eprint_styled(&text) } else { out::print_styled(&text) };
     } else {
-        out::say(out::printable_lines(&error.render().to_string()).trim_end());
+        out::eprint_line(out::printable_lines(&error.render().to_string()).trim_end());
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(u8::MAX))
 }
 
-fn run(cli: &Cli) -> anyhow::Result<Exit> {
+fn dispatch(cli: &Cli) -> anyhow::Result<CommandExit> {
     match &cli.command {
-        Command::Run(args) => run::run(args),
-        Command::Status(args) => status::run(args),
-        Command::Watch(args) => watch::run(args),
-        Command::Events(args) => events::run(args),
-        Command::Verify(args) => verify::run(args),
-        Command::Rescan(args) => rescan::run(args),
-        Command::Project(args) => projects::run(args),
-        Command::Dashboard(args) => dashboard::run(args),
-        Command::Stop(args) => stop::run(args),
-        Command::Scan(args) => scan::run(args),
-        Command::Check(args) => check::run(args),
-        Command::Artifacts(args) => artifacts::run(args),
-        Command::Show(args) => show::run(args),
-        Command::Drift(args) => drift::run(args),
-        Command::Report(args) => report::run(args),
-        Command::Baseline(args) => baseline::run(args),
-        Command::Service(args) => service::run(args),
-        Command::Config(args) => config_cmd::run(args),
-        Command::Doctor(args) => doctor::run(args),
-        Command::Delivery(args) => delivery::run(args),
-        Command::Completions(args) => generate::completions(args),
-        Command::Man(args) => generate::man(args),
+        CliCommand::Run(args) => run::run(args),
+        CliCommand::Status(args) => status::run(args),
+        CliCommand::Watch(args) => watch::run(args),
+        CliCommand::Events(args) => events::run(args),
+        CliCommand::Verify(args) => verify::run(args),
+        CliCommand::Rescan(args) => rescan::run(args),
+        CliCommand::Project(args) => projects::run(args),
+        CliCommand::Dashboard(args) => dashboard::run(args),
+        CliCommand::Stop(args) => stop::run(args),
+        CliCommand::Scan(args) => scan::run(args),
+        CliCommand::Check(args) => check::run(args),
+        CliCommand::Artifacts(args) => artifacts::run(args),
+        CliCommand::Show(args) => show::run(args),
+        CliCommand::Drift(args) => drift::run(args),
+        CliCommand::Report(args) => report::run(args),
+        CliCommand::Baseline(args) => baseline::run(args),
+        CliCommand::Service(args) => service::run(args),
+        CliCommand::Config(args) => config_cmd::run(args),
+        CliCommand::Doctor(args) => doctor::run(args),
+        CliCommand::Delivery(args) => delivery::run(args),
+        CliCommand::Completions(args) => generate::print_completions(args),
+        CliCommand::Man(args) => generate::print_man_page(args),
     }
 }
 
 /// Says what went wrong. A reader that has seen enough and closed the pipe is nothing wrong.
-fn report(error: &anyhow::Error) -> Exit {
+fn report_error(error: &anyhow::Error) -> CommandExit {
     if out::is_closed_pipe(error) {
-        return Exit::Done;
+        return CommandExit::Success;
     }
     out::error(&format!("{error:#}"));
     if link::is_unreachable(error) {
-        return Exit::NoDaemon;
+        return CommandExit::NoDaemon;
     }
     let broken_file = error.chain().find_map(|cause| cause.downcast_ref::<FileError>());
-    if broken_file.is_some() { Exit::BrokenFile } else { Exit::Failed }
+    if broken_file.is_some() { CommandExit::InvalidFile } else { CommandExit::Failed }
 }

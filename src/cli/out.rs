@@ -13,29 +13,29 @@ use anstream::{AutoStream, ColorChoice};
 use indicatif::{HumanBytes, HumanCount, ProgressBar};
 use owo_colors::OwoColorize as _;
 
-use crate::core::path::{is_unprintable, printable};
+use crate::core::path::{escape_unprintable, is_unprintable};
 use crate::scan::Progress;
 use crate::wire::json;
 
 /// Standard output for people: colours are taken out where they are not wanted.
-pub(super) fn people() -> BufWriter<AutoStream<io::StdoutLock<'static>>> {
-    BufWriter::new(coloured(io::stdout().lock()))
+pub(super) fn stdout_human() -> BufWriter<AutoStream<io::StdoutLock<'static>>> {
+    BufWriter::new(auto_stream(io::stdout().lock()))
 }
 
 /// Text in colours for standard output.
-pub(super) fn print_as_is(text: &str) -> io::Result<()> {
-    let mut out = people();
+pub(super) fn print_styled(text: &str) -> io::Result<()> {
+    let mut out = stdout_human();
     out.write_all(text.as_bytes())?;
     out.flush()
 }
 
 /// Text in colours for standard error.
-pub(super) fn say_as_is(text: &str) -> io::Result<()> {
-    coloured(io::stderr().lock()).write_all(text.as_bytes())
+pub(super) fn eprint_styled(text: &str) -> io::Result<()> {
+    auto_stream(io::stderr().lock()).write_all(text.as_bytes())
 }
 
 /// Whether `stream` shows colours. `anstream` takes any `CLICOLOR_FORCE` for a yes, also `0`.
-pub(super) fn choice<S: RawStream + io::IsTerminal>(stream: &S) -> ColorChoice {
+pub(super) fn color_choice<S: RawStream + io::IsTerminal>(stream: &S) -> ColorChoice {
     let is = |name: &str, value: &str| std::env::var_os(name).is_some_and(|said| said == value);
     if ColorChoice::global() != ColorChoice::Auto || !is("CLICOLOR_FORCE", "0") {
         return AutoStream::choice(stream);
@@ -52,53 +52,53 @@ pub(super) fn choice<S: RawStream + io::IsTerminal>(stream: &S) -> ColorChoice {
 }
 
 /// `stream`, from which colours are taken out where they are not wanted.
-pub(super) fn coloured<S: RawStream + io::IsTerminal>(stream: S) -> AutoStream<S> {
-    let choice = choice(&stream);
+pub(super) fn auto_stream<S: RawStream + io::IsTerminal>(stream: S) -> AutoStream<S> {
+    let choice = color_choice(&stream);
     AutoStream::new(stream, choice)
 }
 
 /// Standard output for programs.
-pub(super) fn programs() -> BufWriter<io::StdoutLock<'static>> {
+pub(super) fn stdout_machine() -> BufWriter<io::StdoutLock<'static>> {
     BufWriter::new(io::stdout().lock())
 }
 
 /// Prints one JSON object on a line.
 pub(super) fn print_json(value: &impl serde::Serialize) -> io::Result<()> {
-    let mut out = programs();
-    out.write_all(&json::line(value)?)?;
+    let mut out = stdout_machine();
+    out.write_all(&json::to_line(value)?)?;
     out.flush()
 }
 
 /// Prints an answer as it came.
 pub(super) fn print_body(body: &[u8]) -> io::Result<()> {
-    let mut out = programs();
+    let mut out = stdout_machine();
     out.write_all(body)?;
     out.flush()
 }
 
 /// Says something beside the data.
 pub(super) fn note(text: &str) {
-    say(&format!("{} {}", "note:".bold().cyan(), printable(text)));
+    eprint_line(&format!("{} {}", "note:".bold().cyan(), escape_unprintable(text)));
 }
 
 /// Says what is odd.
 pub(super) fn warn(text: &str) {
-    say(&format!("{} {}", "warning:".bold().yellow(), printable(text)));
+    eprint_line(&format!("{} {}", "warning:".bold().yellow(), escape_unprintable(text)));
 }
 
 /// Says what is wrong.
 pub(super) fn error(text: &str) {
-    say(&error_line(text));
+    eprint_line(&format_error(text));
 }
 
 /// The line that says what is wrong.
-pub(super) fn error_line(text: &str) -> String {
-    format!("{} {}", "error:".bold().red(), printable(text))
+pub(super) fn format_error(text: &str) -> String {
+    format!("{} {}", "error:".bold().red(), escape_unprintable(text))
 }
 
 /// Says a line as it is. Standard error may be closed; there is no one to tell then.
-pub(super) fn say(line: &str) {
-    let _ = writeln!(coloured(io::stderr().lock()), "{line}");
+pub(super) fn eprint_line(line: &str) {
+    let _ = writeln!(auto_stream(io::stderr().lock()), "{line}");
 }
 
 /// Whether a reader that has seen enough closed the pipe.
@@ -110,7 +110,7 @@ pub(super) fn is_closed_pipe(error: &anyhow::Error) -> bool {
 }
 
 /// For what must be brought to its end, and ends with its own code, whether or not someone reads.
-pub(super) fn unless_closed(printed: anyhow::Result<()>) -> anyhow::Result<()> {
+pub(super) fn ignore_closed_pipe(printed: anyhow::Result<()>) -> anyhow::Result<()> {
     match printed {
         Err(error) if is_closed_pipe(&error) => Ok(()),
         printed => printed,
@@ -133,27 +133,27 @@ pub(super) fn printable_lines(text: &str) -> String {
 }
 
 /// How long a scan takes before its progress is shown.
-const PATIENCE: Duration = Duration::from_millis(300);
+const PROGRESS_DELAY: Duration = Duration::from_millis(300);
 
 /// Shows how far a scan is while it lasts, on a terminal.
-pub(super) struct Ticker {
+pub(super) struct ProgressSpinner {
     pub(super) progress: Arc<Progress>,
     stop: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
 }
 
-impl Ticker {
+impl ProgressSpinner {
     pub(super) fn start() -> Self {
         let progress = Arc::new(Progress::default());
         let stop = io::stderr().is_terminal().then(|| {
             let (stop, stopped) = mpsc::channel();
             let progress = Arc::clone(&progress);
-            (stop, std::thread::spawn(move || tick(&progress, &stopped)))
+            (stop, std::thread::spawn(move || run_spinner(&progress, &stopped)))
         });
         Self { progress, stop }
     }
 }
 
-impl Drop for Ticker {
+impl Drop for ProgressSpinner {
     fn drop(&mut self) {
         if let Some((stop, thread)) = self.stop.take() {
             drop(stop);
@@ -162,11 +162,11 @@ impl Drop for Ticker {
     }
 }
 
-fn tick(progress: &Progress, stopped: &mpsc::Receiver<()>) {
-    let mut wait = PATIENCE;
+fn run_spinner(progress: &Progress, stopped: &mpsc::Receiver<()>) {
+    let mut wait = PROGRESS_DELAY;
     let mut bar = None;
     while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
-        wait = PATIENCE / 3;
+        wait = PROGRESS_DELAY / 3;
         let bar = bar.get_or_insert_with(ProgressBar::new_spinner);
         let files = HumanCount(progress.files.load(Relaxed));
         let bytes = HumanBytes(progress.bytes.load(Relaxed));

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::args::ProjectArgs;
-use super::link::folders;
-use super::target::Target;
+use super::link::user_dirs;
+use super::target::LocalTarget;
 use crate::client;
 use crate::config::ConfigState;
 use crate::core::path::escape_bytes;
@@ -20,35 +20,35 @@ use crate::wire::status::{ProjectStatus, Status};
 
 /// Where a command is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Scope {
     /// Root of the project; `None` where the current folder is in none and none is named.
     pub(super) root: Option<PathBuf>,
     /// Slug of the feature that is meant.
     pub(super) feature: Option<String>,
 }
 
-impl Place {
+impl Scope {
     /// What the arguments and the current folder mean.
-    pub(super) fn of(feature: Option<&OsStr>, args: &ProjectArgs) -> anyhow::Result<Self> {
+    pub(super) fn resolve(feature: Option<&OsStr>, args: &ProjectArgs) -> anyhow::Result<Self> {
         let Some(name) = feature else {
-            return Ok(Self { root: Self::root(args)?, feature: None });
+            return Ok(Self { root: Self::resolve_root(args)?, feature: None });
         };
         if !is_path(name) {
             let slug = escape_bytes(name.as_bytes()).into_owned();
-            return Ok(Self { root: Self::root(args)?, feature: Some(slug) });
+            return Ok(Self { root: Self::resolve_root(args)?, feature: Some(slug) });
         }
-        let target = Target::watched(name, args)?;
+        let target = LocalTarget::from_feature_name_lenient(name, args)?;
         let feature = target.features.first().map(|feature| feature.slug.to_string());
         Ok(Self { root: Some(target.project.root), feature })
     }
 
     /// The project that is named, or that the current folder is in.
-    fn root(args: &ProjectArgs) -> anyhow::Result<Option<PathBuf>> {
+    fn resolve_root(args: &ProjectArgs) -> anyhow::Result<Option<PathBuf>> {
         if let Some(said) = &args.project {
-            return Ok(Some(root_of(said)?));
+            return Ok(Some(canonical_root(said)?));
         }
         // The daemon goes on while the configuration is broken, and says so; so does its client.
-        let config = ConfigState::read(&folders()?.config_file()).0.unwrap_or_default();
+        let config = ConfigState::load(&user_dirs()?.config_file()).0.unwrap_or_default();
         let Ok(located) = locate(Path::new("."), |root| settings(&config, root)) else {
             return Ok(None);
         };
@@ -65,22 +65,25 @@ impl Place {
     }
 
     /// A request about the place's project and feature, with every change that was made before.
-    pub(super) fn target(&self, path: &str) -> client::Target {
-        client::Target::new(path)
-            .with_some("feature", self.feature.as_deref())
-            .with_some("project", self.root_text().as_deref())
-            .synced()
+    pub(super) fn request_path(&self, path: &str) -> client::RequestPath {
+        client::RequestPath::new(path)
+            .with_optional("feature", self.feature.as_deref())
+            .with_optional("project", self.root_text().as_deref())
+            .with_sync()
     }
 
     /// The place's project among those that the daemon watches.
-    pub(super) fn watched<'s, 'a>(&self, status: &'s Status<'a>) -> Option<&'s ProjectStatus<'a>> {
+    pub(super) fn find_project<'s, 'a>(
+        &self,
+        status: &'s Status<'a>,
+    ) -> Option<&'s ProjectStatus<'a>> {
         let root = self.root_text()?;
         status.projects.iter().find(|project| project.root == root)
     }
 }
 
 /// The root that is named. One that is away for now is still watched, under the name it had.
-pub(super) fn root_of(said: &Path) -> anyhow::Result<PathBuf> {
+pub(super) fn canonical_root(said: &Path) -> anyhow::Result<PathBuf> {
     let about = || said.display().to_string();
     match said.canonicalize() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

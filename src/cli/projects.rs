@@ -9,15 +9,15 @@ use anyhow::{Context as _, bail};
 use serde::Serialize;
 use serde_json::json;
 
-use super::args::{ProjectListArgs, ProjectPathArgs, ProjectsArgs, ProjectsCommand};
-use super::exit::Exit;
-use super::link::{Link, folders, is_refusal};
+use super::args::{DaemonArgs, ProjectPathArgs, ProjectsArgs, ProjectsCommand};
+use super::exit::CommandExit;
+use super::link::{DaemonConnection, has_problem_status, user_dirs};
 use super::place::root_text;
 use super::{out, table};
-use crate::client::Target;
+use crate::client::RequestPath;
 use crate::config::Config;
 use crate::core::identity::root_id;
-use crate::core::path::printable;
+use crate::core::path::escape_unprintable;
 use crate::engine::survey::settings;
 use crate::project::{FeatureDir, Machine, locate};
 use crate::service::{add_project, list_projects, remove_project};
@@ -25,24 +25,24 @@ use crate::wire::status::Status;
 
 /// A project, as `--json` prints it.
 #[derive(Serialize)]
-struct Named {
+struct ProjectEntry {
     project: String,
     root: String,
     root_id: String,
 }
 
-impl Named {
+impl ProjectEntry {
     fn new(root: &Path) -> Self {
         let name = root.file_name().unwrap_or(OsStr::new("/"));
         Self {
             project: root_text(Path::new(name)),
             root: root_text(root),
-            root_id: root_id(&Machine::this().id, root.as_os_str().as_bytes()),
+            root_id: root_id(&Machine::current().id, root.as_os_str().as_bytes()),
         }
     }
 }
 
-pub(super) fn run(args: &ProjectsArgs) -> anyhow::Result<Exit> {
+pub(super) fn run(args: &ProjectsArgs) -> anyhow::Result<CommandExit> {
     match &args.command {
         ProjectsCommand::Add(args) => add(args),
         ProjectsCommand::Remove(args) => remove(args),
@@ -50,88 +50,88 @@ pub(super) fn run(args: &ProjectsArgs) -> anyhow::Result<Exit> {
     }
 }
 
-fn add(args: &ProjectPathArgs) -> anyhow::Result<Exit> {
-    let folders = folders()?;
+fn add(args: &ProjectPathArgs) -> anyhow::Result<CommandExit> {
+    let folders = user_dirs()?;
     let config = Config::load(&folders.config_file())?;
-    let root = meant(&config, &args.path)?;
-    match Link::find(&args.list.socket)? {
+    let root = find_root(&config, &args.path)?;
+    match DaemonConnection::connect_if_running(&args.daemon.socket)? {
         Some(mut link) => {
             let body = serde_json::to_vec(&json!({"path": root_text(&root), "keep": true}))?;
-            link.post(&Target::new("/api/projects"), body)?;
+            link.post(&RequestPath::new("/api/projects"), body)?;
         }
         None => {
-            add_project(&folders.state, &root)?;
+            add_project(&folders.state_dir, &root)?;
             out::note("no daemon runs; it is watched when one does");
         }
     }
-    done(&args.list, &Named::new(&root), "added")
+    print_result(&args.daemon, &ProjectEntry::new(&root), "added")
 }
 
-fn remove(args: &ProjectPathArgs) -> anyhow::Result<Exit> {
-    let folders = folders()?;
+fn remove(args: &ProjectPathArgs) -> anyhow::Result<CommandExit> {
+    let folders = user_dirs()?;
     let config = Config::load(&folders.config_file())?;
-    let root = match meant(&config, &args.path) {
+    let root = match find_root(&config, &args.path) {
         Ok(root) => root,
         // What is not there any more may still be known.
-        Err(_) if !args.path.exists() => plain(&std::path::absolute(&args.path)?),
+        Err(_) if !args.path.exists() => trim_trailing_slashes(&std::path::absolute(&args.path)?),
         Err(error) => return Err(error),
     };
     let shown = root.display();
-    if config.project(&root).is_some() {
+    if config.find_project(&root).is_some() {
         let file = folders.config_file();
         bail!("{shown} is named in {}; take it out there", file.display());
     }
-    match Link::find(&args.list.socket)? {
+    match DaemonConnection::connect_if_running(&args.daemon.socket)? {
         Some(mut link) => {
-            let target = Target::new("/api/projects").with("project", &root_text(&root));
+            let target = RequestPath::new("/api/projects").with("project", &root_text(&root));
             match link.delete(&target) {
-                Err(error) if is_refusal(&error, 404) => bail!("{shown} is not watched"),
+                Err(error) if has_problem_status(&error, 404) => bail!("{shown} is not watched"),
                 answer => answer?,
             };
         }
         None => {
-            if !remove_project(&folders.state, &root)? {
+            if !remove_project(&folders.state_dir, &root)? {
                 bail!("{shown} was not added; `dossierd project list`");
             }
         }
     }
-    done(&args.list, &Named::new(&root), "removed")
+    print_result(&args.daemon, &ProjectEntry::new(&root), "removed")
 }
 
-fn list(args: &ProjectListArgs) -> anyhow::Result<Exit> {
-    let projects = match Link::find(&args.socket)? {
+fn list(args: &DaemonArgs) -> anyhow::Result<CommandExit> {
+    let projects = match DaemonConnection::connect_if_running(&args.socket)? {
         Some(mut link) => {
-            let status: Status<'_> = link.read(&Target::new("/api/status"))?;
-            let named = status.projects.iter().map(|project| Named {
+            let status: Status<'_> = link.get_json(&RequestPath::new("/api/status"))?;
+            let named = status.projects.iter().map(|project| ProjectEntry {
                 project: project.project.to_string(),
                 root: project.root.to_string(),
                 root_id: project.root_id.to_string(),
             });
             named.collect()
         }
-        None => kept()?,
+        None => stored_projects()?,
     };
     if args.json {
         out::print_json(&projects)?;
-        return Ok(Exit::Done);
+        return Ok(CommandExit::Success);
     }
-    let mut out = out::people();
+    let mut out = out::stdout_human();
     if projects.is_empty() {
         writeln!(out, "no projects; `dossierd project add PATH`")?;
     } else {
-        let mut table = table::table(&["PROJECT", "ROOT"]);
-        for Named { project, root, .. } in &projects {
-            table.add_row([printable(project), printable(root)]);
+        let mut table = table::with_headings(&["PROJECT", "ROOT"]);
+        for ProjectEntry { project, root, .. } in &projects {
+            table.add_row([escape_unprintable(project), escape_unprintable(root)]);
         }
-        write!(out, "{}", table::text(table))?;
+        write!(out, "{}", table::render(table))?;
     }
     out.flush()?;
-    Ok(Exit::Done)
+    Ok(CommandExit::Success)
 }
 
 /// What a daemon would watch if one were started now.
-fn kept() -> anyhow::Result<Vec<Named>> {
-    let folders = folders()?;
+fn stored_projects() -> anyhow::Result<Vec<ProjectEntry>> {
+    let folders = user_dirs()?;
     let config = Config::load(&folders.config_file())?;
     let configured = config.projects.iter().map(|project| {
         let path = &project.path;
@@ -139,17 +139,17 @@ fn kept() -> anyhow::Result<Vec<Named>> {
     });
     let mut roots: Vec<PathBuf> = configured.collect();
     // Nothing is made where nothing ever ran.
-    if folders.state.exists() {
-        roots.extend(list_projects(&folders.state)?);
+    if folders.state_dir.exists() {
+        roots.extend(list_projects(&folders.state_dir)?);
     }
     roots.sort();
     roots.dedup();
     out::note("no daemon runs; these are watched when one does");
-    Ok(roots.iter().map(|root| Named::new(root)).collect())
+    Ok(roots.iter().map(|root| ProjectEntry::new(root)).collect())
 }
 
 /// The root of the project that `path` is in, or `path` itself.
-fn meant(config: &Config, path: &Path) -> anyhow::Result<PathBuf> {
+fn find_root(config: &Config, path: &Path) -> anyhow::Result<PathBuf> {
     let canonical = path.canonicalize().with_context(|| path.display().to_string())?;
     if !canonical.is_dir() {
         bail!("{} is no folder", path.display());
@@ -164,7 +164,7 @@ fn meant(config: &Config, path: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// An absolute path without a slash at its end.
-fn plain(path: &Path) -> PathBuf {
+fn trim_trailing_slashes(path: &Path) -> PathBuf {
     let mut bytes = path.as_os_str().as_bytes().to_vec();
     while bytes.len() > 1 && bytes.ends_with(b"/") {
         bytes.pop();
@@ -172,11 +172,15 @@ fn plain(path: &Path) -> PathBuf {
     PathBuf::from(std::ffi::OsString::from_vec(bytes))
 }
 
-fn done(args: &ProjectListArgs, named: &Named, what: &str) -> anyhow::Result<Exit> {
+fn print_result(
+    args: &DaemonArgs,
+    named: &ProjectEntry,
+    what: &str,
+) -> anyhow::Result<CommandExit> {
     if args.json {
         out::print_json(named)?;
     } else {
         out::note(&format!("{} {what}", named.root));
     }
-    Ok(Exit::Done)
+    Ok(CommandExit::Success)
 }

@@ -11,39 +11,43 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::args::ReportArgs;
-use super::asked::Asked;
-use super::exit::Exit;
+use super::asked::FeatureQuery;
+use super::exit::CommandExit;
 use super::out;
-use super::show::content;
-use super::target::Target;
-use crate::client::encode;
+use super::show::read_content;
+use super::target::LocalTarget;
+use crate::client::percent_encode;
 use crate::core::time::Timestamp;
-use crate::wire::artifacts::{ArtifactDetail, ArtifactItem, ArtifactList, Filters};
+use crate::wire::artifacts::{ArtifactDetail, ArtifactFilters, ArtifactItem, ArtifactList};
 use crate::wire::drift::DriftDetail;
 use crate::wire::overview::Overview;
-use crate::wire::report::{DOCUMENTS_MAX, Report, belongs};
+use crate::wire::report::{HtmlReport, MAX_REPORT_DOCUMENTS, is_included};
 
-pub(super) fn run(args: &ReportArgs) -> anyhow::Result<Exit> {
-    let asked = Asked::about(&args.feature, |place| place.target("/api/dossier/overview"))?;
+pub(super) fn run(args: &ReportArgs) -> anyhow::Result<CommandExit> {
+    let asked =
+        FeatureQuery::run(&args.feature, |place| place.request_path("/api/dossier/overview"))?;
     if let Some(mut asked) = asked {
-        let overview: Overview<'_> = asked.answer.read()?;
-        let list: ArtifactList<'_> = asked.more("/api/dossier/artifacts")?;
-        let drift: DriftDetail<'_> = asked.more("/api/dossier/drift")?;
+        let overview: Overview<'_> = asked.response.parse()?;
+        let list: ArtifactList<'_> = asked.get("/api/dossier/artifacts")?;
+        let drift: DriftDetail<'_> = asked.get("/api/dossier/drift")?;
         let mut documents: Vec<ArtifactDetail<'static>> = Vec::new();
-        for key in keys(&list.artifacts, &drift) {
-            documents.push(asked.more(&format!("/api/dossier/artifacts/{}", encode(&key)))?);
+        for key in document_keys(&list.artifacts, &drift) {
+            documents.push(asked.get(&format!("/api/dossier/artifacts/{}", percent_encode(&key)))?);
         }
-        write(args, &Report { overview, list, drift, documents, made: now() })?;
-        return asked.end();
+        write_report(
+            args,
+            &HtmlReport { overview, artifacts: list, drift, documents, generated_at: now() },
+        )?;
+        return asked.finish();
     }
-    let target = Target::of_feature(&args.feature)?;
-    let feature = target.survey_one()?;
+    let target = LocalTarget::from_feature_args(&args.feature)?;
+    let feature = target.scan_one()?;
     let drift = DriftDetail::from(&feature);
-    let list = ArtifactList::new(&feature.dossier.artifacts, Filters::default());
+    let list = ArtifactList::new(&feature.dossier.artifacts, ArtifactFilters::default());
     let mut contents = Vec::new();
-    for key in keys(&list.artifacts, &drift) {
-        if let Some(artifact) = feature.dossier.artifact(&key) {
-            contents.push((artifact, content(&target, artifact)?));
+    for key in document_keys(&list.artifacts, &drift) {
+        if let Some(artifact) = feature.dossier.find_artifact(&key) {
+            contents.push((artifact, read_content(&target, artifact)?));
         }
     }
     let documents = contents.iter();
@@ -51,18 +55,21 @@ pub(super) fn run(args: &ReportArgs) -> anyhow::Result<Exit> {
         documents.map(|(artifact, text)| ArtifactDetail::new(artifact, text.as_deref()));
     let documents = documents.collect();
     let overview = Overview::from(&feature);
-    write(args, &Report { overview, list, drift, documents, made: now() })?;
-    Ok(target.end())
+    write_report(
+        args,
+        &HtmlReport { overview, artifacts: list, drift, documents, generated_at: now() },
+    )?;
+    Ok(target.finish())
 }
 
 /// The artifacts whose content is part of a report.
-fn keys(items: &[ArtifactItem<'_>], drift: &DriftDetail<'_>) -> Vec<String> {
+fn document_keys(items: &[ArtifactItem<'_>], drift: &DriftDetail<'_>) -> Vec<String> {
     let lists = &drift.lists;
     let churn: BTreeSet<&str> = lists.churn.iter().map(AsRef::as_ref).collect();
     let differing = lists.changed.iter().chain(&lists.missing_in_baseline).map(AsRef::as_ref);
     let differing: BTreeSet<&str> = differing.filter(|key| !churn.contains(key)).collect();
-    let wanted = items.iter().filter(|item| belongs(item, &differing));
-    wanted.take(DOCUMENTS_MAX).map(|item| item.artifact_key.to_string()).collect()
+    let wanted = items.iter().filter(|item| is_included(item, &differing));
+    wanted.take(MAX_REPORT_DOCUMENTS).map(|item| item.artifact_key.to_string()).collect()
 }
 
 /// Writes a file, but not through a link: whoever owns the folder may have put it there to have
@@ -90,10 +97,10 @@ fn now() -> Timestamp {
     Timestamp::from(std::time::SystemTime::now())
 }
 
-fn write(args: &ReportArgs, report: &Report<'_>) -> anyhow::Result<()> {
-    let html = report.html();
+fn write_report(args: &ReportArgs, report: &HtmlReport<'_>) -> anyhow::Result<()> {
+    let html = report.to_html();
     if args.output.as_os_str() == "-" {
-        let mut out = out::programs();
+        let mut out = out::stdout_machine();
         out.write_all(html.as_bytes())?;
         return Ok(out.flush()?);
     }

@@ -3,15 +3,15 @@
 use std::io::{self, Write as _};
 
 use super::args::ScanArgs;
-use super::exit::Exit;
-use super::target::{self, Target};
+use super::exit::CommandExit;
+use super::target::{self, LocalTarget};
 use super::{out, table, words};
 use crate::core::feature::Feature;
-use crate::core::path::printable;
+use crate::core::path::escape_unprintable;
 use crate::wire::json;
 
-pub(super) fn run(args: &ScanArgs) -> anyhow::Result<Exit> {
-    let target = Target::of_path(&args.path)?;
+pub(super) fn run(args: &ScanArgs) -> anyhow::Result<CommandExit> {
+    let target = LocalTarget::from_path(&args.path)?;
     if args.json {
         print_snapshots(&target)?;
     } else {
@@ -20,21 +20,21 @@ pub(super) fn run(args: &ScanArgs) -> anyhow::Result<Exit> {
     for skipped in &target.skipped {
         out::warn(&format!("{} is skipped: {}", skipped.name, skipped.reason));
     }
-    let findings = target.findings();
-    findings.say();
-    if let Some(why) = &target.undiscovered {
+    let findings = target.diagnostics();
+    findings.print();
+    if let Some(why) = &target.discovery_error {
         out::error(why);
-        return Ok(Exit::Failed);
+        return Ok(CommandExit::Failed);
     }
-    Ok(if findings.errors.is_empty() { Exit::Done } else { Exit::BrokenFile })
+    Ok(if findings.errors.is_empty() { CommandExit::Success } else { CommandExit::InvalidFile })
 }
 
 /// One snapshot a line, each made into text where it was computed.
-fn print_snapshots(target: &Target) -> anyhow::Result<()> {
-    let mut out = out::programs();
+fn print_snapshots(target: &LocalTarget) -> anyhow::Result<()> {
+    let mut out = out::stdout_machine();
     let mut result: io::Result<()> = Ok(());
-    target.survey(
-        |feature| (json::line(&*feature.snapshot), target::warnings(&feature)),
+    target.scan(
+        |feature| (json::to_line(&*feature.snapshot), target::feature_warnings(&feature)),
         |(line, warnings)| {
             for warning in &warnings {
                 out::warn(warning);
@@ -48,8 +48,8 @@ fn print_snapshots(target: &Target) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-fn print_table(target: &Target) -> anyhow::Result<()> {
-    let mut table = table::table(&[
+fn print_table(target: &LocalTarget) -> anyhow::Result<()> {
+    let mut table = table::with_headings(&[
         "FEATURE",
         "MISSION",
         "STEP",
@@ -60,16 +60,16 @@ fn print_table(target: &Target) -> anyhow::Result<()> {
         "PARITY",
     ]);
     let mut more = String::new();
-    target.survey(
-        |feature| (row(&feature), findings(&feature)),
+    target.scan(
+        |feature| (feature_row(&feature), diagnostic_lines(&feature)),
         |(row, findings)| {
             table.add_row(row);
             more.push_str(&findings);
         },
     )?;
-    let mut out = out::people();
+    let mut out = out::stdout_human();
     if table.row_count() > 0 {
-        out.write_all(table::text(table).as_bytes())?;
+        out.write_all(table::render(table).as_bytes())?;
     }
     if !more.is_empty() {
         write!(out, "\n{more}")?;
@@ -77,21 +77,24 @@ fn print_table(target: &Target) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-fn row(feature: &Feature) -> Vec<String> {
-    let (terms, counts) = (&feature.dossier.terms, feature.snapshot.counts);
+fn feature_row(feature: &Feature) -> Vec<String> {
+    let (terms, counts) = (&feature.dossier.context, feature.snapshot.counts);
     vec![
         terms.feature_slug.to_string(),
         terms.mission_type.as_str().to_owned(),
-        terms.step.as_deref().map_or_else(|| "-".to_owned(), |step| printable(step).into_owned()),
-        words::completeness(feature.snapshot.completeness_status),
+        terms
+            .step
+            .as_deref()
+            .map_or_else(|| "-".to_owned(), |step| escape_unprintable(step).into_owned()),
+        words::completeness_label(feature.snapshot.completeness_status),
         format!("{}/{}", counts.required_present, counts.required_artifacts),
         (counts.required_present + counts.optional_present).to_string(),
-        words::drift(&feature.drift),
-        words::short(&feature.snapshot.parity_hash_sha256),
+        words::drift_label(&feature.drift),
+        words::short_hash(&feature.snapshot.parity_hash_sha256),
     ]
 }
 
-fn findings(feature: &Feature) -> String {
-    let slug = &feature.dossier.terms.feature_slug;
-    words::findings(feature).into_iter().map(|line| format!("{slug}: {line}\n")).collect()
+fn diagnostic_lines(feature: &Feature) -> String {
+    let slug = &feature.dossier.context.feature_slug;
+    words::feature_problems(feature).into_iter().map(|line| format!("{slug}: {line}\n")).collect()
 }

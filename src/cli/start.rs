@@ -13,7 +13,7 @@ use rustix::fs::OFlags;
 use tokio::time::sleep;
 
 use super::args::SocketArgs;
-use super::link::{self, Link, PAUSE};
+use super::link::{self, DaemonConnection, POLL_INTERVAL};
 use super::{out, unit};
 use crate::client::Client;
 use crate::wire::status::Health;
@@ -21,15 +21,15 @@ use crate::wire::status::Health;
 /// The longest that a daemon takes until it listens.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// A log that is longer is begun anew; the old one is kept beside it.
-const LOG_MAX: u64 = 8 << 20;
+const MAX_LOG_BYTES: u64 = 8 << 20;
 /// How much of the log is shown when a daemon does not start.
-const LOG_TAIL: u64 = 2_000;
+const LOG_TAIL_BYTES: u64 = 2_000;
 
 /// Gives the socket of a daemon that is ready, which is started if there is none.
-pub(super) fn connect_or_start(args: &SocketArgs) -> anyhow::Result<PathBuf> {
+pub(super) fn ensure_running(args: &SocketArgs) -> anyhow::Result<PathBuf> {
     let socket = args.path()?;
-    if Link::find(args)?.is_none() {
-        let state = link::folders()?.state;
+    if DaemonConnection::connect_if_running(args)?.is_none() {
+        let state = link::user_dirs()?.state_dir;
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&state);
         made.with_context(|| state.display().to_string())?;
         let turn = state.join("starting.lock");
@@ -37,45 +37,45 @@ pub(super) fn connect_or_start(args: &SocketArgs) -> anyhow::Result<PathBuf> {
         let turn = turn.context("cannot take turns with others that start a daemon")?;
         turn.lock().context("cannot take turns with others that start a daemon")?;
         // Another command may have started it meanwhile.
-        if Link::find(args)?.is_none() {
-            start(args, &socket, &state)?;
+        if DaemonConnection::connect_if_running(args)?.is_none() {
+            start_daemon(args, &socket, &state)?;
         }
     }
-    let runtime = link::runtime()?;
-    runtime.block_on(async { ready(&mut Client::connect(&socket).await?).await })?;
+    let runtime = link::new_runtime()?;
+    runtime.block_on(async { wait_until_ready(&mut Client::connect(&socket).await?).await })?;
     Ok(socket)
 }
 
-fn start(args: &SocketArgs, socket: &Path, state: &Path) -> anyhow::Result<()> {
+fn start_daemon(args: &SocketArgs, socket: &Path, state: &Path) -> anyhow::Result<()> {
     // The unit's daemon listens at the usual place.
-    if args.socket.is_none() && unit::is_installed() {
-        match unit::start() {
+    if args.socket.is_none() && unit::is_service_installed() {
+        match unit::start_service() {
             Ok(()) => {
                 out::note(&format!("no daemon ran; started the user unit {}", unit::NAME));
-                return listening(socket, || Ok(()));
+                return wait_until_listening(socket, || Ok(()));
             }
             Err(error) => out::warn(&format!("{error:#}; starting a daemon in the background")),
         }
     }
     let log = state.join("daemon.log");
-    let mut daemon = spawn(args, &log)?;
+    let mut daemon = spawn_daemon(args, &log)?;
     out::note(&format!(
         "no daemon ran; started one in the background (process {}, log {}); `dossierd stop` ends it",
         daemon.id(),
         log.display()
     ));
-    let listens = listening(socket, || match daemon.try_wait()? {
+    let listens = wait_until_listening(socket, || match daemon.try_wait()? {
         None => Ok(()),
-        Some(status) => bail!("the daemon ended early ({status}):\n{}", tail(&log)),
+        Some(status) => bail!("the daemon ended early ({status}):\n{}", log_tail(&log)),
     });
     // No one else waits for its end.
     std::thread::spawn(move || daemon.wait());
     listens
 }
 
-fn spawn(args: &SocketArgs, log: &Path) -> anyhow::Result<Child> {
+fn spawn_daemon(args: &SocketArgs, log: &Path) -> anyhow::Result<Child> {
     let about = || log.display().to_string();
-    if fs::symlink_metadata(log).is_ok_and(|metadata| metadata.len() > LOG_MAX) {
+    if fs::symlink_metadata(log).is_ok_and(|metadata| metadata.len() > MAX_LOG_BYTES) {
         fs::rename(log, log.with_extension("log.old")).with_context(about)?;
     }
     // Neither through a link, nor into a pipe that no one reads.
@@ -98,36 +98,39 @@ fn spawn(args: &SocketArgs, log: &Path) -> anyhow::Result<Child> {
 }
 
 /// Waits until something answers; `alive` fails when nothing ever will.
-fn listening(socket: &Path, mut alive: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
+fn wait_until_listening(
+    socket: &Path,
+    mut alive: impl FnMut() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let begun = Instant::now();
     loop {
-        match Link::to(socket) {
+        match DaemonConnection::connect_to(socket) {
             Ok(_) => return Ok(()),
-            Err(error) if link::is_absence(&error) => {}
+            Err(error) if link::is_not_running(&error) => {}
             Err(error) => return Err(error),
         }
         alive()?;
         if begun.elapsed() > LISTEN_TIMEOUT {
             bail!("the daemon does not listen after {} s", LISTEN_TIMEOUT.as_secs());
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
 /// Waits until the first index of everything stands.
-pub(super) async fn ready(client: &mut Client) -> anyhow::Result<()> {
+pub(super) async fn wait_until_ready(client: &mut Client) -> anyhow::Result<()> {
     while let Health::Starting { .. } = client.health().await? {
-        sleep(PAUSE).await;
+        sleep(POLL_INTERVAL).await;
     }
     Ok(())
 }
 
 /// The end of the log.
-fn tail(log: &Path) -> String {
+fn log_tail(log: &Path) -> String {
     let read = || -> io::Result<String> {
         let mut file = File::open(log)?;
         let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL)))?;
+        file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES)))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())

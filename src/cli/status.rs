@@ -6,133 +6,141 @@ use anyhow::Context as _;
 use tokio::time::timeout;
 
 use super::args::{ProjectArgs, StatusArgs};
-use super::ending::end_when_unwanted;
-use super::exit::Exit;
-use super::link::{Link, is_refusal};
-use super::place::{Place, root_text};
-use super::target::{Findings, Target};
-use super::terminal::{self, Screen};
+use super::ending::exit_on_signal_or_closed_pipe;
+use super::exit::CommandExit;
+use super::link::{DaemonConnection, has_problem_status};
+use super::place::{Scope, root_text};
+use super::target::{LocalTarget, ProjectDiagnostics};
+use super::terminal::{self, AlternateScreen};
 use super::{asked, glance, out, words};
-use crate::client::{Answer, ClientError, Follower, News, Target as Request};
+use crate::client::{ApiResponse, ClientError, FollowEvent, Follower, RequestPath as Request};
 use crate::core::feature::Feature;
 use crate::wire::json;
 use crate::wire::overview::Overview;
-use crate::wire::status::{ProjectStatus, Scanned, Status, WatchStatus};
+use crate::wire::status::{OneShotStatus, ProjectStatus, Status, WatchStatus};
 
 /// When to look again though nothing is said to have happened: not all that is shown is told of,
 /// such as a configuration that is broken or folders that cannot be watched.
-const REFRESH: Duration = Duration::from_secs(2);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 /// What happens within this is shown together.
-const TOGETHER: Duration = Duration::from_millis(100);
+const COALESCE_INTERVAL: Duration = Duration::from_millis(100);
 
-pub(super) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
-    let place = Place::of(args.meant.feature.as_deref(), &args.meant.project)?;
-    let Some(mut link) = Link::find(&args.meant.project.socket)? else {
+pub(super) fn run(args: &StatusArgs) -> anyhow::Result<CommandExit> {
+    let place = Scope::resolve(args.selection.feature.as_deref(), &args.selection.project)?;
+    let Some(mut link) = DaemonConnection::connect_if_running(&args.selection.project.socket)?
+    else {
         if args.watch {
             // Fails with the mend.
-            Link::open(&args.meant.project.socket)?;
+            DaemonConnection::connect(&args.selection.project.socket)?;
         }
         if place.root.is_none() && place.feature.is_none() {
             // Neither a project here nor a daemon to ask.
-            Link::open(&args.meant.project.socket)?;
+            DaemonConnection::connect(&args.selection.project.socket)?;
         }
-        return scan(args);
+        return scan_once(args);
     };
     let fetched = fetch(&mut link, &place)?;
     if args.watch {
-        return follow(link, &place, &args.meant.project, fetched);
+        return follow(link, &place, &args.selection.project, fetched);
     }
     let Some(fetched) = fetched else {
-        return scan(args);
+        return scan_once(args);
     };
-    if args.meant.project.json {
-        out::print_body(&fetched.answer.body)?;
+    if args.selection.project.json {
+        out::print_body(&fetched.response.body)?;
     } else {
-        for wrong in fetched.faults() {
+        for wrong in fetched.daemon_problems() {
             out::error(&wrong);
         }
         let width = terminal::size().map(|(columns, _)| columns);
-        out::print_as_is(&fetched.show(width))?;
+        out::print_styled(&fetched.render(width))?;
     }
     let findings = match &fetched.model {
-        Model::All(status, place) => asked::findings(status, place),
-        Model::One(_) => asked::findings(&link.read(&Request::new("/api/status"))?, &place),
+        StatusModel::All(status, place) => asked::project_diagnostics(status, place),
+        StatusModel::One(_) => {
+            asked::project_diagnostics(&link.get_json(&Request::new("/api/status"))?, &place)
+        }
     };
-    Ok(end(&findings, args))
+    Ok(finish(&findings, args))
 }
 
 /// Says what is wrong with the project's files, unless the table does.
-fn end(findings: &Findings, args: &StatusArgs) -> Exit {
-    if args.meant.project.json || args.meant.feature.is_some() {
-        findings.say();
+fn finish(findings: &ProjectDiagnostics, args: &StatusArgs) -> CommandExit {
+    if args.selection.project.json || args.selection.feature.is_some() {
+        findings.print();
     }
     findings.exit()
 }
 
 /// What the daemon said, as it said it and as models.
-struct Fetched {
-    answer: Answer,
-    model: Model,
+struct FetchedStatus {
+    response: ApiResponse,
+    model: StatusModel,
 }
 
-enum Model {
-    All(Box<Status<'static>>, Place),
+enum StatusModel {
+    All(Box<Status<'static>>, Scope),
     One(Box<Overview<'static>>),
 }
 
 /// Asks for what is meant; `None` where the daemon does not watch it.
-fn fetch(link: &mut Link, place: &Place) -> anyhow::Result<Option<Fetched>> {
+fn fetch(link: &mut DaemonConnection, place: &Scope) -> anyhow::Result<Option<FetchedStatus>> {
     if place.feature.is_some() {
-        let answer = match link.get(&place.target("/api/dossier/overview")) {
+        let answer = match link.get(&place.request_path("/api/dossier/overview")) {
             Ok(answer) => answer,
-            Err(error) if is_refusal(&error, 404) => {
+            Err(error) if has_problem_status(&error, 404) => {
                 // Unknown, or of a project that is not watched?
-                let status: Status<'_> = link.read(&Request::new("/api/status"))?;
-                let unwatched = place.root.is_some() && place.watched(&status).is_none();
+                let status: Status<'_> = link.get_json(&Request::new("/api/status"))?;
+                let unwatched = place.root.is_some() && place.find_project(&status).is_none();
                 return if unwatched { Ok(None) } else { Err(error) };
             }
             Err(error) => return Err(error),
         };
-        let model = Model::One(Box::new(answer.read()?));
-        return Ok(Some(Fetched { answer, model }));
+        let model = StatusModel::One(Box::new(answer.parse()?));
+        return Ok(Some(FetchedStatus { response: answer, model }));
     }
-    let answer = link.get(&Request::new("/api/status").synced())?;
-    let status: Status<'_> = answer.read()?;
-    if place.root.is_some() && place.watched(&status).is_none() {
+    let answer = link.get(&Request::new("/api/status").with_sync())?;
+    let status: Status<'_> = answer.parse()?;
+    if place.root.is_some() && place.find_project(&status).is_none() {
         return Ok(None);
     }
-    Ok(Some(Fetched { answer, model: Model::All(Box::new(status), place.clone()) }))
+    Ok(Some(FetchedStatus {
+        response: answer,
+        model: StatusModel::All(Box::new(status), place.clone()),
+    }))
 }
 
-impl Fetched {
+impl FetchedStatus {
     /// What is wrong with the daemon itself.
-    fn faults(&self) -> Vec<String> {
+    fn daemon_problems(&self) -> Vec<String> {
         match &self.model {
-            Model::One(_) => Vec::new(),
-            Model::All(status, _) => [glance::store(&status.store), glance::config(status)]
-                .into_iter()
-                .flatten()
-                .collect(),
+            StatusModel::One(_) => Vec::new(),
+            StatusModel::All(status, _) => {
+                [glance::store_problem(&status.store), glance::config_problem(status)]
+                    .into_iter()
+                    .flatten()
+                    .collect()
+            }
         }
     }
 
-    fn show(&self, width: Option<usize>) -> String {
+    fn render(&self, width: Option<usize>) -> String {
         match &self.model {
-            Model::One(overview) => glance::feature(overview),
-            Model::All(status, place) => {
+            StatusModel::One(overview) => glance::feature_view(overview),
+            StatusModel::All(status, place) => {
                 let mut text = String::new();
-                text.extend(status.delivery.iter().filter_map(glance::sink));
+                text.extend(status.delivery.iter().filter_map(glance::sink_line));
                 if status.projects.is_empty() {
                     text.push_str("no project is watched; dossierd project add .\n");
                 }
                 // The one that the reader is in comes first.
-                let here = place.watched(status).map(|project| &project.root);
+                let here = place.find_project(status).map(|project| &project.root);
                 let (first, others): (Vec<_>, Vec<_>) =
                     status.projects.iter().partition(|project| Some(&project.root) == here);
                 let shown: Vec<String> = first
                     .into_iter()
                     .chain(others)
-                    .map(|project| glance::project(project, width))
+                    .map(|project| glance::project_view(project, width))
                     .collect();
                 text + &shown.join("\n")
             }
@@ -141,44 +149,44 @@ impl Fetched {
 }
 
 /// Looks once, and says that no one watches.
-fn scan(args: &StatusArgs) -> anyhow::Result<Exit> {
-    let meant = &args.meant;
+fn scan_once(args: &StatusArgs) -> anyhow::Result<CommandExit> {
+    let meant = &args.selection;
     let target = match &meant.feature {
-        Some(feature) => Target::of_name(feature, &meant.project)?,
-        None => Target::of_project(&meant.project)?,
+        Some(feature) => LocalTarget::from_feature_name(feature, &meant.project)?,
+        None => LocalTarget::from_project_args(&meant.project)?,
     };
     let mut features: Vec<Feature> = Vec::new();
-    target.survey(|feature| feature, |feature| features.push(feature))?;
+    target.scan(|feature| feature, |feature| features.push(feature))?;
     let width = terminal::size().map(|(columns, _)| columns);
-    let findings = target.findings();
+    let findings = target.diagnostics();
     if meant.feature.is_some() {
         let feature = features.first().context("the feature went away")?;
         let overview = Overview::from(feature);
         if meant.project.json {
             out::print_json(&overview)?;
         } else {
-            out::print_as_is(&glance::feature(&overview))?;
+            out::print_styled(&glance::feature_view(&overview))?;
         }
     } else {
-        let project = scanned(&target, &features, &findings);
+        let project = project_status(&target, &features, &findings);
         if meant.project.json {
-            out::print_json(&Scanned::new(env!("CARGO_PKG_VERSION"), project))?;
+            out::print_json(&OneShotStatus::new(env!("CARGO_PKG_VERSION"), project))?;
         } else {
-            out::print_as_is(&glance::project(&project, width))?;
+            out::print_styled(&glance::project_view(&project, width))?;
         }
     }
-    out::note(&format!("not watched; {}", words::add(&meant.project)));
-    if let Some(why) = &target.undiscovered {
+    out::note(&format!("not watched; {}", words::project_add_command(&meant.project)));
+    if let Some(why) = &target.discovery_error {
         out::error(why);
-        return Ok(Exit::Failed);
+        return Ok(CommandExit::Failed);
     }
-    Ok(end(&findings, args))
+    Ok(finish(&findings, args))
 }
 
-fn scanned<'a>(
-    target: &'a Target,
+fn project_status<'a>(
+    target: &'a LocalTarget,
     features: &'a [Feature],
-    findings: &'a Findings,
+    findings: &'a ProjectDiagnostics,
 ) -> ProjectStatus<'a> {
     let project = &target.project;
     ProjectStatus {
@@ -197,68 +205,68 @@ fn scanned<'a>(
 
 /// Shows it again whenever something happens: in place on a terminal, else one after another.
 fn follow(
-    mut link: Link,
-    place: &Place,
+    mut link: DaemonConnection,
+    place: &Scope,
     args: &ProjectArgs,
-    first: Option<Fetched>,
-) -> anyhow::Result<Exit> {
+    first: Option<FetchedStatus>,
+) -> anyhow::Result<CommandExit> {
     let Some(mut fetched) = first else {
-        anyhow::bail!("this project is not watched; `{}`", words::add(args));
+        anyhow::bail!("this project is not watched; `{}`", words::project_add_command(args));
     };
     let as_json = args.json;
     let on_terminal = terminal::size().is_some() && !as_json;
-    end_when_unwanted(if on_terminal { terminal::LEAVE } else { "" });
-    let _screen = if on_terminal { Some(Screen::enter()?) } else { None };
+    exit_on_signal_or_closed_pipe(if on_terminal { terminal::LEAVE_SCREEN } else { "" });
+    let _screen = if on_terminal { Some(AlternateScreen::enter()?) } else { None };
     let mut follower = Follower::new(link.socket(), "now");
     let mut last = (Vec::new(), String::new());
     loop {
         if on_terminal {
             let (columns, rows) = terminal::size().unwrap_or((80, 24));
-            let faults = fetched.faults();
-            let lines = faults.iter().map(|wrong| out::error_line(wrong) + "\n");
-            terminal::draw(&(lines.collect::<String>() + &fetched.show(Some(columns))), rows)?;
+            let faults = fetched.daemon_problems();
+            let lines = faults.iter().map(|wrong| out::format_error(wrong) + "\n");
+            terminal::draw(&(lines.collect::<String>() + &fetched.render(Some(columns))), rows)?;
         } else {
-            let text = if as_json { fetched.steady()? } else { fetched.show(None) };
-            let said = if as_json { Vec::new() } else { fetched.faults() };
+            let text = if as_json { fetched.json_without_uptime()? } else { fetched.render(None) };
+            let said = if as_json { Vec::new() } else { fetched.daemon_problems() };
             if (&said, &text) != (&last.0, &last.1) {
                 let gap = if last.1.is_empty() || as_json { "" } else { "\n" };
                 for wrong in &said {
                     out::error(wrong);
                 }
-                out::print_as_is(&format!("{gap}{text}"))?;
+                out::print_styled(&format!("{gap}{text}"))?;
                 last = (said, text);
             }
         }
-        fetched = next(&mut link, place, &mut follower, on_terminal)?;
+        fetched = wait_and_fetch(&mut link, place, &mut follower, on_terminal)?;
     }
 }
 
-impl Fetched {
+impl FetchedStatus {
     /// The JSON without what changes by itself.
-    fn steady(&self) -> anyhow::Result<String> {
-        let mut value: serde_json::Value = self.answer.read()?;
+    fn json_without_uptime(&self) -> anyhow::Result<String> {
+        let mut value: serde_json::Value = self.response.parse()?;
         if let Some(fields) = value.as_object_mut() {
             fields.remove("uptime_s");
         }
-        Ok(String::from_utf8(json::line(&value)?)?)
+        Ok(String::from_utf8(json::to_line(&value)?)?)
     }
 }
 
 /// Waits until something happened, or long enough, and asks again.
-fn next(
-    link: &mut Link,
-    place: &Place,
+fn wait_and_fetch(
+    link: &mut DaemonConnection,
+    place: &Scope,
     follower: &mut Follower,
     on_terminal: bool,
-) -> anyhow::Result<Fetched> {
+) -> anyhow::Result<FetchedStatus> {
     loop {
         let mut news = link.block_on(async {
-            match timeout(REFRESH, follower.next()).await {
+            match timeout(REFRESH_INTERVAL, follower.next()).await {
                 Ok(news) => news.map(Some),
                 Err(_) => Ok(None),
             }
         })?;
-        if let Some(News::Away(_)) = &news {
+        if let Some(FollowEvent::Disconnected(_)) = &news {
             if on_terminal {
                 let (_, rows) = terminal::size().unwrap_or((80, 24));
                 terminal::draw("the daemon is away; waiting for it\n", rows)?;
@@ -267,15 +275,15 @@ fn next(
             }
             // However long that takes.
             news = link.block_on(follower.next()).map(Some)?;
-            debug_assert!(!matches!(news, Some(News::Away(_))));
+            debug_assert!(!matches!(news, Some(FollowEvent::Disconnected(_))));
             let _ = link.reconnect();
         }
-        link.block_on(async { drain(follower).await })?;
+        link.block_on(async { drain_events(follower).await })?;
         match fetch(link, place) {
             Ok(Some(fetched)) => return Ok(fetched),
             Ok(None) => anyhow::bail!("the project is watched no more"),
             // Between two daemons; the stream tells.
-            Err(error) if is_passing(&error) => {
+            Err(error) if is_transient(&error) => {
                 let _ = link.reconnect();
             }
             Err(error) => return Err(error),
@@ -283,17 +291,17 @@ fn next(
     }
 }
 
-async fn drain(follower: &mut Follower) -> Result<(), ClientError> {
-    let until = tokio::time::Instant::now() + TOGETHER;
+async fn drain_events(follower: &mut Follower) -> Result<(), ClientError> {
+    let until = tokio::time::Instant::now() + COALESCE_INTERVAL;
     while let Ok(news) = tokio::time::timeout_at(until, follower.next()).await {
-        if matches!(news?, News::Away(_)) {
+        if matches!(news?, FollowEvent::Disconnected(_)) {
             break;
         }
     }
     Ok(())
 }
 
-fn is_passing(error: &anyhow::Error) -> bool {
+fn is_transient(error: &anyhow::Error) -> bool {
     let client = error.chain().find_map(|cause| cause.downcast_ref::<ClientError>());
-    matches!(client, Some(ClientError::Broken { .. } | ClientError::NoDaemon(_)))
+    matches!(client, Some(ClientError::ConnectionFailed { .. } | ClientError::NoDaemon(_)))
 }

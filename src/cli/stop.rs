@@ -7,44 +7,44 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::args::SocketArgs;
-use super::exit::Exit;
-use super::link::Link;
+use super::exit::CommandExit;
+use super::link::DaemonConnection;
 use super::{out, unit};
-use crate::client::Target;
+use crate::client::RequestPath;
 use crate::wire::status::Status;
 
 /// The longest that a stop takes; the daemon itself gives up after 10 s.
-const DEADLINE: Duration = Duration::from_secs(15);
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
-pub(super) fn run(args: &SocketArgs) -> anyhow::Result<Exit> {
-    let mut link = Link::open(args)?;
-    let pid = daemon(&mut link)?;
-    let returns = unit::returns(pid);
+pub(super) fn run(args: &SocketArgs) -> anyhow::Result<CommandExit> {
+    let mut link = DaemonConnection::connect(args)?;
+    let pid = daemon_pid(&mut link)?;
+    let returns = unit::restart_hints(pid);
     let process = Pid::from_raw(pid).context("the daemon does not say which process it is")?;
     let process = pidfd_open(process, PidfdFlags::empty()).context("cannot find the daemon")?;
     // Now the number cannot come to mean another process; before, it could have.
-    if daemon(&mut link)? != pid {
+    if daemon_pid(&mut link)? != pid {
         bail!("the daemon was replaced just now; nothing was stopped");
     }
     drop(link);
     pidfd_send_signal(&process, Signal::TERM).context("cannot stop the daemon")?;
     let mut ends = [PollFd::new(&process, PollFlags::IN)];
-    let deadline = Timespec::try_from(DEADLINE)?;
+    let deadline = Timespec::try_from(STOP_TIMEOUT)?;
     if poll(&mut ends, Some(&deadline)).context("cannot wait for the end of the daemon")? == 0 {
-        bail!("process {pid} has not ended after {} s", DEADLINE.as_secs());
+        bail!("process {pid} has not ended after {} s", STOP_TIMEOUT.as_secs());
     }
     out::note(&format!("the daemon has ended (process {pid})"));
     for line in returns {
         out::note(&line);
     }
-    Ok(Exit::Done)
+    Ok(CommandExit::Success)
 }
 
 /// The process that answers. It made the socket, except where a service manager did that for it.
-fn daemon(link: &mut Link) -> anyhow::Result<i32> {
-    let status: Status<'_> = link.read(&Target::new("/api/status"))?;
+fn daemon_pid(link: &mut DaemonConnection) -> anyhow::Result<i32> {
+    let status: Status<'_> = link.get_json(&RequestPath::new("/api/status"))?;
     let said = i32::try_from(status.pid).context("the daemon does not say which process it is")?;
-    if link.peer() != Some(said) {
+    if link.peer_pid() != Some(said) {
         let own = rustix::process::geteuid().as_raw();
         let owner = std::fs::metadata(format!("/proc/{said}"));
         let owner = owner.map(|found| std::os::unix::fs::MetadataExt::uid(&found));

@@ -4,7 +4,7 @@ use comfy_table::{Cell, Table, presets};
 use owo_colors::OwoColorize as _;
 
 /// A table with these headings.
-pub(super) fn table(headings: &[&str]) -> Table {
+pub(super) fn with_headings(headings: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(headings.iter().map(|heading| Cell::new(heading.dimmed().to_string())));
@@ -12,7 +12,7 @@ pub(super) fn table(headings: &[&str]) -> Table {
 }
 
 /// The table's text, without blanks at the ends of lines.
-pub(super) fn text(mut table: Table) -> String {
+pub(super) fn render(mut table: Table) -> String {
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
@@ -25,6 +25,6 @@ pub(super) fn text(mut table: Table) -> String {
 }
 
 /// How many columns of a terminal a cell takes.
-pub(super) fn width(cell: &str) -> usize {
+pub(super) fn display_width(cell: &str) -> usize {
     anstream::adapter::strip_str(cell).map(|part| part.chars().count()).sum()
 }

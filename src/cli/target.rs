@@ -7,43 +7,43 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 
 use super::args::{FeatureArgs, ProjectArgs};
-use super::exit::Exit;
-use super::link::folders;
-use super::out::{self, Ticker};
+use super::exit::CommandExit;
+use super::link::user_dirs;
+use super::out::{self, ProgressSpinner};
 use super::words;
 use crate::config::{Config, ConfigState};
-use crate::core::content::StaticPart;
+use crate::core::content::StaticHash;
 use crate::core::feature::Feature;
-use crate::core::findings::{FileError, Skipped};
+use crate::core::findings::{FileError, SkippedDir};
 use crate::core::path::escape_bytes;
 use crate::core::pattern::Pattern;
 use crate::engine::survey::{Look, limits, settings, survey};
 use crate::project::{FeatureDir, Machine, Project, locate};
-use crate::scan::Limits;
+use crate::scan::ScanLimits;
 
 /// A project, and which of its features are meant.
-pub(super) struct Target {
+pub(super) struct LocalTarget {
     pub(super) project: Project,
     pub(super) features: Vec<FeatureDir>,
-    pub(super) skipped: Vec<Skipped>,
+    pub(super) skipped: Vec<SkippedDir>,
     /// Why features could not be looked for.
-    pub(super) undiscovered: Option<String>,
-    limits: Limits,
+    pub(super) discovery_error: Option<String>,
+    limits: ScanLimits,
 }
 
 /// What was found wrong with the files that steer a project.
-pub(super) struct Findings {
+pub(super) struct ProjectDiagnostics {
     pub(super) errors: Vec<FileError>,
     pub(super) warnings: Vec<String>,
 }
 
-impl Target {
+impl LocalTarget {
     /// What `path` means: all of a project, or some features of it.
-    pub(super) fn of_path(path: &Path) -> anyhow::Result<Self> {
-        Self::of_path_by(Setup::read()?, path)
+    pub(super) fn from_path(path: &Path) -> anyhow::Result<Self> {
+        Self::from_path_with(LocalSetup::read()?, path)
     }
 
-    fn of_path_by(setup: Setup, path: &Path) -> anyhow::Result<Self> {
+    fn from_path_with(setup: LocalSetup, path: &Path) -> anyhow::Result<Self> {
         let located = locate(path, |root| settings(&setup.config, root))?;
         let mut target = setup.open(&located.root)?;
         match located.features {
@@ -52,26 +52,26 @@ impl Target {
                 target.skipped.clear();
             }
             None => {
-                target.refuse_skipped(path)?;
-                target.say_if_empty();
+                target.reject_skipped_path(path)?;
+                target.note_if_empty();
             }
         }
         Ok(target)
     }
 
     /// The features of the project that `args` or the current folder mean.
-    pub(super) fn of_project(args: &ProjectArgs) -> anyhow::Result<Self> {
-        Self::of_project_by(Setup::read()?, args)
+    pub(super) fn from_project_args(args: &ProjectArgs) -> anyhow::Result<Self> {
+        Self::from_project_args_with(LocalSetup::read()?, args)
     }
 
-    fn of_project_by(setup: Setup, args: &ProjectArgs) -> anyhow::Result<Self> {
+    fn from_project_args_with(setup: LocalSetup, args: &ProjectArgs) -> anyhow::Result<Self> {
         let said = args.project.as_deref();
         let located = locate(said.unwrap_or(Path::new(".")), |root| settings(&setup.config, root))?;
         if let Some(said) = said
-            && canonical(said)? != located.root
+            && canonicalize(said)? != located.root
         {
             // A root that was named is meant, also where another project is found around it.
-            return setup.open(&canonical(said)?);
+            return setup.open(&canonicalize(said)?);
         }
         let mut target = setup.open(&located.root)?;
         if let Some([FeatureDir { path: None, .. }]) = located.features.as_deref() {
@@ -81,70 +81,89 @@ impl Target {
     }
 
     /// One feature by slug or path.
-    pub(super) fn of_feature(args: &FeatureArgs) -> anyhow::Result<Self> {
-        Self::of_name(&args.feature, &args.project)
+    pub(super) fn from_feature_args(args: &FeatureArgs) -> anyhow::Result<Self> {
+        Self::from_feature_name(&args.feature, &args.project)
     }
 
     /// One feature by slug or path.
-    pub(super) fn of_name(name: &OsStr, project: &ProjectArgs) -> anyhow::Result<Self> {
-        Self::of_name_by(&Setup::read()?, name, project)
+    pub(super) fn from_feature_name(name: &OsStr, project: &ProjectArgs) -> anyhow::Result<Self> {
+        Self::from_feature_name_with(&LocalSetup::read()?, name, project)
     }
 
     /// The same for who asks the daemon, which goes on while the configuration is broken.
-    pub(super) fn watched(name: &OsStr, project: &ProjectArgs) -> anyhow::Result<Self> {
-        let folders = folders()?;
-        let config = ConfigState::read(&folders.config_file()).0.unwrap_or_default();
-        Self::of_name_by(&Setup { config, missions: folders.missions() }, name, project)
+    pub(super) fn from_feature_name_lenient(
+        name: &OsStr,
+        project: &ProjectArgs,
+    ) -> anyhow::Result<Self> {
+        let folders = user_dirs()?;
+        let config = ConfigState::load(&folders.config_file()).0.unwrap_or_default();
+        Self::from_feature_name_with(
+            &LocalSetup { config, missions: folders.missions_dir() },
+            name,
+            project,
+        )
     }
 
-    fn of_name_by(setup: &Setup, name: &OsStr, project: &ProjectArgs) -> anyhow::Result<Self> {
+    fn from_feature_name_with(
+        setup: &LocalSetup,
+        name: &OsStr,
+        project: &ProjectArgs,
+    ) -> anyhow::Result<Self> {
         let path = Path::new(name);
         let shown = path.display();
         let is_path = name.as_bytes().contains(&b'/') || name == "." || name == "..";
         if !is_path {
-            let mut target = Self::of_project_by(setup.clone(), project)?;
+            let mut target = Self::from_project_args_with(setup.clone(), project)?;
             if let Some(found) = target.features.iter().find(|dir| dir.slug.as_str() == name) {
                 target.features = vec![found.clone()];
                 return Ok(target);
             }
             if !path.is_dir() {
-                bail!("there is no feature `{shown}` in {}; {}", target.root(), target.known());
+                bail!(
+                    "there is no feature `{shown}` in {}; {}",
+                    target.display_root(),
+                    target.describe_features()
+                );
             }
         }
-        let target = Self::of_path_by(setup.clone(), path)?;
+        let target = Self::from_path_with(setup.clone(), path)?;
         if let Some(root) = &project.project
-            && canonical(root)? != target.project.root
+            && canonicalize(root)? != target.project.root
         {
             bail!("{shown} is not in the project {}", root.display());
         }
-        let meant = canonical(path)?;
+        let meant = canonicalize(path)?;
         match target.features.as_slice() {
             [one] if meant.starts_with(target.project.feature_path(one)) => Ok(target),
-            _ => bail!("{shown} is no feature of {}; {}", target.root(), target.known()),
+            _ => bail!(
+                "{shown} is no feature of {}; {}",
+                target.display_root(),
+                target.describe_features()
+            ),
         }
     }
 
     /// Looks at the features once, showing how far it is.
-    pub(super) fn survey<T: Send>(
+    pub(super) fn scan<T: Send>(
         &self,
         render: impl Fn(Feature) -> T + Sync,
         sink: impl FnMut(T),
     ) -> anyhow::Result<()> {
-        self.look(StaticPart::Skip, render, sink)
+        self.scan_with(StaticHash::Skip, render, sink)
     }
 
-    /// As [`Target::survey`], for making baselines of what is seen.
-    pub(super) fn survey_to_accept(&self, sink: impl FnMut(Feature)) -> anyhow::Result<()> {
-        self.look(StaticPart::Hash, |feature| feature, sink)
+    /// As [`LocalTarget::scan`], for making baselines of what is seen.
+    pub(super) fn scan_for_baseline(&self, sink: impl FnMut(Feature)) -> anyhow::Result<()> {
+        self.scan_with(StaticHash::Compute, |feature| feature, sink)
     }
 
-    fn look<T: Send>(
+    fn scan_with<T: Send>(
         &self,
-        static_part: StaticPart,
+        static_part: StaticHash,
         render: impl Fn(Feature) -> T + Sync,
         sink: impl FnMut(T),
     ) -> anyhow::Result<()> {
-        let ticker = Ticker::start();
+        let ticker = ProgressSpinner::start();
         let look = Look { limits: self.limits, static_part, progress: &ticker.progress };
         survey(&self.project, &self.features, &look, render, sink)
             .map_err(anyhow::Error::msg)
@@ -152,35 +171,35 @@ impl Target {
     }
 
     /// Looks at the one feature meant, and says that no daemon was asked.
-    pub(super) fn survey_one(&self) -> anyhow::Result<Feature> {
+    pub(super) fn scan_one(&self) -> anyhow::Result<Feature> {
         out::note("no daemon is asked; scanned once");
         let mut seen = None;
-        self.survey(|feature| feature, |feature| seen = Some(feature))?;
+        self.scan(|feature| feature, |feature| seen = Some(feature))?;
         let feature = seen.context("the feature went away")?;
-        for warning in &warnings(&feature) {
+        for warning in &feature_warnings(&feature) {
             out::warn(warning);
         }
         Ok(feature)
     }
 
     /// What is wrong with the project's files, after its features were looked at.
-    pub(super) fn findings(&self) -> Findings {
-        let (manifests, warnings) = self.project.manifest_findings();
+    pub(super) fn diagnostics(&self) -> ProjectDiagnostics {
+        let (manifests, warnings) = self.project.manifest_diagnostics();
         let errors = self.project.errors.iter().cloned().chain(manifests).collect();
-        Findings { errors, warnings }
+        ProjectDiagnostics { errors, warnings }
     }
 
     /// Says what is wrong with the project's files, and with which code that ends a command that
     /// has printed its data.
-    pub(super) fn end(&self) -> Exit {
-        let findings = self.findings();
-        findings.say();
+    pub(super) fn finish(&self) -> CommandExit {
+        let findings = self.diagnostics();
+        findings.print();
         findings.exit()
     }
 
     /// Refuses a path in a folder that is skipped: all of the project is not what it means.
-    fn refuse_skipped(&self, path: &Path) -> anyhow::Result<()> {
-        let path = canonical(path)?;
+    fn reject_skipped_path(&self, path: &Path) -> anyhow::Result<()> {
+        let path = canonicalize(path)?;
         let below = path.strip_prefix(&self.project.root).unwrap_or(&path);
         let below = escape_bytes(below.as_os_str().as_bytes()).into_owned() + "/";
         match self.skipped.iter().find(|skipped| below.starts_with(&format!("{}/", skipped.name))) {
@@ -189,11 +208,11 @@ impl Target {
         }
     }
 
-    fn root(&self) -> std::path::Display<'_> {
+    fn display_root(&self) -> std::path::Display<'_> {
         self.project.root.display()
     }
 
-    fn known(&self) -> String {
+    fn describe_features(&self) -> String {
         let slugs: Vec<&str> = self.features.iter().map(|dir| dir.slug.as_str()).collect();
         match slugs.as_slice() {
             [] => "it has no features".to_owned(),
@@ -201,22 +220,22 @@ impl Target {
         }
     }
 
-    fn say_if_empty(&self) {
-        if self.features.is_empty() && self.undiscovered.is_none() {
+    fn note_if_empty(&self) {
+        if self.features.is_empty() && self.discovery_error.is_none() {
             let patterns = self.project.settings.feature_patterns();
             let patterns: Vec<&str> = patterns.iter().map(Pattern::as_str).collect();
             out::note(&format!(
                 "no feature directory matches {} in {}",
                 patterns.join(", "),
-                self.root()
+                self.display_root()
             ));
         }
     }
 }
 
-impl Findings {
+impl ProjectDiagnostics {
     /// Says them on standard error.
-    pub(super) fn say(&self) {
+    pub(super) fn print(&self) {
         for error in &self.errors {
             out::error(&error.to_string());
         }
@@ -226,33 +245,33 @@ impl Findings {
     }
 
     /// With which code they end a command that has printed its data.
-    pub(super) fn exit(&self) -> Exit {
-        if self.errors.is_empty() { Exit::Done } else { Exit::BrokenFile }
+    pub(super) fn exit(&self) -> CommandExit {
+        if self.errors.is_empty() { CommandExit::Success } else { CommandExit::InvalidFile }
     }
 }
 
 /// What keeps a feature from being seen or judged as it should be, for standard error.
-pub(super) fn warnings(feature: &Feature) -> Vec<String> {
-    let slug = &feature.dossier.terms.feature_slug;
-    words::doubts(feature).into_iter().map(|line| format!("{slug}: {line}")).collect()
+pub(super) fn feature_warnings(feature: &Feature) -> Vec<String> {
+    let slug = &feature.dossier.context.feature_slug;
+    words::unknown_reasons(feature).into_iter().map(|line| format!("{slug}: {line}")).collect()
 }
 
 /// What every command starts from.
 #[derive(Clone)]
-struct Setup {
+struct LocalSetup {
     config: Config,
     missions: PathBuf,
 }
 
-impl Setup {
+impl LocalSetup {
     fn read() -> anyhow::Result<Self> {
-        let folders = folders()?;
-        Ok(Self { config: Config::load(&folders.config_file())?, missions: folders.missions() })
+        let folders = user_dirs()?;
+        Ok(Self { config: Config::load(&folders.config_file())?, missions: folders.missions_dir() })
     }
 
-    fn open(self, root: &Path) -> anyhow::Result<Target> {
+    fn open(self, root: &Path) -> anyhow::Result<LocalTarget> {
         let said = settings(&self.config, root);
-        let project = Project::open(root, said, &Machine::this(), Some(&self.missions))
+        let project = Project::open(root, said, &Machine::current(), Some(&self.missions))
             .with_context(|| format!("cannot open {}", root.display()))?;
         let (features, skipped, undiscovered) = match project.discover() {
             Ok((features, skipped)) => (features, skipped, None),
@@ -261,10 +280,10 @@ impl Setup {
             }
         };
         let limits = limits(&self.config.limits);
-        Ok(Target { project, features, skipped, undiscovered, limits })
+        Ok(LocalTarget { project, features, skipped, discovery_error: undiscovered, limits })
     }
 }
 
-fn canonical(root: &Path) -> anyhow::Result<PathBuf> {
+fn canonicalize(root: &Path) -> anyhow::Result<PathBuf> {
     root.canonicalize().with_context(|| root.display().to_string())
 }

@@ -4,15 +4,15 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use rustix::termios::tcgetwinsize;
 
-use super::out::{choice, coloured};
+use super::out::{auto_stream, color_choice};
 
 /// Shows the other screen, without the cursor; long lines are cut off.
-const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
+const ENTER_SCREEN: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
 /// Back to the first one.
-pub(super) const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
+pub(super) const LEAVE_SCREEN: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 
 /// The screen that is drawn on; left when dropped.
-pub(super) struct Screen(());
+pub(super) struct AlternateScreen(());
 
 /// Columns and rows of the terminal that standard output is; `None` where it is none.
 pub(super) fn size() -> Option<(usize, usize)> {
@@ -25,22 +25,22 @@ pub(super) fn size() -> Option<(usize, usize)> {
     Some(known.map_or((80, 24), |size| (usize::from(size.ws_col), usize::from(size.ws_row))))
 }
 
-impl Screen {
+impl AlternateScreen {
     pub(super) fn enter() -> io::Result<Self> {
         let screen = Self(());
-        write(ENTER)?;
+        write_sequence(ENTER_SCREEN)?;
         Ok(screen)
     }
 }
 
-impl Drop for Screen {
+impl Drop for AlternateScreen {
     fn drop(&mut self) {
         // Where that fails there is no terminal any more.
-        let _ = write(LEAVE);
+        let _ = write_sequence(LEAVE_SCREEN);
     }
 }
 
-fn write(sequence: &str) -> io::Result<()> {
+fn write_sequence(sequence: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(sequence.as_bytes())?;
     out.flush()
@@ -60,10 +60,10 @@ pub(super) fn draw(text: &str, rows: usize) -> io::Result<()> {
         frame.push_str(&format!("\r\n... {} lines more\x1b[K", lines.len() - shown));
     }
     frame.push_str("\x1b[J");
-    let mut out = coloured(io::stdout().lock());
+    let mut out = auto_stream(io::stdout().lock());
     // Where colour is not wanted the stream would take these out too.
-    if choice(&io::stdout()) == anstream::ColorChoice::Never {
-        let plain = frame_without_colour(&frame);
+    if color_choice(&io::stdout()) == anstream::ColorChoice::Never {
+        let plain = strip_colors(&frame);
         let mut raw = out.into_inner();
         raw.write_all(plain.as_bytes())?;
         return raw.flush();
@@ -73,7 +73,7 @@ pub(super) fn draw(text: &str, rows: usize) -> io::Result<()> {
 }
 
 /// Takes colours out and leaves what moves the cursor.
-fn frame_without_colour(frame: &str) -> String {
+fn strip_colors(frame: &str) -> String {
     let mut plain = String::with_capacity(frame.len());
     let mut rest = frame;
     while let Some(at) = rest.find("\x1b[") {
@@ -94,10 +94,10 @@ fn frame_without_colour(frame: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::frame_without_colour;
+    use super::strip_colors;
 
     #[test]
     fn colour_goes_and_movement_stays() {
-        assert_eq!(frame_without_colour("\x1b[Ha\x1b[31mb\x1b[0mc\x1b[K"), "\x1b[Habc\x1b[K");
+        assert_eq!(strip_colors("\x1b[Ha\x1b[31mb\x1b[0mc\x1b[K"), "\x1b[Habc\x1b[K");
     }
 }

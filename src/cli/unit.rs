@@ -10,12 +10,12 @@ pub(super) const NAME: &str = "dossierd.service";
 const SOCKET: &str = "dossierd.socket";
 
 /// Whether the user's service manager knows the unit.
-pub(super) fn is_installed() -> bool {
-    succeeds(&["cat", NAME])
+pub(super) fn is_service_installed() -> bool {
+    has_succeeded(&["cat", NAME])
 }
 
 /// Starts it.
-pub(super) fn start() -> anyhow::Result<()> {
+pub(super) fn start_service() -> anyhow::Result<()> {
     let mut command = systemctl(&["start", NAME]);
     let output = command.stderr(Stdio::piped()).output().context("cannot run systemctl")?;
     if !output.status.success() {
@@ -26,7 +26,7 @@ pub(super) fn start() -> anyhow::Result<()> {
 }
 
 /// What would bring the daemon back that is process `pid`, in words.
-pub(super) fn returns(pid: i32) -> Vec<String> {
+pub(super) fn restart_hints(pid: i32) -> Vec<String> {
     let mut said = Vec::new();
     if property("MainPID").as_deref() == Some(&pid.to_string()) {
         let restart = property("Restart").unwrap_or_default();
@@ -37,7 +37,7 @@ pub(super) fn returns(pid: i32) -> Vec<String> {
             _ => format!("the user unit {NAME} starts it again at the next login"),
         });
     }
-    if succeeds(&["is-active", "--quiet", SOCKET]) {
+    if has_succeeded(&["is-active", "--quiet", SOCKET]) {
         said.push(format!(
             "the user unit {SOCKET} starts it when a client connects; \
              `systemctl --user stop {SOCKET}`"
@@ -53,7 +53,7 @@ fn property(name: &str) -> Option<String> {
     (output.status.success() && !text.trim().is_empty()).then(|| text.trim().to_owned())
 }
 
-fn succeeds(arguments: &[&str]) -> bool {
+fn has_succeeded(arguments: &[&str]) -> bool {
     systemctl(arguments).stdout(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 

@@ -15,88 +15,94 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::args::{OptionalFeatureArgs, ProjectArgs};
-use super::exit::Exit;
-use super::link::{Link, is_refusal};
-use super::place::{Place, root_text};
-use super::target::Target;
+use super::exit::CommandExit;
+use super::link::{DaemonConnection, has_problem_status};
+use super::place::{Scope, root_text};
+use super::target::LocalTarget;
 use super::{out, words};
-use crate::client::Target as Request;
-use crate::core::dossier::Doubt;
-use crate::core::feature::{Feature, Watch};
-use crate::core::path::{printable, unescape};
+use crate::client::RequestPath as Request;
+use crate::core::dossier::UnknownReason;
+use crate::core::feature::{Feature, FeatureWatchState};
+use crate::core::path::{escape_unprintable, unescape_bytes};
 use crate::wire::overview::Overview;
 use crate::wire::status::{ProjectStatus, Status};
-use difference::{Difference, contents, lasting, snapshots, whole};
+use difference::{
+    FieldDifference, compare_snapshots, content_fields, feature_difference, persistent_differences,
+};
 
 /// How often a difference must be found.
-const TIMES: usize = 3;
+const REQUIRED_PASSES: usize = 3;
 /// Fields of an overview that a snapshot lacks and both looks must agree on.
-const OF_OVERVIEW: [&str; 6] =
+const OVERVIEW_FIELDS: [&str; 6] =
     ["mission", "manifest_version", "step", "step_source", "meta_error", "drift"];
 
 /// `--json`.
 #[derive(Serialize)]
-struct Report<'a> {
+struct VerifyReport<'a> {
     features: usize,
-    differences: &'a BTreeSet<Difference>,
+    differences: &'a BTreeSet<FieldDifference>,
 }
 
-pub(super) fn run(args: &OptionalFeatureArgs) -> anyhow::Result<Exit> {
-    let mut link = Link::open(&args.project.socket)?;
-    let meant = Meant::of(args, &mut link)?;
+pub(super) fn run(args: &OptionalFeatureArgs) -> anyhow::Result<CommandExit> {
+    let mut link = DaemonConnection::connect(&args.project.socket)?;
+    let meant = VerifyScope::resolve(args, &mut link)?;
     let mut found = compare_all(&mut link, &meant)?;
     let mut moving = false;
-    for _ in 1..TIMES {
+    for _ in 1..REQUIRED_PASSES {
         if found.differences.is_empty() {
             break;
         }
         // Discovered and read anew: also what steers may be changing.
         let again = compare_all(&mut link, &meant)?;
         moving |= again.differences != found.differences;
-        let differences = lasting(&found.differences, &again.differences);
-        found = Found { differences, ..again };
+        let differences = persistent_differences(&found.differences, &again.differences);
+        found = VerifyResult { differences, ..again };
     }
     for slug in &found.contents_only {
         out::note(&format!(
             "{slug}: while its manifest is broken only paths and contents are compared"
         ));
     }
-    for why in &found.unseen {
+    for why in &found.unreadable_projects {
         out::error(why);
     }
-    let Found { features, differences, unseen, .. } = found;
+    let VerifyResult { features, differences, unreadable_projects: unseen, .. } = found;
     if args.project.json {
-        out::print_json(&Report { features, differences: &differences })?;
+        out::print_json(&VerifyReport { features, differences: &differences })?;
     } else {
         print(features, &differences)?;
     }
     if moving {
         out::note("files were changing meanwhile; only what differed each time is shown");
     }
-    Ok(if differences.is_empty() && unseen.is_empty() { Exit::Done } else { Exit::Failed })
+    Ok(if differences.is_empty() && unseen.is_empty() {
+        CommandExit::Success
+    } else {
+        CommandExit::Failed
+    })
 }
 
 /// What is to be compared: a feature or project that is named or that the current folder is in; in
 /// none, whatever is watched.
-struct Meant {
+struct VerifyScope {
     /// The feature, as it was typed.
     feature: Option<OsString>,
     projects: Vec<ProjectArgs>,
 }
 
-impl Meant {
-    fn of(args: &OptionalFeatureArgs, link: &mut Link) -> anyhow::Result<Self> {
-        let place = Place::of(args.feature.as_deref(), &args.project)?;
+impl VerifyScope {
+    fn resolve(args: &OptionalFeatureArgs, link: &mut DaemonConnection) -> anyhow::Result<Self> {
+        let place = Scope::resolve(args.feature.as_deref(), &args.project)?;
         let feature = args.feature.clone();
         if place.root.is_some() {
             return Ok(Self { feature, projects: vec![args.project.clone()] });
         }
         // The daemon says the root where the feature's slug is that of one only, or why not.
         let only = match place.feature {
-            Some(_) => Some(link.read::<Value>(&place.target("/api/dossier/drift"))?),
+            Some(_) => Some(link.get_json::<Value>(&place.request_path("/api/dossier/drift"))?),
             None => None,
         };
-        let status: Status<'_> = link.read(&Request::new("/api/status").synced())?;
+        let status: Status<'_> = link.get_json(&Request::new("/api/status").with_sync())?;
         let has = |project: &&ProjectStatus<'_>| match (&only, &place.feature) {
             (Some(_), Some(slug)) => {
                 project.features.iter().any(|feature| feature.feature_slug == *slug)
@@ -104,7 +110,7 @@ impl Meant {
             _ => true,
         };
         let projects = status.projects.iter().filter(has).map(|project| {
-            let root = OsString::from_vec(unescape(&project.root)?);
+            let root = OsString::from_vec(unescape_bytes(&project.root)?);
             Ok(ProjectArgs { project: Some(root.into()), ..args.project.clone() })
         });
         Ok(Self { feature, projects: projects.collect::<anyhow::Result<_>>()? })
@@ -113,29 +119,30 @@ impl Meant {
 
 /// What came of looking at both.
 #[derive(Default)]
-struct Found {
+struct VerifyResult {
     features: usize,
-    differences: BTreeSet<Difference>,
+    differences: BTreeSet<FieldDifference>,
     /// Features of which not everything was compared.
     contents_only: BTreeSet<String>,
     /// Projects that cannot be seen, and why.
-    unseen: BTreeSet<String>,
+    unreadable_projects: BTreeSet<String>,
 }
 
-fn compare_all(link: &mut Link, meant: &Meant) -> anyhow::Result<Found> {
-    let extent = if meant.feature.is_some() { Extent::Feature } else { Extent::Project };
-    let mut found = Found::default();
+fn compare_all(link: &mut DaemonConnection, meant: &VerifyScope) -> anyhow::Result<VerifyResult> {
+    let extent =
+        if meant.feature.is_some() { CompareExtent::Feature } else { CompareExtent::Project };
+    let mut found = VerifyResult::default();
     for project in &meant.projects {
         let target = match &meant.feature {
-            Some(feature) => Target::of_name(feature, project),
-            None => Target::of_project(project),
+            Some(feature) => LocalTarget::from_feature_name(feature, project),
+            None => LocalTarget::from_project_args(project),
         };
         match target {
             Ok(target) => compare(link, &target, project, extent, &mut found)?,
             Err(error) if meant.projects.len() == 1 => return Err(error),
             // The others are compared nevertheless.
             Err(error) => {
-                found.unseen.insert(format!("{error:#}"));
+                found.unreadable_projects.insert(format!("{error:#}"));
             }
         }
     }
@@ -144,63 +151,82 @@ fn compare_all(link: &mut Link, meant: &Meant) -> anyhow::Result<Found> {
 
 /// Whether features that only the daemon shows are a difference.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Extent {
+enum CompareExtent {
     Feature,
     Project,
 }
 
 /// Looks at both once.
 fn compare(
-    link: &mut Link,
-    target: &Target,
+    link: &mut DaemonConnection,
+    target: &LocalTarget,
     project: &ProjectArgs,
-    extent: Extent,
-    found: &mut Found,
+    extent: CompareExtent,
+    found: &mut VerifyResult,
 ) -> anyhow::Result<()> {
     let root = root_text(&target.project.root);
-    let status: Status<'_> = link.read(&Request::new("/api/status").synced())?;
+    let status: Status<'_> = link.get_json(&Request::new("/api/status").with_sync())?;
     let Some(project) = status.projects.iter().find(|project| project.root == root) else {
-        anyhow::bail!("the daemon does not watch {root}; `{}`", words::add(project));
+        anyhow::bail!(
+            "the daemon does not watch {root}; `{}`",
+            words::project_add_command(project)
+        );
     };
     let mut scanned: Vec<Feature> = Vec::new();
-    target.survey(|feature| feature, |feature| scanned.push(feature))?;
+    target.scan(|feature| feature, |feature| scanned.push(feature))?;
     for feature in &scanned {
-        let slug = feature.dossier.terms.feature_slug.as_str();
-        let about =
-            |path: &str| Request::new(path).with("feature", slug).with("project", &root).synced();
+        let slug = feature.dossier.context.feature_slug.as_str();
+        let about = |path: &str| {
+            Request::new(path).with("feature", slug).with("project", &root).with_sync()
+        };
         let export = link.get(&about("/api/dossier/snapshots/export"));
         let export: Value = match export {
-            Ok(answer) => answer.read()?,
-            Err(error) if is_refusal(&error, 404) => {
-                found.differences.insert(whole(slug, "feature", &Value::Null, &"present".into()));
+            Ok(answer) => answer.parse()?,
+            Err(error) if has_problem_status(&error, 404) => {
+                found.differences.insert(feature_difference(
+                    slug,
+                    "feature",
+                    &Value::Null,
+                    &"present".into(),
+                ));
                 continue;
             }
             Err(error) => return Err(error),
         };
         let snapshot = serde_json::to_value(&*feature.snapshot)?;
         // The daemon goes on with the last good manifest, of which a scan knows nothing.
-        if feature.dossier.terms.doubt == Some(Doubt::ManifestBroken) {
+        if feature.dossier.context.unknown_reason == Some(UnknownReason::InvalidManifest) {
             found.contents_only.insert(slug.to_owned());
-            let (daemon, disk) = (contents(&export), contents(&snapshot));
-            snapshots(slug, &daemon, &disk, &mut found.differences);
+            let (daemon, disk) = (content_fields(&export), content_fields(&snapshot));
+            compare_snapshots(slug, &daemon, &disk, &mut found.differences);
             continue;
         }
-        let overview: Value = link.read(&about("/api/dossier/overview"))?;
+        let overview: Value = link.get_json(&about("/api/dossier/overview"))?;
         let own = serde_json::to_value(Overview::from(feature))?;
-        snapshots(slug, &export, &snapshot, &mut found.differences);
-        for field in OF_OVERVIEW {
+        compare_snapshots(slug, &export, &snapshot, &mut found.differences);
+        for field in OVERVIEW_FIELDS {
             if overview[field] != own[field] {
-                found.differences.insert(whole(slug, field, &overview[field], &own[field]));
+                found.differences.insert(feature_difference(
+                    slug,
+                    field,
+                    &overview[field],
+                    &own[field],
+                ));
             }
         }
     }
-    if extent == Extent::Project {
+    if extent == CompareExtent::Project {
         let seen: BTreeSet<&str> =
-            scanned.iter().map(|feature| feature.dossier.terms.feature_slug.as_str()).collect();
+            scanned.iter().map(|feature| feature.dossier.context.feature_slug.as_str()).collect();
         for shown in &project.features {
-            if shown.watch != Watch::Gone && !seen.contains(&*shown.feature_slug) {
+            if shown.watch != FeatureWatchState::Gone && !seen.contains(&*shown.feature_slug) {
                 let slug = &shown.feature_slug;
-                found.differences.insert(whole(slug, "feature", &"present".into(), &Value::Null));
+                found.differences.insert(feature_difference(
+                    slug,
+                    "feature",
+                    &"present".into(),
+                    &Value::Null,
+                ));
             }
         }
     }
@@ -208,17 +234,21 @@ fn compare(
     Ok(())
 }
 
-fn print(features: usize, differences: &BTreeSet<Difference>) -> anyhow::Result<()> {
-    let mut out = out::people();
+fn print(features: usize, differences: &BTreeSet<FieldDifference>) -> anyhow::Result<()> {
+    let mut out = out::stdout_human();
     for difference in differences {
-        let Difference { feature_slug, artifact_key, relative_path, field, daemon, disk } =
+        let FieldDifference { feature_slug, artifact_key, relative_path, field, daemon, disk } =
             difference;
-        let mut subject = printable(feature_slug).bold().to_string();
+        let mut subject = escape_unprintable(feature_slug).bold().to_string();
         if let Some(key) = artifact_key {
             let path = relative_path.as_deref().unwrap_or_default();
-            subject.push_str(&format!(": {} ({})", printable(key), printable(path)));
+            subject.push_str(&format!(
+                ": {} ({})",
+                escape_unprintable(key),
+                escape_unprintable(path)
+            ));
         }
-        let (daemon, disk) = (printable(daemon), printable(disk));
+        let (daemon, disk) = (escape_unprintable(daemon), escape_unprintable(disk));
         writeln!(out, "{subject}: {field}: daemon {}, disk {}", daemon.red(), disk.green())?;
     }
     let verdict = match differences.len() {

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, ClientError};
+use super::{CONNECT_TIMEOUT, ClientError, RESPONSE_TIMEOUT};
 
 /// Who serves the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,31 +29,31 @@ pub struct Client {
     /// The daemon's version, as its last answer said it.
     pub(super) version: Option<String>,
     /// How long an answer is waited for.
-    pub(super) patience: Duration,
+    pub(super) timeout: Duration,
 }
 
 impl Client {
     /// Connects to the daemon at `socket`.
     ///
     /// # Errors
-    /// [`ClientError::NoDaemon`] where nothing answers, [`ClientError::Foreign`] where another user
+    /// [`ClientError::NoDaemon`] where nothing answers, [`ClientError::WrongUser`] where another user
     /// does.
     pub async fn connect(socket: &Path) -> Result<Self, ClientError> {
         let broken = |action, source: Box<dyn std::error::Error + Send + Sync>| {
-            ClientError::Broken { action, socket: socket.to_owned(), source }
+            ClientError::ConnectionFailed { action, socket: socket.to_owned(), source }
         };
-        let stream = timeout(CONNECT_TIMEOUT, reach(socket)).await;
+        let stream = timeout(CONNECT_TIMEOUT, connect_with_retry(socket)).await;
         let late = |_| ClientError::TimedOut { socket: socket.to_owned(), after: CONNECT_TIMEOUT };
         let stream = match stream.map_err(late)? {
             Ok(stream) => stream,
-            Err(error) if is_absence(error.kind()) => {
+            Err(error) if is_not_running(error.kind()) => {
                 return Err(ClientError::NoDaemon(socket.to_owned()));
             }
             Err(error) => return Err(broken("reach", error.into())),
         };
         let peer = stream.peer_cred().map_err(|error| broken("identify", error.into()))?;
         if peer.uid() != rustix::process::geteuid().as_raw() {
-            return Err(ClientError::Foreign { socket: socket.to_owned(), uid: peer.uid() });
+            return Err(ClientError::WrongUser { socket: socket.to_owned(), uid: peer.uid() });
         }
         let (sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
@@ -62,7 +62,7 @@ impl Client {
         tokio::spawn(connection);
         let peer = Peer { pid: peer.pid() };
         let socket = socket.to_owned();
-        Ok(Self { socket, sender, peer, version: None, patience: ANSWER_TIMEOUT })
+        Ok(Self { socket, sender, peer, version: None, timeout: RESPONSE_TIMEOUT })
     }
 
     /// The socket.
@@ -85,7 +85,7 @@ impl Client {
 }
 
 /// A socket with a full queue refuses at once, and has room a moment later.
-async fn reach(socket: &Path) -> io::Result<UnixStream> {
+async fn connect_with_retry(socket: &Path) -> io::Result<UnixStream> {
     let begun = Instant::now();
     loop {
         match UnixStream::connect(socket).await {
@@ -101,7 +101,7 @@ async fn reach(socket: &Path) -> io::Result<UnixStream> {
 }
 
 /// Whether a refusal means that no one serves the socket.
-fn is_absence(kind: io::ErrorKind) -> bool {
+fn is_not_running(kind: io::ErrorKind) -> bool {
     matches!(
         kind,
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::NotADirectory

@@ -6,59 +6,66 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::{Client, ClientError, Message, Stream, Target};
+use super::{Client, ClientError, EventStream, RequestPath, SseMessage};
 
 /// The first pause between two tries to reach a daemon that is away, and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+const RECONNECT_BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 /// What comes of following.
 #[derive(Debug)]
-pub enum News {
+pub enum FollowEvent {
     /// A message.
-    Message(Message),
+    Message(SseMessage),
     /// The daemon is away; this is said once.
-    Away(ClientError),
+    Disconnected(ClientError),
     /// It is there again, and what happened meanwhile follows. Projects that it watched for its
     /// life only are forgotten.
-    Back,
+    Reconnected,
 }
 
 /// A reader of the journal that stays.
 #[derive(Debug)]
 pub struct Follower {
     socket: PathBuf,
-    wanted: Target,
-    since: String,
-    stream: Option<Stream>,
-    away: bool,
-    pause: Duration,
+    path: RequestPath,
+    cursor: String,
+    stream: Option<EventStream>,
+    disconnected: bool,
+    backoff: Duration,
 }
 
 impl Follower {
     /// Follows the daemon at `socket` from a cursor, `start` or `now`.
     #[must_use]
     pub fn new(socket: &Path, since: &str) -> Self {
-        Self::of(socket, Target::new("/api/events"), since)
+        Self::with_path(socket, RequestPath::new("/api/events"), since)
     }
 
-    /// As [`Follower::new`], with what `wanted` lets through.
+    /// As [`Follower::new`], with what `path` lets through.
     #[must_use]
-    pub fn of(socket: &Path, wanted: Target, since: &str) -> Self {
+    pub fn with_path(socket: &Path, wanted: RequestPath, since: &str) -> Self {
         let (socket, since) = (socket.to_owned(), since.to_owned());
-        Self { socket, wanted, since, stream: None, away: false, pause: PAUSES.0 }
+        Self {
+            socket,
+            path: wanted,
+            cursor: since,
+            stream: None,
+            disconnected: false,
+            backoff: RECONNECT_BACKOFF.0,
+        }
     }
 
     /// Where it stands.
     #[must_use]
     pub fn cursor(&self) -> &str {
-        &self.since
+        &self.cursor
     }
 
     /// The next news. Nothing is lost when it is not waited for to the end.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] when the daemon does not give a stream, [`ClientError::Foreign`].
-    pub async fn next(&mut self) -> Result<News, ClientError> {
+    /// [`ClientError::Problem`] when the daemon does not give a stream, [`ClientError::WrongUser`].
+    pub async fn next(&mut self) -> Result<FollowEvent, ClientError> {
         loop {
             let Some(stream) = &mut self.stream else {
                 if let Some(news) = self.connect().await? {
@@ -69,49 +76,54 @@ impl Follower {
             match stream.next().await {
                 Ok(Some(message)) => {
                     if !message.id.is_empty() {
-                        self.since.clone_from(&message.id);
+                        self.cursor.clone_from(&message.id);
                     }
-                    return Ok(News::Message(message));
+                    return Ok(FollowEvent::Message(message));
                 }
-                Ok(None) => return Ok(self.lost(ClientError::NoDaemon(self.socket.clone()))),
-                Err(error) => return Ok(self.lost(error)),
+                Ok(None) => {
+                    return Ok(self.on_disconnect(ClientError::NoDaemon(self.socket.clone())));
+                }
+                Err(error) => return Ok(self.on_disconnect(error)),
             }
         }
     }
 
-    fn lost(&mut self, error: ClientError) -> News {
+    fn on_disconnect(&mut self, error: ClientError) -> FollowEvent {
         self.stream = None;
-        self.away = true;
-        News::Away(error)
+        self.disconnected = true;
+        FollowEvent::Disconnected(error)
     }
 
-    async fn connect(&mut self) -> Result<Option<News>, ClientError> {
-        match self.open().await {
+    async fn connect(&mut self) -> Result<Option<FollowEvent>, ClientError> {
+        match self.open_stream().await {
             Ok(stream) => {
                 self.stream = Some(stream);
-                self.pause = PAUSES.0;
-                Ok(std::mem::take(&mut self.away).then_some(News::Back))
+                self.backoff = RECONNECT_BACKOFF.0;
+                Ok(std::mem::take(&mut self.disconnected).then_some(FollowEvent::Reconnected))
             }
-            Err(error @ (ClientError::Refused(_) | ClientError::Foreign { .. })) => {
-                let starting = matches!(&error, ClientError::Refused(why) if why.status == 503);
-                if starting { self.wait(error).await } else { Err(error) }
+            Err(error @ (ClientError::Problem(_) | ClientError::WrongUser { .. })) => {
+                let starting = matches!(&error, ClientError::Problem(why) if why.status == 503);
+                if starting { self.wait_backoff(error).await } else { Err(error) }
             }
-            Err(error) => self.wait(error).await,
+            Err(error) => self.wait_backoff(error).await,
         }
     }
 
-    async fn wait(&mut self, error: ClientError) -> Result<Option<News>, ClientError> {
-        if !self.away {
-            return Ok(Some(self.lost(error)));
+    async fn wait_backoff(
+        &mut self,
+        error: ClientError,
+    ) -> Result<Option<FollowEvent>, ClientError> {
+        if !self.disconnected {
+            return Ok(Some(self.on_disconnect(error)));
         }
-        sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(PAUSES.1);
+        sleep(self.backoff).await;
+        self.backoff = (self.backoff * 2).min(RECONNECT_BACKOFF.1);
         Ok(None)
     }
 
-    async fn open(&self) -> Result<Stream, ClientError> {
+    async fn open_stream(&self) -> Result<EventStream, ClientError> {
         let client = Client::connect(&self.socket).await?;
-        client.stream(&self.wanted.clone().with("since", &self.since)).await
+        client.stream(&self.path.clone().with("since", &self.cursor)).await
     }
 }
 
@@ -141,7 +153,8 @@ mod tests {
         let mut follower = Follower::new(&socket, "i:1");
         let mut messages = 0;
         while messages < heard {
-            messages += usize::from(matches!(follower.next().await.unwrap(), News::Message(_)));
+            messages +=
+                usize::from(matches!(follower.next().await.unwrap(), FollowEvent::Message(_)));
         }
         drop(follower);
         daemon.join().unwrap()

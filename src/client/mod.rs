@@ -12,25 +12,25 @@ mod stream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::wire::mend::for_commands;
+use crate::wire::mend::cli_hint_for;
 use crate::wire::problem::Problem;
 
 pub use connect::{Client, Peer};
-pub use follow::{Follower, News};
-pub use messages::Message;
-pub use request::{Answer, Target, encode};
-pub use stream::Stream;
+pub use follow::{FollowEvent, Follower};
+pub use messages::SseMessage;
+pub use request::{ApiResponse, RequestPath, percent_encode};
+pub use stream::EventStream;
 
 /// The longest that a daemon takes to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest that an answer takes: it may wait 10 s for a first index, longer for the engine, and
 /// as long to be read.
-pub const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
+pub const RESPONSE_TIMEOUT: Duration = Duration::from_mins(1);
 /// A stream says at least every 15 s that it lives.
-const SILENCE_MAX: Duration = Duration::from_secs(45);
+const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 /// Bytes of an answer, or of one message of a stream, at most: a snapshot of a million artifacts
 /// is smaller.
-const ANSWER_MAX: usize = 1 << 30;
+const MAX_RESPONSE_BYTES: usize = 1 << 30;
 
 /// Why the daemon did not answer, or not with what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +44,7 @@ pub enum ClientError {
     NoDaemon(PathBuf),
     /// Somebody else serves the socket.
     #[error("{} is served by another user ({uid}) and is not asked", socket.display())]
-    Foreign {
+    WrongUser {
         /// The socket.
         socket: PathBuf,
         /// Who serves it.
@@ -52,7 +52,7 @@ pub enum ClientError {
     },
     /// The system refused the connection, or it broke.
     #[error("cannot {action} the daemon at {}", socket.display())]
-    Broken {
+    ConnectionFailed {
         /// What was being done.
         action: &'static str,
         /// The socket.
@@ -74,14 +74,14 @@ pub enum ClientError {
         after: Duration,
     },
     /// It said too much.
-    #[error("the daemon's answer is larger than {ANSWER_MAX} bytes")]
+    #[error("the daemon's answer is larger than {MAX_RESPONSE_BYTES} bytes")]
     TooLarge,
     /// It answered with a problem.
-    #[error("{}", said(.0))]
-    Refused(Box<Problem>),
+    #[error("{}", display_problem(.0))]
+    Problem(Box<Problem>),
     /// It answered with something that is none of its answers.
     #[error("the daemon's answer to {asked} cannot be understood: {why}")]
-    Strange {
+    InvalidResponse {
         /// What was asked.
         asked: String,
         /// What is wrong with the answer.
@@ -89,9 +89,9 @@ pub enum ClientError {
     },
 }
 
-fn said(problem: &Problem) -> String {
+fn display_problem(problem: &Problem) -> String {
     match &problem.hint {
-        Some(hint) => format!("{}; {}", problem.detail, for_commands(hint)),
+        Some(hint) => format!("{}; {}", problem.detail, cli_hint_for(hint)),
         None => problem.detail.clone(),
     }
 }

@@ -9,17 +9,17 @@ use hyper::{Method, Request, Response, StatusCode, header};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::{ANSWER_MAX, Client, ClientError};
+use super::{Client, ClientError, MAX_RESPONSE_BYTES};
 use crate::wire::problem::Problem;
 use crate::wire::status::Health;
 
 /// What is asked for: a path and its parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target(String);
+pub struct RequestPath(String);
 
 /// `text` as it may stand in a path or a parameter.
 #[must_use]
-pub fn encode(text: &str) -> String {
+pub fn percent_encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
@@ -33,16 +33,16 @@ pub fn encode(text: &str) -> String {
 
 /// An answer that is no problem.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct ApiResponse {
     /// The status.
     pub status: u16,
     /// What was asked.
-    asked: String,
+    request: String,
     /// What was answered.
     pub body: Bytes,
 }
 
-impl Target {
+impl RequestPath {
     /// A path of the API.
     #[must_use]
     pub fn new(path: &str) -> Self {
@@ -55,13 +55,13 @@ impl Target {
         self.0.push(if self.0.contains('?') { '&' } else { '?' });
         self.0.push_str(name);
         self.0.push('=');
-        self.0.push_str(&encode(value));
+        self.0.push_str(&percent_encode(value));
         self
     }
 
     /// With a parameter that may have no value.
     #[must_use]
-    pub fn with_some(self, name: &str, value: Option<&str>) -> Self {
+    pub fn with_optional(self, name: &str, value: Option<&str>) -> Self {
         match value {
             Some(value) => self.with(name, value),
             None => self,
@@ -70,18 +70,19 @@ impl Target {
 
     /// With every change that was made before.
     #[must_use]
-    pub fn synced(self) -> Self {
+    pub fn with_sync(self) -> Self {
         self.with("sync", "true")
     }
 }
 
-impl Answer {
+impl ApiResponse {
     /// The answer as a model.
     ///
     /// # Errors
-    /// [`ClientError::Strange`] where it is none.
-    pub fn read<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
-        serde_json::from_slice(&self.body).map_err(|error| strange(&self.asked, &error.to_string()))
+    /// [`ClientError::InvalidResponse`] where it is none.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
+        serde_json::from_slice(&self.body)
+            .map_err(|error| invalid_response(&self.request, &error.to_string()))
     }
 }
 
@@ -90,24 +91,28 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn get(&mut self, target: &Target) -> Result<Answer, ClientError> {
-        self.ask(Method::GET, target, Bytes::new()).await
+    pub async fn get(&mut self, target: &RequestPath) -> Result<ApiResponse, ClientError> {
+        self.request(Method::GET, target, Bytes::new()).await
     }
 
     /// Asks for a change.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn post(&mut self, target: &Target, body: Vec<u8>) -> Result<Answer, ClientError> {
-        self.ask(Method::POST, target, body.into()).await
+    pub async fn post(
+        &mut self,
+        target: &RequestPath,
+        body: Vec<u8>,
+    ) -> Result<ApiResponse, ClientError> {
+        self.request(Method::POST, target, body.into()).await
     }
 
     /// Asks for something to be taken away.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn delete(&mut self, target: &Target) -> Result<Answer, ClientError> {
-        self.ask(Method::DELETE, target, Bytes::new()).await
+    pub async fn delete(&mut self, target: &RequestPath) -> Result<ApiResponse, ClientError> {
+        self.request(Method::DELETE, target, Bytes::new()).await
     }
 
     /// Asks whether the first index of everything stands.
@@ -115,50 +120,52 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn health(&mut self) -> Result<Health, ClientError> {
-        let (_, body) = self.exchange(Method::GET, &Target::new("/healthz"), Bytes::new()).await?;
-        serde_json::from_slice(&body).map_err(|error| strange("GET /healthz", &error.to_string()))
+        let (_, body) =
+            self.exchange(Method::GET, &RequestPath::new("/healthz"), Bytes::new()).await?;
+        serde_json::from_slice(&body)
+            .map_err(|error| invalid_response("GET /healthz", &error.to_string()))
     }
 
-    async fn ask(
+    async fn request(
         &mut self,
         method: Method,
-        target: &Target,
+        target: &RequestPath,
         body: Bytes,
-    ) -> Result<Answer, ClientError> {
+    ) -> Result<ApiResponse, ClientError> {
         let asked = format!("{method} {}", target.0);
         let (status, body) = self.exchange(method, target, body).await?;
         if status.is_success() {
-            return Ok(Answer { status: status.as_u16(), asked, body });
+            return Ok(ApiResponse { status: status.as_u16(), request: asked, body });
         }
-        Err(refused(&asked, status, &body))
+        Err(error_from_response(&asked, status, &body))
     }
 
     async fn exchange(
         &mut self,
         method: Method,
-        target: &Target,
+        target: &RequestPath,
         body: Bytes,
     ) -> Result<(StatusCode, Bytes), ClientError> {
-        let patience = self.patience;
+        let patience = self.timeout;
         let exchange = async {
             let response = self.send(method, target, "application/json", body).await?;
             let status = response.status();
-            let body = self.whole(response.into_body()).await?;
+            let body = self.read_body(response.into_body()).await?;
             Ok((status, body))
         };
         let exchange = timeout(patience, exchange).await;
-        exchange.unwrap_or_else(|_| Err(self.late(patience)))
+        exchange.unwrap_or_else(|_| Err(self.timeout_error(patience)))
     }
 
     /// Sends a request and waits for the head of its answer.
     pub(super) async fn send(
         &mut self,
         method: Method,
-        target: &Target,
+        target: &RequestPath,
         accept: &'static str,
         body: Bytes,
     ) -> Result<Response<Incoming>, ClientError> {
-        self.sender.ready().await.map_err(|error| self.broken("ask", error))?;
+        self.sender.ready().await.map_err(|error| self.connection_error("ask", error))?;
         let request = Request::builder()
             .method(method)
             .uri(&target.0)
@@ -166,51 +173,55 @@ impl Client {
             .header(header::ACCEPT, accept)
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))
-            .map_err(|error| self.broken("ask", error))?;
+            .map_err(|error| self.connection_error("ask", error))?;
         let response = self.sender.send_request(request).await;
-        let response = response.map_err(|error| self.broken("ask", error))?;
+        let response = response.map_err(|error| self.connection_error("ask", error))?;
         let server = response.headers().get(header::SERVER).and_then(|text| text.to_str().ok());
         let version = server.and_then(|text| text.strip_prefix("dossierd/"));
         self.version = version.map(str::to_owned);
         Ok(response)
     }
 
-    pub(super) async fn whole(&self, body: Incoming) -> Result<Bytes, ClientError> {
-        match Limited::new(body, ANSWER_MAX).collect().await {
+    pub(super) async fn read_body(&self, body: Incoming) -> Result<Bytes, ClientError> {
+        match Limited::new(body, MAX_RESPONSE_BYTES).collect().await {
             Ok(collected) => Ok(collected.to_bytes()),
             Err(error) if error.is::<http_body_util::LengthLimitError>() => {
                 Err(ClientError::TooLarge)
             }
             Err(source) => {
                 let socket = self.socket.clone();
-                Err(ClientError::Broken { action: "hear out", socket, source })
+                Err(ClientError::ConnectionFailed { action: "hear out", socket, source })
             }
         }
     }
 
-    pub(super) fn late(&self, after: Duration) -> ClientError {
+    pub(super) fn timeout_error(&self, after: Duration) -> ClientError {
         ClientError::TimedOut { socket: self.socket.clone(), after }
     }
 
-    pub(super) fn broken(
+    pub(super) fn connection_error(
         &self,
         action: &'static str,
         source: impl std::error::Error + Send + Sync + 'static,
     ) -> ClientError {
-        ClientError::Broken { action, socket: self.socket.clone(), source: Box::new(source) }
+        ClientError::ConnectionFailed {
+            action,
+            socket: self.socket.clone(),
+            source: Box::new(source),
+        }
     }
 }
 
 /// What an answer says that is no success.
-pub(super) fn refused(asked: &str, status: StatusCode, body: &[u8]) -> ClientError {
+pub(super) fn error_from_response(asked: &str, status: StatusCode, body: &[u8]) -> ClientError {
     match serde_json::from_slice::<Problem>(body) {
-        Ok(problem) => ClientError::Refused(Box::new(problem)),
-        Err(_) => strange(asked, &format!("status {status}")),
+        Ok(problem) => ClientError::Problem(Box::new(problem)),
+        Err(_) => invalid_response(asked, &format!("status {status}")),
     }
 }
 
-fn strange(asked: &str, why: &str) -> ClientError {
-    ClientError::Strange { asked: asked.to_owned(), why: why.to_owned() }
+fn invalid_response(asked: &str, why: &str) -> ClientError {
+    ClientError::InvalidResponse { asked: asked.to_owned(), why: why.to_owned() }
 }
 
 #[cfg(test)]
@@ -219,9 +230,9 @@ mod tests {
 
     #[test]
     fn parameters_are_encoded() {
-        let target = Target::new("/api/x").with("feature", "a b&c=\u{fc}").synced();
+        let target = RequestPath::new("/api/x").with("feature", "a b&c=\u{fc}").with_sync();
         assert_eq!(target.0, "/api/x?feature=a%20b%26c%3D%C3%BC&sync=true");
-        assert_eq!(Target::new("/x").with_some("project", None).0, "/x");
+        assert_eq!(RequestPath::new("/x").with_optional("project", None).0, "/x");
     }
 
     #[tokio::test]
@@ -231,23 +242,24 @@ mod tests {
         let _deaf = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         let connect = async || {
             let mut client = Client::connect(&socket).await.unwrap();
-            client.patience = Duration::ZERO;
+            client.timeout = Duration::ZERO;
             client
         };
-        let error = connect().await.get(&Target::new("/api/status")).await.unwrap_err().to_string();
+        let error =
+            connect().await.get(&RequestPath::new("/api/status")).await.unwrap_err().to_string();
         let begin = format!("the daemon at {} did not answer within 0 s; ", socket.display());
         assert!(error.starts_with(&begin) && error.contains("restart its service"), "{error}");
         let error =
-            connect().await.stream(&Target::new("/api/events")).await.unwrap_err().to_string();
+            connect().await.stream(&RequestPath::new("/api/events")).await.unwrap_err().to_string();
         assert!(error.starts_with(&begin), "{error}");
     }
 
     #[test]
     fn what_is_no_problem_document_is_no_answer() {
         let problem = br#"{"type":"about:blank","title":"t","status":404,"detail":"d","code":"c","hint":"h"}"#;
-        let error = refused("GET /x", StatusCode::NOT_FOUND, problem);
+        let error = error_from_response("GET /x", StatusCode::NOT_FOUND, problem);
         assert_eq!(error.to_string(), "d; h");
-        let error = refused("GET /x", StatusCode::BAD_GATEWAY, b"<html>");
-        assert!(matches!(error, ClientError::Strange { .. }), "{error}");
+        let error = error_from_response("GET /x", StatusCode::BAD_GATEWAY, b"<html>");
+        assert!(matches!(error, ClientError::InvalidResponse { .. }), "{error}");
     }
 }

@@ -5,16 +5,16 @@ use hyper::Method;
 use hyper::body::{Bytes, Incoming};
 use tokio::time::timeout;
 
-use super::messages::{Message, Messages};
-use super::request::refused;
-use super::{ANSWER_MAX, Client, ClientError, SILENCE_MAX, Target};
+use super::messages::{SseDecoder, SseMessage};
+use super::request::error_from_response;
+use super::{Client, ClientError, MAX_RESPONSE_BYTES, RequestPath, STREAM_IDLE_TIMEOUT};
 
 /// A stream of messages.
 #[derive(Debug)]
-pub struct Stream {
+pub struct EventStream {
     client: Client,
     body: Incoming,
-    messages: Messages,
+    decoder: SseDecoder,
 }
 
 impl Client {
@@ -22,41 +22,41 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn stream(mut self, target: &Target) -> Result<Stream, ClientError> {
-        let patience = self.patience;
+    pub async fn stream(mut self, target: &RequestPath) -> Result<EventStream, ClientError> {
+        let patience = self.timeout;
         let send = self.send(Method::GET, target, "text/event-stream", Bytes::new());
         let response = timeout(patience, send).await;
-        let response = response.unwrap_or_else(|_| Err(self.late(patience)))?;
+        let response = response.unwrap_or_else(|_| Err(self.timeout_error(patience)))?;
         let status = response.status();
         if !status.is_success() {
-            let body = self.whole(response.into_body()).await?;
-            return Err(refused("the stream of events", status, &body));
+            let body = self.read_body(response.into_body()).await?;
+            return Err(error_from_response("the stream of events", status, &body));
         }
-        Ok(Stream { client: self, body: response.into_body(), messages: Messages::default() })
+        Ok(EventStream { client: self, body: response.into_body(), decoder: SseDecoder::default() })
     }
 }
 
-impl Stream {
+impl EventStream {
     /// The next message; `None` where the daemon ended the stream. Nothing is lost when it is not
     /// waited for to the end.
     ///
     /// # Errors
     /// [`ClientError`]: the connection broke, or was silent for too long.
-    pub async fn next(&mut self) -> Result<Option<Message>, ClientError> {
+    pub async fn next(&mut self) -> Result<Option<SseMessage>, ClientError> {
         loop {
-            if let Some(message) = self.messages.next() {
+            if let Some(message) = self.decoder.next_message() {
                 return Ok(Some(message));
             }
-            if self.messages.pending() > ANSWER_MAX {
+            if self.decoder.pending_bytes() > MAX_RESPONSE_BYTES {
                 return Err(ClientError::TooLarge);
             }
-            let frame = timeout(SILENCE_MAX, self.body.frame()).await;
-            match frame.map_err(|_| self.client.late(SILENCE_MAX))? {
+            let frame = timeout(STREAM_IDLE_TIMEOUT, self.body.frame()).await;
+            match frame.map_err(|_| self.client.timeout_error(STREAM_IDLE_TIMEOUT))? {
                 None => return Ok(None),
-                Some(Err(error)) => return Err(self.client.broken("listen to", error)),
+                Some(Err(error)) => return Err(self.client.connection_error("listen to", error)),
                 Some(Ok(frame)) => {
                     if let Some(bytes) = frame.data_ref() {
-                        self.messages.push(bytes);
+                        self.decoder.push(bytes);
                     }
                 }
             }

@@ -9,21 +9,21 @@ use super::{Config, ProjectConfig, SecretSource, WebhookConfig, WebhookFormat};
 
 /// Every key with its value. Written as YAML it is a configuration that says the same.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Effective {
-    projects: Vec<Project>,
-    limits: Limits,
-    settle: Settle,
-    http: Http,
-    journal: Journal,
+pub struct EffectiveConfig {
+    projects: Vec<EffectiveProject>,
+    limits: EffectiveLimits,
+    settle: EffectiveSettle,
+    http: EffectiveHttp,
+    journal: EffectiveRetention,
     log: String,
     scrub: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    webhook: Option<Webhook>,
+    webhook: Option<EffectiveWebhook>,
 }
 
 /// Without what may be secret in the address.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Webhook {
+struct EffectiveWebhook {
     url: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     secret_file: Option<String>,
@@ -36,17 +36,17 @@ struct Webhook {
     gzip: bool,
     timeout: String,
     connections: usize,
-    backoff: Backoff,
+    backoff: EffectiveBackoff,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Backoff {
+struct EffectiveBackoff {
     first_ms: u128,
     most_ms: u128,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Project {
+struct EffectiveProject {
     path: String,
     features: Vec<String>,
     mission: String,
@@ -56,7 +56,7 @@ struct Project {
 
 /// Budgets of one feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Limits {
+pub struct EffectiveLimits {
     /// Largest file that is read, in bytes.
     pub file_bytes: u64,
     /// Most entries.
@@ -67,7 +67,7 @@ pub struct Limits {
 
 /// When a change counts, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Settle {
+pub struct EffectiveSettle {
     /// A new path.
     pub appear_ms: u64,
     /// A file that is being written.
@@ -81,12 +81,12 @@ pub struct Settle {
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Http {
+struct EffectiveHttp {
     listen: String,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Journal {
+struct EffectiveRetention {
     max_age: String,
     max_bytes: String,
 }
@@ -94,9 +94,9 @@ struct Journal {
 impl Config {
     /// Budgets, with the defaults.
     #[must_use]
-    pub fn limits(&self) -> Limits {
+    pub fn effective_limits(&self) -> EffectiveLimits {
         let said = &self.limits;
-        Limits {
+        EffectiveLimits {
             file_bytes: said.file_bytes.unwrap_or(4 << 30),
             entries: said.entries.unwrap_or(1_000_000),
             depth: said.depth.unwrap_or(1_000),
@@ -105,9 +105,9 @@ impl Config {
 
     /// Settling, with the defaults.
     #[must_use]
-    pub fn settle(&self) -> Settle {
+    pub fn effective_settle(&self) -> EffectiveSettle {
         let said = &self.settle;
-        Settle {
+        EffectiveSettle {
             appear_ms: said.appear_ms.unwrap_or(50),
             quiet_ms: said.quiet_ms.unwrap_or(50),
             max_ms: said.max_ms.unwrap_or(500),
@@ -118,32 +118,32 @@ impl Config {
 
     /// All of it, with the defaults.
     #[must_use]
-    pub fn effective(&self) -> Effective {
-        Effective {
-            projects: self.projects.iter().map(project).collect(),
-            limits: self.limits(),
-            settle: self.settle(),
-            http: Http {
+    pub fn effective(&self) -> EffectiveConfig {
+        EffectiveConfig {
+            projects: self.projects.iter().map(effective_project).collect(),
+            limits: self.effective_limits(),
+            settle: self.effective_settle(),
+            http: EffectiveHttp {
                 listen: self.http.listen().map_or("off".into(), |listen| listen.to_string()),
             },
-            journal: Journal {
-                max_age: span(self.journal.max_age()),
-                max_bytes: size(self.journal.max_bytes()),
+            journal: EffectiveRetention {
+                max_age: format_duration(self.journal.max_age()),
+                max_bytes: format_size(self.journal.max_bytes()),
             },
             log: self.log.as_str().to_owned(),
-            scrub: self.scrub.period().map_or("off".to_owned(), span),
-            webhook: self.webhook.as_ref().map(webhook),
+            scrub: self.scrub.period().map_or("off".to_owned(), format_duration),
+            webhook: self.webhook.as_ref().map(effective_webhook),
         }
     }
 }
 
-fn project(said: &ProjectConfig) -> Project {
+fn effective_project(said: &ProjectConfig) -> EffectiveProject {
     let texts = |patterns: &[crate::core::pattern::Pattern]| {
         patterns.iter().map(|pattern| pattern.as_str().to_owned()).collect()
     };
     let usual = || vec!["kitty-specs/*".to_owned()];
     let mission = said.mission.as_ref().map_or("software-dev", |mission| mission.as_str());
-    Project {
+    EffectiveProject {
         path: said.path.display().to_string(),
         features: said.features.as_deref().map_or_else(usual, texts),
         mission: mission.to_owned(),
@@ -152,14 +152,14 @@ fn project(said: &ProjectConfig) -> Project {
     }
 }
 
-fn webhook(said: &WebhookConfig) -> Webhook {
+fn effective_webhook(said: &WebhookConfig) -> EffectiveWebhook {
     let (first, most) = said.backoff;
     let (secret_file, secret_env) = match &said.secret {
         SecretSource::File(path) => (Some(path.display().to_string()), None),
         SecretSource::Env(name) => (None, Some(name.clone())),
     };
-    Webhook {
-        url: said.url.shown().to_owned(),
+    EffectiveWebhook {
+        url: said.url.redacted().to_owned(),
         secret_file,
         secret_env,
         ca_file: said.ca_file.as_ref().map(|path| path.display().to_string()),
@@ -169,14 +169,14 @@ fn webhook(said: &WebhookConfig) -> Webhook {
         },
         batch: said.batch,
         gzip: said.gzip,
-        timeout: span(said.timeout),
+        timeout: format_duration(said.timeout),
         connections: said.connections,
-        backoff: Backoff { first_ms: first.as_millis(), most_ms: most.as_millis() },
+        backoff: EffectiveBackoff { first_ms: first.as_millis(), most_ms: most.as_millis() },
     }
 }
 
 /// In the largest unit that needs no fraction.
-fn span(span: Duration) -> String {
+fn format_duration(span: Duration) -> String {
     let seconds = span.as_secs();
     let units = [("d", 86_400), ("h", 3_600), ("m", 60)];
     let unit = units.into_iter().find(|(_, size)| seconds.is_multiple_of(*size));
@@ -184,7 +184,7 @@ fn span(span: Duration) -> String {
     format!("{}{name}", seconds / size)
 }
 
-fn size(bytes: u64) -> String {
+fn format_size(bytes: u64) -> String {
     let units = [(" GiB", 1 << 30), (" MiB", 1 << 20), (" KiB", 1 << 10)];
     let unit = units.into_iter().find(|(_, size)| bytes.is_multiple_of(*size));
     let (name, size) = unit.unwrap_or(("", 1));

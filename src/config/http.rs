@@ -10,7 +10,7 @@ use crate::core::yaml::deserialize_text;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpConfig {
-    listen: Option<Listen>,
+    listen: Option<ListenSetting>,
 }
 
 impl HttpConfig {
@@ -23,19 +23,19 @@ impl HttpConfig {
 
 /// An address that no other machine reaches, or that it is off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Listen(Option<SocketAddr>);
+struct ListenSetting(Option<SocketAddr>);
 
-impl<'de> Deserialize<'de> for Listen {
+impl<'de> Deserialize<'de> for ListenSetting {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let listen = |text: &str| match text {
             "off" | "false" => Ok(None),
-            text => loopback(text).map(Some),
+            text => parse_loopback_address(text).map(Some),
         };
         deserialize_text(deserializer, listen).map(Self)
     }
 }
 
-fn loopback(text: &str) -> Result<SocketAddr, String> {
+fn parse_loopback_address(text: &str) -> Result<SocketAddr, String> {
     let mend = "write `127.0.0.1:PORT`, `[::1]:PORT` or `off`";
     let address: SocketAddr =
         text.parse().map_err(|_| format!("`{text}` is no address and port; {mend}"))?;

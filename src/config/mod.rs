@@ -22,15 +22,15 @@ use serde::{Deserialize, Deserializer};
 use crate::core::findings::FileError;
 use crate::core::manifest::MissionType;
 use crate::core::pattern::Pattern;
-use crate::core::yaml::{TextError, deserialize_text, parse_strict};
-pub use effective::{Effective, Limits, Settle};
+use crate::core::yaml::{ParseError, deserialize_text, parse_strict};
+pub use effective::{EffectiveConfig, EffectiveLimits, EffectiveSettle};
 pub use http::HttpConfig;
 pub use log::LogConfig;
 pub use state::ConfigState;
-pub use upkeep::{JournalConfig, ScrubConfig};
+pub use upkeep::{RetentionConfig, ScrubConfig};
 pub use webhook::{SecretSource, WebhookConfig, WebhookFormat, WebhookUrl};
 
-const MAX: u64 = 1 << 20;
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// A configuration that says every key with its default, and explains it.
 pub const EXAMPLE: &str = include_str!("example.yaml");
@@ -53,7 +53,7 @@ pub struct Config {
     pub http: HttpConfig,
     /// How long events are kept.
     #[serde(default)]
-    pub journal: JournalConfig,
+    pub journal: RetentionConfig,
     /// What the daemon logs.
     #[serde(default)]
     pub log: LogConfig,
@@ -116,47 +116,47 @@ pub struct SettleConfig {
 
 /// Folders of the user (XDG).
 #[derive(Debug, Clone)]
-pub struct Folders {
+pub struct UserDirs {
     /// `$XDG_CONFIG_HOME/dossierd`.
-    pub config: PathBuf,
+    pub config_dir: PathBuf,
     /// `$XDG_STATE_HOME/dossierd`.
-    pub state: PathBuf,
+    pub state_dir: PathBuf,
     /// `$XDG_RUNTIME_DIR`, where there is one.
-    pub runtime: Option<PathBuf>,
+    pub runtime_dir: Option<PathBuf>,
 }
 
-impl Folders {
+impl UserDirs {
     /// Asks the environment.
     ///
     /// # Errors
     /// When there is no home folder.
-    pub fn of_user() -> io::Result<Self> {
+    pub fn from_env() -> io::Result<Self> {
         let xdg = Xdg::new().map_err(|error| io::Error::other(error.to_string()))?;
         let state = xdg.state_dir().unwrap_or_else(|| xdg.home_dir().join(".local/state"));
         Ok(Self {
-            config: xdg.config_dir().join("dossierd"),
-            state: state.join("dossierd"),
-            runtime: xdg.runtime_dir(),
+            config_dir: xdg.config_dir().join("dossierd"),
+            state_dir: state.join("dossierd"),
+            runtime_dir: xdg.runtime_dir(),
         })
     }
 
     /// The configuration file.
     #[must_use]
     pub fn config_file(&self) -> PathBuf {
-        self.config.join("config.yaml")
+        self.config_dir.join("config.yaml")
     }
 
     /// The socket: in the runtime folder, or in a private folder of the state folder.
     #[must_use]
-    pub fn socket(&self) -> PathBuf {
-        let folder = self.runtime.as_ref().map(|runtime| runtime.join("dossierd"));
-        folder.unwrap_or_else(|| self.state.join("run")).join("dossierd.sock")
+    pub fn socket_path(&self) -> PathBuf {
+        let folder = self.runtime_dir.as_ref().map(|runtime| runtime.join("dossierd"));
+        folder.unwrap_or_else(|| self.state_dir.join("run")).join("dossierd.sock")
     }
 
     /// The user's own missions.
     #[must_use]
-    pub fn missions(&self) -> PathBuf {
-        self.config.join("missions")
+    pub fn missions_dir(&self) -> PathBuf {
+        self.config_dir.join("missions")
     }
 }
 
@@ -166,9 +166,10 @@ impl Config {
     /// # Errors
     /// [`FileError`] with the place.
     pub fn load(file: &Path) -> Result<Self, FileError> {
-        let whole =
-            |error: io::Error| FileError::whole(file.display().to_string(), error.to_string());
-        match read(file) {
+        let whole = |error: io::Error| {
+            FileError::without_position(file.display().to_string(), error.to_string())
+        };
+        match read_regular_file(file) {
             Ok(bytes) => Self::parse(&bytes)
                 .map_err(|error| FileError::new(file.display().to_string(), error)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
@@ -179,14 +180,14 @@ impl Config {
     /// Reads a configuration's text.
     ///
     /// # Errors
-    /// [`TextError`] with the place.
-    pub fn parse(bytes: &[u8]) -> Result<Self, TextError> {
+    /// [`ParseError`] with the place.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
         Ok(parse_strict::<Option<Self>>(bytes)?.unwrap_or_default())
     }
 
     /// What is said of the project at that canonical root.
     #[must_use]
-    pub fn project(&self, root: &Path) -> Option<&ProjectConfig> {
+    pub fn find_project(&self, root: &Path) -> Option<&ProjectConfig> {
         self.projects.iter().find(|project| {
             project.path == root || project.path.canonicalize().is_ok_and(|path| path == root)
         })
@@ -194,16 +195,16 @@ impl Config {
 }
 
 /// Opened so that a FIFO in its place cannot block.
-fn read(file: &Path) -> io::Result<Vec<u8>> {
+fn read_regular_file(file: &Path) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(file, flags, Mode::empty())?);
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
     let mut bytes = Vec::new();
-    file.take(MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX {
-        return Err(io::Error::other(format!("larger than {MAX} bytes")));
+    file.take(MAX_CONFIG_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_CONFIG_BYTES {
+        return Err(io::Error::other(format!("larger than {MAX_CONFIG_BYTES} bytes")));
     }
     Ok(bytes)
 }
@@ -248,14 +249,14 @@ limits: {entries: 10}
 settle: {appear_ms: 20}
 "#;
         let config = Config::parse(text.as_bytes()).unwrap();
-        let shop = config.project(Path::new("/srv/shop")).unwrap();
+        let shop = config.find_project(Path::new("/srv/shop")).unwrap();
         assert_eq!(shop.features.as_ref().unwrap().len(), 2);
         assert_eq!(shop.mission.as_ref().unwrap().as_str(), "research");
         assert_eq!(shop.step["001-a"], "plan");
         assert_eq!(shop.ignore[0].as_str(), "**/*.tmp");
         assert_eq!(config.limits.entries, Some(10));
         assert_eq!(config.settle.appear_ms, Some(20));
-        assert!(config.project(Path::new("/srv")).is_none());
+        assert!(config.find_project(Path::new("/srv")).is_none());
         for empty in ["", "# nothing\n", "projects: []\n"] {
             assert_eq!(Config::parse(empty.as_bytes()), Ok(Config::default()), "{empty:?}");
         }

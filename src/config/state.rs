@@ -17,15 +17,15 @@ pub struct ConfigState {
 impl ConfigState {
     /// The file is in use as it stands.
     #[must_use]
-    pub fn sound(path: &Path) -> Self {
+    pub fn ok(path: &Path) -> Self {
         Self { path: path.to_owned(), errors: Vec::new() }
     }
 
     /// Reads the file anew: the configuration where it is sound, and the state in either case.
     #[must_use]
-    pub fn read(path: &Path) -> (Option<Config>, Self) {
+    pub fn load(path: &Path) -> (Option<Config>, Self) {
         match Config::load(path) {
-            Ok(config) => (Some(config), Self::sound(path)),
+            Ok(config) => (Some(config), Self::ok(path)),
             Err(error) => (None, Self { path: path.to_owned(), errors: vec![error] }),
         }
     }

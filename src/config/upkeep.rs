@@ -12,12 +12,12 @@ const DAY: Duration = Duration::from_hours(24);
 /// How long events are kept; what is not said keeps its default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct JournalConfig {
-    max_age: Option<Span>,
-    max_bytes: Option<Bytes>,
+pub struct RetentionConfig {
+    max_age: Option<DurationSetting>,
+    max_bytes: Option<SizeSetting>,
 }
 
-impl JournalConfig {
+impl RetentionConfig {
     /// Events older than this are dropped: 30 days where nothing is said.
     #[must_use]
     pub fn max_age(&self) -> Duration {
@@ -53,39 +53,39 @@ impl ScrubConfig {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Span(Duration);
+struct DurationSetting(Duration);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Bytes(u64);
+struct SizeSetting(u64);
 
 /// Units by their names, in seconds and in bytes.
-const SPANS: &[(&str, u64)] = &[("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
-const SIZES: &[(&str, u64)] = &[("", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+const DURATION_UNITS: &[(&str, u64)] = &[("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
+const SIZE_UNITS: &[(&str, u64)] = &[("", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 
 /// A number and a unit, such as `30d`.
-fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+fn parse_quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     let (_, size) = units.iter().find(|(name, _)| *name == unit.trim_start())?;
     number.parse::<u64>().ok()?.checked_mul(*size).filter(|quantity| *quantity > 0)
 }
 
-pub(super) fn span(text: &str) -> Result<Duration, String> {
-    quantity(text, SPANS).map(Duration::from_secs).ok_or_else(|| {
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+    parse_quantity(text, DURATION_UNITS).map(Duration::from_secs).ok_or_else(|| {
         format!("`{text}` is no time; write a number and `s`, `m`, `h` or `d`, such as `30d`")
     })
 }
 
-impl<'de> Deserialize<'de> for Span {
+impl<'de> Deserialize<'de> for DurationSetting {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserialize_text(deserializer, span).map(Self)
+        deserialize_text(deserializer, parse_duration).map(Self)
     }
 }
 
-impl<'de> Deserialize<'de> for Bytes {
+impl<'de> Deserialize<'de> for SizeSetting {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let bytes = |text: &str| {
-            quantity(text, SIZES).ok_or_else(|| {
+            parse_quantity(text, SIZE_UNITS).ok_or_else(|| {
                 format!(
                     "`{text}` is no size; write a number of bytes, or one with `KiB`, `MiB` or \
                      `GiB`"
@@ -100,7 +100,7 @@ impl<'de> Deserialize<'de> for ScrubConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let period = |text: &str| match text {
             "off" | "false" => Ok(None),
-            text => span(text).map(Some).map_err(|error| format!("{error}, or `off`")),
+            text => parse_duration(text).map(Some).map_err(|error| format!("{error}, or `off`")),
         };
         deserialize_text(deserializer, period).map(Self)
     }

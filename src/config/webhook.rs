@@ -11,16 +11,16 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::upkeep::span;
+use super::upkeep::parse_duration;
 use crate::core::yaml::deserialize_text;
 pub use url::WebhookUrl;
 
 /// Events of one request, at most.
-const BATCH_MOST: usize = 1_000;
+const MAX_BATCH: usize = 1_000;
 /// Requests at a time, at most.
-const CONNECTIONS_MOST: usize = 64;
+const MAX_CONNECTIONS: usize = 64;
 /// The longest that an answer may be waited for.
-const TIMEOUT_MOST: Duration = Duration::from_mins(5);
+const MAX_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Where events are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub enum WebhookFormat {
 /// What is said of it, as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct RawWebhookConfig {
     #[serde(deserialize_with = "url")]
     url: WebhookUrl,
     #[serde(default, deserialize_with = "secret_file")]
@@ -100,15 +100,15 @@ struct BackoffConfig {
 
 impl<'de> Deserialize<'de> for WebhookConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Keys)
+        deserializer.deserialize_any(WebhookVisitor)
     }
 }
 
 /// What is wrong with several keys together has the place of the first; and an address by itself,
 /// which may be secret, is not repeated.
-struct Keys;
+struct WebhookVisitor;
 
-impl<'de> Visitor<'de> for Keys {
+impl<'de> Visitor<'de> for WebhookVisitor {
     type Value = WebhookConfig;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -122,15 +122,15 @@ impl<'de> Visitor<'de> for Keys {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, keys: A) -> Result<WebhookConfig, A::Error> {
-        let written = Written::deserialize(MapAccessDeserializer::new(keys))?;
+        let written = RawWebhookConfig::deserialize(MapAccessDeserializer::new(keys))?;
         WebhookConfig::try_from(written).map_err(de::Error::custom)
     }
 }
 
-impl TryFrom<Written> for WebhookConfig {
+impl TryFrom<RawWebhookConfig> for WebhookConfig {
     type Error = &'static str;
 
-    fn try_from(written: Written) -> Result<Self, &'static str> {
+    fn try_from(written: RawWebhookConfig) -> Result<Self, &'static str> {
         let secret = match (written.secret_file, written.secret_env) {
             (Some(file), None) => SecretSource::File(file),
             (None, Some(name)) => SecretSource::Env(name),
@@ -176,16 +176,16 @@ fn secret_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Path
         if text.starts_with("whsec_") {
             return Err("this names a file; put the secret into it".to_owned());
         }
-        path(text)
+        parse_absolute_path(text)
     };
     deserialize_text(deserializer, path).map(Some)
 }
 
 fn ca_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
-    deserialize_text(deserializer, path).map(Some)
+    deserialize_text(deserializer, parse_absolute_path).map(Some)
 }
 
-fn path(text: &str) -> Result<PathBuf, String> {
+fn parse_absolute_path(text: &str) -> Result<PathBuf, String> {
     let path = match text.strip_prefix("~/") {
         Some(rest) => etcetera::home_dir().map_err(|error| error.to_string())?.join(rest),
         None => PathBuf::from(text),
@@ -210,22 +210,25 @@ fn secret_env<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Strin
 }
 
 fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let time = |text: &str| match span(text) {
-        Ok(time) if time > TIMEOUT_MOST => Err(format!("at most {}s", TIMEOUT_MOST.as_secs())),
+    let time = |text: &str| match parse_duration(text) {
+        Ok(time) if time > MAX_TIMEOUT => Err(format!("at most {}s", MAX_TIMEOUT.as_secs())),
         time => time,
     };
     deserialize_text(deserializer, time).map(Some)
 }
 
 fn batch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    within(deserializer, BATCH_MOST)
+    deserialize_in_range(deserializer, MAX_BATCH)
 }
 
 fn connections<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    within(deserializer, CONNECTIONS_MOST)
+    deserialize_in_range(deserializer, MAX_CONNECTIONS)
 }
 
-fn within<'de, D: Deserializer<'de>>(deserializer: D, most: usize) -> Result<usize, D::Error> {
+fn deserialize_in_range<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    most: usize,
+) -> Result<usize, D::Error> {
     let number = |text: &str| {
         let number = text.parse().ok().filter(|number| (1..=most).contains(number));
         number.ok_or_else(|| format!("write a number from 1 to {most}"))
@@ -275,7 +278,7 @@ mod tests {
         let webhook =
             webhook("webhook: {url: 'https://example.org/CANARY?x=CANARY', secret_file: /a}");
         assert!(!format!("{webhook:?}").contains("CANARY"), "{webhook:?}");
-        assert_eq!(webhook.url.shown(), "https://example.org/…");
+        assert_eq!(webhook.url.redacted(), "https://example.org/…");
     }
 
     #[test]

@@ -2,38 +2,38 @@
 
 use super::baseline::Baseline;
 use super::digest::Digest;
-use super::dossier::Doubt;
+use super::dossier::UnknownReason;
 use super::drift::DriftState;
 use super::feature::Feature;
 use super::time::Timestamp;
 
 /// What to do with a baseline that cannot be understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Corrupt {
+pub enum OnCorruptBaseline {
     /// It stays, and nothing is accepted.
-    Keep,
+    Refuse,
     /// It is replaced, because someone asked for that.
     Replace,
 }
 
 /// Why a state is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum AcceptError {
     /// What is expected of the feature cannot be read.
     #[error("not accepted while its manifest is broken")]
-    ManifestBroken,
+    InvalidManifest,
     /// The feature cannot be seen whole.
     #[error("not accepted: {0}")]
-    Unseen(String),
+    NotFullyReadable(String),
     /// The feature is gone.
     #[error("not accepted: the feature is gone")]
-    Gone,
+    FeatureDeleted,
     /// What stands where its baseline belongs cannot be understood.
     #[error("{0}")]
-    Corrupt(String),
+    CorruptBaseline(String),
     /// It is not the state that was looked at.
     #[error("not accepted: the state has moved on, its tree hash is {now}, not {meant}")]
-    MovedOn {
+    StateChanged {
         /// The tree hash that was looked at.
         meant: Digest,
         /// The tree hash now.
@@ -45,30 +45,34 @@ pub enum Refused {
 /// accepts looked at.
 ///
 /// # Errors
-/// [`Refused`] says why not.
-pub fn accept(
+/// [`AcceptError`] says why not.
+pub fn accept_state(
     feature: &Feature,
     meant: Option<Digest>,
-    corrupt: Corrupt,
+    corrupt: OnCorruptBaseline,
     at: Timestamp,
-) -> Result<Baseline, Refused> {
-    match &feature.dossier.terms.doubt {
+) -> Result<Baseline, AcceptError> {
+    match &feature.dossier.context.unknown_reason {
         None => {}
-        Some(Doubt::ManifestBroken) => return Err(Refused::ManifestBroken),
-        Some(Doubt::MissionUnreadable) => {
-            return Err(Refused::Unseen(feature.bearings.meta_error.clone().unwrap_or_default()));
+        Some(UnknownReason::InvalidManifest) => return Err(AcceptError::InvalidManifest),
+        Some(UnknownReason::UnreadableMeta) => {
+            return Err(AcceptError::NotFullyReadable(
+                feature.metadata.meta_error.clone().unwrap_or_default(),
+            ));
         }
-        Some(Doubt::Gone) => return Err(Refused::Gone),
-        Some(Doubt::OverBudget(why) | Doubt::Unreadable(why)) => {
-            return Err(Refused::Unseen(why.clone()));
+        Some(UnknownReason::Deleted) => return Err(AcceptError::FeatureDeleted),
+        Some(UnknownReason::LimitExceeded(why) | UnknownReason::Unreadable(why)) => {
+            return Err(AcceptError::NotFullyReadable(why.clone()));
         }
     }
-    if corrupt == Corrupt::Keep && feature.drift.state == Some(DriftState::BaselineCorrupt) {
-        return Err(Refused::Corrupt(feature.drift.detail.clone()));
+    if corrupt == OnCorruptBaseline::Refuse
+        && feature.drift.state == Some(DriftState::BaselineCorrupt)
+    {
+        return Err(AcceptError::CorruptBaseline(feature.drift.detail.clone()));
     }
     let now = feature.snapshot.tree_hash_sha256;
     match meant {
-        Some(meant) if meant != now => Err(Refused::MovedOn { meant, now }),
-        _ => Ok(Baseline::capture(&feature.snapshot, &feature.bearings.key, at)),
+        Some(meant) if meant != now => Err(AcceptError::StateChanged { meant, now }),
+        _ => Ok(Baseline::capture(&feature.snapshot, &feature.metadata.baseline_key, at)),
     }
 }

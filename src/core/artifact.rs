@@ -32,13 +32,13 @@ pub enum ArtifactClass {
 
 impl ArtifactClass {
     /// The six classes that a manifest may name.
-    pub const OF_MANIFESTS: [Self; 6] =
+    pub const MANIFEST_CLASSES: [Self; 6] =
         [Self::Input, Self::Workflow, Self::Output, Self::Evidence, Self::Policy, Self::Runtime];
 
     /// Reads [`ArtifactClass::as_str`] back.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let mut all = Self::OF_MANIFESTS.into_iter().chain([Self::Other]);
+        let mut all = Self::MANIFEST_CLASSES.into_iter().chain([Self::Other]);
         all.find(|class| class.as_str() == text)
     }
 
@@ -141,7 +141,7 @@ impl fmt::Display for ErrorReason {
 
 /// Why an artifact is not present, in a code and in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct Absence {
     /// The code.
     pub reason: ErrorReason,
     /// The operating system's or our own words; `None` where the code says all.
@@ -150,7 +150,7 @@ pub struct Fault {
 
 /// What was seen where an artifact should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub enum ArtifactState {
     /// Its bytes were read.
     Present {
         /// Hash of the raw bytes.
@@ -159,13 +159,13 @@ pub enum State {
         static_hash: Option<Box<Digest>>,
     },
     /// They were not.
-    Absent(Fault),
+    Absent(Absence),
 }
 
 /// What tells two states of a file apart without reading it. A clock's steps are coarse, hence the
 /// inode: a file renamed into place is another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Signature {
+pub struct FileSignature {
     /// Size in bytes.
     pub size: u64,
     /// Time of the last change of content, in nanoseconds since 1970.
@@ -186,11 +186,11 @@ pub struct Observation {
     /// Size in bytes; 0 for what has none.
     pub size_bytes: u64,
     /// What was seen.
-    pub state: State,
+    pub state: ArtifactState,
     /// `work_package_id` of the front matter.
     pub wp_id: Option<Box<str>>,
     /// The file's signature when it was read, where it is a file that could be.
-    pub signature: Option<Signature>,
+    pub signature: Option<FileSignature>,
     /// Whether it was written so shortly before it was read that another write may look the same.
     pub racy: bool,
 }
@@ -218,7 +218,7 @@ pub struct ArtifactRef {
     /// Where it came from; `None` where that is not cheap to know.
     pub provenance: Option<Box<Provenance>>,
     /// Present with its hash, or why not.
-    pub state: State,
+    pub state: ArtifactState,
     /// When these bytes were first hashed.
     pub indexed_at: Timestamp,
 }
@@ -227,37 +227,37 @@ impl ArtifactRef {
     /// Whether the file exists and could be read.
     #[must_use]
     pub fn is_present(&self) -> bool {
-        matches!(self.state, State::Present { .. })
+        matches!(self.state, ArtifactState::Present { .. })
     }
 
     /// Hash of the raw bytes, if present.
     #[must_use]
     pub fn hash(&self) -> Option<Digest> {
         match &self.state {
-            State::Present { hash, .. } => Some(*hash),
-            State::Absent(_) => None,
+            ArtifactState::Present { hash, .. } => Some(*hash),
+            ArtifactState::Absent(_) => None,
         }
     }
 
     /// Why it is not present.
     #[must_use]
-    pub fn fault(&self) -> Option<&Fault> {
+    pub fn absence(&self) -> Option<&Absence> {
         match &self.state {
-            State::Present { .. } => None,
-            State::Absent(fault) => Some(fault),
+            ArtifactState::Present { .. } => None,
+            ArtifactState::Absent(fault) => Some(fault),
         }
     }
 
-    /// The code of [`ArtifactRef::fault`].
+    /// The code of [`ArtifactRef::absence`].
     #[must_use]
     pub fn error_reason(&self) -> Option<ErrorReason> {
-        self.fault().map(|fault| fault.reason)
+        self.absence().map(|fault| fault.reason)
     }
 
-    /// The words of [`ArtifactRef::fault`].
+    /// The words of [`ArtifactRef::absence`].
     #[must_use]
     pub fn error_detail(&self) -> Option<&str> {
-        self.fault().and_then(|fault| fault.detail.as_deref())
+        self.absence().and_then(|fault| fault.detail.as_deref())
     }
 }
 

@@ -8,13 +8,13 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::artifact::{ArtifactClass, ArtifactRef, RequiredStatus, State};
+use super::artifact::{ArtifactClass, ArtifactRef, ArtifactState, RequiredStatus};
 use super::digest::Digest;
-use super::identity::{BaselineKey, WrittenKey};
+use super::identity::{BaselineKey, RawBaselineKey};
 use super::path::RelPath;
 use super::snapshot::MissionDossierSnapshot;
 use super::time::Timestamp;
-use super::yaml::{Keyed, TextError, parse_json};
+use super::yaml::{MapOnly, ParseError, parse_json};
 
 /// An accepted state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,16 +60,17 @@ pub enum BaselineFile {
     /// Nothing.
     Absent,
     /// Something that is no baseline; it is left as it is.
-    Corrupt(TextError),
+    Corrupt(ParseError),
     /// A baseline.
-    Sound(Box<Baseline>),
+    Valid(Box<Baseline>),
 }
 
 impl Baseline {
     /// The baseline of `snapshot`.
     #[must_use]
     pub fn capture(snapshot: &MissionDossierSnapshot, key: &BaselineKey, at: Timestamp) -> Self {
-        let artifacts = snapshot.artifact_summaries.iter().filter_map(|a| BaselineArtifact::of(a));
+        let artifacts =
+            snapshot.artifact_summaries.iter().filter_map(|a| BaselineArtifact::from_present(a));
         Self {
             baseline_key_hash: key.hash(),
             parity_hash_sha256: snapshot.parity_hash_sha256,
@@ -84,25 +85,27 @@ impl Baseline {
     /// Reads a file's text.
     ///
     /// # Errors
-    /// [`TextError`] when it does not parse, its key's hash is not its key's, or a path stands
+    /// [`ParseError`] when it does not parse, its key's hash is not its key's, or a path stands
     /// twice.
-    pub fn parse(bytes: &[u8]) -> Result<Self, TextError> {
-        let Keyed(written): Keyed<Written> = parse_json(bytes)?;
+    pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
+        let MapOnly(written): MapOnly<RawBaseline> = parse_json(bytes)?;
         let actual = written.baseline_key.hash;
         if actual != written.baseline_key_hash {
             let message = format!(
                 "`baseline_key_hash` is not the hash of its `baseline_key`, which is {actual}"
             );
-            return Err(TextError::whole(message));
+            return Err(ParseError::without_position(message));
         }
         let artifacts: Option<Vec<BaselineArtifact>> = written
             .artifacts
-            .map(|list| list.into_iter().map(|Keyed(artifact)| artifact).collect());
+            .map(|list| list.into_iter().map(|MapOnly(artifact)| artifact).collect());
         let mut paths = HashSet::new();
         for artifact in artifacts.iter().flatten() {
             if !paths.insert(&artifact.relative_path) {
                 let path = artifact.relative_path.text();
-                return Err(TextError::whole(format!("`{path}` stands twice in `artifacts`")));
+                return Err(ParseError::without_position(format!(
+                    "`{path}` stands twice in `artifacts`"
+                )));
             }
         }
         Ok(Self {
@@ -124,7 +127,7 @@ impl BaselineFile {
     pub fn fingerprint(&self) -> Digest {
         let accepted = match self {
             Self::Absent | Self::Corrupt(_) => None,
-            Self::Sound(baseline) => Some((
+            Self::Valid(baseline) => Some((
                 baseline.baseline_key_hash,
                 baseline.parity_hash_sha256,
                 baseline.tree_hash_sha256,
@@ -137,8 +140,8 @@ impl BaselineFile {
 }
 
 impl BaselineArtifact {
-    fn of(artifact: &ArtifactRef) -> Option<Self> {
-        let State::Present { hash, static_hash } = &artifact.state else {
+    fn from_present(artifact: &ArtifactRef) -> Option<Self> {
+        let ArtifactState::Present { hash, static_hash } = &artifact.state else {
             return None;
         };
         Some(Self {
@@ -153,8 +156,8 @@ impl BaselineArtifact {
 }
 
 #[derive(Deserialize)]
-struct Written {
-    baseline_key: WrittenKey,
+struct RawBaseline {
+    baseline_key: RawBaselineKey,
     baseline_key_hash: Digest,
     parity_hash_sha256: Digest,
     captured_at: String,
@@ -163,7 +166,7 @@ struct Written {
     #[serde(default)]
     tree_hash_sha256: Option<Digest>,
     #[serde(default)]
-    artifacts: Option<Vec<Keyed<BaselineArtifact>>>,
+    artifacts: Option<Vec<MapOnly<BaselineArtifact>>>,
 }
 
 #[cfg(test)]
@@ -172,7 +175,7 @@ mod tests {
 
     use super::*;
     use crate::core::dossier::MissionDossier;
-    use crate::core::testing::{observed, terms, unreadable};
+    use crate::core::testing::{feature_context, observed, unreadable};
 
     fn key() -> BaselineKey {
         BaselineKey {
@@ -189,7 +192,7 @@ mod tests {
         let now = Timestamp::parse("2026-01-01T00:00:00Z").unwrap();
         let observations =
             vec![observed("spec.md", "x"), unreadable("plan.md"), observed("a\\b", "y")];
-        let dossier = MissionDossier::assemble(terms(None, None), observations, now);
+        let dossier = MissionDossier::assemble(feature_context(None, None), observations, now);
         Baseline::capture(&MissionDossierSnapshot::compute(&dossier, Uuid::nil(), now), &key(), now)
     }
 

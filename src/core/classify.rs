@@ -8,24 +8,24 @@ use super::path::RelPath;
 
 /// What of a path a row looks at.
 #[derive(Debug, Clone, Copy)]
-enum Shape {
+enum PathRule {
     /// The whole path: a file at the top of the feature directory.
     File(&'static str),
     /// The whole path without its extension.
-    Stem(&'static str),
+    FileStem(&'static str),
     /// The first folder.
-    Folder(&'static str),
+    Dir(&'static str),
     /// A part of the first folder's name.
-    FolderWith(&'static str),
+    DirContaining(&'static str),
     /// The beginning of a top file's name.
-    Begins(&'static str),
+    FilePrefix(&'static str),
     /// A part of a top file's name.
-    With(&'static str),
+    FileContaining(&'static str),
 }
-use Shape::{Begins, File, Folder, FolderWith, Stem, With};
+use PathRule::{Dir, DirContaining, File, FileContaining, FilePrefix, FileStem};
 
 /// The table (contract, section 2, and what the corpus shows beyond it).
-const TABLE: &[(Shape, ArtifactClass)] = &[
+const RULES: &[(PathRule, ArtifactClass)] = &[
     // What runtimes write while work goes on.
     (File("meta.json"), Runtime),
     (File("status.json"), Runtime),
@@ -33,70 +33,70 @@ const TABLE: &[(Shape, ArtifactClass)] = &[
     (File("lanes.json"), Runtime),
     (File("mission-events.jsonl"), Runtime),
     // Where the work starts, and what it makes.
-    (Stem("spec"), Input),
-    (Stem("goals"), Input),
-    (Begins("brief"), Input),
-    (Stem("plan"), Output),
-    (Stem("tasks"), Output),
-    (Stem("findings"), Output),
-    (Stem("report"), Output),
-    (Folder("contracts"), Output),
-    (Folder("docs"), Output),
-    (Folder("output"), Output),
+    (FileStem("spec"), Input),
+    (FileStem("goals"), Input),
+    (FilePrefix("brief"), Input),
+    (FileStem("plan"), Output),
+    (FileStem("tasks"), Output),
+    (FileStem("findings"), Output),
+    (FileStem("report"), Output),
+    (Dir("contracts"), Output),
+    (Dir("docs"), Output),
+    (Dir("output"), Output),
     // What steers it.
-    (Folder("tasks"), Workflow),
-    (Stem("wps"), Workflow),
-    (Stem("occurrence_map"), Workflow),
-    (Begins("release"), Workflow),
+    (Dir("tasks"), Workflow),
+    (FileStem("wps"), Workflow),
+    (FileStem("occurrence_map"), Workflow),
+    (FilePrefix("release"), Workflow),
     // What was decided.
-    (Folder("decisions"), Policy),
-    (Folder("adr"), Policy),
-    (Begins("decision"), Policy),
-    (Stem("mission-exception"), Policy),
+    (Dir("decisions"), Policy),
+    (Dir("adr"), Policy),
+    (FilePrefix("decision"), Policy),
+    (FileStem("mission-exception"), Policy),
     // What shows that it was done well.
-    (FolderWith("review"), Evidence),
-    (Folder("checklists"), Evidence),
-    (Folder("research"), Evidence),
-    (Folder("traces"), Evidence),
-    (Folder("tracers"), Evidence),
-    (Folder("notes"), Evidence),
-    (Folder("evidence"), Evidence),
-    (Folder("data"), Evidence),
-    (Begins("tracer"), Evidence),
-    (Stem("research"), Evidence),
-    (Stem("data-model"), Evidence),
-    (Stem("quickstart"), Evidence),
-    (Stem("gap-analysis"), Evidence),
-    (Stem("methodology"), Evidence),
-    (Stem("synthesis"), Evidence),
-    (Stem("retrospective"), Evidence),
-    (Stem("acceptance-matrix"), Evidence),
-    (Stem("issue-matrix"), Evidence),
-    (Stem("mission-close-ledger"), Evidence),
-    (With("review"), Evidence),
-    (With("report"), Evidence),
-    (With("findings"), Evidence),
-    (With("audit"), Evidence),
+    (DirContaining("review"), Evidence),
+    (Dir("checklists"), Evidence),
+    (Dir("research"), Evidence),
+    (Dir("traces"), Evidence),
+    (Dir("tracers"), Evidence),
+    (Dir("notes"), Evidence),
+    (Dir("evidence"), Evidence),
+    (Dir("data"), Evidence),
+    (FilePrefix("tracer"), Evidence),
+    (FileStem("research"), Evidence),
+    (FileStem("data-model"), Evidence),
+    (FileStem("quickstart"), Evidence),
+    (FileStem("gap-analysis"), Evidence),
+    (FileStem("methodology"), Evidence),
+    (FileStem("synthesis"), Evidence),
+    (FileStem("retrospective"), Evidence),
+    (FileStem("acceptance-matrix"), Evidence),
+    (FileStem("issue-matrix"), Evidence),
+    (FileStem("mission-close-ledger"), Evidence),
+    (FileContaining("review"), Evidence),
+    (FileContaining("report"), Evidence),
+    (FileContaining("findings"), Evidence),
+    (FileContaining("audit"), Evidence),
 ];
 
 /// The conventional class of `path`.
 #[must_use]
 pub fn conventional_class(path: &RelPath) -> ArtifactClass {
-    TABLE.iter().find(|(shape, _)| shape.fits(path)).map_or(Other, |(_, class)| *class)
+    RULES.iter().find(|(shape, _)| shape.is_match(path)).map_or(Other, |(_, class)| *class)
 }
 
-impl Shape {
-    fn fits(self, path: &RelPath) -> bool {
+impl PathRule {
+    fn is_match(self, path: &RelPath) -> bool {
         let mut components = path.components();
         let first = components.next().unwrap_or_default();
         let in_folder = components.next().is_some();
         match self {
             File(name) => !in_folder && first == name.as_bytes(),
-            Stem(stem) => !in_folder && stem_of(first) == stem.as_bytes(),
-            Begins(start) => !in_folder && first.starts_with(start.as_bytes()),
-            With(part) => !in_folder && contains(first, part.as_bytes()),
-            Folder(name) => in_folder && first == name.as_bytes(),
-            FolderWith(part) => in_folder && contains(first, part.as_bytes()),
+            FileStem(stem) => !in_folder && stem_of(first) == stem.as_bytes(),
+            FilePrefix(start) => !in_folder && first.starts_with(start.as_bytes()),
+            FileContaining(part) => !in_folder && contains(first, part.as_bytes()),
+            Dir(name) => in_folder && first == name.as_bytes(),
+            DirContaining(part) => in_folder && contains(first, part.as_bytes()),
         }
     }
 }
@@ -178,11 +178,11 @@ mod tests {
             .iter()
             .map(|path| {
                 let path = RelPath::new(path.as_bytes()).unwrap();
-                TABLE.iter().position(|(shape, _)| shape.fits(&path)).expect("a row")
+                RULES.iter().position(|(shape, _)| shape.is_match(&path)).expect("a row")
             })
             .collect();
         let never: Vec<_> =
-            (0..TABLE.len()).filter(|row| !decided.contains(row)).map(|row| TABLE[row]).collect();
+            (0..RULES.len()).filter(|row| !decided.contains(row)).map(|row| RULES[row]).collect();
         assert!(never.is_empty(), "no example for {never:?}");
     }
 

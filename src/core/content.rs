@@ -17,11 +17,11 @@ pub const TEXT_EXTENSIONS: [&str; 20] = [
 ];
 
 /// Front matter is looked for in this many leading bytes; a longer one is none.
-const FRONT_MATTER_MAX: usize = 64 << 10;
+const MAX_FRONT_MATTER_BYTES: usize = 64 << 10;
 
 /// How a file's bytes are to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FileKind {
     /// Any bytes.
     Bytes,
     /// Must be valid UTF-8.
@@ -30,10 +30,10 @@ pub enum Kind {
     WorkPackage,
 }
 
-impl Kind {
+impl FileKind {
     /// The kind that the path implies.
     #[must_use]
-    pub fn of(path: &RelPath) -> Self {
+    pub fn from_path(path: &RelPath) -> Self {
         let Some(extension) = path.extension() else {
             return Self::Bytes;
         };
@@ -51,22 +51,22 @@ impl Kind {
 /// Whether the static part of work packages is hashed too: it costs a second hash of their bytes,
 /// and only a baseline needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StaticPart {
+pub enum StaticHash {
     /// Hash it.
-    Hash,
+    Compute,
     /// Leave it out.
     Skip,
 }
 
 /// What a readable file's bytes came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
+pub struct ContentInfo {
     /// Hash of the raw bytes.
     pub hash: Digest,
-    /// Hash without the runtime fields of the front matter; `None` where there is none, or it was
+    /// Hash without the runtime fields of the front matter; `Absent` where there is none, or it was
     /// not asked for.
     pub static_hash: Option<Digest>,
-    /// `work_package_id` of the front matter.
+    /// `parse_work_package_id` of the front matter.
     pub wp_id: Option<Box<str>>,
 }
 
@@ -78,35 +78,35 @@ pub struct InvalidUtf8(
     pub u64,
 );
 
-/// Takes a file's bytes in order and gives its [`Facts`].
-pub struct Absorber {
-    static_part: StaticPart,
+/// Takes a file's bytes in order and gives its [`ContentInfo`].
+pub struct ContentHasher {
+    static_hash: StaticHash,
     hash: Sha256,
-    utf8: Option<Utf8>,
-    head: Head,
+    utf8: Option<Utf8Validator>,
+    front_matter: FrontMatterScan,
 }
 
 /// Where we are in finding the front matter.
-enum Head {
+enum FrontMatterScan {
     /// There is none, or none is looked for.
-    Plain,
+    None,
     /// Its end has not come yet; these are the bytes so far.
-    Gathering(Vec<u8>),
+    Buffering(Vec<u8>),
     /// It is behind us; the hasher, if one was asked for, has had the static part so far.
-    Parted(Option<Sha256>, Option<Box<str>>),
+    Split(Option<Sha256>, Option<Box<str>>),
 }
 
-impl Absorber {
+impl ContentHasher {
     /// Ready for the first byte of a file of this kind.
     #[must_use]
-    pub fn new(kind: Kind, static_part: StaticPart) -> Self {
+    pub fn new(kind: FileKind, static_part: StaticHash) -> Self {
         Self {
-            static_part,
+            static_hash: static_part,
             hash: Sha256::new(),
-            utf8: (kind != Kind::Bytes).then(Utf8::default),
-            head: match kind {
-                Kind::WorkPackage => Head::Gathering(Vec::new()),
-                Kind::Bytes | Kind::Text => Head::Plain,
+            utf8: (kind != FileKind::Bytes).then(Utf8Validator::default),
+            front_matter: match kind {
+                FileKind::WorkPackage => FrontMatterScan::Buffering(Vec::new()),
+                FileKind::Bytes | FileKind::Text => FrontMatterScan::None,
             },
         }
     }
@@ -120,21 +120,22 @@ impl Absorber {
         if let Some(utf8) = &mut self.utf8 {
             utf8.update(chunk)?;
         }
-        match &mut self.head {
-            Head::Plain => {}
-            Head::Parted(hasher, _) => {
+        match &mut self.front_matter {
+            FrontMatterScan::None => {}
+            FrontMatterScan::Split(hasher, _) => {
                 if let Some(hasher) = hasher {
                     hasher.update(chunk);
                 }
             }
-            Head::Gathering(gathered) if gathered.is_empty() => {
-                let head = Head::part(chunk, self.static_part);
-                self.head = head.unwrap_or_else(|| Head::Gathering(chunk.to_vec()));
+            FrontMatterScan::Buffering(gathered) if gathered.is_empty() => {
+                let head = FrontMatterScan::try_split(chunk, self.static_hash);
+                self.front_matter =
+                    head.unwrap_or_else(|| FrontMatterScan::Buffering(chunk.to_vec()));
             }
-            Head::Gathering(gathered) => {
+            FrontMatterScan::Buffering(gathered) => {
                 gathered.extend_from_slice(chunk);
-                if let Some(head) = Head::part(gathered, self.static_part) {
-                    self.head = head;
+                if let Some(head) = FrontMatterScan::try_split(gathered, self.static_hash) {
+                    self.front_matter = head;
                 }
             }
         }
@@ -145,98 +146,102 @@ impl Absorber {
     ///
     /// # Errors
     /// [`InvalidUtf8`] when a text ends within a character.
-    pub fn finish(self) -> Result<Facts, InvalidUtf8> {
+    pub fn finish(self) -> Result<ContentInfo, InvalidUtf8> {
         if let Some(utf8) = self.utf8 {
             utf8.finish()?;
         }
-        let head = match self.head {
-            Head::Gathering(gathered) => Head::part_at_end(&gathered, self.static_part),
+        let head = match self.front_matter {
+            FrontMatterScan::Buffering(gathered) => {
+                FrontMatterScan::split_at_eof(&gathered, self.static_hash)
+            }
             decided => decided,
         };
         let (static_hash, wp_id) = match head {
-            Head::Parted(hasher, wp_id) => (hasher.map(Digest::from_hasher), wp_id),
-            Head::Plain | Head::Gathering(_) => (None, None),
+            FrontMatterScan::Split(hasher, wp_id) => (hasher.map(Digest::from_hasher), wp_id),
+            FrontMatterScan::None | FrontMatterScan::Buffering(_) => (None, None),
         };
-        Ok(Facts { hash: Digest::from_hasher(self.hash), static_hash, wp_id })
+        Ok(ContentInfo { hash: Digest::from_hasher(self.hash), static_hash, wp_id })
     }
 }
 
-impl Head {
-    /// Decides from the bytes so far; `None` while more are needed.
-    fn part(bytes: &[u8], wanted: StaticPart) -> Option<Self> {
-        match frontmatter::find(bytes) {
-            frontmatter::Found::Whole(block) => Some(Self::parted(bytes, &block, wanted)),
-            frontmatter::Found::None => Some(Self::Plain),
-            frontmatter::Found::Begun(_) if bytes.len() > FRONT_MATTER_MAX => Some(Self::Plain),
-            frontmatter::Found::Begun(_) => None,
+impl FrontMatterScan {
+    /// Decides from the bytes so far; `Absent` while more are needed.
+    fn try_split(bytes: &[u8], wanted: StaticHash) -> Option<Self> {
+        match frontmatter::find_front_matter(bytes) {
+            frontmatter::FrontMatter::Complete(block) => Some(Self::split(bytes, &block, wanted)),
+            frontmatter::FrontMatter::Absent => Some(Self::None),
+            frontmatter::FrontMatter::Partial(_) if bytes.len() > MAX_FRONT_MATTER_BYTES => {
+                Some(Self::None)
+            }
+            frontmatter::FrontMatter::Partial(_) => None,
         }
     }
 
     /// At the end of the file a closing fence needs no line end.
-    fn part_at_end(bytes: &[u8], wanted: StaticPart) -> Self {
-        match frontmatter::find(bytes) {
-            frontmatter::Found::Begun(Some(block)) => Self::parted(bytes, &block, wanted),
-            _ => Self::Plain,
+    fn split_at_eof(bytes: &[u8], wanted: StaticHash) -> Self {
+        match frontmatter::find_front_matter(bytes) {
+            frontmatter::FrontMatter::Partial(Some(block)) => Self::split(bytes, &block, wanted),
+            _ => Self::None,
         }
     }
 
-    fn parted(bytes: &[u8], block: &std::ops::Range<usize>, wanted: StaticPart) -> Self {
+    fn split(bytes: &[u8], block: &std::ops::Range<usize>, wanted: StaticHash) -> Self {
         let front = &bytes[block.clone()];
-        let hasher = (wanted == StaticPart::Hash).then(|| {
+        let hasher = (wanted == StaticHash::Compute).then(|| {
             let mut hasher = Sha256::new();
             hasher.update(&bytes[..block.start]);
-            frontmatter::static_lines(front, |line| hasher.update(line));
+            frontmatter::for_each_static_line(front, |line| hasher.update(line));
             hasher.update(&bytes[block.end..]);
             hasher
         });
-        Self::Parted(hasher, frontmatter::work_package_id(front))
+        Self::Split(hasher, frontmatter::parse_work_package_id(front))
     }
 }
 
 /// UTF-8 validation over chunks: a character may be cut between two.
 #[derive(Default)]
-struct Utf8 {
+struct Utf8Validator {
     /// Offset in the file of the first byte not yet judged.
-    at: u64,
-    cut: [u8; 4],
-    cut_len: usize,
+    offset: u64,
+    partial: [u8; 4],
+    partial_len: usize,
 }
 
-impl Utf8 {
+impl Utf8Validator {
     fn update(&mut self, mut chunk: &[u8]) -> Result<(), InvalidUtf8> {
-        while self.cut_len > 0 {
+        while self.partial_len > 0 {
             let Some((first, rest)) = chunk.split_first() else {
                 return Ok(());
             };
             chunk = rest;
-            self.cut[self.cut_len] = *first;
-            self.cut_len += 1;
-            match from_utf8(&self.cut[..self.cut_len]) {
+            self.partial[self.partial_len] = *first;
+            self.partial_len += 1;
+            match from_utf8(&self.partial[..self.partial_len]) {
                 Ok(_) => {
-                    self.at += self.cut_len as u64;
-                    self.cut_len = 0;
+                    self.offset += self.partial_len as u64;
+                    self.partial_len = 0;
                 }
-                Err(error) if error.error_len().is_some() => return Err(InvalidUtf8(self.at)),
+                Err(error) if error.error_len().is_some() => return Err(InvalidUtf8(self.offset)),
                 Err(_) => {}
             }
         }
         match from_utf8(chunk) {
-            Ok(_) => self.at += chunk.len() as u64,
+            Ok(_) => self.offset += chunk.len() as u64,
             Err(error) => {
-                self.at += error.valid_up_to() as u64;
+                self.offset += error.valid_up_to() as u64;
                 if error.error_len().is_some() {
-                    return Err(InvalidUtf8(self.at));
+                    return Err(InvalidUtf8(self.offset));
                 }
                 let cut = &chunk[error.valid_up_to()..];
-                self.cut[..cut.len()].copy_from_slice(cut);
-                self.cut_len = cut.len();
+                self.partial[..cut.len()].copy_from_slice(cut);
+                self.partial_len = cut.len();
             }
         }
         Ok(())
     }
 
     fn finish(self) -> Result<(), InvalidUtf8> {
-        if self.cut_len == 0 { Ok(()) } else { Err(InvalidUtf8(self.at)) }
+        if self.partial_len == 0 { Ok(()) } else { Err(InvalidUtf8(self.offset)) }
     }
 }
 
@@ -246,8 +251,8 @@ mod tests {
 
     use super::*;
 
-    fn absorb(kind: Kind, chunks: &[&[u8]]) -> Result<Facts, InvalidUtf8> {
-        let mut absorber = Absorber::new(kind, StaticPart::Hash);
+    fn hash_chunks(kind: FileKind, chunks: &[&[u8]]) -> Result<ContentInfo, InvalidUtf8> {
+        let mut absorber = ContentHasher::new(kind, StaticHash::Compute);
         for chunk in chunks {
             absorber.update(chunk)?;
         }
@@ -257,16 +262,20 @@ mod tests {
     #[test]
     fn kinds() {
         for (path, kind) in [
-            ("spec.md", Kind::Text),
-            ("SPEC.MD", Kind::Text),
-            ("tasks/WP01.md", Kind::WorkPackage),
-            ("tasks/a/b.markdown", Kind::WorkPackage),
-            ("tasks/a.json", Kind::Text),
-            ("mytasks/WP01.md", Kind::Text),
-            ("logo.png", Kind::Bytes),
-            ("Makefile", Kind::Bytes),
+            ("spec.md", FileKind::Text),
+            ("SPEC.MD", FileKind::Text),
+            ("tasks/WP01.md", FileKind::WorkPackage),
+            ("tasks/a/b.markdown", FileKind::WorkPackage),
+            ("tasks/a.json", FileKind::Text),
+            ("mytasks/WP01.md", FileKind::Text),
+            ("logo.png", FileKind::Bytes),
+            ("Makefile", FileKind::Bytes),
         ] {
-            assert_eq!(Kind::of(&RelPath::new(path.as_bytes()).unwrap()), kind, "{path}");
+            assert_eq!(
+                FileKind::from_path(&RelPath::new(path.as_bytes()).unwrap()),
+                kind,
+                "{path}"
+            );
         }
     }
 
@@ -281,10 +290,14 @@ mod tests {
             (b"", None),
         ] {
             let expect = at.map(InvalidUtf8);
-            assert_eq!(absorb(Kind::Text, &[bytes]).err(), expect, "{bytes:?}");
+            assert_eq!(hash_chunks(FileKind::Text, &[bytes]).err(), expect, "{bytes:?}");
             let singles: Vec<&[u8]> = bytes.chunks(1).collect();
-            assert_eq!(absorb(Kind::Text, &singles).err(), expect, "{bytes:?} in single bytes");
-            assert!(absorb(Kind::Bytes, &[bytes]).is_ok());
+            assert_eq!(
+                hash_chunks(FileKind::Text, &singles).err(),
+                expect,
+                "{bytes:?} in single bytes"
+            );
+            assert!(hash_chunks(FileKind::Bytes, &[bytes]).is_ok());
         }
     }
 
@@ -293,13 +306,13 @@ mod tests {
         let planned = b"---\nwork_package_id: WP01\nlane: planned\n---\nbody\n";
         let doing = b"---\nwork_package_id: WP01\nlane: doing\nagent: x\n---\nbody\n";
         let edited = b"---\nwork_package_id: WP01\nlane: planned\n---\nBody\n";
-        let [planned, doing, edited] =
-            [&planned[..], doing, edited].map(|b| absorb(Kind::WorkPackage, &[b]).unwrap());
+        let [planned, doing, edited] = [&planned[..], doing, edited]
+            .map(|b| hash_chunks(FileKind::WorkPackage, &[b]).unwrap());
         assert_ne!(planned.hash, doing.hash);
         assert_eq!(planned.static_hash, doing.static_hash);
         assert_ne!(planned.static_hash, edited.static_hash);
         assert_eq!(planned.wp_id.as_deref(), Some("WP01"));
-        let bare = absorb(Kind::WorkPackage, &[b"no front matter"]).unwrap();
+        let bare = hash_chunks(FileKind::WorkPackage, &[b"no front matter"]).unwrap();
         assert_eq!((bare.static_hash, bare.wp_id), (None, None));
     }
 
@@ -316,7 +329,7 @@ mod tests {
             cuts.extend([0, bytes.len()]);
             cuts.sort_unstable();
             let chunks: Vec<&[u8]> = cuts.windows(2).map(|w| &bytes[w[0]..w[1]]).collect();
-            prop_assert_eq!(absorb(Kind::WorkPackage, &chunks), absorb(Kind::WorkPackage, &[bytes]));
+            prop_assert_eq!(hash_chunks(FileKind::WorkPackage, &chunks), hash_chunks(FileKind::WorkPackage, &[bytes]));
         }
     }
 }

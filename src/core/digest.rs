@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
+const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 impl Digest {
     /// Digest of `bytes`.
@@ -41,8 +41,8 @@ impl Digest {
     pub fn hex(&self) -> Hex {
         let mut text = [0; 64];
         for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
-            pair[0] = HEX[usize::from(byte >> 4)];
-            pair[1] = HEX[usize::from(byte & 15)];
+            pair[0] = HEX_DIGITS[usize::from(byte >> 4)];
+            pair[1] = HEX_DIGITS[usize::from(byte & 15)];
         }
         Hex(text)
     }
@@ -56,13 +56,13 @@ impl Digest {
             return None;
         }
         for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-            *byte = (nibble(*high)? << 4) | nibble(*low)?;
+            *byte = (parse_hex_digit(*high)? << 4) | parse_hex_digit(*low)?;
         }
         Some(Self(bytes))
     }
 }
 
-fn nibble(digit: u8) -> Option<u8> {
+fn parse_hex_digit(digit: u8) -> Option<u8> {
     match digit {
         b'0'..=b'9' => Some(digit - b'0'),
         b'a'..=b'f' => Some(digit - b'a' + 10),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::artifact::{ArtifactKey, ArtifactRef, Observation, RequiredStatus};
 use super::inventory::Inventory;
-use super::key::distinct_key;
+use super::key::disambiguate_key;
 use super::manifest::{Mission, MissionType};
 use super::path::FeatureSlug;
 use super::snapshot::MissionDossierSnapshot;
@@ -17,7 +17,7 @@ use super::time::Timestamp;
 
 /// What a dossier is of, and by what it is judged.
 #[derive(Debug, Clone)]
-pub struct Terms {
+pub struct FeatureContext {
     /// The feature.
     pub feature_slug: FeatureSlug,
     /// Its absolute folder.
@@ -31,13 +31,13 @@ pub struct Terms {
     /// Current step, where one is known.
     pub step: Option<Arc<str>>,
     /// Why completeness cannot be judged whatever the artifacts are.
-    pub doubt: Option<Doubt>,
+    pub unknown_reason: Option<UnknownReason>,
 }
 
-impl Terms {
+impl FeatureContext {
     /// Whether everything that a dossier depends on is the same.
     #[must_use]
-    pub fn same(&self, other: &Self) -> bool {
+    pub fn is_equivalent(&self, other: &Self) -> bool {
         let missions = match (&self.mission, &other.mission) {
             (Some(mine), Some(theirs)) => {
                 Arc::ptr_eq(mine, theirs)
@@ -52,23 +52,23 @@ impl Terms {
             && self.mission_type == other.mission_type
             && self.mission_run_id == other.mission_run_id
             && self.step == other.step
-            && self.doubt == other.doubt
+            && self.unknown_reason == other.unknown_reason
     }
 }
 
 /// What keeps a verdict from being given. Unknown is a state of its own, never "complete".
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Doubt {
+pub enum UnknownReason {
     /// The manifest does not parse, and another stands in for it.
-    ManifestBroken,
+    InvalidManifest,
     /// `meta.json` does not say which mission this is.
-    MissionUnreadable,
+    UnreadableMeta,
     /// The feature is beyond a budget, in words.
-    OverBudget(String),
+    LimitExceeded(String),
     /// The feature's folder cannot be read, in words.
     Unreadable(String),
     /// The feature's folder is not there any more.
-    Gone,
+    Deleted,
 }
 
 /// Whether all that is required is there.
@@ -98,8 +98,8 @@ impl Completeness {
     /// Complete exactly when nothing required is missing; unknown without a manifest, or where
     /// something keeps us from judging.
     #[must_use]
-    pub fn of(terms: &Terms, required_missing: u64) -> Self {
-        if terms.mission.is_none() || terms.doubt.is_some() {
+    pub fn of(terms: &FeatureContext, required_missing: u64) -> Self {
+        if terms.mission.is_none() || terms.unknown_reason.is_some() {
             Self::Unknown
         } else if required_missing == 0 {
             Self::Complete
@@ -113,7 +113,7 @@ impl Completeness {
 #[derive(Debug, Clone)]
 pub struct MissionDossier {
     /// What it is of, and by what it is judged.
-    pub terms: Arc<Terms>,
+    pub context: Arc<FeatureContext>,
     /// All artifacts and absent specs, in byte order of key.
     pub artifacts: Arc<[Arc<ArtifactRef>]>,
     /// The snapshot of this very state, once computed.
@@ -127,20 +127,24 @@ pub struct MissionDossier {
 impl MissionDossier {
     /// Puts what was observed, in any order, beside what the mission expects.
     #[must_use]
-    pub fn assemble(terms: Terms, mut observations: Vec<Observation>, now: Timestamp) -> Self {
+    pub fn assemble(
+        terms: FeatureContext,
+        mut observations: Vec<Observation>,
+        now: Timestamp,
+    ) -> Self {
         observations.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         let mut inventory = Inventory::new(terms);
         for observation in observations {
             inventory.set(observation, now);
         }
-        inventory.dossier(now)
+        inventory.to_dossier(now)
     }
 
     /// The seed's `get_required_artifacts`: those of `required_always` and of that one step; all
     /// required ones without a step; none without a manifest.
     #[must_use]
     pub fn required_artifacts(&self, step_id: Option<&str>) -> Vec<&ArtifactRef> {
-        let Some(mission) = &self.terms.mission else {
+        let Some(mission) = &self.context.mission else {
             return Vec::new();
         };
         let all = self.artifacts.iter().map(Arc::as_ref);
@@ -171,12 +175,12 @@ impl MissionDossier {
     #[must_use]
     pub fn completeness_status(&self) -> Completeness {
         let missing = self.artifacts.iter().filter(|a| is_required(a) && !a.is_present());
-        Completeness::of(&self.terms, missing.count() as u64)
+        Completeness::of(&self.context, missing.count() as u64)
     }
 
     /// The artifact with that key.
     #[must_use]
-    pub fn artifact(&self, key: &str) -> Option<&ArtifactRef> {
+    pub fn find_artifact(&self, key: &str) -> Option<&ArtifactRef> {
         let place = self.artifacts.binary_search_by(|a| a.artifact_key.as_ref().cmp(key)).ok()?;
         self.artifacts.get(place).map(Arc::as_ref)
     }
@@ -191,12 +195,12 @@ pub fn sorted_artifacts(
     artifacts: impl Iterator<Item = Arc<ArtifactRef>>,
 ) -> Arc<[Arc<ArtifactRef>]> {
     let mut artifacts: Vec<Arc<ArtifactRef>> = artifacts.collect();
-    sort_by_key(&mut artifacts);
+    sort_and_disambiguate(&mut artifacts);
     artifacts.into()
 }
 
 /// Sorts by key, and makes keys distinct where names were crafted so that they collide.
-fn sort_by_key(artifacts: &mut [Arc<ArtifactRef>]) {
+fn sort_and_disambiguate(artifacts: &mut [Arc<ArtifactRef>]) {
     let order = |a: &Arc<ArtifactRef>, b: &Arc<ArtifactRef>| {
         (&a.artifact_key, &a.relative_path).cmp(&(&b.artifact_key, &b.relative_path))
     };
@@ -210,7 +214,7 @@ fn sort_by_key(artifacts: &mut [Arc<ArtifactRef>]) {
     }
     for artifact in artifacts.iter_mut() {
         if count.get(&artifact.artifact_key).is_some_and(|count| *count > 1) {
-            let key = distinct_key(&artifact.artifact_key, &artifact.relative_path);
+            let key = disambiguate_key(&artifact.artifact_key, &artifact.relative_path);
             Arc::make_mut(artifact).artifact_key = key;
         }
     }
@@ -223,7 +227,7 @@ mod tests {
     use crate::core::artifact::ErrorReason;
     use crate::core::digest::Digest;
     use crate::core::manifest::parse_manifest;
-    use crate::core::testing::{observed, terms, unreadable};
+    use crate::core::testing::{feature_context, observed, unreadable};
 
     const MANIFEST: &str = r#"
 mission_type: sample
@@ -241,7 +245,7 @@ required_by_step:
         let steps = ["plan".to_owned(), "tasks".to_owned()];
         let mission = Mission::new(parse_manifest(MANIFEST.as_bytes()).unwrap(), &steps).unwrap();
         MissionDossier::assemble(
-            terms(Some(mission), step),
+            feature_context(Some(mission), step),
             observations,
             Timestamp::parse("2026-01-01T00:00:00Z").unwrap(),
         )
@@ -292,9 +296,12 @@ required_by_step:
         assert_eq!(complete.completeness_status(), Completeness::Complete);
         let half = with(vec![observed("tasks/WP01.md", "z"), unreadable("tasks/WP02.md")]);
         assert_eq!(half.completeness_status(), Completeness::Incomplete);
-        assert!(half.artifact("output.wp").is_none(), "it is satisfied");
+        assert!(half.find_artifact("output.wp").is_none(), "it is satisfied");
         let none = with(vec![unreadable("tasks/WP02.md")]);
-        assert!(none.artifact("output.wp").is_some() && none.artifact("output.wp.WP02").is_some());
+        assert!(
+            none.find_artifact("output.wp").is_some()
+                && none.find_artifact("output.wp.WP02").is_some()
+        );
     }
 
     #[test]
@@ -313,10 +320,10 @@ required_by_step:
         let whole = dossier(Some("plan"), vec![observed("spec.md", "x"), observed("plan.md", "y")]);
         assert_eq!(whole.completeness_status(), Completeness::Complete);
         let mut doubted = whole.clone();
-        Arc::make_mut(&mut doubted.terms).doubt = Some(Doubt::ManifestBroken);
+        Arc::make_mut(&mut doubted.context).unknown_reason = Some(UnknownReason::InvalidManifest);
         assert_eq!(doubted.completeness_status(), Completeness::Unknown);
         let mut bare = whole;
-        Arc::make_mut(&mut bare.terms).mission = None;
+        Arc::make_mut(&mut bare.context).mission = None;
         assert_eq!(bare.completeness_status(), Completeness::Unknown);
         assert!(bare.required_artifacts(None).is_empty());
     }
@@ -346,6 +353,6 @@ required_by_step:
             .collect();
         assert_eq!(keys.len(), 2);
         assert_ne!(keys[0], keys[1]);
-        assert_eq!(both.artifact(keys[0]).unwrap().artifact_key.as_ref(), keys[0]);
+        assert_eq!(both.find_artifact(keys[0]).unwrap().artifact_key.as_ref(), keys[0]);
     }
 }

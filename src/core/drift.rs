@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::artifact::{ArtifactClass, ArtifactKey, ArtifactRef, RequiredStatus, State};
+use super::artifact::{ArtifactClass, ArtifactKey, ArtifactRef, ArtifactState, RequiredStatus};
 use super::baseline::{Baseline, BaselineArtifact, BaselineFile};
 use super::digest::Digest;
 use super::identity::BaselineKey;
@@ -121,8 +121,8 @@ pub struct Drift {
 impl Drift {
     /// Judges the present state against the file that was found.
     #[must_use]
-    pub fn judge(file: &BaselineFile, key: &BaselineKey, now: &MissionDossierSnapshot) -> Self {
-        let BaselineFile::Sound(baseline) = file else {
+    pub fn compare(file: &BaselineFile, key: &BaselineKey, now: &MissionDossierSnapshot) -> Self {
+        let BaselineFile::Valid(baseline) = file else {
             return Self::without_baseline(file);
         };
         let key_mismatch = key.differing_fields(&baseline.baseline_key);
@@ -131,15 +131,17 @@ impl Drift {
             return Self {
                 severity: Some(Severity::Info),
                 key_mismatch,
-                ..Self::plain(
+                ..Self::with_state(
                     DriftState::KeyMismatch,
                     format!("the baseline was accepted for another {fields}"),
                 )
             };
         }
         match &baseline.artifacts {
-            Some(artifacts) => Self::by_path(baseline, artifacts, now),
-            None => Self::by_hash(baseline, now, "the baseline does not say which artifacts"),
+            Some(artifacts) => Self::compare_artifacts(baseline, artifacts, now),
+            None => {
+                Self::compare_hashes(baseline, now, "the baseline does not say which artifacts")
+            }
         }
     }
 
@@ -149,18 +151,18 @@ impl Drift {
         match file {
             BaselineFile::Corrupt(error) => {
                 let detail = format!("the baseline file cannot be used: {error}");
-                Self::plain(DriftState::BaselineCorrupt, detail)
+                Self::with_state(DriftState::BaselineCorrupt, detail)
             }
-            BaselineFile::Absent | BaselineFile::Sound(_) => {
-                Self::plain(DriftState::NoBaseline, "no baseline was accepted")
+            BaselineFile::Absent | BaselineFile::Valid(_) => {
+                Self::with_state(DriftState::NoBaseline, "no baseline was accepted")
             }
         }
     }
 
     /// The verdict where the feature cannot be seen whole.
     #[must_use]
-    pub fn unjudged(why: impl Into<String>) -> Self {
-        Self { state: None, ..Self::plain(DriftState::NoBaseline, why) }
+    pub fn indeterminate(why: impl Into<String>) -> Self {
+        Self { state: None, ..Self::with_state(DriftState::NoBaseline, why) }
     }
 
     /// Keys of the differences of one kind, sorted.
@@ -172,12 +174,12 @@ impl Drift {
 
     /// Keys of the differences that are churn, sorted.
     #[must_use]
-    pub fn churn(&self) -> Vec<&str> {
+    pub fn churn_keys(&self) -> Vec<&str> {
         let churn = self.differences.iter().filter(|difference| difference.churn);
         churn.map(|difference| difference.artifact_key.as_ref()).collect()
     }
 
-    fn plain(state: DriftState, detail: impl Into<String>) -> Self {
+    fn with_state(state: DriftState, detail: impl Into<String>) -> Self {
         Self {
             state: Some(state),
             severity: None,
@@ -187,18 +189,18 @@ impl Drift {
         }
     }
 
-    fn by_hash(baseline: &Baseline, now: &MissionDossierSnapshot, why: &str) -> Self {
+    fn compare_hashes(baseline: &Baseline, now: &MissionDossierSnapshot, why: &str) -> Self {
         let same_tree = baseline.tree_hash_sha256.is_none_or(|tree| tree == now.tree_hash_sha256);
         if baseline.parity_hash_sha256 == now.parity_hash_sha256 && same_tree {
-            return Self::plain(DriftState::InParity, "nothing differs from the baseline");
+            return Self::with_state(DriftState::InParity, "nothing differs from the baseline");
         }
         Self {
             severity: Some(Severity::Warning),
-            ..Self::plain(DriftState::Drifted, format!("the hash differs; {why}"))
+            ..Self::with_state(DriftState::Drifted, format!("the hash differs; {why}"))
         }
     }
 
-    fn by_path(
+    fn compare_artifacts(
         baseline: &Baseline,
         accepted: &[BaselineArtifact],
         now: &MissionDossierSnapshot,
@@ -213,31 +215,37 @@ impl Drift {
         let mut severity = Severity::Info;
         for then in accepted {
             let difference = match local.remove(&then.relative_path) {
-                None => missing(then),
-                Some(now) if now.hash() != Some(then.content_hash_sha256) => changed(then, now),
+                None => missing_difference(then),
+                Some(now) if now.hash() != Some(then.content_hash_sha256) => {
+                    changed_difference(then, now)
+                }
                 Some(_) => continue,
             };
             severity = severity.max(severity_of(&difference, then));
             differences.push(difference);
         }
-        differences.extend(local.into_values().map(added));
+        differences.extend(local.into_values().map(added_difference));
         differences.sort_unstable_by(|a, b| {
             (&a.artifact_key, &a.relative_path).cmp(&(&b.artifact_key, &b.relative_path))
         });
         if differences.is_empty() {
             // A file changed by hand can contradict itself; it is never called clean.
-            return Self::by_hash(baseline, now, "the artifacts that the baseline lists do not");
+            return Self::compare_hashes(
+                baseline,
+                now,
+                "the artifacts that the baseline lists do not",
+            );
         }
         let mut drift = Self {
             severity: Some(severity),
             differences,
-            ..Self::plain(DriftState::Drifted, String::new())
+            ..Self::with_state(DriftState::Drifted, String::new())
         };
-        drift.detail = drift.sentence();
+        drift.detail = drift.summary();
         drift
     }
 
-    fn sentence(&self) -> String {
+    fn summary(&self) -> String {
         let count = |kind| self.differences.iter().filter(|d| d.kind == kind).count();
         let parts: Vec<String> = [
             (count(DifferenceKind::MissingInLocal), "missing"),
@@ -269,7 +277,7 @@ fn severity_of(difference: &Difference, then: &BaselineArtifact) -> Severity {
     }
 }
 
-fn missing(then: &BaselineArtifact) -> Difference {
+fn missing_difference(then: &BaselineArtifact) -> Difference {
     Difference {
         artifact_key: then.artifact_key.clone(),
         relative_path: then.relative_path.clone(),
@@ -280,7 +288,7 @@ fn missing(then: &BaselineArtifact) -> Difference {
     }
 }
 
-fn added(now: &ArtifactRef) -> Difference {
+fn added_difference(now: &ArtifactRef) -> Difference {
     Difference {
         artifact_key: now.artifact_key.clone(),
         relative_path: now.relative_path.clone(),
@@ -291,17 +299,17 @@ fn added(now: &ArtifactRef) -> Difference {
     }
 }
 
-fn changed(then: &BaselineArtifact, now: &ArtifactRef) -> Difference {
+fn changed_difference(then: &BaselineArtifact, now: &ArtifactRef) -> Difference {
     let static_now = match &now.state {
-        State::Present { static_hash, .. } => static_hash.as_deref(),
-        State::Absent(_) => None,
+        ArtifactState::Present { static_hash, .. } => static_hash.as_deref(),
+        ArtifactState::Absent(_) => None,
     };
     let same_static = static_now.is_some() && static_now == then.static_hash_sha256.as_ref();
     Difference {
         kind: DifferenceKind::Changed,
         churn: same_static || now.artifact_class == ArtifactClass::Runtime,
         baseline_hash: Some(then.content_hash_sha256),
-        ..added(now)
+        ..added_difference(now)
     }
 }
 

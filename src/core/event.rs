@@ -27,7 +27,7 @@ pub enum Payload {
 }
 
 impl Payload {
-    /// `event_type` of the envelope.
+    /// `parse_event_type` of the envelope.
     #[must_use]
     pub fn event_type(&self) -> &'static str {
         match self {
@@ -51,7 +51,7 @@ pub const EVENT_TYPE_PREFIX: &str = "mission_dossier_";
 
 /// The event type that is written so: whole, or without what all begin with.
 #[must_use]
-pub fn event_type(text: &str) -> Option<&'static str> {
+pub fn parse_event_type(text: &str) -> Option<&'static str> {
     let known = |kind: &&str| *kind == text || kind.strip_prefix(EVENT_TYPE_PREFIX) == Some(text);
     EVENT_TYPES.into_iter().find(known)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::baseline::BaselineFile;
-use super::dossier::{Doubt, MissionDossier};
+use super::dossier::{MissionDossier, UnknownReason};
 use super::drift::Drift;
 use super::identity::BaselineKey;
 use super::snapshot::MissionDossierSnapshot;
@@ -37,7 +37,7 @@ impl fmt::Display for StepSource {
 /// How well a feature is seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Watch {
+pub enum FeatureWatchState {
     /// What is shown is what is there.
     Live,
     /// Something is being written; the last state stands.
@@ -50,32 +50,34 @@ pub enum Watch {
     Degraded,
 }
 
-impl Watch {
+impl FeatureWatchState {
     /// What the doubt about a feature says of how well it is seen.
     #[must_use]
-    pub fn of(doubt: Option<&Doubt>) -> Self {
+    pub fn from_unknown_reason(doubt: Option<&UnknownReason>) -> Self {
         match doubt {
-            Some(Doubt::Gone) => Self::Gone,
-            Some(Doubt::Unreadable(_)) => Self::Unreadable,
-            Some(Doubt::OverBudget(_)) => Self::Degraded,
-            Some(Doubt::ManifestBroken | Doubt::MissionUnreadable) | None => Self::Live,
+            Some(UnknownReason::Deleted) => Self::Gone,
+            Some(UnknownReason::Unreadable(_)) => Self::Unreadable,
+            Some(UnknownReason::LimitExceeded(_)) => Self::Degraded,
+            Some(UnknownReason::InvalidManifest | UnknownReason::UnreadableMeta) | None => {
+                Self::Live
+            }
         }
     }
 }
 
 /// What is known of a feature beside its terms and artifacts.
 #[derive(Debug, Clone)]
-pub struct Bearings {
+pub struct FeatureMetadata {
     /// Where its step comes from.
     pub step_source: StepSource,
     /// What is wrong with the step: an unknown id, or a file that cannot be used.
     pub step_error: Option<String>,
     /// Whether a step may be there that could not be seen.
-    pub step_unseen: bool,
+    pub step_unreadable: bool,
     /// What is wrong with `meta.json`.
     pub meta_error: Option<String>,
     /// What a baseline of it is bound to.
-    pub key: BaselineKey,
+    pub baseline_key: BaselineKey,
     /// The baseline that is there.
     pub baseline: BaselineFile,
 }
@@ -90,13 +92,13 @@ pub struct Feature {
     /// Its snapshot.
     pub snapshot: Arc<MissionDossierSnapshot>,
     /// What is known of it beside its terms and artifacts.
-    pub bearings: Arc<Bearings>,
+    pub metadata: Arc<FeatureMetadata>,
     /// How it compares.
     pub drift: Drift,
     /// How well it is seen.
-    pub watch: Watch,
+    pub watch: FeatureWatchState,
     /// Artifacts written so shortly before they were read that another write may look the same.
-    pub racy: u64,
+    pub racy_count: u64,
     /// When something of it was last compared with the disk; `None` where that is not known.
     pub last_scanned_at: Option<Timestamp>,
 }
@@ -105,6 +107,6 @@ impl Feature {
     /// `manifest_version` as the baseline's key and the overview have it.
     #[must_use]
     pub fn manifest_version(&self) -> &str {
-        &self.bearings.key.manifest_version
+        &self.metadata.baseline_key.manifest_version
     }
 }

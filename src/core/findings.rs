@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::yaml::TextError;
+use super::yaml::ParseError;
 
 /// What is wrong with a file that steers dossierd.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,15 +22,15 @@ pub struct FileError {
 impl FileError {
     /// `error` in `file`.
     #[must_use]
-    pub fn new(file: impl Into<String>, error: TextError) -> Self {
-        let TextError { line, column, message } = error;
+    pub fn new(file: impl Into<String>, error: ParseError) -> Self {
+        let ParseError { line, column, message } = error;
         Self { file: file.into(), line, column, message }
     }
 
     /// `file` as a whole cannot be used.
     #[must_use]
-    pub fn whole(file: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::new(file, TextError::whole(message))
+    pub fn without_position(file: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(file, ParseError::without_position(message))
     }
 }
 
@@ -48,7 +48,7 @@ impl std::error::Error for FileError {}
 
 /// A folder that is no feature.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Skipped {
+pub struct SkippedDir {
     /// Its path below the root.
     pub name: String,
     /// Why it is none.

@@ -28,47 +28,47 @@ const RUNTIME_FIELDS: [&str; 13] = [
 const RUNTIME_PREFIXES: [&str; 2] = ["review_", "reviewer"];
 
 /// Longest work package id that is believed.
-const WP_ID_MAX: usize = 64;
+const MAX_WP_ID_LEN: usize = 64;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// What the leading bytes of a file show.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum FrontMatter {
     /// No front matter, whatever follows.
-    None,
+    Absent,
     /// It may have begun. The range is the block if the bytes seen are the whole file and end in
     /// a closing fence without a line end.
-    Begun(Option<Range<usize>>),
+    Partial(Option<Range<usize>>),
     /// The block between the fences, in bytes of the file.
-    Whole(Range<usize>),
+    Complete(Range<usize>),
 }
 
 /// Looks for front matter: a first line `---`, and a later one.
 #[must_use]
-pub fn find(bytes: &[u8]) -> Found {
+pub fn find_front_matter(bytes: &[u8]) -> FrontMatter {
     let bom = if bytes.starts_with(BOM) { BOM.len() } else { 0 };
     let text = &bytes[bom..];
     if bom == 0 && BOM.starts_with(bytes) {
-        return Found::Begun(None);
+        return FrontMatter::Partial(None);
     }
     let Some(first) = text.iter().position(|byte| *byte == b'\n') else {
         let opening = b"---".starts_with(text) || is_fence(text);
-        return if opening { Found::Begun(None) } else { Found::None };
+        return if opening { FrontMatter::Partial(None) } else { FrontMatter::Absent };
     };
     if !is_fence(&text[..first]) {
-        return Found::None;
+        return FrontMatter::Absent;
     }
     let start = bom + first + 1;
     let mut at = start;
     for line in bytes[start..].split_inclusive(|byte| *byte == b'\n') {
         match line.strip_suffix(b"\n") {
-            Some(whole) if is_fence(whole) => return Found::Whole(start..at),
-            None if is_fence(line) => return Found::Begun(Some(start..at)),
+            Some(whole) if is_fence(whole) => return FrontMatter::Complete(start..at),
+            None if is_fence(line) => return FrontMatter::Partial(Some(start..at)),
             _ => at += line.len(),
         }
     }
-    Found::Begun(None)
+    FrontMatter::Partial(None)
 }
 
 fn is_fence(line: &[u8]) -> bool {
@@ -77,7 +77,7 @@ fn is_fence(line: &[u8]) -> bool {
 
 /// Gives the block's lines without the runtime fields: each such key's line and the lines that
 /// continue it (indented, blank, or items of a list).
-pub fn static_lines(block: &[u8], mut keep: impl FnMut(&[u8])) {
+pub fn for_each_static_line(block: &[u8], mut keep: impl FnMut(&[u8])) {
     let mut dropping = false;
     for line in block.split_inclusive(|byte| *byte == b'\n') {
         match line.first() {
@@ -86,7 +86,7 @@ pub fn static_lines(block: &[u8], mut keep: impl FnMut(&[u8])) {
                 keep(line);
                 continue;
             }
-            _ => dropping = key_and_value(line).is_some_and(|(key, _)| is_runtime_field(key)),
+            _ => dropping = split_key_value(line).is_some_and(|(key, _)| is_runtime_field(key)),
         }
         if !dropping {
             keep(line);
@@ -99,7 +99,7 @@ fn is_runtime_field(key: &str) -> bool {
 }
 
 /// `key: value` of a top-level line, the key without its quotes.
-fn key_and_value(line: &[u8]) -> Option<(&str, &str)> {
+fn split_key_value(line: &[u8]) -> Option<(&str, &str)> {
     let line = std::str::from_utf8(line).ok()?;
     let (key, value) = line.split_once(':')?;
     if !value.is_empty() && !value.starts_with([' ', '\t', '\r', '\n']) {
@@ -110,18 +110,18 @@ fn key_and_value(line: &[u8]) -> Option<(&str, &str)> {
     Some((unquoted.unwrap_or(key), value.trim()))
 }
 
-/// `work_package_id` of the block, if it is one that can be believed: 1 to 64 of
+/// `parse_work_package_id` of the block, if it is one that can be believed: 1 to 64 of
 /// `[A-Za-z0-9._-]`.
 #[must_use]
-pub fn work_package_id(block: &[u8]) -> Option<Box<str>> {
+pub fn parse_work_package_id(block: &[u8]) -> Option<Box<str>> {
     const FIELD: &[u8] = b"work_package_id";
     if !block.windows(FIELD.len()).any(|window| window == FIELD) {
         return None;
     }
-    let mut lines = block.split(|byte| *byte == b'\n').filter_map(key_and_value);
+    let mut lines = block.split(|byte| *byte == b'\n').filter_map(split_key_value);
     let mut plain = lines.by_ref().filter(|(key, _)| key.as_bytes() == FIELD);
     if let (Some((_, value)), None) = (plain.next(), plain.next())
-        && let Some(id) = plain_id(value)
+        && let Some(id) = parse_plain_id(value)
     {
         return Some(id.into());
     }
@@ -131,20 +131,20 @@ pub fn work_package_id(block: &[u8]) -> Option<Box<str>> {
         Value::Number(number) => number.to_string(),
         _ => return None,
     };
-    is_believable(&id).then(|| id.into())
+    is_valid_wp_id(&id).then(|| id.into())
 }
 
 /// The id in a value that any reader of YAML takes for a text: quoted, or `WP` and what follows.
-fn plain_id(value: &str) -> Option<&str> {
+fn parse_plain_id(value: &str) -> Option<&str> {
     let value = value.split(" #").next().unwrap_or_default().trim_end();
     let quoted = ['"', '\''].into_iter().find_map(|q| value.strip_prefix(q)?.strip_suffix(q));
     let id = quoted.or_else(|| Some(value).filter(|value| value.starts_with("WP")))?;
-    is_believable(id).then_some(id)
+    is_valid_wp_id(id).then_some(id)
 }
 
-fn is_believable(id: &str) -> bool {
+fn is_valid_wp_id(id: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    !id.is_empty() && id.len() <= WP_ID_MAX && id.bytes().all(plain)
+    !id.is_empty() && id.len() <= MAX_WP_ID_LEN && id.bytes().all(plain)
 }
 
 #[cfg(test)]
@@ -154,20 +154,20 @@ mod tests {
     #[test]
     fn fences() {
         for (text, expect) in [
-            ("---\na: 1\n---\nbody", Found::Whole(4..9)),
-            ("---\r\na: 1\r\n---\r\nbody", Found::Whole(5..11)),
-            ("\u{feff}---\na: 1\n---\n", Found::Whole(7..12)),
-            ("---\n---\n", Found::Whole(4..4)),
-            ("---  \na\n---\t\n", Found::Whole(6..8)),
-            ("---\na: 1\n---", Found::Begun(Some(4..9))),
-            ("---\na: 1\n", Found::Begun(None)),
-            ("--", Found::Begun(None)),
-            ("", Found::Begun(None)),
-            ("----\na\n---\n", Found::None),
-            ("# title\n---\n", Found::None),
-            ("text", Found::None),
+            ("---\na: 1\n---\nbody", FrontMatter::Complete(4..9)),
+            ("---\r\na: 1\r\n---\r\nbody", FrontMatter::Complete(5..11)),
+            ("\u{feff}---\na: 1\n---\n", FrontMatter::Complete(7..12)),
+            ("---\n---\n", FrontMatter::Complete(4..4)),
+            ("---  \na\n---\t\n", FrontMatter::Complete(6..8)),
+            ("---\na: 1\n---", FrontMatter::Partial(Some(4..9))),
+            ("---\na: 1\n", FrontMatter::Partial(None)),
+            ("--", FrontMatter::Partial(None)),
+            ("", FrontMatter::Partial(None)),
+            ("----\na\n---\n", FrontMatter::Absent),
+            ("# title\n---\n", FrontMatter::Absent),
+            ("text", FrontMatter::Absent),
         ] {
-            assert_eq!(find(text.as_bytes()), expect, "{text:?}");
+            assert_eq!(find_front_matter(text.as_bytes()), expect, "{text:?}");
         }
     }
 
@@ -177,7 +177,9 @@ mod tests {
                      'agent': \"x\"\nreview_status: ok\nreviewer_agent: y\nreviewed_by: z\n\
                      approved_by: q\ndescription: |\n  lane: in text\nlanes: kept\nshell_pid: 1";
         let mut kept = String::new();
-        static_lines(block.as_bytes(), |line| kept.push_str(std::str::from_utf8(line).unwrap()));
+        for_each_static_line(block.as_bytes(), |line| {
+            kept.push_str(std::str::from_utf8(line).unwrap())
+        });
         assert_eq!(kept, "title: T\n# note\ndescription: |\n  lane: in text\nlanes: kept\n");
     }
 
@@ -199,7 +201,7 @@ mod tests {
             ("work_package_id: [WP]\n", None),
             ("title: x\n", None),
         ] {
-            assert_eq!(work_package_id(block.as_bytes()).as_deref(), id, "{block:?}");
+            assert_eq!(parse_work_package_id(block.as_bytes()).as_deref(), id, "{block:?}");
         }
     }
 }

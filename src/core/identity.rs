@@ -8,11 +8,11 @@ use uuid::Uuid;
 use super::digest::Digest;
 
 /// Names of the key's fields, in byte order, as `key_mismatch` gives them.
-pub const KEY_FIELDS: [&str; 6] =
+pub const BASELINE_KEY_FIELDS: [&str; 6] =
     ["feature_slug", "manifest_version", "mission_key", "node_id", "project_uuid", "target_branch"];
 
 /// `manifest_version` where there is no manifest.
-pub const NO_MANIFEST: &str = "none";
+pub const NO_MANIFEST_VERSION: &str = "none";
 
 /// What a baseline is bound to (seed: "Baseline Key Components"), in the seed's field order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +46,7 @@ impl BaselineKey {
     /// SHA-256 of the six fields as JSON text in the form of Python's `json.dumps(sort_keys=True)`.
     #[must_use]
     pub fn hash(&self) -> Digest {
-        hash_of(self.fields().map(|(name, text)| (name, Value::from(text))))
+        hash_fields(self.fields().map(|(name, text)| (name, Value::from(text))))
     }
 
     /// Names of the fields in which `self` and `other` differ, in byte order.
@@ -60,21 +60,21 @@ impl BaselineKey {
 /// A key as some program wrote it. The reference leaves a numeric `node_id` a number, and hashes
 /// it as one; compared are the texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WrittenKey {
+pub struct RawBaselineKey {
     /// The six fields as texts.
     pub key: BaselineKey,
     /// The hash over the fields as they were written.
     pub hash: Digest,
 }
 
-impl<'de> Deserialize<'de> for WrittenKey {
+impl<'de> Deserialize<'de> for RawBaselineKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut written = serde_json::Map::deserialize(deserializer)?;
-        let mut fields = KEY_FIELDS.map(|name| (name, Value::Null));
+        let mut fields = BASELINE_KEY_FIELDS.map(|name| (name, Value::Null));
         for (name, value) in &mut fields {
             *value = written.remove(*name).ok_or_else(|| de::Error::missing_field(name))?;
         }
-        let hash = hash_of(fields.clone());
+        let hash = hash_fields(fields.clone());
         let mut texts = Vec::with_capacity(fields.len());
         for (name, value) in fields {
             texts.push(match value {
@@ -97,16 +97,16 @@ impl<'de> Deserialize<'de> for WrittenKey {
     }
 }
 
-fn hash_of(fields: [(&str, Value); 6]) -> Digest {
+fn hash_fields(fields: [(&str, Value); 6]) -> Digest {
     let mut json = String::from("{");
     for (place, (name, value)) in fields.into_iter().enumerate() {
         if place > 0 {
             json.push_str(", ");
         }
-        push_json_text(&mut json, name);
+        write_json_string(&mut json, name);
         json.push_str(": ");
         match value {
-            Value::String(text) => push_json_text(&mut json, &text),
+            Value::String(text) => write_json_string(&mut json, &text),
             other => json.push_str(&other.to_string()),
         }
     }
@@ -116,7 +116,7 @@ fn hash_of(fields: [(&str, Value); 6]) -> Digest {
 
 /// A JSON string in ASCII, escaped as Python's `json.dumps` does: everything outside of space to
 /// `~`, beyond the first plane as a surrogate pair.
-fn push_json_text(json: &mut String, text: &str) {
+fn write_json_string(json: &mut String, text: &str) {
     use std::fmt::Write as _;
     json.push('"');
     for c in text.chars() {
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn texts_are_escaped_as_python_does() {
         let mut json = String::new();
-        push_json_text(&mut json, "gr\u{f6}\u{df}e/\u{1f600}\u{7f}\"x\\y\n\t\r\u{8}\u{c}\u{1}");
+        write_json_string(&mut json, "gr\u{f6}\u{df}e/\u{1f600}\u{7f}\"x\\y\n\t\r\u{8}\u{c}\u{1}");
         assert_eq!(json, r#""gr\u00f6\u00dfe/\ud83d\ude00\u007f\"x\\y\n\t\r\b\f\u0001""#);
         let key = BaselineKey {
             target_branch: "gr\u{f6}\u{df}e/\u{1f600}\u{7f}\"x\\y".into(),
@@ -220,7 +220,7 @@ mod tests {
     fn a_numeric_node_id_is_hashed_as_written_and_compared_as_text() {
         let mut value = serde_json::to_value(example()).unwrap();
         value["node_id"] = 123_456_789_012_u64.into();
-        let written: WrittenKey = serde_json::from_value(value).unwrap();
+        let written: RawBaselineKey = serde_json::from_value(value).unwrap();
         assert_eq!(written.key.node_id, "123456789012");
         assert_ne!(written.hash, written.key.hash());
     }

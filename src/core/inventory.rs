@@ -8,31 +8,33 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::artifact::{
-    ArtifactRef, ErrorReason, Fault, Observation, RequiredStatus, Signature, State,
+    Absence, ArtifactRef, ArtifactState, ErrorReason, FileSignature, Observation, RequiredStatus,
 };
-use super::chunks::{Chunks, Keyed};
+use super::chunks::{Keyed, SortedChunks};
 use super::classify::conventional_class;
 use super::digest::Digest;
-use super::dossier::{Completeness, Doubt, MissionDossier, Terms, sorted_artifacts};
+use super::dossier::{
+    Completeness, FeatureContext, MissionDossier, UnknownReason, sorted_artifacts,
+};
 use super::key::artifact_key;
-use super::manifest::{Mission, Spec};
+use super::manifest::{ArtifactSpec, Mission};
 use super::path::RelPath;
-use super::running::Running;
+use super::running::IncrementalHasher;
 use super::snapshot::Counts;
 use super::time::Timestamp;
 
 /// One file of an inventory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct InventoryEntry {
     /// What it is.
     pub artifact: Arc<ArtifactRef>,
     /// What its bytes were read under; `None` where they were not.
-    pub signature: Option<Signature>,
+    pub signature: Option<FileSignature>,
     /// Whether another write may look the same.
     pub racy: bool,
 }
 
-impl Keyed for Entry {
+impl Keyed for InventoryEntry {
     type Key = RelPath;
 
     fn key(&self) -> &RelPath {
@@ -42,35 +44,35 @@ impl Keyed for Entry {
 
 /// How many files stand for a spec.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Use {
+struct SpecUsage {
     /// Present files that its pattern matches.
-    satisfied: u32,
+    satisfying_files: u32,
     /// Files, present or not, that it names.
-    named: u32,
+    primary_files: u32,
 }
 
 /// An inventory.
 #[derive(Clone)]
 pub struct Inventory {
-    terms: Arc<Terms>,
-    entries: Chunks<Entry>,
+    context: Arc<FeatureContext>,
+    entries: SortedChunks<InventoryEntry>,
     /// One per spec of the mission.
-    uses: Vec<Use>,
+    spec_usage: Vec<SpecUsage>,
     /// Over the files; absent specs are few and counted when asked.
     counts: Counts,
-    hashes: Chunks<Times>,
-    tree: Running,
-    parity: Running,
+    hashes: SortedChunks<HashCount>,
+    tree_hasher: IncrementalHasher,
+    parity_hasher: IncrementalHasher,
 }
 
 /// A hash that present files have, and how many of them.
 #[derive(Debug, Clone, Copy)]
-struct Times {
+struct HashCount {
     hash: Digest,
-    times: u32,
+    count: u32,
 }
 
-impl Keyed for Times {
+impl Keyed for HashCount {
     type Key = Digest;
 
     fn key(&self) -> &Digest {
@@ -80,65 +82,75 @@ impl Keyed for Times {
 
 /// What a path was and is: `None` where there is nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Changed {
+pub struct EntryChange {
     /// Before.
     pub before: Option<Arc<ArtifactRef>>,
     /// Now.
-    pub now: Option<Arc<ArtifactRef>>,
+    pub after: Option<Arc<ArtifactRef>>,
 }
 
 impl Inventory {
     /// An empty one.
     #[must_use]
-    pub fn new(terms: Terms) -> Self {
+    pub fn new(terms: FeatureContext) -> Self {
         let specs = terms.mission.as_ref().map_or(0, |mission| mission.specs().len());
         Self {
-            terms: Arc::new(terms),
-            entries: Chunks::default(),
-            uses: vec![Use::default(); specs],
+            context: Arc::new(terms),
+            entries: SortedChunks::default(),
+            spec_usage: vec![SpecUsage::default(); specs],
             counts: Counts::default(),
-            hashes: Chunks::default(),
-            tree: Running::default(),
-            parity: Running::default(),
+            hashes: SortedChunks::default(),
+            tree_hasher: IncrementalHasher::default(),
+            parity_hasher: IncrementalHasher::default(),
         }
     }
 
     /// What it is of, and by what it is judged.
     #[must_use]
-    pub fn terms(&self) -> &Arc<Terms> {
-        &self.terms
+    pub fn context(&self) -> &Arc<FeatureContext> {
+        &self.context
     }
 
     /// The files, in order of path.
     #[must_use]
-    pub fn entries(&self) -> &Chunks<Entry> {
+    pub fn entries(&self) -> &SortedChunks<InventoryEntry> {
         &self.entries
     }
 
     /// Takes what was seen at a path.
-    pub fn set(&mut self, seen: Observation, now: Timestamp) -> Changed {
+    pub fn set(&mut self, seen: Observation, now: Timestamp) -> EntryChange {
         let (signature, racy) = (seen.signature, seen.racy);
         let before = self.remove_entry(&seen.path);
-        let matching = self.matching(&seen.path);
+        let matching = self.matching_specs(&seen.path);
         let artifact = Arc::new(self.classify(seen, &matching, before.as_deref(), now));
-        self.add(Entry { artifact: Arc::clone(&artifact), signature, racy }, &matching);
-        Changed { before, now: Some(artifact) }
+        self.insert_entry(
+            InventoryEntry { artifact: Arc::clone(&artifact), signature, racy },
+            &matching,
+        );
+        EntryChange { before, after: Some(artifact) }
     }
 
     /// Takes that nothing is at a path any more.
-    pub fn remove(&mut self, path: &RelPath) -> Changed {
-        Changed { before: self.remove_entry(path), now: None }
+    pub fn remove(&mut self, path: &RelPath) -> EntryChange {
+        EntryChange { before: self.remove_entry(path), after: None }
     }
 
     /// Goes on under other terms; gives every file that is something else by them.
-    pub fn retarget(&mut self, terms: Terms, now: Timestamp) -> Vec<Changed> {
+    pub fn reclassify_all(&mut self, terms: FeatureContext, now: Timestamp) -> Vec<EntryChange> {
         let old = std::mem::replace(self, Self::new(terms));
-        old.entries.iter().filter_map(|entry| self.adopt(entry.clone(), now)).collect()
+        old.entries
+            .iter()
+            .filter_map(|entry| self.insert_reclassified(entry.clone(), now))
+            .collect()
     }
 
     /// Takes a file of an earlier inventory, which is not in this one; gives it if it is something
     /// else by these terms. One that is what it was stays the same in memory too.
-    pub fn adopt(&mut self, entry: Entry, now: Timestamp) -> Option<Changed> {
+    pub fn insert_reclassified(
+        &mut self,
+        entry: InventoryEntry,
+        now: Timestamp,
+    ) -> Option<EntryChange> {
         let before = &entry.artifact;
         let seen = Observation {
             path: before.relative_path.clone(),
@@ -148,45 +160,48 @@ impl Inventory {
             signature: entry.signature,
             racy: entry.racy,
         };
-        let matching = self.matching(&seen.path);
+        let matching = self.matching_specs(&seen.path);
         let artifact = self.classify(seen, &matching, Some(before), now);
         if artifact == **before {
-            self.add(entry, &matching);
+            self.insert_entry(entry, &matching);
             return None;
         }
         let artifact = Arc::new(artifact);
-        self.add(Entry { artifact: Arc::clone(&artifact), ..entry }, &matching);
-        Some(Changed { before: Some(entry.artifact), now: Some(artifact) })
+        self.insert_entry(InventoryEntry { artifact: Arc::clone(&artifact), ..entry }, &matching);
+        Some(EntryChange { before: Some(entry.artifact), after: Some(artifact) })
     }
 
     /// Takes a file of an earlier inventory, which is not in this one, as it was: of these terms it
     /// is not known whether they hold.
-    pub fn remember(&mut self, entry: Entry) {
-        let matching = self.matching(&entry.artifact.relative_path);
-        self.add(entry, &matching);
+    pub fn insert_as_is(&mut self, entry: InventoryEntry) {
+        let matching = self.matching_specs(&entry.artifact.relative_path);
+        self.insert_entry(entry, &matching);
     }
 
     /// Takes what keeps the feature from being judged, or that nothing does; no artifact depends on
     /// it.
-    pub fn set_doubt(&mut self, doubt: Option<Doubt>) {
-        Arc::make_mut(&mut self.terms).doubt = doubt;
+    pub fn set_unknown_reason(&mut self, doubt: Option<UnknownReason>) {
+        Arc::make_mut(&mut self.context).unknown_reason = doubt;
     }
 
     /// The specs that apply and that no present file satisfies, as artifacts. A literal one whose
     /// file is listed, though not present, is that entry already.
-    pub fn absent(&self, now: Timestamp) -> impl Iterator<Item = ArtifactRef> {
-        let step = self.terms.step.as_deref();
+    pub fn absent_specs(&self, now: Timestamp) -> impl Iterator<Item = ArtifactRef> {
+        let step = self.context.step.as_deref();
         // Of a folder that was not seen nothing is known to be absent.
-        let unseen = matches!(self.terms.doubt, Some(Doubt::Unreadable(_) | Doubt::Gone));
-        let mission = self.terms.mission.as_deref().filter(|_| !unseen);
+        let unseen = matches!(
+            self.context.unknown_reason,
+            Some(UnknownReason::Unreadable(_) | UnknownReason::Deleted)
+        );
+        let mission = self.context.mission.as_deref().filter(|_| !unseen);
         let specs = mission.into_iter().flat_map(Mission::specs);
         specs
-            .zip(&self.uses)
-            .filter(|(_, uses)| uses.satisfied == 0)
-            .filter(|(spec, uses)| uses.named == 0 || !spec.pattern.is_literal())
-            .filter(move |(spec, _)| mission.is_some_and(|mission| mission.applies(spec, step)))
+            .zip(&self.spec_usage)
+            .filter(|(_, uses)| uses.satisfying_files == 0)
+            .filter(|(spec, uses)| uses.primary_files == 0 || !spec.pattern.is_literal())
+            .filter(move |(spec, _)| mission.is_some_and(|mission| mission.is_listed(spec, step)))
             .map(move |(spec, _)| ArtifactRef {
-                required_status: if mission.is_some_and(|mission| mission.counts(spec, step)) {
+                required_status: if mission.is_some_and(|mission| mission.is_required(spec, step)) {
                     RequiredStatus::Required
                 } else {
                     RequiredStatus::Optional
@@ -198,27 +213,32 @@ impl Inventory {
                 wp_id: None,
                 step_id: spec.step_id.clone(),
                 provenance: None,
-                state: State::Absent(Fault { reason: ErrorReason::NotFound, detail: None }),
+                state: ArtifactState::Absent(Absence {
+                    reason: ErrorReason::NotFound,
+                    detail: None,
+                }),
                 indexed_at: now,
             })
     }
 
     /// The spec that names the file at a path.
     #[must_use]
-    pub fn spec_naming(&self, path: &RelPath) -> Option<&Spec> {
-        let first = *self.matching(path).first()?;
-        self.terms.mission.as_ref()?.specs().get(first)
+    pub fn primary_spec(&self, path: &RelPath) -> Option<&ArtifactSpec> {
+        let first = *self.matching_specs(path).first()?;
+        self.context.mission.as_ref()?.specs().get(first)
     }
 
     /// Whether a spec that blocks, applies now and has that key is not satisfied.
     #[must_use]
-    pub fn blocks(&self, key: &str) -> bool {
-        let Some(mission) = self.terms.mission.as_deref() else {
+    pub fn is_unsatisfied_blocking_spec(&self, key: &str) -> bool {
+        let Some(mission) = self.context.mission.as_deref() else {
             return false;
         };
-        let step = self.terms.step.as_deref();
-        mission.specs().iter().zip(&self.uses).any(|(spec, uses)| {
-            spec.key.as_ref() == key && uses.satisfied == 0 && mission.counts(spec, step)
+        let step = self.context.step.as_deref();
+        mission.specs().iter().zip(&self.spec_usage).any(|(spec, uses)| {
+            spec.key.as_ref() == key
+                && uses.satisfying_files == 0
+                && mission.is_required(spec, step)
         })
     }
 
@@ -226,7 +246,7 @@ impl Inventory {
     #[must_use]
     pub fn counts(&self) -> Counts {
         let mut counts = self.counts;
-        for absent in self.absent(Timestamp::default()) {
+        for absent in self.absent_specs(Timestamp::default()) {
             counts.add(&absent);
         }
         counts
@@ -235,7 +255,7 @@ impl Inventory {
     /// Whether all that is required is there.
     #[must_use]
     pub fn completeness(&self) -> Completeness {
-        Completeness::of(&self.terms, self.counts().required_missing)
+        Completeness::of(&self.context, self.counts().required_missing)
     }
 
     /// Keys of the required artifacts that are not present, sorted.
@@ -250,7 +270,7 @@ impl Inventory {
             Vec::new()
         };
         keys.extend(
-            self.absent(Timestamp::default())
+            self.absent_specs(Timestamp::default())
                 .filter(wanted)
                 .map(|absent| absent.artifact_key.to_string()),
         );
@@ -260,9 +280,9 @@ impl Inventory {
 
     /// The seed's parity hash.
     pub fn parity_hash(&mut self) -> Digest {
-        self.parity.digest(&mut self.hashes, |known, bytes| {
+        self.parity_hasher.digest(&mut self.hashes, |known, bytes| {
             let text = known.hash.hex().bytes();
-            for _ in 0..known.times {
+            for _ in 0..known.count {
                 bytes.extend_from_slice(&text);
             }
         })
@@ -270,7 +290,7 @@ impl Inventory {
 
     /// SHA-256 over `path NUL hash LF` of the present files.
     pub fn tree_hash(&mut self) -> Digest {
-        self.tree.digest(&mut self.entries, |entry, bytes| {
+        self.tree_hasher.digest(&mut self.entries, |entry, bytes| {
             if let Some(hash) = entry.artifact.hash() {
                 bytes.extend_from_slice(entry.artifact.relative_path.as_bytes());
                 bytes.push(0);
@@ -282,11 +302,11 @@ impl Inventory {
 
     /// The dossier of this state.
     #[must_use]
-    pub fn dossier(&self, now: Timestamp) -> MissionDossier {
+    pub fn to_dossier(&self, now: Timestamp) -> MissionDossier {
         let files = self.entries.iter().map(|entry| Arc::clone(&entry.artifact));
-        let artifacts = sorted_artifacts(files.chain(self.absent(now).map(Arc::new)));
+        let artifacts = sorted_artifacts(files.chain(self.absent_specs(now).map(Arc::new)));
         MissionDossier {
-            terms: Arc::clone(&self.terms),
+            context: Arc::clone(&self.context),
             artifacts,
             latest_snapshot: None,
             dossier_created_at: now,
@@ -294,8 +314,8 @@ impl Inventory {
         }
     }
 
-    fn add(&mut self, entry: Entry, matching: &[usize]) {
-        self.account(&entry.artifact, matching, |count| *count += 1);
+    fn insert_entry(&mut self, entry: InventoryEntry, matching: &[usize]) {
+        self.update_spec_usage(&entry.artifact, matching, |count| *count += 1);
         self.counts.add(&entry.artifact);
         if let Some(hash) = entry.artifact.hash() {
             self.add_hash(hash);
@@ -305,23 +325,23 @@ impl Inventory {
 
     fn remove_entry(&mut self, path: &RelPath) -> Option<Arc<ArtifactRef>> {
         let entry = self.entries.remove(path)?;
-        self.account(&entry.artifact, &self.matching(path), |count| *count -= 1);
-        self.counts.take(&entry.artifact);
+        self.update_spec_usage(&entry.artifact, &self.matching_specs(path), |count| *count -= 1);
+        self.counts.remove(&entry.artifact);
         if let Some(hash) = entry.artifact.hash() {
-            self.take_hash(hash);
+            self.remove_hash(hash);
         }
         Some(entry.artifact)
     }
 
     fn add_hash(&mut self, hash: Digest) {
-        let times = self.hashes.get(&hash).map_or(0, |known| known.times);
-        self.hashes.insert(Times { hash, times: times + 1 });
+        let times = self.hashes.get(&hash).map_or(0, |known| known.count);
+        self.hashes.insert(HashCount { hash, count: times + 1 });
     }
 
-    fn take_hash(&mut self, hash: Digest) {
-        match self.hashes.get(&hash).map(|known| known.times) {
+    fn remove_hash(&mut self, hash: Digest) {
+        match self.hashes.get(&hash).map(|known| known.count) {
             Some(times @ 2..) => {
-                self.hashes.insert(Times { hash, times: times - 1 });
+                self.hashes.insert(HashCount { hash, count: times - 1 });
             }
             _ => {
                 self.hashes.remove(&hash);
@@ -330,23 +350,28 @@ impl Inventory {
     }
 
     /// Places of the specs that match a path, the naming one first.
-    fn matching(&self, path: &RelPath) -> Vec<usize> {
+    fn matching_specs(&self, path: &RelPath) -> Vec<usize> {
         let mut places = Vec::new();
-        if let Some(mission) = &self.terms.mission {
-            mission.matching(path, &mut places);
+        if let Some(mission) = &self.context.mission {
+            mission.matching_specs(path, &mut places);
         }
         places
     }
 
     /// Counts an artifact for the specs that match it, one up or down.
-    fn account(&mut self, artifact: &ArtifactRef, matching: &[usize], change: impl Fn(&mut u32)) {
+    fn update_spec_usage(
+        &mut self,
+        artifact: &ArtifactRef,
+        matching: &[usize],
+        change: impl Fn(&mut u32),
+    ) {
         if artifact.is_present() {
             for place in matching {
-                change(&mut self.uses[*place].satisfied);
+                change(&mut self.spec_usage[*place].satisfying_files);
             }
         }
         if let Some(first) = matching.first() {
-            change(&mut self.uses[*first].named);
+            change(&mut self.spec_usage[*first].primary_files);
         }
     }
 
@@ -357,7 +382,7 @@ impl Inventory {
         before: Option<&ArtifactRef>,
         now: Timestamp,
     ) -> ArtifactRef {
-        let mission = self.terms.mission.as_deref();
+        let mission = self.context.mission.as_deref();
         let spec = mission.zip(matching.first()).map(|(mission, place)| &mission.specs()[*place]);
         let class = spec.map_or_else(|| conventional_class(&seen.path), |spec| spec.class);
         let same_bytes = before.filter(|before| before.state == seen.state);
@@ -378,7 +403,7 @@ impl Inventory {
 
 impl fmt::Debug for Inventory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let slug = &self.terms.feature_slug;
+        let slug = &self.context.feature_slug;
         write!(f, "Inventory({slug}, {} files)", self.entries.len())
     }
 }

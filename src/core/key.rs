@@ -4,11 +4,11 @@
 //! A readable key is a slug of the path. Where two paths could come to the same slug, the path's
 //! own hash follows: so every slug without a hash stands for exactly one path, and no slug without
 //! a hash looks like one with it. The contract's hash is 8 digits long, which someone can make
-//! collide; [`distinct_key`] is what a dossier then gives to both.
+//! collide; [`disambiguate_key`] is what a dossier then gives to both.
 
 use super::artifact::{ArtifactClass, ArtifactKey};
 use super::digest::Digest;
-use super::manifest::{Mission, Spec};
+use super::manifest::{ArtifactSpec, Mission};
 use super::path::RelPath;
 
 /// Hexadecimal digits of the path's hash in a key.
@@ -19,7 +19,7 @@ const HASH_DIGITS: usize = 8;
 pub fn artifact_key(
     path: &RelPath,
     class: ArtifactClass,
-    spec: Option<&Spec>,
+    spec: Option<&ArtifactSpec>,
     mission: Option<&Mission>,
 ) -> ArtifactKey {
     if let Some(literal) = spec.filter(|spec| spec.pattern.is_literal()) {
@@ -30,7 +30,7 @@ pub fn artifact_key(
         Some(spec) => {
             key.push_str(&spec.key);
             let matched = path.components().skip(spec.pattern.literal_components());
-            let extension = spec.pattern.spelled_extension();
+            let extension = spec.pattern.literal_extension();
             push_slug(&mut key, matched, extension)
         }
         None => {
@@ -39,7 +39,7 @@ pub fn artifact_key(
         }
     };
     let taken = mission
-        .is_some_and(|mission| mission.has_key(&key) || mission.is_below_other_glob(&key, spec));
+        .is_some_and(|mission| mission.has_key(&key) || mission.has_other_glob_prefix(&key, spec));
     if !faithful || taken {
         let digits = Digest::of(path.as_bytes()).hex();
         // A manifest may hold the very key that this makes; appending again ends that.
@@ -54,12 +54,12 @@ pub fn artifact_key(
 
 /// The key for a path whose key another path of the feature has too: the hash in full.
 #[must_use]
-pub fn distinct_key(key: &str, path: &RelPath) -> ArtifactKey {
+pub fn disambiguate_key(key: &str, path: &RelPath) -> ArtifactKey {
     format!("{key}-{}", Digest::of(path.as_bytes())).into_boxed_str()
 }
 
 /// Whether `text` ends in `-` and the digits that mark a hashed key.
-fn ends_like_a_hash(text: &str) -> bool {
+fn has_hash_suffix(text: &str) -> bool {
     let Some(at) = text.len().checked_sub(HASH_DIGITS + 1) else {
         return false;
     };
@@ -92,11 +92,11 @@ fn push_slug<'a>(
             key.push(if plain { char::from(*byte) } else { '-' });
         }
     }
-    faithful && !ends_like_a_hash(&key[start..])
+    faithful && !has_hash_suffix(&key[start..])
 }
 
 /// Up to five keys that are most like one that is not there: which was meant?
-pub fn similar<'k>(known: impl Iterator<Item = &'k str>, wanted: &str) -> Vec<&'k str> {
+pub fn suggest_similar<'k>(known: impl Iterator<Item = &'k str>, wanted: &str) -> Vec<&'k str> {
     let last = wanted.rsplit('.').find(|part| part.len() > 2).unwrap_or(wanted);
     let shared = |key: &str| key.bytes().zip(wanted.bytes()).take_while(|(a, b)| a == b).count();
     let mut like: Vec<(usize, &str)> = known
@@ -135,13 +135,13 @@ optional_always:
     fn key_of(path: &[u8], mission: &Mission) -> String {
         let path = RelPath::new(path).unwrap();
         let mut places = Vec::new();
-        mission.matching(&path, &mut places);
+        mission.matching_specs(&path, &mut places);
         let spec = places.first().map(|place| &mission.specs()[*place]);
         let class = spec.map_or_else(|| conventional_class(&path), |spec| spec.class);
         artifact_key(&path, class, spec, Some(mission)).into()
     }
 
-    fn hash(path: &[u8]) -> String {
+    fn path_hash_digits(path: &[u8]) -> String {
         Digest::of(path).to_string()[..8].to_owned()
     }
 
@@ -169,7 +169,8 @@ optional_always:
             (b"a b.bin", "other.a-b.bin", true),
             (b"\xff.bin", "other.-.bin", true),
         ] {
-            let expect = if hashed { format!("{key}-{}", hash(path)) } else { key.to_owned() };
+            let expect =
+                if hashed { format!("{key}-{}", path_hash_digits(path)) } else { key.to_owned() };
             assert_eq!(key_of(path, &mission), expect, "{:?}", RelPath::new(path).unwrap());
         }
     }
@@ -183,14 +184,17 @@ optional_always:
 
     #[test]
     fn a_manifest_may_hold_the_very_key_that_hashing_makes() {
-        let hashed = format!("other.Makefile-{}", hash(b"Makefile"));
+        let hashed = format!("other.Makefile-{}", path_hash_digits(b"Makefile"));
         let text = format!(
             "mission_type: x\noptional_always:\n  - {{artifact_key: {hashed}, artifact_class: \
              output, path_pattern: elsewhere}}\n"
         );
         let mission = Mission::new(parse_manifest(text.as_bytes()).unwrap(), &[]).unwrap();
         assert_eq!(key_of(b"elsewhere", &mission), hashed);
-        assert_eq!(key_of(b"Makefile", &mission), format!("{hashed}-{}", hash(b"Makefile")));
+        assert_eq!(
+            key_of(b"Makefile", &mission),
+            format!("{hashed}-{}", path_hash_digits(b"Makefile"))
+        );
     }
 
     /// All paths of up to three components over an alphabet of what confuses slugs, and for each
@@ -226,7 +230,7 @@ optional_always:
         }
         let mut mimics = Vec::new();
         for path in &paths {
-            mimics.push([path.as_slice(), b"-", hash(path).as_bytes()].concat());
+            mimics.push([path.as_slice(), b"-", path_hash_digits(path).as_bytes()].concat());
             let slug = key_of(path, &mission);
             if let Some((_, slug)) = slug.split_once('.') {
                 mimics.push(slug.as_bytes().to_vec());

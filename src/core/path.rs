@@ -2,7 +2,7 @@
 //!
 //! File names are bytes. In JSON and on screens they are text by one rule (contract, section 2):
 //! a byte that is not part of valid UTF-8 is `\xHH` and a backslash is `\\`, so the text form is
-//! reversible. What a terminal must never receive is escaped by [`printable`], and only there.
+//! reversible. What a terminal must never receive is escaped by [`escape_unprintable`], and only there.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -26,16 +26,16 @@ pub enum PathError {
     Absolute,
     /// It has a `..` component.
     #[error("the path has a `..` component; it must stay below the feature directory")]
-    Parent,
+    ParentDir,
     /// It has an empty or `.` component.
     #[error("the path has an empty or `.` component")]
-    Blank,
+    EmptyComponent,
     /// It has a NUL byte, which no file name can hold.
     #[error("the path has a NUL byte")]
     Nul,
     /// An escape in the text form is not `\\` or `\xHH`.
     #[error("the path has a backslash that starts neither `\\\\` nor `\\xHH`")]
-    Escape,
+    InvalidEscape,
 }
 
 impl RelPath {
@@ -56,8 +56,8 @@ impl RelPath {
         }
         for component in bytes.split(|byte| *byte == b'/') {
             match component {
-                b"" | b"." => return Err(PathError::Blank),
-                b".." => return Err(PathError::Parent),
+                b"" | b"." => return Err(PathError::EmptyComponent),
+                b".." => return Err(PathError::ParentDir),
                 _ => {}
             }
         }
@@ -69,7 +69,7 @@ impl RelPath {
     /// # Errors
     /// [`PathError`] when the text is not one that [`RelPath::text`] gives.
     pub fn from_text(text: &str) -> Result<Self, PathError> {
-        Self::new(unescape(text)?)
+        Self::new(unescape_bytes(text)?)
     }
 
     /// The raw bytes.
@@ -108,8 +108,8 @@ impl RelPath {
 /// Reads back the text form of a path, relative or not.
 ///
 /// # Errors
-/// [`PathError::Escape`] when the text is not one that [`escape_bytes`] gives.
-pub fn unescape(text: &str) -> Result<Vec<u8>, PathError> {
+/// [`PathError::InvalidEscape`] when the text is not one that [`escape_bytes`] gives.
+pub fn unescape_bytes(text: &str) -> Result<Vec<u8>, PathError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
@@ -120,11 +120,11 @@ pub fn unescape(text: &str) -> Result<Vec<u8>, PathError> {
             }
             (b'\\', [b'x', high, low, tail @ ..]) => {
                 let digits = [*high, *low];
-                let digits = std::str::from_utf8(&digits).map_err(|_| PathError::Escape)?;
-                bytes.push(u8::from_str_radix(digits, 16).map_err(|_| PathError::Escape)?);
+                let digits = std::str::from_utf8(&digits).map_err(|_| PathError::InvalidEscape)?;
+                bytes.push(u8::from_str_radix(digits, 16).map_err(|_| PathError::InvalidEscape)?);
                 tail
             }
-            (b'\\', _) => return Err(PathError::Escape),
+            (b'\\', _) => return Err(PathError::InvalidEscape),
             (byte, tail) => {
                 bytes.push(*byte);
                 tail
@@ -182,7 +182,7 @@ pub fn is_unprintable(c: char) -> bool {
 /// `text` as a terminal may receive it: what [`is_unprintable`] names becomes `\n`, `\t` or
 /// `\u{…}`.
 #[must_use]
-pub fn printable(text: &str) -> Cow<'_, str> {
+pub fn escape_unprintable(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_unprintable) {
         return Cow::Borrowed(text);
     }
@@ -257,11 +257,11 @@ mod tests {
             ("a..b/c.", None),
             ("", Some(PathError::Empty)),
             ("/etc/passwd", Some(PathError::Absolute)),
-            ("../x", Some(PathError::Parent)),
-            ("a/../b", Some(PathError::Parent)),
-            ("a//b", Some(PathError::Blank)),
-            ("a/", Some(PathError::Blank)),
-            ("./a", Some(PathError::Blank)),
+            ("../x", Some(PathError::ParentDir)),
+            ("a/../b", Some(PathError::ParentDir)),
+            ("a//b", Some(PathError::EmptyComponent)),
+            ("a/", Some(PathError::EmptyComponent)),
+            ("./a", Some(PathError::EmptyComponent)),
             ("a\0b", Some(PathError::Nul)),
         ] {
             assert_eq!(RelPath::new(input.as_bytes()).err(), expect, "{input:?}");
@@ -281,15 +281,15 @@ mod tests {
             assert_eq!(RelPath::new(bytes).unwrap().text(), text);
         }
         for bad in [r"a\b", r"a\x", r"\xg0", r"a\"] {
-            assert_eq!(RelPath::from_text(bad), Err(PathError::Escape), "{bad:?}");
+            assert_eq!(RelPath::from_text(bad), Err(PathError::InvalidEscape), "{bad:?}");
         }
     }
 
     #[test]
     fn a_terminal_receives_no_control_and_no_bidi() {
-        assert_eq!(printable("plain gr\u{fc}n"), "plain gr\u{fc}n");
+        assert_eq!(escape_unprintable("plain gr\u{fc}n"), "plain gr\u{fc}n");
         assert_eq!(
-            printable("a\nb\x1b[31m\u{7f}\u{9b}\u{202e}\u{2066}"),
+            escape_unprintable("a\nb\x1b[31m\u{7f}\u{9b}\u{202e}\u{2066}"),
             r"a\nb\u{1b}[31m\u{7f}\u{9b}\u{202e}\u{2066}"
         );
     }

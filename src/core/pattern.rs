@@ -14,7 +14,7 @@ use super::path::{PathError, RelPath};
 use super::yaml::deserialize_text;
 
 /// Bytes that make a pattern a glob.
-const WILD: &[char] = &['*', '?', '[', '{', '}', '\\'];
+const WILDCARDS: &[char] = &['*', '?', '[', '{', '}', '\\'];
 
 /// A pattern for paths relative to some folder, known to be one.
 #[derive(Clone, PartialEq, Eq)]
@@ -66,18 +66,18 @@ impl Pattern {
     /// Whether it names one path only.
     #[must_use]
     pub fn is_literal(&self) -> bool {
-        !self.text.contains(WILD)
+        !self.text.contains(WILDCARDS)
     }
 
     /// How many leading components have no wildcard.
     #[must_use]
     pub fn literal_components(&self) -> usize {
-        self.text.split('/').take_while(|part| !part.contains(WILD)).count()
+        self.text.split('/').take_while(|part| !part.contains(WILDCARDS)).count()
     }
 
     /// The extension that every match has because the pattern spells it out.
     #[must_use]
-    pub fn spelled_extension(&self) -> Option<&str> {
+    pub fn literal_extension(&self) -> Option<&str> {
         let last = self.text.rsplit('/').next()?;
         let (_, extension) = last.rsplit_once('.')?;
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
@@ -86,7 +86,7 @@ impl Pattern {
 
     /// Whether it asks for a hidden entry, which is never an artifact.
     #[must_use]
-    pub fn wants_hidden(&self) -> bool {
+    pub fn has_hidden_component(&self) -> bool {
         self.text.split('/').any(|part| part.starts_with('.'))
     }
 
@@ -217,7 +217,7 @@ mod tests {
             let pattern = Pattern::new(text).unwrap();
             assert_eq!(pattern.is_literal(), literal, "{text}");
             assert_eq!(pattern.literal_components(), components, "{text}");
-            assert_eq!(pattern.spelled_extension(), extension, "{text}");
+            assert_eq!(pattern.literal_extension(), extension, "{text}");
         }
     }
 }

@@ -5,33 +5,33 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::chunks::{Chunks, Keyed};
+use super::chunks::{Keyed, SortedChunks};
 use super::digest::Digest;
 
 /// The hasher's states over one list.
 #[derive(Clone, Default)]
-pub(super) struct Running {
+pub(super) struct IncrementalHasher {
     /// Before each chunk.
-    states: Vec<Sha256>,
+    checkpoints: Vec<Sha256>,
 }
 
-impl Running {
+impl IncrementalHasher {
     /// The digest of what `feed` makes of the items, in order. It must be given the same list each
     /// time, and no one else may take what changed of it.
     pub(super) fn digest<T: Keyed>(
         &mut self,
-        list: &mut Chunks<T>,
+        list: &mut SortedChunks<T>,
         feed: impl Fn(&T, &mut Vec<u8>),
     ) -> Digest {
-        let from = list.take_changed().min(self.states.len().saturating_sub(1));
-        self.states.truncate(from + 1);
-        let mut hasher = self.states.pop().unwrap_or_default();
+        let from = list.take_first_changed_chunk().min(self.checkpoints.len().saturating_sub(1));
+        self.checkpoints.truncate(from + 1);
+        let mut hasher = self.checkpoints.pop().unwrap_or_default();
         let mut bytes = Vec::new();
         let chunks = list.chunks_from(from);
         // Most lists have one.
-        self.states.reserve_exact(chunks.len());
+        self.checkpoints.reserve_exact(chunks.len());
         for chunk in chunks {
-            self.states.push(hasher.clone());
+            self.checkpoints.push(hasher.clone());
             bytes.clear();
             for item in chunk {
                 feed(item, &mut bytes);
@@ -67,8 +67,8 @@ mod tests {
             ),
         ) {
             let feed = |item: &Item, bytes: &mut Vec<u8>| bytes.extend(item.0.to_be_bytes());
-            let mut list = Chunks::default();
-            let mut running = Running::default();
+            let mut list = SortedChunks::default();
+            let mut running = IncrementalHasher::default();
             for changes in rounds {
                 for (insert, key) in changes {
                     if insert {

@@ -1,5 +1,5 @@
 //! The schemas of events (JSON Schema 2020-12), made from the types; `docs/schemas` has them, and
-//! `hold` holds an event to those.
+//! `assert_valid_event` holds an event to those.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -17,9 +17,9 @@ use super::time::Timestamp;
 
 mod held;
 
-pub(crate) use held::hold;
+pub(crate) use held::assert_valid_event;
 
-macro_rules! text {
+macro_rules! text_schema {
     ($type:ty, $name:literal, $schema:tt) => {
         impl JsonSchema for $type {
             fn schema_name() -> Cow<'static, str> {
@@ -33,22 +33,22 @@ macro_rules! text {
     };
 }
 
-text!(Digest, "Digest", {
+text_schema!(Digest, "Digest", {
     "type": "string",
     "pattern": "^[0-9a-f]{64}$",
     "description": "A SHA-256 digest, in lower-case hexadecimal digits."
 });
-text!(FeatureSlug, "FeatureSlug", {
+text_schema!(FeatureSlug, "FeatureSlug", {
     "type": "string",
     "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$",
     "description": "Name of a feature's directory."
 });
-text!(RelPath, "RelPath", {
+text_schema!(RelPath, "RelPath", {
     "type": "string",
     "minLength": 1,
     "description": "A path relative to the feature's directory. A byte that is not UTF-8 is `\\xHH`, a backslash `\\\\`."
 });
-text!(Timestamp, "Timestamp", {
+text_schema!(Timestamp, "Timestamp", {
     "type": "string",
     "format": "date-time",
     "pattern": "^[0-9]{4,}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{3}Z$",
@@ -56,7 +56,7 @@ text!(Timestamp, "Timestamp", {
 });
 
 /// The schema of an event of that type, with that payload.
-fn schema<T: JsonSchema>(event_type: &str) -> (String, Value) {
+fn event_schema<T: JsonSchema>(event_type: &str) -> (String, Value) {
     let mut generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
     let payload = generator.subschema_for::<T>();
     let mut schema = generator.into_root_schema_for::<Envelope>().to_value();
@@ -68,11 +68,11 @@ fn schema<T: JsonSchema>(event_type: &str) -> (String, Value) {
     (event_type.to_owned(), schema)
 }
 
-pub(crate) fn schemas() -> BTreeMap<String, Value> {
+pub(crate) fn event_schemas() -> BTreeMap<String, Value> {
     BTreeMap::from([
-        schema::<ArtifactIndexed>("mission_dossier_artifact_indexed"),
-        schema::<ArtifactMissing>("mission_dossier_artifact_missing"),
-        schema::<SnapshotComputed>("mission_dossier_snapshot_computed"),
-        schema::<ParityDriftDetected>("mission_dossier_parity_drift_detected"),
+        event_schema::<ArtifactIndexed>("mission_dossier_artifact_indexed"),
+        event_schema::<ArtifactMissing>("mission_dossier_artifact_missing"),
+        event_schema::<SnapshotComputed>("mission_dossier_snapshot_computed"),
+        event_schema::<ParityDriftDetected>("mission_dossier_parity_drift_detected"),
     ])
 }

@@ -14,7 +14,7 @@ use super::time::Timestamp;
 
 /// State of a dossier at one time (seed: `MissionDossierSnapshot`, with `tree_hash_sha256`). Its
 /// JSON is the same wherever a snapshot is written. Two of one state differ in `snapshot_id` and
-/// `computed_at` only.
+/// `parse_computed_at` only.
 #[derive(Debug, Clone, Serialize)]
 pub struct MissionDossierSnapshot {
     /// The feature.
@@ -58,7 +58,7 @@ pub struct Counts {
 impl MissionDossierSnapshot {
     /// When the one was computed whose JSON ends so; `None` where that is no snapshot's end.
     #[must_use]
-    pub fn computed_at(json_end: &[u8]) -> Option<Timestamp> {
+    pub fn parse_computed_at(json_end: &[u8]) -> Option<Timestamp> {
         let text = String::from_utf8_lossy(json_end);
         let (_, time) = text.rsplit_once(r#""computed_at":""#)?;
         Timestamp::parse(time.split('"').next()?)
@@ -69,7 +69,7 @@ impl MissionDossierSnapshot {
     pub fn compute(dossier: &MissionDossier, snapshot_id: Uuid, computed_at: Timestamp) -> Self {
         let artifacts = &dossier.artifacts;
         Self {
-            feature_slug: dossier.terms.feature_slug.clone(),
+            feature_slug: dossier.context.feature_slug.clone(),
             snapshot_id,
             counts: Counts::of(artifacts.iter().map(Arc::as_ref)),
             completeness_status: dossier.completeness_status(),
@@ -112,7 +112,7 @@ impl Counts {
     }
 
     /// Counts one artifact less, which must have been added.
-    pub fn take(&mut self, artifact: &ArtifactRef) {
+    pub fn remove(&mut self, artifact: &ArtifactRef) {
         let mut one = Self::default();
         one.add(artifact);
         self.total_artifacts -= one.total_artifacts;
@@ -157,7 +157,7 @@ pub fn tree_hash(mut present: Vec<(&RelPath, Digest)>) -> Digest {
 
 /// An artifact as a snapshot lists it.
 #[derive(Serialize)]
-struct Summary<'a> {
+struct ArtifactSummary<'a> {
     artifact_key: &'a str,
     artifact_class: ArtifactClass,
     relative_path: &'a RelPath,
@@ -175,20 +175,20 @@ fn lists<S: Serializer>(artifacts: &[Arc<ArtifactRef>], serializer: S) -> Result
     #[derive(Serialize)]
     struct Lists<'a> {
         parity_hash_components: Vec<Digest>,
-        artifact_summaries: Summaries<'a>,
+        artifact_summaries: ArtifactSummaries<'a>,
     }
     Lists {
         parity_hash_components: sorted_hashes(artifacts),
-        artifact_summaries: Summaries(artifacts),
+        artifact_summaries: ArtifactSummaries(artifacts),
     }
     .serialize(serializer)
 }
 
-struct Summaries<'a>(&'a [Arc<ArtifactRef>]);
+struct ArtifactSummaries<'a>(&'a [Arc<ArtifactRef>]);
 
-impl Serialize for Summaries<'_> {
+impl Serialize for ArtifactSummaries<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|artifact| Summary {
+        serializer.collect_seq(self.0.iter().map(|artifact| ArtifactSummary {
             artifact_key: &artifact.artifact_key,
             artifact_class: artifact.artifact_class,
             relative_path: &artifact.relative_path,
@@ -237,11 +237,11 @@ mod tests {
 
     use super::*;
     use crate::core::artifact::Observation;
-    use crate::core::testing::{observed, terms};
+    use crate::core::testing::{feature_context, observed};
 
     fn snapshot(observations: Vec<Observation>) -> MissionDossierSnapshot {
         let now = Timestamp::parse("2026-01-01T00:00:00Z").unwrap();
-        let dossier = MissionDossier::assemble(terms(None, None), observations, now);
+        let dossier = MissionDossier::assemble(feature_context(None, None), observations, now);
         MissionDossierSnapshot::compute(&dossier, Uuid::nil(), now)
     }
 
@@ -263,7 +263,7 @@ mod tests {
     fn the_end_tells_when() {
         let snapshot = snapshot(vec![observed("a.md", "x")]);
         let json = serde_json::to_vec(&snapshot).unwrap();
-        let of = MissionDossierSnapshot::computed_at;
+        let of = MissionDossierSnapshot::parse_computed_at;
         assert_eq!(of(&json[json.len() - 150..]), Some(snapshot.computed_at));
         assert_eq!(of(&json[..100]), None);
         assert_eq!(of(br#""computed_at":"now""#), None);

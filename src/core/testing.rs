@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::artifact::{ErrorReason, Fault, Observation, State};
+use super::artifact::{Absence, ArtifactState, ErrorReason, Observation};
 use super::digest::Digest;
-use super::dossier::Terms;
+use super::dossier::FeatureContext;
 use super::manifest::{Mission, MissionType};
 use super::path::{FeatureSlug, RelPath};
 
@@ -13,7 +13,7 @@ pub(crate) fn observed(path: &str, content: &str) -> Observation {
     Observation {
         path: RelPath::new(path.as_bytes()).unwrap(),
         size_bytes: content.len() as u64,
-        state: State::Present { hash: Digest::of(content.as_bytes()), static_hash: None },
+        state: ArtifactState::Present { hash: Digest::of(content.as_bytes()), static_hash: None },
         wp_id: None,
         signature: None,
         racy: false,
@@ -23,19 +23,19 @@ pub(crate) fn observed(path: &str, content: &str) -> Observation {
 /// A file that cannot be read.
 pub(crate) fn unreadable(path: &str) -> Observation {
     let detail = Some("Permission denied (os error 13)".into());
-    let state = State::Absent(Fault { reason: ErrorReason::Unreadable, detail });
+    let state = ArtifactState::Absent(Absence { reason: ErrorReason::Unreadable, detail });
     Observation { state, size_bytes: 0, ..observed(path, "") }
 }
 
 /// Terms of a feature `001-x`.
-pub(crate) fn terms(mission: Option<Mission>, step: Option<&str>) -> Terms {
-    Terms {
+pub(crate) fn feature_context(mission: Option<Mission>, step: Option<&str>) -> FeatureContext {
+    FeatureContext {
         feature_slug: FeatureSlug::new(b"001-x").unwrap(),
         feature_dir: "/p/kitty-specs/001-x".into(),
         mission_type: MissionType::default(),
         mission_run_id: "run".to_owned(),
         mission: mission.map(Arc::new),
         step: step.map(Arc::from),
-        doubt: None,
+        unknown_reason: None,
     }
 }

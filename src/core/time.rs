@@ -18,7 +18,7 @@ impl Timestamp {
     pub fn parse(text: &str) -> Option<Self> {
         let zoned = DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
         let naive = || text.parse::<NaiveDateTime>().map(|time| time.and_utc());
-        zoned.or_else(|_| naive()).ok().map(Self::truncated)
+        zoned.or_else(|_| naive()).ok().map(Self::truncate_to_millis)
     }
 
     /// Milliseconds since 1970.
@@ -33,14 +33,14 @@ impl Timestamp {
         DateTime::from_timestamp_millis(millis).map(Self)
     }
 
-    fn truncated(time: DateTime<Utc>) -> Self {
+    fn truncate_to_millis(time: DateTime<Utc>) -> Self {
         Self(time.trunc_subsecs(3))
     }
 }
 
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
-        Self::truncated(time.into())
+        Self::truncate_to_millis(time.into())
     }
 }
 

@@ -14,50 +14,58 @@ use super::drift::{DifferenceKind, Drift, DriftState, Severity};
 use super::event::{
     ArtifactIndexed, ArtifactMissing, Change, ParityDriftDetected, Payload, SnapshotComputed,
 };
-use super::feature::Bearings;
-use super::inventory::{Changed, Inventory};
+use super::feature::FeatureMetadata;
+use super::inventory::{EntryChange, Inventory};
 use super::path::FeatureSlug;
 use super::snapshot::Counts;
 use super::time::Timestamp;
 
 /// Why a path has nothing any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Gone {
+pub enum RemovalReason {
     /// It was deleted, or moved away.
     Deleted,
     /// A folder above it cannot be read, so nothing is known of it.
-    Hidden,
+    ParentUnreadable,
     /// The configuration leaves it out from now on; it may well be there.
     Ignored,
     /// It was a folder that could not be read, and now can: what is in it says the rest.
-    Opened,
+    DirBecameReadable,
 }
 
 /// The event that a change of one path owes, if any. `inventory` is the state after the change.
 #[must_use]
-pub fn artifact_event(inventory: &Inventory, changed: &Changed, gone: Gone) -> Option<Payload> {
-    let slug = &inventory.terms().feature_slug;
+pub fn artifact_event(
+    inventory: &Inventory,
+    changed: &EntryChange,
+    gone: RemovalReason,
+) -> Option<Payload> {
+    let slug = &inventory.context().feature_slug;
     let before = changed.before.as_deref();
-    match (before, changed.now.as_deref()) {
+    match (before, changed.after.as_deref()) {
         (_, Some(now)) if now.is_present() => {
-            let change = change_of(before, now)?;
+            let change = classify_change(before, now)?;
             let key_before = before.map(|before| &before.artifact_key);
             let key_before = key_before.filter(|key| **key != now.artifact_key);
-            Some(indexed(slug, now, change, key_before.map(ToString::to_string)))
+            Some(indexed_payload(slug, now, change, key_before.map(ToString::to_string)))
         }
         (before, Some(now)) => {
             let reason = now.error_reason()?;
             let same = before.is_some_and(|before| before.error_reason() == Some(reason));
-            (!same).then(|| missing(inventory, now, reason, now.error_detail(), true))
+            (!same).then(|| missing_payload(inventory, now, reason, now.error_detail(), true))
         }
         (Some(before), None) => {
             let (reason, detail) = match gone {
-                Gone::Opened => return None,
-                Gone::Deleted => (ErrorReason::DeletedAfterScan, None),
-                Gone::Ignored => (ErrorReason::Unreadable, Some("ignored by the configuration")),
-                Gone::Hidden => (ErrorReason::Unreadable, Some("a folder above it is unreadable")),
+                RemovalReason::DirBecameReadable => return None,
+                RemovalReason::Deleted => (ErrorReason::DeletedAfterScan, None),
+                RemovalReason::Ignored => {
+                    (ErrorReason::Unreadable, Some("ignored by the configuration"))
+                }
+                RemovalReason::ParentUnreadable => {
+                    (ErrorReason::Unreadable, Some("a folder above it is unreadable"))
+                }
             };
-            Some(missing(inventory, before, reason, detail, true))
+            Some(missing_payload(inventory, before, reason, detail, true))
         }
         (None, None) => None,
     }
@@ -66,7 +74,7 @@ pub fn artifact_event(inventory: &Inventory, changed: &Changed, gone: Gone) -> O
 /// The events that newly absent specs owe. A spec whose file was deleted has its event already:
 /// `silent` says which keys do.
 #[must_use]
-pub fn spec_events(
+pub fn absent_spec_events(
     inventory: &Inventory,
     before: &[String],
     now: &[ArtifactRef],
@@ -75,11 +83,11 @@ pub fn spec_events(
     now.iter()
         .filter(|spec| !before.iter().any(|key| **key == *spec.artifact_key))
         .filter(|spec| !silent(&spec.artifact_key))
-        .map(|spec| missing(inventory, spec, ErrorReason::NotFound, None, false))
+        .map(|spec| missing_payload(inventory, spec, ErrorReason::NotFound, None, false))
         .collect()
 }
 
-fn change_of(before: Option<&ArtifactRef>, now: &ArtifactRef) -> Option<Change> {
+fn classify_change(before: Option<&ArtifactRef>, now: &ArtifactRef) -> Option<Change> {
     let Some(before) = before else {
         return Some(Change::Added);
     };
@@ -95,7 +103,7 @@ fn change_of(before: Option<&ArtifactRef>, now: &ArtifactRef) -> Option<Change> 
     }
 }
 
-fn indexed(
+fn indexed_payload(
     slug: &FeatureSlug,
     artifact: &ArtifactRef,
     change: Change,
@@ -116,17 +124,17 @@ fn indexed(
     })
 }
 
-fn missing(
+fn missing_payload(
     inventory: &Inventory,
     artifact: &ArtifactRef,
     reason: ErrorReason,
     detail: Option<&str>,
     is_file: bool,
 ) -> Payload {
-    let spec = inventory.spec_naming(&artifact.relative_path);
+    let spec = inventory.primary_spec(&artifact.relative_path);
     let path = artifact.relative_path.text();
     Payload::ArtifactMissing(ArtifactMissing {
-        feature_slug: inventory.terms().feature_slug.clone(),
+        feature_slug: inventory.context().feature_slug.clone(),
         artifact_key: artifact.artifact_key.to_string(),
         artifact_class: artifact.artifact_class,
         expected_path_pattern: match spec {
@@ -136,8 +144,8 @@ fn missing(
         reason_code: reason,
         reason_detail: detail.map(str::to_owned),
         blocking: match spec {
-            Some(spec) if is_file => inventory.blocks(&spec.key),
-            _ => inventory.blocks(&artifact.artifact_key),
+            Some(spec) if is_file => inventory.is_unsatisfied_blocking_spec(&spec.key),
+            _ => inventory.is_unsatisfied_blocking_spec(&artifact.artifact_key),
         },
         relative_path: is_file.then(|| artifact.relative_path.clone()),
     })
@@ -145,7 +153,7 @@ fn missing(
 
 /// A feature's state as far as it is announced.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Evaluation {
     /// Parity hash.
     pub parity_hash_sha256: Digest,
     /// Tree hash.
@@ -162,7 +170,7 @@ pub struct Verdict {
 
 /// What was last put into an event of a feature.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Announced {
+pub struct LastPublished {
     /// Identity of the snapshot that was announced.
     pub snapshot_id: String,
     /// When it was computed; `None` where an older version announced it.
@@ -183,19 +191,19 @@ pub struct Announced {
 }
 
 /// Pairs of keys that are remembered of a feature: branches between which someone goes to and fro.
-const MISMATCHES_MOST: usize = 16;
+const MAX_REMEMBERED_MISMATCHES: usize = 16;
 
 /// The verdict events that are owed at a time, and what is announced once they are made.
 /// `snapshot_id` is asked for only when a snapshot is owed.
 #[must_use]
-pub fn verdict_events(
+pub fn evaluation_events(
     slug: &FeatureSlug,
-    announced: Option<&Announced>,
-    now: &Verdict,
-    bearings: &Bearings,
+    announced: Option<&LastPublished>,
+    now: &Evaluation,
+    bearings: &FeatureMetadata,
     at: Timestamp,
     snapshot_id: impl FnOnce() -> String,
-) -> (Vec<Payload>, Announced) {
+) -> (Vec<Payload>, LastPublished) {
     let snapshot = now.snapshot_fingerprint();
     let drift = now.drift_fingerprint(&bearings.baseline);
     let mut mismatches = announced.map(|known| known.mismatches.clone()).unwrap_or_default();
@@ -209,8 +217,8 @@ pub fn verdict_events(
             (id, Some(at))
         }
     };
-    let is_news = match now.mismatch(bearings) {
-        Some(pair) => tell_once(&mut mismatches, pair),
+    let is_news = match now.mismatch_fingerprint(bearings) {
+        Some(pair) => remember_mismatch(&mut mismatches, pair),
         None => drift.is_some() && announced.and_then(|announced| announced.drift) != drift,
     };
     if is_news {
@@ -218,10 +226,10 @@ pub fn verdict_events(
         events.extend(event.map(Payload::ParityDriftDetected));
     }
     let baseline = Some(bearings.baseline.fingerprint());
-    (events, Announced { snapshot_id, computed_at, snapshot, drift, mismatches, baseline })
+    (events, LastPublished { snapshot_id, computed_at, snapshot, drift, mismatches, baseline })
 }
 
-impl Verdict {
+impl Evaluation {
     fn snapshot_event(&self, slug: &FeatureSlug, snapshot_id: &str) -> SnapshotComputed {
         SnapshotComputed {
             feature_slug: slug.clone(),
@@ -249,18 +257,18 @@ impl Verdict {
     }
 
     /// Of the two keys, where they do not match.
-    fn mismatch(&self, bearings: &Bearings) -> Option<Digest> {
-        let BaselineFile::Sound(baseline) = &bearings.baseline else {
+    fn mismatch_fingerprint(&self, bearings: &FeatureMetadata) -> Option<Digest> {
+        let BaselineFile::Valid(baseline) = &bearings.baseline else {
             return None;
         };
         let differ = self.drift.state == Some(DriftState::KeyMismatch);
-        differ.then(|| fingerprint(&(baseline.baseline_key_hash, bearings.key.hash())))
+        differ.then(|| fingerprint(&(baseline.baseline_key_hash, bearings.baseline_key.hash())))
     }
 
     /// Of the baseline and the differences, not of the local hash: an edit that leaves the lists
     /// as they are is no news.
     fn drift_fingerprint(&self, file: &BaselineFile) -> Option<Digest> {
-        let BaselineFile::Sound(baseline) = file else {
+        let BaselineFile::Valid(baseline) = file else {
             return None;
         };
         let drift = &self.drift;
@@ -273,7 +281,7 @@ impl Verdict {
                 drift.keys(DifferenceKind::MissingInLocal),
                 drift.keys(DifferenceKind::MissingInBaseline),
                 drift.keys(DifferenceKind::Changed),
-                drift.churn(),
+                drift.churn_keys(),
             ))),
             DriftState::KeyMismatch
             | DriftState::NoBaseline
@@ -283,7 +291,7 @@ impl Verdict {
     }
 
     fn drift_event(&self, slug: &FeatureSlug, file: &BaselineFile) -> Option<ParityDriftDetected> {
-        let BaselineFile::Sound(baseline) = file else {
+        let BaselineFile::Valid(baseline) = file else {
             return None;
         };
         let owned = |keys: Vec<&str>| keys.into_iter().map(str::to_owned).collect();
@@ -296,7 +304,7 @@ impl Verdict {
             missing_in_baseline: owned(drift.keys(DifferenceKind::MissingInBaseline)),
             severity: drift.severity.unwrap_or(Severity::Info),
             changed: owned(drift.keys(DifferenceKind::Changed)),
-            churn: owned(drift.churn()),
+            churn: owned(drift.churn_keys()),
             key_mismatch: owned(drift.key_mismatch.clone()),
             detail: drift.detail.clone(),
         })
@@ -304,10 +312,10 @@ impl Verdict {
 }
 
 /// Takes note of a pair of keys; says whether it is a new one.
-fn tell_once(told: &mut Vec<Digest>, pair: Digest) -> bool {
+fn remember_mismatch(told: &mut Vec<Digest>, pair: Digest) -> bool {
     let is_new = !told.contains(&pair);
     if is_new {
-        told.drain(..(told.len() + 1).saturating_sub(MISMATCHES_MOST));
+        told.drain(..(told.len() + 1).saturating_sub(MAX_REMEMBERED_MISMATCHES));
         told.push(pair);
     }
     is_new

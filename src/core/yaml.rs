@@ -12,11 +12,11 @@ use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 
 /// Deepest nesting of `[` and `{` that is parsed; libyaml's time grows with its square.
-const FLOW_DEPTH_MAX: usize = 128;
+const MAX_FLOW_DEPTH: usize = 128;
 
 /// What is wrong with a text, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TextError {
+pub struct ParseError {
     /// Line, from 1.
     pub line: Option<usize>,
     /// Column, from 1.
@@ -25,14 +25,14 @@ pub struct TextError {
     pub message: String,
 }
 
-impl TextError {
+impl ParseError {
     /// An error that concerns the text as a whole.
     #[must_use]
-    pub fn whole(message: impl Into<String>) -> Self {
+    pub fn without_position(message: impl Into<String>) -> Self {
         Self { line: None, column: None, message: message.into() }
     }
 
-    fn at(bytes: &[u8], offset: usize, message: impl Into<String>) -> Self {
+    fn at_offset(bytes: &[u8], offset: usize, message: impl Into<String>) -> Self {
         let before = &bytes[..offset];
         let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         Self {
@@ -43,7 +43,7 @@ impl TextError {
     }
 }
 
-impl fmt::Display for TextError {
+impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.line, self.column) {
             (Some(line), Some(column)) => write!(f, "{line}:{column}: {}", self.message),
@@ -52,57 +52,57 @@ impl fmt::Display for TextError {
     }
 }
 
-impl std::error::Error for TextError {}
+impl std::error::Error for ParseError {}
 
 /// Parses YAML into `T`.
 ///
 /// # Errors
-/// [`TextError`] with the place.
-pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, TextError> {
-    parse_seed(PhantomData::<T>, bytes)
+/// [`ParseError`] with the place.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ParseError> {
+    parse_with_seed(PhantomData::<T>, bytes)
 }
 
 /// Parses YAML of ours into `T`: no mapping may have a key twice.
 ///
 /// # Errors
-/// [`TextError`] with the place.
-pub fn parse_strict<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, TextError> {
-    let text = text_of(bytes)?;
-    repeated::refuse(text)?;
-    read(PhantomData::<T>, text)
+/// [`ParseError`] with the place.
+pub fn parse_strict<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ParseError> {
+    let text = decode_text(bytes)?;
+    repeated::reject_duplicate_keys(text)?;
+    deserialize_str(PhantomData::<T>, text)
 }
 
 /// Parses YAML with `seed`.
 ///
 /// # Errors
-/// [`TextError`] with the place.
-pub fn parse_seed<S: for<'de> DeserializeSeed<'de, Value = T>, T>(
+/// [`ParseError`] with the place.
+pub fn parse_with_seed<S: for<'de> DeserializeSeed<'de, Value = T>, T>(
     seed: S,
     bytes: &[u8],
-) -> Result<T, TextError> {
-    read(seed, text_of(bytes)?)
+) -> Result<T, ParseError> {
+    deserialize_str(seed, decode_text(bytes)?)
 }
 
 /// The bytes as a text that can be given to the parser.
-fn text_of(bytes: &[u8]) -> Result<&str, TextError> {
+fn decode_text(bytes: &[u8]) -> Result<&str, ParseError> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let at = error.valid_up_to();
-        TextError::at(bytes, at, format!("invalid UTF-8 at byte {at}"))
+        ParseError::at_offset(bytes, at, format!("invalid UTF-8 at byte {at}"))
     })?;
-    refuse_deep_nesting(bytes)?;
+    reject_deep_nesting(bytes)?;
     Ok(text)
 }
 
-fn read<S: for<'de> DeserializeSeed<'de, Value = T>, T>(
+fn deserialize_str<S: for<'de> DeserializeSeed<'de, Value = T>, T>(
     seed: S,
     text: &str,
-) -> Result<T, TextError> {
+) -> Result<T, ParseError> {
     let read = seed.deserialize(serde_yaml::Deserializer::from_str(text));
-    read.map_err(|error| match second_document(text) {
+    read.map_err(|error| match find_second_document(text) {
         Some(at) if error.location().is_none() => {
-            TextError::at(text.as_bytes(), at, "a second document begins; only one is read")
+            ParseError::at_offset(text.as_bytes(), at, "a second document begins; only one is read")
         }
-        _ => explain(&error),
+        _ => parse_error_from_yaml(&error),
     })
 }
 
@@ -115,8 +115,8 @@ pub fn deserialize_text<'de, D: Deserializer<'de>, T, E: fmt::Display>(
     deserializer: D,
     parse: impl FnOnce(&str) -> Result<T, E>,
 ) -> Result<T, D::Error> {
-    struct Text<F>(F);
-    impl<T, E: fmt::Display, F: FnOnce(&str) -> Result<T, E>> Visitor<'_> for Text<F> {
+    struct TextVisitor<F>(F);
+    impl<T, E: fmt::Display, F: FnOnce(&str) -> Result<T, E>> Visitor<'_> for TextVisitor<F> {
         type Value = T;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -127,53 +127,55 @@ pub fn deserialize_text<'de, D: Deserializer<'de>, T, E: fmt::Display>(
             (self.0)(text).map_err(de::Error::custom)
         }
     }
-    deserializer.deserialize_str(Text(parse))
+    deserializer.deserialize_str(TextVisitor(parse))
 }
 
 /// A value that is written with keys: serde would take a list for a struct as well.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Keyed<T>(
+pub struct MapOnly<T>(
     /// The value.
     pub T,
 );
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Keyed<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for MapOnly<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Keys<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Keys<T> {
-            type Value = Keyed<T>;
+        struct MapOnlyVisitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for MapOnlyVisitor<T> {
+            type Value = MapOnly<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("keys and values")
             }
 
-            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Keyed<T>, A::Error> {
-                T::deserialize(de::value::MapAccessDeserializer::new(map)).map(Keyed)
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<MapOnly<T>, A::Error> {
+                T::deserialize(de::value::MapAccessDeserializer::new(map)).map(MapOnly)
             }
         }
-        deserializer.deserialize_map(Keys(PhantomData))
+        deserializer.deserialize_map(MapOnlyVisitor(PhantomData))
     }
 }
 
 /// Parses JSON into `T`.
 ///
 /// # Errors
-/// [`TextError`] with the place.
-pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, TextError> {
+/// [`ParseError`] with the place.
+pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ParseError> {
     serde_json::from_slice(bytes).map_err(|error| {
         let message = error.to_string();
         let place = format!(" at line {} column {}", error.line(), error.column());
-        TextError {
+        ParseError {
             line: (error.line() > 0).then(|| error.line()),
             column: (error.line() > 0).then(|| error.column().max(1)),
-            message: in_plain_words(message.strip_suffix(&place).unwrap_or(&message).to_owned()),
+            message: without_rust_terms(
+                message.strip_suffix(&place).unwrap_or(&message).to_owned(),
+            ),
         }
     })
 }
 
 /// A run of opening brackets is what a bomb is made of; one inside a quoted text only makes the
 /// count too high, and no honest text comes near the limit.
-fn refuse_deep_nesting(bytes: &[u8]) -> Result<(), TextError> {
+fn reject_deep_nesting(bytes: &[u8]) -> Result<(), ParseError> {
     let mut depth = 0usize;
     for (offset, byte) in bytes.iter().enumerate() {
         match byte {
@@ -181,15 +183,15 @@ fn refuse_deep_nesting(bytes: &[u8]) -> Result<(), TextError> {
             b']' | b'}' => depth = depth.saturating_sub(1),
             _ => {}
         }
-        if depth > FLOW_DEPTH_MAX {
-            return Err(TextError::at(bytes, offset, "brackets are nested too deeply"));
+        if depth > MAX_FLOW_DEPTH {
+            return Err(ParseError::at_offset(bytes, offset, "brackets are nested too deeply"));
         }
     }
     Ok(())
 }
 
 /// Where a document begins after another.
-fn second_document(text: &str) -> Option<usize> {
+fn find_second_document(text: &str) -> Option<usize> {
     let (mut at, mut content) = (0, false);
     for line in text.split_inclusive('\n') {
         if content && (line.starts_with("---") || line.starts_with("...")) {
@@ -202,18 +204,18 @@ fn second_document(text: &str) -> Option<usize> {
     None
 }
 
-fn explain(error: &serde_yaml::Error) -> TextError {
+fn parse_error_from_yaml(error: &serde_yaml::Error) -> ParseError {
     let mut message = error.to_string();
     let location = error.location();
     if let Some(place) = &location {
         let place = format!(" at line {} column {}", place.line(), place.column());
         message = message.replacen(&place, "", 1);
     }
-    message = in_plain_words(message);
-    if let Some(known) = nearest_known(&message) {
+    message = without_rust_terms(message);
+    if let Some(known) = suggest_known_name(&message) {
         message = format!("{message}; did you mean `{known}`?");
     }
-    TextError {
+    ParseError {
         line: location.as_ref().map(serde_yaml::Location::line),
         column: location.as_ref().map(serde_yaml::Location::column),
         message,
@@ -221,7 +223,7 @@ fn explain(error: &serde_yaml::Error) -> TextError {
 }
 
 /// Without the names of our own types.
-fn in_plain_words(mut message: String) -> String {
+fn without_rust_terms(mut message: String) -> String {
     for number in ["u64", "usize"] {
         message = message.replace(&format!("expected {number}"), "expected a whole number");
     }
@@ -235,7 +237,7 @@ fn in_plain_words(mut message: String) -> String {
 
 /// The known name nearest to the unknown one, out of serde's "unknown field `x`, expected one of
 /// `a`, `b`".
-fn nearest_known(message: &str) -> Option<&str> {
+fn suggest_known_name(message: &str) -> Option<&str> {
     let (_, names) = message.split_once("unknown ")?;
     let mut quoted = names.split('`').skip(1).step_by(2);
     let unknown = quoted.next()?;
@@ -245,13 +247,13 @@ fn nearest_known(message: &str) -> Option<&str> {
     if let (3.., Some(known), None) = (unknown.len(), begun.next(), begun.next()) {
         return Some(known);
     }
-    let near = known.into_iter().map(|known| (edits(unknown, known), known));
+    let near = known.into_iter().map(|known| (levenshtein_distance(unknown, known), known));
     let (distance, known) = near.min()?;
     (distance <= unknown.chars().count().div_ceil(3).max(1)).then_some(known)
 }
 
 /// Levenshtein's distance.
-fn edits(from: &str, to: &str) -> usize {
+fn levenshtein_distance(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
     let mut row: Vec<usize> = (0..=to.len()).collect();
     for (i, a) in from.chars().enumerate() {

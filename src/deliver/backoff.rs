@@ -5,27 +5,27 @@
 use std::time::Duration;
 
 /// Doublings, at most: more would only overflow.
-const DOUBLINGS_MOST: u32 = 30;
+const MAX_DOUBLINGS: u32 = 30;
 /// No pause is shorter, whatever chance says.
-const LEAST: Duration = Duration::from_millis(10);
+const MIN_DELAY: Duration = Duration::from_millis(10);
 /// What a receiver asks for is believed up to this.
-pub(super) const RETRY_AFTER_MOST: Duration = Duration::from_hours(24);
+pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
 
 /// The first and the longest pause.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Backoff {
-    pub(super) first: Duration,
-    pub(super) most: Duration,
+pub(super) struct ExponentialBackoff {
+    pub(super) initial: Duration,
+    pub(super) max: Duration,
 }
 
-impl Backoff {
+impl ExponentialBackoff {
     /// The pause after that many failures in a row, at least 1; `chance` is from 0 to 1. What the
     /// receiver asked for counts where it is longer.
-    pub(super) fn pause(self, failures: u32, chance: f64, asked: Option<Duration>) -> Duration {
-        let doublings = failures.saturating_sub(1).min(DOUBLINGS_MOST);
-        let whole = self.first.saturating_mul(1 << doublings).min(self.most);
-        let pause = whole.mul_f64(chance.clamp(0.0, 1.0)).max(LEAST);
-        pause.max(asked.unwrap_or_default().min(RETRY_AFTER_MOST))
+    pub(super) fn delay(self, failures: u32, chance: f64, asked: Option<Duration>) -> Duration {
+        let doublings = failures.saturating_sub(1).min(MAX_DOUBLINGS);
+        let whole = self.initial.saturating_mul(1 << doublings).min(self.max);
+        let pause = whole.mul_f64(chance.clamp(0.0, 1.0)).max(MIN_DELAY);
+        pause.max(asked.unwrap_or_default().min(MAX_RETRY_AFTER))
     }
 }
 
@@ -35,9 +35,10 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_longest_and_what_is_asked_for_is_kept() {
-        let backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_mins(5) };
+        let backoff =
+            ExponentialBackoff { initial: Duration::from_secs(1), max: Duration::from_mins(5) };
         let pause = |failures, chance, asked: Option<u64>| {
-            backoff.pause(failures, chance, asked.map(Duration::from_secs)).as_millis()
+            backoff.delay(failures, chance, asked.map(Duration::from_secs)).as_millis()
         };
         for (failures, expect) in
             [(1, 1_000), (2, 2_000), (3, 4_000), (9, 256_000), (10, 300_000), (u32::MAX, 300_000)]

@@ -19,63 +19,63 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::message::Message;
+use super::message::WebhookMessage;
 use super::outbox::Outcome;
 use super::tls;
 use crate::config::{WebhookConfig, WebhookUrl};
 
 /// Bytes of an answer's body that are read; a connection with more is ended.
-const BODY_MOST: usize = 64 << 10;
+const MAX_BODY_BYTES: usize = 64 << 10;
 /// Bytes of an answer's head, at most.
-const HEAD_MOST: usize = 16 << 10;
+const MAX_HEAD_BYTES: usize = 16 << 10;
 /// How long a connection may take, TLS included.
-const CONNECT_MOST: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the rest of an answer is waited for, once its head is there.
-const REST_MOST: Duration = Duration::from_secs(1);
+const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A receiver's address, and the connections to it that are free.
-pub(super) struct Receiver {
+pub(super) struct WebhookClient {
     url: WebhookUrl,
     timeout: Duration,
     tls: Option<TlsConnector>,
     idle: Mutex<Vec<Connection>>,
-    idle_most: usize,
+    max_idle: usize,
 }
 
 /// A message, signed.
-pub(super) struct Signed {
-    pub(super) message: Message,
+pub(super) struct SignedMessage {
+    pub(super) message: WebhookMessage,
     pub(super) timestamp: i64,
     pub(super) signature: String,
 }
 
-impl Receiver {
+impl WebhookClient {
     /// The one that the configuration names.
     pub(super) fn new(config: &WebhookConfig) -> Result<Self, String> {
         let ca_file = config.ca_file.as_deref();
         let tls = if config.url.is_tls() { Some(tls::connector(ca_file)?) } else { None };
         let (url, timeout, idle_most) = (config.url.clone(), config.timeout, config.connections);
-        Ok(Self { url, timeout, tls, idle: Mutex::default(), idle_most })
+        Ok(Self { url, timeout, tls, idle: Mutex::default(), max_idle: idle_most })
     }
 
     /// Sends a message and says how that went.
-    pub(super) async fn send(&self, signed: Signed) -> Outcome {
+    pub(super) async fn send(&self, signed: SignedMessage) -> Outcome {
         // A connection that was kept may have been closed meanwhile: then a new one is tried.
         let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let kept = kept.filter(|connection| !connection.sender.is_closed());
         let was_kept = kept.is_some();
-        let request = match self.request(&signed) {
+        let request = match self.build_request(&signed) {
             Ok(request) => request,
-            Err(error) => return Outcome::Failed(format!("cannot ask: {error}").into(), None),
+            Err(error) => return Outcome::RetryLater(format!("cannot ask: {error}").into(), None),
         };
         match self.exchange(kept, request.clone()).await {
-            Err(Broken::Closed(_)) if was_kept => self.exchange(None, request).await,
+            Err(ExchangeError::Closed(_)) if was_kept => self.exchange(None, request).await,
             ended => ended,
         }
-        .unwrap_or_else(|broken| Outcome::Unreachable(broken.to_string().into(), None))
+        .unwrap_or_else(|broken| Outcome::Unavailable(broken.to_string().into(), None))
     }
 
-    fn request(&self, signed: &Signed) -> Result<Request<Full<Bytes>>, http::Error> {
+    fn build_request(&self, signed: &SignedMessage) -> Result<Request<Full<Bytes>>, http::Error> {
         let uri = self.url.uri();
         let target: Uri = uri.path_and_query().map_or("/", |path| path.as_str()).parse()?;
         let mut request = Request::post(target)
@@ -85,10 +85,10 @@ impl Receiver {
             .header("webhook-id", &signed.message.id)
             .header("webhook-timestamp", signed.timestamp)
             .header("webhook-signature", &signed.signature);
-        if signed.message.packed.is_some() {
+        if signed.message.gzip_body.is_some() {
             request = request.header(header::CONTENT_ENCODING, "gzip");
         }
-        let body = signed.message.packed.as_ref().unwrap_or(&signed.message.text);
+        let body = signed.message.gzip_body.as_ref().unwrap_or(&signed.message.body);
         request.body(Full::new(Bytes::from(body.clone())))
     }
 
@@ -96,37 +96,42 @@ impl Receiver {
         &self,
         kept: Option<Connection>,
         request: Request<Full<Bytes>>,
-    ) -> Result<Outcome, Broken> {
+    ) -> Result<Outcome, ExchangeError> {
         let mut connection = match kept {
             Some(connection) => connection,
             None => {
-                let most = CONNECT_MOST.min(self.timeout);
+                let most = CONNECT_TIMEOUT.min(self.timeout);
                 tokio::time::timeout(most, self.connect()).await.map_err(|_| {
-                    Broken::Other(format!("no connection within {} ms", most.as_millis()))
+                    ExchangeError::Other(format!("no connection within {} ms", most.as_millis()))
                 })??
             }
         };
         let asked = async {
-            connection.sender.ready().await.map_err(|error| Broken::of(&error))?;
-            connection.sender.send_request(request).await.map_err(|error| Broken::of(&error))
+            connection.sender.ready().await.map_err(|error| ExchangeError::from_hyper(&error))?;
+            connection
+                .sender
+                .send_request(request)
+                .await
+                .map_err(|error| ExchangeError::from_hyper(&error))
         };
         let answer = tokio::time::timeout(self.timeout, asked).await.map_err(|_| {
-            Broken::Other(format!("no answer within {} ms", self.timeout.as_millis()))
+            ExchangeError::Other(format!("no answer within {} ms", self.timeout.as_millis()))
         })??;
-        let outcome = outcome(&answer, SystemTime::now());
-        let rest = Limited::new(answer.into_body(), BODY_MOST).collect();
-        if let Ok(Ok(_)) = tokio::time::timeout(REST_MOST.min(self.timeout), rest).await {
+        let outcome = classify_response(&answer, SystemTime::now());
+        let rest = Limited::new(answer.into_body(), MAX_BODY_BYTES).collect();
+        if let Ok(Ok(_)) = tokio::time::timeout(BODY_TIMEOUT.min(self.timeout), rest).await {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            if idle.len() < self.idle_most {
+            if idle.len() < self.max_idle {
                 idle.push(connection);
             }
         }
         Ok(outcome)
     }
 
-    async fn connect(&self) -> Result<Connection, Broken> {
+    async fn connect(&self) -> Result<Connection, ExchangeError> {
         let (host, port) = self.url.host_and_port();
-        let cannot = |what: &str, error: io::Error| Broken::Other(format!("{what}: {error}"));
+        let cannot =
+            |what: &str, error: io::Error| ExchangeError::Other(format!("{what}: {error}"));
         let found = tokio::net::lookup_host((host, port)).await;
         let found = found.map_err(|error| cannot("cannot find the receiver", error))?;
         // Without TLS nothing leaves this machine, whatever a name leads to.
@@ -138,10 +143,11 @@ impl Receiver {
         match &self.tls {
             None => handshake(TokioIo::new(stream)).await,
             Some(tls) => {
-                let name = ServerName::try_from(host.to_owned())
-                    .map_err(|error| Broken::Other(format!("no name of a server: {error}")))?;
+                let name = ServerName::try_from(host.to_owned()).map_err(|error| {
+                    ExchangeError::Other(format!("no name of a server: {error}"))
+                })?;
                 let stream = tls.connect(name, stream).await;
-                let stream = stream.map_err(|error| cannot("no TLS", tls::explained(error)))?;
+                let stream = stream.map_err(|error| cannot("no TLS", tls::with_hint(error)))?;
                 handshake(TokioIo::new(stream)).await
             }
         }
@@ -163,14 +169,14 @@ impl Drop for Connection {
 
 /// A connection that did not bring an answer.
 #[derive(Debug)]
-enum Broken {
+enum ExchangeError {
     /// It was closed before an answer began.
     Closed(String),
     Other(String),
 }
 
-impl Broken {
-    fn of(error: &hyper::Error) -> Self {
+impl ExchangeError {
+    fn from_hyper(error: &hyper::Error) -> Self {
         let closed = error.is_closed() || error.is_canceled() || error.is_incomplete_message();
         let text = match std::error::Error::source(error) {
             Some(source) => format!("{error}: {source}"),
@@ -180,22 +186,22 @@ impl Broken {
     }
 }
 
-impl std::fmt::Display for Broken {
+impl std::fmt::Display for ExchangeError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (Self::Closed(text) | Self::Other(text)) = self;
         f.write_str(text)
     }
 }
 
-async fn handshake<T>(io: T) -> Result<Connection, Broken>
+async fn handshake<T>(io: T) -> Result<Connection, ExchangeError>
 where
     T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
     let (sender, connection) = http1::Builder::new()
-        .max_buf_size(HEAD_MOST)
+        .max_buf_size(MAX_HEAD_BYTES)
         .handshake(io)
         .await
-        .map_err(|error| Broken::of(&error))?;
+        .map_err(|error| ExchangeError::from_hyper(&error))?;
     let task = tokio::spawn(async move {
         // What breaks it is told to whoever waits for an answer.
         let _ = connection.await;
@@ -204,25 +210,25 @@ where
 }
 
 /// What an answer means.
-fn outcome(answer: &Response<Incoming>, now: SystemTime) -> Outcome {
+fn classify_response(answer: &Response<Incoming>, now: SystemTime) -> Outcome {
     let asked = answer.headers().get(header::RETRY_AFTER).and_then(|text| text.to_str().ok());
-    judge(answer.status(), asked.and_then(|text| retry_after(text, now)))
+    classify_status(answer.status(), asked.and_then(|text| parse_retry_after(text, now)))
 }
 
-fn judge(status: StatusCode, asked: Option<Duration>) -> Outcome {
+fn classify_status(status: StatusCode, asked: Option<Duration>) -> Outcome {
     let why = || Arc::from(format!("answered {status}"));
     match status.as_u16() {
-        200..=299 => Outcome::Taken,
-        429 | 503 => Outcome::Unreachable(why(), asked),
-        408 | 409 | 425 => Outcome::Failed(why(), asked),
-        400..=499 => Outcome::Refused(why()),
-        300..=399 => Outcome::Failed(format!("answered {status}, not followed").into(), asked),
-        _ => Outcome::Failed(why(), asked),
+        200..=299 => Outcome::Accepted,
+        429 | 503 => Outcome::Unavailable(why(), asked),
+        408 | 409 | 425 => Outcome::RetryLater(why(), asked),
+        400..=499 => Outcome::Rejected(why()),
+        300..=399 => Outcome::RetryLater(format!("answered {status}, not followed").into(), asked),
+        _ => Outcome::RetryLater(why(), asked),
     }
 }
 
 /// `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3).
-fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
+fn parse_retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
@@ -240,11 +246,12 @@ mod tests {
 
     #[test]
     fn what_an_answer_means() {
-        let kind = |status: u16| match judge(StatusCode::from_u16(status).unwrap(), None) {
-            Outcome::Taken => "taken",
-            Outcome::Refused(_) => "refused",
-            Outcome::Failed(..) => "failed",
-            Outcome::Unreachable(..) => "unreachable",
+        let kind = |status: u16| match classify_status(StatusCode::from_u16(status).unwrap(), None)
+        {
+            Outcome::Accepted => "taken",
+            Outcome::Rejected(_) => "refused",
+            Outcome::RetryLater(..) => "failed",
+            Outcome::Unavailable(..) => "unreachable",
         };
         for (expect, all) in [
             ("taken", &[200, 201, 202, 204, 299][..]),
@@ -261,7 +268,7 @@ mod tests {
     #[test]
     fn a_receiver_says_when_to_come_again_in_two_ways() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        let seconds = |text: &str| retry_after(text, now).map(|wait| wait.as_secs());
+        let seconds = |text: &str| parse_retry_after(text, now).map(|wait| wait.as_secs());
         assert_eq!(seconds("120"), Some(120));
         assert_eq!(seconds(" 0 "), Some(0));
         assert_eq!(seconds("Sun, 06 Nov 1994 08:49:47 GMT"), Some(10));

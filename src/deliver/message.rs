@@ -12,19 +12,19 @@ use crate::wire::json;
 
 /// A request, but for its signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Message {
+pub(super) struct WebhookMessage {
     /// The event's id; of several events one that is the same whenever the same are sent.
     pub(super) id: String,
     pub(super) content_type: &'static str,
     /// What is signed: the reference libraries of Standard Webhooks take text only.
-    pub(super) text: Vec<u8>,
+    pub(super) body: Vec<u8>,
     /// The same as it is sent, where it is packed.
-    pub(super) packed: Option<Vec<u8>>,
+    pub(super) gzip_body: Option<Vec<u8>>,
 }
 
 /// How messages are made.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Form {
+pub(super) struct MessageEncoder {
     pub(super) format: WebhookFormat,
     /// Whether each is a list, though it may be of one.
     pub(super) batch: bool,
@@ -33,7 +33,7 @@ pub(super) struct Form {
 
 /// What of an envelope stands outside of it.
 #[derive(Deserialize)]
-struct Head<'a> {
+struct EventAttributes<'a> {
     event_id: &'a str,
     seq: u64,
     event_type: &'a str,
@@ -42,9 +42,9 @@ struct Head<'a> {
     emitted_at: &'a str,
 }
 
-impl Form {
+impl MessageEncoder {
     /// The message with these envelopes, at least one.
-    pub(super) fn message(self, envelopes: &[String]) -> io::Result<Message> {
+    pub(super) fn encode(self, envelopes: &[String]) -> io::Result<WebhookMessage> {
         let mut body = Vec::with_capacity(envelopes.iter().map(|text| text.len() + 512).sum());
         let mut ids = Vec::with_capacity(envelopes.len());
         if self.batch {
@@ -54,11 +54,13 @@ impl Form {
             if place > 0 {
                 body.push(b',');
             }
-            let head: Head<'_> = serde_json::from_str(envelope)?;
+            let head: EventAttributes<'_> = serde_json::from_str(envelope)?;
             ids.push(head.event_id);
             match self.format {
-                WebhookFormat::CloudEvents => cloud_event(&mut body, &head, envelope)?,
-                WebhookFormat::Envelope => body.extend(json::escaped(envelope).as_bytes()),
+                WebhookFormat::CloudEvents => write_cloud_event(&mut body, &head, envelope)?,
+                WebhookFormat::Envelope => {
+                    body.extend(json::escape_for_terminal(envelope).as_bytes())
+                }
             }
         }
         if self.batch {
@@ -82,14 +84,18 @@ impl Form {
         } else {
             None
         };
-        Ok(Message { id, content_type, text: body, packed })
+        Ok(WebhookMessage { id, content_type, body: body, gzip_body: packed })
     }
 }
 
 /// An event in `CloudEvents` 1.0 structured JSON, with the extensions `sequence` and
 /// `partitionkey` that its specification documents.
-fn cloud_event(body: &mut Vec<u8>, head: &Head<'_>, envelope: &str) -> io::Result<()> {
-    let Head { event_id, seq, event_type, root_id, feature_slug, emitted_at } = head;
+fn write_cloud_event(
+    body: &mut Vec<u8>,
+    head: &EventAttributes<'_>,
+    envelope: &str,
+) -> io::Result<()> {
+    let EventAttributes { event_id, seq, event_type, root_id, feature_slug, emitted_at } = head;
     write!(
         body,
         "{{\"specversion\":\"1.0\",\"id\":\"{event_id}\",\"source\":\"urn:dossierd:{root_id}\",\
@@ -97,7 +103,7 @@ fn cloud_event(body: &mut Vec<u8>, head: &Head<'_>, envelope: &str) -> io::Resul
          \"sequence\":\"{seq:020}\",\"partitionkey\":\"{root_id}/{feature_slug}\",\
          \"datacontenttype\":\"application/json\",\"data\":"
     )?;
-    body.extend(json::escaped(envelope).as_bytes());
+    body.extend(json::escape_for_terminal(envelope).as_bytes());
     body.push(b'}');
     Ok(())
 }
@@ -118,24 +124,24 @@ mod tests {
         )
     }
 
-    fn form(format: WebhookFormat, batch: bool, gzip: bool) -> Form {
-        Form { format, batch, gzip }
+    fn form(format: WebhookFormat, batch: bool, gzip: bool) -> MessageEncoder {
+        MessageEncoder { format, batch, gzip }
     }
 
     #[test]
     fn an_independent_reader_takes_our_cloud_events() {
         let sent = envelope("01H", 7);
         let form = form(WebhookFormat::CloudEvents, false, false);
-        let message = form.message(std::slice::from_ref(&sent)).unwrap();
+        let message = form.encode(std::slice::from_ref(&sent)).unwrap();
         assert_eq!(message.id, "01H");
-        let event: Event = serde_json::from_slice(&message.text).unwrap();
+        let event: Event = serde_json::from_slice(&message.body).unwrap();
         assert_eq!((event.id(), event.ty(), event.subject()), ("01H", "mission_x", Some("1-a")));
         assert_eq!(event.source(), "urn:dossierd:00ff");
         assert_eq!(event.time().unwrap().to_rfc3339(), "2026-02-21T10:00:00.123+00:00");
         assert_eq!(event.extension("sequence").unwrap().to_string(), format!("{:020}", 7));
         let Some(Data::Json(data)) = event.data() else { panic!("{event:?}") };
         assert_eq!(*data, serde_json::from_str::<serde_json::Value>(&sent).unwrap());
-        let text = String::from_utf8(message.text).unwrap();
+        let text = String::from_utf8(message.body).unwrap();
         assert!(!text.contains('\u{202e}'), "it can be shown");
     }
 
@@ -143,20 +149,22 @@ mod tests {
     fn a_batch_is_a_list_with_an_identity_of_its_own() {
         let sent = [envelope("A", 1), envelope("B", 2)];
         let cloud = form(WebhookFormat::CloudEvents, true, true);
-        let message = cloud.message(&sent).unwrap();
-        assert_eq!(message, cloud.message(&sent).unwrap(), "the same when it is sent again");
-        assert_ne!(message.id, cloud.message(&[envelope("A", 1), envelope("C", 3)]).unwrap().id);
+        let message = cloud.encode(&sent).unwrap();
+        assert_eq!(message, cloud.encode(&sent).unwrap(), "the same when it is sent again");
+        assert_ne!(message.id, cloud.encode(&[envelope("A", 1), envelope("C", 3)]).unwrap().id);
         let mut text = String::new();
-        flate2::read::GzDecoder::new(&*message.packed.unwrap()).read_to_string(&mut text).unwrap();
-        assert_eq!(text.as_bytes(), message.text);
+        flate2::read::GzDecoder::new(&*message.gzip_body.unwrap())
+            .read_to_string(&mut text)
+            .unwrap();
+        assert_eq!(text.as_bytes(), message.body);
         let events: Vec<Event> = serde_json::from_str(&text).unwrap();
         assert_eq!(
             events.iter().map(cloudevents::AttributesReader::id).collect::<Vec<_>>(),
             ["A", "B"]
         );
-        let one = form(WebhookFormat::Envelope, true, false).message(&sent[..1]).unwrap();
+        let one = form(WebhookFormat::Envelope, true, false).encode(&sent[..1]).unwrap();
         assert_eq!((one.id.as_str(), one.content_type), ("A", "application/json"));
-        let list: Vec<serde_json::Value> = serde_json::from_slice(&one.text).unwrap();
+        let list: Vec<serde_json::Value> = serde_json::from_slice(&one.body).unwrap();
         assert_eq!(list[0]["event_id"], "A");
     }
 }

@@ -30,9 +30,9 @@ use crate::config::WebhookConfig;
 use crate::engine::inbox::Inbox;
 use crate::engine::view::Views;
 use crate::store::Journal;
-use worker::Worker;
+use worker::SinkContext;
 
-pub use crate::wire::delivery::WEBHOOK;
+pub use crate::wire::delivery::WEBHOOK_SINK;
 
 /// The sinks that run.
 #[derive(Debug)]
@@ -40,12 +40,12 @@ pub struct Delivery {
     inbox: Arc<Inbox>,
     views: Arc<Views>,
     journal: Journal,
-    webhook: Option<Running>,
+    webhook: Option<DeliveryHandle>,
     stopped: bool,
 }
 
 #[derive(Debug)]
-struct Running {
+struct DeliveryHandle {
     config: WebhookConfig,
     stop: watch::Sender<bool>,
     thread: JoinHandle<()>,
@@ -70,12 +70,12 @@ impl Delivery {
         if self.webhook.as_ref().map(|running| &running.config) == webhook.as_ref() {
             return;
         }
-        self.end();
+        self.stop_webhook();
         let Some(config) = webhook.filter(|_| !self.stopped) else {
             return;
         };
         let (stop, stopped) = watch::channel(false);
-        let worker = Worker::new(
+        let worker = SinkContext::new(
             config.clone(),
             Arc::clone(&self.inbox),
             Arc::clone(&self.views),
@@ -84,24 +84,24 @@ impl Delivery {
         let thread = std::thread::Builder::new().name("webhook".to_owned());
         match thread.spawn(move || worker::run(worker, stopped)) {
             Ok(thread) => {
-                info!(sink = WEBHOOK, url = config.url.shown(), "events are delivered");
-                self.webhook = Some(Running { config, stop, thread });
+                info!(sink = WEBHOOK_SINK, url = config.url.redacted(), "events are delivered");
+                self.webhook = Some(DeliveryHandle { config, stop, thread });
             }
-            Err(error) => error!(sink = WEBHOOK, %error, "nothing is delivered"),
+            Err(error) => error!(sink = WEBHOOK_SINK, %error, "nothing is delivered"),
         }
     }
 
     /// Ends the sinks for good, before the engine: what was delivered is noted.
     pub fn stop(&mut self) {
         self.stopped = true;
-        self.end();
+        self.stop_webhook();
     }
 
-    fn end(&mut self) {
+    fn stop_webhook(&mut self) {
         if let Some(running) = self.webhook.take() {
             running.stop.send_replace(true);
             let _ = running.thread.join();
-            self.views.board().hide(WEBHOOK);
+            self.views.board().hide(WEBHOOK_SINK);
         }
     }
 }

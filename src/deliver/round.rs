@@ -1,5 +1,5 @@
 //! Delivery over one store: reads what may be sent, has it sent, has it noted, and says how it
-//! stands. How a parcel is sent is in `sending`, what the store is asked for in `noting`.
+//! stands. How a parcel is sent is in `sending`, what the store is asked for in `commit_in_flight`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -7,129 +7,132 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::WEBHOOK;
-use super::http::Receiver;
-use super::outbox::{Outbox, Outcome};
+use super::WEBHOOK_SINK;
+use super::http::WebhookClient;
+use super::outbox::{Dispatcher, Outcome};
 use super::secret::Secrets;
-use super::worker::Worker;
+use super::worker::SinkContext;
 use crate::core::time::Timestamp;
 use crate::engine::outbox::{Durable, Opened, SinkHealth};
-use crate::store::{Advance, JournalReader};
-use noting::{Noted, noted};
+use crate::store::{CursorUpdate, JournalReader};
+use noting::{CommitResult, receive_commit};
 
 /// Events that are looked at in one reading.
-const PAGE: usize = 256;
+const PAGE_CAPACITY: usize = 256;
 /// How it stands is shown at most so often.
-const SHOW_PAUSE: Duration = Duration::from_millis(50);
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(50);
 /// After the store refused something, the next try.
-pub(super) const STORE_PAUSE: Duration = Duration::from_secs(1);
+pub(super) const STORE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often secrets are read again, and whether retention dropped something.
-const LOOK_PAUSE: Duration = Duration::from_secs(1);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why a round ended.
-pub(super) enum End {
-    Stop,
+pub(super) enum SessionEnd {
+    Stopped,
     /// The store is another one.
-    Store,
+    StoreReplaced,
 }
 
 /// Delivery over one store.
-pub(super) struct Round<'a> {
-    worker: &'a mut Worker,
-    outbox: Outbox,
+pub(super) struct DeliverySession<'a> {
+    context: &'a mut SinkContext,
+    dispatcher: Dispatcher,
     reader: JournalReader,
     durable: Durable,
-    news: watch::Receiver<u64>,
-    receiver: Option<Arc<Receiver>>,
+    seq_updates: watch::Receiver<u64>,
+    receiver: Option<Arc<WebhookClient>>,
     secrets: Option<(Duration, Secrets)>,
-    flights: JoinSet<(u64, usize, Outcome)>,
-    barrier: Option<oneshot::Receiver<Result<Durable, String>>>,
-    barrier_at: Duration,
-    read_at: Duration,
-    look_at: Duration,
+    in_flight: JoinSet<(u64, usize, Outcome)>,
+    pending_barrier: Option<oneshot::Receiver<Result<Durable, String>>>,
+    next_barrier_at: Duration,
+    next_read_at: Duration,
+    next_refresh_at: Duration,
     /// What is to be noted, of which lanes, and what is being noted.
-    note: Advance,
-    note_held: Vec<Arc<str>>,
-    noting: Option<(oneshot::Receiver<Noted>, Vec<Arc<str>>)>,
-    noted: u64,
-    note_at: Duration,
-    store_at: Duration,
+    pending_update: CursorUpdate,
+    pending_partitions: Vec<Arc<str>>,
+    commit_in_flight: Option<(oneshot::Receiver<CommitResult>, Vec<Arc<str>>)>,
+    committed_cursor: u64,
+    next_commit_at: Duration,
+    store_retry_at: Duration,
     /// Whether what is set aside is to be read again.
-    asked: bool,
-    show_at: Option<Duration>,
+    dead_letters_changed: bool,
+    publish_at: Option<Duration>,
 }
 
-impl<'a> Round<'a> {
-    pub(super) fn new(worker: &'a mut Worker, opened: Opened) -> Self {
+impl<'a> DeliverySession<'a> {
+    pub(super) fn new(worker: &'a mut SinkContext, opened: Opened) -> Self {
         let state = opened.state;
         worker.report.dropped = state.dropped;
-        let now = worker.now();
+        let now = worker.elapsed();
         Self {
-            outbox: Outbox::new(worker.limits(), state.cursor.min(opened.durable.seq)),
+            dispatcher: Dispatcher::new(
+                worker.dispatch_limits(),
+                state.cursor.min(opened.durable.seq),
+            ),
             reader: worker.journal.reader(),
             durable: opened.durable,
-            news: worker.views.news(),
+            seq_updates: worker.views.news(),
             receiver: None,
             secrets: None,
-            flights: JoinSet::new(),
-            barrier: None,
-            barrier_at: now,
-            read_at: now,
-            look_at: now,
-            note: Advance::default(),
-            note_held: Vec::new(),
-            noting: None,
-            noted: state.cursor,
-            note_at: now,
-            store_at: now,
-            asked: true,
-            show_at: Some(now),
-            worker,
+            in_flight: JoinSet::new(),
+            pending_barrier: None,
+            next_barrier_at: now,
+            next_read_at: now,
+            next_refresh_at: now,
+            pending_update: CursorUpdate::default(),
+            pending_partitions: Vec::new(),
+            commit_in_flight: None,
+            committed_cursor: state.cursor,
+            next_commit_at: now,
+            store_retry_at: now,
+            dead_letters_changed: true,
+            publish_at: Some(now),
+            context: worker,
         }
     }
 
-    pub(super) async fn run(mut self, stop: &mut watch::Receiver<bool>) -> End {
+    pub(super) async fn run(mut self, stop: &mut watch::Receiver<bool>) -> SessionEnd {
         loop {
-            self.turn();
-            let now = self.worker.now();
-            let wake = self.wakes_at(now).map(|at| self.worker.started + at);
-            let hungry = self.outbox.is_hungry(now) || self.outbox.wants_more();
-            let views = Arc::clone(&self.worker.views);
+            self.run_ready_work();
+            let now = self.context.elapsed();
+            let wake = self.next_deadline(now).map(|at| self.context.started + at);
+            let hungry = self.dispatcher.has_send_capacity(now) || self.dispatcher.needs_events();
+            let views = Arc::clone(&self.context.views);
             tokio::select! {
                 _ = stop.changed() => {
-                    self.end().await;
-                    return End::Stop;
+                    self.shut_down().await;
+                    return SessionEnd::Stopped;
                 }
                 () = views.board().asked() => {
-                    self.asked = true;
-                    self.outbox.hurry(now);
+                    self.dead_letters_changed = true;
+                    self.dispatcher.retry_now(now);
                 }
-                _ = self.news.changed(), if hungry => {
-                    if self.is_other_store() {
-                        return End::Store;
+                _ = self.seq_updates.changed(), if hungry => {
+                    if self.is_store_replaced() {
+                        return SessionEnd::StoreReplaced;
                     }
                 }
-                Some(ended) = self.flights.join_next() => {
-                    self.landed(ended);
-                    while let Some(ended) = self.flights.try_join_next() {
-                        self.landed(ended);
+                Some(ended) = self.in_flight.join_next() => {
+                    self.on_send_finished(ended);
+                    while let Some(ended) = self.in_flight.try_join_next() {
+                        self.on_send_finished(ended);
                     }
                 }
-                answer = heard(&mut self.barrier) => {
-                    self.barrier = None;
+                answer = receive_or_pending(&mut self.pending_barrier) => {
+                    self.pending_barrier = None;
                     match answer {
                         Some(Ok(durable)) if durable.instance != self.durable.instance => {
-                            return End::Store;
+                            return SessionEnd::StoreReplaced;
                         }
                         Some(Ok(durable)) => self.durable = durable,
-                        Some(Err(why)) => self.store_failed(&why),
-                        None => self.store_failed("the engine has ended"),
+                        Some(Err(why)) => self.on_store_error(&why),
+                        None => self.on_store_error("the engine has ended"),
                     }
                 }
-                answer = noted(&mut self.noting) => {
-                    self.noted(answer);
-                    if self.is_other_store() {
-                        return End::Store;
+                answer = receive_commit(&mut self.commit_in_flight) => {
+                    self.on_committed(answer);
+                    if self.is_store_replaced() {
+                        return SessionEnd::StoreReplaced;
                     }
                 }
                 () = sleep_until(wake) => {}
@@ -138,116 +141,121 @@ impl<'a> Round<'a> {
     }
 
     /// All that can be done without waiting.
-    fn turn(&mut self) {
-        let now = self.worker.now();
-        self.look(now);
-        self.read(now);
-        while let Some(parcel) = self.outbox.next(now) {
+    fn run_ready_work(&mut self) {
+        let now = self.context.elapsed();
+        self.refresh(now);
+        self.read_journal(now);
+        while let Some(parcel) = self.dispatcher.next_batch(now) {
             self.send(parcel, now);
         }
-        let settled = self.outbox.settled();
-        self.settle(settled);
-        self.ask_engine(now);
-        if self.show_at.is_some_and(|at| at <= now) {
-            self.show(now);
+        let settled = self.dispatcher.take_settled();
+        self.record_settled(settled);
+        self.send_commands(now);
+        if self.publish_at.is_some_and(|at| at <= now) {
+            self.publish_report(now);
         }
     }
 
-    fn wakes_at(&self, now: Duration) -> Option<Duration> {
-        let barrier = self.wants_barrier(now).then(|| self.barrier_at.max(self.store_at));
-        let note = self.wants_note().then(|| self.note_at.max(self.store_at));
-        let read = (self.read_at > now).then_some(self.read_at);
-        let all = [self.outbox.wakes_at(), barrier, note, read, self.show_at];
+    fn next_deadline(&self, now: Duration) -> Option<Duration> {
+        let barrier =
+            self.needs_barrier(now).then(|| self.next_barrier_at.max(self.store_retry_at));
+        let note = self.needs_commit().then(|| self.next_commit_at.max(self.store_retry_at));
+        let read = (self.next_read_at > now).then_some(self.next_read_at);
+        let all = [self.dispatcher.next_deadline(), barrier, note, read, self.publish_at];
         all.into_iter().flatten().min()
     }
 
-    fn look(&mut self, now: Duration) {
-        if self.asked && self.noting.is_none() && !self.wants_note() && self.store_at <= now {
-            match self.reader.set_aside(WEBHOOK) {
+    fn refresh(&mut self, now: Duration) {
+        if self.dead_letters_changed
+            && self.commit_in_flight.is_none()
+            && !self.needs_commit()
+            && self.store_retry_at <= now
+        {
+            match self.reader.dead_letters(WEBHOOK_SINK) {
                 Ok(rows) => {
-                    self.asked = false;
+                    self.dead_letters_changed = false;
                     let names: Vec<(u64, String, bool)> = rows
                         .into_iter()
-                        .map(|row| (row.seq, lane(&row.root_id, &row.feature), row.retry))
+                        .map(|row| (row.seq, partition_key(&row.root_id, &row.feature), row.retry))
                         .collect();
                     let rows = names.iter().map(|(seq, lane, retry)| (*seq, &**lane, *retry));
-                    self.outbox.put_aside(rows);
-                    self.show_soon(now);
+                    self.dispatcher.set_dead_letters(rows);
+                    self.schedule_publish(now);
                 }
-                Err(error) => self.store_failed(&error.to_string()),
+                Err(error) => self.on_store_error(&error.to_string()),
             }
         }
-        if self.look_at <= now && self.outbox.is_retrying() {
-            self.look_at = now + LOOK_PAUSE;
-            if let Ok(oldest) = self.reader.oldest() {
-                self.outbox.begins_at(oldest.min(self.durable.seq + 1));
+        if self.next_refresh_at <= now && self.dispatcher.is_retrying() {
+            self.next_refresh_at = now + REFRESH_INTERVAL;
+            if let Ok(oldest) = self.reader.oldest_seq() {
+                self.dispatcher.truncate_to(oldest.min(self.durable.seq + 1));
             }
         }
     }
 
     /// Reads on in the journal, as far as it is durable.
-    fn read(&mut self, now: Duration) {
-        while self.read_at <= now
-            && self.outbox.wants_more()
-            && self.outbox.scanned() < self.durable.seq
+    fn read_journal(&mut self, now: Duration) {
+        while self.next_read_at <= now
+            && self.dispatcher.needs_events()
+            && self.dispatcher.scanned() < self.durable.seq
         {
-            let after = self.outbox.scanned();
-            let limit = PAGE.min(self.outbox.room());
-            match self.reader.outline(after, self.durable.seq, limit) {
+            let after = self.dispatcher.scanned();
+            let limit = PAGE_CAPACITY.min(self.dispatcher.window_capacity());
+            match self.reader.event_headers(after, self.durable.seq, limit) {
                 Ok(page) => {
                     let first = page.first().map_or(self.durable.seq + 1, |event| event.seq);
                     // There are no holes but what retention makes.
-                    self.outbox.goes_on_at(first);
+                    self.dispatcher.skip_to(first);
                     for event in &page {
-                        let lane = lane(&event.root_id, &event.feature);
-                        self.outbox.take(event.seq, event.emitted_ms, event.bytes, &lane);
+                        let lane = partition_key(&event.root_id, &event.feature);
+                        self.dispatcher.push(event.seq, event.emitted_ms, event.bytes, &lane);
                     }
-                    self.show_soon(now);
+                    self.schedule_publish(now);
                 }
                 Err(error) => {
-                    self.read_at = now + STORE_PAUSE;
-                    self.store_failed(&error.to_string());
+                    self.next_read_at = now + STORE_RETRY_INTERVAL;
+                    self.on_store_error(&error.to_string());
                 }
             }
         }
     }
 
-    fn is_other_store(&self) -> bool {
-        let instance = &self.worker.views.world().instance;
+    fn is_store_replaced(&self) -> bool {
+        let instance = &self.context.views.world().instance;
         !instance.is_empty() && **instance != *self.durable.instance
     }
 
-    fn show_soon(&mut self, now: Duration) {
-        self.show_at.get_or_insert(now + SHOW_PAUSE);
+    fn schedule_publish(&mut self, now: Duration) {
+        self.publish_at.get_or_insert(now + PUBLISH_INTERVAL);
     }
 
-    fn show(&mut self, now: Duration) {
+    fn publish_report(&mut self, now: Duration) {
         // What the store refused may be mended then, and nothing else tells of it.
-        self.show_at = (now < self.store_at).then_some(self.store_at);
-        let outbox = &self.outbox;
-        let retrying = outbox.is_retrying() || now < self.store_at;
-        let wait = outbox.wakes_at().filter(|at| retrying && *at > now);
-        let report = &mut self.worker.report;
+        self.publish_at = (now < self.store_retry_at).then_some(self.store_retry_at);
+        let outbox = &self.dispatcher;
+        let retrying = outbox.is_retrying() || now < self.store_retry_at;
+        let wait = outbox.next_deadline().filter(|at| retrying && *at > now);
+        let report = &mut self.context.report;
         report.cursor = outbox.cursor();
-        report.ahead = outbox.ahead();
-        report.oldest_at = outbox.oldest_ms().and_then(Timestamp::from_millis);
-        report.set_aside = outbox.set_aside();
+        report.ahead = outbox.settled_ahead();
+        report.oldest_at = outbox.oldest_pending_ms().and_then(Timestamp::from_millis);
+        report.set_aside = outbox.dead_letter_count();
         report.health = if retrying { SinkHealth::Retrying } else { SinkHealth::Ok };
         report.next_try_at = wait.map(|at| (SystemTime::now() + at.saturating_sub(now)).into());
         if !retrying {
             report.last_error = None;
         }
-        self.worker.views.board().show(report.clone());
+        self.context.views.board().show(report.clone());
     }
 }
 
-fn lane(root_id: &str, feature: &str) -> String {
+fn partition_key(root_id: &str, feature: &str) -> String {
     format!("{root_id}/{feature}")
 }
 
 /// The answer to something that was asked; never, where nothing was. `None`: there is no one who
 /// answers.
-async fn heard<T>(asked: &mut Option<oneshot::Receiver<T>>) -> Option<T> {
+async fn receive_or_pending<T>(asked: &mut Option<oneshot::Receiver<T>>) -> Option<T> {
     match asked {
         Some(answer) => answer.await.ok(),
         None => std::future::pending().await,

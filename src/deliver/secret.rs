@@ -14,17 +14,17 @@ use super::file;
 use crate::config::SecretSource;
 
 /// Bytes of a secret (Standard Webhooks: 24 to 64).
-const LENGTH: std::ops::RangeInclusive<usize> = 24..=64;
+const SECRET_LENGTH: std::ops::RangeInclusive<usize> = 24..=64;
 /// Bytes of a file of secrets, at most.
-const FILE_MOST: u64 = 4 << 10;
+const MAX_FILE_BYTES: u64 = 4 << 10;
 /// Secrets that are in use at a time, at most: more than a rotation needs.
-const SECRETS_MOST: usize = 8;
+const MAX_SECRETS: usize = 8;
 
 /// A key that requests are signed with. It has no text form.
 #[derive(Clone)]
-struct Secret(Hmac<Sha256>);
+struct SigningKey(Hmac<Sha256>);
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
     }
@@ -32,7 +32,7 @@ impl fmt::Debug for Secret {
 
 /// The secrets in use: one, or several while they are being exchanged.
 #[derive(Debug, Clone)]
-pub(super) struct Secrets(Vec<Secret>);
+pub(super) struct Secrets(Vec<SigningKey>);
 
 impl Secrets {
     /// Reads them. What is wrong is said without what they are.
@@ -40,7 +40,7 @@ impl Secrets {
         let (text, place) = match source {
             SecretSource::File(path) => {
                 let place = format!("secret_file {}", path.display());
-                (private_text(path).map_err(|error| format!("{place}: {error}"))?, place)
+                (read_private_file(path).map_err(|error| format!("{place}: {error}"))?, place)
             }
             SecretSource::Env(name) => {
                 let place = format!("secret_env {name}");
@@ -52,22 +52,22 @@ impl Secrets {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let secrets: Option<Vec<Secret>> = text.split_whitespace().map(secret).collect();
+        let secrets: Option<Vec<SigningKey>> = text.split_whitespace().map(parse_key).collect();
         match secrets {
-            Some(secrets) if (1..=SECRETS_MOST).contains(&secrets.len()) => Ok(Self(secrets)),
+            Some(secrets) if (1..=MAX_SECRETS).contains(&secrets.len()) => Ok(Self(secrets)),
             _ => Err(format!(
                 "no secret; it is `whsec_` and the base64 of {} to {} bytes, such as `echo \
-                 whsec_$(head -c 32 /dev/urandom | base64)` gives, and up to {SECRETS_MOST} of them \
+                 whsec_$(head -c 32 /dev/urandom | base64)` gives, and up to {MAX_SECRETS} of them \
                  while they are exchanged",
-                LENGTH.start(),
-                LENGTH.end()
+                SECRET_LENGTH.start(),
+                SECRET_LENGTH.end()
             )),
         }
     }
 
     /// The value of `webhook-signature`: one signature for each secret.
     pub(super) fn sign(&self, id: &str, seconds: i64, body: &[u8]) -> String {
-        let signature = |secret: &Secret| {
+        let signature = |secret: &SigningKey| {
             let mut mac = secret.0.clone();
             mac.update(format!("{id}.{seconds}.").as_bytes());
             mac.update(body);
@@ -77,17 +77,17 @@ impl Secrets {
     }
 }
 
-fn secret(word: &str) -> Option<Secret> {
+fn parse_key(word: &str) -> Option<SigningKey> {
     let bytes = STANDARD.decode(word.strip_prefix("whsec_").unwrap_or(word)).ok()?;
-    if !LENGTH.contains(&bytes.len()) {
+    if !SECRET_LENGTH.contains(&bytes.len()) {
         return None;
     }
-    Hmac::new_from_slice(&bytes).ok().map(Secret)
+    Hmac::new_from_slice(&bytes).ok().map(SigningKey)
 }
 
 /// The text of a regular file that only its owner, who is this user, can read.
-fn private_text(path: &Path) -> io::Result<String> {
-    let (text, metadata) = file::read(path, FILE_MOST)?;
+fn read_private_file(path: &Path) -> io::Result<String> {
+    let (text, metadata) = file::read(path, MAX_FILE_BYTES)?;
     if metadata.mode() & 0o077 != 0 {
         let mode = metadata.mode() & 0o777;
         return Err(io::Error::other(format!(

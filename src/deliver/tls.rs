@@ -12,22 +12,22 @@ use tokio_rustls::rustls::{self, CertificateError, ClientConfig, RootCertStore};
 use super::file;
 
 /// Bytes of a file of certificates, at most.
-const FILE_MOST: u64 = 1 << 20;
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// TLS with the authorities in that file and no others, or with those that this system trusts.
 pub(super) fn connector(ca_file: Option<&Path>) -> Result<TlsConnector, String> {
     let roots = match ca_file {
         Some(path) => {
-            named(path).map_err(|error| format!("ca_file {}: {error}", path.display()))?
+            roots_from_file(path).map_err(|error| format!("ca_file {}: {error}", path.display()))?
         }
-        None => system()?,
+        None => system_roots()?,
     };
     let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
 /// What went wrong, with the mend where a person has one.
-pub(super) fn explained(error: io::Error) -> io::Error {
+pub(super) fn with_hint(error: io::Error) -> io::Error {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {
         Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
@@ -37,7 +37,7 @@ pub(super) fn explained(error: io::Error) -> io::Error {
     }
 }
 
-fn system() -> Result<RootCertStore, String> {
+fn system_roots() -> Result<RootCertStore, String> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(found.certs);
@@ -49,8 +49,8 @@ fn system() -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-fn named(path: &Path) -> io::Result<RootCertStore> {
-    let (text, _) = file::read(path, FILE_MOST)?;
+fn roots_from_file(path: &Path) -> io::Result<RootCertStore> {
+    let (text, _) = file::read(path, MAX_FILE_BYTES)?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&text) {
         let certificate = certificate.map_err(|error| io::Error::other(error.to_string()))?;

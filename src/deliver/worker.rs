@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 use tracing::error;
 
-use super::WEBHOOK;
-use super::backoff::Backoff;
-use super::outbox::Limits;
-use super::round::{End, Round, STORE_PAUSE};
+use super::WEBHOOK_SINK;
+use super::backoff::ExponentialBackoff;
+use super::outbox::DispatchLimits;
+use super::round::{DeliverySession, STORE_RETRY_INTERVAL, SessionEnd};
 use crate::config::WebhookConfig;
 use crate::engine::inbox::{Command, Inbox};
 use crate::engine::outbox::{Opened, SinkCommand, SinkHealth, SinkReport};
@@ -17,16 +17,16 @@ use crate::engine::view::Views;
 use crate::store::Journal;
 
 /// How far behind the cursor events are looked at: so many are delivered again after a kill, at most.
-const WINDOW: usize = 10_000;
+const MAX_WINDOW_EVENTS: usize = 10_000;
 /// Bytes of the events of a request, unless one alone has more.
-const PARCEL_BYTES: u64 = 512 << 10;
+const MAX_BATCH_BYTES: u64 = 512 << 10;
 /// How often an event may be refused before it is set aside.
-const REFUSALS: u32 = 5;
+const MAX_REJECTIONS: u32 = 5;
 /// Events that are set aside, at most.
-const SET_ASIDE: u64 = 1_000;
+const MAX_DEAD_LETTERS: u64 = 1_000;
 
 /// The webhook.
-pub(super) struct Worker {
+pub(super) struct SinkContext {
     pub(super) config: WebhookConfig,
     pub(super) inbox: Arc<Inbox>,
     pub(super) views: Arc<Views>,
@@ -36,7 +36,7 @@ pub(super) struct Worker {
 }
 
 /// Runs a sink until it is told to stop.
-pub(super) fn run(mut worker: Worker, mut stop: watch::Receiver<bool>) {
+pub(super) fn run(mut worker: SinkContext, mut stop: watch::Receiver<bool>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // For names of hosts.
@@ -45,7 +45,7 @@ pub(super) fn run(mut worker: Worker, mut stop: watch::Receiver<bool>) {
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            error!(sink = WEBHOOK, %error, "nothing is delivered");
+            error!(sink = WEBHOOK_SINK, %error, "nothing is delivered");
             return;
         }
     };
@@ -53,11 +53,11 @@ pub(super) fn run(mut worker: Worker, mut stop: watch::Receiver<bool>) {
         loop {
             let opened = tokio::select! {
                 _ = stop.changed() => return,
-                opened = worker.open() => opened,
+                opened = worker.register_sink() => opened,
             };
-            match Round::new(&mut worker, opened).run(&mut stop).await {
-                End::Stop => return,
-                End::Store => {}
+            match DeliverySession::new(&mut worker, opened).run(&mut stop).await {
+                SessionEnd::Stopped => return,
+                SessionEnd::StoreReplaced => {}
             }
         }
     });
@@ -65,20 +65,20 @@ pub(super) fn run(mut worker: Worker, mut stop: watch::Receiver<bool>) {
     runtime.shutdown_background();
 }
 
-impl Worker {
+impl SinkContext {
     pub(super) fn new(
         config: WebhookConfig,
         inbox: Arc<Inbox>,
         views: Arc<Views>,
         journal: Journal,
     ) -> Self {
-        let url = config.url.shown().into();
-        let report = SinkReport { sink: WEBHOOK, url, ..SinkReport::default() };
+        let url = config.url.redacted().into();
+        let report = SinkReport { sink: WEBHOOK_SINK, url, ..SinkReport::default() };
         Self { config, inbox, views, journal, started: Instant::now(), report }
     }
 
     /// Asks the store's one writer; `None` where it has ended.
-    pub(super) fn ask<T>(
+    pub(super) fn send_command<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<T>) -> SinkCommand,
     ) -> Option<oneshot::Receiver<T>> {
@@ -87,9 +87,10 @@ impl Worker {
     }
 
     /// Where the sink stands, once the store says so.
-    async fn open(&mut self) -> Opened {
+    async fn register_sink(&mut self) -> Opened {
         loop {
-            if let Some(answer) = self.ask(|reply| SinkCommand::Open { sink: WEBHOOK, reply })
+            if let Some(answer) =
+                self.send_command(|reply| SinkCommand::Open { sink: WEBHOOK_SINK, reply })
                 && let Ok(answer) = answer.await
             {
                 match answer {
@@ -101,25 +102,25 @@ impl Worker {
                     }
                 }
             }
-            tokio::time::sleep(STORE_PAUSE).await;
+            tokio::time::sleep(STORE_RETRY_INTERVAL).await;
         }
     }
 
-    pub(super) fn limits(&self) -> Limits {
+    pub(super) fn dispatch_limits(&self) -> DispatchLimits {
         let (first, most) = self.config.backoff;
-        Limits {
-            window: WINDOW,
-            parcels: self.config.connections,
-            batch: self.config.batch,
-            bytes: PARCEL_BYTES,
-            refusals: REFUSALS,
-            set_aside: SET_ASIDE,
-            backoff: Backoff { first, most },
+        DispatchLimits {
+            window: MAX_WINDOW_EVENTS,
+            max_in_flight: self.config.connections,
+            max_batch_events: self.config.batch,
+            max_batch_bytes: MAX_BATCH_BYTES,
+            max_rejections: MAX_REJECTIONS,
+            max_dead_letters: MAX_DEAD_LETTERS,
+            backoff: ExponentialBackoff { initial: first, max: most },
         }
     }
 
     /// Since it was started.
-    pub(super) fn now(&self) -> Duration {
+    pub(super) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 }

@@ -33,7 +33,7 @@ pub fn content(
         return Ok(None);
     };
     let opened = project.open_feature(feature);
-    project.release();
+    project.close_root_fd();
     let bytes = read_content(opened?, &artifact.relative_path, max)?;
     if Digest::of(&bytes) == hash { Ok(Some(bytes)) } else { Err(ContentError::Changed) }
 }

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::core::artifact::State;
+use crate::core::artifact::ArtifactState;
 use crate::core::event::EVENT_TYPES;
-use crate::scan::Look;
+use crate::scan::PathState;
 
 /// Numbers that only grow while the daemon lives.
 #[derive(Debug, Default)]
@@ -38,10 +38,10 @@ impl Counters {
         add(&self.commit_failures, 1);
     }
 
-    pub(super) fn looked(&self, look: &Look) {
+    pub(super) fn looked(&self, look: &PathState) {
         add(&self.looks, 1);
-        if let Look::Seen(seen) = look
-            && matches!(seen.state, State::Present { .. })
+        if let PathState::Read(seen) = look
+            && matches!(seen.state, ArtifactState::Present { .. })
         {
             add(&self.hashed_files, 1);
             add(&self.hashed_bytes, seen.size_bytes);

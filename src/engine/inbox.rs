@@ -19,7 +19,7 @@ use super::view::SyncKind;
 use crate::config::Config;
 use crate::core::path::FeatureSlug;
 use crate::store::StoreError;
-use crate::watch::{Hint, What};
+use crate::watch::{Hint, HintKind};
 
 /// Most paths of a project that are kept apart.
 const PATHS_MAX: usize = 65_536;
@@ -164,7 +164,7 @@ pub(super) struct Projected {
 /// Hints of one project.
 #[derive(Debug, Default)]
 pub(super) struct Hints {
-    pub(super) at: HashMap<PathBuf, What>,
+    pub(super) at: HashMap<PathBuf, HintKind>,
     pub(super) lost: bool,
     pub(super) failed: Option<String>,
 }
@@ -185,7 +185,7 @@ impl Inbox {
                     *known = merge(*known, what);
                 }
             }
-            Hint::Lost => hints.lost = true,
+            Hint::Overflow => hints.lost = true,
             Hint::Failed(why) => hints.failed = Some(why),
         }
         drop(letters);
@@ -267,10 +267,10 @@ impl Letters {
 /// Two hints about one path, in order. A folder that was made must be watched whatever came after,
 /// and looking at it tells whether it is still there; what arrived over something else comes before
 /// the word that the other is gone.
-fn merge(known: What, new: What) -> What {
+fn merge(known: HintKind, new: HintKind) -> HintKind {
     match (known, new) {
-        (What::Folder, _) => What::Folder,
-        (What::Arrived, What::Removed) => What::Arrived,
+        (HintKind::DirCreated, _) => HintKind::DirCreated,
+        (HintKind::MovedTo, HintKind::Removed) => HintKind::MovedTo,
         (_, new) => new,
     }
 }
@@ -282,13 +282,13 @@ mod tests {
     #[test]
     fn many_hints_about_one_path_are_one_and_a_storm_is_a_rescan() {
         let inbox = Inbox::default();
-        for what in [What::Folder, What::Touched, What::Removed] {
+        for what in [HintKind::DirCreated, HintKind::Modified, HintKind::Removed] {
             inbox.hint(0, Hint::At("/a".into(), what));
         }
         let letters = inbox.take(None);
-        assert_eq!(letters.hints[&0].at, HashMap::from([("/a".into(), What::Folder)]));
+        assert_eq!(letters.hints[&0].at, HashMap::from([("/a".into(), HintKind::DirCreated)]));
         for number in 0..=PATHS_MAX {
-            inbox.hint(0, Hint::At(format!("/{number}").into(), What::Touched));
+            inbox.hint(0, Hint::At(format!("/{number}").into(), HintKind::Modified));
         }
         let letters = inbox.take(None);
         assert!(letters.hints[&0].lost && letters.hints[&0].at.is_empty());

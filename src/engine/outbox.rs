@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, oneshot};
 
 use crate::core::time::Timestamp;
-use crate::store::{Advance, Meant, SinkState};
+use crate::store::{CursorUpdate, DeadLetterSelector, SinkProgress};
 
 /// What a sink asks of the store's one writer. An answer that is an error says why in words; the
 /// engine has taken note of it.
@@ -31,16 +31,16 @@ pub enum SinkCommand {
         /// The store in which it moved; nothing is noted in another.
         instance: Arc<str>,
         /// How it moved.
-        advance: Box<Advance>,
+        advance: Box<CursorUpdate>,
         /// Told when that is noted, with what it was given where it is not.
-        reply: oneshot::Sender<Result<(), (Box<Advance>, String)>>,
+        reply: oneshot::Sender<Result<(), (Box<CursorUpdate>, String)>>,
     },
     /// Try again what is set aside.
     Retry {
         /// The sink.
         sink: &'static str,
         /// Which events.
-        meant: Meant,
+        meant: DeadLetterSelector,
         /// Told how many that are.
         reply: oneshot::Sender<Result<u64, String>>,
     },
@@ -49,7 +49,7 @@ pub enum SinkCommand {
         /// The sink.
         sink: &'static str,
         /// Which events.
-        meant: Meant,
+        meant: DeadLetterSelector,
         /// Told how many that were.
         reply: oneshot::Sender<Result<u64, String>>,
     },
@@ -70,7 +70,7 @@ pub struct Opened {
     /// How far the store is durable.
     pub durable: Durable,
     /// Where the sink is.
-    pub state: SinkState,
+    pub state: SinkProgress,
 }
 
 /// How a sink does.

@@ -11,10 +11,10 @@ use rustix::process::setpriority_process;
 
 use super::inbox::{Inbox, ProjectId};
 use super::project::is_no_folder;
-use crate::core::artifact::Signature;
+use crate::core::artifact::FileSignature;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::project::{FeatureDir, Project};
-use crate::scan::{Lane, Limits, Look, is_starved, look};
+use crate::scan::{PathState, ReadLimit, ScanLimits, check_path, is_resource_exhausted};
 
 /// Files up to this size are read on the fast lane.
 const FAST_MAX: u64 = 8 << 20;
@@ -29,8 +29,8 @@ pub(super) struct Job {
     pub(super) feature: FeatureDir,
     pub(super) path: RelPath,
     /// What it was last read under; `None` to read it whatever it is now.
-    pub(super) known: Option<Signature>,
-    pub(super) limits: Limits,
+    pub(super) known: Option<FileSignature>,
+    pub(super) limits: ScanLimits,
     /// Whether it is only read to be sure of what is known: no one waits for that.
     pub(super) again: bool,
 }
@@ -41,7 +41,7 @@ pub(super) struct Done {
     pub(super) id: ProjectId,
     pub(super) slug: FeatureSlug,
     pub(super) path: RelPath,
-    pub(super) look: Look,
+    pub(super) look: PathState,
     /// Whether it was only read to be sure.
     pub(super) again: bool,
 }
@@ -68,16 +68,18 @@ impl Pool {
         for _ in 0..cores {
             let (inbox, fast, slow) = (Arc::clone(inbox), Arc::clone(&fast), Arc::clone(&slow));
             std::thread::spawn(move || {
-                work(&inbox, &fast, Lane::Fast(FAST_MAX), FAST_BUFFER, Some(&slow));
+                work(&inbox, &fast, ReadLimit::UpTo(FAST_MAX), FAST_BUFFER, Some(&slow));
             });
         }
         let (for_slow, queue) = (Arc::clone(inbox), Arc::clone(&slow));
-        std::thread::spawn(move || work(&for_slow, &queue, Lane::Slow, SLOW_BUFFER, None));
+        std::thread::spawn(move || {
+            work(&for_slow, &queue, ReadLimit::Unlimited, SLOW_BUFFER, None)
+        });
         let (for_idle, queue) = (Arc::clone(inbox), Arc::clone(&idle));
         std::thread::spawn(move || {
             // Of this thread only, as Linux has it; where that fails it is no worse than others.
             let _ = setpriority_process(None, 19);
-            work(&for_idle, &queue, Lane::Slow, FAST_BUFFER, None);
+            work(&for_idle, &queue, ReadLimit::Unlimited, FAST_BUFFER, None);
         });
         Self { fast, slow, idle }
     }
@@ -124,21 +126,23 @@ impl Queue {
     }
 }
 
-fn work(inbox: &Inbox, queue: &Queue, lane: Lane, buffer: usize, slow: Option<&Queue>) {
+fn work(inbox: &Inbox, queue: &Queue, lane: ReadLimit, buffer: usize, slow: Option<&Queue>) {
     // Made when a file comes, and let go of when none is left: idle threads hold no memory.
     let mut read = Vec::new();
     while let Some(job) = queue.pop(&mut read) {
         read.resize(buffer, 0);
         let look = match job.project.open_feature(&job.feature) {
-            Ok(folder) => look(folder, &job.path, job.known.as_ref(), lane, &job.limits, &mut read),
-            Err(error) if is_starved(&error) => Look::Starved,
+            Ok(folder) => {
+                check_path(folder, &job.path, job.known.as_ref(), lane, &job.limits, &mut read)
+            }
+            Err(error) if is_resource_exhausted(&error) => PathState::OutOfResources,
             // The project notices that its feature is gone; its files are.
-            Err(error) if is_no_folder(&error) => Look::Gone,
+            Err(error) if is_no_folder(&error) => PathState::Missing,
             // It notices that it cannot be read, too; then what is known stands.
-            Err(_) => Look::Unchanged,
+            Err(_) => PathState::Unchanged,
         };
         match (look, slow) {
-            (Look::Large, Some(slow)) => slow.push(job),
+            (PathState::TooLarge, Some(slow)) => slow.push(job),
             (look, _) => {
                 let (slug, again) = (job.feature.slug, job.again);
                 inbox.done(Done { id: job.id, slug, path: job.path, look, again });

@@ -63,7 +63,7 @@ fn run(inbox: &mpsc::Receiver<Page>, engine: &Inbox) {
         for place in ready {
             if let Some(page) = waiting.remove(&place) {
                 let fault = write(&page).err();
-                page.project.release();
+                page.project.close_root_fd();
                 let failed_before = if fault.is_some() {
                     !failed.insert(place.clone())
                 } else {
@@ -108,7 +108,7 @@ fn due(written: &HashMap<Place, Instant>, place: &Place, now: Instant) -> Instan
 fn write(page: &Page) -> Result<(), String> {
     // Not kept in the view: no one may ever ask for it.
     let feature = page.view.make_feature();
-    if page.project.has_snapshot(&feature.snapshot) {
+    if page.project.is_snapshot_current(&feature.snapshot) {
         return Ok(());
     }
     let mut text = serde_json::to_vec(&*feature.snapshot).map_err(|error| error.to_string())?;

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::run::boot_id;
 use crate::core::identity::root_id;
 use crate::project::Machine;
-pub use crate::store::Health;
+pub use crate::store::StoreSummary;
 use crate::store::{Store, StoreError};
 
 /// Why the store cannot be read or written.
@@ -35,7 +35,8 @@ pub fn add(state: &Path, root: &Path) -> Result<(), KeptError> {
 /// # Errors
 /// [`KeptError`].
 pub fn remove(state: &Path, root: &Path) -> Result<bool, KeptError> {
-    let id = root_id(&Machine::this().id, std::os::unix::ffi::OsStrExt::as_bytes(root.as_os_str()));
+    let id =
+        root_id(&Machine::current().id, std::os::unix::ffi::OsStrExt::as_bytes(root.as_os_str()));
     with(state, |store| {
         let kept = store.projects()?.iter().any(|known| known == root);
         if kept {
@@ -49,8 +50,8 @@ pub fn remove(state: &Path, root: &Path) -> Result<bool, KeptError> {
 ///
 /// # Errors
 /// [`KeptError`].
-pub fn check(state: &Path) -> Result<Option<Health>, KeptError> {
-    Ok(crate::store::check(state)?)
+pub fn check(state: &Path) -> Result<Option<StoreSummary>, KeptError> {
+    Ok(crate::store::check_integrity(state)?)
 }
 
 fn with<T>(

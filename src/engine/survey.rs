@@ -8,20 +8,20 @@ use std::time::SystemTime;
 use uuid::Uuid;
 
 use crate::config::{Config, LimitsConfig};
-use crate::core::content::StaticPart;
-use crate::core::dossier::{Doubt, MissionDossier};
+use crate::core::content::StaticHash;
+use crate::core::dossier::{MissionDossier, UnknownReason};
 use crate::core::drift::Drift;
-use crate::core::feature::{Feature, Watch};
+use crate::core::feature::{Feature, FeatureWatchState};
 use crate::core::pattern::PatternSet;
 use crate::core::snapshot::MissionDossierSnapshot;
 use crate::core::time::Timestamp;
-use crate::project::{FeatureDir, Project, Settings};
-use crate::scan::{Limits, Opened, Options, Progress, Scanned, scan};
+use crate::project::{FeatureDir, Project, ProjectSettings};
+use crate::scan::{FeatureScan, OpenedFeature, Progress, ScanLimits, ScanOptions, scan};
 
 /// What the configuration says of the project at `root`.
 #[must_use]
-pub fn settings(config: &Config, root: &std::path::Path) -> Settings {
-    config.project(root).map_or_else(Settings::default, |said| Settings {
+pub fn settings(config: &Config, root: &std::path::Path) -> ProjectSettings {
+    config.find_project(root).map_or_else(ProjectSettings::default, |said| ProjectSettings {
         features: said.features.clone(),
         mission: said.mission.clone(),
         step: said.step.clone(),
@@ -31,12 +31,12 @@ pub fn settings(config: &Config, root: &std::path::Path) -> Settings {
 
 /// The budgets that the configuration sets.
 #[must_use]
-pub fn limits(said: &LimitsConfig) -> Limits {
-    let default = Limits::default();
-    Limits {
-        file_bytes: said.file_bytes.unwrap_or(default.file_bytes),
-        entries: said.entries.unwrap_or(default.entries),
-        depth: said.depth.unwrap_or(default.depth),
+pub fn limits(said: &LimitsConfig) -> ScanLimits {
+    let default = ScanLimits::default();
+    ScanLimits {
+        max_file_bytes: said.file_bytes.unwrap_or(default.max_file_bytes),
+        max_entries: said.entries.unwrap_or(default.max_entries),
+        max_depth: said.depth.unwrap_or(default.max_depth),
     }
 }
 
@@ -44,10 +44,10 @@ pub fn limits(said: &LimitsConfig) -> Limits {
 #[derive(Debug)]
 pub struct Look<'a> {
     /// Budgets of each feature.
-    pub limits: Limits,
-    /// [`StaticPart::Hash`] where a baseline will be made of what is seen; else only features that
+    pub limits: ScanLimits,
+    /// [`StaticHash::Compute`] where a baseline will be made of what is seen; else only features that
     /// have one pay for it.
-    pub static_part: StaticPart,
+    pub static_part: StaticHash,
     /// How far it has come.
     pub progress: &'a Progress,
 }
@@ -64,7 +64,7 @@ pub fn survey<T: Send>(
     render: impl Fn(Feature) -> T + Sync,
     mut sink: impl FnMut(T),
 ) -> Result<(), String> {
-    let options = Options {
+    let options = ScanOptions {
         limits: look.limits,
         ignore: PatternSet::new(&project.settings.ignore)?,
         threads: std::thread::available_parallelism().map_or(1, usize::from),
@@ -77,12 +77,12 @@ pub fn survey<T: Send>(
             let open = |place: usize| {
                 let feature = &features[place];
                 let compared = project.has_baseline(&feature.slug);
-                Ok(Opened {
+                Ok(OpenedFeature {
                     descriptor: project.open_feature(feature)?,
-                    static_part: if compared { StaticPart::Hash } else { look.static_part },
+                    static_part: if compared { StaticHash::Compute } else { look.static_part },
                 })
             };
-            let done = |place: usize, scanned: Scanned| {
+            let done = |place: usize, scanned: FeatureScan| {
                 let feature = feature(project, &features[place], scanned);
                 let _ = finished.send((place, render(feature)));
             };
@@ -102,37 +102,39 @@ pub fn survey<T: Send>(
 }
 
 /// Puts what was scanned beside what is expected and what was accepted.
-fn feature(project: &Project, dir: &FeatureDir, scanned: Scanned) -> Feature {
-    let inputs = project.inputs(dir);
+fn feature(project: &Project, dir: &FeatureDir, scanned: FeatureScan) -> Feature {
+    let inputs = project.read_feature_inputs(dir);
     let now = Timestamp::from(SystemTime::now());
-    let mut terms = inputs.terms;
+    let mut terms = inputs.context;
     let racy = scanned.observations.iter().filter(|seen| seen.racy).count() as u64;
     let unseen = scanned
         .unreadable
-        .map(Doubt::Unreadable)
-        .or_else(|| scanned.over_budget.map(Doubt::OverBudget));
+        .map(UnknownReason::Unreadable)
+        .or_else(|| scanned.limit_exceeded.map(UnknownReason::LimitExceeded));
     let unjudged = match &unseen {
-        Some(Doubt::Unreadable(why) | Doubt::OverBudget(why)) => Some(Drift::unjudged(why)),
-        _ if matches!(terms.doubt, Some(Doubt::MissionUnreadable)) => {
-            Some(Drift::unjudged("meta.json cannot be read"))
+        Some(UnknownReason::Unreadable(why) | UnknownReason::LimitExceeded(why)) => {
+            Some(Drift::indeterminate(why))
+        }
+        _ if matches!(terms.unknown_reason, Some(UnknownReason::UnreadableMeta)) => {
+            Some(Drift::indeterminate("meta.json cannot be read"))
         }
         _ => None,
     };
-    terms.doubt = unseen.or(terms.doubt);
-    let watch = Watch::of(terms.doubt.as_ref());
+    terms.unknown_reason = unseen.or(terms.unknown_reason);
+    let watch = FeatureWatchState::from_unknown_reason(terms.unknown_reason.as_ref());
     let mut dossier = MissionDossier::assemble(terms, scanned.observations, now);
     let snapshot = Arc::new(MissionDossierSnapshot::compute(&dossier, Uuid::new_v4(), now));
-    let (baseline, key) = (&inputs.bearings.baseline, &inputs.bearings.key);
-    let drift = unjudged.unwrap_or_else(|| Drift::judge(baseline, key, &snapshot));
+    let (baseline, key) = (&inputs.metadata.baseline, &inputs.metadata.baseline_key);
+    let drift = unjudged.unwrap_or_else(|| Drift::compare(baseline, key, &snapshot));
     dossier.latest_snapshot = Some(Arc::clone(&snapshot));
     Feature {
         project: Arc::clone(&project.name),
         dossier,
         snapshot,
-        bearings: Arc::new(inputs.bearings),
+        metadata: Arc::new(inputs.metadata),
         drift,
         watch,
-        racy,
+        racy_count: racy,
         last_scanned_at: Some(now),
     }
 }

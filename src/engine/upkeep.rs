@@ -32,7 +32,7 @@ impl Upkeep {
                 let ended = gather(&committed);
                 if let Err(error) = checkpointer.checkpoint() {
                     warn!(%error, "the store's log stays as it is");
-                    if error.is_disk() || error.is_corrupt() {
+                    if error.is_disk_failure() || error.is_corrupt() {
                         inbox.store_failed(error);
                     }
                 }

@@ -10,16 +10,16 @@ use super::inbox::ProjectId;
 use super::outbox::Board;
 use crate::core::artifact::ArtifactRef;
 use crate::core::baseline::BaselineFile;
-use crate::core::chunks::Chunks;
-use crate::core::dossier::{Doubt, MissionDossier, Terms, sorted_artifacts};
+use crate::core::chunks::SortedChunks;
+use crate::core::dossier::{FeatureContext, MissionDossier, UnknownReason, sorted_artifacts};
 use crate::core::drift::Drift;
-use crate::core::feature::{Bearings, Feature, Watch};
-use crate::core::findings::{FileError, Skipped};
-use crate::core::inventory::Entry;
+use crate::core::feature::{Feature, FeatureMetadata, FeatureWatchState};
+use crate::core::findings::{FileError, SkippedDir};
+use crate::core::inventory::InventoryEntry;
 use crate::core::path::FeatureSlug;
 use crate::core::snapshot::MissionDossierSnapshot;
 use crate::core::time::Timestamp;
-use crate::core::transition::Verdict;
+use crate::core::transition::Evaluation;
 use crate::project::{FeatureDir, Project};
 
 /// How an answer came to include every earlier change.
@@ -85,7 +85,7 @@ pub struct ProjectView {
     /// What is odd in manifests.
     pub warnings: Vec<String>,
     /// Folders that are no features.
-    pub skipped: Vec<Skipped>,
+    pub skipped: Vec<SkippedDir>,
     /// Folders under watch.
     pub watched: u64,
     /// Folders there are to watch.
@@ -114,22 +114,22 @@ pub struct FeatureView {
     /// Whether its first index stands.
     pub indexed: bool,
     /// What it is of, and by what it is judged.
-    pub terms: Arc<Terms>,
+    pub terms: Arc<FeatureContext>,
     /// The files, in order of path.
-    pub entries: Chunks<Entry>,
+    pub entries: SortedChunks<InventoryEntry>,
     /// The absent specs that are listed.
     pub absent: Vec<Arc<ArtifactRef>>,
     /// What was deleted after a scan.
     pub tombstones: Vec<Arc<ArtifactRef>>,
     /// Hashes, counts, completeness, drift; `None` where only a reader needs them, who then works
     /// them out.
-    pub verdict: Option<Verdict>,
+    pub verdict: Option<Evaluation>,
     /// Identity of its snapshot.
     pub snapshot_id: Uuid,
     /// What is known of it beside its terms and artifacts.
-    pub bearings: Arc<Bearings>,
+    pub bearings: Arc<FeatureMetadata>,
     /// How well it is seen.
-    pub watch: Watch,
+    pub watch: FeatureWatchState,
     /// When that was computed.
     pub computed_at: Timestamp,
     /// When something of it was last compared with the disk.
@@ -155,7 +155,7 @@ impl FeatureView {
         let at = self.computed_at;
         let files = self.entries.iter().map(|entry| Arc::clone(&entry.artifact));
         let mut dossier = MissionDossier {
-            terms: Arc::clone(&self.terms),
+            context: Arc::clone(&self.terms),
             artifacts: sorted_artifacts(files.chain(self.absent.iter().cloned())),
             latest_snapshot: None,
             dossier_created_at: at,
@@ -175,15 +175,15 @@ impl FeatureView {
             project: Arc::clone(&self.project),
             dossier,
             snapshot,
-            bearings: Arc::clone(&self.bearings),
+            metadata: Arc::clone(&self.bearings),
             drift,
             watch: self.watch,
-            racy: self.entries.iter().filter(|entry| entry.racy).count() as u64,
+            racy_count: self.entries.iter().filter(|entry| entry.racy).count() as u64,
             last_scanned_at: self.last_scanned_at,
         }
     }
 
-    fn snapshot(&self, verdict: &Verdict, dossier: &MissionDossier) -> MissionDossierSnapshot {
+    fn snapshot(&self, verdict: &Evaluation, dossier: &MissionDossier) -> MissionDossierSnapshot {
         MissionDossierSnapshot {
             feature_slug: self.slug().clone(),
             snapshot_id: self.snapshot_id,
@@ -200,16 +200,18 @@ impl FeatureView {
 /// How a feature compares to its baseline; `now` is asked for only where that decides.
 #[must_use]
 pub fn judge_drift(
-    terms: &Terms,
-    bearings: &Bearings,
+    terms: &FeatureContext,
+    bearings: &FeatureMetadata,
     now: impl FnOnce() -> MissionDossierSnapshot,
 ) -> Drift {
-    let Bearings { baseline, key, .. } = bearings;
-    match &terms.doubt {
-        Some(Doubt::Unreadable(why) | Doubt::OverBudget(why)) => Drift::unjudged(why),
-        Some(Doubt::Gone) => Drift::unjudged("the feature is gone"),
-        Some(Doubt::MissionUnreadable) => Drift::unjudged("meta.json cannot be read"),
-        _ if matches!(baseline, BaselineFile::Sound(_)) => Drift::judge(baseline, key, &now()),
+    let FeatureMetadata { baseline, baseline_key: key, .. } = bearings;
+    match &terms.unknown_reason {
+        Some(UnknownReason::Unreadable(why) | UnknownReason::LimitExceeded(why)) => {
+            Drift::indeterminate(why)
+        }
+        Some(UnknownReason::Deleted) => Drift::indeterminate("the feature is gone"),
+        Some(UnknownReason::UnreadableMeta) => Drift::indeterminate("meta.json cannot be read"),
+        _ if matches!(baseline, BaselineFile::Valid(_)) => Drift::compare(baseline, key, &now()),
         _ => Drift::without_baseline(baseline),
     }
 }

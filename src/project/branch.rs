@@ -7,44 +7,44 @@ use super::beneath::read_path;
 use crate::core::path::escape_bytes;
 
 /// `target_branch` where nothing names one and there is no git.
-const UNKNOWN: &str = "unknown";
+const UNKNOWN_BRANCH: &str = "unknown";
 /// `target_branch` of a detached head.
-const DETACHED: &str = "HEAD";
-const MAX: u64 = 64 << 10;
+const DETACHED_HEAD: &str = "HEAD";
+const MAX_FILE_BYTES: u64 = 64 << 10;
 
 /// The branch by git's folder; `HEAD` when detached, `unknown` without git.
-pub(super) fn current(git: Option<&Path>) -> String {
-    let head = git.and_then(|git| read_path(&git.join("HEAD"), MAX).ok().flatten());
+pub(super) fn current_branch(git: Option<&Path>) -> String {
+    let head = git.and_then(|git| read_path(&git.join("HEAD"), MAX_FILE_BYTES).ok().flatten());
     match head {
-        Some(head) => branch_of(&head),
-        None => UNKNOWN.to_owned(),
+        Some(head) => parse_head(&head),
+        None => UNKNOWN_BRANCH.to_owned(),
     }
 }
 
 /// The folder in which `HEAD` lies, by the nearest `.git` upward: of a worktree, its own.
-pub(super) fn head_folder(root: &Path) -> Option<PathBuf> {
-    root.ancestors().find_map(|folder| git_folder(&folder.join(".git")))
+pub(super) fn find_git_dir(root: &Path) -> Option<PathBuf> {
+    root.ancestors().find_map(|folder| resolve_git_dir(&folder.join(".git")))
 }
 
 /// The git folder that `dot_git` is or, in a worktree or submodule, names.
-fn git_folder(dot_git: &Path) -> Option<PathBuf> {
+fn resolve_git_dir(dot_git: &Path) -> Option<PathBuf> {
     let metadata = std::fs::metadata(dot_git).ok()?;
     if metadata.is_dir() {
         return Some(dot_git.to_owned());
     }
-    let text = read_path(dot_git, MAX).ok()??;
+    let text = read_path(dot_git, MAX_FILE_BYTES).ok()??;
     let named = text.strip_prefix(b"gitdir:")?.trim_ascii();
     Some(dot_git.parent()?.join(std::ffi::OsStr::from_bytes(named)))
 }
 
-fn branch_of(head: &[u8]) -> String {
+fn parse_head(head: &[u8]) -> String {
     let Some(reference) = head.trim_ascii().strip_prefix(b"ref:") else {
-        return DETACHED.to_owned();
+        return DETACHED_HEAD.to_owned();
     };
     let reference = reference.trim_ascii_start();
     match reference.strip_prefix(b"refs/heads/").unwrap_or(reference) {
         // What a repository with reftables writes for programs that read this file.
-        b".invalid" | b"" => UNKNOWN.to_owned(),
+        b".invalid" | b"" => UNKNOWN_BRANCH.to_owned(),
         name => escape_bytes(name).into_owned(),
     }
 }
@@ -64,14 +64,14 @@ mod tests {
             ("4f0d2e5b8f3d\n", "HEAD"),
             ("ref: refs/heads/.invalid\n", "unknown"),
         ] {
-            assert_eq!(branch_of(head.as_bytes()), branch);
+            assert_eq!(parse_head(head.as_bytes()), branch);
         }
     }
 
     #[test]
     fn where_the_git_folder_is() {
         let dir = tempfile::tempdir().unwrap();
-        let current = |root: &Path| current(head_folder(root).as_deref());
+        let current = |root: &Path| current_branch(find_git_dir(root).as_deref());
         let root = dir.path().join("repo/sub");
         fs::create_dir_all(&root).unwrap();
         assert_eq!(current(&root), "unknown");

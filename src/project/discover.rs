@@ -9,31 +9,31 @@ use std::io;
 use rustix::fs::FileType;
 
 use super::FeatureDir;
-use super::beneath::{Folder, ReadError};
-use super::ways::{ANY_DEPTH, Component, components};
-use crate::core::findings::Skipped;
+use super::beneath::{ReadError, RootDir};
+use super::ways::{MAX_GLOBSTAR_DEPTH, PatternComponent, parse_components};
+use crate::core::findings::SkippedDir;
 use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
 use crate::core::pattern::Pattern;
 
-const LINK: &str = "symbolic link, not followed";
+const LINK_NOT_FOLLOWED: &str = "symbolic link, not followed";
 
 /// The features that `patterns` match, in order of slug, and what is skipped, in order of path.
 pub(super) fn features(
-    folder: &Folder,
+    folder: &RootDir,
     patterns: &[Pattern],
-) -> Result<(Vec<FeatureDir>, Vec<Skipped>), ReadError> {
+) -> Result<(Vec<FeatureDir>, Vec<SkippedDir>), ReadError> {
     let mut search = Search::new(folder);
     for pattern in patterns {
-        match components(pattern) {
+        match parse_components(pattern) {
             Ok(components) => search.follow(None, &components)?,
             Err(reason) => {
-                search.found.insert(pattern.path().clone(), Err(reason));
+                search.matches.insert(pattern.path().clone(), Err(reason));
             }
         }
     }
     let mut features = BTreeMap::<FeatureSlug, RelPath>::new();
     let mut skipped = Vec::new();
-    for (path, result) in search.found {
+    for (path, result) in search.matches {
         let name = path.text().into_owned();
         let taken = result.and_then(|slug| match features.get(&slug) {
             None => Ok(slug),
@@ -43,7 +43,7 @@ pub(super) fn features(
             Ok(slug) => {
                 features.insert(slug, path);
             }
-            Err(reason) => skipped.push(Skipped { name, reason }),
+            Err(reason) => skipped.push(SkippedDir { name, reason }),
         }
     }
     let features =
@@ -53,90 +53,94 @@ pub(super) fn features(
 
 /// The folders on the way to features, as far as they can be listed: where one that comes or goes
 /// can bring features or take some. Some may not be there.
-pub(super) fn ways_taken(folder: &Folder, patterns: &[Pattern]) -> BTreeSet<RelPath> {
+pub(super) fn traversed_dirs(folder: &RootDir, patterns: &[Pattern]) -> BTreeSet<RelPath> {
     let mut search = Search::new(folder);
-    for components in patterns.iter().filter_map(|pattern| components(pattern).ok()) {
+    for components in patterns.iter().filter_map(|pattern| parse_components(pattern).ok()) {
         // Who asks for the features is told.
         let _ = search.follow(None, &components);
     }
-    search.entered
+    search.visited
 }
 
 struct Search<'a> {
-    folder: &'a Folder,
-    found: BTreeMap<RelPath, Result<FeatureSlug, String>>,
-    entered: BTreeSet<RelPath>,
+    folder: &'a RootDir,
+    matches: BTreeMap<RelPath, Result<FeatureSlug, String>>,
+    visited: BTreeSet<RelPath>,
 }
 
 impl<'a> Search<'a> {
-    fn new(folder: &'a Folder) -> Self {
-        Self { folder, found: BTreeMap::new(), entered: BTreeSet::new() }
+    fn new(folder: &'a RootDir) -> Self {
+        Self { folder, matches: BTreeMap::new(), visited: BTreeSet::new() }
     }
 
-    /// Follows `components` from the folder `at`, the root where it is `None`.
-    fn follow(&mut self, at: Option<&RelPath>, components: &[Component]) -> Result<(), ReadError> {
-        self.entered.extend(at.cloned());
+    /// Follows `parse_components` from the folder `at`, the root where it is `None`.
+    fn follow(
+        &mut self,
+        at: Option<&RelPath>,
+        components: &[PatternComponent],
+    ) -> Result<(), ReadError> {
+        self.visited.extend(at.cloned());
         let Some((first, rest)) = components.split_first() else {
             return Ok(());
         };
         match first {
-            Component::Literal(name) => self.enter(join(at, name).as_ref(), None, rest),
-            Component::Wild(set) => {
-                for (path, kind) in self.children(at)? {
+            PatternComponent::Literal(name) => self.visit(join(at, name).as_ref(), None, rest),
+            PatternComponent::Wildcard(set) => {
+                for (path, kind) in self.subdirs_and_links(at)? {
                     let name = RelPath::new(path.file_name()).ok();
                     // A hidden folder leads to no feature, and is none.
                     let wanted = rest.is_empty() || !path.file_name().starts_with(b".");
                     if wanted && name.is_some_and(|name| set.is_match(&name)) {
-                        self.enter(Some(&path), Some(kind), rest)?;
+                        self.visit(Some(&path), Some(kind), rest)?;
                     }
                 }
                 Ok(())
             }
-            Component::AnyDepth => self.descend(at, rest, ANY_DEPTH),
+            PatternComponent::Globstar => self.match_globstar(at, rest, MAX_GLOBSTAR_DEPTH),
         }
     }
 
     /// `**`: no folder, or one more.
-    fn descend(
+    fn match_globstar(
         &mut self,
         at: Option<&RelPath>,
-        rest: &[Component],
+        rest: &[PatternComponent],
         depth: usize,
     ) -> Result<(), ReadError> {
         self.follow(at, rest)?;
         if depth == 0 {
             return Ok(());
         }
-        for (path, kind) in self.children(at)? {
+        for (path, kind) in self.subdirs_and_links(at)? {
             if rest.is_empty() {
-                self.enter(Some(&path), Some(kind), &[])?;
+                self.visit(Some(&path), Some(kind), &[])?;
             }
             if kind == FileType::Directory && !path.file_name().starts_with(b".") {
-                self.descend(Some(&path), rest, depth - 1)?;
+                self.match_globstar(Some(&path), rest, depth - 1)?;
             }
         }
         Ok(())
     }
 
     /// Takes `path`, of that kind if it was listed: a match where nothing is left of the pattern.
-    fn enter(
+    fn visit(
         &mut self,
         path: Option<&RelPath>,
         kind: Option<FileType>,
-        rest: &[Component],
+        rest: &[PatternComponent],
     ) -> Result<(), ReadError> {
         let Some(path) = path else {
             return Ok(());
         };
         let kind = match kind {
-            None if rest.is_empty() => self.folder.kind(path).ok(),
+            None if rest.is_empty() => self.folder.file_type(path).ok(),
             known => known,
         };
         match kind {
-            Some(FileType::Symlink) if self.folder.leads_to_folder(path) => {
-                self.found.insert(path.clone(), Err(LINK.to_owned()));
+            Some(FileType::Symlink) if self.folder.is_symlink_to_dir(path) => {
+                self.matches.insert(path.clone(), Err(LINK_NOT_FOLLOWED.to_owned()));
             }
-            Some(FileType::Directory) if rest.is_empty() => self.take(path),
+            Some(FileType::Directory) if rest.is_empty() => self.record_match(path),
             None if rest.is_empty() => {}
             Some(FileType::Directory) | None => return self.follow(Some(path), rest),
             Some(_) => {}
@@ -144,7 +148,7 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    fn take(&mut self, path: &RelPath) {
+    fn record_match(&mut self, path: &RelPath) {
         let name = path.file_name();
         let slug = FeatureSlug::new(name).ok_or_else(|| {
             format!(
@@ -152,18 +156,21 @@ impl<'a> Search<'a> {
                 escape_bytes(name)
             )
         });
-        self.found.insert(path.clone(), slug);
+        self.matches.insert(path.clone(), slug);
     }
 
     /// Folders and links in `at`.
-    fn children(&mut self, at: Option<&RelPath>) -> Result<Vec<(RelPath, FileType)>, ReadError> {
+    fn subdirs_and_links(
+        &mut self,
+        at: Option<&RelPath>,
+    ) -> Result<Vec<(RelPath, FileType)>, ReadError> {
         let entries = match (self.folder.list(at), at) {
-            (Err(ReadError::Link), Some(at)) => {
-                self.found.insert(at.clone(), Err(LINK.to_owned()));
+            (Err(ReadError::Symlink), Some(at)) => {
+                self.matches.insert(at.clone(), Err(LINK_NOT_FOLLOWED.to_owned()));
                 return Ok(Vec::new());
             }
             // As where there is nothing: a file that lies in the way of some features hides no others.
-            (Err(ReadError::Os(error)), Some(_))
+            (Err(ReadError::Io(error)), Some(_))
                 if error.kind() == io::ErrorKind::NotADirectory =>
             {
                 return Ok(Vec::new());
@@ -196,7 +203,7 @@ mod tests {
     fn found(root: &std::path::Path, patterns: &[&str]) -> (Vec<String>, Vec<String>) {
         let patterns: Vec<Pattern> =
             patterns.iter().map(|text| Pattern::new(text).unwrap()).collect();
-        let (found, skipped) = features(&Folder::open(root).unwrap(), &patterns).unwrap();
+        let (found, skipped) = features(&RootDir::open(root).unwrap(), &patterns).unwrap();
         let path = |feature: FeatureDir| feature.path.unwrap().text().into_owned();
         (
             found.into_iter().map(path).collect(),

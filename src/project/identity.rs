@@ -5,14 +5,14 @@ use std::path::Path;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::beneath::{Folder, read_path};
+use super::beneath::{RootDir, read_path};
 use crate::core::findings::FileError;
 use crate::core::identity::derived_node_id;
 use crate::core::path::RelPath;
 use crate::core::yaml::parse;
 
-const FILE: &str = ".kittify/config.yaml";
-const MAX: u64 = 1 << 20;
+const CONFIG_FILE: &str = ".kittify/config.yaml";
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// The machine and user that dossierd runs on and as.
 #[derive(Debug, Clone)]
@@ -26,10 +26,10 @@ pub struct Machine {
 impl Machine {
     /// Asks the system.
     #[must_use]
-    pub fn this() -> Self {
+    pub fn current() -> Self {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let id = ["/etc/machine-id", "/var/lib/dbus/machine-id"].into_iter().find_map(read_line);
-        Self { id: id.unwrap_or_else(|| host.clone()), user: user(), host }
+        let id = ["/etc/machine-id", "/var/lib/dbus/machine-id"].into_iter().find_map(read_trimmed);
+        Self { id: id.unwrap_or_else(|| host.clone()), user: user_name(), host }
     }
 
     /// `node_id` of a project that does not name one.
@@ -40,13 +40,14 @@ impl Machine {
 }
 
 /// The user's name as Python's `getpass.getuser` finds it, so that both programs agree.
-fn user() -> String {
+fn user_name() -> String {
     let named = ["LOGNAME", "USER", "LNAME", "USERNAME"]
         .into_iter()
         .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
     named.unwrap_or_else(|| {
         let uid = rustix::process::getuid().as_raw().to_string();
-        let users = read_path(Path::new("/etc/passwd"), MAX).ok().flatten().unwrap_or_default();
+        let users =
+            read_path(Path::new("/etc/passwd"), MAX_FILE_BYTES).ok().flatten().unwrap_or_default();
         let users = String::from_utf8_lossy(&users);
         let name = users.lines().find_map(|line| {
             let mut fields = line.split(':');
@@ -57,7 +58,7 @@ fn user() -> String {
     })
 }
 
-fn read_line(path: &str) -> Option<String> {
+fn read_trimmed(path: &str) -> Option<String> {
     let bytes = read_path(Path::new(path), 4096).ok()??;
     let line = String::from_utf8(bytes).ok()?.trim().to_owned();
     (!line.is_empty()).then_some(line)
@@ -65,19 +66,19 @@ fn read_line(path: &str) -> Option<String> {
 
 /// What `.kittify/config.yaml` says.
 #[derive(Debug, Default)]
-pub(super) struct Written {
+pub(super) struct ProjectIdentity {
     pub(super) uuid: Option<String>,
     pub(super) node_id: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
-struct File {
+struct ConfigFile {
     #[serde(default)]
-    project: Option<Section>,
+    project: Option<ProjectSection>,
 }
 
 #[derive(Deserialize, Default)]
-struct Section {
+struct ProjectSection {
     #[serde(default)]
     uuid: Option<String>,
     #[serde(default)]
@@ -85,17 +86,18 @@ struct Section {
 }
 
 /// Reads `.kittify/config.yaml`. Its other keys are not ours.
-pub(super) fn read(folder: &Folder) -> Result<Written, FileError> {
-    let whole = |message: String| FileError::whole(FILE, message);
-    let path = RelPath::new(FILE.as_bytes()).map_err(|error| whole(error.to_string()))?;
-    let bytes = folder.read(&path, MAX).map_err(|error| whole(error.to_string()))?;
+pub(super) fn read(folder: &RootDir) -> Result<ProjectIdentity, FileError> {
+    let whole = |message: String| FileError::without_position(CONFIG_FILE, message);
+    let path = RelPath::new(CONFIG_FILE.as_bytes()).map_err(|error| whole(error.to_string()))?;
+    let bytes = folder.read(&path, MAX_FILE_BYTES).map_err(|error| whole(error.to_string()))?;
     let Some(bytes) = bytes else {
-        return Ok(Written::default());
+        return Ok(ProjectIdentity::default());
     };
-    let file: Option<File> = parse(&bytes).map_err(|error| FileError::new(FILE, error))?;
+    let file: Option<ConfigFile> =
+        parse(&bytes).map_err(|error| FileError::new(CONFIG_FILE, error))?;
     let section = file.and_then(|file| file.project).unwrap_or_default();
     let filled = |text: Option<String>| text.filter(|text| !text.is_empty() && text != "0");
-    Ok(Written {
+    Ok(ProjectIdentity {
         // The reference writes a UUID in its one normal form whatever stands in the file.
         uuid: filled(section.uuid).map(|text| match Uuid::parse_str(&text) {
             Ok(uuid) => uuid.to_string(),
@@ -109,11 +111,11 @@ pub(super) fn read(folder: &Folder) -> Result<Written, FileError> {
 mod tests {
     use super::*;
 
-    fn read_text(text: &[u8]) -> Result<Written, FileError> {
+    fn read_text(text: &[u8]) -> Result<ProjectIdentity, FileError> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join(".kittify")).unwrap();
-        std::fs::write(dir.path().join(FILE), text).unwrap();
-        read(&Folder::open(dir.path()).unwrap())
+        std::fs::write(dir.path().join(CONFIG_FILE), text).unwrap();
+        read(&RootDir::open(dir.path()).unwrap())
     }
 
     #[test]

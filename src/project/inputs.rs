@@ -1,48 +1,48 @@
 //! All that a feature's dossier depends on beside its artifacts: mission, step, run, baseline.
 
-use super::step::StepFault;
+use super::step::StepError;
 use super::{FeatureDir, Project, baseline, meta};
-use crate::core::dossier::{Doubt, Terms};
-use crate::core::feature::{Bearings, StepSource};
-use crate::core::identity::{self as ids, BaselineKey, NO_MANIFEST};
+use crate::core::dossier::{FeatureContext, UnknownReason};
+use crate::core::feature::{FeatureMetadata, StepSource};
+use crate::core::identity::{self as ids, BaselineKey, NO_MANIFEST_VERSION};
 
 /// What is read of one feature beside its artifacts.
 #[derive(Debug)]
-pub struct Inputs {
+pub struct FeatureInputs {
     /// What its dossier is of, and by what it is judged.
-    pub terms: Terms,
+    pub context: FeatureContext,
     /// What else is known of it.
-    pub bearings: Bearings,
+    pub metadata: FeatureMetadata,
 }
 
 impl Project {
     /// Reads all that a feature's dossier depends on beside its artifacts.
     #[must_use]
-    pub fn inputs(&self, feature: &FeatureDir) -> Inputs {
+    pub fn read_feature_inputs(&self, feature: &FeatureDir) -> FeatureInputs {
         let slug = feature.slug.as_str();
-        let meta = meta::read(&self.folder, feature, self.settings.mission.as_ref());
-        let loaded = self.missions.load(&self.folder, &meta.mission);
-        let (step, step_source, fault) = self.step(slug);
-        let step_unseen = fault.as_ref().is_some_and(|fault| fault.unseen);
-        let mut step_error = fault.map(|fault| fault.text);
+        let meta = meta::read(&self.root_dir, feature, self.settings.mission.as_ref());
+        let loaded = self.missions.load(&self.root_dir, &meta.mission);
+        let (step, step_source, fault) = self.resolve_step(slug);
+        let step_unseen = fault.as_ref().is_some_and(|fault| fault.unreadable);
+        let mut step_error = fault.map(|fault| fault.message);
         if let (Some(step), Some(mission)) = (&step, &loaded.mission)
-            && !mission.knows_step(step)
+            && !mission.has_step(step)
         {
             let text =
                 format!("step `{step}` is not one of the mission's; all that it requires counts");
             step_error.get_or_insert(text);
         }
         let doubt = if meta.error.is_some() {
-            Some(Doubt::MissionUnreadable)
-        } else if loaded.broken {
-            Some(Doubt::ManifestBroken)
+            Some(UnknownReason::UnreadableMeta)
+        } else if loaded.invalid {
+            Some(UnknownReason::InvalidManifest)
         } else {
             None
         };
         let manifest_version = loaded
             .mission
             .as_ref()
-            .map_or(NO_MANIFEST, |mission| mission.manifest.manifest_version.as_str());
+            .map_or(NO_MANIFEST_VERSION, |mission| mission.manifest.manifest_version.as_str());
         let key = BaselineKey {
             project_uuid: self.project_uuid.clone(),
             node_id: self.node_id.clone(),
@@ -52,29 +52,29 @@ impl Project {
             manifest_version: manifest_version.to_owned(),
         };
         let run_id = self.runs.run_id(slug);
-        Inputs {
-            terms: Terms {
+        FeatureInputs {
+            context: FeatureContext {
                 feature_slug: feature.slug.clone(),
                 feature_dir: self.feature_path(feature),
                 mission_type: meta.mission,
                 mission_run_id: run_id.unwrap_or_else(|| ids::derived_run_id(&self.root_id, slug)),
                 mission: loaded.mission,
                 step: step.map(Into::into),
-                doubt,
+                unknown_reason: doubt,
             },
-            bearings: Bearings {
+            metadata: FeatureMetadata {
                 step_source,
                 step_error,
-                step_unseen,
+                step_unreadable: step_unseen,
                 meta_error: meta.error,
-                key,
-                baseline: baseline::read(&self.folder, &feature.slug),
+                baseline_key: key,
+                baseline: baseline::read(&self.root_dir, &feature.slug),
             },
         }
     }
 
-    fn step(&self, slug: &str) -> (Option<String>, StepSource, Option<StepFault>) {
-        let (issued, error) = match self.runs.step(&self.folder, &self.root, slug) {
+    fn resolve_step(&self, slug: &str) -> (Option<String>, StepSource, Option<StepError>) {
+        let (issued, error) = match self.runs.issued_step(&self.root_dir, &self.root, slug) {
             Ok(issued) => (issued, None),
             Err(error) => (None, Some(error)),
         };

@@ -4,8 +4,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::beneath::Folder;
-use super::{FeatureDir, Settings, discover};
+use super::beneath::RootDir;
+use super::{FeatureDir, ProjectSettings, discover};
 use crate::core::path::FeatureSlug;
 
 /// What a path means.
@@ -34,7 +34,7 @@ pub enum LocateError {
          name of a feature; use letters, digits, `.`, `_` and `-`",
         path = path.display()
     )]
-    NoFeature {
+    NotAFeature {
         /// The path.
         path: PathBuf,
         /// Its last component.
@@ -54,7 +54,7 @@ pub enum LocateError {
 /// one.
 pub fn locate(
     path: &Path,
-    settings_of: impl Fn(&Path) -> Settings,
+    settings_of: impl Fn(&Path) -> ProjectSettings,
 ) -> Result<Located, LocateError> {
     let unreachable = |source| LocateError::Unreachable { path: path.to_owned(), source };
     let mut start = path.canonicalize().map_err(unreachable)?;
@@ -63,13 +63,13 @@ pub fn locate(
     }
     let features_of = |root: &Path| {
         let patterns = settings_of(root).feature_patterns();
-        let found = Folder::open(root).ok().map(|folder| discover::features(&folder, &patterns));
+        let found = RootDir::open(root).ok().map(|folder| discover::features(&folder, &patterns));
         found.and_then(Result::ok).map(|(features, _)| features).unwrap_or_default()
     };
     let marked = |folder: &&Path| folder.join(".kittify").is_dir();
     let within = |root: &Path, folder: &Path| {
         let features = features_of(root);
-        features.iter().any(|feature| folder.starts_with(folder_of(root, feature)))
+        features.iter().any(|feature| folder.starts_with(feature_dir_path(root, feature)))
     };
     let nearest = start.ancestors().find(marked);
     let root = match nearest {
@@ -84,7 +84,7 @@ pub fn locate(
         .or_else(|| nearest.filter(|nearest| !features_of(nearest).is_empty()))
         .or_else(|| below().find(|root| !features_of(root).is_empty()));
     if let Some(root) = root {
-        let features = meant(&start, root, features_of(root));
+        let features = selected_features(&start, root, features_of(root));
         return Ok(Located { root: root.to_owned(), features });
     }
     let by_itself = |root: &Path, slug| Located {
@@ -93,13 +93,13 @@ pub fn locate(
     };
     let name = |folder: &Path| folder.file_name().unwrap_or_default().as_bytes().to_owned();
     if let Some(root) = nearest {
-        let own = FeatureSlug::new(&name(root)).filter(|slug| is_marked_by_us(root, slug));
+        let own = FeatureSlug::new(&name(root)).filter(|slug| has_only_dossiers_dir(root, slug));
         return Ok(match own {
             Some(slug) => by_itself(root, slug),
             None => Located { root: root.to_owned(), features: None },
         });
     }
-    let slug = FeatureSlug::new(&name(&start)).ok_or_else(|| LocateError::NoFeature {
+    let slug = FeatureSlug::new(&name(&start)).ok_or_else(|| LocateError::NotAFeature {
         path: start.clone(),
         name: String::from_utf8_lossy(&name(&start)).into_owned(),
     })?;
@@ -108,7 +108,7 @@ pub fn locate(
 
 /// Whether a folder has its `.kittify` only because it was accepted as a feature by itself: it
 /// stays one.
-fn is_marked_by_us(root: &Path, slug: &FeatureSlug) -> bool {
+fn has_only_dossiers_dir(root: &Path, slug: &FeatureSlug) -> bool {
     let kittify = root.join(".kittify");
     let only_ours = std::fs::read_dir(&kittify).is_ok_and(|mut entries| {
         entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == "dossiers"))
@@ -116,7 +116,7 @@ fn is_marked_by_us(root: &Path, slug: &FeatureSlug) -> bool {
     only_ours && kittify.join("dossiers").join(slug.as_str()).is_dir()
 }
 
-fn folder_of(root: &Path, feature: &FeatureDir) -> PathBuf {
+fn feature_dir_path(root: &Path, feature: &FeatureDir) -> PathBuf {
     match &feature.path {
         Some(path) => root.join(std::ffi::OsStr::from_bytes(path.as_bytes())),
         None => root.to_owned(),
@@ -124,14 +124,18 @@ fn folder_of(root: &Path, feature: &FeatureDir) -> PathBuf {
 }
 
 /// Those of `features` that `start` is in or above; `None`, for all, where it is neither.
-fn meant(start: &Path, root: &Path, features: Vec<FeatureDir>) -> Option<Vec<FeatureDir>> {
+fn selected_features(
+    start: &Path,
+    root: &Path,
+    features: Vec<FeatureDir>,
+) -> Option<Vec<FeatureDir>> {
     if start == root {
         return None;
     }
     let meant: Vec<FeatureDir> = features
         .into_iter()
         .filter(|feature| {
-            let folder = folder_of(root, feature);
+            let folder = feature_dir_path(root, feature);
             start.starts_with(&folder) || folder.starts_with(start)
         })
         .collect();
@@ -145,7 +149,7 @@ mod tests {
     use super::*;
 
     fn located(path: &Path) -> (PathBuf, Option<Vec<String>>) {
-        let found = locate(path, |_| Settings::default()).unwrap();
+        let found = locate(path, |_| ProjectSettings::default()).unwrap();
         let slugs =
             |features: Vec<FeatureDir>| features.into_iter().map(|f| f.slug.to_string()).collect();
         (found.root, found.features.map(slugs))
@@ -198,9 +202,9 @@ mod tests {
                 slugs.map(|text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>());
             assert_eq!(located(&base.join(path)), (base.join(root), slugs), "{path}");
         }
-        let no_name = locate(&base.join("no name"), |_| Settings::default()).unwrap_err();
+        let no_name = locate(&base.join("no name"), |_| ProjectSettings::default()).unwrap_err();
         assert!(no_name.to_string().contains("`no name` cannot be the name of a feature"));
-        let nowhere = locate(&base.join("nowhere"), |_| Settings::default()).unwrap_err();
+        let nowhere = locate(&base.join("nowhere"), |_| ProjectSettings::default()).unwrap_err();
         assert!(nowhere.to_string().ends_with("/nowhere"));
         let cause = std::error::Error::source(&nowhere).unwrap();
         assert!(cause.to_string().starts_with("No such file"));

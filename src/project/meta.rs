@@ -3,16 +3,16 @@
 use serde_json::{Map, Value};
 
 use super::FeatureDir;
-use super::beneath::Folder;
+use super::beneath::RootDir;
 use crate::core::manifest::MissionType;
 use crate::core::path::{PathError, RelPath};
 use crate::core::yaml::parse_json;
 
-const FILE: &[u8] = b"meta.json";
-const MAX: u64 = 1 << 20;
+const META_FILE: &[u8] = b"meta.json";
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// What `meta.json` says, or what stands in for it.
-pub(super) struct Meta {
+pub(super) struct FeatureMeta {
     pub(super) mission: MissionType,
     pub(super) target_branch: Option<String>,
     pub(super) error: Option<String>,
@@ -20,19 +20,23 @@ pub(super) struct Meta {
 
 /// Reads a feature's `meta.json`. Where it cannot be read the default mission stands in, and the
 /// error is said.
-pub(super) fn read(folder: &Folder, feature: &FeatureDir, default: Option<&MissionType>) -> Meta {
+pub(super) fn read(
+    folder: &RootDir,
+    feature: &FeatureDir,
+    default: Option<&MissionType>,
+) -> FeatureMeta {
     let default = default.cloned().unwrap_or_default();
-    match read_object(folder, feature).and_then(|object| interpret(&object)) {
+    match read_object(folder, feature).and_then(|object| parse_fields(&object)) {
         Ok((mission, target_branch)) => {
-            Meta { mission: mission.unwrap_or(default), target_branch, error: None }
+            FeatureMeta { mission: mission.unwrap_or(default), target_branch, error: None }
         }
-        Err(error) => Meta { mission: default, target_branch: None, error: Some(error) },
+        Err(error) => FeatureMeta { mission: default, target_branch: None, error: Some(error) },
     }
 }
 
-fn read_object(folder: &Folder, feature: &FeatureDir) -> Result<Map<String, Value>, String> {
-    let path = below(feature, FILE).map_err(|error| error.to_string())?;
-    match folder.read(&path, MAX) {
+fn read_object(folder: &RootDir, feature: &FeatureDir) -> Result<Map<String, Value>, String> {
+    let path = below(feature, META_FILE).map_err(|error| error.to_string())?;
+    match folder.read(&path, MAX_FILE_BYTES) {
         Ok(None) => Ok(Map::new()),
         Ok(Some(bytes)) => parse_json(&bytes).map_err(|error| format!("meta.json:{error}")),
         Err(error) => Err(format!("meta.json: {error}")),
@@ -46,9 +50,9 @@ fn below(feature: &FeatureDir, name: &[u8]) -> Result<RelPath, PathError> {
     }
 }
 
-type Read = (Option<MissionType>, Option<String>);
+type MetaFields = (Option<MissionType>, Option<String>);
 
-fn interpret(object: &Map<String, Value>) -> Result<Read, String> {
+fn parse_fields(object: &Map<String, Value>) -> Result<MetaFields, String> {
     let text = |name: &str| match object.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok((!text.is_empty()).then_some(text.as_str())),
@@ -81,7 +85,7 @@ mod tests {
             slug: FeatureSlug::new(b"001-x").unwrap(),
             path: RelPath::new(&b"001-x"[..]).ok(),
         };
-        let meta = read(&Folder::open(dir.path()).unwrap(), &feature, None);
+        let meta = read(&RootDir::open(dir.path()).unwrap(), &feature, None);
         (meta.mission.as_str().to_owned(), meta.target_branch, meta.error)
     }
 

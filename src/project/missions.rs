@@ -8,94 +8,94 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::beneath::{Folder, ReadError, read_path};
+use super::beneath::{ReadError, RootDir, read_path};
 use crate::core::findings::FileError;
 use crate::core::manifest::{
-    Mission, MissionType, embedded, parse_manifest, parse_mission_steps, parse_runtime_steps,
-    step_order,
+    Mission, MissionType, find_embedded_mission, merge_step_order, parse_manifest,
+    parse_mission_steps, parse_runtime_steps,
 };
 use crate::core::path::{RelPath, escape_bytes};
-use crate::core::yaml::TextError;
+use crate::core::yaml::ParseError;
 
-const MANIFEST: &str = "expected-artifacts.yaml";
-const MISSION: &str = "mission.yaml";
-const RUNTIME: &str = "mission-runtime.yaml";
-const MAX: u64 = 1 << 20;
+const MANIFEST_FILE: &str = "expected-artifacts.yaml";
+const MISSION_FILE: &str = "mission.yaml";
+const RUNTIME_FILE: &str = "mission-runtime.yaml";
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Folders of mission folders below the root, strongest first.
-const PROJECT_LAYERS: [&str; 2] = [".kittify/overrides/missions", ".kittify/missions"];
+const PROJECT_LAYER_DIRS: [&str; 2] = [".kittify/overrides/missions", ".kittify/missions"];
 
 /// The missions of a project, each read once.
 #[derive(Debug)]
 pub(super) struct Missions {
-    user: Option<PathBuf>,
-    loaded: Mutex<BTreeMap<MissionType, Arc<Loaded>>>,
-    unlisted: Mutex<Vec<FileError>>,
+    user_dir: Option<PathBuf>,
+    loaded: Mutex<BTreeMap<MissionType, Arc<LoadedMission>>>,
+    listing_errors: Mutex<Vec<FileError>>,
     /// What went for each mission before these files were read.
-    good: BTreeMap<MissionType, Arc<Mission>>,
+    last_valid: BTreeMap<MissionType, Arc<Mission>>,
 }
 
 /// A mission as its layers give it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Loaded {
+pub(super) struct LoadedMission {
     /// What it expects; `None` where no layer has a manifest.
     pub(super) mission: Option<Arc<Mission>>,
     /// Whether the manifest that should be used cannot be, and the embedded one stands in.
-    pub(super) broken: bool,
+    pub(super) invalid: bool,
     errors: Vec<FileError>,
     warnings: Vec<String>,
 }
 
 /// One folder that may hold a manifest.
 enum Layer<'a> {
-    Project(&'a Folder, String),
+    Project(&'a RootDir, String),
     User(PathBuf),
 }
 
 impl Missions {
-    /// `user` is the folder of the user's own missions.
+    /// `user_dir` is the folder of the user's own missions.
     pub(super) fn new(user: Option<&Path>) -> Self {
         Self {
-            user: user.map(Path::to_owned),
+            user_dir: user.map(Path::to_owned),
             loaded: Mutex::default(),
-            unlisted: Mutex::default(),
-            good: BTreeMap::new(),
+            listing_errors: Mutex::default(),
+            last_valid: BTreeMap::new(),
         }
     }
 
     /// Takes over what was good when these files were read last.
-    pub(super) fn go_on_from(&mut self, before: &Self) {
-        self.good.clone_from(&before.good);
+    pub(super) fn inherit_last_valid(&mut self, before: &Self) {
+        self.last_valid.clone_from(&before.last_valid);
         let loaded = before.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        for (mission_type, loaded) in loaded.iter().filter(|(_, loaded)| !loaded.broken) {
+        for (mission_type, loaded) in loaded.iter().filter(|(_, loaded)| !loaded.invalid) {
             match &loaded.mission {
                 Some(mission) => {
-                    self.good.insert(mission_type.clone(), Arc::clone(mission));
+                    self.last_valid.insert(mission_type.clone(), Arc::clone(mission));
                 }
                 None => {
-                    self.good.remove(mission_type);
+                    self.last_valid.remove(mission_type);
                 }
             }
         }
     }
 
     /// The mission of that type.
-    pub(super) fn load(&self, folder: &Folder, mission_type: &MissionType) -> Loaded {
+    pub(super) fn load(&self, folder: &RootDir, mission_type: &MissionType) -> LoadedMission {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = loaded.entry(mission_type.clone()).or_insert_with(|| {
-            let mut now = load(&self.layers(folder, mission_type), mission_type);
-            if let Some(good) = self.good.get(mission_type).filter(|_| now.broken) {
+            let mut now = load_mission(&self.layers(folder, mission_type), mission_type);
+            if let Some(good) = self.last_valid.get(mission_type).filter(|_| now.invalid) {
                 now.mission = Some(Arc::clone(good));
             }
             Arc::new(now)
         });
-        Loaded::clone(entry)
+        LoadedMission::clone(entry)
     }
 
     /// Loads every mission that the project's own layers name, used or not, so that their errors
     /// are found.
-    pub(super) fn load_all_of_project(&self, folder: &Folder) {
-        for layer in PROJECT_LAYERS {
+    pub(super) fn load_project_missions(&self, folder: &RootDir) {
+        for layer in PROJECT_LAYER_DIRS {
             let listed = match RelPath::new(layer.as_bytes()) {
                 Ok(path) => folder.list(Some(&path)),
                 Err(_) => continue,
@@ -110,8 +110,9 @@ impl Missions {
                     }
                 }
                 Err(error) => {
-                    let error = FileError::whole(layer, error.to_string());
-                    let mut unlisted = self.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
+                    let error = FileError::without_position(layer, error.to_string());
+                    let mut unlisted =
+                        self.listing_errors.lock().unwrap_or_else(PoisonError::into_inner);
                     if !unlisted.contains(&error) {
                         unlisted.push(error);
                     }
@@ -121,20 +122,20 @@ impl Missions {
     }
 
     /// Errors and warnings of what was loaded, in order of mission.
-    pub(super) fn findings(&self) -> (Vec<FileError>, Vec<String>) {
+    pub(super) fn diagnostics(&self) -> (Vec<FileError>, Vec<String>) {
         let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut errors = self.unlisted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut errors = self.listing_errors.lock().unwrap_or_else(PoisonError::into_inner).clone();
         errors.extend(loaded.values().flat_map(|loaded| loaded.errors.iter().cloned()));
         let warnings = loaded.values().flat_map(|loaded| loaded.warnings.iter().cloned());
         (errors, warnings.collect())
     }
 
-    fn layers<'a>(&self, folder: &'a Folder, mission_type: &MissionType) -> Vec<Layer<'a>> {
+    fn layers<'a>(&self, folder: &'a RootDir, mission_type: &MissionType) -> Vec<Layer<'a>> {
         let name = mission_type.as_str();
-        let project = PROJECT_LAYERS
+        let project = PROJECT_LAYER_DIRS
             .into_iter()
             .map(|layer| Layer::Project(folder, format!("{layer}/{name}")));
-        project.chain(self.user.iter().map(|user| Layer::User(user.join(name)))).collect()
+        project.chain(self.user_dir.iter().map(|user| Layer::User(user.join(name)))).collect()
     }
 }
 
@@ -143,15 +144,15 @@ impl Layer<'_> {
         match self {
             Self::Project(folder, layer) => {
                 match RelPath::new(format!("{layer}/{file}").as_bytes()) {
-                    Ok(path) => folder.read(&path, MAX),
+                    Ok(path) => folder.read(&path, MAX_FILE_BYTES),
                     Err(_) => Ok(None),
                 }
             }
-            Self::User(layer) => read_path(&layer.join(file), MAX),
+            Self::User(layer) => read_path(&layer.join(file), MAX_FILE_BYTES),
         }
     }
 
-    fn name(&self, file: &str) -> String {
+    fn display_path(&self, file: &str) -> String {
         use std::os::unix::ffi::OsStrExt as _;
         match self {
             Self::Project(_, layer) => format!("{layer}/{file}"),
@@ -163,41 +164,44 @@ impl Layer<'_> {
     fn parse<T>(
         &self,
         file: &str,
-        parse: impl Fn(&[u8]) -> Result<T, TextError>,
+        parse: impl Fn(&[u8]) -> Result<T, ParseError>,
     ) -> Result<Option<T>, FileError> {
-        let bytes = self
-            .read(file)
-            .map_err(|error| FileError::whole(self.name(file), error.to_string()))?;
+        let bytes = self.read(file).map_err(|error| {
+            FileError::without_position(self.display_path(file), error.to_string())
+        })?;
         bytes
             .map(|bytes| parse(&bytes))
             .transpose()
-            .map_err(|error| FileError::new(self.name(file), error))
+            .map_err(|error| FileError::new(self.display_path(file), error))
     }
 }
 
-fn load(layers: &[Layer<'_>], mission_type: &MissionType) -> Loaded {
+fn load_mission(layers: &[Layer<'_>], mission_type: &MissionType) -> LoadedMission {
     for layer in layers {
         match load_layer(layer, mission_type) {
             Ok(None) => {}
             Ok(Some(loaded)) => return loaded,
             Err(error) => {
-                return Loaded {
+                return LoadedMission {
                     mission: load_embedded(mission_type),
-                    broken: true,
+                    invalid: true,
                     errors: vec![error],
                     warnings: Vec::new(),
                 };
             }
         }
     }
-    Loaded { mission: load_embedded(mission_type), ..Loaded::default() }
+    LoadedMission { mission: load_embedded(mission_type), ..LoadedMission::default() }
 }
 
-fn load_layer(layer: &Layer<'_>, mission_type: &MissionType) -> Result<Option<Loaded>, FileError> {
-    let Some(manifest) = layer.parse(MANIFEST, parse_manifest)? else {
+fn load_layer(
+    layer: &Layer<'_>,
+    mission_type: &MissionType,
+) -> Result<Option<LoadedMission>, FileError> {
+    let Some(manifest) = layer.parse(MANIFEST_FILE, parse_manifest)? else {
         return Ok(None);
     };
-    let file = layer.name(MANIFEST);
+    let file = layer.display_path(MANIFEST_FILE);
     let mut warnings = Vec::new();
     if manifest.mission_type != mission_type.as_str() {
         let (says, lies) = (&manifest.mission_type, mission_type.as_str());
@@ -205,27 +209,28 @@ fn load_layer(layer: &Layer<'_>, mission_type: &MissionType) -> Result<Option<Lo
             "{file}: it says it is for `{says}`, but lies in the folder of `{lies}`"
         ));
     }
-    let steps = match layer.parse(MISSION, parse_mission_steps)? {
+    let steps = match layer.parse(MISSION_FILE, parse_mission_steps)? {
         Some(steps) => steps,
         None => embedded_steps(mission_type),
     };
-    let runtime = layer.parse(RUNTIME, parse_runtime_steps)?.unwrap_or_default();
-    let mission = Mission::new(manifest, &step_order(&steps, &runtime))
+    let runtime = layer.parse(RUNTIME_FILE, parse_runtime_steps)?.unwrap_or_default();
+    let mission = Mission::new(manifest, &merge_step_order(&steps, &runtime))
         .map_err(|error| FileError::new(file.as_str(), error))?;
     warnings.extend(mission.warnings.iter().map(|warning| format!("{file}: {warning}")));
     let mission = Some(Arc::new(mission));
-    Ok(Some(Loaded { mission, warnings, ..Loaded::default() }))
+    Ok(Some(LoadedMission { mission, warnings, ..LoadedMission::default() }))
 }
 
 /// The embedded mission of that type. A test holds that all of them are sound.
 fn load_embedded(mission_type: &MissionType) -> Option<Arc<Mission>> {
-    let manifest = parse_manifest(embedded(mission_type.as_str())?.manifest.as_bytes()).ok()?;
+    let manifest =
+        parse_manifest(find_embedded_mission(mission_type.as_str())?.manifest.as_bytes()).ok()?;
     Mission::new(manifest, &embedded_steps(mission_type)).ok().map(Arc::new)
 }
 
 fn embedded_steps(mission_type: &MissionType) -> Vec<String> {
-    let steps =
-        embedded(mission_type.as_str()).map(|found| parse_mission_steps(found.mission.as_bytes()));
+    let steps = find_embedded_mission(mission_type.as_str())
+        .map(|found| parse_mission_steps(found.mission.as_bytes()));
     steps.and_then(Result::ok).unwrap_or_default()
 }
 
@@ -251,14 +256,15 @@ mod tests {
             fs::write(path, text).unwrap();
         }
 
-        fn load(&self, name: &str) -> Loaded {
+        fn load(&self, name: &str) -> LoadedMission {
             let missions = Missions::new(Some(self.user.path()));
-            missions.load(&Folder::open(self.dir.path()).unwrap(), &MissionType::new(name).unwrap())
+            missions
+                .load(&RootDir::open(self.dir.path()).unwrap(), &MissionType::new(name).unwrap())
         }
 
         fn version(&self, name: &str) -> Option<String> {
             let loaded = self.load(name);
-            assert!(!loaded.broken, "{:?}", loaded.errors);
+            assert!(!loaded.invalid, "{:?}", loaded.errors);
             loaded.mission.map(|mission| mission.manifest.manifest_version.clone())
         }
     }
@@ -316,7 +322,7 @@ mod tests {
                 fixture.write(".kittify/missions/plan/mission.yaml", other);
             }
             let loaded = fixture.load("plan");
-            assert!(loaded.broken);
+            assert!(loaded.invalid);
             assert!(loaded.errors[0].to_string().contains(error), "{}", loaded.errors[0]);
             assert_eq!(loaded.mission.unwrap().manifest.manifest_version, "1");
         }
@@ -326,10 +332,10 @@ mod tests {
     fn unused_missions_of_the_project_are_checked_too() {
         let fixture = Fixture::new();
         fixture.write(".kittify/overrides/missions/own/expected-artifacts.yaml", "nonsense");
-        let folder = Folder::open(fixture.dir.path()).unwrap();
+        let folder = RootDir::open(fixture.dir.path()).unwrap();
         let missions = Missions::new(None);
-        assert!(missions.findings().0.is_empty());
-        missions.load_all_of_project(&folder);
-        assert_eq!(missions.findings().0.len(), 1);
+        assert!(missions.diagnostics().0.is_empty());
+        missions.load_project_missions(&folder);
+        assert_eq!(missions.diagnostics().0.len(), 1);
     }
 }

@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::core::findings::{FileError, Skipped};
+use crate::core::findings::{FileError, SkippedDir};
 use crate::core::identity as ids;
 use crate::core::manifest::MissionType;
 use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
@@ -37,20 +37,20 @@ use crate::core::snapshot::MissionDossierSnapshot;
 pub use baseline::WriteError;
 pub use beneath::ReadError;
 pub use identity::Machine;
-pub use inputs::Inputs;
+pub use inputs::FeatureInputs;
 pub use locate::{LocateError, Located, locate};
-pub use ways::Ways;
+pub use ways::FeaturePatterns;
 
-use beneath::Folder;
+use beneath::RootDir;
 use missions::Missions;
-use step::Runs;
+use step::FeatureRuns;
 
 /// What is made and taken away again to hear of it.
-const PROBE: &str = ".kittify/dossiers/.dossierd-probe";
+const PROBE_FILE: &str = ".kittify/dossiers/.dossierd-probe";
 
 /// What the configuration says of a project.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Settings {
+pub struct ProjectSettings {
     /// Where its features are; `kitty-specs/*` where nothing is said.
     pub features: Option<Vec<Pattern>>,
     /// Mission of features whose `meta.json` names none.
@@ -61,7 +61,7 @@ pub struct Settings {
     pub ignore: Vec<Pattern>,
 }
 
-impl Settings {
+impl ProjectSettings {
     /// The `features` patterns, or the default one.
     #[must_use]
     pub fn feature_patterns(&self) -> Vec<Pattern> {
@@ -92,22 +92,22 @@ pub struct Project {
     /// Identity of machine and user.
     pub node_id: String,
     /// What the configuration says of it.
-    pub settings: Settings,
+    pub settings: ProjectSettings,
     /// Project files that cannot be used.
     pub errors: Vec<FileError>,
-    folder: Folder,
+    root_dir: RootDir,
     /// Whether the file with the project's identity cannot be used.
-    identity_broken: bool,
+    identity_invalid: bool,
     branch: String,
     /// Git's folder of the work tree.
-    git: Option<PathBuf>,
-    runs: Runs,
+    git_dir: Option<PathBuf>,
+    runs: FeatureRuns,
     missions: Missions,
 }
 
 /// What lies where a project's root was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stands {
+pub enum RootCheck {
     /// The root.
     Same,
     /// Another folder of the same file system.
@@ -124,37 +124,37 @@ impl Project {
     /// [`Project::errors`].
     pub fn open(
         root: &Path,
-        settings: Settings,
+        settings: ProjectSettings,
         machine: &Machine,
         user_missions: Option<&Path>,
     ) -> io::Result<Self> {
-        let folder = Folder::open(root)?;
-        Ok(Self::read(folder, root, settings, machine, user_missions))
+        let folder = RootDir::open(root)?;
+        Ok(Self::from_root_dir(folder, root, settings, machine, user_missions))
     }
 
     /// The project at a root that cannot be opened: its name and derived identity, and nothing in
     /// it.
     #[must_use]
-    pub fn absent(root: &Path, settings: Settings, machine: &Machine) -> Self {
-        Self::read(Folder::absent(root), root, settings, machine, None)
+    pub fn unavailable(root: &Path, settings: ProjectSettings, machine: &Machine) -> Self {
+        Self::from_root_dir(RootDir::unavailable(root), root, settings, machine, None)
     }
 
-    fn read(
-        folder: Folder,
+    fn from_root_dir(
+        folder: RootDir,
         root: &Path,
-        settings: Settings,
+        settings: ProjectSettings,
         machine: &Machine,
         user_missions: Option<&Path>,
     ) -> Self {
         let mut errors = Vec::new();
         let written = identity::read(&folder).unwrap_or_else(|error| {
             errors.push(error);
-            identity::Written::default()
+            identity::ProjectIdentity::default()
         });
         let identity_broken = !errors.is_empty();
         let bytes = root.as_os_str().as_bytes();
         let name = root.file_name().map_or("/".into(), |name| escape_bytes(name.as_bytes()));
-        let git = branch::head_folder(root);
+        let git = branch::find_git_dir(root);
         Self {
             root: root.to_owned(),
             name: name.into(),
@@ -165,20 +165,20 @@ impl Project {
             node_id: written.node_id.unwrap_or_else(|| machine.node_id()),
             settings,
             errors,
-            identity_broken,
-            branch: branch::current(git.as_deref()),
-            git,
-            runs: Runs::read(&folder, root),
+            identity_invalid: identity_broken,
+            branch: branch::current_branch(git.as_deref()),
+            git_dir: git,
+            runs: FeatureRuns::read(&folder, root),
             missions: Missions::new(user_missions),
-            folder,
+            root_dir: folder,
         }
     }
 
     /// Takes over what was good of the project as it was read last, where it is broken now:
     /// manifests, and its identity.
-    pub fn go_on_from(&mut self, before: &Self) {
-        self.missions.go_on_from(&before.missions);
-        if self.identity_broken {
+    pub fn inherit_last_valid(&mut self, before: &Self) {
+        self.missions.inherit_last_valid(&before.missions);
+        if self.identity_invalid {
             self.project_uuid.clone_from(&before.project_uuid);
             self.node_id.clone_from(&before.node_id);
         }
@@ -186,41 +186,41 @@ impl Project {
 
     /// Lets go of the root's descriptor until it is needed again, so that its file system can be
     /// unmounted. Needing it again fails where another folder has taken the place.
-    pub fn release(&self) {
-        self.folder.release();
+    pub fn close_root_fd(&self) {
+        self.root_dir.close_fd();
     }
 
     /// Whether the root at its path is the one that was opened.
     ///
     /// # Errors
     /// When nothing that can be looked at is there.
-    pub fn stands(&self) -> io::Result<Stands> {
+    pub fn check_root(&self) -> io::Result<RootCheck> {
         let found = std::fs::symlink_metadata(&self.root)?;
         let place = (found.dev(), found.ino());
-        Ok(match self.folder.place() {
-            known if known == place => Stands::Same,
-            (device, _) if device == place.0 => Stands::Replaced,
-            _ => Stands::OtherDevice,
+        Ok(match self.root_dir.dev_ino() {
+            known if known == place => RootCheck::Same,
+            (device, _) if device == place.0 => RootCheck::Replaced,
+            _ => RootCheck::OtherDevice,
         })
     }
 
     /// Whether nothing at all is in the root, as in the folder under a file system that is not
     /// mounted.
     #[must_use]
-    pub fn is_bare(&self) -> bool {
-        self.folder.list(None).is_ok_and(|entries| entries.is_empty())
+    pub fn is_root_empty(&self) -> bool {
+        self.root_dir.list(None).is_ok_and(|entries| entries.is_empty())
     }
 
     /// The device that the root is on.
     #[must_use]
-    pub fn device(&self) -> u64 {
-        self.folder.place().0
+    pub fn root_device(&self) -> u64 {
+        self.root_dir.dev_ino().0
     }
 
     /// When git took the lock of the work tree that the project lies in, if it holds it.
     #[must_use]
-    pub fn git_lock(&self) -> Option<SystemTime> {
-        let lock = self.git.as_ref()?.join("index.lock");
+    pub fn git_locked_at(&self) -> Option<SystemTime> {
+        let lock = self.git_dir.as_ref()?.join("index.lock");
         std::fs::symlink_metadata(lock).ok()?.modified().ok()
     }
 
@@ -228,8 +228,8 @@ impl Project {
     ///
     /// # Errors
     /// When a folder on the way to them cannot be listed.
-    pub fn discover(&self) -> Result<(Vec<FeatureDir>, Vec<Skipped>), ReadError> {
-        discover::features(&self.folder, &self.settings.feature_patterns())
+    pub fn discover(&self) -> Result<(Vec<FeatureDir>, Vec<SkippedDir>), ReadError> {
+        discover::features(&self.root_dir, &self.settings.feature_patterns())
     }
 
     /// Opens a feature's directory, for `scan`.
@@ -237,35 +237,45 @@ impl Project {
     /// # Errors
     /// Those of the operating system.
     pub fn open_feature(&self, feature: &FeatureDir) -> io::Result<OwnedFd> {
-        self.folder.descriptor(feature.path.as_ref())
+        self.root_dir.open_dir(feature.path.as_ref())
     }
 
     /// Opens a folder within a feature.
     ///
     /// # Errors
     /// Those of the operating system.
-    pub fn open_folder_of(&self, feature: &FeatureDir, folder: &RelPath) -> io::Result<OwnedFd> {
+    pub fn open_feature_subdir(
+        &self,
+        feature: &FeatureDir,
+        folder: &RelPath,
+    ) -> io::Result<OwnedFd> {
         let path = match &feature.path {
             Some(path) => RelPath::new([path.as_bytes(), b"/", folder.as_bytes()].concat())
                 .map_err(io::Error::other)?,
             None => folder.clone(),
         };
-        self.folder.descriptor(Some(&path))
+        self.root_dir.open_dir(Some(&path))
     }
 
     /// The folders in which something lies, or may come to lie, that steers the project: features,
     /// manifests, runs, baselines, git's head. Those that are there.
     #[must_use]
-    pub fn steering_folders(&self) -> Vec<PathBuf> {
-        let runs = self.run_folders();
+    pub fn metadata_dirs(&self) -> Vec<PathBuf> {
+        let runs = self.run_dirs();
         let patterns = self.settings.feature_patterns();
-        steering::folders(&self.root, &self.folder, &patterns, runs, self.git.as_deref())
+        steering::metadata_dirs(
+            &self.root,
+            &self.root_dir,
+            &patterns,
+            runs,
+            self.git_dir.as_deref(),
+        )
     }
 
     /// The folders of the runs that `feature-runs.json` names, as far as they lie below the root;
     /// they may not be there.
-    pub fn run_folders(&self) -> impl Iterator<Item = RelPath> {
-        self.runs.folders(&self.root)
+    pub fn run_dirs(&self) -> impl Iterator<Item = RelPath> {
+        self.runs.run_dirs(&self.root)
     }
 
     /// Absolute path of a feature's directory.
@@ -279,15 +289,15 @@ impl Project {
 
     /// Errors and warnings of all manifests that the project holds or its features use, by file.
     #[must_use]
-    pub fn manifest_findings(&self) -> (Vec<FileError>, Vec<String>) {
-        self.missions.load_all_of_project(&self.folder);
-        self.missions.findings()
+    pub fn manifest_diagnostics(&self) -> (Vec<FileError>, Vec<String>) {
+        self.missions.load_project_missions(&self.root_dir);
+        self.missions.diagnostics()
     }
 
     /// Whether something stands where a feature's baseline belongs.
     #[must_use]
     pub fn has_baseline(&self, slug: &FeatureSlug) -> bool {
-        baseline::exists(&self.folder, slug)
+        baseline::exists(&self.root_dir, slug)
     }
 
     /// Writes a feature's baseline, durably.
@@ -295,7 +305,7 @@ impl Project {
     /// # Errors
     /// [`WriteError`] with the path.
     pub fn write_baseline(&self, slug: &FeatureSlug, text: &[u8]) -> Result<(), WriteError> {
-        baseline::write(&self.folder, &self.root, &baseline::name(slug), text)
+        baseline::write(&self.root_dir, &self.root, &baseline::file_path(slug), text)
     }
 
     /// Writes a feature's snapshot file, which can be made again.
@@ -303,27 +313,28 @@ impl Project {
     /// # Errors
     /// [`WriteError`] with the path.
     pub fn write_snapshot(&self, slug: &FeatureSlug, text: &[u8]) -> Result<(), WriteError> {
-        baseline::write(&self.folder, &self.root, &projected::name(slug), text)
+        baseline::write(&self.root_dir, &self.root, &projected::file_path(slug), text)
     }
 
     /// Whether its feature's snapshot file is that snapshot, whenever it was computed.
     #[must_use]
-    pub fn has_snapshot(&self, snapshot: &MissionDossierSnapshot) -> bool {
-        projected::is(&self.folder, snapshot)
+    pub fn is_snapshot_current(&self, snapshot: &MissionDossierSnapshot) -> bool {
+        projected::matches_on_disk(&self.root_dir, snapshot)
     }
 
-    /// A file below `.kittify/dossiers` that [`Project::flash_probe`] makes.
+    /// A file below `.kittify/dossiers` that [`Project::touch_probe`] makes.
     #[must_use]
-    pub fn probe(&self) -> PathBuf {
-        self.root.join(PROBE)
+    pub fn probe_path(&self) -> PathBuf {
+        self.root.join(PROBE_FILE)
     }
 
     /// Makes that file and takes it away again, so that a watcher hears of it.
     ///
     /// # Errors
     /// When it cannot be made: nothing of dossierd's is there, or it may not be written.
-    pub fn flash_probe(&self) -> io::Result<()> {
-        self.folder.flash(&RelPath::new(PROBE.as_bytes()).map_err(io::Error::other)?)
+    pub fn touch_probe(&self) -> io::Result<()> {
+        self.root_dir
+            .touch_and_remove(&RelPath::new(PROBE_FILE.as_bytes()).map_err(io::Error::other)?)
     }
 
     /// Removes a feature's baseline. Says whether there was one.
@@ -331,6 +342,6 @@ impl Project {
     /// # Errors
     /// [`WriteError`] with the path.
     pub fn clear_baseline(&self, slug: &FeatureSlug) -> Result<bool, WriteError> {
-        baseline::clear(&self.folder, &self.root, slug)
+        baseline::clear(&self.root_dir, &self.root, slug)
     }
 }

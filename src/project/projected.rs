@@ -4,39 +4,40 @@
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write};
 
-use super::baseline::{DOSSIERS, relative};
-use super::beneath::Folder;
+use super::baseline::{DOSSIERS_DIR, rel_path};
+use super::beneath::RootDir;
 use crate::core::path::FeatureSlug;
 use crate::core::snapshot::MissionDossierSnapshot;
 
 /// What comes after the time in a snapshot's JSON, and the time itself, are not longer.
-const END: u64 = 256;
+const TAIL_BYTES: u64 = 256;
 
 /// Whether it is that snapshot, whenever it was computed.
-pub(super) fn is(folder: &Folder, snapshot: &MissionDossierSnapshot) -> bool {
-    let file = relative(&name(&snapshot.feature_slug)).and_then(|path| folder.open_file(&path));
-    file.is_some_and(|file| says(file, snapshot).is_ok_and(|same| same))
+pub(super) fn matches_on_disk(folder: &RootDir, snapshot: &MissionDossierSnapshot) -> bool {
+    let file =
+        rel_path(&file_path(&snapshot.feature_slug)).and_then(|path| folder.open_file(&path));
+    file.is_some_and(|file| file_matches(file, snapshot).is_ok_and(|same| same))
 }
 
-fn says(mut file: File, snapshot: &MissionDossierSnapshot) -> io::Result<bool> {
+fn file_matches(mut file: File, snapshot: &MissionDossierSnapshot) -> io::Result<bool> {
     let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(END)))?;
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
     let mut end = Vec::new();
-    (&file).take(END).read_to_end(&mut end)?;
-    let Some(computed_at) = MissionDossierSnapshot::computed_at(&end) else {
+    (&file).take(TAIL_BYTES).read_to_end(&mut end)?;
+    let Some(computed_at) = MissionDossierSnapshot::parse_computed_at(&end) else {
         return Ok(false);
     };
     file.rewind()?;
-    let mut same = Same(BufReader::new(file));
+    let mut same = ComparingWriter(BufReader::new(file));
     serde_json::to_writer(&mut same, &MissionDossierSnapshot { computed_at, ..snapshot.clone() })?;
     same.write_all(b"\n")?;
     Ok(same.0.fill_buf()?.is_empty())
 }
 
 /// Takes what the file holds, and fails at anything else. Large ones are not held in memory.
-struct Same(BufReader<File>);
+struct ComparingWriter(BufReader<File>);
 
-impl Write for Same {
+impl Write for ComparingWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let held = self.0.fill_buf()?;
         let length = held.len().min(bytes.len());
@@ -52,6 +53,6 @@ impl Write for Same {
     }
 }
 
-pub(super) fn name(slug: &FeatureSlug) -> String {
-    format!("{DOSSIERS}/{slug}/snapshot-latest.json")
+pub(super) fn file_path(slug: &FeatureSlug) -> String {
+    format!("{DOSSIERS_DIR}/{slug}/snapshot-latest.json")
 }

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 
-use super::beneath::Folder;
+use super::beneath::RootDir;
 use super::discover;
 use crate::core::path::RelPath;
 use crate::core::pattern::Pattern;
 
 /// Folders watched by themselves, and folders whose folders are watched too.
-const SINGLE: [&str; 3] = [".kittify", ".kittify/overrides", ".kittify/runtime"];
-const WITH_CHILDREN: [&str; 4] = [
+const WATCHED_DIRS: [&str; 3] = [".kittify", ".kittify/overrides", ".kittify/runtime"];
+const WATCHED_WITH_SUBDIRS: [&str; 4] = [
     ".kittify/overrides/missions",
     ".kittify/missions",
     ".kittify/runtime/runs",
@@ -20,9 +20,9 @@ const WITH_CHILDREN: [&str; 4] = [
 ];
 
 /// The steering folders that are there.
-pub(super) fn folders(
+pub(super) fn metadata_dirs(
     root: &Path,
-    folder: &Folder,
+    folder: &RootDir,
     patterns: &[Pattern],
     runs: impl Iterator<Item = RelPath>,
     git: Option<&Path>,
@@ -35,9 +35,9 @@ pub(super) fn folders(
             relative.extend(RelPath::new(parts[..length].join(&b'/')).ok());
         }
     }
-    relative.extend(discover::ways_taken(folder, patterns));
-    relative.extend(SINGLE.iter().filter_map(|name| RelPath::new(name.as_bytes()).ok()));
-    for name in WITH_CHILDREN {
+    relative.extend(discover::traversed_dirs(folder, patterns));
+    relative.extend(WATCHED_DIRS.iter().filter_map(|name| RelPath::new(name.as_bytes()).ok()));
+    for name in WATCHED_WITH_SUBDIRS {
         let Ok(parent) = RelPath::new(name.as_bytes()) else {
             continue;
         };
@@ -52,7 +52,7 @@ pub(super) fn folders(
     relative.dedup();
     let absolute = relative
         .into_iter()
-        .filter(|path| folder.has_folder(path))
+        .filter(|path| folder.is_dir(path))
         .map(|path| root.join(std::ffi::OsStr::from_bytes(path.as_bytes())));
     [root.to_owned()].into_iter().chain(absolute).chain(git.map(Path::to_owned)).collect()
 }

@@ -5,39 +5,39 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::beneath::Folder;
+use super::beneath::RootDir;
 use crate::core::path::RelPath;
 use crate::core::yaml::parse_json;
 
-const FILE: &str = ".kittify/runtime/feature-runs.json";
-const MAX: u64 = 4 << 20;
+const RUNS_FILE: &str = ".kittify/runtime/feature-runs.json";
+const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// The runs of a project.
 #[derive(Debug)]
-pub(super) struct Runs(Result<Map<String, Value>, StepFault>);
+pub(super) struct FeatureRuns(Result<Map<String, Value>, StepError>);
 
 /// Why no step can be had of a runtime's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct StepFault {
-    pub(super) text: String,
+pub(super) struct StepError {
+    pub(super) message: String,
     /// Whether there is something that could not be seen, rather than something to pass over.
-    pub(super) unseen: bool,
+    pub(super) unreadable: bool,
 }
 
-impl StepFault {
-    fn unseen(text: String) -> Self {
-        Self { text, unseen: true }
+impl StepError {
+    fn unreadable(text: String) -> Self {
+        Self { message: text, unreadable: true }
     }
 
-    fn outside(text: String) -> Self {
-        Self { text, unseen: false }
+    fn outside_project(text: String) -> Self {
+        Self { message: text, unreadable: false }
     }
 }
 
-impl Runs {
+impl FeatureRuns {
     /// Reads `feature-runs.json`; none where there is no such file.
-    pub(super) fn read(folder: &Folder, root: &Path) -> Self {
-        Self(read_object(folder, root, Path::new(FILE)))
+    pub(super) fn read(folder: &RootDir, root: &Path) -> Self {
+        Self(read_object(folder, root, Path::new(RUNS_FILE)))
     }
 
     /// `run_id` of the feature's run.
@@ -47,26 +47,26 @@ impl Runs {
     }
 
     /// The folders of the runs that lie below `root`.
-    pub(super) fn folders(&self, root: &Path) -> impl Iterator<Item = RelPath> {
+    pub(super) fn run_dirs(&self, root: &Path) -> impl Iterator<Item = RelPath> {
         let runs = self.0.iter().flat_map(Map::values);
         let named = runs.filter_map(|run| run.get("run_dir")?.as_str());
-        named.filter_map(move |run| below(root, Path::new(run)))
+        named.filter_map(move |run| relative_to_root(root, Path::new(run)))
     }
 
     /// `issued_step_id` of the feature's run; `None` where there is no run or no step is issued.
-    pub(super) fn step(
+    pub(super) fn issued_step(
         &self,
-        folder: &Folder,
+        folder: &RootDir,
         root: &Path,
         slug: &str,
-    ) -> Result<Option<String>, StepFault> {
+    ) -> Result<Option<String>, StepError> {
         let runs = self.0.as_ref().map_err(Clone::clone)?;
         let Some(run) = runs.get(slug) else {
             return Ok(None);
         };
         let Some(run_dir) = run.get("run_dir").and_then(Value::as_str) else {
-            let text = format!("{FILE}: the run of `{slug}` has no `run_dir`");
-            return Err(StepFault::unseen(text));
+            let text = format!("{RUNS_FILE}: the run of `{slug}` has no `run_dir`");
+            return Err(StepError::unreadable(text));
         };
         let state = read_object(folder, root, &Path::new(run_dir).join("state.json"))?;
         match state.get("issued_step_id") {
@@ -74,7 +74,7 @@ impl Runs {
             Some(Value::String(step)) => Ok(Some(step.clone())),
             Some(_) => {
                 let text = format!("{run_dir}/state.json: `issued_step_id` is not a text");
-                Err(StepFault::unseen(text))
+                Err(StepError::unreadable(text))
             }
         }
     }
@@ -82,23 +82,27 @@ impl Runs {
 
 /// The JSON object in the file at `path`, absolute or relative to `root`; empty where there is no
 /// such file, refused where it is not below `root`.
-fn read_object(folder: &Folder, root: &Path, path: &Path) -> Result<Map<String, Value>, StepFault> {
+fn read_object(
+    folder: &RootDir,
+    root: &Path,
+    path: &Path,
+) -> Result<Map<String, Value>, StepError> {
     let shown = path.display();
-    let relative = below(root, path).ok_or_else(|| {
-        StepFault::outside(format!("{shown} is outside of the project, and so not read"))
+    let relative = relative_to_root(root, path).ok_or_else(|| {
+        StepError::outside_project(format!("{shown} is outside of the project, and so not read"))
     })?;
-    match folder.read(&relative, MAX) {
+    match folder.read(&relative, MAX_FILE_BYTES) {
         Ok(None) => Ok(Map::new()),
         Ok(Some(bytes)) => {
-            parse_json(&bytes).map_err(|error| StepFault::unseen(format!("{shown}:{error}")))
+            parse_json(&bytes).map_err(|error| StepError::unreadable(format!("{shown}:{error}")))
         }
-        Err(error) => Err(StepFault::unseen(format!("{shown}: {error}"))),
+        Err(error) => Err(StepError::unreadable(format!("{shown}: {error}"))),
     }
 }
 
 /// A path, absolute or relative to `root`, as one below it. Its folder is asked what it is, where
 /// it is there, so that `..` and links to the project are what they lead to.
-fn below(root: &Path, path: &Path) -> Option<RelPath> {
+fn relative_to_root(root: &Path, path: &Path) -> Option<RelPath> {
     let whole = root.join(path);
     let folder = whole.parent().and_then(|folder| folder.canonicalize().ok());
     let whole = match (folder, whole.file_name()) {
@@ -120,10 +124,10 @@ mod tests {
     fn steps_and_what_is_wrong_with_them() {
         let (dir, outer) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let root = dir.path().canonicalize().unwrap();
-        let folder = Folder::open(&root).unwrap();
+        let folder = RootDir::open(&root).unwrap();
         let step = || {
-            let step = Runs::read(&folder, &root).step(&folder, &root, "x");
-            step.map_err(|fault| fault.text)
+            let step = FeatureRuns::read(&folder, &root).issued_step(&folder, &root, "x");
+            step.map_err(|fault| fault.message)
         };
         assert_eq!(step(), Ok(None));
 
@@ -131,7 +135,7 @@ mod tests {
         let write_run = |run_dir: &str| {
             let runs =
                 serde_json::json!({"x": {"run_id": "r", "run_dir": run_dir, "mission_key": "m"}});
-            fs::write(root.join(FILE), runs.to_string()).unwrap();
+            fs::write(root.join(RUNS_FILE), runs.to_string()).unwrap();
         };
         let state =
             |text: &str| fs::write(root.join(".kittify/runtime/runs/1/state.json"), text).unwrap();
@@ -162,9 +166,9 @@ mod tests {
             write_run(outside);
             assert!(step().unwrap_err().contains("outside of the project"), "{outside}");
         }
-        fs::write(root.join(FILE), "[").unwrap();
-        assert!(step().unwrap_err().starts_with(FILE));
-        fs::write(root.join(FILE), r#"{"x": {}}"#).unwrap();
+        fs::write(root.join(RUNS_FILE), "[").unwrap();
+        assert!(step().unwrap_err().starts_with(RUNS_FILE));
+        fs::write(root.join(RUNS_FILE), r#"{"x": {}}"#).unwrap();
         assert!(step().unwrap_err().contains("has no `run_dir`"));
     }
 }

@@ -4,24 +4,24 @@ use crate::core::path::RelPath;
 use crate::core::pattern::{Pattern, PatternSet};
 
 /// Levels that `**` descends.
-pub(super) const ANY_DEPTH: usize = 16;
+pub(super) const MAX_GLOBSTAR_DEPTH: usize = 16;
 
 /// One component of a pattern.
 #[derive(Debug)]
-pub(super) enum Component {
+pub(super) enum PatternComponent {
     Literal(Vec<u8>),
-    Wild(PatternSet),
-    AnyDepth,
+    Wildcard(PatternSet),
+    Globstar,
 }
 
-pub(super) fn components(pattern: &Pattern) -> Result<Vec<Component>, String> {
+pub(super) fn parse_components(pattern: &Pattern) -> Result<Vec<PatternComponent>, String> {
     pattern
         .as_str()
         .split('/')
         .map(|part| match Pattern::new(part) {
-            _ if part == "**" => Ok(Component::AnyDepth),
-            Ok(literal) if literal.is_literal() => Ok(Component::Literal(part.into())),
-            Ok(wild) => PatternSet::new([&wild]).map(Component::Wild),
+            _ if part == "**" => Ok(PatternComponent::Globstar),
+            Ok(literal) if literal.is_literal() => Ok(PatternComponent::Literal(part.into())),
+            Ok(wild) => PatternSet::new([&wild]).map(PatternComponent::Wildcard),
             Err(error) => Err(format!("{error}; a wildcard must not reach over a `/` here")),
         })
         .collect()
@@ -29,29 +29,29 @@ pub(super) fn components(pattern: &Pattern) -> Result<Vec<Component>, String> {
 
 /// The ways of a project's patterns.
 #[derive(Debug)]
-pub struct Ways(Vec<Vec<Component>>);
+pub struct FeaturePatterns(Vec<Vec<PatternComponent>>);
 
-impl Ways {
+impl FeaturePatterns {
     /// Those of all patterns that can be used.
     #[must_use]
     pub fn new(patterns: &[Pattern]) -> Self {
-        Self(patterns.iter().filter_map(|pattern| components(pattern).ok()).collect())
+        Self(patterns.iter().filter_map(|pattern| parse_components(pattern).ok()).collect())
     }
 
     /// Whether a folder at that path would be a feature, or on the way to one.
     #[must_use]
-    pub fn lead_to(&self, path: &RelPath) -> bool {
+    pub fn could_contain_feature(&self, path: &RelPath) -> bool {
         self.0.iter().any(|way| {
             // Told apart by length first: nearly all paths are those of files in features.
-            let any = way.iter().filter(|part| matches!(part, Component::AnyDepth)).count();
-            let longest = way.len() + any * ANY_DEPTH;
+            let any = way.iter().filter(|part| matches!(part, PatternComponent::Globstar)).count();
+            let longest = way.len() + any * MAX_GLOBSTAR_DEPTH;
             let names: Vec<&[u8]> = path.components().take(longest + 1).collect();
-            names.len() <= longest && leads(way, &names)
+            names.len() <= longest && matches_prefix(way, &names)
         })
     }
 }
 
-fn leads(way: &[Component], names: &[&[u8]]) -> bool {
+fn matches_prefix(way: &[PatternComponent], names: &[&[u8]]) -> bool {
     let (Some((first, rest)), Some((name, below))) = (way.split_first(), names.split_first())
     else {
         return names.is_empty();
@@ -59,14 +59,15 @@ fn leads(way: &[Component], names: &[&[u8]]) -> bool {
     // A hidden folder leads to no feature, and is only said to be none.
     let open = |is_last: bool| is_last || !name.starts_with(b".");
     match first {
-        Component::Literal(literal) => literal == name && leads(rest, below),
-        Component::Wild(set) => {
+        PatternComponent::Literal(literal) => literal == name && matches_prefix(rest, below),
+        PatternComponent::Wildcard(set) => {
             open(rest.is_empty())
                 && RelPath::new(*name).is_ok_and(|name| set.is_match(&name))
-                && leads(rest, below)
+                && matches_prefix(rest, below)
         }
-        Component::AnyDepth => {
-            leads(rest, names) || open(rest.is_empty() && below.is_empty()) && leads(way, below)
+        PatternComponent::Globstar => {
+            matches_prefix(rest, names)
+                || open(rest.is_empty() && below.is_empty()) && matches_prefix(way, below)
         }
     }
 }
@@ -98,12 +99,12 @@ mod tests {
             ("**/specs/*", ".git/specs", false),
             ("**/.specs/*", ".specs/x", true),
         ] {
-            let ways = Ways::new(&[Pattern::new(pattern).unwrap()]);
+            let ways = FeaturePatterns::new(&[Pattern::new(pattern).unwrap()]);
             let path = RelPath::new(path.as_bytes()).unwrap();
-            assert_eq!(ways.lead_to(&path), expect, "{pattern} on {path:?}");
+            assert_eq!(ways.could_contain_feature(&path), expect, "{pattern} on {path:?}");
         }
         let deep = RelPath::new(vec!["a"; 999].join("/").as_bytes()).unwrap();
         let many = Pattern::new("**/b/**/c/**/d").unwrap();
-        assert!(!Ways::new(&[many]).lead_to(&deep), "and at once");
+        assert!(!FeaturePatterns::new(&[many]).could_contain_feature(&deep), "and at once");
     }
 }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use super::entry::{open_file, open_folder};
+use super::entry::{open_dir, open_file};
 use crate::core::path::RelPath;
 
 /// At most `max` bytes of the file at `path` below the open `feature` directory.
@@ -18,7 +18,7 @@ pub fn read_content(feature: OwnedFd, path: &RelPath, max: u64) -> io::Result<Ve
     while let Some(component) = components.next() {
         let name = CString::new(component)?;
         if components.peek().is_some() {
-            folder = open_folder(folder.as_fd(), &name)?;
+            folder = open_dir(folder.as_fd(), &name)?;
             continue;
         }
         let file = File::from(open_file(folder.as_fd(), &name)?);

@@ -10,7 +10,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 
-use super::hash::{How, Reading, read};
+use super::hash::{ReadOptions, ReadResult, read_stable};
 
 /// `error_detail` of a link.
 pub(super) const SYMBOLIC_LINK: &str = "symbolic link, not followed";
@@ -19,31 +19,31 @@ pub(super) const NOT_REGULAR: &str = "not a regular file";
 /// What an entry is, as far as a scan cares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EntryKind {
-    Folder,
+    Dir,
     File,
-    Link,
+    Symlink,
     Special,
 }
 
 impl From<FileType> for EntryKind {
     fn from(kind: FileType) -> Self {
         match kind {
-            FileType::Directory => Self::Folder,
+            FileType::Directory => Self::Dir,
             FileType::RegularFile => Self::File,
-            FileType::Symlink => Self::Link,
+            FileType::Symlink => Self::Symlink,
             _ => Self::Special,
         }
     }
 }
 
 /// The kind of an entry whose folder's listing does not say.
-pub(super) fn kind_of(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<EntryKind> {
+pub(super) fn entry_kind(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<EntryKind> {
     let stat = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(FileType::from_raw_mode(stat.st_mode).into())
 }
 
 /// Opens a folder within a folder.
-pub(super) fn open_folder(folder: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+pub(super) fn open_dir(folder: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(folder, name, flags, Mode::empty())
 }
@@ -60,25 +60,25 @@ pub(super) fn read_entry(
     folder: BorrowedFd<'_>,
     name: &CStr,
     entry: EntryKind,
-    how: How<'_>,
+    how: ReadOptions<'_>,
     buffer: &mut [u8],
-) -> Option<Reading> {
+) -> Option<ReadResult> {
     match entry {
-        EntryKind::Link => return Some(Reading::unreadable(SYMBOLIC_LINK, 0)),
-        EntryKind::Special => return Some(Reading::unreadable(NOT_REGULAR, 0)),
-        EntryKind::File | EntryKind::Folder => {}
+        EntryKind::Symlink => return Some(ReadResult::unreadable(SYMBOLIC_LINK, 0)),
+        EntryKind::Special => return Some(ReadResult::unreadable(NOT_REGULAR, 0)),
+        EntryKind::File | EntryKind::Dir => {}
     }
     match open_file(folder, name) {
-        Ok(mut file) => Some(read(&mut file, how, buffer)),
+        Ok(mut file) => Some(read_stable(&mut file, how, buffer)),
         Err(Errno::NOENT) => None,
-        Err(Errno::LOOP) => Some(Reading::unreadable(SYMBOLIC_LINK, 0)),
-        Err(Errno::NXIO) => Some(Reading::unreadable(NOT_REGULAR, 0)),
-        Err(error) => Some(Reading::refused(&error.into(), size_of(folder, name))),
+        Err(Errno::LOOP) => Some(ReadResult::unreadable(SYMBOLIC_LINK, 0)),
+        Err(Errno::NXIO) => Some(ReadResult::unreadable(NOT_REGULAR, 0)),
+        Err(error) => Some(ReadResult::from_io_error(&error.into(), stat_size(folder, name))),
     }
 }
 
 /// Size of a file that cannot be opened.
-fn size_of(folder: BorrowedFd<'_>, name: &CStr) -> u64 {
+fn stat_size(folder: BorrowedFd<'_>, name: &CStr) -> u64 {
     let stat = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
     stat.ok().and_then(|stat| u64::try_from(stat.st_size).ok()).unwrap_or_default()
 }

@@ -7,151 +7,161 @@ use std::time::SystemTime;
 use rustix::fs::{FileType, Stat, fstat};
 use rustix::io::Errno;
 
-use super::limits::Limits;
-use crate::core::artifact::{ErrorReason, Fault, Signature, State};
-use crate::core::content::{Absorber, Facts, InvalidUtf8, Kind, StaticPart};
+use super::limits::ScanLimits;
+use crate::core::artifact::{Absence, ArtifactState, ErrorReason, FileSignature};
+use crate::core::content::{ContentHasher, ContentInfo, FileKind, InvalidUtf8, StaticHash};
 
 /// `error_detail` of a file that changed with every try.
-const RESTLESS: &str = "changed while being read";
+const CHANGED_WHILE_READ: &str = "changed while being read";
 
 /// Reads of one file before it is called restless.
-const TRIES: usize = 3;
+const MAX_ATTEMPTS: usize = 3;
 
 /// A file younger than this when it is read may change once more within the same clock tick.
-const RACY_NS: i64 = 20_000_000;
+const RACY_WINDOW_NS: i64 = 20_000_000;
 
 /// Something that can be read from its start, again and again.
-pub(super) trait Source {
+pub(super) trait ReadSource {
     /// Its signature now; `None` where it is no regular file.
-    fn signature(&mut self) -> io::Result<Option<Signature>>;
+    fn signature(&mut self) -> io::Result<Option<FileSignature>>;
     /// Bytes at `offset`; 0 at the end.
     fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 }
 
 /// How a file is to be read.
 #[derive(Clone, Copy)]
-pub(super) struct How<'a> {
-    pub(super) kind: Kind,
-    pub(super) static_part: StaticPart,
-    pub(super) limits: &'a Limits,
+pub(super) struct ReadOptions<'a> {
+    pub(super) kind: FileKind,
+    pub(super) static_part: StaticHash,
+    pub(super) limits: &'a ScanLimits,
 }
 
 /// What came of reading a file.
-pub(super) struct Reading {
+pub(super) struct ReadResult {
     pub(super) size: u64,
-    pub(super) state: State,
+    pub(super) state: ArtifactState,
     pub(super) wp_id: Option<Box<str>>,
-    pub(super) signature: Option<Signature>,
+    pub(super) signature: Option<FileSignature>,
     pub(super) racy: bool,
     /// Why another try may come to something else.
-    pub(super) passing: Option<Passing>,
+    pub(super) transient: Option<TransientFailure>,
 }
 
 /// Why something that could not be read may be readable in a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Passing {
+pub(super) enum TransientFailure {
     /// It changed while it was read.
-    Restless,
+    Unstable,
     /// The process had no descriptor or memory left.
-    Starved,
+    OutOfResources,
 }
 
-impl Passing {
-    pub(super) fn of(error: &io::Error) -> Option<Self> {
-        is_starved(error).then_some(Self::Starved)
+impl TransientFailure {
+    pub(super) fn from_io_error(error: &io::Error) -> Option<Self> {
+        is_resource_exhausted(error).then_some(Self::OutOfResources)
     }
 }
 
 /// Whether the system lacked something that it may have in a moment, so that nothing is known.
 #[must_use]
-pub fn is_starved(error: &io::Error) -> bool {
+pub fn is_resource_exhausted(error: &io::Error) -> bool {
     let errors = [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(Errno::raw_os_error);
     error.raw_os_error().is_some_and(|error| errors.contains(&error))
 }
 
-impl Reading {
-    pub(super) fn fault(reason: ErrorReason, detail: impl Into<Box<str>>, size: u64) -> Self {
-        let fault = Fault { reason, detail: Some(detail.into()) };
+impl ReadResult {
+    pub(super) fn absent(reason: ErrorReason, detail: impl Into<Box<str>>, size: u64) -> Self {
+        let fault = Absence { reason, detail: Some(detail.into()) };
         Self {
             size,
-            state: State::Absent(fault),
+            state: ArtifactState::Absent(fault),
             wp_id: None,
             signature: None,
             racy: false,
-            passing: None,
+            transient: None,
         }
     }
 
     pub(super) fn unreadable(detail: impl Into<Box<str>>, size: u64) -> Self {
-        Self::fault(ErrorReason::Unreadable, detail, size)
+        Self::absent(ErrorReason::Unreadable, detail, size)
     }
 
-    pub(super) fn refused(error: &io::Error, size: u64) -> Self {
-        Self { passing: Passing::of(error), ..Self::unreadable(error.to_string(), size) }
+    pub(super) fn from_io_error(error: &io::Error, size: u64) -> Self {
+        Self {
+            transient: TransientFailure::from_io_error(error),
+            ..Self::unreadable(error.to_string(), size)
+        }
     }
 }
 
 /// Reads `source` until its signature is the same before and after.
-pub(super) fn read(source: &mut impl Source, how: How<'_>, buffer: &mut [u8]) -> Reading {
+pub(super) fn read_stable(
+    source: &mut impl ReadSource,
+    how: ReadOptions<'_>,
+    buffer: &mut [u8],
+) -> ReadResult {
     let mut size = 0;
-    for _ in 0..TRIES {
+    for _ in 0..MAX_ATTEMPTS {
         match read_once(source, how, buffer, &mut size) {
             Ok(Some(reading)) => return reading,
             Ok(None) => {}
-            Err(error) => return Reading::refused(&error, size),
+            Err(error) => return ReadResult::from_io_error(&error, size),
         }
     }
-    Reading { passing: Some(Passing::Restless), ..Reading::unreadable(RESTLESS, size) }
+    ReadResult {
+        transient: Some(TransientFailure::Unstable),
+        ..ReadResult::unreadable(CHANGED_WHILE_READ, size)
+    }
 }
 
 /// One try; `None` when the file changed under it.
 fn read_once(
-    source: &mut impl Source,
-    how: How<'_>,
+    source: &mut impl ReadSource,
+    how: ReadOptions<'_>,
     buffer: &mut [u8],
     size: &mut u64,
-) -> io::Result<Option<Reading>> {
+) -> io::Result<Option<ReadResult>> {
     let Some(before) = source.signature()? else {
-        return Ok(Some(Reading::unreadable("not a regular file", 0)));
+        return Ok(Some(ReadResult::unreadable("not a regular file", 0)));
     };
     *size = before.size;
-    if before.size > how.limits.file_bytes {
-        let detail = format!("larger than {} bytes", how.limits.file_bytes);
-        return Ok(Some(Reading::unreadable(detail, before.size)));
+    if before.size > how.limits.max_file_bytes {
+        let detail = format!("larger than {} bytes", how.limits.max_file_bytes);
+        return Ok(Some(ReadResult::unreadable(detail, before.size)));
     }
-    let facts = absorb(source, how, before.size, buffer)?;
+    let facts = hash_content(source, how, before.size, buffer)?;
     if source.signature()? != Some(before) {
         return Ok(None);
     }
     Ok(facts.map(|facts| match facts {
-        Ok(facts) => Reading {
+        Ok(facts) => ReadResult {
             size: before.size,
-            state: State::Present {
+            state: ArtifactState::Present {
                 hash: facts.hash,
                 static_hash: facts.static_hash.map(Box::new),
             },
             wp_id: facts.wp_id,
             signature: Some(before),
             racy: is_racy(&before),
-            passing: None,
+            transient: None,
         },
         Err(invalid) => {
             let fault =
-                Reading::fault(ErrorReason::InvalidFormat, invalid.to_string(), before.size);
-            Reading { signature: Some(before), racy: is_racy(&before), ..fault }
+                ReadResult::absent(ErrorReason::InvalidFormat, invalid.to_string(), before.size);
+            ReadResult { signature: Some(before), racy: is_racy(&before), ..fault }
         }
     }))
 }
 
-/// Feeds `size` bytes to an [`Absorber`]; `None` when there are fewer. More than those show in the
+/// Feeds `size` bytes to an [`ContentHasher`]; `None` when there are fewer. More than those show in the
 /// signature.
-fn absorb(
-    source: &mut impl Source,
-    how: How<'_>,
+fn hash_content(
+    source: &mut impl ReadSource,
+    how: ReadOptions<'_>,
     size: u64,
     buffer: &mut [u8],
-) -> io::Result<Option<Result<Facts, InvalidUtf8>>> {
-    let mut absorber = Absorber::new(how.kind, how.static_part);
+) -> io::Result<Option<Result<ContentInfo, InvalidUtf8>>> {
+    let mut absorber = ContentHasher::new(how.kind, how.static_part);
     let mut offset = 0;
     while offset < size {
         let left = usize::try_from(size - offset).unwrap_or(usize::MAX).min(buffer.len());
@@ -168,11 +178,11 @@ fn absorb(
 }
 
 /// The signature in what the system says of a file.
-pub(super) fn signature_of(stat: &Stat) -> Signature {
+pub(super) fn signature_of(stat: &Stat) -> FileSignature {
     let nanos = |seconds: i64, nanos: u64| {
         seconds.saturating_mul(1_000_000_000).saturating_add_unsigned(nanos)
     };
-    Signature {
+    FileSignature {
         size: u64::try_from(stat.st_size).unwrap_or_default(),
         modified_ns: nanos(stat.st_mtime, stat.st_mtime_nsec),
         changed_ns: nanos(stat.st_ctime, stat.st_ctime_nsec),
@@ -181,14 +191,14 @@ pub(super) fn signature_of(stat: &Stat) -> Signature {
     }
 }
 
-fn is_racy(signature: &Signature) -> bool {
+fn is_racy(signature: &FileSignature) -> bool {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let newest = signature.modified_ns.max(signature.changed_ns);
-    i64::try_from(now.as_nanos()).is_ok_and(|now| now.saturating_sub(newest) < RACY_NS)
+    i64::try_from(now.as_nanos()).is_ok_and(|now| now.saturating_sub(newest) < RACY_WINDOW_NS)
 }
 
-impl Source for OwnedFd {
-    fn signature(&mut self) -> io::Result<Option<Signature>> {
+impl ReadSource for OwnedFd {
+    fn signature(&mut self) -> io::Result<Option<FileSignature>> {
         let stat = fstat(&*self)?;
         let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
         Ok(regular.then(|| signature_of(&stat)))
@@ -217,9 +227,9 @@ mod tests {
         change_after: Vec<usize>,
     }
 
-    impl Source for Script {
-        fn signature(&mut self) -> io::Result<Option<Signature>> {
-            Ok(Some(Signature {
+    impl ReadSource for Script {
+        fn signature(&mut self) -> io::Result<Option<FileSignature>> {
+            Ok(Some(FileSignature {
                 size: self.contents[self.now].len() as u64,
                 modified_ns: i64::try_from(self.now).unwrap(),
                 changed_ns: 0,
@@ -241,24 +251,24 @@ mod tests {
         }
     }
 
-    fn how(limits: &Limits) -> How<'_> {
-        How { kind: Kind::Bytes, static_part: StaticPart::Skip, limits }
+    fn how(limits: &ScanLimits) -> ReadOptions<'_> {
+        ReadOptions { kind: FileKind::Bytes, static_part: StaticHash::Skip, limits }
     }
 
-    fn read_script(contents: &[&'static [u8]], change_after: &[usize]) -> Reading {
+    fn read_script(contents: &[&'static [u8]], change_after: &[usize]) -> ReadResult {
         let mut script = Script {
             contents: contents.to_vec(),
             now: 0,
             reads: 0,
             change_after: change_after.to_vec(),
         };
-        read(&mut script, how(&Limits::default()), &mut [0; 4])
+        read_stable(&mut script, how(&ScanLimits::default()), &mut [0; 4])
     }
 
     #[test]
     fn a_change_while_reading_is_read_again() {
         let reading = read_script(&[b"old content", b"new content!"], &[2]);
-        let State::Present { hash, .. } = reading.state else { panic!("present") };
+        let ArtifactState::Present { hash, .. } = reading.state else { panic!("present") };
         assert_eq!(hash, Digest::of(b"new content!"));
         assert_eq!(reading.size, 12);
     }
@@ -266,7 +276,7 @@ mod tests {
     #[test]
     fn a_shrinking_file_is_read_again() {
         let reading = read_script(&[b"long content", b"x"], &[1]);
-        let State::Present { hash, .. } = reading.state else { panic!("present") };
+        let ArtifactState::Present { hash, .. } = reading.state else { panic!("present") };
         assert_eq!(hash, Digest::of(b"x"));
     }
 
@@ -274,7 +284,7 @@ mod tests {
     fn a_restless_file_is_given_up() {
         let contents: [&[u8]; 6] = [b"1111", b"2222", b"3333", b"4444", b"5555", b"6666"];
         let reading = read_script(&contents, &[1, 2, 3, 4, 5]);
-        let State::Absent(fault) = reading.state else { panic!("absent") };
+        let ArtifactState::Absent(fault) = reading.state else { panic!("absent") };
         assert_eq!(fault.reason, ErrorReason::Unreadable);
         assert_eq!(fault.detail.as_deref(), Some("changed while being read"));
     }
@@ -283,9 +293,9 @@ mod tests {
     fn beyond_the_budget_nothing_is_read() {
         let mut script =
             Script { contents: vec![b"12345"], now: 0, reads: 0, change_after: vec![] };
-        let limits = Limits { file_bytes: 4, ..Limits::default() };
-        let reading = read(&mut script, how(&limits), &mut [0; 4]);
-        let State::Absent(fault) = reading.state else { panic!("absent") };
+        let limits = ScanLimits { max_file_bytes: 4, ..ScanLimits::default() };
+        let reading = read_stable(&mut script, how(&limits), &mut [0; 4]);
+        let ArtifactState::Absent(fault) = reading.state else { panic!("absent") };
         assert_eq!(fault.detail.as_deref(), Some("larger than 4 bytes"));
         assert_eq!((script.reads, reading.size), (0, 5));
     }

@@ -4,18 +4,18 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// What one feature may cost (contract, section 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct ScanLimits {
     /// Largest file that is read, in bytes.
-    pub file_bytes: u64,
+    pub max_file_bytes: u64,
     /// Most entries of a feature.
-    pub entries: u64,
+    pub max_entries: u64,
     /// Deepest folder, in components.
-    pub depth: usize,
+    pub max_depth: usize,
 }
 
-impl Default for Limits {
+impl Default for ScanLimits {
     fn default() -> Self {
-        Self { file_bytes: 4 << 30, entries: 1_000_000, depth: 1_000 }
+        Self { max_file_bytes: 4 << 30, max_entries: 1_000_000, max_depth: 1_000 }
     }
 }
 

@@ -12,20 +12,20 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, RawDir, statat};
 use rustix::io::Errno;
 
-use super::Limits;
-use super::entry::open_folder;
-use super::hash::{is_starved, signature_of};
-use crate::core::artifact::Signature;
+use super::ScanLimits;
+use super::entry::open_dir;
+use super::hash::{is_resource_exhausted, signature_of};
+use crate::core::artifact::FileSignature;
 use crate::core::path::RelPath;
 use crate::core::pattern::PatternSet;
 
 /// An entry that is no folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedFile {
     /// Where.
     pub path: RelPath,
     /// Its signature, where it is a regular file and its folder can be entered.
-    pub signature: Option<Signature>,
+    pub signature: Option<FileSignature>,
 }
 
 /// What a folder holds.
@@ -33,16 +33,16 @@ pub struct Listed {
 pub struct Listing {
     /// All entries that are no folders, a list for each folder, in no order: one list of all would
     /// be a block of memory so large that others like it are then kept.
-    pub files: Vec<Vec<Listed>>,
+    pub files: Vec<Vec<ListedFile>>,
     /// Folders that cannot be listed, and why.
     pub unreadable: Vec<(RelPath, String)>,
     /// How many entries were met, folders too.
     pub entries: u64,
     /// The budget that was met, in words.
-    pub over_budget: Option<String>,
+    pub limit_exceeded: Option<String>,
 }
 
-struct Level {
+struct PendingDir {
     parent: Arc<OwnedFd>,
     name: CString,
     path: RelPath,
@@ -54,36 +54,34 @@ struct Level {
 ///
 /// # Errors
 /// When `folder` itself cannot be listed, or the process has no descriptor or memory left.
-pub fn list(
+pub fn list_tree(
     folder: OwnedFd,
     path: Option<&RelPath>,
-    limits: &Limits,
+    limits: &ScanLimits,
     ignore: &PatternSet,
     mut enter: impl FnMut(Option<&RelPath>),
 ) -> io::Result<Listing> {
     let mut listing = Listing::default();
-    let mut walk = Walk { limits, ignore, levels: Vec::new() };
+    let mut walk = TreeLister { limits, ignore, pending_dirs: Vec::new() };
     let depth = path.map_or(0, |path| path.components().count());
     if walk.is_too_deep(depth, &mut listing) {
         return Ok(listing);
     }
     enter(path);
-    walk.list_one(&Arc::new(folder), path, depth, &mut listing)?;
-    while let Some(level) = walk.levels.pop() {
+    walk.list_dir(&Arc::new(folder), path, depth, &mut listing)?;
+    while let Some(level) = walk.pending_dirs.pop() {
         if walk.is_too_deep(level.depth, &mut listing) {
             continue;
         }
         enter(Some(&level.path));
-        let listed = open_folder(level.parent.as_fd(), &level.name)
-            .map_err(io::Error::from)
-            .and_then(|opened| {
-                walk.list_one(&Arc::new(opened), Some(&level.path), level.depth, &mut listing)
-            });
+        let listed = open_dir(level.parent.as_fd(), &level.name).map_err(io::Error::from).and_then(
+            |opened| walk.list_dir(&Arc::new(opened), Some(&level.path), level.depth, &mut listing),
+        );
         if let Err(error) = listed {
             match Errno::from_io_error(&error) {
                 // It went away, or became something that its parent's events tell of.
                 Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
-                _ if is_starved(&error) => return Err(error),
+                _ if is_resource_exhausted(&error) => return Err(error),
                 _ => listing.unreadable.push((level.path, error.to_string())),
             }
         }
@@ -91,25 +89,25 @@ pub fn list(
     Ok(listing)
 }
 
-struct Walk<'a> {
-    limits: &'a Limits,
+struct TreeLister<'a> {
+    limits: &'a ScanLimits,
     ignore: &'a PatternSet,
-    levels: Vec<Level>,
+    pending_dirs: Vec<PendingDir>,
 }
 
-impl Walk<'_> {
+impl TreeLister<'_> {
     /// Whether a folder so deep is not to be looked into.
     fn is_too_deep(&self, depth: usize, listing: &mut Listing) -> bool {
-        let is = depth > self.limits.depth;
+        let is = depth > self.limits.max_depth;
         if is {
-            let why = format!("deeper than {} folders", self.limits.depth);
-            listing.over_budget.get_or_insert(why);
+            let why = format!("deeper than {} folders", self.limits.max_depth);
+            listing.limit_exceeded.get_or_insert(why);
         }
         is
     }
 
     /// Lists one folder; its folders go on the stack. Nothing is kept of it when that fails.
-    fn list_one(
+    fn list_dir(
         &mut self,
         folder: &Arc<OwnedFd>,
         path: Option<&RelPath>,
@@ -127,9 +125,9 @@ impl Walk<'_> {
                 continue;
             }
             listing.entries += 1;
-            if listing.entries > self.limits.entries {
-                let why = format!("more than {} entries", self.limits.entries);
-                listing.over_budget.get_or_insert(why);
+            if listing.entries > self.limits.max_entries {
+                let why = format!("more than {} entries", self.limits.max_entries);
+                listing.limit_exceeded.get_or_insert(why);
                 break;
             }
             let below = match path {
@@ -148,15 +146,15 @@ impl Walk<'_> {
                 .map_or(entry.file_type(), |stat| FileType::from_raw_mode(stat.st_mode));
             if kind == FileType::Directory {
                 let (parent, name) = (Arc::clone(folder), name.to_owned());
-                levels.push(Level { parent, name, path: below, depth: depth + 1 });
+                levels.push(PendingDir { parent, name, path: below, depth: depth + 1 });
             } else {
                 let regular = stat.filter(|_| kind == FileType::RegularFile);
                 let signature = regular.as_ref().map(signature_of);
-                files.push(Listed { path: below, signature });
+                files.push(ListedFile { path: below, signature });
             }
         }
         listing.files.push(files);
-        self.levels.append(&mut levels);
+        self.pending_dirs.append(&mut levels);
         Ok(())
     }
 }

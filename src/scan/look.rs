@@ -7,103 +7,107 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use rustix::fs::{AtFlags, FileType, statat};
 use rustix::io::Errno;
 
-use super::Limits;
-use super::entry::{EntryKind, open_folder, read_entry};
-use super::hash::{How, Passing, is_starved, signature_of};
-use crate::core::artifact::{ErrorReason, Fault, Observation, Signature, State};
-use crate::core::content::{Kind, StaticPart};
+use super::ScanLimits;
+use super::entry::{EntryKind, open_dir, read_entry};
+use super::hash::{ReadOptions, TransientFailure, is_resource_exhausted, signature_of};
+use crate::core::artifact::{Absence, ArtifactState, ErrorReason, FileSignature, Observation};
+use crate::core::content::{FileKind, StaticHash};
 use crate::core::path::RelPath;
 
 /// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Look {
+pub enum PathState {
     /// Nothing.
-    Gone,
+    Missing,
     /// A file with the signature that is known.
     Unchanged,
     /// A folder.
-    Folder,
+    Dir,
     /// A folder on the way cannot be entered: which, and why.
-    Hidden(RelPath, String),
+    ParentUnreadable(RelPath, String),
     /// An entry that is no folder, read.
-    Seen(Observation),
+    Read(Observation),
     /// A file that changed with every try to read it.
-    Restless,
+    Unstable,
     /// The process had no descriptor or memory left to look with.
-    Starved,
+    OutOfResources,
     /// A file too large for the fast lane.
-    Large,
+    TooLarge,
 }
 
 /// How much may be read in one go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lane {
-    /// Files up to this many bytes; larger ones are [`Look::Large`].
-    Fast(u64),
+pub enum ReadLimit {
+    /// Files up to this many bytes; larger ones are [`PathState::TooLarge`].
+    UpTo(u64),
     /// Files of any size.
-    Slow,
+    Unlimited,
 }
 
 /// Looks at `path` below the open `feature`. A file that still has the signature `known` is not
 /// opened.
 #[must_use]
-pub fn look(
+pub fn check_path(
     feature: OwnedFd,
     path: &RelPath,
-    known: Option<&Signature>,
-    lane: Lane,
-    limits: &Limits,
+    known: Option<&FileSignature>,
+    lane: ReadLimit,
+    limits: &ScanLimits,
     buffer: &mut [u8],
-) -> Look {
+) -> PathState {
     let mut folder = feature;
     let mut done = 0;
     let mut components = path.components().peekable();
     while let Some(component) = components.next() {
         let Ok(name) = CString::new(component) else {
-            return Look::Gone;
+            return PathState::Missing;
         };
         if components.peek().is_some() {
             done += component.len() + 1;
-            folder = match open_folder(folder.as_fd(), &name) {
+            folder = match open_dir(folder.as_fd(), &name) {
                 Ok(folder) => folder,
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Look::Gone,
-                Err(error) => return hidden(path, done - 1, &error.into()),
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return PathState::Missing,
+                Err(error) => return parent_unreadable(path, done - 1, &error.into()),
             };
             continue;
         }
         let stat = match statat(&folder, &*name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
-            Err(Errno::NOENT) => return Look::Gone,
-            Err(error) if done > 0 => return hidden(path, done - 1, &error.into()),
-            Err(error) => return seen_unreadable(path, &error.into()),
+            Err(Errno::NOENT) => return PathState::Missing,
+            Err(error) if done > 0 => return parent_unreadable(path, done - 1, &error.into()),
+            Err(error) => return read_failed(path, &error.into()),
         };
         let kind = FileType::from_raw_mode(stat.st_mode);
         let signature = signature_of(&stat);
         if kind == FileType::Directory {
-            return Look::Folder;
+            return PathState::Dir;
         }
         if kind == FileType::RegularFile {
             if known == Some(&signature) {
-                return Look::Unchanged;
+                return PathState::Unchanged;
             }
-            if let Lane::Fast(max) = lane
+            if let ReadLimit::UpTo(max) = lane
                 && signature.size > max
-                && signature.size <= limits.file_bytes
+                && signature.size <= limits.max_file_bytes
             {
-                return Look::Large;
+                return PathState::TooLarge;
             }
         }
-        let how = How { kind: Kind::of(path), static_part: StaticPart::Hash, limits };
+        let how = ReadOptions {
+            kind: FileKind::from_path(path),
+            static_part: StaticHash::Compute,
+            limits,
+        };
         let reading = read_entry(folder.as_fd(), &name, EntryKind::from(kind), how, buffer);
         let Some(reading) = reading else {
-            return Look::Gone;
+            return PathState::Missing;
         };
-        match reading.passing {
-            Some(Passing::Restless) => return Look::Restless,
-            Some(Passing::Starved) => return Look::Starved,
+        match reading.transient {
+            Some(TransientFailure::Unstable) => return PathState::Unstable,
+            Some(TransientFailure::OutOfResources) => return PathState::OutOfResources,
             None => {}
         }
-        return Look::Seen(Observation {
+        return PathState::Read(Observation {
             path: path.clone(),
             size_bytes: reading.size,
             state: reading.state,
@@ -112,28 +116,28 @@ pub fn look(
             racy: reading.racy,
         });
     }
-    Look::Gone
+    PathState::Missing
 }
 
 /// The folder that is the first `length` bytes of `path` cannot be entered.
-fn hidden(path: &RelPath, length: usize, error: &io::Error) -> Look {
+fn parent_unreadable(path: &RelPath, length: usize, error: &io::Error) -> PathState {
     match RelPath::new(&path.as_bytes()[..length]) {
-        _ if is_starved(error) => Look::Starved,
-        Ok(folder) => Look::Hidden(folder, error.to_string()),
-        Err(_) => Look::Gone,
+        _ if is_resource_exhausted(error) => PathState::OutOfResources,
+        Ok(folder) => PathState::ParentUnreadable(folder, error.to_string()),
+        Err(_) => PathState::Missing,
     }
 }
 
-fn seen_unreadable(path: &RelPath, error: &io::Error) -> Look {
-    if is_starved(error) {
-        return Look::Starved;
+fn read_failed(path: &RelPath, error: &io::Error) -> PathState {
+    if is_resource_exhausted(error) {
+        return PathState::OutOfResources;
     }
     let detail = error.to_string().into();
-    let fault = Fault { reason: ErrorReason::Unreadable, detail: Some(detail) };
-    Look::Seen(Observation {
+    let fault = Absence { reason: ErrorReason::Unreadable, detail: Some(detail) };
+    PathState::Read(Observation {
         path: path.clone(),
         size_bytes: 0,
-        state: State::Absent(fault),
+        state: ArtifactState::Absent(fault),
         wp_id: None,
         signature: None,
         racy: false,

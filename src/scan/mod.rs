@@ -15,24 +15,24 @@ mod look;
 mod tasks;
 
 pub use content::read_content;
-pub use hash::is_starved;
-pub use limits::{Limits, raise_descriptor_limit};
-pub use list::{Listed, Listing, list};
-pub use look::{Lane, Look, look};
+pub use hash::is_resource_exhausted;
+pub use limits::{ScanLimits, raise_descriptor_limit};
+pub use list::{ListedFile, Listing, list_tree};
+pub use look::{PathState, ReadLimit, check_path};
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicU64;
 
 use crate::core::artifact::Observation;
-use crate::core::content::StaticPart;
+use crate::core::content::StaticHash;
 use crate::core::pattern::PatternSet;
 
 /// How to scan.
 #[derive(Debug)]
-pub struct Options {
+pub struct ScanOptions {
     /// Budgets.
-    pub limits: Limits,
+    pub limits: ScanLimits,
     /// Paths that are passed over.
     pub ignore: PatternSet,
     /// How many threads work.
@@ -41,20 +41,20 @@ pub struct Options {
 
 /// A feature directory, ready to be scanned.
 #[derive(Debug)]
-pub struct Opened {
+pub struct OpenedFeature {
     /// Its descriptor.
     pub descriptor: OwnedFd,
     /// Whether the static part of its work packages is hashed.
-    pub static_part: StaticPart,
+    pub static_part: StaticHash,
 }
 
 /// What a scan of one feature directory found.
 #[derive(Debug, Default)]
-pub struct Scanned {
+pub struct FeatureScan {
     /// What is there, in no order.
     pub observations: Vec<Observation>,
     /// The budget that was met, in words; what was not looked at is then missing.
-    pub over_budget: Option<String>,
+    pub limit_exceeded: Option<String>,
     /// Why the feature directory itself could not be read.
     pub unreadable: Option<String>,
 }
@@ -72,10 +72,10 @@ pub struct Progress {
 /// `done` is called once for each, on the thread that finished it, in no order.
 pub fn scan(
     count: usize,
-    open: impl Fn(usize) -> io::Result<Opened> + Sync,
-    options: &Options,
+    open: impl Fn(usize) -> io::Result<OpenedFeature> + Sync,
+    options: &ScanOptions,
     progress: &Progress,
-    done: impl Fn(usize, Scanned) + Sync,
+    done: impl Fn(usize, FeatureScan) + Sync,
 ) {
     tasks::run(count, &open, options, progress, &done);
 }

@@ -15,46 +15,46 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use rustix::fs::{FileType, RawDir};
 use rustix::io::Errno;
 
-use super::entry::{EntryKind, kind_of, open_folder, read_entry};
-use super::hash::{How, Reading};
-use super::{Opened, Options, Progress, Scanned};
+use super::entry::{EntryKind, entry_kind, open_dir, read_entry};
+use super::hash::{ReadOptions, ReadResult};
+use super::{FeatureScan, OpenedFeature, Progress, ScanOptions};
 use crate::core::artifact::Observation;
-use crate::core::content::{Kind, StaticPart};
+use crate::core::content::{FileKind, StaticHash};
 use crate::core::path::RelPath;
 
 /// Files of one task: few enough to share the work, enough to make the lock rare.
 const FILES_PER_TASK: usize = 32;
-const READ_BUFFER: usize = 128 << 10;
-const LIST_BUFFER: usize = 32 << 10;
+const READ_BUFFER_BYTES: usize = 128 << 10;
+const LIST_BUFFER_BYTES: usize = 32 << 10;
 
 /// One feature while it is scanned.
-struct Feature {
-    place: usize,
-    static_part: StaticPart,
+struct FeatureWalk {
+    index: usize,
+    static_part: StaticHash,
     entries: AtomicU64,
-    found: Mutex<Found>,
+    state: Mutex<WalkState>,
 }
 
-struct Found {
-    scanned: Scanned,
+struct WalkState {
+    scanned: FeatureScan,
     /// Tasks not yet finished.
     open_tasks: usize,
 }
 
-impl Feature {
+impl FeatureWalk {
     fn record(&self, observations: Vec<Observation>) {
-        lock(&self.found).scanned.observations.extend(observations);
+        lock(&self.state).scanned.observations.extend(observations);
     }
 
     /// A feature beyond a budget is not judged, so what is still on the stack may stay unread;
     /// only the first reason is kept.
-    fn over_budget(&self, why: String) {
-        lock(&self.found).scanned.over_budget.get_or_insert(why);
+    fn record_limit_exceeded(&self, why: String) {
+        lock(&self.state).scanned.limit_exceeded.get_or_insert(why);
     }
 }
 
 /// An open folder of a feature.
-struct Folder {
+struct OpenDir {
     descriptor: OwnedFd,
     /// Path bytes below the feature with a `/` at the end; empty for the feature itself.
     prefix: Vec<u8>,
@@ -63,41 +63,46 @@ struct Folder {
 
 enum Task {
     /// List this folder of that parent.
-    List(Arc<Feature>, Arc<Folder>, CString),
+    List(Arc<FeatureWalk>, Arc<OpenDir>, CString),
     /// Read these entries of that folder.
-    Read(Arc<Feature>, Arc<Folder>, Vec<(CString, EntryKind)>),
+    Read(Arc<FeatureWalk>, Arc<OpenDir>, Vec<(CString, EntryKind)>),
 }
 
-struct Queue {
+struct TaskQueue {
     stack: Vec<Task>,
     next_feature: usize,
     /// Threads that may still push.
     busy: usize,
 }
 
-struct Shared<'a, O, D> {
+struct Walker<'a, O, D> {
     count: usize,
     open: &'a O,
     done: &'a D,
-    options: &'a Options,
+    options: &'a ScanOptions,
     progress: &'a Progress,
-    queue: Mutex<Queue>,
+    queue: Mutex<TaskQueue>,
     pushed: Condvar,
 }
 
 /// The buffers of one thread.
-struct Buffers {
+struct ThreadBuffers {
     read: Vec<u8>,
     list: Vec<MaybeUninit<u8>>,
 }
 
-pub(super) fn run<O, D>(count: usize, open: &O, options: &Options, progress: &Progress, done: &D)
-where
-    O: Fn(usize) -> io::Result<Opened> + Sync,
-    D: Fn(usize, Scanned) + Sync,
+pub(super) fn run<O, D>(
+    count: usize,
+    open: &O,
+    options: &ScanOptions,
+    progress: &Progress,
+    done: &D,
+) where
+    O: Fn(usize) -> io::Result<OpenedFeature> + Sync,
+    D: Fn(usize, FeatureScan) + Sync,
 {
-    let queue = Queue { stack: Vec::new(), next_feature: 0, busy: 0 };
-    let shared = Shared {
+    let queue = TaskQueue { stack: Vec::new(), next_feature: 0, busy: 0 };
+    let shared = Walker {
         count,
         open,
         done,
@@ -116,13 +121,13 @@ where
 
 /// Says that a thread has finished what it took, also when it panics: else the others would wait
 /// for what it never pushes.
-struct Busy<'a> {
-    queue: &'a Mutex<Queue>,
+struct BusyGuard<'a> {
+    queue: &'a Mutex<TaskQueue>,
     ended: &'a Condvar,
     count: usize,
 }
 
-impl Drop for Busy<'_> {
+impl Drop for BusyGuard<'_> {
     fn drop(&mut self) {
         let mut queue = lock(self.queue);
         queue.busy -= 1;
@@ -132,29 +137,31 @@ impl Drop for Busy<'_> {
     }
 }
 
-enum Next {
+enum NextWork {
     Task(Task),
     Feature(usize),
 }
 
-impl<O, D> Shared<'_, O, D>
+impl<O, D> Walker<'_, O, D>
 where
-    O: Fn(usize) -> io::Result<Opened> + Sync,
-    D: Fn(usize, Scanned) + Sync,
+    O: Fn(usize) -> io::Result<OpenedFeature> + Sync,
+    D: Fn(usize, FeatureScan) + Sync,
 {
     fn work(&self) {
-        let mut buffers =
-            Buffers { read: vec![0; READ_BUFFER], list: vec![MaybeUninit::uninit(); LIST_BUFFER] };
-        while let Some(next) = self.take() {
-            let _busy = Busy { queue: &self.queue, ended: &self.pushed, count: self.count };
+        let mut buffers = ThreadBuffers {
+            read: vec![0; READ_BUFFER_BYTES],
+            list: vec![MaybeUninit::uninit(); LIST_BUFFER_BYTES],
+        };
+        while let Some(next) = self.next_work() {
+            let _busy = BusyGuard { queue: &self.queue, ended: &self.pushed, count: self.count };
             match next {
-                Next::Feature(place) => self.begin(place, &mut buffers),
-                Next::Task(Task::List(feature, parent, name)) => {
+                NextWork::Feature(place) => self.start_feature(place, &mut buffers),
+                NextWork::Task(Task::List(feature, parent, name)) => {
                     self.list(&feature, &parent, &name, &mut buffers);
                     drop(parent);
                     self.finish_task(&feature);
                 }
-                Next::Task(Task::Read(feature, folder, entries)) => {
+                NextWork::Task(Task::Read(feature, folder, entries)) => {
                     self.read(&feature, &folder, &entries, &mut buffers);
                     drop(folder);
                     self.finish_task(&feature);
@@ -164,17 +171,17 @@ where
     }
 
     /// The top of the stack, else a new feature; waits while others may still push.
-    fn take(&self) -> Option<Next> {
+    fn next_work(&self) -> Option<NextWork> {
         let mut queue = lock(&self.queue);
         loop {
             if let Some(task) = queue.stack.pop() {
                 queue.busy += 1;
-                return Some(Next::Task(task));
+                return Some(NextWork::Task(task));
             }
             if queue.next_feature < self.count {
                 queue.busy += 1;
                 queue.next_feature += 1;
-                return Some(Next::Feature(queue.next_feature - 1));
+                return Some(NextWork::Feature(queue.next_feature - 1));
             }
             if queue.busy == 0 {
                 return None;
@@ -183,13 +190,13 @@ where
         }
     }
 
-    fn push(&self, feature: &Feature, tasks: impl Iterator<Item = Task>) {
+    fn push(&self, feature: &FeatureWalk, tasks: impl Iterator<Item = Task>) {
         let mut queue = lock(&self.queue);
         let before = queue.stack.len();
         queue.stack.extend(tasks);
         let pushed = queue.stack.len() - before;
         // While the queue is locked no one can finish one of these tasks before it is counted.
-        lock(&feature.found).open_tasks += pushed;
+        lock(&feature.state).open_tasks += pushed;
         match pushed {
             0 => {}
             1 => self.pushed.notify_one(),
@@ -197,34 +204,44 @@ where
         }
     }
 
-    fn begin(&self, place: usize, buffers: &mut Buffers) {
+    fn start_feature(&self, place: usize, buffers: &mut ThreadBuffers) {
         let opened = (self.open)(place);
-        let static_part = opened.as_ref().map_or(StaticPart::Skip, |opened| opened.static_part);
-        let found = Found { scanned: Scanned::default(), open_tasks: 1 };
+        let static_part = opened.as_ref().map_or(StaticHash::Skip, |opened| opened.static_part);
+        let found = WalkState { scanned: FeatureScan::default(), open_tasks: 1 };
         let entries = AtomicU64::new(0);
-        let feature = Arc::new(Feature { place, static_part, entries, found: found.into() });
-        let listed = opened.and_then(|Opened { descriptor, .. }| {
-            let folder = Folder { descriptor, prefix: Vec::new(), depth: 0 };
+        let feature =
+            Arc::new(FeatureWalk { index: place, static_part, entries, state: found.into() });
+        let listed = opened.and_then(|OpenedFeature { descriptor, .. }| {
+            let folder = OpenDir { descriptor, prefix: Vec::new(), depth: 0 };
             self.list_open(&feature, &Arc::new(folder), buffers)
         });
         if let Err(error) = listed {
-            lock(&feature.found).scanned.unreadable = Some(error.to_string());
+            lock(&feature.state).scanned.unreadable = Some(error.to_string());
         }
         self.finish_task(&feature);
     }
 
-    fn list(&self, feature: &Arc<Feature>, parent: &Folder, name: &CStr, buffers: &mut Buffers) {
+    fn list(
+        &self,
+        feature: &Arc<FeatureWalk>,
+        parent: &OpenDir,
+        name: &CStr,
+        buffers: &mut ThreadBuffers,
+    ) {
         let depth = parent.depth + 1;
-        if depth > self.options.limits.depth {
-            feature.over_budget(format!("deeper than {} folders", self.options.limits.depth));
+        if depth > self.options.limits.max_depth {
+            feature.record_limit_exceeded(format!(
+                "deeper than {} folders",
+                self.options.limits.max_depth
+            ));
             return;
         }
-        let result = open_folder(parent.descriptor.as_fd(), name)
-            .map_err(io::Error::from)
-            .and_then(|descriptor| {
+        let result = open_dir(parent.descriptor.as_fd(), name).map_err(io::Error::from).and_then(
+            |descriptor| {
                 let prefix = [&parent.prefix, name.to_bytes(), b"/"].concat();
-                self.list_open(feature, &Arc::new(Folder { descriptor, prefix, depth }), buffers)
-            });
+                self.list_open(feature, &Arc::new(OpenDir { descriptor, prefix, depth }), buffers)
+            },
+        );
         let Err(error) = result else {
             return;
         };
@@ -233,14 +250,14 @@ where
             Some(Errno::NOENT) => {}
             // It is no folder any more.
             Some(Errno::NOTDIR | Errno::LOOP) => {
-                if let Ok(kind) = kind_of(parent.descriptor.as_fd(), name) {
+                if let Ok(kind) = entry_kind(parent.descriptor.as_fd(), name) {
                     let entry = [(name.to_owned(), kind)];
                     self.read(feature, parent, &entry, buffers);
                 }
             }
             _ => {
-                let reading = Reading::unreadable(error.to_string(), 0);
-                let path = path_of(parent, name);
+                let reading = ReadResult::unreadable(error.to_string(), 0);
+                let path = entry_path(parent, name);
                 feature.record(path.map(|path| observation(path, reading)).into_iter().collect());
             }
         }
@@ -250,9 +267,9 @@ where
     /// the folder is one unreadable entry.
     fn list_open(
         &self,
-        feature: &Arc<Feature>,
-        folder: &Arc<Folder>,
-        buffers: &mut Buffers,
+        feature: &Arc<FeatureWalk>,
+        folder: &Arc<OpenDir>,
+        buffers: &mut ThreadBuffers,
     ) -> io::Result<()> {
         let mut folders = Vec::new();
         let mut files = Vec::new();
@@ -263,15 +280,18 @@ where
             if name.to_bytes().starts_with(b".") {
                 continue;
             }
-            if feature.entries.fetch_add(1, Relaxed) >= self.options.limits.entries {
-                feature.over_budget(format!("more than {} entries", self.options.limits.entries));
+            if feature.entries.fetch_add(1, Relaxed) >= self.options.limits.max_entries {
+                feature.record_limit_exceeded(format!(
+                    "more than {} entries",
+                    self.options.limits.max_entries
+                ));
                 break;
             }
             if self.is_ignored(folder, name) {
                 continue;
             }
             let kind = match entry.file_type() {
-                FileType::Unknown => match kind_of(folder.descriptor.as_fd(), name) {
+                FileType::Unknown => match entry_kind(folder.descriptor.as_fd(), name) {
                     Ok(kind) => kind,
                     // Gone again, or its folder can be listed and not entered: reading it tells.
                     Err(_) => EntryKind::File,
@@ -279,7 +299,7 @@ where
                 known => known.into(),
             };
             match kind {
-                EntryKind::Folder => folders.push(name.to_owned()),
+                EntryKind::Dir => folders.push(name.to_owned()),
                 _ => files.push((name.to_owned(), kind)),
             }
         }
@@ -297,18 +317,18 @@ where
 
     fn read(
         &self,
-        feature: &Feature,
-        folder: &Folder,
+        feature: &FeatureWalk,
+        folder: &OpenDir,
         entries: &[(CString, EntryKind)],
-        buffers: &mut Buffers,
+        buffers: &mut ThreadBuffers,
     ) {
         let mut observations = Vec::with_capacity(entries.len());
         for (name, entry) in entries {
-            let Some(path) = path_of(folder, name) else {
+            let Some(path) = entry_path(folder, name) else {
                 continue;
             };
-            let how = How {
-                kind: Kind::of(&path),
+            let how = ReadOptions {
+                kind: FileKind::from_path(&path),
                 static_part: feature.static_part,
                 limits: &self.options.limits,
             };
@@ -323,27 +343,27 @@ where
         feature.record(observations);
     }
 
-    fn is_ignored(&self, folder: &Folder, name: &CStr) -> bool {
+    fn is_ignored(&self, folder: &OpenDir, name: &CStr) -> bool {
         !self.options.ignore.is_empty()
-            && path_of(folder, name).is_some_and(|path| self.options.ignore.is_match(&path))
+            && entry_path(folder, name).is_some_and(|path| self.options.ignore.is_match(&path))
     }
 
-    fn finish_task(&self, feature: &Feature) {
-        let mut found = lock(&feature.found);
+    fn finish_task(&self, feature: &FeatureWalk) {
+        let mut found = lock(&feature.state);
         found.open_tasks -= 1;
         if found.open_tasks == 0 {
             let scanned = std::mem::take(&mut found.scanned);
             drop(found);
-            (self.done)(feature.place, scanned);
+            (self.done)(feature.index, scanned);
         }
     }
 }
 
-fn path_of(folder: &Folder, name: &CStr) -> Option<RelPath> {
+fn entry_path(folder: &OpenDir, name: &CStr) -> Option<RelPath> {
     RelPath::new([&folder.prefix, name.to_bytes()].concat()).ok()
 }
 
-fn observation(path: RelPath, reading: Reading) -> Observation {
+fn observation(path: RelPath, reading: ReadResult) -> Observation {
     Observation {
         path,
         size_bytes: reading.size,

@@ -11,7 +11,7 @@ use rustix::net::sockopt::socket_acceptconn;
 
 /// The listener that was handed over, and its path. To be called before there are threads: it
 /// takes the variables out of the environment.
-pub(super) fn listener() -> io::Result<Option<(UnixListener, PathBuf)>> {
+pub(super) fn take_inherited_listener() -> io::Result<Option<(UnixListener, PathBuf)>> {
     let mut handed_over = ListenFd::from_env();
     if handed_over.len() > 1 {
         // Whoever connects to the others would wait without end.
@@ -34,7 +34,7 @@ pub(super) fn listener() -> io::Result<Option<(UnixListener, PathBuf)>> {
 
 /// Who answers at a socket, before anything is done that would be in their way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Holder {
+pub(super) enum SocketOwner {
     /// Nobody.
     None,
     /// The user's service manager, which starts the service for whoever connects.
@@ -44,17 +44,17 @@ pub(super) enum Holder {
 }
 
 /// Asks who holds it, by connecting: where that is the service manager, it starts the service.
-pub(super) fn holder(socket: &Path) -> Holder {
+pub(super) fn find_socket_owner(socket: &Path) -> SocketOwner {
     let Ok(stream) = socket.to_fs_name::<GenericFilePath>().and_then(Stream::connect) else {
-        return Holder::None;
+        return SocketOwner::None;
     };
     let Some(pid) = stream.peer_creds().ok().and_then(|peer| peer.pid()) else {
-        return Holder::Process;
+        return SocketOwner::Process;
     };
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
     if name.is_ok_and(|name| name.trim_end() == "systemd") {
-        Holder::ServiceManager
+        SocketOwner::ServiceManager
     } else {
-        Holder::Process
+        SocketOwner::Process
     }
 }

@@ -7,7 +7,7 @@ use crate::engine::projects::{self, KeptError};
 
 /// Why they cannot be told or changed.
 #[derive(Debug, thiserror::Error)]
-pub enum ProjectsError {
+pub enum OfflineProjectsError {
     /// A daemon runs, but does not answer, or not here.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -19,26 +19,26 @@ pub enum ProjectsError {
 /// The roots, in order.
 ///
 /// # Errors
-/// [`ProjectsError`].
-pub fn list_projects(state: &Path) -> Result<Vec<PathBuf>, ProjectsError> {
-    let _lock = lock::take(state)?;
+/// [`OfflineProjectsError`].
+pub fn list_projects(state: &Path) -> Result<Vec<PathBuf>, OfflineProjectsError> {
+    let _lock = lock::acquire(state)?;
     Ok(projects::list(state)?)
 }
 
 /// Keeps a canonical root.
 ///
 /// # Errors
-/// [`ProjectsError`].
-pub fn add_project(state: &Path, root: &Path) -> Result<(), ProjectsError> {
-    let _lock = lock::take(state)?;
+/// [`OfflineProjectsError`].
+pub fn add_project(state: &Path, root: &Path) -> Result<(), OfflineProjectsError> {
+    let _lock = lock::acquire(state)?;
     Ok(projects::add(state, root)?)
 }
 
 /// Forgets a root; whether it was kept.
 ///
 /// # Errors
-/// [`ProjectsError`].
-pub fn remove_project(state: &Path, root: &Path) -> Result<bool, ProjectsError> {
-    let _lock = lock::take(state)?;
+/// [`OfflineProjectsError`].
+pub fn remove_project(state: &Path, root: &Path) -> Result<bool, OfflineProjectsError> {
+    let _lock = lock::acquire(state)?;
     Ok(projects::remove(state, root)?)
 }

@@ -23,12 +23,12 @@ pub enum LockError {
 
 /// The lock of a state folder; released when dropped.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(super) struct InstanceLock {
     _file: File,
 }
 
 /// Takes the lock of a state folder, which is made private if it is made.
-pub(super) fn take(state: &Path) -> Result<Lock, LockError> {
+pub(super) fn acquire(state: &Path) -> Result<InstanceLock, LockError> {
     let path = state.join("dossierd.lock");
     let error = |source| LockError::Io { path: path.clone(), source };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(state).map_err(error)?;
@@ -40,7 +40,7 @@ pub(super) fn take(state: &Path) -> Result<Lock, LockError> {
     });
     let file = opened.map_err(error)?;
     match file.try_lock() {
-        Ok(()) => Ok(Lock { _file: file }),
+        Ok(()) => Ok(InstanceLock { _file: file }),
         Err(TryLockError::WouldBlock) => Err(LockError::Held(state.to_owned())),
         Err(TryLockError::Error(source)) => Err(error(source)),
     }
@@ -54,9 +54,9 @@ mod tests {
     fn one_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path().join("state");
-        let first = take(&state).unwrap();
-        assert!(matches!(take(&state), Err(LockError::Held(_))));
+        let first = acquire(&state).unwrap();
+        assert!(matches!(acquire(&state), Err(LockError::Held(_))));
         drop(first);
-        take(&state).unwrap();
+        acquire(&state).unwrap();
     }
 }

@@ -8,69 +8,69 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tracing::warn;
 
-use crate::core::path::printable;
+use crate::core::path::escape_unprintable;
 
 /// The service manager that started this process, if any.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Manager {
-    listens: bool,
+pub(super) struct SystemdNotifier {
+    enabled: bool,
 }
 
-impl Manager {
+impl SystemdNotifier {
     /// Asks the environment.
-    pub(super) fn of_process() -> Self {
-        Self { listens: std::env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty()) }
+    pub(super) fn from_env() -> Self {
+        Self { enabled: std::env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty()) }
     }
 
     /// Whether there is one.
-    pub(super) fn listens(self) -> bool {
-        self.listens
+    pub(super) fn is_enabled(self) -> bool {
+        self.enabled
     }
 
     /// How often it wants to hear that this process lives, at least; it is ended otherwise.
-    pub(super) fn watchdog(self) -> Option<Duration> {
-        sd_notify::watchdog_enabled().filter(|period| self.listens && !period.is_zero())
+    pub(super) fn watchdog_timeout(self) -> Option<Duration> {
+        sd_notify::watchdog_enabled().filter(|period| self.enabled && !period.is_zero())
     }
 
     /// What is going on, in words.
-    pub(super) fn status(self, text: &str) {
-        self.tell(&[NotifyState::Status(&printable(text))]);
+    pub(super) fn set_status(self, text: &str) {
+        self.send(&[NotifyState::Status(&escape_unprintable(text))]);
     }
 
     /// The start goes on, and may take this long from now.
-    pub(super) fn starting(self, text: &str, more: Duration) {
+    pub(super) fn extend_timeout(self, text: &str, more: Duration) {
         let more = u32::try_from(more.as_micros()).unwrap_or(u32::MAX);
-        let text = printable(text);
-        self.tell(&[NotifyState::Status(&text), NotifyState::ExtendTimeoutUsec(more)]);
+        let text = escape_unprintable(text);
+        self.send(&[NotifyState::Status(&text), NotifyState::ExtendTimeoutUsec(more)]);
     }
 
     /// The start, or a reload, is done.
-    pub(super) fn ready(self, text: &str) {
-        self.tell(&[NotifyState::Ready, NotifyState::Status(&printable(text))]);
+    pub(super) fn notify_ready(self, text: &str) {
+        self.send(&[NotifyState::Ready, NotifyState::Status(&escape_unprintable(text))]);
     }
 
     /// A reload has begun.
-    pub(super) fn reloading(self) {
+    pub(super) fn notify_reloading(self) {
         let now = NotifyState::monotonic_usec_now().ok();
         let begun = [NotifyState::Reloading, NotifyState::Status("reading the configuration")];
-        self.tell(&begun.into_iter().chain(now).collect::<Vec<_>>());
+        self.send(&begun.into_iter().chain(now).collect::<Vec<_>>());
     }
 
     /// The stop has begun.
-    pub(super) fn stopping(self) {
-        self.tell(&[
+    pub(super) fn notify_stopping(self) {
+        self.send(&[
             NotifyState::Stopping,
             NotifyState::Status("stopping: what has settled is written"),
         ]);
     }
 
     /// A sign of life.
-    pub(super) fn lives(self) {
-        self.tell(&[NotifyState::Watchdog]);
+    pub(super) fn notify_watchdog(self) {
+        self.send(&[NotifyState::Watchdog]);
     }
 
-    fn tell(self, states: &[NotifyState<'_>]) {
-        if self.listens
+    fn send(self, states: &[NotifyState<'_>]) {
+        if self.enabled
             && let Err(error) = sd_notify::notify(states)
         {
             warn!(%error, "the service manager cannot be told");

@@ -4,34 +4,35 @@
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::Duration;
 
-use super::manager::Manager;
+use super::manager::SystemdNotifier;
 
 /// How much time is asked for at a time, and how often.
-const MORE: Duration = Duration::from_mins(1);
-const PERIOD: Duration = Duration::from_secs(20);
+const TIMEOUT_EXTENSION: Duration = Duration::from_mins(1);
+const EXTENSION_INTERVAL: Duration = Duration::from_secs(20);
 /// A disk that takes longer than 24 hours does not answer at all.
-const MOST: u32 = 3 * 60 * 24;
+const MAX_EXTENSIONS: u32 = 3 * 60 * 24;
 
 /// Ends what is told when it is dropped.
-pub(super) struct Opening {
-    _ends: Sender<()>,
+pub(super) struct StartupTimeoutExtender {
+    _stop: Sender<()>,
 }
 
-impl Opening {
-    pub(super) fn begin(manager: Manager) -> Self {
+impl StartupTimeoutExtender {
+    pub(super) fn start(manager: SystemdNotifier) -> Self {
         let (ends, ended) = mpsc::channel();
-        manager.starting("opening the store", MORE);
-        if manager.listens() {
+        manager.extend_timeout("opening the store", TIMEOUT_EXTENSION);
+        if manager.is_enabled() {
             std::thread::spawn(move || {
-                for _ in 0..MOST {
+                for _ in 0..MAX_EXTENSIONS {
                     // Nothing is ever sent: it comes back early when the other end is gone.
-                    if ended.recv_timeout(PERIOD) == Err(RecvTimeoutError::Disconnected) {
+                    if ended.recv_timeout(EXTENSION_INTERVAL) == Err(RecvTimeoutError::Disconnected)
+                    {
                         return;
                     }
-                    manager.starting("opening the store", MORE);
+                    manager.extend_timeout("opening the store", TIMEOUT_EXTENSION);
                 }
             });
         }
-        Self { _ends: ends }
+        Self { _stop: ends }
     }
 }

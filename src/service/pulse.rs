@@ -10,17 +10,17 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tracing::error;
 
-use super::manager::Manager;
+use super::manager::SystemdNotifier;
 use super::words;
 use crate::config::ConfigState;
 use crate::engine::inbox::{Command, Inbox};
 use crate::engine::view::Views;
 
 /// Between two changes of what is shown in words.
-const STATUS_PAUSE: Duration = Duration::from_secs(1);
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Whether the engine's loop comes to a command within this time.
-pub(super) async fn answers(inbox: &Inbox, patience: Duration) -> bool {
+pub(super) async fn is_engine_responsive(inbox: &Inbox, patience: Duration) -> bool {
     let (reply, answered) = oneshot::channel();
     // An inbox that is full is not being emptied.
     inbox.command(Command::Ping { reply }).is_ok()
@@ -28,13 +28,13 @@ pub(super) async fn answers(inbox: &Inbox, patience: Duration) -> bool {
 }
 
 /// Gives a sign of life for as long as the engine answers; without end.
-pub(super) async fn feed_watchdog(manager: Manager, inbox: Arc<Inbox>) {
-    let Some(period) = manager.watchdog() else {
+pub(super) async fn feed_watchdog(manager: SystemdNotifier, inbox: Arc<Inbox>) {
+    let Some(period) = manager.watchdog_timeout() else {
         return;
     };
     loop {
-        if answers(&inbox, period).await {
-            manager.lives();
+        if is_engine_responsive(&inbox, period).await {
+            manager.notify_watchdog();
         } else {
             error!("the engine does not answer; the service manager will start the daemon again");
         }
@@ -43,20 +43,20 @@ pub(super) async fn feed_watchdog(manager: Manager, inbox: Arc<Inbox>) {
 }
 
 /// Keeps what is shown in words true; without end.
-pub(super) async fn keep_status(
-    manager: Manager,
+pub(super) async fn update_status_line(
+    manager: SystemdNotifier,
     views: Arc<Views>,
     mut config: watch::Receiver<ConfigState>,
 ) {
     let mut news = views.news();
     let mut shown = String::new();
     loop {
-        let text = words::status(&views.world(), &config.borrow_and_update());
+        let text = words::format_status(&views.world(), &config.borrow_and_update());
         if text != shown {
-            manager.status(&text);
+            manager.set_status(&text);
             shown = text;
         }
-        sleep(STATUS_PAUSE).await;
+        sleep(STATUS_INTERVAL).await;
         let changed = tokio::select! {
             changed = news.changed() => changed,
             changed = config.changed() => changed,

@@ -8,26 +8,32 @@ use tokio::net::UnixStream;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
-use super::manager::Manager;
+use super::manager::SystemdNotifier;
 use super::{pulse, words};
 use crate::engine::inbox::Inbox;
 use crate::engine::view::Views;
 
 /// Between two looks.
-const PAUSE: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// How long the engine may be silent before the start is no longer held to go on.
-const SILENCE: Duration = Duration::from_secs(20);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How much time is asked for at a time.
-const MORE: Duration = Duration::from_mins(1);
+const TIMEOUT_EXTENSION: Duration = Duration::from_mins(1);
 
-const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+const HEALTH_REQUEST: &[u8] =
+    b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
 /// Waits until a client of the socket is told that all is indexed.
-pub(super) async fn wait(manager: Manager, inbox: &Inbox, views: &Views, socket: &Path) {
+pub(super) async fn wait_until_ready(
+    manager: SystemdNotifier,
+    inbox: &Inbox,
+    views: &Views,
+    socket: &Path,
+) {
     let mut news = views.news();
     let mut said = false;
     loop {
-        match timeout(SILENCE, ask(socket)).await {
+        match timeout(PROBE_TIMEOUT, request_health(socket)).await {
             Ok(Ok(status)) if status == *b"HTTP/1.1 200" => return,
             // No time is asked for: without its socket the daemon is of no use to anyone.
             Ok(Err(error)) => {
@@ -35,24 +41,25 @@ pub(super) async fn wait(manager: Manager, inbox: &Inbox, views: &Views, socket:
                 if !std::mem::replace(&mut said, true) {
                     warn!("{text}");
                 }
-                manager.status(&text);
+                manager.set_status(&text);
             }
             Ok(Ok(_)) | Err(_) => {
-                if pulse::answers(inbox, SILENCE).await {
-                    manager.starting(&words::indexing(&views.world()), MORE);
+                if pulse::is_engine_responsive(inbox, PROBE_TIMEOUT).await {
+                    manager
+                        .extend_timeout(&words::format_indexing(&views.world()), TIMEOUT_EXTENSION);
                 }
             }
         }
-        let _ = timeout(SILENCE, news.changed()).await;
-        sleep(PAUSE).await;
+        let _ = timeout(PROBE_TIMEOUT, news.changed()).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
 /// What the socket answers, as it would anyone, to the question whether the first index stands.
-async fn ask(socket: &Path) -> io::Result<[u8; 12]> {
+async fn request_health(socket: &Path) -> io::Result<[u8; 12]> {
     let stream = UnixStream::connect(socket).await?;
     stream.writable().await?;
-    if stream.try_write(REQUEST)? != REQUEST.len() {
+    if stream.try_write(HEALTH_REQUEST)? != HEALTH_REQUEST.len() {
         return Err(io::ErrorKind::WriteZero.into());
     }
     let mut head = [0; 12];

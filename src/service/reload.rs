@@ -13,18 +13,18 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-use super::manager::Manager;
+use super::manager::SystemdNotifier;
 use super::words;
 use crate::config::{Config, ConfigState};
 use crate::engine::inbox::{Command, Inbox};
 use crate::engine::view::Views;
-use crate::watch::{Backend as _, Hint, Kernel};
-use place::Place;
+use crate::watch::{Backend as _, Hint, NotifyWatcher};
+use place::WatchedPaths;
 
 /// How long the file must rest before it is read.
-const QUIET: Duration = Duration::from_millis(100);
+const DEBOUNCE_INTERVAL: Duration = Duration::from_millis(100);
 /// After a reload that the engine had no room for, the next try.
-const RETRY: Duration = Duration::from_secs(1);
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What reads the configuration again.
 pub(super) struct Reloader {
@@ -33,38 +33,38 @@ pub(super) struct Reloader {
     pub(super) config: Config,
     pub(super) inbox: Arc<Inbox>,
     pub(super) views: Arc<Views>,
-    pub(super) manager: Manager,
-    pub(super) state: watch::Sender<ConfigState>,
+    pub(super) manager: SystemdNotifier,
+    pub(super) config_state: watch::Sender<ConfigState>,
     /// Told of each configuration that comes into use.
-    pub(super) used: Box<dyn Fn(&Config) + Send>,
+    pub(super) on_config_applied: Box<dyn Fn(&Config) + Send>,
 }
 
 impl Reloader {
     /// Reads it whenever `asked` comes or the file changes; without end.
     pub(super) async fn run(mut self, mut asked: Signal) {
         loop {
-            let eye = Eye::open(&self.file);
+            let eye = ConfigWatcher::open(&self.file);
             // Only now: what changed before the folders were watched is seen, too.
-            self.read(false).await;
+            self.reload(false).await;
             let by_signal = tokio::select! {
                 _ = asked.recv() => true,
-                () = eye.changed() => false,
+                () = eye.wait_for_change() => false,
             };
             if by_signal {
-                self.read(true).await;
+                self.reload(true).await;
             }
         }
     }
 
     /// Reads the file; where nothing has changed, only who asked for it is told.
-    async fn read(&mut self, asked: bool) {
-        let (config, state) = ConfigState::read(&self.file);
+    async fn reload(&mut self, asked: bool) {
+        let (config, state) = ConfigState::load(&self.file);
         let new = config.filter(|config| *config != self.config);
-        let same = new.is_none() && *self.state.borrow() == state;
+        let same = new.is_none() && *self.config_state.borrow() == state;
         if same && !asked {
             return;
         }
-        self.manager.reloading();
+        self.manager.notify_reloading();
         for error in &state.errors {
             error!(
                 file = error.file,
@@ -75,28 +75,29 @@ impl Reloader {
             );
         }
         if let Some(config) = new {
-            self.take(config).await;
+            self.apply(config).await;
         } else if state.errors.is_empty() {
             info!("the configuration was read again; nothing in it has changed");
         }
-        self.state.send_replace(state);
-        self.manager.ready(&words::status(&self.views.world(), &self.state.borrow()));
+        self.config_state.send_replace(state);
+        self.manager
+            .notify_ready(&words::format_status(&self.views.world(), &self.config_state.borrow()));
     }
 
-    async fn take(&mut self, config: Config) {
+    async fn apply(&mut self, config: Config) {
         loop {
             let (reply, changes) = oneshot::channel();
             let command = Command::Reload { config: Box::new(config.clone()), reply };
             if let Err(error) = self.inbox.command(command) {
                 warn!(%error, "the configuration waits to come into use");
-                sleep(RETRY).await;
+                sleep(RETRY_INTERVAL).await;
                 continue;
             }
             // The engine ends: so does the daemon.
             let Ok(changes) = changes.await else {
                 return;
             };
-            (self.used)(&config);
+            (self.on_config_applied)(&config);
             info!(changes = changes.len(), "the configuration was read again");
             self.config = config;
             return;
@@ -106,33 +107,33 @@ impl Reloader {
 
 /// Sees that the file may have changed. It is opened anew after each change: a watch on a folder
 /// that was deleted and made again is blind, and so may be one that was taken off and set again.
-struct Eye {
-    _kernel: Option<Kernel>,
-    seen: Arc<Notify>,
+struct ConfigWatcher {
+    _watcher: Option<NotifyWatcher>,
+    change_notify: Arc<Notify>,
 }
 
-impl Eye {
+impl ConfigWatcher {
     /// Watches the folders that tell of the file as it lies now. A folder that came before the one
     /// above it was watched gave no event.
     fn open(file: &Path) -> Self {
         loop {
-            let place = Place::of(file);
-            let eye = Self::at(place.clone());
-            if Place::of(file) == place {
+            let place = WatchedPaths::resolve(file);
+            let eye = Self::watch_paths(place.clone());
+            if WatchedPaths::resolve(file) == place {
                 return eye;
             }
         }
     }
 
-    fn at(place: Place) -> Self {
+    fn watch_paths(place: WatchedPaths) -> Self {
         let seen = Arc::new(Notify::new());
-        let (folders, notify) = (place.folders(), Arc::clone(&seen));
+        let (folders, notify) = (place.dirs(), Arc::clone(&seen));
         let sink = move |hint| {
-            if !matches!(&hint, Hint::At(path, _) if !place.concerns(path)) {
+            if !matches!(&hint, Hint::At(path, _) if !place.is_affected_by(path)) {
                 notify.notify_one();
             }
         };
-        let kernel = Kernel::new(Arc::new(sink)).inspect_err(|error| {
+        let kernel = NotifyWatcher::new(Arc::new(sink)).inspect_err(|error| {
             warn!(%error, "changes of the configuration are not seen; SIGHUP has it read again");
         });
         let mut kernel = kernel.ok();
@@ -143,12 +144,12 @@ impl Eye {
                 warn!(%error, "changes of the configuration may not be seen");
             }
         }
-        Self { _kernel: kernel, seen }
+        Self { _watcher: kernel, change_notify: seen }
     }
 
     /// Comes back when something happened, and nothing more for a moment.
-    async fn changed(&self) {
-        self.seen.notified().await;
-        while timeout(QUIET, self.seen.notified()).await.is_ok() {}
+    async fn wait_for_change(&self) {
+        self.change_notify.notified().await;
+        while timeout(DEBOUNCE_INTERVAL, self.change_notify.notified()).await.is_ok() {}
     }
 }

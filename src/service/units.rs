@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-const SERVICE: &str = include_str!("../../systemd/dossierd.service");
-const SOCKET: &str = include_str!("../../systemd/dossierd.socket");
-const NAMESPACES: &str = include_str!("../../systemd/dossierd.service.d/namespaces.conf");
+const SERVICE_TEMPLATE: &str = include_str!("../../systemd/dossierd.service");
+const SOCKET_TEMPLATE: &str = include_str!("../../systemd/dossierd.socket");
+const NAMESPACES_TEMPLATE: &str = include_str!("../../systemd/dossierd.service.d/namespaces.conf");
 
 /// Name of the service's unit.
 pub const SERVICE_NAME: &str = "dossierd.service";
@@ -18,7 +18,7 @@ pub const PACKAGED_PROGRAM: &str = "/usr/bin/dossierd";
 
 /// A unit file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unit {
+pub struct SystemdUnit {
     /// Its path below the folder of units.
     pub name: &'static str,
     /// What it says.
@@ -38,35 +38,40 @@ pub struct UnitError {
 ///
 /// # Errors
 /// [`UnitError`] for what no unit file can hold.
-pub fn units(
+pub fn render_units(
     program: &Path,
     environment: &[(&'static str, String)],
     namespaces: bool,
-) -> Result<Vec<Unit>, UnitError> {
-    let mut start = format!("ExecStart={} run", program_word(program)?);
+) -> Result<Vec<SystemdUnit>, UnitError> {
+    let mut start = format!("ExecStart={} run", quote_program(program)?);
     for (name, value) in environment {
-        start.push_str(&format!("\nEnvironment={}", word("variable", &format!("{name}={value}"))?));
+        start.push_str(&format!(
+            "\nEnvironment={}",
+            quote_word("variable", &format!("{name}={value}"))?
+        ));
     }
     let plain = format!("ExecStart={PACKAGED_PROGRAM} run");
-    let unit = |name, text: &str| Unit { name, text: text.to_owned() };
-    let mut units =
-        vec![unit(SERVICE_NAME, &SERVICE.replace(&plain, &start)), unit(SOCKET_NAME, SOCKET)];
+    let unit = |name, text: &str| SystemdUnit { name, text: text.to_owned() };
+    let mut units = vec![
+        unit(SERVICE_NAME, &SERVICE_TEMPLATE.replace(&plain, &start)),
+        unit(SOCKET_NAME, SOCKET_TEMPLATE),
+    ];
     if namespaces {
-        units.push(unit(NAMESPACES_NAME, NAMESPACES));
+        units.push(unit(NAMESPACES_NAME, NAMESPACES_TEMPLATE));
     }
     Ok(units)
 }
 
 /// Whether two texts of a unit say the same but for which program is run, and with what variables.
 #[must_use]
-pub fn differ_by_program_only(one: &str, other: &str) -> bool {
+pub fn is_same_except_program(one: &str, other: &str) -> bool {
     let common = |line: &&str| !line.starts_with("ExecStart=") && !line.starts_with("Environment=");
     one.lines().filter(common).eq(other.lines().filter(common))
 }
 
 /// The program as the first word of a command line. There a dollar is a dollar, and quotes and
 /// backslashes are refused by systemd however they are written (systemd.service(5), and measured).
-fn program_word(program: &Path) -> Result<String, UnitError> {
+fn quote_program(program: &Path) -> Result<String, UnitError> {
     let error = |why| UnitError { what: "program", text: program.display().to_string(), why };
     let text = program.to_str().ok_or_else(|| error("its path is not UTF-8"))?;
     if text.contains(['"', '\'', '\\']) {
@@ -75,11 +80,11 @@ fn program_word(program: &Path) -> Result<String, UnitError> {
              as ~/.local/bin",
         ));
     }
-    word("program", text)
+    quote_word("program", text)
 }
 
 /// One word, where no variables are put in (systemd.syntax(7)).
-fn word(what: &'static str, text: &str) -> Result<String, UnitError> {
+fn quote_word(what: &'static str, text: &str) -> Result<String, UnitError> {
     if text.contains(char::is_control) {
         return Err(UnitError { what, text: text.to_owned(), why: "it has control characters" });
     }
@@ -105,19 +110,19 @@ mod tests {
 
     #[test]
     fn the_program_is_where_it_lies() {
-        let units = units(Path::new("/home/a b/100%/$x/dossierd"), &[], true).unwrap();
+        let units = render_units(Path::new("/home/a b/100%/$x/dossierd"), &[], true).unwrap();
         assert!(units[0].text.contains("\nExecStart=\"/home/a b/100%%/$x/dossierd\" run\n"));
-        assert_eq!(units[1].text, SOCKET);
+        assert_eq!(units[1].text, SOCKET_TEMPLATE);
         assert_eq!(units[2].name, NAMESPACES_NAME);
         let environment = [("XDG_STATE_HOME", "/a $b".to_owned())];
-        let units = super::units(Path::new(PACKAGED_PROGRAM), &environment, false).unwrap();
+        let units = super::render_units(Path::new(PACKAGED_PROGRAM), &environment, false).unwrap();
         assert!(
             units[0].text.contains(
                 "\nExecStart=/usr/bin/dossierd run\nEnvironment=\"XDG_STATE_HOME=/a $b\"\n"
             )
         );
         let environment = [("XDG_STATE_HOME", "/\"q\" it's \\ %h".to_owned())];
-        let units = super::units(Path::new(PACKAGED_PROGRAM), &environment, false).unwrap();
+        let units = super::render_units(Path::new(PACKAGED_PROGRAM), &environment, false).unwrap();
         let said = r#"Environment="XDG_STATE_HOME=/\"q\" it's \\ %%h""#;
         assert!(units[0].text.contains(said), "{}", units[0].text);
         for (path, why) in [
@@ -126,16 +131,16 @@ mod tests {
             ("/a'b", "a quote or a backslash"),
             ("/a\\b", "a quote or a backslash"),
         ] {
-            let error = super::units(Path::new(path), &[], false).unwrap_err().to_string();
+            let error = super::render_units(Path::new(path), &[], false).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
         }
         let environment = [("XDG_STATE_HOME", "/a\nExecStartPre=/bin/false".to_owned())];
-        assert!(super::units(Path::new("/a"), &environment, false).is_err());
+        assert!(super::render_units(Path::new("/a"), &environment, false).is_err());
     }
 
     #[test]
     fn the_packaged_units_are_those_of_the_packaged_program() {
-        let units = units(Path::new(PACKAGED_PROGRAM), &[], false).unwrap();
-        assert_eq!(units[0].text, SERVICE);
+        let units = render_units(Path::new(PACKAGED_PROGRAM), &[], false).unwrap();
+        assert_eq!(units[0].text, SERVICE_TEMPLATE);
     }
 }

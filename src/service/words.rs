@@ -4,14 +4,14 @@ use crate::config::ConfigState;
 use crate::engine::view::{WatchState, World};
 
 /// What is watched, and what a person should know.
-pub(super) fn status(world: &World, config: &ConfigState) -> String {
+pub(super) fn format_status(world: &World, config: &ConfigState) -> String {
     let features: usize = world.projects.iter().map(|project| project.features.len()).sum();
     let mut text = match world.projects.as_slice() {
         [] => "watching nothing; `dossierd project add PATH` adds a project".to_owned(),
         projects => format!(
             "watching {} in {}",
-            counted(features, "feature"),
-            counted(projects.len(), "project")
+            pluralize(features, "feature"),
+            pluralize(projects.len(), "project")
         ),
     };
     for error in &config.errors {
@@ -35,7 +35,7 @@ pub(super) fn status(world: &World, config: &ConfigState) -> String {
 }
 
 /// How far the first index is.
-pub(super) fn indexing(world: &World) -> String {
+pub(super) fn format_indexing(world: &World) -> String {
     let count = |ready: bool| -> usize {
         let projects = world.projects.iter().filter(|project| project.ready || !ready);
         projects.map(|project| project.features.len()).sum()
@@ -43,10 +43,10 @@ pub(super) fn indexing(world: &World) -> String {
     if world.projects.is_empty() {
         return "indexing".to_owned();
     }
-    format!("indexing: {} of {}", count(true), counted(count(false), "feature"))
+    format!("indexing: {} of {}", count(true), pluralize(count(false), "feature"))
 }
 
-fn counted(number: usize, what: &str) -> String {
+fn pluralize(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
@@ -59,12 +59,12 @@ mod tests {
     #[test]
     fn what_is_wrong_is_on_the_line() {
         let mut world = World::default();
-        let mut config = ConfigState::sound(Path::new("/c.yaml"));
-        assert!(status(&world, &config).starts_with("watching nothing; "));
-        assert_eq!(indexing(&world), "indexing");
+        let mut config = ConfigState::ok(Path::new("/c.yaml"));
+        assert!(format_status(&world, &config).starts_with("watching nothing; "));
+        assert_eq!(format_indexing(&world), "indexing");
         world.degraded = Some("disk full".to_owned());
-        config.errors.push(FileError::whole("/c.yaml", "no"));
-        let text = status(&world, &config);
+        config.errors.push(FileError::without_position("/c.yaml", "no"));
+        let text = format_status(&world, &config);
         assert!(text.contains("in use: /c.yaml: no") && text.ends_with("; not durable: disk full"));
     }
 }

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use super::error::StoreError;
 
 /// Where the copy of a store of that format lies.
-pub(super) fn place(path: &Path, format: u32) -> PathBuf {
+pub(super) fn backup_path(path: &Path, format: u32) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".format-{format}"));
     name.into()
@@ -18,8 +18,8 @@ pub(super) fn place(path: &Path, format: u32) -> PathBuf {
 
 /// Copies the store with all that was committed, durably. A copy that was made before is replaced,
 /// and only by a whole one.
-pub(super) fn make(connection: &Connection, path: &Path, format: u32) -> Result<(), StoreError> {
-    let copy = place(path, format);
+pub(super) fn create(connection: &Connection, path: &Path, format: u32) -> Result<(), StoreError> {
+    let copy = backup_path(path, format);
     let part = copy.with_extension("part");
     let open = |error| StoreError::open(&copy, error);
     // What is filled is in a folder that is private, and private itself from the start.

@@ -8,15 +8,15 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::FILE_NAME;
 use super::error::StoreError;
-use super::opening::BUSY;
+use super::opening::BUSY_TIMEOUT;
 use super::schema;
 
 /// What SQLite says of at most this many faults is enough.
-const CHECK: &str = "PRAGMA integrity_check(3)";
+const INTEGRITY_CHECK_SQL: &str = "PRAGMA integrity_check(3)";
 
 /// What was found of a sound store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Health {
+pub struct StoreSummary {
     /// Events in the journal.
     pub events: u64,
     /// When the last one was, in milliseconds since 1970; 0 where there is none.
@@ -31,21 +31,21 @@ pub struct Health {
 ///
 /// # Errors
 /// [`StoreError::Newer`], [`StoreError::Corrupt`], [`StoreError::Open`].
-pub fn check(folder: &Path) -> Result<Option<Health>, StoreError> {
+pub fn check_integrity(folder: &Path) -> Result<Option<StoreSummary>, StoreError> {
     let path = folder.join(FILE_NAME);
     let bytes = match std::fs::metadata(&path) {
         Ok(metadata) => metadata.len(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StoreError::open(&path, error)),
     };
-    schema::refuse_foreign(&path)?;
+    schema::check_file_header(&path)?;
     // While no one has it open nothing needs to lie beside it, and nothing is to be left there.
-    if !log_of(&path).exists()
-        && let Ok(Ok(health)) = look(&unchanging(&path), bytes)
+    if !wal_path(&path).exists()
+        && let Ok(Ok(health)) = run_integrity_check(&immutable_uri(&path), bytes)
     {
         return Ok(Some(health));
     }
-    match look(path.as_os_str(), bytes) {
+    match run_integrity_check(path.as_os_str(), bytes) {
         Ok(Ok(health)) => Ok(Some(health)),
         Ok(Err(detail)) => Err(StoreError::Corrupt { path, detail }),
         Err(error) => Err(StoreError::sql_open(&path, error)),
@@ -53,13 +53,13 @@ pub fn check(folder: &Path) -> Result<Option<Health>, StoreError> {
 }
 
 /// What SQLite says: the store's figures, or its faults.
-fn look(name: &OsStr, bytes: u64) -> rusqlite::Result<Result<Health, String>> {
+fn run_integrity_check(name: &OsStr, bytes: u64) -> rusqlite::Result<Result<StoreSummary, String>> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(name, flags)?;
-    connection.busy_timeout(BUSY)?;
-    let mut faults = connection.prepare(CHECK)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    let mut faults = connection.prepare(INTEGRITY_CHECK_SQL)?;
     let faults = faults.query_map([], |row| row.get::<_, String>(0))?;
     let faults = faults.collect::<rusqlite::Result<Vec<_>>>()?;
     if faults != ["ok"] {
@@ -69,7 +69,7 @@ fn look(name: &OsStr, bytes: u64) -> rusqlite::Result<Result<Health, String>> {
     let mut roots = connection.prepare("SELECT root FROM project ORDER BY root")?;
     let roots = roots.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
     let roots = roots.map(|root| Ok(PathBuf::from(OsString::from_vec(root?))));
-    Ok(Ok(Health {
+    Ok(Ok(StoreSummary {
         projects: roots.collect::<rusqlite::Result<_>>()?,
         events: number("SELECT count(*) FROM event")?.cast_unsigned(),
         last_event_ms: number("SELECT coalesce(max(last_event_ms), 0) FROM store")?.cast_unsigned(),
@@ -77,14 +77,14 @@ fn look(name: &OsStr, bytes: u64) -> rusqlite::Result<Result<Health, String>> {
     }))
 }
 
-fn log_of(path: &Path) -> PathBuf {
+fn wal_path(path: &Path) -> PathBuf {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     log.into()
 }
 
 /// The name by which SQLite takes a file for one that no one changes (sqlite.org/uri.html).
-fn unchanging(path: &Path) -> OsString {
+fn immutable_uri(path: &Path) -> OsString {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-".contains(byte);
     let mut name = String::from("file:");
     for byte in path.as_os_str().as_bytes() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::error::{StoreError, writing};
+use super::error::{StoreError, write_error};
 use super::opening::connect;
 
 /// Moves the log into the file.
@@ -35,7 +35,7 @@ impl Checkpointer {
             self.connection = Some(connection);
             Ok(left)
         };
-        run().map_err(writing("move the log into the file", &self.path))
+        run().map_err(write_error("move the log into the file", &self.path))
     }
 }
 

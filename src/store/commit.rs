@@ -7,18 +7,18 @@ use rusqlite::{Transaction, TransactionBehavior, params};
 
 use super::Store;
 use super::error::StoreError;
-use super::ids::EventIds;
+use super::ids::EventIdGenerator;
 use super::rows;
 use crate::core::artifact::ArtifactRef;
 use crate::core::event::{Envelope, Payload};
-use crate::core::inventory::Entry;
+use crate::core::inventory::InventoryEntry;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::time::Timestamp;
-use crate::core::transition::Announced;
+use crate::core::transition::LastPublished;
 
 /// Whose events they are, as every envelope says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
+pub struct EventOrigin {
     /// Last component of the project's root.
     pub project: String,
     /// Identity of that root on that machine; the rows are kept by it.
@@ -33,13 +33,13 @@ pub struct Origin {
 #[derive(Debug, Clone)]
 pub struct FeatureChange {
     /// Whose it is.
-    pub origin: Arc<Origin>,
+    pub origin: Arc<EventOrigin>,
     /// Its name.
     pub slug: FeatureSlug,
     /// Its folder below the root, `Some(None)` where the root is the feature itself.
     pub dir: Option<Option<RelPath>>,
     /// Files as they are now.
-    pub set: Vec<Entry>,
+    pub upserts: Vec<InventoryEntry>,
     /// Files that are there no more.
     pub removed: Vec<RelPath>,
     /// Keys of all absent specs that are listed.
@@ -47,9 +47,9 @@ pub struct FeatureChange {
     /// What was deleted; each is kept as long as its event among `events`.
     pub tombstones: Vec<Arc<ArtifactRef>>,
     /// Where nothing deleted is shown any more.
-    pub tombstones_gone: Vec<RelPath>,
+    pub cleared_tombstones: Vec<RelPath>,
     /// What was last put into an event.
-    pub announced: Option<Announced>,
+    pub last_published: Option<LastPublished>,
     /// `Some(Some(..))` since when the directory is not there, `Some(None)` that it is.
     pub gone_since: Option<Option<Timestamp>>,
     /// What happened, in order.
@@ -61,17 +61,17 @@ pub struct FeatureChange {
 impl FeatureChange {
     /// No change.
     #[must_use]
-    pub fn new(origin: Arc<Origin>, slug: FeatureSlug) -> Self {
+    pub fn new(origin: Arc<EventOrigin>, slug: FeatureSlug) -> Self {
         Self {
             origin,
             slug,
             dir: None,
-            set: Vec::new(),
+            upserts: Vec::new(),
             removed: Vec::new(),
             absent: None,
             tombstones: Vec::new(),
-            tombstones_gone: Vec::new(),
-            announced: None,
+            cleared_tombstones: Vec::new(),
+            last_published: None,
             gone_since: None,
             events: Vec::new(),
             forget: false,
@@ -98,20 +98,20 @@ impl Store {
         if changes.is_empty() {
             return Ok(Vec::new());
         }
-        let result = self.write(changes, at);
-        let types = self.written("commit a change", result)?;
+        let result = self.commit_in_transaction(changes, at);
+        let types = self.record_write_result("commit a change", result)?;
         self.seq += types.len() as u64;
         Ok(types)
     }
 
-    fn write(
+    fn commit_in_transaction(
         &mut self,
         changes: Vec<FeatureChange>,
         at: Timestamp,
     ) -> rusqlite::Result<Vec<&'static str>> {
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut batch = Batch {
+        let mut batch = CommitBatch {
             transaction: &transaction,
             ids: &mut self.ids,
             at,
@@ -120,9 +120,9 @@ impl Store {
             types: Vec::with_capacity(changes.iter().map(|change| change.events.len()).sum()),
         };
         for change in changes {
-            batch.feature(change)?;
+            batch.apply_change(change)?;
         }
-        let Batch { seq, bytes, types, .. } = batch;
+        let CommitBatch { seq, bytes, types, .. } = batch;
         let mut journal_bytes = None;
         if !types.is_empty() {
             let last_ms = self.ids.last_ms().cast_signed();
@@ -141,9 +141,9 @@ impl Store {
     }
 }
 
-struct Batch<'a> {
+struct CommitBatch<'a> {
     transaction: &'a Transaction<'a>,
-    ids: &'a mut EventIds,
+    ids: &'a mut EventIdGenerator,
     at: Timestamp,
     /// Of the last event.
     seq: u64,
@@ -152,24 +152,24 @@ struct Batch<'a> {
     types: Vec<&'static str>,
 }
 
-impl Batch<'_> {
-    fn feature(&mut self, mut change: FeatureChange) -> rusqlite::Result<()> {
+impl CommitBatch<'_> {
+    fn apply_change(&mut self, mut change: FeatureChange) -> rusqlite::Result<()> {
         let events = std::mem::take(&mut change.events);
         let has_events = !events.is_empty();
-        let missing = self.journal(&change.origin, &change.slug, events)?;
+        let missing = self.insert_events(&change.origin, &change.slug, events)?;
         if change.forget {
-            return self.forget(&change);
+            return self.delete_feature(&change);
         }
         let feature = self.put_feature(&change, has_events)?;
         self.delete("DELETE FROM artifact WHERE feature = ?1 AND path = ?2", feature, {
             &change.removed
         })?;
         self.delete("DELETE FROM tombstone WHERE feature = ?1 AND path = ?2", feature, {
-            &change.tombstones_gone
+            &change.cleared_tombstones
         })?;
-        if !change.set.is_empty() {
+        if !change.upserts.is_empty() {
             let mut statement = self.transaction.prepare_cached(rows::PUT_ENTRY)?;
-            for entry in &change.set {
+            for entry in &change.upserts {
                 rows::put_entry(&mut statement, feature, entry)?;
             }
         }
@@ -177,9 +177,9 @@ impl Batch<'_> {
     }
 
     /// Writes events; gives the numbers of those about paths that are missing.
-    fn journal(
+    fn insert_events(
         &mut self,
-        origin: &Origin,
+        origin: &EventOrigin,
         slug: &FeatureSlug,
         events: Vec<Payload>,
     ) -> rusqlite::Result<HashMap<RelPath, u64>> {
@@ -208,7 +208,9 @@ impl Batch<'_> {
             let text = serde_json::to_string(&envelope)
                 .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
             #[cfg(test)]
-            crate::core::schemas::hold(&serde_json::from_str(&text).unwrap_or_default());
+            crate::core::schemas::assert_valid_event(
+                &serde_json::from_str(&text).unwrap_or_default(),
+            );
             statement.execute(params![
                 self.seq.cast_signed(),
                 self.at.as_millis(),
@@ -232,7 +234,7 @@ impl Batch<'_> {
             |error: serde_json::Error| rusqlite::Error::ToSqlConversionFailure(Box::new(error));
         let absent = change.absent.as_ref().map(serde_json::to_string).transpose().map_err(json)?;
         let announced =
-            change.announced.as_ref().map(serde_json::to_string).transpose().map_err(json)?;
+            change.last_published.as_ref().map(serde_json::to_string).transpose().map_err(json)?;
         let dir = change.dir.as_ref().map(|dir| dir.as_ref().map_or(&b""[..], RelPath::as_bytes));
         self.transaction
             .prepare_cached(
@@ -292,7 +294,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    fn forget(&self, change: &FeatureChange) -> rusqlite::Result<()> {
+    fn delete_feature(&self, change: &FeatureChange) -> rusqlite::Result<()> {
         let of_feature = "(SELECT id FROM feature WHERE root_id = ?1 AND slug = ?2)";
         for (table, column) in
             [("artifact", "feature"), ("tombstone", "feature"), ("feature", "id")]

@@ -58,7 +58,7 @@ pub enum StoreError {
     /// The disk failed before, and it is not known what is there. Open the store anew: what it then
     /// says is so.
     #[error("{}: the disk failed it; the store must be opened again", .path.display())]
-    Untrusted {
+    NeedsReopen {
         /// The file.
         path: PathBuf,
     },
@@ -79,14 +79,14 @@ impl StoreError {
     /// others end it: what would follow is built on nothing.
     pub fn is_survivable(&self) -> bool {
         match self {
-            Self::Write { .. } | Self::Untrusted { .. } | Self::Read { .. } => true,
+            Self::Write { .. } | Self::NeedsReopen { .. } | Self::Read { .. } => true,
             Self::Newer { .. } | Self::Corrupt { .. } | Self::Open { .. } => false,
         }
     }
 
     /// Whether the store may open later without anyone's doing to it: the disk is full, cannot be
     /// written now or fails, or the process has no descriptor left.
-    pub fn is_passing(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         let Self::Open { source, .. } = self else {
             return false;
         };
@@ -107,8 +107,8 @@ impl StoreError {
     }
 
     /// Whether the disk failed, and may have kept a part of what was written.
-    pub fn is_disk(&self) -> bool {
-        matches!(self, Self::Write { source, .. } if Damage::of(source) == Damage::Disk)
+    pub fn is_disk_failure(&self) -> bool {
+        matches!(self, Self::Write { source, .. } if StorageFault::classify(source) == StorageFault::DiskFailure)
     }
 
     /// Whether the file is not what was written to it: no retry mends that.
@@ -130,44 +130,44 @@ impl StoreError {
         other: impl FnOnce(PathBuf, rusqlite::Error) -> Self,
     ) -> Self {
         let path = path.to_path_buf();
-        match Damage::of(&source) {
-            Damage::File => Self::Corrupt { path, detail: source.to_string() },
-            Damage::Disk | Damage::None => other(path, source),
+        match StorageFault::classify(&source) {
+            StorageFault::CorruptFile => Self::Corrupt { path, detail: source.to_string() },
+            StorageFault::DiskFailure | StorageFault::Other => other(path, source),
         }
     }
 }
 
 /// What an error says about the state of things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Damage {
+pub(super) enum StorageFault {
     /// What the file holds is not what was written.
-    File,
+    CorruptFile,
     /// The disk failed, and may have kept a part.
-    Disk,
+    DiskFailure,
     /// None: there was no room, no right, no lock.
-    None,
+    Other,
 }
 
-impl Damage {
-    pub(super) fn of(error: &rusqlite::Error) -> Self {
+impl StorageFault {
+    pub(super) fn classify(error: &rusqlite::Error) -> Self {
         use rusqlite::Error::{
             FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType,
         };
         match error {
             FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) => {
-                Self::File
+                Self::CorruptFile
             }
             error => match error.sqlite_error_code() {
-                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::File,
-                Some(ErrorCode::SystemIoFailure) => Self::Disk,
-                _ => Self::None,
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::CorruptFile,
+                Some(ErrorCode::SystemIoFailure) => Self::DiskFailure,
+                _ => Self::Other,
             },
         }
     }
 }
 
 /// An error of something that was to be written.
-pub(super) fn writing(
+pub(super) fn write_error(
     doing: &'static str,
     path: &Path,
 ) -> impl FnOnce(rusqlite::Error) -> StoreError {
@@ -181,7 +181,7 @@ pub(super) fn writing(
 }
 
 /// An error of something that was to be read.
-pub(super) fn reading(
+pub(super) fn read_error(
     doing: &'static str,
     path: &Path,
 ) -> impl FnOnce(rusqlite::Error) -> StoreError {

@@ -7,19 +7,19 @@ use std::sync::Arc;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, params};
 
-use super::error::{StoreError, reading};
-use super::opening::BUSY;
+use super::error::{StoreError, read_error};
+use super::opening::BUSY_TIMEOUT;
 
 /// Events that one page looks at, at most: a transaction that reads for long keeps the log from
 /// being reused.
-const SCAN_MOST: u64 = 10_000;
+const MAX_SCANNED_EVENTS: u64 = 10_000;
 
 /// SQLite's page cache of a reader, in KiB.
-const CACHE_KIB: i32 = 256;
+const READER_CACHE_KIB: i32 = 256;
 
 /// Which events are wanted; an empty list wants all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
+pub struct EventFilter {
     /// Event types.
     pub types: Vec<String>,
     /// Slugs of features.
@@ -27,19 +27,19 @@ pub struct Filter {
     /// One project only.
     pub root_id: Option<String>,
     /// Nothing after that number.
-    pub until: Option<u64>,
+    pub max_seq: Option<u64>,
 }
 
 /// A part of the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
+pub struct EventPage {
     /// The wanted events, in order.
     pub events: Vec<StoredEvent>,
     /// The last number that was looked at: go on after it. When it is the number that was given,
     /// there is nothing more; a page without events is not the end by itself.
     pub last_scanned: u64,
     /// Whether retention dropped events after the number that was given: they are passed over.
-    pub gap: bool,
+    pub has_gap: bool,
 }
 
 /// An event as the journal has it.
@@ -78,7 +78,12 @@ impl JournalReader {
     ///
     /// # Errors
     /// [`StoreError::Read`], [`StoreError::Corrupt`].
-    pub fn page(&mut self, after: u64, limit: usize, filter: &Filter) -> Result<Page, StoreError> {
+    pub fn page(
+        &mut self,
+        after: u64,
+        limit: usize,
+        filter: &EventFilter,
+    ) -> Result<EventPage, StoreError> {
         self.read("read the journal", |connection| page(connection, after, limit, filter))
     }
 
@@ -86,7 +91,7 @@ impl JournalReader {
     ///
     /// # Errors
     /// [`StoreError::Read`], [`StoreError::Corrupt`].
-    pub fn oldest(&mut self) -> Result<u64, StoreError> {
+    pub fn oldest_seq(&mut self) -> Result<u64, StoreError> {
         self.read("read the journal's begin", |connection| {
             bounds(connection).map(|(oldest, _)| oldest)
         })
@@ -97,7 +102,7 @@ impl JournalReader {
     ///
     /// # Errors
     /// [`StoreError::Read`], [`StoreError::Corrupt`].
-    pub fn ends(&mut self) -> Result<(u64, u64), StoreError> {
+    pub fn bounds(&mut self) -> Result<(u64, u64), StoreError> {
         self.read("read the journal's ends", |connection| bounds(connection))
     }
 
@@ -116,17 +121,17 @@ impl JournalReader {
             self.connection = Some((inode, connection));
             Ok(value)
         };
-        run().map_err(reading(doing, &self.path))
+        run().map_err(read_error(doing, &self.path))
     }
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     // Plans do not depend on the values that are bound: a statement is prepared once.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
     Ok(connection)
 }
 
@@ -144,17 +149,18 @@ fn page(
     connection: &mut Connection,
     after: u64,
     limit: usize,
-    filter: &Filter,
-) -> rusqlite::Result<Page> {
+    filter: &EventFilter,
+) -> rusqlite::Result<EventPage> {
     // One state of the journal for both questions.
     let transaction = connection.transaction()?;
     let (oldest, last) = bounds(&transaction)?;
     let from = after.max(oldest.saturating_sub(1));
     let gap = after < from;
-    let until = last.min(from.saturating_add(SCAN_MOST)).min(filter.until.unwrap_or(u64::MAX));
+    let until =
+        last.min(from.saturating_add(MAX_SCANNED_EVENTS)).min(filter.max_seq.unwrap_or(u64::MAX));
     if until <= from || limit == 0 {
         let last_scanned = if limit == 0 { after } else { after.max(from.min(until)) };
-        return Ok(Page { events: Vec::new(), last_scanned, gap });
+        return Ok(EventPage { events: Vec::new(), last_scanned, has_gap: gap });
     }
     let mut statement = transaction.prepare_cached(
         "SELECT seq, type, envelope FROM event
@@ -169,8 +175,8 @@ fn page(
             params![
                 from.cast_signed(),
                 until.cast_signed(),
-                list(&filter.types)?,
-                list(&filter.features)?,
+                json_list(&filter.types)?,
+                json_list(&filter.features)?,
                 filter.root_id,
                 i64::try_from(limit).unwrap_or(i64::MAX),
             ],
@@ -187,11 +193,11 @@ fn page(
         Some(event) if events.len() == limit => event.seq,
         _ => until,
     };
-    Ok(Page { events, last_scanned, gap })
+    Ok(EventPage { events, last_scanned, has_gap: gap })
 }
 
 /// A list as JSON, `None` for an empty one.
-fn list(words: &[String]) -> rusqlite::Result<Option<String>> {
+fn json_list(words: &[String]) -> rusqlite::Result<Option<String>> {
     let text = (!words.is_empty()).then(|| serde_json::to_string(words)).transpose();
     text.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }

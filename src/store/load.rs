@@ -5,14 +5,14 @@ use std::sync::Arc;
 use rusqlite::{Connection, Row};
 
 use super::Store;
-use super::error::{StoreError, reading};
-use super::rows::{self, Shared, odd, time, word};
+use super::error::{StoreError, read_error};
+use super::rows::{self, StringInterner, enum_column, invalid_column, timestamp_column};
 use crate::core::artifact::ArtifactRef;
-use crate::core::chunks::Chunks;
-use crate::core::inventory::Entry;
+use crate::core::chunks::SortedChunks;
+use crate::core::inventory::InventoryEntry;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::time::Timestamp;
-use crate::core::transition::Announced;
+use crate::core::transition::LastPublished;
 
 /// A feature as it was last committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,13 +27,13 @@ pub struct StoredFeature {
     /// that is not known.
     pub dir: Option<Option<RelPath>>,
     /// Its files, in order of path.
-    pub entries: Chunks<Entry>,
+    pub entries: SortedChunks<InventoryEntry>,
     /// Keys of the absent specs that are announced.
     pub absent: Vec<String>,
     /// What was deleted, in that order.
     pub tombstones: Vec<Arc<ArtifactRef>>,
     /// What was last put into an event of it.
-    pub announced: Option<Announced>,
+    pub last_published: Option<LastPublished>,
     /// Since when its directory is not there.
     pub gone_since: Option<Timestamp>,
 }
@@ -45,28 +45,29 @@ impl Store {
     /// [`StoreError::Read`], [`StoreError::Corrupt`], [`StoreError::Untrusted`].
     pub fn load_features(&self, root_id: &str) -> Result<Vec<StoredFeature>, StoreError> {
         self.check_trusted()?;
-        load(&self.connection, root_id).map_err(reading("read what was known", &self.path))
+        load_features(&self.connection, root_id)
+            .map_err(read_error("read what was known", &self.path))
     }
 }
 
-fn load(connection: &Connection, root_id: &str) -> rusqlite::Result<Vec<StoredFeature>> {
+fn load_features(connection: &Connection, root_id: &str) -> rusqlite::Result<Vec<StoredFeature>> {
     let mut statement = connection.prepare_cached(
         "SELECT slug, first_seen, updated_at, dir, absent, announced, gone_since, id
          FROM feature WHERE root_id = ?1 ORDER BY slug",
     )?;
-    let mut entries = connection.prepare_cached(rows::ENTRIES)?;
-    let mut tombstones = connection.prepare_cached(rows::TOMBSTONES)?;
-    let mut shared = Shared::default();
+    let mut entries = connection.prepare_cached(rows::SELECT_ENTRIES)?;
+    let mut tombstones = connection.prepare_cached(rows::SELECT_TOMBSTONES)?;
+    let mut shared = StringInterner::default();
     let mut features = Vec::new();
     let mut found = statement.query([root_id])?;
     while let Some(row) = found.next()? {
         let id: i64 = row.get(7)?;
-        let mut feature = feature(row)?;
+        let mut feature = feature_from_row(row)?;
         feature.entries = entries
-            .query_map([id], |row| rows::entry(row, &mut shared))?
+            .query_map([id], |row| rows::entry_from_row(row, &mut shared))?
             .collect::<Result<_, _>>()?;
         feature.tombstones = tombstones
-            .query_map([id], |row| rows::artifact(row, &mut shared).map(Arc::new))?
+            .query_map([id], |row| rows::artifact_from_row(row, &mut shared).map(Arc::new))?
             .collect::<Result<_, _>>()?;
         features.push(feature);
     }
@@ -74,31 +75,31 @@ fn load(connection: &Connection, root_id: &str) -> rusqlite::Result<Vec<StoredFe
 }
 
 /// A feature without what stands in tables of its own.
-fn feature(row: &Row<'_>) -> rusqlite::Result<StoredFeature> {
+fn feature_from_row(row: &Row<'_>) -> rusqlite::Result<StoredFeature> {
     let dir = row.get_ref(3)?.as_blob_or_null()?;
     let below = |dir: &[u8]| match dir {
         [] => Ok(None),
-        dir => RelPath::new(dir).map(Some).map_err(|error| odd(3, error.to_string())),
+        dir => RelPath::new(dir).map(Some).map_err(|error| invalid_column(3, error.to_string())),
     };
     let gone_since = row.get_ref(6)?.as_i64_or_null()?;
     Ok(StoredFeature {
-        slug: word(row, 0, |slug| FeatureSlug::new(slug.as_bytes()))?,
-        first_seen: time(row, 1)?,
-        updated_at: time(row, 2)?,
+        slug: enum_column(row, 0, |slug| FeatureSlug::new(slug.as_bytes()))?,
+        first_seen: timestamp_column(row, 1)?,
+        updated_at: timestamp_column(row, 2)?,
         dir: dir.map(below).transpose()?,
-        entries: Chunks::default(),
-        absent: json(row, 4)?.unwrap_or_default(),
+        entries: SortedChunks::default(),
+        absent: json_column(row, 4)?.unwrap_or_default(),
         tombstones: Vec::new(),
-        announced: json(row, 5)?,
-        gone_since: gone_since.map(|_| time(row, 6)).transpose()?,
+        last_published: json_column(row, 5)?,
+        gone_since: gone_since.map(|_| timestamp_column(row, 6)).transpose()?,
     })
 }
 
-fn json<T: serde::de::DeserializeOwned>(
+fn json_column<T: serde::de::DeserializeOwned>(
     row: &Row<'_>,
     index: usize,
 ) -> rusqlite::Result<Option<T>> {
     let text = row.get_ref(index)?.as_str_or_null()?;
     let value = text.map(serde_json::from_str).transpose();
-    value.map_err(|error| odd(index, error.to_string()))
+    value.map_err(|error| invalid_column(index, error.to_string()))
 }

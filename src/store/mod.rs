@@ -38,14 +38,16 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-pub use check::{Health, check};
+pub use check::{StoreSummary, check_integrity};
 pub use checkpoint::Checkpointer;
-pub use commit::{FeatureChange, Origin};
+pub use commit::{EventOrigin, FeatureChange};
 pub use error::StoreError;
-pub use journal::{Filter, Journal, JournalReader, Page, StoredEvent};
+pub use journal::{EventFilter, EventPage, Journal, JournalReader, StoredEvent};
 pub use load::StoredFeature;
-pub use outbox::{Advance, Meant, Outline, Refused, SetAside, SinkState};
-pub use retention::{Pruned, RetiredTombstone};
+pub use outbox::{
+    CursorUpdate, DeadLetter, DeadLetterSelector, EventHeader, RejectedEvent, SinkProgress,
+};
+pub use retention::{PruneResult, PrunedTombstone};
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -56,8 +58,8 @@ use rusqlite::{Connection, params};
 use uuid::Uuid;
 
 use crate::core::time::Timestamp;
-use error::{Damage, reading, writing};
-use ids::EventIds;
+use error::{StorageFault, read_error, write_error};
+use ids::EventIdGenerator;
 
 /// Name of the file in the state folder.
 pub const FILE_NAME: &str = "dossierd.sqlite3";
@@ -71,29 +73,29 @@ pub struct Store {
     durable_seq: u64,
     /// As of the last commit with an event in this life; 0 before.
     journal_bytes: u64,
-    ids: EventIds,
-    trust: Trust,
+    ids: EventIdGenerator,
+    integrity: Integrity,
 }
 
 /// Whether what is in memory, in the kernel and on disk is the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trust {
+enum Integrity {
     /// It is.
-    Full,
+    Trusted,
     /// The disk failed us, and it may differ: what the file says when opened anew is so.
-    Lost,
+    NeedsReopen,
     /// The file is not what was written.
     Corrupt,
 }
 
 /// A store that was opened.
-pub struct Opened {
+pub struct OpenedStore {
     /// The store.
     pub store: Store,
     /// Whether numbers given out before, if any, may be given out again for other events.
-    pub instance_is_new: bool,
+    pub is_new_instance: bool,
     /// Where a file that was corrupt is now.
-    pub set_aside: Option<PathBuf>,
+    pub quarantined: Option<PathBuf>,
 }
 
 impl Store {
@@ -103,15 +105,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::Newer`], with the file untouched; [`StoreError::Corrupt`];
     /// [`StoreError::Open`].
-    pub fn open(folder: &Path, boot_id: &str) -> Result<Opened, StoreError> {
+    pub fn open(folder: &Path, boot_id: &str) -> Result<OpenedStore, StoreError> {
         let path: Arc<Path> = folder.join(FILE_NAME).into();
-        let inode =
-            opening::create(folder, &path).map_err(|error| StoreError::open(&path, error))?;
-        schema::refuse_foreign(&path)?;
+        let inode = opening::create_private_file(folder, &path)
+            .map_err(|error| StoreError::open(&path, error))?;
+        schema::check_file_header(&path)?;
         let mut connection =
             opening::connect(&path).map_err(|error| StoreError::sql_open(&path, error))?;
         let opened = schema::migrate(&mut connection, &path).and_then(|()| {
-            opening::claim(&mut connection, boot_id.trim(), inode)
+            opening::begin_session(&mut connection, boot_id.trim(), inode)
                 .map_err(|error| StoreError::sql_open(&path, error))
         })?;
         // What a failed sync left in the log is written anew with this, and only then trusted.
@@ -126,10 +128,10 @@ impl Store {
             // The claim was a commit with a sync.
             durable_seq: opened.seq,
             journal_bytes: 0,
-            ids: EventIds::after(opened.last_event_ms),
-            trust: Trust::Full,
+            ids: EventIdGenerator::starting_after(opened.last_event_ms),
+            integrity: Integrity::Trusted,
         };
-        Ok(Opened { store, instance_is_new: opened.instance_is_new, set_aside: None })
+        Ok(OpenedStore { store, is_new_instance: opened.is_new_instance, quarantined: None })
     }
 
     /// As [`Store::open`]; a file that is corrupt is set aside, under a name with the time, and a
@@ -137,15 +139,15 @@ impl Store {
     ///
     /// # Errors
     /// Those of [`Store::open`], and [`StoreError::Open`] when it cannot be set aside.
-    pub fn open_or_renew(
+    pub fn open_or_recreate(
         folder: &Path,
         boot_id: &str,
         at: Timestamp,
-    ) -> Result<Opened, StoreError> {
+    ) -> Result<OpenedStore, StoreError> {
         match Self::open(folder, boot_id) {
             Err(error) if error.is_corrupt() => {
-                let aside = opening::set_aside(folder, at)?;
-                Ok(Opened { set_aside: Some(aside), ..Self::open(folder, boot_id)? })
+                let aside = opening::quarantine(folder, at)?;
+                Ok(OpenedStore { quarantined: Some(aside), ..Self::open(folder, boot_id)? })
             }
             opened => opened,
         }
@@ -156,7 +158,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Open`] when there is no memory for it.
-    pub fn closed(folder: &Path) -> Result<Self, StoreError> {
+    pub fn unavailable(folder: &Path) -> Result<Self, StoreError> {
         let path: Arc<Path> = folder.join(FILE_NAME).into();
         let connection =
             Connection::open_in_memory().map_err(|error| StoreError::sql_open(&path, error))?;
@@ -167,8 +169,8 @@ impl Store {
             seq: 0,
             durable_seq: 0,
             journal_bytes: 0,
-            ids: EventIds::after(0),
-            trust: Trust::Lost,
+            ids: EventIdGenerator::starting_after(0),
+            integrity: Integrity::NeedsReopen,
         })
     }
 
@@ -176,32 +178,32 @@ impl Store {
     /// is so. Gives where a corrupt one is now.
     ///
     /// # Errors
-    /// Those of [`Store::open_or_renew`]; the store can then not be used, but for trying again.
+    /// Those of [`Store::open_or_recreate`]; the store can then not be used, but for trying again.
     pub fn reopen(&mut self, boot_id: &str, at: Timestamp) -> Result<Option<PathBuf>, StoreError> {
         let folder = self.path.parent().unwrap_or(&self.path).to_owned();
-        let corrupt = self.trust == Trust::Corrupt && self.path.exists();
+        let corrupt = self.integrity == Integrity::Corrupt && self.path.exists();
         // Closed first: closing a log that was moved would remove the one that is there then.
         let closed =
-            Self { instance: self.instance.clone(), seq: self.seq, ..Self::closed(&folder)? };
+            Self { instance: self.instance.clone(), seq: self.seq, ..Self::unavailable(&folder)? };
         drop(std::mem::replace(self, closed));
-        let aside = if corrupt { Some(opening::set_aside(&folder, at)?) } else { None };
-        let opened = Self::open_or_renew(&folder, boot_id, at)?;
+        let aside = if corrupt { Some(opening::quarantine(&folder, at)?) } else { None };
+        let opened = Self::open_or_recreate(&folder, boot_id, at)?;
         *self = opened.store;
-        Ok(aside.or(opened.set_aside))
+        Ok(aside.or(opened.quarantined))
     }
 
     /// Whether the store can be written, as far as is known; if not, it must be opened anew.
     pub fn is_trusted(&self) -> bool {
-        self.trust == Trust::Full
+        self.integrity == Integrity::Trusted
     }
 
     /// Takes what another connection met: that the disk failed, or that the file is not what was
     /// written. The store must be opened anew then.
-    pub fn take_note(&mut self, error: &StoreError) {
+    pub fn record_error(&mut self, error: &StoreError) {
         if error.is_corrupt() {
-            self.trust = Trust::Corrupt;
-        } else if error.is_disk() && self.is_trusted() {
-            self.trust = Trust::Lost;
+            self.integrity = Integrity::Corrupt;
+        } else if error.is_disk_failure() && self.is_trusted() {
+            self.integrity = Integrity::NeedsReopen;
         }
     }
 
@@ -240,7 +242,7 @@ impl Store {
         self.check_trusted()?;
         if self.durable_seq < self.seq {
             let seq = self.seq;
-            self.durably("make the journal durable", |connection| {
+            self.with_full_sync("make the journal durable", |connection| {
                 connection
                     .prepare_cached("UPDATE store SET durable_seq = ?1")?
                     .execute([seq.cast_signed()])?;
@@ -254,7 +256,7 @@ impl Store {
     /// The projects that were added, by their canonical roots.
     ///
     /// # Errors
-    /// [`StoreError::Read`], [`StoreError::Corrupt`], [`StoreError::Untrusted`].
+    /// [`StoreError::Read`], [`StoreError::Corrupt`], [`StoreError::NeedsReopen`].
     pub fn projects(&self) -> Result<Vec<PathBuf>, StoreError> {
         self.check_trusted()?;
         let read = || {
@@ -263,7 +265,7 @@ impl Store {
             let roots = statement.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
             roots.map(|root| Ok(OsString::from_vec(root?).into())).collect::<Result<_, _>>()
         };
-        read().map_err(reading("read the list of projects", &self.path))
+        read().map_err(read_error("read the list of projects", &self.path))
     }
 
     /// Adds a project, durably; one that is there stays as it is.
@@ -272,7 +274,7 @@ impl Store {
     /// [`StoreError::Write`].
     pub fn add_project(&mut self, root: &Path, at: Timestamp) -> Result<(), StoreError> {
         let root = root.as_os_str().as_bytes();
-        self.durably("add a project", |connection| {
+        self.with_full_sync("add a project", |connection| {
             connection.execute(
                 "INSERT INTO project (root, added_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
                 params![root, at.as_millis()],
@@ -287,7 +289,7 @@ impl Store {
     /// [`StoreError::Write`].
     pub fn remove_project(&mut self, root: &Path, root_id: &str) -> Result<(), StoreError> {
         let root = root.as_os_str().as_bytes();
-        self.durably("remove a project", |connection| {
+        self.with_full_sync("remove a project", |connection| {
             let transaction = connection.transaction()?;
             transaction.execute("DELETE FROM project WHERE root = ?1", [root])?;
             for table in ["artifact", "tombstone"] {
@@ -316,15 +318,15 @@ impl Store {
     /// [`StoreError::Write`]; the next start then takes it for a crash.
     pub fn close(mut self) -> Result<(), StoreError> {
         self.check_trusted()?;
-        self.durably("close the store", |connection| {
+        self.with_full_sync("close the store", |connection| {
             connection.execute("UPDATE store SET clean = 1, durable_seq = seq", []).map(drop)
         })?;
         let path = self.path;
-        self.connection.close().map_err(|(_, error)| writing("close the store", &path)(error))
+        self.connection.close().map_err(|(_, error)| write_error("close the store", &path)(error))
     }
 
     /// Runs `write` with a sync at its end.
-    fn durably(
+    fn with_full_sync(
         &mut self,
         doing: &'static str,
         write: impl FnOnce(&mut Connection) -> rusqlite::Result<()>,
@@ -334,29 +336,29 @@ impl Store {
         let result =
             connection.pragma_update(None, "synchronous", "FULL").and_then(|()| write(connection));
         let back = connection.pragma_update(None, "synchronous", "NORMAL");
-        self.written(doing, result.and(back))
+        self.record_write_result(doing, result.and(back))
     }
 
     fn check_trusted(&self) -> Result<(), StoreError> {
         if self.is_trusted() {
             return Ok(());
         }
-        Err(StoreError::Untrusted { path: self.path.to_path_buf() })
+        Err(StoreError::NeedsReopen { path: self.path.to_path_buf() })
     }
 
     /// Takes note of how a write ended. A disk that failed is one that may have kept a part.
-    fn written<T>(
+    fn record_write_result<T>(
         &mut self,
         doing: &'static str,
         result: rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
         result.map_err(|error| {
-            match Damage::of(&error) {
-                Damage::Disk => self.trust = Trust::Lost,
-                Damage::File => self.trust = Trust::Corrupt,
-                Damage::None => {}
+            match StorageFault::classify(&error) {
+                StorageFault::DiskFailure => self.integrity = Integrity::NeedsReopen,
+                StorageFault::CorruptFile => self.integrity = Integrity::Corrupt,
+                StorageFault::Other => {}
             }
-            writing(doing, &self.path)(error)
+            write_error(doing, &self.path)(error)
         })
     }
 }

@@ -1,55 +1,55 @@
 //! How far each sink has delivered, and what it could not: cursors, and events set aside.
 //!
-//! A sink moves by [`Store::advance`], one transaction: its cursor, and what it sets aside so that
+//! A sink moves by [`Store::update_cursor`], one transaction: its cursor, and what it sets aside so that
 //! the cursor can pass. That is not durable by itself, for a sink delivers at least once. What is
 //! set aside is a copy, which retention does not drop.
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
-use super::error::{StoreError, reading};
+use super::error::{StoreError, read_error};
 use super::{JournalReader, Store};
 use crate::core::time::Timestamp;
 
 /// Where a sink is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SinkState {
+pub struct SinkProgress {
     /// Every event up to this number is delivered, set aside, or dropped by retention.
     pub cursor: u64,
     /// Events that retention dropped before they were delivered.
     pub dropped: u64,
     /// Events that are set aside, those included that are to be tried again.
-    pub set_aside: u64,
+    pub dead_letters: u64,
 }
 
 /// How a sink has moved since it last said so.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Advance {
+pub struct CursorUpdate {
     /// Its cursor now.
     pub cursor: u64,
     /// Events that retention dropped, since then.
     pub dropped: u64,
     /// Events that the receiver refused for good.
-    pub refused: Vec<Refused>,
+    pub rejected: Vec<RejectedEvent>,
     /// Numbers of events that were set aside and are delivered now.
-    pub delivered: Vec<u64>,
+    pub redelivered: Vec<u64>,
 }
 
 /// An event that a receiver refused for good.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct RejectedEvent {
     /// Its number.
     pub seq: u64,
     /// How often it was tried.
     pub tries: u32,
     /// When it was refused last.
-    pub at: Timestamp,
+    pub rejected_at: Timestamp,
     /// What the receiver said.
     pub error: String,
 }
 
 /// An event that is set aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SetAside {
+pub struct DeadLetter {
     /// Its number.
     pub seq: u64,
     /// Its identity.
@@ -63,7 +63,7 @@ pub struct SetAside {
     /// How often it was tried.
     pub tries: u32,
     /// When it was refused last.
-    pub at: Timestamp,
+    pub rejected_at: Timestamp,
     /// What the receiver said.
     pub error: String,
     /// Whether it is to be tried again.
@@ -72,7 +72,7 @@ pub struct SetAside {
 
 /// An event's place, without its envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outline {
+pub struct EventHeader {
     /// Its number.
     pub seq: u64,
     /// When it was emitted, in milliseconds since 1970.
@@ -87,7 +87,7 @@ pub struct Outline {
 
 /// Which set-aside events are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Meant {
+pub enum DeadLetterSelector {
     /// All.
     All,
     /// Those with these identities.
@@ -99,7 +99,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Read`], [`StoreError::Corrupt`].
-    pub fn sink(&self, sink: &str) -> Result<Option<SinkState>, StoreError> {
+    pub fn sink_progress(&self, sink: &str) -> Result<Option<SinkProgress>, StoreError> {
         let read = || {
             self.connection
                 .prepare_cached(
@@ -107,15 +107,15 @@ impl Store {
                      FROM cursor WHERE sink = ?1",
                 )?
                 .query_row([sink], |row| {
-                    Ok(SinkState {
-                        cursor: unsigned(row, 0)?,
-                        dropped: unsigned(row, 1)?,
-                        set_aside: unsigned(row, 2)?,
+                    Ok(SinkProgress {
+                        cursor: get_u64(row, 0)?,
+                        dropped: get_u64(row, 1)?,
+                        dead_letters: get_u64(row, 2)?,
                     })
                 })
                 .optional()
         };
-        read().map_err(reading("read how far a sink is", &self.path))
+        read().map_err(read_error("read how far a sink is", &self.path))
     }
 
     /// The same; one that has never been begins with the oldest event that is kept. What retention
@@ -123,52 +123,62 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Read`], [`StoreError::Corrupt`], [`StoreError::Write`].
-    pub fn begin_sink(&mut self, sink: &str) -> Result<SinkState, StoreError> {
-        if let Some(known) = self.sink(sink)? {
+    pub fn register_sink(&mut self, sink: &str) -> Result<SinkProgress, StoreError> {
+        if let Some(known) = self.sink_progress(sink)? {
             return Ok(known);
         }
         self.check_trusted()?;
-        let begun = write(&mut self.connection, |transaction| {
+        let begun = in_transaction(&mut self.connection, |transaction| {
             transaction.execute(
                 "INSERT INTO cursor (sink, seq)
                  SELECT ?1, coalesce((SELECT min(seq) - 1 FROM event), seq) FROM store",
                 [sink],
             )
         });
-        self.written("note a new sink", begun)?;
-        Ok(self.sink(sink)?.unwrap_or_default())
+        self.record_write_result("note a new sink", begun)?;
+        Ok(self.sink_progress(sink)?.unwrap_or_default())
     }
 
     /// Notes how a sink has moved: all of it or nothing.
     ///
     /// # Errors
     /// [`StoreError::Write`].
-    pub fn advance(&mut self, sink: &str, advance: &Advance) -> Result<(), StoreError> {
+    pub fn update_cursor(&mut self, sink: &str, advance: &CursorUpdate) -> Result<(), StoreError> {
         self.check_trusted()?;
-        let moved = write(&mut self.connection, |transaction| apply(transaction, sink, advance));
-        self.written("note what was delivered", moved)
+        let moved = in_transaction(&mut self.connection, |transaction| {
+            apply_update(transaction, sink, advance)
+        });
+        self.record_write_result("note what was delivered", moved)
     }
 
     /// Lets a sink try again what is set aside; gives how many events that are.
     ///
     /// # Errors
     /// [`StoreError::Write`].
-    pub fn retry(&mut self, sink: &str, meant: &Meant) -> Result<u64, StoreError> {
+    pub fn retry_dead_letters(
+        &mut self,
+        sink: &str,
+        meant: &DeadLetterSelector,
+    ) -> Result<u64, StoreError> {
         self.check_trusted()?;
         let sql = "UPDATE set_aside SET retry = 1 WHERE sink = ?1";
-        let done = each(&mut self.connection, sql, sink, meant);
-        self.written("let what is set aside be tried again", done)
+        let done = change_dead_letters(&mut self.connection, sql, sink, meant);
+        self.record_write_result("let what is set aside be tried again", done)
     }
 
     /// Forgets what is set aside; gives how many events that were.
     ///
     /// # Errors
     /// [`StoreError::Write`].
-    pub fn drop_set_aside(&mut self, sink: &str, meant: &Meant) -> Result<u64, StoreError> {
+    pub fn delete_dead_letters(
+        &mut self,
+        sink: &str,
+        meant: &DeadLetterSelector,
+    ) -> Result<u64, StoreError> {
         self.check_trusted()?;
         let sql = "DELETE FROM set_aside WHERE sink = ?1";
-        let done = each(&mut self.connection, sql, sink, meant);
-        self.written("drop what is set aside", done)
+        let done = change_dead_letters(&mut self.connection, sql, sink, meant);
+        self.record_write_result("drop what is set aside", done)
     }
 }
 
@@ -177,12 +187,12 @@ impl JournalReader {
     ///
     /// # Errors
     /// [`StoreError::Read`], [`StoreError::Corrupt`].
-    pub fn outline(
+    pub fn event_headers(
         &mut self,
         after: u64,
         until: u64,
         limit: usize,
-    ) -> Result<Vec<Outline>, StoreError> {
+    ) -> Result<Vec<EventHeader>, StoreError> {
         self.read("read the journal", |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT seq, emitted_at, root_id, feature, octet_length(envelope) FROM event
@@ -192,12 +202,12 @@ impl JournalReader {
             let found = statement.query_map(
                 params![after.cast_signed(), until.cast_signed(), limit],
                 |row| {
-                    Ok(Outline {
-                        seq: unsigned(row, 0)?,
+                    Ok(EventHeader {
+                        seq: get_u64(row, 0)?,
                         emitted_ms: row.get(1)?,
                         root_id: row.get(2)?,
                         feature: row.get(3)?,
-                        bytes: unsigned(row, 4)?,
+                        bytes: get_u64(row, 4)?,
                     })
                 },
             )?;
@@ -205,7 +215,7 @@ impl JournalReader {
         })
     }
 
-    /// An event's envelope, as it is sent, from the journal or from what `sink` has set aside;
+    /// An event's envelope, as it is sent, from the journal or from what `sink_progress` has set aside;
     /// `None` where neither has it any more.
     ///
     /// # Errors
@@ -229,7 +239,7 @@ impl JournalReader {
     ///
     /// # Errors
     /// [`StoreError::Read`], [`StoreError::Corrupt`].
-    pub fn set_aside(&mut self, sink: &str) -> Result<Vec<SetAside>, StoreError> {
+    pub fn dead_letters(&mut self, sink: &str) -> Result<Vec<DeadLetter>, StoreError> {
         self.read("read what is set aside", |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT seq, event_id, type, root_id, feature, tries, refused_at, error, retry
@@ -237,14 +247,14 @@ impl JournalReader {
             )?;
             let found = statement.query_map([sink], |row| {
                 let at = Timestamp::from_millis(row.get(6)?);
-                Ok(SetAside {
-                    seq: unsigned(row, 0)?,
+                Ok(DeadLetter {
+                    seq: get_u64(row, 0)?,
                     event_id: row.get(1)?,
                     event_type: row.get(2)?,
                     root_id: row.get(3)?,
                     feature: row.get(4)?,
                     tries: row.get(5)?,
-                    at: at.unwrap_or_default(),
+                    rejected_at: at.unwrap_or_default(),
                     error: row.get(7)?,
                     retry: row.get(8)?,
                 })
@@ -254,11 +264,11 @@ impl JournalReader {
     }
 }
 
-fn unsigned(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<u64> {
+fn get_u64(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(at).map(i64::cast_unsigned)
 }
 
-fn write<T>(
+fn in_transaction<T>(
     connection: &mut Connection,
     write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<T> {
@@ -268,14 +278,18 @@ fn write<T>(
     Ok(value)
 }
 
-fn apply(transaction: &Transaction<'_>, sink: &str, advance: &Advance) -> rusqlite::Result<()> {
+fn apply_update(
+    transaction: &Transaction<'_>,
+    sink: &str,
+    advance: &CursorUpdate,
+) -> rusqlite::Result<()> {
     let mut dropped = advance.dropped;
-    for refused in &advance.refused {
-        dropped += set_aside(transaction, sink, refused)?;
+    for refused in &advance.rejected {
+        dropped += store_dead_letter(transaction, sink, refused)?;
     }
     let mut delete =
         transaction.prepare_cached("DELETE FROM set_aside WHERE sink = ?1 AND seq = ?2")?;
-    for seq in &advance.delivered {
+    for seq in &advance.redelivered {
         delete.execute(params![sink, seq.cast_signed()])?;
     }
     transaction
@@ -288,12 +302,12 @@ fn apply(transaction: &Transaction<'_>, sink: &str, advance: &Advance) -> rusqli
 }
 
 /// Sets an event aside, or back; gives 1 where retention was quicker.
-fn set_aside(
+fn store_dead_letter(
     transaction: &Transaction<'_>,
     sink: &str,
-    refused: &Refused,
+    refused: &RejectedEvent,
 ) -> rusqlite::Result<u64> {
-    let Refused { seq, tries, at, error } = refused;
+    let RejectedEvent { seq, tries, rejected_at: at, error } = refused;
     let values = params![sink, seq.cast_signed(), tries, at.as_millis(), error];
     let again = "UPDATE set_aside SET tries = tries + ?3, refused_at = ?4, error = ?5, retry = 0
                  WHERE sink = ?1 AND seq = ?2";
@@ -309,16 +323,16 @@ fn set_aside(
     Ok(u64::from(set == 0))
 }
 
-fn each(
+fn change_dead_letters(
     connection: &mut Connection,
     sql: &str,
     sink: &str,
-    meant: &Meant,
+    meant: &DeadLetterSelector,
 ) -> rusqlite::Result<u64> {
-    write(connection, |transaction| {
+    in_transaction(connection, |transaction| {
         let changed = match meant {
-            Meant::All => transaction.execute(sql, [sink])?,
-            Meant::Ids(ids) => {
+            DeadLetterSelector::All => transaction.execute(sql, [sink])?,
+            DeadLetterSelector::Ids(ids) => {
                 let mut statement =
                     transaction.prepare_cached(&format!("{sql} AND event_id = ?2"))?;
                 let mut changed = 0;

@@ -6,25 +6,25 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::Store;
 use super::error::StoreError;
-use super::rows::odd;
+use super::rows::invalid_column;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::time::Timestamp;
 
 /// Events that are dropped at a time, at most, so that no change waits for long.
-const STEP: usize = 500;
+const MAX_EVENTS_PER_PRUNE: usize = 500;
 
 /// What was dropped.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Pruned {
+pub struct PruneResult {
     /// How many events; more may have to go when it is not 0.
     pub events: u64,
     /// The tombstones whose events went.
-    pub tombstones: Vec<RetiredTombstone>,
+    pub tombstones: Vec<PrunedTombstone>,
 }
 
 /// A tombstone that is kept no longer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RetiredTombstone {
+pub struct PrunedTombstone {
     /// Its project.
     pub root_id: String,
     /// Its feature.
@@ -45,16 +45,20 @@ impl Store {
         max_age: Duration,
         max_bytes: u64,
         now: Timestamp,
-    ) -> Result<Pruned, StoreError> {
+    ) -> Result<PruneResult, StoreError> {
         self.check_trusted()?;
         let age = i64::try_from(max_age.as_millis()).unwrap_or(i64::MAX);
         let oldest_ms = now.as_millis().saturating_sub(age);
         let result = prune(&mut self.connection, oldest_ms, max_bytes);
-        self.written("shorten the journal", result)
+        self.record_write_result("shorten the journal", result)
     }
 }
 
-fn prune(connection: &mut Connection, oldest_ms: i64, max_bytes: u64) -> rusqlite::Result<Pruned> {
+fn prune(
+    connection: &mut Connection,
+    oldest_ms: i64,
+    max_bytes: u64,
+) -> rusqlite::Result<PruneResult> {
     let max_bytes = i64::try_from(max_bytes).unwrap_or(i64::MAX);
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let bytes: i64 =
@@ -66,7 +70,7 @@ fn prune(connection: &mut Connection, oldest_ms: i64, max_bytes: u64) -> rusqlit
             "SELECT seq, emitted_at, octet_length(envelope) FROM event ORDER BY seq",
         )?;
         let mut rows = statement.query([])?;
-        while events < STEP
+        while events < MAX_EVENTS_PER_PRUNE
             && let Some(row) = rows.next()?
             && (row.get::<_, i64>(1)? < oldest_ms || bytes - dropped > max_bytes)
         {
@@ -76,7 +80,7 @@ fn prune(connection: &mut Connection, oldest_ms: i64, max_bytes: u64) -> rusqlit
         }
     }
     if events == 0 {
-        return Ok(Pruned::default());
+        return Ok(PruneResult::default());
     }
     let tombstones = transaction
         .prepare_cached(
@@ -86,10 +90,10 @@ fn prune(connection: &mut Connection, oldest_ms: i64, max_bytes: u64) -> rusqlit
         .query_map([last], |row| {
             let slug = FeatureSlug::new(row.get_ref(1)?.as_bytes()?);
             let path = RelPath::new(row.get_ref(2)?.as_blob()?);
-            Ok(RetiredTombstone {
+            Ok(PrunedTombstone {
                 root_id: row.get(0)?,
-                slug: slug.ok_or_else(|| odd(1, "no slug".to_owned()))?,
-                path: path.map_err(|error| odd(2, error.to_string()))?,
+                slug: slug.ok_or_else(|| invalid_column(1, "no slug".to_owned()))?,
+                path: path.map_err(|error| invalid_column(2, error.to_string()))?,
             })
         })?
         .collect::<Result<_, _>>()?;
@@ -99,5 +103,5 @@ fn prune(connection: &mut Connection, oldest_ms: i64, max_bytes: u64) -> rusqlit
         .prepare_cached("UPDATE store SET journal_bytes = journal_bytes - ?1")?
         .execute([dropped])?;
     transaction.commit()?;
-    Ok(Pruned { events: events as u64, tombstones })
+    Ok(PruneResult { events: events as u64, tombstones })
 }

@@ -8,10 +8,10 @@ use rusqlite::types::Type;
 use rusqlite::{Row, Statement, params};
 
 use crate::core::artifact::{
-    ArtifactClass, ArtifactRef, ErrorReason, Fault, RequiredStatus, Signature, State,
+    Absence, ArtifactClass, ArtifactRef, ArtifactState, ErrorReason, FileSignature, RequiredStatus,
 };
 use crate::core::digest::Digest;
-use crate::core::inventory::Entry;
+use crate::core::inventory::InventoryEntry;
 use crate::core::path::RelPath;
 use crate::core::time::Timestamp;
 
@@ -29,14 +29,14 @@ pub(super) const PUT_TOMBSTONE: &str = "
          detail, indexed_at, seq)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
 
-/// Gives [`entry`] rows of a feature.
-pub(super) const ENTRIES: &str = "
+/// Gives [`entry_from_row`] rows of a feature.
+pub(super) const SELECT_ENTRIES: &str = "
     SELECT path, key, class, wp_id, step_id, status, size, hash, static_hash, reason, detail,
            indexed_at, file_size, modified_ns, changed_ns, inode, device, racy
     FROM artifact WHERE feature = ?1 ORDER BY path";
 
-/// Gives [`artifact`] rows of a feature.
-pub(super) const TOMBSTONES: &str = "
+/// Gives [`artifact_from_row`] rows of a feature.
+pub(super) const SELECT_TOMBSTONES: &str = "
     SELECT path, key, class, wp_id, step_id, status, size, hash, static_hash, reason, detail,
            indexed_at
     FROM tombstone WHERE feature = ?1 ORDER BY seq, path";
@@ -44,7 +44,7 @@ pub(super) const TOMBSTONES: &str = "
 pub(super) fn put_entry(
     statement: &mut Statement<'_>,
     feature: i64,
-    entry: &Entry,
+    entry: &InventoryEntry,
 ) -> rusqlite::Result<()> {
     let (artifact, signature) = (&*entry.artifact, entry.signature);
     let (hash, static_hash, fault) = state_columns(&artifact.state);
@@ -100,10 +100,10 @@ pub(super) fn put_tombstone(
 
 /// Texts that many rows have in common, each held once.
 #[derive(Default)]
-pub(super) struct Shared(Vec<Arc<str>>);
+pub(super) struct StringInterner(Vec<Arc<str>>);
 
-impl Shared {
-    fn text(&mut self, text: &str) -> Arc<str> {
+impl StringInterner {
+    fn intern(&mut self, text: &str) -> Arc<str> {
         // A mission has a handful of steps.
         if let Some(known) = self.0.iter().find(|known| ***known == *text) {
             return Arc::clone(known);
@@ -114,11 +114,14 @@ impl Shared {
     }
 }
 
-pub(super) fn entry(row: &Row<'_>, shared: &mut Shared) -> rusqlite::Result<Entry> {
+pub(super) fn entry_from_row(
+    row: &Row<'_>,
+    shared: &mut StringInterner,
+) -> rusqlite::Result<InventoryEntry> {
     let unsigned = |index| row.get::<_, i64>(index).map(i64::cast_unsigned);
     let signature = match row.get::<_, Option<i64>>(12)? {
         None => None,
-        Some(size) => Some(Signature {
+        Some(size) => Some(FileSignature {
             size: size.cast_unsigned(),
             modified_ns: row.get(13)?,
             changed_ns: row.get(14)?,
@@ -126,62 +129,71 @@ pub(super) fn entry(row: &Row<'_>, shared: &mut Shared) -> rusqlite::Result<Entr
             device: unsigned(16)?,
         }),
     };
-    Ok(Entry { artifact: Arc::new(artifact(row, shared)?), signature, racy: row.get(17)? })
+    Ok(InventoryEntry {
+        artifact: Arc::new(artifact_from_row(row, shared)?),
+        signature,
+        racy: row.get(17)?,
+    })
 }
 
-pub(super) fn artifact(row: &Row<'_>, shared: &mut Shared) -> rusqlite::Result<ArtifactRef> {
+pub(super) fn artifact_from_row(
+    row: &Row<'_>,
+    shared: &mut StringInterner,
+) -> rusqlite::Result<ArtifactRef> {
     let path = RelPath::new(row.get_ref(0)?.as_blob()?);
     Ok(ArtifactRef {
-        relative_path: path.map_err(|error| odd(0, error.to_string()))?,
+        relative_path: path.map_err(|error| invalid_column(0, error.to_string()))?,
         artifact_key: row.get_ref(1)?.as_str()?.into(),
-        artifact_class: word(row, 2, ArtifactClass::parse)?,
+        artifact_class: enum_column(row, 2, ArtifactClass::parse)?,
         wp_id: row.get_ref(3)?.as_str_or_null()?.map(Into::into),
-        step_id: row.get_ref(4)?.as_str_or_null()?.map(|step| shared.text(step)),
-        required_status: word(row, 5, RequiredStatus::parse)?,
+        step_id: row.get_ref(4)?.as_str_or_null()?.map(|step| shared.intern(step)),
+        required_status: enum_column(row, 5, RequiredStatus::parse)?,
         size_bytes: row.get::<_, i64>(6)?.cast_unsigned(),
         provenance: None,
         state: match row.get::<_, Option<[u8; 32]>>(7)? {
-            Some(hash) => State::Present {
+            Some(hash) => ArtifactState::Present {
                 hash: Digest::from_bytes(hash),
                 static_hash: row
                     .get::<_, Option<[u8; 32]>>(8)?
                     .map(|hash| Digest::from_bytes(hash).into()),
             },
-            None => State::Absent(Fault {
-                reason: word(row, 9, ErrorReason::parse)?,
+            None => ArtifactState::Absent(Absence {
+                reason: enum_column(row, 9, ErrorReason::parse)?,
                 detail: row.get_ref(10)?.as_str_or_null()?.map(Into::into),
             }),
         },
-        indexed_at: time(row, 11)?,
+        indexed_at: timestamp_column(row, 11)?,
     })
 }
 
-pub(super) fn time(row: &Row<'_>, index: usize) -> rusqlite::Result<Timestamp> {
+pub(super) fn timestamp_column(row: &Row<'_>, index: usize) -> rusqlite::Result<Timestamp> {
     let millis = row.get(index)?;
-    Timestamp::from_millis(millis).ok_or_else(|| odd(index, format!("{millis} is no time")))
+    Timestamp::from_millis(millis)
+        .ok_or_else(|| invalid_column(index, format!("{millis} is no time")))
 }
 
-pub(super) fn word<T>(
+pub(super) fn enum_column<T>(
     row: &Row<'_>,
     index: usize,
     parse: impl FnOnce(&str) -> Option<T>,
 ) -> rusqlite::Result<T> {
     let text = row.get_ref(index)?.as_str()?;
-    parse(text).ok_or_else(|| odd(index, format!("`{text}` is not a word of that column")))
+    parse(text)
+        .ok_or_else(|| invalid_column(index, format!("`{text}` is not a word of that column")))
 }
 
 /// An error that says of a column that we did not write it.
-pub(super) fn odd(index: usize, what: String) -> rusqlite::Error {
+pub(super) fn invalid_column(index: usize, what: String) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(index, Type::Null, what.into())
 }
 
-type StateColumns<'a> = (Option<&'a [u8; 32]>, Option<&'a [u8; 32]>, Option<&'a Fault>);
+type StateColumns<'a> = (Option<&'a [u8; 32]>, Option<&'a [u8; 32]>, Option<&'a Absence>);
 
-fn state_columns(state: &State) -> StateColumns<'_> {
+fn state_columns(state: &ArtifactState) -> StateColumns<'_> {
     match state {
-        State::Present { hash, static_hash } => {
+        ArtifactState::Present { hash, static_hash } => {
             (Some(hash.as_bytes()), static_hash.as_deref().map(Digest::as_bytes), None)
         }
-        State::Absent(fault) => (None, None, Some(fault)),
+        ArtifactState::Absent(fault) => (None, None, Some(fault)),
     }
 }

@@ -14,11 +14,11 @@ const APPLICATION_ID: u32 = 0x646f_7373;
 
 /// What leads from each format to the next; the first makes the file. One that was released is
 /// never changed: `tests/golden` has a store of each.
-pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
+pub(super) const MIGRATIONS: &[&str] = &[MIGRATION_1, MIGRATION_2, MIGRATION_3];
 
 /// An artifact's columns are the same where it is and where it was. Times are milliseconds since
 /// 1970, unsigned numbers of 64 bits stand as the signed ones of the same bits.
-const VERSION_1: &str = "
+const MIGRATION_1: &str = "
 CREATE TABLE store (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     instance TEXT NOT NULL,
@@ -102,7 +102,7 @@ CREATE TABLE cursor (
 ";
 
 /// What sinks could not deliver.
-const VERSION_2: &str = "
+const MIGRATION_2: &str = "
 ALTER TABLE cursor ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE set_aside (
     sink TEXT NOT NULL,
@@ -122,20 +122,20 @@ CREATE TABLE set_aside (
 
 /// Where a feature lies: its path below the root, empty where the root is the feature itself, `NULL`
 /// where that is not known, as of all that older formats hold. What nobody wrote is taken out.
-const VERSION_3: &str = "
+const MIGRATION_3: &str = "
 ALTER TABLE feature ADD COLUMN dir BLOB;
 ALTER TABLE feature DROP COLUMN inputs;
 ALTER TABLE feature DROP COLUMN written_snapshot_id;
 ";
 
 /// The newest format known here.
-fn known() -> u32 {
+fn latest_format() -> u32 {
     u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)
 }
 
 /// Refuses what must not be opened, from the file's first bytes: SQLite would already make files
 /// beside it.
-pub(super) fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
+pub(super) fn check_file_header(path: &Path) -> Result<(), StoreError> {
     let mut header = [0; 100];
     let read = File::open(path).and_then(|mut file| file.read_exact(&mut header));
     match read {
@@ -151,16 +151,16 @@ pub(super) fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
     if !header.starts_with(b"SQLite format 3\0") {
         return corrupt(path, "not an SQLite file");
     }
-    refuse(path, number(68), number(60))
+    check_format(path, number(68), number(60))
 }
 
 /// Brings the file to the newest format, durably: the connection syncs.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
-    migrate_by(MIGRATIONS, connection, path)
+    migrate_with(MIGRATIONS, connection, path)
 }
 
 /// The same by these migrations. Before an older store's format changes a copy of it is made.
-fn migrate_by(
+fn migrate_with(
     migrations: &[&str],
     connection: &mut Connection,
     path: &Path,
@@ -171,9 +171,9 @@ fn migrate_by(
     };
     // Asked again: a newer version's mark may still be in the log.
     let found = pragma(connection, "user_version")?;
-    refuse(path, pragma(connection, "application_id")?, found)?;
+    check_format(path, pragma(connection, "application_id")?, found)?;
     if found > 0 && (found as usize) < migrations.len() {
-        backup::make(connection, path, found)?;
+        backup::create(connection, path, found)?;
     }
     for (version, migration) in (1..).zip(migrations).skip(found as usize) {
         let step = |connection: &mut Connection| {
@@ -189,8 +189,8 @@ fn migrate_by(
     Ok(())
 }
 
-fn refuse(path: &Path, application_id: u32, found: u32) -> Result<(), StoreError> {
-    let known = known();
+fn check_format(path: &Path, application_id: u32, found: u32) -> Result<(), StoreError> {
+    let known = latest_format();
     match (application_id, found) {
         (0, 0) => Ok(()),
         (APPLICATION_ID, found) if found > known => {
@@ -208,7 +208,7 @@ fn corrupt(path: &Path, detail: &str) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{FILE_NAME, Store, check};
+    use crate::store::{FILE_NAME, Store, check_integrity};
 
     #[test]
     fn before_the_format_changes_a_copy_is_made() {
@@ -221,23 +221,23 @@ mod tests {
         // What another try left half made is in no one's way.
         std::fs::write(dir.path().join(format!("{FILE_NAME}.part")), "x").unwrap();
         let mut connection = Connection::open(&path).unwrap();
-        migrate_by(&migrations, &mut connection, &path).unwrap();
+        migrate_with(&migrations, &mut connection, &path).unwrap();
         assert!(connection.prepare("SELECT * FROM project").is_err());
         drop(connection);
 
-        let copy = backup::place(&path, known());
+        let copy = backup::backup_path(&path, latest_format());
         let mode = std::os::unix::fs::PermissionsExt::mode(
             &std::fs::metadata(&copy).unwrap().permissions(),
         );
         assert_eq!(mode & 0o777, 0o600);
         // The version before goes on with it.
         assert!(matches!(Store::open(dir.path(), "boot"), Err(StoreError::Newer { .. })));
-        assert!(matches!(check(dir.path()), Err(StoreError::Newer { .. })));
+        assert!(matches!(check_integrity(dir.path()), Err(StoreError::Newer { .. })));
         std::fs::rename(copy, &path).unwrap();
         let store = Store::open(dir.path(), "boot").unwrap().store;
         assert_eq!(store.projects().unwrap(), [Path::new("/kept")]);
         store.close().unwrap();
-        assert_eq!(check(dir.path()).unwrap().unwrap().events, 0);
+        assert_eq!(check_integrity(dir.path()).unwrap().unwrap().events, 0);
         assert!(std::fs::read_dir(dir.path()).unwrap().count() <= 2);
     }
 }

@@ -18,15 +18,15 @@ use rustix::io::Errno;
 
 /// Watches of the folders above roots.
 #[derive(Debug)]
-pub struct Above {
-    queue: Arc<OwnedFd>,
+pub struct AncestorWatcher {
+    inotify: Arc<OwnedFd>,
     /// Ended by taking away a watch, of which the kernel tells.
-    ended: Arc<AtomicBool>,
+    stopping: Arc<AtomicBool>,
     /// By root; a folder has one number, however many roots lie below it.
-    held: BTreeMap<usize, Vec<i32>>,
+    watches: BTreeMap<usize, Vec<i32>>,
 }
 
-impl Above {
+impl AncestorWatcher {
     /// Calls `moved`, on a thread of its own, whenever a folder that is held was moved.
     ///
     /// # Errors
@@ -34,8 +34,11 @@ impl Above {
     pub fn start(moved: impl Fn() + Send + 'static) -> io::Result<Self> {
         let queue = Arc::new(init(CreateFlags::CLOEXEC)?);
         let ended = Arc::new(AtomicBool::new(false));
-        let above =
-            Self { queue: Arc::clone(&queue), ended: Arc::clone(&ended), held: BTreeMap::new() };
+        let above = Self {
+            inotify: Arc::clone(&queue),
+            stopping: Arc::clone(&ended),
+            watches: BTreeMap::new(),
+        };
         let hear = move || {
             let mut space = [MaybeUninit::uninit(); 1024];
             let mut events = Reader::new(&*queue, &mut space);
@@ -58,11 +61,11 @@ impl Above {
     ///
     /// # Errors
     /// When one of them cannot be watched; the others are.
-    pub fn hold(&mut self, number: usize, root: &Path) -> io::Result<()> {
+    pub fn watch(&mut self, number: usize, root: &Path) -> io::Result<()> {
         let mut refused = Ok(());
-        let held = self.held.entry(number).or_default();
+        let held = self.watches.entry(number).or_default();
         for folder in root.ancestors().skip(1) {
-            match add_watch(&self.queue, folder, moves()) {
+            match add_watch(&self.inotify, folder, move_flags()) {
                 Ok(watch) => held.push(watch),
                 Err(error) => refused = Err(error.into()),
             }
@@ -71,25 +74,25 @@ impl Above {
     }
 
     /// Lets go of what is held for that number, also of what was moved meanwhile.
-    pub fn release(&mut self, number: usize) {
-        for watch in self.held.remove(&number).unwrap_or_default() {
-            if !self.held.values().any(|others| others.contains(&watch)) {
+    pub fn unwatch(&mut self, number: usize) {
+        for watch in self.watches.remove(&number).unwrap_or_default() {
+            if !self.watches.values().any(|others| others.contains(&watch)) {
                 // One whose folder is gone went with it.
-                let _ = remove_watch(&self.queue, watch);
+                let _ = remove_watch(&self.inotify, watch);
             }
         }
     }
 }
 
-impl Drop for Above {
+impl Drop for AncestorWatcher {
     fn drop(&mut self) {
-        self.ended.store(true, Ordering::Release);
-        let any = add_watch(&self.queue, "/", moves());
-        let _ = any.and_then(|watch| remove_watch(&self.queue, watch));
+        self.stopping.store(true, Ordering::Release);
+        let any = add_watch(&self.inotify, "/", move_flags());
+        let _ = any.and_then(|watch| remove_watch(&self.inotify, watch));
     }
 }
 
-fn moves() -> WatchFlags {
+fn move_flags() -> WatchFlags {
     WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR
 }
 
@@ -108,19 +111,19 @@ mod tests {
         let root = above.join("mid/root");
         fs::create_dir_all(&root).unwrap();
         let (send, moves) = mpsc::channel();
-        let mut watch = Above::start(move || {
+        let mut watch = AncestorWatcher::start(move || {
             let _ = send.send(());
         })
         .unwrap();
-        watch.hold(1, &root).unwrap();
-        watch.hold(2, &root).unwrap();
+        watch.watch(1, &root).unwrap();
+        watch.watch(2, &root).unwrap();
         fs::write(above.join("file"), "x").unwrap();
         fs::rename(&root, above.join("mid/other")).unwrap();
         fs::create_dir(above.join("mid/root")).unwrap();
         fs::rename(&above, dir.path().join("moved")).unwrap();
         moves.recv_timeout(Duration::from_secs(10)).unwrap();
         assert!(moves.try_recv().is_err(), "one move, one call");
-        watch.release(1);
+        watch.unwatch(1);
         fs::rename(dir.path().join("moved/mid"), dir.path().join("moved/there")).unwrap();
         moves.recv_timeout(Duration::from_secs(10)).unwrap();
         // The thread ends, and with it what it would call.

@@ -5,35 +5,35 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use super::{Backend, Hint, Sink, WatchError};
+use super::{Backend, Hint, HintSink, WatchError};
 
 /// The test's hand on all fake backends made from it.
 #[derive(Clone, Default)]
-pub(crate) struct Script {
+pub(crate) struct FakeControl {
     watched: Arc<Mutex<BTreeSet<PathBuf>>>,
-    sinks: Arc<Mutex<Vec<Sink>>>,
+    sinks: Arc<Mutex<Vec<HintSink>>>,
     limit: Arc<Mutex<Option<usize>>>,
-    stuck: Arc<Mutex<bool>>,
+    unresponsive: Arc<Mutex<bool>>,
 }
 
-struct Fake(Script);
+struct FakeBackend(FakeControl);
 
-impl Script {
+impl FakeControl {
     /// A backend as an engine would get one.
-    pub(crate) fn backend(&self, sink: Sink) -> Box<dyn Backend> {
+    pub(crate) fn backend(&self, sink: HintSink) -> Box<dyn Backend> {
         self.sinks.lock().unwrap().push(sink);
         self.watched.lock().unwrap().clear();
-        *self.stuck.lock().unwrap() = false;
-        Box::new(Fake(self.clone()))
+        *self.unresponsive.lock().unwrap() = false;
+        Box::new(FakeBackend(self.clone()))
     }
 
     /// How many backends were made.
-    pub(crate) fn made(&self) -> usize {
+    pub(crate) fn backend_count(&self) -> usize {
         self.sinks.lock().unwrap().len()
     }
 
     /// Whether the newest backend watches a folder.
-    pub(crate) fn watches(&self, folder: &Path) -> bool {
+    pub(crate) fn is_watching(&self, folder: &Path) -> bool {
         self.watched.lock().unwrap().contains(folder)
     }
 
@@ -43,26 +43,26 @@ impl Script {
     }
 
     /// Lets the present backend answer no more; the next one does.
-    pub(crate) fn get_stuck(&self) {
-        *self.stuck.lock().unwrap() = true;
+    pub(crate) fn stop_responding(&self) {
+        *self.unresponsive.lock().unwrap() = true;
     }
 
     /// Gives a hint by the newest backend.
-    pub(crate) fn hint(&self, hint: Hint) {
+    pub(crate) fn send_hint(&self, hint: Hint) {
         let sink = Arc::clone(self.sinks.lock().unwrap().last().unwrap());
         sink(hint);
     }
 }
 
-impl Backend for Fake {
+impl Backend for FakeBackend {
     fn watch(&mut self, folder: &Path, _: bool) -> Result<(), WatchError> {
-        if *self.0.stuck.lock().unwrap() {
-            return Err(WatchError::Stuck);
+        if *self.0.unresponsive.lock().unwrap() {
+            return Err(WatchError::Unresponsive);
         }
         let mut watched = self.0.watched.lock().unwrap();
         let limit = *self.0.limit.lock().unwrap();
         if limit.is_some_and(|limit| watched.len() >= limit && !watched.contains(folder)) {
-            return Err(WatchError::Limit(folder.to_owned()));
+            return Err(WatchError::WatchLimit(folder.to_owned()));
         }
         watched.insert(folder.to_owned());
         Ok(())

@@ -19,41 +19,41 @@ use notify::{
 
 use rustix::io::Errno;
 
-use super::{Backend, Hint, Sink, WatchError, What};
+use super::{Backend, Hint, HintKind, HintSink, WatchError};
 
 const EMFILE: i32 = Errno::MFILE.raw_os_error();
 
 /// How long is waited for the watcher, and how much longer for each of many folders.
-const PATIENCE: Duration = Duration::from_secs(2);
-const PATIENCE_EACH: Duration = Duration::from_millis(1);
+const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+const CALL_TIMEOUT_PER_DIR: Duration = Duration::from_millis(1);
 
 /// A watcher of the kernel's events.
-pub struct Kernel(mpsc::Sender<Ask>);
+pub struct NotifyWatcher(mpsc::Sender<WatcherCall>);
 
-type Ask = Box<dyn FnOnce(&mut RecommendedWatcher) + Send>;
+type WatcherCall = Box<dyn FnOnce(&mut RecommendedWatcher) + Send>;
 
-impl Kernel {
+impl NotifyWatcher {
     /// A watcher that hands its hints to `sink`.
     ///
     /// # Errors
     /// [`WatchError`] when the kernel gives no watcher.
-    pub fn new(sink: Sink) -> Result<Self, WatchError> {
+    pub fn new(sink: HintSink) -> Result<Self, WatchError> {
         let mask = EventKindMask::CREATE
             | EventKindMask::REMOVE
             | EventKindMask::ALL_MODIFY
             | EventKindMask::ACCESS_CLOSE;
         let config = Config::default().with_event_kinds(mask).with_follow_symlinks(false);
         let handler = move |result: Result<Event, Error>| match result {
-            Ok(event) => hints(event, &*sink),
+            Ok(event) => send_hints(event, &*sink),
             Err(error) => sink(Hint::Failed(error.to_string())),
         };
         let mut watcher =
             RecommendedWatcher::new(handler, config).map_err(|error| match &error.kind {
                 // The one thing that making a watcher needs is a descriptor of inotify's.
-                ErrorKind::Io(io) if io.raw_os_error() == Some(EMFILE) => WatchError::Instances,
-                _ => explain(Path::new("the file system"), &error),
+                ErrorKind::Io(io) if io.raw_os_error() == Some(EMFILE) => WatchError::InstanceLimit,
+                _ => map_error(Path::new("the file system"), &error),
             })?;
-        let (asks, asked) = mpsc::channel::<Ask>();
+        let (asks, asked) = mpsc::channel::<WatcherCall>();
         let answer = move || asked.iter().for_each(|ask| ask(&mut watcher));
         let thread = std::thread::Builder::new().name("watcher".to_owned()).spawn(answer);
         thread.map(|_| Self(asks)).map_err(|error| WatchError::Other {
@@ -63,7 +63,7 @@ impl Kernel {
     }
 
     /// What the watcher answers; `None` when it does not in time.
-    fn ask<T: Send + 'static>(
+    fn call<T: Send + 'static>(
         &self,
         patience: Duration,
         ask: impl FnOnce(&mut RecommendedWatcher) -> T + Send + 'static,
@@ -78,30 +78,30 @@ impl Kernel {
     }
 }
 
-fn one_folder() -> WatchPathConfig {
+fn non_recursive() -> WatchPathConfig {
     WatchPathConfig::new(RecursiveMode::NonRecursive).with_dereference_symlinks(false)
 }
 
-impl Backend for Kernel {
+impl Backend for NotifyWatcher {
     fn watch(&mut self, folder: &Path, again: bool) -> Result<(), WatchError> {
         let path = folder.to_owned();
-        let watched = self.ask(PATIENCE, move |watcher| {
+        let watched = self.call(CALL_TIMEOUT, move |watcher| {
             // That takes time in proportion to all watches.
             if again {
                 let _ = watcher.unwatch(&path);
             }
-            watcher.watch_with(&path, one_folder()).map_err(|error| explain(&path, &error))
+            watcher.watch_with(&path, non_recursive()).map_err(|error| map_error(&path, &error))
         });
-        watched.unwrap_or(Err(WatchError::Stuck))
+        watched.unwrap_or(Err(WatchError::Unresponsive))
     }
 
     fn watch_all(&mut self, folders: Vec<PathBuf>) -> Vec<(PathBuf, WatchError)> {
         let count = u32::try_from(folders.len()).unwrap_or(u32::MAX);
-        let patience = PATIENCE.saturating_add(PATIENCE_EACH.saturating_mul(count));
+        let patience = CALL_TIMEOUT.saturating_add(CALL_TIMEOUT_PER_DIR.saturating_mul(count));
         let asked = folders.clone();
-        let refused = self.ask(patience, move |watcher| watch_each(watcher, asked));
+        let refused = self.call(patience, move |watcher| watch_each(watcher, asked));
         refused.unwrap_or_else(|| {
-            folders.into_iter().map(|folder| (folder, WatchError::Stuck)).collect()
+            folders.into_iter().map(|folder| (folder, WatchError::Unresponsive)).collect()
         })
     }
 }
@@ -112,15 +112,15 @@ fn watch_each(
 ) -> Vec<(PathBuf, WatchError)> {
     let mut refused = Vec::new();
     let mut ops: Vec<PathOp> =
-        folders.into_iter().map(|folder| PathOp::Watch(folder, one_folder())).collect();
+        folders.into_iter().map(|folder| PathOp::Watch(folder, non_recursive())).collect();
     while let Err(failed) = watcher.update_paths(std::mem::take(&mut ops)) {
-        let path = failed.origin.map(path_of).unwrap_or_default();
-        let error = explain(&path, &failed.source);
-        let is_limit = matches!(error, WatchError::Limit(_));
+        let path = failed.origin.map(op_path).unwrap_or_default();
+        let error = map_error(&path, &failed.source);
+        let is_limit = matches!(error, WatchError::WatchLimit(_));
         refused.push((path, error));
         if is_limit {
-            let rest = failed.remaining.into_iter().map(path_of);
-            refused.extend(rest.map(|path| (path.clone(), WatchError::Limit(path))));
+            let rest = failed.remaining.into_iter().map(op_path);
+            refused.extend(rest.map(|path| (path.clone(), WatchError::WatchLimit(path))));
             break;
         }
         ops = failed.remaining;
@@ -128,27 +128,27 @@ fn watch_each(
     refused
 }
 
-fn path_of(op: PathOp) -> PathBuf {
+fn op_path(op: PathOp) -> PathBuf {
     match op {
         PathOp::Watch(path, _) | PathOp::Unwatch(path) => path,
     }
 }
 
-fn hints(event: Event, sink: &dyn Fn(Hint)) {
+fn send_hints(event: Event, sink: &dyn Fn(Hint)) {
     if event.need_rescan() {
-        return sink(Hint::Lost);
+        return sink(Hint::Overflow);
     }
     let what = match event.kind {
-        EventKind::Create(CreateKind::Folder) => What::Folder,
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => What::Closed,
-        EventKind::Modify(ModifyKind::Name(RenameMode::To)) => What::Arrived,
+        EventKind::Create(CreateKind::Folder) => HintKind::DirCreated,
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => HintKind::CloseWrite,
+        EventKind::Modify(ModifyKind::Name(RenameMode::To)) => HintKind::MovedTo,
         EventKind::Modify(ModifyKind::Name(RenameMode::From)) | EventKind::Remove(_) => {
-            What::Removed
+            HintKind::Removed
         }
         // Both ends of a rename have had their own event.
         EventKind::Modify(ModifyKind::Name(_)) | EventKind::Access(_) => return,
         EventKind::Create(_) | EventKind::Modify(_) | EventKind::Any | EventKind::Other => {
-            What::Touched
+            HintKind::Modified
         }
     };
     for path in event.paths {
@@ -156,12 +156,14 @@ fn hints(event: Event, sink: &dyn Fn(Hint)) {
     }
 }
 
-fn explain(path: &Path, error: &Error) -> WatchError {
+fn map_error(path: &Path, error: &Error) -> WatchError {
     let path = path.to_owned();
     match &error.kind {
-        ErrorKind::PathNotFound => WatchError::Gone(path),
-        ErrorKind::MaxFilesWatch => WatchError::Limit(path),
-        ErrorKind::Io(io) if io.kind() == std::io::ErrorKind::NotFound => WatchError::Gone(path),
+        ErrorKind::PathNotFound => WatchError::NotFound(path),
+        ErrorKind::MaxFilesWatch => WatchError::WatchLimit(path),
+        ErrorKind::Io(io) if io.kind() == std::io::ErrorKind::NotFound => {
+            WatchError::NotFound(path)
+        }
         _ => WatchError::Other { path, reason: error.to_string() },
     }
 }
@@ -175,7 +177,7 @@ mod tests {
     use super::*;
 
     /// The next hint about `path`, passing over others.
-    fn next(hints: &mpsc::Receiver<Hint>, path: &Path) -> What {
+    fn next(hints: &mpsc::Receiver<Hint>, path: &Path) -> HintKind {
         loop {
             match hints.recv_timeout(Duration::from_secs(10)).expect("a hint") {
                 Hint::At(at, what) if at == path => return what,
@@ -189,32 +191,36 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
         let (send, hints) = mpsc::channel();
-        let sink: Sink = Arc::new(move |hint| send.send(hint).unwrap());
-        let mut kernel = Kernel::new(sink).unwrap();
+        let sink: HintSink = Arc::new(move |hint| send.send(hint).unwrap());
+        let mut kernel = NotifyWatcher::new(sink).unwrap();
         kernel.watch(&root, false).unwrap();
-        assert!(matches!(kernel.watch(&root.join("none"), false), Err(WatchError::Gone(_))));
+        assert!(matches!(kernel.watch(&root.join("none"), false), Err(WatchError::NotFound(_))));
 
         let file = root.join("file");
         fs::write(&file, "x").unwrap();
-        assert_eq!(next(&hints, &file), What::Touched);
-        while next(&hints, &file) != What::Closed {}
+        assert_eq!(next(&hints, &file), HintKind::Modified);
+        while next(&hints, &file) != HintKind::CloseWrite {}
         fs::read(&file).unwrap();
         fs::rename(&file, root.join("other")).unwrap();
-        assert_eq!(next(&hints, &file), What::Removed, "and no hint of the read");
-        assert_eq!(next(&hints, &root.join("other")), What::Arrived);
+        assert_eq!(next(&hints, &file), HintKind::Removed, "and no hint of the read");
+        assert_eq!(next(&hints, &root.join("other")), HintKind::MovedTo);
         let folder = root.join("folder");
         for _ in 0..2 {
             fs::create_dir(&folder).unwrap();
             // A deleted folder is said twice, by itself and by its parent.
-            while next(&hints, &folder) != What::Folder {}
+            while next(&hints, &folder) != HintKind::DirCreated {}
             kernel.watch(&folder, true).unwrap();
             fs::write(folder.join("in"), "x").unwrap();
-            assert_eq!(next(&hints, &folder.join("in")), What::Touched, "also when made again");
+            assert_eq!(
+                next(&hints, &folder.join("in")),
+                HintKind::Modified,
+                "also when made again"
+            );
             fs::remove_dir_all(&folder).unwrap();
-            while next(&hints, &folder) != What::Removed {}
+            while next(&hints, &folder) != HintKind::Removed {}
         }
         let both = vec![root.join("none"), root.clone()];
         let refused = kernel.watch_all(both);
-        assert!(matches!(&*refused, [(path, WatchError::Gone(_))] if path.ends_with("none")));
+        assert!(matches!(&*refused, [(path, WatchError::NotFound(_))] if path.ends_with("none")));
     }
 }

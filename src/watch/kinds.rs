@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Magic numbers of `statfs`, and the names that people know.
-const KINDS: &[(u32, &str)] = &[
+const REMOTE_FILE_SYSTEMS: &[(u32, &str)] = &[
     (0x0000_6969, "NFS"),
     (0xff53_4d42, "CIFS"),
     (0xfe53_4d42, "SMB"),
@@ -19,11 +19,11 @@ const KINDS: &[(u32, &str)] = &[
 /// The kind of file system at a path, where its files can be changed from elsewhere: another
 /// machine, the host of a virtual one, the program behind it. Its events tell of some changes only.
 #[must_use]
-pub fn changed_elsewhere(path: &Path) -> Option<&'static str> {
+pub fn remote_fs_name(path: &Path) -> Option<&'static str> {
     let kind = rustix::fs::statfs(path).ok()?.f_type;
     // The magic numbers are of 32 bits, whatever the width of the field is here.
     let kind = u32::try_from(kind & 0xffff_ffff).ok()?;
-    KINDS.iter().find(|(magic, _)| *magic == kind).map(|(_, name)| *name)
+    REMOTE_FILE_SYSTEMS.iter().find(|(magic, _)| *magic == kind).map(|(_, name)| *name)
 }
 
 #[cfg(test)]
@@ -33,7 +33,7 @@ mod tests {
     #[test]
     fn local_file_systems_are_not_polled() {
         for path in ["/proc", "/dev/shm", "/nowhere"] {
-            assert_eq!(changed_elsewhere(Path::new(path)), None);
+            assert_eq!(remote_fs_name(Path::new(path)), None);
         }
     }
 }

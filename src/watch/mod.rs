@@ -15,56 +15,56 @@ mod settle;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use above::Above;
-pub use kernel::Kernel;
-pub use kinds::changed_elsewhere;
+pub use above::AncestorWatcher;
+pub use kernel::NotifyWatcher;
+pub use kinds::remote_fs_name;
 pub use mounts::watch_mounts;
-pub use settle::{Settle, SettleTimes};
+pub use settle::{DebounceTimes, Debouncer};
 
 /// Where to look, and what seems to have happened there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hint {
     /// Something happened at a path.
-    At(PathBuf, What),
+    At(PathBuf, HintKind),
     /// Events were lost: look everywhere.
-    Lost,
+    Overflow,
     /// The backend failed, in words.
     Failed(String),
 }
 
 /// What seems to have happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
+pub enum HintKind {
     /// A file that was written to was closed.
-    Closed,
+    CloseWrite,
     /// Something was moved here.
-    Arrived,
+    MovedTo,
     /// A file was made, written to, or its metadata changed.
-    Touched,
+    Modified,
     /// A folder was made.
-    Folder,
+    DirCreated,
     /// It was deleted or moved away.
     Removed,
 }
 
 /// Takes hints; called on the backend's own thread, and must not wait.
-pub type Sink = Arc<dyn Fn(Hint) + Send + Sync>;
+pub type HintSink = Arc<dyn Fn(Hint) + Send + Sync>;
 
 /// Why a folder cannot be watched.
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
     /// It is not there.
     #[error("{0} is not there")]
-    Gone(PathBuf),
+    NotFound(PathBuf),
     /// The kernel has no more watches to give.
     #[error("no watch left for {0}; raise fs.inotify.max_user_watches")]
-    Limit(PathBuf),
+    WatchLimit(PathBuf),
     /// The kernel gives no watcher to this user any more.
     #[error("no watcher left; raise fs.inotify.max_user_instances")]
-    Instances,
+    InstanceLimit,
     /// The watcher does not answer: what it watches is not known, and another is needed.
     #[error("the watcher does not answer")]
-    Stuck,
+    Unresponsive,
     /// Anything else.
     #[error("cannot watch {path}: {reason}")]
     Other {

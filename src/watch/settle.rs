@@ -9,105 +9,111 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::What;
+use super::HintKind;
 use crate::core::path::RelPath;
 
 /// How long to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SettleTimes {
+pub struct DebounceTimes {
     /// For a path that is not indexed, without an event on it.
-    pub appear: Duration,
+    pub new_file_delay: Duration,
     /// For an indexed file that is being written, without an event on it.
-    pub quiet: Duration,
+    pub quiet_period: Duration,
     /// For an indexed file that is being written, at most.
-    pub max: Duration,
+    pub max_wait: Duration,
     /// For a path that vanished.
-    pub vanish: Duration,
+    pub deletion_grace: Duration,
     /// Longest wait for git to be done with a work tree.
-    pub git: Duration,
+    pub git_lock_timeout: Duration,
 }
 
-impl Default for SettleTimes {
+impl Default for DebounceTimes {
     fn default() -> Self {
         let ms = Duration::from_millis;
-        Self { appear: ms(50), quiet: ms(50), max: ms(500), vanish: ms(100), git: ms(2000) }
+        Self {
+            new_file_delay: ms(50),
+            quiet_period: ms(50),
+            max_wait: ms(500),
+            deletion_grace: ms(100),
+            git_lock_timeout: ms(2000),
+        }
     }
 }
 
 /// The paths of a feature that have not counted yet.
 #[derive(Debug, Default)]
-pub struct Settle {
-    times: SettleTimes,
+pub struct Debouncer {
+    times: DebounceTimes,
     /// Ordered, as is all that is large for a moment: a hash table would keep its room.
-    waiting: BTreeMap<RelPath, Waiting>,
+    pending: BTreeMap<RelPath, PendingPath>,
     /// The same by when they count.
-    queue: BTreeSet<(Duration, RelPath)>,
+    due_queue: BTreeSet<(Duration, RelPath)>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Waiting {
+struct PendingPath {
     due: Duration,
     /// When the write that is waited for was first seen.
-    writing_since: Option<Duration>,
+    write_started_at: Option<Duration>,
 }
 
-impl Settle {
+impl Debouncer {
     /// With these times.
     #[must_use]
-    pub fn new(times: SettleTimes) -> Self {
+    pub fn new(times: DebounceTimes) -> Self {
         Self { times, ..Self::default() }
     }
 
     /// Takes a hint about a path that is indexed or not.
-    pub fn hint(&mut self, path: &RelPath, what: What, indexed: bool, now: Duration) {
-        let before = self.waiting.get(path).copied();
+    pub fn on_hint(&mut self, path: &RelPath, what: HintKind, indexed: bool, now: Duration) {
+        let before = self.pending.get(path).copied();
         let mut writing_since = None;
         let due = match (what, indexed) {
-            (What::Removed, true) => now + self.times.vanish,
-            (What::Closed | What::Arrived, true) => now,
-            (What::Touched | What::Folder, true) => {
-                let since = before.and_then(|waiting| waiting.writing_since).unwrap_or(now);
+            (HintKind::Removed, true) => now + self.times.deletion_grace,
+            (HintKind::CloseWrite | HintKind::MovedTo, true) => now,
+            (HintKind::Modified | HintKind::DirCreated, true) => {
+                let since = before.and_then(|waiting| waiting.write_started_at).unwrap_or(now);
                 writing_since = Some(since);
-                (now + self.times.quiet).min(since + self.times.max)
+                (now + self.times.quiet_period).min(since + self.times.max_wait)
             }
             // Also one that was removed: the kernel's word may be about what lay there before.
-            (_, false) => now + self.times.appear,
+            (_, false) => now + self.times.new_file_delay,
         };
-        self.put(path, Waiting { due, writing_since });
+        self.insert(path, PendingPath { due, write_started_at: writing_since });
     }
 
     /// Looks at a path again at `due`, whatever happens to it.
-    pub fn again(&mut self, path: &RelPath, due: Duration) {
-        self.put(path, Waiting { due, writing_since: None });
+    pub fn schedule_at(&mut self, path: &RelPath, due: Duration) {
+        self.insert(path, PendingPath { due, write_started_at: None });
     }
 
     /// Whether a path waits to count.
     #[must_use]
-    pub fn awaits(&self, path: &RelPath) -> bool {
-        self.waiting.contains_key(path)
+    pub fn is_pending(&self, path: &RelPath) -> bool {
+        self.pending.contains_key(path)
     }
 
     /// Forgets a path.
-    pub fn forget(&mut self, path: &RelPath) {
-        if let Some(waiting) = self.waiting.remove(path) {
-            self.queue.remove(&(waiting.due, path.clone()));
+    pub fn remove(&mut self, path: &RelPath) {
+        if let Some(waiting) = self.pending.remove(path) {
+            self.due_queue.remove(&(waiting.due, path.clone()));
         }
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        self.waiting.clear();
-        self.queue.clear();
+        self.pending.clear();
+        self.due_queue.clear();
     }
 
     /// Takes out what counts by `now`.
     pub fn take_due(&mut self, now: Duration) -> Vec<RelPath> {
         let mut due = Vec::new();
-        while let Some((at, _)) = self.queue.first()
+        while let Some((at, _)) = self.due_queue.first()
             && *at <= now
-            && let Some((_, path)) = self.queue.pop_first()
+            && let Some((_, path)) = self.due_queue.pop_first()
         {
-            self.waiting.remove(&path);
+            self.pending.remove(&path);
             due.push(path);
         }
         due
@@ -116,19 +122,19 @@ impl Settle {
     /// When the next path counts.
     #[must_use]
     pub fn next_due(&self) -> Option<Duration> {
-        self.queue.first().map(|(due, _)| *due)
+        self.due_queue.first().map(|(due, _)| *due)
     }
 
     /// Whether nothing is waiting.
     #[must_use]
-    pub fn is_settled(&self) -> bool {
-        self.waiting.is_empty()
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty()
     }
 
-    fn put(&mut self, path: &RelPath, waiting: Waiting) {
-        self.forget(path);
-        self.queue.insert((waiting.due, path.clone()));
-        self.waiting.insert(path.clone(), waiting);
+    fn insert(&mut self, path: &RelPath, waiting: PendingPath) {
+        self.remove(path);
+        self.due_queue.insert((waiting.due, path.clone()));
+        self.pending.insert(path.clone(), waiting);
     }
 }
 
@@ -141,37 +147,37 @@ mod tests {
     }
 
     /// Hints `(at, what, indexed)` about one path, and when it counts.
-    fn counts_at(hints: &[(u64, What, bool)]) -> u64 {
+    fn counts_at(hints: &[(u64, HintKind, bool)]) -> u64 {
         let path = RelPath::new(&b"spec.md"[..]).unwrap();
-        let mut settle = Settle::default();
+        let mut settle = Debouncer::default();
         for (at, what, indexed) in hints {
-            settle.hint(&path, *what, *indexed, ms(*at));
+            settle.on_hint(&path, *what, *indexed, ms(*at));
         }
         let due = settle.next_due().unwrap();
         if let Some(before) = due.checked_sub(ms(1)) {
             assert!(settle.take_due(before).is_empty());
         }
         assert_eq!(settle.take_due(due), [path]);
-        assert!(settle.is_settled());
+        assert!(settle.is_empty());
         u64::try_from(due.as_millis()).unwrap()
     }
 
     #[test]
     fn rules() {
-        use What::{Arrived, Closed, Folder, Removed, Touched};
+        use HintKind::{CloseWrite, DirCreated, Modified, MovedTo, Removed};
         for (hints, at) in [
-            (vec![(7, Closed, true)], 7),
-            (vec![(7, Arrived, true)], 7),
-            (vec![(0, Touched, true)], 50),
-            (vec![(0, Touched, true), (40, Touched, true)], 90),
-            (vec![(0, Touched, true), (5, Closed, true)], 5),
-            (vec![(0, Closed, false)], 50),
-            (vec![(0, Arrived, false), (30, Touched, false)], 80),
-            (vec![(0, Folder, false)], 50),
+            (vec![(7, CloseWrite, true)], 7),
+            (vec![(7, MovedTo, true)], 7),
+            (vec![(0, Modified, true)], 50),
+            (vec![(0, Modified, true), (40, Modified, true)], 90),
+            (vec![(0, Modified, true), (5, CloseWrite, true)], 5),
+            (vec![(0, CloseWrite, false)], 50),
+            (vec![(0, MovedTo, false), (30, Modified, false)], 80),
+            (vec![(0, DirCreated, false)], 50),
             (vec![(0, Removed, true)], 100),
-            (vec![(0, Removed, true), (20, Arrived, true)], 20),
-            (vec![(0, Removed, true), (20, Touched, true)], 70),
-            (vec![(0, Touched, false), (10, Removed, false)], 60),
+            (vec![(0, Removed, true), (20, MovedTo, true)], 20),
+            (vec![(0, Removed, true), (20, Modified, true)], 70),
+            (vec![(0, Modified, false), (10, Removed, false)], 60),
         ] {
             assert_eq!(counts_at(&hints), at, "{hints:?}");
         }
@@ -179,8 +185,8 @@ mod tests {
 
     #[test]
     fn a_file_that_is_written_without_end_counts_at_the_maximum() {
-        let hints: Vec<(u64, What, bool)> =
-            (0..=48).map(|step| (step * 10, What::Touched, true)).collect();
+        let hints: Vec<(u64, HintKind, bool)> =
+            (0..=48).map(|step| (step * 10, HintKind::Modified, true)).collect();
         assert_eq!(counts_at(&hints), 500);
     }
 }

@@ -10,7 +10,7 @@ use crate::core::digest::Digest;
 use crate::core::drift::{DriftState, Severity};
 use crate::core::feature::Feature;
 use crate::core::identity::BaselineKey;
-use crate::wire::overview::{Overview, borrowed};
+use crate::wire::overview::{Overview, borrow_all};
 use crate::wire::status::Synced;
 
 /// What `POST /api/dossier/baseline` may say.
@@ -27,7 +27,7 @@ pub struct AcceptRequest {
 
 /// A baseline that was accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Accepted<'a> {
+pub struct AcceptedBaseline<'a> {
     /// The feature.
     pub feature_slug: Cow<'a, str>,
     /// What it is bound to.
@@ -49,7 +49,7 @@ pub struct Accepted<'a> {
 
 /// What `POST` answers.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct AcceptAnswer<'a> {
+pub struct AcceptResponse<'a> {
     /// The feature as it is now.
     #[serde(flatten)]
     pub overview: Overview<'a>,
@@ -57,16 +57,16 @@ pub struct AcceptAnswer<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synced: Option<Synced>,
     /// What was accepted.
-    pub accepted: Accepted<'a>,
+    pub accepted: AcceptedBaseline<'a>,
 }
 
 /// What `DELETE` answers.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct ClearAnswer<'a> {
+pub struct ClearResponse<'a> {
     /// The feature as it is now.
     #[serde(flatten)]
     pub overview: Overview<'a>,
-    /// As in [`AcceptAnswer`].
+    /// As in [`AcceptResponse`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synced: Option<Synced>,
     /// Whether there was one.
@@ -75,7 +75,7 @@ pub struct ClearAnswer<'a> {
 
 /// What `GET` answers: the baseline, and how the feature compares.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct BaselineShown<'a> {
+pub struct BaselineDetail<'a> {
     /// The feature.
     pub feature_slug: Cow<'a, str>,
     /// In what relation feature and baseline are; `null` where it cannot be judged.
@@ -92,39 +92,39 @@ pub struct BaselineShown<'a> {
     pub baseline: Option<Cow<'a, Baseline>>,
 }
 
-impl<'a> From<&'a Feature> for BaselineShown<'a> {
+impl<'a> From<&'a Feature> for BaselineDetail<'a> {
     fn from(feature: &'a Feature) -> Self {
         let drift = &feature.drift;
-        let baseline = match &feature.bearings.baseline {
-            BaselineFile::Sound(baseline) => Some(Cow::Borrowed(&**baseline)),
+        let baseline = match &feature.metadata.baseline {
+            BaselineFile::Valid(baseline) => Some(Cow::Borrowed(&**baseline)),
             BaselineFile::Absent | BaselineFile::Corrupt(_) => None,
         };
         Self {
-            feature_slug: feature.dossier.terms.feature_slug.as_str().into(),
+            feature_slug: feature.dossier.context.feature_slug.as_str().into(),
             drift_state: drift.state,
             drift_severity: drift.severity,
             detail: Cow::Borrowed(&drift.detail),
-            key_mismatch: borrowed(drift.key_mismatch.clone()),
-            local_key: Cow::Borrowed(&feature.bearings.key),
+            key_mismatch: borrow_all(drift.key_mismatch.clone()),
+            local_key: Cow::Borrowed(&feature.metadata.baseline_key),
             baseline,
         }
     }
 }
 
-impl<'a> Accepted<'a> {
-    /// As [`Accepted::from`], of a baseline that took the place of what `before` could not be
+impl<'a> AcceptedBaseline<'a> {
+    /// As [`AcceptedBaseline::from`], of a baseline that took the place of what `before` could not be
     /// understood.
     #[must_use]
-    pub fn instead_of(before: &BaselineFile, baseline: &'a Baseline) -> Self {
+    pub fn replacing(before: &BaselineFile, baseline: &'a Baseline) -> Self {
         let replaced_corrupt = match before {
             BaselineFile::Corrupt(why) => Some(why.to_string().into()),
-            BaselineFile::Absent | BaselineFile::Sound(_) => None,
+            BaselineFile::Absent | BaselineFile::Valid(_) => None,
         };
         Self { replaced_corrupt, ..Self::from(baseline) }
     }
 }
 
-impl<'a> From<&'a Baseline> for Accepted<'a> {
+impl<'a> From<&'a Baseline> for AcceptedBaseline<'a> {
     fn from(baseline: &'a Baseline) -> Self {
         Self {
             feature_slug: baseline.baseline_key.feature_slug.as_str().into(),

@@ -11,11 +11,11 @@ use crate::core::snapshot::HashText;
 use crate::core::time::Timestamp;
 
 /// Content is given for files smaller than this.
-pub const CONTENT_MAX: u64 = 5_242_880;
+pub const MAX_CONTENT_BYTES: u64 = 5_242_880;
 
 /// The filters of a list request.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Filters {
+pub struct ArtifactFilters {
     /// Only this class.
     pub class: Option<ArtifactClass>,
     /// Only this work package.
@@ -26,10 +26,10 @@ pub struct Filters {
     pub required_only: bool,
 }
 
-impl Filters {
-    /// Whether `artifact` passes all of them.
+impl ArtifactFilters {
+    /// Whether `find_artifact` passes all of them.
     #[must_use]
-    pub fn pass(&self, artifact: &ArtifactRef) -> bool {
+    pub fn matches(&self, artifact: &ArtifactRef) -> bool {
         let same = |wanted: &Option<String>, has: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| has == Some(wanted))
         };
@@ -50,7 +50,7 @@ pub struct ArtifactList<'a> {
     /// The entries, by key.
     pub artifacts: Vec<ArtifactItem<'a>>,
     /// The filters, all four.
-    pub filters_applied: Filters,
+    pub filters_applied: ArtifactFilters,
     /// How many of the total are tombstones.
     pub tombstones: usize,
 }
@@ -58,11 +58,11 @@ pub struct ArtifactList<'a> {
 impl<'a> ArtifactList<'a> {
     /// The list of those of `artifacts` that pass `filters`.
     #[must_use]
-    pub fn new(artifacts: &'a [Arc<ArtifactRef>], filters: Filters) -> Self {
+    pub fn new(artifacts: &'a [Arc<ArtifactRef>], filters: ArtifactFilters) -> Self {
         let items: Vec<ArtifactItem<'_>> = artifacts
             .iter()
             .map(Arc::as_ref)
-            .filter(|a| filters.pass(a))
+            .filter(|a| filters.matches(a))
             .map(ArtifactItem::from)
             .collect();
         Self {
@@ -75,7 +75,7 @@ impl<'a> ArtifactList<'a> {
     }
 
     /// Keeps only what is not present.
-    pub fn keep_missing(&mut self) {
+    pub fn retain_missing(&mut self) {
         self.artifacts.retain(|artifact| !artifact.is_present);
         self.filtered_count = self.artifacts.len();
     }
@@ -164,11 +164,11 @@ pub struct ArtifactDetail<'a> {
 }
 
 impl<'a> ArtifactDetail<'a> {
-    /// The detail of `artifact`, whose bytes are `content` (`None` where they were not asked for
+    /// The detail of `find_artifact`, whose bytes are `content` (`None` where they were not asked for
     /// or cannot be had).
     #[must_use]
     pub fn new(artifact: &'a ArtifactRef, content: Option<&'a [u8]>) -> Self {
-        let too_large = artifact.is_present() && artifact.size_bytes >= CONTENT_MAX;
+        let too_large = artifact.is_present() && artifact.size_bytes >= MAX_CONTENT_BYTES;
         let text = content.filter(|_| !too_large).map(std::str::from_utf8);
         let notice = match text {
             _ if too_large => Some("File >5MB, content not included"),
@@ -215,38 +215,41 @@ pub fn media_type_hint(path: &RelPath) -> &'static str {
 mod tests {
     use super::*;
     use crate::core::dossier::MissionDossier;
-    use crate::core::testing::{observed, terms, unreadable};
+    use crate::core::testing::{feature_context, observed, unreadable};
 
     fn dossier() -> MissionDossier {
         let now = Timestamp::parse("2026-01-01T00:00:00Z").unwrap();
         let files =
             vec![observed("spec.md", "hello"), observed("tasks/WP01.md", "x"), unreadable("a.bin")];
-        MissionDossier::assemble(terms(None, None), files, now)
+        MissionDossier::assemble(feature_context(None, None), files, now)
     }
 
     #[test]
     fn filters_and_counts() {
         let dossier = dossier();
         for (filters, expect) in [
-            (Filters::default(), 3),
-            (Filters { class: Some(ArtifactClass::Input), ..Filters::default() }, 1),
-            (Filters { wp_id: Some("WP01".into()), ..Filters::default() }, 1),
-            (Filters { step_id: Some("plan".into()), ..Filters::default() }, 0),
-            (Filters { required_only: true, ..Filters::default() }, 0),
+            (ArtifactFilters::default(), 3),
+            (
+                ArtifactFilters { class: Some(ArtifactClass::Input), ..ArtifactFilters::default() },
+                1,
+            ),
+            (ArtifactFilters { wp_id: Some("WP01".into()), ..ArtifactFilters::default() }, 1),
+            (ArtifactFilters { step_id: Some("plan".into()), ..ArtifactFilters::default() }, 0),
+            (ArtifactFilters { required_only: true, ..ArtifactFilters::default() }, 0),
         ] {
             let list = ArtifactList::new(&dossier.artifacts, filters);
             assert_eq!((list.total_count, list.filtered_count), (3, expect));
         }
-        let list = ArtifactList::new(&dossier.artifacts, Filters::default());
+        let list = ArtifactList::new(&dossier.artifacts, ArtifactFilters::default());
         insta::assert_snapshot!(serde_json::to_string_pretty(&list).unwrap());
     }
 
     #[test]
     fn content_rule() {
         let dossier = dossier();
-        let spec = dossier.artifact("input.spec.md").unwrap();
+        let spec = dossier.find_artifact("input.spec.md").unwrap();
         let mut large = spec.clone();
-        large.size_bytes = CONTENT_MAX;
+        large.size_bytes = MAX_CONTENT_BYTES;
         let detail = |artifact, content| {
             let detail = ArtifactDetail::new(artifact, content);
             (

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Where the dashboard is, and how to get in.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Opened {
+pub struct DashboardOpened {
     /// The address to open in a browser: it lets one browser in, once, within five minutes.
     pub url: String,
     /// The address of the page, for a browser that was let in.
@@ -15,7 +15,7 @@ pub struct Opened {
 
 /// What became of it.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Closed {
+pub struct DashboardClosed {
     /// Whether it was open.
     pub closed: bool,
 }

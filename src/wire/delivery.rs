@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::core::time::Timestamp;
 
 /// Name of the sink that the configuration's `webhook` is.
-pub const WEBHOOK: &str = "webhook";
+pub const WEBHOOK_SINK: &str = "webhook";
 
 /// A sink: where events are delivered to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sink<'a> {
+pub struct SinkStatus<'a> {
     /// Its name.
     pub sink: Cow<'a, str>,
     /// Where it sends to, without what may be secret.
@@ -24,13 +24,13 @@ pub struct Sink<'a> {
     /// When the oldest of them was emitted.
     pub oldest_undelivered_at: Option<Timestamp>,
     /// How it does.
-    pub state: SinkState,
+    pub state: DeliveryState,
     /// What went wrong last, while it does.
     pub last_error: Option<Cow<'a, str>>,
     /// When it is tried again, where that is waited for.
     pub next_try_at: Option<Timestamp>,
     /// Events that are set aside.
-    pub set_aside: u64,
+    pub dead_letters: u64,
     /// Events that retention dropped before they were delivered.
     pub dropped_by_retention: u64,
 }
@@ -38,27 +38,27 @@ pub struct Sink<'a> {
 /// How a sink does, in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum SinkState {
+pub enum DeliveryState {
     /// All is delivered, or on its way.
     Ok,
     /// Something was not taken, and is tried again.
     Retrying,
     /// Something was refused for good, and waits for a person.
-    SetAside,
+    DeadLetters,
 }
 
 /// `GET /api/delivery`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct DeliveryList<'a> {
     /// The sinks.
-    pub sinks: Vec<Sink<'a>>,
+    pub sinks: Vec<SinkStatus<'a>>,
     /// What they have set aside.
-    pub set_aside: Vec<SetAsideEvent<'a>>,
+    pub dead_letters: Vec<DeadLetterEvent<'a>>,
 }
 
 /// An event that a receiver refused for good.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct SetAsideEvent<'a> {
+pub struct DeadLetterEvent<'a> {
     /// Whose.
     pub sink: Cow<'a, str>,
     /// Its identity.
@@ -84,7 +84,7 @@ pub struct SetAsideEvent<'a> {
 /// Body of `POST /api/delivery/retry` and `drop`: some events, or all.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SetAsideRequest {
+pub struct DeadLetterRequest {
     /// Their identities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ids: Option<Vec<String>>,
@@ -95,7 +95,7 @@ pub struct SetAsideRequest {
 
 /// What these answer.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct SetAsideAnswer {
+pub struct DeadLetterResponse {
     /// Events that were meant and are set aside.
     pub events: u64,
 }

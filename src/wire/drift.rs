@@ -9,7 +9,7 @@ use crate::core::digest::Digest;
 use crate::core::drift::{Difference, DriftState, Severity};
 use crate::core::feature::Feature;
 use crate::core::identity::BaselineKey;
-use crate::wire::overview::{BaselineSummary, DriftLists, borrowed};
+use crate::wire::overview::{BaselineSummary, DriftLists, borrow_all};
 
 /// How a feature differs from its baseline, artifact by artifact.
 #[derive(Debug, Serialize, Deserialize)]
@@ -55,12 +55,12 @@ pub struct KeyComparison<'a> {
 impl<'a> From<&'a Feature> for DriftDetail<'a> {
     fn from(feature: &'a Feature) -> Self {
         let drift = &feature.drift;
-        let baseline = match &feature.bearings.baseline {
-            BaselineFile::Sound(baseline) => Some(baseline),
+        let baseline = match &feature.metadata.baseline {
+            BaselineFile::Valid(baseline) => Some(baseline),
             BaselineFile::Absent | BaselineFile::Corrupt(_) => None,
         };
         Self {
-            feature_slug: feature.dossier.terms.feature_slug.as_str().into(),
+            feature_slug: feature.dossier.context.feature_slug.as_str().into(),
             state: drift.state,
             severity: drift.severity,
             detail: Cow::Borrowed(&drift.detail),
@@ -68,13 +68,13 @@ impl<'a> From<&'a Feature> for DriftDetail<'a> {
             differences: Cow::Borrowed(&drift.differences),
             local_parity_hash: feature.snapshot.parity_hash_sha256,
             local_tree_hash: feature.snapshot.tree_hash_sha256,
-            baseline: BaselineSummary::of(feature),
+            baseline: BaselineSummary::from_feature(feature),
             key: KeyComparison {
-                local: Cow::Borrowed(&feature.bearings.key),
-                local_hash: feature.bearings.key.hash(),
+                local: Cow::Borrowed(&feature.metadata.baseline_key),
+                local_hash: feature.metadata.baseline_key.hash(),
                 baseline: baseline.map(|baseline| Cow::Borrowed(&baseline.baseline_key)),
                 baseline_hash: baseline.map(|baseline| baseline.baseline_key_hash),
-                mismatch: borrowed(drift.key_mismatch.clone()),
+                mismatch: borrow_all(drift.key_mismatch.clone()),
             },
         }
     }

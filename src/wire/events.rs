@@ -20,7 +20,7 @@ use crate::wire::status::Synced;
 ///
 /// # Errors
 /// Those of `writer`.
-pub fn push_page(
+pub fn write_page(
     writer: &mut impl io::Write,
     events: &[&str],
     next: &str,
@@ -30,7 +30,7 @@ pub fn push_page(
     writer.write_all(b"{\"events\":[")?;
     for (place, event) in events.iter().enumerate() {
         let comma = if place > 0 { "," } else { "" };
-        write!(writer, "{comma}{}", json::escaped(event))?;
+        write!(writer, "{comma}{}", json::escape_for_terminal(event))?;
     }
     writer.write_all(b"],\"next\":")?;
     json::write(writer, &next)?;
@@ -66,7 +66,7 @@ pub struct JournalPage {
 
 /// An envelope, as a client reads it: what it cannot read of it does not hide the rest.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Received {
+pub struct ReceivedEvent {
     /// One of the four types, or one that a newer daemon has.
     pub event_type: String,
     /// Last component of the project's root.
@@ -81,7 +81,7 @@ pub struct Received {
     payload: serde_json::Value,
 }
 
-impl Received {
+impl ReceivedEvent {
     /// What happened; `None` for what this version cannot read.
     #[must_use]
     pub fn payload(&self) -> Option<Payload> {
@@ -111,7 +111,7 @@ pub struct Gap<'a> {
 ///
 /// # Errors
 /// Those of `writer`.
-pub fn write_message(
+pub fn write_sse_message(
     writer: &mut impl io::Write,
     id: Option<&Cursor>,
     event: &str,
@@ -125,17 +125,17 @@ pub fn write_message(
     writer.write_all(b"\n\n")
 }
 
-/// As [`write_message`], for an event as it is stored: one line of JSON.
+/// As [`write_sse_message`], for an event as it is stored: one line of JSON.
 ///
 /// # Errors
 /// Those of `writer`.
-pub fn write_stored(
+pub fn write_stored_event(
     writer: &mut impl io::Write,
     id: &Cursor,
     event: &str,
     envelope: &str,
 ) -> io::Result<()> {
-    write!(writer, "id: {id}\nevent: {event}\ndata: {}\n\n", json::escaped(envelope))
+    write!(writer, "id: {id}\nevent: {event}\ndata: {}\n\n", json::escape_for_terminal(envelope))
 }
 
 #[cfg(test)]
@@ -148,7 +148,7 @@ mod tests {
         for (id, first) in [(Some(&id), "id: i:3\n"), (None, "")] {
             let mut message = Vec::new();
             let gap = Gap { reason: "line\nbreak".into() };
-            write_message(&mut message, id, "gap", &gap).unwrap();
+            write_sse_message(&mut message, id, "gap", &gap).unwrap();
             let expect = format!("{first}event: gap\ndata: {{\"reason\":\"line\\nbreak\"}}\n\n");
             assert_eq!(String::from_utf8(message).unwrap(), expect);
         }

@@ -1,35 +1,35 @@
 //! JSON and YAML with their keys, texts, numbers and words told apart. By the look only: what is
 //! no JSON or YAML is shown all the same.
 
-use super::rendered::{Builder, Element, Node};
+use super::rendered::{Element, Node, TreeBuilder};
 
 /// Words that are values.
-const WORDS: &[&str] = &["true", "false", "null", "yes", "no", "on", "off", "~"];
+const SCALAR_KEYWORDS: &[&str] = &["true", "false", "null", "yes", "no", "on", "off", "~"];
 
 /// Text as it is.
-pub(super) fn plain(text: &str) -> Vec<Node> {
-    let mut out = Builder::default();
-    out.text(text);
+pub(super) fn text_nodes(text: &str) -> Vec<Node> {
+    let mut out = TreeBuilder::default();
+    out.push_text(text);
     out.finish()
 }
 
 /// JSON.
 pub(super) fn json(text: &str) -> Vec<Node> {
-    let mut out = Builder::default();
+    let mut out = TreeBuilder::default();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
         let (token, class) = if first == '"' {
-            let end = end_of_text(rest, first);
+            let end = find_string_end(rest, first);
             let is_key = rest[end..].trim_start().starts_with(':');
             (&rest[..end], Some(if is_key { "key" } else { "text" }))
         } else if first.is_ascii_alphanumeric() || first == '-' {
             let part = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
             let end = rest.find(|c| !part(c)).unwrap_or(rest.len());
-            (&rest[..end], scalar(&rest[..end]))
+            (&rest[..end], scalar_class(&rest[..end]))
         } else {
             (&rest[..first.len_utf8()], None)
         };
-        push(&mut out, token, class);
+        push_token(&mut out, token, class);
         rest = &rest[token.len()..];
     }
     out.finish()
@@ -37,45 +37,45 @@ pub(super) fn json(text: &str) -> Vec<Node> {
 
 /// YAML.
 pub(super) fn yaml(text: &str) -> Vec<Node> {
-    let mut out = Builder::default();
+    let mut out = TreeBuilder::default();
     for line in text.split_inclusive('\n') {
         let body = line.trim_end();
         let begin = body.len() - body.trim_start_matches([' ', '-']).len();
         let (indent, said) = body.split_at(begin);
-        out.text(indent);
-        let value = match key_of(said) {
+        out.push_text(indent);
+        let value = match find_key_end(said) {
             Some(key) => {
-                push(&mut out, &said[..key], Some("key"));
+                push_token(&mut out, &said[..key], Some("key"));
                 &said[key..]
             }
             None => said,
         };
-        yaml_value(&mut out, value);
-        out.text(&line[body.len()..]);
+        push_yaml_value(&mut out, value);
+        out.push_text(&line[body.len()..]);
     }
     out.finish()
 }
 
-fn yaml_value(out: &mut Builder, value: &str) {
+fn push_yaml_value(out: &mut TreeBuilder, value: &str) {
     let begin = value.len() - value.trim_start_matches([':', ' ']).len();
     let (before, value) = value.split_at(begin);
-    out.text(before);
+    out.push_text(before);
     let quote = value.chars().next().filter(|c| *c == '"' || *c == '\'');
     let end = match quote {
-        Some(quote) => end_of_text(value, quote),
+        Some(quote) => find_string_end(value, quote),
         None if value.starts_with('#') => 0,
         None => value.find(" #").unwrap_or(value.len()),
     };
     let (value, comment) = value.split_at(end);
-    push(out, value, if quote.is_some() { Some("text") } else { scalar(value.trim()) });
-    push(out, comment, comment.trim_start().starts_with('#').then_some("comment"));
+    push_token(out, value, if quote.is_some() { Some("text") } else { scalar_class(value.trim()) });
+    push_token(out, comment, comment.trim_start().starts_with('#').then_some("comment"));
 }
 
 /// Where a line's key ends.
-fn key_of(said: &str) -> Option<usize> {
+fn find_key_end(said: &str) -> Option<usize> {
     let quote = said.chars().next().filter(|c| *c == '"' || *c == '\'');
     let end = match quote {
-        Some(quote) => end_of_text(said, quote),
+        Some(quote) => find_string_end(said, quote),
         None if said.starts_with(['#', '[', '{', '&', '*', '!', '|', '>', '%', '@']) => {
             return None;
         }
@@ -88,7 +88,7 @@ fn key_of(said: &str) -> Option<usize> {
 }
 
 /// Where a quoted text at the beginning ends.
-fn end_of_text(text: &str, quote: char) -> usize {
+fn find_string_end(text: &str, quote: char) -> usize {
     let mut escaped = false;
     for (at, c) in text.char_indices().skip(1) {
         match c {
@@ -102,33 +102,33 @@ fn end_of_text(text: &str, quote: char) -> usize {
     text.len()
 }
 
-fn scalar(text: &str) -> Option<&'static str> {
+fn scalar_class(text: &str) -> Option<&'static str> {
     let numeric = text.starts_with(|c: char| c.is_ascii_digit() || c == '-');
     if numeric && text.parse::<f64>().is_ok() {
         Some("number")
-    } else if WORDS.contains(&text) {
+    } else if SCALAR_KEYWORDS.contains(&text) {
         Some("word")
     } else {
         None
     }
 }
 
-fn push(out: &mut Builder, text: &str, class: Option<&'static str>) {
+fn push_token(out: &mut TreeBuilder, text: &str, class: Option<&'static str>) {
     match class {
         _ if text.is_empty() => {}
-        Some(class) => out.leaf(Element::new("span").class(class), text),
-        None => out.text(text),
+        Some(class) => out.push_leaf(Element::new("span").with_class(class), text),
+        None => out.push_text(text),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::rendered::push_html;
+    use super::super::rendered::write_html;
     use super::*;
 
     fn html(nodes: &[Node]) -> String {
         let mut out = String::new();
-        push_html(&mut out, nodes);
+        write_html(&mut out, nodes);
         out.replace("<span class=\"", "<").replace("\">", ">").replace("</span>", "</>")
     }
 

@@ -11,9 +11,9 @@ use serde_json::ser::Formatter;
 
 use crate::core::path::is_unprintable;
 
-struct Safe;
+struct TerminalSafeFormatter;
 
-impl Formatter for Safe {
+impl Formatter for TerminalSafeFormatter {
     fn write_string_fragment<W: ?Sized + io::Write>(
         &mut self,
         writer: &mut W,
@@ -39,14 +39,14 @@ impl Formatter for Safe {
 /// Those of `writer`.
 pub fn write(writer: &mut impl io::Write, value: &impl Serialize) -> io::Result<()> {
     value
-        .serialize(&mut serde_json::Serializer::with_formatter(writer, Safe))
+        .serialize(&mut serde_json::Serializer::with_formatter(writer, TerminalSafeFormatter))
         .map_err(io::Error::from)
 }
 
 /// JSON that someone else wrote, as safe to be shown: what is unprintable stands in its texts only,
 /// and an escape means the same there.
 #[must_use]
-pub fn escaped(json: &str) -> Cow<'_, str> {
+pub fn escape_for_terminal(json: &str) -> Cow<'_, str> {
     if !json.contains(is_unprintable) {
         return Cow::Borrowed(json);
     }
@@ -65,7 +65,7 @@ pub fn escaped(json: &str) -> Cow<'_, str> {
 ///
 /// # Errors
 /// None but those of a value that cannot be JSON, which ours always can.
-pub fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
+pub fn to_line(value: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     write(&mut line, value)?;
     line.push(b'\n');
@@ -74,12 +74,12 @@ pub fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{escaped, line};
+    use super::{escape_for_terminal, to_line};
 
     #[test]
     fn what_others_wrote_means_the_same() {
         let json = "{\"a\u{202e}\":\"\u{9b}31m gr\u{fc}n\"}";
-        let safe = escaped(json);
+        let safe = escape_for_terminal(json);
         assert_eq!(safe, "{\"a\\u202e\":\"\\u009b31m gr\u{fc}n\"}");
         let value = |text| serde_json::from_str::<serde_json::Value>(text).unwrap();
         assert_eq!(value(&safe), value(json));
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn nothing_unprintable_leaves_and_nothing_is_lost() {
         let text = "a\n\u{1b}[31m\u{7f}\u{9b}b\u{202e}\u{2066}\"\\gr\u{fc}n\u{1f600}";
-        let json = String::from_utf8(line(&text).unwrap()).unwrap();
+        let json = String::from_utf8(to_line(&text).unwrap()).unwrap();
         assert_eq!(
             json,
             "\"a\\n\\u001b[31m\\u007f\\u009bb\\u202e\\u2066\\\"\\\\gr\u{fc}n\u{1f600}\"\n"

@@ -3,30 +3,30 @@
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
 use super::highlight;
-use super::rendered::{Builder, Element, Node, code, safe_link};
+use super::rendered::{Element, Node, TreeBuilder, code_block, parse_safe_link};
 
 /// What a Markdown text looks like.
 #[must_use]
-pub fn nodes(text: &str) -> Vec<Node> {
+pub fn parse(text: &str) -> Vec<Node> {
     let options = Options::ENABLE_TABLES
         | Options::ENABLE_STRIKETHROUGH
         | Options::ENABLE_TASKLISTS
         | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS;
     let mut renderer = Renderer::default();
     for event in Parser::new_ext(text, options) {
-        renderer.take(event);
+        renderer.on_event(event);
     }
     renderer.builder.finish()
 }
 
 #[derive(Default)]
 struct Renderer {
-    builder: Builder,
+    builder: TreeBuilder,
     in_head: bool,
     /// The code block that is being read: what it is in, and its text.
-    block: Option<(Language, String)>,
+    code_block: Option<(Language, String)>,
     /// How deep in images: their description is text.
-    images: usize,
+    image_depth: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -39,7 +39,7 @@ enum Language {
 }
 
 impl Language {
-    fn of(kind: &CodeBlockKind<'_>) -> Self {
+    fn from_code_block(kind: &CodeBlockKind<'_>) -> Self {
         let CodeBlockKind::Fenced(info) = kind else { return Self::Other };
         match info.split([' ', ',']).next().unwrap_or_default() {
             "json" | "jsonl" => Self::Json,
@@ -50,46 +50,48 @@ impl Language {
 }
 
 impl Renderer {
-    fn take(&mut self, event: Event<'_>) {
+    fn on_event(&mut self, event: Event<'_>) {
         match event {
-            Event::Start(tag) => self.start(&tag),
-            Event::End(tag) => self.end(tag),
-            Event::Text(text) | Event::Html(text) | Event::InlineHtml(text) => self.text(&text),
+            Event::Start(tag) => self.on_start(&tag),
+            Event::End(tag) => self.on_end(tag),
+            Event::Text(text) | Event::Html(text) | Event::InlineHtml(text) => {
+                self.push_text(&text)
+            }
             Event::Code(text) | Event::InlineMath(text) | Event::DisplayMath(text) => {
-                self.builder.leaf(Element::new("code"), &text);
+                self.builder.push_leaf(Element::new("code"), &text);
             }
-            Event::SoftBreak => self.text("\n"),
-            Event::HardBreak => self.builder.node(Node::Element(Element::new("br"))),
-            Event::Rule => self.builder.node(Node::Element(Element::new("hr"))),
+            Event::SoftBreak => self.push_text("\n"),
+            Event::HardBreak => self.builder.push_node(Node::Element(Element::new("br"))),
+            Event::Rule => self.builder.push_node(Node::Element(Element::new("hr"))),
             Event::TaskListMarker(done) => {
-                self.text(if done { "\u{2611} " } else { "\u{2610} " });
+                self.push_text(if done { "\u{2611} " } else { "\u{2610} " });
             }
-            Event::FootnoteReference(name) => self.text(&format!("[^{name}]")),
+            Event::FootnoteReference(name) => self.push_text(&format!("[^{name}]")),
         }
     }
 
-    fn text(&mut self, text: &str) {
-        match &mut self.block {
+    fn push_text(&mut self, text: &str) {
+        match &mut self.code_block {
             Some((_, block)) => block.push_str(text),
-            None => self.builder.text(text),
+            None => self.builder.push_text(text),
         }
     }
 
-    fn start(&mut self, tag: &Tag<'_>) {
+    fn on_start(&mut self, tag: &Tag<'_>) {
         let element = match tag {
             Tag::CodeBlock(kind) => {
-                self.block = Some((Language::of(kind), String::new()));
+                self.code_block = Some((Language::from_code_block(kind), String::new()));
                 return;
             }
             Tag::MetadataBlock(_) => {
-                self.block = Some((Language::Metadata, String::new()));
+                self.code_block = Some((Language::Metadata, String::new()));
                 return;
             }
             Tag::HtmlBlock => {
-                self.block = Some((Language::Html, String::new()));
+                self.code_block = Some((Language::Html, String::new()));
                 return;
             }
-            Tag::Heading { level, .. } => Element::new(heading(*level)),
+            Tag::Heading { level, .. } => Element::new(heading_tag(*level)),
             Tag::BlockQuote(_) => Element::new("blockquote"),
             Tag::List(start) => {
                 let tag = if start.is_some() { "ol" } else { "ul" };
@@ -99,7 +101,7 @@ impl Renderer {
             Tag::Table(_) => Element::new("table"),
             Tag::TableHead => {
                 self.in_head = true;
-                self.builder.open(Element::new("thead"));
+                self.builder.open_element(Element::new("thead"));
                 Element::new("tr")
             }
             Tag::TableRow => Element::new("tr"),
@@ -107,52 +109,52 @@ impl Renderer {
             Tag::Emphasis => Element::new("em"),
             Tag::Strong => Element::new("strong"),
             Tag::Strikethrough => Element::new("del"),
-            Tag::Link { dest_url, .. } => match safe_link(dest_url) {
+            Tag::Link { dest_url, .. } => match parse_safe_link(dest_url) {
                 Some(href) => Element { href: Some(href), ..Element::new("a") },
-                None => Element::new("span").class("link"),
+                None => Element::new("span").with_class("link"),
             },
             Tag::Image { .. } => {
-                self.images += 1;
-                self.builder.open(Element::new("span").class("image"));
-                self.builder.text("[image: ");
+                self.image_depth += 1;
+                self.builder.open_element(Element::new("span").with_class("image"));
+                self.builder.push_text("[image: ");
                 return;
             }
             _ => Element::new("p"),
         };
-        self.builder.open(element);
+        self.builder.open_element(element);
     }
 
-    fn end(&mut self, tag: TagEnd) {
+    fn on_end(&mut self, tag: TagEnd) {
         match tag {
             TagEnd::CodeBlock | TagEnd::MetadataBlock(_) | TagEnd::HtmlBlock => {
-                let Some((language, text)) = self.block.take() else { return };
-                let mut block = code(match language {
+                let Some((language, text)) = self.code_block.take() else { return };
+                let mut block = code_block(match language {
                     Language::Json => highlight::json(&text),
                     Language::Yaml | Language::Metadata => highlight::yaml(&text),
-                    Language::Html | Language::Other => highlight::plain(&text),
+                    Language::Html | Language::Other => highlight::text_nodes(&text),
                 });
                 if let (Node::Element(element), Language::Metadata) = (&mut block, language) {
                     element.class = Some("metadata");
                 }
-                self.builder.node(block);
+                self.builder.push_node(block);
                 return;
             }
             TagEnd::TableHead => {
                 self.in_head = false;
-                self.builder.close();
+                self.builder.close_element();
             }
             TagEnd::Image => {
-                self.images = self.images.saturating_sub(1);
-                self.builder.text("]");
+                self.image_depth = self.image_depth.saturating_sub(1);
+                self.builder.push_text("]");
             }
             _ => {}
         }
-        self.builder.close();
+        self.builder.close_element();
     }
 }
 
 /// Below the headings of the page around it.
-fn heading(level: HeadingLevel) -> &'static str {
+fn heading_tag(level: HeadingLevel) -> &'static str {
     match level {
         HeadingLevel::H1 => "h3",
         HeadingLevel::H2 => "h4",
@@ -163,12 +165,12 @@ fn heading(level: HeadingLevel) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rendered::push_html;
+    use super::super::rendered::write_html;
     use super::*;
 
     fn html(text: &str) -> String {
         let mut out = String::new();
-        push_html(&mut out, &nodes(text));
+        write_html(&mut out, &parse(text));
         out
     }
 

@@ -9,7 +9,7 @@ use crate::core::digest::Digest;
 use crate::core::dossier::Completeness;
 use crate::core::drift::{DifferenceKind, Drift, DriftState, Severity};
 use crate::core::event::ArtifactCounts;
-use crate::core::feature::{Feature, StepSource, Watch};
+use crate::core::feature::{Feature, FeatureWatchState, StepSource};
 use crate::core::time::Timestamp;
 
 /// The seed's `DossierOverviewResponse` and what the contract adds.
@@ -44,7 +44,7 @@ pub struct Overview<'a> {
     /// Tree hash.
     pub tree_hash_sha256: Digest,
     /// How well the feature is seen.
-    pub watch: Watch,
+    pub watch: FeatureWatchState,
     /// Artifacts whose bytes are not yet trusted.
     pub racy: u64,
     /// What is wrong with `meta.json`.
@@ -80,17 +80,17 @@ pub struct DriftLists<'a> {
     pub churn: Vec<Cow<'a, str>>,
 }
 
-pub(super) fn borrowed(texts: Vec<&str>) -> Vec<Cow<'_, str>> {
+pub(super) fn borrow_all(texts: Vec<&str>) -> Vec<Cow<'_, str>> {
     texts.into_iter().map(Cow::Borrowed).collect()
 }
 
 impl<'a> From<&'a Drift> for DriftLists<'a> {
     fn from(drift: &'a Drift) -> Self {
         Self {
-            missing_in_local: borrowed(drift.keys(DifferenceKind::MissingInLocal)),
-            missing_in_baseline: borrowed(drift.keys(DifferenceKind::MissingInBaseline)),
-            changed: borrowed(drift.keys(DifferenceKind::Changed)),
-            churn: borrowed(drift.churn()),
+            missing_in_local: borrow_all(drift.keys(DifferenceKind::MissingInLocal)),
+            missing_in_baseline: borrow_all(drift.keys(DifferenceKind::MissingInBaseline)),
+            changed: borrow_all(drift.keys(DifferenceKind::Changed)),
+            churn: borrow_all(drift.churn_keys()),
         }
     }
 }
@@ -110,8 +110,8 @@ pub struct BaselineSummary<'a> {
 
 impl<'a> From<&'a Feature> for Overview<'a> {
     fn from(feature: &'a Feature) -> Self {
-        let terms = &feature.dossier.terms;
-        let (snapshot, bearings) = (&feature.snapshot, &feature.bearings);
+        let terms = &feature.dossier.context;
+        let (snapshot, bearings) = (&feature.snapshot, &feature.metadata);
         Self {
             feature_slug: terms.feature_slug.as_str().into(),
             completeness_status: snapshot.completeness_status,
@@ -128,10 +128,10 @@ impl<'a> From<&'a Feature> for Overview<'a> {
             step_error: bearings.step_error.as_deref().map(Cow::Borrowed),
             tree_hash_sha256: snapshot.tree_hash_sha256,
             watch: feature.watch,
-            racy: feature.racy,
+            racy: feature.racy_count,
             meta_error: bearings.meta_error.as_deref().map(Cow::Borrowed),
             drift: DriftSummary::from(feature),
-            baseline: BaselineSummary::of(feature),
+            baseline: BaselineSummary::from_feature(feature),
         }
     }
 }
@@ -146,8 +146,8 @@ impl<'a> From<&'a Feature> for DriftSummary<'a> {
 impl<'a> BaselineSummary<'a> {
     /// The summary of the feature's baseline, if it has one that can be read.
     #[must_use]
-    pub fn of(feature: &'a Feature) -> Option<Self> {
-        let BaselineFile::Sound(baseline) = &feature.bearings.baseline else {
+    pub fn from_feature(feature: &'a Feature) -> Option<Self> {
+        let BaselineFile::Valid(baseline) = &feature.metadata.baseline else {
             return None;
         };
         let captured_at = Timestamp::parse(&baseline.captured_at);
@@ -156,7 +156,7 @@ impl<'a> BaselineSummary<'a> {
             captured_at: captured_at
                 .map_or_else(|| Cow::Borrowed(&*baseline.captured_at), |at| at.to_string().into()),
             captured_by: baseline.captured_by.as_deref().map(Cow::Borrowed),
-            key_mismatch: borrowed(feature.drift.key_mismatch.clone()),
+            key_mismatch: borrow_all(feature.drift.key_mismatch.clone()),
         })
     }
 }

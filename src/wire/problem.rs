@@ -1,4 +1,4 @@
-//! Errors of the API: problem documents of RFC 9457, with our `code` and `hint`.
+//! Errors of the API: problem documents of RFC 9457, with our `code` and `with_hint`.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct Problem {
     /// `about:blank`: the status says the type.
     #[serde(rename = "type", skip_deserializing)]
-    pub kind: Kind,
+    pub kind: ProblemType,
     /// The code in words.
     pub title: Cow<'static, str>,
     /// HTTP status.
@@ -25,7 +25,7 @@ pub struct Problem {
 
 /// The only type: the status says which problem it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub enum Kind {
+pub enum ProblemType {
     /// `about:blank`.
     #[default]
     #[serde(rename = "about:blank")]
@@ -34,7 +34,7 @@ pub enum Kind {
 
 /// The kinds of problem that a request can meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Code {
+pub enum ProblemCode {
     /// A parameter that is missing or cannot be read.
     BadRequest,
     /// At the dashboard's listener, without its token.
@@ -50,22 +50,22 @@ pub enum Code {
     /// More than one candidate, or not as things stand.
     Conflict,
     /// The state is not the one that was looked at.
-    MovedOn,
+    StateChanged,
     /// The feature cannot be judged now.
-    NotJudged,
+    NotEvaluated,
     /// The baseline that is there cannot be understood.
     BaselineCorrupt,
     /// More than a request may be.
     TooLarge,
     /// A file could not be written.
-    NotWritten,
+    WriteFailed,
     /// Not ready, or too much to do.
     Unavailable,
     /// A fault of ours.
     Internal,
 }
 
-impl Code {
+impl ProblemCode {
     /// All of them.
     pub const ALL: [Self; 14] = [
         Self::BadRequest,
@@ -75,23 +75,23 @@ impl Code {
         Self::MethodNotAllowed,
         Self::Timeout,
         Self::Conflict,
-        Self::MovedOn,
-        Self::NotJudged,
+        Self::StateChanged,
+        Self::NotEvaluated,
         Self::BaselineCorrupt,
         Self::TooLarge,
-        Self::NotWritten,
+        Self::WriteFailed,
         Self::Unavailable,
         Self::Internal,
     ];
 
     /// Its status and its name.
     #[must_use]
-    pub fn names(self) -> (u16, &'static str) {
-        let (status, code, _) = self.parts();
+    pub fn status_and_name(self) -> (u16, &'static str) {
+        let (status, code, _) = self.status_name_and_title();
         (status, code)
     }
 
-    fn parts(self) -> (u16, &'static str, &'static str) {
+    fn status_name_and_title(self) -> (u16, &'static str, &'static str) {
         match self {
             Self::BadRequest => (400, "bad_request", "The request cannot be read"),
             Self::Unauthorized => (401, "unauthorized", "Not without the token"),
@@ -99,11 +99,11 @@ impl Code {
             Self::NotFound => (404, "not_found", "There is no such thing"),
             Self::MethodNotAllowed => (405, "method_not_allowed", "Not with that method"),
             Self::Timeout => (408, "timeout", "The request did not come whole in time"),
-            Self::MovedOn => (409, "moved_on", "The state has moved on"),
-            Self::NotJudged => (409, "not_judged", "The feature cannot be judged now"),
+            Self::StateChanged => (409, "moved_on", "The state has moved on"),
+            Self::NotEvaluated => (409, "not_judged", "The feature cannot be judged now"),
             Self::BaselineCorrupt => (409, "baseline_corrupt", "The baseline cannot be understood"),
             Self::TooLarge => (413, "too_large", "The request is too large"),
-            Self::NotWritten => (500, "not_written", "A file could not be written"),
+            Self::WriteFailed => (500, "not_written", "A file could not be written"),
             Self::Conflict => (409, "conflict", "The request does not fit the present state"),
             Self::Unavailable => (503, "unavailable", "Not now"),
             Self::Internal => (500, "internal", "The daemon failed"),
@@ -114,9 +114,9 @@ impl Code {
 impl Problem {
     /// A problem of that kind.
     #[must_use]
-    pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        let (status, code, title) = code.parts();
-        let kind = Kind::AboutBlank;
+    pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
+        let (status, code, title) = code.status_name_and_title();
+        let kind = ProblemType::AboutBlank;
         Self {
             kind,
             title: title.into(),
@@ -129,7 +129,7 @@ impl Problem {
 
     /// With the mend.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn members_are_those_of_rfc_9457_and_ours() {
-        let problem = Problem::new(Code::Conflict, "two features").hint("add project=");
+        let problem = Problem::new(ProblemCode::Conflict, "two features").with_hint("add project=");
         assert_eq!(
             serde_json::to_string(&problem).unwrap(),
             r#"{"type":"about:blank","title":"The request does not fit the present state","status":409,"detail":"two features","code":"conflict","hint":"add project="}"#

@@ -9,21 +9,21 @@ use crate::wire::status::Synced;
 /// What `POST /api/projects` says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct AddRequest {
+pub struct AddProjectRequest {
     /// Absolute path of the root.
     pub path: String,
     /// Whether it is watched also after a restart.
-    #[serde(default = "yes")]
+    #[serde(default = "default_true")]
     pub keep: bool,
 }
 
-fn yes() -> bool {
+fn default_true() -> bool {
     true
 }
 
 /// A project that is watched from now on, or no more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProjectName<'a> {
+pub struct ProjectRef<'a> {
     /// Last component of its root.
     pub project: Cow<'a, str>,
     /// Canonical absolute root.
@@ -34,7 +34,7 @@ pub struct ProjectName<'a> {
 
 /// A comparison with the disk that has begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Rescan {
+pub struct RescanResponse {
     /// How many features are compared.
     pub features: usize,
     /// How it was waited for, where that was asked for.

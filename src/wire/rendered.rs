@@ -14,9 +14,9 @@ use super::{highlight, markdown};
 use crate::core::path::is_unprintable;
 
 /// Larger contents are shown as text: a page has to hold every node.
-pub const RENDER_MAX: usize = 256 << 10;
+pub const MAX_RENDER_BYTES: usize = 256 << 10;
 /// Elements within each other; what is deeper stands in the last one.
-const DEPTH_MAX: usize = 40;
+const MAX_ELEMENT_DEPTH: usize = 40;
 
 /// A text, or an element with what is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Element {
 
     /// With a class.
     #[must_use]
-    pub fn class(mut self, class: &'static str) -> Self {
+    pub fn with_class(mut self, class: &'static str) -> Self {
         self.class = Some(class);
         self
     }
@@ -59,26 +59,26 @@ impl Element {
 
 /// How a content of that kind looks; `None` where it is to be shown as text.
 #[must_use]
-pub fn rendered(media_type_hint: &str, text: &str) -> Option<Vec<Node>> {
-    if text.len() > RENDER_MAX {
+pub fn render_text(media_type_hint: &str, text: &str) -> Option<Vec<Node>> {
+    if text.len() > MAX_RENDER_BYTES {
         return None;
     }
     match media_type_hint {
-        "markdown" => Some(markdown::nodes(text)),
-        "json" => Some(vec![code(highlight::json(text))]),
-        "yaml" => Some(vec![code(highlight::yaml(text))]),
+        "markdown" => Some(markdown::parse(text)),
+        "json" => Some(vec![code_block(highlight::json(text))]),
+        "yaml" => Some(vec![code_block(highlight::yaml(text))]),
         _ => None,
     }
 }
 
 /// Lines of code.
-pub(super) fn code(children: Vec<Node>) -> Node {
+pub(super) fn code_block(children: Vec<Node>) -> Node {
     Node::Element(Element { children, ..Element::new("pre") })
 }
 
 /// Text of several lines with what a screen would obey written as an escape.
 #[must_use]
-pub fn shown(text: &str) -> Cow<'_, str> {
+pub fn escape_control_chars(text: &str) -> Cow<'_, str> {
     let hidden = |c: char| is_unprintable(c) && c != '\n' && c != '\t';
     if !text.contains(hidden) {
         return Cow::Borrowed(text);
@@ -97,7 +97,7 @@ pub fn shown(text: &str) -> Cow<'_, str> {
 
 /// A link that cannot run anything.
 #[must_use]
-pub fn safe_link(link: &str) -> Option<String> {
+pub fn parse_safe_link(link: &str) -> Option<String> {
     let lower = link.to_ascii_lowercase();
     let known = ["https://", "http://", "mailto:"].iter().any(|scheme| lower.starts_with(scheme));
     let plain = !link.contains(|c: char| c.is_whitespace() || is_unprintable(c));
@@ -106,55 +106,55 @@ pub fn safe_link(link: &str) -> Option<String> {
 
 /// A tree in the making.
 #[derive(Debug, Default)]
-pub(super) struct Builder {
-    done: Vec<Node>,
-    open: Vec<Element>,
+pub(super) struct TreeBuilder {
+    nodes: Vec<Node>,
+    open_elements: Vec<Element>,
     /// Elements that are open and were left out, being too deep.
-    left_out: usize,
+    skipped_depth: usize,
 }
 
-impl Builder {
-    pub(super) fn text(&mut self, text: &str) {
-        let text = shown(text);
-        let into = self.open.last_mut().map_or(&mut self.done, |open| &mut open.children);
+impl TreeBuilder {
+    pub(super) fn push_text(&mut self, text: &str) {
+        let text = escape_control_chars(text);
+        let into = self.open_elements.last_mut().map_or(&mut self.nodes, |open| &mut open.children);
         match into.last_mut() {
             Some(Node::Text(before)) => before.push_str(&text),
             _ => into.push(Node::Text(text.into_owned())),
         }
     }
 
-    pub(super) fn node(&mut self, node: Node) {
-        self.open.last_mut().map_or(&mut self.done, |open| &mut open.children).push(node);
+    pub(super) fn push_node(&mut self, node: Node) {
+        self.open_elements.last_mut().map_or(&mut self.nodes, |open| &mut open.children).push(node);
     }
 
-    pub(super) fn open(&mut self, element: Element) {
-        if self.left_out > 0 || self.open.len() >= DEPTH_MAX {
-            self.left_out += 1;
+    pub(super) fn open_element(&mut self, element: Element) {
+        if self.skipped_depth > 0 || self.open_elements.len() >= MAX_ELEMENT_DEPTH {
+            self.skipped_depth += 1;
         } else {
-            self.open.push(element);
+            self.open_elements.push(element);
         }
     }
 
-    pub(super) fn close(&mut self) {
-        if self.left_out > 0 {
-            self.left_out -= 1;
-        } else if let Some(element) = self.open.pop() {
-            self.node(Node::Element(element));
+    pub(super) fn close_element(&mut self) {
+        if self.skipped_depth > 0 {
+            self.skipped_depth -= 1;
+        } else if let Some(element) = self.open_elements.pop() {
+            self.push_node(Node::Element(element));
         }
     }
 
-    pub(super) fn leaf(&mut self, element: Element, text: &str) {
-        self.open(element);
-        self.text(text);
-        self.close();
+    pub(super) fn push_leaf(&mut self, element: Element, text: &str) {
+        self.open_element(element);
+        self.push_text(text);
+        self.close_element();
     }
 
     pub(super) fn finish(mut self) -> Vec<Node> {
-        while !self.open.is_empty() {
-            self.left_out = 0;
-            self.close();
+        while !self.open_elements.is_empty() {
+            self.skipped_depth = 0;
+            self.close_element();
         }
-        self.done
+        self.nodes
     }
 }
 
@@ -187,7 +187,7 @@ impl Serialize for Node {
 #[must_use]
 pub fn escape_html(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + text.len() / 16);
-    for c in shown(text).chars() {
+    for c in escape_control_chars(text).chars() {
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
@@ -201,7 +201,7 @@ pub fn escape_html(text: &str) -> String {
 }
 
 /// A tree as HTML.
-pub fn push_html(out: &mut String, nodes: &[Node]) {
+pub fn write_html(out: &mut String, nodes: &[Node]) {
     for node in nodes {
         let element = match node {
             Node::Text(text) => {
@@ -225,7 +225,7 @@ pub fn push_html(out: &mut String, nodes: &[Node]) {
         if matches!(element.tag, "br" | "hr") {
             continue;
         }
-        push_html(out, &element.children);
+        write_html(out, &element.children);
         let _ = write!(out, "</{}>", element.tag);
     }
 }
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn links_that_could_run_something_are_none() {
         for good in ["https://a.b/c?d=1&e", "HTTP://a", "mailto:a@b"] {
-            assert_eq!(safe_link(good).as_deref(), Some(good));
+            assert_eq!(parse_safe_link(good).as_deref(), Some(good));
         }
         for bad in [
             "javascript:alert(1)",
@@ -252,20 +252,23 @@ mod tests {
             "https://a\u{202e}b",
             "",
         ] {
-            assert_eq!(safe_link(bad), None, "{bad:?}");
+            assert_eq!(parse_safe_link(bad), None, "{bad:?}");
         }
     }
 
     #[test]
     fn what_a_screen_would_obey_is_shown() {
-        assert_eq!(shown("a\tb\r\nc\u{1b}[2J\u{202e}d"), "a\tb\nc\\u{1b}[2J\\u{202e}d");
-        assert!(matches!(shown("gr\u{fc}n\n"), Cow::Borrowed(_)));
+        assert_eq!(
+            escape_control_chars("a\tb\r\nc\u{1b}[2J\u{202e}d"),
+            "a\tb\nc\\u{1b}[2J\\u{202e}d"
+        );
+        assert!(matches!(escape_control_chars("gr\u{fc}n\n"), Cow::Borrowed(_)));
     }
 
     #[test]
     fn what_is_too_large_or_of_no_kind_is_text() {
-        assert!(rendered("markdown", "# a").is_some());
-        assert!(rendered("markdown", &"a".repeat(RENDER_MAX + 1)).is_none());
-        assert!(rendered("text", "# a").is_none());
+        assert!(render_text("markdown", "# a").is_some());
+        assert!(render_text("markdown", &"a".repeat(MAX_RENDER_BYTES + 1)).is_none());
+        assert!(render_text("text", "# a").is_none());
     }
 }

@@ -11,41 +11,41 @@ use crate::core::time::Timestamp;
 use crate::wire::artifacts::{ArtifactDetail, ArtifactItem, ArtifactList};
 use crate::wire::drift::DriftDetail;
 use crate::wire::overview::Overview;
-use crate::wire::rendered::{escape_html, push_html, rendered};
+use crate::wire::rendered::{escape_html, render_text, write_html};
 
 /// Contents in a report, at most.
-pub const DOCUMENTS_MAX: usize = 200;
+pub const MAX_REPORT_DOCUMENTS: usize = 200;
 /// Bytes of all contents of a report, at most.
-const CONTENT_MAX: usize = 8 << 20;
+const MAX_REPORT_CONTENT_BYTES: usize = 8 << 20;
 
 const CSS: &str = include_str!("report.css");
 
 /// What a report is made of.
 #[derive(Debug)]
-pub struct Report<'a> {
+pub struct HtmlReport<'a> {
     /// The feature at a glance.
     pub overview: Overview<'a>,
     /// Its artifacts.
-    pub list: ArtifactList<'a>,
+    pub artifacts: ArtifactList<'a>,
     /// How it differs from its baseline.
     pub drift: DriftDetail<'a>,
     /// The contents that a reviewer looks at.
     pub documents: Vec<ArtifactDetail<'a>>,
     /// When it was made.
-    pub made: Timestamp,
+    pub generated_at: Timestamp,
 }
 
 /// Whether an artifact's content is part of a report: what is required, and what differs.
 #[must_use]
-pub fn belongs(item: &ArtifactItem<'_>, differing: &BTreeSet<&str>) -> bool {
+pub fn is_included(item: &ArtifactItem<'_>, differing: &BTreeSet<&str>) -> bool {
     let required = item.required_status == RequiredStatus::Required;
     item.is_present && (required || differing.contains(&*item.artifact_key))
 }
 
-impl Report<'_> {
+impl HtmlReport<'_> {
     /// The file.
     #[must_use]
-    pub fn html(&self) -> String {
+    pub fn to_html(&self) -> String {
         let slug = escape_html(&self.overview.feature_slug);
         let mut out = format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -55,23 +55,23 @@ impl Report<'_> {
              <title>{slug} \u{2013} dossier</title>\n<style>{CSS}</style>\n</head>\n<body>\n\
              <main>\n"
         );
-        self.head(&mut out, &slug);
-        self.missing(&mut out);
-        self.differences(&mut out);
-        self.artifacts(&mut out);
-        self.contents(&mut out);
+        self.write_head(&mut out, &slug);
+        self.write_missing(&mut out);
+        self.write_differences(&mut out);
+        self.write_artifacts(&mut out);
+        self.write_contents(&mut out);
         out.push_str("</main>\n</body>\n</html>\n");
         out
     }
 
-    fn head(&self, out: &mut String, slug: &str) {
+    fn write_head(&self, out: &mut String, slug: &str) {
         let overview = &self.overview;
         let counts = &overview.artifact_counts;
         let _ = write!(
             out,
             "<h1>{slug}</h1>\n<p class=\"made\">Dossier of {}, made {} by dossierd {}</p>\n<dl>",
             escape_html(&overview.project),
-            self.made,
+            self.generated_at,
             env!("CARGO_PKG_VERSION")
         );
         let (tone, word) = match overview.completeness_status {
@@ -79,29 +79,33 @@ impl Report<'_> {
             Completeness::Incomplete => ("bad", "incomplete"),
             Completeness::Unknown => ("dim", "unknown"),
         };
-        fact(out, "completeness", &format!("<span class=\"{tone}\">{word}</span>"));
+        write_field(out, "completeness", &format!("<span class=\"{tone}\">{word}</span>"));
         let required = format!("{} of {} present", counts.required_present, counts.required);
-        fact(out, "required", &required);
-        fact(out, "artifacts", &counts.total.to_string());
-        let (tone, word) = verdict(self.drift.state, self.drift.severity);
-        fact(out, "drift", &format!("<span class=\"{tone}\">{word}</span>"));
-        fact(out, "mission", &escape_html(&overview.mission));
-        fact(out, "step", &overview.step.as_deref().map_or("\u{2013}".into(), escape_html));
+        write_field(out, "required", &required);
+        write_field(out, "artifacts", &counts.total.to_string());
+        let (tone, word) = drift_label(self.drift.state, self.drift.severity);
+        write_field(out, "drift", &format!("<span class=\"{tone}\">{word}</span>"));
+        write_field(out, "mission", &escape_html(&overview.mission));
+        write_field(out, "step", &overview.step.as_deref().map_or("\u{2013}".into(), escape_html));
         let baseline = overview.baseline.as_ref();
-        fact(out, "baseline", &baseline.map_or("none".into(), |it| escape_html(&it.captured_at)));
-        fact(out, "tree", &format!("<code>{}</code>", overview.tree_hash_sha256));
-        fact(out, "parity", &format!("<code>{}</code>", overview.parity_hash_sha256));
+        write_field(
+            out,
+            "baseline",
+            &baseline.map_or("none".into(), |it| escape_html(&it.captured_at)),
+        );
+        write_field(out, "tree", &format!("<code>{}</code>", overview.tree_hash_sha256));
+        write_field(out, "parity", &format!("<code>{}</code>", overview.parity_hash_sha256));
         out.push_str("</dl>\n");
         for wrong in [&overview.meta_error, &overview.step_error].into_iter().flatten() {
             let _ = writeln!(out, "<p class=\"bad\">{}</p>", escape_html(wrong));
         }
     }
 
-    fn missing(&self, out: &mut String) {
+    fn write_missing(&self, out: &mut String) {
         let required = |item: &&ArtifactItem<'_>| {
             !item.is_present && item.required_status == RequiredStatus::Required
         };
-        let missing: Vec<_> = self.list.artifacts.iter().filter(required).collect();
+        let missing: Vec<_> = self.artifacts.artifacts.iter().filter(required).collect();
         if missing.is_empty() {
             return;
         }
@@ -120,12 +124,12 @@ impl Report<'_> {
         out.push_str("</ul>\n");
     }
 
-    fn differences(&self, out: &mut String) {
+    fn write_differences(&self, out: &mut String) {
         let _ = writeln!(out, "<h2>Drift</h2>\n<p>{}</p>", escape_html(&self.drift.detail));
         if self.drift.differences.is_empty() {
             return;
         }
-        table(out, &["Kind", "Artifact", "Path", "Baseline", "Now", "Note"]);
+        write_table_head(out, &["Kind", "Artifact", "Path", "Baseline", "Now", "Note"]);
         let hash = |hash: &Option<Digest>| {
             hash.as_ref().map_or_else(
                 || "\u{2013}".to_owned(),
@@ -138,7 +142,7 @@ impl Report<'_> {
                 DifferenceKind::MissingInLocal => ("bad", "removed"),
                 DifferenceKind::MissingInBaseline => ("good", "added"),
             };
-            row(
+            write_table_row(
                 out,
                 &[
                     &format!("<span class=\"{tone}\">{kind}</span>"),
@@ -153,15 +157,18 @@ impl Report<'_> {
         out.push_str("</tbody></table>\n");
     }
 
-    fn artifacts(&self, out: &mut String) {
-        let _ = writeln!(out, "<h2>Artifacts: {}</h2>", self.list.artifacts.len());
-        table(out, &["Key", "Path", "Class", "Status", "Work package", "State", "Bytes"]);
-        for item in &self.list.artifacts {
+    fn write_artifacts(&self, out: &mut String) {
+        let _ = writeln!(out, "<h2>Artifacts: {}</h2>", self.artifacts.artifacts.len());
+        write_table_head(
+            out,
+            &["Key", "Path", "Class", "Status", "Work package", "State", "Bytes"],
+        );
+        for item in &self.artifacts.artifacts {
             let state = match item.error_reason {
                 None => "<span class=\"good\">present</span>".to_owned(),
                 Some(reason) => format!("<span class=\"bad\">{reason}</span>"),
             };
-            row(
+            write_table_row(
                 out,
                 &[
                     &escape_html(&item.artifact_key),
@@ -177,12 +184,12 @@ impl Report<'_> {
         out.push_str("</tbody></table>\n");
     }
 
-    fn contents(&self, out: &mut String) {
+    fn write_contents(&self, out: &mut String) {
         if self.documents.is_empty() {
             return;
         }
         out.push_str("<h2>Contents of what is required, and of what differs</h2>\n");
-        let mut left = CONTENT_MAX;
+        let mut left = MAX_REPORT_CONTENT_BYTES;
         for document in &self.documents {
             let path = document.relative_path.text();
             let _ = write!(
@@ -194,8 +201,8 @@ impl Report<'_> {
             match &document.content {
                 Some(text) if text.len() <= left => {
                     left -= text.len();
-                    match rendered(&document.media_type_hint, text) {
-                        Some(nodes) => push_html(out, &nodes),
+                    match render_text(&document.media_type_hint, text) {
+                        Some(nodes) => write_html(out, &nodes),
                         None => {
                             let _ = write!(out, "<pre>{}</pre>", escape_html(text));
                         }
@@ -210,13 +217,16 @@ impl Report<'_> {
             }
             out.push_str("</div></details>\n");
         }
-        if self.documents.len() == DOCUMENTS_MAX {
-            let _ = writeln!(out, "<p class=\"dim\">Only the first {DOCUMENTS_MAX}.</p>");
+        if self.documents.len() == MAX_REPORT_DOCUMENTS {
+            let _ = writeln!(out, "<p class=\"dim\">Only the first {MAX_REPORT_DOCUMENTS}.</p>");
         }
     }
 }
 
-fn verdict(state: Option<DriftState>, severity: Option<Severity>) -> (&'static str, &'static str) {
+fn drift_label(
+    state: Option<DriftState>,
+    severity: Option<Severity>,
+) -> (&'static str, &'static str) {
     match (state, severity) {
         (None, _) => ("dim", "not judged"),
         (Some(DriftState::NoBaseline), _) => ("dim", "no baseline"),
@@ -230,12 +240,12 @@ fn verdict(state: Option<DriftState>, severity: Option<Severity>) -> (&'static s
 }
 
 /// A fact whose value is HTML.
-fn fact(out: &mut String, name: &str, value: &str) {
+fn write_field(out: &mut String, name: &str, value: &str) {
     let _ = write!(out, "<div><dt>{name}</dt><dd>{value}</dd></div>");
 }
 
 /// The head of a table.
-fn table(out: &mut String, names: &[&str]) {
+fn write_table_head(out: &mut String, names: &[&str]) {
     out.push_str("<table><thead><tr>");
     for name in names {
         let _ = write!(out, "<th scope=\"col\">{name}</th>");
@@ -244,7 +254,7 @@ fn table(out: &mut String, names: &[&str]) {
 }
 
 /// A row of a table; the cells are HTML.
-fn row(out: &mut String, cells: &[&str]) {
+fn write_table_row(out: &mut String, cells: &[&str]) {
     out.push_str("<tr>");
     for cell in cells {
         let _ = write!(out, "<td>{cell}</td>");

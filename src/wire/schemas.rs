@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::core::schemas::schemas;
+use crate::core::schemas::event_schemas;
 
 #[test]
 fn the_schemas_in_docs_are_those_of_the_types() {
@@ -13,7 +13,7 @@ fn the_schemas_in_docs_are_those_of_the_types() {
         .filter(|name| name.contains(".json"))
         .collect();
     files.sort();
-    for (event_type, schema) in schemas() {
+    for (event_type, schema) in event_schemas() {
         jsonschema::meta::validate(&schema).unwrap();
         let path = folder.join(format!("{event_type}.json"));
         let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";

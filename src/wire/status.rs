@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::findings::{FileError, Skipped};
+use crate::core::findings::{FileError, SkippedDir};
 use crate::core::time::Timestamp;
-use crate::wire::delivery::Sink;
+use crate::wire::delivery::SinkStatus;
 use crate::wire::overview::Overview;
 
 /// The daemon and all that it watches.
@@ -34,7 +34,7 @@ pub struct Status<'a> {
     pub config: Option<ConfigStatus<'a>>,
     /// Where events are delivered to.
     #[serde(default)]
-    pub delivery: Vec<Sink<'a>>,
+    pub delivery: Vec<SinkStatus<'a>>,
     /// The projects.
     pub projects: Vec<ProjectStatus<'a>>,
 }
@@ -111,7 +111,7 @@ pub struct ProjectStatus<'a> {
     /// What is odd in manifests.
     pub manifest_warnings: Cow<'a, [String]>,
     /// Folders that are no features, and why.
-    pub skipped: Cow<'a, [Skipped]>,
+    pub skipped: Cow<'a, [SkippedDir]>,
     /// The features.
     pub features: Vec<Overview<'a>>,
 }
@@ -120,7 +120,7 @@ pub struct ProjectStatus<'a> {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct WatchStatus<'a> {
     /// The state.
-    pub state: ProjectWatch,
+    pub state: ProjectWatchState,
     /// Folders under watch.
     pub watched: u64,
     /// Folders there are.
@@ -133,13 +133,13 @@ impl WatchStatus<'_> {
     /// Of a project that was looked at once.
     #[must_use]
     pub fn unwatched() -> Self {
-        Self { state: ProjectWatch::Unwatched, watched: 0, total: 0, detail: None }
+        Self { state: ProjectWatchState::Unwatched, watched: 0, total: 0, detail: None }
     }
 }
 
 /// `status --json` of a project that no daemon watches: a [`Status`] whose daemon is `null`.
 #[derive(Debug, Serialize)]
-pub struct Scanned<'a> {
+pub struct OneShotStatus<'a> {
     version: &'a str,
     pid: (),
     started_at: (),
@@ -150,7 +150,7 @@ pub struct Scanned<'a> {
     projects: [ProjectStatus<'a>; 1],
 }
 
-impl<'a> Scanned<'a> {
+impl<'a> OneShotStatus<'a> {
     /// What `version` of the program saw of `project`.
     #[must_use]
     pub fn new(version: &'a str, project: ProjectStatus<'a>) -> Self {
@@ -162,7 +162,7 @@ impl<'a> Scanned<'a> {
 /// How well a project is watched, in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ProjectWatch {
+pub enum ProjectWatchState {
     /// Every folder is watched.
     Live,
     /// Everything is being compared with the disk.

@@ -26,7 +26,7 @@ impl Color {
     }
 
     /// What is said of colour in arguments that are not parsed, or cannot be.
-    pub(in crate::cli) fn said_in(arguments: impl Iterator<Item = OsString>) -> Self {
+    pub(in crate::cli) fn from_raw_args(arguments: impl Iterator<Item = OsString>) -> Self {
         let arguments = arguments.take_while(|argument| argument != "--");
         let (mut said, mut is_next) = (Self::Auto, false);
         for argument in arguments {
@@ -57,7 +57,7 @@ mod tests {
             ("-- --color=never", Color::Auto),
         ] {
             let arguments = said.split_whitespace().map(OsString::from);
-            assert_eq!(Color::said_in(arguments), expect, "{said}");
+            assert_eq!(Color::from_raw_args(arguments), expect, "{said}");
         }
     }
 }

@@ -5,30 +5,30 @@ use std::time::Duration;
 
 use super::finding::Findings;
 use crate::cli::args::SocketArgs;
-use crate::cli::link::{Link, is_absence};
-use crate::client::Target;
-use crate::wire::delivery::SinkState;
-use crate::wire::status::{ConfigHealth, Health, ProjectWatch, Status, StoreState};
+use crate::cli::link::{DaemonConnection, is_not_running};
+use crate::client::RequestPath;
+use crate::wire::delivery::DeliveryState;
+use crate::wire::status::{ConfigHealth, Health, ProjectWatchState, Status, StoreState};
 
 /// A daemon that lives says at once how it is.
-const AT_ONCE: Duration = Duration::from_secs(3);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// An engine that lives has looked at everything by then, or compared it with the disk.
-const LOOKED: Duration = Duration::from_secs(5);
+const SYNC_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What it said.
-pub(super) struct Asked {
+pub(super) struct DaemonInfo {
     pub(super) pid: u32,
     pub(super) roots: Vec<PathBuf>,
     /// Folders that it watches, or should.
-    pub(super) folders: u64,
+    pub(super) dir_count: u64,
 }
 
 /// Asks; a socket of systemd's starts it.
-pub(super) fn ask(found: &mut Findings, socket: &SocketArgs) -> Option<Asked> {
+pub(super) fn check_daemon(found: &mut Findings, socket: &SocketArgs) -> Option<DaemonInfo> {
     let check = "daemon";
-    let mut link = match Link::open(socket) {
+    let mut link = match DaemonConnection::connect(socket) {
         Ok(link) => link,
-        Err(error) if is_absence(&error) => {
+        Err(error) if is_not_running(&error) => {
             let mend = "`dossierd service install`, or `dossierd run`";
             found.warning(check, "none runs: nothing is watched", mend);
             return None;
@@ -38,66 +38,69 @@ pub(super) fn ask(found: &mut Findings, socket: &SocketArgs) -> Option<Asked> {
             return None;
         }
     };
-    match heard(found, &mut link) {
+    match query_daemon(found, &mut link) {
         Ok(asked) => asked,
         Err(error) => {
-            found.error(check, format!("{error:#}"), END_IT);
+            found.error(check, format!("{error:#}"), STOP_DAEMON_FIX);
             None
         }
     }
 }
 
-const END_IT: &str = "end it with `dossierd stop`, or by its number, and start it again; if it is \
+const STOP_DAEMON_FIX: &str = "end it with `dossierd stop`, or by its number, and start it again; if it is \
                       no dossierd, choose another socket: --socket";
 
-fn heard(found: &mut Findings, link: &mut Link) -> anyhow::Result<Option<Asked>> {
+fn query_daemon(
+    found: &mut Findings,
+    link: &mut DaemonConnection,
+) -> anyhow::Result<Option<DaemonInfo>> {
     let check = "daemon";
-    let Some(health) = link.health_within(AT_ONCE)? else {
+    let Some(health) = link.health_with_timeout(RESPONSE_TIMEOUT)? else {
         // Where systemd made the socket this is systemd.
-        let peer = link.peer().filter(|pid| *pid > 0);
+        let peer = link.peer_pid().filter(|pid| *pid > 0);
         let who = peer.map_or("what listens".to_owned(), |pid| format!("process {pid}"));
         let message = format!(
             "{who} at {} takes connections, and has not answered within {} s",
             link.socket().display(),
-            AT_ONCE.as_secs()
+            RESPONSE_TIMEOUT.as_secs()
         );
-        found.error(check, message, END_IT);
+        found.error(check, message, STOP_DAEMON_FIX);
         return Ok(None);
     };
-    let status = Target::new("/api/status");
+    let status = RequestPath::new("/api/status");
     if let Health::Starting { indexed, of } = health {
         found.ok(check, format!("it starts: {indexed} of {of} features are indexed"));
-    } else if let Some(answer) = link.get_within(&status.clone().synced(), LOOKED)? {
-        return Ok(Some(judged(found, &answer.read()?)));
+    } else if let Some(answer) = link.get_with_timeout(&status.clone().with_sync(), SYNC_TIMEOUT)? {
+        return Ok(Some(check_and_summarize(found, &answer.parse()?)));
     } else {
         found.error(
             check,
-            format!("its engine has not answered within {} s", LOOKED.as_secs()),
+            format!("its engine has not answered within {} s", SYNC_TIMEOUT.as_secs()),
             "as a service it is started again within a minute; else `dossierd stop`, and start it \
              again",
         );
         // On that connection one answer is still owed.
         link.reconnect()?;
     }
-    let answer = link.get_within(&status, AT_ONCE)?;
+    let answer = link.get_with_timeout(&status, RESPONSE_TIMEOUT)?;
     let Some(answer) = answer else {
-        let message = format!("it has not said its state within {} s", AT_ONCE.as_secs());
-        found.error(check, message, END_IT);
+        let message = format!("it has not said its state within {} s", RESPONSE_TIMEOUT.as_secs());
+        found.error(check, message, STOP_DAEMON_FIX);
         return Ok(None);
     };
-    Ok(Some(judged(found, &answer.read()?)))
+    Ok(Some(check_and_summarize(found, &answer.parse()?)))
 }
 
-fn judged(found: &mut Findings, status: &Status<'_>) -> Asked {
-    judge(found, status);
-    Asked {
+fn check_and_summarize(found: &mut Findings, status: &Status<'_>) -> DaemonInfo {
+    check_status(found, status);
+    DaemonInfo {
         pid: status.pid,
         roots: status.projects.iter().map(|project| PathBuf::from(&*project.root)).collect(),
-        folders: status.projects.iter().map(|project| project.watch.total).sum(),
+        dir_count: status.projects.iter().map(|project| project.watch.total).sum(),
     }
 }
 
-fn judge(found: &mut Findings, status: &Status<'_>) {
+fn check_status(found: &mut Findings, status: &Status<'_>) {
     let check = "daemon";
     let own = env!("CARGO_PKG_VERSION");
     let message = format!("process {} of version {}", status.pid, status.version);
@@ -122,29 +125,31 @@ fn judge(found: &mut Findings, status: &Status<'_>) {
         let mend = "mend the file: it is read again at once";
         found.error("configuration", "the daemon goes on with the one before it", mend);
     }
-    for sink in status.delivery.iter().filter(|sink| sink.state != SinkState::Ok) {
+    for sink in status.delivery.iter().filter(|sink| sink.state != DeliveryState::Ok) {
         let why = sink.last_error.as_deref().unwrap_or("no reason is known");
-        let message = if sink.state == SinkState::SetAside {
-            format!("{}: {} events were refused, and are set aside", sink.sink, sink.set_aside)
+        let message = if sink.state == DeliveryState::DeadLetters {
+            format!("{}: {} events were refused, and are set aside", sink.sink, sink.dead_letters)
         } else {
             format!("{}: {} events wait: {why}", sink.sink, sink.lag)
         };
         let mend = "`dossierd delivery list` tells more; `retry` and `drop` decide";
         found.warning("delivery", message, mend);
     }
-    watching(found, status);
+    check_watch_states(found, status);
 }
 
-fn watching(found: &mut Findings, status: &Status<'_>) {
+fn check_watch_states(found: &mut Findings, status: &Status<'_>) {
     for project in &status.projects {
         let detail = project.watch.detail.as_deref().unwrap_or("no reason is known");
         let message = format!("{}: {detail}", project.root);
         match project.watch.state {
-            ProjectWatch::Live | ProjectWatch::Rescanning | ProjectWatch::Unwatched => {}
-            ProjectWatch::Polling | ProjectWatch::Degraded => {
+            ProjectWatchState::Live
+            | ProjectWatchState::Rescanning
+            | ProjectWatchState::Unwatched => {}
+            ProjectWatchState::Polling | ProjectWatchState::Degraded => {
                 found.warning("watching", message, "what inotify and file system say here");
             }
-            ProjectWatch::Unreadable | ProjectWatch::RootUnavailable => {
+            ProjectWatchState::Unreadable | ProjectWatchState::RootUnavailable => {
                 found.error("watching", message, "bring it back, or `dossierd project remove` it");
             }
         }

@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, accessat, statfs};
 
 use super::finding::Findings;
-use super::shell::word;
-use crate::config::{Config, ConfigState, Folders};
-use crate::engine::projects::{self, Health};
+use super::shell::shell_quote;
+use crate::config::{Config, ConfigState, UserDirs};
+use crate::engine::projects::{self, StoreSummary};
 use crate::engine::survey::settings;
 use crate::project::{Machine, Project};
 
 /// Most folders that are counted.
-const FOLDERS_MAX: u64 = 1_000_000;
+const MAX_COUNTED_DIRS: u64 = 1_000_000;
 
-pub(super) fn config(found: &mut Findings, state: &ConfigState) {
+pub(super) fn check_config(found: &mut Findings, state: &ConfigState) {
     let check = "configuration";
     for error in &state.errors {
         found.error(check, error.to_string(), "mend the file; `dossierd config check` looks again");
@@ -29,9 +29,9 @@ pub(super) fn config(found: &mut Findings, state: &ConfigState) {
 }
 
 /// A folder that is ours alone.
-pub(super) fn folder(found: &mut Findings, check: &str, path: &Path) {
+pub(super) fn check_private_dir(found: &mut Findings, check: &str, path: &Path) {
     let shown = path.display();
-    match private(path) {
+    match find_access_problem(path) {
         Ok(None) => found.ok(check, format!("{shown} is yours alone")),
         Ok(Some((what, mend))) => found.error(check, format!("{shown} {what}"), &mend),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -41,30 +41,30 @@ pub(super) fn folder(found: &mut Findings, check: &str, path: &Path) {
     }
 }
 
-fn private(path: &Path) -> io::Result<Option<(&'static str, String)>> {
+fn find_access_problem(path: &Path) -> io::Result<Option<(&'static str, String)>> {
     let metadata = std::fs::metadata(path)?;
-    let word = word(path);
+    let word = shell_quote(path);
     Ok(if !metadata.is_dir() {
         Some(("is no folder", format!("move it away: `mv {word} {word}.old`")))
     } else if metadata.uid() != rustix::process::geteuid().as_raw() {
         Some(("is another user's", format!("`sudo chown -R $(id -u) {word}`")))
     } else if metadata.mode() & 0o077 != 0 {
         Some(("can be entered by other users", format!("`chmod 700 {word}`")))
-    } else if metadata.mode() & 0o700 != 0o700 || !writable(path) {
+    } else if metadata.mode() & 0o700 != 0o700 || !is_writable(path) {
         Some(("cannot be written", format!("`chmod 700 {word}`, if its disk is not read-only")))
     } else {
         None
     })
 }
 
-fn writable(path: &Path) -> bool {
+fn is_writable(path: &Path) -> bool {
     accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS).is_ok()
 }
 
 /// What lies where the daemon listens. Who answers there is another question.
-pub(super) fn socket(found: &mut Findings, folders: &Folders, socket: &Path) {
+pub(super) fn check_socket(found: &mut Findings, folders: &UserDirs, socket: &Path) {
     let check = "socket";
-    if folders.runtime.is_none() {
+    if folders.runtime_dir.is_none() {
         found.warning(
             check,
             "XDG_RUNTIME_DIR is not set: a folder of the state folder stands in, and the user \
@@ -73,18 +73,22 @@ pub(super) fn socket(found: &mut Findings, folders: &Folders, socket: &Path) {
         );
     }
     if let Some(folder) = socket.parent().filter(|folder| folder.exists()) {
-        self::folder(found, "socket folder", folder);
+        self::check_private_dir(found, "socket folder", folder);
     }
     let shown = socket.display();
     match std::fs::symlink_metadata(socket) {
         Ok(metadata) if !metadata.file_type().is_socket() => {
-            found.error(check, format!("{shown} is no socket"), &format!("`rm {}`", word(socket)));
+            found.error(
+                check,
+                format!("{shown} is no socket"),
+                &format!("`rm {}`", shell_quote(socket)),
+            );
         }
         Ok(metadata) if metadata.uid() != rustix::process::geteuid().as_raw() => {
             found.error(check, format!("{shown} is another user's"), "choose another: --socket");
         }
         Ok(metadata) if metadata.mode() & 0o077 != 0 => {
-            let mend = format!("`chmod 600 {}`", word(socket));
+            let mend = format!("`chmod 600 {}`", shell_quote(socket));
             found.error(check, format!("{shown} is open to other users"), &mend);
         }
         Ok(_) => found.ok(check, format!("{shown} is yours alone")),
@@ -96,7 +100,7 @@ pub(super) fn socket(found: &mut Findings, folders: &Folders, socket: &Path) {
 }
 
 /// The store's soundness; what it has, where it is sound.
-pub(super) fn store(found: &mut Findings, state: &Path) -> Option<Health> {
+pub(super) fn check_store(found: &mut Findings, state: &Path) -> Option<StoreSummary> {
     let check = "store";
     match projects::check(state) {
         Ok(None) => found.ok(check, "there is none yet"),
@@ -115,21 +119,21 @@ pub(super) fn store(found: &mut Findings, state: &Path) -> Option<Health> {
 }
 
 /// How many folders of a project are to be watched.
-pub(super) fn folders_below(root: &Path, config: &Config, folders: &Folders) -> u64 {
-    let (said, missions) = (settings(config, root), folders.missions());
-    let open = Project::open(root, said, &Machine::this(), Some(&missions));
+pub(super) fn count_dirs_to_watch(root: &Path, config: &Config, folders: &UserDirs) -> u64 {
+    let (said, missions) = (settings(config, root), folders.missions_dir());
+    let open = Project::open(root, said, &Machine::current(), Some(&missions));
     let features = open.ok().and_then(|project| {
         let (features, _) = project.discover().ok()?;
         Some(features.iter().map(|feature| project.feature_path(feature)).collect())
     });
-    count(features.unwrap_or_default())
+    count_dirs(features.unwrap_or_default())
 }
 
-fn count(mut waiting: Vec<PathBuf>) -> u64 {
+fn count_dirs(mut waiting: Vec<PathBuf>) -> u64 {
     let mut counted = 0;
     while let Some(folder) = waiting.pop() {
         counted += 1;
-        if counted == FOLDERS_MAX {
+        if counted == MAX_COUNTED_DIRS {
             break;
         }
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -139,7 +143,7 @@ fn count(mut waiting: Vec<PathBuf>) -> u64 {
     counted
 }
 
-pub(super) fn project(found: &mut Findings, root: &Path) {
+pub(super) fn check_project(found: &mut Findings, root: &Path) {
     let (check, shown) = ("project", root.display());
     if let Err(error) = std::fs::read_dir(root) {
         let mend = "bring it back, or `dossierd project remove` it";
@@ -148,42 +152,53 @@ pub(super) fn project(found: &mut Findings, root: &Path) {
     }
     let dossiers = root.join(".kittify/dossiers");
     let nearest = dossiers.ancestors().find(|folder| folder.exists()).unwrap_or(root);
-    if writable(nearest) {
+    if is_writable(nearest) {
         found.ok(check, format!("{shown} can be read, and snapshots and baselines written"));
     } else {
         found.warning(
             check,
             format!("{} cannot be written: no snapshots or baselines", nearest.display()),
-            &format!("`chmod u+w {}`, if its disk is not read-only", word(nearest)),
+            &format!("`chmod u+w {}`, if its disk is not read-only", shell_quote(nearest)),
         );
     }
 }
 
 /// What a file system is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Use {
+pub(super) enum FileSystemUse {
     Store,
     Watched,
 }
 
 /// Whether the file system suits its use.
-pub(super) fn kind(found: &mut Findings, check: &str, path: &Path, used: Use) {
+pub(super) fn check_file_system(
+    found: &mut Findings,
+    check: &str,
+    path: &Path,
+    used: FileSystemUse,
+) {
     let there = path.ancestors().find(|folder| folder.exists()).unwrap_or(path);
     if let Ok(stat) = statfs(there) {
-        suits(found, check, path, foreign(stat.f_type.cast_unsigned()), used);
+        report_file_system(found, check, path, remote_fs_name(stat.f_type.cast_unsigned()), used);
     }
 }
 
-fn suits(found: &mut Findings, check: &str, path: &Path, foreign: Option<&str>, used: Use) {
+fn report_file_system(
+    found: &mut Findings,
+    check: &str,
+    path: &Path,
+    foreign: Option<&str>,
+    used: FileSystemUse,
+) {
     let shown = path.display();
     match (foreign, used) {
         (None, _) => found.ok(check, format!("{shown} is on a disk of this machine")),
-        (Some(name), Use::Store) => found.error(
+        (Some(name), FileSystemUse::Store) => found.error(
             check,
             format!("{shown} is on {name}, where locks and shared memory cannot be relied on"),
             "set XDG_STATE_HOME to a folder on a disk of this machine",
         ),
-        (Some(name), Use::Watched) => found.warning(
+        (Some(name), FileSystemUse::Watched) => found.warning(
             check,
             format!(
                 "{shown} is on {name}: changes made elsewhere give no event, and are found late"
@@ -194,7 +209,7 @@ fn suits(found: &mut Findings, check: &str, path: &Path, foreign: Option<&str>, 
 }
 
 /// File systems whose files others change, or that tell of nothing (statfs(2)).
-fn foreign(kind: u64) -> Option<&'static str> {
+fn remote_fs_name(kind: u64) -> Option<&'static str> {
     Some(match kind {
         0x6969 => "NFS",
         0xff53_4d42 | 0xfe53_4d42 | 0x517b => "SMB",
@@ -210,7 +225,7 @@ fn foreign(kind: u64) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::finding::Level;
+    use crate::cli::doctor::finding::FindingLevel;
 
     #[test]
     fn file_systems_by_their_numbers() {
@@ -222,33 +237,36 @@ mod tests {
             (0xef53, None),
             (0x0102_1994, None),
         ] {
-            assert_eq!(foreign(kind), name);
+            assert_eq!(remote_fs_name(kind), name);
         }
     }
 
     #[test]
     fn what_suits_a_store_is_not_what_can_be_watched() {
         for (name, used, expect) in [
-            (None, Use::Store, (Level::Ok, "/p is on a disk of this machine")),
-            (None, Use::Watched, (Level::Ok, "/p is on a disk of this machine")),
+            (None, FileSystemUse::Store, (FindingLevel::Ok, "/p is on a disk of this machine")),
+            (None, FileSystemUse::Watched, (FindingLevel::Ok, "/p is on a disk of this machine")),
             (
                 Some("NFS"),
-                Use::Store,
-                (Level::Error, "/p is on NFS, where locks and shared memory cannot be relied on"),
+                FileSystemUse::Store,
+                (
+                    FindingLevel::Error,
+                    "/p is on NFS, where locks and shared memory cannot be relied on",
+                ),
             ),
             (
                 Some("FUSE"),
-                Use::Watched,
+                FileSystemUse::Watched,
                 (
-                    Level::Warning,
+                    FindingLevel::Warning,
                     "/p is on FUSE: changes made elsewhere give no event, and are found late",
                 ),
             ),
         ] {
             let mut found = Findings::default();
-            suits(&mut found, "file system", Path::new("/p"), name, used);
+            report_file_system(&mut found, "file system", Path::new("/p"), name, used);
             assert_eq!((found.all[0].level, found.all[0].message.as_str()), expect);
-            assert_eq!(found.all[0].mend.is_none(), name.is_none());
+            assert_eq!(found.all[0].fix.is_none(), name.is_none());
         }
     }
 }

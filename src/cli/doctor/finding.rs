@@ -5,7 +5,7 @@ use serde::Serialize;
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Level {
+pub(super) enum FindingLevel {
     /// As it should be.
     Ok,
     /// It works, and not as well as it could.
@@ -19,29 +19,34 @@ pub(super) enum Level {
 pub(super) struct Finding {
     /// What was looked at.
     pub(super) check: String,
-    pub(super) level: Level,
+    pub(super) level: FindingLevel,
     /// What was seen.
     pub(super) message: String,
     /// What to do about it.
-    pub(super) mend: Option<String>,
+    pub(super) fix: Option<String>,
 }
 
 impl Finding {
-    pub(super) fn new(level: Level, check: &str, message: impl Into<String>, mend: &str) -> Self {
-        let mend = (!mend.is_empty()).then(|| mend.to_owned());
-        Self { check: check.to_owned(), level, message: message.into(), mend }
+    pub(super) fn new(
+        level: FindingLevel,
+        check: &str,
+        message: impl Into<String>,
+        fix: &str,
+    ) -> Self {
+        let fix = (!fix.is_empty()).then(|| fix.to_owned());
+        Self { check: check.to_owned(), level, message: message.into(), fix }
     }
 
     pub(super) fn ok(check: &str, message: impl Into<String>) -> Self {
-        Self::new(Level::Ok, check, message, "")
+        Self::new(FindingLevel::Ok, check, message, "")
     }
 
-    pub(super) fn warning(check: &str, message: impl Into<String>, mend: &str) -> Self {
-        Self::new(Level::Warning, check, message, mend)
+    pub(super) fn warning(check: &str, message: impl Into<String>, fix: &str) -> Self {
+        Self::new(FindingLevel::Warning, check, message, fix)
     }
 
-    pub(super) fn error(check: &str, message: impl Into<String>, mend: &str) -> Self {
-        Self::new(Level::Error, check, message, mend)
+    pub(super) fn error(check: &str, message: impl Into<String>, fix: &str) -> Self {
+        Self::new(FindingLevel::Error, check, message, fix)
     }
 }
 
@@ -60,11 +65,11 @@ impl Findings {
         self.add(Finding::ok(check, message));
     }
 
-    pub(super) fn warning(&mut self, check: &str, message: impl Into<String>, mend: &str) {
-        self.add(Finding::warning(check, message, mend));
+    pub(super) fn warning(&mut self, check: &str, message: impl Into<String>, fix: &str) {
+        self.add(Finding::warning(check, message, fix));
     }
 
-    pub(super) fn error(&mut self, check: &str, message: impl Into<String>, mend: &str) {
-        self.add(Finding::error(check, message, mend));
+    pub(super) fn error(&mut self, check: &str, message: impl Into<String>, fix: &str) {
+        self.add(Finding::error(check, message, fix));
     }
 }

@@ -4,21 +4,21 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::finding::Findings;
-use super::shell::word;
+use super::shell::shell_quote;
 
 /// What the daemon writes there, of whatever feature.
-const WRITTEN: &str = ".kittify/dossiers/some-feature/snapshot-latest.json";
+const SAMPLE_SNAPSHOT_PATH: &str = ".kittify/dossiers/some-feature/snapshot-latest.json";
 
-pub(super) fn ignored(found: &mut Findings, root: &Path) {
+pub(super) fn check_gitignore(found: &mut Findings, root: &Path) {
     let check = "git";
-    let (shown, word) = (root.display(), word(root));
-    let Some((0, inside)) = git(root, &["rev-parse", "--is-inside-work-tree"]) else {
+    let (shown, word) = (root.display(), shell_quote(root));
+    let Some((0, inside)) = run_git(root, &["rev-parse", "--is-inside-work-tree"]) else {
         return;
     };
     if inside.trim() != "true" {
         return;
     }
-    let tracked = git(root, &["ls-files", "--", ".kittify/dossiers/*/snapshot-latest.json"]);
+    let tracked = run_git(root, &["ls-files", "--", ".kittify/dossiers/*/snapshot-latest.json"]);
     if let Some((0, tracked)) = tracked
         && !tracked.is_empty()
     {
@@ -32,7 +32,7 @@ pub(super) fn ignored(found: &mut Findings, root: &Path) {
         );
         return;
     }
-    match git(root, &["check-ignore", "--quiet", "--no-index", "--", WRITTEN]) {
+    match run_git(root, &["check-ignore", "--quiet", "--no-index", "--", SAMPLE_SNAPSHOT_PATH]) {
         Some((0, _)) => found.ok(check, format!("{shown}: .kittify/dossiers is ignored")),
         Some((1, _)) => found.warning(
             check,
@@ -44,7 +44,7 @@ pub(super) fn ignored(found: &mut Findings, root: &Path) {
 }
 
 /// Exit code and output of git; `None` where there is none.
-fn git(root: &Path, arguments: &[&str]) -> Option<(i32, String)> {
+fn run_git(root: &Path, arguments: &[&str]) -> Option<(i32, String)> {
     let mut command = Command::new("git");
     // No program that the project's own configuration names is run.
     command.args(["-c", "core.fsmonitor=false", "-C"]).arg(root).args(arguments);

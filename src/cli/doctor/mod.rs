@@ -19,42 +19,42 @@ use std::time::{Duration, SystemTime};
 use owo_colors::OwoColorize as _;
 
 use super::args::DoctorArgs;
-use super::exit::Exit;
-use super::place::Place;
+use super::exit::CommandExit;
+use super::place::Scope;
 use super::{link, out};
 use crate::config::{Config, ConfigState};
-use crate::core::path::printable;
-use finding::{Finding, Findings, Level};
+use crate::core::path::escape_unprintable;
+use finding::{Finding, FindingLevel, Findings};
 
-pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<Exit> {
-    let findings = examine(args)?;
+pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<CommandExit> {
+    let findings = run_checks(args)?;
     let worst = findings.iter().map(|finding| finding.level).max();
     if args.project.json {
         out::print_json(&findings)?;
     } else {
-        show(&findings)?;
+        print_findings(&findings)?;
     }
-    Ok(if worst == Some(Level::Error) { Exit::Failed } else { Exit::Done })
+    Ok(if worst == Some(FindingLevel::Error) { CommandExit::Failed } else { CommandExit::Success })
 }
 
-fn examine(args: &DoctorArgs) -> anyhow::Result<Vec<Finding>> {
-    let folders = link::folders()?;
+fn run_checks(args: &DoctorArgs) -> anyhow::Result<Vec<Finding>> {
+    let folders = link::user_dirs()?;
     let socket = args.project.socket.path()?;
     let mut found = Findings::default();
 
-    let (config, state) = ConfigState::read(&folders.config_file());
-    files::config(&mut found, &state);
+    let (config, state) = ConfigState::load(&folders.config_file());
+    files::check_config(&mut found, &state);
     let config = config.unwrap_or_default();
-    files::folder(&mut found, "state folder", &folders.state);
-    files::socket(&mut found, &folders, &socket);
-    let asked = daemon::ask(&mut found, &args.project.socket);
-    let store = files::store(&mut found, &folders.state);
+    files::check_private_dir(&mut found, "state folder", &folders.state_dir);
+    files::check_socket(&mut found, &folders, &socket);
+    let asked = daemon::check_daemon(&mut found, &args.project.socket);
+    let store = files::check_store(&mut found, &folders.state_dir);
     let last_event = store.as_ref().map(|store| Duration::from_millis(store.last_event_ms));
     let last_event = last_event.map(|since| SystemTime::UNIX_EPOCH + since);
-    found.add(machine::clock(SystemTime::now(), last_event));
+    found.add(machine::check_clock(SystemTime::now(), last_event));
 
     let kept = store.map(|store| store.projects).unwrap_or_default();
-    let roots = roots(args, &config, kept, asked.as_ref());
+    let roots = project_roots(args, &config, kept, asked.as_ref());
     if roots.is_empty() {
         found.warning(
             "projects",
@@ -63,26 +63,31 @@ fn examine(args: &DoctorArgs) -> anyhow::Result<Vec<Finding>> {
         );
     }
     let need = match &asked {
-        Some(asked) => asked.folders,
-        None => roots.iter().map(|root| files::folders_below(root, &config, &folders)).sum(),
+        Some(asked) => asked.dir_count,
+        None => roots.iter().map(|root| files::count_dirs_to_watch(root, &config, &folders)).sum(),
     };
-    machine::inotify(&mut found, Path::new("/proc"), need);
-    files::kind(&mut found, "state folder", &folders.state, files::Use::Store);
+    machine::check_inotify_limits(&mut found, Path::new("/proc"), need);
+    files::check_file_system(
+        &mut found,
+        "state folder",
+        &folders.state_dir,
+        files::FileSystemUse::Store,
+    );
     for root in &roots {
-        files::project(&mut found, root);
-        files::kind(&mut found, "file system", root, files::Use::Watched);
-        git::ignored(&mut found, root);
+        files::check_project(&mut found, root);
+        files::check_file_system(&mut found, "file system", root, files::FileSystemUse::Watched);
+        git::check_gitignore(&mut found, root);
     }
-    unit::service(&mut found, &folders, asked.as_ref());
+    unit::check_service(&mut found, &folders, asked.as_ref());
     Ok(found.all)
 }
 
 /// All that is or would be watched, and the project that the current folder is in.
-fn roots(
+fn project_roots(
     args: &DoctorArgs,
     config: &Config,
     kept: Vec<PathBuf>,
-    asked: Option<&daemon::Asked>,
+    asked: Option<&daemon::DaemonInfo>,
 ) -> BTreeSet<PathBuf> {
     let mut roots: BTreeSet<PathBuf> = match asked {
         Some(asked) => asked.roots.iter().cloned().collect(),
@@ -92,25 +97,25 @@ fn roots(
         }
     };
     // What is wrong with the configuration is said already.
-    roots.extend(Place::of(None, &args.project).ok().and_then(|place| place.root));
+    roots.extend(Scope::resolve(None, &args.project).ok().and_then(|place| place.root));
     roots
 }
 
-fn show(findings: &[Finding]) -> anyhow::Result<()> {
-    let mut to = out::people();
+fn print_findings(findings: &[Finding]) -> anyhow::Result<()> {
+    let mut to = out::stdout_human();
     for finding in findings {
         let level = match finding.level {
-            Level::Ok => "ok".green().to_string(),
-            Level::Warning => "warning".yellow().to_string(),
-            Level::Error => "error".red().to_string(),
+            FindingLevel::Ok => "ok".green().to_string(),
+            FindingLevel::Warning => "warning".yellow().to_string(),
+            FindingLevel::Error => "error".red().to_string(),
         };
-        writeln!(to, "{level}: {}: {}", finding.check, printable(&finding.message))?;
-        if let Some(mend) = &finding.mend {
-            writeln!(to, "    mend: {}", printable(mend))?;
+        writeln!(to, "{level}: {}: {}", finding.check, escape_unprintable(&finding.message))?;
+        if let Some(mend) = &finding.fix {
+            writeln!(to, "    mend: {}", escape_unprintable(mend))?;
         }
     }
     let count = |level| findings.iter().filter(|finding| finding.level == level).count();
-    let (errors, warnings) = (count(Level::Error), count(Level::Warning));
+    let (errors, warnings) = (count(FindingLevel::Error), count(FindingLevel::Warning));
     writeln!(to, "{} checks: {errors} wrong, {warnings} odd", findings.len())?;
     Ok(to.flush()?)
 }

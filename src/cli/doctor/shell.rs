@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// A path as one word of a shell.
-pub(super) fn word(path: &Path) -> String {
+pub(super) fn shell_quote(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@,".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
@@ -25,7 +25,7 @@ mod tests {
             ("/$(id)`id`", "'/$(id)`id`'"),
             ("/it's", "'/it'\\''s'"),
         ] {
-            assert_eq!(word(Path::new(path)), expect);
+            assert_eq!(shell_quote(Path::new(path)), expect);
         }
     }
 }

@@ -1,20 +1,21 @@
 //! The user service: installed, running, up to date, and hardened in effect.
 
-use super::daemon::Asked;
+use super::daemon::DaemonInfo;
 use super::finding::Findings;
 use crate::cli::service::manager::{
-    Properties, lingers, reachable, say_lingering, service as ask, unit_folder,
+    UnitProperties, check_user_manager, is_linger_enabled, linger_label, service_properties as ask,
+    user_unit_dir,
 };
-use crate::config::Folders;
-use crate::service::units::{SERVICE_NAME, SOCKET_NAME, differ_by_program_only, units};
+use crate::config::UserDirs;
+use crate::service::units::{SERVICE_NAME, SOCKET_NAME, is_same_except_program, render_units};
 
-pub(super) fn service(found: &mut Findings, folders: &Folders, asked: Option<&Asked>) {
+pub(super) fn check_service(found: &mut Findings, folders: &UserDirs, asked: Option<&DaemonInfo>) {
     let check = "service";
-    if reachable().is_err() {
+    if check_user_manager().is_err() {
         found.ok(check, "no systemd user manager here");
         return;
     }
-    let (Ok(service), Ok(socket)) = (ask(), Properties::of(SOCKET_NAME)) else {
+    let (Ok(service), Ok(socket)) = (ask(), UnitProperties::query(SOCKET_NAME)) else {
         return;
     };
     if !service.is_loaded() {
@@ -46,32 +47,32 @@ pub(super) fn service(found: &mut Findings, folders: &Folders, asked: Option<&As
         let mend = "`systemctl --user daemon-reload`";
         found.warning(check, "its units have changed, and systemd has not read them", mend);
     }
-    outdated(found, folders);
+    check_outdated_units(found, folders);
     if let Some(pid) = service.main_pid() {
-        hardening(found, pid);
+        check_hardening(found, pid);
     }
-    let lingers = lingers();
+    let lingers = is_linger_enabled();
     match lingers {
         Some(false) => found.warning(
             "lingering",
             "off: the service ends when you log out",
             "`loginctl enable-linger`, if it should stay",
         ),
-        _ => found.ok("lingering", say_lingering(lingers)),
+        _ => found.ok("lingering", linger_label(lingers)),
     }
 }
 
 /// Units that `install` wrote, and would write otherwise now. What they run may differ.
-fn outdated(found: &mut Findings, folders: &Folders) {
-    let Ok(wanted) = units(std::path::Path::new("/"), &[], false) else {
+fn check_outdated_units(found: &mut Findings, folders: &UserDirs) {
+    let Ok(wanted) = render_units(std::path::Path::new("/"), &[], false) else {
         return;
     };
     for unit in wanted {
-        let path = unit_folder(folders).join(unit.name);
+        let path = user_unit_dir(folders).join(unit.name);
         let Ok(there) = std::fs::read_to_string(&path) else {
             continue;
         };
-        if !differ_by_program_only(&there, &unit.text) {
+        if !is_same_except_program(&there, &unit.text) {
             let message = format!("{} is not as this version writes it", path.display());
             let mend = "`dossierd service install`; what is your own belongs into a drop-in: \
                         `systemctl --user edit dossierd.service`";
@@ -81,7 +82,7 @@ fn outdated(found: &mut Findings, folders: &Folders) {
 }
 
 /// What the kernel says of the process, whatever the unit says.
-fn hardening(found: &mut Findings, pid: i32) {
+fn check_hardening(found: &mut Findings, pid: i32) {
     let check = "hardening";
     let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {
         return;

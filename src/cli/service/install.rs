@@ -8,51 +8,52 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 
 use super::manager::{
-    self, Properties, lingers, reachable_unless_dry, say_lingering, service, systemctl, unit_folder,
+    self, UnitProperties, check_user_manager_unless_dry_run, is_linger_enabled, linger_label,
+    run_systemctl, service_properties, user_unit_dir,
 };
 use crate::cli::args::{ProjectArgs, ServiceInstallArgs, SocketArgs};
-use crate::cli::exit::Exit;
-use crate::cli::link::{self, Link};
+use crate::cli::exit::CommandExit;
+use crate::cli::link::{self, DaemonConnection};
 use crate::cli::out;
-use crate::cli::place::Place;
-use crate::client::Target;
+use crate::cli::place::Scope;
+use crate::client::RequestPath;
 use crate::config::Config;
 use crate::service::add_project;
 use crate::service::units::{
-    NAMESPACES_NAME, PACKAGED_PROGRAM, SERVICE_NAME, SOCKET_NAME, Unit, differ_by_program_only,
-    units,
+    NAMESPACES_NAME, PACKAGED_PROGRAM, SERVICE_NAME, SOCKET_NAME, SystemdUnit,
+    is_same_except_program, render_units,
 };
 use crate::wire::status::Status;
 
 /// Where packages put units for all users.
-const PACKAGED_UNITS: &str = "/usr/lib/systemd/user";
+const PACKAGED_UNIT_DIR: &str = "/usr/lib/systemd/user";
 
-pub(super) fn run(args: &ServiceInstallArgs) -> anyhow::Result<Exit> {
-    let folders = link::folders()?;
+pub(super) fn run(args: &ServiceInstallArgs) -> anyhow::Result<CommandExit> {
+    let folders = link::user_dirs()?;
     // Before anything is changed: with this the daemon would not start.
     Config::load(&folders.config_file())?;
     let program = std::env::current_exe().context("cannot tell where this program lies")?;
-    let projects = projects(&args.projects)?;
-    reachable_unless_dry(args.dry_run)?;
-    let mut steps = Steps { dry: args.dry_run };
-    let running = steps.look(SERVICE_NAME)?;
-    let listens = steps.look(SOCKET_NAME)?.is_active();
-    refuse_another(running.is_active() || listens)?;
+    let projects = projects_to_add(&args.projects)?;
+    check_user_manager_unless_dry_run(args.dry_run)?;
+    let mut steps = InstallSteps { dry_run: args.dry_run };
+    let running = steps.query(SERVICE_NAME)?;
+    let listens = steps.query(SOCKET_NAME)?.is_active();
+    reject_other_daemon(running.is_active() || listens)?;
 
-    let folder = unit_folder(&folders);
-    let environment = environment();
+    let folder = user_unit_dir(&folders);
+    let environment = xdg_variables();
     let packaged = program == Path::new(PACKAGED_PROGRAM)
         && environment.is_empty()
-        && Path::new(PACKAGED_UNITS).join(SERVICE_NAME).exists()
+        && Path::new(PACKAGED_UNIT_DIR).join(SERVICE_NAME).exists()
         && !folder.join(SERVICE_NAME).exists();
-    let mut wanted = units(&program, &environment, args.namespaces)?;
+    let mut wanted = render_units(&program, &environment, args.namespaces)?;
     if packaged {
-        say(&format!("the units of the package in {PACKAGED_UNITS} are used"))?;
+        print_line(&format!("the units of the package in {PACKAGED_UNIT_DIR} are used"))?;
         wanted.retain(|unit| unit.name == NAMESPACES_NAME);
     }
     let mut changed = Vec::new();
     for unit in &wanted {
-        if steps.write(&folder, unit)? {
+        if steps.write_unit(&folder, unit)? {
             changed.push(unit.name);
         }
     }
@@ -62,25 +63,25 @@ pub(super) fn run(args: &ServiceInstallArgs) -> anyhow::Result<Exit> {
     steps.enable()?;
     let mut later = Vec::new();
     for project in &projects {
-        match steps.add(&folders.state, project, running.is_active()) {
+        match steps.add_project(&folders.state_dir, project, running.is_active()) {
             // One that is about to be replaced, and of no use any more.
             Err(_) if running.is_active() => later.push(project),
             added => added?,
         }
     }
     if projects.is_empty() {
-        say("no project is here; `dossierd project add PATH` adds one")?;
+        print_line("no project is here; `dossierd project add PATH` adds one")?;
     }
     steps.start(&running, &program, &changed)?;
     for project in later {
-        steps.add(&folders.state, project, true)?;
+        steps.add_project(&folders.state_dir, project, true)?;
     }
-    say(&format!("lingering: {}", say_lingering(lingers())))?;
-    Ok(Exit::Done)
+    print_line(&format!("lingering: {}", linger_label(is_linger_enabled())))?;
+    Ok(CommandExit::Success)
 }
 
 /// The projects that are named, or the one that the current folder is in.
-fn projects(said: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+fn projects_to_add(said: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     if !said.is_empty() {
         let canonical = |path: &PathBuf| {
             let root = path.canonicalize().with_context(|| path.display().to_string())?;
@@ -89,11 +90,11 @@ fn projects(said: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
         return said.iter().map(canonical).collect();
     }
     let here = ProjectArgs { project: None, json: false, socket: SocketArgs { socket: None } };
-    Ok(Place::of(None, &here)?.root.into_iter().collect())
+    Ok(Scope::resolve(None, &here)?.root.into_iter().collect())
 }
 
 /// Variables that say where the daemon's folders are, which the service manager may not know.
-fn environment() -> Vec<(&'static str, String)> {
+fn xdg_variables() -> Vec<(&'static str, String)> {
     let set = |name| std::env::var(name).ok().filter(|value| value.starts_with('/'));
     ["XDG_CONFIG_HOME", "XDG_STATE_HOME"]
         .into_iter()
@@ -102,14 +103,14 @@ fn environment() -> Vec<(&'static str, String)> {
 }
 
 /// A daemon beside the service would keep it from its lock and its socket.
-fn refuse_another(is_service: bool) -> anyhow::Result<()> {
+fn reject_other_daemon(is_service: bool) -> anyhow::Result<()> {
     if is_service {
         return Ok(());
     }
-    let Some(mut link) = Link::find(&SocketArgs { socket: None })? else {
+    let Some(mut link) = DaemonConnection::connect_if_running(&SocketArgs { socket: None })? else {
         return Ok(());
     };
-    let status: Status<'_> = link.read(&Target::new("/api/status"))?;
+    let status: Status<'_> = link.get_json(&RequestPath::new("/api/status"))?;
     bail!(
         "a daemon runs already that is not the service (process {}); end it with `dossierd stop`, \
          then install again",
@@ -118,57 +119,57 @@ fn refuse_another(is_service: bool) -> anyhow::Result<()> {
 }
 
 /// Has a project watched from now on: by the daemon where it runs, else it finds it when it starts.
-fn add(state: &Path, project: &Path, runs: bool) -> anyhow::Result<()> {
+fn add_watched_project(state: &Path, project: &Path, runs: bool) -> anyhow::Result<()> {
     if !runs {
         return Ok(add_project(state, project)?);
     }
     let path = project.to_str().context("its path is not UTF-8")?;
     let body = serde_json::json!({ "path": path, "keep": true }).to_string();
-    let mut link = Link::open(&SocketArgs { socket: None })?;
-    link.post(&Target::new("/api/projects"), body.into_bytes())?;
+    let mut link = DaemonConnection::connect(&SocketArgs { socket: None })?;
+    link.post(&RequestPath::new("/api/projects"), body.into_bytes())?;
     Ok(())
 }
 
-fn say(text: &str) -> anyhow::Result<()> {
-    let mut to = out::people();
-    writeln!(to, "{}", crate::core::path::printable(text))?;
+fn print_line(text: &str) -> anyhow::Result<()> {
+    let mut to = out::stdout_human();
+    writeln!(to, "{}", crate::core::path::escape_unprintable(text))?;
     Ok(to.flush()?)
 }
 
 /// What is done, each step said; or only said.
-struct Steps {
-    dry: bool,
+struct InstallSteps {
+    dry_run: bool,
 }
 
-impl Steps {
+impl InstallSteps {
     /// What the service manager says of a unit.
-    fn look(&self, unit: &str) -> anyhow::Result<Properties> {
-        Properties::as_far_as_known(unit, self.dry)
+    fn query(&self, unit: &str) -> anyhow::Result<UnitProperties> {
+        UnitProperties::query_or_empty(unit, self.dry_run)
     }
 
     /// Does `done` and says so; says `would` where nothing is to be done.
-    fn step(
+    fn run_step(
         &mut self,
         would: &str,
         done: &str,
         act: impl FnOnce() -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        if self.dry {
-            return say(&format!("would {would}"));
+        if self.dry_run {
+            return print_line(&format!("would {would}"));
         }
         act()?;
-        say(done)
+        print_line(done)
     }
 
     fn systemctl(&mut self, arguments: &[&str]) -> anyhow::Result<()> {
         let line = format!("systemctl --user {}", arguments.join(" "));
-        self.step(&format!("run {line}"), &format!("ran {line}"), || {
-            systemctl(arguments).map(|_| ())
+        self.run_step(&format!("run {line}"), &format!("ran {line}"), || {
+            run_systemctl(arguments).map(|_| ())
         })
     }
 
     /// Writes a unit that is not as it should be; one of another hand is kept beside it.
-    fn write(&mut self, folder: &Path, unit: &Unit) -> anyhow::Result<bool> {
+    fn write_unit(&mut self, folder: &Path, unit: &SystemdUnit) -> anyhow::Result<bool> {
         let path = folder.join(unit.name);
         let shown = path.display().to_string();
         let there = match fs::read(&path) {
@@ -180,7 +181,7 @@ impl Steps {
             return Ok(false);
         }
         let old = folder.join(format!("{}.old", unit.name));
-        let kept = there.as_deref().is_some_and(|text| !differ_by_program_only(text, &unit.text));
+        let kept = there.as_deref().is_some_and(|text| !is_same_except_program(text, &unit.text));
         let (would, done) = if kept {
             let old = old.display();
             (
@@ -190,7 +191,7 @@ impl Steps {
         } else {
             (format!("write {shown}"), format!("wrote {shown}"))
         };
-        self.step(&would, &done, || {
+        self.run_step(&would, &done, || {
             fs::create_dir_all(path.parent().unwrap_or(folder)).with_context(|| shown.clone())?;
             if kept {
                 fs::rename(&path, &old).with_context(|| shown.clone())?;
@@ -203,15 +204,15 @@ impl Steps {
     }
 
     /// Has a project watched from now on.
-    fn add(&mut self, state: &Path, project: &Path, runs: bool) -> anyhow::Result<()> {
+    fn add_project(&mut self, state: &Path, project: &Path, runs: bool) -> anyhow::Result<()> {
         let shown = project.display();
-        self.step(&format!("add the project {shown}"), &format!("watches {shown}"), || {
-            add(state, project, runs).with_context(|| format!("cannot add {shown}"))
+        self.run_step(&format!("add the project {shown}"), &format!("watches {shown}"), || {
+            add_watched_project(state, project, runs).with_context(|| format!("cannot add {shown}"))
         })
     }
 
     fn enable(&mut self) -> anyhow::Result<()> {
-        let enabled = |unit| systemctl(&["is-enabled", unit]).is_ok();
+        let enabled = |unit| run_systemctl(&["is-enabled", unit]).is_ok();
         if enabled(SERVICE_NAME) && enabled(SOCKET_NAME) {
             return Ok(());
         }
@@ -222,23 +223,23 @@ impl Steps {
     /// its own unit has not changed, so that clients wait and are not refused.
     fn start(
         &mut self,
-        running: &Properties,
+        running: &UnitProperties,
         program: &Path,
         changed: &[&str],
     ) -> anyhow::Result<()> {
-        if !self.dry && !service()?.is_loaded() {
+        if !self.dry_run && !service_properties()?.is_loaded() {
             bail!(
                 "systemd does not find {SERVICE_NAME} where it was written; are XDG_CONFIG_HOME \
                  or HOME other than in your login session?"
             );
         }
-        let listens = self.look(SOCKET_NAME)?.is_active();
+        let listens = self.query(SOCKET_NAME)?.is_active();
         let mut active = running.is_active();
         if active && (!listens || changed.contains(&SOCKET_NAME)) {
             self.systemctl(&["stop", SERVICE_NAME])?;
             active = false;
         }
-        let stale = running.main_pid().is_some_and(|pid| !runs(pid, program));
+        let stale = running.main_pid().is_some_and(|pid| !is_running_program(pid, program));
         let verb = match active {
             false => Some("start"),
             true if stale || !changed.is_empty() => Some("restart"),
@@ -252,16 +253,16 @@ impl Steps {
                 "the service does not start; `journalctl --user --unit dossierd` tells more",
             )?;
         }
-        if self.dry {
+        if self.dry_run {
             return Ok(());
         }
         // A client may have had it started meanwhile; it is ready when this comes back.
-        say(&format!("ready: {}", manager::service()?.get("StatusText")))
+        print_line(&format!("ready: {}", manager::service_properties()?.get("StatusText")))
     }
 }
 
 /// Whether process `pid` runs the program that lies there now.
-fn runs(pid: i32, program: &Path) -> bool {
+fn is_running_program(pid: i32, program: &Path) -> bool {
     // Of a program that was replaced this says `… (deleted)`.
     fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|runs| runs == program)
 }

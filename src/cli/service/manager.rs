@@ -1,4 +1,4 @@
-//! The user's systemd, asked and told by `systemctl`.
+//! The user's systemd, asked and told by `run_systemctl`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,11 +7,11 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, bail};
 
 use crate::cli::out;
-use crate::config::Folders;
+use crate::config::UserDirs;
 use crate::service::units::SERVICE_NAME;
 
 /// Runs `systemctl --user`; what it printed.
-pub(in crate::cli) fn systemctl(arguments: &[&str]) -> anyhow::Result<String> {
+pub(in crate::cli) fn run_systemctl(arguments: &[&str]) -> anyhow::Result<String> {
     let mut command = Command::new("systemctl");
     command.args(["--user", "--no-pager"]).args(arguments).stdin(Stdio::null());
     let output = match command.output() {
@@ -30,16 +30,16 @@ pub(in crate::cli) fn systemctl(arguments: &[&str]) -> anyhow::Result<String> {
 }
 
 /// Fails with the mend where no user manager answers.
-pub(in crate::cli) fn reachable() -> anyhow::Result<()> {
-    systemctl(&["show", "--property=Version"]).map(|_| ()).context(
+pub(in crate::cli) fn check_user_manager() -> anyhow::Result<()> {
+    run_systemctl(&["show", "--property=Version"]).map(|_| ()).context(
         "no systemd user manager answers; it needs a login session (XDG_RUNTIME_DIR is set in \
          one), or `loginctl enable-linger`",
     )
 }
 
 /// The same, before something is done; where it is only said, what is missing is only noted.
-pub(in crate::cli) fn reachable_unless_dry(dry_run: bool) -> anyhow::Result<()> {
-    match reachable() {
+pub(in crate::cli) fn check_user_manager_unless_dry_run(dry_run: bool) -> anyhow::Result<()> {
+    match check_user_manager() {
         Err(error) if dry_run => out::note(&format!("{error:#}; this is what would be done")),
         answer => answer?,
     }
@@ -48,19 +48,19 @@ pub(in crate::cli) fn reachable_unless_dry(dry_run: bool) -> anyhow::Result<()> 
 
 /// Properties of a unit, by their names.
 #[derive(Debug, Default)]
-pub(in crate::cli) struct Properties(BTreeMap<String, String>);
+pub(in crate::cli) struct UnitProperties(BTreeMap<String, String>);
 
-impl Properties {
+impl UnitProperties {
     /// Asks for all of them.
-    pub(in crate::cli) fn of(unit: &str) -> anyhow::Result<Self> {
-        let text = systemctl(&["show", unit])?;
+    pub(in crate::cli) fn query(unit: &str) -> anyhow::Result<Self> {
+        let text = run_systemctl(&["show", unit])?;
         let lines = text.lines().filter_map(|line| line.split_once('='));
         Ok(Self(lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()))
     }
 
     /// The same; where only what would be done is said, no manager needs to be there.
-    pub(in crate::cli) fn as_far_as_known(unit: &str, dry_run: bool) -> anyhow::Result<Self> {
-        match Self::of(unit) {
+    pub(in crate::cli) fn query_or_empty(unit: &str, dry_run: bool) -> anyhow::Result<Self> {
+        match Self::query(unit) {
             Err(_) if dry_run => Ok(Self::default()),
             asked => asked,
         }
@@ -88,17 +88,17 @@ impl Properties {
 }
 
 /// The service as it is.
-pub(in crate::cli) fn service() -> anyhow::Result<Properties> {
-    Properties::of(SERVICE_NAME)
+pub(in crate::cli) fn service_properties() -> anyhow::Result<UnitProperties> {
+    UnitProperties::query(SERVICE_NAME)
 }
 
 /// The folder of the user's own units.
-pub(in crate::cli) fn unit_folder(folders: &Folders) -> PathBuf {
-    folders.config.parent().unwrap_or(Path::new("/")).join("systemd/user")
+pub(in crate::cli) fn user_unit_dir(folders: &UserDirs) -> PathBuf {
+    folders.config_dir.parent().unwrap_or(Path::new("/")).join("systemd/user")
 }
 
 /// Whether the user's services go on without a login; `None` where that cannot be told.
-pub(in crate::cli) fn lingers() -> Option<bool> {
+pub(in crate::cli) fn is_linger_enabled() -> Option<bool> {
     let uid = rustix::process::getuid().as_raw().to_string();
     let mut command = Command::new("loginctl");
     command.args(["show-user", &uid, "--property=Linger", "--value"]).stdin(Stdio::null());
@@ -116,7 +116,7 @@ pub(in crate::cli) fn lingers() -> Option<bool> {
 }
 
 /// What to say of lingering.
-pub(in crate::cli) fn say_lingering(lingers: Option<bool>) -> &'static str {
+pub(in crate::cli) fn linger_label(lingers: Option<bool>) -> &'static str {
     match lingers {
         Some(true) => "on: the service runs from boot on, also when you are logged out",
         Some(false) => {

@@ -6,9 +6,9 @@ mod status;
 mod uninstall;
 
 use super::args::{ServiceArgs, ServiceCommand};
-use super::exit::Exit;
+use super::exit::CommandExit;
 
-pub(super) fn run(args: &ServiceArgs) -> anyhow::Result<Exit> {
+pub(super) fn run(args: &ServiceArgs) -> anyhow::Result<CommandExit> {
     match &args.command {
         ServiceCommand::Install(args) => install::run(args),
         ServiceCommand::Uninstall(args) => uninstall::run(args),

@@ -4,19 +4,21 @@ use std::io::Write as _;
 
 use serde::Serialize;
 
-use super::manager::{Properties, lingers, reachable, say_lingering, service};
+use super::manager::{
+    UnitProperties, check_user_manager, is_linger_enabled, linger_label, service_properties,
+};
 use crate::cli::args::{ServiceStatusArgs, SocketArgs};
-use crate::cli::exit::Exit;
-use crate::cli::link::Link;
+use crate::cli::exit::CommandExit;
+use crate::cli::link::DaemonConnection;
 use crate::cli::out;
-use crate::client::Target;
-use crate::core::path::printable;
+use crate::client::RequestPath;
+use crate::core::path::escape_unprintable;
 use crate::service::units::{SERVICE_NAME, SOCKET_NAME};
 use crate::wire::status::Status;
 
 /// What is known of the service.
 #[derive(Debug, Serialize)]
-struct Report {
+struct ServiceStatus {
     installed: bool,
     enabled: bool,
     /// `ActiveState` of systemd.
@@ -37,24 +39,24 @@ struct Report {
     lingering: Option<bool>,
 }
 
-pub(super) fn run(args: &ServiceStatusArgs) -> anyhow::Result<Exit> {
-    reachable()?;
-    let report = look()?;
+pub(super) fn run(args: &ServiceStatusArgs) -> anyhow::Result<CommandExit> {
+    check_user_manager()?;
+    let report = query_status()?;
     if args.json {
         out::print_json(&report)?;
     } else {
-        show(&report)?;
+        print_status(&report)?;
     }
-    Ok(if report.active == "active" { Exit::Done } else { Exit::NoDaemon })
+    Ok(if report.active == "active" { CommandExit::Success } else { CommandExit::NoDaemon })
 }
 
-fn look() -> anyhow::Result<Report> {
-    let (service, socket) = (service()?, Properties::of(SOCKET_NAME)?);
+fn query_status() -> anyhow::Result<ServiceStatus> {
+    let (service, socket) = (service_properties()?, UnitProperties::query(SOCKET_NAME)?);
     // A look must not start what does not run.
-    let version = service.is_active().then(version).flatten();
+    let version = service.is_active().then(running_version).flatten();
     let text = |name| service.get(name).to_owned();
     let listen = socket.get("Listen").split_once(" (").map(|(path, _)| path.to_owned());
-    Ok(Report {
+    Ok(ServiceStatus {
         installed: service.is_loaded(),
         enabled: service.get("UnitFileState") == "enabled",
         active: text("ActiveState"),
@@ -68,23 +70,23 @@ fn look() -> anyhow::Result<Report> {
         socket: listen,
         version,
         client_version: env!("CARGO_PKG_VERSION"),
-        lingering: lingers(),
+        lingering: is_linger_enabled(),
     })
 }
 
-fn version() -> Option<String> {
-    let mut link = Link::find(&SocketArgs { socket: None }).ok()??;
-    let status: Status<'_> = link.read(&Target::new("/api/status")).ok()?;
+fn running_version() -> Option<String> {
+    let mut link = DaemonConnection::connect_if_running(&SocketArgs { socket: None }).ok()??;
+    let status: Status<'_> = link.get_json(&RequestPath::new("/api/status")).ok()?;
     Some(status.version.into_owned())
 }
 
-fn show(report: &Report) -> anyhow::Result<()> {
-    let mut to = out::people();
+fn print_status(report: &ServiceStatus) -> anyhow::Result<()> {
+    let mut to = out::stdout_human();
     if !report.installed {
         writeln!(to, "the service is not installed; `dossierd service install` installs it")?;
         return Ok(to.flush()?);
     }
-    let mut line = |name: &str, text: &str| writeln!(to, "{name:10} {}", printable(text));
+    let mut line = |name: &str, text: &str| writeln!(to, "{name:10} {}", escape_unprintable(text));
     let process = report.pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
     line("service", &format!("{SERVICE_NAME} is {} ({}){process}", report.active, report.sub))?;
     if !report.status.is_empty() {
@@ -109,6 +111,6 @@ fn show(report: &Report) -> anyhow::Result<()> {
     let socket = report.socket.as_deref().unwrap_or("");
     line("socket", if report.socket_active { socket } else { "not listening" })?;
     line("at login", if report.enabled { "is started" } else { "is not started" })?;
-    line("lingering", say_lingering(report.lingering))?;
+    line("lingering", linger_label(report.lingering))?;
     Ok(to.flush()?)
 }

@@ -6,10 +6,10 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 /// Fields of a snapshot that differ between two of one state, or that the artifacts explain.
-const PASSED_OVER: [&str; 4] =
+const IGNORED_FIELDS: [&str; 4] =
     ["snapshot_id", "computed_at", "artifact_summaries", "parity_hash_components"];
 /// Fields of an artifact that do not depend on a manifest.
-const OF_CONTENTS: [&str; 7] = [
+const CONTENT_FIELDS: [&str; 7] = [
     "relative_path",
     "content_hash_sha256",
     "size_bytes",
@@ -21,27 +21,27 @@ const OF_CONTENTS: [&str; 7] = [
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub(super) struct Difference {
+pub(super) struct FieldDifference {
     pub(super) feature_slug: String,
     /// `None` where the feature as a whole differs.
     pub(super) artifact_key: Option<String>,
     pub(super) relative_path: Option<String>,
     pub(super) field: String,
     /// As JSON.
-    #[serde(serialize_with = "as_json")]
+    #[serde(serialize_with = "serialize_as_json")]
     pub(super) daemon: String,
-    #[serde(serialize_with = "as_json")]
+    #[serde(serialize_with = "serialize_as_json")]
     pub(super) disk: String,
 }
 
 /// The differences of those artifacts that differ in exactly the same way again: one that changes
 /// meanwhile differs each time, and by chance in a field or two as before.
-pub(super) fn lasting(
-    before: &BTreeSet<Difference>,
-    again: &BTreeSet<Difference>,
-) -> BTreeSet<Difference> {
-    let artifacts = |all: &BTreeSet<Difference>| {
-        let mut artifacts: BTreeMap<_, Vec<Difference>> = BTreeMap::new();
+pub(super) fn persistent_differences(
+    before: &BTreeSet<FieldDifference>,
+    again: &BTreeSet<FieldDifference>,
+) -> BTreeSet<FieldDifference> {
+    let artifacts = |all: &BTreeSet<FieldDifference>| {
+        let mut artifacts: BTreeMap<_, Vec<FieldDifference>> = BTreeMap::new();
         for one in all {
             let artifact = (one.feature_slug.clone(), one.artifact_key.clone());
             artifacts.entry(artifact).or_default().push(one.clone());
@@ -57,11 +57,11 @@ pub(super) fn lasting(
 }
 
 /// What of a snapshot does not depend on a manifest: its files, by path, and their hash.
-pub(super) fn contents(snapshot: &Value) -> Value {
+pub(super) fn content_fields(snapshot: &Value) -> Value {
     let all = snapshot["artifact_summaries"].as_array().into_iter().flatten();
     let files = all.filter(|artifact| artifact["error_reason"] != "not_found").map(|artifact| {
         let mut file = json!({"artifact_key": artifact["relative_path"]});
-        for field in OF_CONTENTS {
+        for field in CONTENT_FIELDS {
             file[field] = artifact[field].clone();
         }
         file
@@ -71,8 +71,13 @@ pub(super) fn contents(snapshot: &Value) -> Value {
 }
 
 /// A difference of a feature as a whole.
-pub(super) fn whole(slug: &str, field: &str, daemon: &Value, disk: &Value) -> Difference {
-    Difference {
+pub(super) fn feature_difference(
+    slug: &str,
+    field: &str,
+    daemon: &Value,
+    disk: &Value,
+) -> FieldDifference {
+    FieldDifference {
         feature_slug: slug.to_owned(),
         artifact_key: None,
         relative_path: None,
@@ -83,17 +88,17 @@ pub(super) fn whole(slug: &str, field: &str, daemon: &Value, disk: &Value) -> Di
 }
 
 /// Every field in which two snapshots differ.
-pub(super) fn snapshots(
+pub(super) fn compare_snapshots(
     slug: &str,
     daemon: &Value,
     disk: &Value,
-    found: &mut BTreeSet<Difference>,
+    found: &mut BTreeSet<FieldDifference>,
 ) {
     let empty = Map::new();
     let (left, right) = (daemon.as_object().unwrap_or(&empty), disk.as_object().unwrap_or(&empty));
-    for (field, left, right) in fields(left, right) {
-        if !PASSED_OVER.contains(&field.as_str()) {
-            found.insert(whole(slug, &field, left, right));
+    for (field, left, right) in differing_fields(left, right) {
+        if !IGNORED_FIELDS.contains(&field.as_str()) {
+            found.insert(feature_difference(slug, &field, left, right));
         }
     }
     let by_key = |snapshot: &Value| -> BTreeMap<String, Map<String, Value>> {
@@ -110,15 +115,15 @@ pub(super) fn snapshots(
         let path = left.or(right).and_then(|fields| fields.get("relative_path"));
         let path = path.and_then(Value::as_str).map(str::to_owned);
         let mut differ = |field: &str, left: &Value, right: &Value| {
-            found.insert(Difference {
+            found.insert(FieldDifference {
                 artifact_key: Some(key.clone()),
                 relative_path: path.clone(),
-                ..whole(slug, field, left, right)
+                ..feature_difference(slug, field, left, right)
             });
         };
         match (left, right) {
             (Some(left), Some(right)) => {
-                for (field, left, right) in fields(left, right) {
+                for (field, left, right) in differing_fields(left, right) {
                     differ(&field, left, right);
                 }
             }
@@ -133,7 +138,7 @@ pub(super) fn snapshots(
 }
 
 /// Fields that are not equal.
-fn fields<'v>(
+fn differing_fields<'v>(
     left: &'v Map<String, Value>,
     right: &'v Map<String, Value>,
 ) -> Vec<(String, &'v Value, &'v Value)> {
@@ -145,7 +150,7 @@ fn fields<'v>(
     pairs.filter(|(_, left, right)| left != right).collect()
 }
 
-fn as_json<S: serde::Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+fn serialize_as_json<S: serde::Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
     let value: Value = serde_json::from_str(text).unwrap_or_default();
     value.serialize(serializer)
 }
@@ -156,9 +161,9 @@ mod tests {
 
     #[test]
     fn what_differs_in_another_way_is_changing() {
-        let one = |key: Option<&str>, field: &str, disk: &str| Difference {
+        let one = |key: Option<&str>, field: &str, disk: &str| FieldDifference {
             artifact_key: key.map(str::to_owned),
-            ..whole("s", field, &"daemon".into(), &disk.into())
+            ..feature_difference("s", field, &"daemon".into(), &disk.into())
         };
         let before = BTreeSet::from([
             one(Some("a"), "hash", "1"),
@@ -172,7 +177,10 @@ mod tests {
             one(Some("b"), "hash", "1"),
             one(None, "tree", "2"),
         ]);
-        assert_eq!(lasting(&before, &again), BTreeSet::from([one(Some("b"), "hash", "1")]));
+        assert_eq!(
+            persistent_differences(&before, &again),
+            BTreeSet::from([one(Some("b"), "hash", "1")])
+        );
     }
 
     #[test]
@@ -185,9 +193,9 @@ mod tests {
             "snapshot_id": "2", "tree": "u", "artifact_summaries": [artifact("a", "2"), artifact("c", "1")],
         });
         let mut found = BTreeSet::new();
-        snapshots("s", &daemon, &daemon, &mut found);
+        compare_snapshots("s", &daemon, &daemon, &mut found);
         assert!(found.is_empty());
-        snapshots("s", &daemon, &disk, &mut found);
+        compare_snapshots("s", &daemon, &disk, &mut found);
         let found: Vec<_> = found
             .iter()
             .map(|d| (d.artifact_key.as_deref(), d.field.as_str(), &*d.daemon, &*d.disk))

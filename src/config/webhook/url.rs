@@ -9,7 +9,7 @@ use http::Uri;
 #[derive(Clone, PartialEq, Eq)]
 pub struct WebhookUrl {
     uri: Uri,
-    shown: String,
+    redacted: String,
 }
 
 impl WebhookUrl {
@@ -41,7 +41,7 @@ impl WebhookUrl {
         // Paths of many services are secrets in themselves.
         let rest = if uri.path() == "/" && uri.query().is_none() { "/" } else { "/…" };
         let shown = format!("{scheme}://{authority}{rest}");
-        Ok(Self { uri, shown })
+        Ok(Self { uri, redacted: shown })
     }
 
     /// The address, whole: for requests, never to be shown.
@@ -66,14 +66,14 @@ impl WebhookUrl {
 
     /// Scheme, host and port: what can be shown.
     #[must_use]
-    pub fn shown(&self) -> &str {
-        &self.shown
+    pub fn redacted(&self) -> &str {
+        &self.redacted
     }
 }
 
 impl fmt::Debug for WebhookUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.shown)
+        f.write_str(&self.redacted)
     }
 }
 

@@ -6,9 +6,9 @@ use super::*;
 use crate::core::artifact::Observation;
 use crate::core::dossier::MissionDossier;
 use crate::core::manifest::{Mission, parse_manifest};
-use crate::core::testing::{observed, terms, unreadable};
+use crate::core::testing::{feature_context, observed, unreadable};
 use crate::core::time::Timestamp;
-use crate::core::yaml::TextError;
+use crate::core::yaml::ParseError;
 
 const MANIFEST: &str = "mission_type: x\nrequired_always:\n\
     \x20 - {artifact_key: spec, artifact_class: input, path_pattern: spec.md, blocking: true}\n";
@@ -19,7 +19,8 @@ fn now() -> Timestamp {
 
 fn snapshot(observations: Vec<Observation>) -> MissionDossierSnapshot {
     let mission = Mission::new(parse_manifest(MANIFEST.as_bytes()).unwrap(), &[]).unwrap();
-    let dossier = MissionDossier::assemble(terms(Some(mission), None), observations, now());
+    let dossier =
+        MissionDossier::assemble(feature_context(Some(mission), None), observations, now());
     MissionDossierSnapshot::compute(&dossier, Uuid::nil(), now())
 }
 
@@ -34,9 +35,9 @@ fn key() -> BaselineKey {
     }
 }
 
-fn wp(content: &str, lane: &str) -> Observation {
+fn work_package(content: &str, lane: &str) -> Observation {
     let mut observation = observed("tasks/WP01.md", &format!("{lane}{content}"));
-    if let State::Present { static_hash, .. } = &mut observation.state {
+    if let ArtifactState::Present { static_hash, .. } = &mut observation.state {
         *static_hash = Some(Digest::of(content.as_bytes()).into());
     }
     observation
@@ -46,8 +47,8 @@ fn accepted(observations: Vec<Observation>) -> Baseline {
     Baseline::capture(&snapshot(observations), &key(), now())
 }
 
-fn judge(baseline: Baseline, observations: Vec<Observation>) -> Drift {
-    Drift::judge(&BaselineFile::Sound(Box::new(baseline)), &key(), &snapshot(observations))
+fn compare(baseline: Baseline, observations: Vec<Observation>) -> Drift {
+    Drift::compare(&BaselineFile::Valid(Box::new(baseline)), &key(), &snapshot(observations))
 }
 
 fn base() -> Vec<Observation> {
@@ -55,7 +56,7 @@ fn base() -> Vec<Observation> {
         observed("spec.md", "s"),
         observed("data-model.md", "d"),
         observed("status.json", "1"),
-        wp("body", "planned"),
+        work_package("body", "planned"),
     ]
 }
 
@@ -84,7 +85,7 @@ fn lists_and_severities() {
             info,
         ),
         (
-            with("tasks/WP01.md", wp("body", "doing")),
+            with("tasks/WP01.md", work_package("body", "doing")),
             "",
             "",
             "workflow.tasks.WP01.md",
@@ -92,7 +93,7 @@ fn lists_and_severities() {
             info,
         ),
         (
-            with("tasks/WP01.md", wp("other", "planned")),
+            with("tasks/WP01.md", work_package("other", "planned")),
             "",
             "",
             "workflow.tasks.WP01.md",
@@ -109,29 +110,29 @@ fn lists_and_severities() {
         ),
     ];
     for (observations, local, baseline, changed, churn, severity) in table {
-        let drift = judge(accepted(base()), observations);
+        let drift = compare(accepted(base()), observations);
         assert_eq!(drift.state, Some(DriftState::Drifted));
         assert_eq!(drift.keys(DifferenceKind::MissingInLocal).join(" "), local);
         assert_eq!(drift.keys(DifferenceKind::MissingInBaseline).join(" "), baseline);
         assert_eq!(drift.keys(DifferenceKind::Changed).join(" "), changed);
-        assert_eq!(drift.churn().join(" "), churn);
+        assert_eq!(drift.churn_keys().join(" "), churn);
         assert_eq!(drift.severity, severity, "{drift:?}");
     }
 }
 
 #[test]
 fn states() {
-    assert_eq!(judge(accepted(base()), base()).state, Some(DriftState::InParity));
-    let none = Drift::judge(&BaselineFile::Absent, &key(), &snapshot(base()));
+    assert_eq!(compare(accepted(base()), base()).state, Some(DriftState::InParity));
+    let none = Drift::compare(&BaselineFile::Absent, &key(), &snapshot(base()));
     assert_eq!((none.state, none.severity), (Some(DriftState::NoBaseline), None));
-    let corrupt = BaselineFile::Corrupt(TextError::whole("why"));
-    let corrupt = Drift::judge(&corrupt, &key(), &snapshot(base()));
+    let corrupt = BaselineFile::Corrupt(ParseError::without_position("why"));
+    let corrupt = Drift::compare(&corrupt, &key(), &snapshot(base()));
     assert_eq!(corrupt.state, Some(DriftState::BaselineCorrupt));
     assert!(corrupt.detail.contains("why"));
 
     let mut other = accepted(vec![]);
     other.baseline_key.target_branch = "dev".into();
-    let mismatch = judge(other, base());
+    let mismatch = compare(other, base());
     assert_eq!(mismatch.state, Some(DriftState::KeyMismatch));
     assert_eq!(mismatch.severity, Some(Severity::Info));
     assert_eq!(mismatch.key_mismatch, ["target_branch"]);
@@ -143,8 +144,8 @@ fn without_a_list_hashes_are_compared() {
     let mut bare = accepted(base());
     bare.artifacts = None;
     bare.tree_hash_sha256 = None;
-    assert_eq!(judge(bare.clone(), base()).state, Some(DriftState::InParity));
-    let drift = judge(bare, vec![]);
+    assert_eq!(compare(bare.clone(), base()).state, Some(DriftState::InParity));
+    let drift = compare(bare, vec![]);
     assert_eq!((drift.state, drift.severity), (Some(DriftState::Drifted), Some(Severity::Warning)));
     assert!(drift.differences.is_empty());
 }
@@ -153,13 +154,13 @@ fn without_a_list_hashes_are_compared() {
 fn a_baseline_that_contradicts_itself_is_never_clean() {
     let mut edited = accepted(base());
     edited.parity_hash_sha256 = Digest::of(b"by hand");
-    let drift = judge(edited, base());
+    let drift = compare(edited, base());
     assert_eq!((drift.state, drift.severity), (Some(DriftState::Drifted), Some(Severity::Warning)));
 }
 
 #[test]
 fn one_sentence() {
-    let drift = judge(accepted(base()), vec![observed("spec.md", "S"), observed("new.md", "")]);
+    let drift = compare(accepted(base()), vec![observed("spec.md", "S"), observed("new.md", "")]);
     assert_eq!(
         drift.detail,
         "3 missing, 1 changed, 1 added since the baseline was accepted, 1 of it runtime churn"

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::*;
 use crate::core::manifest::parse_manifest;
 use crate::core::snapshot::MissionDossierSnapshot;
-use crate::core::testing::{observed, terms, unreadable};
+use crate::core::testing::{feature_context, observed, unreadable};
 
 const MANIFEST: &str = r#"
 mission_type: sample
@@ -26,16 +26,16 @@ fn now() -> Timestamp {
     Timestamp::default()
 }
 
-fn with_step(step: Option<&str>) -> Terms {
+fn context_at_step(step: Option<&str>) -> FeatureContext {
     let steps = ["first".to_owned(), "second".to_owned()];
     let mission = Mission::new(parse_manifest(MANIFEST.as_bytes()).unwrap(), &steps).unwrap();
-    terms(Some(mission), step)
+    feature_context(Some(mission), step)
 }
 
 #[derive(Debug, Clone)]
 enum Op {
     Set(&'static str, u8),
-    Break(&'static str),
+    MakeUnreadable(&'static str),
     Remove(&'static str),
     Step(Option<&'static str>),
     NoMission,
@@ -46,7 +46,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         || prop_oneof![Just("a"), Just("b"), Just("b1"), Just("c"), Just("d/x"), Just("d/WP01/y")];
     let op = prop_oneof![
         4 => (path(), 0u8..3).prop_map(|(path, content)| Op::Set(path, content)),
-        1 => path().prop_map(Op::Break),
+        1 => path().prop_map(Op::MakeUnreadable),
         2 => path().prop_map(Op::Remove),
         1 => prop_oneof![Just(None), Just(Some("first")), Just(Some("second"))].prop_map(Op::Step),
         1 => Just(Op::NoMission),
@@ -57,7 +57,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 proptest! {
     #[test]
     fn change_by_change_equals_from_scratch(ops in ops()) {
-        let mut inventory = Inventory::new(with_step(None));
+        let mut inventory = Inventory::new(context_at_step(None));
         let mut model = BTreeMap::new();
         for op in ops {
             match op {
@@ -66,7 +66,7 @@ proptest! {
                     model.insert(path, seen.clone());
                     inventory.set(seen, now());
                 }
-                Op::Break(path) => {
+                Op::MakeUnreadable(path) => {
                     model.insert(path, unreadable(path));
                     inventory.set(unreadable(path), now());
                 }
@@ -74,13 +74,13 @@ proptest! {
                     let gone = inventory.remove(&RelPath::new(path.as_bytes()).unwrap());
                     prop_assert_eq!(gone.before.is_some(), model.remove(path).is_some());
                 }
-                Op::Step(step) => { inventory.retarget(with_step(step), now()); }
-                Op::NoMission => { inventory.retarget(terms(None, None), now()); }
+                Op::Step(step) => { inventory.reclassify_all(context_at_step(step), now()); }
+                Op::NoMission => { inventory.reclassify_all(feature_context(None, None), now()); }
             }
             let scratch = MissionDossier::assemble(
-                Terms::clone(inventory.terms()), model.values().cloned().collect(), now());
+                FeatureContext::clone(inventory.context()), model.values().cloned().collect(), now());
             let snapshot = MissionDossierSnapshot::compute(&scratch, Uuid::nil(), now());
-            prop_assert_eq!(&inventory.dossier(now()).artifacts, &scratch.artifacts);
+            prop_assert_eq!(&inventory.to_dossier(now()).artifacts, &scratch.artifacts);
             prop_assert_eq!(inventory.counts(), snapshot.counts);
             prop_assert_eq!(inventory.completeness(), snapshot.completeness_status);
             prop_assert_eq!(inventory.tree_hash(), snapshot.tree_hash_sha256);
@@ -95,7 +95,7 @@ proptest! {
 
 #[test]
 fn many_changes_at_once_keep_the_hashes_sorted() {
-    let mut inventory = Inventory::new(terms(None, None));
+    let mut inventory = Inventory::new(feature_context(None, None));
     for number in 0..300 {
         inventory.set(observed(&format!("f{number}"), &(number % 7).to_string()), now());
     }
@@ -103,7 +103,8 @@ fn many_changes_at_once_keep_the_hashes_sorted() {
     for number in 0..200 {
         inventory.remove(&RelPath::new(format!("f{number}").as_bytes()).unwrap());
     }
-    let snapshot = MissionDossierSnapshot::compute(&inventory.dossier(now()), Uuid::nil(), now());
+    let snapshot =
+        MissionDossierSnapshot::compute(&inventory.to_dossier(now()), Uuid::nil(), now());
     assert_eq!(inventory.parity_hash(), snapshot.parity_hash_sha256);
 }
 

@@ -2,7 +2,7 @@
 
 /// One embedded mission: its name and the two files.
 #[derive(Debug, Clone, Copy)]
-pub struct Embedded {
+pub struct EmbeddedMission {
     /// Mission type.
     pub mission_type: &'static str,
     /// Text of `expected-artifacts.yaml`.
@@ -13,7 +13,7 @@ pub struct Embedded {
 
 macro_rules! embed {
     ($($name:literal),+) => {
-        [$(Embedded {
+        [$(EmbeddedMission {
             mission_type: $name,
             manifest: include_str!(concat!("../../../manifests/", $name, "/expected-artifacts.yaml")),
             mission: include_str!(concat!("../../../manifests/", $name, "/mission.yaml")),
@@ -22,22 +22,23 @@ macro_rules! embed {
 }
 
 /// All embedded missions.
-pub const EMBEDDED: [Embedded; 4] = embed!("software-dev", "research", "documentation", "plan");
+pub const EMBEDDED_MISSIONS: [EmbeddedMission; 4] =
+    embed!("software-dev", "research", "documentation", "plan");
 
 /// The embedded mission of that type.
 #[must_use]
-pub fn embedded(mission_type: &str) -> Option<&'static Embedded> {
-    EMBEDDED.iter().find(|embedded| embedded.mission_type == mission_type)
+pub fn find_embedded_mission(mission_type: &str) -> Option<&'static EmbeddedMission> {
+    EMBEDDED_MISSIONS.iter().find(|embedded| embedded.mission_type == mission_type)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::{Mission, parse_manifest, parse_mission_steps};
-    use super::EMBEDDED;
+    use super::EMBEDDED_MISSIONS;
 
     #[test]
     fn all_are_sound_and_name_only_known_steps() {
-        for embedded in EMBEDDED {
+        for embedded in EMBEDDED_MISSIONS {
             let manifest = parse_manifest(embedded.manifest.as_bytes()).unwrap();
             assert_eq!(manifest.mission_type, embedded.mission_type);
             let steps = parse_mission_steps(embedded.mission.as_bytes()).unwrap();
@@ -50,14 +51,14 @@ mod tests {
             );
             for spec in mission.specs() {
                 let key = &spec.key;
-                assert!(!mission.is_below_other_glob(key, Some(spec)), "{key} is below another");
+                assert!(!mission.has_other_glob_prefix(key, Some(spec)), "{key} is below another");
             }
         }
     }
 
     #[test]
     fn software_dev_has_the_steps_that_runtimes_issue() {
-        let steps = parse_mission_steps(EMBEDDED[0].mission.as_bytes()).unwrap();
+        let steps = parse_mission_steps(EMBEDDED_MISSIONS[0].mission.as_bytes()).unwrap();
         assert_eq!(
             steps.join(" "),
             "discovery specify plan tasks_outline tasks_packages tasks_finalize implement review accept done"

@@ -13,11 +13,11 @@ use std::sync::Arc;
 use super::artifact::{ArtifactClass, RequiredStatus};
 use super::path::RelPath;
 use super::pattern::{Pattern, PatternSet};
-use super::yaml::TextError;
+use super::yaml::ParseError;
 
-pub use embedded::{EMBEDDED, embedded};
+pub use embedded::{EMBEDDED_MISSIONS, find_embedded_mission};
 pub use parse::parse_manifest;
-pub use steps::{parse_mission_steps, parse_runtime_steps, step_order};
+pub use steps::{merge_step_order, parse_mission_steps, parse_runtime_steps};
 
 /// A mission type, such as `software-dev`: `[A-Za-z0-9][A-Za-z0-9_-]*`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,7 +87,7 @@ impl ExpectedArtifactManifest {
 
 /// From when on a spec's absence is listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Applies {
+enum ActiveFrom {
     Always,
     FromStep(usize),
     Never,
@@ -95,7 +95,7 @@ enum Applies {
 
 /// All that a manifest says of one key.
 #[derive(Debug, Clone)]
-pub struct Spec {
+pub struct ArtifactSpec {
     /// The key.
     pub key: Arc<str>,
     /// The class.
@@ -107,9 +107,9 @@ pub struct Spec {
     /// Required when it stands in a required list and blocks.
     pub status: RequiredStatus,
     /// From when on its absence is listed.
-    applies: Applies,
+    listed_from: ActiveFrom,
     /// From when on its absence leaves the feature incomplete.
-    counts: Applies,
+    required_from: ActiveFrom,
 }
 
 /// A manifest compiled with its steps: what classification and completeness ask.
@@ -122,10 +122,10 @@ pub struct Mission {
     /// What is odd but no error.
     pub warnings: Vec<String>,
     /// One per key, in the order in which files are named: literal patterns first.
-    specs: Vec<Spec>,
+    specs: Vec<ArtifactSpec>,
     literals: HashMap<RelPath, Vec<usize>>,
     globs: PatternSet,
-    glob_places: Vec<usize>,
+    glob_indices: Vec<usize>,
     keys: HashSet<Arc<str>>,
 }
 
@@ -134,17 +134,17 @@ impl Mission {
     /// manifest's own are added.
     ///
     /// # Errors
-    /// [`TextError`] when the patterns together are too large.
+    /// [`ParseError`] when the patterns together are too large.
     pub fn new(
         manifest: ExpectedArtifactManifest,
         known_steps: &[String],
-    ) -> Result<Self, TextError> {
+    ) -> Result<Self, ParseError> {
         let own: Vec<String> =
             manifest.required_by_step.iter().map(|(step, _)| step.to_string()).collect();
-        let warnings = warnings(&manifest, known_steps);
+        let warnings = find_warnings(&manifest, known_steps);
         let steps: Vec<Arc<str>> =
-            step_order(known_steps, &own).into_iter().map(Arc::from).collect();
-        let specs = specs_in_order(&manifest, &steps);
+            merge_step_order(known_steps, &own).into_iter().map(Arc::from).collect();
+        let specs = compile_specs(&manifest, &steps);
 
         let mut literals = HashMap::<RelPath, Vec<usize>>::new();
         let mut glob_places = Vec::new();
@@ -156,23 +156,32 @@ impl Mission {
             }
         }
         let globs = PatternSet::new(glob_places.iter().map(|place| &specs[*place].pattern))
-            .map_err(TextError::whole)?;
+            .map_err(ParseError::without_position)?;
         let keys = specs.iter().map(|spec| Arc::clone(&spec.key)).collect();
-        Ok(Self { manifest, steps, warnings, specs, literals, globs, glob_places, keys })
+        Ok(Self {
+            manifest,
+            steps,
+            warnings,
+            specs,
+            literals,
+            globs,
+            glob_indices: glob_places,
+            keys,
+        })
     }
 
     /// The specs, one per key, in the order in which they name files.
     #[must_use]
-    pub fn specs(&self) -> &[Spec] {
+    pub fn specs(&self) -> &[ArtifactSpec] {
         &self.specs
     }
 
     /// Puts the places of all specs whose pattern matches into `places`, the naming one first.
-    pub fn matching(&self, path: &RelPath, places: &mut Vec<usize>) {
+    pub fn matching_specs(&self, path: &RelPath, places: &mut Vec<usize>) {
         places.clear();
         self.globs.matches_into(path, places);
         for place in places.iter_mut() {
-            *place = self.glob_places[*place];
+            *place = self.glob_indices[*place];
         }
         if let Some(literal) = self.literals.get(path) {
             places.splice(0..0, literal.iter().copied());
@@ -187,8 +196,8 @@ impl Mission {
 
     /// Whether `key` begins with the key of a glob spec other than `own` and a dot.
     #[must_use]
-    pub fn is_below_other_glob(&self, key: &str, own: Option<&Spec>) -> bool {
-        self.glob_places
+    pub fn has_other_glob_prefix(&self, key: &str, own: Option<&ArtifactSpec>) -> bool {
+        self.glob_indices
             .iter()
             .map(|place| &self.specs[*place].key)
             .filter(|glob| own.is_none_or(|own| own.key != **glob))
@@ -197,34 +206,34 @@ impl Mission {
 
     /// Whether the steps have this id.
     #[must_use]
-    pub fn knows_step(&self, step: &str) -> bool {
+    pub fn has_step(&self, step: &str) -> bool {
         self.steps.iter().any(|known| known.as_ref() == step)
     }
 
     /// Whether the spec's absence is listed at `step`. With no step, or one that is not known, all
     /// of the required lists apply.
     #[must_use]
-    pub fn applies(&self, spec: &Spec, step: Option<&str>) -> bool {
-        self.has_come(spec.applies, step)
+    pub fn is_listed(&self, spec: &ArtifactSpec, step: Option<&str>) -> bool {
+        self.is_active(spec.listed_from, step)
     }
 
     /// Whether its absence leaves a feature incomplete at `step`.
     #[must_use]
-    pub fn counts(&self, spec: &Spec, step: Option<&str>) -> bool {
-        self.has_come(spec.counts, step)
+    pub fn is_required(&self, spec: &ArtifactSpec, step: Option<&str>) -> bool {
+        self.is_active(spec.required_from, step)
     }
 
-    fn has_come(&self, from: Applies, step: Option<&str>) -> bool {
+    fn is_active(&self, from: ActiveFrom, step: Option<&str>) -> bool {
         let now = step.and_then(|step| self.steps.iter().position(|id| id.as_ref() == step));
         match from {
-            Applies::Always => true,
-            Applies::FromStep(from) => now.is_none_or(|now| from <= now),
-            Applies::Never => false,
+            ActiveFrom::Always => true,
+            ActiveFrom::FromStep(from) => now.is_none_or(|now| from <= now),
+            ActiveFrom::Never => false,
         }
     }
 }
 
-fn warnings(manifest: &ExpectedArtifactManifest, known_steps: &[String]) -> Vec<String> {
+fn find_warnings(manifest: &ExpectedArtifactManifest, known_steps: &[String]) -> Vec<String> {
     let mut warnings = Vec::new();
     for (step, _) in &manifest.required_by_step {
         if !known_steps.iter().any(|known| known == step.as_ref()) {
@@ -233,7 +242,7 @@ fn warnings(manifest: &ExpectedArtifactManifest, known_steps: &[String]) -> Vec<
     }
     let by_step = manifest.required_by_step.iter().flat_map(|(_, specs)| specs);
     for spec in manifest.required_always.iter().chain(by_step).chain(&manifest.optional_always) {
-        if spec.path_pattern.wants_hidden() {
+        if spec.path_pattern.has_hidden_component() {
             let (key, pattern) = (&spec.artifact_key, &spec.path_pattern);
             warnings.push(format!("`{pattern}` of `{key}` is hidden, and so never an artifact"));
         }
@@ -241,42 +250,42 @@ fn warnings(manifest: &ExpectedArtifactManifest, known_steps: &[String]) -> Vec<
     warnings
 }
 
-/// One [`Spec`] per key. The first required list that has it says from when on its absence is
+/// One [`ArtifactSpec`] per key. The first required list that has it says from when on its absence is
 /// listed, the first entry that blocks from when on it counts.
-fn specs_in_order(manifest: &ExpectedArtifactManifest, steps: &[Arc<str>]) -> Vec<Spec> {
+fn compile_specs(manifest: &ExpectedArtifactManifest, steps: &[Arc<str>]) -> Vec<ArtifactSpec> {
     let place = |id: &str| steps.iter().position(|step| step.as_ref() == id).unwrap_or(0);
     let mut by_step: Vec<_> = manifest.required_by_step.iter().collect();
     by_step.sort_by_key(|(step, _)| place(step));
 
-    let always = manifest.required_always.iter().map(|spec| (spec, None, Applies::Always));
+    let always = manifest.required_always.iter().map(|spec| (spec, None, ActiveFrom::Always));
     let stepped = by_step.into_iter().flat_map(|(step, specs)| {
-        let from = Applies::FromStep(place(step));
+        let from = ActiveFrom::FromStep(place(step));
         specs.iter().map(move |spec| (spec, Some(step), from))
     });
-    let optional = manifest.optional_always.iter().map(|spec| (spec, None, Applies::Never));
+    let optional = manifest.optional_always.iter().map(|spec| (spec, None, ActiveFrom::Never));
 
-    let mut specs: Vec<Spec> = Vec::new();
+    let mut specs: Vec<ArtifactSpec> = Vec::new();
     let mut by_key = HashMap::<&str, usize>::new();
     for (written, step, applies) in always.chain(stepped).chain(optional) {
-        let required = written.blocking && applies != Applies::Never;
+        let required = written.blocking && applies != ActiveFrom::Never;
         let Some(known) = by_key.get(written.artifact_key.as_str()) else {
             by_key.insert(&written.artifact_key, specs.len());
-            specs.push(Spec {
+            specs.push(ArtifactSpec {
                 key: written.artifact_key.as_str().into(),
                 class: written.artifact_class,
                 pattern: written.path_pattern.clone(),
                 step_id: step.cloned(),
                 status: if required { RequiredStatus::Required } else { RequiredStatus::Optional },
-                applies,
-                counts: if required { applies } else { Applies::Never },
+                listed_from: applies,
+                required_from: if required { applies } else { ActiveFrom::Never },
             });
             continue;
         };
         let spec = &mut specs[*known];
-        spec.applies = spec.applies.min(applies);
+        spec.listed_from = spec.listed_from.min(applies);
         if required && spec.status == RequiredStatus::Optional {
             spec.status = RequiredStatus::Required;
-            spec.counts = applies;
+            spec.required_from = applies;
         }
     }
     specs.sort_by_key(|spec| !spec.pattern.is_literal());
@@ -310,7 +319,7 @@ optional_always:
         Mission::new(manifest, &["first".to_owned(), "second".to_owned()]).unwrap()
     }
 
-    fn keys<'a>(specs: impl IntoIterator<Item = &'a Spec>) -> Vec<&'a str> {
+    fn keys<'a>(specs: impl IntoIterator<Item = &'a ArtifactSpec>) -> Vec<&'a str> {
         specs.into_iter().map(|spec| spec.key.as_ref()).collect()
     }
 
@@ -322,7 +331,7 @@ optional_always:
             ["b.spec", "b.plan", "b.note", "c.spec", "a.all", "c.wp"]
         );
         let mut places = Vec::new();
-        mission.matching(&RelPath::new(&b"spec.md"[..]).unwrap(), &mut places);
+        mission.matching_specs(&RelPath::new(&b"spec.md"[..]).unwrap(), &mut places);
         assert_eq!(
             keys(places.iter().map(|place| &mission.specs()[*place])),
             ["b.spec", "c.spec", "a.all"]
@@ -343,9 +352,9 @@ optional_always:
     #[test]
     fn completeness_is_cumulative() {
         let mission = sample();
-        let applying = |step| keys(mission.specs().iter().filter(|s| mission.applies(s, step)));
+        let applying = |step| keys(mission.specs().iter().filter(|s| mission.is_listed(s, step)));
         assert_eq!(applying(Some("first")), ["b.spec", "b.plan", "b.note", "a.all"]);
-        let counting = |step| keys(mission.specs().iter().filter(|s| mission.counts(s, step)));
+        let counting = |step| keys(mission.specs().iter().filter(|s| mission.is_required(s, step)));
         assert_eq!(counting(Some("first")), ["b.spec", "a.all"], "the plan does not block yet");
         assert_eq!(counting(Some("second")), ["b.spec", "b.plan", "a.all"]);
         assert_eq!(applying(Some("second")), ["b.spec", "b.plan", "b.note", "a.all"]);

@@ -14,21 +14,21 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visit
 use super::{ExpectedArtifactManifest, ExpectedArtifactSpec};
 use crate::core::artifact::ArtifactClass;
 use crate::core::pattern::Pattern;
-use crate::core::yaml::{TextError, deserialize_text, parse_seed};
+use crate::core::yaml::{ParseError, deserialize_text, parse_with_seed};
 
 /// Reads a manifest's text.
 ///
 /// # Errors
-/// [`TextError`] for anything the seed's model does not have, and for a key that cannot be one.
-pub fn parse_manifest(bytes: &[u8]) -> Result<ExpectedArtifactManifest, TextError> {
-    parse_seed(ManifestSeed { seen: &mut Seen::new() }, bytes)
+/// [`ParseError`] for anything the seed's model does not have, and for a key that cannot be one.
+pub fn parse_manifest(bytes: &[u8]) -> Result<ExpectedArtifactManifest, ParseError> {
+    parse_with_seed(ManifestSeed { seen: &mut SeenKeys::new() }, bytes)
 }
 
 /// Pattern and class of each key so far.
-type Seen = HashMap<String, (Pattern, ArtifactClass)>;
+type SeenKeys = HashMap<String, (Pattern, ArtifactClass)>;
 
 struct ManifestSeed<'s> {
-    seen: &'s mut Seen,
+    seen: &'s mut SeenKeys,
 }
 
 const FIELDS: &[&str] = &[
@@ -101,7 +101,7 @@ impl<'de> Visitor<'de> for ManifestSeed<'_> {
 
 /// `required_by_step`: a map whose order matters and whose keys stand once.
 struct StepsSeed<'s> {
-    seen: &'s mut Seen,
+    seen: &'s mut SeenKeys,
 }
 
 impl<'de> DeserializeSeed<'de> for StepsSeed<'_> {
@@ -133,7 +133,7 @@ impl<'de> Visitor<'de> for StepsSeed<'_> {
 }
 
 struct SpecsSeed<'s> {
-    seen: &'s mut Seen,
+    seen: &'s mut SeenKeys,
 }
 
 impl<'de> DeserializeSeed<'de> for SpecsSeed<'_> {
@@ -162,7 +162,7 @@ impl<'de> Visitor<'de> for SpecsSeed<'_> {
 }
 
 struct SpecSeed<'s> {
-    seen: &'s mut Seen,
+    seen: &'s mut SeenKeys,
 }
 
 impl<'de> DeserializeSeed<'de> for SpecSeed<'_> {
@@ -181,7 +181,7 @@ impl<'de> Visitor<'de> for SpecSeed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        let entry = Entry::deserialize(MapAccessDeserializer::new(map))?;
+        let entry = ManifestEntry::deserialize(MapAccessDeserializer::new(map))?;
         let (key, class) = (entry.artifact_key.0, entry.artifact_class.0);
         if let Some((pattern, known_class)) = self.seen.get(&key) {
             if *pattern != entry.path_pattern {
@@ -208,17 +208,17 @@ impl<'de> Visitor<'de> for SpecSeed<'_> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
-    artifact_key: Key,
-    artifact_class: Class,
+struct ManifestEntry {
+    artifact_key: ManifestKey,
+    artifact_class: ManifestClass,
     path_pattern: Pattern,
     #[serde(default)]
     blocking: bool,
 }
 
-struct Key(String);
+struct ManifestKey(String);
 
-impl<'de> Deserialize<'de> for Key {
+impl<'de> Deserialize<'de> for ManifestKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserialize_text(deserializer, |key| {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
@@ -232,12 +232,12 @@ impl<'de> Deserialize<'de> for Key {
     }
 }
 
-struct Class(ArtifactClass);
+struct ManifestClass(ArtifactClass);
 
-impl<'de> Deserialize<'de> for Class {
+impl<'de> Deserialize<'de> for ManifestClass {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserialize_text(deserializer, |name| {
-            let classes = ArtifactClass::OF_MANIFESTS;
+            let classes = ArtifactClass::MANIFEST_CLASSES;
             classes.into_iter().find(|class| class.as_str() == name).map(Self).ok_or_else(|| {
                 let known = classes.map(|class| format!("`{class}`")).join(", ");
                 format!("unknown class `{name}`, expected one of {known}")

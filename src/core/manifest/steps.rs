@@ -9,42 +9,42 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::core::yaml::{TextError, parse};
+use crate::core::yaml::{ParseError, parse};
 
 #[derive(Deserialize)]
-struct States {
-    states: Option<Vec<Named>>,
+struct StatesSection {
+    states: Option<Vec<NamedEntry>>,
 }
 
 #[derive(Deserialize)]
-struct Workflow {
-    workflow: Option<Map<Phases>>,
+struct WorkflowSection {
+    workflow: Option<MapOrOther<PhasesSection>>,
 }
 
 #[derive(Deserialize)]
-struct Phases {
-    phases: Option<Vec<Named>>,
+struct PhasesSection {
+    phases: Option<Vec<NamedEntry>>,
 }
 
 #[derive(Deserialize)]
-struct Steps {
-    steps: Option<Vec<Identified>>,
+struct StepsSection {
+    steps: Option<Vec<IdEntry>>,
 }
 
 #[derive(Deserialize)]
-struct Mission {
-    mission: Option<Map<Steps>>,
+struct MissionSection {
+    mission: Option<MapOrOther<StepsSection>>,
 }
 
 #[derive(Deserialize)]
 #[serde(expecting = "an entry with `name`")]
-struct Named {
+struct NamedEntry {
     name: String,
 }
 
 #[derive(Deserialize)]
 #[serde(expecting = "an entry with `id`")]
-struct Identified {
+struct IdEntry {
     id: String,
 }
 
@@ -53,16 +53,16 @@ struct Identified {
 /// looked at.
 ///
 /// # Errors
-/// [`TextError`] when the text or that list is not what it should be.
-pub fn parse_mission_steps(bytes: &[u8]) -> Result<Vec<String>, TextError> {
-    let names = |list: Vec<Named>| list.into_iter().map(|entry| entry.name).collect();
-    let file: Option<States> = parse(bytes)?;
-    if let Some(states) = filled(file.and_then(|file| file.states)) {
+/// [`ParseError`] when the text or that list is not what it should be.
+pub fn parse_mission_steps(bytes: &[u8]) -> Result<Vec<String>, ParseError> {
+    let names = |list: Vec<NamedEntry>| list.into_iter().map(|entry| entry.name).collect();
+    let file: Option<StatesSection> = parse(bytes)?;
+    if let Some(states) = non_empty(file.and_then(|file| file.states)) {
         return Ok(names(states));
     }
-    let file: Option<Workflow> = parse(bytes)?;
+    let file: Option<WorkflowSection> = parse(bytes)?;
     let workflow = file.and_then(|file| file.workflow?.0);
-    if let Some(phases) = filled(workflow.and_then(|workflow| workflow.phases)) {
+    if let Some(phases) = non_empty(workflow.and_then(|workflow| workflow.phases)) {
         return Ok(names(phases));
     }
     parse_runtime_steps(bytes)
@@ -71,75 +71,75 @@ pub fn parse_mission_steps(bytes: &[u8]) -> Result<Vec<String>, TextError> {
 /// Step ids of a `mission-runtime.yaml`: `steps[].id` or `mission.steps[].id`.
 ///
 /// # Errors
-/// [`TextError`] when the text or that list is not what it should be.
-pub fn parse_runtime_steps(bytes: &[u8]) -> Result<Vec<String>, TextError> {
-    let file: Option<Steps> = parse(bytes)?;
-    let mut steps = filled(file.and_then(|file| file.steps));
+/// [`ParseError`] when the text or that list is not what it should be.
+pub fn parse_runtime_steps(bytes: &[u8]) -> Result<Vec<String>, ParseError> {
+    let file: Option<StepsSection> = parse(bytes)?;
+    let mut steps = non_empty(file.and_then(|file| file.steps));
     if steps.is_none() {
-        let file: Option<Mission> = parse(bytes)?;
+        let file: Option<MissionSection> = parse(bytes)?;
         steps = file.and_then(|file| file.mission?.0?.steps);
     }
     Ok(steps.unwrap_or_default().into_iter().map(|step| step.id).collect())
 }
 
-fn filled<T>(list: Option<Vec<T>>) -> Option<Vec<T>> {
+fn non_empty<T>(list: Option<Vec<T>>) -> Option<Vec<T>> {
     list.filter(|list| !list.is_empty())
 }
 
 /// A map, or something else that is passed over: `mission` is a text in some files.
-struct Map<T>(Option<T>);
+struct MapOrOther<T>(Option<T>);
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Map<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for MapOrOther<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Any<T> {
-            type Value = Map<T>;
+        struct MapOrOtherVisitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for MapOrOtherVisitor<T> {
+            type Value = MapOrOther<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("anything")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Map<T>, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map)).map(|value| Map(Some(value)))
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<MapOrOther<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(|value| MapOrOther(Some(value)))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Map<T>, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<MapOrOther<T>, A::Error> {
                 while list.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Map(None))
+                Ok(MapOrOther(None))
             }
 
-            fn visit_str<E>(self, _: &str) -> Result<Map<T>, E> {
-                Ok(Map(None))
+            fn visit_str<E>(self, _: &str) -> Result<MapOrOther<T>, E> {
+                Ok(MapOrOther(None))
             }
 
-            fn visit_bool<E>(self, _: bool) -> Result<Map<T>, E> {
-                Ok(Map(None))
+            fn visit_bool<E>(self, _: bool) -> Result<MapOrOther<T>, E> {
+                Ok(MapOrOther(None))
             }
 
-            fn visit_i64<E>(self, _: i64) -> Result<Map<T>, E> {
-                Ok(Map(None))
+            fn visit_i64<E>(self, _: i64) -> Result<MapOrOther<T>, E> {
+                Ok(MapOrOther(None))
             }
 
-            fn visit_u64<E>(self, _: u64) -> Result<Map<T>, E> {
-                Ok(Map(None))
+            fn visit_u64<E>(self, _: u64) -> Result<MapOrOther<T>, E> {
+                Ok(MapOrOther(None))
             }
 
-            fn visit_f64<E>(self, _: f64) -> Result<Map<T>, E> {
-                Ok(Map(None))
+            fn visit_f64<E>(self, _: f64) -> Result<MapOrOther<T>, E> {
+                Ok(MapOrOther(None))
             }
 
-            fn visit_unit<E>(self) -> Result<Map<T>, E> {
-                Ok(Map(None))
+            fn visit_unit<E>(self) -> Result<MapOrOther<T>, E> {
+                Ok(MapOrOther(None))
             }
         }
-        deserializer.deserialize_any(Any(PhantomData))
+        deserializer.deserialize_any(MapOrOtherVisitor(PhantomData))
     }
 }
 
 /// `known`, and each id of `more` that it lacks right after the one written before it in `more`
 /// (at the front where none is).
 #[must_use]
-pub fn step_order(known: &[String], more: &[String]) -> Vec<String> {
+pub fn merge_step_order(known: &[String], more: &[String]) -> Vec<String> {
     let mut order: Vec<String> = Vec::with_capacity(known.len() + more.len());
     for id in known {
         if !order.contains(id) {
@@ -180,7 +180,7 @@ mod tests {
             ),
         ] {
             let list = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-            assert_eq!(step_order(&list(known), &list(more)).join(" "), expect);
+            assert_eq!(merge_step_order(&list(known), &list(more)).join(" "), expect);
         }
     }
 

@@ -15,27 +15,27 @@ const SCHEMAS: [&str; 4] = [
 ];
 
 /// Nothing may be in an object but what is named. Who reads must pass over what is new.
-fn close(schema: &mut Value) {
+fn forbid_additional_properties(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
             if fields.contains_key("properties") {
                 fields.insert("additionalProperties".to_owned(), json!(false));
             }
-            fields.values_mut().for_each(close);
+            fields.values_mut().for_each(forbid_additional_properties);
         }
-        Value::Array(items) => items.iter_mut().for_each(close),
+        Value::Array(items) => items.iter_mut().for_each(forbid_additional_properties),
         _ => {}
     }
 }
 
 /// Holds an event that a test emits to its schema.
 #[track_caller]
-pub(crate) fn hold(event: &Value) {
+pub(crate) fn assert_valid_event(event: &Value) {
     static VALIDATORS: OnceLock<HashMap<String, Validator>> = OnceLock::new();
     let validators = VALIDATORS.get_or_init(|| {
         let schemas = SCHEMAS.into_iter().map(|text| {
             let mut schema: Value = serde_json::from_str(text).unwrap();
-            close(&mut schema);
+            forbid_additional_properties(&mut schema);
             let event_type = schema["title"].as_str().unwrap().to_owned();
             (event_type, jsonschema::validator_for(&schema).unwrap())
         });

@@ -11,7 +11,7 @@ use crate::core::identity::BaselineKey;
 use crate::core::manifest::{Mission, parse_manifest};
 use crate::core::path::RelPath;
 use crate::core::snapshot::MissionDossierSnapshot;
-use crate::core::testing::{observed, terms, unreadable};
+use crate::core::testing::{feature_context, observed, unreadable};
 use crate::core::time::Timestamp;
 
 const MANIFEST: &str = "mission_type: x\nrequired_always:\n\
@@ -20,15 +20,15 @@ const MANIFEST: &str = "mission_type: x\nrequired_always:\n\
 
 fn inventory() -> Inventory {
     let mission = Mission::new(parse_manifest(MANIFEST.as_bytes()).unwrap(), &[]).unwrap();
-    Inventory::new(terms(Some(mission), None))
+    Inventory::new(feature_context(Some(mission), None))
 }
 
 fn set(inventory: &mut Inventory, seen: Observation) -> String {
     let changed = inventory.set(seen, Timestamp::default());
-    word(artifact_event(inventory, &changed, Gone::Deleted))
+    word(artifact_event(inventory, &changed, RemovalReason::Deleted))
 }
 
-fn remove(inventory: &mut Inventory, path: &str, gone: Gone) -> String {
+fn remove(inventory: &mut Inventory, path: &str, gone: RemovalReason) -> String {
     let changed = inventory.remove(&RelPath::new(path.as_bytes()).unwrap());
     word(artifact_event(inventory, &changed, gone))
 }
@@ -59,12 +59,15 @@ fn one_path_through_its_life() {
     assert_eq!(set(inventory, unreadable("spec.md")), "nothing");
     assert_eq!(set(inventory, observed("spec.md", "2")), "Restored spec");
     assert_eq!(
-        remove(inventory, "spec.md", Gone::Deleted),
+        remove(inventory, "spec.md", RemovalReason::Deleted),
         "deleted_after_scan spec (spec.md) blocking"
     );
-    assert_eq!(remove(inventory, "spec.md", Gone::Deleted), "nothing");
+    assert_eq!(remove(inventory, "spec.md", RemovalReason::Deleted), "nothing");
     assert_eq!(set(inventory, observed("x/y.bin", "")), "Added other.x.y.bin");
-    assert_eq!(remove(inventory, "x/y.bin", Gone::Hidden), "unreadable other.x.y.bin (x/y.bin)");
+    assert_eq!(
+        remove(inventory, "x/y.bin", RemovalReason::ParentUnreadable),
+        "unreadable other.x.y.bin (x/y.bin)"
+    );
 }
 
 #[test]
@@ -73,11 +76,11 @@ fn blocking_is_what_leaves_a_spec_unsatisfied() {
     set(&mut inventory, observed("tasks/WP01.md", "1"));
     set(&mut inventory, observed("tasks/WP02.md", "2"));
     assert_eq!(
-        remove(&mut inventory, "tasks/WP01.md", Gone::Deleted),
+        remove(&mut inventory, "tasks/WP01.md", RemovalReason::Deleted),
         "deleted_after_scan wp.WP01 (tasks/WP*.md)"
     );
     assert_eq!(
-        remove(&mut inventory, "tasks/WP02.md", Gone::Deleted),
+        remove(&mut inventory, "tasks/WP02.md", RemovalReason::Deleted),
         "deleted_after_scan wp.WP02 (tasks/WP*.md) blocking"
     );
 }
@@ -86,9 +89,10 @@ fn blocking_is_what_leaves_a_spec_unsatisfied() {
 fn new_terms_reclassify() {
     let mut inventory = inventory();
     set(&mut inventory, observed("spec.md", "1"));
-    let changed = inventory.retarget(terms(None, None), Timestamp::default());
+    let changed = inventory.reclassify_all(feature_context(None, None), Timestamp::default());
     let [changed] = changed.as_slice() else { panic!("one change") };
-    let Some(Payload::ArtifactIndexed(event)) = artifact_event(&inventory, changed, Gone::Deleted)
+    let Some(Payload::ArtifactIndexed(event)) =
+        artifact_event(&inventory, changed, RemovalReason::Deleted)
     else {
         panic!("indexed")
     };
@@ -100,9 +104,9 @@ fn new_terms_reclassify() {
 #[test]
 fn absent_specs_are_said_once_and_not_after_their_deletion() {
     let inventory = inventory();
-    let absent: Vec<ArtifactRef> = inventory.absent(Timestamp::default()).collect();
+    let absent: Vec<ArtifactRef> = inventory.absent_specs(Timestamp::default()).collect();
     let words = |before: &[String], silent: &str| -> Vec<String> {
-        let events = spec_events(&inventory, before, &absent, |key| key == silent);
+        let events = absent_spec_events(&inventory, before, &absent, |key| key == silent);
         events.into_iter().map(|event| word(Some(event))).collect()
     };
     assert_eq!(
@@ -113,9 +117,9 @@ fn absent_specs_are_said_once_and_not_after_their_deletion() {
     assert_eq!(words(&[], "spec"), ["not_found wp (tasks/WP*.md) blocking"]);
 }
 
-fn verdict(drift: Drift) -> Verdict {
+fn verdict(drift: Drift) -> Evaluation {
     let mut inventory = inventory();
-    Verdict {
+    Evaluation {
         parity_hash_sha256: inventory.parity_hash(),
         tree_hash_sha256: inventory.tree_hash(),
         counts: inventory.counts(),
@@ -136,13 +140,13 @@ fn key(branch: &str) -> BaselineKey {
     }
 }
 
-fn bearings(branch: &str, baseline: BaselineFile) -> Bearings {
-    Bearings {
+fn bearings(branch: &str, baseline: BaselineFile) -> FeatureMetadata {
+    FeatureMetadata {
         step_source: StepSource::None,
         step_error: None,
-        step_unseen: false,
+        step_unreadable: false,
         meta_error: None,
-        key: key(branch),
+        baseline_key: key(branch),
         baseline,
     }
 }
@@ -150,18 +154,19 @@ fn bearings(branch: &str, baseline: BaselineFile) -> Bearings {
 #[test]
 fn verdicts_are_news_once() {
     let slug = FeatureSlug::new(b"001-x").unwrap();
-    let mut verdict = verdict(Drift::unjudged("no reason"));
+    let mut verdict = verdict(Drift::indeterminate("no reason"));
     let none = bearings("main", BaselineFile::Absent);
     let at = |millis| Timestamp::from_millis(millis).unwrap();
     let (first, later) = (at(1), at(2));
-    let (events, announced) = verdict_events(&slug, None, &verdict, &none, first, || "one".into());
+    let (events, announced) =
+        evaluation_events(&slug, None, &verdict, &none, first, || "one".into());
     assert_eq!((events.len(), announced.computed_at), (1, Some(first)));
     let (events, again) =
-        verdict_events(&slug, Some(&announced), &verdict, &none, later, || panic!("none"));
+        evaluation_events(&slug, Some(&announced), &verdict, &none, later, || panic!("none"));
     assert_eq!((events.len(), &again), (0, &announced), "computed once");
     verdict.drift.state = Some(DriftState::NoBaseline);
     let (events, next) =
-        verdict_events(&slug, Some(&announced), &verdict, &none, later, || "two".into());
+        evaluation_events(&slug, Some(&announced), &verdict, &none, later, || "two".into());
     assert_eq!((events.len(), next.snapshot_id.as_str()), (1, "two"));
     assert_eq!(next.computed_at, Some(later));
 }
@@ -169,21 +174,22 @@ fn verdicts_are_news_once() {
 #[test]
 fn each_pair_of_keys_is_news_once() {
     let slug = FeatureSlug::new(b"001-x").unwrap();
-    let dossier = MissionDossier::assemble(terms(None, None), Vec::new(), Timestamp::default());
+    let dossier =
+        MissionDossier::assemble(feature_context(None, None), Vec::new(), Timestamp::default());
     let now = MissionDossierSnapshot::compute(&dossier, Uuid::nil(), Timestamp::default());
     let mut announced = None;
     let mut tell = |of: &str, on: &str, judged: bool| {
         let baseline = Baseline::capture(&now, &key(of), Timestamp::default());
-        let bearings = bearings(on, BaselineFile::Sound(Box::new(baseline)));
+        let bearings = bearings(on, BaselineFile::Valid(Box::new(baseline)));
         let drift = if judged {
-            Drift::judge(&bearings.baseline, &bearings.key, &now)
+            Drift::compare(&bearings.baseline, &bearings.baseline_key, &now)
         } else {
-            Drift::unjudged("no reason")
+            Drift::indeterminate("no reason")
         };
         let (id, at) = (|| "id".to_owned(), Timestamp::default());
         let (events, next) =
-            verdict_events(&slug, announced.as_ref(), &verdict(drift), &bearings, at, id);
-        assert!(next.mismatches.len() <= MISMATCHES_MOST);
+            evaluation_events(&slug, announced.as_ref(), &verdict(drift), &bearings, at, id);
+        assert!(next.mismatches.len() <= MAX_REMEMBERED_MISMATCHES);
         announced = Some(next);
         events.iter().filter(|event| matches!(event, Payload::ParityDriftDetected(_))).count()
     };
@@ -201,7 +207,7 @@ fn each_pair_of_keys_is_news_once() {
     ] {
         assert_eq!(tell(of, on, judged), news, "of {of} on {on}, judged: {judged}");
     }
-    for number in 0..MISMATCHES_MOST {
+    for number in 0..MAX_REMEMBERED_MISMATCHES {
         assert_eq!(tell("main", &number.to_string(), true), 1);
     }
     assert_eq!(tell("main", "0", true), 0);

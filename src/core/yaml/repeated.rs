@@ -7,32 +7,33 @@ use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::{TextError, explain};
+use super::{ParseError, parse_error_from_yaml};
 
 /// Refuses a text in which a mapping has a key twice; what else is wrong with it is for others to
 /// say.
-pub(super) fn refuse(text: &str) -> Result<(), TextError> {
+pub(super) fn reject_duplicate_keys(text: &str) -> Result<(), ParseError> {
     let found = Cell::new(false);
-    let walked = Walk { found: &found }.deserialize(serde_yaml::Deserializer::from_str(text));
+    let walked = DuplicateKeyVisitor { duplicate_found: &found }
+        .deserialize(serde_yaml::Deserializer::from_str(text));
     match walked {
-        Err(error) if found.get() => Err(explain(&error)),
+        Err(error) if found.get() => Err(parse_error_from_yaml(&error)),
         _ => Ok(()),
     }
 }
 
 /// Anything, looked at and forgotten.
 #[derive(Clone, Copy)]
-struct Walk<'f> {
-    found: &'f Cell<bool>,
+struct DuplicateKeyVisitor<'f> {
+    duplicate_found: &'f Cell<bool>,
 }
 
 /// A key of a mapping that has had the others.
-struct Key<'s, 'f> {
-    walk: Walk<'f>,
-    before: &'s mut BTreeSet<String>,
+struct KeySeed<'s, 'f> {
+    visitor: DuplicateKeyVisitor<'f>,
+    seen: &'s mut BTreeSet<String>,
 }
 
-impl<'de> DeserializeSeed<'de> for Walk<'_> {
+impl<'de> DeserializeSeed<'de> for DuplicateKeyVisitor<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -40,7 +41,7 @@ impl<'de> DeserializeSeed<'de> for Walk<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Walk<'_> {
+impl<'de> Visitor<'de> for DuplicateKeyVisitor<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,14 +79,14 @@ impl<'de> Visitor<'de> for Walk<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
         let mut before = BTreeSet::new();
-        while entries.next_key_seed(Key { walk: self, before: &mut before })?.is_some() {
+        while entries.next_key_seed(KeySeed { visitor: self, seen: &mut before })?.is_some() {
             entries.next_value_seed(self)?;
         }
         Ok(())
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Key<'_, '_> {
+impl<'de> DeserializeSeed<'de> for KeySeed<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -94,7 +95,7 @@ impl<'de> DeserializeSeed<'de> for Key<'_, '_> {
     }
 }
 
-impl Visitor<'_> for Key<'_, '_> {
+impl Visitor<'_> for KeySeed<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -102,10 +103,10 @@ impl Visitor<'_> for Key<'_, '_> {
     }
 
     fn visit_str<E: de::Error>(self, key: &str) -> Result<(), E> {
-        if self.before.insert(key.to_owned()) {
+        if self.seen.insert(key.to_owned()) {
             return Ok(());
         }
-        self.walk.found.set(true);
+        self.visitor.duplicate_found.set(true);
         Err(E::custom(format!("`{key}` stands twice")))
     }
 }
@@ -122,14 +123,14 @@ mod tests {
             ("a: {b: {c: 1, c: 1}}\n", "1:15: a.b: `c` stands twice"),
             ("a: {1: x, 1: y}\n", "1:11: a: `1` stands twice"),
         ] {
-            assert_eq!(refuse(text).unwrap_err().to_string(), expect);
+            assert_eq!(reject_duplicate_keys(text).unwrap_err().to_string(), expect);
         }
         for sound in ["", "a: 1\nb: {a: 1}\n", "a: [{b: 1}, {b: 1}]\n", "x: &x {a: 1}\ny: *x\n"] {
-            assert_eq!(refuse(sound), Ok(()), "{sound:?}");
+            assert_eq!(reject_duplicate_keys(sound), Ok(()), "{sound:?}");
         }
         // What is wrong otherwise is said by whoever reads it.
         for broken in ["a: [", "- 1", "? [1]\n: 2\n", "!tag {a: 1, a: 2}\n", "%"] {
-            assert_eq!(refuse(broken), Ok(()), "{broken:?}");
+            assert_eq!(reject_duplicate_keys(broken), Ok(()), "{broken:?}");
         }
     }
 }

@@ -3,143 +3,148 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{LANES_FAILING, Outbox, Outcome, Parcel, Rejected};
+use super::{CIRCUIT_FAILURE_THRESHOLD, Dispatcher, NewDeadLetter, Outcome, OutgoingBatch};
 
-impl Outbox {
+impl Dispatcher {
     /// A parcel fared so; `chance` is from 0 to 1.
-    pub(in crate::deliver) fn ended(
+    pub(in crate::deliver) fn on_outcome(
         &mut self,
         number: u64,
         outcome: &Outcome,
         now: Duration,
         chance: f64,
     ) {
-        let Some(flight) = self.flights.remove(&number) else {
+        let Some(flight) = self.in_flight.remove(&number) else {
             return;
         };
-        if *outcome == Outcome::Taken {
-            self.failing.clear();
-            for (name, count) in &flight.lanes {
-                self.taken(name, *count);
+        if *outcome == Outcome::Accepted {
+            self.failing_partitions.clear();
+            for (name, count) in &flight.partitions {
+                self.on_accepted(name, *count);
             }
-            if std::mem::take(&mut self.pauses) > 0 {
-                self.paused_until = now;
-                self.end_waits(now);
+            if std::mem::take(&mut self.consecutive_circuit_opens) > 0 {
+                self.circuit_open_until = now;
+                self.clear_backoffs(now);
             }
             return;
         }
-        let batch = flight.lanes.iter().map(|(_, count)| count).sum::<usize>() > 1;
-        for (name, count) in &flight.lanes {
-            let Some(lane) = self.lanes.get_mut(name) else {
+        let batch = flight.partitions.iter().map(|(_, count)| count).sum::<usize>() > 1;
+        for (name, count) in &flight.partitions {
+            let Some(lane) = self.partitions.get_mut(name) else {
                 continue;
             };
-            lane.busy = 0;
-            if batch && !matches!(outcome, Outcome::Unreachable(..)) {
-                lane.alone = lane.alone.max(*count);
+            lane.in_flight = 0;
+            if batch && !matches!(outcome, Outcome::Unavailable(..)) {
+                lane.singles_remaining = lane.singles_remaining.max(*count);
             }
             match outcome {
-                Outcome::Refused(_) if batch => {}
-                Outcome::Refused(why) => self.refused(name, why, now, chance),
-                Outcome::Failed(_, asked) => {
-                    lane.tries = lane.tries.saturating_add(1);
-                    lane.not_before = now + self.limits.backoff.pause(lane.tries, chance, *asked);
+                Outcome::Rejected(_) if batch => {}
+                Outcome::Rejected(why) => self.on_rejected(name, why, now, chance),
+                Outcome::RetryLater(_, asked) => {
+                    lane.attempts = lane.attempts.saturating_add(1);
+                    lane.retry_at = now + self.limits.backoff.delay(lane.attempts, chance, *asked);
                 }
-                Outcome::Unreachable(..) | Outcome::Taken => {}
+                Outcome::Unavailable(..) | Outcome::Accepted => {}
             }
-            self.list(name);
-            if self.failing.len() < LANES_FAILING {
-                self.failing.insert(Arc::clone(name));
+            self.index_partition(name);
+            if self.failing_partitions.len() < CIRCUIT_FAILURE_THRESHOLD {
+                self.failing_partitions.insert(Arc::clone(name));
             }
         }
         let asked = match outcome {
-            Outcome::Unreachable(_, asked) => Some(*asked),
-            _ if self.failing.len() >= LANES_FAILING && !batch => Some(None),
+            Outcome::Unavailable(_, asked) => Some(*asked),
+            _ if self.failing_partitions.len() >= CIRCUIT_FAILURE_THRESHOLD && !batch => Some(None),
             _ => None,
         };
         if let Some(asked) = asked {
             // What was sent before a pause proves nothing new.
-            if flight.pauses_before == self.pauses_made {
-                self.pauses = self.pauses.saturating_add(1);
-                self.pauses_made += 1;
+            if flight.circuit_opens_before == self.circuit_opens {
+                self.consecutive_circuit_opens = self.consecutive_circuit_opens.saturating_add(1);
+                self.circuit_opens += 1;
             }
-            let pause = self.limits.backoff.pause(self.pauses.max(1), chance, asked);
-            self.paused_until = self.paused_until.max(now + pause);
+            let pause =
+                self.limits.backoff.delay(self.consecutive_circuit_opens.max(1), chance, asked);
+            self.circuit_open_until = self.circuit_open_until.max(now + pause);
         }
     }
 
     /// Events of a parcel are not there any more; the rest of it, if any, is still to be sent.
-    pub(in crate::deliver) fn missing(&mut self, parcel: &mut Parcel, missing: &[u64]) {
-        let Some(flight) = self.flights.get_mut(&parcel.number) else {
+    pub(in crate::deliver) fn remove_missing(
+        &mut self,
+        parcel: &mut OutgoingBatch,
+        missing: &[u64],
+    ) {
+        let Some(flight) = self.in_flight.get_mut(&parcel.id) else {
             return;
         };
         let mut emptied = Vec::new();
-        for (name, count) in &mut flight.lanes {
-            let Some(lane) = self.lanes.get_mut(name) else {
+        for (name, count) in &mut flight.partitions {
+            let Some(lane) = self.partitions.get_mut(name) else {
                 continue;
             };
             let before = lane.queue.len();
             lane.queue.retain(|seq| !missing.contains(seq));
             *count = count.saturating_sub(before - lane.queue.len());
-            lane.busy = *count;
+            lane.in_flight = *count;
             if *count == 0 {
                 emptied.push(Arc::clone(name));
             }
         }
-        flight.lanes.retain(|(_, count)| *count > 0);
-        if flight.lanes.is_empty() {
-            self.flights.remove(&parcel.number);
+        flight.partitions.retain(|(_, count)| *count > 0);
+        if flight.partitions.is_empty() {
+            self.in_flight.remove(&parcel.id);
         }
         parcel.seqs.retain(|seq| !missing.contains(seq));
         for seq in missing {
-            if !self.again.remove(seq) && self.pending.remove(seq).is_some() {
+            if !self.redeliveries.remove(seq) && self.pending.remove(seq).is_some() {
                 self.settled.dropped += 1;
             }
         }
         for name in emptied {
-            self.list(&name);
+            self.index_partition(&name);
         }
     }
 
-    fn taken(&mut self, name: &Arc<str>, count: usize) {
-        let Some(lane) = self.lanes.get_mut(name) else {
+    fn on_accepted(&mut self, name: &Arc<str>, count: usize) {
+        let Some(lane) = self.partitions.get_mut(name) else {
             return;
         };
         for seq in lane.queue.drain(..count) {
-            if self.again.remove(&seq) {
-                self.set_aside = self.set_aside.saturating_sub(1);
+            if self.redeliveries.remove(&seq) {
+                self.dead_letter_count = self.dead_letter_count.saturating_sub(1);
                 self.settled.redelivered.push(seq);
             } else {
                 self.pending.remove(&seq);
             }
         }
-        lane.begin(count);
-        self.list(name);
+        lane.advance(count);
+        self.index_partition(name);
     }
 
-    fn refused(&mut self, name: &Arc<str>, why: &Arc<str>, now: Duration, chance: f64) {
-        let Some(lane) = self.lanes.get_mut(name) else {
+    fn on_rejected(&mut self, name: &Arc<str>, why: &Arc<str>, now: Duration, chance: f64) {
+        let Some(lane) = self.partitions.get_mut(name) else {
             return;
         };
-        lane.tries = lane.tries.saturating_add(1);
-        lane.refusals = lane.refusals.saturating_add(1);
-        lane.not_before = now + self.limits.backoff.pause(lane.tries, chance, None);
+        lane.attempts = lane.attempts.saturating_add(1);
+        lane.rejections = lane.rejections.saturating_add(1);
+        lane.retry_at = now + self.limits.backoff.delay(lane.attempts, chance, None);
         let Some(seq) = lane.queue.front().copied() else {
             return;
         };
-        let again = self.again.contains(&seq);
-        let full = self.set_aside >= self.limits.set_aside && !again;
-        if lane.refusals < self.limits.refusals || full {
+        let again = self.redeliveries.contains(&seq);
+        let full = self.dead_letter_count >= self.limits.max_dead_letters && !again;
+        if lane.rejections < self.limits.max_rejections || full {
             return;
         }
         lane.queue.pop_front();
-        let rejected = Rejected { seq, tries: lane.tries, why: Arc::clone(why) };
-        lane.begin(1);
-        lane.held = true;
-        if !self.again.remove(&seq) {
+        let rejected = NewDeadLetter { seq, attempts: lane.attempts, reason: Arc::clone(why) };
+        lane.advance(1);
+        lane.awaiting_dead_letter_ack = true;
+        if !self.redeliveries.remove(&seq) {
             self.pending.remove(&seq);
-            self.set_aside += 1;
+            self.dead_letter_count += 1;
         }
         self.settled.rejected.push(rejected);
-        self.settled.held.push(Arc::clone(name));
+        self.settled.blocked_partitions.push(Arc::clone(name));
     }
 }

@@ -7,150 +7,160 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::oneshot;
 use tracing::{error, warn};
 
-use super::{Round, STORE_PAUSE};
+use super::{DeliverySession, STORE_RETRY_INTERVAL};
 use crate::core::time::Timestamp;
-use crate::deliver::WEBHOOK;
+use crate::deliver::WEBHOOK_SINK;
 use crate::deliver::outbox::Settled;
 use crate::engine::outbox::{SinkCommand, SinkHealth};
-use crate::store::{Advance, Refused};
+use crate::store::{CursorUpdate, RejectedEvent};
 
 /// What is committed is made durable at most so often, and only while something waits for it.
-const BARRIER_PAUSE: Duration = Duration::from_millis(20);
+const BARRIER_INTERVAL: Duration = Duration::from_millis(20);
 /// What is delivered is noted at least so often.
-const NOTE_PAUSE: Duration = Duration::from_millis(100);
+const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 /// How long an end may take.
-const END_MOST: Duration = Duration::from_secs(1);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
-pub(super) type Noted = Result<(), (Box<Advance>, String)>;
+pub(super) type CommitResult = Result<(), (Box<CursorUpdate>, String)>;
 
-impl Round<'_> {
-    pub(super) fn wants_barrier(&self, now: Duration) -> bool {
-        self.barrier.is_none()
-            && self.outbox.is_hungry(now)
-            && self.outbox.scanned() >= self.durable.seq
-            && *self.news.borrow() > self.durable.seq
+impl DeliverySession<'_> {
+    pub(super) fn needs_barrier(&self, now: Duration) -> bool {
+        self.pending_barrier.is_none()
+            && self.dispatcher.has_send_capacity(now)
+            && self.dispatcher.scanned() >= self.durable.seq
+            && *self.seq_updates.borrow() > self.durable.seq
     }
 
-    pub(super) fn wants_note(&self) -> bool {
-        let Advance { dropped, refused, delivered, .. } = &self.note;
-        let moved = self.outbox.cursor() > self.noted || *dropped > 0;
-        self.noting.is_none() && (moved || !refused.is_empty() || !delivered.is_empty())
+    pub(super) fn needs_commit(&self) -> bool {
+        let CursorUpdate { dropped, rejected: refused, redelivered: delivered, .. } =
+            &self.pending_update;
+        let moved = self.dispatcher.cursor() > self.committed_cursor || *dropped > 0;
+        self.commit_in_flight.is_none() && (moved || !refused.is_empty() || !delivered.is_empty())
     }
 
-    pub(super) fn settle(&mut self, settled: Settled) {
+    pub(super) fn record_settled(&mut self, settled: Settled) {
         let at = Timestamp::from(SystemTime::now());
         if settled.dropped > 0 {
             let events = settled.dropped;
-            error!(sink = WEBHOOK, events, "dropped by the journal's retention, undelivered");
-            self.worker.report.dropped += events;
-            self.note.dropped += events;
+            error!(sink = WEBHOOK_SINK, events, "dropped by the journal's retention, undelivered");
+            self.context.report.dropped += events;
+            self.pending_update.dropped += events;
         }
         for event in settled.rejected {
             error!(
-                sink = WEBHOOK,
+                sink = WEBHOOK_SINK,
                 seq = event.seq,
-                tries = event.tries,
-                why = &*event.why,
+                tries = event.attempts,
+                why = &*event.reason,
                 "refused for good and set aside; see `dossierd delivery list`"
             );
-            let error = event.why.to_string();
-            self.note.refused.push(Refused { seq: event.seq, tries: event.tries, at, error });
+            let error = event.reason.to_string();
+            self.pending_update.rejected.push(RejectedEvent {
+                seq: event.seq,
+                tries: event.attempts,
+                rejected_at: at,
+                error,
+            });
         }
-        self.note.delivered.extend(settled.redelivered);
-        self.note_held.extend(settled.held);
+        self.pending_update.redelivered.extend(settled.redelivered);
+        self.pending_partitions.extend(settled.blocked_partitions);
     }
 
     /// Asks for what is to be durable or noted, where it is time for that.
-    pub(super) fn ask_engine(&mut self, now: Duration) {
-        if now < self.store_at {
+    pub(super) fn send_commands(&mut self, now: Duration) {
+        if now < self.store_retry_at {
             return;
         }
-        if self.wants_barrier(now) && now >= self.barrier_at {
-            self.barrier_at = now + BARRIER_PAUSE;
-            self.barrier = self.worker.ask(|reply| SinkCommand::Barrier { reply });
+        if self.needs_barrier(now) && now >= self.next_barrier_at {
+            self.next_barrier_at = now + BARRIER_INTERVAL;
+            self.pending_barrier =
+                self.context.send_command(|reply| SinkCommand::Barrier { reply });
         }
-        let urgent = self.asked || !self.note_held.is_empty() || self.flights.is_empty();
-        if self.wants_note() && (now >= self.note_at || urgent) {
-            self.start_note(now);
+        let urgent = self.dead_letters_changed
+            || !self.pending_partitions.is_empty()
+            || self.in_flight.is_empty();
+        if self.needs_commit() && (now >= self.next_commit_at || urgent) {
+            self.start_commit(now);
         }
     }
 
-    fn start_note(&mut self, now: Duration) {
-        self.note_at = now + NOTE_PAUSE;
-        let cursor = self.outbox.cursor();
-        let advance = Box::new(Advance { cursor, ..std::mem::take(&mut self.note) });
+    fn start_commit(&mut self, now: Duration) {
+        self.next_commit_at = now + COMMIT_INTERVAL;
+        let cursor = self.dispatcher.cursor();
+        let advance = Box::new(CursorUpdate { cursor, ..std::mem::take(&mut self.pending_update) });
         let copy = (*advance).clone();
         let instance = Arc::clone(&self.durable.instance);
-        let asked = self.worker.ask(|reply| SinkCommand::Advance {
-            sink: WEBHOOK,
+        let asked = self.context.send_command(|reply| SinkCommand::Advance {
+            sink: WEBHOOK_SINK,
             instance,
             advance,
             reply,
         });
         match asked {
             Some(answer) => {
-                self.noted = cursor;
-                self.noting = Some((answer, std::mem::take(&mut self.note_held)));
+                self.committed_cursor = cursor;
+                self.commit_in_flight =
+                    Some((answer, std::mem::take(&mut self.pending_partitions)));
             }
-            None => self.note = copy,
+            None => self.pending_update = copy,
         }
     }
 
-    pub(super) fn noted(&mut self, answer: Option<(Noted, Vec<Arc<str>>)>) {
+    pub(super) fn on_committed(&mut self, answer: Option<(CommitResult, Vec<Arc<str>>)>) {
         match answer {
-            Some((Ok(()), held)) => self.outbox.release(&held),
+            Some((Ok(()), held)) => self.dispatcher.unblock_partitions(&held),
             Some((Err((advance, why)), held)) => {
                 // Once more, with what has come since.
-                let since = std::mem::replace(&mut self.note, *advance);
-                self.note.dropped += since.dropped;
-                self.note.refused.extend(since.refused);
-                self.note.delivered.extend(since.delivered);
-                self.note_held.extend(held);
-                self.noted = 0;
-                self.store_failed(&why);
+                let since = std::mem::replace(&mut self.pending_update, *advance);
+                self.pending_update.dropped += since.dropped;
+                self.pending_update.rejected.extend(since.rejected);
+                self.pending_update.redelivered.extend(since.redelivered);
+                self.pending_partitions.extend(held);
+                self.committed_cursor = 0;
+                self.on_store_error(&why);
             }
-            None => self.store_failed("the engine has ended"),
+            None => self.on_store_error("the engine has ended"),
         }
     }
 
-    pub(super) fn store_failed(&mut self, why: &str) {
-        let now = self.worker.now();
-        self.store_at = now + STORE_PAUSE;
-        let report = &mut self.worker.report;
+    pub(super) fn on_store_error(&mut self, why: &str) {
+        let now = self.context.elapsed();
+        self.store_retry_at = now + STORE_RETRY_INTERVAL;
+        let report = &mut self.context.report;
         report.health = SinkHealth::Retrying;
         if report.last_error.as_deref() != Some(why) {
-            warn!(sink = WEBHOOK, why, "the store cannot be used; it is tried again");
+            warn!(sink = WEBHOOK_SINK, why, "the store cannot be used; it is tried again");
             report.last_error = Some(why.into());
         }
-        self.show_soon(now);
+        self.schedule_publish(now);
     }
 
     /// Notes what is delivered, and ends without waiting for the network.
-    pub(super) async fn end(mut self) {
-        while let Some(ended) = self.flights.try_join_next() {
-            self.landed(ended);
+    pub(super) async fn shut_down(mut self) {
+        while let Some(ended) = self.in_flight.try_join_next() {
+            self.on_send_finished(ended);
         }
-        self.flights.abort_all();
-        let settled = self.outbox.settled();
-        self.settle(settled);
+        self.in_flight.abort_all();
+        let settled = self.dispatcher.take_settled();
+        self.record_settled(settled);
         let all = async {
-            if self.noting.is_some() {
-                let answer = noted(&mut self.noting).await;
-                self.noted(answer);
+            if self.commit_in_flight.is_some() {
+                let answer = receive_commit(&mut self.commit_in_flight).await;
+                self.on_committed(answer);
             }
-            if self.wants_note() {
-                self.start_note(self.worker.now());
-                noted(&mut self.noting).await;
+            if self.needs_commit() {
+                self.start_commit(self.context.elapsed());
+                receive_commit(&mut self.commit_in_flight).await;
             }
         };
-        let _ = tokio::time::timeout(END_MOST, all).await;
+        let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, all).await;
     }
 }
 
 /// The answer to what is being noted; never, where nothing is.
-pub(super) async fn noted(
-    noting: &mut Option<(oneshot::Receiver<Noted>, Vec<Arc<str>>)>,
-) -> Option<(Noted, Vec<Arc<str>>)> {
+pub(super) async fn receive_commit(
+    noting: &mut Option<(oneshot::Receiver<CommitResult>, Vec<Arc<str>>)>,
+) -> Option<(CommitResult, Vec<Arc<str>>)> {
     let Some((answer, _)) = noting else {
         return std::future::pending().await;
     };

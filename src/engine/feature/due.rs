@@ -11,14 +11,14 @@ use super::show::Projection;
 use super::tombstones::tombstone;
 use crate::core::artifact::ArtifactRef;
 use crate::core::baseline::BaselineFile;
-use crate::core::dossier::Doubt;
+use crate::core::dossier::UnknownReason;
 use crate::core::event::Payload;
-use crate::core::inventory::{Changed, Entry};
+use crate::core::inventory::{EntryChange, InventoryEntry};
 use crate::core::path::RelPath;
 use crate::core::snapshot::MissionDossierSnapshot;
 use crate::core::time::Timestamp;
 use crate::core::transition::{
-    Announced, Gone, Verdict, artifact_event, spec_events, verdict_events,
+    Evaluation, LastPublished, RemovalReason, absent_spec_events, artifact_event, evaluation_events,
 };
 use crate::engine::view::judge_drift;
 use crate::project::FeatureDir;
@@ -32,7 +32,7 @@ pub(super) const VERDICT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     /// Each changed path as it was committed last, and why it is gone if it is.
-    pub(super) paths: BTreeMap<RelPath, (Option<Arc<ArtifactRef>>, Gone)>,
+    pub(super) paths: BTreeMap<RelPath, (Option<Arc<ArtifactRef>>, RemovalReason)>,
     pub(super) since: Option<Duration>,
     /// Whether something else than a path changed.
     pub(super) terms: bool,
@@ -47,12 +47,12 @@ pub(super) struct Batch {
 /// What a commit writes of a feature: what changed of it, or the verdict on it.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Due {
-    pub(in crate::engine) set: Vec<Entry>,
+    pub(in crate::engine) set: Vec<InventoryEntry>,
     pub(in crate::engine) removed: Vec<RelPath>,
     pub(in crate::engine) absent: Option<Vec<String>>,
     pub(in crate::engine) tombstones: Vec<Arc<ArtifactRef>>,
     pub(in crate::engine) tombstones_gone: Vec<RelPath>,
-    pub(in crate::engine) announced: Option<Announced>,
+    pub(in crate::engine) announced: Option<LastPublished>,
     /// Since when the folder is not there, beside what changed of its files.
     pub(in crate::engine) gone_since: Option<Timestamp>,
     /// Where its folder is, unless the store knows.
@@ -77,7 +77,7 @@ impl LiveFeature {
 
     /// Takes note when the first comparison with the disk is done.
     pub(in crate::engine) fn see_whole(&mut self, now: Duration) {
-        let writing = !self.settle.is_settled() && now < self.first_by;
+        let writing = !self.settle.is_empty() && now < self.first_by;
         self.indexed |= !self.flying.is_looking() && !writing;
     }
 
@@ -113,7 +113,7 @@ impl LiveFeature {
         let known = self.announced.as_ref();
         let new_id = || Uuid::new_v4().to_string();
         let (events, announced) =
-            verdict_events(&slug, known, &verdict, &self.bearings, at, new_id);
+            evaluation_events(&slug, known, &verdict, &self.bearings, at, new_id);
         self.verdict = Some(verdict);
         let same = known == Some(&announced);
         let due = Due { announced: Some(announced), events, ..Due::default() };
@@ -132,9 +132,9 @@ impl LiveFeature {
             // before it was committed is none at all.
             let returned = before.is_none() && entry.is_some();
             let restored = self.tombstones.get(path).filter(|_| returned);
-            let changed = Changed {
+            let changed = EntryChange {
                 before: before.clone().or_else(|| restored.cloned()),
-                now: entry.map(|entry| Arc::clone(&entry.artifact)),
+                after: entry.map(|entry| Arc::clone(&entry.artifact)),
             };
             due.events.extend(artifact_event(&self.inventory, &changed, *gone));
             match (entry, before) {
@@ -146,7 +146,7 @@ impl LiveFeature {
                 }
                 (None, Some(before)) => {
                     due.removed.push(path.clone());
-                    if *gone == Gone::Deleted {
+                    if *gone == RemovalReason::Deleted {
                         due.tombstones.push(tombstone(before));
                     }
                 }
@@ -157,20 +157,20 @@ impl LiveFeature {
             due.tombstones_gone = self.tombstones.paths().cloned().collect();
         }
         // Of a folder that cannot be read nothing is known: what was announced of it stands.
-        if let Some(Doubt::Unreadable(_)) = self.unseen {
+        if let Some(UnknownReason::Unreadable(_)) = self.unseen {
             due.absent = Some(self.absent.clone());
             return due;
         }
-        if self.unseen != Some(Doubt::Gone) {
+        if self.unseen != Some(UnknownReason::Deleted) {
             due.dir.clone_from(&self.batch.dir);
         }
-        let absent: Vec<ArtifactRef> = self.inventory.absent(at).collect();
+        let absent: Vec<ArtifactRef> = self.inventory.absent_specs(at).collect();
         let deleted = |key: &str| {
             let gone = |one: &ArtifactRef| due.tombstones_gone.contains(&one.relative_path);
             let kept = self.tombstones.iter().filter(|one| !gone(one));
             kept.chain(&due.tombstones).any(|tombstone| &*tombstone.artifact_key == key)
         };
-        let specs = spec_events(&self.inventory, &self.absent, &absent, deleted);
+        let specs = absent_spec_events(&self.inventory, &self.absent, &absent, deleted);
         due.events.extend(specs);
         due.absent = Some(absent.iter().map(|spec| spec.artifact_key.to_string()).collect());
         due
@@ -188,14 +188,14 @@ impl LiveFeature {
         let judged_by = self.announced.as_ref().and_then(|announced| announced.baseline);
         let baseline = &self.bearings.baseline;
         let other = judged_by.is_some_and(|known| known != baseline.fingerprint());
-        other && matches!(baseline, BaselineFile::Sound(_))
+        other && matches!(baseline, BaselineFile::Valid(_))
     }
 
     /// When a baseline was accepted, drops what it accepted as gone.
     fn drop_accepted(&self, tombstones: &mut Vec<Arc<ArtifactRef>>) {
         if self.batch.buried
             && !tombstones.is_empty()
-            && let BaselineFile::Sound(baseline) = &self.bearings.baseline
+            && let BaselineFile::Valid(baseline) = &self.bearings.baseline
             && let Some(artifacts) = &baseline.artifacts
         {
             let there: HashSet<_> = artifacts.iter().map(|then| &then.relative_path).collect();
@@ -226,14 +226,14 @@ impl LiveFeature {
         due.tombstones.into_iter().for_each(|tombstone| self.tombstones.put(tombstone));
     }
 
-    fn judge(&mut self) -> Verdict {
+    fn judge(&mut self) -> Evaluation {
         let parity = self.inventory.parity_hash();
         let tree = self.inventory.tree_hash();
-        let drift = judge_drift(self.inventory.terms(), &self.bearings, || {
-            let dossier = self.inventory.dossier(Timestamp::default());
+        let drift = judge_drift(self.inventory.context(), &self.bearings, || {
+            let dossier = self.inventory.to_dossier(Timestamp::default());
             MissionDossierSnapshot::compute(&dossier, Uuid::nil(), Timestamp::default())
         });
-        Verdict {
+        Evaluation {
             parity_hash_sha256: parity,
             tree_hash_sha256: tree,
             counts: self.inventory.counts(),
@@ -261,7 +261,7 @@ impl Batch {
         &mut self,
         path: &RelPath,
         before: Option<&Arc<ArtifactRef>>,
-        gone: Gone,
+        gone: RemovalReason,
         now: Duration,
     ) {
         self.since.get_or_insert(now);

@@ -15,17 +15,17 @@ use std::time::Duration;
 
 use crate::core::artifact::{ArtifactRef, Observation};
 use crate::core::baseline::BaselineFile;
-use crate::core::chunks::{Chunks, Keyed as _};
-use crate::core::dossier::Doubt;
-use crate::core::feature::Bearings;
-use crate::core::inventory::{Changed, Entry, Inventory};
+use crate::core::chunks::{Keyed as _, SortedChunks};
+use crate::core::dossier::UnknownReason;
+use crate::core::feature::FeatureMetadata;
+use crate::core::inventory::{EntryChange, Inventory, InventoryEntry};
 use crate::core::path::RelPath;
 use crate::core::time::Timestamp;
-use crate::core::transition::{Announced, Gone, Verdict};
+use crate::core::transition::{Evaluation, LastPublished, RemovalReason};
 use crate::engine::view::FeatureView;
-use crate::project::{FeatureDir, Inputs};
-use crate::scan::Limits;
-use crate::watch::{Settle, SettleTimes};
+use crate::project::{FeatureDir, FeatureInputs};
+use crate::scan::ScanLimits;
+use crate::watch::{DebounceTimes, Debouncer};
 pub(super) use due::Due;
 use due::{Batch, GATHER, VERDICT_PAUSE};
 pub(super) use flights::Flight;
@@ -38,7 +38,7 @@ use tombstones::Tombstones;
 pub(super) struct LiveFeature {
     pub(super) dir: FeatureDir,
     pub(super) inventory: Inventory,
-    pub(super) settle: Settle,
+    pub(super) settle: Debouncer,
     /// Paths that were seen to vanish, and when: they are looked at once more before that counts.
     pub(super) vanishing: BTreeMap<RelPath, Duration>,
     /// Files written so shortly before they were read that they are read once more, by when. What
@@ -51,9 +51,9 @@ pub(super) struct LiveFeature {
     /// Until when that waits for what is being written; a feature that appears is seen whole.
     pub(super) first_by: Duration,
     /// What listing the feature met that keeps it from being judged.
-    pub(super) unseen: Option<Doubt>,
+    pub(super) unseen: Option<UnknownReason>,
     /// What its inputs say that does.
-    said: Option<Doubt>,
+    said: Option<UnknownReason>,
     /// Since when its folder is not there.
     pub(super) gone_since: Option<Timestamp>,
     /// How many entries there were when all of it was listed last, and have been met since: no
@@ -70,15 +70,15 @@ pub(super) struct LiveFeature {
     pub(super) held_whole: bool,
     /// Whether some of its folders are not watched but looked at again and again.
     pub(super) polled: bool,
-    bearings: Arc<Bearings>,
+    bearings: Arc<FeatureMetadata>,
     absent: Vec<String>,
     tombstones: Tombstones,
     batch: Batch,
-    announced: Option<Announced>,
+    announced: Option<LastPublished>,
     announced_at: Option<Duration>,
     /// When what steers will be read again, if it will: a verdict by what it was would be undone.
     pub(super) steered_at: Option<Duration>,
-    verdict: Option<Verdict>,
+    verdict: Option<Evaluation>,
     /// When something of it was last compared with the disk; `None` before that in this life.
     scanned_at: Option<Timestamp>,
     projection: Projection,
@@ -90,11 +90,11 @@ pub(super) struct LiveFeature {
 pub(super) struct Stored {
     /// Where its folder was, if that is known.
     pub(super) dir: Option<FeatureDir>,
-    pub(super) entries: Chunks<Entry>,
+    pub(super) entries: SortedChunks<InventoryEntry>,
     pub(super) absent: Vec<String>,
     /// In the order in which they were deleted.
     pub(super) tombstones: Vec<Arc<ArtifactRef>>,
-    pub(super) announced: Option<Announced>,
+    pub(super) announced: Option<LastPublished>,
     pub(super) gone_since: Option<Timestamp>,
 }
 
@@ -102,18 +102,23 @@ impl LiveFeature {
     /// A feature as it was stored, under its present inputs.
     pub(super) fn new(
         dir: FeatureDir,
-        inputs: Inputs,
+        inputs: FeatureInputs,
         mut stored: Stored,
-        times: SettleTimes,
+        times: DebounceTimes,
         now: Duration,
     ) -> Self {
         let entries = std::mem::take(&mut stored.entries);
         let mut feature = Self::empty(dir, inputs, stored, times);
         for entry in entries {
             let indexed_at = entry.artifact.indexed_at;
-            let changed = feature.inventory.adopt(entry, indexed_at);
+            let changed = feature.inventory.insert_reclassified(entry, indexed_at);
             if let Some(before) = changed.and_then(|changed| changed.before) {
-                feature.batch.note(&before.relative_path, Some(&before), Gone::Deleted, now);
+                feature.batch.note(
+                    &before.relative_path,
+                    Some(&before),
+                    RemovalReason::Deleted,
+                    now,
+                );
             }
         }
         feature.batch.terms = true;
@@ -124,26 +129,26 @@ impl LiveFeature {
     /// A feature as it was stored, of which nothing can be seen now.
     pub(super) fn remembered(
         dir: FeatureDir,
-        inputs: Inputs,
+        inputs: FeatureInputs,
         mut stored: Stored,
-        times: SettleTimes,
+        times: DebounceTimes,
     ) -> Self {
         let entries = std::mem::take(&mut stored.entries);
         let mut feature = Self::empty(dir, inputs, stored, times);
         for entry in entries {
-            feature.inventory.remember(entry);
+            feature.inventory.insert_as_is(entry);
         }
         feature
     }
 
-    fn empty(dir: FeatureDir, inputs: Inputs, stored: Stored, times: SettleTimes) -> Self {
-        let Inputs { terms, bearings } = inputs;
-        let said = terms.doubt.clone();
+    fn empty(dir: FeatureDir, inputs: FeatureInputs, stored: Stored, times: DebounceTimes) -> Self {
+        let FeatureInputs { context: terms, metadata: bearings } = inputs;
+        let said = terms.unknown_reason.clone();
         let untold = (stored.dir.as_ref() != Some(&dir)).then(|| dir.clone());
         Self {
             dir,
             inventory: Inventory::new(terms),
-            settle: Settle::new(times),
+            settle: Debouncer::new(times),
             vanishing: BTreeMap::new(),
             rechecks: BTreeSet::new(),
             flying: Flights::default(),
@@ -180,9 +185,9 @@ impl LiveFeature {
 
     /// Takes that so many entries more were met. Says whether there may be more than are allowed;
     /// how many there are only listing all of it tells.
-    pub(super) fn meets(&mut self, entries: u64, limits: &Limits) -> bool {
+    pub(super) fn meets(&mut self, entries: u64, limits: &ScanLimits) -> bool {
         self.entries = self.entries.saturating_add(entries);
-        self.entries > limits.entries
+        self.entries > limits.max_entries
     }
 
     /// Whether a file is at a path that could be read.
@@ -202,13 +207,13 @@ impl LiveFeature {
         some: &HashSet<&RelPath>,
     ) -> Vec<RelPath> {
         let entries = self.inventory.entries();
-        let path = Entry::key;
+        let path = InventoryEntry::key;
         let Some(folder) = folder else {
             return entries.iter().map(path).filter(|path| !some.contains(path)).cloned().collect();
         };
         let prefix = [folder.as_bytes(), b"/"].concat();
         entries
-            .from(folder)
+            .range_from(folder)
             .map(path)
             .skip_while(|path| !path.as_bytes().starts_with(&prefix) && path.as_bytes() < &*prefix)
             .take_while(|path| path.as_bytes().starts_with(&prefix))
@@ -233,15 +238,15 @@ impl LiveFeature {
         self.hidden.remove(&seen.path);
         let path = seen.path.clone();
         let changed = self.inventory.set(seen, at);
-        if changed.before != changed.now {
+        if changed.before != changed.after {
             self.projection = Projection::MayDiffer;
         }
-        self.batch.note(&path, changed.before.as_ref(), Gone::Deleted, now);
+        self.batch.note(&path, changed.before.as_ref(), RemovalReason::Deleted, now);
         self.view = None;
     }
 
     /// Takes that nothing is at a path any more.
-    pub(super) fn remove(&mut self, path: &RelPath, gone: Gone, now: Duration) {
+    pub(super) fn remove(&mut self, path: &RelPath, gone: RemovalReason, now: Duration) {
         self.vanishing.remove(path);
         self.hidden.remove(path);
         let changed = self.inventory.remove(path);
@@ -256,25 +261,35 @@ impl LiveFeature {
     /// could not be read was this folder.
     pub(super) fn open_folder(&mut self, path: &RelPath, now: Duration) {
         let hidden = self.hidden.remove(path);
-        self.remove(path, if hidden { Gone::Opened } else { Gone::Deleted }, now);
+        self.remove(
+            path,
+            if hidden { RemovalReason::DirBecameReadable } else { RemovalReason::Deleted },
+            now,
+        );
     }
 
     /// Takes new inputs, and reclassifies everything if they change the terms.
-    pub(super) fn take_inputs(&mut self, inputs: Inputs, at: Timestamp, now: Duration) {
-        let Inputs { mut terms, bearings } = inputs;
-        self.said = terms.doubt.take();
-        terms.doubt = self.unseen.clone().or_else(|| self.said.clone());
-        if !terms.same(self.inventory.terms()) {
+    pub(super) fn take_inputs(&mut self, inputs: FeatureInputs, at: Timestamp, now: Duration) {
+        let FeatureInputs { context: mut terms, metadata: bearings } = inputs;
+        self.said = terms.unknown_reason.take();
+        terms.unknown_reason = self.unseen.clone().or_else(|| self.said.clone());
+        if !terms.is_equivalent(self.inventory.context()) {
             self.projection = Projection::MayDiffer;
-            for Changed { before, now: artifact } in self.inventory.retarget(terms, at) {
+            for EntryChange { before, after: artifact } in self.inventory.reclassify_all(terms, at)
+            {
                 if let Some(artifact) = artifact {
-                    self.batch.note(&artifact.relative_path, before.as_ref(), Gone::Deleted, now);
+                    self.batch.note(
+                        &artifact.relative_path,
+                        before.as_ref(),
+                        RemovalReason::Deleted,
+                        now,
+                    );
                 }
             }
         }
         let accepted = match (&self.bearings.baseline, &bearings.baseline) {
-            (before, BaselineFile::Sound(now)) => {
-                !matches!(before, BaselineFile::Sound(before) if before == now)
+            (before, BaselineFile::Valid(now)) => {
+                !matches!(before, BaselineFile::Valid(before) if before == now)
             }
             _ => false,
         };
@@ -285,9 +300,9 @@ impl LiveFeature {
     }
 
     /// Takes what keeps the feature from being judged, or that nothing does.
-    pub(super) fn take_unseen(&mut self, unseen: Option<Doubt>) {
+    pub(super) fn take_unseen(&mut self, unseen: Option<UnknownReason>) {
         if self.unseen != unseen {
-            self.inventory.set_doubt(unseen.clone().or_else(|| self.said.clone()));
+            self.inventory.set_unknown_reason(unseen.clone().or_else(|| self.said.clone()));
             self.unseen = unseen;
             self.batch.terms = true;
             self.view = None;
@@ -302,8 +317,8 @@ impl LiveFeature {
         self.rechecks.clear();
         self.flying.clear();
         self.held_whole = false;
-        if self.unseen != Some(Doubt::Gone) {
-            self.take_unseen(Some(Doubt::Unreadable(why.to_owned())));
+        if self.unseen != Some(UnknownReason::Deleted) {
+            self.take_unseen(Some(UnknownReason::Unreadable(why.to_owned())));
         }
     }
 
@@ -370,7 +385,7 @@ impl LiveFeature {
         self.git = None;
         self.calm_by = Some(now + VERDICT_PAUSE * 10);
         for path in std::mem::take(&mut self.held) {
-            self.settle.again(&path, now);
+            self.settle.schedule_at(&path, now);
         }
     }
 
@@ -386,7 +401,7 @@ impl LiveFeature {
 
     /// Whether nothing is waiting or being looked at.
     pub(super) fn is_looked_at(&self) -> bool {
-        self.settle.is_settled() && !self.flying.is_looking()
+        self.settle.is_empty() && !self.flying.is_looking()
     }
 
     /// When something is to be done without a new hint.

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use uuid::Uuid;
 
 use super::LiveFeature;
-use crate::core::feature::Watch;
+use crate::core::feature::FeatureWatchState;
 use crate::core::time::Timestamp;
 use crate::engine::view::FeatureView;
 
@@ -41,19 +41,21 @@ impl LiveFeature {
     ) -> Arc<FeatureView> {
         let settled = self.is_looked_at() && !self.waits_for_git();
         let stale = |view: &FeatureView| match view.watch {
-            Watch::Settling => settled,
-            Watch::Live => !settled,
-            Watch::Degraded => self.polled && !settled,
-            Watch::Unreadable | Watch::Gone => false,
+            FeatureWatchState::Settling => settled,
+            FeatureWatchState::Live => !settled,
+            FeatureWatchState::Degraded => self.polled && !settled,
+            FeatureWatchState::Unreadable | FeatureWatchState::Gone => false,
         };
         let shown = self.view.as_ref().filter(|view| view.indexed == self.indexed);
         if let Some(view) = shown.filter(|view| !stale(view)) {
             return Arc::clone(view);
         }
         let verdict = self.verdict.clone().filter(|_| self.batch.is_empty());
-        let watch = match Watch::of(self.inventory.terms().doubt.as_ref()) {
-            Watch::Live if !settled => Watch::Settling,
-            Watch::Live if self.polled => Watch::Degraded,
+        let watch = match FeatureWatchState::from_unknown_reason(
+            self.inventory.context().unknown_reason.as_ref(),
+        ) {
+            FeatureWatchState::Live if !settled => FeatureWatchState::Settling,
+            FeatureWatchState::Live if self.polled => FeatureWatchState::Degraded,
             watch => watch,
         };
         let id = self.announced.as_ref().and_then(|announced| announced.snapshot_id.parse().ok());
@@ -64,9 +66,9 @@ impl LiveFeature {
             project: Arc::clone(project),
             dir: self.dir.clone(),
             indexed: self.indexed,
-            terms: Arc::clone(self.inventory.terms()),
+            terms: Arc::clone(self.inventory.context()),
             entries: self.inventory.entries().clone(),
-            absent: self.inventory.absent(at).map(Arc::new).collect(),
+            absent: self.inventory.absent_specs(at).map(Arc::new).collect(),
             tombstones: self.tombstones.iter().cloned().collect(),
             verdict,
             snapshot_id: id.unwrap_or_else(Uuid::new_v4),

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use crate::core::artifact::{ArtifactRef, ErrorReason, Fault, State};
+use crate::core::artifact::{Absence, ArtifactRef, ArtifactState, ErrorReason};
 use crate::core::path::RelPath;
 
 /// Most tombstones of a feature.
@@ -72,20 +72,21 @@ impl Tombstones {
 
 /// What is kept of an artifact that was deleted.
 pub(super) fn tombstone(artifact: &ArtifactRef) -> Arc<ArtifactRef> {
-    let fault = Fault { reason: ErrorReason::DeletedAfterScan, detail: None };
-    Arc::new(ArtifactRef { state: State::Absent(fault), ..artifact.clone() })
+    let fault = Absence { reason: ErrorReason::DeletedAfterScan, detail: None };
+    Arc::new(ArtifactRef { state: ArtifactState::Absent(fault), ..artifact.clone() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::core::dossier::MissionDossier;
-    use crate::core::testing::{observed, terms};
+    use crate::core::testing::{feature_context, observed};
     use crate::core::time::Timestamp;
 
     fn dead(name: &str) -> Arc<ArtifactRef> {
         let seen = vec![observed(name, "")];
-        let dossier = MissionDossier::assemble(terms(None, None), seen, Timestamp::default());
+        let dossier =
+            MissionDossier::assemble(feature_context(None, None), seen, Timestamp::default());
         tombstone(&dossier.artifacts[0])
     }
 

@@ -13,12 +13,12 @@ use super::LiveProject;
 use crate::core::path::FeatureSlug;
 use crate::core::pattern::PatternSet;
 use crate::engine::feature::Stored;
-use crate::project::{FeatureDir, Inputs, Project};
-use crate::scan::{Limits, Listing, list};
+use crate::project::{FeatureDir, FeatureInputs, Project};
+use crate::scan::{Listing, ScanLimits, list_tree};
 
 /// What was seen of a feature.
 pub(super) struct Ahead {
-    pub(super) inputs: Inputs,
+    pub(super) inputs: FeatureInputs,
     /// What lies in it; `None` where a folder of it was not watched before it was listed.
     pub(super) listing: Option<io::Result<Listing>>,
 }
@@ -26,7 +26,7 @@ pub(super) struct Ahead {
 /// What is looked with.
 pub(super) struct Eyes<'a> {
     project: &'a Project,
-    limits: &'a Limits,
+    limits: &'a ScanLimits,
     ignore: &'a PatternSet,
     watched: &'a BTreeSet<PathBuf>,
 }
@@ -57,7 +57,8 @@ impl Eyes<'_> {
                 scope.spawn(|| {
                     while let Some((place, dir)) = take(&next, dirs) {
                         let listing = stored.get(&dir.slug).and_then(|_| self.list_watched(dir));
-                        let ahead = Ahead { inputs: self.project.inputs(dir), listing };
+                        let ahead =
+                            Ahead { inputs: self.project.read_feature_inputs(dir), listing };
                         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
                         seen[place] = Some(ahead);
                     }
@@ -71,7 +72,7 @@ impl Eyes<'_> {
         let base = self.project.feature_path(dir);
         let mut all = true;
         let listing = self.project.open_feature(dir).and_then(|opened| {
-            list(opened, None, self.limits, self.ignore, |entered| {
+            list_tree(opened, None, self.limits, self.ignore, |entered| {
                 all &= match entered {
                     Some(path) => {
                         self.watched.contains(&base.join(OsStr::from_bytes(path.as_bytes())))

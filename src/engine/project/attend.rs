@@ -190,7 +190,7 @@ impl LiveProject {
             Probe::Untried => {
                 let folder = self.root.probe.parent();
                 let ours = folder.is_some_and(|ours| self.watching.is_watched(ours));
-                if ours && self.project.flash_probe().is_ok() {
+                if ours && self.project.touch_probe().is_ok() {
                     self.care.probe = Probe::Asked(now.elapsed + PROBE_WAIT);
                 }
             }
@@ -302,7 +302,9 @@ impl LiveProject {
         for folder in refused {
             let relative = self.relative(folder);
             let around = relative.as_ref().map(|path| self.places.around(path)).unwrap_or_default();
-            if around.is_empty() || relative.is_some_and(|path| self.ways.lead_to(&path)) {
+            if around.is_empty()
+                || relative.is_some_and(|path| self.ways.could_contain_feature(&path))
+            {
                 // One that steers, or in which features lie.
                 self.refresh_due = Some(now.elapsed);
             }

@@ -8,16 +8,16 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::{Counting, LiveProject, Now, Setup};
-use crate::core::artifact::{ErrorReason, Fault, Observation, State};
-use crate::core::dossier::Doubt;
+use crate::core::artifact::{Absence, ArtifactState, ErrorReason, Observation};
+use crate::core::dossier::UnknownReason;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::pattern::PatternSet;
-use crate::core::transition::Gone;
+use crate::core::transition::RemovalReason;
 use crate::engine::feature::{Flight, LiveFeature};
 use crate::engine::pool::{Job, Pool};
 use crate::project::Project;
-use crate::scan::{Listing, is_starved, list};
-use crate::watch::What;
+use crate::scan::{Listing, is_resource_exhausted, list_tree};
+use crate::watch::HintKind;
 
 /// After the process had no descriptor left.
 pub(super) const STARVED_PAUSE: Duration = Duration::from_secs(1);
@@ -42,11 +42,11 @@ impl LiveProject {
         let dir = &feature.dir;
         let opened = match (folder, &dir.path) {
             (None, _) => self.project.open_feature(dir),
-            (Some(folder), _) => self.project.open_folder_of(dir, folder),
+            (Some(folder), _) => self.project.open_feature_subdir(dir, folder),
         };
         let watching = &mut self.watching;
         let listing = opened.and_then(|opened| {
-            list(opened, folder, &self.setup.limits, &self.ignore, |entered| {
+            list_tree(opened, folder, &self.setup.limits, &self.ignore, |entered| {
                 let path = match entered {
                     Some(path) => base.join(std::ffi::OsStr::from_bytes(path.as_bytes())),
                     None => base.clone(),
@@ -82,11 +82,11 @@ impl LiveProject {
                         vanish(feature, below, now);
                     }
                     let indexed = feature.knows(folder);
-                    feature.settle.hint(folder, What::Closed, indexed, now.elapsed);
+                    feature.settle.on_hint(folder, HintKind::CloseWrite, indexed, now.elapsed);
                 }
                 return;
             }
-            Err(error) if is_starved(&error) => {
+            Err(error) if is_resource_exhausted(&error) => {
                 self.starved = false;
                 self.note_starved(true);
                 self.recompare.insert(slug.clone());
@@ -96,7 +96,7 @@ impl LiveProject {
             Err(error) => {
                 match folder {
                     Some(folder) => hide(feature, folder, &error.to_string(), now),
-                    None => feature.take_unseen(Some(Doubt::Unreadable(error.to_string()))),
+                    None => feature.take_unseen(Some(UnknownReason::Unreadable(error.to_string()))),
                 }
                 return;
             }
@@ -106,17 +106,17 @@ impl LiveProject {
             feature.open_folder(folder, now.elapsed);
         }
         if folder.is_none() {
-            if listing.over_budget.is_some() {
+            if listing.limit_exceeded.is_some() {
                 self.budget.insert(slug.clone());
             } else {
                 self.budget.remove(slug);
             }
-            feature.take_unseen(listing.over_budget.map(Doubt::OverBudget));
+            feature.take_unseen(listing.limit_exceeded.map(UnknownReason::LimitExceeded));
             feature.entries = listing.entries;
         } else {
-            if let Some(why) = listing.over_budget {
+            if let Some(why) = listing.limit_exceeded {
                 self.budget.insert(slug.clone());
-                feature.take_unseen(Some(Doubt::OverBudget(why)));
+                feature.take_unseen(Some(UnknownReason::LimitExceeded(why)));
             }
             // The folder itself, too.
             if feature.meets(listing.entries + 1, &self.setup.limits) {
@@ -132,14 +132,19 @@ impl LiveProject {
                 !entry.racy && entry.signature.is_some() && entry.signature == file.signature
             });
             // What waits is looked at when it has settled, however often it is compared meanwhile.
-            if !same && !feature.settle.awaits(&file.path) {
+            if !same && !feature.settle.is_pending(&file.path) {
                 let indexed = known.is_some();
                 match counting {
                     Counting::AtOnce => {
                         fly(feature, &self.setup, &self.project, &file.path, Flight::Look, pool);
                     }
                     Counting::Settled | Counting::Polled => {
-                        feature.settle.hint(&file.path, What::Closed, indexed, now.elapsed);
+                        feature.settle.on_hint(
+                            &file.path,
+                            HintKind::CloseWrite,
+                            indexed,
+                            now.elapsed,
+                        );
                     }
                 }
             }
@@ -150,13 +155,13 @@ impl LiveProject {
             match counting {
                 // It may well be there; it is not looked at any more.
                 _ if is_ignored(&self.ignore, &path) => {
-                    feature.settle.forget(&path);
-                    feature.remove(&path, Gone::Ignored, now.elapsed);
+                    feature.settle.remove(&path);
+                    feature.remove(&path, RemovalReason::Ignored, now.elapsed);
                 }
                 Counting::AtOnce if feature.git.is_none() && feature.has(&path) => {
-                    feature.remove(&path, Gone::Deleted, now.elapsed);
+                    feature.remove(&path, RemovalReason::Deleted, now.elapsed);
                 }
-                _ if feature.settle.awaits(&path) => {}
+                _ if feature.settle.is_pending(&path) => {}
                 _ => vanish(feature, path, now),
             }
         }
@@ -235,21 +240,21 @@ pub(super) fn fly(
 
 /// Takes that an indexed path seems to be gone: it is looked at once more before that counts.
 pub(super) fn vanish(feature: &mut LiveFeature, path: RelPath, now: Now) {
-    feature.settle.hint(&path, What::Removed, true, now.elapsed);
+    feature.settle.on_hint(&path, HintKind::Removed, true, now.elapsed);
     feature.vanishing.insert(path, now.elapsed);
 }
 
 /// A folder that cannot be read is one entry; what is indexed below it is not known any more.
 pub(super) fn hide(feature: &mut LiveFeature, folder: &RelPath, why: &str, now: Now) {
     for path in feature.paths_below(Some(folder)) {
-        feature.settle.forget(&path);
-        feature.remove(&path, Gone::Hidden, now.elapsed);
+        feature.settle.remove(&path);
+        feature.remove(&path, RemovalReason::ParentUnreadable, now.elapsed);
     }
-    let fault = Fault { reason: ErrorReason::Unreadable, detail: Some(why.into()) };
+    let fault = Absence { reason: ErrorReason::Unreadable, detail: Some(why.into()) };
     let seen = Observation {
         path: folder.clone(),
         size_bytes: 0,
-        state: State::Absent(fault),
+        state: ArtifactState::Absent(fault),
         wp_id: None,
         signature: None,
         racy: false,

@@ -38,14 +38,14 @@ impl LiveProject {
 
     /// Takes whether git has the work tree, or what it did is not seen yet.
     pub(super) fn note_git(&mut self, busy: bool, now: Now) {
-        let taken = self.project.git_lock();
+        let taken = self.project.git_locked_at();
         // One of the future was taken just now, by another clock.
         let age = |taken| SystemTime::now().duration_since(taken).unwrap_or_default();
         let fresh = taken.is_some_and(|taken| age(taken) < LOCK_MAX);
         // Locks that follow each other are one wait, so nothing waits for ever.
         self.git = match (fresh || busy, self.git) {
             (false, _) => None,
-            (true, None) => Some(now.elapsed + self.setup.times.git),
+            (true, None) => Some(now.elapsed + self.setup.times.git_lock_timeout),
             (true, known) => known,
         };
     }

@@ -9,11 +9,11 @@ use tracing::warn;
 use super::compare::{STARVED_PAUSE, fly, hide, is_at_or_below, vanish};
 use super::{Counting, LiveProject, META, Now, REFRESH_PAUSE};
 use crate::core::path::{FeatureSlug, RelPath};
-use crate::core::transition::Gone;
+use crate::core::transition::RemovalReason;
 use crate::engine::feature::Flight;
 use crate::engine::pool::{Done, Pool};
-use crate::scan::Look;
-use crate::watch::What;
+use crate::scan::PathState;
+use crate::watch::HintKind;
 
 /// A file written so shortly before it was read that another write may look the same is read again
 /// after this; one that changes while it is read, too.
@@ -27,7 +27,7 @@ impl LiveProject {
     pub(in crate::engine) fn hint(
         &mut self,
         path: &Path,
-        what: What,
+        what: HintKind,
         pool: &Pool,
         now: Now,
     ) -> bool {
@@ -48,10 +48,10 @@ impl LiveProject {
                 .user_missions
                 .as_ref()
                 .is_some_and(|own| path.starts_with(own) || own.starts_with(path));
-            if of_user && what != What::Closed {
+            if of_user && what != HintKind::CloseWrite {
                 self.watching.forget(path);
             }
-            self.root.replaced |= path == self.setup.root && what == What::Removed;
+            self.root.replaced |= path == self.setup.root && what == HintKind::Removed;
             if of_user || path == self.setup.root || path.ends_with("HEAD") {
                 self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
             }
@@ -98,7 +98,7 @@ impl LiveProject {
         &mut self,
         slug: &FeatureSlug,
         path: &RelPath,
-        what: What,
+        what: HintKind,
         pool: &Pool,
         now: Now,
     ) {
@@ -111,15 +111,15 @@ impl LiveProject {
             self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
         }
         let is_folder = match what {
-            What::Folder => true,
-            What::Arrived => self.is_folder(slug, path),
-            What::Closed | What::Touched | What::Removed => false,
+            HintKind::DirCreated => true,
+            HintKind::MovedTo => self.is_folder(slug, path),
+            HintKind::CloseWrite | HintKind::Modified | HintKind::Removed => false,
         };
         if is_folder {
             return self.compare(slug, Some(path), Counting::Settled, pool, now);
         }
         // What arrived and is gone again by now may have gone twice: first went what lay there.
-        let went = matches!(what, What::Removed | What::Arrived);
+        let went = matches!(what, HintKind::Removed | HintKind::MovedTo);
         if went
             && let Some(folder) = self.absolute(slug, Some(path))
             && self.watching.forget(&folder)
@@ -134,13 +134,13 @@ impl LiveProject {
                 vanish(feature, below, now);
             }
         }
-        if what != What::Removed {
+        if what != HintKind::Removed {
             feature.vanishing.remove(path);
         } else if feature.knows(path) {
             feature.vanishing.insert(path.clone(), now.elapsed);
         }
         let indexed = feature.knows(path);
-        feature.settle.hint(path, what, indexed, now.elapsed);
+        feature.settle.on_hint(path, what, indexed, now.elapsed);
     }
 
     fn is_folder(&self, slug: &FeatureSlug, path: &RelPath) -> bool {
@@ -174,8 +174,8 @@ impl LiveProject {
         }
         let Done { slug, path, look, .. } = done;
         let (slug, path) = (&slug, &path);
-        self.note_starved(look == Look::Starved);
-        let gone = look == Look::Gone && !self.deletes(now);
+        self.note_starved(look == PathState::OutOfResources);
+        let gone = look == PathState::Missing && !self.deletes(now);
         let Some(feature) = self.features.get_mut(slug) else {
             return;
         };
@@ -187,16 +187,16 @@ impl LiveProject {
         if flight == Flight::LookTwice {
             fly(feature, &self.setup, &self.project, path, Flight::Look, pool);
         }
-        let looked = matches!(look, Look::Unchanged | Look::Seen(_) | Look::Gone);
+        let looked = matches!(look, PathState::Unchanged | PathState::Read(_) | PathState::Missing);
         if looked && flight != Flight::Recheck {
             feature.compared(now.at);
         }
         match look {
-            Look::Unchanged => {
+            PathState::Unchanged => {
                 feature.vanishing.remove(path);
                 feature.held.remove(path);
             }
-            Look::Seen(seen) => {
+            PathState::Read(seen) => {
                 feature.vanishing.remove(path);
                 feature.held.remove(path);
                 if seen.racy {
@@ -214,31 +214,35 @@ impl LiveProject {
                     self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
                 }
             }
-            Look::Gone if !feature.knows(path) => {}
-            Look::Gone if !feature.indexed && feature.git.is_none() => {
-                feature.remove(path, Gone::Deleted, now.elapsed);
+            PathState::Missing if !feature.knows(path) => {}
+            PathState::Missing if !feature.indexed && feature.git.is_none() => {
+                feature.remove(path, RemovalReason::Deleted, now.elapsed);
             }
-            Look::Gone => match feature.vanishing.get(path) {
-                Some(since) if *since + self.setup.times.vanish <= now.elapsed => {
+            PathState::Missing => match feature.vanishing.get(path) {
+                Some(since) if *since + self.setup.times.deletion_grace <= now.elapsed => {
                     if feature.git.is_some() {
                         feature.held.insert(path.clone());
                     } else {
-                        feature.remove(path, Gone::Deleted, now.elapsed);
+                        feature.remove(path, RemovalReason::Deleted, now.elapsed);
                     }
                 }
                 // It was there but now: this look was for an earlier hint.
-                Some(since) => feature.settle.again(path, *since + self.setup.times.vanish),
+                Some(since) => {
+                    feature.settle.schedule_at(path, *since + self.setup.times.deletion_grace)
+                }
                 None => vanish(feature, path.clone(), now),
             },
-            Look::Restless => feature.settle.again(path, now.elapsed + LOOK_AGAIN),
-            Look::Starved => feature.settle.again(path, now.elapsed + STARVED_PAUSE),
-            Look::Hidden(folder, why) => hide(feature, &folder, &why, now),
-            Look::Folder => {
+            PathState::Unstable => feature.settle.schedule_at(path, now.elapsed + LOOK_AGAIN),
+            PathState::OutOfResources => {
+                feature.settle.schedule_at(path, now.elapsed + STARVED_PAUSE)
+            }
+            PathState::ParentUnreadable(folder, why) => hide(feature, &folder, &why, now),
+            PathState::Dir => {
                 // What was there as a file is not; what is in the folder comes by comparing.
                 feature.open_folder(path, now.elapsed);
                 self.compare(slug, Some(path), Counting::Settled, pool, now);
             }
-            Look::Large => {}
+            PathState::TooLarge => {}
         }
     }
 }

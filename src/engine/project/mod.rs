@@ -24,13 +24,13 @@ use super::feature::{LiveFeature, Stored};
 use super::inbox::ProjectId;
 use super::pool::Pool;
 use super::view::ProjectView;
-use crate::core::findings::{FileError, Skipped};
+use crate::core::findings::{FileError, SkippedDir};
 use crate::core::path::FeatureSlug;
 use crate::core::pattern::PatternSet;
 use crate::core::time::Timestamp;
-use crate::project::{Machine, Project, Settings, Ways};
-use crate::scan::Limits;
-use crate::watch::{SettleTimes, changed_elsewhere};
+use crate::project::{FeaturePatterns, Machine, Project, ProjectSettings};
+use crate::scan::ScanLimits;
+use crate::watch::{DebounceTimes, remote_fs_name};
 use attend::Care;
 use compare::fly;
 pub(super) use compare::is_no_folder;
@@ -60,11 +60,11 @@ pub(super) struct Now {
 pub(super) struct Setup {
     pub(super) id: ProjectId,
     pub(super) root: PathBuf,
-    pub(super) settings: Settings,
+    pub(super) settings: ProjectSettings,
     pub(super) machine: Machine,
     pub(super) user_missions: Option<PathBuf>,
-    pub(super) limits: Limits,
-    pub(super) times: SettleTimes,
+    pub(super) limits: ScanLimits,
+    pub(super) times: DebounceTimes,
     /// How long one reading of everything in the background may take; `None` not to do that.
     pub(super) scrub: Option<Duration>,
     /// Folder for cookie files, watched on the same kernel queue.
@@ -93,7 +93,7 @@ pub(super) struct LiveProject {
     unwritten: Unwritten,
     ignore: PatternSet,
     /// Where features may come to lie.
-    ways: Ways,
+    ways: FeaturePatterns,
     /// What is wrong beside what is not watched.
     fault: Option<String>,
     /// Features that are to be forgotten by the store.
@@ -102,7 +102,7 @@ pub(super) struct LiveProject {
     budget: BTreeSet<FeatureSlug>,
     /// Whether the process had no descriptor left when something was last looked at.
     starved: bool,
-    skipped: Vec<Skipped>,
+    skipped: Vec<SkippedDir>,
     findings: (Vec<FileError>, Vec<String>),
     pub(super) refresh_due: Option<Duration>,
     /// Features to compare when what steers is next read: their folders were replaced.
@@ -146,12 +146,12 @@ impl LiveProject {
             ),
         };
         let opened = open(&setup);
-        let absent = || Project::absent(&setup.root, setup.settings.clone(), &setup.machine);
+        let absent = || Project::unavailable(&setup.root, setup.settings.clone(), &setup.machine);
         let (project, refused) = match opened {
             Ok(project) => (project, None),
             Err(error) => (absent(), Some(error)),
         };
-        let probe = project.probe();
+        let probe = project.probe_path();
         let mut live = Self {
             project: Arc::new(project),
             features: BTreeMap::new(),
@@ -165,7 +165,7 @@ impl LiveProject {
             scrub: Scrub::new(setup.scrub, now.elapsed),
             unwritten: Unwritten::default(),
             ignore,
-            ways: Ways::new(&setup.settings.feature_patterns()),
+            ways: FeaturePatterns::new(&setup.settings.feature_patterns()),
             fault,
             budget: BTreeSet::new(),
             forgotten: Vec::new(),
@@ -189,7 +189,7 @@ impl LiveProject {
 
     /// Watches what steers, and looks at all features.
     fn settle_in(&mut self, mut stored: BTreeMap<FeatureSlug, Stored>, pool: &Pool, now: Now) {
-        self.remote = changed_elsewhere(&self.setup.root);
+        self.remote = remote_fs_name(&self.setup.root);
         if self.watch_steering()
             && let Ok(project) = open(&self.setup)
         {
@@ -229,7 +229,7 @@ impl LiveProject {
         if self.watch_steering() {
             self.refresh_due = Some(now.elapsed);
         }
-        self.findings = self.project.manifest_findings();
+        self.findings = self.project.manifest_diagnostics();
     }
 
     /// Looks after the root and the watches, at the paths that count by now, and reads what steers

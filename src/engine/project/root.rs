@@ -13,11 +13,11 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::{LiveProject, Now, open};
-use crate::core::chunks::Chunks;
-use crate::core::inventory::Entry;
+use crate::core::chunks::SortedChunks;
+use crate::core::inventory::InventoryEntry;
 use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
 use crate::engine::feature::{LiveFeature, Stored};
-use crate::project::{FeatureDir, Project, Stands};
+use crate::project::{FeatureDir, Project, RootCheck};
 
 /// How often it is asked whether the root is there again.
 const LOOK_PAUSE: Duration = Duration::from_millis(250);
@@ -87,7 +87,7 @@ impl LiveProject {
         self.recompare.clear();
         self.watching.renew();
         self.watching.watch_missing([self.setup.cookies.clone()]);
-        self.project.release();
+        self.project.close_root_fd();
         for (slug, feature) in &mut self.features {
             feature.lose_sight("the project's root cannot be read");
             feature.indexed = true;
@@ -119,8 +119,8 @@ impl LiveProject {
         if self.root.checked == Some(now.elapsed) {
             return true;
         }
-        match self.project.stands() {
-            Ok(Stands::Same) if !self.root.replaced => {
+        match self.project.check_root() {
+            Ok(RootCheck::Same) if !self.root.replaced => {
                 self.root.checked = Some(now.elapsed);
                 true
             }
@@ -145,7 +145,7 @@ impl LiveProject {
     ) {
         for (slug, known) in stored {
             let dir = dir_of_gone(&slug, &known);
-            let inputs = self.project.inputs(&dir);
+            let inputs = self.project.read_feature_inputs(&dir);
             let feature = LiveFeature::remembered(dir, inputs, known, self.setup.times);
             self.places.put(&feature.dir);
             self.features.insert(slug, Box::new(feature));
@@ -163,7 +163,7 @@ pub(super) const ELSEWHERE: &str = "it is empty or on another file system, with 
 pub(super) fn lies_elsewhere<'a>(
     project: &Project,
     dirs: &[FeatureDir],
-    known: impl Iterator<Item = (&'a FeatureSlug, &'a Chunks<Entry>)> + Clone,
+    known: impl Iterator<Item = (&'a FeatureSlug, &'a SortedChunks<InventoryEntry>)> + Clone,
 ) -> bool {
     let is_there = |slug: &FeatureSlug| dirs.iter().any(|dir| dir.slug == *slug);
     if known.clone().any(|(slug, _)| is_there(slug)) {
@@ -172,7 +172,8 @@ pub(super) fn lies_elsewhere<'a>(
     let entries = known.flat_map(|(_, entries)| entries.iter());
     let mut signatures = entries.filter_map(|entry| entry.signature).peekable();
     signatures.peek().is_some()
-        && (project.is_bare() || signatures.all(|signature| signature.device != project.device()))
+        && (project.is_root_empty()
+            || signatures.all(|signature| signature.device != project.root_device()))
 }
 
 /// The directory of a feature that is not to be found: where it was, or one that stands for that.

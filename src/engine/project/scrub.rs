@@ -9,7 +9,7 @@ use tracing::warn;
 use super::{LiveProject, Now};
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::engine::pool::{Done, Job, Pool};
-use crate::scan::Look;
+use crate::scan::PathState;
 
 /// Files are read in portions, so that an idle daemon wakes seldom.
 const STEP_MAX: Duration = Duration::from_mins(1);
@@ -76,9 +76,10 @@ impl LiveProject {
         let Some((slug, path)) = place else {
             return self.first_from(self.features.keys().next()?);
         };
-        let path_of = |entry: &crate::core::inventory::Entry| entry.artifact.relative_path.clone();
+        let path_of =
+            |entry: &crate::core::inventory::InventoryEntry| entry.artifact.relative_path.clone();
         let next = self.features.get(slug).and_then(|feature| {
-            feature.inventory.entries().from(path).map(path_of).find(|next| next > path)
+            feature.inventory.entries().range_from(path).map(path_of).find(|next| next > path)
         });
         match next {
             Some(next) => Some((slug.clone(), next)),
@@ -125,16 +126,16 @@ impl LiveProject {
             return;
         };
         match done.look {
-            Look::Seen(seen) if seen.state == known.artifact.state => {}
-            Look::Seen(seen) if feature.silent_change(&seen) => {
+            PathState::Read(seen) if seen.state == known.artifact.state => {}
+            PathState::Read(seen) if feature.silent_change(&seen) => {
                 feature.set(seen, now.at, now.elapsed);
                 self.awake.insert(done.slug.clone());
                 self.note_silent_change(&done.slug, &done.path);
             }
             // It is being written, or there was nothing left to read it with.
-            Look::Restless | Look::Starved => {}
+            PathState::Unstable | PathState::OutOfResources => {}
             _ => {
-                feature.settle.again(&done.path, now.elapsed);
+                feature.settle.schedule_at(&done.path, now.elapsed);
                 self.awake.insert(done.slug);
             }
         }

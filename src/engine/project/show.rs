@@ -45,7 +45,7 @@ impl LiveProject {
         });
         if self.awake.is_empty() {
             // Nothing keeps its file system from being unmounted.
-            self.project.release();
+            self.project.close_root_fd();
         }
         let view = match shown {
             Some(shown) if !changed && shown.ready == ready => shown,

@@ -11,15 +11,15 @@ use std::time::Duration;
 use super::ahead::Ahead;
 use super::compare::{STARVED_PAUSE, is_at_or_below, is_no_folder};
 use super::{Counting, LiveProject, Now, Setup};
-use crate::core::dossier::Doubt;
+use crate::core::dossier::UnknownReason;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::time::Timestamp;
-use crate::core::transition::Gone;
+use crate::core::transition::RemovalReason;
 use crate::engine::feature::{LiveFeature, Stored};
 use crate::engine::pool::Pool;
 use crate::project::{FeatureDir, Project, ReadError};
-use crate::scan::is_starved;
-use crate::watch::What;
+use crate::scan::is_resource_exhausted;
+use crate::watch::HintKind;
 
 /// How long a feature that is gone and has no baseline stays in the status.
 const GONE_KEPT: Duration = Duration::from_hours(24);
@@ -38,21 +38,21 @@ impl LiveProject {
             || matches!(path.as_bytes(), b".git" | b".git/HEAD")
             || self
                 .project
-                .run_folders()
+                .run_dirs()
                 .any(|run| is_at_or_below(&run, path) || is_at_or_below(path, &run))
     }
 
     /// Whether what happened at a path can bring features or take some: a folder on the way to them
     /// is there or was, or a link. Files that are written there are nothing to look at.
-    pub(super) fn moves_features(&self, path: &Path, relative: &RelPath, what: What) -> bool {
+    pub(super) fn moves_features(&self, path: &Path, relative: &RelPath, what: HintKind) -> bool {
         let is_file = || path.symlink_metadata().is_ok_and(|found| found.is_file());
-        self.ways.lead_to(relative)
+        self.ways.could_contain_feature(relative)
             && (self.watching.is_meant(path)
                 || self.skipped.iter().any(|skipped| skipped.name == relative.text())
                 || match what {
-                    What::Folder => true,
-                    What::Arrived | What::Touched => !is_file(),
-                    What::Closed | What::Removed => false,
+                    HintKind::DirCreated => true,
+                    HintKind::MovedTo | HintKind::Modified => !is_file(),
+                    HintKind::CloseWrite | HintKind::Removed => false,
                 })
     }
 
@@ -64,7 +64,7 @@ impl LiveProject {
         }
         match open(&self.setup) {
             Ok(mut project) => {
-                project.go_on_from(&self.project);
+                project.inherit_last_valid(&self.project);
                 self.project = Arc::new(project);
             }
             Err(error) => return self.cannot_refresh(&error, now),
@@ -72,7 +72,7 @@ impl LiveProject {
         let mut is_new = self.watch_steering();
         let (dirs, skipped) = match self.project.discover() {
             Ok(found) => found,
-            Err(ReadError::Os(error)) => return self.cannot_refresh(&error, now),
+            Err(ReadError::Io(error)) => return self.cannot_refresh(&error, now),
             Err(error) => return self.cannot_refresh(&io::Error::other(error), now),
         };
         self.skipped = skipped;
@@ -86,7 +86,7 @@ impl LiveProject {
         for slug in gone {
             // As with a file: it may come back in a moment.
             let since = *self.missing.entry(slug.clone()).or_insert(now.elapsed);
-            let due = since + self.setup.times.vanish;
+            let due = since + self.setup.times.deletion_grace;
             if due > now.elapsed {
                 self.refresh_due = Some(due);
             } else if self.hold(now).is_some() {
@@ -103,10 +103,12 @@ impl LiveProject {
                 feature.held_whole = false;
             }
             match self.features.get_mut(&dir.slug) {
-                Some(feature) if feature.unseen != Some(Doubt::Gone) && feature.dir == dir => {
-                    let inputs = self.project.inputs(&dir);
+                Some(feature)
+                    if feature.unseen != Some(UnknownReason::Deleted) && feature.dir == dir =>
+                {
+                    let inputs = self.project.read_feature_inputs(&dir);
                     feature.take_inputs(inputs, now.at, now.elapsed);
-                    let unseen = matches!(feature.unseen, Some(Doubt::Unreadable(_)));
+                    let unseen = matches!(feature.unseen, Some(UnknownReason::Unreadable(_)));
                     if self.recompare.remove(&dir.slug) || unseen {
                         self.compare(&dir.slug, None, Counting::Settled, pool, now);
                     }
@@ -119,10 +121,14 @@ impl LiveProject {
                     feature.lie_at(dir.clone());
                     feature.take_unseen(None);
                     feature.gone_since = None;
-                    feature.take_inputs(self.project.inputs(&dir), now.at, now.elapsed);
+                    feature.take_inputs(
+                        self.project.read_feature_inputs(&dir),
+                        now.at,
+                        now.elapsed,
+                    );
                     // As at first sight it is shown when all of it is seen.
                     feature.indexed = false;
-                    feature.first_by = now.elapsed + self.setup.times.max;
+                    feature.first_by = now.elapsed + self.setup.times.max_wait;
                     self.compare(&dir.slug, None, Counting::Settled, pool, now);
                 }
                 None => {
@@ -135,7 +141,7 @@ impl LiveProject {
         if is_new {
             self.refresh_due = Some(now.elapsed);
         }
-        self.findings = self.project.manifest_findings();
+        self.findings = self.project.manifest_diagnostics();
     }
 
     pub(super) fn add_feature(
@@ -147,14 +153,16 @@ impl LiveProject {
         pool: &Pool,
         now: Now,
     ) {
-        let ahead =
-            ahead.unwrap_or_else(|| Ahead { inputs: self.project.inputs(&dir), listing: None });
+        let ahead = ahead.unwrap_or_else(|| Ahead {
+            inputs: self.project.read_feature_inputs(&dir),
+            listing: None,
+        });
         let Ahead { inputs, listing } = ahead;
         let slug = dir.slug.clone();
         let times = self.setup.times;
         let mut feature = Box::new(LiveFeature::new(dir, inputs, stored, times, now.elapsed));
         if counting == Counting::Settled {
-            feature.first_by = now.elapsed + self.setup.times.max;
+            feature.first_by = now.elapsed + self.setup.times.max_wait;
         }
         feature.git = self.hold(now);
         self.places.put(&feature.dir);
@@ -187,14 +195,19 @@ impl LiveProject {
     /// those without one after a day.
     pub(super) fn forget_gone(&mut self, now: Now) {
         self.forget_at = None;
-        let gone = self.features.values().filter(|feature| feature.unseen == Some(Doubt::Gone));
+        let gone =
+            self.features.values().filter(|feature| feature.unseen == Some(UnknownReason::Deleted));
         let slugs: Vec<FeatureSlug> = gone.map(|feature| feature.dir.slug.clone()).collect();
         for slug in slugs {
             let Some(feature) = self.features.get_mut(&slug) else {
                 continue;
             };
             let had = feature.has_baseline();
-            feature.take_inputs(self.project.inputs(&feature.dir), now.at, now.elapsed);
+            feature.take_inputs(
+                self.project.read_feature_inputs(&feature.dir),
+                now.at,
+                now.elapsed,
+            );
             let left = GONE_KEPT.saturating_sub(age(feature.gone_since, now));
             if feature.has_baseline() {
                 self.awake.insert(slug);
@@ -219,23 +232,23 @@ impl LiveProject {
         };
         self.awake.insert(slug.clone());
         feature.held_whole = false;
-        if feature.unseen == Some(Doubt::Gone) {
+        if feature.unseen == Some(UnknownReason::Deleted) {
             return;
         }
         for path in feature.paths_below(None) {
-            feature.settle.forget(&path);
-            feature.remove(&path, Gone::Deleted, now.elapsed);
+            feature.settle.remove(&path);
+            feature.remove(&path, RemovalReason::Deleted, now.elapsed);
         }
         // What is being read of it now is read again, and found to be gone.
         feature.flying.doubt();
-        feature.take_unseen(Some(Doubt::Gone));
+        feature.take_unseen(Some(UnknownReason::Deleted));
         feature.gone_since.get_or_insert(now.at);
         self.forget_at = Some(now.elapsed);
     }
 
     /// Takes that what steers cannot be read now: later again, or when the root can be.
     fn cannot_refresh(&mut self, error: &io::Error, now: Now) {
-        if is_starved(error) {
+        if is_resource_exhausted(error) {
             self.refresh_due = Some(now.elapsed + STARVED_PAUSE);
         } else {
             self.leave(error, now);
@@ -247,7 +260,7 @@ impl LiveProject {
     pub(super) fn watch_steering(&mut self) -> bool {
         let folders = self
             .project
-            .steering_folders()
+            .metadata_dirs()
             .into_iter()
             .chain(self.setup.user_missions.as_deref().map(of_user).unwrap_or_default())
             .chain([self.setup.cookies.clone()])

@@ -157,10 +157,10 @@ impl Watching {
     fn refuse(&mut self, folder: PathBuf, error: &WatchError) {
         self.watched.remove(&folder);
         match error {
-            WatchError::Gone(_) => {
+            WatchError::NotFound(_) => {
                 self.refused.remove(&folder);
             }
-            WatchError::Stuck => {
+            WatchError::Unresponsive => {
                 self.give_up();
                 self.refused.insert(folder);
             }
@@ -251,9 +251,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::watch::fake::Script;
+    use crate::watch::fake::FakeControl;
 
-    fn watching(script: &Script) -> Watching {
+    fn watching(script: &FakeControl) -> Watching {
         let backends = script.clone();
         Watching::new(Box::new(move || Ok(backends.backend(Arc::new(|_| {})))))
     }
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn what_is_refused_is_known_and_tried_again() {
-        let script = Script::default();
+        let script = FakeControl::default();
         script.set_limit(Some(2));
         let mut watching = watching(&script);
         assert!(watching.watch_missing(paths(&["/a", "/a/b", "/a/c", "/a/c/d"])));
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_folder_that_goes_takes_those_below_it_along_and_no_others() {
-        let script = Script::default();
+        let script = FakeControl::default();
         let mut watching = watching(&script);
         watching.watch_missing(paths(&["/a", "/a/b", "/a/b/c", "/a/b-c", "/a/c"]));
         assert!(watching.forget(Path::new("/a/b")));
@@ -295,7 +295,7 @@ mod tests {
         let half = |watching: &mut Watching| {
             watching.answered(Instant::now().checked_sub(PATIENCE / 2).unwrap(), 1);
         };
-        let mut watching = watching(&Script::default());
+        let mut watching = watching(&FakeControl::default());
         half(&mut watching);
         assert!(!watching.end_turn());
         half(&mut watching);
@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn without_a_watcher_everything_is_refused() {
-        let mut watching = Watching::new(Box::new(|| Err(WatchError::Instances)));
+        let mut watching = Watching::new(Box::new(|| Err(WatchError::InstanceLimit)));
         assert!(!watching.watch_missing(paths(&["/a"])));
         watching.watch("/b".into());
         assert_eq!((watching.watched(), watching.total()), (0, 2));

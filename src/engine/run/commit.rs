@@ -14,7 +14,7 @@ use crate::core::path::{FeatureSlug, escape_bytes};
 use crate::engine::feature::{Due, LiveFeature};
 use crate::engine::project::Now;
 use crate::engine::upkeep::Upkeep;
-use crate::store::{FeatureChange, Origin, StoreError};
+use crate::store::{EventOrigin, FeatureChange, StoreError};
 
 /// After a commit that failed, the next try.
 const STORE_RETRY: Duration = Duration::from_secs(1);
@@ -86,7 +86,7 @@ impl Engine {
         let mut dues = Vec::new();
         let mut changes = Vec::new();
         for (id, project) in &mut self.projects {
-            let origin = Arc::new(Origin {
+            let origin = Arc::new(EventOrigin {
                 project: project.project.name.to_string(),
                 root_id: project.project.root_id.clone(),
                 project_uuid: project.project.project_uuid.clone(),
@@ -148,7 +148,7 @@ impl Engine {
         // Waiting mends no file that is not what was written.
         let pause = if error.is_corrupt() { Duration::ZERO } else { STORE_RETRY };
         self.commits.not_before = now.elapsed + pause;
-        self.store.take_note(error);
+        self.store.record_error(error);
     }
 
     /// Whether the store can be tried: one that the disk failed is opened anew first, and what it
@@ -233,14 +233,14 @@ fn say_aside(aside: &Path) -> String {
 }
 
 /// What is to be written of what is due; what only the store needs is taken out.
-fn change(origin: &Arc<Origin>, slug: &FeatureSlug, due: &mut Due) -> FeatureChange {
+fn change(origin: &Arc<EventOrigin>, slug: &FeatureSlug, due: &mut Due) -> FeatureChange {
     FeatureChange {
-        set: std::mem::take(&mut due.set),
+        upserts: std::mem::take(&mut due.set),
         removed: std::mem::take(&mut due.removed),
         absent: due.absent.clone(),
         tombstones: due.tombstones.clone(),
-        tombstones_gone: due.tombstones_gone.clone(),
-        announced: due.announced.clone(),
+        cleared_tombstones: due.tombstones_gone.clone(),
+        last_published: due.announced.clone(),
         dir: due.dir.clone().map(|dir| dir.path),
         gone_since: due.absent.is_some().then_some(due.gone_since),
         events: std::mem::take(&mut due.events),

@@ -27,7 +27,7 @@ use super::view::{Views, World};
 use crate::core::path::FeatureSlug;
 use crate::core::time::Timestamp;
 use crate::store::Store;
-use crate::watch::Above;
+use crate::watch::AncestorWatcher;
 use commit::Commits;
 use projects::Grounds;
 use waiters::Waiter;
@@ -61,7 +61,7 @@ struct Engine {
     grounds: Grounds,
     /// `None` where the kernel has none: then a root that is moved with a folder above it is missed
     /// when someone asks for it.
-    above: Option<Above>,
+    above: Option<AncestorWatcher>,
     projects: BTreeMap<ProjectId, LiveProject>,
     started: Instant,
     waiters: Vec<Waiter>,
@@ -75,7 +75,7 @@ impl Engine {
     fn new(grounds: Grounds, begun: Begun, inbox: Arc<Inbox>, views: Arc<Views>) -> Self {
         let Begun { store, set_aside, refused } = begun;
         let for_above = Arc::downgrade(&inbox);
-        let above = Above::start(move || {
+        let above = AncestorWatcher::start(move || {
             if let Some(inbox) = for_above.upgrade() {
                 inbox.mounts_changed();
             }

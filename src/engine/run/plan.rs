@@ -15,11 +15,12 @@ use crate::config::{Config, SettleConfig};
 use crate::engine::inbox::Inbox;
 use crate::engine::view::Views;
 use crate::project::Machine;
-use crate::store::{Journal, Opened, Store, StoreError};
-use crate::watch::{Backend, Kernel, SettleTimes, Sink, WatchError, watch_mounts};
+use crate::store::{Journal, OpenedStore, Store, StoreError};
+use crate::watch::{Backend, DebounceTimes, HintSink, NotifyWatcher, WatchError, watch_mounts};
 
 /// Makes a watcher that hands its hints to a sink.
-pub(super) type Watchers = Arc<dyn Fn(Sink) -> Result<Box<dyn Backend>, WatchError> + Send + Sync>;
+pub(super) type Watchers =
+    Arc<dyn Fn(HintSink) -> Result<Box<dyn Backend>, WatchError> + Send + Sync>;
 
 /// What to watch.
 pub struct Plan {
@@ -38,7 +39,7 @@ impl Plan {
     /// A plan by that configuration, with the kernel's events.
     #[must_use]
     pub fn new(config: Config, state: PathBuf) -> Self {
-        let kernel = |sink| Ok(Box::new(Kernel::new(sink)?) as Box<dyn Backend>);
+        let kernel = |sink| Ok(Box::new(NotifyWatcher::new(sink)?) as Box<dyn Backend>);
         Self { config, roots: Vec::new(), user_missions: None, state, watchers: Arc::new(kernel) }
     }
 }
@@ -98,7 +99,7 @@ pub fn start(plan: Plan) -> Result<Running, EngineError> {
         state: plan.state,
         watchers: plan.watchers,
         asked,
-        machine: Machine::this(),
+        machine: Machine::current(),
         next_id: 0,
     };
     let (inbox, views) = (Arc::new(Inbox::default()), Arc::new(Views::default()));
@@ -124,11 +125,11 @@ pub(super) struct Begun {
 /// Opens the store; where the disk refuses that for now, everything runs without it until it does
 /// not.
 fn begin(state: &Path) -> Result<Begun, StoreError> {
-    let Opened { store, set_aside, .. } =
-        match Store::open_or_renew(state, &boot_id(), SystemTime::now().into()) {
+    let OpenedStore { store, quarantined: set_aside, .. } =
+        match Store::open_or_recreate(state, &boot_id(), SystemTime::now().into()) {
             Ok(opened) => opened,
-            Err(error) if error.is_passing() => {
-                let store = Store::closed(state)?;
+            Err(error) if error.is_transient() => {
+                let store = Store::unavailable(state)?;
                 return Ok(Begun { store, set_aside: None, refused: Some(error) });
             }
             Err(error) => return Err(error),
@@ -148,15 +149,15 @@ pub(in crate::engine) fn boot_id() -> String {
 }
 
 /// The settling that the configuration sets.
-pub(super) fn times(said: &SettleConfig) -> SettleTimes {
-    let default = SettleTimes::default();
+pub(super) fn times(said: &SettleConfig) -> DebounceTimes {
+    let default = DebounceTimes::default();
     let or = |said: Option<u64>, default| said.map_or(default, Duration::from_millis);
-    SettleTimes {
-        appear: or(said.appear_ms, default.appear),
-        quiet: or(said.quiet_ms, default.quiet),
-        max: or(said.max_ms, default.max),
-        vanish: or(said.vanish_ms, default.vanish),
-        git: or(said.git_ms, default.git),
+    DebounceTimes {
+        new_file_delay: or(said.appear_ms, default.new_file_delay),
+        quiet_period: or(said.quiet_ms, default.quiet_period),
+        max_wait: or(said.max_ms, default.max_wait),
+        deletion_grace: or(said.vanish_ms, default.deletion_grace),
+        git_lock_timeout: or(said.git_ms, default.git_lock_timeout),
     }
 }
 

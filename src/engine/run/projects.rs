@@ -91,7 +91,7 @@ impl Engine {
         let now = self.now();
         let mut project = LiveProject::start(setup, make, stored, &self.pool, now);
         // After the project, which needs the watches more where there are few.
-        let held = self.above.as_mut().map_or(Ok(()), |above| above.hold(id, root));
+        let held = self.above.as_mut().map_or(Ok(()), |above| above.watch(id, root));
         if let Err(error) = held {
             debug!(root = %root.display(), %error, "not all moves above it are heard of");
         }
@@ -107,7 +107,7 @@ impl Engine {
             let _ = std::fs::remove_dir_all(&project.setup.cookies);
         }
         if let Some(above) = &mut self.above {
-            above.release(id);
+            above.unwatch(id);
         }
     }
 
@@ -158,7 +158,7 @@ impl Engine {
                     entries: stored.entries,
                     absent: stored.absent,
                     tombstones: stored.tombstones,
-                    announced: stored.announced,
+                    announced: stored.last_published,
                     gone_since: stored.gone_since,
                 };
                 (stored.slug, known)

@@ -16,7 +16,7 @@ impl Engine {
             SinkCommand::Open { sink, reply } => self.reply(reply, now, |store| {
                 // What a sink may send is what is durable.
                 store.barrier()?;
-                Ok(Opened { durable: durable(store), state: store.begin_sink(sink)? })
+                Ok(Opened { durable: durable(store), state: store.register_sink(sink)? })
             }),
             SinkCommand::Barrier { reply } => self.reply(reply, now, |store| {
                 store.barrier()?;
@@ -24,17 +24,17 @@ impl Engine {
             }),
             SinkCommand::Advance { sink, instance, advance, reply } => {
                 let done = if *instance == *self.store.instance() {
-                    self.written(now, |store| store.advance(sink, &advance))
+                    self.written(now, |store| store.update_cursor(sink, &advance))
                 } else {
                     Err("the store is another one".to_owned())
                 };
                 let _ = reply.send(done.map_err(|why| (advance, why)));
             }
             SinkCommand::Retry { sink, meant, reply } => {
-                self.reply(reply, now, |store| store.retry(sink, &meant));
+                self.reply(reply, now, |store| store.retry_dead_letters(sink, &meant));
             }
             SinkCommand::Drop { sink, meant, reply } => {
-                self.reply(reply, now, |store| store.drop_set_aside(sink, &meant));
+                self.reply(reply, now, |store| store.delete_dead_letters(sink, &meant));
             }
         }
     }

@@ -7,14 +7,14 @@ use super::*;
 use crate::config::Config;
 use crate::engine::inbox::Command;
 use crate::engine::view::{SyncKind, WatchState};
-use crate::watch::fake::Script;
-use crate::watch::{Hint, What};
+use crate::watch::fake::FakeControl;
+use crate::watch::{Hint, HintKind};
 
 struct Fixture {
     /// Removed at the end.
     dir: tempfile::TempDir,
     root: PathBuf,
-    script: Script,
+    script: FakeControl,
     config: Config,
     running: Running,
 }
@@ -25,10 +25,14 @@ impl Fixture {
     }
 
     fn start_with(prepare: impl FnOnce(&std::path::Path)) -> Self {
-        Self::start_by(Script::default(), Config::default(), prepare)
+        Self::start_by(FakeControl::default(), Config::default(), prepare)
     }
 
-    fn start_by(script: Script, config: Config, prepare: impl FnOnce(&std::path::Path)) -> Self {
+    fn start_by(
+        script: FakeControl,
+        config: Config,
+        prepare: impl FnOnce(&std::path::Path),
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap().join("p");
         fs::create_dir_all(root.join("kitty-specs/001-x/tasks")).unwrap();
@@ -51,7 +55,12 @@ impl Fixture {
         Self { dir, root, script, config, running }
     }
 
-    fn run(root: &std::path::Path, state: PathBuf, script: &Script, config: &Config) -> Running {
+    fn run(
+        root: &std::path::Path,
+        state: PathBuf,
+        script: &FakeControl,
+        config: &Config,
+    ) -> Running {
         let mut plan = Plan::new(config.clone(), state);
         plan.roots = vec![root.to_owned()];
         let backends = script.clone();
@@ -89,13 +98,13 @@ impl Fixture {
 fn a_lost_event_makes_a_new_watcher_and_everything_is_compared() {
     let fixture = Fixture::start();
     fixture.wait_for(&["spec.md"]);
-    assert!(fixture.script.watches(&fixture.feature().join("tasks")), "also empty folders");
+    assert!(fixture.script.is_watching(&fixture.feature().join("tasks")), "also empty folders");
     fs::write(fixture.feature().join("unseen.md"), "x").unwrap();
     fs::remove_file(fixture.feature().join("spec.md")).unwrap();
-    fixture.script.hint(Hint::Lost);
+    fixture.script.send_hint(Hint::Overflow);
     fixture.wait_for(&["unseen.md"]);
-    assert_eq!(fixture.script.made(), 2);
-    assert!(fixture.script.watches(&fixture.feature().join("tasks")));
+    assert_eq!(fixture.script.backend_count(), 2);
+    assert!(fixture.script.is_watching(&fixture.feature().join("tasks")));
     fixture.stop();
 }
 
@@ -105,11 +114,11 @@ fn a_folder_that_comes_is_watched_before_it_is_listed() {
     let folder = fixture.feature().join("contracts");
     fs::create_dir_all(folder.join("deep")).unwrap();
     fs::write(folder.join("deep/api.yaml"), "x").unwrap();
-    fixture.script.hint(Hint::At(folder.clone(), What::Folder));
+    fixture.script.send_hint(Hint::At(folder.clone(), HintKind::DirCreated));
     fixture.wait_for(&["contracts/deep/api.yaml", "spec.md"]);
-    assert!(fixture.script.watches(&folder.join("deep")));
+    assert!(fixture.script.is_watching(&folder.join("deep")));
     fs::rename(&folder, fixture.root.join("elsewhere")).unwrap();
-    fixture.script.hint(Hint::At(folder, What::Removed));
+    fixture.script.send_hint(Hint::At(folder, HintKind::Removed));
     fixture.wait_for(&["spec.md"]);
     fixture.stop();
 }
@@ -123,7 +132,7 @@ fn a_folder_that_went_and_came_and_went_again_before_it_was_told_takes_its_files
     fixture.wait(|world| world.projects[0].features[0].entries.iter().all(|entry| !entry.racy));
     let folder = folder(&fixture.root);
     fs::remove_dir_all(&folder).unwrap();
-    fixture.script.hint(Hint::At(folder, What::Arrived));
+    fixture.script.send_hint(Hint::At(folder, HintKind::MovedTo));
     fixture.wait_for(&["spec.md"]);
     fixture.stop();
 }
@@ -132,11 +141,11 @@ fn a_folder_that_went_and_came_and_went_again_before_it_was_told_takes_its_files
 fn a_client_that_waits_in_vain_for_its_cookie_shortens_no_settling() {
     let mut config = Config::default();
     config.settle.vanish_ms = Some(60_000);
-    let fixture = Fixture::start_by(Script::default(), config, |_| {});
+    let fixture = Fixture::start_by(FakeControl::default(), config, |_| {});
     fixture.wait_for(&["spec.md"]);
     let spec = fixture.feature().join("spec.md");
     fs::remove_file(&spec).unwrap();
-    fixture.script.hint(Hint::At(spec, What::Removed));
+    fixture.script.send_hint(Hint::At(spec, HintKind::Removed));
     // Nobody tells of this one.
     fs::write(fixture.feature().join("unseen.md"), "x").unwrap();
     let (reply, answer) = tokio::sync::oneshot::channel();
@@ -164,12 +173,12 @@ fn a_wrong_hint_leads_to_a_look_and_nothing_else() {
     fixture.wait_for(&["spec.md"]);
     let seq = fixture.running.views.world().seq;
     let spec = fixture.feature().join("spec.md");
-    for what in [What::Touched, What::Closed, What::Arrived, What::Removed] {
-        fixture.script.hint(Hint::At(spec.clone(), what));
-        fixture.script.hint(Hint::At(fixture.feature().join("never-there.md"), what));
+    for what in [HintKind::Modified, HintKind::CloseWrite, HintKind::MovedTo, HintKind::Removed] {
+        fixture.script.send_hint(Hint::At(spec.clone(), what));
+        fixture.script.send_hint(Hint::At(fixture.feature().join("never-there.md"), what));
     }
     fs::write(fixture.feature().join("mark.md"), "x").unwrap();
-    fixture.script.hint(Hint::At(fixture.feature().join("mark.md"), What::Closed));
+    fixture.script.send_hint(Hint::At(fixture.feature().join("mark.md"), HintKind::CloseWrite));
     fixture.wait_for(&["mark.md", "spec.md"]);
     fixture.wait(|world| world.seq == seq + 2);
     fixture.stop();
@@ -180,18 +189,18 @@ fn a_storm_of_lost_events_costs_few_looks_and_the_last_file_is_seen() {
     let fixture = Fixture::start();
     fixture.wait_for(&["spec.md"]);
     for _ in 0..1_000 {
-        fixture.script.hint(Hint::Lost);
+        fixture.script.send_hint(Hint::Overflow);
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_millis(1) {
             std::thread::yield_now();
         }
     }
     fs::write(fixture.feature().join("last.md"), "x").unwrap();
-    fixture.script.hint(Hint::Lost);
+    fixture.script.send_hint(Hint::Overflow);
     fixture.wait_for(&["last.md", "spec.md"]);
     fixture.wait(|world| world.projects[0].watch.0 != WatchState::Rescanning);
     let (made, resyncs) =
-        (fixture.script.made(), fixture.running.views.world().projects[0].resyncs);
+        (fixture.script.backend_count(), fixture.running.views.world().projects[0].resyncs);
     assert!((2..20).contains(&made), "{made} watchers");
     assert_eq!(resyncs, made as u64 - 1);
     fixture.stop();
@@ -212,14 +221,14 @@ fn a_file_system_without_events_is_polled_and_says_so() {
     // An event after all: it is trusted again.
     let probe = fixture.root.join(".kittify/dossiers/.dossierd-probe");
     assert!(!probe.exists(), "it leaves nothing behind");
-    fixture.script.hint(Hint::At(probe, What::Touched));
+    fixture.script.send_hint(Hint::At(probe, HintKind::Modified));
     fixture.wait(|world| world.projects[0].watch.0 == WatchState::Live);
     fixture.stop();
 }
 
 #[test]
 fn folders_that_are_refused_are_polled_until_they_are_not() {
-    let script = Script::default();
+    let script = FakeControl::default();
     script.set_limit(Some(3));
     let fixture = Fixture::start_by(script, Config::default(), |_| {});
     fixture.wait(|world| world.projects[0].watch.0 == WatchState::Degraded);
@@ -240,11 +249,11 @@ fn a_watcher_that_does_not_answer_is_let_go_of_and_everything_is_compared() {
     fs::write(folder.join("api.yaml"), "x").unwrap();
     // Nothing is heard of this one.
     fs::write(fixture.feature().join("unseen.md"), "x").unwrap();
-    fixture.script.get_stuck();
-    fixture.script.hint(Hint::At(folder.clone(), What::Folder));
+    fixture.script.stop_responding();
+    fixture.script.send_hint(Hint::At(folder.clone(), HintKind::DirCreated));
     fixture.wait_for(&["contracts/api.yaml", "spec.md", "unseen.md"]);
-    assert_eq!(fixture.script.made(), 2);
-    assert!(fixture.script.watches(&folder));
+    assert_eq!(fixture.script.backend_count(), 2);
+    assert!(fixture.script.is_watching(&folder));
     fixture.wait(|world| world.projects[0].resyncs == 1);
     fixture.stop();
 }
@@ -262,12 +271,12 @@ fn while_a_tree_of_very_many_folders_goes_no_watcher_is_asked() {
     fs::remove_dir_all(&many).unwrap();
     // One by one, as the kernel tells it; the watcher is given up on the way.
     for number in 0..FOLDERS {
-        fixture.script.hint(Hint::At(many.join(number.to_string()), What::Removed));
+        fixture.script.send_hint(Hint::At(many.join(number.to_string()), HintKind::Removed));
     }
     fixture.wait(|world| world.projects[0].resyncs == 1 && world.projects[0].watched < 100);
-    assert_eq!(fixture.script.made(), 2);
+    assert_eq!(fixture.script.backend_count(), 2);
     fs::write(fixture.feature().join("late.md"), "x").unwrap();
-    fixture.script.hint(Hint::At(fixture.feature().join("late.md"), What::Closed));
+    fixture.script.send_hint(Hint::At(fixture.feature().join("late.md"), HintKind::CloseWrite));
     fixture.wait_for(&["late.md", "spec.md"]);
     fixture.stop();
 }

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 /// The real paths at which something may happen to the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Place {
-    folders: Vec<PathBuf>,
+pub(super) struct WatchedPaths {
+    dirs: Vec<PathBuf>,
     paths: Vec<PathBuf>,
 }
 
-impl Place {
+impl WatchedPaths {
     /// As it is now.
-    pub(super) fn of(file: &Path) -> Self {
+    pub(super) fn resolve(file: &Path) -> Self {
         let mut place = Self::default();
         for folder in file.ancestors().skip(1) {
             if let (Ok(real), Ok(rest)) = (folder.canonicalize(), file.strip_prefix(folder)) {
@@ -33,8 +33,8 @@ impl Place {
     fn add(&mut self, path: PathBuf, folder: PathBuf) {
         let above = folder.parent().map(Path::to_owned);
         for folder in [Some(folder), above].into_iter().flatten() {
-            if !self.folders.contains(&folder) {
-                self.folders.push(folder);
+            if !self.dirs.contains(&folder) {
+                self.dirs.push(folder);
             }
         }
         if !self.paths.contains(&path) {
@@ -43,12 +43,12 @@ impl Place {
     }
 
     /// What is to be watched.
-    pub(super) fn folders(&self) -> Vec<PathBuf> {
-        self.folders.clone()
+    pub(super) fn dirs(&self) -> Vec<PathBuf> {
+        self.dirs.clone()
     }
 
     /// Whether what happened at `path` may be about the file: it, or a folder on the way to it.
-    pub(super) fn concerns(&self, path: &Path) -> bool {
+    pub(super) fn is_affected_by(&self, path: &Path) -> bool {
         self.paths.iter().any(|own| own.starts_with(path))
     }
 }
@@ -65,19 +65,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let base = dir.path().canonicalize().unwrap();
         let file = base.join("config/dossierd/config.yaml");
-        let place = Place::of(&file);
-        assert_eq!(place.folders()[0], base);
-        assert!(place.concerns(&base.join("config")) && place.concerns(&file));
-        assert!(!place.concerns(&base.join("other")));
+        let place = WatchedPaths::resolve(&file);
+        assert_eq!(place.dirs()[0], base);
+        assert!(place.is_affected_by(&base.join("config")) && place.is_affected_by(&file));
+        assert!(!place.is_affected_by(&base.join("other")));
 
         fs::create_dir_all(base.join("dotfiles")).unwrap();
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(base.join("dotfiles/c.yaml"), "").unwrap();
         symlink(base.join("dotfiles/c.yaml"), &file).unwrap();
-        let place = Place::of(&file);
-        assert!(place.folders().contains(&base.join("config/dossierd")));
-        assert!(place.folders().contains(&base.join("dotfiles")));
-        assert!(place.concerns(&base.join("dotfiles/c.yaml")));
-        assert!(!place.concerns(&base.join("config/dossierd/missions")));
+        let place = WatchedPaths::resolve(&file);
+        assert!(place.dirs().contains(&base.join("config/dossierd")));
+        assert!(place.dirs().contains(&base.join("dotfiles")));
+        assert!(place.is_affected_by(&base.join("dotfiles/c.yaml")));
+        assert!(!place.is_affected_by(&base.join("config/dossierd/missions")));
     }
 }

@@ -3,13 +3,13 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::chunks::Chunks;
+use crate::core::chunks::SortedChunks;
 
 #[test]
 fn a_change_is_what_is_loaded_again() {
     let folder = folder();
     let mut store = open(&folder);
-    let announced = Announced {
+    let announced = LastPublished {
         computed_at: Some(Timestamp::default()),
         snapshot_id: "s".into(),
         snapshot: Digest::of(b"s"),
@@ -20,15 +20,15 @@ fn a_change_is_what_is_loaded_again() {
     let dir = Some(RelPath::new(b"specs\xff/2-b".to_vec()).unwrap());
     let first = FeatureChange {
         dir: Some(dir.clone()),
-        set: vec![file("b"), file("a/c"), file("a.c")],
+        upserts: vec![file("b"), file("a/c"), file("a.c")],
         absent: Some(vec!["plan.md".to_owned()]),
-        announced: Some(announced.clone()),
+        last_published: Some(announced.clone()),
         events: vec![indexed("2-b", "b")],
         ..change("2-b")
     };
     store.commit(vec![first, change("1-a")], at(0)).unwrap();
     let second = FeatureChange {
-        set: vec![file("d")],
+        upserts: vec![file("d")],
         removed: vec![path("b"), path("d")],
         tombstones: vec![deleted("b"), deleted("x")],
         gone_since: Some(Some(at(3))),
@@ -46,7 +46,7 @@ fn a_change_is_what_is_loaded_again() {
         entries: [file("a.c"), file("a/c"), file("d")].into_iter().collect(),
         absent: vec!["plan.md".to_owned()],
         tombstones: vec![deleted("b"), deleted("x")],
-        announced: Some(announced),
+        last_published: Some(announced),
         gone_since: Some(at(3)),
     };
     assert_eq!(stored(&store)[1], expect);
@@ -58,7 +58,7 @@ fn a_change_is_what_is_loaded_again() {
         dir: Some(None),
         absent: Some(vec![]),
         gone_since: Some(None),
-        tombstones_gone: vec![path("x")],
+        cleared_tombstones: vec![path("x")],
         events: vec![missing("2-b", "b")],
         ..change("2-b")
     };
@@ -89,13 +89,16 @@ fn a_commit_that_fails_midway_leaves_nothing() {
         )
         .unwrap();
     let set = ["first", "second", "third"].map(file).into();
-    let failing = FeatureChange { set, events: vec![indexed("1", "x")], ..change("1") };
+    let failing = FeatureChange { upserts: set, events: vec![indexed("1", "x")], ..change("1") };
     let error = store.commit(vec![failing.clone()], at(0)).unwrap_err();
     assert!(matches!(error, StoreError::Write { .. }), "{error}");
     assert!(error.is_survivable());
     assert_eq!(store.seq(), 2);
     assert!(stored(&store)[0].entries.is_empty());
-    assert_eq!(seqs(&store.journal().reader().page(0, 9, &Filter::default()).unwrap()), [1, 2]);
+    assert_eq!(
+        seqs(&store.journal().reader().page(0, 9, &EventFilter::default()).unwrap()),
+        [1, 2]
+    );
 
     store.connection.execute_batch("DROP TRIGGER full").unwrap();
     assert_eq!(store.commit(vec![failing], at(0)).unwrap().len(), 1);
@@ -152,16 +155,18 @@ fn projects_and_cursors_are_kept() {
         store.add_project(root, at(0)).unwrap();
     }
     for cursor in [3, 4] {
-        store.advance("webhook", &Advance { cursor, ..Advance::default() }).unwrap();
+        store
+            .update_cursor("webhook", &CursorUpdate { cursor, ..CursorUpdate::default() })
+            .unwrap();
     }
     let tombstones = vec![deleted("x")];
-    let set = FeatureChange { set: vec![file("a")], tombstones, ..change("1") };
+    let set = FeatureChange { upserts: vec![file("a")], tombstones, ..change("1") };
     store.commit(vec![set], at(0)).unwrap();
     drop(store);
     let mut store = open(&folder);
     assert_eq!(store.projects().unwrap(), [Path::new("/p/a"), &odd]);
-    assert_eq!(store.sink("webhook").unwrap().unwrap().cursor, 4);
-    assert_eq!(store.sink("other").unwrap(), None);
+    assert_eq!(store.sink_progress("webhook").unwrap().unwrap().cursor, 4);
+    assert_eq!(store.sink_progress("other").unwrap(), None);
     store.remove_project(Path::new("/p/a"), "00ff").unwrap();
     assert_eq!(store.projects().unwrap(), [odd]);
     assert_eq!(stored(&store), []);
@@ -170,11 +175,11 @@ fn projects_and_cursors_are_kept() {
     assert_eq!((feature.entries.len(), feature.tombstones.len()), (0, 0));
 }
 
-fn any_entry() -> impl Strategy<Value = Entry> {
+fn any_entry() -> impl Strategy<Value = InventoryEntry> {
     let path = proptest::collection::vec(1u8.., 1..20)
         .prop_filter_map("no path", |bytes| RelPath::new(bytes).ok());
     let class = proptest::sample::select(
-        [&ArtifactClass::OF_MANIFESTS[..], &[ArtifactClass::Other]].concat(),
+        [&ArtifactClass::MANIFEST_CLASSES[..], &[ArtifactClass::Other]].concat(),
     );
     let status = proptest::sample::select(vec![RequiredStatus::Required, RequiredStatus::Optional]);
     let hash = any::<[u8; 32]>().prop_map(Digest::from_bytes);
@@ -186,16 +191,17 @@ fn any_entry() -> impl Strategy<Value = Entry> {
     ]);
     let text = || proptest::option::of("\\PC{0,9}");
     let state = prop_oneof![
-        (hash.clone(), proptest::option::of(hash))
-            .prop_map(|(hash, other)| State::Present { hash, static_hash: other.map(Box::new) }),
-        (reason, text()).prop_map(|(reason, detail)| State::Absent(Fault {
+        (hash.clone(), proptest::option::of(hash)).prop_map(|(hash, other)| {
+            ArtifactState::Present { hash, static_hash: other.map(Box::new) }
+        }),
+        (reason, text()).prop_map(|(reason, detail)| ArtifactState::Absent(Absence {
             reason,
             detail: detail.map(Into::into)
         })),
     ];
     let signature = any::<Option<(u64, i64, i64, u64, u64)>>().prop_map(|numbers| {
         let (size, modified_ns, changed_ns, inode, device) = numbers?;
-        Some(Signature { size, modified_ns, changed_ns, inode, device })
+        Some(FileSignature { size, modified_ns, changed_ns, inode, device })
     });
     let artifact = (path, class, status, state, any::<u64>(), text(), text(), any::<i32>());
     (artifact, signature, any::<bool>()).prop_map(|(artifact, signature, racy)| {
@@ -212,7 +218,7 @@ fn any_entry() -> impl Strategy<Value = Entry> {
             state,
             indexed_at: at(i64::from(ms)),
         };
-        Entry { artifact: artifact.into(), signature, racy }
+        InventoryEntry { artifact: artifact.into(), signature, racy }
     })
 }
 
@@ -224,9 +230,9 @@ proptest! {
         let folder = folder();
         let mut store = open(&folder);
         let tombstones = entries.iter().map(|entry| Arc::clone(&entry.artifact)).collect();
-        let set = FeatureChange { set: entries.clone(), tombstones, ..change("1") };
+        let set = FeatureChange { upserts: entries.clone(), tombstones, ..change("1") };
         store.commit(vec![set], at(0)).unwrap();
-        let expect: Chunks<Entry> = entries.into_iter().collect();
+        let expect: SortedChunks<InventoryEntry> = entries.into_iter().collect();
         let known = stored(&store).remove(0);
         prop_assert_eq!(&known.entries, &expect);
         let artifacts: Vec<_> = expect.into_iter().map(|entry| entry.artifact).collect();

@@ -29,19 +29,19 @@ fn schema(connection: &Connection) -> Vec<String> {
 fn every_released_format_is_read_and_written_on() {
     for (version, golden) in (1..).zip(GOLDEN) {
         let folder = restored(golden);
-        let mut opened = Store::open(folder.path(), BOOT).unwrap();
-        assert!(opened.instance_is_new, "it was put back from a copy");
+        let mut opened = Store::open(folder.path(), BOOT_ID).unwrap();
+        assert!(opened.is_new_instance, "it was put back from a copy");
         let store = &mut opened.store;
-        let page = store.journal().reader().page(0, 100, &Filter::default()).unwrap();
+        let page = store.journal().reader().page(0, 100, &EventFilter::default()).unwrap();
         insta::assert_snapshot!(
             format!("format {version}"),
             format!(
                 "{:#?}\n{page:#?}\n{:?} {:?} {}\n{:#?}",
                 store.load_features("0123456789abcdef").unwrap(),
                 store.projects().unwrap(),
-                store.sink("webhook").unwrap(),
+                store.sink_progress("webhook").unwrap(),
                 store.seq(),
-                store.journal().reader().set_aside("webhook").unwrap(),
+                store.journal().reader().dead_letters("webhook").unwrap(),
             )
         );
         let next = events(store, "001-first", 1, at(0)).remove(0);
@@ -66,5 +66,5 @@ fn every_released_format_becomes_the_one_of_a_new_store() {
 fn a_store_cut_off_where_it_was_made_is_begun_anew() {
     let folder = folder();
     fs::write(folder.path().join(FILE_NAME), b"").unwrap();
-    assert!(Store::open(folder.path(), BOOT).unwrap().instance_is_new);
+    assert!(Store::open(folder.path(), BOOT_ID).unwrap().is_new_instance);
 }

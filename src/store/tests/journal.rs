@@ -12,21 +12,25 @@ fn the_journal_is_kept_by_age() {
     events(&mut store, "1", 2, at(5_000));
     let mut reader = store.journal().reader();
     let hour = Duration::from_hours(1);
-    assert_eq!(store.prune(hour, u64::MAX, at(5_000)).unwrap(), Pruned::default());
+    assert_eq!(store.prune(hour, u64::MAX, at(5_000)).unwrap(), PruneResult::default());
     let second = Duration::from_secs(1);
     assert_eq!(store.prune(second, u64::MAX, at(5_000)).unwrap().events, 3);
     assert_eq!(store.prune(second, u64::MAX, at(5_000)).unwrap().events, 0);
-    assert_eq!(reader.oldest().unwrap(), 4);
-    let page = reader.page(0, 9, &Filter::default()).unwrap();
+    assert_eq!(reader.oldest_seq().unwrap(), 4);
+    let page = reader.page(0, 9, &EventFilter::default()).unwrap();
     assert_eq!((seqs(&page), page.last_scanned), (vec![4, 5], 5));
     for (after, gap) in [(0, true), (2, true), (3, false), (4, false), (9, false)] {
-        assert_eq!(reader.page(after, 9, &Filter::default()).unwrap().gap, gap, "after {after}");
+        assert_eq!(
+            reader.page(after, 9, &EventFilter::default()).unwrap().has_gap,
+            gap,
+            "after {after}"
+        );
     }
     assert_eq!(store.prune(second, u64::MAX, at(9_000)).unwrap().events, 2);
-    assert_eq!(reader.oldest().unwrap(), 6);
+    assert_eq!(reader.oldest_seq().unwrap(), 6);
     for (after, gap) in [(0, true), (4, true), (5, false)] {
-        let page = reader.page(after, 9, &Filter::default()).unwrap();
-        assert_eq!((page.last_scanned, page.gap), (5, gap), "after {after}");
+        let page = reader.page(after, 9, &EventFilter::default()).unwrap();
+        assert_eq!((page.last_scanned, page.has_gap), (5, gap), "after {after}");
     }
     drop(store);
     let mut store = open(&folder);
@@ -46,7 +50,7 @@ fn the_journal_is_kept_by_size_and_tombstones_go_with_their_events() {
     let sizes: Vec<u64> = store
         .journal()
         .reader()
-        .page(0, 9, &Filter::default())
+        .page(0, 9, &EventFilter::default())
         .unwrap()
         .events
         .iter()
@@ -56,11 +60,11 @@ fn the_journal_is_kept_by_size_and_tombstones_go_with_their_events() {
         let bytes = sizes[from..].iter().sum();
         store.prune(Duration::MAX, bytes, at(1_000_000)).unwrap()
     };
-    assert_eq!(prune(&mut store, 0), Pruned::default());
-    assert_eq!(prune(&mut store, 1), Pruned { events: 1, tombstones: vec![] });
+    assert_eq!(prune(&mut store, 0), PruneResult::default());
+    assert_eq!(prune(&mut store, 1), PruneResult { events: 1, tombstones: vec![] });
     let tombstone =
-        RetiredTombstone { root_id: "00ff".to_owned(), slug: slug("1"), path: path("a") };
-    assert_eq!(prune(&mut store, 2), Pruned { events: 1, tombstones: vec![tombstone] });
+        PrunedTombstone { root_id: "00ff".to_owned(), slug: slug("1"), path: path("a") };
+    assert_eq!(prune(&mut store, 2), PruneResult { events: 1, tombstones: vec![tombstone] });
     assert_eq!(stored(&store)[0].tombstones, [deleted("b")]);
     assert_eq!(prune(&mut store, 6).events, 4);
     assert_eq!(stored(&store)[0].tombstones, []);
@@ -94,20 +98,24 @@ fn a_filter_passes_over_what_is_not_wanted() {
     let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
     let types = texts(&["mission_dossier_artifact_missing"]);
     for (filter, expect, last_scanned) in [
-        (Filter { types: types.clone(), ..Filter::default() }, vec![2, 4], 4),
-        (Filter { types, features: texts(&["1", "3"]), ..Filter::default() }, vec![2], 4),
-        (Filter { root_id: Some("00ff".into()), ..Filter::default() }, vec![1, 2, 3, 4], 4),
-        (Filter { root_id: Some("other".into()), ..Filter::default() }, vec![], 4),
-        (Filter { until: Some(3), ..Filter::default() }, vec![1, 2, 3], 3),
-        (Filter { until: Some(0), ..Filter::default() }, vec![], 0),
+        (EventFilter { types: types.clone(), ..EventFilter::default() }, vec![2, 4], 4),
+        (EventFilter { types, features: texts(&["1", "3"]), ..EventFilter::default() }, vec![2], 4),
+        (
+            EventFilter { root_id: Some("00ff".into()), ..EventFilter::default() },
+            vec![1, 2, 3, 4],
+            4,
+        ),
+        (EventFilter { root_id: Some("other".into()), ..EventFilter::default() }, vec![], 4),
+        (EventFilter { max_seq: Some(3), ..EventFilter::default() }, vec![1, 2, 3], 3),
+        (EventFilter { max_seq: Some(0), ..EventFilter::default() }, vec![], 0),
     ] {
         let page = reader.page(0, 9, &filter).unwrap();
         assert_eq!((seqs(&page), page.last_scanned), (expect, last_scanned), "{filter:?}");
         assert_eq!(reader.page(4, 9, &filter).unwrap().last_scanned, 4);
     }
-    let page = reader.page(0, 1, &Filter::default()).unwrap();
+    let page = reader.page(0, 1, &EventFilter::default()).unwrap();
     assert_eq!((seqs(&page), page.last_scanned), (vec![1], 1));
-    assert_eq!(reader.page(70, 9, &Filter::default()).unwrap().last_scanned, 70);
+    assert_eq!(reader.page(70, 9, &EventFilter::default()).unwrap().last_scanned, 70);
 }
 
 proptest! {
@@ -132,7 +140,7 @@ proptest! {
             .map(|(seq, _)| seq)
             .filter(|seq| *seq > after)
             .collect();
-        let filter = Filter { features: wanted, ..Filter::default() };
+        let filter = EventFilter { features: wanted, ..EventFilter::default() };
         let (mut reader, mut cursor, mut got) = (store.journal().reader(), after, Vec::new());
         loop {
             let page = reader.page(cursor, limit, &filter).unwrap();

@@ -12,18 +12,18 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::core::artifact::{
-    ArtifactClass, ArtifactRef, ErrorReason, Fault, RequiredStatus, Signature, State,
+    Absence, ArtifactClass, ArtifactRef, ArtifactState, ErrorReason, FileSignature, RequiredStatus,
 };
 use crate::core::digest::Digest;
 use crate::core::event::{ArtifactIndexed, ArtifactMissing, Change, Payload};
-use crate::core::inventory::Entry;
+use crate::core::inventory::InventoryEntry;
 use crate::core::path::{FeatureSlug, RelPath};
-use crate::core::transition::Announced;
+use crate::core::transition::LastPublished;
 
-const BOOT: &str = "6d1f";
+const BOOT_ID: &str = "6d1f";
 
 fn open(folder: &TempDir) -> Store {
-    Store::open(folder.path(), BOOT).unwrap().store
+    Store::open(folder.path(), BOOT_ID).unwrap().store
 }
 
 fn folder() -> TempDir {
@@ -43,7 +43,7 @@ fn slug(text: &str) -> FeatureSlug {
 }
 
 fn change(feature: &str) -> FeatureChange {
-    let origin = Origin {
+    let origin = EventOrigin {
         project: "p".to_owned(),
         root_id: "00ff".to_owned(),
         project_uuid: "u".to_owned(),
@@ -52,7 +52,7 @@ fn change(feature: &str) -> FeatureChange {
     FeatureChange::new(Arc::new(origin), slug(feature))
 }
 
-fn file(text: &str) -> Entry {
+fn file(text: &str) -> InventoryEntry {
     let artifact = ArtifactRef {
         artifact_key: text.replace('/', ".").into(),
         artifact_class: ArtifactClass::Output,
@@ -62,16 +62,16 @@ fn file(text: &str) -> Entry {
         step_id: Some("plan".into()),
         required_status: RequiredStatus::Required,
         provenance: None,
-        state: State::Present { hash: Digest::of(text.as_bytes()), static_hash: None },
+        state: ArtifactState::Present { hash: Digest::of(text.as_bytes()), static_hash: None },
         indexed_at: at(1),
     };
-    Entry { artifact: artifact.into(), signature: None, racy: false }
+    InventoryEntry { artifact: artifact.into(), signature: None, racy: false }
 }
 
 fn deleted(text: &str) -> Arc<ArtifactRef> {
-    let fault = Fault { reason: ErrorReason::DeletedAfterScan, detail: None };
+    let fault = Absence { reason: ErrorReason::DeletedAfterScan, detail: None };
     let artifact = (*file(text).artifact).clone();
-    ArtifactRef { state: State::Absent(fault), ..artifact }.into()
+    ArtifactRef { state: ArtifactState::Absent(fault), ..artifact }.into()
 }
 
 fn indexed(feature: &str, text: &str) -> Payload {
@@ -106,32 +106,35 @@ fn missing(feature: &str, text: &str) -> Payload {
 
 /// Commits `count` events of a feature.
 /// An event as the journal has it.
-struct Written {
+struct CommittedEvent {
     seq: u64,
     event_id: String,
 }
 
 /// Commits, and gives what the journal then has more.
-fn commit(store: &mut Store, changes: Vec<FeatureChange>, time: Timestamp) -> Vec<Written> {
+fn commit(store: &mut Store, changes: Vec<FeatureChange>, time: Timestamp) -> Vec<CommittedEvent> {
     let before = store.seq();
     let types = store.commit(changes, time).unwrap();
-    let page = store.journal().reader().page(before, types.len().max(1), &Filter::default());
+    let page = store.journal().reader().page(before, types.len().max(1), &EventFilter::default());
     let known = page.unwrap().events;
     assert_eq!(known.iter().map(|event| &*event.event_type).collect::<Vec<_>>(), types);
     let written = |event: StoredEvent| {
         let envelope: serde_json::Value = serde_json::from_str(&event.envelope_json).unwrap();
         assert_eq!(envelope["seq"], event.seq);
-        Written { seq: event.seq, event_id: envelope["event_id"].as_str().unwrap().to_owned() }
+        CommittedEvent {
+            seq: event.seq,
+            event_id: envelope["event_id"].as_str().unwrap().to_owned(),
+        }
     };
     known.into_iter().map(written).collect()
 }
 
-fn events(store: &mut Store, feature: &str, count: usize, time: Timestamp) -> Vec<Written> {
+fn events(store: &mut Store, feature: &str, count: usize, time: Timestamp) -> Vec<CommittedEvent> {
     let events = (0..count).map(|n| indexed(feature, &format!("f{n}"))).collect();
     commit(store, vec![FeatureChange { events, ..change(feature) }], time)
 }
 
-fn seqs(page: &Page) -> Vec<u64> {
+fn seqs(page: &EventPage) -> Vec<u64> {
     page.events.iter().map(|event| event.seq).collect()
 }
 

@@ -13,13 +13,13 @@ fn after_a_failed_disk_the_store_must_be_opened_again() {
     events(&mut store, "1", 1, at(0));
     let failed = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
     let failed = rusqlite::Error::SqliteFailure(failed, None);
-    store.written::<()>("test", Err(failed)).unwrap_err();
+    store.record_write_result::<()>("test", Err(failed)).unwrap_err();
     for error in [
         store.commit(vec![change("1")], at(0)).unwrap_err(),
         store.barrier().unwrap_err(),
-        store.advance("x", &Advance::default()).unwrap_err(),
+        store.update_cursor("x", &CursorUpdate::default()).unwrap_err(),
     ] {
-        assert!(matches!(error, StoreError::Untrusted { .. }), "{error}");
+        assert!(matches!(error, StoreError::NeedsReopen { .. }), "{error}");
     }
     drop(store);
     let mut store = open(&folder);
@@ -32,10 +32,10 @@ fn an_instance_lasts_until_numbers_may_be_given_out_twice() {
     let folder = folder();
     let open = |boot| Store::open(folder.path(), boot).unwrap();
     let first = open("a");
-    assert!(first.instance_is_new);
+    assert!(first.is_new_instance);
     let instance = first.store.instance().to_owned();
-    let check = |opened: &Opened, expect: bool| {
-        assert_eq!(opened.instance_is_new, !expect);
+    let check = |opened: &OpenedStore, expect: bool| {
+        assert_eq!(opened.is_new_instance, !expect);
         assert_eq!(opened.store.instance() == instance, expect);
     };
     drop(first);
@@ -58,7 +58,7 @@ fn an_instance_lasts_until_numbers_may_be_given_out_twice() {
     fs::copy(&file, &copy).unwrap();
     fs::rename(&copy, &file).unwrap();
     let restored = open("d");
-    assert!(restored.instance_is_new);
+    assert!(restored.is_new_instance);
     assert_ne!(restored.store.instance(), renewed);
 }
 
@@ -81,7 +81,7 @@ fn folder_and_files_are_private() {
     use std::os::unix::fs::PermissionsExt as _;
     let outer = folder();
     let folder = outer.path().join("a/state");
-    let mut store = Store::open(&folder, BOOT).unwrap().store;
+    let mut store = Store::open(&folder, BOOT_ID).unwrap().store;
     events(&mut store, "1", 1, at(0));
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&folder), 0o700);
@@ -113,7 +113,7 @@ fn what_is_not_ours_is_refused_and_left_alone() {
         let folder = folder();
         let file = folder.path().join(FILE_NAME);
         fs::write(&file, &bytes).unwrap();
-        let Err(error) = Store::open(folder.path(), BOOT) else { panic!("opened: {expect}") };
+        let Err(error) = Store::open(folder.path(), BOOT_ID) else { panic!("opened: {expect}") };
         assert!(error.to_string().contains(expect), "{error}");
         assert!(!error.is_survivable());
         assert_eq!(fs::read(&file).unwrap(), bytes, "{expect}");
@@ -127,7 +127,7 @@ fn what_is_not_ours_is_refused_and_left_alone() {
 fn a_row_that_we_did_not_write_is_damage() {
     let folder = folder();
     let mut store = open(&folder);
-    let set = FeatureChange { set: vec![file("a")], ..change("1") };
+    let set = FeatureChange { upserts: vec![file("a")], ..change("1") };
     store.commit(vec![set], at(0)).unwrap();
     for (column, value) in [
         ("class", Value::Text("odd".into())),
@@ -143,7 +143,7 @@ fn a_row_that_we_did_not_write_is_damage() {
         assert!(matches!(error, StoreError::Corrupt { .. }), "{column}: {error}");
         let repair = FeatureChange {
             removed: vec![path("../a".trim_start_matches("../"))],
-            set: vec![file("a")],
+            upserts: vec![file("a")],
             ..change("1")
         };
         store.connection.execute("DELETE FROM artifact", []).unwrap();
@@ -162,7 +162,7 @@ fn the_log_is_moved_while_others_write_and_read() {
     let (mut reader, mut checkpointer) = (store.journal().reader(), store.checkpointer());
     for round in 1..4 {
         events(&mut store, "1", 50, at(0));
-        let page = reader.page(0, 1_000, &Filter::default()).unwrap();
+        let page = reader.page(0, 1_000, &EventFilter::default()).unwrap();
         assert_eq!(page.events.len(), 50 * round);
         assert_eq!(checkpointer.checkpoint().unwrap(), 0);
     }

@@ -2,16 +2,16 @@
 
 use super::*;
 
-fn refused(seq: u64) -> Refused {
-    Refused { seq, tries: 5, at: at(9), error: "answered 400".to_owned() }
+fn rejected(seq: u64) -> RejectedEvent {
+    RejectedEvent { seq, tries: 5, rejected_at: at(9), error: "answered 400".to_owned() }
 }
 
-fn advance(cursor: u64) -> Advance {
-    Advance { cursor, ..Advance::default() }
+fn advance(cursor: u64) -> CursorUpdate {
+    CursorUpdate { cursor, ..CursorUpdate::default() }
 }
 
-fn aside(store: &Store) -> Vec<(u64, u32, bool)> {
-    let all = store.journal().reader().set_aside("webhook").unwrap();
+fn dead_letters(store: &Store) -> Vec<(u64, u32, bool)> {
+    let all = store.journal().reader().dead_letters("webhook").unwrap();
     all.iter().map(|event| (event.seq, event.tries, event.retry)).collect()
 }
 
@@ -21,10 +21,10 @@ fn what_is_refused_is_kept_until_it_is_delivered_or_dropped() {
     let mut store = open(&folder);
     let ids: Vec<String> =
         events(&mut store, "1", 4, at(0)).into_iter().map(|event| event.event_id).collect();
-    let set = Advance { refused: vec![refused(2), refused(3), refused(4)], ..advance(4) };
-    store.advance("webhook", &set).unwrap();
-    assert_eq!(aside(&store), [(2, 5, false), (3, 5, false), (4, 5, false)]);
-    assert_eq!(store.sink("webhook").unwrap().unwrap().set_aside, 3);
+    let set = CursorUpdate { rejected: vec![rejected(2), rejected(3), rejected(4)], ..advance(4) };
+    store.update_cursor("webhook", &set).unwrap();
+    assert_eq!(dead_letters(&store), [(2, 5, false), (3, 5, false), (4, 5, false)]);
+    assert_eq!(store.sink_progress("webhook").unwrap().unwrap().dead_letters, 3);
 
     // Retention takes the event, not what was set aside.
     store.prune(Duration::ZERO, 0, at(99)).unwrap();
@@ -32,19 +32,29 @@ fn what_is_refused_is_kept_until_it_is_delivered_or_dropped() {
     assert!(reader.envelope("webhook", 2).unwrap().unwrap().contains(&ids[1]));
     assert_eq!(reader.envelope("webhook", 1).unwrap(), None);
     assert_eq!(reader.envelope("other", 2).unwrap(), None);
-    let kept = reader.set_aside("webhook").unwrap().remove(0);
-    assert_eq!((kept.event_id, kept.feature.as_str(), kept.at), (ids[1].clone(), "1", at(9)));
+    let kept = reader.dead_letters("webhook").unwrap().remove(0);
+    assert_eq!(
+        (kept.event_id, kept.feature.as_str(), kept.rejected_at),
+        (ids[1].clone(), "1", at(9))
+    );
 
-    let one = Meant::Ids(vec![ids[1].clone(), "unknown".to_owned()]);
-    assert_eq!(store.retry("webhook", &one).unwrap(), 1);
-    assert_eq!(aside(&store), [(2, 5, true), (3, 5, false), (4, 5, false)]);
-    store.advance("webhook", &Advance { refused: vec![refused(2)], ..advance(4) }).unwrap();
-    assert_eq!(aside(&store)[0], (2, 10, false), "refused once more");
-    assert_eq!(store.retry("webhook", &Meant::All).unwrap(), 3);
-    store.advance("webhook", &Advance { delivered: vec![2], ..advance(4) }).unwrap();
-    assert_eq!(store.drop_set_aside("webhook", &Meant::Ids(vec![ids[2].clone()])).unwrap(), 1);
-    assert_eq!(store.drop_set_aside("other", &Meant::All).unwrap(), 0);
-    assert_eq!(aside(&store), [(4, 5, true)]);
+    let one = DeadLetterSelector::Ids(vec![ids[1].clone(), "unknown".to_owned()]);
+    assert_eq!(store.retry_dead_letters("webhook", &one).unwrap(), 1);
+    assert_eq!(dead_letters(&store), [(2, 5, true), (3, 5, false), (4, 5, false)]);
+    store
+        .update_cursor("webhook", &CursorUpdate { rejected: vec![rejected(2)], ..advance(4) })
+        .unwrap();
+    assert_eq!(dead_letters(&store)[0], (2, 10, false), "refused once more");
+    assert_eq!(store.retry_dead_letters("webhook", &DeadLetterSelector::All).unwrap(), 3);
+    store.update_cursor("webhook", &CursorUpdate { redelivered: vec![2], ..advance(4) }).unwrap();
+    assert_eq!(
+        store
+            .delete_dead_letters("webhook", &DeadLetterSelector::Ids(vec![ids[2].clone()]))
+            .unwrap(),
+        1
+    );
+    assert_eq!(store.delete_dead_letters("other", &DeadLetterSelector::All).unwrap(), 0);
+    assert_eq!(dead_letters(&store), [(4, 5, true)]);
 }
 
 #[test]
@@ -52,13 +62,13 @@ fn what_is_dropped_is_counted() {
     let folder = folder();
     let mut store = open(&folder);
     events(&mut store, "1", 3, at(0));
-    store.advance("webhook", &Advance { dropped: 2, ..advance(1) }).unwrap();
+    store.update_cursor("webhook", &CursorUpdate { dropped: 2, ..advance(1) }).unwrap();
     // Set aside when retention has just taken it: it is lost, and counted.
     store.prune(Duration::ZERO, 0, at(99)).unwrap();
-    let late = Advance { dropped: 1, refused: vec![refused(3)], ..advance(3) };
-    store.advance("webhook", &late).unwrap();
-    let state = SinkState { cursor: 3, dropped: 4, set_aside: 0 };
-    assert_eq!(store.sink("webhook").unwrap(), Some(state));
+    let late = CursorUpdate { dropped: 1, rejected: vec![rejected(3)], ..advance(3) };
+    store.update_cursor("webhook", &late).unwrap();
+    let state = SinkProgress { cursor: 3, dropped: 4, dead_letters: 0 };
+    assert_eq!(store.sink_progress("webhook").unwrap(), Some(state));
 }
 
 #[test]
@@ -69,15 +79,15 @@ fn an_outline_is_a_part_of_the_journal() {
     events(&mut store, "2", 2, at(5));
     let mut reader = store.journal().reader();
     let seqs = |after, until, limit| -> Vec<u64> {
-        let found = store.journal().reader().outline(after, until, limit).unwrap();
+        let found = store.journal().reader().event_headers(after, until, limit).unwrap();
         found.iter().map(|event| event.seq).collect()
     };
     assert_eq!(seqs(0, 9, 9), [1, 2, 3, 4]);
     assert_eq!(seqs(1, 3, 9), [2, 3]);
     assert_eq!(seqs(0, 9, 1), [1]);
-    let third = reader.outline(2, 3, 9).unwrap().remove(0);
+    let third = reader.event_headers(2, 3, 9).unwrap().remove(0);
     let envelope = reader.envelope("webhook", 3).unwrap().unwrap();
-    let expect = Outline {
+    let expect = EventHeader {
         seq: 3,
         emitted_ms: at(5).as_millis(),
         root_id: "00ff".to_owned(),
@@ -93,11 +103,11 @@ fn a_new_sink_has_lost_nothing_that_went_before_it() {
     let mut store = open(&folder);
     events(&mut store, "1", 3, at(0));
     store.prune(Duration::ZERO, 0, at(99)).unwrap();
-    let begun = |cursor| SinkState { cursor, ..SinkState::default() };
-    assert_eq!(store.begin_sink("early").unwrap(), begun(3), "nothing is kept");
+    let begun = |cursor| SinkProgress { cursor, ..SinkProgress::default() };
+    assert_eq!(store.register_sink("early").unwrap(), begun(3), "nothing is kept");
     events(&mut store, "1", 2, at(100));
-    assert_eq!(store.begin_sink("webhook").unwrap(), begun(3));
+    assert_eq!(store.register_sink("webhook").unwrap(), begun(3));
     store.prune(Duration::ZERO, 0, at(199)).unwrap();
-    assert_eq!(store.begin_sink("webhook").unwrap(), begun(3), "it stays where it was");
-    assert_eq!(store.begin_sink("late").unwrap(), begun(5));
+    assert_eq!(store.register_sink("webhook").unwrap(), begun(3), "it stays where it was");
+    assert_eq!(store.register_sink("late").unwrap(), begun(5));
 }
