@@ -1,8 +1,8 @@
-//! The house: which room may import which (ARCHITECTURE.md), held by reading every path in `src`.
+//! Checks the module graph of `src` against the rules of ARCHITECTURE.md by reading every path.
 //!
 //! Files are read as tokens, not as text, so groups, macros, inline modules and `#[cfg(test)]` code
-//! all count, and comments and strings do not. What is not looked at: names that come in through a
-//! glob or a macro of another crate.
+//! all count, and comments and strings do not. Names that a glob import or a macro of another crate
+//! brings into scope are not seen.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// Each room and what it may import.
-const ROOMS: &[(&str, &[&str])] = &[
+/// Each top-level module and the ones it may import.
+const LAYERS: &[(&str, &[&str])] = &[
     ("core", &[]),
     ("wire", &["core"]),
     ("config", &["core"]),
@@ -23,19 +23,19 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &["core"]),
     ("engine", &["core", "config", "project", "scan", "watch", "store"]),
     ("api", &["core", "wire", "config", "store", "engine"]),
-    ("deliver", &["core", "wire", "config", "store", "engine"]),
+    ("delivery", &["core", "wire", "config", "store", "engine"]),
     ("client", &["core", "wire"]),
-    ("service", &["core", "config", "watch", "engine", "api", "deliver"]),
+    ("daemon", &["core", "config", "watch", "engine", "api", "delivery"]),
     (
         "cli",
         &[
-            "core", "wire", "config", "project", "scan", "engine", "api", "deliver", "client",
-            "service",
+            "core", "wire", "config", "project", "scan", "engine", "api", "delivery", "client",
+            "daemon",
         ],
     ),
 ];
 
-/// Paths of other crates that only one room may name, or that a room must not name.
+/// Paths of other crates that only one module may name, or that a module must not name.
 const FOREIGN: &[(&str, Only)] = &[
     ("notify", Only::In("watch")),
     ("rusqlite", Only::In("store")),
@@ -63,38 +63,38 @@ enum Only {
     NotIn(&'static str),
 }
 
-/// A path that leads somewhere, by the line it stands in.
+/// A path in the source, and the line where it starts.
 #[derive(Debug, PartialEq, Eq)]
-struct Found {
+struct PathUse {
     line: usize,
-    what: What,
+    target: Target,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum What {
-    /// Into a room of this crate.
-    Room(String),
-    /// Into another crate, or through a name in scope: all of the path.
+enum Target {
+    /// A path of this crate, from its root.
+    Own(Vec<String>),
+    /// A path of another crate, or one that starts with a name in scope.
     Foreign(String),
-    /// Somewhere that cannot be judged, in words.
+    /// A path that cannot be checked, and why.
     Refused(String),
 }
 
-/// All paths of one file.
-fn paths(text: &str, module: &[String]) -> Vec<Found> {
+/// Returns all paths of one file.
+fn paths(text: &str, module: &[String]) -> Vec<PathUse> {
     let tokens: TokenStream = text.parse().unwrap_or_else(|error| panic!("{module:?}: {error}"));
     let mut found = Vec::new();
     read(tokens, module, &mut found);
     found
 }
 
-fn read(tokens: TokenStream, module: &[String], found: &mut Vec<Found>) {
+fn read(tokens: TokenStream, module: &[String], found: &mut Vec<PathUse>) {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     let mut at = 0;
     while at < tokens.len() {
         let line = tokens[at].span().start().line;
         let mut refuse =
-            |why: &str| found.push(Found { line, what: What::Refused(why.to_owned()) });
+            |why: &str| found.push(PathUse { line, target: Target::Refused(why.to_owned()) });
         match &tokens[at] {
             TokenTree::Ident(word) => {
                 let word = word.to_string();
@@ -112,7 +112,7 @@ fn read(tokens: TokenStream, module: &[String], found: &mut Vec<Found>) {
                     at += 3;
                     continue;
                 }
-                at = follow(&tokens, at, Place::Here(module), found);
+                at = follow(&tokens, at, Prefix::Start(module), found);
             }
             TokenTree::Group(group) => {
                 let inside = group.stream().to_string();
@@ -128,88 +128,96 @@ fn read(tokens: TokenStream, module: &[String], found: &mut Vec<Found>) {
     }
 }
 
-/// Where a path has come.
+/// The part of a path that was resolved so far.
 #[derive(Clone)]
-enum Place<'a> {
-    /// Nowhere yet; the module it stands in.
-    Here(&'a [String]),
-    /// To a module of this crate.
+enum Prefix<'a> {
+    /// Nothing yet; the path is written in this module.
+    Start(&'a [String]),
+    /// A module of this crate.
     Module(Vec<String>),
-    /// Into another crate, or through a name in scope.
+    /// Another crate, or a name in scope.
     Foreign(String),
 }
 
-/// Follows the path whose next segment is at `at`, and all of it where it is a group; returns the
-/// place after it.
+/// Resolves the path whose next segment is at `at`, with all members if it is a group; returns the
+/// index of the token after it.
 fn follow(
     tokens: &[TokenTree],
     mut at: usize,
-    mut place: Place<'_>,
-    found: &mut Vec<Found>,
+    mut prefix: Prefix<'_>,
+    found: &mut Vec<PathUse>,
 ) -> usize {
     loop {
         let Some(token) = tokens.get(at) else { return at };
         let line = token.span().start().line;
         let mut refuse =
-            |why: &str| found.push(Found { line, what: What::Refused(why.to_owned()) });
+            |why: &str| found.push(PathUse { line, target: Target::Refused(why.to_owned()) });
         match token {
             TokenTree::Ident(word) => {
                 let word = word.to_string();
-                let first = matches!(place, Place::Here(_));
-                // `pub(crate)`, `self.x`, `fn super_`: a word with no path behind it leads nowhere.
+                let first = matches!(prefix, Prefix::Start(_));
+                // `pub(crate)`, `self.x`, `fn super_`: a word without `::` after it is no path.
                 if first && !is_path(tokens, at) {
                     return at + 1;
                 }
-                place = match (place, word.as_str()) {
-                    (Place::Here(_), "crate") => Place::Module(Vec::new()),
-                    (Place::Here(module), "self") => Place::Module(module.to_vec()),
-                    (Place::Here(module), "super") => match module.split_last() {
-                        Some((_, parent)) => Place::Module(parent.to_vec()),
+                prefix = match (prefix, word.as_str()) {
+                    (Prefix::Start(_), "crate") => Prefix::Module(Vec::new()),
+                    (Prefix::Start(module), "self") => Prefix::Module(module.to_vec()),
+                    (Prefix::Start(module), "super") => match module.split_last() {
+                        Some((_, parent)) => Prefix::Module(parent.to_vec()),
                         None => {
                             refuse("`super` of the crate itself");
                             return at + 1;
                         }
                     },
-                    (Place::Module(module), "super") => match module.split_last() {
-                        Some((_, parent)) => Place::Module(parent.to_vec()),
+                    (Prefix::Module(module), "super") => match module.split_last() {
+                        Some((_, parent)) => Prefix::Module(parent.to_vec()),
                         None => {
                             refuse("`super` of the crate itself");
                             return at + 1;
                         }
                     },
-                    (Place::Module(module), "self") if module.is_empty() => {
+                    (Prefix::Module(module), "self") if module.is_empty() => {
                         refuse("all of the crate at once");
                         return at + 1;
                     }
-                    (Place::Module(module), _) => {
-                        let room = module.first().map_or(word, Clone::clone);
-                        found.push(Found { line, what: What::Room(room) });
-                        return skip_path(tokens, at);
-                    }
-                    (Place::Here(_), _) => Place::Foreign(word),
-                    (Place::Foreign(path), _) => Place::Foreign(format!("{path}::{word}")),
+                    (Prefix::Module(module), _) => Prefix::Module([module, vec![word]].concat()),
+                    (Prefix::Start(_), _) => Prefix::Foreign(word),
+                    (Prefix::Foreign(path), _) => Prefix::Foreign(format!("{path}::{word}")),
                 };
             }
             TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => {
                 let members: Vec<TokenTree> = group.stream().into_iter().collect();
                 for member in members.split(|token| token.to_string() == ",") {
                     if !member.is_empty() {
-                        follow(member, 0, place.clone(), found);
+                        follow(member, 0, prefix.clone(), found);
                     }
                 }
                 return at + 1;
             }
             TokenTree::Punct(star) if star.as_char() == '*' => {
-                if matches!(&place, Place::Module(module) if module.is_empty()) {
-                    refuse("all of the crate at once");
+                match prefix {
+                    Prefix::Module(module) if module.is_empty() => {
+                        refuse("all of the crate at once");
+                    }
+                    Prefix::Module(module) => {
+                        found.push(PathUse { line, target: Target::Own(module) });
+                    }
+                    _ => {}
                 }
                 return at + 1;
             }
             _ => return at,
         }
         if !is_path(tokens, at) {
-            if let Place::Foreign(path) = place {
-                found.push(Found { line, what: What::Foreign(path) });
+            match prefix {
+                Prefix::Foreign(path) => {
+                    found.push(PathUse { line, target: Target::Foreign(path) });
+                }
+                Prefix::Module(module) => {
+                    found.push(PathUse { line, target: Target::Own(module) });
+                }
+                Prefix::Start(_) => {}
             }
             return at + 1;
         }
@@ -217,7 +225,7 @@ fn follow(
     }
 }
 
-/// Whether `::` and more of a path come after the token at `at`.
+/// Returns true if `::` and another segment follow the token at `at`.
 fn is_path(tokens: &[TokenTree], at: usize) -> bool {
     let colon =
         |at: usize| matches!(tokens.get(at), Some(TokenTree::Punct(p)) if p.as_char() == ':');
@@ -230,15 +238,7 @@ fn is_path(tokens: &[TokenTree], at: usize) -> bool {
     colon(at + 1) && colon(at + 2) && more
 }
 
-/// The place after the plain path that goes on at `at`; a group at its end is passed over too.
-fn skip_path(tokens: &[TokenTree], mut at: usize) -> usize {
-    while is_path(tokens, at) {
-        at += 3;
-    }
-    at + 1
-}
-
-/// The crate's name for the module in a file of `src`.
+/// Returns the module path of a file of `src`.
 fn module_of(file: &Path) -> Vec<String> {
     let mut parts: Vec<String> =
         file.with_extension("").iter().map(|part| part.to_string_lossy().into_owned()).collect();
@@ -248,48 +248,64 @@ fn module_of(file: &Path) -> Vec<String> {
     parts
 }
 
-/// What is wrong with one file, and into which other rooms it leads.
-fn inspect(file: &Path, text: &str) -> (Vec<String>, BTreeSet<String>) {
-    let mut wrong = Vec::new();
-    let mut say =
-        |line: usize, why: String| wrong.push(format!("src/{}:{line}: {why}", file.display()));
-    if !text.starts_with("//! ") {
-        say(1, "does not begin with `//! ` and what the file is for".to_owned());
-    }
+/// What one file contributes to the checks.
+#[derive(Debug, Default)]
+struct FileReport {
+    /// Violations of the rules that concern this file alone, with their place.
+    violations: Vec<String>,
+    /// Paths of this crate that the file names, from the crate's root.
+    uses: Vec<Vec<String>>,
+}
+
+/// Checks one file against the module table and collects the paths of this crate that it names.
+fn inspect(file: &Path, text: &str) -> FileReport {
+    let mut report = FileReport::default();
     let module = module_of(file);
-    let mut rooms = BTreeSet::new();
-    for Found { line, what } in paths(text, &module) {
-        match (module.first(), what) {
-            (_, What::Refused(why)) => say(line, why),
-            (None, What::Room(_)) => say(line, "the map leads into a room".to_owned()),
-            (None, What::Foreign(path)) => {
+    let children = child_modules(text);
+    let mut refuse = |line: usize, why: String| {
+        report.violations.push(format!("src/{}:{line}: {why}", file.display()));
+    };
+    if !text.starts_with("//! ") {
+        refuse(1, "does not begin with `//! ` and the purpose of the file".to_owned());
+    }
+    for PathUse { line, target } in paths(text, &module) {
+        match (module.first(), target) {
+            (_, Target::Refused(why)) => refuse(line, why),
+            (None, Target::Own(_)) => refuse(line, "the crate root imports a module".to_owned()),
+            (None, Target::Foreign(path)) => {
                 let own = path.strip_prefix("dossierd::");
                 if own.is_some_and(|own| own != "cli" && !own.starts_with("cli::")) {
-                    say(line, format!("`{path}`: only `dossierd::cli` is for the binary"));
+                    refuse(line, format!("`{path}`: the binary uses only `dossierd::cli`"));
                 }
             }
-            (Some(room), What::Room(other)) => {
-                if *room == other {
+            (Some(layer), Target::Own(path)) => {
+                if let Some(other) = path.first()
+                    && other != layer
+                {
+                    match LAYERS.iter().find(|(name, _)| name == layer) {
+                        None => refuse(line, format!("`{layer}` is not in the module table")),
+                        Some((_, allowed)) if !allowed.contains(&other.as_str()) => {
+                            refuse(line, format!("`{layer}` must not import `{other}`"));
+                        }
+                        Some(_) => {}
+                    }
+                }
+                report.uses.push(path);
+            }
+            (Some(layer), Target::Foreign(path)) => {
+                let segments: Vec<String> = path.split("::").map(str::to_owned).collect();
+                if children.contains(&segments[0]) {
+                    report.uses.push([module.clone(), segments].concat());
                     continue;
                 }
-                match ROOMS.iter().find(|(name, _)| name == room) {
-                    None => say(line, format!("`{room}` is no room of the table")),
-                    Some((_, may)) if !may.contains(&other.as_str()) => {
-                        say(line, format!("`{room}` must not import `{other}`"));
-                    }
-                    Some(_) => {}
-                }
-                rooms.insert(other);
-            }
-            (Some(room), What::Foreign(path)) => {
                 for (named, only) in FOREIGN {
                     let inside = format!("::{path}::").contains(&format!("::{named}::"));
                     match only {
-                        Only::In(home) if inside && path.starts_with(named) && room != home => {
-                            say(line, format!("only `{home}` names `{named}`"));
+                        Only::In(home) if inside && path.starts_with(named) && layer != home => {
+                            refuse(line, format!("only `{home}` names `{named}`"));
                         }
-                        Only::NotIn(pure) if inside && room == pure => {
-                            say(line, format!("`{pure}` is pure and does not name `{named}`"));
+                        Only::NotIn(pure) if inside && layer == pure => {
+                            refuse(line, format!("`{pure}` is pure and does not name `{named}`"));
                         }
                         _ => {}
                     }
@@ -297,36 +313,139 @@ fn inspect(file: &Path, text: &str) -> (Vec<String>, BTreeSet<String>) {
             }
         }
     }
-    if let Some(room) = module.first()
-        && !ROOMS.iter().any(|(name, _)| name == room)
+    if let Some(layer) = module.first()
+        && !LAYERS.iter().any(|(name, _)| name == layer)
     {
-        say(1, format!("`{room}` is no room of the table"));
+        refuse(1, format!("`{layer}` is not in the module table"));
     }
-    (wrong, rooms)
+    report
 }
 
-/// A way through `imports` that comes back to where it began.
-fn cycle(imports: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
-    fn walk(
-        at: &str,
-        way: &mut Vec<String>,
-        imports: &BTreeMap<String, BTreeSet<String>>,
-    ) -> Option<Vec<String>> {
-        if let Some(begin) = way.iter().position(|room| room == at) {
-            way.push(at.to_owned());
-            return Some(way.split_off(begin));
+/// Returns the modules that a file declares with `mod name;`.
+fn child_modules(text: &str) -> BTreeSet<String> {
+    let tokens: Vec<TokenTree> = text.parse::<TokenStream>().unwrap().into_iter().collect();
+    tokens
+        .windows(3)
+        .filter(|three| three[0].to_string() == "mod" && three[2].to_string() == ";")
+        .map(|three| three[1].to_string())
+        .collect()
+}
+
+/// Returns the import graph of the files of `src`: edges to other files, named by module path.
+/// A module may name its own children, so those are no edges.
+fn file_graph(reports: &BTreeMap<Vec<String>, FileReport>) -> BTreeMap<String, BTreeSet<String>> {
+    let name = |module: &[String]| module.join("::");
+    let mut graph = BTreeMap::<String, BTreeSet<String>>::new();
+    for (module, report) in reports {
+        let edges = graph.entry(name(module)).or_default();
+        for path in &report.uses {
+            let target = (0..=path.len())
+                .rev()
+                .map(|length| path[..length].to_vec())
+                .find(|prefix| reports.contains_key(prefix));
+            if let Some(target) = target
+                && !target.is_empty()
+                && !target.starts_with(module)
+            {
+                edges.insert(name(&target));
+            }
         }
-        way.push(at.to_owned());
-        let found = imports.get(at).into_iter().flatten().find_map(|next| walk(next, way, imports));
-        way.pop();
+    }
+    graph
+}
+
+/// Returns a path through `imports` that ends where it began, if there is one.
+fn cycle(imports: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
+    fn visit<'a>(
+        node: &'a str,
+        path: &mut Vec<&'a str>,
+        finished: &mut BTreeSet<&'a str>,
+        imports: &'a BTreeMap<String, BTreeSet<String>>,
+    ) -> Option<Vec<String>> {
+        if let Some(begin) = path.iter().position(|visited| *visited == node) {
+            path.push(node);
+            return Some(path[begin..].iter().map(|&node| node.to_owned()).collect());
+        }
+        if finished.contains(node) {
+            return None;
+        }
+        path.push(node);
+        let found = imports
+            .get(node)
+            .into_iter()
+            .flatten()
+            .find_map(|next| visit(next, path, finished, imports));
+        path.pop();
+        finished.insert(node);
         found
     }
-    imports.keys().find_map(|room| walk(room, &mut Vec::new(), imports))
+    let mut finished = BTreeSet::new();
+    imports.keys().find_map(|node| visit(node, &mut Vec::new(), &mut finished, imports))
 }
 
-fn source_files(folder: &Path) -> Vec<PathBuf> {
+/// A type that a file defines or implements something for.
+#[derive(Debug, Default)]
+struct TypeNames {
+    /// Public types defined here.
+    public: Vec<String>,
+    /// Types that have an `impl` block here.
+    implemented: BTreeSet<String>,
+}
+
+fn type_names(text: &str) -> TypeNames {
+    let mut names = TypeNames::default();
+    collect_type_names(text.parse().unwrap(), &mut names);
+    names
+}
+
+fn collect_type_names(tokens: TokenStream, names: &mut TypeNames) {
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    let words: Vec<String> = tokens.iter().map(ToString::to_string).collect();
+    for (at, word) in words.iter().enumerate() {
+        match word.as_str() {
+            "struct" | "enum" | "trait" | "union" | "type" => {
+                let restricted = at > 1 && words[at - 1].starts_with('(') && words[at - 2] == "pub";
+                if (at > 0 && words[at - 1] == "pub") || restricted {
+                    names.public.push(words[at + 1].clone());
+                }
+            }
+            "mod" => {
+                if let Some(TokenTree::Group(body)) = tokens.get(at + 2) {
+                    collect_type_names(body.stream(), names);
+                }
+            }
+            "impl" => {
+                let end = words[at..].iter().position(|word| word.starts_with('{'));
+                let header = &words[at + 1..at + end.unwrap_or(1)];
+                names.implemented.extend(implemented_type(header));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Returns the last segment of the type that an `impl` header is for.
+fn implemented_type(header: &[String]) -> Option<String> {
+    let mut depth = 0_usize;
+    let mut name = None;
+    for (at, word) in header.iter().enumerate() {
+        match word.as_str() {
+            "<" => depth += 1,
+            ">" if header[at - 1] != "-" => depth = depth.saturating_sub(1),
+            "where" if depth == 0 => break,
+            "for" if depth == 0 => name = None,
+            word if depth == 0 && word.starts_with(|first: char| first.is_ascii_uppercase()) => {
+                name = Some(word.to_owned());
+            }
+            _ => {}
+        }
+    }
+    name
+}
+
+fn source_files(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
+    for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             files.extend(source_files(&path));
@@ -338,44 +457,115 @@ fn source_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-#[test]
-fn rooms_import_only_by_the_table_and_every_file_says_what_it_is_for() {
+/// Returns the text of each file of `src`, by its path below it.
+fn sources() -> Vec<(PathBuf, String)> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut wrong = Vec::new();
-    let mut imports = BTreeMap::<String, BTreeSet<String>>::new();
-    for path in source_files(&src) {
-        let file = path.strip_prefix(&src).unwrap();
-        let (found, rooms) = inspect(file, &fs::read_to_string(&path).unwrap());
-        wrong.extend(found);
-        if let Some(room) = module_of(file).into_iter().next() {
-            imports.entry(room).or_default().extend(rooms);
-        }
-    }
-    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
-    assert_eq!(cycle(&imports), None);
-    // Were paths not seen, nothing could be wrong with them.
-    assert!(imports["cli"].contains("engine") && imports["engine"].contains("scan"), "{imports:?}");
-    assert!(imports["core"].is_empty(), "{imports:?}");
+    source_files(&src)
+        .into_iter()
+        .map(|path| {
+            let text = fs::read_to_string(&path).unwrap();
+            (path.strip_prefix(&src).unwrap().to_owned(), text)
+        })
+        .collect()
+}
+
+/// Returns what each file of `src` contributes, by its module path.
+fn reports() -> BTreeMap<Vec<String>, FileReport> {
+    sources().iter().map(|(file, text)| (module_of(file), inspect(file, text))).collect()
 }
 
 #[test]
-fn the_table_has_no_cycle_and_names_only_rooms() {
-    let table: BTreeMap<String, BTreeSet<String>> = ROOMS
+fn modules_import_only_by_the_table() {
+    let reports = reports();
+    let violations: Vec<&String> = reports.values().flat_map(|report| &report.violations).collect();
+    assert!(violations.is_empty(), "\n{violations:#?}\n");
+
+    let mut layers = BTreeMap::<String, BTreeSet<String>>::new();
+    for (module, report) in &reports {
+        let Some(layer) = module.first() else { continue };
+        let others = report.uses.iter().filter_map(|path| path.first()).filter(|to| *to != layer);
+        layers.entry(layer.clone()).or_default().extend(others.cloned());
+    }
+    assert_eq!(cycle(&layers), None);
+    // Guards the reader of paths itself: with no path seen there would be no violation.
+    assert!(layers["cli"].contains("engine") && layers["engine"].contains("scan"), "{layers:?}");
+    assert!(layers["core"].is_empty(), "{layers:?}");
+}
+
+#[test]
+fn files_outside_the_engine_have_no_import_cycle() {
+    let mut graph = file_graph(&reports());
+    assert!(graph["core::snapshot"].contains("core::digest"), "{graph:?}");
+    graph.retain(|file, _| !file.starts_with("engine"));
+    assert_eq!(cycle(&graph), None);
+}
+
+#[test]
+fn public_type_names_outside_the_engine_are_unique() {
+    let mut places = BTreeMap::<String, Vec<String>>::new();
+    for (file, text) in sources() {
+        if file.starts_with("engine") {
+            continue;
+        }
+        for name in type_names(&text).public {
+            places.entry(name).or_default().push(file.display().to_string());
+        }
+    }
+    assert!(places.contains_key("FeatureSlug"), "{places:?}");
+    places.retain(|_, files| files.len() > 1);
+    assert!(places.is_empty(), "{places:#?}");
+}
+
+#[test]
+fn no_type_outside_the_engine_is_implemented_in_more_than_two_files() {
+    let mut places = BTreeMap::<String, BTreeSet<String>>::new();
+    let mut own = BTreeSet::new();
+    for (file, text) in sources() {
+        if file.starts_with("engine") {
+            continue;
+        }
+        let names = type_names(&text);
+        own.extend(names.public);
+        for name in names.implemented {
+            places.entry(name).or_default().insert(file.display().to_string());
+        }
+    }
+    assert!(own.contains("RelPath") && places.contains_key("RelPath"), "{places:?}");
+    places.retain(|name, files| own.contains(name) && files.len() > 2);
+    assert!(places.is_empty(), "{places:#?}");
+}
+
+#[test]
+fn the_map_in_lib_rs_lists_every_module_of_the_table() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let map = fs::read_to_string(src.join("lib.rs")).unwrap();
+    let listed: Vec<&str> = map
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! - [`")?.split_once('`'))
+        .map(|(name, _)| name)
+        .collect();
+    let table: Vec<&str> = LAYERS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(listed, table);
+}
+
+#[test]
+fn the_module_table_has_no_cycle_and_names_only_its_own_entries() {
+    let table: BTreeMap<String, BTreeSet<String>> = LAYERS
         .iter()
-        .map(|(room, may)| ((*room).to_owned(), may.iter().map(|&to| to.to_owned()).collect()))
+        .map(|(layer, to)| ((*layer).to_owned(), to.iter().map(|&to| to.to_owned()).collect()))
         .collect();
     assert_eq!(cycle(&table), None);
-    for (room, may) in &table {
-        for other in may {
-            assert!(table.contains_key(other), "`{room}` may import `{other}`, which is no room");
+    for (layer, allowed) in &table {
+        for other in allowed {
+            assert!(table.contains_key(other), "`{layer}` may import `{other}`, which is unknown");
         }
     }
 }
 
 #[test]
-fn a_broken_file_is_refused() {
-    // file, its text after the first line, what is said
-    for (file, text, said) in [
+fn inspect_refuses_a_file_that_breaks_a_rule() {
+    // file, its text after the first line, the violation
+    for (file, text, expected) in [
         (
             "core/key.rs",
             "use crate::scan::Limits;",
@@ -424,7 +614,7 @@ fn a_broken_file_is_refused() {
             "`wire` must not import `project`",
         ),
         ("scan/mod.rs", "use crate::project;", "`scan` must not import `project`"),
-        ("api/mod.rs", "use crate::deliver::x;", "`api` must not import `deliver`"),
+        ("api/mod.rs", "use crate::delivery::x;", "`api` must not import `delivery`"),
         ("cli/top.rs", "use crate::store;", "`cli` must not import `store`"),
         ("cli/top.rs", "use crate::*;", "all of the crate at once"),
         ("cli/top.rs", "use super::super::*;", "all of the crate at once"),
@@ -445,23 +635,20 @@ fn a_broken_file_is_refused() {
             "fn f() { let _ = std::time::SystemTime::now(); }",
             "does not name `SystemTime::now`",
         ),
-        ("common/mod.rs", "", "`common` is no room of the table"),
-        ("lib.rs", "pub use crate::core::key;", "the map leads into a room"),
-        (
-            "main.rs",
-            "fn main() { dossierd::engine::go() }",
-            "only `dossierd::cli` is for the binary",
-        ),
+        ("common/mod.rs", "", "`common` is not in the module table"),
+        ("lib.rs", "pub use crate::core::key;", "the crate root imports a module"),
+        ("main.rs", "fn main() { dossierd::engine::go() }", "the binary uses only `dossierd::cli`"),
     ] {
-        let (wrong, _) = inspect(Path::new(file), &format!("//! What it is.\n{text}\n"));
-        assert!(wrong.iter().any(|why| why.contains(said)), "{file}: {text}: {wrong:?}");
+        let wrong = inspect(Path::new(file), &format!("//! Purpose.\n{text}\n")).violations;
+        assert!(wrong.iter().any(|why| why.contains(expected)), "{file}: {text}: {wrong:?}");
     }
-    let (wrong, _) = inspect(Path::new("core/x.rs"), "/// Of the wrong kind.\nfn f() {}\n");
+    let wrong =
+        inspect(Path::new("core/x.rs"), "/// Not a module comment.\nfn f() {}\n").violations;
     assert!(wrong[0].contains("src/core/x.rs:1: does not begin with `//! `"), "{wrong:?}");
 }
 
 #[test]
-fn a_sound_file_is_not_refused() {
+fn inspect_accepts_a_file_that_follows_the_rules() {
     for (file, text) in [
         ("core/key.rs", "use super::digest::Digest;\nuse crate::core::path;"),
         (
@@ -482,13 +669,13 @@ fn a_sound_file_is_not_refused() {
         ("lib.rs", "pub mod core;\npub mod cli;"),
         ("main.rs", "fn main() -> std::process::ExitCode { dossierd::cli::main() }"),
     ] {
-        let (wrong, _) = inspect(Path::new(file), &format!("//! What it is.\n{text}\n"));
+        let wrong = inspect(Path::new(file), &format!("//! Purpose.\n{text}\n")).violations;
         assert!(wrong.is_empty(), "{file}: {text}: {wrong:?}");
     }
 }
 
 #[test]
-fn a_cycle_is_found() {
+fn cycle_is_found_where_there_is_one() {
     let graph = |edges: &[(&str, &str)]| {
         let mut graph = BTreeMap::<String, BTreeSet<String>>::new();
         for (from, to) in edges {
@@ -499,4 +686,36 @@ fn a_cycle_is_found() {
     assert_eq!(cycle(&graph(&[("a", "b"), ("b", "c"), ("a", "c")])), None);
     let found = cycle(&graph(&[("a", "b"), ("b", "c"), ("c", "b")])).unwrap();
     assert_eq!(found, ["b", "c", "b"]);
+}
+
+#[test]
+fn file_graph_resolves_paths_to_files_and_leaves_out_children() {
+    let reports: BTreeMap<Vec<String>, FileReport> = [
+        ("a/mod.rs", "mod b;\nuse crate::c::{X, d::Y};\nfn f() { b::g() }"),
+        ("a/b.rs", "use super::Z;"),
+        ("c/mod.rs", ""),
+        ("c/d.rs", "use crate::*;"),
+    ]
+    .into_iter()
+    .map(|(file, text)| {
+        let file = Path::new(file);
+        (module_of(file), inspect(file, &format!("//! Purpose.\n{text}\n")))
+    })
+    .collect();
+    let graph = file_graph(&reports);
+    let edges = |file: &str| graph[file].iter().map(String::as_str).collect::<Vec<_>>();
+    assert_eq!(edges("a"), ["c", "c::d"]);
+    assert_eq!(edges("a::b"), ["a"]);
+    assert_eq!(edges("c::d"), [""; 0]);
+}
+
+#[test]
+fn type_names_are_read_from_definitions_and_impl_headers() {
+    let names = type_names(
+        "pub struct A<T>(T); pub(crate) enum B {} struct C; pub type D = u8;
+         impl<T: Into<A<T>>> A<T> {} impl From<B> for C {} impl crate::x::E for y::B where C: F {}
+         mod inner { pub trait G {} impl G for fn() -> A<u8> {} }",
+    );
+    assert_eq!(names.public, ["A", "B", "D", "G"]);
+    assert_eq!(names.implemented.iter().collect::<Vec<_>>(), ["A", "B", "C"]);
 }

@@ -4,30 +4,12 @@
 //! picture, or asks the engine by a command and waits for the reply. What waits for the disk, or is
 //! long in the making, is done on threads of its own: one thread serves all connections.
 
-mod accept;
-mod answers;
-mod artifacts;
-mod ask;
-mod baseline;
-mod body;
-mod connection;
 mod dashboard;
-mod delivery;
-mod events;
-mod guard;
-mod listen;
-mod loopback;
-mod meant;
-mod metrics;
-mod openapi;
-mod page;
-mod patience;
-mod projects;
-mod query;
-mod readers;
-mod respond;
-mod tail;
-mod traffic;
+mod handlers;
+mod journal;
+mod request;
+mod response;
+mod server;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,14 +28,14 @@ use crate::core::time::Timestamp;
 use crate::engine::inbox::Inbox;
 use crate::engine::view::Views;
 use crate::store::Journal;
-use dashboard::Dashboard;
-use events::MAX_SUBSCRIBERS;
-use readers::ReaderPool;
-use tail::LatestReadCache;
-use traffic::HttpMetrics;
+use dashboard::control::Dashboard;
+use handlers::events::MAX_SUBSCRIBERS;
+use journal::read_cache::LatestReadCache;
+use journal::reader_pool::ReaderPool;
+use server::http_metrics::HttpMetrics;
 
-pub use dashboard::{DashboardConfig, run_dashboard};
-pub use listen::{SocketError, adopt_systemd_socket, bind, serve};
+pub use dashboard::control::{DashboardConfig, run_dashboard};
+pub use server::socket::{SocketError, adopt_systemd_socket, bind, serve};
 
 /// What handlers work with.
 #[derive(Debug)]
@@ -118,31 +100,38 @@ const DASHBOARD_PATH: &str = "/api/dashboard";
 /// All addresses of the local socket.
 fn routes() -> Vec<Route> {
     vec![
-        ("/healthz", get(answers::get_health)),
-        ("/metrics", get(metrics::get_metrics)),
-        ("/api/openapi.json", get(openapi::get_openapi)),
-        ("/api/status", get(answers::get_status)),
-        ("/api/events", get(events::get_events)),
-        ("/api/rescan", post(projects::request_rescan)),
-        ("/api/delivery", get(delivery::list_delivery)),
-        ("/api/delivery/retry", post(delivery::retry_dead_letters)),
-        ("/api/delivery/drop", post(delivery::drop_dead_letters)),
-        ("/api/projects", post(projects::add_project).merge(delete(projects::remove_project))),
-        (DASHBOARD_PATH, post(dashboard::open_dashboard).merge(delete(dashboard::close_dashboard))),
-        ("/api/dossier/overview", get(answers::get_overview)),
-        ("/api/dossier/artifacts", get(artifacts::list_artifacts)),
-        ("/api/dossier/artifacts/{artifact_key}", get(artifacts::get_artifact)),
-        ("/api/dossier/snapshots/export", get(answers::export_snapshot)),
-        ("/api/dossier/drift", get(answers::get_drift)),
+        ("/healthz", get(handlers::status::get_health)),
+        ("/metrics", get(handlers::metrics::get_metrics)),
+        ("/api/openapi.json", get(handlers::openapi::get_openapi)),
+        ("/api/status", get(handlers::status::get_status)),
+        ("/api/events", get(handlers::events::get_events)),
+        ("/api/rescan", post(handlers::projects::request_rescan)),
+        ("/api/delivery", get(handlers::delivery::list_delivery)),
+        ("/api/delivery/retry", post(handlers::delivery::retry_dead_letters)),
+        ("/api/delivery/drop", post(handlers::delivery::drop_dead_letters)),
+        (
+            "/api/projects",
+            post(handlers::projects::add_project).merge(delete(handlers::projects::remove_project)),
+        ),
+        (
+            DASHBOARD_PATH,
+            post(dashboard::control::open_dashboard)
+                .merge(delete(dashboard::control::close_dashboard)),
+        ),
+        ("/api/dossier/overview", get(handlers::status::get_overview)),
+        ("/api/dossier/artifacts", get(handlers::artifacts::list_artifacts)),
+        ("/api/dossier/artifacts/{artifact_key}", get(handlers::artifacts::get_artifact)),
+        ("/api/dossier/snapshots/export", get(handlers::status::export_snapshot)),
+        ("/api/dossier/drift", get(handlers::status::get_drift)),
         ("/api/dossier/baseline", baseline_methods()),
     ]
 }
 
 /// What is done with a baseline.
 fn baseline_methods() -> MethodRouter<Arc<ApiState>> {
-    get(baseline::get_baseline)
-        .merge(post(baseline::accept_baseline))
-        .merge(delete(baseline::clear_baseline))
+    get(handlers::baseline::get_baseline)
+        .merge(post(handlers::baseline::accept_baseline))
+        .merge(delete(handlers::baseline::clear_baseline))
 }
 
 /// The requests of the local socket.
@@ -154,8 +143,8 @@ fn unix_socket_router(api: Arc<ApiState>) -> Router {
 fn build_router(api: Arc<ApiState>, all: Vec<Route>) -> Router {
     all.into_iter()
         .fold(Router::new(), |router, (path, at)| router.route(path, at))
-        .fallback(answers::not_found)
-        .method_not_allowed_fallback(answers::method_not_allowed)
+        .fallback(handlers::status::not_found)
+        .method_not_allowed_fallback(handlers::status::method_not_allowed)
         .layer(map_response(add_server_header))
         .with_state(api)
 }

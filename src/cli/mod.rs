@@ -4,50 +4,19 @@
 //! output, all else to standard error, and nothing foreign reaches either unescaped.
 
 mod args;
-mod artifacts;
-mod asked;
-mod baseline;
-mod check;
-mod config_cmd;
-mod dashboard;
-mod delivery;
-mod doctor;
-mod drift;
-mod ending;
-mod events;
+mod commands;
+mod daemon;
 mod exit;
-mod generate;
-mod glance;
-mod happening;
-mod heap;
-mod journal;
-mod link;
-mod logging;
-mod out;
-mod place;
-mod projects;
-mod report;
-mod rescan;
-mod run;
-mod scan;
-mod service;
-mod show;
-mod start;
-mod status;
-mod stop;
-mod table;
-mod target;
-mod terminal;
-mod unit;
-mod verify;
-mod watch;
-mod words;
+mod exit_on_signal;
+mod local;
+mod render;
+mod scope;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::core::findings::FileError;
+use crate::core::diagnostics::FileError;
 use crate::core::path::is_unprintable;
 use args::{Cli, CliCommand, Color};
 use exit::CommandExit;
@@ -77,48 +46,53 @@ fn report_usage_error(error: &clap::Error) -> ExitCode {
     // There is no one to tell where the stream is closed.
     if plain {
         let text = error.render().ansi().to_string();
-        let _ =
-            if error.use_stderr() { out::eprint_styled(&text) } else { out::print_styled(&text) };
+        let _ = if error.use_stderr() {
+            render::output::eprint_styled(&text)
+        } else {
+            render::output::print_styled(&text)
+        };
     } else {
-        out::eprint_line(out::printable_lines(&error.render().to_string()).trim_end());
+        render::output::eprint_line(
+            render::output::printable_lines(&error.render().to_string()).trim_end(),
+        );
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(u8::MAX))
 }
 
 fn dispatch(cli: &Cli) -> anyhow::Result<CommandExit> {
     match &cli.command {
-        CliCommand::Run(args) => run::run(args),
-        CliCommand::Status(args) => status::run(args),
-        CliCommand::Watch(args) => watch::run(args),
-        CliCommand::Events(args) => events::run(args),
-        CliCommand::Verify(args) => verify::run(args),
-        CliCommand::Rescan(args) => rescan::run(args),
-        CliCommand::Project(args) => projects::run(args),
-        CliCommand::Dashboard(args) => dashboard::run(args),
-        CliCommand::Stop(args) => stop::run(args),
-        CliCommand::Scan(args) => scan::run(args),
-        CliCommand::Check(args) => check::run(args),
-        CliCommand::Artifacts(args) => artifacts::run(args),
-        CliCommand::Show(args) => show::run(args),
-        CliCommand::Drift(args) => drift::run(args),
-        CliCommand::Report(args) => report::run(args),
-        CliCommand::Baseline(args) => baseline::run(args),
-        CliCommand::Service(args) => service::run(args),
-        CliCommand::Config(args) => config_cmd::run(args),
-        CliCommand::Doctor(args) => doctor::run(args),
-        CliCommand::Delivery(args) => delivery::run(args),
-        CliCommand::Completions(args) => generate::print_completions(args),
-        CliCommand::Man(args) => generate::print_man_page(args),
+        CliCommand::Run(args) => commands::run::run(args),
+        CliCommand::Status(args) => commands::status::run(args),
+        CliCommand::Watch(args) => commands::watch::run(args),
+        CliCommand::Events(args) => commands::events::run(args),
+        CliCommand::Verify(args) => commands::verify::run(args),
+        CliCommand::Rescan(args) => commands::rescan::run(args),
+        CliCommand::Project(args) => commands::projects::run(args),
+        CliCommand::Dashboard(args) => commands::dashboard::run(args),
+        CliCommand::Stop(args) => commands::stop::run(args),
+        CliCommand::Scan(args) => commands::scan::run(args),
+        CliCommand::Check(args) => commands::check::run(args),
+        CliCommand::Artifacts(args) => commands::artifacts::run(args),
+        CliCommand::Show(args) => commands::show::run(args),
+        CliCommand::Drift(args) => commands::drift::run(args),
+        CliCommand::Report(args) => commands::report::run(args),
+        CliCommand::Baseline(args) => commands::baseline::run(args),
+        CliCommand::Service(args) => commands::service::run(args),
+        CliCommand::Config(args) => commands::config::run(args),
+        CliCommand::Doctor(args) => commands::doctor::run(args),
+        CliCommand::Delivery(args) => commands::delivery::run(args),
+        CliCommand::Completions(args) => commands::completions::print_completions(args),
+        CliCommand::Man(args) => commands::completions::print_man_page(args),
     }
 }
 
 /// Says what went wrong. A reader that has seen enough and closed the pipe is nothing wrong.
 fn report_error(error: &anyhow::Error) -> CommandExit {
-    if out::is_closed_pipe(error) {
+    if render::output::is_closed_pipe(error) {
         return CommandExit::Success;
     }
-    out::error(&format!("{error:#}"));
-    if link::is_unreachable(error) {
+    render::output::error(&format!("{error:#}"));
+    if daemon::connection::is_unreachable(error) {
         return CommandExit::NoDaemon;
     }
     let broken_file = error.chain().find_map(|cause| cause.downcast_ref::<FileError>());

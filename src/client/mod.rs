@@ -5,20 +5,20 @@
 
 mod connect;
 mod follow;
-mod messages;
 mod request;
+mod sse;
 mod stream;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::wire::mend::cli_hint_for;
+use crate::wire::hint::cli_hint_for;
 use crate::wire::problem::Problem;
 
 pub use connect::{Client, Peer};
 pub use follow::{FollowEvent, Follower};
-pub use messages::SseMessage;
 pub use request::{ApiResponse, RequestPath, percent_encode};
+pub use sse::SseMessage;
 pub use stream::EventStream;
 
 /// The longest that a daemon takes to accept a connection.

@@ -5,9 +5,9 @@ use hyper::Method;
 use hyper::body::{Bytes, Incoming};
 use tokio::time::timeout;
 
-use super::messages::{SseDecoder, SseMessage};
 use super::request::error_from_response;
 use super::{Client, ClientError, MAX_RESPONSE_BYTES, RequestPath, STREAM_IDLE_TIMEOUT};
+use crate::client::sse::{SseDecoder, SseMessage};
 
 /// A stream of messages.
 #[derive(Debug)]

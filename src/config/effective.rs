@@ -61,7 +61,7 @@ pub struct EffectiveLimits {
     pub file_bytes: u64,
     /// Most entries.
     pub entries: u64,
-    /// Deepest folder.
+    /// Deepest directory.
     pub depth: usize,
 }
 

@@ -6,8 +6,8 @@
 mod effective;
 mod http;
 mod log;
+mod retention;
 mod state;
-mod upkeep;
 mod webhook;
 
 use std::collections::BTreeMap;
@@ -19,15 +19,15 @@ use etcetera::base_strategy::{BaseStrategy as _, Xdg};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Deserializer};
 
-use crate::core::findings::FileError;
+use crate::core::diagnostics::FileError;
 use crate::core::manifest::MissionType;
 use crate::core::pattern::Pattern;
 use crate::core::yaml::{ParseError, deserialize_text, parse_strict};
 pub use effective::{EffectiveConfig, EffectiveLimits, EffectiveSettle};
 pub use http::HttpConfig;
 pub use log::LogConfig;
+pub use retention::{RetentionConfig, ScrubConfig};
 pub use state::ConfigState;
-pub use upkeep::{RetentionConfig, ScrubConfig};
 pub use webhook::{SecretSource, WebhookConfig, WebhookFormat, WebhookUrl};
 
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
@@ -94,7 +94,7 @@ pub struct LimitsConfig {
     pub file_bytes: Option<u64>,
     /// Most entries of a feature.
     pub entries: Option<u64>,
-    /// Deepest folder.
+    /// Deepest directory.
     pub depth: Option<usize>,
 }
 
@@ -114,7 +114,7 @@ pub struct SettleConfig {
     pub git_ms: Option<u64>,
 }
 
-/// Folders of the user (XDG).
+/// Directories of the user (XDG).
 #[derive(Debug, Clone)]
 pub struct UserDirs {
     /// `$XDG_CONFIG_HOME/dossierd`.
@@ -129,7 +129,7 @@ impl UserDirs {
     /// Asks the environment.
     ///
     /// # Errors
-    /// When there is no home folder.
+    /// When there is no home directory.
     pub fn from_env() -> io::Result<Self> {
         let xdg = Xdg::new().map_err(|error| io::Error::other(error.to_string()))?;
         let state = xdg.state_dir().unwrap_or_else(|| xdg.home_dir().join(".local/state"));
@@ -146,7 +146,7 @@ impl UserDirs {
         self.config_dir.join("config.yaml")
     }
 
-    /// The socket: in the runtime folder, or in a private folder of the state folder.
+    /// The socket: in the runtime directory, or in a private directory of the state directory.
     #[must_use]
     pub fn socket_path(&self) -> PathBuf {
         let folder = self.runtime_dir.as_ref().map(|runtime| runtime.join("dossierd"));

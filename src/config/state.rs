@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Config;
-use crate::core::findings::FileError;
+use crate::core::diagnostics::FileError;
 
 /// The file, and what is wrong with it. While it is broken the configuration before it goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::upkeep::parse_duration;
+use crate::config::retention::parse_duration;
 use crate::core::yaml::deserialize_text;
 pub use url::WebhookUrl;
 

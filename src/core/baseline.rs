@@ -4,6 +4,7 @@
 //! seed's format pass over ours; a file without them is read too. Where the file lies, and how it
 //! is written durably, is `project`'s business.
 
+pub mod accept;
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! The class of a file that no spec names: a table of the names and folders by which these
+//! The class of a file that no spec names: a table of the names and directories by which these
 //! projects go. The first row that fits decides; what fits none is `other`.
 
 use super::artifact::ArtifactClass::{
@@ -13,9 +13,9 @@ enum PathRule {
     File(&'static str),
     /// The whole path without its extension.
     FileStem(&'static str),
-    /// The first folder.
+    /// The first directory.
     Dir(&'static str),
-    /// A part of the first folder's name.
+    /// A part of the first directory's name.
     DirContaining(&'static str),
     /// The beginning of a top file's name.
     FilePrefix(&'static str),

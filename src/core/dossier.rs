@@ -20,7 +20,7 @@ use super::time::Timestamp;
 pub struct FeatureContext {
     /// The feature.
     pub feature_slug: FeatureSlug,
-    /// Its absolute folder.
+    /// Its absolute directory.
     pub feature_dir: PathBuf,
     /// Mission type.
     pub mission_type: MissionType,
@@ -65,9 +65,9 @@ pub enum UnknownReason {
     UnreadableMeta,
     /// The feature is beyond a budget, in words.
     LimitExceeded(String),
-    /// The feature's folder cannot be read, in words.
+    /// The feature's directory cannot be read, in words.
     Unreadable(String),
-    /// The feature's folder is not there any more.
+    /// The feature's directory is not there any more.
     Deleted,
 }
 

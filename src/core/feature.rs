@@ -42,9 +42,9 @@ pub enum FeatureWatchState {
     Live,
     /// Something is being written; the last state stands.
     Settling,
-    /// The folder cannot be read.
+    /// The directory cannot be read.
     Unreadable,
-    /// The folder is not there any more.
+    /// The directory is not there any more.
     Gone,
     /// A budget is exceeded.
     Degraded,

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use super::artifact::{
     Absence, ArtifactRef, ArtifactState, ErrorReason, FileSignature, Observation, RequiredStatus,
 };
-use super::chunks::{Keyed, SortedChunks};
 use super::classify::conventional_class;
 use super::digest::Digest;
 use super::dossier::{
@@ -19,9 +18,10 @@ use super::dossier::{
 use super::key::artifact_key;
 use super::manifest::{ArtifactSpec, Mission};
 use super::path::RelPath;
-use super::running::IncrementalHasher;
 use super::snapshot::Counts;
 use super::time::Timestamp;
+use crate::core::incremental_hash::IncrementalHasher;
+use crate::core::sorted_chunks::{Keyed, SortedChunks};
 
 /// One file of an inventory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,7 +188,7 @@ impl Inventory {
     /// file is listed, though not present, is that entry already.
     pub fn absent_specs(&self, now: Timestamp) -> impl Iterator<Item = ArtifactRef> {
         let step = self.context.step.as_deref();
-        // Of a folder that was not seen nothing is known to be absent.
+        // Of a directory that was not seen nothing is known to be absent.
         let unseen = matches!(
             self.context.unknown_reason,
             Some(UnknownReason::Unreadable(_) | UnknownReason::Deleted)

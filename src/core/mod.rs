@@ -4,29 +4,28 @@
 //! arguments, so every rule can be tested with a table. Modules in reading order, from the bytes
 //! of one file up to the verdict over a feature.
 
-pub mod accept;
 pub mod artifact;
 pub mod baseline;
-pub mod chunks;
 pub mod classify;
 pub mod content;
+pub mod diagnostics;
 pub mod digest;
 pub mod dossier;
 pub mod drift;
 pub mod event;
+#[cfg(test)]
+pub(crate) mod event_schema;
 pub mod feature;
-pub mod findings;
 pub mod frontmatter;
 pub mod identity;
+mod incremental_hash;
 pub mod inventory;
 pub mod key;
 pub mod manifest;
 pub mod path;
 pub mod pattern;
-mod running;
-#[cfg(test)]
-pub(crate) mod schemas;
 pub mod snapshot;
+pub mod sorted_chunks;
 pub mod time;
 pub mod transition;
 pub mod yaml;

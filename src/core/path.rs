@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RelPath(Box<[u8]>);
 
-/// Why a text or a byte string is no path below a folder.
+/// Why a text or a byte string is no path below a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
     /// Nothing there.
@@ -42,7 +42,7 @@ impl RelPath {
     /// Takes raw bytes, checking the invariants.
     ///
     /// # Errors
-    /// [`PathError`] when the bytes do not name something below a folder.
+    /// [`PathError`] when the bytes do not name something below a directory.
     pub fn new(bytes: impl Into<Box<[u8]>>) -> Result<Self, PathError> {
         let bytes = bytes.into();
         if bytes.is_empty() {
@@ -203,7 +203,7 @@ pub fn escape_unprintable(text: &str) -> Cow<'_, str> {
 pub struct FeatureSlug(Arc<str>);
 
 impl FeatureSlug {
-    /// Takes a folder's name; `None` when it is no slug.
+    /// Takes a directory's name; `None` when it is no slug.
     #[must_use]
     pub fn new(name: &[u8]) -> Option<Self> {
         let first = name.first()?;

@@ -16,7 +16,7 @@ use super::yaml::deserialize_text;
 /// Bytes that make a pattern a glob.
 const WILDCARDS: &[char] = &['*', '?', '[', '{', '}', '\\'];
 
-/// A pattern for paths relative to some folder, known to be one.
+/// A pattern for paths relative to some directory, known to be one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pattern {
     path: RelPath,
@@ -26,7 +26,7 @@ pub struct Pattern {
 /// Why a text is no pattern.
 #[derive(Debug, thiserror::Error)]
 pub enum PatternError {
-    /// It leaves the folder, or is empty.
+    /// It leaves the directory, or is empty.
     #[error("`{0}` is no pattern: {1}")]
     Path(String, PathError),
     /// Its wildcards do not parse.

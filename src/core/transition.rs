@@ -25,11 +25,11 @@ use super::time::Timestamp;
 pub enum RemovalReason {
     /// It was deleted, or moved away.
     Deleted,
-    /// A folder above it cannot be read, so nothing is known of it.
+    /// A directory above it cannot be read, so nothing is known of it.
     ParentUnreadable,
     /// The configuration leaves it out from now on; it may well be there.
     Ignored,
-    /// It was a folder that could not be read, and now can: what is in it says the rest.
+    /// It was a directory that could not be read, and now can: what is in it says the rest.
     DirBecameReadable,
 }
 

@@ -3,7 +3,7 @@
 //! The caller caps the size. Here nesting is capped before the parser sees the text, aliases are
 //! capped by the parser itself, and every error carries line and column where there is one.
 
-mod repeated;
+mod duplicate_keys;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -68,7 +68,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ParseError> {
 /// [`ParseError`] with the place.
 pub fn parse_strict<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ParseError> {
     let text = decode_text(bytes)?;
-    repeated::reject_duplicate_keys(text)?;
+    duplicate_keys::reject_duplicate_keys(text)?;
     deserialize_str(PhantomData::<T>, text)
 }
 

@@ -19,7 +19,7 @@ pub enum ContentError {
 }
 
 /// The bytes of `artifact` where it is present and smaller than `max`. Opened beneath the feature's
-/// folder as a scan opens it: no link is followed, and nothing that is no file blocks.
+/// directory as a scan opens it: no link is followed, and nothing that is no file blocks.
 ///
 /// # Errors
 /// [`ContentError`].

@@ -214,7 +214,7 @@ impl Inbox {
         self.wake.notify_one();
     }
 
-    /// Takes that something was mounted or unmounted somewhere, or a folder above a root was moved.
+    /// Takes that something was mounted or unmounted somewhere, or a directory above a root was moved.
     pub(super) fn mounts_changed(&self) {
         self.lock().mounts = true;
         self.wake.notify_one();
@@ -264,7 +264,7 @@ impl Letters {
     }
 }
 
-/// Two hints about one path, in order. A folder that was made must be watched whatever came after,
+/// Two hints about one path, in order. A directory that was made must be watched whatever came after,
 /// and looking at it tells whether it is still there; what arrived over something else comes before
 /// the word that the other is gone.
 fn merge(known: HintKind, new: HintKind) -> HintKind {

@@ -14,7 +14,7 @@ use crate::store::{Store, StoreError};
 #[error(transparent)]
 pub struct KeptError(#[from] StoreError);
 
-/// The roots that are kept in the store of that state folder.
+/// The roots that are kept in the store of that state directory.
 ///
 /// # Errors
 /// [`KeptError`].

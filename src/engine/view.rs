@@ -10,14 +10,14 @@ use super::inbox::ProjectId;
 use super::outbox::Board;
 use crate::core::artifact::ArtifactRef;
 use crate::core::baseline::BaselineFile;
-use crate::core::chunks::SortedChunks;
+use crate::core::diagnostics::{FileError, SkippedDir};
 use crate::core::dossier::{FeatureContext, MissionDossier, UnknownReason, sorted_artifacts};
 use crate::core::drift::Drift;
 use crate::core::feature::{Feature, FeatureMetadata, FeatureWatchState};
-use crate::core::findings::{FileError, SkippedDir};
 use crate::core::inventory::InventoryEntry;
 use crate::core::path::FeatureSlug;
 use crate::core::snapshot::MissionDossierSnapshot;
+use crate::core::sorted_chunks::SortedChunks;
 use crate::core::time::Timestamp;
 use crate::core::transition::Evaluation;
 use crate::project::{FeatureDir, Project};
@@ -51,13 +51,13 @@ pub struct World {
 /// How well a project is watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WatchState {
-    /// Every folder is watched.
+    /// Every directory is watched.
     Live,
     /// Events were lost, and everything is being compared with the disk.
     Rescanning,
     /// Events do not tell of everything; all of it is looked at again and again.
     Polling,
-    /// Not every folder is watched; the others are looked at again and again.
+    /// Not every directory is watched; the others are looked at again and again.
     Degraded,
     /// The root cannot be read.
     Unreadable,
@@ -84,11 +84,11 @@ pub struct ProjectView {
     pub errors: Vec<FileError>,
     /// What is odd in manifests.
     pub warnings: Vec<String>,
-    /// Folders that are no features.
+    /// Directories that are no features.
     pub skipped: Vec<SkippedDir>,
-    /// Folders under watch.
+    /// Directories under watch.
     pub watched: u64,
-    /// Folders there are to watch.
+    /// Directories there are to watch.
     pub total: u64,
     /// How well it is watched, and what is wrong.
     pub watch: (WatchState, Option<String>),

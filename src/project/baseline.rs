@@ -4,12 +4,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::beneath::RootDir;
 use crate::core::baseline::{Baseline, BaselineFile};
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::yaml::ParseError;
+use crate::project::root_dir::RootDir;
 
-/// Folder of all that dossierd writes in a project.
+/// Directory of all that dossierd writes in a project.
 pub(super) const DOSSIERS_DIR: &str = ".kittify/dossiers";
 /// A million artifacts need about this much.
 const MAX_FILE_BYTES: u64 = 512 << 20;
@@ -43,7 +43,7 @@ pub(super) fn exists(folder: &RootDir, slug: &FeatureSlug) -> bool {
     rel_path(&file_path(slug)).is_some_and(|path| folder.exists(&path))
 }
 
-/// Writes one of the files below [`DOSSIERS_DIR`], whole or not at all. That folder is hidden from git
+/// Writes one of the files below [`DOSSIERS_DIR`], whole or not at all. That directory is hidden from git
 /// when it is made.
 pub(super) fn write(
     folder: &RootDir,

@@ -3,8 +3,8 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::beneath::read_path;
 use crate::core::path::escape_bytes;
+use crate::project::root_dir::read_path;
 
 /// `target_branch` where nothing names one and there is no git.
 const UNKNOWN_BRANCH: &str = "unknown";
@@ -12,7 +12,7 @@ const UNKNOWN_BRANCH: &str = "unknown";
 const DETACHED_HEAD: &str = "HEAD";
 const MAX_FILE_BYTES: u64 = 64 << 10;
 
-/// The branch by git's folder; `HEAD` when detached, `unknown` without git.
+/// The branch by git's directory; `HEAD` when detached, `unknown` without git.
 pub(super) fn current_branch(git: Option<&Path>) -> String {
     let head = git.and_then(|git| read_path(&git.join("HEAD"), MAX_FILE_BYTES).ok().flatten());
     match head {
@@ -21,12 +21,12 @@ pub(super) fn current_branch(git: Option<&Path>) -> String {
     }
 }
 
-/// The folder in which `HEAD` lies, by the nearest `.git` upward: of a worktree, its own.
+/// The directory in which `HEAD` lies, by the nearest `.git` upward: of a worktree, its own.
 pub(super) fn find_git_dir(root: &Path) -> Option<PathBuf> {
     root.ancestors().find_map(|folder| resolve_git_dir(&folder.join(".git")))
 }
 
-/// The git folder that `dot_git` is or, in a worktree or submodule, names.
+/// The git directory that `dot_git` is or, in a worktree or submodule, names.
 fn resolve_git_dir(dot_git: &Path) -> Option<PathBuf> {
     let metadata = std::fs::metadata(dot_git).ok()?;
     if metadata.is_dir() {

@@ -1,6 +1,6 @@
 //! Where the features of a project are: each real directory that a pattern matches.
 //!
-//! Patterns are followed component by component, so only folders that can lead to a match are
+//! Patterns are followed component by component, so only directories that can lead to a match are
 //! listed.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,11 +9,11 @@ use std::io;
 use rustix::fs::FileType;
 
 use super::FeatureDir;
-use super::beneath::{ReadError, RootDir};
-use super::ways::{MAX_GLOBSTAR_DEPTH, PatternComponent, parse_components};
-use crate::core::findings::SkippedDir;
+use crate::core::diagnostics::SkippedDir;
 use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
 use crate::core::pattern::Pattern;
+use crate::project::feature_patterns::{MAX_GLOBSTAR_DEPTH, PatternComponent, parse_components};
+use crate::project::root_dir::{ReadError, RootDir};
 
 const LINK_NOT_FOLLOWED: &str = "symbolic link, not followed";
 
@@ -51,7 +51,7 @@ pub(super) fn features(
     Ok((features, skipped))
 }
 
-/// The folders on the way to features, as far as they can be listed: where one that comes or goes
+/// The directories on the way to features, as far as they can be listed: where one that comes or goes
 /// can bring features or take some. Some may not be there.
 pub(super) fn traversed_dirs(folder: &RootDir, patterns: &[Pattern]) -> BTreeSet<RelPath> {
     let mut search = Search::new(folder);
@@ -73,7 +73,7 @@ impl<'a> Search<'a> {
         Self { folder, matches: BTreeMap::new(), visited: BTreeSet::new() }
     }
 
-    /// Follows `parse_components` from the folder `at`, the root where it is `None`.
+    /// Follows `parse_components` from the directory `at`, the root where it is `None`.
     fn follow(
         &mut self,
         at: Option<&RelPath>,
@@ -88,7 +88,7 @@ impl<'a> Search<'a> {
             PatternComponent::Wildcard(set) => {
                 for (path, kind) in self.subdirs_and_links(at)? {
                     let name = RelPath::new(path.file_name()).ok();
-                    // A hidden folder leads to no feature, and is none.
+                    // A hidden directory leads to no feature, and is none.
                     let wanted = rest.is_empty() || !path.file_name().starts_with(b".");
                     if wanted && name.is_some_and(|name| set.is_match(&name)) {
                         self.visit(Some(&path), Some(kind), rest)?;
@@ -100,7 +100,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// `**`: no folder, or one more.
+    /// `**`: no directory, or one more.
     fn match_globstar(
         &mut self,
         at: Option<&RelPath>,
@@ -159,7 +159,7 @@ impl<'a> Search<'a> {
         self.matches.insert(path.clone(), slug);
     }
 
-    /// Folders and links in `at`.
+    /// Directories and links in `at`.
     fn subdirs_and_links(
         &mut self,
         at: Option<&RelPath>,

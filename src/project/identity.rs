@@ -5,11 +5,11 @@ use std::path::Path;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::beneath::{RootDir, read_path};
-use crate::core::findings::FileError;
+use crate::core::diagnostics::FileError;
 use crate::core::identity::derived_node_id;
 use crate::core::path::RelPath;
 use crate::core::yaml::parse;
+use crate::project::root_dir::{RootDir, read_path};
 
 const CONFIG_FILE: &str = ".kittify/config.yaml";
 const MAX_FILE_BYTES: u64 = 1 << 20;

@@ -4,9 +4,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::beneath::RootDir;
 use super::{FeatureDir, ProjectSettings, discover};
 use crate::core::path::FeatureSlug;
+use crate::project::root_dir::RootDir;
 
 /// What a path means.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,10 +42,10 @@ pub enum LocateError {
     },
 }
 
-/// Finds the project of `path`: the nearest folder upward with `.kittify`, else one whose feature
+/// Finds the project of `path`: the nearest directory upward with `.kittify`, else one whose feature
 /// patterns match below; a directory in none is a feature by itself.
 ///
-/// A `.kittify` with no features is passed over while a folder further up has some that `path`
+/// A `.kittify` with no features is passed over while a directory further up has some that `path`
 /// belongs to: features of real projects hold one of their own. One that holds nothing but the
 /// baseline of a feature by itself makes no project of it.
 ///
@@ -77,7 +77,7 @@ pub fn locate(
         Some(nearest) => nearest.ancestors().skip(1).find(|outer| within(outer, nearest)),
         None => None,
     };
-    // A `.kittify` without features, as in a home folder, makes no project of what is below it and
+    // A `.kittify` without features, as in a home directory, makes no project of what is below it and
     // has some.
     let below = || start.ancestors().take_while(|folder| Some(*folder) != nearest);
     let root = root
@@ -106,7 +106,7 @@ pub fn locate(
     Ok(by_itself(&start, slug))
 }
 
-/// Whether a folder has its `.kittify` only because it was accepted as a feature by itself: it
+/// Whether a directory has its `.kittify` only because it was accepted as a feature by itself: it
 /// stays one.
 fn has_only_dossiers_dir(root: &Path, slug: &FeatureSlug) -> bool {
     let kittify = root.join(".kittify");

@@ -3,10 +3,10 @@
 use serde_json::{Map, Value};
 
 use super::FeatureDir;
-use super::beneath::RootDir;
 use crate::core::manifest::MissionType;
 use crate::core::path::{PathError, RelPath};
 use crate::core::yaml::parse_json;
+use crate::project::root_dir::RootDir;
 
 const META_FILE: &[u8] = b"meta.json";
 const MAX_FILE_BYTES: u64 = 1 << 20;

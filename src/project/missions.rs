@@ -1,6 +1,6 @@
-//! Manifest layers: which folder's `expected-artifacts.yaml` a mission goes by.
+//! Manifest layers: which directory's `expected-artifacts.yaml` a mission goes by.
 //!
-//! The first folder that holds one wins whole (contract, section 3). Where it is broken the last
+//! The first directory that holds one wins whole (contract, section 3). Where it is broken the last
 //! good one, or the embedded one where none is known, goes on giving keys and classes, completeness
 //! is unknown, and the error is shown.
 
@@ -8,21 +8,21 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::beneath::{ReadError, RootDir, read_path};
-use crate::core::findings::FileError;
+use crate::core::diagnostics::FileError;
 use crate::core::manifest::{
     Mission, MissionType, find_embedded_mission, merge_step_order, parse_manifest,
     parse_mission_steps, parse_runtime_steps,
 };
 use crate::core::path::{RelPath, escape_bytes};
 use crate::core::yaml::ParseError;
+use crate::project::root_dir::{ReadError, RootDir, read_path};
 
 const MANIFEST_FILE: &str = "expected-artifacts.yaml";
 const MISSION_FILE: &str = "mission.yaml";
 const RUNTIME_FILE: &str = "mission-runtime.yaml";
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// Folders of mission folders below the root, strongest first.
+/// Directories of mission directories below the root, strongest first.
 const PROJECT_LAYER_DIRS: [&str; 2] = [".kittify/overrides/missions", ".kittify/missions"];
 
 /// The missions of a project, each read once.
@@ -46,14 +46,14 @@ pub(super) struct LoadedMission {
     warnings: Vec<String>,
 }
 
-/// One folder that may hold a manifest.
+/// One directory that may hold a manifest.
 enum Layer<'a> {
     Project(&'a RootDir, String),
     User(PathBuf),
 }
 
 impl Missions {
-    /// `user_dir` is the folder of the user's own missions.
+    /// `user_dir` is the directory of the user's own missions.
     pub(super) fn new(user: Option<&Path>) -> Self {
         Self {
             user_dir: user.map(Path::to_owned),

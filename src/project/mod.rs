@@ -5,18 +5,18 @@
 //! own descriptor and never through a link. What dossierd writes is below `.kittify/dossiers/`.
 
 mod baseline;
-mod beneath;
 mod branch;
 mod discover;
+mod feature_patterns;
 mod identity;
 mod inputs;
 mod locate;
 mod meta;
+mod metadata_dirs;
 mod missions;
-mod projected;
-mod steering;
+mod root_dir;
+mod snapshot_file;
 mod step;
-mod ways;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::core::findings::{FileError, SkippedDir};
+use crate::core::diagnostics::{FileError, SkippedDir};
 use crate::core::identity as ids;
 use crate::core::manifest::MissionType;
 use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
@@ -35,14 +35,14 @@ use crate::core::pattern::Pattern;
 use crate::core::snapshot::MissionDossierSnapshot;
 
 pub use baseline::WriteError;
-pub use beneath::ReadError;
+pub use feature_patterns::FeaturePatterns;
 pub use identity::Machine;
 pub use inputs::FeatureInputs;
 pub use locate::{LocateError, Located, locate};
-pub use ways::FeaturePatterns;
+pub use root_dir::ReadError;
 
-use beneath::RootDir;
 use missions::Missions;
+use root_dir::RootDir;
 use step::FeatureRuns;
 
 /// What is made and taken away again to hear of it.
@@ -74,7 +74,7 @@ impl ProjectSettings {
 pub struct FeatureDir {
     /// The feature.
     pub slug: FeatureSlug,
-    /// Its folder below the root; `None` where the root is the feature itself.
+    /// Its directory below the root; `None` where the root is the feature itself.
     pub path: Option<RelPath>,
 }
 
@@ -99,7 +99,7 @@ pub struct Project {
     /// Whether the file with the project's identity cannot be used.
     identity_invalid: bool,
     branch: String,
-    /// Git's folder of the work tree.
+    /// Git's directory of the work tree.
     git_dir: Option<PathBuf>,
     runs: FeatureRuns,
     missions: Missions,
@@ -110,9 +110,9 @@ pub struct Project {
 pub enum RootCheck {
     /// The root.
     Same,
-    /// Another folder of the same file system.
+    /// Another directory of the same file system.
     Replaced,
-    /// A folder of another file system.
+    /// A directory of another file system.
     OtherDevice,
 }
 
@@ -120,7 +120,7 @@ impl Project {
     /// Opens the project at `root`, which must be canonical.
     ///
     /// # Errors
-    /// When the root cannot be opened as a folder. Files in it that cannot be used are in
+    /// When the root cannot be opened as a directory. Files in it that cannot be used are in
     /// [`Project::errors`].
     pub fn open(
         root: &Path,
@@ -185,7 +185,7 @@ impl Project {
     }
 
     /// Lets go of the root's descriptor until it is needed again, so that its file system can be
-    /// unmounted. Needing it again fails where another folder has taken the place.
+    /// unmounted. Needing it again fails where another directory has taken the place.
     pub fn close_root_fd(&self) {
         self.root_dir.close_fd();
     }
@@ -204,7 +204,7 @@ impl Project {
         })
     }
 
-    /// Whether nothing at all is in the root, as in the folder under a file system that is not
+    /// Whether nothing at all is in the root, as in the directory under a file system that is not
     /// mounted.
     #[must_use]
     pub fn is_root_empty(&self) -> bool {
@@ -227,7 +227,7 @@ impl Project {
     /// Finds the features, in order of slug, and what looks like one and is none.
     ///
     /// # Errors
-    /// When a folder on the way to them cannot be listed.
+    /// When a directory on the way to them cannot be listed.
     pub fn discover(&self) -> Result<(Vec<FeatureDir>, Vec<SkippedDir>), ReadError> {
         discover::features(&self.root_dir, &self.settings.feature_patterns())
     }
@@ -240,7 +240,7 @@ impl Project {
         self.root_dir.open_dir(feature.path.as_ref())
     }
 
-    /// Opens a folder within a feature.
+    /// Opens a directory within a feature.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -257,13 +257,13 @@ impl Project {
         self.root_dir.open_dir(Some(&path))
     }
 
-    /// The folders in which something lies, or may come to lie, that steers the project: features,
+    /// The directories in which something lies, or may come to lie, that steers the project: features,
     /// manifests, runs, baselines, git's head. Those that are there.
     #[must_use]
     pub fn metadata_dirs(&self) -> Vec<PathBuf> {
         let runs = self.run_dirs();
         let patterns = self.settings.feature_patterns();
-        steering::metadata_dirs(
+        metadata_dirs::metadata_dirs(
             &self.root,
             &self.root_dir,
             &patterns,
@@ -272,7 +272,7 @@ impl Project {
         )
     }
 
-    /// The folders of the runs that `feature-runs.json` names, as far as they lie below the root;
+    /// The directories of the runs that `feature-runs.json` names, as far as they lie below the root;
     /// they may not be there.
     pub fn run_dirs(&self) -> impl Iterator<Item = RelPath> {
         self.runs.run_dirs(&self.root)
@@ -313,13 +313,13 @@ impl Project {
     /// # Errors
     /// [`WriteError`] with the path.
     pub fn write_snapshot(&self, slug: &FeatureSlug, text: &[u8]) -> Result<(), WriteError> {
-        baseline::write(&self.root_dir, &self.root, &projected::file_path(slug), text)
+        baseline::write(&self.root_dir, &self.root, &snapshot_file::file_path(slug), text)
     }
 
     /// Whether its feature's snapshot file is that snapshot, whenever it was computed.
     #[must_use]
     pub fn is_snapshot_current(&self, snapshot: &MissionDossierSnapshot) -> bool {
-        projected::matches_on_disk(&self.root_dir, snapshot)
+        snapshot_file::matches_on_disk(&self.root_dir, snapshot)
     }
 
     /// A file below `.kittify/dossiers` that [`Project::touch_probe`] makes.

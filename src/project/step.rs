@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::beneath::RootDir;
 use crate::core::path::RelPath;
 use crate::core::yaml::parse_json;
+use crate::project::root_dir::RootDir;
 
 const RUNS_FILE: &str = ".kittify/runtime/feature-runs.json";
 const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -46,7 +46,7 @@ impl FeatureRuns {
         Some(id.to_owned())
     }
 
-    /// The folders of the runs that lie below `root`.
+    /// The directories of the runs that lie below `root`.
     pub(super) fn run_dirs(&self, root: &Path) -> impl Iterator<Item = RelPath> {
         let runs = self.0.iter().flat_map(Map::values);
         let named = runs.filter_map(|run| run.get("run_dir")?.as_str());
@@ -100,7 +100,7 @@ fn read_object(
     }
 }
 
-/// A path, absolute or relative to `root`, as one below it. Its folder is asked what it is, where
+/// A path, absolute or relative to `root`, as one below it. Its directory is asked what it is, where
 /// it is there, so that `..` and links to the project are what they lead to.
 fn relative_to_root(root: &Path, path: &Path) -> Option<RelPath> {
     let whole = root.join(path);

@@ -1,6 +1,6 @@
-//! One entry of a folder: what kind it is, and opening it so that it can do no harm.
+//! One entry of a directory: what kind it is, and opening it so that it can do no harm.
 //!
-//! What the folder's own listing calls special is never opened: opening a FIFO wakes its writer,
+//! What the directory's own listing calls special is never opened: opening a FIFO wakes its writer,
 //! and opening a device can do anything. What was swapped in between cannot block either.
 
 use std::ffi::CStr;
@@ -36,26 +36,26 @@ impl From<FileType> for EntryKind {
     }
 }
 
-/// The kind of an entry whose folder's listing does not say.
+/// The kind of an entry whose directory's listing does not say.
 pub(super) fn entry_kind(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<EntryKind> {
     let stat = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(FileType::from_raw_mode(stat.st_mode).into())
 }
 
-/// Opens a folder within a folder.
+/// Opens a directory within a directory.
 pub(super) fn open_dir(folder: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(folder, name, flags, Mode::empty())
 }
 
-/// Opens a file within a folder so that nothing it may have become can block.
+/// Opens a file within a directory so that nothing it may have become can block.
 pub(super) fn open_file(folder: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     let flags =
         OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     openat(folder, name, flags, Mode::empty())
 }
 
-/// Reads an entry that is no folder; `None` when it is not there any more.
+/// Reads an entry that is no directory; `None` when it is not there any more.
 pub(super) fn read_entry(
     folder: BorrowedFd<'_>,
     name: &CStr,

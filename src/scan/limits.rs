@@ -9,7 +9,7 @@ pub struct ScanLimits {
     pub max_file_bytes: u64,
     /// Most entries of a feature.
     pub max_entries: u64,
-    /// Deepest folder, in components.
+    /// Deepest directory, in components.
     pub max_depth: usize,
 }
 

@@ -1,6 +1,6 @@
-//! Listing a folder and all below it, without opening a file: names and signatures.
+//! Listing a directory and all below it, without opening a file: names and signatures.
 //!
-//! This is how a live index is compared with the disk. Each folder is announced before it is
+//! This is how a live index is compared with the disk. Each directory is announced before it is
 //! listed, so that who watches it can do so first and nothing that comes into it goes unseen.
 
 use std::ffi::CString;
@@ -19,24 +19,24 @@ use crate::core::artifact::FileSignature;
 use crate::core::path::RelPath;
 use crate::core::pattern::PatternSet;
 
-/// An entry that is no folder.
+/// An entry that is no directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedFile {
     /// Where.
     pub path: RelPath,
-    /// Its signature, where it is a regular file and its folder can be entered.
+    /// Its signature, where it is a regular file and its directory can be entered.
     pub signature: Option<FileSignature>,
 }
 
-/// What a folder holds.
+/// What a directory holds.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// All entries that are no folders, a list for each folder, in no order: one list of all would
+    /// All entries that are no directories, a list for each directory, in no order: one list of all would
     /// be a block of memory so large that others like it are then kept.
     pub files: Vec<Vec<ListedFile>>,
-    /// Folders that cannot be listed, and why.
+    /// Directories that cannot be listed, and why.
     pub unreadable: Vec<(RelPath, String)>,
-    /// How many entries were met, folders too.
+    /// How many entries were met, directories too.
     pub entries: u64,
     /// The budget that was met, in words.
     pub limit_exceeded: Option<String>,
@@ -49,11 +49,11 @@ struct PendingDir {
     depth: usize,
 }
 
-/// Lists `folder`, which is at `path` below its feature (`None` where it is the feature itself).
-/// `enter` is called for it and each folder below it, before it is listed.
+/// Lists `directory`, which is at `path` below its feature (`None` where it is the feature itself).
+/// `enter` is called for it and each directory below it, before it is listed.
 ///
 /// # Errors
-/// When `folder` itself cannot be listed, or the process has no descriptor or memory left.
+/// When `directory` itself cannot be listed, or the process has no descriptor or memory left.
 pub fn list_tree(
     folder: OwnedFd,
     path: Option<&RelPath>,
@@ -96,7 +96,7 @@ struct TreeLister<'a> {
 }
 
 impl TreeLister<'_> {
-    /// Whether a folder so deep is not to be looked into.
+    /// Whether a directory so deep is not to be looked into.
     fn is_too_deep(&self, depth: usize, listing: &mut Listing) -> bool {
         let is = depth > self.limits.max_depth;
         if is {
@@ -106,7 +106,7 @@ impl TreeLister<'_> {
         is
     }
 
-    /// Lists one folder; its folders go on the stack. Nothing is kept of it when that fails.
+    /// Lists one directory; its directories go on the stack. Nothing is kept of it when that fails.
     fn list_dir(
         &mut self,
         folder: &Arc<OwnedFd>,

@@ -22,7 +22,7 @@ pub(super) fn create(connection: &Connection, path: &Path, format: u32) -> Resul
     let copy = backup_path(path, format);
     let part = copy.with_extension("part");
     let open = |error| StoreError::open(&copy, error);
-    // What is filled is in a folder that is private, and private itself from the start.
+    // What is filled is in a directory that is private, and private itself from the start.
     let empty = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part);
     drop(empty.map_err(open)?);
     let text = part.to_str().ok_or_else(|| open(std::io::ErrorKind::InvalidFilename.into()))?;

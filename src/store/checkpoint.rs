@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::error::{StoreError, write_error};
-use super::opening::connect;
+use crate::store::open::connect;
 
 /// Moves the log into the file.
 #[derive(Debug)]

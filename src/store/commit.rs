@@ -7,7 +7,6 @@ use rusqlite::{Transaction, TransactionBehavior, params};
 
 use super::Store;
 use super::error::StoreError;
-use super::ids::EventIdGenerator;
 use super::rows;
 use crate::core::artifact::ArtifactRef;
 use crate::core::event::{Envelope, Payload};
@@ -15,6 +14,7 @@ use crate::core::inventory::InventoryEntry;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::time::Timestamp;
 use crate::core::transition::LastPublished;
+use crate::store::event_id::EventIdGenerator;
 
 /// Whose events they are, as every envelope says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct FeatureChange {
     pub origin: Arc<EventOrigin>,
     /// Its name.
     pub slug: FeatureSlug,
-    /// Its folder below the root, `Some(None)` where the root is the feature itself.
+    /// Its directory below the root, `Some(None)` where the root is the feature itself.
     pub dir: Option<Option<RelPath>>,
     /// Files as they are now.
     pub upserts: Vec<InventoryEntry>,
@@ -208,7 +208,7 @@ impl CommitBatch<'_> {
             let text = serde_json::to_string(&envelope)
                 .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
             #[cfg(test)]
-            crate::core::schemas::assert_valid_event(
+            crate::core::event_schema::assert_valid_event(
                 &serde_json::from_str(&text).unwrap_or_default(),
             );
             statement.execute(params![

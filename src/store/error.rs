@@ -36,7 +36,7 @@ pub enum StoreError {
         /// What was found.
         detail: String,
     },
-    /// The file or its folder could not be opened or made.
+    /// The file or its directory could not be opened or made.
     #[error("{}: cannot open the store", .path.display())]
     Open {
         /// The file.

@@ -8,7 +8,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::error::{StoreError, read_error};
-use super::opening::BUSY_TIMEOUT;
+use crate::store::open::BUSY_TIMEOUT;
 
 /// Events that one page looks at, at most: a transaction that reads for long keeps the log from
 /// being reused.

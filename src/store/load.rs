@@ -8,9 +8,9 @@ use super::Store;
 use super::error::{StoreError, read_error};
 use super::rows::{self, StringInterner, enum_column, invalid_column, timestamp_column};
 use crate::core::artifact::ArtifactRef;
-use crate::core::chunks::SortedChunks;
 use crate::core::inventory::InventoryEntry;
 use crate::core::path::{FeatureSlug, RelPath};
+use crate::core::sorted_chunks::SortedChunks;
 use crate::core::time::Timestamp;
 use crate::core::transition::LastPublished;
 
@@ -23,7 +23,7 @@ pub struct StoredFeature {
     pub first_seen: Timestamp,
     /// When an event of it was last committed.
     pub updated_at: Timestamp,
-    /// Its folder below the root, `Some(None)` where the root is the feature itself; `None` where
+    /// Its directory below the root, `Some(None)` where the root is the feature itself; `None` where
     /// that is not known.
     pub dir: Option<Option<RelPath>>,
     /// Its files, in order of path.

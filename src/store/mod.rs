@@ -23,30 +23,30 @@
 //! What is written is decided by who calls: here are no rules about artifacts.
 
 mod backup;
-mod check;
 mod checkpoint;
 mod commit;
+mod delivery;
 mod error;
-mod ids;
+mod event_id;
+mod integrity;
 mod journal;
 mod load;
-mod opening;
-mod outbox;
+mod open;
 mod retention;
 mod rows;
 mod schema;
 #[cfg(test)]
 mod tests;
 
-pub use check::{StoreSummary, check_integrity};
 pub use checkpoint::Checkpointer;
 pub use commit::{EventOrigin, FeatureChange};
-pub use error::StoreError;
-pub use journal::{EventFilter, EventPage, Journal, JournalReader, StoredEvent};
-pub use load::StoredFeature;
-pub use outbox::{
+pub use delivery::{
     CursorUpdate, DeadLetter, DeadLetterSelector, EventHeader, RejectedEvent, SinkProgress,
 };
+pub use error::StoreError;
+pub use integrity::{StoreSummary, check_integrity};
+pub use journal::{EventFilter, EventPage, Journal, JournalReader, StoredEvent};
+pub use load::StoredFeature;
 pub use retention::{PruneResult, PrunedTombstone};
 
 use std::ffi::OsString;
@@ -59,9 +59,9 @@ use uuid::Uuid;
 
 use crate::core::time::Timestamp;
 use error::{StorageFault, read_error, write_error};
-use ids::EventIdGenerator;
+use event_id::EventIdGenerator;
 
-/// Name of the file in the state folder.
+/// Name of the file in the state directory.
 pub const FILE_NAME: &str = "dossierd.sqlite3";
 
 /// The store, as its one writer has it.
@@ -99,7 +99,7 @@ pub struct OpenedStore {
 }
 
 impl Store {
-    /// Opens the store in a private folder, making both where they are not. `boot_id` tells one
+    /// Opens the store in a private directory, making both where they are not. `boot_id` tells one
     /// run of the machine from the next (`/proc/sys/kernel/random/boot_id`).
     ///
     /// # Errors
@@ -107,13 +107,13 @@ impl Store {
     /// [`StoreError::Open`].
     pub fn open(folder: &Path, boot_id: &str) -> Result<OpenedStore, StoreError> {
         let path: Arc<Path> = folder.join(FILE_NAME).into();
-        let inode = opening::create_private_file(folder, &path)
+        let inode = open::create_private_file(folder, &path)
             .map_err(|error| StoreError::open(&path, error))?;
         schema::check_file_header(&path)?;
         let mut connection =
-            opening::connect(&path).map_err(|error| StoreError::sql_open(&path, error))?;
+            open::connect(&path).map_err(|error| StoreError::sql_open(&path, error))?;
         let opened = schema::migrate(&mut connection, &path).and_then(|()| {
-            opening::begin_session(&mut connection, boot_id.trim(), inode)
+            open::begin_session(&mut connection, boot_id.trim(), inode)
                 .map_err(|error| StoreError::sql_open(&path, error))
         })?;
         // What a failed sync left in the log is written anew with this, and only then trusted.
@@ -146,7 +146,7 @@ impl Store {
     ) -> Result<OpenedStore, StoreError> {
         match Self::open(folder, boot_id) {
             Err(error) if error.is_corrupt() => {
-                let aside = opening::quarantine(folder, at)?;
+                let aside = open::quarantine(folder, at)?;
                 Ok(OpenedStore { quarantined: Some(aside), ..Self::open(folder, boot_id)? })
             }
             opened => opened,
@@ -186,7 +186,7 @@ impl Store {
         let closed =
             Self { instance: self.instance.clone(), seq: self.seq, ..Self::unavailable(&folder)? };
         drop(std::mem::replace(self, closed));
-        let aside = if corrupt { Some(opening::quarantine(&folder, at)?) } else { None };
+        let aside = if corrupt { Some(open::quarantine(&folder, at)?) } else { None };
         let opened = Self::open_or_recreate(&folder, boot_id, at)?;
         *self = opened.store;
         Ok(aside.or(opened.quarantined))

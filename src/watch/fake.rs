@@ -32,12 +32,12 @@ impl FakeControl {
         self.sinks.lock().unwrap().len()
     }
 
-    /// Whether the newest backend watches a folder.
+    /// Whether the newest backend watches a directory.
     pub(crate) fn is_watching(&self, folder: &Path) -> bool {
         self.watched.lock().unwrap().contains(folder)
     }
 
-    /// Lets backends watch so many folders only.
+    /// Lets backends watch so many directories only.
     pub(crate) fn set_limit(&self, limit: Option<usize>) {
         *self.limit.lock().unwrap() = limit;
     }

@@ -1,25 +1,23 @@
-//! Watching folders: the only code that names `notify`.
+//! Watching directories: the only code that names `notify`.
 //!
 //! The kernel's events are hints about where to look, never the truth. A backend watches single
-//! folders, without their subfolders and without following links; who watches a folder lists it
+//! directories, without their subdirectories and without following links; who watches a directory lists it
 //! afterwards, so that nothing that comes into it goes unseen. Its callback only hands hints on.
 
-mod above;
+mod ancestors;
+mod debounce;
 #[cfg(test)]
 pub(crate) mod fake;
-mod kernel;
-mod kinds;
+mod inotify;
 mod mounts;
-mod settle;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use above::AncestorWatcher;
-pub use kernel::NotifyWatcher;
-pub use kinds::remote_fs_name;
+pub use ancestors::AncestorWatcher;
+pub use debounce::{DebounceTimes, Debouncer};
+pub use inotify::NotifyWatcher;
 pub use mounts::watch_mounts;
-pub use settle::{DebounceTimes, Debouncer};
 
 /// Where to look, and what seems to have happened there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +39,7 @@ pub enum HintKind {
     MovedTo,
     /// A file was made, written to, or its metadata changed.
     Modified,
-    /// A folder was made.
+    /// A directory was made.
     DirCreated,
     /// It was deleted or moved away.
     Removed,
@@ -50,7 +48,7 @@ pub enum HintKind {
 /// Takes hints; called on the backend's own thread, and must not wait.
 pub type HintSink = Arc<dyn Fn(Hint) + Send + Sync>;
 
-/// Why a folder cannot be watched.
+/// Why a directory cannot be watched.
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
     /// It is not there.
@@ -68,22 +66,22 @@ pub enum WatchError {
     /// Anything else.
     #[error("cannot watch {path}: {reason}")]
     Other {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
         /// The system's words.
         reason: String,
     },
 }
 
-/// Watches folders.
+/// Watches directories.
 pub trait Backend: Send {
-    /// Watches one folder; `again` where one was watched at that path, which may be another.
+    /// Watches one directory; `again` where one was watched at that path, which may be another.
     ///
     /// # Errors
     /// [`WatchError`].
     fn watch(&mut self, folder: &Path, again: bool) -> Result<(), WatchError>;
 
-    /// Watches many folders in one go; gives those that are not watched, and why. After the first
+    /// Watches many directories in one go; gives those that are not watched, and why. After the first
     /// for which the kernel has no watch left, the others are not tried.
     fn watch_all(&mut self, folders: Vec<PathBuf>) -> Vec<(PathBuf, WatchError)>;
 }

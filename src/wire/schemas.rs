@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::core::schemas::event_schemas;
+use crate::core::event_schema::event_schemas;
 
 #[test]
 fn the_schemas_in_docs_are_those_of_the_types() {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::findings::{FileError, SkippedDir};
+use crate::core::diagnostics::{FileError, SkippedDir};
 use crate::core::time::Timestamp;
 use crate::wire::delivery::SinkStatus;
 use crate::wire::overview::Overview;
@@ -110,7 +110,7 @@ pub struct ProjectStatus<'a> {
     pub manifest_errors: Cow<'a, [FileError]>,
     /// What is odd in manifests.
     pub manifest_warnings: Cow<'a, [String]>,
-    /// Folders that are no features, and why.
+    /// Directories that are no features, and why.
     pub skipped: Cow<'a, [SkippedDir]>,
     /// The features.
     pub features: Vec<Overview<'a>>,
@@ -121,9 +121,9 @@ pub struct ProjectStatus<'a> {
 pub struct WatchStatus<'a> {
     /// The state.
     pub state: ProjectWatchState,
-    /// Folders under watch.
+    /// Directories under watch.
     pub watched: u64,
-    /// Folders there are.
+    /// Directories there are.
     pub total: u64,
     /// What is wrong.
     pub detail: Option<Cow<'a, str>>,
@@ -163,13 +163,13 @@ impl<'a> OneShotStatus<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProjectWatchState {
-    /// Every folder is watched.
+    /// Every directory is watched.
     Live,
     /// Everything is being compared with the disk.
     Rescanning,
     /// The file system gives no events; it is looked at again and again.
     Polling,
-    /// Not every folder could be watched.
+    /// Not every directory could be watched.
     Degraded,
     /// The root cannot be read.
     Unreadable,

@@ -1,12 +1,12 @@
-//! Projects in temporary folders, the binary run in an environment of its own and with a deadline,
-//! and the hashes of a folder as a second, simpler program computes them.
+//! Projects in temporary directories, the binary run in an environment of its own and with a deadline,
+//! and the hashes of a directory as a second, simpler program computes them.
 
 pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod emitted;
 pub(crate) mod kernel;
 pub(crate) mod manager;
-#[path = "../../src/core/schemas/held.rs"]
+#[path = "../../src/core/event_schema/validate.rs"]
 pub(crate) mod schema;
 
 use std::ffi::{OsStr, OsString};
@@ -45,7 +45,7 @@ pub(crate) fn bakery() -> PathBuf {
     repository().join("examples/bakery")
 }
 
-/// A project of its own in a temporary folder, and a home beside it that holds nothing.
+/// A project of its own in a temporary directory, and a home beside it that holds nothing.
 pub(crate) struct Project {
     base: TempDir,
     pub(crate) root: PathBuf,
@@ -64,7 +64,7 @@ impl Drop for Project {
 pub(crate) const FEATURE: &str = "001-x";
 
 impl Project {
-    /// An empty folder.
+    /// An empty directory.
     pub(crate) fn bare() -> Self {
         let base = TempDir::with_prefix("dossierd-").unwrap();
         fs::set_permissions(base.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -97,7 +97,7 @@ impl Project {
         project
     }
 
-    /// A copy of the folder at `from`.
+    /// A copy of the directory at `from`.
     pub(crate) fn copy_of(from: &Path) -> Self {
         let project = Self::bare();
         copy(from, &project.root);
@@ -186,7 +186,7 @@ impl Project {
         if !rustix::process::geteuid().is_root() {
             return Some(self.command(arguments));
         }
-        // The build's own folder may be closed to others.
+        // The build's own directory may be closed to others.
         let program = self.base.path().join("dossierd");
         if !program.exists() {
             // By another process: a descriptor open for writing here would be inherited by
@@ -221,7 +221,7 @@ impl Project {
         snapshots.remove(0)
     }
 
-    /// `text` without what differs from run to run: the folder's name.
+    /// `text` without what differs from run to run: the directory's name.
     pub(crate) fn stable(&self, text: &str) -> String {
         text.replace(self.root.to_str().unwrap(), "ROOT")
             .replace(self.home().to_str().unwrap(), "HOME")
@@ -297,7 +297,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).unwrap();
 }
 
-/// Copies a folder's files and folders; links and special files have no business there.
+/// Copies a directory's files and directories; links and special files have no business there.
 pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -312,7 +312,7 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Path, modification time and content of everything below a folder.
+/// Path, modification time and content of everything below a directory.
 pub(crate) fn everything(folder: &Path) -> Vec<(PathBuf, std::time::SystemTime, Vec<u8>)> {
     let mut all = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -366,7 +366,7 @@ fn files(folder: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
     all
 }
 
-/// The seed's parity hash and the contract's tree hash of a folder, straight from
+/// The seed's parity hash and the contract's tree hash of a directory, straight from
 /// their definitions and by none of the program's code.
 pub(crate) fn hashes(folder: &Path) -> (String, String) {
     let hashed: Vec<(Vec<u8>, String)> =

@@ -24,7 +24,7 @@ pub(in crate::cli) enum ServiceCommand {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ServiceInstallArgs {
-    /// Projects to watch from now on, instead of the one that the current folder is in
+    /// Projects to watch from now on, instead of the one that the current directory is in
     #[arg(value_name = "PROJECT")]
     pub(in crate::cli) projects: Vec<PathBuf>,
     /// Only say what would be done

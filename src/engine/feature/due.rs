@@ -40,7 +40,7 @@ pub(super) struct Batch {
     pub(super) verdict: bool,
     /// Whether the tombstones are done with, because a baseline was accepted.
     pub(super) buried: bool,
-    /// Where its folder is, unless the store knows.
+    /// Where its directory is, unless the store knows.
     pub(super) dir: Option<FeatureDir>,
 }
 
@@ -53,15 +53,15 @@ pub(in crate::engine) struct Due {
     pub(in crate::engine) tombstones: Vec<Arc<ArtifactRef>>,
     pub(in crate::engine) tombstones_gone: Vec<RelPath>,
     pub(in crate::engine) announced: Option<LastPublished>,
-    /// Since when the folder is not there, beside what changed of its files.
+    /// Since when the directory is not there, beside what changed of its files.
     pub(in crate::engine) gone_since: Option<Timestamp>,
-    /// Where its folder is, unless the store knows.
+    /// Where its directory is, unless the store knows.
     pub(in crate::engine) dir: Option<FeatureDir>,
     pub(in crate::engine) events: Vec<Payload>,
 }
 
 impl LiveFeature {
-    /// Takes where its folder is now.
+    /// Takes where its directory is now.
     pub(in crate::engine) fn lie_at(&mut self, dir: FeatureDir) {
         if self.dir != dir {
             self.batch.dir = Some(dir.clone());
@@ -156,7 +156,7 @@ impl LiveFeature {
         if self.batch.buried {
             due.tombstones_gone = self.tombstones.paths().cloned().collect();
         }
-        // Of a folder that cannot be read nothing is known: what was announced of it stands.
+        // Of a directory that cannot be read nothing is known: what was announced of it stands.
         if let Some(UnknownReason::Unreadable(_)) = self.unseen {
             due.absent = Some(self.absent.clone());
             return due;

@@ -15,11 +15,11 @@ use std::time::Duration;
 
 use crate::core::artifact::{ArtifactRef, Observation};
 use crate::core::baseline::BaselineFile;
-use crate::core::chunks::{Keyed as _, SortedChunks};
 use crate::core::dossier::UnknownReason;
 use crate::core::feature::FeatureMetadata;
 use crate::core::inventory::{EntryChange, Inventory, InventoryEntry};
 use crate::core::path::RelPath;
+use crate::core::sorted_chunks::{Keyed as _, SortedChunks};
 use crate::core::time::Timestamp;
 use crate::core::transition::{Evaluation, LastPublished, RemovalReason};
 use crate::engine::view::FeatureView;
@@ -54,12 +54,12 @@ pub(super) struct LiveFeature {
     pub(super) unseen: Option<UnknownReason>,
     /// What its inputs say that does.
     said: Option<UnknownReason>,
-    /// Since when its folder is not there.
+    /// Since when its directory is not there.
     pub(super) gone_since: Option<Timestamp>,
     /// How many entries there were when all of it was listed last, and have been met since: no
     /// fewer than there are.
     pub(super) entries: u64,
-    /// Entries that are folders that could not be read.
+    /// Entries that are directories that could not be read.
     pub(super) hidden: HashSet<RelPath>,
     /// Until when git has the work tree: deletions and verdicts wait.
     pub(super) git: Option<Duration>,
@@ -68,7 +68,7 @@ pub(super) struct LiveFeature {
     /// Paths whose deletion waits for git, and whether that of the whole feature does.
     pub(super) held: BTreeSet<RelPath>,
     pub(super) held_whole: bool,
-    /// Whether some of its folders are not watched but looked at again and again.
+    /// Whether some of its directories are not watched but looked at again and again.
     pub(super) polled: bool,
     bearings: Arc<FeatureMetadata>,
     absent: Vec<String>,
@@ -88,7 +88,7 @@ pub(super) struct LiveFeature {
 /// What a store holds of a feature.
 #[derive(Debug, Default)]
 pub(super) struct Stored {
-    /// Where its folder was, if that is known.
+    /// Where its directory was, if that is known.
     pub(super) dir: Option<FeatureDir>,
     pub(super) entries: SortedChunks<InventoryEntry>,
     pub(super) absent: Vec<String>,
@@ -195,7 +195,7 @@ impl LiveFeature {
         self.inventory.entries().get(path).is_some_and(|entry| entry.artifact.is_present())
     }
 
-    /// The indexed paths below a folder, or all.
+    /// The indexed paths below a directory, or all.
     pub(super) fn paths_below(&self, folder: Option<&RelPath>) -> Vec<RelPath> {
         self.paths_without(folder, &HashSet::new())
     }
@@ -257,8 +257,8 @@ impl LiveFeature {
         }
     }
 
-    /// Takes that a folder that can be read is at a path: a file that was there is gone, and what
-    /// could not be read was this folder.
+    /// Takes that a directory that can be read is at a path: a file that was there is gone, and what
+    /// could not be read was this directory.
     pub(super) fn open_folder(&mut self, path: &RelPath, now: Duration) {
         let hidden = self.hidden.remove(path);
         self.remove(
@@ -322,7 +322,7 @@ impl LiveFeature {
         }
     }
 
-    /// Takes whether some of its folders are not watched.
+    /// Takes whether some of its directories are not watched.
     pub(super) fn set_polled(&mut self, polled: bool) {
         if std::mem::replace(&mut self.polled, polled) != polled {
             self.view = None;

@@ -19,7 +19,7 @@ use crate::scan::{Listing, ScanLimits, list_tree};
 /// What was seen of a feature.
 pub(super) struct Ahead {
     pub(super) inputs: FeatureInputs,
-    /// What lies in it; `None` where a folder of it was not watched before it was listed.
+    /// What lies in it; `None` where a directory of it was not watched before it was listed.
     pub(super) listing: Option<io::Result<Listing>>,
 }
 
@@ -43,7 +43,7 @@ impl LiveProject {
 }
 
 impl Eyes<'_> {
-    /// Looks at all features; those that are stored have their folders watched already.
+    /// Looks at all features; those that are stored have their directories watched already.
     pub(super) fn look_at_all(
         &self,
         dirs: &[FeatureDir],

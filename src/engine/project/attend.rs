@@ -15,9 +15,9 @@ use crate::engine::pool::Pool;
 const RESYNC_FIRST: Duration = Duration::from_millis(50);
 const RESYNC_MAX: Duration = Duration::from_secs(5);
 const CALM: Duration = Duration::from_secs(10);
-/// A folder that goes costs the watcher a look at each of its watches, and meanwhile it neither hears
-/// nor answers. When folders times watches come to more than this within [`TORN_WITHIN`], a new
-/// watcher is there sooner than the old one is done: it is made when no more folders go.
+/// A directory that goes costs the watcher a look at each of its watches, and meanwhile it neither hears
+/// nor answers. When directories times watches come to more than this within [`TORN_WITHIN`], a new
+/// watcher is there sooner than the old one is done: it is made when no more directories go.
 const TORN_MAX: u64 = 1_000_000;
 const TORN_WITHIN: Duration = Duration::from_secs(1);
 const TORN_LOOK: Duration = Duration::from_millis(200);
@@ -43,9 +43,9 @@ pub(super) struct Care {
     last: Option<Duration>,
     /// How often events were lost and everything was looked at.
     pub(super) resyncs: u64,
-    /// How many watched folders went, and since when that is counted.
+    /// How many watched directories went, and since when that is counted.
     torn: (u64, Duration),
-    /// Folders of a tree that is being removed, and how many of them were gone.
+    /// Directories of a tree that is being removed, and how many of them were gone.
     removal: Option<(Vec<PathBuf>, usize)>,
     poll_at: Option<Duration>,
     retry_at: Option<Duration>,
@@ -56,7 +56,7 @@ pub(super) struct Care {
 /// Whether the file system raises events.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Probe {
-    /// It was not tried: there is no folder of ours.
+    /// It was not tried: there is no directory of ours.
     #[default]
     Untried,
     /// A file was made; by when that should be heard.
@@ -82,8 +82,8 @@ impl Care {
         })
     }
 
-    /// Whether more folders went since this was asked last, after very many did. That ends, as only
-    /// more than ever before count: folders that come and go keep no one waiting.
+    /// Whether more directories went since this was asked last, after very many did. That ends, as only
+    /// more than ever before count: directories that come and go keep no one waiting.
     fn is_being_removed(&mut self) -> bool {
         let Some((sample, gone)) = &mut self.removal else {
             return false;
@@ -125,7 +125,7 @@ impl LiveProject {
         self.changed = true;
     }
 
-    /// Takes that a watched folder went.
+    /// Takes that a watched directory went.
     pub(super) fn folder_went(&mut self, now: Now) {
         let (count, since) = &mut self.care.torn;
         if now.elapsed.saturating_sub(*since) > TORN_WITHIN {
@@ -146,7 +146,7 @@ impl LiveProject {
         }
     }
 
-    /// Goes on without a watcher, until no more folders go and there is another.
+    /// Goes on without a watcher, until no more directories go and there is another.
     fn let_go(&mut self, now: Now) {
         self.care.removal = Some((self.watching.let_go(), 0));
         self.events_lost(now);
@@ -184,7 +184,7 @@ impl LiveProject {
         self.compare_all(Counting::Settled, pool, now);
     }
 
-    /// Makes a file in the folder of ours, to hear of it.
+    /// Makes a file in the directory of ours, to hear of it.
     fn ask_for_events(&mut self, now: Now) {
         match self.care.probe {
             Probe::Untried => {

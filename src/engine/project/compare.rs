@@ -1,4 +1,4 @@
-//! Comparing folders of a feature with the disk, and sending paths to be looked at.
+//! Comparing directories of a feature with the disk, and sending paths to be looked at.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -23,7 +23,7 @@ use crate::watch::HintKind;
 pub(super) const STARVED_PAUSE: Duration = Duration::from_secs(1);
 
 impl LiveProject {
-    /// Compares a folder of a feature, or all of it, with the disk, watching each folder before it
+    /// Compares a directory of a feature, or all of it, with the disk, watching each directory before it
     /// is listed.
     pub(in crate::engine) fn compare(
         &mut self,
@@ -59,7 +59,7 @@ impl LiveProject {
         self.compare_with(slug, folder, listing, counting, pool, now);
     }
 
-    /// Compares a folder of a feature, or all of it, with what lies there.
+    /// Compares a directory of a feature, or all of it, with what lies there.
     pub(super) fn compare_with(
         &mut self,
         slug: &FeatureSlug,
@@ -118,7 +118,7 @@ impl LiveProject {
                 self.budget.insert(slug.clone());
                 feature.take_unseen(Some(UnknownReason::LimitExceeded(why)));
             }
-            // The folder itself, too.
+            // The directory itself, too.
             if feature.meets(listing.entries + 1, &self.setup.limits) {
                 self.budget.insert(slug.clone());
             }
@@ -194,7 +194,7 @@ impl LiveProject {
     }
 }
 
-/// Whether the configuration leaves out a path, or a folder above it.
+/// Whether the configuration leaves out a path, or a directory above it.
 fn is_ignored(ignore: &PatternSet, path: &RelPath) -> bool {
     let ends = path.as_bytes().iter().enumerate().filter(|(_, byte)| **byte == b'/');
     let folders = ends.filter_map(|(end, _)| RelPath::new(&path.as_bytes()[..end]).ok());
@@ -202,7 +202,7 @@ fn is_ignored(ignore: &PatternSet, path: &RelPath) -> bool {
         && (ignore.is_match(path) || folders.into_iter().any(|f| ignore.is_match(&f)))
 }
 
-/// Whether there is no folder where one was to be opened, but nothing or something else.
+/// Whether there is no directory where one was to be opened, but nothing or something else.
 pub(in crate::engine) fn is_no_folder(error: &std::io::Error) -> bool {
     let none = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP, Errno::STALE].map(Errno::raw_os_error);
     error.raw_os_error().is_some_and(|error| none.contains(&error))
@@ -244,7 +244,7 @@ pub(super) fn vanish(feature: &mut LiveFeature, path: RelPath, now: Now) {
     feature.vanishing.insert(path, now.elapsed);
 }
 
-/// A folder that cannot be read is one entry; what is indexed below it is not known any more.
+/// A directory that cannot be read is one entry; what is indexed below it is not known any more.
 pub(super) fn hide(feature: &mut LiveFeature, folder: &RelPath, why: &str, now: Now) {
     for path in feature.paths_below(Some(folder)) {
         feature.settle.remove(&path);

@@ -42,7 +42,7 @@ impl LiveProject {
             return false;
         }
         let Some(relative) = self.relative(path) else {
-            // The root itself, or a folder of the user or of git, of which only the head matters.
+            // The root itself, or a directory of the user or of git, of which only the head matters.
             let of_user = self
                 .setup
                 .user_missions
@@ -82,7 +82,7 @@ impl LiveProject {
         RelPath::new(below.as_os_str().as_bytes()).ok()
     }
 
-    /// Takes that a folder on the way to features, or one of theirs, came or went: the watches below
+    /// Takes that a directory on the way to features, or one of theirs, came or went: the watches below
     /// that name are of what lay there before.
     fn replaced(&mut self, relative: &RelPath, now: Now) {
         self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
@@ -238,7 +238,7 @@ impl LiveProject {
             }
             PathState::ParentUnreadable(folder, why) => hide(feature, &folder, &why, now),
             PathState::Dir => {
-                // What was there as a file is not; what is in the folder comes by comparing.
+                // What was there as a file is not; what is in the directory comes by comparing.
                 feature.open_folder(path, now.elapsed);
                 self.compare(slug, Some(path), Counting::Settled, pool, now);
             }

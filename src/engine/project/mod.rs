@@ -24,13 +24,14 @@ use super::feature::{LiveFeature, Stored};
 use super::inbox::ProjectId;
 use super::pool::Pool;
 use super::view::ProjectView;
-use crate::core::findings::{FileError, SkippedDir};
+use crate::core::diagnostics::{FileError, SkippedDir};
 use crate::core::path::FeatureSlug;
 use crate::core::pattern::PatternSet;
 use crate::core::time::Timestamp;
 use crate::project::{FeaturePatterns, Machine, Project, ProjectSettings};
 use crate::scan::ScanLimits;
-use crate::watch::{DebounceTimes, remote_fs_name};
+use crate::scan::remote_fs::remote_fs_name;
+use crate::watch::DebounceTimes;
 use attend::Care;
 use compare::fly;
 pub(super) use compare::is_no_folder;
@@ -67,7 +68,7 @@ pub(super) struct Setup {
     pub(super) times: DebounceTimes,
     /// How long one reading of everything in the background may take; `None` not to do that.
     pub(super) scrub: Option<Duration>,
-    /// Folder for cookie files, watched on the same kernel queue.
+    /// Directory for cookie files, watched on the same kernel queue.
     pub(super) cookies: PathBuf,
 }
 
@@ -105,9 +106,9 @@ pub(super) struct LiveProject {
     skipped: Vec<SkippedDir>,
     findings: (Vec<FileError>, Vec<String>),
     pub(super) refresh_due: Option<Duration>,
-    /// Features to compare when what steers is next read: their folders were replaced.
+    /// Features to compare when what steers is next read: their directories were replaced.
     recompare: BTreeSet<FeatureSlug>,
-    /// Features whose folder was seen to be missing, and since when.
+    /// Features whose directory was seen to be missing, and since when.
     missing: BTreeMap<FeatureSlug, Duration>,
     /// When features that are gone may be done with.
     forget_at: Option<Duration>,

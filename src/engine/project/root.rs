@@ -13,9 +13,9 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::{LiveProject, Now, open};
-use crate::core::chunks::SortedChunks;
 use crate::core::inventory::InventoryEntry;
 use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
+use crate::core::sorted_chunks::SortedChunks;
 use crate::engine::feature::{LiveFeature, Stored};
 use crate::project::{FeatureDir, Project, RootCheck};
 
@@ -29,7 +29,7 @@ const LOOK_FIRST: Duration = Duration::from_millis(50);
 pub(super) struct Root {
     /// Where it is not there.
     pub(super) away: Option<Away>,
-    /// Whether the folder itself was removed or moved, whatever lies at its path now.
+    /// Whether the directory itself was removed or moved, whatever lies at its path now.
     pub(super) replaced: bool,
     /// Whether it is there again, and the project is to begin anew.
     pub(super) is_back: bool,
@@ -60,7 +60,7 @@ impl LiveProject {
         self.root.is_back
     }
 
-    /// Takes that something was mounted or unmounted, or a folder above was moved: the root may be
+    /// Takes that something was mounted or unmounted, or a directory above was moved: the root may be
     /// away, or back.
     pub(in crate::engine) fn mounts_changed(&mut self, now: Now) {
         match &mut self.root.away {

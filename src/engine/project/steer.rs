@@ -1,4 +1,4 @@
-//! What steers a project: reading it again, features that come and go, and the folders to watch for
+//! What steers a project: reading it again, features that come and go, and the directories to watch for
 //! that.
 
 use std::collections::{BTreeMap, HashSet};
@@ -42,7 +42,7 @@ impl LiveProject {
                 .any(|run| is_at_or_below(&run, path) || is_at_or_below(path, &run))
     }
 
-    /// Whether what happened at a path can bring features or take some: a folder on the way to them
+    /// Whether what happened at a path can bring features or take some: a directory on the way to them
     /// is there or was, or a link. Files that are written there are nothing to look at.
     pub(super) fn moves_features(&self, path: &Path, relative: &RelPath, what: HintKind) -> bool {
         let is_file = || path.symlink_metadata().is_ok_and(|found| found.is_file());
@@ -173,7 +173,7 @@ impl LiveProject {
         }
     }
 
-    /// Forgets what was not found though its folder is where it was, or may be: it is only not meant
+    /// Forgets what was not found though its directory is where it was, or may be: it is only not meant
     /// any more, as a project is not that is removed.
     pub(super) fn forget_not_meant(
         &mut self,
@@ -255,7 +255,7 @@ impl LiveProject {
         }
     }
 
-    /// Watches the folders whose files steer, those that are there. Says whether one is new: what
+    /// Watches the directories whose files steer, those that are there. Says whether one is new: what
     /// was read of it before it was watched may have changed since.
     pub(super) fn watch_steering(&mut self) -> bool {
         let folders = self
@@ -268,7 +268,7 @@ impl LiveProject {
         self.watching.watch_missing(folders)
     }
 
-    /// Watches every folder that had files when last seen, in one go.
+    /// Watches every directory that had files when last seen, in one go.
     pub(super) fn watch_stored(
         &mut self,
         dirs: &[FeatureDir],
@@ -301,7 +301,7 @@ fn age(since: Option<Timestamp>, now: Now) -> Duration {
     Duration::from_millis(u64::try_from(passed).unwrap_or_default())
 }
 
-/// The folders of the user's own missions, or the nearest one in which they may appear.
+/// The directories of the user's own missions, or the nearest one in which they may appear.
 pub(super) fn of_user(missions: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(missions) else {
         return missions

@@ -1,4 +1,4 @@
-//! The watches of a project: which folders are watched, and which the kernel refused.
+//! The watches of a project: which directories are watched, and which the kernel refused.
 //!
 //! The backend forgets by itself what is deleted or moved away; this table does when it is told.
 
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use crate::watch::{Backend, WatchError};
 
-/// Folders that tell whether a tree is still being removed, at most.
+/// Directories that tell whether a tree is still being removed, at most.
 const SAMPLE: usize = 128;
 
-/// How long the engine waits for the watcher in one turn, and how much longer for each folder. One
+/// How long the engine waits for the watcher in one turn, and how much longer for each directory. One
 /// that takes longer is busy forgetting a tree that goes.
 const PATIENCE: Duration = Duration::from_secs(2);
 const PATIENCE_EACH: Duration = Duration::from_millis(1);
@@ -27,9 +27,9 @@ pub(super) struct Watching {
     /// `None` where the kernel gives none, or it was let go of: then nothing is watched.
     backend: Option<Box<dyn Backend>>,
     watched: BTreeSet<PathBuf>,
-    /// Folders that should be watched and are not.
+    /// Directories that should be watched and are not.
     refused: BTreeSet<PathBuf>,
-    /// Folders that were watched anew in this turn, and need not be again by another feature in which
+    /// Directories that were watched anew in this turn, and need not be again by another feature in which
     /// they lie: what happens between ending a watch and the next goes unheard.
     fresh: BTreeSet<PathBuf>,
     why: Option<String>,
@@ -72,7 +72,7 @@ impl Watching {
         }
     }
 
-    /// Lets go of the watcher; until [`Watching::renew`] nothing is heard. Gives some of the folders
+    /// Lets go of the watcher; until [`Watching::renew`] nothing is heard. Gives some of the directories
     /// that were watched, from all over the tree.
     pub(super) fn let_go(&mut self) -> Vec<PathBuf> {
         self.backend = None;
@@ -89,7 +89,7 @@ impl Watching {
         self.stuck
     }
 
-    /// Takes how long an answer about so many folders took.
+    /// Takes how long an answer about so many directories took.
     fn answered(&mut self, begun: Instant, folders: usize) {
         self.waited += begun.elapsed();
         self.expected += PATIENCE_EACH * u32::try_from(folders).unwrap_or(u32::MAX);
@@ -108,7 +108,7 @@ impl Watching {
         self.why.as_deref().filter(|_| self.backend.is_none())
     }
 
-    /// Watches a folder, also one that is in the table.
+    /// Watches a directory, also one that is in the table.
     pub(super) fn watch(&mut self, folder: PathBuf) {
         if self.fresh.contains(&folder) {
             return;
@@ -129,7 +129,7 @@ impl Watching {
         self.answered(begun, 1);
     }
 
-    /// Watches those of the folders that are not watched, in one go: each by itself is a way to the
+    /// Watches those of the directories that are not watched, in one go: each by itself is a way to the
     /// watcher's thread and back. Says whether one is watched now that was not.
     pub(super) fn watch_missing(&mut self, folders: impl IntoIterator<Item = PathBuf>) -> bool {
         let folders: BTreeSet<PathBuf> =
@@ -171,7 +171,7 @@ impl Watching {
         }
     }
 
-    /// Takes that a folder is not there any more, or another lies there. Says whether one at or
+    /// Takes that a directory is not there any more, or another lies there. Says whether one at or
     /// below that path was to be watched.
     pub(super) fn forget(&mut self, folder: &Path) -> bool {
         let watched = take_below(&mut self.watched, folder);
@@ -208,7 +208,7 @@ impl Watching {
         }
     }
 
-    /// The uppermost of the folders that are not watched though they should be.
+    /// The uppermost of the directories that are not watched though they should be.
     pub(super) fn refused(&self) -> Vec<PathBuf> {
         let mut top: Vec<PathBuf> = Vec::new();
         for folder in &self.refused {
@@ -219,7 +219,7 @@ impl Watching {
         top
     }
 
-    /// Why some folders are not watched, if that is so.
+    /// Why some directories are not watched, if that is so.
     pub(super) fn refusal(&self) -> Option<&str> {
         self.why.as_deref().filter(|_| !self.refused.is_empty())
     }
@@ -228,13 +228,13 @@ impl Watching {
         self.watched.len() as u64
     }
 
-    /// How many folders there are to watch.
+    /// How many directories there are to watch.
     pub(super) fn total(&self) -> u64 {
         (self.watched.len() + self.refused.len()) as u64
     }
 }
 
-/// Takes out what is at or below a folder: paths are in order of components, so that is a range.
+/// Takes out what is at or below a directory: paths are in order of components, so that is a range.
 fn take_below(set: &mut BTreeSet<PathBuf>, folder: &Path) -> bool {
     let below = set
         .range::<Path, _>((Included(folder), Unbounded))

@@ -59,7 +59,7 @@ struct Engine {
     upkeep: Upkeep,
     store: Store,
     grounds: Grounds,
-    /// `None` where the kernel has none: then a root that is moved with a folder above it is missed
+    /// `None` where the kernel has none: then a root that is moved with a directory above it is missed
     /// when someone asks for it.
     above: Option<AncestorWatcher>,
     projects: BTreeMap<ProjectId, LiveProject>,

@@ -30,7 +30,7 @@ pub struct Plan {
     pub roots: Vec<PathBuf>,
     /// The user's own missions.
     pub user_missions: Option<PathBuf>,
-    /// Folder of the daemon's own files.
+    /// Directory of the daemon's own files.
     pub state: PathBuf,
     pub(super) watchers: Watchers,
 }
@@ -161,7 +161,7 @@ pub(super) fn times(said: &SettleConfig) -> DebounceTimes {
     }
 }
 
-/// An empty private folder.
+/// An empty private directory.
 pub(super) fn empty_folder(path: &std::path::Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     let _ = std::fs::remove_dir_all(path);

@@ -22,7 +22,7 @@ use crate::store::StoreError;
 pub(super) struct Grounds {
     pub(super) config: Config,
     pub(super) user_missions: Option<PathBuf>,
-    /// Folder of the daemon's own files.
+    /// Directory of the daemon's own files.
     pub(super) state: PathBuf,
     pub(super) watchers: Watchers,
     /// Roots to watch in this life, beside those of the configuration and of the store.

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::chunks::SortedChunks;
+use crate::core::sorted_chunks::SortedChunks;
 
 #[test]
 fn a_change_is_what_is_loaded_again() {

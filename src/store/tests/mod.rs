@@ -1,10 +1,10 @@
 //! The store as its callers see it: what is committed, kept, refused and read back.
 
 mod commit;
+mod delivery;
 mod format;
 mod journal;
 mod open;
-mod outbox;
 
 use std::time::Duration;
 

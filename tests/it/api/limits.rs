@@ -356,7 +356,7 @@ fn another_user_is_refused() {
         Some(0),
         "by the folder"
     );
-    // Also where someone opened the folder and the socket to all.
+    // Also where someone opened the directory and the socket to all.
     let socket = project.socket();
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).unwrap();
     fs::set_permissions(socket.parent().unwrap(), fs::Permissions::from_mode(0o755)).unwrap();

@@ -1,5 +1,5 @@
 //! What the daemon shows of what it may not, or cannot, see: what the configuration leaves out, a root
-//! that is away, folders for which there is no watch.
+//! that is away, directories for which there is no watch.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -92,7 +92,7 @@ fn last(daemon: &Daemon) -> usize {
     daemon.json("/api/events?since=start")["events"].as_array().unwrap().len()
 }
 
-/// What the store keeps: each feature and its folder.
+/// What the store keeps: each feature and its directory.
 fn kept(project: &Project) -> Vec<(String, Option<String>)> {
     let store = Connection::open(project.state().join("dossierd.sqlite3")).unwrap();
     let sql = "SELECT slug, CAST(dir AS TEXT) FROM feature ORDER BY slug";
@@ -135,7 +135,7 @@ fn what_left_the_configuration_while_no_daemon_ran_is_not_deleted_either() {
     ];
     assert_eq!(kept(&project), all);
 
-    // Another leaves as well, and is deleted; of the last nothing but its folder can be seen.
+    // Another leaves as well, and is deleted; of the last nothing but its directory can be seen.
     of("'kitty-specs/*'", &project);
     fs::remove_dir_all(project.root.join("docs/003-z")).unwrap();
     let hidden = project.root.join("docs/004-hidden");

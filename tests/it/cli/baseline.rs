@@ -381,7 +381,7 @@ fn what_stands_where_the_baseline_belongs_is_never_followed() {
     assert!(project.baseline_file().symlink_metadata().unwrap().is_file());
     assert_eq!(everything(outside.path()), before);
 
-    // A folder on the way is a link: nothing is written, and that is said.
+    // A directory on the way is a link: nothing is written, and that is said.
     for linked in [".kittify/dossiers", ".kittify/dossiers/001-x"] {
         let project = Project::complete();
         let linked = project.root.join(linked);
@@ -392,7 +392,7 @@ fn what_stands_where_the_baseline_belongs_is_never_followed() {
         assert_eq!(everything(outside.path()), before);
     }
 
-    // A folder or a FIFO where the file belongs.
+    // A directory or a FIFO where the file belongs.
     let project = Project::complete();
     fs::create_dir_all(project.baseline_file()).unwrap();
     assert_eq!(project.run(&["check"]).code, 13);

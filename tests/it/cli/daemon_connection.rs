@@ -99,7 +99,7 @@ fn problems_are_said_with_their_mend() {
     let run = crate::support::run(nowhere, crate::support::DEADLINE);
     run.fails(1, "is a feature of");
     assert!(run.stderr.contains("`--project ROOT`"), "the hint: {run:?}");
-    // Where the folder says which, nothing is ambiguous.
+    // Where the directory says which, nothing is ambiguous.
     one.ask(&["status", FEATURE]).ok();
     one.ask(&["status", FEATURE, "--project", two.root.to_str().unwrap()]).ok();
 }

@@ -18,7 +18,7 @@ fn what_is_added_is_watched_by_the_next_daemon() {
     let root = project.root.to_str().unwrap();
     assert_eq!(roots(&project), Vec::<String>::new());
     assert!(!project.state().exists(), "a list makes nothing");
-    // From a folder in it, and twice: it is one project.
+    // From a directory in it, and twice: it is one project.
     let mut below = project.client(&["project", "add"]);
     below.current_dir(project.feature());
     crate::support::run(below, crate::support::DEADLINE).ok();

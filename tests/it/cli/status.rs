@@ -18,7 +18,7 @@ fn example() -> Project {
 /// Without what the machine is.
 fn shown(project: &Project, text: &str) -> String {
     let text = without_times(&project.stable(text));
-    // How many folders are watched depends on what the daemon has written meanwhile.
+    // How many directories are watched depends on what the daemon has written meanwhile.
     let line = |line: &str| match line.split_once("live, ") {
         Some((before, _)) => format!("{before}live, SOME folders\n"),
         None => format!("{line}\n"),
@@ -33,7 +33,7 @@ fn all_features_at_a_glance() {
     let run = project.ask(&["status"]).ok();
     assert_eq!(run.stderr, "");
     insta::assert_snapshot!(shown(&project, &run.stdout));
-    // From a folder in it, and from elsewhere: everything that is watched.
+    // From a directory in it, and from elsewhere: everything that is watched.
     let mut elsewhere = project.client(&["status"]);
     elsewhere.current_dir("/");
     let elsewhere = crate::support::run(elsewhere, crate::support::DEADLINE).ok();

@@ -42,7 +42,7 @@ fn features_below_wildcards_come_and_go() {
         holds(&[]);
         fs::create_dir(project.root.join("teams/a")).unwrap();
         holds(&[]);
-        // Each is seen though nothing of the pattern was there but the folder above.
+        // Each is seen though nothing of the pattern was there but the directory above.
         project.write("teams/a/specs/001-x/spec.md", "1");
         holds(&["001-x live"]);
         project.write("teams/there/specs/002-y/spec.md", "2");

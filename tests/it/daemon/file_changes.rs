@@ -1,4 +1,4 @@
-//! What the daemon sees: bursts, saves as editors do them, files that are still written, folders
+//! What the daemon sees: bursts, saves as editors do them, files that are still written, directories
 //! that move, and every file that steers. Each is held against a fresh scan and the journal.
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ const APPEAR: Duration = Duration::from_millis(50);
 /// One that vanished, after this long.
 const VANISH: Duration = Duration::from_millis(100);
 
-/// Holds that a snapshot has as present exactly the files of a folder.
+/// Holds that a snapshot has as present exactly the files of a directory.
 #[track_caller]
 fn oracle(export: &Value, folder: &Path) {
     let text = |path: Vec<u8>| String::from_utf8(path).unwrap();
@@ -78,7 +78,7 @@ fn files_made_at_once_in_new_folders_are_all_seen() {
 }
 
 /// A save, as some program does it: the text to leave at a path, where that is not below the
-/// feature the folder to work in; gives how long a file lay there that is not the one meant, or the
+/// feature the directory to work in; gives how long a file lay there that is not the one meant, or the
 /// one meant was away.
 type Save = fn(&Path, &Path, &str) -> Duration;
 

@@ -1,4 +1,4 @@
-//! Random sequences of file operations on a real folder: after each batch the live state equals a
+//! Random sequences of file operations on a real directory: after each batch the live state equals a
 //! fresh scan, and folding the journal gives the same present artifacts.
 
 use std::collections::BTreeSet;
@@ -38,7 +38,7 @@ impl Random {
     }
 }
 
-/// Does random things below `folder`; gives what was done, in words. What cannot be done because
+/// Does random things below `directory`; gives what was done, in words. What cannot be done because
 /// of what is there is not done.
 pub(crate) fn operate(random: &mut Random, folder: &Path) -> String {
     let path = a_path(random, folder);
@@ -85,7 +85,7 @@ pub(crate) fn operate(random: &mut Random, folder: &Path) -> String {
             format!("link {shown}: {:?}", symlink("spec.md", &path))
         }
         _ => {
-            // A file by a folder with files, or the other way round.
+            // A file by a directory with files, or the other way round.
             let was_folder = path.is_dir();
             clear(&path);
             below(&path);

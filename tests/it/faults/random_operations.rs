@@ -15,7 +15,7 @@ use crate::support::{FEATURE, Project, not_run};
 
 /// How long, where `DOSSIERD_ENDURE_SECS` does not say otherwise.
 const SECONDS: u64 = 10;
-/// Folders and files that are there throughout, so that there is something to lose.
+/// Directories and files that are there throughout, so that there is something to lose.
 const FOLDERS: usize = 40;
 
 /// What a daemon holds.

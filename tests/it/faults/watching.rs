@@ -53,7 +53,7 @@ fn after_an_overflow_everything_is_watched_anew_and_nothing_is_invented() {
     let new = law(&project, &daemon, &mut journal);
     assert_eq!(deleted(&new), ["research/notes.md"]);
     assert!(daemon.log().contains("events were lost; resync"), "{}", daemon.log());
-    // A folder made again while events were lost is watched again.
+    // A directory made again while events were lost is watched again.
     write(&folder.join("late.md"), b"late\n");
     let new = law(&project, &daemon, &mut journal);
     assert_eq!(changes(&new), [("added".to_owned(), "research/late.md".to_owned())]);
@@ -335,7 +335,7 @@ fn rights_that_are_lost_are_said_and_regained() {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     };
     let total = |project: &Value| feature(project)["artifact_counts"]["total"].as_u64();
-    // A folder of the feature: one entry that is unreadable.
+    // A directory of the feature: one entry that is unreadable.
     let folder = project.feature().join("research");
     set(&folder, 0o000);
     wait_for("an unreadable folder", &|project| {

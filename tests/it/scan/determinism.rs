@@ -39,7 +39,7 @@ fn snapshots(root: &Path, threads: usize) -> Vec<String> {
     made.into_inner().unwrap()
 }
 
-/// Many folders, more files in one than a task takes, contents that repeat, a link, what is not
+/// Many directories, more files in one than a task takes, contents that repeat, a link, what is not
 /// text.
 fn wide_tree() -> Project {
     let project = Project::complete();

@@ -308,7 +308,7 @@ fn what_may_not_be_read_is_unreadable_and_never_missing_or_clean() {
         assert_eq!(feature["drift"]["state"], Value::Null);
         shut("", 0o755);
 
-        // The folder of features.
+        // The directory of features.
         let specs = project.root.join("kitty-specs");
         fs::set_permissions(&specs, Permissions::from_mode(0o0)).unwrap();
         let check = project.run_as_nobody(&["check"]).unwrap();
@@ -376,7 +376,7 @@ fn a_slug_that_climbs_leads_nowhere() {
         assert_eq!(run.code, 1, "{arguments:?}: {run:?}");
         assert_eq!(fs::read_dir(&beside).unwrap().count(), 1, "{arguments:?}");
     }
-    // In the files of others: the slug of a run, its folder, the mission.
+    // In the files of others: the slug of a run, its directory, the mission.
     let runs = json!({
         "../x": {"run_id": "r", "run_dir": "../x", "mission_key": "m"},
         FEATURE: {"run_id": "r", "run_dir": "../../../x", "mission_key": "m"},
@@ -470,7 +470,7 @@ fn more_entries_than_the_budget_degrade_the_feature() {
     assert!(check.stdout.contains("more than 6 entries"), "{}", check.stdout);
 }
 
-/// A folder is swapped for a link to a folder outside, and a file for a link to a file outside,
+/// A directory is swapped for a link to a directory outside, and a file for a link to a file outside,
 /// again and again while the binary looks.
 #[test]
 fn nothing_outside_is_read_while_folders_are_swapped_for_links() {

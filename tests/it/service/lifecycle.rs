@@ -151,7 +151,7 @@ fn the_configuration_is_taken_up_and_a_broken_one_is_said_everywhere() {
     assert_eq!(projects(&daemon), 1);
     assert_eq!(daemon.status()["config"]["state"], "ok");
     let sound = format!("projects:\n  - path: {}\n", other.root.display());
-    // By its change alone; the folder was not there before.
+    // By its change alone; the directory was not there before.
     write(&project.config_file(), sound.as_bytes());
     wait("the second project", || (projects(&daemon) == 2).then_some(()));
 

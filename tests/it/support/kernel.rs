@@ -36,7 +36,7 @@ pub(crate) fn sh(command: &[&str]) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A command by way of another, in the same folder and environment.
+/// A command by way of another, in the same directory and environment.
 pub(crate) fn by(wrapper: &[&str], command: &Command) -> Command {
     let mut by = Command::new(wrapper[0]);
     by.args(&wrapper[1..]).arg(command.get_program()).args(command.get_args()).env_clear();
@@ -61,7 +61,7 @@ pub(crate) fn signal(process: Pid, signal: Signal) {
 pub(crate) struct Mount(pub(crate) PathBuf);
 
 impl Mount {
-    /// Mounts by `mount ARGUMENTS FOLDER`, making the folder.
+    /// Mounts by `mount ARGUMENTS FOLDER`, making the directory.
     #[track_caller]
     pub(crate) fn new(arguments: &[&str], folder: &Path) -> Self {
         std::fs::create_dir_all(folder).unwrap();

@@ -1,0 +1,6 @@
+//! The dashboard: its listener, sessions and page.
+
+pub(crate) mod control;
+pub(crate) mod guard;
+pub(crate) mod listener;
+pub(crate) mod static_files;

@@ -1,0 +1,103 @@
+//! The dashboard's page: files that are part of the program, served as they are.
+
+use axum::extract::Path;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use crate::api::Route;
+use crate::api::handlers::status;
+
+/// The files below `/assets/`: name, type, text.
+const ASSETS: &[(&str, &str, &str)] = &[
+    ("style.css", CSS_MEDIA_TYPE, include_str!("assets/style.css")),
+    ("content.css", CSS_MEDIA_TYPE, include_str!("assets/content.css")),
+    ("icon.svg", "image/svg+xml", include_str!("assets/icon.svg")),
+    ("app.js", JS_MEDIA_TYPE, include_str!("assets/app.js")),
+    ("api.js", JS_MEDIA_TYPE, include_str!("assets/api.js")),
+    ("artifacts.js", JS_MEDIA_TYPE, include_str!("assets/artifacts.js")),
+    ("detail.js", JS_MEDIA_TYPE, include_str!("assets/detail.js")),
+    ("dom.js", JS_MEDIA_TYPE, include_str!("assets/dom.js")),
+    ("drift.js", JS_MEDIA_TYPE, include_str!("assets/drift.js")),
+    ("feature.js", JS_MEDIA_TYPE, include_str!("assets/feature.js")),
+    ("grid.js", JS_MEDIA_TYPE, include_str!("assets/grid.js")),
+    ("history.js", JS_MEDIA_TYPE, include_str!("assets/history.js")),
+    ("live.js", JS_MEDIA_TYPE, include_str!("assets/live.js")),
+    ("overview.js", JS_MEDIA_TYPE, include_str!("assets/overview.js")),
+    ("plot.js", JS_MEDIA_TYPE, include_str!("assets/plot.js")),
+    ("labels.js", JS_MEDIA_TYPE, include_str!("assets/labels.js")),
+];
+const INDEX_PAGE: &str = include_str!("assets/index.html");
+const LOCKED_PAGE: &str = include_str!("assets/locked.html");
+const LOADING_PAGE: &str = include_str!("assets/loading.html");
+const HTML_MEDIA_TYPE: &str = "text/html; charset=utf-8";
+const CSS_MEDIA_TYPE: &str = "text/css; charset=utf-8";
+const JS_MEDIA_TYPE: &str = "text/javascript; charset=utf-8";
+
+/// The page's addresses.
+pub(crate) fn page_routes() -> Vec<Route> {
+    vec![("/", get(serve_index)), ("/assets/{name}", get(serve_asset))]
+}
+
+async fn serve_index() -> Response {
+    static_response(HTML_MEDIA_TYPE, INDEX_PAGE)
+}
+
+async fn serve_asset(Path(name): Path<String>) -> Response {
+    match ASSETS.iter().find(|(known, ..)| *known == name) {
+        Some((_, kind, text)) => static_response(kind, text),
+        None => status::not_found().await.into_response(),
+    }
+}
+
+/// What a browser sees that was just let in.
+pub(crate) fn loading_page() -> Response {
+    static_response(HTML_MEDIA_TYPE, LOADING_PAGE)
+}
+
+/// What a browser sees that was not let in.
+pub(crate) fn locked_page() -> Response {
+    (StatusCode::UNAUTHORIZED, static_response(HTML_MEDIA_TYPE, LOCKED_PAGE)).into_response()
+}
+
+fn static_response(kind: &'static str, text: &'static str) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_that_is_named_is_there_and_every_one_that_is_there_is_named() {
+        let names = |text: &str| -> Vec<String> {
+            let parts = text.split(['"', '\'']).filter_map(|part| {
+                part.strip_prefix("/assets/").or(part.strip_prefix("./")).map(str::to_owned)
+            });
+            parts.collect()
+        };
+        let texts = ASSETS.iter().map(|(.., text)| *text).chain([INDEX_PAGE]);
+        let mut used: Vec<String> = texts.flat_map(names).collect();
+        used.sort();
+        used.dedup();
+        let mut known: Vec<&str> = ASSETS.iter().map(|(name, ..)| *name).collect();
+        known.sort_unstable();
+        assert_eq!(used, known);
+    }
+
+    #[test]
+    fn nothing_is_inline_and_no_text_becomes_markup() {
+        for (name, _, text) in ASSETS {
+            for word in ["innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval("] {
+                assert!(!text.contains(word), "{word} in {name}");
+            }
+        }
+        for html in [INDEX_PAGE, LOCKED_PAGE, LOADING_PAGE] {
+            for word in ["<style", " style=", " onclick", " onload", "javascript:"] {
+                assert!(!html.contains(word), "{word}");
+            }
+            let scripts = html.matches("<script").count();
+            assert_eq!(scripts, html.matches("<script type=\"module\" src=\"/assets/").count());
+        }
+    }
+}

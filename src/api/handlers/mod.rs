@@ -1,0 +1,10 @@
+//! One file for each group of endpoints.
+
+pub(crate) mod artifacts;
+pub(crate) mod baseline;
+pub(crate) mod delivery;
+pub(crate) mod events;
+pub(crate) mod metrics;
+pub(crate) mod openapi;
+pub(crate) mod projects;
+pub(crate) mod status;

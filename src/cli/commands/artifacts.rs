@@ -1,0 +1,82 @@
+//! `dossierd artifacts`: the artifacts of a feature.
+
+use std::io::Write as _;
+
+use crate::cli::args::ArtifactsArgs;
+use crate::cli::daemon::query::FeatureQuery;
+use crate::cli::exit::CommandExit;
+use crate::cli::local::target::LocalTarget;
+use crate::cli::render::{labels, output, table};
+use crate::cli::scope::Scope;
+use crate::client::RequestPath as Request;
+use crate::core::artifact::ArtifactClass;
+use crate::core::path::escape_unprintable;
+use crate::wire::artifacts::{ArtifactFilters, ArtifactList};
+
+pub(crate) fn run(args: &ArtifactsArgs) -> anyhow::Result<CommandExit> {
+    if let Some(asked) = FeatureQuery::run(&args.feature, |place| request_path(args, place))? {
+        if args.feature.project.json {
+            output::print_body(&asked.response.body)?;
+        } else {
+            show(args, asked.response.parse()?)?;
+        }
+        return asked.finish();
+    }
+    let target = LocalTarget::from_feature_args(&args.feature)?;
+    let feature = target.scan_one()?;
+    let filters = ArtifactFilters {
+        class: args.class.as_deref().and_then(ArtifactClass::parse),
+        wp_id: args.wp.clone(),
+        step_id: args.step.clone(),
+        required_only: args.required,
+    };
+    let artifacts = &feature.dossier.artifacts;
+    show(args, ArtifactList::new(artifacts, filters))?;
+    Ok(target.finish())
+}
+
+fn request_path(args: &ArtifactsArgs, place: &Scope) -> Request {
+    let request = place
+        .request_path("/api/dossier/artifacts")
+        .with_optional("class", args.class.as_deref())
+        .with_optional("wp_id", args.wp.as_deref())
+        .with_optional("step_id", args.step.as_deref());
+    let request = if args.required { request.with("required_only", "true") } else { request };
+    if args.missing { request.with("missing_only", "true") } else { request }
+}
+
+fn show(args: &ArtifactsArgs, mut list: ArtifactList<'_>) -> anyhow::Result<()> {
+    if args.missing {
+        list.retain_missing();
+    }
+    if args.feature.project.json {
+        return Ok(output::print_json(&list)?);
+    }
+    print(&list)
+}
+
+fn print(list: &ArtifactList<'_>) -> anyhow::Result<()> {
+    let mut table = table::with_headings(&["KEY", "STATUS", "WP", "STEP", "SIZE", "STATE", "PATH"]);
+    let or_dash =
+        |text: Option<&str>| text.map_or("-".into(), |text| escape_unprintable(text).into_owned());
+    for artifact in &list.artifacts {
+        table.add_row([
+            escape_unprintable(&artifact.artifact_key).into_owned(),
+            artifact.required_status.to_string(),
+            or_dash(artifact.wp_id.as_deref()),
+            or_dash(artifact.step_id.as_deref()),
+            artifact.size_bytes.to_string(),
+            labels::presence_label(artifact.error_reason, artifact.error_detail.as_deref()),
+            escape_unprintable(&artifact.relative_path.text()).into_owned(),
+        ]);
+    }
+    let mut out = output::stdout_human();
+    if !list.artifacts.is_empty() {
+        writeln!(out, "{}", table::render(table))?;
+    }
+    writeln!(out, "{} of {} artifacts", list.artifacts.len(), list.total_count)?;
+    if list.tombstones > 0 {
+        writeln!(out, "{} of the {} deleted after a scan", list.tombstones, list.total_count)?;
+    }
+    Ok(out.flush()?)
+}

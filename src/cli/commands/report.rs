@@ -1,0 +1,111 @@
+//! `dossierd report`: one HTML file of a feature, to attach to a review.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use crate::cli::args::ReportArgs;
+use crate::cli::commands::show::read_content;
+use crate::cli::daemon::query::FeatureQuery;
+use crate::cli::exit::CommandExit;
+use crate::cli::local::target::LocalTarget;
+use crate::cli::render::output;
+use crate::client::percent_encode;
+use crate::core::time::Timestamp;
+use crate::wire::artifacts::{ArtifactDetail, ArtifactFilters, ArtifactItem, ArtifactList};
+use crate::wire::drift::DriftDetail;
+use crate::wire::overview::Overview;
+use crate::wire::report::{HtmlReport, MAX_REPORT_DOCUMENTS, is_included};
+
+pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<CommandExit> {
+    let asked =
+        FeatureQuery::run(&args.feature, |place| place.request_path("/api/dossier/overview"))?;
+    if let Some(mut asked) = asked {
+        let overview: Overview<'_> = asked.response.parse()?;
+        let list: ArtifactList<'_> = asked.get("/api/dossier/artifacts")?;
+        let drift: DriftDetail<'_> = asked.get("/api/dossier/drift")?;
+        let mut documents: Vec<ArtifactDetail<'static>> = Vec::new();
+        for key in document_keys(&list.artifacts, &drift) {
+            documents.push(asked.get(&format!("/api/dossier/artifacts/{}", percent_encode(&key)))?);
+        }
+        write_report(
+            args,
+            &HtmlReport { overview, artifacts: list, drift, documents, generated_at: now() },
+        )?;
+        return asked.finish();
+    }
+    let target = LocalTarget::from_feature_args(&args.feature)?;
+    let feature = target.scan_one()?;
+    let drift = DriftDetail::from(&feature);
+    let list = ArtifactList::new(&feature.dossier.artifacts, ArtifactFilters::default());
+    let mut contents = Vec::new();
+    for key in document_keys(&list.artifacts, &drift) {
+        if let Some(artifact) = feature.dossier.find_artifact(&key) {
+            contents.push((artifact, read_content(&target, artifact)?));
+        }
+    }
+    let documents = contents.iter();
+    let documents =
+        documents.map(|(artifact, text)| ArtifactDetail::new(artifact, text.as_deref()));
+    let documents = documents.collect();
+    let overview = Overview::from(&feature);
+    write_report(
+        args,
+        &HtmlReport { overview, artifacts: list, drift, documents, generated_at: now() },
+    )?;
+    Ok(target.finish())
+}
+
+/// The artifacts whose content is part of a report.
+fn document_keys(items: &[ArtifactItem<'_>], drift: &DriftDetail<'_>) -> Vec<String> {
+    let lists = &drift.lists;
+    let churn: BTreeSet<&str> = lists.churn.iter().map(AsRef::as_ref).collect();
+    let differing = lists.changed.iter().chain(&lists.missing_in_baseline).map(AsRef::as_ref);
+    let differing: BTreeSet<&str> = differing.filter(|key| !churn.contains(key)).collect();
+    let wanted = items.iter().filter(|item| is_included(item, &differing));
+    wanted.take(MAX_REPORT_DOCUMENTS).map(|item| item.artifact_key.to_string()).collect()
+}
+
+/// Writes a file, but not through a link: whoever owns the directory may have put it there to have
+/// another file overwritten. `/dev/stdout` is a link of the system's own.
+fn write_file(output: &Path, html: &str) -> anyhow::Result<()> {
+    let mut options = fs::File::options();
+    options.write(true).create(true).truncate(true);
+    if !output.starts_with("/dev") {
+        options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    }
+    let about = || format!("cannot write {}", output.display());
+    let mut file = match options.open(output) {
+        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+            bail!(
+                "{} is a symbolic link, not followed; name the file it leads to",
+                output.display()
+            )
+        }
+        opened => opened.with_context(about)?,
+    };
+    file.write_all(html.as_bytes()).with_context(about)
+}
+
+fn now() -> Timestamp {
+    Timestamp::from(std::time::SystemTime::now())
+}
+
+fn write_report(args: &ReportArgs, report: &HtmlReport<'_>) -> anyhow::Result<()> {
+    let html = report.to_html();
+    if args.output.as_os_str() == "-" {
+        let mut out = output::stdout_machine();
+        out.write_all(html.as_bytes())?;
+        return Ok(out.flush()?);
+    }
+    let shown = args.output.display();
+    write_file(&args.output, &html)?;
+    output::note(&format!("the report is in {shown}"));
+    Ok(())
+}

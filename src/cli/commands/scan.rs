@@ -1,0 +1,101 @@
+//! `dossierd scan`: one look, as a table or as snapshots.
+
+use std::io::{self, Write as _};
+
+use crate::cli::args::ScanArgs;
+use crate::cli::exit::CommandExit;
+use crate::cli::local::target;
+use crate::cli::local::target::LocalTarget;
+use crate::cli::render::{labels, output, table};
+use crate::core::feature::Feature;
+use crate::core::path::escape_unprintable;
+use crate::wire::json;
+
+pub(crate) fn run(args: &ScanArgs) -> anyhow::Result<CommandExit> {
+    let target = LocalTarget::from_path(&args.path)?;
+    if args.json {
+        print_snapshots(&target)?;
+    } else {
+        print_table(&target)?;
+    }
+    for skipped in &target.skipped {
+        output::warn(&format!("{} is skipped: {}", skipped.name, skipped.reason));
+    }
+    let findings = target.diagnostics();
+    findings.print();
+    if let Some(why) = &target.discovery_error {
+        output::error(why);
+        return Ok(CommandExit::Failed);
+    }
+    Ok(if findings.errors.is_empty() { CommandExit::Success } else { CommandExit::InvalidFile })
+}
+
+/// One snapshot a line, each made into text where it was computed.
+fn print_snapshots(target: &LocalTarget) -> anyhow::Result<()> {
+    let mut out = output::stdout_machine();
+    let mut result: io::Result<()> = Ok(());
+    target.scan(
+        |feature| (json::to_line(&*feature.snapshot), target::feature_warnings(&feature)),
+        |(line, warnings)| {
+            for warning in &warnings {
+                output::warn(warning);
+            }
+            if result.is_ok() {
+                result = line.and_then(|line| out.write_all(&line));
+            }
+        },
+    )?;
+    result?;
+    Ok(out.flush()?)
+}
+
+fn print_table(target: &LocalTarget) -> anyhow::Result<()> {
+    let mut table = table::with_headings(&[
+        "FEATURE",
+        "MISSION",
+        "STEP",
+        "COMPLETENESS",
+        "REQUIRED",
+        "FILES",
+        "DRIFT",
+        "PARITY",
+    ]);
+    let mut more = String::new();
+    target.scan(
+        |feature| (feature_row(&feature), diagnostic_lines(&feature)),
+        |(row, findings)| {
+            table.add_row(row);
+            more.push_str(&findings);
+        },
+    )?;
+    let mut out = output::stdout_human();
+    if table.row_count() > 0 {
+        out.write_all(table::render(table).as_bytes())?;
+    }
+    if !more.is_empty() {
+        write!(out, "\n{more}")?;
+    }
+    Ok(out.flush()?)
+}
+
+fn feature_row(feature: &Feature) -> Vec<String> {
+    let (terms, counts) = (&feature.dossier.context, feature.snapshot.counts);
+    vec![
+        terms.feature_slug.to_string(),
+        terms.mission_type.as_str().to_owned(),
+        terms
+            .step
+            .as_deref()
+            .map_or_else(|| "-".to_owned(), |step| escape_unprintable(step).into_owned()),
+        labels::completeness_label(feature.snapshot.completeness_status),
+        format!("{}/{}", counts.required_present, counts.required_artifacts),
+        (counts.required_present + counts.optional_present).to_string(),
+        labels::drift_label(&feature.drift),
+        labels::short_hash(&feature.snapshot.parity_hash_sha256),
+    ]
+}
+
+fn diagnostic_lines(feature: &Feature) -> String {
+    let slug = &feature.dossier.context.feature_slug;
+    labels::feature_problems(feature).into_iter().map(|line| format!("{slug}: {line}\n")).collect()
+}

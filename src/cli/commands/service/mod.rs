@@ -1,0 +1,16 @@
+//! `dossierd service`: the systemd user service is put in place, taken away, looked at.
+
+mod install;
+mod status;
+mod uninstall;
+
+use crate::cli::args::{ServiceArgs, ServiceCommand};
+use crate::cli::exit::CommandExit;
+
+pub(crate) fn run(args: &ServiceArgs) -> anyhow::Result<CommandExit> {
+    match &args.command {
+        ServiceCommand::Install(args) => install::run(args),
+        ServiceCommand::Uninstall(args) => uninstall::run(args),
+        ServiceCommand::Status(args) => status::run(args),
+    }
+}

@@ -1,0 +1,97 @@
+//! `dossierd show`: one artifact with its content.
+
+use std::io::Write as _;
+
+use anyhow::{Context as _, bail};
+use owo_colors::OwoColorize as _;
+
+use crate::cli::args::ShowArgs;
+use crate::cli::daemon::query::FeatureQuery;
+use crate::cli::exit::CommandExit;
+use crate::cli::local::target::LocalTarget;
+use crate::cli::render::{labels, output};
+use crate::client::percent_encode;
+use crate::core::artifact::ArtifactRef;
+use crate::core::feature::Feature;
+use crate::core::key::suggest_similar;
+use crate::core::path::escape_unprintable;
+use crate::engine::content::content as bytes_of;
+use crate::wire::artifacts::{ArtifactDetail, MAX_CONTENT_BYTES};
+
+pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<CommandExit> {
+    let path = format!("/api/dossier/artifacts/{}", percent_encode(&args.key));
+    if let Some(asked) = FeatureQuery::run(&args.feature, |place| place.request_path(&path))? {
+        if args.feature.project.json {
+            output::print_body(&asked.response.body)?;
+        } else {
+            print(&asked.response.parse()?)?;
+        }
+        return asked.finish();
+    }
+    let target = LocalTarget::from_feature_args(&args.feature)?;
+    let feature = target.scan_one()?;
+    let Some(artifact) = feature.dossier.find_artifact(&args.key) else {
+        bail!("{}", unknown_artifact_message(&feature, &args.key));
+    };
+    let content = read_content(&target, artifact)?;
+    let detail = ArtifactDetail::new(artifact, content.as_deref());
+    if args.feature.project.json {
+        output::print_json(&detail)?;
+    } else {
+        print(&detail)?;
+    }
+    Ok(target.finish())
+}
+
+/// The bytes of a present artifact that is not too large; those that were hashed, or none.
+pub(crate) fn read_content(
+    target: &LocalTarget,
+    artifact: &ArtifactRef,
+) -> anyhow::Result<Option<Vec<u8>>> {
+    let [feature] = target.features.as_slice() else {
+        return Ok(None);
+    };
+    bytes_of(&target.project, feature, artifact, MAX_CONTENT_BYTES)
+        .with_context(|| artifact.relative_path.text().to_string())
+}
+
+fn unknown_artifact_message(feature: &Feature, key: &str) -> String {
+    let slug = &feature.dossier.context.feature_slug;
+    let known = feature.dossier.artifacts.iter().map(|artifact| &*artifact.artifact_key);
+    let similar = suggest_similar(known, key);
+    let mend = match similar.as_slice() {
+        [] => format!("`dossierd artifacts {slug}` lists them"),
+        some => format!("did you mean {}?", some.join(", ")),
+    };
+    format!("{slug} has no artifact `{key}`; {mend}")
+}
+
+fn print(detail: &ArtifactDetail<'_>) -> anyhow::Result<()> {
+    let mut out = output::stdout_human();
+    let or_dash =
+        |text: Option<&str>| text.map_or("-".into(), |text| escape_unprintable(text).into_owned());
+    let hash = detail.content_hash_sha256.0;
+    let hash = hash.map_or_else(|| "-".to_owned(), |hash| hash.to_string());
+    let state = labels::presence_label(detail.error_reason, detail.error_detail.as_deref());
+    for (name, value) in [
+        ("key", escape_unprintable(&detail.artifact_key).into_owned()),
+        ("class", detail.artifact_class.to_string()),
+        ("path", escape_unprintable(&detail.relative_path.text()).into_owned()),
+        ("state", state),
+        ("status", detail.required_status.to_string()),
+        ("step", or_dash(detail.step_id.as_deref())),
+        ("work package", or_dash(detail.wp_id.as_deref())),
+        ("size", format!("{} bytes", detail.size_bytes)),
+        ("sha256", hash),
+    ] {
+        writeln!(out, "{:<13} {value}", name.dimmed())?;
+    }
+    if let Some(content) = &detail.content {
+        let text = output::printable_lines(content);
+        write!(out, "\n{text}{}", if text.ends_with('\n') || text.is_empty() { "" } else { "\n" })?;
+    }
+    if let Some(notice) = &detail.truncation_notice {
+        writeln!(out, "\n{}", escape_unprintable(notice))?;
+    }
+    Ok(out.flush()?)
+}

@@ -1,0 +1,3 @@
+//! One-shot scans, without a daemon.
+
+pub(crate) mod target;

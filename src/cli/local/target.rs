@@ -1,0 +1,290 @@
+//! From what was written on the command line to an open project and its features.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+
+use crate::cli::args::{FeatureArgs, ProjectArgs};
+use crate::cli::daemon::connection::user_dirs;
+use crate::cli::exit::CommandExit;
+use crate::cli::render::labels;
+use crate::cli::render::output;
+use crate::cli::render::output::ProgressSpinner;
+use crate::config::{Config, ConfigState};
+use crate::core::content::StaticHash;
+use crate::core::diagnostics::{FileError, SkippedDir};
+use crate::core::feature::Feature;
+use crate::core::path::escape_bytes;
+use crate::core::pattern::Pattern;
+use crate::engine::survey::{Look, limits, settings, survey};
+use crate::project::{FeatureDir, Machine, Project, locate};
+use crate::scan::ScanLimits;
+
+/// A project, and which of its features are meant.
+pub(crate) struct LocalTarget {
+    pub(crate) project: Project,
+    pub(crate) features: Vec<FeatureDir>,
+    pub(crate) skipped: Vec<SkippedDir>,
+    /// Why features could not be looked for.
+    pub(crate) discovery_error: Option<String>,
+    limits: ScanLimits,
+}
+
+/// What was found wrong with the files that steer a project.
+pub(crate) struct ProjectDiagnostics {
+    pub(crate) errors: Vec<FileError>,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl LocalTarget {
+    /// What `path` means: all of a project, or some features of it.
+    pub(crate) fn from_path(path: &Path) -> anyhow::Result<Self> {
+        Self::from_path_with(LocalSetup::read()?, path)
+    }
+
+    fn from_path_with(setup: LocalSetup, path: &Path) -> anyhow::Result<Self> {
+        let located = locate(path, |root| settings(&setup.config, root))?;
+        let mut target = setup.open(&located.root)?;
+        match located.features {
+            Some(features) => {
+                target.features = features;
+                target.skipped.clear();
+            }
+            None => {
+                target.reject_skipped_path(path)?;
+                target.note_if_empty();
+            }
+        }
+        Ok(target)
+    }
+
+    /// The features of the project that `args` or the current directory mean.
+    pub(crate) fn from_project_args(args: &ProjectArgs) -> anyhow::Result<Self> {
+        Self::from_project_args_with(LocalSetup::read()?, args)
+    }
+
+    fn from_project_args_with(setup: LocalSetup, args: &ProjectArgs) -> anyhow::Result<Self> {
+        let said = args.project.as_deref();
+        let located = locate(said.unwrap_or(Path::new(".")), |root| settings(&setup.config, root))?;
+        if let Some(said) = said
+            && canonicalize(said)? != located.root
+        {
+            // A root that was named is meant, also where another project is found around it.
+            return setup.open(&canonicalize(said)?);
+        }
+        let mut target = setup.open(&located.root)?;
+        if let Some([FeatureDir { path: None, .. }]) = located.features.as_deref() {
+            target.features = located.features.unwrap_or_default();
+        }
+        Ok(target)
+    }
+
+    /// One feature by slug or path.
+    pub(crate) fn from_feature_args(args: &FeatureArgs) -> anyhow::Result<Self> {
+        Self::from_feature_name(&args.feature, &args.project)
+    }
+
+    /// One feature by slug or path.
+    pub(crate) fn from_feature_name(name: &OsStr, project: &ProjectArgs) -> anyhow::Result<Self> {
+        Self::from_feature_name_with(&LocalSetup::read()?, name, project)
+    }
+
+    /// The same for who asks the daemon, which goes on while the configuration is broken.
+    pub(crate) fn from_feature_name_lenient(
+        name: &OsStr,
+        project: &ProjectArgs,
+    ) -> anyhow::Result<Self> {
+        let folders = user_dirs()?;
+        let config = ConfigState::load(&folders.config_file()).0.unwrap_or_default();
+        Self::from_feature_name_with(
+            &LocalSetup { config, missions: folders.missions_dir() },
+            name,
+            project,
+        )
+    }
+
+    fn from_feature_name_with(
+        setup: &LocalSetup,
+        name: &OsStr,
+        project: &ProjectArgs,
+    ) -> anyhow::Result<Self> {
+        let path = Path::new(name);
+        let shown = path.display();
+        let is_path = name.as_bytes().contains(&b'/') || name == "." || name == "..";
+        if !is_path {
+            let mut target = Self::from_project_args_with(setup.clone(), project)?;
+            if let Some(found) = target.features.iter().find(|dir| dir.slug.as_str() == name) {
+                target.features = vec![found.clone()];
+                return Ok(target);
+            }
+            if !path.is_dir() {
+                bail!(
+                    "there is no feature `{shown}` in {}; {}",
+                    target.display_root(),
+                    target.describe_features()
+                );
+            }
+        }
+        let target = Self::from_path_with(setup.clone(), path)?;
+        if let Some(root) = &project.project
+            && canonicalize(root)? != target.project.root
+        {
+            bail!("{shown} is not in the project {}", root.display());
+        }
+        let meant = canonicalize(path)?;
+        match target.features.as_slice() {
+            [one] if meant.starts_with(target.project.feature_path(one)) => Ok(target),
+            _ => bail!(
+                "{shown} is no feature of {}; {}",
+                target.display_root(),
+                target.describe_features()
+            ),
+        }
+    }
+
+    /// Looks at the features once, showing how far it is.
+    pub(crate) fn scan<T: Send>(
+        &self,
+        render: impl Fn(Feature) -> T + Sync,
+        sink: impl FnMut(T),
+    ) -> anyhow::Result<()> {
+        self.scan_with(StaticHash::Skip, render, sink)
+    }
+
+    /// As [`LocalTarget::scan`], for making baselines of what is seen.
+    pub(crate) fn scan_for_baseline(&self, sink: impl FnMut(Feature)) -> anyhow::Result<()> {
+        self.scan_with(StaticHash::Compute, |feature| feature, sink)
+    }
+
+    fn scan_with<T: Send>(
+        &self,
+        static_part: StaticHash,
+        render: impl Fn(Feature) -> T + Sync,
+        sink: impl FnMut(T),
+    ) -> anyhow::Result<()> {
+        let ticker = ProgressSpinner::start();
+        let look = Look { limits: self.limits, static_part, progress: &ticker.progress };
+        survey(&self.project, &self.features, &look, render, sink)
+            .map_err(anyhow::Error::msg)
+            .context("cannot compile the `ignore` patterns")
+    }
+
+    /// Looks at the one feature meant, and says that no daemon was asked.
+    pub(crate) fn scan_one(&self) -> anyhow::Result<Feature> {
+        output::note("no daemon is asked; scanned once");
+        let mut seen = None;
+        self.scan(|feature| feature, |feature| seen = Some(feature))?;
+        let feature = seen.context("the feature went away")?;
+        for warning in &feature_warnings(&feature) {
+            output::warn(warning);
+        }
+        Ok(feature)
+    }
+
+    /// What is wrong with the project's files, after its features were looked at.
+    pub(crate) fn diagnostics(&self) -> ProjectDiagnostics {
+        let (manifests, warnings) = self.project.manifest_diagnostics();
+        let errors = self.project.errors.iter().cloned().chain(manifests).collect();
+        ProjectDiagnostics { errors, warnings }
+    }
+
+    /// Says what is wrong with the project's files, and with which code that ends a command that
+    /// has printed its data.
+    pub(crate) fn finish(&self) -> CommandExit {
+        let findings = self.diagnostics();
+        findings.print();
+        findings.exit()
+    }
+
+    /// Refuses a path in a directory that is skipped: all of the project is not what it means.
+    fn reject_skipped_path(&self, path: &Path) -> anyhow::Result<()> {
+        let path = canonicalize(path)?;
+        let below = path.strip_prefix(&self.project.root).unwrap_or(&path);
+        let below = escape_bytes(below.as_os_str().as_bytes()).into_owned() + "/";
+        match self.skipped.iter().find(|skipped| below.starts_with(&format!("{}/", skipped.name))) {
+            Some(skipped) => bail!("{} is no feature: {}", skipped.name, skipped.reason),
+            None => Ok(()),
+        }
+    }
+
+    fn display_root(&self) -> std::path::Display<'_> {
+        self.project.root.display()
+    }
+
+    fn describe_features(&self) -> String {
+        let slugs: Vec<&str> = self.features.iter().map(|dir| dir.slug.as_str()).collect();
+        match slugs.as_slice() {
+            [] => "it has no features".to_owned(),
+            some => format!("it has {}", some.join(", ")),
+        }
+    }
+
+    fn note_if_empty(&self) {
+        if self.features.is_empty() && self.discovery_error.is_none() {
+            let patterns = self.project.settings.feature_patterns();
+            let patterns: Vec<&str> = patterns.iter().map(Pattern::as_str).collect();
+            output::note(&format!(
+                "no feature directory matches {} in {}",
+                patterns.join(", "),
+                self.display_root()
+            ));
+        }
+    }
+}
+
+impl ProjectDiagnostics {
+    /// Says them on standard error.
+    pub(crate) fn print(&self) {
+        for error in &self.errors {
+            output::error(&error.to_string());
+        }
+        for warning in &self.warnings {
+            output::warn(warning);
+        }
+    }
+
+    /// With which code they end a command that has printed its data.
+    pub(crate) fn exit(&self) -> CommandExit {
+        if self.errors.is_empty() { CommandExit::Success } else { CommandExit::InvalidFile }
+    }
+}
+
+/// What keeps a feature from being seen or judged as it should be, for standard error.
+pub(crate) fn feature_warnings(feature: &Feature) -> Vec<String> {
+    let slug = &feature.dossier.context.feature_slug;
+    labels::unknown_reasons(feature).into_iter().map(|line| format!("{slug}: {line}")).collect()
+}
+
+/// What every command starts from.
+#[derive(Clone)]
+struct LocalSetup {
+    config: Config,
+    missions: PathBuf,
+}
+
+impl LocalSetup {
+    fn read() -> anyhow::Result<Self> {
+        let folders = user_dirs()?;
+        Ok(Self { config: Config::load(&folders.config_file())?, missions: folders.missions_dir() })
+    }
+
+    fn open(self, root: &Path) -> anyhow::Result<LocalTarget> {
+        let said = settings(&self.config, root);
+        let project = Project::open(root, said, &Machine::current(), Some(&self.missions))
+            .with_context(|| format!("cannot open {}", root.display()))?;
+        let (features, skipped, undiscovered) = match project.discover() {
+            Ok((features, skipped)) => (features, skipped, None),
+            Err(error) => {
+                (Vec::new(), Vec::new(), Some(format!("cannot look for features: {error}")))
+            }
+        };
+        let limits = limits(&self.config.limits);
+        Ok(LocalTarget { project, features, skipped, discovery_error: undiscovered, limits })
+    }
+}
+
+fn canonicalize(root: &Path) -> anyhow::Result<PathBuf> {
+    root.canonicalize().with_context(|| root.display().to_string())
+}

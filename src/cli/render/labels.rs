@@ -1,0 +1,125 @@
+//! States in words and colours, the same everywhere.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use owo_colors::OwoColorize as _;
+
+use crate::cli::args::ProjectArgs;
+use crate::core::artifact::ErrorReason;
+use crate::core::digest::Digest;
+use crate::core::dossier::{Completeness, UnknownReason};
+use crate::core::drift::{Drift, DriftState, Severity};
+use crate::core::feature::Feature;
+use crate::core::path::{escape_bytes, escape_unprintable};
+
+/// The command that lets the daemon watch the project that is meant.
+pub(crate) fn project_add_command(args: &ProjectArgs) -> String {
+    let root = args.project.as_deref().unwrap_or(Path::new("."));
+    format!("dossierd project add {}", escape_bytes(root.as_os_str().as_bytes()))
+}
+
+/// Completeness in its colour.
+pub(crate) fn completeness_label(completeness: Completeness) -> String {
+    match completeness {
+        Completeness::Complete => completeness.green().to_string(),
+        Completeness::Incomplete => completeness.red().to_string(),
+        Completeness::Unknown => completeness.yellow().to_string(),
+    }
+}
+
+/// Severity in its colour.
+pub(crate) fn severity_label(severity: Severity) -> String {
+    match severity {
+        Severity::Info => severity.cyan().to_string(),
+        Severity::Warning => severity.yellow().to_string(),
+        Severity::Error => severity.red().to_string(),
+    }
+}
+
+/// Drift in a word or two.
+pub(crate) fn drift_label(drift: &Drift) -> String {
+    drift_state_label(drift.state, drift.severity)
+}
+
+/// State and severity of drift in a word or two.
+pub(crate) fn drift_state_label(state: Option<DriftState>, level: Option<Severity>) -> String {
+    let state = match state {
+        None => return "not judged".yellow().to_string(),
+        Some(DriftState::NoBaseline) => return "no baseline".dimmed().to_string(),
+        Some(DriftState::InParity) => return "in parity".green().to_string(),
+        Some(DriftState::BaselineCorrupt) => return "baseline corrupt".red().to_string(),
+        Some(DriftState::KeyMismatch) => "key mismatch",
+        Some(DriftState::Drifted) => "drifted",
+    };
+    match level {
+        Some(level) => format!("{state} ({})", severity_label(level)),
+        None => state.to_owned(),
+    }
+}
+
+/// The first of some names, and how many more there are.
+pub(crate) fn join_truncated(names: &[&str]) -> String {
+    const MAX_SHOWN: usize = 5;
+    let shown: Vec<_> = names.iter().take(MAX_SHOWN).map(|name| escape_unprintable(name)).collect();
+    match names.len().saturating_sub(MAX_SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+/// The first digits of a hash.
+pub(crate) fn short_hash(digest: &Digest) -> String {
+    format!("{digest:.12}")
+}
+
+/// Whether an artifact is present, or why not.
+pub(crate) fn presence_label(reason: Option<ErrorReason>, detail: Option<&str>) -> String {
+    let Some(reason) = reason else {
+        return "present".green().to_string();
+    };
+    match detail {
+        Some(detail) => format!("{}: {}", reason.red(), escape_unprintable(detail)),
+        None => reason.red().to_string(),
+    }
+}
+
+/// What keeps a feature from being seen or judged as it should be, a line each.
+pub(crate) fn unknown_reasons(feature: &Feature) -> Vec<String> {
+    let mut lines = Vec::new();
+    match &feature.dossier.context.unknown_reason {
+        Some(UnknownReason::Unreadable(why)) => lines.push(format!("cannot be read: {why}")),
+        Some(UnknownReason::LimitExceeded(why)) => lines.push(format!("is beyond a budget: {why}")),
+        Some(UnknownReason::InvalidManifest) => {
+            let stands_in = match &feature.dossier.context.mission {
+                Some(_) => "the embedded one stands in",
+                None => "nothing stands in",
+            };
+            lines.push(format!("the manifest of its mission is broken; {stands_in}"));
+        }
+        Some(UnknownReason::Deleted) => lines.push("is gone".to_owned()),
+        Some(UnknownReason::UnreadableMeta) | None => {}
+    }
+    lines.extend(feature.metadata.meta_error.clone());
+    lines.extend(feature.metadata.step_error.clone());
+    if feature.drift.state == Some(DriftState::BaselineCorrupt) {
+        lines.push(feature.drift.detail.clone());
+    }
+    lines
+}
+
+/// What a person must know of a feature beyond one line, a line each.
+pub(crate) fn feature_problems(feature: &Feature) -> Vec<String> {
+    let mut lines = unknown_reasons(feature);
+    for artifact in feature.dossier.artifacts.iter().filter(|artifact| !artifact.is_present()) {
+        let (path, status) = (artifact.relative_path.text(), artifact.required_status);
+        let reason = artifact.error_reason().map(|reason| reason.to_string()).unwrap_or_default();
+        let detail =
+            artifact.error_detail().map(|detail| format!(", {detail}")).unwrap_or_default();
+        lines.push(format!("{path} ({status}): {reason}{detail}"));
+    }
+    if matches!(feature.drift.state, Some(DriftState::Drifted | DriftState::KeyMismatch)) {
+        lines.push(feature.drift.detail.clone());
+    }
+    lines.iter().map(|line| escape_unprintable(line).into_owned()).collect()
+}

@@ -1,0 +1,8 @@
+//! Output for people: tables, labels, events, the terminal.
+
+pub(crate) mod event_format;
+pub(crate) mod labels;
+pub(crate) mod output;
+pub(crate) mod status_view;
+pub(crate) mod table;
+pub(crate) mod terminal;

@@ -1,0 +1,322 @@
+//! Projects and features at a glance: the table of `status` and the detail of one feature. Whoever
+//! made the models: a daemon, or one scan.
+
+use owo_colors::OwoColorize as _;
+
+use crate::cli::render::{labels, table};
+use crate::core::dossier::Completeness;
+use crate::core::drift::DriftState;
+use crate::core::feature::FeatureWatchState;
+use crate::core::path::escape_unprintable;
+use crate::wire::delivery::{DeliveryState, SinkStatus};
+use crate::wire::overview::Overview;
+use crate::wire::status::{ProjectStatus, ProjectWatchState, Status, StoreState, StoreStatus};
+
+/// The narrowest that a slug is cut to.
+const MIN_SLUG_WIDTH: usize = 16;
+
+/// All of a project: a header, a line for each feature, and what is wrong beside them.
+pub(crate) fn project_view(project: &ProjectStatus<'_>, width: Option<usize>) -> String {
+    let mut text = project_header(project) + "\n";
+    if project.features.is_empty() {
+        text.push_str(&format!("  {}\n", "no features".dimmed()));
+    } else {
+        for line in feature_table(&project.features, width).lines() {
+            text.push_str(&format!("  {line}\n"));
+        }
+    }
+    for error in &*project.manifest_errors {
+        text.push_str(&labelled_line(&"error".red().to_string(), &error.to_string()));
+    }
+    for warning in &*project.manifest_warnings {
+        text.push_str(&labelled_line(&"warning".yellow().to_string(), warning));
+    }
+    for skipped in &*project.skipped {
+        let why = format!("{} is skipped: {}", skipped.name, skipped.reason);
+        text.push_str(&labelled_line(&"warning".yellow().to_string(), &why));
+    }
+    text
+}
+
+fn labelled_line(word: &str, text: &str) -> String {
+    format!("  {word}: {}\n", escape_unprintable(text))
+}
+
+fn project_header(project: &ProjectStatus<'_>) -> String {
+    let watch = &project.watch;
+    let state = match watch.state {
+        ProjectWatchState::Live => "live".green().to_string(),
+        ProjectWatchState::Rescanning => "rescanning".yellow().to_string(),
+        ProjectWatchState::Polling => "polling".yellow().to_string(),
+        ProjectWatchState::Degraded => "degraded".yellow().to_string(),
+        ProjectWatchState::Unreadable => "unreadable".red().to_string(),
+        ProjectWatchState::RootUnavailable => "root unavailable".red().to_string(),
+        ProjectWatchState::Unwatched => "not watched".yellow().to_string(),
+    };
+    let folders = match watch.state {
+        ProjectWatchState::Unwatched | ProjectWatchState::RootUnavailable => String::new(),
+        _ if watch.watched == watch.total => format!(", {} folders", watch.total),
+        _ => format!(", {} of {} folders", watch.watched, watch.total),
+    };
+    let detail = watch
+        .detail
+        .as_ref()
+        .map(|detail| format!(": {}", escape_unprintable(detail)))
+        .unwrap_or_default();
+    format!(
+        "{}  {}  {state}{}{detail}",
+        escape_unprintable(&project.project).bold(),
+        escape_unprintable(&project.root).dimmed(),
+        folders.dimmed()
+    )
+}
+
+/// A table of features, no wider than `display_width` allows; as wide as it is without.
+pub(crate) fn feature_table(features: &[Overview<'_>], width: Option<usize>) -> String {
+    let cells: Vec<[String; 6]> = features.iter().map(feature_row).collect();
+    let headings = ["FEATURE", "COMPLETENESS", "REQUIRED", "DRIFT", "STEP", "ARTIFACTS"];
+    let widest = |column: usize| {
+        let all = cells.iter().map(|row| table::display_width(&row[column]));
+        all.max().unwrap_or_default().max(headings[column].len()) + 2
+    };
+    // The project's lines are two columns further right than their header.
+    let room = width.map_or(usize::MAX, |width| width.saturating_sub(2));
+    let mut columns = headings.len();
+    let slugs = loop {
+        let others: usize = (1..columns).map(widest).sum();
+        let left = room.saturating_sub(others + 2);
+        if left >= MIN_SLUG_WIDTH || columns <= 3 || widest(0) - 2 <= left {
+            break left.max(MIN_SLUG_WIDTH);
+        }
+        columns -= 1;
+    };
+    let mut table = table::with_headings(&headings[..columns]);
+    for mut row in cells {
+        row[0] = truncate_middle(&row[0], slugs);
+        table.add_row(row.into_iter().take(columns));
+    }
+    table::render(table)
+}
+
+fn feature_row(overview: &Overview<'_>) -> [String; 6] {
+    let counts = overview.artifact_counts;
+    let seen = match overview.watch {
+        FeatureWatchState::Live => String::new(),
+        FeatureWatchState::Settling => format!(" ({})", "settling".cyan()),
+        FeatureWatchState::Unreadable => format!(" ({})", "unreadable".red()),
+        FeatureWatchState::Gone => format!(" ({})", "gone".red()),
+        FeatureWatchState::Degraded => format!(" ({})", "degraded".yellow()),
+    };
+    let step = match (&overview.step, &overview.step_error) {
+        (Some(step), None) => escape_unprintable(step).into_owned(),
+        (Some(step), Some(_)) => format!("{} ({})", escape_unprintable(step), "unknown".yellow()),
+        (None, Some(_)) => "unknown".yellow().to_string(),
+        (None, None) => "-".to_owned(),
+    };
+    [
+        escape_unprintable(&overview.feature_slug).into_owned(),
+        labels::completeness_label(overview.completeness_status) + &seen,
+        format!("{}/{}", counts.required_present, counts.required),
+        labels::drift_state_label(overview.drift.state, overview.drift.severity),
+        step,
+        (counts.required_present + counts.optional_present).to_string(),
+    ]
+}
+
+/// One feature in detail.
+pub(crate) fn feature_view(overview: &Overview<'_>) -> String {
+    let counts = overview.artifact_counts;
+    let verdict = labels::drift_state_label(overview.drift.state, overview.drift.severity);
+    let mut lines = vec![
+        ("project", escape_unprintable(&overview.project).into_owned()),
+        (
+            "completeness",
+            format!(
+                "{}, {} of {} required present",
+                labels::completeness_label(overview.completeness_status),
+                counts.required_present,
+                counts.required
+            ),
+        ),
+        (
+            "artifacts",
+            format!(
+                "{} present of {} listed",
+                counts.required_present + counts.optional_present,
+                counts.total
+            ),
+        ),
+        ("drift", verdict),
+    ];
+    let lists = &overview.drift.lists;
+    for (name, keys) in [
+        ("  missing", &lists.missing_in_local),
+        ("  added", &lists.missing_in_baseline),
+        ("  changed", &lists.changed),
+        ("  churn", &lists.churn),
+    ] {
+        lines.extend(keys.iter().map(|key| (name, escape_unprintable(key).into_owned())));
+    }
+    lines.push(("baseline", baseline_label(overview)));
+    let step = overview.step.as_deref().map_or("-".into(), escape_unprintable);
+    lines.push(("step", format!("{step} (from: {})", overview.step_source)));
+    let mission = escape_unprintable(&overview.mission);
+    lines.push((
+        "mission",
+        format!("{mission}, manifest {}", escape_unprintable(&overview.manifest_version)),
+    ));
+    for (name, wrong) in
+        [("step error", &overview.step_error), ("meta error", &overview.meta_error)]
+    {
+        lines.extend(
+            wrong.iter().map(|wrong| (name, escape_unprintable(wrong).yellow().to_string())),
+        );
+    }
+    lines.push(("watch", watch_label(overview.watch)));
+    let looked_at = overview.last_scanned_at.map(|at| at.to_string());
+    lines.push(("looked at", looked_at.unwrap_or_else(|| "not since the daemon began".into())));
+    lines.push(("tree", overview.tree_hash_sha256.to_string()));
+    lines.push(("parity", overview.parity_hash_sha256.to_string()));
+    let mut text = format!("{}\n", escape_unprintable(&overview.feature_slug).bold());
+    for (name, value) in lines {
+        text.push_str(&format!("{:<13} {value}\n", name.dimmed()));
+    }
+    text
+}
+
+fn watch_label(watch: FeatureWatchState) -> String {
+    match watch {
+        FeatureWatchState::Live => "live".green().to_string(),
+        FeatureWatchState::Settling => "settling: something is being written".cyan().to_string(),
+        FeatureWatchState::Unreadable => "unreadable".red().to_string(),
+        FeatureWatchState::Gone => "gone".red().to_string(),
+        FeatureWatchState::Degraded => "degraded: beyond a budget".yellow().to_string(),
+    }
+}
+
+fn baseline_label(overview: &Overview<'_>) -> String {
+    let Some(baseline) = &overview.baseline else {
+        return "none".to_owned();
+    };
+    let by = baseline.captured_by.as_deref().unwrap_or("-");
+    let accepted = format!(
+        "accepted {} by {}",
+        escape_unprintable(&baseline.captured_at),
+        escape_unprintable(by)
+    );
+    if baseline.key_mismatch.is_empty() {
+        accepted
+    } else {
+        format!("{accepted}, for another {}", escape_unprintable(&baseline.key_mismatch.join(", ")))
+    }
+}
+
+/// What is wrong with the store, if anything is.
+pub(crate) fn store_problem(store: &StoreStatus<'_>) -> Option<String> {
+    let detail = store.detail.as_deref().unwrap_or_default();
+    match store.state {
+        StoreState::Degraded => Some(format!("the store {} is degraded: {detail}", store.path)),
+        StoreState::Ok if detail.is_empty() => None,
+        StoreState::Ok => Some(detail.to_owned()),
+    }
+}
+
+/// What is wrong with the configuration, if anything is.
+pub(crate) fn config_problem(status: &Status<'_>) -> Option<String> {
+    let error = status.config.as_ref()?.errors.first()?;
+    Some(format!("the configuration is broken, and the one before it in use: {error}"))
+}
+
+/// One line on a sink that someone should look at, or that is behind; `None` where all is
+/// delivered.
+pub(crate) fn sink_line(sink: &SinkStatus<'_>) -> Option<String> {
+    let mut parts = Vec::new();
+    if sink.lag > 0 {
+        let events = if sink.lag == 1 { "event waits" } else { "events wait" };
+        parts.push(format!("{} {events}", sink.lag));
+    }
+    if sink.state == DeliveryState::Retrying {
+        let why = sink.last_error.as_deref().unwrap_or("not taken");
+        parts.push(format!("{}: {}", "tried again".yellow(), escape_unprintable(why)));
+    }
+    if sink.dead_letters > 0 {
+        parts.push(format!("{} {}", sink.dead_letters, "set aside".red()));
+    }
+    if parts.is_empty() {
+        return None;
+    }
+    let (name, url) = (escape_unprintable(&sink.sink), escape_unprintable(&sink.url));
+    Some(format!("{name} to {url}: {}; dossierd delivery list\n", parts.join(", ")))
+}
+
+/// One line on a feature that someone should look at; `None` where all is as it should be.
+pub(crate) fn problem_line(overview: &Overview<'_>) -> Option<String> {
+    let counts = overview.artifact_counts;
+    let mut parts = Vec::new();
+    match overview.watch {
+        FeatureWatchState::Live | FeatureWatchState::Settling => {}
+        other => parts.push(watch_label(other)),
+    }
+    match overview.completeness_status {
+        Completeness::Complete => {}
+        Completeness::Incomplete => parts.push(format!(
+            "{}, {} of {} required missing",
+            "incomplete".red(),
+            counts.required_missing,
+            counts.required
+        )),
+        Completeness::Unknown if overview.watch == FeatureWatchState::Gone => {}
+        Completeness::Unknown => parts.push(format!("completeness {}", "unknown".yellow())),
+    }
+    let drift = &overview.drift;
+    let keys = [&drift.lists.missing_in_local, &drift.lists.changed]
+        .into_iter()
+        .chain([&drift.lists.missing_in_baseline]);
+    match drift.state {
+        // Where it is not judged the directory's state says why.
+        Some(DriftState::InParity | DriftState::NoBaseline) | None => {}
+        Some(DriftState::Drifted) => {
+            let keys: Vec<&str> = keys.flatten().map(|key| &**key).collect();
+            let verdict = labels::drift_state_label(drift.state, drift.severity);
+            parts.push(format!("{verdict}: {}", labels::join_truncated(&keys)));
+        }
+        state => parts.push(labels::drift_state_label(state, drift.severity)),
+    }
+    for wrong in [&overview.meta_error, &overview.step_error].into_iter().flatten() {
+        parts.push(escape_unprintable(wrong).yellow().to_string());
+    }
+    if parts.is_empty() {
+        return None;
+    }
+    Some(format!("{}: {}", escape_unprintable(&overview.feature_slug).bold(), parts.join("; ")))
+}
+
+/// `render` of at most `display_width` characters: what identifies it is at both ends.
+fn truncate_middle(text: &str, width: usize) -> String {
+    let count = text.chars().count();
+    if count <= width {
+        return text.to_owned();
+    }
+    let tail = width.saturating_sub(1) / 3;
+    let head = width.saturating_sub(1) - tail;
+    let start: String = text.chars().take(head).collect();
+    let end: String = text.chars().skip(count - tail).collect();
+    format!("{start}\u{2026}{end}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::truncate_middle;
+
+    #[test]
+    fn both_ends_are_kept() {
+        for (text, width, expect) in [
+            ("short", 16, "short"),
+            ("042-local-mission-dossier-authority", 16, "042-local-\u{2026}ority"),
+            ("0123456789", 10, "0123456789"),
+            ("0123456789", 9, "012345\u{2026}89"),
+        ] {
+            assert_eq!(truncate_middle(text, width), expect);
+        }
+    }
+}

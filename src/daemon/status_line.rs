@@ -1,0 +1,70 @@
+//! The daemon's state on one line, as `systemctl status` shows it.
+
+use crate::config::ConfigState;
+use crate::engine::view::{WatchState, World};
+
+/// What is watched, and what a person should know.
+pub(crate) fn format_status(world: &World, config: &ConfigState) -> String {
+    let features: usize = world.projects.iter().map(|project| project.features.len()).sum();
+    let mut text = match world.projects.as_slice() {
+        [] => "watching nothing; `dossierd project add PATH` adds a project".to_owned(),
+        projects => format!(
+            "watching {} in {}",
+            pluralize(features, "feature"),
+            pluralize(projects.len(), "project")
+        ),
+    };
+    for error in &config.errors {
+        text.push_str(&format!("; configuration broken, the one before it is in use: {error}"));
+    }
+    if let Some(why) = &world.degraded {
+        text.push_str(&format!("; not durable: {why}"));
+    }
+    for project in &world.projects {
+        let state = match project.watch.0 {
+            WatchState::Live => continue,
+            WatchState::Rescanning => "is being compared with the disk",
+            WatchState::Polling => "is looked at again and again",
+            WatchState::Degraded => "is watched in part",
+            WatchState::Unreadable => "cannot be read",
+            WatchState::RootUnavailable => "is not there",
+        };
+        text.push_str(&format!("; {} {state}", project.root));
+    }
+    text
+}
+
+/// How far the first index is.
+pub(crate) fn format_indexing(world: &World) -> String {
+    let count = |ready: bool| -> usize {
+        let projects = world.projects.iter().filter(|project| project.ready || !ready);
+        projects.map(|project| project.features.len()).sum()
+    };
+    if world.projects.is_empty() {
+        return "indexing".to_owned();
+    }
+    format!("indexing: {} of {}", count(true), pluralize(count(false), "feature"))
+}
+
+fn pluralize(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::diagnostics::FileError;
+    use std::path::Path;
+
+    #[test]
+    fn what_is_wrong_is_on_the_line() {
+        let mut world = World::default();
+        let mut config = ConfigState::ok(Path::new("/c.yaml"));
+        assert!(format_status(&world, &config).starts_with("watching nothing; "));
+        assert_eq!(format_indexing(&world), "indexing");
+        world.degraded = Some("disk full".to_owned());
+        config.errors.push(FileError::without_position("/c.yaml", "no"));
+        let text = format_status(&world, &config);
+        assert!(text.contains("in use: /c.yaml: no") && text.ends_with("; not durable: disk full"));
+    }
+}

@@ -1,0 +1,110 @@
+//! The ways on which `features` patterns lead to features: a pattern by its components.
+
+use crate::core::path::RelPath;
+use crate::core::pattern::{Pattern, PatternSet};
+
+/// Levels that `**` descends.
+pub(super) const MAX_GLOBSTAR_DEPTH: usize = 16;
+
+/// One component of a pattern.
+#[derive(Debug)]
+pub(super) enum PatternComponent {
+    Literal(Vec<u8>),
+    Wildcard(PatternSet),
+    Globstar,
+}
+
+pub(super) fn parse_components(pattern: &Pattern) -> Result<Vec<PatternComponent>, String> {
+    pattern
+        .as_str()
+        .split('/')
+        .map(|part| match Pattern::new(part) {
+            _ if part == "**" => Ok(PatternComponent::Globstar),
+            Ok(literal) if literal.is_literal() => Ok(PatternComponent::Literal(part.into())),
+            Ok(wild) => PatternSet::new([&wild]).map(PatternComponent::Wildcard),
+            Err(error) => Err(format!("{error}; a wildcard must not reach over a `/` here")),
+        })
+        .collect()
+}
+
+/// The ways of a project's patterns.
+#[derive(Debug)]
+pub struct FeaturePatterns(Vec<Vec<PatternComponent>>);
+
+impl FeaturePatterns {
+    /// Those of all patterns that can be used.
+    #[must_use]
+    pub fn new(patterns: &[Pattern]) -> Self {
+        Self(patterns.iter().filter_map(|pattern| parse_components(pattern).ok()).collect())
+    }
+
+    /// Whether a directory at that path would be a feature, or on the way to one.
+    #[must_use]
+    pub fn could_contain_feature(&self, path: &RelPath) -> bool {
+        self.0.iter().any(|way| {
+            // Told apart by length first: nearly all paths are those of files in features.
+            let any = way.iter().filter(|part| matches!(part, PatternComponent::Globstar)).count();
+            let longest = way.len() + any * MAX_GLOBSTAR_DEPTH;
+            let names: Vec<&[u8]> = path.components().take(longest + 1).collect();
+            names.len() <= longest && matches_prefix(way, &names)
+        })
+    }
+}
+
+fn matches_prefix(way: &[PatternComponent], names: &[&[u8]]) -> bool {
+    let (Some((first, rest)), Some((name, below))) = (way.split_first(), names.split_first())
+    else {
+        return names.is_empty();
+    };
+    // A hidden directory leads to no feature, and is only said to be none.
+    let open = |is_last: bool| is_last || !name.starts_with(b".");
+    match first {
+        PatternComponent::Literal(literal) => literal == name && matches_prefix(rest, below),
+        PatternComponent::Wildcard(set) => {
+            open(rest.is_empty())
+                && RelPath::new(*name).is_ok_and(|name| set.is_match(&name))
+                && matches_prefix(rest, below)
+        }
+        PatternComponent::Globstar => {
+            matches_prefix(rest, names)
+                || open(rest.is_empty() && below.is_empty()) && matches_prefix(way, below)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_on_the_way_to_features() {
+        for (pattern, path, expect) in [
+            ("kitty-specs/*", "kitty-specs", true),
+            ("kitty-specs/*", "kitty-specs/001-x", true),
+            ("kitty-specs/*", "kitty-specs/.x", true),
+            ("kitty-specs/*", "kitty-specs/001-x/spec.md", false),
+            ("kitty-specs/*", "src", false),
+            ("teams/*/specs/*", "teams/a", true),
+            ("teams/*/specs/*", "teams/.a", false),
+            ("teams/*/specs/*", "teams/a/specs", true),
+            ("teams/*/specs/*", "teams/a/other", false),
+            ("teams/*/specs/00?", "teams/a/specs/001", true),
+            ("teams/*/specs/00?", "teams/a/specs/101", false),
+            ("teams/**", "teams/a/b/c", true),
+            ("teams/**", "teams/.a/b", false),
+            ("**/specs/*", "a", true),
+            ("**/specs/*", "a/specs/b", true),
+            ("**/specs/*", "specs", true),
+            ("**/specs/*", ".git", false),
+            ("**/specs/*", ".git/specs", false),
+            ("**/.specs/*", ".specs/x", true),
+        ] {
+            let ways = FeaturePatterns::new(&[Pattern::new(pattern).unwrap()]);
+            let path = RelPath::new(path.as_bytes()).unwrap();
+            assert_eq!(ways.could_contain_feature(&path), expect, "{pattern} on {path:?}");
+        }
+        let deep = RelPath::new(vec!["a"; 999].join("/").as_bytes()).unwrap();
+        let many = Pattern::new("**/b/**/c/**/d").unwrap();
+        assert!(!FeaturePatterns::new(&[many]).could_contain_feature(&deep), "and at once");
+    }
+}

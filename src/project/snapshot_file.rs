@@ -1,0 +1,58 @@
+//! A feature's snapshot file, `.kittify/dossiers/{slug}/snapshot-latest.json`: it can be made again at
+//! any time, and is not written where it says what it should.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write};
+
+use crate::core::path::FeatureSlug;
+use crate::core::snapshot::MissionDossierSnapshot;
+use crate::project::baseline::{DOSSIERS_DIR, rel_path};
+use crate::project::root_dir::RootDir;
+
+/// What comes after the time in a snapshot's JSON, and the time itself, are not longer.
+const TAIL_BYTES: u64 = 256;
+
+/// Whether it is that snapshot, whenever it was computed.
+pub(super) fn matches_on_disk(folder: &RootDir, snapshot: &MissionDossierSnapshot) -> bool {
+    let file =
+        rel_path(&file_path(&snapshot.feature_slug)).and_then(|path| folder.open_file(&path));
+    file.is_some_and(|file| file_matches(file, snapshot).is_ok_and(|same| same))
+}
+
+fn file_matches(mut file: File, snapshot: &MissionDossierSnapshot) -> io::Result<bool> {
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+    let mut end = Vec::new();
+    (&file).take(TAIL_BYTES).read_to_end(&mut end)?;
+    let Some(computed_at) = MissionDossierSnapshot::parse_computed_at(&end) else {
+        return Ok(false);
+    };
+    file.rewind()?;
+    let mut same = ComparingWriter(BufReader::new(file));
+    serde_json::to_writer(&mut same, &MissionDossierSnapshot { computed_at, ..snapshot.clone() })?;
+    same.write_all(b"\n")?;
+    Ok(same.0.fill_buf()?.is_empty())
+}
+
+/// Takes what the file holds, and fails at anything else. Large ones are not held in memory.
+struct ComparingWriter(BufReader<File>);
+
+impl Write for ComparingWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let held = self.0.fill_buf()?;
+        let length = held.len().min(bytes.len());
+        if length == 0 || held[..length] != bytes[..length] {
+            return Err(io::Error::other("the file says something else"));
+        }
+        self.0.consume(length);
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+pub(super) fn file_path(slug: &FeatureSlug) -> String {
+    format!("{DOSSIERS_DIR}/{slug}/snapshot-latest.json")
+}

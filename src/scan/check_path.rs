@@ -1,0 +1,145 @@
+//! Looking at one path of a feature: what is there now, read only if its signature says so.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, statat};
+use rustix::io::Errno;
+
+use crate::core::artifact::{Absence, ArtifactState, ErrorReason, FileSignature, Observation};
+use crate::core::content::{FileKind, StaticHash};
+use crate::core::path::RelPath;
+use crate::scan::ScanLimits;
+use crate::scan::entry::{EntryKind, open_dir, read_entry};
+use crate::scan::hash::{ReadOptions, TransientFailure, is_resource_exhausted, signature_of};
+
+/// What is at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathState {
+    /// Nothing.
+    Missing,
+    /// A file with the signature that is known.
+    Unchanged,
+    /// A directory.
+    Dir,
+    /// A directory on the way cannot be entered: which, and why.
+    ParentUnreadable(RelPath, String),
+    /// An entry that is no directory, read.
+    Read(Observation),
+    /// A file that changed with every try to read it.
+    Unstable,
+    /// The process had no descriptor or memory left to look with.
+    OutOfResources,
+    /// A file too large for the fast lane.
+    TooLarge,
+}
+
+/// How much may be read in one go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadLimit {
+    /// Files up to this many bytes; larger ones are [`PathState::TooLarge`].
+    UpTo(u64),
+    /// Files of any size.
+    Unlimited,
+}
+
+/// Looks at `path` below the open `feature`. A file that still has the signature `known` is not
+/// opened.
+#[must_use]
+pub fn check_path(
+    feature: OwnedFd,
+    path: &RelPath,
+    known: Option<&FileSignature>,
+    lane: ReadLimit,
+    limits: &ScanLimits,
+    buffer: &mut [u8],
+) -> PathState {
+    let mut folder = feature;
+    let mut done = 0;
+    let mut components = path.components().peekable();
+    while let Some(component) = components.next() {
+        let Ok(name) = CString::new(component) else {
+            return PathState::Missing;
+        };
+        if components.peek().is_some() {
+            done += component.len() + 1;
+            folder = match open_dir(folder.as_fd(), &name) {
+                Ok(folder) => folder,
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return PathState::Missing,
+                Err(error) => return parent_unreadable(path, done - 1, &error.into()),
+            };
+            continue;
+        }
+        let stat = match statat(&folder, &*name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return PathState::Missing,
+            Err(error) if done > 0 => return parent_unreadable(path, done - 1, &error.into()),
+            Err(error) => return read_failed(path, &error.into()),
+        };
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let signature = signature_of(&stat);
+        if kind == FileType::Directory {
+            return PathState::Dir;
+        }
+        if kind == FileType::RegularFile {
+            if known == Some(&signature) {
+                return PathState::Unchanged;
+            }
+            if let ReadLimit::UpTo(max) = lane
+                && signature.size > max
+                && signature.size <= limits.max_file_bytes
+            {
+                return PathState::TooLarge;
+            }
+        }
+        let how = ReadOptions {
+            kind: FileKind::from_path(path),
+            static_part: StaticHash::Compute,
+            limits,
+        };
+        let reading = read_entry(folder.as_fd(), &name, EntryKind::from(kind), how, buffer);
+        let Some(reading) = reading else {
+            return PathState::Missing;
+        };
+        match reading.transient {
+            Some(TransientFailure::Unstable) => return PathState::Unstable,
+            Some(TransientFailure::OutOfResources) => return PathState::OutOfResources,
+            None => {}
+        }
+        return PathState::Read(Observation {
+            path: path.clone(),
+            size_bytes: reading.size,
+            state: reading.state,
+            wp_id: reading.wp_id,
+            signature: reading.signature,
+            racy: reading.racy,
+        });
+    }
+    PathState::Missing
+}
+
+/// The directory that is the first `length` bytes of `path` cannot be entered.
+fn parent_unreadable(path: &RelPath, length: usize, error: &io::Error) -> PathState {
+    match RelPath::new(&path.as_bytes()[..length]) {
+        _ if is_resource_exhausted(error) => PathState::OutOfResources,
+        Ok(folder) => PathState::ParentUnreadable(folder, error.to_string()),
+        Err(_) => PathState::Missing,
+    }
+}
+
+fn read_failed(path: &RelPath, error: &io::Error) -> PathState {
+    if is_resource_exhausted(error) {
+        return PathState::OutOfResources;
+    }
+    let detail = error.to_string().into();
+    let fault = Absence { reason: ErrorReason::Unreadable, detail: Some(detail) };
+    PathState::Read(Observation {
+        path: path.clone(),
+        size_bytes: 0,
+        state: ArtifactState::Absent(fault),
+        wp_id: None,
+        signature: None,
+        racy: false,
+    })
+}

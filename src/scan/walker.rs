@@ -1,0 +1,380 @@
+//! The stack of tasks and the threads that take them.
+//!
+//! A task is a directory to list or some files of one directory to read. A directory's files go on top of
+//! its directories, so its descriptor is closed before the next level is begun. The stack is bounded
+//! by the entries budget of the features in flight, and features are begun one at a time, when
+//! nothing else is left to take.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{FileType, RawDir};
+use rustix::io::Errno;
+
+use crate::core::artifact::Observation;
+use crate::core::content::{FileKind, StaticHash};
+use crate::core::path::RelPath;
+use crate::scan::entry::{EntryKind, entry_kind, open_dir, read_entry};
+use crate::scan::hash::{ReadOptions, ReadResult};
+use crate::scan::{FeatureScan, OpenedFeature, Progress, ScanOptions};
+
+/// Files of one task: few enough to share the work, enough to make the lock rare.
+const FILES_PER_TASK: usize = 32;
+const READ_BUFFER_BYTES: usize = 128 << 10;
+const LIST_BUFFER_BYTES: usize = 32 << 10;
+
+/// One feature while it is scanned.
+struct FeatureWalk {
+    index: usize,
+    static_part: StaticHash,
+    entries: AtomicU64,
+    state: Mutex<WalkState>,
+}
+
+struct WalkState {
+    scanned: FeatureScan,
+    /// Tasks not yet finished.
+    open_tasks: usize,
+}
+
+impl FeatureWalk {
+    fn record(&self, observations: Vec<Observation>) {
+        lock(&self.state).scanned.observations.extend(observations);
+    }
+
+    /// A feature beyond a budget is not judged, so what is still on the stack may stay unread;
+    /// only the first reason is kept.
+    fn record_limit_exceeded(&self, why: String) {
+        lock(&self.state).scanned.limit_exceeded.get_or_insert(why);
+    }
+}
+
+/// An open directory of a feature.
+struct OpenDir {
+    descriptor: OwnedFd,
+    /// Path bytes below the feature with a `/` at the end; empty for the feature itself.
+    prefix: Vec<u8>,
+    depth: usize,
+}
+
+enum Task {
+    /// List this directory of that parent.
+    List(Arc<FeatureWalk>, Arc<OpenDir>, CString),
+    /// Read these entries of that directory.
+    Read(Arc<FeatureWalk>, Arc<OpenDir>, Vec<(CString, EntryKind)>),
+}
+
+struct TaskQueue {
+    stack: Vec<Task>,
+    next_feature: usize,
+    /// Threads that may still push.
+    busy: usize,
+}
+
+struct Walker<'a, O, D> {
+    count: usize,
+    open: &'a O,
+    done: &'a D,
+    options: &'a ScanOptions,
+    progress: &'a Progress,
+    queue: Mutex<TaskQueue>,
+    pushed: Condvar,
+}
+
+/// The buffers of one thread.
+struct ThreadBuffers {
+    read: Vec<u8>,
+    list: Vec<MaybeUninit<u8>>,
+}
+
+pub(super) fn run<O, D>(
+    count: usize,
+    open: &O,
+    options: &ScanOptions,
+    progress: &Progress,
+    done: &D,
+) where
+    O: Fn(usize) -> io::Result<OpenedFeature> + Sync,
+    D: Fn(usize, FeatureScan) + Sync,
+{
+    let queue = TaskQueue { stack: Vec::new(), next_feature: 0, busy: 0 };
+    let shared = Walker {
+        count,
+        open,
+        done,
+        options,
+        progress,
+        queue: queue.into(),
+        pushed: Condvar::new(),
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..options.threads.max(1) {
+            scope.spawn(|| shared.work());
+        }
+        shared.work();
+    });
+}
+
+/// Says that a thread has finished what it took, also when it panics: else the others would wait
+/// for what it never pushes.
+struct BusyGuard<'a> {
+    queue: &'a Mutex<TaskQueue>,
+    ended: &'a Condvar,
+    count: usize,
+}
+
+impl Drop for BusyGuard<'_> {
+    fn drop(&mut self) {
+        let mut queue = lock(self.queue);
+        queue.busy -= 1;
+        if queue.busy == 0 && queue.stack.is_empty() && queue.next_feature == self.count {
+            self.ended.notify_all();
+        }
+    }
+}
+
+enum NextWork {
+    Task(Task),
+    Feature(usize),
+}
+
+impl<O, D> Walker<'_, O, D>
+where
+    O: Fn(usize) -> io::Result<OpenedFeature> + Sync,
+    D: Fn(usize, FeatureScan) + Sync,
+{
+    fn work(&self) {
+        let mut buffers = ThreadBuffers {
+            read: vec![0; READ_BUFFER_BYTES],
+            list: vec![MaybeUninit::uninit(); LIST_BUFFER_BYTES],
+        };
+        while let Some(next) = self.next_work() {
+            let _busy = BusyGuard { queue: &self.queue, ended: &self.pushed, count: self.count };
+            match next {
+                NextWork::Feature(place) => self.start_feature(place, &mut buffers),
+                NextWork::Task(Task::List(feature, parent, name)) => {
+                    self.list(&feature, &parent, &name, &mut buffers);
+                    drop(parent);
+                    self.finish_task(&feature);
+                }
+                NextWork::Task(Task::Read(feature, folder, entries)) => {
+                    self.read(&feature, &folder, &entries, &mut buffers);
+                    drop(folder);
+                    self.finish_task(&feature);
+                }
+            }
+        }
+    }
+
+    /// The top of the stack, else a new feature; waits while others may still push.
+    fn next_work(&self) -> Option<NextWork> {
+        let mut queue = lock(&self.queue);
+        loop {
+            if let Some(task) = queue.stack.pop() {
+                queue.busy += 1;
+                return Some(NextWork::Task(task));
+            }
+            if queue.next_feature < self.count {
+                queue.busy += 1;
+                queue.next_feature += 1;
+                return Some(NextWork::Feature(queue.next_feature - 1));
+            }
+            if queue.busy == 0 {
+                return None;
+            }
+            queue = self.pushed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn push(&self, feature: &FeatureWalk, tasks: impl Iterator<Item = Task>) {
+        let mut queue = lock(&self.queue);
+        let before = queue.stack.len();
+        queue.stack.extend(tasks);
+        let pushed = queue.stack.len() - before;
+        // While the queue is locked no one can finish one of these tasks before it is counted.
+        lock(&feature.state).open_tasks += pushed;
+        match pushed {
+            0 => {}
+            1 => self.pushed.notify_one(),
+            _ => self.pushed.notify_all(),
+        }
+    }
+
+    fn start_feature(&self, place: usize, buffers: &mut ThreadBuffers) {
+        let opened = (self.open)(place);
+        let static_part = opened.as_ref().map_or(StaticHash::Skip, |opened| opened.static_part);
+        let found = WalkState { scanned: FeatureScan::default(), open_tasks: 1 };
+        let entries = AtomicU64::new(0);
+        let feature =
+            Arc::new(FeatureWalk { index: place, static_part, entries, state: found.into() });
+        let listed = opened.and_then(|OpenedFeature { descriptor, .. }| {
+            let folder = OpenDir { descriptor, prefix: Vec::new(), depth: 0 };
+            self.list_open(&feature, &Arc::new(folder), buffers)
+        });
+        if let Err(error) = listed {
+            lock(&feature.state).scanned.unreadable = Some(error.to_string());
+        }
+        self.finish_task(&feature);
+    }
+
+    fn list(
+        &self,
+        feature: &Arc<FeatureWalk>,
+        parent: &OpenDir,
+        name: &CStr,
+        buffers: &mut ThreadBuffers,
+    ) {
+        let depth = parent.depth + 1;
+        if depth > self.options.limits.max_depth {
+            feature.record_limit_exceeded(format!(
+                "deeper than {} folders",
+                self.options.limits.max_depth
+            ));
+            return;
+        }
+        let result = open_dir(parent.descriptor.as_fd(), name).map_err(io::Error::from).and_then(
+            |descriptor| {
+                let prefix = [&parent.prefix, name.to_bytes(), b"/"].concat();
+                self.list_open(feature, &Arc::new(OpenDir { descriptor, prefix, depth }), buffers)
+            },
+        );
+        let Err(error) = result else {
+            return;
+        };
+        match Errno::from_io_error(&error) {
+            // It went away since its parent was listed.
+            Some(Errno::NOENT) => {}
+            // It is no directory any more.
+            Some(Errno::NOTDIR | Errno::LOOP) => {
+                if let Ok(kind) = entry_kind(parent.descriptor.as_fd(), name) {
+                    let entry = [(name.to_owned(), kind)];
+                    self.read(feature, parent, &entry, buffers);
+                }
+            }
+            _ => {
+                let reading = ReadResult::unreadable(error.to_string(), 0);
+                let path = entry_path(parent, name);
+                feature.record(path.map(|path| observation(path, reading)).into_iter().collect());
+            }
+        }
+    }
+
+    /// Lists an open directory and pushes what it holds. Nothing is pushed when listing fails: then
+    /// the directory is one unreadable entry.
+    fn list_open(
+        &self,
+        feature: &Arc<FeatureWalk>,
+        folder: &Arc<OpenDir>,
+        buffers: &mut ThreadBuffers,
+    ) -> io::Result<()> {
+        let mut folders = Vec::new();
+        let mut files = Vec::new();
+        let mut entries = RawDir::new(&folder.descriptor, &mut buffers.list);
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name.to_bytes().starts_with(b".") {
+                continue;
+            }
+            if feature.entries.fetch_add(1, Relaxed) >= self.options.limits.max_entries {
+                feature.record_limit_exceeded(format!(
+                    "more than {} entries",
+                    self.options.limits.max_entries
+                ));
+                break;
+            }
+            if self.is_ignored(folder, name) {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                FileType::Unknown => match entry_kind(folder.descriptor.as_fd(), name) {
+                    Ok(kind) => kind,
+                    // Gone again, or its directory can be listed and not entered: reading it tells.
+                    Err(_) => EntryKind::File,
+                },
+                known => known.into(),
+            };
+            match kind {
+                EntryKind::Dir => folders.push(name.to_owned()),
+                _ => files.push((name.to_owned(), kind)),
+            }
+        }
+        let list = |name| Task::List(Arc::clone(feature), Arc::clone(folder), name);
+        let read =
+            |files: &[_]| Task::Read(Arc::clone(feature), Arc::clone(folder), files.to_vec());
+        let own = files.split_off(files.len().saturating_sub(FILES_PER_TASK));
+        self.push(
+            feature,
+            folders.into_iter().map(list).chain(files.chunks(FILES_PER_TASK).map(read)),
+        );
+        self.read(feature, folder, &own, buffers);
+        Ok(())
+    }
+
+    fn read(
+        &self,
+        feature: &FeatureWalk,
+        folder: &OpenDir,
+        entries: &[(CString, EntryKind)],
+        buffers: &mut ThreadBuffers,
+    ) {
+        let mut observations = Vec::with_capacity(entries.len());
+        for (name, entry) in entries {
+            let Some(path) = entry_path(folder, name) else {
+                continue;
+            };
+            let how = ReadOptions {
+                kind: FileKind::from_path(&path),
+                static_part: feature.static_part,
+                limits: &self.options.limits,
+            };
+            let descriptor = folder.descriptor.as_fd();
+            let Some(reading) = read_entry(descriptor, name, *entry, how, &mut buffers.read) else {
+                continue;
+            };
+            self.progress.files.fetch_add(1, Relaxed);
+            self.progress.bytes.fetch_add(reading.size, Relaxed);
+            observations.push(observation(path, reading));
+        }
+        feature.record(observations);
+    }
+
+    fn is_ignored(&self, folder: &OpenDir, name: &CStr) -> bool {
+        !self.options.ignore.is_empty()
+            && entry_path(folder, name).is_some_and(|path| self.options.ignore.is_match(&path))
+    }
+
+    fn finish_task(&self, feature: &FeatureWalk) {
+        let mut found = lock(&feature.state);
+        found.open_tasks -= 1;
+        if found.open_tasks == 0 {
+            let scanned = std::mem::take(&mut found.scanned);
+            drop(found);
+            (self.done)(feature.index, scanned);
+        }
+    }
+}
+
+fn entry_path(folder: &OpenDir, name: &CStr) -> Option<RelPath> {
+    RelPath::new([&folder.prefix, name.to_bytes()].concat()).ok()
+}
+
+fn observation(path: RelPath, reading: ReadResult) -> Observation {
+    Observation {
+        path,
+        size_bytes: reading.size,
+        state: reading.state,
+        wp_id: reading.wp_id,
+        signature: reading.signature,
+        racy: reading.racy,
+    }
+}
+
+/// A panic of one thread is passed on by the scope; until then the others' data are sound.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,226 @@
+//! inotify, by way of `notify`.
+//!
+//! Reads are masked out, so that hashing raises no event; a closed write is known. What is measured
+//! of this version: a directory deleted and made again can keep its entry in the watcher's table, and
+//! watching it again then does nothing; hence one that was watched is taken out first. After a lost
+//! event the table cannot be trusted at all, and a new watcher is made. For each directory that goes, it
+//! looks at all of its watches, and answers no one before it is done with all that went; hence it is
+//! asked from a thread of its own, and only so long is waited for it.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
+use notify::{
+    Config, Error, ErrorKind, Event, EventKindMask, PathOp, RecommendedWatcher, RecursiveMode,
+    WatchPathConfig, Watcher as _,
+};
+
+use rustix::io::Errno;
+
+use crate::watch::{Backend, Hint, HintKind, HintSink, WatchError};
+
+const EMFILE: i32 = Errno::MFILE.raw_os_error();
+
+/// How long is waited for the watcher, and how much longer for each of many directories.
+const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+const CALL_TIMEOUT_PER_DIR: Duration = Duration::from_millis(1);
+
+/// A watcher of the kernel's events.
+pub struct NotifyWatcher(mpsc::Sender<WatcherCall>);
+
+type WatcherCall = Box<dyn FnOnce(&mut RecommendedWatcher) + Send>;
+
+impl NotifyWatcher {
+    /// A watcher that hands its hints to `sink`.
+    ///
+    /// # Errors
+    /// [`WatchError`] when the kernel gives no watcher.
+    pub fn new(sink: HintSink) -> Result<Self, WatchError> {
+        let mask = EventKindMask::CREATE
+            | EventKindMask::REMOVE
+            | EventKindMask::ALL_MODIFY
+            | EventKindMask::ACCESS_CLOSE;
+        let config = Config::default().with_event_kinds(mask).with_follow_symlinks(false);
+        let handler = move |result: Result<Event, Error>| match result {
+            Ok(event) => send_hints(event, &*sink),
+            Err(error) => sink(Hint::Failed(error.to_string())),
+        };
+        let mut watcher =
+            RecommendedWatcher::new(handler, config).map_err(|error| match &error.kind {
+                // The one thing that making a watcher needs is a descriptor of inotify's.
+                ErrorKind::Io(io) if io.raw_os_error() == Some(EMFILE) => WatchError::InstanceLimit,
+                _ => map_error(Path::new("the file system"), &error),
+            })?;
+        let (asks, asked) = mpsc::channel::<WatcherCall>();
+        let answer = move || asked.iter().for_each(|ask| ask(&mut watcher));
+        let thread = std::thread::Builder::new().name("watcher".to_owned()).spawn(answer);
+        thread.map(|_| Self(asks)).map_err(|error| WatchError::Other {
+            path: "the file system".into(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// What the watcher answers; `None` when it does not in time.
+    fn call<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        ask: impl FnOnce(&mut RecommendedWatcher) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (reply, answer) = mpsc::channel();
+        let ask = move |watcher: &mut RecommendedWatcher| {
+            // No one may wait any more.
+            let _ = reply.send(ask(watcher));
+        };
+        self.0.send(Box::new(ask)).ok()?;
+        answer.recv_timeout(patience).ok()
+    }
+}
+
+fn non_recursive() -> WatchPathConfig {
+    WatchPathConfig::new(RecursiveMode::NonRecursive).with_dereference_symlinks(false)
+}
+
+impl Backend for NotifyWatcher {
+    fn watch(&mut self, folder: &Path, again: bool) -> Result<(), WatchError> {
+        let path = folder.to_owned();
+        let watched = self.call(CALL_TIMEOUT, move |watcher| {
+            // That takes time in proportion to all watches.
+            if again {
+                let _ = watcher.unwatch(&path);
+            }
+            watcher.watch_with(&path, non_recursive()).map_err(|error| map_error(&path, &error))
+        });
+        watched.unwrap_or(Err(WatchError::Unresponsive))
+    }
+
+    fn watch_all(&mut self, folders: Vec<PathBuf>) -> Vec<(PathBuf, WatchError)> {
+        let count = u32::try_from(folders.len()).unwrap_or(u32::MAX);
+        let patience = CALL_TIMEOUT.saturating_add(CALL_TIMEOUT_PER_DIR.saturating_mul(count));
+        let asked = folders.clone();
+        let refused = self.call(patience, move |watcher| watch_each(watcher, asked));
+        refused.unwrap_or_else(|| {
+            folders.into_iter().map(|folder| (folder, WatchError::Unresponsive)).collect()
+        })
+    }
+}
+
+fn watch_each(
+    watcher: &mut RecommendedWatcher,
+    folders: Vec<PathBuf>,
+) -> Vec<(PathBuf, WatchError)> {
+    let mut refused = Vec::new();
+    let mut ops: Vec<PathOp> =
+        folders.into_iter().map(|folder| PathOp::Watch(folder, non_recursive())).collect();
+    while let Err(failed) = watcher.update_paths(std::mem::take(&mut ops)) {
+        let path = failed.origin.map(op_path).unwrap_or_default();
+        let error = map_error(&path, &failed.source);
+        let is_limit = matches!(error, WatchError::WatchLimit(_));
+        refused.push((path, error));
+        if is_limit {
+            let rest = failed.remaining.into_iter().map(op_path);
+            refused.extend(rest.map(|path| (path.clone(), WatchError::WatchLimit(path))));
+            break;
+        }
+        ops = failed.remaining;
+    }
+    refused
+}
+
+fn op_path(op: PathOp) -> PathBuf {
+    match op {
+        PathOp::Watch(path, _) | PathOp::Unwatch(path) => path,
+    }
+}
+
+fn send_hints(event: Event, sink: &dyn Fn(Hint)) {
+    if event.need_rescan() {
+        return sink(Hint::Overflow);
+    }
+    let what = match event.kind {
+        EventKind::Create(CreateKind::Folder) => HintKind::DirCreated,
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => HintKind::CloseWrite,
+        EventKind::Modify(ModifyKind::Name(RenameMode::To)) => HintKind::MovedTo,
+        EventKind::Modify(ModifyKind::Name(RenameMode::From)) | EventKind::Remove(_) => {
+            HintKind::Removed
+        }
+        // Both ends of a rename have had their own event.
+        EventKind::Modify(ModifyKind::Name(_)) | EventKind::Access(_) => return,
+        EventKind::Create(_) | EventKind::Modify(_) | EventKind::Any | EventKind::Other => {
+            HintKind::Modified
+        }
+    };
+    for path in event.paths {
+        sink(Hint::At(path, what));
+    }
+}
+
+fn map_error(path: &Path, error: &Error) -> WatchError {
+    let path = path.to_owned();
+    match &error.kind {
+        ErrorKind::PathNotFound => WatchError::NotFound(path),
+        ErrorKind::MaxFilesWatch => WatchError::WatchLimit(path),
+        ErrorKind::Io(io) if io.kind() == std::io::ErrorKind::NotFound => {
+            WatchError::NotFound(path)
+        }
+        _ => WatchError::Other { path, reason: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::{Arc, mpsc};
+    use std::time::Duration;
+
+    use super::*;
+
+    /// The next hint about `path`, passing over others.
+    fn next(hints: &mpsc::Receiver<Hint>, path: &Path) -> HintKind {
+        loop {
+            match hints.recv_timeout(Duration::from_secs(10)).expect("a hint") {
+                Hint::At(at, what) if at == path => return what,
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn hints_of_a_real_kernel() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let (send, hints) = mpsc::channel();
+        let sink: HintSink = Arc::new(move |hint| send.send(hint).unwrap());
+        let mut kernel = NotifyWatcher::new(sink).unwrap();
+        kernel.watch(&root, false).unwrap();
+        assert!(matches!(kernel.watch(&root.join("none"), false), Err(WatchError::NotFound(_))));
+
+        let file = root.join("file");
+        fs::write(&file, "x").unwrap();
+        assert_eq!(next(&hints, &file), HintKind::Modified);
+        while next(&hints, &file) != HintKind::CloseWrite {}
+        fs::read(&file).unwrap();
+        fs::rename(&file, root.join("other")).unwrap();
+        assert_eq!(next(&hints, &file), HintKind::Removed, "and no hint of the read");
+        assert_eq!(next(&hints, &root.join("other")), HintKind::MovedTo);
+        let folder = root.join("folder");
+        for _ in 0..2 {
+            fs::create_dir(&folder).unwrap();
+            // A deleted directory is said twice, by itself and by its parent.
+            while next(&hints, &folder) != HintKind::DirCreated {}
+            kernel.watch(&folder, true).unwrap();
+            fs::write(folder.join("in"), "x").unwrap();
+            assert_eq!(
+                next(&hints, &folder.join("in")),
+                HintKind::Modified,
+                "also when made again"
+            );
+            fs::remove_dir_all(&folder).unwrap();
+            while next(&hints, &folder) != HintKind::Removed {}
+        }
+        let both = vec![root.join("none"), root.clone()];
+        let refused = kernel.watch_all(both);
+        assert!(matches!(&*refused, [(path, WatchError::NotFound(_))] if path.ends_with("none")));
+    }
+}
