@@ -1,7 +1,7 @@
 //! What the daemon costs, and how soon it says what changed, in one run:
 //! `cargo bench --bench daemon`.
 //!
-//! It starts the real program over real folders and asks it as any client does. It prints figures
+//! It starts the real program over real directories and asks it as any client does. It prints figures
 //! and whether each promise holds; a broken one is printed, not failed on: a busy machine breaks it
 //! too. Times are measured beside something known in the same run: `sha256sum`, the same edits with
 //! nothing else to do, one feature instead of many. The cache is warm throughout.
@@ -35,7 +35,7 @@ const MAX_EDIT_P99: Duration = Duration::from_millis(5);
 const REWRITES: usize = 5;
 /// Most that the daemon may take of the plain tools' time for the same files.
 const MAX_REWRITE_RATIO: f64 = 1.0;
-/// Artifacts of the one large feature, and files of one of its folders.
+/// Artifacts of the one large feature, and files of one of its directories.
 const LARGE: usize = 100_000;
 const PER_FOLDER: usize = 500;
 const LARGE_EDITS: u32 = 60;
@@ -383,7 +383,7 @@ fn edit(subscriber: &mut Subscriber, path: &Path, number: u32) -> anyhow::Result
     }
 }
 
-/// The Markdown files below a folder.
+/// The Markdown files below a directory.
 fn markdown(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     list(folder, Path::new(""), &mut files)?;

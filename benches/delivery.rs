@@ -22,7 +22,7 @@ use dossierd::core::artifact::{ArtifactClass, RequiredStatus};
 use dossierd::core::digest::Digest;
 use dossierd::core::event::{ArtifactIndexed, Change, Payload};
 use dossierd::core::path::{FeatureSlug, RelPath};
-use dossierd::deliver::Delivery;
+use dossierd::delivery::Delivery;
 use dossierd::engine::inbox::Command;
 use dossierd::engine::run::{Plan, Running, start};
 use dossierd::store::{EventOrigin, FeatureChange, Store};

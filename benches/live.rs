@@ -44,7 +44,7 @@ pub(crate) fn ms(time: Duration) -> String {
     format!("{:.2} ms", time.as_secs_f64() * 1e3)
 }
 
-/// A daemon over one project, with folders of its own.
+/// A daemon over one project, with directories of its own.
 pub(crate) struct Daemon {
     child: Child,
     /// The daemon's own process; another's child under `strace`.

@@ -30,7 +30,7 @@ const MAX_RATIO: f64 = 0.5;
 const MAX_MIB: f64 = 30.0;
 /// Files of the one feature that is made larger step by step.
 const SIZES: [usize; 3] = [10_000, 50_000, 100_000];
-/// Files of one of its folders.
+/// Files of one of its directories.
 const PER_FOLDER: usize = 500;
 /// Most that the time for a file may grow from the first size to the last.
 const MAX_GROWTH: f64 = 1.3;

@@ -19,7 +19,7 @@ use serde_json::Value;
 use live::{Daemon, ms};
 use project::promise;
 
-/// Folders that are removed at once, each with a file.
+/// Directories that are removed at once, each with a file.
 const FOLDERS: usize = 20_000;
 const MAX_REMOVAL: Duration = Duration::from_secs(5);
 
