@@ -12,6 +12,7 @@ pub mod diagnostics;
 pub mod digest;
 pub mod dossier;
 pub mod drift;
+pub mod error;
 pub mod event;
 #[cfg(test)]
 pub(crate) mod event_schema;
@@ -26,6 +27,7 @@ pub mod path;
 pub mod pattern;
 pub mod snapshot;
 pub mod sorted_chunks;
+pub mod sync;
 pub mod time;
 pub mod transition;
 pub mod yaml;

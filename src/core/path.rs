@@ -89,6 +89,14 @@ impl RelPath {
         self.components().next_back().unwrap_or_default()
     }
 
+    /// Returns this path with `rest`, one or more components, appended.
+    ///
+    /// # Errors
+    /// [`PathError`] if `rest` is not a relative path below a directory.
+    pub fn join(&self, rest: &[u8]) -> Result<Self, PathError> {
+        Self::new([self.as_bytes(), b"/", rest].concat())
+    }
+
     /// The extension of the last component, lower-cased; `None` without one.
     #[must_use]
     pub fn extension(&self) -> Option<String> {

@@ -15,7 +15,7 @@ mod watchdog;
 use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -28,6 +28,7 @@ use crate::api::{
     ApiState, DashboardConfig, SocketError, adopt_systemd_socket, bind, run_dashboard, serve,
 };
 use crate::config::{Config, ConfigState, UserDirs};
+use crate::core::sync::lock;
 use crate::core::time::Timestamp;
 use crate::delivery::Delivery;
 use crate::engine::inbox::Command;
@@ -213,7 +214,7 @@ async fn run_until_stopped(
     manager.notify_stopping();
     let deadline = tokio::time::Instant::now() + STOP_TIMEOUT;
     // Before the engine, which notes what was delivered.
-    let delivered = spawn_blocking(move || lock_mutex(&delivery).stop());
+    let delivered = spawn_blocking(move || lock(&delivery).stop());
     let _ = timeout_at(deadline, delivered).await;
     let _ = inbox.command(Command::Stop);
     let ended = timeout_at(deadline, engine).await;
@@ -235,20 +236,16 @@ fn with_delivery_reload(
     let wanted = Arc::new(Mutex::new(None));
     Box::new(move |config| {
         used(config);
-        lock_mutex(&wanted).clone_from(&config.webhook);
+        lock(&wanted).clone_from(&config.webhook);
         let (delivery, wanted) = (Arc::clone(&delivery), Arc::clone(&wanted));
         // It waits until what was delivered is noted. Of several that wait any may be the last: each
         // goes by what is wanted then.
         drop(spawn_blocking(move || {
-            let mut delivery = lock_mutex(&delivery);
-            let webhook = lock_mutex(&wanted).clone();
+            let mut delivery = lock(&delivery);
+            let webhook = lock(&wanted).clone();
             delivery.reload(webhook);
         }));
     })
-}
-
-fn lock_mutex<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What goes on beside the engine and the socket while the daemon lives: readiness is told once,

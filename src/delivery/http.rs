@@ -6,7 +6,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use http::{Request, Response, StatusCode, Uri, header};
@@ -20,6 +20,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::config::{WebhookConfig, WebhookUrl};
+use crate::core::sync::lock;
 use crate::delivery::dispatcher::Outcome;
 use crate::delivery::message::WebhookMessage;
 use crate::delivery::tls;
@@ -61,7 +62,7 @@ impl WebhookClient {
     /// Sends a message and says how that went.
     pub(crate) async fn send(&self, signed: SignedMessage) -> Outcome {
         // A connection that was kept may have been closed meanwhile: then a new one is tried.
-        let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let kept = lock(&self.idle).pop();
         let kept = kept.filter(|connection| !connection.sender.is_closed());
         let was_kept = kept.is_some();
         let request = match self.build_request(&signed) {
@@ -120,7 +121,7 @@ impl WebhookClient {
         let outcome = classify_response(&answer, SystemTime::now());
         let rest = Limited::new(answer.into_body(), MAX_BODY_BYTES).collect();
         if let Ok(Ok(_)) = tokio::time::timeout(BODY_TIMEOUT.min(self.timeout), rest).await {
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut idle = lock(&self.idle);
             if idle.len() < self.max_idle {
                 idle.push(connection);
             }

@@ -18,6 +18,7 @@ use super::run::{CHANGE_MAX, SYNC_MAX, TURN_MAX};
 use super::view::SyncKind;
 use crate::config::Config;
 use crate::core::path::FeatureSlug;
+use crate::core::sync::lock;
 use crate::store::StoreError;
 use crate::watch::{Hint, HintKind};
 
@@ -249,7 +250,7 @@ impl Inbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, Letters> {
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.letters)
     }
 }
 

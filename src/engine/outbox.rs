@@ -1,10 +1,11 @@
 //! What sinks and the engine tell each other: commands that move a cursor, and the board on which a
 //! sink says how it stands. Sending is not done here.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, oneshot};
 
+use crate::core::sync::lock;
 use crate::core::time::Timestamp;
 use crate::store::{CursorUpdate, DeadLetterSelector, SinkProgress};
 
@@ -123,12 +124,12 @@ impl Board {
     /// All sinks.
     #[must_use]
     pub fn sinks(&self) -> Vec<SinkReport> {
-        self.sinks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.sinks).clone()
     }
 
     /// Shows a sink as it is now.
     pub fn show(&self, report: SinkReport) {
-        let mut sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sinks = lock(&self.sinks);
         match sinks.iter_mut().find(|known| known.sink == report.sink) {
             Some(known) => *known = report,
             None => sinks.push(report),
@@ -137,7 +138,7 @@ impl Board {
 
     /// Shows a sink no more.
     pub fn hide(&self, sink: &str) {
-        self.sinks.lock().unwrap_or_else(PoisonError::into_inner).retain(|one| one.sink != sink);
+        lock(&self.sinks).retain(|one| one.sink != sink);
     }
 
     /// Tells the sinks that what is set aside was changed, and that it is time to try.

@@ -13,6 +13,7 @@ use super::inbox::{Inbox, ProjectId};
 use super::project::is_no_folder;
 use crate::core::artifact::FileSignature;
 use crate::core::path::{FeatureSlug, RelPath};
+use crate::core::sync::lock;
 use crate::project::{FeatureDir, Project};
 use crate::scan::{PathState, ReadLimit, ScanLimits, check_path, is_resource_exhausted};
 
@@ -100,18 +101,18 @@ impl Pool {
 
 impl Queue {
     fn push(&self, job: Job) {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).0.push_back(job);
+        lock(&self.jobs).0.push_back(job);
         self.wake.notify_one();
     }
 
     fn end(&self) {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+        lock(&self.jobs).1 = true;
         self.wake.notify_all();
     }
 
     /// The next job; when there is none yet, `read` is let go of, and the queue's own room.
     fn pop(&self, read: &mut Vec<u8>) -> Option<Job> {
-        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut jobs = lock(&self.jobs);
         loop {
             if jobs.1 {
                 return None;

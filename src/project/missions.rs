@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::core::diagnostics::FileError;
 use crate::core::manifest::{
@@ -14,6 +14,7 @@ use crate::core::manifest::{
     parse_mission_steps, parse_runtime_steps,
 };
 use crate::core::path::{RelPath, escape_bytes};
+use crate::core::sync::lock;
 use crate::core::yaml::ParseError;
 use crate::project::root_dir::{ReadError, RootDir, read_path};
 
@@ -66,7 +67,7 @@ impl Missions {
     /// Takes over what was good when these files were read last.
     pub(super) fn inherit_last_valid(&mut self, before: &Self) {
         self.last_valid.clone_from(&before.last_valid);
-        let loaded = before.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let loaded = lock(&before.loaded);
         for (mission_type, loaded) in loaded.iter().filter(|(_, loaded)| !loaded.invalid) {
             match &loaded.mission {
                 Some(mission) => {
@@ -81,7 +82,7 @@ impl Missions {
 
     /// The mission of that type.
     pub(super) fn load(&self, folder: &RootDir, mission_type: &MissionType) -> LoadedMission {
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = lock(&self.loaded);
         let entry = loaded.entry(mission_type.clone()).or_insert_with(|| {
             let mut now = load_mission(&self.layers(folder, mission_type), mission_type);
             if let Some(good) = self.last_valid.get(mission_type).filter(|_| now.invalid) {
@@ -111,8 +112,7 @@ impl Missions {
                 }
                 Err(error) => {
                     let error = FileError::without_position(layer, error.to_string());
-                    let mut unlisted =
-                        self.listing_errors.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut unlisted = lock(&self.listing_errors);
                     if !unlisted.contains(&error) {
                         unlisted.push(error);
                     }
@@ -123,8 +123,8 @@ impl Missions {
 
     /// Errors and warnings of what was loaded, in order of mission.
     pub(super) fn diagnostics(&self) -> (Vec<FileError>, Vec<String>) {
-        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut errors = self.listing_errors.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let loaded = lock(&self.loaded);
+        let mut errors = lock(&self.listing_errors).clone();
         errors.extend(loaded.values().flat_map(|loaded| loaded.errors.iter().cloned()));
         let warnings = loaded.values().flat_map(|loaded| loaded.warnings.iter().cloned());
         (errors, warnings.collect())

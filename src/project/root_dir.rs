@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rustix::fs::{
     AtFlags, Dir, FileType, Mode, OFlags, fstat, mkdirat, openat, renameat, statat, unlinkat,
@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use uuid::Uuid;
 
 use crate::core::path::RelPath;
+use crate::core::sync::lock;
 
 /// A directory by its descriptor, which is held while there is something to do: a held one keeps its
 /// file system from being unmounted.
@@ -109,12 +110,12 @@ impl RootDir {
 
     /// Lets go of the descriptor until it is needed again.
     pub(super) fn close_fd(&self) {
-        *self.fd.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *lock(&self.fd) = None;
     }
 
     /// The descriptor. Opening it again fails where another directory has taken the place.
     fn fd(&self) -> Result<Arc<OwnedFd>, Errno> {
-        let mut held = self.fd.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = lock(&self.fd);
         if let Some(folder) = &*held {
             return Ok(Arc::clone(folder));
         }

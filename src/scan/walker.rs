@@ -10,7 +10,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use rustix::fs::{FileType, RawDir};
 use rustix::io::Errno;
@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use crate::core::artifact::Observation;
 use crate::core::content::{FileKind, StaticHash};
 use crate::core::path::RelPath;
+use crate::core::sync::lock;
 use crate::scan::entry::{EntryKind, entry_kind, open_dir, read_entry};
 use crate::scan::hash::{ReadOptions, ReadResult};
 use crate::scan::{FeatureScan, OpenedFeature, Progress, ScanOptions};
@@ -372,9 +373,4 @@ fn observation(path: RelPath, reading: ReadResult) -> Observation {
         signature: reading.signature,
         racy: reading.racy,
     }
-}
-
-/// A panic of one thread is passed on by the scope; until then the others' data are sound.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

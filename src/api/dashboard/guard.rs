@@ -7,7 +7,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
@@ -18,6 +18,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use sha2::{Digest as _, Sha256};
 
 use crate::api::dashboard::static_files;
+use crate::core::sync::lock;
 use crate::wire::problem::{Problem, ProblemCode};
 
 /// Where a browser is let in; a ticket follows.
@@ -90,7 +91,7 @@ impl AccessGuard {
     /// A new ticket.
     pub(crate) fn issue_ticket(&self) -> io::Result<String> {
         let ticket = RandomToken::generate()?;
-        let mut tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tickets = lock(&self.tickets);
         if tickets.len() == MAX_TICKETS {
             tickets.remove(0);
         }
@@ -100,7 +101,7 @@ impl AccessGuard {
 
     /// Takes a ticket; whether it was one.
     fn redeem_ticket(&self, text: &str) -> bool {
-        let mut tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tickets = lock(&self.tickets);
         tickets.retain(|(_, given)| given.elapsed() < TICKET_TTL);
         let found = tickets.iter().position(|(ticket, _)| ticket.matches(text.as_bytes()));
         found.map(|at| tickets.remove(at)).is_some()

@@ -4,11 +4,12 @@
 //! a thousand that are told of the same news do not start a thousand threads.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use tokio::sync::Semaphore;
 
 use crate::api::response::render::{internal_error, run_blocking};
+use crate::core::sync::lock;
 use crate::store::{Journal, JournalReader, StoreError};
 use crate::wire::problem::Problem;
 
@@ -39,14 +40,14 @@ impl ReaderPool {
         read: impl FnOnce(&mut JournalReader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Problem> {
         let _turn = self.permits.acquire().await.map_err(internal_error)?;
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = lock(&self.idle).pop();
         let mut reader = idle.unwrap_or_else(|| self.journal.reader());
         let (reader, result) = run_blocking(move || {
             let result = read(&mut reader);
             (reader, result)
         })
         .await?;
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
+        lock(&self.idle).push(reader);
         result.map_err(internal_error)
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use axum::Router;
@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 
 use crate::api::server::http_metrics::HttpMetrics;
 use crate::api::server::write_timeout::WriteDeadline;
+use crate::core::sync::lock;
 
 /// Connections of which nothing is being answered, the one that has been so for the longest first.
 #[derive(Debug, Default)]
@@ -38,7 +39,7 @@ impl IdleConnections {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Arc<Notify>>> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.connections)
     }
 }
 

@@ -1,8 +1,9 @@
 //! What came over the socket, counted.
 
+use crate::core::sync::lock;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Method, address and status of requests.
 pub(crate) type RequestLabels = (&'static str, &'static str, u16);
@@ -21,12 +22,12 @@ pub(crate) struct HttpMetrics {
 
 impl HttpMetrics {
     pub(crate) fn record_request(&self, request: RequestLabels) {
-        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut requests = lock(&self.requests);
         *requests.entry(request).or_default() += 1;
     }
 
     pub(crate) fn request_counts(&self) -> BTreeMap<RequestLabels, u64> {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.requests).clone()
     }
 }
 

@@ -4,9 +4,10 @@
 //! for an answer of that length, whatever it reads now and then: a large answer keeps its room until
 //! it has left. Who reads a stream may rest as long as it likes.
 
+use crate::core::sync::lock;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -79,7 +80,7 @@ impl WriteDeadline {
     /// How long a client that does not read now may go on so; `None` for as long as it likes.
     fn remaining(&self, now: Instant) -> Option<Duration> {
         let silence = self.timeouts.idle;
-        match *self.phase.lock().unwrap_or_else(PoisonError::into_inner) {
+        match *lock(&self.phase) {
             WritePhase::Idle => Some(silence),
             WritePhase::Response(by) => Some(by.saturating_duration_since(now).min(silence)),
             WritePhase::Stream => None,
@@ -87,7 +88,7 @@ impl WriteDeadline {
     }
 
     fn set_phase(&self, writing: WritePhase) {
-        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = writing;
+        *lock(&self.phase) = writing;
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use super::LiveProject;
 use crate::core::path::FeatureSlug;
 use crate::core::pattern::PatternSet;
+use crate::core::sync::lock;
 use crate::engine::feature::Stored;
 use crate::project::{FeatureDir, FeatureInputs, Project};
 use crate::scan::{Listing, ScanLimits, list_tree};
@@ -59,7 +60,7 @@ impl Eyes<'_> {
                         let listing = stored.get(&dir.slug).and_then(|_| self.list_watched(dir));
                         let ahead =
                             Ahead { inputs: self.project.read_feature_inputs(dir), listing };
-                        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                        let mut seen = lock(&seen);
                         seen[place] = Some(ahead);
                     }
                 });

@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 
 use super::Engine;
 use super::plan::boot_id;
+use crate::core::error::error_chain;
 use crate::core::path::{FeatureSlug, escape_bytes};
 use crate::engine::feature::{Due, LiveFeature};
 use crate::engine::project::Now;
@@ -139,7 +140,7 @@ impl Engine {
     /// Takes that the store could not be written: what is shown is true, and not durable.
     pub(super) fn failed(&mut self, error: &StoreError, now: Now) {
         self.views.counters().failed();
-        let text = chain(error);
+        let text = error_chain(error);
         if self.commits.logged.as_ref() != Some(&text) {
             error!(error = text, "the store cannot be written; what is shown is not durable");
             self.commits.logged = Some(text.clone());
@@ -219,12 +220,6 @@ impl Engine {
             Err(error) => self.failed(&error, now),
         }
     }
-}
-
-/// An error and what is behind it.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn say_aside(aside: &Path) -> String {

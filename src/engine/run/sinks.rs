@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 use super::Engine;
-use super::commit::chain;
+use crate::core::error::error_chain;
 use crate::engine::outbox::{Durable, Opened, SinkCommand};
 use crate::engine::project::Now;
 use crate::store::{Store, StoreError};
@@ -64,7 +64,7 @@ impl Engine {
             }
             Err(error) => {
                 self.failed(&error, now);
-                Err(chain(&error))
+                Err(error_chain(&error))
             }
         }
     }
