@@ -10,9 +10,12 @@ test:
 endure:
 	DOSSIERD_KILLS=10000 DOSSIERD_ENDURE_SECS=3600 cargo test --test it -- --nocapture daemon::crash faults::random_operations
 
+# Formatting, lints, words (tests/prose.rs) and spelling. Needs typos: `cargo install typos-cli` or `pip install typos`.
 lint:
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
+	cargo test --locked --quiet --test prose --test architecture
+	typos
 
 doc:
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
