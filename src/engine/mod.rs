@@ -13,6 +13,8 @@ pub mod run;
 pub mod survey;
 pub mod view;
 
+#[cfg(debug_assertions)]
+mod failpoint;
 mod feature;
 mod pool;
 mod project;

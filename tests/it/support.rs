@@ -130,6 +130,12 @@ impl Project {
         self
     }
 
+    /// Makes the daemon's engine hang while `file` exists.
+    #[track_caller]
+    pub(crate) fn hang_file(self, file: &Path) -> Self {
+        self.var(hang_variable(), file)
+    }
+
     pub(crate) fn config_file(&self) -> PathBuf {
         self.home().join(".config/dossierd/config.yaml")
     }
@@ -395,4 +401,17 @@ pub(crate) fn entry<'v>(snapshot: &'v Value, path: &str) -> &'v Value {
 /// Texts of a JSON list.
 pub(crate) fn texts(value: &Value) -> Vec<&str> {
     value.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect()
+}
+
+/// Returns the environment variable with the path of a file whose existence makes the engine hang.
+///
+/// # Panics
+/// The test fails if the program is a release build, which has no failure injection.
+#[track_caller]
+pub(crate) fn hang_variable() -> &'static str {
+    assert!(
+        cfg!(debug_assertions),
+        "release builds have no failure injection; run this test without `--release`"
+    );
+    "DOSSIERD_TEST_HANG"
 }

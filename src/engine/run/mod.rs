@@ -11,7 +11,6 @@ mod sinks;
 mod waiters;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -67,8 +66,6 @@ struct Engine {
     waiters: Vec<Waiter>,
     cookies_made: u64,
     commits: Commits,
-    /// The loop hangs while this file is there: a test names it, to see that this is noticed.
-    hangs_at: Option<PathBuf>,
 }
 
 impl Engine {
@@ -95,7 +92,6 @@ impl Engine {
             waiters: Vec::new(),
             cookies_made: 0,
             commits: Commits::new(set_aside.as_deref()),
-            hangs_at: std::env::var_os("DOSSIERD_TEST_HANG").map(PathBuf::from),
         };
         if let Some(error) = &refused {
             engine.failed(error, engine.now());
@@ -109,9 +105,8 @@ impl Engine {
         // Nothing may have come, and much be due: all that the projects' start found.
         let mut letters = Letters::default();
         loop {
-            while self.hangs_at.as_ref().is_some_and(|file| file.exists()) {
-                std::thread::sleep(STOP_WAIT);
-            }
+            #[cfg(debug_assertions)]
+            super::failpoint::hang_while_requested();
             let now = self.now();
             if self.open_letters(letters, now) {
                 stop_by.get_or_insert(now.elapsed + STOP_WAIT);

@@ -248,7 +248,7 @@ fn who_asks_before_the_first_index_stands_waits_and_is_told_to_ask_again() {
     let project = Project::complete();
     let hang = project.home().join("hang");
     fs::write(&hang, "").unwrap();
-    let project = project.var("DOSSIERD_TEST_HANG", &hang);
+    let project = project.hang_file(&hang);
     let daemon = project.spawn(project.daemon_command());
     wait("the socket", || daemon.connect().ok());
     let health = daemon.get("/healthz");
@@ -277,7 +277,7 @@ fn who_asks_before_the_first_index_stands_waits_and_is_told_to_ask_again() {
 fn an_engine_that_hangs_keeps_no_one_waiting_for_ever() {
     let project = Project::complete();
     let hang = project.home().join("hang");
-    let project = project.var("DOSSIERD_TEST_HANG", &hang);
+    let project = project.hang_file(&hang);
     let daemon = project.daemon();
     fs::write(&hang, "").unwrap();
     let baseline = format!("/api/dossier/baseline?feature={FEATURE}");

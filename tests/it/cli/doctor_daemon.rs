@@ -54,7 +54,7 @@ fn a_daemon_that_takes_connections_and_never_answers() {
 fn a_daemon_whose_engine_hangs() {
     let hang = Project::complete();
     let file = hang.home().join("hang");
-    let project = hang.var("DOSSIERD_TEST_HANG", &file);
+    let project = hang.hang_file(&file);
     let daemon = project.daemon();
     fs::write(&file, "").unwrap();
     let found = doctor(&project);

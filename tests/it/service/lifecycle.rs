@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::daemon::{Daemon, Journal, PATIENCE, law, wait};
 use crate::support::manager::Manager;
-use crate::support::{Project, write};
+use crate::support::{Project, hang_variable, write};
 
 const INSTALL: &str = "dossierd service install";
 
@@ -120,7 +120,8 @@ fn a_hung_engine_is_ended_by_the_watchdog_and_started_again() {
     let project = Project::complete();
     let hang = project.home().join("hang");
     let text = format!(
-        "[Service]\nWatchdogSec=2\nLimitCORE=0\nEnvironment=DOSSIERD_TEST_HANG={}\n",
+        "[Service]\nWatchdogSec=2\nLimitCORE=0\nEnvironment={}={}\n",
+        hang_variable(),
         hang.display()
     );
     drop_in(&project, &text);

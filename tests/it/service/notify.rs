@@ -77,7 +77,7 @@ fn it_is_ready_when_all_is_indexed_and_the_socket_answers() {
 fn signs_of_life_come_from_the_engine_and_end_with_it() {
     let project = Project::complete();
     let hang = project.home().join("hang");
-    let project = project.var("DOSSIERD_TEST_HANG", &hang);
+    let project = project.hang_file(&hang);
     let watched = Watched::start(&project, "200000");
     watched.until("READY=1");
     for _ in 0..3 {
@@ -98,7 +98,7 @@ fn signs_of_life_come_from_the_engine_and_end_with_it() {
 fn a_stop_does_not_wait_for_an_engine_that_hangs() {
     let project = Project::complete();
     let hang = project.home().join("hang");
-    let project = project.var("DOSSIERD_TEST_HANG", &hang);
+    let project = project.hang_file(&hang);
     let mut watched = Watched::start(&project, "60000000");
     watched.until("READY=1");
     std::fs::write(&hang, "").unwrap();

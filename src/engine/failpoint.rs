@@ -1,0 +1,24 @@
+//! Failure injection for end-to-end tests: makes the engine thread hang.
+//!
+//! It is compiled only with debug assertions, so a release build neither reads the environment
+//! variable nor contains its name. It injects no other failure.
+
+use std::path::PathBuf;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+/// Environment variable with the path of a file; the engine thread hangs while the file exists.
+const HANG_VARIABLE: &str = "DOSSIERD_TEST_HANG";
+
+/// How often a hanging thread checks whether the file still exists.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+static HANG_FILE: LazyLock<Option<PathBuf>> =
+    LazyLock::new(|| std::env::var_os(HANG_VARIABLE).map(PathBuf::from));
+
+/// Blocks while the file that the variable names exists.
+pub(super) fn hang_while_requested() {
+    while HANG_FILE.as_ref().is_some_and(|file| file.exists()) {
+        std::thread::sleep(POLL_INTERVAL);
+    }
+}
