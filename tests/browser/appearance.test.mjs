@@ -74,7 +74,7 @@ for (const colorScheme of ["light", "dark"]) {
   for (const [name, width] of [["wide", 1280], ["narrow", 400]]) {
     test(`${colorScheme} and ${name}: nothing overflows, and axe reports no violation`, async () => {
       const options = { colorScheme, viewport: { width, height: 800 } };
-      const { context, page, wrong } = await enter(browser, project, options);
+      const { context, page, problems } = await enter(browser, project, options);
       await tour(page, async (view) => {
         // During a transition axe would measure intermediate colours.
         await page.waitForFunction(() => document.getAnimations().every((it) => it.playState !== "running"));
@@ -86,14 +86,14 @@ for (const colorScheme of ["light", "dark"]) {
       const ground = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
       const light = Number(/\d+/.exec(ground)[0]) > 128;
       assert.equal(light, colorScheme === "light", ground);
-      assert.deepEqual(wrong, []);
+      assert.deepEqual(problems, []);
       await context.close();
     });
   }
 }
 
 test("everything is reachable with the keyboard alone", async () => {
-  const { context, page, wrong } = await enter(browser, project);
+  const { context, page, problems } = await enter(browser, project);
   await page.waitForSelector(".features a");
   const focused = () => page.evaluate(() => {
     const element = document.activeElement;
@@ -107,7 +107,7 @@ test("everything is reachable with the keyboard alone", async () => {
     assert.fail(`${wanted} is not reached; at ${await focused()}`);
   };
   await page.keyboard.press("Tab");
-  assert.equal(await focused(), "Skip to the content");
+  assert.equal(await focused(), "Skip to content");
   await until(SLUG);
   await page.keyboard.press("Enter");
   await page.waitForSelector(".rows .row");
@@ -132,6 +132,6 @@ test("everything is reachable with the keyboard alone", async () => {
   await page.keyboard.press("Escape");
   await page.waitForSelector("dialog", { state: "detached" });
   assert.equal(await focused(), "Accept as baseline", "the focus returns to where it was");
-  assert.deepEqual(wrong, []);
+  assert.deepEqual(problems, []);
   await context.close();
 });

@@ -8,7 +8,7 @@ let browser;
 before(async () => { browser = await launch(); });
 after(async () => { await browser.close(); });
 
-const RUN = "window.reportWrong('ran');alert(1)";
+const RUN = "window.reportProblem('ran');alert(1)";
 const NAMES = [
   `<img src=x onerror="${RUN}">.md`,
   `"><svg onload=${RUN}>.md`,
@@ -64,9 +64,9 @@ test("hostile names and contents run no script, fetch nothing and are shown esca
   try {
     project.tries("baseline", "accept", slug);
     for (const name of NAMES.slice(0, 8)) project.write(`kitty-specs/${slug}/${name}`, "# other\n");
-    const { context, page, wrong } = await enter(browser, project);
+    const { context, page, problems } = await enter(browser, project);
     await page.waitForSelector(".features a >> nth=1");
-    await page.waitForSelector("ul.wrong:has-text('<img')");
+    await page.waitForSelector("ul.error:has-text('<img')");
     await page.click("summary");
     await page.waitForSelector("details li:has-text('003-<img')");
     await screenshot(page, "hostile-overview");
@@ -104,7 +104,7 @@ test("hostile names and contents run no script, fetch nothing and are shown esca
     const foreign = await page.evaluate(() =>
       [...document.querySelectorAll("script, iframe, img, object, embed, form, style, base")].map((element) => element.outerHTML));
     assert.deepEqual(foreign.filter((html) => html !== '<script type="module" src="/assets/app.js"></script>'), []);
-    assert.deepEqual(wrong, []);
+    assert.deepEqual(problems, []);
     await context.close();
   } finally {
     await project.close();
@@ -116,7 +116,7 @@ test("the page contains no control and no bidirectional characters", async () =>
   const project = new Project().feature("001-x", files);
   await project.start();
   try {
-    const { context, page, wrong } = await enter(browser, project);
+    const { context, page, problems } = await enter(browser, project);
     await page.click(".features a");
     for (const tab of ["Artifacts", "History"]) {
       await page.click(`.tabs >> text=${tab}`);
@@ -129,7 +129,7 @@ test("the page contains no control and no bidirectional characters", async () =>
       assert.doesNotMatch(text, /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/);
       if (tab === "Artifacts") assert.match(text, /\\u\{202e\}/);
     }
-    assert.deepEqual(wrong, []);
+    assert.deepEqual(problems, []);
     await context.close();
   } finally {
     await project.close();

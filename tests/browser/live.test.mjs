@@ -23,7 +23,7 @@ test("filters select matching artifacts and are part of the URL", async () => {
   const project = new Project().feature(SLUG, { "research/notes.md": "x", "plan.md": null });
   await project.start();
   try {
-    const { context, page, wrong } = await open(project);
+    const { context, page, problems } = await open(project);
     const all = await rows(page);
     assert.ok(all.includes("output.plan.main"), String(all));
     await page.selectOption("#class", "input");
@@ -52,7 +52,7 @@ test("filters select matching artifacts and are part of the URL", async () => {
     assert.equal(page.url(), url);
     assert.deepEqual(await rows(page), ["input.spec.main"]);
     assert.equal(await page.inputValue("#q"), "SPEC");
-    assert.deepEqual(wrong, []);
+    assert.deepEqual(problems, []);
     await context.close();
   } finally {
     await project.close();
@@ -63,7 +63,7 @@ test("an artifact is shown, and updated after a change on disk without a reload"
   const project = new Project().feature(SLUG, { "data.json": "{\"loaves\": 3}", "big.md": "x".repeat(5_242_880) });
   await project.start();
   try {
-    const { context, page, wrong } = await open(project);
+    const { context, page, problems } = await open(project);
     await page.evaluate(() => { window.notReloaded = true; });
     await page.click(".rows .row:has-text('input.spec.main')");
     await page.waitForSelector(".rendered h3:has-text('Specification')");
@@ -98,7 +98,7 @@ test("an artifact is shown, and updated after a change on disk without a reload"
     assert.equal(await page.evaluate(() => window.notReloaded), true);
     await page.goBack();
     await page.waitForSelector(".detail h3:has-text('data.json')");
-    assert.deepEqual(wrong, []);
+    assert.deepEqual(problems, []);
     await context.close();
   } finally {
     await project.close();
@@ -113,7 +113,7 @@ test("drift is shown side by side, and a baseline is accepted after confirmation
     project.write(`kitty-specs/${SLUG}/spec.md`, "# Other\n");
     project.write(`kitty-specs/${SLUG}/added.md`, "# Added\n");
     project.remove(`kitty-specs/${SLUG}/tasks.md`);
-    const { context, page, wrong } = await open(project);
+    const { context, page, problems } = await open(project);
     await page.click(".tabs >> text=Drift");
     await page.waitForSelector("h3:has-text('Removed: 1')");
     const shown = async (kind) => page.locator(`section:has(h3:has-text('${kind}')) tbody th`).allTextContents();
@@ -135,12 +135,12 @@ test("drift is shown side by side, and a baseline is accepted after confirmation
     project.write(`kitty-specs/${SLUG}/meanwhile.md`, "# Meanwhile\n");
     await wait("the change", () => JSON.parse(project.run("drift", SLUG, "--json")).state === "drifted");
     await page.click("dialog button.primary");
-    await page.waitForSelector(".wrong:has-text('look again')");
+    await page.waitForSelector(".error:has-text('Review it again')");
     assert.equal(JSON.parse(project.run("drift", SLUG, "--json")).state, "drifted");
     await page.click("text=Clear baseline");
     await page.click("dialog button.primary");
     await page.waitForSelector(".drift .badge:has-text('no baseline')");
-    assert.deepEqual(wrong, []);
+    assert.deepEqual(problems, []);
     await context.close();
   } finally {
     await project.close();
@@ -151,15 +151,15 @@ test("the history shows events and updates live", async () => {
   const project = new Project().feature(SLUG);
   await project.start();
   try {
-    const { context, page, wrong } = await open(project);
+    const { context, page, problems } = await open(project);
     await page.click(".tabs >> text=History");
-    await page.waitForSelector(".timeline li:has-text('appeared')");
+    await page.waitForSelector(".timeline li:has-text('was added')");
     assert.match(await page.getAttribute(".plot", "aria-label"), /now complete, 100 percent .* no baseline/);
     project.remove(`kitty-specs/${SLUG}/plan.md`);
-    await page.waitForSelector(".timeline li.bad:has-text('output.plan.main was deleted, and is required')");
+    await page.waitForSelector(".timeline li.bad:has-text('output.plan.main was deleted and is required')");
     await page.waitForSelector(".plot[aria-label*='now incomplete, 75 percent']");
     await screenshot(page, "history");
-    assert.deepEqual(wrong, []);
+    assert.deepEqual(problems, []);
     await context.close();
   } finally {
     await project.close();
@@ -170,22 +170,22 @@ test("the page resumes after a restart of the daemon without missing events", as
   const project = new Project().feature(SLUG);
   await project.start();
   try {
-    const { context, page, wrong } = await open(project);
+    const { context, page, problems } = await open(project);
     await page.evaluate(() => { window.notReloaded = true; });
-    await page.waitForSelector(".state[data-kind='live']");
+    await page.waitForSelector(".connection[data-state='live']");
     await project.stop();
-    await page.waitForSelector(".state[data-kind='reconnecting']");
+    await page.waitForSelector(".connection[data-state='reconnecting']");
     project.write(`kitty-specs/${SLUG}/meanwhile.md`, "# Meanwhile\n");
     await project.start();
-    await page.waitForSelector(".state[data-kind='live']");
+    await page.waitForSelector(".connection[data-state='live']");
     await page.waitForSelector(".rows .row:has-text('meanwhile.md')");
     project.write(`kitty-specs/${SLUG}/later.md`, "# Later\n");
     await page.waitForSelector(".rows .row:has-text('later.md')");
     assert.equal(await page.evaluate(() => window.notReloaded), true);
-    assert.deepEqual(wrong, []);
+    assert.deepEqual(problems, []);
     // A page whose session ended shows that, and receives nothing more.
     project.run("dashboard", "--close");
-    await page.waitForSelector(".state[data-kind='reconnecting']");
+    await page.waitForSelector(".connection[data-state='reconnecting']");
     await context.close();
   } finally {
     await project.close();
@@ -197,7 +197,7 @@ test("a list of five thousand artifacts has elements for the visible rows only",
   const project = new Project().feature(SLUG, Object.fromEntries(notes));
   await project.start();
   try {
-    const { context, page, wrong } = await open(project);
+    const { context, page, problems } = await open(project);
     await page.waitForFunction(() => /^500\d artifacts$/.test(document.querySelector(".count").textContent));
     assert.ok(await page.locator(".rows .row").count() < 80);
     const longest = await page.evaluate(() => new Promise((resolve) => {
@@ -228,7 +228,7 @@ test("a list of five thousand artifacts has elements for the visible rows only",
     project.write(`kitty-specs/${SLUG}/zzz.md`, "x");
     await page.waitForFunction((before) => document.querySelector(".grid").getAttribute("aria-rowcount") > before, last);
     assert.equal(await page.evaluate(() => document.querySelector(".grid").scrollTop), 60_000);
-    assert.deepEqual(wrong, []);
+    assert.deepEqual(problems, []);
     await context.close();
   } finally {
     await project.close();

@@ -111,33 +111,33 @@ export async function launch() {
   return chromium.launch({ executablePath: CHROMIUM, args: [...sandbox, "--disable-dev-shm-usage"] });
 }
 
-/** Opens the page of a project; `wrong` collects errors, policy violations and foreign requests. */
+/** Opens the page of a project; `problems` collects errors, policy violations and foreign requests. */
 export async function enter(browser, project, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
   context.setDefaultTimeout(TIMEOUT_MS);
   const page = await context.newPage();
-  const wrong = [];
+  const problems = [];
   const { url, address } = project.opened();
-  page.on("pageerror", (error) => wrong.push(`error: ${error.stack}`));
+  page.on("pageerror", (error) => problems.push(`error: ${error.stack}`));
   page.on("dialog", (dialog) => {
-    wrong.push(`dialog: ${dialog.message()}`);
+    problems.push(`dialog: ${dialog.message()}`);
     dialog.dismiss();
   });
   page.on("console", (message) => {
-    if (/Content.Security.Policy|Trusted ?Type/i.test(message.text())) wrong.push(`console: ${message.text()}`);
+    if (/Content.Security.Policy|Trusted ?Type/i.test(message.text())) problems.push(`console: ${message.text()}`);
   });
   page.on("request", (request) => {
-    if (!request.url().startsWith(address)) wrong.push(`request: ${request.url()}`);
+    if (!request.url().startsWith(address)) problems.push(`request: ${request.url()}`);
   });
-  await page.exposeFunction("reportWrong", (text) => wrong.push(text));
+  await page.exposeFunction("reportProblem", (text) => problems.push(text));
   await page.addInitScript(() => {
     addEventListener("securitypolicyviolation", (event) =>
-      window.reportWrong(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
+      window.reportProblem(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
   });
   await page.goto(url);
   await page.waitForURL(address);
   await page.waitForSelector("main[data-ready]");
-  return { context, page, wrong, address };
+  return { context, page, problems, address };
 }
 
 /** Stores a screenshot for reviewers of the run. */

@@ -1,17 +1,17 @@
-// Requests to the daemon that this page came from.
+// HTTP requests to the daemon that served this page.
 
-/** What the daemon said when it refused. */
-export class Refused extends Error {
+/** An error response: its status, and `code` and `hint` of the problem document. */
+export class ApiError extends Error {
   constructor(status, problem) {
-    super(problem?.detail ?? `the daemon answered ${status}`);
+    super(problem?.detail ?? `unexpected HTTP status ${status}`);
     this.status = status;
     this.code = problem?.code;
     this.hint = problem?.hint;
   }
 }
 
-/** An address with parameters; those without a value are left out. */
-export function address(path, parameters = {}) {
+/** Returns a URL with query parameters; parameters without a value are omitted, arrays are repeated. */
+export function buildUrl(path, parameters = {}) {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) {
     for (const one of [value].flat()) if (one) query.append(name, one);
@@ -20,9 +20,9 @@ export function address(path, parameters = {}) {
   return text ? `${path}?${text}` : path;
 }
 
-/** Asks for JSON. */
-export async function ask(path, parameters, options = {}) {
-  const response = await fetch(address(path, parameters), {
+/** Sends a request and returns the parsed JSON body; throws an `ApiError` unless the status is 2xx. */
+export async function requestJson(path, parameters, options = {}) {
+  const response = await fetch(buildUrl(path, parameters), {
     ...options,
     headers: { Accept: "application/json", ...options.headers },
   });
@@ -31,13 +31,13 @@ export async function ask(path, parameters, options = {}) {
   try {
     body = text ? JSON.parse(text) : null;
   } catch {
-    if (response.ok) throw new Refused(response.status, { detail: "the answer is no JSON" });
+    if (response.ok) throw new ApiError(response.status, { detail: "cannot parse the response as JSON" });
   }
-  if (!response.ok) throw new Refused(response.status, body);
+  if (!response.ok) throw new ApiError(response.status, body);
   return body;
 }
 
-/** Parameters that mean a feature. */
-export function meaning(of) {
-  return { feature: of.feature, project: of.project };
+/** Returns the query parameters that select a feature. */
+export function featureParameters({ feature, project }) {
+  return { feature, project };
 }

@@ -1,35 +1,38 @@
-// The page: what the address means, the present state, and what happens to it.
+// Entry point: routes the URL to a view, loads the state and applies events to it.
 
-import { ask } from "./api.js";
+import { requestJson } from "./api.js";
 import { announce, h, printable } from "./dom.js";
 import { follow } from "./live.js";
 import { Feature } from "./feature.js";
 import { Overview } from "./overview.js";
 
-/** Features of which more than this have changed are asked for at once. */
-const SEVERAL = 12;
-const GATHER_MS = 60;
-const LOOK_AGAIN_MS = 30_000;
+/** Maximum number of changed features that are fetched one by one; beyond it, all are reloaded. */
+const MAX_SINGLE_FETCHES = 12;
+/** Events that arrive within this time are applied together. */
+const BATCH_MS = 60;
+/** Interval of a full reload, for state that no event reports. */
+const RELOAD_INTERVAL_MS = 30_000;
+const RETRY_MIN_MS = 250;
+const RETRY_MAX_MS = 4000;
 
 const main = document.getElementById("main");
-const trail = document.getElementById("trail");
-const stateLine = document.getElementById("state");
+const breadcrumb = document.getElementById("breadcrumb");
+const connection = document.getElementById("connection");
 
-/** The present state: the status, and each feature's overview by project and slug. */
-const world = { status: null, features: new Map() };
+/** The daemon's status, and the overview of each feature by `featureId`. */
+const model = { status: null, features: new Map() };
 let view = null;
-let pending = [];
-let gathering = null;
+let pendingEvents = [];
+let batchTimer = null;
 
-export const nameOf = (rootId, slug) => `${rootId}/${slug}`;
+const featureId = (rootId, slug) => `${rootId}/${slug}`;
 
-/** What the address says. */
-function said() {
+function urlParameters() {
   return Object.fromEntries(new URLSearchParams(location.search));
 }
 
-/** Goes to what these parameters mean; those without a value are left out. */
-function go(parameters, replace = false) {
+/** Changes the URL to these parameters and shows the matching view; empty ones are omitted. */
+function navigate(parameters, replace = false) {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) if (value) query.set(name, value);
   const text = query.toString();
@@ -38,44 +41,45 @@ function go(parameters, replace = false) {
 }
 
 function show() {
-  const parameters = said();
-  const kind = parameters.feature ? Feature : Overview;
-  if (view instanceof kind && view.follow(parameters)) return;
-  view?.leave?.();
-  view = new kind(world, parameters, go);
+  const parameters = urlParameters();
+  const View = parameters.feature ? Feature : Overview;
+  if (view instanceof View && view.navigate(parameters)) return;
+  view?.close?.();
+  view = new View(model, parameters, navigate);
   main.replaceChildren(view.element);
-  trail.replaceChildren(...(parameters.feature
-    ? [h("a", { href: "/", "data-go": true }, "All features"), h("span", { "aria-current": "page" }, printable(parameters.feature))]
+  breadcrumb.replaceChildren(...(parameters.feature
+    ? [h("a", { href: "/", "data-navigate": true }, "All features"), h("span", { "aria-current": "page" }, printable(parameters.feature))]
     : []));
   document.title = parameters.feature ? `${printable(parameters.feature)} – dossierd` : "dossierd";
   if (document.activeElement === document.body && history.state !== null) main.focus();
 }
 
+/** Loads the whole state; returns the cursor of the event that it includes last. */
 async function load() {
-  const status = await ask("/api/status");
-  world.status = status;
-  world.features = new Map();
+  const status = await requestJson("/api/status");
+  model.status = status;
+  model.features = new Map();
   for (const project of status.projects) {
     for (const feature of project.features) {
-      world.features.set(nameOf(project.root_id, feature.feature_slug), feature);
+      model.features.set(featureId(project.root_id, feature.feature_slug), feature);
     }
   }
   return `${status.instance}:${status.seq}`;
 }
 
-/** Brings what has changed up to date, and tells the view. */
-async function gather() {
-  gathering = null;
-  const events = pending;
-  pending = [];
-  const changed = new Map(events.map((event) => [nameOf(event.root_id, event.feature_slug), event]));
+/** Fetches the features that pending events are about, and updates the view. */
+async function applyPendingEvents() {
+  batchTimer = null;
+  const events = pendingEvents;
+  pendingEvents = [];
+  const changed = new Map(events.map((event) => [featureId(event.root_id, event.feature_slug), event]));
   try {
-    if (changed.size > SEVERAL) {
+    if (changed.size > MAX_SINGLE_FETCHES) {
       await load();
     } else {
-      await Promise.all([...changed].map(async ([name, event]) => {
-        const overview = await ask("/api/dossier/overview", { feature: event.feature_slug, project: event.root_id });
-        const known = world.features.get(name);
+      await Promise.all([...changed].map(async ([id, event]) => {
+        const overview = await requestJson("/api/dossier/overview", { feature: event.feature_slug, project: event.root_id });
+        const known = model.features.get(id);
         if (!known) return load();
         Object.assign(known, overview);
       }));
@@ -83,67 +87,66 @@ async function gather() {
   } catch (error) {
     if (error.status === 404 || error.status === 409) await load().catch(() => {});
   }
-  view?.changed(new Set(changed.keys()), events);
+  view?.update(new Set(changed.keys()), events);
 }
 
-function happened(event) {
-  pending.push(event);
-  gathering ??= setTimeout(gather, GATHER_MS);
+function onEvent(event) {
+  pendingEvents.push(event);
+  batchTimer ??= setTimeout(applyPendingEvents, BATCH_MS);
 }
 
 async function reload() {
   try {
     await load();
-    view?.changed(new Set(world.features.keys()), []);
-    return true;
+    view?.update(new Set(model.features.keys()), []);
   } catch (error) {
-    if (error.status === 401) say("locked", "not let in any more: run `dossierd dashboard`");
-    return false;
+    if (error.status === 401) showConnection("locked", "session ended; run `dossierd dashboard`");
   }
 }
 
-function say(kind, text) {
-  if (stateLine.dataset.kind === kind) return;
-  stateLine.dataset.kind = kind;
-  stateLine.textContent = text;
+function showConnection(state, text) {
+  if (connection.dataset.state === state) return;
+  connection.dataset.state = state;
+  connection.textContent = text;
 }
 
 document.addEventListener("click", (event) => {
-  const link = event.target.closest?.("a[data-go]");
+  const link = event.target.closest?.("a[data-navigate]");
   if (!link || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
   event.preventDefault();
-  go(Object.fromEntries(new URL(link.href).searchParams));
+  navigate(Object.fromEntries(new URL(link.href).searchParams));
 });
 addEventListener("popstate", show);
 
-async function begin() {
-  for (let wait = 250; ; wait = Math.min(wait * 2, 4000)) {
+async function start() {
+  for (let wait = RETRY_MIN_MS; ; wait = Math.min(wait * 2, RETRY_MAX_MS)) {
     try {
       const cursor = await load();
       show();
       main.dataset.ready = "true";
       performance.mark("shown");
       follow(cursor, {
-        event: happened,
-        gap: reload,
-        state(kind, again) {
-          say(kind, kind === "live" ? "live" : "reconnecting");
-          if (again) {
+        onEvent,
+        onGap: reload,
+        onConnection(state, isReconnect) {
+          showConnection(state, state);
+          if (isReconnect) {
             reload();
-            announce("connected again");
-          } else if (kind !== "live" && navigator.onLine) {
+            announce("reconnected");
+          } else if (state !== "live" && navigator.onLine) {
+            // An event stream's error does not have the status; a request finds out about a 401.
             reload();
           }
         },
       });
-      setInterval(() => document.hidden || reload(), LOOK_AGAIN_MS);
+      setInterval(() => document.hidden || reload(), RELOAD_INTERVAL_MS);
       return;
     } catch (error) {
-      say("reconnecting", error.message);
+      showConnection("reconnecting", error.message);
       if (error.status === 401) return;
       await new Promise((resolve) => setTimeout(resolve, wait));
     }
   }
 }
 
-begin();
+start();

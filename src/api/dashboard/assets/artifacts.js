@@ -1,24 +1,25 @@
-// The artifacts of a feature: filters that are kept in the address, the list, and one in detail.
+// The artifacts tab: filters that are stored in the URL, the list, and the selected artifact.
 
-import { ask, meaning } from "./api.js";
+import { featureParameters, requestJson } from "./api.js";
 import { announce, h, printable } from "./dom.js";
 import { Detail } from "./detail.js";
 import { Grid } from "./grid.js";
 import * as labels from "./labels.js";
 
 const CLASSES = ["input", "workflow", "output", "evidence", "policy", "runtime", "other"];
-/** Names of the filters in the address. */
+/** Inputs of the filters, and their URL parameters. */
 const FILTERS = ["q", "class", "wp", "step", "required", "missing"];
-const GATHER_MS = 150;
+/** Events that arrive within this time cause one reload of the list. */
+const RELOAD_DELAY_MS = 150;
 
 export class Artifacts {
   constructor(feature, parameters) {
     this.feature = feature;
-    this.all = [];
-    const select = (id, options) => h("select", { id, on: { change: () => this.said() } }, options);
-    const check = (id) => h("input", { type: "checkbox", id, on: { change: () => this.said() } });
+    this.artifacts = [];
+    const select = (id, options) => h("select", { id, on: { change: () => this.onFilterInput() } }, options);
+    const check = (id) => h("input", { type: "checkbox", id, on: { change: () => this.onFilterInput() } });
     this.inputs = {
-      q: h("input", { type: "search", id: "q", autocomplete: "off", spellcheck: "false", on: { input: () => this.said() } }),
+      q: h("input", { type: "search", id: "q", autocomplete: "off", spellcheck: "false", on: { input: () => this.onFilterInput() } }),
       class: select("class", ["", ...CLASSES].map((name) => h("option", { value: name }, name || "any"))),
       wp: select("wp", [h("option", { value: "" }, "any")]),
       step: select("step", [h("option", { value: "" }, "any")]),
@@ -37,10 +38,10 @@ export class Artifacts {
         ["State", "c-state", (item) => labels.badge(labels.presence(item))],
         ["Size", "c-size", (item) => (item.is_present ? labels.size(item.size_bytes) : "–")],
       ],
-      open: (item) => this.open(item.artifact_key),
+      onOpen: (item) => this.open(item.artifact_key),
     });
-    this.detail = new Detail(feature.of, () => this.open(""));
-    this.wrong = h("p", { class: "wrong", hidden: true });
+    this.detail = new Detail(feature.selection, () => this.open(""));
+    this.error = h("p", { class: "error", hidden: true });
     const field = (id, name) => h("span", { class: "field" }, h("label", { for: id }, name), this.inputs[id]);
     this.element = h("div", { class: "artifacts" },
       h("div", { class: "filters", role: "search" },
@@ -48,55 +49,54 @@ export class Artifacts {
         h("label", { class: "check" }, this.inputs.required, "required"),
         h("label", { class: "check" }, this.inputs.missing, "missing"),
         this.count),
-      this.wrong,
+      this.error,
       h("div", { class: "panes" }, this.grid.element, this.detail.element));
     this.parameters = parameters;
     this.load();
     this.detail.show(parameters.artifact);
   }
 
-  leave() {
-    clearTimeout(this.timer);
-    this.detail.leave();
+  close() {
+    clearTimeout(this.reloadTimer);
+    this.detail.close();
   }
 
-  follow(parameters) {
+  navigate(parameters) {
     this.parameters = parameters;
-    this.fill();
-    this.filter();
+    this.fillInputs();
+    this.drawList();
     this.detail.show(parameters.artifact);
   }
 
-  changed(events) {
-    // One load for what comes together.
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.load(), GATHER_MS);
-    this.detail.changed(events);
+  update(events) {
+    clearTimeout(this.reloadTimer);
+    this.reloadTimer = setTimeout(() => this.load(), RELOAD_DELAY_MS);
+    this.detail.update(events);
   }
 
   async load() {
     try {
-      const list = await ask("/api/dossier/artifacts", meaning(this.feature.of));
-      this.all = list.artifacts;
-      this.wrong.hidden = true;
+      const list = await requestJson("/api/dossier/artifacts", featureParameters(this.feature.selection));
+      this.artifacts = list.artifacts;
+      this.error.hidden = true;
     } catch (error) {
-      this.wrong.textContent = printable(error.message);
-      this.wrong.hidden = false;
+      this.error.textContent = printable(error.message);
+      this.error.hidden = false;
       return;
     }
-    const options = (field) => [...new Set(this.all.map((item) => item[field]).filter(Boolean))].sort();
+    const valuesOf = (field) => [...new Set(this.artifacts.map((item) => item[field]).filter(Boolean))].sort();
     for (const [id, field] of [["wp", "wp_id"], ["step", "step_id"]]) {
-      const names = ["", ...options(field)];
-      const wanted = this.parameters[id];
-      if (wanted && !names.includes(wanted)) names.push(wanted);
+      const names = ["", ...valuesOf(field)];
+      const selected = this.parameters[id];
+      if (selected && !names.includes(selected)) names.push(selected);
       this.inputs[id].replaceChildren(...names.map((name) => h("option", { value: name }, name ? printable(name) : "any")));
     }
-    this.fill();
-    this.filter();
+    this.fillInputs();
+    this.drawList();
   }
 
-  /** The inputs as the address says. */
-  fill() {
+  /** Sets the inputs from the URL parameters. */
+  fillInputs() {
     for (const name of FILTERS) {
       const input = this.inputs[name];
       const value = this.parameters[name] ?? "";
@@ -105,35 +105,36 @@ export class Artifacts {
     }
   }
 
-  said() {
+  onFilterInput() {
     const filters = Object.fromEntries(FILTERS.map((name) => {
       const input = this.inputs[name];
       return [name, input.type === "checkbox" ? (input.checked ? "1" : "") : input.value];
     }));
-    this.feature.go({ ...this.feature.of, ...filters, artifact: this.parameters.artifact }, true);
+    this.feature.navigateTo({ ...this.feature.selection, ...filters, artifact: this.parameters.artifact }, true);
   }
 
-  filter() {
-    const { q, class: kind, wp, step, required, missing } = this.parameters;
-    const wanted = (q ?? "").toLowerCase();
-    const shown = this.all.filter((item) =>
-      (!kind || item.artifact_class === kind)
+  drawList() {
+    const { q, class: artifactClass, wp, step, required, missing } = this.parameters;
+    const text = (q ?? "").toLowerCase();
+    const shown = this.artifacts.filter((item) =>
+      (!artifactClass || item.artifact_class === artifactClass)
       && (!wp || item.wp_id === wp)
       && (!step || item.step_id === step)
       && (!required || item.required_status === "required")
       && (!missing || !item.is_present)
-      && (!wanted || item.artifact_key.toLowerCase().includes(wanted) || item.relative_path.toLowerCase().includes(wanted)));
+      && (!text || item.artifact_key.toLowerCase().includes(text) || item.relative_path.toLowerCase().includes(text)));
     this.grid.show(shown, (a, b) => a.artifact_key === b.artifact_key && a.relative_path === b.relative_path);
-    const said = shown.length === this.all.length
-      ? labels.count(shown.length, "artifact") : `${shown.length} of ${labels.count(this.all.length, "artifact")}`;
-    if (this.count.textContent !== said) this.count.textContent = said;
+    const total = labels.count(this.artifacts.length, "artifact");
+    const count = shown.length === this.artifacts.length ? total : `${shown.length} of ${total}`;
+    // An unchanged text is not set again, or screen readers would announce it.
+    if (this.count.textContent !== count) this.count.textContent = count;
     const open = this.parameters.artifact;
-    if (open && this.grid.active < 0) this.grid.mark(shown.findIndex((item) => item.artifact_key === open));
+    if (open && this.grid.activeIndex < 0) this.grid.select(shown.findIndex((item) => item.artifact_key === open));
   }
 
   open(key) {
-    this.feature.go({ ...this.feature.of, ...this.parameters, artifact: key });
-    if (key) announce(`${printable(key)} is open`);
+    this.feature.navigateTo({ ...this.feature.selection, ...this.parameters, artifact: key });
+    if (key) announce(`opened ${printable(key)}`);
     else this.grid.element.focus();
   }
 }

@@ -1,20 +1,23 @@
-// Elements, made from tags and texts. Foreign text becomes a text node or an attribute's value,
-// never markup; what a screen would obey or reorder is shown as an escape.
+// Creates elements. Text from files becomes a text node or an attribute value, never markup;
+// control and bidirectional characters are shown as escapes.
 
-const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
+const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
 
-/** Text on one line, safe to be shown. */
+/** Returns text for one line, with control and bidirectional characters escaped. */
 export function printable(text) {
-  return String(text).replace(HIDDEN, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
+  return String(text).replace(UNPRINTABLE, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
 }
 
-/** Text of several lines, safe to be shown. */
+/** As `printable`, but line breaks and tabs are preserved. */
 export function printableLines(text) {
-  return text.replace(/\r\n/g, "\n").replace(HIDDEN, (c) =>
+  return text.replace(/\r\n/g, "\n").replace(UNPRINTABLE, (c) =>
     c === "\n" || c === "\t" ? c : `\\u{${c.codePointAt(0).toString(16)}}`);
 }
 
-/** An element: `on` has listeners, `data` the dataset; all else is an attribute. */
+/**
+ * Creates an element. `on` contains event listeners, `data` the dataset; all others are attributes,
+ * of which `true` is an empty one, and null, undefined and false are omitted.
+ */
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -37,7 +40,7 @@ const TAGS = new Set([
 ]);
 const CLASSES = new Set(["key", "text", "number", "word", "comment", "metadata", "link", "image"]);
 
-/** The elements of a content that the daemon has rendered: those that are known, and texts. */
+/** Creates the elements of content that the daemon rendered; unknown tags become `span`. */
 export function contentOf(nodes) {
   return nodes.map((node) => {
     if (typeof node === "string") return document.createTextNode(node);
@@ -56,12 +59,12 @@ export function contentOf(nodes) {
   });
 }
 
-/** A dialog that asks; resolves to whether it was confirmed. */
-export function confirmed(title, lines, action) {
+/** Opens a confirmation dialog; resolves to true if it was confirmed. */
+export function confirmDialog(title, lines, action) {
   return new Promise((resolve) => {
-    const dialog = h("dialog", { "aria-labelledby": "ask-title", class: "ask" },
+    const dialog = h("dialog", { "aria-labelledby": "confirm-title", class: "confirm" },
       h("form", { method: "dialog" },
-        h("h2", { id: "ask-title" }, title),
+        h("h2", { id: "confirm-title" }, title),
         lines.map((line) => h("p", {}, line)),
         h("div", { class: "buttons" },
           h("button", { value: "no" }, "Cancel"),
@@ -75,7 +78,7 @@ export function confirmed(title, lines, action) {
   });
 }
 
-/** Says something to who cannot see what changed. */
+/** Announces a change to screen readers. */
 export function announce(text) {
-  document.getElementById("said").textContent = text;
+  document.getElementById("announcements").textContent = text;
 }

@@ -1,6 +1,6 @@
-// One feature: its facts, and its artifacts, drift or history below them.
+// The page of one feature: a summary, and tabs for artifacts, drift and history.
 
-import { address, meaning } from "./api.js";
+import { buildUrl, featureParameters } from "./api.js";
 import { h, printable } from "./dom.js";
 import { Artifacts } from "./artifacts.js";
 import { Drift } from "./drift.js";
@@ -9,95 +9,99 @@ import * as labels from "./labels.js";
 
 const TABS = { artifacts: ["Artifacts", Artifacts], drift: ["Drift", Drift], history: ["History", History] };
 
+const tabOf = (parameters) => (Object.hasOwn(TABS, parameters.tab ?? "") ? parameters.tab : "artifacts");
+
 export class Feature {
-  constructor(world, parameters, go) {
-    this.world = world;
-    this.go = go;
-    this.of = { feature: parameters.feature, project: parameters.project };
-    this.facts = h("div", {});
-    this.tabs = h("nav", { class: "tabs", "aria-label": "Parts of the feature" });
+  constructor(model, parameters, navigate) {
+    this.model = model;
+    this.navigateTo = navigate;
+    this.selection = { feature: parameters.feature, project: parameters.project };
+    this.summary = h("div", {});
+    this.tabBar = h("nav", { class: "tabs", "aria-label": "Feature sections" });
     this.body = h("div", {});
-    this.element = h("div", { class: "feature" }, this.facts, this.tabs, this.body);
-    this.showFacts();
-    this.showTab(parameters);
+    this.element = h("div", { class: "feature" }, this.summary, this.tabBar, this.body);
+    this.drawSummary();
+    this.openTab(parameters);
   }
 
-  /** Whether it can go on to what the address says now. */
-  follow(parameters) {
-    if (parameters.feature !== this.of.feature || parameters.project !== this.of.project) return false;
-    const tab = Object.hasOwn(TABS, parameters.tab ?? "") ? parameters.tab : "artifacts";
-    if (tab === this.tab) this.part.follow?.(parameters);
-    else this.showTab(parameters);
+  /** Applies new URL parameters; returns false if they select another feature. */
+  navigate(parameters) {
+    if (parameters.feature !== this.selection.feature || parameters.project !== this.selection.project) return false;
+    if (tabOf(parameters) === this.tabName) this.tab.navigate?.(parameters);
+    else this.openTab(parameters);
     return true;
   }
 
-  leave() {
-    this.part?.leave?.();
+  close() {
+    this.tab?.close?.();
   }
 
+  /** The feature's overview, or null if the daemon does not watch it. */
   get overview() {
-    for (const [name, overview] of this.world.features) {
-      const [root] = name.split("/", 1);
-      const isProject = !this.of.project || root === this.of.project || overview.project === this.of.project;
-      if (overview.feature_slug === this.of.feature && isProject) return overview;
+    const { feature, project } = this.selection;
+    for (const [id, overview] of this.model.features) {
+      const [root] = id.split("/", 1);
+      const isProject = !project || root === project || overview.project === project;
+      if (overview.feature_slug === feature && isProject) return overview;
     }
     return null;
   }
 
-  changed(names, events) {
-    this.showFacts();
-    const own = [...names].some((name) => {
-      const [root, ...slug] = name.split("/");
-      return slug.join("/") === this.of.feature && (!this.of.project || root === this.of.project);
+  update(changedIds, events) {
+    this.drawSummary();
+    const { feature, project } = this.selection;
+    const isChanged = [...changedIds].some((id) => {
+      const [root, ...slug] = id.split("/");
+      return slug.join("/") === feature && (!project || root === project);
     });
-    if (own) {
-      const mine = (event) => event.feature_slug === this.of.feature && (!this.of.project || event.root_id === this.of.project);
-      this.part.changed?.(events.filter(mine));
+    if (isChanged) {
+      const isOwn = (event) => event.feature_slug === feature && (!project || event.root_id === project);
+      this.tab.update?.(events.filter(isOwn));
     }
   }
 
-  showTab(parameters) {
-    this.leave();
-    this.tab = Object.hasOwn(TABS, parameters.tab ?? "") ? parameters.tab : "artifacts";
-    this.tabs.replaceChildren(...Object.entries(TABS).map(([id, [name]]) => h("a", {
-      href: address("/", { ...this.of, tab: id === "artifacts" ? "" : id }),
-      "data-go": true,
-      "aria-current": id === this.tab ? "page" : null,
+  openTab(parameters) {
+    this.close();
+    this.tabName = tabOf(parameters);
+    this.tabBar.replaceChildren(...Object.entries(TABS).map(([id, [name]]) => h("a", {
+      href: buildUrl("/", { ...this.selection, tab: id === "artifacts" ? "" : id }),
+      "data-navigate": true,
+      "aria-current": id === this.tabName ? "page" : null,
     }, name)));
-    const [, Part] = TABS[this.tab];
-    this.part = new Part(this, parameters);
-    this.body.replaceChildren(this.part.element);
+    const [, Tab] = TABS[this.tabName];
+    this.tab = new Tab(this, parameters);
+    this.body.replaceChildren(this.tab.element);
   }
 
-  showFacts() {
+  drawSummary() {
     const overview = this.overview;
-    const title = h("h2", {}, printable(this.of.feature));
+    const title = h("h2", {}, printable(this.selection.feature));
     if (!overview) {
-      this.facts.replaceChildren(title, h("p", { class: "empty" }, "This feature is not watched now."));
+      this.summary.replaceChildren(title, h("p", { class: "empty" }, "This feature is not watched."));
       return;
     }
     const counts = overview.artifact_counts;
     const fact = (name, ...value) => h("div", {}, h("dt", {}, name), h("dd", {}, ...value));
-    const wrong = [overview.meta_error, overview.step_error].filter(Boolean);
-    this.facts.replaceChildren(
+    const errors = [overview.meta_error, overview.step_error].filter(Boolean);
+    this.summary.replaceChildren(
       h("div", { class: "bar" }, title,
         labels.badge(labels.completeness(overview)),
         labels.badge(labels.drift(overview.drift)),
-        labels.badge(labels.watch(overview)),
+        labels.badge(labels.featureWatch(overview)),
         h("a", {
           class: "button", download: `${overview.feature_slug}.snapshot.json`,
-          href: address("/api/dossier/snapshots/export", meaning(this.of)),
+          href: buildUrl("/api/dossier/snapshots/export", featureParameters(this.selection)),
         }, "Export snapshot")),
-      ...(wrong.length ? [h("ul", { class: "wrong" }, wrong.map((line) => h("li", {}, printable(line))))] : []),
+      ...(errors.length ? [h("ul", { class: "error" }, errors.map((line) => h("li", {}, printable(line))))] : []),
       h("dl", { class: "facts" },
         fact("required", `${counts.required_present} / ${counts.required}`),
         fact("missing", String(overview.missing_required_count)),
         fact("artifacts", String(counts.total)),
         fact("mission", printable(overview.mission)),
         fact("step", overview.step ? printable(overview.step) : "–"),
-        fact("parity", h("code", { title: overview.parity_hash_sha256 }, labels.short(overview.parity_hash_sha256))),
-        fact("baseline", overview.baseline ? labels.time(overview.baseline.captured_at) : "none"),
-        fact("compared", overview.last_scanned_at ? labels.time(overview.last_scanned_at) : "–")),
+        fact("parity hash", h("code", { title: overview.parity_hash_sha256 }, labels.shortHash(overview.parity_hash_sha256))),
+        fact("baseline accepted", overview.baseline ? labels.time(overview.baseline.captured_at) : "none"),
+        fact("last checked", overview.last_scanned_at ? labels.time(overview.last_scanned_at) : "–")),
     );
   }
 }

@@ -1,30 +1,39 @@
-// How states, sizes and times are said.
+// Texts for states, sizes and times.
 
 import { h } from "./dom.js";
 
+// Each label is `[tone, text]`; the tone is a class of the style sheet.
 const COMPLETENESS = {
   complete: ["good", "complete"],
   incomplete: ["bad", "incomplete"],
   unknown: ["dim", "unknown"],
 };
-const SEVERITY = { error: "bad", warning: "fair", info: "dim" };
-const WATCH = {
+const SEVERITY_TONE = { error: "bad", warning: "fair", info: "dim" };
+const PROJECT_WATCH = {
+  live: ["good", "live"],
+  rescanning: ["fair", "rescanning"],
+  polling: ["fair", "polling"],
+  degraded: ["fair", "degraded"],
+  unreadable: ["bad", "unreadable"],
+  root_unavailable: ["bad", "root unavailable"],
+};
+const FEATURE_WATCH = {
   live: ["good", "live"],
   settling: ["fair", "settling"],
   unreadable: ["bad", "unreadable"],
-  gone: ["bad", "gone"],
+  gone: ["bad", "deleted"],
   degraded: ["fair", "degraded"],
 };
-const REASON = {
+const ABSENCE = {
   not_found: "missing",
   unreadable: "unreadable",
   invalid_format: "not text",
   deleted_after_scan: "deleted",
 };
 
-/** A state: a coloured dot and a word. */
-export function badge([tone, word], title) {
-  return h("span", { class: `badge ${tone}`, title }, word);
+/** Creates a badge: a coloured dot and a text. */
+export function badge([tone, text], title) {
+  return h("span", { class: `badge ${tone}`, title }, text);
 }
 
 export const completeness = (overview) =>
@@ -34,19 +43,22 @@ export function drift({ state, severity }) {
   switch (state) {
     case "no_baseline": return ["dim", "no baseline"];
     case "in_parity": return ["good", "in parity"];
-    case "key_mismatch": return ["fair", "other baseline"];
+    case "key_mismatch": return ["fair", "baseline key mismatch"];
     case "baseline_corrupt": return ["bad", "baseline corrupt"];
-    case "drifted": return [SEVERITY[severity] ?? "fair", `drifted: ${severity}`];
-    default: return ["dim", "not judged"];
+    case "drifted": return [SEVERITY_TONE[severity] ?? "fair", `drifted: ${severity}`];
+    default: return ["dim", "not evaluated"];
   }
 }
 
-export const watch = (overview) => WATCH[overview.watch] ?? ["dim", overview.watch];
+export const projectWatch = (watch) => PROJECT_WATCH[watch.state] ?? ["dim", watch.state];
+
+export const featureWatch = (overview) => FEATURE_WATCH[overview.watch] ?? ["dim", overview.watch];
 
 export const presence = (artifact) =>
   artifact.is_present ? ["good", "present"]
-    : [artifact.required_status === "required" ? "bad" : "dim", REASON[artifact.error_reason] ?? "absent"];
+    : [artifact.required_status === "required" ? "bad" : "dim", ABSENCE[artifact.error_reason] ?? "absent"];
 
+/** Returns a size in decimal units, with two or three digits. */
 export function size(bytes) {
   if (bytes < 1000) return `${bytes} B`;
   const units = ["kB", "MB", "GB", "TB"];
@@ -59,15 +71,15 @@ export function size(bytes) {
   return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
 }
 
-export const short = (hash) => (hash ? hash.slice(0, 12) : "–");
+export const shortHash = (hash) => (hash ? hash.slice(0, 12) : "–");
 
 const TIME = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
-/** A time, in the reader's own zone. */
+/** Creates an element for an RFC 3339 time, shown in the browser's locale and time zone. */
 export function time(text) {
   const at = new Date(text);
   return h("time", { datetime: text, title: text }, Number.isNaN(at.getTime()) ? "–" : TIME.format(at));
 }
 
-/** A number and what it counts. */
-export const count = (number, one, many = `${one}s`) => `${number} ${number === 1 ? one : many}`;
+/** Returns a number and its noun: "1 artifact", "2 artifacts". */
+export const count = (number, singular, plural = `${singular}s`) => `${number} ${number === 1 ? singular : plural}`;

@@ -1,5 +1,5 @@
-// The stream of events, with resume: over a lost connection, a restart of the daemon, and while the
-// page is hidden, when the connection is left to others.
+// The event stream. It resumes at the last event after a lost connection or a restart of the daemon.
+// A hidden page closes its connection, since the daemon limits their number.
 
 const TYPES = [
   "mission_dossier_artifact_indexed",
@@ -7,10 +7,13 @@ const TYPES = [
   "mission_dossier_snapshot_computed",
   "mission_dossier_parity_drift_detected",
 ];
-const RETRY = [250, 500, 1000, 2000, 4000];
+const RETRY_DELAYS_MS = [250, 500, 1000, 2000, 4000];
 
-/** Follows the journal from a cursor on. */
-export function follow(cursor, { event, gap, state }) {
+/**
+ * Reads events after `cursor` until the page is closed. `onGap` is called when events are no longer
+ * available, `onConnection` with `"live"` or `"reconnecting"` and whether it was interrupted before.
+ */
+export function follow(cursor, { onEvent, onGap, onConnection }) {
   let source = null;
   let timer = null;
   let failures = 0;
@@ -20,28 +23,28 @@ export function follow(cursor, { event, gap, state }) {
     if (document.hidden) return;
     source = new EventSource(`/api/events?since=${encodeURIComponent(cursor)}`);
     source.addEventListener("open", () => {
-      const again = failures > 0;
+      const isReconnect = failures > 0;
       failures = 0;
-      state("live", again);
+      onConnection("live", isReconnect);
     });
-    // Our own retry: the browser's gives up for good when it is refused once.
+    // A browser retries after a lost connection, but never after an error status.
     source.addEventListener("error", () => {
       close();
-      state("reconnecting", false);
-      timer = setTimeout(open, RETRY[Math.min(failures, RETRY.length - 1)]);
+      onConnection("reconnecting", false);
+      timer = setTimeout(open, RETRY_DELAYS_MS[Math.min(failures, RETRY_DELAYS_MS.length - 1)]);
       failures += 1;
     });
     for (const type of TYPES) {
       source.addEventListener(type, (message) => {
         cursor = message.lastEventId || cursor;
-        event(JSON.parse(message.data));
+        onEvent(JSON.parse(message.data));
       });
     }
     source.addEventListener("gap", (message) => {
       cursor = message.lastEventId || cursor;
-      gap();
+      onGap();
     });
-    // The last of them has where to go on from.
+    // Only the last snapshot after a gap has an id: the cursor to resume at.
     source.addEventListener("snapshot", (message) => {
       cursor = message.lastEventId || cursor;
     });
