@@ -38,7 +38,7 @@ impl Counters {
         add(&self.commit_failures, 1);
     }
 
-    pub(super) fn looked(&self, look: &PathState) {
+    pub(super) fn path_checked(&self, look: &PathState) {
         add(&self.looks, 1);
         if let PathState::Read(seen) = look
             && matches!(seen.state, ArtifactState::Present { .. })

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::outbox::SinkCommand;
 use super::pool::Done;
-use super::run::{CHANGE_MAX, SYNC_MAX, TURN_MAX};
+use super::run::{ITERATION_TIMEOUT, PROJECT_CHANGE_TIMEOUT, SYNC_TIMEOUT};
 use super::view::SyncKind;
 use crate::config::Config;
 use crate::core::path::FeatureSlug;
@@ -23,9 +23,9 @@ use crate::store::StoreError;
 use crate::watch::{Hint, HintKind};
 
 /// Most paths of a project that are kept apart.
-const PATHS_MAX: usize = 65_536;
+const MAX_PENDING_PATHS: usize = 65_536;
 /// Most commands that wait.
-const COMMANDS_MAX: usize = 1024;
+const MAX_PENDING_COMMANDS: usize = 1024;
 
 /// Number of a project in the engine, for as long as it is watched.
 pub type ProjectId = usize;
@@ -115,14 +115,14 @@ impl Command {
     #[must_use]
     pub fn patience(&self) -> Duration {
         match self {
-            Self::Sync { .. } => SYNC_MAX,
+            Self::Sync { .. } => SYNC_TIMEOUT,
             // Answered in the turn that they come in.
-            Self::Rescan { .. } | Self::Ping { .. } | Self::Stop => TURN_MAX,
+            Self::Rescan { .. } | Self::Ping { .. } | Self::Stop => ITERATION_TIMEOUT,
             // A whole project is listed, or all of one forgotten, and the store waits for the disk.
             Self::AddProject { .. }
             | Self::RemoveProject { .. }
             | Self::Reload { .. }
-            | Self::Sink(_) => CHANGE_MAX,
+            | Self::Sink(_) => PROJECT_CHANGE_TIMEOUT,
         }
     }
 }
@@ -178,7 +178,7 @@ impl Inbox {
         match hint {
             Hint::At(..) if hints.lost => {}
             Hint::At(path, what) => {
-                if hints.at.len() >= PATHS_MAX && !hints.at.contains_key(&path) {
+                if hints.at.len() >= MAX_PENDING_PATHS && !hints.at.contains_key(&path) {
                     hints.lost = true;
                     hints.at = HashMap::new();
                 } else {
@@ -200,7 +200,7 @@ impl Inbox {
     pub fn command(&self, command: Command) -> Result<(), Full> {
         let mut letters = self.lock();
         let urgent = matches!(command, Command::Stop);
-        if letters.commands.len() >= COMMANDS_MAX && !urgent {
+        if letters.commands.len() >= MAX_PENDING_COMMANDS && !urgent {
             return Err(Full);
         }
         letters.commands.push_back(command);
@@ -288,7 +288,7 @@ mod tests {
         }
         let letters = inbox.take(None);
         assert_eq!(letters.hints[&0].at, HashMap::from([("/a".into(), HintKind::DirCreated)]));
-        for number in 0..=PATHS_MAX {
+        for number in 0..=MAX_PENDING_PATHS {
             inbox.hint(0, Hint::At(format!("/{number}").into(), HintKind::Modified));
         }
         let letters = inbox.take(None);
@@ -302,12 +302,12 @@ mod tests {
             let reply = oneshot::channel().0;
             Command::Rescan { project: None, feature: None, reply }
         };
-        for _ in 0..COMMANDS_MAX {
+        for _ in 0..MAX_PENDING_COMMANDS {
             inbox.command(rescan()).unwrap();
         }
         assert_eq!(inbox.command(rescan()), Err(Full));
         inbox.command(Command::Stop).unwrap();
-        assert_eq!(inbox.take(None).commands.len(), COMMANDS_MAX + 1);
+        assert_eq!(inbox.take(None).commands.len(), MAX_PENDING_COMMANDS + 1);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use rustix::process::setpriority_process;
 
 use super::inbox::{Inbox, ProjectId};
-use super::project::is_no_folder;
+use super::project::is_not_a_directory;
 use crate::core::artifact::FileSignature;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::sync::lock;
@@ -18,9 +18,9 @@ use crate::project::{FeatureDir, Project};
 use crate::scan::{PathState, ReadLimit, ScanLimits, check_path, is_resource_exhausted};
 
 /// Files up to this size are read on the fast lane.
-const FAST_MAX: u64 = 8 << 20;
-const FAST_BUFFER: usize = 128 << 10;
-const SLOW_BUFFER: usize = 1 << 20;
+const MAX_FAST_FILE_BYTES: u64 = 8 << 20;
+const FAST_BUFFER_BYTES: usize = 128 << 10;
+const SLOW_BUFFER_BYTES: usize = 1 << 20;
 
 /// A path to look at.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ pub(super) struct Job {
     pub(super) known: Option<FileSignature>,
     pub(super) limits: ScanLimits,
     /// Whether it is only read to be sure of what is known: no one waits for that.
-    pub(super) again: bool,
+    pub(super) verify_only: bool,
 }
 
 /// What came of it.
@@ -44,7 +44,7 @@ pub(super) struct Done {
     pub(super) path: RelPath,
     pub(super) look: PathState,
     /// Whether it was only read to be sure.
-    pub(super) again: bool,
+    pub(super) verify_only: bool,
 }
 
 #[derive(Debug, Default)]
@@ -69,25 +69,31 @@ impl Pool {
         for _ in 0..cores {
             let (inbox, fast, slow) = (Arc::clone(inbox), Arc::clone(&fast), Arc::clone(&slow));
             std::thread::spawn(move || {
-                work(&inbox, &fast, ReadLimit::UpTo(FAST_MAX), FAST_BUFFER, Some(&slow));
+                work(
+                    &inbox,
+                    &fast,
+                    ReadLimit::UpTo(MAX_FAST_FILE_BYTES),
+                    FAST_BUFFER_BYTES,
+                    Some(&slow),
+                );
             });
         }
         let (for_slow, queue) = (Arc::clone(inbox), Arc::clone(&slow));
         std::thread::spawn(move || {
-            work(&for_slow, &queue, ReadLimit::Unlimited, SLOW_BUFFER, None)
+            work(&for_slow, &queue, ReadLimit::Unlimited, SLOW_BUFFER_BYTES, None)
         });
         let (for_idle, queue) = (Arc::clone(inbox), Arc::clone(&idle));
         std::thread::spawn(move || {
             // Of this thread only, as Linux has it; where that fails it is no worse than others.
             let _ = setpriority_process(None, 19);
-            work(&for_idle, &queue, ReadLimit::Unlimited, FAST_BUFFER, None);
+            work(&for_idle, &queue, ReadLimit::Unlimited, FAST_BUFFER_BYTES, None);
         });
         Self { fast, slow, idle }
     }
 
     /// Looks at a path; what is only read to be sure, when nothing else wants the processor.
-    pub(super) fn look(&self, job: Job) {
-        if job.again { self.idle.push(job) } else { self.fast.push(job) }
+    pub(super) fn submit(&self, job: Job) {
+        if job.verify_only { self.idle.push(job) } else { self.fast.push(job) }
     }
 
     /// Ends the threads, each when it has read the file that it is at. No one waits for that, as it
@@ -138,15 +144,15 @@ fn work(inbox: &Inbox, queue: &Queue, lane: ReadLimit, buffer: usize, slow: Opti
             }
             Err(error) if is_resource_exhausted(&error) => PathState::OutOfResources,
             // The project notices that its feature is gone; its files are.
-            Err(error) if is_no_folder(&error) => PathState::Missing,
+            Err(error) if is_not_a_directory(&error) => PathState::Missing,
             // It notices that it cannot be read, too; then what is known stands.
             Err(_) => PathState::Unchanged,
         };
         match (look, slow) {
             (PathState::TooLarge, Some(slow)) => slow.push(job),
             (look, _) => {
-                let (slug, again) = (job.feature.slug, job.again);
-                inbox.done(Done { id: job.id, slug, path: job.path, look, again });
+                let (slug, verify_only) = (job.feature.slug, job.verify_only);
+                inbox.done(Done { id: job.id, slug, path: job.path, look, verify_only });
             }
         }
     }

@@ -16,7 +16,7 @@ use super::view::FeatureView;
 use crate::core::path::FeatureSlug;
 use crate::project::Project;
 
-const PAUSE: Duration = Duration::from_secs(1);
+const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A snapshot to write.
 #[derive(Debug)]
@@ -28,24 +28,24 @@ pub(super) struct Page {
 /// The projector's thread.
 #[derive(Debug)]
 pub(super) struct Projector {
-    pages: mpsc::Sender<Page>,
+    jobs: mpsc::Sender<Page>,
     thread: JoinHandle<()>,
 }
 
 impl Projector {
     pub(super) fn start(engine: Arc<Inbox>) -> Self {
-        let (pages, inbox) = mpsc::channel();
-        Self { pages, thread: std::thread::spawn(move || run(&inbox, &engine)) }
+        let (jobs, inbox) = mpsc::channel();
+        Self { jobs, thread: std::thread::spawn(move || run(&inbox, &engine)) }
     }
 
-    pub(super) fn write(&self, page: Page) {
+    pub(super) fn write(&self, job: Page) {
         // The thread ends only after this sender is gone.
-        let _ = self.pages.send(page);
+        let _ = self.jobs.send(job);
     }
 
     /// Writes what is left, and ends.
     pub(super) fn stop(self) {
-        drop(self.pages);
+        drop(self.jobs);
         let _ = self.thread.join();
     }
 }
@@ -53,65 +53,65 @@ impl Projector {
 type Place = (String, FeatureSlug);
 
 fn run(inbox: &mpsc::Receiver<Page>, engine: &Inbox) {
-    let mut waiting: HashMap<Place, Page> = HashMap::new();
+    let mut pending: HashMap<Place, Page> = HashMap::new();
     let mut written: HashMap<Place, Instant> = HashMap::new();
     let mut failed: HashSet<Place> = HashSet::new();
     loop {
         let now = Instant::now();
         let ready: Vec<Place> =
-            waiting.keys().filter(|place| due(&written, place, now) <= now).cloned().collect();
-        for place in ready {
-            if let Some(page) = waiting.remove(&place) {
-                let fault = write(&page).err();
-                page.project.close_root_fd();
+            pending.keys().filter(|target| due(&written, target, now) <= now).cloned().collect();
+        for target in ready {
+            if let Some(job) = pending.remove(&target) {
+                let fault = write(&job).err();
+                job.project.close_root_fd();
                 let failed_before = if fault.is_some() {
-                    !failed.insert(place.clone())
+                    !failed.insert(target.clone())
                 } else {
-                    failed.remove(&place)
+                    failed.remove(&target)
                 };
                 if let Some(why) = fault.as_ref().filter(|_| !failed_before) {
-                    warn!(feature = %place.1, why, "the snapshot file cannot be written");
+                    warn!(feature = %target.1, why, "the snapshot file cannot be written");
                 }
                 if fault.is_some() || failed_before {
-                    let (root_id, slug) = place.clone();
+                    let (root_id, slug) = target.clone();
                     engine.projected(Projected { root_id, slug, fault });
                 }
-                written.insert(place, Instant::now());
+                written.insert(target, Instant::now());
             }
         }
-        let next = waiting.keys().map(|place| due(&written, place, now)).min();
+        let next = pending.keys().map(|target| due(&written, target, now)).min();
         let received = match next {
             Some(next) => inbox.recv_timeout(next.saturating_duration_since(now)),
             None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match received {
-            Ok(page) => {
-                let place = (page.project.root_id.clone(), page.view.slug().clone());
-                waiting.insert(place, page);
+            Ok(job) => {
+                let target = (job.project.root_id.clone(), job.view.slug().clone());
+                pending.insert(target, job);
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    for page in waiting.values() {
-        if let Err(why) = write(page) {
-            warn!(feature = %page.view.slug(), why, "the snapshot file cannot be written");
+    for job in pending.values() {
+        if let Err(why) = write(job) {
+            warn!(feature = %job.view.slug(), why, "the snapshot file cannot be written");
         }
     }
 }
 
-fn due(written: &HashMap<Place, Instant>, place: &Place, now: Instant) -> Instant {
-    written.get(place).map_or(now, |at| *at + PAUSE)
+fn due(written: &HashMap<Place, Instant>, target: &Place, now: Instant) -> Instant {
+    written.get(target).map_or(now, |at| *at + WRITE_INTERVAL)
 }
 
 /// Writes a snapshot unless the file has it, or says why that cannot be.
-fn write(page: &Page) -> Result<(), String> {
+fn write(job: &Page) -> Result<(), String> {
     // Not kept in the view: no one may ever ask for it.
-    let feature = page.view.make_feature();
-    if page.project.is_snapshot_current(&feature.snapshot) {
+    let feature = job.view.make_feature();
+    if job.project.is_snapshot_current(&feature.snapshot) {
         return Ok(());
     }
     let mut text = serde_json::to_vec(&*feature.snapshot).map_err(|error| error.to_string())?;
     text.push(b'\n');
-    page.project.write_snapshot(page.view.slug(), &text).map_err(|error| error.to_string())
+    job.project.write_snapshot(job.view.slug(), &text).map_err(|error| error.to_string())
 }

@@ -13,7 +13,7 @@ use super::inbox::Inbox;
 use crate::store::Checkpointer;
 
 /// Commits are gathered for this long.
-const GATHER: Duration = Duration::from_secs(1);
+const CHECKPOINT_DELAY: Duration = Duration::from_secs(1);
 
 /// The thread.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl Upkeep {
         let (commits, committed) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             while committed.recv().is_ok() {
-                let ended = gather(&committed);
+                let ended = coalesce_commits(&committed);
                 if let Err(error) = checkpointer.checkpoint() {
                     warn!(%error, "the store's log stays as it is");
                     if error.is_disk_failure() || error.is_corrupt() {
@@ -57,8 +57,8 @@ impl Upkeep {
 }
 
 /// Takes what comes for a while. Says whether nothing will come any more.
-fn gather(committed: &mpsc::Receiver<()>) -> bool {
-    let until = std::time::Instant::now() + GATHER;
+fn coalesce_commits(committed: &mpsc::Receiver<()>) -> bool {
+    let until = std::time::Instant::now() + CHECKPOINT_DELAY;
     loop {
         let left = until.saturating_duration_since(std::time::Instant::now());
         match committed.recv_timeout(left) {

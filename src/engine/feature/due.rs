@@ -24,9 +24,9 @@ use crate::engine::view::judge_drift;
 use crate::project::FeatureDir;
 
 /// Results of one batch are gathered for at most this long.
-pub(super) const GATHER: Duration = Duration::from_millis(20);
+pub(super) const BATCH_WINDOW: Duration = Duration::from_millis(20);
 /// Verdict events of a feature are at least this far apart.
-pub(super) const VERDICT_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const EVALUATION_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Changes that are not committed.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ pub(super) struct Batch {
     /// Whether a verdict is owed on what was committed.
     pub(super) verdict: bool,
     /// Whether the tombstones are done with, because a baseline was accepted.
-    pub(super) buried: bool,
+    pub(super) tombstones_cleared: bool,
     /// Where its directory is, unless the store knows.
     pub(super) dir: Option<FeatureDir>,
 }
@@ -62,37 +62,37 @@ pub(in crate::engine) struct Due {
 
 impl LiveFeature {
     /// Takes where its directory is now.
-    pub(in crate::engine) fn lie_at(&mut self, dir: FeatureDir) {
+    pub(in crate::engine) fn set_dir(&mut self, dir: FeatureDir) {
         if self.dir != dir {
             self.batch.dir = Some(dir.clone());
             self.dir = dir;
         }
     }
 
-    pub(super) fn verdict_due(&self) -> Option<Duration> {
-        let calm_by = self.calm_by.filter(|_| !self.is_looked_at());
-        let pause = self.announced_at.map(|at| at + VERDICT_PAUSE);
-        pause.max(self.steered_at).max(self.git).max(calm_by)
+    pub(super) fn evaluation_due(&self) -> Option<Duration> {
+        let evaluation_deadline = self.evaluation_deadline.filter(|_| !self.is_checked());
+        let pause = self.announced_at.map(|at| at + EVALUATION_INTERVAL);
+        pause.max(self.metadata_refresh_due).max(self.git_hold_until).max(evaluation_deadline)
     }
 
     /// Takes note when the first comparison with the disk is done.
-    pub(in crate::engine) fn see_whole(&mut self, now: Duration) {
-        let writing = !self.settle.is_empty() && now < self.first_by;
-        self.indexed |= !self.flying.is_looking() && !writing;
+    pub(in crate::engine) fn mark_indexed_if_complete(&mut self, now: Duration) {
+        let writing = !self.settle.is_empty() && now < self.initial_scan_deadline;
+        self.indexed |= !self.in_flight.has_checks() && !writing;
     }
 
     /// What changed of the files and is to be committed now, if anything. After a commit that
     /// succeeded comes [`LiveFeature::committed`]; after one that failed the same is due again.
-    pub(in crate::engine) fn due(&mut self, now: Duration, at: Timestamp) -> Option<Due> {
-        let gathered =
-            !self.flying.is_looking() || self.batch.since.is_none_or(|since| since + GATHER <= now);
+    pub(in crate::engine) fn take_commit(&mut self, now: Duration, at: Timestamp) -> Option<Due> {
+        let gathered = !self.in_flight.has_checks()
+            || self.batch.since.is_none_or(|since| since + BATCH_WINDOW <= now);
         let changed = !self.batch.paths.is_empty() || self.batch.terms;
         if !self.indexed || !changed || !gathered {
             return None;
         }
-        let mut due = self.make_due(at);
+        let mut due = self.build_commit(at);
         self.drop_accepted(&mut due.tombstones);
-        self.tombstones.make_room(&mut due.tombstones_gone, &mut due.tombstones);
+        self.tombstones.evict_oldest(&mut due.tombstones_gone, &mut due.tombstones);
         if due.is_empty() && due.absent.as_ref() == Some(&self.absent) {
             self.committed(due, now);
             return None;
@@ -102,13 +102,17 @@ impl LiveFeature {
 
     /// The verdict that is to be committed now, if one is owed. It is one on what is committed, so
     /// it comes after that; and no event of a file waits for it.
-    pub(in crate::engine) fn due_verdict(&mut self, now: Duration, at: Timestamp) -> Option<Due> {
+    pub(in crate::engine) fn take_evaluation(
+        &mut self,
+        now: Duration,
+        at: Timestamp,
+    ) -> Option<Due> {
         let committed = self.batch.paths.is_empty() && !self.batch.terms;
         let owed = self.indexed && self.batch.verdict && committed;
-        if !owed || self.verdict_due().is_some_and(|due| now < due) {
+        if !owed || self.evaluation_due().is_some_and(|due| now < due) {
             return None;
         }
-        let verdict = self.judge();
+        let verdict = self.evaluate();
         let slug = self.dir.slug.clone();
         let known = self.announced.as_ref();
         let new_id = || Uuid::new_v4().to_string();
@@ -124,7 +128,7 @@ impl LiveFeature {
         Some(due)
     }
 
-    fn make_due(&mut self, at: Timestamp) -> Due {
+    fn build_commit(&mut self, at: Timestamp) -> Due {
         let mut due = Due { gone_since: self.gone_since, ..Due::default() };
         for (path, (before, gone)) in &self.batch.paths {
             let entry = self.inventory.entries().get(path);
@@ -153,15 +157,15 @@ impl LiveFeature {
                 (None, None) => {}
             }
         }
-        if self.batch.buried {
+        if self.batch.tombstones_cleared {
             due.tombstones_gone = self.tombstones.paths().cloned().collect();
         }
         // Of a directory that cannot be read nothing is known: what was announced of it stands.
-        if let Some(UnknownReason::Unreadable(_)) = self.unseen {
+        if let Some(UnknownReason::Unreadable(_)) = self.listing_blocker {
             due.absent = Some(self.absent.clone());
             return due;
         }
-        if self.unseen != Some(UnknownReason::Deleted) {
+        if self.listing_blocker != Some(UnknownReason::Deleted) {
             due.dir.clone_from(&self.batch.dir);
         }
         let absent: Vec<ArtifactRef> = self.inventory.absent_specs(at).collect();
@@ -184,7 +188,7 @@ impl LiveFeature {
     }
 
     /// Whether another baseline is there than the one by which it was judged last.
-    pub(super) fn was_accepted_unseen(&self) -> bool {
+    pub(super) fn baseline_accepted_offline(&self) -> bool {
         let judged_by = self.announced.as_ref().and_then(|announced| announced.baseline);
         let baseline = &self.bearings.baseline;
         let other = judged_by.is_some_and(|known| known != baseline.fingerprint());
@@ -193,7 +197,7 @@ impl LiveFeature {
 
     /// When a baseline was accepted, drops what it accepted as gone.
     fn drop_accepted(&self, tombstones: &mut Vec<Arc<ArtifactRef>>) {
-        if self.batch.buried
+        if self.batch.tombstones_cleared
             && !tombstones.is_empty()
             && let BaselineFile::Valid(baseline) = &self.bearings.baseline
             && let Some(artifacts) = &baseline.artifacts
@@ -208,7 +212,7 @@ impl LiveFeature {
         self.view = None;
         if let Some(announced) = due.announced {
             self.batch.verdict = false;
-            self.calm_by = None;
+            self.evaluation_deadline = None;
             if self.announced.as_ref() != Some(&announced) {
                 self.projection = Projection::MayDiffer;
                 self.announced_at = Some(now);
@@ -226,7 +230,7 @@ impl LiveFeature {
         due.tombstones.into_iter().for_each(|tombstone| self.tombstones.put(tombstone));
     }
 
-    fn judge(&mut self) -> Evaluation {
+    fn evaluate(&mut self) -> Evaluation {
         let parity = self.inventory.parity_hash();
         let tree = self.inventory.tree_hash();
         let drift = judge_drift(self.inventory.context(), &self.bearings, || {

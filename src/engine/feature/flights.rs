@@ -8,11 +8,11 @@ use crate::core::path::RelPath;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum Flight {
     /// Once more, to be sure: what is shown of it stands meanwhile, and no one waits.
-    Recheck,
+    Verify,
     /// What is shown of it may be no longer true.
-    Look,
+    Check,
     /// So may what is seen by now: it is looked at again afterwards.
-    LookTwice,
+    CheckAgain,
 }
 
 /// What is under way.
@@ -21,32 +21,32 @@ pub(in crate::engine) struct Flights {
     /// Ordered, as is all that is large for a moment: a hash table would keep its room.
     paths: BTreeMap<RelPath, Flight>,
     /// How many of them are more than rechecks.
-    looks: usize,
+    checks: usize,
 }
 
 impl Flights {
     /// Takes that a path is to be looked at. Says whether that is to begin now: one that is being
     /// looked at is looked at again afterwards.
-    pub(in crate::engine) fn begin(&mut self, path: &RelPath, flight: Flight) -> bool {
+    pub(in crate::engine) fn start(&mut self, path: &RelPath, flight: Flight) -> bool {
         let known = self.paths.get(path).copied();
-        let flight = if known.is_some() { Flight::LookTwice } else { flight };
-        self.looks -= usize::from(known.is_some_and(is_look));
-        self.looks += usize::from(is_look(flight));
+        let flight = if known.is_some() { Flight::CheckAgain } else { flight };
+        self.checks -= usize::from(known.is_some_and(is_check));
+        self.checks += usize::from(is_check(flight));
         self.paths.insert(path.clone(), flight);
         known.is_none()
     }
 
     /// Takes that a path was looked at, if that was under way.
-    pub(in crate::engine) fn land(&mut self, path: &RelPath) -> Option<Flight> {
+    pub(in crate::engine) fn finish(&mut self, path: &RelPath) -> Option<Flight> {
         let flight = self.paths.remove(path)?;
-        self.looks -= usize::from(is_look(flight));
+        self.checks -= usize::from(is_check(flight));
         Some(flight)
     }
 
     /// Looks at all of them again afterwards.
-    pub(in crate::engine) fn doubt(&mut self) {
-        self.paths.values_mut().for_each(|flight| *flight = Flight::LookTwice);
-        self.looks = self.paths.len();
+    pub(in crate::engine) fn invalidate_all(&mut self) {
+        self.paths.values_mut().for_each(|flight| *flight = Flight::CheckAgain);
+        self.checks = self.paths.len();
     }
 
     /// Forgets them all.
@@ -60,13 +60,13 @@ impl Flights {
     }
 
     /// Whether something is being looked at of which other may be true than what is shown.
-    pub(in crate::engine) fn is_looking(&self) -> bool {
-        self.looks > 0
+    pub(in crate::engine) fn has_checks(&self) -> bool {
+        self.checks > 0
     }
 }
 
-fn is_look(flight: Flight) -> bool {
-    flight != Flight::Recheck
+fn is_check(flight: Flight) -> bool {
+    flight != Flight::Verify
 }
 
 #[cfg(test)]
@@ -77,17 +77,17 @@ mod tests {
     fn only_a_recheck_keeps_no_one_waiting() {
         let [a, b] = [&b"a"[..], b"b"].map(|path| RelPath::new(path).unwrap());
         let mut flights = Flights::default();
-        assert!(flights.begin(&a, Flight::Recheck) && !flights.is_looking());
-        assert!(flights.begin(&b, Flight::Look) && flights.is_looking());
-        assert_eq!(flights.land(&b), Some(Flight::Look));
-        assert!(!flights.is_looking() && !flights.is_empty());
-        assert!(!flights.begin(&a, Flight::Look), "again afterwards");
-        assert!(flights.is_looking());
-        assert_eq!((flights.land(&a), flights.land(&a)), (Some(Flight::LookTwice), None));
-        assert!(flights.begin(&a, Flight::Recheck));
-        flights.doubt();
-        assert!(flights.is_looking());
-        assert_eq!(flights.land(&a), Some(Flight::LookTwice));
-        assert!(flights.is_empty() && !flights.is_looking());
+        assert!(flights.start(&a, Flight::Verify) && !flights.has_checks());
+        assert!(flights.start(&b, Flight::Check) && flights.has_checks());
+        assert_eq!(flights.finish(&b), Some(Flight::Check));
+        assert!(!flights.has_checks() && !flights.is_empty());
+        assert!(!flights.start(&a, Flight::Check), "again afterwards");
+        assert!(flights.has_checks());
+        assert_eq!((flights.finish(&a), flights.finish(&a)), (Some(Flight::CheckAgain), None));
+        assert!(flights.start(&a, Flight::Verify));
+        flights.invalidate_all();
+        assert!(flights.has_checks());
+        assert_eq!(flights.finish(&a), Some(Flight::CheckAgain));
+        assert!(flights.is_empty() && !flights.has_checks());
     }
 }

@@ -27,7 +27,7 @@ use crate::project::{FeatureDir, FeatureInputs};
 use crate::scan::ScanLimits;
 use crate::watch::{DebounceTimes, Debouncer};
 pub(super) use due::Due;
-use due::{Batch, GATHER, VERDICT_PAUSE};
+use due::{BATCH_WINDOW, Batch, EVALUATION_INTERVAL};
 pub(super) use flights::Flight;
 use flights::Flights;
 use show::Projection;
@@ -40,34 +40,34 @@ pub(super) struct LiveFeature {
     pub(super) inventory: Inventory,
     pub(super) settle: Debouncer,
     /// Paths that were seen to vanish, and when: they are looked at once more before that counts.
-    pub(super) vanishing: BTreeMap<RelPath, Duration>,
+    pub(super) suspected_deletions: BTreeMap<RelPath, Duration>,
     /// Files written so shortly before they were read that they are read once more, by when. What
     /// is shown of them stands meanwhile, so no one waits for this.
-    pub(super) rechecks: BTreeSet<(Duration, RelPath)>,
+    pub(super) verifications: BTreeSet<(Duration, RelPath)>,
     /// Paths that are being looked at.
-    pub(super) flying: Flights,
+    pub(super) in_flight: Flights,
     /// Whether the first comparison with the disk is done: before, nothing is committed.
     pub(super) indexed: bool,
     /// Until when that waits for what is being written; a feature that appears is seen whole.
-    pub(super) first_by: Duration,
+    pub(super) initial_scan_deadline: Duration,
     /// What listing the feature met that keeps it from being judged.
-    pub(super) unseen: Option<UnknownReason>,
+    pub(super) listing_blocker: Option<UnknownReason>,
     /// What its inputs say that does.
-    said: Option<UnknownReason>,
+    metadata_blocker: Option<UnknownReason>,
     /// Since when its directory is not there.
     pub(super) gone_since: Option<Timestamp>,
     /// How many entries there were when all of it was listed last, and have been met since: no
     /// fewer than there are.
     pub(super) entries: u64,
     /// Entries that are directories that could not be read.
-    pub(super) hidden: HashSet<RelPath>,
+    pub(super) unreadable_dirs: HashSet<RelPath>,
     /// Until when git has the work tree: deletions and verdicts wait.
-    pub(super) git: Option<Duration>,
+    pub(super) git_hold_until: Option<Duration>,
     /// After that, a verdict waits until all is looked at, and no longer than this.
-    calm_by: Option<Duration>,
+    evaluation_deadline: Option<Duration>,
     /// Paths whose deletion waits for git, and whether that of the whole feature does.
-    pub(super) held: BTreeSet<RelPath>,
-    pub(super) held_whole: bool,
+    pub(super) held_deletions: BTreeSet<RelPath>,
+    pub(super) feature_deletion_held: bool,
     /// Whether some of its directories are not watched but looked at again and again.
     pub(super) polled: bool,
     bearings: Arc<FeatureMetadata>,
@@ -77,7 +77,7 @@ pub(super) struct LiveFeature {
     announced: Option<LastPublished>,
     announced_at: Option<Duration>,
     /// When what steers will be read again, if it will: a verdict by what it was would be undone.
-    pub(super) steered_at: Option<Duration>,
+    pub(super) metadata_refresh_due: Option<Duration>,
     verdict: Option<Evaluation>,
     /// When something of it was last compared with the disk; `None` before that in this life.
     scanned_at: Option<Timestamp>,
@@ -122,12 +122,12 @@ impl LiveFeature {
             }
         }
         feature.batch.terms = true;
-        feature.batch.buried = feature.was_accepted_unseen();
+        feature.batch.tombstones_cleared = feature.baseline_accepted_offline();
         feature
     }
 
     /// A feature as it was stored, of which nothing can be seen now.
-    pub(super) fn remembered(
+    pub(super) fn from_stored_unreadable(
         dir: FeatureDir,
         inputs: FeatureInputs,
         mut stored: Stored,
@@ -143,26 +143,26 @@ impl LiveFeature {
 
     fn empty(dir: FeatureDir, inputs: FeatureInputs, stored: Stored, times: DebounceTimes) -> Self {
         let FeatureInputs { context: terms, metadata: bearings } = inputs;
-        let said = terms.unknown_reason.clone();
+        let metadata_blocker = terms.unknown_reason.clone();
         let untold = (stored.dir.as_ref() != Some(&dir)).then(|| dir.clone());
         Self {
             dir,
             inventory: Inventory::new(terms),
             settle: Debouncer::new(times),
-            vanishing: BTreeMap::new(),
-            rechecks: BTreeSet::new(),
-            flying: Flights::default(),
+            suspected_deletions: BTreeMap::new(),
+            verifications: BTreeSet::new(),
+            in_flight: Flights::default(),
             indexed: false,
-            first_by: Duration::ZERO,
-            unseen: None,
-            said,
+            initial_scan_deadline: Duration::ZERO,
+            listing_blocker: None,
+            metadata_blocker,
             gone_since: None,
             entries: 0,
-            hidden: HashSet::new(),
-            git: None,
-            calm_by: None,
-            held: BTreeSet::new(),
-            held_whole: false,
+            unreadable_dirs: HashSet::new(),
+            git_hold_until: None,
+            evaluation_deadline: None,
+            held_deletions: BTreeSet::new(),
+            feature_deletion_held: false,
             polled: false,
             bearings: Arc::new(bearings),
             absent: stored.absent,
@@ -170,7 +170,7 @@ impl LiveFeature {
             batch: Batch { dir: untold, ..Batch::default() },
             announced: stored.announced,
             announced_at: None,
-            steered_at: None,
+            metadata_refresh_due: None,
             verdict: None,
             scanned_at: None,
             projection: Projection::MayDiffer,
@@ -179,19 +179,19 @@ impl LiveFeature {
     }
 
     /// Whether a path is indexed.
-    pub(super) fn knows(&self, path: &RelPath) -> bool {
+    pub(super) fn contains(&self, path: &RelPath) -> bool {
         self.inventory.entries().get(path).is_some()
     }
 
     /// Takes that so many entries more were met. Says whether there may be more than are allowed;
     /// how many there are only listing all of it tells.
-    pub(super) fn meets(&mut self, entries: u64, limits: &ScanLimits) -> bool {
+    pub(super) fn count_entries(&mut self, entries: u64, limits: &ScanLimits) -> bool {
         self.entries = self.entries.saturating_add(entries);
         self.entries > limits.max_entries
     }
 
     /// Whether a file is at a path that could be read.
-    pub(super) fn has(&self, path: &RelPath) -> bool {
+    pub(super) fn is_present(&self, path: &RelPath) -> bool {
         self.inventory.entries().get(path).is_some_and(|entry| entry.artifact.is_present())
     }
 
@@ -224,7 +224,7 @@ impl LiveFeature {
 
     /// Whether what was seen at a path is other than what was known, under a signature that could
     /// be trusted: then neither an event nor the file's times told of the change.
-    pub(super) fn silent_change(&self, seen: &Observation) -> bool {
+    pub(super) fn is_undetected_change(&self, seen: &Observation) -> bool {
         self.inventory.entries().get(&seen.path).is_some_and(|known| {
             !known.racy
                 && known.signature.is_some()
@@ -235,7 +235,7 @@ impl LiveFeature {
 
     /// Takes what was seen at a path.
     pub(super) fn set(&mut self, seen: Observation, at: Timestamp, now: Duration) {
-        self.hidden.remove(&seen.path);
+        self.unreadable_dirs.remove(&seen.path);
         let path = seen.path.clone();
         let changed = self.inventory.set(seen, at);
         if changed.before != changed.after {
@@ -247,8 +247,8 @@ impl LiveFeature {
 
     /// Takes that nothing is at a path any more.
     pub(super) fn remove(&mut self, path: &RelPath, gone: RemovalReason, now: Duration) {
-        self.vanishing.remove(path);
-        self.hidden.remove(path);
+        self.suspected_deletions.remove(path);
+        self.unreadable_dirs.remove(path);
         let changed = self.inventory.remove(path);
         if changed.before.is_some() {
             self.batch.note(path, changed.before.as_ref(), gone, now);
@@ -259,8 +259,8 @@ impl LiveFeature {
 
     /// Takes that a directory that can be read is at a path: a file that was there is gone, and what
     /// could not be read was this directory.
-    pub(super) fn open_folder(&mut self, path: &RelPath, now: Duration) {
-        let hidden = self.hidden.remove(path);
+    pub(super) fn on_dir_found(&mut self, path: &RelPath, now: Duration) {
+        let hidden = self.unreadable_dirs.remove(path);
         self.remove(
             path,
             if hidden { RemovalReason::DirBecameReadable } else { RemovalReason::Deleted },
@@ -271,8 +271,9 @@ impl LiveFeature {
     /// Takes new inputs, and reclassifies everything if they change the terms.
     pub(super) fn take_inputs(&mut self, inputs: FeatureInputs, at: Timestamp, now: Duration) {
         let FeatureInputs { context: mut terms, metadata: bearings } = inputs;
-        self.said = terms.unknown_reason.take();
-        terms.unknown_reason = self.unseen.clone().or_else(|| self.said.clone());
+        self.metadata_blocker = terms.unknown_reason.take();
+        terms.unknown_reason =
+            self.listing_blocker.clone().or_else(|| self.metadata_blocker.clone());
         if !terms.is_equivalent(self.inventory.context()) {
             self.projection = Projection::MayDiffer;
             for EntryChange { before, after: artifact } in self.inventory.reclassify_all(terms, at)
@@ -294,31 +295,32 @@ impl LiveFeature {
             _ => false,
         };
         self.bearings = Arc::new(bearings);
-        self.batch.buried |= accepted;
+        self.batch.tombstones_cleared |= accepted;
         self.batch.terms = true;
         self.view = None;
     }
 
     /// Takes what keeps the feature from being judged, or that nothing does.
-    pub(super) fn take_unseen(&mut self, unseen: Option<UnknownReason>) {
-        if self.unseen != unseen {
-            self.inventory.set_unknown_reason(unseen.clone().or_else(|| self.said.clone()));
-            self.unseen = unseen;
+    pub(super) fn set_listing_blocker(&mut self, unseen: Option<UnknownReason>) {
+        if self.listing_blocker != unseen {
+            self.inventory
+                .set_unknown_reason(unseen.clone().or_else(|| self.metadata_blocker.clone()));
+            self.listing_blocker = unseen;
             self.batch.terms = true;
             self.view = None;
         }
     }
 
     /// Takes that nothing of the feature can be seen now: what was under way counts no more.
-    pub(super) fn lose_sight(&mut self, why: &str) {
+    pub(super) fn mark_unreadable(&mut self, why: &str) {
         self.settle.clear();
-        self.vanishing.clear();
-        self.held.clear();
-        self.rechecks.clear();
-        self.flying.clear();
-        self.held_whole = false;
-        if self.unseen != Some(UnknownReason::Deleted) {
-            self.take_unseen(Some(UnknownReason::Unreadable(why.to_owned())));
+        self.suspected_deletions.clear();
+        self.held_deletions.clear();
+        self.verifications.clear();
+        self.in_flight.clear();
+        self.feature_deletion_held = false;
+        if self.listing_blocker != Some(UnknownReason::Deleted) {
+            self.set_listing_blocker(Some(UnknownReason::Unreadable(why.to_owned())));
         }
     }
 
@@ -337,54 +339,54 @@ impl LiveFeature {
     /// The paths to look at by now: those that count, and those to be read once more.
     pub(super) fn take_due_paths(&mut self, now: Duration) -> Vec<(RelPath, Flight)> {
         let settled = self.settle.take_due(now).into_iter();
-        let mut paths: Vec<_> = settled.map(|path| (path, Flight::Look)).collect();
-        while self.rechecks.first().is_some_and(|(due, _)| *due <= now) {
-            paths.extend(self.rechecks.pop_first().map(|(_, path)| (path, Flight::Recheck)));
+        let mut paths: Vec<_> = settled.map(|path| (path, Flight::Check)).collect();
+        while self.verifications.first().is_some_and(|(due, _)| *due <= now) {
+            paths.extend(self.verifications.pop_first().map(|(_, path)| (path, Flight::Verify)));
         }
         paths
     }
 
     /// Whether nothing is left to do, not even reading a file once more.
-    pub(super) fn is_at_rest(&self) -> bool {
-        let rechecked = self.rechecks.is_empty() && self.flying.is_empty();
+    pub(super) fn is_idle(&self) -> bool {
+        let rechecked = self.verifications.is_empty() && self.in_flight.is_empty();
         self.is_settled() && rechecked && !self.waits_for_git()
     }
 
     /// Whether there is nothing to do with it until the next hint; then what was done keeps no room.
-    pub(super) fn falls_asleep(&mut self) -> bool {
-        let asleep = self.indexed && self.is_at_rest();
+    pub(super) fn try_deactivate(&mut self) -> bool {
+        let asleep = self.indexed && self.is_idle();
         if asleep {
             // A tree that was emptied one by one keeps its root, and there are many features.
             self.settle.clear();
-            self.vanishing.clear();
-            self.rechecks.clear();
-            self.flying.clear();
-            self.held.clear();
+            self.suspected_deletions.clear();
+            self.verifications.clear();
+            self.in_flight.clear();
+            self.held_deletions.clear();
         }
         asleep
     }
 
     /// Whether nothing is waiting, being looked at, or uncommitted; what waits for git aside.
     pub(super) fn is_settled(&self) -> bool {
-        self.is_looked_at() && self.batch.is_settled(self.git.is_some())
+        self.is_checked() && self.batch.is_settled(self.git_hold_until.is_some())
     }
 
     /// Whether something counts only when git is done.
     pub(super) fn waits_for_git(&self) -> bool {
-        let verdict = self.git.is_some() && self.batch.verdict;
-        verdict || !self.held.is_empty() || self.held_whole
+        let verdict = self.git_hold_until.is_some() && self.batch.verdict;
+        verdict || !self.held_deletions.is_empty() || self.feature_deletion_held
     }
 
     /// Whether a deletion or a verdict is to come.
     pub(super) fn may_wait_for_git(&self) -> bool {
-        !self.vanishing.is_empty() || self.batch.verdict || self.waits_for_git()
+        !self.suspected_deletions.is_empty() || self.batch.verdict || self.waits_for_git()
     }
 
     /// Looks again at what waited for git.
-    pub(super) fn git_is_done(&mut self, now: Duration) {
-        self.git = None;
-        self.calm_by = Some(now + VERDICT_PAUSE * 10);
-        for path in std::mem::take(&mut self.held) {
+    pub(super) fn release_git_hold(&mut self, now: Duration) {
+        self.git_hold_until = None;
+        self.evaluation_deadline = Some(now + EVALUATION_INTERVAL * 10);
+        for path in std::mem::take(&mut self.held_deletions) {
             self.settle.schedule_at(&path, now);
         }
     }
@@ -396,19 +398,19 @@ impl LiveFeature {
 
     /// Whether its deletions are committed; a verdict may be owed.
     pub(super) fn is_settled_but_verdict(&self) -> bool {
-        self.is_looked_at() && self.batch.paths.is_empty()
+        self.is_checked() && self.batch.paths.is_empty()
     }
 
     /// Whether nothing is waiting or being looked at.
-    pub(super) fn is_looked_at(&self) -> bool {
-        self.settle.is_empty() && !self.flying.is_looking()
+    pub(super) fn is_checked(&self) -> bool {
+        self.settle.is_empty() && !self.in_flight.has_checks()
     }
 
     /// When something is to be done without a new hint.
     pub(super) fn next_due(&self) -> Option<Duration> {
-        let gather = self.batch.since.filter(|_| self.indexed).map(|since| since + GATHER);
-        let verdict = self.batch.verdict.then(|| self.verdict_due()).flatten();
-        let recheck = self.rechecks.first().map(|(due, _)| *due);
+        let gather = self.batch.since.filter(|_| self.indexed).map(|since| since + BATCH_WINDOW);
+        let verdict = self.batch.verdict.then(|| self.evaluation_due()).flatten();
+        let recheck = self.verifications.first().map(|(due, _)| *due);
         [self.settle.next_due(), recheck, gather, verdict].into_iter().flatten().min()
     }
 }

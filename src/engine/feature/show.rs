@@ -22,13 +22,13 @@ pub(super) enum Projection {
 impl LiveFeature {
     /// Whether its snapshot is announced, and may be other than its file says since this was last
     /// asked.
-    pub(in crate::engine) fn take_unprojected(&mut self) -> bool {
+    pub(in crate::engine) fn take_stale_snapshot(&mut self) -> bool {
         let announced = self.announced.is_some() && self.batch.is_empty();
         announced && std::mem::take(&mut self.projection) == Projection::MayDiffer
     }
 
     /// Takes that its file could not be written, and is to be once more.
-    pub(in crate::engine) fn project_again(&mut self) {
+    pub(in crate::engine) fn mark_snapshot_stale(&mut self) {
         self.projection = Projection::MayDiffer;
         self.view = None;
     }
@@ -39,7 +39,7 @@ impl LiveFeature {
         project: &Arc<str>,
         at: Timestamp,
     ) -> Arc<FeatureView> {
-        let settled = self.is_looked_at() && !self.waits_for_git();
+        let settled = self.is_checked() && !self.waits_for_git();
         let stale = |view: &FeatureView| match view.watch {
             FeatureWatchState::Settling => settled,
             FeatureWatchState::Live => !settled,

@@ -10,7 +10,7 @@ use crate::core::artifact::{Absence, ArtifactRef, ArtifactState, ErrorReason};
 use crate::core::path::RelPath;
 
 /// Most tombstones of a feature.
-const MOST: usize = 1_000;
+const MAX_TOMBSTONES: usize = 1_000;
 
 /// The tombstones of one feature.
 #[derive(Debug, Default)]
@@ -55,9 +55,9 @@ impl Tombstones {
 
     /// Makes room for what is to come when these have gone: the oldest are to go as well, and of
     /// those to come the first do not come at all.
-    pub(super) fn make_room(&self, gone: &mut Vec<RelPath>, new: &mut Vec<Arc<ArtifactRef>>) {
-        new.drain(..new.len().saturating_sub(MOST));
-        if self.by_path.len() + new.len() <= MOST {
+    pub(super) fn evict_oldest(&self, gone: &mut Vec<RelPath>, new: &mut Vec<Arc<ArtifactRef>>) {
+        new.drain(..new.len().saturating_sub(MAX_TOMBSTONES));
+        if self.by_path.len() + new.len() <= MAX_TOMBSTONES {
             return;
         }
         let told: HashSet<&RelPath> =
@@ -65,7 +65,7 @@ impl Tombstones {
         let left = self.by_path.iter().filter(|(path, _)| !told.contains(path));
         let mut left: Vec<_> = left.map(|(path, (age, _))| (*age, path)).collect();
         left.sort_unstable();
-        let more = (left.len() + new.len()).saturating_sub(MOST);
+        let more = (left.len() + new.len()).saturating_sub(MAX_TOMBSTONES);
         gone.extend(left.into_iter().take(more).map(|(_, path)| path.clone()));
     }
 }
@@ -98,30 +98,30 @@ mod tests {
     fn room(known: &[Arc<ArtifactRef>], new: &[Arc<ArtifactRef>]) -> (Vec<String>, usize) {
         let known = Tombstones::new(known.iter().cloned());
         let (mut gone, mut new) = (vec![RelPath::new(*b"b0001").unwrap()], new.to_vec());
-        known.make_room(&mut gone, &mut new);
+        known.evict_oldest(&mut gone, &mut new);
         (gone[1..].iter().map(|path| path.text().into_owned()).collect(), new.len())
     }
 
     #[test]
     fn the_oldest_make_room() {
-        let known = [vec![dead("z")], many('b', MOST - 1)].concat();
+        let known = [vec![dead("z")], many('b', MAX_TOMBSTONES - 1)].concat();
         assert_eq!(room(&known, &[]), (vec![], 0));
         // One goes anyway.
         assert_eq!(room(&known, &many('a', 1)), (vec![], 1));
         assert_eq!(room(&known, &many('a', 3)), (vec!["z".to_owned(), "b0000".to_owned()], 3));
-        let (gone, come) = room(&known, &many('a', MOST + 7));
-        assert_eq!((gone.len(), come), (MOST - 1, MOST));
+        let (gone, come) = room(&known, &many('a', MAX_TOMBSTONES + 7));
+        assert_eq!((gone.len(), come), (MAX_TOMBSTONES - 1, MAX_TOMBSTONES));
         let more = [&known[..], &many('c', 500)].concat();
         assert_eq!(room(&more, &[]).0.len(), 499);
     }
 
     #[test]
     fn what_was_deleted_again_is_young() {
-        let mut known = Tombstones::new(many('b', MOST));
+        let mut known = Tombstones::new(many('b', MAX_TOMBSTONES));
         assert!(known.remove(&dead("b0000").relative_path));
         known.put(dead("b0000"));
         let (mut gone, mut new) = (Vec::new(), vec![dead("c")]);
-        known.make_room(&mut gone, &mut new);
+        known.evict_oldest(&mut gone, &mut new);
         assert_eq!(gone, [dead("b0001").relative_path.clone()]);
     }
 }

@@ -33,19 +33,19 @@ pub(super) struct Eyes<'a> {
 }
 
 impl LiveProject {
-    pub(super) fn eyes(&self) -> Eyes<'_> {
+    pub(super) fn initial_scan(&self) -> Eyes<'_> {
         Eyes {
             project: &self.project,
             limits: &self.setup.limits,
             ignore: &self.ignore,
-            watched: self.watching.watched_folders(),
+            watched: self.watching.watched_dirs(),
         }
     }
 }
 
 impl Eyes<'_> {
     /// Looks at all features; those that are stored have their directories watched already.
-    pub(super) fn look_at_all(
+    pub(super) fn run(
         &self,
         dirs: &[FeatureDir],
         stored: &BTreeMap<FeatureSlug, Stored>,

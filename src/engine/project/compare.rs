@@ -20,7 +20,7 @@ use crate::scan::{Listing, is_resource_exhausted, list_tree};
 use crate::watch::HintKind;
 
 /// After the process had no descriptor left.
-pub(super) const STARVED_PAUSE: Duration = Duration::from_secs(1);
+pub(super) const RESOURCE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 impl LiveProject {
     /// Compares a directory of a feature, or all of it, with the disk, watching each directory before it
@@ -51,16 +51,16 @@ impl LiveProject {
                     Some(path) => base.join(std::ffi::OsStr::from_bytes(path.as_bytes())),
                     None => base.clone(),
                 };
-                if counting == Counting::Settled || !watching.is_watched(&path) {
+                if counting == Counting::Rewatch || !watching.is_watched(&path) {
                     watching.watch(path);
                 }
             })
         });
-        self.compare_with(slug, folder, listing, counting, pool, now);
+        self.apply_listing(slug, folder, listing, counting, pool, now);
     }
 
     /// Compares a directory of a feature, or all of it, with what lies there.
-    pub(super) fn compare_with(
+    pub(super) fn apply_listing(
         &mut self,
         slug: &FeatureSlug,
         folder: Option<&RelPath>,
@@ -72,59 +72,60 @@ impl LiveProject {
         let Some(feature) = self.features.get_mut(slug) else {
             return;
         };
-        self.awake.insert(slug.clone());
+        self.active.insert(slug.clone());
         self.changed = true;
         let listing = match listing {
             Ok(listing) => listing,
-            Err(error) if is_no_folder(&error) => {
+            Err(error) if is_not_a_directory(&error) => {
                 if let Some(folder) = folder {
                     for below in feature.paths_below(Some(folder)) {
-                        vanish(feature, below, now);
+                        suspect_deletion(feature, below, now);
                     }
-                    let indexed = feature.knows(folder);
+                    let indexed = feature.contains(folder);
                     feature.settle.on_hint(folder, HintKind::CloseWrite, indexed, now.elapsed);
                 }
                 return;
             }
             Err(error) if is_resource_exhausted(&error) => {
-                self.starved = false;
-                self.note_starved(true);
+                self.out_of_resources = false;
+                self.set_out_of_resources(true);
                 self.recompare.insert(slug.clone());
-                self.refresh_due.get_or_insert(now.elapsed + STARVED_PAUSE);
+                self.refresh_due.get_or_insert(now.elapsed + RESOURCE_RETRY_INTERVAL);
                 return;
             }
             Err(error) => {
                 match folder {
-                    Some(folder) => hide(feature, folder, &error.to_string(), now),
-                    None => feature.take_unseen(Some(UnknownReason::Unreadable(error.to_string()))),
+                    Some(folder) => mark_dir_unreadable(feature, folder, &error.to_string(), now),
+                    None => feature
+                        .set_listing_blocker(Some(UnknownReason::Unreadable(error.to_string()))),
                 }
                 return;
             }
         };
         feature.compared(now.at);
         if let Some(folder) = folder {
-            feature.open_folder(folder, now.elapsed);
+            feature.on_dir_found(folder, now.elapsed);
         }
         if folder.is_none() {
             if listing.limit_exceeded.is_some() {
-                self.budget.insert(slug.clone());
+                self.over_limit.insert(slug.clone());
             } else {
-                self.budget.remove(slug);
+                self.over_limit.remove(slug);
             }
-            feature.take_unseen(listing.limit_exceeded.map(UnknownReason::LimitExceeded));
+            feature.set_listing_blocker(listing.limit_exceeded.map(UnknownReason::LimitExceeded));
             feature.entries = listing.entries;
         } else {
             if let Some(why) = listing.limit_exceeded {
-                self.budget.insert(slug.clone());
-                feature.take_unseen(Some(UnknownReason::LimitExceeded(why)));
+                self.over_limit.insert(slug.clone());
+                feature.set_listing_blocker(Some(UnknownReason::LimitExceeded(why)));
             }
             // The directory itself, too.
-            if feature.meets(listing.entries + 1, &self.setup.limits) {
-                self.budget.insert(slug.clone());
+            if feature.count_entries(listing.entries + 1, &self.setup.limits) {
+                self.over_limit.insert(slug.clone());
             }
         }
         for (path, why) in &listing.unreadable {
-            hide(feature, path, why, now);
+            mark_dir_unreadable(feature, path, why, now);
         }
         for file in listing.files.iter().flatten() {
             let known = feature.inventory.entries().get(&file.path);
@@ -135,10 +136,17 @@ impl LiveProject {
             if !same && !feature.settle.is_pending(&file.path) {
                 let indexed = known.is_some();
                 match counting {
-                    Counting::AtOnce => {
-                        fly(feature, &self.setup, &self.project, &file.path, Flight::Look, pool);
+                    Counting::Initial => {
+                        enqueue_check(
+                            feature,
+                            &self.setup,
+                            &self.project,
+                            &file.path,
+                            Flight::Check,
+                            pool,
+                        );
                     }
-                    Counting::Settled | Counting::Polled => {
+                    Counting::Rewatch | Counting::Poll => {
                         feature.settle.on_hint(
                             &file.path,
                             HintKind::CloseWrite,
@@ -158,11 +166,13 @@ impl LiveProject {
                     feature.settle.remove(&path);
                     feature.remove(&path, RemovalReason::Ignored, now.elapsed);
                 }
-                Counting::AtOnce if feature.git.is_none() && feature.has(&path) => {
+                Counting::Initial
+                    if feature.git_hold_until.is_none() && feature.is_present(&path) =>
+                {
                     feature.remove(&path, RemovalReason::Deleted, now.elapsed);
                 }
                 _ if feature.settle.is_pending(&path) => {}
-                _ => vanish(feature, path, now),
+                _ => suspect_deletion(feature, path, now),
             }
         }
     }
@@ -203,7 +213,7 @@ fn is_ignored(ignore: &PatternSet, path: &RelPath) -> bool {
 }
 
 /// Whether there is no directory where one was to be opened, but nothing or something else.
-pub(in crate::engine) fn is_no_folder(error: &std::io::Error) -> bool {
+pub(in crate::engine) fn is_not_a_directory(error: &std::io::Error) -> bool {
     let none = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP, Errno::STALE].map(Errno::raw_os_error);
     error.raw_os_error().is_some_and(|error| none.contains(&error))
 }
@@ -214,7 +224,7 @@ pub(super) fn is_at_or_below(path: &RelPath, folder: &RelPath) -> bool {
 }
 
 /// Sends a path to be looked at; one that is being looked at is looked at once more afterwards.
-pub(super) fn fly(
+pub(super) fn enqueue_check(
     feature: &mut LiveFeature,
     setup: &Setup,
     project: &Arc<Project>,
@@ -222,30 +232,35 @@ pub(super) fn fly(
     flight: Flight,
     pool: &Pool,
 ) {
-    if !feature.flying.begin(path, flight) {
+    if !feature.in_flight.start(path, flight) {
         return;
     }
     let known = feature.inventory.entries().get(path);
     let known = known.filter(|entry| !entry.racy).and_then(|entry| entry.signature);
-    pool.look(Job {
+    pool.submit(Job {
         id: setup.id,
         project: Arc::clone(project),
         feature: feature.dir.clone(),
         path: path.clone(),
         known,
         limits: setup.limits,
-        again: false,
+        verify_only: false,
     });
 }
 
 /// Takes that an indexed path seems to be gone: it is looked at once more before that counts.
-pub(super) fn vanish(feature: &mut LiveFeature, path: RelPath, now: Now) {
+pub(super) fn suspect_deletion(feature: &mut LiveFeature, path: RelPath, now: Now) {
     feature.settle.on_hint(&path, HintKind::Removed, true, now.elapsed);
-    feature.vanishing.insert(path, now.elapsed);
+    feature.suspected_deletions.insert(path, now.elapsed);
 }
 
 /// A directory that cannot be read is one entry; what is indexed below it is not known any more.
-pub(super) fn hide(feature: &mut LiveFeature, folder: &RelPath, why: &str, now: Now) {
+pub(super) fn mark_dir_unreadable(
+    feature: &mut LiveFeature,
+    folder: &RelPath,
+    why: &str,
+    now: Now,
+) {
     for path in feature.paths_below(Some(folder)) {
         feature.settle.remove(&path);
         feature.remove(&path, RemovalReason::ParentUnreadable, now.elapsed);
@@ -260,5 +275,5 @@ pub(super) fn hide(feature: &mut LiveFeature, folder: &RelPath, why: &str, now: 
         racy: false,
     };
     feature.set(seen, now.at, now.elapsed);
-    feature.hidden.insert(folder.clone());
+    feature.unreadable_dirs.insert(folder.clone());
 }

@@ -7,41 +7,41 @@ use super::{LiveProject, Now};
 use crate::engine::feature::LiveFeature;
 
 /// A lock that is older was left behind.
-const LOCK_MAX: Duration = Duration::from_secs(10);
+const MAX_LOCK_AGE: Duration = Duration::from_secs(10);
 
 impl LiveProject {
     /// Looks whether git holds the work tree, and lets go of what waited for it when it does not.
-    pub(in crate::engine) fn look_at_git(&mut self, now: Now) {
+    pub(in crate::engine) fn update_git_hold(&mut self, now: Now) {
         let waits = self.git.is_some()
             || !self.missing.is_empty()
-            || self.awake().any(LiveFeature::may_wait_for_git);
+            || self.active().any(LiveFeature::may_wait_for_git);
         if !waits {
             return;
         }
         // What git did is not seen before it is looked at.
-        let busy = self.git.is_some() && !self.awake().all(LiveFeature::is_looked_at);
-        self.note_git(busy, now);
-        let hold = self.hold(now);
-        for slug in &self.awake {
+        let busy = self.git.is_some() && !self.active().all(LiveFeature::is_checked);
+        self.set_git_hold(busy, now);
+        let hold = self.git_hold_until(now);
+        for slug in &self.active {
             let Some(feature) = self.features.get_mut(slug) else {
                 continue;
             };
-            if hold.is_none() && (feature.git.is_some() || feature.waits_for_git()) {
-                feature.git_is_done(now.elapsed);
+            if hold.is_none() && (feature.git_hold_until.is_some() || feature.waits_for_git()) {
+                feature.release_git_hold(now.elapsed);
             }
-            feature.git = hold;
+            feature.git_hold_until = hold;
         }
-        if hold.is_none() && self.awake().any(|feature| feature.held_whole) {
+        if hold.is_none() && self.active().any(|feature| feature.feature_deletion_held) {
             self.refresh_due = Some(now.elapsed);
         }
     }
 
     /// Takes whether git has the work tree, or what it did is not seen yet.
-    pub(super) fn note_git(&mut self, busy: bool, now: Now) {
+    pub(super) fn set_git_hold(&mut self, busy: bool, now: Now) {
         let taken = self.project.git_locked_at();
         // One of the future was taken just now, by another clock.
         let age = |taken| SystemTime::now().duration_since(taken).unwrap_or_default();
-        let fresh = taken.is_some_and(|taken| age(taken) < LOCK_MAX);
+        let fresh = taken.is_some_and(|taken| age(taken) < MAX_LOCK_AGE);
         // Locks that follow each other are one wait, so nothing waits for ever.
         self.git = match (fresh || busy, self.git) {
             (false, _) => None,
@@ -51,12 +51,12 @@ impl LiveProject {
     }
 
     /// Until when git holds the work tree.
-    pub(super) fn hold(&self, now: Now) -> Option<Duration> {
+    pub(super) fn git_hold_until(&self, now: Now) -> Option<Duration> {
         self.git.filter(|until| now.elapsed < *until)
     }
 
     /// When to look again without a new hint.
     pub(super) fn git_due(&self) -> Option<Duration> {
-        self.git.filter(|_| self.awake().any(|feature| feature.git.is_some()))
+        self.git.filter(|_| self.active().any(|feature| feature.git_hold_until.is_some()))
     }
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::compare::{STARVED_PAUSE, fly, hide, is_at_or_below, vanish};
-use super::{Counting, LiveProject, META, Now, REFRESH_PAUSE};
+use super::compare::{
+    RESOURCE_RETRY_INTERVAL, enqueue_check, is_at_or_below, mark_dir_unreadable, suspect_deletion,
+};
+use super::{Counting, LiveProject, META, Now, REFRESH_DELAY};
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::transition::RemovalReason;
 use crate::engine::feature::Flight;
@@ -17,14 +19,14 @@ use crate::watch::HintKind;
 
 /// A file written so shortly before it was read that another write may look the same is read again
 /// after this; one that changes while it is read, too.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+const VERIFY_DELAY: Duration = Duration::from_millis(50);
 
 /// What is said then.
-pub(super) const STARVED: &str = "the process has no descriptor or memory left to look at files; later again (raise `ulimit -n`)";
+pub(super) const OUT_OF_RESOURCES: &str = "the process has no descriptor or memory left to look at files; later again (raise `ulimit -n`)";
 
 impl LiveProject {
     /// Takes a hint about an absolute path. Says whether it was a cookie.
-    pub(in crate::engine) fn hint(
+    pub(in crate::engine) fn on_hint(
         &mut self,
         path: &Path,
         what: HintKind,
@@ -35,7 +37,7 @@ impl LiveProject {
             return true;
         }
         if path == self.root.probe {
-            self.care.heard(now);
+            self.care.on_probe_event(now);
             return false;
         }
         if self.root.away.is_some() {
@@ -43,33 +45,33 @@ impl LiveProject {
         }
         let Some(relative) = self.relative(path) else {
             // The root itself, or a directory of the user or of git, of which only the head matters.
-            let of_user = self
+            let is_user_mission = self
                 .setup
                 .user_missions
                 .as_ref()
                 .is_some_and(|own| path.starts_with(own) || own.starts_with(path));
-            if of_user && what != HintKind::CloseWrite {
+            if is_user_mission && what != HintKind::CloseWrite {
                 self.watching.forget(path);
             }
             self.root.replaced |= path == self.setup.root && what == HintKind::Removed;
-            if of_user || path == self.setup.root || path.ends_with("HEAD") {
-                self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
+            if is_user_mission || path == self.setup.root || path.ends_with("HEAD") {
+                self.refresh_due.get_or_insert(now.elapsed + REFRESH_DELAY);
             }
             return false;
         };
-        let places = self.places.around(&relative);
+        let places = self.places.containing(&relative);
         let within = places.iter().any(|(_, below)| below.is_some());
-        let moves = self.moves_features(path, &relative, what);
+        let moves = self.affects_feature_set(path, &relative, what);
         if !within && self.watching.forget(path) || within && moves {
-            self.replaced(&relative, now);
-        } else if moves || places.is_empty() && self.steers(&relative) {
-            self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
+            self.on_dir_replaced(&relative, now);
+        } else if moves || places.is_empty() && self.is_metadata_path(&relative) {
+            self.refresh_due.get_or_insert(now.elapsed + REFRESH_DELAY);
         }
         for (slug, below) in places {
             match below {
                 Some(below) => self.hint_in_feature(&slug, &below, what, pool, now),
                 None => {
-                    self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
+                    self.refresh_due.get_or_insert(now.elapsed + REFRESH_DELAY);
                 }
             }
         }
@@ -84,8 +86,8 @@ impl LiveProject {
 
     /// Takes that a directory on the way to features, or one of theirs, came or went: the watches below
     /// that name are of what lay there before.
-    fn replaced(&mut self, relative: &RelPath, now: Now) {
-        self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
+    fn on_dir_replaced(&mut self, relative: &RelPath, now: Now) {
+        self.refresh_due.get_or_insert(now.elapsed + REFRESH_DELAY);
         for feature in self.features.values() {
             let below = feature.dir.path.as_ref().is_none_or(|path| is_at_or_below(path, relative));
             if below {
@@ -108,15 +110,15 @@ impl LiveProject {
             return;
         }
         if path.as_bytes() == META {
-            self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
+            self.refresh_due.get_or_insert(now.elapsed + REFRESH_DELAY);
         }
-        let is_folder = match what {
+        let is_dir = match what {
             HintKind::DirCreated => true,
-            HintKind::MovedTo => self.is_folder(slug, path),
+            HintKind::MovedTo => self.is_dir_at(slug, path),
             HintKind::CloseWrite | HintKind::Modified | HintKind::Removed => false,
         };
-        if is_folder {
-            return self.compare(slug, Some(path), Counting::Settled, pool, now);
+        if is_dir {
+            return self.compare(slug, Some(path), Counting::Rewatch, pool, now);
         }
         // What arrived and is gone again by now may have gone twice: first went what lay there.
         let went = matches!(what, HintKind::Removed | HintKind::MovedTo);
@@ -124,26 +126,26 @@ impl LiveProject {
             && let Some(folder) = self.absolute(slug, Some(path))
             && self.watching.forget(&folder)
         {
-            self.folder_went(now);
+            self.on_dir_removed(now);
         }
-        let Some(feature) = self.wake(slug) else {
+        let Some(feature) = self.activate(slug) else {
             return;
         };
         if went {
             for below in feature.paths_below(Some(path)) {
-                vanish(feature, below, now);
+                suspect_deletion(feature, below, now);
             }
         }
         if what != HintKind::Removed {
-            feature.vanishing.remove(path);
-        } else if feature.knows(path) {
-            feature.vanishing.insert(path.clone(), now.elapsed);
+            feature.suspected_deletions.remove(path);
+        } else if feature.contains(path) {
+            feature.suspected_deletions.insert(path.clone(), now.elapsed);
         }
-        let indexed = feature.knows(path);
+        let indexed = feature.contains(path);
         feature.settle.on_hint(path, what, indexed, now.elapsed);
     }
 
-    fn is_folder(&self, slug: &FeatureSlug, path: &RelPath) -> bool {
+    fn is_dir_at(&self, slug: &FeatureSlug, path: &RelPath) -> bool {
         self.absolute(slug, Some(path))
             .and_then(|path| path.symlink_metadata().ok())
             .is_some_and(|metadata| metadata.is_dir())
@@ -158,70 +160,70 @@ impl LiveProject {
     }
 
     /// Takes whether the process lacked what it needs to look.
-    pub(super) fn note_starved(&mut self, starved: bool) {
-        if std::mem::replace(&mut self.starved, starved) != starved {
+    pub(super) fn set_out_of_resources(&mut self, out_of_resources: bool) {
+        if std::mem::replace(&mut self.out_of_resources, out_of_resources) != out_of_resources {
             self.changed = true;
-            if starved {
-                warn!("{STARVED}");
+            if out_of_resources {
+                warn!("{OUT_OF_RESOURCES}");
             }
         }
     }
 
     /// Takes what a look at a path came to.
-    pub(in crate::engine) fn landed(&mut self, done: Done, pool: &Pool, now: Now) {
-        if done.again {
-            return self.landed_again(done, now);
+    pub(in crate::engine) fn on_file_result(&mut self, done: Done, pool: &Pool, now: Now) {
+        if done.verify_only {
+            return self.on_scrub_result(done, now);
         }
         let Done { slug, path, look, .. } = done;
         let (slug, path) = (&slug, &path);
-        self.note_starved(look == PathState::OutOfResources);
-        let gone = look == PathState::Missing && !self.deletes(now);
+        self.set_out_of_resources(look == PathState::OutOfResources);
+        let gone = look == PathState::Missing && !self.confirm_root(now);
         let Some(feature) = self.features.get_mut(slug) else {
             return;
         };
-        self.awake.insert(slug.clone());
+        self.active.insert(slug.clone());
         // What was under way when the root went away counts no more.
-        let Some(flight) = feature.flying.land(path).filter(|_| !gone) else {
+        let Some(flight) = feature.in_flight.finish(path).filter(|_| !gone) else {
             return;
         };
-        if flight == Flight::LookTwice {
-            fly(feature, &self.setup, &self.project, path, Flight::Look, pool);
+        if flight == Flight::CheckAgain {
+            enqueue_check(feature, &self.setup, &self.project, path, Flight::Check, pool);
         }
         let looked = matches!(look, PathState::Unchanged | PathState::Read(_) | PathState::Missing);
-        if looked && flight != Flight::Recheck {
+        if looked && flight != Flight::Verify {
             feature.compared(now.at);
         }
         match look {
             PathState::Unchanged => {
-                feature.vanishing.remove(path);
-                feature.held.remove(path);
+                feature.suspected_deletions.remove(path);
+                feature.held_deletions.remove(path);
             }
             PathState::Read(seen) => {
-                feature.vanishing.remove(path);
-                feature.held.remove(path);
+                feature.suspected_deletions.remove(path);
+                feature.held_deletions.remove(path);
                 if seen.racy {
-                    feature.rechecks.insert((now.elapsed + LOOK_AGAIN, path.clone()));
+                    feature.verifications.insert((now.elapsed + VERIFY_DELAY, path.clone()));
                 }
-                if !feature.knows(path) && feature.meets(1, &self.setup.limits) {
-                    self.budget.insert(slug.clone());
+                if !feature.contains(path) && feature.count_entries(1, &self.setup.limits) {
+                    self.over_limit.insert(slug.clone());
                 }
                 feature.set(seen, now.at, now.elapsed);
                 // Where a file is, nothing can be below.
                 for below in feature.paths_below(Some(path)) {
-                    vanish(feature, below, now);
+                    suspect_deletion(feature, below, now);
                 }
                 if path.as_bytes() == META {
-                    self.refresh_due.get_or_insert(now.elapsed + REFRESH_PAUSE);
+                    self.refresh_due.get_or_insert(now.elapsed + REFRESH_DELAY);
                 }
             }
-            PathState::Missing if !feature.knows(path) => {}
-            PathState::Missing if !feature.indexed && feature.git.is_none() => {
+            PathState::Missing if !feature.contains(path) => {}
+            PathState::Missing if !feature.indexed && feature.git_hold_until.is_none() => {
                 feature.remove(path, RemovalReason::Deleted, now.elapsed);
             }
-            PathState::Missing => match feature.vanishing.get(path) {
+            PathState::Missing => match feature.suspected_deletions.get(path) {
                 Some(since) if *since + self.setup.times.deletion_grace <= now.elapsed => {
-                    if feature.git.is_some() {
-                        feature.held.insert(path.clone());
+                    if feature.git_hold_until.is_some() {
+                        feature.held_deletions.insert(path.clone());
                     } else {
                         feature.remove(path, RemovalReason::Deleted, now.elapsed);
                     }
@@ -230,17 +232,19 @@ impl LiveProject {
                 Some(since) => {
                     feature.settle.schedule_at(path, *since + self.setup.times.deletion_grace)
                 }
-                None => vanish(feature, path.clone(), now),
+                None => suspect_deletion(feature, path.clone(), now),
             },
-            PathState::Unstable => feature.settle.schedule_at(path, now.elapsed + LOOK_AGAIN),
+            PathState::Unstable => feature.settle.schedule_at(path, now.elapsed + VERIFY_DELAY),
             PathState::OutOfResources => {
-                feature.settle.schedule_at(path, now.elapsed + STARVED_PAUSE)
+                feature.settle.schedule_at(path, now.elapsed + RESOURCE_RETRY_INTERVAL)
             }
-            PathState::ParentUnreadable(folder, why) => hide(feature, &folder, &why, now),
+            PathState::ParentUnreadable(folder, why) => {
+                mark_dir_unreadable(feature, &folder, &why, now)
+            }
             PathState::Dir => {
                 // What was there as a file is not; what is in the directory comes by comparing.
-                feature.open_folder(path, now.elapsed);
-                self.compare(slug, Some(path), Counting::Settled, pool, now);
+                feature.on_dir_found(path, now.elapsed);
+                self.compare(slug, Some(path), Counting::Rewatch, pool, now);
             }
             PathState::TooLarge => {}
         }

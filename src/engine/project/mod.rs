@@ -33,17 +33,17 @@ use crate::scan::ScanLimits;
 use crate::scan::remote_fs::remote_fs_name;
 use crate::watch::DebounceTimes;
 use attend::Care;
-use compare::fly;
-pub(super) use compare::is_no_folder;
+use compare::enqueue_check;
+pub(super) use compare::is_not_a_directory;
 use places::Places;
-use root::{ELSEWHERE, Root, dir_of_gone, lies_elsewhere};
+use root::{Root, UNMOUNTED, looks_unmounted, stored_or_default_dir};
 use scrub::Scrub;
 use steer::open;
 use unwritten::Unwritten;
 use watching::{MakeBackend, Watching};
 
 /// Hints about steering files are gathered for this long before these are read again.
-const REFRESH_PAUSE: Duration = Duration::from_millis(20);
+const REFRESH_DELAY: Duration = Duration::from_millis(20);
 /// The file of a feature that steers it.
 const META: &[u8] = b"meta.json";
 
@@ -82,9 +82,9 @@ pub(super) struct LiveProject {
     places: Places,
     /// The features that have something to do or to show: a turn costs what these do, however many
     /// others there are.
-    awake: BTreeSet<FeatureSlug>,
+    active: BTreeSet<FeatureSlug>,
     /// What was shown last.
-    shown: Option<Arc<ProjectView>>,
+    published: Option<Arc<ProjectView>>,
     /// Whether something else than features is to be shown anew.
     changed: bool,
     watching: Watching,
@@ -94,15 +94,15 @@ pub(super) struct LiveProject {
     unwritten: Unwritten,
     ignore: PatternSet,
     /// Where features may come to lie.
-    ways: FeaturePatterns,
+    patterns: FeaturePatterns,
     /// What is wrong beside what is not watched.
     fault: Option<String>,
     /// Features that are to be forgotten by the store.
-    pub(super) forgotten: Vec<FeatureSlug>,
+    pub(super) removed_features: Vec<FeatureSlug>,
     /// Features that are beyond a budget, or may be: how many entries there are only listing tells.
-    budget: BTreeSet<FeatureSlug>,
+    over_limit: BTreeSet<FeatureSlug>,
     /// Whether the process had no descriptor left when something was last looked at.
-    starved: bool,
+    out_of_resources: bool,
     skipped: Vec<SkippedDir>,
     findings: (Vec<FileError>, Vec<String>),
     pub(super) refresh_due: Option<Duration>,
@@ -111,7 +111,7 @@ pub(super) struct LiveProject {
     /// Features whose directory was seen to be missing, and since when.
     missing: BTreeMap<FeatureSlug, Duration>,
     /// When features that are gone may be done with.
-    forget_at: Option<Duration>,
+    expire_at: Option<Duration>,
     /// Until when git has the work tree, which may have passed.
     git: Option<Duration>,
     /// What kind of file system the root is on, where its files can be changed from elsewhere.
@@ -122,11 +122,11 @@ pub(super) struct LiveProject {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Counting {
     /// They do: nobody was looking, so there is nothing to wait for.
-    AtOnce,
+    Initial,
     /// They settle first.
-    Settled,
+    Rewatch,
     /// They settle first, and what is watched stays watched as it is: nothing was lost.
-    Polled,
+    Poll,
 }
 
 impl LiveProject {
@@ -157,8 +157,8 @@ impl LiveProject {
             project: Arc::new(project),
             features: BTreeMap::new(),
             places: Places::default(),
-            awake: BTreeSet::new(),
-            shown: None,
+            active: BTreeSet::new(),
+            published: None,
             changed: true,
             watching: Watching::new(make),
             root: Root::new(probe),
@@ -166,68 +166,73 @@ impl LiveProject {
             scrub: Scrub::new(setup.scrub, now.elapsed),
             unwritten: Unwritten::default(),
             ignore,
-            ways: FeaturePatterns::new(&setup.settings.feature_patterns()),
+            patterns: FeaturePatterns::new(&setup.settings.feature_patterns()),
             fault,
-            budget: BTreeSet::new(),
-            forgotten: Vec::new(),
-            starved: false,
+            over_limit: BTreeSet::new(),
+            removed_features: Vec::new(),
+            out_of_resources: false,
             skipped: Vec::new(),
             findings: (Vec::new(), Vec::new()),
             refresh_due: None,
             recompare: BTreeSet::new(),
             missing: BTreeMap::new(),
-            forget_at: None,
+            expire_at: None,
             git: None,
             remote: None,
             setup,
         };
         match refused {
-            Some(error) => live.wait_with(stored, &error, now),
-            None => live.settle_in(stored, pool, now),
+            Some(error) => live.start_without_root(stored, &error, now),
+            None => live.apply_initial_scan(stored, pool, now),
         }
         live
     }
 
     /// Watches what steers, and looks at all features.
-    fn settle_in(&mut self, mut stored: BTreeMap<FeatureSlug, Stored>, pool: &Pool, now: Now) {
+    fn apply_initial_scan(
+        &mut self,
+        mut stored: BTreeMap<FeatureSlug, Stored>,
+        pool: &Pool,
+        now: Now,
+    ) {
         self.remote = remote_fs_name(&self.setup.root);
-        if self.watch_steering()
+        if self.watch_metadata_dirs()
             && let Ok(project) = open(&self.setup)
         {
             self.project = Arc::new(project);
         }
         let (dirs, skipped) = match self.project.discover() {
             Ok(found) => found,
-            Err(error) => return self.wait_with(stored, &io::Error::other(error), now),
+            Err(error) => return self.start_without_root(stored, &io::Error::other(error), now),
         };
         let known = stored.iter().map(|(slug, known)| (slug, &known.entries));
-        if lies_elsewhere(&self.project, &dirs, known) {
-            return self.wait_with(stored, &io::Error::other(ELSEWHERE), now);
+        if looks_unmounted(&self.project, &dirs, known) {
+            return self.start_without_root(stored, &io::Error::other(UNMOUNTED), now);
         }
-        self.forget_not_meant(&mut stored, &dirs);
+        self.drop_unconfigured(&mut stored, &dirs);
         self.watch_stored(&dirs, &stored);
         self.skipped = skipped;
-        self.note_git(false, now);
-        let ahead = self.eyes().look_at_all(&dirs, &stored);
+        self.set_git_hold(false, now);
+        let ahead = self.initial_scan().run(&dirs, &stored);
         for (dir, ahead) in dirs.into_iter().zip(ahead) {
             let known = stored.remove(&dir.slug).unwrap_or_default();
-            self.add_feature(dir, known, ahead, Counting::AtOnce, pool, now);
+            self.add_feature(dir, known, ahead, Counting::Initial, pool, now);
         }
         for (slug, known) in stored {
             // It went away while no one looked, or git is about to bring it back.
             let gone_since = known.gone_since;
-            let dir = dir_of_gone(&slug, &known);
-            self.add_feature(dir.clone(), known, None, Counting::AtOnce, pool, now);
+            let dir = stored_or_default_dir(&slug, &known);
+            self.add_feature(dir.clone(), known, None, Counting::Initial, pool, now);
             if let Some(feature) = self.features.get_mut(&dir.slug) {
                 feature.gone_since = gone_since;
             }
-            if self.hold(now).is_none() {
-                self.lose_feature(&dir.slug, now);
+            if self.git_hold_until(now).is_none() {
+                self.mark_deleted(&dir.slug, now);
             } else {
                 self.refresh_due = Some(now.elapsed);
             }
         }
-        if self.watch_steering() {
+        if self.watch_metadata_dirs() {
             self.refresh_due = Some(now.elapsed);
         }
         self.findings = self.project.manifest_diagnostics();
@@ -237,40 +242,40 @@ impl LiveProject {
     /// if that is due.
     pub(super) fn turn(&mut self, pool: &Pool, now: Now) {
         if self.root.away.is_some() {
-            return self.look_for_root(now);
+            return self.probe_root(now);
         }
-        self.attend(pool, now);
+        self.maintain_watches(pool, now);
         if self.refresh_due.is_some_and(|due| due <= now.elapsed) {
             self.refresh_due = None;
             self.refresh(pool, now);
         }
-        if self.forget_at.is_some_and(|due| due <= now.elapsed) {
-            self.forget_gone(now);
+        if self.expire_at.is_some_and(|due| due <= now.elapsed) {
+            self.expire_deleted(now);
         }
-        self.look_at_git(now);
-        for slug in &self.awake {
+        self.update_git_hold(now);
+        for slug in &self.active {
             let Some(feature) = self.features.get_mut(slug) else {
                 continue;
             };
             for (path, flight) in feature.take_due_paths(now.elapsed) {
-                fly(feature, &self.setup, &self.project, &path, flight, pool);
+                enqueue_check(feature, &self.setup, &self.project, &path, flight, pool);
             }
         }
-        self.scrub_some(pool, now);
-        self.project_again(now);
-        self.notice_stuck(now);
+        self.scrub_next(pool, now);
+        self.retry_snapshots(now);
+        self.check_watcher_timeout(now);
     }
 
     /// When something is to be done without a new hint.
     pub(super) fn next_due(&self) -> Option<Duration> {
         if let Some(away) = &self.root.away {
-            return Some(away.look_at);
+            return Some(away.probe_at);
         }
-        let features = self.awake().filter_map(LiveFeature::next_due);
+        let features = self.active().filter_map(LiveFeature::next_due);
         let git = self.git_due();
         let others = [
             self.refresh_due,
-            self.forget_at,
+            self.expire_at,
             self.care.next_due(),
             self.scrub.next_due(),
             self.unwritten.next_due(),
@@ -280,43 +285,43 @@ impl LiveProject {
     }
 
     /// Whether nothing waits, of one feature or of all; lost events aside.
-    pub(super) fn is_compared(&self, slug: Option<&FeatureSlug>) -> bool {
+    pub(super) fn is_rescanned(&self, slug: Option<&FeatureSlug>) -> bool {
         let meant = |feature: &&LiveFeature| slug.is_none_or(|slug| *slug == feature.dir.slug);
-        self.refresh_due.is_none() && self.awake().filter(meant).all(LiveFeature::is_settled)
+        self.refresh_due.is_none() && self.active().filter(meant).all(LiveFeature::is_settled)
     }
 
     /// Whether nothing waits to be looked at, of one feature or of all; what the disk does not take
     /// aside.
-    pub(super) fn is_looked_at(&self, slug: Option<&FeatureSlug>) -> bool {
+    pub(super) fn is_checked(&self, slug: Option<&FeatureSlug>) -> bool {
         let meant = |feature: &&LiveFeature| slug.is_none_or(|slug| *slug == feature.dir.slug);
-        self.refresh_due.is_none() && self.awake().filter(meant).all(LiveFeature::is_looked_at)
+        self.refresh_due.is_none() && self.active().filter(meant).all(LiveFeature::is_checked)
     }
 
     /// The same, and no event was lost that nothing has made up for yet.
     pub(super) fn is_settled(&self, slug: Option<&FeatureSlug>) -> bool {
-        !self.care.has_lost() && self.is_compared(slug)
+        !self.care.is_rescan_due() && self.is_rescanned(slug)
     }
 
     /// Whether nothing at all is left to do.
-    pub(super) fn is_at_rest(&self) -> bool {
-        self.is_settled(None) && self.awake().all(LiveFeature::is_at_rest)
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_settled(None) && self.active().all(LiveFeature::is_idle)
     }
 
     /// The features that have something to do.
-    fn awake(&self) -> impl Iterator<Item = &LiveFeature> {
-        self.awake.iter().filter_map(|slug| self.features.get(slug)).map(Box::as_ref)
+    fn active(&self) -> impl Iterator<Item = &LiveFeature> {
+        self.active.iter().filter_map(|slug| self.features.get(slug)).map(Box::as_ref)
     }
 
     /// A feature that has something to do from now on.
-    pub(super) fn wake(&mut self, slug: &FeatureSlug) -> Option<&mut LiveFeature> {
+    pub(super) fn activate(&mut self, slug: &FeatureSlug) -> Option<&mut LiveFeature> {
         let feature = self.features.get_mut(slug)?;
-        self.awake.insert(slug.clone());
+        self.active.insert(slug.clone());
         Some(feature)
     }
 
     /// Calls `act` with each feature that has something to do.
-    pub(super) fn each_awake(&mut self, mut act: impl FnMut(&FeatureSlug, &mut LiveFeature)) {
-        for slug in &self.awake {
+    pub(super) fn for_each_active(&mut self, mut act: impl FnMut(&FeatureSlug, &mut LiveFeature)) {
+        for slug in &self.active {
             if let Some(feature) = self.features.get_mut(slug) {
                 act(slug, feature);
             }

@@ -23,7 +23,7 @@ impl Places {
 
     /// The features that a path below the root is in, and the path below each: one may lie in
     /// another, and what lies in it lies in both.
-    pub(super) fn around(&self, path: &RelPath) -> Vec<(FeatureSlug, Option<RelPath>)> {
+    pub(super) fn containing(&self, path: &RelPath) -> Vec<(FeatureSlug, Option<RelPath>)> {
         let bytes = path.as_bytes();
         let slashes = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/');
         let inside = slashes.filter_map(|(end, _)| {
@@ -59,11 +59,11 @@ mod tests {
         for dir in &dirs {
             places.put(dir);
         }
-        let around = |places: &Places, of: &str| {
+        let containing = |places: &Places, of: &str| {
             let text = |below: &Option<RelPath>| {
                 below.as_ref().map_or(String::new(), |below| below.text().into_owned())
             };
-            let all = places.around(&path(of));
+            let all = places.containing(&path(of));
             all.iter().map(|(slug, below)| format!("{slug}:{}", text(below))).collect::<Vec<_>>()
         };
         for (of, expect) in [
@@ -74,13 +74,13 @@ mod tests {
             ("specs/a/sub/b", &["r:specs/a/sub/b", "a:sub/b", "b:"]),
             ("specs/a/sub/b/x.md", &["r:specs/a/sub/b/x.md", "a:sub/b/x.md", "b:x.md"]),
         ] {
-            assert_eq!(around(&places, of), expect, "{of}");
+            assert_eq!(containing(&places, of), expect, "{of}");
         }
         places.take(&dirs[2]);
         places.take(&dirs[0]);
-        assert_eq!(around(&places, "specs/a/sub/b/x.md"), ["b:x.md"]);
+        assert_eq!(containing(&places, "specs/a/sub/b/x.md"), ["b:x.md"]);
         places.put(&dir("c", Some("specs/a/sub/b")));
         places.take(&dirs[1]);
-        assert_eq!(around(&places, "specs/a/sub/b"), ["c:"]);
+        assert_eq!(containing(&places, "specs/a/sub/b"), ["c:"]);
     }
 }

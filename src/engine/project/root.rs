@@ -20,9 +20,9 @@ use crate::engine::feature::{LiveFeature, Stored};
 use crate::project::{FeatureDir, Project, RootCheck};
 
 /// How often it is asked whether the root is there again.
-const LOOK_PAUSE: Duration = Duration::from_millis(250);
+const ROOT_PROBE_INTERVAL: Duration = Duration::from_millis(250);
 /// The first time: another may lie there already.
-const LOOK_FIRST: Duration = Duration::from_millis(50);
+const ROOT_PROBE_DELAY: Duration = Duration::from_millis(50);
 
 /// What is known of the root.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub(super) struct Away {
     pub(super) why: String,
     /// Whether something is there that cannot be read.
     pub(super) unreadable: bool,
-    pub(super) look_at: Duration,
+    pub(super) probe_at: Duration,
 }
 
 impl Root {
@@ -56,7 +56,7 @@ impl Root {
 
 impl LiveProject {
     /// Whether the project is to begin anew: its root was away and is there, or is another one.
-    pub(in crate::engine) fn is_to_restart(&self) -> bool {
+    pub(in crate::engine) fn needs_restart(&self) -> bool {
         self.root.is_back
     }
 
@@ -64,55 +64,55 @@ impl LiveProject {
     /// away, or back.
     pub(in crate::engine) fn mounts_changed(&mut self, now: Now) {
         match &mut self.root.away {
-            Some(away) => away.look_at = now.elapsed,
+            Some(away) => away.probe_at = now.elapsed,
             None => self.check_root(now),
         }
     }
 
     /// Leaves a root that is not there, or is another, whether or not anything told of it.
     pub(in crate::engine) fn check_root(&mut self, now: Now) {
-        self.deletes(now);
+        self.confirm_root(now);
     }
 
     /// Takes that the root cannot be seen. Nothing that was under way counts any more.
-    pub(super) fn leave(&mut self, error: &io::Error, now: Now) {
+    pub(super) fn mark_root_away(&mut self, error: &io::Error, now: Now) {
         let root = escape_bytes(self.setup.root.as_os_str().as_bytes()).into_owned();
         let why = format!("cannot read {root}: {error}");
         let unreadable = error.kind() == io::ErrorKind::PermissionDenied;
         warn!(root, %error, "the project cannot be seen; what was known of it stands");
-        self.root.away = Some(Away { why, unreadable, look_at: now.elapsed + LOOK_FIRST });
+        self.root.away = Some(Away { why, unreadable, probe_at: now.elapsed + ROOT_PROBE_DELAY });
         self.changed = true;
         self.refresh_due = None;
         self.missing.clear();
         self.recompare.clear();
-        self.watching.renew();
+        self.watching.replace_watcher();
         self.watching.watch_missing([self.setup.cookies.clone()]);
         self.project.close_root_fd();
         for (slug, feature) in &mut self.features {
-            feature.lose_sight("the project's root cannot be read");
+            feature.mark_unreadable("the project's root cannot be read");
             feature.indexed = true;
-            self.awake.insert(slug.clone());
+            self.active.insert(slug.clone());
         }
     }
 
     /// Asks now and then whether the root is there again.
-    pub(super) fn look_for_root(&mut self, now: Now) {
-        let Some(away) = self.root.away.as_mut().filter(|away| away.look_at <= now.elapsed) else {
+    pub(super) fn probe_root(&mut self, now: Now) {
+        let Some(away) = self.root.away.as_mut().filter(|away| away.probe_at <= now.elapsed) else {
             return;
         };
-        away.look_at = now.elapsed + LOOK_PAUSE;
+        away.probe_at = now.elapsed + ROOT_PROBE_INTERVAL;
         let found = open(&self.setup).and_then(|project| {
             let (dirs, _) = project.discover().map_err(io::Error::other)?;
             // What is mounted there for now may be something else.
             let known = self.features.iter().map(|(slug, known)| (slug, known.inventory.entries()));
-            Ok(!lies_elsewhere(&project, &dirs, known))
+            Ok(!looks_unmounted(&project, &dirs, known))
         });
         self.root.is_back = found.unwrap_or(false);
     }
 
     /// Looks at the root before what is missing below it counts. Says whether it is there; if not,
     /// it has been left.
-    pub(super) fn deletes(&mut self, now: Now) -> bool {
+    pub(super) fn confirm_root(&mut self, now: Now) -> bool {
         if self.root.away.is_some() {
             return false;
         }
@@ -126,41 +126,41 @@ impl LiveProject {
             }
             Ok(_) => {
                 // Watches of what lay there before are of no use.
-                self.leave(&io::Error::other("another folder lies there now"), now);
+                self.mark_root_away(&io::Error::other("another folder lies there now"), now);
                 false
             }
             Err(error) => {
-                self.leave(&error, now);
+                self.mark_root_away(&error, now);
                 false
             }
         }
     }
 
     /// Begins with a root that cannot be seen: of the features is known what was stored.
-    pub(super) fn wait_with(
+    pub(super) fn start_without_root(
         &mut self,
         stored: BTreeMap<FeatureSlug, Stored>,
         error: &io::Error,
         now: Now,
     ) {
         for (slug, known) in stored {
-            let dir = dir_of_gone(&slug, &known);
+            let dir = stored_or_default_dir(&slug, &known);
             let inputs = self.project.read_feature_inputs(&dir);
-            let feature = LiveFeature::remembered(dir, inputs, known, self.setup.times);
+            let feature = LiveFeature::from_stored_unreadable(dir, inputs, known, self.setup.times);
             self.places.put(&feature.dir);
             self.features.insert(slug, Box::new(feature));
         }
-        self.leave(error, now);
+        self.mark_root_away(error, now);
     }
 }
 
 /// What is said of a root for which [`lies_elsewhere`] holds.
-pub(super) const ELSEWHERE: &str = "it is empty or on another file system, with none of the known \
+pub(super) const UNMOUNTED: &str = "it is empty or on another file system, with none of the known \
                                     features; if that is meant, remove the project and add it again";
 
 /// Whether this is not where the project was indexed: nothing of that is there, and the root is
 /// empty or on another device, as when its file system is not mounted.
-pub(super) fn lies_elsewhere<'a>(
+pub(super) fn looks_unmounted<'a>(
     project: &Project,
     dirs: &[FeatureDir],
     known: impl Iterator<Item = (&'a FeatureSlug, &'a SortedChunks<InventoryEntry>)> + Clone,
@@ -177,7 +177,7 @@ pub(super) fn lies_elsewhere<'a>(
 }
 
 /// The directory of a feature that is not to be found: where it was, or one that stands for that.
-pub(super) fn dir_of_gone(slug: &FeatureSlug, known: &Stored) -> FeatureDir {
+pub(super) fn stored_or_default_dir(slug: &FeatureSlug, known: &Stored) -> FeatureDir {
     let path = || RelPath::new(slug.as_str().as_bytes()).ok();
     known.dir.clone().unwrap_or_else(|| FeatureDir { slug: slug.clone(), path: path() })
 }

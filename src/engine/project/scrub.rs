@@ -12,7 +12,7 @@ use crate::engine::pool::{Done, Job, Pool};
 use crate::scan::PathState;
 
 /// Files are read in portions, so that an idle daemon wakes seldom.
-const STEP_MAX: Duration = Duration::from_mins(1);
+const MAX_SCRUB_STEP: Duration = Duration::from_mins(1);
 
 /// Where the reading is.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(super) struct Scrub {
 
 impl Scrub {
     pub(super) fn new(period: Option<Duration>, now: Duration) -> Self {
-        let step = period.unwrap_or_default().min(STEP_MAX);
+        let step = period.unwrap_or_default().min(MAX_SCRUB_STEP);
         Self { period, next: now + step, place: None, under_way: 0, caught: 0 }
     }
 
@@ -41,11 +41,11 @@ impl Scrub {
 
 impl LiveProject {
     /// Sends the next portion to be read.
-    pub(super) fn scrub_some(&mut self, pool: &Pool, now: Now) {
+    pub(super) fn scrub_next(&mut self, pool: &Pool, now: Now) {
         let Some(period) = self.scrub.period.filter(|_| self.scrub.next <= now.elapsed) else {
             return;
         };
-        let step = period.min(STEP_MAX);
+        let step = period.min(MAX_SCRUB_STEP);
         self.scrub.next = now.elapsed + step;
         if self.scrub.under_way > 0 {
             return;
@@ -103,20 +103,20 @@ impl LiveProject {
             return;
         };
         self.scrub.under_way += 1;
-        pool.look(Job {
+        pool.submit(Job {
             id: self.setup.id,
             project: Arc::clone(&self.project),
             feature: feature.dir.clone(),
             path,
             known: None,
             limits: self.setup.limits,
-            again: true,
+            verify_only: true,
         });
     }
 
     /// Takes what a file is that was read again. What differs under the same signature no event
     /// will tell; all else is looked at as if one had.
-    pub(super) fn landed_again(&mut self, done: Done, now: Now) {
+    pub(super) fn on_scrub_result(&mut self, done: Done, now: Now) {
         self.scrub.under_way = self.scrub.under_way.saturating_sub(1);
         let away = self.root.away.is_some();
         let Some(feature) = self.features.get_mut(&done.slug).filter(|_| !away) else {
@@ -127,22 +127,22 @@ impl LiveProject {
         };
         match done.look {
             PathState::Read(seen) if seen.state == known.artifact.state => {}
-            PathState::Read(seen) if feature.silent_change(&seen) => {
+            PathState::Read(seen) if feature.is_undetected_change(&seen) => {
                 feature.set(seen, now.at, now.elapsed);
-                self.awake.insert(done.slug.clone());
-                self.note_silent_change(&done.slug, &done.path);
+                self.active.insert(done.slug.clone());
+                self.report_undetected_change(&done.slug, &done.path);
             }
             // It is being written, or there was nothing left to read it with.
             PathState::Unstable | PathState::OutOfResources => {}
             _ => {
                 feature.settle.schedule_at(&done.path, now.elapsed);
-                self.awake.insert(done.slug);
+                self.active.insert(done.slug);
             }
         }
     }
 
     /// Takes note of a file that is other than what was known under the same signature.
-    fn note_silent_change(&mut self, slug: &FeatureSlug, path: &RelPath) {
+    fn report_undetected_change(&mut self, slug: &FeatureSlug, path: &RelPath) {
         self.scrub.caught += 1;
         self.changed = true;
         let path = path.text();

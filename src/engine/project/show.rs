@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
 use super::LiveProject;
-use super::hints::STARVED;
+use super::hints::OUT_OF_RESOURCES;
 use crate::core::path::escape_bytes;
 use crate::core::time::Timestamp;
 use crate::engine::feature::LiveFeature;
@@ -21,12 +21,12 @@ impl LiveProject {
     ) -> Arc<ProjectView> {
         let name = Arc::clone(&self.project.name);
         let mut changed = std::mem::take(&mut self.changed);
-        let shown = self.shown.take();
+        let shown = self.published.take();
         let mut features = shown.as_ref().map(|shown| shown.features.clone()).unwrap_or_default();
         if changed {
             features.retain(|shown| self.features.contains_key(shown.slug()));
         }
-        for slug in &self.awake {
+        for slug in &self.active {
             let Some(feature) = self.features.get_mut(slug) else {
                 continue;
             };
@@ -39,11 +39,11 @@ impl LiveProject {
             changed = true;
             news(&self.project, feature, &view);
         }
-        let ready = self.awake().all(|feature| feature.indexed);
-        self.awake.retain(|slug| {
-            self.features.get_mut(slug).is_some_and(|feature| !feature.falls_asleep())
+        let ready = self.active().all(|feature| feature.indexed);
+        self.active.retain(|slug| {
+            self.features.get_mut(slug).is_some_and(|feature| !feature.try_deactivate())
         });
-        if self.awake.is_empty() {
+        if self.active.is_empty() {
             // Nothing keeps its file system from being unmounted.
             self.project.close_root_fd();
         }
@@ -69,7 +69,7 @@ impl LiveProject {
                 project: Arc::clone(&self.project),
             }),
         };
-        self.shown = Some(Arc::clone(&view));
+        self.published = Some(Arc::clone(&view));
         view
     }
 
@@ -80,10 +80,10 @@ impl LiveProject {
                 if away.unreadable { WatchState::Unreadable } else { WatchState::RootUnavailable };
             return (state, Some(away.why.clone()));
         }
-        if let Some(why) = self.care.resyncing() {
+        if let Some(why) = self.care.rescan_reason() {
             return (WatchState::Rescanning, Some(why));
         }
-        if let Some(why) = self.polls_all() {
+        if let Some(why) = self.poll_reason() {
             return (WatchState::Polling, Some(why));
         }
         if let Some(why) = self.watching.refusal() {
@@ -91,12 +91,12 @@ impl LiveProject {
             let why = format!("watching {watched} of {total} folders, polling the rest: {why}");
             return (WatchState::Degraded, Some(why));
         }
-        if self.starved {
-            return (WatchState::Degraded, Some(STARVED.to_owned()));
+        if self.out_of_resources {
+            return (WatchState::Degraded, Some(OUT_OF_RESOURCES.to_owned()));
         }
         match &self.fault {
             Some(fault) => (WatchState::Degraded, Some(fault.clone())),
-            None => (WatchState::Live, self.unwritten.said()),
+            None => (WatchState::Live, self.unwritten.message()),
         }
     }
 }

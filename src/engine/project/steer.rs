@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ahead::Ahead;
-use super::compare::{STARVED_PAUSE, is_at_or_below, is_no_folder};
+use super::compare::{RESOURCE_RETRY_INTERVAL, is_at_or_below, is_not_a_directory};
 use super::{Counting, LiveProject, Now, Setup};
 use crate::core::dossier::UnknownReason;
 use crate::core::path::{FeatureSlug, RelPath};
@@ -22,13 +22,13 @@ use crate::scan::is_resource_exhausted;
 use crate::watch::HintKind;
 
 /// How long a feature that is gone and has no baseline stays in the status.
-const GONE_KEPT: Duration = Duration::from_hours(24);
+const DELETED_FEATURE_RETENTION: Duration = Duration::from_hours(24);
 /// Before it is looked at again whether its deletion is done with.
-const FORGET_PAUSE: Duration = Duration::from_secs(1);
+const EXPIRY_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 impl LiveProject {
     /// Whether a path outside of the features can change what is known of them.
-    pub(super) fn steers(&self, path: &RelPath) -> bool {
+    pub(super) fn is_metadata_path(&self, path: &RelPath) -> bool {
         let first = path.components().next().unwrap_or_default();
         // Our own files: only baselines matter, and what we write ourselves reads as it was.
         if path.as_bytes().starts_with(b".kittify/dossiers/") {
@@ -44,10 +44,15 @@ impl LiveProject {
 
     /// Whether what happened at a path can bring features or take some: a directory on the way to them
     /// is there or was, or a link. Files that are written there are nothing to look at.
-    pub(super) fn moves_features(&self, path: &Path, relative: &RelPath, what: HintKind) -> bool {
+    pub(super) fn affects_feature_set(
+        &self,
+        path: &Path,
+        relative: &RelPath,
+        what: HintKind,
+    ) -> bool {
         let is_file = || path.symlink_metadata().is_ok_and(|found| found.is_file());
-        self.ways.could_contain_feature(relative)
-            && (self.watching.is_meant(path)
+        self.patterns.could_contain_feature(relative)
+            && (self.watching.is_wanted(path)
                 || self.skipped.iter().any(|skipped| skipped.name == relative.text())
                 || match what {
                     HintKind::DirCreated => true,
@@ -59,7 +64,7 @@ impl LiveProject {
     /// Reads again all that steers, and finds features that came or went.
     pub(super) fn refresh(&mut self, pool: &Pool, now: Now) {
         self.changed = true;
-        if !self.deletes(now) {
+        if !self.confirm_root(now) {
             return;
         }
         match open(&self.setup) {
@@ -67,13 +72,13 @@ impl LiveProject {
                 project.inherit_last_valid(&self.project);
                 self.project = Arc::new(project);
             }
-            Err(error) => return self.cannot_refresh(&error, now),
+            Err(error) => return self.on_refresh_failed(&error, now),
         }
-        let mut is_new = self.watch_steering();
+        let mut is_new = self.watch_metadata_dirs();
         let (dirs, skipped) = match self.project.discover() {
             Ok(found) => found,
-            Err(ReadError::Io(error)) => return self.cannot_refresh(&error, now),
-            Err(error) => return self.cannot_refresh(&io::Error::other(error), now),
+            Err(ReadError::Io(error)) => return self.on_refresh_failed(&error, now),
+            Err(error) => return self.on_refresh_failed(&io::Error::other(error), now),
         };
         self.skipped = skipped;
         let gone: Vec<FeatureSlug> = self
@@ -89,28 +94,30 @@ impl LiveProject {
             let due = since + self.setup.times.deletion_grace;
             if due > now.elapsed {
                 self.refresh_due = Some(due);
-            } else if self.hold(now).is_some() {
-                if let Some(feature) = self.wake(&slug) {
-                    feature.held_whole = true;
+            } else if self.git_hold_until(now).is_some() {
+                if let Some(feature) = self.activate(&slug) {
+                    feature.feature_deletion_held = true;
                 }
             } else {
-                self.lose_feature(&slug, now);
+                self.mark_deleted(&slug, now);
             }
         }
         for dir in dirs {
-            self.awake.insert(dir.slug.clone());
+            self.active.insert(dir.slug.clone());
             if let Some(feature) = self.features.get_mut(&dir.slug) {
-                feature.held_whole = false;
+                feature.feature_deletion_held = false;
             }
             match self.features.get_mut(&dir.slug) {
                 Some(feature)
-                    if feature.unseen != Some(UnknownReason::Deleted) && feature.dir == dir =>
+                    if feature.listing_blocker != Some(UnknownReason::Deleted)
+                        && feature.dir == dir =>
                 {
                     let inputs = self.project.read_feature_inputs(&dir);
                     feature.take_inputs(inputs, now.at, now.elapsed);
-                    let unseen = matches!(feature.unseen, Some(UnknownReason::Unreadable(_)));
+                    let unseen =
+                        matches!(feature.listing_blocker, Some(UnknownReason::Unreadable(_)));
                     if self.recompare.remove(&dir.slug) || unseen {
-                        self.compare(&dir.slug, None, Counting::Settled, pool, now);
+                        self.compare(&dir.slug, None, Counting::Rewatch, pool, now);
                     }
                 }
                 Some(feature) => {
@@ -118,8 +125,8 @@ impl LiveProject {
                     self.recompare.remove(&dir.slug);
                     self.places.take(&feature.dir);
                     self.places.put(&dir);
-                    feature.lie_at(dir.clone());
-                    feature.take_unseen(None);
+                    feature.set_dir(dir.clone());
+                    feature.set_listing_blocker(None);
                     feature.gone_since = None;
                     feature.take_inputs(
                         self.project.read_feature_inputs(&dir),
@@ -128,16 +135,16 @@ impl LiveProject {
                     );
                     // As at first sight it is shown when all of it is seen.
                     feature.indexed = false;
-                    feature.first_by = now.elapsed + self.setup.times.max_wait;
-                    self.compare(&dir.slug, None, Counting::Settled, pool, now);
+                    feature.initial_scan_deadline = now.elapsed + self.setup.times.max_wait;
+                    self.compare(&dir.slug, None, Counting::Rewatch, pool, now);
                 }
                 None => {
-                    self.add_feature(dir, Stored::default(), None, Counting::Settled, pool, now);
+                    self.add_feature(dir, Stored::default(), None, Counting::Rewatch, pool, now);
                 }
             }
         }
-        self.forget_gone(now);
-        is_new |= self.watch_steering();
+        self.expire_deleted(now);
+        is_new |= self.watch_metadata_dirs();
         if is_new {
             self.refresh_due = Some(now.elapsed);
         }
@@ -161,42 +168,44 @@ impl LiveProject {
         let slug = dir.slug.clone();
         let times = self.setup.times;
         let mut feature = Box::new(LiveFeature::new(dir, inputs, stored, times, now.elapsed));
-        if counting == Counting::Settled {
-            feature.first_by = now.elapsed + self.setup.times.max_wait;
+        if counting == Counting::Rewatch {
+            feature.initial_scan_deadline = now.elapsed + self.setup.times.max_wait;
         }
-        feature.git = self.hold(now);
+        feature.git_hold_until = self.git_hold_until(now);
         self.places.put(&feature.dir);
         self.features.insert(slug.clone(), feature);
         match listing {
-            Some(listing) => self.compare_with(&slug, None, listing, counting, pool, now),
+            Some(listing) => self.apply_listing(&slug, None, listing, counting, pool, now),
             None => self.compare(&slug, None, counting, pool, now),
         }
     }
 
     /// Forgets what was not found though its directory is where it was, or may be: it is only not meant
     /// any more, as a project is not that is removed.
-    pub(super) fn forget_not_meant(
+    pub(super) fn drop_unconfigured(
         &mut self,
         stored: &mut BTreeMap<FeatureSlug, Stored>,
         found: &[FeatureDir],
     ) {
         let is_there = |dir: &FeatureDir| {
-            !self.project.open_feature(dir).is_err_and(|error| is_no_folder(&error))
+            !self.project.open_feature(dir).is_err_and(|error| is_not_a_directory(&error))
         };
-        let is_meant =
+        let is_wanted =
             |slug: &FeatureSlug| found.binary_search_by(|dir| dir.slug.cmp(slug)).is_ok();
         let not_meant = stored.extract_if(.., |slug, known| {
-            !is_meant(slug) && known.dir.as_ref().is_some_and(is_there)
+            !is_wanted(slug) && known.dir.as_ref().is_some_and(is_there)
         });
-        self.forgotten.extend(not_meant.map(|(slug, _)| slug));
+        self.removed_features.extend(not_meant.map(|(slug, _)| slug));
     }
 
     /// Reads again what is left of gone features; those whose baseline was cleared are forgotten, and
     /// those without one after a day.
-    pub(super) fn forget_gone(&mut self, now: Now) {
-        self.forget_at = None;
-        let gone =
-            self.features.values().filter(|feature| feature.unseen == Some(UnknownReason::Deleted));
+    pub(super) fn expire_deleted(&mut self, now: Now) {
+        self.expire_at = None;
+        let gone = self
+            .features
+            .values()
+            .filter(|feature| feature.listing_blocker == Some(UnknownReason::Deleted));
         let slugs: Vec<FeatureSlug> = gone.map(|feature| feature.dir.slug.clone()).collect();
         for slug in slugs {
             let Some(feature) = self.features.get_mut(&slug) else {
@@ -208,31 +217,31 @@ impl LiveProject {
                 now.at,
                 now.elapsed,
             );
-            let left = GONE_KEPT.saturating_sub(age(feature.gone_since, now));
+            let left = DELETED_FEATURE_RETENTION.saturating_sub(age(feature.gone_since, now));
             if feature.has_baseline() {
-                self.awake.insert(slug);
+                self.active.insert(slug);
             } else if (had || left.is_zero()) && feature.is_settled_but_verdict() {
                 self.places.take(&feature.dir);
                 self.features.remove(&slug);
-                self.awake.remove(&slug);
-                self.forgotten.push(slug);
+                self.active.remove(&slug);
+                self.removed_features.push(slug);
                 self.changed = true;
             } else {
-                self.awake.insert(slug);
-                let due = now.elapsed + left.max(FORGET_PAUSE);
-                self.forget_at = Some(self.forget_at.map_or(due, |other| other.min(due)));
+                self.active.insert(slug);
+                let due = now.elapsed + left.max(EXPIRY_RETRY_INTERVAL);
+                self.expire_at = Some(self.expire_at.map_or(due, |other| other.min(due)));
             }
         }
     }
 
     /// One set of deletions; the feature stays, as gone.
-    pub(super) fn lose_feature(&mut self, slug: &FeatureSlug, now: Now) {
+    pub(super) fn mark_deleted(&mut self, slug: &FeatureSlug, now: Now) {
         let Some(feature) = self.features.get_mut(slug) else {
             return;
         };
-        self.awake.insert(slug.clone());
-        feature.held_whole = false;
-        if feature.unseen == Some(UnknownReason::Deleted) {
+        self.active.insert(slug.clone());
+        feature.feature_deletion_held = false;
+        if feature.listing_blocker == Some(UnknownReason::Deleted) {
             return;
         }
         for path in feature.paths_below(None) {
@@ -240,29 +249,29 @@ impl LiveProject {
             feature.remove(&path, RemovalReason::Deleted, now.elapsed);
         }
         // What is being read of it now is read again, and found to be gone.
-        feature.flying.doubt();
-        feature.take_unseen(Some(UnknownReason::Deleted));
+        feature.in_flight.invalidate_all();
+        feature.set_listing_blocker(Some(UnknownReason::Deleted));
         feature.gone_since.get_or_insert(now.at);
-        self.forget_at = Some(now.elapsed);
+        self.expire_at = Some(now.elapsed);
     }
 
     /// Takes that what steers cannot be read now: later again, or when the root can be.
-    fn cannot_refresh(&mut self, error: &io::Error, now: Now) {
+    fn on_refresh_failed(&mut self, error: &io::Error, now: Now) {
         if is_resource_exhausted(error) {
-            self.refresh_due = Some(now.elapsed + STARVED_PAUSE);
+            self.refresh_due = Some(now.elapsed + RESOURCE_RETRY_INTERVAL);
         } else {
-            self.leave(error, now);
+            self.mark_root_away(error, now);
         }
     }
 
     /// Watches the directories whose files steer, those that are there. Says whether one is new: what
     /// was read of it before it was watched may have changed since.
-    pub(super) fn watch_steering(&mut self) -> bool {
+    pub(super) fn watch_metadata_dirs(&mut self) -> bool {
         let folders = self
             .project
             .metadata_dirs()
             .into_iter()
-            .chain(self.setup.user_missions.as_deref().map(of_user).unwrap_or_default())
+            .chain(self.setup.user_missions.as_deref().map(user_mission_dirs).unwrap_or_default())
             .chain([self.setup.cookies.clone()])
             .filter(|folder| folder.is_dir());
         self.watching.watch_missing(folders)
@@ -302,7 +311,7 @@ fn age(since: Option<Timestamp>, now: Now) -> Duration {
 }
 
 /// The directories of the user's own missions, or the nearest one in which they may appear.
-pub(super) fn of_user(missions: &Path) -> Vec<PathBuf> {
+pub(super) fn user_mission_dirs(missions: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(missions) else {
         return missions
             .ancestors()

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::watch::{Backend, WatchError};
 
 /// Directories that tell whether a tree is still being removed, at most.
-const SAMPLE: usize = 128;
+const MAX_REMOVAL_SAMPLE: usize = 128;
 
 /// How long the engine waits for the watcher in one turn, and how much longer for each directory. One
 /// that takes longer is busy forgetting a tree that goes.
@@ -31,7 +31,7 @@ pub(super) struct Watching {
     refused: BTreeSet<PathBuf>,
     /// Directories that were watched anew in this turn, and need not be again by another feature in which
     /// they lie: what happens between ending a watch and the next goes unheard.
-    fresh: BTreeSet<PathBuf>,
+    watched_this_iteration: BTreeSet<PathBuf>,
     why: Option<String>,
     /// Whether the watcher was let go of because it does not answer.
     stuck: bool,
@@ -47,23 +47,23 @@ impl Watching {
             backend: None,
             watched: BTreeSet::new(),
             refused: BTreeSet::new(),
-            fresh: BTreeSet::new(),
+            watched_this_iteration: BTreeSet::new(),
             why: None,
             stuck: false,
             waited: Duration::ZERO,
             expected: Duration::ZERO,
         };
-        watching.renew();
+        watching.replace_watcher();
         watching
     }
 
     /// Goes on with a new watcher, which watches nothing yet.
-    pub(super) fn renew(&mut self) {
+    pub(super) fn replace_watcher(&mut self) {
         // Let go first: it may be what keeps the kernel from giving another.
         self.backend = None;
         self.watched.clear();
         self.refused.clear();
-        self.fresh.clear();
+        self.watched_this_iteration.clear();
         self.why = None;
         self.stuck = false;
         match (self.make)() {
@@ -74,43 +74,43 @@ impl Watching {
 
     /// Lets go of the watcher; until [`Watching::renew`] nothing is heard. Gives some of the directories
     /// that were watched, from all over the tree.
-    pub(super) fn let_go(&mut self) -> Vec<PathBuf> {
+    pub(super) fn drop_watcher(&mut self) -> Vec<PathBuf> {
         self.backend = None;
         // What was refused before is no reason to ask for another before its time.
         self.why = None;
-        let step = self.watched.len() / SAMPLE + 1;
+        let step = self.watched.len() / MAX_REMOVAL_SAMPLE + 1;
         self.watched.iter().step_by(step).cloned().collect()
     }
 
     /// Ends a turn; says whether there is no watcher because one did not answer in time.
     pub(super) fn end_turn(&mut self) -> bool {
         (self.waited, self.expected) = (Duration::ZERO, Duration::ZERO);
-        self.fresh.clear();
+        self.watched_this_iteration.clear();
         self.stuck
     }
 
     /// Takes how long an answer about so many directories took.
-    fn answered(&mut self, begun: Instant, folders: usize) {
+    fn record_latency(&mut self, begun: Instant, folders: usize) {
         self.waited += begun.elapsed();
         self.expected += PATIENCE_EACH * u32::try_from(folders).unwrap_or(u32::MAX);
         if self.waited > PATIENCE + self.expected {
-            self.give_up();
+            self.abandon();
         }
     }
 
-    fn give_up(&mut self) {
+    fn abandon(&mut self) {
         self.backend = None;
         self.stuck = true;
     }
 
     /// Whether the kernel gives no watcher, and why.
-    pub(super) fn blind(&self) -> Option<&str> {
+    pub(super) fn unavailable_reason(&self) -> Option<&str> {
         self.why.as_deref().filter(|_| self.backend.is_none())
     }
 
     /// Watches a directory, also one that is in the table.
     pub(super) fn watch(&mut self, folder: PathBuf) {
-        if self.fresh.contains(&folder) {
+        if self.watched_this_iteration.contains(&folder) {
             return;
         }
         let Some(backend) = &mut self.backend else {
@@ -121,12 +121,12 @@ impl Watching {
         match backend.watch(&folder, self.watched.contains(&folder)) {
             Ok(()) => {
                 self.refused.remove(&folder);
-                self.fresh.insert(folder.clone());
+                self.watched_this_iteration.insert(folder.clone());
                 self.watched.insert(folder);
             }
             Err(error) => self.refuse(folder, &error),
         }
-        self.answered(begun, 1);
+        self.record_latency(begun, 1);
     }
 
     /// Watches those of the directories that are not watched, in one go: each by itself is a way to the
@@ -148,7 +148,7 @@ impl Watching {
                     self.watched.remove(&folder);
                     self.refuse(folder, &error);
                 }
-                self.answered(begun, count);
+                self.record_latency(begun, count);
             }
         }
         self.watched.len() > before
@@ -161,7 +161,7 @@ impl Watching {
                 self.refused.remove(&folder);
             }
             WatchError::Unresponsive => {
-                self.give_up();
+                self.abandon();
                 self.refused.insert(folder);
             }
             error => {
@@ -176,11 +176,11 @@ impl Watching {
     pub(super) fn forget(&mut self, folder: &Path) -> bool {
         let watched = take_below(&mut self.watched, folder);
         let refused = take_below(&mut self.refused, folder);
-        take_below(&mut self.fresh, folder);
+        take_below(&mut self.watched_this_iteration, folder);
         watched || refused
     }
 
-    pub(super) fn watched_folders(&self) -> &BTreeSet<PathBuf> {
+    pub(super) fn watched_dirs(&self) -> &BTreeSet<PathBuf> {
         &self.watched
     }
 
@@ -189,7 +189,7 @@ impl Watching {
     }
 
     /// Whether it is watched, or should be.
-    pub(super) fn is_meant(&self, folder: &Path) -> bool {
+    pub(super) fn is_wanted(&self, folder: &Path) -> bool {
         self.watched.contains(folder) || self.refused.contains(folder)
     }
 
@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn a_watcher_that_takes_too_long_in_one_turn_is_given_up() {
         let half = |watching: &mut Watching| {
-            watching.answered(Instant::now().checked_sub(PATIENCE / 2).unwrap(), 1);
+            watching.record_latency(Instant::now().checked_sub(PATIENCE / 2).unwrap(), 1);
         };
         let mut watching = watching(&FakeControl::default());
         half(&mut watching);
@@ -303,7 +303,7 @@ mod tests {
         (0..3).for_each(|_| half(&mut watching));
         assert!(watching.end_turn());
         assert!(!watching.watch_missing(paths(&["/a"])));
-        watching.renew();
+        watching.replace_watcher();
         assert!(!watching.end_turn() && watching.watch_missing(paths(&["/a"])));
     }
 
@@ -313,6 +313,6 @@ mod tests {
         assert!(!watching.watch_missing(paths(&["/a"])));
         watching.watch("/b".into());
         assert_eq!((watching.watched(), watching.total()), (0, 2));
-        assert!(watching.blind().unwrap().contains("max_user_instances"));
+        assert!(watching.unavailable_reason().unwrap().contains("max_user_instances"));
     }
 }

@@ -18,10 +18,10 @@ use crate::engine::upkeep::Upkeep;
 use crate::store::{EventOrigin, FeatureChange, StoreError};
 
 /// After a commit that failed, the next try.
-const STORE_RETRY: Duration = Duration::from_secs(1);
+const STORE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the journal is looked at, and how soon again while there is something to drop.
-const PRUNE_PAUSE: Duration = Duration::from_hours(1);
-const PRUNE_STEP: Duration = Duration::from_millis(100);
+const PRUNE_INTERVAL: Duration = Duration::from_hours(1);
+const PRUNE_STEP_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How well the store takes what it is given.
 #[derive(Debug)]
@@ -33,12 +33,12 @@ pub(super) struct Commits {
     /// What became of a store that could not be used.
     pub(super) set_aside: Option<String>,
     /// Whether what was known of a project could not be read: nothing is committed without that.
-    pub(super) unread: bool,
+    pub(super) load_failed: bool,
     /// No commit is tried before.
-    pub(super) not_before: Duration,
+    pub(super) retry_at: Duration,
     pub(super) prune_at: Duration,
     /// Events that were dropped since that was last logged.
-    dropped: u64,
+    pruned_events: u64,
 }
 
 impl Commits {
@@ -46,17 +46,17 @@ impl Commits {
         Self {
             degraded: None,
             logged: None,
-            set_aside: set_aside.map(say_aside),
-            unread: false,
-            not_before: Duration::ZERO,
-            prune_at: PRUNE_PAUSE,
-            dropped: 0,
+            set_aside: set_aside.map(quarantine_message),
+            load_failed: false,
+            retry_at: Duration::ZERO,
+            prune_at: PRUNE_INTERVAL,
+            pruned_events: 0,
         }
     }
 
     /// When something is to be tried without a new hint.
     pub(super) fn next_due(&self) -> Duration {
-        if self.degraded.is_some() { self.prune_at.min(self.not_before) } else { self.prune_at }
+        if self.degraded.is_some() { self.prune_at.min(self.retry_at) } else { self.prune_at }
     }
 }
 
@@ -64,16 +64,16 @@ impl Engine {
     /// Commits all that is due: what changed in one transaction, and once that is told the verdicts
     /// on it in another. Working these out can take longer than anything else here.
     pub(super) fn commit(&mut self, now: Now) {
-        if now.elapsed < self.commits.not_before || !self.healed(now) {
+        if now.elapsed < self.commits.retry_at || !self.recover_store(now) {
             return;
         }
-        self.commit_each(now, |feature| feature.due(now.elapsed, now.at));
+        self.commit_each(now, |feature| feature.take_commit(now.elapsed, now.at));
         self.views.announce(self.store.seq());
         for project in self.projects.values_mut() {
             // A verdict is owed from here on, and git may have the tree.
-            project.look_at_git(now);
+            project.update_git_hold(now);
         }
-        self.commit_each(now, |feature| feature.due_verdict(now.elapsed, now.at));
+        self.commit_each(now, |feature| feature.take_evaluation(now.elapsed, now.at));
         // Only now: a disk with room for a mark may have none for what is due.
         if self.commits.degraded.is_none() && self.commits.logged.take().is_some() {
             info!("the store can be written again");
@@ -81,7 +81,7 @@ impl Engine {
     }
 
     fn commit_each(&mut self, now: Now, due: impl Fn(&mut LiveFeature) -> Option<Due>) {
-        if now.elapsed < self.commits.not_before {
+        if now.elapsed < self.commits.retry_at {
             return;
         }
         let mut dues = Vec::new();
@@ -93,15 +93,15 @@ impl Engine {
                 project_uuid: project.project.project_uuid.clone(),
                 node_id: project.project.node_id.clone(),
             });
-            for slug in project.forgotten.clone() {
+            for slug in project.removed_features.clone() {
                 changes.push(FeatureChange {
                     forget: true,
                     ..FeatureChange::new(Arc::clone(&origin), slug)
                 });
             }
-            let steered_at = project.refresh_due;
-            project.each_awake(|slug, feature| {
-                feature.steered_at = steered_at;
+            let metadata_refresh_due = project.refresh_due;
+            project.for_each_active(|slug, feature| {
+                feature.metadata_refresh_due = metadata_refresh_due;
                 if let Some(mut due) = due(feature) {
                     changes.push(change(&origin, slug, &mut due));
                     dues.push((*id, slug.clone(), due));
@@ -116,29 +116,29 @@ impl Engine {
                 self.views.counters().committed(&types);
                 self.upkeep.committed();
                 self.commits.degraded = None;
-                self.watch_length(now);
-                self.projects.values_mut().for_each(|project| project.forgotten.clear());
+                self.schedule_prune_if_oversized(now);
+                self.projects.values_mut().for_each(|project| project.removed_features.clear());
                 for (id, slug, due) in dues {
                     if let Some(feature) = self.feature(id, &slug) {
                         feature.committed(due, now.elapsed);
                     }
                 }
             }
-            Err(error) => self.failed(&error, now),
+            Err(error) => self.on_store_error(&error, now),
         }
     }
 
     /// Shortens the journal soon when it has become longer than it may be by a sixteenth: a burst of
     /// events shall not fill the disk until the hour is over.
-    fn watch_length(&mut self, now: Now) {
+    fn schedule_prune_if_oversized(&mut self, now: Now) {
         let max = self.grounds.config.journal.max_bytes();
         if self.store.journal_bytes() > max.saturating_add(max / 16) {
-            self.commits.prune_at = self.commits.prune_at.min(now.elapsed + PRUNE_STEP);
+            self.commits.prune_at = self.commits.prune_at.min(now.elapsed + PRUNE_STEP_INTERVAL);
         }
     }
 
     /// Takes that the store could not be written: what is shown is true, and not durable.
-    pub(super) fn failed(&mut self, error: &StoreError, now: Now) {
+    pub(super) fn on_store_error(&mut self, error: &StoreError, now: Now) {
         self.views.counters().failed();
         let text = error_chain(error);
         if self.commits.logged.as_ref() != Some(&text) {
@@ -147,28 +147,28 @@ impl Engine {
         }
         self.commits.degraded = Some(text);
         // Waiting mends no file that is not what was written.
-        let pause = if error.is_corrupt() { Duration::ZERO } else { STORE_RETRY };
-        self.commits.not_before = now.elapsed + pause;
+        let pause = if error.is_corrupt() { Duration::ZERO } else { STORE_RETRY_INTERVAL };
+        self.commits.retry_at = now.elapsed + pause;
         self.store.record_error(error);
     }
 
     /// Whether the store can be tried: one that the disk failed is opened anew first, and what it
     /// then says is so. Where nothing is due, a barrier tells whether it can be written again.
-    fn healed(&mut self, now: Now) -> bool {
+    fn recover_store(&mut self, now: Now) -> bool {
         if self.commits.degraded.is_none() {
             return true;
         }
         if !self.store.is_trusted()
             && let Err(error) = self.reopen(now)
         {
-            self.failed(&error, now);
+            self.on_store_error(&error, now);
             return false;
         }
         match self.store.barrier() {
             Ok(_) => self.commits.degraded = None,
-            Err(error) => self.failed(&error, now),
+            Err(error) => self.on_store_error(&error, now),
         }
-        if self.commits.degraded.is_none() && self.commits.unread {
+        if self.commits.degraded.is_none() && self.commits.load_failed {
             self.restart_projects(now);
         }
         self.commits.degraded.is_none()
@@ -178,7 +178,7 @@ impl Engine {
         let (instance, seq) = (self.store.instance().to_owned(), self.store.seq());
         if let Some(aside) = self.store.reopen(&boot_id(), now.at)? {
             warn!(aside = %aside.display(), "the store was corrupt and is set aside");
-            self.commits.set_aside = Some(say_aside(&aside));
+            self.commits.set_aside = Some(quarantine_message(&aside));
         }
         let upkeep = Upkeep::start(self.store.checkpointer(), Arc::clone(&self.inbox));
         std::mem::replace(&mut self.upkeep, upkeep).stop();
@@ -195,34 +195,34 @@ impl Engine {
         if now.elapsed < self.commits.prune_at || self.commits.degraded.is_some() {
             return;
         }
-        self.commits.prune_at = now.elapsed + PRUNE_PAUSE;
+        self.commits.prune_at = now.elapsed + PRUNE_INTERVAL;
         let kept = &self.grounds.config.journal;
         match self.store.prune(kept.max_age(), kept.max_bytes(), now.at) {
             Ok(pruned) if pruned.events == 0 => {
-                let events = std::mem::take(&mut self.commits.dropped);
+                let events = std::mem::take(&mut self.commits.pruned_events);
                 if events > 0 {
                     info!(events, "the journal was shortened");
                 }
             }
             Ok(pruned) => {
-                self.commits.dropped += pruned.events;
-                self.commits.prune_at = now.elapsed + PRUNE_STEP;
+                self.commits.pruned_events += pruned.events;
+                self.commits.prune_at = now.elapsed + PRUNE_STEP_INTERVAL;
                 for retired in pruned.tombstones {
                     for project in self.projects.values_mut() {
                         if project.project.root_id == retired.root_id
-                            && let Some(feature) = project.wake(&retired.slug)
+                            && let Some(feature) = project.activate(&retired.slug)
                         {
                             feature.retire_tombstone(&retired.path);
                         }
                     }
                 }
             }
-            Err(error) => self.failed(&error, now),
+            Err(error) => self.on_store_error(&error, now),
         }
     }
 }
 
-fn say_aside(aside: &Path) -> String {
+fn quarantine_message(aside: &Path) -> String {
     let aside = escape_bytes(aside.as_os_str().as_bytes());
     format!("a corrupt store was set aside as {aside}; everything was indexed anew")
 }

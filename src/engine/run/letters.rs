@@ -10,7 +10,7 @@ use crate::engine::project::{Counting, Now};
 
 impl Engine {
     /// Takes what has come. Says whether the engine is to stop.
-    pub(super) fn open_letters(&mut self, letters: Letters, now: Now) -> bool {
+    pub(super) fn process_messages(&mut self, letters: Letters, now: Now) -> bool {
         let mut cookies = HashSet::new();
         for (id, hints) in letters.hints {
             let Some(project) = self.projects.get_mut(&id) else {
@@ -23,19 +23,19 @@ impl Engine {
                 project.events_lost(now);
             }
             for (path, what) in hints.at {
-                if project.hint(&path, what, &self.pool, now) {
+                if project.on_hint(&path, what, &self.pool, now) {
                     cookies.insert(path);
                 }
             }
         }
         for done in letters.done {
-            self.views.counters().looked(&done.look);
+            self.views.counters().path_checked(&done.look);
             if let Some(project) = self.projects.get_mut(&done.id) {
-                project.landed(done, &self.pool, now);
+                project.on_file_result(done, &self.pool, now);
             }
         }
         if let Some(error) = letters.store {
-            self.failed(&error, now);
+            self.on_store_error(&error, now);
         }
         if letters.mounts {
             for project in self.projects.values_mut() {
@@ -56,23 +56,23 @@ impl Engine {
         }
         let mut stop = false;
         for command in letters.commands {
-            stop |= self.obey(command, now);
+            stop |= self.handle_command(command, now);
         }
         stop
     }
 
     /// Does what a client asked for. Says whether that was to stop.
-    fn obey(&mut self, command: Command, now: Now) -> bool {
+    fn handle_command(&mut self, command: Command, now: Now) -> bool {
         match command {
-            Command::Sync { feature, reply } => self.wait(feature, reply, now),
+            Command::Sync { feature, reply } => self.start_sync(feature, reply, now),
             Command::Rescan { project, feature, reply } => {
                 for (id, live) in &mut self.projects {
                     if project.is_some_and(|wanted| wanted != *id) {
                         continue;
                     }
                     match &feature {
-                        Some(slug) => live.compare_one(slug, Counting::Settled, &self.pool, now),
-                        None => live.compare_all(Counting::Settled, &self.pool, now),
+                        Some(slug) => live.compare_one(slug, Counting::Rewatch, &self.pool, now),
+                        None => live.compare_all(Counting::Rewatch, &self.pool, now),
                     }
                 }
                 // Whoever asked may be gone.
@@ -90,7 +90,7 @@ impl Engine {
             Command::Ping { reply } => {
                 let _ = reply.send(());
             }
-            Command::Sink(command) => self.serve_sink(command, now),
+            Command::Sink(command) => self.handle_sink_command(command, now),
             Command::Stop => return true,
         }
         false

@@ -36,19 +36,19 @@ pub(super) use plan::boot_id;
 pub use plan::{EngineError, Plan, Running, start};
 
 /// How long an answer waits for its cookie before the disk is compared.
-const COOKIE_WAIT: Duration = Duration::from_secs(1);
+const COOKIE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long it waits for that comparison.
-const SCAN_WAIT: Duration = Duration::from_secs(2);
+const RESCAN_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a stop waits for what has not settled.
-const STOP_WAIT: Duration = Duration::from_secs(2);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest that one turn takes of an engine that is well: one may list a whole project.
-pub(super) const TURN_MAX: Duration = Duration::from_secs(10);
+pub(super) const ITERATION_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest that it takes until a waiter is answered: the turn that it came in, its cookie, and
 /// the comparison.
-pub(super) const SYNC_MAX: Duration =
-    TURN_MAX.saturating_add(COOKIE_WAIT).saturating_add(SCAN_WAIT);
+pub(super) const SYNC_TIMEOUT: Duration =
+    ITERATION_TIMEOUT.saturating_add(COOKIE_TIMEOUT).saturating_add(RESCAN_TIMEOUT);
 /// The longest that it takes to begin with a project or forget all of one, on a slow disk.
-pub(super) const CHANGE_MAX: Duration = Duration::from_secs(45);
+pub(super) const PROJECT_CHANGE_TIMEOUT: Duration = Duration::from_secs(45);
 
 struct Engine {
     inbox: Arc<Inbox>,
@@ -60,24 +60,25 @@ struct Engine {
     grounds: Grounds,
     /// `None` where the kernel has none: then a root that is moved with a directory above it is missed
     /// when someone asks for it.
-    above: Option<AncestorWatcher>,
+    ancestor_watcher: Option<AncestorWatcher>,
     projects: BTreeMap<ProjectId, LiveProject>,
     started: Instant,
     waiters: Vec<Waiter>,
-    cookies_made: u64,
+    cookie_count: u64,
     commits: Commits,
 }
 
 impl Engine {
     fn new(grounds: Grounds, begun: Begun, inbox: Arc<Inbox>, views: Arc<Views>) -> Self {
-        let Begun { store, set_aside, refused } = begun;
-        let for_above = Arc::downgrade(&inbox);
-        let above = AncestorWatcher::start(move || {
-            if let Some(inbox) = for_above.upgrade() {
+        let Begun { store, set_aside, load_error } = begun;
+        let for_ancestors = Arc::downgrade(&inbox);
+        let ancestor_watcher = AncestorWatcher::start(move || {
+            if let Some(inbox) = for_ancestors.upgrade() {
                 inbox.mounts_changed();
             }
         });
-        let above = above.inspect_err(|error| warn!(%error, "moves above a root are not heard of"));
+        let ancestor_watcher = ancestor_watcher
+            .inspect_err(|error| warn!(%error, "moves above a root are not heard of"));
         let mut engine = Self {
             pool: Pool::start(&inbox),
             projector: Projector::start(Arc::clone(&inbox)),
@@ -86,15 +87,15 @@ impl Engine {
             views,
             store,
             grounds,
-            above: above.ok(),
+            ancestor_watcher: ancestor_watcher.ok(),
             projects: BTreeMap::new(),
             started: Instant::now(),
             waiters: Vec::new(),
-            cookies_made: 0,
+            cookie_count: 0,
             commits: Commits::new(set_aside.as_deref()),
         };
-        if let Some(error) = &refused {
-            engine.failed(error, engine.now());
+        if let Some(error) = &load_error {
+            engine.on_store_error(error, engine.now());
         }
         engine.start_projects();
         engine
@@ -108,11 +109,11 @@ impl Engine {
             #[cfg(debug_assertions)]
             super::failpoint::hang_while_requested();
             let now = self.now();
-            if self.open_letters(letters, now) {
-                stop_by.get_or_insert(now.elapsed + STOP_WAIT);
+            if self.process_messages(letters, now) {
+                stop_by.get_or_insert(now.elapsed + SHUTDOWN_TIMEOUT);
             }
             self.turn(now);
-            let at_rest = || self.projects.values().all(LiveProject::is_at_rest);
+            let at_rest = || self.projects.values().all(LiveProject::is_idle);
             if stop_by.is_some_and(|by| by <= now.elapsed || at_rest()) {
                 break;
             }
@@ -132,12 +133,12 @@ impl Engine {
         }
         self.restart_returned();
         for project in self.projects.values_mut() {
-            project.each_awake(|_, feature| feature.see_whole(now.elapsed));
+            project.for_each_active(|_, feature| feature.mark_indexed_if_complete(now.elapsed));
         }
         self.commit(now);
         self.prune(now);
         self.publish(now);
-        self.answer(now);
+        self.resolve_syncs(now);
     }
 
     fn now(&self) -> Now {
@@ -147,13 +148,13 @@ impl Engine {
     fn next_due(&self) -> Option<Duration> {
         let projects = self.projects.values().filter_map(LiveProject::next_due);
         // What could not be committed is not tried before its time.
-        let projects = projects.map(|due| due.max(self.commits.not_before));
+        let projects = projects.map(|due| due.max(self.commits.retry_at));
         let waiters = self.waiters.iter().map(|waiter| waiter.deadline);
         projects.chain(waiters).chain([self.commits.next_due()]).min()
     }
 
     fn feature(&mut self, id: ProjectId, slug: &FeatureSlug) -> Option<&mut LiveFeature> {
-        self.projects.get_mut(&id)?.wake(slug)
+        self.projects.get_mut(&id)?.activate(slug)
     }
 
     /// Shows what changed, and has the snapshots written that are announced and may be new.
@@ -162,7 +163,7 @@ impl Engine {
         let projector = &self.projector;
         for project in self.projects.values_mut() {
             projects.push(project.view(now.at, |project, feature, view| {
-                if feature.take_unprojected() {
+                if feature.take_stale_snapshot() {
                     projector.write(Page { project: Arc::clone(project), view: Arc::clone(view) });
                 }
             }));

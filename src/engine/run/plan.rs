@@ -81,16 +81,16 @@ pub struct Running {
 /// # Errors
 /// [`EngineError`] when the store cannot be used, or a root that was asked for is not there.
 pub fn start(plan: Plan) -> Result<Running, EngineError> {
-    let mut asked = BTreeSet::new();
+    let mut extra_roots = BTreeSet::new();
     for path in plan.roots {
         let folder = |root: PathBuf| {
-            let is_folder = root.metadata()?.is_dir();
-            is_folder.then_some(root).ok_or_else(|| io::ErrorKind::NotADirectory.into())
+            let is_dir_at = root.metadata()?.is_dir();
+            is_dir_at.then_some(root).ok_or_else(|| io::ErrorKind::NotADirectory.into())
         };
         let canonical = path.canonicalize().and_then(folder);
-        asked.insert(canonical.map_err(|source| EngineError::Root { path, source })?);
+        extra_roots.insert(canonical.map_err(|source| EngineError::Root { path, source })?);
     }
-    let begun = begin(&plan.state)?;
+    let begun = open_store(&plan.state)?;
     let (path, store) = (begun.store.path().to_owned(), &begun.store);
     let journal = store.journal();
     let grounds = Grounds {
@@ -98,7 +98,7 @@ pub fn start(plan: Plan) -> Result<Running, EngineError> {
         user_missions: plan.user_missions,
         state: plan.state,
         watchers: plan.watchers,
-        asked,
+        extra_roots,
         machine: Machine::current(),
         next_id: 0,
     };
@@ -119,18 +119,18 @@ pub(super) struct Begun {
     pub(super) store: Store,
     pub(super) set_aside: Option<PathBuf>,
     /// Why it could not, where that may pass.
-    pub(super) refused: Option<StoreError>,
+    pub(super) load_error: Option<StoreError>,
 }
 
 /// Opens the store; where the disk refuses that for now, everything runs without it until it does
 /// not.
-fn begin(state: &Path) -> Result<Begun, StoreError> {
+fn open_store(state: &Path) -> Result<Begun, StoreError> {
     let OpenedStore { store, quarantined: set_aside, .. } =
         match Store::open_or_recreate(state, &boot_id(), SystemTime::now().into()) {
             Ok(opened) => opened,
             Err(error) if error.is_transient() => {
                 let store = Store::unavailable(state)?;
-                return Ok(Begun { store, set_aside: None, refused: Some(error) });
+                return Ok(Begun { store, set_aside: None, load_error: Some(error) });
             }
             Err(error) => return Err(error),
         };
@@ -139,7 +139,7 @@ fn begin(state: &Path) -> Result<Begun, StoreError> {
     }
     let (path, instance, seq) = (store.path().display(), store.instance(), store.seq());
     info!(store = %path, instance, seq, "store opened");
-    Ok(Begun { store, set_aside, refused: None })
+    Ok(Begun { store, set_aside, load_error: None })
 }
 
 /// What tells this start of the machine from others.
@@ -149,7 +149,7 @@ pub(in crate::engine) fn boot_id() -> String {
 }
 
 /// The settling that the configuration sets.
-pub(super) fn times(said: &SettleConfig) -> DebounceTimes {
+pub(super) fn debounce_times(said: &SettleConfig) -> DebounceTimes {
     let default = DebounceTimes::default();
     let or = |said: Option<u64>, default| said.map_or(default, Duration::from_millis);
     DebounceTimes {
@@ -162,7 +162,7 @@ pub(super) fn times(said: &SettleConfig) -> DebounceTimes {
 }
 
 /// An empty private directory.
-pub(super) fn empty_folder(path: &std::path::Path) -> std::io::Result<()> {
+pub(super) fn recreate_private_dir(path: &std::path::Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     let _ = std::fs::remove_dir_all(path);
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tracing::{debug, info, warn};
 
 use super::Engine;
-use super::plan::{Watchers, empty_folder, times};
+use super::plan::{Watchers, debounce_times, recreate_private_dir};
 use crate::config::Config;
 use crate::core::path::FeatureSlug;
 use crate::engine::feature::Stored;
@@ -26,7 +26,7 @@ pub(super) struct Grounds {
     pub(super) state: PathBuf,
     pub(super) watchers: Watchers,
     /// Roots to watch in this life, beside those of the configuration and of the store.
-    pub(super) asked: BTreeSet<PathBuf>,
+    pub(super) extra_roots: BTreeSet<PathBuf>,
     pub(super) machine: Machine,
     /// Numbers are not used again: what is under way for a project that is gone finds no other.
     pub(super) next_id: ProjectId,
@@ -44,7 +44,7 @@ impl Grounds {
             machine: self.machine.clone(),
             user_missions: self.user_missions.clone(),
             limits: limits(&self.config.limits),
-            times: times(&self.config.settle),
+            times: debounce_times(&self.config.settle),
             scrub: self.config.scrub.period(),
         }
     }
@@ -60,26 +60,26 @@ impl Grounds {
 
 impl Engine {
     pub(super) fn start_projects(&mut self) {
-        for root in self.wanted() {
+        for root in self.desired_roots() {
             self.start_project(&root);
         }
     }
 
     /// All roots that are to be watched, as far as is known: where the store cannot say, those that
     /// are watched stay.
-    fn wanted(&mut self) -> BTreeSet<PathBuf> {
-        let remembered = self.store.projects().unwrap_or_else(|error| {
-            self.unread(&error);
+    fn desired_roots(&mut self) -> BTreeSet<PathBuf> {
+        let from_unreachable_store = self.store.projects().unwrap_or_else(|error| {
+            self.on_load_failed(&error);
             self.projects.values().map(|project| project.setup.root.clone()).collect()
         });
-        let asked = self.grounds.asked.iter().cloned();
-        self.grounds.configured().chain(remembered).chain(asked).collect()
+        let extra_roots = self.grounds.extra_roots.iter().cloned();
+        self.grounds.configured().chain(from_unreachable_store).chain(extra_roots).collect()
     }
 
     fn start_project(&mut self, root: &Path) -> ProjectId {
         let setup = self.grounds.setup(root);
         let id = setup.id;
-        if let Err(error) = empty_folder(&setup.cookies) {
+        if let Err(error) = recreate_private_dir(&setup.cookies) {
             warn!(path = %setup.cookies.display(), %error, "answers cannot wait for cookies");
         }
         let (inbox, watchers) = (self.inbox.clone(), self.grounds.watchers.clone());
@@ -91,7 +91,10 @@ impl Engine {
         let now = self.now();
         let mut project = LiveProject::start(setup, make, stored, &self.pool, now);
         // After the project, which needs the watches more where there are few.
-        let held = self.above.as_mut().map_or(Ok(()), |above| above.watch(id, root));
+        let held = self
+            .ancestor_watcher
+            .as_mut()
+            .map_or(Ok(()), |ancestor_watcher| ancestor_watcher.watch(id, root));
         if let Err(error) = held {
             debug!(root = %root.display(), %error, "not all moves above it are heard of");
         }
@@ -106,14 +109,14 @@ impl Engine {
             info!(root = %project.setup.root.display(), "not watched any more");
             let _ = std::fs::remove_dir_all(&project.setup.cookies);
         }
-        if let Some(above) = &mut self.above {
-            above.unwatch(id);
+        if let Some(ancestor_watcher) = &mut self.ancestor_watcher {
+            ancestor_watcher.unwatch(id);
         }
     }
 
     /// Begins all projects anew from what the store holds.
     pub(super) fn restart_projects(&mut self, now: Now) {
-        self.commits.unread = false;
+        self.commits.load_failed = false;
         let ids: Vec<ProjectId> = self.projects.keys().copied().collect();
         for id in ids {
             self.stop_project(id);
@@ -124,7 +127,7 @@ impl Engine {
 
     /// Begins those anew whose root was away and is there again.
     pub(super) fn restart_returned(&mut self) {
-        let back = self.projects.values().filter(|project| project.is_to_restart());
+        let back = self.projects.values().filter(|project| project.needs_restart());
         let back: Vec<ProjectId> = back.map(|project| project.setup.id).collect();
         for id in back {
             self.restart_project(id);
@@ -145,7 +148,7 @@ impl Engine {
         let features = match self.store.load_features(&root_id) {
             Ok(features) => features,
             Err(error) => {
-                self.unread(&error);
+                self.on_load_failed(&error);
                 Vec::new()
             }
         };
@@ -167,10 +170,10 @@ impl Engine {
     }
 
     /// Takes that what was known cannot be read: nothing is committed before it is.
-    fn unread(&mut self, error: &StoreError) {
-        self.commits.unread = true;
+    fn on_load_failed(&mut self, error: &StoreError) {
+        self.commits.load_failed = true;
         if self.commits.degraded.is_none() {
-            self.failed(error, self.now());
+            self.on_store_error(error, self.now());
         }
     }
 
@@ -193,7 +196,7 @@ impl Engine {
         if keep {
             self.store.add_project(&root, now.at)?;
         } else {
-            self.grounds.asked.insert(root.clone());
+            self.grounds.extra_roots.insert(root.clone());
         }
         let known = self.id_of(&root);
         Ok(known.unwrap_or_else(|| self.start_project(&root)))
@@ -209,7 +212,7 @@ impl Engine {
             return Err(RemoveError::Configured(root));
         }
         self.store.remove_project(&root, &project.project.root_id)?;
-        self.grounds.asked.remove(&root);
+        self.grounds.extra_roots.remove(&root);
         self.stop_project(id);
         Ok(())
     }
@@ -223,7 +226,7 @@ impl Engine {
             changes.push("how long the journal is kept".to_owned());
             self.commits.prune_at = now.elapsed;
         }
-        let wanted = self.wanted();
+        let wanted = self.desired_roots();
         let ids: Vec<ProjectId> = self.projects.keys().copied().collect();
         for id in ids {
             let Some(live) = self.projects.get(&id) else {
@@ -233,7 +236,7 @@ impl Engine {
             let config = &self.grounds.config;
             let same = live.setup.settings == settings(config, &root)
                 && live.setup.limits == limits(&config.limits)
-                && live.setup.times == times(&config.settle)
+                && live.setup.times == debounce_times(&config.settle)
                 && live.setup.scrub == config.scrub.period();
             if !wanted.contains(&root) {
                 changes.push(format!("{} is not watched any more", root.display()));

@@ -11,7 +11,7 @@ use crate::store::{Store, StoreError};
 impl Engine {
     /// Does what a sink asks for. While the store cannot be written that is not tried: commits try,
     /// at their own pace.
-    pub(super) fn serve_sink(&mut self, command: SinkCommand, now: Now) {
+    pub(super) fn handle_sink_command(&mut self, command: SinkCommand, now: Now) {
         match command {
             SinkCommand::Open { sink, reply } => self.reply(reply, now, |store| {
                 // What a sink may send is what is durable.
@@ -63,7 +63,7 @@ impl Engine {
                 Ok(value)
             }
             Err(error) => {
-                self.failed(&error, now);
+                self.on_store_error(&error, now);
                 Err(error_chain(&error))
             }
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing::debug;
 
-use super::{COOKIE_WAIT, Engine, SCAN_WAIT};
+use super::{COOKIE_TIMEOUT, Engine, RESCAN_TIMEOUT};
 use crate::core::path::FeatureSlug;
 use crate::engine::inbox::ProjectId;
 use crate::engine::project::{Counting, Now};
@@ -25,7 +25,7 @@ pub(super) struct Waiter {
 
 impl Engine {
     /// Puts a cookie on the queue of every project that a client waits for.
-    pub(super) fn wait(
+    pub(super) fn start_sync(
         &mut self,
         feature: Option<(ProjectId, FeatureSlug)>,
         reply: oneshot::Sender<SyncKind>,
@@ -41,19 +41,19 @@ impl Engine {
                 continue;
             }
             project.check_root(now);
-            self.cookies_made += 1;
-            let cookie = project.setup.cookies.join(self.cookies_made.to_string());
+            self.cookie_count += 1;
+            let cookie = project.setup.cookies.join(self.cookie_count.to_string());
             if let Err(error) = std::fs::write(&cookie, b"") {
                 debug!(path = %cookie.display(), %error, "a cookie cannot be written");
             }
             cookies.insert(cookie);
         }
-        let deadline = now.elapsed + COOKIE_WAIT;
+        let deadline = now.elapsed + COOKIE_TIMEOUT;
         self.waiters.push(Waiter { feature, cookies, deadline, scanned: false, reply });
     }
 
     /// Answers the clients whose changes are seen and settled.
-    pub(super) fn answer(&mut self, now: Now) {
+    pub(super) fn resolve_syncs(&mut self, now: Now) {
         let mut waiting = Vec::new();
         for mut waiter in std::mem::take(&mut self.waiters) {
             let settled = self.projects.values().all(|project| {
@@ -64,10 +64,10 @@ impl Engine {
                 };
                 if self.commits.degraded.is_some() {
                     // What is shown is true, though not durable.
-                    return project.is_looked_at(slug);
+                    return project.is_checked(slug);
                 }
                 // A comparison of its own made up for what was lost.
-                if waiter.scanned { project.is_compared(slug) } else { project.is_settled(slug) }
+                if waiter.scanned { project.is_rescanned(slug) } else { project.is_settled(slug) }
             });
             let late = waiter.deadline <= now.elapsed;
             if waiter.cookies.is_empty() && settled {
@@ -77,10 +77,10 @@ impl Engine {
                 let _ = waiter.reply.send(SyncKind::Scan);
             } else {
                 if late {
-                    self.compare_for(waiter.feature.as_ref(), now);
+                    self.rescan_for(waiter.feature.as_ref(), now);
                     waiter.cookies.clear();
                     waiter.scanned = true;
-                    waiter.deadline = now.elapsed + SCAN_WAIT;
+                    waiter.deadline = now.elapsed + RESCAN_TIMEOUT;
                 }
                 waiting.push(waiter);
             }
@@ -88,16 +88,16 @@ impl Engine {
         self.waiters = waiting;
     }
 
-    pub(super) fn compare_for(&mut self, feature: Option<&(ProjectId, FeatureSlug)>, now: Now) {
+    pub(super) fn rescan_for(&mut self, feature: Option<&(ProjectId, FeatureSlug)>, now: Now) {
         match feature {
             Some((id, slug)) => {
                 if let Some(project) = self.projects.get_mut(id) {
-                    project.compare_one(slug, Counting::Polled, &self.pool, now);
+                    project.compare_one(slug, Counting::Poll, &self.pool, now);
                 }
             }
             None => {
                 for project in self.projects.values_mut() {
-                    project.compare_all(Counting::Polled, &self.pool, now);
+                    project.compare_all(Counting::Poll, &self.pool, now);
                 }
             }
         }
