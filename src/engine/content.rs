@@ -1,4 +1,4 @@
-//! The bytes of one artifact, for showing them: those that were hashed, or none.
+//! Reads the bytes of one artifact for display, if they are still those that were hashed.
 
 use std::io;
 
@@ -7,19 +7,21 @@ use crate::core::digest::Digest;
 use crate::project::{FeatureDir, Project};
 use crate::scan::read_content;
 
-/// Why the bytes of a present artifact cannot be had.
+/// The bytes of a present artifact cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentError {
-    /// They are not those that were hashed.
-    #[error("it changed since it was hashed; ask again")]
+    /// The file changed since it was hashed.
+    #[error("the file changed since it was hashed; retry")]
     Changed,
-    /// The system refused something, or it is a link or no file any more.
+    /// The file cannot be read, or is no regular file any more.
     #[error(transparent)]
     Read(#[from] io::Error),
 }
 
-/// The bytes of `artifact` where it is present and smaller than `max`. Opened beneath the feature's
-/// directory as a scan opens it: no link is followed, and nothing that is no file blocks.
+/// Returns the bytes of `artifact`, or `None` if it is not present or has `max` bytes or more.
+///
+/// The file is opened below the feature's directory in the same way as for a scan: symbolic links
+/// are not followed, and a FIFO or device does not block.
 ///
 /// # Errors
 /// [`ContentError`].

@@ -1,4 +1,4 @@
-//! What the engine has done in this life, counted for who measures it.
+//! Counters of the engine since the daemon started, for metrics. It does not render them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -6,20 +6,20 @@ use crate::core::artifact::ArtifactState;
 use crate::core::event::EVENT_TYPES;
 use crate::scan::PathState;
 
-/// Numbers that only grow while the daemon lives.
+/// Counters that start at zero and only grow.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Events committed, by [`EVENT_TYPES`].
+    /// Events committed, in the order of [`EVENT_TYPES`].
     pub events: [AtomicU64; 4],
     /// Transactions committed.
     pub commits: AtomicU64,
     /// Transactions that failed.
     pub commit_failures: AtomicU64,
-    /// Paths looked at.
+    /// Paths checked.
     pub looks: AtomicU64,
     /// Files read and hashed.
     pub hashed_files: AtomicU64,
-    /// Bytes of them.
+    /// Bytes read and hashed.
     pub hashed_bytes: AtomicU64,
 }
 
@@ -27,9 +27,9 @@ impl Counters {
     pub(super) fn committed(&self, types: &[&str]) {
         add(&self.commits, 1);
         for event in types {
-            let kind = EVENT_TYPES.iter().position(|kind| kind == event);
-            if let Some(count) = kind.and_then(|kind| self.events.get(kind)) {
-                add(count, 1);
+            let index = EVENT_TYPES.iter().position(|known| known == event);
+            if let Some(counter) = index.and_then(|index| self.events.get(index)) {
+                add(counter, 1);
             }
         }
     }
@@ -49,11 +49,11 @@ impl Counters {
     }
 }
 
-fn add(counter: &AtomicU64, more: u64) {
-    counter.fetch_add(more, Ordering::Relaxed);
+fn add(counter: &AtomicU64, amount: u64) {
+    counter.fetch_add(amount, Ordering::Relaxed);
 }
 
-/// The number now.
+/// Returns the current value of a counter.
 #[must_use]
 pub fn now(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)

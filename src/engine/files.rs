@@ -1,5 +1,6 @@
-//! What a reader of the picture may do with a project's files: see an artifact's bytes, accept a
-//! baseline, clear it. Each of these waits for the disk, so none belongs on the engine's thread.
+//! Reads artifact content and writes baselines for a published state.
+//!
+//! These methods wait for the disk: they must not run on the engine thread.
 
 use std::io;
 
@@ -12,16 +13,16 @@ use crate::project::WriteError;
 /// A baseline could not be written or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum BaselineError {
-    /// The file.
+    /// The file could not be written or removed.
     #[error(transparent)]
     Write(#[from] WriteError),
-    /// It could not become text.
-    #[error("cannot write the baseline: {0}")]
+    /// The baseline could not be serialized.
+    #[error("cannot serialize the baseline: {0}")]
     Text(#[from] io::Error),
 }
 
 impl ProjectView {
-    /// The bytes of an artifact, as [`content`] has them.
+    /// Returns the bytes of an artifact; see [`content`].
     ///
     /// # Errors
     /// [`ContentError`].
@@ -34,7 +35,7 @@ impl ProjectView {
         content(&self.project, &feature.dir, artifact, max)
     }
 
-    /// Writes a feature's baseline, durably.
+    /// Writes a feature's baseline file and syncs it to disk.
     ///
     /// # Errors
     /// [`BaselineError`].
@@ -48,7 +49,7 @@ impl ProjectView {
         Ok(self.project.write_baseline(feature.slug(), &text)?)
     }
 
-    /// Removes a feature's baseline. Says whether there was one.
+    /// Removes a feature's baseline file. Returns true if there was one.
     ///
     /// # Errors
     /// [`BaselineError`].

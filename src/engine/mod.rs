@@ -1,7 +1,9 @@
-//! The single owner of live state, and the one look that needs no daemon.
+//! Owns the state of all watched projects and publishes it; also scans features once without a
+//! daemon ([`survey`]).
 //!
-//! `run` is the loop; read from there: it takes letters from `inbox`, hands hints to `project`,
-//! which keeps each `feature`, sends looks to `pool`, and shows `view`s.
+//! `run` is the event loop; read from there. It receives messages from [`inbox`], passes hints to
+//! `project`, which owns each `feature`, sends file checks to `pool`, commits to the store and
+//! publishes a [`view`]. It serves no client and delivers no event.
 
 pub mod content;
 pub mod counters;

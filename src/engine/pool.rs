@@ -1,11 +1,16 @@
-//! The threads that read files for the engine, which itself never waits for one.
+//! Threads that check files for the engine: they stat a path and hash it if it changed.
 //!
-//! As many as there are cores look at small files; one more reads large ones, so that a file of
-//! gigabytes delays nothing else, and another what is only read to be sure of it. The queue is bounded
-//! by what the engine has in flight, which is at most one look per path.
+//! One thread per core reads files up to [`MAX_FAST_FILE_BYTES`]; one thread reads larger files, so
+//! that a file of gigabytes delays no other; one thread with the lowest priority reads for the scrub.
+//! The queues have no limit of their own: the engine has at most one check per path in flight, plus
+//! one portion of the scrub.
+//!
+//! Directory listings and metadata are not read here but on the engine thread.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
 
 use rustix::process::setpriority_process;
 
@@ -17,43 +22,51 @@ use crate::core::sync::lock;
 use crate::project::{FeatureDir, Project};
 use crate::scan::{PathState, ReadLimit, ScanLimits, check_path, is_resource_exhausted};
 
-/// Files up to this size are read on the fast lane.
+/// Largest file, in bytes, that the fast threads read; larger files go to the slow thread.
 const MAX_FAST_FILE_BYTES: u64 = 8 << 20;
+/// Size of the read buffer of the fast threads and of the scrub thread.
 const FAST_BUFFER_BYTES: usize = 128 << 10;
+/// Size of the read buffer of the slow thread.
 const SLOW_BUFFER_BYTES: usize = 1 << 20;
 
-/// A path to look at.
+/// A path to check.
 #[derive(Debug, Clone)]
 pub(super) struct Job {
     pub(super) id: ProjectId,
     pub(super) project: Arc<Project>,
     pub(super) feature: FeatureDir,
     pub(super) path: RelPath,
-    /// What it was last read under; `None` to read it whatever it is now.
+    /// Signature at the last read. The file is not read if it still matches; `None` forces a read.
     pub(super) known: Option<FileSignature>,
     pub(super) limits: ScanLimits,
-    /// Whether it is only read to be sure of what is known: no one waits for that.
+    /// True if the read only verifies known content; no client waits for it.
     pub(super) verify_only: bool,
 }
 
-/// What came of it.
+/// The result of a check.
 #[derive(Debug)]
 pub(super) struct Done {
     pub(super) id: ProjectId,
     pub(super) slug: FeatureSlug,
     pub(super) path: RelPath,
     pub(super) look: PathState,
-    /// Whether it was only read to be sure.
+    /// True if the read only verified known content.
     pub(super) verify_only: bool,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    jobs: Mutex<(VecDeque<Job>, bool)>,
+    state: Mutex<QueueState>,
     wake: Condvar,
 }
 
-/// The pool.
+#[derive(Debug, Default)]
+struct QueueState {
+    jobs: VecDeque<Job>,
+    is_stopped: bool,
+}
+
+/// Handles of the queues; the threads end when [`Pool::stop`] is called.
 #[derive(Debug)]
 pub(super) struct Pool {
     fast: Arc<Queue>,
@@ -62,90 +75,97 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// Starts the threads, whose results go to `inbox`.
-    pub(super) fn start(inbox: &Arc<Inbox>) -> Self {
+    /// Starts the threads. They send their results to `inbox`.
+    ///
+    /// # Errors
+    /// The system refuses to create a thread.
+    pub(super) fn start(inbox: &Arc<Inbox>) -> io::Result<Self> {
         let [fast, slow, idle] = [(); 3].map(|()| Arc::new(Queue::default()));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        for _ in 0..cores {
+        for number in 0..cores {
             let (inbox, fast, slow) = (Arc::clone(inbox), Arc::clone(&fast), Arc::clone(&slow));
-            std::thread::spawn(move || {
-                work(
-                    &inbox,
-                    &fast,
-                    ReadLimit::UpTo(MAX_FAST_FILE_BYTES),
-                    FAST_BUFFER_BYTES,
-                    Some(&slow),
-                );
-            });
+            spawn(&format!("hash-{number}"), move || {
+                let limit = ReadLimit::UpTo(MAX_FAST_FILE_BYTES);
+                work(&inbox, &fast, limit, FAST_BUFFER_BYTES, Some(&slow));
+            })?;
         }
-        let (for_slow, queue) = (Arc::clone(inbox), Arc::clone(&slow));
-        std::thread::spawn(move || {
-            work(&for_slow, &queue, ReadLimit::Unlimited, SLOW_BUFFER_BYTES, None)
-        });
-        let (for_idle, queue) = (Arc::clone(inbox), Arc::clone(&idle));
-        std::thread::spawn(move || {
-            // Of this thread only, as Linux has it; where that fails it is no worse than others.
+        let (slow_inbox, slow_queue) = (Arc::clone(inbox), Arc::clone(&slow));
+        spawn("hash-slow", move || {
+            work(&slow_inbox, &slow_queue, ReadLimit::Unlimited, SLOW_BUFFER_BYTES, None);
+        })?;
+        let (idle_inbox, idle_queue) = (Arc::clone(inbox), Arc::clone(&idle));
+        spawn("hash-idle", move || {
+            // On Linux the priority belongs to the calling thread. Without it the scrub only
+            // competes with the other threads for the processor.
             let _ = setpriority_process(None, 19);
-            work(&for_idle, &queue, ReadLimit::Unlimited, FAST_BUFFER_BYTES, None);
-        });
-        Self { fast, slow, idle }
+            work(&idle_inbox, &idle_queue, ReadLimit::Unlimited, FAST_BUFFER_BYTES, None);
+        })?;
+        Ok(Self { fast, slow, idle })
     }
 
-    /// Looks at a path; what is only read to be sure, when nothing else wants the processor.
+    /// Queues a check. One that only verifies runs with the lowest priority.
     pub(super) fn submit(&self, job: Job) {
         if job.verify_only { self.idle.push(job) } else { self.fast.push(job) }
     }
 
-    /// Ends the threads, each when it has read the file that it is at. No one waits for that, as it
-    /// may be one of gigabytes; what is not begun is left.
+    /// Ends the threads and drops queued jobs.
+    ///
+    /// Does not wait: each thread first finishes the file it reads, which may have gigabytes.
     pub(super) fn stop(self) {
-        self.fast.end();
-        self.slow.end();
-        self.idle.end();
+        self.fast.stop();
+        self.slow.stop();
+        self.idle.stop();
     }
 }
 
 impl Queue {
     fn push(&self, job: Job) {
-        lock(&self.jobs).0.push_back(job);
+        lock(&self.state).jobs.push_back(job);
         self.wake.notify_one();
     }
 
-    fn end(&self) {
-        lock(&self.jobs).1 = true;
+    fn stop(&self) {
+        lock(&self.state).is_stopped = true;
         self.wake.notify_all();
     }
 
-    /// The next job; when there is none yet, `read` is let go of, and the queue's own room.
-    fn pop(&self, read: &mut Vec<u8>) -> Option<Job> {
-        let mut jobs = lock(&self.jobs);
+    /// Waits for the next job; returns `None` after [`Queue::stop`].
+    ///
+    /// Before it waits it frees `buffer` and the capacity of the queue, so idle threads hold no
+    /// memory.
+    fn pop(&self, buffer: &mut Vec<u8>) -> Option<Job> {
+        let mut state = lock(&self.state);
         loop {
-            if jobs.1 {
+            if state.is_stopped {
                 return None;
             }
-            if let Some(job) = jobs.0.pop_front() {
+            if let Some(job) = state.jobs.pop_front() {
                 return Some(job);
             }
-            *read = Vec::new();
-            jobs.0.shrink_to_fit();
-            jobs = self.wake.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+            *buffer = Vec::new();
+            state.jobs.shrink_to_fit();
+            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
 
-fn work(inbox: &Inbox, queue: &Queue, lane: ReadLimit, buffer: usize, slow: Option<&Queue>) {
-    // Made when a file comes, and let go of when none is left: idle threads hold no memory.
-    let mut read = Vec::new();
-    while let Some(job) = queue.pop(&mut read) {
-        read.resize(buffer, 0);
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    Builder::new().name(name.to_owned()).spawn(work)
+}
+
+/// Runs the jobs of `queue` until it is stopped. Files above `limit` are passed on to `slow`.
+fn work(inbox: &Inbox, queue: &Queue, limit: ReadLimit, buffer_bytes: usize, slow: Option<&Queue>) {
+    let mut buffer = Vec::new();
+    while let Some(job) = queue.pop(&mut buffer) {
+        buffer.resize(buffer_bytes, 0);
         let look = match job.project.open_feature(&job.feature) {
-            Ok(folder) => {
-                check_path(folder, &job.path, job.known.as_ref(), lane, &job.limits, &mut read)
+            Ok(dir) => {
+                check_path(dir, &job.path, job.known.as_ref(), limit, &job.limits, &mut buffer)
             }
             Err(error) if is_resource_exhausted(&error) => PathState::OutOfResources,
-            // The project notices that its feature is gone; its files are.
+            // The engine finds out by itself that the feature was removed; its files are missing.
             Err(error) if is_not_a_directory(&error) => PathState::Missing,
-            // It notices that it cannot be read, too; then what is known stands.
+            // The same for a feature that cannot be read; its known files then stay as they are.
             Err(_) => PathState::Unchanged,
         };
         match (look, slow) {

@@ -1,9 +1,11 @@
-//! Writes `snapshot-latest.json` files: what can be made again at any time.
+//! Writes `snapshot-latest.json` files on its own thread.
 //!
-//! One thread, at most one write a second per feature, the newest wins. It owns nothing; a failure
-//! is a fault of the project, which is told of it, never one of the engine.
+//! Each feature's file is written at most once per [`WRITE_INTERVAL`]; the newest snapshot wins. The
+//! files can be rebuilt at any time, so a failed write is reported to the project and retried there;
+//! it never stops the engine.
 
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
@@ -14,8 +16,9 @@ use tracing::warn;
 use super::inbox::{Inbox, Projected};
 use super::view::FeatureView;
 use crate::core::path::FeatureSlug;
-use crate::project::Project;
+use crate::project::{Project, WriteError};
 
+/// Minimum time between two writes of the same file.
 const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A snapshot to write.
@@ -25,93 +28,120 @@ pub(super) struct Page {
     pub(super) view: Arc<FeatureView>,
 }
 
-/// The projector's thread.
+/// Handle of the thread.
 #[derive(Debug)]
 pub(super) struct Projector {
-    jobs: mpsc::Sender<Page>,
+    pages: mpsc::Sender<Page>,
     thread: JoinHandle<()>,
 }
 
+/// A snapshot file could not be written.
+#[derive(Debug, thiserror::Error)]
+enum ProjectionError {
+    #[error("cannot serialize the snapshot: {0}")]
+    Serialize(#[from] serde_json::Error),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
 impl Projector {
-    pub(super) fn start(engine: Arc<Inbox>) -> Self {
-        let (jobs, inbox) = mpsc::channel();
-        Self { jobs, thread: std::thread::spawn(move || run(&inbox, &engine)) }
+    /// Starts the thread. It reports failures, and the first success after one, to the engine.
+    ///
+    /// # Errors
+    /// The system refuses to create a thread.
+    pub(super) fn start(engine: Arc<Inbox>) -> io::Result<Self> {
+        let (pages, received) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("snapshots".to_owned())
+            .spawn(move || run(&received, &engine))?;
+        Ok(Self { pages, thread })
     }
 
-    pub(super) fn write(&self, job: Page) {
-        // The thread ends only after this sender is gone.
-        let _ = self.jobs.send(job);
+    /// Queues a snapshot.
+    pub(super) fn write(&self, page: Page) {
+        // Cannot fail: the thread runs until this sender is dropped.
+        let _ = self.pages.send(page);
     }
 
-    /// Writes what is left, and ends.
+    /// Writes the queued snapshots and ends the thread.
     pub(super) fn stop(self) {
-        drop(self.jobs);
+        drop(self.pages);
         let _ = self.thread.join();
     }
 }
 
-type Place = (String, FeatureSlug);
+/// The feature whose file is written.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Target {
+    root_id: String,
+    slug: FeatureSlug,
+}
 
-fn run(inbox: &mpsc::Receiver<Page>, engine: &Inbox) {
-    let mut pending: HashMap<Place, Page> = HashMap::new();
-    let mut written: HashMap<Place, Instant> = HashMap::new();
-    let mut failed: HashSet<Place> = HashSet::new();
+impl Target {
+    fn of(page: &Page) -> Self {
+        Self { root_id: page.project.root_id.clone(), slug: page.view.slug().clone() }
+    }
+}
+
+fn run(received: &mpsc::Receiver<Page>, engine: &Inbox) {
+    let mut pending: HashMap<Target, Page> = HashMap::new();
+    let mut written_at: HashMap<Target, Instant> = HashMap::new();
+    let mut failed: HashSet<Target> = HashSet::new();
+    let due = |written_at: &HashMap<Target, Instant>, target: &Target, now: Instant| {
+        written_at.get(target).map_or(now, |at| *at + WRITE_INTERVAL)
+    };
     loop {
         let now = Instant::now();
-        let ready: Vec<Place> =
-            pending.keys().filter(|target| due(&written, target, now) <= now).cloned().collect();
+        let is_due = |target: &&Target| due(&written_at, target, now) <= now;
+        let ready: Vec<Target> = pending.keys().filter(is_due).cloned().collect();
         for target in ready {
-            if let Some(job) = pending.remove(&target) {
-                let fault = write(&job).err();
-                job.project.close_root_fd();
-                let failed_before = if fault.is_some() {
-                    !failed.insert(target.clone())
-                } else {
-                    failed.remove(&target)
-                };
-                if let Some(why) = fault.as_ref().filter(|_| !failed_before) {
-                    warn!(feature = %target.1, why, "the snapshot file cannot be written");
-                }
-                if fault.is_some() || failed_before {
-                    let (root_id, slug) = target.clone();
-                    engine.projected(Projected { root_id, slug, fault });
-                }
-                written.insert(target, Instant::now());
+            let Some(page) = pending.remove(&target) else {
+                continue;
+            };
+            let fault = write(&page).err().map(|error| error.to_string());
+            page.project.close_root_fd();
+            let failed_before = if fault.is_some() {
+                !failed.insert(target.clone())
+            } else {
+                failed.remove(&target)
+            };
+            if let Some(error) = fault.as_ref().filter(|_| !failed_before) {
+                warn!(feature = %target.slug, error, "cannot write the snapshot file");
             }
+            if fault.is_some() || failed_before {
+                let Target { root_id, slug } = target.clone();
+                engine.projected(Projected { root_id, slug, fault });
+            }
+            written_at.insert(target, Instant::now());
         }
-        let next = pending.keys().map(|target| due(&written, target, now)).min();
-        let received = match next {
-            Some(next) => inbox.recv_timeout(next.saturating_duration_since(now)),
-            None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        let next = pending.keys().map(|target| due(&written_at, target, now)).min();
+        let page = match next {
+            Some(next) => received.recv_timeout(next.saturating_duration_since(now)),
+            None => received.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
-        match received {
-            Ok(job) => {
-                let target = (job.project.root_id.clone(), job.view.slug().clone());
-                pending.insert(target, job);
+        match page {
+            Ok(page) => {
+                pending.insert(Target::of(&page), page);
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    for job in pending.values() {
-        if let Err(why) = write(job) {
-            warn!(feature = %job.view.slug(), why, "the snapshot file cannot be written");
+    for page in pending.values() {
+        if let Err(error) = write(page) {
+            warn!(feature = %page.view.slug(), %error, "cannot write the snapshot file");
         }
     }
 }
 
-fn due(written: &HashMap<Place, Instant>, target: &Place, now: Instant) -> Instant {
-    written.get(target).map_or(now, |at| *at + WRITE_INTERVAL)
-}
-
-/// Writes a snapshot unless the file has it, or says why that cannot be.
-fn write(job: &Page) -> Result<(), String> {
-    // Not kept in the view: no one may ever ask for it.
-    let feature = job.view.make_feature();
-    if job.project.is_snapshot_current(&feature.snapshot) {
+/// Writes a snapshot unless the file already contains it.
+fn write(page: &Page) -> Result<(), ProjectionError> {
+    // Not cached in the view: possibly no client ever requests it.
+    let feature = page.view.make_feature();
+    if page.project.is_snapshot_current(&feature.snapshot) {
         return Ok(());
     }
-    let mut text = serde_json::to_vec(&*feature.snapshot).map_err(|error| error.to_string())?;
+    let mut text = serde_json::to_vec(&*feature.snapshot)?;
     text.push(b'\n');
-    job.project.write_snapshot(job.view.slug(), &text).map_err(|error| error.to_string())
+    Ok(page.project.write_snapshot(page.view.slug(), &text)?)
 }

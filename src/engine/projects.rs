@@ -1,4 +1,6 @@
-//! The projects that the store keeps, while no daemon has it open. The caller holds the daemon's lock.
+//! Lists, adds and removes the projects in the store while no daemon runs.
+//!
+//! It takes no lock: the caller holds the daemon's lock, except for [`check`].
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -9,12 +11,12 @@ use crate::project::Machine;
 pub use crate::store::StoreSummary;
 use crate::store::{Store, StoreError};
 
-/// Why the store cannot be read or written.
+/// The store cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct KeptError(#[from] StoreError);
 
-/// The roots that are kept in the store of that state directory.
+/// Returns the project roots in the store of the state directory `state`.
 ///
 /// # Errors
 /// [`KeptError`].
@@ -22,7 +24,7 @@ pub fn list(state: &Path) -> Result<Vec<PathBuf>, KeptError> {
     with(state, |store| store.projects())
 }
 
-/// Keeps a canonical root.
+/// Adds a project root, which must be canonical.
 ///
 /// # Errors
 /// [`KeptError`].
@@ -30,7 +32,7 @@ pub fn add(state: &Path, root: &Path) -> Result<(), KeptError> {
     with(state, |store| store.add_project(root, SystemTime::now().into()))
 }
 
-/// Forgets a root, and what is known of its features; whether it was kept.
+/// Removes a project root and the stored state of its features. Returns true if it was stored.
 ///
 /// # Errors
 /// [`KeptError`].
@@ -38,15 +40,15 @@ pub fn remove(state: &Path, root: &Path) -> Result<bool, KeptError> {
     let id =
         root_id(&Machine::current().id, std::os::unix::ffi::OsStrExt::as_bytes(root.as_os_str()));
     with(state, |store| {
-        let kept = store.projects()?.iter().any(|known| known == root);
-        if kept {
+        let is_stored = store.projects()?.iter().any(|known| known == root);
+        if is_stored {
             store.remove_project(root, &id)?;
         }
-        Ok(kept)
+        Ok(is_stored)
     })
 }
 
-/// What a look at the store finds; `None` where there is none. No lock is needed for that.
+/// Checks the integrity of the store; returns `None` if there is no store. Needs no lock.
 ///
 /// # Errors
 /// [`KeptError`].
@@ -59,7 +61,7 @@ fn with<T>(
     work: impl FnOnce(&mut Store) -> Result<T, StoreError>,
 ) -> Result<T, KeptError> {
     let mut store = Store::open(state, &boot_id())?.store;
-    let done = work(&mut store)?;
+    let result = work(&mut store)?;
     store.close()?;
-    Ok(done)
+    Ok(result)
 }

@@ -1,70 +1,103 @@
-//! Moves the store's log into its file, apart from the engine, which never waits for that.
+//! Checkpoints SQLite's write-ahead log (WAL) on its own thread, so the engine does not wait for it.
 //!
-//! It runs after commits and not by the clock, so an idle daemon stays idle.
+//! It runs after commits and not periodically, so an idle daemon stays idle. It does not commit.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::warn;
 
 use super::inbox::Inbox;
 use crate::store::Checkpointer;
 
-/// Commits are gathered for this long.
+/// Time from a commit to the checkpoint; commits in between share it.
 const CHECKPOINT_DELAY: Duration = Duration::from_secs(1);
 
-/// The thread.
+/// Handle of the thread.
 #[derive(Debug)]
 pub(super) struct Upkeep {
-    commits: mpsc::Sender<()>,
+    requests: mpsc::Sender<Request>,
     thread: JoinHandle<()>,
 }
 
+#[derive(Debug)]
+enum Request {
+    Checkpoint,
+    Replace(Checkpointer),
+}
+
 impl Upkeep {
-    /// Starts the thread; a disk that failed is told to the engine: what was not synced then is
-    /// never trusted again.
-    pub(super) fn start(mut checkpointer: Checkpointer, inbox: Arc<Inbox>) -> Self {
-        let (commits, committed) = mpsc::channel();
-        let thread = std::thread::spawn(move || {
-            while committed.recv().is_ok() {
-                let ended = coalesce_commits(&committed);
+    /// Starts the thread. It reports a disk failure to the engine, because pages that were not
+    /// synced then cannot be trusted afterwards: the store has to be reopened.
+    ///
+    /// # Errors
+    /// The system refuses to create a thread.
+    pub(super) fn start(mut checkpointer: Checkpointer, inbox: Arc<Inbox>) -> io::Result<Self> {
+        let (requests, received) = mpsc::channel();
+        let work = move || {
+            while let Ok(request) = received.recv() {
+                let requested = match request {
+                    Request::Checkpoint => coalesce(&received),
+                    Request::Replace(new) => {
+                        checkpointer = new;
+                        continue;
+                    }
+                };
                 if let Err(error) = checkpointer.checkpoint() {
-                    warn!(%error, "the store's log stays as it is");
+                    warn!(%error, "WAL checkpoint failed; retrying after the next commit");
                     if error.is_disk_failure() || error.is_corrupt() {
                         inbox.store_failed(error);
                     }
                 }
-                if ended {
-                    return;
+                match requested {
+                    Coalesced::Timeout => {}
+                    Coalesced::Replaced(new) => checkpointer = new,
+                    Coalesced::Closed => return,
                 }
             }
-        });
-        Self { commits, thread }
+        };
+        let thread = std::thread::Builder::new().name("checkpoint".to_owned()).spawn(work)?;
+        Ok(Self { requests, thread })
     }
 
-    /// Says that something was committed.
+    /// Requests a checkpoint after a commit.
     pub(super) fn committed(&self) {
-        // The thread ends only after this sender is gone.
-        let _ = self.commits.send(());
+        // Cannot fail: the thread runs until this sender is dropped.
+        let _ = self.requests.send(Request::Checkpoint);
     }
 
+    /// Uses the checkpointer of a store that was reopened.
+    pub(super) fn replace(&self, checkpointer: Checkpointer) {
+        let _ = self.requests.send(Request::Replace(checkpointer));
+    }
+
+    /// Waits for the checkpoint of the last commit and ends the thread.
     pub(super) fn stop(self) {
-        drop(self.commits);
+        drop(self.requests);
         let _ = self.thread.join();
     }
 }
 
-/// Takes what comes for a while. Says whether nothing will come any more.
-fn coalesce_commits(committed: &mpsc::Receiver<()>) -> bool {
-    let until = std::time::Instant::now() + CHECKPOINT_DELAY;
+/// Why waiting for further commits ended.
+enum Coalesced {
+    Timeout,
+    Replaced(Checkpointer),
+    Closed,
+}
+
+/// Receives further requests for [`CHECKPOINT_DELAY`].
+fn coalesce(requests: &mpsc::Receiver<Request>) -> Coalesced {
+    let deadline = Instant::now() + CHECKPOINT_DELAY;
     loop {
-        let left = until.saturating_duration_since(std::time::Instant::now());
-        match committed.recv_timeout(left) {
-            Ok(()) => {}
-            Err(RecvTimeoutError::Timeout) => return false,
-            Err(RecvTimeoutError::Disconnected) => return true,
+        let left = deadline.saturating_duration_since(Instant::now());
+        match requests.recv_timeout(left) {
+            Ok(Request::Checkpoint) => {}
+            Ok(Request::Replace(new)) => return Coalesced::Replaced(new),
+            Err(RecvTimeoutError::Timeout) => return Coalesced::Timeout,
+            Err(RecvTimeoutError::Disconnected) => return Coalesced::Closed,
         }
     }
 }

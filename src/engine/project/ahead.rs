@@ -1,4 +1,5 @@
-//! The first look at a project's features, on all cores: what steers each, and what lies in it.
+//! The initial scan of a project: reads the inputs and lists the directory of each feature, on all
+//! cores. It hashes no file and changes no state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -17,14 +18,15 @@ use crate::engine::feature::Stored;
 use crate::project::{FeatureDir, FeatureInputs, Project};
 use crate::scan::{Listing, ScanLimits, list_tree};
 
-/// What was seen of a feature.
+/// Result of the initial scan for one feature.
 pub(super) struct Ahead {
     pub(super) inputs: FeatureInputs,
-    /// What lies in it; `None` where a directory of it was not watched before it was listed.
+    /// The listing; `None` if a directory was listed before it was watched. Entries created in
+    /// between could be missed, so the feature has to be listed again.
     pub(super) listing: Option<io::Result<Listing>>,
 }
 
-/// What is looked with.
+/// The initial scan.
 pub(super) struct Eyes<'a> {
     project: &'a Project,
     limits: &'a ScanLimits,
@@ -44,7 +46,8 @@ impl LiveProject {
 }
 
 impl Eyes<'_> {
-    /// Looks at all features; those that are stored have their directories watched already.
+    /// Scans all features. Only those in `stored` are listed, because only their directories are
+    /// watched already.
     pub(super) fn run(
         &self,
         dirs: &[FeatureDir],
@@ -52,29 +55,31 @@ impl Eyes<'_> {
     ) -> Vec<Option<Ahead>> {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let next = AtomicUsize::new(0);
-        let seen = Mutex::new(dirs.iter().map(|_| None).collect::<Vec<_>>());
-        std::thread::scope(|scope| {
-            for _ in 0..cores.min(dirs.len()) {
-                scope.spawn(|| {
-                    while let Some((place, dir)) = take(&next, dirs) {
-                        let listing = stored.get(&dir.slug).and_then(|_| self.list_watched(dir));
-                        let ahead =
-                            Ahead { inputs: self.project.read_feature_inputs(dir), listing };
-                        let mut seen = lock(&seen);
-                        seen[place] = Some(ahead);
-                    }
-                });
+        let scanned = Mutex::new(dirs.iter().map(|_| None).collect::<Vec<_>>());
+        let work = || {
+            while let Some((index, dir)) = take(&next, dirs) {
+                let listing = stored.get(&dir.slug).and_then(|_| self.list_watched(dir));
+                let ahead = Ahead { inputs: self.project.read_feature_inputs(dir), listing };
+                lock(&scanned)[index] = Some(ahead);
             }
+        };
+        std::thread::scope(|scope| {
+            for number in 1..cores.min(dirs.len()) {
+                // If the system refuses the thread, the others do its work.
+                let name = format!("list-ahead-{number}");
+                let _ = std::thread::Builder::new().name(name).spawn_scoped(scope, work);
+            }
+            work();
         });
-        seen.into_inner().unwrap_or_else(PoisonError::into_inner)
+        scanned.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn list_watched(&self, dir: &FeatureDir) -> Option<io::Result<Listing>> {
         let base = self.project.feature_path(dir);
-        let mut all = true;
+        let mut all_watched = true;
         let listing = self.project.open_feature(dir).and_then(|opened| {
             list_tree(opened, None, self.limits, self.ignore, |entered| {
-                all &= match entered {
+                all_watched &= match entered {
                     Some(path) => {
                         self.watched.contains(&base.join(OsStr::from_bytes(path.as_bytes())))
                     }
@@ -82,11 +87,11 @@ impl Eyes<'_> {
                 };
             })
         });
-        all.then_some(listing)
+        all_watched.then_some(listing)
     }
 }
 
 fn take<'a, T>(next: &AtomicUsize, items: &'a [T]) -> Option<(usize, &'a T)> {
-    let place = next.fetch_add(1, Ordering::Relaxed);
-    Some((place, items.get(place)?))
+    let index = next.fetch_add(1, Ordering::Relaxed);
+    Some((index, items.get(index)?))
 }

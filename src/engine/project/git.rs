@@ -1,24 +1,24 @@
-//! While git rewrites a work tree, files are missing that will be there in a moment: deletions and
-//! verdicts wait until it is done (contract, section 5, "Settling").
+//! The git hold: while git rewrites the work tree, files are missing that it is about to write, so
+//! deletions and evaluations wait until it has finished; see `docs/specification.md#git-hold`.
 
 use std::time::{Duration, SystemTime};
 
 use super::{LiveProject, Now};
 use crate::engine::feature::LiveFeature;
 
-/// A lock that is older was left behind.
+/// Maximum age of a git lock file; an older one was left behind by a git process that was killed.
 const MAX_LOCK_AGE: Duration = Duration::from_secs(10);
 
 impl LiveProject {
-    /// Looks whether git holds the work tree, and lets go of what waited for it when it does not.
+    /// Checks whether git is changing the work tree. If it is not, releases what waited for it.
     pub(in crate::engine) fn update_git_hold(&mut self, now: Now) {
-        let waits = self.git.is_some()
+        let needs_check = self.git.is_some()
             || !self.missing.is_empty()
             || self.active().any(LiveFeature::may_wait_for_git);
-        if !waits {
+        if !needs_check {
             return;
         }
-        // What git did is not seen before it is looked at.
+        // The hold lasts until the files that git changed have been checked.
         let busy = self.git.is_some() && !self.active().all(LiveFeature::is_checked);
         self.set_git_hold(busy, now);
         let hold = self.git_hold_until(now);
@@ -36,26 +36,26 @@ impl LiveProject {
         }
     }
 
-    /// Takes whether git has the work tree, or what it did is not seen yet.
+    /// Starts, keeps or ends the hold. `busy` is true if changes by git have not been checked.
     pub(super) fn set_git_hold(&mut self, busy: bool, now: Now) {
-        let taken = self.project.git_locked_at();
-        // One of the future was taken just now, by another clock.
-        let age = |taken| SystemTime::now().duration_since(taken).unwrap_or_default();
-        let fresh = taken.is_some_and(|taken| age(taken) < MAX_LOCK_AGE);
-        // Locks that follow each other are one wait, so nothing waits for ever.
-        self.git = match (fresh || busy, self.git) {
+        let locked_at = self.project.git_locked_at();
+        // A lock from the future has a time stamp of another clock: it was just taken.
+        let age = |at| SystemTime::now().duration_since(at).unwrap_or_default();
+        let is_locked = locked_at.is_some_and(|at| age(at) < MAX_LOCK_AGE);
+        // Consecutive locks are one hold with one deadline, so nothing is held indefinitely.
+        self.git = match (is_locked || busy, self.git) {
             (false, _) => None,
             (true, None) => Some(now.elapsed + self.setup.times.git_lock_timeout),
             (true, known) => known,
         };
     }
 
-    /// Until when git holds the work tree.
+    /// Returns the end of the hold, if it has not passed.
     pub(super) fn git_hold_until(&self, now: Now) -> Option<Duration> {
         self.git.filter(|until| now.elapsed < *until)
     }
 
-    /// When to look again without a new hint.
+    /// Returns when the hold has to be checked without a new hint.
     pub(super) fn git_due(&self) -> Option<Duration> {
         self.git.filter(|_| self.active().any(|feature| feature.git_hold_until.is_some()))
     }

@@ -1,4 +1,5 @@
-//! Snapshot files that cannot be written: said, and tried again.
+//! Reports snapshot files that could not be written and retries them. The writing itself is done by
+//! `projector`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,10 +7,10 @@ use std::time::Duration;
 use super::{LiveProject, Now};
 use crate::core::path::FeatureSlug;
 
-/// How long until they are tried again, where nothing changes meanwhile.
+/// Time until failed writes are retried if the snapshot does not change before.
 const RETRY_INTERVAL: Duration = Duration::from_mins(1);
 
-/// The features whose file cannot be written, and why.
+/// The features whose snapshot file could not be written, with the errors.
 #[derive(Debug, Default)]
 pub(super) struct Unwritten {
     errors: BTreeMap<FeatureSlug, String>,
@@ -21,36 +22,36 @@ impl Unwritten {
         self.retry_at
     }
 
-    /// What is wrong, if anything is.
+    /// Returns a message about the failed writes, if there are any.
     pub(super) fn message(&self) -> Option<String> {
-        let (slug, why) = self.errors.first_key_value()?;
+        let (slug, error) = self.errors.first_key_value()?;
         let others = match self.errors.len() - 1 {
             0 => String::new(),
-            more => format!(" (and of {more} more)"),
+            count => format!(" and of {count} more"),
         };
-        Some(format!("the snapshot file of {slug}{others} cannot be written: {why}"))
+        Some(format!("cannot write the snapshot file of {slug}{others}: {error}"))
     }
 }
 
 impl LiveProject {
-    /// Takes how the last try to write a snapshot file went.
+    /// Records the result of the last attempt to write a snapshot file.
     pub(in crate::engine) fn projected(
         &mut self,
         slug: FeatureSlug,
-        fault: Option<String>,
+        error: Option<String>,
         now: Now,
     ) {
         let Unwritten { errors, retry_at } = &mut self.unwritten;
-        self.changed |= errors.get(&slug) != fault.as_ref();
-        match fault {
-            Some(why) => errors.insert(slug, why),
+        self.changed |= errors.get(&slug) != error.as_ref();
+        match error {
+            Some(error) => errors.insert(slug, error),
             None => errors.remove(&slug),
         };
         let due = retry_at.unwrap_or(now.elapsed + RETRY_INTERVAL);
         *retry_at = (!errors.is_empty()).then_some(due);
     }
 
-    /// Tries again what could not be written.
+    /// Retries failed writes if it is time for it.
     pub(super) fn retry_snapshots(&mut self, now: Now) {
         if self.unwritten.retry_at.is_none_or(|due| due > now.elapsed) {
             return;

@@ -1,5 +1,5 @@
-//! What is due becomes durable here: rows and events in one transaction, the journal's length, and
-//! what follows when the disk fails.
+//! Commits pending changes and their events in one transaction, prunes the journal, and handles
+//! store failures. What the changes of a feature are is decided in `feature`.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -14,39 +14,40 @@ use crate::core::error::error_chain;
 use crate::core::path::{FeatureSlug, escape_bytes};
 use crate::engine::feature::{Due, LiveFeature};
 use crate::engine::project::Now;
-use crate::engine::upkeep::Upkeep;
 use crate::store::{EventOrigin, FeatureChange, StoreError};
 
-/// After a commit that failed, the next try.
+/// Time from a failed store access to the next attempt.
 const STORE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// How often the journal is looked at, and how soon again while there is something to drop.
+/// How often the journal is pruned.
 const PRUNE_INTERVAL: Duration = Duration::from_hours(1);
+/// Time between the steps of one pruning, which are short so that hints are not delayed.
 const PRUNE_STEP_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How well the store takes what it is given.
+/// Health of the store: last write error, next retry, pruning schedule.
 #[derive(Debug)]
 pub(super) struct Commits {
-    /// Why what is shown is not durable.
+    /// Why the published state is not durable; `None` if it is.
     pub(super) degraded: Option<String>,
-    /// What was logged of that, until it is over.
+    /// The error that was logged last, until a commit succeeds; the same error is logged once.
     logged: Option<String>,
-    /// What became of a store that could not be used.
-    pub(super) set_aside: Option<String>,
-    /// Whether what was known of a project could not be read: nothing is committed without that.
+    /// Message about a corrupt store that was quarantined.
+    pub(super) quarantined: Option<String>,
+    /// True if the stored state of a project could not be loaded. Nothing is committed until it is,
+    /// because a commit would announce all files as new.
     pub(super) load_failed: bool,
-    /// No commit is tried before.
+    /// Time of the next attempt after a failure; nothing is committed before.
     pub(super) retry_at: Duration,
     pub(super) prune_at: Duration,
-    /// Events that were dropped since that was last logged.
+    /// Events pruned since this number was last logged.
     pruned_events: u64,
 }
 
 impl Commits {
-    pub(super) fn new(set_aside: Option<&Path>) -> Self {
+    pub(super) fn new(quarantined: Option<&Path>) -> Self {
         Self {
             degraded: None,
             logged: None,
-            set_aside: set_aside.map(quarantine_message),
+            quarantined: quarantined.map(quarantine_message),
             load_failed: false,
             retry_at: Duration::ZERO,
             prune_at: PRUNE_INTERVAL,
@@ -54,15 +55,15 @@ impl Commits {
         }
     }
 
-    /// When something is to be tried without a new hint.
+    /// Returns when the store needs attention without a new hint.
     pub(super) fn next_due(&self) -> Duration {
         if self.degraded.is_some() { self.prune_at.min(self.retry_at) } else { self.prune_at }
     }
 }
 
 impl Engine {
-    /// Commits all that is due: what changed in one transaction, and once that is told the verdicts
-    /// on it in another. Working these out can take longer than anything else here.
+    /// Commits all pending changes in one transaction, announces it, and then commits the evaluations
+    /// of the changed features in another: computing these takes longest.
     pub(super) fn commit(&mut self, now: Now) {
         if now.elapsed < self.commits.retry_at || !self.recover_store(now) {
             return;
@@ -70,21 +71,22 @@ impl Engine {
         self.commit_each(now, |feature| feature.take_commit(now.elapsed, now.at));
         self.views.announce(self.store.seq());
         for project in self.projects.values_mut() {
-            // A verdict is owed from here on, and git may have the tree.
+            // The commit made an evaluation pending, which a git hold defers.
             project.update_git_hold(now);
         }
         self.commit_each(now, |feature| feature.take_evaluation(now.elapsed, now.at));
-        // Only now: a disk with room for a mark may have none for what is due.
+        // Logged only after the commits: a nearly full disk may accept the small write of the
+        // barrier and still refuse these.
         if self.commits.degraded.is_none() && self.commits.logged.take().is_some() {
-            info!("the store can be written again");
+            info!("store writes succeed again");
         }
     }
 
-    fn commit_each(&mut self, now: Now, due: impl Fn(&mut LiveFeature) -> Option<Due>) {
+    fn commit_each(&mut self, now: Now, take: impl Fn(&mut LiveFeature) -> Option<Due>) {
         if now.elapsed < self.commits.retry_at {
             return;
         }
-        let mut dues = Vec::new();
+        let mut commits = Vec::new();
         let mut changes = Vec::new();
         for (id, project) in &mut self.projects {
             let origin = Arc::new(EventOrigin {
@@ -102,9 +104,9 @@ impl Engine {
             let metadata_refresh_due = project.refresh_due;
             project.for_each_active(|slug, feature| {
                 feature.metadata_refresh_due = metadata_refresh_due;
-                if let Some(mut due) = due(feature) {
-                    changes.push(change(&origin, slug, &mut due));
-                    dues.push((*id, slug.clone(), due));
+                if let Some(mut commit) = take(feature) {
+                    changes.push(change(&origin, slug, &mut commit));
+                    commits.push((*id, slug.clone(), commit));
                 }
             });
         }
@@ -118,9 +120,9 @@ impl Engine {
                 self.commits.degraded = None;
                 self.schedule_prune_if_oversized(now);
                 self.projects.values_mut().for_each(|project| project.removed_features.clear());
-                for (id, slug, due) in dues {
+                for (id, slug, commit) in commits {
                     if let Some(feature) = self.feature(id, &slug) {
-                        feature.committed(due, now.elapsed);
+                        feature.committed(commit, now.elapsed);
                     }
                 }
             }
@@ -128,8 +130,8 @@ impl Engine {
         }
     }
 
-    /// Shortens the journal soon when it has become longer than it may be by a sixteenth: a burst of
-    /// events shall not fill the disk until the hour is over.
+    /// Prunes the journal soon if it exceeds its limit by a sixteenth, so that a burst of events does
+    /// not fill the disk before the next regular pruning.
     fn schedule_prune_if_oversized(&mut self, now: Now) {
         let max = self.grounds.config.journal.max_bytes();
         if self.store.journal_bytes() > max.saturating_add(max / 16) {
@@ -137,23 +139,26 @@ impl Engine {
         }
     }
 
-    /// Takes that the store could not be written: what is shown is true, and not durable.
+    /// Records that the store cannot be accessed and schedules the next attempt. The published state
+    /// stays correct, but is not durable.
     pub(super) fn on_store_error(&mut self, error: &StoreError, now: Now) {
         self.views.counters().failed();
         let text = error_chain(error);
         if self.commits.logged.as_ref() != Some(&text) {
-            error!(error = text, "the store cannot be written; what is shown is not durable");
+            error!(error = text, "store write failed; serving state that is not yet persisted");
             self.commits.logged = Some(text.clone());
         }
         self.commits.degraded = Some(text);
-        // Waiting mends no file that is not what was written.
+        // A corrupt database does not recover by waiting: reopen it at once.
         let pause = if error.is_corrupt() { Duration::ZERO } else { STORE_RETRY_INTERVAL };
         self.commits.retry_at = now.elapsed + pause;
         self.store.record_error(error);
     }
 
-    /// Whether the store can be tried: one that the disk failed is opened anew first, and what it
-    /// then says is so. Where nothing is due, a barrier tells whether it can be written again.
+    /// Returns true if the store can be used, after an attempt to recover it if it could not.
+    ///
+    /// After a disk failure the store is reopened first, because only then its content is known. A
+    /// barrier checks that it can be written.
     fn recover_store(&mut self, now: Now) -> bool {
         if self.commits.degraded.is_none() {
             return true;
@@ -176,32 +181,31 @@ impl Engine {
 
     fn reopen(&mut self, now: Now) -> Result<(), StoreError> {
         let (instance, seq) = (self.store.instance().to_owned(), self.store.seq());
-        if let Some(aside) = self.store.reopen(&boot_id(), now.at)? {
-            warn!(aside = %aside.display(), "the store was corrupt and is set aside");
-            self.commits.set_aside = Some(quarantine_message(&aside));
+        if let Some(path) = self.store.reopen(&boot_id(), now.at)? {
+            warn!(path = %path.display(), "the store was corrupt and is quarantined");
+            self.commits.quarantined = Some(quarantine_message(&path));
         }
-        let upkeep = Upkeep::start(self.store.checkpointer(), Arc::clone(&self.inbox));
-        std::mem::replace(&mut self.upkeep, upkeep).stop();
-        info!(instance = self.store.instance(), seq = self.store.seq(), "store opened again");
+        self.upkeep.replace(self.store.checkpointer());
+        info!(instance = self.store.instance(), seq = self.store.seq(), "store reopened");
         if self.store.instance() != instance || self.store.seq() != seq {
-            // What was taken for committed is not what it holds.
+            // The file contains another state than the one that was committed last.
             self.restart_projects(now);
         }
         Ok(())
     }
 
-    /// Drops what the journal keeps no longer, a step at a time.
+    /// Prunes events that exceed the journal's limits, one step in each call.
     pub(super) fn prune(&mut self, now: Now) {
         if now.elapsed < self.commits.prune_at || self.commits.degraded.is_some() {
             return;
         }
         self.commits.prune_at = now.elapsed + PRUNE_INTERVAL;
-        let kept = &self.grounds.config.journal;
-        match self.store.prune(kept.max_age(), kept.max_bytes(), now.at) {
+        let limits = &self.grounds.config.journal;
+        match self.store.prune(limits.max_age(), limits.max_bytes(), now.at) {
             Ok(pruned) if pruned.events == 0 => {
                 let events = std::mem::take(&mut self.commits.pruned_events);
                 if events > 0 {
-                    info!(events, "the journal was shortened");
+                    info!(events, "journal pruned");
                 }
             }
             Ok(pruned) => {
@@ -222,23 +226,24 @@ impl Engine {
     }
 }
 
-fn quarantine_message(aside: &Path) -> String {
-    let aside = escape_bytes(aside.as_os_str().as_bytes());
-    format!("a corrupt store was set aside as {aside}; everything was indexed anew")
+fn quarantine_message(path: &Path) -> String {
+    let path = escape_bytes(path.as_os_str().as_bytes());
+    format!("a corrupt store was quarantined as {path}; all projects were indexed again")
 }
 
-/// What is to be written of what is due; what only the store needs is taken out.
-fn change(origin: &Arc<EventOrigin>, slug: &FeatureSlug, due: &mut Due) -> FeatureChange {
+/// Builds the store's change from a feature's commit. Moves out what the feature does not need again
+/// when the commit has succeeded.
+fn change(origin: &Arc<EventOrigin>, slug: &FeatureSlug, commit: &mut Due) -> FeatureChange {
     FeatureChange {
-        upserts: std::mem::take(&mut due.set),
-        removed: std::mem::take(&mut due.removed),
-        absent: due.absent.clone(),
-        tombstones: due.tombstones.clone(),
-        cleared_tombstones: due.tombstones_gone.clone(),
-        last_published: due.announced.clone(),
-        dir: due.dir.clone().map(|dir| dir.path),
-        gone_since: due.absent.is_some().then_some(due.gone_since),
-        events: std::mem::take(&mut due.events),
+        upserts: std::mem::take(&mut commit.set),
+        removed: std::mem::take(&mut commit.removed),
+        absent: commit.absent.clone(),
+        tombstones: commit.tombstones.clone(),
+        cleared_tombstones: commit.tombstones_gone.clone(),
+        last_published: commit.announced.clone(),
+        dir: commit.dir.clone().map(|dir| dir.path),
+        gone_since: commit.absent.is_some().then_some(commit.gone_since),
+        events: std::mem::take(&mut commit.events),
         ..FeatureChange::new(Arc::clone(origin), slug.clone())
     }
 }

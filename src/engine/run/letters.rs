@@ -1,4 +1,4 @@
-//! What has come: hints to their projects, finished looks, commands.
+//! Processes the messages of one iteration: hints, results of file checks, commands.
 
 use std::collections::HashSet;
 
@@ -9,21 +9,21 @@ use crate::engine::inbox::{Command, Letters, Projected};
 use crate::engine::project::{Counting, Now};
 
 impl Engine {
-    /// Takes what has come. Says whether the engine is to stop.
+    /// Processes all messages. Returns true if one of them is the stop command.
     pub(super) fn process_messages(&mut self, letters: Letters, now: Now) -> bool {
         let mut cookies = HashSet::new();
         for (id, hints) in letters.hints {
             let Some(project) = self.projects.get_mut(&id) else {
                 continue;
             };
-            if let Some(why) = hints.failed {
-                warn!(root = %project.setup.root.display(), why, "the watcher failed at something");
+            if let Some(error) = hints.failed {
+                warn!(root = %project.setup.root.display(), error, "file watcher reported an error");
             }
             if hints.lost {
                 project.events_lost(now);
             }
-            for (path, what) in hints.at {
-                if project.on_hint(&path, what, &self.pool, now) {
+            for (path, kind) in hints.at {
+                if project.on_hint(&path, kind, &self.pool, now) {
                     cookies.insert(path);
                 }
             }
@@ -61,7 +61,7 @@ impl Engine {
         stop
     }
 
-    /// Does what a client asked for. Says whether that was to stop.
+    /// Handles one command. Returns true if it is the stop command.
     fn handle_command(&mut self, command: Command, now: Now) -> bool {
         match command {
             Command::Sync { feature, reply } => self.start_sync(feature, reply, now),
@@ -75,7 +75,7 @@ impl Engine {
                         None => live.compare_all(Counting::Rewatch, &self.pool, now),
                     }
                 }
-                // Whoever asked may be gone.
+                // Fails if the client has disconnected.
                 let _ = reply.send(());
             }
             Command::AddProject { root, keep, reply } => {

@@ -1,7 +1,12 @@
-//! The loop: the one owner of all live state.
+//! The event loop on the engine thread, the only owner of live state.
 //!
-//! A turn takes everything that has come, looks where it must, commits what is due in one
-//! transaction, and only then shows it to anyone. It never waits for a file to be read.
+//! Each iteration drains the inbox, starts the file checks that are due, commits all pending changes
+//! in one transaction, and only then publishes the new state and answers the clients that wait for it.
+//!
+//! Files are hashed by `pool`, snapshot files written by `projector` and the WAL checkpointed by
+//! `upkeep`, each on threads of their own. The engine thread itself waits for the disk when it lists
+//! directories, reads metadata (`meta.json`, manifests, baselines, git state), stats paths, creates
+//! cookie files and commits, and for the watcher thread when directories are added to inotify.
 
 mod commit;
 mod letters;
@@ -35,19 +40,20 @@ use plan::Begun;
 pub(super) use plan::boot_id;
 pub use plan::{EngineError, Plan, Running, start};
 
-/// How long an answer waits for its cookie before the disk is compared.
+/// Timeout for a sync cookie. After it the engine falls back to a rescan.
 const COOKIE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long it waits for that comparison.
+/// Timeout for that rescan. After it the client is answered with the state so far.
 const RESCAN_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a stop waits for what has not settled.
+/// Timeout for pending changes at shutdown. After it the daemon stops without them; the next start
+/// finds them.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
-/// The longest that one turn takes of an engine that is well: one may list a whole project.
+/// Timeout for one iteration of a working engine, which may list a whole project. After it the engine
+/// is considered hung.
 pub(super) const ITERATION_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest that it takes until a waiter is answered: the turn that it came in, its cookie, and
-/// the comparison.
+/// Timeout for a sync request: the current iteration, its cookie, and the rescan.
 pub(super) const SYNC_TIMEOUT: Duration =
     ITERATION_TIMEOUT.saturating_add(COOKIE_TIMEOUT).saturating_add(RESCAN_TIMEOUT);
-/// The longest that it takes to begin with a project or forget all of one, on a slow disk.
+/// Timeout for adding or removing a project, chosen for slow disks.
 pub(super) const PROJECT_CHANGE_TIMEOUT: Duration = Duration::from_secs(45);
 
 struct Engine {
@@ -58,31 +64,39 @@ struct Engine {
     upkeep: Upkeep,
     store: Store,
     grounds: Grounds,
-    /// `None` where the kernel has none: then a root that is moved with a directory above it is missed
-    /// when someone asks for it.
+    /// `None` if inotify refused it. Then a root that was moved together with a parent directory is
+    /// noticed only when a client requests the project.
     ancestor_watcher: Option<AncestorWatcher>,
     projects: BTreeMap<ProjectId, LiveProject>,
     started: Instant,
     waiters: Vec<Waiter>,
+    /// Cookie files created so far; the next one is named after it.
     cookie_count: u64,
     commits: Commits,
 }
 
 impl Engine {
-    fn new(grounds: Grounds, begun: Begun, inbox: Arc<Inbox>, views: Arc<Views>) -> Self {
-        let Begun { store, set_aside, load_error } = begun;
-        let for_ancestors = Arc::downgrade(&inbox);
+    fn new(
+        grounds: Grounds,
+        opened: Begun,
+        inbox: Arc<Inbox>,
+        views: Arc<Views>,
+    ) -> Result<Self, EngineError> {
+        let Begun { store, quarantined, load_error } = opened;
+        let weak_inbox = Arc::downgrade(&inbox);
         let ancestor_watcher = AncestorWatcher::start(move || {
-            if let Some(inbox) = for_ancestors.upgrade() {
+            if let Some(inbox) = weak_inbox.upgrade() {
                 inbox.mounts_changed();
             }
         });
-        let ancestor_watcher = ancestor_watcher
-            .inspect_err(|error| warn!(%error, "moves above a root are not heard of"));
+        let ancestor_watcher = ancestor_watcher.inspect_err(
+            |error| warn!(%error, "cannot watch the parent directories of project roots"),
+        );
         let mut engine = Self {
-            pool: Pool::start(&inbox),
-            projector: Projector::start(Arc::clone(&inbox)),
-            upkeep: Upkeep::start(store.checkpointer(), Arc::clone(&inbox)),
+            pool: Pool::start(&inbox).map_err(EngineError::Thread)?,
+            projector: Projector::start(Arc::clone(&inbox)).map_err(EngineError::Thread)?,
+            upkeep: Upkeep::start(store.checkpointer(), Arc::clone(&inbox))
+                .map_err(EngineError::Thread)?,
             inbox,
             views,
             store,
@@ -92,32 +106,32 @@ impl Engine {
             started: Instant::now(),
             waiters: Vec::new(),
             cookie_count: 0,
-            commits: Commits::new(set_aside.as_deref()),
+            commits: Commits::new(quarantined.as_deref()),
         };
         if let Some(error) = &load_error {
             engine.on_store_error(error, engine.now());
         }
         engine.start_projects();
-        engine
+        Ok(engine)
     }
 
     fn run(mut self) -> Result<(), EngineError> {
-        let mut stop_by = None;
-        // Nothing may have come, and much be due: all that the projects' start found.
+        let mut stop_deadline = None;
+        // The first iteration does not wait: the start of the projects left changes to commit.
         let mut letters = Letters::default();
         loop {
             #[cfg(debug_assertions)]
             super::failpoint::hang_while_requested();
             let now = self.now();
             if self.process_messages(letters, now) {
-                stop_by.get_or_insert(now.elapsed + SHUTDOWN_TIMEOUT);
+                stop_deadline.get_or_insert(now.elapsed + SHUTDOWN_TIMEOUT);
             }
             self.turn(now);
-            let at_rest = || self.projects.values().all(LiveProject::is_idle);
-            if stop_by.is_some_and(|by| by <= now.elapsed || at_rest()) {
+            let is_idle = || self.projects.values().all(LiveProject::is_idle);
+            if stop_deadline.is_some_and(|deadline| deadline <= now.elapsed || is_idle()) {
                 break;
             }
-            let due = self.next_due().into_iter().chain(stop_by).min();
+            let due = self.next_due().into_iter().chain(stop_deadline).min();
             letters = self.inbox.take(due.map(|due| self.started + due));
         }
         self.pool.stop();
@@ -126,7 +140,7 @@ impl Engine {
         Ok(self.store.close()?)
     }
 
-    /// Looks, commits, shows and answers.
+    /// Runs what is due: file checks, commits, pruning, publishing, answers to sync requests.
     fn turn(&mut self, now: Now) {
         for project in self.projects.values_mut() {
             project.turn(&self.pool, now);
@@ -147,7 +161,7 @@ impl Engine {
 
     fn next_due(&self) -> Option<Duration> {
         let projects = self.projects.values().filter_map(LiveProject::next_due);
-        // What could not be committed is not tried before its time.
+        // After a failed commit nothing is tried before `retry_at`.
         let projects = projects.map(|due| due.max(self.commits.retry_at));
         let waiters = self.waiters.iter().map(|waiter| waiter.deadline);
         projects.chain(waiters).chain([self.commits.next_due()]).min()
@@ -157,7 +171,7 @@ impl Engine {
         self.projects.get_mut(&id)?.activate(slug)
     }
 
-    /// Shows what changed, and has the snapshots written that are announced and may be new.
+    /// Publishes the new state if it changed, and queues the snapshot files that may be stale.
     fn publish(&mut self, now: Now) {
         let mut projects = Vec::with_capacity(self.projects.len());
         let projector = &self.projector;
@@ -169,14 +183,14 @@ impl Engine {
             }));
         }
         let (seq, degraded) = (self.store.seq(), self.commits.degraded.clone());
-        let shown = self.views.world();
-        let same = shown.seq == seq
-            && shown.degraded == degraded
-            && shown.projects.len() == projects.len()
-            && shown.projects.iter().zip(&projects).all(|(old, new)| Arc::ptr_eq(old, new));
-        if !same || shown.instance.is_empty() {
+        let published = self.views.world();
+        let is_unchanged = published.seq == seq
+            && published.degraded == degraded
+            && published.projects.len() == projects.len()
+            && published.projects.iter().zip(&projects).all(|(old, new)| Arc::ptr_eq(old, new));
+        if !is_unchanged || published.instance.is_empty() {
             let instance = self.store.instance().to_owned();
-            let set_aside = self.commits.set_aside.clone();
+            let set_aside = self.commits.quarantined.clone();
             let durable_seq = self.store.durable_seq();
             let world = World { instance, seq, durable_seq, degraded, set_aside, projects };
             self.views.publish(world);

@@ -1,5 +1,7 @@
-//! Which projects are watched, and why: the configuration names them, the store remembers them, or
-//! someone asked for this life only. A project is watched while one of these holds.
+//! Decides which projects are watched, and starts and stops them.
+//!
+//! A project is watched if the configuration names it, the store contains it, or it was requested
+//! until the daemon stops.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -18,17 +20,18 @@ use crate::engine::survey::{limits, settings};
 use crate::project::{FeatureDir, Machine};
 use crate::store::StoreError;
 
-/// What projects are started with.
+/// What all projects are started with.
 pub(super) struct Grounds {
     pub(super) config: Config,
     pub(super) user_missions: Option<PathBuf>,
     /// Directory of the daemon's own files.
     pub(super) state: PathBuf,
     pub(super) watchers: Watchers,
-    /// Roots to watch in this life, beside those of the configuration and of the store.
+    /// Roots to watch until the daemon stops, in addition to those of the configuration and store.
     pub(super) extra_roots: BTreeSet<PathBuf>,
     pub(super) machine: Machine,
-    /// Numbers are not used again: what is under way for a project that is gone finds no other.
+    /// Number of the next project. Numbers are not reused, so the result of a check that was started
+    /// for a removed project reaches no other.
     pub(super) next_id: ProjectId,
 }
 
@@ -49,12 +52,12 @@ impl Grounds {
         }
     }
 
-    /// Roots that the configuration names, canonical where they are there.
+    /// Returns the roots that the configuration names, canonical if they exist.
     fn configured(&self) -> impl Iterator<Item = PathBuf> {
         self.config
             .projects
             .iter()
-            .map(|said| said.path.canonicalize().unwrap_or_else(|_| said.path.clone()))
+            .map(|project| project.path.canonicalize().unwrap_or_else(|_| project.path.clone()))
     }
 }
 
@@ -65,22 +68,22 @@ impl Engine {
         }
     }
 
-    /// All roots that are to be watched, as far as is known: where the store cannot say, those that
-    /// are watched stay.
+    /// Returns all roots to watch. If the store cannot be read, these include the roots that are
+    /// watched now.
     fn desired_roots(&mut self) -> BTreeSet<PathBuf> {
-        let from_unreachable_store = self.store.projects().unwrap_or_else(|error| {
+        let stored = self.store.projects().unwrap_or_else(|error| {
             self.on_load_failed(&error);
             self.projects.values().map(|project| project.setup.root.clone()).collect()
         });
-        let extra_roots = self.grounds.extra_roots.iter().cloned();
-        self.grounds.configured().chain(from_unreachable_store).chain(extra_roots).collect()
+        let extra = self.grounds.extra_roots.iter().cloned();
+        self.grounds.configured().chain(stored).chain(extra).collect()
     }
 
     fn start_project(&mut self, root: &Path) -> ProjectId {
         let setup = self.grounds.setup(root);
         let id = setup.id;
         if let Err(error) = recreate_private_dir(&setup.cookies) {
-            warn!(path = %setup.cookies.display(), %error, "answers cannot wait for cookies");
+            warn!(path = %setup.cookies.display(), %error, "cannot create the directory for sync cookies");
         }
         let (inbox, watchers) = (self.inbox.clone(), self.grounds.watchers.clone());
         let make = Box::new(move || {
@@ -90,23 +93,23 @@ impl Engine {
         let stored = self.stored(&setup);
         let now = self.now();
         let mut project = LiveProject::start(setup, make, stored, &self.pool, now);
-        // After the project, which needs the watches more where there are few.
-        let held = self
+        // After the project, which needs the inotify watches more if few are left.
+        let watched = self
             .ancestor_watcher
             .as_mut()
             .map_or(Ok(()), |ancestor_watcher| ancestor_watcher.watch(id, root));
-        if let Err(error) = held {
-            debug!(root = %root.display(), %error, "not all moves above it are heard of");
+        if let Err(error) = watched {
+            debug!(root = %root.display(), %error, "cannot watch all parent directories");
         }
         project.check_root(self.now());
-        info!(root = %root.display(), features = project.feature_count(), "watching");
+        info!(root = %root.display(), features = project.feature_count(), "watching project");
         self.projects.insert(id, project);
         id
     }
 
     fn stop_project(&mut self, id: ProjectId) {
         if let Some(project) = self.projects.remove(&id) {
-            info!(root = %project.setup.root.display(), "not watched any more");
+            info!(root = %project.setup.root.display(), "stopped watching project");
             let _ = std::fs::remove_dir_all(&project.setup.cookies);
         }
         if let Some(ancestor_watcher) = &mut self.ancestor_watcher {
@@ -114,7 +117,7 @@ impl Engine {
         }
     }
 
-    /// Begins all projects anew from what the store holds.
+    /// Restarts all projects from the stored state.
     pub(super) fn restart_projects(&mut self, now: Now) {
         self.commits.load_failed = false;
         let ids: Vec<ProjectId> = self.projects.keys().copied().collect();
@@ -125,11 +128,11 @@ impl Engine {
         self.publish(now);
     }
 
-    /// Begins those anew whose root was away and is there again.
+    /// Restarts the projects whose root was missing and exists again.
     pub(super) fn restart_returned(&mut self) {
-        let back = self.projects.values().filter(|project| project.needs_restart());
-        let back: Vec<ProjectId> = back.map(|project| project.setup.id).collect();
-        for id in back {
+        let returned = self.projects.values().filter(|project| project.needs_restart());
+        let returned: Vec<ProjectId> = returned.map(|project| project.setup.id).collect();
+        for id in returned {
             self.restart_project(id);
         }
     }
@@ -169,7 +172,7 @@ impl Engine {
             .collect()
     }
 
-    /// Takes that what was known cannot be read: nothing is committed before it is.
+    /// Records that the stored state cannot be loaded; nothing is committed until it is.
     fn on_load_failed(&mut self, error: &StoreError) {
         self.commits.load_failed = true;
         if self.commits.degraded.is_none() {
@@ -181,17 +184,17 @@ impl Engine {
         self.projects.values().find(|live| live.setup.root == root).map(|live| live.setup.id)
     }
 
-    /// Watches a project from now on: always, or in this life.
+    /// Adds a project: stored if `keep` is true, otherwise until the daemon stops.
     pub(super) fn add_project(
         &mut self,
         root: &Path,
         keep: bool,
         now: Now,
     ) -> Result<ProjectId, AddError> {
-        let refused = |source| AddError::Root { path: root.to_owned(), source };
-        let root = root.canonicalize().map_err(refused)?;
-        if !root.metadata().map_err(refused)?.is_dir() {
-            return Err(refused(io::ErrorKind::NotADirectory.into()));
+        let error = |source| AddError::Root { path: root.to_owned(), source };
+        let root = root.canonicalize().map_err(error)?;
+        if !root.metadata().map_err(error)?.is_dir() {
+            return Err(error(io::ErrorKind::NotADirectory.into()));
         }
         if keep {
             self.store.add_project(&root, now.at)?;
@@ -202,7 +205,7 @@ impl Engine {
         Ok(known.unwrap_or_else(|| self.start_project(&root)))
     }
 
-    /// Forgets a project; its events stay in the journal.
+    /// Removes a project and its stored state. Its events stay in the journal.
     pub(super) fn remove_project(&mut self, id: ProjectId) -> Result<(), RemoveError> {
         let Some(project) = self.projects.get(&id) else {
             return Ok(());
@@ -217,13 +220,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Goes on with another configuration: what it changes of a project begins that one anew from
-    /// what is known, so nothing is announced but what differs. Gives what changed, in words.
+    /// Applies a new configuration and returns a description of each change.
+    ///
+    /// A project with changed settings is restarted from its stored state, so events are emitted only
+    /// for real differences.
     pub(super) fn reload(&mut self, config: Config, now: Now) -> Vec<String> {
         let before = std::mem::replace(&mut self.grounds.config, config);
         let mut changes = Vec::new();
         if before.journal != self.grounds.config.journal {
-            changes.push("how long the journal is kept".to_owned());
+            changes.push("the retention of the journal changed".to_owned());
             self.commits.prune_at = now.elapsed;
         }
         let wanted = self.desired_roots();
@@ -239,21 +244,21 @@ impl Engine {
                 && live.setup.times == debounce_times(&config.settle)
                 && live.setup.scrub == config.scrub.period();
             if !wanted.contains(&root) {
-                changes.push(format!("{} is not watched any more", root.display()));
+                changes.push(format!("{} is no longer watched", root.display()));
                 self.stop_project(id);
             } else if !same {
-                changes.push(format!("{} is watched by other settings", root.display()));
+                changes.push(format!("{} is watched with new settings", root.display()));
                 self.restart_project(id);
             }
         }
         for root in wanted {
             if self.id_of(&root).is_none() {
-                changes.push(format!("{} is watched", root.display()));
+                changes.push(format!("{} is now watched", root.display()));
                 self.start_project(&root);
             }
         }
         for change in &changes {
-            info!(change, "configuration");
+            info!(change, "configuration changed");
         }
         changes
     }

@@ -1,4 +1,4 @@
-//! What sinks ask of the store's one writer.
+//! Handles the commands of sinks that need the store, whose only writer is the engine.
 
 use tokio::sync::oneshot;
 
@@ -9,12 +9,12 @@ use crate::engine::project::Now;
 use crate::store::{Store, StoreError};
 
 impl Engine {
-    /// Does what a sink asks for. While the store cannot be written that is not tried: commits try,
-    /// at their own pace.
+    /// Handles a command of a sink. While the store cannot be written it returns the error at once;
+    /// only commits retry.
     pub(super) fn handle_sink_command(&mut self, command: SinkCommand, now: Now) {
         match command {
             SinkCommand::Open { sink, reply } => self.reply(reply, now, |store| {
-                // What a sink may send is what is durable.
+                // A sink sends only durable events.
                 store.barrier()?;
                 Ok(Opened { durable: durable(store), state: store.register_sink(sink)? })
             }),
@@ -45,7 +45,7 @@ impl Engine {
         now: Now,
         work: impl FnOnce(&mut Store) -> Result<T, StoreError>,
     ) {
-        // Whoever asked may be gone.
+        // Fails if the sender has stopped waiting.
         let _ = reply.send(self.written(now, work));
     }
 

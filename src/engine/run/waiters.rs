@@ -1,4 +1,8 @@
-//! Clients that wait until their own changes are seen.
+//! Answers sync requests once all changes made before them are published.
+//!
+//! A cookie file is created in a watched directory of each project. inotify delivers events in order,
+//! so when the cookie's event arrives, all earlier events have arrived too; see
+//! `docs/specification.md#synchronisation`.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -13,25 +17,27 @@ use crate::engine::inbox::ProjectId;
 use crate::engine::project::{Counting, Now};
 use crate::engine::view::SyncKind;
 
-/// A client that waits until its own changes are seen.
+/// A sync request that is not answered.
 pub(super) struct Waiter {
     pub(super) feature: Option<(ProjectId, FeatureSlug)>,
-    /// Cookie files that have not come back.
+    /// Cookie files whose inotify event has not arrived.
     pub(super) cookies: HashSet<PathBuf>,
+    /// End of [`COOKIE_TIMEOUT`], then of [`RESCAN_TIMEOUT`].
     pub(super) deadline: Duration,
+    /// True after the fallback to a rescan.
     pub(super) scanned: bool,
     pub(super) reply: oneshot::Sender<SyncKind>,
 }
 
 impl Engine {
-    /// Puts a cookie on the queue of every project that a client waits for.
+    /// Creates a cookie file for each project that the client waits for.
     pub(super) fn start_sync(
         &mut self,
         feature: Option<(ProjectId, FeatureSlug)>,
         reply: oneshot::Sender<SyncKind>,
         now: Now,
     ) {
-        // Nobody waits any more: the engine was kept from its work for long.
+        // The client disconnected or timed out while the engine was busy.
         if reply.is_closed() {
             return;
         }
@@ -44,7 +50,7 @@ impl Engine {
             self.cookie_count += 1;
             let cookie = project.setup.cookies.join(self.cookie_count.to_string());
             if let Err(error) = std::fs::write(&cookie, b"") {
-                debug!(path = %cookie.display(), %error, "a cookie cannot be written");
+                debug!(path = %cookie.display(), %error, "cannot create the sync cookie");
             }
             cookies.insert(cookie);
         }
@@ -52,9 +58,10 @@ impl Engine {
         self.waiters.push(Waiter { feature, cookies, deadline, scanned: false, reply });
     }
 
-    /// Answers the clients whose changes are seen and settled.
+    /// Answers the requests whose cookies have arrived and whose features have settled. Starts a rescan
+    /// for those whose cookie timed out.
     pub(super) fn resolve_syncs(&mut self, now: Now) {
-        let mut waiting = Vec::new();
+        let mut unanswered = Vec::new();
         for mut waiter in std::mem::take(&mut self.waiters) {
             let settled = self.projects.values().all(|project| {
                 let slug = match &waiter.feature {
@@ -63,32 +70,32 @@ impl Engine {
                     None => None,
                 };
                 if self.commits.degraded.is_some() {
-                    // What is shown is true, though not durable.
+                    // Published though not committed, so do not wait for the commit.
                     return project.is_checked(slug);
                 }
-                // A comparison of its own made up for what was lost.
+                // The rescan of this request replaces events that were lost.
                 if waiter.scanned { project.is_rescanned(slug) } else { project.is_settled(slug) }
             });
-            let late = waiter.deadline <= now.elapsed;
+            let timed_out = waiter.deadline <= now.elapsed;
             if waiter.cookies.is_empty() && settled {
                 let kind = if waiter.scanned { SyncKind::Scan } else { SyncKind::Cookie };
                 let _ = waiter.reply.send(kind);
-            } else if late && waiter.scanned {
+            } else if timed_out && waiter.scanned {
                 let _ = waiter.reply.send(SyncKind::Scan);
             } else {
-                if late {
+                if timed_out {
                     self.rescan_for(waiter.feature.as_ref(), now);
                     waiter.cookies.clear();
                     waiter.scanned = true;
                     waiter.deadline = now.elapsed + RESCAN_TIMEOUT;
                 }
-                waiting.push(waiter);
+                unanswered.push(waiter);
             }
         }
-        self.waiters = waiting;
+        self.waiters = unanswered;
     }
 
-    pub(super) fn rescan_for(&mut self, feature: Option<&(ProjectId, FeatureSlug)>, now: Now) {
+    fn rescan_for(&mut self, feature: Option<&(ProjectId, FeatureSlug)>, now: Now) {
         match feature {
             Some((id, slug)) => {
                 if let Some(project) = self.projects.get_mut(id) {

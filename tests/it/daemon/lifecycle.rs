@@ -468,7 +468,7 @@ fn a_snapshot_file_that_cannot_be_written_is_said_and_written_when_it_can_be() {
     let daemon = project.daemon();
     let detail = || daemon.status()["projects"][0]["watch"]["detail"].as_str().map(str::to_owned);
     let said = wait("what is wrong", detail);
-    assert!(said.starts_with("the snapshot file of 001-x cannot be written: "), "{said}");
+    assert!(said.starts_with("cannot write the snapshot file of 001-x: "), "{said}");
     assert_eq!(daemon.status()["projects"][0]["watch"]["state"], "live");
     fs::remove_file(&folder).unwrap();
     write(&project.feature().join("new.md"), b"new\n");
