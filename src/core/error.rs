@@ -20,22 +20,23 @@ pub fn error_chain(error: &dyn Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::error_chain;
 
     #[derive(Debug, thiserror::Error)]
+    #[error("denied")]
+    struct Denied;
+
+    #[derive(Debug, thiserror::Error)]
     #[error("cannot read `{0}`")]
-    struct Read(&'static str, #[source] io::Error);
+    struct ReadError(&'static str, #[source] Denied);
 
     #[derive(Debug, thiserror::Error)]
     #[error("no access: {0}")]
-    struct Repeating(#[source] io::Error);
+    struct RepeatingError(#[source] Denied);
 
     #[test]
     fn error_chain_has_each_cause_once() {
-        let denied = || io::Error::other("denied");
-        assert_eq!(error_chain(&Read("a", denied())), "cannot read `a`: denied");
-        assert_eq!(error_chain(&Repeating(denied())), "no access: denied");
+        assert_eq!(error_chain(&ReadError("a", Denied)), "cannot read `a`: denied");
+        assert_eq!(error_chain(&RepeatingError(Denied)), "no access: denied");
     }
 }
