@@ -175,7 +175,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::core::dossier::MissionDossier;
+    use crate::core::inventory::Inventory;
     use crate::core::testing::{feature_context, observed, unreadable};
 
     fn key() -> BaselineKey {
@@ -193,7 +193,8 @@ mod tests {
         let now = Timestamp::parse("2026-01-01T00:00:00Z").unwrap();
         let observations =
             vec![observed("spec.md", "x"), unreadable("plan.md"), observed("a\\b", "y")];
-        let dossier = MissionDossier::assemble(feature_context(None, None), observations, now);
+        let dossier = Inventory::from_observations(feature_context(None, None), observations, now)
+            .to_dossier(now);
         Baseline::capture(&MissionDossierSnapshot::compute(&dossier, Uuid::nil(), now), &key(), now)
     }
 

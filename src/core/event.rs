@@ -5,11 +5,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::artifact::{ArtifactClass, ErrorReason, RequiredStatus};
+use super::counts::Counts;
 use super::digest::Digest;
-use super::dossier::Completeness;
 use super::drift::{DriftState, Severity};
+use super::feature_context::Completeness;
 use super::path::{FeatureSlug, RelPath};
-use super::snapshot::Counts;
 use super::time::Timestamp;
 
 /// What happened, as one of the four payloads.

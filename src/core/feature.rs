@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::baseline::BaselineFile;
-use super::dossier::{MissionDossier, UnknownReason};
+use super::dossier::MissionDossier;
 use super::drift::Drift;
+use super::feature_context::UnknownReason;
 use super::identity::BaselineKey;
 use super::snapshot::MissionDossierSnapshot;
 use super::time::Timestamp;

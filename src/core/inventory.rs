@@ -10,15 +10,15 @@ use std::sync::Arc;
 use super::artifact::{
     Absence, ArtifactRef, ArtifactState, ErrorReason, FileSignature, Observation, RequiredStatus,
 };
+use super::artifact_list::sorted_artifacts;
 use super::classify::conventional_class;
+use super::counts::Counts;
 use super::digest::Digest;
-use super::dossier::{
-    Completeness, FeatureContext, MissionDossier, UnknownReason, sorted_artifacts,
-};
+use super::dossier::MissionDossier;
+use super::feature_context::{Completeness, FeatureContext, UnknownReason};
 use super::key::artifact_key;
 use super::manifest::{ArtifactSpec, Mission};
 use super::path::RelPath;
-use super::snapshot::Counts;
 use super::time::Timestamp;
 use crate::core::incremental_hash::IncrementalHasher;
 use crate::core::sorted_chunks::{Keyed, SortedChunks};
@@ -103,6 +103,21 @@ impl Inventory {
             tree_hasher: IncrementalHasher::default(),
             parity_hasher: IncrementalHasher::default(),
         }
+    }
+
+    /// Returns the inventory of `observations`, which may be in any order.
+    #[must_use]
+    pub fn from_observations(
+        context: FeatureContext,
+        mut observations: Vec<Observation>,
+        now: Timestamp,
+    ) -> Self {
+        observations.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        let mut inventory = Self::new(context);
+        for observation in observations {
+            inventory.set(observation, now);
+        }
+        inventory
     }
 
     /// What it is of, and by what it is judged.
@@ -305,13 +320,7 @@ impl Inventory {
     pub fn to_dossier(&self, now: Timestamp) -> MissionDossier {
         let files = self.entries.iter().map(|entry| Arc::clone(&entry.artifact));
         let artifacts = sorted_artifacts(files.chain(self.absent_specs(now).map(Arc::new)));
-        MissionDossier {
-            context: Arc::clone(&self.context),
-            artifacts,
-            latest_snapshot: None,
-            dossier_created_at: now,
-            dossier_updated_at: now,
-        }
+        MissionDossier { context: Arc::clone(&self.context), artifacts }
     }
 
     fn insert_entry(&mut self, entry: InventoryEntry, matching: &[usize]) {

@@ -5,9 +5,11 @@
 //! of one file up to the verdict over a feature.
 
 pub mod artifact;
+pub mod artifact_list;
 pub mod baseline;
 pub mod classify;
 pub mod content;
+pub mod counts;
 pub mod diagnostics;
 pub mod digest;
 pub mod dossier;
@@ -17,6 +19,7 @@ pub mod event;
 #[cfg(test)]
 pub(crate) mod event_schema;
 pub mod feature;
+pub mod feature_context;
 pub mod frontmatter;
 pub mod identity;
 mod incremental_hash;
@@ -27,6 +30,7 @@ pub mod path;
 pub mod pattern;
 pub mod snapshot;
 pub mod sorted_chunks;
+pub mod suggest;
 pub mod sync;
 pub mod time;
 pub mod transition;

@@ -7,8 +7,10 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::artifact::{ArtifactClass, ArtifactRef, ErrorReason, RequiredStatus};
+use super::counts::Counts;
 use super::digest::Digest;
-use super::dossier::{Completeness, MissionDossier};
+use super::dossier::MissionDossier;
+use super::feature_context::Completeness;
 use super::path::{FeatureSlug, RelPath};
 use super::time::Timestamp;
 
@@ -38,23 +40,6 @@ pub struct MissionDossierSnapshot {
     pub tree_hash_sha256: Digest,
 }
 
-/// How many artifacts are listed, required and there.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
-    /// All listed ones, absent specs included.
-    pub total_artifacts: u64,
-    /// Required ones.
-    pub required_artifacts: u64,
-    /// Required and present ones.
-    pub required_present: u64,
-    /// Required ones that are not present.
-    pub required_missing: u64,
-    /// Optional ones.
-    pub optional_artifacts: u64,
-    /// Optional and present ones.
-    pub optional_present: u64,
-}
-
 impl MissionDossierSnapshot {
     /// When the one was computed whose JSON ends so; `None` where that is no snapshot's end.
     #[must_use]
@@ -80,47 +65,6 @@ impl MissionDossierSnapshot {
                 artifacts.iter().filter_map(|a| Some((&a.relative_path, a.hash()?))).collect(),
             ),
         }
-    }
-}
-
-impl Counts {
-    /// Counts over the listed artifacts.
-    #[must_use]
-    pub fn of<'a>(artifacts: impl IntoIterator<Item = &'a ArtifactRef>) -> Self {
-        let mut counts = Self::default();
-        for artifact in artifacts {
-            counts.add(artifact);
-        }
-        counts
-    }
-
-    /// Counts one artifact more.
-    pub fn add(&mut self, artifact: &ArtifactRef) {
-        let present = u64::from(artifact.is_present());
-        self.total_artifacts += 1;
-        match artifact.required_status {
-            RequiredStatus::Required => {
-                self.required_artifacts += 1;
-                self.required_present += present;
-                self.required_missing += 1 - present;
-            }
-            RequiredStatus::Optional => {
-                self.optional_artifacts += 1;
-                self.optional_present += present;
-            }
-        }
-    }
-
-    /// Counts one artifact less, which must have been added.
-    pub fn remove(&mut self, artifact: &ArtifactRef) {
-        let mut one = Self::default();
-        one.add(artifact);
-        self.total_artifacts -= one.total_artifacts;
-        self.required_artifacts -= one.required_artifacts;
-        self.required_present -= one.required_present;
-        self.required_missing -= one.required_missing;
-        self.optional_artifacts -= one.optional_artifacts;
-        self.optional_present -= one.optional_present;
     }
 }
 
@@ -237,11 +181,13 @@ mod tests {
 
     use super::*;
     use crate::core::artifact::Observation;
+    use crate::core::inventory::Inventory;
     use crate::core::testing::{feature_context, observed};
 
     fn snapshot(observations: Vec<Observation>) -> MissionDossierSnapshot {
         let now = Timestamp::parse("2026-01-01T00:00:00Z").unwrap();
-        let dossier = MissionDossier::assemble(feature_context(None, None), observations, now);
+        let dossier = Inventory::from_observations(feature_context(None, None), observations, now)
+            .to_dossier(now);
         MissionDossierSnapshot::compute(&dossier, Uuid::nil(), now)
     }
 

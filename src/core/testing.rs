@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::artifact::{Absence, ArtifactState, ErrorReason, Observation};
 use super::digest::Digest;
-use super::dossier::FeatureContext;
+use super::feature_context::FeatureContext;
 use super::manifest::{Mission, MissionType};
 use super::path::{FeatureSlug, RelPath};
 

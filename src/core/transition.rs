@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use super::artifact::{ArtifactRef, ErrorReason};
 use super::baseline::BaselineFile;
+use super::counts::Counts;
 use super::digest::Digest;
-use super::dossier::Completeness;
 use super::drift::{DifferenceKind, Drift, DriftState, Severity};
 use super::event::{
     ArtifactIndexed, ArtifactMissing, Change, ParityDriftDetected, Payload, SnapshotComputed,
 };
 use super::feature::FeatureMetadata;
+use super::feature_context::Completeness;
 use super::inventory::{EntryChange, Inventory};
 use super::path::FeatureSlug;
-use super::snapshot::Counts;
 use super::time::Timestamp;
 
 /// Why a path has nothing any more.

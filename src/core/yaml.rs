@@ -4,55 +4,19 @@
 //! capped by the parser itself, and every error carries line and column where there is one.
 
 mod duplicate_keys;
+mod error;
 
 use std::fmt;
 use std::marker::PhantomData;
 
+use serde::Deserialize;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, Visitor};
-use serde::{Deserialize, Serialize};
+
+pub use error::ParseError;
+use error::{parse_error_from_yaml, without_rust_terms};
 
 /// Deepest nesting of `[` and `{` that is parsed; libyaml's time grows with its square.
 const MAX_FLOW_DEPTH: usize = 128;
-
-/// What is wrong with a text, and where.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ParseError {
-    /// Line, from 1.
-    pub line: Option<usize>,
-    /// Column, from 1.
-    pub column: Option<usize>,
-    /// What is wrong there, and the mend where one is near.
-    pub message: String,
-}
-
-impl ParseError {
-    /// An error that concerns the text as a whole.
-    #[must_use]
-    pub fn without_position(message: impl Into<String>) -> Self {
-        Self { line: None, column: None, message: message.into() }
-    }
-
-    fn at_offset(bytes: &[u8], offset: usize, message: impl Into<String>) -> Self {
-        let before = &bytes[..offset];
-        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        Self {
-            line: Some(before.iter().filter(|byte| **byte == b'\n').count() + 1),
-            column: Some(offset - line_start + 1),
-            message: message.into(),
-        }
-    }
-}
-
-impl fmt::Display for ParseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.line, self.column) {
-            (Some(line), Some(column)) => write!(f, "{line}:{column}: {}", self.message),
-            _ => f.write_str(&self.message),
-        }
-    }
-}
-
-impl std::error::Error for ParseError {}
 
 /// Parses YAML into `T`.
 ///
@@ -202,70 +166,6 @@ fn find_second_document(text: &str) -> Option<usize> {
         at += line.len();
     }
     None
-}
-
-fn parse_error_from_yaml(error: &serde_yaml::Error) -> ParseError {
-    let mut message = error.to_string();
-    let location = error.location();
-    if let Some(place) = &location {
-        let place = format!(" at line {} column {}", place.line(), place.column());
-        message = message.replacen(&place, "", 1);
-    }
-    message = without_rust_terms(message);
-    if let Some(known) = suggest_known_name(&message) {
-        message = format!("{message}; did you mean `{known}`?");
-    }
-    ParseError {
-        line: location.as_ref().map(serde_yaml::Location::line),
-        column: location.as_ref().map(serde_yaml::Location::column),
-        message,
-    }
-}
-
-/// Without the names of our own types.
-fn without_rust_terms(mut message: String) -> String {
-    for number in ["u64", "usize"] {
-        message = message.replace(&format!("expected {number}"), "expected a whole number");
-    }
-    message = message.replace("expected field identifier", "expected a key");
-    if let Some((before, after)) = message.split_once("expected struct ") {
-        let rest = after.trim_start_matches(|c: char| c.is_alphanumeric());
-        message = format!("{before}expected keys and values{rest}");
-    }
-    message
-}
-
-/// The known name nearest to the unknown one, out of serde's "unknown field `x`, expected one of
-/// `a`, `b`".
-fn suggest_known_name(message: &str) -> Option<&str> {
-    let (_, names) = message.split_once("unknown ")?;
-    let mut quoted = names.split('`').skip(1).step_by(2);
-    let unknown = quoted.next()?;
-    let known: Vec<&str> = quoted.collect();
-    // What was left off at the end is not counted as many mistakes.
-    let mut begun = known.iter().filter(|known| known.starts_with(unknown));
-    if let (3.., Some(known), None) = (unknown.len(), begun.next(), begun.next()) {
-        return Some(known);
-    }
-    let near = known.into_iter().map(|known| (levenshtein_distance(unknown, known), known));
-    let (distance, known) = near.min()?;
-    (distance <= unknown.chars().count().div_ceil(3).max(1)).then_some(known)
-}
-
-/// Levenshtein's distance.
-fn levenshtein_distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, a) in from.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in to.iter().enumerate() {
-            let replace = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = replace.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]

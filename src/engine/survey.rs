@@ -9,9 +9,10 @@ use uuid::Uuid;
 
 use crate::config::{Config, LimitsConfig};
 use crate::core::content::StaticHash;
-use crate::core::dossier::{MissionDossier, UnknownReason};
 use crate::core::drift::Drift;
 use crate::core::feature::{Feature, FeatureWatchState};
+use crate::core::feature_context::UnknownReason;
+use crate::core::inventory::Inventory;
 use crate::core::pattern::PatternSet;
 use crate::core::snapshot::MissionDossierSnapshot;
 use crate::core::time::Timestamp;
@@ -122,11 +123,10 @@ fn feature(project: &Project, dir: &FeatureDir, scanned: FeatureScan) -> Feature
     };
     terms.unknown_reason = unseen.or(terms.unknown_reason);
     let watch = FeatureWatchState::from_unknown_reason(terms.unknown_reason.as_ref());
-    let mut dossier = MissionDossier::assemble(terms, scanned.observations, now);
+    let dossier = Inventory::from_observations(terms, scanned.observations, now).to_dossier(now);
     let snapshot = Arc::new(MissionDossierSnapshot::compute(&dossier, Uuid::new_v4(), now));
     let (baseline, key) = (&inputs.metadata.baseline, &inputs.metadata.baseline_key);
     let drift = unjudged.unwrap_or_else(|| Drift::compare(baseline, key, &snapshot));
-    dossier.latest_snapshot = Some(Arc::clone(&snapshot));
     Feature {
         project: Arc::clone(&project.name),
         dossier,

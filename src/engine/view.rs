@@ -9,11 +9,13 @@ use super::counters::Counters;
 use super::inbox::ProjectId;
 use super::outbox::Board;
 use crate::core::artifact::ArtifactRef;
+use crate::core::artifact_list::sorted_artifacts;
 use crate::core::baseline::BaselineFile;
 use crate::core::diagnostics::{FileError, SkippedDir};
-use crate::core::dossier::{FeatureContext, MissionDossier, UnknownReason, sorted_artifacts};
+use crate::core::dossier::MissionDossier;
 use crate::core::drift::Drift;
 use crate::core::feature::{Feature, FeatureMetadata, FeatureWatchState};
+use crate::core::feature_context::{FeatureContext, UnknownReason};
 use crate::core::inventory::InventoryEntry;
 use crate::core::path::FeatureSlug;
 use crate::core::snapshot::MissionDossierSnapshot;
@@ -154,12 +156,9 @@ impl FeatureView {
     pub(super) fn make_feature(&self) -> Feature {
         let at = self.computed_at;
         let files = self.entries.iter().map(|entry| Arc::clone(&entry.artifact));
-        let mut dossier = MissionDossier {
+        let dossier = MissionDossier {
             context: Arc::clone(&self.terms),
             artifacts: sorted_artifacts(files.chain(self.absent.iter().cloned())),
-            latest_snapshot: None,
-            dossier_created_at: at,
-            dossier_updated_at: at,
         };
         let (snapshot, drift) = match &self.verdict {
             Some(verdict) => (self.snapshot(verdict, &dossier), verdict.drift.clone()),
@@ -170,7 +169,6 @@ impl FeatureView {
             }
         };
         let snapshot = Arc::new(snapshot);
-        dossier.latest_snapshot = Some(Arc::clone(&snapshot));
         Feature {
             project: Arc::clone(&self.project),
             dossier,

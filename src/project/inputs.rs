@@ -2,8 +2,8 @@
 
 use super::step::StepError;
 use super::{FeatureDir, Project, baseline, meta};
-use crate::core::dossier::{FeatureContext, UnknownReason};
 use crate::core::feature::{FeatureMetadata, StepSource};
+use crate::core::feature_context::{FeatureContext, UnknownReason};
 use crate::core::identity::{self as ids, BaselineKey, NO_MANIFEST_VERSION};
 
 /// What is read of one feature beside its artifacts.

@@ -215,13 +215,14 @@ pub fn media_type_hint(path: &RelPath) -> &'static str {
 mod tests {
     use super::*;
     use crate::core::dossier::MissionDossier;
+    use crate::core::inventory::Inventory;
     use crate::core::testing::{feature_context, observed, unreadable};
 
     fn dossier() -> MissionDossier {
         let now = Timestamp::parse("2026-01-01T00:00:00Z").unwrap();
         let files =
             vec![observed("spec.md", "hello"), observed("tasks/WP01.md", "x"), unreadable("a.bin")];
-        MissionDossier::assemble(feature_context(None, None), files, now)
+        Inventory::from_observations(feature_context(None, None), files, now).to_dossier(now)
     }
 
     #[test]

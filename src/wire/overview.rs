@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::baseline::BaselineFile;
 use crate::core::digest::Digest;
-use crate::core::dossier::Completeness;
 use crate::core::drift::{DifferenceKind, Drift, DriftState, Severity};
 use crate::core::event::ArtifactCounts;
 use crate::core::feature::{Feature, FeatureWatchState, StepSource};
+use crate::core::feature_context::Completeness;
 use crate::core::time::Timestamp;
 
 /// The seed's `DossierOverviewResponse` and what the contract adds.

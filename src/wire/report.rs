@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use crate::core::artifact::RequiredStatus;
 use crate::core::digest::Digest;
-use crate::core::dossier::Completeness;
 use crate::core::drift::{DifferenceKind, DriftState, Severity};
+use crate::core::feature_context::Completeness;
 use crate::core::time::Timestamp;
 use crate::wire::artifacts::{ArtifactDetail, ArtifactItem, ArtifactList};
 use crate::wire::drift::DriftDetail;

@@ -11,9 +11,9 @@ use crate::cli::local::target::{LocalTarget, ProjectDiagnostics};
 use crate::cli::render::{labels, output};
 use crate::core::artifact::ErrorReason;
 use crate::core::diagnostics::{FileError, SkippedDir};
-use crate::core::dossier::{Completeness, UnknownReason};
 use crate::core::drift::{DriftState, Severity};
 use crate::core::feature::Feature;
+use crate::core::feature_context::{Completeness, UnknownReason};
 use crate::wire::overview::Overview;
 
 /// What a verdict needs of one feature.

@@ -6,12 +6,12 @@ use owo_colors::OwoColorize as _;
 
 use crate::cli::render::labels;
 use crate::core::artifact::{ErrorReason, RequiredStatus};
-use crate::core::dossier::Completeness;
 use crate::core::drift::{DriftState, Severity};
 use crate::core::event::{
     ArtifactCounts, ArtifactIndexed, ArtifactMissing, Change, ParityDriftDetected, Payload,
     SnapshotComputed,
 };
+use crate::core::feature_context::Completeness;
 use crate::core::path::escape_unprintable;
 use crate::core::time::Timestamp;
 use crate::wire::events::ReceivedEvent;

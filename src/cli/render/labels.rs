@@ -8,9 +8,9 @@ use owo_colors::OwoColorize as _;
 use crate::cli::args::ProjectArgs;
 use crate::core::artifact::ErrorReason;
 use crate::core::digest::Digest;
-use crate::core::dossier::{Completeness, UnknownReason};
 use crate::core::drift::{Drift, DriftState, Severity};
 use crate::core::feature::Feature;
+use crate::core::feature_context::{Completeness, UnknownReason};
 use crate::core::path::{escape_bytes, escape_unprintable};
 
 /// The command that lets the daemon watch the project that is meant.

@@ -4,9 +4,9 @@
 use owo_colors::OwoColorize as _;
 
 use crate::cli::render::{labels, table};
-use crate::core::dossier::Completeness;
 use crate::core::drift::DriftState;
 use crate::core::feature::FeatureWatchState;
+use crate::core::feature_context::Completeness;
 use crate::core::path::escape_unprintable;
 use crate::wire::delivery::{DeliveryState, SinkStatus};
 use crate::wire::overview::Overview;

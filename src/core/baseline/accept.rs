@@ -2,9 +2,9 @@
 
 use crate::core::baseline::Baseline;
 use crate::core::digest::Digest;
-use crate::core::dossier::UnknownReason;
 use crate::core::drift::DriftState;
 use crate::core::feature::Feature;
+use crate::core::feature_context::UnknownReason;
 use crate::core::time::Timestamp;
 
 /// What to do with a baseline that cannot be understood.

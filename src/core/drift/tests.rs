@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::core::artifact::Observation;
-use crate::core::dossier::MissionDossier;
+use crate::core::inventory::Inventory;
 use crate::core::manifest::{Mission, parse_manifest};
 use crate::core::testing::{feature_context, observed, unreadable};
 use crate::core::time::Timestamp;
@@ -20,7 +20,8 @@ fn now() -> Timestamp {
 fn snapshot(observations: Vec<Observation>) -> MissionDossierSnapshot {
     let mission = Mission::new(parse_manifest(MANIFEST.as_bytes()).unwrap(), &[]).unwrap();
     let dossier =
-        MissionDossier::assemble(feature_context(Some(mission), None), observations, now());
+        Inventory::from_observations(feature_context(Some(mission), None), observations, now())
+            .to_dossier(now());
     MissionDossierSnapshot::compute(&dossier, Uuid::nil(), now())
 }
 

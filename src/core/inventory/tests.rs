@@ -77,8 +77,8 @@ proptest! {
                 Op::Step(step) => { inventory.reclassify_all(context_at_step(step), now()); }
                 Op::NoMission => { inventory.reclassify_all(feature_context(None, None), now()); }
             }
-            let scratch = MissionDossier::assemble(
-                FeatureContext::clone(inventory.context()), model.values().cloned().collect(), now());
+            let scratch = Inventory::from_observations(
+                FeatureContext::clone(inventory.context()), model.values().cloned().collect(), now()).to_dossier(now());
             let snapshot = MissionDossierSnapshot::compute(&scratch, Uuid::nil(), now());
             prop_assert_eq!(&inventory.to_dossier(now()).artifacts, &scratch.artifacts);
             prop_assert_eq!(inventory.counts(), snapshot.counts);

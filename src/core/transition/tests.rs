@@ -5,9 +5,9 @@ use uuid::Uuid;
 use super::*;
 use crate::core::artifact::Observation;
 use crate::core::baseline::Baseline;
-use crate::core::dossier::MissionDossier;
 use crate::core::feature::StepSource;
 use crate::core::identity::BaselineKey;
+use crate::core::inventory::Inventory;
 use crate::core::manifest::{Mission, parse_manifest};
 use crate::core::path::RelPath;
 use crate::core::snapshot::MissionDossierSnapshot;
@@ -175,7 +175,8 @@ fn verdicts_are_news_once() {
 fn each_pair_of_keys_is_news_once() {
     let slug = FeatureSlug::new(b"001-x").unwrap();
     let dossier =
-        MissionDossier::assemble(feature_context(None, None), Vec::new(), Timestamp::default());
+        Inventory::from_observations(feature_context(None, None), Vec::new(), Timestamp::default())
+            .to_dossier(Timestamp::default());
     let now = MissionDossierSnapshot::compute(&dossier, Uuid::nil(), Timestamp::default());
     let mut announced = None;
     let mut tell = |of: &str, on: &str, judged: bool| {

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use crate::core::yaml::{ParseError, parse_error_from_yaml};
+use super::error::{ParseError, parse_error_from_yaml};
 
 /// Refuses a text in which a mapping has a key twice; what else is wrong with it is for others to
 /// say.

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use crate::core::artifact::{ArtifactRef, Observation};
 use crate::core::baseline::BaselineFile;
-use crate::core::dossier::UnknownReason;
 use crate::core::feature::FeatureMetadata;
+use crate::core::feature_context::UnknownReason;
 use crate::core::inventory::{EntryChange, Inventory, InventoryEntry};
 use crate::core::path::RelPath;
 use crate::core::sorted_chunks::{Keyed as _, SortedChunks};

@@ -79,14 +79,15 @@ pub(super) fn tombstone(artifact: &ArtifactRef) -> Arc<ArtifactRef> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::dossier::MissionDossier;
+    use crate::core::inventory::Inventory;
     use crate::core::testing::{feature_context, observed};
     use crate::core::time::Timestamp;
 
     fn dead(name: &str) -> Arc<ArtifactRef> {
         let seen = vec![observed(name, "")];
         let dossier =
-            MissionDossier::assemble(feature_context(None, None), seen, Timestamp::default());
+            Inventory::from_observations(feature_context(None, None), seen, Timestamp::default())
+                .to_dossier(Timestamp::default());
         tombstone(&dossier.artifacts[0])
     }
 

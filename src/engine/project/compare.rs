@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::{Counting, LiveProject, Now, Setup};
 use crate::core::artifact::{Absence, ArtifactState, ErrorReason, Observation};
-use crate::core::dossier::UnknownReason;
+use crate::core::feature_context::UnknownReason;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::pattern::PatternSet;
 use crate::core::transition::RemovalReason;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::ahead::Ahead;
 use super::compare::{RESOURCE_RETRY_INTERVAL, is_at_or_below, is_not_a_directory};
 use super::{Counting, LiveProject, Now, Setup};
-use crate::core::dossier::UnknownReason;
+use crate::core::feature_context::UnknownReason;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::time::Timestamp;
 use crate::core::transition::RemovalReason;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use dossierd::core::content::StaticHash;
-use dossierd::core::dossier::MissionDossier;
+use dossierd::core::inventory::Inventory;
 use dossierd::core::pattern::PatternSet;
 use dossierd::core::snapshot::MissionDossierSnapshot;
 use dossierd::core::time::Timestamp;
@@ -32,7 +32,8 @@ fn snapshots(root: &Path, threads: usize) -> Vec<String> {
     scan::scan(features.len(), open, &options, &Progress::default(), |place, scanned| {
         let now = Timestamp::parse("2026-01-01T00:00:00Z").unwrap();
         let terms = project.read_feature_inputs(&features[place]).context;
-        let dossier = MissionDossier::assemble(terms, scanned.observations, now);
+        let dossier =
+            Inventory::from_observations(terms, scanned.observations, now).to_dossier(now);
         let snapshot = MissionDossierSnapshot::compute(&dossier, Uuid::nil(), now);
         made.lock().unwrap()[place] = serde_json::to_string(&snapshot).unwrap();
     });
