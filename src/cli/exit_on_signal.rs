@@ -4,12 +4,13 @@
 use std::io;
 use std::process::exit;
 use std::sync::mpsc;
+use std::thread;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::daemon::connection::new_runtime;
+use crate::cli::runtime::new_runtime;
 
 /// Exit code of a process that SIGTERM ended, as shells have it.
 const SIGTERM_EXIT_CODE: i32 = 128 + 15;
@@ -25,7 +26,8 @@ pub(super) fn exit_on_signal_or_closed_pipe(restore: &'static str) {
         exit(code);
     };
     let (ready, is_ready) = mpsc::channel();
-    std::thread::spawn(move || {
+    let signals = thread::Builder::new().name("signals".to_owned());
+    let _ = signals.spawn(move || {
         let Ok(runtime) = new_runtime() else { return };
         let code = runtime.block_on(async {
             let mut interrupt = signal(SignalKind::interrupt()).ok()?;
@@ -42,7 +44,8 @@ pub(super) fn exit_on_signal_or_closed_pipe(restore: &'static str) {
     });
     // Or it could not be set up, and a signal ends the process as it always does.
     let _ = is_ready.recv();
-    std::thread::spawn(move || {
+    let hangup = thread::Builder::new().name("stdout-hangup".to_owned());
+    let _ = hangup.spawn(move || {
         wait_for_closed_stdout();
         end(0);
     });
@@ -57,7 +60,7 @@ fn wait_for_closed_stdout() {
         match poll(&mut asked, None) {
             Ok(1..) => return,
             Ok(0) | Err(Errno::INTR) => {}
-            Err(_) => std::thread::park(),
+            Err(_) => thread::park(),
         }
     }
 }

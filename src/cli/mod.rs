@@ -10,7 +10,9 @@ mod exit;
 mod exit_on_signal;
 mod local;
 mod render;
+mod runtime;
 mod scope;
+mod user_dirs;
 
 use std::process::ExitCode;
 

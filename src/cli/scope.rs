@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use crate::cli::args::ProjectArgs;
-use crate::cli::daemon::connection::user_dirs;
-use crate::cli::local::target::LocalTarget;
+use crate::cli::local::target::{LocalTarget, is_path};
+use crate::cli::user_dirs::user_dirs;
 use crate::client;
 use crate::config::ConfigState;
 use crate::core::path::escape_bytes;
@@ -99,7 +99,8 @@ pub(super) fn root_text(root: &Path) -> String {
     escape_bytes(root.as_os_str().as_bytes()).into_owned()
 }
 
-/// Whether a feature is given by a path, not by its slug.
-pub(super) fn is_path(name: &OsStr) -> bool {
-    name.as_bytes().contains(&b'/') || name == "." || name == ".."
+/// The command that lets the daemon watch the project that is meant.
+pub(crate) fn project_add_command(args: &ProjectArgs) -> String {
+    let root = args.project.as_deref().unwrap_or(Path::new("."));
+    format!("dossierd project add {}", escape_bytes(root.as_os_str().as_bytes()))
 }

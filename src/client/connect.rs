@@ -11,7 +11,13 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{CONNECT_TIMEOUT, ClientError, RESPONSE_TIMEOUT};
+use crate::client::error::ClientError;
+
+/// The longest that a daemon takes to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest that an answer takes: it may wait 10 s for a first index, longer for the engine, and
+/// as long to be read.
+pub const RESPONSE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Who serves the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +55,9 @@ impl Client {
             Err(error) if is_not_running(error.kind()) => {
                 return Err(ClientError::NoDaemon(socket.to_owned()));
             }
-            Err(error) => return Err(broken("reach", error.into())),
+            Err(source) => {
+                return Err(ClientError::ConnectFailed { socket: socket.to_owned(), source });
+            }
         };
         let peer = stream.peer_cred().map_err(|error| broken("identify", error.into()))?;
         if peer.uid() != rustix::process::geteuid().as_raw() {

@@ -6,10 +6,16 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::{Client, ClientError, EventStream, RequestPath, SseMessage};
+use crate::client::connect::Client;
+use crate::client::error::ClientError;
+use crate::client::request::RequestPath;
+use crate::client::sse::SseMessage;
+use crate::client::stream::EventStream;
 
-/// The first pause between two tries to reach a daemon that is away, and the longest.
-const RECONNECT_BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// The first pause between two tries to reach a daemon that is away.
+const RECONNECT_BACKOFF_MIN: Duration = Duration::from_millis(20);
+/// The longest.
+const RECONNECT_BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// What comes of following.
 #[derive(Debug)]
@@ -51,7 +57,7 @@ impl Follower {
             cursor: since,
             stream: None,
             disconnected: false,
-            backoff: RECONNECT_BACKOFF.0,
+            backoff: RECONNECT_BACKOFF_MIN,
         }
     }
 
@@ -98,7 +104,7 @@ impl Follower {
         match self.open_stream().await {
             Ok(stream) => {
                 self.stream = Some(stream);
-                self.backoff = RECONNECT_BACKOFF.0;
+                self.backoff = RECONNECT_BACKOFF_MIN;
                 Ok(std::mem::take(&mut self.disconnected).then_some(FollowEvent::Reconnected))
             }
             Err(error @ (ClientError::Problem(_) | ClientError::WrongUser { .. })) => {
@@ -117,13 +123,13 @@ impl Follower {
             return Ok(Some(self.on_disconnect(error)));
         }
         sleep(self.backoff).await;
-        self.backoff = (self.backoff * 2).min(RECONNECT_BACKOFF.1);
+        self.backoff = (self.backoff * 2).min(RECONNECT_BACKOFF_MAX);
         Ok(None)
     }
 
     async fn open_stream(&self) -> Result<EventStream, ClientError> {
         let client = Client::connect(&self.socket).await?;
-        client.stream(&self.path.clone().with("since", &self.cursor)).await
+        EventStream::open(client, &self.path.clone().with("since", &self.cursor)).await
     }
 }
 

@@ -1,13 +1,19 @@
 //! The stream of events, as long as one connection lasts.
 
+use std::time::Duration;
+
 use http_body_util::BodyExt as _;
 use hyper::Method;
 use hyper::body::{Bytes, Incoming};
 use tokio::time::timeout;
 
-use super::request::error_from_response;
-use super::{Client, ClientError, MAX_RESPONSE_BYTES, RequestPath, STREAM_IDLE_TIMEOUT};
+use crate::client::connect::Client;
+use crate::client::error::{ClientError, MAX_RESPONSE_BYTES};
+use crate::client::request::{RequestPath, error_from_response};
 use crate::client::sse::{SseDecoder, SseMessage};
+
+/// A stream says at least every 15 s that it lives.
+const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// A stream of messages.
 #[derive(Debug)]
@@ -17,26 +23,24 @@ pub struct EventStream {
     decoder: SseDecoder,
 }
 
-impl Client {
+impl EventStream {
     /// Turns the connection into a stream of events.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn stream(mut self, target: &RequestPath) -> Result<EventStream, ClientError> {
-        let patience = self.timeout;
-        let send = self.send(Method::GET, target, "text/event-stream", Bytes::new());
-        let response = timeout(patience, send).await;
-        let response = response.unwrap_or_else(|_| Err(self.timeout_error(patience)))?;
+    pub async fn open(mut client: Client, path: &RequestPath) -> Result<Self, ClientError> {
+        let limit = client.timeout;
+        let send = client.send(Method::GET, path, "text/event-stream", Bytes::new());
+        let response = timeout(limit, send).await;
+        let response = response.unwrap_or_else(|_| Err(client.timeout_error(limit)))?;
         let status = response.status();
         if !status.is_success() {
-            let body = self.read_body(response.into_body()).await?;
+            let body = client.read_body(response.into_body()).await?;
             return Err(error_from_response("the stream of events", status, &body));
         }
-        Ok(EventStream { client: self, body: response.into_body(), decoder: SseDecoder::default() })
+        Ok(Self { client, body: response.into_body(), decoder: SseDecoder::default() })
     }
-}
 
-impl EventStream {
     /// The next message; `None` where the daemon ended the stream. Nothing is lost when it is not
     /// waited for to the end.
     ///
@@ -61,5 +65,25 @@ impl EventStream {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn open_times_out_when_daemon_does_not_respond() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("s");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        let mut client = Client::connect(&socket).await.unwrap();
+        client.timeout = Duration::ZERO;
+        let stream = EventStream::open(client, &RequestPath::new("/api/events")).await;
+        let error = stream.unwrap_err().to_string();
+        let begin = format!("the daemon at {} did not answer within 0 s; ", socket.display());
+        assert!(error.starts_with(&begin), "{error}");
     }
 }

@@ -108,7 +108,7 @@ pub fn run(options: DaemonOptions) -> Result<(), DaemonError> {
         .map_err(system("use the socket handed over"))?;
     let usual = options.socket.clone().unwrap_or_else(|| options.user_dirs.socket_path());
     let usual = std::path::absolute(usual).map_err(system("tell where the socket is to be"))?;
-    let socket = inherited.as_ref().map_or(usual, |(_, path)| path.clone());
+    let socket = inherited.as_ref().map_or(usual, |inherited| inherited.path.clone());
     if inherited.is_none() && !manager.is_enabled() {
         match socket_activation::find_socket_owner(&socket) {
             SocketOwner::None => {}
@@ -119,11 +119,12 @@ pub fn run(options: DaemonOptions) -> Result<(), DaemonError> {
     let _lock = lock::acquire(&options.user_dirs.state_dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .thread_name("runtime")
         // Each thread that ever allocated keeps some memory.
         .max_blocking_threads(8)
         .build()
         .map_err(system("start the runtime"))?;
-    let listener = inherited.map(|(listener, _)| listener);
+    let listener = inherited.map(|inherited| inherited.listener);
     let ended = runtime.block_on(run_until_stopped(options, manager, listener, socket));
     // Else what does not end would be waited for without end.
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN_TIMEOUT);
@@ -265,7 +266,7 @@ async fn run_background_tasks(
     if manager.is_enabled() {
         let (pulse, status) = (
             watchdog::feed_watchdog(manager, inbox),
-            watchdog::update_status_line(manager, views, config),
+            status_line::update_status_line(manager, views, config),
         );
         tokio::join!(reload, pulse, status);
     } else {

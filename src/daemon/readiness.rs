@@ -8,7 +8,7 @@ use tokio::net::UnixStream;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
-use crate::daemon::systemd_notify::SystemdNotifier;
+use crate::daemon::systemd_notify::{SystemdNotifier, TIMEOUT_EXTENSION};
 use crate::daemon::{status_line, watchdog};
 use crate::engine::inbox::Inbox;
 use crate::engine::view::Views;
@@ -17,8 +17,6 @@ use crate::engine::view::Views;
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// How long the engine may be silent before the start is no longer held to go on.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
-/// How much time is asked for at a time.
-const TIMEOUT_EXTENSION: Duration = Duration::from_mins(1);
 
 const HEALTH_REQUEST: &[u8] =
     b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";

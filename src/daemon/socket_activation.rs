@@ -9,9 +9,16 @@ use interprocess::local_socket::{GenericFilePath, Stream, ToFsName as _};
 use listenfd::ListenFd;
 use rustix::net::sockopt::socket_acceptconn;
 
+/// A listening socket that the service manager created.
+#[derive(Debug)]
+pub(crate) struct InheritedSocket {
+    pub(crate) listener: UnixListener,
+    pub(crate) path: PathBuf,
+}
+
 /// The listener that was handed over, and its path. To be called before there are threads: it
 /// takes the variables out of the environment.
-pub(crate) fn take_inherited_listener() -> io::Result<Option<(UnixListener, PathBuf)>> {
+pub(crate) fn take_inherited_listener() -> io::Result<Option<InheritedSocket>> {
     let mut handed_over = ListenFd::from_env();
     if handed_over.len() > 1 {
         // Whoever connects to the others would wait without end.
@@ -29,7 +36,7 @@ pub(crate) fn take_inherited_listener() -> io::Result<Option<(UnixListener, Path
     let address = listener.local_addr()?;
     let path = address.as_pathname().ok_or_else(|| io::Error::other("it has no path"))?;
     let path = std::path::absolute(path)?;
-    Ok(Some((listener, path)))
+    Ok(Some(InheritedSocket { listener, path }))
 }
 
 /// Who answers at a socket, before anything is done that would be in their way.

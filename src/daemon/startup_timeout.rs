@@ -2,12 +2,13 @@
 //! may take longer than a start does otherwise.
 
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
 use std::time::Duration;
 
-use crate::daemon::systemd_notify::SystemdNotifier;
+use tracing::warn;
 
-/// How much time is asked for at a time, and how often.
-const TIMEOUT_EXTENSION: Duration = Duration::from_mins(1);
+use crate::daemon::systemd_notify::{SystemdNotifier, TIMEOUT_EXTENSION};
+
 const EXTENSION_INTERVAL: Duration = Duration::from_secs(20);
 /// A disk that takes longer than 24 hours does not answer at all.
 const MAX_EXTENSIONS: u32 = 3 * 60 * 24;
@@ -22,7 +23,8 @@ impl StartupTimeoutExtender {
         let (ends, ended) = mpsc::channel();
         manager.extend_timeout("opening the store", TIMEOUT_EXTENSION);
         if manager.is_enabled() {
-            std::thread::spawn(move || {
+            let thread = thread::Builder::new().name("startup-timeout".to_owned());
+            let spawned = thread.spawn(move || {
                 for _ in 0..MAX_EXTENSIONS {
                     // Nothing is ever sent: it comes back early when the other end is gone.
                     if ended.recv_timeout(EXTENSION_INTERVAL) == Err(RecvTimeoutError::Disconnected)
@@ -32,6 +34,9 @@ impl StartupTimeoutExtender {
                     manager.extend_timeout("opening the store", TIMEOUT_EXTENSION);
                 }
             });
+            if let Err(error) = spawned {
+                warn!(%error, "cannot extend systemd's start timeout while the store opens");
+            }
         }
         Self { _stop: ends }
     }

@@ -1,7 +1,42 @@
 //! The daemon's state on one line, as `systemctl status` shows it.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::sleep;
+
 use crate::config::ConfigState;
-use crate::engine::view::{WatchState, World};
+use crate::daemon::systemd_notify::SystemdNotifier;
+use crate::engine::view::{Views, WatchState, World};
+
+/// Between two changes of what is shown in words.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Keeps what is shown in words true; without end.
+pub(crate) async fn update_status_line(
+    manager: SystemdNotifier,
+    views: Arc<Views>,
+    mut config: watch::Receiver<ConfigState>,
+) {
+    let mut news = views.news();
+    let mut shown = String::new();
+    loop {
+        let text = format_status(&views.world(), &config.borrow_and_update());
+        if text != shown {
+            manager.set_status(&text);
+            shown = text;
+        }
+        sleep(STATUS_INTERVAL).await;
+        let changed = tokio::select! {
+            changed = news.changed() => changed,
+            changed = config.changed() => changed,
+        };
+        if changed.is_err() {
+            return;
+        }
+    }
+}
 
 /// What is watched, and what a person should know.
 pub(crate) fn format_status(world: &World, config: &ConfigState) -> String {

@@ -10,6 +10,9 @@ use tracing::warn;
 
 use crate::core::path::escape_unprintable;
 
+/// How much time is asked for at a time.
+pub(crate) const TIMEOUT_EXTENSION: Duration = Duration::from_mins(1);
+
 /// The service manager that started this process, if any.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SystemdNotifier {

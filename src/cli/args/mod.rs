@@ -1,12 +1,14 @@
 //! What may be written on the command line.
 
 mod color;
+mod selection;
 mod service;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 pub(super) use color::Color;
+pub(super) use selection::{DaemonArgs, FeatureArgs, OptionalFeatureArgs, ProjectArgs, SocketArgs};
 pub(super) use service::{
     ConfigArgs, ConfigCommand, ConfigFileArgs, DoctorArgs, ServiceArgs, ServiceCommand,
     ServiceInstallArgs, ServiceStatusArgs, ServiceUninstallArgs,
@@ -106,14 +108,6 @@ pub(super) struct RunArgs {
     pub(super) detached: bool,
 }
 
-/// Which daemon is meant.
-#[derive(Debug, Clone, Args)]
-pub(super) struct SocketArgs {
-    /// The daemon's socket
-    #[arg(long, env = "DOSSIERD_SOCKET", hide_env_values = true, value_name = "PATH")]
-    pub(super) socket: Option<PathBuf>,
-}
-
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
     #[command(flatten)]
@@ -158,15 +152,6 @@ fn event_type_parser() -> impl TypedValueParser<Value = String> {
         .map(|said| parse_event_type(&said).map_or_else(|| said.clone(), str::to_owned))
 }
 
-/// One feature, or all of a project.
-#[derive(Debug, Args)]
-pub(super) struct OptionalFeatureArgs {
-    /// A feature: its slug, or a path to its directory
-    pub(super) feature: Option<OsString>,
-    #[command(flatten)]
-    pub(super) project: ProjectArgs,
-}
-
 #[derive(Debug, Args)]
 pub(super) struct ProjectsArgs {
     #[command(subcommand)]
@@ -193,15 +178,6 @@ pub(super) struct ProjectPathArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct DaemonArgs {
-    /// Print JSON
-    #[arg(long)]
-    pub(super) json: bool,
-    #[command(flatten)]
-    pub(super) socket: SocketArgs,
-}
-
-#[derive(Debug, Args)]
 pub(super) struct ScanArgs {
     /// A project, a feature, or any directory in one
     #[arg(default_value = ".")]
@@ -224,34 +200,12 @@ pub(super) struct CheckArgs {
     pub(super) json: bool,
 }
 
-/// Which feature is meant.
-#[derive(Debug, Args)]
-pub(super) struct FeatureArgs {
-    /// A feature: its slug, or a path to its directory
-    pub(super) feature: OsString,
-    #[command(flatten)]
-    pub(super) project: ProjectArgs,
-}
-
-/// Which project is meant.
-#[derive(Debug, Clone, Args)]
-pub(super) struct ProjectArgs {
-    /// Root of the project, instead of the one that the current directory is in
-    #[arg(long, value_name = "ROOT")]
-    pub(super) project: Option<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    pub(super) json: bool,
-    #[command(flatten)]
-    pub(super) socket: SocketArgs,
-}
-
 #[derive(Debug, Args)]
 pub(super) struct ArtifactsArgs {
     #[command(flatten)]
     pub(super) feature: FeatureArgs,
     /// Only this class
-    #[arg(long, value_name = "CLASS", value_parser = Class::PARSER)]
+    #[arg(long, value_name = "CLASS", value_parser = ARTIFACT_CLASSES)]
     pub(super) class: Option<String>,
     /// Only this work package
     #[arg(long, value_name = "WP")]
@@ -268,12 +222,8 @@ pub(super) struct ArtifactsArgs {
 }
 
 /// The classes that can be asked for.
-struct Class;
-
-impl Class {
-    const PARSER: [&'static str; 7] =
-        ["input", "workflow", "output", "evidence", "policy", "runtime", "other"];
-}
+const ARTIFACT_CLASSES: [&str; 7] =
+    ["input", "workflow", "output", "evidence", "policy", "runtime", "other"];
 
 #[derive(Debug, Args)]
 pub(super) struct ShowArgs {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::ProjectArgs;
+use crate::cli::args::selection::ProjectArgs;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ServiceArgs {

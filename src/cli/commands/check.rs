@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use crate::cli::args::CheckArgs;
 use crate::cli::exit::CommandExit;
-use crate::cli::local::target::{LocalTarget, ProjectDiagnostics};
+use crate::cli::local::diagnostics::ProjectDiagnostics;
+use crate::cli::local::target::LocalTarget;
 use crate::cli::render::{labels, output};
 use crate::core::artifact::ErrorReason;
 use crate::core::diagnostics::{FileError, SkippedDir};

@@ -8,9 +8,9 @@ use anyhow::{Context as _, bail};
 use serde::Serialize;
 
 use crate::cli::args::{ConfigArgs, ConfigCommand, ConfigFileArgs};
-use crate::cli::daemon::connection;
 use crate::cli::exit::CommandExit;
 use crate::cli::render::output;
+use crate::cli::user_dirs::user_dirs;
 use crate::config::{Config, ConfigState, EXAMPLE};
 use crate::core::diagnostics::FileError;
 use crate::core::path::escape_unprintable;
@@ -38,7 +38,7 @@ fn config_path(args: &ConfigFileArgs) -> anyhow::Result<PathBuf> {
     match &args.file {
         Some(file) if !file.exists() => bail!("{} is not there", file.display()),
         Some(file) => Ok(file.clone()),
-        None => Ok(connection::user_dirs()?.config_file()),
+        None => Ok(user_dirs()?.config_file()),
     }
 }
 
@@ -116,18 +116,14 @@ fn warnings(config: &Config) -> Vec<String> {
 
 fn print_path() -> anyhow::Result<CommandExit> {
     let mut to = output::stdout_human();
-    writeln!(
-        to,
-        "{}",
-        escape_unprintable(&connection::user_dirs()?.config_file().display().to_string())
-    )?;
+    writeln!(to, "{}", escape_unprintable(&user_dirs()?.config_file().display().to_string()))?;
     to.flush()?;
     Ok(CommandExit::Success)
 }
 
 /// The example is this version's in any case; what counts is never touched.
 fn init() -> anyhow::Result<CommandExit> {
-    let file = connection::user_dirs()?.config_file();
+    let file = user_dirs()?.config_file();
     let example = file.with_file_name("config.example.yaml");
     let folder = file.parent().context("the configuration has no folder")?;
     fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;

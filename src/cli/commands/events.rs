@@ -5,40 +5,22 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use anyhow::bail;
-use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::cli::args::EventsArgs;
-use crate::cli::daemon::connection;
 use crate::cli::daemon::connection::{DaemonConnection, has_problem_status};
 use crate::cli::exit::CommandExit;
 use crate::cli::exit_on_signal::exit_on_signal_or_closed_pipe;
+use crate::cli::local::target::is_path;
 use crate::cli::render::event_format::{LastStates, LinePrefix};
 use crate::cli::render::output;
-use crate::cli::scope::{Scope, canonical_root, is_path, root_text};
+use crate::cli::render::stream_record::StreamRecord;
+use crate::cli::runtime::new_runtime;
+use crate::cli::scope::{Scope, canonical_root, root_text};
 use crate::client::{FollowEvent, Follower, RequestPath, SseMessage};
 use crate::core::path::{escape_bytes, escape_unprintable};
 use crate::wire::events::{Gap, JournalPage, ReceivedEvent};
 use crate::wire::json;
-
-/// What `--json` prints beside envelopes, each as a line of its own.
-#[derive(Serialize)]
-#[serde(tag = "event_type", rename_all = "snake_case")]
-pub(crate) enum StreamRecord<'a> {
-    /// Events are not to be had.
-    Gap {
-        reason: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        cursor: Option<&'a str>,
-    },
-    /// What a feature is like after a gap. The last has the cursor to go on from: whoever has not
-    /// seen all of them does not go on.
-    Snapshot {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        cursor: Option<&'a str>,
-        snapshot: &'a RawValue,
-    },
-}
 
 pub(crate) fn run(args: &EventsArgs) -> anyhow::Result<CommandExit> {
     let mut printer = EventPrinter::new(args)?;
@@ -85,7 +67,7 @@ fn follow(
     exit_on_signal_or_closed_pipe("");
     let since = args.since.as_deref().unwrap_or("start");
     let mut follower = Follower::with_path(socket, printer.request.clone(), since);
-    connection::new_runtime()?.block_on(async {
+    new_runtime()?.block_on(async {
         loop {
             let news = match tokio::time::timeout(std::time::Duration::ZERO, follower.next()).await
             {

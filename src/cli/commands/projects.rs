@@ -10,10 +10,11 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::cli::args::{DaemonArgs, ProjectPathArgs, ProjectsArgs, ProjectsCommand};
-use crate::cli::daemon::connection::{DaemonConnection, has_problem_status, user_dirs};
+use crate::cli::daemon::connection::{DaemonConnection, has_problem_status};
 use crate::cli::exit::CommandExit;
 use crate::cli::render::{output, table};
 use crate::cli::scope::root_text;
+use crate::cli::user_dirs::user_dirs;
 use crate::client::RequestPath;
 use crate::config::Config;
 use crate::core::identity::root_id;

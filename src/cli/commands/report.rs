@@ -11,7 +11,6 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::cli::args::ReportArgs;
-use crate::cli::commands::show::read_content;
 use crate::cli::daemon::query::FeatureQuery;
 use crate::cli::exit::CommandExit;
 use crate::cli::local::target::LocalTarget;
@@ -47,7 +46,7 @@ pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<CommandExit> {
     let mut contents = Vec::new();
     for key in document_keys(&list.artifacts, &drift) {
         if let Some(artifact) = feature.dossier.find_artifact(&key) {
-            contents.push((artifact, read_content(&target, artifact)?));
+            contents.push((artifact, target.read_content(artifact)?));
         }
     }
     let documents = contents.iter();

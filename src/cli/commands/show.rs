@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use owo_colors::OwoColorize as _;
 
 use crate::cli::args::ShowArgs;
@@ -11,12 +11,10 @@ use crate::cli::exit::CommandExit;
 use crate::cli::local::target::LocalTarget;
 use crate::cli::render::{labels, output};
 use crate::client::percent_encode;
-use crate::core::artifact::ArtifactRef;
 use crate::core::feature::Feature;
 use crate::core::key::suggest_similar;
 use crate::core::path::escape_unprintable;
-use crate::engine::content::content as bytes_of;
-use crate::wire::artifacts::{ArtifactDetail, MAX_CONTENT_BYTES};
+use crate::wire::artifacts::ArtifactDetail;
 
 pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<CommandExit> {
     let path = format!("/api/dossier/artifacts/{}", percent_encode(&args.key));
@@ -33,7 +31,7 @@ pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<CommandExit> {
     let Some(artifact) = feature.dossier.find_artifact(&args.key) else {
         bail!("{}", unknown_artifact_message(&feature, &args.key));
     };
-    let content = read_content(&target, artifact)?;
+    let content = target.read_content(artifact)?;
     let detail = ArtifactDetail::new(artifact, content.as_deref());
     if args.feature.project.json {
         output::print_json(&detail)?;
@@ -41,18 +39,6 @@ pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<CommandExit> {
         print(&detail)?;
     }
     Ok(target.finish())
-}
-
-/// The bytes of a present artifact that is not too large; those that were hashed, or none.
-pub(crate) fn read_content(
-    target: &LocalTarget,
-    artifact: &ArtifactRef,
-) -> anyhow::Result<Option<Vec<u8>>> {
-    let [feature] = target.features.as_slice() else {
-        return Ok(None);
-    };
-    bytes_of(&target.project, feature, artifact, MAX_CONTENT_BYTES)
-        .with_context(|| artifact.relative_path.text().to_string())
 }
 
 fn unknown_artifact_message(feature: &Feature, key: &str) -> String {

@@ -6,15 +6,16 @@ use anyhow::Context as _;
 use tokio::time::timeout;
 
 use crate::cli::args::{ProjectArgs, StatusArgs};
-use crate::cli::daemon::connection::{DaemonConnection, has_problem_status};
+use crate::cli::daemon::connection::{DaemonConnection, has_problem_status, is_connection_lost};
 use crate::cli::daemon::query;
 use crate::cli::exit::CommandExit;
 use crate::cli::exit_on_signal::exit_on_signal_or_closed_pipe;
-use crate::cli::local::target::{LocalTarget, ProjectDiagnostics};
+use crate::cli::local::diagnostics::ProjectDiagnostics;
+use crate::cli::local::target::LocalTarget;
 use crate::cli::render::terminal;
 use crate::cli::render::terminal::AlternateScreen;
-use crate::cli::render::{labels, output, status_view};
-use crate::cli::scope::{Scope, root_text};
+use crate::cli::render::{output, status_view};
+use crate::cli::scope::{Scope, project_add_command, root_text};
 use crate::client::{ApiResponse, ClientError, FollowEvent, Follower, RequestPath as Request};
 use crate::core::feature::Feature;
 use crate::wire::json;
@@ -177,7 +178,7 @@ fn scan_once(args: &StatusArgs) -> anyhow::Result<CommandExit> {
             output::print_styled(&status_view::project_view(&project, width))?;
         }
     }
-    output::note(&format!("not watched; {}", labels::project_add_command(&meant.project)));
+    output::note(&format!("not watched; {}", project_add_command(&meant.project)));
     if let Some(why) = &target.discovery_error {
         output::error(why);
         return Ok(CommandExit::Failed);
@@ -213,7 +214,7 @@ fn follow(
     first: Option<FetchedStatus>,
 ) -> anyhow::Result<CommandExit> {
     let Some(mut fetched) = first else {
-        anyhow::bail!("this project is not watched; `{}`", labels::project_add_command(args));
+        anyhow::bail!("this project is not watched; `{}`", project_add_command(args));
     };
     let as_json = args.json;
     let on_terminal = terminal::size().is_some() && !as_json;
@@ -285,7 +286,7 @@ fn wait_and_fetch(
             Ok(Some(fetched)) => return Ok(fetched),
             Ok(None) => anyhow::bail!("the project is watched no more"),
             // Between two daemons; the stream tells.
-            Err(error) if is_transient(&error) => {
+            Err(error) if is_connection_lost(&error) => {
                 let _ = link.reconnect();
             }
             Err(error) => return Err(error),
@@ -301,9 +302,4 @@ async fn drain_events(follower: &mut Follower) -> Result<(), ClientError> {
         }
     }
     Ok(())
-}
-
-fn is_transient(error: &anyhow::Error) -> bool {
-    let client = error.chain().find_map(|cause| cause.downcast_ref::<ClientError>());
-    matches!(client, Some(ClientError::ConnectionFailed { .. } | ClientError::NoDaemon(_)))
 }

@@ -8,7 +8,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::cli::args::SocketArgs;
 use crate::cli::daemon::connection::DaemonConnection;
-use crate::cli::daemon::unit;
+use crate::cli::daemon::systemctl;
 use crate::cli::exit::CommandExit;
 use crate::cli::render::output;
 use crate::client::RequestPath;
@@ -20,7 +20,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 pub(crate) fn run(args: &SocketArgs) -> anyhow::Result<CommandExit> {
     let mut link = DaemonConnection::connect(args)?;
     let pid = daemon_pid(&mut link)?;
-    let returns = unit::restart_hints(pid);
+    let returns = systemctl::restart_hints(pid);
     let process = Pid::from_raw(pid).context("the daemon does not say which process it is")?;
     let process = pidfd_open(process, PidfdFlags::empty()).context("cannot find the daemon")?;
     // Now the number cannot come to mean another process; before, it could have.

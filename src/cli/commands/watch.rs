@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use anyhow::bail;
 use owo_colors::OwoColorize as _;
-use serde::Serialize;
 use serde_json::json;
 use tokio::time::timeout;
 
 use crate::cli::args::WatchArgs;
-use crate::cli::commands::events::StreamRecord;
 use crate::cli::daemon::{autostart, connection};
 use crate::cli::exit::CommandExit;
 use crate::cli::exit_on_signal::exit_on_signal_or_closed_pipe;
 use crate::cli::render::event_format::{EventBurst, LastStates, LinePrefix};
-use crate::cli::render::{output, status_view};
+use crate::cli::render::stream_record::{StateRecord, StreamRecord};
+use crate::cli::render::{labels, output, status_view};
+use crate::cli::runtime::new_runtime;
 use crate::cli::scope::{Scope, root_text};
 use crate::client::{Client, FollowEvent, Follower, RequestPath, SseMessage};
 use crate::core::drift::DriftState;
@@ -29,19 +29,11 @@ use crate::wire::status::{ProjectStatus, Status};
 /// On a terminal, events of artifacts that come within this are one burst.
 const BURST_INTERVAL: Duration = Duration::from_millis(150);
 
-/// The first line of `--json`, and the one after a gap.
-#[derive(Serialize)]
-struct StateRecord<'s, 'a> {
-    event_type: &'static str,
-    cursor: String,
-    projects: Vec<&'s ProjectStatus<'a>>,
-}
-
 pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<CommandExit> {
     let place = Scope::resolve(args.selection.feature.as_deref(), &args.selection.project)?;
     let socket = autostart::ensure_running(&args.selection.project.socket)?;
     exit_on_signal_or_closed_pipe("");
-    connection::new_runtime()?.block_on(async {
+    new_runtime()?.block_on(async {
         let mut client = Client::connect(&socket).await?;
         let mut watch = WatchSession::new(place, args.selection.project.json);
         let status = watch.ensure_watched(&mut client).await?;
@@ -307,7 +299,7 @@ fn print_project(
         .map(|overview| &*overview.feature_slug)
         .collect();
     if !bare.is_empty() {
-        let names = crate::cli::render::labels::join_truncated(&bare);
+        let names = labels::join_truncated(&bare);
         writeln!(out, "  no baseline: {names}; `dossierd baseline accept --all`")?;
     }
     Ok(())

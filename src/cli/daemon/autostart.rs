@@ -6,6 +6,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -13,11 +14,13 @@ use rustix::fs::OFlags;
 use tokio::time::sleep;
 
 use crate::cli::args::SocketArgs;
-use crate::cli::daemon::connection;
-use crate::cli::daemon::connection::{DaemonConnection, POLL_INTERVAL};
-use crate::cli::daemon::unit;
+use crate::cli::daemon::connection::{DaemonConnection, POLL_INTERVAL, is_not_running};
+use crate::cli::daemon::systemctl;
 use crate::cli::render::output;
+use crate::cli::runtime::new_runtime;
+use crate::cli::user_dirs::user_dirs;
 use crate::client::Client;
+use crate::daemon::systemd_units::SERVICE_NAME;
 use crate::wire::status::Health;
 
 /// The longest that a daemon takes until it listens.
@@ -31,7 +34,7 @@ const LOG_TAIL_BYTES: u64 = 2_000;
 pub(crate) fn ensure_running(args: &SocketArgs) -> anyhow::Result<PathBuf> {
     let socket = args.path()?;
     if DaemonConnection::connect_if_running(args)?.is_none() {
-        let state = connection::user_dirs()?.state_dir;
+        let state = user_dirs()?.state_dir;
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&state);
         made.with_context(|| state.display().to_string())?;
         let turn = state.join("starting.lock");
@@ -43,17 +46,17 @@ pub(crate) fn ensure_running(args: &SocketArgs) -> anyhow::Result<PathBuf> {
             start_daemon(args, &socket, &state)?;
         }
     }
-    let runtime = connection::new_runtime()?;
+    let runtime = new_runtime()?;
     runtime.block_on(async { wait_until_ready(&mut Client::connect(&socket).await?).await })?;
     Ok(socket)
 }
 
 fn start_daemon(args: &SocketArgs, socket: &Path, state: &Path) -> anyhow::Result<()> {
     // The unit's daemon listens at the usual place.
-    if args.socket.is_none() && unit::is_service_installed() {
-        match unit::start_service() {
+    if args.socket.is_none() && systemctl::is_service_installed() {
+        match systemctl::start_service() {
             Ok(()) => {
-                output::note(&format!("no daemon ran; started the user unit {}", unit::NAME));
+                output::note(&format!("no daemon ran; started the user unit {}", SERVICE_NAME));
                 return wait_until_listening(socket, || Ok(()));
             }
             Err(error) => output::warn(&format!("{error:#}; starting a daemon in the background")),
@@ -71,7 +74,7 @@ fn start_daemon(args: &SocketArgs, socket: &Path, state: &Path) -> anyhow::Resul
         Some(status) => bail!("the daemon ended early ({status}):\n{}", log_tail(&log)),
     });
     // No one else waits for its end.
-    std::thread::spawn(move || daemon.wait());
+    let _ = thread::Builder::new().name("daemon-wait".to_owned()).spawn(move || daemon.wait());
     listens
 }
 
@@ -108,14 +111,14 @@ fn wait_until_listening(
     loop {
         match DaemonConnection::connect_to(socket) {
             Ok(_) => return Ok(()),
-            Err(error) if connection::is_not_running(&error) => {}
+            Err(error) if is_not_running(&error) => {}
             Err(error) => return Err(error),
         }
         alive()?;
         if begun.elapsed() > LISTEN_TIMEOUT {
             bail!("the daemon does not listen after {} s", LISTEN_TIMEOUT.as_secs());
         }
-        std::thread::sleep(POLL_INTERVAL);
+        thread::sleep(POLL_INTERVAL);
     }
 }
 

@@ -1,17 +1,16 @@
 //! The daemon as commands ask it: one connection, waited for.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use serde::de::DeserializeOwned;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
 use crate::cli::args::SocketArgs;
 use crate::cli::render::output;
+use crate::cli::runtime::new_runtime;
 use crate::client::{ApiResponse, Client, ClientError, RequestPath};
-use crate::config::UserDirs;
 use crate::wire::status::Health;
 
 /// A connection to the daemon.
@@ -20,26 +19,6 @@ pub(crate) struct DaemonConnection {
     client: Client,
     runtime: Runtime,
     version_checked: bool,
-}
-
-impl SocketArgs {
-    /// Where the daemon is looked for.
-    pub(crate) fn path(&self) -> anyhow::Result<PathBuf> {
-        match &self.socket {
-            Some(path) => Ok(path.clone()),
-            None => Ok(user_dirs()?.socket_path()),
-        }
-    }
-}
-
-/// The user's directories.
-pub(crate) fn user_dirs() -> anyhow::Result<UserDirs> {
-    UserDirs::from_env().context("cannot tell where the configuration lies")
-}
-
-/// What a client needs to run.
-pub(crate) fn new_runtime() -> anyhow::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build().context("cannot start the runtime")
 }
 
 impl DaemonConnection {
@@ -167,42 +146,49 @@ pub(crate) fn warn_on_version_mismatch(daemon: Option<&str>) {
 
 /// Whether it is only that no daemon runs.
 pub(crate) fn is_not_running(error: &anyhow::Error) -> bool {
-    let client = error.chain().find_map(|cause| cause.downcast_ref::<ClientError>());
-    matches!(client, Some(ClientError::NoDaemon(_)))
+    matches!(client_error(error), Some(ClientError::NoDaemon(_)))
 }
 
 /// Whether there is no daemon to talk to: none, or one that says nothing.
 pub(crate) fn is_unreachable(error: &anyhow::Error) -> bool {
-    let client = error.chain().find_map(|cause| cause.downcast_ref::<ClientError>());
     matches!(
-        client,
+        client_error(error),
         Some(
             ClientError::NoDaemon(_)
                 | ClientError::WrongUser { .. }
                 | ClientError::TimedOut { .. }
-                | ClientError::ConnectionFailed { action: "reach", .. }
+                | ClientError::ConnectFailed { .. }
+        )
+    )
+}
+
+/// Whether the connection broke, or the daemon was replaced by another.
+pub(crate) fn is_connection_lost(error: &anyhow::Error) -> bool {
+    matches!(
+        client_error(error),
+        Some(
+            ClientError::NoDaemon(_)
+                | ClientError::ConnectFailed { .. }
+                | ClientError::ConnectionFailed { .. }
         )
     )
 }
 
 /// Whether the daemon went away, or is about to: one that goes on is there again in a while.
 pub(crate) fn is_disconnected(error: &anyhow::Error) -> bool {
-    let client = error.chain().find_map(|cause| cause.downcast_ref::<ClientError>());
-    let goes = matches!(
-        client,
-        Some(
-            ClientError::NoDaemon(_)
-                | ClientError::ConnectionFailed { .. }
-                | ClientError::TimedOut { .. }
-        )
-    );
-    goes || has_problem_status(error, 503)
+    is_connection_lost(error)
+        || matches!(client_error(error), Some(ClientError::TimedOut { .. }))
+        || has_problem_status(error, 503)
 }
 
 /// Whether the daemon refused with that status.
 pub(crate) fn has_problem_status(error: &anyhow::Error, status: u16) -> bool {
-    let client = error.chain().find_map(|cause| cause.downcast_ref::<ClientError>());
+    let client = client_error(error);
     matches!(client, Some(ClientError::Problem(problem)) if problem.status == status)
+}
+
+fn client_error(error: &anyhow::Error) -> Option<&ClientError> {
+    error.chain().find_map(|cause| cause.downcast_ref())
 }
 
 /// A pause while something is waited for that gives no sign.
@@ -210,6 +196,8 @@ pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
     use crate::client::RESPONSE_TIMEOUT;
     use crate::engine::inbox::Command;

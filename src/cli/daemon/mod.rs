@@ -4,4 +4,3 @@ pub(crate) mod autostart;
 pub(crate) mod connection;
 pub(crate) mod query;
 pub(crate) mod systemctl;
-pub(crate) mod unit;

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use crate::cli::args::{FeatureArgs, ProjectArgs};
 use crate::cli::daemon::connection::{DaemonConnection, has_problem_status};
 use crate::cli::exit::CommandExit;
-use crate::cli::local::target::ProjectDiagnostics;
+use crate::cli::local::diagnostics::ProjectDiagnostics;
 use crate::cli::render::output;
 use crate::cli::scope::Scope;
 use crate::client::{ApiResponse, RequestPath};

@@ -8,12 +8,13 @@ use anyhow::{Context as _, bail};
 
 use crate::cli::render::output;
 use crate::config::UserDirs;
-use crate::daemon::systemd_units::SERVICE_NAME;
+use crate::daemon::systemd_units::{SERVICE_NAME, SOCKET_NAME};
 
-/// Runs `systemctl --user`; what it printed.
+/// Runs `systemctl --user` and returns what it printed. No `--no-pager`: systemctl starts no pager
+/// where its standard output is a pipe.
 pub(crate) fn run_systemctl(arguments: &[&str]) -> anyhow::Result<String> {
     let mut command = Command::new("systemctl");
-    command.args(["--user", "--no-pager"]).args(arguments).stdin(Stdio::null());
+    command.arg("--user").args(arguments).stdin(Stdio::null());
     let output = match command.output() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             bail!("there is no `systemctl` here: without systemd, run `dossierd run` yourself")
@@ -90,6 +91,46 @@ impl UnitProperties {
 /// The service as it is.
 pub(crate) fn service_properties() -> anyhow::Result<UnitProperties> {
     UnitProperties::query(SERVICE_NAME)
+}
+
+/// Whether the user's service manager knows the unit.
+pub(crate) fn is_service_installed() -> bool {
+    run_systemctl(&["cat", SERVICE_NAME]).is_ok()
+}
+
+/// Starts the service.
+pub(crate) fn start_service() -> anyhow::Result<()> {
+    run_systemctl(&["start", SERVICE_NAME])
+        .map(drop)
+        .with_context(|| format!("cannot start the user unit {SERVICE_NAME}"))
+}
+
+/// What would bring the daemon back that is process `pid`, in words.
+pub(crate) fn restart_hints(pid: i32) -> Vec<String> {
+    let mut hints = Vec::new();
+    if property("MainPID").as_deref() == Some(&pid.to_string()) {
+        let restart = property("Restart").unwrap_or_default();
+        hints.push(match restart.as_str() {
+            "always" | "on-success" => format!(
+                "the user unit {SERVICE_NAME} starts it again; `systemctl --user stop {SERVICE_NAME}`"
+            ),
+            _ => format!("the user unit {SERVICE_NAME} starts it again at the next login"),
+        });
+    }
+    if run_systemctl(&["is-active", "--quiet", SOCKET_NAME]).is_ok() {
+        hints.push(format!(
+            "the user unit {SOCKET_NAME} starts it when a client connects; \
+             `systemctl --user stop {SOCKET_NAME}`"
+        ));
+    }
+    hints
+}
+
+/// One property of the service; `None` where it is empty or systemd does not answer.
+fn property(name: &str) -> Option<String> {
+    let property = format!("--property={name}");
+    let text = run_systemctl(&["show", SERVICE_NAME, &property, "--value"]).ok()?;
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
 /// The directory of the user's own units.

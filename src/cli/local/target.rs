@@ -7,20 +7,23 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 
 use crate::cli::args::{FeatureArgs, ProjectArgs};
-use crate::cli::daemon::connection::user_dirs;
 use crate::cli::exit::CommandExit;
-use crate::cli::render::labels;
-use crate::cli::render::output;
-use crate::cli::render::output::ProgressSpinner;
+use crate::cli::local::diagnostics::ProjectDiagnostics;
+use crate::cli::render::progress::ProgressSpinner;
+use crate::cli::render::{labels, output};
+use crate::cli::user_dirs::user_dirs;
 use crate::config::{Config, ConfigState};
+use crate::core::artifact::ArtifactRef;
 use crate::core::content::StaticHash;
-use crate::core::diagnostics::{FileError, SkippedDir};
+use crate::core::diagnostics::SkippedDir;
 use crate::core::feature::Feature;
 use crate::core::path::escape_bytes;
 use crate::core::pattern::Pattern;
+use crate::engine::content::content;
 use crate::engine::survey::{Look, limits, settings, survey};
 use crate::project::{FeatureDir, Machine, Project, locate};
 use crate::scan::ScanLimits;
+use crate::wire::artifacts::MAX_CONTENT_BYTES;
 
 /// A project, and which of its features are meant.
 pub(crate) struct LocalTarget {
@@ -30,12 +33,6 @@ pub(crate) struct LocalTarget {
     /// Why features could not be looked for.
     pub(crate) discovery_error: Option<String>,
     limits: ScanLimits,
-}
-
-/// What was found wrong with the files that steer a project.
-pub(crate) struct ProjectDiagnostics {
-    pub(crate) errors: Vec<FileError>,
-    pub(crate) warnings: Vec<String>,
 }
 
 impl LocalTarget {
@@ -112,8 +109,7 @@ impl LocalTarget {
     ) -> anyhow::Result<Self> {
         let path = Path::new(name);
         let shown = path.display();
-        let is_path = name.as_bytes().contains(&b'/') || name == "." || name == "..";
-        if !is_path {
+        if !is_path(name) {
             let mut target = Self::from_project_args_with(setup.clone(), project)?;
             if let Some(found) = target.features.iter().find(|dir| dir.slug.as_str() == name) {
                 target.features = vec![found.clone()];
@@ -183,6 +179,15 @@ impl LocalTarget {
         Ok(feature)
     }
 
+    /// The bytes of a present artifact that is not too large; those that were hashed, or none.
+    pub(crate) fn read_content(&self, artifact: &ArtifactRef) -> anyhow::Result<Option<Vec<u8>>> {
+        let [feature] = self.features.as_slice() else {
+            return Ok(None);
+        };
+        content(&self.project, feature, artifact, MAX_CONTENT_BYTES)
+            .with_context(|| artifact.relative_path.text().to_string())
+    }
+
     /// What is wrong with the project's files, after its features were looked at.
     pub(crate) fn diagnostics(&self) -> ProjectDiagnostics {
         let (manifests, warnings) = self.project.manifest_diagnostics();
@@ -234,23 +239,6 @@ impl LocalTarget {
     }
 }
 
-impl ProjectDiagnostics {
-    /// Says them on standard error.
-    pub(crate) fn print(&self) {
-        for error in &self.errors {
-            output::error(&error.to_string());
-        }
-        for warning in &self.warnings {
-            output::warn(warning);
-        }
-    }
-
-    /// With which code they end a command that has printed its data.
-    pub(crate) fn exit(&self) -> CommandExit {
-        if self.errors.is_empty() { CommandExit::Success } else { CommandExit::InvalidFile }
-    }
-}
-
 /// What keeps a feature from being seen or judged as it should be, for standard error.
 pub(crate) fn feature_warnings(feature: &Feature) -> Vec<String> {
     let slug = &feature.dossier.context.feature_slug;
@@ -287,4 +275,9 @@ impl LocalSetup {
 
 fn canonicalize(root: &Path) -> anyhow::Result<PathBuf> {
     root.canonicalize().with_context(|| root.display().to_string())
+}
+
+/// Whether a feature is given by a path, not by its slug.
+pub(crate) fn is_path(name: &OsStr) -> bool {
+    name.as_bytes().contains(&b'/') || name == "." || name == ".."
 }

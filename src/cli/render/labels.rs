@@ -1,23 +1,13 @@
 //! States in words and colours, the same everywhere.
 
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
-
 use owo_colors::OwoColorize as _;
 
-use crate::cli::args::ProjectArgs;
 use crate::core::artifact::ErrorReason;
 use crate::core::digest::Digest;
 use crate::core::drift::{Drift, DriftState, Severity};
 use crate::core::feature::Feature;
 use crate::core::feature_context::{Completeness, UnknownReason};
-use crate::core::path::{escape_bytes, escape_unprintable};
-
-/// The command that lets the daemon watch the project that is meant.
-pub(crate) fn project_add_command(args: &ProjectArgs) -> String {
-    let root = args.project.as_deref().unwrap_or(Path::new("."));
-    format!("dossierd project add {}", escape_bytes(root.as_os_str().as_bytes()))
-}
+use crate::core::path::escape_unprintable;
 
 /// Completeness in its colour.
 pub(crate) fn completeness_label(completeness: Completeness) -> String {

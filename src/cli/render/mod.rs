@@ -3,6 +3,8 @@
 pub(crate) mod event_format;
 pub(crate) mod labels;
 pub(crate) mod output;
+pub(crate) mod progress;
 pub(crate) mod status_view;
+pub(crate) mod stream_record;
 pub(crate) mod table;
 pub(crate) mod terminal;

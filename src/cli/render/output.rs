@@ -1,20 +1,13 @@
 //! Standard output and standard error: colour where it is wanted, nothing that a terminal must not
 //! receive, and no panic when a reader goes away.
 
-use std::io::{self, BufWriter, IsTerminal as _, Write};
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::io::{self, BufWriter, Write as _};
 
 use anstream::stream::RawStream;
 use anstream::{AutoStream, ColorChoice};
-use indicatif::{HumanBytes, HumanCount, ProgressBar};
 use owo_colors::OwoColorize as _;
 
 use crate::core::path::{escape_unprintable, is_unprintable};
-use crate::scan::Progress;
 use crate::wire::json;
 
 /// Standard output for people: colours are taken out where they are not wanted.
@@ -130,52 +123,6 @@ pub(crate) fn printable_lines(text: &str) -> String {
         }
     }
     out
-}
-
-/// How long a scan takes before its progress is shown.
-const PROGRESS_DELAY: Duration = Duration::from_millis(300);
-
-/// Shows how far a scan is while it lasts, on a terminal.
-pub(crate) struct ProgressSpinner {
-    pub(crate) progress: Arc<Progress>,
-    stop: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
-}
-
-impl ProgressSpinner {
-    pub(crate) fn start() -> Self {
-        let progress = Arc::new(Progress::default());
-        let stop = io::stderr().is_terminal().then(|| {
-            let (stop, stopped) = mpsc::channel();
-            let progress = Arc::clone(&progress);
-            (stop, std::thread::spawn(move || run_spinner(&progress, &stopped)))
-        });
-        Self { progress, stop }
-    }
-}
-
-impl Drop for ProgressSpinner {
-    fn drop(&mut self) {
-        if let Some((stop, thread)) = self.stop.take() {
-            drop(stop);
-            let _ = thread.join();
-        }
-    }
-}
-
-fn run_spinner(progress: &Progress, stopped: &mpsc::Receiver<()>) {
-    let mut wait = PROGRESS_DELAY;
-    let mut bar = None;
-    while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
-        wait = PROGRESS_DELAY / 3;
-        let bar = bar.get_or_insert_with(ProgressBar::new_spinner);
-        let files = HumanCount(progress.files.load(Relaxed));
-        let bytes = HumanBytes(progress.bytes.load(Relaxed));
-        bar.set_message(format!("{files} files, {bytes}"));
-        bar.tick();
-    }
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
-    }
 }
 
 #[cfg(test)]

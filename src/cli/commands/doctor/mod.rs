@@ -19,10 +19,10 @@ use std::time::{Duration, SystemTime};
 use owo_colors::OwoColorize as _;
 
 use crate::cli::args::DoctorArgs;
-use crate::cli::daemon::connection;
 use crate::cli::exit::CommandExit;
 use crate::cli::render::output;
 use crate::cli::scope::Scope;
+use crate::cli::user_dirs::user_dirs;
 use crate::config::{Config, ConfigState};
 use crate::core::path::escape_unprintable;
 use finding::{Finding, FindingLevel, Findings};
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<CommandExit> {
 }
 
 fn run_checks(args: &DoctorArgs) -> anyhow::Result<Vec<Finding>> {
-    let folders = connection::user_dirs()?;
+    let folders = user_dirs()?;
     let socket = args.project.socket.path()?;
     let mut found = Findings::default();
 

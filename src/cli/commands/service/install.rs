@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 
 use crate::cli::args::{ProjectArgs, ServiceInstallArgs, SocketArgs};
-use crate::cli::daemon::connection;
 use crate::cli::daemon::connection::DaemonConnection;
 use crate::cli::daemon::systemctl;
 use crate::cli::daemon::systemctl::{
@@ -18,6 +17,7 @@ use crate::cli::daemon::systemctl::{
 use crate::cli::exit::CommandExit;
 use crate::cli::render::output;
 use crate::cli::scope::Scope;
+use crate::cli::user_dirs::user_dirs;
 use crate::client::RequestPath;
 use crate::config::Config;
 use crate::daemon::add_project;
@@ -31,7 +31,7 @@ use crate::wire::status::Status;
 const PACKAGED_UNIT_DIR: &str = "/usr/lib/systemd/user";
 
 pub(crate) fn run(args: &ServiceInstallArgs) -> anyhow::Result<CommandExit> {
-    let folders = connection::user_dirs()?;
+    let folders = user_dirs()?;
     // Before anything is changed: with this the daemon would not start.
     Config::load(&folders.config_file())?;
     let program = std::env::current_exe().context("cannot tell where this program lies")?;

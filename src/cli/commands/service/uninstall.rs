@@ -7,18 +7,18 @@ use std::io::Write as _;
 use anyhow::Context as _;
 
 use crate::cli::args::ServiceUninstallArgs;
-use crate::cli::daemon::connection;
 use crate::cli::daemon::systemctl::{
     UnitProperties, check_user_manager_unless_dry_run, run_systemctl, user_unit_dir,
 };
 use crate::cli::exit::CommandExit;
 use crate::cli::render::output;
+use crate::cli::user_dirs::user_dirs;
 use crate::core::path::escape_unprintable;
 use crate::daemon::systemd_units::{NAMESPACES_NAME, SERVICE_NAME, SOCKET_NAME};
 
 pub(crate) fn run(args: &ServiceUninstallArgs) -> anyhow::Result<CommandExit> {
     check_user_manager_unless_dry_run(args.dry_run)?;
-    let folders = connection::user_dirs()?;
+    let folders = user_dirs()?;
     let mut to = output::stdout_human();
     let mut said = false;
     for unit in [SOCKET_NAME, SERVICE_NAME] {

@@ -18,8 +18,8 @@ use crate::cli::args::{OptionalFeatureArgs, ProjectArgs};
 use crate::cli::daemon::connection::{DaemonConnection, has_problem_status};
 use crate::cli::exit::CommandExit;
 use crate::cli::local::target::LocalTarget;
-use crate::cli::render::{labels, output};
-use crate::cli::scope::{Scope, root_text};
+use crate::cli::render::output;
+use crate::cli::scope::{Scope, project_add_command, root_text};
 use crate::client::RequestPath as Request;
 use crate::core::feature::{Feature, FeatureWatchState};
 use crate::core::feature_context::UnknownReason;
@@ -167,10 +167,7 @@ fn compare(
     let root = root_text(&target.project.root);
     let status: Status<'_> = link.get_json(&Request::new("/api/status").with_sync())?;
     let Some(project) = status.projects.iter().find(|project| project.root == root) else {
-        anyhow::bail!(
-            "the daemon does not watch {root}; `{}`",
-            labels::project_add_command(project)
-        );
+        anyhow::bail!("the daemon does not watch {root}; `{}`", project_add_command(project));
     };
     let mut scanned: Vec<Feature> = Vec::new();
     target.scan(|feature| feature, |feature| scanned.push(feature))?;
