@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rusqlite::{Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use super::Store;
-use super::error::StoreError;
+use super::event_id::EventIdGenerator;
 use super::rows;
 use crate::core::artifact::ArtifactRef;
 use crate::core::event::{Envelope, Payload};
@@ -14,7 +13,6 @@ use crate::core::inventory::InventoryEntry;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::time::Timestamp;
 use crate::core::transition::LastPublished;
-use crate::store::event_id::EventIdGenerator;
 
 /// Whose events they are, as every envelope says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,66 +77,45 @@ impl FeatureChange {
     }
 }
 
-impl Store {
-    /// Commits changes and gives the types of their events, the last of which has the number
-    /// [`Store::seq`]: all of it or nothing. It survives the process at once, and a power cut after
-    /// [`Store::barrier`].
-    ///
-    /// Of one feature, removals come before what is set, so a path may be in both.
-    ///
-    /// # Errors
-    /// [`StoreError::Write`], and nothing is changed; [`StoreError::Untrusted`] when the store
-    /// must be opened again first.
-    pub fn commit(
-        &mut self,
-        changes: Vec<FeatureChange>,
-        at: Timestamp,
-    ) -> Result<Vec<&'static str>, StoreError> {
-        self.check_trusted()?;
-        if changes.is_empty() {
-            return Ok(Vec::new());
-        }
-        let result = self.commit_in_transaction(changes, at);
-        let types = self.record_write_result("commit a change", result)?;
-        self.seq += types.len() as u64;
-        Ok(types)
-    }
+/// What a transaction committed.
+#[derive(Default)]
+pub(super) struct Committed {
+    /// Types of the events, in order.
+    pub(super) types: Vec<&'static str>,
+    /// Size of the journal's envelopes in bytes; `None` if the transaction has no event.
+    pub(super) journal_bytes: Option<u64>,
+}
 
-    fn commit_in_transaction(
-        &mut self,
-        changes: Vec<FeatureChange>,
-        at: Timestamp,
-    ) -> rusqlite::Result<Vec<&'static str>> {
-        let transaction =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut batch = CommitBatch {
-            transaction: &transaction,
-            ids: &mut self.ids,
-            at,
-            seq: self.seq,
-            bytes: 0,
-            types: Vec::with_capacity(changes.iter().map(|change| change.events.len()).sum()),
-        };
-        for change in changes {
-            batch.apply_change(change)?;
-        }
-        let CommitBatch { seq, bytes, types, .. } = batch;
-        let mut journal_bytes = None;
-        if !types.is_empty() {
-            let last_ms = self.ids.last_ms().cast_signed();
-            let bytes: i64 = transaction
-                .prepare_cached(
-                    "UPDATE store SET seq = ?1, last_event_ms = ?2,
-                                      journal_bytes = journal_bytes + ?3
-                     RETURNING journal_bytes",
-                )?
-                .query_row(params![seq.cast_signed(), last_ms, bytes], |row| row.get(0))?;
-            journal_bytes = Some(bytes.cast_unsigned());
-        }
-        transaction.commit()?;
-        self.journal_bytes = journal_bytes.unwrap_or(self.journal_bytes);
-        Ok(types)
+/// Commits changes and their events, which are numbered from `seq` + 1.
+pub(super) fn commit(
+    connection: &mut Connection,
+    ids: &mut EventIdGenerator,
+    seq: u64,
+    changes: Vec<FeatureChange>,
+    at: Timestamp,
+) -> rusqlite::Result<Committed> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let events = changes.iter().map(|change| change.events.len()).sum();
+    let types = Vec::with_capacity(events);
+    let mut batch = CommitBatch { transaction: &transaction, ids, at, seq, bytes: 0, types };
+    for change in changes {
+        batch.apply_change(change)?;
     }
+    let CommitBatch { ids, seq, bytes, types, .. } = batch;
+    let mut committed = Committed { types, journal_bytes: None };
+    if !committed.types.is_empty() {
+        let last_ms = ids.last_ms().cast_signed();
+        let bytes: i64 = transaction
+            .prepare_cached(
+                "UPDATE store SET seq = ?1, last_event_ms = ?2,
+                                  journal_bytes = journal_bytes + ?3
+                 RETURNING journal_bytes",
+            )?
+            .query_row(params![seq.cast_signed(), last_ms, bytes], |row| row.get(0))?;
+        committed.journal_bytes = Some(bytes.cast_unsigned());
+    }
+    transaction.commit()?;
+    Ok(committed)
 }
 
 struct CommitBatch<'a> {

@@ -6,9 +6,9 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
+use super::error::StoreError;
+use super::journal::JournalReader;
 use crate::core::time::Timestamp;
-use crate::store::error::{StoreError, read_error};
-use crate::store::{JournalReader, Store};
 
 /// Where a sink is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -94,92 +94,64 @@ pub enum DeadLetterSelector {
     Ids(Vec<String>),
 }
 
-impl Store {
-    /// Where a sink of that name is; `None` where it has never been.
-    ///
-    /// # Errors
-    /// [`StoreError::Read`], [`StoreError::Corrupt`].
-    pub fn sink_progress(&self, sink: &str) -> Result<Option<SinkProgress>, StoreError> {
-        let read = || {
-            self.connection
-                .prepare_cached(
-                    "SELECT seq, dropped, (SELECT count(*) FROM set_aside WHERE sink = ?1)
-                     FROM cursor WHERE sink = ?1",
-                )?
-                .query_row([sink], |row| {
-                    Ok(SinkProgress {
-                        cursor: get_u64(row, 0)?,
-                        dropped: get_u64(row, 1)?,
-                        dead_letters: get_u64(row, 2)?,
-                    })
-                })
-                .optional()
-        };
-        read().map_err(read_error("read how far a sink is", &self.path))
-    }
+/// Where a sink of that name is; `None` where it has never been.
+pub(super) fn sink_progress(
+    connection: &Connection,
+    sink: &str,
+) -> rusqlite::Result<Option<SinkProgress>> {
+    connection
+        .prepare_cached(
+            "SELECT seq, dropped, (SELECT count(*) FROM set_aside WHERE sink = ?1)
+             FROM cursor WHERE sink = ?1",
+        )?
+        .query_row([sink], |row| {
+            Ok(SinkProgress {
+                cursor: get_u64(row, 0)?,
+                dropped: get_u64(row, 1)?,
+                dead_letters: get_u64(row, 2)?,
+            })
+        })
+        .optional()
+}
 
-    /// The same; one that has never been begins with the oldest event that is kept. What retention
-    /// took before that is nothing that it lost.
-    ///
-    /// # Errors
-    /// [`StoreError::Read`], [`StoreError::Corrupt`], [`StoreError::Write`].
-    pub fn register_sink(&mut self, sink: &str) -> Result<SinkProgress, StoreError> {
-        if let Some(known) = self.sink_progress(sink)? {
-            return Ok(known);
-        }
-        self.check_trusted()?;
-        let begun = in_transaction(&mut self.connection, |transaction| {
-            transaction.execute(
-                "INSERT INTO cursor (sink, seq)
-                 SELECT ?1, coalesce((SELECT min(seq) - 1 FROM event), seq) FROM store",
-                [sink],
-            )
-        });
-        self.record_write_result("note a new sink", begun)?;
-        Ok(self.sink_progress(sink)?.unwrap_or_default())
-    }
+/// Begins a sink with the oldest event that is kept.
+pub(super) fn insert_sink(connection: &mut Connection, sink: &str) -> rusqlite::Result<()> {
+    in_transaction(connection, |transaction| {
+        transaction.execute(
+            "INSERT INTO cursor (sink, seq)
+             SELECT ?1, coalesce((SELECT min(seq) - 1 FROM event), seq) FROM store",
+            [sink],
+        )?;
+        Ok(())
+    })
+}
 
-    /// Notes how a sink has moved: all of it or nothing.
-    ///
-    /// # Errors
-    /// [`StoreError::Write`].
-    pub fn update_cursor(&mut self, sink: &str, advance: &CursorUpdate) -> Result<(), StoreError> {
-        self.check_trusted()?;
-        let moved = in_transaction(&mut self.connection, |transaction| {
-            apply_update(transaction, sink, advance)
-        });
-        self.record_write_result("note what was delivered", moved)
-    }
+/// Notes how a sink has moved: all of it or nothing.
+pub(super) fn update_cursor(
+    connection: &mut Connection,
+    sink: &str,
+    update: &CursorUpdate,
+) -> rusqlite::Result<()> {
+    in_transaction(connection, |transaction| apply_update(transaction, sink, update))
+}
 
-    /// Lets a sink try again what is set aside; gives how many events that are.
-    ///
-    /// # Errors
-    /// [`StoreError::Write`].
-    pub fn retry_dead_letters(
-        &mut self,
-        sink: &str,
-        meant: &DeadLetterSelector,
-    ) -> Result<u64, StoreError> {
-        self.check_trusted()?;
-        let sql = "UPDATE set_aside SET retry = 1 WHERE sink = ?1";
-        let done = change_dead_letters(&mut self.connection, sql, sink, meant);
-        self.record_write_result("let what is set aside be tried again", done)
-    }
+/// Lets a sink try again what is set aside; gives how many events that are.
+pub(super) fn retry_dead_letters(
+    connection: &mut Connection,
+    sink: &str,
+    selector: &DeadLetterSelector,
+) -> rusqlite::Result<u64> {
+    let sql = "UPDATE set_aside SET retry = 1 WHERE sink = ?1";
+    change_dead_letters(connection, sql, sink, selector)
+}
 
-    /// Forgets what is set aside; gives how many events that were.
-    ///
-    /// # Errors
-    /// [`StoreError::Write`].
-    pub fn delete_dead_letters(
-        &mut self,
-        sink: &str,
-        meant: &DeadLetterSelector,
-    ) -> Result<u64, StoreError> {
-        self.check_trusted()?;
-        let sql = "DELETE FROM set_aside WHERE sink = ?1";
-        let done = change_dead_letters(&mut self.connection, sql, sink, meant);
-        self.record_write_result("drop what is set aside", done)
-    }
+/// Forgets what is set aside; gives how many events that were.
+pub(super) fn delete_dead_letters(
+    connection: &mut Connection,
+    sink: &str,
+    selector: &DeadLetterSelector,
+) -> rusqlite::Result<u64> {
+    change_dead_letters(connection, "DELETE FROM set_aside WHERE sink = ?1", sink, selector)
 }
 
 impl JournalReader {

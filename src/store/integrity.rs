@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::store::FILE_NAME;
-use crate::store::error::StoreError;
-use crate::store::open::BUSY_TIMEOUT;
-use crate::store::schema;
+use super::error::StoreError;
+use super::open::{BUSY_TIMEOUT, FILE_NAME};
+use super::schema;
 
 /// What SQLite says of at most this many faults is enough.
 const INTEGRITY_CHECK_SQL: &str = "PRAGMA integrity_check(3)";

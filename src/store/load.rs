@@ -4,8 +4,6 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Row};
 
-use super::Store;
-use super::error::{StoreError, read_error};
 use super::rows::{self, StringInterner, enum_column, invalid_column, timestamp_column};
 use crate::core::artifact::ArtifactRef;
 use crate::core::inventory::InventoryEntry;
@@ -38,19 +36,11 @@ pub struct StoredFeature {
     pub gone_since: Option<Timestamp>,
 }
 
-impl Store {
-    /// The features of a project, in order of slug.
-    ///
-    /// # Errors
-    /// [`StoreError::Read`], [`StoreError::Corrupt`], [`StoreError::Untrusted`].
-    pub fn load_features(&self, root_id: &str) -> Result<Vec<StoredFeature>, StoreError> {
-        self.check_trusted()?;
-        load_features(&self.connection, root_id)
-            .map_err(read_error("read what was known", &self.path))
-    }
-}
-
-fn load_features(connection: &Connection, root_id: &str) -> rusqlite::Result<Vec<StoredFeature>> {
+/// The features of a project, in order of slug.
+pub(super) fn load_features(
+    connection: &Connection,
+    root_id: &str,
+) -> rusqlite::Result<Vec<StoredFeature>> {
     let mut statement = connection.prepare_cached(
         "SELECT slug, first_seen, updated_at, dir, absent, announced, gone_since, id
          FROM feature WHERE root_id = ?1 ORDER BY slug",

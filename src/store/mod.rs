@@ -47,12 +47,14 @@ pub use error::StoreError;
 pub use integrity::{StoreSummary, check_integrity};
 pub use journal::{EventFilter, EventPage, Journal, JournalReader, StoredEvent};
 pub use load::StoredFeature;
+pub use open::FILE_NAME;
 pub use retention::{PruneResult, PrunedTombstone};
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::{Connection, params};
 use uuid::Uuid;
@@ -60,9 +62,6 @@ use uuid::Uuid;
 use crate::core::time::Timestamp;
 use error::{StorageFault, read_error, write_error};
 use event_id::EventIdGenerator;
-
-/// Name of the file in the state directory.
-pub const FILE_NAME: &str = "dossierd.sqlite3";
 
 /// The store, as its one writer has it.
 pub struct Store {
@@ -299,6 +298,122 @@ impl Store {
             transaction.execute("DELETE FROM feature WHERE root_id = ?1", [root_id])?;
             transaction.commit()
         })
+    }
+
+    /// Commits changes and gives the types of their events, the last of which has the number
+    /// [`Store::seq`]: all of it or nothing. It survives the process at once, and a power cut after
+    /// [`Store::barrier`].
+    ///
+    /// Of one feature, removals come before what is set, so a path may be in both.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`], and nothing is changed; [`StoreError::NeedsReopen`] when the store
+    /// must be opened again first.
+    pub fn commit(
+        &mut self,
+        changes: Vec<FeatureChange>,
+        at: Timestamp,
+    ) -> Result<Vec<&'static str>, StoreError> {
+        self.check_trusted()?;
+        if changes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let result = commit::commit(&mut self.connection, &mut self.ids, self.seq, changes, at);
+        let committed = self.record_write_result("commit a change", result)?;
+        self.seq += committed.types.len() as u64;
+        self.journal_bytes = committed.journal_bytes.unwrap_or(self.journal_bytes);
+        Ok(committed.types)
+    }
+
+    /// The features of a project, in order of slug.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`], [`StoreError::Corrupt`], [`StoreError::NeedsReopen`].
+    pub fn load_features(&self, root_id: &str) -> Result<Vec<StoredFeature>, StoreError> {
+        self.check_trusted()?;
+        load::load_features(&self.connection, root_id)
+            .map_err(read_error("read what was known", &self.path))
+    }
+
+    /// Drops events from the oldest on: those older than `max_age`, and while the envelopes that
+    /// are left have more than `max_bytes`. A step at a time: call again until nothing was
+    /// dropped. The file does not shrink, its room is used again.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`], and nothing is dropped.
+    pub fn prune(
+        &mut self,
+        max_age: Duration,
+        max_bytes: u64,
+        now: Timestamp,
+    ) -> Result<PruneResult, StoreError> {
+        self.check_trusted()?;
+        let age = i64::try_from(max_age.as_millis()).unwrap_or(i64::MAX);
+        let oldest_ms = now.as_millis().saturating_sub(age);
+        let result = retention::prune(&mut self.connection, oldest_ms, max_bytes);
+        self.record_write_result("shorten the journal", result)
+    }
+
+    /// Where a sink of that name is; `None` where it has never been.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`], [`StoreError::Corrupt`].
+    pub fn sink_progress(&self, sink: &str) -> Result<Option<SinkProgress>, StoreError> {
+        delivery::sink_progress(&self.connection, sink)
+            .map_err(read_error("read how far a sink is", &self.path))
+    }
+
+    /// The same; one that has never been begins with the oldest event that is kept. What retention
+    /// took before that is nothing that it lost.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`], [`StoreError::Corrupt`], [`StoreError::Write`].
+    pub fn register_sink(&mut self, sink: &str) -> Result<SinkProgress, StoreError> {
+        if let Some(known) = self.sink_progress(sink)? {
+            return Ok(known);
+        }
+        self.check_trusted()?;
+        let result = delivery::insert_sink(&mut self.connection, sink);
+        self.record_write_result("note a new sink", result)?;
+        Ok(self.sink_progress(sink)?.unwrap_or_default())
+    }
+
+    /// Notes how a sink has moved: all of it or nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn update_cursor(&mut self, sink: &str, update: &CursorUpdate) -> Result<(), StoreError> {
+        self.check_trusted()?;
+        let result = delivery::update_cursor(&mut self.connection, sink, update);
+        self.record_write_result("note what was delivered", result)
+    }
+
+    /// Lets a sink try again what is set aside; gives how many events that are.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn retry_dead_letters(
+        &mut self,
+        sink: &str,
+        selector: &DeadLetterSelector,
+    ) -> Result<u64, StoreError> {
+        self.check_trusted()?;
+        let result = delivery::retry_dead_letters(&mut self.connection, sink, selector);
+        self.record_write_result("let what is set aside be tried again", result)
+    }
+
+    /// Forgets what is set aside; gives how many events that were.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn delete_dead_letters(
+        &mut self,
+        sink: &str,
+        selector: &DeadLetterSelector,
+    ) -> Result<u64, StoreError> {
+        self.check_trusted()?;
+        let result = delivery::delete_dead_letters(&mut self.connection, sink, selector);
+        self.record_write_result("drop what is set aside", result)
     }
 
     /// The journal, for readers on any thread.

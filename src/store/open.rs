@@ -11,8 +11,10 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 use uuid::Uuid;
 
 use crate::core::time::Timestamp;
-use crate::store::FILE_NAME;
 use crate::store::error::StoreError;
+
+/// Name of the file in the state directory.
+pub const FILE_NAME: &str = "dossierd.sqlite3";
 
 /// How long a connection waits for a lock. The writer and its readers never hold one against each
 /// other; this is for the moments when the log is recovered or removed.

@@ -1,14 +1,9 @@
 //! How long the journal is kept.
 
-use std::time::Duration;
-
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::Store;
-use super::error::StoreError;
 use super::rows::invalid_column;
 use crate::core::path::{FeatureSlug, RelPath};
-use crate::core::time::Timestamp;
 
 /// Events that are dropped at a time, at most, so that no change waits for long.
 const MAX_EVENTS_PER_PRUNE: usize = 500;
@@ -33,28 +28,8 @@ pub struct PrunedTombstone {
     pub path: RelPath,
 }
 
-impl Store {
-    /// Drops events from the oldest on: those older than `max_age`, and while the envelopes that
-    /// are left have more than `max_bytes`. A step at a time: call again until nothing was
-    /// dropped. The file does not shrink, its room is used again.
-    ///
-    /// # Errors
-    /// [`StoreError::Write`], and nothing is dropped.
-    pub fn prune(
-        &mut self,
-        max_age: Duration,
-        max_bytes: u64,
-        now: Timestamp,
-    ) -> Result<PruneResult, StoreError> {
-        self.check_trusted()?;
-        let age = i64::try_from(max_age.as_millis()).unwrap_or(i64::MAX);
-        let oldest_ms = now.as_millis().saturating_sub(age);
-        let result = prune(&mut self.connection, oldest_ms, max_bytes);
-        self.record_write_result("shorten the journal", result)
-    }
-}
-
-fn prune(
+/// Drops the oldest events, as [`Store::prune`](super::Store::prune) says.
+pub(super) fn prune(
     connection: &mut Connection,
     oldest_ms: i64,
     max_bytes: u64,

@@ -129,7 +129,7 @@ ALTER TABLE feature DROP COLUMN written_snapshot_id;
 ";
 
 /// The newest format known here.
-fn latest_format() -> u32 {
+pub(super) fn latest_format() -> u32 {
     u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)
 }
 
@@ -160,7 +160,7 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), St
 }
 
 /// The same by these migrations. Before an older store's format changes a copy of it is made.
-fn migrate_with(
+pub(super) fn migrate_with(
     migrations: &[&str],
     connection: &mut Connection,
     path: &Path,
@@ -203,41 +203,4 @@ fn check_format(path: &Path, application_id: u32, found: u32) -> Result<(), Stor
 
 fn corrupt(path: &Path, detail: &str) -> Result<(), StoreError> {
     Err(StoreError::Corrupt { path: path.to_path_buf(), detail: detail.to_owned() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::{FILE_NAME, Store, check_integrity};
-
-    #[test]
-    fn before_the_format_changes_a_copy_is_made() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join(FILE_NAME);
-        let mut store = Store::open(dir.path(), "boot").unwrap().store;
-        store.add_project(Path::new("/kept"), std::time::SystemTime::UNIX_EPOCH.into()).unwrap();
-        store.close().unwrap();
-        let migrations = [MIGRATIONS, &["DROP TABLE project"]].concat();
-        // What another try left half made is in no one's way.
-        std::fs::write(dir.path().join(format!("{FILE_NAME}.part")), "x").unwrap();
-        let mut connection = Connection::open(&path).unwrap();
-        migrate_with(&migrations, &mut connection, &path).unwrap();
-        assert!(connection.prepare("SELECT * FROM project").is_err());
-        drop(connection);
-
-        let copy = backup::backup_path(&path, latest_format());
-        let mode = std::os::unix::fs::PermissionsExt::mode(
-            &std::fs::metadata(&copy).unwrap().permissions(),
-        );
-        assert_eq!(mode & 0o777, 0o600);
-        // The version before goes on with it.
-        assert!(matches!(Store::open(dir.path(), "boot"), Err(StoreError::Newer { .. })));
-        assert!(matches!(check_integrity(dir.path()), Err(StoreError::Newer { .. })));
-        std::fs::rename(copy, &path).unwrap();
-        let store = Store::open(dir.path(), "boot").unwrap().store;
-        assert_eq!(store.projects().unwrap(), [Path::new("/kept")]);
-        store.close().unwrap();
-        assert_eq!(check_integrity(dir.path()).unwrap().unwrap().events, 0);
-        assert!(std::fs::read_dir(dir.path()).unwrap().count() <= 2);
-    }
 }

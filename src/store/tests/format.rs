@@ -68,3 +68,33 @@ fn a_store_cut_off_where_it_was_made_is_begun_anew() {
     fs::write(folder.path().join(FILE_NAME), b"").unwrap();
     assert!(Store::open(folder.path(), BOOT_ID).unwrap().is_new_instance);
 }
+
+#[test]
+fn before_the_format_changes_a_copy_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE_NAME);
+    let mut store = Store::open(dir.path(), "boot").unwrap().store;
+    store.add_project(Path::new("/kept"), std::time::SystemTime::UNIX_EPOCH.into()).unwrap();
+    store.close().unwrap();
+    let migrations = [schema::MIGRATIONS, &["DROP TABLE project"]].concat();
+    // What another try left half made is in no one's way.
+    std::fs::write(dir.path().join(format!("{FILE_NAME}.part")), "x").unwrap();
+    let mut connection = Connection::open(&path).unwrap();
+    schema::migrate_with(&migrations, &mut connection, &path).unwrap();
+    assert!(connection.prepare("SELECT * FROM project").is_err());
+    drop(connection);
+
+    let copy = backup::backup_path(&path, schema::latest_format());
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&copy).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    // The version before goes on with it.
+    assert!(matches!(Store::open(dir.path(), "boot"), Err(StoreError::Newer { .. })));
+    assert!(matches!(check_integrity(dir.path()), Err(StoreError::Newer { .. })));
+    std::fs::rename(copy, &path).unwrap();
+    let store = Store::open(dir.path(), "boot").unwrap().store;
+    assert_eq!(store.projects().unwrap(), [Path::new("/kept")]);
+    store.close().unwrap();
+    assert_eq!(check_integrity(dir.path()).unwrap().unwrap().events, 0);
+    assert!(std::fs::read_dir(dir.path()).unwrap().count() <= 2);
+}
