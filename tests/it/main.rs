@@ -16,6 +16,5 @@ mod dashboard;
 mod delivery;
 mod faults;
 mod scan;
-mod second_reading;
 mod service;
 mod support;

@@ -5,8 +5,9 @@ use std::os::unix::fs::symlink;
 
 use serde_json::{Value, json};
 
-use crate::support::daemon::{Daemon, wait};
-use crate::support::{FEATURE, Project, sha256, write};
+use crate::support::process::Daemon;
+use crate::support::wait::wait_for;
+use crate::support::{FEATURE, Project, sha256, write_file};
 
 const LIST: &str = "/api/dossier/artifacts?sync=true&feature=001-x";
 
@@ -16,7 +17,7 @@ fn keys(list: &Value) -> Vec<&str> {
 }
 
 fn detail(daemon: &Daemon, key: &str) -> Value {
-    daemon.json(&format!("/api/dossier/artifacts/{key}?feature={FEATURE}&sync=true"))
+    daemon.get_json(&format!("/api/dossier/artifacts/{key}?feature={FEATURE}&sync=true"))
 }
 
 /// Without what differs from run to run.
@@ -35,10 +36,10 @@ fn redact(mut value: Value) -> String {
 #[test]
 fn the_list_is_that_of_one_scan_and_each_filter_passes_what_it_says() {
     let project = Project::complete();
-    let daemon = project.daemon();
-    let list = daemon.json(LIST);
+    let daemon = project.start_daemon();
+    let list = daemon.get_json(LIST);
     insta::assert_snapshot!(redact(list.clone()));
-    let scanned = project.run(&["artifacts", FEATURE, "--json"]).ok().json();
+    let scanned = project.run(&["artifacts", FEATURE, "--json"]).assert_success().json();
     let mut live = list.clone();
     live.as_object_mut().unwrap().remove("synced");
     assert_eq!(live, scanned);
@@ -58,7 +59,7 @@ fn the_list_is_that_of_one_scan_and_each_filter_passes_what_it_says() {
         ("&class=&wp_id=&step_id=&required_only=false", |_| true),
         ("&wp_id=WP99", |_| false),
     ] {
-        let filtered = daemon.json(&format!("{LIST}{filter}"));
+        let filtered = daemon.get_json(&format!("{LIST}{filter}"));
         let all = list["artifacts"].as_array().unwrap();
         let expect: Vec<&Value> = all.iter().filter(|artifact| passes(artifact)).collect();
         assert_eq!(filtered["artifacts"], json!(expect), "{filter}");
@@ -68,26 +69,26 @@ fn the_list_is_that_of_one_scan_and_each_filter_passes_what_it_says() {
         let names: Vec<&String> = said.keys().collect();
         assert_eq!(names, ["class", "required_only", "step_id", "wp_id"], "{filter}");
     }
-    let refused = daemon.get(&format!("{LIST}&class=sausage")).problem(400, "bad_request");
+    let refused = daemon.get(&format!("{LIST}&class=sausage")).assert_problem(400, "bad_request");
     assert_eq!(
         refused["hint"],
         "the classes are input, workflow, output, evidence, policy, runtime, other"
     );
-    daemon.get(&format!("{LIST}&required_only=perhaps")).problem(400, "bad_request");
+    daemon.get(&format!("{LIST}&required_only=perhaps")).assert_problem(400, "bad_request");
     daemon.stop();
 }
 
 #[test]
 fn a_tombstone_is_listed_and_takes_the_place_of_an_absent_spec() {
     let project = Project::complete().artifact("notes.md", "note");
-    let daemon = project.daemon();
-    let before = daemon.json(LIST);
+    let daemon = project.start_daemon();
+    let before = daemon.get_json(LIST);
     let plan_key = detail_key(&before, "plan.md");
     let note_key = detail_key(&before, "notes.md");
-    fs::remove_file(project.feature().join("plan.md")).unwrap();
-    fs::remove_file(project.feature().join("notes.md")).unwrap();
-    let list = wait("two tombstones", || {
-        let list = daemon.json(LIST);
+    fs::remove_file(project.feature_dir().join("plan.md")).unwrap();
+    fs::remove_file(project.feature_dir().join("notes.md")).unwrap();
+    let list = wait_for("two tombstones", || {
+        let list = daemon.get_json(LIST);
         (list["tombstones"] == 2).then_some(list)
     });
     assert_eq!(keys(&list), keys(&before), "each once");
@@ -102,8 +103,8 @@ fn a_tombstone_is_listed_and_takes_the_place_of_an_absent_spec() {
     let overview = daemon.overview(FEATURE);
     let counted = overview["artifact_counts"]["total"].as_u64().unwrap();
     assert_eq!(counted + 1, list["total_count"].as_u64().unwrap(), "counted without the note");
-    write(&project.feature().join("plan.md"), b"again");
-    let list = daemon.json(LIST);
+    write_file(&project.feature_dir().join("plan.md"), b"again");
+    let list = daemon.get_json(LIST);
     assert_eq!(list["tombstones"], 1);
     assert_eq!(detail(&daemon, &plan_key)["content"], "again");
     daemon.stop();
@@ -123,21 +124,21 @@ fn every_listed_artifact_has_a_detail_and_its_content_by_the_rule() {
         .artifact("broken.md", b"\xff")
         .artifact("full.txt", vec![b'x'; 5_242_880])
         .artifact("nearly.txt", vec![b'x'; 5_242_879]);
-    fs::remove_file(project.feature().join("spec.md")).unwrap();
+    fs::remove_file(project.feature_dir().join("spec.md")).unwrap();
     let outside = project.root.join("outside");
     fs::create_dir(&outside).unwrap();
-    write(&outside.join("secret.md"), b"secret");
-    symlink(outside.join("secret.md"), project.feature().join("link.md")).unwrap();
+    write_file(&outside.join("secret.md"), b"secret");
+    symlink(outside.join("secret.md"), project.feature_dir().join("link.md")).unwrap();
     rustix::fs::mknodat(
         rustix::fs::CWD,
-        project.feature().join("pipe.md"),
+        project.feature_dir().join("pipe.md"),
         rustix::fs::FileType::Fifo,
         rustix::fs::Mode::from_raw_mode(0o600),
         0,
     )
     .unwrap();
-    let daemon = project.daemon();
-    let list = daemon.json(LIST);
+    let daemon = project.start_daemon();
+    let list = daemon.get_json(LIST);
     for key in keys(&list) {
         let one = detail(&daemon, key);
         assert_eq!(one["artifact_key"], key);
@@ -170,16 +171,16 @@ fn every_listed_artifact_has_a_detail_and_its_content_by_the_rule() {
     let encoded: String = "input.spec.main".bytes().map(|byte| format!("%{byte:02x}")).collect();
     assert_eq!(detail(&daemon, &encoded)["artifact_key"], "input.spec.main");
     let unknown = format!("/api/dossier/artifacts/input.spec.mian?feature={FEATURE}");
-    let unknown = daemon.get(&unknown).problem(404, "not_found");
+    let unknown = daemon.get(&unknown).assert_problem(404, "not_found");
     assert!(unknown["hint"].is_string());
     let near = format!("/api/dossier/artifacts/spec.main?feature={FEATURE}");
-    let near = daemon.get(&near).problem(404, "not_found");
+    let near = daemon.get(&near).assert_problem(404, "not_found");
     assert_eq!(near["hint"], "did you mean input.spec.main, output.plan.main?");
     let slashed = format!("/api/dossier/artifacts/..%2f..%2fsecret?feature={FEATURE}");
-    daemon.get(&slashed).problem(404, "not_found");
+    daemon.get(&slashed).assert_problem(404, "not_found");
     daemon
         .get(&format!("/api/dossier/artifacts/%ff?feature={FEATURE}"))
-        .problem(400, "bad_request");
+        .assert_problem(400, "bad_request");
     daemon.stop();
 }
 
@@ -187,13 +188,13 @@ fn every_listed_artifact_has_a_detail_and_its_content_by_the_rule() {
 fn a_folder_that_is_swapped_for_a_link_leads_nowhere() {
     let project = Project::complete().artifact("research/note.md", "mine");
     let outside = project.root.join("outside");
-    write(&outside.join("note.md"), b"mine");
-    let daemon = project.daemon();
-    let key = detail_key(&daemon.json(LIST), "research/note.md");
+    write_file(&outside.join("note.md"), b"mine");
+    let daemon = project.start_daemon();
+    let key = detail_key(&daemon.get_json(LIST), "research/note.md");
     assert_eq!(detail(&daemon, &key)["content"], "mine");
     // The same bytes, but elsewhere: whether or not this was noticed, they are not given.
-    fs::rename(project.feature().join("research"), project.root.join("moved")).unwrap();
-    symlink(&outside, project.feature().join("research")).unwrap();
+    fs::rename(project.feature_dir().join("research"), project.root.join("moved")).unwrap();
+    symlink(&outside, project.feature_dir().join("research")).unwrap();
     let target = format!("/api/dossier/artifacts/{key}?feature={FEATURE}");
     let answer = daemon.get(&target);
     assert!(!answer.body.contains("mine"), "{answer:?}");
@@ -203,16 +204,16 @@ fn a_folder_that_is_swapped_for_a_link_leads_nowhere() {
 #[test]
 fn drift_in_detail_is_that_of_the_command() {
     let project = Project::complete();
-    project.run(&["baseline", "accept", FEATURE]).ok();
-    let daemon = project.daemon();
+    project.run(&["baseline", "accept", FEATURE]).assert_success();
+    let daemon = project.start_daemon();
     let target = format!("/api/dossier/drift?feature={FEATURE}&sync=true");
-    assert_eq!(daemon.json(&target)["state"], "in_parity");
+    assert_eq!(daemon.get_json(&target)["state"], "in_parity");
     project.write("kitty-specs/001-x/plan.md", "other\n");
-    fs::remove_file(project.feature().join("spec.md")).unwrap();
+    fs::remove_file(project.feature_dir().join("spec.md")).unwrap();
     project.write("kitty-specs/001-x/new.md", "new\n");
-    let mut live = daemon.json(&target);
+    let mut live = daemon.get_json(&target);
     insta::assert_snapshot!(redact(live.clone()));
     live.as_object_mut().unwrap().remove("synced");
-    assert_eq!(live, project.run(&["drift", FEATURE, "--json"]).ok().json());
+    assert_eq!(live, project.run(&["drift", FEATURE, "--json"]).assert_success().json());
     daemon.stop();
 }

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::support::daemon::{Daemon, Journal, PATIENCE, wait};
-use crate::support::{FEATURE, Project, write};
+use crate::support::invariants::JournalReader;
+use crate::support::process::Daemon;
+use crate::support::wait::{WAIT_TIMEOUT, wait_for};
+use crate::support::{FEATURE, Project, write_file};
 
 const INDEXED: &str = "mission_dossier_artifact_indexed";
 const COMPUTED: &str = "mission_dossier_snapshot_computed";
@@ -24,11 +26,11 @@ impl Drop for Stop<'_> {
 fn one_that_is_killed_a_hundred_times_under_load_sees_each_event_once_and_in_order() {
     const KILLS: usize = 100;
     let project = Project::complete();
-    let daemon = project.daemon();
-    let mut journal = Journal::default();
-    journal.read(&daemon);
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    journal.read_new(&daemon);
     let begun = journal.events.len();
-    let mut last = daemon.json("/api/events?since=now")["next"].as_str().unwrap().to_owned();
+    let mut last = daemon.get_json("/api/events?since=now")["next"].as_str().unwrap().to_owned();
     let mut seen: Vec<Value> = Vec::new();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -36,8 +38,8 @@ fn one_that_is_killed_a_hundred_times_under_load_sees_each_event_once_and_in_ord
             let mut number = 0u64;
             while !stop.load(Ordering::Relaxed) {
                 number += 1;
-                let path = project.feature().join(format!("notes/{}.md", number % 17));
-                write(&path, number.to_string().as_bytes());
+                let path = project.feature_dir().join(format!("notes/{}.md", number % 17));
+                write_file(&path, number.to_string().as_bytes());
                 // As fast as it is seen: what is written without end never rests.
                 if number.is_multiple_of(17) {
                     daemon.overview(FEATURE);
@@ -46,7 +48,7 @@ fn one_that_is_killed_a_hundred_times_under_load_sees_each_event_once_and_in_ord
         });
         let _stop = Stop(&stop);
         for kill in 0..KILLS {
-            let mut stream = daemon.stream("", &[&format!("Last-Event-ID: {last}")]);
+            let mut stream = daemon.open_stream("", &[&format!("Last-Event-ID: {last}")]);
             for _ in 0..=kill % 5 {
                 let message = stream.next();
                 assert_eq!(message.event, message.data["event_type"]);
@@ -56,8 +58,8 @@ fn one_that_is_killed_a_hundred_times_under_load_sees_each_event_once_and_in_ord
         }
     });
     daemon.export(FEATURE);
-    journal.read(&daemon);
-    let mut stream = daemon.stream("", &[&format!("Last-Event-ID: {last}")]);
+    journal.read_new(&daemon);
+    let mut stream = daemon.open_stream("", &[&format!("Last-Event-ID: {last}")]);
     while seen.len() < journal.events.len() - begun {
         seen.push(stream.next().data);
     }
@@ -68,12 +70,12 @@ fn one_that_is_killed_a_hundred_times_under_load_sees_each_event_once_and_in_ord
 /// Two projects with a feature of one name, and another.
 fn two(project: &Project) -> Daemon {
     let second = project.root.parent().unwrap().join("second");
-    write(&second.join("kitty-specs").join(FEATURE).join("spec.md"), b"second");
-    write(&second.join("kitty-specs/005-own/spec.md"), b"own");
+    write_file(&second.join("kitty-specs").join(FEATURE).join("spec.md"), b"second");
+    write_file(&second.join("kitty-specs/005-own/spec.md"), b"own");
     let mut command = project.daemon_command();
     command.arg(&second);
-    let daemon = project.spawn(command);
-    daemon.ready();
+    let daemon = project.spawn_daemon(command);
+    daemon.wait_until_ready();
     daemon.status();
     daemon
 }
@@ -87,7 +89,7 @@ fn filters_are_the_same_for_pages_and_streams() {
     let daemon = two(&project);
     let second = project.root.parent().unwrap().join("second");
     let second = second.to_str().unwrap();
-    let all = daemon.json("/api/events")["events"].as_array().unwrap().clone();
+    let all = daemon.get_json("/api/events")["events"].as_array().unwrap().clone();
     let root_id = all.iter().find(|event| event["project"] == "second").unwrap()["root_id"].clone();
     let root_id = root_id.as_str().unwrap();
     let kinds = |event: &Value| event["event_type"] == INDEXED || event["event_type"] == COMPUTED;
@@ -108,9 +110,9 @@ fn filters_are_the_same_for_pages_and_streams() {
     for (query, passes) in passes {
         let expect: Vec<Value> = all.iter().filter(|event| passes(event)).cloned().collect();
         assert!(!expect.is_empty(), "{query}");
-        let page = daemon.json(&format!("/api/events?{query}"));
+        let page = daemon.get_json(&format!("/api/events?{query}"));
         assert_eq!(page["events"], json!(expect), "{query}");
-        let mut stream = daemon.stream(&format!("?since=start&{query}"), &[]);
+        let mut stream = daemon.open_stream(&format!("?since=start&{query}"), &[]);
         for event in &expect {
             assert_eq!(stream.next().data, *event, "{query}");
         }
@@ -118,7 +120,7 @@ fn filters_are_the_same_for_pages_and_streams() {
     // Pages of one, with what is passed over in between.
     let (mut since, mut paged) = ("start".to_owned(), Vec::new());
     loop {
-        let page = daemon.json(&format!("/api/events?type={COMPUTED}&limit=1&since={since}"));
+        let page = daemon.get_json(&format!("/api/events?type={COMPUTED}&limit=1&since={since}"));
         let events = page["events"].as_array().unwrap().clone();
         if events.is_empty() {
             break;
@@ -135,19 +137,19 @@ fn filters_are_the_same_for_pages_and_streams() {
         let page = daemon.try_get("/api/events?since=start", &[&header]).unwrap();
         assert_eq!(page.json()["events"].as_array().unwrap().len(), all.len(), "{accept}");
     }
-    let mut stream = daemon.stream("?since=start", &["Accept: application/json;q=0, */*"]);
+    let mut stream = daemon.open_stream("?since=start", &["Accept: application/json;q=0, */*"]);
     assert_eq!(stream.next().data, all[0]);
 
-    daemon.get("/api/events?type=sausage").problem(400, "bad_request");
-    daemon.get("/api/events?project=none").problem(404, "not_found");
-    daemon.get("/api/events?since=%ff").problem(400, "bad_request");
+    daemon.get("/api/events?type=sausage").assert_problem(400, "bad_request");
+    daemon.get("/api/events?project=none").assert_problem(404, "not_found");
+    daemon.get("/api/events?since=%ff").assert_problem(400, "bad_request");
     // After a gap, the present state of what is wanted and of nothing else.
-    let page = daemon.json("/api/events?since=elsewhere:1&project=second&feature=005-own");
+    let page = daemon.get_json("/api/events?since=elsewhere:1&project=second&feature=005-own");
     assert_eq!(page["gap"], true);
     let slugs: Vec<&Value> =
         page["snapshots"].as_array().unwrap().iter().map(|s| &s["feature_slug"]).collect();
     assert_eq!(slugs, ["005-own"]);
-    let mut stream = daemon.stream("?since=elsewhere:1&project=second", &[]);
+    let mut stream = daemon.open_stream("?since=elsewhere:1&project=second", &[]);
     assert_eq!(stream.next().event, "gap");
     let mut snapshots = [stream.next(), stream.next()].map(|message| {
         assert_eq!(message.event, "snapshot");
@@ -156,7 +158,7 @@ fn filters_are_the_same_for_pages_and_streams() {
     snapshots.sort();
     assert_eq!(snapshots, [FEATURE, "005-own"]);
     // And then live.
-    write(&std::path::Path::new(second).join("kitty-specs/005-own/new.md"), b"new");
+    write_file(&std::path::Path::new(second).join("kitty-specs/005-own/new.md"), b"new");
     assert_eq!(stream.next().data["payload"]["relative_path"], "new.md");
     daemon.stop();
 }
@@ -165,7 +167,7 @@ fn filters_are_the_same_for_pages_and_streams() {
 fn a_gap_is_over_once_all_of_the_present_state_has_come_and_not_before() {
     let project = Project::complete();
     let daemon = two(&project);
-    let mut stream = daemon.stream("?since=elsewhere:1", &[]);
+    let mut stream = daemon.open_stream("?since=elsewhere:1", &[]);
     let messages: Vec<_> = (0..4).map(|_| stream.next()).collect();
     let events: Vec<&str> = messages.iter().map(|message| &*message.event).collect();
     assert_eq!(events, ["gap", "snapshot", "snapshot", "snapshot"]);
@@ -174,11 +176,11 @@ fn a_gap_is_over_once_all_of_the_present_state_has_come_and_not_before() {
     let status = daemon.status();
     let now = format!("{}:{}", status["instance"].as_str().unwrap(), status["seq"]);
     assert_eq!(ids, ["", "", "", &now]);
-    let mut stream = daemon.stream("", &[&format!("Last-Event-ID: {now}")]);
-    write(&project.feature().join("new.md"), b"new");
+    let mut stream = daemon.open_stream("", &[&format!("Last-Event-ID: {now}")]);
+    write_file(&project.feature_dir().join("new.md"), b"new");
     assert_eq!(stream.next().data["payload"]["relative_path"], "new.md");
     // Of nothing there is no state.
-    let mut stream = daemon.stream("?since=elsewhere:1&feature=009-none", &[]);
+    let mut stream = daemon.open_stream("?since=elsewhere:1&feature=009-none", &[]);
     let gap = stream.next();
     assert_eq!((&*gap.event, gap.id.is_empty()), ("gap", false));
     daemon.stop();
@@ -188,16 +190,16 @@ fn a_gap_is_over_once_all_of_the_present_state_has_come_and_not_before() {
 fn a_slow_one_is_told_that_retention_was_quicker() {
     const FILES: u64 = 3_000;
     let project = Project::complete().config("journal: {max_bytes: 20000}\n");
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     daemon.status();
-    let mut slow = daemon.stream("?since=now", &[]);
+    let mut slow = daemon.open_stream("?since=now", &[]);
     let begun = daemon.status()["seq"].as_u64().unwrap();
     for number in 0..FILES {
         project.write(&format!("kitty-specs/{FEATURE}/notes/{number}.md"), number.to_string());
     }
-    let export = wait("all are seen and most are dropped", || {
+    let export = wait_for("all are seen and most are dropped", || {
         let export = daemon.export(FEATURE);
-        let oldest = daemon.json("/api/events?limit=1")["events"][0]["seq"].as_u64()?;
+        let oldest = daemon.get_json("/api/events?limit=1")["events"][0]["seq"].as_u64()?;
         (export["total_artifacts"].as_u64()? > FILES && oldest > begun + FILES - 100)
             .then_some(export)
     });
@@ -217,7 +219,7 @@ fn a_slow_one_is_told_that_retention_was_quicker() {
     // And then live, without a hole.
     let seq: u64 = snapshot.id.rsplit_once(':').unwrap().1.parse().unwrap();
     assert!(seq > last);
-    write(&project.feature().join("new.md"), b"new");
+    write_file(&project.feature_dir().join("new.md"), b"new");
     let added = slow.next();
     assert_eq!(added.data["payload"]["relative_path"], "new.md");
     assert_eq!(added.data["seq"], seq + 1);
@@ -227,12 +229,12 @@ fn a_slow_one_is_told_that_retention_was_quicker() {
 #[test]
 fn every_answer_that_waited_for_earlier_changes_says_how() {
     let project = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let how = |text: &str| ["cookie", "scan"].contains(&text);
     for target in ["/api/events?since=start", "/api/events?since=x:1"] {
-        let page = daemon.json(&format!("{target}&sync=true"));
+        let page = daemon.get_json(&format!("{target}&sync=true"));
         assert!(how(page["synced"].as_str().unwrap_or_default()), "{target}: {page:#}");
-        assert_eq!(daemon.json(target).get("synced"), None);
+        assert_eq!(daemon.get_json(target).get("synced"), None);
     }
     // What is the same as a file has no place for it, and a stream none.
     let said = |head: &str| {
@@ -251,7 +253,7 @@ fn every_answer_that_waited_for_earlier_changes_says_how() {
 #[track_caller]
 fn lives(daemon: &Daemon, query: &str) {
     let mut stream = daemon.connect().unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
     write!(stream, "GET /api/events{query} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let mut text = Vec::new();
     let comment = b": keep-alive\n\n";
@@ -269,7 +271,7 @@ fn lives(daemon: &Daemon, query: &str) {
 #[test]
 fn a_stream_with_nothing_to_say_says_that_it_lives() {
     let project = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     daemon.status();
     lives(&daemon, "");
     daemon.stop();
@@ -278,7 +280,7 @@ fn a_stream_with_nothing_to_say_says_that_it_lives() {
 #[test]
 fn a_stream_that_wants_nothing_of_what_happens_says_that_it_lives() {
     let project = Project::complete().file("kitty-specs/002-y/spec.md", "y\n");
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     daemon.status();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -286,7 +288,7 @@ fn a_stream_that_wants_nothing_of_what_happens_says_that_it_lives() {
             let mut number = 0u64;
             while !stop.load(Ordering::Relaxed) {
                 number += 1;
-                write(&project.feature().join("spec.md"), number.to_string().as_bytes());
+                write_file(&project.feature_dir().join("spec.md"), number.to_string().as_bytes());
                 daemon.overview(FEATURE);
             }
         });

@@ -10,8 +10,9 @@ use std::process::Command;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::api::metrics::metric;
-use crate::support::daemon::{Daemon, wait};
-use crate::support::kernel::{by, works};
+use crate::support::kernel::{can_run, wrap_command};
+use crate::support::process::Daemon;
+use crate::support::wait::wait_for;
 use crate::support::{FEATURE, Project, not_run};
 
 /// More than the daemon has places.
@@ -25,7 +26,7 @@ fn say(daemon: &Daemon, head: &str) -> UnixStream {
 
 #[track_caller]
 fn others_are_answered(daemon: &Daemon) {
-    let overview = daemon.json(&format!("/api/dossier/overview?feature={FEATURE}"));
+    let overview = daemon.get_json(&format!("/api/dossier/overview?feature={FEATURE}"));
     assert_eq!(overview["feature_slug"], FEATURE);
 }
 
@@ -44,7 +45,7 @@ fn silent_connections_make_room() {
         return;
     }
     let project = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let silent: Vec<UnixStream> = (0..MANY).map(|_| daemon.connect().unwrap()).collect();
     others_are_answered(&daemon);
     assert!(metric(&daemon, "dossierd_connections_evicted_total", &[]).unwrap() > 0);
@@ -74,7 +75,7 @@ fn silent_connections_make_room() {
 #[test]
 fn a_head_or_a_body_that_does_not_come_is_not_waited_for_for_ever() {
     let project = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let mut slow: Vec<UnixStream> =
         (0..50).map(|_| say(&daemon, "GET /api/status HTTP/1.1\r\nHo")).collect();
     let target = format!("/api/dossier/baseline?feature={FEATURE}");
@@ -97,7 +98,7 @@ fn a_head_or_a_body_that_does_not_come_is_not_waited_for_for_ever() {
 #[test]
 fn a_head_without_end_is_refused() {
     let project = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let mut stream = say(&daemon, "GET /api/status HTTP/1.1\r\nHost: localhost\r\nX-Long: ");
     let part = [b'x'; 4096];
     let sent = (0..1_000_000).take_while(|_| stream.write_all(&part).is_ok()).count();
@@ -109,21 +110,21 @@ fn a_head_without_end_is_refused() {
 #[test]
 fn who_does_not_read_an_answer_is_given_up_and_who_does_not_read_a_stream_is_not() {
     let project = Project::complete().artifact("large.txt", vec![b'x'; 5_000_000]);
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let get = |target: &str| say(&daemon, &format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n"));
-    let list = daemon.json(&format!("/api/dossier/artifacts?feature={FEATURE}"));
+    let list = daemon.get_json(&format!("/api/dossier/artifacts?feature={FEATURE}"));
     let all = list["artifacts"].as_array().unwrap();
     let large = all.iter().find(|artifact| artifact["relative_path"] == "large.txt").unwrap();
     let key = large["artifact_key"].as_str().unwrap();
     let target = format!("/api/dossier/artifacts/{key}?feature={FEATURE}");
     let unread: Vec<UnixStream> = (0..10).map(|_| get(&target)).collect();
-    let mut stream = daemon.stream("", &[]);
+    let mut stream = daemon.open_stream("", &[]);
     // More events than any buffer between here and there holds.
     for number in 0..2_000 {
         project.write(&format!("kitty-specs/001-x/research/{number}.md"), "x");
     }
     others_are_answered(&daemon);
-    wait("the end of those who do not read", || {
+    wait_for("the end of those who do not read", || {
         // The stream and the one who asks.
         (metric(&daemon, "dossierd_connections", &[])? <= 2).then_some(())
     });
@@ -139,8 +140,8 @@ fn who_does_not_read_an_answer_is_given_up_and_who_does_not_read_a_stream_is_not
 #[test]
 fn answers_that_no_one_reads_take_no_more_than_their_room() {
     let project = Project::complete().artifact("large.txt", vec![b'x'; 5_000_000]);
-    let daemon = project.daemon();
-    let list = daemon.json(&format!("/api/dossier/artifacts?feature={FEATURE}"));
+    let daemon = project.start_daemon();
+    let list = daemon.get_json(&format!("/api/dossier/artifacts?feature={FEATURE}"));
     let all = list["artifacts"].as_array().unwrap();
     let large = all.iter().find(|artifact| artifact["relative_path"] == "large.txt").unwrap();
     let key = large["artifact_key"].as_str().unwrap();
@@ -158,13 +159,13 @@ fn answers_that_no_one_reads_take_no_more_than_their_room() {
     let peak = peak_kib(&daemon);
     assert!(peak < 300 << 10, "{peak} KiB");
     drop(unread);
-    wait("room", || (daemon.get(&target).status == 200).then_some(()));
+    wait_for("room", || (daemon.get(&target).status == 200).then_some(()));
     daemon.stop();
 }
 
 /// The most memory that it has had.
 fn peak_kib(daemon: &Daemon) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.child_id())).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     peak.trim().trim_end_matches(" kB").parse().unwrap()
 }
@@ -177,7 +178,7 @@ fn pages_and_snapshots_that_no_one_reads_take_no_more_than_their_room() {
     for number in 0..1_500 {
         project.write(&format!("kitty-specs/{FEATURE}/notes/{number}.md"), "note\n");
     }
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let begun = peak_kib(&daemon);
     let export = format!("/api/dossier/snapshots/export?feature={FEATURE}");
     for target in ["/api/events?since=start", &*export] {
@@ -194,7 +195,7 @@ fn pages_and_snapshots_that_no_one_reads_take_no_more_than_their_room() {
         let more = peak_kib(&daemon) - begun;
         assert!(refused > 0 && more < 64 << 10, "{target}: {refused} refused, {more} KiB more");
         drop(unread);
-        wait("room", || (daemon.get(target).status == 200).then_some(()));
+        wait_for("room", || (daemon.get(target).status == 200).then_some(()));
     }
     daemon.stop();
 }
@@ -208,9 +209,9 @@ fn streams_leave_room_for_others_and_their_places_when_their_client_is_gone() {
         return;
     }
     let project = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let subscribers = |count: i64| {
-        wait(&format!("{count} subscribers"), || {
+        wait_for(&format!("{count} subscribers"), || {
             (metric(&daemon, "dossierd_subscribers", &[])? == count).then_some(())
         });
     };
@@ -218,7 +219,7 @@ fn streams_leave_room_for_others_and_their_places_when_their_client_is_gone() {
     let mut streams: Vec<UnixStream> = (0..STREAMS).map(|_| say(&daemon, head)).collect();
     subscribers(i64::try_from(STREAMS).unwrap());
     let refused = daemon.try_get("/api/events", &["Accept: text/event-stream"]).unwrap();
-    refused.problem(503, "unavailable");
+    refused.assert_problem(503, "unavailable");
     assert!(refused.head.contains("retry-after: 1"), "{refused:?}");
     others_are_answered(&daemon);
     // All of them hear of it.
@@ -233,11 +234,11 @@ fn streams_leave_room_for_others_and_their_places_when_their_client_is_gone() {
     }
     streams.truncate(STREAMS / 2);
     subscribers(i64::try_from(STREAMS / 2).unwrap());
-    let mut stream = daemon.stream("?since=start", &[]);
+    let mut stream = daemon.open_stream("?since=start", &[]);
     assert_eq!(stream.next().data["seq"], 1);
     drop((streams, stream));
     subscribers(0);
-    wait("no connection but the one that asks", || {
+    wait_for("no connection but the one that asks", || {
         (metric(&daemon, "dossierd_connections", &[])? == 1).then_some(())
     });
     daemon.stop();
@@ -249,8 +250,8 @@ fn who_asks_before_the_first_index_stands_waits_and_is_told_to_ask_again() {
     let hang = project.home().join("hang");
     fs::write(&hang, "").unwrap();
     let project = project.hang_file(&hang);
-    let daemon = project.spawn(project.daemon_command());
-    wait("the socket", || daemon.connect().ok());
+    let daemon = project.spawn_daemon(project.daemon_command());
+    wait_for("the socket", || daemon.connect().ok());
     let health = daemon.get("/healthz");
     assert_eq!((health.status, &health.json()["status"]), (503, &"starting".into()));
     let overview = format!("/api/dossier/overview?feature={FEATURE}");
@@ -261,15 +262,17 @@ fn who_asks_before_the_first_index_stands_waits_and_is_told_to_ask_again() {
         });
         for answer in asked {
             let answer = answer.join().unwrap();
-            answer.problem(503, "unavailable");
+            answer.assert_problem(503, "unavailable");
             assert!(answer.head.contains("retry-after: 1"), "{answer:?}");
         }
         let waiting = scope.spawn(|| daemon.get(&overview));
-        wait("one who waits", || (metric(&daemon, "dossierd_connections", &[])? > 1).then_some(()));
+        wait_for("one who waits", || {
+            (metric(&daemon, "dossierd_connections", &[])? > 1).then_some(())
+        });
         fs::remove_file(&hang).unwrap();
         assert_eq!(waiting.join().unwrap().status, 200);
     });
-    daemon.ready();
+    daemon.wait_until_ready();
     daemon.stop();
 }
 
@@ -278,7 +281,7 @@ fn an_engine_that_hangs_keeps_no_one_waiting_for_ever() {
     let project = Project::complete();
     let hang = project.home().join("hang");
     let project = project.hang_file(&hang);
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     fs::write(&hang, "").unwrap();
     let baseline = format!("/api/dossier/baseline?feature={FEATURE}");
     let drift = format!("/api/dossier/drift?feature={FEATURE}&sync=true");
@@ -296,14 +299,15 @@ fn an_engine_that_hangs_keeps_no_one_waiting_for_ever() {
         [&["status"][..], &["drift", FEATURE], &["baseline", "accept", FEATURE], &["rescan"]];
     std::thread::scope(|scope| {
         let (daemon, project) = (&daemon, &project);
-        let asked = asked
-            .map(|(method, target)| scope.spawn(move || (target, daemon.ask(method, target, ""))));
-        let commands = commands.map(|command| scope.spawn(move || project.ask(command)));
+        let asked = asked.map(|(method, target)| {
+            scope.spawn(move || (target, daemon.request(method, target, "")))
+        });
+        let commands = commands.map(|command| scope.spawn(move || project.run_client(command)));
         // What was seen last is answered meanwhile.
         others_are_answered(daemon);
         for answer in asked {
             let (target, answer) = answer.join().unwrap();
-            let problem = answer.problem(503, "unavailable");
+            let problem = answer.assert_problem(503, "unavailable");
             let detail = problem["detail"].as_str().unwrap();
             assert!(detail.contains("the engine has not answered within"), "{target}: {detail}");
             assert!(problem["hint"].as_str().unwrap().contains("`dossierd doctor`"), "{problem}");
@@ -311,7 +315,7 @@ fn an_engine_that_hangs_keeps_no_one_waiting_for_ever() {
         }
         for run in commands {
             let run = run.join().unwrap();
-            run.fails(1, "the engine has not answered within");
+            run.assert_failure(1, "the engine has not answered within");
             assert!(run.stderr.contains("`dossierd doctor`"), "the mend: {run:?}");
             assert_eq!((run.stdout.as_str(), run.stderr.lines().count()), ("", 1), "{run:?}");
         }
@@ -327,7 +331,7 @@ fn an_engine_that_hangs_keeps_no_one_waiting_for_ever() {
 #[test]
 fn another_user_is_refused() {
     let project = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let ask = || {
         let mut command = Command::new("setpriv");
         command.args([
@@ -372,11 +376,11 @@ fn a_client_whose_process_has_no_number_here_is_answered() {
     let project = Project::complete();
     // As in a container whose socket is used from outside.
     let wrapper = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
-    if !works("a client of another PID namespace", &[&wrapper[..], &["true"]].concat()) {
+    if !can_run("a client of another PID namespace", &[&wrapper[..], &["true"]].concat()) {
         return;
     }
-    let daemon = project.spawn(by(&wrapper, &project.daemon_command()));
-    daemon.ready();
+    let daemon = project.spawn_daemon(wrap_command(&wrapper, &project.daemon_command()));
+    daemon.wait_until_ready();
     others_are_answered(&daemon);
     assert_eq!(metric(&daemon, "dossierd_connections_refused_total", &[]), Some(0));
 }

@@ -2,8 +2,8 @@
 
 use openmetrics_parser::prometheus::parse_prometheus;
 
-use crate::support::daemon::Daemon;
-use crate::support::{FEATURE, Project, write};
+use crate::support::process::Daemon;
+use crate::support::{FEATURE, Project, write_file};
 
 /// The value of a sample that has all these labels.
 pub(crate) fn metric(daemon: &Daemon, name: &str, labels: &[(&str, &str)]) -> Option<i64> {
@@ -28,7 +28,7 @@ pub(crate) fn metric(daemon: &Daemon, name: &str, labels: &[(&str, &str)]) -> Op
 #[test]
 fn numbers_are_those_of_the_status_and_move_with_what_happens() {
     let project = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let of = |name: &str, labels: &[(&str, &str)]| {
         metric(&daemon, name, labels).unwrap_or_else(|| panic!("no {name} {labels:?}"))
     };
@@ -52,11 +52,11 @@ fn numbers_are_those_of_the_status_and_move_with_what_happens() {
     daemon.export(FEATURE);
     assert_eq!(of("dossierd_events_total", &indexed), 6);
     assert_eq!(of("dossierd_artifacts", &in_project), 6);
-    let stream = daemon.stream("", &[]);
+    let stream = daemon.open_stream("", &[]);
     assert_eq!(of("dossierd_subscribers", &[]), 1);
     drop(stream);
-    daemon.get("/api/dossier/artifacts/nothing?feature=001-x").problem(404, "not_found");
-    daemon.get("/secret/names.md").problem(404, "not_found");
+    daemon.get("/api/dossier/artifacts/nothing?feature=001-x").assert_problem(404, "not_found");
+    daemon.get("/secret/names.md").assert_problem(404, "not_found");
     let at = |route: &str, code: &str| {
         of("dossierd_requests_total", &[("route", route), ("code", code), ("method", "GET")])
     };
@@ -72,11 +72,11 @@ fn numbers_are_those_of_the_status_and_move_with_what_happens() {
 fn a_project_may_be_called_anything() {
     let project = Project::complete();
     let odd = project.root.parent().unwrap().join("o\"d\\d\n}");
-    write(&odd.join("kitty-specs/002-y/spec.md"), b"x");
+    write_file(&odd.join("kitty-specs/002-y/spec.md"), b"x");
     let mut command = project.daemon_command();
     command.arg(&odd);
-    let daemon = project.spawn(command);
-    daemon.ready();
+    let daemon = project.spawn_daemon(command);
+    daemon.wait_until_ready();
     let status = daemon.status();
     let projects = status["projects"].as_array().unwrap();
     let odd = projects.iter().find(|project| project["project"] != "project").unwrap();

@@ -4,17 +4,18 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::daemon::{Answer, Daemon};
-use crate::support::{FEATURE, Project, repository, write};
+use crate::support::http::Response;
+use crate::support::process::Daemon;
+use crate::support::{FEATURE, Project, repository, write_file};
 
 pub(crate) fn document(daemon: &Daemon) -> Value {
-    daemon.json("/api/openapi.json")
+    daemon.get_json("/api/openapi.json")
 }
 
 #[test]
 fn it_is_a_document_of_openapi_3_1() {
     let project = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     // The schema of the OpenAPI Initiative, as published for 3.1.
     let schema = fs::read(repository().join("tests/golden/openapi-3.1.schema.json")).unwrap();
     let schema: Value = serde_json::from_slice(&schema).unwrap();
@@ -49,7 +50,7 @@ fn references(value: &Value) -> Vec<String> {
 
 /// Holds an answer to what the document says of that request.
 #[track_caller]
-pub(crate) fn hold(document: &Value, method: &str, address: &str, answer: &Answer) {
+pub(crate) fn hold(document: &Value, method: &str, address: &str, answer: &Response) {
     let operation = &document["paths"][address][method.to_lowercase()];
     assert!(operation.is_object(), "{method} {address} is not described");
     let said = &operation["responses"][answer.status.to_string()];
@@ -79,7 +80,7 @@ pub(crate) fn hold(document: &Value, method: &str, address: &str, answer: &Answe
 #[test]
 fn every_answer_is_as_it_says() {
     let project = Project::complete().artifact("blob.bin", b"\xff");
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let document = document(&daemon);
     let get = |address: &str, query: &str| {
         let target = address.replace("{artifact_key}", "input.spec.main");
@@ -110,11 +111,16 @@ fn every_answer_is_as_it_says() {
     };
     let baseline = |method: &str, body: &str| {
         let address = "/api/dossier/baseline";
-        let answer = daemon.ask(method, &format!("{address}?feature={FEATURE}"), body);
+        let answer = daemon.request(method, &format!("{address}?feature={FEATURE}"), body);
         hold(&document, method, address, &answer);
     };
     let ask = |method: &str, address: &str, query: &str, body: &str| {
-        hold(&document, method, address, &daemon.ask(method, &format!("{address}{query}"), body));
+        hold(
+            &document,
+            method,
+            address,
+            &daemon.request(method, &format!("{address}{query}"), body),
+        );
     };
     for method in ["POST", "POST", "DELETE", "DELETE"] {
         ask(method, "/api/dashboard", "", "");
@@ -135,10 +141,10 @@ fn every_answer_is_as_it_says() {
     baseline("POST", "nonsense");
     baseline("POST", &format!("{{\"tree_hash_sha256\": \"{}\"}}", "0".repeat(64)));
     baseline("POST", &" ".repeat(70_000));
-    fs::remove_file(project.feature().join("spec.md")).unwrap();
+    fs::remove_file(project.feature_dir().join("spec.md")).unwrap();
     project.write("kitty-specs/001-x/new.md", "new");
     all("drifted");
-    write(&project.baseline_file(), b"{");
+    write_file(&project.baseline_file(), b"{");
     all("with a corrupt baseline");
     baseline("POST", "{}");
     baseline("DELETE", "");
@@ -151,7 +157,7 @@ fn every_answer_is_as_it_says() {
 #[test]
 fn methods_are_those_that_it_says() {
     let project = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let document = document(&daemon);
     for (address, operations) in document["paths"].as_object().unwrap() {
         let target = address.replace("{artifact_key}", "none");
@@ -160,15 +166,15 @@ fn methods_are_those_that_it_says() {
             if method == "GET" && described && address == "/api/events" {
                 continue;
             }
-            let answer = daemon.ask(method, &target, "");
+            let answer = daemon.request(method, &target, "");
             if described {
                 assert_ne!(answer.status, 405, "{method} {address}");
             } else {
-                answer.problem(405, "method_not_allowed");
+                answer.assert_problem(405, "method_not_allowed");
                 assert!(answer.head.contains("allow: "), "{answer:?}");
             }
         }
     }
-    daemon.ask("POST", "/api/nothing", "").problem(404, "not_found");
+    daemon.request("POST", "/api/nothing", "").assert_problem(404, "not_found");
     daemon.stop();
 }

@@ -7,9 +7,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::support::daemon::{Daemon, changes, wait};
-use crate::support::kernel::{by, works};
-use crate::support::{FEATURE, Project, write};
+use crate::support::invariants::artifact_changes;
+use crate::support::kernel::{can_run, wrap_command};
+use crate::support::process::Daemon;
+use crate::support::wait::wait_for;
+use crate::support::{FEATURE, Project, write_file};
 
 fn slugs(daemon: &Daemon) -> Vec<String> {
     let status = daemon.status();
@@ -25,7 +27,7 @@ fn has(daemon: &Daemon, path: &str) -> bool {
 
 /// What was said to be missing, and why.
 fn missing(daemon: &Daemon) -> Vec<(String, String, Value)> {
-    let page = daemon.json("/api/events?since=start&type=artifact_missing");
+    let page = daemon.get_json("/api/events?since=start&type=artifact_missing");
     let events = page["events"].as_array().unwrap().clone();
     let said = events.iter().map(|event| {
         let payload = &event["payload"];
@@ -43,58 +45,58 @@ fn what_leaves_by_configuration_is_not_deleted() {
         .artifact("notes/deep/a.md", "a\n")
         .file("docs/002-y/spec.md", "y\n")
         .config(wide);
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     assert_eq!(slugs(&daemon), [FEATURE, "002-y"]);
     assert!(has(&daemon, "notes/deep/a.md"));
     let before = missing(&daemon);
 
     let as_config = |text: &str| {
         let text = text.replace("ROOT", project.root.to_str().unwrap());
-        write(&project.config_file(), text.as_bytes());
+        write_file(&project.config_file(), text.as_bytes());
     };
     as_config(narrow);
-    wait("the narrower view", || (slugs(&daemon) == [FEATURE]).then_some(()));
-    wait("what is ignored to leave", || (!has(&daemon, "notes/deep/a.md")).then_some(()));
+    wait_for("the narrower view", || (slugs(&daemon) == [FEATURE]).then_some(()));
+    wait_for("what is ignored to leave", || (!has(&daemon, "notes/deep/a.md")).then_some(()));
     let said = missing(&daemon).split_off(before.len());
     let why = Value::from("ignored by the configuration");
     assert_eq!(said, [("notes/deep/a.md".to_owned(), "unreadable".to_owned(), why)]);
-    let list = daemon.json(&format!("/api/dossier/artifacts?feature={FEATURE}"));
+    let list = daemon.get_json(&format!("/api/dossier/artifacts?feature={FEATURE}"));
     assert_eq!(list["tombstones"], 0);
-    daemon.get("/api/dossier/overview?feature=002-y&sync=true").problem(404, "not_found");
+    daemon.get("/api/dossier/overview?feature=002-y&sync=true").assert_problem(404, "not_found");
 
     // What is deleted while it is not looked at is no news either, nor what is ignored at a start.
     daemon.stop();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     assert_eq!(slugs(&daemon), [FEATURE]);
     assert_eq!(missing(&daemon).len(), before.len() + 1);
 
     as_config(wide);
-    wait("the wider view", || (slugs(&daemon) == [FEATURE, "002-y"]).then_some(()));
-    wait("what was ignored", || has(&daemon, "notes/deep/a.md").then_some(()));
-    fs::remove_file(project.feature().join("notes/deep/a.md")).unwrap();
-    wait("a deletion", || (!has(&daemon, "notes/deep/a.md")).then_some(()));
+    wait_for("the wider view", || (slugs(&daemon) == [FEATURE, "002-y"]).then_some(()));
+    wait_for("what was ignored", || has(&daemon, "notes/deep/a.md").then_some(()));
+    fs::remove_file(project.feature_dir().join("notes/deep/a.md")).unwrap();
+    wait_for("a deletion", || (!has(&daemon, "notes/deep/a.md")).then_some(()));
     assert_eq!(missing(&daemon).last().unwrap().1, "deleted_after_scan");
     daemon.stop();
 }
 
 /// What the journal says of a feature from a number on.
 fn said(daemon: &Daemon, feature: &str, since: usize) -> Vec<(String, String)> {
-    let page = daemon.json(&format!("/api/events?since=start&feature={feature}"));
+    let page = daemon.get_json(&format!("/api/events?since=start&feature={feature}"));
     let events = page["events"].as_array().unwrap();
     let since = u64::try_from(since).unwrap();
     let new = events.iter().filter(|event| event["seq"].as_u64().unwrap() > since);
-    changes(&new.cloned().collect::<Vec<_>>())
+    artifact_changes(&new.cloned().collect::<Vec<_>>())
 }
 
 /// Number of the last event, once nothing more is to come.
 fn last(daemon: &Daemon) -> usize {
-    daemon.json("/api/status?sync=true");
-    daemon.json("/api/events?since=start")["events"].as_array().unwrap().len()
+    daemon.get_json("/api/status?sync=true");
+    daemon.get_json("/api/events?since=start")["events"].as_array().unwrap().len()
 }
 
 /// What the store keeps: each feature and its directory.
 fn kept(project: &Project) -> Vec<(String, Option<String>)> {
-    let store = Connection::open(project.state().join("dossierd.sqlite3")).unwrap();
+    let store = Connection::open(project.state_dir().join("dossierd.sqlite3")).unwrap();
     let sql = "SELECT slug, CAST(dir AS TEXT) FROM feature ORDER BY slug";
     let mut rows = store.prepare(sql).unwrap();
     let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
@@ -110,7 +112,7 @@ fn what_left_the_configuration_while_no_daemon_ran_is_not_deleted_either() {
     let of = |patterns: &str, project: &Project| {
         let text = format!("projects: [{{path: ROOT, features: [{patterns}]}}]\n");
         let text = text.replace("ROOT", project.root.to_str().unwrap());
-        write(&project.config_file(), text.as_bytes());
+        write_file(&project.config_file(), text.as_bytes());
     };
     let wide = "'kitty-specs/*', 'docs/*', 'more/*'";
     let project = Project::complete();
@@ -119,7 +121,7 @@ fn what_left_the_configuration_while_no_daemon_ran_is_not_deleted_either() {
     }
     fs::create_dir(project.root.join("more")).unwrap();
     of(wide, &project);
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     assert_eq!(slugs(&daemon), [FEATURE, "002-y", "003-z", "004-hidden"]);
     let first = said(&daemon, "002-y", 0);
     assert!(first.contains(&("added".to_owned(), "spec.md".to_owned())), "{first:?}");
@@ -142,10 +144,10 @@ fn what_left_the_configuration_while_no_daemon_ran_is_not_deleted_either() {
     fs::set_permissions(&hidden, fs::Permissions::from_mode(0o000)).unwrap();
     let bound = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
     let wrapper = if rustix::process::geteuid().is_root() { &bound[..] } else { &["env"] };
-    let daemon = project.spawn(by(wrapper, &project.daemon_command()));
-    daemon.ready();
+    let daemon = project.spawn_daemon(wrap_command(wrapper, &project.daemon_command()));
+    daemon.wait_until_ready();
     assert_eq!(slugs(&daemon), [FEATURE, "003-z"]);
-    daemon.get("/api/dossier/overview?feature=002-y&sync=true").problem(404, "not_found");
+    daemon.get("/api/dossier/overview?feature=002-y&sync=true").assert_problem(404, "not_found");
     for feature in [FEATURE, "002-y", "004-hidden"] {
         assert_eq!(said(&daemon, feature, before), [], "{feature}");
     }
@@ -158,7 +160,7 @@ fn what_left_the_configuration_while_no_daemon_ran_is_not_deleted_either() {
     // What is meant again is seen for the first time, as where it left while a daemon ran.
     fs::set_permissions(&hidden, fs::Permissions::from_mode(0o755)).unwrap();
     of(wide, &project);
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     assert_eq!(slugs(&daemon), [FEATURE, "002-y", "003-z", "004-hidden"]);
     assert_eq!(said(&daemon, "002-y", between), first);
     assert_eq!(said(&daemon, FEATURE, between), []);
@@ -172,17 +174,17 @@ fn of_what_an_older_format_holds_no_folder_is_known_until_it_is_seen() {
         .file("docs/002-y/spec.md", "y\n")
         .config(&narrow.replace("['kitty-specs/*']", "['*/002-y', 'kitty-specs/*']"));
     let as_older = || {
-        let store = Connection::open(project.state().join("dossierd.sqlite3")).unwrap();
+        let store = Connection::open(project.state_dir().join("dossierd.sqlite3")).unwrap();
         assert_eq!(store.execute("UPDATE feature SET dir = NULL", []).unwrap(), 2);
     };
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let before = last(&daemon);
     daemon.stop();
     let known = [at(FEATURE, "kitty-specs"), at("002-y", "docs")];
     assert_eq!(kept(&project), known);
 
     as_older();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     assert_eq!(last(&daemon), before, "where it lies is no news");
     daemon.stop();
     assert_eq!(kept(&project), known);
@@ -190,9 +192,9 @@ fn of_what_an_older_format_holds_no_folder_is_known_until_it_is_seen() {
     // Where it is not known nothing tells what left from what is gone.
     as_older();
     let narrow = narrow.replace("ROOT", project.root.to_str().unwrap());
-    write(&project.config_file(), narrow.as_bytes());
-    let daemon = project.daemon();
-    daemon.json("/api/status?sync=true");
+    write_file(&project.config_file(), narrow.as_bytes());
+    let daemon = project.start_daemon();
+    daemon.get_json("/api/status?sync=true");
     let deleted = ("deleted_after_scan".to_owned(), "spec.md".to_owned());
     assert!(said(&daemon, "002-y", before).contains(&deleted));
     assert_eq!(said(&daemon, FEATURE, before), []);
@@ -203,20 +205,20 @@ fn of_what_an_older_format_holds_no_folder_is_known_until_it_is_seen() {
 #[test]
 fn of_a_root_that_is_away_nothing_is_said_to_be_deleted() {
     let project = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let target = format!("/api/dossier/artifacts/input.spec.main?feature={FEATURE}");
-    assert_eq!(daemon.json(&target)["content"], "# Spec\n");
+    assert_eq!(daemon.get_json(&target)["content"], "# Spec\n");
     let away = project.root.with_file_name("away");
     fs::rename(&project.root, &away).unwrap();
     project.wait_for_watch(&daemon, "root_unavailable");
-    let spec = daemon.json(&target);
+    let spec = daemon.get_json(&target);
     assert_eq!(
         spec["truncation_notice"],
         "the project's root is away, so the content cannot be read"
     );
     assert_eq!((&spec["is_present"], &spec["content"]), (&true.into(), &Value::Null));
     fs::rename(&away, &project.root).unwrap();
-    wait("its content", || (daemon.json(&target)["content"] == "# Spec\n").then_some(()));
+    wait_for("its content", || (daemon.get_json(&target)["content"] == "# Spec\n").then_some(()));
     daemon.stop();
 }
 
@@ -230,18 +232,18 @@ fn where_no_watch_is_left_a_baseline_is_accepted_and_cleared_all_the_same() {
     let wrapper = ["unshare", "--user", "--map-root-user", "sh", "-c", script];
     let mut trial: Vec<&str> = wrapper.to_vec();
     trial.push("true");
-    if !works("accepting where no watch is left", &trial) {
+    if !can_run("accepting where no watch is left", &trial) {
         return;
     }
-    let daemon = project.spawn(by(&wrapper, &project.daemon_command()));
-    daemon.ready();
-    assert_eq!(project.watch(&daemon).0, "degraded");
+    let daemon = project.spawn_daemon(wrap_command(&wrapper, &project.daemon_command()));
+    daemon.wait_until_ready();
+    assert_eq!(project.watch_status(&daemon).state, "degraded");
     let target = format!("/api/dossier/baseline?feature={FEATURE}");
     for round in 0..2 {
-        let accepted = daemon.ask("POST", &target, "");
+        let accepted = daemon.request("POST", &target, "");
         assert_eq!(accepted.status, 200, "round {round}: {accepted:?}");
         assert_eq!(accepted.json()["drift"]["state"], "in_parity");
-        let cleared = daemon.ask("DELETE", &target, "");
+        let cleared = daemon.request("DELETE", &target, "");
         assert_eq!(cleared.status, 200, "round {round}: {cleared:?}");
         assert_eq!(cleared.json()["drift"]["state"], "no_baseline");
     }

@@ -10,14 +10,15 @@ use dossierd::core::baseline::Baseline;
 use serde_json::{Value, json};
 
 use crate::support::{
-    DEADLINE, FEATURE, Project, bakery, everything, hashes, not_run, repository, run, sha256, texts,
+    COMMAND_TIMEOUT, FEATURE, Project, bakery_dir, expected_hashes, not_run, read_tree, repository,
+    run, sha256, strings,
 };
 
 const REFERENCE_SLUG: &str = "042-local-mission-dossier";
 
 impl Project {
     fn accept(&self) {
-        self.run(&["baseline", "accept", FEATURE]).ok();
+        self.run(&["baseline", "accept", FEATURE]).assert_success();
     }
 
     /// State, severity and difference lists of the feature, as `check --json` has them.
@@ -33,7 +34,7 @@ fn an_accepted_state_is_in_parity_and_its_file_is_the_seeds() {
     assert_eq!(project.drift()["state"], "no_baseline");
     project.accept();
     let baseline = project.baseline();
-    let (parity, tree) = hashes(&project.feature());
+    let (parity, tree) = expected_hashes(&project.feature_dir());
     let key = json!({
         "project_uuid": "11111111-2222-4333-8444-555555555555",
         "node_id": "abcdef123456",
@@ -153,16 +154,16 @@ fn what_has_drifted_is_told_by_severity() {
     for (what, done, severity, lists, code, strict) in table {
         let project = Project::complete();
         project.accept();
-        done(&project.feature());
+        done(&project.feature_dir());
         let drift = project.drift();
         assert_eq!(drift["severity"].as_str().unwrap_or("null"), severity, "{what}");
         let names = ["missing_in_local", "missing_in_baseline", "changed", "churn"];
         for (name, keys) in names.into_iter().zip(lists) {
-            assert_eq!(texts(&drift[name]), keys, "{what}: {name}");
+            assert_eq!(strings(&drift[name]), keys, "{what}: {name}");
         }
         assert_eq!(project.run(&["check"]).code, code, "{what}");
         assert_eq!(project.run(&["check", "--strict"]).code, strict, "{what}");
-        let detail = project.run(&["drift", FEATURE, "--json"]).ok().json();
+        let detail = project.run(&["drift", FEATURE, "--json"]).assert_success().json();
         assert_eq!(detail["severity"], drift["severity"], "{what}");
     }
 }
@@ -171,11 +172,12 @@ fn what_has_drifted_is_told_by_severity() {
 fn clear_removes_the_file_and_says_whether_there_was_one() {
     let project = Project::complete();
     project.accept();
-    let cleared = |project: &Project| project.run(&["baseline", "clear", FEATURE]).ok().stdout;
+    let cleared =
+        |project: &Project| project.run(&["baseline", "clear", FEATURE]).assert_success().stdout;
     assert_eq!(cleared(&project), format!("{FEATURE}: baseline cleared\n"));
     assert!(!project.baseline_file().exists());
     assert_eq!(cleared(&project), format!("{FEATURE}: there was no baseline\n"));
-    let json = project.run(&["baseline", "clear", FEATURE, "--json"]).ok().json();
+    let json = project.run(&["baseline", "clear", FEATURE, "--json"]).assert_success().json();
     assert_eq!((&json["feature_slug"], &json["cleared"]), (&json!(FEATURE), &json!(false)));
     assert_eq!(project.drift()["state"], "no_baseline");
 }
@@ -183,8 +185,9 @@ fn clear_removes_the_file_and_says_whether_there_was_one() {
 #[test]
 fn show_gives_the_file_and_how_it_compares() {
     let project = Project::complete();
-    let show =
-        |project: &Project| project.run(&["baseline", "show", FEATURE, "--json"]).ok().json();
+    let show = |project: &Project| {
+        project.run(&["baseline", "show", FEATURE, "--json"]).assert_success().json()
+    };
     let none = show(&project);
     assert_eq!((&none["drift_state"], &none["baseline"]), (&json!("no_baseline"), &Value::Null));
     project.accept();
@@ -197,17 +200,20 @@ fn show_gives_the_file_and_how_it_compares() {
 #[test]
 fn all_accepts_every_feature_and_a_tree_hash_only_that_state() {
     let project = Project::complete().file("kitty-specs/002-y/spec.md", "other\n");
-    let (_, tree) = hashes(&project.feature());
+    let (_, tree) = expected_hashes(&project.feature_dir());
     let other = "0".repeat(64);
     let refused = project.run(&["baseline", "accept", FEATURE, "--tree", &other]);
-    refused.fails(1, &format!("not accepted: the state has moved on, its tree hash is {tree}"));
+    refused.assert_failure(
+        1,
+        &format!("not accepted: the state has moved on, its tree hash is {tree}"),
+    );
     let odd = project.run(&["baseline", "accept", FEATURE, "--tree", "abc"]);
-    odd.fails(2, "a tree hash is 64 lower-case hexadecimal digits");
+    odd.assert_failure(2, "a tree hash is 64 lower-case hexadecimal digits");
     assert!(!project.root.join(".kittify/dossiers").exists(), "nothing is written when refused");
-    project.run(&["baseline", "accept", FEATURE, "--tree", &tree]).ok();
+    project.run(&["baseline", "accept", FEATURE, "--tree", &tree]).assert_success();
 
-    project.run(&["baseline", "clear", FEATURE]).ok();
-    let lines = project.run(&["baseline", "accept", "--all", "--json"]).ok().lines();
+    project.run(&["baseline", "clear", FEATURE]).assert_success();
+    let lines = project.run(&["baseline", "accept", "--all", "--json"]).assert_success().lines();
     assert_eq!(lines.len(), 2);
     assert_eq!(lines[0]["tree_hash_sha256"], tree);
     assert_eq!(lines[1]["feature_slug"], "002-y");
@@ -257,21 +263,21 @@ fn a_corrupt_or_foreign_file_is_shown_and_left_untouched() {
         (with(|v| v["artifacts"][1]["relative_path"] = "spec.md".into()), "`spec.md` stands twice"),
     ] {
         let project = Project::complete();
-        crate::support::write(&project.baseline_file(), &content);
-        let before = everything(&project.root);
+        crate::support::write_file(&project.baseline_file(), &content);
+        let before = read_tree(&project.root);
 
         let check = project.run(&["check"]);
         assert_eq!(check.code, 13, "{check:?}");
         assert!(check.stdout.contains("baseline corrupt"), "{}", check.stdout);
         assert!(check.stdout.contains(said), "`{said}` is not in {}", check.stdout);
         assert_eq!(project.drift()["state"], "baseline_corrupt");
-        let show = project.run(&["baseline", "show", FEATURE]).ok();
+        let show = project.run(&["baseline", "show", FEATURE]).assert_success();
         assert!(show.stdout.contains(said), "{}", show.stdout);
-        project.run(&["drift", FEATURE]).ok();
+        project.run(&["drift", FEATURE]).assert_success();
         // What asks for all did not look at this one.
         let all = project.run(&["baseline", "accept", "--all"]);
-        all.fails(1, "name the feature to replace it");
-        assert_eq!(everything(&project.root), before, "left untouched: {said}");
+        all.assert_failure(1, "name the feature to replace it");
+        assert_eq!(read_tree(&project.root), before, "left untouched: {said}");
 
         project.accept();
         assert_eq!(project.drift()["state"], "in_parity", "replaced when it is named");
@@ -308,7 +314,7 @@ fn a_key_mismatch_names_the_fields_and_judges_nothing() {
     for (change, fields) in table {
         let project = Project::complete();
         project.accept();
-        fs::remove_file(project.feature().join("tasks.md")).unwrap();
+        fs::remove_file(project.feature_dir().join("tasks.md")).unwrap();
         project.write("kitty-specs/001-x/tasks.md", "other");
         let before = fs::read(project.baseline_file()).unwrap();
         change(&project);
@@ -317,11 +323,11 @@ fn a_key_mismatch_names_the_fields_and_judges_nothing() {
         for list in ["missing_in_local", "missing_in_baseline", "changed", "churn"] {
             assert_eq!(drift[list], json!([]), "{fields}");
         }
-        let drift = project.run(&["drift", FEATURE]).ok();
+        let drift = project.run(&["drift", FEATURE]).assert_success();
         let said = format!("the baseline was accepted for another {fields}\n");
         assert!(drift.stdout.contains(&said), "{fields}: {}", drift.stdout);
-        let named = project.run(&["drift", FEATURE, "--json"]).ok().json();
-        assert_eq!(texts(&named["key"]["mismatch"]).join(", "), fields);
+        let named = project.run(&["drift", FEATURE, "--json"]).assert_success().json();
+        assert_eq!(strings(&named["key"]["mismatch"]).join(", "), fields);
         assert_eq!(fs::read(project.baseline_file()).unwrap(), before);
         project.accept();
         assert_eq!(project.drift()["state"], "in_parity");
@@ -351,7 +357,7 @@ fn a_state_that_is_not_seen_whole_or_not_judged_is_not_accepted() {
             "not accepted while its manifest is broken",
         ),
         (
-            |p| crate::support::write(&p.config_file(), b"limits: {entries: 2}\n"),
+            |p| crate::support::write_file(&p.config_file(), b"limits: {entries: 2}\n"),
             1,
             "not accepted: more than 2 entries",
         ),
@@ -359,7 +365,7 @@ fn a_state_that_is_not_seen_whole_or_not_judged_is_not_accepted() {
     for (change, code, said) in table {
         let project = Project::complete();
         change(&project);
-        project.run(&["baseline", "accept", FEATURE]).fails(code, said);
+        project.run(&["baseline", "accept", FEATURE]).assert_failure(code, said);
         assert!(!project.baseline_file().exists(), "{manifest}");
     }
 }
@@ -368,7 +374,7 @@ fn a_state_that_is_not_seen_whole_or_not_judged_is_not_accepted() {
 fn what_stands_where_the_baseline_belongs_is_never_followed() {
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("file"), "theirs").unwrap();
-    let before = everything(outside.path());
+    let before = read_tree(outside.path());
 
     // The file itself is a link: naming the feature replaces the link, not what it leads to.
     let project = Project::complete();
@@ -379,7 +385,7 @@ fn what_stands_where_the_baseline_belongs_is_never_followed() {
     assert!(check.stdout.contains("symbolic link, not followed"), "{}", check.stdout);
     project.accept();
     assert!(project.baseline_file().symlink_metadata().unwrap().is_file());
-    assert_eq!(everything(outside.path()), before);
+    assert_eq!(read_tree(outside.path()), before);
 
     // A directory on the way is a link: nothing is written, and that is said.
     for linked in [".kittify/dossiers", ".kittify/dossiers/001-x"] {
@@ -387,16 +393,16 @@ fn what_stands_where_the_baseline_belongs_is_never_followed() {
         let linked = project.root.join(linked);
         fs::create_dir_all(linked.parent().unwrap()).unwrap();
         symlink(outside.path(), &linked).unwrap();
-        project.run(&["baseline", "accept", FEATURE]).fails(1, "cannot write");
+        project.run(&["baseline", "accept", FEATURE]).assert_failure(1, "cannot write");
         assert!(!project.run(&["baseline", "clear", FEATURE]).stdout.contains("baseline cleared"));
-        assert_eq!(everything(outside.path()), before);
+        assert_eq!(read_tree(outside.path()), before);
     }
 
     // A directory or a FIFO where the file belongs.
     let project = Project::complete();
     fs::create_dir_all(project.baseline_file()).unwrap();
     assert_eq!(project.run(&["check"]).code, 13);
-    project.run(&["baseline", "accept", FEATURE]).fails(1, "cannot write");
+    project.run(&["baseline", "accept", FEATURE]).assert_failure(1, "cannot write");
     let project = Project::complete();
     fs::create_dir_all(project.baseline_file().parent().unwrap()).unwrap();
     crate::scan::hostile_input::fifo(&project.baseline_file());
@@ -414,20 +420,20 @@ fn a_read_only_project_works_and_says_so() {
     assert_eq!(scan.code, 0, "{scan:?}");
     let refused = project.run_as_nobody(&["baseline", "accept", FEATURE]).unwrap();
     let path = project.root.join(".kittify/dossiers/.gitignore");
-    refused.fails(1, &format!("cannot write {}: Permission denied", path.display()));
+    refused.assert_failure(1, &format!("cannot write {}: Permission denied", path.display()));
     fs::set_permissions(&kittify, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 #[test]
 fn a_project_without_kittify_and_a_lone_feature_can_be_accepted_too() {
-    let project = Project::bare().artifact("spec.md", "x");
+    let project = Project::empty().artifact("spec.md", "x");
     project.accept();
     assert_eq!(project.drift()["state"], "in_parity");
     assert_eq!(project.drift()["state"], "in_parity", "and stay what they are");
 
-    let lone = Project::bare().file("spec.md", "x");
+    let lone = Project::empty().file("spec.md", "x");
     let path = lone.root.to_str().unwrap();
-    lone.run(&["baseline", "accept", path]).ok();
+    lone.run(&["baseline", "accept", path]).assert_success();
     let check = lone.run(&["check", path, "--json"]).json();
     assert_eq!(check["features"][0]["feature_slug"], "project", "{check:#}");
     assert_eq!(check["features"][0]["drift"]["state"], "in_parity");
@@ -470,7 +476,7 @@ fn the_references_baselines_are_read() {
 /// The project whose state the reference's baselines were captured from.
 fn reference_project(branch: &str) -> Project {
     let feature = format!("kitty-specs/{REFERENCE_SLUG}");
-    Project::bare()
+    Project::empty()
         .file(
             ".kittify/config.yaml",
             "project: {uuid: 550e8400-e29b-41d4-a716-446655440000, node_id: abcdef123456}\n",
@@ -494,15 +500,15 @@ fn the_reference_accepts_ours() {
     let ask = |arguments: &[&str]| -> Value {
         let mut command = Command::new(&python);
         command.arg(&script).args(arguments);
-        run(command, DEADLINE).ok().json()
+        run(command, COMMAND_TIMEOUT).assert_success().json()
     };
     let ours = [
         Project::complete(),
-        Project::copy_of(&bakery()),
+        Project::copy_of(&bakery_dir()),
         crate::cli::examples::with_hostile_names(),
     ];
     for project in ours {
-        project.run(&["baseline", "accept", "--all"]).ok();
+        project.run(&["baseline", "accept", "--all"]).assert_success();
         for feature in fs::read_dir(project.root.join(".kittify/dossiers")).unwrap() {
             let file = feature.unwrap().path().join("parity-baseline.json");
             if !file.exists() {
@@ -521,5 +527,28 @@ fn the_reference_accepts_ours() {
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         ask(&["write", file.to_str().unwrap(), branch]);
         assert_eq!(project.drift()["state"], "in_parity", "{branch}");
+    }
+}
+
+#[test]
+fn a_baseline_is_written_with_keys() {
+    let project = Project::complete();
+    project.run(&["baseline", "accept", FEATURE]).assert_success();
+    let baseline = project.baseline();
+    let fields = [
+        "baseline_key",
+        "baseline_key_hash",
+        "parity_hash_sha256",
+        "captured_at",
+        "captured_by",
+        "tree_hash_sha256",
+        "artifacts",
+    ];
+    let list: Vec<&Value> = fields.iter().map(|field| &baseline[*field]).collect();
+    fs::write(project.baseline_file(), serde_json::to_vec(&list).unwrap()).unwrap();
+    let drift = project.run(&["drift", FEATURE, "--json"]).assert_success().json();
+    assert_eq!(drift["state"], "baseline_corrupt");
+    for list in ["missing_in_local", "missing_in_baseline", "changed", "churn"] {
+        assert!(strings(&drift[list]).is_empty(), "{list}");
     }
 }

@@ -9,15 +9,15 @@ use serde_json::Value;
 
 use crate::cli::examples::with_hostile_names;
 use crate::scan::hostile_input::fifo;
-use crate::support::{DEADLINE, FEATURE, Project, bakery, not_run, run};
+use crate::support::{COMMAND_TIMEOUT, FEATURE, Project, bakery_dir, not_run, run};
 
 #[test]
 fn check_ends_with_the_first_code_that_applies() {
     type Done = fn(&Project);
     let add: Done = |p| p.write("kitty-specs/001-x/research.md", "new");
     let change: Done = |p| p.write("kitty-specs/001-x/plan.md", "new");
-    let remove: Done = |p| fs::remove_file(p.feature().join("spec.md")).unwrap();
-    let unseen: Done = |p| fifo(&p.feature().join("fifo"));
+    let remove: Done = |p| fs::remove_file(p.feature_dir().join("spec.md")).unwrap();
+    let unseen: Done = |p| fifo(&p.feature_dir().join("fifo"));
     let unknown: Done = |p| p.write("kitty-specs/002-y/meta.json", "{\"mission\": \"unheard-of\"}");
     let broken: Done = |p| p.write(".kittify/missions/x/expected-artifacts.yaml", "x");
     let foreign: Done = |p| p.write(".kittify/config.yaml", "project: [");
@@ -47,7 +47,7 @@ fn check_ends_with_the_first_code_that_applies() {
     ];
     for (what, done, code, strict) in table {
         let project = Project::complete();
-        project.run(&["baseline", "accept", FEATURE]).ok();
+        project.run(&["baseline", "accept", FEATURE]).assert_success();
         for step in done {
             step(&project);
         }
@@ -100,9 +100,9 @@ fn wrong_usage_is_2_and_what_is_not_there_is_1() {
         (&["drift", FEATURE, "--project", "nowhere"], "error: nowhere: No such file or directory"),
     ] {
         let run = project.run(arguments);
-        let stderr = project.stable(&run.stderr);
+        let stderr = project.redact_paths(&run.stderr);
         let code = i32::from(!said.is_empty());
-        run.fails(code, "");
+        run.assert_failure(code, "");
         assert_eq!((run.code, run.stdout.is_empty()), (code, code == 1), "{arguments:?}: {run:?}");
         assert!(stderr.contains(said), "`{said}` is not in {stderr}");
     }
@@ -110,31 +110,31 @@ fn wrong_usage_is_2_and_what_is_not_there_is_1() {
 
 #[test]
 fn help_version_man_and_completions_are_there_for_every_command() {
-    let project = Project::bare();
-    let top = project.run(&["--help"]).ok();
+    let project = Project::empty();
+    let top = project.run(&["--help"]).assert_success();
     assert_eq!(top.stderr, "");
     for command in ["scan", "check", "artifacts", "show", "drift", "baseline", "completions", "man"]
     {
         assert!(top.stdout.contains(&format!("\n  {command} ")), "{command}: {}", top.stdout);
-        let help = project.run(&[command, "--help"]).ok();
+        let help = project.run(&[command, "--help"]).assert_success();
         assert!(help.stdout.contains("Usage: dossierd"), "{}", help.stdout);
     }
-    let check = project.run(&["check", "--help"]).ok().stdout;
+    let check = project.run(&["check", "--help"]).assert_success().stdout;
     for code in ["78", "13", "12", "11", "10"] {
         assert!(check.contains(code), "the exit codes are explained: {check}");
     }
-    let version = project.run(&["--version"]).ok().stdout;
+    let version = project.run(&["--version"]).assert_success().stdout;
     assert_eq!(version, format!("dossierd {}\n", env!("CARGO_PKG_VERSION")));
-    assert!(project.run(&["man"]).ok().stdout.contains(".TH dossierd 1"));
+    assert!(project.run(&["man"]).assert_success().stdout.contains(".TH dossierd 1"));
     let pages = project.root.join("pages");
-    project.run(&["man", "--dir", "pages"]).ok();
+    project.run(&["man", "--dir", "pages"]).assert_success();
     let pages: Vec<_> =
         fs::read_dir(pages).unwrap().map(|page| page.unwrap().file_name()).collect();
     for page in ["dossierd.1", "dossierd-check.1", "dossierd-baseline-accept.1"] {
         assert!(pages.iter().any(|name| name == page), "{pages:?}");
     }
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let script = project.run(&["completions", shell]).ok().stdout;
+        let script = project.run(&["completions", shell]).assert_success().stdout;
         assert!(script.contains("baseline") && script.contains("strict"), "{shell}");
     }
 }
@@ -156,7 +156,7 @@ fn large() -> Project {
     let project = Project::complete();
     for number in 0..3_000 {
         let name = format!("research/{number}-{}.md", "n".repeat(60));
-        crate::support::write(&project.feature().join(name), b"x");
+        crate::support::write_file(&project.feature_dir().join(name), b"x");
     }
     project.artifact("long.md", "line\n".repeat(60_000))
 }
@@ -164,8 +164,8 @@ fn large() -> Project {
 #[test]
 fn a_closed_pipe_is_clean() {
     let project = large();
-    fs::remove_file(project.feature().join("plan.md")).unwrap();
-    symlink("x", project.feature().join("link.md")).unwrap();
+    fs::remove_file(project.feature_dir().join("plan.md")).unwrap();
+    symlink("x", project.feature_dir().join("link.md")).unwrap();
     for (arguments, code) in [
         (&["scan", "--json"][..], 0),
         (&["artifacts", FEATURE], 0),
@@ -182,7 +182,7 @@ fn a_closed_pipe_is_clean() {
     let shell = format!("{} scan >&- 2>&-", env!("CARGO_BIN_EXE_dossierd"));
     let mut command = Command::new("sh");
     command.args(["-c", &shell]).current_dir(&project.root).env_clear().env("HOME", project.home());
-    assert!([0, 1].contains(&run(command, DEADLINE).code));
+    assert!([0, 1].contains(&run(command, COMMAND_TIMEOUT).code));
 }
 
 /// Runs with a standard output that no one reads.
@@ -213,9 +213,9 @@ fn what_must_be_brought_to_its_end_is_though_its_reader_goes_away() {
 #[test]
 fn colour_is_for_terminals_unless_asked_for() {
     let coloured = |variables: &[(&str, &str)], arguments: &[&str]| {
-        let mut project = Project::copy_of(&bakery());
+        let mut project = Project::copy_of(&bakery_dir());
         for (name, value) in variables {
-            project = project.var(name, value);
+            project = project.env(name, value);
         }
         let run = project.run(arguments);
         run.stdout.contains("\x1b[")
@@ -251,7 +251,7 @@ fn colour_is_for_terminals_unless_asked_for() {
 #[test]
 fn a_baseline_for_another_key_is_counted_as_what_it_is() {
     let project = Project::complete();
-    project.run(&["baseline", "accept", FEATURE]).ok();
+    project.run(&["baseline", "accept", FEATURE]).assert_success();
     project.write("kitty-specs/001-x/meta.json", "{\"target_branch\": \"other\"}\n");
     let run = project.run(&["check", "--strict"]);
     assert_eq!(run.code, 11, "{run:?}");
@@ -378,7 +378,7 @@ fn arguments_that_a_shell_made_of_names_are_given_back_harmless() {
             [&["check", evil][..], &["check", ".", evil], &[evil], &["check", "--color", evil]]
         {
             // A terminal would get what anybody gets who forces colour.
-            for project in [Project::bare(), Project::bare().var("CLICOLOR_FORCE", "1")] {
+            for project in [Project::empty(), Project::empty().env("CLICOLOR_FORCE", "1")] {
                 let run = project.run(arguments);
                 let told = without_colour(&run.stderr);
                 assert!(run.code == 2 || run.code == 1, "{arguments:?}: {run:?}");
@@ -386,74 +386,16 @@ fn arguments_that_a_shell_made_of_names_are_given_back_harmless() {
             }
         }
     }
-    let plain = project.var("CLICOLOR_FORCE", "1").run(&["check", "--nonsense"]);
+    let plain = project.env("CLICOLOR_FORCE", "1").run(&["check", "--nonsense"]);
     assert!(plain.stderr.contains("\x1b["), "colour is kept where it is clap's own");
 }
 
 #[test]
-fn a_path_means_its_project_its_features_or_a_feature_by_itself() {
-    let project =
-        Project::complete().file("kitty-specs/002-y/spec.md", "x").file("src/main.rs", "x");
-    let seen = |arguments: &[&str]| -> String {
-        let run = project.run(&[&["scan", "--json"], arguments].concat()).ok();
-        let slugs: Vec<String> = run
-            .lines()
-            .iter()
-            .map(|line| line["feature_slug"].as_str().unwrap().to_owned())
-            .collect();
-        slugs.join(" ")
-    };
-    for (path, slugs) in [
-        (&[][..], "001-x 002-y"),
-        (&["."], "001-x 002-y"),
-        (&["src"], "001-x 002-y"),
-        (&["src/main.rs"], "001-x 002-y"),
-        (&["kitty-specs"], "001-x 002-y"),
-        (&["kitty-specs/001-x"], "001-x"),
-        (&["kitty-specs/001-x/tasks"], "001-x"),
-        (&["kitty-specs/001-x/tasks/WP01.md"], "001-x"),
-        (&["kitty-specs/../kitty-specs/002-y/"], "002-y"),
-    ] {
-        assert_eq!(seen(path), slugs, "{path:?}");
-    }
-    let lone = Project::bare().file("lone/spec.md", "x").file("lone/tasks/WP01.md", "y");
-    let scan = lone.run(&["scan", "lone", "--json"]).ok().json();
-    assert_eq!((&scan["feature_slug"], &scan["total_artifacts"]), (&"lone".into(), &4.into()));
-    fs::create_dir(lone.root.join("no name")).unwrap();
-    lone.run(&["scan", "no name"]).fails(1, "`no name` cannot be the name of a feature");
-}
-
-#[test]
-fn a_feature_is_a_slug_or_a_path_and_project_takes_a_root() {
-    let project = Project::complete().file("kitty-specs/002-y/spec.md", "x");
-    let root = project.root.to_str().unwrap();
-    let elsewhere = Project::complete();
-    for arguments in [
-        &["artifacts", FEATURE, "--project", root][..],
-        &["artifacts", "--project", root, FEATURE],
-        &["artifacts", &format!("{root}/kitty-specs/001-x"), "--project", root],
-        &["artifacts", &format!("{root}/kitty-specs/001-x/spec.md")],
-        &["drift", FEATURE, "--project", root],
-        &["show", FEATURE, "input.spec.main", "--project", root],
-        &["baseline", "show", FEATURE, "--project", root],
-        &["baseline", "accept", FEATURE, "002-y", "--project", root],
-    ] {
-        elsewhere.run(arguments).ok();
-    }
-    assert!(project.baseline_file().exists() && !elsewhere.baseline_file().exists());
-    let wrong = elsewhere.run(&["artifacts", "./kitty-specs/001-x", "--project", root]);
-    wrong.fails(1, "is not in the project");
-    elsewhere.run(&["artifacts", "002-y"]).fails(1, "there is no feature `002-y`");
-    assert_eq!(project.run(&["drift", "002-y"]).code, 0);
-    project.run(&["artifacts", "./kitty-specs"]).fails(1, "./kitty-specs is no feature of");
-}
-
-#[test]
 fn filters_leave_what_they_say() {
-    let project = Project::copy_of(&bakery());
+    let project = Project::copy_of(&bakery_dir());
     let keys = |filters: &[&str]| -> Vec<String> {
         let arguments = [&["artifacts", "001-order-page", "--json"], filters].concat();
-        let list = project.run(&arguments).ok().json();
+        let list = project.run(&arguments).assert_success().json();
         assert_eq!(list["total_count"], 14);
         let artifacts = list["artifacts"].as_array().unwrap();
         assert_eq!(list["filtered_count"], artifacts.len());
@@ -465,8 +407,10 @@ fn filters_leave_what_they_say() {
     assert_eq!(keys(&["--step", "plan", "--required"]), ["output.plan.main"]);
     assert_eq!(keys(&["--missing"]), Vec::<String>::new());
     assert_eq!(keys(&["--required"]).len(), 6);
-    let missing =
-        project.run(&["artifacts", "002-loyalty-card", "--missing", "--json"]).ok().json();
+    let missing = project
+        .run(&["artifacts", "002-loyalty-card", "--missing", "--json"])
+        .assert_success()
+        .json();
     assert_eq!(missing["artifacts"][0]["artifact_key"], "output.plan.main");
     assert_eq!(missing["artifacts"][0]["error_reason"], "not_found");
 }
@@ -478,7 +422,7 @@ fn content_is_shown_whole_below_its_limit_and_never_above() {
         .artifact("small.md", "x".repeat(limit - 1))
         .artifact("large.md", "x".repeat(limit))
         .artifact("bytes.bin", b"\xff\xfe");
-    let show = |key: &str| project.run(&["show", FEATURE, key, "--json"]).ok().json();
+    let show = |key: &str| project.run(&["show", FEATURE, key, "--json"]).assert_success().json();
     let small = show("other.small.md");
     assert_eq!(small["content"].as_str().map(str::len), Some(limit - 1));
     assert_eq!(small["content_truncated"], false);
@@ -491,7 +435,8 @@ fn content_is_shown_whole_below_its_limit_and_never_above() {
         (&Value::Null, &"not text".into())
     );
     let absent = Project::new().artifact("plan.md", "x");
-    let absent = absent.run(&["show", FEATURE, "input.spec.main", "--json"]).ok().json();
+    let absent =
+        absent.run(&["show", FEATURE, "input.spec.main", "--json"]).assert_success().json();
     assert_eq!((&absent["is_present"], &absent["content"]), (&false.into(), &Value::Null));
 }
 
@@ -499,9 +444,9 @@ fn content_is_shown_whole_below_its_limit_and_never_above() {
 fn progress_is_shown_on_a_terminal_and_only_there() {
     let project = Project::complete();
     // Sparse: nothing on the disk, and enough to hash for it to be worth showing.
-    let large = fs::File::create(project.feature().join("large.bin")).unwrap();
+    let large = fs::File::create(project.feature_dir().join("large.bin")).unwrap();
     large.set_len(1 << 30).unwrap();
-    let piped = project.run(&["scan"]).ok();
+    let piped = project.run(&["scan"]).assert_success();
     assert!(!piped.stderr.contains("files, "), "{}", piped.stderr);
 
     if Command::new("script").arg("--version").output().is_err() {
@@ -515,6 +460,6 @@ fn progress_is_shown_on_a_terminal_and_only_there() {
         .env("HOME", &home)
         .env_remove("XDG_CONFIG_HOME")
         .env("TERM", "xterm");
-    let shown = run(terminal, DEADLINE);
+    let shown = run(terminal, COMMAND_TIMEOUT);
     assert!(shown.stdout.contains("files, "), "{shown:?}");
 }

@@ -5,13 +5,13 @@ use std::fs;
 use insta::assert_snapshot;
 use serde_json::json;
 
-use crate::support::daemon::wait;
-use crate::support::{Project, write};
+use crate::support::wait::wait_for;
+use crate::support::{Project, write_file};
 
 #[test]
 fn what_is_in_force() {
     let project = Project::complete();
-    let shown = project.run(&["config", "show"]).ok();
+    let shown = project.run(&["config", "show"]).assert_success();
     assert!(shown.stderr.contains("is not there: these are the defaults"), "{shown:?}");
     assert_snapshot!(shown.stdout, @"
     projects: []
@@ -34,39 +34,42 @@ fn what_is_in_force() {
     scrub: 1d
     ");
     let project = project.config("projects: [{path: ROOT, ignore: ['*.tmp']}]\nscrub: off\n");
-    let shown = project.run(&["config", "show", "--json"]).ok().json();
+    let shown = project.run(&["config", "show", "--json"]).assert_success().json();
     assert_eq!(shown["projects"][0]["path"], project.root.to_str().unwrap());
     assert_eq!(shown["projects"][0]["ignore"], json!(["*.tmp"]));
     assert_eq!(shown["projects"][0]["features"], json!(["kitty-specs/*"]));
     assert_eq!((&shown["scrub"], &shown["limits"]["depth"]), (&json!("off"), &json!(1000)));
     // What is shown is a configuration, of the same meaning.
-    let text = project.run(&["config", "show"]).ok().stdout;
+    let text = project.run(&["config", "show"]).assert_success().stdout;
     let again = project.home().join("again.yaml");
-    write(&again, text.as_bytes());
-    assert_eq!(project.run(&["config", "show", again.to_str().unwrap()]).ok().stdout, text);
+    write_file(&again, text.as_bytes());
+    assert_eq!(
+        project.run(&["config", "show", again.to_str().unwrap()]).assert_success().stdout,
+        text
+    );
 }
 
 #[test]
 fn where_it_lies_and_how_to_begin() {
     let project = Project::complete();
-    let path = project.run(&["config", "path"]).ok();
-    assert_eq!(project.stable(&path.stdout), "HOME/.config/dossierd/config.yaml\n");
-    let begun = project.run(&["config", "init"]).ok();
-    assert_snapshot!(project.stable(&begun.stdout), @"
+    let path = project.run(&["config", "path"]).assert_success();
+    assert_eq!(project.redact_paths(&path.stdout), "HOME/.config/dossierd/config.yaml\n");
+    let begun = project.run(&["config", "init"]).assert_success();
+    assert_snapshot!(project.redact_paths(&begun.stdout), @"
     wrote HOME/.config/dossierd/config.example.yaml
     what counts is HOME/.config/dossierd/config.yaml: write there what should differ
     ");
     assert!(!project.config_file().exists(), "what counts is never written");
     let example = project.config_file().with_file_name("config.example.yaml");
-    let checked = project.run(&["config", "check", example.to_str().unwrap()]).ok();
+    let checked = project.run(&["config", "check", example.to_str().unwrap()]).assert_success();
     assert!(checked.stdout.contains("is sound"), "{checked:?}");
     // An old one is made this version's; the file that counts stays.
     fs::write(&example, "old").unwrap();
     let project = project.config("scrub: off\n");
-    project.run(&["config", "init"]).ok();
+    project.run(&["config", "init"]).assert_success();
     assert!(fs::read_to_string(&example).unwrap().contains("max_age: 30d"));
     assert_eq!(fs::read_to_string(project.config_file()).unwrap(), "scrub: off\n");
-    assert!(project.run(&["config", "init"]).ok().stdout.contains("is there already"));
+    assert!(project.run(&["config", "init"]).assert_success().stdout.contains("is there already"));
 }
 
 #[test]
@@ -137,7 +140,7 @@ fn each_error_as_it_is_shown() {
         let run = project.run(&["config", "check"]);
         assert_eq!((run.code, run.stdout.as_str()), (78, ""), "{run:?}");
         assert!(!run.stderr.contains("CANARY"), "a secret is shown: {run:?}");
-        shown.push_str(&project.stable(&run.stderr));
+        shown.push_str(&project.redact_paths(&run.stderr));
         let json = project.run(&["config", "check", "--json"]);
         assert_eq!((json.code, &json.json()["state"]), (78, &json!("broken")), "{json:?}");
         // The daemon does not start with it either, and says the same.
@@ -211,24 +214,26 @@ fn each_error_as_it_is_shown() {
 fn what_is_most_likely_not_meant() {
     let project = Project::complete()
         .config("projects: [{path: ROOT}, {path: ROOT}, {path: /no/where, features: []}]\nsettle: {max_ms: 1}\n");
-    let run = project.run(&["config", "check"]).ok();
-    assert_snapshot!(project.stable(&run.stderr), @"
+    let run = project.run(&["config", "check"]).assert_success();
+    assert_snapshot!(project.redact_paths(&run.stderr), @"
     warning: projects[1]: ROOT is said twice; the first counts
     warning: projects[2]: /no/where is not there, or no folder
     warning: projects[2]: features is empty: nothing is watched there
     warning: settle: max_ms is less than quiet_ms, which then never counts
     ");
-    project.run(&["config", "check", "nowhere.yaml"]).fails(1, "nowhere.yaml is not there");
+    project
+        .run(&["config", "check", "nowhere.yaml"])
+        .assert_failure(1, "nowhere.yaml is not there");
 }
 
 #[test]
 fn a_broken_edit_is_said_by_status() {
     let project = Project::complete();
-    let daemon = project.daemon();
-    assert!(!project.ask(&["status"]).ok().stderr.contains("configuration"));
-    write(&project.config_file(), b"setle: {}\n");
-    let said = wait("the broken one to be said", || {
-        let run = project.ask(&["status"]).ok();
+    let daemon = project.start_daemon();
+    assert!(!project.run_client(&["status"]).assert_success().stderr.contains("configuration"));
+    write_file(&project.config_file(), b"setle: {}\n");
+    let said = wait_for("the broken one to be said", || {
+        let run = project.run_client(&["status"]).assert_success();
         run.stderr.contains("the configuration is broken").then_some(run.stderr)
     });
     assert!(said.contains("config.yaml:1:1: unknown field `setle`"), "{said}");

@@ -7,19 +7,20 @@ use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use dossierd::client::{Client, RequestPath};
 use serde_json::{Value, json};
 
-use crate::support::client::{Fake, Following, Said};
-use crate::support::daemon::wait;
-use crate::support::{FEATURE, Project, not_run, sha256, write};
+use crate::support::client::RunningCommand;
+use crate::support::fake_server::{FakeResponse, FakeServer};
+use crate::support::wait::wait_for;
+use crate::support::{FEATURE, Project, not_run, sha256, write_file};
 
 #[test]
 fn stop_ends_the_daemon_and_waits_for_it() {
     let project = Project::complete();
-    let mut daemon = project.daemon();
-    let run = project.ask(&["stop"]).ok();
-    assert!(run.stderr.contains(&format!("has ended (process {})", daemon.id())), "{run:?}");
+    let mut daemon = project.start_daemon();
+    let run = project.run_client(&["stop"]).assert_success();
+    assert!(run.stderr.contains(&format!("has ended (process {})", daemon.child_id())), "{run:?}");
     assert!(!daemon.is_running(), "it has ended when the command has");
-    assert!(daemon.ended().success());
-    project.ask(&["stop"]).fails(3, "no daemon answers");
+    assert!(daemon.wait_for_exit().success());
+    project.run_client(&["stop"]).assert_failure(3, "no daemon answers");
 }
 
 #[test]
@@ -28,17 +29,20 @@ fn a_socket_may_be_named() {
     let socket = project.home().join("elsewhere/my.sock");
     let mut command = project.daemon_command();
     command.arg("--socket").arg(&socket);
-    let _daemon = project.spawn(command);
-    wait("the socket", || {
+    let _daemon = project.spawn_daemon(command);
+    wait_for("the socket", || {
         fs::symlink_metadata(&socket).ok().filter(|it| it.file_type().is_socket())
     });
-    let named = project.ask(&["status", FEATURE, "--socket", socket.to_str().unwrap()]).ok();
+    let named = project
+        .run_client(&["status", FEATURE, "--socket", socket.to_str().unwrap()])
+        .assert_success();
     assert!(named.stdout.starts_with(FEATURE), "{named:?}");
-    let mut by_variable = project.client(&["events", "--type", "snapshot_computed"]);
+    let mut by_variable = project.client_command(&["events", "--type", "snapshot_computed"]);
     by_variable.env("DOSSIERD_SOCKET", &socket);
-    let by_variable = crate::support::run(by_variable, crate::support::DEADLINE).ok();
+    let by_variable =
+        crate::support::run(by_variable, crate::support::COMMAND_TIMEOUT).assert_success();
     assert!(by_variable.stdout.contains(FEATURE), "{by_variable:?}");
-    project.ask(&["events"]).fails(3, "no daemon answers");
+    project.run_client(&["events"]).assert_failure(3, "no daemon answers");
 }
 
 #[test]
@@ -50,14 +54,14 @@ fn a_socket_of_another_user_is_not_asked() {
     let socket = project.home().join("run/dossierd.sock");
     let asked = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let seen = std::sync::Arc::clone(&asked);
-    let _fake = Fake::start(&socket, move |_: &str| {
+    let _fake = FakeServer::start(&socket, move |_: &str| {
         seen.store(true, std::sync::atomic::Ordering::SeqCst);
-        Some(Said { status: 200, server: "dossierd/0.1.0", body: "{}".into() })
+        Some(FakeResponse { status: 200, server: "dossierd/0.1.0", body: "{}".into() })
     });
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o777)).unwrap();
     let socket = socket.to_str().unwrap();
     let Some(run) = project.run_as_nobody(&["events", "--socket", socket]) else { return };
-    run.fails(3, "is served by another user (0)");
+    run.assert_failure(3, "is served by another user (0)");
     assert!(!asked.load(std::sync::atomic::Ordering::SeqCst), "nothing is asked of it");
 }
 
@@ -65,11 +69,11 @@ fn a_socket_of_another_user_is_not_asked() {
 fn a_daemons_log_goes_through_no_link() {
     let project = Project::complete();
     let theirs = project.home().join("theirs");
-    write(&theirs, b"theirs\n");
-    let log = project.state().join("daemon.log");
+    write_file(&theirs, b"theirs\n");
+    let log = project.state_dir().join("daemon.log");
     fs::create_dir_all(log.parent().unwrap()).unwrap();
     std::os::unix::fs::symlink(&theirs, &log).unwrap();
-    let run = project.ask(&["watch"]);
+    let run = project.run_client(&["watch"]);
     assert_eq!(run.code, 1, "{run:?}");
     assert!(run.stderr.contains("daemon.log"), "{run:?}");
     fs::remove_file(&log).unwrap();
@@ -81,7 +85,7 @@ fn a_daemons_log_goes_through_no_link() {
         0,
     )
     .unwrap();
-    assert_eq!(project.ask(&["watch"]).code, 1, "nor into a pipe that no one reads");
+    assert_eq!(project.run_client(&["watch"]).code, 1, "nor into a pipe that no one reads");
     assert_eq!(fs::read(&theirs).unwrap(), b"theirs\n");
     assert!(!project.socket().exists());
 }
@@ -92,16 +96,16 @@ fn problems_are_said_with_their_mend() {
     let two = Project::complete();
     let mut command = one.daemon_command();
     command.arg(&two.root);
-    let daemon = one.spawn(command);
-    daemon.ready();
-    let mut nowhere = one.client(&["status", FEATURE]);
+    let daemon = one.spawn_daemon(command);
+    daemon.wait_until_ready();
+    let mut nowhere = one.client_command(&["status", FEATURE]);
     nowhere.current_dir("/");
-    let run = crate::support::run(nowhere, crate::support::DEADLINE);
-    run.fails(1, "is a feature of");
+    let run = crate::support::run(nowhere, crate::support::COMMAND_TIMEOUT);
+    run.assert_failure(1, "is a feature of");
     assert!(run.stderr.contains("`--project ROOT`"), "the hint: {run:?}");
     // Where the directory says which, nothing is ambiguous.
-    one.ask(&["status", FEATURE]).ok();
-    one.ask(&["status", FEATURE, "--project", two.root.to_str().unwrap()]).ok();
+    one.run_client(&["status", FEATURE]).assert_success();
+    one.run_client(&["status", FEATURE, "--project", two.root.to_str().unwrap()]).assert_success();
 }
 
 #[test]
@@ -117,14 +121,14 @@ fn answers_that_are_none_are_errors_in_words() {
     .enumerate()
     {
         let socket = project.home().join(format!("fake-{place}/dossierd.sock"));
-        let fake = Fake::start(&socket, move |_: &str| {
+        let fake = FakeServer::start(&socket, move |_: &str| {
             let body = body.to_owned();
-            status.map(|status| Said { status, server: "other", body })
+            status.map(|status| FakeResponse { status, server: "other", body })
         });
         let socket = fake.socket.to_str().unwrap();
         for arguments in [&["status"][..], &["status", FEATURE], &["events"], &["stop"]] {
-            let run = project.ask(&[arguments, &["--socket", socket]].concat());
-            run.fails(1, "error: ");
+            let run = project.run_client(&[arguments, &["--socket", socket]].concat());
+            run.assert_failure(1, "error: ");
             assert_eq!(run.stdout, "");
         }
     }
@@ -136,15 +140,18 @@ const HOSTILE: &str = "a\x1b[2J\n\u{202e}b\u{9b}31m.md";
 #[test]
 fn hostile_names_never_reach_a_terminal_raw() {
     let project = Project::complete().artifact(HOSTILE, "x\n");
-    write(&project.root.join("kitty-specs").join(format!("{HOSTILE}.d/spec.md")), b"skipped\n");
+    write_file(
+        &project.root.join("kitty-specs").join(format!("{HOSTILE}.d/spec.md")),
+        b"skipped\n",
+    );
     let step =
         json!({ FEATURE: {"run_id": "r", "run_dir": "\u{1b}]0;x\u{7}", "mission_key": "\u{202e}"}});
     project.write(".kittify/runtime/feature-runs.json", step.to_string());
-    let daemon = project.daemon();
-    let mut live = Following::start(project.client(&["watch", "--color", "always"]));
-    let mut seen = live.until("no baseline");
-    fs::remove_file(project.feature().join(HOSTILE)).unwrap();
-    seen.extend(live.until("deleted"));
+    let daemon = project.start_daemon();
+    let mut live = RunningCommand::start(project.client_command(&["watch", "--color", "always"]));
+    let mut seen = live.lines_until("no baseline");
+    fs::remove_file(project.feature_dir().join(HOSTILE)).unwrap();
+    seen.extend(live.lines_until("deleted"));
     live.interrupt();
     daemon.export(FEATURE);
     let mut shown = seen.join("\n");
@@ -158,7 +165,7 @@ fn hostile_names_never_reach_a_terminal_raw() {
         &["status", HOSTILE],
         &["events", HOSTILE],
     ] {
-        let run = project.ask(&[arguments, &["--color", "always"]].concat());
+        let run = project.run_client(&[arguments, &["--color", "always"]].concat());
         shown.push_str(&run.stdout);
         shown.push_str(&run.stderr);
     }
@@ -184,9 +191,9 @@ fn rounds() -> u32 {
 #[test]
 fn what_was_written_before_is_read_after() {
     let project = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let spec = project.feature().join("spec.md");
+    let spec = project.feature_dir().join("spec.md");
     runtime.block_on(async {
         let mut client = Client::connect(&project.socket()).await.unwrap();
         for round in 0..rounds() {
@@ -195,27 +202,27 @@ fn what_was_written_before_is_read_after() {
                 0 => {
                     // Renamed into place, as careful editors do.
                     let beside = project.root.join("beside");
-                    write(&beside, text.as_bytes());
+                    write_file(&beside, text.as_bytes());
                     fs::rename(&beside, &spec).unwrap();
                     "/api/dossier/snapshots/export"
                 }
                 _ => {
-                    write(&spec, text.as_bytes());
+                    write_file(&spec, text.as_bytes());
                     "/api/dossier/snapshots/export"
                 }
             };
             let target = RequestPath::new(target).with("feature", FEATURE).with_sync();
             let snapshot: Value = client.get(&target).await.unwrap().parse().unwrap();
-            let listed = crate::support::entry(&snapshot, "spec.md");
+            let listed = crate::support::find_artifact(&snapshot, "spec.md");
             assert_eq!(listed["content_hash_sha256"], sha256(text.as_bytes()), "round {round}");
         }
     });
     // And by the command, each time another connection.
     for round in 0..20 {
         let text = format!("# Spec again {round}\n");
-        write(&spec, text.as_bytes());
-        let shown = project.ask(&["status", FEATURE, "--json"]).ok().json();
-        let tree = crate::support::hashes(&project.feature()).1;
+        write_file(&spec, text.as_bytes());
+        let shown = project.run_client(&["status", FEATURE, "--json"]).assert_success().json();
+        let tree = crate::support::expected_hashes(&project.feature_dir()).1;
         assert_eq!(shown["tree_hash_sha256"], tree, "round {round}");
     }
     drop(daemon);

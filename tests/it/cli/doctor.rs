@@ -9,16 +9,16 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::manager::Manager;
-use crate::support::{Project, Run, not_run, write};
+use crate::support::systemd::UserManager;
+use crate::support::{CommandOutput, Project, not_run, write_file};
 
 /// What the doctor says; it ends with 1 exactly when something is wrong.
 fn doctor(project: &Project) -> Vec<Value> {
-    findings(&project.ask(&["doctor", "--json"]))
+    findings(&project.run_client(&["doctor", "--json"]))
 }
 
 #[track_caller]
-pub(crate) fn findings(run: &Run) -> Vec<Value> {
+pub(crate) fn findings(run: &CommandOutput) -> Vec<Value> {
     let found: Vec<Value> = run.json().as_array().unwrap().clone();
     let wrong = found.iter().any(|finding| finding["level"] == "error");
     assert_eq!(run.code, i32::from(wrong), "{run:?}");
@@ -46,12 +46,12 @@ fn mode(path: &Path, mode: u32) {
 #[test]
 fn where_all_is_well_nothing_is_wrong_and_nothing_is_written() {
     let project = Project::complete();
-    let before = crate::support::everything(&project.home());
+    let before = crate::support::read_tree(&project.home());
     let found = doctor(&project);
     says(&found, "warning", "daemon", "none runs");
     says(&found, "ok", "store", "there is none yet");
-    assert_eq!(crate::support::everything(&project.home()).len(), before.len() + 1, "but `run`");
-    let daemon = project.daemon();
+    assert_eq!(crate::support::read_tree(&project.home()).len(), before.len() + 1, "but `run`");
+    let daemon = project.start_daemon();
     let found = doctor(&project);
     for (check, message) in [
         ("configuration", "all is default"),
@@ -68,7 +68,7 @@ fn where_all_is_well_nothing_is_wrong_and_nothing_is_written() {
     }
     let wrong: Vec<_> = found.iter().filter(|finding| finding["level"] == "error").collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
-    let shown = project.ask(&["doctor"]).ok();
+    let shown = project.run_client(&["doctor"]).assert_success();
     assert!(shown.stdout.contains("\nok: store: it is sound"), "{shown:?}");
     assert!(shown.stdout.trim_end().ends_with(" odd"), "{shown:?}");
     daemon.stop();
@@ -81,9 +81,9 @@ fn a_broken_configuration() {
     says(&found, "error", "configuration", "config.yaml:1:1: unknown field `setle`");
     // And one that a daemon goes on without.
     fs::remove_file(project.config_file()).unwrap();
-    let daemon = project.daemon();
-    write(&project.config_file(), b"setle: {}\n");
-    crate::support::daemon::wait("the daemon to see it", || {
+    let daemon = project.start_daemon();
+    write_file(&project.config_file(), b"setle: {}\n");
+    crate::support::wait::wait_for("the daemon to see it", || {
         (daemon.status()["config"]["state"] == "broken").then_some(())
     });
     says(&doctor(&project), "error", "configuration", "the one before it");
@@ -93,8 +93,8 @@ fn a_broken_configuration() {
 #[test]
 fn folders_and_sockets_that_others_can_enter() {
     let project = Project::complete();
-    project.daemon().stop();
-    mode(&project.state(), 0o755);
+    project.start_daemon().stop();
+    mode(&project.state_dir(), 0o755);
     let folder = project.socket().parent().unwrap().to_owned();
     mode(&folder, 0o777);
     fs::write(project.socket(), "mine").unwrap();
@@ -114,8 +114,8 @@ fn folders_and_sockets_that_others_can_enter() {
 #[test]
 fn a_store_that_is_not_sound_or_of_a_newer_version() {
     let project = Project::complete();
-    project.daemon().stop();
-    let store = project.state().join("dossierd.sqlite3");
+    project.start_daemon().stop();
+    let store = project.state_dir().join("dossierd.sqlite3");
     let sound = fs::read(&store).unwrap();
     let mut bytes = sound.clone();
     for byte in bytes.iter_mut().skip(4096).take(4096) {
@@ -157,7 +157,7 @@ fn what_git_does_not_ignore() {
         return;
     }
     says(&doctor(&project), "warning", "git", "is not ignored");
-    project.daemon().stop();
+    project.start_daemon().stop();
     says(&doctor(&project), "ok", "git", "is ignored");
     assert!(git(&["add", "--force", ".kittify/dossiers/001-x/snapshot-latest.json"]));
     says(&doctor(&project), "warning", "git", "snapshots are tracked");
@@ -174,8 +174,8 @@ fn a_daemon_whose_program_was_replaced() {
     let mut command = Command::new(&program);
     command.args(of_daemon.get_args()).current_dir(&project.root).env_clear();
     command.envs(of_daemon.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let daemon = project.spawn(command);
-    daemon.ready();
+    let daemon = project.spawn_daemon(command);
+    daemon.wait_until_ready();
     fs::remove_file(&program).unwrap();
     says(&doctor(&project), "warning", "daemon", "its program was replaced since");
     daemon.stop();
@@ -184,7 +184,7 @@ fn a_daemon_whose_program_was_replaced() {
 #[test]
 fn the_service_and_its_hardening() {
     let project = Project::complete();
-    let Some(mut manager) = Manager::start(&project) else {
+    let Some(mut manager) = UserManager::start(&project) else {
         return;
     };
     let mut doctor = |prepare: &str| -> Vec<Value> {

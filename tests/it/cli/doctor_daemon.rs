@@ -9,10 +9,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::cli::doctor::{findings, says};
-use crate::support::client::{Fake, passed_on};
-use crate::support::daemon::wait;
-use crate::support::kernel::{by, is_root, works};
-use crate::support::{FEATURE, Project, Run, run, write};
+use crate::support::fake_server::{FakeServer, proxy};
+use crate::support::kernel::{can_run, is_root, wrap_command};
+use crate::support::wait::wait_for;
+use crate::support::{CommandOutput, FEATURE, Project, run, write_file};
 
 /// The doctor has said what it has to say long before a client gives up, which is after a minute.
 const SOON: Duration = Duration::from_secs(45);
@@ -22,21 +22,26 @@ fn doctor_of(command: Command) -> Vec<Value> {
 }
 
 fn doctor(project: &Project) -> Vec<Value> {
-    doctor_of(project.client(&["doctor", "--json"]))
+    doctor_of(project.client_command(&["doctor", "--json"]))
 }
 
 /// The real daemon's answers with `from` made `to`.
 #[track_caller]
 fn doctor_hears(project: &Project, from: &'static str, to: &'static str) -> Vec<Value> {
     let socket = project.home().join("fake").join(to.len().to_string()).join("dossierd.sock");
-    let fake = Fake::start(
+    let fake = FakeServer::start(
         &socket,
-        passed_on(project, "dossierd/0.1.0", move |body| {
+        proxy(project, "dossierd/0.1.0", move |body| {
             assert!(body.contains(from) || !body.contains("\"pid\""), "`{from}` is not in {body}");
             body.replacen(from, to, 1)
         }),
     );
-    doctor_of(project.client(&["doctor", "--json", "--socket", fake.socket.to_str().unwrap()]))
+    doctor_of(project.client_command(&[
+        "doctor",
+        "--json",
+        "--socket",
+        fake.socket.to_str().unwrap(),
+    ]))
 }
 
 #[test]
@@ -55,7 +60,7 @@ fn a_daemon_whose_engine_hangs() {
     let hang = Project::complete();
     let file = hang.home().join("hang");
     let project = hang.hang_file(&file);
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     fs::write(&file, "").unwrap();
     let found = doctor(&project);
     says(&found, "error", "daemon", "its engine has not answered within 5 s");
@@ -69,11 +74,15 @@ fn something_else_that_answers_at_the_socket() {
     let project = Project::complete();
     for (status, body) in [(200, "<html>"), (404, ""), (200, "{\"status\":\"ok\"}")] {
         let socket = project.home().join(format!("other-{status}-{}", body.len()));
-        let fake = Fake::start(&socket.join("s"), move |_| {
-            Some(crate::support::client::Said { status, server: "nginx", body: body.to_owned() })
+        let fake = FakeServer::start(&socket.join("s"), move |_| {
+            Some(crate::support::fake_server::FakeResponse {
+                status,
+                server: "nginx",
+                body: body.to_owned(),
+            })
         });
         let socket = fake.socket.to_str().unwrap();
-        let found = doctor_of(project.client(&["doctor", "--json", "--socket", socket]));
+        let found = doctor_of(project.client_command(&["doctor", "--json", "--socket", socket]));
         says(&found, "error", "daemon", "cannot be understood");
     }
 }
@@ -86,18 +95,18 @@ fn a_socket_that_another_user_serves() {
     }
     let shared = tempfile::tempdir().unwrap();
     let socket = shared.path().join("s/dossierd.sock");
-    let id = crate::support::NOBODY;
+    let id = crate::support::NOBODY_UID;
     std::os::unix::fs::chown(shared.path(), Some(id), Some(id)).unwrap();
     let socket = socket.to_str().unwrap();
     let Some(mut command) = project.command_as_nobody(&["run", "--socket", socket]) else {
         return;
     };
     command.env("HOME", shared.path());
-    let served = project.spawn(command);
-    wait(&format!("a daemon of another user: {}", served.log()), || {
+    let served = project.spawn_daemon(command);
+    wait_for(&format!("a daemon of another user: {}", served.log()), || {
         std::os::unix::net::UnixStream::connect(socket).ok()
     });
-    let found = doctor_of(project.client(&["doctor", "--json", "--socket", socket]));
+    let found = doctor_of(project.client_command(&["doctor", "--json", "--socket", socket]));
     says(&found, "error", "daemon", "is served by another user");
     says(&found, "error", "socket", "is another user's");
     says(&found, "error", "socket folder", "is another user's");
@@ -106,7 +115,7 @@ fn a_socket_that_another_user_serves() {
 #[test]
 fn a_daemon_of_another_version() {
     let project = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let own = "\"version\":\"0.1.0\"";
     assert_eq!(env!("CARGO_PKG_VERSION"), "0.1.0", "and here, please");
     for other in ["\"version\":\"0.0.9\"", "\"version\":\"12.0.0\""] {
@@ -121,10 +130,10 @@ fn a_daemon_of_another_version() {
 fn what_a_daemon_says_of_itself() {
     let project =
         Project::complete().config("webhook: {url: 'http://127.0.0.1:9/', secret_env: HOOK}\n");
-    let project = project.var("HOOK", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwAAAAAAAAAAA=");
-    let daemon = project.daemon();
+    let project = project.env("HOOK", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwAAAAAAAAAAA=");
+    let daemon = project.start_daemon();
     // Nothing listens there.
-    let found = wait("a delivery that fails", || {
+    let found = wait_for("a delivery that fails", || {
         let found = doctor(&project);
         found.iter().any(|finding| finding["check"] == "delivery").then_some(found)
     });
@@ -132,7 +141,7 @@ fn what_a_daemon_says_of_itself() {
     daemon.stop();
     fs::remove_file(project.config_file()).unwrap();
 
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let found = doctor_hears(
         &project,
         "\"state\":\"ok\",\"detail\":null}",
@@ -140,9 +149,9 @@ fn what_a_daemon_says_of_itself() {
     );
     says(&found, "error", "store", "not durable: disk full");
     fs::rename(&project.root, project.root.with_file_name("away")).unwrap();
-    let mut command = project.client(&["doctor", "--json"]);
+    let mut command = project.client_command(&["doctor", "--json"]);
     command.current_dir(project.home());
-    let found = wait("the root to be missed", || {
+    let found = wait_for("the root to be missed", || {
         let mut again = Command::new(command.get_program());
         again.args(command.get_args()).env_clear().current_dir(project.home());
         again.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -157,10 +166,10 @@ fn what_a_daemon_says_of_itself() {
 #[test]
 fn a_daemon_that_is_still_starting() {
     let project = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let socket = project.home().join("starting/dossierd.sock");
-    let pass = passed_on(&project, "dossierd/0.1.0", str::to_owned);
-    let fake = Fake::start(&socket, move |request| {
+    let pass = proxy(&project, "dossierd/0.1.0", str::to_owned);
+    let fake = FakeServer::start(&socket, move |request| {
         let mut said = pass(request)?;
         if request.starts_with("GET /healthz") {
             said.status = 503;
@@ -169,7 +178,7 @@ fn a_daemon_that_is_still_starting() {
         Some(said)
     });
     let socket = fake.socket.to_str().unwrap();
-    let found = doctor_of(project.client(&["doctor", "--json", "--socket", socket]));
+    let found = doctor_of(project.client_command(&["doctor", "--json", "--socket", socket]));
     says(&found, "ok", "daemon", "it starts: 3 of 7 features are indexed");
     daemon.stop();
 }
@@ -185,14 +194,15 @@ fn watches_that_the_kernel_does_not_give() {
         let wrapper = ["unshare", "--user", "--map-root-user", "sh", "-c", &script];
         let mut trial: Vec<&str> = wrapper.to_vec();
         trial.push("true");
-        if !works("what the doctor says of limits of inotify", &trial) {
+        if !can_run("what the doctor says of limits of inotify", &trial) {
             return;
         }
-        let daemon = project.spawn(by(&wrapper, &project.daemon_command()));
-        daemon.ready();
+        let daemon = project.spawn_daemon(wrap_command(&wrapper, &project.daemon_command()));
+        daemon.wait_until_ready();
         says(&doctor(&project), level, "watching", message);
         // Where the limit counts for the doctor, too.
-        let found = doctor_of(by(&wrapper, &project.client(&["doctor", "--json"])));
+        let found =
+            doctor_of(wrap_command(&wrapper, &project.client_command(&["doctor", "--json"])));
         let (level, said) = match limit {
             "max_inotify_watches" => ("error", "user.max_inotify_watches is 1"),
             _ => ("warning", "user.max_inotify_instances is only 0"),
@@ -205,44 +215,49 @@ fn watches_that_the_kernel_does_not_give() {
 #[test]
 fn a_clock_that_was_set_back_or_never_set() {
     let project = Project::complete();
-    project.daemon().stop();
-    if !works("what the doctor says of the clock", &["faketime", "-f", "-1d", "true"]) {
+    project.start_daemon().stop();
+    if !can_run("what the doctor says of the clock", &["faketime", "-f", "-1d", "true"]) {
         return;
     }
     for (time, level, message) in [
         ("-1d", "warning", "later than now: it was set back"),
         ("@2001-01-01 00:00:00", "error", "before this program was made"),
     ] {
-        let command = project.client(&["doctor", "--json"]);
-        says(&doctor_of(by(&["faketime", "-f", time], &command)), level, "clock", message);
+        let command = project.client_command(&["doctor", "--json"]);
+        says(
+            &doctor_of(wrap_command(&["faketime", "-f", time], &command)),
+            level,
+            "clock",
+            message,
+        );
     }
 }
 
 #[test]
 fn folders_that_are_none_or_cannot_be_used() {
     let project = Project::complete();
-    write(&project.state(), b"a file");
+    write_file(&project.state_dir(), b"a file");
     says(&doctor(&project), "error", "state folder", "is no folder");
-    fs::remove_file(project.state()).unwrap();
-    fs::create_dir_all(project.state()).unwrap();
+    fs::remove_file(project.state_dir()).unwrap();
+    fs::create_dir_all(project.state_dir()).unwrap();
     let mode = |mode| {
         use std::os::unix::fs::PermissionsExt as _;
-        fs::set_permissions(project.state(), fs::Permissions::from_mode(mode)).unwrap();
+        fs::set_permissions(project.state_dir(), fs::Permissions::from_mode(mode)).unwrap();
     };
     mode(0o500);
     says(&doctor(&project), "error", "state folder", "cannot be written");
     mode(0o700);
     if is_root("a state folder of another user") {
-        let id = Some(crate::support::NOBODY);
-        std::os::unix::fs::chown(project.state(), id, id).unwrap();
+        let id = Some(crate::support::NOBODY_UID);
+        std::os::unix::fs::chown(project.state_dir(), id, id).unwrap();
         says(&doctor(&project), "error", "state folder", "is another user's");
     }
 }
 
 #[test]
 fn where_there_is_no_project() {
-    let project = Project::bare();
-    let mut command = project.client(&["doctor", "--json"]);
+    let project = Project::empty();
+    let mut command = project.client_command(&["doctor", "--json"]);
     command.current_dir(project.home());
     says(&doctor_of(command), "warning", "projects", "none is watched, and none is here");
 }
@@ -251,11 +266,11 @@ fn where_there_is_no_project() {
 fn a_store_of_an_older_version_is_left_as_it_is() {
     let project = Project::complete();
     let store = crate::service::upgrade::store_of_format_1(&project);
-    let before = crate::support::everything(&project.home());
+    let before = crate::support::read_tree(&project.home());
     let found = doctor(&project);
     says(&found, "ok", "store", "it is sound: 3 events");
     says(&found, "error", "project", "/home/p cannot be read");
-    let after = crate::support::everything(&project.home());
+    let after = crate::support::read_tree(&project.home());
     assert_eq!(before.len() + 1, after.len(), "but `run`");
     assert_eq!(crate::service::upgrade::format_of(&store), 1);
 }
@@ -273,8 +288,8 @@ fn git_of_the_project_and_not_of_a_hook_that_runs_the_doctor() {
         crate::support::not_run("of which repository git is asked (no working `git`)");
         return;
     }
-    write(&project.root.join(".kittify/dossiers/.gitignore"), b"*\n");
-    let mut command = project.client(&["doctor", "--json"]);
+    write_file(&project.root.join(".kittify/dossiers/.gitignore"), b"*\n");
+    let mut command = project.client_command(&["doctor", "--json"]);
     command.env("GIT_DIR", other.join(".git")).env("GIT_WORK_TREE", &other);
     says(&doctor_of(command), "ok", "git", ".kittify/dossiers is ignored");
 }
@@ -283,7 +298,7 @@ fn git_of_the_project_and_not_of_a_hook_that_runs_the_doctor() {
 #[test]
 fn the_summary_counts() {
     let project = Project::complete().config("setle: {}\n");
-    let shown: Run = project.ask(&["doctor"]);
+    let shown: CommandOutput = project.run_client(&["doctor"]);
     assert_eq!(shown.code, 1);
     let last = shown.stdout.lines().last().unwrap();
     assert!(last.contains(" checks: 1 wrong, "), "{shown:?}");

@@ -8,13 +8,13 @@ use std::os::unix::ffi::OsStrExt as _;
 use insta::assert_snapshot;
 use serde_json::Value;
 
-use crate::support::{Project, Run, bakery, entry, everything};
+use crate::support::{CommandOutput, Project, bakery_dir, find_artifact, read_tree};
 
 /// What a command prints in the example project, with its exit code.
 fn shown(arguments: &[&str]) -> String {
-    let project = Project::copy_of(&bakery());
-    let Run { code, stdout, stderr } = project.run(arguments);
-    let (stdout, stderr) = (project.stable(&stdout), project.stable(&stderr));
+    let project = Project::copy_of(&bakery_dir());
+    let CommandOutput { code, stdout, stderr } = project.run(arguments);
+    let (stdout, stderr) = (project.redact_paths(&stdout), project.redact_paths(&stderr));
     format!("{stdout}\n--- standard error\n{stderr}\n--- exit code {code}\n")
 }
 
@@ -56,8 +56,9 @@ fn baseline_show_says_what_was_accepted() {
 
 #[test]
 fn a_snapshot_in_json_has_every_field() {
-    let project = Project::copy_of(&bakery());
-    let mut snapshot = project.run(&["scan", "kitty-specs/002-loyalty-card", "--json"]).ok().json();
+    let project = Project::copy_of(&bakery_dir());
+    let mut snapshot =
+        project.run(&["scan", "kitty-specs/002-loyalty-card", "--json"]).assert_success().json();
     for field in ["snapshot_id", "computed_at"] {
         let text = snapshot[field].as_str().expect("a text");
         assert!(text.len() >= 20, "{field}: {text}");
@@ -68,8 +69,8 @@ fn a_snapshot_in_json_has_every_field() {
 
 #[test]
 fn looking_writes_nothing() {
-    let project = Project::copy_of(&bakery());
-    let before = everything(&project.root);
+    let project = Project::copy_of(&bakery_dir());
+    let before = read_tree(&project.root);
     for arguments in [
         &["scan"][..],
         &["scan", "--json"],
@@ -80,20 +81,20 @@ fn looking_writes_nothing() {
         &["baseline", "show", "003-delivery-slots"],
     ] {
         project.run(arguments);
-        assert_eq!(everything(&project.root), before, "{arguments:?}");
+        assert_eq!(read_tree(&project.root), before, "{arguments:?}");
         assert_eq!(fs::read_dir(project.home()).unwrap().count(), 0, "{arguments:?}");
     }
 }
 
 #[test]
 fn the_examples_own_instructions_work() {
-    let project = Project::copy_of(&bakery());
+    let project = Project::copy_of(&bakery_dir());
     fs::remove_file(project.root.join("kitty-specs/001-order-page/plan.md")).unwrap();
     let check = project.run(&["check", "."]);
     assert_eq!(check.code, 12);
     assert!(check.stdout.contains("001-order-page: incomplete"), "{}", check.stdout);
     let root = project.root.to_str().unwrap();
-    project.run(&["baseline", "accept", "003-delivery-slots", "--project", root]).ok();
+    project.run(&["baseline", "accept", "003-delivery-slots", "--project", root]).assert_success();
     assert_eq!(project.run(&["check"]).code, 10, "drift is gone, what is missing is still missing");
 
     let manifest = fs::read(
@@ -103,7 +104,7 @@ fn the_examples_own_instructions_work() {
     let edited = manifest.replacen("path_pattern: plan.md", "path_pattern: the-plan.md", 1);
     assert_ne!(edited, manifest);
     project.write(".kittify/overrides/missions/software-dev/expected-artifacts.yaml", edited);
-    let missing = project.run(&["artifacts", "001-order-page", "--missing"]).ok();
+    let missing = project.run(&["artifacts", "001-order-page", "--missing"]).assert_success();
     assert!(missing.stdout.contains("the-plan.md"), "{}", missing.stdout);
 }
 
@@ -125,7 +126,7 @@ pub(crate) const HOSTILE_NAMES: [&[u8]; 12] = [
 
 /// The example with a feature of hostile names, 255 bytes among them.
 pub(crate) fn with_hostile_names() -> Project {
-    let project = Project::copy_of(&bakery());
+    let project = Project::copy_of(&bakery_dir());
     let folder = project.root.join("kitty-specs/005-hostile-names");
     fs::create_dir(&folder).unwrap();
     for (place, name) in HOSTILE_NAMES.iter().enumerate() {
@@ -140,9 +141,9 @@ pub(crate) fn with_hostile_names() -> Project {
 #[test]
 fn hostile_names_are_listed_whole_and_harmless() {
     let project = with_hostile_names();
-    let run = project.run(&["artifacts", "005-hostile-names"]).ok();
-    assert_snapshot!(project.stable(&run.stdout));
-    let scan = project.run(&["scan", "kitty-specs/005-hostile-names", "--json"]).ok();
+    let run = project.run(&["artifacts", "005-hostile-names"]).assert_success();
+    assert_snapshot!(project.redact_paths(&run.stdout));
+    let scan = project.run(&["scan", "kitty-specs/005-hostile-names", "--json"]).assert_success();
     let snapshot = scan.json();
     for (path, content) in [
         ("line\nbreak.md", "0\n"),
@@ -152,7 +153,7 @@ fn hostile_names_are_listed_whole_and_harmless() {
         ("back\\\\slash.md", "7\n"),
         ("dir\n\\xff/WP01\u{1b}.md", "deep\n"),
     ] {
-        let entry = entry(&snapshot, path);
+        let entry = find_artifact(&snapshot, path);
         assert_eq!(entry["is_present"], true);
         assert_eq!(entry["content_hash_sha256"], crate::support::sha256(content.as_bytes()));
     }

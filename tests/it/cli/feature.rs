@@ -4,13 +4,13 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::client::Following;
-use crate::support::daemon::wait;
-use crate::support::{self, FEATURE, Project, bakery, write};
+use crate::support::client::RunningCommand;
+use crate::support::wait::wait_for;
+use crate::support::{self, FEATURE, Project, bakery_dir, write_file};
 
 #[test]
 fn a_feature_is_shown_as_a_scan_shows_it() {
-    let project = Project::copy_of(&bakery());
+    let project = Project::copy_of(&bakery_dir());
     let slug = "003-delivery-slots";
     let commands: &[&[&str]] = &[
         &["artifacts", slug],
@@ -21,10 +21,11 @@ fn a_feature_is_shown_as_a_scan_shows_it() {
         &["drift", slug],
         &["baseline", "show", slug],
     ];
-    let alone: Vec<_> = commands.iter().map(|command| project.ask(command).ok()).collect();
-    let daemon = project.daemon();
+    let alone: Vec<_> =
+        commands.iter().map(|command| project.run_client(command).assert_success()).collect();
+    let daemon = project.start_daemon();
     for (command, alone) in commands.iter().zip(alone) {
-        let run = project.ask(command).ok();
+        let run = project.run_client(command).assert_success();
         assert_eq!(run.stdout, alone.stdout, "{command:?}");
         assert!(alone.stderr.contains("scanned once"), "{alone:?}");
     }
@@ -33,16 +34,16 @@ fn a_feature_is_shown_as_a_scan_shows_it() {
         (&["show", slug, "output.plan.main", "--json"], "artifacts/output.plan.main?"),
         (&["drift", slug, "--json"], "drift?"),
     ] {
-        let run = project.ask(command).ok();
+        let run = project.run_client(command).assert_success();
         assert_eq!(run.stderr, "", "{command:?}");
-        let answer = daemon.json(&format!("/api/dossier/{target}feature={slug}&sync=true"));
+        let answer = daemon.get_json(&format!("/api/dossier/{target}feature={slug}&sync=true"));
         assert_eq!(run.json(), answer, "{command:?}");
     }
-    project.ask(&["show", slug, "output.plan.man"]).fails(1, "output.plan.main");
+    project.run_client(&["show", slug, "output.plan.man"]).assert_failure(1, "output.plan.main");
     // What was deleted is listed for as long as the daemon knows of it.
     fs::remove_file(project.root.join(format!("kitty-specs/{slug}/plan.md"))).unwrap();
-    wait("the tombstone", || {
-        let run = project.ask(&["artifacts", slug, "--missing"]).ok();
+    wait_for("the tombstone", || {
+        let run = project.run_client(&["artifacts", slug, "--missing"]).assert_success();
         run.stdout.contains("deleted_after_scan").then_some(())
     });
 }
@@ -50,42 +51,45 @@ fn a_feature_is_shown_as_a_scan_shows_it() {
 #[test]
 fn baselines_are_accepted_and_cleared() {
     let project = Project::complete();
-    let daemon = project.daemon();
-    let accepted = project.ask(&["baseline", "accept", FEATURE]).ok();
-    let tree = crate::support::hashes(&project.feature()).1;
+    let daemon = project.start_daemon();
+    let accepted = project.run_client(&["baseline", "accept", FEATURE]).assert_success();
+    let tree = crate::support::expected_hashes(&project.feature_dir()).1;
     assert_eq!(accepted.stdout, format!("001-x: accepted 5 artifacts, tree {}\n", &tree[..12]));
     assert_eq!(accepted.stderr, "");
     assert_eq!(daemon.overview(FEATURE)["drift"]["state"], "in_parity");
 
-    write(&project.feature().join("spec.md"), b"# Moved on\n");
-    let stale = project.ask(&["baseline", "accept", FEATURE, "--tree", &tree]);
-    stale.fails(1, "moved on");
-    let json = project.ask(&["baseline", "accept", "--all", "--json"]).ok().json();
+    write_file(&project.feature_dir().join("spec.md"), b"# Moved on\n");
+    let stale = project.run_client(&["baseline", "accept", FEATURE, "--tree", &tree]);
+    stale.assert_failure(1, "moved on");
+    let json =
+        project.run_client(&["baseline", "accept", "--all", "--json"]).assert_success().json();
     assert_eq!(
         (&json["feature_slug"], &json["drift"]["state"]),
         (&FEATURE.into(), &"in_parity".into())
     );
     assert_eq!((&json["accepted"]["artifacts"], &json["synced"]), (&5.into(), &"cookie".into()));
-    let cleared = project.ask(&["baseline", "clear", FEATURE]).ok();
+    let cleared = project.run_client(&["baseline", "clear", FEATURE]).assert_success();
     assert_eq!(cleared.stdout, "001-x: baseline cleared\n");
-    let again = project.ask(&["baseline", "clear", FEATURE]).ok();
+    let again = project.run_client(&["baseline", "clear", FEATURE]).assert_success();
     assert_eq!(again.stdout, "001-x: there was no baseline\n");
     assert_eq!(daemon.overview(FEATURE)["drift"]["state"], "no_baseline");
 
     fs::write(project.baseline_file(), "{").unwrap();
-    project.ask(&["baseline", "accept", "--all"]).fails(1, "001-x: ");
+    project.run_client(&["baseline", "accept", "--all"]).assert_failure(1, "001-x: ");
     assert_eq!(fs::read(project.baseline_file()).unwrap(), b"{", "left as it is");
-    let replaced = project.ask(&["baseline", "accept", FEATURE]).ok();
+    let replaced = project.run_client(&["baseline", "accept", FEATURE]).assert_success();
     let said = "001-x: the baseline that was there is replaced; it could not be used: ";
     assert!(replaced.stderr.contains(said), "{replaced:?}");
     assert_eq!(daemon.overview(FEATURE)["drift"]["state"], "in_parity");
-    let cleared = project.ask(&["baseline", "clear", FEATURE, "--json"]).ok().json();
+    let cleared =
+        project.run_client(&["baseline", "clear", FEATURE, "--json"]).assert_success().json();
     assert_eq!((&cleared["cleared"], &cleared["synced"]), (&true.into(), &"cookie".into()));
 
     // The same without a daemon, but for what only it knows.
     daemon.stop();
     fs::write(project.baseline_file(), "{").unwrap();
-    let replaced = project.ask(&["baseline", "accept", FEATURE, "--json"]).ok().json();
+    let replaced =
+        project.run_client(&["baseline", "accept", FEATURE, "--json"]).assert_success().json();
     let why = replaced["accepted"]["replaced_corrupt"].as_str().unwrap();
     assert!(why.contains("EOF"), "{why}");
     assert_eq!(replaced["drift"]["state"], "in_parity");
@@ -94,7 +98,8 @@ fn baselines_are_accepted_and_cleared() {
         names.collect::<Vec<String>>()
     };
     assert_eq!(fields(&replaced), fields(&json));
-    let alone = project.ask(&["baseline", "clear", FEATURE, "--json"]).ok().json();
+    let alone =
+        project.run_client(&["baseline", "clear", FEATURE, "--json"]).assert_success().json();
     assert_eq!(
         (fields(&alone), &alone["drift"]["state"]),
         (fields(&cleared), &"no_baseline".into())
@@ -105,12 +110,12 @@ fn baselines_are_accepted_and_cleared() {
 #[test]
 fn a_baseline_is_shown_by_the_daemon_also_to_who_is_in_no_project() {
     let project = Project::complete();
-    let daemon = project.daemon();
-    project.ask(&["baseline", "accept", FEATURE]).ok();
-    let mut command = project.client(&["baseline", "show", FEATURE, "--json"]);
+    let daemon = project.start_daemon();
+    project.run_client(&["baseline", "accept", FEATURE]).assert_success();
+    let mut command = project.client_command(&["baseline", "show", FEATURE, "--json"]);
     command.current_dir(project.home());
-    let shown = crate::support::run(command, crate::support::DEADLINE).ok();
-    let answer = daemon.json(&format!("/api/dossier/baseline?feature={FEATURE}&sync=true"));
+    let shown = crate::support::run(command, crate::support::COMMAND_TIMEOUT).assert_success();
+    let answer = daemon.get_json(&format!("/api/dossier/baseline?feature={FEATURE}&sync=true"));
     assert_eq!(shown.json(), answer);
     assert_eq!(answer["baseline"], project.baseline());
     assert_eq!(
@@ -124,12 +129,14 @@ fn a_baseline_is_shown_by_the_daemon_also_to_who_is_in_no_project() {
 fn a_report_is_not_written_through_a_link() {
     let project = Project::complete();
     let (theirs, planted) = (project.home().join("theirs"), project.home().join("report.html"));
-    write(&theirs, b"theirs\n");
+    write_file(&theirs, b"theirs\n");
     std::os::unix::fs::symlink(&theirs, &planted).unwrap();
     let output = planted.to_str().unwrap();
-    project.run(&["report", FEATURE, "-o", output]).fails(1, "symbolic link, not followed");
+    project
+        .run(&["report", FEATURE, "-o", output])
+        .assert_failure(1, "symbolic link, not followed");
     assert_eq!(fs::read(&theirs).unwrap(), b"theirs\n");
-    let said = project.run(&["report", FEATURE, "-o", "/dev/stdout"]).ok().stdout;
+    let said = project.run(&["report", FEATURE, "-o", "/dev/stdout"]).assert_success().stdout;
     assert!(said.contains("<!doctype html>") || said.contains("<!DOCTYPE html>"), "{said}");
 }
 
@@ -137,16 +144,16 @@ fn a_report_is_not_written_through_a_link() {
 fn what_the_daemon_refuses_is_mended_in_the_words_of_commands() {
     let project = Project::complete();
     let second = project.root.parent().unwrap().join("second");
-    write(&second.join("kitty-specs").join(FEATURE).join("spec.md"), b"second");
+    write_file(&second.join("kitty-specs").join(FEATURE).join("spec.md"), b"second");
     let mut command = project.daemon_command();
     command.arg(&second);
-    let daemon = project.spawn(command);
-    daemon.ready();
+    let daemon = project.spawn_daemon(command);
+    daemon.wait_until_ready();
     let refused = |arguments: &[&str], mend: &str| {
-        let mut command = project.client(arguments);
+        let mut command = project.client_command(arguments);
         command.current_dir(project.home());
-        let run = support::run(command, support::DEADLINE);
-        run.fails(1, mend);
+        let run = support::run(command, support::COMMAND_TIMEOUT);
+        run.assert_failure(1, mend);
         for word in ["GET", "DELETE", "`project=`", "sync=true"] {
             assert!(!run.stderr.contains(word), "{arguments:?}: {run:?}");
         }
@@ -164,23 +171,26 @@ fn what_the_daemon_refuses_is_mended_in_the_words_of_commands() {
 fn projects_come_and_go_while_it_runs() {
     let project = Project::complete();
     let other = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let root = other.root.to_str().unwrap();
-    project.ask(&["project", "add", root]).ok();
+    project.run_client(&["project", "add", root]).assert_success();
     let roots = || -> Vec<String> {
-        let list = project.ask(&["project", "list", "--json"]).ok().json();
+        let list = project.run_client(&["project", "list", "--json"]).assert_success().json();
         list.as_array().unwrap().iter().map(|one| one["root"].as_str().unwrap().into()).collect()
     };
     assert!(roots().contains(&root.to_owned()));
-    project.ask(&["rescan"]).ok();
-    let rescan = project.ask(&["rescan", FEATURE, "--project", root, "--json"]).ok().json();
+    project.run_client(&["rescan"]).assert_success();
+    let rescan = project
+        .run_client(&["rescan", FEATURE, "--project", root, "--json"])
+        .assert_success()
+        .json();
     assert_eq!(rescan["features"], 1);
     daemon.stop();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     assert!(roots().contains(&root.to_owned()), "kept");
-    project.ask(&["project", "remove", root]).ok();
+    project.run_client(&["project", "remove", root]).assert_success();
     assert!(!roots().contains(&root.to_owned()));
-    project.ask(&["project", "remove", root]).fails(1, "is not watched");
+    project.run_client(&["project", "remove", root]).assert_failure(1, "is not watched");
     drop(daemon);
 }
 
@@ -188,19 +198,19 @@ fn projects_come_and_go_while_it_runs() {
 fn watch_adds_the_project_for_the_daemons_life_and_again_for_the_next() {
     let project = Project::complete();
     let other = Project::complete();
-    let daemon = other.daemon();
-    let mut command = other.client(&["watch", "--json"]);
+    let daemon = other.start_daemon();
+    let mut command = other.client_command(&["watch", "--json"]);
     command.current_dir(&project.root);
-    let mut live = Following::start(command);
-    let state = live.json();
+    let mut live = RunningCommand::start(command);
+    let state = live.next_json();
     let root = project.root.to_str().unwrap();
     assert_eq!(state["projects"].as_array().unwrap().len(), 1);
     assert_eq!(state["projects"][0]["root"], root);
-    live.says("is watched now, until the daemon ends");
-    write(&project.feature().join("spec.md"), b"one\n");
+    live.wait_for_stderr("is watched now, until the daemon ends");
+    write_file(&project.feature_dir().join("spec.md"), b"one\n");
     let mut paths = Vec::new();
-    let mut until = |live: &mut Following, text: &[u8]| loop {
-        let event: Value = live.json();
+    let mut until = |live: &mut RunningCommand, text: &[u8]| loop {
+        let event: Value = live.next_json();
         let payload = &event["payload"];
         paths.push(payload["relative_path"].clone());
         if payload["content_hash_sha256"] == crate::support::sha256(text) {
@@ -209,10 +219,10 @@ fn watch_adds_the_project_for_the_daemons_life_and_again_for_the_next() {
     };
     until(&mut live, b"one\n");
     daemon.kill();
-    live.says("the daemon is away");
-    write(&project.feature().join("spec.md"), b"two\n");
-    let daemon = other.daemon();
-    live.says("the daemon is back");
+    live.wait_for_stderr("the daemon is away");
+    write_file(&project.feature_dir().join("spec.md"), b"two\n");
+    let daemon = other.start_daemon();
+    live.wait_for_stderr("the daemon is back");
     until(&mut live, b"two\n");
     live.interrupt();
     daemon.stop();

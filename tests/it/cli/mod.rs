@@ -9,6 +9,7 @@ mod doctor_daemon;
 mod events;
 pub(crate) mod examples;
 mod feature;
+mod path_arguments;
 mod projects;
 mod status;
 mod verify;

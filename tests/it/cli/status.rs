@@ -4,12 +4,12 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::client::{Following, without_times};
-use crate::support::{FEATURE, Project, bakery};
+use crate::support::client::{RunningCommand, redact_times};
+use crate::support::{FEATURE, Project, bakery_dir};
 
 /// A copy of the example with a name that does not change.
 fn example() -> Project {
-    let project = Project::copy_of(&bakery());
+    let project = Project::copy_of(&bakery_dir());
     project
         .write("kitty-specs/005-a-slug-that-is-far-too-long-for-any-narrow-terminal/spec.md", "x");
     project
@@ -17,7 +17,7 @@ fn example() -> Project {
 
 /// Without what the machine is.
 fn shown(project: &Project, text: &str) -> String {
-    let text = without_times(&project.stable(text));
+    let text = redact_times(&project.redact_paths(text));
     // How many directories are watched depends on what the daemon has written meanwhile.
     let line = |line: &str| match line.split_once("live, ") {
         Some((before, _)) => format!("{before}live, SOME folders\n"),
@@ -29,33 +29,37 @@ fn shown(project: &Project, text: &str) -> String {
 #[test]
 fn all_features_at_a_glance() {
     let project = example();
-    let _daemon = project.daemon();
-    let run = project.ask(&["status"]).ok();
+    let _daemon = project.start_daemon();
+    let run = project.run_client(&["status"]).assert_success();
     assert_eq!(run.stderr, "");
     insta::assert_snapshot!(shown(&project, &run.stdout));
     // From a directory in it, and from elsewhere: everything that is watched.
-    let mut elsewhere = project.client(&["status"]);
+    let mut elsewhere = project.client_command(&["status"]);
     elsewhere.current_dir("/");
-    let elsewhere = crate::support::run(elsewhere, crate::support::DEADLINE).ok();
+    let elsewhere =
+        crate::support::run(elsewhere, crate::support::COMMAND_TIMEOUT).assert_success();
     assert_eq!(shown(&project, &elsewhere.stdout), shown(&project, &run.stdout));
 }
 
 #[test]
 fn one_feature_in_detail() {
     let project = example();
-    let _daemon = project.daemon();
-    let run = project.ask(&["status", "003-delivery-slots"]).ok();
+    let _daemon = project.start_daemon();
+    let run = project.run_client(&["status", "003-delivery-slots"]).assert_success();
     insta::assert_snapshot!(shown(&project, &run.stdout));
-    let by_path = project.ask(&["status", "kitty-specs/003-delivery-slots"]).ok();
-    let same = |text: &str| without_times(text);
+    let by_path =
+        project.run_client(&["status", "kitty-specs/003-delivery-slots"]).assert_success();
+    let same = |text: &str| redact_times(text);
     assert_eq!(same(&by_path.stdout), same(&run.stdout));
-    project.ask(&["status", "no-such-feature"]).fails(1, "there is no feature `no-such-feature`");
+    project
+        .run_client(&["status", "no-such-feature"])
+        .assert_failure(1, "there is no feature `no-such-feature`");
 }
 
 #[test]
 fn json_is_the_apis() {
     let project = example();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let steady = |mut value: Value| {
         value.as_object_mut().unwrap().remove("uptime_s").unwrap();
         // These change by themselves.
@@ -67,9 +71,9 @@ fn json_is_the_apis() {
         }
         value
     };
-    let printed = project.ask(&["status", "--json"]).ok().json();
+    let printed = project.run_client(&["status", "--json"]).assert_success().json();
     assert_eq!(steady(printed), steady(daemon.status()));
-    let printed = project.ask(&["status", "003-delivery-slots", "--json"]).ok();
+    let printed = project.run_client(&["status", "003-delivery-slots", "--json"]).assert_success();
     let answer = daemon.get("/api/dossier/overview?feature=003-delivery-slots&sync=true");
     assert_eq!(unracy(&printed.stdout), unracy(&answer.body));
 }
@@ -84,49 +88,49 @@ fn unracy(text: &str) -> String {
 fn what_is_not_watched_is_scanned_once() {
     let project = Project::complete();
     let note = "not watched; dossierd project add .";
-    let alone = project.ask(&["status"]).ok();
+    let alone = project.run_client(&["status"]).assert_success();
     assert!(alone.stderr.contains(note), "{alone:?}");
-    insta::assert_snapshot!(project.redacted(&alone.stdout), @r"
+    insta::assert_snapshot!(project.redact(&alone.stdout), @r"
     project  ROOT  not watched
       FEATURE  COMPLETENESS  REQUIRED  DRIFT        STEP  ARTIFACTS
       001-x    complete      4/4       no baseline  -     5
     ");
-    let json = project.ask(&["status", "--json"]).ok().json();
+    let json = project.run_client(&["status", "--json"]).assert_success().json();
     assert_eq!(json["pid"], Value::Null);
     assert_eq!(json["projects"][0]["watch"]["state"], "unwatched");
     assert_eq!(json["projects"][0]["features"][0]["feature_slug"], FEATURE);
 
     // A daemon runs, for another project.
     let other = Project::complete();
-    let _daemon = project.daemon();
-    let mut beside = project.client(&["status"]);
+    let _daemon = project.start_daemon();
+    let mut beside = project.client_command(&["status"]);
     beside.current_dir(&other.root);
-    let beside = crate::support::run(beside, crate::support::DEADLINE).ok();
+    let beside = crate::support::run(beside, crate::support::COMMAND_TIMEOUT).assert_success();
     assert!(beside.stderr.contains(note), "{beside:?}");
-    assert_eq!(other.stable(&beside.stdout), project.stable(&alone.stdout));
-    let mut one = project.client(&["status", FEATURE]);
+    assert_eq!(other.redact_paths(&beside.stdout), project.redact_paths(&alone.stdout));
+    let mut one = project.client_command(&["status", FEATURE]);
     one.current_dir(&other.root);
-    let one = crate::support::run(one, crate::support::DEADLINE).ok();
+    let one = crate::support::run(one, crate::support::COMMAND_TIMEOUT).assert_success();
     assert!(one.stderr.contains(note) && one.stdout.starts_with("001-x\n"), "{one:?}");
 }
 
 #[test]
 fn without_project_and_daemon_there_is_nothing_to_show() {
-    let project = Project::bare();
+    let project = Project::empty();
     fs::create_dir(project.root.join("empty")).unwrap();
-    let mut nowhere = project.client(&["status"]);
+    let mut nowhere = project.client_command(&["status"]);
     nowhere.current_dir(project.root.join("empty"));
-    let nowhere = crate::support::run(nowhere, crate::support::DEADLINE);
-    nowhere.fails(3, "no daemon answers at");
+    let nowhere = crate::support::run(nowhere, crate::support::COMMAND_TIMEOUT);
+    nowhere.assert_failure(3, "no daemon answers at");
     assert!(nowhere.stderr.contains("dossierd run"), "{nowhere:?}");
 }
 
 #[test]
 fn a_terminal_is_never_too_narrow_for_a_line() {
     let project = example();
-    let _daemon = project.daemon();
+    let _daemon = project.start_daemon();
     for columns in [100, 72, 50] {
-        let Some(run) = project.ask_on_terminal(columns, &["status"]) else { return };
+        let Some(run) = project.run_on_terminal(columns, &["status"]) else { return };
         let plain = anstream::adapter::strip_str(&run.stdout).to_string();
         let table = plain.lines().filter(|line| line.starts_with("  0"));
         let widest = table.map(|line| line.trim_end().chars().count()).max().unwrap();
@@ -137,7 +141,7 @@ fn a_terminal_is_never_too_narrow_for_a_line() {
             "words:\n{plain}"
         );
     }
-    let narrow = project.ask_on_terminal(72, &["status"]).unwrap();
+    let narrow = project.run_on_terminal(72, &["status"]).unwrap();
     let plain = anstream::adapter::strip_str(&narrow.stdout).to_string();
     let table: Vec<&str> = plain.lines().map(str::trim_end).skip(1).collect();
     insta::assert_snapshot!(table.join("\n"));
@@ -146,34 +150,35 @@ fn a_terminal_is_never_too_narrow_for_a_line() {
 #[test]
 fn it_is_shown_again_when_something_changes() {
     let project = Project::complete();
-    let _daemon = project.daemon();
-    let mut piped = Following::start(project.client(&["status", "--watch"]));
-    assert!(piped.until("001-x").pop().unwrap().contains("complete"), "the first");
-    fs::remove_file(project.feature().join("plan.md")).unwrap();
-    piped.until("incomplete    3/4");
+    let _daemon = project.start_daemon();
+    let mut piped = RunningCommand::start(project.client_command(&["status", "--watch"]));
+    assert!(piped.lines_until("001-x").pop().unwrap().contains("complete"), "the first");
+    fs::remove_file(project.feature_dir().join("plan.md")).unwrap();
+    piped.lines_until("incomplete    3/4");
     piped.interrupt();
 
-    let mut json = Following::start(project.client(&["status", FEATURE, "--watch", "--json"]));
-    assert_eq!(json.json()["completeness_status"], "incomplete");
+    let mut json =
+        RunningCommand::start(project.client_command(&["status", FEATURE, "--watch", "--json"]));
+    assert_eq!(json.next_json()["completeness_status"], "incomplete");
     project.write(&format!("kitty-specs/{FEATURE}/plan.md"), "# Plan\n");
-    assert_eq!(json.json()["completeness_status"], "complete");
+    assert_eq!(json.next_json()["completeness_status"], "complete");
     json.interrupt();
 }
 
 #[test]
 fn on_a_terminal_it_is_drawn_in_place_and_leaves_nothing_behind() {
     let project = Project::complete();
-    let _daemon = project.daemon();
-    let Some(command) = project.terminal(80, &["status", "--watch"]) else { return };
-    let mut screen = Following::start(command);
+    let _daemon = project.start_daemon();
+    let Some(command) = project.terminal_command(80, &["status", "--watch"]) else { return };
+    let mut screen = RunningCommand::start(command);
     // A line of the screen ends when the next begins.
-    let first = screen.until("FEATURE").concat();
+    let first = screen.lines_until("FEATURE").concat();
     assert!(first.contains("\x1b[?1049h"), "another screen: {first:?}");
     project.write(&format!("kitty-specs/{FEATURE}/more.md"), "more\n");
-    screen.until("FEATURE");
-    screen.types("\x03");
-    assert_eq!(screen.ended(), Some(0));
-    let rest = screen.rest().concat();
+    screen.lines_until("FEATURE");
+    screen.type_text("\x03");
+    assert_eq!(screen.wait_for_exit(), Some(0));
+    let rest = screen.remaining_lines().concat();
     assert!(rest.ends_with(LEAVE), "{rest:?}");
 }
 
@@ -183,17 +188,17 @@ const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 #[test]
 fn on_a_terminal_it_says_what_is_wrong_with_the_daemon_and_leaves_before_it_fails() {
     let project = Project::complete();
-    let daemon = project.daemon();
-    let Some(command) = project.terminal(80, &["status", "--watch"]) else { return };
-    let mut screen = Following::start(command);
-    screen.until("FEATURE");
-    crate::support::write(&project.config_file(), b"nonsense: 1\n");
-    screen.until("unknown field `nonsense`");
-    crate::support::write(&project.config_file(), b"");
+    let daemon = project.start_daemon();
+    let Some(command) = project.terminal_command(80, &["status", "--watch"]) else { return };
+    let mut screen = RunningCommand::start(command);
+    screen.lines_until("FEATURE");
+    crate::support::write_file(&project.config_file(), b"nonsense: 1\n");
+    screen.lines_until("unknown field `nonsense`");
+    crate::support::write_file(&project.config_file(), b"");
     let root = project.root.to_str().unwrap();
-    project.ask(&["project", "remove", root]).ok();
-    assert_eq!(screen.ended(), Some(1));
-    let rest = screen.rest().concat();
+    project.run_client(&["project", "remove", root]).assert_success();
+    assert_eq!(screen.wait_for_exit(), Some(1));
+    let rest = screen.remaining_lines().concat();
     let (_, after) = rest.split_once(LEAVE).expect("the first screen is back");
     assert!(after.contains("the project is watched no more"), "{rest:?}");
     daemon.stop();
@@ -203,11 +208,12 @@ fn on_a_terminal_it_says_what_is_wrong_with_the_daemon_and_leaves_before_it_fail
 fn a_broken_file_of_the_project_ends_it_with_the_same_code_with_a_daemon_and_without() {
     let project = Project::complete().file(".kittify/config.yaml", ": [");
     let asked = [vec!["status"], vec!["status", FEATURE], vec!["status", FEATURE, "--json"]];
-    let codes = || asked.iter().map(|arguments| project.ask(arguments).code).collect::<Vec<_>>();
+    let codes =
+        || asked.iter().map(|arguments| project.run_client(arguments).code).collect::<Vec<_>>();
     assert_eq!(codes(), [78, 78, 78]);
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     assert_eq!(codes(), [78, 78, 78]);
-    let one = project.ask(&["status", FEATURE, "--json"]);
+    let one = project.run_client(&["status", FEATURE, "--json"]);
     assert_eq!(one.json()["feature_slug"], FEATURE);
     assert!(one.stderr.contains(".kittify/config.yaml:1:"), "{one:?}");
     daemon.stop();
@@ -216,10 +222,10 @@ fn a_broken_file_of_the_project_ends_it_with_the_same_code_with_a_daemon_and_wit
 #[test]
 fn a_feature_is_found_by_its_path_while_the_users_configuration_is_broken() {
     let project = Project::complete();
-    let daemon = project.daemon();
-    crate::support::write(&project.config_file(), b"nonsense: 1\n");
+    let daemon = project.start_daemon();
+    crate::support::write_file(&project.config_file(), b"nonsense: 1\n");
     for name in [FEATURE, "kitty-specs/001-x"] {
-        let run = project.ask(&["status", name]).ok();
+        let run = project.run_client(&["status", name]).assert_success();
         assert!(run.stdout.starts_with("001-x\n"), "{run:?}");
     }
     daemon.stop();

@@ -5,8 +5,8 @@ use std::os::unix::net::UnixStream;
 
 use std::io::{Read as _, Write as _};
 
-use crate::support::client::{Fake, Said};
-use crate::support::{FEATURE, Project, bakery, write};
+use crate::support::fake_server::{FakeResponse, FakeServer};
+use crate::support::{FEATURE, Project, bakery_dir, write_file};
 
 /// What the daemon at `socket` answers to a request's first line.
 fn answer(socket: &std::path::Path, request: &str) -> Option<(u16, String)> {
@@ -24,16 +24,16 @@ fn answer(socket: &std::path::Path, request: &str) -> Option<(u16, String)> {
 
 #[test]
 fn a_daemon_that_is_right() {
-    let project = Project::copy_of(&bakery());
-    let _daemon = project.daemon();
-    let run = project.ask(&["verify"]).ok();
+    let project = Project::copy_of(&bakery_dir());
+    let _daemon = project.start_daemon();
+    let run = project.run_client(&["verify"]).assert_success();
     assert_eq!(run.stdout, "4 features compared: the daemon shows what is there\n");
     for round in 0..5 {
-        write(&project.root.join("kitty-specs/001-order-page/spec.md"), &[b'a' + round]);
-        project.ask(&["verify", "001-order-page"]).ok();
+        write_file(&project.root.join("kitty-specs/001-order-page/spec.md"), &[b'a' + round]);
+        project.run_client(&["verify", "001-order-page"]).assert_success();
     }
     fs::remove_dir_all(project.root.join("kitty-specs/002-loyalty-card")).unwrap();
-    let json = project.ask(&["verify", "--json"]).ok().json();
+    let json = project.run_client(&["verify", "--json"]).assert_success().json();
     assert_eq!(json, serde_json::json!({"features": 3, "differences": []}));
 }
 
@@ -43,20 +43,23 @@ fn in_no_project_everything_that_is_watched_is_compared() {
     let other = Project::complete().file("kitty-specs/002-y/spec.md", "y\n");
     let mut command = project.daemon_command();
     command.arg(&other.root);
-    let daemon = project.spawn(command);
-    daemon.ready();
+    let daemon = project.spawn_daemon(command);
+    daemon.wait_until_ready();
     let verify = |arguments: &[&str]| {
-        let mut command = project.client(&[&["verify"], arguments].concat());
+        let mut command = project.client_command(&[&["verify"], arguments].concat());
         command.current_dir(project.home());
-        crate::support::run(command, crate::support::DEADLINE)
+        crate::support::run(command, crate::support::COMMAND_TIMEOUT)
     };
-    assert_eq!(verify(&[]).ok().stdout, "3 features compared: the daemon shows what is there\n");
     assert_eq!(
-        verify(&["002-y"]).ok().stdout,
+        verify(&[]).assert_success().stdout,
+        "3 features compared: the daemon shows what is there\n"
+    );
+    assert_eq!(
+        verify(&["002-y"]).assert_success().stdout,
         "1 features compared: the daemon shows what is there\n"
     );
-    verify(&["003-none"]).fails(1, "there is no feature `003-none`");
-    verify(&[FEATURE]).fails(1, "001-x");
+    verify(&["003-none"]).assert_failure(1, "there is no feature `003-none`");
+    verify(&[FEATURE]).assert_failure(1, "001-x");
 }
 
 #[test]
@@ -64,16 +67,16 @@ fn a_root_that_is_away_keeps_no_other_from_being_compared_however_it_is_named() 
     let project = Project::complete();
     let other = Project::complete();
     let odd = project.home().join("back\\slash");
-    write(&odd.join("kitty-specs/003-z/spec.md"), b"z\n");
+    write_file(&odd.join("kitty-specs/003-z/spec.md"), b"z\n");
     let mut command = project.daemon_command();
     command.args([&other.root, &odd]);
-    let daemon = project.spawn(command);
-    daemon.ready();
+    let daemon = project.spawn_daemon(command);
+    daemon.wait_until_ready();
     fs::rename(&other.root, other.home().join("away")).unwrap();
-    let mut command = project.client(&["verify"]);
+    let mut command = project.client_command(&["verify"]);
     command.current_dir(project.home());
-    let run = crate::support::run(command, crate::support::DEADLINE);
-    run.fails(1, other.root.to_str().unwrap());
+    let run = crate::support::run(command, crate::support::COMMAND_TIMEOUT);
+    run.assert_failure(1, other.root.to_str().unwrap());
     assert_eq!(run.stdout, "2 features compared: the daemon shows what is there\n");
     daemon.stop();
 }
@@ -86,14 +89,14 @@ fn while_a_manifest_is_broken_only_what_it_does_not_decide_is_compared() {
         "schema_version: '1.0'\nmission_type: software-dev\nrequired_always:\n\
          - {artifact_key: policy.own, artifact_class: policy, path_pattern: spec.md, blocking: true}\n",
     );
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     assert_eq!(daemon.export(FEATURE)["required_artifacts"], 1);
     project.write(own, ": [");
-    crate::support::daemon::wait("the error", || {
+    crate::support::wait::wait_for("the error", || {
         let errors = daemon.status()["projects"][0]["manifest_errors"].as_array()?.len();
         (errors > 0).then_some(())
     });
-    let run = project.ask(&["verify"]).ok();
+    let run = project.run_client(&["verify"]).assert_success();
     assert!(run.stderr.contains("001-x: while its manifest is broken only paths"), "{run:?}");
     assert_eq!(run.stdout, "1 features compared: the daemon shows what is there\n");
 }
@@ -101,7 +104,7 @@ fn while_a_manifest_is_broken_only_what_it_does_not_decide_is_compared() {
 #[test]
 fn each_difference_is_said_and_is_a_failure() {
     let project = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let hash = crate::support::sha256(b"# Spec\n");
     let wrong = hash.replace(|c: char| c.is_ascii_digit(), "0");
     let (real, socket) = (project.socket(), project.home().join("fake/dossierd.sock"));
@@ -113,17 +116,17 @@ fn each_difference_is_said_and_is_a_failure() {
                 .replace(&hash, &wrong)
                 .replace("\"relative_path\":\"plan.md\"", "\"relative_path\":\"plan.txt\"")
                 .replace("output.tasks.main", "output.tasks.other");
-            Some(Said { status, server: "dossierd/9.9.9", body })
+            Some(FakeResponse { status, server: "dossierd/9.9.9", body })
         }
     };
-    let fake = Fake::start(&socket, lie);
+    let fake = FakeServer::start(&socket, lie);
     let socket = fake.socket.to_str().unwrap();
-    let run = project.ask(&["verify", "--socket", socket]);
+    let run = project.run_client(&["verify", "--socket", socket]);
     assert_eq!(run.code, 1, "{run:?}");
     insta::assert_snapshot!(run.stdout.replace(&wrong, "WRONG").replace(&hash, "RIGHT"));
     let versions = format!("version 9.9.9, this command of {}", env!("CARGO_PKG_VERSION"));
     assert_eq!(run.stderr.matches(&versions).count(), 1, "said once: {run:?}");
-    let json = project.ask(&["verify", FEATURE, "--json", "--socket", socket]);
+    let json = project.run_client(&["verify", FEATURE, "--json", "--socket", socket]);
     assert_eq!(json.code, 1);
     let differences = json.json()["differences"].as_array().unwrap().clone();
     let changed = differences.iter().find(|one| one["artifact_key"] == "input.spec.main").unwrap();
@@ -135,18 +138,18 @@ fn each_difference_is_said_and_is_a_failure() {
 #[test]
 fn what_changes_meanwhile_is_no_difference() {
     let project = Project::complete();
-    let _daemon = project.daemon();
+    let _daemon = project.start_daemon();
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
-    let path = project.feature().join("spec.md");
+    let path = project.feature_dir().join("spec.md");
     let writer = std::thread::spawn(move || {
         let mut number = 0_u64;
         while stopped.try_recv().is_err() {
             number += 1;
-            write(&path, format!("# Spec {number}\n").as_bytes());
+            write_file(&path, format!("# Spec {number}\n").as_bytes());
             std::thread::yield_now();
         }
     });
-    let runs: Vec<_> = (0..5).map(|_| project.ask(&["verify"])).collect();
+    let runs: Vec<_> = (0..5).map(|_| project.run_client(&["verify"])).collect();
     stop.send(()).unwrap();
     writer.join().unwrap();
     for run in runs {

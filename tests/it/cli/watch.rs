@@ -9,51 +9,55 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
-use crate::support::client::{Fake, Following, Said, passed_on, without_times};
-use crate::support::daemon::{Journal, law, wait};
-use crate::support::{FEATURE, Project, bakery, write};
+use crate::support::client::{RunningCommand, redact_times};
+use crate::support::fake_server::{FakeResponse, FakeServer, proxy};
+use crate::support::invariants::{JournalReader, assert_invariants};
+use crate::support::wait::wait_for;
+use crate::support::{FEATURE, Project, bakery_dir, write_file};
 
-fn watch(project: &Project, arguments: &[&str]) -> Following {
-    Following::start(project.client(&[&["watch"], arguments].concat()))
+fn watch(project: &Project, arguments: &[&str]) -> RunningCommand {
+    RunningCommand::start(project.client_command(&[&["watch"], arguments].concat()))
 }
 
 #[test]
 fn it_begins_with_what_is_wrong_and_goes_on_with_what_happens() {
-    let project = Project::copy_of(&bakery());
-    let daemon = project.daemon();
+    let project = Project::copy_of(&bakery_dir());
+    let daemon = project.start_daemon();
     let mut live = watch(&project, &[]);
-    let mut lines = live.until("no baseline");
+    let mut lines = live.lines_until("no baseline");
     let feature = project.root.join("kitty-specs/003-delivery-slots");
     let spec = fs::read(feature.join("spec.md")).unwrap();
     for (path, text) in [("spec.md", Some(&b"# Another\n"[..])), ("plan.md", None)] {
         match text {
-            Some(text) => write(&feature.join(path), text),
+            Some(text) => write_file(&feature.join(path), text),
             None => fs::remove_file(feature.join(path)).unwrap(),
         }
         // One line an event into a pipe; the last of these is the verdict.
-        lines.extend(live.until(if text.is_some() { "; drifted" } else { "incomplete" }));
+        lines.extend(live.lines_until(if text.is_some() { "; drifted" } else { "incomplete" }));
     }
     daemon.export("003-delivery-slots");
-    insta::assert_snapshot!(project.redacted(&lines.join("\n")));
-    write(&feature.join("spec.md"), &spec);
-    live.until("modified");
+    insta::assert_snapshot!(project.redact(&lines.join("\n")));
+    write_file(&feature.join("spec.md"), &spec);
+    live.lines_until("modified");
     live.interrupt();
 }
 
 #[test]
 fn parity_restored_is_said() {
     let project = Project::complete();
-    let daemon = project.daemon();
-    project.run(&["baseline", "accept", FEATURE]).ok();
-    wait("parity", || (daemon.overview(FEATURE)["drift"]["state"] == "in_parity").then_some(()));
+    let daemon = project.start_daemon();
+    project.run(&["baseline", "accept", FEATURE]).assert_success();
+    wait_for("parity", || {
+        (daemon.overview(FEATURE)["drift"]["state"] == "in_parity").then_some(())
+    });
     let mut live = watch(&project, &[FEATURE]);
-    assert!(live.line().contains("1 of 1 features as they should be"), "the state");
-    fs::remove_file(project.feature().join("plan.md")).unwrap();
-    let gone = live.until("1 missing").join("\n");
+    assert!(live.next_line().contains("1 of 1 features as they should be"), "the state");
+    fs::remove_file(project.feature_dir().join("plan.md")).unwrap();
+    let gone = live.lines_until("1 missing").join("\n");
     assert!(gone.contains("deleted      plan.md (required)"), "{gone}");
     assert!(gone.contains("now incomplete 3/4"), "{gone}");
-    write(&project.feature().join("plan.md"), b"# Plan\n");
-    let back = live.until("parity restored").join("\n");
+    write_file(&project.feature_dir().join("plan.md"), b"# Plan\n");
+    let back = live.lines_until("parity restored").join("\n");
     assert!(back.contains("restored     plan.md (required)"), "{back}");
     live.interrupt();
 }
@@ -61,9 +65,9 @@ fn parity_restored_is_said() {
 #[test]
 fn for_programs_it_is_the_state_and_then_every_event() {
     let project = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let mut live = watch(&project, &["--json"]);
-    let state = live.json();
+    let state = live.next_json();
     let status = daemon.status();
     let cursor = format!("{}:{}", status["instance"].as_str().unwrap(), status["seq"]);
     assert_eq!((&state["event_type"], &state["cursor"]), (&"state".into(), &cursor.into()));
@@ -73,57 +77,57 @@ fn for_programs_it_is_the_state_and_then_every_event() {
         features
     };
     assert_eq!(features(&state), features(&status));
-    let mut journal = Journal::default();
-    journal.read(&daemon);
-    write(&project.feature().join("spec.md"), b"changed\n");
-    let new = law(&project, &daemon, &mut journal);
-    let seen: Vec<Value> = new.iter().map(|_| live.json()).collect();
+    let mut journal = JournalReader::default();
+    journal.read_new(&daemon);
+    write_file(&project.feature_dir().join("spec.md"), b"changed\n");
+    let new = assert_invariants(&project, &daemon, &mut journal);
+    let seen: Vec<Value> = new.iter().map(|_| live.next_json()).collect();
     assert_eq!(seen, new);
     live.interrupt();
 
     let since = format!("{}:2", status["instance"].as_str().unwrap());
     let mut later = watch(&project, &["--json", "--since", &since]);
-    assert_eq!(later.json(), journal.events[2], "no state, but what came after the cursor");
+    assert_eq!(later.next_json(), journal.events[2], "no state, but what came after the cursor");
     later.interrupt();
 }
 
 #[test]
 fn a_feature_is_watched_alone() {
     let project = Project::complete().file("kitty-specs/002-y/spec.md", "y\n");
-    let _daemon = project.daemon();
+    let _daemon = project.start_daemon();
     let mut live = watch(&project, &[FEATURE]);
-    assert!(!live.until("no baseline").concat().contains("002-y"), "the state");
-    write(&project.root.join("kitty-specs/002-y/spec.md"), b"other\n");
-    write(&project.feature().join("spec.md"), b"meant\n");
-    assert!(live.line().contains("001-x  modified"), "only the feature");
+    assert!(!live.lines_until("no baseline").concat().contains("002-y"), "the state");
+    write_file(&project.root.join("kitty-specs/002-y/spec.md"), b"other\n");
+    write_file(&project.feature_dir().join("spec.md"), b"meant\n");
+    assert!(live.next_line().contains("001-x  modified"), "only the feature");
     live.interrupt();
 }
 
 #[test]
 fn it_goes_on_over_restarts_and_kills_without_a_hole_or_a_repeat() {
     let project = Project::complete();
-    let mut daemon = project.daemon();
+    let mut daemon = project.start_daemon();
     let mut live = watch(&project, &["--json"]);
-    let mut journal = Journal::default();
-    let state = live.json();
+    let mut journal = JournalReader::default();
+    let state = live.next_json();
     let begun = state["cursor"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
     let begun: usize = begun.parse().unwrap();
     for round in 0..4 {
-        write(&project.feature().join(format!("{round}.md")), b"while it runs\n");
+        write_file(&project.feature_dir().join(format!("{round}.md")), b"while it runs\n");
         if round % 2 == 0 {
             daemon.kill();
         } else {
             daemon.stop();
         }
-        live.says("the daemon is away");
-        write(&project.feature().join("spec.md"), format!("{round}\n").as_bytes());
-        daemon = project.daemon();
-        live.says("the daemon is back");
-        live.errors.clear();
+        live.wait_for_stderr("the daemon is away");
+        write_file(&project.feature_dir().join("spec.md"), format!("{round}\n").as_bytes());
+        daemon = project.start_daemon();
+        live.wait_for_stderr("the daemon is back");
+        live.stderr_lines.clear();
     }
-    law(&project, &daemon, &mut journal);
+    assert_invariants(&project, &daemon, &mut journal);
     let new = &journal.events[begun..];
-    let seen: Vec<Value> = new.iter().map(|_| live.json()).collect();
+    let seen: Vec<Value> = new.iter().map(|_| live.next_json()).collect();
     assert_eq!(seen, new);
     assert_eq!(live.interrupt(), Vec::<String>::new());
 }
@@ -131,44 +135,44 @@ fn it_goes_on_over_restarts_and_kills_without_a_hole_or_a_repeat() {
 #[test]
 fn a_daemon_that_goes_away_while_a_gap_is_shown_is_waited_for() {
     let project = Project::complete();
-    let _daemon = project.daemon();
-    let real = passed_on(&project, "dossierd/0.1.0", str::to_owned);
+    let _daemon = project.start_daemon();
+    let real = proxy(&project, "dossierd/0.1.0", str::to_owned);
     let (followed, went) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let fake = Fake::start(&project.home().join("fake/dossierd.sock"), move |request| {
+    let fake = FakeServer::start(&project.home().join("fake/dossierd.sock"), move |request| {
         if request.contains("/api/events") {
             followed.store(true, Ordering::SeqCst);
             let body = "event: gap\ndata: {\"reason\":\"retention\"}\n\n".to_owned();
-            return Some(Said { status: 200, server: "dossierd/0.1.0", body });
+            return Some(FakeResponse { status: 200, server: "dossierd/0.1.0", body });
         }
         // When it is asked for the present state after a gap, it is away once.
         let goes = followed.load(Ordering::SeqCst) && !went.swap(true, Ordering::SeqCst);
         if goes { None } else { real(request) }
     });
     let mut live = watch(&project, &["--socket", fake.socket.to_str().unwrap()]);
-    live.until("no baseline");
-    live.until("gap: retention; this is the present state");
-    live.until("no baseline");
-    live.says("warning: cannot ask the daemon");
+    live.lines_until("no baseline");
+    live.lines_until("gap: retention; this is the present state");
+    live.lines_until("no baseline");
+    live.wait_for_stderr("warning: cannot ask the daemon");
     live.interrupt();
 }
 
 #[test]
 fn a_burst_is_one_line_on_a_terminal() {
     let project = Project::complete();
-    let _daemon = project.daemon();
-    let Some(command) = project.terminal(100, &["watch"]) else { return };
-    let mut live = Following::start(command);
-    live.until("no baseline");
+    let _daemon = project.start_daemon();
+    let Some(command) = project.terminal_command(100, &["watch"]) else { return };
+    let mut live = RunningCommand::start(command);
+    live.lines_until("no baseline");
     // Appears at once, so it is one batch however slow the machine is.
     let made = project.root.join("made");
     for number in 0..40 {
-        write(&made.join(format!("{number}.md")), b"note\n");
+        write_file(&made.join(format!("{number}.md")), b"note\n");
     }
-    fs::rename(made, project.feature().join("notes")).unwrap();
-    let shown = anstream::adapter::strip_str(&live.line()).to_string();
-    assert_eq!(without_times(shown.trim_end()), "TIME  001-x  40 added artifacts");
-    live.types("\x03");
-    assert_eq!(live.ended(), Some(0));
+    fs::rename(made, project.feature_dir().join("notes")).unwrap();
+    let shown = anstream::adapter::strip_str(&live.next_line()).to_string();
+    assert_eq!(redact_times(shown.trim_end()), "TIME  001-x  40 added artifacts");
+    live.type_text("\x03");
+    assert_eq!(live.wait_for_exit(), Some(0));
 }
 
 /// Lets no daemon outlive a test that started it in the background.
@@ -176,7 +180,7 @@ struct Background<'p>(&'p Project);
 
 impl Drop for Background<'_> {
     fn drop(&mut self) {
-        let stopped = self.0.client(&["stop"]).output().unwrap();
+        let stopped = self.0.client_command(&["stop"]).output().unwrap();
         assert!(stopped.status.success() || std::thread::panicking(), "{stopped:?}");
     }
 }
@@ -190,13 +194,13 @@ fn where_no_daemon_runs_it_starts_one_that_stays() {
     let project = configured();
     let mut live = watch(&project, &[]);
     let _background = Background(&project);
-    live.until("no baseline");
-    live.says("started one in the background");
+    live.lines_until("no baseline");
+    live.wait_for_stderr("started one in the background");
     live.interrupt();
-    let status = project.ask(&["status", "--json"]).ok().json();
-    let log = fs::read_to_string(project.state().join("daemon.log")).unwrap();
+    let status = project.run_client(&["status", "--json"]).assert_success().json();
+    let log = fs::read_to_string(project.state_dir().join("daemon.log")).unwrap();
     assert!(log.contains("listening"), "{log}");
-    let mode = fs::metadata(project.state().join("daemon.log")).unwrap().permissions().mode();
+    let mode = fs::metadata(project.state_dir().join("daemon.log")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     // A session of its own, and nothing of the terminal's.
     let pid = status["pid"].as_u64().unwrap();
@@ -210,17 +214,17 @@ fn where_no_daemon_runs_it_starts_one_that_stays() {
 #[test]
 fn ten_at_once_start_one_daemon() {
     let project = configured();
-    let mut all: Vec<Following> = (0..10).map(|_| watch(&project, &[])).collect();
+    let mut all: Vec<RunningCommand> = (0..10).map(|_| watch(&project, &[])).collect();
     for live in &mut all {
-        live.until("no baseline");
+        live.lines_until("no baseline");
     }
     let _background = Background(&project);
-    let log = fs::read_to_string(project.state().join("daemon.log")).unwrap();
+    let log = fs::read_to_string(project.state_dir().join("daemon.log")).unwrap();
     assert_eq!(log.matches("store opened").count(), 1, "{log}");
     assert!(!log.contains("already"), "{log}");
-    write(&project.feature().join("spec.md"), b"changed\n");
+    write_file(&project.feature_dir().join("spec.md"), b"changed\n");
     for live in &mut all {
-        assert!(live.line().contains("modified"), "all see the same");
+        assert!(live.next_line().contains("modified"), "all see the same");
     }
     for live in all {
         live.interrupt();
@@ -233,7 +237,7 @@ fn a_daemon_that_cannot_start_says_why() {
     let open = project.home().join("open");
     fs::create_dir(&open).unwrap();
     fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).unwrap();
-    let run = project.ask(&["watch", "--socket", open.join("my.sock").to_str().unwrap()]);
+    let run = project.run_client(&["watch", "--socket", open.join("my.sock").to_str().unwrap()]);
     assert_eq!(run.code, 1, "{run:?}");
     assert!(run.stderr.contains("the daemon ended early"), "{run:?}");
     assert!(run.stderr.contains("other users can enter"), "the end of the log: {run:?}");
@@ -251,7 +255,7 @@ fn with_systemctl(project: Project, script: &str) -> Project {
     .unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
-    project.var("PATH", path)
+    project.env("PATH", path)
 }
 
 #[test]
@@ -266,13 +270,13 @@ fn an_installed_unit_is_started_instead() {
     );
     let project = with_systemctl(configured(), &script);
     let mut live = watch(&project, &[]);
-    live.until("no baseline");
-    live.says("started the user unit dossierd.service");
+    live.lines_until("no baseline");
+    live.wait_for_stderr("started the user unit dossierd.service");
     live.interrupt();
-    assert!(!project.state().join("daemon.log").exists(), "nothing in the background");
-    let pid = project.ask(&["status", "--json"]).ok().json()["pid"].clone();
+    assert!(!project.state_dir().join("daemon.log").exists(), "nothing in the background");
+    let pid = project.run_client(&["status", "--json"]).assert_success().json()["pid"].clone();
     fs::write(project.home().join("pid"), pid.to_string()).unwrap();
-    let stopped = project.ask(&["stop"]).ok();
+    let stopped = project.run_client(&["stop"]).assert_success();
     assert!(stopped.stderr.contains("dossierd.service starts it again"), "{stopped:?}");
     let calls = fs::read_to_string(project.home().join("bin/calls")).unwrap();
     assert!(calls.contains("--user start dossierd.service"), "{calls}");
@@ -284,8 +288,8 @@ fn a_unit_that_does_not_start_is_no_reason_to_give_up() {
     let project = with_systemctl(configured(), script);
     let mut live = watch(&project, &[]);
     let _background = Background(&project);
-    live.says("it is masked");
-    live.says("started one in the background");
-    live.until("no baseline");
+    live.wait_for_stderr("it is masked");
+    live.wait_for_stderr("started one in the background");
+    live.lines_until("no baseline");
     live.interrupt();
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::daemon::model::{Random, operate};
 use crate::support::Project;
-use crate::support::daemon::{Journal, law};
+use crate::support::invariants::{JournalReader, assert_invariants};
 
 /// Kills, unless `DOSSIERD_KILLS` says more.
 const KILLS: u64 = 200;
@@ -38,13 +38,13 @@ fn lane_of_kills(seed: u64, kills: u64) {
     let mut state = OnFailure(seed, 0);
     let mut random = Random::new(seed);
     let project = Project::complete();
-    let mut journal = Journal::default();
+    let mut journal = JournalReader::default();
     let mut load = Random::new(seed + 1_000_000);
     while state.1 < kills {
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let (project, over, load) = (&project, &over, &mut load);
-            let folder = project.feature();
+            let folder = project.feature_dir();
             scope.spawn(move || {
                 while !over.load(Ordering::Relaxed) {
                     operate(load, &folder);
@@ -54,9 +54,9 @@ fn lane_of_kills(seed: u64, kills: u64) {
             });
             for _ in 0..CHECK_EVERY {
                 // Every second one is killed before it can be ready.
-                let daemon = project.spawn(project.daemon_command());
+                let daemon = project.spawn_daemon(project.daemon_command());
                 if state.1.is_multiple_of(2) {
-                    daemon.ready();
+                    daemon.wait_until_ready();
                     std::thread::sleep(Duration::from_millis(random.below(150)));
                 } else {
                     std::thread::sleep(Duration::from_micros(random.below(30_000)));
@@ -66,8 +66,8 @@ fn lane_of_kills(seed: u64, kills: u64) {
             }
             over.store(true, Ordering::Relaxed);
         });
-        let daemon = project.daemon();
-        law(&project, &daemon, &mut journal);
+        let daemon = project.start_daemon();
+        assert_invariants(&project, &daemon, &mut journal);
         // Half of the rounds go on from a clean stop.
         if random.below(2) == 0 {
             daemon.stop();

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use crate::support::Project;
-use crate::support::daemon::{Daemon, Journal, changes, law};
+use crate::support::invariants::{JournalReader, artifact_changes, assert_invariants};
+use crate::support::process::Daemon;
 
 fn with_patterns(patterns: &str) -> Project {
     Project::new().config(&format!("projects: [{{path: ROOT, features: {patterns}}}]\n"))
@@ -33,10 +34,10 @@ fn features_below_wildcards_come_and_go() {
     for patterns in ["['teams/*/specs/*']", "['teams/*/*s/00*', 'none/*']", "['**/specs/*']"] {
         let project = with_patterns(patterns);
         fs::create_dir_all(project.root.join("teams/there")).unwrap();
-        let daemon = project.daemon();
-        let mut journal = Journal::default();
+        let daemon = project.start_daemon();
+        let mut journal = JournalReader::default();
         let mut holds = |expect: &[&str]| {
-            law(&project, &daemon, &mut journal);
+            assert_invariants(&project, &daemon, &mut journal);
             assert_eq!(slugs(&daemon), expect, "{patterns}");
         };
         holds(&[]);
@@ -66,9 +67,9 @@ fn hidden_folders_on_the_way_to_features_are_not_watched() {
         project.write(&format!(".git/objects/{number}/specs/x/spec.md"), "x");
     }
     project.write("a/specs/001-x/spec.md", "1");
-    let daemon = project.daemon();
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
     assert_eq!(slugs(&daemon), ["001-x live"]);
     assert!(watched(&daemon) < 20, "{}", watched(&daemon));
 }
@@ -79,9 +80,9 @@ fn a_file_in_the_way_of_features_takes_only_those_along() {
     project.write("kitty-specs/001-x/spec.md", "1");
     project.write("teams/a/specs/002-y/spec.md", "2");
     project.write("teams/b/specs/003-z/spec.md", "3");
-    let mut daemon = project.daemon();
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
+    let mut daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
     let block = |folder: &Path| {
         fs::remove_dir_all(folder).unwrap();
         fs::write(folder, "in the way\n").unwrap();
@@ -98,20 +99,23 @@ fn a_file_in_the_way_of_features_takes_only_those_along() {
             if down {
                 daemon.stop();
                 block(&project.root.join(folder));
-                daemon = project.daemon();
+                daemon = project.start_daemon();
             } else {
                 block(&project.root.join(folder));
             }
-            let new = law(&project, &daemon, &mut journal);
+            let new = assert_invariants(&project, &daemon, &mut journal);
             assert_eq!(slugs(&daemon), gone, "down: {down}");
             let deletion = ("deleted_after_scan".to_owned(), "spec.md".to_owned());
-            assert_eq!(changes(&new).iter().filter(|change| **change == deletion).count(), 1);
+            assert_eq!(
+                artifact_changes(&new).iter().filter(|change| **change == deletion).count(),
+                1
+            );
             // With the file still there.
             project.write("teams/b/specs/003-z/plan.md", folder);
-            law(&project, &daemon, &mut journal);
+            assert_invariants(&project, &daemon, &mut journal);
             fs::remove_file(project.root.join(folder)).unwrap();
             project.write(file, "back\n");
-            law(&project, &daemon, &mut journal);
+            assert_invariants(&project, &daemon, &mut journal);
             assert_eq!(slugs(&daemon), ["001-x live", "002-y live", "003-z live"]);
         }
     }
@@ -131,11 +135,11 @@ fn what_lies_in_two_features_is_seen_in_both() {
         let at = |path: &str| format!("kitty-specs/500-outer/{path}");
         project.write(&at("spec.md"), "1");
         project.write(&at(&format!("sub/{inner}/spec.md")), "1");
-        let daemon = project.daemon();
-        let mut journal = Journal::default();
-        law(&project, &daemon, &mut journal);
-        let of_both = |journal: &mut Journal, what: &str| {
-            let new = law(&project, &daemon, journal);
+        let daemon = project.start_daemon();
+        let mut journal = JournalReader::default();
+        assert_invariants(&project, &daemon, &mut journal);
+        let of_both = |journal: &mut JournalReader, what: &str| {
+            let new = assert_invariants(&project, &daemon, journal);
             let slugs: Vec<&str> =
                 new.iter().map(|event| event["feature_slug"].as_str().unwrap()).collect();
             for slug in ["500-outer", inner] {
@@ -156,12 +160,12 @@ fn what_lies_in_two_features_is_seen_in_both() {
         of_both(&mut journal, "an edit in it afterwards");
         // A feature that begins in another.
         project.write(&at("sub/901-late/spec.md"), "1");
-        law(&project, &daemon, &mut journal);
+        assert_invariants(&project, &daemon, &mut journal);
         project.write(&at("sub/901-late/spec.md"), "2");
-        law(&project, &daemon, &mut journal);
+        assert_invariants(&project, &daemon, &mut journal);
         fs::remove_dir_all(outer.join("sub").join(inner)).unwrap();
         of_both(&mut journal, "a deletion");
         fs::remove_dir_all(&outer).unwrap();
-        law(&project, &daemon, &mut journal);
+        assert_invariants(&project, &daemon, &mut journal);
     }
 }

@@ -10,8 +10,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::daemon::{Daemon, Journal, changes, law, present_of, wait};
-use crate::support::{FEATURE, Project, sha256, write};
+use crate::support::invariants::{
+    JournalReader, artifact_changes, assert_invariants, present_artifacts,
+};
+use crate::support::process::Daemon;
+use crate::support::wait::wait_for;
+use crate::support::{FEATURE, Project, sha256, write_file};
 
 /// A new path counts after this long without an event (contract, section 5).
 const APPEAR: Duration = Duration::from_millis(50);
@@ -22,19 +26,19 @@ const VANISH: Duration = Duration::from_millis(100);
 #[track_caller]
 fn oracle(export: &Value, folder: &Path) {
     let text = |path: Vec<u8>| String::from_utf8(path).unwrap();
-    let disk: BTreeMap<String, String> = crate::support::present(folder)
+    let disk: BTreeMap<String, String> = crate::support::present_files(folder)
         .into_iter()
         .map(|(path, bytes)| (text(path), sha256(&bytes)))
         .collect();
-    assert_eq!(present_of(export), disk);
+    assert_eq!(present_artifacts(export), disk);
 }
 
 #[test]
 fn files_made_at_once_in_new_folders_are_all_seen() {
     let project = Project::complete();
-    let daemon = project.daemon();
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
     let folders = 500;
     let threads = 4;
     std::thread::scope(|scope| {
@@ -45,7 +49,7 @@ fn files_made_at_once_in_new_folders_are_all_seen() {
                     // Some are features of their own, some lie deep in one.
                     let folder = match number % 5 {
                         0 => project.root.join(format!("kitty-specs/1{number:03}-new/tasks")),
-                        _ => project.feature().join(format!("research/{number}/tasks")),
+                        _ => project.feature_dir().join(format!("research/{number}/tasks")),
                     };
                     fs::create_dir_all(&folder).unwrap();
                     for file in 0..20 {
@@ -56,9 +60,9 @@ fn files_made_at_once_in_new_folders_are_all_seen() {
             });
         }
     });
-    let new = law(&project, &daemon, &mut journal);
-    oracle(&daemon.export(FEATURE), &project.feature());
-    let changes = changes(&new);
+    let new = assert_invariants(&project, &daemon, &mut journal);
+    oracle(&daemon.export(FEATURE), &project.feature_dir());
+    let changes = artifact_changes(&new);
     let added = changes.iter().filter(|(change, _)| change == "added").count();
     assert_eq!(added, folders * 20);
     // A writer that was kept waiting between making a file and writing to it is seen doing both.
@@ -134,15 +138,15 @@ fn saves_are_changes_of_the_file_and_of_nothing_else() {
         })
         .collect();
     for (name, ..) in &files {
-        write(&project.feature().join(name), b"first\n");
+        write_file(&project.feature_dir().join(name), b"first\n");
     }
-    let daemon = project.daemon();
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
     let slowest: BTreeMap<String, Duration> = std::thread::scope(|scope| {
         let (project, elsewhere) = (&project, &elsewhere);
         let saving = files.iter().map(|(name, save, pause)| {
-            let path = project.feature().join(name);
+            let path = project.feature_dir().join(name);
             let run = move || {
                 let mut slowest = Duration::ZERO;
                 for number in 0..SAVES {
@@ -157,9 +161,9 @@ fn saves_are_changes_of_the_file_and_of_nothing_else() {
         let saving: Vec<_> = saving.collect();
         saving.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    let new = law(&project, &daemon, &mut journal);
+    let new = assert_invariants(&project, &daemon, &mut journal);
     let export = daemon.export(FEATURE);
-    let present = present_of(&export);
+    let present = present_artifacts(&export);
     let last = sha256(format!("text {}\n", SAVES - 1).as_bytes());
     for (name, ..) in &files {
         assert_eq!(present[name], last, "{name}");
@@ -178,7 +182,7 @@ fn saves_are_changes_of_the_file_and_of_nothing_else() {
         }
     };
     let mut modified = BTreeMap::<String, usize>::new();
-    for (change, path) in changes(&new) {
+    for (change, path) in artifact_changes(&new) {
         let known = files.iter().any(|(name, ..)| *name == path);
         match change.as_str() {
             "modified" if known => *modified.entry(path).or_default() += 1,
@@ -201,21 +205,24 @@ fn saves_are_changes_of_the_file_and_of_nothing_else() {
 #[test]
 fn a_file_that_is_written_in_pieces_is_shown_only_as_it_was() {
     let project = Project::complete().artifact("known.bin", "");
-    let daemon = project.daemon();
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
     let content: Vec<u8> =
         (0..10_000_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     for name in ["known.bin", "new.bin"] {
-        let mut file =
-            File::options().create(true).append(true).open(project.feature().join(name)).unwrap();
+        let mut file = File::options()
+            .create(true)
+            .append(true)
+            .open(project.feature_dir().join(name))
+            .unwrap();
         for piece in content.chunks(100_000) {
             file.write_all(piece).unwrap();
             // The pace of the one who writes.
             std::thread::sleep(Duration::from_millis(8));
         }
         drop(file);
-        let new = law(&project, &daemon, &mut journal);
+        let new = assert_invariants(&project, &daemon, &mut journal);
         let mut last = String::new();
         for event in &new {
             let payload = &event["payload"];
@@ -228,7 +235,7 @@ fn a_file_that_is_written_in_pieces_is_shown_only_as_it_was() {
             assert_eq!(last, sha256(&content[..size]), "{size} bytes");
         }
         assert_eq!(last, sha256(&content));
-        let events = changes(&new).len();
+        let events = artifact_changes(&new).len();
         assert!((1..=10).contains(&events), "{name}: {events} events of one file being written");
     }
     daemon.stop();
@@ -252,13 +259,14 @@ type Expect = fn(&[(String, String)]);
 const FILE_CHANGES: [(&str, Act, Expect); 9] = [
     (
         "other bytes, same size, same time",
-        |project| rewrite_in_secret(&project.feature().join("plan.md"), "# Nalp\n"),
+        |project| rewrite_in_secret(&project.feature_dir().join("plan.md"), "# Nalp\n"),
         |changes| assert_eq!(changes, [("modified".into(), "plan.md".into())]),
     ),
     (
         "a touch",
         |project| {
-            let file = File::options().write(true).open(project.feature().join("spec.md")).unwrap();
+            let file =
+                File::options().write(true).open(project.feature_dir().join("spec.md")).unwrap();
             file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
         },
         |changes| assert_eq!(changes, []),
@@ -269,7 +277,7 @@ const FILE_CHANGES: [(&str, Act, Expect); 9] = [
             for name in ["a.md", "deep/b.md", "deep/er/c.md"] {
                 project.write(&format!("outside/{name}"), name);
             }
-            fs::rename(project.root.join("outside"), project.feature().join("in")).unwrap();
+            fs::rename(project.root.join("outside"), project.feature_dir().join("in")).unwrap();
         },
         |changes| {
             assert_eq!(places(changes, "added"), ["in/a.md", "in/deep/b.md", "in/deep/er/c.md"]);
@@ -277,13 +285,14 @@ const FILE_CHANGES: [(&str, Act, Expect); 9] = [
     ),
     (
         "a file in the folder that was moved in",
-        |project| write(&project.feature().join("in/deep/er/d.md"), b"d"),
+        |project| write_file(&project.feature_dir().join("in/deep/er/d.md"), b"d"),
         |changes| assert_eq!(places(changes, "added"), ["in/deep/er/d.md"]),
     ),
     (
         "a folder moved within",
         |project| {
-            fs::rename(project.feature().join("in"), project.feature().join("within")).unwrap();
+            fs::rename(project.feature_dir().join("in"), project.feature_dir().join("within"))
+                .unwrap();
         },
         |changes| {
             assert_eq!(places(changes, "added").len(), 4);
@@ -293,20 +302,20 @@ const FILE_CHANGES: [(&str, Act, Expect); 9] = [
     (
         "the old name made again, and files under both names",
         |project| {
-            write(&project.feature().join("in/deep/new.md"), b"new");
-            write(&project.feature().join("within/deep/new.md"), b"new");
+            write_file(&project.feature_dir().join("in/deep/new.md"), b"new");
+            write_file(&project.feature_dir().join("within/deep/new.md"), b"new");
         },
         |changes| assert_eq!(places(changes, "added"), ["in/deep/new.md", "within/deep/new.md"]),
     ),
     (
         "a file in the folder that was moved within",
-        |project| write(&project.feature().join("within/deep/er/d.md"), b"changed"),
+        |project| write_file(&project.feature_dir().join("within/deep/er/d.md"), b"changed"),
         |changes| assert_eq!(places(changes, "modified"), ["within/deep/er/d.md"]),
     ),
     (
         "a folder moved out, and written to there",
         |project| {
-            fs::rename(project.feature().join("within"), project.root.join("out")).unwrap();
+            fs::rename(project.feature_dir().join("within"), project.root.join("out")).unwrap();
             project.write("out/a.md", "not ours any more");
         },
         |changes| assert_eq!(places(changes, "deleted_after_scan").len(), 5),
@@ -314,10 +323,10 @@ const FILE_CHANGES: [(&str, Act, Expect); 9] = [
     (
         "a folder where a file was, and a file where a folder was",
         |project| {
-            fs::remove_dir_all(project.feature().join("in")).unwrap();
-            write(&project.feature().join("in"), b"a file");
-            fs::remove_file(project.feature().join("tasks.md")).unwrap();
-            write(&project.feature().join("tasks.md/x.md"), b"x");
+            fs::remove_dir_all(project.feature_dir().join("in")).unwrap();
+            write_file(&project.feature_dir().join("in"), b"a file");
+            fs::remove_file(project.feature_dir().join("tasks.md")).unwrap();
+            write_file(&project.feature_dir().join("tasks.md/x.md"), b"x");
         },
         |changes| {
             assert_eq!(places(changes, "added"), ["in", "tasks.md/x.md"]);
@@ -341,7 +350,7 @@ fn act(project: &Project, daemon: Daemon, down: bool, act: Act) -> Daemon {
     if down {
         daemon.stop();
         act(project);
-        return project.daemon();
+        return project.start_daemon();
     }
     act(project);
     daemon
@@ -351,14 +360,14 @@ fn act(project: &Project, daemon: Daemon, down: bool, act: Act) -> Daemon {
 fn files_and_folders_change_live_and_while_down() {
     for down in [false, true] {
         let project = Project::complete();
-        let mut daemon = project.daemon();
-        let mut journal = Journal::default();
-        law(&project, &daemon, &mut journal);
+        let mut daemon = project.start_daemon();
+        let mut journal = JournalReader::default();
+        assert_invariants(&project, &daemon, &mut journal);
         for (name, change, expect) in FILE_CHANGES {
             eprintln!("{name}, down: {down}");
             daemon = act(&project, daemon, down, change);
-            let new = law(&project, &daemon, &mut journal);
-            expect(&changes(&new));
+            let new = assert_invariants(&project, &daemon, &mut journal);
+            expect(&artifact_changes(&new));
         }
         daemon.stop();
     }
@@ -443,7 +452,10 @@ const STEERING: [Steering; 29] = [
         "the user's own layer appears",
         |project| {
             let missions = project.home().join(".config/dossierd/missions/software-dev");
-            write(&missions.join("expected-artifacts.yaml"), manifest("12", "user.md").as_bytes());
+            write_file(
+                &missions.join("expected-artifacts.yaml"),
+                manifest("12", "user.md").as_bytes(),
+            );
         },
         |overview| assert_eq!(overview["manifest_version"], "12"),
     ),
@@ -451,7 +463,10 @@ const STEERING: [Steering; 29] = [
         "is edited",
         |project| {
             let missions = project.home().join(".config/dossierd/missions/software-dev");
-            write(&missions.join("expected-artifacts.yaml"), manifest("13", "user.md").as_bytes());
+            write_file(
+                &missions.join("expected-artifacts.yaml"),
+                manifest("13", "user.md").as_bytes(),
+            );
         },
         |overview| assert_eq!(overview["manifest_version"], "13"),
     ),
@@ -523,7 +538,7 @@ const STEERING: [Steering; 29] = [
     (
         "a baseline is accepted",
         |project| {
-            project.run(&["baseline", "accept", FEATURE]).ok();
+            project.run(&["baseline", "accept", FEATURE]).assert_success();
             assert_eq!(project.baseline()["baseline_key"]["target_branch"], "main");
         },
         |overview| drift_is(overview, "in_parity"),
@@ -567,7 +582,7 @@ const STEERING: [Steering; 29] = [
             let text = fs::read_to_string(project.baseline_file()).unwrap();
             let spec = sha256(b"# Spec\n");
             let text = text.replace(&spec, &sha256(b"something else"));
-            write(&project.baseline_file(), text.as_bytes());
+            write_file(&project.baseline_file(), text.as_bytes());
         },
         |overview| {
             drift_is(overview, "drifted");
@@ -576,7 +591,7 @@ const STEERING: [Steering; 29] = [
     ),
     (
         "and broken",
-        |project| write(&project.baseline_file(), b"{"),
+        |project| write_file(&project.baseline_file(), b"{"),
         |overview| drift_is(overview, "baseline_corrupt"),
     ),
     (
@@ -587,7 +602,7 @@ const STEERING: [Steering; 29] = [
     (
         "one is accepted again",
         |project| {
-            project.run(&["baseline", "accept", FEATURE]).ok();
+            project.run(&["baseline", "accept", FEATURE]).assert_success();
         },
         |overview| drift_is(overview, "in_parity"),
     ),
@@ -608,9 +623,9 @@ const STEERING: [Steering; 29] = [
 fn what_steers_changes_live_and_while_down() {
     for down in [false, true] {
         let project = Project::complete();
-        let mut daemon = project.daemon();
-        let mut journal = Journal::default();
-        law(&project, &daemon, &mut journal);
+        let mut daemon = project.start_daemon();
+        let mut journal = JournalReader::default();
+        assert_invariants(&project, &daemon, &mut journal);
         for (name, change, expect) in STEERING {
             eprintln!("{name}, down: {down}");
             daemon = act(&project, daemon, down, change);
@@ -618,9 +633,9 @@ fn what_steers_changes_live_and_while_down() {
             expect(&overview);
             if overview["completeness_status"] == "unknown" {
                 // The daemon goes on with the last good manifest, which a fresh scan does not know.
-                journal.read(&daemon);
+                journal.read_new(&daemon);
             } else {
-                law(&project, &daemon, &mut journal);
+                assert_invariants(&project, &daemon, &mut journal);
             }
             let announced = journal
                 .events
@@ -713,13 +728,13 @@ const FEATURE_CHANGES: [(&str, Act, &[&str]); 9] = [
 fn features_appear_and_vanish_live_and_while_down() {
     for down in [false, true] {
         let project = Project::complete();
-        let mut daemon = project.daemon();
-        let mut journal = Journal::default();
-        law(&project, &daemon, &mut journal);
+        let mut daemon = project.start_daemon();
+        let mut journal = JournalReader::default();
+        assert_invariants(&project, &daemon, &mut journal);
         for (name, change, expect) in FEATURE_CHANGES {
             eprintln!("{name}, down: {down}");
             daemon = act(&project, daemon, down, change);
-            law(&project, &daemon, &mut journal);
+            assert_invariants(&project, &daemon, &mut journal);
             let status = daemon.status();
             let seen: Vec<String> = status["projects"][0]["features"]
                 .as_array()
@@ -739,7 +754,7 @@ fn features_appear_and_vanish_live_and_while_down() {
 #[test]
 fn a_feature_made_just_before_the_request_is_seen_by_it() {
     let project = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     for number in 10..30 {
         let slug = format!("0{number}-new");
         project.write(&format!("kitty-specs/{slug}/spec.md"), "x");
@@ -751,17 +766,18 @@ fn a_feature_made_just_before_the_request_is_seen_by_it() {
 #[test]
 fn a_touch_and_a_temporary_file_are_no_events() {
     let project = Project::complete();
-    let daemon = project.daemon();
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
     for _ in 0..100 {
-        let file = project.feature().join("4913");
+        let file = project.feature_dir().join("4913");
         fs::write(&file, "").unwrap();
         fs::remove_file(&file).unwrap();
-        let spec = File::options().append(true).open(project.feature().join("spec.md")).unwrap();
+        let spec =
+            File::options().append(true).open(project.feature_dir().join("spec.md")).unwrap();
         spec.set_modified(std::time::SystemTime::now()).unwrap();
     }
-    assert_eq!(law(&project, &daemon, &mut journal), [] as [Value; 0]);
-    wait("a settled feature", || (daemon.overview(FEATURE)["watch"] == "live").then_some(()));
+    assert_eq!(assert_invariants(&project, &daemon, &mut journal), [] as [Value; 0]);
+    wait_for("a settled feature", || (daemon.overview(FEATURE)["watch"] == "live").then_some(()));
     daemon.stop();
 }

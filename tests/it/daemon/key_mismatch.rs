@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::daemon::Daemon;
+use crate::support::process::Daemon;
 use crate::support::{FEATURE, Project};
 
 const DRIFT: &str = "mission_dossier_parity_drift_detected";
@@ -22,7 +22,7 @@ fn meta(project: &Project, text: &str) {
 /// The drift's state, once all that changed is seen, and how often drift was told.
 fn told(daemon: &Daemon) -> (Value, usize) {
     let state = daemon.overview(FEATURE)["drift"]["state"].clone();
-    let page = daemon.json(&format!("/api/events?type={DRIFT}"));
+    let page = daemon.get_json(&format!("/api/events?type={DRIFT}"));
     let events = page["events"].as_array().unwrap();
     for event in events {
         assert_eq!(event["payload"]["key_mismatch"], serde_json::json!(["target_branch"]));
@@ -36,8 +36,8 @@ fn each_pair_of_keys_that_do_not_match_is_told_once() {
     let project = Project::complete();
     meta(&project, "{}");
     switch(&project, "main");
-    project.run(&["baseline", "accept", FEATURE]).ok();
-    let daemon = project.daemon();
+    project.run(&["baseline", "accept", FEATURE]).assert_success();
+    let daemon = project.start_daemon();
     assert_eq!(told(&daemon), ("in_parity".into(), 0));
     switch(&project, "a");
     assert_eq!(told(&daemon), ("key_mismatch".into(), 1));
@@ -53,7 +53,7 @@ fn each_pair_of_keys_that_do_not_match_is_told_once() {
     switch(&project, "a");
     assert_eq!(told(&daemon), ("key_mismatch".into(), 2));
     daemon.stop();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     assert_eq!(told(&daemon), ("key_mismatch".into(), 2));
     switch(&project, "c");
     assert_eq!(told(&daemon), ("key_mismatch".into(), 3));

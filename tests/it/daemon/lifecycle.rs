@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::daemon::{Daemon, Journal, law, wait};
-use crate::support::{FEATURE, Project, not_run, sha256, write};
+use crate::support::invariants::{JournalReader, assert_invariants};
+use crate::support::process::Daemon;
+use crate::support::wait::wait_for;
+use crate::support::{FEATURE, Project, not_run, sha256, write_file};
 
 /// A stop that has nothing left to do takes much less.
 const STOP_MAX: Duration = Duration::from_secs(5);
@@ -21,23 +23,23 @@ fn of_fifty_that_start_at_once_one_lives() {
     const STARTS: usize = 50;
     let project = Project::complete();
     let mut daemons: Vec<Daemon> =
-        (0..STARTS).map(|_| project.spawn(project.daemon_command())).collect();
-    wait("49 that give up", || {
+        (0..STARTS).map(|_| project.spawn_daemon(project.daemon_command())).collect();
+    wait_for("49 that give up", || {
         let living = daemons.iter_mut().filter_map(|daemon| daemon.is_running().then_some(()));
         (living.count() == 1).then_some(())
     });
     let place = daemons.iter_mut().position(Daemon::is_running).unwrap();
     let first = daemons.remove(place);
     for mut other in daemons {
-        assert!(!other.ended().success());
+        assert!(!other.wait_for_exit().success());
     }
-    first.ready();
-    law(&project, &first, &mut Journal::default());
-    assert_eq!(first.status()["pid"], first.id());
+    first.wait_until_ready();
+    assert_invariants(&project, &first, &mut JournalReader::default());
+    assert_eq!(first.status()["pid"], first.child_id());
     first.kill();
     assert!(project.socket().exists(), "a killed one leaves its socket");
-    let next = project.daemon();
-    law(&project, &next, &mut Journal::default());
+    let next = project.start_daemon();
+    assert_invariants(&project, &next, &mut JournalReader::default());
     next.stop();
     assert!(!project.socket().exists(), "a clean stop takes the socket away");
 }
@@ -46,14 +48,14 @@ fn of_fifty_that_start_at_once_one_lives() {
 fn its_heap_is_kept_small_unless_someone_says_otherwise() {
     let project = Project::complete();
     let settings = |said: &[(&str, &str)]| {
-        let daemon = project.spawn({
+        let daemon = project.spawn_daemon({
             let mut command = project.daemon_command();
             command.envs(said.iter().copied());
             command
         });
-        daemon.ready();
-        let environment = fs::read(format!("/proc/{}/environ", daemon.id())).unwrap();
-        let name = fs::read_to_string(format!("/proc/{}/comm", daemon.id())).unwrap();
+        daemon.wait_until_ready();
+        let environment = fs::read(format!("/proc/{}/environ", daemon.child_id())).unwrap();
+        let name = fs::read_to_string(format!("/proc/{}/comm", daemon.child_id())).unwrap();
         assert_eq!(name, "dossierd\n");
         daemon.stop();
         let settings = environment.split(|byte| *byte == 0).map(String::from_utf8_lossy);
@@ -72,31 +74,31 @@ fn its_heap_is_kept_small_unless_someone_says_otherwise() {
 #[test]
 fn a_stop_is_quick_and_leaves_the_last_snapshot_behind() {
     let project = Project::complete();
-    let daemon = project.daemon();
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
     // A stream that never ends does not hold the stop up.
-    let _stream = daemon.stream("", &[]);
-    write(&project.feature().join("spec.md"), b"# Spec, last words\n");
+    let _stream = daemon.open_stream("", &[]);
+    write_file(&project.feature_dir().join("spec.md"), b"# Spec, last words\n");
     let export = daemon.export(FEATURE);
     let begun = Instant::now();
     daemon.stop();
     assert!(begun.elapsed() < STOP_MAX, "{:?}", begun.elapsed());
     let written = fs::read(snapshot_file(&project)).unwrap();
     assert_eq!(serde_json::from_slice::<Value>(&written).unwrap(), export);
-    let daemon = project.daemon();
-    law(&project, &daemon, &mut journal);
+    let daemon = project.start_daemon();
+    assert_invariants(&project, &daemon, &mut journal);
     daemon.stop();
 }
 
 #[test]
 fn the_socket_is_its_owners_alone() {
     let project = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let mode = |path: &Path| fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode(&project.socket()), 0o600);
     assert_eq!(mode(project.socket().parent().unwrap()), 0o700);
-    assert_eq!(mode(&project.state()), 0o700);
+    assert_eq!(mode(&project.state_dir()), 0o700);
     daemon.stop();
 }
 
@@ -123,8 +125,8 @@ fn what_is_planted_at_the_sockets_place_is_refused_and_left() {
         fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
         plant(&socket);
         let before = fs::symlink_metadata(&socket).map(|found| found.file_type()).ok();
-        let mut daemon = project.spawn(project.daemon_command());
-        assert!(!daemon.ended().success());
+        let mut daemon = project.spawn_daemon(project.daemon_command());
+        assert!(!daemon.wait_for_exit().success());
         assert!(daemon.log().contains(said), "{said}: {}", daemon.log());
         assert!(daemon.log().contains(mend), "{mend}: {}", daemon.log());
         let after = fs::symlink_metadata(&socket).map(|found| found.file_type()).ok();
@@ -133,19 +135,19 @@ fn what_is_planted_at_the_sockets_place_is_refused_and_left() {
     // A socket that someone serves is left to them.
     let project = Project::complete();
     let socket = project.socket();
-    write(&socket, b"");
+    write_file(&socket, b"");
     fs::remove_file(&socket).unwrap();
     let folder = socket.parent().unwrap();
     fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
     let served = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-    let mut daemon = project.spawn(project.daemon_command());
-    assert!(!daemon.ended().success());
+    let mut daemon = project.spawn_daemon(project.daemon_command());
+    assert!(!daemon.wait_for_exit().success());
     let log = daemon.log();
     assert!(log.contains("already answers") && log.contains("--socket"), "the mend: {log}");
     assert!(fs::symlink_metadata(&socket).unwrap().file_type().is_socket());
     drop(served);
     // One that nobody serves is not.
-    project.daemon().stop();
+    project.start_daemon().stop();
 }
 
 /// `openat` of files of the feature while a daemon starts and becomes ready under `strace`; `None`
@@ -165,14 +167,14 @@ fn opened_at_start(project: &Project) -> Option<Vec<String>> {
     traced.arg(daemon_command.get_program()).args(daemon_command.get_args());
     traced.current_dir(&project.root).env_clear();
     traced.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let mut daemon = project.spawn(traced);
-    daemon.ready();
+    let mut daemon = project.spawn_daemon(traced);
+    daemon.wait_until_ready();
     daemon.status();
     // The signal is for the daemon, not for the one who traces it.
     let id = daemon.status()["pid"].as_i64().unwrap();
     let id = rustix::process::Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
     rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
-    daemon.ended();
+    daemon.wait_for_exit();
     let text = fs::read_to_string(&trace).unwrap();
     Some(text.lines().filter(|line| line.contains("artifact-")).map(str::to_owned).collect())
 }
@@ -182,8 +184,9 @@ fn a_restart_opens_no_unchanged_artifact() {
     const FILES: usize = 300;
     let project = Project::complete();
     for number in 0..FILES {
-        let path = project.feature().join(format!("research/{}/artifact-{number}.md", number % 7));
-        write(&path, format!("{number}\n").as_bytes());
+        let path =
+            project.feature_dir().join(format!("research/{}/artifact-{number}.md", number % 7));
+        write_file(&path, format!("{number}\n").as_bytes());
     }
     let Some(first) = opened_at_start(&project) else {
         return;
@@ -191,7 +194,7 @@ fn a_restart_opens_no_unchanged_artifact() {
     assert!(first.len() >= FILES, "a first start reads all: {}", first.len());
     let again = opened_at_start(&project).unwrap();
     assert_eq!(again, [] as [String; 0]);
-    write(&project.feature().join("research/3/artifact-3.md"), b"changed\n");
+    write_file(&project.feature_dir().join("research/3/artifact-3.md"), b"changed\n");
     let changed = opened_at_start(&project).unwrap();
     assert!(!changed.is_empty());
     assert!(changed.iter().all(|line| line.contains("artifact-3.md")), "{changed:#?}");
@@ -205,7 +208,7 @@ fn snapshot_file(project: &Project) -> std::path::PathBuf {
 fn the_projected_file_is_the_export_and_written_once_a_second_at_most() {
     const BUSY: Duration = Duration::from_millis(2_500);
     let project = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let file = snapshot_file(&project);
     let read = || {
         let text = fs::read_to_string(&file).ok()?;
@@ -213,13 +216,13 @@ fn the_projected_file_is_the_export_and_written_once_a_second_at_most() {
         let snapshot: Value = serde_json::from_str(&text).unwrap();
         Some((snapshot, fs::metadata(&file).ok()?.modified().ok()?))
     };
-    wait("the first file", read);
+    wait_for("the first file", read);
     let begun = Instant::now();
     let mut written = std::collections::BTreeSet::new();
     let mut number = 0;
     while begun.elapsed() < BUSY {
         number += 1;
-        write(&project.feature().join("spec.md"), format!("{number}").as_bytes());
+        write_file(&project.feature_dir().join("spec.md"), format!("{number}").as_bytes());
         written.extend(read().map(|(_, at)| at));
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -227,10 +230,10 @@ fn the_projected_file_is_the_export_and_written_once_a_second_at_most() {
     let most = begun.elapsed().as_secs() + 2;
     assert!((2..=most).contains(&(written.len() as u64)), "{} times", written.len());
     let export = daemon.export(FEATURE);
-    wait("the file of the present state", || (read()?.0 == export).then_some(()));
+    wait_for("the file of the present state", || (read()?.0 == export).then_some(()));
     let (_, at) = read().unwrap();
     daemon.stop();
-    project.daemon().stop();
+    project.start_daemon().stop();
     assert_eq!(read().unwrap().1, at, "not written again when it says the same");
     let whole = fs::read(&file).unwrap();
     let mut flipped = whole.clone();
@@ -243,11 +246,11 @@ fn the_projected_file_is_the_export_and_written_once_a_second_at_most() {
             Some(damaged) => fs::write(&file, damaged).unwrap(),
             None => fs::remove_file(&file).unwrap(),
         }
-        let daemon = project.daemon();
+        let daemon = project.start_daemon();
         let text = || fs::read(&file).unwrap_or_default();
         let made =
             || Some(serde_json::from_slice::<Value>(&text()).ok()? == daemon.export(FEATURE));
-        wait("the file made again", || (text().ends_with(b"}\n") && made()?).then_some(()));
+        wait_for("the file made again", || (text().ends_with(b"}\n") && made()?).then_some(()));
         daemon.stop();
     }
 }
@@ -262,9 +265,9 @@ fn the_projected_file_follows_what_no_count_and_no_hash_tells_of() {
         )
     };
     let project = Project::complete().file(MANIFEST, manifest("input.one"));
-    let link = |name: &str| project.feature().join(name);
+    let link = |name: &str| project.feature_dir().join(name);
     std::os::unix::fs::symlink("nowhere", link("l1.md")).unwrap();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let file = || {
         let text = fs::read(snapshot_file(&project)).ok()?;
         let mut snapshot: Value = serde_json::from_slice(&text).unwrap();
@@ -279,7 +282,7 @@ fn the_projected_file_follows_what_no_count_and_no_hash_tells_of() {
     };
     let follows = |daemon: &Daemon, shown: &str| {
         let export = export(daemon, shown);
-        wait(&format!("the file with {shown}"), || (file()? == export).then_some(()));
+        wait_for(&format!("the file with {shown}"), || (file()? == export).then_some(()));
     };
     follows(&daemon, "l1.md");
     fs::rename(link("l1.md"), link("l2.md")).unwrap();
@@ -287,7 +290,7 @@ fn the_projected_file_follows_what_no_count_and_no_hash_tells_of() {
     project.write(MANIFEST, manifest("input.two"));
     follows(&daemon, "input.two");
     // An absent spec that is expected somewhere else.
-    fs::remove_file(project.feature().join("spec.md")).unwrap();
+    fs::remove_file(project.feature_dir().join("spec.md")).unwrap();
     follows(&daemon, "input.two");
     project.write(MANIFEST, manifest("input.two").replace("spec.md", "other.md"));
     follows(&daemon, "other.md");
@@ -301,12 +304,12 @@ fn the_projected_file_follows_what_no_count_and_no_hash_tells_of() {
 /// A second project beside the first, in the same daemon.
 fn with_second(project: &Project) -> (Daemon, std::path::PathBuf) {
     let second = project.root.parent().unwrap().join("second");
-    write(&second.join("kitty-specs").join(FEATURE).join("spec.md"), b"second");
-    write(&second.join("kitty-specs/005-own/spec.md"), b"own");
+    write_file(&second.join("kitty-specs").join(FEATURE).join("spec.md"), b"second");
+    write_file(&second.join("kitty-specs/005-own/spec.md"), b"own");
     let mut command = project.daemon_command();
     command.arg(&second);
-    let daemon = project.spawn(command);
-    daemon.ready();
+    let daemon = project.spawn_daemon(command);
+    daemon.wait_until_ready();
     (daemon, second)
 }
 
@@ -314,10 +317,11 @@ fn with_second(project: &Project) -> (Daemon, std::path::PathBuf) {
 fn several_projects_are_kept_apart() {
     let project = Project::complete();
     let (daemon, second) = with_second(&project);
-    let of =
-        |feature: &str| daemon.json(&format!("/api/dossier/snapshots/export?sync=true&{feature}"));
+    let of = |feature: &str| {
+        daemon.get_json(&format!("/api/dossier/snapshots/export?sync=true&{feature}"))
+    };
     let hash = |snapshot: &Value, path: &str| {
-        crate::support::entry(snapshot, path)["content_hash_sha256"].clone()
+        crate::support::find_artifact(snapshot, path)["content_hash_sha256"].clone()
     };
     assert_eq!(hash(&of("feature=005-own"), "spec.md"), sha256(b"own"));
     let root = second.to_str().unwrap();
@@ -330,12 +334,12 @@ fn several_projects_are_kept_apart() {
     assert!(ambiguous.body.contains(root), "{ambiguous:?}");
     assert!(ambiguous.body.contains(project.root.to_str().unwrap()), "{ambiguous:?}");
 
-    write(&second.join("kitty-specs").join(FEATURE).join("spec.md"), b"changed");
+    write_file(&second.join("kitty-specs").join(FEATURE).join("spec.md"), b"changed");
     let snapshot = of(&format!("feature={FEATURE}&project=second"));
     assert_eq!(hash(&snapshot, "spec.md"), sha256(b"changed"));
-    let mut journal = Journal::default();
+    let mut journal = JournalReader::default();
     let mut by_root = BTreeMap::<String, usize>::new();
-    for event in journal.read(&daemon) {
+    for event in journal.read_new(&daemon) {
         *by_root.entry(event["project"].as_str().unwrap().to_owned()).or_default() += 1;
     }
     assert_eq!(by_root.len(), 2, "one journal for both: {by_root:?}");
@@ -346,7 +350,7 @@ fn several_projects_are_kept_apart() {
 }
 
 #[track_caller]
-fn problem(answer: &crate::support::daemon::Answer, status: u16) {
+fn problem(answer: &crate::support::http::Response, status: u16) {
     assert_eq!(answer.status, status, "{answer:?}");
     assert!(answer.head.contains("content-type: application/problem+json"), "{answer:?}");
     let problem: Value = serde_json::from_str(&answer.body).unwrap();
@@ -359,7 +363,7 @@ fn problem(answer: &crate::support::daemon::Answer, status: u16) {
 #[test]
 fn what_cannot_be_answered_is_a_problem_document() {
     let project = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     for (target, status) in [
         ("/api/dossier/overview?feature=999-none", 404),
         ("/api/dossier/snapshots/export?feature=999-none&sync=true", 404),
@@ -378,19 +382,19 @@ fn what_cannot_be_answered_is_a_problem_document() {
 #[test]
 fn a_cursor_that_leads_nowhere_is_a_gap() {
     let project = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let status = daemon.status();
     let (instance, seq) = (status["instance"].as_str().unwrap(), status["seq"].as_u64().unwrap());
     let export = daemon.export(FEATURE);
     let ahead = format!("{instance}:{}", seq + 1);
     for cursor in ["00000000-0000-4000-8000-000000000000:1", &ahead] {
-        let page = daemon.json(&format!("/api/events?since={cursor}"));
+        let page = daemon.get_json(&format!("/api/events?since={cursor}"));
         assert_eq!(page["gap"], true, "{page:#}");
         assert_eq!(page["events"], serde_json::json!([]));
         assert_eq!(page["next"], format!("{instance}:{seq}"));
         assert_eq!(page["snapshots"], serde_json::json!([export]));
 
-        let mut stream = daemon.stream(&format!("?since={cursor}"), &[]);
+        let mut stream = daemon.open_stream(&format!("?since={cursor}"), &[]);
         let gap = stream.next();
         assert_eq!(gap.event, "gap");
         assert!(gap.data["reason"].is_string());
@@ -398,7 +402,7 @@ fn a_cursor_that_leads_nowhere_is_a_gap() {
         assert_eq!((snapshot.event.as_str(), &snapshot.data), ("snapshot", &export));
         assert_eq!(snapshot.id, format!("{instance}:{seq}"));
     }
-    let end = daemon.json("/api/events?since=now");
+    let end = daemon.get_json("/api/events?since=now");
     assert_eq!((&end["gap"], &end["events"]), (&false.into(), &serde_json::json!([])));
     daemon.stop();
 }
@@ -406,11 +410,11 @@ fn a_cursor_that_leads_nowhere_is_a_gap() {
 #[test]
 fn a_stream_goes_on_where_it_was_left() {
     let project = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     daemon.status();
-    let mut live = daemon.stream("", &[]);
-    let mut all = daemon.stream("?since=start", &[]);
-    write(&project.feature().join("new.md"), b"new");
+    let mut live = daemon.open_stream("", &[]);
+    let mut all = daemon.open_stream("?since=start", &[]);
+    write_file(&project.feature_dir().join("new.md"), b"new");
     let added = live.next();
     assert_eq!(added.event, "mission_dossier_artifact_indexed");
     assert_eq!(added.data["payload"]["relative_path"], "new.md");
@@ -423,27 +427,27 @@ fn a_stream_goes_on_where_it_was_left() {
     while seen.last() != Some(&computed) {
         seen.push(all.next());
     }
-    let page = daemon.json("/api/events");
+    let page = daemon.get_json("/api/events");
     let paged: Vec<Value> = page["events"].as_array().unwrap().clone();
     assert_eq!(seen.iter().map(|message| message.data.clone()).collect::<Vec<_>>(), paged);
     drop((live, all));
 
     // Away for a while, over a restart, and back: nothing missing, nothing twice.
-    write(&project.feature().join("spec.md"), b"one");
+    write_file(&project.feature_dir().join("spec.md"), b"one");
     daemon.export(FEATURE);
     daemon.kill();
-    write(&project.feature().join("plan.md"), b"two");
-    let daemon = project.daemon();
+    write_file(&project.feature_dir().join("plan.md"), b"two");
+    let daemon = project.start_daemon();
     let id = format!("Last-Event-ID: {}", added.id);
-    let mut resumed = daemon.stream("?since=now", &[&id]);
+    let mut resumed = daemon.open_stream("?since=now", &[&id]);
     assert_eq!(resumed.next(), computed);
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
     let from = usize::try_from(computed.data["seq"].as_u64().unwrap()).unwrap();
     for event in &journal.events[from..] {
         assert_eq!(resumed.next().data, *event);
     }
-    let filtered = daemon.json(&format!(
+    let filtered = daemon.get_json(&format!(
         "/api/events?type=mission_dossier_snapshot_computed&feature={FEATURE}&limit=1"
     ));
     let events = filtered["events"].as_array().unwrap();
@@ -455,8 +459,8 @@ fn a_stream_goes_on_where_it_was_left() {
 #[test]
 fn a_project_without_features_is_ready() {
     let project = Project::new();
-    let daemon = project.daemon();
-    law(&project, &daemon, &mut Journal::default());
+    let daemon = project.start_daemon();
+    assert_invariants(&project, &daemon, &mut JournalReader::default());
     daemon.stop();
 }
 
@@ -464,15 +468,15 @@ fn a_project_without_features_is_ready() {
 fn a_snapshot_file_that_cannot_be_written_is_said_and_written_when_it_can_be() {
     let project = Project::complete();
     let folder = project.root.join(".kittify/dossiers").join(FEATURE);
-    write(&folder, b"in the way\n");
-    let daemon = project.daemon();
+    write_file(&folder, b"in the way\n");
+    let daemon = project.start_daemon();
     let detail = || daemon.status()["projects"][0]["watch"]["detail"].as_str().map(str::to_owned);
-    let said = wait("what is wrong", detail);
+    let said = wait_for("what is wrong", detail);
     assert!(said.starts_with("cannot write the snapshot file of 001-x: "), "{said}");
     assert_eq!(daemon.status()["projects"][0]["watch"]["state"], "live");
     fs::remove_file(&folder).unwrap();
-    write(&project.feature().join("new.md"), b"new\n");
-    wait("that it is well again", || detail().is_none().then_some(()));
+    write_file(&project.feature_dir().join("new.md"), b"new\n");
+    wait_for("that it is well again", || detail().is_none().then_some(()));
     let file = folder.join("snapshot-latest.json");
     let written: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
     assert_eq!(written, daemon.export(FEATURE));

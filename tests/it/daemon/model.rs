@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use crate::support::Project;
-use crate::support::daemon::{Journal, law};
+use crate::support::invariants::{JournalReader, assert_invariants};
 
 /// Operations in all.
 const OPERATIONS: usize = 2_000;
@@ -153,18 +153,18 @@ fn sequence(seed: u64) {
     }
     let mut random = Random::new(seed);
     let project = Project::complete();
-    let daemon = project.daemon();
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
     let mut done = OnFailure(seed, Vec::new());
     let mut left = SEQUENCE as u64;
     while left > 0 {
         done.1.clear();
         for _ in 0..=random.below(BATCH.min(left)) {
-            done.1.push(operate(&mut random, &project.feature()));
+            done.1.push(operate(&mut random, &project.feature_dir()));
             left -= 1;
         }
-        law(&project, &daemon, &mut journal);
+        assert_invariants(&project, &daemon, &mut journal);
     }
     daemon.stop();
 }

@@ -8,7 +8,8 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
 
-use crate::support::daemon::{Daemon, PATIENCE, wait};
+use crate::support::process::Daemon;
+use crate::support::wait::{WAIT_TIMEOUT, wait_for};
 use crate::support::{FEATURE, Project};
 
 /// Where the dashboard is, and what lets in.
@@ -19,7 +20,7 @@ struct Door {
 }
 
 fn open(daemon: &Daemon) -> Door {
-    let answer = daemon.ask("POST", "/api/dashboard", "");
+    let answer = daemon.request("POST", "/api/dashboard", "");
     assert_eq!(answer.status, 200, "{answer:?}");
     let opened = answer.json();
     let text = |field: &str| opened[field].as_str().unwrap().to_owned();
@@ -55,7 +56,7 @@ impl Door {
     /// Sends those lines as they are.
     fn say(&self, line: &str, headers: &[&str]) -> Heard {
         let mut stream = TcpStream::connect(&self.host).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
         let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
         write!(stream, "{line} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n").unwrap();
         let mut answer = String::new();
@@ -69,10 +70,10 @@ impl Door {
 #[test]
 fn it_is_closed_until_it_is_asked_for_and_closed_again() {
     let project = Project::complete();
-    let daemon = project.daemon();
-    let kept = project.state().join("dashboard.json");
+    let daemon = project.start_daemon();
+    let kept = project.state_dir().join("dashboard.json");
     assert!(!kept.exists(), "nothing was asked for");
-    assert_eq!(daemon.ask("DELETE", "/api/dashboard", "").json(), json!({"closed": false}));
+    assert_eq!(daemon.request("DELETE", "/api/dashboard", "").json(), json!({"closed": false}));
     let door = open(&daemon);
     assert!(door.host.starts_with("127.0.0.1:"), "{}", door.host);
     let mode = fs::metadata(&kept).unwrap().permissions().mode();
@@ -80,8 +81,8 @@ fn it_is_closed_until_it_is_asked_for_and_closed_again() {
     let again = open(&daemon);
     assert_eq!((&again.host, &again.token), (&door.host, &door.token));
     assert_ne!(again.ticket, door.ticket);
-    assert_eq!(daemon.ask("DELETE", "/api/dashboard", "").json(), json!({"closed": true}));
-    wait("the end of the listener", || TcpStream::connect(&door.host).is_err().then_some(()));
+    assert_eq!(daemon.request("DELETE", "/api/dashboard", "").json(), json!({"closed": true}));
+    wait_for("the end of the listener", || TcpStream::connect(&door.host).is_err().then_some(()));
     assert!(!kept.exists());
     assert_ne!(open(&daemon).token, door.token, "who was let in is not any more");
     daemon.stop();
@@ -90,7 +91,7 @@ fn it_is_closed_until_it_is_asked_for_and_closed_again() {
 #[test]
 fn a_ticket_lets_one_browser_in_once() {
     let project = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let door = open(&daemon);
     let host = door.own();
     let first = format!("GET /{}", door.ticket);
@@ -196,7 +197,7 @@ fn foreign(door: &Door) -> Vec<(&'static str, Vec<String>)> {
 #[test]
 fn who_is_not_let_in_learns_nothing_and_changes_nothing() {
     let project = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let door = open(&daemon);
     let feature = format!("?feature={FEATURE}");
     let requests = [
@@ -231,7 +232,7 @@ fn who_is_not_let_in_learns_nothing_and_changes_nothing() {
 #[test]
 fn who_is_let_in_is_answered_with_all_that_keeps_a_page_to_itself() {
     let project = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let door = open(&daemon);
     let (own, cookie, bearer) = (door.own(), door.cookie(), door.bearer());
     let localhost = format!("Host: localhost:{}", door.port());
@@ -272,7 +273,7 @@ fn who_is_let_in_is_answered_with_all_that_keeps_a_page_to_itself() {
 #[test]
 fn the_dashboard_is_not_opened_from_within() {
     let project = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let door = open(&daemon);
     for method in ["POST", "DELETE"] {
         let Heard(status, _, body) =
@@ -286,18 +287,18 @@ fn the_dashboard_is_not_opened_from_within() {
 #[test]
 fn after_a_restart_it_is_where_it_was() {
     let project = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let door = open(&daemon);
     daemon.stop();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let Heard(status, _, body) = door.say("GET /api/status", &[&door.own(), &door.cookie()]);
     assert_eq!(status, 200);
-    assert_eq!(serde_json::from_str::<Value>(&body).unwrap()["pid"], daemon.id());
+    assert_eq!(serde_json::from_str::<Value>(&body).unwrap()["pid"], daemon.child_id());
     assert_eq!(door.say(&format!("GET /{}", door.ticket), &[&door.own()]).0, 401, "tickets end");
     daemon.stop();
     // Somebody else is there meanwhile, and may have been sent the cookie.
     let _other = TcpListener::bind(&door.host).unwrap();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let new = open(&daemon);
     assert_ne!((&new.host, &new.token), (&door.host, &door.token));
     assert_ne!(new.token, door.token);
@@ -312,7 +313,7 @@ fn the_configuration_opens_it_from_the_start() {
         let listen = free.local_addr().unwrap();
         drop(free);
         let project = Project::complete().config(&format!("http: {{listen: \"{listen}\"}}\n"));
-        let daemon = project.daemon();
+        let daemon = project.start_daemon();
         if daemon.log().contains("the dashboard cannot be opened") && attempt < 4 {
             daemon.stop();
             continue;
@@ -328,20 +329,20 @@ fn the_configuration_opens_it_from_the_start() {
 #[test]
 fn it_follows_the_configuration() {
     let project = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = free.local_addr().unwrap();
     drop(free);
-    crate::support::write(
+    crate::support::write_file(
         &project.config_file(),
         format!("http: {{listen: \"{listen}\"}}\n").as_bytes(),
     );
-    wait("the listener", || TcpStream::connect(listen).is_ok().then_some(()));
+    wait_for("the listener", || TcpStream::connect(listen).is_ok().then_some(()));
     assert_eq!(open(&daemon).host, listen.to_string());
-    crate::support::write(&project.config_file(), b"http: {listen: off}\n");
-    wait("the end of the listener", || TcpStream::connect(listen).is_err().then_some(()));
-    wait("the token to be forgotten", || {
-        (!project.state().join("dashboard.json").exists()).then_some(())
+    crate::support::write_file(&project.config_file(), b"http: {listen: off}\n");
+    wait_for("the end of the listener", || TcpStream::connect(listen).is_err().then_some(()));
+    wait_for("the token to be forgotten", || {
+        (!project.state_dir().join("dashboard.json").exists()).then_some(())
     });
     daemon.stop();
 }
@@ -350,17 +351,17 @@ fn it_follows_the_configuration() {
 fn another_address_is_refused_with_its_place() {
     let project = Project::complete().config("http:\n  listen: 0.0.0.0:7433\n");
     let run = project.run(&["run"]);
-    run.fails(78, "config.yaml:2:11: http.listen: the dashboard is for this machine only");
+    run.assert_failure(78, "config.yaml:2:11: http.listen: the dashboard is for this machine only");
 }
 
 #[test]
 fn the_command_prints_an_address_or_says_what_to_do() {
     let project = Project::complete();
-    let runtime = project.runtime();
-    let project = project.var("XDG_RUNTIME_DIR", runtime);
-    project.run(&["dashboard"]).fails(3, "no daemon answers");
-    let daemon = project.daemon();
-    let run = project.run(&["dashboard", "--no-open"]).ok();
+    let runtime = project.runtime_dir();
+    let project = project.env("XDG_RUNTIME_DIR", runtime);
+    project.run(&["dashboard"]).assert_failure(3, "no daemon answers");
+    let daemon = project.start_daemon();
+    let run = project.run(&["dashboard", "--no-open"]).assert_success();
     assert!(
         run.stdout.starts_with("http://127.0.0.1:") && run.stdout.contains("/open/"),
         "{run:?}"
@@ -371,7 +372,7 @@ fn the_command_prints_an_address_or_says_what_to_do() {
     fs::create_dir_all(&bin).unwrap();
     let mut alone = project.command(&["dashboard"]);
     alone.env("PATH", &bin);
-    let run = crate::support::run(alone, crate::support::DEADLINE).ok();
+    let run = crate::support::run(alone, crate::support::COMMAND_TIMEOUT).assert_success();
     assert!(run.stdout.contains("/open/") && run.stderr.contains("no browser"), "{run:?}");
     let browser = bin.join("browser");
     let told = project.home().join("told");
@@ -380,10 +381,10 @@ fn the_command_prints_an_address_or_says_what_to_do() {
     fs::set_permissions(&browser, fs::Permissions::from_mode(0o755)).unwrap();
     let mut with = project.command(&["dashboard"]);
     with.env("BROWSER", &browser);
-    let run = crate::support::run(with, crate::support::DEADLINE).ok();
+    let run = crate::support::run(with, crate::support::COMMAND_TIMEOUT).assert_success();
     assert!(run.stdout.is_empty() && run.stderr.contains("opened in the browser"), "{run:?}");
     assert!(fs::read_to_string(told).unwrap().contains("/open/"));
-    let closed = project.run(&["dashboard", "--close", "--json"]).ok().json();
+    let closed = project.run(&["dashboard", "--close", "--json"]).assert_success().json();
     assert_eq!(closed, json!({"closed": true}));
     daemon.stop();
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::support::{not_run, repository, run};
 
 /// All of them, on a machine that does other things too.
-const DEADLINE: Duration = Duration::from_mins(10);
+const COMMAND_TIMEOUT: Duration = Duration::from_mins(10);
 
 #[test]
 fn the_page_does_in_a_browser_what_it_should() {
@@ -38,7 +38,7 @@ fn the_page_does_in_a_browser_what_it_should() {
     assert!(files.len() >= 3, "{files:?}");
     command.args(files).current_dir(&tests);
     command.env("DOSSIERD", Path::new(env!("CARGO_BIN_EXE_dossierd"))).env("CHROMIUM", browser);
-    let run = run(command, DEADLINE);
+    let run = run(command, COMMAND_TIMEOUT);
     assert_eq!(run.code, 0, "{}\n{}", run.stdout, run.stderr);
     assert!(run.stdout.contains("\n# skipped 0\n") && run.stdout.contains("\n# todo 0\n"));
 }

@@ -16,10 +16,11 @@ fn contents_are_rendered_as_trees_of_texts() {
         )
         .artifact("a.json", "{\"k\": 1}")
         .artifact("a.txt", "# text");
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let detail = |key: &str| {
-        daemon
-            .json(&format!("/api/dossier/artifacts/{key}?feature={FEATURE}&sync=true&render=true"))
+        daemon.get_json(&format!(
+            "/api/dossier/artifacts/{key}?feature={FEATURE}&sync=true&render=true"
+        ))
     };
     assert_eq!(
         detail("input.spec.main")["rendered"],
@@ -31,7 +32,7 @@ fn contents_are_rendered_as_trees_of_texts() {
             ]},
         ])
     );
-    let list = daemon.json(&format!("/api/dossier/artifacts?feature={FEATURE}"));
+    let list = daemon.get_json(&format!("/api/dossier/artifacts?feature={FEATURE}"));
     let key = |path: &str| {
         let all = list["artifacts"].as_array().unwrap();
         let found = all.iter().find(|item| item["relative_path"] == path).unwrap();
@@ -39,7 +40,8 @@ fn contents_are_rendered_as_trees_of_texts() {
     };
     assert_eq!(detail(&key("a.json"))["rendered"][0]["children"][1]["class"], "key");
     assert_eq!(detail(&key("a.txt"))["rendered"], Value::Null);
-    let plain = daemon.json(&format!("/api/dossier/artifacts/input.spec.main?feature={FEATURE}"));
+    let plain =
+        daemon.get_json(&format!("/api/dossier/artifacts/input.spec.main?feature={FEATURE}"));
     assert!(plain.get("rendered").is_none(), "only where it was asked for");
     daemon.stop();
 }
@@ -53,17 +55,17 @@ fn the_reference_panel_finds_what_it_reads() {
         .artifact("large.md", "x".repeat(5_242_880))
         .artifact("blob.bin", b"\xff\x00")
         .file("kitty-specs/002-empty/.keep", "");
-    fs::remove_file(project.feature().join("plan.md")).unwrap();
-    let daemon = project.daemon();
+    fs::remove_file(project.feature_dir().join("plan.md")).unwrap();
+    let daemon = project.start_daemon();
     for feature in [FEATURE, "002-empty"] {
-        let overview = daemon.json(&format!("/api/dossier/overview?feature={feature}"));
+        let overview = daemon.get_json(&format!("/api/dossier/overview?feature={feature}"));
         for count in ["total", "required", "required_present"] {
             assert!(overview["artifact_counts"][count].is_u64(), "{overview:#}");
         }
         assert!(overview["missing_required_count"].is_u64());
         assert!(overview["completeness_status"].is_string());
         assert_eq!(overview["parity_hash_sha256"].as_str().map(str::len), Some(64));
-        let list = daemon.json(&format!("/api/dossier/artifacts?feature={feature}"));
+        let list = daemon.get_json(&format!("/api/dossier/artifacts?feature={feature}"));
         assert!(list["total_count"].is_u64() && list["filtered_count"].is_u64());
         for item in list["artifacts"].as_array().unwrap() {
             let hint = item["media_type_hint"].as_str().unwrap();
@@ -73,7 +75,7 @@ fn the_reference_panel_finds_what_it_reads() {
             let key = item["artifact_key"].as_str().unwrap();
             let encoded: String = key.bytes().map(|byte| format!("%{byte:02X}")).collect();
             let detail =
-                daemon.json(&format!("/api/dossier/artifacts/{encoded}?feature={feature}"));
+                daemon.get_json(&format!("/api/dossier/artifacts/{encoded}?feature={feature}"));
             assert_eq!(detail["artifact_key"], key);
             assert!(detail["content_truncated"].is_boolean());
             let notice = &detail["truncation_notice"];
@@ -95,12 +97,12 @@ fn a_report_is_one_file_that_says_all_and_runs_nothing() {
     let project = Project::complete()
         .artifact("spec.md", "# Sp\u{fc}c <script>alert(1)</script>\n")
         .artifact("<img src=x onerror=alert(1)>.md", "x\u{1b}[2J");
-    project.run(&["baseline", "accept", FEATURE]).ok();
-    fs::remove_file(project.feature().join("plan.md")).unwrap();
+    project.run(&["baseline", "accept", FEATURE]).assert_success();
+    fs::remove_file(project.feature_dir().join("plan.md")).unwrap();
     project.write(&format!("kitty-specs/{FEATURE}/added.md"), "# Added </main><b>\n");
     let path = project.home().join("report.html");
     let report = |note: &str| {
-        let run = project.run(&["report", FEATURE, "-o", path.to_str().unwrap()]).ok();
+        let run = project.run(&["report", FEATURE, "-o", path.to_str().unwrap()]).assert_success();
         assert!(run.stderr.contains(note), "{run:?}");
         fs::read_to_string(&path).unwrap()
     };
@@ -122,10 +124,10 @@ fn a_report_is_one_file_that_says_all_and_runs_nothing() {
         let known = scanned.replace("&lt;img src=x", "");
         assert!(!known.contains(never), "`{never}` is in:\n{scanned}");
     }
-    let runtime = project.runtime();
-    let project = project.var("XDG_RUNTIME_DIR", runtime);
-    let daemon = project.daemon();
-    let run = project.run(&["report", FEATURE, "-o", "-"]).ok();
+    let runtime = project.runtime_dir();
+    let project = project.env("XDG_RUNTIME_DIR", runtime);
+    let daemon = project.start_daemon();
+    let run = project.run(&["report", FEATURE, "-o", "-"]).assert_success();
     let timeless = |html: &str| {
         let lines = html.lines().filter(|line| !line.contains("class=\"made\"")).map(str::to_owned);
         // A daemon has the absent artifact's own place; a scan only the spec's.
@@ -134,5 +136,5 @@ fn a_report_is_one_file_that_says_all_and_runs_nothing() {
     assert_eq!(timeless(&run.stdout), timeless(&scanned), "with a daemon the same");
     daemon.stop();
     let run = project.run(&["report", FEATURE, "-o", "/nowhere/at/all.html"]);
-    run.fails(1, "cannot write /nowhere/at/all.html");
+    run.assert_failure(1, "cannot write /nowhere/at/all.html");
 }

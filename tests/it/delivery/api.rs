@@ -2,7 +2,8 @@
 
 use crate::api::openapi::{document, hold};
 use crate::delivery::support::{Mood, change, receiver, sink};
-use crate::support::daemon::{Daemon, wait};
+use crate::support::process::Daemon;
+use crate::support::wait::wait_for;
 use crate::support::{FEATURE, Project};
 
 /// Holds every answer to what is said of it.
@@ -14,7 +15,7 @@ fn all(daemon: &Daemon, bodies: &[&str]) {
     }
     for address in ["/api/delivery/retry", "/api/delivery/drop"] {
         for body in bodies {
-            hold(&document, "POST", address, &daemon.ask("POST", address, body));
+            hold(&document, "POST", address, &daemon.request("POST", address, body));
         }
     }
 }
@@ -26,22 +27,22 @@ fn answers_about_delivery_are_as_described() {
         ["", "{}", "[", "{\"ids\": []}", "{\"ids\": [\"none\"]}", "{\"all\": false}", &large];
     let receiver = receiver();
     let project = Project::complete();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     all(&daemon, &bodies);
     daemon.stop();
 
     let project = project.webhook(&receiver, "");
     receiver.turn(Mood::Refuse(FEATURE.to_owned()));
-    let daemon = project.daemon();
-    wait("something set aside", || (sink(&daemon)["set_aside"].as_u64()? > 1).then_some(()));
+    let daemon = project.start_daemon();
+    wait_for("something set aside", || (sink(&daemon)["set_aside"].as_u64()? > 1).then_some(()));
     all(&daemon, &bodies);
     receiver.turn(Mood::Answer(503, String::new()));
     change(&project, "more");
-    wait("something that waits", || (sink(&daemon)["state"] == "retrying").then_some(()));
+    wait_for("something that waits", || (sink(&daemon)["state"] == "retrying").then_some(()));
     all(&daemon, &bodies);
-    let list = daemon.json("/api/delivery");
+    let list = daemon.get_json("/api/delivery");
     let id = list["set_aside"][0]["event_id"].as_str().unwrap();
     all(&daemon, &[&format!("{{\"ids\": [\"{id}\"]}}"), "{\"all\": true}"]);
-    assert_eq!(daemon.json("/api/delivery")["set_aside"], serde_json::json!([]));
+    assert_eq!(daemon.get_json("/api/delivery")["set_aside"], serde_json::json!([]));
     daemon.stop();
 }

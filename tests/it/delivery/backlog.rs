@@ -13,7 +13,7 @@ use dossierd::store::{EventOrigin, FeatureChange, Store};
 
 use crate::delivery::support::{Mood, change, delivered, in_order, memory, receiver, sink};
 use crate::support::Project;
-use crate::support::daemon::wait;
+use crate::support::wait::wait_for;
 
 const THREE_DAYS: Duration = Duration::from_hours(72);
 
@@ -62,18 +62,18 @@ fn a_hundred_thousand_events_of_three_days_wait_and_then_come_in_order() {
     let receiver = receiver();
     receiver.turn(Mood::Answer(503, String::new()));
     let other = Project::complete().webhook(&receiver, "  batch: 100\n");
-    let daemon = other.daemon();
-    wait("it tries", || (sink(&daemon)["state"] == "retrying").then_some(()));
+    let daemon = other.start_daemon();
+    wait_for("it tries", || (sink(&daemon)["state"] == "retrying").then_some(()));
     let before = memory(&daemon);
     daemon.stop();
     let project = Project::complete().webhook(&receiver, "  batch: 100\n");
-    std::fs::create_dir_all(project.state()).unwrap();
-    let mut store = Store::open(&project.state(), "boot").unwrap().store;
+    std::fs::create_dir_all(project.state_dir()).unwrap();
+    let mut store = Store::open(&project.state_dir(), "boot").unwrap().store;
     queue_of_three_days(&mut store, COUNT);
     store.close().unwrap();
 
-    let daemon = project.daemon();
-    let found = wait("it tries", || {
+    let daemon = project.start_daemon();
+    let found = wait_for("it tries", || {
         let sink = sink(&daemon);
         (sink["state"] == "retrying").then_some(sink)
     });
@@ -87,11 +87,11 @@ fn a_hundred_thousand_events_of_three_days_wait_and_then_come_in_order() {
     daemon.status();
     receiver.turn(Mood::Good);
     // Killed on the way, too.
-    wait("a part", || (receiver.kept().events.len() > 20_000).then_some(()));
+    wait_for("a part", || (receiver.kept().events.len() > 20_000).then_some(()));
     daemon.kill();
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     let last = daemon.status()["seq"].as_u64().unwrap();
-    wait("all", || (sink(&daemon)["lag"] == 0).then_some(()));
+    wait_for("all", || (sink(&daemon)["lag"] == 0).then_some(()));
     let after = memory(&daemon);
     assert!(after < before + 16 * 1024, "{before} KiB before, {after} KiB after");
     let kept = receiver.kept();
@@ -108,8 +108,8 @@ fn a_hundred_thousand_events_of_three_days_wait_and_then_come_in_order() {
 fn what_retention_took_is_counted_and_announced() {
     let receiver = receiver();
     let project = Project::complete().webhook(&receiver, "");
-    std::fs::create_dir_all(project.state()).unwrap();
-    let mut store = Store::open(&project.state(), "boot").unwrap().store;
+    std::fs::create_dir_all(project.state_dir()).unwrap();
+    let mut store = Store::open(&project.state_dir(), "boot").unwrap().store;
     queue(&mut store, 10, Duration::ZERO);
     let clear = |store: &mut Store| {
         while store.prune(Duration::MAX, 0, SystemTime::now().into()).unwrap().events > 0 {}
@@ -121,8 +121,8 @@ fn what_retention_took_is_counted_and_announced() {
     clear(&mut store);
     queue(&mut store, 5, Duration::ZERO);
     store.close().unwrap();
-    let daemon = project.daemon();
-    let found = wait("the rest is delivered", || {
+    let daemon = project.start_daemon();
+    let found = wait_for("the rest is delivered", || {
         let sink = sink(&daemon);
         (sink["lag"] == 0).then_some(sink)
     });
@@ -132,8 +132,8 @@ fn what_retention_took_is_counted_and_announced() {
     assert_eq!(first, Some(Some(41)));
     daemon.stop();
     // It is not counted twice.
-    let daemon = project.daemon();
-    let again = wait("it is shown", || sink(&daemon)["cursor"].as_u64().map(|_| sink(&daemon)));
+    let daemon = project.start_daemon();
+    let again = wait_for("it is shown", || sink(&daemon)["cursor"].as_u64().map(|_| sink(&daemon)));
     assert_eq!(again["dropped_by_retention"], 30, "{again:#}");
     daemon.stop();
 }
@@ -144,22 +144,22 @@ fn what_retention_takes_while_the_receiver_is_down_is_counted_and_announced() {
     let receiver = receiver();
     receiver.turn(Mood::Answer(503, String::new()));
     let project = Project::complete().webhook(&receiver, "");
-    std::fs::create_dir_all(project.state()).unwrap();
-    let mut store = Store::open(&project.state(), "boot").unwrap().store;
+    std::fs::create_dir_all(project.state_dir()).unwrap();
+    let mut store = Store::open(&project.state_dir(), "boot").unwrap().store;
     store.register_sink("webhook").unwrap();
     queue_of_three_days(&mut store, COUNT);
     store.close().unwrap();
-    let daemon = project.daemon();
-    wait("it tries", || (sink(&daemon)["state"] == "retrying").then_some(()));
+    let daemon = project.start_daemon();
+    wait_for("it tries", || (sink(&daemon)["state"] == "retrying").then_some(()));
     assert_eq!(sink(&daemon)["dropped_by_retention"], 0);
     // Half of the steps are older.
     let origin = format!("http://{}", receiver.address);
     let text = project.webhook_text(&origin, "journal: {max_age: 37h}\n");
     project.reconfigure(&text);
     let lost = COUNT / 2;
-    wait("they are dropped", || (sink(&daemon)["dropped_by_retention"] == lost).then_some(()));
+    wait_for("they are dropped", || (sink(&daemon)["dropped_by_retention"] == lost).then_some(()));
     assert!(daemon.log().contains("dropped by the journal's retention"), "{}", daemon.log());
-    let said = project.ask(&["delivery", "list"]).ok().stdout;
+    let said = project.run_client(&["delivery", "list"]).assert_success().stdout;
     assert!(said.contains(&format!("dropped by the journal's retention: {lost}")), "{said}");
     receiver.turn(Mood::Good);
     let journal = delivered(&daemon, &receiver);

@@ -8,12 +8,13 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 use serde_json::Value;
 
 use crate::delivery::support::{Mood, change, delivered, in_order, journal, receiver, sink};
-use crate::support::daemon::{Daemon, wait};
-use crate::support::kernel::{Mount, by, is_root, works};
+use crate::support::kernel::{Mount, can_run, is_root, wrap_command};
+use crate::support::process::Daemon;
+use crate::support::wait::wait_for;
 use crate::support::{FEATURE, Project};
 
 fn store_is(daemon: &Daemon, state: &str) -> bool {
-    daemon.json("/api/status")["store"]["state"] == state
+    daemon.get_json("/api/status")["store"]["state"] == state
 }
 
 #[test]
@@ -23,20 +24,20 @@ fn a_full_disk_takes_nothing_from_the_receiver() {
     }
     let receiver = receiver();
     let project = Project::complete().webhook(&receiver, "");
-    let mount = Mount::new(&["-t", "tmpfs", "-o", "size=1m", "tmpfs"], &project.state());
+    let mount = Mount::new(&["-t", "tmpfs", "-o", "size=1m", "tmpfs"], &project.state_dir());
     for kill in [false, true] {
-        let daemon = project.daemon();
+        let daemon = project.start_daemon();
         delivered(&daemon, &receiver);
         receiver.turn(Mood::Answer(503, String::new()));
         change(&project, &format!("{kill} for a receiver that is down"));
-        wait("it tries", || (sink(&daemon)["state"] == "retrying").then_some(()));
+        wait_for("it tries", || (sink(&daemon)["state"] == "retrying").then_some(()));
         let ballast = mount.0.join("ballast");
         let mut file = File::create(&ballast).unwrap();
         while file.write_all(&[0; 4096]).is_ok() {}
         drop(file);
         // The log has some room of its own.
         let mut round = 0;
-        wait("a full disk", || {
+        wait_for("a full disk", || {
             round += 1;
             change(&project, &format!("{kill} {round}"));
             daemon.status();
@@ -44,7 +45,7 @@ fn a_full_disk_takes_nothing_from_the_receiver() {
         });
         // What was committed before goes out, whether or not there is room to note it.
         receiver.turn(Mood::Good);
-        wait("delivery of what is committed", || {
+        wait_for("delivery of what is committed", || {
             let sink = sink(&daemon);
             let why = sink["last_error"].as_str().unwrap_or_default();
             (sink["lag"] == 0 || why.contains("full")).then_some(())
@@ -54,12 +55,12 @@ fn a_full_disk_takes_nothing_from_the_receiver() {
         if kill {
             daemon.kill();
             fs::remove_file(&ballast).unwrap();
-            let daemon = project.daemon();
+            let daemon = project.start_daemon();
             delivered(&daemon, &receiver);
             daemon.stop();
         } else {
             fs::remove_file(&ballast).unwrap();
-            wait("a store that is well", || store_is(&daemon, "ok").then_some(()));
+            wait_for("a store that is well", || store_is(&daemon, "ok").then_some(()));
             delivered(&daemon, &receiver);
             assert_eq!(sink(&daemon)["dropped_by_retention"], 0);
             daemon.stop();
@@ -80,24 +81,24 @@ fn a_store_that_is_new_is_delivered_from_its_begin() {
         }
     };
     files(0, 1);
-    project.daemon().stop();
-    let daemon = project.daemon();
+    project.start_daemon().stop();
+    let daemon = project.start_daemon();
     delivered(&daemon, &receiver);
     let before = daemon.status()["instance"].clone();
-    let path = project.state().join("dossierd.sqlite3");
+    let path = project.state_dir().join("dossierd.sqlite3");
     let mut file = File::options().write(true).open(path).unwrap();
     let length = usize::try_from(file.metadata().unwrap().len()).unwrap();
     file.seek(SeekFrom::Start(4096)).unwrap();
     file.write_all(&vec![0x5a; length - 4096]).unwrap();
     drop(file);
     let mut round = 0;
-    wait("a new store", || {
+    wait_for("a new store", || {
         round += 1;
         files(round, 7);
         (daemon.status()["instance"] != before).then_some(())
     });
-    wait("delivery of everything", || {
-        let status = daemon.json("/api/status");
+    wait_for("delivery of everything", || {
+        let status = daemon.get_json("/api/status");
         let sink = &status["delivery"][0];
         let all = sink["cursor"] == status["seq"] && sink["state"] == "ok";
         (all && sink["dropped_by_retention"] == 0).then_some(())
@@ -115,12 +116,12 @@ fn a_store_that_is_new_is_delivered_from_its_begin() {
 #[test]
 fn killed_at_any_write_or_request_it_loses_nothing() {
     let what = "kills at writes and requests";
-    if !works(what, &["strace", "-f", "-qq", "-o", "/dev/null", "true"]) {
+    if !can_run(what, &["strace", "-f", "-qq", "-o", "/dev/null", "true"]) {
         return;
     }
     let receiver = receiver();
     let project = Project::complete().webhook(&receiver, "");
-    project.daemon().stop();
+    project.start_daemon().stop();
     // Counted for each thread: of these the store's writer does the first two, delivery the others.
     for (calls, times) in [
         ("pwrite64", &[3, 14, 25, 36, 47][..]),
@@ -132,7 +133,8 @@ fn killed_at_any_write_or_request_it_loses_nothing() {
             let inject = format!("inject={calls}:signal=KILL:when={time}");
             let trace = format!("trace={calls}");
             let wrapper = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
-            let mut daemon = project.spawn(by(&wrapper, &project.daemon_command()));
+            let mut daemon =
+                project.spawn_daemon(wrap_command(&wrapper, &project.daemon_command()));
             // Every third time the receiver keeps what it does not acknowledge.
             receiver.turn(if time % 3 == 0 { Mood::Break } else { Mood::Good });
             let mut round = 0;
@@ -140,7 +142,7 @@ fn killed_at_any_write_or_request_it_loses_nothing() {
                 round += 1;
                 change(&project, &format!("{inject} {round}"));
                 let before = receiver.kept().requests;
-                wait(&format!("{inject}: a request, or the end"), || {
+                wait_for(&format!("{inject}: a request, or the end"), || {
                     let more = receiver.kept().requests > before;
                     (more || !daemon.is_running()).then_some(())
                 });
@@ -148,7 +150,7 @@ fn killed_at_any_write_or_request_it_loses_nothing() {
         }
     }
     receiver.turn(Mood::Good);
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     delivered(&daemon, &receiver);
     assert!(receiver.kept().again > 0, "what was not noted came again");
     daemon.stop();

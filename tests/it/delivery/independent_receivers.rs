@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use serde_json::Value;
 
 use crate::delivery::support::{CANARY, change, journal};
-use crate::support::daemon::{PATIENCE, wait};
+use crate::support::wait::{WAIT_TIMEOUT, wait_for};
 use crate::support::{Project, not_run, repository};
 
 /// The receiver; ended when dropped.
@@ -48,7 +48,7 @@ impl Node {
                 line.clear();
             }
         });
-        let port: Value = lines.recv_timeout(PATIENCE).unwrap();
+        let port: Value = lines.recv_timeout(WAIT_TIMEOUT).unwrap();
         Some(Self { child, port: port.as_u64().unwrap().try_into().unwrap(), lines })
     }
 }
@@ -70,16 +70,16 @@ fn others_verify_and_read_what_is_delivered() {
         project.secret(CANARY);
         let origin = format!("http://127.0.0.1:{}", node.port);
         project.reconfigure(&project.webhook_text(&origin, form));
-        let daemon = project.daemon();
+        let daemon = project.start_daemon();
         change(&project, "for others");
         daemon.status();
-        wait("delivery of everything", || {
-            let status = daemon.json("/api/status");
+        wait_for("delivery of everything", || {
+            let status = daemon.get_json("/api/status");
             (status["delivery"][0]["cursor"] == status["seq"]).then_some(())
         });
         let journal = journal(&daemon);
         let mut got: Vec<Value> =
-            journal.iter().map(|_| node.lines.recv_timeout(PATIENCE).unwrap()).collect();
+            journal.iter().map(|_| node.lines.recv_timeout(WAIT_TIMEOUT).unwrap()).collect();
         got.sort_by_key(|event| event["data"]["seq"].as_u64());
         for (event, sent) in got.iter().zip(&journal) {
             assert_eq!(event["data"], *sent, "{event:#}");
@@ -112,7 +112,7 @@ fn others_verify_and_read_what_is_delivered() {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
-        let wrong = node.lines.recv_timeout(PATIENCE).unwrap();
+        let wrong = node.lines.recv_timeout(WAIT_TIMEOUT).unwrap();
         assert!(wrong["wrong"].as_str().is_some_and(|why| why.contains("signature")), "{wrong}");
     }
 }

@@ -3,7 +3,8 @@
 use crate::delivery::support::{
     CANARY, Mood, Receiver, change, delivered, journal, receiver, sink,
 };
-use crate::support::daemon::{Daemon, wait};
+use crate::support::process::Daemon;
+use crate::support::wait::wait_for;
 use crate::support::{FEATURE, Project};
 
 const OTHER: &str = "whsec_OTHEROTHEROTHEROTHEROTHEROTHEROTHERO";
@@ -13,7 +14,7 @@ fn origin(receiver: &Receiver) -> String {
 }
 
 fn sinks(daemon: &Daemon) -> usize {
-    daemon.json("/api/status")["delivery"].as_array().unwrap().len()
+    daemon.get_json("/api/status")["delivery"].as_array().unwrap().len()
 }
 
 #[test]
@@ -21,21 +22,21 @@ fn a_webhook_comes_and_goes() {
     let (first, second) = (receiver(), receiver());
     let project = Project::complete();
     project.secret(CANARY);
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     change(&project, "before there is one");
     daemon.status();
     assert_eq!(sinks(&daemon), 0);
-    let none = project.ask(&["delivery", "list"]).ok().stdout;
+    let none = project.run_client(&["delivery", "list"]).assert_success().stdout;
     assert!(none.starts_with("events are delivered nowhere"), "{none}");
 
     project.reconfigure(&project.webhook_text(&origin(&first), ""));
-    wait("a sink", || (sinks(&daemon) == 1).then_some(()));
+    wait_for("a sink", || (sinks(&daemon) == 1).then_some(()));
     let before = delivered(&daemon, &first).len();
 
     // A broken edit changes nothing.
     project.reconfigure("webhook: {url: 'http://example.org/'}\n");
-    wait("it is said", || {
-        (daemon.json("/api/status")["config"]["state"] == "broken").then_some(())
+    wait_for("it is said", || {
+        (daemon.get_json("/api/status")["config"]["state"] == "broken").then_some(())
     });
     change(&project, "while it is broken");
     assert!(delivered(&daemon, &first).len() > before);
@@ -43,15 +44,15 @@ fn a_webhook_comes_and_goes() {
 
     // Another receiver goes on where the one before it was.
     project.reconfigure(&project.webhook_text(&origin(&second), "  batch: 3\n"));
-    wait("the other one", || {
+    wait_for("the other one", || {
         let url = sink(&daemon)["url"].as_str()?.to_owned();
         url.contains(&second.address.to_string()).then_some(())
     });
     change(&project, "for the second");
     daemon.status();
     let all = || {
-        wait("all is delivered", || {
-            let status = daemon.json("/api/status");
+        wait_for("all is delivered", || {
+            let status = daemon.get_json("/api/status");
             (status["delivery"][0]["cursor"] == status["seq"]).then_some(())
         });
         let kept = second.kept();
@@ -63,26 +64,26 @@ fn a_webhook_comes_and_goes() {
     // Away with events that are set aside, and with some that wait.
     second.turn(Mood::Refuse(FEATURE.to_owned()));
     change(&project, "some is refused");
-    wait("it is set aside", || {
+    wait_for("it is set aside", || {
         let sink = sink(&daemon);
         (sink["set_aside"].as_u64()? > 0 && sink["lag"] == 0).then_some(())
     });
     let refused = sink(&daemon)["set_aside"].as_u64().unwrap();
     project.reconfigure("projects: []\n");
-    wait("no sink", || (sinks(&daemon) == 0).then_some(()));
+    wait_for("no sink", || (sinks(&daemon) == 0).then_some(()));
     let requests = second.kept().requests;
     change(&project, "while there is none");
     daemon.status();
-    let list = daemon.json("/api/delivery");
+    let list = daemon.get_json("/api/delivery");
     assert_eq!(list["set_aside"].as_array().unwrap().len() as u64, refused, "{list:#}");
     second.turn(Mood::Good);
     assert_eq!(second.kept().requests, requests);
     project.reconfigure(&project.webhook_text(&origin(&second), ""));
-    wait("a sink again", || (sinks(&daemon) == 1).then_some(()));
+    wait_for("a sink again", || (sinks(&daemon) == 1).then_some(()));
     let (had, again) = all();
     assert_eq!((had as u64 + refused, again), (journal(&daemon).len() as u64, 0));
-    project.ask(&["delivery", "retry", "--all"]).ok();
-    wait("nothing is set aside", || (sink(&daemon)["set_aside"] == 0).then_some(()));
+    project.run_client(&["delivery", "retry", "--all"]).assert_success();
+    wait_for("nothing is set aside", || (sink(&daemon)["set_aside"] == 0).then_some(()));
     assert_eq!(all(), (journal(&daemon).len(), 0));
     daemon.stop();
 }
@@ -91,13 +92,13 @@ fn a_webhook_comes_and_goes() {
 fn a_secret_is_exchanged_without_a_request_that_is_refused() {
     let receiver = receiver();
     let project = Project::complete().webhook(&receiver, "");
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     delivered(&daemon, &receiver);
     // Both, then the receiver knows the new one only, then so does the sender.
     let signed_by = |secrets: &str, count: usize| {
         project.secret(secrets);
         let mut round = 0;
-        wait("signatures by all of them", || {
+        wait_for("signatures by all of them", || {
             round += 1;
             change(&project, &format!("{secrets} {round}"));
             daemon.status();

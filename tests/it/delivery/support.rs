@@ -6,9 +6,10 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::Value;
 
-use crate::support::daemon::{Daemon, wait};
+use crate::support::process::Daemon;
 use crate::support::schema::assert_valid_event;
-use crate::support::{FEATURE, Project, write};
+use crate::support::wait::wait_for;
+use crate::support::{FEATURE, Project, write_file};
 
 #[path = "../../../examples/receiver/receiver.rs"]
 mod receiver;
@@ -39,7 +40,7 @@ impl Project {
     /// Makes that the secret.
     pub(crate) fn secret(&self, text: &str) {
         let (secret, new) = (self.home().join("secret"), self.home().join("secret.new"));
-        write(&new, text.as_bytes());
+        write_file(&new, text.as_bytes());
         fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).unwrap();
         fs::rename(new, secret).unwrap();
     }
@@ -47,7 +48,7 @@ impl Project {
     /// Makes that the configuration, while a daemon may be running.
     pub(crate) fn reconfigure(&self, text: &str) {
         let new = self.home().join("config.new");
-        write(&new, text.as_bytes());
+        write_file(&new, text.as_bytes());
         fs::create_dir_all(self.config_file().parent().unwrap()).unwrap();
         fs::rename(new, self.config_file()).unwrap();
     }
@@ -60,12 +61,12 @@ pub(crate) fn receiver() -> Receiver {
 
 /// How the webhook does.
 pub(crate) fn sink(daemon: &Daemon) -> Value {
-    daemon.json("/api/status")["delivery"][0].clone()
+    daemon.get_json("/api/status")["delivery"][0].clone()
 }
 
 /// Resident memory in KiB.
 pub(crate) fn memory(daemon: &Daemon) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.child_id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
@@ -74,7 +75,7 @@ pub(crate) fn memory(daemon: &Daemon) -> u64 {
 pub(crate) fn journal(daemon: &Daemon) -> Vec<Value> {
     let (mut events, mut since) = (Vec::new(), "start".to_owned());
     loop {
-        let page = daemon.json(&format!("/api/events?since={since}"));
+        let page = daemon.get_json(&format!("/api/events?since={since}"));
         let new = page["events"].as_array().unwrap().clone();
         if new.is_empty() {
             return events;
@@ -90,8 +91,8 @@ pub(crate) fn journal(daemon: &Daemon) -> Vec<Value> {
 pub(crate) fn delivered(daemon: &Daemon, receiver: &Receiver) -> Vec<Value> {
     daemon.status();
     let mut last = Value::Null;
-    wait("delivery of everything", || {
-        let status = daemon.json("/api/status");
+    wait_for("delivery of everything", || {
+        let status = daemon.get_json("/api/status");
         let sink = &status["delivery"][0];
         last.clone_from(sink);
         let all = sink["cursor"] == status["seq"] && sink["lag"] == 0 && sink["state"] == "ok";

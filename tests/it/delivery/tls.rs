@@ -7,8 +7,9 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::delivery::support::{CANARY, Receiver, change, delivered, receiver, sink};
-use crate::support::daemon::{Daemon, wait};
-use crate::support::{Project, write};
+use crate::support::process::Daemon;
+use crate::support::wait::wait_for;
+use crate::support::{Project, write_file};
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
@@ -46,7 +47,7 @@ fn text(project: &Project, receiver: &Receiver, more: &str) -> String {
 
 #[track_caller]
 fn refused(daemon: &Daemon, why: &str) {
-    wait(&format!("{why}: {:#}", sink(daemon)), || {
+    wait_for(&format!("{why}: {:#}", sink(daemon)), || {
         let sink = sink(daemon);
         let said = sink["last_error"].as_str()?;
         (sink["state"] == "retrying" && said.contains(why)).then_some(())
@@ -58,21 +59,21 @@ fn a_receiver_is_believed_by_an_authority_that_is_trusted() {
     let authority = authority("ours");
     let project = Project::complete();
     let ca_file = project.home().join("ca.pem");
-    write(&ca_file, authority.pem().as_bytes());
+    write_file(&ca_file, authority.pem().as_bytes());
     // Named in the configuration, or in the environment.
     let named = format!("  ca_file: {}\n", ca_file.display());
     for (more, project) in
-        [(named.as_str(), &project), ("", &Project::complete().var("SSL_CERT_FILE", &ca_file))]
+        [(named.as_str(), &project), ("", &Project::complete().env("SSL_CERT_FILE", &ca_file))]
     {
         project.secret(CANARY);
         for form in ["", "  batch: 50\n  gzip: true\n"] {
             let receiver = receiver_by(&authority, "localhost", as_it_is);
             project.reconfigure(&text(project, &receiver, &format!("{more}{form}")));
-            let daemon = project.daemon();
+            let daemon = project.start_daemon();
             change(project, &format!("over TLS{form}"));
             daemon.status();
-            wait("delivery", || {
-                let status = daemon.json("/api/status");
+            wait_for("delivery", || {
+                let status = daemon.get_json("/api/status");
                 (status["delivery"][0]["cursor"] == status["seq"]).then_some(())
             });
             let kept = receiver.kept();
@@ -101,9 +102,9 @@ fn no_one_else_is_believed() {
         (receiver_by(&ours, "localhost", expired), "expired"),
         (plain, "no TLS"),
     ];
-    write(&ca_file, ours.pem().as_bytes());
+    write_file(&ca_file, ours.pem().as_bytes());
     project.reconfigure(&text(&project, &cases[0].0, &more));
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     for (receiver, why) in &cases {
         project.reconfigure(&text(&project, receiver, &more));
         refused(&daemon, why);
@@ -111,10 +112,10 @@ fn no_one_else_is_believed() {
     }
     // A file that names nobody, and one that is mended while the daemon runs.
     let good = receiver_by(&others, "localhost", as_it_is);
-    write(&ca_file, b"nobody");
+    write_file(&ca_file, b"nobody");
     project.reconfigure(&text(&project, &good, &more));
     refused(&daemon, "no certificate in PEM form");
-    write(&ca_file, others.pem().as_bytes());
+    write_file(&ca_file, others.pem().as_bytes());
     delivered(&daemon, &good);
     daemon.stop();
 }

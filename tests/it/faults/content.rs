@@ -8,16 +8,16 @@ use std::os::unix::fs::symlink;
 
 use rustix::fs::{FileType, Mode};
 
-use crate::support::daemon::{Journal, law};
-use crate::support::{FEATURE, Project, write};
+use crate::support::invariants::{JournalReader, assert_invariants};
+use crate::support::{FEATURE, Project, write_file};
 
 #[test]
 fn names_links_and_special_files_are_what_a_scan_says_they_are() {
     let project = Project::complete();
-    let daemon = project.daemon();
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
-    let feature = project.feature();
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
+    let feature = project.feature_dir();
     let names: [&[u8]; 6] = [
         b"new\nline.md",
         b"esc\x1b[31m.md",
@@ -27,14 +27,14 @@ fn names_links_and_special_files_are_what_a_scan_says_they_are() {
         b"\xe2\x80\xae.md",
     ];
     for name in names {
-        write(&feature.join("research").join(OsStr::from_bytes(name)), b"x\n");
+        write_file(&feature.join("research").join(OsStr::from_bytes(name)), b"x\n");
     }
     symlink("/etc/passwd", feature.join("link.md")).unwrap();
     symlink("/etc", feature.join("folder-link")).unwrap();
     symlink(".", feature.join("loop")).unwrap();
     rustix::fs::mknodat(rustix::fs::CWD, feature.join("fifo.md"), FileType::Fifo, Mode::RUSR, 0)
         .unwrap();
-    write(&feature.join("not-utf-8.md"), b"\xff\xff");
+    write_file(&feature.join("not-utf-8.md"), b"\xff\xff");
     File::create(feature.join("sparse.bin")).unwrap().set_len(1 << 40).unwrap();
     let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n".to_owned()
         + &(b'b'..=b'z')
@@ -43,29 +43,29 @@ fn names_links_and_special_files_are_what_a_scan_says_they_are() {
                 format!("{this}: &{this} [*{last},*{last},*{last},*{last},*{last},*{last}]\n")
             })
             .collect::<String>();
-    write(
+    write_file(
         &feature.join("tasks/WP09-bomb.md"),
         format!("---\n{bomb}work_package_id: *z\n---\n").as_bytes(),
     );
-    law(&project, &daemon, &mut journal);
+    assert_invariants(&project, &daemon, &mut journal);
     // What becomes something else.
     fs::remove_file(feature.join("fifo.md")).unwrap();
-    write(&feature.join("fifo.md"), b"a file now\n");
+    write_file(&feature.join("fifo.md"), b"a file now\n");
     fs::remove_file(feature.join("link.md")).unwrap();
     fs::create_dir(feature.join("link.md")).unwrap();
-    write(&feature.join("link.md/inside.md"), b"x\n");
+    write_file(&feature.join("link.md/inside.md"), b"x\n");
     fs::remove_file(feature.join("sparse.bin")).unwrap();
-    law(&project, &daemon, &mut journal);
+    assert_invariants(&project, &daemon, &mut journal);
     daemon.stop();
 }
 
 #[test]
 fn budgets_hold_while_it_runs_and_what_is_within_them_again_is_judged() {
     let project = Project::complete().config("limits: {entries: 60, depth: 6, file_bytes: 1000}\n");
-    let daemon = project.daemon();
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
-    let feature = project.feature();
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
+    let feature = project.feature_dir();
     let watch = || {
         let overview = daemon.overview(FEATURE);
         let text = |name: &str| overview[name].as_str().unwrap().to_owned();
@@ -75,18 +75,18 @@ fn budgets_hold_while_it_runs_and_what_is_within_them_again_is_judged() {
     let bad = ("degraded".to_owned(), "unknown".to_owned());
     assert_eq!(watch(), good);
     for number in 0..100 {
-        write(&feature.join(format!("research/{number}.md")), b"x\n");
+        write_file(&feature.join(format!("research/{number}.md")), b"x\n");
     }
-    crate::support::daemon::wait("too many", || (watch() == bad).then_some(()));
+    crate::support::wait::wait_for("too many", || (watch() == bad).then_some(()));
     fs::remove_dir_all(feature.join("research")).unwrap();
-    crate::support::daemon::wait("few again", || (watch() == good).then_some(()));
-    law(&project, &daemon, &mut journal);
+    crate::support::wait::wait_for("few again", || (watch() == good).then_some(()));
+    assert_invariants(&project, &daemon, &mut journal);
     fs::create_dir_all(feature.join("a/b/c/d/e/f/g/h/i")).unwrap();
-    crate::support::daemon::wait("too deep", || (watch() == bad).then_some(()));
+    crate::support::wait::wait_for("too deep", || (watch() == bad).then_some(()));
     fs::remove_dir_all(feature.join("a")).unwrap();
-    crate::support::daemon::wait("not too deep", || (watch() == good).then_some(()));
-    write(&feature.join("large.md"), &[b'x'; 2000]);
-    law(&project, &daemon, &mut journal);
+    crate::support::wait::wait_for("not too deep", || (watch() == good).then_some(()));
+    write_file(&feature.join("large.md"), &[b'x'; 2000]);
+    assert_invariants(&project, &daemon, &mut journal);
     daemon.stop();
 }
 
@@ -94,10 +94,10 @@ fn budgets_hold_while_it_runs_and_what_is_within_them_again_is_judged() {
 #[test]
 fn budgets_hold_for_folders_that_come_one_by_one() {
     let project = Project::complete().config("limits: {entries: 60, depth: 6}\n");
-    let daemon = project.daemon();
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
-    let feature = project.feature();
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
+    let feature = project.feature_dir();
     let is_judged = || daemon.overview(FEATURE)["completeness_status"] == "complete";
     let mut deep = feature.join("a");
     for folder in ["b", "c", "d", "e", "f"] {
@@ -110,17 +110,17 @@ fn budgets_hold_for_folders_that_come_one_by_one() {
     fs::create_dir(deep.join("g")).unwrap();
     assert!(!is_judged(), "deeper");
     fs::remove_dir_all(feature.join("a")).unwrap();
-    crate::support::daemon::wait("not too deep", || is_judged().then_some(()));
+    crate::support::wait::wait_for("not too deep", || is_judged().then_some(()));
     for number in 0..60 {
         fs::create_dir(feature.join(number.to_string())).unwrap();
         daemon.overview(FEATURE);
     }
-    crate::support::daemon::wait("too many", || (!is_judged()).then_some(()));
+    crate::support::wait::wait_for("too many", || (!is_judged()).then_some(()));
     for number in 0..60 {
         fs::remove_dir(feature.join(number.to_string())).unwrap();
     }
-    crate::support::daemon::wait("few again", || is_judged().then_some(()));
-    law(&project, &daemon, &mut journal);
+    crate::support::wait::wait_for("few again", || is_judged().then_some(()));
+    assert_invariants(&project, &daemon, &mut journal);
     daemon.stop();
 }
 
@@ -128,15 +128,15 @@ fn budgets_hold_for_folders_that_come_one_by_one() {
 fn a_link_planted_where_the_probe_is_made_leads_nowhere() {
     let project = Project::complete();
     let victim = project.home().join("victim");
-    write(&victim, b"precious\n");
+    write_file(&victim, b"precious\n");
     let probe = project.root.join(".kittify/dossiers/.dossierd-probe");
     fs::create_dir_all(probe.parent().unwrap()).unwrap();
     symlink(&victim, &probe).unwrap();
-    let daemon = project.daemon();
-    crate::support::daemon::wait("the probe", || {
+    let daemon = project.start_daemon();
+    crate::support::wait::wait_for("the probe", || {
         fs::symlink_metadata(&probe).is_err().then_some(())
     });
-    law(&project, &daemon, &mut Journal::default());
+    assert_invariants(&project, &daemon, &mut JournalReader::default());
     assert_eq!(fs::read(&victim).unwrap(), b"precious\n");
     daemon.stop();
 }

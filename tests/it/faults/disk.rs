@@ -7,9 +7,11 @@ use std::path::PathBuf;
 
 use rustix::process::{Pid, Signal};
 
-use crate::support::daemon::{Daemon, Journal, changes, law, wait};
-use crate::support::kernel::{Mount, by, is_root, sh, signal, works};
-use crate::support::{FEATURE, Project, sha256, write};
+use crate::support::invariants::{JournalReader, artifact_changes, assert_invariants};
+use crate::support::kernel::{Mount, can_run, is_root, send_signal, sh, wrap_command};
+use crate::support::process::Daemon;
+use crate::support::wait::wait_for;
+use crate::support::{FEATURE, Project, sha256, write_file};
 
 /// A project whose daemon keeps its state on a small file system of its own.
 fn on_a_small_disk(what: &str) -> Option<(Project, Mount)> {
@@ -17,18 +19,18 @@ fn on_a_small_disk(what: &str) -> Option<(Project, Mount)> {
         return None;
     }
     let project = Project::complete();
-    let mount = Mount::new(&["-t", "tmpfs", "-o", "size=1m", "tmpfs"], &project.state());
+    let mount = Mount::new(&["-t", "tmpfs", "-o", "size=1m", "tmpfs"], &project.state_dir());
     Some((project, mount))
 }
 
 fn store_state(daemon: &Daemon) -> (String, String) {
-    let status = daemon.json("/api/status");
+    let status = daemon.get_json("/api/status");
     let text = |name: &str| status["store"][name].as_str().unwrap_or_default().to_owned();
     (text("state"), text("detail"))
 }
 
 fn wait_for_store(daemon: &Daemon, state: &str) -> String {
-    wait(&format!("a store that is {state}"), || {
+    wait_for(&format!("a store that is {state}"), || {
         let (now, detail) = store_state(daemon);
         (now == state).then_some(detail)
     })
@@ -36,7 +38,7 @@ fn wait_for_store(daemon: &Daemon, state: &str) -> String {
 
 /// Holds that what is asked for is the truth on the disk, though the store cannot be written.
 fn queries_go_on(project: &Project, daemon: &Daemon, text: &str) {
-    write(&project.feature().join("spec.md"), text.as_bytes());
+    write_file(&project.feature_dir().join("spec.md"), text.as_bytes());
     let export = daemon.export(FEATURE);
     let all = export["artifact_summaries"].as_array().unwrap();
     let spec = all.iter().find(|one| one["relative_path"] == "spec.md").unwrap();
@@ -48,16 +50,16 @@ fn a_full_disk_is_said_and_outlived() {
     let Some((project, mount)) = on_a_small_disk("a full disk") else {
         return;
     };
-    let daemon = project.daemon();
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
     let ballast = mount.0.join("ballast");
     let mut file = File::create(&ballast).unwrap();
     while file.write_all(&[0; 4096]).is_ok() {}
     drop(file);
     // The log has some room of its own.
     let mut round = 0;
-    let detail = wait("a full disk", || {
+    let detail = wait_for("a full disk", || {
         round += 1;
         queries_go_on(&project, &daemon, &format!("{round}\n"));
         let (state, detail) = store_state(&daemon);
@@ -71,20 +73,20 @@ fn a_full_disk_is_said_and_outlived() {
         line.unwrap().split(' ').nth(1).unwrap().parse::<u64>().unwrap()
     };
     let before = failures();
-    wait("three more tries", || (failures() >= before + 3).then_some(()));
+    wait_for("three more tries", || (failures() >= before + 3).then_some(()));
     assert!(!daemon.log().contains("can be written again"), "{}", daemon.log());
     fs::remove_file(&ballast).unwrap();
     wait_for_store(&daemon, "ok");
-    wait("a word of that", || daemon.log().contains("can be written again").then_some(()));
+    wait_for("a word of that", || daemon.log().contains("can be written again").then_some(()));
     queries_go_on(&project, &daemon, "after that\n");
-    law(&project, &daemon, &mut journal);
+    assert_invariants(&project, &daemon, &mut journal);
     daemon.stop();
 }
 
 /// Holds that a daemon that could not open its store says so, answers, and goes on from what the
 /// store holds when it can be opened.
-fn begins_without_a_store(project: &Project, mend: impl FnOnce(), journal: &mut Journal) {
-    let daemon = project.daemon();
+fn begins_without_a_store(project: &Project, mend: impl FnOnce(), journal: &mut JournalReader) {
+    let daemon = project.start_daemon();
     let (state, detail) = store_state(&daemon);
     assert_eq!(state, "degraded");
     assert!(detail.contains("dossierd.sqlite3"), "{detail}");
@@ -92,8 +94,8 @@ fn begins_without_a_store(project: &Project, mend: impl FnOnce(), journal: &mut 
     mend();
     wait_for_store(&daemon, "ok");
     queries_go_on(project, &daemon, "after that\n");
-    let new = law(project, &daemon, journal);
-    let seen = changes(&new);
+    let new = assert_invariants(project, &daemon, journal);
+    let seen = artifact_changes(&new);
     let known = journal.events.len() > new.len();
     let modified = seen.iter().all(|seen| *seen == ("modified".to_owned(), "spec.md".to_owned()));
     assert!(!known || modified, "what was known is no news: {seen:?}");
@@ -106,7 +108,7 @@ fn a_disk_that_is_full_at_the_start_is_said_and_outlived() {
         return;
     };
     let ballast = mount.0.join("ballast");
-    let mut journal = Journal::default();
+    let mut journal = JournalReader::default();
     let mut file = File::create(&ballast).unwrap();
     while file.write_all(&[0; 4096]).is_ok() {}
     drop(file);
@@ -118,9 +120,9 @@ fn a_disk_that_is_read_only_at_the_start_is_said_and_outlived() {
     let Some((project, mount)) = on_a_small_disk("a disk that is read-only at the start") else {
         return;
     };
-    let mut journal = Journal::default();
-    let daemon = project.daemon();
-    law(&project, &daemon, &mut journal);
+    let mut journal = JournalReader::default();
+    let daemon = project.start_daemon();
+    assert_invariants(&project, &daemon, &mut journal);
     daemon.stop();
     let path = mount.0.to_str().unwrap().to_owned();
     sh(&["mount", "-o", "remount,ro", &path]);
@@ -133,9 +135,9 @@ fn a_disk_that_becomes_read_only_is_said_and_outlived() {
     let Some((project, mount)) = on_a_small_disk("a disk that becomes read-only") else {
         return;
     };
-    let daemon = project.daemon();
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
     let path = mount.0.to_str().unwrap();
     // Files that are open for writing keep a real disk from this; the store is made to let go.
     let kernel_refuses = std::process::Command::new("mount")
@@ -153,7 +155,7 @@ fn a_disk_that_becomes_read_only_is_said_and_outlived() {
         wait_for_store(&daemon, "ok");
     }
     queries_go_on(&project, &daemon, "after that\n");
-    law(&project, &daemon, &mut journal);
+    assert_invariants(&project, &daemon, &mut journal);
     daemon.stop();
 }
 
@@ -172,18 +174,18 @@ impl Failing {
         let wrapper = ["strace", "-f", "-qq", "-o", trace, "-e", &call, "-e", &inject];
         let mut trial = wrapper.to_vec();
         trial.push("true");
-        if !works("system calls that fail", &trial) {
+        if !can_run("system calls that fail", &trial) {
             return None;
         }
-        let daemon = project.spawn(by(&wrapper, &project.daemon_command()));
-        daemon.ready();
+        let daemon = project.spawn_daemon(wrap_command(&wrapper, &project.daemon_command()));
+        daemon.wait_until_ready();
         let process = daemon.pid();
         Some(Self { daemon, process })
     }
 
     fn stop(mut self) {
-        signal(self.process, Signal::TERM);
-        self.daemon.ended();
+        send_signal(self.process, Signal::TERM);
+        self.daemon.wait_for_exit();
     }
 }
 
@@ -195,33 +197,33 @@ fn writes_that_fail_are_said_and_outlived() {
         "pwrite64:error=ENOSPC:when=60..66",
     ] {
         let project = Project::complete();
-        project.daemon().stop();
+        project.start_daemon().stop();
         let Some(failing) = Failing::start(&project, inject) else {
             return;
         };
-        let mut journal = Journal::default();
+        let mut journal = JournalReader::default();
         let mut round = 0;
-        wait(&format!("{inject}: something that fails"), || {
+        wait_for(&format!("{inject}: something that fails"), || {
             round += 1;
             queries_go_on(&project, &failing.daemon, &format!("{round}\n"));
             failing.daemon.log().contains("not durable").then_some(())
         });
         wait_for_store(&failing.daemon, "ok");
-        law(&project, &failing.daemon, &mut journal);
+        assert_invariants(&project, &failing.daemon, &mut journal);
         failing.stop();
         // What a fresh start finds is the same.
-        let daemon = project.daemon();
-        law(&project, &daemon, &mut journal);
+        let daemon = project.start_daemon();
+        assert_invariants(&project, &daemon, &mut journal);
         daemon.stop();
     }
 }
 
 fn store_file(project: &Project) -> PathBuf {
-    project.state().join("dossierd.sqlite3")
+    project.state_dir().join("dossierd.sqlite3")
 }
 
 fn set_aside(project: &Project) -> Vec<PathBuf> {
-    let entries = fs::read_dir(project.state()).unwrap();
+    let entries = fs::read_dir(project.state_dir()).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
     let is_store = |path: &PathBuf| {
         let name = path.to_str().unwrap();
@@ -234,8 +236,8 @@ fn set_aside(project: &Project) -> Vec<PathBuf> {
 fn a_corrupt_store_is_set_aside_and_built_again() {
     for damage in ["header", "middle"] {
         let project = Project::complete();
-        let daemon = project.daemon();
-        law(&project, &daemon, &mut Journal::default());
+        let daemon = project.start_daemon();
+        assert_invariants(&project, &daemon, &mut JournalReader::default());
         let before = daemon.status()["instance"].clone();
         daemon.stop();
         let mut file = File::options().write(true).open(store_file(&project)).unwrap();
@@ -244,12 +246,12 @@ fn a_corrupt_store_is_set_aside_and_built_again() {
         file.seek(SeekFrom::Start(from)).unwrap();
         file.write_all(&vec![0x5a; usize::try_from(count).unwrap()]).unwrap();
         drop(file);
-        let daemon = project.daemon();
-        wait("a store set aside", || (set_aside(&project).len() == 1).then_some(()));
+        let daemon = project.start_daemon();
+        wait_for("a store set aside", || (set_aside(&project).len() == 1).then_some(()));
         wait_for_store(&daemon, "ok");
-        let mut journal = Journal::default();
-        let new = law(&project, &daemon, &mut journal);
-        assert_eq!(changes(&new).iter().filter(|(what, _)| what == "added").count(), 5);
+        let mut journal = JournalReader::default();
+        let new = assert_invariants(&project, &daemon, &mut journal);
+        assert_eq!(artifact_changes(&new).iter().filter(|(what, _)| what == "added").count(), 5);
         let aside = set_aside(&project);
         assert_eq!(aside.len(), 1, "{damage}");
         let status = daemon.status();
@@ -271,10 +273,10 @@ fn a_store_that_becomes_corrupt_is_set_aside_while_it_runs() {
         project
             .write(&format!("kitty-specs/{FEATURE}/research/{number}.md"), format!("{number}\n"));
     }
-    project.daemon().stop();
-    let daemon = project.daemon();
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
+    project.start_daemon().stop();
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
     let before = daemon.status()["instance"].clone();
     let mut file = File::options().write(true).open(store_file(&project)).unwrap();
     let length = file.metadata().unwrap().len();
@@ -282,7 +284,7 @@ fn a_store_that_becomes_corrupt_is_set_aside_while_it_runs() {
     file.write_all(&vec![0x5a; usize::try_from(length - 4096).unwrap()]).unwrap();
     drop(file);
     let mut round = 0;
-    wait("a new store", || {
+    wait_for("a new store", || {
         round += 1;
         for number in (round % 7..400).step_by(7) {
             let path = format!("kitty-specs/{FEATURE}/research/{number}.md");
@@ -292,16 +294,16 @@ fn a_store_that_becomes_corrupt_is_set_aside_while_it_runs() {
     });
     assert_eq!(set_aside(&project).len(), 1);
     wait_for_store(&daemon, "ok");
-    law(&project, &daemon, &mut Journal::default());
+    assert_invariants(&project, &daemon, &mut JournalReader::default());
     daemon.stop();
 }
 
 #[test]
 fn without_a_descriptor_nothing_is_taken_for_unreadable() {
     let project = Project::complete();
-    let daemon = project.daemon();
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
     // One connection is there before; the next could not be accepted.
     let process = daemon.pid();
     let open = fs::read_dir(format!("/proc/{}/fd", process.as_raw_nonzero())).unwrap().count();
@@ -318,11 +320,11 @@ fn without_a_descriptor_nothing_is_taken_for_unreadable() {
         project
             .write(&format!("kitty-specs/{FEATURE}/research/{number}.md"), format!("{number}\n"));
     }
-    write(&project.feature().join("spec.md"), b"changed\n");
-    fs::remove_file(project.feature().join("plan.md")).unwrap();
-    wait("what the log says", || daemon.log().contains("no descriptor").then_some(()));
+    write_file(&project.feature_dir().join("spec.md"), b"changed\n");
+    fs::remove_file(project.feature_dir().join("plan.md")).unwrap();
+    wait_for("what the log says", || daemon.log().contains("no descriptor").then_some(()));
     set(4096);
-    let new = law(&project, &daemon, &mut journal);
+    let new = assert_invariants(&project, &daemon, &mut journal);
     assert!(!new.iter().any(|event| event["payload"]["reason_code"] == "unreadable"), "{new:#?}");
     daemon.stop();
 }
@@ -330,7 +332,7 @@ fn without_a_descriptor_nothing_is_taken_for_unreadable() {
 #[test]
 fn after_a_power_cut_index_and_journal_are_of_one_moment() {
     let what = "a power cut";
-    if !is_root(what) || !works(what, &["mkfs.ext4", "-V"]) {
+    if !is_root(what) || !can_run(what, &["mkfs.ext4", "-V"]) {
         return;
     }
     let project = Project::complete();
@@ -340,28 +342,28 @@ fn after_a_power_cut_index_and_journal_are_of_one_moment() {
     };
     File::create(&image).unwrap().set_len(48 << 20).unwrap();
     sh(&["mkfs.ext4", "-q", "-F", image.to_str().unwrap()]);
-    let disk = mounted(&image, &project.state());
-    let daemon = project.daemon();
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
+    let disk = mounted(&image, &project.state_dir());
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
     for round in 0..300 {
         let path = format!("kitty-specs/{FEATURE}/research/{}.md", round % 40);
         project.write(&path, format!("{round}\n"));
         if round == 200 {
-            law(&project, &daemon, &mut journal);
+            assert_invariants(&project, &daemon, &mut journal);
         }
     }
     // What is on the disk now is what a machine without power would find.
     let copy = project.home().join("copy");
     sh(&["cp", image.to_str().unwrap(), copy.to_str().unwrap()]);
-    law(&project, &daemon, &mut journal);
+    assert_invariants(&project, &daemon, &mut journal);
     daemon.kill();
     disk.unmount();
-    let disk = mounted(&copy, &project.state());
-    let daemon = project.daemon();
+    let disk = mounted(&copy, &project.state_dir());
+    let daemon = project.start_daemon();
     assert_eq!(set_aside(&project), [] as [PathBuf; 0]);
     // The law folds the journal from its begin: it and the index say the same.
-    law(&project, &daemon, &mut Journal::default());
+    assert_invariants(&project, &daemon, &mut JournalReader::default());
     daemon.stop();
     drop(disk);
 }
@@ -375,15 +377,15 @@ fn a_clock_that_jumps_changes_no_order() {
         return;
     }
     let project = Project::complete();
-    let mut journal = Journal::default();
+    let mut journal = JournalReader::default();
     for time in ["+0d", "-400d", "+400d", "-1d"] {
         let mut command = project.daemon_command();
         command.env("LD_PRELOAD", library).env("FAKETIME", time).env("DONT_FAKE_MONOTONIC", "1");
-        let daemon = project.spawn(command);
-        daemon.ready();
-        write(&project.feature().join("spec.md"), time.as_bytes());
+        let daemon = project.spawn_daemon(command);
+        daemon.wait_until_ready();
+        write_file(&project.feature_dir().join("spec.md"), time.as_bytes());
         // It reads the journal on, and holds that numbers and ids only grow.
-        law(&project, &daemon, &mut journal);
+        assert_invariants(&project, &daemon, &mut journal);
         daemon.stop();
     }
 }
@@ -394,9 +396,9 @@ fn a_burst_of_events_makes_the_journal_no_longer_than_it_may_be() {
     for number in 0..2_000 {
         project.write(&format!("kitty-specs/{FEATURE}/research/{number}.md"), "note\n");
     }
-    let daemon = project.daemon();
+    let daemon = project.start_daemon();
     daemon.export(FEATURE);
-    let first = || daemon.json("/api/events?since=start&limit=1")["events"][0]["seq"].as_u64();
-    wait("what is too old to go", || first().filter(|first| *first > 1_000));
+    let first = || daemon.get_json("/api/events?since=start&limit=1")["events"][0]["seq"].as_u64();
+    wait_for("what is too old to go", || first().filter(|first| *first > 1_000));
     daemon.stop();
 }

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Signal, geteuid};
 
 use crate::daemon::model::{Random, operate};
-use crate::support::daemon::{Daemon, Journal, law};
-use crate::support::kernel::{Mount, signal};
+use crate::support::invariants::{JournalReader, assert_invariants};
+use crate::support::kernel::{Mount, WatchStatus, send_signal};
+use crate::support::process::Daemon;
 use crate::support::{FEATURE, Project, not_run};
 
 /// How long, where `DOSSIERD_ENDURE_SECS` does not say otherwise.
@@ -31,7 +32,7 @@ impl Held {
         let process = daemon.pid().as_raw_nonzero();
         let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        let (_, watches, total, _) = project.watch(daemon);
+        let WatchStatus { watched: watches, total, .. } = project.watch_status(daemon);
         assert_eq!(watches, total);
         Self {
             memory_kib: line.trim().trim_end_matches(" kB").parse().unwrap(),
@@ -53,7 +54,7 @@ impl World {
         let project = Project::complete()
             .config("scrub: 5s\nsettle: {git_ms: 300}\njournal: {max_bytes: 1 MiB}\n");
         let disk = if geteuid().is_root() {
-            Some(Mount::new(&["-t", "tmpfs", "-o", "size=16m", "tmpfs"], &project.state()))
+            Some(Mount::new(&["-t", "tmpfs", "-o", "size=16m", "tmpfs"], &project.state_dir()))
         } else {
             not_run("random faults of the store's disk (needs root)");
             None
@@ -64,7 +65,7 @@ impl World {
             let path = format!("kitty-specs/002-kept/research/{folder}/kept.md");
             project.write(&path, format!("{folder}\n"));
         }
-        let daemon = Some(project.daemon());
+        let daemon = Some(project.start_daemon());
         Self { project, daemon, disk }
     }
 
@@ -73,12 +74,12 @@ impl World {
     }
 
     fn again(&mut self) {
-        self.daemon = Some(self.project.daemon());
+        self.daemon = Some(self.project.start_daemon());
     }
 
     fn operations(&self, random: &mut Random) {
         for _ in 0..random.below(20) {
-            operate(random, &self.project.feature());
+            operate(random, &self.project.feature_dir());
         }
     }
 
@@ -99,7 +100,7 @@ impl World {
             }
             2 => {
                 let process = self.daemon().pid();
-                signal(process, Signal::STOP);
+                send_signal(process, Signal::STOP);
                 for round in 0..60 {
                     for folder in 0..FOLDERS {
                         let path = self.kept(folder);
@@ -107,7 +108,7 @@ impl World {
                     }
                 }
                 self.operations(random);
-                signal(process, Signal::CONT);
+                send_signal(process, Signal::CONT);
                 "a stopped process, and many writes"
             }
             3 => {
@@ -142,7 +143,7 @@ impl World {
                 "a feature that is moved"
             }
             7 if self.disk.is_some() => {
-                let ballast = self.project.state().join("ballast");
+                let ballast = self.project.state_dir().join("ballast");
                 let mut file = File::create(&ballast).unwrap();
                 while file.write_all(&[0; 4096]).is_ok() {}
                 drop(file);
@@ -152,7 +153,7 @@ impl World {
                 "a full disk"
             }
             _ => {
-                let many = self.project.feature().join("many");
+                let many = self.project.feature_dir().join("many");
                 for folder in 0..300 {
                     fs::create_dir_all(many.join(folder.to_string())).unwrap();
                 }
@@ -168,18 +169,18 @@ impl World {
     }
 
     /// Waits until the store takes what it is given, and everything is watched.
-    fn settle(&self, journal: &mut Journal) {
-        crate::support::daemon::wait("a store that is ok", || {
-            (self.daemon().json("/api/status")["store"]["state"] == "ok").then_some(())
+    fn settle(&self, journal: &mut JournalReader) {
+        crate::support::wait::wait_for("a store that is ok", || {
+            (self.daemon().get_json("/api/status")["store"]["state"] == "ok").then_some(())
         });
         self.project.wait_for_watch(self.daemon(), "live");
-        law(&self.project, self.daemon(), journal);
+        assert_invariants(&self.project, self.daemon(), journal);
     }
 
     /// What a daemon that has just begun holds of an empty feature.
-    fn held_anew(&mut self, journal: &mut Journal) -> Held {
-        fs::remove_dir_all(self.project.feature()).unwrap();
-        fs::create_dir(self.project.feature()).unwrap();
+    fn held_anew(&mut self, journal: &mut JournalReader) -> Held {
+        fs::remove_dir_all(self.project.feature_dir()).unwrap();
+        fs::create_dir(self.project.feature_dir()).unwrap();
         self.settle(journal);
         Held::by(&self.project, self.daemon())
     }
@@ -201,9 +202,9 @@ fn after_random_faults_it_converges_and_nothing_has_grown() {
     let seed = number("DOSSIERD_SEED").unwrap_or(1);
     let mut random = Random::new(seed);
     let mut world = World::new();
-    let mut journal = Journal::default();
+    let mut journal = JournalReader::default();
     let mut faults = OnFailure(seed, Vec::new());
-    law(&world.project, world.daemon(), &mut journal);
+    assert_invariants(&world.project, world.daemon(), &mut journal);
     let mut rounds = 0;
     while Instant::now() < until || rounds < 5 {
         let fault = world.fault(&mut random);

@@ -7,22 +7,24 @@ use std::process::Command;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::daemon::{Daemon, Journal, changes, law, wait};
-use crate::support::kernel::{Mount, by, is_root, sh, signal, works};
-use crate::support::{FEATURE, NOBODY, Project, copy, not_run, write};
+use crate::support::invariants::{JournalReader, artifact_changes, assert_invariants};
+use crate::support::kernel::{Mount, WatchStatus, can_run, is_root, send_signal, sh, wrap_command};
+use crate::support::process::Daemon;
+use crate::support::wait::wait_for;
+use crate::support::{FEATURE, NOBODY_UID, Project, copy_dir, not_run, write_file};
 
 /// Events that no one reads until the queue is full.
 fn overflow(project: &Project, daemon: &Daemon, meanwhile: impl FnOnce()) {
     let process = daemon.pid();
-    signal(process, Signal::STOP);
+    send_signal(process, Signal::STOP);
     for round in 0..200 {
         for file in 0..200 {
-            let path = project.feature().join(format!("tasks/WP{file:03}.md"));
+            let path = project.feature_dir().join(format!("tasks/WP{file:03}.md"));
             fs::write(path, format!("{round} {file}\n")).unwrap();
         }
     }
     meanwhile();
-    signal(process, Signal::CONT);
+    send_signal(process, Signal::CONT);
 }
 
 fn with_files() -> Project {
@@ -34,29 +36,30 @@ fn with_files() -> Project {
 }
 
 fn deleted(events: &[Value]) -> Vec<String> {
-    let deleted = changes(events).into_iter().filter(|(what, _)| what == "deleted_after_scan");
+    let deleted =
+        artifact_changes(events).into_iter().filter(|(what, _)| what == "deleted_after_scan");
     deleted.map(|(_, path)| path).collect()
 }
 
 #[test]
 fn after_an_overflow_everything_is_watched_anew_and_nothing_is_invented() {
     let project = with_files();
-    let folder = project.feature().join("research");
-    write(&folder.join("notes.md"), b"one\n");
-    let daemon = project.daemon();
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
+    let folder = project.feature_dir().join("research");
+    write_file(&folder.join("notes.md"), b"one\n");
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
     overflow(&project, &daemon, || {
         fs::remove_dir_all(&folder).unwrap();
         fs::create_dir(&folder).unwrap();
     });
-    let new = law(&project, &daemon, &mut journal);
+    let new = assert_invariants(&project, &daemon, &mut journal);
     assert_eq!(deleted(&new), ["research/notes.md"]);
     assert!(daemon.log().contains("events were lost; resync"), "{}", daemon.log());
     // A directory made again while events were lost is watched again.
-    write(&folder.join("late.md"), b"late\n");
-    let new = law(&project, &daemon, &mut journal);
-    assert_eq!(changes(&new), [("added".to_owned(), "research/late.md".to_owned())]);
+    write_file(&folder.join("late.md"), b"late\n");
+    let new = assert_invariants(&project, &daemon, &mut journal);
+    assert_eq!(artifact_changes(&new), [("added".to_owned(), "research/late.md".to_owned())]);
     project.wait_for_watch(&daemon, "live");
     daemon.stop();
 }
@@ -65,24 +68,24 @@ fn after_an_overflow_everything_is_watched_anew_and_nothing_is_invented() {
 fn twenty_thousand_folders_that_go_at_once_leave_no_watch() {
     const FOLDERS: u64 = 20_000;
     let project = Project::complete();
-    let many = project.feature().join("research/many");
+    let many = project.feature_dir().join("research/many");
     for number in 0..FOLDERS {
         fs::create_dir_all(many.join(format!("{}/{number}", number % 100))).unwrap();
     }
-    write(&many.join("7/7/file.md"), b"x\n");
-    let daemon = project.daemon();
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
-    let (_, before, total, _) = project.watch(&daemon);
+    write_file(&many.join("7/7/file.md"), b"x\n");
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
+    let WatchStatus { watched: before, total, .. } = project.watch_status(&daemon);
     assert!(before > FOLDERS && before == total, "{before} of {total}");
     fs::remove_dir_all(&many).unwrap();
-    wait("no watch of what is gone", || {
-        let (state, watched, total, _) = project.watch(&daemon);
+    wait_for("no watch of what is gone", || {
+        let WatchStatus { state, watched, total, .. } = project.watch_status(&daemon);
         (state == "live" && watched == total && watched < 100).then_some(())
     });
-    let new = law(&project, &daemon, &mut journal);
+    let new = assert_invariants(&project, &daemon, &mut journal);
     assert_eq!(deleted(&new), ["research/many/7/7/file.md"]);
-    let status = fs::read_dir(format!("/proc/{}/fdinfo", daemon.id())).unwrap();
+    let status = fs::read_dir(format!("/proc/{}/fdinfo", daemon.child_id())).unwrap();
     let kernel: usize = status
         .filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok())
         .map(|info| info.lines().filter(|line| line.starts_with("inotify wd:")).count())
@@ -97,11 +100,11 @@ fn limited(project: &Project, limit: &str, to: u32) -> Option<Daemon> {
     let wrapper = ["unshare", "--user", "--map-root-user", "sh", "-c", &script];
     let mut trial: Vec<&str> = wrapper.to_vec();
     trial.push("true");
-    if !works("a limit of inotify", &trial) {
+    if !can_run("a limit of inotify", &trial) {
         return None;
     }
-    let daemon = project.spawn(by(&wrapper, &project.daemon_command()));
-    daemon.ready();
+    let daemon = project.spawn_daemon(wrap_command(&wrapper, &project.daemon_command()));
+    daemon.wait_until_ready();
     Some(daemon)
 }
 
@@ -120,9 +123,9 @@ fn folders_for_which_no_watch_is_left_are_looked_at_again_and_again() {
     let Some(daemon) = limited(&project, "max_inotify_watches", 12) else {
         return;
     };
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
-    let (state, watched, total, detail) = project.watch(&daemon);
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
+    let WatchStatus { state, watched, total, detail } = project.watch_status(&daemon);
     assert_eq!(state, "degraded");
     assert!(watched <= 12 && total > 30, "{watched} of {total}");
     let said = format!("watching {watched} of {total} folders");
@@ -132,15 +135,15 @@ fn folders_for_which_no_watch_is_left_are_looked_at_again_and_again() {
         project.write(&format!("kitty-specs/{FEATURE}/research/{number}/a.md"), "two\n");
     }
     let hash = crate::support::sha256(b"two\n");
-    wait("what no event tells of", || {
-        let export = daemon.json(&format!("/api/dossier/snapshots/export?feature={FEATURE}"));
+    wait_for("what no event tells of", || {
+        let export = daemon.get_json(&format!("/api/dossier/snapshots/export?feature={FEATURE}"));
         let all = export["artifact_summaries"].as_array().unwrap();
         let new = all.iter().filter(|one| one["content_hash_sha256"] == hash.as_str()).count();
         (new == 30).then_some(())
     });
     raise(&daemon, "max_inotify_watches");
     project.wait_for_watch(&daemon, "live");
-    law(&project, &daemon, &mut journal);
+    assert_invariants(&project, &daemon, &mut journal);
     assert_eq!(daemon.overview(FEATURE)["watch"], "live");
 }
 
@@ -150,31 +153,31 @@ fn without_a_watcher_everything_is_looked_at_again_and_again() {
     let Some(daemon) = limited(&project, "max_inotify_instances", 0) else {
         return;
     };
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
-    let (state, watched, _, detail) = project.watch(&daemon);
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
+    let WatchStatus { state, watched, detail, .. } = project.watch_status(&daemon);
     assert_eq!((state.as_str(), watched), ("polling", 0));
     assert!(detail.contains("max_user_instances"), "{detail}");
     assert_eq!(daemon.status()["synced"], "scan");
-    write(&project.feature().join("spec.md"), b"changed\n");
+    write_file(&project.feature_dir().join("spec.md"), b"changed\n");
     let hash = crate::support::sha256(b"changed\n");
-    wait("what no event tells of", || {
-        let export = daemon.json(&format!("/api/dossier/snapshots/export?feature={FEATURE}"));
+    wait_for("what no event tells of", || {
+        let export = daemon.get_json(&format!("/api/dossier/snapshots/export?feature={FEATURE}"));
         let all = export["artifact_summaries"].as_array().unwrap();
         all.iter().any(|one| one["content_hash_sha256"] == hash.as_str()).then_some(())
     });
     raise(&daemon, "max_inotify_instances");
     project.wait_for_watch(&daemon, "live");
-    law(&project, &daemon, &mut journal);
+    assert_invariants(&project, &daemon, &mut journal);
     assert_eq!(daemon.status()["synced"], "cookie");
 }
 
 #[test]
 fn a_root_that_is_moved_away_deletes_nothing_and_is_found_again() {
     let project = Project::complete();
-    let daemon = project.daemon();
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
     let elsewhere = project.home().join("elsewhere");
     fs::rename(&project.root, &elsewhere).unwrap();
     project.wait_for_watch(&daemon, "root_unavailable");
@@ -182,11 +185,11 @@ fn a_root_that_is_moved_away_deletes_nothing_and_is_found_again() {
     let feature = &status["projects"][0]["features"][0];
     assert_eq!(feature["watch"], "unreadable");
     assert_eq!(feature["completeness_status"], "unknown");
-    write(&elsewhere.join(format!("kitty-specs/{FEATURE}/research/new.md")), b"new\n");
+    write_file(&elsewhere.join(format!("kitty-specs/{FEATURE}/research/new.md")), b"new\n");
     fs::rename(&elsewhere, &project.root).unwrap();
     project.wait_for_watch(&daemon, "live");
-    let new = law(&project, &daemon, &mut journal);
-    assert_eq!(changes(&new), [("added".to_owned(), "research/new.md".to_owned())]);
+    let new = assert_invariants(&project, &daemon, &mut journal);
+    assert_eq!(artifact_changes(&new), [("added".to_owned(), "research/new.md".to_owned())]);
     daemon.stop();
 }
 
@@ -198,49 +201,49 @@ fn a_root_whose_folder_above_is_moved_away_is_not_taken_for_what_comes_in_its_pl
     let root = above.canonicalize().unwrap().join("mid/project");
     fs::rename(&project.root, &root).unwrap();
     project.root = root;
-    let daemon = project.daemon();
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
     let state = |status: &Value| status["projects"][0]["watch"]["state"].clone();
     // It is noticed though no one asks.
     fs::rename(&above, &aside).unwrap();
     project.wait_for_watch(&daemon, "root_unavailable");
     fs::rename(&aside, &above).unwrap();
     project.wait_for_watch(&daemon, "live");
-    assert_eq!(changes(&law(&project, &daemon, &mut journal)), []);
+    assert_eq!(artifact_changes(&assert_invariants(&project, &daemon, &mut journal)), []);
     // And whoever asks, hears of it at once.
     fs::rename(&above, &aside).unwrap();
     assert_eq!(state(&daemon.status()), "root_unavailable");
-    copy(&aside, &above);
+    copy_dir(&aside, &above);
     project.write(&format!("kitty-specs/{FEATURE}/spec.md"), "# Of the copy\n");
     project.wait_for_watch(&daemon, "live");
-    let new = law(&project, &daemon, &mut journal);
-    assert_eq!(changes(&new), [("modified".to_owned(), "spec.md".to_owned())]);
+    let new = assert_invariants(&project, &daemon, &mut journal);
+    assert_eq!(artifact_changes(&new), [("modified".to_owned(), "spec.md".to_owned())]);
     // The copy is what is watched from now on.
     project.write(&format!("kitty-specs/{FEATURE}/spec.md"), "# Again\n");
     fs::write(aside.join(format!("mid/project/kitty-specs/{FEATURE}/plan.md")), "of old").unwrap();
-    let new = law(&project, &daemon, &mut journal);
-    assert_eq!(changes(&new), [("modified".to_owned(), "spec.md".to_owned())]);
+    let new = assert_invariants(&project, &daemon, &mut journal);
+    assert_eq!(artifact_changes(&new), [("modified".to_owned(), "spec.md".to_owned())]);
     fs::rename(above.join("mid"), above.join("other")).unwrap();
     project.wait_for_watch(&daemon, "root_unavailable");
     fs::rename(above.join("other"), above.join("mid")).unwrap();
     project.wait_for_watch(&daemon, "live");
-    assert_eq!(changes(&law(&project, &daemon, &mut journal)), []);
+    assert_eq!(artifact_changes(&assert_invariants(&project, &daemon, &mut journal)), []);
     daemon.stop();
 }
 
 #[test]
 fn a_root_made_again_is_watched_again_and_every_deletion_is_said_once() {
     let project = Project::complete();
-    let daemon = project.daemon();
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
-    let before = crate::support::present(&project.feature()).len();
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
+    let before = crate::support::present_files(&project.feature_dir()).len();
     for round in 0..3 {
         fs::remove_dir_all(&project.root).unwrap();
         fs::create_dir(&project.root).unwrap();
         project.write(&format!("kitty-specs/{FEATURE}/spec.md"), format!("{round}\n"));
-        wait("the new file", || {
+        wait_for("the new file", || {
             let export = daemon.get(&format!("/api/dossier/snapshots/export?feature={FEATURE}"));
             export
                 .body
@@ -248,7 +251,7 @@ fn a_root_made_again_is_watched_again_and_every_deletion_is_said_once() {
                 .then_some(())
         });
         project.wait_for_watch(&daemon, "live");
-        let new = law(&project, &daemon, &mut journal);
+        let new = assert_invariants(&project, &daemon, &mut journal);
         let mut gone = deleted(&new);
         gone.dedup();
         assert!(gone.len() <= before, "{gone:?}");
@@ -272,17 +275,17 @@ fn an_unmounted_root_is_waited_for() {
         let mounted = Mount::new(&["--bind", kept.to_str().unwrap()], &mount);
         fs::create_dir(&project.root).unwrap();
         project.root = mount.join(below).canonicalize().unwrap();
-        let daemon = project.daemon();
-        let mut journal = Journal::default();
-        law(&project, &daemon, &mut journal);
+        let daemon = project.start_daemon();
+        let mut journal = JournalReader::default();
+        assert_invariants(&project, &daemon, &mut journal);
         mounted.unmount();
         project.wait_for_watch(&daemon, "root_unavailable");
-        assert_eq!(changes(&journal.read(&daemon)), []);
-        write(&inside.join(format!("kitty-specs/{FEATURE}/research/new.md")), b"new\n");
+        assert_eq!(artifact_changes(&journal.read_new(&daemon)), []);
+        write_file(&inside.join(format!("kitty-specs/{FEATURE}/research/new.md")), b"new\n");
         let mounted = Mount::new(&["--bind", kept.to_str().unwrap()], &mount);
         project.wait_for_watch(&daemon, "live");
-        let new = law(&project, &daemon, &mut journal);
-        assert_eq!(changes(&new), [("added".to_owned(), "research/new.md".to_owned())]);
+        let new = assert_invariants(&project, &daemon, &mut journal);
+        assert_eq!(artifact_changes(&new), [("added".to_owned(), "research/new.md".to_owned())]);
         daemon.stop();
         drop(mounted);
         drop(project);
@@ -297,21 +300,21 @@ fn rights_that_are_lost_are_said_and_regained() {
     let root = project.root.to_str().unwrap();
     let home = project.home();
     if rustix::process::geteuid().is_root() {
-        let owner = format!("{NOBODY}:{NOBODY}");
+        let owner = format!("{NOBODY_UID}:{NOBODY_UID}");
         sh(&["chown", "-R", &owner, root, home.to_str().unwrap()]);
     }
     let Some(command) = project.command_as_nobody(&["run", root]) else {
         return;
     };
-    fs::create_dir_all(project.runtime()).unwrap();
+    fs::create_dir_all(project.runtime_dir()).unwrap();
     if rustix::process::geteuid().is_root() {
-        let runtime = project.runtime();
-        sh(&["chown", &NOBODY.to_string(), runtime.to_str().unwrap()]);
+        let runtime = project.runtime_dir();
+        sh(&["chown", &NOBODY_UID.to_string(), runtime.to_str().unwrap()]);
     }
     // The socket is for its own user only, so what it says is asked for as that one.
     let ask = |target: &str| -> Value {
         let mut curl = Command::new("setpriv");
-        let id = NOBODY.to_string();
+        let id = NOBODY_UID.to_string();
         if rustix::process::geteuid().is_root() {
             curl.args(["--reuid", &id, "--regid", &id, "--clear-groups", "--", "curl"]);
         } else {
@@ -322,12 +325,12 @@ fn rights_that_are_lost_are_said_and_regained() {
         let out = curl.arg(format!("http://localhost{target}")).output().unwrap();
         serde_json::from_slice(&out.stdout).unwrap_or_default()
     };
-    if !works("rights that are lost", &["curl", "--version"]) {
+    if !can_run("rights that are lost", &["curl", "--version"]) {
         return;
     }
-    let mut daemon = project.spawn(command);
+    let mut daemon = project.spawn_daemon(command);
     let wait_for = |what: &str, done: &dyn Fn(&Value) -> bool| {
-        wait(what, || done(&ask("/api/status?sync=true")["projects"][0]).then_some(()));
+        wait_for(what, || done(&ask("/api/status?sync=true")["projects"][0]).then_some(()));
     };
     let feature = |project: &Value| project["features"][0].clone();
     wait_for("an index", &|project| feature(project)["completeness_status"] == "complete");
@@ -336,7 +339,7 @@ fn rights_that_are_lost_are_said_and_regained() {
     };
     let total = |project: &Value| feature(project)["artifact_counts"]["total"].as_u64();
     // A directory of the feature: one entry that is unreadable.
-    let folder = project.feature().join("research");
+    let folder = project.feature_dir().join("research");
     set(&folder, 0o000);
     wait_for("an unreadable folder", &|project| {
         feature(project)["artifact_counts"].to_string().contains("\"total\"")
@@ -351,12 +354,12 @@ fn rights_that_are_lost_are_said_and_regained() {
             .contains("research/deep/a.md")
     });
     // The feature.
-    set(&project.feature(), 0o000);
+    set(&project.feature_dir(), 0o000);
     wait_for("an unreadable feature", &|project| {
         let feature = feature(project);
         feature["watch"] == "unreadable" && feature["completeness_status"] == "unknown"
     });
-    set(&project.feature(), 0o755);
+    set(&project.feature_dir(), 0o755);
     wait_for("a readable feature", &|project| feature(project)["watch"] == "live");
     // The root.
     set(&project.root, 0o000);
@@ -367,16 +370,16 @@ fn rights_that_are_lost_are_said_and_regained() {
     });
     let page = ask("/api/events?since=start");
     assert_eq!(deleted(page["events"].as_array().unwrap()), [] as [String; 0]);
-    signal(
-        rustix::process::Pid::from_raw(i32::try_from(daemon.id()).unwrap()).unwrap(),
+    send_signal(
+        rustix::process::Pid::from_raw(i32::try_from(daemon.child_id()).unwrap()).unwrap(),
         Signal::TERM,
     );
-    daemon.ended();
+    daemon.wait_for_exit();
 }
 
 /// A repository with two branches between which every file of two features differs.
 fn repository(project: &Project, files: usize) -> bool {
-    if !works("git's checkouts", &["git", "--version"]) {
+    if !can_run("git's checkouts", &["git", "--version"]) {
         return false;
     }
     let git = |arguments: &[&str]| {
@@ -390,7 +393,7 @@ fn repository(project: &Project, files: usize) -> bool {
     for (branch, only) in [("one", "only-one"), ("two", "only-two")] {
         if branch == "two" {
             git(&["checkout", "-q", "-b", "two"]);
-            fs::remove_file(project.feature().join("research/only-one.md")).unwrap();
+            fs::remove_file(project.feature_dir().join("research/only-one.md")).unwrap();
         }
         for number in 0..files {
             let feature = if number % 2 == 0 { FEATURE } else { "002-y" };
@@ -409,11 +412,11 @@ fn checkout(
     project: &Project,
     root: &str,
     daemon: &Daemon,
-    journal: &mut Journal,
+    journal: &mut JournalReader,
     branch: &str,
 ) -> Vec<Value> {
     sh(&["git", "-C", root, "checkout", "-q", branch]);
-    law(project, daemon, journal)
+    assert_invariants(project, daemon, journal)
 }
 
 #[test]
@@ -423,9 +426,9 @@ fn a_checkout_has_one_result_and_deletes_only_what_it_deletes() {
     if !repository(&project, files) {
         return;
     }
-    let daemon = project.daemon();
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
     let root = project.root.to_str().unwrap().to_owned();
     for (branch, gone) in [("one", "research/only-two.md"), ("two", "research/only-one.md")] {
         let new = checkout(&project, &root, &daemon, &mut journal, branch);
@@ -434,7 +437,8 @@ fn a_checkout_has_one_result_and_deletes_only_what_it_deletes() {
         // seen empty, as it then was; with content each is seen once.
         let filled: Vec<_> =
             new.iter().filter(|event| event["payload"]["size_bytes"] != 0).cloned().collect();
-        let modified = changes(&filled).iter().filter(|(what, _)| what == "modified").count();
+        let modified =
+            artifact_changes(&filled).iter().filter(|(what, _)| what == "modified").count();
         assert_eq!(modified, files);
         let verdicts = |feature: &str| {
             let of = |event: &&Value| {
@@ -461,26 +465,29 @@ fn a_worktree_is_held_by_its_own_lock() {
     let git = fs::read_to_string(tree.join(".git")).unwrap();
     let lock =
         std::path::Path::new(git.trim().strip_prefix("gitdir: ").unwrap()).join("index.lock");
-    let daemon = project.daemon();
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
     fs::write(&lock, "").unwrap();
-    fs::remove_file(project.feature().join("research/only-one.md")).unwrap();
-    wait("a deletion that waits", || {
-        let overview = daemon.json(&format!("/api/dossier/overview?feature={FEATURE}"));
+    fs::remove_file(project.feature_dir().join("research/only-one.md")).unwrap();
+    wait_for("a deletion that waits", || {
+        let overview = daemon.get_json(&format!("/api/dossier/overview?feature={FEATURE}"));
         (overview["watch"] == "settling").then_some(())
     });
     fs::remove_file(&lock).unwrap();
-    wait("the end of the hold", || {
-        let overview = daemon.json(&format!("/api/dossier/overview?feature={FEATURE}"));
+    wait_for("the end of the hold", || {
+        let overview = daemon.get_json(&format!("/api/dossier/overview?feature={FEATURE}"));
         (overview["watch"] == "live").then_some(())
     });
-    assert_eq!(deleted(&law(&project, &daemon, &mut journal)), ["research/only-one.md"]);
+    assert_eq!(
+        deleted(&assert_invariants(&project, &daemon, &mut journal)),
+        ["research/only-one.md"]
+    );
     // One that stays holds for two seconds and no longer.
     fs::write(&lock, "").unwrap();
-    fs::remove_file(project.feature().join("research/0/0.md")).unwrap();
-    wait("the deletion", || (!journal.read(&daemon).is_empty()).then_some(()));
-    law(&project, &daemon, &mut journal);
+    fs::remove_file(project.feature_dir().join("research/0/0.md")).unwrap();
+    wait_for("the deletion", || (!journal.read_new(&daemon).is_empty()).then_some(()));
+    assert_invariants(&project, &daemon, &mut journal);
     assert!(lock.exists());
     daemon.stop();
 }
@@ -492,9 +499,9 @@ fn a_verdict_waits_for_git_whatever_changed_and_deletions_also_at_a_start() {
     if !repository(&project, 2) {
         return;
     }
-    let daemon = project.daemon();
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
     let lock = project.root.join(".git/index.lock");
     let settling = |daemon: &Daemon| {
         let watch = &daemon.overview(FEATURE)["watch"];
@@ -505,30 +512,31 @@ fn a_verdict_waits_for_git_whatever_changed_and_deletions_also_at_a_start() {
         events.iter().filter(of).count()
     };
     fs::write(&lock, "").unwrap();
-    write(&project.feature().join("spec.md"), b"changed\n");
-    let new = wait("the change", || {
-        let new = journal.read(&daemon);
+    write_file(&project.feature_dir().join("spec.md"), b"changed\n");
+    let new = wait_for("the change", || {
+        let new = journal.read_new(&daemon);
         (!new.is_empty()).then_some(new)
     });
-    assert_eq!(changes(&new), [("modified".to_owned(), "spec.md".to_owned())]);
+    assert_eq!(artifact_changes(&new), [("modified".to_owned(), "spec.md".to_owned())]);
     assert_eq!(verdicts(&new), 0);
-    wait("a verdict that waits", || settling(&daemon));
+    wait_for("a verdict that waits", || settling(&daemon));
     fs::remove_file(&lock).unwrap();
-    assert_eq!(verdicts(&law(&project, &daemon, &mut journal)), 1);
+    assert_eq!(verdicts(&assert_invariants(&project, &daemon, &mut journal)), 1);
     daemon.stop();
 
     let aside = project.home().join("aside");
     let whole = project.home().join("whole");
-    let (spec, other) = (project.feature().join("spec.md"), project.root.join("kitty-specs/002-y"));
+    let (spec, other) =
+        (project.feature_dir().join("spec.md"), project.root.join("kitty-specs/002-y"));
     fs::write(&lock, "").unwrap();
     fs::rename(&spec, &aside).unwrap();
     fs::rename(&other, &whole).unwrap();
-    let daemon = project.daemon();
-    wait("deletions that wait", || settling(&daemon));
+    let daemon = project.start_daemon();
+    wait_for("deletions that wait", || settling(&daemon));
     fs::rename(&aside, &spec).unwrap();
     fs::rename(&whole, &other).unwrap();
     fs::remove_file(&lock).unwrap();
-    assert_eq!(changes(&law(&project, &daemon, &mut journal)), []);
+    assert_eq!(artifact_changes(&assert_invariants(&project, &daemon, &mut journal)), []);
     daemon.stop();
 }
 
@@ -539,21 +547,21 @@ fn reading_everything_again_raises_no_event_and_finds_what_none_told_of() {
         project
             .write(&format!("kitty-specs/{FEATURE}/research/{number}.md"), format!("{number}\n"));
     }
-    let daemon = project.daemon();
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
     let script = "import mmap,sys\nf=open(sys.argv[1],'r+b')\nm=mmap.mmap(f.fileno(),0)\nm[0:1]=b'X'\nm.flush()\n";
-    let path = project.feature().join("research/7.md");
+    let path = project.feature_dir().join("research/7.md");
     let mapped = Command::new("python3").args(["-c", script]).arg(&path).status();
     if !mapped.is_ok_and(|status| status.success()) {
         not_run("writes through a mapping (no working `python3`)");
         return;
     }
-    let new = wait("the change", || {
-        let new = journal.read(&daemon);
+    let new = wait_for("the change", || {
+        let new = journal.read_new(&daemon);
         (!new.is_empty()).then_some(new)
     });
-    assert_eq!(changes(&new)[0], ("modified".to_owned(), "research/7.md".to_owned()));
-    law(&project, &daemon, &mut journal);
+    assert_eq!(artifact_changes(&new)[0], ("modified".to_owned(), "research/7.md".to_owned()));
+    assert_invariants(&project, &daemon, &mut journal);
     daemon.stop();
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
 
-use crate::support::{FEATURE, Project, entry};
+use crate::support::{FEATURE, Project, find_artifact};
 
 #[test]
 fn errors_end_with_78_and_name_file_line_and_column() {
@@ -40,8 +40,8 @@ fn errors_end_with_78_and_name_file_line_and_column() {
             &["baseline", "accept", FEATURE],
         ] {
             let run = project.run(arguments);
-            run.fails(78, "error: ");
-            let stderr = project.stable(&run.stderr);
+            run.assert_failure(78, "error: ");
+            let stderr = project.redact_paths(&run.stderr);
             assert!(stderr.contains("HOME/.config/dossierd/config.yaml:"), "{stderr}");
             assert!(stderr.contains(said), "`{said}` is not in {stderr}");
             assert!(!stderr.contains('\x1b'), "{stderr:?}");
@@ -53,17 +53,17 @@ fn errors_end_with_78_and_name_file_line_and_column() {
 #[test]
 fn a_file_that_cannot_be_read_is_an_error_and_none_is_none() {
     let project = Project::complete();
-    project.run(&["check"]).ok();
+    project.run(&["check"]).assert_success();
     fs::create_dir_all(project.config_file()).unwrap();
-    project.run(&["check"]).fails(78, "config.yaml: not a regular file");
+    project.run(&["check"]).assert_failure(78, "config.yaml: not a regular file");
 
     let project = Project::complete().config(&"#".repeat((1 << 20) + 1));
-    project.run(&["check"]).fails(78, "config.yaml: larger than 1048576 bytes");
+    project.run(&["check"]).assert_failure(78, "config.yaml: larger than 1048576 bytes");
 
     let project = Project::complete().config("projects: []\n");
     fs::set_permissions(project.config_file(), Permissions::from_mode(0o0)).unwrap();
     if let Some(check) = project.run_as_nobody(&["check"]) {
-        check.fails(78, "config.yaml: Permission denied");
+        check.assert_failure(78, "config.yaml: Permission denied");
     }
 }
 
@@ -71,19 +71,19 @@ fn a_file_that_cannot_be_read_is_an_error_and_none_is_none() {
 fn xdg_config_home_says_where_it_lies() {
     let project = Project::complete();
     let elsewhere = project.home().join("elsewhere");
-    crate::support::write(&elsewhere.join("dossierd/config.yaml"), b"nonsense: 1\n");
-    project.run(&["check"]).ok();
-    let project = project.var("XDG_CONFIG_HOME", &elsewhere);
+    crate::support::write_file(&elsewhere.join("dossierd/config.yaml"), b"nonsense: 1\n");
+    project.run(&["check"]).assert_success();
+    let project = project.env("XDG_CONFIG_HOME", &elsewhere);
     project
         .run(&["check"])
-        .fails(78, "elsewhere/dossierd/config.yaml:1:1: unknown field `nonsense`");
+        .assert_failure(78, "elsewhere/dossierd/config.yaml:1:1: unknown field `nonsense`");
 }
 
 #[test]
 fn the_step_of_the_configuration_counts_where_no_runtime_has_issued_one() {
     let project =
         Project::complete().config("projects:\n  - {path: ROOT, step: {001-x: specify}}\n");
-    fs::remove_file(project.feature().join("plan.md")).unwrap();
+    fs::remove_file(project.feature_dir().join("plan.md")).unwrap();
     let feature = || project.run(&["check", "--json"]).json()["features"][0].clone();
     let seen = feature();
     assert_eq!((&seen["step"], &seen["step_source"]), (&json!("specify"), &json!("config")));
@@ -116,7 +116,7 @@ fn what_is_ignored_is_no_artifact() {
         paths,
         ["spec.md", "build.md", "tasks.md", "tasks/WP01.md", "meta.json"].map(String::from)
     );
-    assert_eq!(entry(&snapshot, "plan.md")["error_reason"], "not_found");
+    assert_eq!(find_artifact(&snapshot, "plan.md")["error_reason"], "not_found");
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn features_are_where_the_patterns_say() {
         .file("kitty-specs/003-three/spec.md", "4")
         .file("more/004-four/deep/spec.md", "5")
         .config("projects:\n  - {path: ROOT, features: ['teams/*/specs/*', 'more/00[0-9]-*'], mission: research}\n");
-    let scan = project.run(&["scan", "--json"]).ok();
+    let scan = project.run(&["scan", "--json"]).assert_success();
     let slugs: Vec<String> =
         scan.lines().iter().map(|line| line["feature_slug"].as_str().unwrap().to_owned()).collect();
     assert_eq!(slugs, ["001-one", "002-two", "004-four"]);
@@ -137,6 +137,18 @@ fn features_are_where_the_patterns_say() {
     assert!(scan.stderr.contains(said), "{}", scan.stderr);
     let check = project.run(&["check", "--json"]).json();
     assert_eq!(check["features"][0]["mission"], "research", "where meta.json names none");
-    let inside = project.run(&["scan", "more/004-four/deep", "--json"]).ok();
+    let inside = project.run(&["scan", "more/004-four/deep", "--json"]).assert_success();
     assert_eq!(inside.json()["feature_slug"], "004-four");
+}
+
+#[test]
+fn a_broken_configuration_is_a_verdict_in_json_too() {
+    let project = Project::complete().config("projets: []\n");
+    let run = project.run(&["check", "--json"]);
+    let report = run.json();
+    assert_eq!((run.code, &report["exit_code"]), (78, &78.into()));
+    assert_eq!(
+        (&report["errors"][0]["line"], &report["errors"][0]["column"]),
+        (&1.into(), &1.into())
+    );
 }

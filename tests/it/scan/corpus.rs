@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::support::{Project, bakery, copy, hashes, not_run, present, repository};
+use crate::support::{
+    Project, bakery_dir, copy_dir, expected_hashes, not_run, present_files, repository,
+};
 
 /// The corpus beside the repository, if it is there.
 fn corpus() -> Option<PathBuf> {
@@ -23,7 +25,7 @@ fn corpus() -> Option<PathBuf> {
 /// and how many are of no class.
 fn check_laws(snapshot: &Value, folder: &Path) -> (usize, usize) {
     let slug = snapshot["feature_slug"].as_str().unwrap();
-    let (parity, tree) = hashes(folder);
+    let (parity, tree) = expected_hashes(folder);
     assert_eq!(snapshot["parity_hash_sha256"], parity, "{slug}");
     assert_eq!(snapshot["tree_hash_sha256"], tree, "{slug}");
     let artifacts = snapshot["artifact_summaries"].as_array().unwrap();
@@ -35,7 +37,8 @@ fn check_laws(snapshot: &Value, folder: &Path) -> (usize, usize) {
         .filter(|a| a["is_present"] == true)
         .map(|a| a["relative_path"].as_str().unwrap().as_bytes().to_vec())
         .collect();
-    let there: BTreeSet<Vec<u8>> = present(folder).into_iter().map(|(path, _)| path).collect();
+    let there: BTreeSet<Vec<u8>> =
+        present_files(folder).into_iter().map(|(path, _)| path).collect();
     assert_eq!(seen, there, "{slug}: every file is an artifact, and nothing else is present");
     (artifacts.len(), artifacts.iter().filter(|a| a["artifact_class"] == "other").count())
 }
@@ -60,7 +63,7 @@ fn check_project(project: &Project, root: &Path) -> BTreeMap<String, String> {
 #[test]
 fn every_hash_of_the_corpus_is_the_references_by_its_own_manifests() {
     let Some(corpus) = corpus() else { return };
-    let project = Project::bare();
+    let project = Project::empty();
     let found = check_project(&project, &corpus.join("spec-kitty"));
     assert_eq!(found, expected(&corpus));
 }
@@ -68,8 +71,8 @@ fn every_hash_of_the_corpus_is_the_references_by_its_own_manifests() {
 #[test]
 fn every_hash_of_the_corpus_is_the_references_by_the_embedded_manifests() {
     let Some(corpus) = corpus() else { return };
-    let project = Project::bare();
-    copy(&corpus.join("spec-kitty/kitty-specs"), &project.root.join("kitty-specs"));
+    let project = Project::empty();
+    copy_dir(&corpus.join("spec-kitty/kitty-specs"), &project.root.join("kitty-specs"));
     assert_eq!(check_project(&project, &project.root), expected(&corpus));
     let scan = project.run(&["check", "--json"]).json();
     for feature in scan["features"].as_array().unwrap() {
@@ -94,13 +97,13 @@ fn expected(corpus: &Path) -> BTreeMap<String, String> {
 
 #[test]
 fn the_laws_hold_of_the_example() {
-    let project = Project::bare();
-    assert_eq!(check_project(&project, &bakery()).len(), 4);
+    let project = Project::empty();
+    assert_eq!(check_project(&project, &bakery_dir()).len(), 4);
 }
 
 #[test]
 fn the_laws_hold_of_the_example_without_a_manifest() {
-    let project = Project::copy_of(&bakery());
+    let project = Project::copy_of(&bakery_dir());
     for slug in ["001-order-page", "003-delivery-slots"] {
         project.write(&format!("kitty-specs/{slug}/meta.json"), "{\"mission\": \"unheard-of\"}");
     }

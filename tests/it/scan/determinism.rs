@@ -15,7 +15,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::cli::examples::with_hostile_names;
-use crate::support::{FEATURE, Project, bakery, hashes, texts, write};
+use crate::support::{FEATURE, Project, bakery_dir, expected_hashes, strings, write_file};
 
 /// The snapshots of all features by so many threads, in JSON, with one id and time for all.
 fn snapshots(root: &Path, threads: usize) -> Vec<String> {
@@ -47,16 +47,16 @@ fn wide_tree() -> Project {
     for folder in 0..12 {
         for file in 0..folder * 7 {
             let path = format!("research/d{folder}/e{}/f{file}.md", file % 3);
-            write(&project.feature().join(path), format!("{}", file % 5).as_bytes());
+            write_file(&project.feature_dir().join(path), format!("{}", file % 5).as_bytes());
         }
     }
-    std::os::unix::fs::symlink("spec.md", project.feature().join("link.md")).unwrap();
+    std::os::unix::fs::symlink("spec.md", project.feature_dir().join("link.md")).unwrap();
     project.artifact("bad.md", b"ab\xff").artifact("raw.bin", b"ab\xff")
 }
 
 #[test]
 fn any_number_of_threads_gives_the_same_bytes() {
-    for project in [wide_tree(), with_hostile_names(), Project::copy_of(&bakery())] {
+    for project in [wide_tree(), with_hostile_names(), Project::copy_of(&bakery_dir())] {
         let one = snapshots(&project.root, 1);
         assert!(one.iter().all(|snapshot| !snapshot.is_empty()));
         for threads in [2, 3, 8, 64] {
@@ -82,13 +82,13 @@ proptest! {
         let (one, other) = (Project::new(), Project::new());
         for (project, files) in [(&one, &tree), (&other, &shuffled)] {
             for (path, content) in files {
-                write(&project.feature().join(path), content.as_bytes());
+                write_file(&project.feature_dir().join(path), content.as_bytes());
             }
         }
         let first = snapshots(&one.root, 1);
         prop_assert_eq!(&first, &snapshots(&other.root, threads));
         let snapshot: Value = serde_json::from_str(&first[0]).unwrap();
-        let (parity, tree) = hashes(&one.feature());
+        let (parity, tree) = expected_hashes(&one.feature_dir());
         prop_assert_eq!(&snapshot["parity_hash_sha256"], &Value::from(parity));
         prop_assert_eq!(&snapshot["tree_hash_sha256"], &Value::from(tree));
     }
@@ -97,7 +97,7 @@ proptest! {
 #[test]
 fn only_id_and_time_differ_between_two_runs() {
     let project = wide_tree();
-    let line = || project.run(&["scan", "--json"]).ok().stdout;
+    let line = || project.run(&["scan", "--json"]).assert_success().stdout;
     let (first, second) = (line(), line());
     assert_ne!(first, second);
     let mut fields = 0;
@@ -135,7 +135,7 @@ fn the_contracts_golden_hashes_come_out_of_the_binary() {
 fn a_rename_changes_the_tree_hash_and_not_the_parity_hash() {
     let project = Project::complete().artifact("notes/one.md", "text");
     let before = project.snapshot();
-    let folder = project.feature().join("notes");
+    let folder = project.feature_dir().join("notes");
     fs::rename(folder.join("one.md"), folder.join("two.md")).unwrap();
     let after = project.snapshot();
     assert_ne!(before["tree_hash_sha256"], after["tree_hash_sha256"]);
@@ -152,7 +152,10 @@ fn equal_contents_are_counted_twice() {
     let twice = project.snapshot();
     let count = |snapshot: &Value| {
         let same = crate::support::sha256(b"same");
-        texts(&snapshot["parity_hash_components"]).into_iter().filter(|hash| *hash == same).count()
+        strings(&snapshot["parity_hash_components"])
+            .into_iter()
+            .filter(|hash| *hash == same)
+            .count()
     };
     assert_eq!((count(&once), count(&twice)), (1, 2));
     assert_ne!(once["parity_hash_sha256"], twice["parity_hash_sha256"]);
@@ -166,8 +169,8 @@ fn hidden_entries_and_times_do_not_matter() {
     let before = project.snapshot();
     let project =
         project.artifact(".hidden", "x").artifact(".git/config", "x").artifact("tasks/.swp", "x");
-    fs::create_dir(project.feature().join("empty")).unwrap();
-    write(&project.feature().join("spec.md"), b"# Spec\n");
+    fs::create_dir(project.feature_dir().join("empty")).unwrap();
+    write_file(&project.feature_dir().join("spec.md"), b"# Spec\n");
     let after = project.snapshot();
     assert_eq!(before["artifact_summaries"], after["artifact_summaries"]);
     assert_eq!(before["tree_hash_sha256"], after["tree_hash_sha256"]);

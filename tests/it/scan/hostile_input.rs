@@ -18,7 +18,9 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mkdirat, mknodat, openat,
 use serde_json::{Value, json};
 
 use crate::cli::examples::HOSTILE_NAMES;
-use crate::support::{DEADLINE, FEATURE, Project, entry, hashes, texts};
+use crate::support::{
+    COMMAND_TIMEOUT, FEATURE, Project, expected_hashes, find_artifact, not_run, strings,
+};
 
 /// A FIFO that no one will ever write to.
 pub(crate) fn fifo(path: &Path) {
@@ -28,7 +30,7 @@ pub(crate) fn fifo(path: &Path) {
 /// Holds that the entry at `path` is listed, counted, not present, and why.
 #[track_caller]
 fn is_absent(snapshot: &Value, path: &str, reason: &str, detail: &str) {
-    let entry = entry(snapshot, path);
+    let entry = find_artifact(snapshot, path);
     assert_eq!(entry["is_present"], false, "{entry:#}");
     assert_eq!(entry["content_hash_sha256"], "", "{entry:#}");
     assert_eq!(entry["error_reason"], reason, "{entry:#}");
@@ -38,7 +40,7 @@ fn is_absent(snapshot: &Value, path: &str, reason: &str, detail: &str) {
 #[test]
 fn links_are_listed_and_never_followed() {
     let project = Project::complete();
-    let feature = project.feature();
+    let feature = project.feature_dir();
     for (name, target) in [
         ("dangling.md", "nowhere"),
         ("passwd.md", "/etc/passwd"),
@@ -62,15 +64,15 @@ fn links_are_listed_and_never_followed() {
     let check = project.run(&["check"]);
     assert_eq!(check.code, 13);
     assert!(check.stdout.contains("passwd.md (optional): unreadable, symbolic link, not followed"));
-    let show = project.run(&["show", FEATURE, "other.passwd.md"]).ok();
+    let show = project.run(&["show", FEATURE, "other.passwd.md"]).assert_success();
     assert!(!show.stdout.contains("root:"), "{}", show.stdout);
 }
 
 #[test]
 fn a_required_file_that_is_a_link_is_missing() {
     let project = Project::complete();
-    fs::rename(project.feature().join("spec.md"), project.root.join("spec.md")).unwrap();
-    symlink(project.root.join("spec.md"), project.feature().join("spec.md")).unwrap();
+    fs::rename(project.feature_dir().join("spec.md"), project.root.join("spec.md")).unwrap();
+    symlink(project.root.join("spec.md"), project.feature_dir().join("spec.md")).unwrap();
     let snapshot = project.snapshot();
     is_absent(&snapshot, "spec.md", "unreadable", "symbolic link, not followed");
     assert_eq!(snapshot["completeness_status"], "incomplete");
@@ -80,14 +82,14 @@ fn a_required_file_that_is_a_link_is_missing() {
 #[test]
 fn special_files_are_listed_and_never_opened() {
     let project = Project::complete();
-    fifo(&project.feature().join("fifo.md"));
-    fifo(&project.feature().join("tasks/WP02.md"));
-    let socket = project.feature().join("socket.md");
+    fifo(&project.feature_dir().join("fifo.md"));
+    fifo(&project.feature_dir().join("tasks/WP02.md"));
+    let socket = project.feature_dir().join("socket.md");
     mknodat(CWD, socket, FileType::Socket, Mode::from_raw_mode(0o644), 0).unwrap();
     let mut special = vec!["fifo.md", "tasks/WP02.md", "socket.md"];
     // The kernel's null and zero: reading the second never ends.
     for (name, minor) in [("null.md", 3), ("zero.md", 5)] {
-        let path = project.feature().join(name);
+        let path = project.feature_dir().join(name);
         let mode = Mode::from_raw_mode(0o666);
         match mknodat(CWD, &path, FileType::CharacterDevice, mode, makedev(1, minor)) {
             Ok(()) => special.push(name),
@@ -101,7 +103,7 @@ fn special_files_are_listed_and_never_opened() {
     }
     assert_eq!(snapshot["total_artifacts"], 5 + special.len());
     assert_eq!(project.run(&["check"]).code, 13);
-    let shown = project.run(&["show", FEATURE, "other.fifo.md", "--json"]).ok().json();
+    let shown = project.run(&["show", FEATURE, "other.fifo.md", "--json"]).assert_success().json();
     assert_eq!((&shown["content"], &shown["is_present"]), (&Value::Null, &json!(false)));
 }
 
@@ -122,7 +124,7 @@ fn the_machines_devices_are_listed_and_never_opened() {
             ended.send(scanned.observations).unwrap();
         });
     });
-    let seen = end.recv_timeout(DEADLINE).expect("it ends");
+    let seen = end.recv_timeout(COMMAND_TIMEOUT).expect("it ends");
     let null = seen.iter().find(|seen| seen.path.text() == "null").expect("there is a /dev/null");
     let ArtifactState::Absent(fault) = &null.state else { panic!("{null:?}") };
     assert_eq!(fault.detail.as_deref(), Some("not a regular file"));
@@ -131,7 +133,7 @@ fn the_machines_devices_are_listed_and_never_opened() {
 #[test]
 fn the_writer_of_a_fifo_is_not_woken() {
     let project = Project::complete();
-    let path = project.feature().join("fifo.md");
+    let path = project.feature_dir().join("fifo.md");
     fifo(&path);
     let (opened, open) = mpsc::channel();
     let writer = std::thread::spawn({
@@ -140,13 +142,13 @@ fn the_writer_of_a_fifo_is_not_woken() {
         move || opened.send(File::options().write(true).open(path).is_ok())
     });
     for _ in 0..5 {
-        project.run(&["scan"]).ok();
+        project.run(&["scan"]).assert_success();
         project.run(&["check"]);
-        project.run(&["show", FEATURE, "other.fifo.md"]).ok();
+        project.run(&["show", FEATURE, "other.fifo.md"]).assert_success();
         assert_eq!(open.try_recv(), Err(mpsc::TryRecvError::Empty), "someone opened it");
     }
     let reader = File::open(&path).unwrap();
-    assert_eq!(open.recv_timeout(DEADLINE), Ok(true));
+    assert_eq!(open.recv_timeout(COMMAND_TIMEOUT), Ok(true));
     drop(reader);
     writer.join().unwrap().unwrap();
 }
@@ -177,7 +179,7 @@ fn a_folder_600_deep_is_read_to_its_end_and_a_budget_says_when_it_is_met() {
     // Too long for any path: made and taken away one level at a time.
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
     let name = "d".repeat(20);
-    let mut folder = openat(CWD, project.feature(), flags, Mode::empty()).unwrap();
+    let mut folder = openat(CWD, project.feature_dir(), flags, Mode::empty()).unwrap();
     for _ in 0..600 {
         mkdirat(&folder, &name, Mode::from_raw_mode(0o755)).unwrap();
         folder = openat(&folder, &name, flags, Mode::empty()).unwrap();
@@ -189,9 +191,12 @@ fn a_folder_600_deep_is_read_to_its_end_and_a_budget_says_when_it_is_met() {
 
     let snapshot = project.snapshot();
     let path = format!("{name}/").repeat(600) + "deep.md";
-    assert_eq!(entry(&snapshot, &path)["content_hash_sha256"], crate::support::sha256(b"deep\n"));
-    let key = entry(&snapshot, &path)["artifact_key"].as_str().unwrap().to_owned();
-    let shown = project.run(&["show", FEATURE, &key, "--json"]).ok().json();
+    assert_eq!(
+        find_artifact(&snapshot, &path)["content_hash_sha256"],
+        crate::support::sha256(b"deep\n")
+    );
+    let key = find_artifact(&snapshot, &path)["artifact_key"].as_str().unwrap().to_owned();
+    let shown = project.run(&["show", FEATURE, &key, "--json"]).assert_success().json();
     assert_eq!(shown["content"], "deep\n");
 
     let project = project.config("limits: {depth: 599}\n");
@@ -208,7 +213,7 @@ fn a_folder_600_deep_is_read_to_its_end_and_a_budget_says_when_it_is_met() {
 #[test]
 fn every_name_is_an_artifact_with_a_key_of_its_own() {
     let project = Project::complete();
-    let folder = project.feature().join("research");
+    let folder = project.feature_dir().join("research");
     fs::create_dir(&folder).unwrap();
     for name in HOSTILE_NAMES {
         fs::write(folder.join(OsStr::from_bytes(name)), "x").unwrap();
@@ -222,7 +227,7 @@ fn every_name_is_an_artifact_with_a_key_of_its_own() {
     let artifacts = snapshot["artifact_summaries"].as_array().unwrap();
     assert_eq!(artifacts.len(), 5 + HOSTILE_NAMES.len() + 1 + 254);
     assert!(artifacts.iter().all(|artifact| artifact["is_present"] == true));
-    let (parity, tree) = hashes(&project.feature());
+    let (parity, tree) = expected_hashes(&project.feature_dir());
     assert_eq!(snapshot["parity_hash_sha256"], parity);
     assert_eq!(snapshot["tree_hash_sha256"], tree);
     let mut keys: Vec<&str> =
@@ -234,7 +239,7 @@ fn every_name_is_an_artifact_with_a_key_of_its_own() {
     keys.dedup();
     assert_eq!(keys.len(), artifacts.len());
     // Each can be asked for, and accepted and read back.
-    project.run(&["baseline", "accept", FEATURE]).ok();
+    project.run(&["baseline", "accept", FEATURE]).assert_success();
     assert_eq!(project.run(&["check", "--strict"]).code, 0);
     for key in keys {
         assert_eq!(project.run(&["show", FEATURE, key]).code, 0, "{key}");
@@ -257,8 +262,8 @@ fn text_that_is_no_utf8_is_said_with_the_byte() {
     {
         is_absent(&snapshot, path, "invalid_format", &format!("invalid UTF-8 at byte {byte}"));
     }
-    assert_eq!(entry(&snapshot, "bytes.bin")["is_present"], true);
-    assert_eq!(entry(&snapshot, "none")["is_present"], true);
+    assert_eq!(find_artifact(&snapshot, "bytes.bin")["is_present"], true);
+    assert_eq!(find_artifact(&snapshot, "none")["is_present"], true);
     assert_eq!(snapshot["completeness_status"], "incomplete");
     let check = project.run(&["check"]);
     assert_eq!(check.code, 10, "all was seen");
@@ -271,10 +276,10 @@ fn what_may_not_be_read_is_unreadable_and_never_missing_or_clean() {
     let project =
         Project::complete().artifact("research/deep/x.md", "x").artifact("listed/x.md", "x");
     let shut = |path: &str, mode| {
-        let path = project.feature().join(path);
+        let path = project.feature_dir().join(path);
         fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     };
-    project.run(&["baseline", "accept", FEATURE]).ok();
+    project.run(&["baseline", "accept", FEATURE]).assert_success();
     let dossiers = project.root.join(".kittify/dossiers");
     shut("spec.md", 0);
     shut("research", 0);
@@ -286,8 +291,8 @@ fn what_may_not_be_read_is_unreadable_and_never_missing_or_clean() {
         is_absent(&snapshot, "spec.md", "unreadable", denied);
         is_absent(&snapshot, "research", "unreadable", denied);
         is_absent(&snapshot, "listed/x.md", "unreadable", denied);
-        assert_eq!(entry(&snapshot, "spec.md")["artifact_key"], "input.spec.main");
-        assert_eq!(entry(&snapshot, "spec.md")["size_bytes"], 7);
+        assert_eq!(find_artifact(&snapshot, "spec.md")["artifact_key"], "input.spec.main");
+        assert_eq!(find_artifact(&snapshot, "spec.md")["size_bytes"], 7);
         assert_eq!(snapshot["completeness_status"], "incomplete");
         let check = project.run_as_nobody(&["check"]).unwrap();
         assert_eq!(check.code, 13, "{check:?}");
@@ -312,8 +317,8 @@ fn what_may_not_be_read_is_unreadable_and_never_missing_or_clean() {
         let specs = project.root.join("kitty-specs");
         fs::set_permissions(&specs, Permissions::from_mode(0o0)).unwrap();
         let check = project.run_as_nobody(&["check"]).unwrap();
-        check.fails(13, "cannot look for features: Permission denied");
-        project.run_as_nobody(&["scan"]).unwrap().fails(1, "cannot look for features");
+        check.assert_failure(13, "cannot look for features: Permission denied");
+        project.run_as_nobody(&["scan"]).unwrap().assert_failure(1, "cannot look for features");
         fs::set_permissions(&specs, Permissions::from_mode(0o755)).unwrap();
 
         // The baseline.
@@ -339,7 +344,7 @@ fn a_folder_whose_name_is_no_slug_is_skipped_and_said() {
         fs::create_dir(specs.join(OsStr::from_bytes(name))).unwrap();
     }
     symlink(outside.path(), specs.join("002-linked")).unwrap();
-    let scan = project.run(&["scan", "--json"]).ok();
+    let scan = project.run(&["scan", "--json"]).assert_success();
     assert_eq!(scan.lines().len(), 1);
     for said in [
         "kitty-specs/a..b is skipped: `a..b` is no feature name",
@@ -397,15 +402,15 @@ fn a_slug_that_climbs_leads_nowhere() {
 #[test]
 fn an_empty_project_and_an_empty_feature_are_no_error() {
     let project = Project::new();
-    let check = project.run(&["check", "--strict"]).ok();
+    let check = project.run(&["check", "--strict"]).assert_success();
     assert_eq!(check.stdout, "0 checked: 0 incomplete, 0 unknown, 0 not seen whole, 0 drifted\n");
     let said = "no feature directory matches kitty-specs/*";
     assert!(check.stderr.contains(said), "{}", check.stderr);
-    assert_eq!(project.run(&["scan", "--json"]).ok().stdout, "");
-    let accepted = project.run(&["baseline", "accept", "--all"]).ok();
+    assert_eq!(project.run(&["scan", "--json"]).assert_success().stdout, "");
+    let accepted = project.run(&["baseline", "accept", "--all"]).assert_success();
     assert!(!project.root.join(".kittify/dossiers").exists(), "{accepted:?}");
 
-    fs::create_dir_all(project.feature()).unwrap();
+    fs::create_dir_all(project.feature_dir()).unwrap();
     let snapshot = project.snapshot();
     assert_eq!(snapshot["completeness_status"], "incomplete");
     assert_eq!(snapshot["parity_hash_components"], json!([]));
@@ -416,7 +421,7 @@ fn an_empty_project_and_an_empty_feature_are_no_error() {
 #[test]
 fn a_meta_json_of_a_gigabyte_is_an_artifact_and_not_read_as_meta() {
     let project = Project::complete();
-    let file = File::create(project.feature().join("meta.json")).unwrap();
+    let file = File::create(project.feature_dir().join("meta.json")).unwrap();
     file.set_len(1 << 30).unwrap();
     let project = project.config("limits: {file_bytes: 1000000000}\n");
     let check = project.run(&["check"]);
@@ -424,13 +429,13 @@ fn a_meta_json_of_a_gigabyte_is_an_artifact_and_not_read_as_meta() {
     assert!(check.stdout.contains("meta.json: larger than 1048576 bytes"), "{}", check.stdout);
     let snapshot = project.snapshot();
     is_absent(&snapshot, "meta.json", "unreadable", "larger than 1000000000 bytes");
-    assert_eq!(entry(&snapshot, "meta.json")["size_bytes"], 1u64 << 30);
+    assert_eq!(find_artifact(&snapshot, "meta.json")["size_bytes"], 1u64 << 30);
     assert_eq!(snapshot["completeness_status"], "unknown", "the mission is not known");
 
     // Within the budget it is hashed like any other.
     fs::remove_file(project.config_file()).unwrap();
     let snapshot = project.snapshot();
-    assert_eq!(entry(&snapshot, "meta.json")["is_present"], true);
+    assert_eq!(find_artifact(&snapshot, "meta.json")["is_present"], true);
 }
 
 #[test]
@@ -450,7 +455,7 @@ fn meta_json_that_says_nothing_sound_leaves_completeness_unknown() {
         let check = project.run(&["check"]);
         assert!(check.stdout.contains(said), "{text}: {}", check.stdout);
         assert_eq!(
-            entry(&project.snapshot(), "meta.json")["is_present"],
+            find_artifact(&project.snapshot(), "meta.json")["is_present"],
             true,
             "it is still a file"
         );
@@ -479,9 +484,9 @@ fn nothing_outside_is_read_while_folders_are_swapped_for_links() {
     for name in ["secret.md", "WP09.md", "spec.md"] {
         fs::write(outside.path().join(name), "stolen").unwrap();
     }
-    let feature = project.feature();
+    let feature = project.feature_dir();
     for file in 0..50 {
-        crate::support::write(&feature.join(format!("swap/f{file}.md")), b"inside");
+        crate::support::write_file(&feature.join(format!("swap/f{file}.md")), b"inside");
     }
     fs::write(feature.join("file.md"), "inside").unwrap();
     symlink(outside.path(), feature.join("swap.link")).unwrap();
@@ -511,7 +516,7 @@ fn nothing_outside_is_read_while_folders_are_swapped_for_links() {
         // However this ends, the other thread must.
         let looked = std::panic::catch_unwind(|| {
             for _ in 0..150 {
-                for snapshot in project.run(&["scan", "--json"]).ok().lines() {
+                for snapshot in project.run(&["scan", "--json"]).assert_success().lines() {
                     for artifact in snapshot["artifact_summaries"].as_array().unwrap() {
                         assert_ne!(artifact["content_hash_sha256"], stolen, "{artifact:#}");
                         let path = artifact["relative_path"].as_str().unwrap();
@@ -520,7 +525,9 @@ fn nothing_outside_is_read_while_folders_are_swapped_for_links() {
                             "{path}"
                         );
                     }
-                    assert!(!texts(&snapshot["parity_hash_components"]).contains(&stolen.as_str()));
+                    assert!(
+                        !strings(&snapshot["parity_hash_components"]).contains(&stolen.as_str())
+                    );
                 }
             }
         });
@@ -536,7 +543,7 @@ fn nothing_outside_is_read_while_folders_are_swapped_for_links() {
 #[test]
 fn a_file_that_changes_while_it_is_read_is_unreadable_until_it_rests() {
     let project = Project::complete();
-    let path = project.feature().join("big.bin");
+    let path = project.feature_dir().join("big.bin");
     fs::write(&path, vec![b'a'; 64 << 20]).unwrap();
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -554,11 +561,11 @@ fn a_file_that_changes_while_it_is_read_is_unreadable_until_it_rests() {
             let begun = Instant::now();
             loop {
                 let snapshot = project.snapshot();
-                if entry(&snapshot, "big.bin")["is_present"] == false {
+                if find_artifact(&snapshot, "big.bin")["is_present"] == false {
                     is_absent(&snapshot, "big.bin", "unreadable", "changed while being read");
                     break;
                 }
-                assert!(begun.elapsed() < DEADLINE, "no change was ever seen");
+                assert!(begun.elapsed() < COMMAND_TIMEOUT, "no change was ever seen");
             }
         });
         over.store(true, Relaxed);
@@ -567,14 +574,15 @@ fn a_file_that_changes_while_it_is_read_is_unreadable_until_it_rests() {
         }
     });
     let rested = crate::support::sha256(&fs::read(&path).unwrap());
-    assert_eq!(entry(&project.snapshot(), "big.bin")["content_hash_sha256"], rested);
+    assert_eq!(find_artifact(&project.snapshot(), "big.bin")["content_hash_sha256"], rested);
 }
 
 #[test]
 fn files_that_come_and_go_abort_nothing() {
     let project = Project::complete();
     let folder =
-        openat(CWD, project.feature(), OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        openat(CWD, project.feature_dir(), OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .unwrap();
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -607,4 +615,24 @@ fn files_that_come_and_go_abort_nothing() {
             std::panic::resume_unwind(panic);
         }
     });
+}
+
+#[test]
+fn a_folder_that_may_not_be_entered_lacks_nothing() {
+    let project = Project::complete();
+    fs::set_permissions(project.feature_dir(), std::os::unix::fs::PermissionsExt::from_mode(0o0))
+        .unwrap();
+    let scan = project.run_as_nobody(&["scan", "--json"]);
+    let check = project.run_as_nobody(&["check", "--json"]);
+    fs::set_permissions(project.feature_dir(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    let (Some(scan), Some(check)) = (scan, check) else {
+        return not_run("a feature that may not be entered: there is no other user to be");
+    };
+    let snapshot = scan.json();
+    assert_eq!(snapshot["completeness_status"], "unknown");
+    assert_eq!(snapshot["required_missing"], 0, "{snapshot}");
+    assert!(scan.stderr.contains("001-x: cannot be read: Permission denied"), "{}", scan.stderr);
+    assert_eq!(check.code, 13);
+    assert_eq!(check.json()["features"][0]["watch"], "unreadable");
 }

@@ -6,7 +6,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::{FEATURE, Project, entry, texts};
+use crate::support::{FEATURE, Project, find_artifact, strings};
 
 const FILE: &str = ".kittify/overrides/missions/software-dev/expected-artifacts.yaml";
 const MISSION: &str = ".kittify/overrides/missions/software-dev/mission.yaml";
@@ -86,11 +86,11 @@ fn a_broken_manifest_is_said_with_its_place_and_hides_nothing() {
     for (text, said) in table {
         let project = Project::complete().file(FILE, &text);
         let scan = project.run(&["scan", "--json"]);
-        scan.fails(78, &format!("error: {FILE}{said}"));
+        scan.assert_failure(78, &format!("error: {FILE}{said}"));
         let snapshot = scan.json();
         assert_eq!(snapshot["completeness_status"], "unknown", "{said}");
         assert_eq!(
-            entry(&snapshot, "spec.md")["artifact_key"],
+            find_artifact(&snapshot, "spec.md")["artifact_key"],
             "input.spec.main",
             "the embedded one"
         );
@@ -137,7 +137,7 @@ fn broken_step_files_are_said_with_their_place_too() {
         let project =
             Project::complete().file(FILE, "mission_type: software-dev\n").file(file, &text);
         let scan = project.run(&["scan", "--json"]);
-        scan.fails(78, &format!("error: {file}{said}"));
+        scan.assert_failure(78, &format!("error: {file}{said}"));
         assert_eq!(scan.json()["completeness_status"], "unknown", "{said}");
     }
 }
@@ -147,7 +147,7 @@ fn a_manifest_that_no_feature_uses_is_checked_too() {
     let file = ".kittify/missions/own/expected-artifacts.yaml";
     let project = Project::complete().file(file, "mission_type: own\nrequired: []\n");
     let check = project.run(&["check"]);
-    check.fails(78, &format!("error: {file}:2:1: unknown field `required`"));
+    check.assert_failure(78, &format!("error: {file}:2:1: unknown field `required`"));
     assert!(check.stdout.contains("001-x: complete"), "{}", check.stdout);
 }
 
@@ -175,7 +175,7 @@ fn a_bomb_ends_soon_wherever_it_lies() {
         assert_eq!(scan.lines().len(), 1, "the data are still printed");
     }
     let config = Project::complete().config(&bomb("projects: *a39\n"));
-    config.run(&["scan"]).fails(78, "config.yaml:1:1: unknown field `a0`");
+    config.run(&["scan"]).assert_failure(78, "config.yaml:1:1: unknown field `a0`");
 }
 
 #[test]
@@ -185,14 +185,14 @@ fn a_step_that_no_file_knows_is_a_warning_and_all_that_is_required_counts() {
     let project = Project::complete().file(FILE, manifest);
     let check = project.run(&["check"]);
     let said = format!("warning: {FILE}: step `pland` of `required_by_step` is in no mission file");
-    check.fails(10, &said);
+    check.assert_failure(10, &said);
     let json = project.run(&["check", "--json"]).json();
-    assert_eq!(texts(&json["warnings"]), [said.strip_prefix("warning: ").unwrap()]);
+    assert_eq!(strings(&json["warnings"]), [said.strip_prefix("warning: ").unwrap()]);
 
     // A current step that the mission does not know.
     let project =
         Project::complete().config("projects:\n  - {path: ROOT, step: {001-x: nonsens}}\n");
-    fs::remove_file(project.feature().join("plan.md")).unwrap();
+    fs::remove_file(project.feature_dir().join("plan.md")).unwrap();
     let check = project.run(&["check"]);
     assert_eq!(check.code, 10);
     let said = "step `nonsens` is not one of the mission's; all that it requires counts";
@@ -216,7 +216,7 @@ fn the_first_layer_with_a_manifest_wins_whole() {
     let user =
         project.home().join(".config/dossierd/missions/software-dev/expected-artifacts.yaml");
     assert_eq!(seen(), ("1".into(), 0), "embedded");
-    crate::support::write(&user, manifest("user", "").as_bytes());
+    crate::support::write_file(&user, manifest("user", "").as_bytes());
     assert_eq!(seen(), ("user".into(), 0));
     project
         .write(".kittify/missions/software-dev/expected-artifacts.yaml", manifest("project", ""));
@@ -233,7 +233,7 @@ fn the_first_layer_with_a_manifest_wins_whole() {
 #[test]
 fn the_step_decides_what_is_required() {
     let project = Project::complete();
-    fs::remove_file(project.feature().join("tasks/WP01.md")).unwrap();
+    fs::remove_file(project.feature_dir().join("tasks/WP01.md")).unwrap();
     project.write(
         ".kittify/runtime/feature-runs.json",
         json!({FEATURE: {"run_id": "run-1", "run_dir": ".kittify/runtime/runs/1", "mission_key": "software-dev"}})
@@ -263,4 +263,40 @@ fn the_step_decides_what_is_required() {
     // What is present is required whatever the step; what is absent only once it applies.
     assert_eq!(at("discovery").1["required"], 3);
     assert_eq!(at("done").1["required"], 4);
+}
+
+#[test]
+fn step_files_of_others_are_read_only_as_far_as_they_are_asked_for() {
+    const MISSION: &str = ".kittify/missions/software-dev";
+    let manifest = "mission_type: software-dev\n";
+    for (file, text) in [
+        ("mission.yaml", "mission: software-dev\nstates: [{name: plan}]\nsteps: [x, y]\n"),
+        ("mission.yaml", "workflow: none\nsteps: [{id: plan}]\n"),
+        ("mission-runtime.yaml", "mission: software-dev\nsteps: [{id: plan}]\n"),
+    ] {
+        let project = Project::complete()
+            .file(&format!("{MISSION}/expected-artifacts.yaml"), manifest)
+            .file(&format!("{MISSION}/{file}"), text);
+        project.run(&["check"]).assert_success();
+    }
+}
+
+#[test]
+fn an_entry_that_blocks_later_is_listed_from_the_first_list_that_names_it() {
+    let manifest = "mission_type: software-dev\n\
+        required_always:\n\
+        \x20 - {artifact_key: g, artifact_class: output, path_pattern: g.md}\n\
+        required_by_step:\n\
+        \x20 plan:\n\
+        \x20   - {artifact_key: g, artifact_class: output, path_pattern: g.md, blocking: true}\n";
+    let path = ".kittify/missions/software-dev/expected-artifacts.yaml";
+    for (step, status, missing) in [("specify", "optional", 0), ("plan", "required", 1)] {
+        let project = Project::complete().file(path, manifest);
+        let root = project.root.to_str().unwrap().to_owned();
+        let project =
+            project.config(&format!("projects: [{{path: {root}, step: {{001-x: {step}}}}}]\n"));
+        let snapshot = project.snapshot();
+        assert_eq!(crate::support::find_artifact(&snapshot, "g.md")["required_status"], status);
+        assert_eq!(snapshot["required_missing"], missing);
+    }
 }

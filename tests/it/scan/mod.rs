@@ -5,3 +5,4 @@ mod corpus;
 mod determinism;
 pub(crate) mod hostile_input;
 mod manifests;
+mod metadata;

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use crate::support::manager::Manager;
-use crate::support::{Project, bakery, copy, not_run, repository};
+use crate::support::systemd::UserManager;
+use crate::support::{Project, bakery_dir, copy_dir, not_run, repository};
 
 /// Returns the fenced code blocks of the section, line by line.
 fn blocks() -> Vec<Vec<String>> {
@@ -27,9 +27,9 @@ fn blocks() -> Vec<Vec<String>> {
 
 #[test]
 fn what_the_readme_says_of_the_service_is_what_happens() {
-    let project = Project::bare();
-    copy(&bakery(), &project.home().join("some/project"));
-    let Some(mut manager) = Manager::start(&project) else {
+    let project = Project::empty();
+    copy_dir(&bakery_dir(), &project.home().join("some/project"));
+    let Some(mut manager) = UserManager::start(&project) else {
         return;
     };
     let [install, said, commands] = blocks().try_into().unwrap();

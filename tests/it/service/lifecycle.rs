@@ -7,47 +7,49 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::support::daemon::{Daemon, Journal, PATIENCE, law, wait};
-use crate::support::manager::Manager;
-use crate::support::{Project, hang_variable, write};
+use crate::support::invariants::{JournalReader, assert_invariants};
+use crate::support::process::Daemon;
+use crate::support::systemd::UserManager;
+use crate::support::wait::{WAIT_TIMEOUT, wait_for};
+use crate::support::{Project, hang_variable, write_file};
 
 const INSTALL: &str = "dossierd service install";
 
 /// An installed service that is ready.
-fn installed(project: &Project) -> Option<(Manager, Daemon)> {
-    let mut manager = Manager::start(project)?;
+fn installed(project: &Project) -> Option<(UserManager, Daemon)> {
+    let mut manager = UserManager::start(project)?;
     manager.sh(INSTALL);
-    Some((manager, project.service()))
+    Some((manager, project.service_daemon()))
 }
 
 fn drop_in(project: &Project, text: &str) {
     let path = ".config/systemd/user/dossierd.service.d/test.conf";
-    write(&project.home().join(path), text.as_bytes());
+    write_file(&project.home().join(path), text.as_bytes());
 }
 
 #[test]
 fn installed_started_killed_stopped_and_taken_away() {
     let project = Project::complete();
-    let Some(mut manager) = Manager::start(&project) else {
+    let Some(mut manager) = UserManager::start(&project) else {
         return;
     };
     let dry = manager.sh("dossierd service install --dry-run");
     assert_eq!(dry.lines().filter(|line| line.starts_with("would ")).count(), 7, "{dry}");
     assert!(!project.home().join(".config/systemd/user/dossierd.service").exists());
-    assert!(!project.state().exists());
+    assert!(!project.state_dir().exists());
     assert_eq!(manager.shell("dossierd service status").0, 3);
 
     let said = manager.sh(INSTALL);
     for step in ["wrote HOME/.config/systemd/user/dossierd.service", "ready: watching", "lingering"]
     {
-        assert!(project.stable(&said).contains(step), "`{step}` is not in {said}");
+        assert!(project.redact_paths(&said).contains(step), "`{step}` is not in {said}");
     }
-    assert!(project.stable(&said).contains("watches ROOT"), "{said}");
+    assert!(project.redact_paths(&said).contains("watches ROOT"), "{said}");
     // Which changes nothing a second time.
     let again = manager.sh(INSTALL);
     assert!(!again.contains("wrote") && !again.contains("systemctl"), "{again}");
     assert_eq!(manager.property("NRestarts"), "0");
-    let shown = wait("the status line", || {
+    let shown = wait_for("the status line", || {
         let shown = manager.shell("systemctl --user status --no-pager dossierd.service").1;
         shown.contains("Status: \"watching 1 feature in 1 project\"").then_some(shown)
     });
@@ -61,32 +63,34 @@ fn installed_started_killed_stopped_and_taken_away() {
     let mode = fs::metadata(project.socket()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 
-    let daemon = project.service();
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
+    let daemon = project.service_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
     manager.sh("systemctl --user kill --signal KILL dossierd.service");
-    write(&project.feature().join("research.md"), b"while it was away\n");
+    write_file(&project.feature_dir().join("research.md"), b"while it was away\n");
     // A client that comes meanwhile waits, and is answered.
-    law(&project, &daemon, &mut journal);
-    manager.wait_for("NRestarts", |restarts| restarts == "1");
+    assert_invariants(&project, &daemon, &mut journal);
+    manager.wait_for_property("NRestarts", |restarts| restarts == "1");
 
     let begun = Instant::now();
     manager.sh("systemctl --user stop dossierd.service");
     assert_eq!(manager.property("Result"), "success");
-    assert!(begun.elapsed() < PATIENCE);
+    assert!(begun.elapsed() < WAIT_TIMEOUT);
     // The first connection starts it, waits, and gets its answer.
-    write(&project.feature().join("research.md"), b"while it was stopped\n");
-    law(&project, &daemon, &mut journal);
-    manager.wait_for("ActiveState", |state| state == "active");
+    write_file(&project.feature_dir().join("research.md"), b"while it was stopped\n");
+    assert_invariants(&project, &daemon, &mut journal);
+    manager.wait_for_property("ActiveState", |state| state == "active");
 
     let gone = manager.sh("dossierd service uninstall");
-    assert!(project.stable(&gone).contains("removed HOME/.config/systemd/user/dossierd.socket"));
+    assert!(
+        project.redact_paths(&gone).contains("removed HOME/.config/systemd/user/dossierd.socket")
+    );
     assert_eq!(manager.property("LoadState"), "not-found");
     let user = project.home().join(".config/systemd/user");
     let left = manager.sh(&format!("find {} -type f -o -type l", user.display()));
     assert_eq!(left, "", "units are left");
     assert!(!project.socket().parent().unwrap().exists());
-    assert!(project.state().join("dossierd.sqlite3").exists(), "what was indexed stays");
+    assert!(project.state_dir().join("dossierd.sqlite3").exists(), "what was indexed stays");
     let none = manager.sh("dossierd service uninstall");
     assert!(none.contains("not installed"), "{none}");
 }
@@ -107,7 +111,7 @@ fn a_run_beside_the_service_finds_it_and_says_so() {
     assert_ne!(daemon.status()["pid"], before);
     // And a daemon that was there first is not fought either.
     manager.sh("dossierd service uninstall");
-    let own = project.daemon();
+    let own = project.start_daemon();
     let (code, said) = manager.shell(INSTALL);
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("runs already that is not the service"), "{said}");
@@ -128,17 +132,17 @@ fn a_hung_engine_is_ended_by_the_watchdog_and_started_again() {
     let Some((mut manager, daemon)) = installed(&project) else {
         return;
     };
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
     fs::write(&hang, "").unwrap();
     // The runtime still answers what needs no engine.
     assert_eq!(daemon.get("/healthz").status, 200);
-    manager.wait_for("NRestarts", |restarts| restarts != "0");
+    manager.wait_for_property("NRestarts", |restarts| restarts != "0");
     assert!(manager.journal().contains("Watchdog timeout"), "{}", manager.journal());
-    write(&project.feature().join("research.md"), b"while it hung\n");
+    write_file(&project.feature_dir().join("research.md"), b"while it hung\n");
     fs::remove_file(&hang).unwrap();
-    law(&project, &daemon, &mut journal);
-    manager.wait_for("ActiveState", |state| state == "active");
+    assert_invariants(&project, &daemon, &mut journal);
+    manager.wait_for_property("ActiveState", |state| state == "active");
 }
 
 #[test]
@@ -153,11 +157,11 @@ fn the_configuration_is_taken_up_and_a_broken_one_is_said_everywhere() {
     assert_eq!(daemon.status()["config"]["state"], "ok");
     let sound = format!("projects:\n  - path: {}\n", other.root.display());
     // By its change alone; the directory was not there before.
-    write(&project.config_file(), sound.as_bytes());
-    wait("the second project", || (projects(&daemon) == 2).then_some(()));
+    write_file(&project.config_file(), sound.as_bytes());
+    wait_for("the second project", || (projects(&daemon) == 2).then_some(()));
 
-    write(&project.config_file(), b"projects: []\nsetle: {}\n");
-    let config = wait("the broken one to be said", || {
+    write_file(&project.config_file(), b"projects: []\nsetle: {}\n");
+    let config = wait_for("the broken one to be said", || {
         let config = daemon.status()["config"].clone();
         (config["state"] == "broken").then_some(config)
     });
@@ -165,15 +169,15 @@ fn the_configuration_is_taken_up_and_a_broken_one_is_said_everywhere() {
     assert_eq!((&error["line"], &error["column"]), (&2.into(), &1.into()), "{config:#}");
     assert!(error["message"].as_str().unwrap().contains("did you mean `settle`?"), "{config:#}");
     assert_eq!(projects(&daemon), 2, "the old one goes on");
-    manager.wait_for("StatusText", |text| text.contains("configuration broken"));
+    manager.wait_for_property("StatusText", |text| text.contains("configuration broken"));
     assert!(manager.journal().contains("the one before it stays in use"));
 
     // And by SIGHUP, as systemd asks.
-    write(&project.config_file(), b"projects: []\n");
+    write_file(&project.config_file(), b"projects: []\n");
     manager.sh("systemctl --user reload dossierd.service");
-    wait("the mended one", || (daemon.status()["config"]["state"] == "ok").then_some(()));
+    wait_for("the mended one", || (daemon.status()["config"]["state"] == "ok").then_some(()));
     assert_eq!(projects(&daemon), 1);
-    manager.wait_for("StatusText", |text| !text.contains("broken"));
+    manager.wait_for_property("StatusText", |text| !text.contains("broken"));
     assert_eq!(manager.property("NRestarts"), "0");
 }
 
@@ -206,8 +210,8 @@ fn another_program_in_its_place_is_started_and_no_event_is_lost() {
     let Some((mut manager, daemon)) = installed(&project) else {
         return;
     };
-    let mut journal = Journal::default();
-    law(&project, &daemon, &mut journal);
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
     let before = daemon.status()["pid"].clone();
     let program = project.home().join("newer/dossierd");
     let copy = format!(
@@ -216,10 +220,10 @@ fn another_program_in_its_place_is_started_and_no_event_is_lost() {
         env!("CARGO_BIN_EXE_dossierd")
     );
     manager.sh(&copy);
-    write(&project.feature().join("research.md"), b"while it is replaced\n");
+    write_file(&project.feature_dir().join("research.md"), b"while it is replaced\n");
     let said = manager.sh(&format!("{} service install", program.display()));
     assert!(said.contains("restart dossierd.service"), "{said}");
-    law(&project, &daemon, &mut journal);
+    assert_invariants(&project, &daemon, &mut journal);
     assert_ne!(daemon.status()["pid"], before);
     // A unit of another hand is replaced, and not lost.
     let unit = project.home().join(".config/systemd/user/dossierd.service");
@@ -234,13 +238,13 @@ fn another_program_in_its_place_is_started_and_no_event_is_lost() {
     let said = manager.sh(&format!("{} service install", program.display()));
     assert!(said.contains("restart dossierd.service") && !said.contains("wrote"), "{said}");
     assert_ne!(daemon.status()["pid"], pid);
-    law(&project, &daemon, &mut journal);
+    assert_invariants(&project, &daemon, &mut journal);
 }
 
 #[test]
 fn hardened_by_namespaces_it_works_the_same() {
     let project = Project::complete();
-    let Some(mut manager) = Manager::start(&project) else {
+    let Some(mut manager) = UserManager::start(&project) else {
         return;
     };
     let (code, said) = manager.shell("dossierd service install --namespaces");
@@ -251,7 +255,7 @@ fn hardened_by_namespaces_it_works_the_same() {
     }
     assert_eq!(code, 0, "{said}");
     assert_eq!(manager.property("PrivateUsers"), "yes");
-    law(&project, &project.service(), &mut Journal::default());
+    assert_invariants(&project, &project.service_daemon(), &mut JournalReader::default());
     manager.sh("dossierd service uninstall");
     let user = project.home().join(".config/systemd/user");
     assert!(!user.join("dossierd.service.d").exists());
@@ -266,10 +270,10 @@ fn without_systemd_it_is_said_what_to_do() {
     assert!(said.iter().any(|said| run.stderr.contains(said)), "{run:?}");
     assert!(!project.home().join(".config/systemd").exists());
     // What would be done can be said without it.
-    let dry = project.run(&["service", "install", "--dry-run"]).ok();
+    let dry = project.run(&["service", "install", "--dry-run"]).assert_success();
     assert!(said.iter().any(|said| dry.stderr.contains(said)), "{dry:?}");
     insta::assert_snapshot!(
-        project.stable(&dry.stdout).lines().filter(|line| !line.starts_with("lingering"))
+        project.redact_paths(&dry.stdout).lines().filter(|line| !line.starts_with("lingering"))
             .collect::<Vec<_>>().join("\n"),
         @"
     would write HOME/.config/systemd/user/dossierd.service
@@ -281,7 +285,7 @@ fn without_systemd_it_is_said_what_to_do() {
     would run systemctl --user start dossierd.service
     "
     );
-    assert!(!project.home().join(".config").exists() && !project.state().exists());
-    let dry = project.run(&["service", "uninstall", "--dry-run"]).ok();
+    assert!(!project.home().join(".config").exists() && !project.state_dir().exists());
+    let dry = project.run(&["service", "uninstall", "--dry-run"]).assert_success();
     assert!(dry.stdout.contains("is not installed"), "{dry:?}");
 }

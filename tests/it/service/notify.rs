@@ -4,8 +4,9 @@
 use std::os::unix::net::UnixDatagram;
 use std::time::Instant;
 
-use crate::support::daemon::{Daemon, PATIENCE, wait};
-use crate::support::{Project, not_run, write};
+use crate::support::process::Daemon;
+use crate::support::wait::{WAIT_TIMEOUT, wait_for};
+use crate::support::{Project, not_run, write_file};
 
 /// A daemon under something that listens as systemd would.
 struct Watched {
@@ -17,10 +18,10 @@ impl Watched {
     fn start(project: &Project, watchdog_us: &str) -> Self {
         let path = project.home().join("notify.sock");
         let socket = UnixDatagram::bind(&path).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
         let mut command = project.daemon_command();
         command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", watchdog_us);
-        Self { socket, daemon: project.spawn(command) }
+        Self { socket, daemon: project.spawn_daemon(command) }
     }
 
     /// The next message.
@@ -36,7 +37,7 @@ impl Watched {
     #[track_caller]
     fn until(&self, line: &str) -> Vec<Vec<String>> {
         let mut messages = Vec::new();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT_TIMEOUT;
         loop {
             let message = self.next();
             let found = message.iter().any(|said| said.starts_with(line));
@@ -49,7 +50,8 @@ impl Watched {
     }
 
     fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_raw(i32::try_from(self.daemon.id()).unwrap()).unwrap();
+        let pid =
+            rustix::process::Pid::from_raw(i32::try_from(self.daemon.child_id()).unwrap()).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
     }
 }
@@ -84,7 +86,7 @@ fn signs_of_life_come_from_the_engine_and_end_with_it() {
         watched.until("WATCHDOG=1");
     }
     std::fs::write(&hang, "").unwrap();
-    wait("the daemon to see that its engine hangs", || {
+    wait_for("the daemon to see that its engine hangs", || {
         watched.daemon.log().contains("the engine does not answer").then_some(())
     });
     // The runtime lives, as a timer would have shown.
@@ -104,7 +106,7 @@ fn a_stop_does_not_wait_for_an_engine_that_hangs() {
     std::fs::write(&hang, "").unwrap();
     watched.signal(rustix::process::Signal::TERM);
     watched.until("STOPPING=1");
-    assert_eq!(watched.daemon.ended().code(), Some(1));
+    assert_eq!(watched.daemon.wait_for_exit().code(), Some(1));
     assert!(watched.daemon.log().contains("did not stop within"), "{}", watched.daemon.log());
 }
 
@@ -114,7 +116,7 @@ fn a_reload_is_announced_and_ends_whatever_comes_of_it() {
     let watched = Watched::start(&project, "60000000");
     watched.until("READY=1");
     // A change by itself, before any signal.
-    write(&project.config_file(), b"setle: {}\n");
+    write_file(&project.config_file(), b"setle: {}\n");
     let reload = watched.until("RELOADING=1").pop().unwrap();
     assert!(reload.iter().any(|line| line.starts_with("MONOTONIC_USEC=")), "{reload:?}");
     let ready = watched.until("READY=1").pop().unwrap();
@@ -133,7 +135,7 @@ fn a_reload_is_announced_and_ends_whatever_comes_of_it() {
     assert_eq!(asked(&watched), 1);
     // What is logged is part of what is taken up.
     std::fs::write(project.config_file(), "log: error\n").unwrap();
-    wait("the silence", || {
+    wait_for("the silence", || {
         let before = watched.daemon.log().matches("nothing in it has changed").count();
         (asked(&watched) == before).then_some(())
     });
@@ -145,15 +147,15 @@ fn the_units_are_sound() {
     let mut command = std::process::Command::new("systemd-analyze");
     command.args(["--user", "--man=no", "verify"]);
     let folder = crate::support::repository().join("systemd");
-    let project = Project::bare();
+    let project = Project::empty();
     // What is run must be there.
     let text = std::fs::read_to_string(folder.join("dossierd.service")).unwrap();
     let text = text.replace("/usr/bin/dossierd", env!("CARGO_BIN_EXE_dossierd"));
-    write(&project.root.join("dossierd.service"), text.as_bytes());
+    write_file(&project.root.join("dossierd.service"), text.as_bytes());
     let socket = std::fs::read(folder.join("dossierd.socket")).unwrap();
-    write(&project.root.join("dossierd.socket"), &socket);
+    write_file(&project.root.join("dossierd.socket"), &socket);
     let drop_in = std::fs::read(folder.join("dossierd.service.d/namespaces.conf")).unwrap();
-    write(&project.root.join("dossierd.service.d/namespaces.conf"), &drop_in);
+    write_file(&project.root.join("dossierd.service.d/namespaces.conf"), &drop_in);
     command.args(["dossierd.service", "dossierd.socket"]).current_dir(&project.root);
     command.env("XDG_RUNTIME_DIR", project.home());
     match command.output() {

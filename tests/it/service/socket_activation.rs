@@ -2,13 +2,14 @@
 
 use std::process::Command;
 
-use crate::support::daemon::{Daemon, wait};
-use crate::support::kernel::works;
-use crate::support::{DEADLINE, Project, run};
+use crate::support::kernel::can_run;
+use crate::support::process::Daemon;
+use crate::support::wait::wait_for;
+use crate::support::{COMMAND_TIMEOUT, Project, run};
 
 /// Hands over what `make` puts at descriptor 3 and after, as systemd does, to what follows.
 fn handing_over(project: &Project, make: &str, count: u32) -> Option<Command> {
-    if !works("what a service manager hands over", &["python3", "-c", ""]) {
+    if !can_run("what a service manager hands over", &["python3", "-c", ""]) {
         return None;
     }
     let script = format!(
@@ -40,8 +41,8 @@ fn a_socket_that_listens_is_served() {
     let Some(command) = handing_over(&project, make, 1) else {
         return;
     };
-    let daemon: Daemon = project.spawn(command);
-    daemon.ready();
+    let daemon: Daemon = project.spawn_daemon(command);
+    daemon.wait_until_ready();
     assert_eq!(daemon.get("/healthz").status, 200);
     daemon.stop();
     assert!(project.socket().exists(), "its maker will make use of it again");
@@ -73,10 +74,10 @@ fn anything_else_is_refused_and_said() {
         let Some(command) = handing_over(&project, &make, count) else {
             return;
         };
-        let run = run(command, DEADLINE);
-        run.fails(1, "cannot use the socket handed over");
-        run.fails(1, said);
-        assert!(!project.state().join("dossierd.sqlite3").exists(), "nothing was begun");
+        let run = run(command, COMMAND_TIMEOUT);
+        run.assert_failure(1, "cannot use the socket handed over");
+        run.assert_failure(1, said);
+        assert!(!project.state_dir().join("dossierd.sqlite3").exists(), "nothing was begun");
     }
 }
 
@@ -87,8 +88,8 @@ fn one_whose_file_was_removed_is_said() {
     let Some(command) = handing_over(&project, make, 1) else {
         return;
     };
-    let daemon: Daemon = project.spawn(command);
-    wait("that it says so", || daemon.log().contains("nobody reaches it at").then_some(()));
+    let daemon: Daemon = project.spawn_daemon(command);
+    wait_for("that it says so", || daemon.log().contains("nobody reaches it at").then_some(()));
     daemon.stop();
 }
 
@@ -97,7 +98,7 @@ fn what_was_meant_for_another_process_is_left_alone() {
     let project = Project::complete();
     let mut command = project.daemon_command();
     command.env("LISTEN_PID", "1").env("LISTEN_FDS", "1");
-    let daemon = project.spawn(command);
-    daemon.ready();
+    let daemon = project.spawn_daemon(command);
+    daemon.wait_until_ready();
     daemon.stop();
 }

@@ -4,9 +4,9 @@
 use std::fs;
 use std::process::Command;
 
-use crate::support::daemon::{Journal, law};
-use crate::support::manager::Manager;
-use crate::support::{Project, write};
+use crate::support::invariants::{JournalReader, assert_invariants};
+use crate::support::systemd::UserManager;
+use crate::support::{Project, write_file};
 
 /// What systemd takes for something in one place or another.
 const PROGRAM: &str = "pro gram $HOME ${x} 100%h %% ;é@:!+-";
@@ -15,18 +15,18 @@ const STATE: &str = "st\"a'te $y ${z} %t \\x20 \\ ;#";
 #[test]
 fn a_program_and_folders_of_any_name() {
     let project = Project::complete();
-    let Some(mut manager) = Manager::start(&project) else {
+    let Some(mut manager) = UserManager::start(&project) else {
         return;
     };
     let (program, state) = (project.home().join(PROGRAM), project.home().join(STATE));
     // The shell reads these names from files.
-    write(&project.home().join("program"), program.to_str().unwrap().as_bytes());
-    write(&project.home().join("state"), state.to_str().unwrap().as_bytes());
+    write_file(&project.home().join("program"), program.to_str().unwrap().as_bytes());
+    write_file(&project.home().join("state"), state.to_str().unwrap().as_bytes());
     let copy = "mkdir -p \"$P\" && cp $(command -v dossierd) \"$P/dossierd\"";
     let install = "XDG_STATE_HOME=$(cat ~/state) \"$P/dossierd\" service install";
     let said = manager.sh(&format!("P=$(cat ~/program); {copy} && {install}"));
     assert!(said.contains("ready: watching 1 feature"), "{said}");
-    let daemon = project.service();
+    let daemon = project.service_daemon();
     assert!(daemon.status()["store"]["path"].as_str().unwrap().contains("st\"a'te $y ${z} %t "));
     assert!(state.join("dossierd/dossierd.sqlite3").exists());
     let pid = manager.property("MainPID");
@@ -36,7 +36,7 @@ fn a_program_and_folders_of_any_name() {
     assert_eq!(manager.sh(verify), "");
     let again = manager.sh(&format!("P=$(cat ~/program); {install}"));
     assert!(!again.contains("systemctl"), "nothing is to be done: {again}");
-    law(&project, &daemon, &mut Journal::default());
+    assert_invariants(&project, &daemon, &mut JournalReader::default());
 }
 
 #[test]
@@ -50,12 +50,12 @@ fn what_systemd_does_not_run_is_refused_before_anything_is_changed() {
         // children.
         let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_dossierd")).arg(&program).status();
         assert!(copied.unwrap().success());
-        let of_client = project.client(&["service", "install", "--dry-run"]);
+        let of_client = project.client_command(&["service", "install", "--dry-run"]);
         let mut command = Command::new(&program);
         command.args(of_client.get_args()).current_dir(&project.root).env_clear();
         command.envs(of_client.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let run = crate::support::run(command, crate::support::DEADLINE);
-        run.fails(1, "systemd cannot be told of the program");
+        let run = crate::support::run(command, crate::support::COMMAND_TIMEOUT);
+        run.assert_failure(1, "systemd cannot be told of the program");
         assert!(!project.home().join(".config").exists());
     }
 }

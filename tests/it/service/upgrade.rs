@@ -9,11 +9,13 @@ use rusqlite::Connection;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::client::{Fake, passed_on};
-use crate::support::daemon::{Daemon, same, state_of, wait};
-use crate::support::kernel::{by, works};
-use crate::support::manager::Manager;
-use crate::support::{FEATURE, Project, write};
+use crate::support::fake_server::{FakeServer, proxy};
+use crate::support::invariants::{assert_snapshots_equal, without_volatile_fields};
+use crate::support::kernel::{can_run, wrap_command};
+use crate::support::process::Daemon;
+use crate::support::systemd::UserManager;
+use crate::support::wait::wait_for;
+use crate::support::{FEATURE, Project, write_file};
 
 /// A store of each format before this one.
 const OLDER: &[&str] =
@@ -25,7 +27,7 @@ pub(crate) fn store_of_format_1(project: &Project) -> PathBuf {
 }
 
 fn store_by(project: &Project, golden: &str) -> PathBuf {
-    let state = project.state();
+    let state = project.state_dir();
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&state).unwrap();
     let store = state.join("dossierd.sqlite3");
     Connection::open(&store).unwrap().execute_batch(golden).unwrap();
@@ -46,8 +48,11 @@ pub(crate) fn format_of(store: &Path) -> u32 {
 #[track_caller]
 fn nothing_is_lost(project: &Project, daemon: &Daemon) {
     let export = daemon.export(FEATURE);
-    same(&state_of(export), &state_of(project.snapshot()));
-    let page = daemon.json("/api/events?since=start");
+    assert_snapshots_equal(
+        &without_volatile_fields(export),
+        &without_volatile_fields(project.snapshot()),
+    );
+    let page = daemon.get_json("/api/events?since=start");
     let events = page["events"].as_array().unwrap();
     let ids = events.iter().take(3).map(|event| event["event_id"].as_str().unwrap());
     assert_eq!(
@@ -63,8 +68,8 @@ fn nothing_is_lost(project: &Project, daemon: &Daemon) {
 #[test]
 fn a_command_and_a_daemon_of_other_versions() {
     let project = Project::complete();
-    let daemon = project.daemon();
-    project.ask(&["baseline", "accept", FEATURE]).ok();
+    let daemon = project.start_daemon();
+    project.run_client(&["baseline", "accept", FEATURE]).assert_success();
     // Older: it does not say yet what later ones say. Newer: it says what is not known here.
     let older = |body: &str| {
         let Ok(mut said) = serde_json::from_str::<Value>(body) else {
@@ -81,7 +86,7 @@ fn a_command_and_a_daemon_of_other_versions() {
     let newer = |body: &str| body.replace('{', "{\"said_later\":{},").replace(",}", "}");
     let fake = |version, change: fn(&str) -> String| {
         let socket = project.home().join(version).join("dossierd.sock");
-        Fake::start(&socket, passed_on(&project, version, change))
+        FakeServer::start(&socket, proxy(&project, version, change))
     };
     for (version, fake) in
         [("0.0.9", fake("dossierd/0.0.9", older)), ("9.0.0", fake("dossierd/9.0.0", newer))]
@@ -102,15 +107,15 @@ fn a_command_and_a_daemon_of_other_versions() {
             &["project", "list"],
             &["delivery", "list"],
         ] {
-            let of_same = project.ask(arguments);
-            let run = project.ask(&[arguments, &["--socket", socket]].concat());
+            let of_same = project.run_client(arguments);
+            let run = project.run_client(&[arguments, &["--socket", socket]].concat());
             assert_eq!(run.code, of_same.code, "{arguments:?} {version}: {run:?}");
             assert_eq!(run.stdout, of_same.stdout, "{arguments:?} {version}");
             assert_eq!(run.stderr.matches(&versions).count(), 1, "{arguments:?}: {run:?}");
             assert!(!of_same.stderr.contains("of version"), "{of_same:?}");
         }
         // It compares every field: what only a newer one says is a difference, said with the reason.
-        let run = project.ask(&["verify", "--socket", socket]);
+        let run = project.run_client(&["verify", "--socket", socket]);
         assert_eq!(run.code, i32::from(version == "9.0.0"), "{run:?}");
         assert!(run.stderr.contains(&versions), "{run:?}");
     }
@@ -122,7 +127,7 @@ fn a_store_of_an_older_format_is_brought_to_this_one_and_a_copy_kept() {
     for (format, golden) in (1..).zip(OLDER) {
         let project = Project::complete();
         let store = store_by(&project, golden);
-        let daemon = project.daemon();
+        let daemon = project.start_daemon();
         nothing_is_lost(&project, &daemon);
         daemon.stop();
         assert_eq!(format_of(&store), 3);
@@ -130,7 +135,7 @@ fn a_store_of_an_older_format_is_brought_to_this_one_and_a_copy_kept() {
         assert_eq!(format_of(&copy), format);
         // With the copy put back, all is as it was.
         fs::rename(&copy, &store).unwrap();
-        let daemon = project.daemon();
+        let daemon = project.start_daemon();
         nothing_is_lost(&project, &daemon);
         daemon.stop();
     }
@@ -157,11 +162,11 @@ fn killed_at_any_write_of_it_nothing_is_lost() {
         ];
         let mut trial = wrapper.to_vec();
         trial.push("true");
-        if !works("a change of the store's format that is killed", &trial) {
+        if !can_run("a change of the store's format that is killed", &trial) {
             return;
         }
-        let mut killed = project.spawn(by(&wrapper, &project.daemon_command()));
-        let past = wait("its end, or that it is past the change", || {
+        let mut killed = project.spawn_daemon(wrap_command(&wrapper, &project.daemon_command()));
+        let past = wait_for("its end, or that it is past the change", || {
             let opened = killed.log().contains("store opened");
             (opened || !killed.is_running()).then_some(opened)
         });
@@ -171,7 +176,7 @@ fn killed_at_any_write_of_it_nothing_is_lost() {
             let process = trace.split_whitespace().next().unwrap().parse().unwrap();
             let _ = kill_process(Pid::from_raw(process).unwrap(), Signal::KILL);
         }
-        killed.ended();
+        killed.wait_for_exit();
         let copy = store.with_extension("sqlite3.format-1");
         if copy.exists() {
             began += 1;
@@ -179,7 +184,7 @@ fn killed_at_any_write_of_it_nothing_is_lost() {
         } else if past {
             panic!("at {number}: the format was changed without a copy");
         }
-        let daemon = project.daemon();
+        let daemon = project.start_daemon();
         nothing_is_lost(&project, &daemon);
         daemon.stop();
         assert_eq!((format_of(&store), format_of(&copy)), (3, 1), "at {number}");
@@ -195,25 +200,25 @@ fn killed_at_any_write_of_it_nothing_is_lost() {
 fn installed_over_an_older_one_its_store_comes_along() {
     let project = Project::complete();
     let store = store_of_format_1(&project);
-    let Some(mut manager) = Manager::start(&project) else {
+    let Some(mut manager) = UserManager::start(&project) else {
         return;
     };
     // What an older version left: its unit, and its store.
     let unit = project.home().join(".config/systemd/user/dossierd.service");
-    write(&unit, b"[Service]\nExecStart=/bin/sleep infinity\n");
+    write_file(&unit, b"[Service]\nExecStart=/bin/sleep infinity\n");
     manager.sh("systemctl --user daemon-reload && systemctl --user start dossierd.service");
     let said = manager.sh("dossierd service install");
     assert!(said.contains("what it said is kept as"), "{said}");
     assert!(said.contains("ready: watching"), "{said}");
-    let daemon = project.service();
+    let daemon = project.service_daemon();
     nothing_is_lost(&project, &daemon);
     // Again by another file at another place, while things happen; no event is lost over it.
     let copy = "mkdir -p ~/newer && cp $(command -v dossierd) ~/newer/dossierd";
     manager.sh(copy);
-    write(&project.feature().join("research.md"), b"while it is replaced\n");
+    write_file(&project.feature_dir().join("research.md"), b"while it is replaced\n");
     manager.sh("~/newer/dossierd service install");
     nothing_is_lost(&project, &daemon);
-    let ends = daemon.json("/api/events?since=start");
+    let ends = daemon.get_json("/api/events?since=start");
     let last = ends["events"].as_array().unwrap().iter().rev();
     let mut last = last.filter(|event| event["payload"]["relative_path"] == "research.md");
     assert_eq!(last.next().unwrap()["payload"]["change"], "added");

@@ -1,49 +1,51 @@
-//! The client commands as people and programs have them: run to their end, followed line by line, on
-//! a terminal; and a daemon that is none.
+//! Commands that talk to the daemon: run until they exit, read line by line, or on a terminal.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::daemon::{PATIENCE, wait};
-use super::{DEADLINE, Project, Run, run};
+use super::wait::{WAIT_TIMEOUT, wait_for};
+use super::{COMMAND_TIMEOUT, CommandOutput, Project, run};
 
 impl Project {
-    /// A command in the root that finds the daemon of this project's home.
-    pub(crate) fn client(&self, arguments: &[&str]) -> Command {
+    /// Returns a command in the root that finds the daemon of this project's home.
+    pub(crate) fn client_command(&self, arguments: &[&str]) -> Command {
         let mut command = self.command(arguments);
-        fs::create_dir_all(self.runtime()).unwrap();
-        command.env("XDG_RUNTIME_DIR", self.runtime());
+        fs::create_dir_all(self.runtime_dir()).unwrap();
+        command.env("XDG_RUNTIME_DIR", self.runtime_dir());
         command
     }
 
-    /// Runs it.
+    /// Runs a command that finds the daemon.
     #[track_caller]
-    pub(crate) fn ask(&self, arguments: &[&str]) -> Run {
-        run(self.client(arguments), DEADLINE)
+    pub(crate) fn run_client(&self, arguments: &[&str]) -> CommandOutput {
+        run(self.client_command(arguments), COMMAND_TIMEOUT)
     }
 
-    /// Runs it on a terminal of 80 columns, or as many as `columns` says; what it shows.
+    /// Runs a command that finds the daemon on a terminal with so many columns; returns `None` and
+    /// reports it if there is no `script`.
     #[track_caller]
-    pub(crate) fn ask_on_terminal(&self, columns: u16, arguments: &[&str]) -> Option<Run> {
-        Some(run(self.terminal(columns, arguments)?, DEADLINE))
+    pub(crate) fn run_on_terminal(
+        &self,
+        columns: u16,
+        arguments: &[&str],
+    ) -> Option<CommandOutput> {
+        Some(run(self.terminal_command(columns, arguments)?, COMMAND_TIMEOUT))
     }
 
-    /// The command on a terminal; `None`, said aloud, where there is no `script`.
-    pub(crate) fn terminal(&self, columns: u16, arguments: &[&str]) -> Option<Command> {
+    /// Returns the command to run on a terminal; `None`, which is reported, if there is no `script`.
+    pub(crate) fn terminal_command(&self, columns: u16, arguments: &[&str]) -> Option<Command> {
         if Command::new("script").arg("--version").output().is_err() {
-            super::not_run("what a terminal shows: `script` is not there");
+            super::not_run("output on a terminal (no `script`)");
             return None;
         }
         let program = env!("CARGO_BIN_EXE_dossierd");
         let line = format!("stty cols {columns} rows 24; exec {program} {}", arguments.join(" "));
-        let of_client = self.client(&[]);
+        let of_client = self.client_command(&[]);
         let mut command = Command::new("script");
         command.args(["-qec", &line, "/dev/null"]).current_dir(&self.root).env_clear();
         command.envs(of_client.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -51,225 +53,155 @@ impl Project {
         Some(command)
     }
 
-    /// `text` without what differs from run to run.
-    pub(crate) fn redacted(&self, text: &str) -> String {
-        without_times(&self.stable(text))
+    /// Replaces everything in `text` that differs between runs: times and temporary directories.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        redact_times(&self.redact_paths(text))
     }
 }
 
-/// `text` with `TIME` for each time of the forms that are printed.
-pub(crate) fn without_times(text: &str) -> String {
-    const FORMS: [&str; 2] = ["0000-00-00T00:00:00.000Z", "00:00:00Z"];
-    let is = |text: &str, form: &str| {
-        let mut pairs = text.bytes().zip(form.bytes());
-        text.len() >= form.len()
-            && pairs.all(|(byte, of)| if of == b'0' { byte.is_ascii_digit() } else { byte == of })
+/// Replaces each time in `text`, in the formats that dossierd prints, by `TIME`.
+pub(crate) fn redact_times(text: &str) -> String {
+    const FORMATS: [&str; 2] = ["0000-00-00T00:00:00.000Z", "00:00:00Z"];
+    let begins_with = |text: &str, format: &str| {
+        let mut pairs = text.bytes().zip(format.bytes());
+        text.len() >= format.len()
+            && pairs.all(
+                |(byte, sample)| {
+                    if sample == b'0' { byte.is_ascii_digit() } else { byte == sample }
+                },
+            )
     };
     let (mut out, mut rest) = (String::new(), text);
     while let Some(c) = rest.chars().next() {
-        let form = FORMS.into_iter().find(|form| rest.is_char_boundary(0) && is(rest, form));
-        let taken = form.map_or(c.len_utf8(), str::len);
-        out.push_str(form.map_or(&rest[..taken], |_| "TIME"));
-        rest = &rest[taken..];
+        let format = FORMATS.into_iter().find(|format| begins_with(rest, format));
+        let length = format.map_or(c.len_utf8(), str::len);
+        out.push_str(format.map_or(&rest[..length], |_| "TIME"));
+        rest = &rest[length..];
     }
     out
 }
 
-/// A command that goes on; killed when dropped.
-pub(crate) struct Following {
+/// A running command whose output is read line by line; killed when dropped.
+pub(crate) struct RunningCommand {
     child: Child,
-    input: Option<ChildStdin>,
-    lines: Receiver<String>,
-    said: Receiver<String>,
-    /// All of standard error so far.
-    pub(crate) errors: Vec<String>,
+    stdin: Option<ChildStdin>,
+    stdout: Receiver<String>,
+    stderr: Receiver<String>,
+    /// Lines of standard error that were read so far.
+    pub(crate) stderr_lines: Vec<String>,
 }
 
-fn reader(stream: impl Read + Send + 'static) -> Receiver<String> {
-    let (lines, received) = mpsc::channel();
+/// Reads a stream in a thread; returns its lines.
+fn line_reader(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = mpsc::channel();
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines() {
             let Ok(line) = line else { return };
-            if lines.send(line).is_err() {
+            if sender.send(line).is_err() {
                 return;
             }
         }
     });
-    received
+    lines
 }
 
-impl Following {
+impl RunningCommand {
+    /// Starts a command with pipes for its three standard streams.
     pub(crate) fn start(mut command: Command) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let lines = reader(child.stdout.take().unwrap());
-        let said = reader(child.stderr.take().unwrap());
-        Self { input: child.stdin.take(), child, lines, said, errors: Vec::new() }
+        let stdout = line_reader(child.stdout.take().unwrap());
+        let stderr = line_reader(child.stderr.take().unwrap());
+        Self { stdin: child.stdin.take(), child, stdout, stderr, stderr_lines: Vec::new() }
     }
 
-    /// The next line of standard output.
+    /// Returns the next line of standard output.
     #[track_caller]
-    pub(crate) fn line(&mut self) -> String {
-        match self.lines.recv_timeout(PATIENCE) {
+    pub(crate) fn next_line(&mut self) -> String {
+        match self.stdout.recv_timeout(WAIT_TIMEOUT) {
             Ok(line) => line,
-            Err(error) => panic!("{error}; standard error:\n{}", self.all_errors()),
+            Err(error) => panic!("{error}; standard error:\n{}", self.all_stderr()),
         }
     }
 
-    /// The next line as JSON.
+    /// Returns the next line of standard output as JSON.
     #[track_caller]
-    pub(crate) fn json(&mut self) -> Value {
-        let line = self.line();
+    pub(crate) fn next_json(&mut self) -> Value {
+        let line = self.next_line();
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
     }
 
-    /// Lines up to and with the first that has `text`.
+    /// Returns the lines of standard output up to the first that contains `text`, which is included.
     #[track_caller]
-    pub(crate) fn until(&mut self, text: &str) -> Vec<String> {
+    pub(crate) fn lines_until(&mut self, text: &str) -> Vec<String> {
         let mut lines = Vec::new();
         loop {
-            let line = self.line();
+            let line = self.next_line();
             let last = line.contains(text);
             lines.push(line);
             if last {
                 return lines;
             }
-            assert!(lines.len() < 100_000, "`{text}` does not come");
+            assert!(lines.len() < 100_000, "`{text}` is not in the first 100,000 lines");
         }
     }
 
-    /// Waits until standard error has `text`.
+    /// Waits until standard error contains `text`.
     #[track_caller]
-    pub(crate) fn says(&mut self, text: &str) {
-        while !self.errors.iter().any(|line| line.contains(text)) {
-            match self.said.recv_timeout(PATIENCE) {
-                Ok(line) => self.errors.push(line),
-                Err(error) => panic!("`{text}`: {error}; it said:\n{}", self.all_errors()),
+    pub(crate) fn wait_for_stderr(&mut self, text: &str) {
+        while !self.stderr_lines.iter().any(|line| line.contains(text)) {
+            match self.stderr.recv_timeout(WAIT_TIMEOUT) {
+                Ok(line) => self.stderr_lines.push(line),
+                Err(error) => {
+                    panic!("waiting for `{text}`: {error}; standard error:\n{}", self.all_stderr())
+                }
             }
         }
     }
 
-    fn all_errors(&mut self) -> String {
-        self.errors.extend(self.said.try_iter());
-        self.errors.join("\n")
+    fn all_stderr(&mut self) -> String {
+        self.stderr_lines.extend(self.stderr.try_iter());
+        self.stderr_lines.join("\n")
     }
 
-    /// Types on its terminal.
-    pub(crate) fn types(&mut self, text: &str) {
-        self.input.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+    /// Writes to standard input, which is its terminal for [`Project::terminal_command`].
+    pub(crate) fn type_text(&mut self, text: &str) {
+        self.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
     }
 
-    pub(crate) fn signal(&self, signal: Signal) {
+    /// Sends a signal to the command.
+    pub(crate) fn send_signal(&self, signal: Signal) {
         let id = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         kill_process(id, signal).unwrap();
     }
 
-    /// Waits for its end; the exit code.
+    /// Waits until the command has exited; returns its exit code.
     #[track_caller]
-    pub(crate) fn ended(&mut self) -> Option<i32> {
-        wait("the end of the command", || self.child.try_wait().unwrap()).code()
+    pub(crate) fn wait_for_exit(&mut self) -> Option<i32> {
+        wait_for("the command to exit", || self.child.try_wait().unwrap()).code()
     }
 
-    /// What is left of its output after its end.
-    pub(crate) fn rest(&mut self) -> Vec<String> {
-        self.lines.iter().collect()
+    /// Returns the rest of standard output, after the command has exited.
+    pub(crate) fn remaining_lines(&mut self) -> Vec<String> {
+        self.stdout.iter().collect()
     }
 
-    /// Ends it as Ctrl-C does, which is clean.
+    /// Sends `SIGINT`, as Ctrl-C does, checks that the command exits successfully, and returns the
+    /// rest of standard output.
     #[track_caller]
     pub(crate) fn interrupt(mut self) -> Vec<String> {
-        self.signal(Signal::INT);
-        assert_eq!(self.ended(), Some(0), "{}", self.all_errors());
-        self.rest()
+        self.send_signal(Signal::INT);
+        assert_eq!(self.wait_for_exit(), Some(0), "{}", self.all_stderr());
+        self.remaining_lines()
     }
 }
 
-impl Drop for Following {
+impl Drop for RunningCommand {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("the command said:\n{}", self.all_errors());
-        }
-    }
-}
-
-/// What the project's daemon answers, with the body made another, by that server.
-pub(crate) fn passed_on(
-    project: &Project,
-    server: &'static str,
-    change: impl Fn(&str) -> String + Send + Clone + 'static,
-) -> impl Fn(&str) -> Option<Said> + Send + Clone + 'static {
-    let real = project.socket();
-    move |request: &str| {
-        let mut stream = UnixStream::connect(&real).ok()?;
-        let rest = "Host: localhost\r\nAccept: application/json\r\nConnection: close";
-        write!(stream, "{request}\r\n{rest}\r\nContent-Length: 0\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        Some(Said { status: head.get(9..12)?.parse().ok()?, server, body: change(body) })
-    }
-}
-
-/// An answer of a [`Fake`].
-pub(crate) struct Said {
-    pub(crate) status: u16,
-    pub(crate) server: &'static str,
-    pub(crate) body: String,
-}
-
-/// Something at a socket that answers as it likes.
-pub(crate) struct Fake {
-    pub(crate) socket: PathBuf,
-}
-
-impl Fake {
-    /// Answers every request at `socket` with what `answer` makes of its first line; nothing, and
-    /// the connection is closed, for `None`.
-    pub(crate) fn start(
-        socket: &Path,
-        answer: impl Fn(&str) -> Option<Said> + Send + Clone + 'static,
-    ) -> Self {
-        fs::create_dir_all(socket.parent().unwrap()).unwrap();
-        let listener = UnixListener::bind(socket).unwrap();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let answer = answer.clone();
-                std::thread::spawn(move || serve(stream.unwrap(), &answer));
-            }
-        });
-        Self { socket: socket.to_owned() }
-    }
-}
-
-fn serve(stream: UnixStream, answer: &impl Fn(&str) -> Option<Said>) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let mut stream = stream;
-    loop {
-        let mut first = String::new();
-        if reader.read_line(&mut first).unwrap_or(0) == 0 {
-            return;
-        }
-        let mut length = 0;
-        loop {
-            let mut header = String::new();
-            if reader.read_line(&mut header).unwrap_or(0) == 0 || header == "\r\n" {
-                break;
-            }
-            if let Some(value) = header.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap();
-            }
-        }
-        let mut body = vec![0; length];
-        let _ = reader.read_exact(&mut body);
-        let Some(Said { status, server, body }) = answer(first.trim_end()) else { return };
-        let length = body.len();
-        let head = format!(
-            "HTTP/1.1 {status} X\r\nServer: {server}\r\nContent-Length: {length}\r\n\r\n{body}"
-        );
-        if stream.write_all(head.as_bytes()).is_err() {
-            return;
+            eprintln!("standard error of the command:\n{}", self.all_stderr());
         }
     }
 }

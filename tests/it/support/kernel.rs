@@ -1,15 +1,16 @@
-//! What only a real kernel does: limits, mounts, signals, faults put into system calls. Most of it
-//! needs root, and says so aloud where there is none.
+//! Faults of a real kernel: limits, mounts, signals, failing system calls. Most need root; tests
+//! report that they are not run without it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::daemon::{Daemon, wait};
+use super::process::Daemon;
+use super::wait::wait_for;
 use super::{Project, not_run};
 
-/// Whether this is root; if not, says aloud what is not proved.
+/// Returns true if the tests run as root; otherwise reports that `what` is not tested.
 pub(crate) fn is_root(what: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
@@ -18,8 +19,8 @@ pub(crate) fn is_root(what: &str) -> bool {
     root
 }
 
-/// Whether a command works here; if not, says aloud what is not proved.
-pub(crate) fn works(what: &str, command: &[&str]) -> bool {
+/// Returns true if a command succeeds on this machine; otherwise reports that `what` is not tested.
+pub(crate) fn can_run(what: &str, command: &[&str]) -> bool {
     let mut trial = Command::new(command[0]);
     trial.args(&command[1..]).stdout(Stdio::null()).stderr(Stdio::null());
     let works = trial.status().is_ok_and(|status| status.success());
@@ -29,56 +30,57 @@ pub(crate) fn works(what: &str, command: &[&str]) -> bool {
     works
 }
 
-/// Runs a command that must succeed.
+/// Runs a command and checks that it succeeds.
 #[track_caller]
 pub(crate) fn sh(command: &[&str]) {
     let output = Command::new(command[0]).args(&command[1..]).output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A command by way of another, in the same directory and environment.
-pub(crate) fn by(wrapper: &[&str], command: &Command) -> Command {
-    let mut by = Command::new(wrapper[0]);
-    by.args(&wrapper[1..]).arg(command.get_program()).args(command.get_args()).env_clear();
-    by.current_dir(command.get_current_dir().unwrap());
-    by.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    by
+/// Returns `command` run by `wrapper`, in the same directory and environment.
+pub(crate) fn wrap_command(wrapper: &[&str], command: &Command) -> Command {
+    let mut outer = Command::new(wrapper[0]);
+    outer.args(&wrapper[1..]).arg(command.get_program()).args(command.get_args()).env_clear();
+    outer.current_dir(command.get_current_dir().unwrap());
+    outer.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    outer
 }
 
 impl Daemon {
-    /// The daemon's own process, whoever started it.
+    /// Returns the process id that the daemon itself reports, also if a wrapper or systemd runs it.
     pub(crate) fn pid(&self) -> Pid {
         let id = self.status()["pid"].as_i64().unwrap();
         Pid::from_raw(i32::try_from(id).unwrap()).unwrap()
     }
 }
 
-pub(crate) fn signal(process: Pid, signal: Signal) {
+/// Sends a signal to a process.
+pub(crate) fn send_signal(process: Pid, signal: Signal) {
     kill_process(process, signal).unwrap();
 }
 
-/// A mount that is taken away at the end.
+/// A mount, with its mount point; unmounted when dropped.
 pub(crate) struct Mount(pub(crate) PathBuf);
 
 impl Mount {
-    /// Mounts by `mount ARGUMENTS FOLDER`, making the directory.
+    /// Creates the directory and runs `mount ARGUMENTS DIR`.
     #[track_caller]
-    pub(crate) fn new(arguments: &[&str], folder: &Path) -> Self {
-        std::fs::create_dir_all(folder).unwrap();
+    pub(crate) fn new(arguments: &[&str], dir: &Path) -> Self {
+        std::fs::create_dir_all(dir).unwrap();
         let mut command = vec!["mount"];
         command.extend(arguments);
-        command.push(folder.to_str().unwrap());
+        command.push(dir.to_str().unwrap());
         sh(&command);
-        Self(folder.to_owned())
+        Self(dir.to_owned())
     }
 
-    /// Unmounts as soon as nothing is busy there.
+    /// Unmounts, and waits until the kernel no longer reports the mount as busy.
     #[track_caller]
     pub(crate) fn unmount(self) {
-        wait("an unmount that is not busy", || {
+        wait_for("an unmount that is not refused as busy", || {
             let mut command = Command::new("umount");
-            let done = command.arg(&self.0).stderr(Stdio::null()).status().unwrap().success();
-            done.then_some(())
+            let status = command.arg(&self.0).stderr(Stdio::null()).status().unwrap();
+            status.success().then_some(())
         });
     }
 }
@@ -90,31 +92,41 @@ impl Drop for Mount {
     }
 }
 
+/// How the daemon watches a project.
+pub(crate) struct WatchStatus {
+    pub(crate) state: String,
+    /// Number of watched directories.
+    pub(crate) watched: u64,
+    /// Number of directories.
+    pub(crate) total: u64,
+    /// Empty if there is none.
+    pub(crate) detail: String,
+}
+
 impl Project {
-    /// How well the daemon watches the root: state, watched, total, detail.
+    /// Returns how the daemon watches the root, without waiting for earlier changes.
     #[track_caller]
-    pub(crate) fn watch(&self, daemon: &Daemon) -> (String, u64, u64, String) {
-        let status = daemon.json("/api/status");
+    pub(crate) fn watch_status(&self, daemon: &Daemon) -> WatchStatus {
+        let status = daemon.get_json("/api/status");
         let root = self.root.to_str().unwrap();
         let projects = status["projects"].as_array().unwrap();
         let shown = projects.iter().find(|shown| shown["root"] == root).unwrap();
         let watch = &shown["watch"];
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         let number = |value: &serde_json::Value| value.as_u64().unwrap();
-        let (watched, total) = (number(&watch["watched"]), number(&watch["total"]));
-        (text(&watch["state"]), watched, total, text(&watch["detail"]))
+        WatchStatus {
+            state: text(&watch["state"]),
+            watched: number(&watch["watched"]),
+            total: number(&watch["total"]),
+            detail: text(&watch["detail"]),
+        }
     }
 
-    /// Waits until the root is watched so.
+    /// Waits until the watch of the root has the state `state`.
     #[track_caller]
     pub(crate) fn wait_for_watch(&self, daemon: &Daemon, state: &str) {
-        let mut last = String::new();
-        wait(&format!("watch state {state}"), || {
-            let now = self.watch(daemon);
-            if now.0 != last {
-                last.clone_from(&now.0);
-            }
-            (now.0 == state).then_some(())
+        wait_for(&format!("watch state `{state}`"), || {
+            (self.watch_status(daemon).state == state).then_some(())
         });
     }
 }

@@ -1,13 +1,17 @@
-//! Projects in temporary directories, the binary run in an environment of its own and with a deadline,
-//! and the hashes of a directory as a second, simpler program computes them.
+//! Test support: projects in temporary directories, the binary run in its own environment with a
+//! timeout, and an independent computation of the expected hashes.
 
 pub(crate) mod client;
-pub(crate) mod daemon;
-pub(crate) mod emitted;
+pub(crate) mod emitted_events;
+pub(crate) mod fake_server;
+pub(crate) mod http;
+pub(crate) mod invariants;
 pub(crate) mod kernel;
-pub(crate) mod manager;
-#[path = "../../src/core/event_schema/validate.rs"]
+pub(crate) mod process;
+#[path = "../../../src/core/event_schema/validate.rs"]
 pub(crate) mod schema;
+pub(crate) mod systemd;
+pub(crate) mod wait;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -23,29 +27,29 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
-/// No command of these tests may take longer; what blocks fails by this.
-pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
+/// Maximum duration of a command; after it the command is killed and the test fails.
+pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A user who is not root and owns nothing.
-pub(crate) const NOBODY: u32 = 65534;
+/// User id that is not root and owns no file.
+pub(crate) const NOBODY_UID: u32 = 65534;
 
-/// Says aloud that a test proves nothing here.
+/// Reports that something was not tested, and why.
 pub(crate) fn not_run(why: &str) {
-    // Straight to the descriptor: what goes through `eprintln!` is kept back when a test passes.
+    // Directly to the descriptor: the harness captures `eprintln!` and drops it if the test passes.
     let _ = writeln!(std::io::stderr(), "NOT RUN: {why}");
 }
 
-/// The repository.
+/// Returns the root of the repository.
 pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The example project.
-pub(crate) fn bakery() -> PathBuf {
+/// Returns the directory of the example project.
+pub(crate) fn bakery_dir() -> PathBuf {
     repository().join("examples/bakery")
 }
 
-/// A project of its own in a temporary directory, and a home beside it that holds nothing.
+/// A project in a temporary directory, with an empty home directory next to it.
 pub(crate) struct Project {
     base: TempDir,
     pub(crate) root: PathBuf,
@@ -55,17 +59,17 @@ pub(crate) struct Project {
 impl Drop for Project {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            emitted::hold_store(&self.state());
+            emitted_events::assert_stored_events_valid(&self.state_dir());
         }
     }
 }
 
-/// The feature in which most tests work.
+/// Slug of the feature that most tests use.
 pub(crate) const FEATURE: &str = "001-x";
 
 impl Project {
-    /// An empty directory.
-    pub(crate) fn bare() -> Self {
+    /// Creates an empty directory.
+    pub(crate) fn empty() -> Self {
         let base = TempDir::with_prefix("dossierd-").unwrap();
         fs::set_permissions(base.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let root = base.path().canonicalize().unwrap().join("project");
@@ -74,15 +78,15 @@ impl Project {
         Self { base, root, vars: Vec::new() }
     }
 
-    /// A project whose identity does not depend on the machine, without features.
+    /// Creates a project without features, whose identity does not depend on the machine.
     pub(crate) fn new() -> Self {
-        Self::bare().file(
+        Self::empty().file(
             ".kittify/config.yaml",
             "project: {uuid: 11111111-2222-4333-8444-555555555555, node_id: abcdef123456}\n",
         )
     }
 
-    /// A project with one feature that is complete at every step of `software-dev`.
+    /// Creates a project with one feature that is complete at every step of `software-dev`.
     pub(crate) fn complete() -> Self {
         let project = Self::new();
         for (name, text) in [
@@ -97,35 +101,35 @@ impl Project {
         project
     }
 
-    /// A copy of the directory at `from`.
+    /// Creates a copy of the directory `from`.
     pub(crate) fn copy_of(from: &Path) -> Self {
-        let project = Self::bare();
-        copy(from, &project.root);
+        let project = Self::empty();
+        copy_dir(from, &project.root);
         project
     }
 
-    /// With that file below the root.
+    /// Adds a file below the root.
     pub(crate) fn file(self, path: &str, text: impl AsRef<[u8]>) -> Self {
         self.write(path, text);
         self
     }
 
-    /// With that file in the feature.
+    /// Adds a file to the feature.
     pub(crate) fn artifact(self, path: impl AsRef<OsStr>, text: impl AsRef<[u8]>) -> Self {
-        let path = self.feature().join(path.as_ref());
-        write(&path, text.as_ref());
+        let path = self.feature_dir().join(path.as_ref());
+        write_file(&path, text.as_ref());
         self
     }
 
-    /// With that configuration; `ROOT` in it is the root.
+    /// Writes the configuration; `ROOT` in it is replaced by the root.
     pub(crate) fn config(self, text: &str) -> Self {
         let text = text.replace("ROOT", self.root.to_str().unwrap());
-        write(&self.config_file(), text.as_bytes());
+        write_file(&self.config_file(), text.as_bytes());
         self
     }
 
-    /// With that environment variable.
-    pub(crate) fn var(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+    /// Sets an environment variable for all commands.
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.vars.push((name.into(), value.as_ref().into()));
         self
     }
@@ -133,38 +137,40 @@ impl Project {
     /// Makes the daemon's engine hang while `file` exists.
     #[track_caller]
     pub(crate) fn hang_file(self, file: &Path) -> Self {
-        self.var(hang_variable(), file)
+        self.env(hang_variable(), file)
     }
 
+    /// Returns the path of `config.yaml`.
     pub(crate) fn config_file(&self) -> PathBuf {
         self.home().join(".config/dossierd/config.yaml")
     }
 
+    /// Returns the home directory.
     pub(crate) fn home(&self) -> PathBuf {
         self.base.path().join("home")
     }
 
     /// Writes a file below the root.
     pub(crate) fn write(&self, path: &str, text: impl AsRef<[u8]>) {
-        write(&self.root.join(path), text.as_ref());
+        write_file(&self.root.join(path), text.as_ref());
     }
 
-    /// Where [`FEATURE`] lies.
-    pub(crate) fn feature(&self) -> PathBuf {
+    /// Returns the directory of [`FEATURE`].
+    pub(crate) fn feature_dir(&self) -> PathBuf {
         self.root.join("kitty-specs").join(FEATURE)
     }
 
-    /// Where its baseline lies.
+    /// Returns the path of its baseline.
     pub(crate) fn baseline_file(&self) -> PathBuf {
         self.root.join(format!(".kittify/dossiers/{FEATURE}/parity-baseline.json"))
     }
 
-    /// Its baseline.
+    /// Returns its baseline.
     pub(crate) fn baseline(&self) -> Value {
         serde_json::from_slice(&fs::read(self.baseline_file()).unwrap()).unwrap()
     }
 
-    /// The command with these arguments, to be run in the root.
+    /// Returns the command with these arguments, to be run in the root.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         self.command_of(Path::new(env!("CARGO_BIN_EXE_dossierd")), arguments)
     }
@@ -177,182 +183,188 @@ impl Project {
         command
     }
 
-    /// Runs the binary in the root.
-    pub(crate) fn run(&self, arguments: &[&str]) -> Run {
-        run(self.command(arguments), DEADLINE)
+    /// Runs the binary in the root, without a daemon.
+    pub(crate) fn run(&self, arguments: &[&str]) -> CommandOutput {
+        run(self.command(arguments), COMMAND_TIMEOUT)
     }
 
-    /// Runs it as a user who is not root; `None`, said aloud, where that cannot be done.
-    pub(crate) fn run_as_nobody(&self, arguments: &[&str]) -> Option<Run> {
-        Some(run(self.command_as_nobody(arguments)?, DEADLINE))
+    /// Runs the binary as a user who is not root; returns `None` and reports it where that is
+    /// impossible.
+    pub(crate) fn run_as_nobody(&self, arguments: &[&str]) -> Option<CommandOutput> {
+        Some(run(self.command_as_nobody(arguments)?, COMMAND_TIMEOUT))
     }
 
-    /// The command for a user who is not root; `None`, said aloud, where that cannot be had.
+    /// Returns the command for a user who is not root; `None`, which is reported, where that is
+    /// impossible.
     pub(crate) fn command_as_nobody(&self, arguments: &[&str]) -> Option<Command> {
         if !rustix::process::geteuid().is_root() {
             return Some(self.command(arguments));
         }
-        // The build's own directory may be closed to others.
+        // Other users may not be able to enter the target directory, so the program is copied.
         let program = self.base.path().join("dossierd");
         if !program.exists() {
-            // By another process: a descriptor open for writing here would be inherited by
-            // whatever another test starts just then, and the copy be busy.
+            // By another process: a child that another test forks at the same time would inherit a
+            // descriptor that is open for writing, and `execve` of the copy would fail with ETXTBSY.
             let copied =
                 Command::new("cp").arg(env!("CARGO_BIN_EXE_dossierd")).arg(&program).status();
             assert!(copied.unwrap().success());
         }
-        let id = NOBODY.to_string();
+        let id = NOBODY_UID.to_string();
         let mut as_nobody = vec!["--reuid", &id, "--regid", &id, "--clear-groups", "--"];
         as_nobody.push(program.to_str().unwrap());
         as_nobody.extend(arguments);
         let mut trial = self.command_of(Path::new("setpriv"), &as_nobody[..7]);
         if !trial.arg("--version").output().is_ok_and(|output| output.status.success()) {
-            not_run("what a user who is not root cannot read (no working `setpriv`)");
+            not_run("access by a user who is not root (no working `setpriv`)");
             return None;
         }
         Some(self.command_of(Path::new("setpriv"), &as_nobody))
     }
 
-    /// The snapshots that `scan --json` prints.
+    /// Returns the snapshots that `scan --json` prints.
     pub(crate) fn snapshots(&self) -> Vec<Value> {
         let run = self.run(&["scan", "--json"]);
         assert_eq!(run.code, 0, "{run:?}");
         run.lines()
     }
 
-    /// The snapshot of the only feature.
+    /// Returns the snapshot of the only feature.
     pub(crate) fn snapshot(&self) -> Value {
         let mut snapshots = self.snapshots();
         assert_eq!(snapshots.len(), 1, "{snapshots:?}");
         snapshots.remove(0)
     }
 
-    /// `text` without what differs from run to run: the directory's name.
-    pub(crate) fn stable(&self, text: &str) -> String {
+    /// Replaces the temporary directories in `text`, which differ between runs.
+    pub(crate) fn redact_paths(&self, text: &str) -> String {
         text.replace(self.root.to_str().unwrap(), "ROOT")
             .replace(self.home().to_str().unwrap(), "HOME")
     }
 }
 
-/// What came of running the binary.
+/// Exit code and output of a command.
 #[derive(Debug)]
-pub(crate) struct Run {
+pub(crate) struct CommandOutput {
     pub(crate) code: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-impl Run {
-    /// Standard output as one JSON value.
+impl CommandOutput {
+    /// Returns standard output as one JSON value.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Standard output as one JSON value a line.
+    /// Returns standard output as one JSON value for each line.
     pub(crate) fn lines(&self) -> Vec<Value> {
         let parse = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
         self.stdout.lines().map(parse).collect()
     }
 
-    /// Holds that it ended with `code` and said `said` on standard error.
+    /// Checks the exit code, that standard error contains `message`, and that no error message
+    /// repeats a cause.
     #[track_caller]
-    pub(crate) fn fails(&self, code: i32, said: &str) {
+    pub(crate) fn assert_failure(&self, code: i32, message: &str) {
         assert_eq!(self.code, code, "{self:?}");
-        assert!(self.stderr.contains(said), "`{said}` is not in:\n{}", self.stderr);
+        assert!(self.stderr.contains(message), "`{message}` is not in:\n{}", self.stderr);
         for line in self.stderr.lines() {
             let parts: Vec<&str> = line.split(": ").collect();
-            let twice = parts.windows(2).any(|pair| pair[0] == pair[1]);
-            assert!(!twice, "a cause is said twice: {line}");
+            let is_repeated = parts.windows(2).any(|pair| pair[0] == pair[1]);
+            assert!(!is_repeated, "a cause is repeated: {line}");
         }
     }
 
-    /// Holds that it ended well.
+    /// Checks that the exit code is 0.
     #[track_caller]
-    pub(crate) fn ok(self) -> Self {
+    pub(crate) fn assert_success(self) -> Self {
         assert_eq!(self.code, 0, "{self:?}");
         self
     }
 }
 
-/// Runs `command`, and kills it and fails when it has not ended by the deadline.
+/// Runs `command`; kills it and fails if it has not exited after `timeout`.
 #[track_caller]
-pub(crate) fn run(mut command: Command, deadline: Duration) -> Run {
+pub(crate) fn run(mut command: Command, timeout: Duration) -> CommandOutput {
     let what = format!("{command:?}");
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let child = child.unwrap_or_else(|error| panic!("{what}: {error}"));
     let id = i32::try_from(child.id()).unwrap();
-    let (ended, end) = mpsc::channel();
-    std::thread::spawn(move || ended.send(child.wait_with_output()));
-    let Ok(output) = end.recv_timeout(deadline) else {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || sender.send(child.wait_with_output()));
+    let Ok(output) = receiver.recv_timeout(timeout) else {
         if let Some(id) = rustix::process::Pid::from_raw(id) {
             let _ = rustix::process::kill_process(id, rustix::process::Signal::KILL);
         }
-        panic!("{what} did not end within {deadline:?}");
+        panic!("{what} did not exit within {timeout:?}");
     };
     let output = output.unwrap();
-    let text = |bytes| String::from_utf8(bytes).expect("what is printed is UTF-8");
-    Run {
+    let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
+    CommandOutput {
         code: output.status.code().unwrap_or_else(|| panic!("{what}: {}", output.status)),
         stdout: text(output.stdout),
         stderr: text(output.stderr),
     }
 }
 
-pub(crate) fn write(path: &Path, bytes: &[u8]) {
+/// Writes a file and creates its parent directories.
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, bytes).unwrap();
 }
 
-/// Copies a directory's files and directories; links and special files have no business there.
-pub(crate) fn copy(from: &Path, to: &Path) {
+/// Copies a directory of regular files and directories.
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let to = to.join(entry.file_name());
         if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to);
+            copy_dir(&entry.path(), &to);
         } else {
-            // Not `fs::copy`: the original may be read-only, and copies are there to be changed.
+            // Not `fs::copy`, which copies the mode: the original may be read-only.
             fs::write(to, fs::read(entry.path()).unwrap()).unwrap();
         }
     }
 }
 
-/// Path, modification time and content of everything below a directory.
-pub(crate) fn everything(folder: &Path) -> Vec<(PathBuf, std::time::SystemTime, Vec<u8>)> {
+/// Returns path, modification time and content of everything below a directory, sorted.
+pub(crate) fn read_tree(dir: &Path) -> Vec<(PathBuf, std::time::SystemTime, Vec<u8>)> {
     let mut all = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
+    for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         let metadata = fs::symlink_metadata(&path).unwrap();
         let content = if metadata.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
         all.push((path.clone(), metadata.modified().unwrap(), content));
         if metadata.is_dir() {
-            all.extend(everything(&path));
+            all.extend(read_tree(&path));
         }
     }
     all.sort();
     all
 }
 
-/// Extensions whose files must be text (contract, section 2).
-const TEXT: &str =
+/// Extensions of files that must be valid UTF-8, see `docs/specification.md#text-types`.
+const TEXT_EXTENSIONS: &str =
     "md markdown txt json jsonl yaml yml csv tsv toml xml html log py sh rs js ts ini cfg";
 
-/// Path and bytes of each file that is present by the contract: no component begins with a dot,
-/// and what should be text is.
-pub(crate) fn present(folder: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
+/// Returns path and bytes of each file that is a present artifact by
+/// `docs/specification.md#artifacts`: no component begins with a dot, and text files are valid UTF-8.
+pub(crate) fn present_files(dir: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
     let is_text = |path: &[u8]| {
         let extension = Path::new(OsStr::from_bytes(path)).extension();
-        extension.is_some_and(|it| TEXT.split(' ').any(|text| it.eq_ignore_ascii_case(text)))
+        extension
+            .is_some_and(|it| TEXT_EXTENSIONS.split(' ').any(|text| it.eq_ignore_ascii_case(text)))
     };
-    let sound =
+    let is_valid =
         |(path, bytes): &(Vec<u8>, Vec<u8>)| !is_text(path) || str::from_utf8(bytes).is_ok();
-    files(folder).into_iter().filter(sound).collect()
+    files(dir).into_iter().filter(is_valid).collect()
 }
 
-fn files(folder: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
-    fn collect(folder: &Path, prefix: &[u8], all: &mut Vec<(Vec<u8>, Vec<u8>)>) {
-        for entry in fs::read_dir(folder).unwrap() {
+/// Returns path and bytes of each file of which no component begins with a dot, sorted.
+fn files(dir: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
+    fn collect(dir: &Path, prefix: &[u8], all: &mut Vec<(Vec<u8>, Vec<u8>)>) {
+        for entry in fs::read_dir(dir).unwrap() {
             let entry = entry.unwrap();
             let name = entry.file_name();
             if name.as_bytes().starts_with(b".") {
@@ -367,16 +379,16 @@ fn files(folder: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
         }
     }
     let mut all = Vec::new();
-    collect(folder, b"", &mut all);
+    collect(dir, b"", &mut all);
     all.sort();
     all
 }
 
-/// The seed's parity hash and the contract's tree hash of a directory, straight from
-/// their definitions and by none of the program's code.
-pub(crate) fn hashes(folder: &Path) -> (String, String) {
+/// Returns the parity hash and the tree hash of a directory, computed from their definitions in
+/// `docs/specification.md#parity-hash` and `docs/specification.md#tree-hash` without dossierd's code.
+pub(crate) fn expected_hashes(dir: &Path) -> (String, String) {
     let hashed: Vec<(Vec<u8>, String)> =
-        present(folder).into_iter().map(|(path, bytes)| (path, sha256(&bytes))).collect();
+        present_files(dir).into_iter().map(|(path, bytes)| (path, sha256(&bytes))).collect();
     let mut sorted: Vec<&str> = hashed.iter().map(|(_, hash)| hash.as_str()).collect();
     sorted.sort_unstable();
     let tree: Vec<u8> = hashed
@@ -386,20 +398,21 @@ pub(crate) fn hashes(folder: &Path) -> (String, String) {
     (sha256(sorted.concat().as_bytes()), sha256(&tree))
 }
 
+/// Returns the SHA-256 of `bytes` in hexadecimal.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The entry of a snapshot or list with that path.
+/// Returns the artifact of a snapshot with that path.
 #[track_caller]
-pub(crate) fn entry<'v>(snapshot: &'v Value, path: &str) -> &'v Value {
+pub(crate) fn find_artifact<'v>(snapshot: &'v Value, path: &str) -> &'v Value {
     let list = snapshot["artifact_summaries"].as_array().unwrap();
     let found = list.iter().find(|artifact| artifact["relative_path"] == path);
     found.unwrap_or_else(|| panic!("no `{path}` in {snapshot:#}"))
 }
 
-/// Texts of a JSON list.
-pub(crate) fn texts(value: &Value) -> Vec<&str> {
+/// Returns the strings of a JSON list.
+pub(crate) fn strings(value: &Value) -> Vec<&str> {
     value.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect()
 }
 

@@ -1,0 +1,101 @@
+//! Which project and features a path or slug on the command line selects.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use crate::support::{FEATURE, Project};
+
+#[test]
+fn a_path_means_its_project_its_features_or_a_feature_by_itself() {
+    let project =
+        Project::complete().file("kitty-specs/002-y/spec.md", "x").file("src/main.rs", "x");
+    let seen = |arguments: &[&str]| -> String {
+        let run = project.run(&[&["scan", "--json"], arguments].concat()).assert_success();
+        let slugs: Vec<String> = run
+            .lines()
+            .iter()
+            .map(|line| line["feature_slug"].as_str().unwrap().to_owned())
+            .collect();
+        slugs.join(" ")
+    };
+    for (path, slugs) in [
+        (&[][..], "001-x 002-y"),
+        (&["."], "001-x 002-y"),
+        (&["src"], "001-x 002-y"),
+        (&["src/main.rs"], "001-x 002-y"),
+        (&["kitty-specs"], "001-x 002-y"),
+        (&["kitty-specs/001-x"], "001-x"),
+        (&["kitty-specs/001-x/tasks"], "001-x"),
+        (&["kitty-specs/001-x/tasks/WP01.md"], "001-x"),
+        (&["kitty-specs/../kitty-specs/002-y/"], "002-y"),
+    ] {
+        assert_eq!(seen(path), slugs, "{path:?}");
+    }
+    let lone = Project::empty().file("lone/spec.md", "x").file("lone/tasks/WP01.md", "y");
+    let scan = lone.run(&["scan", "lone", "--json"]).assert_success().json();
+    assert_eq!((&scan["feature_slug"], &scan["total_artifacts"]), (&"lone".into(), &4.into()));
+    fs::create_dir(lone.root.join("no name")).unwrap();
+    lone.run(&["scan", "no name"]).assert_failure(1, "`no name` cannot be the name of a feature");
+}
+
+#[test]
+fn a_feature_is_a_slug_or_a_path_and_project_takes_a_root() {
+    let project = Project::complete().file("kitty-specs/002-y/spec.md", "x");
+    let root = project.root.to_str().unwrap();
+    let elsewhere = Project::complete();
+    for arguments in [
+        &["artifacts", FEATURE, "--project", root][..],
+        &["artifacts", "--project", root, FEATURE],
+        &["artifacts", &format!("{root}/kitty-specs/001-x"), "--project", root],
+        &["artifacts", &format!("{root}/kitty-specs/001-x/spec.md")],
+        &["drift", FEATURE, "--project", root],
+        &["show", FEATURE, "input.spec.main", "--project", root],
+        &["baseline", "show", FEATURE, "--project", root],
+        &["baseline", "accept", FEATURE, "002-y", "--project", root],
+    ] {
+        elsewhere.run(arguments).assert_success();
+    }
+    assert!(project.baseline_file().exists() && !elsewhere.baseline_file().exists());
+    let wrong = elsewhere.run(&["artifacts", "./kitty-specs/001-x", "--project", root]);
+    wrong.assert_failure(1, "is not in the project");
+    elsewhere.run(&["artifacts", "002-y"]).assert_failure(1, "there is no feature `002-y`");
+    assert_eq!(project.run(&["drift", "002-y"]).code, 0);
+    project
+        .run(&["artifacts", "./kitty-specs"])
+        .assert_failure(1, "./kitty-specs is no feature of");
+}
+
+#[test]
+fn the_nearest_kittify_is_the_project_but_for_a_features_own() {
+    let project = Project::complete()
+        .file("sub/.kittify/config.yaml", "project: {}\n")
+        .file("kitty-specs/001-x/.kittify/config.yaml", "project: {}\n");
+    let slugs = |path: &Path| {
+        let run = project.run(&["scan", "--json", path.to_str().unwrap()]);
+        run.lines()
+            .iter()
+            .map(|line| line["feature_slug"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(slugs(&project.root.join("sub")), Vec::<String>::new());
+    assert_eq!(slugs(&project.feature_dir()), [FEATURE]);
+    assert_eq!(slugs(&project.root), [FEATURE]);
+}
+
+#[test]
+fn what_is_no_feature_is_not_taken_for_one() {
+    let project = Project::complete().file("kitty-specs/bad name/spec.md", "x").file("src/x", "x");
+    for path in [".", "./kitty-specs", "./src"] {
+        project.run(&["artifacts", path]).assert_failure(1, "is no feature of");
+    }
+    project
+        .run(&["scan", "kitty-specs/bad name"])
+        .assert_failure(1, "kitty-specs/bad name is no feature: ");
+    symlink("001-x", project.root.join("kitty-specs/link")).unwrap();
+    let root = project.root.to_str().unwrap().to_owned();
+    let project =
+        project.config(&format!("projects: [{{path: {root}, features: [kitty-specs/link]}}]\n"));
+    let skipped = project.run(&["check", "--json"]).json()["skipped"].clone();
+    assert_eq!(skipped[0]["reason"], "symbolic link, not followed");
+}
