@@ -1,5 +1,6 @@
 //! File systems on which others change files without this kernel hearing of it.
 
+use std::io;
 use std::path::Path;
 
 /// Magic numbers of `statfs`, and the names that people know.
@@ -16,14 +17,19 @@ const REMOTE_FILE_SYSTEMS: &[(u32, &str)] = &[
     (0x0bac_bacb, "VMware shared folders"),
 ];
 
-/// The kind of file system at a path, where its files can be changed from elsewhere: another
-/// machine, the host of a virtual one, the program behind it. Its events tell of some changes only.
-#[must_use]
-pub(crate) fn remote_fs_name(path: &Path) -> Option<&'static str> {
-    let kind = rustix::fs::statfs(path).ok()?.f_type;
-    // The magic numbers are of 32 bits, whatever the width of the field is here.
-    let kind = u32::try_from(kind & 0xffff_ffff).ok()?;
-    REMOTE_FILE_SYSTEMS.iter().find(|(magic, _)| *magic == kind).map(|(_, name)| *name)
+/// Returns the name of the file system at `path` if its files can be changed without an inotify event
+/// on this machine: from another machine, from the host of a virtual machine, or by a FUSE program.
+///
+/// # Errors
+/// Those of statfs(2).
+pub fn remote_fs_name(path: &Path) -> io::Result<Option<&'static str>> {
+    // Linux magic numbers have 32 bits; the width and sign of the field depend on the architecture.
+    let magic = rustix::fs::statfs(path)?.f_type & 0xffff_ffff;
+    Ok(u32::try_from(magic).ok().and_then(remote_fs_by_magic))
+}
+
+fn remote_fs_by_magic(magic: u32) -> Option<&'static str> {
+    REMOTE_FILE_SYSTEMS.iter().find(|(known, _)| *known == magic).map(|(_, name)| *name)
 }
 
 #[cfg(test)]
@@ -31,9 +37,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn local_file_systems_are_not_polled() {
-        for path in ["/proc", "/dev/shm", "/nowhere"] {
-            assert_eq!(remote_fs_name(Path::new(path)), None);
+    fn remote_file_systems_are_recognized_by_magic_number() {
+        for (magic, name) in [
+            (0x6969, Some("NFS")),
+            (0xff53_4d42, Some("CIFS")),
+            (0xfe53_4d42, Some("SMB")),
+            (0x517b, Some("SMB")),
+            (0x0102_1997, Some("9P")),
+            (0x6573_5546, Some("FUSE")),
+            (0x00c3_6400, Some("Ceph")),
+            (0x5346_414f, Some("AFS")),
+            (0x786f_4256, Some("VirtualBox shared folders")),
+            (0x0bac_bacb, Some("VMware shared folders")),
+            (0xef53, None),
+            (0x0102_1994, None),
+        ] {
+            assert_eq!(remote_fs_by_magic(magic), name, "{magic:#x}");
         }
+    }
+
+    #[test]
+    fn local_file_systems_have_no_remote_name() {
+        for path in ["/proc", "/dev/shm"] {
+            assert_eq!(remote_fs_name(Path::new(path)).unwrap(), None);
+        }
+        assert!(remote_fs_name(Path::new("/nowhere")).is_err());
     }
 }

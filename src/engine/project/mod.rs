@@ -29,8 +29,7 @@ use crate::core::path::FeatureSlug;
 use crate::core::pattern::PatternSet;
 use crate::core::time::Timestamp;
 use crate::project::{FeaturePatterns, Machine, Project, ProjectSettings};
-use crate::scan::ScanLimits;
-use crate::scan::remote_fs::remote_fs_name;
+use crate::scan::{ScanLimits, remote_fs_name};
 use crate::watch::DebounceTimes;
 use attend::Care;
 use compare::enqueue_check;
@@ -195,7 +194,7 @@ impl LiveProject {
         pool: &Pool,
         now: Now,
     ) {
-        self.remote = remote_fs_name(&self.setup.root);
+        self.remote = remote_fs_name(&self.setup.root).unwrap_or_default();
         if self.watch_metadata_dirs()
             && let Ok(project) = open(&self.setup)
         {

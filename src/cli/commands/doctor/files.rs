@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, AtFlags, CWD, accessat, statfs};
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use crate::cli::commands::doctor::finding::Findings;
 use crate::cli::commands::doctor::shell::shell_quote;
@@ -13,6 +13,7 @@ use crate::config::{Config, ConfigState, UserDirs};
 use crate::engine::projects::{self, StoreSummary};
 use crate::engine::survey::settings;
 use crate::project::{Machine, Project};
+use crate::scan::remote_fs_name;
 
 /// Most directories that are counted.
 const MAX_COUNTED_DIRS: u64 = 1_000_000;
@@ -178,8 +179,8 @@ pub(crate) fn check_file_system(
     used: FileSystemUse,
 ) {
     let there = path.ancestors().find(|folder| folder.exists()).unwrap_or(path);
-    if let Ok(stat) = statfs(there) {
-        report_file_system(found, check, path, remote_fs_name(stat.f_type.cast_unsigned()), used);
+    if let Ok(remote) = remote_fs_name(there) {
+        report_file_system(found, check, path, remote, used);
     }
 }
 
@@ -208,38 +209,10 @@ fn report_file_system(
     }
 }
 
-/// File systems whose files others change, or that tell of nothing (statfs(2)).
-fn remote_fs_name(kind: u64) -> Option<&'static str> {
-    Some(match kind {
-        0x6969 => "NFS",
-        0xff53_4d42 | 0xfe53_4d42 | 0x517b => "SMB",
-        0x6573_5546 => "FUSE",
-        0x0102_1997 => "9p",
-        0x00c3_6400 => "Ceph",
-        0x5346_414f => "AFS",
-        0x786f_4256 => "a VirtualBox shared folder",
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::commands::doctor::finding::FindingLevel;
-
-    #[test]
-    fn file_systems_by_their_numbers() {
-        for (kind, name) in [
-            (0x6969, Some("NFS")),
-            (0xff53_4d42, Some("SMB")),
-            (0x0102_1997, Some("9p")),
-            (0x6573_5546, Some("FUSE")),
-            (0xef53, None),
-            (0x0102_1994, None),
-        ] {
-            assert_eq!(remote_fs_name(kind), name);
-        }
-    }
 
     #[test]
     fn what_suits_a_store_is_not_what_can_be_watched() {
