@@ -23,9 +23,12 @@ use crate::watch::{Backend, Hint, HintKind, HintSink, WatchError};
 
 const EMFILE: i32 = Errno::MFILE.raw_os_error();
 
-/// How long is waited for the watcher, and how much longer for each of many directories.
-const CALL_TIMEOUT: Duration = Duration::from_secs(2);
-const CALL_TIMEOUT_PER_DIR: Duration = Duration::from_millis(1);
+/// Timeout of one call to the watcher, which is unresponsive while it removes the watches of a deleted
+/// tree. After it, callers abandon the watcher.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Time added to [`CALL_TIMEOUT`] for each directory of a call.
+pub const CALL_TIMEOUT_PER_DIR: Duration = Duration::from_millis(1);
 
 /// A watcher of the kernel's events.
 pub struct NotifyWatcher(mpsc::Sender<WatcherCall>);

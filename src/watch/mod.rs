@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 pub use ancestors::AncestorWatcher;
 pub use debounce::{DebounceTimes, Debouncer};
-pub use inotify::NotifyWatcher;
+pub use inotify::{CALL_TIMEOUT, CALL_TIMEOUT_PER_DIR, NotifyWatcher};
 pub use mounts::watch_mounts;
 
 /// Where to look, and what seems to have happened there.

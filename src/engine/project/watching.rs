@@ -7,15 +7,10 @@ use std::ops::Bound::{Included, Unbounded};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::watch::{Backend, WatchError};
+use crate::watch::{Backend, CALL_TIMEOUT, CALL_TIMEOUT_PER_DIR, WatchError};
 
 /// Directories that tell whether a tree is still being removed, at most.
 const MAX_REMOVAL_SAMPLE: usize = 128;
-
-/// How long the engine waits for the watcher in one turn, and how much longer for each directory. One
-/// that takes longer is busy forgetting a tree that goes.
-const PATIENCE: Duration = Duration::from_secs(2);
-const PATIENCE_EACH: Duration = Duration::from_millis(1);
 
 /// Makes a watcher.
 pub(in crate::engine) type MakeBackend =
@@ -92,8 +87,8 @@ impl Watching {
     /// Takes how long an answer about so many directories took.
     fn record_latency(&mut self, begun: Instant, folders: usize) {
         self.waited += begun.elapsed();
-        self.expected += PATIENCE_EACH * u32::try_from(folders).unwrap_or(u32::MAX);
-        if self.waited > PATIENCE + self.expected {
+        self.expected += CALL_TIMEOUT_PER_DIR * u32::try_from(folders).unwrap_or(u32::MAX);
+        if self.waited > CALL_TIMEOUT + self.expected {
             self.abandon();
         }
     }
@@ -293,7 +288,7 @@ mod tests {
     #[test]
     fn a_watcher_that_takes_too_long_in_one_turn_is_given_up() {
         let half = |watching: &mut Watching| {
-            watching.record_latency(Instant::now().checked_sub(PATIENCE / 2).unwrap(), 1);
+            watching.record_latency(Instant::now().checked_sub(CALL_TIMEOUT / 2).unwrap(), 1);
         };
         let mut watching = watching(&FakeControl::default());
         half(&mut watching);
