@@ -8,7 +8,7 @@ use std::io;
 
 use rustix::fs::FileType;
 
-use super::FeatureDir;
+use super::feature_dir::FeatureDir;
 use crate::core::diagnostics::SkippedDir;
 use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
 use crate::core::pattern::Pattern;
@@ -188,7 +188,7 @@ impl<'a> Search<'a> {
 
 fn join(at: Option<&RelPath>, name: &[u8]) -> Option<RelPath> {
     match at {
-        Some(at) => RelPath::new([at.as_bytes(), b"/", name].concat()).ok(),
+        Some(at) => at.join(name).ok(),
         None => RelPath::new(name).ok(),
     }
 }

@@ -1,7 +1,8 @@
 //! All that a feature's dossier depends on beside its artifacts: mission, step, run, baseline.
 
+use super::feature_dir::FeatureDir;
 use super::step::StepError;
-use super::{FeatureDir, Project, baseline, meta};
+use super::{Project, baseline, meta};
 use crate::core::feature::{FeatureMetadata, StepSource};
 use crate::core::feature_context::{FeatureContext, UnknownReason};
 use crate::core::identity::{self as ids, BaselineKey, NO_MANIFEST_VERSION};

@@ -4,7 +4,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{FeatureDir, ProjectSettings, discover};
+use super::discover;
+use super::feature_dir::FeatureDir;
+use super::settings::ProjectSettings;
 use crate::core::path::FeatureSlug;
 use crate::project::root_dir::RootDir;
 
@@ -69,7 +71,7 @@ pub fn locate(
     let marked = |folder: &&Path| folder.join(".kittify").is_dir();
     let within = |root: &Path, folder: &Path| {
         let features = features_of(root);
-        features.iter().any(|feature| folder.starts_with(feature_dir_path(root, feature)))
+        features.iter().any(|feature| folder.starts_with(feature.absolute_path(root)))
     };
     let nearest = start.ancestors().find(marked);
     let root = match nearest {
@@ -116,13 +118,6 @@ fn has_only_dossiers_dir(root: &Path, slug: &FeatureSlug) -> bool {
     only_ours && kittify.join("dossiers").join(slug.as_str()).is_dir()
 }
 
-fn feature_dir_path(root: &Path, feature: &FeatureDir) -> PathBuf {
-    match &feature.path {
-        Some(path) => root.join(std::ffi::OsStr::from_bytes(path.as_bytes())),
-        None => root.to_owned(),
-    }
-}
-
 /// Those of `features` that `start` is in or above; `None`, for all, where it is neither.
 fn selected_features(
     start: &Path,
@@ -135,7 +130,7 @@ fn selected_features(
     let meant: Vec<FeatureDir> = features
         .into_iter()
         .filter(|feature| {
-            let folder = feature_dir_path(root, feature);
+            let folder = feature.absolute_path(root);
             start.starts_with(&folder) || folder.starts_with(start)
         })
         .collect();

@@ -2,9 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::FeatureDir;
+use super::feature_dir::FeatureDir;
 use crate::core::manifest::MissionType;
-use crate::core::path::{PathError, RelPath};
 use crate::core::yaml::parse_json;
 use crate::project::root_dir::RootDir;
 
@@ -35,18 +34,11 @@ pub(super) fn read(
 }
 
 fn read_object(folder: &RootDir, feature: &FeatureDir) -> Result<Map<String, Value>, String> {
-    let path = below(feature, META_FILE).map_err(|error| error.to_string())?;
+    let path = feature.join(META_FILE).map_err(|error| error.to_string())?;
     match folder.read(&path, MAX_FILE_BYTES) {
         Ok(None) => Ok(Map::new()),
         Ok(Some(bytes)) => parse_json(&bytes).map_err(|error| format!("meta.json:{error}")),
         Err(error) => Err(format!("meta.json: {error}")),
-    }
-}
-
-fn below(feature: &FeatureDir, name: &[u8]) -> Result<RelPath, PathError> {
-    match &feature.path {
-        Some(path) => RelPath::new([path.as_bytes(), b"/", name].concat()),
-        None => RelPath::new(name),
     }
 }
 
@@ -73,7 +65,7 @@ fn parse_fields(object: &Map<String, Value>) -> Result<MetaFields, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::path::FeatureSlug;
+    use crate::core::path::{FeatureSlug, RelPath};
 
     fn read_text(text: Option<&str>) -> (String, Option<String>, Option<String>) {
         let dir = tempfile::tempdir().unwrap();

@@ -43,7 +43,7 @@ pub(super) fn metadata_dirs(
         };
         for entry in folder.list(Some(&parent)).unwrap_or_default() {
             if entry.kind == FileType::Directory {
-                relative.extend(RelPath::new([parent.as_bytes(), b"/", &entry.name].concat()).ok());
+                relative.extend(parent.join(&entry.name).ok());
             }
         }
         relative.push(parent);

@@ -7,6 +7,8 @@
 mod baseline;
 mod branch;
 mod discover;
+mod dossiers_dir;
+mod feature_dir;
 mod feature_patterns;
 mod identity;
 mod inputs;
@@ -15,10 +17,10 @@ mod meta;
 mod metadata_dirs;
 mod missions;
 mod root_dir;
+mod settings;
 mod snapshot_file;
 mod step;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
@@ -29,17 +31,17 @@ use std::time::SystemTime;
 
 use crate::core::diagnostics::{FileError, SkippedDir};
 use crate::core::identity as ids;
-use crate::core::manifest::MissionType;
 use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
-use crate::core::pattern::Pattern;
 use crate::core::snapshot::MissionDossierSnapshot;
 
-pub use baseline::WriteError;
+pub use dossiers_dir::WriteError;
+pub use feature_dir::FeatureDir;
 pub use feature_patterns::FeaturePatterns;
 pub use identity::Machine;
 pub use inputs::FeatureInputs;
 pub use locate::{LocateError, Located, locate};
 pub use root_dir::ReadError;
+pub use settings::ProjectSettings;
 
 use missions::Missions;
 use root_dir::RootDir;
@@ -47,36 +49,6 @@ use step::FeatureRuns;
 
 /// What is made and taken away again to hear of it.
 const PROBE_FILE: &str = ".kittify/dossiers/.dossierd-probe";
-
-/// What the configuration says of a project.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ProjectSettings {
-    /// Where its features are; `kitty-specs/*` where nothing is said.
-    pub features: Option<Vec<Pattern>>,
-    /// Mission of features whose `meta.json` names none.
-    pub mission: Option<MissionType>,
-    /// Current step of features that no runtime has started.
-    pub step: BTreeMap<String, String>,
-    /// Paths in features that are no artifacts.
-    pub ignore: Vec<Pattern>,
-}
-
-impl ProjectSettings {
-    /// The `features` patterns, or the default one.
-    #[must_use]
-    pub fn feature_patterns(&self) -> Vec<Pattern> {
-        self.features.clone().unwrap_or_else(|| Pattern::new("kitty-specs/*").into_iter().collect())
-    }
-}
-
-/// A feature directory that was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FeatureDir {
-    /// The feature.
-    pub slug: FeatureSlug,
-    /// Its directory below the root; `None` where the root is the feature itself.
-    pub path: Option<RelPath>,
-}
 
 /// A project, opened.
 #[derive(Debug)]
@@ -249,11 +221,7 @@ impl Project {
         feature: &FeatureDir,
         folder: &RelPath,
     ) -> io::Result<OwnedFd> {
-        let path = match &feature.path {
-            Some(path) => RelPath::new([path.as_bytes(), b"/", folder.as_bytes()].concat())
-                .map_err(io::Error::other)?,
-            None => folder.clone(),
-        };
+        let path = feature.join(folder.as_bytes()).map_err(io::Error::other)?;
         self.root_dir.open_dir(Some(&path))
     }
 
@@ -281,10 +249,7 @@ impl Project {
     /// Absolute path of a feature's directory.
     #[must_use]
     pub fn feature_path(&self, feature: &FeatureDir) -> PathBuf {
-        match &feature.path {
-            Some(path) => self.root.join(std::ffi::OsStr::from_bytes(path.as_bytes())),
-            None => self.root.clone(),
-        }
+        feature.absolute_path(&self.root)
     }
 
     /// Errors and warnings of all manifests that the project holds or its features use, by file.
@@ -305,7 +270,7 @@ impl Project {
     /// # Errors
     /// [`WriteError`] with the path.
     pub fn write_baseline(&self, slug: &FeatureSlug, text: &[u8]) -> Result<(), WriteError> {
-        baseline::write(&self.root_dir, &self.root, &baseline::file_path(slug), text)
+        dossiers_dir::write(&self.root_dir, &self.root, &baseline::file_path(slug), text)
     }
 
     /// Writes a feature's snapshot file, which can be made again.
@@ -313,7 +278,7 @@ impl Project {
     /// # Errors
     /// [`WriteError`] with the path.
     pub fn write_snapshot(&self, slug: &FeatureSlug, text: &[u8]) -> Result<(), WriteError> {
-        baseline::write(&self.root_dir, &self.root, &snapshot_file::file_path(slug), text)
+        dossiers_dir::write(&self.root_dir, &self.root, &snapshot_file::file_path(slug), text)
     }
 
     /// Whether its feature's snapshot file is that snapshot, whenever it was computed.

@@ -6,7 +6,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Wri
 
 use crate::core::path::FeatureSlug;
 use crate::core::snapshot::MissionDossierSnapshot;
-use crate::project::baseline::{DOSSIERS_DIR, rel_path};
+use crate::project::dossiers_dir::{DOSSIERS_DIR, rel_path};
 use crate::project::root_dir::RootDir;
 
 /// What comes after the time in a snapshot's JSON, and the time itself, are not longer.

@@ -7,12 +7,14 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use rustix::fs::{AtFlags, FileType, statat};
 use rustix::io::Errno;
 
-use crate::core::artifact::{Absence, ArtifactState, ErrorReason, FileSignature, Observation};
+use crate::core::artifact::{FileSignature, Observation};
 use crate::core::content::{FileKind, StaticHash};
 use crate::core::path::RelPath;
-use crate::scan::ScanLimits;
 use crate::scan::entry::{EntryKind, open_dir, read_entry};
-use crate::scan::hash::{ReadOptions, TransientFailure, is_resource_exhausted, signature_of};
+use crate::scan::hash::{
+    ReadOptions, ReadResult, TransientFailure, is_resource_exhausted, signature_of,
+};
+use crate::scan::limits::ScanLimits;
 
 /// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,14 +109,7 @@ pub fn check_path(
             Some(TransientFailure::OutOfResources) => return PathState::OutOfResources,
             None => {}
         }
-        return PathState::Read(Observation {
-            path: path.clone(),
-            size_bytes: reading.size,
-            state: reading.state,
-            wp_id: reading.wp_id,
-            signature: reading.signature,
-            racy: reading.racy,
-        });
+        return PathState::Read(reading.into_observation(path.clone()));
     }
     PathState::Missing
 }
@@ -132,14 +127,5 @@ fn read_failed(path: &RelPath, error: &io::Error) -> PathState {
     if is_resource_exhausted(error) {
         return PathState::OutOfResources;
     }
-    let detail = error.to_string().into();
-    let fault = Absence { reason: ErrorReason::Unreadable, detail: Some(detail) };
-    PathState::Read(Observation {
-        path: path.clone(),
-        size_bytes: 0,
-        state: ArtifactState::Absent(fault),
-        wp_id: None,
-        signature: None,
-        racy: false,
-    })
+    PathState::Read(ReadResult::from_io_error(error, 0).into_observation(path.clone()))
 }

@@ -6,6 +6,7 @@ use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use super::entry::{open_dir, open_file};
+use super::hash::NOT_REGULAR;
 use crate::core::path::RelPath;
 
 /// At most `max` bytes of the file at `path` below the open `feature` directory.
@@ -23,7 +24,7 @@ pub fn read_content(feature: OwnedFd, path: &RelPath, max: u64) -> io::Result<Ve
         }
         let file = File::from(open_file(folder.as_fd(), &name)?);
         if !file.metadata()?.is_file() {
-            return Err(io::Error::other("not a regular file"));
+            return Err(io::Error::other(NOT_REGULAR));
         }
         let mut bytes = Vec::new();
         file.take(max).read_to_end(&mut bytes)?;

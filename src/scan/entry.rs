@@ -10,11 +10,10 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 
-use super::hash::{ReadOptions, ReadResult, read_stable};
+use super::hash::{NOT_REGULAR, ReadOptions, ReadResult, read_stable};
 
 /// `error_detail` of a link.
 pub(super) const SYMBOLIC_LINK: &str = "symbolic link, not followed";
-pub(super) const NOT_REGULAR: &str = "not a regular file";
 
 /// What an entry is, as far as a scan cares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,8 +8,12 @@ use rustix::fs::{FileType, Stat, fstat};
 use rustix::io::Errno;
 
 use super::limits::ScanLimits;
-use crate::core::artifact::{Absence, ArtifactState, ErrorReason, FileSignature};
+use crate::core::artifact::{Absence, ArtifactState, ErrorReason, FileSignature, Observation};
 use crate::core::content::{ContentHasher, ContentInfo, FileKind, InvalidUtf8, StaticHash};
+use crate::core::path::RelPath;
+
+/// `error_detail` of an entry that is neither file nor directory nor link.
+pub(super) const NOT_REGULAR: &str = "not a regular file";
 
 /// `error_detail` of a file that changed with every try.
 const CHANGED_WHILE_READ: &str = "changed while being read";
@@ -82,6 +86,18 @@ impl ReadResult {
         }
     }
 
+    /// Returns this result as what is at `path`.
+    pub(super) fn into_observation(self, path: RelPath) -> Observation {
+        Observation {
+            path,
+            size_bytes: self.size,
+            state: self.state,
+            wp_id: self.wp_id,
+            signature: self.signature,
+            racy: self.racy,
+        }
+    }
+
     pub(super) fn unreadable(detail: impl Into<Box<str>>, size: u64) -> Self {
         Self::absent(ErrorReason::Unreadable, detail, size)
     }
@@ -122,7 +138,7 @@ fn read_once(
     size: &mut u64,
 ) -> io::Result<Option<ReadResult>> {
     let Some(before) = source.signature()? else {
-        return Ok(Some(ReadResult::unreadable("not a regular file", 0)));
+        return Ok(Some(ReadResult::unreadable(NOT_REGULAR, 0)));
     };
     *size = before.size;
     if before.size > how.limits.max_file_bytes {

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, RawDir, statat};
 use rustix::io::Errno;
 
-use super::ScanLimits;
 use super::entry::open_dir;
 use super::hash::{is_resource_exhausted, signature_of};
+use super::limits::ScanLimits;
 use crate::core::artifact::FileSignature;
 use crate::core::path::RelPath;
 use crate::core::pattern::PatternSet;
@@ -131,7 +131,7 @@ impl TreeLister<'_> {
                 break;
             }
             let below = match path {
-                Some(path) => RelPath::new([path.as_bytes(), b"/", name.to_bytes()].concat()),
+                Some(path) => path.join(name.to_bytes()),
                 None => RelPath::new(name.to_bytes()),
             };
             let Some(below) = below.ok().filter(|below| !self.ignore.is_match(below)) else {

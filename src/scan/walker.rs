@@ -18,15 +18,56 @@ use rustix::io::Errno;
 use crate::core::artifact::Observation;
 use crate::core::content::{FileKind, StaticHash};
 use crate::core::path::RelPath;
+use crate::core::pattern::PatternSet;
 use crate::core::sync::lock;
 use crate::scan::entry::{EntryKind, entry_kind, open_dir, read_entry};
 use crate::scan::hash::{ReadOptions, ReadResult};
-use crate::scan::{FeatureScan, OpenedFeature, Progress, ScanOptions};
+use crate::scan::limits::ScanLimits;
 
 /// Files of one task: few enough to share the work, enough to make the lock rare.
 const FILES_PER_TASK: usize = 32;
 const READ_BUFFER_BYTES: usize = 128 << 10;
 const LIST_BUFFER_BYTES: usize = 32 << 10;
+
+/// How to scan.
+#[derive(Debug)]
+pub struct ScanOptions {
+    /// Budgets.
+    pub limits: ScanLimits,
+    /// Paths that are passed over.
+    pub ignore: PatternSet,
+    /// How many threads work.
+    pub threads: usize,
+}
+
+/// A feature directory, ready to be scanned.
+#[derive(Debug)]
+pub struct OpenedFeature {
+    /// Its descriptor.
+    pub descriptor: OwnedFd,
+    /// Whether the static part of its work packages is hashed.
+    pub static_part: StaticHash,
+}
+
+/// What a scan of one feature directory found.
+#[derive(Debug, Default)]
+pub struct FeatureScan {
+    /// What is there, in no order.
+    pub observations: Vec<Observation>,
+    /// The budget that was met, in words; what was not looked at is then missing.
+    pub limit_exceeded: Option<String>,
+    /// Why the feature directory itself could not be read.
+    pub unreadable: Option<String>,
+}
+
+/// How far scans have come, for who wants to show it.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Artifacts looked at.
+    pub files: AtomicU64,
+    /// Bytes read.
+    pub bytes: AtomicU64,
+}
 
 /// One feature while it is scanned.
 struct FeatureWalk {
@@ -92,21 +133,20 @@ struct ThreadBuffers {
     list: Vec<MaybeUninit<u8>>,
 }
 
-pub(super) fn run<O, D>(
+/// Scans `count` feature directories; `open` opens each when its turn comes.
+/// `done` is called once for each, on the thread that finished it, in no order.
+pub fn scan(
     count: usize,
-    open: &O,
+    open: impl Fn(usize) -> io::Result<OpenedFeature> + Sync,
     options: &ScanOptions,
     progress: &Progress,
-    done: &D,
-) where
-    O: Fn(usize) -> io::Result<OpenedFeature> + Sync,
-    D: Fn(usize, FeatureScan) + Sync,
-{
+    done: impl Fn(usize, FeatureScan) + Sync,
+) {
     let queue = TaskQueue { stack: Vec::new(), next_feature: 0, busy: 0 };
     let shared = Walker {
         count,
-        open,
-        done,
+        open: &open,
+        done: &done,
         options,
         progress,
         queue: queue.into(),
@@ -259,7 +299,8 @@ where
             _ => {
                 let reading = ReadResult::unreadable(error.to_string(), 0);
                 let path = entry_path(parent, name);
-                feature.record(path.map(|path| observation(path, reading)).into_iter().collect());
+                feature
+                    .record(path.map(|path| reading.into_observation(path)).into_iter().collect());
             }
         }
     }
@@ -339,7 +380,7 @@ where
             };
             self.progress.files.fetch_add(1, Relaxed);
             self.progress.bytes.fetch_add(reading.size, Relaxed);
-            observations.push(observation(path, reading));
+            observations.push(reading.into_observation(path));
         }
         feature.record(observations);
     }
@@ -362,15 +403,4 @@ where
 
 fn entry_path(folder: &OpenDir, name: &CStr) -> Option<RelPath> {
     RelPath::new([&folder.prefix, name.to_bytes()].concat()).ok()
-}
-
-fn observation(path: RelPath, reading: ReadResult) -> Observation {
-    Observation {
-        path,
-        size_bytes: reading.size,
-        state: reading.state,
-        wp_id: reading.wp_id,
-        signature: reading.signature,
-        racy: reading.racy,
-    }
 }
