@@ -16,7 +16,7 @@ use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -25,11 +25,11 @@ use tokio::time::timeout_at;
 use tracing::{error, info};
 
 use crate::api::{
-    ApiState, DashboardConfig, SocketError, adopt_systemd_socket, bind, run_dashboard, serve,
+    ApiState, DashboardConfig, SocketError, StartTime, adopt_systemd_socket, bind, run_dashboard,
+    serve,
 };
 use crate::config::{Config, ConfigState, UserDirs};
 use crate::core::sync::lock;
-use crate::core::time::Timestamp;
 use crate::delivery::Delivery;
 use crate::engine::inbox::Command;
 use crate::engine::run::{EngineError, Plan, Running, start};
@@ -149,7 +149,7 @@ async fn run_until_stopped(
         }
         None => bind(&socket)?,
     };
-    let started = (Timestamp::from(SystemTime::now()), Instant::now());
+    let started = StartTime::now();
     let file = std::path::absolute(options.user_dirs.config_file())
         .map_err(system("tell where the configuration lies"))?;
     let (state, config_state) = watch::channel(ConfigState::ok(&file));

@@ -11,7 +11,7 @@ use crate::core::time::Timestamp;
 use crate::wire::artifacts::{ArtifactDetail, ArtifactItem, ArtifactList};
 use crate::wire::drift::DriftDetail;
 use crate::wire::overview::Overview;
-use crate::wire::rich_text::tree::{escape_html, render_text, write_html};
+use crate::wire::rich_text::{escape_html, render_text, write_html};
 
 /// Contents in a report, at most.
 pub const MAX_REPORT_DOCUMENTS: usize = 200;

@@ -3,4 +3,5 @@
 pub(crate) mod control;
 pub(crate) mod guard;
 pub(crate) mod listener;
+pub(crate) mod state;
 pub(crate) mod static_files;

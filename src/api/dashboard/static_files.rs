@@ -3,10 +3,8 @@
 use axum::extract::Path;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 
-use crate::api::Route;
-use crate::api::handlers::status;
+use crate::api::response::problem::not_found;
 
 /// The files below `/assets/`: name, type, text.
 const ASSETS: &[(&str, &str, &str)] = &[
@@ -34,19 +32,14 @@ const HTML_MEDIA_TYPE: &str = "text/html; charset=utf-8";
 const CSS_MEDIA_TYPE: &str = "text/css; charset=utf-8";
 const JS_MEDIA_TYPE: &str = "text/javascript; charset=utf-8";
 
-/// The page's addresses.
-pub(crate) fn page_routes() -> Vec<Route> {
-    vec![("/", get(serve_index)), ("/assets/{name}", get(serve_asset))]
-}
-
-async fn serve_index() -> Response {
+pub(crate) async fn serve_index() -> Response {
     static_response(HTML_MEDIA_TYPE, INDEX_PAGE)
 }
 
-async fn serve_asset(Path(name): Path<String>) -> Response {
+pub(crate) async fn serve_asset(Path(name): Path<String>) -> Response {
     match ASSETS.iter().find(|(known, ..)| *known == name) {
         Some((_, kind, text)) => static_response(kind, text),
-        None => status::not_found().await.into_response(),
+        None => not_found().await.into_response(),
     }
 }
 

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::Uri;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Serialize;
 
-use crate::api::ApiState;
-use crate::api::handlers::status::WithSync;
 use crate::api::request::query::{Parameters, Query, percent_decode};
-use crate::api::request::resolve::ResolvedFeature;
-use crate::api::response::render::{budgeted_response, internal_error, json_response_blocking};
+use crate::api::request::resolve::{ResolvedFeature, resolve_feature, sync_feature};
+use crate::api::response::json::WithSync;
+use crate::api::response::problem::internal_error;
+use crate::api::response::render::{budgeted_response, json_response_blocking};
+use crate::api::state::ApiState;
 use crate::core::artifact::{ArtifactClass, ArtifactRef, ErrorReason};
 use crate::core::key::suggest_similar;
 use crate::engine::content::ContentError;
@@ -21,7 +22,7 @@ use crate::wire::artifacts::{ArtifactDetail, ArtifactFilters, ArtifactList, MAX_
 use crate::wire::hint;
 use crate::wire::json;
 use crate::wire::problem::{Problem, ProblemCode};
-use crate::wire::rich_text::tree::{Node, render_text};
+use crate::wire::rich_text::{Node, render_text};
 use crate::wire::status::Synced;
 
 /// Where one artifact is; its key follows.
@@ -29,44 +30,32 @@ const ARTIFACT_PATH_PREFIX: &str = "/api/dossier/artifacts/";
 /// A file that changes while it is read is read this often.
 const MAX_READ_ATTEMPTS: usize = 3;
 
-pub(crate) async fn list_artifacts(State(api): State<Arc<ApiState>>, query: Query) -> Response {
-    let found = async {
-        let parameters = query.0?;
-        let filters = parse_filters(&parameters)?;
-        let missing_only = parameters.flag("missing_only")?;
-        let (meant, synced) = api.resolve_feature(&parameters).await?;
-        Ok::<_, Problem>((filters, missing_only, meant, synced))
-    };
-    match found.await {
-        Ok((filters, missing_only, meant, synced)) => {
-            let size = meant.feature.entries.len();
-            let make = move || {
-                let artifacts = sorted_artifacts_and_tombstones(&meant.feature);
-                let mut answer = ArtifactList::new(&artifacts, filters);
-                answer.tombstones = meant.feature.tombstones.len();
-                if missing_only {
-                    answer.retain_missing();
-                }
-                json::to_line(&WithSync { answer, synced })
-            };
-            json_response_blocking(size, make).await
+pub(crate) async fn list_artifacts(
+    State(api): State<Arc<ApiState>>,
+    query: Query,
+) -> Result<Response, Problem> {
+    let parameters = query.0?;
+    let filters = parse_filters(&parameters)?;
+    let missing_only = parameters.flag("missing_only")?;
+    let (meant, synced) = resolve_feature(&api, &parameters).await?;
+    let size = meant.feature.entries.len();
+    let make = move || {
+        let artifacts = sorted_artifacts_and_tombstones(&meant.feature);
+        let mut answer = ArtifactList::new(&artifacts, filters);
+        answer.tombstones = meant.feature.tombstones.len();
+        if missing_only {
+            answer.retain_missing();
         }
-        Err(problem) => problem.into_response(),
-    }
+        json::to_line(&WithSync { answer, synced })
+    };
+    json_response_blocking(size, make).await
 }
 
 pub(crate) async fn get_artifact(
     State(api): State<Arc<ApiState>>,
     uri: Uri,
     query: Query,
-) -> Response {
-    match try_get_artifact(&api, &uri, query).await {
-        Ok(response) => response,
-        Err(problem) => problem.into_response(),
-    }
-}
-
-async fn try_get_artifact(api: &ApiState, uri: &Uri, query: Query) -> Result<Response, Problem> {
+) -> Result<Response, Problem> {
     let parameters = query.0?;
     let key = uri.path().strip_prefix(ARTIFACT_PATH_PREFIX).and_then(percent_decode).ok_or_else(
         || {
@@ -77,7 +66,7 @@ async fn try_get_artifact(api: &ApiState, uri: &Uri, query: Query) -> Result<Res
         },
     )?;
     let render = parameters.flag("render")?;
-    let (mut meant, mut synced) = api.resolve_feature(&parameters).await?;
+    let (mut meant, mut synced) = resolve_feature(&api, &parameters).await?;
     let mut read = 1;
     loop {
         let (wanted, of) = (key.clone(), meant.clone());
@@ -86,7 +75,7 @@ async fn try_get_artifact(api: &ApiState, uri: &Uri, query: Query) -> Result<Res
             (answer, ReadOutcome::Changed) if read == MAX_READ_ATTEMPTS => return Ok(answer),
             // What is listed is not what is there: it will be in a moment.
             (_, ReadOutcome::Changed) => {
-                let seen = api.sync_feature(&meant, &parameters).await?;
+                let seen = sync_feature(&api, &meant, &parameters).await?;
                 meant = seen.0;
                 synced = synced.map(|_| seen.1);
                 read += 1;

@@ -12,12 +12,16 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use crate::api::ApiState;
-use crate::api::handlers::status::{WithSync, respond_for_feature};
+use crate::api::handlers::dossier::respond_for_feature;
 use crate::api::request::body;
+use crate::api::request::engine_call::call_engine;
 use crate::api::request::query::{Parameters, Query};
-use crate::api::request::resolve::ResolvedFeature;
+use crate::api::request::resolve::{
+    ResolvedFeature, current_feature, resolve_feature, sync_feature,
+};
+use crate::api::response::json::WithSync;
 use crate::api::response::render::{run_blocking, short_json_response};
+use crate::api::state::ApiState;
 use crate::core::baseline::accept::{AcceptError, OnCorruptBaseline, accept_state};
 use crate::core::baseline::{Baseline, BaselineFile};
 use crate::core::time::Timestamp;
@@ -36,7 +40,10 @@ use crate::wire::status::Synced;
 /// How long an answer waits for the engine to have seen the file.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub(crate) async fn get_baseline(State(api): State<Arc<ApiState>>, query: Query) -> Response {
+pub(crate) async fn get_baseline(
+    State(api): State<Arc<ApiState>>,
+    query: Query,
+) -> Result<Response, Problem> {
     let make = |meant: &ResolvedFeature, synced| {
         let answer = BaselineDetail::from(&**meant.feature.feature());
         json::to_line(&WithSync { answer, synced })
@@ -48,24 +55,16 @@ pub(crate) async fn accept_baseline(
     State(api): State<Arc<ApiState>>,
     query: Query,
     body: Body,
-) -> Response {
-    try_accept(&api, query, body).await.unwrap_or_else(Problem::into_response)
-}
-
-pub(crate) async fn clear_baseline(State(api): State<Arc<ApiState>>, query: Query) -> Response {
-    try_clear(&api, query).await.unwrap_or_else(Problem::into_response)
-}
-
-async fn try_accept(api: &ApiState, query: Query, body: Body) -> Result<Response, Problem> {
+) -> Result<Response, Problem> {
     let parameters = query.0?;
     let said: AcceptRequest = body::read_json(body).await?.unwrap_or_default();
-    let (meant, _) = api.resolve_feature(&parameters).await?;
+    let (meant, _) = resolve_feature(&api, &parameters).await?;
     // What is accepted is what is there now.
-    let (meant, _) = api.sync_feature(&meant, &parameters).await?;
+    let (meant, _) = sync_feature(&api, &meant, &parameters).await?;
     let of = meant.clone();
     let (baseline, before) = run_blocking(move || write_baseline(&of, &said)).await??;
     let written = BaselineFile::Valid(Box::new(baseline.clone()));
-    let (meant, synced) = wait_until_confirmed(api, &meant, &parameters, |feature| {
+    let (meant, synced) = wait_until_confirmed(&api, &meant, &parameters, |feature| {
         feature.bearings.baseline == written
     })
     .await?;
@@ -77,24 +76,27 @@ async fn try_accept(api: &ApiState, query: Query, body: Body) -> Result<Response
             accepted: AcceptedBaseline::replacing(&before, &baseline),
         })
     };
-    Ok(short_json_response(size, make).await)
+    short_json_response(size, make).await
 }
 
-async fn try_clear(api: &ApiState, query: Query) -> Result<Response, Problem> {
+pub(crate) async fn clear_baseline(
+    State(api): State<Arc<ApiState>>,
+    query: Query,
+) -> Result<Response, Problem> {
     let parameters = query.0?;
-    let (meant, _) = api.resolve_feature(&parameters).await?;
+    let (meant, _) = resolve_feature(&api, &parameters).await?;
     let of = meant.clone();
     let cleared = run_blocking(move || of.project.clear_baseline(&of.feature)).await?;
     let cleared = cleared.map_err(|error| write_problem(&error))?;
     let is_absent = |feature: &FeatureView| feature.bearings.baseline == BaselineFile::Absent;
-    match wait_until_confirmed(api, &meant, &parameters, is_absent).await {
+    match wait_until_confirmed(&api, &meant, &parameters, is_absent).await {
         Ok((meant, synced)) => {
             let size = meant.feature.entries.len();
             let make = move || {
                 let overview = Overview::from(&**meant.feature.feature());
                 json::to_line(&ClearResponse { overview, synced: Some(synced), cleared })
             };
-            Ok(short_json_response(size, make).await)
+            short_json_response(size, make).await
         }
         // Its baseline was all that was left of it.
         Err(problem) if problem.status == 404 => Ok(StatusCode::NO_CONTENT.into_response()),
@@ -154,16 +156,16 @@ async fn wait_until_confirmed(
     };
     let mut news = api.views.news();
     let (of, feature) = (Some(meant.project_id), Some(meant.feature.slug().clone()));
-    let begun = api.call_engine(|reply| Command::Rescan { project: of, feature, reply }).await;
+    let begun = call_engine(api, |reply| Command::Rescan { project: of, feature, reply }).await;
     begun.map_err(|_| unseen())?;
-    let (mut meant, synced) = match api.sync_feature(meant, parameters).await {
+    let (mut meant, synced) = match sync_feature(api, meant, parameters).await {
         Err(problem) if problem.status == 503 => return Err(unseen()),
         synced => synced?,
     };
     let shown = async {
         while !is_seen(&meant.feature) {
             news.changed().await.ok()?;
-            meant = api.current_feature(parameters).ok()?;
+            meant = current_feature(api, parameters).ok()?;
         }
         Some(())
     };

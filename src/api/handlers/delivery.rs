@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
-use crate::api::ApiState;
 use crate::api::request::body;
+use crate::api::request::engine_call::call_engine;
 use crate::api::request::query::Query;
-use crate::api::response::render::json_response;
+use crate::api::response::json::json_response;
+use crate::api::state::ApiState;
 use crate::engine::inbox::Command;
 use crate::engine::outbox::{SinkCommand, SinkHealth, SinkReport};
 use crate::store::DeadLetterSelector;
@@ -22,26 +23,47 @@ use crate::wire::delivery::{
 use crate::wire::hint;
 use crate::wire::problem::{Problem, ProblemCode};
 
-pub(crate) async fn list_delivery(State(api): State<Arc<ApiState>>, query: Query) -> Response {
-    try_list(&api, query).await.unwrap_or_else(Problem::into_response)
+pub(crate) async fn list_delivery(
+    State(api): State<Arc<ApiState>>,
+    query: Query,
+) -> Result<Response, Problem> {
+    query.0?;
+    let rows = api.reader_pool.read(|reader| reader.dead_letters(WEBHOOK_SINK)).await?;
+    let (reports, seq) = (api.views.board().sinks(), api.views.world().seq);
+    let set_aside = rows.iter().map(|row| DeadLetterEvent {
+        sink: WEBHOOK_SINK.into(),
+        event_id: row.event_id.as_str().into(),
+        seq: row.seq,
+        event_type: row.event_type.as_str().into(),
+        root_id: row.root_id.as_str().into(),
+        feature_slug: row.feature.as_str().into(),
+        tries: row.tries,
+        refused_at: row.rejected_at,
+        error: row.error.as_str().into(),
+        retrying: row.retry,
+    });
+    Ok(json_response(&DeliveryList {
+        sinks: sink_statuses(&reports, seq),
+        dead_letters: set_aside.collect(),
+    }))
 }
 
 pub(crate) async fn retry_dead_letters(
     State(api): State<Arc<ApiState>>,
     query: Query,
     body: Body,
-) -> Response {
+) -> Result<Response, Problem> {
     let make = |meant, reply| SinkCommand::Retry { sink: WEBHOOK_SINK, meant, reply };
-    change_dead_letters(&api, query, body, make).await.unwrap_or_else(Problem::into_response)
+    change_dead_letters(&api, query, body, make).await
 }
 
 pub(crate) async fn drop_dead_letters(
     State(api): State<Arc<ApiState>>,
     query: Query,
     body: Body,
-) -> Response {
+) -> Result<Response, Problem> {
     let make = |meant, reply| SinkCommand::Drop { sink: WEBHOOK_SINK, meant, reply };
-    change_dead_letters(&api, query, body, make).await.unwrap_or_else(Problem::into_response)
+    change_dead_letters(&api, query, body, make).await
 }
 
 /// The sinks as they are shown, beside a journal whose last event that is.
@@ -68,28 +90,6 @@ fn sink_status(report: &SinkReport, seq: u64) -> SinkStatus<'_> {
     }
 }
 
-async fn try_list(api: &ApiState, query: Query) -> Result<Response, Problem> {
-    query.0?;
-    let rows = api.reader_pool.read(|reader| reader.dead_letters(WEBHOOK_SINK)).await?;
-    let (reports, seq) = (api.views.board().sinks(), api.views.world().seq);
-    let set_aside = rows.iter().map(|row| DeadLetterEvent {
-        sink: WEBHOOK_SINK.into(),
-        event_id: row.event_id.as_str().into(),
-        seq: row.seq,
-        event_type: row.event_type.as_str().into(),
-        root_id: row.root_id.as_str().into(),
-        feature_slug: row.feature.as_str().into(),
-        tries: row.tries,
-        refused_at: row.rejected_at,
-        error: row.error.as_str().into(),
-        retrying: row.retry,
-    });
-    Ok(json_response(&DeliveryList {
-        sinks: sink_statuses(&reports, seq),
-        dead_letters: set_aside.collect(),
-    }))
-}
-
 async fn change_dead_letters(
     api: &ApiState,
     query: Query,
@@ -113,7 +113,7 @@ async fn change_dead_letters(
         }
     };
     let some = matches!(&meant, DeadLetterSelector::Ids(ids) if !ids.is_empty());
-    let events = api.call_engine(|reply| Command::Sink(make(meant, reply))).await?;
+    let events = call_engine(api, |reply| Command::Sink(make(meant, reply))).await?;
     let events = events.map_err(|why| Problem::new(ProblemCode::WriteFailed, why))?;
     if some && events == 0 {
         return Err(Problem::new(ProblemCode::NotFound, "none of these events is set aside")

@@ -16,14 +16,14 @@ use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::api::ApiState;
 use crate::api::journal::read_cache::{ReadRequest, RenderedChunk};
 use crate::api::request::content_negotiation::prefers_json;
 use crate::api::request::query::{Parameters, Query};
-use crate::api::request::resolve::{INITIAL_SCAN_TIMEOUT, resolve_project};
-use crate::api::response::render::{
-    budgeted_response, budgeted_response_from, internal_error, run_blocking, set_synced_header,
-};
+use crate::api::request::resolve::{INITIAL_SCAN_TIMEOUT, current_state, resolve_project};
+use crate::api::response::json::set_synced_header;
+use crate::api::response::problem::internal_error;
+use crate::api::response::render::{budgeted_response, budgeted_response_from, run_blocking};
+use crate::api::state::{ApiState, MAX_SUBSCRIBERS};
 use crate::core::event::{EVENT_TYPES, parse_event_type};
 use crate::engine::view::{FeatureView, ProjectView, World};
 use crate::store::{EventFilter, EventPage, JournalReader, StoreError, StoredEvent};
@@ -36,8 +36,6 @@ use crate::wire::status::Synced;
 const MAX_PAGE_EVENTS: usize = 1_000;
 /// Events that a stream reads at a time, and holds while its client does not read.
 const MAX_CHUNK_EVENTS: usize = 32;
-/// Streams at a time: fewer than connections, so that there is always room for other requests.
-pub(crate) const MAX_SUBSCRIBERS: usize = 1_280;
 /// A stream says at least this often that it lives.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEP_ALIVE_COMMENT: &[u8] = b": keep-alive\n\n";
@@ -46,15 +44,15 @@ pub(crate) async fn get_events(
     State(api): State<Arc<ApiState>>,
     headers: HeaderMap,
     query: Query,
-) -> Response {
+) -> Result<Response, Problem> {
+    let parameters = query.0?;
     let accept = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
     let as_page = prefers_json(&accept.collect::<Vec<_>>().join(","));
-    let result = match query.0 {
-        Ok(parameters) if as_page => page_response(&api, &parameters).await,
-        Ok(parameters) => stream_response(&api, &parameters, &headers).await,
-        Err(problem) => Err(problem),
-    };
-    result.unwrap_or_else(Problem::into_response)
+    if as_page {
+        page_response(&api, &parameters).await
+    } else {
+        stream_response(&api, &parameters, &headers).await
+    }
 }
 
 /// Why a reader that is too slow, or was away for too long, has a gap.
@@ -68,7 +66,7 @@ enum StartAt {
 
 async fn page_response(api: &ApiState, parameters: &Parameters) -> Result<Response, Problem> {
     wait_started(api).await?;
-    let (world, synced) = api.current_state(parameters).await?;
+    let (world, synced) = current_state(api, parameters).await?;
     let limit = match parameters.get("limit") {
         None => MAX_PAGE_EVENTS,
         Some(text) => {
@@ -148,7 +146,7 @@ async fn stream_response(
     })?;
     wait_started(api).await?;
     let news = api.views.news();
-    let (world, synced) = api.current_state(parameters).await?;
+    let (world, synced) = current_state(api, parameters).await?;
     let filter = parse_filter(&world, parameters)?;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let since = parse_since(last.or(parameters.get("since")))?.unwrap_or(Since::Now);

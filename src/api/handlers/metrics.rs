@@ -10,8 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::api::ApiState;
-use crate::api::handlers::events::MAX_SUBSCRIBERS;
+use crate::api::state::{ApiState, MAX_SUBSCRIBERS};
 use crate::core::event::EVENT_TYPES;
 use crate::core::path::escape_unprintable;
 use crate::engine::counters::now;
@@ -257,7 +256,7 @@ fn write_process_metrics(api: &ApiState, text: &mut MetricsText) {
     let version = ("version", env!("CARGO_PKG_VERSION"));
     text.write_family(MetricType::Gauge, "dossierd_build_info", "1, of this version.");
     text.write_sample("dossierd_build_info", &[version], 1);
-    let started = u64::try_from(api.started_at.0.as_millis() / 1_000).unwrap_or_default();
+    let started = u64::try_from(api.started_at.wall.as_millis() / 1_000).unwrap_or_default();
     let help = "When the daemon started, in seconds since 1970.";
     text.write_metric(MetricType::Gauge, "process_start_time_seconds", help, started);
     if let Some(bytes) = resident_bytes() {

@@ -3,6 +3,7 @@
 pub(crate) mod artifacts;
 pub(crate) mod baseline;
 pub(crate) mod delivery;
+pub(crate) mod dossier;
 pub(crate) mod events;
 pub(crate) mod metrics;
 pub(crate) mod openapi;

@@ -11,11 +11,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use crate::api::ApiState;
 use crate::api::request::body;
+use crate::api::request::engine_call::{call_engine, wait_synced};
 use crate::api::request::query::Query;
-use crate::api::request::resolve::resolve_project;
-use crate::api::response::render::json_response;
+use crate::api::request::resolve::{current_feature, resolve_project};
+use crate::api::response::json::json_response;
+use crate::api::state::ApiState;
 use crate::core::path::unescape_bytes;
 use crate::engine::inbox::{AddError, Command, RemoveError};
 use crate::engine::view::ProjectView;
@@ -26,27 +27,14 @@ use crate::wire::projects::{AddProjectRequest, ProjectRef, RescanResponse};
 /// How long an answer waits until a new project is shown.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
 
-pub(crate) async fn request_rescan(State(api): State<Arc<ApiState>>, query: Query) -> Response {
-    try_rescan(&api, query).await.unwrap_or_else(Problem::into_response)
-}
-
-pub(crate) async fn add_project(
+pub(crate) async fn request_rescan(
     State(api): State<Arc<ApiState>>,
     query: Query,
-    body: Body,
-) -> Response {
-    try_add(&api, query, body).await.unwrap_or_else(Problem::into_response)
-}
-
-pub(crate) async fn remove_project(State(api): State<Arc<ApiState>>, query: Query) -> Response {
-    try_remove(&api, query).await.unwrap_or_else(Problem::into_response)
-}
-
-async fn try_rescan(api: &ApiState, query: Query) -> Result<Response, Problem> {
+) -> Result<Response, Problem> {
     let parameters = query.0?;
     let wait = parameters.flag("sync")?;
     let (of, feature, features) = if parameters.get_non_empty("feature").is_some() {
-        let meant = api.current_feature(&parameters)?;
+        let meant = current_feature(&api, &parameters)?;
         (Some(meant.project_id), Some(meant.feature.slug().clone()), 1)
     } else {
         let world = api.views.world();
@@ -59,13 +47,17 @@ async fn try_rescan(api: &ApiState, query: Query) -> Result<Response, Problem> {
         }
     };
     let only = of.zip(feature.clone());
-    api.call_engine(|reply| Command::Rescan { project: of, feature, reply }).await?;
-    let synced = if wait { Some(api.sync(only).await?) } else { None };
+    call_engine(&api, |reply| Command::Rescan { project: of, feature, reply }).await?;
+    let synced = if wait { Some(wait_synced(&api, only).await?) } else { None };
     let status = if wait { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, json_response(&RescanResponse { features, synced })).into_response())
 }
 
-async fn try_add(api: &ApiState, query: Query, body: Body) -> Result<Response, Problem> {
+pub(crate) async fn add_project(
+    State(api): State<Arc<ApiState>>,
+    query: Query,
+    body: Body,
+) -> Result<Response, Problem> {
     query.0?;
     let AddProjectRequest { path, keep } = body::read_json(body).await?.ok_or_else(|| {
         Problem::new(ProblemCode::BadRequest, "the body is missing")
@@ -84,7 +76,7 @@ async fn try_add(api: &ApiState, query: Query, body: Body) -> Result<Response, P
     }
     let mut news = api.views.news();
     let known: Vec<usize> = api.views.world().projects.iter().map(|view| view.id).collect();
-    let id = api.call_engine(|reply| Command::AddProject { root, keep, reply }).await?;
+    let id = call_engine(&api, |reply| Command::AddProject { root, keep, reply }).await?;
     let id = id.map_err(|error| match &error {
         AddError::Root { source, .. } => {
             Problem::new(ProblemCode::BadRequest, format!("{error}: {source}"))
@@ -108,14 +100,17 @@ async fn try_add(api: &ApiState, query: Query, body: Body) -> Result<Response, P
     Ok((status, json_response(&project_ref(&view))).into_response())
 }
 
-async fn try_remove(api: &ApiState, query: Query) -> Result<Response, Problem> {
+pub(crate) async fn remove_project(
+    State(api): State<Arc<ApiState>>,
+    query: Query,
+) -> Result<Response, Problem> {
     let parameters = query.0?;
     let Some(named) = parameters.get_non_empty("project") else {
         return Err(Problem::new(ProblemCode::BadRequest, "the parameter `project` is missing")
             .with_hint(hint::PROJECT_REQUIRED));
     };
     let (id, view) = resolve_project(&api.views.world(), named)?;
-    let done = api.call_engine(|reply| Command::RemoveProject { id, reply }).await?;
+    let done = call_engine(&api, |reply| Command::RemoveProject { id, reply }).await?;
     done.map_err(|error| match error {
         RemoveError::Configured(_) => Problem::new(ProblemCode::Conflict, error.to_string()),
         RemoveError::Store(_) => Problem::new(ProblemCode::WriteFailed, error.to_string()),

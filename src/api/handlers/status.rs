@@ -8,22 +8,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 
-use crate::api::ApiState;
 use crate::api::handlers::delivery::sink_statuses;
-use crate::api::request::query::{Parameters, Query};
-use crate::api::request::resolve::ResolvedFeature;
-use crate::api::response::render::{
-    json_response, json_response_blocking, set_synced_header, short_json_response,
-};
+use crate::api::request::query::Query;
+use crate::api::request::resolve::current_state;
+use crate::api::response::json::json_response;
+use crate::api::response::render::{json_response_blocking, short_json_response};
+use crate::api::state::ApiState;
 use crate::core::path::escape_bytes;
 use crate::engine::outbox::SinkReport;
 use crate::engine::view::{ProjectView, WatchState, World};
-use crate::wire::drift::DriftDetail;
 use crate::wire::json;
 use crate::wire::overview::Overview;
-use crate::wire::problem::{Problem, ProblemCode};
+use crate::wire::problem::Problem;
 use crate::wire::status::{
     ConfigHealth, ConfigStatus, Health, ProjectStatus, ProjectWatchState, Status, StoreState,
     StoreStatus, Synced, WatchStatus,
@@ -31,15 +28,6 @@ use crate::wire::status::{
 
 /// The status of so many features is short.
 const MAX_SHORT_STATUS_FEATURES: usize = 100;
-
-/// An answer, and how it came to include every earlier change.
-#[derive(Serialize)]
-pub(crate) struct WithSync<T> {
-    #[serde(flatten)]
-    pub(crate) answer: T,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) synced: Option<Synced>,
-}
 
 pub(crate) async fn get_health(State(api): State<Arc<ApiState>>) -> Response {
     let world = api.views.world();
@@ -74,96 +62,23 @@ fn compute_health(
     if stood.load(Ordering::Relaxed) { Health::Ok } else { Health::Starting { indexed: done, of } }
 }
 
-pub(crate) async fn get_status(State(api): State<Arc<ApiState>>, query: Query) -> Response {
-    let found = async { api.current_state(&query.0?).await }.await;
-    match found {
-        Ok((world, synced)) => {
-            let features = world.projects.iter().flat_map(|project| &project.features);
-            let is_short = features.clone().count() <= MAX_SHORT_STATUS_FEATURES;
-            let size = features.map(|feature| feature.entries.len().max(1)).sum();
-            let make = move || {
-                let sinks = api.views.board().sinks();
-                json::to_line(&build_status(
-                    &api,
-                    &world,
-                    synced,
-                    &complete_features(&world),
-                    &sinks,
-                ))
-            };
-            if is_short {
-                short_json_response(size, make).await
-            } else {
-                json_response_blocking(size, make).await
-            }
-        }
-        Err(problem) => problem.into_response(),
-    }
-}
-
-pub(crate) async fn get_overview(State(api): State<Arc<ApiState>>, query: Query) -> Response {
-    match resolve_query(&api, query).await {
-        Ok((meant, synced)) => {
-            let size = meant.feature.entries.len();
-            let make = move || {
-                let answer = Overview::from(&**meant.feature.feature());
-                json::to_line(&WithSync { answer, synced })
-            };
-            short_json_response(size, make).await
-        }
-        Err(problem) => problem.into_response(),
-    }
-}
-
-pub(crate) async fn export_snapshot(State(api): State<Arc<ApiState>>, query: Query) -> Response {
-    match resolve_query(&api, query).await {
-        Ok((meant, synced)) => {
-            let size = meant.feature.entries.len();
-            let make = move || json::to_line(&*meant.feature.feature().snapshot);
-            set_synced_header(json_response_blocking(size, make).await, synced)
-        }
-        Err(problem) => problem.into_response(),
-    }
-}
-
-pub(crate) async fn get_drift(State(api): State<Arc<ApiState>>, query: Query) -> Response {
-    let make = |meant: &ResolvedFeature, synced| {
-        let feature = meant.feature.feature();
-        json::to_line(&WithSync { answer: DriftDetail::from(&**feature), synced })
+pub(crate) async fn get_status(
+    State(api): State<Arc<ApiState>>,
+    query: Query,
+) -> Result<Response, Problem> {
+    let (world, synced) = current_state(&api, &query.0?).await?;
+    let features = world.projects.iter().flat_map(|project| &project.features);
+    let is_short = features.clone().count() <= MAX_SHORT_STATUS_FEATURES;
+    let size = features.map(|feature| feature.entries.len().max(1)).sum();
+    let make = move || {
+        let sinks = api.views.board().sinks();
+        json::to_line(&build_status(&api, &world, synced, &complete_features(&world), &sinks))
     };
-    respond_for_feature(&api, query, make).await
-}
-
-/// Answers from one feature.
-pub(crate) async fn respond_for_feature(
-    api: &ApiState,
-    query: Query,
-    make: impl FnOnce(&ResolvedFeature, Option<Synced>) -> std::io::Result<Vec<u8>> + Send + 'static,
-) -> Response {
-    match resolve_query(api, query).await {
-        Ok((meant, synced)) => {
-            json_response_blocking(meant.feature.entries.len(), move || make(&meant, synced)).await
-        }
-        Err(problem) => problem.into_response(),
+    if is_short {
+        short_json_response(size, make).await
+    } else {
+        json_response_blocking(size, make).await
     }
-}
-
-async fn resolve_query(
-    api: &ApiState,
-    query: Query,
-) -> Result<(ResolvedFeature, Option<Synced>), Problem> {
-    let parameters: Parameters = query.0?;
-    api.resolve_feature(&parameters).await
-}
-
-pub(crate) async fn not_found() -> Problem {
-    Problem::new(ProblemCode::NotFound, "there is no such address")
-        .with_hint("`GET /api/openapi.json` says which there are")
-}
-
-pub(crate) async fn method_not_allowed() -> Problem {
-    Problem::new(ProblemCode::MethodNotAllowed, "that address does not take this method")
-        .with_hint("the `Allow` header says which it takes")
 }
 
 /// The features of each project, made whole.
@@ -210,8 +125,8 @@ fn build_status<'a>(
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
         pid: std::process::id(),
-        started_at: api.started_at.0,
-        uptime_s: api.started_at.1.elapsed().as_secs(),
+        started_at: api.started_at.wall,
+        uptime_s: api.started_at.monotonic.elapsed().as_secs(),
         instance: Cow::Borrowed(&world.instance),
         seq: world.seq,
         synced,

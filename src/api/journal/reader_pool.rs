@@ -8,7 +8,8 @@ use std::sync::Mutex;
 
 use tokio::sync::Semaphore;
 
-use crate::api::response::render::{internal_error, run_blocking};
+use crate::api::response::problem::internal_error;
+use crate::api::response::render::run_blocking;
 use crate::core::sync::lock;
 use crate::store::{Journal, JournalReader, StoreError};
 use crate::wire::problem::Problem;

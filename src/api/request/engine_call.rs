@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::api::ApiState;
+use crate::api::state::ApiState;
 use crate::core::path::FeatureSlug;
 use crate::engine::inbox::{Command, ProjectId};
 use crate::engine::view::SyncKind;
@@ -15,37 +15,34 @@ use crate::wire::hint;
 use crate::wire::problem::{Problem, ProblemCode};
 use crate::wire::status::Synced;
 
-impl ApiState {
-    /// Waits until the engine has seen all that was changed before.
-    pub(crate) async fn sync(
-        &self,
-        feature: Option<(ProjectId, FeatureSlug)>,
-    ) -> Result<Synced, Problem> {
-        match self.call_engine(|reply| Command::Sync { feature, reply }).await? {
-            SyncKind::Cookie => Ok(Synced::Cookie),
-            SyncKind::Scan => Ok(Synced::Scan),
-        }
+/// Waits until the engine has seen all that was changed before.
+pub(crate) async fn wait_synced(
+    api: &ApiState,
+    feature: Option<(ProjectId, FeatureSlug)>,
+) -> Result<Synced, Problem> {
+    match call_engine(api, |reply| Command::Sync { feature, reply }).await? {
+        SyncKind::Cookie => Ok(Synced::Cookie),
+        SyncKind::Scan => Ok(Synced::Scan),
     }
+}
 
-    /// Gives the engine a command, and waits for what it answers.
-    pub(crate) async fn call_engine<T>(
-        &self,
-        command: impl FnOnce(oneshot::Sender<T>) -> Command,
-    ) -> Result<T, Problem> {
-        let (reply, answer) = oneshot::channel();
-        let command = command(reply);
-        let patience = command.patience();
-        let kept = AbandonedCommand::from_command(&command);
-        self.inbox.command(command).map_err(|full| unavailable(full.to_string()))?;
-        let late = || {
-            if self.views.world().instance.is_empty() {
-                return unavailable("the daemon is still starting")
-                    .with_hint("ask again in a second");
-            }
-            kept.timeout_problem(patience)
-        };
-        await_reply(answer, patience).await.unwrap_or_else(|| Err(late()))
-    }
+/// Gives the engine a command, and waits for what it answers.
+pub(crate) async fn call_engine<T>(
+    api: &ApiState,
+    command: impl FnOnce(oneshot::Sender<T>) -> Command,
+) -> Result<T, Problem> {
+    let (reply, answer) = oneshot::channel();
+    let command = command(reply);
+    let patience = command.patience();
+    let kept = AbandonedCommand::from_command(&command);
+    api.inbox.command(command).map_err(|full| unavailable(full.to_string()))?;
+    let late = || {
+        if api.views.world().instance.is_empty() {
+            return unavailable("the daemon is still starting").with_hint("ask again in a second");
+        }
+        kept.timeout_problem(patience)
+    };
+    await_reply(answer, patience).await.unwrap_or_else(|| Err(late()))
 }
 
 /// What becomes of a command that no one waits for any more.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
-use crate::api::ApiState;
 use crate::api::response::render::run_blocking;
+use crate::api::state::ApiState;
 use crate::core::path::escape_bytes;
 use crate::engine::view::World;
 use crate::wire::problem::{Problem, ProblemCode};

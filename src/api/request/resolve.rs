@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::api::ApiState;
+use crate::api::request::engine_call::wait_synced;
 use crate::api::request::query::Parameters;
+use crate::api::state::ApiState;
 use crate::engine::inbox::ProjectId;
 use crate::engine::view::{FeatureView, ProjectView, World};
 use crate::wire::hint;
@@ -109,78 +110,79 @@ fn ambiguous_project<'p>(what: &str, projects: impl Iterator<Item = &'p ProjectV
         .with_hint(hint::AMBIGUOUS_PROJECT)
 }
 
-impl ApiState {
-    /// The feature that is meant, once its first index stands and, if asked for, once every change
-    /// made before the request is seen.
-    pub(crate) async fn resolve_feature(
-        &self,
-        parameters: &Parameters,
-    ) -> Result<(ResolvedFeature, Option<Synced>), Problem> {
-        let sync = parameters.flag("sync")?;
-        let meant = match self.wait_initial_scan(parameters).await {
-            // It may have been made just before.
-            Err(problem) if problem.status == 404 && sync => {
-                self.sync(None).await?;
-                self.wait_initial_scan(parameters).await?
-            }
-            found => found?,
-        };
-        if !sync {
-            return Ok((meant, None));
+/// The feature that is meant, once its first index stands and, if asked for, once every change
+/// made before the request is seen.
+pub(crate) async fn resolve_feature(
+    api: &ApiState,
+    parameters: &Parameters,
+) -> Result<(ResolvedFeature, Option<Synced>), Problem> {
+    let sync = parameters.flag("sync")?;
+    let meant = match wait_initial_scan(api, parameters).await {
+        // It may have been made just before.
+        Err(problem) if problem.status == 404 && sync => {
+            wait_synced(api, None).await?;
+            wait_initial_scan(api, parameters).await?
         }
-        let (meant, synced) = self.sync_feature(&meant, parameters).await?;
-        Ok((meant, Some(synced)))
+        found => found?,
+    };
+    if !sync {
+        return Ok((meant, None));
     }
+    let (meant, synced) = sync_feature(api, &meant, parameters).await?;
+    Ok((meant, Some(synced)))
+}
 
-    /// That feature with every change made before.
-    pub(crate) async fn sync_feature(
-        &self,
-        meant: &ResolvedFeature,
-        parameters: &Parameters,
-    ) -> Result<(ResolvedFeature, Synced), Problem> {
-        let synced = self.sync(Some((meant.project_id, meant.feature.slug().clone()))).await?;
-        Ok((ResolvedFeature::find(&self.views.world(), parameters)?, synced))
-    }
+/// That feature with every change made before.
+pub(crate) async fn sync_feature(
+    api: &ApiState,
+    meant: &ResolvedFeature,
+    parameters: &Parameters,
+) -> Result<(ResolvedFeature, Synced), Problem> {
+    let synced = wait_synced(api, Some((meant.project_id, meant.feature.slug().clone()))).await?;
+    Ok((ResolvedFeature::find(&api.views.world(), parameters)?, synced))
+}
 
-    /// That feature as it is shown now.
-    pub(crate) fn current_feature(
-        &self,
-        parameters: &Parameters,
-    ) -> Result<ResolvedFeature, Problem> {
-        ResolvedFeature::find(&self.views.world(), parameters)
-    }
+/// That feature as it is shown now.
+pub(crate) fn current_feature(
+    api: &ApiState,
+    parameters: &Parameters,
+) -> Result<ResolvedFeature, Problem> {
+    ResolvedFeature::find(&api.views.world(), parameters)
+}
 
-    /// The present picture, likewise.
-    pub(crate) async fn current_state(
-        &self,
-        parameters: &Parameters,
-    ) -> Result<(Arc<World>, Option<Synced>), Problem> {
-        let synced = if parameters.flag("sync")? { Some(self.sync(None).await?) } else { None };
-        Ok((self.views.world(), synced))
-    }
+/// The present picture, likewise.
+pub(crate) async fn current_state(
+    api: &ApiState,
+    parameters: &Parameters,
+) -> Result<(Arc<World>, Option<Synced>), Problem> {
+    let synced = if parameters.flag("sync")? { Some(wait_synced(api, None).await?) } else { None };
+    Ok((api.views.world(), synced))
+}
 
-    /// The feature that is meant, once its first index stands, whatever others are doing.
-    async fn wait_initial_scan(&self, parameters: &Parameters) -> Result<ResolvedFeature, Problem> {
-        let mut news = self.views.news();
-        let found = async {
-            loop {
-                // Seen before looking: what is shown meanwhile is news again.
-                news.borrow_and_update();
-                let world = self.views.world();
-                if !world.instance.is_empty() {
-                    let meant = ResolvedFeature::find(&world, parameters)?;
-                    if meant.feature.indexed {
-                        return Ok(meant);
-                    }
-                }
-                if news.changed().await.is_err() {
-                    return Err(Problem::new(ProblemCode::Unavailable, "the daemon is stopping"));
+/// The feature that is meant, once its first index stands, whatever others are doing.
+async fn wait_initial_scan(
+    api: &ApiState,
+    parameters: &Parameters,
+) -> Result<ResolvedFeature, Problem> {
+    let mut news = api.views.news();
+    let found = async {
+        loop {
+            // Seen before looking: what is shown meanwhile is news again.
+            news.borrow_and_update();
+            let world = api.views.world();
+            if !world.instance.is_empty() {
+                let meant = ResolvedFeature::find(&world, parameters)?;
+                if meant.feature.indexed {
+                    return Ok(meant);
                 }
             }
-        };
-        tokio::time::timeout(INITIAL_SCAN_TIMEOUT, found).await.unwrap_or_else(|_| {
-            let detail = "the first index of the feature does not stand yet";
-            Err(Problem::new(ProblemCode::Unavailable, detail).with_hint("ask again in a second"))
-        })
-    }
+            if news.changed().await.is_err() {
+                return Err(Problem::new(ProblemCode::Unavailable, "the daemon is stopping"));
+            }
+        }
+    };
+    tokio::time::timeout(INITIAL_SCAN_TIMEOUT, found).await.unwrap_or_else(|_| {
+        let detail = "the first index of the feature does not stand yet";
+        Err(Problem::new(ProblemCode::Unavailable, detail).with_hint("ask again in a second"))
+    })
 }

@@ -1,3 +1,5 @@
 //! Writes responses: JSON, problems, and the memory budget of large ones.
 
+pub(crate) mod json;
+pub(crate) mod problem;
 pub(crate) mod render;

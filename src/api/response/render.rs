@@ -9,16 +9,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use hyper::body::{Frame, SizeHint};
-use serde::Serialize;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
-use crate::wire::json;
+use crate::api::response::json::{json_body_response, json_bytes_response};
+use crate::api::response::problem::internal_error;
 use crate::wire::problem::{Problem, ProblemCode};
-use crate::wire::status::Synced;
 
 /// Features of more artifacts than this are worked out and written apart from the connections'
 /// thread.
@@ -39,35 +37,26 @@ const MAX_CHUNK_BYTES: usize = 64 << 10;
 static RENDER_PERMITS: Semaphore = Semaphore::const_new(MAX_CONCURRENT_RENDERS);
 static BUFFER_BUDGET: Semaphore = Semaphore::const_new(MAX_BUFFERED_KIB as usize);
 
-/// A JSON answer.
-pub(crate) fn json_response(value: &impl Serialize) -> Response {
-    json::to_line(value)
-        .map_or_else(|error| internal_error(error).into_response(), json_bytes_response)
-}
-
 /// As [`json_response`], of something that may be long in the making; `size` is about how many artifacts
 /// it is made of.
-pub(crate) async fn json_response_blocking<F>(size: usize, work: F) -> Response
+pub(crate) async fn json_response_blocking<F>(size: usize, work: F) -> Result<Response, Problem>
 where
     F: FnOnce() -> std::io::Result<Vec<u8>> + Send + 'static,
 {
-    let made = if size <= MAX_INLINE_ARTIFACTS {
-        work().map(json_bytes_response).map_err(internal_error)
-    } else {
-        let work = || work().map(|body| (body, ())).map_err(internal_error);
-        budgeted_response(work).await.map(|(answer, ())| answer)
-    };
-    made.unwrap_or_else(Problem::into_response)
+    if size <= MAX_INLINE_ARTIFACTS {
+        return work().map(json_bytes_response).map_err(internal_error);
+    }
+    let work = || work().map(|body| (body, ())).map_err(internal_error);
+    budgeted_response(work).await.map(|(response, ())| response)
 }
 
 /// As [`json_response_blocking`], of an answer that is short whatever it is made of: it waits for no large ones.
-pub(crate) async fn short_json_response<F>(size: usize, work: F) -> Response
+pub(crate) async fn short_json_response<F>(size: usize, work: F) -> Result<Response, Problem>
 where
     F: FnOnce() -> std::io::Result<Vec<u8>> + Send + 'static,
 {
-    let made = if size <= MAX_INLINE_ARTIFACTS { Ok(work()) } else { run_blocking(work).await };
-    let made = made.and_then(|made| made.map(json_bytes_response).map_err(internal_error));
-    made.unwrap_or_else(Problem::into_response)
+    let body = if size <= MAX_INLINE_ARTIFACTS { work() } else { run_blocking(work).await? };
+    body.map(json_bytes_response).map_err(internal_error)
 }
 
 /// A JSON answer that may be large, and what else `work` gives.
@@ -140,19 +129,6 @@ impl hyper::body::Body for BudgetedBody {
     }
 }
 
-/// Says in a header how an answer came to include every earlier change, where its body has no place
-/// for that.
-pub(crate) fn set_synced_header(mut answer: Response, synced: Option<Synced>) -> Response {
-    if let Some(synced) = synced {
-        let how = match synced {
-            Synced::Cookie => "cookie",
-            Synced::Scan => "scan",
-        };
-        answer.headers_mut().insert("synced", HeaderValue::from_static(how));
-    }
-    answer
-}
-
 /// Works on a thread that may wait for the disk.
 pub(crate) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
@@ -160,35 +136,10 @@ pub(crate) async fn run_blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(internal_error)
 }
 
-pub(crate) fn json_bytes_response(body: Vec<u8>) -> Response {
-    json_body_response(Body::from(body))
-}
-
-fn json_body_response(body: Body) -> Response {
-    let kind = HeaderValue::from_static("application/json");
-    ([(header::CONTENT_TYPE, kind)], body).into_response()
-}
-
-pub(crate) fn internal_error(error: impl std::fmt::Display) -> Problem {
-    Problem::new(ProblemCode::Internal, error.to_string())
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let mut response = Response::new(Body::from(json::to_line(&self).unwrap_or_default()));
-        *response.status_mut() =
-            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self.status == 503 {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        response
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use axum::http::StatusCode;
+
     use super::*;
 
     #[tokio::test]
@@ -196,7 +147,7 @@ mod tests {
         let making = u32::try_from(MAX_CONCURRENT_RENDERS).unwrap();
         let _all = RENDER_PERMITS.acquire_many(making).await.unwrap();
         let short = short_json_response(MAX_INLINE_ARTIFACTS + 1, || Ok(b"{}".to_vec())).await;
-        assert_eq!(short.status(), StatusCode::OK);
+        assert_eq!(short.unwrap().status(), StatusCode::OK);
         let large = json_response_blocking(MAX_INLINE_ARTIFACTS + 1, || Ok(b"{}".to_vec()));
         assert!(tokio::time::timeout(Duration::ZERO, large).await.is_err(), "it has no turn");
     }

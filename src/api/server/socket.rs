@@ -9,34 +9,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use axum::Router;
-use hyper_util::rt::TokioTimer;
-use hyper_util::service::TowerToHyperService;
-use interprocess::local_socket::tokio::{Listener, Stream};
-use interprocess::local_socket::traits::tokio::Listener as _;
+use interprocess::local_socket::tokio::Listener;
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName as _};
 use interprocess::os::unix::local_socket::ListenerOptionsExt as _;
 use interprocess::os::unix::uds_local_socket;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tracing::{debug, warn};
-
-use crate::api::server::connection::{ConnectionService, ConnectionSlot, IdleConnections};
-use crate::api::server::http_metrics::{HttpMetrics, OpenConnection};
-use crate::api::server::write_timeout::{TimeoutStream, WriteDeadline, WriteTimeouts};
-use crate::api::{ApiState, routes, unix_socket_router};
-
-/// Connections at a time; for the next, one of which nothing is being answered makes room, or it
-/// waits.
-const MAX_CONNECTIONS: usize = 1_536;
-/// Bytes of a request's head, and of what is buffered of an answer.
-const MAX_BUFFER_BYTES: usize = 16 << 10;
-/// A head must have come by then, and so must the next one on a connection that is kept.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why the socket cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -156,125 +133,4 @@ fn remove_stale_socket(path: &Path) -> Result<(), SocketError> {
             .map_err(|source| SocketError::Io { action: "remove", path: path.to_owned(), source }),
         Err(source) => Err(SocketError::Io { action: "connect to", path: path.to_owned(), source }),
     }
-}
-
-/// Serves `api` until `stop` turns true. Connections that are open then are dropped.
-pub async fn serve(listener: Listener, api: Arc<ApiState>, mut stop: watch::Receiver<bool>) {
-    let traffic = Arc::clone(&api.http_metrics);
-    let addresses = routes().into_iter().map(|(address, _)| address).collect();
-    let server = Server::new(MAX_CONNECTIONS, traffic, addresses, unix_socket_router(api));
-    let stopped = stop.clone();
-    loop {
-        let accepted = tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
-            accepted = server.accept(listener.accept()) => accepted,
-        };
-        match accepted {
-            Ok((stream, _)) if !is_own_user(&stream) => {
-                server.metrics.refused.fetch_add(1, Ordering::Relaxed);
-                warn!("a connection of another user is refused");
-            }
-            Ok((stream, permit)) => server.serve_connection(stream, permit, stopped.clone()),
-            Err(error) => backoff_after_accept_error(&error).await,
-        }
-    }
-}
-
-/// After a connection that could not be accepted: out of descriptors, most likely, and others close
-/// theirs meanwhile.
-pub(crate) async fn backoff_after_accept_error(error: &io::Error) {
-    warn!(%error, "a connection cannot be accepted");
-    tokio::time::sleep(Duration::from_millis(50)).await;
-}
-
-/// Connections of one listener, and what they are limited to.
-pub(crate) struct Server {
-    permits: Arc<Semaphore>,
-    idle: Arc<IdleConnections>,
-    pub(crate) metrics: Arc<HttpMetrics>,
-    routes: Arc<[&'static str]>,
-    router: Router,
-    /// How slowly answers may be read.
-    pub(crate) write_timeouts: WriteTimeouts,
-}
-
-impl Server {
-    pub(crate) fn new(
-        most: usize,
-        traffic: Arc<HttpMetrics>,
-        addresses: Arc<[&'static str]>,
-        router: Router,
-    ) -> Self {
-        let permits = Arc::new(Semaphore::new(most));
-        Self {
-            permits,
-            idle: Arc::default(),
-            metrics: traffic,
-            routes: addresses,
-            router,
-            write_timeouts: WriteTimeouts::DEFAULT,
-        }
-    }
-
-    /// The next connection, once there is a place for it.
-    pub(crate) async fn accept<S>(
-        &self,
-        accepted: impl Future<Output = io::Result<S>>,
-    ) -> io::Result<(S, OwnedSemaphorePermit)> {
-        let stream = accepted.await?;
-        let permits = Arc::clone(&self.permits);
-        if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
-            return Ok((stream, permit));
-        }
-        if self.idle.evict_oldest() {
-            self.metrics.evicted.fetch_add(1, Ordering::Relaxed);
-        }
-        let permit = permits.acquire_owned().await.map_err(io::Error::other)?;
-        Ok((stream, permit))
-    }
-
-    /// Answers a connection's requests until it, or the listener, ends.
-    pub(crate) fn serve_connection<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
-        &self,
-        stream: S,
-        permit: OwnedSemaphorePermit,
-        mut stopped: watch::Receiver<bool>,
-    ) {
-        let seat = Arc::new(ConnectionSlot::new(&self.idle));
-        let patience = Arc::new(WriteDeadline::new(self.write_timeouts));
-        let requests = ConnectionService {
-            router: TowerToHyperService::new(self.router.clone()),
-            metrics: Arc::clone(&self.metrics),
-            slot: Arc::clone(&seat),
-            write_deadline: Arc::clone(&patience),
-            routes: Arc::clone(&self.routes),
-        };
-        let stream = TimeoutStream::new(stream, patience);
-        let open = OpenConnection::new(&self.metrics);
-        tokio::spawn(async move {
-            let served = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIMEOUT)
-                .max_buf_size(MAX_BUFFER_BYTES)
-                .serve_connection(stream, requests);
-            tokio::select! {
-                served = served => {
-                    if let Err(error) = served {
-                        debug!(%error, "a connection ended early");
-                    }
-                }
-                () = seat.evicted() => debug!("a silent connection made room"),
-                _ = stopped.wait_for(|stop| *stop) => {}
-            }
-            drop((seat, permit, open));
-        });
-    }
-}
-
-fn is_own_user(stream: &Stream) -> bool {
-    let own = rustix::process::geteuid().as_raw();
-    // Not `peer_creds()`: that is an error where the client's process has no number here, as from
-    // another PID namespace. Where there are no credentials the user is -1.
-    let Stream::UdSocket(stream) = stream;
-    stream.inner().peer_cred().is_ok_and(|peer| peer.uid() == own)
 }

@@ -168,21 +168,7 @@ impl<S: AsyncWrite + Unpin> Write for TimeoutStream<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read as _, Write as _};
-    use std::os::unix::net::UnixStream;
-
-    use axum::Router;
-    use axum::response::IntoResponse;
-    use axum::routing::get;
-    use tokio::sync::watch;
-    use tokio::task::spawn_blocking;
-
     use super::*;
-    use crate::api::response::render::budgeted_response;
-    use crate::api::server::socket::Server;
-
-    /// Of two such answers only one has room.
-    const LENGTH: usize = 70 << 20;
 
     #[test]
     fn an_answer_has_a_time_by_its_length_and_what_is_read_of_it_makes_that_no_longer() {
@@ -202,49 +188,5 @@ mod tests {
         assert_eq!([25, 30].map(left), [5, 0].map(|left| Some(second(left))));
         patience.on_stream();
         assert_eq!(left(4_000), None);
-    }
-
-    /// A connection to a server that is read at that pace, on which a large answer is asked for.
-    async fn asked(pace: WriteTimeouts) -> (UnixStream, watch::Sender<bool>) {
-        let answer = || async {
-            let made = budgeted_response(|| Ok((vec![b'x'; LENGTH], ()))).await;
-            made.map_or_else(IntoResponse::into_response, |(answer, ())| answer)
-        };
-        let router = Router::new().route("/", get(answer));
-        let mut server = Server::new(1, Arc::default(), Arc::new(["/"]), router);
-        server.write_timeouts = pace;
-        let (mut client, stream) = UnixStream::pair().unwrap();
-        stream.set_nonblocking(true).unwrap();
-        let stream = tokio::net::UnixStream::from_std(stream);
-        let (stream, permit) = server.accept(async { stream }).await.unwrap();
-        let (stop, stopped) = watch::channel(false);
-        server.serve_connection(stream, permit, stopped);
-        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-        (client, stop)
-    }
-
-    #[tokio::test]
-    async fn who_reads_a_large_answer_byte_by_byte_is_given_up_and_its_room_is_anothers() {
-        // Reading a byte now and then, it would never be silent for so long.
-        let pace = WriteTimeouts {
-            idle: Duration::MAX / 4,
-            min_total: Duration::ZERO,
-            bytes_per_second: u64::MAX,
-        };
-        let (mut slow, _stop) = asked(pace).await;
-        let read = spawn_blocking(move || {
-            let mut byte = [0];
-            (0..4 << 20).take_while(|_| slow.read(&mut byte).is_ok_and(|count| count > 0)).count()
-        });
-        let read = read.await.unwrap();
-        assert!((1..4 << 20).contains(&read), "{read} bytes were read of it");
-        let (mut other, _stop) = asked(WriteTimeouts::DEFAULT).await;
-        let answer = spawn_blocking(move || {
-            let mut answer = Vec::new();
-            other.read_to_end(&mut answer).map(|_| answer)
-        });
-        let answer = answer.await.unwrap().unwrap();
-        assert!(answer.starts_with(b"HTTP/1.1 200"), "{} bytes", answer.len());
-        assert!(answer.len() > LENGTH, "{} bytes", answer.len());
     }
 }

@@ -6,13 +6,6 @@ use crate::wire::rich_text::tree::{Element, Node, TreeBuilder};
 /// Words that are values.
 const SCALAR_KEYWORDS: &[&str] = &["true", "false", "null", "yes", "no", "on", "off", "~"];
 
-/// Text as it is.
-pub(crate) fn text_nodes(text: &str) -> Vec<Node> {
-    let mut out = TreeBuilder::default();
-    out.push_text(text);
-    out.finish()
-}
-
 /// JSON.
 pub(crate) fn json(text: &str) -> Vec<Node> {
     let mut out = TreeBuilder::default();
@@ -124,7 +117,7 @@ fn push_token(out: &mut TreeBuilder, text: &str, class: Option<&'static str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::rich_text::tree::write_html;
+    use crate::wire::rich_text::html::write_html;
 
     fn html(nodes: &[Node]) -> String {
         let mut out = String::new();

@@ -3,11 +3,13 @@
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
 use crate::wire::rich_text::highlight;
-use crate::wire::rich_text::tree::{Element, Node, TreeBuilder, code_block, parse_safe_link};
+use crate::wire::rich_text::tree::{
+    Element, Node, TreeBuilder, code_block, parse_safe_link, text_nodes,
+};
 
 /// What a Markdown text looks like.
 #[must_use]
-pub fn parse(text: &str) -> Vec<Node> {
+pub(crate) fn parse(text: &str) -> Vec<Node> {
     let options = Options::ENABLE_TABLES
         | Options::ENABLE_STRIKETHROUGH
         | Options::ENABLE_TASKLISTS
@@ -131,7 +133,7 @@ impl Renderer {
                 let mut block = code_block(match language {
                     Language::Json => highlight::json(&text),
                     Language::Yaml | Language::Metadata => highlight::yaml(&text),
-                    Language::Html | Language::Other => highlight::text_nodes(&text),
+                    Language::Html | Language::Other => text_nodes(&text),
                 });
                 if let (Node::Element(element), Language::Metadata) = (&mut block, language) {
                     element.class = Some("metadata");
@@ -166,7 +168,7 @@ fn heading_tag(level: HeadingLevel) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::rich_text::tree::write_html;
+    use crate::wire::rich_text::html::write_html;
 
     fn html(text: &str) -> String {
         let mut out = String::new();

@@ -1,5 +1,11 @@
 //! Documents as a tree of allowed elements.
 
-pub mod highlight;
-pub mod markdown;
-pub mod tree;
+mod highlight;
+mod html;
+mod markdown;
+mod render;
+mod tree;
+
+pub use html::{escape_html, write_html};
+pub use render::render_text;
+pub use tree::{Element, Node};

@@ -5,16 +5,12 @@
 //! anything. What a screen would obey or reorder is shown as an escape.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
 use crate::core::path::is_unprintable;
-use crate::wire::rich_text::{highlight, markdown};
 
-/// Larger contents are shown as text: a page has to hold every node.
-pub const MAX_RENDER_BYTES: usize = 256 << 10;
 /// Elements within each other; what is deeper stands in the last one.
 const MAX_ELEMENT_DEPTH: usize = 40;
 
@@ -57,28 +53,21 @@ impl Element {
     }
 }
 
-/// How a content of that kind looks; `None` where it is to be shown as text.
-#[must_use]
-pub fn render_text(media_type_hint: &str, text: &str) -> Option<Vec<Node>> {
-    if text.len() > MAX_RENDER_BYTES {
-        return None;
-    }
-    match media_type_hint {
-        "markdown" => Some(markdown::parse(text)),
-        "json" => Some(vec![code_block(highlight::json(text))]),
-        "yaml" => Some(vec![code_block(highlight::yaml(text))]),
-        _ => None,
-    }
-}
-
 /// Lines of code.
 pub(crate) fn code_block(children: Vec<Node>) -> Node {
     Node::Element(Element { children, ..Element::new("pre") })
 }
 
+/// Text as it is.
+pub(crate) fn text_nodes(text: &str) -> Vec<Node> {
+    let mut out = TreeBuilder::default();
+    out.push_text(text);
+    out.finish()
+}
+
 /// Text of several lines with what a screen would obey written as an escape.
 #[must_use]
-pub fn escape_control_chars(text: &str) -> Cow<'_, str> {
+pub(crate) fn escape_control_chars(text: &str) -> Cow<'_, str> {
     let hidden = |c: char| is_unprintable(c) && c != '\n' && c != '\t';
     if !text.contains(hidden) {
         return Cow::Borrowed(text);
@@ -97,7 +86,7 @@ pub fn escape_control_chars(text: &str) -> Cow<'_, str> {
 
 /// A link that cannot run anything.
 #[must_use]
-pub fn parse_safe_link(link: &str) -> Option<String> {
+pub(crate) fn parse_safe_link(link: &str) -> Option<String> {
     let lower = link.to_ascii_lowercase();
     let known = ["https://", "http://", "mailto:"].iter().any(|scheme| lower.starts_with(scheme));
     let plain = !link.contains(|c: char| c.is_whitespace() || is_unprintable(c));
@@ -183,53 +172,6 @@ impl Serialize for Node {
     }
 }
 
-/// Text as HTML.
-#[must_use]
-pub fn escape_html(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + text.len() / 16);
-    for c in escape_control_chars(text).chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-/// A tree as HTML.
-pub fn write_html(out: &mut String, nodes: &[Node]) {
-    for node in nodes {
-        let element = match node {
-            Node::Text(text) => {
-                out.push_str(&escape_html(text));
-                continue;
-            }
-            Node::Element(element) => element,
-        };
-        out.push('<');
-        out.push_str(element.tag);
-        if let Some(class) = element.class {
-            let _ = write!(out, " class=\"{class}\"");
-        }
-        if let Some(href) = &element.href {
-            let _ = write!(out, " rel=\"noopener noreferrer\" href=\"{}\"", escape_html(href));
-        }
-        if let Some(start) = element.start {
-            let _ = write!(out, " start=\"{start}\"");
-        }
-        out.push('>');
-        if matches!(element.tag, "br" | "hr") {
-            continue;
-        }
-        write_html(out, &element.children);
-        let _ = write!(out, "</{}>", element.tag);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,12 +205,5 @@ mod tests {
             "a\tb\nc\\u{1b}[2J\\u{202e}d"
         );
         assert!(matches!(escape_control_chars("gr\u{fc}n\n"), Cow::Borrowed(_)));
-    }
-
-    #[test]
-    fn what_is_too_large_or_of_no_kind_is_text() {
-        assert!(render_text("markdown", "# a").is_some());
-        assert!(render_text("markdown", &"a".repeat(MAX_RENDER_BYTES + 1)).is_none());
-        assert!(render_text("text", "# a").is_none());
     }
 }

@@ -1,0 +1,33 @@
+//! Renders the content of an artifact as a tree, by its media type.
+
+use crate::wire::rich_text::tree::{Node, code_block};
+use crate::wire::rich_text::{highlight, markdown};
+
+/// Larger contents are shown as text: a page has to hold every node.
+const MAX_RENDER_BYTES: usize = 256 << 10;
+
+/// How a content of that kind looks; `None` where it is to be shown as text.
+#[must_use]
+pub fn render_text(media_type_hint: &str, text: &str) -> Option<Vec<Node>> {
+    if text.len() > MAX_RENDER_BYTES {
+        return None;
+    }
+    match media_type_hint {
+        "markdown" => Some(markdown::parse(text)),
+        "json" => Some(vec![code_block(highlight::json(text))]),
+        "yaml" => Some(vec![code_block(highlight::yaml(text))]),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_large_or_of_no_kind_is_text() {
+        assert!(render_text("markdown", "# a").is_some());
+        assert!(render_text("markdown", &"a".repeat(MAX_RENDER_BYTES + 1)).is_none());
+        assert!(render_text("text", "# a").is_none());
+    }
+}
