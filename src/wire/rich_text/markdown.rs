@@ -57,7 +57,7 @@ impl Renderer {
             Event::Start(tag) => self.on_start(&tag),
             Event::End(tag) => self.on_end(tag),
             Event::Text(text) | Event::Html(text) | Event::InlineHtml(text) => {
-                self.push_text(&text)
+                self.push_text(&text);
             }
             Event::Code(text) | Event::InlineMath(text) | Event::DisplayMath(text) => {
                 self.builder.push_leaf(Element::new("code"), &text);
