@@ -1,9 +1,9 @@
-//! Who may ask at the loopback listener: a browser or program that has the token, under a name of
-//! this listener, on behalf of no other page.
+//! Access control of the dashboard's listener: `Host`, `Origin` and token of each request, and the
+//! one-time tickets that start a browser session. Users are checked elsewhere, by `server::peer`.
 //!
-//! Every process and every web page of the machine can reach a loopback port. A foreign name in
-//! `Host` is a page whose name was pointed here, a foreign `Origin` a page that asks in its own
-//! name, and neither has the token. All three are looked at before anything is answered.
+//! Every process and every web page on the machine can reach a loopback port. A wrong `Host` is a
+//! sign of DNS rebinding, a wrong `Origin` of a cross-site request; neither has the token. All
+//! three are checked before a request is processed. Rules: `docs/specification.md#dashboard`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,17 +21,17 @@ use crate::api::dashboard::static_files;
 use crate::core::sync::lock;
 use crate::wire::problem::{Problem, ProblemCode};
 
-/// Where a browser is let in; a ticket follows.
+/// Path at which a browser starts a session, followed by a ticket.
 const TICKET_PATH_PREFIX: &str = "/open/";
-/// A ticket lets in until then.
+/// Validity of a ticket.
 const TICKET_TTL: Duration = Duration::from_mins(5);
-/// Tickets that are out at a time; the oldest is void when another is given.
+/// Maximum number of valid tickets; issuing another one invalidates the oldest.
 const MAX_TICKETS: usize = 16;
-/// Nothing from elsewhere, nothing inline, no markup from text, no frames.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-                      connect-src 'self'; base-uri 'none'; form-action 'none'; \
-                      frame-ancestors 'none'; require-trusted-types-for 'script'; \
-                      trusted-types 'none'";
+/// Allows no foreign or inline resources, no markup made from strings and no framing.
+const CONTENT_SECURITY_POLICY: &str = "\
+    default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+    require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// 256 random bits, in hexadecimal digits.
 #[derive(Clone)]
@@ -47,7 +47,7 @@ impl RandomToken {
         Ok(Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
     }
 
-    /// One that was made before; `None` for what is none.
+    /// Parses a persisted token; returns `None` unless it is 64 lower-case hexadecimal digits.
     pub(crate) fn parse(text: String) -> Option<Self> {
         let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         (text.len() == 64 && text.bytes().all(hex)).then_some(Self(text))
@@ -57,29 +57,29 @@ impl RandomToken {
         &self.0
     }
 
-    /// Hashes are compared, so how long it takes says nothing about the secret.
+    /// Compares in constant time, by hashes, so that the duration reveals nothing about the token.
     fn matches(&self, text: &[u8]) -> bool {
         Sha256::digest(&self.0) == Sha256::digest(text)
     }
 }
 
-/// What a listener lets in.
+/// Credentials and host names that a listener accepts.
 pub(crate) struct AccessGuard {
     token: RandomToken,
     cookie_name: String,
     allowed_hosts: Vec<String>,
+    /// Valid tickets with the time of issue, oldest first; at most `MAX_TICKETS`.
     tickets: Mutex<Vec<(RandomToken, Instant)>>,
 }
 
 impl AccessGuard {
-    pub(crate) fn new(address: SocketAddr, secret: RandomToken) -> Self {
+    pub(crate) fn new(address: SocketAddr, token: RandomToken) -> Self {
         let port = address.port();
-        let hosts = vec![address.to_string(), format!("localhost:{port}")];
-        // Cookies do not know ports: those of two daemons must not have one name.
         Self {
-            token: secret,
+            token,
+            // Browsers send a cookie to all ports of a host: daemons need different names.
             cookie_name: format!("dossierd-{port}"),
-            allowed_hosts: hosts,
+            allowed_hosts: vec![address.to_string(), format!("localhost:{port}")],
             tickets: Mutex::default(),
         }
     }
@@ -88,7 +88,7 @@ impl AccessGuard {
         self.token.as_str()
     }
 
-    /// A new ticket.
+    /// Creates a ticket.
     pub(crate) fn issue_ticket(&self) -> io::Result<String> {
         let ticket = RandomToken::generate()?;
         let mut tickets = lock(&self.tickets);
@@ -99,25 +99,27 @@ impl AccessGuard {
         Ok(ticket.0)
     }
 
-    /// Takes a ticket; whether it was one.
+    /// Invalidates a ticket; returns true if it was valid.
     fn redeem_ticket(&self, text: &str) -> bool {
         let mut tickets = lock(&self.tickets);
-        tickets.retain(|(_, given)| given.elapsed() < TICKET_TTL);
+        tickets.retain(|(_, issued)| issued.elapsed() < TICKET_TTL);
         let found = tickets.iter().position(|(ticket, _)| ticket.matches(text.as_bytes()));
         found.map(|at| tickets.remove(at)).is_some()
     }
 
-    /// Whether what is asked is asked of this listener, by its own page or by none.
+    /// Returns true if `Host` is this listener's and `Origin` is too, if given.
+    ///
+    /// Either may be given once only. A target in absolute form must name this listener as well.
     fn has_valid_host_and_origin(&self, uri: &Uri, headers: &HeaderMap) -> bool {
         let host = |text: &str| self.allowed_hosts.iter().any(|host| host == text);
         let origin = |text: &str| text.strip_prefix("http://").is_some_and(host);
-        let one = |name: HeaderName| match headers.get_all(name).iter().collect::<Vec<_>>()[..] {
+        let single = |name: HeaderName| match headers.get_all(name).iter().collect::<Vec<_>>()[..] {
             [one] => one.to_str().ok(),
             _ => None,
         };
-        one(header::HOST).is_some_and(host)
-            && uri.authority().is_none_or(|named| host(named.as_str()))
-            && (!headers.contains_key(header::ORIGIN) || one(header::ORIGIN).is_some_and(origin))
+        single(header::HOST).is_some_and(host)
+            && uri.authority().is_none_or(|authority| host(authority.as_str()))
+            && (!headers.contains_key(header::ORIGIN) || single(header::ORIGIN).is_some_and(origin))
     }
 
     fn has_cookie(&self, headers: &HeaderMap) -> bool {
@@ -133,15 +135,16 @@ impl AccessGuard {
     }
 
     fn has_token(&self, headers: &HeaderMap) -> bool {
-        let said = headers.get(header::AUTHORIZATION);
-        said.and_then(|said| said.as_bytes().strip_prefix(b"Bearer "))
+        let authorization = headers.get(header::AUTHORIZATION);
+        authorization
+            .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "))
             .is_some_and(|token| self.token.matches(token))
     }
 
-    /// A browser is let in: it gets the cookie, and goes to the page.
+    /// Returns the response that sets the session cookie and loads the page.
     ///
-    /// Not by a redirect: a browser that came from another site would follow it without a cookie
-    /// that is strict.
+    /// It is a page with a `Refresh` header, not a redirect: after a navigation from another site a
+    /// browser follows redirects without cookies that are `SameSite=Strict`.
     fn session_response(&self) -> Response {
         let cookie = format!(
             "{}={}; Path=/; HttpOnly; SameSite=Strict",
@@ -156,17 +159,22 @@ impl AccessGuard {
         response
     }
 
-    /// The answer to a request that is not let through.
-    fn rejection(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
+    /// Returns the response to a request that does not reach the router; `None` admits the request.
+    fn early_response(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
         let problem = |code, why: &str| Some(Problem::new(code, why).into_response());
         if !self.has_valid_host_and_origin(uri, headers) {
             return problem(ProblemCode::Forbidden, "not under this name, and for no other page");
         }
         if let Some(ticket) = uri.path().strip_prefix(TICKET_PATH_PREFIX) {
-            // A browser that looks ahead has not been told to open it.
-            let opens = method == Method::GET && !headers.contains_key("sec-purpose");
-            let known = opens && (self.redeem_ticket(ticket) || self.has_cookie(headers));
-            return Some(if known { self.session_response() } else { static_files::locked_page() });
+            // A prefetch must not use up the ticket.
+            let is_navigation = method == Method::GET && !headers.contains_key("sec-purpose");
+            let is_valid =
+                is_navigation && (self.redeem_ticket(ticket) || self.has_cookie(headers));
+            return Some(if is_valid {
+                self.session_response()
+            } else {
+                static_files::locked_page()
+            });
         }
         if self.has_token(headers) {
             return None;
@@ -178,32 +186,32 @@ impl AccessGuard {
             let problem = Problem::new(ProblemCode::Unauthorized, "the token is missing");
             return Some(problem.with_hint("`dossierd dashboard` opens the page").into_response());
         }
-        // A cookie is sent whoever made the browser ask: other ports of this host are the same
-        // site.
-        let from = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
-        let own = from.is_none_or(|from| from == b"same-origin" || from == b"none");
-        let changes = *method != Method::GET && *method != Method::HEAD;
-        if own && (!changes || headers.contains_key(header::ORIGIN)) {
+        // `SameSite` does not keep the cookie from pages at other ports of this host: a site has no
+        // port.
+        let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+        let is_same_origin = site.is_none_or(|site| site == b"same-origin" || site == b"none");
+        let is_mutation = *method != Method::GET && *method != Method::HEAD;
+        if is_same_origin && (!is_mutation || headers.contains_key(header::ORIGIN)) {
             return None;
         }
         problem(ProblemCode::Forbidden, "for no other page")
     }
 }
 
-/// Lets a request through, or answers it.
+/// Middleware that answers requests without access, and adds security headers to all responses.
 pub(crate) async fn require_access(
-    State(door): State<Arc<AccessGuard>>,
+    State(guard): State<Arc<AccessGuard>>,
     request: Request,
     next: Next,
 ) -> Response {
-    let refusal = door.rejection(request.method(), request.uri(), request.headers());
-    let mut response = match refusal {
+    let early = guard.early_response(request.method(), request.uri(), request.headers());
+    let mut response = match early {
         None => next.run(request).await,
-        Some(refusal) => refusal,
+        Some(response) => response,
     };
     if response.status() == StatusCode::UNAUTHORIZED {
-        let how = HeaderValue::from_static("Bearer");
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, how);
+        let scheme = HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
     }
     let headers = response.headers_mut();
     for (name, value) in [
@@ -224,49 +232,49 @@ pub(crate) async fn require_access(
 mod tests {
     use super::*;
 
-    fn door() -> AccessGuard {
+    fn guard() -> AccessGuard {
         AccessGuard::new("127.0.0.1:7433".parse().unwrap(), RandomToken::generate().unwrap())
     }
 
     #[test]
-    fn a_ticket_lets_in_once() {
-        let door = door();
-        let (first, second) = (door.issue_ticket().unwrap(), door.issue_ticket().unwrap());
+    fn ticket_is_valid_once() {
+        let guard = guard();
+        let (first, second) = (guard.issue_ticket().unwrap(), guard.issue_ticket().unwrap());
         assert!(first.len() == 64 && first != second);
         assert!(
-            door.redeem_ticket(&first) && !door.redeem_ticket(&first) && !door.redeem_ticket("")
+            guard.redeem_ticket(&first) && !guard.redeem_ticket(&first) && !guard.redeem_ticket("")
         );
         for _ in 0..MAX_TICKETS {
-            door.issue_ticket().unwrap();
+            guard.issue_ticket().unwrap();
         }
-        assert!(!door.redeem_ticket(&second), "only so many are out");
+        assert!(!guard.redeem_ticket(&second), "newer tickets invalidated it");
     }
 
     #[test]
-    fn a_secret_is_what_was_made_and_nothing_else() {
-        let secret = RandomToken::generate().unwrap();
-        assert!(secret.matches(secret.as_str().as_bytes()) && !secret.matches(b""));
-        assert!(RandomToken::parse(secret.as_str().to_owned()).is_some());
-        for none in ["", "x", &"g".repeat(64), &"A".repeat(64), &"a".repeat(65)] {
-            assert!(RandomToken::parse(none.to_owned()).is_none(), "{none}");
+    fn token_parses_only_64_lower_case_hex_digits() {
+        let token = RandomToken::generate().unwrap();
+        assert!(token.matches(token.as_str().as_bytes()) && !token.matches(b""));
+        assert!(RandomToken::parse(token.as_str().to_owned()).is_some());
+        for invalid in ["", "x", &"g".repeat(64), &"A".repeat(64), &"a".repeat(65)] {
+            assert!(RandomToken::parse(invalid.to_owned()).is_none(), "{invalid}");
         }
     }
 
     #[test]
-    fn cookies_are_told_apart() {
-        let door = door();
+    fn cookie_matches_by_exact_name_and_token() {
+        let guard = guard();
         let has = |text: String| {
             let mut headers = HeaderMap::new();
             headers.insert(header::COOKIE, text.parse().unwrap());
-            door.has_cookie(&headers)
+            guard.has_cookie(&headers)
         };
-        let token = door.token();
+        let token = guard.token();
         assert!(has(format!("dossierd-7433={token}")));
         assert!(has(format!("a=b; dossierd-7433={token}; c=d")));
-        for none in
+        for other in
             ["dossierd-7433=", "dossierd-7433", "dossierd-74330=TOKEN", "xdossierd-7433=TOKEN"]
         {
-            assert!(!has(none.replace("TOKEN", token)), "{none}");
+            assert!(!has(other.replace("TOKEN", token)), "{other}");
         }
     }
 }

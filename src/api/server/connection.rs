@@ -1,8 +1,8 @@
-//! One connection: what it may hold, and for how long.
+//! Connection slots and the service that handles the requests of one connection.
 //!
-//! A client that does not send its head in time, or does not read its answer (`write_deadline`), is
-//! dropped. When all places are taken, the connection that has been silent the longest makes room: so
-//! no number of idle ones keeps others out.
+//! When all slots of a listener are taken, the connection that has been idle the longest is
+//! evicted, so that idle clients cannot lock out others. Timeouts are not here: `write_timeout`
+//! ends slow responses, and hyper's `header_read_timeout` slow request heads.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -21,19 +21,20 @@ use crate::api::server::http_metrics::HttpMetrics;
 use crate::api::server::write_timeout::WriteDeadline;
 use crate::core::sync::lock;
 
-/// Connections of which nothing is being answered, the one that has been so for the longest first.
+/// Connections without a request in progress, ordered by the time since they became idle.
 #[derive(Debug, Default)]
 pub(crate) struct IdleConnections {
     next_number: AtomicU64,
+    /// Eviction signals by the number that a connection got when it became idle.
     connections: Mutex<BTreeMap<u64, Arc<Notify>>>,
 }
 
 impl IdleConnections {
-    /// Ends the oldest. Says whether there was one.
+    /// Evicts the connection that has been idle the longest; returns false if none is idle.
     pub(crate) fn evict_oldest(&self) -> bool {
         let oldest = self.lock().pop_first();
-        oldest.is_some_and(|(_, end)| {
-            end.notify_one();
+        oldest.is_some_and(|(_, eviction)| {
+            eviction.notify_one();
             true
         })
     }
@@ -43,38 +44,39 @@ impl IdleConnections {
     }
 }
 
-/// The place of a connection; it begins silent, and is given up when this is dropped.
+/// The slot of an open connection. A new connection is idle; dropping the slot unregisters it.
 #[derive(Debug)]
 pub(crate) struct ConnectionSlot {
     idle: Arc<IdleConnections>,
+    /// Key in `IdleConnections` while the connection is idle.
     number: AtomicU64,
     eviction: Arc<Notify>,
 }
 
 impl ConnectionSlot {
-    pub(crate) fn new(silent: &Arc<IdleConnections>) -> Self {
-        let seat = Self {
-            idle: Arc::clone(silent),
+    pub(crate) fn new(idle: &Arc<IdleConnections>) -> Self {
+        let slot = Self {
+            idle: Arc::clone(idle),
             number: AtomicU64::new(0),
             eviction: Arc::new(Notify::new()),
         };
-        seat.mark_idle();
-        seat
+        slot.mark_idle();
+        slot
     }
 
-    /// Takes that nothing is being answered: silent from now on.
+    /// Registers the connection as idle from now on, so that it may be evicted.
     fn mark_idle(&self) {
         let number = self.idle.next_number.fetch_add(1, Ordering::Relaxed);
         self.number.store(number, Ordering::Relaxed);
         self.idle.lock().insert(number, Arc::clone(&self.eviction));
     }
 
-    /// Takes that something was asked.
+    /// Unregisters the connection while it processes a request.
     fn mark_busy(&self) {
         self.idle.lock().remove(&self.number.load(Ordering::Relaxed));
     }
 
-    /// Waits until the place is wanted for another.
+    /// Waits until the slot is needed for another connection.
     pub(crate) async fn evicted(&self) {
         self.eviction.notified().await;
     }
@@ -86,12 +88,13 @@ impl Drop for ConnectionSlot {
     }
 }
 
-/// The requests of one connection.
+/// Hyper service of one connection: counts requests and updates the slot and the write deadline.
 pub(crate) struct ConnectionService {
     pub(crate) router: TowerToHyperService<Router>,
     pub(crate) metrics: Arc<HttpMetrics>,
     pub(crate) slot: Arc<ConnectionSlot>,
     pub(crate) write_deadline: Arc<WriteDeadline>,
+    /// Paths of all routes, as labels of metrics.
     pub(crate) routes: Arc<[&'static str]>,
 }
 
@@ -104,27 +107,27 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
         self.slot.mark_busy();
         self.write_deadline.on_request();
         let method = method_label(request.method());
-        let address = route_label(&self.routes, request.uri().path());
-        let (traffic, patience) = (Arc::clone(&self.metrics), Arc::clone(&self.write_deadline));
-        let seat = Arc::clone(&self.slot);
-        let answered = self.router.call(request);
+        let route = route_label(&self.routes, request.uri().path());
+        let (metrics, deadline) = (Arc::clone(&self.metrics), Arc::clone(&self.write_deadline));
+        let slot = Arc::clone(&self.slot);
+        let responding = self.router.call(request);
         Box::pin(async move {
-            let answer = answered.await?;
-            let kind = answer.headers().get(header::CONTENT_TYPE);
-            let streams = kind.is_some_and(|kind| kind == "text/event-stream");
-            if streams {
-                patience.on_stream();
+            let response = responding.await?;
+            let content_type = response.headers().get(header::CONTENT_TYPE);
+            if content_type.is_some_and(|it| it == "text/event-stream") {
+                // The slot stays busy: an open event stream is never evicted.
+                deadline.on_stream();
             } else {
-                patience.on_response(answer.body().size_hint().lower(), Instant::now());
-                seat.mark_idle();
+                deadline.on_response(response.body().size_hint().lower(), Instant::now());
+                slot.mark_idle();
             }
-            traffic.record_request((method, address, answer.status().as_u16()));
-            Ok(answer)
+            metrics.record_request((method, route, response.status().as_u16()));
+            Ok(response)
         })
     }
 }
 
-/// A method's name, of those that anyone uses.
+/// Returns the label of a method: clients can invent methods, so unknown ones are `other`.
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -138,13 +141,13 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-/// The router's address that a path is at.
-fn route_label(addresses: &[&'static str], path: &str) -> &'static str {
-    let is_at = |address: &&&str| match address.split_once('{') {
-        None => **address == path,
-        Some((before, _)) => path.strip_prefix(before).is_some_and(|rest| !rest.is_empty()),
+/// Returns the route that a path matches, or `other`.
+fn route_label(routes: &[&'static str], path: &str) -> &'static str {
+    let matches = |route: &&&str| match route.split_once('{') {
+        None => **route == path,
+        Some((prefix, _)) => path.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty()),
     };
-    addresses.iter().find(is_at).copied().unwrap_or("other")
+    routes.iter().find(matches).copied().unwrap_or("other")
 }
 
 #[cfg(test)]
@@ -152,8 +155,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_one_of_the_routers_or_other() {
-        let known = ["/a", "/a/{key}", "/b"];
+    fn route_label_of_a_path_is_its_route_or_other() {
+        let routes = ["/a", "/a/{key}", "/b"];
         for (path, expect) in [
             ("/a", "/a"),
             ("/a/x.y", "/a/{key}"),
@@ -161,28 +164,28 @@ mod tests {
             ("/b/x", "other"),
             ("/", "other"),
         ] {
-            assert_eq!(route_label(&known, path), expect, "{path}");
+            assert_eq!(route_label(&routes, path), expect, "{path}");
         }
     }
 
     #[test]
-    fn the_one_that_is_silent_the_longest_makes_room() {
+    fn connection_idle_the_longest_is_evicted_first() {
         use futures_util::FutureExt as _;
 
-        let silent = Arc::new(IdleConnections::default());
-        let seats: Vec<ConnectionSlot> = (0..3).map(|_| ConnectionSlot::new(&silent)).collect();
-        let ended = |seat: &ConnectionSlot| seat.evicted().now_or_never().is_some();
-        // The first is busy; the second was, and is silent again.
-        seats[0].mark_busy();
-        seats[1].mark_busy();
-        seats[1].mark_idle();
-        assert!(silent.evict_oldest());
-        assert_eq!([0, 1, 2].map(|at: usize| ended(&seats[at])), [false, false, true]);
-        assert!(silent.evict_oldest());
-        assert!(ended(&seats[1]));
-        assert!(!silent.evict_oldest(), "the first is busy");
-        seats[0].mark_idle();
-        drop(seats);
-        assert!(!silent.evict_oldest(), "no one is there");
+        let idle = Arc::new(IdleConnections::default());
+        let slots: Vec<ConnectionSlot> = (0..3).map(|_| ConnectionSlot::new(&idle)).collect();
+        let is_evicted = |slot: &ConnectionSlot| slot.evicted().now_or_never().is_some();
+        // The first is busy; the second was, and is idle again.
+        slots[0].mark_busy();
+        slots[1].mark_busy();
+        slots[1].mark_idle();
+        assert!(idle.evict_oldest());
+        assert_eq!([0, 1, 2].map(|at: usize| is_evicted(&slots[at])), [false, false, true]);
+        assert!(idle.evict_oldest());
+        assert!(is_evicted(&slots[1]));
+        assert!(!idle.evict_oldest(), "the first is busy");
+        slots[0].mark_idle();
+        drop(slots);
+        assert!(!idle.evict_oldest(), "all connections are closed");
     }
 }

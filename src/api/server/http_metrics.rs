@@ -1,21 +1,24 @@
-//! What came over the socket, counted.
+//! Counters of connections and requests, for all listeners together.
 
-use crate::core::sync::lock;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// Method, address and status of requests.
+use crate::core::sync::lock;
+
+/// Method, route and status of a request.
 pub(crate) type RequestLabels = (&'static str, &'static str, u16);
 
-/// Numbers of this life. Addresses are those of the router, so there are few.
+/// Counters since the daemon started. Routes, methods and statuses are few, so the map stays small.
 #[derive(Debug, Default)]
 pub(crate) struct HttpMetrics {
+    /// Accepted connections.
     pub(crate) connections: AtomicU64,
+    /// Connections that are open now.
     pub(crate) open: AtomicU64,
-    /// Of another user.
+    /// Connections of other users, closed at once.
     pub(crate) refused: AtomicU64,
-    /// Ended to make room for others.
+    /// Idle connections closed to admit others.
     pub(crate) evicted: AtomicU64,
     requests: Mutex<BTreeMap<RequestLabels, u64>>,
 }
@@ -31,15 +34,15 @@ impl HttpMetrics {
     }
 }
 
-/// A connection, for as long as it is open.
+/// Counts a connection as open until dropped.
 #[derive(Debug)]
 pub(crate) struct OpenConnection(Arc<HttpMetrics>);
 
 impl OpenConnection {
-    pub(crate) fn new(traffic: &Arc<HttpMetrics>) -> Self {
-        traffic.connections.fetch_add(1, Ordering::Relaxed);
-        traffic.open.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(traffic))
+    pub(crate) fn new(metrics: &Arc<HttpMetrics>) -> Self {
+        metrics.connections.fetch_add(1, Ordering::Relaxed);
+        metrics.open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(metrics))
     }
 }
 
