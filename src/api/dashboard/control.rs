@@ -1,8 +1,8 @@
-//! The dashboard's door: closed until someone asks at the local socket, then open on loopback, and
-//! after a restart open again at the same place, so that a page that is open goes on.
+//! Opens and closes the dashboard, by a request on the local socket or by the configuration.
 //!
-//! What is kept for that, the port and the token, lies in the state directory and is readable by its
-//! owner only. Closing the dashboard forgets both.
+//! An open dashboard is reopened after a restart of the daemon, at the same address and with the
+//! same token, so that pages reconnect. Closing it deletes both. Rules:
+//! `docs/specification.md#dashboard`.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -25,7 +25,7 @@ use crate::api::state::ApiState;
 use crate::wire::dashboard::{DashboardClosed, DashboardOpened};
 use crate::wire::problem::{Problem, ProblemCode};
 
-/// Where the dashboard is opened and closed: at the local socket only.
+/// Returns the routes that open and close the dashboard; the dashboard itself does not serve them.
 pub(crate) fn routes() -> Vec<Route> {
     vec![("/api/dashboard", post(open_dashboard).merge(delete(close_dashboard)))]
 }
@@ -56,66 +56,72 @@ async fn close_dashboard(
     Ok(json_response(&DashboardClosed { closed }))
 }
 
-/// Opens the dashboard where the configuration says so, or where it was open before, and follows
-/// the configuration; without end.
+/// Opens the dashboard at the configured address, or where it was open before a restart, then
+/// follows changes of the configuration. Runs until the configuration's sender is dropped.
 pub async fn run_dashboard(api: Arc<ApiState>) {
-    let plan = &api.dashboard.config;
-    let mut listen = plan.listen.clone();
-    let first = plan.configured_address().or(plan.load_persisted().map(|kept| kept.listen));
+    let config = &api.dashboard.config;
+    let mut listen = config.listen.clone();
+    let persisted = config.load_persisted();
+    let first = config.configured_address().or(persisted.map(|persisted| persisted.listen));
     listen_at(&api, first).await;
     while listen.changed().await.is_ok() {
-        let wanted = *listen.borrow_and_update();
-        if wanted.is_none()
+        let address = *listen.borrow_and_update();
+        if address.is_none()
             && let Err(error) = api.dashboard.close().await
         {
-            warn!(%error, "the dashboard's token is not forgotten");
+            warn!(%error, "cannot delete the dashboard's token");
         }
-        listen_at(&api, wanted).await;
+        listen_at(&api, address).await;
     }
 }
 
-/// Has the dashboard listen there, if it does not.
-async fn listen_at(api: &Arc<ApiState>, to: Option<SocketAddr>) {
+/// Moves the dashboard to `address`, unless it listens there already; does nothing for `None`.
+async fn listen_at(api: &Arc<ApiState>, address: Option<SocketAddr>) {
     let mut open = api.dashboard.open.lock().await;
-    let Some(listen) = to else { return };
-    if open.as_ref().is_some_and(|open| open.address == listen) {
+    let Some(address) = address else { return };
+    if open.as_ref().is_some_and(|open| open.address == address) {
         return;
     }
+    // Closes the previous listener.
     *open = None;
-    let token = api.dashboard.config.load_persisted().map(|kept| kept.token);
-    match start_listener(api, listen, token).await {
-        Ok(listening) => *open = Some(listening),
-        Err(error) => warn!(%listen, %error, "the dashboard cannot be opened"),
+    let token = api.dashboard.config.load_persisted().map(|persisted| persisted.token);
+    match start_listener(api, address, token).await {
+        Ok(opened) => *open = Some(opened),
+        Err(error) => warn!(%address, %error, "cannot open the dashboard"),
     }
 }
 
-/// Opens the dashboard if it is not open: where it is, a ticket for one browser, the token.
+/// Opens the dashboard if it is closed; returns its address, a ticket for one browser, and the
+/// token.
 async fn open_or_reuse(api: &Arc<ApiState>) -> io::Result<(SocketAddr, String, String)> {
     let dashboard = &api.dashboard;
     let mut open = dashboard.open.lock().await;
     if open.is_none() {
         *open = Some(listen_at_preferred(api).await?);
     }
-    let open = open.as_ref().ok_or_else(|| io::Error::other("it was closed"))?;
+    let open = open.as_ref().ok_or_else(|| io::Error::other("the dashboard was closed"))?;
     Ok((open.address, open.guard.issue_ticket()?, open.guard.token().to_owned()))
 }
 
+/// Opens the dashboard at the configured address, else where it was open last, else at a free port.
 async fn listen_at_preferred(api: &Arc<ApiState>) -> io::Result<OpenDashboard> {
-    let plan = &api.dashboard.config;
-    let kept = plan.load_persisted();
-    if let Some(listen) = plan.configured_address() {
-        return start_listener(api, listen, kept.map(|kept| kept.token)).await;
+    let config = &api.dashboard.config;
+    let persisted = config.load_persisted();
+    if let Some(listen) = config.configured_address() {
+        return start_listener(api, listen, persisted.map(|persisted| persisted.token)).await;
     }
-    if let Some(PersistedDashboard { listen, token }) = kept {
+    if let Some(PersistedDashboard { listen, token }) = persisted {
         match start_listener(api, listen, Some(token)).await {
-            // Whoever is there now may have been sent the token by a browser.
+            // Browsers send the cookie to the process that has the port now: use a new token.
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-            listening => return listening,
+            result => return result,
         }
     }
     start_listener(api, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).await
 }
 
+/// Binds a listener, stores its address and token, and spawns the task that serves it. Without a
+/// valid token a new one is generated.
 async fn start_listener(
     api: &Arc<ApiState>,
     listen: SocketAddr,
@@ -123,20 +129,20 @@ async fn start_listener(
 ) -> io::Result<OpenDashboard> {
     let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
-    let secret = match token.and_then(RandomToken::parse) {
-        Some(secret) => secret,
+    let token = match token.and_then(RandomToken::parse) {
+        Some(token) => token,
         None => RandomToken::generate()?,
     };
-    let plan = &api.dashboard.config;
-    let kept = PersistedDashboard { listen: address, token: secret.as_str().to_owned() };
-    if let Err(error) = plan.persist(&kept) {
-        warn!(file = %plan.state_file.display(), %error, "a page will not go on after a restart");
+    let config = &api.dashboard.config;
+    let persisted = PersistedDashboard { listen: address, token: token.as_str().to_owned() };
+    if let Err(error) = config.persist(&persisted) {
+        let file = config.state_file.display();
+        warn!(%file, %error, "cannot store the dashboard's token; a restart ends all sessions");
     }
-    let door = Arc::new(AccessGuard::new(address, secret));
+    let guard = Arc::new(AccessGuard::new(address, token));
     let (close, closed) = watch::channel(false);
-    let served =
-        listener::serve(listener, Arc::clone(api), Arc::clone(&door), closed, plan.stop.clone());
-    tokio::spawn(served);
-    info!(%address, "the dashboard is open");
-    Ok(OpenDashboard { address, guard: door, close })
+    let stop = config.stop.clone();
+    tokio::spawn(listener::serve(listener, Arc::clone(api), Arc::clone(&guard), closed, stop));
+    info!(%address, "dashboard opened");
+    Ok(OpenDashboard { address, guard, close })
 }

@@ -57,7 +57,7 @@ impl RandomToken {
         &self.0
     }
 
-    /// Compares in constant time, by hashes, so that the duration reveals nothing about the token.
+    /// Compares hashes, so that the duration of the comparison reveals nothing about the token.
     fn matches(&self, text: &[u8]) -> bool {
         Sha256::digest(&self.0) == Sha256::digest(text)
     }

@@ -1,7 +1,7 @@
-//! The listener for browsers: on loopback, behind the guard, for this user.
+//! The dashboard's listener: accepts browsers on loopback, behind the access guard.
 //!
-//! The same requests as at the local socket, but those that open the dashboard itself, and the
-//! page. A process of another user reaches the port, and finds it closed to it.
+//! It serves the routes of the local socket, except those that open and close the dashboard, and
+//! the page. Other users' processes can reach a loopback port; their connections are closed.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,24 +19,25 @@ use crate::api::server::http::{Server, backoff_after_accept_error};
 use crate::api::server::peer::is_other_user;
 use crate::api::state::ApiState;
 
-/// Connections at a time: some pages, each with six at most.
+/// Maximum number of connections: about 20 pages, since a browser opens at most six per host. When
+/// all are taken, the connection that has been idle the longest is closed.
 const MAX_CONNECTIONS: usize = 128;
 
-/// Serves `api` and the page behind `door`, until it is closed or the daemon stops.
+/// Serves the API and the page behind `guard` until `closed` or `stop` turns true.
 pub(crate) async fn serve(
     listener: TcpListener,
     api: Arc<ApiState>,
-    door: Arc<AccessGuard>,
+    guard: Arc<AccessGuard>,
     mut closed: watch::Receiver<bool>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let traffic = Arc::clone(&api.http_metrics);
-    let all: Vec<Route> = shared_routes().into_iter().chain(page_routes()).collect();
-    let addresses = all.iter().map(|(address, _)| *address).collect();
-    let router = build_router(api, all).layer(from_fn_with_state(door, require_access));
-    let server = Server::new(MAX_CONNECTIONS, traffic, addresses, router);
+    let metrics = Arc::clone(&api.http_metrics);
+    let routes: Vec<Route> = shared_routes().into_iter().chain(page_routes()).collect();
+    let paths = routes.iter().map(|(path, _)| *path).collect();
+    let router = build_router(api, routes).layer(from_fn_with_state(guard, require_access));
+    let server = Server::new(MAX_CONNECTIONS, metrics, paths, router);
     let Ok(address) = listener.local_addr() else { return };
-    let ending = closed.clone();
+    let connection_stop = closed.clone();
     loop {
         let accepted = tokio::select! {
             _ = closed.wait_for(|closed| *closed) => return,
@@ -46,19 +47,19 @@ pub(crate) async fn serve(
         match accepted {
             Ok(((_, peer), _)) if is_other_user(peer, address) => {
                 server.metrics.refused.fetch_add(1, Ordering::Relaxed);
-                warn!("a connection of another user to the dashboard is refused");
+                warn!("refused a connection of another user to the dashboard");
             }
             Ok(((stream, _), permit)) => {
-                // Small answers to one page: each at once.
+                // Responses are small and events rare: Nagle's algorithm would only delay them.
                 let _ = stream.set_nodelay(true);
-                server.serve_connection(stream, permit, ending.clone());
+                server.serve_connection(stream, permit, connection_stop.clone());
             }
             Err(error) => backoff_after_accept_error(&error).await,
         }
     }
 }
 
-/// The page's addresses.
+/// Returns the routes of the page and its assets.
 fn page_routes() -> Vec<Route> {
     vec![("/", get(serve_index)), ("/assets/{name}", get(serve_asset))]
 }

@@ -1,4 +1,4 @@
-//! The dashboard: its listener, sessions and page.
+//! The dashboard: its listener on loopback, access control and page. Data comes from `handlers`.
 
 pub(crate) mod control;
 pub(crate) mod guard;

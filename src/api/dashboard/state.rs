@@ -1,4 +1,5 @@
-//! The dashboard's state: whether it is open, and what is kept of it for the next daemon.
+//! The dashboard's state: whether it is open, and the file that stores its address and token, so
+//! that pages stay connected over a restart of the daemon.
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -12,38 +13,39 @@ use tokio::sync::{Mutex, watch};
 
 use crate::api::dashboard::guard::{AccessGuard, RandomToken};
 
-/// Where the dashboard is to listen, and what it keeps.
+/// Settings of the dashboard.
 #[derive(Debug)]
 pub struct DashboardConfig {
-    /// Where the configuration has it listen; `None` where it waits to be asked for.
+    /// Address in the configuration; `None` if the dashboard is opened by a request only.
     pub listen: watch::Receiver<Option<SocketAddr>>,
-    /// Where port and token are kept.
+    /// File that stores the address and the token, mode 0600.
     pub state_file: PathBuf,
     /// Turns true when the daemon stops.
     pub stop: watch::Receiver<bool>,
 }
 
-/// The dashboard, open or not.
+/// The dashboard, open or closed.
 #[derive(Debug)]
 pub(crate) struct Dashboard {
     pub(crate) config: DashboardConfig,
     pub(crate) open: Mutex<Option<OpenDashboard>>,
 }
 
+/// A dashboard that accepts connections.
 pub(crate) struct OpenDashboard {
     pub(crate) address: SocketAddr,
     pub(crate) guard: Arc<AccessGuard>,
-    /// Ends the listener and its connections when it turns true or is dropped.
+    /// Closes the listener and its connections when set to true or dropped.
     pub(crate) close: watch::Sender<bool>,
 }
 
 impl fmt::Debug for OpenDashboard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Open").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("OpenDashboard").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
-/// What is kept from one daemon to the next.
+/// Content of `state_file`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PersistedDashboard {
@@ -52,11 +54,11 @@ pub(crate) struct PersistedDashboard {
 }
 
 impl Dashboard {
-    pub(crate) fn new(plan: DashboardConfig) -> Self {
-        Self { config: plan, open: Mutex::default() }
+    pub(crate) fn new(config: DashboardConfig) -> Self {
+        Self { config, open: Mutex::default() }
     }
 
-    /// Closes the dashboard and forgets its token; whether it was open.
+    /// Closes the dashboard and deletes its token; returns true if it was open.
     pub(crate) async fn close(&self) -> io::Result<bool> {
         let mut open = self.open.lock().await;
         let closed = open.take().is_some_and(|open| open.close.send(true).is_ok());
@@ -68,24 +70,29 @@ impl Dashboard {
 }
 
 impl DashboardConfig {
+    /// Returns the address in the configuration.
     pub(crate) fn configured_address(&self) -> Option<SocketAddr> {
         *self.listen.borrow()
     }
 
-    /// What was kept; `None` where there is nothing, or nothing that can be used.
+    /// Reads the stored address and token; returns `None` if the file is absent or invalid.
     pub(crate) fn load_persisted(&self) -> Option<PersistedDashboard> {
-        let kept: PersistedDashboard =
+        let persisted: PersistedDashboard =
             serde_json::from_slice(&fs::read(&self.state_file).ok()?).ok()?;
-        (kept.listen.ip().is_loopback() && RandomToken::parse(kept.token.clone()).is_some())
-            .then_some(kept)
+        let is_valid = persisted.listen.ip().is_loopback()
+            && RandomToken::parse(persisted.token.clone()).is_some();
+        is_valid.then_some(persisted)
     }
 
-    pub(crate) fn persist(&self, kept: &PersistedDashboard) -> io::Result<()> {
-        let fresh = self.state_file.with_extension("new");
-        let _ = fs::remove_file(&fresh);
-        let mut file = fs::File::options().write(true).create_new(true).mode(0o600).open(&fresh)?;
-        file.write_all(&serde_json::to_vec(kept)?)?;
+    /// Replaces the state file atomically.
+    pub(crate) fn persist(&self, persisted: &PersistedDashboard) -> io::Result<()> {
+        let temporary = self.state_file.with_extension("new");
+        // `create_new` fails if an earlier attempt left the file.
+        let _ = fs::remove_file(&temporary);
+        let mut options = fs::File::options();
+        let mut file = options.write(true).create_new(true).mode(0o600).open(&temporary)?;
+        file.write_all(&serde_json::to_vec(persisted)?)?;
         file.sync_all()?;
-        fs::rename(&fresh, &self.state_file)
+        fs::rename(&temporary, &self.state_file)
     }
 }

@@ -1,4 +1,4 @@
-//! The dashboard's page: files that are part of the program, served as they are.
+//! The dashboard's static files, which are embedded in the program.
 
 use axum::extract::Path;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::api::response::problem::not_found;
 
-/// The files below `/assets/`: name, type, text.
+/// The files below `/assets/`: name, media type, content.
 const ASSETS: &[(&str, &str, &str)] = &[
     ("style.css", CSS_MEDIA_TYPE, include_str!("assets/style.css")),
     ("content.css", CSS_MEDIA_TYPE, include_str!("assets/content.css")),
@@ -32,29 +32,31 @@ const HTML_MEDIA_TYPE: &str = "text/html; charset=utf-8";
 const CSS_MEDIA_TYPE: &str = "text/css; charset=utf-8";
 const JS_MEDIA_TYPE: &str = "text/javascript; charset=utf-8";
 
+/// Serves the page.
 pub(crate) async fn serve_index() -> Response {
     static_response(HTML_MEDIA_TYPE, INDEX_PAGE)
 }
 
+/// Serves an asset by its exact name.
 pub(crate) async fn serve_asset(Path(name): Path<String>) -> Response {
     match ASSETS.iter().find(|(known, ..)| *known == name) {
-        Some((_, kind, text)) => static_response(kind, text),
+        Some((_, media_type, content)) => static_response(media_type, content),
         None => not_found().await.into_response(),
     }
 }
 
-/// What a browser sees that was just let in.
+/// Returns the page after a session was started, which leads to the dashboard.
 pub(crate) fn loading_page() -> Response {
     static_response(HTML_MEDIA_TYPE, LOADING_PAGE)
 }
 
-/// What a browser sees that was not let in.
+/// Returns the page for browsers without a session.
 pub(crate) fn locked_page() -> Response {
     (StatusCode::UNAUTHORIZED, static_response(HTML_MEDIA_TYPE, LOCKED_PAGE)).into_response()
 }
 
-fn static_response(kind: &'static str, text: &'static str) -> Response {
-    ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], text).into_response()
+fn static_response(media_type: &'static str, content: &'static str) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static(media_type))], content).into_response()
 }
 
 #[cfg(test)]
@@ -62,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_file_that_is_named_is_there_and_every_one_that_is_there_is_named() {
+    fn referenced_assets_and_embedded_assets_are_the_same() {
         let names = |text: &str| -> Vec<String> {
             let parts = text.split(['"', '\'']).filter_map(|part| {
                 part.strip_prefix("/assets/").or(part.strip_prefix("./")).map(str::to_owned)
@@ -79,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_inline_and_no_text_becomes_markup() {
+    fn page_has_no_inline_code_and_makes_no_markup_from_text() {
         for (name, _, text) in ASSETS {
             for word in ["innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval("] {
                 assert!(!text.contains(word), "{word} in {name}");

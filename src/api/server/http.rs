@@ -1,4 +1,6 @@
-//! The connections of one listener: accepting, limits, and HTTP/1.1 on each.
+//! HTTP/1.1 on the connections of one listener: their number, and the limits of each.
+//!
+//! The sockets and the accept loops belong to `unix_listener` and `dashboard::listener`.
 
 use std::io;
 use std::sync::Arc;
@@ -16,55 +18,60 @@ use crate::api::server::connection::{ConnectionService, ConnectionSlot, IdleConn
 use crate::api::server::http_metrics::{HttpMetrics, OpenConnection};
 use crate::api::server::write_timeout::{TimeoutStream, WriteDeadline, WriteTimeouts};
 
-/// Bytes of a request's head, and of what is buffered of an answer.
+/// Maximum size of a request head in bytes, and of the buffer for a response. A larger head gets
+/// status 431.
 const MAX_BUFFER_BYTES: usize = 16 << 10;
-/// A head must have come by then, and so must the next one on a connection that is kept.
+/// Timeout for a complete request head, also for the next one on a persistent connection. After it
+/// the connection is closed.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Pause after a connection that could not be accepted.
+/// Delay before the next `accept` after one failed.
 const ACCEPT_ERROR_BACKOFF: Duration = Duration::from_millis(50);
 
-/// After a connection that could not be accepted: out of descriptors, most likely, and others close
-/// theirs meanwhile.
+/// Waits after a failed `accept`.
+///
+/// The usual cause is `EMFILE`: without a delay the loop would spin until a descriptor is closed.
 pub(crate) async fn backoff_after_accept_error(error: &io::Error) {
-    warn!(%error, "a connection cannot be accepted");
+    warn!(%error, "cannot accept a connection");
     tokio::time::sleep(ACCEPT_ERROR_BACKOFF).await;
 }
 
-/// Connections of one listener, and what they are limited to.
+/// Serves the connections of one listener, within its limits.
 pub(crate) struct Server {
     permits: Arc<Semaphore>,
     idle: Arc<IdleConnections>,
     pub(crate) metrics: Arc<HttpMetrics>,
     routes: Arc<[&'static str]>,
     router: Router,
-    /// How slowly answers may be read.
+    /// Limits for clients that read responses slowly.
     pub(crate) write_timeouts: WriteTimeouts,
 }
 
 impl Server {
     pub(crate) fn new(
-        most: usize,
-        traffic: Arc<HttpMetrics>,
-        addresses: Arc<[&'static str]>,
+        max_connections: usize,
+        metrics: Arc<HttpMetrics>,
+        routes: Arc<[&'static str]>,
         router: Router,
     ) -> Self {
-        let permits = Arc::new(Semaphore::new(most));
         Self {
-            permits,
+            permits: Arc::new(Semaphore::new(max_connections)),
             idle: Arc::default(),
-            metrics: traffic,
-            routes: addresses,
+            metrics,
+            routes,
             router,
             write_timeouts: WriteTimeouts::DEFAULT,
         }
     }
 
-    /// The next connection, once there is a place for it.
+    /// Accepts a connection and waits for a slot for it.
+    ///
+    /// If all slots are taken, the connection that has been idle the longest is evicted; while none
+    /// is idle, further connections wait in the kernel's backlog.
     pub(crate) async fn accept<S>(
         &self,
-        accepted: impl Future<Output = io::Result<S>>,
+        accepting: impl Future<Output = io::Result<S>>,
     ) -> io::Result<(S, OwnedSemaphorePermit)> {
-        let stream = accepted.await?;
+        let stream = accepting.await?;
         let permits = Arc::clone(&self.permits);
         if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
             return Ok((stream, permit));
@@ -76,40 +83,41 @@ impl Server {
         Ok((stream, permit))
     }
 
-    /// Answers a connection's requests until it, or the listener, ends.
+    /// Spawns a task that serves a connection until the client closes it, a timeout ends it, it is
+    /// evicted, or `stopped` turns true.
     pub(crate) fn serve_connection<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
         &self,
         stream: S,
         permit: OwnedSemaphorePermit,
         mut stopped: watch::Receiver<bool>,
     ) {
-        let seat = Arc::new(ConnectionSlot::new(&self.idle));
-        let patience = Arc::new(WriteDeadline::new(self.write_timeouts));
-        let requests = ConnectionService {
+        let slot = Arc::new(ConnectionSlot::new(&self.idle));
+        let write_deadline = Arc::new(WriteDeadline::new(self.write_timeouts));
+        let service = ConnectionService {
             router: TowerToHyperService::new(self.router.clone()),
             metrics: Arc::clone(&self.metrics),
-            slot: Arc::clone(&seat),
-            write_deadline: Arc::clone(&patience),
+            slot: Arc::clone(&slot),
+            write_deadline: Arc::clone(&write_deadline),
             routes: Arc::clone(&self.routes),
         };
-        let stream = TimeoutStream::new(stream, patience);
+        let stream = TimeoutStream::new(stream, write_deadline);
         let open = OpenConnection::new(&self.metrics);
         tokio::spawn(async move {
             let served = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIMEOUT)
                 .max_buf_size(MAX_BUFFER_BYTES)
-                .serve_connection(stream, requests);
+                .serve_connection(stream, service);
             tokio::select! {
                 served = served => {
                     if let Err(error) = served {
-                        debug!(%error, "a connection ended early");
+                        debug!(%error, "connection closed with an error");
                     }
                 }
-                () = seat.evicted() => debug!("a silent connection made room"),
+                () = slot.evicted() => debug!("evicted an idle connection"),
                 _ = stopped.wait_for(|stop| *stop) => {}
             }
-            drop((seat, permit, open));
+            drop((slot, permit, open));
         });
     }
 }
@@ -126,18 +134,18 @@ mod tests {
     use super::*;
     use crate::api::response::render::budgeted_response;
 
-    /// Of two such answers only one has room.
+    /// Bytes of a response; the memory budget has capacity for one of them.
     const LENGTH: usize = 70 << 20;
 
-    /// A connection to a server that is read at that pace, on which a large answer is asked for.
-    async fn asked(pace: WriteTimeouts) -> (UnixStream, watch::Sender<bool>) {
-        let answer = || async {
-            let made = budgeted_response(|| Ok((vec![b'x'; LENGTH], ()))).await;
-            made.map_or_else(IntoResponse::into_response, |(answer, ())| answer)
+    /// Requests a large response on a new connection with these timeouts.
+    async fn request_large_response(timeouts: WriteTimeouts) -> (UnixStream, watch::Sender<bool>) {
+        let handler = || async {
+            let result = budgeted_response(|| Ok((vec![b'x'; LENGTH], ()))).await;
+            result.map_or_else(IntoResponse::into_response, |(response, ())| response)
         };
-        let router = Router::new().route("/", get(answer));
+        let router = Router::new().route("/", get(handler));
         let mut server = Server::new(1, Arc::default(), Arc::new(["/"]), router);
-        server.write_timeouts = pace;
+        server.write_timeouts = timeouts;
         let (mut client, stream) = UnixStream::pair().unwrap();
         stream.set_nonblocking(true).unwrap();
         let stream = tokio::net::UnixStream::from_std(stream);
@@ -149,27 +157,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_reads_a_large_answer_byte_by_byte_is_given_up_and_its_room_is_anothers() {
-        // Reading a byte now and then, it would never be silent for so long.
-        let pace = WriteTimeouts {
+    async fn client_that_reads_byte_by_byte_is_closed_and_its_budget_released() {
+        // The idle timeout does not apply to a client that reads a byte now and then.
+        let timeouts = WriteTimeouts {
             idle: Duration::MAX / 4,
             min_total: Duration::ZERO,
             bytes_per_second: u64::MAX,
         };
-        let (mut slow, _stop) = asked(pace).await;
+        let (mut slow, _stop) = request_large_response(timeouts).await;
         let read = spawn_blocking(move || {
             let mut byte = [0];
             (0..4 << 20).take_while(|_| slow.read(&mut byte).is_ok_and(|count| count > 0)).count()
         });
         let read = read.await.unwrap();
-        assert!((1..4 << 20).contains(&read), "{read} bytes were read of it");
-        let (mut other, _stop) = asked(WriteTimeouts::DEFAULT).await;
-        let answer = spawn_blocking(move || {
-            let mut answer = Vec::new();
-            other.read_to_end(&mut answer).map(|_| answer)
+        assert!((1..4 << 20).contains(&read), "{read} bytes read");
+        let (mut other, _stop) = request_large_response(WriteTimeouts::DEFAULT).await;
+        let response = spawn_blocking(move || {
+            let mut response = Vec::new();
+            other.read_to_end(&mut response).map(|_| response)
         });
-        let answer = answer.await.unwrap().unwrap();
-        assert!(answer.starts_with(b"HTTP/1.1 200"), "{} bytes", answer.len());
-        assert!(answer.len() > LENGTH, "{} bytes", answer.len());
+        let response = response.await.unwrap().unwrap();
+        assert!(response.starts_with(b"HTTP/1.1 200"), "{} bytes", response.len());
+        assert!(response.len() > LENGTH, "{} bytes", response.len());
     }
 }

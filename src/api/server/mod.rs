@@ -1,4 +1,4 @@
-//! Connections: sockets, the accept loop, peers, write timeouts and their metrics.
+//! Sockets and connections: who may connect, limits, timeouts and metrics; no routes, no handlers.
 
 pub(crate) mod connection;
 pub(crate) mod http;

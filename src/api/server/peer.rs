@@ -1,30 +1,37 @@
-//! Which user is at the other end of a connection.
+//! Which user is at the other end of a connection, according to the kernel.
+//!
+//! For a Unix socket that is `SO_PEERCRED`. TCP has no such option, but `/proc/net/tcp` lists the
+//! owner of each socket of this machine (`man 5 proc_pid_net`).
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 
 use interprocess::local_socket::tokio::Stream;
 
+/// Returns true if the client's process runs as the daemon's user.
 pub(crate) fn is_own_user(stream: &Stream) -> bool {
     let own = rustix::process::geteuid().as_raw();
-    // Not `peer_creds()`: that is an error where the client's process has no number here, as from
-    // another PID namespace. Where there are no credentials the user is -1.
+    // Not `peer_creds()`: it fails if the client's process has no id in this PID namespace. Without
+    // credentials the kernel reports uid -1.
     let Stream::UdSocket(stream) = stream;
     stream.inner().peer_cred().is_ok_and(|peer| peer.uid() == own)
 }
 
-/// Whether the kernel says that the other end of a connection is another user's; root could read
-/// the token anyway, and forwards ports for users.
-pub(crate) fn is_other_user(peer: SocketAddr, own: SocketAddr) -> bool {
-    let ours = rustix::process::geteuid().as_raw();
+/// Returns true if the kernel reports that the other end of a TCP connection belongs to another
+/// user; false if it reports nothing.
+///
+/// Root is admitted: it can read the token anyway, and may forward ports for users.
+pub(crate) fn is_other_user(peer: SocketAddr, local: SocketAddr) -> bool {
+    let own = rustix::process::geteuid().as_raw();
     ["/proc/net/tcp", "/proc/net/tcp6"]
         .into_iter()
         .filter_map(|table| fs::read_to_string(table).ok())
-        .find_map(|table| find_socket_owner(&table, peer, own))
-        .is_some_and(|uid| uid != ours && uid != 0)
+        .find_map(|table| find_socket_owner(&table, peer, local))
+        .is_some_and(|uid| uid != own && uid != 0)
 }
 
-/// Who owns the socket at `from` that is connected to `to`, by the kernel's table.
+/// Returns the uid that owns the socket bound to `from` and connected to `to`, from the text of
+/// `/proc/net/tcp` or `tcp6`.
 fn find_socket_owner(table: &str, from: SocketAddr, to: SocketAddr) -> Option<u32> {
     table.lines().skip(1).find_map(|line| {
         let mut fields = line.split_whitespace().skip(1);
@@ -32,12 +39,14 @@ fn find_socket_owner(table: &str, from: SocketAddr, to: SocketAddr) -> Option<u3
         if !is_address(local, from) || !is_address(remote, to) {
             return None;
         }
-        // After the two: state, queues, timer, retransmits.
+        // Between the addresses and the uid: state, queues, timer, retransmits.
         fields.nth(4)?.parse().ok()
     })
 }
 
-/// Whether an entry of the table is that address, also as IPv6 writes one of IPv4.
+/// Returns true if an address of the table equals `address`, also as an IPv4-mapped IPv6 address.
+///
+/// The kernel prints addresses as 32-bit words in host byte order, ports in hexadecimal.
 fn is_address(text: &str, address: SocketAddr) -> bool {
     let words = |bytes: &[u8]| -> String {
         let words = bytes.chunks_exact(4).map(|word| word.try_into().unwrap_or_default());
@@ -58,24 +67,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernel_says_who_is_at_the_other_end() {
-        for at in ["127.0.0.1:0", "[::1]:0"] {
-            let Ok(listener) = TcpListener::bind(at) else { continue };
-            let own = listener.local_addr().unwrap();
-            let stream = TcpStream::connect(own).unwrap();
+    fn socket_owner_of_a_local_connection_is_this_user() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(listener) = TcpListener::bind(address) else { continue };
+            let local = listener.local_addr().unwrap();
+            let stream = TcpStream::connect(local).unwrap();
             let peer = stream.local_addr().unwrap();
-            let file = if own.is_ipv4() { "/proc/net/tcp" } else { "/proc/net/tcp6" };
+            let file = if local.is_ipv4() { "/proc/net/tcp" } else { "/proc/net/tcp6" };
             let table = fs::read_to_string(file).unwrap();
-            let ours = rustix::process::geteuid().as_raw();
-            assert_eq!(find_socket_owner(&table, peer, own), Some(ours), "{table}");
-            let other = SocketAddr::new(own.ip(), own.port() ^ 1);
+            let own = rustix::process::geteuid().as_raw();
+            assert_eq!(find_socket_owner(&table, peer, local), Some(own), "{table}");
+            let other = SocketAddr::new(local.ip(), local.port() ^ 1);
             assert_eq!(find_socket_owner(&table, peer, other), None);
-            assert!(!is_other_user(peer, own));
+            assert!(!is_other_user(peer, local));
         }
     }
 
     #[test]
-    fn another_user_is_seen() {
+    fn socket_owner_is_found_for_ipv4_and_mapped_addresses() {
         if cfg!(target_endian = "big") {
             return;
         }

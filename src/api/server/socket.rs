@@ -1,7 +1,7 @@
-//! The local socket: made so that only its owner can reach it, and served with limits.
+//! Creates the daemon's Unix socket, so that only its owner can reach it. It does not accept.
 //!
-//! A socket file that is there is never displaced on trust: whoever holds the daemon's lock asks
-//! first whether someone answers, and takes away only a socket of its own user that no one serves.
+//! An existing file is never replaced unless it is a socket of this user to which nothing listens:
+//! the caller holds the daemon's lock, and a connection is tried first.
 
 use std::fs;
 use std::io;
@@ -15,117 +15,126 @@ use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName as _
 use interprocess::os::unix::local_socket::ListenerOptionsExt as _;
 use interprocess::os::unix::uds_local_socket;
 
-/// Why the socket cannot be served.
+/// Why the socket cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
-    /// The system refused something.
+    /// A system call failed.
     #[error("cannot {action} {path}", path = path.display())]
     Io {
         /// What was being done.
         action: &'static str,
-        /// To what.
+        /// The socket, or its directory.
         path: PathBuf,
-        /// The refusal.
+        /// The cause.
         source: io::Error,
     },
-    /// Another daemon answers there.
+    /// Another process accepts connections at the path.
     #[error(
-        "a daemon already answers at {path}; end it with `dossierd stop --socket {path}`, or choose \
-         another socket with --socket",
+        "a daemon already answers at {path}; stop it with `dossierd stop --socket {path}`, or \
+         choose another socket with --socket",
         path = .0.display()
     )]
     InUse(PathBuf),
-    /// What is there is not ours to take away.
-    #[error("{path} is {what}, and left as it is; remove it, or choose another with --socket", path = path.display())]
+    /// The path exists and is not a socket of this user.
+    #[error(
+        "cannot create the socket {path}: the path is {what}; remove it, or choose another socket \
+         with --socket",
+        path = path.display()
+    )]
     NotReplaceable {
         /// The socket's path.
         path: PathBuf,
-        /// What it is.
+        /// What exists there.
         what: &'static str,
     },
-    /// Others could take the socket away, or could have put the directory there.
+    /// Other users could replace the socket, or could have created the directory.
     #[error(
-        "{path} is {what}, and left as it is; choose a socket in a folder of its own with --socket{mend}",
+        "cannot create a socket in {path}: the directory {what}; choose a socket in a private \
+         directory with --socket{chmod}",
         path = path.display()
     )]
     UnsafeDirectory {
         /// The directory of the socket.
         path: PathBuf,
-        /// What it is.
+        /// Why it is unsafe.
         what: &'static str,
-        /// What else helps.
-        mend: &'static str,
+        /// The alternative fix, where there is one.
+        chmod: &'static str,
     },
 }
 
-/// Makes the socket at `path`, whose lock the caller holds.
+/// Creates the socket at `path`, mode 0600, and its directory, mode 0700. The caller holds the
+/// daemon's lock.
 ///
 /// # Errors
-/// [`SocketError`]; what is there is left as it was.
+/// If the path or the directory is unsafe, in use, or cannot be created; existing files are not
+/// changed then.
 pub fn bind(path: &Path) -> Result<Listener, SocketError> {
     let error = |action, path: &Path| {
         let path = path.to_owned();
         move |source| SocketError::Io { action, path, source }
     };
-    let folder = path.parent().unwrap_or(Path::new("."));
-    ensure_private_dir(folder)?;
+    ensure_private_dir(path.parent().unwrap_or(Path::new(".")))?;
     remove_stale_socket(path)?;
-    let name = path.to_fs_name::<GenericFilePath>().map_err(error("name", path))?;
-    ListenerOptions::new().name(name).mode(0o600).create_tokio().map_err(error("listen at", path))
+    let name = path.to_fs_name::<GenericFilePath>().map_err(error("use the socket path", path))?;
+    ListenerOptions::new().name(name).mode(0o600).create_tokio().map_err(error("listen on", path))
 }
 
-/// Takes over a listener that the service manager made, and will make a new one of: its file is
-/// left alone, now and at the end.
+/// Adopts a socket from systemd's socket activation. systemd owns its file, which is therefore not
+/// removed when the daemon stops.
 ///
 /// # Errors
-/// When it cannot be used.
+/// If the descriptor cannot be registered with the runtime.
 pub fn adopt_systemd_socket(listener: UnixListener) -> io::Result<Listener> {
     Ok(uds_local_socket::tokio::Listener::try_from(OwnedFd::from(listener))?.into())
 }
 
-/// Makes the socket's directory, or refuses one that others can enter.
-fn ensure_private_dir(folder: &Path) -> Result<(), SocketError> {
+/// Creates the socket's directory, or checks that only this user can enter the existing one.
+fn ensure_private_dir(dir: &Path) -> Result<(), SocketError> {
     let error = |action| {
-        let path = folder.to_owned();
+        let path = dir.to_owned();
         move |source| SocketError::Io { action, path, source }
     };
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(error("make the folder"))?;
-    let metadata = fs::symlink_metadata(folder).map_err(error("look at"))?;
-    let wrong = if metadata.is_symlink() {
-        ("a symbolic link", "")
+    let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    created.map_err(error("create the directory"))?;
+    let metadata = fs::symlink_metadata(dir).map_err(error("read the metadata of"))?;
+    let (what, chmod) = if metadata.is_symlink() {
+        ("is a symbolic link", "")
     } else if metadata.uid() != rustix::process::geteuid().as_raw() {
-        ("a folder of another user", "")
+        ("belongs to another user", "")
     } else if metadata.mode() & 0o077 != 0 {
-        // With the sticky bit it is meant for all.
-        let shared = metadata.mode() & 0o1000 != 0;
-        let mend = if shared { "" } else { ", or, if it is yours alone, `chmod 700` it" };
-        ("a folder that other users can enter", mend)
+        // The sticky bit marks a directory that is shared on purpose, such as /tmp.
+        let is_shared = metadata.mode() & 0o1000 != 0;
+        let chmod = if is_shared { "" } else { ", or `chmod 700` this one if only you use it" };
+        ("can be entered by other users", chmod)
     } else {
         return Ok(());
     };
-    let (what, mend) = wrong;
-    Err(SocketError::UnsafeDirectory { path: folder.to_owned(), what, mend })
+    Err(SocketError::UnsafeDirectory { path: dir.to_owned(), what, chmod })
 }
 
-/// Takes away a socket that no one serves, and nothing else.
+/// Removes a socket of this user that refuses connections, and nothing else.
 fn remove_stale_socket(path: &Path) -> Result<(), SocketError> {
-    let foreign = |what| SocketError::NotReplaceable { path: path.to_owned(), what };
+    let not_replaceable = |what| SocketError::NotReplaceable { path: path.to_owned(), what };
     let metadata = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(source) => {
-            return Err(SocketError::Io { action: "look at", path: path.to_owned(), source });
+            return Err(SocketError::Io {
+                action: "read the metadata of",
+                path: path.to_owned(),
+                source,
+            });
         }
         Ok(metadata) => metadata,
     };
     if metadata.is_symlink() {
-        return Err(foreign("a symbolic link"));
+        return Err(not_replaceable("a symbolic link"));
     }
     if !metadata.file_type().is_socket() {
-        return Err(foreign("no socket"));
+        return Err(not_replaceable("not a socket"));
     }
     if metadata.uid() != rustix::process::geteuid().as_raw() {
-        return Err(foreign("a socket of another user"));
+        return Err(not_replaceable("a socket of another user"));
     }
     match std::os::unix::net::UnixStream::connect(path) {
         Ok(_) => Err(SocketError::InUse(path.to_owned())),

@@ -1,10 +1,9 @@
-//! How long a client may take to read an answer.
+//! Write timeouts: closes connections whose client reads too slowly.
 //!
-//! One that reads nothing for a while is given up, and so is one that has not read all in the time
-//! for an answer of that length, whatever it reads now and then: a large answer keeps its room until
-//! it has left. Who reads a stream may rest as long as it likes.
+//! A client is too slow if it reads nothing for `idle`, or has not read the whole response within a
+//! time proportional to its size: large responses hold memory until they are sent. Event streams
+//! are exempt. Limits: `docs/specification.md#limits`.
 
-use crate::core::sync::lock;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -16,32 +15,34 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Sleep, sleep};
 
-/// How slowly an answer may be read.
+use crate::core::sync::lock;
+
+/// Limits for reading a response; a client beyond them is disconnected.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WriteTimeouts {
-    /// An answer of which nothing is read for so long is given up.
+    /// Maximum time without reading anything.
     pub(crate) idle: Duration,
-    /// Every answer has so much time, whatever its length.
+    /// Time for the whole of a response of any size.
     pub(crate) min_total: Duration,
-    /// And a second more for each so many bytes.
+    /// Required average rate: each of these many bytes adds one second to `min_total`.
     pub(crate) bytes_per_second: u64,
 }
 
 impl WriteTimeouts {
-    /// That of all clients.
+    /// The limits of both listeners.
     pub(crate) const DEFAULT: Self = Self {
         idle: Duration::from_secs(10),
         min_total: Duration::from_secs(30),
         bytes_per_second: 64 << 10,
     };
 
-    /// The time for an answer of that length.
+    /// Returns the time for a response of `length` bytes.
     fn total_for(self, length: u64) -> Duration {
         self.min_total + Duration::from_secs(length / self.bytes_per_second)
     }
 }
 
-/// What is being written to a client, and how long that may take.
+/// What is being written to a client, and until when it must be read.
 #[derive(Debug)]
 pub(crate) struct WriteDeadline {
     timeouts: WriteTimeouts,
@@ -50,72 +51,78 @@ pub(crate) struct WriteDeadline {
 
 #[derive(Debug, Clone, Copy)]
 enum WritePhase {
-    /// What is left of an answer, while the next is in the making.
+    /// No response is known: what is written is the rest of the previous one, if any.
     Idle,
-    /// An answer that is to be read by then.
+    /// A response, and the deadline for reading all of it.
     Response(Instant),
+    /// An event stream, which has no deadline.
     Stream,
 }
 
 impl WriteDeadline {
-    pub(crate) fn new(pace: WriteTimeouts) -> Self {
-        Self { timeouts: pace, phase: Mutex::new(WritePhase::Idle) }
+    pub(crate) fn new(timeouts: WriteTimeouts) -> Self {
+        Self { timeouts, phase: Mutex::new(WritePhase::Idle) }
     }
 
-    /// Takes that something was asked.
+    /// Records the arrival of a request.
     pub(crate) fn on_request(&self) {
         self.set_phase(WritePhase::Idle);
     }
 
-    /// Takes that an answer of so many bytes begins.
+    /// Records the start of a response of `length` bytes.
     pub(crate) fn on_response(&self, length: u64, now: Instant) {
         self.set_phase(WritePhase::Response(now + self.timeouts.total_for(length)));
     }
 
-    /// Takes that a stream begins.
+    /// Records the start of an event stream.
     pub(crate) fn on_stream(&self) {
         self.set_phase(WritePhase::Stream);
     }
 
-    /// How long a client that does not read now may go on so; `None` for as long as it likes.
+    /// Returns how long the client may stall from `now` on; `None` without limit.
     fn remaining(&self, now: Instant) -> Option<Duration> {
-        let silence = self.timeouts.idle;
+        let idle = self.timeouts.idle;
         match *lock(&self.phase) {
-            WritePhase::Idle => Some(silence),
-            WritePhase::Response(by) => Some(by.saturating_duration_since(now).min(silence)),
+            WritePhase::Idle => Some(idle),
+            WritePhase::Response(deadline) => {
+                Some(deadline.saturating_duration_since(now).min(idle))
+            }
             WritePhase::Stream => None,
         }
     }
 
-    fn set_phase(&self, writing: WritePhase) {
-        *lock(&self.phase) = writing;
+    fn set_phase(&self, phase: WritePhase) {
+        *lock(&self.phase) = phase;
     }
 }
 
-/// A stream that gives up a client that does not read, or too slowly.
+/// A stream whose writes fail with `TimedOut` after the write deadline.
 pub(crate) struct TimeoutStream<S> {
     stream: TokioIo<S>,
     deadline: Arc<WriteDeadline>,
+    /// Runs while a write is pending: from the moment at which the client stopped reading.
     stall_timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> TimeoutStream<S> {
-    pub(crate) fn new(stream: S, patience: Arc<WriteDeadline>) -> Self {
-        Self { stream: TokioIo::new(stream), deadline: patience, stall_timer: None }
+    pub(crate) fn new(stream: S, deadline: Arc<WriteDeadline>) -> Self {
+        Self { stream: TokioIo::new(stream), deadline, stall_timer: None }
     }
 
+    /// Returns the result of a write, or an error if it has been pending for too long.
     fn poll_with_timeout<T>(
         &mut self,
         polled: Poll<io::Result<T>>,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
-        let left = if polled.is_ready() { None } else { self.deadline.remaining(Instant::now()) };
-        let Some(left) = left else {
+        let remaining =
+            if polled.is_ready() { None } else { self.deadline.remaining(Instant::now()) };
+        let Some(remaining) = remaining else {
             self.stall_timer = None;
             return polled;
         };
-        let new = || Box::pin(sleep(left));
-        match self.stall_timer.get_or_insert_with(new).as_mut().poll(context) {
+        let start = || Box::pin(sleep(remaining));
+        match self.stall_timer.get_or_insert_with(start).as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
         }
@@ -171,22 +178,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_has_a_time_by_its_length_and_what_is_read_of_it_makes_that_no_longer() {
+    fn deadline_depends_on_the_response_length_and_not_on_what_was_read() {
         let second = Duration::from_secs;
-        let (patience, begun) = (WriteDeadline::new(WriteTimeouts::DEFAULT), Instant::now());
-        assert_eq!(patience.remaining(begun), Some(second(10)));
-        patience.on_response(5 << 20, begun);
-        let left = |after| patience.remaining(begun + second(after));
+        let (deadline, start) = (WriteDeadline::new(WriteTimeouts::DEFAULT), Instant::now());
+        assert_eq!(deadline.remaining(start), Some(second(10)));
+        deadline.on_response(5 << 20, start);
+        let remaining = |after| deadline.remaining(start + second(after));
         assert_eq!(
-            [0, 99, 100, 105, 110, 4_000].map(left),
+            [0, 99, 100, 105, 110, 4_000].map(remaining),
             [10, 10, 10, 5, 0, 0].map(|left| Some(second(left)))
         );
-        // The next request has nothing to do with it.
-        patience.on_request();
-        assert_eq!(left(4_000), Some(second(10)));
-        patience.on_response(100, begun);
-        assert_eq!([25, 30].map(left), [5, 0].map(|left| Some(second(left))));
-        patience.on_stream();
-        assert_eq!(left(4_000), None);
+        // The next request resets the deadline.
+        deadline.on_request();
+        assert_eq!(remaining(4_000), Some(second(10)));
+        deadline.on_response(100, start);
+        assert_eq!([25, 30].map(remaining), [5, 0].map(|left| Some(second(left))));
+        deadline.on_stream();
+        assert_eq!(remaining(4_000), None);
     }
 }

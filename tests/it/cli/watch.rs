@@ -240,7 +240,7 @@ fn a_daemon_that_cannot_start_says_why() {
     let run = project.run_client(&["watch", "--socket", open.join("my.sock").to_str().unwrap()]);
     assert_eq!(run.code, 1, "{run:?}");
     assert!(run.stderr.contains("the daemon ended early"), "{run:?}");
-    assert!(run.stderr.contains("other users can enter"), "the end of the log: {run:?}");
+    assert!(run.stderr.contains("can be entered by other users"), "the end of the log: {run:?}");
 }
 
 /// A `systemctl` that knows the unit and starts the daemon by itself.

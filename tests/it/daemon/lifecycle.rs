@@ -107,12 +107,12 @@ type Plant = fn(&Path);
 
 #[test]
 fn what_is_planted_at_the_sockets_place_is_refused_and_left() {
-    let remove = "remove it, or choose another with --socket";
+    let remove = "remove it, or choose another socket with --socket";
     let plant: [(&str, &str, Plant); 4] = [
         ("a symbolic link", remove, |path| symlink("/tmp/elsewhere.sock", path).unwrap()),
-        ("no socket", remove, |path| fs::write(path, "mine").unwrap()),
-        ("no socket", remove, |path| fs::create_dir(path).unwrap()),
-        ("other users can enter", "or, if it is yours alone, `chmod 700` it", |path| {
+        ("not a socket", remove, |path| fs::write(path, "mine").unwrap()),
+        ("not a socket", remove, |path| fs::create_dir(path).unwrap()),
+        ("can be entered by other users", "or `chmod 700` this one if only you use it", |path| {
             let folder = path.parent().unwrap();
             fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
         }),

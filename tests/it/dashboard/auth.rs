@@ -314,7 +314,7 @@ fn the_configuration_opens_it_from_the_start() {
         drop(free);
         let project = Project::complete().config(&format!("http: {{listen: \"{listen}\"}}\n"));
         let daemon = project.start_daemon();
-        if daemon.log().contains("the dashboard cannot be opened") && attempt < 4 {
+        if daemon.log().contains("cannot open the dashboard") && attempt < 4 {
             daemon.stop();
             continue;
         }
