@@ -1,4 +1,4 @@
-//! The socket's artifacts: list, filters, detail and content, tombstones; and drift in detail.
+//! `/api/dossier/artifacts` and `/api/dossier/drift`: lists, filters, details, contents, tombstones.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,15 +12,15 @@ use crate::support::{FEATURE, Project, sha256, write_file};
 const LIST: &str = "/api/dossier/artifacts?sync=true&feature=001-x";
 
 fn keys(list: &Value) -> Vec<&str> {
-    let all = list["artifacts"].as_array().unwrap();
-    all.iter().map(|artifact| artifact["artifact_key"].as_str().unwrap()).collect()
+    let artifacts = list["artifacts"].as_array().unwrap();
+    artifacts.iter().map(|artifact| artifact["artifact_key"].as_str().unwrap()).collect()
 }
 
 fn detail(daemon: &Daemon, key: &str) -> Value {
     daemon.get_json(&format!("/api/dossier/artifacts/{key}?feature={FEATURE}&sync=true"))
 }
 
-/// Without what differs from run to run.
+/// Returns a response as text, with a placeholder for each value that differs between runs.
 fn redact(mut value: Value) -> String {
     for field in ["indexed_at", "captured_at", "last_scanned_at", "synced"] {
         if value.get(field).is_some_and(Value::is_string) {
@@ -34,7 +34,7 @@ fn redact(mut value: Value) -> String {
 }
 
 #[test]
-fn the_list_is_that_of_one_scan_and_each_filter_passes_what_it_says() {
+fn artifact_list_equals_scan_and_filters_select_matching_artifacts() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     let list = daemon.get_json(LIST);
@@ -45,7 +45,7 @@ fn the_list_is_that_of_one_scan_and_each_filter_passes_what_it_says() {
     assert_eq!(live, scanned);
     let mut sorted = keys(&list);
     sorted.sort_unstable();
-    assert_eq!(keys(&list), sorted, "by key");
+    assert_eq!(keys(&list), sorted, "sorted by key");
 
     for (filter, passes) in [
         ("&class=input", (|a| a["artifact_class"] == "input") as fn(&Value) -> bool),
@@ -65,13 +65,13 @@ fn the_list_is_that_of_one_scan_and_each_filter_passes_what_it_says() {
         assert_eq!(filtered["artifacts"], json!(expect), "{filter}");
         assert_eq!(filtered["filtered_count"], expect.len(), "{filter}");
         assert_eq!(filtered["total_count"], list["total_count"], "{filter}");
-        let said = filtered["filters_applied"].as_object().unwrap();
-        let names: Vec<&String> = said.keys().collect();
+        let applied = filtered["filters_applied"].as_object().unwrap();
+        let names: Vec<&String> = applied.keys().collect();
         assert_eq!(names, ["class", "required_only", "step_id", "wp_id"], "{filter}");
     }
-    let refused = daemon.get(&format!("{LIST}&class=sausage")).assert_problem(400, "bad_request");
+    let rejected = daemon.get(&format!("{LIST}&class=sausage")).assert_problem(400, "bad_request");
     assert_eq!(
-        refused["hint"],
+        rejected["hint"],
         "the classes are input, workflow, output, evidence, policy, runtime, other"
     );
     daemon.get(&format!("{LIST}&required_only=perhaps")).assert_problem(400, "bad_request");
@@ -79,19 +79,19 @@ fn the_list_is_that_of_one_scan_and_each_filter_passes_what_it_says() {
 }
 
 #[test]
-fn a_tombstone_is_listed_and_takes_the_place_of_an_absent_spec() {
+fn tombstone_is_listed_in_place_of_the_missing_artifact() {
     let project = Project::complete().artifact("notes.md", "note");
     let daemon = project.start_daemon();
     let before = daemon.get_json(LIST);
-    let plan_key = detail_key(&before, "plan.md");
-    let note_key = detail_key(&before, "notes.md");
+    let plan_key = key_at(&before, "plan.md");
+    let note_key = key_at(&before, "notes.md");
     fs::remove_file(project.feature_dir().join("plan.md")).unwrap();
     fs::remove_file(project.feature_dir().join("notes.md")).unwrap();
     let list = wait_for("two tombstones", || {
         let list = daemon.get_json(LIST);
         (list["tombstones"] == 2).then_some(list)
     });
-    assert_eq!(keys(&list), keys(&before), "each once");
+    assert_eq!(keys(&list), keys(&before), "each artifact is listed once");
     assert_eq!(list["total_count"], before["total_count"]);
     for (key, path) in [(&plan_key, "plan.md"), (&note_key, "notes.md")] {
         let detail = detail(&daemon, key);
@@ -102,7 +102,11 @@ fn a_tombstone_is_listed_and_takes_the_place_of_an_absent_spec() {
     }
     let overview = daemon.overview(FEATURE);
     let counted = overview["artifact_counts"]["total"].as_u64().unwrap();
-    assert_eq!(counted + 1, list["total_count"].as_u64().unwrap(), "counted without the note");
+    assert_eq!(
+        counted + 1,
+        list["total_count"].as_u64().unwrap(),
+        "the overview does not count the tombstone of `notes.md`"
+    );
     write_file(&project.feature_dir().join("plan.md"), b"again");
     let list = daemon.get_json(LIST);
     assert_eq!(list["tombstones"], 1);
@@ -110,14 +114,14 @@ fn a_tombstone_is_listed_and_takes_the_place_of_an_absent_spec() {
     daemon.stop();
 }
 
-fn detail_key(list: &Value, path: &str) -> String {
-    let all = list["artifacts"].as_array().unwrap();
-    let found = all.iter().find(|artifact| artifact["relative_path"] == path).unwrap();
+fn key_at(list: &Value, path: &str) -> String {
+    let artifacts = list["artifacts"].as_array().unwrap();
+    let found = artifacts.iter().find(|artifact| artifact["relative_path"] == path).unwrap();
     found["artifact_key"].as_str().unwrap().to_owned()
 }
 
 #[test]
-fn every_listed_artifact_has_a_detail_and_its_content_by_the_rule() {
+fn every_listed_artifact_has_details_and_only_text_below_the_limit_has_content() {
     let project = Project::complete()
         .artifact("text.md", "gr\u{fc}n \u{1b}[31m\n")
         .artifact("blob.bin", b"\xff\xfe")
@@ -140,11 +144,11 @@ fn every_listed_artifact_has_a_detail_and_its_content_by_the_rule() {
     let daemon = project.start_daemon();
     let list = daemon.get_json(LIST);
     for key in keys(&list) {
-        let one = detail(&daemon, key);
-        assert_eq!(one["artifact_key"], key);
-        if one["is_present"] == true && one["content"].is_string() {
-            let content = one["content"].as_str().unwrap();
-            assert_eq!(one["content_hash_sha256"], sha256(content.as_bytes()), "{key}");
+        let artifact = detail(&daemon, key);
+        assert_eq!(artifact["artifact_key"], key);
+        if artifact["is_present"] == true && artifact["content"].is_string() {
+            let content = artifact["content"].as_str().unwrap();
+            assert_eq!(artifact["content_hash_sha256"], sha256(content.as_bytes()), "{key}");
         }
     }
     for (path, content, truncated, notice) in [
@@ -155,29 +159,29 @@ fn every_listed_artifact_has_a_detail_and_its_content_by_the_rule() {
         ("link.md", Value::Null, false, json!("cannot be read")),
         ("pipe.md", Value::Null, false, json!("cannot be read")),
     ] {
-        let one = detail(&daemon, &detail_key(&list, path));
-        assert_eq!(one["content"], content, "{path}");
-        assert_eq!(one["content_truncated"], truncated, "{path}");
-        assert_eq!(one["truncation_notice"], notice, "{path}");
+        let artifact = detail(&daemon, &key_at(&list, path));
+        assert_eq!(artifact["content"], content, "{path}");
+        assert_eq!(artifact["content_truncated"], truncated, "{path}");
+        assert_eq!(artifact["truncation_notice"], notice, "{path}");
     }
-    let nearly = detail(&daemon, &detail_key(&list, "nearly.txt"));
+    let nearly = detail(&daemon, &key_at(&list, "nearly.txt"));
     assert_eq!(nearly["content"].as_str().map(str::len), Some(5_242_879));
     let raw = daemon
-        .get(&format!("/api/dossier/artifacts/{}?feature={FEATURE}", detail_key(&list, "text.md")));
-    assert!(!raw.body.contains('\u{1b}'), "no control character leaves");
+        .get(&format!("/api/dossier/artifacts/{}?feature={FEATURE}", key_at(&list, "text.md")));
+    assert!(!raw.body.contains('\u{1b}'), "control characters are escaped");
     insta::assert_snapshot!(redact(detail(&daemon, "input.spec.main")));
-    insta::assert_snapshot!(redact(detail(&daemon, &detail_key(&list, "tasks/WP01.md"))));
+    insta::assert_snapshot!(redact(detail(&daemon, &key_at(&list, "tasks/WP01.md"))));
 
     let encoded: String = "input.spec.main".bytes().map(|byte| format!("%{byte:02x}")).collect();
     assert_eq!(detail(&daemon, &encoded)["artifact_key"], "input.spec.main");
     let unknown = format!("/api/dossier/artifacts/input.spec.mian?feature={FEATURE}");
     let unknown = daemon.get(&unknown).assert_problem(404, "not_found");
     assert!(unknown["hint"].is_string());
-    let near = format!("/api/dossier/artifacts/spec.main?feature={FEATURE}");
-    let near = daemon.get(&near).assert_problem(404, "not_found");
-    assert_eq!(near["hint"], "did you mean input.spec.main, output.plan.main?");
-    let slashed = format!("/api/dossier/artifacts/..%2f..%2fsecret?feature={FEATURE}");
-    daemon.get(&slashed).assert_problem(404, "not_found");
+    let similar = format!("/api/dossier/artifacts/spec.main?feature={FEATURE}");
+    let similar = daemon.get(&similar).assert_problem(404, "not_found");
+    assert_eq!(similar["hint"], "did you mean input.spec.main, output.plan.main?");
+    let with_slash = format!("/api/dossier/artifacts/..%2f..%2fsecret?feature={FEATURE}");
+    daemon.get(&with_slash).assert_problem(404, "not_found");
     daemon
         .get(&format!("/api/dossier/artifacts/%ff?feature={FEATURE}"))
         .assert_problem(400, "bad_request");
@@ -185,24 +189,25 @@ fn every_listed_artifact_has_a_detail_and_its_content_by_the_rule() {
 }
 
 #[test]
-fn a_folder_that_is_swapped_for_a_link_leads_nowhere() {
+fn content_is_not_read_through_a_directory_replaced_by_a_link() {
     let project = Project::complete().artifact("research/note.md", "mine");
     let outside = project.root.join("outside");
     write_file(&outside.join("note.md"), b"mine");
     let daemon = project.start_daemon();
-    let key = detail_key(&daemon.get_json(LIST), "research/note.md");
+    let key = key_at(&daemon.get_json(LIST), "research/note.md");
     assert_eq!(detail(&daemon, &key)["content"], "mine");
-    // The same bytes, but elsewhere: whether or not this was noticed, they are not given.
+    // A file with the same bytes outside the feature: it must not be read, whether or not the daemon
+    // has noticed the change.
     fs::rename(project.feature_dir().join("research"), project.root.join("moved")).unwrap();
     symlink(&outside, project.feature_dir().join("research")).unwrap();
     let target = format!("/api/dossier/artifacts/{key}?feature={FEATURE}");
-    let answer = daemon.get(&target);
-    assert!(!answer.body.contains("mine"), "{answer:?}");
+    let response = daemon.get(&target);
+    assert!(!response.body.contains("mine"), "{response:?}");
     daemon.stop();
 }
 
 #[test]
-fn drift_in_detail_is_that_of_the_command() {
+fn drift_details_equal_output_of_the_drift_command() {
     let project = Project::complete();
     project.run(&["baseline", "accept", FEATURE]).assert_success();
     let daemon = project.start_daemon();

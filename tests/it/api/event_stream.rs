@@ -1,4 +1,4 @@
-//! Subscribers that come and go, and filters; the journal as pages and as a stream.
+//! `/api/events`: pages and streams of the journal, filters, gaps and keep-alives.
 
 use std::io::{Read as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,23 +13,23 @@ use crate::support::{FEATURE, Project, write_file};
 const INDEXED: &str = "mission_dossier_artifact_indexed";
 const COMPUTED: &str = "mission_dossier_snapshot_computed";
 
-/// Ends the writer, also where the reader fails.
-struct Stop<'a>(&'a AtomicBool);
+/// Sets a flag when dropped, so that a writer thread ends also if the reader panics.
+struct StopOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Stop<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
 #[test]
-fn one_that_is_killed_a_hundred_times_under_load_sees_each_event_once_and_in_order() {
+fn client_that_reconnects_under_load_receives_each_event_once_in_order() {
     const KILLS: usize = 100;
     let project = Project::complete();
     let daemon = project.start_daemon();
     let mut journal = JournalReader::default();
     journal.read_new(&daemon);
-    let begun = journal.events.len();
+    let start = journal.events.len();
     let mut last = daemon.get_json("/api/events?since=now")["next"].as_str().unwrap().to_owned();
     let mut seen: Vec<Value> = Vec::new();
     let stop = AtomicBool::new(false);
@@ -40,13 +40,13 @@ fn one_that_is_killed_a_hundred_times_under_load_sees_each_event_once_and_in_ord
                 number += 1;
                 let path = project.feature_dir().join(format!("notes/{}.md", number % 17));
                 write_file(&path, number.to_string().as_bytes());
-                // As fast as it is seen: what is written without end never rests.
+                // Waits for the daemon now and then: a file that is written continuously never settles.
                 if number.is_multiple_of(17) {
                     daemon.overview(FEATURE);
                 }
             }
         });
-        let _stop = Stop(&stop);
+        let _stop = StopOnDrop(&stop);
         for kill in 0..KILLS {
             let mut stream = daemon.open_stream("", &[&format!("Last-Event-ID: {last}")]);
             for _ in 0..=kill % 5 {
@@ -60,15 +60,15 @@ fn one_that_is_killed_a_hundred_times_under_load_sees_each_event_once_and_in_ord
     daemon.export(FEATURE);
     journal.read_new(&daemon);
     let mut stream = daemon.open_stream("", &[&format!("Last-Event-ID: {last}")]);
-    while seen.len() < journal.events.len() - begun {
+    while seen.len() < journal.events.len() - start {
         seen.push(stream.next().data);
     }
-    assert_eq!(seen, journal.events[begun..]);
+    assert_eq!(seen, journal.events[start..]);
     daemon.stop();
 }
 
-/// Two projects with a feature of one name, and another.
-fn two(project: &Project) -> Daemon {
+/// Starts a daemon over two projects that share a feature slug; the second has one more feature.
+fn start_with_two_projects(project: &Project) -> Daemon {
     let second = project.root.parent().unwrap().join("second");
     write_file(&second.join("kitty-specs").join(FEATURE).join("spec.md"), b"second");
     write_file(&second.join("kitty-specs/005-own/spec.md"), b"own");
@@ -80,23 +80,24 @@ fn two(project: &Project) -> Daemon {
     daemon
 }
 
-/// Whether a filter passes an event.
+/// Returns true if a filter selects an event.
 type Passes<'a> = &'a dyn Fn(&Value) -> bool;
 
 #[test]
-fn filters_are_the_same_for_pages_and_streams() {
+fn filters_select_the_same_events_in_pages_and_streams() {
     let project = Project::complete();
-    let daemon = two(&project);
+    let daemon = start_with_two_projects(&project);
     let second = project.root.parent().unwrap().join("second");
     let second = second.to_str().unwrap();
     let all = daemon.get_json("/api/events")["events"].as_array().unwrap().clone();
     let root_id = all.iter().find(|event| event["project"] == "second").unwrap()["root_id"].clone();
     let root_id = root_id.as_str().unwrap();
-    let kinds = |event: &Value| event["event_type"] == INDEXED || event["event_type"] == COMPUTED;
+    let indexed_or_computed =
+        |event: &Value| event["event_type"] == INDEXED || event["event_type"] == COMPUTED;
     let passes: [(String, Passes<'_>); 8] = [
         ("type=snapshot_computed".to_owned(), &|e| e["event_type"] == COMPUTED),
         (format!("type={COMPUTED}"), &|e| e["event_type"] == COMPUTED),
-        (format!("type={COMPUTED}&type={INDEXED}"), &kinds),
+        (format!("type={COMPUTED}&type={INDEXED}"), &indexed_or_computed),
         ("feature=005-own".to_owned(), &|e| e["feature_slug"] == "005-own"),
         ("project=second".to_owned(), &|e| e["project"] == "second"),
         (format!("project={root_id}&feature={FEATURE}"), &|e| {
@@ -117,7 +118,7 @@ fn filters_are_the_same_for_pages_and_streams() {
             assert_eq!(stream.next().data, *event, "{query}");
         }
     }
-    // Pages of one, with what is passed over in between.
+    // Pages with a single event each, although other events are between them.
     let (mut since, mut paged) = ("start".to_owned(), Vec::new());
     loop {
         let page = daemon.get_json(&format!("/api/events?type={COMPUTED}&limit=1&since={since}"));
@@ -131,7 +132,7 @@ fn filters_are_the_same_for_pages_and_streams() {
     let computed: Vec<&Value> = all.iter().filter(|e| e["event_type"] == COMPUTED).collect();
     assert_eq!(paged.iter().collect::<Vec<_>>(), computed);
 
-    // Whatever stands in the header beside it.
+    // Any `Accept` header that does not prefer an event stream gets a page.
     for accept in ["text/event-stream;q=0, */*", "application/json;q=0.9, text/html;q=0.8"] {
         let header = format!("Accept: {accept}");
         let page = daemon.try_get("/api/events?since=start", &[&header]).unwrap();
@@ -143,7 +144,7 @@ fn filters_are_the_same_for_pages_and_streams() {
     daemon.get("/api/events?type=sausage").assert_problem(400, "bad_request");
     daemon.get("/api/events?project=none").assert_problem(404, "not_found");
     daemon.get("/api/events?since=%ff").assert_problem(400, "bad_request");
-    // After a gap, the present state of what is wanted and of nothing else.
+    // After a gap, snapshots only of the selected features.
     let page = daemon.get_json("/api/events?since=elsewhere:1&project=second&feature=005-own");
     assert_eq!(page["gap"], true);
     let slugs: Vec<&Value> =
@@ -157,21 +158,22 @@ fn filters_are_the_same_for_pages_and_streams() {
     });
     snapshots.sort();
     assert_eq!(snapshots, [FEATURE, "005-own"]);
-    // And then live.
+    // Live events follow.
     write_file(&std::path::Path::new(second).join("kitty-specs/005-own/new.md"), b"new");
     assert_eq!(stream.next().data["payload"]["relative_path"], "new.md");
     daemon.stop();
 }
 
 #[test]
-fn a_gap_is_over_once_all_of_the_present_state_has_come_and_not_before() {
+fn gap_ends_only_after_all_current_snapshots_are_sent() {
     let project = Project::complete();
-    let daemon = two(&project);
+    let daemon = start_with_two_projects(&project);
     let mut stream = daemon.open_stream("?since=elsewhere:1", &[]);
     let messages: Vec<_> = (0..4).map(|_| stream.next()).collect();
     let events: Vec<&str> = messages.iter().map(|message| &*message.event).collect();
     assert_eq!(events, ["gap", "snapshot", "snapshot", "snapshot"]);
-    // Who hears less keeps its old cursor, and so hears of the gap again.
+    // Only the last snapshot has an id: a client that disconnects earlier keeps its old cursor and
+    // receives the gap again.
     let ids: Vec<&str> = messages.iter().map(|message| &*message.id).collect();
     let status = daemon.status();
     let now = format!("{}:{}", status["instance"].as_str().unwrap(), status["seq"]);
@@ -179,7 +181,7 @@ fn a_gap_is_over_once_all_of_the_present_state_has_come_and_not_before() {
     let mut stream = daemon.open_stream("", &[&format!("Last-Event-ID: {now}")]);
     write_file(&project.feature_dir().join("new.md"), b"new");
     assert_eq!(stream.next().data["payload"]["relative_path"], "new.md");
-    // Of nothing there is no state.
+    // Without a matching feature there is no snapshot, so the gap itself has the id.
     let mut stream = daemon.open_stream("?since=elsewhere:1&feature=009-none", &[]);
     let gap = stream.next();
     assert_eq!((&*gap.event, gap.id.is_empty()), ("gap", false));
@@ -187,36 +189,36 @@ fn a_gap_is_over_once_all_of_the_present_state_has_come_and_not_before() {
 }
 
 #[test]
-fn a_slow_one_is_told_that_retention_was_quicker() {
+fn slow_client_receives_a_gap_when_retention_deletes_unread_events() {
     const FILES: u64 = 3_000;
     let project = Project::complete().config("journal: {max_bytes: 20000}\n");
     let daemon = project.start_daemon();
     daemon.status();
     let mut slow = daemon.open_stream("?since=now", &[]);
-    let begun = daemon.status()["seq"].as_u64().unwrap();
+    let start = daemon.status()["seq"].as_u64().unwrap();
     for number in 0..FILES {
         project.write(&format!("kitty-specs/{FEATURE}/notes/{number}.md"), number.to_string());
     }
-    let export = wait_for("all are seen and most are dropped", || {
+    let export = wait_for("all files to be indexed and most events to be deleted", || {
         let export = daemon.export(FEATURE);
         let oldest = daemon.get_json("/api/events?limit=1")["events"][0]["seq"].as_u64()?;
-        (export["total_artifacts"].as_u64()? > FILES && oldest > begun + FILES - 100)
+        (export["total_artifacts"].as_u64()? > FILES && oldest > start + FILES - 100)
             .then_some(export)
     });
-    let mut last = begun;
+    let mut last = start;
     let gap = loop {
         let message = slow.next();
         if message.event == "gap" {
             break message;
         }
-        assert_eq!(message.data["seq"], last + 1, "a hole");
+        assert_eq!(message.data["seq"], last + 1, "an event is missing");
         last += 1;
     };
     assert!(gap.data["reason"].is_string());
     let snapshot = slow.next();
     assert_eq!((snapshot.event.as_str(), &snapshot.data), ("snapshot", &export));
-    assert_eq!(gap.id, "", "it is over when the state has come");
-    // And then live, without a hole.
+    assert_eq!(gap.id, "", "the gap ends after the snapshot");
+    // Live events follow without a missing one.
     let seq: u64 = snapshot.id.rsplit_once(':').unwrap().1.parse().unwrap();
     assert!(seq > last);
     write_file(&project.feature_dir().join("new.md"), b"new");
@@ -227,31 +229,31 @@ fn a_slow_one_is_told_that_retention_was_quicker() {
 }
 
 #[test]
-fn every_answer_that_waited_for_earlier_changes_says_how() {
+fn synced_response_reports_how_it_was_synchronised() {
     let project = Project::complete();
     let daemon = project.start_daemon();
-    let how = |text: &str| ["cookie", "scan"].contains(&text);
+    let is_method = |text: &str| ["cookie", "scan"].contains(&text);
     for target in ["/api/events?since=start", "/api/events?since=x:1"] {
         let page = daemon.get_json(&format!("{target}&sync=true"));
-        assert!(how(page["synced"].as_str().unwrap_or_default()), "{target}: {page:#}");
+        assert!(is_method(page["synced"].as_str().unwrap_or_default()), "{target}: {page:#}");
         assert_eq!(daemon.get_json(target).get("synced"), None);
     }
-    // What is the same as a file has no place for it, and a stream none.
-    let said = |head: &str| {
+    // A snapshot has no field for it, because it equals a file; the response has a header instead.
+    let header = |head: &str| {
         let mut lines = head.lines();
         lines.find_map(|line| line.strip_prefix("synced: ").map(str::to_owned))
     };
     let export = format!("/api/dossier/snapshots/export?feature={FEATURE}");
-    let whole = daemon.get(&format!("{export}&sync=true"));
-    assert!(how(&said(&whole.head).unwrap_or_default()), "{}", whole.head);
+    let synced = daemon.get(&format!("{export}&sync=true"));
+    assert!(is_method(&header(&synced.head).unwrap_or_default()), "{}", synced.head);
     let plain = daemon.get(&export);
-    assert_eq!((said(&plain.head), plain.body), (None, whole.body));
+    assert_eq!((header(&plain.head), plain.body), (None, synced.body));
     daemon.stop();
 }
 
-/// Waits until a stream that has nothing else to say says that it lives.
+/// Waits for a keep-alive comment, and checks that the stream sent no event before it.
 #[track_caller]
-fn lives(daemon: &Daemon, query: &str) {
+fn wait_for_keep_alive(daemon: &Daemon, query: &str) {
     let mut stream = daemon.connect().unwrap();
     stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
     write!(stream, "GET /api/events{query} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
@@ -269,16 +271,16 @@ fn lives(daemon: &Daemon, query: &str) {
 }
 
 #[test]
-fn a_stream_with_nothing_to_say_says_that_it_lives() {
+fn idle_stream_sends_keep_alive_comments() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     daemon.status();
-    lives(&daemon, "");
+    wait_for_keep_alive(&daemon, "");
     daemon.stop();
 }
 
 #[test]
-fn a_stream_that_wants_nothing_of_what_happens_says_that_it_lives() {
+fn stream_whose_filter_matches_no_event_sends_keep_alive_comments() {
     let project = Project::complete().file("kitty-specs/002-y/spec.md", "y\n");
     let daemon = project.start_daemon();
     daemon.status();
@@ -292,8 +294,8 @@ fn a_stream_that_wants_nothing_of_what_happens_says_that_it_lives() {
                 daemon.overview(FEATURE);
             }
         });
-        let _stop = Stop(&stop);
-        lives(&daemon, "?feature=002-y");
+        let _stop = StopOnDrop(&stop);
+        wait_for_keep_alive(&daemon, "?feature=002-y");
     });
     daemon.stop();
 }

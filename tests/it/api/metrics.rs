@@ -1,16 +1,17 @@
-//! `GET /metrics`, as a parser that is not ours reads it.
+//! `GET /metrics`, read by an independent parser.
 
 use openmetrics_parser::prometheus::parse_prometheus;
 
 use crate::support::process::Daemon;
 use crate::support::{FEATURE, Project, write_file};
 
-/// The value of a sample that has all these labels.
+/// Returns the value of the first sample of a metric that has all these labels.
 pub(crate) fn metric(daemon: &Daemon, name: &str, labels: &[(&str, &str)]) -> Option<i64> {
-    let answer = daemon.get("/metrics");
-    assert_eq!(answer.status, 200);
-    assert!(answer.head.contains("content-type: text/plain; version=0.0.4"), "{}", answer.head);
-    let parsed = parse_prometheus(&answer.body).unwrap_or_else(|error| panic!("{error:?}"));
+    let response = daemon.get("/metrics");
+    assert_eq!(response.status, 200);
+    let head = &response.head;
+    assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
+    let parsed = parse_prometheus(&response.body).unwrap_or_else(|error| panic!("{error:?}"));
     let family = parsed.families.get(name)?;
     family.iter_samples().find_map(|sample| {
         let set = sample.get_labelset().unwrap();
@@ -26,50 +27,50 @@ pub(crate) fn metric(daemon: &Daemon, name: &str, labels: &[(&str, &str)]) -> Op
 }
 
 #[test]
-fn numbers_are_those_of_the_status_and_move_with_what_happens() {
+fn metrics_match_the_status_and_count_changes() {
     let project = Project::complete();
     let daemon = project.start_daemon();
-    let of = |name: &str, labels: &[(&str, &str)]| {
+    let value = |name: &str, labels: &[(&str, &str)]| {
         metric(&daemon, name, labels).unwrap_or_else(|| panic!("no {name} {labels:?}"))
     };
     let indexed = [("type", "mission_dossier_artifact_indexed")];
     let status = daemon.status();
     let root_id = status["projects"][0]["root_id"].as_str().unwrap();
     let in_project = [("project", "project"), ("root_id", root_id)];
-    assert_eq!(of("dossierd_features", &in_project), 1);
-    assert_eq!(of("dossierd_artifacts", &in_project), 5);
-    assert_eq!(of("dossierd_events_total", &indexed), 5);
-    assert_eq!(of("dossierd_seq", &[]), status["seq"].as_i64().unwrap());
-    assert!(of("dossierd_hashed_files_total", &[]) >= 5);
-    assert!(of("dossierd_hashed_bytes_total", &[]) >= 100);
-    assert!(of("dossierd_watched_folders", &in_project) >= 2);
-    assert!(of("process_resident_memory_bytes", &[]) >= 1_000_000);
-    assert!(of("process_start_time_seconds", &[]) >= 1_700_000_000);
-    assert_eq!(of("dossierd_store_degraded", &[]), 0);
-    assert_eq!(of("dossierd_subscribers", &[]), 0);
+    assert_eq!(value("dossierd_features", &in_project), 1);
+    assert_eq!(value("dossierd_artifacts", &in_project), 5);
+    assert_eq!(value("dossierd_events_total", &indexed), 5);
+    assert_eq!(value("dossierd_seq", &[]), status["seq"].as_i64().unwrap());
+    assert!(value("dossierd_hashed_files_total", &[]) >= 5);
+    assert!(value("dossierd_hashed_bytes_total", &[]) >= 100);
+    assert!(value("dossierd_watched_folders", &in_project) >= 2);
+    assert!(value("process_resident_memory_bytes", &[]) >= 1_000_000);
+    assert!(value("process_start_time_seconds", &[]) >= 1_700_000_000);
+    assert_eq!(value("dossierd_store_degraded", &[]), 0);
+    assert_eq!(value("dossierd_subscribers", &[]), 0);
 
     project.write("kitty-specs/001-x/more.md", "more");
     daemon.export(FEATURE);
-    assert_eq!(of("dossierd_events_total", &indexed), 6);
-    assert_eq!(of("dossierd_artifacts", &in_project), 6);
+    assert_eq!(value("dossierd_events_total", &indexed), 6);
+    assert_eq!(value("dossierd_artifacts", &in_project), 6);
     let stream = daemon.open_stream("", &[]);
-    assert_eq!(of("dossierd_subscribers", &[]), 1);
+    assert_eq!(value("dossierd_subscribers", &[]), 1);
     drop(stream);
     daemon.get("/api/dossier/artifacts/nothing?feature=001-x").assert_problem(404, "not_found");
     daemon.get("/secret/names.md").assert_problem(404, "not_found");
-    let at = |route: &str, code: &str| {
-        of("dossierd_requests_total", &[("route", route), ("code", code), ("method", "GET")])
+    let requests = |route: &str, code: &str| {
+        value("dossierd_requests_total", &[("route", route), ("code", code), ("method", "GET")])
     };
-    assert_eq!(at("/api/dossier/artifacts/{artifact_key}", "404"), 1);
-    assert_eq!(at("other", "404"), 1);
-    assert_eq!(at("/api/status", "200"), 1);
+    assert_eq!(requests("/api/dossier/artifacts/{artifact_key}", "404"), 1);
+    assert_eq!(requests("other", "404"), 1);
+    assert_eq!(requests("/api/status", "200"), 1);
     let body = daemon.get("/metrics").body;
     assert!(!body.contains("more.md") && !body.contains("secret") && !body.contains(FEATURE));
     daemon.stop();
 }
 
 #[test]
-fn a_project_may_be_called_anything() {
+fn project_name_with_special_characters_is_escaped() {
     let project = Project::complete();
     let odd = project.root.parent().unwrap().join("o\"d\\d\n}");
     write_file(&odd.join("kitty-specs/002-y/spec.md"), b"x");

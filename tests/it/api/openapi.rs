@@ -1,4 +1,4 @@
-//! The document that describes the API: it is sound, and what it says is what the daemon does.
+//! `/api/openapi.json`: the document is valid, and the responses of the daemon match it.
 
 use std::fs;
 
@@ -8,12 +8,13 @@ use crate::support::http::Response;
 use crate::support::process::Daemon;
 use crate::support::{FEATURE, Project, repository, write_file};
 
+/// Returns the OpenAPI document.
 pub(crate) fn document(daemon: &Daemon) -> Value {
     daemon.get_json("/api/openapi.json")
 }
 
 #[test]
-fn it_is_a_document_of_openapi_3_1() {
+fn document_is_valid_openapi_3_1() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     // The schema of the OpenAPI Initiative, as published for 3.1.
@@ -26,14 +27,18 @@ fn it_is_a_document_of_openapi_3_1() {
         .map(|error| format!("{}: {error}", error.instance_path()))
         .collect();
     assert_eq!(errors, [] as [String; 0]);
-    assert!(!validator.is_valid(&json!({"openapi": "3.1.0"})), "it refuses what is none");
+    assert!(
+        !validator.is_valid(&json!({"openapi": "3.1.0"})),
+        "the schema rejects an incomplete document"
+    );
     for reference in references(&document) {
         let pointer = reference.strip_prefix('#').unwrap();
-        assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
+        assert!(document.pointer(pointer).is_some(), "the target of {reference} does not exist");
     }
     daemon.stop();
 }
 
+/// Returns all values of `$ref`.
 fn references(value: &Value) -> Vec<String> {
     match value {
         Value::Object(fields) => fields
@@ -48,28 +53,38 @@ fn references(value: &Value) -> Vec<String> {
     }
 }
 
-/// Holds an answer to what the document says of that request.
+/// Checks a response against the schema that the document specifies for it.
 #[track_caller]
-pub(crate) fn hold(document: &Value, method: &str, address: &str, answer: &Response) {
+pub(crate) fn assert_documented(
+    document: &Value,
+    method: &str,
+    address: &str,
+    response: &Response,
+) {
     let operation = &document["paths"][address][method.to_lowercase()];
-    assert!(operation.is_object(), "{method} {address} is not described");
-    let said = &operation["responses"][answer.status.to_string()];
-    let said = match said["$ref"].as_str() {
+    assert!(operation.is_object(), "{method} {address} is not documented");
+    let status = response.status;
+    let documented = &operation["responses"][status.to_string()];
+    let documented = match documented["$ref"].as_str() {
         Some(reference) => document.pointer(&reference[1..]).unwrap(),
-        None => said,
+        None => documented,
     };
-    assert!(said.is_object(), "{method} {address}: {} is not described: {answer:?}", answer.status);
-    let kind = answer.head.lines().find_map(|line| line.strip_prefix("content-type: "));
-    let kind = kind.unwrap_or_else(|| panic!("no type: {answer:?}")).split(';').next().unwrap();
-    let schema = &said["content"][kind]["schema"];
-    assert!(schema.is_object(), "{method} {address}: {kind} is not described");
-    if !kind.ends_with("json") {
+    assert!(
+        documented.is_object(),
+        "{method} {address}: status {status} is not documented: {response:?}"
+    );
+    let media_type = response.head.lines().find_map(|line| line.strip_prefix("content-type: "));
+    let media_type = media_type.unwrap_or_else(|| panic!("no content type: {response:?}"));
+    let media_type = media_type.split(';').next().unwrap();
+    let schema = &documented["content"][media_type]["schema"];
+    assert!(schema.is_object(), "{method} {address}: {media_type} is not documented");
+    if !media_type.ends_with("json") {
         return;
     }
-    let mut whole = schema.clone();
-    whole["components"] = document["components"].clone();
-    let validator = jsonschema::validator_for(&whole).unwrap();
-    let body = answer.json();
+    let mut schema = schema.clone();
+    schema["components"] = document["components"].clone();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let body = response.json();
     let errors: Vec<String> = validator
         .iter_errors(&body)
         .map(|error| format!("{}: {error}", error.instance_path()))
@@ -78,16 +93,16 @@ pub(crate) fn hold(document: &Value, method: &str, address: &str, answer: &Respo
 }
 
 #[test]
-fn every_answer_is_as_it_says() {
+fn responses_match_their_documented_schemas() {
     let project = Project::complete().artifact("blob.bin", b"\xff");
     let daemon = project.start_daemon();
     let document = document(&daemon);
     let get = |address: &str, query: &str| {
         let target = address.replace("{artifact_key}", "input.spec.main");
-        hold(&document, "GET", address, &daemon.get(&format!("{target}{query}")));
+        assert_documented(&document, "GET", address, &daemon.get(&format!("{target}{query}")));
     };
-    let all = |state: &str| {
-        eprintln!("held: {state}");
+    let get_all = |state: &str| {
+        eprintln!("state: {state}");
         let feature = format!("?feature={FEATURE}&sync=true");
         for address in ["/healthz", "/metrics", "/api/openapi.json", "/api/status"] {
             get(address, "");
@@ -111,11 +126,11 @@ fn every_answer_is_as_it_says() {
     };
     let baseline = |method: &str, body: &str| {
         let address = "/api/dossier/baseline";
-        let answer = daemon.request(method, &format!("{address}?feature={FEATURE}"), body);
-        hold(&document, method, address, &answer);
+        let response = daemon.request(method, &format!("{address}?feature={FEATURE}"), body);
+        assert_documented(&document, method, address, &response);
     };
-    let ask = |method: &str, address: &str, query: &str, body: &str| {
-        hold(
+    let request = |method: &str, address: &str, query: &str, body: &str| {
+        assert_documented(
             &document,
             method,
             address,
@@ -123,55 +138,55 @@ fn every_answer_is_as_it_says() {
         );
     };
     for method in ["POST", "POST", "DELETE", "DELETE"] {
-        ask(method, "/api/dashboard", "", "");
+        request(method, "/api/dashboard", "", "");
     }
     let root = project.root.to_str().unwrap();
     for query in ["", "?sync=true", "?feature=001-x", "?project=none"] {
-        ask("POST", "/api/rescan", query, "");
+        request("POST", "/api/rescan", query, "");
     }
     for path in [root, "/nowhere/at/all", "relative"] {
-        ask("POST", "/api/projects", "", &json!({"path": path}).to_string());
+        request("POST", "/api/projects", "", &json!({"path": path}).to_string());
     }
     for query in ["", "?project=none"] {
-        ask("DELETE", "/api/projects", query, "");
+        request("DELETE", "/api/projects", query, "");
     }
-    all("as it is");
+    get_all("unchanged");
     baseline("POST", "{}");
-    all("in parity");
+    get_all("in parity");
     baseline("POST", "nonsense");
     baseline("POST", &format!("{{\"tree_hash_sha256\": \"{}\"}}", "0".repeat(64)));
     baseline("POST", &" ".repeat(70_000));
     fs::remove_file(project.feature_dir().join("spec.md")).unwrap();
     project.write("kitty-specs/001-x/new.md", "new");
-    all("drifted");
+    get_all("drifted");
     write_file(&project.baseline_file(), b"{");
-    all("with a corrupt baseline");
+    get_all("corrupt baseline");
     baseline("POST", "{}");
     baseline("DELETE", "");
     project.write(".kittify/overrides/missions/software-dev/expected-artifacts.yaml", ": [");
-    all("with a broken manifest");
+    get_all("invalid manifest");
     baseline("POST", "{}");
     daemon.stop();
 }
 
 #[test]
-fn methods_are_those_that_it_says() {
+fn only_documented_methods_are_allowed() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     let document = document(&daemon);
     for (address, operations) in document["paths"].as_object().unwrap() {
         let target = address.replace("{artifact_key}", "none");
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH"] {
-            let described = operations.get(method.to_lowercase()).is_some();
-            if method == "GET" && described && address == "/api/events" {
+            let is_documented = operations.get(method.to_lowercase()).is_some();
+            if method == "GET" && is_documented && address == "/api/events" {
                 continue;
             }
-            let answer = daemon.request(method, &target, "");
-            if described {
-                assert_ne!(answer.status, 405, "{method} {address}");
+            let response = daemon.request(method, &target, "");
+            if is_documented {
+                assert_ne!(response.status, 405, "{method} {address}");
             } else {
-                answer.assert_problem(405, "method_not_allowed");
-                assert!(answer.head.contains("allow: "), "{answer:?}");
+                response.assert_problem(405, "method_not_allowed");
+                assert!(response.head.contains("allow: "), "{response:?}");
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What is answered about delivery is what the API's description says, however delivery stands.
 
-use crate::api::openapi::{document, hold};
+use crate::api::openapi::{assert_documented, document};
 use crate::delivery::support::{Mood, change, receiver, sink};
 use crate::support::process::Daemon;
 use crate::support::wait::wait_for;
@@ -11,11 +11,11 @@ fn all(daemon: &Daemon, bodies: &[&str]) {
     let document = document(daemon);
     for address in ["/api/delivery", "/api/delivery?nonsense=1", "/api/status"] {
         let path = address.split('?').next().unwrap();
-        hold(&document, "GET", path, &daemon.get(address));
+        assert_documented(&document, "GET", path, &daemon.get(address));
     }
     for address in ["/api/delivery/retry", "/api/delivery/drop"] {
         for body in bodies {
-            hold(&document, "POST", address, &daemon.request("POST", address, body));
+            assert_documented(&document, "POST", address, &daemon.request("POST", address, body));
         }
     }
 }
