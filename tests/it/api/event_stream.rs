@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::support::invariants::JournalReader;
+use crate::support::invariants::{JournalReader, assert_invariants};
 use crate::support::process::Daemon;
 use crate::support::wait::{WAIT_TIMEOUT, wait_for};
 use crate::support::{FEATURE, Project, write_file};
@@ -297,5 +297,82 @@ fn stream_whose_filter_matches_no_event_sends_keep_alive_comments() {
         let _stop = StopOnDrop(&stop);
         wait_for_keep_alive(&daemon, "?feature=002-y");
     });
+    daemon.stop();
+}
+
+#[test]
+fn unknown_cursor_is_answered_with_a_gap() {
+    let project = Project::complete();
+    let daemon = project.start_daemon();
+    let status = daemon.status();
+    let (instance, seq) = (status["instance"].as_str().unwrap(), status["seq"].as_u64().unwrap());
+    let export = daemon.export(FEATURE);
+    let ahead = format!("{instance}:{}", seq + 1);
+    for cursor in ["00000000-0000-4000-8000-000000000000:1", &ahead] {
+        let page = daemon.get_json(&format!("/api/events?since={cursor}"));
+        assert_eq!(page["gap"], true, "{page:#}");
+        assert_eq!(page["events"], serde_json::json!([]));
+        assert_eq!(page["next"], format!("{instance}:{seq}"));
+        assert_eq!(page["snapshots"], serde_json::json!([export]));
+
+        let mut stream = daemon.open_stream(&format!("?since={cursor}"), &[]);
+        let gap = stream.next();
+        assert_eq!(gap.event, "gap");
+        assert!(gap.data["reason"].is_string());
+        let snapshot = stream.next();
+        assert_eq!((snapshot.event.as_str(), &snapshot.data), ("snapshot", &export));
+        assert_eq!(snapshot.id, format!("{instance}:{seq}"));
+    }
+    let end = daemon.get_json("/api/events?since=now");
+    assert_eq!((&end["gap"], &end["events"]), (&false.into(), &serde_json::json!([])));
+    daemon.stop();
+}
+
+#[test]
+fn resumed_stream_continues_at_the_last_event_id() {
+    let project = Project::complete();
+    let daemon = project.start_daemon();
+    daemon.status();
+    let mut live = daemon.open_stream("", &[]);
+    let mut all = daemon.open_stream("?since=start", &[]);
+    write_file(&project.feature_dir().join("new.md"), b"new");
+    let added = live.next();
+    assert_eq!(added.event, "mission_dossier_artifact_indexed");
+    assert_eq!(added.data["payload"]["relative_path"], "new.md");
+    assert_eq!(added.id.rsplit_once(':').unwrap().1, added.data["seq"].to_string());
+    let computed = live.next();
+    assert_eq!(computed.event, "mission_dossier_snapshot_computed");
+
+    // A stream from the start returns all of the journal, then live events.
+    let mut received = Vec::new();
+    while received.last() != Some(&computed) {
+        received.push(all.next());
+    }
+    let page = daemon.get_json("/api/events");
+    let paged: Vec<Value> = page["events"].as_array().unwrap().clone();
+    assert_eq!(received.iter().map(|message| message.data.clone()).collect::<Vec<_>>(), paged);
+    drop((live, all));
+
+    // A client that reconnects after a restart receives each event once.
+    write_file(&project.feature_dir().join("spec.md"), b"one");
+    daemon.export(FEATURE);
+    daemon.kill();
+    write_file(&project.feature_dir().join("plan.md"), b"two");
+    let daemon = project.start_daemon();
+    let id = format!("Last-Event-ID: {}", added.id);
+    let mut resumed = daemon.open_stream("?since=now", &[&id]);
+    assert_eq!(resumed.next(), computed);
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
+    let from = usize::try_from(computed.data["seq"].as_u64().unwrap()).unwrap();
+    for event in &journal.events[from..] {
+        assert_eq!(resumed.next().data, *event);
+    }
+    let filtered = daemon.get_json(&format!(
+        "/api/events?type=mission_dossier_snapshot_computed&feature={FEATURE}&limit=1"
+    ));
+    let events = filtered["events"].as_array().unwrap();
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0]["event_type"], "mission_dossier_snapshot_computed");
     daemon.stop();
 }

@@ -6,5 +6,6 @@ mod event_stream;
 mod limits;
 mod metrics;
 pub(crate) mod openapi;
+pub(crate) mod problems;
 mod projects;
 mod visibility;

@@ -1,8 +1,13 @@
-//! `/api/projects` and `/api/rescan`: adds, removes and rescans projects.
+//! `/api/projects` and `/api/rescan`: adds, removes and rescans projects; requests about several.
+
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::support::{Project, write_file};
+use crate::api::problems::assert_problem;
+use crate::support::invariants::JournalReader;
+use crate::support::process::Daemon;
+use crate::support::{FEATURE, Project, find_artifact, sha256, write_file};
 
 #[test]
 fn added_project_is_watched_until_removed() {
@@ -135,5 +140,51 @@ fn rescan_covers_all_projects_one_project_or_one_feature() {
     assert!(finished.json()["synced"].is_string());
     daemon.request("POST", "/api/rescan?feature=none", "").assert_problem(404, "not_found");
     daemon.request("POST", "/api/rescan?project=none", "").assert_problem(404, "not_found");
+    daemon.stop();
+}
+
+/// Starts a daemon over a second project in addition to the first; returns its root.
+fn start_with_second_project(project: &Project) -> (Daemon, std::path::PathBuf) {
+    let second = project.root.parent().unwrap().join("second");
+    write_file(&second.join("kitty-specs").join(FEATURE).join("spec.md"), b"second");
+    write_file(&second.join("kitty-specs/005-own/spec.md"), b"own");
+    let mut command = project.daemon_command();
+    command.arg(&second);
+    let daemon = project.spawn_daemon(command);
+    daemon.wait_until_ready();
+    (daemon, second)
+}
+
+#[test]
+fn projects_with_equal_feature_slugs_are_kept_apart() {
+    let project = Project::complete();
+    let (daemon, second) = start_with_second_project(&project);
+    let export =
+        |query: &str| daemon.get_json(&format!("/api/dossier/snapshots/export?sync=true&{query}"));
+    let hash =
+        |snapshot: &Value, path: &str| find_artifact(snapshot, path)["content_hash_sha256"].clone();
+    assert_eq!(hash(&export("feature=005-own"), "spec.md"), sha256(b"own"));
+    let root = second.to_str().unwrap();
+    for named in ["second", root] {
+        let snapshot = export(&format!("feature={FEATURE}&project={named}"));
+        assert_eq!(hash(&snapshot, "spec.md"), sha256(b"second"));
+    }
+    let ambiguous = daemon.get(&format!("/api/dossier/overview?feature={FEATURE}"));
+    assert_problem(&ambiguous, 409);
+    assert!(ambiguous.body.contains(root), "{ambiguous:?}");
+    assert!(ambiguous.body.contains(project.root.to_str().unwrap()), "{ambiguous:?}");
+
+    write_file(&second.join("kitty-specs").join(FEATURE).join("spec.md"), b"changed");
+    let snapshot = export(&format!("feature={FEATURE}&project=second"));
+    assert_eq!(hash(&snapshot, "spec.md"), sha256(b"changed"));
+    let mut journal = JournalReader::default();
+    let mut by_project = BTreeMap::<String, usize>::new();
+    for event in journal.read_new(&daemon) {
+        *by_project.entry(event["project"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    assert_eq!(by_project.len(), 2, "both projects are in one journal: {by_project:?}");
+    assert!(by_project.contains_key("second"));
+    let status = daemon.status();
+    assert_eq!(status["projects"].as_array().unwrap().len(), 2);
     daemon.stop();
 }

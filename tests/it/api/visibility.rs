@@ -198,7 +198,7 @@ fn feature_dir_missing_in_old_store_is_filled_in_when_the_feature_is_found() {
     daemon.stop();
     assert_eq!(stored_features(&project), known);
 
-    // Without a stored directory, a feature that the patterns no longer match cannot be told from a
+    // Without a stored directory, a feature that the patterns no longer match looks like a
     // deleted one.
     downgrade();
     let narrow = narrow.replace("ROOT", project.root.to_str().unwrap());

@@ -1,5 +1,5 @@
-//! What the daemon makes of inputs that break while it runs, of features that go for good, and of
-//! roots that are not there when it starts.
+//! Metadata files that become invalid, features that stay deleted, and roots that are missing when the
+//! daemon starts.
 
 use std::fs;
 
@@ -17,7 +17,8 @@ fn features(daemon: &Daemon) -> Vec<Value> {
     status["projects"][0]["features"].as_array().unwrap().clone()
 }
 
-fn accept(project: &Project, daemon: &Daemon) {
+/// Accepts a baseline, and waits until the daemon reports parity.
+fn accept_baseline(project: &Project, daemon: &Daemon) {
     project.run(&["baseline", "accept", FEATURE]).assert_success();
     wait_for("parity", || {
         (daemon.overview(FEATURE)["drift"]["state"] == "in_parity").then_some(())
@@ -25,35 +26,35 @@ fn accept(project: &Project, daemon: &Daemon) {
 }
 
 #[test]
-fn a_manifest_that_breaks_leaves_the_last_good_one() {
+fn invalid_manifest_keeps_the_last_valid_one_in_effect() {
     let project = Project::complete();
-    let own = "mission_type: software-dev\nmanifest_version: '7'\nrequired_always:\n  \
+    let valid = "mission_type: software-dev\nmanifest_version: '7'\nrequired_always:\n  \
                - {artifact_key: input.spec, artifact_class: input, path_pattern: spec.md}\n  \
                - {artifact_key: input.note, artifact_class: input, path_pattern: note.md}\n";
-    project.write(MANIFEST, own);
+    project.write(MANIFEST, valid);
     project.write(&format!("kitty-specs/{FEATURE}/note.md"), "x\n");
     let daemon = project.start_daemon();
     let mut journal = JournalReader::default();
     assert_invariants(&project, &daemon, &mut journal);
-    accept(&project, &daemon);
+    accept_baseline(&project, &daemon);
     let before = daemon.export(FEATURE);
     journal.read_new(&daemon);
     project.write(MANIFEST, "mission_type: [\n");
-    let broken = wait_for("the break", || {
+    let invalid = wait_for("the invalid manifest", || {
         let shown = daemon.overview(FEATURE);
         (shown["completeness_status"] == "unknown").then_some(shown)
     });
-    assert_eq!(broken["drift"]["state"], "in_parity", "{broken:#}");
+    assert_eq!(invalid["drift"]["state"], "in_parity", "{invalid:#}");
     assert_eq!(daemon.export(FEATURE)["artifact_summaries"], before["artifact_summaries"]);
     assert_eq!(
         artifact_changes(&journal.read_new(&daemon)),
         [],
-        "no artifact is another because of it"
+        "an invalid manifest changes no artifact"
     );
     let errors = &daemon.get_json("/api/status?sync=true")["projects"][0]["manifest_errors"];
     assert!(errors.to_string().contains("expected-artifacts.yaml"), "{errors:#}");
-    project.write(MANIFEST, own);
-    wait_for("the mend", || {
+    project.write(MANIFEST, valid);
+    wait_for("the valid manifest", || {
         (daemon.overview(FEATURE)["completeness_status"] == "complete").then_some(())
     });
     assert_eq!(artifact_changes(&assert_invariants(&project, &daemon, &mut journal)), []);
@@ -61,50 +62,50 @@ fn a_manifest_that_breaks_leaves_the_last_good_one() {
 }
 
 #[test]
-fn an_identity_that_breaks_leaves_the_last_good_one() {
+fn invalid_project_identity_keeps_the_last_valid_one_in_effect() {
     let project = Project::complete();
-    let own = "project: {uuid: 0d6f4a0e-6a5c-4f0c-9a57-0f5f0b1f6d11, node_id: abcdef123456}\n";
-    project.write(".kittify/config.yaml", own);
+    let valid = "project: {uuid: 0d6f4a0e-6a5c-4f0c-9a57-0f5f0b1f6d11, node_id: abcdef123456}\n";
+    project.write(".kittify/config.yaml", valid);
     let daemon = project.start_daemon();
-    accept(&project, &daemon);
+    accept_baseline(&project, &daemon);
     project.write(".kittify/config.yaml", "project: [\n");
-    let status = wait_for("the break", || {
+    let status = wait_for("the invalid configuration", || {
         let status = daemon.get_json("/api/status?sync=true");
         let errors = status["projects"][0]["manifest_errors"].to_string();
         errors.contains("config.yaml").then_some(status)
     });
     assert_eq!(status["projects"][0]["project_uuid"], "0d6f4a0e-6a5c-4f0c-9a57-0f5f0b1f6d11");
     assert_eq!(daemon.overview(FEATURE)["drift"]["state"], "in_parity");
-    project.write(".kittify/config.yaml", own);
+    project.write(".kittify/config.yaml", valid);
     assert_invariants(&project, &daemon, &mut JournalReader::default());
     daemon.stop();
 }
 
 #[test]
-fn without_its_meta_json_a_feature_is_neither_clean_nor_drifted() {
+fn feature_with_invalid_meta_json_has_no_drift_state() {
     let project = Project::complete();
     let daemon = project.start_daemon();
-    accept(&project, &daemon);
+    accept_baseline(&project, &daemon);
     let meta = project.feature_dir().join("meta.json");
-    let good = fs::read(&meta).ok();
+    let valid = fs::read(&meta).ok();
     write_file(&meta, b"{");
-    wait_for("the break", || {
+    wait_for("the invalid meta.json", || {
         let drift = daemon.overview(FEATURE)["drift"]["state"].clone();
         assert_ne!(drift, "drifted");
         drift.is_null().then_some(())
     });
-    match good {
-        Some(good) => write_file(&meta, &good),
+    match valid {
+        Some(valid) => write_file(&meta, &valid),
         None => fs::remove_file(&meta).unwrap(),
     }
-    wait_for("the mend", || {
+    wait_for("the valid meta.json", || {
         (daemon.overview(FEATURE)["drift"]["state"] == "in_parity").then_some(())
     });
     daemon.stop();
 }
 
 #[test]
-fn a_feature_that_returns_is_seen_whole() {
+fn restored_feature_gets_a_single_evaluation_of_all_files() {
     let project = Project::complete();
     for number in 0..200 {
         project.write(&format!("kitty-specs/{FEATURE}/research/{number}.md"), "note\n");
@@ -112,77 +113,77 @@ fn a_feature_that_returns_is_seen_whole() {
     let daemon = project.start_daemon();
     let mut journal = JournalReader::default();
     assert_invariants(&project, &daemon, &mut journal);
-    accept(&project, &daemon);
+    accept_baseline(&project, &daemon);
     let away = project.home().join("away");
     fs::rename(project.feature_dir(), &away).unwrap();
-    wait_for("the loss", || (features(&daemon)[0]["watch"] == "gone").then_some(()));
+    wait_for("the feature to be gone", || (features(&daemon)[0]["watch"] == "gone").then_some(()));
     assert_invariants(&project, &daemon, &mut journal);
     fs::rename(&away, project.feature_dir()).unwrap();
-    let verdicts: Vec<Value> = assert_invariants(&project, &daemon, &mut journal)
+    let evaluations: Vec<Value> = assert_invariants(&project, &daemon, &mut journal)
         .into_iter()
         .filter(|event| event["event_type"] == "mission_dossier_snapshot_computed")
         .collect();
-    assert_eq!(verdicts.len(), 1, "one verdict, on all of it: {verdicts:#?}");
+    assert_eq!(evaluations.len(), 1, "a single evaluation of all files: {evaluations:#?}");
     assert_eq!(daemon.overview(FEATURE)["drift"]["state"], "in_parity");
     daemon.stop();
 }
 
 #[test]
-fn a_feature_that_is_gone_leaves_when_its_baseline_does() {
+fn gone_feature_is_forgotten_when_its_baseline_is_removed() {
     let project = Project::complete();
     project.write("kitty-specs/002-y/spec.md", "other\n");
     let daemon = project.start_daemon();
     let mut journal = JournalReader::default();
     assert_invariants(&project, &daemon, &mut journal);
-    accept(&project, &daemon);
+    accept_baseline(&project, &daemon);
     fs::remove_dir_all(project.feature_dir()).unwrap();
-    wait_for("the loss", || (features(&daemon)[0]["watch"] == "gone").then_some(()));
+    wait_for("the feature to be gone", || (features(&daemon)[0]["watch"] == "gone").then_some(()));
     assert_invariants(&project, &daemon, &mut journal);
     let baseline = format!(".kittify/dossiers/{FEATURE}/parity-baseline.json");
     fs::remove_file(project.root.join(baseline)).unwrap();
-    wait_for("its end", || (features(&daemon).len() == 1).then_some(()));
+    wait_for("the feature to be forgotten", || (features(&daemon).len() == 1).then_some(()));
     daemon.stop();
     let daemon = project.start_daemon();
-    assert_eq!(features(&daemon).len(), 1, "nor does it come back");
+    assert_eq!(features(&daemon).len(), 1, "it stays forgotten after a restart");
     assert_invariants(&project, &daemon, &mut journal);
     daemon.stop();
 }
 
 #[test]
-fn a_feature_that_is_gone_without_a_baseline_leaves_after_a_day() {
+fn gone_feature_without_baseline_is_forgotten_after_a_day() {
     let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
     if !std::path::Path::new(library).exists() {
-        return not_run("a day (no libfaketime)");
+        return not_run("a gone feature after a day (no libfaketime)");
     }
     let project = Project::complete();
     project.write("kitty-specs/002-y/spec.md", "other\n");
     let mut journal = JournalReader::default();
-    let later = |time: &str| {
+    let start_at = |time: &str| {
         let mut command = project.daemon_command();
         command.env("LD_PRELOAD", library).env("FAKETIME", time).env("DONT_FAKE_MONOTONIC", "1");
         let daemon = project.spawn_daemon(command);
         daemon.wait_until_ready();
         daemon
     };
-    let daemon = later("+0d");
+    let daemon = start_at("+0d");
     assert_invariants(&project, &daemon, &mut journal);
     fs::remove_dir_all(project.feature_dir()).unwrap();
-    wait_for("the loss", || (features(&daemon)[0]["watch"] == "gone").then_some(()));
+    wait_for("the feature to be gone", || (features(&daemon)[0]["watch"] == "gone").then_some(()));
     assert_invariants(&project, &daemon, &mut journal);
     daemon.stop();
-    // The clock goes on over restarts.
-    let daemon = later("+23h");
+    // The day is counted over restarts.
+    let daemon = start_at("+23h");
     assert_eq!(features(&daemon).len(), 2);
     assert_invariants(&project, &daemon, &mut journal);
     daemon.stop();
-    let daemon = later("+25h");
-    wait_for("its end", || (features(&daemon).len() == 1).then_some(()));
+    let daemon = start_at("+25h");
+    wait_for("the feature to be forgotten", || (features(&daemon).len() == 1).then_some(()));
     assert_invariants(&project, &daemon, &mut journal);
     daemon.stop();
 }
 
 #[test]
-fn a_root_that_is_not_there_at_the_start_has_the_features_it_had() {
+fn root_missing_at_start_keeps_its_last_known_features() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     let mut journal = JournalReader::default();
@@ -191,9 +192,9 @@ fn a_root_that_is_not_there_at_the_start_has_the_features_it_had() {
     daemon.stop();
     let away = project.root.with_extension("away");
     fs::rename(&project.root, &away).unwrap();
-    // No root is named: the store remembers it.
-    let named = format!("projects:\n  - path: {}\n", project.root.display());
-    let project = project.config(&named);
+    // The command names no root; the configuration does, and the store has its features.
+    let config = format!("projects:\n  - path: {}\n", project.root.display());
+    let project = project.config(&config);
     let mut command = project.command(&["run"]);
     command.current_dir(project.home());
     let daemon = project.spawn_daemon(command);
@@ -215,13 +216,13 @@ fn a_root_that_is_not_there_at_the_start_has_the_features_it_had() {
 }
 
 #[test]
-fn a_stop_waits_for_no_file_that_is_being_read() {
+fn stop_does_not_wait_for_a_file_being_read() {
     let project = Project::complete().config("limits: {file_bytes: 1000000000000}\n");
     let daemon = project.start_daemon();
-    // All holes: it takes no room, and longer to read than anything waits.
+    // A sparse file needs no space on the disk, and reading it takes longer than any timeout here.
     let huge = fs::File::create(project.feature_dir().join("huge.bin")).unwrap();
     huge.set_len(100 << 30).unwrap();
-    wait_for("the reading", || {
+    wait_for("the daemon to read the file", || {
         let shown = daemon.get_json("/api/status");
         (shown["projects"][0]["features"][0]["watch"] == "settling").then_some(())
     });
@@ -229,12 +230,13 @@ fn a_stop_waits_for_no_file_that_is_being_read() {
 }
 
 #[test]
-fn a_file_is_no_project() {
+fn run_rejects_a_file_as_project_root() {
     let project = Project::complete();
     let file = project.feature_dir().join("spec.md");
     let mut command = project.command(&["run", file.to_str().unwrap()]);
     let output = command.env("XDG_RUNTIME_DIR", project.runtime_dir()).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success(), "{said}");
-    assert!(said.contains("spec.md") && said.to_lowercase().contains("not a directory"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{stderr}");
+    assert!(stderr.contains("spec.md"), "{stderr}");
+    assert!(stderr.to_lowercase().contains("not a directory"), "{stderr}");
 }

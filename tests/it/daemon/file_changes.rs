@@ -1,5 +1,5 @@
-//! What the daemon sees: bursts, saves as editors do them, files that are still written, directories
-//! that move, and every file that steers. Each is held against a fresh scan and the journal.
+//! Changes of files, directories, metadata and features: bursts, saves by editors, files that are still
+//! being written, moves, replacements. After each change the invariants are checked.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, FileTimes};
@@ -17,16 +17,16 @@ use crate::support::process::Daemon;
 use crate::support::wait::wait_for;
 use crate::support::{FEATURE, Project, sha256, write_file};
 
-/// A new path counts after this long without an event (contract, section 5).
-const APPEAR: Duration = Duration::from_millis(50);
-/// One that vanished, after this long.
-const VANISH: Duration = Duration::from_millis(100);
+/// Debounce time of a new path, see `docs/specification.md#settling`.
+const APPEAR_DELAY: Duration = Duration::from_millis(50);
+/// Time after which a path that no longer exists is a deletion.
+const DELETION_DELAY: Duration = Duration::from_millis(100);
 
-/// Holds that a snapshot has as present exactly the files of a directory.
+/// Checks that the present artifacts of a snapshot are exactly the files of a directory.
 #[track_caller]
-fn oracle(export: &Value, folder: &Path) {
+fn assert_matches_disk(export: &Value, dir: &Path) {
     let text = |path: Vec<u8>| String::from_utf8(path).unwrap();
-    let disk: BTreeMap<String, String> = crate::support::present_files(folder)
+    let disk: BTreeMap<String, String> = crate::support::present_files(dir)
         .into_iter()
         .map(|(path, bytes)| (text(path), sha256(&bytes)))
         .collect();
@@ -34,26 +34,26 @@ fn oracle(export: &Value, folder: &Path) {
 }
 
 #[test]
-fn files_made_at_once_in_new_folders_are_all_seen() {
+fn files_created_in_new_directories_are_all_indexed() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     let mut journal = JournalReader::default();
     assert_invariants(&project, &daemon, &mut journal);
-    let folders = 500;
+    let dirs = 500;
     let threads = 4;
     std::thread::scope(|scope| {
         for thread in 0..threads {
             let project = &project;
             scope.spawn(move || {
-                for number in (thread..folders).step_by(threads) {
-                    // Some are features of their own, some lie deep in one.
-                    let folder = match number % 5 {
+                for number in (thread..dirs).step_by(threads) {
+                    // Some are new features, others are deep inside an existing one.
+                    let dir = match number % 5 {
                         0 => project.root.join(format!("kitty-specs/1{number:03}-new/tasks")),
                         _ => project.feature_dir().join(format!("research/{number}/tasks")),
                     };
-                    fs::create_dir_all(&folder).unwrap();
+                    fs::create_dir_all(&dir).unwrap();
                     for file in 0..20 {
-                        fs::write(folder.join(format!("{file}.md")), format!("{number} {file}"))
+                        fs::write(dir.join(format!("{file}.md")), format!("{number} {file}"))
                             .unwrap();
                     }
                 }
@@ -61,59 +61,58 @@ fn files_made_at_once_in_new_folders_are_all_seen() {
         }
     });
     let new = assert_invariants(&project, &daemon, &mut journal);
-    oracle(&daemon.export(FEATURE), &project.feature_dir());
+    assert_matches_disk(&daemon.export(FEATURE), &project.feature_dir());
     let changes = artifact_changes(&new);
     let added = changes.iter().filter(|(change, _)| change == "added").count();
-    assert_eq!(added, folders * 20);
-    // A writer that was kept waiting between making a file and writing to it is seen doing both.
-    let first = |path: &str| {
+    assert_eq!(added, dirs * 20);
+    // A writer that is delayed between creating a file and writing to it causes two events.
+    let first_content = |path: &str| {
         let of = |event: &&Value| event["payload"]["relative_path"] == path;
         let mut before = new.iter().filter(of).map(|event| &event["payload"]);
         let empty = before.any(|payload| payload["content_hash_sha256"] == sha256(b""));
-        if empty { "empty" } else { "half" }
+        if empty { "empty" } else { "partial" }
     };
-    let mut twice = 0;
+    let mut indexed_twice = 0;
     for (change, path) in changes.iter().filter(|(change, path)| change != "added" && path != "-") {
-        assert_eq!((change.as_str(), first(path)), ("modified", "empty"), "{path}");
-        twice += 1;
+        assert_eq!((change.as_str(), first_content(path)), ("modified", "empty"), "{path}");
+        indexed_twice += 1;
     }
-    assert!(twice < added / 100, "{twice} files were indexed half written");
+    assert!(indexed_twice < added / 100, "{indexed_twice} files were indexed while empty");
     daemon.stop();
 }
 
-/// A save, as some program does it: the text to leave at a path, where that is not below the
-/// feature the directory to work in; gives how long a file lay there that is not the one meant, or the
-/// one meant was away.
+/// Saves a text to a path as some program does, with a directory outside the feature for temporary
+/// files. Returns how long a temporary file existed in the feature, or the saved file did not.
 type Save = fn(&Path, &Path, &str) -> Duration;
 
 fn sed(path: &Path, _: &Path, text: &str) -> Duration {
-    let begun = Instant::now();
+    let start = Instant::now();
     let script = format!("s/.*/{text}/");
     assert!(Command::new("sed").arg("-i").arg(script).arg(path).status().unwrap().success());
-    begun.elapsed()
+    start.elapsed()
 }
 
-/// `:w` of vim with `backupcopy=no`.
+/// Saves as `:w` of vim does with `backupcopy=no`.
 fn vim(path: &Path, _: &Path, text: &str) -> Duration {
     let backup = path.with_extension("md~");
-    let begun = Instant::now();
+    let start = Instant::now();
     fs::rename(path, &backup).unwrap();
     let mut file = File::create(path).unwrap();
     writeln!(file, "{text}").unwrap();
     file.sync_all().unwrap();
     drop(file);
     fs::remove_file(&backup).unwrap();
-    begun.elapsed()
+    start.elapsed()
 }
 
 fn rename(path: &Path, _: &Path, text: &str) -> Duration {
     let new = path.with_extension("new");
-    let begun = Instant::now();
+    let start = Instant::now();
     let mut file = File::create(&new).unwrap();
     writeln!(file, "{text}").unwrap();
     file.sync_all().unwrap();
     fs::rename(&new, path).unwrap();
-    begun.elapsed()
+    start.elapsed()
 }
 
 fn mv(path: &Path, elsewhere: &Path, text: &str) -> Duration {
@@ -124,7 +123,7 @@ fn mv(path: &Path, elsewhere: &Path, text: &str) -> Duration {
 }
 
 #[test]
-fn saves_are_changes_of_the_file_and_of_nothing_else() {
+fn atomic_saves_are_reported_as_modifications_only() {
     const SAVES: usize = 200;
     let kinds: [(&str, Save); 4] = [("sed", sed), ("vim", vim), ("rename", rename), ("mv", mv)];
     let project = Project::complete();
@@ -145,21 +144,21 @@ fn saves_are_changes_of_the_file_and_of_nothing_else() {
     assert_invariants(&project, &daemon, &mut journal);
     let slowest: BTreeMap<String, Duration> = std::thread::scope(|scope| {
         let (project, elsewhere) = (&project, &elsewhere);
-        let saving = files.iter().map(|(name, save, pause)| {
+        let threads = files.iter().map(|(name, save, pause)| {
             let path = project.feature_dir().join(name);
             let run = move || {
                 let mut slowest = Duration::ZERO;
                 for number in 0..SAVES {
                     slowest = slowest.max(save(&path, elsewhere, &format!("text {number}")));
-                    // The pace of the one who saves, not a condition.
+                    // The interval between two saves; nothing is waited for.
                     std::thread::sleep(*pause);
                 }
                 (name.clone(), slowest)
             };
             scope.spawn(run)
         });
-        let saving: Vec<_> = saving.collect();
-        saving.into_iter().map(|thread| thread.join().unwrap()).collect()
+        let threads: Vec<_> = threads.collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     let new = assert_invariants(&project, &daemon, &mut journal);
     let export = daemon.export(FEATURE);
@@ -168,11 +167,11 @@ fn saves_are_changes_of_the_file_and_of_nothing_else() {
     for (name, ..) in &files {
         assert_eq!(present[name], last, "{name}");
     }
-    let took = |path: &str| {
+    let duration = |path: &str| {
         let file = path.replace(".md~", ".md").replace(".new", ".md");
         match slowest.get(&file) {
             Some(slowest) => *slowest,
-            // `sed` names its own files.
+            // A temporary file of `sed`, which chooses its name.
             None => slowest
                 .iter()
                 .filter(|(name, _)| name.starts_with("sed"))
@@ -183,27 +182,35 @@ fn saves_are_changes_of_the_file_and_of_nothing_else() {
     };
     let mut modified = BTreeMap::<String, usize>::new();
     for (change, path) in artifact_changes(&new) {
-        let known = files.iter().any(|(name, ..)| *name == path);
+        let is_saved = files.iter().any(|(name, ..)| *name == path);
         match change.as_str() {
-            "modified" if known => *modified.entry(path).or_default() += 1,
-            // A disk that keeps a save waiting makes a change of what should be none.
-            "deleted_after_scan" | "added" | "restored" if known => {
-                assert!(took(&path) >= VANISH / 2, "{change} {path}, saved in {:?}", took(&path));
+            "modified" if is_saved => *modified.entry(path).or_default() += 1,
+            // A slow disk can make a save take longer than the debounce time.
+            "deleted_after_scan" | "added" | "restored" if is_saved => {
+                assert!(
+                    duration(&path) >= DELETION_DELAY / 2,
+                    "{change} {path}, saved in {:?}",
+                    duration(&path)
+                );
             }
-            // The kernel tells of the name later than it was made.
-            _ => assert!(took(&path) >= APPEAR / 2, "{change} {path}, saved in {:?}", took(&path)),
+            // A temporary name, reported because its save took longer than the debounce time.
+            _ => assert!(
+                duration(&path) >= APPEAR_DELAY / 2,
+                "{change} {path}, saved in {:?}",
+                duration(&path)
+            ),
         }
     }
     for (name, ..) in &files {
         let seen = modified.get(name).copied().unwrap_or_default();
-        // Now and then the look for one save meets the next, whose file is still empty.
+        // Occasionally the check after one save meets the still empty file of the next.
         assert!((1..=SAVES + SAVES / 10).contains(&seen), "{name}: {seen} changes");
     }
     daemon.stop();
 }
 
 #[test]
-fn a_file_that_is_written_in_pieces_is_shown_only_as_it_was() {
+fn file_written_in_chunks_is_indexed_only_in_consistent_states() {
     let project = Project::complete().artifact("known.bin", "");
     let daemon = project.start_daemon();
     let mut journal = JournalReader::default();
@@ -216,9 +223,9 @@ fn a_file_that_is_written_in_pieces_is_shown_only_as_it_was() {
             .append(true)
             .open(project.feature_dir().join(name))
             .unwrap();
-        for piece in content.chunks(100_000) {
-            file.write_all(piece).unwrap();
-            // The pace of the one who writes.
+        for chunk in content.chunks(100_000) {
+            file.write_all(chunk).unwrap();
+            // The interval between two writes; nothing is waited for.
             std::thread::sleep(Duration::from_millis(8));
         }
         drop(file);
@@ -241,8 +248,8 @@ fn a_file_that_is_written_in_pieces_is_shown_only_as_it_was() {
     daemon.stop();
 }
 
-/// Writes other bytes of the same number, and puts the time of modification back.
-fn rewrite_in_secret(path: &Path, text: &str) {
+/// Writes different bytes of the same length, and restores the modification time.
+fn rewrite_keeping_size_and_mtime(path: &Path, text: &str) {
     let before = fs::metadata(path).unwrap();
     assert_eq!(before.len(), text.len() as u64);
     let mut file = File::options().write(true).open(path).unwrap();
@@ -252,14 +259,18 @@ fn rewrite_in_secret(path: &Path, text: &str) {
     assert_eq!(fs::metadata(path).unwrap().modified().unwrap(), before.modified().unwrap());
 }
 
-type Act = fn(&Project);
+/// Changes the disk.
+type Change = fn(&Project);
+/// Checks the artifact changes that follow.
 type Expect = fn(&[(String, String)]);
 
-/// What is done to files, and the changes that must come of it.
-const FILE_CHANGES: [(&str, Act, Expect); 9] = [
+/// Changes of files and directories, in order, and the artifact changes that they must cause.
+const FILE_CHANGES: [(&str, Change, Expect); 9] = [
     (
-        "other bytes, same size, same time",
-        |project| rewrite_in_secret(&project.feature_dir().join("plan.md"), "# Nalp\n"),
+        "different bytes, same size and modification time",
+        |project| {
+            rewrite_keeping_size_and_mtime(&project.feature_dir().join("plan.md"), "# Nalp\n")
+        },
         |changes| assert_eq!(changes, [("modified".into(), "plan.md".into())]),
     ),
     (
@@ -272,7 +283,7 @@ const FILE_CHANGES: [(&str, Act, Expect); 9] = [
         |changes| assert_eq!(changes, []),
     ),
     (
-        "a folder moved in",
+        "a directory is moved in",
         |project| {
             for name in ["a.md", "deep/b.md", "deep/er/c.md"] {
                 project.write(&format!("outside/{name}"), name);
@@ -280,48 +291,53 @@ const FILE_CHANGES: [(&str, Act, Expect); 9] = [
             fs::rename(project.root.join("outside"), project.feature_dir().join("in")).unwrap();
         },
         |changes| {
-            assert_eq!(places(changes, "added"), ["in/a.md", "in/deep/b.md", "in/deep/er/c.md"]);
+            assert_eq!(
+                paths_with(changes, "added"),
+                ["in/a.md", "in/deep/b.md", "in/deep/er/c.md"]
+            );
         },
     ),
     (
-        "a file in the folder that was moved in",
+        "a file is created in the directory that was moved in",
         |project| write_file(&project.feature_dir().join("in/deep/er/d.md"), b"d"),
-        |changes| assert_eq!(places(changes, "added"), ["in/deep/er/d.md"]),
+        |changes| assert_eq!(paths_with(changes, "added"), ["in/deep/er/d.md"]),
     ),
     (
-        "a folder moved within",
+        "a directory is moved within the feature",
         |project| {
             fs::rename(project.feature_dir().join("in"), project.feature_dir().join("within"))
                 .unwrap();
         },
         |changes| {
-            assert_eq!(places(changes, "added").len(), 4);
-            assert_eq!(places(changes, "deleted_after_scan").len(), 4);
+            assert_eq!(paths_with(changes, "added").len(), 4);
+            assert_eq!(paths_with(changes, "deleted_after_scan").len(), 4);
         },
     ),
     (
-        "the old name made again, and files under both names",
+        "the old name is created again, and files under both names",
         |project| {
             write_file(&project.feature_dir().join("in/deep/new.md"), b"new");
             write_file(&project.feature_dir().join("within/deep/new.md"), b"new");
         },
-        |changes| assert_eq!(places(changes, "added"), ["in/deep/new.md", "within/deep/new.md"]),
+        |changes| {
+            assert_eq!(paths_with(changes, "added"), ["in/deep/new.md", "within/deep/new.md"])
+        },
     ),
     (
-        "a file in the folder that was moved within",
+        "a file changes in the directory that was moved within the feature",
         |project| write_file(&project.feature_dir().join("within/deep/er/d.md"), b"changed"),
-        |changes| assert_eq!(places(changes, "modified"), ["within/deep/er/d.md"]),
+        |changes| assert_eq!(paths_with(changes, "modified"), ["within/deep/er/d.md"]),
     ),
     (
-        "a folder moved out, and written to there",
+        "a directory is moved out, and a file in it changes",
         |project| {
             fs::rename(project.feature_dir().join("within"), project.root.join("out")).unwrap();
-            project.write("out/a.md", "not ours any more");
+            project.write("out/a.md", "outside the feature");
         },
-        |changes| assert_eq!(places(changes, "deleted_after_scan").len(), 5),
+        |changes| assert_eq!(paths_with(changes, "deleted_after_scan").len(), 5),
     ),
     (
-        "a folder where a file was, and a file where a folder was",
+        "a file is replaced by a directory, and a directory by a file",
         |project| {
             fs::remove_dir_all(project.feature_dir().join("in")).unwrap();
             write_file(&project.feature_dir().join("in"), b"a file");
@@ -329,43 +345,44 @@ const FILE_CHANGES: [(&str, Act, Expect); 9] = [
             write_file(&project.feature_dir().join("tasks.md/x.md"), b"x");
         },
         |changes| {
-            assert_eq!(places(changes, "added"), ["in", "tasks.md/x.md"]);
-            assert_eq!(places(changes, "deleted_after_scan"), ["in/deep/new.md", "tasks.md"]);
+            assert_eq!(paths_with(changes, "added"), ["in", "tasks.md/x.md"]);
+            assert_eq!(paths_with(changes, "deleted_after_scan"), ["in/deep/new.md", "tasks.md"]);
         },
     ),
 ];
 
-fn places<'c>(changes: &'c [(String, String)], what: &str) -> Vec<&'c str> {
-    let mut places: Vec<&str> = changes
+/// Returns the paths with a kind of change, sorted.
+fn paths_with<'c>(changes: &'c [(String, String)], kind: &str) -> Vec<&'c str> {
+    let mut paths: Vec<&str> = changes
         .iter()
-        .filter(|(change, _)| change == what)
+        .filter(|(change, _)| change == kind)
         .map(|(_, path)| path.as_str())
         .collect();
-    places.sort_unstable();
-    places
+    paths.sort_unstable();
+    paths
 }
 
-/// Lets `act` happen while a daemon runs, or between two.
-fn act(project: &Project, daemon: Daemon, down: bool, act: Act) -> Daemon {
-    if down {
+/// Makes a change while the daemon runs, or between two runs.
+fn apply(project: &Project, daemon: Daemon, stopped: bool, change: Change) -> Daemon {
+    if stopped {
         daemon.stop();
-        act(project);
+        change(project);
         return project.start_daemon();
     }
-    act(project);
+    change(project);
     daemon
 }
 
 #[test]
-fn files_and_folders_change_live_and_while_down() {
-    for down in [false, true] {
+fn file_and_directory_changes_are_detected_while_running_and_stopped() {
+    for stopped in [false, true] {
         let project = Project::complete();
         let mut daemon = project.start_daemon();
         let mut journal = JournalReader::default();
         assert_invariants(&project, &daemon, &mut journal);
         for (name, change, expect) in FILE_CHANGES {
-            eprintln!("{name}, down: {down}");
-            daemon = act(&project, daemon, down, change);
+            eprintln!("{name}, stopped: {stopped}");
+            daemon = apply(&project, daemon, stopped, change);
             let new = assert_invariants(&project, &daemon, &mut journal);
             expect(&artifact_changes(&new));
         }
@@ -383,17 +400,18 @@ fn manifest(version: &str, pattern: &str) -> String {
     )
 }
 
-/// A change of what steers, and what must hold of the overview afterwards.
-type Steering = (&'static str, Act, fn(&Value));
+/// A change of metadata, and a check of the overview after it.
+type MetadataChange = (&'static str, Change, fn(&Value));
 
 #[track_caller]
-fn drift_is(overview: &Value, state: &str) {
+fn assert_drift(overview: &Value, state: &str) {
     assert_eq!(overview["drift"]["state"], state, "{overview:#}");
 }
 
-const STEERING: [Steering; 29] = [
+/// Changes of metadata, in order.
+const METADATA_CHANGES: [MetadataChange; 29] = [
     (
-        "a manifest appears",
+        "a manifest is created",
         |project| project.write(MANIFEST, manifest("7", "own.md")),
         |overview| {
             assert_eq!(overview["manifest_version"], "7");
@@ -401,17 +419,17 @@ const STEERING: [Steering; 29] = [
         },
     ),
     (
-        "it is edited",
+        "the manifest is edited",
         |project| project.write(MANIFEST, manifest("8", "spec.md")),
         |overview| assert_eq!(overview["completeness_status"], "complete"),
     ),
     (
-        "it breaks",
+        "the manifest becomes invalid",
         |project| project.write(MANIFEST, "mission_type: ["),
         |overview| assert_eq!(overview["completeness_status"], "unknown"),
     ),
     (
-        "its folder is removed",
+        "the directory of the manifest is removed",
         |project| fs::remove_dir_all(project.root.join(".kittify/overrides")).unwrap(),
         |overview| {
             assert_eq!(overview["completeness_status"], "complete");
@@ -419,17 +437,17 @@ const STEERING: [Steering; 29] = [
         },
     ),
     (
-        "its folder comes again, with another",
+        "the directory is created again with another manifest",
         |project| project.write(MANIFEST, manifest("9", "other.md")),
         |overview| assert_eq!(overview["manifest_version"], "9"),
     ),
     (
-        "and that is edited",
+        "that manifest is edited",
         |project| project.write(MANIFEST, manifest("10", "other.md")),
         |overview| assert_eq!(overview["manifest_version"], "10"),
     ),
     (
-        "a lower layer does not matter",
+        "a manifest is created in a lower layer",
         |project| {
             project.write(
                 ".kittify/missions/software-dev/expected-artifacts.yaml",
@@ -439,17 +457,17 @@ const STEERING: [Steering; 29] = [
         |overview| assert_eq!(overview["manifest_version"], "10"),
     ),
     (
-        "until it is the highest",
+        "the manifest of the higher layer is removed",
         |project| fs::remove_file(project.root.join(MANIFEST)).unwrap(),
         |overview| assert_eq!(overview["manifest_version"], "11"),
     ),
     (
-        "and goes",
+        "the manifest of the lower layer is removed",
         |project| fs::remove_dir_all(project.root.join(".kittify/missions")).unwrap(),
         |overview| assert_eq!(overview["completeness_status"], "complete"),
     ),
     (
-        "the user's own layer appears",
+        "a manifest of the user is created",
         |project| {
             let missions = project.home().join(".config/dossierd/missions/software-dev");
             write_file(
@@ -460,7 +478,7 @@ const STEERING: [Steering; 29] = [
         |overview| assert_eq!(overview["manifest_version"], "12"),
     ),
     (
-        "is edited",
+        "the manifest of the user is edited",
         |project| {
             let missions = project.home().join(".config/dossierd/missions/software-dev");
             write_file(
@@ -471,14 +489,14 @@ const STEERING: [Steering; 29] = [
         |overview| assert_eq!(overview["manifest_version"], "13"),
     ),
     (
-        "and goes",
+        "the manifest of the user is removed",
         |project| {
             fs::remove_dir_all(project.home().join(".config/dossierd/missions")).unwrap();
         },
         |overview| assert_eq!(overview["completeness_status"], "complete"),
     ),
     (
-        "a run begins",
+        "a run starts",
         |project| {
             let run =
                 json!({"run_id": "r", "run_dir": ".kittify/runtime/runs/r", "mission_key": "m"});
@@ -492,14 +510,14 @@ const STEERING: [Steering; 29] = [
         },
     ),
     (
-        "its step changes",
+        "the step of the run changes",
         |project| {
             project.write(".kittify/runtime/runs/r/state.json", "{\"issued_step_id\": \"plan\"}");
         },
         |overview| assert_eq!(overview["step"], "plan"),
     ),
     (
-        "by a rename over",
+        "the step changes by a rename",
         |project| {
             project.write(".kittify/runtime/runs/r/new", "{\"issued_step_id\": \"specify\"}");
             let run = project.root.join(".kittify/runtime/runs/r");
@@ -508,7 +526,7 @@ const STEERING: [Steering; 29] = [
         |overview| assert_eq!(overview["step"], "specify"),
     ),
     (
-        "a run somewhere else in the project",
+        "a run in another directory of the project",
         |project| {
             let run = json!({"run_id": "s", "run_dir": "build/runs/s", "mission_key": "m"});
             project.write("build/runs/s/state.json", "{\"issued_step_id\": \"plan\"}");
@@ -517,23 +535,23 @@ const STEERING: [Steering; 29] = [
         |overview| assert_eq!(overview["step"], "plan"),
     ),
     (
-        "its step changes",
+        "the step of that run changes",
         |project| project.write("build/runs/s/state.json", "{\"issued_step_id\": \"implement\"}"),
         |overview| assert_eq!(overview["step"], "implement"),
     ),
     (
-        "no run any more",
+        "the state of the runtime is removed",
         |project| fs::remove_dir_all(project.root.join(".kittify/runtime")).unwrap(),
         |overview| assert_eq!(overview["step_source"], "none"),
     ),
     (
-        "a git repository appears",
+        "a git repository is created",
         |project| {
-            // Without the branch in `meta.json`, that of git counts.
+            // Without a branch in `meta.json`, the branch of git is used.
             project.write(&format!("kitty-specs/{FEATURE}/meta.json"), "{}");
             project.write(".git/HEAD", "ref: refs/heads/main\n");
         },
-        |overview| drift_is(overview, "no_baseline"),
+        |overview| assert_drift(overview, "no_baseline"),
     ),
     (
         "a baseline is accepted",
@@ -541,43 +559,43 @@ const STEERING: [Steering; 29] = [
             project.run(&["baseline", "accept", FEATURE]).assert_success();
             assert_eq!(project.baseline()["baseline_key"]["target_branch"], "main");
         },
-        |overview| drift_is(overview, "in_parity"),
+        |overview| assert_drift(overview, "in_parity"),
     ),
     (
-        "the branch is switched",
+        "another branch is checked out",
         |project| {
             project.write(".git/HEAD.lock", "ref: refs/heads/other\n");
             let git = project.root.join(".git");
             fs::rename(git.join("HEAD.lock"), git.join("HEAD")).unwrap();
         },
-        |overview| drift_is(overview, "key_mismatch"),
+        |overview| assert_drift(overview, "key_mismatch"),
     ),
     (
-        "and back",
+        "the first branch is checked out again",
         |project| {
             project.write(".git/HEAD.lock", "ref: refs/heads/main\n");
             let git = project.root.join(".git");
             fs::rename(git.join("HEAD.lock"), git.join("HEAD")).unwrap();
         },
-        |overview| drift_is(overview, "in_parity"),
+        |overview| assert_drift(overview, "in_parity"),
     ),
     (
-        "the project gets another identity",
+        "the identity of the project changes",
         |project| project.write(".kittify/config.yaml", "project: {node_id: other}\n"),
-        |overview| drift_is(overview, "key_mismatch"),
+        |overview| assert_drift(overview, "key_mismatch"),
     ),
     (
-        "and its own again",
+        "the identity is restored",
         |project| {
             project.write(
                 ".kittify/config.yaml",
                 "project: {uuid: 11111111-2222-4333-8444-555555555555, node_id: abcdef123456}\n",
             );
         },
-        |overview| drift_is(overview, "in_parity"),
+        |overview| assert_drift(overview, "in_parity"),
     ),
     (
-        "the baseline is changed by hand",
+        "the baseline is edited",
         |project| {
             let text = fs::read_to_string(project.baseline_file()).unwrap();
             let spec = sha256(b"# Spec\n");
@@ -585,66 +603,66 @@ const STEERING: [Steering; 29] = [
             write_file(&project.baseline_file(), text.as_bytes());
         },
         |overview| {
-            drift_is(overview, "drifted");
+            assert_drift(overview, "drifted");
             assert_eq!(overview["drift"]["changed"].as_array().unwrap().len(), 1);
         },
     ),
     (
-        "and broken",
+        "the baseline becomes invalid",
         |project| write_file(&project.baseline_file(), b"{"),
-        |overview| drift_is(overview, "baseline_corrupt"),
+        |overview| assert_drift(overview, "baseline_corrupt"),
     ),
     (
-        "and its folder removed",
+        "the directory of the baseline is removed",
         |project| fs::remove_dir_all(project.root.join(".kittify/dossiers")).unwrap(),
-        |overview| drift_is(overview, "no_baseline"),
+        |overview| assert_drift(overview, "no_baseline"),
     ),
     (
-        "one is accepted again",
+        "a baseline is accepted again",
         |project| {
             project.run(&["baseline", "accept", FEATURE]).assert_success();
         },
-        |overview| drift_is(overview, "in_parity"),
+        |overview| assert_drift(overview, "in_parity"),
     ),
     (
-        "another mission",
+        "the mission changes",
         |project| {
             project
                 .write(&format!("kitty-specs/{FEATURE}/meta.json"), "{\"mission\": \"research\"}");
         },
         |overview| {
             assert_eq!(overview["mission"], "research");
-            drift_is(overview, "key_mismatch");
+            assert_drift(overview, "key_mismatch");
         },
     ),
 ];
 
 #[test]
-fn what_steers_changes_live_and_while_down() {
-    for down in [false, true] {
+fn metadata_changes_take_effect_while_running_and_stopped() {
+    for stopped in [false, true] {
         let project = Project::complete();
         let mut daemon = project.start_daemon();
         let mut journal = JournalReader::default();
         assert_invariants(&project, &daemon, &mut journal);
-        for (name, change, expect) in STEERING {
-            eprintln!("{name}, down: {down}");
-            daemon = act(&project, daemon, down, change);
+        for (name, change, expect) in METADATA_CHANGES {
+            eprintln!("{name}, stopped: {stopped}");
+            daemon = apply(&project, daemon, stopped, change);
             let overview = daemon.overview(FEATURE);
             expect(&overview);
             if overview["completeness_status"] == "unknown" {
-                // The daemon goes on with the last good manifest, which a fresh scan does not know.
+                // The daemon still uses the last valid manifest, which a fresh scan does not know.
                 journal.read_new(&daemon);
             } else {
                 assert_invariants(&project, &daemon, &mut journal);
             }
-            let announced = journal
+            let last_snapshot = journal
                 .events
                 .iter()
                 .rev()
                 .find(|event| event["event_type"] == "mission_dossier_snapshot_computed");
-            let announced = &announced.unwrap()["payload"];
-            assert_eq!(announced["drift_state"], overview["drift"]["state"]);
-            assert_eq!(announced["completeness_status"], overview["completeness_status"]);
+            let last_snapshot = &last_snapshot.unwrap()["payload"];
+            assert_eq!(last_snapshot["drift_state"], overview["drift"]["state"]);
+            assert_eq!(last_snapshot["completeness_status"], overview["completeness_status"]);
         }
         let drifts: Vec<&Value> = journal
             .events
@@ -652,36 +670,36 @@ fn what_steers_changes_live_and_while_down() {
             .filter(|event| event["event_type"] == "mission_dossier_parity_drift_detected")
             .map(|event| &event["payload"])
             .collect();
-        // Two mismatches of keys, one drift, another mission.
+        // Two key mismatches, one drift, another mission.
         assert_eq!(drifts.len(), 4, "{drifts:#?}");
         daemon.stop();
     }
 }
 
-/// What happens to whole features, and which are seen afterwards.
-const FEATURE_CHANGES: [(&str, Act, &[&str]); 9] = [
+/// Changes of whole features, in order, and slug and watch state of each feature after them.
+const FEATURE_CHANGES: [(&str, Change, &[&str]); 9] = [
     (
-        "one appears",
+        "a feature is created",
         |project| project.write("kitty-specs/002-new/spec.md", "x"),
         &["001-x live", "002-new live"],
     ),
     (
-        "one vanishes",
+        "it is deleted",
         |project| fs::remove_dir_all(project.root.join("kitty-specs/002-new")).unwrap(),
         &["001-x live", "002-new gone"],
     ),
     (
-        "it returns",
+        "it is created again",
         |project| project.write("kitty-specs/002-new/spec.md", "y"),
         &["001-x live", "002-new live"],
     ),
     (
-        "and is seen",
+        "a file is created in it",
         |project| project.write("kitty-specs/002-new/tasks/WP01.md", "y"),
         &["001-x live", "002-new live"],
     ),
     (
-        "it is replaced at once",
+        "it is deleted and immediately created again",
         |project| {
             fs::remove_dir_all(project.root.join("kitty-specs/002-new")).unwrap();
             project.write("kitty-specs/002-new/plan.md", "z");
@@ -690,22 +708,22 @@ const FEATURE_CHANGES: [(&str, Act, &[&str]); 9] = [
         &["001-x live", "002-new live"],
     ),
     (
-        "and is seen",
+        "another file is created in it",
         |project| project.write("kitty-specs/002-new/tasks/WP03.md", "y"),
         &["001-x live", "002-new live"],
     ),
     (
-        "two change places",
+        "two features are exchanged",
         |project| {
             let specs = project.root.join("kitty-specs");
-            fs::rename(specs.join("002-new"), project.root.join("aside")).unwrap();
+            fs::rename(specs.join("002-new"), project.root.join("third")).unwrap();
             fs::rename(specs.join("001-x"), specs.join("002-new")).unwrap();
-            fs::rename(project.root.join("aside"), specs.join("001-x")).unwrap();
+            fs::rename(project.root.join("third"), specs.join("001-x")).unwrap();
         },
         &["001-x live", "002-new live"],
     ),
     (
-        "the folder of all is replaced",
+        "the directory of all features is replaced",
         |project| {
             fs::rename(project.root.join("kitty-specs"), project.root.join("old")).unwrap();
             project.write("kitty-specs/001-x/spec.md", "new");
@@ -714,7 +732,7 @@ const FEATURE_CHANGES: [(&str, Act, &[&str]); 9] = [
         &["001-x live", "002-new gone", "003-z live"],
     ),
     (
-        "and all are seen",
+        "files are created in all features",
         |project| {
             project.write("kitty-specs/001-x/plan.md", "new");
             project.write("kitty-specs/003-z/tasks/WP01.md", "new");
@@ -725,18 +743,18 @@ const FEATURE_CHANGES: [(&str, Act, &[&str]); 9] = [
 ];
 
 #[test]
-fn features_appear_and_vanish_live_and_while_down() {
-    for down in [false, true] {
+fn feature_creation_and_deletion_are_detected_while_running_and_stopped() {
+    for stopped in [false, true] {
         let project = Project::complete();
         let mut daemon = project.start_daemon();
         let mut journal = JournalReader::default();
         assert_invariants(&project, &daemon, &mut journal);
         for (name, change, expect) in FEATURE_CHANGES {
-            eprintln!("{name}, down: {down}");
-            daemon = act(&project, daemon, down, change);
+            eprintln!("{name}, stopped: {stopped}");
+            daemon = apply(&project, daemon, stopped, change);
             assert_invariants(&project, &daemon, &mut journal);
             let status = daemon.status();
-            let seen: Vec<String> = status["projects"][0]["features"]
+            let shown: Vec<String> = status["projects"][0]["features"]
                 .as_array()
                 .unwrap()
                 .iter()
@@ -745,26 +763,26 @@ fn features_appear_and_vanish_live_and_while_down() {
                     format!("{} {}", text("feature_slug"), text("watch"))
                 })
                 .collect();
-            assert_eq!(seen, expect);
+            assert_eq!(shown, expect);
         }
         daemon.stop();
     }
 }
 
 #[test]
-fn a_feature_made_just_before_the_request_is_seen_by_it() {
+fn synced_request_includes_a_feature_created_just_before() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     for number in 10..30 {
         let slug = format!("0{number}-new");
         project.write(&format!("kitty-specs/{slug}/spec.md"), "x");
-        oracle(&daemon.export(&slug), &project.root.join("kitty-specs").join(&slug));
+        assert_matches_disk(&daemon.export(&slug), &project.root.join("kitty-specs").join(&slug));
     }
     daemon.stop();
 }
 
 #[test]
-fn a_touch_and_a_temporary_file_are_no_events() {
+fn touch_and_temporary_file_cause_no_event() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     let mut journal = JournalReader::default();
@@ -778,6 +796,8 @@ fn a_touch_and_a_temporary_file_are_no_events() {
         spec.set_modified(std::time::SystemTime::now()).unwrap();
     }
     assert_eq!(assert_invariants(&project, &daemon, &mut journal), [] as [Value; 0]);
-    wait_for("a settled feature", || (daemon.overview(FEATURE)["watch"] == "live").then_some(()));
+    wait_for("the feature to settle", || {
+        (daemon.overview(FEATURE)["watch"] == "live").then_some(())
+    });
     daemon.stop();
 }

@@ -1,4 +1,4 @@
-//! A baseline that was accepted for another branch: said once for each pair of keys.
+//! Baselines of another branch: each pair of mismatching keys is reported once.
 
 use std::fs;
 
@@ -9,18 +9,19 @@ use crate::support::{FEATURE, Project};
 
 const DRIFT: &str = "mission_dossier_parity_drift_detected";
 
-fn switch(project: &Project, branch: &str) {
+/// Checks out a branch as git does, by a rename.
+fn checkout(project: &Project, branch: &str) {
     project.write(".git/HEAD.lock", format!("ref: refs/heads/{branch}\n"));
     let git = project.root.join(".git");
     fs::rename(git.join("HEAD.lock"), git.join("HEAD")).unwrap();
 }
 
-fn meta(project: &Project, text: &str) {
+fn write_meta(project: &Project, text: &str) {
     project.write(&format!("kitty-specs/{FEATURE}/meta.json"), text);
 }
 
-/// The drift's state, once all that changed is seen, and how often drift was told.
-fn told(daemon: &Daemon) -> (Value, usize) {
+/// Returns the drift state after all earlier changes, and the number of drift events.
+fn drift(daemon: &Daemon) -> (Value, usize) {
     let state = daemon.overview(FEATURE)["drift"]["state"].clone();
     let page = daemon.get_json(&format!("/api/events?type={DRIFT}"));
     let events = page["events"].as_array().unwrap();
@@ -32,30 +33,30 @@ fn told(daemon: &Daemon) -> (Value, usize) {
 }
 
 #[test]
-fn each_pair_of_keys_that_do_not_match_is_told_once() {
+fn each_pair_of_mismatching_keys_is_reported_once() {
     let project = Project::complete();
-    meta(&project, "{}");
-    switch(&project, "main");
+    write_meta(&project, "{}");
+    checkout(&project, "main");
     project.run(&["baseline", "accept", FEATURE]).assert_success();
     let daemon = project.start_daemon();
-    assert_eq!(told(&daemon), ("in_parity".into(), 0));
-    switch(&project, "a");
-    assert_eq!(told(&daemon), ("key_mismatch".into(), 1));
-    switch(&project, "b");
-    assert_eq!(told(&daemon), ("key_mismatch".into(), 2));
-    // Not judged for a while.
-    meta(&project, "{");
-    assert_eq!(told(&daemon), (Value::Null, 2));
-    meta(&project, "{}");
-    assert_eq!(told(&daemon), ("key_mismatch".into(), 2));
-    switch(&project, "main");
-    assert_eq!(told(&daemon), ("in_parity".into(), 2));
-    switch(&project, "a");
-    assert_eq!(told(&daemon), ("key_mismatch".into(), 2));
+    assert_eq!(drift(&daemon), ("in_parity".into(), 0));
+    checkout(&project, "a");
+    assert_eq!(drift(&daemon), ("key_mismatch".into(), 1));
+    checkout(&project, "b");
+    assert_eq!(drift(&daemon), ("key_mismatch".into(), 2));
+    // The feature cannot be evaluated for a while.
+    write_meta(&project, "{");
+    assert_eq!(drift(&daemon), (Value::Null, 2));
+    write_meta(&project, "{}");
+    assert_eq!(drift(&daemon), ("key_mismatch".into(), 2));
+    checkout(&project, "main");
+    assert_eq!(drift(&daemon), ("in_parity".into(), 2));
+    checkout(&project, "a");
+    assert_eq!(drift(&daemon), ("key_mismatch".into(), 2));
     daemon.stop();
     let daemon = project.start_daemon();
-    assert_eq!(told(&daemon), ("key_mismatch".into(), 2));
-    switch(&project, "c");
-    assert_eq!(told(&daemon), ("key_mismatch".into(), 3));
+    assert_eq!(drift(&daemon), ("key_mismatch".into(), 2));
+    checkout(&project, "c");
+    assert_eq!(drift(&daemon), ("key_mismatch".into(), 3));
     daemon.stop();
 }

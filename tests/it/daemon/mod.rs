@@ -6,6 +6,8 @@ mod feature_discovery;
 mod file_changes;
 mod key_mismatch;
 mod lifecycle;
+mod logging;
 pub(crate) mod model;
 mod rate_limits;
+pub(crate) mod snapshot_file;
 mod tombstones;

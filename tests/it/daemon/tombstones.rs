@@ -1,4 +1,4 @@
-//! What the list keeps of deleted files: how many, which, and until when.
+//! Tombstones of deleted files: their maximum number, which are dropped, and when they are removed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,16 +9,16 @@ use crate::support::process::Daemon;
 use crate::support::wait::wait_for;
 use crate::support::{FEATURE, Project};
 
-/// Most tombstones of a feature.
-const MOST: usize = 1_000;
+/// Maximum number of tombstones of a feature.
+const MAX_TOMBSTONES: usize = 1_000;
 
-/// Paths of the tombstones, once all that changed is seen.
+/// Returns the paths of the tombstones after all earlier changes.
 fn tombstones(daemon: &Daemon) -> BTreeSet<String> {
     let list = daemon.get_json(&format!("/api/dossier/artifacts?feature={FEATURE}&sync=true"));
     let artifacts = list["artifacts"].as_array().unwrap();
-    let dead = artifacts.iter().filter(|item| item["error_reason"] == "deleted_after_scan");
+    let deleted = artifacts.iter().filter(|item| item["error_reason"] == "deleted_after_scan");
     let path = |item: &Value| item["relative_path"].as_str().unwrap().to_owned();
-    let paths: BTreeSet<String> = dead.map(path).collect();
+    let paths: BTreeSet<String> = deleted.map(path).collect();
     assert_eq!(list["tombstones"], paths.len());
     paths
 }
@@ -30,24 +30,25 @@ fn delete(project: &Project, paths: &[String]) {
 }
 
 #[test]
-fn of_very_many_the_oldest_go_first_and_do_not_come_back() {
+fn oldest_tombstones_are_dropped_beyond_the_limit_over_restarts() {
     let project = Project::complete().artifact("zz.md", "first");
-    let names: Vec<String> = (0..MOST + 200).map(|n| format!("notes/a{n:04}.md")).collect();
+    let names: Vec<String> =
+        (0..MAX_TOMBSTONES + 200).map(|n| format!("notes/a{n:04}.md")).collect();
     for name in &names {
         project.write(&format!("kitty-specs/{FEATURE}/{name}"), name);
     }
     let daemon = project.start_daemon();
     delete(&project, &["zz.md".to_owned()]);
-    wait_for("the first", || tombstones(&daemon).contains("zz.md").then_some(()));
+    wait_for("the first tombstone", || tombstones(&daemon).contains("zz.md").then_some(()));
     delete(&project, &names[200..]);
-    wait_for("as many as are kept", || {
+    wait_for("the maximum number of tombstones", || {
         let found = tombstones(&daemon);
         (found.iter().eq(&names[200..])).then_some(())
     });
     delete(&project, &names[..200]);
-    wait_for("the last", || (tombstones(&daemon).contains(&names[199])).then_some(()));
+    wait_for("the last tombstone", || (tombstones(&daemon).contains(&names[199])).then_some(()));
     let kept = tombstones(&daemon);
-    assert_eq!(kept.len(), MOST);
+    assert_eq!(kept.len(), MAX_TOMBSTONES);
     assert!(names[..200].iter().all(|name| kept.contains(name)), "the newest are kept");
     daemon.stop();
     let daemon = project.start_daemon();
@@ -56,19 +57,20 @@ fn of_very_many_the_oldest_go_first_and_do_not_come_back() {
 }
 
 #[test]
-fn a_baseline_that_is_accepted_while_no_daemon_runs_ends_them() {
+fn baseline_accepted_while_stopped_removes_earlier_tombstones() {
     let project = Project::complete().artifact("old.md", "1").artifact("then.md", "2");
     let project = project.artifact("later.md", "3");
     project.run(&["baseline", "accept", FEATURE]).assert_success();
     let daemon = project.start_daemon();
     delete(&project, &["old.md".to_owned()]);
-    wait_for("it", || (!tombstones(&daemon).is_empty()).then_some(()));
+    wait_for("the tombstone", || (!tombstones(&daemon).is_empty()).then_some(()));
     daemon.stop();
-    // Nothing was accepted meanwhile.
+    // No baseline was accepted in between.
     let daemon = project.start_daemon();
     assert_eq!(tombstones(&daemon), ["old.md".to_owned()].into());
     daemon.stop();
-    // What went before the acceptance is accepted as gone, what went after it is not.
+    // Accepting a baseline removes the tombstones of files that were deleted before it, not of those
+    // deleted after it.
     delete(&project, &["then.md".to_owned()]);
     project.run(&["baseline", "accept", FEATURE]).assert_success();
     delete(&project, &["later.md".to_owned()]);

@@ -1,0 +1,35 @@
+//! Problem documents: the responses to requests that fail.
+
+use crate::support::Project;
+use crate::support::http::Response;
+
+/// Checks that a response is a complete problem document.
+#[track_caller]
+pub(crate) fn assert_problem(response: &Response, status: u16) {
+    assert_eq!(response.status, status, "{response:?}");
+    assert!(response.head.contains("content-type: application/problem+json"), "{response:?}");
+    let problem = response.json();
+    assert_eq!(problem["status"], status);
+    for field in ["type", "title", "detail", "code"] {
+        assert!(problem[field].is_string(), "`{field}` in {problem:#}");
+    }
+}
+
+#[test]
+fn failed_request_gets_a_problem_document() {
+    let project = Project::complete();
+    let daemon = project.start_daemon();
+    for (target, status) in [
+        ("/api/dossier/overview?feature=999-none", 404),
+        ("/api/dossier/snapshots/export?feature=999-none&sync=true", 404),
+        ("/api/dossier/overview", 400),
+        ("/api/nothing", 404),
+        ("/api/events?since=nonsense", 400),
+        ("/api/events?limit=0", 400),
+        ("/api/events?limit=1001", 400),
+    ] {
+        assert_problem(&daemon.get(target), status);
+    }
+    assert_eq!(daemon.get("/healthz").body.trim(), "{\"status\":\"ok\"}");
+    daemon.stop();
+}
