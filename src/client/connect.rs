@@ -1,4 +1,4 @@
-//! The connection: to a socket of the same user and to no other.
+//! Connects to the daemon's socket, and only if a process of the same user listens there.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,28 +13,30 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::client::error::ClientError;
 
-/// The longest that a daemon takes to accept a connection.
+/// Timeout for the daemon to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest that an answer takes: it may wait 10 s for a first index, longer for the engine, and
-/// as long to be read.
+/// Pause between two attempts to connect while the socket's backlog is full.
+const CONNECT_RETRY_INTERVAL: Duration = Duration::from_millis(10);
+/// Timeout for a complete response. The daemon itself may wait 10 s for the initial scan and
+/// longer for the engine.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Who serves the socket.
+/// The process at the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
-    /// The process that made it.
+    /// The process that created the socket: the daemon, or systemd with socket activation.
     pub pid: Option<i32>,
 }
 
-/// One connection, kept from request to request.
+/// A connection to the daemon, reused for all requests.
 #[derive(Debug)]
 pub struct Client {
     pub(super) socket: PathBuf,
     pub(super) sender: http1::SendRequest<Full<Bytes>>,
     peer: Peer,
-    /// The daemon's version, as its last answer said it.
+    /// The daemon's version, from the `Server` header of the last response.
     pub(super) version: Option<String>,
-    /// How long an answer is waited for.
+    /// Timeout for a response.
     pub(super) timeout: Duration,
 }
 
@@ -42,15 +44,16 @@ impl Client {
     /// Connects to the daemon at `socket`.
     ///
     /// # Errors
-    /// [`ClientError::NoDaemon`] where nothing answers, [`ClientError::WrongUser`] where another user
-    /// does.
+    /// [`ClientError::NoDaemon`] if nothing listens, [`ClientError::WrongUser`] if a process of
+    /// another user does.
     pub async fn connect(socket: &Path) -> Result<Self, ClientError> {
-        let broken = |action, source: Box<dyn std::error::Error + Send + Sync>| {
+        let connection_failed = |action, source: Box<dyn std::error::Error + Send + Sync>| {
             ClientError::ConnectionFailed { action, socket: socket.to_owned(), source }
         };
         let stream = timeout(CONNECT_TIMEOUT, connect_with_retry(socket)).await;
-        let late = |_| ClientError::TimedOut { socket: socket.to_owned(), after: CONNECT_TIMEOUT };
-        let stream = match stream.map_err(late)? {
+        let timed_out =
+            |_| ClientError::TimedOut { socket: socket.to_owned(), after: CONNECT_TIMEOUT };
+        let stream = match stream.map_err(timed_out)? {
             Ok(stream) => stream,
             Err(error) if is_not_running(error.kind()) => {
                 return Err(ClientError::NoDaemon(socket.to_owned()));
@@ -59,56 +62,58 @@ impl Client {
                 return Err(ClientError::ConnectFailed { socket: socket.to_owned(), source });
             }
         };
-        let peer = stream.peer_cred().map_err(|error| broken("identify", error.into()))?;
+        let peer =
+            stream.peer_cred().map_err(|error| connection_failed("identify", error.into()))?;
         if peer.uid() != rustix::process::geteuid().as_raw() {
             return Err(ClientError::WrongUser { socket: socket.to_owned(), uid: peer.uid() });
         }
         let (sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
-            .map_err(|error| broken("talk to", error.into()))?;
-        // Its end is seen by whoever sends the next request.
+            .map_err(|error| connection_failed("open HTTP to", error.into()))?;
+        // When the connection ends, the next request reports the error.
         tokio::spawn(connection);
         let peer = Peer { pid: peer.pid() };
         let socket = socket.to_owned();
         Ok(Self { socket, sender, peer, version: None, timeout: RESPONSE_TIMEOUT })
     }
 
-    /// The socket.
+    /// Returns the path of the socket.
     #[must_use]
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// Who serves the socket.
+    /// Returns the process at the other end.
     #[must_use]
     pub fn peer(&self) -> Peer {
         self.peer
     }
 
-    /// The daemon's version, once it has answered.
+    /// Returns the daemon's version; `None` before the first response.
     #[must_use]
     pub fn version(&self) -> Option<&str> {
         self.version.as_deref()
     }
 }
 
-/// A socket with a full queue refuses at once, and has room a moment later.
+/// Connects, and retries while the backlog is full: `connect(2)` on a Unix socket then fails with
+/// `EAGAIN` at once instead of waiting.
 async fn connect_with_retry(socket: &Path) -> io::Result<UnixStream> {
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
         match UnixStream::connect(socket).await {
             Err(error)
                 if error.kind() == io::ErrorKind::WouldBlock
-                    && begun.elapsed() < CONNECT_TIMEOUT =>
+                    && started.elapsed() < CONNECT_TIMEOUT =>
             {
-                sleep(Duration::from_millis(10)).await;
+                sleep(CONNECT_RETRY_INTERVAL).await;
             }
             result => return result,
         }
     }
 }
 
-/// Whether a refusal means that no one serves the socket.
+/// Returns true if this error of `connect(2)` means that nothing listens at the socket.
 fn is_not_running(kind: io::ErrorKind) -> bool {
     matches!(
         kind,

@@ -1,4 +1,4 @@
-//! Errors of requests to the daemon, with what to do about them.
+//! Errors of requests to the daemon; their texts say what to do.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,75 +7,79 @@ use std::time::Duration;
 use crate::wire::hint::cli_hint_for;
 use crate::wire::problem::Problem;
 
-/// Bytes of an answer, or of one message of a stream, at most: a snapshot of a million artifacts
-/// is smaller.
+/// Maximum number of bytes of a response or of one stream message; beyond it the request fails
+/// with [`ClientError::TooLarge`]. A snapshot of a million artifacts is smaller.
 pub(crate) const MAX_RESPONSE_BYTES: usize = 1 << 30;
 
-/// Why the daemon did not answer, or not with what was asked for.
+/// Why a request to the daemon failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nothing answers at the socket.
+    /// Nothing listens at the socket.
     #[error(
-        "no daemon answers at {}; start one with `dossierd run`, or for good with \
+        "no daemon listens at {}; start one with `dossierd run`, or install the service with \
          `dossierd service install`",
         .0.display()
     )]
     NoDaemon(PathBuf),
-    /// Somebody else serves the socket.
-    #[error("{} is served by another user ({uid}) and is not asked", socket.display())]
+    /// A process of another user listens at the socket.
+    #[error(
+        "{} is served by another user ({uid}); nothing was sent; choose another socket: --socket",
+        socket.display()
+    )]
     WrongUser {
         /// The socket.
         socket: PathBuf,
-        /// Who serves it.
+        /// User id of the process.
         uid: u32,
     },
-    /// The system refused the connection.
-    #[error("cannot reach the daemon at {}", socket.display())]
+    /// The connection could not be opened.
+    #[error("cannot connect to the daemon at {}", socket.display())]
     ConnectFailed {
         /// The socket.
         socket: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
     /// The connection broke.
     #[error("cannot {action} the daemon at {}", socket.display())]
     ConnectionFailed {
-        /// What was being done.
+        /// What was being done: a verb with a preposition that fits before "the daemon".
         action: &'static str,
         /// The socket.
         socket: PathBuf,
-        /// Why not.
+        /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// It took too long.
+    /// The daemon did not respond in time.
     #[error(
-        "the daemon at {} did not answer within {} s; `dossierd doctor` tells more; if it stays so, \
-         restart its service, or kill its process and start it again",
+        "the daemon at {} did not respond within {} s; run `dossierd doctor` to find out why, or \
+         restart the daemon",
         socket.display(),
         after.as_secs()
     )]
     TimedOut {
         /// The socket.
         socket: PathBuf,
-        /// How long it was waited for.
+        /// The timeout.
         after: Duration,
     },
-    /// It said too much.
-    #[error("the daemon's answer is larger than {MAX_RESPONSE_BYTES} bytes")]
+    /// The response exceeds [`MAX_RESPONSE_BYTES`].
+    #[error("the daemon's response is larger than {MAX_RESPONSE_BYTES} bytes")]
     TooLarge,
-    /// It answered with a problem.
+    /// The daemon responded with a problem document (RFC 9457).
     #[error("{}", display_problem(.0))]
     Problem(Box<Problem>),
-    /// It answered with something that is none of its answers.
-    #[error("the daemon's answer to {request} cannot be understood: {cause}")]
+    /// The response is not one that the API specifies.
+    #[error("cannot parse the daemon's response to {request}: {cause}")]
     InvalidResponse {
-        /// What was asked.
+        /// Method and path of the request.
         request: String,
-        /// What is wrong with the answer.
+        /// What is wrong with the response.
         cause: String,
     },
 }
 
+/// Returns the detail of a problem and its hint, phrased for users of the command line.
 fn display_problem(problem: &Problem) -> String {
     match &problem.hint {
         Some(hint) => format!("{}; {}", problem.detail, cli_hint_for(hint)),

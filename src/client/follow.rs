@@ -1,5 +1,5 @@
-//! The stream of events over any number of connections: after the daemon was away it goes on behind
-//! the last message that was handed out, so none comes twice and none is lost.
+//! Follows the event stream across connections. After the daemon was unreachable the stream resumes
+//! after the last returned message, so no message is lost or repeated.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,24 +12,24 @@ use crate::client::request::RequestPath;
 use crate::client::sse::SseMessage;
 use crate::client::stream::EventStream;
 
-/// The first pause between two tries to reach a daemon that is away.
+/// First pause between two attempts to reconnect; it doubles with each attempt.
 const RECONNECT_BACKOFF_MIN: Duration = Duration::from_millis(20);
-/// The longest.
+/// Longest pause between two attempts to reconnect.
 const RECONNECT_BACKOFF_MAX: Duration = Duration::from_secs(1);
 
-/// What comes of following.
+/// What [`Follower::next`] returns.
 #[derive(Debug)]
 pub enum FollowEvent {
-    /// A message.
+    /// A message of the stream.
     Message(SseMessage),
-    /// The daemon is away; this is said once.
+    /// The connection was lost. Returned once; the follower reconnects until it succeeds.
     Disconnected(ClientError),
-    /// It is there again, and what happened meanwhile follows. Projects that it watched for its
-    /// life only are forgotten.
+    /// The connection is open again; the messages sent meanwhile follow. A daemon that was
+    /// restarted no longer watches projects that were added with `keep: false`.
     Reconnected,
 }
 
-/// A reader of the journal that stays.
+/// A reader of the event stream that reconnects.
 #[derive(Debug)]
 pub struct Follower {
     socket: PathBuf,
@@ -47,13 +47,13 @@ impl Follower {
         Self::with_path(socket, RequestPath::new("/api/events"), since)
     }
 
-    /// As [`Follower::new`], with what `path` lets through.
+    /// Follows like [`Follower::new`], with the filters of `path`.
     #[must_use]
-    pub fn with_path(socket: &Path, wanted: RequestPath, since: &str) -> Self {
+    pub fn with_path(socket: &Path, path: RequestPath, since: &str) -> Self {
         let (socket, since) = (socket.to_owned(), since.to_owned());
         Self {
             socket,
-            path: wanted,
+            path,
             cursor: since,
             stream: None,
             disconnected: false,
@@ -61,21 +61,23 @@ impl Follower {
         }
     }
 
-    /// Where it stands.
+    /// Returns the cursor of the last message that had one.
     #[must_use]
     pub fn cursor(&self) -> &str {
         &self.cursor
     }
 
-    /// The next news. Nothing is lost when it is not waited for to the end.
+    /// Waits for the next message or change of the connection. Cancel safe: dropping the future
+    /// loses no message.
     ///
     /// # Errors
-    /// [`ClientError::Problem`] when the daemon does not give a stream, [`ClientError::WrongUser`].
+    /// [`ClientError::Problem`] if the daemon refuses the stream, except with status 503, which is
+    /// retried; [`ClientError::WrongUser`].
     pub async fn next(&mut self) -> Result<FollowEvent, ClientError> {
         loop {
             let Some(stream) = &mut self.stream else {
-                if let Some(news) = self.connect().await? {
-                    return Ok(news);
+                if let Some(event) = self.connect().await? {
+                    return Ok(event);
                 }
                 continue;
             };
@@ -108,8 +110,9 @@ impl Follower {
                 Ok(std::mem::take(&mut self.disconnected).then_some(FollowEvent::Reconnected))
             }
             Err(error @ (ClientError::Problem(_) | ClientError::WrongUser { .. })) => {
-                let starting = matches!(&error, ClientError::Problem(why) if why.status == 503);
-                if starting { self.wait_backoff(error).await } else { Err(error) }
+                let is_starting =
+                    matches!(&error, ClientError::Problem(problem) if problem.status == 503);
+                if is_starting { self.wait_backoff(error).await } else { Err(error) }
             }
             Err(error) => self.wait_backoff(error).await,
         }
@@ -140,25 +143,26 @@ mod tests {
 
     use super::*;
 
-    /// What is asked for, of a daemon that says each of `streams` and then goes away.
-    async fn asked(streams: &'static [&'static str], heard: usize) -> Vec<String> {
-        let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("s");
+    /// Follows a daemon that sends each of `streams` on a connection of its own, until `count`
+    /// messages were returned; returns the request lines.
+    async fn request_lines(streams: &'static [&'static str], count: usize) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("s");
         let listener = UnixListener::bind(&socket).unwrap();
         let daemon = std::thread::spawn(move || {
-            let said = streams.iter().map(|stream| {
+            let requests = streams.iter().map(|stream| {
                 let mut connection = listener.accept().unwrap().0;
                 let mut lines = BufReader::new(connection.try_clone().unwrap()).lines();
-                let asked = lines.next().unwrap().unwrap();
+                let request = lines.next().unwrap().unwrap();
                 while !lines.next().unwrap().unwrap().is_empty() {}
                 write!(connection, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{stream}").unwrap();
-                asked
+                request
             });
-            said.collect()
+            requests.collect()
         });
         let mut follower = Follower::new(&socket, "i:1");
         let mut messages = 0;
-        while messages < heard {
+        while messages < count {
             messages +=
                 usize::from(matches!(follower.next().await.unwrap(), FollowEvent::Message(_)));
         }
@@ -167,14 +171,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_breaks_off_within_a_gap_is_asked_for_again() {
+    async fn follower_requests_a_gap_again_when_the_stream_ends_inside_it() {
         let streams = &[
             "event: gap\ndata: {}\n\nevent: snapshot\ndata: {}\n\n",
             "event: gap\ndata: {}\n\nid: i:9\nevent: snapshot\ndata: {}\n\n",
             "id: i:10\nevent: x\ndata: {}\n\n",
         ];
-        let asked = asked(streams, 5).await;
-        let since: Vec<_> = asked.iter().map(|line| line.split("since=").nth(1).unwrap()).collect();
+        let requests = request_lines(streams, 5).await;
+        let since: Vec<_> = requests.iter().map(|line| line.split("since=").nth(1).unwrap()).collect();
         assert_eq!(since, ["i%3A1", "i%3A1", "i%3A9"].map(|since| format!("{since} HTTP/1.1")));
     }
 }

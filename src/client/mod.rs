@@ -1,7 +1,7 @@
-//! Talks to a running daemon over its local socket: requests, and the stream of events.
+//! HTTP client of the daemon's local socket: requests and the event stream.
 //!
-//! HTTP/1.1 with limits on time and size. It never starts a daemon, and shows nothing: what came is
-//! handed on as it came.
+//! HTTP/1.1 with limits on time and size. This module never starts a daemon and prints nothing;
+//! responses are returned as they were received.
 
 mod connect;
 mod error;

@@ -1,11 +1,11 @@
-//! One request and its answer.
+//! Sends a request and returns its response.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
@@ -14,43 +14,38 @@ use crate::client::error::{ClientError, MAX_RESPONSE_BYTES};
 use crate::wire::problem::Problem;
 use crate::wire::status::Health;
 
-/// What is asked for: a path and its parameters.
+/// Every byte but the unreserved characters of RFC 3986, section 2.3.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A path of the API with its query parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestPath(String);
 
-/// `text` as it may stand in a path or a parameter.
+/// Percent-encodes `text` for use in a path segment or a query parameter.
 #[must_use]
 pub fn percent_encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
-/// An answer that is no problem.
+/// A response with a 2xx status.
 #[derive(Debug, Clone)]
 pub struct ApiResponse {
-    /// The status.
+    /// The HTTP status code.
     pub status: u16,
-    /// What was asked.
+    /// Method and path of the request, for errors.
     request: String,
-    /// What was answered.
+    /// The body as it was received.
     pub body: Bytes,
 }
 
 impl RequestPath {
-    /// A path of the API.
+    /// Creates a path of the API without parameters.
     #[must_use]
     pub fn new(path: &str) -> Self {
         Self(path.to_owned())
     }
 
-    /// With a parameter.
+    /// Adds a parameter; the value is percent-encoded.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.0.push(if self.0.contains('?') { '&' } else { '?' });
@@ -60,7 +55,7 @@ impl RequestPath {
         self
     }
 
-    /// With a parameter that may have no value.
+    /// Adds a parameter if it has a value.
     #[must_use]
     pub fn with_optional(self, name: &str, value: Option<&str>) -> Self {
         match value {
@@ -69,7 +64,7 @@ impl RequestPath {
         }
     }
 
-    /// With every change that was made before.
+    /// Adds `sync=true`: the response then reflects every change made before the request.
     #[must_use]
     pub fn with_sync(self) -> Self {
         self.with("sync", "true")
@@ -77,10 +72,10 @@ impl RequestPath {
 }
 
 impl ApiResponse {
-    /// The answer as a model.
+    /// Parses the body as a model of [`wire`](crate::wire).
     ///
     /// # Errors
-    /// [`ClientError::InvalidResponse`] where it is none.
+    /// [`ClientError::InvalidResponse`] if the body does not match the model.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
         serde_json::from_slice(&self.body)
             .map_err(|error| invalid_response(&self.request, &error.to_string()))
@@ -88,35 +83,35 @@ impl ApiResponse {
 }
 
 impl Client {
-    /// Asks for something.
+    /// Sends a GET request.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn get(&mut self, target: &RequestPath) -> Result<ApiResponse, ClientError> {
-        self.request(Method::GET, target, Bytes::new()).await
+    pub async fn get(&mut self, path: &RequestPath) -> Result<ApiResponse, ClientError> {
+        self.request(Method::GET, path, Bytes::new()).await
     }
 
-    /// Asks for a change.
+    /// Sends a POST request.
     ///
     /// # Errors
     /// [`ClientError`].
     pub async fn post(
         &mut self,
-        target: &RequestPath,
+        path: &RequestPath,
         body: Vec<u8>,
     ) -> Result<ApiResponse, ClientError> {
-        self.request(Method::POST, target, body.into()).await
+        self.request(Method::POST, path, body.into()).await
     }
 
-    /// Asks for something to be taken away.
+    /// Sends a DELETE request.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn delete(&mut self, target: &RequestPath) -> Result<ApiResponse, ClientError> {
-        self.request(Method::DELETE, target, Bytes::new()).await
+    pub async fn delete(&mut self, path: &RequestPath) -> Result<ApiResponse, ClientError> {
+        self.request(Method::DELETE, path, Bytes::new()).await
     }
 
-    /// Asks whether the first index of everything stands.
+    /// Returns whether the initial scan of all projects is complete.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -130,53 +125,53 @@ impl Client {
     async fn request(
         &mut self,
         method: Method,
-        target: &RequestPath,
+        path: &RequestPath,
         body: Bytes,
     ) -> Result<ApiResponse, ClientError> {
-        let asked = format!("{method} {}", target.0);
-        let (status, body) = self.exchange(method, target, body).await?;
+        let request = format!("{method} {}", path.0);
+        let (status, body) = self.exchange(method, path, body).await?;
         if status.is_success() {
-            return Ok(ApiResponse { status: status.as_u16(), request: asked, body });
+            return Ok(ApiResponse { status: status.as_u16(), request, body });
         }
-        Err(error_from_response(&asked, status, &body))
+        Err(error_from_response(&request, status, &body))
     }
 
     async fn exchange(
         &mut self,
         method: Method,
-        target: &RequestPath,
+        path: &RequestPath,
         body: Bytes,
     ) -> Result<(StatusCode, Bytes), ClientError> {
-        let patience = self.timeout;
+        let limit = self.timeout;
         let exchange = async {
-            let response = self.send(method, target, "application/json", body).await?;
+            let response = self.send(method, path, "application/json", body).await?;
             let status = response.status();
             let body = self.read_body(response.into_body()).await?;
             Ok((status, body))
         };
-        let exchange = timeout(patience, exchange).await;
-        exchange.unwrap_or_else(|_| Err(self.timeout_error(patience)))
+        let exchange = timeout(limit, exchange).await;
+        exchange.unwrap_or_else(|_| Err(self.timeout_error(limit)))
     }
 
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a request and waits for the head of its response.
     pub(super) async fn send(
         &mut self,
         method: Method,
-        target: &RequestPath,
+        path: &RequestPath,
         accept: &'static str,
         body: Bytes,
     ) -> Result<Response<Incoming>, ClientError> {
-        self.sender.ready().await.map_err(|error| self.connection_error("ask", error))?;
+        self.sender.ready().await.map_err(|error| self.connection_error("send a request to", error))?;
         let request = Request::builder()
             .method(method)
-            .uri(&target.0)
+            .uri(&path.0)
             .header(header::HOST, "localhost")
             .header(header::ACCEPT, accept)
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))
-            .map_err(|error| self.connection_error("ask", error))?;
+            .map_err(|error| self.connection_error("send a request to", error))?;
         let response = self.sender.send_request(request).await;
-        let response = response.map_err(|error| self.connection_error("ask", error))?;
+        let response = response.map_err(|error| self.connection_error("send a request to", error))?;
         let server = response.headers().get(header::SERVER).and_then(|text| text.to_str().ok());
         let version = server.and_then(|text| text.strip_prefix("dossierd/"));
         self.version = version.map(str::to_owned);
@@ -191,7 +186,7 @@ impl Client {
             }
             Err(source) => {
                 let socket = self.socket.clone();
-                Err(ClientError::ConnectionFailed { action: "hear out", socket, source })
+                Err(ClientError::ConnectionFailed { action: "read the response of", socket, source })
             }
         }
     }
@@ -213,11 +208,11 @@ impl Client {
     }
 }
 
-/// What an answer says that is no success.
-pub(super) fn error_from_response(asked: &str, status: StatusCode, body: &[u8]) -> ClientError {
+/// Returns the error that a response with another status than 2xx stands for.
+pub(super) fn error_from_response(request: &str, status: StatusCode, body: &[u8]) -> ClientError {
     match serde_json::from_slice::<Problem>(body) {
         Ok(problem) => ClientError::Problem(Box::new(problem)),
-        Err(_) => invalid_response(asked, &format!("status {status}")),
+        Err(_) => invalid_response(request, &format!("status {status}")),
     }
 }
 
@@ -230,9 +225,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_are_encoded() {
-        let target = RequestPath::new("/api/x").with("feature", "a b&c=\u{fc}").with_sync();
-        assert_eq!(target.0, "/api/x?feature=a%20b%26c%3D%C3%BC&sync=true");
+    fn request_path_percent_encodes_parameters() {
+        let path = RequestPath::new("/api/x").with("feature", "a b&c=\u{fc}").with_sync();
+        assert_eq!(path.0, "/api/x?feature=a%20b%26c%3D%C3%BC&sync=true");
+        assert_eq!(percent_encode("aZ09-._~/?\u{7f}"), "aZ09-._~%2F%3F%7F");
         assert_eq!(RequestPath::new("/x").with_optional("project", None).0, "/x");
     }
 
@@ -244,12 +240,12 @@ mod tests {
         let mut client = Client::connect(&socket).await.unwrap();
         client.timeout = Duration::ZERO;
         let error = client.get(&RequestPath::new("/api/status")).await.unwrap_err().to_string();
-        let begin = format!("the daemon at {} did not answer within 0 s; ", socket.display());
-        assert!(error.starts_with(&begin) && error.contains("restart its service"), "{error}");
+        let begin = format!("the daemon at {} did not respond within 0 s; ", socket.display());
+        assert!(error.starts_with(&begin) && error.contains("restart the daemon"), "{error}");
     }
 
     #[test]
-    fn what_is_no_problem_document_is_no_answer() {
+    fn response_without_a_problem_document_is_invalid() {
         let problem = br#"{"type":"about:blank","title":"t","status":404,"detail":"d","code":"c","hint":"h"}"#;
         let error = error_from_response("GET /x", StatusCode::NOT_FOUND, problem);
         assert_eq!(error.to_string(), "d; h");

@@ -1,4 +1,4 @@
-//! The stream of events, as long as one connection lasts.
+//! The event stream of one connection.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::client::error::{ClientError, MAX_RESPONSE_BYTES};
 use crate::client::request::{RequestPath, error_from_response};
 use crate::client::sse::{SseDecoder, SseMessage};
 
-/// A stream says at least every 15 s that it lives.
+/// Timeout for the next bytes of a stream; the daemon sends a keep-alive comment every 15 s.
 const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// A stream of messages.
+/// A stream of messages, which ends with its connection.
 #[derive(Debug)]
 pub struct EventStream {
     client: Client,
@@ -24,7 +24,7 @@ pub struct EventStream {
 }
 
 impl EventStream {
-    /// Turns the connection into a stream of events.
+    /// Requests `path` as an event stream; the connection then serves only the stream.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -36,16 +36,16 @@ impl EventStream {
         let status = response.status();
         if !status.is_success() {
             let body = client.read_body(response.into_body()).await?;
-            return Err(error_from_response("the stream of events", status, &body));
+            return Err(error_from_response("the event stream request", status, &body));
         }
         Ok(Self { client, body: response.into_body(), decoder: SseDecoder::default() })
     }
 
-    /// The next message; `None` where the daemon ended the stream. Nothing is lost when it is not
-    /// waited for to the end.
+    /// Waits for the next message; returns `None` if the daemon ended the stream. Cancel safe:
+    /// dropping the future loses no message.
     ///
     /// # Errors
-    /// [`ClientError`]: the connection broke, or was silent for too long.
+    /// [`ClientError`]: the connection broke or timed out, or a message is too large.
     pub async fn next(&mut self) -> Result<Option<SseMessage>, ClientError> {
         loop {
             if let Some(message) = self.decoder.next_message() {
@@ -57,7 +57,7 @@ impl EventStream {
             let frame = timeout(STREAM_IDLE_TIMEOUT, self.body.frame()).await;
             match frame.map_err(|_| self.client.timeout_error(STREAM_IDLE_TIMEOUT))? {
                 None => return Ok(None),
-                Some(Err(error)) => return Err(self.client.connection_error("listen to", error)),
+                Some(Err(error)) => return Err(self.client.connection_error("read events from", error)),
                 Some(Ok(frame)) => {
                     if let Some(bytes) = frame.data_ref() {
                         self.decoder.push(bytes);
@@ -83,7 +83,7 @@ mod tests {
         client.timeout = Duration::ZERO;
         let stream = EventStream::open(client, &RequestPath::new("/api/events")).await;
         let error = stream.unwrap_err().to_string();
-        let begin = format!("the daemon at {} did not answer within 0 s; ", socket.display());
+        let begin = format!("the daemon at {} did not respond within 0 s; ", socket.display());
         assert!(error.starts_with(&begin), "{error}");
     }
 }

@@ -82,7 +82,7 @@ export class Project {
     const log = fs.openSync(path.join(this.base, "daemon.log"), "a");
     this.daemon = spawn(BINARY, ["run", this.root], { env: this.environment, stdio: ["ignore", "ignore", log] });
     await wait("readiness", () => {
-      // Other commands fall back to a scan while no daemon answers.
+      // Other commands fall back to a scan while no daemon listens.
       const rescan = this.spawn(["rescan", "--json"]);
       return rescan.status === 0;
     });

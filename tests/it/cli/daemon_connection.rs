@@ -20,7 +20,7 @@ fn stop_ends_the_daemon_and_waits_for_it() {
     assert!(run.stderr.contains(&format!("has ended (process {})", daemon.child_id())), "{run:?}");
     assert!(!daemon.is_running(), "it has ended when the command has");
     assert!(daemon.wait_for_exit().success());
-    project.run_client(&["stop"]).assert_failure(3, "no daemon answers");
+    project.run_client(&["stop"]).assert_failure(3, "no daemon listens");
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn a_socket_may_be_named() {
     let by_variable =
         crate::support::run(by_variable, crate::support::COMMAND_TIMEOUT).assert_success();
     assert!(by_variable.stdout.contains(FEATURE), "{by_variable:?}");
-    project.run_client(&["events"]).assert_failure(3, "no daemon answers");
+    project.run_client(&["events"]).assert_failure(3, "no daemon listens");
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn something_else_that_answers_at_the_socket() {
         });
         let socket = fake.socket.to_str().unwrap();
         let found = doctor_of(project.client_command(&["doctor", "--json", "--socket", socket]));
-        says(&found, "error", "daemon", "cannot be understood");
+        says(&found, "error", "daemon", "cannot parse the daemon's response");
     }
 }
 

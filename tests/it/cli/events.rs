@@ -207,7 +207,7 @@ fn it_needs_the_daemon() {
     for arguments in [&["events"][..], &["events", "--follow"], &["verify"], &["rescan"], &["stop"]]
     {
         let run = project.run_client(arguments);
-        run.assert_failure(3, "no daemon answers at");
+        run.assert_failure(3, "no daemon listens at");
         assert!(run.stderr.contains("`dossierd run`"), "the mend: {run:?}");
     }
 }

@@ -121,7 +121,7 @@ fn without_project_and_daemon_there_is_nothing_to_show() {
     let mut nowhere = project.client_command(&["status"]);
     nowhere.current_dir(project.root.join("empty"));
     let nowhere = crate::support::run(nowhere, crate::support::COMMAND_TIMEOUT);
-    nowhere.assert_failure(3, "no daemon answers at");
+    nowhere.assert_failure(3, "no daemon listens at");
     assert!(nowhere.stderr.contains("dossierd run"), "{nowhere:?}");
 }
 

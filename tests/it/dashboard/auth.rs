@@ -359,7 +359,7 @@ fn the_command_prints_an_address_or_says_what_to_do() {
     let project = Project::complete();
     let runtime = project.runtime_dir();
     let project = project.env("XDG_RUNTIME_DIR", runtime);
-    project.run(&["dashboard"]).assert_failure(3, "no daemon answers");
+    project.run(&["dashboard"]).assert_failure(3, "no daemon listens");
     let daemon = project.start_daemon();
     let run = project.run(&["dashboard", "--no-open"]).assert_success();
     assert!(

@@ -105,7 +105,7 @@ fn a_run_beside_the_service_finds_it_and_says_so() {
     for stop in ["", "systemctl --user stop dossierd.service;"] {
         let (code, said) = manager.shell(&format!("{stop} dossierd run"));
         assert_eq!(code, 1, "{said}");
-        assert!(said.contains("the user service dossierd.service answers at"), "{said}");
+        assert!(said.contains("the user service dossierd.service already listens at"), "{said}");
     }
     // The second one only woke it.
     assert_ne!(daemon.status()["pid"], before);
@@ -169,8 +169,8 @@ fn the_configuration_is_taken_up_and_a_broken_one_is_said_everywhere() {
     assert_eq!((&error["line"], &error["column"]), (&2.into(), &1.into()), "{config:#}");
     assert!(error["message"].as_str().unwrap().contains("did you mean `settle`?"), "{config:#}");
     assert_eq!(projects(&daemon), 2, "the old one goes on");
-    manager.wait_for_property("StatusText", |text| text.contains("configuration broken"));
-    assert!(manager.journal().contains("the one before it stays in use"));
+    manager.wait_for_property("StatusText", |text| text.contains("invalid configuration"));
+    assert!(manager.journal().contains("the last valid one stays in use"));
 
     // And by SIGHUP, as systemd asks.
     write_file(&project.config_file(), b"projects: []\n");

@@ -69,7 +69,7 @@ fn it_is_ready_when_all_is_indexed_and_the_socket_answers() {
     // What happens is said, and a stop is announced before anything is taken down.
     std::fs::rename(&project.root, project.root.with_file_name("away")).unwrap();
     let gone = watched.until("STATUS=watching 1 feature in 1 project; ");
-    assert!(gone.last().unwrap()[0].ends_with("is not there"), "{gone:#?}");
+    assert!(gone.last().unwrap()[0].ends_with("is unavailable"), "{gone:#?}");
     watched.signal(rustix::process::Signal::TERM);
     let last = watched.until("STOPPING=1");
     assert!(last.last().unwrap()[1].starts_with("STATUS=stopping"));
@@ -120,7 +120,7 @@ fn a_reload_is_announced_and_ends_whatever_comes_of_it() {
     let reload = watched.until("RELOADING=1").pop().unwrap();
     assert!(reload.iter().any(|line| line.starts_with("MONOTONIC_USEC=")), "{reload:?}");
     let ready = watched.until("READY=1").pop().unwrap();
-    assert!(ready[1].contains("configuration broken"), "{ready:?}");
+    assert!(ready[1].contains("invalid configuration"), "{ready:?}");
     std::fs::write(project.config_file(), "log: debug\n").unwrap();
     watched.until("RELOADING=1");
     let ready = watched.until("READY=1").pop().unwrap();

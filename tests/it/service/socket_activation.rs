@@ -64,7 +64,7 @@ fn anything_else_is_refused_and_said() {
         (
             "at(3, unix(socket.SOCK_STREAM, path)); at(4, unix(socket.SOCK_STREAM, path + '2'))",
             2,
-            "2 were handed over",
+            "expected one socket, got 2",
         ),
         ("os.closerange(3, 20)", 1, "is not a socket"),
     ] {
@@ -75,7 +75,7 @@ fn anything_else_is_refused_and_said() {
             return;
         };
         let run = run(command, COMMAND_TIMEOUT);
-        run.assert_failure(1, "cannot use the socket handed over");
+        run.assert_failure(1, "cannot use the socket passed by systemd");
         run.assert_failure(1, said);
         assert!(!project.state_dir().join("dossierd.sqlite3").exists(), "nothing was begun");
     }
@@ -89,7 +89,7 @@ fn one_whose_file_was_removed_is_said() {
         return;
     };
     let daemon: Daemon = project.spawn_daemon(command);
-    wait_for("that it says so", || daemon.log().contains("nobody reaches it at").then_some(()));
+    wait_for("that it says so", || daemon.log().contains("cannot connect to the daemon's own socket").then_some(()));
     daemon.stop();
 }
 

@@ -55,7 +55,7 @@ fn what_systemd_does_not_run_is_refused_before_anything_is_changed() {
         command.args(of_client.get_args()).current_dir(&project.root).env_clear();
         command.envs(of_client.get_envs().filter_map(|(name, value)| Some((name, value?))));
         let run = crate::support::run(command, crate::support::COMMAND_TIMEOUT);
-        run.assert_failure(1, "systemd cannot be told of the program");
+        run.assert_failure(1, "cannot write the program");
         assert!(!project.home().join(".config").exists());
     }
 }
