@@ -178,7 +178,8 @@ mod tests {
             "id: i:10\nevent: x\ndata: {}\n\n",
         ];
         let requests = request_lines(streams, 5).await;
-        let since: Vec<_> = requests.iter().map(|line| line.split("since=").nth(1).unwrap()).collect();
+        let since: Vec<_> =
+            requests.iter().map(|line| line.split("since=").nth(1).unwrap()).collect();
         assert_eq!(since, ["i%3A1", "i%3A1", "i%3A9"].map(|since| format!("{since} HTTP/1.1")));
     }
 }

@@ -161,7 +161,10 @@ impl Client {
         accept: &'static str,
         body: Bytes,
     ) -> Result<Response<Incoming>, ClientError> {
-        self.sender.ready().await.map_err(|error| self.connection_error("send a request to", error))?;
+        self.sender
+            .ready()
+            .await
+            .map_err(|error| self.connection_error("send a request to", error))?;
         let request = Request::builder()
             .method(method)
             .uri(&path.0)
@@ -171,7 +174,8 @@ impl Client {
             .body(Full::new(body))
             .map_err(|error| self.connection_error("send a request to", error))?;
         let response = self.sender.send_request(request).await;
-        let response = response.map_err(|error| self.connection_error("send a request to", error))?;
+        let response =
+            response.map_err(|error| self.connection_error("send a request to", error))?;
         let server = response.headers().get(header::SERVER).and_then(|text| text.to_str().ok());
         let version = server.and_then(|text| text.strip_prefix("dossierd/"));
         self.version = version.map(str::to_owned);
@@ -186,7 +190,11 @@ impl Client {
             }
             Err(source) => {
                 let socket = self.socket.clone();
-                Err(ClientError::ConnectionFailed { action: "read the response of", socket, source })
+                Err(ClientError::ConnectionFailed {
+                    action: "read the response of",
+                    socket,
+                    source,
+                })
             }
         }
     }

@@ -57,7 +57,9 @@ impl EventStream {
             let frame = timeout(STREAM_IDLE_TIMEOUT, self.body.frame()).await;
             match frame.map_err(|_| self.client.timeout_error(STREAM_IDLE_TIMEOUT))? {
                 None => return Ok(None),
-                Some(Err(error)) => return Err(self.client.connection_error("read events from", error)),
+                Some(Err(error)) => {
+                    return Err(self.client.connection_error("read events from", error));
+                }
                 Some(Ok(frame)) => {
                     if let Some(bytes) = frame.data_ref() {
                         self.decoder.push(bytes);

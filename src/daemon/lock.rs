@@ -1,22 +1,23 @@
-//! One daemon per state directory: a lock held for life, which the kernel releases however it ends.
+//! The instance lock: at most one daemon per state directory. The kernel releases it when the
+//! process ends, however it ends.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// Why the lock is not held.
+/// Why the instance lock cannot be acquired.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another daemon holds it.
-    #[error("a daemon already runs over {}", .0.display())]
+    #[error("a daemon already runs with the state directory {}", .0.display())]
     Held(PathBuf),
-    /// It cannot be taken.
+    /// The lock file cannot be opened or locked.
     #[error("cannot lock {path}", path = path.display())]
     Io {
         /// The lock file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
 }
@@ -27,13 +28,13 @@ pub(crate) struct InstanceLock {
     _file: File,
 }
 
-/// Takes the lock of a state directory, which is made private if it is made.
+/// Acquires the lock of a state directory, which is created with mode 0700 if it is missing.
 pub(crate) fn acquire(state: &Path) -> Result<InstanceLock, LockError> {
     let path = state.join("dossierd.lock");
     let error = |source| LockError::Io { path: path.clone(), source };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(state).map_err(error)?;
     let opened = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
-    // A lock that is there holds on a file system that cannot be written, too.
+    // An existing lock file can be locked on a read-only file system too.
     let opened = opened.or_else(|refused| match refused.kind() {
         io::ErrorKind::ReadOnlyFilesystem => File::open(&path).map_err(|_| refused),
         _ => Err(refused),
@@ -51,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_at_a_time() {
+    fn acquire_fails_while_the_lock_is_held() {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path().join("state");
         let first = acquire(&state).unwrap();

@@ -1,5 +1,5 @@
-//! The daemon's composition: takes the lock, opens the store, starts the engine and the socket, and
-//! stops them in the opposite order.
+//! Composes the daemon: acquires the lock, opens the store, starts the engine, the socket and
+//! delivery, and stops them in reverse order. Decides nothing about features.
 
 mod lock;
 mod offline_projects;
@@ -42,74 +42,74 @@ use systemd_notify::SystemdNotifier;
 pub use lock::LockError;
 pub use offline_projects::{OfflineProjectsError, add_project, list_projects, remove_project};
 
-/// How long a stop may take before what is left is given up.
+/// Timeout for a clean stop; after it the daemon exits without waiting for the engine.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long what is of no more use may take to end after that.
+/// Timeout for the runtime's remaining tasks after that.
 const RUNTIME_SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What to run with.
+/// Options of [`run`].
 pub struct DaemonOptions {
     /// The configuration.
     pub config: Config,
     /// The user's directories.
     pub user_dirs: UserDirs,
-    /// Projects to watch beside those of the configuration, this life only.
+    /// Projects to watch in addition to those of the configuration, until this process ends.
     pub projects: Vec<PathBuf>,
-    /// Where to listen, if not at the usual place.
+    /// The socket to listen at; `None` for the default path.
     pub socket: Option<PathBuf>,
-    /// Told of each configuration that comes into use later.
+    /// Called with each configuration that a reload applies.
     pub on_config_applied: Box<dyn Fn(&Config) + Send>,
 }
 
-/// What ends the daemon, or keeps it from starting.
+/// Why the daemon cannot start, or why it ended.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// Another one runs, or the lock cannot be had.
+    /// Another daemon runs, or the lock file cannot be opened.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// The engine cannot start, or ended with a fault.
+    /// The engine cannot start, or stopped with an error.
     #[error(transparent)]
     EngineFailed(#[from] EngineError),
-    /// The socket cannot be served.
+    /// The daemon cannot listen at the socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
-    /// The service answers, or will as soon as someone asks.
+    /// Systemd listens at the socket for the service.
     #[error(
-        "the user service dossierd.service answers at {path}: `dossierd project add PATH` has it \
-         watch a project; to run another in its place, first `systemctl --user stop \
-         dossierd.socket dossierd.service`",
+        "the user service dossierd.service already listens at {path}; to watch a project with it, \
+         run `dossierd project add PATH`; to run the daemon yourself, first run `systemctl --user \
+         stop dossierd.socket dossierd.service`",
         path = .0.display()
     )]
     ServiceRunning(PathBuf),
-    /// The system refused something.
+    /// A system call failed.
     #[error("cannot {action}")]
     Io {
         /// What was being done.
         action: &'static str,
-        /// The refusal.
+        /// The cause.
         source: io::Error,
     },
-    /// The engine ended by itself.
-    #[error("the engine ended early; this is a fault of dossierd")]
+    /// The engine's thread ended without a stop command.
+    #[error("the engine ended unexpectedly; this is a bug in dossierd, please report it")]
     EngineExited,
-    /// What had to be written was not within the time that a stop may take.
+    /// The engine did not commit its pending changes within the stop timeout (10 s).
     #[error("the engine did not stop within {} s", STOP_TIMEOUT.as_secs())]
     StopTimeout,
 }
 
-/// Runs the daemon until it is told to stop.
+/// Runs the daemon until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// [`DaemonError`].
 pub fn run(options: DaemonOptions) -> Result<(), DaemonError> {
     let system = |action| move |source| DaemonError::Io { action, source };
-    let manager = SystemdNotifier::from_env();
+    let notifier = SystemdNotifier::from_env();
     let inherited = socket_activation::take_inherited_listener()
-        .map_err(system("use the socket handed over"))?;
-    let usual = options.socket.clone().unwrap_or_else(|| options.user_dirs.socket_path());
-    let usual = std::path::absolute(usual).map_err(system("tell where the socket is to be"))?;
-    let socket = inherited.as_ref().map_or(usual, |inherited| inherited.path.clone());
-    if inherited.is_none() && !manager.is_enabled() {
+        .map_err(system("use the socket passed by systemd"))?;
+    let own = options.socket.clone().unwrap_or_else(|| options.user_dirs.socket_path());
+    let own = std::path::absolute(own).map_err(system("determine the path of the socket"))?;
+    let socket = inherited.as_ref().map_or(own, |inherited| inherited.path.clone());
+    if inherited.is_none() && !notifier.is_enabled() {
         match socket_activation::find_socket_owner(&socket) {
             SocketOwner::None => {}
             SocketOwner::ServiceManager => return Err(DaemonError::ServiceRunning(socket)),
@@ -120,50 +120,50 @@ pub fn run(options: DaemonOptions) -> Result<(), DaemonError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_name("runtime")
-        // Each thread that ever allocated keeps some memory.
+        // glibc keeps some memory for each thread that has allocated.
         .max_blocking_threads(8)
         .build()
         .map_err(system("start the runtime"))?;
     let listener = inherited.map(|inherited| inherited.listener);
-    let ended = runtime.block_on(run_until_stopped(options, manager, listener, socket));
-    // Else what does not end would be waited for without end.
+    let result = runtime.block_on(run_until_stopped(options, notifier, listener, socket));
+    // Dropping the runtime would wait forever for a blocking task that does not end.
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN_TIMEOUT);
-    ended
+    result
 }
 
-/// From the start of the engine to its end.
+/// Starts everything, waits for a signal or the end of the engine, and stops everything.
 async fn run_until_stopped(
     options: DaemonOptions,
-    manager: SystemdNotifier,
+    notifier: SystemdNotifier,
     inherited: Option<UnixListener>,
     socket: PathBuf,
 ) -> Result<(), DaemonError> {
     let system = |action| move |source| DaemonError::Io { action, source };
-    // Before anything is there that a signal must not leave behind.
-    let mut terminate = signal(SignalKind::terminate()).map_err(system("await signals"))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(system("await signals"))?;
-    let hangup = signal(SignalKind::hangup()).map_err(system("await signals"))?;
+    // First: from here on a signal stops the daemon cleanly.
+    let mut terminate = signal(SignalKind::terminate()).map_err(system("handle signals"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(system("handle signals"))?;
+    let hangup = signal(SignalKind::hangup()).map_err(system("handle signals"))?;
     let listener = match inherited {
         Some(listener) => {
-            adopt_systemd_socket(listener).map_err(system("use the socket handed over"))?
+            adopt_systemd_socket(listener).map_err(system("use the socket passed by systemd"))?
         }
         None => bind(&socket)?,
     };
     let started = StartTime::now();
     let file = std::path::absolute(options.user_dirs.config_file())
-        .map_err(system("tell where the configuration lies"))?;
+        .map_err(system("determine the path of the configuration"))?;
     let (state, config_state) = watch::channel(ConfigState::ok(&file));
-    let kept = options.user_dirs.state_dir.join("dashboard.json");
+    let dashboard_state = options.user_dirs.state_dir.join("dashboard.json");
     let mut plan = Plan::new(options.config.clone(), options.user_dirs.state_dir.clone());
     plan.roots = options.projects;
     plan.user_missions = Some(options.user_dirs.missions_dir());
     let Running { inbox, views, journal, store, thread } = {
-        // A store whose format changes, or that has much to recover, takes its time.
-        let _opening = StartupTimeoutExtender::start(manager);
+        // A migration or the recovery after a crash may take long.
+        let _extender = StartupTimeoutExtender::start(notifier);
         start(plan)?
     };
     info!(socket = %socket.display(), "listening");
-    // From here on no path is relative, and where it was started can be unmounted.
+    // No path is relative from here on; the directory where it was started can be unmounted.
     let _ = std::env::set_current_dir("/");
     let (http, listen) = watch::channel(options.config.http.listen());
     let delivery = Delivery::start(
@@ -173,102 +173,110 @@ async fn run_until_stopped(
         journal.clone(),
     );
     let delivery = Arc::new(Mutex::new(delivery));
-    let used = with_delivery_reload(options.on_config_applied, &delivery);
+    let on_config_applied = with_delivery_reload(options.on_config_applied, &delivery);
     let reloader = Reloader {
         file,
         config: options.config,
         inbox: Arc::clone(&inbox),
         views: Arc::clone(&views),
-        manager,
+        notifier,
         config_state: state,
         on_config_applied: Box::new(move |config| {
-            used(config);
+            on_config_applied(config);
             http.send_replace(config.http.listen());
         }),
     };
-    let (of_api, to_show) = (Arc::clone(&inbox), Arc::clone(&views));
+    let (api_inbox, api_views) = (Arc::clone(&inbox), Arc::clone(&views));
     let (stop, stopped) = watch::channel(false);
-    let dashboard = DashboardConfig { listen, state_file: kept, stop: stopped.clone() };
-    let api =
-        ApiState::new(of_api, to_show, &journal, store, config_state.clone(), started, dashboard);
+    let dashboard = DashboardConfig { listen, state_file: dashboard_state, stop: stopped.clone() };
+    let api = ApiState::new(
+        api_inbox,
+        api_views,
+        &journal,
+        store,
+        config_state.clone(),
+        started,
+        dashboard,
+    );
     let api = Arc::new(api);
     let dashboard = tokio::spawn(run_dashboard(Arc::clone(&api)));
     let serving = tokio::spawn(serve(listener, api, stopped));
-    let care = tokio::spawn(run_background_tasks(reloader, hangup, socket, config_state));
+    let background_tasks =
+        tokio::spawn(run_background_tasks(reloader, hangup, socket, config_state));
     let engine = spawn_blocking(move || thread.join());
     let mut engine = std::pin::pin!(engine);
-    let early = tokio::select! {
+    let unexpected_end = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
-        ended = &mut engine => Some(ended),
+        result = &mut engine => Some(result),
     };
-    if let Some(ended) = early {
-        error!("the engine ended early");
-        return match ended {
+    if let Some(result) = unexpected_end {
+        error!("the engine ended unexpectedly");
+        return match result {
             Ok(Ok(Err(error))) => Err(error.into()),
             _ => Err(DaemonError::EngineExited),
         };
     }
     info!("stopping");
-    care.abort();
+    background_tasks.abort();
     dashboard.abort();
-    manager.notify_stopping();
+    notifier.notify_stopping();
     let deadline = tokio::time::Instant::now() + STOP_TIMEOUT;
-    // Before the engine, which notes what was delivered.
+    // Before the engine, which commits the delivery cursor.
     let delivered = spawn_blocking(move || lock(&delivery).stop());
     let _ = timeout_at(deadline, delivered).await;
     let _ = inbox.command(Command::Stop);
-    let ended = timeout_at(deadline, engine).await;
+    let result = timeout_at(deadline, engine).await;
     stop.send_replace(true);
     let _ = serving.await;
-    match ended {
+    match result {
         Ok(Ok(Ok(result))) => Ok(result?),
         Ok(_) => Err(DaemonError::EngineExited),
         Err(_) => Err(DaemonError::StopTimeout),
     }
 }
 
-/// Lets delivery go on by a configuration that comes into use, too.
+/// Returns a callback that calls `on_config_applied` and then reloads delivery.
 fn with_delivery_reload(
-    used: Box<dyn Fn(&Config) + Send>,
+    on_config_applied: Box<dyn Fn(&Config) + Send>,
     delivery: &Arc<Mutex<Delivery>>,
 ) -> Box<dyn Fn(&Config) + Send> {
     let delivery = Arc::clone(delivery);
-    let wanted = Arc::new(Mutex::new(None));
+    let newest = Arc::new(Mutex::new(None));
     Box::new(move |config| {
-        used(config);
-        lock(&wanted).clone_from(&config.webhook);
-        let (delivery, wanted) = (Arc::clone(&delivery), Arc::clone(&wanted));
-        // It waits until what was delivered is noted. Of several that wait any may be the last: each
-        // goes by what is wanted then.
+        on_config_applied(config);
+        lock(&newest).clone_from(&config.webhook);
+        let (delivery, newest) = (Arc::clone(&delivery), Arc::clone(&newest));
+        // Blocks until the delivery cursor is committed. Reloads may run in any order, so each
+        // applies the newest configuration.
         drop(spawn_blocking(move || {
             let mut delivery = lock(&delivery);
-            let webhook = lock(&wanted).clone();
+            let webhook = lock(&newest).clone();
             delivery.reload(webhook);
         }));
     })
 }
 
-/// What goes on beside the engine and the socket while the daemon lives: readiness is told once,
-/// then signs of life, what is going on, and changes of the configuration; without end.
+/// Reports readiness to systemd, then reloads the configuration and, under systemd, feeds the
+/// watchdog and updates the status line. Never returns.
 async fn run_background_tasks(
     reloader: Reloader,
     hangup: Signal,
     socket: PathBuf,
     config: watch::Receiver<ConfigState>,
 ) {
-    let (manager, inbox, views) =
-        (reloader.manager, Arc::clone(&reloader.inbox), Arc::clone(&reloader.views));
-    readiness::wait_until_ready(manager, &inbox, &views, &socket).await;
+    let (notifier, inbox, views) =
+        (reloader.notifier, Arc::clone(&reloader.inbox), Arc::clone(&reloader.views));
+    readiness::wait_until_ready(notifier, &inbox, &views, &socket).await;
     info!("ready");
-    manager.notify_ready(&status_line::format_status(&views.world(), &config.borrow()));
+    notifier.notify_ready(&status_line::format_status(&views.world(), &config.borrow()));
     let reload = reloader.run(hangup);
-    if manager.is_enabled() {
-        let (pulse, status) = (
-            watchdog::feed_watchdog(manager, inbox),
-            status_line::update_status_line(manager, views, config),
+    if notifier.is_enabled() {
+        let (watchdog, status) = (
+            watchdog::feed_watchdog(notifier, inbox),
+            status_line::update_status_line(notifier, views, config),
         );
-        tokio::join!(reload, pulse, status);
+        tokio::join!(reload, watchdog, status);
     } else {
         reload.await;
     }

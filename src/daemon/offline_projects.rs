@@ -1,4 +1,7 @@
-//! The projects that are kept from one daemon to the next, while none runs.
+//! The stored list of projects, for commands that read or change it while no daemon runs.
+//!
+//! Adds the instance lock to [`engine::projects`](crate::engine::projects): a daemon that starts at
+//! the same moment must not have the store open.
 
 use std::path::{Path, PathBuf};
 
@@ -6,18 +9,18 @@ use crate::daemon::lock;
 use crate::daemon::lock::LockError;
 use crate::engine::projects::{self, KeptError};
 
-/// Why they cannot be told or changed.
+/// Why the stored projects cannot be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OfflineProjectsError {
-    /// A daemon runs, but does not answer, or not here.
+    /// A daemon runs, but at another socket or without responding.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// The store.
+    /// The store cannot be read or written.
     #[error(transparent)]
     Store(#[from] KeptError),
 }
 
-/// The roots, in order.
+/// Returns the canonical roots of the stored projects, sorted.
 ///
 /// # Errors
 /// [`OfflineProjectsError`].
@@ -26,7 +29,7 @@ pub fn list_projects(state: &Path) -> Result<Vec<PathBuf>, OfflineProjectsError>
     Ok(projects::list(state)?)
 }
 
-/// Keeps a canonical root.
+/// Stores a project by its canonical root.
 ///
 /// # Errors
 /// [`OfflineProjectsError`].
@@ -35,7 +38,7 @@ pub fn add_project(state: &Path, root: &Path) -> Result<(), OfflineProjectsError
     Ok(projects::add(state, root)?)
 }
 
-/// Forgets a root; whether it was kept.
+/// Removes a project; returns false if it was not stored.
 ///
 /// # Errors
 /// [`OfflineProjectsError`].

@@ -1,4 +1,7 @@
-//! Readiness: the first index stands, and the socket answers so.
+//! Readiness: waits until the initial scan is complete and the socket accepts requests.
+//!
+//! The daemon asks its own socket, like any client: a socket that was replaced or removed is
+//! noticed.
 
 use std::io;
 use std::path::Path;
@@ -13,49 +16,54 @@ use crate::daemon::{status_line, watchdog};
 use crate::engine::inbox::Inbox;
 use crate::engine::view::Views;
 
-/// Between two looks.
+/// Minimum pause between two health requests.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// How long the engine may be silent before the start is no longer held to go on.
+/// Timeout for a health request and for the engine's response to a ping. An engine that exceeds it
+/// gets no more time from systemd.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
 
 const HEALTH_REQUEST: &[u8] =
     b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
-/// Waits until a client of the socket is told that all is indexed.
+/// Waits until the health request through `socket` succeeds. Extends systemd's start timeout while
+/// the engine responds.
 pub(crate) async fn wait_until_ready(
-    manager: SystemdNotifier,
+    notifier: SystemdNotifier,
     inbox: &Inbox,
     views: &Views,
     socket: &Path,
 ) {
-    let mut news = views.news();
-    let mut said = false;
+    let mut changes = views.news();
+    let mut logged = false;
     loop {
         match timeout(PROBE_TIMEOUT, request_health(socket)).await {
             Ok(Ok(status)) if status == *b"HTTP/1.1 200" => return,
-            // No time is asked for: without its socket the daemon is of no use to anyone.
+            // No extension: without its socket the daemon is of no use.
             Ok(Err(error)) => {
-                let text = format!("nobody reaches it at {}: {error}", socket.display());
-                if !std::mem::replace(&mut said, true) {
+                let text = format!(
+                    "cannot connect to the daemon's own socket {}: {error}",
+                    socket.display()
+                );
+                if !std::mem::replace(&mut logged, true) {
                     warn!("{text}");
                 }
-                manager.set_status(&text);
+                notifier.set_status(&text);
             }
             Ok(Ok(_)) | Err(_) => {
                 if watchdog::is_engine_responsive(inbox, PROBE_TIMEOUT).await {
-                    manager.extend_timeout(
+                    notifier.extend_timeout(
                         &status_line::format_indexing(&views.world()),
                         TIMEOUT_EXTENSION,
                     );
                 }
             }
         }
-        let _ = timeout(PROBE_TIMEOUT, news.changed()).await;
+        let _ = timeout(PROBE_TIMEOUT, changes.changed()).await;
         sleep(POLL_INTERVAL).await;
     }
 }
 
-/// What the socket answers, as it would anyone, to the question whether the first index stands.
+/// Sends `GET /healthz` through `socket` and returns the first 12 bytes of the status line.
 async fn request_health(socket: &Path) -> io::Result<[u8; 12]> {
     let stream = UnixStream::connect(socket).await?;
     stream.writable().await?;

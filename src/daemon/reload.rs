@@ -1,6 +1,6 @@
-//! The configuration, read again when its file changes and when someone asks for it.
+//! Reloads the configuration when its file changes and on SIGHUP.
 //!
-//! A broken edit changes nothing but what is said: the configuration before it goes on.
+//! An invalid configuration is reported and not applied: the last valid one stays in use.
 
 mod watched_paths;
 
@@ -21,66 +21,76 @@ use crate::engine::view::Views;
 use crate::watch::{Backend as _, Hint, NotifyWatcher};
 use watched_paths::WatchedPaths;
 
-/// How long the file must rest before it is read.
+/// Debounce interval: the file is read once it has not changed for this long.
 const DEBOUNCE_INTERVAL: Duration = Duration::from_millis(100);
-/// After a reload that the engine had no room for, the next try.
+/// Pause before a reload is retried while the engine's command queue is full.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What reads the configuration again.
+/// Reloads the configuration and reports its state.
 pub(crate) struct Reloader {
     pub(crate) file: PathBuf,
-    /// What is in use.
+    /// The configuration in use.
     pub(crate) config: Config,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) views: Arc<Views>,
-    pub(crate) manager: SystemdNotifier,
+    pub(crate) notifier: SystemdNotifier,
     pub(crate) config_state: watch::Sender<ConfigState>,
-    /// Told of each configuration that comes into use.
+    /// Called with each configuration that is applied.
     pub(crate) on_config_applied: Box<dyn Fn(&Config) + Send>,
 }
 
+/// What started a reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ReloadCause {
+    /// The file may have changed.
+    FileChange,
+    /// SIGHUP, which `systemctl reload` sends.
+    Signal,
+}
+
 impl Reloader {
-    /// Reads it whenever `asked` comes or the file changes; without end.
-    pub(crate) async fn run(mut self, mut asked: Signal) {
+    /// Reloads whenever `hangup` is received or the file changes. Never returns.
+    pub(crate) async fn run(mut self, mut hangup: Signal) {
         loop {
-            let eye = ConfigWatcher::open(&self.file);
-            // Only now: what changed before the directories were watched is seen, too.
-            self.reload(false).await;
-            let by_signal = tokio::select! {
-                _ = asked.recv() => true,
-                () = eye.wait_for_change() => false,
+            let watcher = ConfigWatcher::open(&self.file);
+            // After the watches were set, so that no earlier change is missed.
+            self.reload(ReloadCause::FileChange).await;
+            let is_signal = tokio::select! {
+                _ = hangup.recv() => true,
+                () = watcher.wait_for_change() => false,
             };
-            if by_signal {
-                self.reload(true).await;
+            if is_signal {
+                self.reload(ReloadCause::Signal).await;
             }
         }
     }
 
-    /// Reads the file; where nothing has changed, only who asked for it is told.
-    async fn reload(&mut self, asked: bool) {
+    /// Reads the file and applies it if it changed. Systemd waits for the end of a reload that it
+    /// requested with a signal, so that one is reported even without a change.
+    async fn reload(&mut self, cause: ReloadCause) {
         let (config, state) = ConfigState::load(&self.file);
         let new = config.filter(|config| *config != self.config);
-        let same = new.is_none() && *self.config_state.borrow() == state;
-        if same && !asked {
+        let is_unchanged = new.is_none() && *self.config_state.borrow() == state;
+        if is_unchanged && cause == ReloadCause::FileChange {
             return;
         }
-        self.manager.notify_reloading();
+        self.notifier.notify_reloading();
         for error in &state.errors {
             error!(
                 file = error.file,
                 line = error.line,
                 column = error.column,
-                "the configuration is broken, the one before it stays in use: {}",
+                "invalid configuration; the last valid one stays in use: {}",
                 error.message
             );
         }
         if let Some(config) = new {
             self.apply(config).await;
         } else if state.errors.is_empty() {
-            info!("the configuration was read again; nothing in it has changed");
+            info!("configuration reloaded without changes");
         }
         self.config_state.send_replace(state);
-        self.manager.notify_ready(&status_line::format_status(
+        self.notifier.notify_ready(&status_line::format_status(
             &self.views.world(),
             &self.config_state.borrow(),
         ));
@@ -91,65 +101,66 @@ impl Reloader {
             let (reply, changes) = oneshot::channel();
             let command = Command::Reload { config: Box::new(config.clone()), reply };
             if let Err(error) = self.inbox.command(command) {
-                warn!(%error, "the configuration waits to come into use");
+                warn!(%error, "cannot apply the configuration yet; retrying");
                 sleep(RETRY_INTERVAL).await;
                 continue;
             }
-            // The engine ends: so does the daemon.
+            // The engine is stopping, and the daemon with it.
             let Ok(changes) = changes.await else {
                 return;
             };
             (self.on_config_applied)(&config);
-            info!(changes = changes.len(), "the configuration was read again");
+            info!(changes = changes.len(), "configuration reloaded");
             self.config = config;
             return;
         }
     }
 }
 
-/// Sees that the file may have changed. It is opened anew after each change: a watch on a directory
-/// that was deleted and made again is blind, and so may be one that was taken off and set again.
+/// Detects that the configuration file may have changed. A new watcher is opened after each change:
+/// an inotify watch on a directory that was deleted and created again reports nothing, and neither
+/// may one that was removed and added again.
 struct ConfigWatcher {
     _watcher: Option<NotifyWatcher>,
     change_notify: Arc<Notify>,
 }
 
 impl ConfigWatcher {
-    /// Watches the directories that tell of the file as it lies now. A directory that came before the one
-    /// above it was watched gave no event.
+    /// Watches the directories that contain the file or a part of its path. Repeats if they changed
+    /// meanwhile: a directory created before its parent was watched raises no event.
     fn open(file: &Path) -> Self {
         loop {
-            let place = WatchedPaths::resolve(file);
-            let eye = Self::watch_paths(place.clone());
-            if WatchedPaths::resolve(file) == place {
-                return eye;
+            let paths = WatchedPaths::resolve(file);
+            let watcher = Self::watch_paths(paths.clone());
+            if WatchedPaths::resolve(file) == paths {
+                return watcher;
             }
         }
     }
 
-    fn watch_paths(place: WatchedPaths) -> Self {
-        let seen = Arc::new(Notify::new());
-        let (folders, notify) = (place.dirs(), Arc::clone(&seen));
+    fn watch_paths(paths: WatchedPaths) -> Self {
+        let change_notify = Arc::new(Notify::new());
+        let (dirs, notify) = (paths.dirs(), Arc::clone(&change_notify));
         let sink = move |hint| {
-            if !matches!(&hint, Hint::At(path, _) if !place.is_affected_by(path)) {
+            if !matches!(&hint, Hint::At(path, _) if !paths.is_affected_by(path)) {
                 notify.notify_one();
             }
         };
-        let kernel = NotifyWatcher::new(Arc::new(sink)).inspect_err(|error| {
-            warn!(%error, "changes of the configuration are not seen; SIGHUP has it read again");
+        let watcher = NotifyWatcher::new(Arc::new(sink)).inspect_err(|error| {
+            warn!(%error, "cannot watch the configuration; send SIGHUP to reload it");
         });
-        let mut kernel = kernel.ok();
-        for folder in folders {
-            if let Some(kernel) = &mut kernel
-                && let Err(error) = kernel.watch(&folder, false)
+        let mut watcher = watcher.ok();
+        for dir in dirs {
+            if let Some(watcher) = &mut watcher
+                && let Err(error) = watcher.watch(&dir, false)
             {
-                warn!(%error, "changes of the configuration may not be seen");
+                warn!(%error, "cannot watch a directory of the configuration; changes may be missed");
             }
         }
-        Self { _watcher: kernel, change_notify: seen }
+        Self { _watcher: watcher, change_notify }
     }
 
-    /// Comes back when something happened, and nothing more for a moment.
+    /// Waits for a change, and until none has followed for [`DEBOUNCE_INTERVAL`].
     async fn wait_for_change(&self) {
         self.change_notify.notified().await;
         while timeout(DEBOUNCE_INTERVAL, self.change_notify.notified()).await.is_ok() {}

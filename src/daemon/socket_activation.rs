@@ -1,4 +1,4 @@
-//! The socket that the service manager made, and whether someone else serves it already.
+//! Socket activation: the listener passed by systemd, and which process already owns the socket.
 
 use std::io;
 use std::os::unix::net::UnixListener;
@@ -9,29 +9,27 @@ use interprocess::local_socket::{GenericFilePath, Stream, ToFsName as _};
 use listenfd::ListenFd;
 use rustix::net::sockopt::socket_acceptconn;
 
-/// A listening socket that the service manager created.
+/// A listening socket passed by systemd.
 #[derive(Debug)]
 pub(crate) struct InheritedSocket {
     pub(crate) listener: UnixListener,
     pub(crate) path: PathBuf,
 }
 
-/// The listener that was handed over, and its path. To be called before there are threads: it
-/// takes the variables out of the environment.
+/// Returns the listener passed by systemd, if there is one (sd_listen_fds(3)). Must be called before
+/// threads are created, because it removes the variables from the environment.
 pub(crate) fn take_inherited_listener() -> io::Result<Option<InheritedSocket>> {
-    let mut handed_over = ListenFd::from_env();
-    if handed_over.len() > 1 {
-        // Whoever connects to the others would wait without end.
-        let many = format!("{} were handed over, and one is served", handed_over.len());
-        return Err(io::Error::other(many));
+    let mut descriptors = ListenFd::from_env();
+    if descriptors.len() > 1 {
+        // A client of a socket that is not served would wait forever.
+        let message = format!("expected one socket, got {}", descriptors.len());
+        return Err(io::Error::other(message));
     }
-    let Some(listener) = handed_over.take_unix_listener(0)? else {
+    let Some(listener) = descriptors.take_unix_listener(0)? else {
         return Ok(None);
     };
     if !socket_acceptconn(&listener)? {
-        return Err(io::Error::other(
-            "it does not listen; `Accept=no` has it handed over as it is",
-        ));
+        return Err(io::Error::other("it does not listen; set `Accept=no` in the socket unit"));
     }
     let address = listener.local_addr()?;
     let path = address.as_pathname().ok_or_else(|| io::Error::other("it has no path"))?;
@@ -39,18 +37,18 @@ pub(crate) fn take_inherited_listener() -> io::Result<Option<InheritedSocket>> {
     Ok(Some(InheritedSocket { listener, path }))
 }
 
-/// Who answers at a socket, before anything is done that would be in their way.
+/// Which process owns a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SocketOwner {
-    /// Nobody.
+    /// No process listens.
     None,
-    /// The user's service manager, which starts the service for whoever connects.
+    /// The user's systemd, which starts the service when a client connects.
     ServiceManager,
-    /// A process.
+    /// Another process.
     Process,
 }
 
-/// Asks who holds it, by connecting: where that is the service manager, it starts the service.
+/// Connects to a socket to find its owner. If that is systemd, it starts the service.
 pub(crate) fn find_socket_owner(socket: &Path) -> SocketOwner {
     let Ok(stream) = socket.to_fs_name::<GenericFilePath>().and_then(Stream::connect) else {
         return SocketOwner::None;

@@ -1,5 +1,5 @@
-//! The store is being opened: the service manager is told again and again that this goes on, for it
-//! may take longer than a start does otherwise.
+//! Extends systemd's start timeout (`EXTEND_TIMEOUT_USEC`) while the store opens, which may take
+//! longer than `TimeoutStartSec` after a crash or for a migration.
 
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
@@ -9,35 +9,38 @@ use tracing::warn;
 
 use crate::daemon::systemd_notify::{SystemdNotifier, TIMEOUT_EXTENSION};
 
+/// Interval at which the timeout is extended; shorter than each extension.
 const EXTENSION_INTERVAL: Duration = Duration::from_secs(20);
-/// A disk that takes longer than 24 hours does not answer at all.
+/// Maximum number of extensions, 24 hours: then systemd ends the start, because the disk does not
+/// respond.
 const MAX_EXTENSIONS: u32 = 3 * 60 * 24;
 
-/// Ends what is told when it is dropped.
+/// Extends the start timeout from a thread of its own until it is dropped.
 pub(crate) struct StartupTimeoutExtender {
     _stop: Sender<()>,
 }
 
 impl StartupTimeoutExtender {
-    pub(crate) fn start(manager: SystemdNotifier) -> Self {
-        let (ends, ended) = mpsc::channel();
-        manager.extend_timeout("opening the store", TIMEOUT_EXTENSION);
-        if manager.is_enabled() {
+    pub(crate) fn start(notifier: SystemdNotifier) -> Self {
+        let (stop, stopped) = mpsc::channel();
+        notifier.extend_timeout("opening the store", TIMEOUT_EXTENSION);
+        if notifier.is_enabled() {
             let thread = thread::Builder::new().name("startup-timeout".to_owned());
             let spawned = thread.spawn(move || {
                 for _ in 0..MAX_EXTENSIONS {
-                    // Nothing is ever sent: it comes back early when the other end is gone.
-                    if ended.recv_timeout(EXTENSION_INTERVAL) == Err(RecvTimeoutError::Disconnected)
+                    // Nothing is sent; the channel is disconnected when the extender is dropped.
+                    if stopped.recv_timeout(EXTENSION_INTERVAL)
+                        == Err(RecvTimeoutError::Disconnected)
                     {
                         return;
                     }
-                    manager.extend_timeout("opening the store", TIMEOUT_EXTENSION);
+                    notifier.extend_timeout("opening the store", TIMEOUT_EXTENSION);
                 }
             });
             if let Err(error) = spawned {
                 warn!(%error, "cannot extend systemd's start timeout while the store opens");
             }
         }
-        Self { _stop: ends }
+        Self { _stop: stop }
     }
 }

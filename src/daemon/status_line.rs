@@ -1,4 +1,4 @@
-//! The daemon's state on one line, as `systemctl status` shows it.
+//! The `STATUS=` line that `systemctl status` shows: what is watched and what is wrong.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,26 +10,26 @@ use crate::config::ConfigState;
 use crate::daemon::systemd_notify::SystemdNotifier;
 use crate::engine::view::{Views, WatchState, World};
 
-/// Between two changes of what is shown in words.
+/// Minimum interval between two updates of the status line.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Keeps what is shown in words true; without end.
+/// Sends the status line to systemd whenever it changes. Never returns while the engine runs.
 pub(crate) async fn update_status_line(
-    manager: SystemdNotifier,
+    notifier: SystemdNotifier,
     views: Arc<Views>,
     mut config: watch::Receiver<ConfigState>,
 ) {
-    let mut news = views.news();
+    let mut changes = views.news();
     let mut shown = String::new();
     loop {
         let text = format_status(&views.world(), &config.borrow_and_update());
         if text != shown {
-            manager.set_status(&text);
+            notifier.set_status(&text);
             shown = text;
         }
         sleep(STATUS_INTERVAL).await;
         let changed = tokio::select! {
-            changed = news.changed() => changed,
+            changed = changes.changed() => changed,
             changed = config.changed() => changed,
         };
         if changed.is_err() {
@@ -38,7 +38,7 @@ pub(crate) async fn update_status_line(
     }
 }
 
-/// What is watched, and what a person should know.
+/// Returns the number of watched features and projects, followed by all problems.
 pub(crate) fn format_status(world: &World, config: &ConfigState) -> String {
     let features: usize = world.projects.iter().map(|project| project.features.len()).sum();
     let mut text = match world.projects.as_slice() {
@@ -50,7 +50,7 @@ pub(crate) fn format_status(world: &World, config: &ConfigState) -> String {
         ),
     };
     for error in &config.errors {
-        text.push_str(&format!("; configuration broken, the one before it is in use: {error}"));
+        text.push_str(&format!("; invalid configuration, the last valid one is in use: {error}"));
     }
     if let Some(why) = &world.degraded {
         text.push_str(&format!("; not durable: {why}"));
@@ -58,18 +58,18 @@ pub(crate) fn format_status(world: &World, config: &ConfigState) -> String {
     for project in &world.projects {
         let state = match project.watch.0 {
             WatchState::Live => continue,
-            WatchState::Rescanning => "is being compared with the disk",
-            WatchState::Polling => "is looked at again and again",
-            WatchState::Degraded => "is watched in part",
-            WatchState::Unreadable => "cannot be read",
-            WatchState::RootUnavailable => "is not there",
+            WatchState::Rescanning => "is being rescanned",
+            WatchState::Polling => "is polled",
+            WatchState::Degraded => "is only partly watched",
+            WatchState::Unreadable => "is unreadable",
+            WatchState::RootUnavailable => "is unavailable",
         };
         text.push_str(&format!("; {} {state}", project.root));
     }
     text
 }
 
-/// How far the first index is.
+/// Returns the progress of the initial scan.
 pub(crate) fn format_indexing(world: &World) -> String {
     let count = |ready: bool| -> usize {
         let projects = world.projects.iter().filter(|project| project.ready || !ready);
@@ -92,7 +92,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn what_is_wrong_is_on_the_line() {
+    fn status_line_contains_every_problem() {
         let mut world = World::default();
         let mut config = ConfigState::ok(Path::new("/c.yaml"));
         assert!(format_status(&world, &config).starts_with("watching nothing; "));

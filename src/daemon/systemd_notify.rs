@@ -1,7 +1,7 @@
-//! What the service manager is told of this process, where one listens.
+//! Notifications to systemd (sd_notify(3)): readiness, status, watchdog and timeouts.
 //!
-//! Nothing here is needed for the daemon to work: a message that cannot be sent is noted, and all
-//! goes on.
+//! The daemon works without them: a notification that cannot be sent is logged and otherwise
+//! ignored.
 
 use std::time::Duration;
 
@@ -10,64 +10,64 @@ use tracing::warn;
 
 use crate::core::path::escape_unprintable;
 
-/// How much time is asked for at a time.
+/// Duration by which one extension moves systemd's start timeout.
 pub(crate) const TIMEOUT_EXTENSION: Duration = Duration::from_mins(1);
 
-/// The service manager that started this process, if any.
+/// Sends notifications if systemd started this process; otherwise does nothing.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SystemdNotifier {
     enabled: bool,
 }
 
 impl SystemdNotifier {
-    /// Asks the environment.
+    /// Creates a notifier that is enabled if `NOTIFY_SOCKET` is set.
     pub(crate) fn from_env() -> Self {
         Self { enabled: std::env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty()) }
     }
 
-    /// Whether there is one.
+    /// Returns true if systemd receives the notifications.
     pub(crate) fn is_enabled(self) -> bool {
         self.enabled
     }
 
-    /// How often it wants to hear that this process lives, at least; it is ended otherwise.
+    /// Returns `WatchdogSec=`: without a notification for this long, systemd kills the process.
     pub(crate) fn watchdog_timeout(self) -> Option<Duration> {
         sd_notify::watchdog_enabled().filter(|period| self.enabled && !period.is_zero())
     }
 
-    /// What is going on, in words.
+    /// Sets the status line.
     pub(crate) fn set_status(self, text: &str) {
         self.send(&[NotifyState::Status(&escape_unprintable(text))]);
     }
 
-    /// The start goes on, and may take this long from now.
+    /// Sets the status line and moves the start timeout to `more` from now.
     pub(crate) fn extend_timeout(self, text: &str, more: Duration) {
         let more = u32::try_from(more.as_micros()).unwrap_or(u32::MAX);
         let text = escape_unprintable(text);
         self.send(&[NotifyState::Status(&text), NotifyState::ExtendTimeoutUsec(more)]);
     }
 
-    /// The start, or a reload, is done.
+    /// Reports that the start or a reload is complete.
     pub(crate) fn notify_ready(self, text: &str) {
         self.send(&[NotifyState::Ready, NotifyState::Status(&escape_unprintable(text))]);
     }
 
-    /// A reload has begun.
+    /// Reports that a reload has started.
     pub(crate) fn notify_reloading(self) {
         let now = NotifyState::monotonic_usec_now().ok();
-        let begun = [NotifyState::Reloading, NotifyState::Status("reading the configuration")];
-        self.send(&begun.into_iter().chain(now).collect::<Vec<_>>());
+        let states = [NotifyState::Reloading, NotifyState::Status("reloading the configuration")];
+        self.send(&states.into_iter().chain(now).collect::<Vec<_>>());
     }
 
-    /// The stop has begun.
+    /// Reports that the process is stopping.
     pub(crate) fn notify_stopping(self) {
         self.send(&[
             NotifyState::Stopping,
-            NotifyState::Status("stopping: what has settled is written"),
+            NotifyState::Status("stopping: committing pending changes"),
         ]);
     }
 
-    /// A sign of life.
+    /// Resets the watchdog's timeout.
     pub(crate) fn notify_watchdog(self) {
         self.send(&[NotifyState::Watchdog]);
     }
@@ -76,7 +76,7 @@ impl SystemdNotifier {
         if self.enabled
             && let Err(error) = sd_notify::notify(states)
         {
-            warn!(%error, "the service manager cannot be told");
+            warn!(%error, "cannot notify systemd");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Whether the engine lives, and what the service manager hears of it.
+//! Sends systemd's watchdog notifications while the engine responds.
 //!
-//! A timer that fires proves only that the runtime lives. What is told here comes from the engine's
-//! own loop: it takes a command and answers it.
+//! A timer would only prove that the async runtime works. Here the engine's loop itself must take a
+//! command from its inbox and reply.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,24 +13,24 @@ use tracing::error;
 use crate::daemon::systemd_notify::SystemdNotifier;
 use crate::engine::inbox::{Command, Inbox};
 
-/// Whether the engine's loop comes to a command within this time.
-pub(crate) async fn is_engine_responsive(inbox: &Inbox, patience: Duration) -> bool {
-    let (reply, answered) = oneshot::channel();
-    // An inbox that is full is not being emptied.
+/// Returns true if the engine replies to a ping within `limit`.
+pub(crate) async fn is_engine_responsive(inbox: &Inbox, limit: Duration) -> bool {
+    let (reply, replied) = oneshot::channel();
+    // A full inbox means that the engine does not process commands either.
     inbox.command(Command::Ping { reply }).is_ok()
-        && matches!(timeout(patience, answered).await, Ok(Ok(())))
+        && matches!(timeout(limit, replied).await, Ok(Ok(())))
 }
 
-/// Gives a sign of life for as long as the engine answers; without end.
-pub(crate) async fn feed_watchdog(manager: SystemdNotifier, inbox: Arc<Inbox>) {
-    let Some(period) = manager.watchdog_timeout() else {
+/// Resets systemd's watchdog while the engine responds. Returns only if the watchdog is disabled.
+pub(crate) async fn feed_watchdog(notifier: SystemdNotifier, inbox: Arc<Inbox>) {
+    let Some(period) = notifier.watchdog_timeout() else {
         return;
     };
     loop {
         if is_engine_responsive(&inbox, period).await {
-            manager.notify_watchdog();
+            notifier.notify_watchdog();
         } else {
-            error!("the engine does not answer; the service manager will start the daemon again");
+            error!("the engine does not respond; systemd will restart the daemon");
         }
         sleep(period / 4).await;
     }

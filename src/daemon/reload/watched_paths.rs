@@ -1,40 +1,43 @@
-//! Where a file lies whose changes are to be seen: its directory, or the nearest that is there, and
-//! behind links the real one.
+//! Which directories to watch to notice a change of a file: its directory or the nearest existing
+//! ancestor, and the directory of the target where the path contains symbolic links.
 
 use std::path::{Path, PathBuf};
 
-/// The real paths at which something may happen to the file.
+/// The directories to watch for a file, and the paths that are part of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct WatchedPaths {
+    /// The directories to watch.
     dirs: Vec<PathBuf>,
+    /// The file, by each of its real paths.
     paths: Vec<PathBuf>,
 }
 
 impl WatchedPaths {
-    /// As it is now.
+    /// Resolves the path of a file as the file system is now.
     pub(crate) fn resolve(file: &Path) -> Self {
-        let mut place = Self::default();
-        for folder in file.ancestors().skip(1) {
-            if let (Ok(real), Ok(rest)) = (folder.canonicalize(), file.strip_prefix(folder)) {
-                place.add(real.join(rest), real);
+        let mut paths = Self::default();
+        for dir in file.ancestors().skip(1) {
+            if let (Ok(real), Ok(rest)) = (dir.canonicalize(), file.strip_prefix(dir)) {
+                paths.add(real.join(rest), real);
                 break;
             }
         }
         if let Ok(target) = file.canonicalize()
-            && let Some(folder) = target.parent()
+            && let Some(dir) = target.parent()
         {
-            let folder = folder.to_owned();
-            place.add(target, folder);
+            let dir = dir.to_owned();
+            paths.add(target, dir);
         }
-        place
+        paths
     }
 
-    /// The directory's own end is seen from its parent.
-    fn add(&mut self, path: PathBuf, folder: PathBuf) {
-        let above = folder.parent().map(Path::to_owned);
-        for folder in [Some(folder), above].into_iter().flatten() {
-            if !self.dirs.contains(&folder) {
-                self.dirs.push(folder);
+    /// Adds a real path and its directory, and the parent of that, which reports the removal of the
+    /// directory.
+    fn add(&mut self, path: PathBuf, dir: PathBuf) {
+        let parent = dir.parent().map(Path::to_owned);
+        for dir in [Some(dir), parent].into_iter().flatten() {
+            if !self.dirs.contains(&dir) {
+                self.dirs.push(dir);
             }
         }
         if !self.paths.contains(&path) {
@@ -42,12 +45,13 @@ impl WatchedPaths {
         }
     }
 
-    /// What is to be watched.
+    /// Returns the directories to watch.
     pub(crate) fn dirs(&self) -> Vec<PathBuf> {
         self.dirs.clone()
     }
 
-    /// Whether what happened at `path` may be about the file: it, or a directory on the way to it.
+    /// Returns true if a change at `path` may concern the file: `path` is the file or one of its
+    /// ancestors.
     pub(crate) fn is_affected_by(&self, path: &Path) -> bool {
         self.paths.iter().any(|own| own.starts_with(path))
     }
@@ -61,23 +65,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_folder_that_is_there_and_the_one_behind_a_link() {
+    fn resolve_returns_the_nearest_existing_directory_and_the_link_target() {
         let dir = tempfile::tempdir().unwrap();
         let base = dir.path().canonicalize().unwrap();
         let file = base.join("config/dossierd/config.yaml");
-        let place = WatchedPaths::resolve(&file);
-        assert_eq!(place.dirs()[0], base);
-        assert!(place.is_affected_by(&base.join("config")) && place.is_affected_by(&file));
-        assert!(!place.is_affected_by(&base.join("other")));
+        let paths = WatchedPaths::resolve(&file);
+        assert_eq!(paths.dirs()[0], base);
+        assert!(paths.is_affected_by(&base.join("config")) && paths.is_affected_by(&file));
+        assert!(!paths.is_affected_by(&base.join("other")));
 
         fs::create_dir_all(base.join("dotfiles")).unwrap();
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(base.join("dotfiles/c.yaml"), "").unwrap();
         symlink(base.join("dotfiles/c.yaml"), &file).unwrap();
-        let place = WatchedPaths::resolve(&file);
-        assert!(place.dirs().contains(&base.join("config/dossierd")));
-        assert!(place.dirs().contains(&base.join("dotfiles")));
-        assert!(place.is_affected_by(&base.join("dotfiles/c.yaml")));
-        assert!(!place.is_affected_by(&base.join("config/dossierd/missions")));
+        let paths = WatchedPaths::resolve(&file);
+        assert!(paths.dirs().contains(&base.join("config/dossierd")));
+        assert!(paths.dirs().contains(&base.join("dotfiles")));
+        assert!(paths.is_affected_by(&base.join("dotfiles/c.yaml")));
+        assert!(!paths.is_affected_by(&base.join("config/dossierd/missions")));
     }
 }
