@@ -111,7 +111,7 @@ fn feature(project: &Project, dir: &FeatureDir, scanned: FeatureScan) -> Feature
     let unseen = scanned
         .unreadable
         .map(UnknownReason::Unreadable)
-        .or_else(|| scanned.limit_exceeded.map(UnknownReason::LimitExceeded));
+        .or_else(|| scanned.limit_exceeded.map(UnknownReason::from));
     let unjudged = match &unseen {
         Some(UnknownReason::Unreadable(why) | UnknownReason::LimitExceeded(why)) => {
             Some(Drift::indeterminate(why))

@@ -12,22 +12,41 @@ use super::feature_dir::FeatureDir;
 use crate::core::diagnostics::SkippedDir;
 use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
 use crate::core::pattern::Pattern;
-use crate::project::feature_patterns::{MAX_GLOBSTAR_DEPTH, PatternComponent, parse_components};
+use crate::project::feature_patterns::{
+    MAX_GLOBSTAR_DEPTH, PatternComponent, PatternComponentError, parse_components,
+};
 use crate::project::root_dir::{ReadError, RootDir};
 
-const LINK_NOT_FOLLOWED: &str = "symbolic link, not followed";
+/// The features of a project, and the directories that look like one but are skipped.
+#[derive(Debug, Default)]
+pub struct Discovery {
+    /// The features, ordered by slug.
+    pub features: Vec<FeatureDir>,
+    /// The skipped directories, ordered by path.
+    pub skipped: Vec<SkippedDir>,
+}
+
+/// Why a match of a `features` pattern is skipped.
+#[derive(Debug, thiserror::Error)]
+enum SkipReason {
+    #[error("symbolic link, not followed")]
+    Symlink,
+    #[error("invalid feature name `{0}`; use letters, digits, `.`, `_` and `-`")]
+    InvalidName(String),
+    #[error("duplicate feature name, already used by `{}`", .0.text())]
+    DuplicateName(RelPath),
+    #[error(transparent)]
+    Pattern(#[from] PatternComponentError),
+}
 
 /// The features that `patterns` match, in order of slug, and what is skipped, in order of path.
-pub(super) fn features(
-    folder: &RootDir,
-    patterns: &[Pattern],
-) -> Result<(Vec<FeatureDir>, Vec<SkippedDir>), ReadError> {
+pub(super) fn discover(folder: &RootDir, patterns: &[Pattern]) -> Result<Discovery, ReadError> {
     let mut search = Search::new(folder);
     for pattern in patterns {
         match parse_components(pattern) {
             Ok(components) => search.follow(None, &components)?,
             Err(reason) => {
-                search.matches.insert(pattern.path().clone(), Err(reason));
+                search.matches.insert(pattern.path().clone(), Err(reason.into()));
             }
         }
     }
@@ -37,18 +56,18 @@ pub(super) fn features(
         let name = path.text().into_owned();
         let taken = result.and_then(|slug| match features.get(&slug) {
             None => Ok(slug),
-            Some(other) => Err(format!("its name is already that of `{}`", other.text())),
+            Some(other) => Err(SkipReason::DuplicateName(other.clone())),
         });
         match taken {
             Ok(slug) => {
                 features.insert(slug, path);
             }
-            Err(reason) => skipped.push(SkippedDir { name, reason }),
+            Err(reason) => skipped.push(SkippedDir { name, reason: reason.to_string() }),
         }
     }
     let features =
         features.into_iter().map(|(slug, path)| FeatureDir { slug, path: Some(path) }).collect();
-    Ok((features, skipped))
+    Ok(Discovery { features, skipped })
 }
 
 /// The directories on the way to features, as far as they can be listed: where one that comes or goes
@@ -64,7 +83,7 @@ pub(super) fn traversed_dirs(folder: &RootDir, patterns: &[Pattern]) -> BTreeSet
 
 struct Search<'a> {
     folder: &'a RootDir,
-    matches: BTreeMap<RelPath, Result<FeatureSlug, String>>,
+    matches: BTreeMap<RelPath, Result<FeatureSlug, SkipReason>>,
     visited: BTreeSet<RelPath>,
 }
 
@@ -138,7 +157,7 @@ impl<'a> Search<'a> {
         };
         match kind {
             Some(FileType::Symlink) if self.folder.is_symlink_to_dir(path) => {
-                self.matches.insert(path.clone(), Err(LINK_NOT_FOLLOWED.to_owned()));
+                self.matches.insert(path.clone(), Err(SkipReason::Symlink));
             }
             Some(FileType::Directory) if rest.is_empty() => self.record_match(path),
             None if rest.is_empty() => {}
@@ -150,12 +169,8 @@ impl<'a> Search<'a> {
 
     fn record_match(&mut self, path: &RelPath) {
         let name = path.file_name();
-        let slug = FeatureSlug::new(name).ok_or_else(|| {
-            format!(
-                "`{}` is no feature name; use letters, digits, `.`, `_` and `-`",
-                escape_bytes(name)
-            )
-        });
+        let slug = FeatureSlug::new(name)
+            .ok_or_else(|| SkipReason::InvalidName(escape_bytes(name).into_owned()));
         self.matches.insert(path.clone(), slug);
     }
 
@@ -166,7 +181,7 @@ impl<'a> Search<'a> {
     ) -> Result<Vec<(RelPath, FileType)>, ReadError> {
         let entries = match (self.folder.list(at), at) {
             (Err(ReadError::Symlink), Some(at)) => {
-                self.matches.insert(at.clone(), Err(LINK_NOT_FOLLOWED.to_owned()));
+                self.matches.insert(at.clone(), Err(SkipReason::Symlink));
                 return Ok(Vec::new());
             }
             // As where there is nothing: a file that lies in the way of some features hides no others.
@@ -203,11 +218,12 @@ mod tests {
     fn found(root: &std::path::Path, patterns: &[&str]) -> (Vec<String>, Vec<String>) {
         let patterns: Vec<Pattern> =
             patterns.iter().map(|text| Pattern::new(text).unwrap()).collect();
-        let (found, skipped) = features(&RootDir::open(root).unwrap(), &patterns).unwrap();
+        let found = discover(&RootDir::open(root).unwrap(), &patterns).unwrap();
         let path = |feature: FeatureDir| feature.path.unwrap().text().into_owned();
         (
-            found.into_iter().map(path).collect(),
-            skipped
+            found.features.into_iter().map(path).collect(),
+            found
+                .skipped
                 .into_iter()
                 .map(|skipped| format!("{}: {}", skipped.name, skipped.reason))
                 .collect(),
@@ -241,10 +257,10 @@ mod tests {
         assert_eq!(
             skipped,
             [
-                "kitty-specs/.hidden: `.hidden` is no feature name; use letters, digits, `.`, `_` and `-`",
+                "kitty-specs/.hidden: invalid feature name `.hidden`; use letters, digits, `.`, `_` and `-`",
                 "kitty-specs/004-link: symbolic link, not followed",
                 "kitty-specs/005-away: symbolic link, not followed",
-                "kitty-specs/bad name: `bad name` is no feature name; use letters, digits, `.`, `_` and `-`",
+                "kitty-specs/bad name: invalid feature name `bad name`; use letters, digits, `.`, `_` and `-`",
             ]
         );
         assert_eq!(found(root, &["kitty-specs/00[12]-*"]).0.len(), 2);
@@ -264,7 +280,7 @@ mod tests {
         assert_eq!(features, ["kitty-specs/001-a", "teams/x/specs/003-c"]);
         assert_eq!(
             skipped,
-            ["teams/y/specs/001-a: its name is already that of `kitty-specs/001-a`"]
+            ["teams/y/specs/001-a: duplicate feature name, already used by `kitty-specs/001-a`"]
         );
         assert_eq!(found(root, &["kitty-specs/002-b/**"]).0, ["kitty-specs/002-b/deep"]);
     }

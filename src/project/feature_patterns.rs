@@ -1,7 +1,7 @@
 //! The ways on which `features` patterns lead to features: a pattern by its components.
 
 use crate::core::path::RelPath;
-use crate::core::pattern::{Pattern, PatternSet};
+use crate::core::pattern::{Pattern, PatternError, PatternSet};
 
 /// Levels that `**` descends.
 pub(super) const MAX_GLOBSTAR_DEPTH: usize = 16;
@@ -14,15 +14,29 @@ pub(super) enum PatternComponent {
     Globstar,
 }
 
-pub(super) fn parse_components(pattern: &Pattern) -> Result<Vec<PatternComponent>, String> {
+/// Why a `features` pattern cannot be matched component by component.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PatternComponentError {
+    #[error("{0}; braces and brackets in `features` must not contain `/`")]
+    Syntax(#[from] PatternError),
+    #[error("cannot compile the pattern: {0}")]
+    Compile(String),
+}
+
+/// Splits a pattern at each `/` and compiles its components.
+pub(super) fn parse_components(
+    pattern: &Pattern,
+) -> Result<Vec<PatternComponent>, PatternComponentError> {
     pattern
         .as_str()
         .split('/')
         .map(|part| match Pattern::new(part) {
             _ if part == "**" => Ok(PatternComponent::Globstar),
             Ok(literal) if literal.is_literal() => Ok(PatternComponent::Literal(part.into())),
-            Ok(wild) => PatternSet::new([&wild]).map(PatternComponent::Wildcard),
-            Err(error) => Err(format!("{error}; a wildcard must not reach over a `/` here")),
+            Ok(wildcard) => PatternSet::new([&wildcard])
+                .map(PatternComponent::Wildcard)
+                .map_err(|error| PatternComponentError::Compile(error.to_string())),
+            Err(error) => Err(error.into()),
         })
         .collect()
 }

@@ -16,6 +16,13 @@ pub struct FeatureInputs {
     pub metadata: FeatureMetadata,
 }
 
+/// The current step of a feature, its source, and why the runtime's files could not be used.
+struct ResolvedStep {
+    step: Option<String>,
+    source: StepSource,
+    error: Option<StepError>,
+}
+
 impl Project {
     /// Reads all that a feature's dossier depends on beside its artifacts.
     #[must_use]
@@ -23,9 +30,9 @@ impl Project {
         let slug = feature.slug.as_str();
         let meta = meta::read(&self.root_dir, feature, self.settings.mission.as_ref());
         let loaded = self.missions.load(&self.root_dir, &meta.mission);
-        let (step, step_source, fault) = self.resolve_step(slug);
-        let step_unseen = fault.as_ref().is_some_and(|fault| fault.unreadable);
-        let mut step_error = fault.map(|fault| fault.message);
+        let ResolvedStep { step, source: step_source, error: step_error } = self.resolve_step(slug);
+        let step_unreadable = step_error.as_ref().is_some_and(|error| error.unreadable);
+        let mut step_error = step_error.map(|error| error.message);
         if let (Some(step), Some(mission)) = (&step, &loaded.mission)
             && !mission.has_step(step)
         {
@@ -66,25 +73,27 @@ impl Project {
             metadata: FeatureMetadata {
                 step_source,
                 step_error,
-                step_unreadable: step_unseen,
-                meta_error: meta.error,
+                step_unreadable,
+                meta_error: meta.error.map(|error| error.to_string()),
                 baseline_key: key,
                 baseline: baseline::read(&self.root_dir, &feature.slug),
             },
         }
     }
 
-    fn resolve_step(&self, slug: &str) -> (Option<String>, StepSource, Option<StepError>) {
+    fn resolve_step(&self, slug: &str) -> ResolvedStep {
         let (issued, error) = match self.runs.issued_step(&self.root_dir, &self.root, slug) {
             Ok(issued) => (issued, None),
             Err(error) => (None, Some(error)),
         };
-        if issued.is_some() {
-            return (issued, StepSource::Runtime, error);
-        }
-        match self.settings.step.get(slug) {
-            Some(step) => (Some(step.clone()), StepSource::Config, error),
-            None => (None, StepSource::None, error),
-        }
+        let configured = || self.settings.step.get(slug).cloned();
+        let (step, source) = match issued {
+            Some(step) => (Some(step), StepSource::Runtime),
+            None => match configured() {
+                Some(step) => (Some(step), StepSource::Config),
+                None => (None, StepSource::None),
+            },
+        };
+        ResolvedStep { step, source, error }
     }
 }

@@ -65,8 +65,8 @@ pub fn locate(
     }
     let features_of = |root: &Path| {
         let patterns = settings_of(root).feature_patterns();
-        let found = RootDir::open(root).ok().map(|folder| discover::features(&folder, &patterns));
-        found.and_then(Result::ok).map(|(features, _)| features).unwrap_or_default()
+        let found = RootDir::open(root).ok().map(|folder| discover::discover(&folder, &patterns));
+        found.and_then(Result::ok).map(|found| found.features).unwrap_or_default()
     };
     let marked = |folder: &&Path| folder.join(".kittify").is_dir();
     let within = |root: &Path, folder: &Path| {

@@ -4,62 +4,82 @@ use serde_json::{Map, Value};
 
 use super::feature_dir::FeatureDir;
 use crate::core::manifest::MissionType;
-use crate::core::yaml::parse_json;
-use crate::project::root_dir::RootDir;
+use crate::core::path::PathError;
+use crate::core::yaml::{ParseError, parse_json};
+use crate::project::root_dir::{ReadError, RootDir};
 
 const META_FILE: &[u8] = b"meta.json";
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// What `meta.json` says, or what stands in for it.
+/// The fields of `meta.json` that dossierd uses, or their defaults.
 pub(super) struct FeatureMeta {
     pub(super) mission: MissionType,
     pub(super) target_branch: Option<String>,
-    pub(super) error: Option<String>,
+    /// Why the file cannot be used.
+    pub(super) error: Option<MetaError>,
 }
 
-/// Reads a feature's `meta.json`. Where it cannot be read the default mission stands in, and the
-/// error is said.
+/// Why `meta.json` cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum MetaError {
+    #[error("meta.json: {0}")]
+    Path(#[from] PathError),
+    #[error("meta.json: {0}")]
+    Read(#[from] ReadError),
+    #[error("meta.json:{0}")]
+    Parse(#[from] ParseError),
+    #[error("meta.json: `{0}` is not a string")]
+    NotAString(&'static str),
+    #[error("meta.json: invalid mission type `{0}`; use letters, digits, `_` and `-`")]
+    InvalidMission(String),
+}
+
+/// The fields of a valid `meta.json`.
+#[derive(Default)]
+struct MetaFields {
+    mission: Option<MissionType>,
+    target_branch: Option<String>,
+}
+
+/// Reads a feature's `meta.json`. If it cannot be used, the mission is `default` and
+/// [`FeatureMeta::error`] is set.
 pub(super) fn read(
-    folder: &RootDir,
+    root_dir: &RootDir,
     feature: &FeatureDir,
     default: Option<&MissionType>,
 ) -> FeatureMeta {
-    let default = default.cloned().unwrap_or_default();
-    match read_object(folder, feature).and_then(|object| parse_fields(&object)) {
-        Ok((mission, target_branch)) => {
-            FeatureMeta { mission: mission.unwrap_or(default), target_branch, error: None }
-        }
-        Err(error) => FeatureMeta { mission: default, target_branch: None, error: Some(error) },
+    let (fields, error) = match read_fields(root_dir, feature) {
+        Ok(fields) => (fields, None),
+        Err(error) => (MetaFields::default(), Some(error)),
+    };
+    let mission = fields.mission.or_else(|| default.cloned()).unwrap_or_default();
+    FeatureMeta { mission, target_branch: fields.target_branch, error }
+}
+
+fn read_fields(root_dir: &RootDir, feature: &FeatureDir) -> Result<MetaFields, MetaError> {
+    match root_dir.read(&feature.join(META_FILE)?, MAX_FILE_BYTES)? {
+        None => Ok(MetaFields::default()),
+        Some(bytes) => parse_fields(&parse_json(&bytes)?),
     }
 }
 
-fn read_object(folder: &RootDir, feature: &FeatureDir) -> Result<Map<String, Value>, String> {
-    let path = feature.join(META_FILE).map_err(|error| error.to_string())?;
-    match folder.read(&path, MAX_FILE_BYTES) {
-        Ok(None) => Ok(Map::new()),
-        Ok(Some(bytes)) => parse_json(&bytes).map_err(|error| format!("meta.json:{error}")),
-        Err(error) => Err(format!("meta.json: {error}")),
-    }
-}
-
-type MetaFields = (Option<MissionType>, Option<String>);
-
-fn parse_fields(object: &Map<String, Value>) -> Result<MetaFields, String> {
-    let text = |name: &str| match object.get(name) {
+fn parse_fields(object: &Map<String, Value>) -> Result<MetaFields, MetaError> {
+    let string_field = |name: &'static str| match object.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok((!text.is_empty()).then_some(text.as_str())),
-        Some(_) => Err(format!("meta.json: `{name}` is not a text")),
+        Some(_) => Err(MetaError::NotAString(name)),
     };
-    let mission = match text("mission")? {
+    let mission = match string_field("mission")? {
         Some(mission) => Some(mission),
-        None => text("mission_type")?,
+        None => string_field("mission_type")?,
     };
     let mission = mission.map(|name| {
-        MissionType::new(name).ok_or_else(|| {
-            format!("meta.json: `{name}` is no mission type; use letters, digits, `_` and `-`")
-        })
+        MissionType::new(name).ok_or_else(|| MetaError::InvalidMission(name.to_owned()))
     });
-    Ok((mission.transpose()?, text("target_branch")?.map(str::to_owned)))
+    Ok(MetaFields {
+        mission: mission.transpose()?,
+        target_branch: string_field("target_branch")?.map(str::to_owned),
+    })
 }
 
 #[cfg(test)]
@@ -78,7 +98,8 @@ mod tests {
             path: RelPath::new(&b"001-x"[..]).ok(),
         };
         let meta = read(&RootDir::open(dir.path()).unwrap(), &feature, None);
-        (meta.mission.as_str().to_owned(), meta.target_branch, meta.error)
+        let error = meta.error.map(|error| error.to_string());
+        (meta.mission.as_str().to_owned(), meta.target_branch, error)
     }
 
     #[test]
@@ -98,13 +119,13 @@ mod tests {
                 Some(r#"{"mission": "../x"}"#),
                 "software-dev",
                 None,
-                Some("meta.json: `../x` is no mission type; use letters, digits, `_` and `-`"),
+                Some("meta.json: invalid mission type `../x`; use letters, digits, `_` and `-`"),
             ),
             (
                 Some(r#"{"mission": 7}"#),
                 "software-dev",
                 None,
-                Some("meta.json: `mission` is not a text"),
+                Some("meta.json: `mission` is not a string"),
             ),
             (Some("{"), "software-dev", None, Some("meta.json:1:1: EOF while parsing an object")),
             (

@@ -47,6 +47,15 @@ pub(super) struct LoadedMission {
     warnings: Vec<String>,
 }
 
+/// Errors and warnings of all manifests that a project contains or its features use.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ManifestDiagnostics {
+    /// Files that cannot be used, ordered by mission.
+    pub errors: Vec<FileError>,
+    /// Mistakes in usable files, ordered by mission.
+    pub warnings: Vec<String>,
+}
+
 /// One directory that may hold a manifest.
 enum Layer<'a> {
     Project(&'a RootDir, String),
@@ -122,12 +131,12 @@ impl Missions {
     }
 
     /// Errors and warnings of what was loaded, in order of mission.
-    pub(super) fn diagnostics(&self) -> (Vec<FileError>, Vec<String>) {
+    pub(super) fn diagnostics(&self) -> ManifestDiagnostics {
         let loaded = lock(&self.loaded);
         let mut errors = lock(&self.listing_errors).clone();
         errors.extend(loaded.values().flat_map(|loaded| loaded.errors.iter().cloned()));
         let warnings = loaded.values().flat_map(|loaded| loaded.warnings.iter().cloned());
-        (errors, warnings.collect())
+        ManifestDiagnostics { errors, warnings: warnings.collect() }
     }
 
     fn layers<'a>(&self, folder: &'a RootDir, mission_type: &MissionType) -> Vec<Layer<'a>> {
@@ -334,8 +343,8 @@ mod tests {
         fixture.write(".kittify/overrides/missions/own/expected-artifacts.yaml", "nonsense");
         let folder = RootDir::open(fixture.dir.path()).unwrap();
         let missions = Missions::new(None);
-        assert!(missions.diagnostics().0.is_empty());
+        assert!(missions.diagnostics().errors.is_empty());
         missions.load_project_missions(&folder);
-        assert_eq!(missions.diagnostics().0.len(), 1);
+        assert_eq!(missions.diagnostics().errors.len(), 1);
     }
 }

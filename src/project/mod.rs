@@ -29,22 +29,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::core::diagnostics::{FileError, SkippedDir};
+use crate::core::diagnostics::FileError;
 use crate::core::identity as ids;
 use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
 use crate::core::snapshot::MissionDossierSnapshot;
 
+pub use discover::Discovery;
 pub use dossiers_dir::WriteError;
 pub use feature_dir::FeatureDir;
 pub use feature_patterns::FeaturePatterns;
 pub use identity::Machine;
 pub use inputs::FeatureInputs;
 pub use locate::{LocateError, Located, locate};
+pub use missions::ManifestDiagnostics;
 pub use root_dir::ReadError;
 pub use settings::ProjectSettings;
 
 use missions::Missions;
-use root_dir::RootDir;
+use root_dir::{DevIno, RootDir};
 use step::FeatureRuns;
 
 /// What is made and taken away again to hear of it.
@@ -167,12 +169,15 @@ impl Project {
     /// # Errors
     /// When nothing that can be looked at is there.
     pub fn check_root(&self) -> io::Result<RootCheck> {
-        let found = std::fs::symlink_metadata(&self.root)?;
-        let place = (found.dev(), found.ino());
-        Ok(match self.root_dir.dev_ino() {
-            known if known == place => RootCheck::Same,
-            (device, _) if device == place.0 => RootCheck::Replaced,
-            _ => RootCheck::OtherDevice,
+        let metadata = std::fs::symlink_metadata(&self.root)?;
+        let current = DevIno { device: metadata.dev(), inode: metadata.ino() };
+        let opened = self.root_dir.dev_ino();
+        Ok(if current == opened {
+            RootCheck::Same
+        } else if current.device == opened.device {
+            RootCheck::Replaced
+        } else {
+            RootCheck::OtherDevice
         })
     }
 
@@ -186,7 +191,7 @@ impl Project {
     /// The device that the root is on.
     #[must_use]
     pub fn root_device(&self) -> u64 {
-        self.root_dir.dev_ino().0
+        self.root_dir.dev_ino().device
     }
 
     /// When git took the lock of the work tree that the project lies in, if it holds it.
@@ -200,8 +205,8 @@ impl Project {
     ///
     /// # Errors
     /// When a directory on the way to them cannot be listed.
-    pub fn discover(&self) -> Result<(Vec<FeatureDir>, Vec<SkippedDir>), ReadError> {
-        discover::features(&self.root_dir, &self.settings.feature_patterns())
+    pub fn discover(&self) -> Result<Discovery, ReadError> {
+        discover::discover(&self.root_dir, &self.settings.feature_patterns())
     }
 
     /// Opens a feature's directory, for `scan`.
@@ -254,7 +259,7 @@ impl Project {
 
     /// Errors and warnings of all manifests that the project holds or its features use, by file.
     #[must_use]
-    pub fn manifest_diagnostics(&self) -> (Vec<FileError>, Vec<String>) {
+    pub fn manifest_diagnostics(&self) -> ManifestDiagnostics {
         self.missions.load_project_missions(&self.root_dir);
         self.missions.diagnostics()
     }

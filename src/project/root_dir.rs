@@ -25,8 +25,15 @@ use crate::core::sync::lock;
 pub(super) struct RootDir {
     path: PathBuf,
     /// Device and inode of the directory that is meant, whatever lies at the path later.
-    dev_ino: (u64, u64),
+    dev_ino: DevIno,
     fd: Mutex<Option<Arc<OwnedFd>>>,
+}
+
+/// Device and inode, which identify a file or directory while it exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct DevIno {
+    pub(super) device: u64,
+    pub(super) inode: u64,
 }
 
 /// The directory that holds something: the one that was opened first, or one below it.
@@ -100,11 +107,11 @@ impl RootDir {
 
     /// The directory at a path at which nothing can be opened.
     pub(super) fn unavailable(path: &Path) -> Self {
-        Self { path: path.to_owned(), dev_ino: (0, 0), fd: Mutex::default() }
+        Self { path: path.to_owned(), dev_ino: DevIno::default(), fd: Mutex::default() }
     }
 
     /// Device and inode.
-    pub(super) fn dev_ino(&self) -> (u64, u64) {
+    pub(super) fn dev_ino(&self) -> DevIno {
         self.dev_ino
     }
 
@@ -305,10 +312,10 @@ impl RootDir {
 }
 
 /// The directory at a path, and its device and inode.
-fn open_with_dev_ino(path: &Path) -> Result<(OwnedFd, (u64, u64)), Errno> {
+fn open_with_dev_ino(path: &Path) -> Result<(OwnedFd, DevIno), Errno> {
     let folder = rustix::fs::open(path, PATH_FLAGS, Mode::empty())?;
     let stat = fstat(&folder)?;
-    Ok((folder, (stat.st_dev, stat.st_ino)))
+    Ok((folder, DevIno { device: stat.st_dev, inode: stat.st_ino }))
 }
 
 /// Reads a whole regular file that was opened so that it cannot block; `None` where there is none.

@@ -15,6 +15,14 @@ use super::hash::{NOT_REGULAR, ReadOptions, ReadResult, read_stable};
 /// `error_detail` of a link.
 pub(super) const SYMBOLIC_LINK: &str = "symbolic link, not followed";
 
+const LIST_FLAGS: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const READ_FLAGS: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY)
+    .union(OFlags::CLOEXEC);
+
 /// What an entry is, as far as a scan cares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EntryKind {
@@ -43,15 +51,12 @@ pub(super) fn entry_kind(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<Entr
 
 /// Opens a directory within a directory.
 pub(super) fn open_dir(folder: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(folder, name, flags, Mode::empty())
+    openat(folder, name, LIST_FLAGS, Mode::empty())
 }
 
 /// Opens a file within a directory so that nothing it may have become can block.
 pub(super) fn open_file(folder: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
-    let flags =
-        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    openat(folder, name, flags, Mode::empty())
+    openat(folder, name, READ_FLAGS, Mode::empty())
 }
 
 /// Reads an entry that is no directory; `None` when it is not there any more.

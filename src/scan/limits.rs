@@ -2,6 +2,8 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::core::feature_context::UnknownReason;
+
 /// What one feature may cost (contract, section 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScanLimits {
@@ -11,6 +13,35 @@ pub struct ScanLimits {
     pub max_entries: u64,
     /// Deepest directory, in components.
     pub max_depth: usize,
+}
+
+/// A limit that a feature exceeds; the rest of the feature is not scanned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LimitExceeded {
+    /// [`ScanLimits::max_depth`].
+    #[error("deeper than {0} folders")]
+    Depth(usize),
+    /// [`ScanLimits::max_entries`].
+    #[error("more than {0} entries")]
+    Entries(u64),
+}
+
+impl From<LimitExceeded> for UnknownReason {
+    fn from(limit: LimitExceeded) -> Self {
+        Self::LimitExceeded(limit.to_string())
+    }
+}
+
+impl ScanLimits {
+    /// Returns the error of a feature with more than `max_depth` levels.
+    pub(super) fn too_deep(&self) -> LimitExceeded {
+        LimitExceeded::Depth(self.max_depth)
+    }
+
+    /// Returns the error of a feature with more than `max_entries` entries.
+    pub(super) fn too_many(&self) -> LimitExceeded {
+        LimitExceeded::Entries(self.max_entries)
+    }
 }
 
 impl Default for ScanLimits {

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use super::entry::open_dir;
 use super::hash::{is_resource_exhausted, signature_of};
-use super::limits::ScanLimits;
+use super::limits::{LimitExceeded, ScanLimits};
 use crate::core::artifact::FileSignature;
 use crate::core::path::RelPath;
 use crate::core::pattern::PatternSet;
@@ -28,6 +28,15 @@ pub struct ListedFile {
     pub signature: Option<FileSignature>,
 }
 
+/// A directory that cannot be listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadableDir {
+    /// Its path below the feature.
+    pub path: RelPath,
+    /// The error of the operating system.
+    pub reason: String,
+}
+
 /// What a directory holds.
 #[derive(Debug, Default)]
 pub struct Listing {
@@ -35,11 +44,11 @@ pub struct Listing {
     /// be a block of memory so large that others like it are then kept.
     pub files: Vec<Vec<ListedFile>>,
     /// Directories that cannot be listed, and why.
-    pub unreadable: Vec<(RelPath, String)>,
+    pub unreadable: Vec<UnreadableDir>,
     /// How many entries were met, directories too.
     pub entries: u64,
     /// The budget that was met, in words.
-    pub limit_exceeded: Option<String>,
+    pub limit_exceeded: Option<LimitExceeded>,
 }
 
 struct PendingDir {
@@ -82,7 +91,9 @@ pub fn list_tree(
                 // It went away, or became something that its parent's events tell of.
                 Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
                 _ if is_resource_exhausted(&error) => return Err(error),
-                _ => listing.unreadable.push((level.path, error.to_string())),
+                _ => listing
+                    .unreadable
+                    .push(UnreadableDir { path: level.path, reason: error.to_string() }),
             }
         }
     }
@@ -100,8 +111,7 @@ impl TreeLister<'_> {
     fn is_too_deep(&self, depth: usize, listing: &mut Listing) -> bool {
         let is = depth > self.limits.max_depth;
         if is {
-            let why = format!("deeper than {} folders", self.limits.max_depth);
-            listing.limit_exceeded.get_or_insert(why);
+            listing.limit_exceeded.get_or_insert(self.limits.too_deep());
         }
         is
     }
@@ -126,8 +136,7 @@ impl TreeLister<'_> {
             }
             listing.entries += 1;
             if listing.entries > self.limits.max_entries {
-                let why = format!("more than {} entries", self.limits.max_entries);
-                listing.limit_exceeded.get_or_insert(why);
+                listing.limit_exceeded.get_or_insert(self.limits.too_many());
                 break;
             }
             let below = match path {

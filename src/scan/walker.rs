@@ -22,7 +22,7 @@ use crate::core::pattern::PatternSet;
 use crate::core::sync::lock;
 use crate::scan::entry::{EntryKind, entry_kind, open_dir, read_entry};
 use crate::scan::hash::{ReadOptions, ReadResult};
-use crate::scan::limits::ScanLimits;
+use crate::scan::limits::{LimitExceeded, ScanLimits};
 
 /// Files of one task: few enough to share the work, enough to make the lock rare.
 const FILES_PER_TASK: usize = 32;
@@ -55,7 +55,7 @@ pub struct FeatureScan {
     /// What is there, in no order.
     pub observations: Vec<Observation>,
     /// The budget that was met, in words; what was not looked at is then missing.
-    pub limit_exceeded: Option<String>,
+    pub limit_exceeded: Option<LimitExceeded>,
     /// Why the feature directory itself could not be read.
     pub unreadable: Option<String>,
 }
@@ -90,8 +90,8 @@ impl FeatureWalk {
 
     /// A feature beyond a budget is not judged, so what is still on the stack may stay unread;
     /// only the first reason is kept.
-    fn record_limit_exceeded(&self, why: String) {
-        lock(&self.state).scanned.limit_exceeded.get_or_insert(why);
+    fn record_limit_exceeded(&self, limit: LimitExceeded) {
+        lock(&self.state).scanned.limit_exceeded.get_or_insert(limit);
     }
 }
 
@@ -103,11 +103,18 @@ struct OpenDir {
     depth: usize,
 }
 
+/// An entry of a directory.
+#[derive(Clone)]
+struct DirItem {
+    name: CString,
+    kind: EntryKind,
+}
+
 enum Task {
     /// List this directory of that parent.
     List(Arc<FeatureWalk>, Arc<OpenDir>, CString),
     /// Read these entries of that directory.
-    Read(Arc<FeatureWalk>, Arc<OpenDir>, Vec<(CString, EntryKind)>),
+    Read(Arc<FeatureWalk>, Arc<OpenDir>, Vec<DirItem>),
 }
 
 struct TaskQueue {
@@ -153,8 +160,11 @@ pub fn scan(
         pushed: Condvar::new(),
     };
     std::thread::scope(|scope| {
-        for _ in 1..options.threads.max(1) {
-            scope.spawn(|| shared.work());
+        for number in 1..options.threads.max(1) {
+            // Without a helper the scan takes longer; this thread works too.
+            let _ = std::thread::Builder::new()
+                .name(format!("scan-{number}"))
+                .spawn_scoped(scope, || shared.work());
         }
         shared.work();
     });
@@ -271,10 +281,7 @@ where
     ) {
         let depth = parent.depth + 1;
         if depth > self.options.limits.max_depth {
-            feature.record_limit_exceeded(format!(
-                "deeper than {} folders",
-                self.options.limits.max_depth
-            ));
+            feature.record_limit_exceeded(self.options.limits.too_deep());
             return;
         }
         let result = open_dir(parent.descriptor.as_fd(), name).map_err(io::Error::from).and_then(
@@ -292,8 +299,8 @@ where
             // It is no directory any more.
             Some(Errno::NOTDIR | Errno::LOOP) => {
                 if let Ok(kind) = entry_kind(parent.descriptor.as_fd(), name) {
-                    let entry = [(name.to_owned(), kind)];
-                    self.read(feature, parent, &entry, buffers);
+                    let item = DirItem { name: name.to_owned(), kind };
+                    self.read(feature, parent, &[item], buffers);
                 }
             }
             _ => {
@@ -323,10 +330,7 @@ where
                 continue;
             }
             if feature.entries.fetch_add(1, Relaxed) >= self.options.limits.max_entries {
-                feature.record_limit_exceeded(format!(
-                    "more than {} entries",
-                    self.options.limits.max_entries
-                ));
+                feature.record_limit_exceeded(self.options.limits.too_many());
                 break;
             }
             if self.is_ignored(folder, name) {
@@ -342,7 +346,7 @@ where
             };
             match kind {
                 EntryKind::Dir => folders.push(name.to_owned()),
-                _ => files.push((name.to_owned(), kind)),
+                _ => files.push(DirItem { name: name.to_owned(), kind }),
             }
         }
         let list = |name| Task::List(Arc::clone(feature), Arc::clone(folder), name);
@@ -361,11 +365,11 @@ where
         &self,
         feature: &FeatureWalk,
         folder: &OpenDir,
-        entries: &[(CString, EntryKind)],
+        items: &[DirItem],
         buffers: &mut ThreadBuffers,
     ) {
-        let mut observations = Vec::with_capacity(entries.len());
-        for (name, entry) in entries {
+        let mut observations = Vec::with_capacity(items.len());
+        for DirItem { name, kind } in items {
             let Some(path) = entry_path(folder, name) else {
                 continue;
             };
@@ -375,7 +379,7 @@ where
                 limits: &self.options.limits,
             };
             let descriptor = folder.descriptor.as_fd();
-            let Some(reading) = read_entry(descriptor, name, *entry, how, &mut buffers.read) else {
+            let Some(reading) = read_entry(descriptor, name, *kind, how, &mut buffers.read) else {
                 continue;
             };
             self.progress.files.fetch_add(1, Relaxed);

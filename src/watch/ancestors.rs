@@ -53,7 +53,10 @@ impl AncestorWatcher {
                 }
             }
         };
-        std::thread::Builder::new().name("above".to_owned()).stack_size(64 << 10).spawn(hear)?;
+        std::thread::Builder::new()
+            .name("ancestors".to_owned())
+            .stack_size(64 << 10)
+            .spawn(hear)?;
         Ok(above)
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use super::{Backend, Hint, HintSink, WatchError};
+use super::{Backend, Hint, HintSink, RefusedDir, WatchError};
 
 /// The test's hand on all fake backends made from it.
 #[derive(Clone, Default)]
@@ -68,8 +68,11 @@ impl Backend for FakeBackend {
         Ok(())
     }
 
-    fn watch_all(&mut self, folders: Vec<PathBuf>) -> Vec<(PathBuf, WatchError)> {
-        let watch = |folder: PathBuf| Some((folder.clone(), self.watch(&folder, false).err()?));
-        folders.into_iter().filter_map(watch).collect()
+    fn watch_all(&mut self, folders: Vec<PathBuf>) -> Vec<RefusedDir> {
+        let refused = |path: PathBuf| {
+            let error = self.watch(&path, false).err()?;
+            Some(RefusedDir { path, error })
+        };
+        folders.into_iter().filter_map(refused).collect()
     }
 }

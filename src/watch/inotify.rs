@@ -19,7 +19,7 @@ use notify::{
 
 use rustix::io::Errno;
 
-use crate::watch::{Backend, Hint, HintKind, HintSink, WatchError};
+use crate::watch::{Backend, Hint, HintKind, HintSink, RefusedDir, WatchError};
 
 const EMFILE: i32 = Errno::MFILE.raw_os_error();
 
@@ -54,15 +54,12 @@ impl NotifyWatcher {
             RecommendedWatcher::new(handler, config).map_err(|error| match &error.kind {
                 // The one thing that making a watcher needs is a descriptor of inotify's.
                 ErrorKind::Io(io) if io.raw_os_error() == Some(EMFILE) => WatchError::InstanceLimit,
-                _ => map_error(Path::new("the file system"), &error),
+                _ => WatchError::Start(Box::new(error)),
             })?;
         let (asks, asked) = mpsc::channel::<WatcherCall>();
         let answer = move || asked.iter().for_each(|ask| ask(&mut watcher));
         let thread = std::thread::Builder::new().name("watcher".to_owned()).spawn(answer);
-        thread.map(|_| Self(asks)).map_err(|error| WatchError::Other {
-            path: "the file system".into(),
-            reason: error.to_string(),
-        })
+        thread.map(|_| Self(asks)).map_err(|error| WatchError::Start(Box::new(error)))
     }
 
     /// What the watcher answers; `None` when it does not in time.
@@ -93,37 +90,37 @@ impl Backend for NotifyWatcher {
             if again {
                 let _ = watcher.unwatch(&path);
             }
-            watcher.watch_with(&path, non_recursive()).map_err(|error| map_error(&path, &error))
+            watcher.watch_with(&path, non_recursive()).map_err(|error| map_error(&path, error))
         });
         watched.unwrap_or(Err(WatchError::Unresponsive))
     }
 
-    fn watch_all(&mut self, folders: Vec<PathBuf>) -> Vec<(PathBuf, WatchError)> {
+    fn watch_all(&mut self, folders: Vec<PathBuf>) -> Vec<RefusedDir> {
         let count = u32::try_from(folders.len()).unwrap_or(u32::MAX);
         let patience = CALL_TIMEOUT.saturating_add(CALL_TIMEOUT_PER_DIR.saturating_mul(count));
         let asked = folders.clone();
         let refused = self.call(patience, move |watcher| watch_each(watcher, asked));
         refused.unwrap_or_else(|| {
-            folders.into_iter().map(|folder| (folder, WatchError::Unresponsive)).collect()
+            let unresponsive = |path| RefusedDir { path, error: WatchError::Unresponsive };
+            folders.into_iter().map(unresponsive).collect()
         })
     }
 }
 
-fn watch_each(
-    watcher: &mut RecommendedWatcher,
-    folders: Vec<PathBuf>,
-) -> Vec<(PathBuf, WatchError)> {
+fn watch_each(watcher: &mut RecommendedWatcher, folders: Vec<PathBuf>) -> Vec<RefusedDir> {
     let mut refused = Vec::new();
     let mut ops: Vec<PathOp> =
         folders.into_iter().map(|folder| PathOp::Watch(folder, non_recursive())).collect();
     while let Err(failed) = watcher.update_paths(std::mem::take(&mut ops)) {
         let path = failed.origin.map(op_path).unwrap_or_default();
-        let error = map_error(&path, &failed.source);
+        let error = map_error(&path, failed.source);
         let is_limit = matches!(error, WatchError::WatchLimit(_));
-        refused.push((path, error));
+        refused.push(RefusedDir { path, error });
         if is_limit {
             let rest = failed.remaining.into_iter().map(op_path);
-            refused.extend(rest.map(|path| (path.clone(), WatchError::WatchLimit(path))));
+            refused.extend(
+                rest.map(|path| RefusedDir { error: WatchError::WatchLimit(path.clone()), path }),
+            );
             break;
         }
         ops = failed.remaining;
@@ -159,7 +156,7 @@ fn send_hints(event: Event, sink: &dyn Fn(Hint)) {
     }
 }
 
-fn map_error(path: &Path, error: &Error) -> WatchError {
+fn map_error(path: &Path, error: Error) -> WatchError {
     let path = path.to_owned();
     match &error.kind {
         ErrorKind::PathNotFound => WatchError::NotFound(path),
@@ -167,7 +164,7 @@ fn map_error(path: &Path, error: &Error) -> WatchError {
         ErrorKind::Io(io) if io.kind() == std::io::ErrorKind::NotFound => {
             WatchError::NotFound(path)
         }
-        _ => WatchError::Other { path, reason: error.to_string() },
+        _ => WatchError::Other { path, source: Box::new(error) },
     }
 }
 
@@ -224,6 +221,9 @@ mod tests {
         }
         let both = vec![root.join("none"), root.clone()];
         let refused = kernel.watch_all(both);
-        assert!(matches!(&*refused, [(path, WatchError::NotFound(_))] if path.ends_with("none")));
+        assert!(matches!(
+            &*refused,
+            [RefusedDir { path, error: WatchError::NotFound(_) }] if path.ends_with("none")
+        ));
     }
 }

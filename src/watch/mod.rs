@@ -63,14 +63,26 @@ pub enum WatchError {
     /// The watcher does not answer: what it watches is not known, and another is needed.
     #[error("the watcher does not answer")]
     Unresponsive,
-    /// Anything else.
-    #[error("cannot watch {path}: {reason}")]
+    /// The watcher or its thread cannot be started.
+    #[error("cannot start the file watcher: {0}")]
+    Start(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Any other error of the backend.
+    #[error("cannot watch {path}: {source}")]
     Other {
         /// The directory.
         path: PathBuf,
-        /// The system's words.
-        reason: String,
+        /// The error of the backend.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// A directory that is not watched.
+#[derive(Debug)]
+pub struct RefusedDir {
+    /// The directory.
+    pub path: PathBuf,
+    /// Why it is not watched.
+    pub error: WatchError,
 }
 
 /// Watches directories.
@@ -83,5 +95,5 @@ pub trait Backend: Send {
 
     /// Watches many directories in one go; gives those that are not watched, and why. After the first
     /// for which the kernel has no watch left, the others are not tried.
-    fn watch_all(&mut self, folders: Vec<PathBuf>) -> Vec<(PathBuf, WatchError)>;
+    fn watch_all(&mut self, folders: Vec<PathBuf>) -> Vec<RefusedDir>;
 }

@@ -190,9 +190,9 @@ impl LocalTarget {
 
     /// What is wrong with the project's files, after its features were looked at.
     pub(crate) fn diagnostics(&self) -> ProjectDiagnostics {
-        let (manifests, warnings) = self.project.manifest_diagnostics();
-        let errors = self.project.errors.iter().cloned().chain(manifests).collect();
-        ProjectDiagnostics { errors, warnings }
+        let manifests = self.project.manifest_diagnostics();
+        let errors = self.project.errors.iter().cloned().chain(manifests.errors).collect();
+        ProjectDiagnostics { errors, warnings: manifests.warnings }
     }
 
     /// Says what is wrong with the project's files, and with which code that ends a command that
@@ -263,7 +263,7 @@ impl LocalSetup {
         let project = Project::open(root, said, &Machine::current(), Some(&self.missions))
             .with_context(|| format!("cannot open {}", root.display()))?;
         let (features, skipped, undiscovered) = match project.discover() {
-            Ok((features, skipped)) => (features, skipped, None),
+            Ok(found) => (found.features, found.skipped, None),
             Err(error) => {
                 (Vec::new(), Vec::new(), Some(format!("cannot look for features: {error}")))
             }

@@ -112,20 +112,20 @@ impl LiveProject {
             } else {
                 self.over_limit.remove(slug);
             }
-            feature.set_listing_blocker(listing.limit_exceeded.map(UnknownReason::LimitExceeded));
+            feature.set_listing_blocker(listing.limit_exceeded.map(UnknownReason::from));
             feature.entries = listing.entries;
         } else {
-            if let Some(why) = listing.limit_exceeded {
+            if let Some(limit) = listing.limit_exceeded {
                 self.over_limit.insert(slug.clone());
-                feature.set_listing_blocker(Some(UnknownReason::LimitExceeded(why)));
+                feature.set_listing_blocker(Some(limit.into()));
             }
             // The directory itself, too.
             if feature.count_entries(listing.entries + 1, &self.setup.limits) {
                 self.over_limit.insert(slug.clone());
             }
         }
-        for (path, why) in &listing.unreadable {
-            mark_dir_unreadable(feature, path, why, now);
+        for dir in &listing.unreadable {
+            mark_dir_unreadable(feature, &dir.path, &dir.reason, now);
         }
         for file in listing.files.iter().flatten() {
             let known = feature.inventory.entries().get(&file.path);
@@ -157,7 +157,7 @@ impl LiveProject {
                 }
             }
         }
-        let hidden = listing.unreadable.iter().map(|(path, _)| path);
+        let hidden = listing.unreadable.iter().map(|dir| &dir.path);
         let there = listing.files.iter().flatten().map(|file| &file.path).chain(hidden).collect();
         for path in feature.paths_without(folder, &there) {
             match counting {

@@ -24,11 +24,11 @@ use super::feature::{LiveFeature, Stored};
 use super::inbox::ProjectId;
 use super::pool::Pool;
 use super::view::ProjectView;
-use crate::core::diagnostics::{FileError, SkippedDir};
+use crate::core::diagnostics::SkippedDir;
 use crate::core::path::FeatureSlug;
 use crate::core::pattern::PatternSet;
 use crate::core::time::Timestamp;
-use crate::project::{FeaturePatterns, Machine, Project, ProjectSettings};
+use crate::project::{FeaturePatterns, Machine, ManifestDiagnostics, Project, ProjectSettings};
 use crate::scan::{ScanLimits, remote_fs_name};
 use crate::watch::DebounceTimes;
 use attend::Care;
@@ -103,7 +103,7 @@ pub(super) struct LiveProject {
     /// Whether the process had no descriptor left when something was last looked at.
     out_of_resources: bool,
     skipped: Vec<SkippedDir>,
-    findings: (Vec<FileError>, Vec<String>),
+    findings: ManifestDiagnostics,
     pub(super) refresh_due: Option<Duration>,
     /// Features to compare when what steers is next read: their directories were replaced.
     recompare: BTreeSet<FeatureSlug>,
@@ -171,7 +171,7 @@ impl LiveProject {
             removed_features: Vec::new(),
             out_of_resources: false,
             skipped: Vec::new(),
-            findings: (Vec::new(), Vec::new()),
+            findings: ManifestDiagnostics::default(),
             refresh_due: None,
             recompare: BTreeSet::new(),
             missing: BTreeMap::new(),
@@ -201,7 +201,7 @@ impl LiveProject {
             self.project = Arc::new(project);
         }
         let (dirs, skipped) = match self.project.discover() {
-            Ok(found) => found,
+            Ok(found) => (found.features, found.skipped),
             Err(error) => return self.start_without_root(stored, &io::Error::other(error), now),
         };
         let known = stored.iter().map(|(slug, known)| (slug, &known.entries));

@@ -102,7 +102,7 @@ impl LiveProject {
         };
         away.probe_at = now.elapsed + ROOT_PROBE_INTERVAL;
         let found = open(&self.setup).and_then(|project| {
-            let (dirs, _) = project.discover().map_err(io::Error::other)?;
+            let dirs = project.discover().map_err(io::Error::other)?.features;
             // What is mounted there for now may be something else.
             let known = self.features.iter().map(|(slug, known)| (slug, known.inventory.entries()));
             Ok(!looks_unmounted(&project, &dirs, known))

@@ -76,7 +76,7 @@ impl LiveProject {
         }
         let mut is_new = self.watch_metadata_dirs();
         let (dirs, skipped) = match self.project.discover() {
-            Ok(found) => found,
+            Ok(found) => (found.features, found.skipped),
             Err(ReadError::Io(error)) => return self.on_refresh_failed(&error, now),
             Err(error) => return self.on_refresh_failed(&io::Error::other(error), now),
         };

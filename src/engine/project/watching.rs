@@ -139,9 +139,9 @@ impl Watching {
                 let refused = backend.watch_all(folders.iter().cloned().collect());
                 self.refused.retain(|folder| !folders.contains(folder));
                 self.watched.extend(folders);
-                for (folder, error) in refused {
-                    self.watched.remove(&folder);
-                    self.refuse(folder, &error);
+                for dir in refused {
+                    self.watched.remove(&dir.path);
+                    self.refuse(dir.path, &dir.error);
                 }
                 self.record_latency(begun, count);
             }

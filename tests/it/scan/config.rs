@@ -132,8 +132,7 @@ fn features_are_where_the_patterns_say() {
     let slugs: Vec<String> =
         scan.lines().iter().map(|line| line["feature_slug"].as_str().unwrap().to_owned()).collect();
     assert_eq!(slugs, ["001-one", "002-two", "004-four"]);
-    let said =
-        "teams/b/specs/001-one is skipped: its name is already that of `teams/a/specs/001-one`";
+    let said = "teams/b/specs/001-one is skipped: duplicate feature name, already used by `teams/a/specs/001-one`";
     assert!(scan.stderr.contains(said), "{}", scan.stderr);
     let check = project.run(&["check", "--json"]).json();
     assert_eq!(check["features"][0]["mission"], "research", "where meta.json names none");

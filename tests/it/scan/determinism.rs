@@ -21,7 +21,7 @@ use crate::support::{FEATURE, Project, bakery_dir, expected_hashes, strings, wri
 fn snapshots(root: &Path, threads: usize) -> Vec<String> {
     let settings = ProjectSettings::default();
     let project = Opened::open(root, settings, &Machine::current(), None).unwrap();
-    let (features, _) = project.discover().unwrap();
+    let features = project.discover().unwrap().features;
     let options =
         ScanOptions { limits: ScanLimits::default(), ignore: PatternSet::default(), threads };
     let open = |place: usize| {

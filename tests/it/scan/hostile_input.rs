@@ -347,7 +347,7 @@ fn a_folder_whose_name_is_no_slug_is_skipped_and_said() {
     let scan = project.run(&["scan", "--json"]).assert_success();
     assert_eq!(scan.lines().len(), 1);
     for said in [
-        "kitty-specs/a..b is skipped: `a..b` is no feature name",
+        "kitty-specs/a..b is skipped: invalid feature name `a..b`",
         "kitty-specs/-dash is skipped",
         "kitty-specs/sp ace is skipped",
         "kitty-specs/new\\nline is skipped",
@@ -396,7 +396,7 @@ fn a_slug_that_climbs_leads_nowhere() {
     project.write("kitty-specs/001-x/meta.json", "{\"mission\": \"../../../x\"}");
     let check = project.run(&["check"]);
     assert_eq!(check.code, 13);
-    assert!(check.stdout.contains("`../../../x` is no mission type"), "{}", check.stdout);
+    assert!(check.stdout.contains("invalid mission type `../../../x`"), "{}", check.stdout);
 }
 
 #[test]
@@ -442,9 +442,9 @@ fn a_meta_json_of_a_gigabyte_is_an_artifact_and_not_read_as_meta() {
 fn meta_json_that_says_nothing_sound_leaves_completeness_unknown() {
     for (text, said) in [
         ("{\"mission\": \"software-dev\"", "meta.json:1:26: EOF"),
-        ("{\n \"mission\": 7}", "meta.json: `mission` is not a text"),
-        ("{\"mission\": \"a b\"}", "`a b` is no mission type"),
-        ("{\"mission\": \"\\u001b[31m\"}", "`\\u{1b}[31m` is no mission type"),
+        ("{\n \"mission\": 7}", "meta.json: `mission` is not a string"),
+        ("{\"mission\": \"a b\"}", "invalid mission type `a b`"),
+        ("{\"mission\": \"\\u001b[31m\"}", "invalid mission type `\\u{1b}[31m`"),
         ("[]", "meta.json:1:1: invalid type: sequence"),
         ("\u{feff}{}", "meta.json:1:1: expected value"),
     ] {

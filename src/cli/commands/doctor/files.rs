@@ -124,7 +124,7 @@ pub(crate) fn count_dirs_to_watch(root: &Path, config: &Config, folders: &UserDi
     let (said, missions) = (settings(config, root), folders.missions_dir());
     let open = Project::open(root, said, &Machine::current(), Some(&missions));
     let features = open.ok().and_then(|project| {
-        let (features, _) = project.discover().ok()?;
+        let features = project.discover().ok()?.features;
         Some(features.iter().map(|feature| project.feature_path(feature)).collect())
     });
     count_dirs(features.unwrap_or_default())
