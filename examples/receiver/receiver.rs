@@ -1,8 +1,8 @@
-//! A receiver of webhooks: takes requests over HTTP/1.1, verifies their signatures, passes over
-//! events that it has had, and keeps the rest. It can misbehave on demand.
+//! A receiver of webhooks: reads requests over HTTP/1.1, verifies their signatures, ignores events
+//! that it already received, and stores the others. It can fail on demand.
 //!
-//! Signatures are verified by the `standardwebhooks` crate, and `CloudEvents` are read by the
-//! `cloudevents` SDK: neither knows of dossierd.
+//! The `standardwebhooks` crate verifies signatures and the `cloudevents` SDK parses events; dossierd
+//! uses neither.
 
 use std::collections::HashSet;
 use std::io::{self, BufRead as _, BufReader, Read, Write};
@@ -15,113 +15,113 @@ use http::HeaderMap;
 use serde_json::Value;
 use standardwebhooks::Webhook;
 
-/// Bytes of a body, at most, packed or not.
-const BODY_MOST: u64 = 64 << 20;
+/// Maximum length of a body in bytes, compressed or not; the rest is not read.
+const MAX_BODY_LENGTH: u64 = 64 << 20;
 
-/// How it answers a request whose signature is right.
+/// How the receiver responds to a request with a valid signature.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) enum Mood {
-    /// With 200.
+pub(crate) enum Behaviour {
+    /// Stores the events and responds with 200.
     #[default]
-    Good,
-    /// With that status, and these lines in its head; the events are not kept.
-    Answer(u16, String),
-    /// With 400 where an event of that feature is among them.
-    Refuse(String),
-    /// Never.
+    Accept,
+    /// Responds with this status and these header lines; the events are not stored.
+    Respond(u16, String),
+    /// Responds with 400 if the request contains an event of this feature.
+    RejectFeature(String),
+    /// Never responds.
     Hang,
-    /// With 200, and a body without end.
-    Endless,
-    /// With 200, and a head without end.
+    /// Stores the events and responds with 200 and an endless body.
+    EndlessBody,
+    /// Responds with 200 and an endless head.
     EndlessHead,
-    /// With one word after the other that an answer will come.
-    Soon,
-    /// It keeps the events and closes the connection.
-    Break,
+    /// Responds with an endless sequence of 102 Processing.
+    EndlessInterim,
+    /// Stores the events and closes the connection without a response.
+    CloseAfterAccept,
 }
 
-/// What it has had.
+/// Everything that the receiver has received.
 #[derive(Debug, Default)]
-pub(crate) struct Kept {
-    /// The envelopes, each once, in the order in which they came.
+pub(crate) struct Received {
+    /// The envelopes, each once, in the order of their first delivery.
     pub(crate) events: Vec<Value>,
-    ids: HashSet<String>,
-    /// Events that came once more.
-    pub(crate) again: u64,
-    /// Requests that came.
+    event_ids: HashSet<String>,
+    /// Number of events that were received again.
+    pub(crate) duplicates: u64,
+    /// Number of requests.
     pub(crate) requests: u64,
-    /// What was wrong with requests.
-    pub(crate) wrong: Vec<String>,
-    /// The signatures of the last one.
+    /// Errors in requests: invalid signatures and bodies.
+    pub(crate) errors: Vec<String>,
+    /// The `webhook-signature` header of the last request.
     pub(crate) signatures: String,
-    /// How it answers.
-    pub(crate) mood: Mood,
+    /// How further requests are answered.
+    pub(crate) behaviour: Behaviour,
 }
 
-/// A running receiver; it ends with the process.
+/// A receiver that runs until the process exits.
 #[derive(Clone)]
 pub(crate) struct Receiver {
-    /// Where it listens.
+    /// The address on which it listens.
     pub(crate) address: SocketAddr,
-    kept: Arc<Mutex<Kept>>,
+    received: Arc<Mutex<Received>>,
     verifiers: Verifiers,
 }
 
-type Heard = Arc<dyn Fn(&Value) + Send + Sync>;
+type OnEvent = Arc<dyn Fn(&Value) + Send + Sync>;
 type Verifiers = Arc<Mutex<Vec<Webhook>>>;
 
 impl Receiver {
-    /// Listens, on any port where it is 0. `secrets` are those whose signatures count; `heard` is
-    /// told of each event that is new.
+    /// Listens on an address; port 0 selects a free port. Signatures with any of `secrets` are valid.
+    /// Calls `on_event` for each new event.
     ///
     /// # Errors
-    /// When it cannot listen.
+    /// Returns an error if it cannot listen, or if a secret is invalid.
     pub(crate) fn start(
         address: &str,
         secrets: &[&str],
-        heard: impl Fn(&Value) + Send + Sync + 'static,
+        on_event: impl Fn(&Value) + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        Self::start_by(address, secrets, heard, Ok)
+        Self::start_with(address, secrets, on_event, Ok)
     }
 
-    /// The same, where a connection is first made something else, such as one with TLS.
+    /// Does the same with connections that `accept` wraps, for example in TLS.
     ///
     /// # Errors
-    /// When it cannot listen.
-    pub(crate) fn start_by<S: Read + Write>(
+    /// Returns an error if it cannot listen, or if a secret is invalid.
+    pub(crate) fn start_with<S: Read + Write>(
         address: &str,
         secrets: &[&str],
-        heard: impl Fn(&Value) + Send + Sync + 'static,
-        make: impl Fn(TcpStream) -> io::Result<S> + Send + Sync + 'static,
+        on_event: impl Fn(&Value) + Send + Sync + 'static,
+        accept: impl Fn(TcpStream) -> io::Result<S> + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         let verifiers = Verifiers::default();
         let address = listener.local_addr()?;
-        let receiver = Self { address, kept: Arc::default(), verifiers };
-        receiver.trust(secrets)?;
-        let (serving, heard): (_, Heard) = (receiver.clone(), Arc::new(heard));
-        let make = Arc::new(make);
+        let receiver = Self { address, received: Arc::default(), verifiers };
+        receiver.set_secrets(secrets)?;
+        let (serving, on_event): (_, OnEvent) = (receiver.clone(), Arc::new(on_event));
+        let accept = Arc::new(accept);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (serving, heard) = (serving.clone(), Arc::clone(&heard));
-                let make = Arc::clone(&make);
+                let (serving, on_event) = (serving.clone(), Arc::clone(&on_event));
+                let accept = Arc::clone(&accept);
                 std::thread::spawn(move || {
-                    // A sender that goes away is nothing wrong.
+                    // A sender that closes the connection is not an error.
                     let _ = stream
                         .set_nodelay(true)
-                        .and_then(|()| make(stream))
-                        .and_then(|stream| serving.serve(stream, &heard));
+                        .and_then(|()| accept(stream))
+                        .and_then(|stream| serving.serve(stream, &on_event));
                 });
             }
         });
         Ok(receiver)
     }
 
-    /// From now on signatures by these secrets count.
+    /// Replaces the secrets whose signatures are valid.
     ///
     /// # Errors
-    /// When one is no secret.
-    pub(crate) fn trust(&self, secrets: &[&str]) -> io::Result<()> {
+    /// Returns an error if a secret is invalid.
+    pub(crate) fn set_secrets(&self, secrets: &[&str]) -> io::Result<()> {
         let verifiers: Result<Vec<Webhook>, _> =
             secrets.iter().map(|secret| Webhook::new(secret)).collect();
         let verifiers = verifiers.map_err(io::Error::other)?;
@@ -129,69 +129,74 @@ impl Receiver {
         Ok(())
     }
 
-    /// What it has had.
-    pub(crate) fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns everything that was received so far.
+    pub(crate) fn received(&self) -> MutexGuard<'_, Received> {
+        self.received.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers so from now on.
-    pub(crate) fn turn(&self, mood: Mood) {
-        self.kept().mood = mood;
+    /// Sets how further requests are answered.
+    pub(crate) fn set_behaviour(&self, behaviour: Behaviour) {
+        self.received().behaviour = behaviour;
     }
 
-    fn serve(&self, stream: impl Read + Write, heard: &Heard) -> io::Result<()> {
+    fn serve(&self, stream: impl Read + Write, on_event: &OnEvent) -> io::Result<()> {
         let mut reader = BufReader::with_capacity(64 << 10, stream);
-        while let Some((headers, body)) = request(&mut reader)? {
+        while let Some((headers, body)) = read_request(&mut reader)? {
             let verifiers = self.verifiers.lock().unwrap_or_else(PoisonError::into_inner);
-            let events = read(&headers, &body, &verifiers);
+            let events = parse_request(&headers, &body, &verifiers);
             drop(verifiers);
-            let mut kept = self.kept();
-            kept.requests += 1;
-            header(&headers, "webhook-signature").clone_into(&mut kept.signatures);
-            let (events, mood) = match events {
-                Ok(events) => (events, kept.mood.clone()),
-                Err(why) => {
-                    kept.wrong.push(why);
-                    (Vec::new(), Mood::Answer(401, String::new()))
+            let mut received = self.received();
+            received.requests += 1;
+            header(&headers, "webhook-signature").clone_into(&mut received.signatures);
+            let (events, behaviour) = match events {
+                Ok(events) => (events, received.behaviour.clone()),
+                Err(error) => {
+                    received.errors.push(error);
+                    (Vec::new(), Behaviour::Respond(401, String::new()))
                 }
             };
-            let refused =
+            let has_feature =
                 |slug: &String| events.iter().any(|event| event["feature_slug"] == **slug);
-            let mood = match mood {
-                Mood::Refuse(slug) if refused(&slug) => Mood::Answer(400, String::new()),
-                Mood::Refuse(_) => Mood::Good,
-                mood => mood,
+            let behaviour = match behaviour {
+                Behaviour::RejectFeature(slug) if has_feature(&slug) => {
+                    Behaviour::Respond(400, String::new())
+                }
+                Behaviour::RejectFeature(_) => Behaviour::Accept,
+                behaviour => behaviour,
             };
-            if matches!(mood, Mood::Good | Mood::Endless | Mood::Break) {
-                kept.take(events, heard);
+            if matches!(
+                behaviour,
+                Behaviour::Accept | Behaviour::EndlessBody | Behaviour::CloseAfterAccept
+            ) {
+                received.store(events, on_event);
             }
-            drop(kept);
+            drop(received);
             let stream = reader.get_mut();
-            match mood {
-                Mood::Good | Mood::Refuse(_) => {
+            match behaviour {
+                Behaviour::Accept | Behaviour::RejectFeature(_) => {
                     stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")?;
                 }
-                Mood::Answer(status, lines) => {
+                Behaviour::Respond(status, lines) => {
                     write!(stream, "HTTP/1.1 {status} No\r\n{lines}content-length: 0\r\n\r\n")?;
                 }
-                Mood::Break => return Ok(()),
-                Mood::Hang => {
+                Behaviour::CloseAfterAccept => return Ok(()),
+                Behaviour::Hang => {
                     io::copy(stream, &mut io::sink())?;
                     return Ok(());
                 }
-                Mood::Endless => {
+                Behaviour::EndlessBody => {
                     stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")?;
                     loop {
                         stream.write_all(b"4\r\nmore\r\n")?;
                     }
                 }
-                Mood::EndlessHead => {
+                Behaviour::EndlessHead => {
                     stream.write_all(b"HTTP/1.1 200 OK\r\nmore: ")?;
                     loop {
                         stream.write_all(b"and more and more and more and more")?;
                     }
                 }
-                Mood::Soon => loop {
+                Behaviour::EndlessInterim => loop {
                     stream.write_all(b"HTTP/1.1 102 Processing\r\n\r\n")?;
                 },
             }
@@ -200,22 +205,22 @@ impl Receiver {
     }
 }
 
-impl Kept {
-    fn take(&mut self, events: Vec<Value>, heard: &Heard) {
+impl Received {
+    fn store(&mut self, events: Vec<Value>, on_event: &OnEvent) {
         for event in events {
             let id = event["event_id"].as_str().unwrap_or_default().to_owned();
-            if self.ids.insert(id) {
-                heard(&event);
+            if self.event_ids.insert(id) {
+                on_event(&event);
                 self.events.push(event);
             } else {
-                self.again += 1;
+                self.duplicates += 1;
             }
         }
     }
 }
 
-/// The next request's head and body; `None` where the sender is done.
-fn request(reader: &mut BufReader<impl Read>) -> io::Result<Option<(HeaderMap, Vec<u8>)>> {
+/// Reads the next request; returns `None` if the sender has closed the connection.
+fn read_request(reader: &mut BufReader<impl Read>) -> io::Result<Option<(HeaderMap, Vec<u8>)>> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);
@@ -232,7 +237,7 @@ fn request(reader: &mut BufReader<impl Read>) -> io::Result<Option<(HeaderMap, V
     }
     let length: u64 = header(&headers, "content-length").parse().unwrap_or(0);
     let mut body = Vec::new();
-    reader.take(length.min(BODY_MOST)).read_to_end(&mut body)?;
+    reader.take(length.min(MAX_BODY_LENGTH)).read_to_end(&mut body)?;
     Ok(Some((headers, body)))
 }
 
@@ -240,47 +245,52 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
 }
 
-/// The envelopes in a request, or what is wrong with it.
-fn read(headers: &HeaderMap, body: &[u8], verifiers: &[Webhook]) -> Result<Vec<Value>, String> {
+/// Verifies and parses a request; returns its envelopes.
+fn parse_request(
+    headers: &HeaderMap,
+    body: &[u8],
+    verifiers: &[Webhook],
+) -> Result<Vec<Value>, String> {
     let header = |name| header(headers, name);
     let body = match header("content-encoding") {
         "gzip" => {
-            let mut unpacked = Vec::new();
-            let mut decoder = GzDecoder::new(body).take(BODY_MOST);
-            decoder.read_to_end(&mut unpacked).map_err(|error| error.to_string())?;
-            unpacked
+            let mut text = Vec::new();
+            let mut decoder = GzDecoder::new(body).take(MAX_BODY_LENGTH);
+            decoder.read_to_end(&mut text).map_err(|error| error.to_string())?;
+            text
         }
         _ => body.to_vec(),
     };
-    // Before anything of it is used; what is signed is the text, unpacked.
+    // The signature is verified before the body is parsed; the uncompressed body is signed.
     if !verifiers.iter().any(|verifier| verifier.verify(&body, headers).is_ok()) {
-        return Err("no signature of ours".to_owned());
+        return Err("no valid signature".to_owned());
     }
-    let wrong = |error: serde_json::Error| error.to_string();
+    let describe = |error: serde_json::Error| error.to_string();
     match header("content-type").split(';').next().unwrap_or_default() {
         "application/cloudevents+json" => {
-            let event: Event = serde_json::from_slice(&body).map_err(wrong)?;
+            let event: Event = serde_json::from_slice(&body).map_err(describe)?;
             let envelope = envelope(&event)?;
             if header("webhook-id") == envelope["event_id"] {
                 Ok(vec![envelope])
             } else {
-                Err("`webhook-id` is not the event's".to_owned())
+                Err("`webhook-id` is not the id of the event".to_owned())
             }
         }
         "application/cloudevents-batch+json" => {
-            let events: Vec<Event> = serde_json::from_slice(&body).map_err(wrong)?;
+            let events: Vec<Event> = serde_json::from_slice(&body).map_err(describe)?;
             events.iter().map(envelope).collect()
         }
-        _ => match serde_json::from_slice(&body).map_err(wrong)? {
+        _ => match serde_json::from_slice(&body).map_err(describe)? {
             Value::Array(events) => Ok(events),
             event => Ok(vec![event]),
         },
     }
 }
 
+/// Returns the envelope that is the data of a `CloudEvents` event.
 fn envelope(event: &Event) -> Result<Value, String> {
     match event.data() {
         Some(Data::Json(data)) if data["event_id"] == event.id() => Ok(data.clone()),
-        _ => Err("the data is not the event".to_owned()),
+        _ => Err("the data is not the envelope of the event".to_owned()),
     }
 }

@@ -32,7 +32,7 @@ const server = createServer(async (request, response) => {
         }
         response.writeHead(204).end();
     } catch (error) {
-        console.log(JSON.stringify({ wrong: String(error) }));
+        console.log(JSON.stringify({ error: String(error) }));
         response.writeHead(401).end();
     }
 });

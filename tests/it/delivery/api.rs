@@ -1,13 +1,13 @@
-//! What is answered about delivery is what the API's description says, however delivery stands.
+//! `/api/delivery`: the responses match the OpenAPI document in every state of delivery.
 
 use crate::api::openapi::{assert_documented, document};
-use crate::delivery::support::{Mood, change, receiver, sink};
+use crate::delivery::support::{Behaviour, change_features, sink, start_receiver};
 use crate::support::process::Daemon;
 use crate::support::wait::wait_for;
 use crate::support::{FEATURE, Project};
 
-/// Holds every answer to what is said of it.
-fn all(daemon: &Daemon, bodies: &[&str]) {
+/// Sends all requests about delivery, and checks the responses against the OpenAPI document.
+fn assert_all_documented(daemon: &Daemon, bodies: &[&str]) {
     let document = document(daemon);
     for address in ["/api/delivery", "/api/delivery?nonsense=1", "/api/status"] {
         let path = address.split('?').next().unwrap();
@@ -21,28 +21,28 @@ fn all(daemon: &Daemon, bodies: &[&str]) {
 }
 
 #[test]
-fn answers_about_delivery_are_as_described() {
+fn delivery_responses_match_their_documented_schemas() {
     let large = " ".repeat(70_000);
     let bodies =
         ["", "{}", "[", "{\"ids\": []}", "{\"ids\": [\"none\"]}", "{\"all\": false}", &large];
-    let receiver = receiver();
+    let receiver = start_receiver();
     let project = Project::complete();
     let daemon = project.start_daemon();
-    all(&daemon, &bodies);
+    assert_all_documented(&daemon, &bodies);
     daemon.stop();
 
     let project = project.webhook(&receiver, "");
-    receiver.turn(Mood::Refuse(FEATURE.to_owned()));
+    receiver.set_behaviour(Behaviour::RejectFeature(FEATURE.to_owned()));
     let daemon = project.start_daemon();
-    wait_for("something set aside", || (sink(&daemon)["set_aside"].as_u64()? > 1).then_some(()));
-    all(&daemon, &bodies);
-    receiver.turn(Mood::Answer(503, String::new()));
-    change(&project, "more");
-    wait_for("something that waits", || (sink(&daemon)["state"] == "retrying").then_some(()));
-    all(&daemon, &bodies);
+    wait_for("dead letters", || (sink(&daemon)["set_aside"].as_u64()? > 1).then_some(()));
+    assert_all_documented(&daemon, &bodies);
+    receiver.set_behaviour(Behaviour::Respond(503, String::new()));
+    change_features(&project, "more");
+    wait_for("a waiting event", || (sink(&daemon)["state"] == "retrying").then_some(()));
+    assert_all_documented(&daemon, &bodies);
     let list = daemon.get_json("/api/delivery");
     let id = list["set_aside"][0]["event_id"].as_str().unwrap();
-    all(&daemon, &[&format!("{{\"ids\": [\"{id}\"]}}"), "{\"all\": true}"]);
+    assert_all_documented(&daemon, &[&format!("{{\"ids\": [\"{id}\"]}}"), "{\"all\": true}"]);
     assert_eq!(daemon.get_json("/api/delivery")["set_aside"], serde_json::json!([]));
     daemon.stop();
 }

@@ -1,5 +1,5 @@
-//! A long time offline: what is queued costs no memory, is delivered in order when the receiver is
-//! back, and what retention took of it is counted.
+//! Events that wait for an unreachable receiver: they use no memory, are delivered in order when it is
+//! back, and are counted when retention deletes them first.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,22 +11,25 @@ use dossierd::core::path::{FeatureSlug, RelPath};
 use dossierd::core::time::Timestamp;
 use dossierd::store::{EventOrigin, FeatureChange, Store};
 
-use crate::delivery::support::{Mood, change, delivered, in_order, memory, receiver, sink};
+use crate::delivery::support::{
+    Behaviour, assert_in_order, change_features, resident_kib, sink, start_receiver,
+    wait_for_delivery,
+};
 use crate::support::Project;
 use crate::support::wait::wait_for;
 
 const THREE_DAYS: Duration = Duration::from_hours(72);
 
-/// Events of five features, emitted over the last three days.
-fn queue_of_three_days(store: &mut Store, count: u64) {
+/// Commits events of five features whose times are spread over the last three days.
+fn commit_three_days(store: &mut Store, count: u64) {
     let steps = 20;
     for step in 0..steps {
-        queue(store, count / u64::from(steps), THREE_DAYS * (steps - step) / steps);
+        commit_events(store, count / u64::from(steps), THREE_DAYS * (steps - step) / steps);
     }
 }
 
-/// Events of five features, emitted that long ago.
-fn queue(store: &mut Store, count: u64, ago: Duration) {
+/// Commits events of five features with a time so long ago.
+fn commit_events(store: &mut Store, count: u64, ago: Duration) {
     let origin = Arc::new(EventOrigin {
         project: "p".to_owned(),
         root_id: "00112233445566ff".to_owned(),
@@ -57,23 +60,23 @@ fn queue(store: &mut Store, count: u64, ago: Duration) {
 }
 
 #[test]
-fn a_hundred_thousand_events_of_three_days_wait_and_then_come_in_order() {
+fn backlog_of_three_days_uses_no_memory_and_is_delivered_in_order() {
     const COUNT: u64 = 100_000;
-    let receiver = receiver();
-    receiver.turn(Mood::Answer(503, String::new()));
+    let receiver = start_receiver();
+    receiver.set_behaviour(Behaviour::Respond(503, String::new()));
     let other = Project::complete().webhook(&receiver, "  batch: 100\n");
     let daemon = other.start_daemon();
-    wait_for("it tries", || (sink(&daemon)["state"] == "retrying").then_some(()));
-    let before = memory(&daemon);
+    wait_for("a failed request", || (sink(&daemon)["state"] == "retrying").then_some(()));
+    let before = resident_kib(&daemon);
     daemon.stop();
     let project = Project::complete().webhook(&receiver, "  batch: 100\n");
     std::fs::create_dir_all(project.state_dir()).unwrap();
     let mut store = Store::open(&project.state_dir(), "boot").unwrap().store;
-    queue_of_three_days(&mut store, COUNT);
+    commit_three_days(&mut store, COUNT);
     store.close().unwrap();
 
     let daemon = project.start_daemon();
-    let found = wait_for("it tries", || {
+    let found = wait_for("a failed request", || {
         let sink = sink(&daemon);
         (sink["state"] == "retrying").then_some(sink)
     });
@@ -81,88 +84,91 @@ fn a_hundred_thousand_events_of_three_days_wait_and_then_come_in_order() {
     let since: Timestamp = serde_json::from_value(found["oldest_undelivered_at"].clone()).unwrap();
     let since = Timestamp::from(SystemTime::now()).as_millis() - since.as_millis();
     assert!(u128::from(since.unsigned_abs()) >= THREE_DAYS.as_millis(), "{found:#}");
-    let waiting = memory(&daemon);
+    let waiting = resident_kib(&daemon);
     assert!(waiting < before + 8 * 1024, "{before} KiB without, {waiting} KiB with a queue");
-    change(&project, "whoever works goes on");
+    change_features(&project, "changed while events wait");
     daemon.status();
-    receiver.turn(Mood::Good);
-    // Killed on the way, too.
-    wait_for("a part", || (receiver.kept().events.len() > 20_000).then_some(()));
+    receiver.set_behaviour(Behaviour::Accept);
+    // The daemon is also killed during delivery.
+    wait_for("a part of the events", || (receiver.received().events.len() > 20_000).then_some(()));
     daemon.kill();
     let daemon = project.start_daemon();
     let last = daemon.status()["seq"].as_u64().unwrap();
-    wait_for("all", || (sink(&daemon)["lag"] == 0).then_some(()));
-    let after = memory(&daemon);
+    wait_for("all events", || (sink(&daemon)["lag"] == 0).then_some(()));
+    let after = resident_kib(&daemon);
     assert!(after < before + 16 * 1024, "{before} KiB before, {after} KiB after");
-    let kept = receiver.kept();
-    in_order(&kept.events);
+    let received = receiver.received();
+    assert_in_order(&received.events);
     let mut seqs: Vec<u64> =
-        kept.events.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
+        received.events.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
     seqs.sort_unstable();
     assert!(seqs.iter().copied().eq(1..=last), "{} of {last}", seqs.len());
-    drop(kept);
+    drop(received);
     daemon.stop();
 }
 
 #[test]
-fn what_retention_took_is_counted_and_announced() {
-    let receiver = receiver();
+fn events_pruned_before_the_start_are_counted_and_logged() {
+    let receiver = start_receiver();
     let project = Project::complete().webhook(&receiver, "");
     std::fs::create_dir_all(project.state_dir()).unwrap();
     let mut store = Store::open(&project.state_dir(), "boot").unwrap().store;
-    queue(&mut store, 10, Duration::ZERO);
-    let clear = |store: &mut Store| {
+    commit_events(&mut store, 10, Duration::ZERO);
+    let prune_all = |store: &mut Store| {
         while store.prune(Duration::MAX, 0, SystemTime::now().into()).unwrap().events > 0 {}
     };
-    // What went before there was a webhook was not for it.
-    clear(&mut store);
+    // Events that were deleted before the webhook was added do not count.
+    prune_all(&mut store);
     store.register_sink("webhook").unwrap();
-    queue(&mut store, 30, Duration::ZERO);
-    clear(&mut store);
-    queue(&mut store, 5, Duration::ZERO);
+    commit_events(&mut store, 30, Duration::ZERO);
+    prune_all(&mut store);
+    commit_events(&mut store, 5, Duration::ZERO);
     store.close().unwrap();
     let daemon = project.start_daemon();
-    let found = wait_for("the rest is delivered", || {
+    let found = wait_for("the other events to be delivered", || {
         let sink = sink(&daemon);
         (sink["lag"] == 0).then_some(sink)
     });
     assert_eq!(found["dropped_by_retention"], 30, "{found:#}");
     assert!(daemon.log().contains("dropped by the journal's retention"), "{}", daemon.log());
-    let first = receiver.kept().events.iter().map(|event| event["seq"].as_u64()).min();
+    let first = receiver.received().events.iter().map(|event| event["seq"].as_u64()).min();
     assert_eq!(first, Some(Some(41)));
     daemon.stop();
-    // It is not counted twice.
+    // After a restart they are not counted again.
     let daemon = project.start_daemon();
-    let again = wait_for("it is shown", || sink(&daemon)["cursor"].as_u64().map(|_| sink(&daemon)));
-    assert_eq!(again["dropped_by_retention"], 30, "{again:#}");
+    let after_restart =
+        wait_for("the delivery status", || sink(&daemon)["cursor"].as_u64().map(|_| sink(&daemon)));
+    assert_eq!(after_restart["dropped_by_retention"], 30, "{after_restart:#}");
     daemon.stop();
 }
 
 #[test]
-fn what_retention_takes_while_the_receiver_is_down_is_counted_and_announced() {
+fn events_pruned_while_the_receiver_is_down_are_counted_and_logged() {
     const COUNT: u64 = 4_000;
-    let receiver = receiver();
-    receiver.turn(Mood::Answer(503, String::new()));
+    let receiver = start_receiver();
+    receiver.set_behaviour(Behaviour::Respond(503, String::new()));
     let project = Project::complete().webhook(&receiver, "");
     std::fs::create_dir_all(project.state_dir()).unwrap();
     let mut store = Store::open(&project.state_dir(), "boot").unwrap().store;
     store.register_sink("webhook").unwrap();
-    queue_of_three_days(&mut store, COUNT);
+    commit_three_days(&mut store, COUNT);
     store.close().unwrap();
     let daemon = project.start_daemon();
-    wait_for("it tries", || (sink(&daemon)["state"] == "retrying").then_some(()));
+    wait_for("a failed request", || (sink(&daemon)["state"] == "retrying").then_some(()));
     assert_eq!(sink(&daemon)["dropped_by_retention"], 0);
-    // Half of the steps are older.
+    // Half of the events are older.
     let origin = format!("http://{}", receiver.address);
-    let text = project.webhook_text(&origin, "journal: {max_age: 37h}\n");
-    project.reconfigure(&text);
+    let text = project.webhook_config(&origin, "journal: {max_age: 37h}\n");
+    project.replace_config(&text);
     let lost = COUNT / 2;
-    wait_for("they are dropped", || (sink(&daemon)["dropped_by_retention"] == lost).then_some(()));
+    wait_for("the older events to be deleted", || {
+        (sink(&daemon)["dropped_by_retention"] == lost).then_some(())
+    });
     assert!(daemon.log().contains("dropped by the journal's retention"), "{}", daemon.log());
-    let said = project.run_client(&["delivery", "list"]).assert_success().stdout;
-    assert!(said.contains(&format!("dropped by the journal's retention: {lost}")), "{said}");
-    receiver.turn(Mood::Good);
-    let journal = delivered(&daemon, &receiver);
+    let list = project.run_client(&["delivery", "list"]).assert_success().stdout;
+    assert!(list.contains(&format!("dropped by the journal's retention: {lost}")), "{list}");
+    receiver.set_behaviour(Behaviour::Accept);
+    let journal = wait_for_delivery(&daemon, &receiver);
     assert_eq!(journal[0]["seq"], lost + 1);
     assert_eq!(sink(&daemon)["dropped_by_retention"], lost);
     daemon.stop();

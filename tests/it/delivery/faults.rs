@@ -1,5 +1,4 @@
-//! Delivery while the disk is full, over a store that was lost, and when the daemon is killed at any
-//! write or request.
+//! Delivery with a full disk, from a new store, and through kills of the daemon at any write or request.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -7,61 +6,63 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 
 use serde_json::Value;
 
-use crate::delivery::support::{Mood, change, delivered, in_order, journal, receiver, sink};
+use crate::delivery::support::{
+    Behaviour, assert_in_order, change_features, journal, sink, start_receiver, wait_for_delivery,
+};
 use crate::support::kernel::{Mount, can_run, is_root, wrap_command};
 use crate::support::process::Daemon;
 use crate::support::wait::wait_for;
 use crate::support::{FEATURE, Project};
 
-fn store_is(daemon: &Daemon, state: &str) -> bool {
+fn has_store_state(daemon: &Daemon, state: &str) -> bool {
     daemon.get_json("/api/status")["store"]["state"] == state
 }
 
 #[test]
-fn a_full_disk_takes_nothing_from_the_receiver() {
+fn full_disk_loses_no_event_for_the_receiver() {
     if !is_root("delivery with a full disk") {
         return;
     }
-    let receiver = receiver();
+    let receiver = start_receiver();
     let project = Project::complete().webhook(&receiver, "");
     let mount = Mount::new(&["-t", "tmpfs", "-o", "size=1m", "tmpfs"], &project.state_dir());
     for kill in [false, true] {
         let daemon = project.start_daemon();
-        delivered(&daemon, &receiver);
-        receiver.turn(Mood::Answer(503, String::new()));
-        change(&project, &format!("{kill} for a receiver that is down"));
-        wait_for("it tries", || (sink(&daemon)["state"] == "retrying").then_some(()));
+        wait_for_delivery(&daemon, &receiver);
+        receiver.set_behaviour(Behaviour::Respond(503, String::new()));
+        change_features(&project, &format!("{kill}: receiver down"));
+        wait_for("a failed request", || (sink(&daemon)["state"] == "retrying").then_some(()));
         let ballast = mount.0.join("ballast");
         let mut file = File::create(&ballast).unwrap();
         while file.write_all(&[0; 4096]).is_ok() {}
         drop(file);
-        // The log has some room of its own.
-        let mut round = 0;
+        // The write-ahead log still has some allocated space.
+        let mut attempt = 0;
         wait_for("a full disk", || {
-            round += 1;
-            change(&project, &format!("{kill} {round}"));
+            attempt += 1;
+            change_features(&project, &format!("{kill} {attempt}"));
             daemon.status();
-            store_is(&daemon, "degraded").then_some(())
+            has_store_state(&daemon, "degraded").then_some(())
         });
-        // What was committed before goes out, whether or not there is room to note it.
-        receiver.turn(Mood::Good);
-        wait_for("delivery of what is committed", || {
+        // Committed events are delivered, whether or not the cursor can be stored.
+        receiver.set_behaviour(Behaviour::Accept);
+        wait_for("committed events to be delivered", || {
             let sink = sink(&daemon);
-            let why = sink["last_error"].as_str().unwrap_or_default();
-            (sink["lag"] == 0 || why.contains("full")).then_some(())
+            let error = sink["last_error"].as_str().unwrap_or_default();
+            (sink["lag"] == 0 || error.contains("full")).then_some(())
         });
-        change(&project, &format!("{kill} while it is full"));
-        assert_eq!(daemon.overview(FEATURE)["watch"], "live", "whoever works goes on");
+        change_features(&project, &format!("{kill}: disk full"));
+        assert_eq!(daemon.overview(FEATURE)["watch"], "live", "changes are still indexed");
         if kill {
             daemon.kill();
             fs::remove_file(&ballast).unwrap();
             let daemon = project.start_daemon();
-            delivered(&daemon, &receiver);
+            wait_for_delivery(&daemon, &receiver);
             daemon.stop();
         } else {
             fs::remove_file(&ballast).unwrap();
-            wait_for("a store that is well", || store_is(&daemon, "ok").then_some(()));
-            delivered(&daemon, &receiver);
+            wait_for("a writable store", || has_store_state(&daemon, "ok").then_some(()));
+            wait_for_delivery(&daemon, &receiver);
             assert_eq!(sink(&daemon)["dropped_by_retention"], 0);
             daemon.stop();
         }
@@ -71,19 +72,19 @@ fn a_full_disk_takes_nothing_from_the_receiver() {
 }
 
 #[test]
-fn a_store_that_is_new_is_delivered_from_its_begin() {
-    let receiver = receiver();
+fn new_store_is_delivered_from_its_first_event() {
+    let receiver = start_receiver();
     let project = Project::complete().webhook(&receiver, "  batch: 50\n");
-    let files = |round: usize, step: usize| {
-        for number in (round % step..400).step_by(step) {
+    let write_files = |iteration: usize, step: usize| {
+        for number in (iteration % step..400).step_by(step) {
             let path = format!("kitty-specs/{FEATURE}/research/{number}.md");
-            project.write(&path, format!("{round} {number}\n"));
+            project.write(&path, format!("{iteration} {number}\n"));
         }
     };
-    files(0, 1);
+    write_files(0, 1);
     project.start_daemon().stop();
     let daemon = project.start_daemon();
-    delivered(&daemon, &receiver);
+    wait_for_delivery(&daemon, &receiver);
     let before = daemon.status()["instance"].clone();
     let path = project.state_dir().join("dossierd.sqlite3");
     let mut file = File::options().write(true).open(path).unwrap();
@@ -91,38 +92,39 @@ fn a_store_that_is_new_is_delivered_from_its_begin() {
     file.seek(SeekFrom::Start(4096)).unwrap();
     file.write_all(&vec![0x5a; length - 4096]).unwrap();
     drop(file);
-    let mut round = 0;
+    let mut iteration = 0;
     wait_for("a new store", || {
-        round += 1;
-        files(round, 7);
+        iteration += 1;
+        write_files(iteration, 7);
         (daemon.status()["instance"] != before).then_some(())
     });
-    wait_for("delivery of everything", || {
+    wait_for("all events to be delivered", || {
         let status = daemon.get_json("/api/status");
         let sink = &status["delivery"][0];
-        let all = sink["cursor"] == status["seq"] && sink["state"] == "ok";
-        (all && sink["dropped_by_retention"] == 0).then_some(())
+        let is_done = sink["cursor"] == status["seq"] && sink["state"] == "ok";
+        (is_done && sink["dropped_by_retention"] == 0).then_some(())
     });
     let new: HashSet<String> = journal(&daemon).iter().map(ToString::to_string).collect();
-    let kept = receiver.kept();
-    let came = kept.events.iter().filter(|event| new.contains(&event.to_string()));
-    let came: Vec<Value> = came.cloned().collect();
-    drop(kept);
-    in_order(&came);
-    assert_eq!(came.len(), new.len(), "each of the new store's");
+    let received = receiver.received();
+    let of_new_store = received.events.iter().filter(|event| new.contains(&event.to_string()));
+    let of_new_store: Vec<Value> = of_new_store.cloned().collect();
+    drop(received);
+    assert_in_order(&of_new_store);
+    assert_eq!(of_new_store.len(), new.len(), "every event of the new store is delivered");
     daemon.stop();
 }
 
 #[test]
-fn killed_at_any_write_or_request_it_loses_nothing() {
+fn kill_at_any_write_or_request_loses_no_event() {
     let what = "kills at writes and requests";
     if !can_run(what, &["strace", "-f", "-qq", "-o", "/dev/null", "true"]) {
         return;
     }
-    let receiver = receiver();
+    let receiver = start_receiver();
     let project = Project::complete().webhook(&receiver, "");
     project.start_daemon().stop();
-    // Counted for each thread: of these the store's writer does the first two, delivery the others.
+    // `when` counts for each thread. The writer of the store makes the first two kinds of system calls,
+    // delivery the others.
     for (calls, times) in [
         ("pwrite64", &[3, 14, 25, 36, 47][..]),
         ("fdatasync,fsync", &[2, 4, 6]),
@@ -135,23 +137,27 @@ fn killed_at_any_write_or_request_it_loses_nothing() {
             let wrapper = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
             let mut daemon =
                 project.spawn_daemon(wrap_command(&wrapper, &project.daemon_command()));
-            // Every third time the receiver keeps what it does not acknowledge.
-            receiver.turn(if time % 3 == 0 { Mood::Break } else { Mood::Good });
-            let mut round = 0;
+            // Every third time the receiver stores events without a response.
+            receiver.set_behaviour(if time % 3 == 0 {
+                Behaviour::CloseAfterAccept
+            } else {
+                Behaviour::Accept
+            });
+            let mut attempt = 0;
             while daemon.is_running() {
-                round += 1;
-                change(&project, &format!("{inject} {round}"));
-                let before = receiver.kept().requests;
-                wait_for(&format!("{inject}: a request, or the end"), || {
-                    let more = receiver.kept().requests > before;
+                attempt += 1;
+                change_features(&project, &format!("{inject} {attempt}"));
+                let before = receiver.received().requests;
+                wait_for(&format!("{inject}: a request or the exit"), || {
+                    let more = receiver.received().requests > before;
                     (more || !daemon.is_running()).then_some(())
                 });
             }
         }
     }
-    receiver.turn(Mood::Good);
+    receiver.set_behaviour(Behaviour::Accept);
     let daemon = project.start_daemon();
-    delivered(&daemon, &receiver);
-    assert!(receiver.kept().again > 0, "what was not noted came again");
+    wait_for_delivery(&daemon, &receiver);
+    assert!(receiver.received().duplicates > 0, "unacknowledged events are delivered again");
     daemon.stop();
 }

@@ -1,5 +1,5 @@
-//! What is delivered, as libraries read it that do not know of dossierd: `standardwebhooks` and the
-//! SDK of `CloudEvents`, both from npm. Runs `tests/receiver`.
+//! A receiver built with other libraries, `standardwebhooks` and the `CloudEvents` SDK from npm: runs
+//! `tests/receiver`.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -8,43 +8,43 @@ use std::sync::mpsc::{Receiver, channel};
 
 use serde_json::Value;
 
-use crate::delivery::support::{CANARY, change, journal};
+use crate::delivery::support::{CANARY, change_features, journal};
 use crate::support::wait::{WAIT_TIMEOUT, wait_for};
 use crate::support::{Project, not_run, repository};
 
-/// The receiver; ended when dropped.
-struct Node {
+/// A running receiver; killed when dropped.
+struct NodeReceiver {
     child: Child,
     port: u16,
     lines: Receiver<Value>,
 }
 
-impl Node {
-    /// `None` where it cannot be had, which is said aloud.
+impl NodeReceiver {
+    /// Starts the receiver; returns `None` and reports it if a requirement is missing.
     fn start() -> Option<Self> {
-        let folder = repository().join("tests/receiver");
+        let dir = repository().join("tests/receiver");
         let node = Command::new("node").arg("--version").output();
-        let have = [
+        let requirements = [
             (node.is_ok_and(|output| output.status.success()), "no `node`"),
             (
-                folder.join("node_modules/standardwebhooks").is_dir(),
+                dir.join("node_modules/standardwebhooks").is_dir(),
                 "`npm ci` in tests/receiver was not run",
             ),
         ];
-        if let Some((_, why)) = have.iter().find(|(have, _)| !have) {
-            assert!(std::env::var_os("CI").is_none(), "{why}, and CI must not go without");
+        if let Some((_, why)) = requirements.iter().find(|(is_met, _)| !is_met) {
+            assert!(std::env::var_os("CI").is_none(), "{why}; CI requires it");
             not_run(&format!("an independent receiver ({why})"));
             return None;
         }
         let mut command = Command::new("node");
-        command.arg("receiver.mjs").current_dir(folder).env("HOOK_SECRET", CANARY);
+        command.arg("receiver.mjs").current_dir(dir).env("HOOK_SECRET", CANARY);
         let mut child = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
-        let (said, lines) = channel();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || {
             let mut line = String::new();
-            while out.read_line(&mut line).is_ok_and(|read| read > 0) {
-                let _ = said.send(serde_json::from_str(&line).unwrap());
+            while stdout.read_line(&mut line).is_ok_and(|read| read > 0) {
+                let _ = sender.send(serde_json::from_str(&line).unwrap());
                 line.clear();
             }
         });
@@ -53,7 +53,7 @@ impl Node {
     }
 }
 
-impl Drop for Node {
+impl Drop for NodeReceiver {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -61,29 +61,29 @@ impl Drop for Node {
 }
 
 #[test]
-fn others_verify_and_read_what_is_delivered() {
-    for form in ["", "  batch: 7\n  gzip: true\n", "  format: envelope\n"] {
-        let Some(node) = Node::start() else {
+fn other_libraries_verify_and_parse_all_requests() {
+    for format in ["", "  batch: 7\n  gzip: true\n", "  format: envelope\n"] {
+        let Some(receiver) = NodeReceiver::start() else {
             return;
         };
         let project = Project::complete();
-        project.secret(CANARY);
-        let origin = format!("http://127.0.0.1:{}", node.port);
-        project.reconfigure(&project.webhook_text(&origin, form));
+        project.write_secret(CANARY);
+        let origin = format!("http://127.0.0.1:{}", receiver.port);
+        project.replace_config(&project.webhook_config(&origin, format));
         let daemon = project.start_daemon();
-        change(&project, "for others");
+        change_features(&project, "other libraries");
         daemon.status();
-        wait_for("delivery of everything", || {
+        wait_for("all events to be delivered", || {
             let status = daemon.get_json("/api/status");
             (status["delivery"][0]["cursor"] == status["seq"]).then_some(())
         });
         let journal = journal(&daemon);
-        let mut got: Vec<Value> =
-            journal.iter().map(|_| node.lines.recv_timeout(WAIT_TIMEOUT).unwrap()).collect();
-        got.sort_by_key(|event| event["data"]["seq"].as_u64());
-        for (event, sent) in got.iter().zip(&journal) {
+        let mut received: Vec<Value> =
+            journal.iter().map(|_| receiver.lines.recv_timeout(WAIT_TIMEOUT).unwrap()).collect();
+        received.sort_by_key(|event| event["data"]["seq"].as_u64());
+        for (event, sent) in received.iter().zip(&journal) {
             assert_eq!(event["data"], *sent, "{event:#}");
-            if form.contains("envelope") {
+            if format.contains("envelope") {
                 continue;
             }
             let text = |name: &str| sent[name].as_str().unwrap();
@@ -93,13 +93,13 @@ fn others_verify_and_read_what_is_delivered() {
             assert_eq!(event["subject"], sent["feature_slug"]);
             assert_eq!(event["time"], sent["emitted_at"]);
             assert_eq!(event["sequence"], format!("{:020}", sent["seq"].as_u64().unwrap()));
-            let lane = format!("{}/{}", text("root_id"), text("feature_slug"));
-            assert_eq!(event["partitionkey"], lane);
+            let partition = format!("{}/{}", text("root_id"), text("feature_slug"));
+            assert_eq!(event["partitionkey"], partition);
         }
         daemon.stop();
 
-        // It does refuse what is not signed.
-        let mut stream = TcpStream::connect(("127.0.0.1", node.port)).unwrap();
+        // The receiver rejects an invalid signature.
+        let mut stream = TcpStream::connect(("127.0.0.1", receiver.port)).unwrap();
         let now = dossierd::core::time::Timestamp::from(std::time::SystemTime::now());
         write!(
             stream,
@@ -109,10 +109,10 @@ fn others_verify_and_read_what_is_delivered() {
             now.as_millis() / 1_000
         )
         .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
-        let wrong = node.lines.recv_timeout(WAIT_TIMEOUT).unwrap();
-        assert!(wrong["wrong"].as_str().is_some_and(|why| why.contains("signature")), "{wrong}");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        assert!(response.starts_with("HTTP/1.1 401"), "{response}");
+        let error = receiver.lines.recv_timeout(WAIT_TIMEOUT).unwrap();
+        assert!(error["error"].as_str().is_some_and(|text| text.contains("signature")), "{error}");
     }
 }

@@ -1,114 +1,117 @@
-//! A webhook that comes, changes and goes while the daemon runs.
+//! Changes of the webhook and its secret while the daemon runs.
 
 use crate::delivery::support::{
-    CANARY, Mood, Receiver, change, delivered, journal, receiver, sink,
+    Behaviour, CANARY, Receiver, change_features, journal, sink, start_receiver, wait_for_delivery,
 };
 use crate::support::process::Daemon;
 use crate::support::wait::wait_for;
 use crate::support::{FEATURE, Project};
 
-const OTHER: &str = "whsec_OTHEROTHEROTHEROTHEROTHEROTHEROTHERO";
+/// A second secret.
+const OTHER_SECRET: &str = "whsec_OTHEROTHEROTHEROTHEROTHEROTHEROTHERO";
 
 fn origin(receiver: &Receiver) -> String {
     format!("http://{}", receiver.address)
 }
 
-fn sinks(daemon: &Daemon) -> usize {
+/// Returns the number of webhooks.
+fn sink_count(daemon: &Daemon) -> usize {
     daemon.get_json("/api/status")["delivery"].as_array().unwrap().len()
 }
 
 #[test]
-fn a_webhook_comes_and_goes() {
-    let (first, second) = (receiver(), receiver());
+fn webhook_is_added_changed_and_removed_while_running() {
+    let (first, second) = (start_receiver(), start_receiver());
     let project = Project::complete();
-    project.secret(CANARY);
+    project.write_secret(CANARY);
     let daemon = project.start_daemon();
-    change(&project, "before there is one");
+    change_features(&project, "before the webhook");
     daemon.status();
-    assert_eq!(sinks(&daemon), 0);
+    assert_eq!(sink_count(&daemon), 0);
     let none = project.run_client(&["delivery", "list"]).assert_success().stdout;
     assert!(none.starts_with("events are delivered nowhere"), "{none}");
 
-    project.reconfigure(&project.webhook_text(&origin(&first), ""));
-    wait_for("a sink", || (sinks(&daemon) == 1).then_some(()));
-    let before = delivered(&daemon, &first).len();
+    project.replace_config(&project.webhook_config(&origin(&first), ""));
+    wait_for("the webhook to be added", || (sink_count(&daemon) == 1).then_some(()));
+    let before = wait_for_delivery(&daemon, &first).len();
 
-    // A broken edit changes nothing.
-    project.reconfigure("webhook: {url: 'http://example.org/'}\n");
-    wait_for("it is said", || {
+    // An invalid configuration changes nothing.
+    project.replace_config("webhook: {url: 'http://example.org/'}\n");
+    wait_for("the invalid configuration to be reported", || {
         (daemon.get_json("/api/status")["config"]["state"] == "broken").then_some(())
     });
-    change(&project, "while it is broken");
-    assert!(delivered(&daemon, &first).len() > before);
-    let before = first.kept().events.len();
+    change_features(&project, "while it is invalid");
+    assert!(wait_for_delivery(&daemon, &first).len() > before);
+    let before = first.received().events.len();
 
-    // Another receiver goes on where the one before it was.
-    project.reconfigure(&project.webhook_text(&origin(&second), "  batch: 3\n"));
-    wait_for("the other one", || {
+    // Another receiver continues at the cursor of the first.
+    project.replace_config(&project.webhook_config(&origin(&second), "  batch: 3\n"));
+    wait_for("the other receiver", || {
         let url = sink(&daemon)["url"].as_str()?.to_owned();
         url.contains(&second.address.to_string()).then_some(())
     });
-    change(&project, "for the second");
+    change_features(&project, "for the second");
     daemon.status();
-    let all = || {
-        wait_for("all is delivered", || {
+    let wait_for_all = || {
+        wait_for("all events to be delivered", || {
             let status = daemon.get_json("/api/status");
             (status["delivery"][0]["cursor"] == status["seq"]).then_some(())
         });
-        let kept = second.kept();
-        (before + kept.events.len(), kept.again)
+        let received = second.received();
+        (before + received.events.len(), received.duplicates)
     };
-    assert_eq!(all(), (journal(&daemon).len(), 0));
-    assert_eq!(first.kept().events.len(), before);
+    assert_eq!(wait_for_all(), (journal(&daemon).len(), 0));
+    assert_eq!(first.received().events.len(), before);
 
-    // Away with events that are set aside, and with some that wait.
-    second.turn(Mood::Refuse(FEATURE.to_owned()));
-    change(&project, "some is refused");
-    wait_for("it is set aside", || {
+    // The webhook is removed while there are dead letters and waiting events.
+    second.set_behaviour(Behaviour::RejectFeature(FEATURE.to_owned()));
+    change_features(&project, "some is rejected");
+    wait_for("a dead letter", || {
         let sink = sink(&daemon);
         (sink["set_aside"].as_u64()? > 0 && sink["lag"] == 0).then_some(())
     });
-    let refused = sink(&daemon)["set_aside"].as_u64().unwrap();
-    project.reconfigure("projects: []\n");
-    wait_for("no sink", || (sinks(&daemon) == 0).then_some(()));
-    let requests = second.kept().requests;
-    change(&project, "while there is none");
+    let rejected = sink(&daemon)["set_aside"].as_u64().unwrap();
+    project.replace_config("projects: []\n");
+    wait_for("the webhook to be removed", || (sink_count(&daemon) == 0).then_some(()));
+    let requests = second.received().requests;
+    change_features(&project, "without a webhook");
     daemon.status();
     let list = daemon.get_json("/api/delivery");
-    assert_eq!(list["set_aside"].as_array().unwrap().len() as u64, refused, "{list:#}");
-    second.turn(Mood::Good);
-    assert_eq!(second.kept().requests, requests);
-    project.reconfigure(&project.webhook_text(&origin(&second), ""));
-    wait_for("a sink again", || (sinks(&daemon) == 1).then_some(()));
-    let (had, again) = all();
-    assert_eq!((had as u64 + refused, again), (journal(&daemon).len() as u64, 0));
+    assert_eq!(list["set_aside"].as_array().unwrap().len() as u64, rejected, "{list:#}");
+    second.set_behaviour(Behaviour::Accept);
+    assert_eq!(second.received().requests, requests);
+    project.replace_config(&project.webhook_config(&origin(&second), ""));
+    wait_for("the webhook to be added again", || (sink_count(&daemon) == 1).then_some(()));
+    let (received, duplicates) = wait_for_all();
+    assert_eq!((received as u64 + rejected, duplicates), (journal(&daemon).len() as u64, 0));
     project.run_client(&["delivery", "retry", "--all"]).assert_success();
-    wait_for("nothing is set aside", || (sink(&daemon)["set_aside"] == 0).then_some(()));
-    assert_eq!(all(), (journal(&daemon).len(), 0));
+    wait_for("no dead letters", || (sink(&daemon)["set_aside"] == 0).then_some(()));
+    assert_eq!(wait_for_all(), (journal(&daemon).len(), 0));
     daemon.stop();
 }
 
 #[test]
-fn a_secret_is_exchanged_without_a_request_that_is_refused() {
-    let receiver = receiver();
+fn secret_rotation_causes_no_rejected_request() {
+    let receiver = start_receiver();
     let project = Project::complete().webhook(&receiver, "");
     let daemon = project.start_daemon();
-    delivered(&daemon, &receiver);
-    // Both, then the receiver knows the new one only, then so does the sender.
-    let signed_by = |secrets: &str, count: usize| {
-        project.secret(secrets);
-        let mut round = 0;
-        wait_for("signatures by all of them", || {
-            round += 1;
-            change(&project, &format!("{secrets} {round}"));
+    wait_for_delivery(&daemon, &receiver);
+    // The sender signs with both secrets, then the receiver trusts only the new one, then the sender
+    // uses only the new one.
+    let change_secrets = |secrets: &str, count: usize| {
+        project.write_secret(secrets);
+        let mut attempt = 0;
+        wait_for("signatures with all secrets", || {
+            attempt += 1;
+            change_features(&project, &format!("{secrets} {attempt}"));
             daemon.status();
-            (receiver.kept().signatures.split(' ').count() == count).then_some(())
+            (receiver.received().signatures.split(' ').count() == count).then_some(())
         });
-        delivered(&daemon, &receiver);
+        wait_for_delivery(&daemon, &receiver);
     };
-    signed_by(&format!("{CANARY}\n{OTHER}\n"), 2);
-    receiver.trust(&[OTHER]).unwrap();
-    signed_by(OTHER, 1);
+    change_secrets(&format!("{CANARY}\n{OTHER_SECRET}\n"), 2);
+    receiver.set_secrets(&[OTHER_SECRET]).unwrap();
+    change_secrets(OTHER_SECRET, 1);
     assert!(!daemon.log().contains("OTHEROTHER"), "{}", daemon.log());
     daemon.stop();
 }

@@ -1,4 +1,4 @@
-//! Delivery over TLS: to a receiver for whom an authority vouches that is trusted, and to no other.
+//! Delivery over TLS: only to a receiver with a valid certificate of a trusted authority.
 
 use std::sync::Arc;
 
@@ -6,13 +6,16 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::delivery::support::{CANARY, Receiver, change, delivered, receiver, sink};
+use crate::delivery::support::{
+    CANARY, Receiver, change_features, sink, start_receiver, wait_for_delivery,
+};
 use crate::support::process::Daemon;
 use crate::support::wait::wait_for;
 use crate::support::{Project, write_file};
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
+/// Creates a certificate authority.
 fn authority(name: &str) -> Authority {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.distinguished_name.push(DnType::CommonName, name);
@@ -20,8 +23,12 @@ fn authority(name: &str) -> Authority {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// A receiver with a certificate by that authority.
-fn receiver_by(authority: &Authority, name: &str, change: fn(&mut CertificateParams)) -> Receiver {
+/// Starts a receiver with a certificate of an authority; `change` modifies the certificate.
+fn start_tls_receiver(
+    authority: &Authority,
+    name: &str,
+    change: fn(&mut CertificateParams),
+) -> Receiver {
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     change(&mut params);
     let key = KeyPair::generate().unwrap();
@@ -30,92 +37,93 @@ fn receiver_by(authority: &Authority, name: &str, change: fn(&mut CertificatePar
     let config = ServerConfig::builder().with_no_client_auth();
     let config = config.with_single_cert(vec![certificate.der().clone()], key).unwrap();
     let config = Arc::new(config);
-    let make = move |stream| {
+    let accept = move |stream| {
         let connection = ServerConnection::new(Arc::clone(&config));
         Ok(StreamOwned::new(connection.map_err(std::io::Error::other)?, stream))
     };
-    Receiver::start_by("127.0.0.1:0", &[CANARY], |_| {}, make).unwrap()
+    Receiver::start_with("127.0.0.1:0", &[CANARY], |_| {}, accept).unwrap()
 }
 
-fn as_it_is(_: &mut CertificateParams) {}
+fn unchanged(_: &mut CertificateParams) {}
 
-/// The configuration for a receiver by its name.
-fn text(project: &Project, receiver: &Receiver, more: &str) -> String {
+/// Returns the configuration for a receiver under the name `localhost`.
+fn tls_config(project: &Project, receiver: &Receiver, more: &str) -> String {
     let origin = format!("https://localhost:{}", receiver.address.port());
-    project.webhook_text(&origin, more)
+    project.webhook_config(&origin, more)
 }
 
+/// Waits until delivery fails with an error that contains `expected`.
 #[track_caller]
-fn refused(daemon: &Daemon, why: &str) {
-    wait_for(&format!("{why}: {:#}", sink(daemon)), || {
+fn wait_for_error(daemon: &Daemon, expected: &str) {
+    wait_for(&format!("the error `{expected}`: {:#}", sink(daemon)), || {
         let sink = sink(daemon);
-        let said = sink["last_error"].as_str()?;
-        (sink["state"] == "retrying" && said.contains(why)).then_some(())
+        let error = sink["last_error"].as_str()?;
+        (sink["state"] == "retrying" && error.contains(expected)).then_some(())
     });
 }
 
 #[test]
-fn a_receiver_is_believed_by_an_authority_that_is_trusted() {
+fn certificate_of_a_trusted_authority_is_accepted() {
     let authority = authority("ours");
     let project = Project::complete();
     let ca_file = project.home().join("ca.pem");
     write_file(&ca_file, authority.pem().as_bytes());
-    // Named in the configuration, or in the environment.
+    // The authority is named in the configuration, or in the environment.
     let named = format!("  ca_file: {}\n", ca_file.display());
     for (more, project) in
         [(named.as_str(), &project), ("", &Project::complete().env("SSL_CERT_FILE", &ca_file))]
     {
-        project.secret(CANARY);
-        for form in ["", "  batch: 50\n  gzip: true\n"] {
-            let receiver = receiver_by(&authority, "localhost", as_it_is);
-            project.reconfigure(&text(project, &receiver, &format!("{more}{form}")));
+        project.write_secret(CANARY);
+        for format in ["", "  batch: 50\n  gzip: true\n"] {
+            let receiver = start_tls_receiver(&authority, "localhost", unchanged);
+            project.replace_config(&tls_config(project, &receiver, &format!("{more}{format}")));
             let daemon = project.start_daemon();
-            change(project, &format!("over TLS{form}"));
+            change_features(project, &format!("over TLS{format}"));
             daemon.status();
             wait_for("delivery", || {
                 let status = daemon.get_json("/api/status");
                 (status["delivery"][0]["cursor"] == status["seq"]).then_some(())
             });
-            let kept = receiver.kept();
-            assert_eq!(kept.wrong, [] as [String; 0]);
-            assert!(!kept.events.is_empty());
-            drop(kept);
+            let received = receiver.received();
+            assert_eq!(received.errors, [] as [String; 0]);
+            assert!(!received.events.is_empty());
+            drop(received);
             daemon.stop();
         }
     }
 }
 
 #[test]
-fn no_one_else_is_believed() {
+fn untrusted_certificate_or_plain_http_gets_no_request() {
     let (ours, others) = (authority("ours"), authority("others"));
     let project = Project::complete();
-    project.secret(CANARY);
+    project.write_secret(CANARY);
     let ca_file = project.home().join("ca.pem");
     let more = format!("  ca_file: {}\n", ca_file.display());
     let expired = |params: &mut CertificateParams| {
         params.not_after = rcgen::date_time_ymd(2020, 1, 1);
     };
-    let plain = receiver();
+    let plain = start_receiver();
     let cases = [
-        (receiver_by(&others, "localhost", as_it_is), "name its authority by `ca_file`"),
-        (receiver_by(&ours, "example.org", as_it_is), "not valid for name"),
-        (receiver_by(&ours, "localhost", expired), "expired"),
+        (start_tls_receiver(&others, "localhost", unchanged), "name its authority by `ca_file`"),
+        (start_tls_receiver(&ours, "example.org", unchanged), "not valid for name"),
+        (start_tls_receiver(&ours, "localhost", expired), "expired"),
         (plain, "no TLS"),
     ];
     write_file(&ca_file, ours.pem().as_bytes());
-    project.reconfigure(&text(&project, &cases[0].0, &more));
+    project.replace_config(&tls_config(&project, &cases[0].0, &more));
     let daemon = project.start_daemon();
-    for (receiver, why) in &cases {
-        project.reconfigure(&text(&project, receiver, &more));
-        refused(&daemon, why);
-        assert_eq!(receiver.kept().requests, 0, "{why}: nothing was sent");
+    for (receiver, error) in &cases {
+        project.replace_config(&tls_config(&project, receiver, &more));
+        wait_for_error(&daemon, error);
+        assert_eq!(receiver.received().requests, 0, "{error}: nothing was sent");
     }
-    // A file that names nobody, and one that is mended while the daemon runs.
-    let good = receiver_by(&others, "localhost", as_it_is);
-    write_file(&ca_file, b"nobody");
-    project.reconfigure(&text(&project, &good, &more));
-    refused(&daemon, "no certificate in PEM form");
+    // A file without a certificate, which is fixed while the daemon runs.
+    let valid = start_tls_receiver(&others, "localhost", unchanged);
+    write_file(&ca_file, b"none");
+    project.replace_config(&tls_config(&project, &valid, &more));
+    wait_for_error(&daemon, "no certificate in PEM form");
     write_file(&ca_file, others.pem().as_bytes());
-    delivered(&daemon, &good);
+    wait_for_delivery(&daemon, &valid);
     daemon.stop();
 }
