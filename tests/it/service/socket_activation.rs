@@ -89,7 +89,9 @@ fn one_whose_file_was_removed_is_said() {
         return;
     };
     let daemon: Daemon = project.spawn_daemon(command);
-    wait_for("that it says so", || daemon.log().contains("cannot connect to the daemon's own socket").then_some(()));
+    wait_for("that it says so", || {
+        daemon.log().contains("cannot connect to the daemon's own socket").then_some(())
+    });
     daemon.stop();
 }
 
