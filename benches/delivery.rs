@@ -116,7 +116,7 @@ fn webhook(state: &Path, secret: &Path, features: u64, more: &str) -> f64 {
     let rate = rate(COUNT, begin.elapsed());
     // All of it came, and nothing was passed over.
     let sink = views.board().sinks().remove(0);
-    assert_eq!((sink.delivered, sink.dropped, sink.set_aside), (COUNT, 0, 0));
+    assert_eq!((sink.delivered, sink.dropped, sink.dead_letters), (COUNT, 0, 0));
     let least = if more.contains("batch") { COUNT / 100 } else { COUNT };
     assert!(requests.load(Ordering::Relaxed) >= least);
     delivery.stop();

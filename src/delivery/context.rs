@@ -7,12 +7,13 @@ use tokio::sync::{oneshot, watch};
 use tracing::error;
 
 use crate::config::WebhookConfig;
+use crate::core::error::error_chain;
 use crate::delivery::WEBHOOK_SINK;
 use crate::delivery::backoff::ExponentialBackoff;
 use crate::delivery::dispatcher::DispatchLimits;
 use crate::delivery::session::{DeliverySession, STORE_RETRY_INTERVAL, SessionEnd};
 use crate::engine::inbox::{Command, Inbox};
-use crate::engine::outbox::{Opened, SinkCommand, SinkHealth, SinkReport};
+use crate::engine::outbox::{SinkCommand, SinkHealth, SinkRegistration, SinkReport};
 use crate::engine::view::Views;
 use crate::store::Journal;
 
@@ -87,7 +88,7 @@ impl SinkContext {
     }
 
     /// Where the sink stands, once the store says so.
-    async fn register_sink(&mut self) -> Opened {
+    async fn register_sink(&mut self) -> SinkRegistration {
         loop {
             if let Some(answer) =
                 self.send_command(|reply| SinkCommand::Open { sink: WEBHOOK_SINK, reply })
@@ -95,10 +96,10 @@ impl SinkContext {
             {
                 match answer {
                     Ok(opened) => return opened,
-                    Err(why) => {
-                        self.report.last_error = Some(why.into());
+                    Err(error) => {
+                        self.report.last_error = Some(error_chain(&error).into());
                         self.report.health = SinkHealth::Retrying;
-                        self.views.board().show(self.report.clone());
+                        self.views.board().publish(self.report.clone());
                     }
                 }
             }

@@ -101,7 +101,7 @@ impl Delivery {
         if let Some(running) = self.webhook.take() {
             running.stop.send_replace(true);
             let _ = running.thread.join();
-            self.views.board().hide(WEBHOOK_SINK);
+            self.views.board().remove(WEBHOOK_SINK);
         }
     }
 }

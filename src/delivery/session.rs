@@ -15,7 +15,7 @@ use crate::delivery::context::SinkContext;
 use crate::delivery::dispatcher::{Dispatcher, Outcome};
 use crate::delivery::http::WebhookClient;
 use crate::delivery::secret::Secrets;
-use crate::engine::outbox::{Durable, Opened, SinkHealth};
+use crate::engine::outbox::{Durable, SinkError, SinkHealth, SinkRegistration};
 use crate::store::{CursorUpdate, JournalReader};
 use cursor_commit::{CommitResult, receive_commit};
 
@@ -45,7 +45,7 @@ pub(crate) struct DeliverySession<'a> {
     receiver: Option<Arc<WebhookClient>>,
     secrets: Option<(Duration, Secrets)>,
     in_flight: JoinSet<(u64, usize, Outcome)>,
-    pending_barrier: Option<oneshot::Receiver<Result<Durable, String>>>,
+    pending_barrier: Option<oneshot::Receiver<Result<Durable, SinkError>>>,
     next_barrier_at: Duration,
     next_read_at: Duration,
     next_refresh_at: Duration,
@@ -62,8 +62,8 @@ pub(crate) struct DeliverySession<'a> {
 }
 
 impl<'a> DeliverySession<'a> {
-    pub(crate) fn new(worker: &'a mut SinkContext, opened: Opened) -> Self {
-        let state = opened.state;
+    pub(crate) fn new(worker: &'a mut SinkContext, opened: SinkRegistration) -> Self {
+        let state = opened.progress;
         worker.report.dropped = state.dropped;
         let now = worker.elapsed();
         Self {
@@ -105,7 +105,7 @@ impl<'a> DeliverySession<'a> {
                     self.shut_down().await;
                     return SessionEnd::Stopped;
                 }
-                () = views.board().asked() => {
+                () = views.board().retry_requested() => {
                     self.dead_letters_changed = true;
                     self.dispatcher.retry_now(now);
                 }
@@ -127,8 +127,8 @@ impl<'a> DeliverySession<'a> {
                             return SessionEnd::StoreReplaced;
                         }
                         Some(Ok(durable)) => self.durable = durable,
-                        Some(Err(why)) => self.on_store_error(&why),
-                        None => self.on_store_error("the engine has ended"),
+                        Some(Err(error)) => self.on_store_error(&error),
+                        None => self.on_store_error(&SinkError::EngineStopped),
                     }
                 }
                 answer = receive_commit(&mut self.commit_in_flight) => {
@@ -184,7 +184,7 @@ impl<'a> DeliverySession<'a> {
                     self.dispatcher.set_dead_letters(rows);
                     self.schedule_publish(now);
                 }
-                Err(error) => self.on_store_error(&error.to_string()),
+                Err(error) => self.on_store_error(&error.into()),
             }
         }
         if self.next_refresh_at <= now && self.dispatcher.is_retrying() {
@@ -216,7 +216,7 @@ impl<'a> DeliverySession<'a> {
                 }
                 Err(error) => {
                     self.next_read_at = now + STORE_RETRY_INTERVAL;
-                    self.on_store_error(&error.to_string());
+                    self.on_store_error(&error.into());
                 }
             }
         }
@@ -241,13 +241,13 @@ impl<'a> DeliverySession<'a> {
         report.cursor = outbox.cursor();
         report.ahead = outbox.settled_ahead();
         report.oldest_at = outbox.oldest_pending_ms().and_then(Timestamp::from_millis);
-        report.set_aside = outbox.dead_letter_count();
+        report.dead_letters = outbox.dead_letter_count();
         report.health = if retrying { SinkHealth::Retrying } else { SinkHealth::Ok };
         report.next_try_at = wait.map(|at| (SystemTime::now() + at.saturating_sub(now)).into());
         if !retrying {
             report.last_error = None;
         }
-        self.context.views.board().show(report.clone());
+        self.context.views.board().publish(report.clone());
     }
 }
 

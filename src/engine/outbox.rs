@@ -1,5 +1,5 @@
-//! What sinks and the engine tell each other: commands that move a cursor, and the board on which a
-//! sink says how it stands. Sending is not done here.
+//! Messages between sinks and the engine: commands that move a cursor, and the board on which sinks
+//! publish their status. Sinks send events on their own threads; see `delivery`.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,128 +7,154 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::core::sync::lock;
 use crate::core::time::Timestamp;
-use crate::store::{CursorUpdate, DeadLetterSelector, SinkProgress};
+use crate::store::{CursorUpdate, DeadLetterSelector, SinkProgress, StoreError};
 
-/// What a sink asks of the store's one writer. An answer that is an error says why in words; the
-/// engine has taken note of it.
+/// A request of a sink to the engine, the only writer of the store.
 #[derive(Debug)]
 pub enum SinkCommand {
-    /// Where does the sink stand?
+    /// Returns the position of a sink; a new sink is registered.
     Open {
-        /// Its name.
+        /// Name of the sink.
         sink: &'static str,
-        /// Told where; one that has never been begins now.
-        reply: oneshot::Sender<Result<Opened, String>>,
+        /// Receives the position.
+        reply: oneshot::Sender<Result<SinkRegistration, SinkError>>,
     },
-    /// Make durable what is committed.
+    /// Makes all committed events durable.
     Barrier {
-        /// Told how far it is now.
-        reply: oneshot::Sender<Result<Durable, String>>,
+        /// Receives the last durable event.
+        reply: oneshot::Sender<Result<Durable, SinkError>>,
     },
-    /// Note how the sink has moved.
+    /// Moves the cursor of a sink.
     Advance {
-        /// Its name.
+        /// Name of the sink.
         sink: &'static str,
-        /// The store in which it moved; nothing is noted in another.
+        /// Identity of the store to which the cursor belongs; no other is changed.
         instance: Arc<str>,
-        /// How it moved.
-        advance: Box<CursorUpdate>,
-        /// Told when that is noted, with what it was given where it is not.
-        reply: oneshot::Sender<Result<(), (Box<CursorUpdate>, String)>>,
+        /// Progress since the last update.
+        update: Box<CursorUpdate>,
+        /// Receives the result, with the update if it was not committed.
+        reply: oneshot::Sender<Result<(), RejectedUpdate>>,
     },
-    /// Try again what is set aside.
+    /// Marks dead letters for another delivery.
     Retry {
-        /// The sink.
+        /// Name of the sink.
         sink: &'static str,
-        /// Which events.
-        meant: DeadLetterSelector,
-        /// Told how many that are.
-        reply: oneshot::Sender<Result<u64, String>>,
+        /// Dead letters to mark.
+        selector: DeadLetterSelector,
+        /// Receives the number of dead letters marked.
+        reply: oneshot::Sender<Result<u64, SinkError>>,
     },
-    /// Forget what is set aside.
+    /// Deletes dead letters.
     Drop {
-        /// The sink.
+        /// Name of the sink.
         sink: &'static str,
-        /// Which events.
-        meant: DeadLetterSelector,
-        /// Told how many that were.
-        reply: oneshot::Sender<Result<u64, String>>,
+        /// Dead letters to delete.
+        selector: DeadLetterSelector,
+        /// Receives the number of dead letters deleted.
+        reply: oneshot::Sender<Result<u64, SinkError>>,
     },
 }
 
-/// How far the store is durable.
+/// Why a command of a sink failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The store returned an error, which the engine has recorded.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store cannot be written because of an earlier error, whose text this is; the command was
+    /// not tried.
+    #[error("{0}")]
+    Degraded(String),
+    /// The cursor belongs to a store that was replaced in the meantime.
+    #[error("the store was replaced")]
+    StoreReplaced,
+    /// The engine stopped before it replied. The receiver of the reply returns this.
+    #[error("the engine has stopped")]
+    EngineStopped,
+}
+
+/// A cursor update that was not committed, for another attempt.
+#[derive(Debug)]
+pub struct RejectedUpdate {
+    /// The update, unchanged.
+    pub update: Box<CursorUpdate>,
+    /// Why it was not committed.
+    pub error: SinkError,
+}
+
+/// The last durable event of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Durable {
     /// Identity of the store.
     pub instance: Arc<str>,
-    /// Number of the last event that a power cut cannot take.
+    /// Number of the last event that survives a power failure.
     pub seq: u64,
 }
 
-/// Where a sink stands.
+/// The position of a sink at the start of its session.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Opened {
-    /// How far the store is durable.
+pub struct SinkRegistration {
+    /// The last durable event; the sink sends no later one.
     pub durable: Durable,
-    /// Where the sink is.
-    pub state: SinkProgress,
+    /// Cursor and counters of the sink.
+    pub progress: SinkProgress,
 }
 
-/// How a sink does.
+/// Whether a sink delivers events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SinkHealth {
-    /// All that may be sent was taken, or is on its way.
+    /// Every event sent so far was accepted or dead-lettered.
     #[default]
     Ok,
-    /// Something was not taken, and is tried again.
+    /// A request or a command of the store failed and is retried.
     Retrying,
 }
 
-/// A sink, at one time.
+/// Status of a sink at one time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SinkReport {
-    /// Its name.
+    /// Name of the sink.
     pub sink: &'static str,
-    /// Where it sends to, without what may be secret.
+    /// Address of the receiver, without parts that may be secret.
     pub url: Arc<str>,
-    /// Every event up to this number is delivered, set aside, or dropped by retention.
+    /// Number up to which every event is delivered, dead-lettered, or deleted by retention.
     pub cursor: u64,
-    /// Events after it that are too.
+    /// Events after the cursor that are settled in the same way.
     pub ahead: u64,
-    /// When the oldest event was emitted that is none of these.
+    /// Time of the oldest event that is not settled.
     pub oldest_at: Option<Timestamp>,
-    /// How it does.
+    /// Whether the sink is retrying.
     pub health: SinkHealth,
-    /// What went wrong last; `None` once all goes well.
+    /// The last error; `None` once delivery succeeds again.
     pub last_error: Option<Arc<str>>,
-    /// When it is tried again, where that is waited for.
+    /// Time of the next attempt, if the sink waits for one.
     pub next_try_at: Option<Timestamp>,
-    /// Events that are set aside.
-    pub set_aside: u64,
-    /// Events that retention dropped before they were delivered.
+    /// Number of dead letters.
+    pub dead_letters: u64,
+    /// Events that retention deleted before they were delivered.
     pub dropped: u64,
-    /// Events delivered in this life.
+    /// Events delivered since the daemon started.
     pub delivered: u64,
-    /// Tries that failed in this life.
+    /// Failed attempts since the daemon started.
     pub failures: u64,
 }
 
-/// Where sinks say how they stand, and are told that someone asked something of them.
+/// The status of all sinks, and the signal to them to retry now.
 #[derive(Debug, Default)]
 pub struct Board {
     sinks: Mutex<Vec<SinkReport>>,
-    asked: Notify,
+    retry_requested: Notify,
 }
 
 impl Board {
-    /// All sinks.
+    /// Returns the status of all sinks.
     #[must_use]
     pub fn sinks(&self) -> Vec<SinkReport> {
         lock(&self.sinks).clone()
     }
 
-    /// Shows a sink as it is now.
-    pub fn show(&self, report: SinkReport) {
+    /// Publishes the status of a sink, replacing its earlier one.
+    pub fn publish(&self, report: SinkReport) {
         let mut sinks = lock(&self.sinks);
         match sinks.iter_mut().find(|known| known.sink == report.sink) {
             Some(known) => *known = report,
@@ -136,18 +162,18 @@ impl Board {
         }
     }
 
-    /// Shows a sink no more.
-    pub fn hide(&self, sink: &str) {
+    /// Removes a sink.
+    pub fn remove(&self, sink: &str) {
         lock(&self.sinks).retain(|one| one.sink != sink);
     }
 
-    /// Tells the sinks that what is set aside was changed, and that it is time to try.
-    pub fn ask(&self) {
-        self.asked.notify_one();
+    /// Signals that dead letters were changed, and that delays are to be ended now.
+    pub fn request_retry(&self) {
+        self.retry_requested.notify_one();
     }
 
-    /// Waits for [`Board::ask`].
-    pub async fn asked(&self) {
-        self.asked.notified().await;
+    /// Waits for [`Board::request_retry`].
+    pub async fn retry_requested(&self) {
+        self.retry_requested.notified().await;
     }
 }

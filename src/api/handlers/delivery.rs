@@ -13,8 +13,9 @@ use crate::api::request::engine_call::call_engine;
 use crate::api::request::query::Query;
 use crate::api::response::json::json_response;
 use crate::api::state::ApiState;
+use crate::core::error::error_chain;
 use crate::engine::inbox::Command;
-use crate::engine::outbox::{SinkCommand, SinkHealth, SinkReport};
+use crate::engine::outbox::{SinkCommand, SinkError, SinkHealth, SinkReport};
 use crate::store::DeadLetterSelector;
 use crate::wire::delivery::{
     DeadLetterEvent, DeadLetterRequest, DeadLetterResponse, DeliveryList, DeliveryState,
@@ -30,7 +31,7 @@ pub(crate) async fn list_delivery(
     query.0?;
     let rows = api.reader_pool.read(|reader| reader.dead_letters(WEBHOOK_SINK)).await?;
     let (reports, seq) = (api.views.board().sinks(), api.views.world().seq);
-    let set_aside = rows.iter().map(|row| DeadLetterEvent {
+    let dead_letters = rows.iter().map(|row| DeadLetterEvent {
         sink: WEBHOOK_SINK.into(),
         event_id: row.event_id.as_str().into(),
         seq: row.seq,
@@ -44,7 +45,7 @@ pub(crate) async fn list_delivery(
     });
     Ok(json_response(&DeliveryList {
         sinks: sink_statuses(&reports, seq),
-        dead_letters: set_aside.collect(),
+        dead_letters: dead_letters.collect(),
     }))
 }
 
@@ -53,7 +54,7 @@ pub(crate) async fn retry_dead_letters(
     query: Query,
     body: Body,
 ) -> Result<Response, Problem> {
-    let make = |meant, reply| SinkCommand::Retry { sink: WEBHOOK_SINK, meant, reply };
+    let make = |selector, reply| SinkCommand::Retry { sink: WEBHOOK_SINK, selector, reply };
     change_dead_letters(&api, query, body, make).await
 }
 
@@ -62,7 +63,7 @@ pub(crate) async fn drop_dead_letters(
     query: Query,
     body: Body,
 ) -> Result<Response, Problem> {
-    let make = |meant, reply| SinkCommand::Drop { sink: WEBHOOK_SINK, meant, reply };
+    let make = |selector, reply| SinkCommand::Drop { sink: WEBHOOK_SINK, selector, reply };
     change_dead_letters(&api, query, body, make).await
 }
 
@@ -80,12 +81,12 @@ fn sink_status(report: &SinkReport, seq: u64) -> SinkStatus<'_> {
         oldest_undelivered_at: report.oldest_at,
         state: match report.health {
             SinkHealth::Retrying => DeliveryState::Retrying,
-            SinkHealth::Ok if report.set_aside > 0 => DeliveryState::DeadLetters,
+            SinkHealth::Ok if report.dead_letters > 0 => DeliveryState::DeadLetters,
             SinkHealth::Ok => DeliveryState::Ok,
         },
         last_error: report.last_error.as_deref().map(Cow::Borrowed),
         next_try_at: report.next_try_at,
-        dead_letters: report.set_aside,
+        dead_letters: report.dead_letters,
         dropped_by_retention: report.dropped,
     }
 }
@@ -96,7 +97,7 @@ async fn change_dead_letters(
     body: Body,
     make: impl FnOnce(
         DeadLetterSelector,
-        tokio::sync::oneshot::Sender<Result<u64, String>>,
+        tokio::sync::oneshot::Sender<Result<u64, SinkError>>,
     ) -> SinkCommand,
 ) -> Result<Response, Problem> {
     query.0?;
@@ -114,11 +115,12 @@ async fn change_dead_letters(
     };
     let some = matches!(&meant, DeadLetterSelector::Ids(ids) if !ids.is_empty());
     let events = call_engine(api, |reply| Command::Sink(make(meant, reply))).await?;
-    let events = events.map_err(|why| Problem::new(ProblemCode::WriteFailed, why))?;
+    let events =
+        events.map_err(|error| Problem::new(ProblemCode::WriteFailed, error_chain(&error)))?;
     if some && events == 0 {
         return Err(Problem::new(ProblemCode::NotFound, "none of these events is set aside")
             .with_hint(hint::NO_SUCH_DEAD_LETTER));
     }
-    api.views.board().ask();
+    api.views.board().request_retry();
     Ok(json_response(&DeadLetterResponse { events }))
 }

@@ -188,7 +188,7 @@ fn write_sink_metrics(api: &ApiState, text: &mut MetricsText) {
             MetricType::Gauge,
             "dossierd_delivery_set_aside",
             "Events that a receiver refused for good.",
-            |sink| sink.set_aside,
+            |sink| sink.dead_letters,
         ),
         (
             MetricType::Gauge,

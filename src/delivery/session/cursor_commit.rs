@@ -7,11 +7,12 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::oneshot;
 use tracing::{error, warn};
 
+use crate::core::error::error_chain;
 use crate::core::time::Timestamp;
 use crate::delivery::WEBHOOK_SINK;
 use crate::delivery::dispatcher::Settled;
 use crate::delivery::session::{DeliverySession, STORE_RETRY_INTERVAL};
-use crate::engine::outbox::{SinkCommand, SinkHealth};
+use crate::engine::outbox::{RejectedUpdate, SinkCommand, SinkError, SinkHealth};
 use crate::store::{CursorUpdate, RejectedEvent};
 
 /// What is committed is made durable at most so often, and only while something waits for it.
@@ -21,7 +22,7 @@ const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 /// How long an end may take.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
-pub(crate) type CommitResult = Result<(), (Box<CursorUpdate>, String)>;
+pub(crate) type CommitResult = Result<(), RejectedUpdate>;
 
 impl DeliverySession<'_> {
     pub(crate) fn needs_barrier(&self, now: Duration) -> bool {
@@ -87,13 +88,13 @@ impl DeliverySession<'_> {
     fn start_commit(&mut self, now: Duration) {
         self.next_commit_at = now + COMMIT_INTERVAL;
         let cursor = self.dispatcher.cursor();
-        let advance = Box::new(CursorUpdate { cursor, ..std::mem::take(&mut self.pending_update) });
-        let copy = (*advance).clone();
+        let update = Box::new(CursorUpdate { cursor, ..std::mem::take(&mut self.pending_update) });
+        let copy = (*update).clone();
         let instance = Arc::clone(&self.durable.instance);
         let asked = self.context.send_command(|reply| SinkCommand::Advance {
             sink: WEBHOOK_SINK,
             instance,
-            advance,
+            update,
             reply,
         });
         match asked {
@@ -109,26 +110,27 @@ impl DeliverySession<'_> {
     pub(crate) fn on_committed(&mut self, answer: Option<(CommitResult, Vec<Arc<str>>)>) {
         match answer {
             Some((Ok(()), held)) => self.dispatcher.unblock_partitions(&held),
-            Some((Err((advance, why)), held)) => {
+            Some((Err(RejectedUpdate { update, error }), held)) => {
                 // Once more, with what has come since.
-                let since = std::mem::replace(&mut self.pending_update, *advance);
+                let since = std::mem::replace(&mut self.pending_update, *update);
                 self.pending_update.dropped += since.dropped;
                 self.pending_update.rejected.extend(since.rejected);
                 self.pending_update.redelivered.extend(since.redelivered);
                 self.pending_partitions.extend(held);
                 self.committed_cursor = 0;
-                self.on_store_error(&why);
+                self.on_store_error(&error);
             }
-            None => self.on_store_error("the engine has ended"),
+            None => self.on_store_error(&SinkError::EngineStopped),
         }
     }
 
-    pub(crate) fn on_store_error(&mut self, why: &str) {
+    pub(crate) fn on_store_error(&mut self, error: &SinkError) {
+        let why = error_chain(error);
         let now = self.context.elapsed();
         self.store_retry_at = now + STORE_RETRY_INTERVAL;
         let report = &mut self.context.report;
         report.health = SinkHealth::Retrying;
-        if report.last_error.as_deref() != Some(why) {
+        if report.last_error.as_deref() != Some(&*why) {
             warn!(sink = WEBHOOK_SINK, why, "the store cannot be used; it is tried again");
             report.last_error = Some(why.into());
         }

@@ -3,8 +3,7 @@
 use tokio::sync::oneshot;
 
 use super::Engine;
-use crate::core::error::error_chain;
-use crate::engine::outbox::{Durable, Opened, SinkCommand};
+use crate::engine::outbox::{Durable, RejectedUpdate, SinkCommand, SinkError, SinkRegistration};
 use crate::engine::project::Now;
 use crate::store::{Store, StoreError};
 
@@ -16,32 +15,35 @@ impl Engine {
             SinkCommand::Open { sink, reply } => self.reply(reply, now, |store| {
                 // A sink sends only durable events.
                 store.barrier()?;
-                Ok(Opened { durable: durable(store), state: store.register_sink(sink)? })
+                Ok(SinkRegistration {
+                    durable: durable(store),
+                    progress: store.register_sink(sink)?,
+                })
             }),
             SinkCommand::Barrier { reply } => self.reply(reply, now, |store| {
                 store.barrier()?;
                 Ok(durable(store))
             }),
-            SinkCommand::Advance { sink, instance, advance, reply } => {
+            SinkCommand::Advance { sink, instance, update, reply } => {
                 let done = if *instance == *self.store.instance() {
-                    self.written(now, |store| store.update_cursor(sink, &advance))
+                    self.written(now, |store| store.update_cursor(sink, &update))
                 } else {
-                    Err("the store is another one".to_owned())
+                    Err(SinkError::StoreReplaced)
                 };
-                let _ = reply.send(done.map_err(|why| (advance, why)));
+                let _ = reply.send(done.map_err(|error| RejectedUpdate { update, error }));
             }
-            SinkCommand::Retry { sink, meant, reply } => {
-                self.reply(reply, now, |store| store.retry_dead_letters(sink, &meant));
+            SinkCommand::Retry { sink, selector, reply } => {
+                self.reply(reply, now, |store| store.retry_dead_letters(sink, &selector));
             }
-            SinkCommand::Drop { sink, meant, reply } => {
-                self.reply(reply, now, |store| store.delete_dead_letters(sink, &meant));
+            SinkCommand::Drop { sink, selector, reply } => {
+                self.reply(reply, now, |store| store.delete_dead_letters(sink, &selector));
             }
         }
     }
 
     fn reply<T>(
         &mut self,
-        reply: oneshot::Sender<Result<T, String>>,
+        reply: oneshot::Sender<Result<T, SinkError>>,
         now: Now,
         work: impl FnOnce(&mut Store) -> Result<T, StoreError>,
     ) {
@@ -53,9 +55,9 @@ impl Engine {
         &mut self,
         now: Now,
         work: impl FnOnce(&mut Store) -> Result<T, StoreError>,
-    ) -> Result<T, String> {
+    ) -> Result<T, SinkError> {
         if let Some(degraded) = &self.commits.degraded {
-            return Err(degraded.clone());
+            return Err(SinkError::Degraded(degraded.clone()));
         }
         match work(&mut self.store) {
             Ok(value) => {
@@ -64,7 +66,7 @@ impl Engine {
             }
             Err(error) => {
                 self.on_store_error(&error, now);
-                Err(error_chain(&error))
+                Err(error.into())
             }
         }
     }
