@@ -1,69 +1,41 @@
-//! A sink's thread: opens the store's side of it, and runs rounds until it is told to stop.
+//! What a sink's sessions share: its configuration, its bounds, its report, and its connections to
+//! the engine and the journal. Sends nothing to the receiver.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{oneshot, watch};
-use tracing::error;
+use tokio::sync::oneshot;
 
 use crate::config::WebhookConfig;
 use crate::core::error::error_chain;
-use crate::delivery::WEBHOOK_SINK;
 use crate::delivery::backoff::ExponentialBackoff;
 use crate::delivery::dispatcher::DispatchLimits;
-use crate::delivery::session::{DeliverySession, STORE_RETRY_INTERVAL, SessionEnd};
 use crate::engine::inbox::{Command, Inbox};
 use crate::engine::outbox::{SinkCommand, SinkHealth, SinkRegistration, SinkReport};
 use crate::engine::view::Views;
 use crate::store::Journal;
+use crate::wire::delivery::WEBHOOK_SINK;
 
-/// How far behind the cursor events are looked at: so many are delivered again after a kill, at most.
+/// Interval at which a failed command of the store is retried.
+pub(crate) const STORE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// Maximum distance in events between the cursor and the last event read; delivery of later ones
+/// waits for the cursor. After a crash at most this many events are delivered again.
 const MAX_WINDOW_EVENTS: usize = 10_000;
-/// Bytes of the events of a request, unless one alone has more.
+/// Maximum size of a request's events in bytes; a larger event is sent alone.
 const MAX_BATCH_BYTES: u64 = 512 << 10;
-/// How often an event may be refused before it is set aside.
+/// Number of rejections after which an event is dead-lettered.
 const MAX_REJECTIONS: u32 = 5;
-/// Events that are set aside, at most.
+/// Maximum number of dead letters; beyond it a rejected event blocks its partition.
 const MAX_DEAD_LETTERS: u64 = 1_000;
 
-/// The webhook.
+/// The webhook, as its sessions need it.
 pub(crate) struct SinkContext {
     pub(crate) config: WebhookConfig,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) views: Arc<Views>,
     pub(crate) journal: Journal,
-    pub(crate) started: Instant,
+    pub(crate) started_at: Instant,
     pub(crate) report: SinkReport,
-}
-
-/// Runs a sink until it is told to stop.
-pub(crate) fn run(mut worker: SinkContext, mut stop: watch::Receiver<bool>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        // For names of hosts.
-        .max_blocking_threads(2)
-        .build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            error!(sink = WEBHOOK_SINK, %error, "nothing is delivered");
-            return;
-        }
-    };
-    runtime.block_on(async {
-        loop {
-            let opened = tokio::select! {
-                _ = stop.changed() => return,
-                opened = worker.register_sink() => opened,
-            };
-            match DeliverySession::new(&mut worker, opened).run(&mut stop).await {
-                SessionEnd::Stopped => return,
-                SessionEnd::StoreReplaced => {}
-            }
-        }
-    });
-    // A name that is being looked up keeps nobody waiting.
-    runtime.shutdown_background();
 }
 
 impl SinkContext {
@@ -75,27 +47,28 @@ impl SinkContext {
     ) -> Self {
         let url = config.url.redacted().into();
         let report = SinkReport { sink: WEBHOOK_SINK, url, ..SinkReport::default() };
-        Self { config, inbox, views, journal, started: Instant::now(), report }
+        Self { config, inbox, views, journal, started_at: Instant::now(), report }
     }
 
-    /// Asks the store's one writer; `None` where it has ended.
+    /// Sends a command to the engine, the only writer of the store. Returns the receiver of the
+    /// reply, or `None` if the engine's command queue is full.
     pub(crate) fn send_command<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<T>) -> SinkCommand,
     ) -> Option<oneshot::Receiver<T>> {
-        let (reply, answer) = oneshot::channel();
-        self.inbox.command(Command::Sink(command(reply))).ok().map(|()| answer)
+        let (sender, receiver) = oneshot::channel();
+        self.inbox.command(Command::Sink(command(sender))).ok().map(|()| receiver)
     }
 
-    /// Where the sink stands, once the store says so.
-    async fn register_sink(&mut self) -> SinkRegistration {
+    /// Registers the sink, retrying until the store can do it.
+    pub(crate) async fn register_sink(&mut self) -> SinkRegistration {
         loop {
-            if let Some(answer) =
+            if let Some(reply) =
                 self.send_command(|reply| SinkCommand::Open { sink: WEBHOOK_SINK, reply })
-                && let Ok(answer) = answer.await
+                && let Ok(reply) = reply.await
             {
-                match answer {
-                    Ok(opened) => return opened,
+                match reply {
+                    Ok(registration) => return registration,
                     Err(error) => {
                         self.report.last_error = Some(error_chain(&error).into());
                         self.report.health = SinkHealth::Retrying;
@@ -108,20 +81,20 @@ impl SinkContext {
     }
 
     pub(crate) fn dispatch_limits(&self) -> DispatchLimits {
-        let (first, most) = self.config.backoff;
+        let (initial, max) = self.config.backoff;
         DispatchLimits {
-            window: MAX_WINDOW_EVENTS,
+            max_window_events: MAX_WINDOW_EVENTS,
             max_in_flight: self.config.connections,
             max_batch_events: self.config.batch,
             max_batch_bytes: MAX_BATCH_BYTES,
             max_rejections: MAX_REJECTIONS,
             max_dead_letters: MAX_DEAD_LETTERS,
-            backoff: ExponentialBackoff { initial: first, max: most },
+            backoff: ExponentialBackoff { initial, max },
         }
     }
 
-    /// Since it was started.
+    /// Returns the time since the sink was started, which is the dispatcher's clock.
     pub(crate) fn elapsed(&self) -> Duration {
-        self.started.elapsed()
+        self.started_at.elapsed()
     }
 }

@@ -1,137 +1,157 @@
-//! What is to be sent next, and what follows from an answer: the rules of delivery, without network,
-//! store or clock. Times are durations since some start.
+//! Decides what to send next and what a response changes. Pure: no network, store or clock; times
+//! are durations since the sink was started.
 //!
-//! Events stand in lanes, one for each feature. Of a lane one parcel is on its way at a time, so a
-//! receiver gets a feature's events in order; lanes do not wait for each other. The cursor passes
-//! an event when it and all before it are settled: delivered, set aside, or dropped by retention.
+//! Events are queued in partitions, one for each feature. A partition has one batch in flight at a
+//! time, so a receiver gets the events of a feature in order; partitions do not wait for each other.
+//! The cursor passes an event when it and all before it are settled: delivered, dead-lettered, or
+//! deleted by retention.
 //!
 //! # Bounds
-//! No event further than the window behind the cursor is looked at: a lane that fails lets others
-//! pass so far, and then they wait for it. Nothing else grows with the journal.
+//! Events are read up to a maximum distance from the cursor, the window: while one partition fails,
+//! others continue up to its end, and then wait. No other state grows with the journal.
 //!
 //! # Failures
-//! An event that is not taken holds up its lane, with a backoff. A receiver that cannot be reached,
-//! asks for patience, or fails at three lanes in a row, pauses everything, with a backoff of its
-//! own; then one parcel at a time is tried until one is taken. A batch that fails is sent again one
-//! by one, so that an event that can never be taken does not hold up those beside it.
+//! See `docs/specification.md#webhook-responses`. An event that is not accepted blocks its partition
+//! and is retried with backoff. If the receiver is unreachable, unavailable, or fails for three
+//! partitions in a row, the circuit opens and all delivery pauses, with a backoff of its own; then
+//! one batch at a time is sent until one is accepted. The events of a batch that failed are sent
+//! again one by one, so that one that is never accepted does not block the others.
+
+mod circuit;
+mod outcome;
+mod partition;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::delivery::backoff::ExponentialBackoff;
+use circuit::CircuitBreaker;
 use partition::Partition;
 
-/// Lanes that fail in a row, with nothing taken between them, before the receiver is taken to fail.
+pub(crate) use outcome::Outcome;
+
+/// Number of partitions that fail in a row, without an accepted event in between, after which the
+/// circuit opens.
 const CIRCUIT_FAILURE_THRESHOLD: usize = 3;
 
-/// Events that are looked at ahead of what is sent.
+/// Maximum number of pending events while some can be sent; further ones are read later.
 const MAX_READ_AHEAD: usize = 1_024;
 
-/// Bounds and paces.
+/// Limits of the dispatcher.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DispatchLimits {
-    /// How far behind the cursor events are looked at.
-    pub(crate) window: usize,
-    /// Parcels on their way, at most.
+    /// Maximum distance in events between the cursor and the last event read.
+    pub(crate) max_window_events: usize,
+    /// Maximum number of batches in flight while the circuit is closed.
     pub(crate) max_in_flight: usize,
-    /// Events of a parcel, at most.
+    /// Maximum number of events in a batch.
     pub(crate) max_batch_events: usize,
-    /// Bytes of them, at most, unless one alone has more.
+    /// Maximum size of a batch's events in bytes; a larger event is sent alone.
     pub(crate) max_batch_bytes: u64,
-    /// How often an event may be refused before it is set aside.
+    /// Number of rejections after which an event is dead-lettered.
     pub(crate) max_rejections: u32,
-    /// Events that are set aside, at most; beyond that an event that is refused waits.
+    /// Maximum number of dead letters; beyond it a rejected event blocks its partition.
     pub(crate) max_dead_letters: u64,
+    /// Delays between attempts.
     pub(crate) backoff: ExponentialBackoff,
-}
-
-/// How a parcel fared.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// The receiver has it.
-    Accepted,
-    /// It does not want it, and will not.
-    Rejected(Arc<str>),
-    /// It could not take it now.
-    RetryLater(Arc<str>, Option<Duration>),
-    /// It can take nothing now, or could not be reached.
-    Unavailable(Arc<str>, Option<Duration>),
 }
 
 /// Events to be sent in one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OutgoingBatch {
     pub(crate) id: u64,
-    /// Their numbers, in order within each lane.
+    /// Numbers of the events, in order within each partition.
     pub(crate) seqs: Vec<u64>,
 }
 
-/// An event that is to be set aside.
+/// An event that becomes a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NewDeadLetter {
     pub(crate) seq: u64,
     pub(crate) attempts: u32,
+    /// What the receiver answered last.
     pub(crate) reason: Arc<str>,
 }
 
-/// What has been settled and is not noted yet.
+/// A dead letter in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DeadLetterEntry {
+    pub(crate) seq: u64,
+    /// Key of its partition.
+    pub(crate) partition: String,
+    /// True if it is to be sent again.
+    pub(crate) retry: bool,
+}
+
+/// What was settled and is to be committed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Settled {
+    /// Number of events that retention deleted before they were delivered.
     pub(crate) dropped: u64,
+    /// Events that become dead letters.
     pub(crate) rejected: Vec<NewDeadLetter>,
-    /// What was set aside before and is delivered.
+    /// Numbers of dead letters that were delivered.
     pub(crate) redelivered: Vec<u64>,
-    /// Lanes that go on once it is noted: else a kill would let what was set aside be sent after
-    /// what follows it.
+    /// Partitions to unblock after the commit. Without the wait, a crash before the commit would
+    /// have the dead letter sent again after its successors.
     pub(crate) blocked_partitions: Vec<Arc<str>>,
 }
 
 /// An event that is not settled.
 #[derive(Debug, Clone, Copy)]
 struct PendingEvent {
+    /// Time of the event in milliseconds since 1970.
     emitted_ms: i64,
+    /// Size of its envelope.
     bytes: u64,
 }
 
 #[derive(Debug)]
 struct InFlightBatch {
-    partitions: Vec<(Arc<str>, usize)>,
-    /// How often the receiver had been taken to fail when it was sent.
-    circuit_opens_before: u64,
+    partitions: Vec<PartitionShare>,
+    /// Number of pauses of the circuit breaker when the batch was sent.
+    pauses_before: u64,
 }
 
-/// The rules' state.
+/// The part of a batch that is of one partition.
+#[derive(Debug)]
+struct PartitionShare {
+    name: Arc<str>,
+    /// Number of events.
+    count: usize,
+}
+
+/// State of delivery.
 #[derive(Debug)]
 pub(crate) struct Dispatcher {
     limits: DispatchLimits,
     partitions: HashMap<Arc<str>, Partition>,
-    /// Lanes that may be sent from, by the number of their first event.
+    /// Partitions that can be sent from, by the number of their first event.
     ready: BTreeMap<u64, Arc<str>>,
-    /// Lanes that wait, by when that ends.
+    /// Partitions that wait for a retry, by its time and the number of their first event.
     backing_off: BTreeMap<(Duration, u64), Arc<str>>,
     in_flight: HashMap<u64, InFlightBatch>,
     batches_created: u64,
-    /// Last event that was looked at.
+    /// Number of the last event read.
     scanned: u64,
-    /// Events that are not settled.
+    /// Events up to `scanned` that are not settled.
     pending: BTreeMap<u64, PendingEvent>,
-    /// Those that were set aside and are tried again.
+    /// Dead letters that are sent again.
     redeliveries: BTreeSet<u64>,
-    /// Those that are set aside and not to be sent when they are met.
+    /// Dead letters after `scanned`, which are skipped when they are read.
     dead_letters_ahead: BTreeSet<u64>,
     dead_letter_count: u64,
     settled: Settled,
-    /// Lanes that failed since something was taken.
+    /// Partitions that failed since the last accepted batch, up to the threshold.
     failing_partitions: HashSet<Arc<str>>,
-    /// Pauses in a row, all there were, and until when the last one is.
-    consecutive_circuit_opens: u32,
-    circuit_opens: u64,
-    circuit_open_until: Duration,
+    circuit: CircuitBreaker,
 }
 
 impl Dispatcher {
-    /// Of a sink whose cursor that is.
+    /// Creates the state of a sink with this cursor.
     pub(crate) fn new(limits: DispatchLimits, cursor: u64) -> Self {
         Self {
             limits,
@@ -147,150 +167,147 @@ impl Dispatcher {
             dead_letter_count: 0,
             settled: Settled::default(),
             failing_partitions: HashSet::new(),
-            consecutive_circuit_opens: 0,
-            circuit_opens: 0,
-            circuit_open_until: Duration::ZERO,
+            circuit: CircuitBreaker::new(),
         }
     }
 
-    /// Every event up to this number is settled.
+    /// Returns the number up to which every event is settled.
     pub(crate) fn cursor(&self) -> u64 {
         self.pending.first_key_value().map_or(self.scanned, |(seq, _)| seq - 1)
     }
 
-    /// The last event that was looked at.
+    /// Returns the number of the last event read.
     pub(crate) fn scanned(&self) -> u64 {
         self.scanned
     }
 
-    /// Events after the cursor that are settled.
+    /// Returns the number of events after the cursor that are settled.
     pub(crate) fn settled_ahead(&self) -> u64 {
         self.scanned - self.cursor() - self.pending.len() as u64
     }
 
-    /// When the oldest event that is not settled was emitted.
+    /// Returns the time of the oldest event that is not settled.
     pub(crate) fn oldest_pending_ms(&self) -> Option<i64> {
         self.pending.first_key_value().map(|(_, event)| event.emitted_ms)
     }
 
-    /// Events that are set aside, those included that are tried again.
+    /// Returns the number of dead letters, including those that are sent again.
     pub(crate) fn dead_letter_count(&self) -> u64 {
         self.dead_letter_count
     }
 
-    /// Whether something that is to be delivered has failed.
+    /// Returns true if there is an event to deliver and the last attempt of it or another failed.
     pub(crate) fn is_retrying(&self) -> bool {
-        let waits = !self.pending.is_empty() || !self.redeliveries.is_empty();
-        let fails = || self.consecutive_circuit_opens > 0 || !self.failing_partitions.is_empty();
-        waits && (fails() || self.partitions.values().any(|lane| lane.attempts > 0))
+        let has_events = !self.pending.is_empty() || !self.redeliveries.is_empty();
+        let is_failing = || self.circuit.is_open() || !self.failing_partitions.is_empty();
+        has_events && (is_failing() || self.partitions.values().any(|part| part.attempts > 0))
     }
 
-    /// How many more events may be looked at.
+    /// Returns how many more events may be read.
     pub(crate) fn window_capacity(&self) -> usize {
-        let taken = usize::try_from(self.scanned - self.cursor()).unwrap_or(usize::MAX);
-        self.limits.window.saturating_sub(taken)
+        let used = usize::try_from(self.scanned - self.cursor()).unwrap_or(usize::MAX);
+        self.limits.max_window_events.saturating_sub(used)
     }
 
-    /// Whether something could be sent if there were more.
+    /// Returns true if a further event could be sent at once.
     pub(crate) fn has_send_capacity(&self, now: Duration) -> bool {
         self.needs_events()
-            && now >= self.circuit_open_until
+            && now >= self.circuit.resumes_at()
             && self.ready.is_empty()
             && self.in_flight.len() < self.max_in_flight()
     }
 
-    /// Whether the next events are to be looked at: a few ahead of what is sent, and more where
-    /// none of these can be.
+    /// Returns true if more events are to be read: a few ahead of what is sent, and more if no
+    /// pending one can be sent.
     pub(crate) fn needs_events(&self) -> bool {
         self.window_capacity() > 0 && (self.ready.is_empty() || self.pending.len() < MAX_READ_AHEAD)
     }
 
-    /// Takes the next event of the journal.
-    pub(crate) fn push(&mut self, seq: u64, emitted_ms: i64, bytes: u64, lane: &str) {
+    /// Adds the next event of the journal.
+    pub(crate) fn push(&mut self, seq: u64, emitted_ms: i64, bytes: u64, partition: &str) {
         self.scanned = seq;
         if self.dead_letters_ahead.remove(&seq) {
             return;
         }
         self.pending.insert(seq, PendingEvent { emitted_ms, bytes });
-        self.enqueue(seq, lane);
+        self.enqueue(seq, partition);
     }
 
-    /// Takes what the store says is set aside: number, lane, and whether it is to be tried again.
-    pub(crate) fn set_dead_letters<'a>(
-        &mut self,
-        events: impl Iterator<Item = (u64, &'a str, bool)>,
-    ) {
+    /// Replaces the known dead letters by those in the store.
+    pub(crate) fn set_dead_letters(&mut self, entries: impl Iterator<Item = DeadLetterEntry>) {
         let mut known = BTreeSet::new();
         self.dead_letter_count = 0;
-        for (seq, lane, retry) in events {
+        for DeadLetterEntry { seq, partition, retry } in entries {
             known.insert(seq);
             self.dead_letter_count += 1;
             if !self.pending.contains_key(&seq) && seq > self.scanned {
                 self.dead_letters_ahead.insert(seq);
             }
             if retry && self.redeliveries.insert(seq) {
-                self.enqueue(seq, lane);
+                self.enqueue(seq, &partition);
             }
         }
-        let gone: Vec<u64> = self.redeliveries.difference(&known).copied().collect();
-        self.remove_events(&gone);
+        let removed: Vec<u64> = self.redeliveries.difference(&known).copied().collect();
+        self.remove_events(&removed);
     }
 
-    /// Someone wants it tried now, whatever was to be waited for.
+    /// Ends all delays and the circuit's pause.
     pub(crate) fn retry_now(&mut self, now: Duration) {
-        self.circuit_open_until = self.circuit_open_until.min(now);
+        self.circuit.end_pause(now);
         self.clear_backoffs(now);
     }
 
-    /// The next event that the journal has is that one: what is between is lost.
+    /// Records that `oldest` is the next event in the journal: those before it that were not read
+    /// were deleted.
     pub(crate) fn skip_to(&mut self, oldest: u64) {
         if self.scanned + 1 < oldest {
-            let kept_aside = self.dead_letters_ahead.range(..oldest).count() as u64;
+            let dead_letters = self.dead_letters_ahead.range(..oldest).count() as u64;
             self.dead_letters_ahead = self.dead_letters_ahead.split_off(&oldest);
-            self.settled.dropped += oldest - 1 - self.scanned - kept_aside;
+            self.settled.dropped += oldest - 1 - self.scanned - dead_letters;
             self.scanned = oldest - 1;
         }
     }
 
-    /// The journal begins there now: what is before it and not delivered is lost.
+    /// Records that `oldest` is the first event in the journal: those before it that are neither
+    /// delivered nor in flight were deleted.
     pub(crate) fn truncate_to(&mut self, oldest: u64) {
         self.skip_to(oldest);
-        let lost: Vec<u64> = self.pending.range(..oldest).map(|(seq, _)| *seq).collect();
-        if !lost.is_empty() {
-            self.settled.dropped += self.remove_events(&lost);
+        let deleted: Vec<u64> = self.pending.range(..oldest).map(|(seq, _)| *seq).collect();
+        if !deleted.is_empty() {
+            self.settled.dropped += self.remove_events(&deleted);
         }
     }
 
-    /// The next parcel to send, if there is one now.
+    /// Returns the next batch to send, if one can be sent now, and counts it as in flight.
     pub(crate) fn next_batch(&mut self, now: Duration) -> Option<OutgoingBatch> {
         while let Some(entry) = self.backing_off.first_entry()
             && entry.key().0 <= now
         {
-            let ((_, seq), lane) = entry.remove_entry();
-            self.ready.insert(seq, lane);
+            let ((_, seq), name) = entry.remove_entry();
+            self.ready.insert(seq, name);
         }
-        if now < self.circuit_open_until || self.in_flight.len() >= self.max_in_flight() {
+        if now < self.circuit.resumes_at() || self.in_flight.len() >= self.max_in_flight() {
             return None;
         }
         let (_, first) = self.ready.first_key_value()?;
-        let alone = self.partitions.get(first)?.singles_remaining > 0;
-        let mut room = if alone { 1 } else { self.limits.max_batch_events };
+        let is_single = self.partitions.get(first)?.singles_remaining > 0;
+        let mut events_left = if is_single { 1 } else { self.limits.max_batch_events };
         let mut bytes_left = self.limits.max_batch_bytes;
-        let (mut lanes, mut seqs, mut left) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut shares, mut seqs, mut used_heads) = (Vec::new(), Vec::new(), Vec::new());
         for (head, name) in &self.ready {
-            let Some(lane) = self.partitions.get_mut(name) else {
+            let Some(partition) = self.partitions.get_mut(name) else {
                 continue;
             };
-            if lane.singles_remaining > 0 && !alone {
+            if partition.singles_remaining > 0 && !is_single {
                 continue;
             }
             let mut count = 0;
-            for seq in lane.queue.iter().take(room) {
-                // What was set aside, whose length is not known here, goes by itself.
+            for seq in partition.queue.iter().take(events_left) {
+                // The size of a dead letter is not known here, so it is sent alone.
                 let bytes =
                     self.pending.get(seq).map_or(self.limits.max_batch_bytes, |event| event.bytes);
                 if bytes > bytes_left && !seqs.is_empty() {
-                    room = count;
+                    events_left = count;
                     break;
                 }
                 bytes_left = bytes_left.saturating_sub(bytes);
@@ -300,57 +317,124 @@ impl Dispatcher {
             if count == 0 {
                 break;
             }
-            lane.in_flight = count;
-            lanes.push((Arc::clone(name), count));
-            left.push(*head);
-            room -= count;
-            if room == 0 {
+            partition.in_flight = count;
+            shares.push(PartitionShare { name: Arc::clone(name), count });
+            used_heads.push(*head);
+            events_left -= count;
+            if events_left == 0 {
                 break;
             }
         }
-        for head in left {
+        for head in used_heads {
             self.ready.remove(&head);
         }
         self.batches_created += 1;
-        let number = self.batches_created;
-        self.in_flight.insert(
-            number,
-            InFlightBatch { partitions: lanes, circuit_opens_before: self.circuit_opens },
-        );
-        Some(OutgoingBatch { id: number, seqs })
+        let id = self.batches_created;
+        let pauses_before = self.circuit.pause_count();
+        self.in_flight.insert(id, InFlightBatch { partitions: shares, pauses_before });
+        Some(OutgoingBatch { id, seqs })
     }
 
-    /// When something may be sent that may not now, if nothing comes until then.
+    /// Returns when the next batch can be sent if no request ends before, or `None` if a request has
+    /// to end first or there is no event.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         if self.in_flight.len() >= self.max_in_flight() {
             return None;
         }
-        let ready = (!self.ready.is_empty()).then_some(self.circuit_open_until);
-        let waiting = self.backing_off.first_key_value().map(|((due, _), _)| *due);
-        ready.into_iter().chain(waiting).min().map(|due| due.max(self.circuit_open_until))
+        let resumes_at = self.circuit.resumes_at();
+        let ready_at = (!self.ready.is_empty()).then_some(resumes_at);
+        let retry_at = self.backing_off.first_key_value().map(|((at, _), _)| *at);
+        ready_at.into_iter().chain(retry_at).min().map(|at| at.max(resumes_at))
     }
 
-    /// What was settled since this was last asked.
+    /// Returns what was settled since the last call.
     pub(crate) fn take_settled(&mut self) -> Settled {
         std::mem::take(&mut self.settled)
     }
 
-    /// What was settled is noted, of these lanes too.
-    pub(crate) fn unblock_partitions(&mut self, held: &[Arc<str>]) {
-        for name in held {
-            if let Some(lane) = self.partitions.get_mut(name) {
-                lane.awaiting_dead_letter_ack = false;
+    /// Continues partitions whose dead letters were committed.
+    pub(crate) fn unblock_partitions(&mut self, names: &[Arc<str>]) {
+        for name in names {
+            if let Some(partition) = self.partitions.get_mut(name) {
+                partition.awaiting_dead_letter_ack = false;
             }
             self.index_partition(name);
         }
     }
 
     fn max_in_flight(&self) -> usize {
-        if self.consecutive_circuit_opens > 0 { 1 } else { self.limits.max_in_flight }
+        if self.circuit.is_open() { 1 } else { self.limits.max_in_flight }
+    }
+
+    /// Adds an event to its partition, in order, behind those in flight.
+    fn enqueue(&mut self, seq: u64, name: &str) {
+        let name = match self.partitions.get_key_value(name) {
+            Some((name, _)) => Arc::clone(name),
+            None => Arc::from(name),
+        };
+        self.unindex_partition(&name);
+        self.partitions.entry(Arc::clone(&name)).or_default().insert_sorted(seq);
+        self.index_partition(&name);
+    }
+
+    /// Removes events that are not in flight. Returns how many were removed.
+    fn remove_events(&mut self, seqs: &[u64]) -> u64 {
+        let seqs: HashSet<u64> = seqs.iter().copied().collect();
+        let names: Vec<Arc<str>> = self.partitions.keys().cloned().collect();
+        let mut count = 0;
+        for name in names {
+            self.unindex_partition(&name);
+            if let Some(partition) = self.partitions.get_mut(&name) {
+                for seq in partition.remove(&seqs) {
+                    count += 1;
+                    self.pending.remove(&seq);
+                    self.redeliveries.remove(&seq);
+                }
+            }
+            self.index_partition(&name);
+        }
+        count
+    }
+
+    /// Makes all partitions that wait for a retry ready now.
+    fn clear_backoffs(&mut self, now: Duration) {
+        for ((_, seq), name) in std::mem::take(&mut self.backing_off) {
+            if let Some(partition) = self.partitions.get_mut(&name) {
+                partition.retry_at = now;
+            }
+            self.ready.insert(seq, name);
+        }
+    }
+
+    /// Adds a partition to `ready` or `backing_off`, unless it is in flight or blocked. Removes one
+    /// without events.
+    fn index_partition(&mut self, name: &Arc<str>) {
+        let Some(partition) = self.partitions.get(name) else {
+            return;
+        };
+        match partition.queue.front() {
+            _ if partition.in_flight > 0 || partition.awaiting_dead_letter_ack => {}
+            None => {
+                self.partitions.remove(name);
+            }
+            Some(seq) if partition.attempts == 0 => {
+                self.ready.insert(*seq, Arc::clone(name));
+            }
+            Some(seq) => {
+                self.backing_off.insert((partition.retry_at, *seq), Arc::clone(name));
+            }
+        }
+    }
+
+    /// Removes a partition from `ready` and `backing_off`, before its first event changes.
+    fn unindex_partition(&mut self, name: &Arc<str>) {
+        if let Some(partition) = self.partitions.get(name)
+            && let Some(seq) = partition.queue.front()
+            && partition.in_flight == 0
+            && !partition.awaiting_dead_letter_ack
+        {
+            self.ready.remove(seq);
+            self.backing_off.remove(&(partition.retry_at, *seq));
+        }
     }
 }
-
-mod outcome;
-mod partition;
-#[cfg(test)]
-mod tests;

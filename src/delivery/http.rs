@@ -1,8 +1,8 @@
-//! Requests to a receiver: connections that are kept, TLS, and limits on all that comes back. What
-//! an answer means is said here; what follows from it is not.
+//! The HTTP client of the webhook: connections that are reused, TLS, and limits on every part of a
+//! response. Classifies responses; what follows from an outcome is decided by the dispatcher.
 //!
-//! A 2xx is the receiver's word that it has the event, whatever body comes after it. Redirects are
-//! not followed: a signed request goes where the configuration says and nowhere else.
+//! A 2xx status means that the receiver has the event, whatever the body is. Redirects are not
+//! followed: a signed request goes only to the configured address.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,63 +17,73 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::pki_types::{InvalidDnsNameError, ServerName};
 
 use crate::config::{WebhookConfig, WebhookUrl};
+use crate::core::error::error_chain;
 use crate::core::sync::lock;
 use crate::delivery::dispatcher::Outcome;
 use crate::delivery::message::WebhookMessage;
-use crate::delivery::tls;
+use crate::delivery::tls::{self, TlsError};
 
-/// Bytes of an answer's body that are read; a connection with more is ended.
+/// Maximum size of a response body in bytes; a connection with a larger one is not reused.
 const MAX_BODY_BYTES: usize = 64 << 10;
-/// Bytes of an answer's head, at most.
+/// Maximum size of a response head in bytes; with a larger one the request fails.
 const MAX_HEAD_BYTES: usize = 16 << 10;
-/// How long a connection may take, TLS included.
+/// Timeout for a connection, including TLS; the configured timeout applies if it is shorter.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the rest of an answer is waited for, once its head is there.
+/// Timeout for a response body, after the head; a connection that exceeds it is not reused.
 const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A receiver's address, and the connections to it that are free.
+/// A client for one receiver, with its idle connections.
 pub(crate) struct WebhookClient {
     url: WebhookUrl,
     timeout: Duration,
     tls: Option<TlsConnector>,
     idle: Mutex<Vec<Connection>>,
+    /// Maximum number of idle connections; further ones are closed.
     max_idle: usize,
 }
 
-/// A message, signed.
+/// A message with its signature.
 pub(crate) struct SignedMessage {
     pub(crate) message: WebhookMessage,
+    /// Time of the request in seconds since 1970; it is part of what is signed.
     pub(crate) timestamp: i64,
     pub(crate) signature: String,
 }
 
 impl WebhookClient {
-    /// The one that the configuration names.
-    pub(crate) fn new(config: &WebhookConfig) -> Result<Self, String> {
+    /// Creates a client without connections.
+    pub(crate) fn new(config: &WebhookConfig) -> Result<Self, TlsError> {
         let ca_file = config.ca_file.as_deref();
         let tls = if config.url.is_tls() { Some(tls::connector(ca_file)?) } else { None };
-        let (url, timeout, idle_most) = (config.url.clone(), config.timeout, config.connections);
-        Ok(Self { url, timeout, tls, idle: Mutex::default(), max_idle: idle_most })
+        Ok(Self {
+            url: config.url.clone(),
+            timeout: config.timeout,
+            tls,
+            idle: Mutex::default(),
+            max_idle: config.connections,
+        })
     }
 
-    /// Sends a message and says how that went.
+    /// Sends a message. Returns the outcome; errors of the connection are one, too.
     pub(crate) async fn send(&self, signed: SignedMessage) -> Outcome {
-        // A connection that was kept may have been closed meanwhile: then a new one is tried.
-        let kept = lock(&self.idle).pop();
-        let kept = kept.filter(|connection| !connection.sender.is_closed());
-        let was_kept = kept.is_some();
+        let idle = lock(&self.idle).pop();
+        let idle = idle.filter(|connection| !connection.sender.is_closed());
+        let is_reused = idle.is_some();
         let request = match self.build_request(&signed) {
             Ok(request) => request,
-            Err(error) => return Outcome::RetryLater(format!("cannot ask: {error}").into(), None),
+            Err(error) => {
+                return Outcome::RetryLater(format!("cannot build request: {error}").into(), None);
+            }
         };
-        match self.exchange(kept, request.clone()).await {
-            Err(ExchangeError::Closed(_)) if was_kept => self.exchange(None, request).await,
-            ended => ended,
+        match self.exchange(idle, request.clone()).await {
+            // The receiver may close an idle connection at any time, also while a request is sent.
+            Err(ExchangeError::Closed(_)) if is_reused => self.exchange(None, request).await,
+            result => result,
         }
-        .unwrap_or_else(|broken| Outcome::Unavailable(broken.to_string().into(), None))
+        .unwrap_or_else(|error| Outcome::Unavailable(error_chain(&error).into(), None))
     }
 
     fn build_request(&self, signed: &SignedMessage) -> Result<Request<Full<Bytes>>, http::Error> {
@@ -93,34 +103,32 @@ impl WebhookClient {
         request.body(Full::new(Bytes::from(body.clone())))
     }
 
+    /// Sends a request over an idle connection or a new one, which becomes idle if the response was
+    /// read completely.
     async fn exchange(
         &self,
-        kept: Option<Connection>,
+        idle: Option<Connection>,
         request: Request<Full<Bytes>>,
     ) -> Result<Outcome, ExchangeError> {
-        let mut connection = match kept {
+        let mut connection = match idle {
             Some(connection) => connection,
             None => {
-                let most = CONNECT_TIMEOUT.min(self.timeout);
-                tokio::time::timeout(most, self.connect()).await.map_err(|_| {
-                    ExchangeError::Other(format!("no connection within {} ms", most.as_millis()))
-                })??
+                let limit = CONNECT_TIMEOUT.min(self.timeout);
+                tokio::time::timeout(limit, self.connect())
+                    .await
+                    .map_err(|_| ExchangeError::ConnectTimeout(limit))??
             }
         };
-        let asked = async {
-            connection.sender.ready().await.map_err(|error| ExchangeError::from_hyper(&error))?;
-            connection
-                .sender
-                .send_request(request)
-                .await
-                .map_err(|error| ExchangeError::from_hyper(&error))
+        let response = async {
+            connection.sender.ready().await.map_err(ExchangeError::from_hyper)?;
+            connection.sender.send_request(request).await.map_err(ExchangeError::from_hyper)
         };
-        let answer = tokio::time::timeout(self.timeout, asked).await.map_err(|_| {
-            ExchangeError::Other(format!("no answer within {} ms", self.timeout.as_millis()))
-        })??;
-        let outcome = classify_response(&answer, SystemTime::now());
-        let rest = Limited::new(answer.into_body(), MAX_BODY_BYTES).collect();
-        if let Ok(Ok(_)) = tokio::time::timeout(BODY_TIMEOUT.min(self.timeout), rest).await {
+        let response = tokio::time::timeout(self.timeout, response)
+            .await
+            .map_err(|_| ExchangeError::ResponseTimeout(self.timeout))??;
+        let outcome = classify_response(&response, SystemTime::now());
+        let body = Limited::new(response.into_body(), MAX_BODY_BYTES).collect();
+        if let Ok(Ok(_)) = tokio::time::timeout(BODY_TIMEOUT.min(self.timeout), body).await {
             let mut idle = lock(&self.idle);
             if idle.len() < self.max_idle {
                 idle.push(connection);
@@ -131,32 +139,26 @@ impl WebhookClient {
 
     async fn connect(&self) -> Result<Connection, ExchangeError> {
         let (host, port) = self.url.host_and_port();
-        let cannot =
-            |what: &str, error: io::Error| ExchangeError::Other(format!("{what}: {error}"));
-        let found = tokio::net::lookup_host((host, port)).await;
-        let found = found.map_err(|error| cannot("cannot find the receiver", error))?;
-        // Without TLS nothing leaves this machine, whatever a name leads to.
-        let may = |address: &SocketAddr| self.tls.is_some() || address.ip().is_loopback();
-        let found: Vec<SocketAddr> = found.filter(may).collect();
-        let stream = TcpStream::connect(&*found).await;
-        let stream = stream.map_err(|error| cannot("cannot connect", error))?;
+        let addresses =
+            tokio::net::lookup_host((host, port)).await.map_err(ExchangeError::Resolve)?;
+        // Without TLS nothing leaves this machine, whatever the name resolves to.
+        let is_allowed = |address: &SocketAddr| self.tls.is_some() || address.ip().is_loopback();
+        let addresses: Vec<SocketAddr> = addresses.filter(is_allowed).collect();
+        let stream = TcpStream::connect(&*addresses).await.map_err(ExchangeError::Connect)?;
         let _ = stream.set_nodelay(true);
         match &self.tls {
             None => handshake(TokioIo::new(stream)).await,
             Some(tls) => {
-                let name = ServerName::try_from(host.to_owned()).map_err(|error| {
-                    ExchangeError::Other(format!("no name of a server: {error}"))
-                })?;
-                let stream = tls.connect(name, stream).await;
-                let stream = stream.map_err(|error| cannot("no TLS", tls::with_hint(error)))?;
+                let name = ServerName::try_from(host.to_owned())?;
+                let stream = tls.connect(name, stream).await.map_err(TlsError::from_handshake)?;
                 handshake(TokioIo::new(stream)).await
             }
         }
     }
 }
 
-/// A connection, which ends at once when nobody wants it any more: one that is shut down in good
-/// order waits for a receiver that may never read.
+/// A connection. Dropping it closes it at once: an orderly shutdown would wait for a receiver that
+/// may never read.
 struct Connection {
     sender: SendRequest<Full<Bytes>>,
     task: JoinHandle<()>,
@@ -168,29 +170,35 @@ impl Drop for Connection {
     }
 }
 
-/// A connection that did not bring an answer.
-#[derive(Debug)]
+/// Why a request got no response.
+#[derive(Debug, thiserror::Error)]
 enum ExchangeError {
-    /// It was closed before an answer began.
-    Closed(String),
-    Other(String),
+    /// The connection was closed before the response began.
+    #[error(transparent)]
+    Closed(hyper::Error),
+    #[error(transparent)]
+    Http(hyper::Error),
+    #[error("connect timed out after {} ms", .0.as_millis())]
+    ConnectTimeout(Duration),
+    #[error("response timed out after {} ms", .0.as_millis())]
+    ResponseTimeout(Duration),
+    #[error("cannot resolve the receiver's host name")]
+    Resolve(#[source] io::Error),
+    #[error("cannot connect to the receiver")]
+    Connect(#[source] io::Error),
+    #[error("invalid host name for TLS")]
+    ServerName(#[from] InvalidDnsNameError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 impl ExchangeError {
-    fn from_hyper(error: &hyper::Error) -> Self {
-        let closed = error.is_closed() || error.is_canceled() || error.is_incomplete_message();
-        let text = match std::error::Error::source(error) {
-            Some(source) => format!("{error}: {source}"),
-            None => error.to_string(),
-        };
-        if closed { Self::Closed(text) } else { Self::Other(text) }
-    }
-}
-
-impl std::fmt::Display for ExchangeError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (Self::Closed(text) | Self::Other(text)) = self;
-        f.write_str(text)
+    fn from_hyper(error: hyper::Error) -> Self {
+        if error.is_closed() || error.is_canceled() || error.is_incomplete_message() {
+            Self::Closed(error)
+        } else {
+            Self::Http(error)
+        }
     }
 }
 
@@ -202,33 +210,36 @@ where
         .max_buf_size(MAX_HEAD_BYTES)
         .handshake(io)
         .await
-        .map_err(|error| ExchangeError::from_hyper(&error))?;
+        .map_err(ExchangeError::from_hyper)?;
     let task = tokio::spawn(async move {
-        // What breaks it is told to whoever waits for an answer.
+        // Its error is also returned to the request that waits for a response.
         let _ = connection.await;
     });
     Ok(Connection { sender, task })
 }
 
-/// What an answer means.
-fn classify_response(answer: &Response<Incoming>, now: SystemTime) -> Outcome {
-    let asked = answer.headers().get(header::RETRY_AFTER).and_then(|text| text.to_str().ok());
-    classify_status(answer.status(), asked.and_then(|text| parse_retry_after(text, now)))
+/// Returns the outcome that a response means, by the table of
+/// `docs/specification.md#webhook-responses`.
+fn classify_response(response: &Response<Incoming>, now: SystemTime) -> Outcome {
+    let value = response.headers().get(header::RETRY_AFTER).and_then(|text| text.to_str().ok());
+    classify_status(response.status(), value.and_then(|text| parse_retry_after(text, now)))
 }
 
-fn classify_status(status: StatusCode, asked: Option<Duration>) -> Outcome {
-    let why = || Arc::from(format!("answered {status}"));
+fn classify_status(status: StatusCode, retry_after: Option<Duration>) -> Outcome {
+    let text = || Arc::from(format!("HTTP {status}"));
     match status.as_u16() {
         200..=299 => Outcome::Accepted,
-        429 | 503 => Outcome::Unavailable(why(), asked),
-        408 | 409 | 425 => Outcome::RetryLater(why(), asked),
-        400..=499 => Outcome::Rejected(why()),
-        300..=399 => Outcome::RetryLater(format!("answered {status}, not followed").into(), asked),
-        _ => Outcome::RetryLater(why(), asked),
+        429 | 503 => Outcome::Unavailable(text(), retry_after),
+        408 | 409 | 425 => Outcome::RetryLater(text(), retry_after),
+        400..=499 => Outcome::Rejected(text()),
+        300..=399 => {
+            Outcome::RetryLater(format!("HTTP {status}: redirect not followed").into(), retry_after)
+        }
+        _ => Outcome::RetryLater(text(), retry_after),
     }
 }
 
-/// `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3).
+/// Parses `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3).
 fn parse_retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -246,34 +257,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_answer_means() {
-        let kind = |status: u16| match classify_status(StatusCode::from_u16(status).unwrap(), None)
-        {
-            Outcome::Accepted => "taken",
-            Outcome::Rejected(_) => "refused",
-            Outcome::RetryLater(..) => "failed",
-            Outcome::Unavailable(..) => "unreachable",
-        };
+    fn status_codes_are_classified() {
+        let outcome =
+            |status: u16| match classify_status(StatusCode::from_u16(status).unwrap(), None) {
+                Outcome::Accepted => "accepted",
+                Outcome::Rejected(_) => "rejected",
+                Outcome::RetryLater(..) => "retry later",
+                Outcome::Unavailable(..) => "unavailable",
+            };
         for (expect, all) in [
-            ("taken", &[200, 201, 202, 204, 299][..]),
-            ("refused", &[400, 401, 403, 404, 405, 410, 413, 422, 451]),
-            ("failed", &[300, 301, 302, 307, 308, 408, 409, 425, 500, 501, 502, 504, 599]),
-            ("unreachable", &[429, 503]),
+            ("accepted", &[200, 201, 202, 204, 299][..]),
+            ("rejected", &[400, 401, 403, 404, 405, 410, 413, 422, 451]),
+            ("retry later", &[300, 301, 302, 307, 308, 408, 409, 425, 500, 501, 502, 504, 599]),
+            ("unavailable", &[429, 503]),
         ] {
             for status in all {
-                assert_eq!(kind(*status), expect, "{status}");
+                assert_eq!(outcome(*status), expect, "{status}");
             }
         }
     }
 
     #[test]
-    fn a_receiver_says_when_to_come_again_in_two_ways() {
+    fn retry_after_is_seconds_or_a_date() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
         let seconds = |text: &str| parse_retry_after(text, now).map(|wait| wait.as_secs());
         assert_eq!(seconds("120"), Some(120));
         assert_eq!(seconds(" 0 "), Some(0));
         assert_eq!(seconds("Sun, 06 Nov 1994 08:49:47 GMT"), Some(10));
-        assert_eq!(seconds("Sun, 06 Nov 1994 08:00:00 GMT"), Some(0), "already past");
+        assert_eq!(seconds("Sun, 06 Nov 1994 08:00:00 GMT"), Some(0), "a date in the past");
         assert_eq!(seconds("99999999999999999999"), Some(u64::MAX));
         assert!(seconds("Fri, 31 Dec 9999 23:59:59 GMT") > Some(252_000_000_000));
         for bad in ["", "soon", "-1", "1.5", "+1"] {
@@ -281,16 +292,16 @@ mod tests {
         }
     }
 
-    /// A peer that reads nothing; it says when it is let go.
-    struct Deaf(std::sync::mpsc::Sender<()>);
+    /// A peer that never reads or writes; it reports when it is dropped.
+    struct StalledPeer(std::sync::mpsc::Sender<()>);
 
-    impl Drop for Deaf {
+    impl Drop for StalledPeer {
         fn drop(&mut self) {
             let _ = self.0.send(());
         }
     }
 
-    impl hyper::rt::Read for Deaf {
+    impl hyper::rt::Read for StalledPeer {
         fn poll_read(
             self: Pin<&mut Self>,
             _: &mut Context<'_>,
@@ -300,7 +311,7 @@ mod tests {
         }
     }
 
-    impl hyper::rt::Write for Deaf {
+    impl hyper::rt::Write for StalledPeer {
         fn poll_write(
             self: Pin<&mut Self>,
             _: &mut Context<'_>,
@@ -319,25 +330,25 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_that_reads_nothing_keeps_no_connection() {
+    fn connection_to_a_stalled_receiver_is_closed_when_dropped() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let (let_go, gone) = std::sync::mpsc::channel();
+        let (dropped, is_dropped) = std::sync::mpsc::channel();
         runtime.block_on(async {
-            let mut connection = handshake(Deaf(let_go)).await.unwrap();
+            let mut connection = handshake(StalledPeer(dropped)).await.unwrap();
             let request = Request::post("/").body(Full::new(Bytes::from("x"))).unwrap();
-            let answer = connection.sender.send_request(request);
+            let response = connection.sender.send_request(request);
             tokio::select! {
-                _ = answer => panic!("it does not answer"),
-                () = turns(10) => {}
+                _ = response => panic!("a stalled peer does not respond"),
+                () = yield_times(10) => {}
             }
             drop(connection);
-            turns(10).await;
+            yield_times(10).await;
         });
-        assert_eq!(gone.try_recv(), Ok(()), "while others go on");
+        assert_eq!(is_dropped.try_recv(), Ok(()), "without waiting for the peer");
     }
 
-    /// Lets all that can go on do so, so often.
-    async fn turns(count: usize) {
+    /// Lets other tasks run, `count` times.
+    async fn yield_times(count: usize) {
         for _ in 0..count {
             tokio::task::yield_now().await;
         }

@@ -18,6 +18,7 @@ mod http;
 mod message;
 mod secret;
 mod session;
+mod thread;
 mod tls;
 
 use std::sync::Arc;
@@ -30,9 +31,8 @@ use crate::config::WebhookConfig;
 use crate::engine::inbox::Inbox;
 use crate::engine::view::Views;
 use crate::store::Journal;
+use crate::wire::delivery::WEBHOOK_SINK;
 use context::SinkContext;
-
-pub use crate::wire::delivery::WEBHOOK_SINK;
 
 /// The sinks that run.
 #[derive(Debug)]
@@ -75,14 +75,14 @@ impl Delivery {
             return;
         };
         let (stop, stopped) = watch::channel(false);
-        let worker = SinkContext::new(
+        let context = SinkContext::new(
             config.clone(),
             Arc::clone(&self.inbox),
             Arc::clone(&self.views),
             self.journal.clone(),
         );
         let thread = std::thread::Builder::new().name("webhook".to_owned());
-        match thread.spawn(move || context::run(worker, stopped)) {
+        match thread.spawn(move || thread::run(context, stopped)) {
             Ok(thread) => {
                 info!(sink = WEBHOOK_SINK, url = config.url.redacted(), "events are delivered");
                 self.webhook = Some(DeliveryHandle { config, stop, thread });

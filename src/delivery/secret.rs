@@ -1,9 +1,11 @@
-//! Secrets that requests are signed with: where they are read from, and that they are never shown.
+//! The secrets that sign requests: reads them from a file or a variable, and never shows them. See
+//! `docs/specification.md#webhook-signatures`.
 
+use std::env::VarError;
 use std::fmt;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,14 +15,46 @@ use sha2::Sha256;
 use crate::config::SecretSource;
 use crate::delivery::bounded_file;
 
-/// Bytes of a secret (Standard Webhooks: 24 to 64).
+/// Size of a secret in bytes, as Standard Webhooks specifies it.
 const SECRET_LENGTH: std::ops::RangeInclusive<usize> = 24..=64;
-/// Bytes of a file of secrets, at most.
+/// Maximum size of the file of secrets in bytes; a larger one is an error.
 const MAX_FILE_BYTES: u64 = 4 << 10;
-/// Secrets that are in use at a time, at most: more than a rotation needs.
+/// Maximum number of secrets, which is more than a rotation needs; with more there is an error.
 const MAX_SECRETS: usize = 8;
 
-/// A key that requests are signed with. It has no text form.
+/// Why there are no secrets. No variant contains a secret or a part of one.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SecretError {
+    #[error("cannot read secret_file {}", .path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error(
+        "other users can access secret_file {file} (mode {mode:04o}); run `chmod 600 {file}`",
+        file = .path.display()
+    )]
+    Permissions { path: PathBuf, mode: u32 },
+    #[error("secret_file {} belongs to another user; run `chown` on it", .path.display())]
+    Owner { path: PathBuf },
+    #[error("secret_env {name}: the variable is not set")]
+    NotSet { name: String },
+    #[error("{setting}: {error}")]
+    Invalid {
+        /// The setting and its value.
+        setting: String,
+        error: InvalidSecret,
+    },
+}
+
+/// A text is not a list of valid secrets.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "invalid secret; expected up to {MAX_SECRETS} secrets, each `whsec_` and the base64 of {min} \
+     to {max} bytes; create one with `echo whsec_$(head -c 32 /dev/urandom | base64)`",
+    min = SECRET_LENGTH.start(),
+    max = SECRET_LENGTH.end()
+)]
+pub(crate) struct InvalidSecret;
+
+/// The state of HMAC-SHA256 after the key. Its `Debug` text does not show the key.
 #[derive(Clone)]
 struct SigningKey(Hmac<Sha256>);
 
@@ -30,45 +64,45 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// The secrets in use: one, or several while they are being exchanged.
+/// The secrets in use: one, or several during a rotation.
 #[derive(Debug, Clone)]
 pub(crate) struct Secrets(Vec<SigningKey>);
 
 impl Secrets {
-    /// Reads them. What is wrong is said without what they are.
-    pub(crate) fn read(source: &SecretSource) -> Result<Self, String> {
-        let (text, place) = match source {
+    /// Reads the secrets.
+    pub(crate) fn read(source: &SecretSource) -> Result<Self, SecretError> {
+        let (text, setting) = match source {
             SecretSource::File(path) => {
-                let place = format!("secret_file {}", path.display());
-                (read_private_file(path).map_err(|error| format!("{place}: {error}"))?, place)
+                let text = read_private_file(path)?;
+                (text, format!("secret_file {}", path.display()))
             }
             SecretSource::Env(name) => {
-                let place = format!("secret_env {name}");
-                let text = std::env::var(name).map_err(|_| format!("{place}: it is not set"))?;
-                (text, place)
+                let text = match std::env::var(name) {
+                    Ok(text) => text,
+                    Err(VarError::NotPresent) => {
+                        return Err(SecretError::NotSet { name: name.clone() });
+                    }
+                    // Not UTF-8, and so without a valid secret.
+                    Err(VarError::NotUnicode(_)) => String::new(),
+                };
+                (text, format!("secret_env {name}"))
             }
         };
-        Self::parse(&text).map_err(|why| format!("{place}: {why}"))
+        Self::parse(&text).map_err(|error| SecretError::Invalid { setting, error })
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self, InvalidSecret> {
         let secrets: Option<Vec<SigningKey>> = text.split_whitespace().map(parse_key).collect();
         match secrets {
             Some(secrets) if (1..=MAX_SECRETS).contains(&secrets.len()) => Ok(Self(secrets)),
-            _ => Err(format!(
-                "no secret; it is `whsec_` and the base64 of {} to {} bytes, such as `echo \
-                 whsec_$(head -c 32 /dev/urandom | base64)` gives, and up to {MAX_SECRETS} of them \
-                 while they are exchanged",
-                SECRET_LENGTH.start(),
-                SECRET_LENGTH.end()
-            )),
+            _ => Err(InvalidSecret),
         }
     }
 
-    /// The value of `webhook-signature`: one signature for each secret.
+    /// Returns the value of `webhook-signature`: one signature for each secret.
     pub(crate) fn sign(&self, id: &str, seconds: i64, body: &[u8]) -> String {
-        let signature = |secret: &SigningKey| {
-            let mut mac = secret.0.clone();
+        let signature = |key: &SigningKey| {
+            let mut mac = key.0.clone();
             mac.update(format!("{id}.{seconds}.").as_bytes());
             mac.update(body);
             format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
@@ -77,28 +111,27 @@ impl Secrets {
     }
 }
 
-fn parse_key(word: &str) -> Option<SigningKey> {
-    let bytes = STANDARD.decode(word.strip_prefix("whsec_").unwrap_or(word)).ok()?;
+fn parse_key(text: &str) -> Option<SigningKey> {
+    let bytes = STANDARD.decode(text.strip_prefix("whsec_").unwrap_or(text)).ok()?;
     if !SECRET_LENGTH.contains(&bytes.len()) {
         return None;
     }
     Hmac::new_from_slice(&bytes).ok().map(SigningKey)
 }
 
-/// The text of a regular file that only its owner, who is this user, can read.
-fn read_private_file(path: &Path) -> io::Result<String> {
-    let (text, metadata) = bounded_file::read(path, MAX_FILE_BYTES)?;
+/// Reads a text file that belongs to this user or root and that other users cannot access.
+fn read_private_file(path: &Path) -> Result<String, SecretError> {
+    let read_error = |source| SecretError::Read { path: path.into(), source };
+    let (text, metadata) = bounded_file::read(path, MAX_FILE_BYTES).map_err(read_error)?;
     if metadata.mode() & 0o077 != 0 {
         let mode = metadata.mode() & 0o777;
-        return Err(io::Error::other(format!(
-            "others may read it (mode {mode:04o}); `chmod 600` it"
-        )));
+        return Err(SecretError::Permissions { path: path.into(), mode });
     }
     let user = rustix::process::geteuid().as_raw();
     if metadata.uid() != user && metadata.uid() != 0 {
-        return Err(io::Error::other("it belongs to another user"));
+        return Err(SecretError::Owner { path: path.into() });
     }
-    String::from_utf8(text).map_err(|_| io::Error::other("it is not UTF-8"))
+    String::from_utf8(text).map_err(|_| read_error(io::Error::other("not UTF-8")))
 }
 
 #[cfg(test)]
@@ -106,11 +139,12 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::core::error::error_chain;
 
     const CANARY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
     #[test]
-    fn signatures_are_those_of_an_independent_implementation() {
+    fn signatures_are_accepted_by_an_independent_implementation() {
         let other = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDAAAA";
         let secrets = Secrets::parse(&format!("{CANARY}\n{other}\n")).unwrap();
         let now = chrono::Utc::now().timestamp();
@@ -124,7 +158,7 @@ mod tests {
             verifier.verify(b"{}", &headers).unwrap();
             verifier.verify(b"{ }", &headers).unwrap_err();
         }
-        // The example of the specification's reference libraries.
+        // Test vector of the reference libraries of Standard Webhooks.
         let signed = Secrets::parse(CANARY).unwrap().sign(
             "msg_p5jXN8AQM9LWM0D4loKWxJek",
             1_614_265_330,
@@ -134,44 +168,51 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_never_shown() {
+    fn debug_and_error_texts_never_show_a_secret() {
         let secrets = Secrets::parse(CANARY).unwrap();
         assert_eq!(format!("{secrets:?}"), "Secrets([[redacted]])");
         for bad in ["", "whsec_", "whsec_CANARY", "CANARY", "whsec_CANARYCANARYCANARYCANARY ="] {
-            assert!(!Secrets::parse(bad).unwrap_err().contains("CANARY"), "{bad}");
+            assert!(!Secrets::parse(bad).unwrap_err().to_string().contains("CANARY"), "{bad}");
         }
     }
 
     #[test]
-    fn a_file_is_for_its_owner_only() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("secret");
+    fn secret_file_that_is_not_private_or_not_valid_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
         std::fs::write(&path, CANARY).unwrap();
-        let read = |mode| {
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-            Secrets::read(&SecretSource::File(path.clone())).map(drop)
+        let read = |path: &Path| {
+            let result = Secrets::read(&SecretSource::File(path.into()));
+            result.map(drop).map_err(|error| error_chain(&error))
         };
-        assert_eq!(read(0o600), Ok(()));
-        assert_eq!(read(0o400), Ok(()));
+        let read_with_mode = |mode| {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            read(&path)
+        };
+        assert_eq!(read_with_mode(0o600), Ok(()));
+        assert_eq!(read_with_mode(0o400), Ok(()));
         for mode in [0o640, 0o604, 0o620] {
-            let error = read(mode).unwrap_err();
-            assert!(error.contains("`chmod 600` it") && !error.contains(CANARY), "{error}");
+            let error = read_with_mode(mode).unwrap_err();
+            assert!(error.contains("run `chmod 600 ") && !error.contains(CANARY), "{error}");
         }
-        let read = |path: &Path| Secrets::read(&SecretSource::File(path.into())).map(drop);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        let link = folder.path().join("link");
+        let link = dir.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        assert_eq!(read(&link), Ok(()), "what it leads to counts");
-        assert!(read(folder.path()).unwrap_err().contains("not a regular file"));
-        let pipe = folder.path().join("pipe");
+        assert_eq!(read(&link), Ok(()), "a link is followed");
+        assert!(read(dir.path()).unwrap_err().contains("not a regular file"));
+        let pipe = dir.path().join("pipe");
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
-        assert!(read(&pipe).unwrap_err().contains("not a regular file"), "nobody writes to it");
+        assert!(
+            read(&pipe).unwrap_err().contains("not a regular file"),
+            "a FIFO without a writer does not block"
+        );
         std::fs::write(&path, CANARY.repeat(1_000)).unwrap();
         assert!(read(&path).unwrap_err().ends_with("larger than 4096 bytes"));
         std::fs::write(&path, b"whsec_\xff").unwrap();
         assert!(read(&path).unwrap_err().contains("UTF-8"));
         let unset = SecretSource::Env("DOSSIERD_NONE".to_owned());
-        assert_eq!(Secrets::read(&unset).unwrap_err(), "secret_env DOSSIERD_NONE: it is not set");
+        let error = Secrets::read(&unset).unwrap_err();
+        assert_eq!(error.to_string(), "secret_env DOSSIERD_NONE: the variable is not set");
     }
 }

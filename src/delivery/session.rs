@@ -1,95 +1,110 @@
-//! Delivery over one store: reads what may be sent, has it sent, has it noted, and says how it
-//! stands. How a parcel is sent is in `sending`, what the store is asked for in `commit_in_flight`.
+//! Delivery from one store, until it is replaced or the sink is stopped: reads durable events, has
+//! the dispatcher choose, commits what is settled, and publishes the sink's report. `send` builds
+//! and sends requests; `cursor_commit` commits the cursor.
 
 mod cursor_commit;
 mod send;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
+use tracing::warn;
 
+use crate::core::error::error_chain;
 use crate::core::time::Timestamp;
-use crate::delivery::WEBHOOK_SINK;
-use crate::delivery::context::SinkContext;
-use crate::delivery::dispatcher::{Dispatcher, Outcome};
+use crate::delivery::context::{STORE_RETRY_INTERVAL, SinkContext};
+use crate::delivery::dispatcher::{DeadLetterEntry, Dispatcher, Outcome};
 use crate::delivery::http::WebhookClient;
 use crate::delivery::secret::Secrets;
-use crate::engine::outbox::{Durable, SinkError, SinkHealth, SinkRegistration};
-use crate::store::{CursorUpdate, JournalReader};
-use cursor_commit::{CommitResult, receive_commit};
+use crate::engine::outbox::{Durable, SinkCommand, SinkError, SinkHealth, SinkRegistration};
+use crate::store::JournalReader;
+use crate::wire::delivery::WEBHOOK_SINK;
+use cursor_commit::CursorCommit;
 
-/// Events that are looked at in one reading.
+/// Number of events read from the journal at a time.
 const PAGE_CAPACITY: usize = 256;
-/// How it stands is shown at most so often.
+/// Minimum time between two published reports.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(50);
-/// After the store refused something, the next try.
-pub(crate) const STORE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// How often secrets are read again, and whether retention dropped something.
+/// Minimum time between two syncs of the store that the sink requests. It requests one only if it
+/// has nothing durable left to send.
+const BARRIER_INTERVAL: Duration = Duration::from_millis(20);
+/// Interval at which secrets are reread and the dispatcher is told of retention.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
+/// Timeout for the last commit when the sink is stopped; after it, events whose delivery is not
+/// committed are sent again by the next run.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why a round ended.
+/// Why a session ended.
 pub(crate) enum SessionEnd {
     Stopped,
-    /// The store is another one.
+    /// The store has another instance: the cursor has to be read again.
     StoreReplaced,
 }
 
-/// Delivery over one store.
+/// Delivery from one store.
 pub(crate) struct DeliverySession<'a> {
     context: &'a mut SinkContext,
     dispatcher: Dispatcher,
+    commit: CursorCommit,
     reader: JournalReader,
     durable: Durable,
+    /// The number of the last committed event, durable or not.
     seq_updates: watch::Receiver<u64>,
-    receiver: Option<Arc<WebhookClient>>,
-    secrets: Option<(Duration, Secrets)>,
-    in_flight: JoinSet<(u64, usize, Outcome)>,
+    /// Created at the first request; dropped if it cannot reach the receiver over TLS.
+    client: Option<Arc<WebhookClient>>,
+    secrets: Option<CachedSecrets>,
+    in_flight: JoinSet<SendResult>,
     pending_barrier: Option<oneshot::Receiver<Result<Durable, SinkError>>>,
     next_barrier_at: Duration,
     next_read_at: Duration,
     next_refresh_at: Duration,
-    /// What is to be noted, of which lanes, and what is being noted.
-    pending_update: CursorUpdate,
-    pending_partitions: Vec<Arc<str>>,
-    commit_in_flight: Option<(oneshot::Receiver<CommitResult>, Vec<Arc<str>>)>,
-    committed_cursor: u64,
-    next_commit_at: Duration,
+    /// After an error of the store, the time of the next command.
     store_retry_at: Duration,
-    /// Whether what is set aside is to be read again.
+    /// True if the dead letters in the store may differ from those of the dispatcher.
     dead_letters_changed: bool,
     publish_at: Option<Duration>,
 }
 
+struct CachedSecrets {
+    read_at: Duration,
+    secrets: Arc<Secrets>,
+}
+
+/// How a request ended.
+struct SendResult {
+    /// The batch it sent.
+    id: u64,
+    /// Number of its events.
+    events: usize,
+    outcome: Outcome,
+}
+
 impl<'a> DeliverySession<'a> {
-    pub(crate) fn new(worker: &'a mut SinkContext, opened: SinkRegistration) -> Self {
-        let state = opened.progress;
-        worker.report.dropped = state.dropped;
-        let now = worker.elapsed();
+    pub(crate) fn new(context: &'a mut SinkContext, registration: SinkRegistration) -> Self {
+        let SinkRegistration { durable, progress } = registration;
+        context.report.dropped = progress.dropped;
+        let now = context.elapsed();
+        // Guards against a store whose cursor is ahead of its journal.
+        let cursor = progress.cursor.min(durable.seq);
         Self {
-            dispatcher: Dispatcher::new(
-                worker.dispatch_limits(),
-                state.cursor.min(opened.durable.seq),
-            ),
-            reader: worker.journal.reader(),
-            durable: opened.durable,
-            seq_updates: worker.views.news(),
-            receiver: None,
+            dispatcher: Dispatcher::new(context.dispatch_limits(), cursor),
+            commit: CursorCommit::new(progress.cursor, now),
+            reader: context.journal.reader(),
+            durable,
+            seq_updates: context.views.news(),
+            client: None,
             secrets: None,
             in_flight: JoinSet::new(),
             pending_barrier: None,
             next_barrier_at: now,
             next_read_at: now,
             next_refresh_at: now,
-            pending_update: CursorUpdate::default(),
-            pending_partitions: Vec::new(),
-            commit_in_flight: None,
-            committed_cursor: state.cursor,
-            next_commit_at: now,
             store_retry_at: now,
             dead_letters_changed: true,
             publish_at: Some(now),
-            context: worker,
+            context,
         }
     }
 
@@ -97,8 +112,9 @@ impl<'a> DeliverySession<'a> {
         loop {
             self.run_ready_work();
             let now = self.context.elapsed();
-            let wake = self.next_deadline(now).map(|at| self.context.started + at);
-            let hungry = self.dispatcher.has_send_capacity(now) || self.dispatcher.needs_events();
+            let deadline = self.next_deadline(now).map(|at| self.context.started_at + at);
+            let wants_events =
+                self.dispatcher.has_send_capacity(now) || self.dispatcher.needs_events();
             let views = Arc::clone(&self.context.views);
             tokio::select! {
                 _ = stop.changed() => {
@@ -109,49 +125,47 @@ impl<'a> DeliverySession<'a> {
                     self.dead_letters_changed = true;
                     self.dispatcher.retry_now(now);
                 }
-                _ = self.seq_updates.changed(), if hungry => {
+                _ = self.seq_updates.changed(), if wants_events => {
                     if self.is_store_replaced() {
                         return SessionEnd::StoreReplaced;
                     }
                 }
-                Some(ended) = self.in_flight.join_next() => {
-                    self.on_send_finished(ended);
-                    while let Some(ended) = self.in_flight.try_join_next() {
-                        self.on_send_finished(ended);
+                Some(result) = self.in_flight.join_next() => {
+                    self.on_send_finished(result);
+                    while let Some(result) = self.in_flight.try_join_next() {
+                        self.on_send_finished(result);
                     }
                 }
-                answer = receive_or_pending(&mut self.pending_barrier) => {
+                reply = receive_or_pending(&mut self.pending_barrier) => {
                     self.pending_barrier = None;
-                    match answer {
-                        Some(Ok(durable)) if durable.instance != self.durable.instance => {
+                    match reply.unwrap_or(Err(SinkError::EngineStopped)) {
+                        Ok(durable) if durable.instance != self.durable.instance => {
                             return SessionEnd::StoreReplaced;
                         }
-                        Some(Ok(durable)) => self.durable = durable,
-                        Some(Err(error)) => self.on_store_error(&error),
-                        None => self.on_store_error(&SinkError::EngineStopped),
+                        Ok(durable) => self.durable = durable,
+                        Err(error) => self.on_store_error(&error),
                     }
                 }
-                answer = receive_commit(&mut self.commit_in_flight) => {
-                    self.on_committed(answer);
+                result = self.commit.finish() => {
+                    self.on_commit_finished(result);
                     if self.is_store_replaced() {
                         return SessionEnd::StoreReplaced;
                     }
                 }
-                () = sleep_until(wake) => {}
+                () = sleep_until(deadline) => {}
             }
         }
     }
 
-    /// All that can be done without waiting.
+    /// Does all work that does not have to wait.
     fn run_ready_work(&mut self) {
         let now = self.context.elapsed();
         self.refresh(now);
         self.read_journal(now);
-        while let Some(parcel) = self.dispatcher.next_batch(now) {
-            self.send(parcel, now);
+        while let Some(batch) = self.dispatcher.next_batch(now) {
+            self.send(batch, now);
         }
-        let settled = self.dispatcher.take_settled();
-        self.record_settled(settled);
+        self.record_settled();
         self.send_commands(now);
         if self.publish_at.is_some_and(|at| at <= now) {
             self.publish_report(now);
@@ -159,29 +173,30 @@ impl<'a> DeliverySession<'a> {
     }
 
     fn next_deadline(&self, now: Duration) -> Option<Duration> {
-        let barrier =
-            self.needs_barrier(now).then(|| self.next_barrier_at.max(self.store_retry_at));
-        let note = self.needs_commit().then(|| self.next_commit_at.max(self.store_retry_at));
+        let after_retry = |at: Duration| at.max(self.store_retry_at);
+        let barrier = self.needs_barrier(now).then(|| after_retry(self.next_barrier_at));
+        let commit = self.needs_commit().then(|| after_retry(self.commit.next_commit_at()));
         let read = (self.next_read_at > now).then_some(self.next_read_at);
-        let all = [self.dispatcher.next_deadline(), barrier, note, read, self.publish_at];
+        let all = [self.dispatcher.next_deadline(), barrier, commit, read, self.publish_at];
         all.into_iter().flatten().min()
     }
 
+    /// Passes to the dispatcher what others changed in the store: dead letters, and retention.
     fn refresh(&mut self, now: Duration) {
         if self.dead_letters_changed
-            && self.commit_in_flight.is_none()
+            && !self.commit.is_in_flight()
             && !self.needs_commit()
             && self.store_retry_at <= now
         {
             match self.reader.dead_letters(WEBHOOK_SINK) {
                 Ok(rows) => {
                     self.dead_letters_changed = false;
-                    let names: Vec<(u64, String, bool)> = rows
-                        .into_iter()
-                        .map(|row| (row.seq, partition_key(&row.root_id, &row.feature), row.retry))
-                        .collect();
-                    let rows = names.iter().map(|(seq, lane, retry)| (*seq, &**lane, *retry));
-                    self.dispatcher.set_dead_letters(rows);
+                    let entries = rows.into_iter().map(|row| DeadLetterEntry {
+                        seq: row.seq,
+                        partition: partition_key(&row.root_id, &row.feature),
+                        retry: row.retry,
+                    });
+                    self.dispatcher.set_dead_letters(entries);
                     self.schedule_publish(now);
                 }
                 Err(error) => self.on_store_error(&error.into()),
@@ -195,7 +210,7 @@ impl<'a> DeliverySession<'a> {
         }
     }
 
-    /// Reads on in the journal, as far as it is durable.
+    /// Reads durable events from the journal, as many as the dispatcher needs.
     fn read_journal(&mut self, now: Duration) {
         while self.next_read_at <= now
             && self.dispatcher.needs_events()
@@ -206,11 +221,11 @@ impl<'a> DeliverySession<'a> {
             match self.reader.event_headers(after, self.durable.seq, limit) {
                 Ok(page) => {
                     let first = page.first().map_or(self.durable.seq + 1, |event| event.seq);
-                    // There are no holes but what retention makes.
+                    // Numbers are consecutive: only retention can have deleted those in between.
                     self.dispatcher.skip_to(first);
                     for event in &page {
-                        let lane = partition_key(&event.root_id, &event.feature);
-                        self.dispatcher.push(event.seq, event.emitted_ms, event.bytes, &lane);
+                        let partition = partition_key(&event.root_id, &event.feature);
+                        self.dispatcher.push(event.seq, event.emitted_ms, event.bytes, &partition);
                     }
                     self.schedule_publish(now);
                 }
@@ -220,6 +235,68 @@ impl<'a> DeliverySession<'a> {
                 }
             }
         }
+    }
+
+    /// Sends the commands that are due to the engine: a barrier, so that more events become durable,
+    /// and a cursor update.
+    fn send_commands(&mut self, now: Duration) {
+        if now < self.store_retry_at {
+            return;
+        }
+        if self.needs_barrier(now) && now >= self.next_barrier_at {
+            self.next_barrier_at = now + BARRIER_INTERVAL;
+            self.pending_barrier =
+                self.context.send_command(|reply| SinkCommand::Barrier { reply });
+        }
+        let is_urgent = self.dead_letters_changed
+            || self.commit.blocks_partitions()
+            || self.in_flight.is_empty();
+        if self.needs_commit() && (now >= self.commit.next_commit_at() || is_urgent) {
+            self.start_commit(now);
+        }
+    }
+
+    fn needs_barrier(&self, now: Duration) -> bool {
+        self.pending_barrier.is_none()
+            && self.dispatcher.has_send_capacity(now)
+            && self.dispatcher.scanned() >= self.durable.seq
+            && *self.seq_updates.borrow() > self.durable.seq
+    }
+
+    fn needs_commit(&self) -> bool {
+        self.commit.is_needed(self.dispatcher.cursor())
+    }
+
+    fn record_settled(&mut self) {
+        let settled = self.dispatcher.take_settled();
+        self.context.report.dropped += settled.dropped;
+        self.commit.record_settled(settled);
+    }
+
+    fn start_commit(&mut self, now: Duration) {
+        let cursor = self.dispatcher.cursor();
+        self.commit.start(self.context, &self.durable.instance, cursor, now);
+    }
+
+    fn on_commit_finished(&mut self, result: Result<Vec<Arc<str>>, SinkError>) {
+        match result {
+            Ok(partitions) => self.dispatcher.unblock_partitions(&partitions),
+            Err(error) => self.on_store_error(&error),
+        }
+    }
+
+    /// Records an error of the store and delays further commands to it.
+    fn on_store_error(&mut self, error: &SinkError) {
+        let error = error_chain(error);
+        let now = self.context.elapsed();
+        self.store_retry_at = now + STORE_RETRY_INTERVAL;
+        let report = &mut self.context.report;
+        report.health = SinkHealth::Retrying;
+        if report.last_error.as_deref() != Some(&*error) {
+            warn!(sink = WEBHOOK_SINK, error, "cannot use the store; will retry");
+            report.last_error = Some(error.into());
+        }
+        self.schedule_publish(now);
     }
 
     fn is_store_replaced(&self) -> bool {
@@ -232,40 +309,63 @@ impl<'a> DeliverySession<'a> {
     }
 
     fn publish_report(&mut self, now: Duration) {
-        // What the store refused may be mended then, and nothing else tells of it.
+        // The end of `store_retry_at` changes the health and is no event of its own.
         self.publish_at = (now < self.store_retry_at).then_some(self.store_retry_at);
-        let outbox = &self.dispatcher;
-        let retrying = outbox.is_retrying() || now < self.store_retry_at;
-        let wait = outbox.next_deadline().filter(|at| retrying && *at > now);
+        let dispatcher = &self.dispatcher;
+        let is_retrying = dispatcher.is_retrying() || now < self.store_retry_at;
+        let next_try_at = dispatcher.next_deadline().filter(|at| is_retrying && *at > now);
         let report = &mut self.context.report;
-        report.cursor = outbox.cursor();
-        report.ahead = outbox.settled_ahead();
-        report.oldest_at = outbox.oldest_pending_ms().and_then(Timestamp::from_millis);
-        report.dead_letters = outbox.dead_letter_count();
-        report.health = if retrying { SinkHealth::Retrying } else { SinkHealth::Ok };
-        report.next_try_at = wait.map(|at| (SystemTime::now() + at.saturating_sub(now)).into());
-        if !retrying {
+        report.cursor = dispatcher.cursor();
+        report.ahead = dispatcher.settled_ahead();
+        report.oldest_at = dispatcher.oldest_pending_ms().and_then(Timestamp::from_millis);
+        report.dead_letters = dispatcher.dead_letter_count();
+        report.health = if is_retrying { SinkHealth::Retrying } else { SinkHealth::Ok };
+        report.next_try_at = next_try_at.map(|at| (SystemTime::now() + (at - now)).into());
+        if !is_retrying {
             report.last_error = None;
         }
         self.context.views.board().publish(report.clone());
     }
+
+    /// Commits what is settled and aborts all requests; does not wait for the network.
+    async fn shut_down(mut self) {
+        while let Some(result) = self.in_flight.try_join_next() {
+            self.on_send_finished(result);
+        }
+        self.in_flight.abort_all();
+        self.record_settled();
+        let commit_all = async {
+            if self.commit.is_in_flight() {
+                let result = self.commit.finish().await;
+                self.on_commit_finished(result);
+            }
+            if self.needs_commit() {
+                self.start_commit(self.context.elapsed());
+                if self.commit.is_in_flight() {
+                    let _ = self.commit.finish().await;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, commit_all).await;
+    }
 }
 
+/// Returns the key of the partition in which a feature's events are ordered. A CloudEvent has it as
+/// `partitionkey`.
 fn partition_key(root_id: &str, feature: &str) -> String {
     format!("{root_id}/{feature}")
 }
 
-/// The answer to something that was asked; never, where nothing was. `None`: there is no one who
-/// answers.
-async fn receive_or_pending<T>(asked: &mut Option<oneshot::Receiver<T>>) -> Option<T> {
-    match asked {
-        Some(answer) => answer.await.ok(),
+/// Waits for a reply, forever if none is expected. Returns `None` if the sender was dropped.
+async fn receive_or_pending<T>(reply: &mut Option<oneshot::Receiver<T>>) -> Option<T> {
+    match reply {
+        Some(receiver) => receiver.await.ok(),
         None => std::future::pending().await,
     }
 }
 
-async fn sleep_until(at: Option<Instant>) {
-    match at {
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
     }

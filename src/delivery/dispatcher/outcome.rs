@@ -1,98 +1,102 @@
-//! What follows from how a parcel fared.
+//! What a request's outcome changes: its events are settled, retried or dead-lettered, and the
+//! circuit breaker opens or closes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::delivery::dispatcher::{
-    CIRCUIT_FAILURE_THRESHOLD, Dispatcher, NewDeadLetter, Outcome, OutgoingBatch,
-};
+use super::{CIRCUIT_FAILURE_THRESHOLD, Dispatcher, NewDeadLetter, OutgoingBatch};
+
+/// The outcome of a request. Texts say what the receiver answered or what failed; durations are
+/// those that the receiver asks for in `Retry-After`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The receiver accepted the events.
+    Accepted,
+    /// The receiver rejected the events and will do so again.
+    Rejected(Arc<str>),
+    /// The receiver failed to process these events.
+    RetryLater(Arc<str>, Option<Duration>),
+    /// The receiver processes nothing now, or cannot be reached.
+    Unavailable(Arc<str>, Option<Duration>),
+}
 
 impl Dispatcher {
-    /// A parcel fared so; `chance` is from 0 to 1.
-    pub(crate) fn on_outcome(
-        &mut self,
-        number: u64,
-        outcome: &Outcome,
-        now: Duration,
-        chance: f64,
-    ) {
-        let Some(flight) = self.in_flight.remove(&number) else {
+    /// Records the outcome of a batch. `jitter` is a random number from 0 to 1.
+    pub(crate) fn on_outcome(&mut self, id: u64, outcome: &Outcome, now: Duration, jitter: f64) {
+        let Some(batch) = self.in_flight.remove(&id) else {
             return;
         };
         if *outcome == Outcome::Accepted {
             self.failing_partitions.clear();
-            for (name, count) in &flight.partitions {
-                self.on_accepted(name, *count);
+            for share in &batch.partitions {
+                self.on_accepted(&share.name, share.count);
             }
-            if std::mem::take(&mut self.consecutive_circuit_opens) > 0 {
-                self.circuit_open_until = now;
+            if self.circuit.on_accepted(now) {
                 self.clear_backoffs(now);
             }
             return;
         }
-        let batch = flight.partitions.iter().map(|(_, count)| count).sum::<usize>() > 1;
-        for (name, count) in &flight.partitions {
-            let Some(lane) = self.partitions.get_mut(name) else {
+        let has_several = batch.partitions.iter().map(|share| share.count).sum::<usize>() > 1;
+        for share in &batch.partitions {
+            let Some(partition) = self.partitions.get_mut(&share.name) else {
                 continue;
             };
-            lane.in_flight = 0;
-            if batch && !matches!(outcome, Outcome::Unavailable(..)) {
-                lane.singles_remaining = lane.singles_remaining.max(*count);
+            partition.in_flight = 0;
+            if has_several && !matches!(outcome, Outcome::Unavailable(..)) {
+                partition.singles_remaining = partition.singles_remaining.max(share.count);
             }
             match outcome {
-                Outcome::Rejected(_) if batch => {}
-                Outcome::Rejected(why) => self.on_rejected(name, why, now, chance),
-                Outcome::RetryLater(_, asked) => {
-                    lane.attempts = lane.attempts.saturating_add(1);
-                    lane.retry_at = now + self.limits.backoff.delay(lane.attempts, chance, *asked);
+                // Sent again one by one, which shows which event is rejected.
+                Outcome::Rejected(_) if has_several => {}
+                Outcome::Rejected(reason) => self.on_rejected(&share.name, reason, now, jitter),
+                Outcome::RetryLater(_, retry_after) => {
+                    partition.attempts = partition.attempts.saturating_add(1);
+                    let delay = self.limits.backoff.delay(partition.attempts, jitter, *retry_after);
+                    partition.retry_at = now + delay;
                 }
                 Outcome::Unavailable(..) | Outcome::Accepted => {}
             }
-            self.index_partition(name);
+            self.index_partition(&share.name);
             if self.failing_partitions.len() < CIRCUIT_FAILURE_THRESHOLD {
-                self.failing_partitions.insert(Arc::clone(name));
+                self.failing_partitions.insert(Arc::clone(&share.name));
             }
         }
-        let asked = match outcome {
-            Outcome::Unavailable(_, asked) => Some(*asked),
-            _ if self.failing_partitions.len() >= CIRCUIT_FAILURE_THRESHOLD && !batch => Some(None),
-            _ => None,
+        let is_failing = self.failing_partitions.len() >= CIRCUIT_FAILURE_THRESHOLD;
+        let retry_after = match outcome {
+            Outcome::Unavailable(_, retry_after) => *retry_after,
+            _ if is_failing && !has_several => None,
+            _ => return,
         };
-        if let Some(asked) = asked {
-            // What was sent before a pause proves nothing new.
-            if flight.circuit_opens_before == self.circuit_opens {
-                self.consecutive_circuit_opens = self.consecutive_circuit_opens.saturating_add(1);
-                self.circuit_opens += 1;
-            }
-            let pause =
-                self.limits.backoff.delay(self.consecutive_circuit_opens.max(1), chance, asked);
-            self.circuit_open_until = self.circuit_open_until.max(now + pause);
-        }
+        let backoff = self.limits.backoff;
+        self.circuit.on_failure(batch.pauses_before, now, |pauses| {
+            backoff.delay(pauses, jitter, retry_after)
+        });
     }
 
-    /// Events of a parcel are not there any more; the rest of it, if any, is still to be sent.
-    pub(crate) fn remove_missing(&mut self, parcel: &mut OutgoingBatch, missing: &[u64]) {
-        let Some(flight) = self.in_flight.get_mut(&parcel.id) else {
+    /// Removes events from a batch that are neither in the journal nor dead letters any more. The
+    /// rest of the batch, if any, is still to be sent.
+    pub(crate) fn remove_missing(&mut self, batch: &mut OutgoingBatch, missing: &[u64]) {
+        let Some(in_flight) = self.in_flight.get_mut(&batch.id) else {
             return;
         };
         let mut emptied = Vec::new();
-        for (name, count) in &mut flight.partitions {
-            let Some(lane) = self.partitions.get_mut(name) else {
+        for share in &mut in_flight.partitions {
+            let Some(partition) = self.partitions.get_mut(&share.name) else {
                 continue;
             };
-            let before = lane.queue.len();
-            lane.queue.retain(|seq| !missing.contains(seq));
-            *count = count.saturating_sub(before - lane.queue.len());
-            lane.in_flight = *count;
-            if *count == 0 {
-                emptied.push(Arc::clone(name));
+            let length = partition.queue.len();
+            partition.queue.retain(|seq| !missing.contains(seq));
+            share.count = share.count.saturating_sub(length - partition.queue.len());
+            partition.in_flight = share.count;
+            if share.count == 0 {
+                emptied.push(Arc::clone(&share.name));
             }
         }
-        flight.partitions.retain(|(_, count)| *count > 0);
-        if flight.partitions.is_empty() {
-            self.in_flight.remove(&parcel.id);
+        in_flight.partitions.retain(|share| share.count > 0);
+        if in_flight.partitions.is_empty() {
+            self.in_flight.remove(&batch.id);
         }
-        parcel.seqs.retain(|seq| !missing.contains(seq));
+        batch.seqs.retain(|seq| !missing.contains(seq));
         for seq in missing {
             if !self.redeliveries.remove(seq) && self.pending.remove(seq).is_some() {
                 self.settled.dropped += 1;
@@ -104,10 +108,10 @@ impl Dispatcher {
     }
 
     fn on_accepted(&mut self, name: &Arc<str>, count: usize) {
-        let Some(lane) = self.partitions.get_mut(name) else {
+        let Some(partition) = self.partitions.get_mut(name) else {
             return;
         };
-        for seq in lane.queue.drain(..count) {
+        for seq in partition.queue.drain(..count) {
             if self.redeliveries.remove(&seq) {
                 self.dead_letter_count = self.dead_letter_count.saturating_sub(1);
                 self.settled.redelivered.push(seq);
@@ -115,34 +119,37 @@ impl Dispatcher {
                 self.pending.remove(&seq);
             }
         }
-        lane.advance(count);
+        partition.advance(count);
         self.index_partition(name);
     }
 
-    fn on_rejected(&mut self, name: &Arc<str>, why: &Arc<str>, now: Duration, chance: f64) {
-        let Some(lane) = self.partitions.get_mut(name) else {
+    /// Records that the first event of a partition was rejected, when it was sent alone. At the last
+    /// attempt it becomes a dead letter, unless there are too many already.
+    fn on_rejected(&mut self, name: &Arc<str>, reason: &Arc<str>, now: Duration, jitter: f64) {
+        let Some(partition) = self.partitions.get_mut(name) else {
             return;
         };
-        lane.attempts = lane.attempts.saturating_add(1);
-        lane.rejections = lane.rejections.saturating_add(1);
-        lane.retry_at = now + self.limits.backoff.delay(lane.attempts, chance, None);
-        let Some(seq) = lane.queue.front().copied() else {
+        partition.attempts = partition.attempts.saturating_add(1);
+        partition.rejections = partition.rejections.saturating_add(1);
+        partition.retry_at = now + self.limits.backoff.delay(partition.attempts, jitter, None);
+        let Some(seq) = partition.queue.front().copied() else {
             return;
         };
-        let again = self.redeliveries.contains(&seq);
-        let full = self.dead_letter_count >= self.limits.max_dead_letters && !again;
-        if lane.rejections < self.limits.max_rejections || full {
+        // A redelivered event is a dead letter already and needs no further place.
+        let is_redelivery = self.redeliveries.contains(&seq);
+        let is_full = self.dead_letter_count >= self.limits.max_dead_letters && !is_redelivery;
+        if partition.rejections < self.limits.max_rejections || is_full {
             return;
         }
-        lane.queue.pop_front();
-        let rejected = NewDeadLetter { seq, attempts: lane.attempts, reason: Arc::clone(why) };
-        lane.advance(1);
-        lane.awaiting_dead_letter_ack = true;
+        partition.queue.pop_front();
+        let attempts = partition.attempts;
+        partition.advance(1);
+        partition.awaiting_dead_letter_ack = true;
         if !self.redeliveries.remove(&seq) {
             self.pending.remove(&seq);
             self.dead_letter_count += 1;
         }
-        self.settled.rejected.push(rejected);
+        self.settled.rejected.push(NewDeadLetter { seq, attempts, reason: Arc::clone(reason) });
         self.settled.blocked_partitions.push(Arc::clone(name));
     }
 }

@@ -9,7 +9,7 @@ const SECOND: Duration = Duration::from_secs(1);
 fn limits() -> DispatchLimits {
     let backoff = ExponentialBackoff { initial: SECOND, max: Duration::from_mins(5) };
     DispatchLimits {
-        window: 100,
+        max_window_events: 100,
         max_in_flight: 4,
         max_batch_events: 1,
         max_batch_bytes: 100,
@@ -25,6 +25,10 @@ fn outbox(limits: DispatchLimits, lanes: &[&str]) -> Dispatcher {
         outbox.push(seq, 0, 1, lane);
     }
     outbox
+}
+
+fn entry(seq: u64, partition: &str, retry: bool) -> DeadLetterEntry {
+    DeadLetterEntry { seq, partition: partition.to_owned(), retry }
 }
 
 fn failed() -> Outcome {
@@ -89,7 +93,7 @@ fn what_is_refused_for_good_is_set_aside_and_what_follows_goes_on() {
     assert_eq!(second.seqs, [2]);
 
     // Tried again when someone wants it, and then it is delivered.
-    outbox.set_dead_letters([(1, "a", true)].into_iter());
+    outbox.set_dead_letters([entry(1, "a", true)].into_iter());
     outbox.on_outcome(second.id, &Outcome::Accepted, now, 1.0);
     let sent = outbox.next_batch(now).unwrap();
     assert_eq!(sent.seqs, [1]);
@@ -233,7 +237,7 @@ fn what_retention_drops_is_counted_and_the_rest_goes_on() {
 #[test]
 fn what_is_set_aside_ahead_of_the_cursor_is_not_sent_after_a_restart() {
     let mut outbox = Dispatcher::new(limits(), 0);
-    outbox.set_dead_letters([(2, "a", false), (3, "a", true)].into_iter());
+    outbox.set_dead_letters([entry(2, "a", false), entry(3, "a", true)].into_iter());
     for seq in 1..=4 {
         outbox.push(seq, 0, 1, "a");
     }
@@ -250,7 +254,7 @@ fn what_is_set_aside_ahead_of_the_cursor_is_not_sent_after_a_restart() {
 
 #[test]
 fn three_days_offline_cost_no_memory_and_lose_nothing() {
-    let limits = DispatchLimits { window: 10_000, max_in_flight: 8, ..limits() };
+    let limits = DispatchLimits { max_window_events: 10_000, max_in_flight: 8, ..limits() };
     let mut outbox = Dispatcher::new(limits, 0);
     let lanes = ["a", "b", "c", "d", "e"];
     let (mut now, mut chance, mut last) = (Duration::ZERO, 0.0, [0; 5]);
@@ -320,7 +324,7 @@ proptest! {
         window in 1..30_usize,
     ) {
         let names = ["a", "b", "c", "d"];
-        let limits = DispatchLimits { max_batch_events: batch, window, max_dead_letters: 1_000, ..limits() };
+        let limits = DispatchLimits { max_batch_events: batch, max_window_events: window, max_dead_letters: 1_000, ..limits() };
         let total = lanes.len() as u64;
         let lane_of = |seq: u64| lanes[usize::try_from(seq - 1).unwrap()];
         let mut had: Vec<Vec<u64>> = vec![Vec::new(); names.len()];
@@ -373,7 +377,7 @@ proptest! {
                 Deed::Refuse => refused(),
                 Deed::Kill => {
                     outbox = Dispatcher::new(limits, noted);
-                    outbox.set_dead_letters(aside.iter().map(|seq| (*seq, names[lane_of(*seq)], false)));
+                    outbox.set_dead_letters(aside.iter().map(|seq| entry(*seq, names[lane_of(*seq)], false)));
                     flying.clear();
                     continue;
                 }

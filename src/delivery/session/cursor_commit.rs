@@ -1,172 +1,150 @@
-//! What a round asks of the store's one writer: a barrier before more is sent, and a note of what was
-//! settled.
+//! Commits the cursor and dead letters of a sink through the engine, one update at a time. Decides
+//! what is committed, not when.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::oneshot;
-use tracing::{error, warn};
+use tracing::error;
 
-use crate::core::error::error_chain;
 use crate::core::time::Timestamp;
-use crate::delivery::WEBHOOK_SINK;
+use crate::delivery::context::SinkContext;
 use crate::delivery::dispatcher::Settled;
-use crate::delivery::session::{DeliverySession, STORE_RETRY_INTERVAL};
-use crate::engine::outbox::{RejectedUpdate, SinkCommand, SinkError, SinkHealth};
+use crate::engine::outbox::{RejectedUpdate, SinkCommand, SinkError};
 use crate::store::{CursorUpdate, RejectedEvent};
+use crate::wire::delivery::WEBHOOK_SINK;
 
-/// What is committed is made durable at most so often, and only while something waits for it.
-const BARRIER_INTERVAL: Duration = Duration::from_millis(20);
-/// What is delivered is noted at least so often.
+/// Maximum time between a delivery and the commit of the cursor. After a crash, events delivered
+/// since the last commit are sent again.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
-/// How long an end may take.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
-pub(crate) type CommitResult = Result<(), RejectedUpdate>;
+/// Progress that is not committed yet.
+pub(crate) struct CursorCommit {
+    /// Progress since the update in flight, or since the last one.
+    pending: CursorUpdate,
+    /// Partitions that are blocked until `pending` is committed.
+    pending_partitions: Vec<Arc<str>>,
+    in_flight: Option<InFlightCommit>,
+    /// Cursor of the last update that was committed or is in flight; 0 after a failed one.
+    committed_cursor: u64,
+    next_commit_at: Duration,
+}
 
-impl DeliverySession<'_> {
-    pub(crate) fn needs_barrier(&self, now: Duration) -> bool {
-        self.pending_barrier.is_none()
-            && self.dispatcher.has_send_capacity(now)
-            && self.dispatcher.scanned() >= self.durable.seq
-            && *self.seq_updates.borrow() > self.durable.seq
+struct InFlightCommit {
+    reply: oneshot::Receiver<Result<(), RejectedUpdate>>,
+    /// Partitions that are blocked until this is committed.
+    partitions: Vec<Arc<str>>,
+}
+
+impl CursorCommit {
+    /// Creates a state in which the cursor is committed.
+    pub(crate) fn new(committed_cursor: u64, now: Duration) -> Self {
+        Self {
+            pending: CursorUpdate::default(),
+            pending_partitions: Vec::new(),
+            in_flight: None,
+            committed_cursor,
+            next_commit_at: now,
+        }
     }
 
-    pub(crate) fn needs_commit(&self) -> bool {
-        let CursorUpdate { dropped, rejected: refused, redelivered: delivered, .. } =
-            &self.pending_update;
-        let moved = self.dispatcher.cursor() > self.committed_cursor || *dropped > 0;
-        self.commit_in_flight.is_none() && (moved || !refused.is_empty() || !delivered.is_empty())
-    }
-
+    /// Adds settled events to the next update.
     pub(crate) fn record_settled(&mut self, settled: Settled) {
-        let at = Timestamp::from(SystemTime::now());
+        let rejected_at = Timestamp::from(SystemTime::now());
         if settled.dropped > 0 {
             let events = settled.dropped;
-            error!(sink = WEBHOOK_SINK, events, "dropped by the journal's retention, undelivered");
-            self.context.report.dropped += events;
-            self.pending_update.dropped += events;
+            error!(sink = WEBHOOK_SINK, events, "retention deleted events that were not delivered");
+            self.pending.dropped += events;
         }
         for event in settled.rejected {
             error!(
                 sink = WEBHOOK_SINK,
                 seq = event.seq,
-                tries = event.attempts,
-                why = &*event.reason,
-                "refused for good and set aside; see `dossierd delivery list`"
+                attempts = event.attempts,
+                error = &*event.reason,
+                "event rejected permanently, moved to dead letters; see `dossierd delivery list`"
             );
-            let error = event.reason.to_string();
-            self.pending_update.rejected.push(RejectedEvent {
+            self.pending.rejected.push(RejectedEvent {
                 seq: event.seq,
                 tries: event.attempts,
-                rejected_at: at,
-                error,
+                rejected_at,
+                error: event.reason.to_string(),
             });
         }
-        self.pending_update.redelivered.extend(settled.redelivered);
+        self.pending.redelivered.extend(settled.redelivered);
         self.pending_partitions.extend(settled.blocked_partitions);
     }
 
-    /// Asks for what is to be durable or noted, where it is time for that.
-    pub(crate) fn send_commands(&mut self, now: Duration) {
-        if now < self.store_retry_at {
-            return;
-        }
-        if self.needs_barrier(now) && now >= self.next_barrier_at {
-            self.next_barrier_at = now + BARRIER_INTERVAL;
-            self.pending_barrier =
-                self.context.send_command(|reply| SinkCommand::Barrier { reply });
-        }
-        let urgent = self.dead_letters_changed
-            || !self.pending_partitions.is_empty()
-            || self.in_flight.is_empty();
-        if self.needs_commit() && (now >= self.next_commit_at || urgent) {
-            self.start_commit(now);
-        }
+    /// Returns true if an update was sent and not answered yet.
+    pub(crate) fn is_in_flight(&self) -> bool {
+        self.in_flight.is_some()
     }
 
-    fn start_commit(&mut self, now: Duration) {
+    /// Returns true if there is progress to commit and no update is in flight. `cursor` is the
+    /// dispatcher's.
+    pub(crate) fn is_needed(&self, cursor: u64) -> bool {
+        let CursorUpdate { dropped, rejected, redelivered, .. } = &self.pending;
+        let has_moved = cursor > self.committed_cursor || *dropped > 0;
+        self.in_flight.is_none() && (has_moved || !rejected.is_empty() || !redelivered.is_empty())
+    }
+
+    /// Returns true if partitions are blocked until the next update is committed.
+    pub(crate) fn blocks_partitions(&self) -> bool {
+        !self.pending_partitions.is_empty()
+    }
+
+    /// Returns the time from which the next update may be sent.
+    pub(crate) fn next_commit_at(&self) -> Duration {
+        self.next_commit_at
+    }
+
+    /// Sends the next update to the engine. If the engine's queue is full, the update is kept.
+    pub(crate) fn start(
+        &mut self,
+        context: &SinkContext,
+        instance: &Arc<str>,
+        cursor: u64,
+        now: Duration,
+    ) {
         self.next_commit_at = now + COMMIT_INTERVAL;
-        let cursor = self.dispatcher.cursor();
-        let update = Box::new(CursorUpdate { cursor, ..std::mem::take(&mut self.pending_update) });
+        let update = Box::new(CursorUpdate { cursor, ..std::mem::take(&mut self.pending) });
         let copy = (*update).clone();
-        let instance = Arc::clone(&self.durable.instance);
-        let asked = self.context.send_command(|reply| SinkCommand::Advance {
-            sink: WEBHOOK_SINK,
-            instance,
-            update,
-            reply,
-        });
-        match asked {
-            Some(answer) => {
+        let instance = Arc::clone(instance);
+        let sink = WEBHOOK_SINK;
+        let reply =
+            context.send_command(|reply| SinkCommand::Advance { sink, instance, update, reply });
+        match reply {
+            Some(reply) => {
                 self.committed_cursor = cursor;
-                self.commit_in_flight =
-                    Some((answer, std::mem::take(&mut self.pending_partitions)));
+                let partitions = std::mem::take(&mut self.pending_partitions);
+                self.in_flight = Some(InFlightCommit { reply, partitions });
             }
-            None => self.pending_update = copy,
+            None => self.pending = copy,
         }
     }
 
-    pub(crate) fn on_committed(&mut self, answer: Option<(CommitResult, Vec<Arc<str>>)>) {
-        match answer {
-            Some((Ok(()), held)) => self.dispatcher.unblock_partitions(&held),
-            Some((Err(RejectedUpdate { update, error }), held)) => {
-                // Once more, with what has come since.
-                let since = std::mem::replace(&mut self.pending_update, *update);
-                self.pending_update.dropped += since.dropped;
-                self.pending_update.rejected.extend(since.rejected);
-                self.pending_update.redelivered.extend(since.redelivered);
-                self.pending_partitions.extend(held);
-                self.committed_cursor = 0;
-                self.on_store_error(&error);
-            }
-            None => self.on_store_error(&SinkError::EngineStopped),
-        }
-    }
-
-    pub(crate) fn on_store_error(&mut self, error: &SinkError) {
-        let why = error_chain(error);
-        let now = self.context.elapsed();
-        self.store_retry_at = now + STORE_RETRY_INTERVAL;
-        let report = &mut self.context.report;
-        report.health = SinkHealth::Retrying;
-        if report.last_error.as_deref() != Some(&*why) {
-            warn!(sink = WEBHOOK_SINK, why, "the store cannot be used; it is tried again");
-            report.last_error = Some(why.into());
-        }
-        self.schedule_publish(now);
-    }
-
-    /// Notes what is delivered, and ends without waiting for the network.
-    pub(crate) async fn shut_down(mut self) {
-        while let Some(ended) = self.in_flight.try_join_next() {
-            self.on_send_finished(ended);
-        }
-        self.in_flight.abort_all();
-        let settled = self.dispatcher.take_settled();
-        self.record_settled(settled);
-        let all = async {
-            if self.commit_in_flight.is_some() {
-                let answer = receive_commit(&mut self.commit_in_flight).await;
-                self.on_committed(answer);
-            }
-            if self.needs_commit() {
-                self.start_commit(self.context.elapsed());
-                receive_commit(&mut self.commit_in_flight).await;
-            }
+    /// Waits for the reply to the update in flight, forever if there is none. Returns the partitions
+    /// to unblock. After an error the update is part of the next one.
+    ///
+    /// Cancel safe: an update whose reply was not received stays in flight.
+    pub(crate) async fn finish(&mut self) -> Result<Vec<Arc<str>>, SinkError> {
+        let reply = match &mut self.in_flight {
+            Some(in_flight) => (&mut in_flight.reply).await,
+            None => std::future::pending().await,
         };
-        let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, all).await;
+        let partitions = self.in_flight.take().map(|commit| commit.partitions).unwrap_or_default();
+        match reply {
+            Ok(Ok(())) => Ok(partitions),
+            Ok(Err(RejectedUpdate { update, error })) => {
+                let since = std::mem::replace(&mut self.pending, *update);
+                self.pending.dropped += since.dropped;
+                self.pending.rejected.extend(since.rejected);
+                self.pending.redelivered.extend(since.redelivered);
+                self.pending_partitions.extend(partitions);
+                self.committed_cursor = 0;
+                Err(error)
+            }
+            Err(_) => Err(SinkError::EngineStopped),
+        }
     }
-}
-
-/// The answer to what is being noted; never, where nothing is.
-pub(crate) async fn receive_commit(
-    noting: &mut Option<(oneshot::Receiver<CommitResult>, Vec<Arc<str>>)>,
-) -> Option<(CommitResult, Vec<Arc<str>>)> {
-    let Some((answer, _)) = noting else {
-        return std::future::pending().await;
-    };
-    let answer = answer.await;
-    let (_, held) = noting.take()?;
-    Some((answer.ok()?, held))
 }

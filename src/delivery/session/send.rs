@@ -1,4 +1,5 @@
-//! A parcel on its way: read, made into a request, signed, sent, and what is said of how that went.
+//! Builds, signs and sends one request, and passes its outcome to the dispatcher. Does not choose
+//! what is sent.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -7,114 +8,139 @@ use tokio::task::JoinError;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use super::{CachedSecrets, DeliverySession, REFRESH_INTERVAL, SendResult};
 use crate::config::SecretSource;
+use crate::core::error::error_chain;
 use crate::core::time::Timestamp;
-use crate::delivery::WEBHOOK_SINK;
 use crate::delivery::dispatcher::{Outcome, OutgoingBatch};
 use crate::delivery::http::{SignedMessage, WebhookClient};
 use crate::delivery::message::MessageEncoder;
-use crate::delivery::secret::Secrets;
-use crate::delivery::session::{DeliverySession, REFRESH_INTERVAL};
+use crate::delivery::secret::{SecretError, Secrets};
+use crate::delivery::tls::TlsError;
 use crate::engine::outbox::SinkHealth;
+use crate::wire::delivery::WEBHOOK_SINK;
 
 impl DeliverySession<'_> {
-    pub(crate) fn send(&mut self, mut parcel: OutgoingBatch, now: Duration) {
-        match self.sign_batch(&mut parcel, now) {
+    /// Starts to send a batch; its outcome arrives in `in_flight`, unless it cannot be built.
+    pub(super) fn send(&mut self, mut batch: OutgoingBatch, now: Duration) {
+        match self.sign_batch(&mut batch, now) {
             Ok(None) => {}
-            Ok(Some((receiver, signed))) => {
-                let (number, count) = (parcel.id, parcel.seqs.len());
-                self.in_flight.spawn(async move { (number, count, receiver.send(signed).await) });
+            Ok(Some((client, signed))) => {
+                let (id, events) = (batch.id, batch.seqs.len());
+                self.in_flight.spawn(async move {
+                    let outcome = client.send(signed).await;
+                    SendResult { id, events, outcome }
+                });
             }
-            Err(outcome) => self.on_outcome(parcel.id, parcel.seqs.len(), &outcome),
+            Err(outcome) => {
+                self.on_outcome(&SendResult { id: batch.id, events: batch.seqs.len(), outcome });
+            }
         }
     }
 
-    /// A parcel's request; `None` where nothing of it is there any more.
+    /// Reads the events of a batch and signs a message with them. Returns `None` if all of them were
+    /// deleted in the meantime.
     fn sign_batch(
         &mut self,
-        parcel: &mut OutgoingBatch,
+        batch: &mut OutgoingBatch,
         now: Duration,
     ) -> Result<Option<(Arc<WebhookClient>, SignedMessage)>, Outcome> {
-        let waits = |why: String| Outcome::Unavailable(why.into(), None);
-        let (mut texts, mut missing) = (Vec::with_capacity(parcel.seqs.len()), Vec::new());
-        for seq in &parcel.seqs {
-            match self.reader.envelope(WEBHOOK_SINK, *seq) {
-                Ok(Some(text)) => texts.push(text),
-                Ok(None) => missing.push(*seq),
-                Err(error) => return Err(waits(error.to_string())),
+        let mut envelopes = Vec::with_capacity(batch.seqs.len());
+        let mut missing = Vec::new();
+        for seq in &batch.seqs {
+            match self.reader.envelope(WEBHOOK_SINK, *seq).map_err(|error| unavailable(&error))? {
+                Some(envelope) => envelopes.push(envelope),
+                None => missing.push(*seq),
             }
         }
         if !missing.is_empty() {
-            self.dispatcher.remove_missing(parcel, &missing);
-            if parcel.seqs.is_empty() {
+            self.dispatcher.remove_missing(batch, &missing);
+            if batch.seqs.is_empty() {
                 return Ok(None);
             }
         }
+        let secrets = self.secrets(now).map_err(|error| unavailable(&error))?;
+        let client = self.client().map_err(|error| unavailable(&error))?;
         let config = &self.context.config;
-        if self.secrets.as_ref().is_none_or(|(read_at, _)| now >= *read_at + REFRESH_INTERVAL) {
-            let from_file = matches!(config.secret, SecretSource::File(_));
-            if self.secrets.is_none() || from_file {
-                self.secrets = None;
-                self.secrets = Some((now, Secrets::read(&config.secret).map_err(waits)?));
-            }
-        }
-        let receiver = match &self.receiver {
-            Some(receiver) => Arc::clone(receiver),
-            None => {
-                let receiver = WebhookClient::new(config).map_err(waits)?;
-                Arc::clone(self.receiver.insert(Arc::new(receiver)))
-            }
-        };
-        let form =
+        let encoder =
             MessageEncoder { format: config.format, batch: config.batch > 1, gzip: config.gzip };
-        let message = form.encode(&texts);
-        let message = message.map_err(|error| {
-            Outcome::Rejected(format!("the journal's event cannot be read: {error}").into())
+        let message = encoder.encode(&envelopes).map_err(|error| {
+            Outcome::Rejected(format!("cannot parse an event of the journal: {error}").into())
         })?;
-        let Some((_, secrets)) = &self.secrets else {
-            return Ok(None);
-        };
         let timestamp = Timestamp::from(SystemTime::now()).as_millis().div_euclid(1_000);
         let signature = secrets.sign(&message.id, timestamp, &message.body);
-        Ok(Some((receiver, SignedMessage { message, timestamp, signature })))
+        Ok(Some((client, SignedMessage { message, timestamp, signature })))
     }
 
-    pub(crate) fn on_send_finished(&mut self, ended: Result<(u64, usize, Outcome), JoinError>) {
-        // A task fails only by a panic, and the whole daemon ends with it.
-        if let Ok((number, count, outcome)) = ended {
-            self.on_outcome(number, count, &outcome);
+    /// Returns the secrets, read again if they are in a file and older than [`REFRESH_INTERVAL`].
+    fn secrets(&mut self, now: Duration) -> Result<Arc<Secrets>, SecretError> {
+        let source = &self.context.config.secret;
+        let cached = match self.secrets.take() {
+            Some(cached)
+                if matches!(source, SecretSource::Env(_))
+                    || now < cached.read_at + REFRESH_INTERVAL =>
+            {
+                cached
+            }
+            _ => CachedSecrets { read_at: now, secrets: Arc::new(Secrets::read(source)?) },
+        };
+        Ok(Arc::clone(&self.secrets.insert(cached).secrets))
+    }
+
+    /// Returns the client, created if there is none.
+    fn client(&mut self) -> Result<Arc<WebhookClient>, TlsError> {
+        let client = match self.client.take() {
+            Some(client) => client,
+            None => Arc::new(WebhookClient::new(&self.context.config)?),
+        };
+        Ok(Arc::clone(self.client.insert(client)))
+    }
+
+    pub(super) fn on_send_finished(&mut self, result: Result<SendResult, JoinError>) {
+        // A task fails only by a panic, which ends the whole daemon.
+        if let Ok(result) = result {
+            self.on_outcome(&result);
         }
     }
 
-    fn on_outcome(&mut self, number: u64, count: usize, outcome: &Outcome) {
+    fn on_outcome(&mut self, result: &SendResult) {
         let now = self.context.elapsed();
         let report = &mut self.context.report;
-        match outcome {
+        match &result.outcome {
             Outcome::Accepted => {
-                report.delivered += count as u64;
+                report.delivered += result.events as u64;
                 if report.health == SinkHealth::Retrying && report.last_error.is_some() {
-                    info!(sink = WEBHOOK_SINK, "the receiver takes events again");
+                    info!(sink = WEBHOOK_SINK, "the receiver accepts events again");
                     report.last_error = None;
                 }
             }
-            Outcome::Rejected(why) | Outcome::RetryLater(why, _) | Outcome::Unavailable(why, _) => {
+            Outcome::Rejected(error)
+            | Outcome::RetryLater(error, _)
+            | Outcome::Unavailable(error, _) => {
                 report.failures += 1;
-                if report.last_error.as_ref() != Some(why) {
-                    warn!(sink = WEBHOOK_SINK, why = &**why, "not delivered; it is tried again");
-                    report.last_error = Some(Arc::clone(why));
+                if report.last_error.as_ref() != Some(error) {
+                    warn!(sink = WEBHOOK_SINK, error = &**error, "delivery failed; will retry");
+                    report.last_error = Some(Arc::clone(error));
                 }
                 report.health = SinkHealth::Retrying;
             }
         }
-        if matches!(outcome, Outcome::Unavailable(..)) && self.context.config.url.is_tls() {
-            // Who is trusted is read again: that may have been mended.
-            self.receiver = None;
+        let is_unavailable = matches!(result.outcome, Outcome::Unavailable(..));
+        if is_unavailable && self.context.config.url.is_tls() {
+            // Certificate authorities are read again: they may be the cause, and fixed by now.
+            self.client = None;
         }
-        self.dispatcher.on_outcome(number, outcome, now, jitter());
+        self.dispatcher.on_outcome(result.id, &result.outcome, now, jitter());
         self.schedule_publish(now);
     }
 }
 
+/// Returns the outcome of a batch that cannot be sent because of an error on this side.
+fn unavailable(error: &dyn std::error::Error) -> Outcome {
+    Outcome::Unavailable(error_chain(error).into(), None)
+}
+
+/// Returns a random number from 0 to 1.
 fn jitter() -> f64 {
     let (high, _) = Uuid::new_v4().as_u64_pair();
     f64::from(u32::try_from(high >> 32).unwrap_or_default()) / f64::from(u32::MAX)

@@ -105,10 +105,13 @@ fn untrusted_certificate_or_plain_http_gets_no_request() {
     };
     let plain = start_receiver();
     let cases = [
-        (start_tls_receiver(&others, "localhost", unchanged), "name its authority by `ca_file`"),
+        (
+            start_tls_receiver(&others, "localhost", unchanged),
+            "set `ca_file` to the certificate of its authority",
+        ),
         (start_tls_receiver(&ours, "example.org", unchanged), "not valid for name"),
         (start_tls_receiver(&ours, "localhost", expired), "expired"),
-        (plain, "no TLS"),
+        (plain, "TLS handshake failed"),
     ];
     write_file(&ca_file, ours.pem().as_bytes());
     project.replace_config(&tls_config(&project, &cases[0].0, &more));

@@ -56,14 +56,14 @@ fn failing_receiver_gets_all_events_after_it_recovers() {
     wait_for_delivery(&daemon, &receiver);
     let before = resident_kib(&daemon);
     for (behaviour, error) in [
-        (Behaviour::Respond(500, String::new()), "answered 500"),
-        (Behaviour::Respond(429, "retry-after: 1\r\n".to_owned()), "answered 429"),
-        (Behaviour::Respond(503, "retry-after: nonsense\r\n".to_owned()), "answered 503"),
-        (Behaviour::Respond(302, redirect), "answered 302 Found, not followed"),
-        (Behaviour::Hang, "no answer within 1000 ms"),
+        (Behaviour::Respond(500, String::new()), "HTTP 500"),
+        (Behaviour::Respond(429, "retry-after: 1\r\n".to_owned()), "HTTP 429"),
+        (Behaviour::Respond(503, "retry-after: nonsense\r\n".to_owned()), "HTTP 503"),
+        (Behaviour::Respond(302, redirect), "HTTP 302 Found: redirect not followed"),
+        (Behaviour::Hang, "response timed out after 1000 ms"),
         (Behaviour::CloseAfterAccept, ""),
         (Behaviour::EndlessHead, ""),
-        (Behaviour::EndlessInterim, "no answer within 1000 ms"),
+        (Behaviour::EndlessInterim, "response timed out after 1000 ms"),
     ] {
         receiver.set_behaviour(behaviour.clone());
         change_features(&project, &format!("{behaviour:?}"));
@@ -140,9 +140,9 @@ fn permanently_rejected_event_is_dead_lettered_until_retried_or_dropped() {
     let events = list["set_aside"].as_array().unwrap();
     assert_eq!(events.len() as u64, feature_events());
     assert_eq!((&events[0]["tries"], &events[0]["retrying"]), (&5.into(), &false.into()));
-    assert_eq!(events[0]["error"], "answered 400 Bad Request");
+    assert_eq!(events[0]["error"], "HTTP 400 Bad Request");
     let text = project.run_client(&["delivery", "list"]).assert_success().stdout;
-    assert!(text.contains("set aside") && text.contains("answered 400"), "{text}");
+    assert!(text.contains("set aside") && text.contains("HTTP 400"), "{text}");
     assert!(!text.contains("CANARY"), "{text}");
     let status = project.run_client(&["status"]).assert_success().stdout;
     let expected = format!("{} set aside; dossierd delivery list\n", feature_events());
@@ -197,7 +197,7 @@ fn retry_after_is_capped_at_a_day_and_delivery_retry_skips_it() {
         });
         assert!(wait_ms <= day, "{retry_after}: {wait_ms} ms");
         let status = project.run_client(&["status"]).assert_success().stdout;
-        assert!(status.contains("tried again: answered 429"), "{status}");
+        assert!(status.contains("tried again: HTTP 429"), "{status}");
         receiver.set_behaviour(Behaviour::Accept);
         project.run_client(&["delivery", "retry", "--all"]).assert_success();
         wait_for_delivery(&daemon, &receiver);

@@ -1,0 +1,93 @@
+//! The circuit breaker: pauses all delivery while the receiver fails, then lets one request at a time
+//! test it. Does not decide which failure counts; the dispatcher does.
+
+use std::time::Duration;
+
+/// State of the circuit breaker. An open circuit is half-open once its pause has ended: then one
+/// request at a time is sent, until one is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CircuitState {
+    /// The receiver works: requests are sent from `resume_at` on, which is in the future only if a
+    /// request from before an earlier pause failed late.
+    Closed { resume_at: Duration },
+    /// The receiver fails: nothing is sent until `until`.
+    Open {
+        until: Duration,
+        /// Pauses since the last accepted request, at least 1; each is longer than the one before.
+        pauses: u32,
+    },
+}
+
+/// The circuit breaker of a receiver.
+#[derive(Debug)]
+pub(crate) struct CircuitBreaker {
+    state: CircuitState,
+    /// Number of pauses so far.
+    pause_count: u64,
+}
+
+impl CircuitBreaker {
+    pub(crate) fn new() -> Self {
+        Self { state: CircuitState::Closed { resume_at: Duration::ZERO }, pause_count: 0 }
+    }
+
+    /// Returns true if no request was accepted since the last pause began.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.state, CircuitState::Open { .. })
+    }
+
+    /// Returns the time from which requests may be sent.
+    pub(crate) fn resumes_at(&self) -> Duration {
+        match self.state {
+            CircuitState::Closed { resume_at } => resume_at,
+            CircuitState::Open { until, .. } => until,
+        }
+    }
+
+    /// Returns the number of pauses so far. The caller keeps it with each request, for
+    /// [`CircuitBreaker::on_failure`].
+    pub(crate) fn pause_count(&self) -> u64 {
+        self.pause_count
+    }
+
+    /// Begins a pause. `pauses_before` is the number of pauses when the failed request was sent, and
+    /// `delay` returns the pause after that many in a row.
+    ///
+    /// Of requests in flight at the same time only the first failure counts as a new pause: the
+    /// others fail for the same reason, and only extend it.
+    pub(crate) fn on_failure(
+        &mut self,
+        pauses_before: u64,
+        now: Duration,
+        delay: impl FnOnce(u32) -> Duration,
+    ) {
+        let is_first = pauses_before == self.pause_count;
+        let pauses = match self.state {
+            CircuitState::Closed { .. } => 0,
+            CircuitState::Open { pauses, .. } => pauses,
+        };
+        let pauses = pauses.saturating_add(u32::from(is_first));
+        let until = self.resumes_at().max(now + delay(pauses.max(1)));
+        self.pause_count += u64::from(is_first);
+        self.state = match pauses {
+            0 => CircuitState::Closed { resume_at: until },
+            pauses => CircuitState::Open { until, pauses },
+        };
+    }
+
+    /// Closes the circuit, because a request was accepted. Returns true if it was open.
+    pub(crate) fn on_accepted(&mut self, now: Duration) -> bool {
+        let was_open = self.is_open();
+        if was_open {
+            self.state = CircuitState::Closed { resume_at: now };
+        }
+        was_open
+    }
+
+    /// Ends the pause, so that the next request is sent now.
+    pub(crate) fn end_pause(&mut self, now: Duration) {
+        let (CircuitState::Closed { resume_at: at } | CircuitState::Open { until: at, .. }) =
+            &mut self.state;
+        *at = now.min(*at);
+    }
+}
