@@ -265,7 +265,7 @@ fn where_there_is_no_project() {
 #[test]
 fn a_store_of_an_older_version_is_left_as_it_is() {
     let project = Project::complete();
-    let store = crate::service::upgrade::store_of_format_1(&project);
+    let store = crate::service::upgrade::create_store_of_format_1(&project);
     let before = crate::support::read_tree(&project.home());
     let found = doctor(&project);
     says(&found, "ok", "store", "it is sound: 3 events");

@@ -1,5 +1,5 @@
-//! The dashboard's listener: who is let in, under which name, on behalf of which page; and that
-//! whoever is not learns nothing and changes nothing.
+//! The dashboard's listener: which tokens, host names and origins it accepts, and that a rejected request
+//! reveals and changes nothing.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -10,33 +10,40 @@ use serde_json::{Value, json};
 
 use crate::support::process::Daemon;
 use crate::support::wait::{WAIT_TIMEOUT, wait_for};
-use crate::support::{FEATURE, Project};
+use crate::support::{COMMAND_TIMEOUT, FEATURE, Project, write_file};
 
-/// Where the dashboard is, and what lets in.
-struct Door {
+/// An open dashboard: its address and credentials.
+struct Dashboard {
     host: String,
-    ticket: String,
+    /// Path of the URL that admits one browser.
+    one_time_path: String,
     token: String,
 }
 
-fn open(daemon: &Daemon) -> Door {
-    let answer = daemon.request("POST", "/api/dashboard", "");
-    assert_eq!(answer.status, 200, "{answer:?}");
-    let opened = answer.json();
+/// Opens the dashboard.
+fn open(daemon: &Daemon) -> Dashboard {
+    let response = daemon.request("POST", "/api/dashboard", "");
+    assert_eq!(response.status, 200, "{response:?}");
+    let opened = response.json();
     let text = |field: &str| opened[field].as_str().unwrap().to_owned();
     let address = text("address");
     let host = address.strip_prefix("http://").unwrap().trim_end_matches('/').to_owned();
-    Door {
-        ticket: text("url").strip_prefix(&address).unwrap().to_owned(),
+    Dashboard {
+        one_time_path: text("url").strip_prefix(&address).unwrap().to_owned(),
         host,
         token: text("token"),
     }
 }
 
-/// An answer: its status, its head in lower case, its body.
-struct Heard(u16, String, String);
+/// A response of the dashboard.
+struct DashboardResponse {
+    status: u16,
+    /// Status line and headers, in lower case.
+    head: String,
+    body: String,
+}
 
-impl Door {
+impl Dashboard {
     fn port(&self) -> &str {
         self.host.rsplit_once(':').unwrap().1
     }
@@ -49,86 +56,101 @@ impl Door {
         format!("Authorization: Bearer {}", self.token)
     }
 
-    fn own(&self) -> String {
+    fn host_header(&self) -> String {
         format!("Host: {}", self.host)
     }
 
-    /// Sends those lines as they are.
-    fn say(&self, line: &str, headers: &[&str]) -> Heard {
+    /// Sends a request line and headers unchanged.
+    fn send(&self, line: &str, headers: &[&str]) -> DashboardResponse {
         let mut stream = TcpStream::connect(&self.host).unwrap();
         stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
         let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
         write!(stream, "{line} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}"));
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        let (head, body) =
+            response.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{response:?}"));
         let status = head[9..12].parse().unwrap();
-        Heard(status, head.to_lowercase(), body.to_owned())
+        DashboardResponse { status, head: head.to_lowercase(), body: body.to_owned() }
     }
 }
 
 #[test]
-fn it_is_closed_until_it_is_asked_for_and_closed_again() {
+fn listener_exists_only_between_open_and_close_requests() {
     let project = Project::complete();
     let daemon = project.start_daemon();
-    let kept = project.state_dir().join("dashboard.json");
-    assert!(!kept.exists(), "nothing was asked for");
+    let token_file = project.state_dir().join("dashboard.json");
+    assert!(!token_file.exists(), "no dashboard was requested");
     assert_eq!(daemon.request("DELETE", "/api/dashboard", "").json(), json!({"closed": false}));
-    let door = open(&daemon);
-    assert!(door.host.starts_with("127.0.0.1:"), "{}", door.host);
-    let mode = fs::metadata(&kept).unwrap().permissions().mode();
+    let dashboard = open(&daemon);
+    assert!(dashboard.host.starts_with("127.0.0.1:"), "{}", dashboard.host);
+    let mode = fs::metadata(&token_file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let again = open(&daemon);
-    assert_eq!((&again.host, &again.token), (&door.host, &door.token));
-    assert_ne!(again.ticket, door.ticket);
+    assert_eq!((&again.host, &again.token), (&dashboard.host, &dashboard.token));
+    assert_ne!(again.one_time_path, dashboard.one_time_path);
     assert_eq!(daemon.request("DELETE", "/api/dashboard", "").json(), json!({"closed": true}));
-    wait_for("the end of the listener", || TcpStream::connect(&door.host).is_err().then_some(()));
-    assert!(!kept.exists());
-    assert_ne!(open(&daemon).token, door.token, "who was let in is not any more");
+    wait_for("the listener to be closed", || {
+        TcpStream::connect(&dashboard.host).is_err().then_some(())
+    });
+    assert!(!token_file.exists());
+    assert_ne!(open(&daemon).token, dashboard.token, "closing invalidates the token");
     daemon.stop();
 }
 
 #[test]
-fn a_ticket_lets_one_browser_in_once() {
+fn one_time_token_admits_one_browser_once() {
     let project = Project::complete();
     let daemon = project.start_daemon();
-    let door = open(&daemon);
-    let host = door.own();
-    let first = format!("GET /{}", door.ticket);
-    let ahead = door.say(&first, &[&host, "Sec-Purpose: prefetch"]);
-    assert_eq!(ahead.0, 401, "a browser that looks ahead does not use it up");
+    let dashboard = open(&daemon);
+    let host = dashboard.host_header();
+    let first = format!("GET /{}", dashboard.one_time_path);
+    let prefetch = dashboard.send(&first, &[&host, "Sec-Purpose: prefetch"]);
+    assert_eq!(prefetch.status, 401, "a prefetch does not use up the token");
     for method in ["HEAD", "POST"] {
-        assert_eq!(door.say(&format!("{method} /{}", door.ticket), &[&host]).0, 401);
+        assert_eq!(
+            dashboard.send(&format!("{method} /{}", dashboard.one_time_path), &[&host]).status,
+            401
+        );
     }
-    let Heard(status, head, body) = door.say(&first, &[&host]);
+    let DashboardResponse { status, head, body } = dashboard.send(&first, &[&host]);
     assert_eq!(status, 200);
     let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
-    let expect =
-        format!("dossierd-{}={}; path=/; httponly; samesite=strict", door.port(), door.token);
+    let expect = format!(
+        "dossierd-{}={}; path=/; httponly; samesite=strict",
+        dashboard.port(),
+        dashboard.token
+    );
     assert_eq!(cookie, expect);
     assert!(head.contains("refresh: 0; url=/"), "{head}");
-    assert!(!body.contains(&door.token) && !body.contains(&door.ticket), "{body}");
-    let Heard(status, head, _) = door.say(&first, &[&host]);
-    assert_eq!(status, 401, "once");
+    assert!(!body.contains(&dashboard.token) && !body.contains(&dashboard.one_time_path), "{body}");
+    let DashboardResponse { status, head, .. } = dashboard.send(&first, &[&host]);
+    assert_eq!(status, 401, "the token is valid once");
     assert!(!head.contains("set-cookie"), "{head}");
-    assert_eq!(door.say(&first, &[&host, &door.cookie()]).0, 200, "who is in goes on to the page");
-    let Heard(status, _, body) = door.say("GET /", &[&host, &door.cookie()]);
+    assert_eq!(
+        dashboard.send(&first, &[&host, &dashboard.cookie()]).status,
+        200,
+        "a browser with a cookie gets the page"
+    );
+    let DashboardResponse { status, body, .. } =
+        dashboard.send("GET /", &[&host, &dashboard.cookie()]);
     assert_eq!(status, 200);
     assert!(body.contains("/assets/app.js"), "{body}");
     daemon.stop();
 }
 
-/// The matrix of faults.md: headers with which nothing is answered, and why.
-fn foreign(door: &Door) -> Vec<(&'static str, Vec<String>)> {
-    let (own, cookie, bearer, port) = (door.own(), door.cookie(), door.bearer(), door.port());
-    let origin = format!("Origin: http://{}", door.host);
-    let named = |host: &str| format!("Host: {}", host.replace("PORT", port));
-    let from = |origin: &str| format!("Origin: {}", origin.replace("PORT", port));
-    let mut refused = Vec::new();
-    let mut deny = |why: &'static str, headers: &[&str]| {
-        refused.push((why, headers.iter().map(|&header| header.to_owned()).collect()));
+/// Returns headers with which every request is rejected, and the reason.
+fn rejected_headers(dashboard: &Dashboard) -> Vec<(&'static str, Vec<String>)> {
+    let (host, cookie, bearer, port) =
+        (dashboard.host_header(), dashboard.cookie(), dashboard.bearer(), dashboard.port());
+    let origin = format!("Origin: http://{}", dashboard.host);
+    let host_header = |host: &str| format!("Host: {}", host.replace("PORT", port));
+    let origin_header = |origin: &str| format!("Origin: {}", origin.replace("PORT", port));
+    let mut rejected = Vec::new();
+    let mut reject = |why: &'static str, headers: &[&str]| {
+        rejected.push((why, headers.iter().map(|&header| header.to_owned()).collect()));
     };
-    for host in [
+    for name in [
         "evil.com",
         "evil.com:PORT",
         "127.evil.com:PORT",
@@ -147,13 +169,13 @@ fn foreign(door: &Door) -> Vec<(&'static str, Vec<String>)> {
         "",
     ] {
         for token in [&cookie, &bearer] {
-            deny("a foreign name", &[&named(host), &origin, token]);
+            reject("another host name", &[&host_header(name), &origin, token]);
         }
     }
-    deny("no name", &[&origin, &cookie]);
-    deny("two names", &[&own, &named("evil.com"), &cookie]);
-    deny("its name twice", &[&own, &own, &cookie]);
-    for foreign in [
+    reject("no host name", &[&origin, &cookie]);
+    reject("two host names", &[&host, &host_header("evil.com"), &cookie]);
+    reject("the host name twice", &[&host, &host, &cookie]);
+    for page in [
         "null",
         "http://evil.com",
         "https://127.0.0.1:PORT",
@@ -168,37 +190,37 @@ fn foreign(door: &Door) -> Vec<(&'static str, Vec<String>)> {
         "chrome-extension://abc",
     ] {
         for token in [&cookie, &bearer] {
-            deny("a foreign page", &[&own, &from(foreign), token]);
+            reject("another origin", &[&host, &origin_header(page), token]);
         }
     }
-    deny("two pages", &[&own, &origin, &from("http://evil.com"), &cookie]);
+    reject("two origins", &[&host, &origin, &origin_header("http://evil.com"), &cookie]);
     for site in ["cross-site", "same-site"] {
         let site = format!("Sec-Fetch-Site: {site}");
-        deny("another site", &[&own, &origin, &site, &cookie]);
+        reject("another site", &[&host, &origin, &site, &cookie]);
     }
     let wrong = "0".repeat(64);
     for none in [
         String::new(),
         format!("Cookie: dossierd-{port}={wrong}"),
         format!("Cookie: dossierd-{port}="),
-        format!("Cookie: dossierd-1={}", door.token),
-        format!("Cookie: dossierd-{port}={}x", door.token),
+        format!("Cookie: dossierd-1={}", dashboard.token),
+        format!("Cookie: dossierd-{port}={}x", dashboard.token),
         format!("Authorization: Bearer {wrong}"),
-        format!("Authorization: Basic {}", door.token),
+        format!("Authorization: Basic {}", dashboard.token),
         "Authorization: Bearer".to_owned(),
     ] {
-        let mut headers = vec![own.as_str(), &origin];
+        let mut headers = vec![host.as_str(), &origin];
         headers.extend(Some(none.as_str()).filter(|none| !none.is_empty()));
-        deny("no token", &headers);
+        reject("no valid token", &headers);
     }
-    refused
+    rejected
 }
 
 #[test]
-fn who_is_not_let_in_learns_nothing_and_changes_nothing() {
+fn rejected_request_reveals_and_changes_nothing() {
     let project = Project::complete();
     let daemon = project.start_daemon();
-    let door = open(&daemon);
+    let dashboard = open(&daemon);
     let feature = format!("?feature={FEATURE}");
     let requests = [
         "GET /".to_owned(),
@@ -214,42 +236,41 @@ fn who_is_not_let_in_learns_nothing_and_changes_nothing() {
         "POST /api/rescan".to_owned(),
         "OPTIONS /api/status".to_owned(),
     ];
-    for (why, headers) in &foreign(&door) {
+    for (why, headers) in &rejected_headers(&dashboard) {
         let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
         for request in &requests {
-            let Heard(status, head, body) = door.say(request, &headers);
-            // A request without a name, or with two, is none to HTTP itself.
+            let DashboardResponse { status, head, body } = dashboard.send(request, &headers);
+            // A request without a host name, or with two, is invalid HTTP.
             assert!(matches!(status, 400 | 401 | 403), "{why}: {request} {headers:?}: {status}");
-            for secret in [FEATURE, &door.token, "Spec", "set-cookie", "access-control"] {
+            for secret in [FEATURE, &dashboard.token, "Spec", "set-cookie", "access-control"] {
                 assert!(!head.contains(secret) && !body.contains(secret), "{why}: {head}\n{body}");
             }
         }
     }
-    assert!(!project.baseline_file().exists(), "nothing was changed");
+    assert!(!project.baseline_file().exists(), "no baseline was accepted");
     daemon.stop();
 }
 
 #[test]
-fn who_is_let_in_is_answered_with_all_that_keeps_a_page_to_itself() {
+fn authorised_request_gets_security_headers_and_changes_need_an_origin() {
     let project = Project::complete();
     let daemon = project.start_daemon();
-    let door = open(&daemon);
-    let (own, cookie, bearer) = (door.own(), door.cookie(), door.bearer());
-    let localhost = format!("Host: localhost:{}", door.port());
-    let origin = format!("Origin: http://{}", door.host);
-    // A page of its own name may change things with the cookie; where no page is named, only the
-    // header may.
+    let dashboard = open(&daemon);
+    let (host, cookie, bearer) = (dashboard.host_header(), dashboard.cookie(), dashboard.bearer());
+    let localhost = format!("Host: localhost:{}", dashboard.port());
+    let origin = format!("Origin: http://{}", dashboard.host);
+    // A request that changes something needs the cookie and the own origin, or the bearer token.
     let accept = format!("POST /api/dossier/baseline?feature={FEATURE}");
-    assert_eq!(door.say(&accept, &[&own, &cookie]).0, 403);
+    assert_eq!(dashboard.send(&accept, &[&host, &cookie]).status, 403);
     assert!(!project.baseline_file().exists());
     for headers in [
-        vec![own.as_str(), &cookie],
-        vec![&own, &bearer],
+        vec![host.as_str(), &cookie],
+        vec![&host, &bearer],
         vec![&localhost, &cookie],
-        vec![&own, &origin, &cookie, "Sec-Fetch-Site: same-origin"],
-        vec![&own, &cookie, "Sec-Fetch-Site: none"],
+        vec![&host, &origin, &cookie, "Sec-Fetch-Site: same-origin"],
+        vec![&host, &cookie, "Sec-Fetch-Site: none"],
     ] {
-        let Heard(status, head, body) = door.say("GET /api/status", &headers);
+        let DashboardResponse { status, head, body } = dashboard.send("GET /api/status", &headers);
         assert_eq!(status, 200, "{headers:?}");
         assert!(body.contains(FEATURE));
         for header in [
@@ -264,50 +285,59 @@ fn who_is_let_in_is_answered_with_all_that_keeps_a_page_to_itself() {
         }
         assert!(!head.contains("unsafe-"), "{head}");
     }
-    assert_eq!(door.say("GET http://evil.com/api/status", &[&own, &cookie]).0, 403);
-    assert_eq!(door.say(&accept, &[&own, &bearer]).0, 200);
+    assert_eq!(dashboard.send("GET http://evil.com/api/status", &[&host, &cookie]).status, 403);
+    assert_eq!(dashboard.send(&accept, &[&host, &bearer]).status, 200);
     assert!(project.baseline_file().exists());
     daemon.stop();
 }
 
 #[test]
-fn the_dashboard_is_not_opened_from_within() {
+fn dashboard_listener_has_no_route_to_open_a_dashboard() {
     let project = Project::complete();
     let daemon = project.start_daemon();
-    let door = open(&daemon);
+    let dashboard = open(&daemon);
     for method in ["POST", "DELETE"] {
-        let Heard(status, _, body) =
-            door.say(&format!("{method} /api/dashboard"), &[&door.own(), &door.bearer()]);
+        let DashboardResponse { status, body, .. } = dashboard.send(
+            &format!("{method} /api/dashboard"),
+            &[&dashboard.host_header(), &dashboard.bearer()],
+        );
         assert_eq!(status, 404, "{body}");
     }
-    assert_eq!(daemon.get("/").status, 404, "and the page is not at the socket");
+    assert_eq!(daemon.get("/").status, 404, "the Unix socket does not serve the page");
     daemon.stop();
 }
 
 #[test]
-fn after_a_restart_it_is_where_it_was() {
+fn restart_keeps_port_and_token_unless_the_port_is_taken() {
     let project = Project::complete();
     let daemon = project.start_daemon();
-    let door = open(&daemon);
+    let dashboard = open(&daemon);
     daemon.stop();
     let daemon = project.start_daemon();
-    let Heard(status, _, body) = door.say("GET /api/status", &[&door.own(), &door.cookie()]);
+    let DashboardResponse { status, body, .. } =
+        dashboard.send("GET /api/status", &[&dashboard.host_header(), &dashboard.cookie()]);
     assert_eq!(status, 200);
     assert_eq!(serde_json::from_str::<Value>(&body).unwrap()["pid"], daemon.child_id());
-    assert_eq!(door.say(&format!("GET /{}", door.ticket), &[&door.own()]).0, 401, "tickets end");
+    assert_eq!(
+        dashboard
+            .send(&format!("GET /{}", dashboard.one_time_path), &[&dashboard.host_header()])
+            .status,
+        401,
+        "one-time tokens end with the process"
+    );
     daemon.stop();
-    // Somebody else is there meanwhile, and may have been sent the cookie.
-    let _other = TcpListener::bind(&door.host).unwrap();
+    // Another process has the port, so browsers may have sent it the cookie.
+    let _other = TcpListener::bind(&dashboard.host).unwrap();
     let daemon = project.start_daemon();
     let new = open(&daemon);
-    assert_ne!((&new.host, &new.token), (&door.host, &door.token));
-    assert_ne!(new.token, door.token);
+    assert_ne!((&new.host, &new.token), (&dashboard.host, &dashboard.token));
+    assert_ne!(new.token, dashboard.token);
     daemon.stop();
 }
 
 #[test]
-fn the_configuration_opens_it_from_the_start() {
-    // A port that is free now; another process may take it before the daemon does, then the next.
+fn listener_is_opened_at_start_by_the_configuration() {
+    // Another process may take the free port before the daemon does; then another one is tried.
     for attempt in 0..5 {
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let listen = free.local_addr().unwrap();
@@ -327,20 +357,17 @@ fn the_configuration_opens_it_from_the_start() {
 }
 
 #[test]
-fn it_follows_the_configuration() {
+fn listener_is_opened_and_closed_by_configuration_changes() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = free.local_addr().unwrap();
     drop(free);
-    crate::support::write_file(
-        &project.config_file(),
-        format!("http: {{listen: \"{listen}\"}}\n").as_bytes(),
-    );
+    write_file(&project.config_file(), format!("http: {{listen: \"{listen}\"}}\n").as_bytes());
     wait_for("the listener", || TcpStream::connect(listen).is_ok().then_some(()));
     assert_eq!(open(&daemon).host, listen.to_string());
-    crate::support::write_file(&project.config_file(), b"http: {listen: off}\n");
-    wait_for("the end of the listener", || TcpStream::connect(listen).is_err().then_some(()));
+    write_file(&project.config_file(), b"http: {listen: off}\n");
+    wait_for("the listener to be closed", || TcpStream::connect(listen).is_err().then_some(()));
     wait_for("the token to be forgotten", || {
         (!project.state_dir().join("dashboard.json").exists()).then_some(())
     });
@@ -348,14 +375,14 @@ fn it_follows_the_configuration() {
 }
 
 #[test]
-fn another_address_is_refused_with_its_place() {
+fn listen_address_other_than_loopback_is_rejected_with_its_location() {
     let project = Project::complete().config("http:\n  listen: 0.0.0.0:7433\n");
     let run = project.run(&["run"]);
     run.assert_failure(78, "config.yaml:2:11: http.listen: the dashboard is for this machine only");
 }
 
 #[test]
-fn the_command_prints_an_address_or_says_what_to_do() {
+fn dashboard_command_opens_a_browser_or_prints_the_url() {
     let project = Project::complete();
     let runtime = project.runtime_dir();
     let project = project.env("XDG_RUNTIME_DIR", runtime);
@@ -367,23 +394,23 @@ fn the_command_prints_an_address_or_says_what_to_do() {
         "{run:?}"
     );
     assert!(run.stderr.contains("once, within five minutes"), "{run:?}");
-    // Where no browser is, the address is printed too; where one is, it gets the address.
+    // Without a browser the URL is printed; otherwise the browser gets it.
     let bin = project.home().join("bin");
     fs::create_dir_all(&bin).unwrap();
-    let mut alone = project.command(&["dashboard"]);
-    alone.env("PATH", &bin);
-    let run = crate::support::run(alone, crate::support::COMMAND_TIMEOUT).assert_success();
+    let mut without_browser = project.command(&["dashboard"]);
+    without_browser.env("PATH", &bin);
+    let run = crate::support::run(without_browser, COMMAND_TIMEOUT).assert_success();
     assert!(run.stdout.contains("/open/") && run.stderr.contains("no browser"), "{run:?}");
     let browser = bin.join("browser");
-    let told = project.home().join("told");
-    let script = format!("#!/bin/sh\necho \"$1\" > '{}'\n", told.display());
+    let opened_url = project.home().join("told");
+    let script = format!("#!/bin/sh\necho \"$1\" > '{}'\n", opened_url.display());
     fs::write(&browser, script).unwrap();
     fs::set_permissions(&browser, fs::Permissions::from_mode(0o755)).unwrap();
-    let mut with = project.command(&["dashboard"]);
-    with.env("BROWSER", &browser);
-    let run = crate::support::run(with, crate::support::COMMAND_TIMEOUT).assert_success();
+    let mut with_browser = project.command(&["dashboard"]);
+    with_browser.env("BROWSER", &browser);
+    let run = crate::support::run(with_browser, COMMAND_TIMEOUT).assert_success();
     assert!(run.stdout.is_empty() && run.stderr.contains("opened in the browser"), "{run:?}");
-    assert!(fs::read_to_string(told).unwrap().contains("/open/"));
+    assert!(fs::read_to_string(opened_url).unwrap().contains("/open/"));
     let closed = project.run(&["dashboard", "--close", "--json"]).assert_success().json();
     assert_eq!(closed, json!({"closed": true}));
     daemon.stop();

@@ -1,4 +1,4 @@
-//! The dashboard's page in a real Chromium: runs `tests/browser`.
+//! The dashboard's page in Chromium: runs `tests/browser`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use crate::support::{not_run, repository, run};
 
-/// All of them, on a machine that does other things too.
-const COMMAND_TIMEOUT: Duration = Duration::from_mins(10);
+/// Timeout for all browser tests, chosen for a busy machine.
+const BROWSER_TESTS_TIMEOUT: Duration = Duration::from_mins(10);
 
 #[test]
-fn the_page_does_in_a_browser_what_it_should() {
+fn browser_tests_pass() {
     let tests = repository().join("tests/browser");
     let browser = std::env::var_os("CHROMIUM").map_or("/usr/bin/chromium".into(), PathBuf::from);
     let node = Command::new("node").arg("--version").output().is_ok_and(|it| it.status.success());
-    let have = [
+    let requirements = [
         (node, "no `node`"),
         (browser.exists(), "no Chromium"),
         (
@@ -22,8 +22,8 @@ fn the_page_does_in_a_browser_what_it_should() {
             "`npm ci` in tests/browser was not run",
         ),
     ];
-    if let Some((_, why)) = have.iter().find(|(have, _)| !have) {
-        assert!(std::env::var_os("CI").is_none(), "{why}, and CI must not go without");
+    if let Some((_, why)) = requirements.iter().find(|(is_met, _)| !is_met) {
+        assert!(std::env::var_os("CI").is_none(), "{why}; CI requires it");
         not_run(&format!("the dashboard's page in a browser ({why})"));
         return;
     }
@@ -38,7 +38,7 @@ fn the_page_does_in_a_browser_what_it_should() {
     assert!(files.len() >= 3, "{files:?}");
     command.args(files).current_dir(&tests);
     command.env("DOSSIERD", Path::new(env!("CARGO_BIN_EXE_dossierd"))).env("CHROMIUM", browser);
-    let run = run(command, COMMAND_TIMEOUT);
+    let run = run(command, BROWSER_TESTS_TIMEOUT);
     assert_eq!(run.code, 0, "{}\n{}", run.stdout, run.stderr);
     assert!(run.stdout.contains("\n# skipped 0\n") && run.stdout.contains("\n# todo 0\n"));
 }

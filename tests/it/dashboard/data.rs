@@ -1,4 +1,4 @@
-//! What the dashboard reads: rendered contents, and the shapes that spec-kitty's own panel reads;
+//! Data for the dashboard and other pages: rendered contents, the fields that spec-kitty's panel reads,
 //! and the report.
 
 use std::fs;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::{FEATURE, Project};
 
 #[test]
-fn contents_are_rendered_as_trees_of_texts() {
+fn contents_are_rendered_as_element_trees() {
     let project = Project::complete()
         .artifact(
             "spec.md",
@@ -34,22 +34,22 @@ fn contents_are_rendered_as_trees_of_texts() {
     );
     let list = daemon.get_json(&format!("/api/dossier/artifacts?feature={FEATURE}"));
     let key = |path: &str| {
-        let all = list["artifacts"].as_array().unwrap();
-        let found = all.iter().find(|item| item["relative_path"] == path).unwrap();
+        let artifacts = list["artifacts"].as_array().unwrap();
+        let found = artifacts.iter().find(|item| item["relative_path"] == path).unwrap();
         found["artifact_key"].as_str().unwrap().to_owned()
     };
     assert_eq!(detail(&key("a.json"))["rendered"][0]["children"][1]["class"], "key");
     assert_eq!(detail(&key("a.txt"))["rendered"], Value::Null);
     let plain =
         daemon.get_json(&format!("/api/dossier/artifacts/input.spec.main?feature={FEATURE}"));
-    assert!(plain.get("rendered").is_none(), "only where it was asked for");
+    assert!(plain.get("rendered").is_none(), "only on request");
     daemon.stop();
 }
 
-/// The panel of spec-kitty calls `substring` on the hash, counts, and shows what it reads: none of
-/// it may be absent or of another type, for any feature.
+/// The panel of spec-kitty uses these fields without checks, and calls `substring` on the hash, so none
+/// may be absent or of another type.
 #[test]
-fn the_reference_panel_finds_what_it_reads() {
+fn responses_have_the_fields_that_the_spec_kitty_panel_reads() {
     let project = Project::complete()
         .artifact("odd name & more.md", "x")
         .artifact("large.md", "x".repeat(5_242_880))
@@ -71,7 +71,7 @@ fn the_reference_panel_finds_what_it_reads() {
             let hint = item["media_type_hint"].as_str().unwrap();
             assert!(["markdown", "json", "yaml", "text"].contains(&hint));
             assert!(item["size_bytes"].is_u64() && item["is_present"].is_boolean());
-            // As `encodeURIComponent` writes it, and then some.
+            // Every byte is percent-encoded, more than `encodeURIComponent` does.
             let key = item["artifact_key"].as_str().unwrap();
             let encoded: String = key.bytes().map(|byte| format!("%{byte:02X}")).collect();
             let detail =
@@ -93,7 +93,7 @@ fn the_reference_panel_finds_what_it_reads() {
 }
 
 #[test]
-fn a_report_is_one_file_that_says_all_and_runs_nothing() {
+fn report_is_one_complete_file_without_scripts_or_links() {
     let project = Project::complete()
         .artifact("spec.md", "# Sp\u{fc}c <script>alert(1)</script>\n")
         .artifact("<img src=x onerror=alert(1)>.md", "x\u{1b}[2J");
@@ -120,20 +120,23 @@ fn a_report_is_one_file_that_says_all_and_runs_nothing() {
     ] {
         assert!(scanned.contains(expect), "`{expect}` is not in:\n{scanned}");
     }
-    for never in ["<script", "<img", "\u{1b}", " src=", "http://", "https://", "url("] {
-        let known = scanned.replace("&lt;img src=x", "");
-        assert!(!known.contains(never), "`{never}` is in:\n{scanned}");
+    for forbidden in ["<script", "<img", "\u{1b}", " src=", "http://", "https://", "url("] {
+        let rest = scanned.replace("&lt;img src=x", "");
+        assert!(!rest.contains(forbidden), "`{forbidden}` is in:\n{scanned}");
     }
     let runtime = project.runtime_dir();
     let project = project.env("XDG_RUNTIME_DIR", runtime);
     let daemon = project.start_daemon();
     let run = project.run(&["report", FEATURE, "-o", "-"]).assert_success();
-    let timeless = |html: &str| {
+    let without_time = |html: &str| {
         let lines = html.lines().filter(|line| !line.contains("class=\"made\"")).map(str::to_owned);
-        // A daemon has the absent artifact's own place; a scan only the spec's.
         lines.collect::<Vec<_>>()
     };
-    assert_eq!(timeless(&run.stdout), timeless(&scanned), "with a daemon the same");
+    assert_eq!(
+        without_time(&run.stdout),
+        without_time(&scanned),
+        "the report of a daemon is the same"
+    );
     daemon.stop();
     let run = project.run(&["report", FEATURE, "-o", "/nowhere/at/all.html"]);
     run.assert_failure(1, "cannot write /nowhere/at/all.html");

@@ -26,20 +26,20 @@ fn blocks() -> Vec<Vec<String>> {
 }
 
 #[test]
-fn what_the_readme_says_of_the_service_is_what_happens() {
+fn documented_commands_of_the_service_work_as_described() {
     let project = Project::empty();
     copy_dir(&bakery_dir(), &project.home().join("some/project"));
     let Some(mut manager) = UserManager::start(&project) else {
         return;
     };
-    let [install, said, commands] = blocks().try_into().unwrap();
+    let [install, output, commands] = blocks().try_into().unwrap();
     assert_eq!(install, ["cd ~/some/project", "dossierd service install"]);
-    // Whether someone lingers is the machine's business.
+    // A fake `loginctl`, because lingering depends on the machine.
     manager
         .sh("mkdir ~/bin && printf '#!/bin/sh\\necho no\\n' >~/bin/loginctl && chmod +x ~/bin/*");
     let shown = manager.sh(&format!("PATH=~/bin:$PATH; {}", install.join(" && ")));
     let shown = shown.replace(project.home().to_str().unwrap(), "~");
-    assert_eq!(shown.lines().collect::<Vec<_>>(), said);
+    assert_eq!(shown.lines().collect::<Vec<_>>(), output);
     for line in commands {
         let command = line.split("  #").next().unwrap().trim();
         if command.starts_with("journalctl") && !manager.journal().contains("dossierd") {

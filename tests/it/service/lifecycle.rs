@@ -1,5 +1,5 @@
-//! The user service under a real `systemd --user`: installed, started, watched over, stopped, taken
-//! away. Which manager that is, `tests/systemd-user` says: one of its own, never the host's.
+//! The user service under `systemd --user`: install, start, watchdog, reload, upgrade, uninstall.
+//! `tests/systemd-user` starts a separate manager, never that of the host.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,24 +11,25 @@ use crate::support::invariants::{JournalReader, assert_invariants};
 use crate::support::process::Daemon;
 use crate::support::systemd::UserManager;
 use crate::support::wait::{WAIT_TIMEOUT, wait_for};
-use crate::support::{Project, hang_variable, write_file};
+use crate::support::{Project, hang_variable, not_run, write_file};
 
 const INSTALL: &str = "dossierd service install";
 
-/// An installed service that is ready.
-fn installed(project: &Project) -> Option<(UserManager, Daemon)> {
+/// Installs the service and waits until it is ready; returns `None` where systemd does not run.
+fn install(project: &Project) -> Option<(UserManager, Daemon)> {
     let mut manager = UserManager::start(project)?;
     manager.sh(INSTALL);
     Some((manager, project.service_daemon()))
 }
 
-fn drop_in(project: &Project, text: &str) {
+/// Writes a drop-in of the service.
+fn write_drop_in(project: &Project, text: &str) {
     let path = ".config/systemd/user/dossierd.service.d/test.conf";
     write_file(&project.home().join(path), text.as_bytes());
 }
 
 #[test]
-fn installed_started_killed_stopped_and_taken_away() {
+fn service_survives_kill_and_stop_from_install_to_uninstall() {
     let project = Project::complete();
     let Some(mut manager) = UserManager::start(&project) else {
         return;
@@ -39,13 +40,13 @@ fn installed_started_killed_stopped_and_taken_away() {
     assert!(!project.state_dir().exists());
     assert_eq!(manager.shell("dossierd service status").0, 3);
 
-    let said = manager.sh(INSTALL);
+    let output = manager.sh(INSTALL);
     for step in ["wrote HOME/.config/systemd/user/dossierd.service", "ready: watching", "lingering"]
     {
-        assert!(project.redact_paths(&said).contains(step), "`{step}` is not in {said}");
+        assert!(project.redact_paths(&output).contains(step), "`{step}` is not in {output}");
     }
-    assert!(project.redact_paths(&said).contains("watches ROOT"), "{said}");
-    // Which changes nothing a second time.
+    assert!(project.redact_paths(&output).contains("watches ROOT"), "{output}");
+    // A second installation changes nothing.
     let again = manager.sh(INSTALL);
     assert!(!again.contains("wrote") && !again.contains("systemctl"), "{again}");
     assert_eq!(manager.property("NRestarts"), "0");
@@ -67,60 +68,63 @@ fn installed_started_killed_stopped_and_taken_away() {
     let mut journal = JournalReader::default();
     assert_invariants(&project, &daemon, &mut journal);
     manager.sh("systemctl --user kill --signal KILL dossierd.service");
-    write_file(&project.feature_dir().join("research.md"), b"while it was away\n");
-    // A client that comes meanwhile waits, and is answered.
+    write_file(&project.feature_dir().join("research.md"), b"while it was killed\n");
+    // A client that connects before the restart waits until it is answered.
     assert_invariants(&project, &daemon, &mut journal);
     manager.wait_for_property("NRestarts", |restarts| restarts == "1");
 
-    let begun = Instant::now();
+    let start = Instant::now();
     manager.sh("systemctl --user stop dossierd.service");
     assert_eq!(manager.property("Result"), "success");
-    assert!(begun.elapsed() < WAIT_TIMEOUT);
-    // The first connection starts it, waits, and gets its answer.
+    assert!(start.elapsed() < WAIT_TIMEOUT);
+    // The first connection starts the service, waits and is answered.
     write_file(&project.feature_dir().join("research.md"), b"while it was stopped\n");
     assert_invariants(&project, &daemon, &mut journal);
     manager.wait_for_property("ActiveState", |state| state == "active");
 
-    let gone = manager.sh("dossierd service uninstall");
+    let output = manager.sh("dossierd service uninstall");
     assert!(
-        project.redact_paths(&gone).contains("removed HOME/.config/systemd/user/dossierd.socket")
+        project.redact_paths(&output).contains("removed HOME/.config/systemd/user/dossierd.socket")
     );
     assert_eq!(manager.property("LoadState"), "not-found");
     let user = project.home().join(".config/systemd/user");
     let left = manager.sh(&format!("find {} -type f -o -type l", user.display()));
-    assert_eq!(left, "", "units are left");
+    assert_eq!(left, "", "no unit file remains");
     assert!(!project.socket().parent().unwrap().exists());
-    assert!(project.state_dir().join("dossierd.sqlite3").exists(), "what was indexed stays");
+    assert!(project.state_dir().join("dossierd.sqlite3").exists(), "the store remains");
     let none = manager.sh("dossierd service uninstall");
     assert!(none.contains("not installed"), "{none}");
 }
 
 #[test]
-fn a_run_beside_the_service_finds_it_and_says_so() {
+fn second_daemon_or_service_reports_the_running_one() {
     let project = Project::complete();
-    let Some((mut manager, daemon)) = installed(&project) else {
+    let Some((mut manager, daemon)) = install(&project) else {
         return;
     };
     let before = daemon.status()["pid"].clone();
     for stop in ["", "systemctl --user stop dossierd.service;"] {
-        let (code, said) = manager.shell(&format!("{stop} dossierd run"));
-        assert_eq!(code, 1, "{said}");
-        assert!(said.contains("the user service dossierd.service already listens at"), "{said}");
+        let (code, output) = manager.shell(&format!("{stop} dossierd run"));
+        assert_eq!(code, 1, "{output}");
+        assert!(
+            output.contains("the user service dossierd.service already listens at"),
+            "{output}"
+        );
     }
-    // The second one only woke it.
+    // After the stop, the second command started the service by its socket.
     assert_ne!(daemon.status()["pid"], before);
-    // And a daemon that was there first is not fought either.
+    // The service is not installed while another daemon runs.
     manager.sh("dossierd service uninstall");
     let own = project.start_daemon();
-    let (code, said) = manager.shell(INSTALL);
-    assert_eq!(code, 1, "{said}");
-    assert!(said.contains("runs already that is not the service"), "{said}");
+    let (code, output) = manager.shell(INSTALL);
+    assert_eq!(code, 1, "{output}");
+    assert!(output.contains("runs already that is not the service"), "{output}");
     assert!(!project.home().join(".config/systemd/user/dossierd.service").exists());
     own.stop();
 }
 
 #[test]
-fn a_hung_engine_is_ended_by_the_watchdog_and_started_again() {
+fn watchdog_restarts_a_hung_engine() {
     let project = Project::complete();
     let hang = project.home().join("hang");
     let text = format!(
@@ -128,14 +132,14 @@ fn a_hung_engine_is_ended_by_the_watchdog_and_started_again() {
         hang_variable(),
         hang.display()
     );
-    drop_in(&project, &text);
-    let Some((mut manager, daemon)) = installed(&project) else {
+    write_drop_in(&project, &text);
+    let Some((mut manager, daemon)) = install(&project) else {
         return;
     };
     let mut journal = JournalReader::default();
     assert_invariants(&project, &daemon, &mut journal);
     fs::write(&hang, "").unwrap();
-    // The runtime still answers what needs no engine.
+    // Requests that do not need the engine are still answered.
     assert_eq!(daemon.get("/healthz").status, 200);
     manager.wait_for_property("NRestarts", |restarts| restarts != "0");
     assert!(manager.journal().contains("Watchdog timeout"), "{}", manager.journal());
@@ -146,68 +150,70 @@ fn a_hung_engine_is_ended_by_the_watchdog_and_started_again() {
 }
 
 #[test]
-fn the_configuration_is_taken_up_and_a_broken_one_is_said_everywhere() {
+fn configuration_is_reloaded_and_an_invalid_one_is_reported() {
     let project = Project::complete();
-    let Some((mut manager, daemon)) = installed(&project) else {
+    let Some((mut manager, daemon)) = install(&project) else {
         return;
     };
     let other = Project::complete();
     let projects = |daemon: &Daemon| daemon.status()["projects"].as_array().unwrap().len();
     assert_eq!(projects(&daemon), 1);
     assert_eq!(daemon.status()["config"]["state"], "ok");
-    let sound = format!("projects:\n  - path: {}\n", other.root.display());
-    // By its change alone; the directory was not there before.
-    write_file(&project.config_file(), sound.as_bytes());
+    let valid = format!("projects:\n  - path: {}\n", other.root.display());
+    // The change of the file is enough, although its directory did not exist before.
+    write_file(&project.config_file(), valid.as_bytes());
     wait_for("the second project", || (projects(&daemon) == 2).then_some(()));
 
     write_file(&project.config_file(), b"projects: []\nsetle: {}\n");
-    let config = wait_for("the broken one to be said", || {
+    let config = wait_for("the invalid configuration to be reported", || {
         let config = daemon.status()["config"].clone();
         (config["state"] == "broken").then_some(config)
     });
     let error = &config["errors"][0];
     assert_eq!((&error["line"], &error["column"]), (&2.into(), &1.into()), "{config:#}");
     assert!(error["message"].as_str().unwrap().contains("did you mean `settle`?"), "{config:#}");
-    assert_eq!(projects(&daemon), 2, "the old one goes on");
+    assert_eq!(projects(&daemon), 2, "the previous configuration stays in effect");
     manager.wait_for_property("StatusText", |text| text.contains("invalid configuration"));
     assert!(manager.journal().contains("the last valid one stays in use"));
 
-    // And by SIGHUP, as systemd asks.
+    // A reload by systemd sends SIGHUP.
     write_file(&project.config_file(), b"projects: []\n");
     manager.sh("systemctl --user reload dossierd.service");
-    wait_for("the mended one", || (daemon.status()["config"]["state"] == "ok").then_some(()));
+    wait_for("the valid configuration", || {
+        (daemon.status()["config"]["state"] == "ok").then_some(())
+    });
     assert_eq!(projects(&daemon), 1);
     manager.wait_for_property("StatusText", |text| !text.contains("broken"));
     assert_eq!(manager.property("NRestarts"), "0");
 }
 
 #[test]
-fn the_journal_has_priorities_and_fields() {
+fn systemd_journal_has_priorities_and_fields() {
     let project = Project::complete();
-    let Some((mut manager, _daemon)) = installed(&project) else {
+    let Some((mut manager, _daemon)) = install(&project) else {
         return;
     };
-    let (code, said) =
+    let (code, output) =
         manager.shell("journalctl --no-pager --output json SYSLOG_IDENTIFIER=dossierd");
-    if code != 0 || said.trim().is_empty() {
-        crate::support::not_run("what the journal holds: there is no journal");
+    if code != 0 || output.trim().is_empty() {
+        not_run("the entries in the systemd journal (no journal)");
         return;
     }
     let entries: Vec<Value> =
-        said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        output.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let watching = entries
         .iter()
         .find(|entry| entry["MESSAGE"].as_str().is_some_and(|text| text.starts_with("watching ")));
-    let watching = watching.unwrap_or_else(|| panic!("{said}"));
+    let watching = watching.unwrap_or_else(|| panic!("{output}"));
     assert_eq!(watching["PRIORITY"], "6");
     assert_eq!(watching["DOSSIERD_ROOT"], project.root.to_str().unwrap());
     assert_eq!(watching["DOSSIERD_FEATURES"], "1");
 }
 
 #[test]
-fn another_program_in_its_place_is_started_and_no_event_is_lost() {
+fn replaced_program_is_restarted_without_losing_events() {
     let project = Project::complete();
-    let Some((mut manager, daemon)) = installed(&project) else {
+    let Some((mut manager, daemon)) = install(&project) else {
         return;
     };
     let mut journal = JournalReader::default();
@@ -221,39 +227,39 @@ fn another_program_in_its_place_is_started_and_no_event_is_lost() {
     );
     manager.sh(&copy);
     write_file(&project.feature_dir().join("research.md"), b"while it is replaced\n");
-    let said = manager.sh(&format!("{} service install", program.display()));
-    assert!(said.contains("restart dossierd.service"), "{said}");
+    let output = manager.sh(&format!("{} service install", program.display()));
+    assert!(output.contains("restart dossierd.service"), "{output}");
     assert_invariants(&project, &daemon, &mut journal);
     assert_ne!(daemon.status()["pid"], before);
-    // A unit of another hand is replaced, and not lost.
+    // A unit that was edited is replaced, and the edited one is renamed.
     let unit = project.home().join(".config/systemd/user/dossierd.service");
     let edited = fs::read_to_string(&unit).unwrap().replace("WatchdogSec=60", "WatchdogSec=90");
     fs::write(&unit, &edited).unwrap();
-    let said = manager.sh(&format!("{} service install", program.display()));
-    assert!(said.contains("what it said is kept as"), "{said}");
+    let output = manager.sh(&format!("{} service install", program.display()));
+    assert!(output.contains("what it said is kept as"), "{output}");
     assert_eq!(fs::read_to_string(unit.with_extension("service.old")).unwrap(), edited);
     let pid = daemon.status()["pid"].clone();
-    // The same path, another file: an upgrade in place.
+    // Another file at the same path, as after an upgrade of the package.
     manager.sh(&format!("{copy}.new && mv {0}.new {0}", program.display()));
-    let said = manager.sh(&format!("{} service install", program.display()));
-    assert!(said.contains("restart dossierd.service") && !said.contains("wrote"), "{said}");
+    let output = manager.sh(&format!("{} service install", program.display()));
+    assert!(output.contains("restart dossierd.service") && !output.contains("wrote"), "{output}");
     assert_ne!(daemon.status()["pid"], pid);
     assert_invariants(&project, &daemon, &mut journal);
 }
 
 #[test]
-fn hardened_by_namespaces_it_works_the_same() {
+fn service_works_with_user_namespace_hardening() {
     let project = Project::complete();
     let Some(mut manager) = UserManager::start(&project) else {
         return;
     };
-    let (code, said) = manager.shell("dossierd service install --namespaces");
-    // Where namespaces are denied systemd says so by these (systemd.exec(5)).
+    let (code, output) = manager.shell("dossierd service install --namespaces");
+    // The exit codes of systemd where namespaces are denied, see systemd.exec(5).
     if code != 0 && ["217", "226"].contains(&manager.property("ExecMainStatus").as_str()) {
-        crate::support::not_run("hardening by namespaces: they are denied here");
+        not_run("hardening by user namespaces (they are denied)");
         return;
     }
-    assert_eq!(code, 0, "{said}");
+    assert_eq!(code, 0, "{output}");
     assert_eq!(manager.property("PrivateUsers"), "yes");
     assert_invariants(&project, &project.service_daemon(), &mut JournalReader::default());
     manager.sh("dossierd service uninstall");
@@ -262,16 +268,16 @@ fn hardened_by_namespaces_it_works_the_same() {
 }
 
 #[test]
-fn without_systemd_it_is_said_what_to_do() {
+fn install_without_systemd_reports_the_reason() {
     let project = Project::complete();
     let run = project.run(&["service", "install"]);
-    let said = ["no systemd user manager answers", "there is no `systemctl` here"];
+    let reasons = ["no systemd user manager answers", "there is no `systemctl` here"];
     assert_eq!(run.code, 1, "{run:?}");
-    assert!(said.iter().any(|said| run.stderr.contains(said)), "{run:?}");
+    assert!(reasons.iter().any(|reason| run.stderr.contains(reason)), "{run:?}");
     assert!(!project.home().join(".config/systemd").exists());
-    // What would be done can be said without it.
+    // A dry run works without systemd.
     let dry = project.run(&["service", "install", "--dry-run"]).assert_success();
-    assert!(said.iter().any(|said| dry.stderr.contains(said)), "{dry:?}");
+    assert!(reasons.iter().any(|reason| dry.stderr.contains(reason)), "{dry:?}");
     insta::assert_snapshot!(
         project.redact_paths(&dry.stdout).lines().filter(|line| !line.starts_with("lingering"))
             .collect::<Vec<_>>().join("\n"),

@@ -1,5 +1,5 @@
-//! Upgrades: a command and a daemon of different versions, and a store of an older format, which is
-//! brought to this one whatever happens meanwhile.
+//! Upgrades: commands and daemons of different versions, and the migration of a store of an older format,
+//! also through kills.
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -17,16 +17,16 @@ use crate::support::systemd::UserManager;
 use crate::support::wait::wait_for;
 use crate::support::{FEATURE, Project, write_file};
 
-/// A store of each format before this one.
-const OLDER: &[&str] =
+/// SQL of a store of each older format, oldest first.
+const OLDER_FORMATS: &[&str] =
     &[include_str!("../../golden/store-v1.sql"), include_str!("../../golden/store-v2.sql")];
 
-/// Puts a store of the first format where the daemon keeps its own.
-pub(crate) fn store_of_format_1(project: &Project) -> PathBuf {
-    store_by(project, OLDER[0])
+/// Creates a store of format 1 in the state directory; returns its path.
+pub(crate) fn create_store_of_format_1(project: &Project) -> PathBuf {
+    create_store(project, OLDER_FORMATS[0])
 }
 
-fn store_by(project: &Project, golden: &str) -> PathBuf {
+fn create_store(project: &Project, golden: &str) -> PathBuf {
     let state = project.state_dir();
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&state).unwrap();
     let store = state.join("dossierd.sqlite3");
@@ -34,19 +34,20 @@ fn store_by(project: &Project, golden: &str) -> PathBuf {
     store
 }
 
-/// A sound store's format.
+/// Checks the integrity of a store, and returns its format.
 #[track_caller]
 pub(crate) fn format_of(store: &Path) -> u32 {
     let connection = Connection::open(store).unwrap();
-    let sound: String =
+    let integrity: String =
         connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
-    assert_eq!(sound, "ok", "{}", store.display());
+    assert_eq!(integrity, "ok", "{}", store.display());
     connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()
 }
 
-/// The events of the store of an older format, and then the project's.
+/// Checks that the journal has the events of the older store, then those of the project, and that the
+/// state equals a scan.
 #[track_caller]
-fn nothing_is_lost(project: &Project, daemon: &Daemon) {
+fn assert_nothing_lost(project: &Project, daemon: &Daemon) {
     let export = daemon.export(FEATURE);
     assert_snapshots_equal(
         &without_volatile_fields(export),
@@ -60,30 +61,30 @@ fn nothing_is_lost(project: &Project, daemon: &Daemon) {
         ["01HF7YAT00CHF7R06RJVWGENCG", "01HF7YAT00CHF7R06RJVWGENCH", "01HF7YAT045V69RHXJS1ST0916"]
     );
     assert!(events.len() > 3, "{page:#}");
-    for (at, event) in (1_u64..).zip(events) {
-        assert_eq!(event["seq"], at, "{event:#}");
+    for (seq, event) in (1_u64..).zip(events) {
+        assert_eq!(event["seq"], seq, "{event:#}");
     }
 }
 
 #[test]
-fn a_command_and_a_daemon_of_other_versions() {
+fn command_works_with_older_and_newer_daemons() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     project.run_client(&["baseline", "accept", FEATURE]).assert_success();
-    // Older: it does not say yet what later ones say. Newer: it says what is not known here.
+    // An older daemon omits newer fields. A newer daemon sends unknown fields.
     let older = |body: &str| {
-        let Ok(mut said) = serde_json::from_str::<Value>(body) else {
+        let Ok(mut value) = serde_json::from_str::<Value>(body) else {
             return body.to_owned();
         };
-        if let Some(fields) = said.as_object_mut().filter(|fields| fields.contains_key("pid")) {
+        if let Some(fields) = value.as_object_mut().filter(|fields| fields.contains_key("pid")) {
             fields["version"] = "0.0.9".into();
-            for later in ["config", "delivery"] {
-                fields.remove(later);
+            for newer in ["config", "delivery"] {
+                fields.remove(newer);
             }
         }
-        said.to_string()
+        value.to_string()
     };
-    let newer = |body: &str| body.replace('{', "{\"said_later\":{},").replace(",}", "}");
+    let newer = |body: &str| body.replace('{', "{\"added_later\":{},").replace(",}", "}");
     let fake = |version, change: fn(&str) -> String| {
         let socket = project.home().join(version).join("dossierd.sock");
         FakeServer::start(&socket, proxy(&project, version, change))
@@ -107,14 +108,14 @@ fn a_command_and_a_daemon_of_other_versions() {
             &["project", "list"],
             &["delivery", "list"],
         ] {
-            let of_same = project.run_client(arguments);
+            let same_version = project.run_client(arguments);
             let run = project.run_client(&[arguments, &["--socket", socket]].concat());
-            assert_eq!(run.code, of_same.code, "{arguments:?} {version}: {run:?}");
-            assert_eq!(run.stdout, of_same.stdout, "{arguments:?} {version}");
+            assert_eq!(run.code, same_version.code, "{arguments:?} {version}: {run:?}");
+            assert_eq!(run.stdout, same_version.stdout, "{arguments:?} {version}");
             assert_eq!(run.stderr.matches(&versions).count(), 1, "{arguments:?}: {run:?}");
-            assert!(!of_same.stderr.contains("of version"), "{of_same:?}");
+            assert!(!same_version.stderr.contains("of version"), "{same_version:?}");
         }
-        // It compares every field: what only a newer one says is a difference, said with the reason.
+        // `verify` compares every field, so unknown fields are differences, reported with the versions.
         let run = project.run_client(&["verify", "--socket", socket]);
         assert_eq!(run.code, i32::from(version == "9.0.0"), "{run:?}");
         assert!(run.stderr.contains(&versions), "{run:?}");
@@ -123,30 +124,30 @@ fn a_command_and_a_daemon_of_other_versions() {
 }
 
 #[test]
-fn a_store_of_an_older_format_is_brought_to_this_one_and_a_copy_kept() {
-    for (format, golden) in (1..).zip(OLDER) {
+fn store_of_older_format_is_migrated_and_copied() {
+    for (format, golden) in (1..).zip(OLDER_FORMATS) {
         let project = Project::complete();
-        let store = store_by(&project, golden);
+        let store = create_store(&project, golden);
         let daemon = project.start_daemon();
-        nothing_is_lost(&project, &daemon);
+        assert_nothing_lost(&project, &daemon);
         daemon.stop();
         assert_eq!(format_of(&store), 3);
         let copy = store.with_extension(format!("sqlite3.format-{format}"));
         assert_eq!(format_of(&copy), format);
-        // With the copy put back, all is as it was.
+        // The copy can be restored and migrated again.
         fs::rename(&copy, &store).unwrap();
         let daemon = project.start_daemon();
-        nothing_is_lost(&project, &daemon);
+        assert_nothing_lost(&project, &daemon);
         daemon.stop();
     }
 }
 
 #[test]
-fn killed_at_any_write_of_it_nothing_is_lost() {
-    let mut began = 0;
+fn kill_at_any_write_of_the_migration_loses_nothing() {
+    let mut killed_after_copy = 0;
     for number in 1.. {
         let project = Project::complete();
-        let store = store_of_format_1(&project);
+        let store = create_store_of_format_1(&project);
         let inject = format!("inject=pwrite64,fsync,fdatasync,rename:signal=KILL:when={number}");
         let trace = project.home().join("trace");
         let wrapper = [
@@ -162,16 +163,16 @@ fn killed_at_any_write_of_it_nothing_is_lost() {
         ];
         let mut trial = wrapper.to_vec();
         trial.push("true");
-        if !can_run("a change of the store's format that is killed", &trial) {
+        if !can_run("kills during a migration", &trial) {
             return;
         }
         let mut killed = project.spawn_daemon(wrap_command(&wrapper, &project.daemon_command()));
-        let past = wait_for("its end, or that it is past the change", || {
+        let is_migrated = wait_for("the exit, or the end of the migration", || {
             let opened = killed.log().contains("store opened");
             (opened || !killed.is_running()).then_some(opened)
         });
-        if past {
-            // Its tracer is not it.
+        if is_migrated {
+            // The process of the command is `strace`; the trace has the id of the daemon.
             let trace = fs::read_to_string(&trace).unwrap();
             let process = trace.split_whitespace().next().unwrap().parse().unwrap();
             let _ = kill_process(Pid::from_raw(process).unwrap(), Signal::KILL);
@@ -179,47 +180,47 @@ fn killed_at_any_write_of_it_nothing_is_lost() {
         killed.wait_for_exit();
         let copy = store.with_extension("sqlite3.format-1");
         if copy.exists() {
-            began += 1;
-            assert_eq!(format_of(&copy), 1, "at {number}: only a whole copy has that name");
-        } else if past {
-            panic!("at {number}: the format was changed without a copy");
+            killed_after_copy += 1;
+            assert_eq!(format_of(&copy), 1, "at {number}: an incomplete copy has another name");
+        } else if is_migrated {
+            panic!("at {number}: migrated without a copy");
         }
         let daemon = project.start_daemon();
-        nothing_is_lost(&project, &daemon);
+        assert_nothing_lost(&project, &daemon);
         daemon.stop();
         assert_eq!((format_of(&store), format_of(&copy)), (3, 1), "at {number}");
-        if past {
+        if is_migrated {
             break;
         }
-        assert!(number < 200, "the change has no end");
+        assert!(number < 200, "the migration does not end");
     }
-    assert!(began > 1, "it was never killed between the copy and the end");
+    assert!(killed_after_copy > 1, "never killed between the copy and the end of the migration");
 }
 
 #[test]
-fn installed_over_an_older_one_its_store_comes_along() {
+fn install_over_an_older_version_migrates_its_store() {
     let project = Project::complete();
-    let store = store_of_format_1(&project);
+    let store = create_store_of_format_1(&project);
     let Some(mut manager) = UserManager::start(&project) else {
         return;
     };
-    // What an older version left: its unit, and its store.
+    // The unit and the store of an older version.
     let unit = project.home().join(".config/systemd/user/dossierd.service");
     write_file(&unit, b"[Service]\nExecStart=/bin/sleep infinity\n");
     manager.sh("systemctl --user daemon-reload && systemctl --user start dossierd.service");
-    let said = manager.sh("dossierd service install");
-    assert!(said.contains("what it said is kept as"), "{said}");
-    assert!(said.contains("ready: watching"), "{said}");
+    let output = manager.sh("dossierd service install");
+    assert!(output.contains("what it said is kept as"), "{output}");
+    assert!(output.contains("ready: watching"), "{output}");
     let daemon = project.service_daemon();
-    nothing_is_lost(&project, &daemon);
-    // Again by another file at another place, while things happen; no event is lost over it.
+    assert_nothing_lost(&project, &daemon);
+    // Installed again from another path while files change; no event is lost.
     let copy = "mkdir -p ~/newer && cp $(command -v dossierd) ~/newer/dossierd";
     manager.sh(copy);
     write_file(&project.feature_dir().join("research.md"), b"while it is replaced\n");
     manager.sh("~/newer/dossierd service install");
-    nothing_is_lost(&project, &daemon);
-    let ends = daemon.get_json("/api/events?since=start");
-    let last = ends["events"].as_array().unwrap().iter().rev();
+    assert_nothing_lost(&project, &daemon);
+    let page = daemon.get_json("/api/events?since=start");
+    let last = page["events"].as_array().unwrap().iter().rev();
     let mut last = last.filter(|event| event["payload"]["relative_path"] == "research.md");
     assert_eq!(last.next().unwrap()["payload"]["change"], "added");
     manager.sh("dossierd service uninstall");
