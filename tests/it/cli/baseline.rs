@@ -29,7 +29,7 @@ impl Project {
 }
 
 #[test]
-fn an_accepted_state_is_in_parity_and_its_file_is_the_seeds() {
+fn accepted_baseline_is_in_parity_and_has_the_specified_fields() {
     let project = Project::complete();
     assert_eq!(project.drift()["state"], "no_baseline");
     project.accept();
@@ -77,7 +77,7 @@ fn an_accepted_state_is_in_parity_and_its_file_is_the_seeds() {
 }
 
 #[test]
-fn the_folder_is_hidden_from_git_when_it_is_made_and_only_then() {
+fn gitignore_is_written_only_when_the_directory_is_created() {
     let project = Project::complete();
     project.accept();
     let ignore = project.root.join(".kittify/dossiers/.gitignore");
@@ -91,7 +91,7 @@ fn the_folder_is_hidden_from_git_when_it_is_made_and_only_then() {
 }
 
 #[test]
-fn what_has_drifted_is_told_by_severity() {
+fn drift_severity_depends_on_the_change() {
     // what is done, severity, missing, added, changed, churn, exit code, strict
     type Row<'r> = (&'r str, fn(&Path), &'r str, [&'r [&'r str]; 4], i32, i32);
     let table: [Row; 7] = [
@@ -169,7 +169,7 @@ fn what_has_drifted_is_told_by_severity() {
 }
 
 #[test]
-fn clear_removes_the_file_and_says_whether_there_was_one() {
+fn clear_removes_the_baseline_and_reports_whether_it_existed() {
     let project = Project::complete();
     project.accept();
     let cleared =
@@ -183,7 +183,7 @@ fn clear_removes_the_file_and_says_whether_there_was_one() {
 }
 
 #[test]
-fn show_gives_the_file_and_how_it_compares() {
+fn show_prints_the_baseline_and_its_drift_state() {
     let project = Project::complete();
     let show = |project: &Project| {
         project.run(&["baseline", "show", FEATURE, "--json"]).assert_success().json()
@@ -198,7 +198,7 @@ fn show_gives_the_file_and_how_it_compares() {
 }
 
 #[test]
-fn all_accepts_every_feature_and_a_tree_hash_only_that_state() {
+fn accept_all_covers_every_feature_and_accept_tree_only_the_given_state() {
     let project = Project::complete().file("kitty-specs/002-y/spec.md", "other\n");
     let (_, tree) = expected_hashes(&project.feature_dir());
     let other = "0".repeat(64);
@@ -228,7 +228,7 @@ fn all_accepts_every_feature_and_a_tree_hash_only_that_state() {
 }
 
 #[test]
-fn a_corrupt_or_foreign_file_is_shown_and_left_untouched() {
+fn corrupt_baseline_is_reported_and_only_replaced_when_the_feature_is_named() {
     let sound = {
         let project = Project::complete();
         project.accept();
@@ -285,7 +285,7 @@ fn a_corrupt_or_foreign_file_is_shown_and_left_untouched() {
 }
 
 #[test]
-fn a_key_mismatch_names_the_fields_and_judges_nothing() {
+fn key_mismatch_names_the_fields_and_compares_no_artifact() {
     type Change = fn(&Project);
     let table: [(Change, &str); 4] = [
         (
@@ -335,7 +335,7 @@ fn a_key_mismatch_names_the_fields_and_judges_nothing() {
 }
 
 #[test]
-fn a_broken_file_of_the_project_keeps_no_feature_that_is_named_from_being_accepted() {
+fn invalid_project_configuration_does_not_prevent_accepting_named_features() {
     let project = Project::complete().file(".kittify/config.yaml", ": [");
     project.write("kitty-specs/002-y/spec.md", "y\n");
     let run = project.run(&["baseline", "accept", "001-x", "002-y"]);
@@ -346,7 +346,7 @@ fn a_broken_file_of_the_project_keeps_no_feature_that_is_named_from_being_accept
 }
 
 #[test]
-fn a_state_that_is_not_seen_whole_or_not_judged_is_not_accepted() {
+fn incomplete_scan_or_unevaluated_state_is_not_accepted() {
     type Change = fn(&Project);
     let manifest = ".kittify/missions/software-dev/expected-artifacts.yaml";
     let table: [(Change, i32, &str); 3] = [
@@ -371,7 +371,7 @@ fn a_state_that_is_not_seen_whole_or_not_judged_is_not_accepted() {
 }
 
 #[test]
-fn what_stands_where_the_baseline_belongs_is_never_followed() {
+fn link_at_the_path_of_the_baseline_is_never_followed() {
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("file"), "theirs").unwrap();
     let before = read_tree(outside.path());
@@ -412,7 +412,7 @@ fn what_stands_where_the_baseline_belongs_is_never_followed() {
 }
 
 #[test]
-fn a_read_only_project_works_and_says_so() {
+fn read_only_project_is_scanned_but_not_accepted() {
     let project = Project::complete();
     let kittify = project.root.join(".kittify");
     fs::set_permissions(&kittify, fs::Permissions::from_mode(0o555)).unwrap();
@@ -425,7 +425,7 @@ fn a_read_only_project_works_and_says_so() {
 }
 
 #[test]
-fn a_project_without_kittify_and_a_lone_feature_can_be_accepted_too() {
+fn project_without_kittify_and_single_feature_can_be_accepted() {
     let project = Project::empty().artifact("spec.md", "x");
     project.accept();
     assert_eq!(project.drift()["state"], "in_parity");
@@ -440,7 +440,7 @@ fn a_project_without_kittify_and_a_lone_feature_can_be_accepted_too() {
 }
 
 #[test]
-fn the_references_baselines_are_read() {
+fn baselines_of_the_reference_program_are_read() {
     for (file, branch, hash) in [
         (
             "reference-baseline.json",
@@ -489,7 +489,7 @@ fn reference_project(branch: &str) -> Project {
 }
 
 #[test]
-fn the_reference_accepts_ours() {
+fn reference_program_reads_our_baselines() {
     let Some(python) = std::env::var_os("DOSSIERD_REFERENCE_PYTHON") else {
         not_run(
             "the reference program's verdict on our baselines: DOSSIERD_REFERENCE_PYTHON names no Python that has it (tests/reference/check_baseline.py)",
@@ -531,7 +531,7 @@ fn the_reference_accepts_ours() {
 }
 
 #[test]
-fn a_baseline_is_written_with_keys() {
+fn baseline_that_is_a_list_is_corrupt() {
     let project = Project::complete();
     project.run(&["baseline", "accept", FEATURE]).assert_success();
     let baseline = project.baseline();

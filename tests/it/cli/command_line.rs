@@ -12,7 +12,7 @@ use crate::scan::hostile_input::fifo;
 use crate::support::{COMMAND_TIMEOUT, FEATURE, Project, bakery_dir, not_run, run};
 
 #[test]
-fn check_ends_with_the_first_code_that_applies() {
+fn check_exits_with_the_first_applicable_code() {
     type Done = fn(&Project);
     let add: Done = |p| p.write("kitty-specs/001-x/research.md", "new");
     let change: Done = |p| p.write("kitty-specs/001-x/plan.md", "new");
@@ -67,7 +67,7 @@ fn check_ends_with_the_first_code_that_applies() {
 }
 
 #[test]
-fn wrong_usage_is_2_and_what_is_not_there_is_1() {
+fn invalid_usage_exits_with_2_and_missing_objects_with_1() {
     let project = Project::complete();
     for arguments in [
         &[][..],
@@ -109,7 +109,7 @@ fn wrong_usage_is_2_and_what_is_not_there_is_1() {
 }
 
 #[test]
-fn help_version_man_and_completions_are_there_for_every_command() {
+fn help_version_man_pages_and_completions_cover_every_command() {
     let project = Project::empty();
     let top = project.run(&["--help"]).assert_success();
     assert_eq!(top.stderr, "");
@@ -162,7 +162,7 @@ fn large() -> Project {
 }
 
 #[test]
-fn a_closed_pipe_is_clean() {
+fn closed_stdout_causes_no_error_message() {
     let project = large();
     fs::remove_file(project.feature_dir().join("plan.md")).unwrap();
     symlink("x", project.feature_dir().join("link.md")).unwrap();
@@ -195,7 +195,7 @@ fn unread(mut command: Command) -> (i32, String) {
 }
 
 #[test]
-fn what_must_be_brought_to_its_end_is_though_its_reader_goes_away() {
+fn closed_stdout_does_not_interrupt_check_and_accept() {
     let project = Project::complete().file("kitty-specs/002-y/spec.md", "x");
     for arguments in [&["check"][..], &["check", "--json"]] {
         let (code, stderr) = unread(project.command(arguments));
@@ -211,7 +211,7 @@ fn what_must_be_brought_to_its_end_is_though_its_reader_goes_away() {
 }
 
 #[test]
-fn colour_is_for_terminals_unless_asked_for() {
+fn colour_is_used_on_terminals_or_on_request() {
     let coloured = |variables: &[(&str, &str)], arguments: &[&str]| {
         let mut project = Project::copy_of(&bakery_dir());
         for (name, value) in variables {
@@ -249,7 +249,7 @@ fn colour_is_for_terminals_unless_asked_for() {
 }
 
 #[test]
-fn a_baseline_for_another_key_is_counted_as_what_it_is() {
+fn check_summary_counts_key_mismatches_separately() {
     let project = Project::complete();
     project.run(&["baseline", "accept", FEATURE]).assert_success();
     project.write("kitty-specs/001-x/meta.json", "{\"target_branch\": \"other\"}\n");
@@ -321,7 +321,7 @@ fn hostile_everywhere() -> Project {
 }
 
 #[test]
-fn nothing_foreign_reaches_a_terminal_raw_and_json_is_always_json() {
+fn hostile_texts_are_escaped_in_text_and_json_output() {
     let project = hostile_everywhere();
     let slugs = ["005-hostile-names", "006-evil", "007-evil"];
     let mut commands: Vec<Vec<String>> = vec![vec!["scan".into()], vec!["check".into()]];
@@ -371,7 +371,7 @@ fn without_colour(text: &str) -> String {
 }
 
 #[test]
-fn arguments_that_a_shell_made_of_names_are_given_back_harmless() {
+fn hostile_arguments_are_escaped_in_usage_errors() {
     let project = Project::complete();
     for evil in ["--x\x1b[2J", "--\u{202e}x", "-\x07", "\u{9b}2J"] {
         for arguments in
@@ -391,7 +391,7 @@ fn arguments_that_a_shell_made_of_names_are_given_back_harmless() {
 }
 
 #[test]
-fn filters_leave_what_they_say() {
+fn artifact_filters_select_matching_artifacts() {
     let project = Project::copy_of(&bakery_dir());
     let keys = |filters: &[&str]| -> Vec<String> {
         let arguments = [&["artifacts", "001-order-page", "--json"], filters].concat();
@@ -416,7 +416,7 @@ fn filters_leave_what_they_say() {
 }
 
 #[test]
-fn content_is_shown_whole_below_its_limit_and_never_above() {
+fn content_is_shown_only_below_the_size_limit() {
     let limit = 5_242_880;
     let project = Project::complete()
         .artifact("small.md", "x".repeat(limit - 1))
@@ -441,7 +441,7 @@ fn content_is_shown_whole_below_its_limit_and_never_above() {
 }
 
 #[test]
-fn progress_is_shown_on_a_terminal_and_only_there() {
+fn progress_is_shown_only_on_a_terminal() {
     let project = Project::complete();
     // Sparse: nothing on the disk, and enough to hash for it to be worth showing.
     let large = fs::File::create(project.feature_dir().join("large.bin")).unwrap();

@@ -9,7 +9,7 @@ use crate::support::wait::wait_for;
 use crate::support::{Project, write_file};
 
 #[test]
-fn what_is_in_force() {
+fn show_prints_the_effective_configuration() {
     let project = Project::complete();
     let shown = project.run(&["config", "show"]).assert_success();
     assert!(shown.stderr.contains("is not there: these are the defaults"), "{shown:?}");
@@ -50,7 +50,7 @@ fn what_is_in_force() {
 }
 
 #[test]
-fn where_it_lies_and_how_to_begin() {
+fn path_and_init_use_the_configuration_directory() {
     let project = Project::complete();
     let path = project.run(&["config", "path"]).assert_success();
     assert_eq!(project.redact_paths(&path.stdout), "HOME/.config/dossierd/config.yaml\n");
@@ -73,7 +73,7 @@ fn where_it_lies_and_how_to_begin() {
 }
 
 #[test]
-fn each_error_as_it_is_shown() {
+fn check_reports_each_error_with_its_location() {
     let mut shown = String::new();
     for text in [
         "projets: []\n",
@@ -211,7 +211,7 @@ fn each_error_as_it_is_shown() {
 }
 
 #[test]
-fn what_is_most_likely_not_meant() {
+fn check_warns_about_settings_without_effect() {
     let project = Project::complete()
         .config("projects: [{path: ROOT}, {path: ROOT}, {path: /no/where, features: []}]\nsettle: {max_ms: 1}\n");
     let run = project.run(&["config", "check"]).assert_success();
@@ -227,7 +227,7 @@ fn what_is_most_likely_not_meant() {
 }
 
 #[test]
-fn a_broken_edit_is_said_by_status() {
+fn status_reports_an_invalid_configuration() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     assert!(!project.run_client(&["status"]).assert_success().stderr.contains("configuration"));

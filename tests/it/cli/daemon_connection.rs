@@ -13,7 +13,7 @@ use crate::support::wait::wait_for;
 use crate::support::{FEATURE, Project, not_run, sha256, write_file};
 
 #[test]
-fn stop_ends_the_daemon_and_waits_for_it() {
+fn stop_waits_until_the_daemon_has_exited() {
     let project = Project::complete();
     let mut daemon = project.start_daemon();
     let run = project.run_client(&["stop"]).assert_success();
@@ -24,7 +24,7 @@ fn stop_ends_the_daemon_and_waits_for_it() {
 }
 
 #[test]
-fn a_socket_may_be_named() {
+fn socket_is_selected_by_flag_or_variable() {
     let project = Project::complete();
     let socket = project.home().join("elsewhere/my.sock");
     let mut command = project.daemon_command();
@@ -46,7 +46,7 @@ fn a_socket_may_be_named() {
 }
 
 #[test]
-fn a_socket_of_another_user_is_not_asked() {
+fn socket_of_another_user_gets_no_request() {
     if !rustix::process::geteuid().is_root() {
         return not_run("a socket of another user: only root can make one");
     }
@@ -66,7 +66,7 @@ fn a_socket_of_another_user_is_not_asked() {
 }
 
 #[test]
-fn a_daemons_log_goes_through_no_link() {
+fn log_of_a_background_daemon_is_not_written_through_a_link_or_fifo() {
     let project = Project::complete();
     let theirs = project.home().join("theirs");
     write_file(&theirs, b"theirs\n");
@@ -91,7 +91,7 @@ fn a_daemons_log_goes_through_no_link() {
 }
 
 #[test]
-fn problems_are_said_with_their_mend() {
+fn problem_of_the_daemon_is_reported_with_its_hint() {
     let one = Project::complete();
     let two = Project::complete();
     let mut command = one.daemon_command();
@@ -109,7 +109,7 @@ fn problems_are_said_with_their_mend() {
 }
 
 #[test]
-fn answers_that_are_none_are_errors_in_words() {
+fn invalid_response_is_reported_as_an_error() {
     let project = Project::complete();
     for (place, (status, body)) in [
         (Some(200), "no json"),
@@ -138,7 +138,7 @@ fn answers_that_are_none_are_errors_in_words() {
 const HOSTILE: &str = "a\x1b[2J\n\u{202e}b\u{9b}31m.md";
 
 #[test]
-fn hostile_names_never_reach_a_terminal_raw() {
+fn hostile_names_from_the_daemon_are_escaped() {
     let project = Project::complete().artifact(HOSTILE, "x\n");
     write_file(
         &project.root.join("kitty-specs").join(format!("{HOSTILE}.d/spec.md")),
@@ -189,7 +189,7 @@ fn rounds() -> u32 {
 }
 
 #[test]
-fn what_was_written_before_is_read_after() {
+fn synced_request_reflects_every_earlier_write() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

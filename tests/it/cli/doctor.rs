@@ -44,7 +44,7 @@ fn mode(path: &Path, mode: u32) {
 }
 
 #[test]
-fn where_all_is_well_nothing_is_wrong_and_nothing_is_written() {
+fn healthy_installation_has_no_errors_and_nothing_is_written() {
     let project = Project::complete();
     let before = crate::support::read_tree(&project.home());
     let found = doctor(&project);
@@ -75,7 +75,7 @@ fn where_all_is_well_nothing_is_wrong_and_nothing_is_written() {
 }
 
 #[test]
-fn a_broken_configuration() {
+fn invalid_configuration_is_an_error() {
     let project = Project::complete().config("setle: {}\n");
     let found = doctor(&project);
     says(&found, "error", "configuration", "config.yaml:1:1: unknown field `setle`");
@@ -91,7 +91,7 @@ fn a_broken_configuration() {
 }
 
 #[test]
-fn folders_and_sockets_that_others_can_enter() {
+fn directories_and_sockets_open_to_other_users_are_errors() {
     let project = Project::complete();
     project.start_daemon().stop();
     mode(&project.state_dir(), 0o755);
@@ -112,7 +112,7 @@ fn folders_and_sockets_that_others_can_enter() {
 }
 
 #[test]
-fn a_store_that_is_not_sound_or_of_a_newer_version() {
+fn corrupt_or_newer_store_is_an_error() {
     let project = Project::complete();
     project.start_daemon().stop();
     let store = project.state_dir().join("dossierd.sqlite3");
@@ -131,7 +131,7 @@ fn a_store_that_is_not_sound_or_of_a_newer_version() {
 }
 
 #[test]
-fn projects_that_cannot_be_read_or_written() {
+fn unreadable_project_is_an_error_and_unwritable_a_warning() {
     let project = Project::complete().config("projects: [{path: /nowhere/at/all}]\n");
     says(&doctor(&project), "error", "project", "/nowhere/at/all cannot be read");
     let project = Project::complete();
@@ -144,7 +144,7 @@ fn projects_that_cannot_be_read_or_written() {
 }
 
 #[test]
-fn what_git_does_not_ignore() {
+fn snapshots_not_ignored_by_git_are_a_warning() {
     let project = Project::complete();
     let git = |arguments: &[&str]| {
         let mut command = Command::new("git");
@@ -164,7 +164,7 @@ fn what_git_does_not_ignore() {
 }
 
 #[test]
-fn a_daemon_whose_program_was_replaced() {
+fn replaced_program_of_the_daemon_is_a_warning() {
     let project = Project::complete();
     let program = project.home().join("dossierd");
     // By another process: a descriptor open for writing would be inherited by other tests' children.
@@ -182,7 +182,7 @@ fn a_daemon_whose_program_was_replaced() {
 }
 
 #[test]
-fn the_service_and_its_hardening() {
+fn findings_about_the_service_and_its_hardening() {
     let project = Project::complete();
     let Some(mut manager) = UserManager::start(&project) else {
         return;

@@ -45,7 +45,7 @@ fn doctor_hears(project: &Project, from: &'static str, to: &'static str) -> Vec<
 }
 
 #[test]
-fn a_daemon_that_takes_connections_and_never_answers() {
+fn daemon_that_accepts_connections_but_never_answers_is_an_error() {
     let project = Project::complete();
     fs::create_dir_all(project.socket().parent().unwrap()).unwrap();
     let _listener = UnixListener::bind(project.socket()).unwrap();
@@ -56,7 +56,7 @@ fn a_daemon_that_takes_connections_and_never_answers() {
 }
 
 #[test]
-fn a_daemon_whose_engine_hangs() {
+fn hung_engine_is_an_error() {
     let hang = Project::complete();
     let file = hang.home().join("hang");
     let project = hang.hang_file(&file);
@@ -70,7 +70,7 @@ fn a_daemon_whose_engine_hangs() {
 }
 
 #[test]
-fn something_else_that_answers_at_the_socket() {
+fn other_server_at_the_socket_is_an_error() {
     let project = Project::complete();
     for (status, body) in [(200, "<html>"), (404, ""), (200, "{\"status\":\"ok\"}")] {
         let socket = project.home().join(format!("other-{status}-{}", body.len()));
@@ -88,7 +88,7 @@ fn something_else_that_answers_at_the_socket() {
 }
 
 #[test]
-fn a_socket_that_another_user_serves() {
+fn socket_of_another_user_is_an_error() {
     let project = Project::complete();
     if !is_root("a socket that another user serves") {
         return;
@@ -113,7 +113,7 @@ fn a_socket_that_another_user_serves() {
 }
 
 #[test]
-fn a_daemon_of_another_version() {
+fn daemon_of_another_version_is_a_warning() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     let own = "\"version\":\"0.1.0\"";
@@ -127,7 +127,7 @@ fn a_daemon_of_another_version() {
 }
 
 #[test]
-fn what_a_daemon_says_of_itself() {
+fn status_of_the_daemon_is_reported() {
     let project =
         Project::complete().config("webhook: {url: 'http://127.0.0.1:9/', secret_env: HOOK}\n");
     let project = project.env("HOOK", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwAAAAAAAAAAA=");
@@ -164,7 +164,7 @@ fn what_a_daemon_says_of_itself() {
 }
 
 #[test]
-fn a_daemon_that_is_still_starting() {
+fn starting_daemon_is_ok() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     let socket = project.home().join("starting/dossierd.sock");
@@ -184,7 +184,7 @@ fn a_daemon_that_is_still_starting() {
 }
 
 #[test]
-fn watches_that_the_kernel_does_not_give() {
+fn low_inotify_limits_are_reported() {
     for (limit, to, level, message) in [
         ("max_inotify_watches", 1, "warning", "watching 1 of"),
         ("max_inotify_instances", 0, "warning", "max_user_instances"),
@@ -213,7 +213,7 @@ fn watches_that_the_kernel_does_not_give() {
 }
 
 #[test]
-fn a_clock_that_was_set_back_or_never_set() {
+fn clock_that_was_set_back_or_never_set_is_reported() {
     let project = Project::complete();
     project.start_daemon().stop();
     if !can_run("what the doctor says of the clock", &["faketime", "-f", "-1d", "true"]) {
@@ -234,7 +234,7 @@ fn a_clock_that_was_set_back_or_never_set() {
 }
 
 #[test]
-fn folders_that_are_none_or_cannot_be_used() {
+fn unusable_state_directory_is_an_error() {
     let project = Project::complete();
     write_file(&project.state_dir(), b"a file");
     says(&doctor(&project), "error", "state folder", "is no folder");
@@ -255,7 +255,7 @@ fn folders_that_are_none_or_cannot_be_used() {
 }
 
 #[test]
-fn where_there_is_no_project() {
+fn no_project_is_a_warning() {
     let project = Project::empty();
     let mut command = project.client_command(&["doctor", "--json"]);
     command.current_dir(project.home());
@@ -263,7 +263,7 @@ fn where_there_is_no_project() {
 }
 
 #[test]
-fn a_store_of_an_older_version_is_left_as_it_is() {
+fn store_of_an_older_format_is_not_migrated() {
     let project = Project::complete();
     let store = crate::service::upgrade::create_store_of_format_1(&project);
     let before = crate::support::read_tree(&project.home());
@@ -276,7 +276,7 @@ fn a_store_of_an_older_version_is_left_as_it_is() {
 }
 
 #[test]
-fn git_of_the_project_and_not_of_a_hook_that_runs_the_doctor() {
+fn git_environment_of_a_hook_is_ignored() {
     let project = Project::complete();
     let git = |folder: &std::path::Path| {
         let mut command = Command::new("git");
@@ -296,7 +296,7 @@ fn git_of_the_project_and_not_of_a_hook_that_runs_the_doctor() {
 
 /// That a run of the doctor by people says the same.
 #[test]
-fn the_summary_counts() {
+fn summary_counts_the_findings() {
     let project = Project::complete().config("setle: {}\n");
     let shown: CommandOutput = project.run_client(&["doctor"]);
     assert_eq!(shown.code, 1);

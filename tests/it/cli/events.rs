@@ -11,7 +11,7 @@ use crate::support::wait::wait_for;
 use crate::support::{FEATURE, Project, write_file};
 
 #[test]
-fn the_journal_in_words_and_as_it_is_stored() {
+fn events_are_printed_as_text_and_json_with_filters() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     wait_for("the first verdict", || {
@@ -65,7 +65,7 @@ fn the_journal_in_words_and_as_it_is_stored() {
 }
 
 #[test]
-fn more_than_a_page() {
+fn events_are_printed_over_several_pages() {
     let project = Project::complete();
     for number in 0..2_500 {
         project.write(&format!("kitty-specs/{FEATURE}/notes/{number}.md"), "note\n");
@@ -78,7 +78,7 @@ fn more_than_a_page() {
 }
 
 #[test]
-fn a_gap_is_said() {
+fn gap_is_reported_with_the_current_snapshots() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     let since = "00000000-0000-4000-8000-000000000000:7";
@@ -103,7 +103,7 @@ fn a_gap_is_said() {
 }
 
 #[test]
-fn of_one_project_and_feature_is_said_what_is_of_them_also_after_a_gap() {
+fn gap_has_only_snapshots_of_the_selected_project_and_feature() {
     let project = Project::complete().file("kitty-specs/002-y/spec.md", "y\n");
     let second = project.root.parent().unwrap().join("second");
     write_file(&second.join("kitty-specs").join(FEATURE).join("spec.md"), b"second");
@@ -149,7 +149,7 @@ fn of_one_project_and_feature_is_said_what_is_of_them_also_after_a_gap() {
 }
 
 #[test]
-fn following_goes_on_where_it_was_whatever_becomes_of_the_daemon() {
+fn follow_continues_over_stops_and_kills_of_the_daemon() {
     let project = Project::complete();
     let mut daemon = project.start_daemon();
     let mut live = RunningCommand::start(project.client_command(&["events", "--follow", "--json"]));
@@ -183,7 +183,7 @@ fn following_goes_on_where_it_was_whatever_becomes_of_the_daemon() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_it_though_nothing_happens() {
+fn closed_stdout_ends_following_commands_without_an_event() {
     let project = Project::complete();
     let _daemon = project.start_daemon();
     for arguments in [&["events", "--follow"][..], &["watch"], &["status", "--watch"]] {
@@ -202,7 +202,7 @@ fn a_reader_that_goes_away_ends_it_though_nothing_happens() {
 }
 
 #[test]
-fn it_needs_the_daemon() {
+fn commands_that_need_a_daemon_exit_with_3() {
     let project = Project::complete();
     for arguments in [&["events"][..], &["events", "--follow"], &["verify"], &["rescan"], &["stop"]]
     {

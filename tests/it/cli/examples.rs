@@ -19,29 +19,29 @@ fn shown(arguments: &[&str]) -> String {
 }
 
 #[test]
-fn scan_shows_the_inventory() {
+fn scan_output() {
     assert_snapshot!(shown(&["scan"]));
 }
 
 #[test]
-fn check_says_incomplete_and_drifted() {
+fn check_output_of_incomplete_and_drifted_features() {
     let shown = shown(&["check"]);
     assert!(shown.ends_with("--- exit code 12\n"), "{shown}");
     assert_snapshot!(shown);
 }
 
 #[test]
-fn drift_tells_loss_change_addition_and_churn_apart() {
+fn drift_output_of_missing_changed_added_and_churned_artifacts() {
     assert_snapshot!(shown(&["drift", "003-delivery-slots"]));
 }
 
 #[test]
-fn artifacts_lists_what_is_there_and_what_should_be() {
+fn artifacts_output_of_present_and_expected_artifacts() {
     assert_snapshot!(shown(&["artifacts", "002-loyalty-card"]));
 }
 
 #[test]
-fn show_gives_one_artifact_with_its_content() {
+fn show_output_of_an_artifact_with_content() {
     assert_snapshot!(shown(&[
         "show",
         "004-supplier-survey",
@@ -50,12 +50,12 @@ fn show_gives_one_artifact_with_its_content() {
 }
 
 #[test]
-fn baseline_show_says_what_was_accepted() {
+fn baseline_show_output() {
     assert_snapshot!(shown(&["baseline", "show", "003-delivery-slots"]));
 }
 
 #[test]
-fn a_snapshot_in_json_has_every_field() {
+fn scan_json_has_every_field() {
     let project = Project::copy_of(&bakery_dir());
     let mut snapshot =
         project.run(&["scan", "kitty-specs/002-loyalty-card", "--json"]).assert_success().json();
@@ -68,7 +68,7 @@ fn a_snapshot_in_json_has_every_field() {
 }
 
 #[test]
-fn looking_writes_nothing() {
+fn read_only_commands_write_nothing() {
     let project = Project::copy_of(&bakery_dir());
     let before = read_tree(&project.root);
     for arguments in [
@@ -87,7 +87,7 @@ fn looking_writes_nothing() {
 }
 
 #[test]
-fn the_examples_own_instructions_work() {
+fn instructions_of_the_example_work() {
     let project = Project::copy_of(&bakery_dir());
     fs::remove_file(project.root.join("kitty-specs/001-order-page/plan.md")).unwrap();
     let check = project.run(&["check", "."]);
@@ -139,7 +139,7 @@ pub(crate) fn with_hostile_names() -> Project {
 }
 
 #[test]
-fn hostile_names_are_listed_whole_and_harmless() {
+fn artifacts_output_of_hostile_names_is_escaped() {
     let project = with_hostile_names();
     let run = project.run(&["artifacts", "005-hostile-names"]).assert_success();
     assert_snapshot!(project.redact_paths(&run.stdout));

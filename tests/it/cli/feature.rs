@@ -9,7 +9,7 @@ use crate::support::wait::wait_for;
 use crate::support::{self, FEATURE, Project, bakery_dir, write_file};
 
 #[test]
-fn a_feature_is_shown_as_a_scan_shows_it() {
+fn output_through_the_daemon_equals_output_of_a_scan() {
     let project = Project::copy_of(&bakery_dir());
     let slug = "003-delivery-slots";
     let commands: &[&[&str]] = &[
@@ -49,7 +49,7 @@ fn a_feature_is_shown_as_a_scan_shows_it() {
 }
 
 #[test]
-fn baselines_are_accepted_and_cleared() {
+fn baseline_accept_and_clear_work_with_and_without_daemon() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     let accepted = project.run_client(&["baseline", "accept", FEATURE]).assert_success();
@@ -108,7 +108,7 @@ fn baselines_are_accepted_and_cleared() {
 }
 
 #[test]
-fn a_baseline_is_shown_by_the_daemon_also_to_who_is_in_no_project() {
+fn baseline_show_works_outside_the_project() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     project.run_client(&["baseline", "accept", FEATURE]).assert_success();
@@ -126,7 +126,7 @@ fn a_baseline_is_shown_by_the_daemon_also_to_who_is_in_no_project() {
 }
 
 #[test]
-fn a_report_is_not_written_through_a_link() {
+fn report_is_not_written_through_a_link() {
     let project = Project::complete();
     let (theirs, planted) = (project.home().join("theirs"), project.home().join("report.html"));
     write_file(&theirs, b"theirs\n");
@@ -141,7 +141,7 @@ fn a_report_is_not_written_through_a_link() {
 }
 
 #[test]
-fn what_the_daemon_refuses_is_mended_in_the_words_of_commands() {
+fn hints_of_the_api_are_translated_into_commands() {
     let project = Project::complete();
     let second = project.root.parent().unwrap().join("second");
     write_file(&second.join("kitty-specs").join(FEATURE).join("spec.md"), b"second");
@@ -168,7 +168,7 @@ fn what_the_daemon_refuses_is_mended_in_the_words_of_commands() {
 }
 
 #[test]
-fn projects_come_and_go_while_it_runs() {
+fn projects_are_added_and_removed_while_the_daemon_runs() {
     let project = Project::complete();
     let other = Project::complete();
     let daemon = project.start_daemon();
@@ -195,7 +195,7 @@ fn projects_come_and_go_while_it_runs() {
 }
 
 #[test]
-fn watch_adds_the_project_for_the_daemons_life_and_again_for_the_next() {
+fn watch_adds_the_project_temporarily_and_again_after_a_restart() {
     let project = Project::complete();
     let other = Project::complete();
     let daemon = other.start_daemon();

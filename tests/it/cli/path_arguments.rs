@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::support::{FEATURE, Project};
 
 #[test]
-fn a_path_means_its_project_its_features_or_a_feature_by_itself() {
+fn path_selects_its_project_its_feature_or_a_single_feature() {
     let project =
         Project::complete().file("kitty-specs/002-y/spec.md", "x").file("src/main.rs", "x");
     let seen = |arguments: &[&str]| -> String {
@@ -40,7 +40,7 @@ fn a_path_means_its_project_its_features_or_a_feature_by_itself() {
 }
 
 #[test]
-fn a_feature_is_a_slug_or_a_path_and_project_takes_a_root() {
+fn feature_is_given_as_slug_or_path_within_the_project_option() {
     let project = Project::complete().file("kitty-specs/002-y/spec.md", "x");
     let root = project.root.to_str().unwrap();
     let elsewhere = Project::complete();
@@ -67,7 +67,7 @@ fn a_feature_is_a_slug_or_a_path_and_project_takes_a_root() {
 }
 
 #[test]
-fn the_nearest_kittify_is_the_project_but_for_a_features_own() {
+fn nearest_kittify_directory_above_the_feature_is_the_project() {
     let project = Project::complete()
         .file("sub/.kittify/config.yaml", "project: {}\n")
         .file("kitty-specs/001-x/.kittify/config.yaml", "project: {}\n");
@@ -84,7 +84,7 @@ fn the_nearest_kittify_is_the_project_but_for_a_features_own() {
 }
 
 #[test]
-fn what_is_no_feature_is_not_taken_for_one() {
+fn path_that_is_not_a_feature_is_rejected() {
     let project = Project::complete().file("kitty-specs/bad name/spec.md", "x").file("src/x", "x");
     for path in [".", "./kitty-specs", "./src"] {
         project.run(&["artifacts", path]).assert_failure(1, "is no feature of");

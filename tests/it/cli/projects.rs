@@ -13,7 +13,7 @@ fn roots(project: &Project) -> Vec<String> {
 }
 
 #[test]
-fn what_is_added_is_watched_by_the_next_daemon() {
+fn added_project_is_watched_by_the_next_daemon() {
     let project = Project::complete();
     let root = project.root.to_str().unwrap();
     assert_eq!(roots(&project), Vec::<String>::new());
@@ -41,7 +41,7 @@ fn what_is_added_is_watched_by_the_next_daemon() {
 }
 
 #[test]
-fn what_is_not_there_any_more_can_be_removed_and_what_never_was_not_added() {
+fn deleted_project_can_be_removed_but_not_added() {
     let project = Project::complete();
     let other = project.home().join("other");
     fs::create_dir_all(other.join(".kittify")).unwrap();
@@ -56,7 +56,7 @@ fn what_is_not_there_any_more_can_be_removed_and_what_never_was_not_added() {
 
 /// A root as it is answered is one that can be said.
 #[test]
-fn a_root_whose_name_is_no_text_is_added_asked_about_and_removed_while_a_daemon_runs() {
+fn root_with_invalid_utf8_can_be_added_verified_and_removed() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     let name = OsStr::from_bytes(b"back\\slash \xff");
@@ -85,7 +85,7 @@ fn a_root_whose_name_is_no_text_is_added_asked_about_and_removed_while_a_daemon_
 }
 
 #[test]
-fn the_configurations_projects_are_listed_and_stay() {
+fn configured_projects_are_listed_and_not_removed() {
     let project = Project::complete().config("projects: [{path: ROOT}]\n");
     assert_eq!(roots(&project), [project.root.to_str().unwrap()]);
     project.run_client(&["project", "remove"]).assert_failure(1, "is named in");

@@ -27,7 +27,7 @@ fn shown(project: &Project, text: &str) -> String {
 }
 
 #[test]
-fn all_features_at_a_glance() {
+fn status_output_of_all_features() {
     let project = example();
     let _daemon = project.start_daemon();
     let run = project.run_client(&["status"]).assert_success();
@@ -42,7 +42,7 @@ fn all_features_at_a_glance() {
 }
 
 #[test]
-fn one_feature_in_detail() {
+fn status_output_of_one_feature() {
     let project = example();
     let _daemon = project.start_daemon();
     let run = project.run_client(&["status", "003-delivery-slots"]).assert_success();
@@ -57,7 +57,7 @@ fn one_feature_in_detail() {
 }
 
 #[test]
-fn json_is_the_apis() {
+fn json_equals_the_response_of_the_api() {
     let project = example();
     let daemon = project.start_daemon();
     let steady = |mut value: Value| {
@@ -85,7 +85,7 @@ fn unracy(text: &str) -> String {
 }
 
 #[test]
-fn what_is_not_watched_is_scanned_once() {
+fn unwatched_project_is_scanned_once() {
     let project = Project::complete();
     let note = "not watched; dossierd project add .";
     let alone = project.run_client(&["status"]).assert_success();
@@ -115,7 +115,7 @@ fn what_is_not_watched_is_scanned_once() {
 }
 
 #[test]
-fn without_project_and_daemon_there_is_nothing_to_show() {
+fn status_without_project_and_daemon_exits_with_3() {
     let project = Project::empty();
     fs::create_dir(project.root.join("empty")).unwrap();
     let mut nowhere = project.client_command(&["status"]);
@@ -126,7 +126,7 @@ fn without_project_and_daemon_there_is_nothing_to_show() {
 }
 
 #[test]
-fn a_terminal_is_never_too_narrow_for_a_line() {
+fn table_fits_the_width_of_the_terminal() {
     let project = example();
     let _daemon = project.start_daemon();
     for columns in [100, 72, 50] {
@@ -148,7 +148,7 @@ fn a_terminal_is_never_too_narrow_for_a_line() {
 }
 
 #[test]
-fn it_is_shown_again_when_something_changes() {
+fn watch_prints_again_after_a_change() {
     let project = Project::complete();
     let _daemon = project.start_daemon();
     let mut piped = RunningCommand::start(project.client_command(&["status", "--watch"]));
@@ -166,7 +166,7 @@ fn it_is_shown_again_when_something_changes() {
 }
 
 #[test]
-fn on_a_terminal_it_is_drawn_in_place_and_leaves_nothing_behind() {
+fn watch_on_a_terminal_uses_and_leaves_the_alternate_screen() {
     let project = Project::complete();
     let _daemon = project.start_daemon();
     let Some(command) = project.terminal_command(80, &["status", "--watch"]) else { return };
@@ -186,7 +186,7 @@ fn on_a_terminal_it_is_drawn_in_place_and_leaves_nothing_behind() {
 const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 
 #[test]
-fn on_a_terminal_it_says_what_is_wrong_with_the_daemon_and_leaves_before_it_fails() {
+fn watch_on_a_terminal_shows_errors_and_leaves_the_screen_before_failing() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     let Some(command) = project.terminal_command(80, &["status", "--watch"]) else { return };
@@ -205,7 +205,7 @@ fn on_a_terminal_it_says_what_is_wrong_with_the_daemon_and_leaves_before_it_fail
 }
 
 #[test]
-fn a_broken_file_of_the_project_ends_it_with_the_same_code_with_a_daemon_and_without() {
+fn invalid_project_configuration_exits_with_78_with_and_without_daemon() {
     let project = Project::complete().file(".kittify/config.yaml", ": [");
     let asked = [vec!["status"], vec!["status", FEATURE], vec!["status", FEATURE, "--json"]];
     let codes =
@@ -220,7 +220,7 @@ fn a_broken_file_of_the_project_ends_it_with_the_same_code_with_a_daemon_and_wit
 }
 
 #[test]
-fn a_feature_is_found_by_its_path_while_the_users_configuration_is_broken() {
+fn feature_is_found_while_the_user_configuration_is_invalid() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     crate::support::write_file(&project.config_file(), b"nonsense: 1\n");

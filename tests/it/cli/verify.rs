@@ -23,7 +23,7 @@ fn answer(socket: &std::path::Path, request: &str) -> Option<(u16, String)> {
 }
 
 #[test]
-fn a_daemon_that_is_right() {
+fn verify_succeeds_if_daemon_and_disk_agree() {
     let project = Project::copy_of(&bakery_dir());
     let _daemon = project.start_daemon();
     let run = project.run_client(&["verify"]).assert_success();
@@ -38,7 +38,7 @@ fn a_daemon_that_is_right() {
 }
 
 #[test]
-fn in_no_project_everything_that_is_watched_is_compared() {
+fn verify_outside_a_project_compares_all_projects() {
     let project = Project::complete();
     let other = Project::complete().file("kitty-specs/002-y/spec.md", "y\n");
     let mut command = project.daemon_command();
@@ -63,7 +63,7 @@ fn in_no_project_everything_that_is_watched_is_compared() {
 }
 
 #[test]
-fn a_root_that_is_away_keeps_no_other_from_being_compared_however_it_is_named() {
+fn verify_compares_other_projects_if_one_root_is_unavailable() {
     let project = Project::complete();
     let other = Project::complete();
     let odd = project.home().join("back\\slash");
@@ -82,7 +82,7 @@ fn a_root_that_is_away_keeps_no_other_from_being_compared_however_it_is_named() 
 }
 
 #[test]
-fn while_a_manifest_is_broken_only_what_it_does_not_decide_is_compared() {
+fn verify_compares_only_paths_and_hashes_if_the_manifest_is_invalid() {
     let own = ".kittify/overrides/missions/software-dev/expected-artifacts.yaml";
     let project = Project::complete().file(
         own,
@@ -102,7 +102,7 @@ fn while_a_manifest_is_broken_only_what_it_does_not_decide_is_compared() {
 }
 
 #[test]
-fn each_difference_is_said_and_is_a_failure() {
+fn verify_reports_each_difference_and_fails() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     let hash = crate::support::sha256(b"# Spec\n");
@@ -136,7 +136,7 @@ fn each_difference_is_said_and_is_a_failure() {
 }
 
 #[test]
-fn what_changes_meanwhile_is_no_difference() {
+fn verify_ignores_changes_made_during_the_comparison() {
     let project = Project::complete();
     let _daemon = project.start_daemon();
     let (stop, stopped) = std::sync::mpsc::channel::<()>();

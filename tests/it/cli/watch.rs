@@ -20,7 +20,7 @@ fn watch(project: &Project, arguments: &[&str]) -> RunningCommand {
 }
 
 #[test]
-fn it_begins_with_what_is_wrong_and_goes_on_with_what_happens() {
+fn watch_prints_current_problems_then_events() {
     let project = Project::copy_of(&bakery_dir());
     let daemon = project.start_daemon();
     let mut live = watch(&project, &[]);
@@ -43,7 +43,7 @@ fn it_begins_with_what_is_wrong_and_goes_on_with_what_happens() {
 }
 
 #[test]
-fn parity_restored_is_said() {
+fn watch_reports_restored_parity() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     project.run(&["baseline", "accept", FEATURE]).assert_success();
@@ -63,7 +63,7 @@ fn parity_restored_is_said() {
 }
 
 #[test]
-fn for_programs_it_is_the_state_and_then_every_event() {
+fn watch_json_prints_the_state_then_every_event() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     let mut live = watch(&project, &["--json"]);
@@ -92,7 +92,7 @@ fn for_programs_it_is_the_state_and_then_every_event() {
 }
 
 #[test]
-fn a_feature_is_watched_alone() {
+fn watch_of_a_feature_prints_only_its_events() {
     let project = Project::complete().file("kitty-specs/002-y/spec.md", "y\n");
     let _daemon = project.start_daemon();
     let mut live = watch(&project, &[FEATURE]);
@@ -104,7 +104,7 @@ fn a_feature_is_watched_alone() {
 }
 
 #[test]
-fn it_goes_on_over_restarts_and_kills_without_a_hole_or_a_repeat() {
+fn watch_continues_over_stops_and_kills_without_gap_or_repetition() {
     let project = Project::complete();
     let mut daemon = project.start_daemon();
     let mut live = watch(&project, &["--json"]);
@@ -133,7 +133,7 @@ fn it_goes_on_over_restarts_and_kills_without_a_hole_or_a_repeat() {
 }
 
 #[test]
-fn a_daemon_that_goes_away_while_a_gap_is_shown_is_waited_for() {
+fn watch_retries_if_the_daemon_disconnects_during_a_gap() {
     let project = Project::complete();
     let _daemon = project.start_daemon();
     let real = proxy(&project, "dossierd/0.1.0", str::to_owned);
@@ -157,7 +157,7 @@ fn a_daemon_that_goes_away_while_a_gap_is_shown_is_waited_for() {
 }
 
 #[test]
-fn a_burst_is_one_line_on_a_terminal() {
+fn burst_is_summarised_in_one_line_on_a_terminal() {
     let project = Project::complete();
     let _daemon = project.start_daemon();
     let Some(command) = project.terminal_command(100, &["watch"]) else { return };
@@ -190,7 +190,7 @@ fn configured() -> Project {
 }
 
 #[test]
-fn where_no_daemon_runs_it_starts_one_that_stays() {
+fn watch_starts_a_daemon_that_keeps_running() {
     let project = configured();
     let mut live = watch(&project, &[]);
     let _background = Background(&project);
@@ -212,7 +212,7 @@ fn where_no_daemon_runs_it_starts_one_that_stays() {
 }
 
 #[test]
-fn ten_at_once_start_one_daemon() {
+fn ten_watch_commands_at_once_start_one_daemon() {
     let project = configured();
     let mut all: Vec<RunningCommand> = (0..10).map(|_| watch(&project, &[])).collect();
     for live in &mut all {
@@ -232,7 +232,7 @@ fn ten_at_once_start_one_daemon() {
 }
 
 #[test]
-fn a_daemon_that_cannot_start_says_why() {
+fn watch_reports_why_the_daemon_cannot_start() {
     let project = configured();
     let open = project.home().join("open");
     fs::create_dir(&open).unwrap();
@@ -259,7 +259,7 @@ fn with_systemctl(project: Project, script: &str) -> Project {
 }
 
 #[test]
-fn an_installed_unit_is_started_instead() {
+fn watch_starts_the_installed_unit() {
     let daemon = env!("CARGO_BIN_EXE_dossierd");
     let script = format!(
         "case \"$2\" in\n\
@@ -283,7 +283,7 @@ fn an_installed_unit_is_started_instead() {
 }
 
 #[test]
-fn a_unit_that_does_not_start_is_no_reason_to_give_up() {
+fn watch_starts_a_daemon_if_the_unit_does_not_start() {
     let script = "case \"$2\" in cat) exit 0 ;; *) echo 'it is masked' >&2; exit 1 ;; esac";
     let project = with_systemctl(configured(), script);
     let mut live = watch(&project, &[]);
