@@ -1,8 +1,10 @@
-//! What reaches the engine: hints, finished looks, commands.
+//! Messages to the engine: hints, results of file checks, commands. Other threads add them; the engine
+//! thread takes all of them in each iteration. It handles none of them.
 //!
-//! Hints are a set, not a queue: many about one path are one. Above 65,536 paths of a
-//! project they collapse to "look everywhere", so a storm costs a rescan and no memory. Commands
-//! are few; above 1,024 the sender is told to come again.
+//! # Bounds
+//! Hints are coalesced by path. Above 65,536 paths of a project they collapse into one full rescan, so
+//! a burst costs a rescan and not memory. Above 1,024 commands the sender gets [`Full`]. Results are
+//! bounded by the checks that the engine has in flight.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -22,103 +24,103 @@ use crate::core::sync::lock;
 use crate::store::StoreError;
 use crate::watch::{Hint, HintKind};
 
-/// Most paths of a project that are kept apart.
+/// Maximum number of distinct pending paths per project; beyond it they collapse into one full rescan.
 const MAX_PENDING_PATHS: usize = 65_536;
-/// Most commands that wait.
+/// Maximum number of pending commands; beyond it the sender gets [`Full`].
 const MAX_PENDING_COMMANDS: usize = 1024;
 
-/// Number of a project in the engine, for as long as it is watched.
+/// Number of a watched project; numbers are not reused.
 pub type ProjectId = usize;
 
-/// Why a project cannot be added.
+/// A project could not be added.
 #[derive(Debug, thiserror::Error)]
 pub enum AddError {
-    /// Its root cannot be used.
+    /// The root cannot be opened.
     #[error("cannot watch {path}", path = path.display())]
     Root {
         /// The root.
         path: PathBuf,
-        /// Why not.
+        /// The system's error.
         source: io::Error,
     },
-    /// It cannot be remembered.
+    /// The project could not be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Why a project cannot be removed.
+/// A project could not be removed.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoveError {
-    /// The configuration names it.
-    #[error("{} is named in the configuration; take it out there", .0.display())]
+    /// The project is listed in the configuration.
+    #[error("cannot remove {}: it is listed in the configuration; remove it there", .0.display())]
     Configured(PathBuf),
-    /// That cannot be remembered.
+    /// The removal could not be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// What clients ask of the engine.
+/// A request to the engine.
 #[derive(Debug)]
 pub enum Command {
-    /// Answer when every change made before is seen and settled, of one feature or of all.
+    /// Reply when every earlier change, of one feature or of all, has settled and is published.
     Sync {
-        /// Whose changes; `None` for all.
+        /// The feature; `None` for all features.
         feature: Option<(ProjectId, FeatureSlug)>,
-        /// Where to answer.
+        /// Receives how this was ensured.
         reply: oneshot::Sender<SyncKind>,
     },
-    /// Compare with the disk: a feature, a project, or everything.
+    /// Rescan a feature, a project, or everything.
     Rescan {
-        /// Only this project.
+        /// The project; `None` for all projects.
         project: Option<ProjectId>,
-        /// Only features of that name.
+        /// The feature, in each of these projects; `None` for all features.
         feature: Option<FeatureSlug>,
-        /// Told when it has begun; [`Command::Sync`] waits for its end.
+        /// Notified when the rescan has started; use [`Command::Sync`] to wait for its end.
         reply: oneshot::Sender<()>,
     },
     /// Watch a project.
     AddProject {
-        /// Its root.
+        /// The root.
         root: PathBuf,
-        /// Also after a restart.
+        /// True to store the project, so that it is watched after a restart, too.
         keep: bool,
-        /// Told its number; that of one that was watched already stays.
+        /// Receives its number. A project that is watched already keeps its number.
         reply: oneshot::Sender<Result<ProjectId, AddError>>,
     },
-    /// Do not watch a project any more, and forget what is known of it.
+    /// Stop watching a project and remove its stored state.
     RemoveProject {
-        /// Which.
+        /// The project.
         id: ProjectId,
-        /// Told when that is done.
+        /// Notified when the project is removed.
         reply: oneshot::Sender<Result<(), RemoveError>>,
     },
-    /// Go on with another configuration.
+    /// Apply a new configuration.
     Reload {
-        /// All of it.
+        /// The whole configuration.
         config: Box<Config>,
-        /// Told what changed, in words.
+        /// Receives a description of each change.
         reply: oneshot::Sender<Vec<String>>,
     },
-    /// Say that the loop turns.
+    /// Check that the event loop is running.
     Ping {
-        /// Told when the loop has come to it.
+        /// Notified when the event loop handles the command.
         reply: oneshot::Sender<()>,
     },
-    /// Of a sink, or about one.
+    /// A command of a sink, or about one.
     Sink(SinkCommand),
-    /// Commit, close and end.
+    /// Commit pending changes, close the store and end the engine thread.
     Stop,
 }
 
 impl Command {
-    /// The longest that an engine that is well takes to answer it: one that has not by then hangs.
+    /// Returns the timeout for a reply; after it the engine is considered hung.
     #[must_use]
     pub fn patience(&self) -> Duration {
         match self {
             Self::Sync { .. } => SYNC_TIMEOUT,
-            // Answered in the turn that they come in.
+            // Handled within one iteration.
             Self::Rescan { .. } | Self::Ping { .. } | Self::Stop => ITERATION_TIMEOUT,
-            // A whole project is listed, or all of one forgotten, and the store waits for the disk.
+            // These list a whole project, delete one from the store, or sync the store to disk.
             Self::AddProject { .. }
             | Self::RemoveProject { .. }
             | Self::Reload { .. }
@@ -127,80 +129,82 @@ impl Command {
     }
 }
 
-/// Too many commands wait.
+/// [`MAX_PENDING_COMMANDS`] commands are pending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the engine has too much to do; ask again in a second")]
+#[error("the engine's command queue is full; retry in 1 s")]
 pub struct Full;
 
-/// Where all of it is put.
+/// The queue of messages.
 #[derive(Debug, Default)]
 pub struct Inbox {
     letters: Mutex<Letters>,
     wake: Condvar,
 }
 
-/// All that has come since the engine last looked.
+/// The messages that arrived since the last iteration.
 #[derive(Debug, Default)]
 pub(super) struct Letters {
     pub(super) hints: HashMap<ProjectId, Hints>,
     pub(super) done: Vec<Done>,
     pub(super) commands: VecDeque<Command>,
-    /// Whether something was mounted or unmounted.
+    /// True if something was mounted or unmounted, or a parent directory of a root was moved.
     pub(super) mounts: bool,
-    /// How writing snapshot files went.
+    /// Results of writing snapshot files.
     pub(super) projected: Vec<Projected>,
-    /// What another connection to the store met.
+    /// An error of another connection to the store.
     pub(super) store: Option<StoreError>,
 }
 
-/// How the last try to write the snapshot file of a feature went.
+/// The result of writing the snapshot file of a feature.
 #[derive(Debug)]
 pub(super) struct Projected {
     pub(super) root_id: String,
     pub(super) slug: FeatureSlug,
-    /// Why it could not be written, if so.
-    pub(super) fault: Option<String>,
+    /// Why the file could not be written; `None` if it was.
+    pub(super) error: Option<String>,
 }
 
-/// Hints of one project.
+/// Pending hints of one project.
 #[derive(Debug, Default)]
 pub(super) struct Hints {
     pub(super) at: HashMap<PathBuf, HintKind>,
+    /// True if events were lost or the paths exceeded their maximum, so a rescan is needed.
     pub(super) lost: bool,
+    /// The last error of the watcher.
     pub(super) failed: Option<String>,
 }
 
 impl Inbox {
-    /// Takes a hint. Called on the watcher's thread.
+    /// Adds a hint. Called on the watcher thread.
     pub fn hint(&self, project: ProjectId, hint: Hint) {
         let mut letters = self.lock();
         let hints = letters.hints.entry(project).or_default();
         match hint {
             Hint::At(..) if hints.lost => {}
-            Hint::At(path, what) => {
+            Hint::At(path, kind) => {
                 if hints.at.len() >= MAX_PENDING_PATHS && !hints.at.contains_key(&path) {
                     hints.lost = true;
                     hints.at = HashMap::new();
                 } else {
-                    let known = hints.at.entry(path).or_insert(what);
-                    *known = merge(*known, what);
+                    let known = hints.at.entry(path).or_insert(kind);
+                    *known = merge(*known, kind);
                 }
             }
             Hint::Overflow => hints.lost = true,
-            Hint::Failed(why) => hints.failed = Some(why),
+            Hint::Failed(error) => hints.failed = Some(error),
         }
         drop(letters);
         self.wake.notify_one();
     }
 
-    /// Takes a command.
+    /// Adds a command. [`Command::Stop`] is accepted even if the queue is full.
     ///
     /// # Errors
-    /// [`Full`] when too many wait.
+    /// [`Full`] if too many commands are pending.
     pub fn command(&self, command: Command) -> Result<(), Full> {
         let mut letters = self.lock();
-        let urgent = matches!(command, Command::Stop);
-        if letters.commands.len() >= MAX_PENDING_COMMANDS && !urgent {
+        let is_stop = matches!(command, Command::Stop);
+        if letters.commands.len() >= MAX_PENDING_COMMANDS && !is_stop {
             return Err(Full);
         }
         letters.commands.push_back(command);
@@ -209,30 +213,31 @@ impl Inbox {
         Ok(())
     }
 
-    /// Takes that the disk failed the store.
+    /// Reports a disk failure or a corrupt store.
     pub(super) fn store_failed(&self, error: StoreError) {
         self.lock().store = Some(error);
         self.wake.notify_one();
     }
 
-    /// Takes that something was mounted or unmounted somewhere, or a directory above a root was moved.
+    /// Reports a mount or unmount, or a move of a parent directory of a root.
     pub(super) fn mounts_changed(&self) {
         self.lock().mounts = true;
         self.wake.notify_one();
     }
 
-    /// Takes how writing a snapshot file went.
+    /// Reports the result of writing a snapshot file.
     pub(super) fn projected(&self, projected: Projected) {
         self.lock().projected.push(projected);
         self.wake.notify_one();
     }
 
+    /// Reports the result of a file check.
     pub(super) fn done(&self, done: Done) {
         self.lock().done.push(done);
         self.wake.notify_one();
     }
 
-    /// Waits until something comes or `until` passes, and takes it all.
+    /// Waits for a message or until `until`, and takes all messages.
     pub(super) fn take(&self, until: Option<Instant>) -> Letters {
         let mut letters = self.lock();
         while letters.is_empty() {
@@ -265,9 +270,11 @@ impl Letters {
     }
 }
 
-/// Two hints about one path, in order. A directory that was made must be watched whatever came after,
-/// and looking at it tells whether it is still there; what arrived over something else comes before
-/// the word that the other is gone.
+/// Merges two consecutive hints about one path.
+///
+/// `DirCreated` is kept, because the directory has to be watched whatever followed; watching it shows
+/// whether it still exists. `MovedTo` is kept over `Removed`, because inotify reports a rename over an
+/// existing file before the removal of that file.
 fn merge(known: HintKind, new: HintKind) -> HintKind {
     match (known, new) {
         (HintKind::DirCreated, _) => HintKind::DirCreated,
@@ -281,7 +288,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_hints_about_one_path_are_one_and_a_storm_is_a_rescan() {
+    fn hints_are_coalesced_by_path_and_too_many_become_a_rescan() {
         let inbox = Inbox::default();
         for what in [HintKind::DirCreated, HintKind::Modified, HintKind::Removed] {
             inbox.hint(0, Hint::At("/a".into(), what));
@@ -296,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_are_bounded_but_for_the_last() {
+    fn full_queue_refuses_commands_except_stop() {
         let inbox = Inbox::default();
         let rescan = || {
             let reply = oneshot::channel().0;
@@ -311,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_ends_at_its_time() {
+    fn take_returns_nothing_at_its_deadline() {
         let inbox = Inbox::default();
         assert!(inbox.take(Some(Instant::now())).is_empty());
     }

@@ -98,19 +98,19 @@ fn run(received: &mpsc::Receiver<Page>, engine: &Inbox) {
             let Some(page) = pending.remove(&target) else {
                 continue;
             };
-            let fault = write(&page).err().map(|error| error.to_string());
+            let error = write(&page).err().map(|error| error.to_string());
             page.project.close_root_fd();
-            let failed_before = if fault.is_some() {
+            let failed_before = if error.is_some() {
                 !failed.insert(target.clone())
             } else {
                 failed.remove(&target)
             };
-            if let Some(error) = fault.as_ref().filter(|_| !failed_before) {
+            if let Some(error) = error.as_ref().filter(|_| !failed_before) {
                 warn!(feature = %target.slug, error, "cannot write the snapshot file");
             }
-            if fault.is_some() || failed_before {
+            if error.is_some() || failed_before {
                 let Target { root_id, slug } = target.clone();
-                engine.projected(Projected { root_id, slug, fault });
+                engine.projected(Projected { root_id, slug, error });
             }
             written_at.insert(target, Instant::now());
         }

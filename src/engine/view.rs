@@ -1,4 +1,5 @@
-//! What readers see: immutable pictures of all features, shared without locks being held.
+//! The published state: immutable views of all projects and features, which readers share without
+//! holding a lock. It contains no file content.
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
@@ -24,55 +25,55 @@ use crate::core::time::Timestamp;
 use crate::core::transition::Evaluation;
 use crate::project::{FeatureDir, Project};
 
-/// How an answer came to include every earlier change.
+/// How a response was made to include every earlier change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncKind {
-    /// A cookie file came back on the kernel's queue.
+    /// The inotify event of a cookie file arrived.
     Cookie,
-    /// Everything was compared with the disk.
+    /// The projects were rescanned.
     Scan,
 }
 
-/// All that is watched, at one time.
+/// The state of all projects at one time.
 #[derive(Debug, Default)]
 pub struct World {
     /// Identity of the store.
     pub instance: String,
-    /// Last event that this picture includes.
+    /// Sequence number of the last event that this state includes.
     pub seq: u64,
-    /// Last event that a power cut cannot take back.
+    /// Sequence number of the last event that is synced to disk.
     pub durable_seq: u64,
-    /// Why what is shown is not durable.
+    /// Why this state is not durable; `None` if it is.
     pub degraded: Option<String>,
-    /// Where a store is that was corrupt, in words.
+    /// Message about a corrupt store that was quarantined.
     pub set_aside: Option<String>,
     /// The projects.
     pub projects: Vec<Arc<ProjectView>>,
 }
 
-/// How well a project is watched.
+/// Whether file events of a project are complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WatchState {
     /// Every directory is watched.
     Live,
-    /// Events were lost, and everything is being compared with the disk.
+    /// Events were lost and the project is being rescanned.
     Rescanning,
-    /// Events do not tell of everything; all of it is looked at again and again.
+    /// Events are not reliable or not available, so the whole project is polled.
     Polling,
-    /// Not every directory is watched; the others are looked at again and again.
+    /// Some directories cannot be watched and are polled, or another error limits the project.
     Degraded,
-    /// The root cannot be read.
+    /// The root exists and cannot be read.
     Unreadable,
-    /// The root is not there.
+    /// The root is missing.
     RootUnavailable,
 }
 
-/// A project, at one time.
+/// The state of a project at one time.
 #[derive(Debug)]
 pub struct ProjectView {
-    /// Its number in the engine.
+    /// Number of the project in the engine.
     pub id: ProjectId,
-    /// Last component of its root.
+    /// Last component of the root.
     pub name: Arc<str>,
     /// Canonical root, as text.
     pub root: String,
@@ -82,77 +83,76 @@ pub struct ProjectView {
     pub project_uuid: String,
     /// Identity of machine and user.
     pub node_id: String,
-    /// Files that cannot be used.
+    /// Errors in metadata files.
     pub errors: Vec<FileError>,
-    /// What is odd in manifests.
+    /// Warnings about manifests.
     pub warnings: Vec<String>,
-    /// Directories that are no features.
+    /// Directories that match a feature pattern and are not features.
     pub skipped: Vec<SkippedDir>,
-    /// Directories under watch.
+    /// Number of watched directories.
     pub watched: u64,
-    /// Directories there are to watch.
+    /// Number of directories that should be watched.
     pub total: u64,
-    /// How well it is watched, and what is wrong.
+    /// Whether events are complete, and the reason if they are not.
     pub watch: (WatchState, Option<String>),
-    /// How often events were lost and everything was looked at.
+    /// Number of rescans after lost events.
     pub resyncs: u64,
-    /// Changes that only reading everything again found.
+    /// Number of changes that only the scrub found.
     pub caught: u64,
-    /// Features whose first index stands, of those there are.
+    /// True if the initial scan of every feature is complete.
     pub ready: bool,
-    /// The features, in order of slug.
+    /// The features, ordered by slug.
     pub features: Vec<Arc<FeatureView>>,
-    /// Its files.
+    /// Access to the project's files.
     pub(super) project: Arc<Project>,
 }
 
-/// A feature, at one time.
+/// The state of a feature at one time.
 #[derive(Debug)]
 pub struct FeatureView {
-    /// Last component of its project's root.
+    /// Last component of the project's root.
     pub project: Arc<str>,
-    /// Where it lies.
+    /// The feature's directory.
     pub(super) dir: FeatureDir,
-    /// Whether its first index stands.
+    /// True if the initial scan is complete.
     pub indexed: bool,
-    /// What it is of, and by what it is judged.
+    /// The mission, step and manifest by which the feature is evaluated.
     pub terms: Arc<FeatureContext>,
-    /// The files, in order of path.
+    /// The files, ordered by path.
     pub entries: SortedChunks<InventoryEntry>,
-    /// The absent specs that are listed.
+    /// Specs without a matching file.
     pub absent: Vec<Arc<ArtifactRef>>,
-    /// What was deleted after a scan.
+    /// Files that were deleted after a scan.
     pub tombstones: Vec<Arc<ArtifactRef>>,
-    /// Hashes, counts, completeness, drift; `None` where only a reader needs them, who then works
-    /// them out.
+    /// Hashes, counts, completeness and drift; `None` if they are computed only on request.
     pub verdict: Option<Evaluation>,
-    /// Identity of its snapshot.
+    /// Identity of the snapshot.
     pub snapshot_id: Uuid,
-    /// What is known of it beside its terms and artifacts.
+    /// Metadata and baseline.
     pub bearings: Arc<FeatureMetadata>,
-    /// How well it is seen.
+    /// Whether the state is current.
     pub watch: FeatureWatchState,
-    /// When that was computed.
+    /// When the snapshot was computed.
     pub computed_at: Timestamp,
-    /// When something of it was last compared with the disk.
+    /// When the feature was last checked on disk.
     pub last_scanned_at: Option<Timestamp>,
-    /// The same as the one-shot commands have it, made when first asked for.
+    /// Cache of [`FeatureView::feature`].
     pub whole: OnceLock<Arc<Feature>>,
 }
 
 impl FeatureView {
-    /// The feature.
+    /// Returns the slug.
     #[must_use]
     pub fn slug(&self) -> &FeatureSlug {
         &self.terms.feature_slug
     }
 
-    /// The feature as the one-shot commands have it.
+    /// Returns the feature as a one-time scan would return it; computed at the first call.
     pub fn feature(&self) -> &Arc<Feature> {
         self.whole.get_or_init(|| Arc::new(self.make_feature()))
     }
 
-    /// The same, made anew and not kept.
+    /// Computes what [`FeatureView::feature`] returns, without caching it.
     pub(super) fn make_feature(&self) -> Feature {
         let at = self.computed_at;
         let files = self.entries.iter().map(|entry| Arc::clone(&entry.artifact));
@@ -195,26 +195,28 @@ impl FeatureView {
     }
 }
 
-/// How a feature compares to its baseline; `now` is asked for only where that decides.
+/// Returns the drift of a feature from its baseline; calls `snapshot` only if there is a valid baseline.
 #[must_use]
 pub fn judge_drift(
     terms: &FeatureContext,
     bearings: &FeatureMetadata,
-    now: impl FnOnce() -> MissionDossierSnapshot,
+    snapshot: impl FnOnce() -> MissionDossierSnapshot,
 ) -> Drift {
     let FeatureMetadata { baseline, baseline_key: key, .. } = bearings;
     match &terms.unknown_reason {
-        Some(UnknownReason::Unreadable(why) | UnknownReason::LimitExceeded(why)) => {
-            Drift::indeterminate(why)
+        Some(UnknownReason::Unreadable(reason) | UnknownReason::LimitExceeded(reason)) => {
+            Drift::indeterminate(reason)
         }
-        Some(UnknownReason::Deleted) => Drift::indeterminate("the feature is gone"),
-        Some(UnknownReason::UnreadableMeta) => Drift::indeterminate("meta.json cannot be read"),
-        _ if matches!(baseline, BaselineFile::Valid(_)) => Drift::compare(baseline, key, &now()),
+        Some(UnknownReason::Deleted) => Drift::indeterminate("the feature was deleted"),
+        Some(UnknownReason::UnreadableMeta) => Drift::indeterminate("cannot read meta.json"),
+        _ if matches!(baseline, BaselineFile::Valid(_)) => {
+            Drift::compare(baseline, key, &snapshot())
+        }
         _ => Drift::without_baseline(baseline),
     }
 }
 
-/// Where the engine puts its picture, and readers take it.
+/// Publishes the state to readers.
 #[derive(Debug)]
 pub struct Views {
     world: RwLock<Arc<World>>,
@@ -235,38 +237,39 @@ impl Default for Views {
 }
 
 impl Views {
-    /// The picture now.
+    /// Returns the current state.
     #[must_use]
     pub fn world(&self) -> Arc<World> {
         Arc::clone(&self.world.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Tells of every new event, by its number, and of every new picture.
+    /// Returns a channel that receives the sequence number of the last event, at every new event and at
+    /// every new state.
     #[must_use]
     pub fn news(&self) -> watch::Receiver<u64> {
         self.seq.subscribe()
     }
 
-    /// What was done in this life.
+    /// Returns the counters since the daemon started.
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// How the sinks do.
+    /// Returns the status of the sinks.
     #[must_use]
     pub fn board(&self) -> &Board {
         &self.board
     }
 
-    /// Shows a new picture.
+    /// Publishes a new state.
     pub(super) fn publish(&self, world: World) {
         let seq = world.seq;
         *self.world.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(world);
         self.seq.send_replace(seq);
     }
 
-    /// Tells who reads the journal how far it goes; the picture follows.
+    /// Notifies readers of the journal of new events; the state is published afterwards.
     pub(super) fn announce(&self, seq: u64) {
         self.seq.send_if_modified(|known| std::mem::replace(known, seq) != seq);
     }

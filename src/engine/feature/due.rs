@@ -1,4 +1,5 @@
-//! What changed of a feature and is to be committed: the batch, and the events and rows made of it.
+//! Changes of a feature that are not committed, and the rows and events that a commit writes of them.
+//! The transaction itself is in `run/commit.rs`.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -23,28 +24,38 @@ use crate::core::transition::{
 use crate::engine::view::judge_drift;
 use crate::project::FeatureDir;
 
-/// Results of one batch are gathered for at most this long.
+/// Maximum time for which changes are collected into one commit while further checks are in flight.
 pub(super) const BATCH_WINDOW: Duration = Duration::from_millis(20);
-/// Verdict events of a feature are at least this far apart.
+/// Minimum time between two evaluations of a feature that emit events.
 pub(super) const EVALUATION_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Changes that are not committed.
+/// Changes that are not committed. If a commit fails they stay here and are committed later.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    /// Each changed path as it was committed last, and why it is gone if it is.
-    pub(super) paths: BTreeMap<RelPath, (Option<Arc<ArtifactRef>>, RemovalReason)>,
+    /// The changed paths.
+    pub(super) paths: BTreeMap<RelPath, PendingPath>,
+    /// When the first of these changes was found.
     pub(super) since: Option<Duration>,
-    /// Whether something else than a path changed.
-    pub(super) terms: bool,
-    /// Whether a verdict is owed on what was committed.
-    pub(super) verdict: bool,
-    /// Whether the tombstones are done with, because a baseline was accepted.
+    /// True if the feature's context, metadata or listing changed.
+    pub(super) context_changed: bool,
+    /// True if the committed state has to be evaluated.
+    pub(super) needs_evaluation: bool,
+    /// True if a new baseline was accepted, so all tombstones are removed by this commit.
     pub(super) tombstones_cleared: bool,
-    /// Where its directory is, unless the store knows.
+    /// The feature's directory; `None` if the store contains it already.
     pub(super) dir: Option<FeatureDir>,
 }
 
-/// What a commit writes of a feature: what changed of it, or the verdict on it.
+/// A changed path.
+#[derive(Debug)]
+pub(super) struct PendingPath {
+    /// The artifact in the last commit; `None` if it had none.
+    committed: Option<Arc<ArtifactRef>>,
+    /// Why the artifact was removed, if it is not indexed any more.
+    removal: RemovalReason,
+}
+
+/// What a commit writes of a feature: its changes, or its evaluation.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Due {
     pub(in crate::engine) set: Vec<InventoryEntry>,
@@ -53,15 +64,15 @@ pub(in crate::engine) struct Due {
     pub(in crate::engine) tombstones: Vec<Arc<ArtifactRef>>,
     pub(in crate::engine) tombstones_gone: Vec<RelPath>,
     pub(in crate::engine) announced: Option<LastPublished>,
-    /// Since when the directory is not there, beside what changed of its files.
+    /// Since when the feature's directory is missing.
     pub(in crate::engine) gone_since: Option<Timestamp>,
-    /// Where its directory is, unless the store knows.
+    /// The feature's directory; `None` if the store contains it already.
     pub(in crate::engine) dir: Option<FeatureDir>,
     pub(in crate::engine) events: Vec<Payload>,
 }
 
 impl LiveFeature {
-    /// Takes where its directory is now.
+    /// Sets the feature's directory; a change is written by the next commit.
     pub(in crate::engine) fn set_dir(&mut self, dir: FeatureDir) {
         if self.dir != dir {
             self.batch.dir = Some(dir.clone());
@@ -69,149 +80,155 @@ impl LiveFeature {
         }
     }
 
+    /// Returns the earliest time of the next evaluation; `None` if it may run at once.
     pub(super) fn evaluation_due(&self) -> Option<Duration> {
-        let evaluation_deadline = self.evaluation_deadline.filter(|_| !self.is_checked());
-        let pause = self.announced_at.map(|at| at + EVALUATION_INTERVAL);
-        pause.max(self.metadata_refresh_due).max(self.git_hold_until).max(evaluation_deadline)
+        let checked_by = self.evaluation_deadline.filter(|_| !self.is_checked());
+        let next = self.announced_at.map(|at| at + EVALUATION_INTERVAL);
+        next.max(self.metadata_refresh_due).max(self.git_hold_until).max(checked_by)
     }
 
-    /// Takes note when the first comparison with the disk is done.
+    /// Marks the feature as indexed if its initial scan is complete.
     pub(in crate::engine) fn mark_indexed_if_complete(&mut self, now: Duration) {
-        let writing = !self.settle.is_empty() && now < self.initial_scan_deadline;
-        self.indexed |= !self.in_flight.has_checks() && !writing;
+        let awaits_writes = !self.settle.is_empty() && now < self.initial_scan_deadline;
+        self.indexed |= !self.in_flight.has_checks() && !awaits_writes;
     }
 
-    /// What changed of the files and is to be committed now, if anything. After a commit that
-    /// succeeded comes [`LiveFeature::committed`]; after one that failed the same is due again.
+    /// Returns the changes to commit now, if there are any.
+    ///
+    /// If the commit succeeds, call [`LiveFeature::committed`]; if it fails, a later call returns the
+    /// changes again.
     pub(in crate::engine) fn take_commit(&mut self, now: Duration, at: Timestamp) -> Option<Due> {
-        let gathered = !self.in_flight.has_checks()
+        let is_complete = !self.in_flight.has_checks()
             || self.batch.since.is_none_or(|since| since + BATCH_WINDOW <= now);
-        let changed = !self.batch.paths.is_empty() || self.batch.terms;
-        if !self.indexed || !changed || !gathered {
+        let has_changes = !self.batch.paths.is_empty() || self.batch.context_changed;
+        if !self.indexed || !has_changes || !is_complete {
             return None;
         }
-        let mut due = self.build_commit(at);
-        self.drop_accepted(&mut due.tombstones);
-        self.tombstones.evict_oldest(&mut due.tombstones_gone, &mut due.tombstones);
-        if due.is_empty() && due.absent.as_ref() == Some(&self.absent) {
-            self.committed(due, now);
+        let mut commit = self.build_commit(at);
+        self.drop_accepted(&mut commit.tombstones);
+        self.tombstones.evict_oldest(&mut commit.tombstones_gone, &mut commit.tombstones);
+        if commit.is_empty() && commit.absent.as_ref() == Some(&self.absent) {
+            self.committed(commit, now);
             return None;
         }
-        Some(due)
+        Some(commit)
     }
 
-    /// The verdict that is to be committed now, if one is owed. It is one on what is committed, so
-    /// it comes after that; and no event of a file waits for it.
+    /// Returns the evaluation to commit now, if one is pending.
+    ///
+    /// It evaluates committed state, so it follows the commit of the changes, and no event of a file
+    /// waits for it.
     pub(in crate::engine) fn take_evaluation(
         &mut self,
         now: Duration,
         at: Timestamp,
     ) -> Option<Due> {
-        let committed = self.batch.paths.is_empty() && !self.batch.terms;
-        let owed = self.indexed && self.batch.verdict && committed;
-        if !owed || self.evaluation_due().is_some_and(|due| now < due) {
+        let is_committed = self.batch.paths.is_empty() && !self.batch.context_changed;
+        let is_pending = self.indexed && self.batch.needs_evaluation && is_committed;
+        if !is_pending || self.evaluation_due().is_some_and(|due| now < due) {
             return None;
         }
-        let verdict = self.evaluate();
+        let evaluation = self.evaluate();
         let slug = self.dir.slug.clone();
         let known = self.announced.as_ref();
         let new_id = || Uuid::new_v4().to_string();
         let (events, announced) =
-            evaluation_events(&slug, known, &verdict, &self.bearings, at, new_id);
-        self.verdict = Some(verdict);
-        let same = known == Some(&announced);
-        let due = Due { announced: Some(announced), events, ..Due::default() };
-        if due.is_empty() && same {
-            self.committed(due, now);
+            evaluation_events(&slug, known, &evaluation, &self.bearings, at, new_id);
+        self.verdict = Some(evaluation);
+        let is_unchanged = known == Some(&announced);
+        let commit = Due { announced: Some(announced), events, ..Due::default() };
+        if commit.is_empty() && is_unchanged {
+            self.committed(commit, now);
             return None;
         }
-        Some(due)
+        Some(commit)
     }
 
     fn build_commit(&mut self, at: Timestamp) -> Due {
-        let mut due = Due { gone_since: self.gone_since, ..Due::default() };
-        for (path, (before, gone)) in &self.batch.paths {
+        let mut commit = Due { gone_since: self.gone_since, ..Due::default() };
+        for (path, PendingPath { committed: before, removal }) in &self.batch.paths {
             let entry = self.inventory.entries().get(path);
-            // What comes back after it was deleted is no news of its own; what came and went again
-            // before it was committed is none at all.
+            // A file that is restored after its deletion was committed is compared with its tombstone;
+            // a file that was created and deleted since the last commit emits no event.
             let returned = before.is_none() && entry.is_some();
             let restored = self.tombstones.get(path).filter(|_| returned);
             let changed = EntryChange {
                 before: before.clone().or_else(|| restored.cloned()),
                 after: entry.map(|entry| Arc::clone(&entry.artifact)),
             };
-            due.events.extend(artifact_event(&self.inventory, &changed, *gone));
+            commit.events.extend(artifact_event(&self.inventory, &changed, *removal));
             match (entry, before) {
                 (Some(entry), _) => {
-                    due.set.push(entry.clone());
+                    commit.set.push(entry.clone());
                     if self.tombstones.get(path).is_some() {
-                        due.tombstones_gone.push(path.clone());
+                        commit.tombstones_gone.push(path.clone());
                     }
                 }
                 (None, Some(before)) => {
-                    due.removed.push(path.clone());
-                    if *gone == RemovalReason::Deleted {
-                        due.tombstones.push(tombstone(before));
+                    commit.removed.push(path.clone());
+                    if *removal == RemovalReason::Deleted {
+                        commit.tombstones.push(tombstone(before));
                     }
                 }
                 (None, None) => {}
             }
         }
         if self.batch.tombstones_cleared {
-            due.tombstones_gone = self.tombstones.paths().cloned().collect();
+            commit.tombstones_gone = self.tombstones.paths().cloned().collect();
         }
-        // Of a directory that cannot be read nothing is known: what was announced of it stands.
+        // The content of a directory that cannot be read is unknown: keep what was announced.
         if let Some(UnknownReason::Unreadable(_)) = self.listing_blocker {
-            due.absent = Some(self.absent.clone());
-            return due;
+            commit.absent = Some(self.absent.clone());
+            return commit;
         }
         if self.listing_blocker != Some(UnknownReason::Deleted) {
-            due.dir.clone_from(&self.batch.dir);
+            commit.dir.clone_from(&self.batch.dir);
         }
         let absent: Vec<ArtifactRef> = self.inventory.absent_specs(at).collect();
         let deleted = |key: &str| {
-            let gone = |one: &ArtifactRef| due.tombstones_gone.contains(&one.relative_path);
-            let kept = self.tombstones.iter().filter(|one| !gone(one));
-            kept.chain(&due.tombstones).any(|tombstone| &*tombstone.artifact_key == key)
+            let is_cleared =
+                |one: &ArtifactRef| commit.tombstones_gone.contains(&one.relative_path);
+            let retained = self.tombstones.iter().filter(|one| !is_cleared(one));
+            retained.chain(&commit.tombstones).any(|tombstone| &*tombstone.artifact_key == key)
         };
         let specs = absent_spec_events(&self.inventory, &self.absent, &absent, deleted);
-        due.events.extend(specs);
-        due.absent = Some(absent.iter().map(|spec| spec.artifact_key.to_string()).collect());
-        due
+        commit.events.extend(specs);
+        commit.absent = Some(absent.iter().map(|spec| spec.artifact_key.to_string()).collect());
+        commit
     }
 
-    /// Takes that the event of a tombstone is kept no longer.
+    /// Removes a tombstone whose event was pruned from the journal.
     pub(in crate::engine) fn retire_tombstone(&mut self, path: &RelPath) {
         if self.tombstones.remove(path) {
             self.view = None;
         }
     }
 
-    /// Whether another baseline is there than the one by which it was judged last.
+    /// Returns true if a baseline was accepted since the last evaluation, while no daemon ran.
     pub(super) fn baseline_accepted_offline(&self) -> bool {
-        let judged_by = self.announced.as_ref().and_then(|announced| announced.baseline);
+        let evaluated = self.announced.as_ref().and_then(|announced| announced.baseline);
         let baseline = &self.bearings.baseline;
-        let other = judged_by.is_some_and(|known| known != baseline.fingerprint());
-        other && matches!(baseline, BaselineFile::Valid(_))
+        let is_other = evaluated.is_some_and(|known| known != baseline.fingerprint());
+        is_other && matches!(baseline, BaselineFile::Valid(_))
     }
 
-    /// When a baseline was accepted, drops what it accepted as gone.
+    /// After a baseline was accepted, drops the new tombstones of files that it does not contain.
     fn drop_accepted(&self, tombstones: &mut Vec<Arc<ArtifactRef>>) {
         if self.batch.tombstones_cleared
             && !tombstones.is_empty()
             && let BaselineFile::Valid(baseline) = &self.bearings.baseline
             && let Some(artifacts) = &baseline.artifacts
         {
-            let there: HashSet<_> = artifacts.iter().map(|then| &then.relative_path).collect();
-            tombstones.retain(|one| there.contains(&one.relative_path));
+            let accepted: HashSet<_> = artifacts.iter().map(|one| &one.relative_path).collect();
+            tombstones.retain(|one| accepted.contains(&one.relative_path));
         }
     }
 
-    /// Takes that what was due is committed.
-    pub(in crate::engine) fn committed(&mut self, due: Due, now: Duration) {
+    /// Records that the changes or the evaluation were committed.
+    pub(in crate::engine) fn committed(&mut self, commit: Due, now: Duration) {
         self.view = None;
-        if let Some(announced) = due.announced {
-            self.batch.verdict = false;
+        if let Some(announced) = commit.announced {
+            self.batch.needs_evaluation = false;
             self.evaluation_deadline = None;
             if self.announced.as_ref() != Some(&announced) {
                 self.projection = Projection::MayDiffer;
@@ -220,14 +237,14 @@ impl LiveFeature {
             self.announced = Some(announced);
             return;
         }
-        // Where one lies that cannot be seen is told when it can.
-        let dir = self.batch.dir.take().filter(|_| due.dir.is_none());
-        self.batch = Batch { verdict: true, dir, ..Batch::default() };
-        self.absent = due.absent.unwrap_or_default();
-        for path in &due.tombstones_gone {
+        // The path of an unreadable feature was not written; a later commit writes it.
+        let dir = self.batch.dir.take().filter(|_| commit.dir.is_none());
+        self.batch = Batch { needs_evaluation: true, dir, ..Batch::default() };
+        self.absent = commit.absent.unwrap_or_default();
+        for path in &commit.tombstones_gone {
             self.tombstones.remove(path);
         }
-        due.tombstones.into_iter().for_each(|tombstone| self.tombstones.put(tombstone));
+        commit.tombstones.into_iter().for_each(|tombstone| self.tombstones.put(tombstone));
     }
 
     fn evaluate(&mut self) -> Evaluation {
@@ -249,7 +266,7 @@ impl LiveFeature {
 }
 
 impl Due {
-    /// Whether it has nothing that must be written; what is absent and announced aside.
+    /// Returns true if nothing has to be written, apart from `absent` and `announced`.
     fn is_empty(&self) -> bool {
         self.set.is_empty()
             && self.removed.is_empty()
@@ -261,24 +278,26 @@ impl Due {
 }
 
 impl Batch {
-    pub(super) fn note(
+    /// Adds a change of a path. `before` is used only for the first change since the last commit.
+    pub(super) fn add(
         &mut self,
         path: &RelPath,
         before: Option<&Arc<ArtifactRef>>,
-        gone: RemovalReason,
+        removal: RemovalReason,
         now: Duration,
     ) {
         self.since.get_or_insert(now);
-        let entry = self.paths.entry(path.clone()).or_insert_with(|| (before.cloned(), gone));
-        entry.1 = gone;
+        let new = || PendingPath { committed: before.cloned(), removal };
+        self.paths.entry(path.clone()).or_insert_with(new).removal = removal;
     }
 
+    /// Returns true if nothing has to be committed.
     pub(super) fn is_empty(&self) -> bool {
         self.is_settled(false)
     }
 
-    /// The same, a verdict that is held aside.
-    pub(super) fn is_settled(&self, held: bool) -> bool {
-        self.paths.is_empty() && !self.terms && (held || !self.verdict)
+    /// Returns true if nothing has to be committed; ignores an evaluation that a git hold defers.
+    pub(super) fn is_settled(&self, has_git_hold: bool) -> bool {
+        self.paths.is_empty() && !self.context_changed && (has_git_hold || !self.needs_evaluation)
     }
 }

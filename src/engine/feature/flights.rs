@@ -1,32 +1,33 @@
-//! The paths of a feature that are being looked at, off the engine's thread.
+//! The path checks of a feature that are in flight in the pool.
 
 use std::collections::BTreeMap;
 
 use crate::core::path::RelPath;
 
-/// Why a path is being looked at.
+/// The kind of a check in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum Flight {
-    /// Once more, to be sure: what is shown of it stands meanwhile, and no one waits.
+    /// A repeated read of a file that may have changed without a new time stamp. The published entry
+    /// stays meanwhile, and no client waits.
     Verify,
-    /// What is shown of it may be no longer true.
+    /// The published entry may be stale.
     Check,
-    /// So may what is seen by now: it is looked at again afterwards.
+    /// The file changed during the check; it is checked again when this check has finished.
     CheckAgain,
 }
 
-/// What is under way.
+/// The checks in flight.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Flights {
-    /// Ordered, as is all that is large for a moment: a hash table would keep its room.
+    /// A B-tree and not a hash table, which would keep its capacity after a large rescan.
     paths: BTreeMap<RelPath, Flight>,
-    /// How many of them are more than rechecks.
+    /// Number of checks that are not of the kind `Verify`.
     checks: usize,
 }
 
 impl Flights {
-    /// Takes that a path is to be looked at. Says whether that is to begin now: one that is being
-    /// looked at is looked at again afterwards.
+    /// Records a requested check. Returns true if it has to be started now; if one of the same path
+    /// is in flight, another follows when it has finished.
     pub(in crate::engine) fn start(&mut self, path: &RelPath, flight: Flight) -> bool {
         let known = self.paths.get(path).copied();
         let flight = if known.is_some() { Flight::CheckAgain } else { flight };
@@ -36,30 +37,30 @@ impl Flights {
         known.is_none()
     }
 
-    /// Takes that a path was looked at, if that was under way.
+    /// Removes a finished check; returns `None` if it was not in flight.
     pub(in crate::engine) fn finish(&mut self, path: &RelPath) -> Option<Flight> {
         let flight = self.paths.remove(path)?;
         self.checks -= usize::from(is_check(flight));
         Some(flight)
     }
 
-    /// Looks at all of them again afterwards.
+    /// Makes the results of all checks in flight stale, so that each is repeated.
     pub(in crate::engine) fn invalidate_all(&mut self) {
         self.paths.values_mut().for_each(|flight| *flight = Flight::CheckAgain);
         self.checks = self.paths.len();
     }
 
-    /// Forgets them all.
+    /// Removes all checks; their results are ignored.
     pub(in crate::engine) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Whether there are none.
+    /// Returns true if no check is in flight.
     pub(in crate::engine) fn is_empty(&self) -> bool {
         self.paths.is_empty()
     }
 
-    /// Whether something is being looked at of which other may be true than what is shown.
+    /// Returns true if a check is in flight that can change the published entry.
     pub(in crate::engine) fn has_checks(&self) -> bool {
         self.checks > 0
     }
@@ -74,14 +75,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_recheck_keeps_no_one_waiting() {
+    fn check_in_flight_counts_unless_it_only_verifies() {
         let [a, b] = [&b"a"[..], b"b"].map(|path| RelPath::new(path).unwrap());
         let mut flights = Flights::default();
         assert!(flights.start(&a, Flight::Verify) && !flights.has_checks());
         assert!(flights.start(&b, Flight::Check) && flights.has_checks());
         assert_eq!(flights.finish(&b), Some(Flight::Check));
         assert!(!flights.has_checks() && !flights.is_empty());
-        assert!(!flights.start(&a, Flight::Check), "again afterwards");
+        assert!(!flights.start(&a, Flight::Check), "it is repeated afterwards");
         assert!(flights.has_checks());
         assert_eq!((flights.finish(&a), flights.finish(&a)), (Some(Flight::CheckAgain), None));
         assert!(flights.start(&a, Flight::Verify));

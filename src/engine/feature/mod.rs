@@ -1,8 +1,9 @@
-//! One feature while it is watched: its inventory, what has not settled, what is not committed.
+//! State of one watched feature: its inventory, changes that have not settled, and changes that are
+//! not committed. It does no I/O.
 //!
-//! Changes gather in a batch that remembers, for each path, what was committed of it last; events
-//! are made from that and from what is true when the batch is committed. So a path that changed
-//! twice owes one event, and one that changed back owes none.
+//! Changes are collected in a batch that contains, for each path, the last committed artifact. Events
+//! are derived from that and from the inventory at the time of the commit, so a path that changed
+//! twice emits one event, and one that changed back emits none.
 
 mod due;
 mod flights;
@@ -39,36 +40,38 @@ pub(super) struct LiveFeature {
     pub(super) dir: FeatureDir,
     pub(super) inventory: Inventory,
     pub(super) settle: Debouncer,
-    /// Paths that were seen to vanish, and when: they are looked at once more before that counts.
+    /// Paths that were found missing, and since when. They are checked again before they are recorded
+    /// as deleted.
     pub(super) suspected_deletions: BTreeMap<RelPath, Duration>,
-    /// Files written so shortly before they were read that they are read once more, by when. What
-    /// is shown of them stands meanwhile, so no one waits for this.
+    /// Files to read again, and when: they were modified so shortly before they were read that a later
+    /// change may have the same time stamp. The published entry stays meanwhile, so no client waits.
     pub(super) verifications: BTreeSet<(Duration, RelPath)>,
-    /// Paths that are being looked at.
+    /// Checks in flight.
     pub(super) in_flight: Flights,
-    /// Whether the first comparison with the disk is done: before, nothing is committed.
+    /// True after the initial scan; before it nothing is committed.
     pub(super) indexed: bool,
-    /// Until when that waits for what is being written; a feature that appears is seen whole.
+    /// Until when the initial scan waits for files that are being written, so that a new feature is
+    /// published complete.
     pub(super) initial_scan_deadline: Duration,
-    /// What listing the feature met that keeps it from being judged.
+    /// Why the last directory listing prevents evaluation, if it does.
     pub(super) listing_blocker: Option<UnknownReason>,
-    /// What its inputs say that does.
+    /// Why the feature's metadata prevents evaluation, if it does.
     metadata_blocker: Option<UnknownReason>,
-    /// Since when its directory is not there.
+    /// Since when the feature's directory is missing.
     pub(super) gone_since: Option<Timestamp>,
-    /// How many entries there were when all of it was listed last, and have been met since: no
-    /// fewer than there are.
+    /// Number of entries in the last complete listing plus those found since: an upper bound.
     pub(super) entries: u64,
-    /// Entries that are directories that could not be read.
+    /// Directories that cannot be read; each is one entry of the inventory.
     pub(super) unreadable_dirs: HashSet<RelPath>,
-    /// Until when git has the work tree: deletions and verdicts wait.
+    /// End of the git hold; deletions and evaluations wait for it.
     pub(super) git_hold_until: Option<Duration>,
-    /// After that, a verdict waits until all is looked at, and no longer than this.
+    /// Until when an evaluation after a git hold waits for all checks.
     evaluation_deadline: Option<Duration>,
-    /// Paths whose deletion waits for git, and whether that of the whole feature does.
+    /// Paths whose deletion waits for the git hold.
     pub(super) held_deletions: BTreeSet<RelPath>,
+    /// True if the deletion of the whole feature waits for the git hold.
     pub(super) feature_deletion_held: bool,
-    /// Whether some of its directories are not watched but looked at again and again.
+    /// True if some of the feature's directories are polled because they cannot be watched.
     pub(super) polled: bool,
     bearings: Arc<FeatureMetadata>,
     absent: Vec<String>,
@@ -76,30 +79,31 @@ pub(super) struct LiveFeature {
     batch: Batch,
     announced: Option<LastPublished>,
     announced_at: Option<Duration>,
-    /// When what steers will be read again, if it will: a verdict by what it was would be undone.
+    /// When the metadata is read again, if that is pending. An evaluation waits for it, because one by
+    /// the old metadata would be superseded at once.
     pub(super) metadata_refresh_due: Option<Duration>,
     verdict: Option<Evaluation>,
-    /// When something of it was last compared with the disk; `None` before that in this life.
+    /// Time of the last check of the disk; `None` if there was none since the daemon started.
     scanned_at: Option<Timestamp>,
     projection: Projection,
     view: Option<Arc<FeatureView>>,
 }
 
-/// What a store holds of a feature.
+/// A feature in the store.
 #[derive(Debug, Default)]
 pub(super) struct Stored {
-    /// Where its directory was, if that is known.
+    /// The feature's directory, if it is stored.
     pub(super) dir: Option<FeatureDir>,
     pub(super) entries: SortedChunks<InventoryEntry>,
     pub(super) absent: Vec<String>,
-    /// In the order in which they were deleted.
+    /// In the order of deletion.
     pub(super) tombstones: Vec<Arc<ArtifactRef>>,
     pub(super) announced: Option<LastPublished>,
     pub(super) gone_since: Option<Timestamp>,
 }
 
 impl LiveFeature {
-    /// A feature as it was stored, under its present inputs.
+    /// Creates a feature from the stored state, classified by the current inputs.
     pub(super) fn new(
         dir: FeatureDir,
         inputs: FeatureInputs,
@@ -113,7 +117,7 @@ impl LiveFeature {
             let indexed_at = entry.artifact.indexed_at;
             let changed = feature.inventory.insert_reclassified(entry, indexed_at);
             if let Some(before) = changed.and_then(|changed| changed.before) {
-                feature.batch.note(
+                feature.batch.add(
                     &before.relative_path,
                     Some(&before),
                     RemovalReason::Deleted,
@@ -121,12 +125,13 @@ impl LiveFeature {
                 );
             }
         }
-        feature.batch.terms = true;
+        feature.batch.context_changed = true;
         feature.batch.tombstones_cleared = feature.baseline_accepted_offline();
         feature
     }
 
-    /// A feature as it was stored, of which nothing can be seen now.
+    /// Creates a feature from the stored state without reclassifying it, because the project's root
+    /// cannot be read.
     pub(super) fn from_stored_unreadable(
         dir: FeatureDir,
         inputs: FeatureInputs,
@@ -142,12 +147,12 @@ impl LiveFeature {
     }
 
     fn empty(dir: FeatureDir, inputs: FeatureInputs, stored: Stored, times: DebounceTimes) -> Self {
-        let FeatureInputs { context: terms, metadata: bearings } = inputs;
-        let metadata_blocker = terms.unknown_reason.clone();
-        let untold = (stored.dir.as_ref() != Some(&dir)).then(|| dir.clone());
+        let FeatureInputs { context, metadata } = inputs;
+        let metadata_blocker = context.unknown_reason.clone();
+        let unstored_dir = (stored.dir.as_ref() != Some(&dir)).then(|| dir.clone());
         Self {
             dir,
-            inventory: Inventory::new(terms),
+            inventory: Inventory::new(context),
             settle: Debouncer::new(times),
             suspected_deletions: BTreeMap::new(),
             verifications: BTreeSet::new(),
@@ -164,10 +169,10 @@ impl LiveFeature {
             held_deletions: BTreeSet::new(),
             feature_deletion_held: false,
             polled: false,
-            bearings: Arc::new(bearings),
+            bearings: Arc::new(metadata),
             absent: stored.absent,
             tombstones: Tombstones::new(stored.tombstones),
-            batch: Batch { dir: untold, ..Batch::default() },
+            batch: Batch { dir: unstored_dir, ..Batch::default() },
             announced: stored.announced,
             announced_at: None,
             metadata_refresh_due: None,
@@ -178,52 +183,57 @@ impl LiveFeature {
         }
     }
 
-    /// Whether a path is indexed.
+    /// Returns true if a path is indexed.
     pub(super) fn contains(&self, path: &RelPath) -> bool {
         self.inventory.entries().get(path).is_some()
     }
 
-    /// Takes that so many entries more were met. Says whether there may be more than are allowed;
-    /// how many there are only listing all of it tells.
+    /// Adds entries that were found since the last listing. Returns true if the limit may be exceeded;
+    /// only a complete listing gives the exact number.
     pub(super) fn count_entries(&mut self, entries: u64, limits: &ScanLimits) -> bool {
         self.entries = self.entries.saturating_add(entries);
         self.entries > limits.max_entries
     }
 
-    /// Whether a file is at a path that could be read.
+    /// Returns true if a readable file is indexed at a path.
     pub(super) fn is_present(&self, path: &RelPath) -> bool {
         self.inventory.entries().get(path).is_some_and(|entry| entry.artifact.is_present())
     }
 
-    /// The indexed paths below a directory, or all.
-    pub(super) fn paths_below(&self, folder: Option<&RelPath>) -> Vec<RelPath> {
-        self.paths_without(folder, &HashSet::new())
+    /// Returns the indexed paths below a directory, or all.
+    pub(super) fn paths_below(&self, dir: Option<&RelPath>) -> Vec<RelPath> {
+        self.paths_without(dir, &HashSet::new())
     }
 
-    /// The same, but for some.
+    /// Returns the indexed paths below a directory, or all, without those in `excluded`.
     pub(super) fn paths_without(
         &self,
-        folder: Option<&RelPath>,
-        some: &HashSet<&RelPath>,
+        dir: Option<&RelPath>,
+        excluded: &HashSet<&RelPath>,
     ) -> Vec<RelPath> {
         let entries = self.inventory.entries();
         let path = InventoryEntry::key;
-        let Some(folder) = folder else {
-            return entries.iter().map(path).filter(|path| !some.contains(path)).cloned().collect();
+        let Some(dir) = dir else {
+            return entries
+                .iter()
+                .map(path)
+                .filter(|path| !excluded.contains(path))
+                .cloned()
+                .collect();
         };
-        let prefix = [folder.as_bytes(), b"/"].concat();
+        let prefix = [dir.as_bytes(), b"/"].concat();
         entries
-            .range_from(folder)
+            .range_from(dir)
             .map(path)
             .skip_while(|path| !path.as_bytes().starts_with(&prefix) && path.as_bytes() < &*prefix)
             .take_while(|path| path.as_bytes().starts_with(&prefix))
-            .filter(|path| !some.contains(path))
+            .filter(|path| !excluded.contains(path))
             .cloned()
             .collect()
     }
 
-    /// Whether what was seen at a path is other than what was known, under a signature that could
-    /// be trusted: then neither an event nor the file's times told of the change.
+    /// Returns true if an observation differs from the indexed entry although the signature is the
+    /// same: then neither an inotify event nor the file's time stamps showed the change.
     pub(super) fn is_undetected_change(&self, seen: &Observation) -> bool {
         self.inventory.entries().get(&seen.path).is_some_and(|known| {
             !known.racy
@@ -233,7 +243,7 @@ impl LiveFeature {
         })
     }
 
-    /// Takes what was seen at a path.
+    /// Records an observation of a path.
     pub(super) fn set(&mut self, seen: Observation, at: Timestamp, now: Duration) {
         self.unreadable_dirs.remove(&seen.path);
         let path = seen.path.clone();
@@ -241,45 +251,46 @@ impl LiveFeature {
         if changed.before != changed.after {
             self.projection = Projection::MayDiffer;
         }
-        self.batch.note(&path, changed.before.as_ref(), RemovalReason::Deleted, now);
+        self.batch.add(&path, changed.before.as_ref(), RemovalReason::Deleted, now);
         self.view = None;
     }
 
-    /// Takes that nothing is at a path any more.
-    pub(super) fn remove(&mut self, path: &RelPath, gone: RemovalReason, now: Duration) {
+    /// Removes a path from the inventory.
+    pub(super) fn remove(&mut self, path: &RelPath, removal: RemovalReason, now: Duration) {
         self.suspected_deletions.remove(path);
         self.unreadable_dirs.remove(path);
         let changed = self.inventory.remove(path);
         if changed.before.is_some() {
-            self.batch.note(path, changed.before.as_ref(), gone, now);
+            self.batch.add(path, changed.before.as_ref(), removal, now);
             self.projection = Projection::MayDiffer;
             self.view = None;
         }
     }
 
-    /// Takes that a directory that can be read is at a path: a file that was there is gone, and what
-    /// could not be read was this directory.
+    /// Records that a path is a readable directory: an entry of that path was a file, or the directory
+    /// while it was unreadable, and is removed.
     pub(super) fn on_dir_found(&mut self, path: &RelPath, now: Duration) {
-        let hidden = self.unreadable_dirs.remove(path);
+        let was_unreadable = self.unreadable_dirs.remove(path);
         self.remove(
             path,
-            if hidden { RemovalReason::DirBecameReadable } else { RemovalReason::Deleted },
+            if was_unreadable { RemovalReason::DirBecameReadable } else { RemovalReason::Deleted },
             now,
         );
     }
 
-    /// Takes new inputs, and reclassifies everything if they change the terms.
-    pub(super) fn take_inputs(&mut self, inputs: FeatureInputs, at: Timestamp, now: Duration) {
-        let FeatureInputs { context: mut terms, metadata: bearings } = inputs;
-        self.metadata_blocker = terms.unknown_reason.take();
-        terms.unknown_reason =
+    /// Sets new inputs, and reclassifies all entries if the context changed.
+    pub(super) fn set_inputs(&mut self, inputs: FeatureInputs, at: Timestamp, now: Duration) {
+        let FeatureInputs { mut context, metadata } = inputs;
+        self.metadata_blocker = context.unknown_reason.take();
+        context.unknown_reason =
             self.listing_blocker.clone().or_else(|| self.metadata_blocker.clone());
-        if !terms.is_equivalent(self.inventory.context()) {
+        if !context.is_equivalent(self.inventory.context()) {
             self.projection = Projection::MayDiffer;
-            for EntryChange { before, after: artifact } in self.inventory.reclassify_all(terms, at)
+            for EntryChange { before, after: artifact } in
+                self.inventory.reclassify_all(context, at)
             {
                 if let Some(artifact) = artifact {
-                    self.batch.note(
+                    self.batch.add(
                         &artifact.relative_path,
                         before.as_ref(),
                         RemovalReason::Deleted,
@@ -288,31 +299,31 @@ impl LiveFeature {
                 }
             }
         }
-        let accepted = match (&self.bearings.baseline, &bearings.baseline) {
+        let is_accepted = match (&self.bearings.baseline, &metadata.baseline) {
             (before, BaselineFile::Valid(now)) => {
                 !matches!(before, BaselineFile::Valid(before) if before == now)
             }
             _ => false,
         };
-        self.bearings = Arc::new(bearings);
-        self.batch.tombstones_cleared |= accepted;
-        self.batch.terms = true;
+        self.bearings = Arc::new(metadata);
+        self.batch.tombstones_cleared |= is_accepted;
+        self.batch.context_changed = true;
         self.view = None;
     }
 
-    /// Takes what keeps the feature from being judged, or that nothing does.
-    pub(super) fn set_listing_blocker(&mut self, unseen: Option<UnknownReason>) {
-        if self.listing_blocker != unseen {
+    /// Sets why the last listing prevents evaluation; `None` if it does not.
+    pub(super) fn set_listing_blocker(&mut self, blocker: Option<UnknownReason>) {
+        if self.listing_blocker != blocker {
             self.inventory
-                .set_unknown_reason(unseen.clone().or_else(|| self.metadata_blocker.clone()));
-            self.listing_blocker = unseen;
-            self.batch.terms = true;
+                .set_unknown_reason(blocker.clone().or_else(|| self.metadata_blocker.clone()));
+            self.listing_blocker = blocker;
+            self.batch.context_changed = true;
             self.view = None;
         }
     }
 
-    /// Takes that nothing of the feature can be seen now: what was under way counts no more.
-    pub(super) fn mark_unreadable(&mut self, why: &str) {
+    /// Marks the feature as unreadable and drops all pending work.
+    pub(super) fn mark_unreadable(&mut self, reason: &str) {
         self.settle.clear();
         self.suspected_deletions.clear();
         self.held_deletions.clear();
@@ -320,23 +331,23 @@ impl LiveFeature {
         self.in_flight.clear();
         self.feature_deletion_held = false;
         if self.listing_blocker != Some(UnknownReason::Deleted) {
-            self.set_listing_blocker(Some(UnknownReason::Unreadable(why.to_owned())));
+            self.set_listing_blocker(Some(UnknownReason::Unreadable(reason.to_owned())));
         }
     }
 
-    /// Takes whether some of its directories are not watched.
+    /// Sets whether some of the feature's directories are polled.
     pub(super) fn set_polled(&mut self, polled: bool) {
         if std::mem::replace(&mut self.polled, polled) != polled {
             self.view = None;
         }
     }
 
-    /// Takes that something of the feature was compared with the disk.
-    pub(super) fn compared(&mut self, at: Timestamp) {
+    /// Records the time of a check of the disk.
+    pub(super) fn set_scanned_at(&mut self, at: Timestamp) {
         self.scanned_at = Some(at);
     }
 
-    /// The paths to look at by now: those that count, and those to be read once more.
+    /// Returns the paths to check now: those that have settled, and those to verify.
     pub(super) fn take_due_paths(&mut self, now: Duration) -> Vec<(RelPath, Flight)> {
         let settled = self.settle.take_due(now).into_iter();
         let mut paths: Vec<_> = settled.map(|path| (path, Flight::Check)).collect();
@@ -346,43 +357,44 @@ impl LiveFeature {
         paths
     }
 
-    /// Whether nothing is left to do, not even reading a file once more.
+    /// Returns true if nothing is pending, not even a verification.
     pub(super) fn is_idle(&self) -> bool {
-        let rechecked = self.verifications.is_empty() && self.in_flight.is_empty();
-        self.is_settled() && rechecked && !self.waits_for_git()
+        let is_verified = self.verifications.is_empty() && self.in_flight.is_empty();
+        self.is_settled() && is_verified && !self.waits_for_git()
     }
 
-    /// Whether there is nothing to do with it until the next hint; then what was done keeps no room.
+    /// Returns true if nothing is pending until the next hint, and then frees memory.
     pub(super) fn try_deactivate(&mut self) -> bool {
-        let asleep = self.indexed && self.is_idle();
-        if asleep {
-            // A tree that was emptied one by one keeps its root, and there are many features.
+        let is_idle = self.indexed && self.is_idle();
+        if is_idle {
+            // An emptied B-tree keeps its root node, and there are many features.
             self.settle.clear();
             self.suspected_deletions.clear();
             self.verifications.clear();
             self.in_flight.clear();
             self.held_deletions.clear();
         }
-        asleep
+        is_idle
     }
 
-    /// Whether nothing is waiting, being looked at, or uncommitted; what waits for git aside.
+    /// Returns true if no path is pending or in flight and nothing has to be committed; ignores what
+    /// waits for the git hold.
     pub(super) fn is_settled(&self) -> bool {
         self.is_checked() && self.batch.is_settled(self.git_hold_until.is_some())
     }
 
-    /// Whether something counts only when git is done.
+    /// Returns true if a deletion or an evaluation waits for the git hold.
     pub(super) fn waits_for_git(&self) -> bool {
-        let verdict = self.git_hold_until.is_some() && self.batch.verdict;
-        verdict || !self.held_deletions.is_empty() || self.feature_deletion_held
+        let is_deferred = self.git_hold_until.is_some() && self.batch.needs_evaluation;
+        is_deferred || !self.held_deletions.is_empty() || self.feature_deletion_held
     }
 
-    /// Whether a deletion or a verdict is to come.
+    /// Returns true if a deletion or an evaluation is pending.
     pub(super) fn may_wait_for_git(&self) -> bool {
-        !self.suspected_deletions.is_empty() || self.batch.verdict || self.waits_for_git()
+        !self.suspected_deletions.is_empty() || self.batch.needs_evaluation || self.waits_for_git()
     }
 
-    /// Looks again at what waited for git.
+    /// Ends the git hold: the held deletions are checked again.
     pub(super) fn release_git_hold(&mut self, now: Duration) {
         self.git_hold_until = None;
         self.evaluation_deadline = Some(now + EVALUATION_INTERVAL * 10);
@@ -391,26 +403,26 @@ impl LiveFeature {
         }
     }
 
-    /// Whether there is a baseline, sound or not.
+    /// Returns true if there is a baseline file, valid or not.
     pub(super) fn has_baseline(&self) -> bool {
         !matches!(self.bearings.baseline, BaselineFile::Absent)
     }
 
-    /// Whether its deletions are committed; a verdict may be owed.
-    pub(super) fn is_settled_but_verdict(&self) -> bool {
+    /// Returns true if all changes of paths are committed; an evaluation may be pending.
+    pub(super) fn has_committed_paths(&self) -> bool {
         self.is_checked() && self.batch.paths.is_empty()
     }
 
-    /// Whether nothing is waiting or being looked at.
+    /// Returns true if no path is pending or in flight.
     pub(super) fn is_checked(&self) -> bool {
         self.settle.is_empty() && !self.in_flight.has_checks()
     }
 
-    /// When something is to be done without a new hint.
+    /// Returns when the feature needs attention without a new hint.
     pub(super) fn next_due(&self) -> Option<Duration> {
-        let gather = self.batch.since.filter(|_| self.indexed).map(|since| since + BATCH_WINDOW);
-        let verdict = self.batch.verdict.then(|| self.evaluation_due()).flatten();
-        let recheck = self.verifications.first().map(|(due, _)| *due);
-        [self.settle.next_due(), recheck, gather, verdict].into_iter().flatten().min()
+        let commit = self.batch.since.filter(|_| self.indexed).map(|since| since + BATCH_WINDOW);
+        let evaluation = self.batch.needs_evaluation.then(|| self.evaluation_due()).flatten();
+        let verification = self.verifications.first().map(|(due, _)| *due);
+        [self.settle.next_due(), verification, commit, evaluation].into_iter().flatten().min()
     }
 }

@@ -1,4 +1,4 @@
-//! The present picture of a feature.
+//! Builds the published view of a feature, and decides whether its snapshot file may be stale.
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,57 +9,57 @@ use crate::core::feature::FeatureWatchState;
 use crate::core::time::Timestamp;
 use crate::engine::view::FeatureView;
 
-/// How a feature's snapshot file stands to its snapshot.
+/// State of a feature's snapshot file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Projection {
-    /// Since it was last written, nothing changed.
+    /// Nothing changed since it was last written.
     #[default]
     Same,
-    /// Something may have.
+    /// Something may have changed since it was last written.
     MayDiffer,
 }
 
 impl LiveFeature {
-    /// Whether its snapshot is announced, and may be other than its file says since this was last
-    /// asked.
+    /// Returns true if the snapshot file has to be checked, and resets that. Only a snapshot that was
+    /// announced by an event is written.
     pub(in crate::engine) fn take_stale_snapshot(&mut self) -> bool {
         let announced = self.announced.is_some() && self.batch.is_empty();
         announced && std::mem::take(&mut self.projection) == Projection::MayDiffer
     }
 
-    /// Takes that its file could not be written, and is to be once more.
+    /// Requests another write of the snapshot file, after one that failed.
     pub(in crate::engine) fn mark_snapshot_stale(&mut self) {
         self.projection = Projection::MayDiffer;
         self.view = None;
     }
 
-    /// The present picture.
+    /// Returns the current view; the same as before if nothing changed.
     pub(in crate::engine) fn view(
         &mut self,
         project: &Arc<str>,
         at: Timestamp,
     ) -> Arc<FeatureView> {
-        let settled = self.is_checked() && !self.waits_for_git();
-        let stale = |view: &FeatureView| match view.watch {
-            FeatureWatchState::Settling => settled,
-            FeatureWatchState::Live => !settled,
-            FeatureWatchState::Degraded => self.polled && !settled,
+        let is_settled = self.is_checked() && !self.waits_for_git();
+        let is_stale = |view: &FeatureView| match view.watch {
+            FeatureWatchState::Settling => is_settled,
+            FeatureWatchState::Live => !is_settled,
+            FeatureWatchState::Degraded => self.polled && !is_settled,
             FeatureWatchState::Unreadable | FeatureWatchState::Gone => false,
         };
-        let shown = self.view.as_ref().filter(|view| view.indexed == self.indexed);
-        if let Some(view) = shown.filter(|view| !stale(view)) {
+        let published = self.view.as_ref().filter(|view| view.indexed == self.indexed);
+        if let Some(view) = published.filter(|view| !is_stale(view)) {
             return Arc::clone(view);
         }
         let verdict = self.verdict.clone().filter(|_| self.batch.is_empty());
         let watch = match FeatureWatchState::from_unknown_reason(
             self.inventory.context().unknown_reason.as_ref(),
         ) {
-            FeatureWatchState::Live if !settled => FeatureWatchState::Settling,
+            FeatureWatchState::Live if !is_settled => FeatureWatchState::Settling,
             FeatureWatchState::Live if self.polled => FeatureWatchState::Degraded,
             watch => watch,
         };
         let id = self.announced.as_ref().and_then(|announced| announced.snapshot_id.parse().ok());
-        // One that is not announced is computed when it is asked for.
+        // A snapshot that was not announced is computed when a client requests it.
         let announced = self.announced.as_ref().filter(|_| self.batch.is_empty());
         let computed_at = announced.and_then(|announced| announced.computed_at);
         let view = Arc::new(FeatureView {

@@ -1,5 +1,5 @@
-//! What is done where events are not all there is to know: lost ones, refused watches, file systems
-//! that raise none.
+//! Fallbacks for incomplete file events: a rescan after an inotify queue overflow, retries of refused
+//! watches, and polling where no events are delivered. The watches themselves are in `watching`.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -10,102 +10,124 @@ use super::{Counting, LiveProject, Now};
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::engine::pool::Pool;
 
-/// After lost events, the first look everywhere; each further one comes after twice the time, so
-/// that a storm costs few of them. After [`CALM`] without a loss it begins anew.
+/// Delay of the rescan after the first overflow. It doubles with each further overflow, so that a burst
+/// of overflows causes few rescans.
 const RESCAN_BACKOFF_MIN: Duration = Duration::from_millis(50);
+/// Maximum delay of a rescan.
 const RESCAN_BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// Time without an overflow after which the delay starts at its minimum again.
 const BACKOFF_RESET_AFTER: Duration = Duration::from_secs(10);
-/// A directory that goes costs the watcher a look at each of its watches, and meanwhile it neither hears
-/// nor answers. When directories times watches come to more than this within [`TORN_WITHIN`], a new
-/// watcher is there sooner than the old one is done: it is made when no more directories go.
+/// Maximum number of removed directories times watches within [`REMOVAL_STORM_WINDOW`].
+///
+/// `notify` scans all watches for every removed directory and is unresponsive meanwhile. Beyond this
+/// number, replacing the watcher is cheaper; it is created again once the removals have stopped.
 const MAX_REMOVAL_STORM: u64 = 1_000_000;
 const REMOVAL_STORM_WINDOW: Duration = Duration::from_secs(1);
+/// How often it is checked whether the removals have stopped.
 const REMOVAL_STORM_POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// What is not watched is looked at this often, but for no more than a twentieth of the time.
+/// How often unwatched directories are polled.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
+/// Polling takes at most one part in this many of the time: slow polls are less frequent.
 const POLL_SHARE: u32 = 20;
-/// Where what was seen before has not settled then, it is looked again after this.
+/// Delay of a poll that is due while the previous one has not settled.
 const POLL_RETRY_INTERVAL: Duration = Duration::from_millis(100);
-/// Watches are asked for again after this, then after twice the time each.
+/// Delay of the first retry of refused watches; it doubles with each retry.
 const WATCH_RETRY_MIN: Duration = Duration::from_secs(1);
+/// Maximum delay of a retry of refused watches.
 const WATCH_RETRY_MAX: Duration = Duration::from_mins(1);
-/// An event of one's own making comes within this, or none does.
+/// Timeout for the event of the probe file. After it the file system is assumed to deliver no events.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What is known of how well events come.
+/// Health of a project's file events.
 #[derive(Debug, Default)]
 pub(super) struct Care {
-    /// When to look everywhere, after events were lost.
+    /// When to rescan after an overflow; `None` if no rescan is pending.
     rescan_due: Option<Duration>,
-    /// Whether that has begun and is not done.
+    /// True while the results of a rescan have not settled.
     rescan_running: bool,
-    pause: Duration,
-    last: Option<Duration>,
-    /// How often events were lost and everything was looked at.
+    /// Current delay between overflow and rescan.
+    backoff: Duration,
+    last_rescan_at: Option<Duration>,
+    /// Number of rescans after an overflow.
     pub(super) resyncs: u64,
-    /// How many watched directories went, and since when that is counted.
-    removed_dirs: (u64, Duration),
-    /// Directories of a tree that is being removed, and how many of them were gone.
-    removal_sample: Option<(Vec<PathBuf>, usize)>,
+    removals: RemovalCount,
+    /// Set while there is no watcher because of a removal storm or a timeout.
+    removal_sample: Option<RemovalSample>,
     poll_at: Option<Duration>,
     retry_at: Option<Duration>,
-    retry_pause: Duration,
+    /// Delay between retries of refused watches.
+    retry_backoff: Duration,
     probe: Probe,
 }
 
-/// Whether the file system raises events.
+/// Number of watched directories that were removed.
+#[derive(Debug, Default)]
+struct RemovalCount {
+    count: u64,
+    since: Duration,
+}
+
+/// Directories from which it is derived whether a tree is still being removed.
+#[derive(Debug)]
+struct RemovalSample {
+    dirs: Vec<PathBuf>,
+    /// Maximum number of missing directories so far.
+    missing: usize,
+}
+
+/// Whether the file system delivers events, found out by a probe file.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Probe {
-    /// It was not tried: there is no directory of ours.
+    /// Not probed: no directory for the probe file is watched.
     #[default]
     NotRun,
-    /// A file was made; by when that should be heard.
+    /// The file was created; its event must arrive by this time.
     Waiting(Duration),
-    /// It does.
+    /// Events are delivered.
     Confirmed,
-    /// It does not.
+    /// No event arrived within [`PROBE_TIMEOUT`].
     NoEvents,
 }
 
 impl Care {
-    /// Whether events were lost that nothing has made up for yet.
+    /// Returns true if events were lost and the rescan has not started.
     pub(super) fn is_rescan_due(&self) -> bool {
         self.rescan_due.is_some()
     }
 
-    /// Why everything is being looked at, if that is so.
+    /// Returns why the project is being rescanned; `None` if it is not.
     pub(super) fn rescan_reason(&self) -> Option<String> {
-        let times = self.resyncs + u64::from(self.rescan_due.is_some());
-        let is = self.rescan_due.is_some() || self.rescan_running;
-        is.then(|| {
-            format!("events were lost; everything is compared with the disk (resync {times})")
-        })
+        let number = self.resyncs + u64::from(self.rescan_due.is_some());
+        let is_rescanning = self.rescan_due.is_some() || self.rescan_running;
+        is_rescanning
+            .then(|| format!("inotify events were lost; rescanning the project (rescan {number})"))
     }
 
-    /// Whether more directories went since this was asked last, after very many did. That ends, as only
-    /// more than ever before count: directories that come and go keep no one waiting.
+    /// Returns true if more directories of the sample are missing than at the last call. Directories
+    /// that are removed and created again therefore do not delay the new watcher indefinitely.
     fn is_being_removed(&mut self) -> bool {
-        let Some((sample, gone)) = &mut self.removal_sample else {
+        let Some(RemovalSample { dirs, missing }) = &mut self.removal_sample else {
             return false;
         };
-        let now = sample.iter().filter(|folder| folder.symlink_metadata().is_err()).count();
-        let more = now > *gone;
-        *gone = now;
-        if !more {
+        let now_missing = dirs.iter().filter(|dir| dir.symlink_metadata().is_err()).count();
+        let is_growing = now_missing > *missing;
+        *missing = now_missing;
+        if !is_growing {
             self.removal_sample = None;
         }
-        more
+        is_growing
     }
 
-    /// Takes that an event of our own making came.
-    pub(super) fn on_probe_event(&mut self, now: Now) {
-        self.probe = Probe::Confirmed;
+    /// Records the event of the probe file. Returns true if none was expected any more.
+    pub(super) fn on_probe_event(&mut self, now: Now) -> bool {
+        let previous = std::mem::replace(&mut self.probe, Probe::Confirmed);
         self.poll_at = self.poll_at.map(|_| now.elapsed);
+        previous == Probe::NoEvents
     }
 
     pub(super) fn next_due(&self) -> Option<Duration> {
         let probe = match self.probe {
-            Probe::Waiting(by) => Some(by),
+            Probe::Waiting(deadline) => Some(deadline),
             Probe::NotRun | Probe::Confirmed | Probe::NoEvents => None,
         };
         [self.rescan_due, self.poll_at, self.retry_at, probe].into_iter().flatten().min()
@@ -113,23 +135,24 @@ impl Care {
 }
 
 impl LiveProject {
-    /// Takes that events were lost.
+    /// Records that events were lost and schedules a rescan.
     pub(in crate::engine) fn events_lost(&mut self, now: Now) {
         let care = &mut self.care;
         if care.rescan_due.is_some() || self.root.away.is_some() {
             return;
         }
-        let calm =
-            care.last.is_none_or(|last| now.elapsed.saturating_sub(last) > BACKOFF_RESET_AFTER);
-        care.pause =
-            if calm { RESCAN_BACKOFF_MIN } else { (care.pause * 2).min(RESCAN_BACKOFF_MAX) };
-        care.rescan_due = Some(now.elapsed + care.pause);
+        let is_first = care
+            .last_rescan_at
+            .is_none_or(|last| now.elapsed.saturating_sub(last) > BACKOFF_RESET_AFTER);
+        care.backoff =
+            if is_first { RESCAN_BACKOFF_MIN } else { (care.backoff * 2).min(RESCAN_BACKOFF_MAX) };
+        care.rescan_due = Some(now.elapsed + care.backoff);
         self.changed = true;
     }
 
-    /// Takes that a watched directory went.
+    /// Counts a removed watched directory; drops the watcher in a removal storm.
     pub(super) fn on_dir_removed(&mut self, now: Now) {
-        let (count, since) = &mut self.care.removed_dirs;
+        let RemovalCount { count, since } = &mut self.care.removals;
         if now.elapsed.saturating_sub(*since) > REMOVAL_STORM_WINDOW {
             (*count, *since) = (0, now.elapsed);
         }
@@ -140,21 +163,22 @@ impl LiveProject {
         }
     }
 
-    /// Takes note of a watcher that did not answer: what happened meanwhile is not known.
+    /// Drops a watcher that timed out; events since then may be lost.
     pub(super) fn check_watcher_timeout(&mut self, now: Now) {
         if self.watching.end_turn() && !self.care.is_rescan_due() {
-            warn!(root = %self.setup.root.display(), "the watcher does not answer");
+            warn!(root = %self.setup.root.display(), "file watcher timed out; replacing it and rescanning");
             self.drop_watcher(now);
         }
     }
 
-    /// Goes on without a watcher, until no more directories go and there is another.
+    /// Continues without a watcher until the removals have stopped and another is created.
     fn drop_watcher(&mut self, now: Now) {
-        self.care.removal_sample = Some((self.watching.drop_watcher(), 0));
+        let dirs = self.watching.drop_watcher();
+        self.care.removal_sample = Some(RemovalSample { dirs, missing: 0 });
         self.events_lost(now);
     }
 
-    /// Does what is due of all this.
+    /// Runs the rescans, retries and polls that are due.
     pub(super) fn maintain_watches(&mut self, pool: &Pool, now: Now) {
         if self.care.rescan_running && self.is_rescanned(None) {
             self.care.rescan_running = false;
@@ -166,11 +190,16 @@ impl LiveProject {
                 return;
             }
             self.care.rescan_due = None;
-            self.care.last = Some(now.elapsed);
+            self.care.last_rescan_at = Some(now.elapsed);
             self.care.resyncs += 1;
             self.care.rescan_running = true;
-            let resyncs = self.care.resyncs;
-            warn!(root = %self.setup.root.display(), resyncs, "events were lost; resync");
+            let rescans = self.care.resyncs;
+            let root = self.setup.root.display();
+            warn!(
+                %root,
+                rescans,
+                "inotify events were lost (queue overflow or watcher restart); rescanning project"
+            );
             self.rebuild_watches(pool, now);
         }
         self.probe_events(now);
@@ -178,7 +207,7 @@ impl LiveProject {
         self.poll(pool, now);
     }
 
-    /// Goes on with a new watcher: everything is watched anew and compared.
+    /// Creates a new watcher, watches all directories and rescans them.
     fn rebuild_watches(&mut self, pool: &Pool, now: Now) {
         self.watching.replace_watcher();
         self.care.probe = Probe::NotRun;
@@ -186,18 +215,19 @@ impl LiveProject {
         self.compare_all(Counting::Rewatch, pool, now);
     }
 
-    /// Makes a file in the directory of ours, to hear of it.
+    /// Creates the probe file if its directory is watched, and checks the timeout of its event.
     fn probe_events(&mut self, now: Now) {
         match self.care.probe {
             Probe::NotRun => {
-                let folder = self.root.probe.parent();
-                let ours = folder.is_some_and(|ours| self.watching.is_watched(ours));
-                if ours && self.project.touch_probe().is_ok() {
+                let dir = self.root.probe.parent();
+                let is_watched = dir.is_some_and(|dir| self.watching.is_watched(dir));
+                if is_watched && self.project.touch_probe().is_ok() {
                     self.care.probe = Probe::Waiting(now.elapsed + PROBE_TIMEOUT);
                 }
             }
-            Probe::Waiting(by) if by <= now.elapsed => {
-                warn!(root = %self.setup.root.display(), "the file system raises no events");
+            Probe::Waiting(deadline) if deadline <= now.elapsed => {
+                let root = self.setup.root.display();
+                warn!(%root, "file system delivers no inotify events; polling");
                 self.care.probe = Probe::NoEvents;
                 self.changed = true;
             }
@@ -205,7 +235,7 @@ impl LiveProject {
         }
     }
 
-    /// Asks again for what the kernel refused, or for events where none came.
+    /// Retries refused watches, and the probe if no events are delivered.
     fn retry(&mut self, pool: &Pool, now: Now) {
         let no_events = self.care.probe == Probe::NoEvents;
         if self.watching.unavailable_reason().is_none()
@@ -213,20 +243,20 @@ impl LiveProject {
             && !no_events
         {
             self.care.retry_at = None;
-            self.care.retry_pause = WATCH_RETRY_MIN;
+            self.care.retry_backoff = WATCH_RETRY_MIN;
             return;
         }
-        let pause = self.care.retry_pause.max(WATCH_RETRY_MIN);
-        if *self.care.retry_at.get_or_insert(now.elapsed + pause) > now.elapsed {
+        let backoff = self.care.retry_backoff.max(WATCH_RETRY_MIN);
+        if *self.care.retry_at.get_or_insert(now.elapsed + backoff) > now.elapsed {
             return;
         }
-        self.care.retry_pause = (pause * 2).min(WATCH_RETRY_MAX);
-        self.care.retry_at = Some(now.elapsed + self.care.retry_pause);
+        self.care.retry_backoff = (backoff * 2).min(WATCH_RETRY_MAX);
+        self.care.retry_at = Some(now.elapsed + self.care.retry_backoff);
         if no_events {
             self.care.probe = Probe::NotRun;
             self.probe_events(now);
             if self.care.probe != Probe::NotRun {
-                // It may not be heard again: until it is, nothing changes.
+                // Still no events, until the event of this probe arrives.
                 self.care.probe = Probe::NoEvents;
             }
         } else if self.watching.unavailable_reason().is_some() {
@@ -239,45 +269,44 @@ impl LiveProject {
                     root = %self.setup.root.display(),
                     watched = self.watching.watched(),
                     total = self.watching.total(),
-                    "more can be watched again"
+                    "inotify accepts more watches again"
                 );
-                // Watched, then listed.
+                // Directories are listed after they are watched, so that no entry is missed.
                 self.compare_all(Counting::Poll, pool, now);
             }
         }
         self.changed = true;
     }
 
-    /// Why all of the project is looked at again and again, if that is so.
+    /// Returns why the whole project is polled; `None` if it is not.
     pub(super) fn poll_reason(&self) -> Option<String> {
-        if let Some(why) = self.watching.unavailable_reason() {
-            return Some(why.to_owned());
+        if let Some(reason) = self.watching.unavailable_reason() {
+            return Some(reason.to_owned());
         }
         if self.care.probe == Probe::NoEvents {
-            return Some("the file system raises no events".to_owned());
+            return Some("the file system delivers no events".to_owned());
         }
-        self.remote.map(|kind| format!("on {kind}, files can change without an event"))
+        self.remote.map(|name| format!("on {name}, files can change without an inotify event"))
     }
 
-    /// Looks again at what is not watched.
+    /// Polls what is not watched, and lists features that may exceed a limit.
     fn poll(&mut self, pool: &Pool, now: Now) {
-        let all = self.poll_reason().is_some();
+        let polls_all = self.poll_reason().is_some();
         let refused = self.watching.refused();
-        let within = self.over_limit.is_empty();
-        if !all && refused.is_empty() && within && self.care.poll_at.is_none() {
+        let within_limits = self.over_limit.is_empty();
+        if !polls_all && refused.is_empty() && within_limits && self.care.poll_at.is_none() {
             return;
         }
         for feature in self.features.values_mut() {
-            let folder = self.project.feature_path(&feature.dir);
-            let polled = refused
-                .iter()
-                .any(|refused| refused.starts_with(&folder) || folder.starts_with(refused));
+            let dir = self.project.feature_path(&feature.dir);
+            let polled =
+                refused.iter().any(|refused| refused.starts_with(&dir) || dir.starts_with(refused));
             if polled != feature.polled {
                 feature.set_polled(polled);
                 self.active.insert(feature.dir.slug.clone());
             }
         }
-        if !all && refused.is_empty() && within {
+        if !polls_all && refused.is_empty() && within_limits {
             self.care.poll_at = None;
             return;
         }
@@ -289,8 +318,8 @@ impl LiveProject {
             self.care.poll_at = Some(now.elapsed + POLL_RETRY_INTERVAL);
             return;
         }
-        let begun = Instant::now();
-        if all {
+        let started = Instant::now();
+        if polls_all {
             self.compare_all(Counting::Poll, pool, now);
         } else {
             self.poll_refused(&refused, pool, now);
@@ -298,31 +327,31 @@ impl LiveProject {
                 self.compare(&slug, None, Counting::Poll, pool, now);
             }
         }
-        let pause = POLL_INTERVAL.max(begun.elapsed() * POLL_SHARE);
-        self.care.poll_at = Some(now.elapsed + pause);
+        let interval = POLL_INTERVAL.max(started.elapsed() * POLL_SHARE);
+        self.care.poll_at = Some(now.elapsed + interval);
     }
 
-    fn poll_refused(&mut self, refused: &[std::path::PathBuf], pool: &Pool, now: Now) {
-        let mut places: Vec<(FeatureSlug, Option<RelPath>)> = Vec::new();
-        for folder in refused {
-            let relative = self.relative(folder);
+    fn poll_refused(&mut self, refused: &[PathBuf], pool: &Pool, now: Now) {
+        let mut targets: Vec<(FeatureSlug, Option<RelPath>)> = Vec::new();
+        for dir in refused {
+            let relative = self.relative(dir);
             let containing =
                 relative.as_ref().map(|path| self.places.containing(path)).unwrap_or_default();
             if containing.is_empty()
                 || relative.is_some_and(|path| self.patterns.could_contain_feature(&path))
             {
-                // One that steers, or in which features lie.
+                // It contains metadata or feature directories.
                 self.refresh_due = Some(now.elapsed);
             }
-            places.extend(containing);
+            targets.extend(containing);
             for feature in self.features.values() {
-                if self.project.feature_path(&feature.dir).starts_with(folder) {
-                    places.push((feature.dir.slug.clone(), None));
+                if self.project.feature_path(&feature.dir).starts_with(dir) {
+                    targets.push((feature.dir.slug.clone(), None));
                 }
             }
         }
-        for (slug, folder) in places {
-            self.compare(&slug, folder.as_ref(), Counting::Poll, pool, now);
+        for (slug, subdir) in targets {
+            self.compare(&slug, subdir.as_ref(), Counting::Poll, pool, now);
         }
     }
 }
@@ -334,19 +363,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folders_that_come_and_go_keep_no_one_waiting() {
+    fn dirs_removed_and_created_again_end_the_removal_storm() {
         let dir = tempfile::tempdir().unwrap();
-        let folders: Vec<PathBuf> =
-            (0..4).map(|number| dir.path().join(number.to_string())).collect();
-        for folder in &folders {
-            fs::create_dir(folder).unwrap();
+        let dirs: Vec<PathBuf> = (0..4).map(|number| dir.path().join(number.to_string())).collect();
+        for dir in &dirs {
+            fs::create_dir(dir).unwrap();
         }
-        let removal_sample = Some((folders.clone(), 0));
+        let removal_sample = Some(RemovalSample { dirs: dirs.clone(), missing: 0 });
         let mut care = Care { removal_sample, ..Care::default() };
-        fs::remove_dir(&folders[0]).unwrap();
+        fs::remove_dir(&dirs[0]).unwrap();
         assert!(care.is_being_removed());
-        fs::create_dir(&folders[0]).unwrap();
-        assert!(!care.is_being_removed(), "fewer are gone than before");
+        fs::create_dir(&dirs[0]).unwrap();
+        assert!(!care.is_being_removed(), "fewer are missing than before");
         assert!(!care.is_being_removed());
     }
 }

@@ -1,4 +1,6 @@
-//! Comparing directories of a feature with the disk, and sending paths to be looked at.
+//! Lists directories of a feature, compares the listing with the inventory, and submits path checks.
+//!
+//! A listing is read here, on the engine thread; files are hashed in `pool`.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -19,16 +21,16 @@ use crate::project::Project;
 use crate::scan::{Listing, is_resource_exhausted, list_tree};
 use crate::watch::HintKind;
 
-/// After the process had no descriptor left.
+/// Time to the next attempt after the process was out of file descriptors or memory.
 pub(super) const RESOURCE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 impl LiveProject {
-    /// Compares a directory of a feature, or all of it, with the disk, watching each directory before it
-    /// is listed.
+    /// Compares a directory of a feature, or all of it, with the disk. Each directory is watched before
+    /// it is listed, so that no entry created in between is missed.
     pub(in crate::engine) fn compare(
         &mut self,
         slug: &FeatureSlug,
-        folder: Option<&RelPath>,
+        subdir: Option<&RelPath>,
         counting: Counting,
         pool: &Pool,
         now: Now,
@@ -40,13 +42,13 @@ impl LiveProject {
             return;
         };
         let dir = &feature.dir;
-        let opened = match (folder, &dir.path) {
-            (None, _) => self.project.open_feature(dir),
-            (Some(folder), _) => self.project.open_feature_subdir(dir, folder),
+        let opened = match subdir {
+            None => self.project.open_feature(dir),
+            Some(subdir) => self.project.open_feature_subdir(dir, subdir),
         };
         let watching = &mut self.watching;
         let listing = opened.and_then(|opened| {
-            list_tree(opened, folder, &self.setup.limits, &self.ignore, |entered| {
+            list_tree(opened, subdir, &self.setup.limits, &self.ignore, |entered| {
                 let path = match entered {
                     Some(path) => base.join(std::ffi::OsStr::from_bytes(path.as_bytes())),
                     None => base.clone(),
@@ -56,14 +58,14 @@ impl LiveProject {
                 }
             })
         });
-        self.apply_listing(slug, folder, listing, counting, pool, now);
+        self.apply_listing(slug, subdir, listing, counting, pool, now);
     }
 
-    /// Compares a directory of a feature, or all of it, with what lies there.
+    /// Compares a directory of a feature, or all of it, with its listing.
     pub(super) fn apply_listing(
         &mut self,
         slug: &FeatureSlug,
-        folder: Option<&RelPath>,
+        subdir: Option<&RelPath>,
         listing: io::Result<Listing>,
         counting: Counting,
         pool: &Pool,
@@ -77,12 +79,12 @@ impl LiveProject {
         let listing = match listing {
             Ok(listing) => listing,
             Err(error) if is_not_a_directory(&error) => {
-                if let Some(folder) = folder {
-                    for below in feature.paths_below(Some(folder)) {
+                if let Some(subdir) = subdir {
+                    for below in feature.paths_below(Some(subdir)) {
                         suspect_deletion(feature, below, now);
                     }
-                    let indexed = feature.contains(folder);
-                    feature.settle.on_hint(folder, HintKind::CloseWrite, indexed, now.elapsed);
+                    let indexed = feature.contains(subdir);
+                    feature.settle.on_hint(subdir, HintKind::CloseWrite, indexed, now.elapsed);
                 }
                 return;
             }
@@ -94,19 +96,19 @@ impl LiveProject {
                 return;
             }
             Err(error) => {
-                match folder {
-                    Some(folder) => mark_dir_unreadable(feature, folder, &error.to_string(), now),
+                match subdir {
+                    Some(subdir) => mark_dir_unreadable(feature, subdir, &error.to_string(), now),
                     None => feature
                         .set_listing_blocker(Some(UnknownReason::Unreadable(error.to_string()))),
                 }
                 return;
             }
         };
-        feature.compared(now.at);
-        if let Some(folder) = folder {
-            feature.on_dir_found(folder, now.elapsed);
+        feature.set_scanned_at(now.at);
+        if let Some(subdir) = subdir {
+            feature.on_dir_found(subdir, now.elapsed);
         }
-        if folder.is_none() {
+        if subdir.is_none() {
             if listing.limit_exceeded.is_some() {
                 self.over_limit.insert(slug.clone());
             } else {
@@ -119,7 +121,7 @@ impl LiveProject {
                 self.over_limit.insert(slug.clone());
                 feature.set_listing_blocker(Some(limit.into()));
             }
-            // The directory itself, too.
+            // One more for the directory itself.
             if feature.count_entries(listing.entries + 1, &self.setup.limits) {
                 self.over_limit.insert(slug.clone());
             }
@@ -129,11 +131,11 @@ impl LiveProject {
         }
         for file in listing.files.iter().flatten() {
             let known = feature.inventory.entries().get(&file.path);
-            let same = known.is_some_and(|entry| {
+            let is_unchanged = known.is_some_and(|entry| {
                 !entry.racy && entry.signature.is_some() && entry.signature == file.signature
             });
-            // What waits is looked at when it has settled, however often it is compared meanwhile.
-            if !same && !feature.settle.is_pending(&file.path) {
+            // A pending path is checked when it has settled, however often it is listed meanwhile.
+            if !is_unchanged && !feature.settle.is_pending(&file.path) {
                 let indexed = known.is_some();
                 match counting {
                     Counting::Initial => {
@@ -157,11 +159,12 @@ impl LiveProject {
                 }
             }
         }
-        let hidden = listing.unreadable.iter().map(|dir| &dir.path);
-        let there = listing.files.iter().flatten().map(|file| &file.path).chain(hidden).collect();
-        for path in feature.paths_without(folder, &there) {
+        let unreadable = listing.unreadable.iter().map(|dir| &dir.path);
+        let listed =
+            listing.files.iter().flatten().map(|file| &file.path).chain(unreadable).collect();
+        for path in feature.paths_without(subdir, &listed) {
             match counting {
-                // It may well be there; it is not looked at any more.
+                // The file may still exist, but an ignored path is not checked.
                 _ if is_ignored(&self.ignore, &path) => {
                     feature.settle.remove(&path);
                     feature.remove(&path, RemovalReason::Ignored, now.elapsed);
@@ -177,7 +180,7 @@ impl LiveProject {
         }
     }
 
-    /// Compares a feature with the disk, and reads again what steers it.
+    /// Rescans a feature and schedules a refresh of the metadata.
     pub(in crate::engine) fn compare_one(
         &mut self,
         slug: &FeatureSlug,
@@ -191,7 +194,7 @@ impl LiveProject {
         }
     }
 
-    /// Compares everything with the disk.
+    /// Rescans all features and schedules a refresh of the metadata.
     pub(in crate::engine) fn compare_all(&mut self, counting: Counting, pool: &Pool, now: Now) {
         if self.root.away.is_some() {
             return;
@@ -204,26 +207,26 @@ impl LiveProject {
     }
 }
 
-/// Whether the configuration leaves out a path, or a directory above it.
+/// Returns true if the configuration ignores a path or one of its parent directories.
 fn is_ignored(ignore: &PatternSet, path: &RelPath) -> bool {
     let ends = path.as_bytes().iter().enumerate().filter(|(_, byte)| **byte == b'/');
-    let folders = ends.filter_map(|(end, _)| RelPath::new(&path.as_bytes()[..end]).ok());
+    let parents = ends.filter_map(|(end, _)| RelPath::new(&path.as_bytes()[..end]).ok());
     !ignore.is_empty()
-        && (ignore.is_match(path) || folders.into_iter().any(|f| ignore.is_match(&f)))
+        && (ignore.is_match(path) || parents.into_iter().any(|parent| ignore.is_match(&parent)))
 }
 
-/// Whether there is no directory where one was to be opened, but nothing or something else.
+/// Returns true if opening a directory failed because none exists at its path.
 pub(in crate::engine) fn is_not_a_directory(error: &std::io::Error) -> bool {
-    let none = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP, Errno::STALE].map(Errno::raw_os_error);
-    error.raw_os_error().is_some_and(|error| none.contains(&error))
+    let missing = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP, Errno::STALE].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|error| missing.contains(&error))
 }
 
-pub(super) fn is_at_or_below(path: &RelPath, folder: &RelPath) -> bool {
-    let rest = path.as_bytes().strip_prefix(folder.as_bytes());
+pub(super) fn is_at_or_below(path: &RelPath, dir: &RelPath) -> bool {
+    let rest = path.as_bytes().strip_prefix(dir.as_bytes());
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
-/// Sends a path to be looked at; one that is being looked at is looked at once more afterwards.
+/// Submits a check of a path. If one is in flight, another follows when it has finished.
 pub(super) fn enqueue_check(
     feature: &mut LiveFeature,
     setup: &Setup,
@@ -248,26 +251,26 @@ pub(super) fn enqueue_check(
     });
 }
 
-/// Takes that an indexed path seems to be gone: it is looked at once more before that counts.
+/// Records that an indexed path was found missing. It is checked again before it is recorded as deleted.
 pub(super) fn suspect_deletion(feature: &mut LiveFeature, path: RelPath, now: Now) {
     feature.settle.on_hint(&path, HintKind::Removed, true, now.elapsed);
     feature.suspected_deletions.insert(path, now.elapsed);
 }
 
-/// A directory that cannot be read is one entry; what is indexed below it is not known any more.
+/// Records a directory that cannot be read: it becomes one entry, and those below it are removed.
 pub(super) fn mark_dir_unreadable(
     feature: &mut LiveFeature,
-    folder: &RelPath,
-    why: &str,
+    dir: &RelPath,
+    reason: &str,
     now: Now,
 ) {
-    for path in feature.paths_below(Some(folder)) {
+    for path in feature.paths_below(Some(dir)) {
         feature.settle.remove(&path);
         feature.remove(&path, RemovalReason::ParentUnreadable, now.elapsed);
     }
-    let fault = Absence { reason: ErrorReason::Unreadable, detail: Some(why.into()) };
+    let fault = Absence { reason: ErrorReason::Unreadable, detail: Some(reason.into()) };
     let seen = Observation {
-        path: folder.clone(),
+        path: dir.clone(),
         size_bytes: 0,
         state: ArtifactState::Absent(fault),
         wp_id: None,
@@ -275,5 +278,5 @@ pub(super) fn mark_dir_unreadable(
         racy: false,
     };
     feature.set(seen, now.at, now.elapsed);
-    feature.unreadable_dirs.insert(folder.clone());
+    feature.unreadable_dirs.insert(dir.clone());
 }

@@ -1,4 +1,6 @@
-//! What a hint about a path leads to, and what a look at one came to.
+//! Handles hints about paths and the results of path checks.
+//!
+//! A hint only starts a check: what changed is decided by what is on the disk then.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -17,15 +19,16 @@ use crate::engine::pool::{Done, Pool};
 use crate::scan::PathState;
 use crate::watch::HintKind;
 
-/// A file written so shortly before it was read that another write may look the same is read again
-/// after this; one that changes while it is read, too.
+/// Delay of the second read of a file that changed while it was read, or so shortly before that a
+/// later change may have the same time stamp.
 const VERIFY_DELAY: Duration = Duration::from_millis(50);
 
-/// What is said then.
-pub(super) const OUT_OF_RESOURCES: &str = "the process has no descriptor or memory left to look at files; later again (raise `ulimit -n`)";
+/// Status and log message while checks fail for lack of resources.
+pub(super) const OUT_OF_RESOURCES: &str =
+    "out of file descriptors or memory; will retry (raise `ulimit -n`)";
 
 impl LiveProject {
-    /// Takes a hint about an absolute path. Says whether it was a cookie.
+    /// Handles a hint about an absolute path. Returns true if it was a sync cookie.
     pub(in crate::engine) fn on_hint(
         &mut self,
         path: &Path,
@@ -37,19 +40,20 @@ impl LiveProject {
             return true;
         }
         if path == self.root.probe {
-            self.care.on_probe_event(now);
+            self.changed |= self.care.on_probe_event(now);
             return false;
         }
         if self.root.away.is_some() {
             return false;
         }
         let Some(relative) = self.relative(path) else {
-            // The root itself, or a directory of the user or of git, of which only the head matters.
+            // The root itself, a directory of user missions, or git's directory, of which only `HEAD`
+            // is relevant.
             let is_user_mission = self
                 .setup
                 .user_missions
                 .as_ref()
-                .is_some_and(|own| path.starts_with(own) || own.starts_with(path));
+                .is_some_and(|dir| path.starts_with(dir) || dir.starts_with(path));
             if is_user_mission && what != HintKind::CloseWrite {
                 self.watching.forget(path);
             }
@@ -59,15 +63,15 @@ impl LiveProject {
             }
             return false;
         };
-        let places = self.places.containing(&relative);
-        let within = places.iter().any(|(_, below)| below.is_some());
-        let moves = self.affects_feature_set(path, &relative, what);
-        if !within && self.watching.forget(path) || within && moves {
+        let containing = self.places.containing(&relative);
+        let is_within = containing.iter().any(|(_, below)| below.is_some());
+        let affects_set = self.affects_feature_set(path, &relative, what);
+        if !is_within && self.watching.forget(path) || is_within && affects_set {
             self.on_dir_replaced(&relative, now);
-        } else if moves || places.is_empty() && self.is_metadata_path(&relative) {
+        } else if affects_set || containing.is_empty() && self.is_metadata_path(&relative) {
             self.refresh_due.get_or_insert(now.elapsed + REFRESH_DELAY);
         }
-        for (slug, below) in places {
+        for (slug, below) in containing {
             match below {
                 Some(below) => self.hint_in_feature(&slug, &below, what, pool, now),
                 None => {
@@ -78,19 +82,19 @@ impl LiveProject {
         false
     }
 
-    /// A path below the root, from there.
+    /// Returns a path relative to the root, if it is below it.
     pub(super) fn relative(&self, path: &Path) -> Option<RelPath> {
         let below = path.strip_prefix(&self.setup.root).ok()?;
         RelPath::new(below.as_os_str().as_bytes()).ok()
     }
 
-    /// Takes that a directory on the way to features, or one of theirs, came or went: the watches below
-    /// that name are of what lay there before.
+    /// Handles a directory above or of a feature that was created, moved or removed: the watches below
+    /// its path belong to the previous directory, so the features are listed again.
     fn on_dir_replaced(&mut self, relative: &RelPath, now: Now) {
         self.refresh_due.get_or_insert(now.elapsed + REFRESH_DELAY);
         for feature in self.features.values() {
-            let below = feature.dir.path.as_ref().is_none_or(|path| is_at_or_below(path, relative));
-            if below {
+            let dir = feature.dir.path.as_ref();
+            if dir.is_none_or(|path| is_at_or_below(path, relative)) {
                 self.recompare.insert(feature.dir.slug.clone());
             }
         }
@@ -120,18 +124,19 @@ impl LiveProject {
         if is_dir {
             return self.compare(slug, Some(path), Counting::Rewatch, pool, now);
         }
-        // What arrived and is gone again by now may have gone twice: first went what lay there.
-        let went = matches!(what, HintKind::Removed | HintKind::MovedTo);
-        if went
-            && let Some(folder) = self.absolute(slug, Some(path))
-            && self.watching.forget(&folder)
+        // A path that was moved here and is missing by now: the previous directory of that name was
+        // removed, too.
+        let was_removed = matches!(what, HintKind::Removed | HintKind::MovedTo);
+        if was_removed
+            && let Some(dir) = self.absolute(slug, Some(path))
+            && self.watching.forget(&dir)
         {
             self.on_dir_removed(now);
         }
         let Some(feature) = self.activate(slug) else {
             return;
         };
-        if went {
+        if was_removed {
             for below in feature.paths_below(Some(path)) {
                 suspect_deletion(feature, below, now);
             }
@@ -151,6 +156,7 @@ impl LiveProject {
             .is_some_and(|metadata| metadata.is_dir())
     }
 
+    /// Returns the absolute path of a feature, or of a path in it.
     pub(super) fn absolute(&self, slug: &FeatureSlug, path: Option<&RelPath>) -> Option<PathBuf> {
         let feature = self.project.feature_path(&self.features.get(slug)?.dir);
         Some(match path {
@@ -159,7 +165,7 @@ impl LiveProject {
         })
     }
 
-    /// Takes whether the process lacked what it needs to look.
+    /// Sets whether the last check failed for lack of resources.
     pub(super) fn set_out_of_resources(&mut self, out_of_resources: bool) {
         if std::mem::replace(&mut self.out_of_resources, out_of_resources) != out_of_resources {
             self.changed = true;
@@ -169,7 +175,7 @@ impl LiveProject {
         }
     }
 
-    /// Takes what a look at a path came to.
+    /// Handles the result of a path check.
     pub(in crate::engine) fn on_file_result(&mut self, done: Done, pool: &Pool, now: Now) {
         if done.verify_only {
             return self.on_scrub_result(done, now);
@@ -177,21 +183,22 @@ impl LiveProject {
         let Done { slug, path, look, .. } = done;
         let (slug, path) = (&slug, &path);
         self.set_out_of_resources(look == PathState::OutOfResources);
-        let gone = look == PathState::Missing && !self.confirm_root(now);
+        let root_is_missing = look == PathState::Missing && !self.confirm_root(now);
         let Some(feature) = self.features.get_mut(slug) else {
             return;
         };
         self.active.insert(slug.clone());
-        // What was under way when the root went away counts no more.
-        let Some(flight) = feature.in_flight.finish(path).filter(|_| !gone) else {
+        // Results of checks that were in flight when the root was removed are ignored.
+        let Some(flight) = feature.in_flight.finish(path).filter(|_| !root_is_missing) else {
             return;
         };
         if flight == Flight::CheckAgain {
             enqueue_check(feature, &self.setup, &self.project, path, Flight::Check, pool);
         }
-        let looked = matches!(look, PathState::Unchanged | PathState::Read(_) | PathState::Missing);
-        if looked && flight != Flight::Verify {
-            feature.compared(now.at);
+        let is_conclusive =
+            matches!(look, PathState::Unchanged | PathState::Read(_) | PathState::Missing);
+        if is_conclusive && flight != Flight::Verify {
+            feature.set_scanned_at(now.at);
         }
         match look {
             PathState::Unchanged => {
@@ -208,7 +215,7 @@ impl LiveProject {
                     self.over_limit.insert(slug.clone());
                 }
                 feature.set(seen, now.at, now.elapsed);
-                // Where a file is, nothing can be below.
+                // A file has no entries below it.
                 for below in feature.paths_below(Some(path)) {
                     suspect_deletion(feature, below, now);
                 }
@@ -228,7 +235,7 @@ impl LiveProject {
                         feature.remove(path, RemovalReason::Deleted, now.elapsed);
                     }
                 }
-                // It was there but now: this look was for an earlier hint.
+                // This check belongs to an earlier hint; the deletion is too recent.
                 Some(since) => {
                     feature.settle.schedule_at(path, *since + self.setup.times.deletion_grace)
                 }
@@ -238,11 +245,11 @@ impl LiveProject {
             PathState::OutOfResources => {
                 feature.settle.schedule_at(path, now.elapsed + RESOURCE_RETRY_INTERVAL)
             }
-            PathState::ParentUnreadable(folder, why) => {
-                mark_dir_unreadable(feature, &folder, &why, now)
+            PathState::ParentUnreadable(dir, reason) => {
+                mark_dir_unreadable(feature, &dir, &reason, now);
             }
             PathState::Dir => {
-                // What was there as a file is not; what is in the directory comes by comparing.
+                // An entry of that path was a file; the directory's files are found by listing it.
                 feature.on_dir_found(path, now.elapsed);
                 self.compare(slug, Some(path), Counting::Rewatch, pool, now);
             }

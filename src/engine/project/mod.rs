@@ -1,5 +1,5 @@
-//! One project while it is watched: its watcher, its features, and what a hint about a path of it
-//! leads to.
+//! State of one watched project: its watcher, its features and its metadata, and what each iteration
+//! of the event loop does with them. Committing and publishing is done in `run`.
 
 mod ahead;
 mod attend;
@@ -41,21 +41,21 @@ use steer::open;
 use unwritten::Unwritten;
 use watching::{MakeBackend, Watching};
 
-/// Hints about steering files are gathered for this long before these are read again.
+/// Delay from a hint about metadata to its refresh; hints in between share the refresh.
 const REFRESH_DELAY: Duration = Duration::from_millis(20);
-/// The file of a feature that steers it.
+/// The metadata file of a feature.
 const META: &[u8] = b"meta.json";
 
-/// What the engine's clocks say, taken once per turn.
+/// The time of an iteration; both clocks are read once at its start.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Now {
-    /// Since the engine started; never goes back.
+    /// Time since the engine started, by the monotonic clock.
     pub(super) elapsed: Duration,
     /// The wall clock.
     pub(super) at: Timestamp,
 }
 
-/// What is fixed of a project while it is watched.
+/// Settings of a watched project; a change restarts the project.
 #[derive(Debug)]
 pub(super) struct Setup {
     pub(super) id: ProjectId,
@@ -65,26 +65,26 @@ pub(super) struct Setup {
     pub(super) user_missions: Option<PathBuf>,
     pub(super) limits: ScanLimits,
     pub(super) times: DebounceTimes,
-    /// How long one reading of everything in the background may take; `None` not to do that.
+    /// Time in which the scrub reads all files once; `None` disables it.
     pub(super) scrub: Option<Duration>,
-    /// Directory for cookie files, watched on the same kernel queue.
+    /// Directory for sync cookies, watched by the same inotify instance.
     pub(super) cookies: PathBuf,
 }
 
-/// A project that is watched.
+/// A watched project.
 pub(super) struct LiveProject {
     pub(super) setup: Setup,
     pub(super) project: Arc<Project>,
-    /// Boxed: a map's nodes are half empty, and a feature is large.
+    /// Boxed, because the nodes of a B-tree are half empty and a feature is large.
     features: BTreeMap<FeatureSlug, Box<LiveFeature>>,
-    /// Where they lie.
+    /// Index of their directories.
     places: Places,
-    /// The features that have something to do or to show: a turn costs what these do, however many
-    /// others there are.
+    /// Features with pending work or an unpublished change. The cost of an iteration depends on these,
+    /// not on the number of all features.
     active: BTreeSet<FeatureSlug>,
-    /// What was shown last.
+    /// The view that was published last.
     published: Option<Arc<ProjectView>>,
-    /// Whether something else than features is to be shown anew.
+    /// True if something other than a feature changed since then.
     changed: bool,
     watching: Watching,
     root: Root,
@@ -92,45 +92,45 @@ pub(super) struct LiveProject {
     scrub: Scrub,
     unwritten: Unwritten,
     ignore: PatternSet,
-    /// Where features may come to lie.
+    /// Patterns of paths that can be features.
     patterns: FeaturePatterns,
-    /// What is wrong beside what is not watched.
+    /// An error in the settings.
     fault: Option<String>,
-    /// Features that are to be forgotten by the store.
+    /// Features that the next commit removes from the store.
     pub(super) removed_features: Vec<FeatureSlug>,
-    /// Features that are beyond a budget, or may be: how many entries there are only listing tells.
+    /// Features that exceed a scan limit, or may exceed it: only a listing gives the number of entries.
     over_limit: BTreeSet<FeatureSlug>,
-    /// Whether the process had no descriptor left when something was last looked at.
+    /// True if the last check failed because the process was out of file descriptors or memory.
     out_of_resources: bool,
     skipped: Vec<SkippedDir>,
     findings: ManifestDiagnostics,
     pub(super) refresh_due: Option<Duration>,
-    /// Features to compare when what steers is next read: their directories were replaced.
+    /// Features to list at the next refresh because their directories were replaced.
     recompare: BTreeSet<FeatureSlug>,
-    /// Features whose directory was seen to be missing, and since when.
+    /// Features whose directory was found missing, and since when.
     missing: BTreeMap<FeatureSlug, Duration>,
-    /// When features that are gone may be done with.
+    /// When to check whether deleted features can be removed.
     expire_at: Option<Duration>,
-    /// Until when git has the work tree, which may have passed.
+    /// End of the git hold; it may have passed.
     git: Option<Duration>,
-    /// What kind of file system the root is on, where its files can be changed from elsewhere.
+    /// Name of the root's file system if its files can be changed without an inotify event.
     remote: Option<&'static str>,
 }
 
-/// Whether differences found by a comparison count at once.
+/// How the differences found by a listing are handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Counting {
-    /// They do: nobody was looking, so there is nothing to wait for.
+    /// Recorded at once, because the project was not watched before.
     Initial,
-    /// They settle first.
+    /// Debounced; all watches are renewed, because events were lost.
     Rewatch,
-    /// They settle first, and what is watched stays watched as it is: nothing was lost.
+    /// Debounced; existing watches are kept, because no event was lost.
     Poll,
 }
 
 impl LiveProject {
-    /// Opens and watches a project; `stored` is what is known of its features. One whose root cannot
-    /// be opened is waited for.
+    /// Opens, watches and scans a project; `stored` are its features in the store. If the root cannot be
+    /// opened, the project waits for it.
     pub(super) fn start(
         setup: Setup,
         make: MakeBackend,
@@ -140,14 +140,13 @@ impl LiveProject {
     ) -> Self {
         let (ignore, fault) = match PatternSet::new(&setup.settings.ignore) {
             Ok(ignore) => (ignore, None),
-            Err(error) => (
-                PatternSet::default(),
-                Some(format!("the `ignore` patterns are not used: {error}")),
-            ),
+            Err(error) => {
+                (PatternSet::default(), Some(format!("cannot use the `ignore` patterns: {error}")))
+            }
         };
         let opened = open(&setup);
         let absent = || Project::unavailable(&setup.root, setup.settings.clone(), &setup.machine);
-        let (project, refused) = match opened {
+        let (project, open_error) = match opened {
             Ok(project) => (project, None),
             Err(error) => (absent(), Some(error)),
         };
@@ -180,14 +179,14 @@ impl LiveProject {
             remote: None,
             setup,
         };
-        match refused {
+        match open_error {
             Some(error) => live.start_without_root(stored, &error, now),
             None => live.apply_initial_scan(stored, pool, now),
         }
         live
     }
 
-    /// Watches what steers, and looks at all features.
+    /// Watches the metadata and runs the initial scan of all features.
     fn apply_initial_scan(
         &mut self,
         mut stored: BTreeMap<FeatureSlug, Stored>,
@@ -218,7 +217,7 @@ impl LiveProject {
             self.add_feature(dir, known, ahead, Counting::Initial, pool, now);
         }
         for (slug, known) in stored {
-            // It went away while no one looked, or git is about to bring it back.
+            // It was deleted while no daemon ran, or git is about to restore it.
             let gone_since = known.gone_since;
             let dir = stored_or_default_dir(&slug, &known);
             self.add_feature(dir.clone(), known, None, Counting::Initial, pool, now);
@@ -237,8 +236,7 @@ impl LiveProject {
         self.findings = self.project.manifest_diagnostics();
     }
 
-    /// Looks after the root and the watches, at the paths that count by now, and reads what steers
-    /// if that is due.
+    /// Does what is due: checks of the root and the watches, the metadata refresh, path checks, the scrub.
     pub(super) fn turn(&mut self, pool: &Pool, now: Now) {
         if self.root.away.is_some() {
             return self.probe_root(now);
@@ -265,7 +263,7 @@ impl LiveProject {
         self.check_watcher_timeout(now);
     }
 
-    /// When something is to be done without a new hint.
+    /// Returns when the project needs attention without a new hint.
     pub(super) fn next_due(&self) -> Option<Duration> {
         if let Some(away) = &self.root.away {
             return Some(away.probe_at);
@@ -283,42 +281,44 @@ impl LiveProject {
         features.chain(others.into_iter().flatten()).min()
     }
 
-    /// Whether nothing waits, of one feature or of all; lost events aside.
+    /// Returns true if one feature or all have settled; ignores events that were lost.
     pub(super) fn is_rescanned(&self, slug: Option<&FeatureSlug>) -> bool {
-        let meant = |feature: &&LiveFeature| slug.is_none_or(|slug| *slug == feature.dir.slug);
-        self.refresh_due.is_none() && self.active().filter(meant).all(LiveFeature::is_settled)
+        let is_selected =
+            |feature: &&LiveFeature| slug.is_none_or(|slug| *slug == feature.dir.slug);
+        self.refresh_due.is_none() && self.active().filter(is_selected).all(LiveFeature::is_settled)
     }
 
-    /// Whether nothing waits to be looked at, of one feature or of all; what the disk does not take
-    /// aside.
+    /// Returns true if one feature or all have no path pending or in flight; ignores what could not be
+    /// committed.
     pub(super) fn is_checked(&self, slug: Option<&FeatureSlug>) -> bool {
-        let meant = |feature: &&LiveFeature| slug.is_none_or(|slug| *slug == feature.dir.slug);
-        self.refresh_due.is_none() && self.active().filter(meant).all(LiveFeature::is_checked)
+        let is_selected =
+            |feature: &&LiveFeature| slug.is_none_or(|slug| *slug == feature.dir.slug);
+        self.refresh_due.is_none() && self.active().filter(is_selected).all(LiveFeature::is_checked)
     }
 
-    /// The same, and no event was lost that nothing has made up for yet.
+    /// Returns true if one feature or all have settled and no lost event needs a rescan.
     pub(super) fn is_settled(&self, slug: Option<&FeatureSlug>) -> bool {
         !self.care.is_rescan_due() && self.is_rescanned(slug)
     }
 
-    /// Whether nothing at all is left to do.
+    /// Returns true if nothing is pending.
     pub(super) fn is_idle(&self) -> bool {
         self.is_settled(None) && self.active().all(LiveFeature::is_idle)
     }
 
-    /// The features that have something to do.
+    /// Returns the active features.
     fn active(&self) -> impl Iterator<Item = &LiveFeature> {
         self.active.iter().filter_map(|slug| self.features.get(slug)).map(Box::as_ref)
     }
 
-    /// A feature that has something to do from now on.
+    /// Returns a feature and marks it as active.
     pub(super) fn activate(&mut self, slug: &FeatureSlug) -> Option<&mut LiveFeature> {
         let feature = self.features.get_mut(slug)?;
         self.active.insert(slug.clone());
         Some(feature)
     }
 
-    /// Calls `act` with each feature that has something to do.
+    /// Calls `act` with each active feature.
     pub(super) fn for_each_active(&mut self, mut act: impl FnMut(&FeatureSlug, &mut LiveFeature)) {
         for slug in &self.active {
             if let Some(feature) = self.features.get_mut(slug) {
@@ -327,7 +327,7 @@ impl LiveProject {
         }
     }
 
-    /// Number of features.
+    /// Returns the number of features.
     pub(super) fn feature_count(&self) -> usize {
         self.features.len()
     }

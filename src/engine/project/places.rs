@@ -1,11 +1,11 @@
-//! Where features lie: which of them a path is in is told without asking each.
+//! An index of feature directories: finds the features that contain a path in O(log n).
 
 use std::collections::BTreeMap;
 
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::project::FeatureDir;
 
-/// The features by the bytes of their path below the root, none for the root itself.
+/// Features by the bytes of their path below the root; empty for the root itself.
 #[derive(Debug, Default)]
 pub(super) struct Places(BTreeMap<Box<[u8]>, FeatureSlug>);
 
@@ -15,14 +15,14 @@ impl Places {
     }
 
     pub(super) fn take(&mut self, dir: &FeatureDir) {
-        // Another may lie there by now.
+        // Another feature may have this path by now.
         if self.0.get(key(dir)) == Some(&dir.slug) {
             self.0.remove(key(dir));
         }
     }
 
-    /// The features that a path below the root is in, and the path below each: one may lie in
-    /// another, and what lies in it lies in both.
+    /// Returns the features that contain a path below the root, each with the path relative to it, which
+    /// is `None` for the feature's directory itself. Features may be nested.
     pub(super) fn containing(&self, path: &RelPath) -> Vec<(FeatureSlug, Option<RelPath>)> {
         let bytes = path.as_bytes();
         let slashes = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/');
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_in_each_feature_around_it() {
+    fn containing_returns_every_nested_feature_of_a_path() {
         let dir = |slug: &str, at: Option<&str>| FeatureDir {
             slug: FeatureSlug::new(slug.as_bytes()).unwrap(),
             path: at.map(path),

@@ -1,8 +1,8 @@
-//! A project's root: there, or waited for.
+//! Checks whether a project's root is present.
 //!
-//! A root that vanishes, is unmounted or cannot be read deletes nothing: what was known of its
-//! features stands, as unknown. When it is there again the project begins anew from what the store
-//! holds, as after a restart.
+//! A root that is removed, unmounted or unreadable deletes nothing: the features stay as they are,
+//! with unknown completeness. When the root is back, the project restarts from the stored state, as
+//! after a restart of the daemon.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,49 +19,49 @@ use crate::core::sorted_chunks::SortedChunks;
 use crate::engine::feature::{LiveFeature, Stored};
 use crate::project::{FeatureDir, Project, RootCheck};
 
-/// How often it is asked whether the root is there again.
+/// How often it is checked whether a missing root is back.
 const ROOT_PROBE_INTERVAL: Duration = Duration::from_millis(250);
-/// The first time: another may lie there already.
+/// Delay of the first of these checks, because the root may have been replaced already.
 const ROOT_PROBE_DELAY: Duration = Duration::from_millis(50);
 
-/// What is known of the root.
+/// State of the root.
 #[derive(Debug)]
 pub(super) struct Root {
-    /// Where it is not there.
+    /// Set while the root is missing.
     pub(super) away: Option<Away>,
-    /// Whether the directory itself was removed or moved, whatever lies at its path now.
+    /// True if the directory was removed or moved, even if another has its path now.
     pub(super) replaced: bool,
-    /// Whether it is there again, and the project is to begin anew.
+    /// True if the root is back and the project has to restart.
     pub(super) is_back: bool,
-    /// Whether it was found to be there in this turn.
-    checked: Option<Duration>,
-    /// A file that is made to hear of it.
+    /// The iteration in which the root was last found present.
+    checked_at: Option<Duration>,
+    /// Path of the probe file.
     pub(super) probe: PathBuf,
 }
 
-/// Why the root is away.
+/// A missing root.
 #[derive(Debug)]
 pub(super) struct Away {
-    pub(super) why: String,
-    /// Whether something is there that cannot be read.
+    pub(super) reason: String,
+    /// True if the root exists and cannot be read.
     pub(super) unreadable: bool,
+    /// Time of the next check.
     pub(super) probe_at: Duration,
 }
 
 impl Root {
     pub(super) fn new(probe: PathBuf) -> Self {
-        Self { away: None, replaced: false, is_back: false, checked: None, probe }
+        Self { away: None, replaced: false, is_back: false, checked_at: None, probe }
     }
 }
 
 impl LiveProject {
-    /// Whether the project is to begin anew: its root was away and is there, or is another one.
+    /// Returns true if the project has to restart because its root is back, or is another directory.
     pub(in crate::engine) fn needs_restart(&self) -> bool {
         self.root.is_back
     }
 
-    /// Takes that something was mounted or unmounted, or a directory above was moved: the root may be
-    /// away, or back.
+    /// Checks the root after a mount, an unmount, or a move of one of its parent directories.
     pub(in crate::engine) fn mounts_changed(&mut self, now: Now) {
         match &mut self.root.away {
             Some(away) => away.probe_at = now.elapsed,
@@ -69,18 +69,19 @@ impl LiveProject {
         }
     }
 
-    /// Leaves a root that is not there, or is another, whether or not anything told of it.
+    /// Checks that the root is present and the same directory; otherwise marks it as missing.
     pub(in crate::engine) fn check_root(&mut self, now: Now) {
         self.confirm_root(now);
     }
 
-    /// Takes that the root cannot be seen. Nothing that was under way counts any more.
+    /// Marks the root as missing and drops all pending work.
     pub(super) fn mark_root_away(&mut self, error: &io::Error, now: Now) {
         let root = escape_bytes(self.setup.root.as_os_str().as_bytes()).into_owned();
-        let why = format!("cannot read {root}: {error}");
+        let reason = format!("cannot read {root}: {error}");
         let unreadable = error.kind() == io::ErrorKind::PermissionDenied;
-        warn!(root, %error, "the project cannot be seen; what was known of it stands");
-        self.root.away = Some(Away { why, unreadable, probe_at: now.elapsed + ROOT_PROBE_DELAY });
+        warn!(root, %error, "project root unavailable; keeping its last known state");
+        self.root.away =
+            Some(Away { reason, unreadable, probe_at: now.elapsed + ROOT_PROBE_DELAY });
         self.changed = true;
         self.refresh_due = None;
         self.missing.clear();
@@ -95,7 +96,7 @@ impl LiveProject {
         }
     }
 
-    /// Asks now and then whether the root is there again.
+    /// Checks from time to time whether the root is back.
     pub(super) fn probe_root(&mut self, now: Now) {
         let Some(away) = self.root.away.as_mut().filter(|away| away.probe_at <= now.elapsed) else {
             return;
@@ -103,30 +104,30 @@ impl LiveProject {
         away.probe_at = now.elapsed + ROOT_PROBE_INTERVAL;
         let found = open(&self.setup).and_then(|project| {
             let dirs = project.discover().map_err(io::Error::other)?.features;
-            // What is mounted there for now may be something else.
+            // Another file system may be mounted there.
             let known = self.features.iter().map(|(slug, known)| (slug, known.inventory.entries()));
             Ok(!looks_unmounted(&project, &dirs, known))
         });
         self.root.is_back = found.unwrap_or(false);
     }
 
-    /// Looks at the root before what is missing below it counts. Says whether it is there; if not,
-    /// it has been left.
+    /// Checks the root before a missing file is recorded as deleted. Returns true if the root is
+    /// present; otherwise it has been marked as missing.
     pub(super) fn confirm_root(&mut self, now: Now) -> bool {
         if self.root.away.is_some() {
             return false;
         }
-        if self.root.checked == Some(now.elapsed) {
+        if self.root.checked_at == Some(now.elapsed) {
             return true;
         }
         match self.project.check_root() {
             Ok(RootCheck::Same) if !self.root.replaced => {
-                self.root.checked = Some(now.elapsed);
+                self.root.checked_at = Some(now.elapsed);
                 true
             }
             Ok(_) => {
-                // Watches of what lay there before are of no use.
-                self.mark_root_away(&io::Error::other("another folder lies there now"), now);
+                // inotify still watches the previous directory.
+                self.mark_root_away(&io::Error::other("it was replaced by another directory"), now);
                 false
             }
             Err(error) => {
@@ -136,7 +137,7 @@ impl LiveProject {
         }
     }
 
-    /// Begins with a root that cannot be seen: of the features is known what was stored.
+    /// Starts with a missing root: the features have their stored state.
     pub(super) fn start_without_root(
         &mut self,
         stored: BTreeMap<FeatureSlug, Stored>,
@@ -154,19 +155,19 @@ impl LiveProject {
     }
 }
 
-/// What is said of a root for which [`lies_elsewhere`] holds.
-pub(super) const UNMOUNTED: &str = "it is empty or on another file system, with none of the known \
-                                    features; if that is meant, remove the project and add it again";
+/// Message about a root for which [`looks_unmounted`] returns true.
+pub(super) const UNMOUNTED: &str = "it is empty or on another file system and contains none of the known features; mount the file \
+     system, or remove the project and add it again";
 
-/// Whether this is not where the project was indexed: nothing of that is there, and the root is
-/// empty or on another device, as when its file system is not mounted.
+/// Returns true if the root is probably the mount point of a file system that is not mounted: none of
+/// the known features exists, and the root is empty or on another device than the indexed files.
 pub(super) fn looks_unmounted<'a>(
     project: &Project,
     dirs: &[FeatureDir],
     known: impl Iterator<Item = (&'a FeatureSlug, &'a SortedChunks<InventoryEntry>)> + Clone,
 ) -> bool {
-    let is_there = |slug: &FeatureSlug| dirs.iter().any(|dir| dir.slug == *slug);
-    if known.clone().any(|(slug, _)| is_there(slug)) {
+    let exists = |slug: &FeatureSlug| dirs.iter().any(|dir| dir.slug == *slug);
+    if known.clone().any(|(slug, _)| exists(slug)) {
         return false;
     }
     let entries = known.flat_map(|(_, entries)| entries.iter());
@@ -176,7 +177,7 @@ pub(super) fn looks_unmounted<'a>(
             || signatures.all(|signature| signature.device != project.root_device()))
 }
 
-/// The directory of a feature that is not to be found: where it was, or one that stands for that.
+/// Returns the stored directory of a feature, or one derived from its slug if none is stored.
 pub(super) fn stored_or_default_dir(slug: &FeatureSlug, known: &Stored) -> FeatureDir {
     let path = || RelPath::new(slug.as_str().as_bytes()).ok();
     known.dir.clone().unwrap_or_else(|| FeatureDir { slug: slug.clone(), path: path() })

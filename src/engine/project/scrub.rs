@@ -1,5 +1,5 @@
-//! Reading everything again, slowly: what neither an event nor a file's times tell, as a write
-//! through a mapping or a disk that forgot, is found at last.
+//! The scrub: rereads all files slowly, to find changes that raise no inotify event and keep the time
+//! stamps, such as writes through a memory mapping or corruption of the disk.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,43 +11,50 @@ use crate::core::path::{FeatureSlug, RelPath};
 use crate::engine::pool::{Done, Job, Pool};
 use crate::scan::PathState;
 
-/// Files are read in portions, so that an idle daemon wakes seldom.
+/// Time between two portions of a scrub, at most. Portions let an idle daemon wake seldom.
 const MAX_SCRUB_STEP: Duration = Duration::from_mins(1);
 
-/// Where the reading is.
+/// State of the scrub.
 #[derive(Debug)]
 pub(super) struct Scrub {
-    /// How long reading everything takes.
+    /// Time in which all files are read once; `None` disables the scrub.
     period: Option<Duration>,
-    next: Duration,
-    /// The last file that was read.
-    place: Option<(FeatureSlug, RelPath)>,
-    /// How many of the portion are not read yet: the next one waits for them.
-    under_way: usize,
-    /// Files that were found to be other than what was known, though nothing told.
+    next_at: Duration,
+    /// The last file that was submitted.
+    position: Option<Position>,
+    /// Number of files of the current portion in flight; the next portion waits for them.
+    in_flight: usize,
+    /// Number of files found changed without an event.
     pub(super) caught: u64,
 }
 
 impl Scrub {
     pub(super) fn new(period: Option<Duration>, now: Duration) -> Self {
         let step = period.unwrap_or_default().min(MAX_SCRUB_STEP);
-        Self { period, next: now + step, place: None, under_way: 0, caught: 0 }
+        Self { period, next_at: now + step, position: None, in_flight: 0, caught: 0 }
     }
 
     pub(super) fn next_due(&self) -> Option<Duration> {
-        self.period.map(|_| self.next)
+        self.period.map(|_| self.next_at)
     }
 }
 
+/// A file in the order of feature and path.
+#[derive(Debug)]
+struct Position {
+    slug: FeatureSlug,
+    path: RelPath,
+}
+
 impl LiveProject {
-    /// Sends the next portion to be read.
+    /// Submits the next portion if it is due.
     pub(super) fn scrub_next(&mut self, pool: &Pool, now: Now) {
-        let Some(period) = self.scrub.period.filter(|_| self.scrub.next <= now.elapsed) else {
+        let Some(period) = self.scrub.period.filter(|_| self.scrub.next_at <= now.elapsed) else {
             return;
         };
         let step = period.min(MAX_SCRUB_STEP);
-        self.scrub.next = now.elapsed + step;
-        if self.scrub.under_way > 0 {
+        self.scrub.next_at = now.elapsed + step;
+        if self.scrub.in_flight > 0 {
             return;
         }
         let files: usize =
@@ -57,23 +64,23 @@ impl LiveProject {
             clippy::cast_precision_loss,
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "a number of files, between 0 and all of them"
+            reason = "the number of files is between 0 and all of them"
         )]
         let count = ((files as f64 * share).ceil() as usize).min(files);
-        let mut place = self.scrub.place.take();
+        let mut position = self.scrub.position.take();
         for _ in 0..count {
-            place = self.after(place.as_ref()).or_else(|| self.after(None));
-            let Some((slug, path)) = &place else {
+            position = self.after(position.as_ref()).or_else(|| self.after(None));
+            let Some(Position { slug, path }) = &position else {
                 break;
             };
             self.scrub_one(slug, path.clone(), pool);
         }
-        self.scrub.place = place;
+        self.scrub.position = position;
     }
 
-    /// The file that comes after one, in order of feature and path.
-    fn after(&self, place: Option<&(FeatureSlug, RelPath)>) -> Option<(FeatureSlug, RelPath)> {
-        let Some((slug, path)) = place else {
+    /// Returns the file after `position`, or the first file.
+    fn after(&self, position: Option<&Position>) -> Option<Position> {
+        let Some(Position { slug, path }) = position else {
             return self.first_from(self.features.keys().next()?);
         };
         let path_of =
@@ -82,7 +89,7 @@ impl LiveProject {
             feature.inventory.entries().range_from(path).map(path_of).find(|next| next > path)
         });
         match next {
-            Some(next) => Some((slug.clone(), next)),
+            Some(next) => Some(Position { slug: slug.clone(), path: next }),
             None => {
                 let after = (std::ops::Bound::Excluded(slug), std::ops::Bound::Unbounded);
                 let next = self.features.range::<FeatureSlug, _>(after).next()?.0;
@@ -91,10 +98,11 @@ impl LiveProject {
         }
     }
 
-    fn first_from(&self, slug: &FeatureSlug) -> Option<(FeatureSlug, RelPath)> {
+    fn first_from(&self, slug: &FeatureSlug) -> Option<Position> {
         self.features.range(slug.clone()..).find_map(|(slug, feature)| {
             let first = feature.inventory.entries().iter().next()?;
-            Some((slug.clone(), first.artifact.relative_path.clone()))
+            let path = first.artifact.relative_path.clone();
+            Some(Position { slug: slug.clone(), path })
         })
     }
 
@@ -102,7 +110,7 @@ impl LiveProject {
         let Some(feature) = self.features.get(slug) else {
             return;
         };
-        self.scrub.under_way += 1;
+        self.scrub.in_flight += 1;
         pool.submit(Job {
             id: self.setup.id,
             project: Arc::clone(&self.project),
@@ -114,12 +122,12 @@ impl LiveProject {
         });
     }
 
-    /// Takes what a file is that was read again. What differs under the same signature no event
-    /// will tell; all else is looked at as if one had.
+    /// Handles the result of a scrub read. A difference under the same signature is recorded at once,
+    /// because no event will follow; any other difference is checked as after a hint.
     pub(super) fn on_scrub_result(&mut self, done: Done, now: Now) {
-        self.scrub.under_way = self.scrub.under_way.saturating_sub(1);
-        let away = self.root.away.is_some();
-        let Some(feature) = self.features.get_mut(&done.slug).filter(|_| !away) else {
+        self.scrub.in_flight = self.scrub.in_flight.saturating_sub(1);
+        let root_is_missing = self.root.away.is_some();
+        let Some(feature) = self.features.get_mut(&done.slug).filter(|_| !root_is_missing) else {
             return;
         };
         let Some(known) = feature.inventory.entries().get(&done.path) else {
@@ -132,7 +140,7 @@ impl LiveProject {
                 self.active.insert(done.slug.clone());
                 self.report_undetected_change(&done.slug, &done.path);
             }
-            // It is being written, or there was nothing left to read it with.
+            // The file is being written, or the process is out of resources: the next scrub reads it.
             PathState::Unstable | PathState::OutOfResources => {}
             _ => {
                 feature.settle.schedule_at(&done.path, now.elapsed);
@@ -141,11 +149,11 @@ impl LiveProject {
         }
     }
 
-    /// Takes note of a file that is other than what was known under the same signature.
+    /// Counts and logs a file that changed under the same signature.
     fn report_undetected_change(&mut self, slug: &FeatureSlug, path: &RelPath) {
         self.scrub.caught += 1;
         self.changed = true;
         let path = path.text();
-        warn!(feature = %slug, %path, "reading again found a change that nothing had told of");
+        warn!(feature = %slug, %path, "scrub found a changed file that raised no inotify event");
     }
 }

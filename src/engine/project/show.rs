@@ -1,4 +1,4 @@
-//! What a project shows.
+//! Builds the published view of a project. It publishes nothing itself.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
@@ -12,19 +12,19 @@ use crate::engine::view::{FeatureView, ProjectView, WatchState};
 use crate::project::Project;
 
 impl LiveProject {
-    /// The present picture, the same as before where nothing changed; features with nothing left to
-    /// do sleep from then on. `news` is called with each that was shown anew.
+    /// Returns the current view, the same as before if nothing changed, and deactivates idle features.
+    /// Calls `on_change` with each feature whose view changed.
     pub(in crate::engine) fn view(
         &mut self,
         at: Timestamp,
-        mut news: impl FnMut(&Arc<Project>, &mut LiveFeature, &Arc<FeatureView>),
+        mut on_change: impl FnMut(&Arc<Project>, &mut LiveFeature, &Arc<FeatureView>),
     ) -> Arc<ProjectView> {
         let name = Arc::clone(&self.project.name);
         let mut changed = std::mem::take(&mut self.changed);
-        let shown = self.published.take();
-        let mut features = shown.as_ref().map(|shown| shown.features.clone()).unwrap_or_default();
+        let published = self.published.take();
+        let mut features = published.as_ref().map(|view| view.features.clone()).unwrap_or_default();
         if changed {
-            features.retain(|shown| self.features.contains_key(shown.slug()));
+            features.retain(|feature| self.features.contains_key(feature.slug()));
         }
         for slug in &self.active {
             let Some(feature) = self.features.get_mut(slug) else {
@@ -32,23 +32,23 @@ impl LiveProject {
             };
             let view = feature.view(&name, at);
             match features.binary_search_by(|known| known.slug().cmp(slug)) {
-                Ok(place) if Arc::ptr_eq(&features[place], &view) => continue,
-                Ok(place) => features[place] = Arc::clone(&view),
-                Err(place) => features.insert(place, Arc::clone(&view)),
+                Ok(index) if Arc::ptr_eq(&features[index], &view) => continue,
+                Ok(index) => features[index] = Arc::clone(&view),
+                Err(index) => features.insert(index, Arc::clone(&view)),
             }
             changed = true;
-            news(&self.project, feature, &view);
+            on_change(&self.project, feature, &view);
         }
         let ready = self.active().all(|feature| feature.indexed);
         self.active.retain(|slug| {
             self.features.get_mut(slug).is_some_and(|feature| !feature.try_deactivate())
         });
         if self.active.is_empty() {
-            // Nothing keeps its file system from being unmounted.
+            // An open root would keep its file system from being unmounted.
             self.project.close_root_fd();
         }
-        let view = match shown {
-            Some(shown) if !changed && shown.ready == ready => shown,
+        let view = match published {
+            Some(view) if !changed && view.ready == ready => view,
             _ => Arc::new(ProjectView {
                 id: self.setup.id,
                 root: escape_bytes(self.setup.root.as_os_str().as_bytes()).into_owned(),
@@ -73,23 +73,24 @@ impl LiveProject {
         view
     }
 
-    /// How well the project is watched, worst first.
+    /// Returns how well the project is watched, with the reason; the worst problem first.
     fn watch_state(&self) -> (WatchState, Option<String>) {
         if let Some(away) = &self.root.away {
             let state =
                 if away.unreadable { WatchState::Unreadable } else { WatchState::RootUnavailable };
-            return (state, Some(away.why.clone()));
+            return (state, Some(away.reason.clone()));
         }
-        if let Some(why) = self.care.rescan_reason() {
-            return (WatchState::Rescanning, Some(why));
+        if let Some(reason) = self.care.rescan_reason() {
+            return (WatchState::Rescanning, Some(reason));
         }
-        if let Some(why) = self.poll_reason() {
-            return (WatchState::Polling, Some(why));
+        if let Some(reason) = self.poll_reason() {
+            return (WatchState::Polling, Some(reason));
         }
-        if let Some(why) = self.watching.refusal() {
+        if let Some(reason) = self.watching.refusal() {
             let (watched, total) = (self.watching.watched(), self.watching.total());
-            let why = format!("watching {watched} of {total} folders, polling the rest: {why}");
-            return (WatchState::Degraded, Some(why));
+            let reason =
+                format!("watching {watched} of {total} directories, polling the others: {reason}");
+            return (WatchState::Degraded, Some(reason));
         }
         if self.out_of_resources {
             return (WatchState::Degraded, Some(OUT_OF_RESOURCES.to_owned()));

@@ -1,5 +1,5 @@
-//! What steers a project: reading it again, features that come and go, and the directories to watch for
-//! that.
+//! Refreshes a project's metadata: which features exist, their inputs, and the directories to watch for
+//! changes of both. Reading the files is done in `crate::project`, on the engine thread.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -21,16 +21,16 @@ use crate::project::{FeatureDir, Project, ReadError};
 use crate::scan::is_resource_exhausted;
 use crate::watch::HintKind;
 
-/// How long a feature that is gone and has no baseline stays in the status.
+/// How long a deleted feature without a baseline stays in the status.
 const DELETED_FEATURE_RETENTION: Duration = Duration::from_hours(24);
-/// Before it is looked at again whether its deletion is done with.
+/// Time to the next check whether the deletion of a feature is committed, so that it can be removed.
 const EXPIRY_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 impl LiveProject {
-    /// Whether a path outside of the features can change what is known of them.
+    /// Returns true if a path outside of the features can change their metadata.
     pub(super) fn is_metadata_path(&self, path: &RelPath) -> bool {
         let first = path.components().next().unwrap_or_default();
-        // Our own files: only baselines matter, and what we write ourselves reads as it was.
+        // Files written by dossierd: only baselines are metadata.
         if path.as_bytes().starts_with(b".kittify/dossiers/") {
             return path.file_name() == b"parity-baseline.json" || path.components().count() < 4;
         }
@@ -42,15 +42,15 @@ impl LiveProject {
                 .any(|run| is_at_or_below(&run, path) || is_at_or_below(path, &run))
     }
 
-    /// Whether what happened at a path can bring features or take some: a directory on the way to them
-    /// is there or was, or a link. Files that are written there are nothing to look at.
+    /// Returns true if a hint can add or remove features: it concerns a directory or symbolic link, now
+    /// or before, that matches a prefix of a feature pattern. Regular files there are irrelevant.
     pub(super) fn affects_feature_set(
         &self,
         path: &Path,
         relative: &RelPath,
         what: HintKind,
     ) -> bool {
-        let is_file = || path.symlink_metadata().is_ok_and(|found| found.is_file());
+        let is_file = || path.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
         self.patterns.could_contain_feature(relative)
             && (self.watching.is_wanted(path)
                 || self.skipped.iter().any(|skipped| skipped.name == relative.text())
@@ -61,7 +61,7 @@ impl LiveProject {
                 })
     }
 
-    /// Reads again all that steers, and finds features that came or went.
+    /// Reads all metadata again and finds features that were added or removed.
     pub(super) fn refresh(&mut self, pool: &Pool, now: Now) {
         self.changed = true;
         if !self.confirm_root(now) {
@@ -74,22 +74,22 @@ impl LiveProject {
             }
             Err(error) => return self.on_refresh_failed(&error, now),
         }
-        let mut is_new = self.watch_metadata_dirs();
+        let mut has_new_watch = self.watch_metadata_dirs();
         let (dirs, skipped) = match self.project.discover() {
             Ok(found) => (found.features, found.skipped),
             Err(ReadError::Io(error)) => return self.on_refresh_failed(&error, now),
             Err(error) => return self.on_refresh_failed(&io::Error::other(error), now),
         };
         self.skipped = skipped;
-        let gone: Vec<FeatureSlug> = self
+        let missing: Vec<FeatureSlug> = self
             .features
             .keys()
             .filter(|slug| !dirs.iter().any(|dir| dir.slug == **slug))
             .cloned()
             .collect();
-        self.missing.retain(|slug, _| gone.contains(slug));
-        for slug in gone {
-            // As with a file: it may come back in a moment.
+        self.missing.retain(|slug, _| missing.contains(slug));
+        for slug in missing {
+            // As for a file, the deletion is recorded after a grace period.
             let since = *self.missing.entry(slug.clone()).or_insert(now.elapsed);
             let due = since + self.setup.times.deletion_grace;
             if due > now.elapsed {
@@ -113,27 +113,23 @@ impl LiveProject {
                         && feature.dir == dir =>
                 {
                     let inputs = self.project.read_feature_inputs(&dir);
-                    feature.take_inputs(inputs, now.at, now.elapsed);
-                    let unseen =
+                    feature.set_inputs(inputs, now.at, now.elapsed);
+                    let was_unreadable =
                         matches!(feature.listing_blocker, Some(UnknownReason::Unreadable(_)));
-                    if self.recompare.remove(&dir.slug) || unseen {
+                    if self.recompare.remove(&dir.slug) || was_unreadable {
                         self.compare(&dir.slug, None, Counting::Rewatch, pool, now);
                     }
                 }
                 Some(feature) => {
-                    // It came back, or lies elsewhere now.
+                    // The feature was restored, or has another path.
                     self.recompare.remove(&dir.slug);
                     self.places.take(&feature.dir);
                     self.places.put(&dir);
                     feature.set_dir(dir.clone());
                     feature.set_listing_blocker(None);
                     feature.gone_since = None;
-                    feature.take_inputs(
-                        self.project.read_feature_inputs(&dir),
-                        now.at,
-                        now.elapsed,
-                    );
-                    // As at first sight it is shown when all of it is seen.
+                    feature.set_inputs(self.project.read_feature_inputs(&dir), now.at, now.elapsed);
+                    // Publish it when its scan is complete, like a new feature.
                     feature.indexed = false;
                     feature.initial_scan_deadline = now.elapsed + self.setup.times.max_wait;
                     self.compare(&dir.slug, None, Counting::Rewatch, pool, now);
@@ -144,8 +140,8 @@ impl LiveProject {
             }
         }
         self.expire_deleted(now);
-        is_new |= self.watch_metadata_dirs();
-        if is_new {
+        has_new_watch |= self.watch_metadata_dirs();
+        if has_new_watch {
             self.refresh_due = Some(now.elapsed);
         }
         self.findings = self.project.manifest_diagnostics();
@@ -180,47 +176,43 @@ impl LiveProject {
         }
     }
 
-    /// Forgets what was not found though its directory is where it was, or may be: it is only not meant
-    /// any more, as a project is not that is removed.
+    /// Removes stored features that were not discovered although their directory exists or may exist:
+    /// the configuration does not select them any more, so they are not reported as deleted.
     pub(super) fn drop_unconfigured(
         &mut self,
         stored: &mut BTreeMap<FeatureSlug, Stored>,
         found: &[FeatureDir],
     ) {
-        let is_there = |dir: &FeatureDir| {
+        let exists = |dir: &FeatureDir| {
             !self.project.open_feature(dir).is_err_and(|error| is_not_a_directory(&error))
         };
-        let is_wanted =
+        let is_found =
             |slug: &FeatureSlug| found.binary_search_by(|dir| dir.slug.cmp(slug)).is_ok();
-        let not_meant = stored.extract_if(.., |slug, known| {
-            !is_wanted(slug) && known.dir.as_ref().is_some_and(is_there)
+        let unconfigured = stored.extract_if(.., |slug, known| {
+            !is_found(slug) && known.dir.as_ref().is_some_and(exists)
         });
-        self.removed_features.extend(not_meant.map(|(slug, _)| slug));
+        self.removed_features.extend(unconfigured.map(|(slug, _)| slug));
     }
 
-    /// Reads again what is left of gone features; those whose baseline was cleared are forgotten, and
-    /// those without one after a day.
+    /// Reads the baselines of deleted features. Removes those whose baseline was cleared, and those
+    /// without one after [`DELETED_FEATURE_RETENTION`]; see `docs/specification.md#gone-features`.
     pub(super) fn expire_deleted(&mut self, now: Now) {
         self.expire_at = None;
-        let gone = self
+        let deleted = self
             .features
             .values()
             .filter(|feature| feature.listing_blocker == Some(UnknownReason::Deleted));
-        let slugs: Vec<FeatureSlug> = gone.map(|feature| feature.dir.slug.clone()).collect();
+        let slugs: Vec<FeatureSlug> = deleted.map(|feature| feature.dir.slug.clone()).collect();
         for slug in slugs {
             let Some(feature) = self.features.get_mut(&slug) else {
                 continue;
             };
-            let had = feature.has_baseline();
-            feature.take_inputs(
-                self.project.read_feature_inputs(&feature.dir),
-                now.at,
-                now.elapsed,
-            );
+            let had_baseline = feature.has_baseline();
+            feature.set_inputs(self.project.read_feature_inputs(&feature.dir), now.at, now.elapsed);
             let left = DELETED_FEATURE_RETENTION.saturating_sub(age(feature.gone_since, now));
             if feature.has_baseline() {
                 self.active.insert(slug);
-            } else if (had || left.is_zero()) && feature.is_settled_but_verdict() {
+            } else if (had_baseline || left.is_zero()) && feature.has_committed_paths() {
                 self.places.take(&feature.dir);
                 self.features.remove(&slug);
                 self.active.remove(&slug);
@@ -234,7 +226,7 @@ impl LiveProject {
         }
     }
 
-    /// One set of deletions; the feature stays, as gone.
+    /// Marks a feature and all its files as deleted. The feature stays in the status until it expires.
     pub(super) fn mark_deleted(&mut self, slug: &FeatureSlug, now: Now) {
         let Some(feature) = self.features.get_mut(slug) else {
             return;
@@ -248,14 +240,14 @@ impl LiveProject {
             feature.settle.remove(&path);
             feature.remove(&path, RemovalReason::Deleted, now.elapsed);
         }
-        // What is being read of it now is read again, and found to be gone.
+        // Checks in flight may still find files: repeat them, and they find none.
         feature.in_flight.invalidate_all();
         feature.set_listing_blocker(Some(UnknownReason::Deleted));
         feature.gone_since.get_or_insert(now.at);
         self.expire_at = Some(now.elapsed);
     }
 
-    /// Takes that what steers cannot be read now: later again, or when the root can be.
+    /// Handles a failed refresh: retries if resources ran out, otherwise marks the root as missing.
     fn on_refresh_failed(&mut self, error: &io::Error, now: Now) {
         if is_resource_exhausted(error) {
             self.refresh_due = Some(now.elapsed + RESOURCE_RETRY_INTERVAL);
@@ -264,67 +256,68 @@ impl LiveProject {
         }
     }
 
-    /// Watches the directories whose files steer, those that are there. Says whether one is new: what
-    /// was read of it before it was watched may have changed since.
+    /// Watches the existing directories that contain metadata. Returns true if one is newly watched:
+    /// what was read from it before may have changed since.
     pub(super) fn watch_metadata_dirs(&mut self) -> bool {
-        let folders = self
+        let dirs = self
             .project
             .metadata_dirs()
             .into_iter()
             .chain(self.setup.user_missions.as_deref().map(user_mission_dirs).unwrap_or_default())
             .chain([self.setup.cookies.clone()])
-            .filter(|folder| folder.is_dir());
-        self.watching.watch_missing(folders)
+            .filter(|dir| dir.is_dir());
+        self.watching.watch_missing(dirs)
     }
 
-    /// Watches every directory that had files when last seen, in one go.
+    /// Watches all directories of stored files in one call to the watcher.
     pub(super) fn watch_stored(
         &mut self,
         dirs: &[FeatureDir],
         stored: &BTreeMap<FeatureSlug, Stored>,
     ) {
-        let mut folders = HashSet::new();
+        let mut paths = HashSet::new();
         for dir in dirs {
             let base = self.project.feature_path(dir);
             for entry in stored.get(&dir.slug).into_iter().flat_map(|known| known.entries.iter()) {
                 let path = entry.artifact.relative_path.as_bytes();
                 let mut end = path.len();
                 while let Some(slash) = path[..end].iter().rposition(|byte| *byte == b'/') {
-                    let folder = base.join(std::ffi::OsStr::from_bytes(&path[..slash]));
-                    if !folders.insert(folder) {
+                    let parent = base.join(std::ffi::OsStr::from_bytes(&path[..slash]));
+                    if !paths.insert(parent) {
                         break;
                     }
                     end = slash;
                 }
             }
-            folders.insert(base);
+            paths.insert(base);
         }
-        folders.retain(|folder| folder.symlink_metadata().is_ok_and(|found| found.is_dir()));
-        self.watching.watch_missing(folders);
+        paths.retain(|path| path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()));
+        self.watching.watch_missing(paths);
     }
 }
 
-/// How long ago something was, as far as the wall clock tells.
+/// Returns the time since `since` by the wall clock; zero if that is unknown or in the future.
 fn age(since: Option<Timestamp>, now: Now) -> Duration {
     let passed = since.map_or(0, |since| now.at.as_millis() - since.as_millis());
     Duration::from_millis(u64::try_from(passed).unwrap_or_default())
 }
 
-/// The directories of the user's own missions, or the nearest one in which they may appear.
+/// Returns the directories of the user's missions, or the nearest existing parent directory.
 pub(super) fn user_mission_dirs(missions: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(missions) else {
         return missions
             .ancestors()
-            .find(|folder| folder.is_dir())
+            .find(|dir| dir.is_dir())
             .map(Path::to_owned)
             .into_iter()
             .collect();
     };
-    let kinds = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
-    let above = missions.parent().map(Path::to_owned);
-    kinds.chain([missions.to_owned()]).chain(above).collect()
+    let mission_dirs = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
+    let parent = missions.parent().map(Path::to_owned);
+    mission_dirs.chain([missions.to_owned()]).chain(parent).collect()
 }
 
+/// Opens the project and reads its metadata.
 pub(super) fn open(setup: &Setup) -> std::io::Result<Project> {
     let missions = setup.user_missions.as_deref();
     Project::open(&setup.root, setup.settings.clone(), &setup.machine, missions)

@@ -1,6 +1,7 @@
-//! The watches of a project: which directories are watched, and which the kernel refused.
+//! The set of watched directories of a project, and of those that inotify refused.
 //!
-//! The backend forgets by itself what is deleted or moved away; this table does when it is told.
+//! inotify removes the watch of a deleted or moved directory by itself; this set has to be told by
+//! [`Watching::forget`]. When to retry or to replace the watcher is decided in `attend`.
 
 use std::collections::BTreeSet;
 use std::ops::Bound::{Included, Unbounded};
@@ -9,29 +10,32 @@ use std::time::{Duration, Instant};
 
 use crate::watch::{Backend, CALL_TIMEOUT, CALL_TIMEOUT_PER_DIR, WatchError};
 
-/// Directories that tell whether a tree is still being removed, at most.
+/// Maximum number of directories in the sample from which it is derived whether a tree is still being
+/// removed.
 const MAX_REMOVAL_SAMPLE: usize = 128;
 
-/// Makes a watcher.
+/// Creates a watcher.
 pub(in crate::engine) type MakeBackend =
     Box<dyn Fn() -> Result<Box<dyn Backend>, WatchError> + Send>;
 
-/// The watches.
+/// The watched directories.
 pub(super) struct Watching {
     make: MakeBackend,
-    /// `None` where the kernel gives none, or it was let go of: then nothing is watched.
+    /// `None` if the kernel refused a watcher or it was dropped: then nothing is watched.
     backend: Option<Box<dyn Backend>>,
     watched: BTreeSet<PathBuf>,
-    /// Directories that should be watched and are not.
+    /// Directories that should be watched but are not.
     refused: BTreeSet<PathBuf>,
-    /// Directories that were watched anew in this turn, and need not be again by another feature in which
-    /// they lie: what happens between ending a watch and the next goes unheard.
+    /// Directories whose watch was renewed in this iteration. They are not renewed again for another
+    /// feature that contains them, because events between two watches are lost.
     watched_this_iteration: BTreeSet<PathBuf>,
-    why: Option<String>,
-    /// Whether the watcher was let go of because it does not answer.
-    stuck: bool,
-    /// How long was waited for it in this turn, and how much of that was to be expected.
+    /// The last error of the watcher.
+    error: Option<String>,
+    /// True if the watcher was dropped because it timed out.
+    timed_out: bool,
+    /// Time for which the engine waited for the watcher in this iteration.
     waited: Duration,
+    /// Part of that time that the number of directories explains.
     expected: Duration,
 }
 
@@ -43,8 +47,8 @@ impl Watching {
             watched: BTreeSet::new(),
             refused: BTreeSet::new(),
             watched_this_iteration: BTreeSet::new(),
-            why: None,
-            stuck: false,
+            error: None,
+            timed_out: false,
             waited: Duration::ZERO,
             expected: Duration::ZERO,
         };
@@ -52,42 +56,43 @@ impl Watching {
         watching
     }
 
-    /// Goes on with a new watcher, which watches nothing yet.
+    /// Creates a new watcher, which watches nothing.
     pub(super) fn replace_watcher(&mut self) {
-        // Let go first: it may be what keeps the kernel from giving another.
+        // Dropped first, because the number of inotify instances is limited.
         self.backend = None;
         self.watched.clear();
         self.refused.clear();
         self.watched_this_iteration.clear();
-        self.why = None;
-        self.stuck = false;
+        self.error = None;
+        self.timed_out = false;
         match (self.make)() {
             Ok(backend) => self.backend = Some(backend),
-            Err(error) => self.why = Some(error.to_string()),
+            Err(error) => self.error = Some(error.to_string()),
         }
     }
 
-    /// Lets go of the watcher; until [`Watching::renew`] nothing is heard. Gives some of the directories
-    /// that were watched, from all over the tree.
+    /// Drops the watcher; there are no events until [`Watching::replace_watcher`]. Returns a sample of
+    /// the watched directories, spread over the tree.
     pub(super) fn drop_watcher(&mut self) -> Vec<PathBuf> {
         self.backend = None;
-        // What was refused before is no reason to ask for another before its time.
-        self.why = None;
+        // Otherwise an earlier refusal would cause a retry before the removals have stopped.
+        self.error = None;
         let step = self.watched.len() / MAX_REMOVAL_SAMPLE + 1;
         self.watched.iter().step_by(step).cloned().collect()
     }
 
-    /// Ends a turn; says whether there is no watcher because one did not answer in time.
+    /// Ends an iteration. Returns true if the watcher was dropped because it timed out.
     pub(super) fn end_turn(&mut self) -> bool {
         (self.waited, self.expected) = (Duration::ZERO, Duration::ZERO);
         self.watched_this_iteration.clear();
-        self.stuck
+        self.timed_out
     }
 
-    /// Takes how long an answer about so many directories took.
-    fn record_latency(&mut self, begun: Instant, folders: usize) {
-        self.waited += begun.elapsed();
-        self.expected += CALL_TIMEOUT_PER_DIR * u32::try_from(folders).unwrap_or(u32::MAX);
+    /// Records the duration of a call for `count` directories. Drops a watcher that is too slow: it is
+    /// busy removing the watches of a tree.
+    fn record_latency(&mut self, started: Instant, count: usize) {
+        self.waited += started.elapsed();
+        self.expected += CALL_TIMEOUT_PER_DIR * u32::try_from(count).unwrap_or(u32::MAX);
         if self.waited > CALL_TIMEOUT + self.expected {
             self.abandon();
         }
@@ -95,83 +100,83 @@ impl Watching {
 
     fn abandon(&mut self) {
         self.backend = None;
-        self.stuck = true;
+        self.timed_out = true;
     }
 
-    /// Whether the kernel gives no watcher, and why.
+    /// Returns why there is no watcher, if the kernel refused it.
     pub(super) fn unavailable_reason(&self) -> Option<&str> {
-        self.why.as_deref().filter(|_| self.backend.is_none())
+        self.error.as_deref().filter(|_| self.backend.is_none())
     }
 
-    /// Watches a directory, also one that is in the table.
-    pub(super) fn watch(&mut self, folder: PathBuf) {
-        if self.watched_this_iteration.contains(&folder) {
+    /// Watches a directory, and renews its watch if it has one.
+    pub(super) fn watch(&mut self, dir: PathBuf) {
+        if self.watched_this_iteration.contains(&dir) {
             return;
         }
         let Some(backend) = &mut self.backend else {
-            self.refused.insert(folder);
+            self.refused.insert(dir);
             return;
         };
-        let begun = Instant::now();
-        match backend.watch(&folder, self.watched.contains(&folder)) {
+        let started = Instant::now();
+        match backend.watch(&dir, self.watched.contains(&dir)) {
             Ok(()) => {
-                self.refused.remove(&folder);
-                self.watched_this_iteration.insert(folder.clone());
-                self.watched.insert(folder);
+                self.refused.remove(&dir);
+                self.watched_this_iteration.insert(dir.clone());
+                self.watched.insert(dir);
             }
-            Err(error) => self.refuse(folder, &error),
+            Err(error) => self.refuse(dir, &error),
         }
-        self.record_latency(begun, 1);
+        self.record_latency(started, 1);
     }
 
-    /// Watches those of the directories that are not watched, in one go: each by itself is a way to the
-    /// watcher's thread and back. Says whether one is watched now that was not.
-    pub(super) fn watch_missing(&mut self, folders: impl IntoIterator<Item = PathBuf>) -> bool {
-        let folders: BTreeSet<PathBuf> =
-            folders.into_iter().filter(|folder| !self.watched.contains(folder)).collect();
-        if folders.is_empty() {
+    /// Watches those directories that are not watched, in one call to the watcher thread. Returns true if
+    /// at least one is newly watched.
+    pub(super) fn watch_missing(&mut self, dirs: impl IntoIterator<Item = PathBuf>) -> bool {
+        let dirs: BTreeSet<PathBuf> =
+            dirs.into_iter().filter(|dir| !self.watched.contains(dir)).collect();
+        if dirs.is_empty() {
             return false;
         }
-        let (before, count, begun) = (self.watched.len(), folders.len(), Instant::now());
+        let (before, count, started) = (self.watched.len(), dirs.len(), Instant::now());
         match &mut self.backend {
-            None => self.refused.extend(folders),
+            None => self.refused.extend(dirs),
             Some(backend) => {
-                let refused = backend.watch_all(folders.iter().cloned().collect());
-                self.refused.retain(|folder| !folders.contains(folder));
-                self.watched.extend(folders);
+                let refused = backend.watch_all(dirs.iter().cloned().collect());
+                self.refused.retain(|dir| !dirs.contains(dir));
+                self.watched.extend(dirs);
                 for dir in refused {
                     self.watched.remove(&dir.path);
                     self.refuse(dir.path, &dir.error);
                 }
-                self.record_latency(begun, count);
+                self.record_latency(started, count);
             }
         }
         self.watched.len() > before
     }
 
-    fn refuse(&mut self, folder: PathBuf, error: &WatchError) {
-        self.watched.remove(&folder);
+    fn refuse(&mut self, dir: PathBuf, error: &WatchError) {
+        self.watched.remove(&dir);
         match error {
             WatchError::NotFound(_) => {
-                self.refused.remove(&folder);
+                self.refused.remove(&dir);
             }
             WatchError::Unresponsive => {
                 self.abandon();
-                self.refused.insert(folder);
+                self.refused.insert(dir);
             }
             error => {
-                self.why = Some(error.to_string());
-                self.refused.insert(folder);
+                self.error = Some(error.to_string());
+                self.refused.insert(dir);
             }
         }
     }
 
-    /// Takes that a directory is not there any more, or another lies there. Says whether one at or
-    /// below that path was to be watched.
-    pub(super) fn forget(&mut self, folder: &Path) -> bool {
-        let watched = take_below(&mut self.watched, folder);
-        let refused = take_below(&mut self.refused, folder);
-        take_below(&mut self.watched_this_iteration, folder);
+    /// Removes a directory that was deleted or replaced, and those below it. Returns true if one of them
+    /// was watched or refused.
+    pub(super) fn forget(&mut self, dir: &Path) -> bool {
+        let watched = take_below(&mut self.watched, dir);
+        let refused = take_below(&mut self.refused, dir);
+        take_below(&mut self.watched_this_iteration, dir);
         watched || refused
     }
 
@@ -179,61 +184,60 @@ impl Watching {
         &self.watched
     }
 
-    pub(super) fn is_watched(&self, folder: &Path) -> bool {
-        self.watched.contains(folder)
+    pub(super) fn is_watched(&self, dir: &Path) -> bool {
+        self.watched.contains(dir)
     }
 
-    /// Whether it is watched, or should be.
-    pub(super) fn is_wanted(&self, folder: &Path) -> bool {
-        self.watched.contains(folder) || self.refused.contains(folder)
+    /// Returns true if a directory is watched or was refused.
+    pub(super) fn is_wanted(&self, dir: &Path) -> bool {
+        self.watched.contains(dir) || self.refused.contains(dir)
     }
 
-    /// Tries again to watch what was refused, until the kernel refuses again.
+    /// Retries refused directories until one is refused again.
     pub(super) fn retry(&mut self) {
         let before = self.refused.len();
-        let folders: Vec<PathBuf> = self.refused.iter().cloned().collect();
-        for folder in folders {
-            self.watch(folder);
+        let dirs: Vec<PathBuf> = self.refused.iter().cloned().collect();
+        for dir in dirs {
+            self.watch(dir);
             if self.refused.len() == before {
                 return;
             }
             if self.refused.is_empty() {
-                self.why = None;
+                self.error = None;
             }
         }
     }
 
-    /// The uppermost of the directories that are not watched though they should be.
+    /// Returns the refused directories that are below no other refused one.
     pub(super) fn refused(&self) -> Vec<PathBuf> {
         let mut top: Vec<PathBuf> = Vec::new();
-        for folder in &self.refused {
-            if top.last().is_none_or(|above| !folder.starts_with(above)) {
-                top.push(folder.clone());
+        for dir in &self.refused {
+            if top.last().is_none_or(|parent| !dir.starts_with(parent)) {
+                top.push(dir.clone());
             }
         }
         top
     }
 
-    /// Why some directories are not watched, if that is so.
+    /// Returns why directories were refused, if some were.
     pub(super) fn refusal(&self) -> Option<&str> {
-        self.why.as_deref().filter(|_| !self.refused.is_empty())
+        self.error.as_deref().filter(|_| !self.refused.is_empty())
     }
 
     pub(super) fn watched(&self) -> u64 {
         self.watched.len() as u64
     }
 
-    /// How many directories there are to watch.
+    /// Returns the number of directories that should be watched.
     pub(super) fn total(&self) -> u64 {
         (self.watched.len() + self.refused.len()) as u64
     }
 }
 
-/// Takes out what is at or below a directory: paths are in order of components, so that is a range.
-fn take_below(set: &mut BTreeSet<PathBuf>, folder: &Path) -> bool {
-    let below = set
-        .range::<Path, _>((Included(folder), Unbounded))
-        .take_while(|path| path.starts_with(folder));
+/// Removes a directory and those below it: `Path` orders by components, so they are a range.
+fn take_below(set: &mut BTreeSet<PathBuf>, dir: &Path) -> bool {
+    let below =
+        set.range::<Path, _>((Included(dir), Unbounded)).take_while(|path| path.starts_with(dir));
     let below: Vec<PathBuf> = below.cloned().collect();
     for path in &below {
         set.remove(path);
@@ -248,8 +252,8 @@ mod tests {
     use super::*;
     use crate::watch::fake::FakeControl;
 
-    fn watching(script: &FakeControl) -> Watching {
-        let backends = script.clone();
+    fn watching(control: &FakeControl) -> Watching {
+        let backends = control.clone();
         Watching::new(Box::new(move || Ok(backends.backend(Arc::new(|_| {})))))
     }
 
@@ -258,26 +262,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_known_and_tried_again() {
-        let script = FakeControl::default();
-        script.set_limit(Some(2));
-        let mut watching = watching(&script);
+    fn refused_dirs_are_reported_and_retried() {
+        let control = FakeControl::default();
+        control.set_limit(Some(2));
+        let mut watching = watching(&control);
         assert!(watching.watch_missing(paths(&["/a", "/a/b", "/a/c", "/a/c/d"])));
         assert_eq!((watching.watched(), watching.total()), (2, 4));
         assert_eq!(watching.refused(), paths(&["/a/c"]));
         assert!(watching.refusal().unwrap().contains("max_user_watches"));
         watching.retry();
         assert_eq!(watching.watched(), 2);
-        script.set_limit(None);
+        control.set_limit(None);
         watching.retry();
         assert_eq!((watching.watched(), watching.total()), (4, 4));
         assert_eq!(watching.refusal(), None);
     }
 
     #[test]
-    fn a_folder_that_goes_takes_those_below_it_along_and_no_others() {
-        let script = FakeControl::default();
-        let mut watching = watching(&script);
+    fn forget_removes_a_dir_and_those_below_it_only() {
+        let control = FakeControl::default();
+        let mut watching = watching(&control);
         watching.watch_missing(paths(&["/a", "/a/b", "/a/b/c", "/a/b-c", "/a/c"]));
         assert!(watching.forget(Path::new("/a/b")));
         assert!(!watching.forget(Path::new("/a/b")));
@@ -286,16 +290,16 @@ mod tests {
     }
 
     #[test]
-    fn a_watcher_that_takes_too_long_in_one_turn_is_given_up() {
-        let half = |watching: &mut Watching| {
+    fn watcher_that_is_too_slow_in_one_iteration_is_dropped() {
+        let half_timeout = |watching: &mut Watching| {
             watching.record_latency(Instant::now().checked_sub(CALL_TIMEOUT / 2).unwrap(), 1);
         };
         let mut watching = watching(&FakeControl::default());
-        half(&mut watching);
+        half_timeout(&mut watching);
         assert!(!watching.end_turn());
-        half(&mut watching);
-        assert!(!watching.end_turn(), "each turn has its own time");
-        (0..3).for_each(|_| half(&mut watching));
+        half_timeout(&mut watching);
+        assert!(!watching.end_turn(), "each iteration has its own timeout");
+        (0..3).for_each(|_| half_timeout(&mut watching));
         assert!(watching.end_turn());
         assert!(!watching.watch_missing(paths(&["/a"])));
         watching.replace_watcher();
@@ -303,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_watcher_everything_is_refused() {
+    fn dirs_are_refused_without_a_watcher() {
         let mut watching = Watching::new(Box::new(|| Err(WatchError::InstanceLimit)));
         assert!(!watching.watch_missing(paths(&["/a"])));
         watching.watch("/b".into());

@@ -42,10 +42,10 @@ impl Engine {
                 project.mounts_changed(now);
             }
         }
-        for Projected { root_id, slug, fault } in letters.projected {
+        for Projected { root_id, slug, error } in letters.projected {
             let project = self.projects.values_mut().find(|one| one.project.root_id == root_id);
             if let Some(project) = project {
-                project.projected(slug, fault, now);
+                project.projected(slug, error, now);
             }
         }
         for waiter in &mut self.waiters {
