@@ -1,7 +1,8 @@
-//! One look at the features of a project, without a daemon: what the one-shot commands print, and
-//! what a live state must equal.
+//! Scans the features of a project once, without a daemon. The result is what one-shot commands print,
+//! and equals the state that a daemon publishes. It writes nothing.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::{Arc, mpsc};
 use std::time::SystemTime;
 
@@ -19,114 +20,129 @@ use crate::core::time::Timestamp;
 use crate::project::{FeatureDir, Project, ProjectSettings};
 use crate::scan::{FeatureScan, OpenedFeature, Progress, ScanLimits, ScanOptions, scan};
 
-/// What the configuration says of the project at `root`.
+/// Returns the configuration's settings of the project at `root`.
 #[must_use]
 pub fn settings(config: &Config, root: &std::path::Path) -> ProjectSettings {
-    config.find_project(root).map_or_else(ProjectSettings::default, |said| ProjectSettings {
-        features: said.features.clone(),
-        mission: said.mission.clone(),
-        step: said.step.clone(),
-        ignore: said.ignore.clone(),
+    config.find_project(root).map_or_else(ProjectSettings::default, |project| ProjectSettings {
+        features: project.features.clone(),
+        mission: project.mission.clone(),
+        step: project.step.clone(),
+        ignore: project.ignore.clone(),
     })
 }
 
-/// The budgets that the configuration sets.
+/// Returns the configuration's scan limits, with defaults for those that are not set.
 #[must_use]
-pub fn limits(said: &LimitsConfig) -> ScanLimits {
+pub fn limits(config: &LimitsConfig) -> ScanLimits {
     let default = ScanLimits::default();
     ScanLimits {
-        max_file_bytes: said.file_bytes.unwrap_or(default.max_file_bytes),
-        max_entries: said.entries.unwrap_or(default.max_entries),
-        max_depth: said.depth.unwrap_or(default.max_depth),
+        max_file_bytes: config.file_bytes.unwrap_or(default.max_file_bytes),
+        max_entries: config.entries.unwrap_or(default.max_entries),
+        max_depth: config.depth.unwrap_or(default.max_depth),
     }
 }
 
-/// How to look.
+/// Options of a scan.
 #[derive(Debug)]
 pub struct Look<'a> {
-    /// Budgets of each feature.
+    /// Limits of each feature.
     pub limits: ScanLimits,
-    /// [`StaticHash::Compute`] where a baseline will be made of what is seen; else only features that
-    /// have one pay for it.
+    /// [`StaticHash::Compute`] if a baseline is made from the result. Otherwise this hash is computed
+    /// only for features that have a baseline.
     pub static_part: StaticHash,
-    /// How far it has come.
+    /// Counts what has been scanned.
     pub progress: &'a Progress,
 }
 
-/// Looks at `features`, on as many threads as there are cores. `render` turns each into what is
-/// wanted of it, on the thread that has it in its cache; `sink` takes these in order.
+/// A scan could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SurveyError {
+    /// The project's `ignore` patterns are too large to compile together.
+    #[error("cannot compile the `ignore` patterns: {0}")]
+    Ignore(String),
+    /// The system refuses to create a thread.
+    #[error("cannot start a thread; raise the limit of tasks (`ulimit -u`)")]
+    Thread(#[source] io::Error),
+}
+
+/// Scans `features`, on as many threads as there are cores.
+///
+/// `render` is called with each feature on the thread that scanned it, whose processor cache contains
+/// it; `sink` is called with the results on the calling thread, in the order of `features`.
 ///
 /// # Errors
-/// When the project's `ignore` patterns are together more than can be compiled.
+/// [`SurveyError`].
 pub fn survey<T: Send>(
     project: &Project,
     features: &[FeatureDir],
     look: &Look<'_>,
     render: impl Fn(Feature) -> T + Sync,
     mut sink: impl FnMut(T),
-) -> Result<(), String> {
+) -> Result<(), SurveyError> {
     let options = ScanOptions {
         limits: look.limits,
-        ignore: PatternSet::new(&project.settings.ignore)?,
+        ignore: PatternSet::new(&project.settings.ignore).map_err(SurveyError::Ignore)?,
         threads: std::thread::available_parallelism().map_or(1, usize::from),
     };
     let (finished, results) = mpsc::channel();
     let (options, render) = (&options, &render);
     std::thread::scope(|scope| {
-        // The sender ends with this thread, and the receiving loop with it.
-        scope.spawn(move || {
-            let open = |place: usize| {
-                let feature = &features[place];
-                let compared = project.has_baseline(&feature.slug);
+        // The thread owns the only sender, so the receiving loop ends with the thread.
+        let work = move || {
+            let open = |index: usize| {
+                let feature = &features[index];
+                let has_baseline = project.has_baseline(&feature.slug);
                 Ok(OpenedFeature {
                     descriptor: project.open_feature(feature)?,
-                    static_part: if compared { StaticHash::Compute } else { look.static_part },
+                    static_part: if has_baseline { StaticHash::Compute } else { look.static_part },
                 })
             };
-            let done = |place: usize, scanned: FeatureScan| {
-                let feature = feature(project, &features[place], scanned);
-                let _ = finished.send((place, render(feature)));
+            let done = |index: usize, scanned: FeatureScan| {
+                let feature = feature(project, &features[index], scanned);
+                let _ = finished.send((index, render(feature)));
             };
             scan(features.len(), open, options, look.progress, done);
-        });
-        let mut waiting = BTreeMap::new();
+        };
+        let thread = std::thread::Builder::new().name("survey".to_owned());
+        thread.spawn_scoped(scope, work).map_err(SurveyError::Thread)?;
+        let mut unordered = BTreeMap::new();
         let mut next = 0;
-        for (place, result) in results {
-            waiting.insert(place, result);
-            while let Some(result) = waiting.remove(&next) {
+        for (index, result) in results {
+            unordered.insert(index, result);
+            while let Some(result) = unordered.remove(&next) {
                 sink(result);
                 next += 1;
             }
         }
-    });
-    Ok(())
+        Ok(())
+    })
 }
 
-/// Puts what was scanned beside what is expected and what was accepted.
+/// Combines the files of a feature with its manifest and its baseline.
 fn feature(project: &Project, dir: &FeatureDir, scanned: FeatureScan) -> Feature {
     let inputs = project.read_feature_inputs(dir);
     let now = Timestamp::from(SystemTime::now());
-    let mut terms = inputs.context;
-    let racy = scanned.observations.iter().filter(|seen| seen.racy).count() as u64;
-    let unseen = scanned
+    let mut context = inputs.context;
+    let racy_count = scanned.observations.iter().filter(|seen| seen.racy).count() as u64;
+    let listing_blocker = scanned
         .unreadable
         .map(UnknownReason::Unreadable)
         .or_else(|| scanned.limit_exceeded.map(UnknownReason::from));
-    let unjudged = match &unseen {
-        Some(UnknownReason::Unreadable(why) | UnknownReason::LimitExceeded(why)) => {
-            Some(Drift::indeterminate(why))
+    let indeterminate = match &listing_blocker {
+        Some(UnknownReason::Unreadable(reason) | UnknownReason::LimitExceeded(reason)) => {
+            Some(Drift::indeterminate(reason))
         }
-        _ if matches!(terms.unknown_reason, Some(UnknownReason::UnreadableMeta)) => {
-            Some(Drift::indeterminate("meta.json cannot be read"))
+        _ if matches!(context.unknown_reason, Some(UnknownReason::UnreadableMeta)) => {
+            Some(Drift::indeterminate("cannot read meta.json"))
         }
         _ => None,
     };
-    terms.unknown_reason = unseen.or(terms.unknown_reason);
-    let watch = FeatureWatchState::from_unknown_reason(terms.unknown_reason.as_ref());
-    let dossier = Inventory::from_observations(terms, scanned.observations, now).to_dossier(now);
+    context.unknown_reason = listing_blocker.or(context.unknown_reason);
+    let watch = FeatureWatchState::from_unknown_reason(context.unknown_reason.as_ref());
+    let dossier = Inventory::from_observations(context, scanned.observations, now).to_dossier(now);
     let snapshot = Arc::new(MissionDossierSnapshot::compute(&dossier, Uuid::new_v4(), now));
     let (baseline, key) = (&inputs.metadata.baseline, &inputs.metadata.baseline_key);
-    let drift = unjudged.unwrap_or_else(|| Drift::compare(baseline, key, &snapshot));
+    let drift = indeterminate.unwrap_or_else(|| Drift::compare(baseline, key, &snapshot));
     Feature {
         project: Arc::clone(&project.name),
         dossier,
@@ -134,7 +150,7 @@ fn feature(project: &Project, dir: &FeatureDir, scanned: FeatureScan) -> Feature
         metadata: Arc::new(inputs.metadata),
         drift,
         watch,
-        racy_count: racy,
+        racy_count,
         last_scanned_at: Some(now),
     }
 }

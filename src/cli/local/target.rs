@@ -162,9 +162,7 @@ impl LocalTarget {
     ) -> anyhow::Result<()> {
         let ticker = ProgressSpinner::start();
         let look = Look { limits: self.limits, static_part, progress: &ticker.progress };
-        survey(&self.project, &self.features, &look, render, sink)
-            .map_err(anyhow::Error::msg)
-            .context("cannot compile the `ignore` patterns")
+        Ok(survey(&self.project, &self.features, &look, render, sink)?)
     }
 
     /// Looks at the one feature meant, and says that no daemon was asked.
