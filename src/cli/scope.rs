@@ -12,7 +12,7 @@ use crate::cli::args::ProjectArgs;
 use crate::cli::local::target::{LocalTarget, is_path};
 use crate::cli::user_dirs::user_dirs;
 use crate::client;
-use crate::config::ConfigState;
+use crate::config::LoadedConfig;
 use crate::core::path::escape_bytes;
 use crate::engine::survey::settings;
 use crate::project::{FeatureDir, locate};
@@ -48,7 +48,8 @@ impl Scope {
             return Ok(Some(canonical_root(said)?));
         }
         // The daemon goes on while the configuration is broken, and says so; so does its client.
-        let config = ConfigState::load(&user_dirs()?.config_file()).0.unwrap_or_default();
+        let config =
+            LoadedConfig::from_file(&user_dirs()?.config_file()).config.unwrap_or_default();
         let Ok(located) = locate(Path::new("."), |root| settings(&config, root)) else {
             return Ok(None);
         };

@@ -1,13 +1,14 @@
-//! The configuration that is in force: what the file says, and the default of all that it does not.
+//! The effective configuration: the settings of the file, completed by the defaults.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::Serialize;
 
+use super::units::{format_duration, format_size};
 use super::{Config, ProjectConfig, SecretSource, WebhookConfig, WebhookFormat};
 
-/// Every key with its value. Written as YAML it is a configuration that says the same.
+/// Every key with its value. Serialized as YAML it is an equivalent configuration, except for the
+/// redacted URL of the webhook.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct EffectiveConfig {
     projects: Vec<EffectiveProject>,
@@ -21,7 +22,7 @@ pub struct EffectiveConfig {
     webhook: Option<EffectiveWebhook>,
 }
 
-/// Without what may be secret in the address.
+/// The URL is redacted, because its path may be secret.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct EffectiveWebhook {
     url: String,
@@ -57,26 +58,26 @@ struct EffectiveProject {
 /// Budgets of one feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct EffectiveLimits {
-    /// Largest file that is read, in bytes.
+    /// Maximum size of a file in bytes; a larger one is listed, but not read.
     pub file_bytes: u64,
-    /// Most entries.
+    /// Maximum number of entries; beyond it completeness is unknown.
     pub entries: u64,
-    /// Deepest directory.
+    /// Maximum depth of directories; beyond it completeness is unknown.
     pub depth: usize,
 }
 
-/// When a change counts, in milliseconds.
+/// Debounce times in milliseconds (`docs/specification.md#settling`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct EffectiveSettle {
-    /// A new path.
+    /// Time without an event before a new path is processed.
     pub appear_ms: u64,
-    /// A file that is being written.
+    /// Time without an event before a file that is being written is processed.
     pub quiet_ms: u64,
-    /// The same, at most.
+    /// Maximum time before a file that is being written is processed.
     pub max_ms: u64,
-    /// A path that vanished.
+    /// Time before a path that disappeared counts as deleted.
     pub vanish_ms: u64,
-    /// The longest wait for git.
+    /// Maximum time that deletions wait for git's `index.lock` to be removed.
     pub git_ms: u64,
 }
 
@@ -92,31 +93,31 @@ struct EffectiveRetention {
 }
 
 impl Config {
-    /// Budgets, with the defaults.
+    /// Returns the budgets, completed by the defaults.
     #[must_use]
     pub fn effective_limits(&self) -> EffectiveLimits {
-        let said = &self.limits;
+        let limits = &self.limits;
         EffectiveLimits {
-            file_bytes: said.file_bytes.unwrap_or(4 << 30),
-            entries: said.entries.unwrap_or(1_000_000),
-            depth: said.depth.unwrap_or(1_000),
+            file_bytes: limits.file_bytes.unwrap_or(4 << 30),
+            entries: limits.entries.unwrap_or(1_000_000),
+            depth: limits.depth.unwrap_or(1_000),
         }
     }
 
-    /// Settling, with the defaults.
+    /// Returns the debounce times, completed by the defaults.
     #[must_use]
     pub fn effective_settle(&self) -> EffectiveSettle {
-        let said = &self.settle;
+        let settle = &self.settle;
         EffectiveSettle {
-            appear_ms: said.appear_ms.unwrap_or(50),
-            quiet_ms: said.quiet_ms.unwrap_or(50),
-            max_ms: said.max_ms.unwrap_or(500),
-            vanish_ms: said.vanish_ms.unwrap_or(100),
-            git_ms: said.git_ms.unwrap_or(2_000),
+            appear_ms: settle.appear_ms.unwrap_or(50),
+            quiet_ms: settle.quiet_ms.unwrap_or(50),
+            max_ms: settle.max_ms.unwrap_or(500),
+            vanish_ms: settle.vanish_ms.unwrap_or(100),
+            git_ms: settle.git_ms.unwrap_or(2_000),
         }
     }
 
-    /// All of it, with the defaults.
+    /// Returns all settings, completed by the defaults.
     #[must_use]
     pub fn effective(&self) -> EffectiveConfig {
         EffectiveConfig {
@@ -137,58 +138,44 @@ impl Config {
     }
 }
 
-fn effective_project(said: &ProjectConfig) -> EffectiveProject {
+fn effective_project(config: &ProjectConfig) -> EffectiveProject {
     let texts = |patterns: &[crate::core::pattern::Pattern]| {
         patterns.iter().map(|pattern| pattern.as_str().to_owned()).collect()
     };
-    let usual = || vec!["kitty-specs/*".to_owned()];
-    let mission = said.mission.as_ref().map_or("software-dev", |mission| mission.as_str());
+    let default = || vec!["kitty-specs/*".to_owned()];
+    let mission = config.mission.as_ref().map_or("software-dev", |mission| mission.as_str());
     EffectiveProject {
-        path: said.path.display().to_string(),
-        features: said.features.as_deref().map_or_else(usual, texts),
+        path: config.path.display().to_string(),
+        features: config.features.as_deref().map_or_else(default, texts),
         mission: mission.to_owned(),
-        step: said.step.clone(),
-        ignore: texts(&said.ignore),
+        step: config.step.clone(),
+        ignore: texts(&config.ignore),
     }
 }
 
-fn effective_webhook(said: &WebhookConfig) -> EffectiveWebhook {
-    let (first, most) = said.backoff;
-    let (secret_file, secret_env) = match &said.secret {
+fn effective_webhook(config: &WebhookConfig) -> EffectiveWebhook {
+    let (secret_file, secret_env) = match &config.secret {
         SecretSource::File(path) => (Some(path.display().to_string()), None),
         SecretSource::Env(name) => (None, Some(name.clone())),
     };
     EffectiveWebhook {
-        url: said.url.redacted().to_owned(),
+        url: config.url.redacted().to_owned(),
         secret_file,
         secret_env,
-        ca_file: said.ca_file.as_ref().map(|path| path.display().to_string()),
-        format: match said.format {
+        ca_file: config.ca_file.as_ref().map(|path| path.display().to_string()),
+        format: match config.format {
             WebhookFormat::CloudEvents => "cloudevents",
             WebhookFormat::Envelope => "envelope",
         },
-        batch: said.batch,
-        gzip: said.gzip,
-        timeout: format_duration(said.timeout),
-        connections: said.connections,
-        backoff: EffectiveBackoff { first_ms: first.as_millis(), most_ms: most.as_millis() },
+        batch: config.batch,
+        gzip: config.gzip,
+        timeout: format_duration(config.timeout),
+        connections: config.connections,
+        backoff: EffectiveBackoff {
+            first_ms: config.backoff.min.as_millis(),
+            most_ms: config.backoff.max.as_millis(),
+        },
     }
-}
-
-/// In the largest unit that needs no fraction.
-fn format_duration(span: Duration) -> String {
-    let seconds = span.as_secs();
-    let units = [("d", 86_400), ("h", 3_600), ("m", 60)];
-    let unit = units.into_iter().find(|(_, size)| seconds.is_multiple_of(*size));
-    let (name, size) = unit.unwrap_or(("s", 1));
-    format!("{}{name}", seconds / size)
-}
-
-fn format_size(bytes: u64) -> String {
-    let units = [(" GiB", 1 << 30), (" MiB", 1 << 20), (" KiB", 1 << 10)];
-    let unit = units.into_iter().find(|(_, size)| bytes.is_multiple_of(*size));
-    let (name, size) = unit.unwrap_or(("", 1));
-    format!("{}{name}", bytes / size)
 }
 
 #[cfg(test)]
@@ -197,27 +184,27 @@ mod tests {
     use crate::config::EXAMPLE;
 
     #[test]
-    fn the_example_says_the_defaults() {
+    fn example_contains_the_defaults() {
         let example = Config::parse(EXAMPLE.as_bytes()).unwrap();
         assert_eq!(example.effective(), Config::default().effective());
-        // And what is only shown in it can be said.
-        let shown: String = EXAMPLE
+        // The commented lines of the example are valid as well.
+        let uncommented: String = EXAMPLE
             .lines()
             .map(|line| line.strip_prefix("# |").unwrap_or(line).to_owned() + "\n")
             .filter(|line| line != "projects: []\n")
             .collect();
-        let shown = Config::parse(shown.as_bytes()).unwrap();
-        assert_eq!(shown.projects.len(), 1, "{EXAMPLE}");
+        let uncommented = Config::parse(uncommented.as_bytes()).unwrap();
+        assert_eq!(uncommented.projects.len(), 1, "{EXAMPLE}");
     }
 
     #[test]
-    fn what_is_shown_says_the_same() {
+    fn serialized_effective_configuration_is_equivalent() {
         let text = "projects: [{path: /a, features: [x/*], ignore: [y], step: {s: plan}}]\n\
                     journal: {max_age: 36h, max_bytes: 1000}\nscrub: off\nlog: warn,a=debug\n\
                     settle: {git_ms: 1}\nlimits: {depth: 2}\nhttp: {listen: '[::1]:7433'}\n";
-        let said = Config::parse(text.as_bytes()).unwrap().effective();
-        let shown = serde_yaml::to_string(&said).unwrap();
-        assert!(shown.contains("max_age: 36h") && shown.contains("max_bytes: '1000'"), "{shown}");
-        assert_eq!(Config::parse(shown.as_bytes()).unwrap().effective(), said);
+        let effective = Config::parse(text.as_bytes()).unwrap().effective();
+        let yaml = serde_yaml::to_string(&effective).unwrap();
+        assert!(yaml.contains("max_age: 36h") && yaml.contains("max_bytes: '1000'"), "{yaml}");
+        assert_eq!(Config::parse(yaml.as_bytes()).unwrap().effective(), effective);
     }
 }

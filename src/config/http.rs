@@ -1,12 +1,13 @@
-//! What the configuration says of the dashboard: where it listens, which is on loopback or nowhere.
+//! The `http` setting: the loopback address on which the dashboard listens.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Deserializer};
 
+use super::error::ConfigValueError;
 use crate::core::yaml::deserialize_text;
 
-/// The dashboard's listener; off where nothing is said.
+/// The dashboard's listener; off by default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpConfig {
@@ -14,37 +15,37 @@ pub struct HttpConfig {
 }
 
 impl HttpConfig {
-    /// Where the dashboard listens from the start; `None` where it waits to be asked for.
+    /// Returns the address on which the dashboard listens from the start; `None` if it is opened
+    /// only on request.
     #[must_use]
     pub fn listen(&self) -> Option<SocketAddr> {
-        self.listen.and_then(|listen| listen.0)
+        self.listen.and_then(|setting| setting.0)
     }
 }
 
-/// An address that no other machine reaches, or that it is off.
+/// A loopback address with a port; `None` for `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct ListenSetting(Option<SocketAddr>);
 
 impl<'de> Deserialize<'de> for ListenSetting {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let listen = |text: &str| match text {
+        let parse = |text: &str| match text {
             "off" | "false" => Ok(None),
             text => parse_loopback_address(text).map(Some),
         };
-        deserialize_text(deserializer, listen).map(Self)
+        deserialize_text(deserializer, parse).map(Self)
     }
 }
 
-fn parse_loopback_address(text: &str) -> Result<SocketAddr, String> {
-    let mend = "write `127.0.0.1:PORT`, `[::1]:PORT` or `off`";
+fn parse_loopback_address(text: &str) -> Result<SocketAddr, ConfigValueError> {
     let address: SocketAddr =
-        text.parse().map_err(|_| format!("`{text}` is no address and port; {mend}"))?;
-    let known = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-    if !known.contains(&address.ip()) {
-        return Err(format!("the dashboard is for this machine only, not at `{text}`; {mend}"));
+        text.parse().map_err(|_| ConfigValueError::InvalidAddress(text.to_owned()))?;
+    let allowed = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    if !allowed.contains(&address.ip()) {
+        return Err(ConfigValueError::NotLoopback(text.to_owned()));
     }
     if address.port() == 0 {
-        return Err(format!("`{text}` names no port; {mend}"));
+        return Err(ConfigValueError::NoPort(text.to_owned()));
     }
     Ok(address)
 }
@@ -54,14 +55,14 @@ mod tests {
     use crate::config::Config;
 
     #[test]
-    fn loopback_and_nothing_else() {
+    fn only_loopback_addresses_with_a_port_are_accepted() {
         let listen = |text: &str| {
             let config = Config::parse(format!("http: {{listen: {text:?}}}").as_bytes());
             config.map(|config| config.http.listen()).map_err(|error| error.to_string())
         };
         assert_eq!(Config::default().http.listen(), None);
-        for good in ["127.0.0.1:7433", "[::1]:7433"] {
-            assert_eq!(listen(good).unwrap().unwrap().to_string(), good);
+        for valid in ["127.0.0.1:7433", "[::1]:7433"] {
+            assert_eq!(listen(valid).unwrap().unwrap().to_string(), valid);
         }
         for off in ["off", "false"] {
             assert_eq!(listen(off).unwrap(), None);
@@ -71,14 +72,15 @@ mod tests {
             assert_eq!(
                 error,
                 format!(
-                    "1:16: http.listen: the dashboard is for this machine only, not at \
-                     `{foreign}`; write `127.0.0.1:PORT`, `[::1]:PORT` or `off`"
+                    "1:16: http.listen: `{foreign}` is not a loopback address; write \
+                     `127.0.0.1:PORT`, `[::1]:PORT` or `off`"
                 )
             );
         }
-        for none in ["localhost:80", "127.0.0.1", "7433", "127.0.0.1:99999", "[::1%lo]:80"] {
-            assert!(listen(none).unwrap_err().contains("no address and port"), "{none}");
+        for invalid in ["localhost:80", "127.0.0.1", "7433", "127.0.0.1:99999", "[::1%lo]:80"] {
+            let error = listen(invalid).unwrap_err();
+            assert!(error.contains("is not an IP address with a port"), "{invalid}");
         }
-        assert!(listen("127.0.0.1:0").unwrap_err().contains("names no port"));
+        assert!(listen("127.0.0.1:0").unwrap_err().contains("has no valid port"));
     }
 }

@@ -1,11 +1,12 @@
-//! What the configuration says of the log.
+//! The `log` setting: which messages are logged.
 
 use serde::{Deserialize, Deserializer};
 use tracing_subscriber::EnvFilter;
 
+use super::error::ConfigValueError;
 use crate::core::yaml::deserialize_text;
 
-/// Which messages are logged.
+/// A valid log filter; `info` by default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig(String);
 
@@ -16,32 +17,30 @@ impl Default for LogConfig {
 }
 
 impl LogConfig {
-    /// Messages as that text says: a level, also by module.
+    /// Parses a log filter: a level, also by module.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let parsed = EnvFilter::try_new(text);
-        let mend = "write error, warn, info, debug, trace or off, also by module, such as \
-                    `warn,dossierd::engine=debug`";
-        // Any other word is taken for the name of a module by the parser, and silences all else.
-        let unknown = text.split(',').any(|part| !part.contains('=') && !is_level(part.trim()));
-        match parsed {
-            Ok(_) if !unknown && !text.trim().is_empty() => Ok(Self(text.to_owned())),
-            _ => Err(format!("`{text}` is no log filter; {mend}")),
+    /// If it is invalid, or empty.
+    pub fn parse(text: &str) -> Result<Self, ConfigValueError> {
+        // `EnvFilter` takes any other word for the name of a module, and disables all others.
+        let has_unknown_level =
+            text.split(',').any(|part| !part.contains('=') && !is_level(part.trim()));
+        if EnvFilter::try_new(text).is_err() || has_unknown_level || text.trim().is_empty() {
+            return Err(ConfigValueError::InvalidLogFilter(text.to_owned()));
         }
+        Ok(Self(text.to_owned()))
     }
 
-    /// The text.
+    /// Returns the filter as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What decides of each message.
+    /// Returns the filter for a subscriber.
     #[must_use]
     pub fn filter(&self) -> EnvFilter {
-        // It was tried when it came in.
+        // Logs no error: `parse` has accepted the text.
         EnvFilter::new(&self.0)
     }
 }
@@ -61,12 +60,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn levels_and_modules() {
-        for sound in ["info", "off", "warn,dossierd::engine=debug", "dossierd=trace"] {
-            assert_eq!(LogConfig::parse(sound).unwrap().as_str(), sound);
+    fn parse_accepts_levels_and_levels_of_modules_only() {
+        for valid in ["info", "off", "warn,dossierd::engine=debug", "dossierd=trace"] {
+            assert_eq!(LogConfig::parse(valid).unwrap().as_str(), valid);
         }
-        for broken in ["", "loud", "info,loud", "dossierd=loud", "=;"] {
-            assert!(LogConfig::parse(broken).is_err(), "{broken}");
+        for invalid in ["", "loud", "info,loud", "dossierd=loud", "=;"] {
+            assert!(LogConfig::parse(invalid).is_err(), "{invalid}");
         }
     }
 }

@@ -1,13 +1,17 @@
-//! `config.yaml`: where it lies, what it may say, and what is wrong with it.
+//! `config.yaml` and the user's directories: keys, defaults and errors (`docs/specification.md#configuration`).
 //!
-//! It is strict: an unknown key is an error with its place and the nearest known one, and nothing
-//! falls back silently.
+//! Parsing is strict: an unknown key is an error with its position and the nearest known key, and no
+//! invalid value is replaced by a default. Reloading is the daemon's task.
 
 mod effective;
+mod error;
 mod http;
 mod log;
 mod retention;
+mod scrub;
 mod state;
+mod units;
+mod user_dirs;
 mod webhook;
 
 use std::collections::BTreeMap;
@@ -15,7 +19,6 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use etcetera::base_strategy::{BaseStrategy as _, Xdg};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Deserializer};
 
@@ -24,55 +27,60 @@ use crate::core::manifest::MissionType;
 use crate::core::pattern::Pattern;
 use crate::core::yaml::{ParseError, deserialize_text, parse_strict};
 pub use effective::{EffectiveConfig, EffectiveLimits, EffectiveSettle};
+pub use error::ConfigValueError;
 pub use http::HttpConfig;
 pub use log::LogConfig;
-pub use retention::{RetentionConfig, ScrubConfig};
-pub use state::ConfigState;
-pub use webhook::{SecretSource, WebhookConfig, WebhookFormat, WebhookUrl};
+pub use retention::RetentionConfig;
+pub use scrub::ScrubConfig;
+pub use state::{ConfigState, LoadedConfig};
+pub use user_dirs::UserDirs;
+use user_dirs::expand_home;
+pub use webhook::{BackoffRange, SecretSource, WebhookConfig, WebhookFormat, WebhookUrl};
 
+/// Maximum size of the configuration file; a larger one is an error.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
-/// A configuration that says every key with its default, and explains it.
+/// An example of the configuration, with every key, its default and an explanation.
 pub const EXAMPLE: &str = include_str!("example.yaml");
 
-/// The configuration file's content.
+/// The content of the configuration file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Projects, and what is said of them.
+    /// Projects and their settings.
     #[serde(default)]
     pub projects: Vec<ProjectConfig>,
     /// Budgets of one feature.
     #[serde(default)]
     pub limits: LimitsConfig,
-    /// When the daemon takes a change for settled.
+    /// Debounce times of the daemon.
     #[serde(default)]
     pub settle: SettleConfig,
-    /// Where the dashboard listens.
+    /// Listener of the dashboard.
     #[serde(default)]
     pub http: HttpConfig,
-    /// How long events are kept.
+    /// Retention of events.
     #[serde(default)]
     pub journal: RetentionConfig,
-    /// What the daemon logs.
+    /// Log filter of the daemon.
     #[serde(default)]
     pub log: LogConfig,
-    /// Whether and how fast everything is read again in the background.
+    /// Whether and how fast all files are reread in the background.
     #[serde(default)]
     pub scrub: ScrubConfig,
-    /// Where events are sent.
+    /// Receiver of events.
     #[serde(default)]
     pub webhook: Option<WebhookConfig>,
 }
 
-/// What is said of one project.
+/// Settings of one project.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProjectConfig {
-    /// Its root, absolute or beginning with `~/`.
+    /// Root of the project: an absolute path; `~/` is expanded.
     #[serde(deserialize_with = "root_path")]
     pub path: PathBuf,
-    /// Where its features are.
+    /// Patterns of the feature directories.
     #[serde(default)]
     pub features: Option<Vec<Pattern>>,
     /// Mission of features whose `meta.json` names none.
@@ -81,111 +89,78 @@ pub struct ProjectConfig {
     /// Current step by feature, where no runtime has issued one.
     #[serde(default)]
     pub step: BTreeMap<String, String>,
-    /// Paths in features that are no artifacts.
+    /// Patterns of paths in features that are not artifacts.
     #[serde(default)]
     pub ignore: Vec<Pattern>,
 }
 
-/// Budgets of one feature; what is not said keeps its default.
+/// Budgets of one feature. A key that is not set has its default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsConfig {
-    /// Largest file that is read, in bytes.
+    /// Maximum size of a file in bytes; a larger one is listed, but not read.
     pub file_bytes: Option<u64>,
-    /// Most entries of a feature.
+    /// Maximum number of entries of a feature; beyond it completeness is unknown.
     pub entries: Option<u64>,
-    /// Deepest directory.
+    /// Maximum depth of directories; beyond it completeness is unknown.
     pub depth: Option<usize>,
 }
 
-/// When a change counts, in milliseconds; what is not said keeps its default.
+/// Debounce times in milliseconds. A key that is not set has its default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SettleConfig {
-    /// A new path, without an event on it.
+    /// Time without an event before a new path is processed.
     pub appear_ms: Option<u64>,
-    /// A file that is being written, without an event on it.
+    /// Time without an event before a file that is being written is processed.
     pub quiet_ms: Option<u64>,
-    /// A file that is being written, at most.
+    /// Maximum time before a file that is being written is processed.
     pub max_ms: Option<u64>,
-    /// A path that vanished.
+    /// Time before a path that disappeared counts as deleted.
     pub vanish_ms: Option<u64>,
-    /// The longest wait for git to be done with a work tree.
+    /// Maximum time that deletions wait for git's `index.lock` to be removed.
     pub git_ms: Option<u64>,
 }
 
-/// Directories of the user (XDG).
-#[derive(Debug, Clone)]
-pub struct UserDirs {
-    /// `$XDG_CONFIG_HOME/dossierd`.
-    pub config_dir: PathBuf,
-    /// `$XDG_STATE_HOME/dossierd`.
-    pub state_dir: PathBuf,
-    /// `$XDG_RUNTIME_DIR`, where there is one.
-    pub runtime_dir: Option<PathBuf>,
-}
-
-impl UserDirs {
-    /// Asks the environment.
-    ///
-    /// # Errors
-    /// When there is no home directory.
-    pub fn from_env() -> io::Result<Self> {
-        let xdg = Xdg::new().map_err(|error| io::Error::other(error.to_string()))?;
-        let state = xdg.state_dir().unwrap_or_else(|| xdg.home_dir().join(".local/state"));
-        Ok(Self {
-            config_dir: xdg.config_dir().join("dossierd"),
-            state_dir: state.join("dossierd"),
-            runtime_dir: xdg.runtime_dir(),
-        })
-    }
-
-    /// The configuration file.
-    #[must_use]
-    pub fn config_file(&self) -> PathBuf {
-        self.config_dir.join("config.yaml")
-    }
-
-    /// The socket: in the runtime directory, or in a private directory of the state directory.
-    #[must_use]
-    pub fn socket_path(&self) -> PathBuf {
-        let folder = self.runtime_dir.as_ref().map(|runtime| runtime.join("dossierd"));
-        folder.unwrap_or_else(|| self.state_dir.join("run")).join("dossierd.sock")
-    }
-
-    /// The user's own missions.
-    #[must_use]
-    pub fn missions_dir(&self) -> PathBuf {
-        self.config_dir.join("missions")
-    }
-}
-
 impl Config {
-    /// Reads the configuration file; the defaults where there is none.
+    /// Reads the configuration file. Without one all settings have their defaults.
     ///
     /// # Errors
-    /// [`FileError`] with the place.
+    /// [`FileError`] with the position, if the file cannot be read or is invalid.
     pub fn load(file: &Path) -> Result<Self, FileError> {
-        let whole = |error: io::Error| {
-            FileError::without_position(file.display().to_string(), error.to_string())
-        };
         match read_regular_file(file) {
             Ok(bytes) => Self::parse(&bytes)
                 .map_err(|error| FileError::new(file.display().to_string(), error)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(whole(error)),
+            Err(error) => {
+                Err(FileError::without_position(file.display().to_string(), error.to_string()))
+            }
         }
     }
 
-    /// Reads a configuration's text.
+    /// Parses the text of a configuration.
     ///
     /// # Errors
-    /// [`ParseError`] with the place.
+    /// [`ParseError`] with the position.
+    ///
+    /// # Examples
+    /// ```
+    /// use dossierd::config::Config;
+    ///
+    /// let config = Config::parse(b"projects: [{path: /srv/shop}]\nscrub: off\n").unwrap();
+    /// assert_eq!(config.projects[0].path, std::path::Path::new("/srv/shop"));
+    /// assert_eq!(config.scrub.period(), None);
+    ///
+    /// let error = Config::parse(b"scub: off").unwrap_err().to_string();
+    /// assert!(error.starts_with("1:1: unknown field `scub`"));
+    /// assert!(error.ends_with("did you mean `scrub`?"));
+    /// ```
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
         Ok(parse_strict::<Option<Self>>(bytes)?.unwrap_or_default())
     }
 
-    /// What is said of the project at that canonical root.
+    /// Returns the settings of the project with the canonical root `root`; the first ones if there
+    /// are several.
     #[must_use]
     pub fn find_project(&self, root: &Path) -> Option<&ProjectConfig> {
         self.projects.iter().find(|project| {
@@ -194,7 +169,8 @@ impl Config {
     }
 }
 
-/// Opened so that a FIFO in its place cannot block.
+/// Reads a file of at most [`MAX_CONFIG_BYTES`]. It is opened without blocking, so that a FIFO in
+/// its place cannot stop the daemon.
 fn read_regular_file(file: &Path) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(file, flags, Mode::empty())?);
@@ -211,24 +187,16 @@ fn read_regular_file(file: &Path) -> io::Result<Vec<u8>> {
 
 fn root_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     deserialize_text(deserializer, |text| {
-        let path = match text.strip_prefix("~/") {
-            Some(rest) => etcetera::home_dir().map_err(|error| error.to_string())?.join(rest),
-            None => PathBuf::from(text),
-        };
-        if path.is_absolute() {
-            Ok(path)
-        } else {
-            Err(format!("`{text}` is not absolute; begin it with `/` or `~/`"))
+        let path = expand_home(text)?;
+        if !path.is_absolute() {
+            return Err(ConfigValueError::RelativeRoot(text.to_owned()));
         }
+        Ok(path)
     })
 }
 
 fn mission<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MissionType>, D::Error> {
-    let parse = |text: &str| {
-        MissionType::new(text)
-            .ok_or_else(|| format!("`{text}` is no mission type; use letters, digits, `_` and `-`"))
-    };
-    deserialize_text(deserializer, parse).map(Some)
+    deserialize_text(deserializer, MissionType::new).map(Some)
 }
 
 #[cfg(test)]
@@ -236,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_that_may_be_said() {
+    fn parse_reads_all_keys_of_a_project() {
         let text = r#"
 projects:
   - path: /srv/shop
@@ -263,8 +231,8 @@ settle: {appear_ms: 20}
     }
 
     #[test]
-    fn errors_name_place_and_mend() {
-        for (text, expect) in [
+    fn parse_errors_have_position_key_and_fix() {
+        for (text, expected) in [
             (
                 "project: []\n",
                 "1:1: unknown field `project`, expected one of `projects`, `limits`, `settle`, `http`, `journal`, `log`, `scrub`, `webhook`; did you mean `projects`?",
@@ -281,19 +249,19 @@ settle: {appear_ms: 20}
             ),
             (
                 "projects:\n  - {path: /a, ignore: [../x]}\n",
-                "2:25: projects[0].ignore[0]: `../x` is no pattern: the path has a `..` component; \
+                "2:25: projects[0].ignore[0]: invalid pattern `../x`: the path has a `..` component; \
                  it must stay below the feature directory",
             ),
             (
                 "projects:\n  - {path: /a, mission: a b}\n",
-                "2:25: projects[0].mission: `a b` is no mission type; use letters, digits, `_` and `-`",
+                "2:25: projects[0].mission: invalid mission type `a b`; use letters, digits, `_` and `-`",
             ),
             (
                 "limits: {entries: many}\n",
                 "1:19: limits.entries: invalid type: string \"many\", expected a whole number",
             ),
         ] {
-            assert_eq!(Config::parse(text.as_bytes()).unwrap_err().to_string(), expect);
+            assert_eq!(Config::parse(text.as_bytes()).unwrap_err().to_string(), expected);
         }
     }
 }

@@ -1,32 +1,47 @@
-//! How the configuration was read last, for all who show it.
+//! The result of reading the configuration file: the configuration, and its errors for display.
 
 use std::path::{Path, PathBuf};
 
 use super::Config;
 use crate::core::diagnostics::FileError;
 
-/// The file, and what is wrong with it. While it is broken the configuration before it goes on.
+/// The configuration file and its errors. While the file is invalid, the previous configuration
+/// stays in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigState {
-    /// The file, whether or not it is there.
+    /// Path of the file, whether or not it exists.
     pub path: PathBuf,
-    /// What is wrong with it; empty where it is in use as it stands.
+    /// Errors of the file; empty if its current content is in use.
     pub errors: Vec<FileError>,
 }
 
 impl ConfigState {
-    /// The file is in use as it stands.
+    /// Returns the state of a file without errors.
     #[must_use]
     pub fn ok(path: &Path) -> Self {
         Self { path: path.to_owned(), errors: Vec::new() }
     }
+}
 
-    /// Reads the file anew: the configuration where it is sound, and the state in either case.
+/// The result of one reading of the configuration file.
+#[derive(Debug)]
+pub struct LoadedConfig {
+    /// The configuration; `None` if the file is invalid.
+    pub config: Option<Config>,
+    /// The file and its errors.
+    pub state: ConfigState,
+}
+
+impl LoadedConfig {
+    /// Reads the configuration file.
     #[must_use]
-    pub fn load(path: &Path) -> (Option<Config>, Self) {
+    pub fn from_file(path: &Path) -> Self {
         match Config::load(path) {
-            Ok(config) => (Some(config), Self::ok(path)),
-            Err(error) => (None, Self { path: path.to_owned(), errors: vec![error] }),
+            Ok(config) => Self { config: Some(config), state: ConfigState::ok(path) },
+            Err(error) => Self {
+                config: None,
+                state: ConfigState { path: path.to_owned(), errors: vec![error] },
+            },
         }
     }
 }

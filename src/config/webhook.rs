@@ -1,5 +1,5 @@
-//! What the configuration says of the webhook: where to, how, and where its secret lies. The secret
-//! itself never stands here, and nothing here shows what of an address may be secret.
+//! The `webhook` setting: the receiver, and how requests are sent. It contains the source of the
+//! secret, never the secret itself, and shows no part of a URL that may be secret.
 
 mod url;
 
@@ -11,61 +11,72 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::config::retention::parse_duration;
+use super::error::ConfigValueError;
+use super::units::parse_duration;
+use super::user_dirs::expand_home;
 use crate::core::yaml::deserialize_text;
 pub use url::WebhookUrl;
 
-/// Events of one request, at most.
+/// Maximum of `batch`; a larger one is an error.
 const MAX_BATCH: usize = 1_000;
-/// Requests at a time, at most.
+/// Maximum of `connections`; a larger one is an error.
 const MAX_CONNECTIONS: usize = 64;
-/// The longest that an answer may be waited for.
+/// Maximum of `timeout`; a longer one is an error.
 const MAX_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// Where events are sent.
+/// Receiver of events, and how they are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookConfig {
-    /// The receiver.
+    /// URL of the receiver.
     pub url: WebhookUrl,
-    /// Where the secret is that requests are signed with.
+    /// Source of the secret that signs requests.
     pub secret: SecretSource,
-    /// Who may vouch for the receiver, where not those that the system trusts.
+    /// File of the certificate authorities to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
-    /// What an event looks like.
+    /// Format of an event.
     pub format: WebhookFormat,
-    /// Events of one request, at most; 1 sends each by itself.
+    /// Maximum number of events in one request, from 1.
     pub batch: usize,
-    /// Whether bodies are compressed.
+    /// True if bodies are compressed.
     pub gzip: bool,
-    /// How long an answer may take.
+    /// Time limit for a response; after it the request is retried.
     pub timeout: Duration,
-    /// Requests at a time, at most.
+    /// Maximum number of concurrent requests.
     pub connections: usize,
-    /// The first and the longest pause after a failure.
-    pub backoff: (Duration, Duration),
+    /// Pauses after a failed request.
+    pub backoff: BackoffRange,
 }
 
-/// Where the secret is.
+/// Pauses between attempts, which grow from the shortest to the longest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BackoffRange {
+    /// Pause after the first failure.
+    pub min: Duration,
+    /// Longest pause; at least `min`.
+    pub max: Duration,
+}
+
+/// Source of the secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretSource {
-    /// In a file that only its owner can read.
+    /// Path of a file that only its owner can read.
     File(PathBuf),
-    /// In an environment variable of that name.
+    /// Name of an environment variable.
     Env(String),
 }
 
-/// What an event looks like.
+/// Format of an event.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WebhookFormat {
     /// A `CloudEvents` 1.0 event in structured JSON, with the envelope as its data.
     #[default]
     CloudEvents,
-    /// The envelope, as the journal has it.
+    /// The envelope, as it is in the journal.
     Envelope,
 }
 
-/// What is said of it, as it is written.
+/// The setting as it is written, before the keys are checked against each other.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawWebhookConfig {
@@ -79,13 +90,13 @@ struct RawWebhookConfig {
     ca_file: Option<PathBuf>,
     #[serde(default)]
     format: WebhookFormat,
-    #[serde(default = "one", deserialize_with = "batch")]
+    #[serde(default = "default_batch", deserialize_with = "batch")]
     batch: usize,
     #[serde(default)]
     gzip: bool,
     #[serde(default, deserialize_with = "timeout")]
     timeout: Option<Duration>,
-    #[serde(default = "eight", deserialize_with = "connections")]
+    #[serde(default = "default_connections", deserialize_with = "connections")]
     connections: usize,
     #[serde(default)]
     backoff: BackoffConfig,
@@ -104,8 +115,8 @@ impl<'de> Deserialize<'de> for WebhookConfig {
     }
 }
 
-/// What is wrong with several keys together has the place of the first; and an address by itself,
-/// which may be secret, is not repeated.
+/// Deserializes the setting by hand for two reasons: an error that concerns several keys then has
+/// the position of the first key, and a bare URL, which may be secret, is not repeated by serde.
 struct WebhookVisitor;
 
 impl<'de> Visitor<'de> for WebhookVisitor {
@@ -117,52 +128,49 @@ impl<'de> Visitor<'de> for WebhookVisitor {
 
     fn visit_str<E: de::Error>(self, _: &str) -> Result<WebhookConfig, E> {
         Err(E::custom(
-            "the address belongs behind `url:`, and `secret_file` or `secret_env` beside it",
+            "expected keys; write the URL as `url:`, and add `secret_file` or `secret_env`",
         ))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, keys: A) -> Result<WebhookConfig, A::Error> {
-        let written = RawWebhookConfig::deserialize(MapAccessDeserializer::new(keys))?;
-        WebhookConfig::try_from(written).map_err(de::Error::custom)
+        let raw = RawWebhookConfig::deserialize(MapAccessDeserializer::new(keys))?;
+        WebhookConfig::try_from(raw).map_err(de::Error::custom)
     }
 }
 
 impl TryFrom<RawWebhookConfig> for WebhookConfig {
-    type Error = &'static str;
+    type Error = ConfigValueError;
 
-    fn try_from(written: RawWebhookConfig) -> Result<Self, &'static str> {
-        let secret = match (written.secret_file, written.secret_env) {
+    fn try_from(raw: RawWebhookConfig) -> Result<Self, ConfigValueError> {
+        let secret = match (raw.secret_file, raw.secret_env) {
             (Some(file), None) => SecretSource::File(file),
             (None, Some(name)) => SecretSource::Env(name),
-            (None, None) => {
-                return Err("one of `secret_file` and `secret_env` is needed: requests are signed");
-            }
-            (Some(_), Some(_)) => return Err("only one of `secret_file` and `secret_env` counts"),
+            (None, None) => return Err(ConfigValueError::NoSecret),
+            (Some(_), Some(_)) => return Err(ConfigValueError::TwoSecrets),
         };
-        let ms = |said: Option<u64>, default| {
-            said.map_or(default, |ms| Duration::from_millis(ms.max(1)))
-        };
-        let first = ms(written.backoff.first_ms, Duration::from_secs(1));
-        let most = ms(written.backoff.most_ms, Duration::from_mins(5)).max(first);
+        let pause =
+            |ms: Option<u64>, default| ms.map_or(default, |ms| Duration::from_millis(ms.max(1)));
+        let min = pause(raw.backoff.first_ms, Duration::from_secs(1));
+        let max = pause(raw.backoff.most_ms, Duration::from_mins(5)).max(min);
         Ok(Self {
-            url: written.url,
+            url: raw.url,
             secret,
-            ca_file: written.ca_file,
-            format: written.format,
-            batch: written.batch,
-            gzip: written.gzip,
-            timeout: written.timeout.unwrap_or(Duration::from_secs(15)),
-            connections: written.connections,
-            backoff: (first, most),
+            ca_file: raw.ca_file,
+            format: raw.format,
+            batch: raw.batch,
+            gzip: raw.gzip,
+            timeout: raw.timeout.unwrap_or(Duration::from_secs(15)),
+            connections: raw.connections,
+            backoff: BackoffRange { min, max },
         })
     }
 }
 
-fn one() -> usize {
+fn default_batch() -> usize {
     1
 }
 
-fn eight() -> usize {
+fn default_connections() -> usize {
     8
 }
 
@@ -171,50 +179,45 @@ fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<WebhookUrl, D::Erro
 }
 
 fn secret_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
-    let path = |text: &str| {
-        // Whoever mistakes the one for the other must not find it in a log.
+    let parse = |text: &str| {
+        // A secret in the wrong place must not get into a log.
         if text.starts_with("whsec_") {
-            return Err("this names a file; put the secret into it".to_owned());
+            return Err(ConfigValueError::SecretAsPath);
         }
-        parse_absolute_path(text)
+        parse_file_path(text)
     };
-    deserialize_text(deserializer, path).map(Some)
+    deserialize_text(deserializer, parse).map(Some)
 }
 
 fn ca_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
-    deserialize_text(deserializer, parse_absolute_path).map(Some)
+    deserialize_text(deserializer, parse_file_path).map(Some)
 }
 
-fn parse_absolute_path(text: &str) -> Result<PathBuf, String> {
-    let path = match text.strip_prefix("~/") {
-        Some(rest) => etcetera::home_dir().map_err(|error| error.to_string())?.join(rest),
-        None => PathBuf::from(text),
-    };
-    if path.is_absolute() {
-        Ok(path)
-    } else {
-        Err("the file's path is not absolute; begin it with `/` or `~/`".to_owned())
-    }
+fn parse_file_path(text: &str) -> Result<PathBuf, ConfigValueError> {
+    let path = expand_home(text)?;
+    if path.is_absolute() { Ok(path) } else { Err(ConfigValueError::RelativeFile) }
 }
 
 fn secret_env<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let name = |text: &str| {
-        let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-        if !text.is_empty() && text.len() <= 64 && text.chars().all(plain) {
+    let parse = |text: &str| {
+        let is_allowed = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        if !text.is_empty() && text.len() <= 64 && text.chars().all(is_allowed) {
             Ok(text.to_owned())
         } else {
-            Err("no name of an environment variable (`A` to `Z`, `0` to `9`, `_`)")
+            Err(ConfigValueError::InvalidVariableName)
         }
     };
-    deserialize_text(deserializer, name).map(Some)
+    deserialize_text(deserializer, parse).map(Some)
 }
 
 fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let time = |text: &str| match parse_duration(text) {
-        Ok(time) if time > MAX_TIMEOUT => Err(format!("at most {}s", MAX_TIMEOUT.as_secs())),
-        time => time,
+    let parse = |text: &str| match parse_duration(text) {
+        Ok(timeout) if timeout > MAX_TIMEOUT => {
+            Err(ConfigValueError::TimeoutTooLong { max_seconds: MAX_TIMEOUT.as_secs() })
+        }
+        parsed => parsed,
     };
-    deserialize_text(deserializer, time).map(Some)
+    deserialize_text(deserializer, parse).map(Some)
 }
 
 fn batch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
@@ -227,13 +230,13 @@ fn connections<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::E
 
 fn deserialize_in_range<'de, D: Deserializer<'de>>(
     deserializer: D,
-    most: usize,
+    max: usize,
 ) -> Result<usize, D::Error> {
-    let number = |text: &str| {
-        let number = text.parse().ok().filter(|number| (1..=most).contains(number));
-        number.ok_or_else(|| format!("write a number from 1 to {most}"))
+    let parse = |text: &str| {
+        let number = text.parse().ok().filter(|number| (1..=max).contains(number));
+        number.ok_or(ConfigValueError::OutOfRange { max })
     };
-    deserialize_text(deserializer, number)
+    deserialize_text(deserializer, parse)
 }
 
 #[cfg(test)]
@@ -246,13 +249,17 @@ mod tests {
     }
 
     #[test]
-    fn all_that_may_be_said() {
-        let least = webhook("webhook: {url: 'https://example.org', secret_env: HOOK}");
-        assert_eq!(least.secret, SecretSource::Env("HOOK".to_owned()));
-        assert_eq!((least.format, least.batch, least.gzip), (WebhookFormat::CloudEvents, 1, false));
-        assert_eq!(least.url.host_and_port(), ("example.org", 443));
-        assert_eq!(least.backoff, (Duration::from_secs(1), Duration::from_mins(5)));
-        let most = webhook(
+    fn parse_reads_all_keys_and_fills_defaults() {
+        let minimal = webhook("webhook: {url: 'https://example.org', secret_env: HOOK}");
+        assert_eq!(minimal.secret, SecretSource::Env("HOOK".to_owned()));
+        assert_eq!(
+            (minimal.format, minimal.batch, minimal.gzip),
+            (WebhookFormat::CloudEvents, 1, false)
+        );
+        assert_eq!(minimal.url.host_and_port(), ("example.org", 443));
+        let default = BackoffRange { min: Duration::from_secs(1), max: Duration::from_mins(5) };
+        assert_eq!(minimal.backoff, default);
+        let full = webhook(
             "webhook:
   url: http://[::1]:8080/a?b=c
   secret_file: /etc/secret
@@ -265,16 +272,17 @@ mod tests {
   backoff: {first_ms: 10, most_ms: 5}
 ",
         );
-        assert_eq!(most.secret, SecretSource::File("/etc/secret".into()));
-        assert_eq!(most.ca_file, Some("/etc/ca.pem".into()));
-        assert_eq!(most.url.host_and_port(), ("::1", 8080));
-        assert_eq!((most.format, most.batch, most.gzip), (WebhookFormat::Envelope, 100, true));
-        assert_eq!((most.timeout, most.connections), (Duration::from_secs(3), 2));
-        assert_eq!(most.backoff, (Duration::from_millis(10), Duration::from_millis(10)));
+        assert_eq!(full.secret, SecretSource::File("/etc/secret".into()));
+        assert_eq!(full.ca_file, Some("/etc/ca.pem".into()));
+        assert_eq!(full.url.host_and_port(), ("::1", 8080));
+        assert_eq!((full.format, full.batch, full.gzip), (WebhookFormat::Envelope, 100, true));
+        assert_eq!((full.timeout, full.connections), (Duration::from_secs(3), 2));
+        let ten_ms = Duration::from_millis(10);
+        assert_eq!(full.backoff, BackoffRange { min: ten_ms, max: ten_ms });
     }
 
     #[test]
-    fn nothing_shows_what_may_be_secret() {
+    fn debug_and_redacted_hide_path_and_query() {
         let webhook =
             webhook("webhook: {url: 'https://example.org/CANARY?x=CANARY', secret_file: /a}");
         assert!(!format!("{webhook:?}").contains("CANARY"), "{webhook:?}");
@@ -282,20 +290,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_its_place_and_without_a_secret() {
-        for (text, expect) in [
+    fn errors_have_a_position_and_no_secret() {
+        for (text, expected) in [
             (
                 "webhook:\n  url: http://example.org/CANARY\n  secret_env: A\n",
-                "2:8: webhook.url: http is for this machine only (`localhost`, `127.0.0.1`, \
-                 `[::1]`); use `https://`",
+                "2:8: webhook.url: `http://` is allowed for this machine only (`localhost`, \
+                 `127.0.0.1`, `[::1]`); use `https://`",
             ),
             (
                 "webhook:\n  url: https://e.org\n",
-                "2:3: webhook: one of `secret_file` and `secret_env` is needed: requests are signed",
+                "2:3: webhook: missing `secret_file` or `secret_env`; one is required to sign requests",
             ),
             (
                 "webhook:\n  url: https://e.org\n  secret_file: whsec_CANARY\n",
-                "3:16: webhook.secret_file: this names a file; put the secret into it",
+                "3:16: webhook.secret_file: expected the path of a file, not a secret; write the \
+                 secret to that file",
             ),
             (
                 "webhook:\n  url: https://e.org\n  secret: whsec_CANARY\n",
@@ -304,8 +313,8 @@ mod tests {
             ),
             (
                 "webhook:\n  url: https://e.org\n  secret_env: whsec_CANARY\n",
-                "3:15: webhook.secret_env: no name of an environment variable (`A` to `Z`, `0` to \
-                 `9`, `_`)",
+                "3:15: webhook.secret_env: invalid name of an environment variable; use up to 64 of \
+                 `A` to `Z`, `0` to `9` and `_`",
             ),
             (
                 "webhook:\n  url: https://e.org\n  secret_env: A\n  batch: 0\n",
@@ -313,11 +322,11 @@ mod tests {
             ),
             (
                 "webhook:\n  url: https://e.org\n  secret_env: A\n  timeout: 1h\n",
-                "4:12: webhook.timeout: at most 300s",
+                "4:12: webhook.timeout: the timeout is longer than 300s; write at most that",
             ),
         ] {
             let error = Config::parse(text.as_bytes()).unwrap_err().to_string();
-            assert_eq!(error, expect);
+            assert_eq!(error, expected);
         }
     }
 }

@@ -105,7 +105,7 @@ impl Baseline {
             if !paths.insert(&artifact.relative_path) {
                 let path = artifact.relative_path.text();
                 return Err(ParseError::without_position(format!(
-                    "`{path}` stands twice in `artifacts`"
+                    "duplicate path `{path}` in `artifacts`"
                 )));
             }
         }
@@ -225,7 +225,10 @@ mod tests {
                 "64 lower-case hexadecimal digits",
             ),
             (broken(&|v| v["artifacts"][0]["relative_path"] = "../x".into()), "`..` component"),
-            (broken(&|v| v["artifacts"][1]["relative_path"] = "spec.md".into()), "stands twice"),
+            (
+                broken(&|v| v["artifacts"][1]["relative_path"] = "spec.md".into()),
+                "duplicate path `spec.md`",
+            ),
             (broken(&|v| *v = serde_json::json!([])), "expected keys and values"),
             (
                 broken(&|v| v["artifacts"][0] = serde_json::json!(["k", "p"])),

@@ -22,7 +22,7 @@ pub enum PathError {
     #[error("the path is empty")]
     Empty,
     /// It starts with `/`.
-    #[error("the path is absolute; give one relative to the feature directory")]
+    #[error("the path is absolute; use one relative to the feature directory")]
     Absolute,
     /// It has a `..` component.
     #[error("the path has a `..` component; it must stay below the feature directory")]

@@ -1,9 +1,10 @@
-//! Path patterns of manifests and configuration: literal paths, or globs.
+//! Path patterns of manifests and configuration: literal paths and globs
+//! (`docs/specification.md#patterns`). Which file gets which spec is decided in `manifest`.
 //!
-//! Globs are `globset`'s with `/` as a separator that `*` and `?` stop at. Beyond the contract's
-//! `*`, `?` and `**`: braces expand (`*.{md,json}`), `[a-c]` and `[!a-c]` (also `[^a-c]`) are sets,
-//! a backslash takes the next character as it is, `?` is one byte (so it does not match `é`), and
-//! what is left open is an error.
+//! Globs are those of `globset`; `*` and `?` do not match `/`. `**` matches any number of
+//! directories, braces are alternatives (`*.{md,json}`), `[a-c]` and `[!a-c]` (also `[^a-c]`) are
+//! sets, and a backslash escapes the next character. `?` matches one byte, so it does not match `é`.
+//! An unclosed brace or set is an error.
 
 use std::fmt;
 
@@ -13,32 +14,56 @@ use serde::{Deserialize, Deserializer};
 use super::path::{PathError, RelPath};
 use super::yaml::deserialize_text;
 
-/// Bytes that make a pattern a glob.
+/// Characters that make a pattern a glob.
 const WILDCARDS: &[char] = &['*', '?', '[', '{', '}', '\\'];
 
-/// A pattern for paths relative to some directory, known to be one.
+/// A valid pattern for paths relative to a directory.
+///
+/// # Examples
+/// ```
+/// use dossierd::core::path::RelPath;
+/// use dossierd::core::pattern::{Pattern, PatternSet};
+///
+/// let pattern = Pattern::new("tasks/WP*.md")?;
+/// assert!(!pattern.is_literal());
+/// assert_eq!(pattern.literal_components(), 1);
+///
+/// let set = PatternSet::new([&pattern])?;
+/// assert!(set.is_match(&RelPath::new(*b"tasks/WP01-models.md")?));
+/// assert!(!set.is_match(&RelPath::new(*b"tasks/done/WP01.md")?), "`*` does not match `/`");
+///
+/// let error = Pattern::new("../secret").unwrap_err().to_string();
+/// assert!(error.starts_with("invalid pattern `../secret`: the path has a `..` component"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pattern {
     path: RelPath,
     text: String,
 }
 
-/// Why a text is no pattern.
+/// Why a text is not a pattern.
 #[derive(Debug, thiserror::Error)]
 pub enum PatternError {
-    /// It leaves the directory, or is empty.
-    #[error("`{0}` is no pattern: {1}")]
+    /// The text is not a path below a directory.
+    #[error("invalid pattern `{0}`: {1}")]
     Path(String, PathError),
-    /// Its wildcards do not parse.
-    #[error("`{0}` is no pattern: {1}")]
+    /// The wildcards are invalid.
+    #[error("invalid pattern `{0}`: {1}")]
     Glob(String, globset::ErrorKind),
 }
 
+/// Several valid patterns that together are larger than `globset` compiles.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot compile the patterns: {0}")]
+pub struct PatternSetError(#[from] globset::Error);
+
 impl Pattern {
-    /// Checks `text`.
+    /// Parses a pattern.
     ///
     /// # Errors
-    /// [`PatternError`] for an empty or absolute one, one with `..`, and broken wildcards.
+    /// [`PatternError`] if `text` is empty, absolute, has a `..` component, or has invalid
+    /// wildcards.
     pub fn new(text: &str) -> Result<Self, PatternError> {
         let path = RelPath::new(text.as_bytes())
             .map_err(|error| PatternError::Path(text.to_owned(), error))?;
@@ -51,40 +76,41 @@ impl Pattern {
         Ok(pattern)
     }
 
-    /// The pattern as it was written.
+    /// Returns the pattern as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The pattern as a path: what an absent artifact shows.
+    /// Returns the pattern as a path, which is the path of an absent artifact.
     #[must_use]
     pub fn path(&self) -> &RelPath {
         &self.path
     }
 
-    /// Whether it names one path only.
+    /// Returns true if the pattern has no wildcard, so that it matches one path only.
     #[must_use]
     pub fn is_literal(&self) -> bool {
         !self.text.contains(WILDCARDS)
     }
 
-    /// How many leading components have no wildcard.
+    /// Returns the number of leading components without a wildcard.
     #[must_use]
     pub fn literal_components(&self) -> usize {
         self.text.split('/').take_while(|part| !part.contains(WILDCARDS)).count()
     }
 
-    /// The extension that every match has because the pattern spells it out.
+    /// Returns the extension that the pattern ends with literally, so that every match has it.
     #[must_use]
     pub fn literal_extension(&self) -> Option<&str> {
         let last = self.text.rsplit('/').next()?;
         let (_, extension) = last.rsplit_once('.')?;
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
-        (!extension.is_empty() && extension.bytes().all(plain)).then_some(extension)
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+        (!extension.is_empty() && extension.bytes().all(is_plain)).then_some(extension)
     }
 
-    /// Whether it asks for a hidden entry, which is never an artifact.
+    /// Returns true if a component begins with a dot. Such a pattern matches no artifact, because
+    /// hidden entries are never artifacts.
     #[must_use]
     pub fn has_hidden_component(&self) -> bool {
         self.text.split('/').any(|part| part.starts_with('.'))
@@ -113,35 +139,38 @@ impl<'de> Deserialize<'de> for Pattern {
     }
 }
 
-/// Many patterns matched at once.
+/// A set of patterns that are matched together.
 #[derive(Debug, Clone, Default)]
 pub struct PatternSet(GlobSet);
 
 impl PatternSet {
-    /// Compiles the patterns; a match is named by its place among them.
+    /// Compiles the patterns.
     ///
     /// # Errors
-    /// When together they are more than `globset` compiles.
-    pub fn new<'a>(patterns: impl IntoIterator<Item = &'a Pattern>) -> Result<Self, String> {
+    /// [`PatternSetError`] if together they are too large.
+    pub fn new<'a>(
+        patterns: impl IntoIterator<Item = &'a Pattern>,
+    ) -> Result<Self, PatternSetError> {
         let mut builder = GlobSetBuilder::new();
         for pattern in patterns {
-            builder.add(pattern.glob().map_err(|error| error.to_string())?);
+            builder.add(pattern.glob()?);
         }
-        builder.build().map(Self).map_err(|error| error.to_string())
+        Ok(Self(builder.build()?))
     }
 
-    /// Puts the places of all patterns that match into `places`, in order.
-    pub fn matches_into(&self, path: &RelPath, places: &mut Vec<usize>) {
-        self.0.matches_into(as_path(path), places);
+    /// Replaces the content of `indices` by the indices of all patterns that match, in ascending
+    /// order.
+    pub fn matches_into(&self, path: &RelPath, indices: &mut Vec<usize>) {
+        self.0.matches_into(as_path(path), indices);
     }
 
-    /// Whether any pattern matches.
+    /// Returns true if any pattern matches.
     #[must_use]
     pub fn is_match(&self, path: &RelPath) -> bool {
         self.0.is_match(as_path(path))
     }
 
-    /// Whether there are no patterns.
+    /// Returns true if the set has no patterns.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -164,8 +193,8 @@ mod tests {
     }
 
     #[test]
-    fn globs() {
-        for (pattern, path, expect) in [
+    fn globs_match_by_the_rules_of_the_specification() {
+        for (pattern, path, expected) in [
             ("tasks/WP*.md", "tasks/WP01-x.md", true),
             ("tasks/WP*.md", "tasks/WP01/x.md", false),
             ("docs/**/*.md", "docs/a.md", true),
@@ -182,13 +211,13 @@ mod tests {
             (r"a\*b", "a*b", true),
             (r"a\*b", "axb", false),
         ] {
-            assert_eq!(matches(pattern, path.as_bytes()), expect, "{pattern} on {path}");
+            assert_eq!(matches(pattern, path.as_bytes()), expected, "{pattern} on {path}");
         }
         assert!(matches("*.md", b"\xff.md"), "names are bytes");
     }
 
     #[test]
-    fn refused() {
+    fn new_rejects_paths_outside_and_unclosed_wildcards() {
         for (text, words) in [
             ("", "the path is empty"),
             ("/etc/*", "absolute"),
@@ -204,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn parts() {
+    fn literal_parts_end_at_the_first_wildcard() {
         for (text, literal, components, extension) in [
             ("spec.md", true, 1, Some("md")),
             ("tasks/WP*.md", false, 1, Some("md")),

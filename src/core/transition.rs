@@ -1,8 +1,8 @@
-//! The one transition: which events a change of state owes.
+//! Which events follow from a change of state. Committing and delivering them is done elsewhere.
 //!
-//! Artifact events are the difference between two inventories; verdict events (a snapshot, drift)
-//! are the difference between what was last announced of a feature and what is true now. Whatever
-//! woke us, and however late, the same difference gives the same events.
+//! Artifact events are the difference between two inventories. Evaluation events (snapshot, drift)
+//! are the difference between what was last published for a feature and its current evaluation. The
+//! same difference produces the same events, whatever triggered the comparison and however late.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,25 +20,26 @@ use super::inventory::{EntryChange, Inventory};
 use super::path::FeatureSlug;
 use super::time::Timestamp;
 
-/// Why a path has nothing any more.
+/// Why a path is no longer in the inventory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RemovalReason {
-    /// It was deleted, or moved away.
+    /// The file was deleted or moved away.
     Deleted,
-    /// A directory above it cannot be read, so nothing is known of it.
+    /// A directory above it cannot be read, so its state is unknown.
     ParentUnreadable,
-    /// The configuration leaves it out from now on; it may well be there.
+    /// A new `ignore` pattern of the configuration matches it; the file may still exist.
     Ignored,
-    /// It was a directory that could not be read, and now can: what is in it says the rest.
+    /// It was an unreadable directory that is readable now; its entries have their own events.
     DirBecameReadable,
 }
 
-/// The event that a change of one path owes, if any. `inventory` is the state after the change.
+/// Returns the event for a change of one path, if there is one. `inventory` is the state after the
+/// change; `removal` is used if the path was removed.
 #[must_use]
 pub fn artifact_event(
     inventory: &Inventory,
     changed: &EntryChange,
-    gone: RemovalReason,
+    removal: RemovalReason,
 ) -> Option<Payload> {
     let slug = &inventory.context().feature_slug;
     let before = changed.before.as_deref();
@@ -55,14 +56,14 @@ pub fn artifact_event(
             (!same).then(|| missing_payload(inventory, now, reason, now.error_detail(), true))
         }
         (Some(before), None) => {
-            let (reason, detail) = match gone {
+            let (reason, detail) = match removal {
                 RemovalReason::DirBecameReadable => return None,
                 RemovalReason::Deleted => (ErrorReason::DeletedAfterScan, None),
                 RemovalReason::Ignored => {
                     (ErrorReason::Unreadable, Some("ignored by the configuration"))
                 }
                 RemovalReason::ParentUnreadable => {
-                    (ErrorReason::Unreadable, Some("a folder above it is unreadable"))
+                    (ErrorReason::Unreadable, Some("a directory above it is unreadable"))
                 }
             };
             Some(missing_payload(inventory, before, reason, detail, true))
@@ -71,18 +72,20 @@ pub fn artifact_event(
     }
 }
 
-/// The events that newly absent specs owe. A spec whose file was deleted has its event already:
-/// `silent` says which keys do.
+/// Returns the events of the absent specs `now` whose keys are not in `before`.
+///
+/// A spec whose file was deleted already has an event: `already_reported` returns true for the keys
+/// of such specs.
 #[must_use]
 pub fn absent_spec_events(
     inventory: &Inventory,
     before: &[String],
     now: &[ArtifactRef],
-    silent: impl Fn(&str) -> bool,
+    already_reported: impl Fn(&str) -> bool,
 ) -> Vec<Payload> {
     now.iter()
         .filter(|spec| !before.iter().any(|key| **key == *spec.artifact_key))
-        .filter(|spec| !silent(&spec.artifact_key))
+        .filter(|spec| !already_reported(&spec.artifact_key))
         .map(|spec| missing_payload(inventory, spec, ErrorReason::NotFound, None, false))
         .collect()
 }
@@ -91,7 +94,7 @@ fn classify_change(before: Option<&ArtifactRef>, now: &ArtifactRef) -> Option<Ch
     let Some(before) = before else {
         return Some(Change::Added);
     };
-    let same_place = before.artifact_key == now.artifact_key
+    let same_metadata = before.artifact_key == now.artifact_key
         && before.artifact_class == now.artifact_class
         && before.wp_id == now.wp_id
         && before.step_id == now.step_id
@@ -99,7 +102,7 @@ fn classify_change(before: Option<&ArtifactRef>, now: &ArtifactRef) -> Option<Ch
     match before.hash() {
         None => Some(Change::Restored),
         hash if hash != now.hash() => Some(Change::Modified),
-        _ => (!same_place).then_some(Change::Reclassified),
+        _ => (!same_metadata).then_some(Change::Reclassified),
     }
 }
 
@@ -151,82 +154,95 @@ fn missing_payload(
     })
 }
 
-/// A feature's state as far as it is announced.
+/// The result of evaluating a feature, as far as it is published in events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evaluation {
-    /// Parity hash.
+    /// Parity hash of the present artifacts.
     pub parity_hash_sha256: Digest,
-    /// Tree hash.
+    /// Tree hash of the present artifacts.
     pub tree_hash_sha256: Digest,
-    /// The six counts.
+    /// Numbers of listed, required and present artifacts.
     pub counts: Counts,
-    /// Whether all that is required is there.
+    /// Whether all required artifacts are present.
     pub completeness: Completeness,
-    /// Keys of the required artifacts that are not present.
+    /// Sorted keys of the required artifacts that are not present.
     pub missing_required: Vec<String>,
-    /// How it compares to its baseline.
+    /// Comparison with the baseline.
     pub drift: Drift,
 }
 
-/// What was last put into an event of a feature.
+/// Maximum number of key mismatches that are remembered for a feature; the oldest are forgotten.
+/// Switching between that many branches repeats no event.
+pub const MAX_REMEMBERED_MISMATCHES: usize = 16;
+
+/// What the last events of a feature contained. It is stored, so that a restart repeats no event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastPublished {
-    /// Identity of the snapshot that was announced.
+    /// `snapshot_id` of the last published snapshot.
     pub snapshot_id: String,
-    /// When it was computed; `None` where an older version announced it.
+    /// Time of that snapshot; `None` if an older version published it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub computed_at: Option<Timestamp>,
-    /// Of all that a snapshot event says.
+    /// Fingerprint of the content of a snapshot event.
     pub snapshot: Digest,
-    /// Of all that decides whether drift is news; `None` while there is none.
+    /// Fingerprint of the drift; `None` if there is none.
     pub drift: Option<Digest>,
-    /// The pairs of keys that did not match and were told of, the newest last; at most sixteen. Of a
-    /// pair that was told of before these nothing is known.
+    /// Fingerprints of the published key mismatches, the newest last, at most
+    /// [`MAX_REMEMBERED_MISMATCHES`]. An older mismatch is published again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mismatches: Vec<Digest>,
-    /// Of the baseline by which it was judged, [`BaselineFile::fingerprint`]; `None` where an older
-    /// version announced it.
+    /// [`BaselineFile::fingerprint`] of the baseline that was compared; `None` if an older version
+    /// published the snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Digest>,
 }
 
-/// Pairs of keys that are remembered of a feature: branches between which someone goes to and fro.
-const MAX_REMEMBERED_MISMATCHES: usize = 16;
+/// Evaluation events of a feature, and what is published once they are committed.
+#[derive(Debug)]
+pub struct EvaluationEvents {
+    /// The events in order: a snapshot, then drift; each at most once.
+    pub events: Vec<Payload>,
+    /// The new value of [`LastPublished`].
+    pub last_published: LastPublished,
+}
 
-/// The verdict events that are owed at a time, and what is announced once they are made.
-/// `snapshot_id` is asked for only when a snapshot is owed.
+/// Returns the evaluation events of a feature whose evaluation is now `current`, after those that
+/// `last` describes (`docs/specification.md#snapshot-computed`,
+/// `docs/specification.md#parity-drift-detected`). `snapshot_id` is called only for a new snapshot.
 #[must_use]
 pub fn evaluation_events(
     slug: &FeatureSlug,
-    announced: Option<&LastPublished>,
-    now: &Evaluation,
-    bearings: &FeatureMetadata,
+    last: Option<&LastPublished>,
+    current: &Evaluation,
+    metadata: &FeatureMetadata,
     at: Timestamp,
     snapshot_id: impl FnOnce() -> String,
-) -> (Vec<Payload>, LastPublished) {
-    let snapshot = now.snapshot_fingerprint();
-    let drift = now.drift_fingerprint(&bearings.baseline);
-    let mut mismatches = announced.map(|known| known.mismatches.clone()).unwrap_or_default();
+) -> EvaluationEvents {
+    let snapshot = current.snapshot_fingerprint();
+    let drift = current.drift_fingerprint(&metadata.baseline);
+    let mut mismatches = last.map(|last| last.mismatches.clone()).unwrap_or_default();
     let mut events = Vec::new();
-    let known = announced.filter(|announced| announced.snapshot == snapshot);
-    let (snapshot_id, computed_at) = match known {
-        Some(known) => (known.snapshot_id.clone(), known.computed_at),
+    let unchanged = last.filter(|last| last.snapshot == snapshot);
+    let (snapshot_id, computed_at) = match unchanged {
+        Some(last) => (last.snapshot_id.clone(), last.computed_at),
         None => {
             let id = snapshot_id();
-            events.push(Payload::SnapshotComputed(now.snapshot_event(slug, &id)));
+            events.push(Payload::SnapshotComputed(current.snapshot_event(slug, &id)));
             (id, Some(at))
         }
     };
-    let is_news = match now.mismatch_fingerprint(bearings) {
-        Some(pair) => remember_mismatch(&mut mismatches, pair),
-        None => drift.is_some() && announced.and_then(|announced| announced.drift) != drift,
+    let is_new = match current.mismatch_fingerprint(metadata) {
+        Some(mismatch) => remember_mismatch(&mut mismatches, mismatch),
+        None => drift.is_some() && last.and_then(|last| last.drift) != drift,
     };
-    if is_news {
-        let event = now.drift_event(slug, &bearings.baseline);
+    if is_new {
+        let event = current.drift_event(slug, &metadata.baseline);
         events.extend(event.map(Payload::ParityDriftDetected));
     }
-    let baseline = Some(bearings.baseline.fingerprint());
-    (events, LastPublished { snapshot_id, computed_at, snapshot, drift, mismatches, baseline })
+    let baseline = Some(metadata.baseline.fingerprint());
+    let last_published =
+        LastPublished { snapshot_id, computed_at, snapshot, drift, mismatches, baseline };
+    EvaluationEvents { events, last_published }
 }
 
 impl Evaluation {
@@ -256,17 +272,17 @@ impl Evaluation {
         ))
     }
 
-    /// Of the two keys, where they do not match.
-    fn mismatch_fingerprint(&self, bearings: &FeatureMetadata) -> Option<Digest> {
-        let BaselineFile::Valid(baseline) = &bearings.baseline else {
+    /// Returns the fingerprint of the two keys; `None` if they match.
+    fn mismatch_fingerprint(&self, metadata: &FeatureMetadata) -> Option<Digest> {
+        let BaselineFile::Valid(baseline) = &metadata.baseline else {
             return None;
         };
         let differ = self.drift.state == Some(DriftState::KeyMismatch);
-        differ.then(|| fingerprint(&(baseline.baseline_key_hash, bearings.baseline_key.hash())))
+        differ.then(|| fingerprint(&(baseline.baseline_key_hash, metadata.baseline_key.hash())))
     }
 
-    /// Of the baseline and the differences, not of the local hash: an edit that leaves the lists
-    /// as they are is no news.
+    /// Returns the fingerprint of the baseline and the differences. The local hash is not part of it,
+    /// so an edit that leaves the lists of differences as they are repeats no event.
     fn drift_fingerprint(&self, file: &BaselineFile) -> Option<Digest> {
         let BaselineFile::Valid(baseline) = file else {
             return None;
@@ -311,12 +327,12 @@ impl Evaluation {
     }
 }
 
-/// Takes note of a pair of keys; says whether it is a new one.
-fn remember_mismatch(told: &mut Vec<Digest>, pair: Digest) -> bool {
-    let is_new = !told.contains(&pair);
+/// Remembers a mismatch; returns true if it is new.
+fn remember_mismatch(remembered: &mut Vec<Digest>, mismatch: Digest) -> bool {
+    let is_new = !remembered.contains(&mismatch);
     if is_new {
-        told.drain(..(told.len() + 1).saturating_sub(MAX_REMEMBERED_MISMATCHES));
-        told.push(pair);
+        remembered.drain(..(remembered.len() + 1).saturating_sub(MAX_REMEMBERED_MISMATCHES));
+        remembered.push(mismatch);
     }
     is_new
 }

@@ -1,7 +1,8 @@
-//! Reading YAML and JSON texts of others: place and mend of what is wrong, and limits.
+//! Parsing of untrusted YAML and JSON: limits, and errors with position and fix. What the keys mean
+//! is defined by the types that are deserialized.
 //!
-//! The caller caps the size. Here nesting is capped before the parser sees the text, aliases are
-//! capped by the parser itself, and every error carries line and column where there is one.
+//! The caller limits the size. Nesting is limited here, before the parser sees the text; aliases are
+//! limited by the parser.
 
 mod duplicate_keys;
 mod error;
@@ -15,31 +16,32 @@ use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, Visitor};
 pub use error::ParseError;
 use error::{parse_error_from_yaml, without_rust_terms};
 
-/// Deepest nesting of `[` and `{` that is parsed; libyaml's time grows with its square.
+/// Maximum nesting of `[` and `{`; deeper text is an error, because the time that libyaml needs grows
+/// with the square of the depth.
 const MAX_FLOW_DEPTH: usize = 128;
 
-/// Parses YAML into `T`.
+/// Parses YAML.
 ///
 /// # Errors
-/// [`ParseError`] with the place.
+/// [`ParseError`] with the position.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ParseError> {
     parse_with_seed(PhantomData::<T>, bytes)
 }
 
-/// Parses YAML of ours into `T`: no mapping may have a key twice.
+/// Parses YAML that must not repeat a key in a mapping.
 ///
 /// # Errors
-/// [`ParseError`] with the place.
+/// [`ParseError`] with the position.
 pub fn parse_strict<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ParseError> {
     let text = decode_text(bytes)?;
     duplicate_keys::reject_duplicate_keys(text)?;
     deserialize_str(PhantomData::<T>, text)
 }
 
-/// Parses YAML with `seed`.
+/// Parses YAML with a [`DeserializeSeed`].
 ///
 /// # Errors
-/// [`ParseError`] with the place.
+/// [`ParseError`] with the position.
 pub fn parse_with_seed<S: for<'de> DeserializeSeed<'de, Value = T>, T>(
     seed: S,
     bytes: &[u8],
@@ -47,11 +49,11 @@ pub fn parse_with_seed<S: for<'de> DeserializeSeed<'de, Value = T>, T>(
     deserialize_str(seed, decode_text(bytes)?)
 }
 
-/// The bytes as a text that can be given to the parser.
+/// Returns the bytes as text that is safe for the parser.
 fn decode_text(bytes: &[u8]) -> Result<&str, ParseError> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        let at = error.valid_up_to();
-        ParseError::at_offset(bytes, at, format!("invalid UTF-8 at byte {at}"))
+        let offset = error.valid_up_to();
+        ParseError::at_offset(bytes, offset, format!("invalid UTF-8 at byte {offset}"))
     })?;
     reject_deep_nesting(bytes)?;
     Ok(text)
@@ -61,20 +63,21 @@ fn deserialize_str<S: for<'de> DeserializeSeed<'de, Value = T>, T>(
     seed: S,
     text: &str,
 ) -> Result<T, ParseError> {
-    let read = seed.deserialize(serde_yaml::Deserializer::from_str(text));
-    read.map_err(|error| match find_second_document(text) {
-        Some(at) if error.location().is_none() => {
-            ParseError::at_offset(text.as_bytes(), at, "a second document begins; only one is read")
+    let result = seed.deserialize(serde_yaml::Deserializer::from_str(text));
+    result.map_err(|error| match find_second_document(text) {
+        // serde_yaml has no position for this error.
+        Some(offset) if error.location().is_none() => {
+            ParseError::at_offset(text.as_bytes(), offset, "second document; only one is allowed")
         }
         _ => parse_error_from_yaml(&error),
     })
 }
 
-/// Reads a text (an unquoted number as it is written) and gives it to `parse`, whose refusal then
-/// has the place of that text.
+/// Deserializes a text, or an unquoted number as it is written, and parses it with `parse`. An error
+/// of `parse` then has the position of that text.
 ///
 /// # Errors
-/// When there is no text, or `parse` refuses it.
+/// If the value is not a text, or `parse` fails.
 pub fn deserialize_text<'de, D: Deserializer<'de>, T, E: fmt::Display>(
     deserializer: D,
     parse: impl FnOnce(&str) -> Result<T, E>,
@@ -94,7 +97,7 @@ pub fn deserialize_text<'de, D: Deserializer<'de>, T, E: fmt::Display>(
     deserializer.deserialize_str(TextVisitor(parse))
 }
 
-/// A value that is written with keys: serde would take a list for a struct as well.
+/// A value that is deserialized from a map only. Without this, serde accepts a list for a struct too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MapOnly<T>(
     /// The value.
@@ -119,26 +122,26 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for MapOnly<T> {
     }
 }
 
-/// Parses JSON into `T`.
+/// Parses JSON.
 ///
 /// # Errors
-/// [`ParseError`] with the place.
+/// [`ParseError`] with the position.
 pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ParseError> {
     serde_json::from_slice(bytes).map_err(|error| {
         let message = error.to_string();
-        let place = format!(" at line {} column {}", error.line(), error.column());
+        let position = format!(" at line {} column {}", error.line(), error.column());
         ParseError {
             line: (error.line() > 0).then(|| error.line()),
             column: (error.line() > 0).then(|| error.column().max(1)),
             message: without_rust_terms(
-                message.strip_suffix(&place).unwrap_or(&message).to_owned(),
+                message.strip_suffix(&position).unwrap_or(&message).to_owned(),
             ),
         }
     })
 }
 
-/// A run of opening brackets is what a bomb is made of; one inside a quoted text only makes the
-/// count too high, and no honest text comes near the limit.
+/// Rejects text with deeply nested brackets. Brackets inside quoted text are counted as well, because
+/// this does not parse; real files do not come near the limit.
 fn reject_deep_nesting(bytes: &[u8]) -> Result<(), ParseError> {
     let mut depth = 0usize;
     for (offset, byte) in bytes.iter().enumerate() {
@@ -154,16 +157,16 @@ fn reject_deep_nesting(bytes: &[u8]) -> Result<(), ParseError> {
     Ok(())
 }
 
-/// Where a document begins after another.
+/// Returns the offset at which a second document starts.
 fn find_second_document(text: &str) -> Option<usize> {
-    let (mut at, mut content) = (0, false);
+    let (mut offset, mut has_content) = (0, false);
     for line in text.split_inclusive('\n') {
-        if content && (line.starts_with("---") || line.starts_with("...")) {
-            return Some(at);
+        if has_content && (line.starts_with("---") || line.starts_with("...")) {
+            return Some(offset);
         }
-        // A mark that nothing precedes begins the first one.
-        content |= !(line.trim().is_empty() || line.starts_with(['#', '%']));
-        at += line.len();
+        // A marker with only comments before it starts the first document.
+        has_content |= !(line.trim().is_empty() || line.starts_with(['#', '%']));
+        offset += line.len();
     }
     None
 }
@@ -174,7 +177,7 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[expect(dead_code, reason = "only errors are looked at")]
+    #[expect(dead_code, reason = "only errors are tested")]
     struct Sample {
         features: Vec<String>,
         ignore: Option<String>,
@@ -185,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_place_and_mend() {
+    fn errors_have_position_and_suggestion() {
         assert_eq!(
             error(b"features: []\nfetures: []\n"),
             "2:1: unknown field `fetures`, expected `features` or `ignore`; did you mean `features`?"
@@ -202,13 +205,13 @@ mod tests {
         assert_eq!(error(b"a: \xff\n"), "1:4: invalid UTF-8 at byte 3");
         assert_eq!(
             error(b"--- # one\nfeatures: []\n\n---\nfeatures: []\n"),
-            "4:1: a second document begins; only one is read"
+            "4:1: second document; only one is allowed"
         );
         assert!(error(b"features: [").starts_with("2:1: "), "{}", error(b"features: ["));
     }
 
     #[test]
-    fn bombs_end_soon() {
+    fn hostile_nesting_and_aliases_are_rejected() {
         let deep = "[".repeat(1 << 20);
         assert_eq!(error(deep.as_bytes()), "1:129: brackets are nested too deeply");
         let block = (0..3000).map(|i| format!("{}-\n", " ".repeat(i))).collect::<String>();
@@ -220,13 +223,13 @@ mod tests {
         for i in 1..30 {
             aliases += &format!("a{i}: &a{i} [*a{p}, *a{p}, *a{p}]\n", p = i - 1);
         }
-        let found =
+        let result =
             parse::<std::collections::BTreeMap<String, serde_yaml::Value>>(aliases.as_bytes());
-        assert!(found.unwrap_err().message.contains("repetition limit"));
+        assert!(result.unwrap_err().message.contains("repetition limit"));
     }
 
     #[test]
-    fn json_errors_name_the_place() {
+    fn json_errors_have_a_position() {
         let error = parse_json::<Sample>(b"{\"features\":\n [1]}").unwrap_err();
         assert_eq!(
             (error.line, error.message.as_str()),

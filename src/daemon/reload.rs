@@ -13,7 +13,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-use crate::config::{Config, ConfigState};
+use crate::config::{Config, ConfigState, LoadedConfig};
 use crate::daemon::status_line;
 use crate::daemon::systemd_notify::SystemdNotifier;
 use crate::engine::inbox::{Command, Inbox};
@@ -68,7 +68,7 @@ impl Reloader {
     /// Reads the file and applies it if it changed. Systemd waits for the end of a reload that it
     /// requested with a signal, so that one is reported even without a change.
     async fn reload(&mut self, cause: ReloadCause) {
-        let (config, state) = ConfigState::load(&self.file);
+        let LoadedConfig { config, state } = LoadedConfig::from_file(&self.file);
         let new = config.filter(|config| *config != self.config);
         let is_unchanged = new.is_none() && *self.config_state.borrow() == state;
         if is_unchanged && cause == ReloadCause::FileChange {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::config::WebhookConfig;
+use crate::config::{BackoffRange, WebhookConfig};
 use crate::core::error::error_chain;
 use crate::delivery::backoff::ExponentialBackoff;
 use crate::delivery::dispatcher::DispatchLimits;
@@ -81,7 +81,7 @@ impl SinkContext {
     }
 
     pub(crate) fn dispatch_limits(&self) -> DispatchLimits {
-        let (initial, max) = self.config.backoff;
+        let BackoffRange { min, max } = self.config.backoff;
         DispatchLimits {
             max_window_events: MAX_WINDOW_EVENTS,
             max_in_flight: self.config.connections,
@@ -89,7 +89,7 @@ impl SinkContext {
             max_batch_bytes: MAX_BATCH_BYTES,
             max_rejections: MAX_REJECTIONS,
             max_dead_letters: MAX_DEAD_LETTERS,
-            backoff: ExponentialBackoff { initial, max },
+            backoff: ExponentialBackoff { initial: min, max },
         }
     }
 

@@ -14,7 +14,7 @@ use crate::core::drift::Drift;
 use crate::core::feature::{Feature, FeatureWatchState};
 use crate::core::feature_context::UnknownReason;
 use crate::core::inventory::Inventory;
-use crate::core::pattern::PatternSet;
+use crate::core::pattern::{PatternSet, PatternSetError};
 use crate::core::snapshot::MissionDossierSnapshot;
 use crate::core::time::Timestamp;
 use crate::project::{FeatureDir, Project, ProjectSettings};
@@ -58,8 +58,8 @@ pub struct Look<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum SurveyError {
     /// The project's `ignore` patterns are too large to compile together.
-    #[error("cannot compile the `ignore` patterns: {0}")]
-    Ignore(String),
+    #[error("cannot use the `ignore` patterns: {0}")]
+    Ignore(#[from] PatternSetError),
     /// The system refuses to create a thread.
     #[error("cannot start a thread; raise the limit of tasks (`ulimit -u`)")]
     Thread(#[source] io::Error),
@@ -81,7 +81,7 @@ pub fn survey<T: Send>(
 ) -> Result<(), SurveyError> {
     let options = ScanOptions {
         limits: look.limits,
-        ignore: PatternSet::new(&project.settings.ignore).map_err(SurveyError::Ignore)?,
+        ignore: PatternSet::new(&project.settings.ignore)?,
         threads: std::thread::available_parallelism().map_or(1, usize::from),
     };
     let (finished, results) = mpsc::channel();

@@ -1,7 +1,7 @@
 //! The ways on which `features` patterns lead to features: a pattern by its components.
 
 use crate::core::path::RelPath;
-use crate::core::pattern::{Pattern, PatternError, PatternSet};
+use crate::core::pattern::{Pattern, PatternError, PatternSet, PatternSetError};
 
 /// Levels that `**` descends.
 pub(super) const MAX_GLOBSTAR_DEPTH: usize = 16;
@@ -19,8 +19,8 @@ pub(super) enum PatternComponent {
 pub(super) enum PatternComponentError {
     #[error("{0}; braces and brackets in `features` must not contain `/`")]
     Syntax(#[from] PatternError),
-    #[error("cannot compile the pattern: {0}")]
-    Compile(String),
+    #[error(transparent)]
+    Compile(#[from] PatternSetError),
 }
 
 /// Splits a pattern at each `/` and compiles its components.
@@ -33,9 +33,7 @@ pub(super) fn parse_components(
         .map(|part| match Pattern::new(part) {
             _ if part == "**" => Ok(PatternComponent::Globstar),
             Ok(literal) if literal.is_literal() => Ok(PatternComponent::Literal(part.into())),
-            Ok(wildcard) => PatternSet::new([&wildcard])
-                .map(PatternComponent::Wildcard)
-                .map_err(|error| PatternComponentError::Compile(error.to_string())),
+            Ok(wildcard) => Ok(PatternComponent::Wildcard(PatternSet::new([&wildcard])?)),
             Err(error) => Err(error.into()),
         })
         .collect()

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::feature_dir::FeatureDir;
-use crate::core::manifest::MissionType;
+use crate::core::manifest::{InvalidMissionType, MissionType};
 use crate::core::path::PathError;
 use crate::core::yaml::{ParseError, parse_json};
 use crate::project::root_dir::{ReadError, RootDir};
@@ -30,8 +30,8 @@ pub(super) enum MetaError {
     Parse(#[from] ParseError),
     #[error("meta.json: `{0}` is not a string")]
     NotAString(&'static str),
-    #[error("meta.json: invalid mission type `{0}`; use letters, digits, `_` and `-`")]
-    InvalidMission(String),
+    #[error("meta.json: {0}")]
+    Mission(#[from] InvalidMissionType),
 }
 
 /// The fields of a valid `meta.json`.
@@ -73,11 +73,8 @@ fn parse_fields(object: &Map<String, Value>) -> Result<MetaFields, MetaError> {
         Some(mission) => Some(mission),
         None => string_field("mission_type")?,
     };
-    let mission = mission.map(|name| {
-        MissionType::new(name).ok_or_else(|| MetaError::InvalidMission(name.to_owned()))
-    });
     Ok(MetaFields {
-        mission: mission.transpose()?,
+        mission: mission.map(MissionType::new).transpose()?,
         target_branch: string_field("target_branch")?.map(str::to_owned),
     })
 }

@@ -114,7 +114,9 @@ impl Missions {
                 Ok(entries) => {
                     for entry in entries {
                         let name = std::str::from_utf8(&entry.name).ok();
-                        if let Some(mission_type) = name.and_then(MissionType::new) {
+                        if let Some(mission_type) =
+                            name.and_then(|name| MissionType::new(name).ok())
+                        {
                             self.load(folder, &mission_type);
                         }
                     }

@@ -11,7 +11,7 @@ use crate::cli::args::{ConfigArgs, ConfigCommand, ConfigFileArgs};
 use crate::cli::exit::CommandExit;
 use crate::cli::render::output;
 use crate::cli::user_dirs::user_dirs;
-use crate::config::{Config, ConfigState, EXAMPLE};
+use crate::config::{Config, EXAMPLE, LoadedConfig};
 use crate::core::diagnostics::FileError;
 use crate::core::path::escape_unprintable;
 
@@ -63,7 +63,7 @@ fn show(args: &ConfigFileArgs) -> anyhow::Result<CommandExit> {
 
 fn check(args: &ConfigFileArgs) -> anyhow::Result<CommandExit> {
     let file = config_path(args)?;
-    let (config, state) = ConfigState::load(&file);
+    let LoadedConfig { config, state } = LoadedConfig::from_file(&file);
     let warnings = config.as_ref().map(warnings).unwrap_or_default();
     let broken = !state.errors.is_empty();
     if args.json {

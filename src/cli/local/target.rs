@@ -12,7 +12,7 @@ use crate::cli::local::diagnostics::ProjectDiagnostics;
 use crate::cli::render::progress::ProgressSpinner;
 use crate::cli::render::{labels, output};
 use crate::cli::user_dirs::user_dirs;
-use crate::config::{Config, ConfigState};
+use crate::config::{Config, LoadedConfig};
 use crate::core::artifact::ArtifactRef;
 use crate::core::content::StaticHash;
 use crate::core::diagnostics::SkippedDir;
@@ -94,7 +94,7 @@ impl LocalTarget {
         project: &ProjectArgs,
     ) -> anyhow::Result<Self> {
         let folders = user_dirs()?;
-        let config = ConfigState::load(&folders.config_file()).0.unwrap_or_default();
+        let config = LoadedConfig::from_file(&folders.config_file()).config.unwrap_or_default();
         Self::from_feature_name_with(
             &LocalSetup { config, missions: folders.missions_dir() },
             name,

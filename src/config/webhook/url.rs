@@ -1,11 +1,15 @@
-//! Where a webhook may be, and what of its address may be shown.
+//! The URL of a webhook: which ones are accepted, and which part of one may be shown.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use http::Uri;
 
-/// An address of a receiver: https, or http on this machine.
+use crate::config::error::ConfigValueError;
+
+/// The URL of a receiver: https, or http on this machine.
+///
+/// Its path and query may be secret, so neither `Debug` nor any error shows them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WebhookUrl {
     uri: Uri,
@@ -13,50 +17,44 @@ pub struct WebhookUrl {
 }
 
 impl WebhookUrl {
-    /// Reads an address. What is wrong is said without repeating it, for it may hold a secret.
+    /// Parses a URL.
     ///
     /// # Errors
-    /// What is wrong, and the mend.
-    pub fn new(text: &str) -> Result<Self, String> {
-        let uri: Uri = text.parse().map_err(|error| format!("no address: {error}"))?;
+    /// If the URL is invalid or not accepted. The error does not repeat it, because it may contain
+    /// a secret.
+    pub fn new(text: &str) -> Result<Self, ConfigValueError> {
+        let uri: Uri = text.parse().map_err(ConfigValueError::InvalidUrl)?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-            return Err("no address; it begins with `https://`".to_owned());
+            return Err(ConfigValueError::IncompleteUrl);
         };
         if authority.as_str().contains('@') {
-            return Err("a user name or password does not belong into the address; requests are \
-                        signed instead"
-                .to_owned());
+            return Err(ConfigValueError::UrlCredentials);
         }
-        let host = authority.host();
         match scheme {
             "https" => {}
-            "http" if is_loopback(host) => {}
-            "http" => {
-                return Err("http is for this machine only (`localhost`, `127.0.0.1`, `[::1]`); \
-                            use `https://`"
-                    .to_owned());
-            }
-            _ => return Err("no address of a webhook; it begins with `https://`".to_owned()),
+            "http" if is_loopback(authority.host()) => {}
+            "http" => return Err(ConfigValueError::PlainHttp),
+            _ => return Err(ConfigValueError::UnsupportedScheme),
         }
-        // Paths of many services are secrets in themselves.
+        // The paths of many services are themselves secret.
         let rest = if uri.path() == "/" && uri.query().is_none() { "/" } else { "/…" };
-        let shown = format!("{scheme}://{authority}{rest}");
-        Ok(Self { uri, redacted: shown })
+        let redacted = format!("{scheme}://{authority}{rest}");
+        Ok(Self { uri, redacted })
     }
 
-    /// The address, whole: for requests, never to be shown.
+    /// Returns the complete URL for requests. It must not be shown.
     #[must_use]
     pub fn uri(&self) -> &Uri {
         &self.uri
     }
 
-    /// Whether it is to be reached with TLS.
+    /// Returns true if the scheme is https.
     #[must_use]
     pub fn is_tls(&self) -> bool {
         self.uri.scheme_str() == Some("https")
     }
 
-    /// Host, without brackets, and port.
+    /// Returns the host, without brackets, and the port.
     #[must_use]
     pub fn host_and_port(&self) -> (&str, u16) {
         let host = self.uri.host().unwrap_or_default();
@@ -64,7 +62,7 @@ impl WebhookUrl {
         (host.trim_start_matches('[').trim_end_matches(']'), port)
     }
 
-    /// Scheme, host and port: what can be shown.
+    /// Returns the part that may be shown: scheme, host and port.
     #[must_use]
     pub fn redacted(&self) -> &str {
         &self.redacted
@@ -87,17 +85,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn http_is_for_this_machine() {
-        for good in [
+    fn http_is_accepted_for_loopback_only() {
+        for valid in [
             "https://example.org/x",
             "http://localhost:1/x",
             "http://127.0.0.1/",
             "http://127.9.9.9/",
             "http://[::1]:3/",
         ] {
-            assert!(WebhookUrl::new(good).is_ok(), "{good}");
+            assert!(WebhookUrl::new(valid).is_ok(), "{valid}");
         }
-        for bad in [
+        for invalid in [
             "http://example.org/",
             "http://127.evil.com/",
             "http://localhost.evil.com/",
@@ -111,7 +109,7 @@ mod tests {
             "https://exa mple.org/",
             "",
         ] {
-            let error = WebhookUrl::new(bad).unwrap_err();
+            let error = WebhookUrl::new(invalid).unwrap_err().to_string();
             assert!(!error.contains("CANARY"), "{error}");
         }
     }

@@ -1,4 +1,5 @@
-//! Whether the state of a feature may become its baseline. Writing it is `project`'s business.
+//! Whether a feature's state may become its baseline (`docs/specification.md#accepting`). Writing the
+//! file is the task of `project`.
 
 use crate::core::baseline::Baseline;
 use crate::core::digest::Digest;
@@ -7,49 +8,50 @@ use crate::core::feature::Feature;
 use crate::core::feature_context::UnknownReason;
 use crate::core::time::Timestamp;
 
-/// What to do with a baseline that cannot be understood.
+/// What to do if the existing baseline is corrupt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnCorruptBaseline {
-    /// It stays, and nothing is accepted.
+    /// Keep it; nothing is accepted.
     Refuse,
-    /// It is replaced, because someone asked for that.
+    /// Replace it, as the user requested.
     Replace,
 }
 
-/// Why a state is not accepted.
+/// Why a state cannot be accepted. The API and the command line add the fix.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AcceptError {
-    /// What is expected of the feature cannot be read.
-    #[error("not accepted while its manifest is broken")]
+    /// The manifest of the feature is invalid.
+    #[error("cannot accept the state: the manifest is invalid")]
     InvalidManifest,
-    /// The feature cannot be seen whole.
-    #[error("not accepted: {0}")]
+    /// The feature cannot be read completely; the text is the reason.
+    #[error("cannot accept the state: {0}")]
     NotFullyReadable(String),
-    /// The feature is gone.
-    #[error("not accepted: the feature is gone")]
+    /// The feature's directory was deleted.
+    #[error("cannot accept the state: the feature's directory does not exist")]
     FeatureDeleted,
-    /// What stands where its baseline belongs cannot be understood.
+    /// The existing baseline is corrupt; the text is the reason.
     #[error("{0}")]
     CorruptBaseline(String),
-    /// It is not the state that was looked at.
-    #[error("not accepted: the state has moved on, its tree hash is {now}, not {meant}")]
+    /// The state is not the one that was reviewed.
+    #[error("cannot accept the state: its tree hash is {actual}, not {expected}")]
     StateChanged {
-        /// The tree hash that was looked at.
-        meant: Digest,
-        /// The tree hash now.
-        now: Digest,
+        /// Tree hash of the reviewed state.
+        expected: Digest,
+        /// Tree hash of the current state.
+        actual: Digest,
     },
 }
 
-/// The baseline of `feature` as it is, if it may have one; `meant` is the tree hash that whoever
-/// accepts looked at.
+/// Returns the baseline of the current state of `feature`, accepted at `at`. `expected` is the tree
+/// hash of the state that was reviewed; without one the current state is accepted whatever it is.
 ///
 /// # Errors
-/// [`AcceptError`] says why not.
+/// [`AcceptError`] if the state is unknown, is not the expected one, or must not replace the existing
+/// baseline.
 pub fn accept_state(
     feature: &Feature,
-    meant: Option<Digest>,
-    corrupt: OnCorruptBaseline,
+    expected: Option<Digest>,
+    on_corrupt: OnCorruptBaseline,
     at: Timestamp,
 ) -> Result<Baseline, AcceptError> {
     match &feature.dossier.context.unknown_reason {
@@ -61,18 +63,18 @@ pub fn accept_state(
             ));
         }
         Some(UnknownReason::Deleted) => return Err(AcceptError::FeatureDeleted),
-        Some(UnknownReason::LimitExceeded(why) | UnknownReason::Unreadable(why)) => {
-            return Err(AcceptError::NotFullyReadable(why.clone()));
+        Some(UnknownReason::LimitExceeded(reason) | UnknownReason::Unreadable(reason)) => {
+            return Err(AcceptError::NotFullyReadable(reason.clone()));
         }
     }
-    if corrupt == OnCorruptBaseline::Refuse
+    if on_corrupt == OnCorruptBaseline::Refuse
         && feature.drift.state == Some(DriftState::BaselineCorrupt)
     {
         return Err(AcceptError::CorruptBaseline(feature.drift.detail.clone()));
     }
-    let now = feature.snapshot.tree_hash_sha256;
-    match meant {
-        Some(meant) if meant != now => Err(AcceptError::StateChanged { meant, now }),
+    let actual = feature.snapshot.tree_hash_sha256;
+    match expected {
+        Some(expected) if expected != actual => Err(AcceptError::StateChanged { expected, actual }),
         _ => Ok(Baseline::capture(&feature.snapshot, &feature.metadata.baseline_key, at)),
     }
 }

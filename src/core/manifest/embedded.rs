@@ -1,6 +1,7 @@
-//! The manifests that the program carries, from `manifests/`.
+//! The missions that are embedded in the program, from `manifests/`. Which layer is used is decided
+//! in `project`.
 
-/// One embedded mission: its name and the two files.
+/// The files of one embedded mission.
 #[derive(Debug, Clone, Copy)]
 pub struct EmbeddedMission {
     /// Mission type.
@@ -25,7 +26,7 @@ macro_rules! embed {
 pub const EMBEDDED_MISSIONS: [EmbeddedMission; 4] =
     embed!("software-dev", "research", "documentation", "plan");
 
-/// The embedded mission of that type.
+/// Returns the embedded mission of a type.
 #[must_use]
 pub fn find_embedded_mission(mission_type: &str) -> Option<&'static EmbeddedMission> {
     EMBEDDED_MISSIONS.iter().find(|embedded| embedded.mission_type == mission_type)
@@ -37,7 +38,7 @@ mod tests {
     use super::EMBEDDED_MISSIONS;
 
     #[test]
-    fn all_are_sound_and_name_only_known_steps() {
+    fn embedded_missions_are_valid_and_name_only_known_steps() {
         for embedded in EMBEDDED_MISSIONS {
             let manifest = parse_manifest(embedded.manifest.as_bytes()).unwrap();
             assert_eq!(manifest.mission_type, embedded.mission_type);
@@ -51,13 +52,16 @@ mod tests {
             );
             for spec in mission.specs() {
                 let key = &spec.key;
-                assert!(!mission.has_other_glob_prefix(key, Some(spec)), "{key} is below another");
+                assert!(
+                    !mission.has_other_glob_prefix(key, Some(spec)),
+                    "{key} has the prefix of another spec"
+                );
             }
         }
     }
 
     #[test]
-    fn software_dev_has_the_steps_that_runtimes_issue() {
+    fn software_dev_has_the_steps_of_its_runtimes() {
         let steps = parse_mission_steps(EMBEDDED_MISSIONS[0].mission.as_bytes()).unwrap();
         assert_eq!(
             steps.join(" "),

@@ -1,9 +1,11 @@
-//! What a mission expects: specs by step, how a file finds its spec, which specs apply now.
+//! What a mission expects: specs by step, which spec a file belongs to, and which specs apply at a
+//! step. Finding and reading manifest files is the task of `project`.
 //!
-//! [`ExpectedArtifactManifest`] is the text's own shape; a [`Mission`] is that manifest compiled
-//! with its steps. Where manifests lie is `project`'s business.
+//! An [`ExpectedArtifactManifest`] has the structure of the file; a [`Mission`] is a manifest
+//! compiled with the order of its steps.
 
 mod embedded;
+mod expected;
 mod parse;
 mod steps;
 
@@ -16,23 +18,36 @@ use super::pattern::{Pattern, PatternSet};
 use super::yaml::ParseError;
 
 pub use embedded::{EMBEDDED_MISSIONS, find_embedded_mission};
+pub use expected::{ExpectedArtifactManifest, ExpectedArtifactSpec, StepRequirements};
 pub use parse::parse_manifest;
 pub use steps::{merge_step_order, parse_mission_steps, parse_runtime_steps};
 
-/// A mission type, such as `software-dev`: `[A-Za-z0-9][A-Za-z0-9_-]*`.
+/// Name of a mission type, such as `software-dev`: `[A-Za-z0-9][A-Za-z0-9_-]*`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MissionType(String);
 
+/// A text that is not a mission type.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid mission type `{0}`; use letters, digits, `_` and `-`")]
+pub struct InvalidMissionType(String);
+
 impl MissionType {
-    /// Takes a name; `None` when it is no mission type.
-    #[must_use]
-    pub fn new(name: &str) -> Option<Self> {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
-        let first = name.bytes().next()?;
-        (first.is_ascii_alphanumeric() && name.bytes().all(plain)).then(|| Self(name.to_owned()))
+    /// Parses the name of a mission type.
+    ///
+    /// # Errors
+    /// [`InvalidMissionType`] if the name is empty, has another character, or begins with `_` or
+    /// `-`.
+    pub fn new(name: &str) -> Result<Self, InvalidMissionType> {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+        let starts_well = name.starts_with(|first: char| first.is_ascii_alphanumeric());
+        if starts_well && name.bytes().all(is_allowed) {
+            Ok(Self(name.to_owned()))
+        } else {
+            Err(InvalidMissionType(name.to_owned()))
+        }
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -40,52 +55,13 @@ impl MissionType {
 }
 
 impl Default for MissionType {
-    /// The mission of a feature that names none.
+    /// Returns the mission of a feature that names none.
     fn default() -> Self {
         Self("software-dev".to_owned())
     }
 }
 
-/// One expected artifact (seed: `ExpectedArtifactSpec`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExpectedArtifactSpec {
-    /// Key of the artifact, or for a glob the beginning of the keys.
-    pub artifact_key: String,
-    /// One of the six classes.
-    pub artifact_class: ArtifactClass,
-    /// Where it is expected, relative to the feature directory.
-    pub path_pattern: Pattern,
-    /// Whether its absence leaves the feature incomplete.
-    pub blocking: bool,
-}
-
-/// A manifest as written (seed: `ExpectedArtifactManifest`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExpectedArtifactManifest {
-    /// Version of the file's form.
-    pub schema_version: String,
-    /// Mission it is for.
-    pub mission_type: String,
-    /// Its own version, part of a baseline's key.
-    pub manifest_version: String,
-    /// Required at every step.
-    pub required_always: Vec<ExpectedArtifactSpec>,
-    /// Required from a step on, in the order written.
-    pub required_by_step: Vec<(Arc<str>, Vec<ExpectedArtifactSpec>)>,
-    /// Named, but never required.
-    pub optional_always: Vec<ExpectedArtifactSpec>,
-}
-
-impl ExpectedArtifactManifest {
-    /// The seed's `get_required_artifacts`: `required_always` and those of that one step.
-    #[must_use]
-    pub fn required_for_step(&self, step_id: &str) -> Vec<&ExpectedArtifactSpec> {
-        let of_step = self.required_by_step.iter().filter(|(step, _)| step.as_ref() == step_id);
-        self.required_always.iter().chain(of_step.flat_map(|(_, specs)| specs)).collect()
-    }
-}
-
-/// From when on a spec's absence is listed.
+/// The steps at which a spec applies. The order is that of how early it applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum ActiveFrom {
     Always,
@@ -93,141 +69,137 @@ enum ActiveFrom {
     Never,
 }
 
-/// All that a manifest says of one key.
+/// All entries of a manifest with one key, merged.
 #[derive(Debug, Clone)]
 pub struct ArtifactSpec {
-    /// The key.
+    /// Key of the artifact; of a glob, the prefix of the keys of its files.
     pub key: Arc<str>,
-    /// The class.
+    /// Class of the artifact.
     pub class: ArtifactClass,
-    /// The pattern.
+    /// Expected path.
     pub pattern: Pattern,
-    /// The step whose list owns it.
+    /// Step whose list has the first entry; `None` if that list is not one of a step.
     pub step_id: Option<Arc<str>>,
-    /// Required when it stands in a required list and blocks.
+    /// `Required` if a required list has a blocking entry.
     pub status: RequiredStatus,
-    /// From when on its absence is listed.
+    /// From when on a missing artifact is listed.
     listed_from: ActiveFrom,
-    /// From when on its absence leaves the feature incomplete.
+    /// From when on a missing artifact leaves the feature incomplete.
     required_from: ActiveFrom,
 }
 
-/// A manifest compiled with its steps: what classification and completeness ask.
+/// A manifest compiled with the order of its steps, for classification and completeness.
 #[derive(Debug)]
 pub struct Mission {
     /// The manifest as written.
     pub manifest: ExpectedArtifactManifest,
-    /// Step ids in order.
+    /// Ids of the steps in order.
     pub steps: Vec<Arc<str>>,
-    /// What is odd but no error.
+    /// Problems that do not make the manifest unusable.
     pub warnings: Vec<String>,
-    /// One per key, in the order in which files are named: literal patterns first.
+    /// One spec for each key, in the order in which they are matched: literal patterns first.
     specs: Vec<ArtifactSpec>,
+    /// Indices in `specs` of the literal patterns, by path.
     literals: HashMap<RelPath, Vec<usize>>,
+    /// The globs of `specs`.
     globs: PatternSet,
+    /// Index in `specs` of each glob of `globs`.
     glob_indices: Vec<usize>,
+    /// Keys of all specs.
     keys: HashSet<Arc<str>>,
 }
 
 impl Mission {
-    /// Compiles `manifest`; `known_steps` are the ids of the step files in order, to which the
-    /// manifest's own are added.
+    /// Compiles `manifest`. The order of steps is that of `known_steps`, the ids of the step files,
+    /// completed by the ids of the manifest.
     ///
     /// # Errors
-    /// [`ParseError`] when the patterns together are too large.
+    /// [`ParseError`] if the patterns together are too large.
     pub fn new(
         manifest: ExpectedArtifactManifest,
         known_steps: &[String],
     ) -> Result<Self, ParseError> {
         let own: Vec<String> =
-            manifest.required_by_step.iter().map(|(step, _)| step.to_string()).collect();
+            manifest.required_by_step.iter().map(|of| of.step.to_string()).collect();
         let warnings = find_warnings(&manifest, known_steps);
         let steps: Vec<Arc<str>> =
             merge_step_order(known_steps, &own).into_iter().map(Arc::from).collect();
         let specs = compile_specs(&manifest, &steps);
 
         let mut literals = HashMap::<RelPath, Vec<usize>>::new();
-        let mut glob_places = Vec::new();
-        for (place, spec) in specs.iter().enumerate() {
+        let mut glob_indices = Vec::new();
+        for (index, spec) in specs.iter().enumerate() {
             if spec.pattern.is_literal() {
-                literals.entry(spec.pattern.path().clone()).or_default().push(place);
+                literals.entry(spec.pattern.path().clone()).or_default().push(index);
             } else {
-                glob_places.push(place);
+                glob_indices.push(index);
             }
         }
-        let globs = PatternSet::new(glob_places.iter().map(|place| &specs[*place].pattern))
-            .map_err(ParseError::without_position)?;
+        let globs = PatternSet::new(glob_indices.iter().map(|index| &specs[*index].pattern))
+            .map_err(|error| ParseError::without_position(error.to_string()))?;
         let keys = specs.iter().map(|spec| Arc::clone(&spec.key)).collect();
-        Ok(Self {
-            manifest,
-            steps,
-            warnings,
-            specs,
-            literals,
-            globs,
-            glob_indices: glob_places,
-            keys,
-        })
+        Ok(Self { manifest, steps, warnings, specs, literals, globs, glob_indices, keys })
     }
 
-    /// The specs, one per key, in the order in which they name files.
+    /// Returns the specs, one for each key, in the order in which they are matched
+    /// (`docs/specification.md#spec-order`).
     #[must_use]
     pub fn specs(&self) -> &[ArtifactSpec] {
         &self.specs
     }
 
-    /// Puts the places of all specs whose pattern matches into `places`, the naming one first.
-    pub fn matching_specs(&self, path: &RelPath, places: &mut Vec<usize>) {
-        places.clear();
-        self.globs.matches_into(path, places);
-        for place in places.iter_mut() {
-            *place = self.glob_indices[*place];
+    /// Replaces the content of `indices` by the indices of all specs whose pattern matches. The
+    /// first is the primary spec, which determines key and class.
+    pub fn matching_specs(&self, path: &RelPath, indices: &mut Vec<usize>) {
+        self.globs.matches_into(path, indices);
+        for index in indices.iter_mut() {
+            *index = self.glob_indices[*index];
         }
         if let Some(literal) = self.literals.get(path) {
-            places.splice(0..0, literal.iter().copied());
+            indices.splice(0..0, literal.iter().copied());
         }
     }
 
-    /// Whether `key` is one of the manifest's own.
+    /// Returns true if a spec has the key.
     #[must_use]
     pub fn has_key(&self, key: &str) -> bool {
         self.keys.contains(key)
     }
 
-    /// Whether `key` begins with the key of a glob spec other than `own` and a dot.
+    /// Returns true if `key` begins with a dot after the key of a glob spec other than `own`.
     #[must_use]
     pub fn has_other_glob_prefix(&self, key: &str, own: Option<&ArtifactSpec>) -> bool {
         self.glob_indices
             .iter()
-            .map(|place| &self.specs[*place].key)
+            .map(|index| &self.specs[*index].key)
             .filter(|glob| own.is_none_or(|own| own.key != **glob))
             .any(|glob| key.strip_prefix(glob.as_ref()).is_some_and(|rest| rest.starts_with('.')))
     }
 
-    /// Whether the steps have this id.
+    /// Returns true if there is a step with this id.
     #[must_use]
     pub fn has_step(&self, step: &str) -> bool {
         self.steps.iter().any(|known| known.as_ref() == step)
     }
 
-    /// Whether the spec's absence is listed at `step`. With no step, or one that is not known, all
-    /// of the required lists apply.
+    /// Returns true if a missing artifact of the spec is listed at `step`. Without a step, or with an
+    /// unknown one, all required lists apply.
     #[must_use]
     pub fn is_listed(&self, spec: &ArtifactSpec, step: Option<&str>) -> bool {
         self.is_active(spec.listed_from, step)
     }
 
-    /// Whether its absence leaves a feature incomplete at `step`.
+    /// Returns true if a missing artifact of the spec leaves the feature incomplete at `step`.
     #[must_use]
     pub fn is_required(&self, spec: &ArtifactSpec, step: Option<&str>) -> bool {
         self.is_active(spec.required_from, step)
     }
 
     fn is_active(&self, from: ActiveFrom, step: Option<&str>) -> bool {
-        let now = step.and_then(|step| self.steps.iter().position(|id| id.as_ref() == step));
+        let current = step.and_then(|step| self.steps.iter().position(|id| id.as_ref() == step));
         match from {
             ActiveFrom::Always => true,
-            ActiveFrom::FromStep(from) => now.is_none_or(|now| from <= now),
+            ActiveFrom::FromStep(from) => current.is_none_or(|current| from <= current),
             ActiveFrom::Never => false,
         }
     }
@@ -235,57 +207,59 @@ impl Mission {
 
 fn find_warnings(manifest: &ExpectedArtifactManifest, known_steps: &[String]) -> Vec<String> {
     let mut warnings = Vec::new();
-    for (step, _) in &manifest.required_by_step {
+    for StepRequirements { step, .. } in &manifest.required_by_step {
         if !known_steps.iter().any(|known| known == step.as_ref()) {
             warnings.push(format!("step `{step}` of `required_by_step` is in no mission file"));
         }
     }
-    let by_step = manifest.required_by_step.iter().flat_map(|(_, specs)| specs);
+    let by_step = manifest.required_by_step.iter().flat_map(|of| &of.specs);
     for spec in manifest.required_always.iter().chain(by_step).chain(&manifest.optional_always) {
         if spec.path_pattern.has_hidden_component() {
             let (key, pattern) = (&spec.artifact_key, &spec.path_pattern);
-            warnings.push(format!("`{pattern}` of `{key}` is hidden, and so never an artifact"));
+            warnings.push(format!(
+                "`{pattern}` of `{key}` matches nothing: hidden files are never artifacts"
+            ));
         }
     }
     warnings
 }
 
-/// One [`ArtifactSpec`] per key. The first required list that has it says from when on its absence is
-/// listed, the first entry that blocks from when on it counts.
+/// Returns one [`ArtifactSpec`] for each key. It is listed from the first required list that has an
+/// entry of this key, and required from the first list with a blocking entry.
 fn compile_specs(manifest: &ExpectedArtifactManifest, steps: &[Arc<str>]) -> Vec<ArtifactSpec> {
-    let place = |id: &str| steps.iter().position(|step| step.as_ref() == id).unwrap_or(0);
+    let position = |id: &str| steps.iter().position(|step| step.as_ref() == id).unwrap_or(0);
     let mut by_step: Vec<_> = manifest.required_by_step.iter().collect();
-    by_step.sort_by_key(|(step, _)| place(step));
+    by_step.sort_by_key(|of| position(&of.step));
 
     let always = manifest.required_always.iter().map(|spec| (spec, None, ActiveFrom::Always));
-    let stepped = by_step.into_iter().flat_map(|(step, specs)| {
-        let from = ActiveFrom::FromStep(place(step));
+    let stepped = by_step.into_iter().flat_map(|StepRequirements { step, specs }| {
+        let from = ActiveFrom::FromStep(position(step));
         specs.iter().map(move |spec| (spec, Some(step), from))
     });
     let optional = manifest.optional_always.iter().map(|spec| (spec, None, ActiveFrom::Never));
 
     let mut specs: Vec<ArtifactSpec> = Vec::new();
     let mut by_key = HashMap::<&str, usize>::new();
-    for (written, step, applies) in always.chain(stepped).chain(optional) {
-        let required = written.blocking && applies != ActiveFrom::Never;
-        let Some(known) = by_key.get(written.artifact_key.as_str()) else {
-            by_key.insert(&written.artifact_key, specs.len());
+    for (entry, step, from) in always.chain(stepped).chain(optional) {
+        let required = entry.blocking && from != ActiveFrom::Never;
+        let Some(index) = by_key.get(entry.artifact_key.as_str()) else {
+            by_key.insert(&entry.artifact_key, specs.len());
             specs.push(ArtifactSpec {
-                key: written.artifact_key.as_str().into(),
-                class: written.artifact_class,
-                pattern: written.path_pattern.clone(),
+                key: entry.artifact_key.as_str().into(),
+                class: entry.artifact_class,
+                pattern: entry.path_pattern.clone(),
                 step_id: step.cloned(),
                 status: if required { RequiredStatus::Required } else { RequiredStatus::Optional },
-                listed_from: applies,
-                required_from: if required { applies } else { ActiveFrom::Never },
+                listed_from: from,
+                required_from: if required { from } else { ActiveFrom::Never },
             });
             continue;
         };
-        let spec = &mut specs[*known];
-        spec.listed_from = spec.listed_from.min(applies);
+        let spec = &mut specs[*index];
+        spec.listed_from = spec.listed_from.min(from);
         if required && spec.status == RequiredStatus::Optional {
             spec.status = RequiredStatus::Required;
-            spec.required_from = applies;
+            spec.required_from = from;
         }
     }
     specs.sort_by_key(|spec| !spec.pattern.is_literal());
@@ -324,22 +298,22 @@ optional_always:
     }
 
     #[test]
-    fn literals_come_first_then_the_lists_in_step_order() {
+    fn specs_have_literals_first_then_lists_in_step_order() {
         let mission = sample();
         assert_eq!(
             keys(mission.specs()),
             ["b.spec", "b.plan", "b.note", "c.spec", "a.all", "c.wp"]
         );
-        let mut places = Vec::new();
-        mission.matching_specs(&RelPath::new(&b"spec.md"[..]).unwrap(), &mut places);
+        let mut indices = Vec::new();
+        mission.matching_specs(&RelPath::new(&b"spec.md"[..]).unwrap(), &mut indices);
         assert_eq!(
-            keys(places.iter().map(|place| &mission.specs()[*place])),
+            keys(indices.iter().map(|index| &mission.specs()[*index])),
             ["b.spec", "c.spec", "a.all"]
         );
     }
 
     #[test]
-    fn required_for_one_step_is_the_seeds() {
+    fn required_for_step_leaves_out_other_steps() {
         let mission = sample();
         let keys = |step| -> Vec<String> {
             let specs = mission.manifest.required_for_step(step);
@@ -350,20 +324,20 @@ optional_always:
     }
 
     #[test]
-    fn completeness_is_cumulative() {
+    fn a_step_includes_the_specs_of_earlier_steps() {
         let mission = sample();
-        let applying = |step| keys(mission.specs().iter().filter(|s| mission.is_listed(s, step)));
-        assert_eq!(applying(Some("first")), ["b.spec", "b.plan", "b.note", "a.all"]);
-        let counting = |step| keys(mission.specs().iter().filter(|s| mission.is_required(s, step)));
-        assert_eq!(counting(Some("first")), ["b.spec", "a.all"], "the plan does not block yet");
-        assert_eq!(counting(Some("second")), ["b.spec", "b.plan", "a.all"]);
-        assert_eq!(applying(Some("second")), ["b.spec", "b.plan", "b.note", "a.all"]);
-        assert_eq!(applying(None), applying(Some("second")));
-        assert_eq!(applying(Some("unheard-of")), applying(None));
+        let listed = |step| keys(mission.specs().iter().filter(|s| mission.is_listed(s, step)));
+        assert_eq!(listed(Some("first")), ["b.spec", "b.plan", "b.note", "a.all"]);
+        let required = |step| keys(mission.specs().iter().filter(|s| mission.is_required(s, step)));
+        assert_eq!(required(Some("first")), ["b.spec", "a.all"], "the plan blocks later");
+        assert_eq!(required(Some("second")), ["b.spec", "b.plan", "a.all"]);
+        assert_eq!(listed(Some("second")), ["b.spec", "b.plan", "b.note", "a.all"]);
+        assert_eq!(listed(None), listed(Some("second")));
+        assert_eq!(listed(Some("unknown")), listed(None));
     }
 
     #[test]
-    fn status_is_the_specs_own() {
+    fn status_and_step_id_do_not_depend_on_the_current_step() {
         let mission = sample();
         let required: Vec<&str> =
             keys(mission.specs().iter().filter(|spec| spec.status == RequiredStatus::Required));
@@ -373,25 +347,25 @@ optional_always:
     }
 
     #[test]
-    fn odd_manifests_warn() {
+    fn unknown_steps_and_hidden_patterns_are_warnings() {
         let text = SAMPLE.replace("note.md", ".note.md");
         let mission = Mission::new(parse_manifest(text.as_bytes()).unwrap(), &["first".to_owned()]);
         assert_eq!(
             mission.unwrap().warnings,
             [
                 "step `second` of `required_by_step` is in no mission file",
-                "`.note.md` of `b.note` is hidden, and so never an artifact"
+                "`.note.md` of `b.note` matches nothing: hidden files are never artifacts"
             ]
         );
     }
 
     #[test]
-    fn mission_types() {
+    fn mission_type_accepts_letters_digits_underscores_and_hyphens() {
         for good in ["software-dev", "x", "A_1"] {
-            assert!(MissionType::new(good).is_some(), "{good}");
+            assert!(MissionType::new(good).is_ok(), "{good}");
         }
         for bad in ["", "../x", "-x", "a b", "a/b", "\u{e9}"] {
-            assert!(MissionType::new(bad).is_none(), "{bad}");
+            assert!(MissionType::new(bad).is_err(), "{bad}");
         }
     }
 }

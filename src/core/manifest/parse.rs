@@ -1,31 +1,36 @@
-//! `expected-artifacts.yaml`: strict, with the place of whatever is wrong.
+//! The parser of `expected-artifacts.yaml`. It is strict, and each error has a position.
 //!
-//! What concerns one value is checked by that value's type, what concerns two entries (one key
-//! with two patterns) by a seed that has seen both, so that the parser can say where.
+//! A rule for one value is checked by the type of that value. A rule for two entries (one key with
+//! two patterns) is checked by a `DeserializeSeed` that has seen both: only an error during parsing
+//! has a position.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::{ExpectedArtifactManifest, ExpectedArtifactSpec};
+use super::expected::{ExpectedArtifactManifest, ExpectedArtifactSpec, StepRequirements};
 use crate::core::artifact::ArtifactClass;
 use crate::core::pattern::Pattern;
 use crate::core::yaml::{ParseError, deserialize_text, parse_with_seed};
 
-/// Reads a manifest's text.
+/// Parses a manifest (`docs/specification.md#manifest-format`).
 ///
 /// # Errors
-/// [`ParseError`] for anything the seed's model does not have, and for a key that cannot be one.
+/// [`ParseError`] for unknown, missing and repeated keys and for invalid values.
 pub fn parse_manifest(bytes: &[u8]) -> Result<ExpectedArtifactManifest, ParseError> {
     parse_with_seed(ManifestSeed { seen: &mut SeenKeys::new() }, bytes)
 }
 
-/// Pattern and class of each key so far.
-type SeenKeys = HashMap<String, (Pattern, ArtifactClass)>;
+/// The entries read so far, by artifact key.
+type SeenKeys = HashMap<String, SeenEntry>;
+
+struct SeenEntry {
+    pattern: Pattern,
+    class: ArtifactClass,
+}
 
 struct ManifestSeed<'s> {
     seen: &'s mut SeenKeys,
@@ -70,7 +75,7 @@ impl<'de> Visitor<'de> for ManifestSeed<'_> {
         let (mut schema, mut mission, mut version) = (None, None, None);
         let (mut always, mut by_step, mut optional) = (None, None, None);
         while let Some(field) = map.next_key()? {
-            let twice = match field {
+            let is_duplicate = match field {
                 Field::SchemaVersion => schema.replace(map.next_value::<String>()?).is_some(),
                 Field::MissionType => mission.replace(map.next_value::<String>()?).is_some(),
                 Field::ManifestVersion => version.replace(map.next_value::<String>()?).is_some(),
@@ -84,8 +89,8 @@ impl<'de> Visitor<'de> for ManifestSeed<'_> {
                     optional.replace(map.next_value_seed(SpecsSeed { seen: self.seen })?).is_some()
                 }
             };
-            if twice {
-                return Err(de::Error::custom("a key stands twice at the top of the file"));
+            if is_duplicate {
+                return Err(de::Error::custom("duplicate key at the top of the file"));
             }
         }
         Ok(ExpectedArtifactManifest {
@@ -99,13 +104,13 @@ impl<'de> Visitor<'de> for ManifestSeed<'_> {
     }
 }
 
-/// `required_by_step`: a map whose order matters and whose keys stand once.
+/// Deserializes `required_by_step`: a map whose order matters, without repeated keys.
 struct StepsSeed<'s> {
     seen: &'s mut SeenKeys,
 }
 
 impl<'de> DeserializeSeed<'de> for StepsSeed<'_> {
-    type Value = Vec<(Arc<str>, Vec<ExpectedArtifactSpec>)>;
+    type Value = Vec<StepRequirements>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_any(self)
@@ -113,22 +118,22 @@ impl<'de> DeserializeSeed<'de> for StepsSeed<'_> {
 }
 
 impl<'de> Visitor<'de> for StepsSeed<'_> {
-    type Value = Vec<(Arc<str>, Vec<ExpectedArtifactSpec>)>;
+    type Value = Vec<StepRequirements>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a map from step to list of artifacts")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut steps: Self::Value = Vec::new();
+        let mut requirements: Self::Value = Vec::new();
         while let Some(step) = map.next_key::<String>()? {
-            if steps.iter().any(|(known, _)| **known == *step) {
-                return Err(de::Error::custom(format!("step `{step}` stands twice")));
+            if requirements.iter().any(|known| *known.step == *step) {
+                return Err(de::Error::custom(format!("duplicate step `{step}`")));
             }
             let specs = map.next_value_seed(SpecsSeed { seen: self.seen })?;
-            steps.push((step.into(), specs));
+            requirements.push(StepRequirements { step: step.into(), specs });
         }
-        Ok(steps)
+        Ok(requirements)
     }
 }
 
@@ -139,7 +144,8 @@ struct SpecsSeed<'s> {
 impl<'de> DeserializeSeed<'de> for SpecsSeed<'_> {
     type Value = Vec<ExpectedArtifactSpec>;
 
-    /// As "any", because the parser takes nothing at all (a line half written) for an empty list.
+    /// Requests any type: for a list the parser would accept a missing value, such as a line that is
+    /// only half written, as an empty one.
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_any(self)
     }
@@ -183,20 +189,21 @@ impl<'de> Visitor<'de> for SpecSeed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         let entry = ManifestEntry::deserialize(MapAccessDeserializer::new(map))?;
         let (key, class) = (entry.artifact_key.0, entry.artifact_class.0);
-        if let Some((pattern, known_class)) = self.seen.get(&key) {
-            if *pattern != entry.path_pattern {
-                let other = &entry.path_pattern;
+        if let Some(seen) = self.seen.get(&key) {
+            if seen.pattern != entry.path_pattern {
+                let (one, other) = (&seen.pattern, &entry.path_pattern);
                 return Err(de::Error::custom(format!(
-                    "`{key}` has two patterns, `{pattern}` and `{other}`; give each its own key"
+                    "`{key}` has two patterns, `{one}` and `{other}`; use a key for each"
                 )));
             }
-            if *known_class != class {
+            if seen.class != class {
                 return Err(de::Error::custom(format!(
-                    "`{key}` has two classes, `{known_class}` and `{class}`"
+                    "`{key}` has two classes, `{}` and `{class}`; use one of them",
+                    seen.class
                 )));
             }
         }
-        self.seen.insert(key.clone(), (entry.path_pattern.clone(), class));
+        self.seen.insert(key.clone(), SeenEntry { pattern: entry.path_pattern.clone(), class });
         Ok(ExpectedArtifactSpec {
             artifact_key: key,
             artifact_class: class,
@@ -221,10 +228,10 @@ struct ManifestKey(String);
 impl<'de> Deserialize<'de> for ManifestKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserialize_text(deserializer, |key| {
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-            if key.is_empty() || !key.bytes().all(plain) {
+            let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+            if key.is_empty() || !key.bytes().all(is_allowed) {
                 return Err(format!(
-                    "`{key}` is no artifact key; use letters, digits, `.`, `_` and `-`"
+                    "invalid artifact key `{key}`; use letters, digits, `.`, `_` and `-`"
                 ));
             }
             Ok(Self(key.to_owned()))
@@ -250,15 +257,15 @@ impl<'de> Deserialize<'de> for ManifestClass {
 mod tests {
     use super::*;
 
-    /// A manifest with `entry` as its only spec, at line 4.
+    /// Returns the error of a manifest with `entry` as its only spec, at line 4.
     fn error_of(entry: &str) -> String {
         let text = format!("mission_type: x\nrequired_always:\n  # one\n  - {entry}\n");
         parse_manifest(text.as_bytes()).unwrap_err().to_string()
     }
 
     #[test]
-    fn places_and_mends() {
-        for (entry, expect) in [
+    fn errors_of_an_entry_have_position_and_fix() {
+        for (entry, expected) in [
             (
                 "{artifact_key: a, artifact_class: ouput, path_pattern: x}",
                 "4:39: required_always[0].artifact_class: unknown class `ouput`, expected one of \
@@ -271,26 +278,26 @@ mod tests {
             ),
             (
                 "{artifact_key: a, artifact_class: input, path_pattern: ../x}",
-                "4:60: required_always[0].path_pattern: `../x` is no pattern: the path has a `..` \
+                "4:60: required_always[0].path_pattern: invalid pattern `../x`: the path has a `..` \
                  component; it must stay below the feature directory",
             ),
             (
                 "{artifact_key: a, artifact_class: input, path_pattern: /x}",
-                "4:60: required_always[0].path_pattern: `/x` is no pattern: the path is absolute; \
-                 give one relative to the feature directory",
+                "4:60: required_always[0].path_pattern: invalid pattern `/x`: the path is absolute; \
+                 use one relative to the feature directory",
             ),
             (
                 "{artifact_key: a b, artifact_class: input, path_pattern: x}",
-                "4:20: required_always[0].artifact_key: `a b` is no artifact key; use letters, \
+                "4:20: required_always[0].artifact_key: invalid artifact key `a b`; use letters, \
                  digits, `.`, `_` and `-`",
             ),
         ] {
-            assert_eq!(error_of(entry), expect);
+            assert_eq!(error_of(entry), expected);
         }
     }
 
     #[test]
-    fn one_key_has_one_pattern() {
+    fn a_key_with_two_patterns_is_an_error() {
         let text = "mission_type: x\nrequired_by_step:\n  s:\n\
                     \x20 - {artifact_key: a, artifact_class: input, path_pattern: x}\n\
                     \x20 - {artifact_key: a, artifact_class: input, path_pattern: x, blocking: true}\n\
@@ -298,23 +305,23 @@ mod tests {
                     \x20 - {artifact_key: a, artifact_class: input, path_pattern: y}\n";
         assert_eq!(
             parse_manifest(text.as_bytes()).unwrap_err().to_string(),
-            "7:5: optional_always[0]: `a` has two patterns, `x` and `y`; give each its own key"
+            "7:5: optional_always[0]: `a` has two patterns, `x` and `y`; use a key for each"
         );
     }
 
     #[test]
-    fn top_level() {
-        for (text, expect) in [
+    fn errors_of_the_top_level_name_the_problem() {
+        for (text, expected) in [
             ("", "missing field `mission_type`"),
             ("mission_type: x\nrequired: []\n", "unknown field `required`"),
             ("mission_type: x\nrequired_by_step:\n  plan:\n", "expected a list of artifacts"),
-            ("mission_type: x\nrequired_by_step:\n  a: []\n  a: []\n", "step `a` stands twice"),
-            ("mission_type: x\nmission_type: y\n", "stands twice"),
+            ("mission_type: x\nrequired_by_step:\n  a: []\n  a: []\n", "duplicate step `a`"),
+            ("mission_type: x\nmission_type: y\n", "duplicate key"),
             ("- a\n", "expected a manifest of expected artifacts"),
-            ("mission_type: x\n---\nmission_type: y\n", "2:1: a second document begins"),
+            ("mission_type: x\n---\nmission_type: y\n", "2:1: second document"),
         ] {
             let error = parse_manifest(text.as_bytes()).unwrap_err().to_string();
-            assert!(error.contains(expect), "{text:?}: {error}");
+            assert!(error.contains(expected), "{text:?}: {error}");
         }
         let manifest = parse_manifest(b"mission_type: x\nmanifest_version: 1.10\n").unwrap();
         assert_eq!(manifest.manifest_version, "1.10", "as written");

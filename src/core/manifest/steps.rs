@@ -1,6 +1,7 @@
-//! The order of a mission's steps, out of `mission.yaml`, `mission-runtime.yaml` and the manifest.
+//! The order of a mission's steps, from `mission.yaml`, `mission-runtime.yaml` and the manifest
+//! (`docs/specification.md#steps`).
 //!
-//! These files belong to others: only the ids are read, everything else in them is passed over.
+//! The first two files belong to other programs: only the ids are read, everything else is ignored.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -48,12 +49,11 @@ struct IdEntry {
     id: String,
 }
 
-/// Step ids of a `mission.yaml`: `states[].name`, else `workflow.phases[].name`, else
-/// `steps[].id` or `mission.steps[].id`. What comes after the first of these that is there is not
-/// looked at.
+/// Returns the step ids of a `mission.yaml`: `states[].name`, else `workflow.phases[].name`, else
+/// `steps[].id`, else `mission.steps[].id`. Lists after the first that is not empty are not checked.
 ///
 /// # Errors
-/// [`ParseError`] when the text or that list is not what it should be.
+/// [`ParseError`] if the text is not YAML or the list is invalid.
 pub fn parse_mission_steps(bytes: &[u8]) -> Result<Vec<String>, ParseError> {
     let names = |list: Vec<NamedEntry>| list.into_iter().map(|entry| entry.name).collect();
     let file: Option<StatesSection> = parse(bytes)?;
@@ -68,10 +68,10 @@ pub fn parse_mission_steps(bytes: &[u8]) -> Result<Vec<String>, ParseError> {
     parse_runtime_steps(bytes)
 }
 
-/// Step ids of a `mission-runtime.yaml`: `steps[].id` or `mission.steps[].id`.
+/// Returns the step ids of a `mission-runtime.yaml`: `steps[].id`, else `mission.steps[].id`.
 ///
 /// # Errors
-/// [`ParseError`] when the text or that list is not what it should be.
+/// [`ParseError`] if the text is not YAML or the list is invalid.
 pub fn parse_runtime_steps(bytes: &[u8]) -> Result<Vec<String>, ParseError> {
     let file: Option<StepsSection> = parse(bytes)?;
     let mut steps = non_empty(file.and_then(|file| file.steps));
@@ -86,7 +86,7 @@ fn non_empty<T>(list: Option<Vec<T>>) -> Option<Vec<T>> {
     list.filter(|list| !list.is_empty())
 }
 
-/// A map, or something else that is passed over: `mission` is a text in some files.
+/// A map; `None` for a value of any other type. In some files `mission` is a text.
 struct MapOrOther<T>(Option<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for MapOrOther<T> {
@@ -136,8 +136,8 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for MapOrOther<T> {
     }
 }
 
-/// `known`, and each id of `more` that it lacks right after the one written before it in `more`
-/// (at the front where none is).
+/// Returns the ids of `known` without repetitions, completed by the other ids of `more`. Each of
+/// those is inserted after its predecessor in `more`, or at the front if it has none.
 #[must_use]
 pub fn merge_step_order(known: &[String], more: &[String]) -> Vec<String> {
     let mut order: Vec<String> = Vec::with_capacity(known.len() + more.len());
@@ -146,13 +146,13 @@ pub fn merge_step_order(known: &[String], more: &[String]) -> Vec<String> {
             order.push(id.clone());
         }
     }
-    let mut after = 0;
+    let mut insert_at = 0;
     for id in more {
-        after = match order.iter().position(|known| known == id) {
-            Some(place) => place + 1,
+        insert_at = match order.iter().position(|known| known == id) {
+            Some(index) => index + 1,
             None => {
-                order.insert(after, id.clone());
-                after + 1
+                order.insert(insert_at, id.clone());
+                insert_at + 1
             }
         };
     }
@@ -164,8 +164,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn missing_ids_follow_their_predecessor() {
-        for (known, more, expect) in [
+    fn merge_step_order_inserts_ids_after_their_predecessor() {
+        for (known, more, expected) in [
             ("a b c", "", "a b c"),
             ("a b c", "a x b y", "a x b y c"),
             ("a b c", "x a", "x a b c"),
@@ -180,13 +180,13 @@ mod tests {
             ),
         ] {
             let list = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-            assert_eq!(merge_step_order(&list(known), &list(more)).join(" "), expect);
+            assert_eq!(merge_step_order(&list(known), &list(more)).join(" "), expected);
         }
     }
 
     #[test]
-    fn each_kind_of_file() {
-        for (text, expect) in [
+    fn step_ids_are_read_from_each_file_format() {
+        for (text, expected) in [
             ("states: [{name: a, x: 1}, {name: b}]\nworkflow: {phases: [{name: z}]}", "a b"),
             ("name: X\nworkflow: {phases: [{name: c}]}\nsteps: [{id: z}]", "c"),
             ("steps: [{id: d}]\nmission: {steps: [{id: z}]}", "d"),
@@ -196,7 +196,7 @@ mod tests {
             ("unrelated: 1", ""),
             ("", ""),
         ] {
-            assert_eq!(parse_mission_steps(text.as_bytes()).unwrap().join(" "), expect);
+            assert_eq!(parse_mission_steps(text.as_bytes()).unwrap().join(" "), expected);
         }
         assert_eq!(parse_runtime_steps(b"states: [{name: a}]\nsteps: [{id: b}]").unwrap(), ["b"]);
         for bad in ["states: 7", "states: [{nme: a}]", "steps: x", "steps: [{id: [1]}]"] {

@@ -1,4 +1,4 @@
-//! Which events a change of state owes.
+//! Tests of the events that follow from a change of state.
 
 use uuid::Uuid;
 
@@ -25,17 +25,17 @@ fn inventory() -> Inventory {
 
 fn set(inventory: &mut Inventory, seen: Observation) -> String {
     let changed = inventory.set(seen, Timestamp::default());
-    word(artifact_event(inventory, &changed, RemovalReason::Deleted))
+    describe(artifact_event(inventory, &changed, RemovalReason::Deleted))
 }
 
-fn remove(inventory: &mut Inventory, path: &str, gone: RemovalReason) -> String {
+fn remove(inventory: &mut Inventory, path: &str, removal: RemovalReason) -> String {
     let changed = inventory.remove(&RelPath::new(path.as_bytes()).unwrap());
-    word(artifact_event(inventory, &changed, gone))
+    describe(artifact_event(inventory, &changed, removal))
 }
 
-fn word(event: Option<Payload>) -> String {
+fn describe(event: Option<Payload>) -> String {
     match event {
-        None => "nothing".to_owned(),
+        None => "no event".to_owned(),
         Some(Payload::ArtifactIndexed(event)) => {
             format!("{:?} {}", event.change, event.artifact_key)
         }
@@ -49,20 +49,20 @@ fn word(event: Option<Payload>) -> String {
 }
 
 #[test]
-fn one_path_through_its_life() {
+fn artifact_event_reports_each_change_of_a_path_once() {
     let mut inventory = inventory();
     let inventory = &mut inventory;
     assert_eq!(set(inventory, observed("spec.md", "1")), "Added spec");
-    assert_eq!(set(inventory, observed("spec.md", "1")), "nothing");
+    assert_eq!(set(inventory, observed("spec.md", "1")), "no event");
     assert_eq!(set(inventory, observed("spec.md", "2")), "Modified spec");
     assert_eq!(set(inventory, unreadable("spec.md")), "unreadable spec (spec.md) blocking");
-    assert_eq!(set(inventory, unreadable("spec.md")), "nothing");
+    assert_eq!(set(inventory, unreadable("spec.md")), "no event");
     assert_eq!(set(inventory, observed("spec.md", "2")), "Restored spec");
     assert_eq!(
         remove(inventory, "spec.md", RemovalReason::Deleted),
         "deleted_after_scan spec (spec.md) blocking"
     );
-    assert_eq!(remove(inventory, "spec.md", RemovalReason::Deleted), "nothing");
+    assert_eq!(remove(inventory, "spec.md", RemovalReason::Deleted), "no event");
     assert_eq!(set(inventory, observed("x/y.bin", "")), "Added other.x.y.bin");
     assert_eq!(
         remove(inventory, "x/y.bin", RemovalReason::ParentUnreadable),
@@ -71,7 +71,7 @@ fn one_path_through_its_life() {
 }
 
 #[test]
-fn blocking_is_what_leaves_a_spec_unsatisfied() {
+fn deletion_is_blocking_only_if_it_leaves_a_spec_unsatisfied() {
     let mut inventory = inventory();
     set(&mut inventory, observed("tasks/WP01.md", "1"));
     set(&mut inventory, observed("tasks/WP02.md", "2"));
@@ -86,7 +86,7 @@ fn blocking_is_what_leaves_a_spec_unsatisfied() {
 }
 
 #[test]
-fn new_terms_reclassify() {
+fn a_new_context_reclassifies_files_with_their_previous_key() {
     let mut inventory = inventory();
     set(&mut inventory, observed("spec.md", "1"));
     let changed = inventory.reclassify_all(feature_context(None, None), Timestamp::default());
@@ -102,22 +102,22 @@ fn new_terms_reclassify() {
 }
 
 #[test]
-fn absent_specs_are_said_once_and_not_after_their_deletion() {
+fn absent_specs_are_reported_once_and_not_after_a_deletion() {
     let inventory = inventory();
     let absent: Vec<ArtifactRef> = inventory.absent_specs(Timestamp::default()).collect();
-    let words = |before: &[String], silent: &str| -> Vec<String> {
-        let events = absent_spec_events(&inventory, before, &absent, |key| key == silent);
-        events.into_iter().map(|event| word(Some(event))).collect()
+    let events = |before: &[String], reported: &str| -> Vec<String> {
+        let events = absent_spec_events(&inventory, before, &absent, |key| key == reported);
+        events.into_iter().map(|event| describe(Some(event))).collect()
     };
     assert_eq!(
-        words(&[], ""),
+        events(&[], ""),
         ["not_found spec (spec.md) blocking", "not_found wp (tasks/WP*.md) blocking"]
     );
-    assert_eq!(words(&["spec".to_owned()], ""), ["not_found wp (tasks/WP*.md) blocking"]);
-    assert_eq!(words(&[], "spec"), ["not_found wp (tasks/WP*.md) blocking"]);
+    assert_eq!(events(&["spec".to_owned()], ""), ["not_found wp (tasks/WP*.md) blocking"]);
+    assert_eq!(events(&[], "spec"), ["not_found wp (tasks/WP*.md) blocking"]);
 }
 
-fn verdict(drift: Drift) -> Evaluation {
+fn evaluation(drift: Drift) -> Evaluation {
     let mut inventory = inventory();
     Evaluation {
         parity_hash_sha256: inventory.parity_hash(),
@@ -140,7 +140,7 @@ fn key(branch: &str) -> BaselineKey {
     }
 }
 
-fn bearings(branch: &str, baseline: BaselineFile) -> FeatureMetadata {
+fn metadata(branch: &str, baseline: BaselineFile) -> FeatureMetadata {
     FeatureMetadata {
         step_source: StepSource::None,
         step_error: None,
@@ -152,49 +152,49 @@ fn bearings(branch: &str, baseline: BaselineFile) -> FeatureMetadata {
 }
 
 #[test]
-fn verdicts_are_news_once() {
+fn an_unchanged_evaluation_is_published_once() {
     let slug = FeatureSlug::new(b"001-x").unwrap();
-    let mut verdict = verdict(Drift::indeterminate("no reason"));
-    let none = bearings("main", BaselineFile::Absent);
+    let mut evaluation = evaluation(Drift::indeterminate("no reason"));
+    let metadata = metadata("main", BaselineFile::Absent);
     let at = |millis| Timestamp::from_millis(millis).unwrap();
     let (first, later) = (at(1), at(2));
-    let (events, announced) =
-        evaluation_events(&slug, None, &verdict, &none, first, || "one".into());
-    assert_eq!((events.len(), announced.computed_at), (1, Some(first)));
-    let (events, again) =
-        evaluation_events(&slug, Some(&announced), &verdict, &none, later, || panic!("none"));
-    assert_eq!((events.len(), &again), (0, &announced), "computed once");
-    verdict.drift.state = Some(DriftState::NoBaseline);
-    let (events, next) =
-        evaluation_events(&slug, Some(&announced), &verdict, &none, later, || "two".into());
-    assert_eq!((events.len(), next.snapshot_id.as_str()), (1, "two"));
-    assert_eq!(next.computed_at, Some(later));
+    let one = evaluation_events(&slug, None, &evaluation, &metadata, first, || "one".into());
+    let published = one.last_published;
+    assert_eq!((one.events.len(), published.computed_at), (1, Some(first)));
+    let again =
+        evaluation_events(&slug, Some(&published), &evaluation, &metadata, later, || panic!("new"));
+    assert_eq!((again.events.len(), &again.last_published), (0, &published), "computed once");
+    evaluation.drift.state = Some(DriftState::NoBaseline);
+    let two =
+        evaluation_events(&slug, Some(&published), &evaluation, &metadata, later, || "two".into());
+    assert_eq!((two.events.len(), two.last_published.snapshot_id.as_str()), (1, "two"));
+    assert_eq!(two.last_published.computed_at, Some(later));
 }
 
 #[test]
-fn each_pair_of_keys_is_news_once() {
+fn each_key_mismatch_is_published_once() {
     let slug = FeatureSlug::new(b"001-x").unwrap();
     let dossier =
         Inventory::from_observations(feature_context(None, None), Vec::new(), Timestamp::default())
             .to_dossier(Timestamp::default());
     let now = MissionDossierSnapshot::compute(&dossier, Uuid::nil(), Timestamp::default());
-    let mut announced = None;
-    let mut tell = |of: &str, on: &str, judged: bool| {
-        let baseline = Baseline::capture(&now, &key(of), Timestamp::default());
-        let bearings = bearings(on, BaselineFile::Valid(Box::new(baseline)));
-        let drift = if judged {
-            Drift::compare(&bearings.baseline, &bearings.baseline_key, &now)
+    let mut last = None;
+    let mut count_drift_events = |accepted_on: &str, current: &str, is_evaluated: bool| {
+        let baseline = Baseline::capture(&now, &key(accepted_on), Timestamp::default());
+        let metadata = metadata(current, BaselineFile::Valid(Box::new(baseline)));
+        let drift = if is_evaluated {
+            Drift::compare(&metadata.baseline, &metadata.baseline_key, &now)
         } else {
             Drift::indeterminate("no reason")
         };
         let (id, at) = (|| "id".to_owned(), Timestamp::default());
-        let (events, next) =
-            evaluation_events(&slug, announced.as_ref(), &verdict(drift), &bearings, at, id);
-        assert!(next.mismatches.len() <= MAX_REMEMBERED_MISMATCHES);
-        announced = Some(next);
+        let EvaluationEvents { events, last_published } =
+            evaluation_events(&slug, last.as_ref(), &evaluation(drift), &metadata, at, id);
+        assert!(last_published.mismatches.len() <= MAX_REMEMBERED_MISMATCHES);
+        last = Some(last_published);
         events.iter().filter(|event| matches!(event, Payload::ParityDriftDetected(_))).count()
     };
-    for (of, on, judged, news) in [
+    for (accepted_on, current, is_evaluated, count) in [
         ("main", "main", true, 0),
         ("main", "a", true, 1),
         ("main", "a", true, 0),
@@ -206,11 +206,12 @@ fn each_pair_of_keys_is_news_once() {
         ("b", "a", true, 1),
         ("a", "b", true, 1),
     ] {
-        assert_eq!(tell(of, on, judged), news, "of {of} on {on}, judged: {judged}");
+        let events = count_drift_events(accepted_on, current, is_evaluated);
+        assert_eq!(events, count, "{accepted_on} on {current}, evaluated: {is_evaluated}");
     }
     for number in 0..MAX_REMEMBERED_MISMATCHES {
-        assert_eq!(tell("main", &number.to_string(), true), 1);
+        assert_eq!(count_drift_events("main", &number.to_string(), true), 1);
     }
-    assert_eq!(tell("main", "0", true), 0);
-    assert_eq!(tell("main", "a", true), 1);
+    assert_eq!(count_drift_events("main", "0", true), 0);
+    assert_eq!(count_drift_events("main", "a", true), 1);
 }

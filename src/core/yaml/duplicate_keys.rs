@@ -1,5 +1,5 @@
-//! Keys that a mapping has twice. serde takes the last silently, or says that there are two without
-//! saying where; here the second one is found, with its place.
+//! Rejects duplicate keys of YAML mappings, with the position of the second one. serde keeps the last
+//! value silently, or reports a duplicate without a position.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -9,25 +9,25 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visit
 
 use super::error::{ParseError, parse_error_from_yaml};
 
-/// Refuses a text in which a mapping has a key twice; what else is wrong with it is for others to
-/// say.
+/// Returns an error if a mapping in the text has a key twice. All other errors are left to the parser
+/// that reads the values.
 pub(super) fn reject_duplicate_keys(text: &str) -> Result<(), ParseError> {
-    let found = Cell::new(false);
-    let walked = DuplicateKeyVisitor { duplicate_found: &found }
+    let duplicate_found = Cell::new(false);
+    let result = DuplicateKeyVisitor { duplicate_found: &duplicate_found }
         .deserialize(serde_yaml::Deserializer::from_str(text));
-    match walked {
-        Err(error) if found.get() => Err(parse_error_from_yaml(&error)),
+    match result {
+        Err(error) if duplicate_found.get() => Err(parse_error_from_yaml(&error)),
         _ => Ok(()),
     }
 }
 
-/// Anything, looked at and forgotten.
+/// Visits any value and keeps none of it.
 #[derive(Clone, Copy)]
 struct DuplicateKeyVisitor<'f> {
     duplicate_found: &'f Cell<bool>,
 }
 
-/// A key of a mapping that has had the others.
+/// Deserializes a key of a mapping whose earlier keys are `seen`.
 struct KeySeed<'s, 'f> {
     visitor: DuplicateKeyVisitor<'f>,
     seen: &'s mut BTreeSet<String>,
@@ -78,8 +78,8 @@ impl<'de> Visitor<'de> for DuplicateKeyVisitor<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
-        let mut before = BTreeSet::new();
-        while entries.next_key_seed(KeySeed { visitor: self, seen: &mut before })?.is_some() {
+        let mut seen = BTreeSet::new();
+        while entries.next_key_seed(KeySeed { visitor: self, seen: &mut seen })?.is_some() {
             entries.next_value_seed(self)?;
         }
         Ok(())
@@ -90,7 +90,7 @@ impl<'de> DeserializeSeed<'de> for KeySeed<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        // As it is written: no key of ours is anything but a text.
+        // All keys are texts: a number is compared as it is written.
         deserializer.deserialize_str(self)
     }
 }
@@ -107,7 +107,7 @@ impl Visitor<'_> for KeySeed<'_, '_> {
             return Ok(());
         }
         self.visitor.duplicate_found.set(true);
-        Err(E::custom(format!("`{key}` stands twice")))
+        Err(E::custom(format!("duplicate key `{key}`")))
     }
 }
 
@@ -116,21 +116,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_second_one_is_named_with_its_place() {
-        for (text, expect) in [
-            ("a: 1\nb: 2\na: 3\n", "3:1: `a` stands twice"),
-            ("a:\n  - x: 1\n    'x': 2\n", "3:5: a[0]: `x` stands twice"),
-            ("a: {b: {c: 1, c: 1}}\n", "1:15: a.b: `c` stands twice"),
-            ("a: {1: x, 1: y}\n", "1:11: a: `1` stands twice"),
+    fn the_second_of_two_keys_is_reported_with_its_position() {
+        for (text, expected) in [
+            ("a: 1\nb: 2\na: 3\n", "3:1: duplicate key `a`"),
+            ("a:\n  - x: 1\n    'x': 2\n", "3:5: a[0]: duplicate key `x`"),
+            ("a: {b: {c: 1, c: 1}}\n", "1:15: a.b: duplicate key `c`"),
+            ("a: {1: x, 1: y}\n", "1:11: a: duplicate key `1`"),
         ] {
-            assert_eq!(reject_duplicate_keys(text).unwrap_err().to_string(), expect);
+            assert_eq!(reject_duplicate_keys(text).unwrap_err().to_string(), expected);
         }
-        for sound in ["", "a: 1\nb: {a: 1}\n", "a: [{b: 1}, {b: 1}]\n", "x: &x {a: 1}\ny: *x\n"] {
-            assert_eq!(reject_duplicate_keys(sound), Ok(()), "{sound:?}");
+        for valid in ["", "a: 1\nb: {a: 1}\n", "a: [{b: 1}, {b: 1}]\n", "x: &x {a: 1}\ny: *x\n"] {
+            assert_eq!(reject_duplicate_keys(valid), Ok(()), "{valid:?}");
         }
-        // What is wrong otherwise is said by whoever reads it.
-        for broken in ["a: [", "- 1", "? [1]\n: 2\n", "!tag {a: 1, a: 2}\n", "%"] {
-            assert_eq!(reject_duplicate_keys(broken), Ok(()), "{broken:?}");
+        // Other errors are left to the parser that reads the values.
+        for invalid in ["a: [", "- 1", "? [1]\n: 2\n", "!tag {a: 1, a: 2}\n", "%"] {
+            assert_eq!(reject_duplicate_keys(invalid), Ok(()), "{invalid:?}");
         }
     }
 }

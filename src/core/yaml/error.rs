@@ -1,4 +1,4 @@
-//! Errors of the YAML and JSON parsers, with position and suggestion.
+//! Errors of the YAML and JSON parsers: position, message without Rust terms, and suggestion.
 
 use std::fmt;
 
@@ -6,24 +6,25 @@ use serde::Serialize;
 
 use crate::core::suggest::nearest;
 
-/// What is wrong with a text, and where.
+/// An error in a text, and its position.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ParseError {
-    /// Line, from 1.
+    /// Line, from 1; `None` if the error concerns the whole text.
     pub line: Option<usize>,
-    /// Column, from 1.
+    /// Column, from 1; `None` if the error concerns the whole text.
     pub column: Option<usize>,
-    /// What is wrong there, and the mend where one is near.
+    /// The error, and the fix if one is known.
     pub message: String,
 }
 
 impl ParseError {
-    /// An error that concerns the text as a whole.
+    /// Returns an error that concerns the whole text.
     #[must_use]
     pub fn without_position(message: impl Into<String>) -> Self {
         Self { line: None, column: None, message: message.into() }
     }
 
+    /// Returns an error at a byte offset of the text.
     pub(super) fn at_offset(bytes: &[u8], offset: usize, message: impl Into<String>) -> Self {
         let before = &bytes[..offset];
         let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
@@ -46,13 +47,14 @@ impl fmt::Display for ParseError {
 
 impl std::error::Error for ParseError {}
 
-/// Returns the error without its position in the text, and with a suggestion for unknown names.
+/// Returns an error of the parser, with its position removed from the message and a suggestion
+/// added.
 pub(super) fn parse_error_from_yaml(error: &serde_yaml::Error) -> ParseError {
     let mut message = error.to_string();
     let location = error.location();
-    if let Some(place) = &location {
-        let place = format!(" at line {} column {}", place.line(), place.column());
-        message = message.replacen(&place, "", 1);
+    if let Some(location) = &location {
+        let position = format!(" at line {} column {}", location.line(), location.column());
+        message = message.replacen(&position, "", 1);
     }
     message = without_rust_terms(message);
     if let Some(known) = suggest_known_name(&message) {
@@ -65,7 +67,7 @@ pub(super) fn parse_error_from_yaml(error: &serde_yaml::Error) -> ParseError {
     }
 }
 
-/// Without the names of our own types.
+/// Returns the message of serde with the names of Rust types replaced.
 pub(super) fn without_rust_terms(mut message: String) -> String {
     for number in ["u64", "usize"] {
         message = message.replace(&format!("expected {number}"), "expected a whole number");

@@ -19,7 +19,8 @@ use crate::core::path::RelPath;
 use crate::core::snapshot::MissionDossierSnapshot;
 use crate::core::time::Timestamp;
 use crate::core::transition::{
-    Evaluation, LastPublished, RemovalReason, absent_spec_events, artifact_event, evaluation_events,
+    Evaluation, EvaluationEvents, LastPublished, RemovalReason, absent_spec_events, artifact_event,
+    evaluation_events,
 };
 use crate::engine::view::judge_drift;
 use crate::project::FeatureDir;
@@ -132,7 +133,7 @@ impl LiveFeature {
         let slug = self.dir.slug.clone();
         let known = self.announced.as_ref();
         let new_id = || Uuid::new_v4().to_string();
-        let (events, announced) =
+        let EvaluationEvents { events, last_published: announced } =
             evaluation_events(&slug, known, &evaluation, &self.bearings, at, new_id);
         self.verdict = Some(evaluation);
         let is_unchanged = known == Some(&announced);

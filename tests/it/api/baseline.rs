@@ -98,7 +98,7 @@ fn accept_rejects_unevaluated_features_and_replaces_corrupt_baselines_only_on_re
         (daemon.overview(FEATURE)["watch"] == "gone").then_some(())
     });
     let gone = daemon.request("POST", BASELINE, "").assert_problem(409, "not_judged");
-    assert_eq!(gone["detail"], "not accepted: the feature is gone");
+    assert_eq!(gone["detail"], "cannot accept the state: the feature's directory does not exist");
     assert_eq!(fs::read(project.baseline_file()).unwrap(), valid, "unchanged");
     daemon.stop();
 }

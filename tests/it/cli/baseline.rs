@@ -203,10 +203,7 @@ fn accept_all_covers_every_feature_and_accept_tree_only_the_given_state() {
     let (_, tree) = expected_hashes(&project.feature_dir());
     let other = "0".repeat(64);
     let refused = project.run(&["baseline", "accept", FEATURE, "--tree", &other]);
-    refused.assert_failure(
-        1,
-        &format!("not accepted: the state has moved on, its tree hash is {tree}"),
-    );
+    refused.assert_failure(1, &format!("cannot accept the state: its tree hash is {tree}"));
     let odd = project.run(&["baseline", "accept", FEATURE, "--tree", "abc"]);
     odd.assert_failure(2, "a tree hash is 64 lower-case hexadecimal digits");
     assert!(!project.root.join(".kittify/dossiers").exists(), "nothing is written when refused");
@@ -260,7 +257,10 @@ fn corrupt_baseline_is_reported_and_only_replaced_when_the_feature_is_named() {
         ),
         (with(|v| v["parity_hash_sha256"] = 7.into()), "invalid type: integer `7`"),
         (with(|v| v["artifacts"][0]["relative_path"] = "../../x".into()), "`..` component"),
-        (with(|v| v["artifacts"][1]["relative_path"] = "spec.md".into()), "`spec.md` stands twice"),
+        (
+            with(|v| v["artifacts"][1]["relative_path"] = "spec.md".into()),
+            "duplicate path `spec.md`",
+        ),
     ] {
         let project = Project::complete();
         crate::support::write_file(&project.baseline_file(), &content);
@@ -350,16 +350,20 @@ fn incomplete_scan_or_unevaluated_state_is_not_accepted() {
     type Change = fn(&Project);
     let manifest = ".kittify/missions/software-dev/expected-artifacts.yaml";
     let table: [(Change, i32, &str); 3] = [
-        (|p| p.write("kitty-specs/001-x/meta.json", "{"), 1, "not accepted: meta.json:1:1"),
+        (
+            |p| p.write("kitty-specs/001-x/meta.json", "{"),
+            1,
+            "cannot accept the state: meta.json:1:1",
+        ),
         (
             |p| p.write(".kittify/missions/software-dev/expected-artifacts.yaml", "mission_typ: x"),
             78,
-            "not accepted while its manifest is broken",
+            "cannot accept the state: the manifest is invalid",
         ),
         (
             |p| crate::support::write_file(&p.config_file(), b"limits: {entries: 2}\n"),
             1,
-            "not accepted: more than 2 entries",
+            "cannot accept the state: more than 2 entries",
         ),
     ];
     for (change, code, said) in table {

@@ -152,57 +152,57 @@ fn check_reports_each_error_with_its_location() {
     error: config.yaml:3:5: projects[0]: unknown field `featurs`, expected one of `path`, `features`, `mission`, `step`, `ignore`; did you mean `features`?
     error: config.yaml:2:5: projects[0]: missing field `path`
     error: config.yaml:2:12: projects[0].path: `here` is not absolute; begin it with `/` or `~/`
-    error: config.yaml:2:34: projects[0].features[0]: `../x` is no pattern: the path has a `..` component; it must stay below the feature directory
-    error: config.yaml:2:32: projects[0].mission: `a/b` is no mission type; use letters, digits, `_` and `-`
+    error: config.yaml:2:34: projects[0].features[0]: invalid pattern `../x`: the path has a `..` component; it must stay below the feature directory
+    error: config.yaml:2:32: projects[0].mission: invalid mission type `a/b`; use letters, digits, `_` and `-`
     error: config.yaml:2:29: projects[0].step: invalid type: sequence, expected a map
     error: config.yaml:1:17: limits.depth: invalid type: integer `-1`, expected a whole number
     error: config.yaml:2:3: settle: unknown field `quiet`, expected one of `appear_ms`, `quiet_ms`, `max_ms`, `vanish_ms`, `git_ms`; did you mean `quiet_ms`?
-    error: config.yaml:2:12: journal.max_age: `soon` is no time; write a number and `s`, `m`, `h` or `d`, such as `30d`
-    error: config.yaml:1:22: journal.max_bytes: `1 TB` is no size; write a number of bytes, or one with `KiB`, `MiB` or `GiB`
-    error: config.yaml:1:6: log: `loud` is no log filter; write error, warn, info, debug, trace or off, also by module, such as `warn,dossierd::engine=debug`
-    error: config.yaml:1:6: log: `info,dossierd=loud` is no log filter; write error, warn, info, debug, trace or off, also by module, such as `warn,dossierd::engine=debug`
-    error: config.yaml:1:8: scrub: `0d` is no time; write a number and `s`, `m`, `h` or `d`, such as `30d`, or `off`
-    error: config.yaml:2:1: `projects` stands twice
+    error: config.yaml:2:12: journal.max_age: invalid duration `soon`; write a number and `s`, `m`, `h` or `d`, such as `30d`
+    error: config.yaml:1:22: journal.max_bytes: invalid size `1 TB`; write a number of bytes, or a number with `KiB`, `MiB` or `GiB`
+    error: config.yaml:1:6: log: invalid log filter `loud`; write error, warn, info, debug, trace or off, also by module, such as `warn,dossierd::engine=debug`
+    error: config.yaml:1:6: log: invalid log filter `info,dossierd=loud`; write error, warn, info, debug, trace or off, also by module, such as `warn,dossierd::engine=debug`
+    error: config.yaml:1:8: scrub: invalid duration `0d`; write a number and `s`, `m`, `h` or `d`, such as `30d`, or `off`
+    error: config.yaml:2:1: duplicate key `projects`
     error: config.yaml:2:1: did not find expected node content, while parsing a flow node
     error: config.yaml:1:1: invalid type: sequence, expected keys and values
     error: config.yaml:1:1: control characters are not allowed at position 3
     error: config.yaml:1:10: limits: unknown field `deep`, expected one of `file_bytes`, `entries`, `depth`
     error: config.yaml:1:19: limits.entries: invalid type: string "many", expected a whole number
-    error: config.yaml:1:21: settle: `max_ms` stands twice
-    error: config.yaml:2:43: projects[0].step: `001-a` stands twice
-    error: config.yaml:3:5: projects[0]: `path` stands twice
-    error: config.yaml:2:32: projects[0].ignore[0]: `/x` is no pattern: the path is absolute; give one relative to the feature directory
-    error: config.yaml:2:32: projects[0].ignore[0]: `a[` is no pattern: unclosed character class; missing ']'
+    error: config.yaml:1:21: settle: duplicate key `max_ms`
+    error: config.yaml:2:43: projects[0].step: duplicate key `001-a`
+    error: config.yaml:3:5: projects[0]: duplicate key `path`
+    error: config.yaml:2:32: projects[0].ignore[0]: invalid pattern `/x`: the path is absolute; use one relative to the feature directory
+    error: config.yaml:2:32: projects[0].ignore[0]: invalid pattern `a[`: unclosed character class; missing ']'
     error: config.yaml:2:33: projects[0].features: invalid type: string "kitty-specs/*", expected a sequence
     error: config.yaml:1:11: projects: invalid type: map, expected a sequence
     error: config.yaml:2:5: projects[0]: invalid type: string "/srv/shop", expected keys and values
     error: config.yaml:2:1: found character that cannot start any token, while scanning for the next token
-    error: config.yaml:1:16: http.listen: the dashboard is for this machine only, not at `0.0.0.0:80`; write `127.0.0.1:PORT`, `[::1]:PORT` or `off`
-    error: config.yaml:1:16: http.listen: `localhost` is no address and port; write `127.0.0.1:PORT`, `[::1]:PORT` or `off`
-    error: config.yaml:1:16: http.listen: `127.0.0.1:0` names no port; write `127.0.0.1:PORT`, `[::1]:PORT` or `off`
+    error: config.yaml:1:16: http.listen: `0.0.0.0:80` is not a loopback address; write `127.0.0.1:PORT`, `[::1]:PORT` or `off`
+    error: config.yaml:1:16: http.listen: `localhost` is not an IP address with a port; write `127.0.0.1:PORT`, `[::1]:PORT` or `off`
+    error: config.yaml:1:16: http.listen: `127.0.0.1:0` has no valid port; write `127.0.0.1:PORT`, `[::1]:PORT` or `off`
     error: config.yaml:1:7: http: invalid type: string "off", expected keys and values
     error: config.yaml:1:8: http: unknown field `liste`, expected `listen`; did you mean `listen`?
     error: config.yaml:1:11: journal: unknown field `max_byte`, expected `max_age` or `max_bytes`; did you mean `max_bytes`?
     error: config.yaml:1:6: log: invalid type: sequence, expected a text
-    error: config.yaml:1:8: scrub: `often` is no time; write a number and `s`, `m`, `h` or `d`, such as `30d`, or `off`
+    error: config.yaml:1:8: scrub: invalid duration `often`; write a number and `s`, `m`, `h` or `d`, such as `30d`, or `off`
     error: config.yaml:1:10: webhook: missing field `url`
-    error: config.yaml:3:3: webhook: one of `secret_file` and `secret_env` is needed: requests are signed
-    error: config.yaml:2:3: webhook: only one of `secret_file` and `secret_env` counts
-    error: config.yaml:2:8: webhook.url: http is for this machine only (`localhost`, `127.0.0.1`, `[::1]`); use `https://`
-    error: config.yaml:2:8: webhook.url: no address of a webhook; it begins with `https://`
-    error: config.yaml:2:8: webhook.url: a user name or password does not belong into the address; requests are signed instead
-    error: config.yaml:1:10: webhook: the address belongs behind `url:`, and `secret_file` or `secret_env` beside it
+    error: config.yaml:3:3: webhook: missing `secret_file` or `secret_env`; one is required to sign requests
+    error: config.yaml:2:3: webhook: both `secret_file` and `secret_env` are set; remove one
+    error: config.yaml:2:8: webhook.url: `http://` is allowed for this machine only (`localhost`, `127.0.0.1`, `[::1]`); use `https://`
+    error: config.yaml:2:8: webhook.url: unsupported URL scheme; begin the URL with `https://`
+    error: config.yaml:2:8: webhook.url: remove the user name and password from the URL; requests are signed instead
+    error: config.yaml:1:10: webhook: expected keys; write the URL as `url:`, and add `secret_file` or `secret_env`
     error: config.yaml:3:3: webhook: unknown field `secret`, expected one of `url`, `secret_file`, `secret_env`, `ca_file`, `format`, `batch`, `gzip`, `timeout`, `connections`, `backoff`
-    error: config.yaml:3:16: webhook.secret_file: this names a file; put the secret into it
+    error: config.yaml:3:16: webhook.secret_file: expected the path of a file, not a secret; write the secret to that file
     error: config.yaml:3:16: webhook.secret_file: the file's path is not absolute; begin it with `/` or `~/`
-    error: config.yaml:3:15: webhook.secret_env: no name of an environment variable (`A` to `Z`, `0` to `9`, `_`)
+    error: config.yaml:3:15: webhook.secret_env: invalid name of an environment variable; use up to 64 of `A` to `Z`, `0` to `9` and `_`
     error: config.yaml:4:11: webhook.format: unknown variant `cloud`, expected `cloudevents` or `envelope`; did you mean `cloudevents`?
     error: config.yaml:4:10: webhook.batch: write a number from 1 to 1000
     error: config.yaml:4:16: webhook.connections: write a number from 1 to 64
     error: config.yaml:4:9: webhook.gzip: invalid type: string "maybe", expected a boolean
-    error: config.yaml:4:12: webhook.timeout: at most 300s
+    error: config.yaml:4:12: webhook.timeout: the timeout is longer than 300s; write at most that
     error: config.yaml:4:13: webhook.backoff: unknown field `first`, expected `first_ms` or `most_ms`; did you mean `first_ms`?
-    error: config.yaml:2:1: a second document begins; only one is read
+    error: config.yaml:2:1: second document; only one is allowed
     error: config.yaml:1:6: unknown anchor
     error: config.yaml:2:1: found unexpected end of stream, while scanning a quoted scalar at line 1 column 6
     error: config.yaml:1:3: invalid type: sequence, expected a key

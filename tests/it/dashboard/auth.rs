@@ -378,7 +378,10 @@ fn listener_is_opened_and_closed_by_configuration_changes() {
 fn listen_address_other_than_loopback_is_rejected_with_its_location() {
     let project = Project::complete().config("http:\n  listen: 0.0.0.0:7433\n");
     let run = project.run(&["run"]);
-    run.assert_failure(78, "config.yaml:2:11: http.listen: the dashboard is for this machine only");
+    run.assert_failure(
+        78,
+        "config.yaml:2:11: http.listen: `0.0.0.0:7433` is not a loopback address",
+    );
 }
 
 #[test]

@@ -46,23 +46,23 @@ fn a_broken_manifest_is_said_with_its_place_and_hides_nothing() {
         ),
         (
             spec("artifact_key: a, artifact_class: input, path_pattern: ../../etc/passwd"),
-            ":3:60: required_always[0].path_pattern: `../../etc/passwd` is no pattern: the path has a `..`",
+            ":3:60: required_always[0].path_pattern: invalid pattern `../../etc/passwd`: the path has a `..`",
         ),
         (
             spec("artifact_key: a, artifact_class: input, path_pattern: a/../../b"),
-            ":3:60: required_always[0].path_pattern: `a/../../b` is no pattern",
+            ":3:60: required_always[0].path_pattern: invalid pattern `a/../../b`",
         ),
         (
             spec("artifact_key: a, artifact_class: input, path_pattern: /etc/passwd"),
-            ":3:60: required_always[0].path_pattern: `/etc/passwd` is no pattern: the path is absolute",
+            ":3:60: required_always[0].path_pattern: invalid pattern `/etc/passwd`: the path is absolute",
         ),
         (
             spec("artifact_key: a, artifact_class: input, path_pattern: 'a[b'"),
-            ":3:60: required_always[0].path_pattern: `a[b` is no pattern",
+            ":3:60: required_always[0].path_pattern: invalid pattern `a[b`",
         ),
         (
             spec("artifact_key: \"a\\e[31m\", artifact_class: input, path_pattern: x"),
-            ":3:20: required_always[0].artifact_key: `a\\u{1b}[31m` is no artifact key",
+            ":3:20: required_always[0].artifact_key: invalid artifact key `a\\u{1b}[31m`",
         ),
         (
             "mission_type: software-dev\noptional_always:\n  \

@@ -23,7 +23,7 @@ use crate::cli::exit::CommandExit;
 use crate::cli::render::output;
 use crate::cli::scope::Scope;
 use crate::cli::user_dirs::user_dirs;
-use crate::config::{Config, ConfigState};
+use crate::config::{Config, LoadedConfig};
 use crate::core::path::escape_unprintable;
 use finding::{Finding, FindingLevel, Findings};
 
@@ -43,7 +43,7 @@ fn run_checks(args: &DoctorArgs) -> anyhow::Result<Vec<Finding>> {
     let socket = args.project.socket.path()?;
     let mut found = Findings::default();
 
-    let (config, state) = ConfigState::load(&folders.config_file());
+    let LoadedConfig { config, state } = LoadedConfig::from_file(&folders.config_file());
     files::check_config(&mut found, &state);
     let config = config.unwrap_or_default();
     files::check_private_dir(&mut found, "state folder", &folders.state_dir);
