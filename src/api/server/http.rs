@@ -50,14 +50,14 @@ impl Server {
     pub(crate) fn new(
         max_connections: usize,
         metrics: Arc<HttpMetrics>,
-        routes: Arc<[&'static str]>,
+        route_paths: Arc<[&'static str]>,
         router: Router,
     ) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(max_connections)),
             idle: Arc::default(),
             metrics,
-            routes,
+            routes: route_paths,
             router,
             write_timeouts: WriteTimeouts::DEFAULT,
         }
