@@ -105,6 +105,22 @@ test("an artifact is shown, and updated after a change on disk without a reload"
   }
 });
 
+test("a feature selected by the name of its project is updated live", async () => {
+  const project = new Project().feature(SLUG);
+  await project.start();
+  try {
+    const { context, page, problems, address } = await enter(browser, project);
+    await page.goto(`${address}?feature=${SLUG}&project=shop`);
+    await page.waitForSelector(".rows .row");
+    project.write(`kitty-specs/${SLUG}/late.md`, "# Late\n");
+    await page.waitForSelector(".rows .row:has-text('late.md')");
+    assert.deepEqual(problems, []);
+    await context.close();
+  } finally {
+    await project.close();
+  }
+});
+
 test("drift is shown side by side, and a baseline is accepted after confirmation", async () => {
   const project = new Project().feature(SLUG);
   await project.start();

@@ -38,25 +38,28 @@ export class Feature {
 
   /** The feature's overview, or null if the daemon does not watch it. */
   get overview() {
-    const { feature, project } = this.selection;
     for (const [id, overview] of this.model.features) {
-      const [root] = id.split("/", 1);
-      const isProject = !project || root === project || overview.project === project;
-      if (overview.feature_slug === feature && isProject) return overview;
+      const [rootId] = id.split("/", 1);
+      if (this.isSelected(rootId, overview.feature_slug)) return overview;
     }
     return null;
   }
 
+  /** True if the URL selects this feature; `project` in the URL is a root id or a name. */
+  isSelected(rootId, slug) {
+    const { feature, project } = this.selection;
+    const isProject = (it) => it.root_id === rootId && it.project === project;
+    return slug === feature && (!project || rootId === project || this.model.status.projects.some(isProject));
+  }
+
   update(changedIds, events) {
     this.drawSummary();
-    const { feature, project } = this.selection;
     const isChanged = [...changedIds].some((id) => {
-      const [root, ...slug] = id.split("/");
-      return slug.join("/") === feature && (!project || root === project);
+      const [rootId, ...slug] = id.split("/");
+      return this.isSelected(rootId, slug.join("/"));
     });
     if (isChanged) {
-      const isOwn = (event) => event.feature_slug === feature && (!project || event.root_id === project);
-      this.tab.update?.(events.filter(isOwn));
+      this.tab.update?.(events.filter((event) => this.isSelected(event.root_id, event.feature_slug)));
     }
   }
 
