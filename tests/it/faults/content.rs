@@ -1,5 +1,5 @@
-//! Hostile contents and budgets, while the daemon watches: the same verdicts as a scan's, nothing
-//! blocks, and what goes back within its bounds is judged again.
+//! Hostile contents and budgets while the daemon runs: it shows the same as a scan, nothing blocks, and a
+//! feature that is within its budgets again is evaluated again.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -9,10 +9,11 @@ use std::os::unix::fs::symlink;
 use rustix::fs::{FileType, Mode};
 
 use crate::support::invariants::{JournalReader, assert_invariants};
+use crate::support::wait::wait_for;
 use crate::support::{FEATURE, Project, write_file};
 
 #[test]
-fn names_links_and_special_files_are_what_a_scan_says_they_are() {
+fn hostile_names_links_and_special_files_are_shown_as_by_a_scan() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     let mut journal = JournalReader::default();
@@ -48,7 +49,7 @@ fn names_links_and_special_files_are_what_a_scan_says_they_are() {
         format!("---\n{bomb}work_package_id: *z\n---\n").as_bytes(),
     );
     assert_invariants(&project, &daemon, &mut journal);
-    // What becomes something else.
+    // Entries change their type.
     fs::remove_file(feature.join("fifo.md")).unwrap();
     write_file(&feature.join("fifo.md"), b"a file now\n");
     fs::remove_file(feature.join("link.md")).unwrap();
@@ -60,72 +61,72 @@ fn names_links_and_special_files_are_what_a_scan_says_they_are() {
 }
 
 #[test]
-fn budgets_hold_while_it_runs_and_what_is_within_them_again_is_judged() {
+fn feature_beyond_a_budget_is_degraded_until_within_it_again() {
     let project = Project::complete().config("limits: {entries: 60, depth: 6, file_bytes: 1000}\n");
     let daemon = project.start_daemon();
     let mut journal = JournalReader::default();
     assert_invariants(&project, &daemon, &mut journal);
     let feature = project.feature_dir();
-    let watch = || {
+    let state = || {
         let overview = daemon.overview(FEATURE);
         let text = |name: &str| overview[name].as_str().unwrap().to_owned();
         (text("watch"), text("completeness_status"))
     };
-    let good = ("live".to_owned(), "complete".to_owned());
-    let bad = ("degraded".to_owned(), "unknown".to_owned());
-    assert_eq!(watch(), good);
+    let within = ("live".to_owned(), "complete".to_owned());
+    let beyond = ("degraded".to_owned(), "unknown".to_owned());
+    assert_eq!(state(), within);
     for number in 0..100 {
         write_file(&feature.join(format!("research/{number}.md")), b"x\n");
     }
-    crate::support::wait::wait_for("too many", || (watch() == bad).then_some(()));
+    wait_for("too many entries", || (state() == beyond).then_some(()));
     fs::remove_dir_all(feature.join("research")).unwrap();
-    crate::support::wait::wait_for("few again", || (watch() == good).then_some(()));
+    wait_for("entries within the budget", || (state() == within).then_some(()));
     assert_invariants(&project, &daemon, &mut journal);
     fs::create_dir_all(feature.join("a/b/c/d/e/f/g/h/i")).unwrap();
-    crate::support::wait::wait_for("too deep", || (watch() == bad).then_some(()));
+    wait_for("a directory that is too deep", || (state() == beyond).then_some(()));
     fs::remove_dir_all(feature.join("a")).unwrap();
-    crate::support::wait::wait_for("not too deep", || (watch() == good).then_some(()));
+    wait_for("a depth within the budget", || (state() == within).then_some(()));
     write_file(&feature.join("large.md"), &[b'x'; 2000]);
     assert_invariants(&project, &daemon, &mut journal);
     daemon.stop();
 }
 
-/// However slowly they come: each is looked at by itself.
+/// Each directory is checked separately, because the test waits for the daemon after creating it.
 #[test]
-fn budgets_hold_for_folders_that_come_one_by_one() {
+fn budgets_apply_to_directories_created_one_by_one() {
     let project = Project::complete().config("limits: {entries: 60, depth: 6}\n");
     let daemon = project.start_daemon();
     let mut journal = JournalReader::default();
     assert_invariants(&project, &daemon, &mut journal);
     let feature = project.feature_dir();
-    let is_judged = || daemon.overview(FEATURE)["completeness_status"] == "complete";
+    let is_evaluated = || daemon.overview(FEATURE)["completeness_status"] == "complete";
     let mut deep = feature.join("a");
-    for folder in ["b", "c", "d", "e", "f"] {
+    for name in ["b", "c", "d", "e", "f"] {
         fs::create_dir_all(&deep).unwrap();
-        assert!(is_judged(), "{}", deep.display());
-        deep.push(folder);
+        assert!(is_evaluated(), "{}", deep.display());
+        deep.push(name);
     }
     fs::create_dir(&deep).unwrap();
-    assert!(is_judged(), "as deep as it may be");
+    assert!(is_evaluated(), "as deep as the budget allows");
     fs::create_dir(deep.join("g")).unwrap();
-    assert!(!is_judged(), "deeper");
+    assert!(!is_evaluated(), "deeper than the budget allows");
     fs::remove_dir_all(feature.join("a")).unwrap();
-    crate::support::wait::wait_for("not too deep", || is_judged().then_some(()));
+    wait_for("a depth within the budget", || is_evaluated().then_some(()));
     for number in 0..60 {
         fs::create_dir(feature.join(number.to_string())).unwrap();
         daemon.overview(FEATURE);
     }
-    crate::support::wait::wait_for("too many", || (!is_judged()).then_some(()));
+    wait_for("too many entries", || (!is_evaluated()).then_some(()));
     for number in 0..60 {
         fs::remove_dir(feature.join(number.to_string())).unwrap();
     }
-    crate::support::wait::wait_for("few again", || is_judged().then_some(()));
+    wait_for("entries within the budget", || is_evaluated().then_some(()));
     assert_invariants(&project, &daemon, &mut journal);
     daemon.stop();
 }
 
 #[test]
-fn a_link_planted_where_the_probe_is_made_leads_nowhere() {
+fn link_planted_at_the_probe_path_is_not_followed() {
     let project = Project::complete();
     let victim = project.home().join("victim");
     write_file(&victim, b"precious\n");
@@ -133,9 +134,7 @@ fn a_link_planted_where_the_probe_is_made_leads_nowhere() {
     fs::create_dir_all(probe.parent().unwrap()).unwrap();
     symlink(&victim, &probe).unwrap();
     let daemon = project.start_daemon();
-    crate::support::wait::wait_for("the probe", || {
-        fs::symlink_metadata(&probe).is_err().then_some(())
-    });
+    wait_for("the probe to be removed", || fs::symlink_metadata(&probe).is_err().then_some(()));
     assert_invariants(&project, &daemon, &mut JournalReader::default());
     assert_eq!(fs::read(&victim).unwrap(), b"precious\n");
     daemon.stop();

@@ -1,5 +1,5 @@
-//! What the daemon says and does when the disk fails its store: full, read-only, failing, corrupt;
-//! and when the process has no descriptor left.
+//! Faults of the disk that has the store: full, read-only, failing, corrupt, without power; no free file
+//! descriptor; clock jumps.
 
 use std::fs::{self, File};
 use std::io::{Seek as _, SeekFrom, Write as _};
@@ -11,10 +11,11 @@ use crate::support::invariants::{JournalReader, artifact_changes, assert_invaria
 use crate::support::kernel::{Mount, can_run, is_root, send_signal, sh, wrap_command};
 use crate::support::process::Daemon;
 use crate::support::wait::wait_for;
-use crate::support::{FEATURE, Project, sha256, write_file};
+use crate::support::{FEATURE, Project, not_run, sha256, write_file};
 
-/// A project whose daemon keeps its state on a small file system of its own.
-fn on_a_small_disk(what: &str) -> Option<(Project, Mount)> {
+/// Creates a project whose state directory is a small file system; returns `None` and reports it without
+/// root.
+fn with_small_disk(what: &str) -> Option<(Project, Mount)> {
     if !is_root(what) {
         return None;
     }
@@ -23,31 +24,33 @@ fn on_a_small_disk(what: &str) -> Option<(Project, Mount)> {
     Some((project, mount))
 }
 
+/// Returns state and detail of the store, without waiting for earlier changes.
 fn store_state(daemon: &Daemon) -> (String, String) {
     let status = daemon.get_json("/api/status");
     let text = |name: &str| status["store"][name].as_str().unwrap_or_default().to_owned();
     (text("state"), text("detail"))
 }
 
+/// Waits until the store has the state; returns its detail.
 fn wait_for_store(daemon: &Daemon, state: &str) -> String {
-    wait_for(&format!("a store that is {state}"), || {
+    wait_for(&format!("store state `{state}`"), || {
         let (now, detail) = store_state(daemon);
         (now == state).then_some(detail)
     })
 }
 
-/// Holds that what is asked for is the truth on the disk, though the store cannot be written.
-fn queries_go_on(project: &Project, daemon: &Daemon, text: &str) {
+/// Changes a file, and checks that the daemon shows the change although it may not be able to store it.
+fn assert_change_is_shown(project: &Project, daemon: &Daemon, text: &str) {
     write_file(&project.feature_dir().join("spec.md"), text.as_bytes());
     let export = daemon.export(FEATURE);
-    let all = export["artifact_summaries"].as_array().unwrap();
-    let spec = all.iter().find(|one| one["relative_path"] == "spec.md").unwrap();
+    let artifacts = export["artifact_summaries"].as_array().unwrap();
+    let spec = artifacts.iter().find(|artifact| artifact["relative_path"] == "spec.md").unwrap();
     assert_eq!(spec["content_hash_sha256"], sha256(text.as_bytes()));
 }
 
 #[test]
-fn a_full_disk_is_said_and_outlived() {
-    let Some((project, mount)) = on_a_small_disk("a full disk") else {
+fn full_disk_is_reported_and_recovered_from() {
+    let Some((project, mount)) = with_small_disk("a full disk") else {
         return;
     };
     let daemon = project.start_daemon();
@@ -57,54 +60,55 @@ fn a_full_disk_is_said_and_outlived() {
     let mut file = File::create(&ballast).unwrap();
     while file.write_all(&[0; 4096]).is_ok() {}
     drop(file);
-    // The log has some room of its own.
-    let mut round = 0;
+    // The write-ahead log still has some allocated space.
+    let mut attempt = 0;
     let detail = wait_for("a full disk", || {
-        round += 1;
-        queries_go_on(&project, &daemon, &format!("{round}\n"));
+        attempt += 1;
+        assert_change_is_shown(&project, &daemon, &format!("{attempt}\n"));
         let (state, detail) = store_state(&daemon);
         (state == "degraded").then_some(detail)
     });
     assert!(detail.contains("full"), "{detail}");
-    queries_go_on(&project, &daemon, "while it is full\n");
+    assert_change_is_shown(&project, &daemon, "disk full\n");
     let failures = || {
         let metrics = daemon.get("/metrics").body;
         let line = metrics.lines().find(|line| line.starts_with("dossierd_commit_failures_total "));
         line.unwrap().split(' ').nth(1).unwrap().parse::<u64>().unwrap()
     };
     let before = failures();
-    wait_for("three more tries", || (failures() >= before + 3).then_some(()));
+    wait_for("three more attempts", || (failures() >= before + 3).then_some(()));
     assert!(!daemon.log().contains("can be written again"), "{}", daemon.log());
     fs::remove_file(&ballast).unwrap();
     wait_for_store(&daemon, "ok");
-    wait_for("a word of that", || daemon.log().contains("can be written again").then_some(()));
-    queries_go_on(&project, &daemon, "after that\n");
+    wait_for("the log line", || daemon.log().contains("can be written again").then_some(()));
+    assert_change_is_shown(&project, &daemon, "recovered\n");
     assert_invariants(&project, &daemon, &mut journal);
     daemon.stop();
 }
 
-/// Holds that a daemon that could not open its store says so, answers, and goes on from what the
-/// store holds when it can be opened.
-fn begins_without_a_store(project: &Project, mend: impl FnOnce(), journal: &mut JournalReader) {
+/// Checks that a daemon that cannot open its store reports it and answers requests, and that it continues
+/// with the contents of the store after `fix`.
+fn assert_starts_without_store(project: &Project, fix: impl FnOnce(), journal: &mut JournalReader) {
     let daemon = project.start_daemon();
     let (state, detail) = store_state(&daemon);
     assert_eq!(state, "degraded");
     assert!(detail.contains("dossierd.sqlite3"), "{detail}");
-    queries_go_on(project, &daemon, "without a store\n");
-    mend();
+    assert_change_is_shown(project, &daemon, "without a store\n");
+    fix();
     wait_for_store(&daemon, "ok");
-    queries_go_on(project, &daemon, "after that\n");
+    assert_change_is_shown(project, &daemon, "recovered\n");
     let new = assert_invariants(project, &daemon, journal);
-    let seen = artifact_changes(&new);
-    let known = journal.events.len() > new.len();
-    let modified = seen.iter().all(|seen| *seen == ("modified".to_owned(), "spec.md".to_owned()));
-    assert!(!known || modified, "what was known is no news: {seen:?}");
+    let changes = artifact_changes(&new);
+    let had_events = journal.events.len() > new.len();
+    let only_modified =
+        changes.iter().all(|change| *change == ("modified".to_owned(), "spec.md".to_owned()));
+    assert!(!had_events || only_modified, "stored artifacts are not reported again: {changes:?}");
     daemon.stop();
 }
 
 #[test]
-fn a_disk_that_is_full_at_the_start_is_said_and_outlived() {
-    let Some((project, mount)) = on_a_small_disk("a disk that is full at the start") else {
+fn full_disk_at_start_is_reported_and_recovered_from() {
+    let Some((project, mount)) = with_small_disk("a full disk at the start") else {
         return;
     };
     let ballast = mount.0.join("ballast");
@@ -112,12 +116,12 @@ fn a_disk_that_is_full_at_the_start_is_said_and_outlived() {
     let mut file = File::create(&ballast).unwrap();
     while file.write_all(&[0; 4096]).is_ok() {}
     drop(file);
-    begins_without_a_store(&project, || fs::remove_file(&ballast).unwrap(), &mut journal);
+    assert_starts_without_store(&project, || fs::remove_file(&ballast).unwrap(), &mut journal);
 }
 
 #[test]
-fn a_disk_that_is_read_only_at_the_start_is_said_and_outlived() {
-    let Some((project, mount)) = on_a_small_disk("a disk that is read-only at the start") else {
+fn read_only_disk_at_start_is_reported_and_recovered_from() {
+    let Some((project, mount)) = with_small_disk("a read-only disk at the start") else {
         return;
     };
     let mut journal = JournalReader::default();
@@ -127,45 +131,45 @@ fn a_disk_that_is_read_only_at_the_start_is_said_and_outlived() {
     let path = mount.0.to_str().unwrap().to_owned();
     sh(&["mount", "-o", "remount,ro", &path]);
     let writable = || sh(&["mount", "-o", "remount,rw", &path]);
-    begins_without_a_store(&project, writable, &mut journal);
+    assert_starts_without_store(&project, writable, &mut journal);
 }
 
 #[test]
-fn a_disk_that_becomes_read_only_is_said_and_outlived() {
-    let Some((project, mount)) = on_a_small_disk("a disk that becomes read-only") else {
+fn disk_that_becomes_read_only_is_reported_and_recovered_from() {
+    let Some((project, mount)) = with_small_disk("a disk that becomes read-only") else {
         return;
     };
     let daemon = project.start_daemon();
     let mut journal = JournalReader::default();
     assert_invariants(&project, &daemon, &mut journal);
     let path = mount.0.to_str().unwrap();
-    // Files that are open for writing keep a real disk from this; the store is made to let go.
-    let kernel_refuses = std::process::Command::new("mount")
+    // The kernel refuses to remount a file system read-only while files are open for writing.
+    let is_refused = std::process::Command::new("mount")
         .args(["-o", "remount,ro", path])
         .output()
         .is_ok_and(|output| !output.status.success());
-    if kernel_refuses {
-        // What is open stays writable then: nothing may change for the daemon.
-        queries_go_on(&project, &daemon, "still\n");
+    if is_refused {
+        // The open files are still writable, so nothing changes for the daemon.
+        assert_change_is_shown(&project, &daemon, "still writable\n");
         assert_eq!(store_state(&daemon).0, "ok");
     } else {
-        queries_go_on(&project, &daemon, "read-only\n");
+        assert_change_is_shown(&project, &daemon, "read-only\n");
         wait_for_store(&daemon, "degraded");
         sh(&["mount", "-o", "remount,rw", path]);
         wait_for_store(&daemon, "ok");
     }
-    queries_go_on(&project, &daemon, "after that\n");
+    assert_change_is_shown(&project, &daemon, "recovered\n");
     assert_invariants(&project, &daemon, &mut journal);
     daemon.stop();
 }
 
-/// A daemon some of whose system calls fail; ended by a signal to itself, for its tracer is not it.
-struct Failing {
+/// A daemon whose system calls `strace` makes fail. Signals go to the daemon itself, not to `strace`.
+struct FailingDaemon {
     daemon: Daemon,
     process: Pid,
 }
 
-impl Failing {
+impl FailingDaemon {
     fn start(project: &Project, inject: &str) -> Option<Self> {
         let trace = project.home().join("trace");
         let call = inject.split(':').next().unwrap();
@@ -174,7 +178,7 @@ impl Failing {
         let wrapper = ["strace", "-f", "-qq", "-o", trace, "-e", &call, "-e", &inject];
         let mut trial = wrapper.to_vec();
         trial.push("true");
-        if !can_run("system calls that fail", &trial) {
+        if !can_run("failing system calls", &trial) {
             return None;
         }
         let daemon = project.spawn_daemon(wrap_command(&wrapper, &project.daemon_command()));
@@ -190,7 +194,7 @@ impl Failing {
 }
 
 #[test]
-fn writes_that_fail_are_said_and_outlived() {
+fn failing_writes_are_reported_and_recovered_from() {
     for inject in [
         "pwrite64:error=EIO:when=60..66",
         "fsync:error=EIO:when=12..13",
@@ -198,20 +202,20 @@ fn writes_that_fail_are_said_and_outlived() {
     ] {
         let project = Project::complete();
         project.start_daemon().stop();
-        let Some(failing) = Failing::start(&project, inject) else {
+        let Some(failing) = FailingDaemon::start(&project, inject) else {
             return;
         };
         let mut journal = JournalReader::default();
-        let mut round = 0;
-        wait_for(&format!("{inject}: something that fails"), || {
-            round += 1;
-            queries_go_on(&project, &failing.daemon, &format!("{round}\n"));
+        let mut attempt = 0;
+        wait_for(&format!("{inject}: a failed write"), || {
+            attempt += 1;
+            assert_change_is_shown(&project, &failing.daemon, &format!("{attempt}\n"));
             failing.daemon.log().contains("not durable").then_some(())
         });
         wait_for_store(&failing.daemon, "ok");
         assert_invariants(&project, &failing.daemon, &mut journal);
         failing.stop();
-        // What a fresh start finds is the same.
+        // A restart finds the same state.
         let daemon = project.start_daemon();
         assert_invariants(&project, &daemon, &mut journal);
         daemon.stop();
@@ -222,7 +226,8 @@ fn store_file(project: &Project) -> PathBuf {
     project.state_dir().join("dossierd.sqlite3")
 }
 
-fn set_aside(project: &Project) -> Vec<PathBuf> {
+/// Returns the paths of quarantined stores.
+fn quarantined_stores(project: &Project) -> Vec<PathBuf> {
     let entries = fs::read_dir(project.state_dir()).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
     let is_store = |path: &PathBuf| {
@@ -233,7 +238,7 @@ fn set_aside(project: &Project) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_corrupt_store_is_set_aside_and_built_again() {
+fn corrupt_store_is_quarantined_and_rebuilt() {
     for damage in ["header", "middle"] {
         let project = Project::complete();
         let daemon = project.start_daemon();
@@ -247,27 +252,30 @@ fn a_corrupt_store_is_set_aside_and_built_again() {
         file.write_all(&vec![0x5a; usize::try_from(count).unwrap()]).unwrap();
         drop(file);
         let daemon = project.start_daemon();
-        wait_for("a store set aside", || (set_aside(&project).len() == 1).then_some(()));
+        wait_for("a quarantined store", || (quarantined_stores(&project).len() == 1).then_some(()));
         wait_for_store(&daemon, "ok");
         let mut journal = JournalReader::default();
         let new = assert_invariants(&project, &daemon, &mut journal);
-        assert_eq!(artifact_changes(&new).iter().filter(|(what, _)| what == "added").count(), 5);
-        let aside = set_aside(&project);
-        assert_eq!(aside.len(), 1, "{damage}");
+        assert_eq!(
+            artifact_changes(&new).iter().filter(|(change, _)| change == "added").count(),
+            5
+        );
+        let quarantined = quarantined_stores(&project);
+        assert_eq!(quarantined.len(), 1, "{damage}");
         let status = daemon.status();
         assert_ne!(status["instance"], before);
         assert_eq!(status["store"]["state"], "ok");
         let detail = status["store"]["detail"].as_str().unwrap();
-        assert!(detail.contains(aside[0].to_str().unwrap()), "{detail}");
-        assert!(daemon.log().contains(aside[0].to_str().unwrap()));
-        let kept = fs::read(&aside[0]).unwrap();
-        assert!(kept.windows(8).any(|bytes| bytes == [0x5a; 8]), "{damage}: not what it was");
+        assert!(detail.contains(quarantined[0].to_str().unwrap()), "{detail}");
+        assert!(daemon.log().contains(quarantined[0].to_str().unwrap()));
+        let bytes = fs::read(&quarantined[0]).unwrap();
+        assert!(bytes.windows(8).any(|part| part == [0x5a; 8]), "{damage}: not the corrupt file");
         daemon.stop();
     }
 }
 
 #[test]
-fn a_store_that_becomes_corrupt_is_set_aside_while_it_runs() {
+fn store_corrupted_while_running_is_quarantined_and_rebuilt() {
     let project = Project::complete();
     for number in 0..400 {
         project
@@ -283,31 +291,31 @@ fn a_store_that_becomes_corrupt_is_set_aside_while_it_runs() {
     file.seek(SeekFrom::Start(4096)).unwrap();
     file.write_all(&vec![0x5a; usize::try_from(length - 4096).unwrap()]).unwrap();
     drop(file);
-    let mut round = 0;
+    let mut iteration = 0;
     wait_for("a new store", || {
-        round += 1;
-        for number in (round % 7..400).step_by(7) {
+        iteration += 1;
+        for number in (iteration % 7..400).step_by(7) {
             let path = format!("kitty-specs/{FEATURE}/research/{number}.md");
-            project.write(&path, format!("{round} {number}\n"));
+            project.write(&path, format!("{iteration} {number}\n"));
         }
         (daemon.status()["instance"] != before).then_some(())
     });
-    assert_eq!(set_aside(&project).len(), 1);
+    assert_eq!(quarantined_stores(&project).len(), 1);
     wait_for_store(&daemon, "ok");
     assert_invariants(&project, &daemon, &mut JournalReader::default());
     daemon.stop();
 }
 
 #[test]
-fn without_a_descriptor_nothing_is_taken_for_unreadable() {
+fn lack_of_descriptors_marks_no_file_unreadable() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     let mut journal = JournalReader::default();
     assert_invariants(&project, &daemon, &mut journal);
-    // One connection is there before; the next could not be accepted.
+    // The new limit is below the number of open descriptors, so no file can be opened.
     let process = daemon.pid();
     let open = fs::read_dir(format!("/proc/{}/fd", process.as_raw_nonzero())).unwrap().count();
-    let set = |limit: u64| {
+    let set_limit = |limit: u64| {
         rustix::process::prlimit(
             Some(process),
             rustix::process::Resource::Nofile,
@@ -315,65 +323,65 @@ fn without_a_descriptor_nothing_is_taken_for_unreadable() {
         )
         .unwrap()
     };
-    set(open as u64 - 2);
+    set_limit(open as u64 - 2);
     for number in 0..50 {
         project
             .write(&format!("kitty-specs/{FEATURE}/research/{number}.md"), format!("{number}\n"));
     }
     write_file(&project.feature_dir().join("spec.md"), b"changed\n");
     fs::remove_file(project.feature_dir().join("plan.md")).unwrap();
-    wait_for("what the log says", || daemon.log().contains("no descriptor").then_some(()));
-    set(4096);
+    wait_for("the log line", || daemon.log().contains("no descriptor").then_some(()));
+    set_limit(4096);
     let new = assert_invariants(&project, &daemon, &mut journal);
     assert!(!new.iter().any(|event| event["payload"]["reason_code"] == "unreadable"), "{new:#?}");
     daemon.stop();
 }
 
 #[test]
-fn after_a_power_cut_index_and_journal_are_of_one_moment() {
-    let what = "a power cut";
+fn index_and_journal_agree_after_a_power_failure() {
+    let what = "a power failure";
     if !is_root(what) || !can_run(what, &["mkfs.ext4", "-V"]) {
         return;
     }
     let project = Project::complete();
     let image = project.home().join("image");
-    let mounted = |image: &PathBuf, at: &PathBuf| {
+    let mount = |image: &PathBuf, at: &PathBuf| {
         Mount::new(&["-o", "loop,noauto_da_alloc", image.to_str().unwrap()], at)
     };
     File::create(&image).unwrap().set_len(48 << 20).unwrap();
     sh(&["mkfs.ext4", "-q", "-F", image.to_str().unwrap()]);
-    let disk = mounted(&image, &project.state_dir());
+    let disk = mount(&image, &project.state_dir());
     let daemon = project.start_daemon();
     let mut journal = JournalReader::default();
     assert_invariants(&project, &daemon, &mut journal);
-    for round in 0..300 {
-        let path = format!("kitty-specs/{FEATURE}/research/{}.md", round % 40);
-        project.write(&path, format!("{round}\n"));
-        if round == 200 {
+    for number in 0..300 {
+        let path = format!("kitty-specs/{FEATURE}/research/{}.md", number % 40);
+        project.write(&path, format!("{number}\n"));
+        if number == 200 {
             assert_invariants(&project, &daemon, &mut journal);
         }
     }
-    // What is on the disk now is what a machine without power would find.
+    // The image now is what remains after a power failure.
     let copy = project.home().join("copy");
     sh(&["cp", image.to_str().unwrap(), copy.to_str().unwrap()]);
     assert_invariants(&project, &daemon, &mut journal);
     daemon.kill();
     disk.unmount();
-    let disk = mounted(&copy, &project.state_dir());
+    let disk = mount(&copy, &project.state_dir());
     let daemon = project.start_daemon();
-    assert_eq!(set_aside(&project), [] as [PathBuf; 0]);
-    // The law folds the journal from its begin: it and the index say the same.
+    assert_eq!(quarantined_stores(&project), [] as [PathBuf; 0]);
+    // The journal is read from its start, so it must describe the state in the index.
     assert_invariants(&project, &daemon, &mut JournalReader::default());
     daemon.stop();
     drop(disk);
 }
 
 #[test]
-fn a_clock_that_jumps_changes_no_order() {
-    let what = "a clock that jumps";
+fn clock_jumps_do_not_change_the_order_of_events() {
+    let what = "clock jumps";
     let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
     if !std::path::Path::new(library).exists() {
-        crate::support::not_run(&format!("{what} (no libfaketime)"));
+        not_run(&format!("{what} (no libfaketime)"));
         return;
     }
     let project = Project::complete();
@@ -384,14 +392,14 @@ fn a_clock_that_jumps_changes_no_order() {
         let daemon = project.spawn_daemon(command);
         daemon.wait_until_ready();
         write_file(&project.feature_dir().join("spec.md"), time.as_bytes());
-        // It reads the journal on, and holds that numbers and ids only grow.
+        // Continues to read the journal, and checks that sequence numbers and ids are in order.
         assert_invariants(&project, &daemon, &mut journal);
         daemon.stop();
     }
 }
 
 #[test]
-fn a_burst_of_events_makes_the_journal_no_longer_than_it_may_be() {
+fn journal_is_pruned_during_a_burst_of_events() {
     let project = Project::complete().config("journal: {max_bytes: 200 KiB}\n");
     for number in 0..2_000 {
         project.write(&format!("kitty-specs/{FEATURE}/research/{number}.md"), "note\n");
@@ -399,6 +407,6 @@ fn a_burst_of_events_makes_the_journal_no_longer_than_it_may_be() {
     let daemon = project.start_daemon();
     daemon.export(FEATURE);
     let first = || daemon.get_json("/api/events?since=start&limit=1")["events"][0]["seq"].as_u64();
-    wait_for("what is too old to go", || first().filter(|first| *first > 1_000));
+    wait_for("old events to be deleted", || first().filter(|first| *first > 1_000));
     daemon.stop();
 }

@@ -1,5 +1,5 @@
-//! Random faults among random operations, for as long as is asked for: it converges after each, and
-//! at the end memory, descriptors and watches are what they were.
+//! Random faults between random file operations: the state converges after each, and at the end memory,
+//! descriptors and watches have not grown.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -14,21 +14,21 @@ use crate::support::kernel::{Mount, WatchStatus, send_signal};
 use crate::support::process::Daemon;
 use crate::support::{FEATURE, Project, not_run};
 
-/// How long, where `DOSSIERD_ENDURE_SECS` does not say otherwise.
-const SECONDS: u64 = 10;
-/// Directories and files that are there throughout, so that there is something to lose.
-const FOLDERS: usize = 40;
+/// Duration of the test in seconds; `DOSSIERD_ENDURE_SECS` overrides it.
+const DEFAULT_SECONDS: u64 = 10;
+/// Number of directories with a file that exist all the time and must never be reported as deleted.
+const KEPT_DIRS: usize = 40;
 
-/// What a daemon holds.
+/// Resources that a daemon uses.
 #[derive(Debug)]
-struct Held {
+struct ResourceUsage {
     memory_kib: u64,
     descriptors: usize,
     watches: u64,
 }
 
-impl Held {
-    fn by(project: &Project, daemon: &Daemon) -> Self {
+impl ResourceUsage {
+    fn of(project: &Project, daemon: &Daemon) -> Self {
         let process = daemon.pid().as_raw_nonzero();
         let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -42,28 +42,29 @@ impl Held {
     }
 }
 
-struct World {
+/// A project, its daemon, and the disk of its store.
+struct Environment {
     project: Project,
     daemon: Option<Daemon>,
-    /// The disk of the store, where there is one of its own.
+    /// The disk of the store; `None` without root.
     disk: Option<Mount>,
 }
 
-impl World {
+impl Environment {
     fn new() -> Self {
         let project = Project::complete()
             .config("scrub: 5s\nsettle: {git_ms: 300}\njournal: {max_bytes: 1 MiB}\n");
         let disk = if geteuid().is_root() {
             Some(Mount::new(&["-t", "tmpfs", "-o", "size=16m", "tmpfs"], &project.state_dir()))
         } else {
-            not_run("random faults of the store's disk (needs root)");
+            not_run("random faults of the disk of the store (needs root)");
             None
         };
         fs::create_dir(project.root.join(".git")).unwrap();
         fs::write(project.root.join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
-        for folder in 0..FOLDERS {
-            let path = format!("kitty-specs/002-kept/research/{folder}/kept.md");
-            project.write(&path, format!("{folder}\n"));
+        for dir in 0..KEPT_DIRS {
+            let path = format!("kitty-specs/002-kept/research/{dir}/kept.md");
+            project.write(&path, format!("{dir}\n"));
         }
         let daemon = Some(project.start_daemon());
         Self { project, daemon, disk }
@@ -73,43 +74,43 @@ impl World {
         self.daemon.as_ref().unwrap()
     }
 
-    fn again(&mut self) {
+    fn start_daemon(&mut self) {
         self.daemon = Some(self.project.start_daemon());
     }
 
-    fn operations(&self, random: &mut Random) {
+    fn operate(&self, random: &mut Random) {
         for _ in 0..random.below(20) {
             operate(random, &self.project.feature_dir());
         }
     }
 
-    /// A fault, with operations while it lasts, and its end.
-    fn fault(&mut self, random: &mut Random) -> &'static str {
+    /// Causes a random fault, performs operations while it lasts, and ends it; returns its name.
+    fn cause_fault(&mut self, random: &mut Random) -> &'static str {
         match random.below(9) {
             0 => {
                 self.daemon.take().unwrap().kill();
-                self.operations(random);
-                self.again();
+                self.operate(random);
+                self.start_daemon();
                 "kill -9"
             }
             1 => {
                 self.daemon.take().unwrap().stop();
-                self.operations(random);
-                self.again();
-                "a stop"
+                self.operate(random);
+                self.start_daemon();
+                "a clean stop"
             }
             2 => {
                 let process = self.daemon().pid();
                 send_signal(process, Signal::STOP);
-                for round in 0..60 {
-                    for folder in 0..FOLDERS {
-                        let path = self.kept(folder);
-                        fs::write(path, format!("{round} {folder}\n")).unwrap();
+                for iteration in 0..60 {
+                    for dir in 0..KEPT_DIRS {
+                        let path = self.kept_file(dir);
+                        fs::write(path, format!("{iteration} {dir}\n")).unwrap();
                     }
                 }
-                self.operations(random);
+                self.operate(random);
                 send_signal(process, Signal::CONT);
-                "a stopped process, and many writes"
+                "an inotify overflow"
             }
             3 => {
                 let away = self.project.home().join("away");
@@ -117,109 +118,112 @@ impl World {
                 self.project.wait_for_watch(self.daemon(), "root_unavailable");
                 fs::rename(&away, &self.project.root).unwrap();
                 self.project.wait_for_watch(self.daemon(), "live");
-                self.operations(random);
-                "a root that is moved"
+                self.operate(random);
+                "a moved root"
             }
             4 => {
                 let lock = self.project.root.join(".git/index.lock");
                 fs::write(&lock, "").unwrap();
-                self.operations(random);
+                self.operate(random);
                 fs::remove_file(&lock).unwrap();
-                "git's lock"
+                "the lock of git"
             }
             5 => {
                 let manifest = ".kittify/missions/software-dev/expected-artifacts.yaml";
                 self.project.write(manifest, "schema_version: [\n");
-                self.operations(random);
+                self.operate(random);
                 fs::remove_file(self.project.root.join(manifest)).unwrap();
-                "a broken manifest"
+                "an invalid manifest"
             }
             6 => {
                 let kept = self.project.root.join("kitty-specs/002-kept");
                 let aside = self.project.home().join("aside");
                 fs::rename(&kept, &aside).unwrap();
-                self.operations(random);
+                self.operate(random);
                 fs::rename(&aside, &kept).unwrap();
-                "a feature that is moved"
+                "a moved feature"
             }
             7 if self.disk.is_some() => {
                 let ballast = self.project.state_dir().join("ballast");
                 let mut file = File::create(&ballast).unwrap();
                 while file.write_all(&[0; 4096]).is_ok() {}
                 drop(file);
-                self.operations(random);
+                self.operate(random);
                 self.daemon().export("002-kept");
                 fs::remove_file(&ballast).unwrap();
                 "a full disk"
             }
             _ => {
                 let many = self.project.feature_dir().join("many");
-                for folder in 0..300 {
-                    fs::create_dir_all(many.join(folder.to_string())).unwrap();
+                for dir in 0..300 {
+                    fs::create_dir_all(many.join(dir.to_string())).unwrap();
                 }
-                self.operations(random);
+                self.operate(random);
                 let _ = fs::remove_dir_all(&many);
-                "many folders that come and go"
+                "many directories created and deleted"
             }
         }
     }
 
-    fn kept(&self, folder: usize) -> PathBuf {
-        self.project.root.join(format!("kitty-specs/002-kept/research/{folder}/kept.md"))
+    fn kept_file(&self, dir: usize) -> PathBuf {
+        self.project.root.join(format!("kitty-specs/002-kept/research/{dir}/kept.md"))
     }
 
-    /// Waits until the store takes what it is given, and everything is watched.
+    /// Waits until the store can be written and everything is watched, and checks the invariants.
     fn settle(&self, journal: &mut JournalReader) {
-        crate::support::wait::wait_for("a store that is ok", || {
+        crate::support::wait::wait_for("a writable store", || {
             (self.daemon().get_json("/api/status")["store"]["state"] == "ok").then_some(())
         });
         self.project.wait_for_watch(self.daemon(), "live");
         assert_invariants(&self.project, self.daemon(), journal);
     }
 
-    /// What a daemon that has just begun holds of an empty feature.
-    fn held_anew(&mut self, journal: &mut JournalReader) -> Held {
+    /// Empties the feature and returns the resources that the daemon then uses.
+    fn usage_with_empty_feature(&mut self, journal: &mut JournalReader) -> ResourceUsage {
         fs::remove_dir_all(self.project.feature_dir()).unwrap();
         fs::create_dir(self.project.feature_dir()).unwrap();
         self.settle(journal);
-        Held::by(&self.project, self.daemon())
+        ResourceUsage::of(&self.project, self.daemon())
     }
 }
 
 #[test]
-fn after_random_faults_it_converges_and_nothing_has_grown() {
-    struct OnFailure(u64, Vec<&'static str>);
-    impl Drop for OnFailure {
+fn state_converges_after_random_faults_without_resource_leaks() {
+    struct PrintOnFailure {
+        seed: u64,
+        faults: Vec<&'static str>,
+    }
+    impl Drop for PrintOnFailure {
         fn drop(&mut self) {
             if std::thread::panicking() {
-                eprintln!("with DOSSIERD_SEED={}, after {:#?}", self.0, self.1);
+                eprintln!("with DOSSIERD_SEED={}, after {:#?}", self.seed, self.faults);
             }
         }
     }
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
-    let until =
-        Instant::now() + Duration::from_secs(number("DOSSIERD_ENDURE_SECS").unwrap_or(SECONDS));
+    let end = Instant::now()
+        + Duration::from_secs(number("DOSSIERD_ENDURE_SECS").unwrap_or(DEFAULT_SECONDS));
     let seed = number("DOSSIERD_SEED").unwrap_or(1);
     let mut random = Random::new(seed);
-    let mut world = World::new();
+    let mut environment = Environment::new();
     let mut journal = JournalReader::default();
-    let mut faults = OnFailure(seed, Vec::new());
-    assert_invariants(&world.project, world.daemon(), &mut journal);
-    let mut rounds = 0;
-    while Instant::now() < until || rounds < 5 {
-        let fault = world.fault(&mut random);
-        faults.1.push(fault);
-        world.settle(&mut journal);
-        assert!(world.daemon().overview(FEATURE)["feature_slug"] == FEATURE);
-        rounds += 1;
+    let mut progress = PrintOnFailure { seed, faults: Vec::new() };
+    assert_invariants(&environment.project, environment.daemon(), &mut journal);
+    let mut iterations = 0;
+    while Instant::now() < end || iterations < 5 {
+        let fault = environment.cause_fault(&mut random);
+        progress.faults.push(fault);
+        environment.settle(&mut journal);
+        assert!(environment.daemon().overview(FEATURE)["feature_slug"] == FEATURE);
+        iterations += 1;
     }
-    // A daemon that has been through all this, and one that has not.
-    let old = world.held_anew(&mut journal);
-    world.daemon.take().unwrap().stop();
-    world.again();
-    let new = world.held_anew(&mut journal);
+    // Compares the daemon after all faults with a new one.
+    let old = environment.usage_with_empty_feature(&mut journal);
+    environment.daemon.take().unwrap().stop();
+    environment.start_daemon();
+    let new = environment.usage_with_empty_feature(&mut journal);
     assert_eq!(old.watches, new.watches, "{old:?} {new:?}");
-    // Four readers of the journal are kept for who asks next, with three files each.
+    // The pool keeps four readers of the journal, with three descriptors each.
     assert!(old.descriptors <= new.descriptors + 12, "{old:?} {new:?}");
     assert!(old.memory_kib <= new.memory_kib + (16 << 10), "{old:?} {new:?}");
 }

@@ -1,5 +1,5 @@
-//! What the daemon says and does where the kernel's events are not all there is to know: queues that
-//! overflow, limits, roots that go, rights that are lost, git's checkouts.
+//! Faults of watching: queue overflows, inotify limits, moved, deleted and unmounted roots, lost
+//! permissions, and changes by git.
 
 use std::fs;
 use std::process::Command;
@@ -13,20 +13,21 @@ use crate::support::process::Daemon;
 use crate::support::wait::wait_for;
 use crate::support::{FEATURE, NOBODY_UID, Project, copy_dir, not_run, write_file};
 
-/// Events that no one reads until the queue is full.
+/// Stops the daemon while more events occur than the queue of inotify holds.
 fn overflow(project: &Project, daemon: &Daemon, meanwhile: impl FnOnce()) {
     let process = daemon.pid();
     send_signal(process, Signal::STOP);
-    for round in 0..200 {
+    for iteration in 0..200 {
         for file in 0..200 {
             let path = project.feature_dir().join(format!("tasks/WP{file:03}.md"));
-            fs::write(path, format!("{round} {file}\n")).unwrap();
+            fs::write(path, format!("{iteration} {file}\n")).unwrap();
         }
     }
     meanwhile();
     send_signal(process, Signal::CONT);
 }
 
+/// Creates a project with the files that [`overflow`] changes.
 fn with_files() -> Project {
     let project = Project::complete();
     for file in 0..200 {
@@ -35,31 +36,32 @@ fn with_files() -> Project {
     project
 }
 
+/// Returns the paths of deletions among events.
 fn deleted(events: &[Value]) -> Vec<String> {
     let deleted =
-        artifact_changes(events).into_iter().filter(|(what, _)| what == "deleted_after_scan");
+        artifact_changes(events).into_iter().filter(|(change, _)| change == "deleted_after_scan");
     deleted.map(|(_, path)| path).collect()
 }
 
 #[test]
-fn after_an_overflow_everything_is_watched_anew_and_nothing_is_invented() {
+fn overflow_rescans_and_rewatches_without_false_deletions() {
     let project = with_files();
-    let folder = project.feature_dir().join("research");
-    write_file(&folder.join("notes.md"), b"one\n");
+    let dir = project.feature_dir().join("research");
+    write_file(&dir.join("notes.md"), b"one\n");
     let daemon = project.start_daemon();
     let mut journal = JournalReader::default();
     assert_invariants(&project, &daemon, &mut journal);
     overflow(&project, &daemon, || {
-        fs::remove_dir_all(&folder).unwrap();
-        fs::create_dir(&folder).unwrap();
+        fs::remove_dir_all(&dir).unwrap();
+        fs::create_dir(&dir).unwrap();
     });
     let new = assert_invariants(&project, &daemon, &mut journal);
     assert_eq!(deleted(&new), ["research/notes.md"]);
     let log = daemon.log();
     assert!(log.contains("inotify events were lost (queue overflow"), "{log}");
     assert!(log.contains("rescanning project"), "{log}");
-    // A directory made again while events were lost is watched again.
-    write_file(&folder.join("late.md"), b"late\n");
+    // A directory that was recreated during the overflow is watched.
+    write_file(&dir.join("late.md"), b"late\n");
     let new = assert_invariants(&project, &daemon, &mut journal);
     assert_eq!(artifact_changes(&new), [("added".to_owned(), "research/late.md".to_owned())]);
     project.wait_for_watch(&daemon, "live");
@@ -67,11 +69,11 @@ fn after_an_overflow_everything_is_watched_anew_and_nothing_is_invented() {
 }
 
 #[test]
-fn twenty_thousand_folders_that_go_at_once_leave_no_watch() {
-    const FOLDERS: u64 = 20_000;
+fn removal_of_twenty_thousand_directories_leaves_no_watch() {
+    const DIRS: u64 = 20_000;
     let project = Project::complete();
     let many = project.feature_dir().join("research/many");
-    for number in 0..FOLDERS {
+    for number in 0..DIRS {
         fs::create_dir_all(many.join(format!("{}/{number}", number % 100))).unwrap();
     }
     write_file(&many.join("7/7/file.md"), b"x\n");
@@ -79,9 +81,9 @@ fn twenty_thousand_folders_that_go_at_once_leave_no_watch() {
     let mut journal = JournalReader::default();
     assert_invariants(&project, &daemon, &mut journal);
     let WatchStatus { watched: before, total, .. } = project.watch_status(&daemon);
-    assert!(before > FOLDERS && before == total, "{before} of {total}");
+    assert!(before > DIRS && before == total, "{before} of {total}");
     fs::remove_dir_all(&many).unwrap();
-    wait_for("no watch of what is gone", || {
+    wait_for("no watch of a removed directory", || {
         let WatchStatus { state, watched, total, .. } = project.watch_status(&daemon);
         (state == "live" && watched == total && watched < 100).then_some(())
     });
@@ -92,17 +94,18 @@ fn twenty_thousand_folders_that_go_at_once_leave_no_watch() {
         .filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok())
         .map(|info| info.lines().filter(|line| line.starts_with("inotify wd:")).count())
         .sum();
-    assert!(kernel < 100, "the kernel keeps {kernel} watches");
+    assert!(kernel < 100, "the kernel still has {kernel} watches");
     daemon.stop();
 }
 
-/// A daemon in a user namespace of its own, with a limit of the kernel lowered there.
-fn limited(project: &Project, limit: &str, to: u32) -> Option<Daemon> {
-    let script = format!("echo {to} > /proc/sys/user/{limit} && exec \"$0\" \"$@\"");
+/// Starts a daemon in its own user namespace with a lower limit of inotify; returns `None` and reports it
+/// where that is impossible.
+fn start_with_limit(project: &Project, limit: &str, value: u32) -> Option<Daemon> {
+    let script = format!("echo {value} > /proc/sys/user/{limit} && exec \"$0\" \"$@\"");
     let wrapper = ["unshare", "--user", "--map-root-user", "sh", "-c", &script];
     let mut trial: Vec<&str> = wrapper.to_vec();
     trial.push("true");
-    if !can_run("a limit of inotify", &trial) {
+    if !can_run("limits of inotify", &trial) {
         return None;
     }
     let daemon = project.spawn_daemon(wrap_command(&wrapper, &project.daemon_command()));
@@ -110,19 +113,20 @@ fn limited(project: &Project, limit: &str, to: u32) -> Option<Daemon> {
     Some(daemon)
 }
 
-fn raise(daemon: &Daemon, limit: &str) {
+/// Raises the limit in the namespace of the daemon.
+fn raise_limit(daemon: &Daemon, limit: &str) {
     let pid = daemon.pid().as_raw_nonzero().to_string();
     let script = format!("echo 100000 > /proc/sys/user/{limit}");
     sh(&["nsenter", "--user", "--preserve-credentials", "--target", &pid, "sh", "-c", &script]);
 }
 
 #[test]
-fn folders_for_which_no_watch_is_left_are_looked_at_again_and_again() {
+fn directories_without_a_watch_are_polled() {
     let project = Project::complete();
     for number in 0..30 {
         project.write(&format!("kitty-specs/{FEATURE}/research/{number}/a.md"), "one\n");
     }
-    let Some(daemon) = limited(&project, "max_inotify_watches", 12) else {
+    let Some(daemon) = start_with_limit(&project, "max_inotify_watches", 12) else {
         return;
     };
     let mut journal = JournalReader::default();
@@ -130,29 +134,32 @@ fn folders_for_which_no_watch_is_left_are_looked_at_again_and_again() {
     let WatchStatus { state, watched, total, detail } = project.watch_status(&daemon);
     assert_eq!(state, "degraded");
     assert!(watched <= 12 && total > 30, "{watched} of {total}");
-    let said = format!("watching {watched} of {total} folders");
-    assert!(detail.starts_with(&said) && detail.contains("max_user_watches"), "{detail}");
+    let expected = format!("watching {watched} of {total} folders");
+    assert!(detail.starts_with(&expected) && detail.contains("max_user_watches"), "{detail}");
     assert_eq!(daemon.overview(FEATURE)["watch"], "degraded");
     for number in 0..30 {
         project.write(&format!("kitty-specs/{FEATURE}/research/{number}/a.md"), "two\n");
     }
     let hash = crate::support::sha256(b"two\n");
-    wait_for("what no event tells of", || {
+    wait_for("polling to find the change", || {
         let export = daemon.get_json(&format!("/api/dossier/snapshots/export?feature={FEATURE}"));
-        let all = export["artifact_summaries"].as_array().unwrap();
-        let new = all.iter().filter(|one| one["content_hash_sha256"] == hash.as_str()).count();
+        let artifacts = export["artifact_summaries"].as_array().unwrap();
+        let new = artifacts
+            .iter()
+            .filter(|artifact| artifact["content_hash_sha256"] == hash.as_str())
+            .count();
         (new == 30).then_some(())
     });
-    raise(&daemon, "max_inotify_watches");
+    raise_limit(&daemon, "max_inotify_watches");
     project.wait_for_watch(&daemon, "live");
     assert_invariants(&project, &daemon, &mut journal);
     assert_eq!(daemon.overview(FEATURE)["watch"], "live");
 }
 
 #[test]
-fn without_a_watcher_everything_is_looked_at_again_and_again() {
+fn project_without_inotify_instance_is_polled() {
     let project = Project::complete();
-    let Some(daemon) = limited(&project, "max_inotify_instances", 0) else {
+    let Some(daemon) = start_with_limit(&project, "max_inotify_instances", 0) else {
         return;
     };
     let mut journal = JournalReader::default();
@@ -163,19 +170,22 @@ fn without_a_watcher_everything_is_looked_at_again_and_again() {
     assert_eq!(daemon.status()["synced"], "scan");
     write_file(&project.feature_dir().join("spec.md"), b"changed\n");
     let hash = crate::support::sha256(b"changed\n");
-    wait_for("what no event tells of", || {
+    wait_for("polling to find the change", || {
         let export = daemon.get_json(&format!("/api/dossier/snapshots/export?feature={FEATURE}"));
-        let all = export["artifact_summaries"].as_array().unwrap();
-        all.iter().any(|one| one["content_hash_sha256"] == hash.as_str()).then_some(())
+        let artifacts = export["artifact_summaries"].as_array().unwrap();
+        artifacts
+            .iter()
+            .any(|artifact| artifact["content_hash_sha256"] == hash.as_str())
+            .then_some(())
     });
-    raise(&daemon, "max_inotify_instances");
+    raise_limit(&daemon, "max_inotify_instances");
     project.wait_for_watch(&daemon, "live");
     assert_invariants(&project, &daemon, &mut journal);
     assert_eq!(daemon.status()["synced"], "cookie");
 }
 
 #[test]
-fn a_root_that_is_moved_away_deletes_nothing_and_is_found_again() {
+fn moved_root_causes_no_deletion_and_is_watched_again_when_back() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     let mut journal = JournalReader::default();
@@ -196,9 +206,9 @@ fn a_root_that_is_moved_away_deletes_nothing_and_is_found_again() {
 }
 
 #[test]
-fn a_root_whose_folder_above_is_moved_away_is_not_taken_for_what_comes_in_its_place() {
+fn move_of_a_parent_directory_of_the_root_is_detected() {
     let mut project = Project::complete();
-    let (above, aside) = (project.home().join("above"), project.home().join("aside"));
+    let (above, moved) = (project.home().join("above"), project.home().join("moved"));
     fs::create_dir_all(above.join("mid")).unwrap();
     let root = above.canonicalize().unwrap().join("mid/project");
     fs::rename(&project.root, &root).unwrap();
@@ -207,23 +217,23 @@ fn a_root_whose_folder_above_is_moved_away_is_not_taken_for_what_comes_in_its_pl
     let mut journal = JournalReader::default();
     assert_invariants(&project, &daemon, &mut journal);
     let state = |status: &Value| status["projects"][0]["watch"]["state"].clone();
-    // It is noticed though no one asks.
-    fs::rename(&above, &aside).unwrap();
+    // The move is detected without a request.
+    fs::rename(&above, &moved).unwrap();
     project.wait_for_watch(&daemon, "root_unavailable");
-    fs::rename(&aside, &above).unwrap();
+    fs::rename(&moved, &above).unwrap();
     project.wait_for_watch(&daemon, "live");
     assert_eq!(artifact_changes(&assert_invariants(&project, &daemon, &mut journal)), []);
-    // And whoever asks, hears of it at once.
-    fs::rename(&above, &aside).unwrap();
+    // A synced request sees the move at once.
+    fs::rename(&above, &moved).unwrap();
     assert_eq!(state(&daemon.status()), "root_unavailable");
-    copy_dir(&aside, &above);
+    copy_dir(&moved, &above);
     project.write(&format!("kitty-specs/{FEATURE}/spec.md"), "# Of the copy\n");
     project.wait_for_watch(&daemon, "live");
     let new = assert_invariants(&project, &daemon, &mut journal);
     assert_eq!(artifact_changes(&new), [("modified".to_owned(), "spec.md".to_owned())]);
-    // The copy is what is watched from now on.
+    // From now on the copy is watched, not the moved directory.
     project.write(&format!("kitty-specs/{FEATURE}/spec.md"), "# Again\n");
-    fs::write(aside.join(format!("mid/project/kitty-specs/{FEATURE}/plan.md")), "of old").unwrap();
+    fs::write(moved.join(format!("mid/project/kitty-specs/{FEATURE}/plan.md")), "moved").unwrap();
     let new = assert_invariants(&project, &daemon, &mut journal);
     assert_eq!(artifact_changes(&new), [("modified".to_owned(), "spec.md".to_owned())]);
     fs::rename(above.join("mid"), above.join("other")).unwrap();
@@ -235,46 +245,46 @@ fn a_root_whose_folder_above_is_moved_away_is_not_taken_for_what_comes_in_its_pl
 }
 
 #[test]
-fn a_root_made_again_is_watched_again_and_every_deletion_is_said_once() {
+fn recreated_root_is_watched_again_and_reports_each_deletion_once() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     let mut journal = JournalReader::default();
     assert_invariants(&project, &daemon, &mut journal);
     let before = crate::support::present_files(&project.feature_dir()).len();
-    for round in 0..3 {
+    for iteration in 0..3 {
         fs::remove_dir_all(&project.root).unwrap();
         fs::create_dir(&project.root).unwrap();
-        project.write(&format!("kitty-specs/{FEATURE}/spec.md"), format!("{round}\n"));
+        project.write(&format!("kitty-specs/{FEATURE}/spec.md"), format!("{iteration}\n"));
         wait_for("the new file", || {
             let export = daemon.get(&format!("/api/dossier/snapshots/export?feature={FEATURE}"));
             export
                 .body
-                .contains(&crate::support::sha256(format!("{round}\n").as_bytes()))
+                .contains(&crate::support::sha256(format!("{iteration}\n").as_bytes()))
                 .then_some(())
         });
         project.wait_for_watch(&daemon, "live");
         let new = assert_invariants(&project, &daemon, &mut journal);
-        let mut gone = deleted(&new);
-        gone.dedup();
-        assert!(gone.len() <= before, "{gone:?}");
+        let mut paths = deleted(&new);
+        paths.dedup();
+        assert!(paths.len() <= before, "{paths:?}");
     }
     daemon.stop();
 }
 
 #[test]
-fn an_unmounted_root_is_waited_for() {
+fn unmounted_root_causes_no_deletion_and_is_watched_again_when_back() {
     if !is_root("an unmounted root") {
         return;
     }
-    // Below a mount point, and one itself.
+    // The root is below a mount point, or is the mount point.
     for below in ["project", "."] {
         let mut project = Project::complete();
-        let kept = project.home().join("kept");
+        let source = project.home().join("source");
         let mount = project.home().join("mount");
-        fs::create_dir(&kept).unwrap();
-        let inside = if below == "." { kept.clone() } else { kept.join(below) };
+        fs::create_dir(&source).unwrap();
+        let inside = if below == "." { source.clone() } else { source.join(below) };
         fs::rename(&project.root, &inside).unwrap();
-        let mounted = Mount::new(&["--bind", kept.to_str().unwrap()], &mount);
+        let mounted = Mount::new(&["--bind", source.to_str().unwrap()], &mount);
         fs::create_dir(&project.root).unwrap();
         project.root = mount.join(below).canonicalize().unwrap();
         let daemon = project.start_daemon();
@@ -284,7 +294,7 @@ fn an_unmounted_root_is_waited_for() {
         project.wait_for_watch(&daemon, "root_unavailable");
         assert_eq!(artifact_changes(&journal.read_new(&daemon)), []);
         write_file(&inside.join(format!("kitty-specs/{FEATURE}/research/new.md")), b"new\n");
-        let mounted = Mount::new(&["--bind", kept.to_str().unwrap()], &mount);
+        let mounted = Mount::new(&["--bind", source.to_str().unwrap()], &mount);
         project.wait_for_watch(&daemon, "live");
         let new = assert_invariants(&project, &daemon, &mut journal);
         assert_eq!(artifact_changes(&new), [("added".to_owned(), "research/new.md".to_owned())]);
@@ -295,7 +305,7 @@ fn an_unmounted_root_is_waited_for() {
 }
 
 #[test]
-fn rights_that_are_lost_are_said_and_regained() {
+fn lost_permissions_are_reported_without_deletions_until_restored() {
     use std::os::unix::fs::PermissionsExt as _;
     let project = Project::complete();
     project.write(&format!("kitty-specs/{FEATURE}/research/deep/a.md"), "a\n");
@@ -313,8 +323,8 @@ fn rights_that_are_lost_are_said_and_regained() {
         let runtime = project.runtime_dir();
         sh(&["chown", &NOBODY_UID.to_string(), runtime.to_str().unwrap()]);
     }
-    // The socket is for its own user only, so what it says is asked for as that one.
-    let ask = |target: &str| -> Value {
+    // The socket is private to its user, so requests are sent as that user.
+    let get = |target: &str| -> Value {
         let mut curl = Command::new("setpriv");
         let id = NOBODY_UID.to_string();
         if rustix::process::geteuid().is_root() {
@@ -327,50 +337,50 @@ fn rights_that_are_lost_are_said_and_regained() {
         let out = curl.arg(format!("http://localhost{target}")).output().unwrap();
         serde_json::from_slice(&out.stdout).unwrap_or_default()
     };
-    if !can_run("rights that are lost", &["curl", "--version"]) {
+    if !can_run("lost permissions", &["curl", "--version"]) {
         return;
     }
     let mut daemon = project.spawn_daemon(command);
     let wait_for = |what: &str, done: &dyn Fn(&Value) -> bool| {
-        wait_for(what, || done(&ask("/api/status?sync=true")["projects"][0]).then_some(()));
+        wait_for(what, || done(&get("/api/status?sync=true")["projects"][0]).then_some(()));
     };
     let feature = |project: &Value| project["features"][0].clone();
-    wait_for("an index", &|project| feature(project)["completeness_status"] == "complete");
-    let set = |path: &std::path::Path, mode: u32| {
+    wait_for("the first index", &|project| feature(project)["completeness_status"] == "complete");
+    let set_mode = |path: &std::path::Path, mode: u32| {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     };
     let total = |project: &Value| feature(project)["artifact_counts"]["total"].as_u64();
-    // A directory of the feature: one entry that is unreadable.
-    let folder = project.feature_dir().join("research");
-    set(&folder, 0o000);
-    wait_for("an unreadable folder", &|project| {
+    // A directory of the feature becomes one unreadable entry.
+    let dir = project.feature_dir().join("research");
+    set_mode(&dir, 0o000);
+    wait_for("an unreadable directory", &|project| {
         feature(project)["artifact_counts"].to_string().contains("\"total\"")
-            && ask(&format!("/api/dossier/snapshots/export?feature={FEATURE}"))
+            && get(&format!("/api/dossier/snapshots/export?feature={FEATURE}"))
                 .to_string()
                 .contains("\"relative_path\":\"research\"")
     });
-    set(&folder, 0o755);
-    wait_for("a readable folder", &|_| {
-        ask(&format!("/api/dossier/snapshots/export?feature={FEATURE}"))
+    set_mode(&dir, 0o755);
+    wait_for("a readable directory", &|_| {
+        get(&format!("/api/dossier/snapshots/export?feature={FEATURE}"))
             .to_string()
             .contains("research/deep/a.md")
     });
     // The feature.
-    set(&project.feature_dir(), 0o000);
+    set_mode(&project.feature_dir(), 0o000);
     wait_for("an unreadable feature", &|project| {
         let feature = feature(project);
         feature["watch"] == "unreadable" && feature["completeness_status"] == "unknown"
     });
-    set(&project.feature_dir(), 0o755);
+    set_mode(&project.feature_dir(), 0o755);
     wait_for("a readable feature", &|project| feature(project)["watch"] == "live");
     // The root.
-    set(&project.root, 0o000);
+    set_mode(&project.root, 0o000);
     wait_for("an unreadable root", &|project| project["watch"]["state"] == "unreadable");
-    set(&project.root, 0o755);
+    set_mode(&project.root, 0o755);
     wait_for("a readable root", &|project| {
         project["watch"]["state"] == "live" && total(project).is_some()
     });
-    let page = ask("/api/events?since=start");
+    let page = get("/api/events?since=start");
     assert_eq!(deleted(page["events"].as_array().unwrap()), [] as [String; 0]);
     send_signal(
         rustix::process::Pid::from_raw(i32::try_from(daemon.child_id()).unwrap()).unwrap(),
@@ -379,9 +389,10 @@ fn rights_that_are_lost_are_said_and_regained() {
     daemon.wait_for_exit();
 }
 
-/// A repository with two branches between which every file of two features differs.
-fn repository(project: &Project, files: usize) -> bool {
-    if !can_run("git's checkouts", &["git", "--version"]) {
+/// Creates a git repository with two branches between which every file of two features differs; returns
+/// false and reports it if there is no git.
+fn create_repository(project: &Project, files: usize) -> bool {
+    if !can_run("checkouts by git", &["git", "--version"]) {
         return false;
     }
     let git = |arguments: &[&str]| {
@@ -409,7 +420,7 @@ fn repository(project: &Project, files: usize) -> bool {
     true
 }
 
-/// Checks a branch out, and gives the events that this made.
+/// Checks out a branch; returns the events that this caused.
 fn checkout(
     project: &Project,
     root: &str,
@@ -422,42 +433,44 @@ fn checkout(
 }
 
 #[test]
-fn a_checkout_has_one_result_and_deletes_only_what_it_deletes() {
+fn git_checkout_causes_one_evaluation_and_only_real_deletions() {
     let project = Project::complete().config("settle: {git_ms: 30000}\n");
     let files = 10_000;
-    if !repository(&project, files) {
+    if !create_repository(&project, files) {
         return;
     }
     let daemon = project.start_daemon();
     let mut journal = JournalReader::default();
     assert_invariants(&project, &daemon, &mut journal);
     let root = project.root.to_str().unwrap().to_owned();
-    for (branch, gone) in [("one", "research/only-two.md"), ("two", "research/only-one.md")] {
+    for (branch, removed) in [("one", "research/only-two.md"), ("two", "research/only-one.md")] {
         let new = checkout(&project, &root, &daemon, &mut journal, branch);
-        assert_eq!(deleted(&new), [gone]);
-        // A git that was kept from running between making a file and filling it may have one
-        // seen empty, as it then was; with content each is seen once.
-        let filled: Vec<_> =
+        assert_eq!(deleted(&new), [removed]);
+        // If git is suspended between creating a file and writing it, the daemon may index the empty
+        // file. With its content, each file is indexed once.
+        let with_content: Vec<_> =
             new.iter().filter(|event| event["payload"]["size_bytes"] != 0).cloned().collect();
-        let modified =
-            artifact_changes(&filled).iter().filter(|(what, _)| what == "modified").count();
+        let modified = artifact_changes(&with_content)
+            .iter()
+            .filter(|(change, _)| change == "modified")
+            .count();
         assert_eq!(modified, files);
-        let verdicts = |feature: &str| {
-            let of = |event: &&Value| {
+        let evaluations = |feature: &str| {
+            let is_evaluation = |event: &&Value| {
                 event["event_type"] == "mission_dossier_snapshot_computed"
                     && event["feature_slug"] == feature
             };
-            new.iter().filter(of).count()
+            new.iter().filter(is_evaluation).count()
         };
-        assert_eq!((verdicts(FEATURE), verdicts("002-y")), (1, 1));
+        assert_eq!((evaluations(FEATURE), evaluations("002-y")), (1, 1));
     }
     daemon.stop();
 }
 
 #[test]
-fn a_worktree_is_held_by_its_own_lock() {
+fn worktree_is_held_by_its_own_index_lock() {
     let mut project = Project::complete();
-    if !repository(&project, 20) {
+    if !create_repository(&project, 20) {
         return;
     }
     let tree = project.home().join("tree");
@@ -472,12 +485,12 @@ fn a_worktree_is_held_by_its_own_lock() {
     assert_invariants(&project, &daemon, &mut journal);
     fs::write(&lock, "").unwrap();
     fs::remove_file(project.feature_dir().join("research/only-one.md")).unwrap();
-    wait_for("a deletion that waits", || {
+    wait_for("a deferred deletion", || {
         let overview = daemon.get_json(&format!("/api/dossier/overview?feature={FEATURE}"));
         (overview["watch"] == "settling").then_some(())
     });
     fs::remove_file(&lock).unwrap();
-    wait_for("the end of the hold", || {
+    wait_for("the end of the git hold", || {
         let overview = daemon.get_json(&format!("/api/dossier/overview?feature={FEATURE}"));
         (overview["watch"] == "live").then_some(())
     });
@@ -485,7 +498,7 @@ fn a_worktree_is_held_by_its_own_lock() {
         deleted(&assert_invariants(&project, &daemon, &mut journal)),
         ["research/only-one.md"]
     );
-    // One that stays holds for two seconds and no longer.
+    // A lock that is not removed holds changes for two seconds at most.
     fs::write(&lock, "").unwrap();
     fs::remove_file(project.feature_dir().join("research/0/0.md")).unwrap();
     wait_for("the deletion", || (!journal.read_new(&daemon).is_empty()).then_some(()));
@@ -495,10 +508,10 @@ fn a_worktree_is_held_by_its_own_lock() {
 }
 
 #[test]
-fn a_verdict_waits_for_git_whatever_changed_and_deletions_also_at_a_start() {
+fn git_lock_defers_evaluations_and_also_deletions_found_at_start() {
     let project = Project::complete().config("settle: {git_ms: 30000}\n");
     project.write("kitty-specs/002-y/spec.md", "x\n");
-    if !repository(&project, 2) {
+    if !create_repository(&project, 2) {
         return;
     }
     let daemon = project.start_daemon();
@@ -509,9 +522,10 @@ fn a_verdict_waits_for_git_whatever_changed_and_deletions_also_at_a_start() {
         let watch = &daemon.overview(FEATURE)["watch"];
         (watch == "settling").then_some(())
     };
-    let verdicts = |events: &[Value]| {
-        let of = |event: &&Value| event["event_type"] == "mission_dossier_snapshot_computed";
-        events.iter().filter(of).count()
+    let evaluations = |events: &[Value]| {
+        let is_evaluation =
+            |event: &&Value| event["event_type"] == "mission_dossier_snapshot_computed";
+        events.iter().filter(is_evaluation).count()
     };
     fs::write(&lock, "").unwrap();
     write_file(&project.feature_dir().join("spec.md"), b"changed\n");
@@ -520,30 +534,29 @@ fn a_verdict_waits_for_git_whatever_changed_and_deletions_also_at_a_start() {
         (!new.is_empty()).then_some(new)
     });
     assert_eq!(artifact_changes(&new), [("modified".to_owned(), "spec.md".to_owned())]);
-    assert_eq!(verdicts(&new), 0);
-    wait_for("a verdict that waits", || settling(&daemon));
+    assert_eq!(evaluations(&new), 0);
+    wait_for("a deferred evaluation", || settling(&daemon));
     fs::remove_file(&lock).unwrap();
-    assert_eq!(verdicts(&assert_invariants(&project, &daemon, &mut journal)), 1);
+    assert_eq!(evaluations(&assert_invariants(&project, &daemon, &mut journal)), 1);
     daemon.stop();
 
-    let aside = project.home().join("aside");
-    let whole = project.home().join("whole");
+    let (moved_spec, moved_feature) = (project.home().join("spec"), project.home().join("feature"));
     let (spec, other) =
         (project.feature_dir().join("spec.md"), project.root.join("kitty-specs/002-y"));
     fs::write(&lock, "").unwrap();
-    fs::rename(&spec, &aside).unwrap();
-    fs::rename(&other, &whole).unwrap();
+    fs::rename(&spec, &moved_spec).unwrap();
+    fs::rename(&other, &moved_feature).unwrap();
     let daemon = project.start_daemon();
-    wait_for("deletions that wait", || settling(&daemon));
-    fs::rename(&aside, &spec).unwrap();
-    fs::rename(&whole, &other).unwrap();
+    wait_for("deferred deletions", || settling(&daemon));
+    fs::rename(&moved_spec, &spec).unwrap();
+    fs::rename(&moved_feature, &other).unwrap();
     fs::remove_file(&lock).unwrap();
     assert_eq!(artifact_changes(&assert_invariants(&project, &daemon, &mut journal)), []);
     daemon.stop();
 }
 
 #[test]
-fn reading_everything_again_raises_no_event_and_finds_what_none_told_of() {
+fn scrub_finds_mapped_writes_and_causes_no_events_itself() {
     let project = Project::complete().config("scrub: 1s\n");
     for number in 0..500 {
         project
@@ -556,7 +569,7 @@ fn reading_everything_again_raises_no_event_and_finds_what_none_told_of() {
     let path = project.feature_dir().join("research/7.md");
     let mapped = Command::new("python3").args(["-c", script]).arg(&path).status();
     if !mapped.is_ok_and(|status| status.success()) {
-        not_run("writes through a mapping (no working `python3`)");
+        not_run("writes through a memory mapping (no working `python3`)");
         return;
     }
     let new = wait_for("the change", || {
