@@ -409,7 +409,7 @@ fn link_at_the_path_of_the_baseline_is_never_followed() {
     project.run(&["baseline", "accept", FEATURE]).assert_failure(1, "cannot write");
     let project = Project::complete();
     fs::create_dir_all(project.baseline_file().parent().unwrap()).unwrap();
-    crate::scan::hostile_input::fifo(&project.baseline_file());
+    crate::scan::hostile_input::create_fifo(&project.baseline_file());
     let check = project.run(&["check"]);
     assert_eq!(check.code, 13);
     assert!(check.stdout.contains("not a regular file"), "{}", check.stdout);

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::cli::examples::with_hostile_names;
-use crate::scan::hostile_input::fifo;
+use crate::scan::hostile_input::create_fifo;
 use crate::support::{COMMAND_TIMEOUT, FEATURE, Project, bakery_dir, not_run, run};
 
 #[test]
@@ -17,7 +17,7 @@ fn check_exits_with_the_first_applicable_code() {
     let add: Done = |p| p.write("kitty-specs/001-x/research.md", "new");
     let change: Done = |p| p.write("kitty-specs/001-x/plan.md", "new");
     let remove: Done = |p| fs::remove_file(p.feature_dir().join("spec.md")).unwrap();
-    let unseen: Done = |p| fifo(&p.feature_dir().join("fifo"));
+    let unseen: Done = |p| create_fifo(&p.feature_dir().join("fifo"));
     let unknown: Done = |p| p.write("kitty-specs/002-y/meta.json", "{\"mission\": \"unheard-of\"}");
     let broken: Done = |p| p.write(".kittify/missions/x/expected-artifacts.yaml", "x");
     let foreign: Done = |p| p.write(".kittify/config.yaml", "project: [");

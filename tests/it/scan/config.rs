@@ -1,15 +1,15 @@
-//! `config.yaml`: each error with its place and mend, and what each key does.
+//! `config.yaml`: the effect of each key, and errors with their location and fix.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
 
-use crate::support::{FEATURE, Project, find_artifact};
+use crate::support::{FEATURE, Project, find_artifact, write_file};
 
 #[test]
-fn errors_end_with_78_and_name_file_line_and_column() {
-    for (text, said) in [
+fn invalid_configuration_exits_with_78_and_names_the_location() {
+    for (text, expected) in [
         (
             "projets: []\n",
             ":1:1: unknown field `projets`, expected one of `projects`, `limits`, `settle`, `http`, `journal`, `log`, `scrub`, `webhook`; did you mean `projects`?",
@@ -43,7 +43,7 @@ fn errors_end_with_78_and_name_file_line_and_column() {
             run.assert_failure(78, "error: ");
             let stderr = project.redact_paths(&run.stderr);
             assert!(stderr.contains("HOME/.config/dossierd/config.yaml:"), "{stderr}");
-            assert!(stderr.contains(said), "`{said}` is not in {stderr}");
+            assert!(stderr.contains(expected), "`{expected}` is not in {stderr}");
             assert!(!stderr.contains('\x1b'), "{stderr:?}");
         }
         assert!(!project.baseline_file().exists());
@@ -51,7 +51,7 @@ fn errors_end_with_78_and_name_file_line_and_column() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_an_error_and_none_is_none() {
+fn unreadable_configuration_is_an_error_and_a_missing_one_is_not() {
     let project = Project::complete();
     project.run(&["check"]).assert_success();
     fs::create_dir_all(project.config_file()).unwrap();
@@ -68,10 +68,10 @@ fn a_file_that_cannot_be_read_is_an_error_and_none_is_none() {
 }
 
 #[test]
-fn xdg_config_home_says_where_it_lies() {
+fn xdg_config_home_selects_the_configuration() {
     let project = Project::complete();
     let elsewhere = project.home().join("elsewhere");
-    crate::support::write_file(&elsewhere.join("dossierd/config.yaml"), b"nonsense: 1\n");
+    write_file(&elsewhere.join("dossierd/config.yaml"), b"nonsense: 1\n");
     project.run(&["check"]).assert_success();
     let project = project.env("XDG_CONFIG_HOME", &elsewhere);
     project
@@ -80,25 +80,25 @@ fn xdg_config_home_says_where_it_lies() {
 }
 
 #[test]
-fn the_step_of_the_configuration_counts_where_no_runtime_has_issued_one() {
+fn configured_step_applies_unless_the_runtime_has_issued_one() {
     let project =
         Project::complete().config("projects:\n  - {path: ROOT, step: {001-x: specify}}\n");
     fs::remove_file(project.feature_dir().join("plan.md")).unwrap();
     let feature = || project.run(&["check", "--json"]).json()["features"][0].clone();
-    let seen = feature();
-    assert_eq!((&seen["step"], &seen["step_source"]), (&json!("specify"), &json!("config")));
-    assert_eq!(seen["completeness_status"], "complete");
+    let shown = feature();
+    assert_eq!((&shown["step"], &shown["step_source"]), (&json!("specify"), &json!("config")));
+    assert_eq!(shown["completeness_status"], "complete");
     let runs =
         json!({FEATURE: {"run_id": "r", "run_dir": ".kittify/runtime/r", "mission_key": "m"}});
     project.write(".kittify/runtime/feature-runs.json", runs.to_string());
     project.write(".kittify/runtime/r/state.json", "{\"issued_step_id\": \"plan\"}");
-    let seen = feature();
-    assert_eq!((&seen["step"], &seen["step_source"]), (&json!("plan"), &json!("runtime")));
-    assert_eq!(seen["completeness_status"], "incomplete");
+    let shown = feature();
+    assert_eq!((&shown["step"], &shown["step_source"]), (&json!("plan"), &json!("runtime")));
+    assert_eq!(shown["completeness_status"], "incomplete");
 }
 
 #[test]
-fn what_is_ignored_is_no_artifact() {
+fn ignored_paths_are_not_artifacts() {
     let project = Project::complete()
         .artifact("notes/a.tmp", "x")
         .artifact("build/deep/b.md", "x")
@@ -120,7 +120,7 @@ fn what_is_ignored_is_no_artifact() {
 }
 
 #[test]
-fn features_are_where_the_patterns_say() {
+fn feature_patterns_select_the_feature_directories() {
     let project = Project::new()
         .file("teams/a/specs/001-one/spec.md", "1")
         .file("teams/b/specs/002-two/spec.md", "2")
@@ -132,16 +132,19 @@ fn features_are_where_the_patterns_say() {
     let slugs: Vec<String> =
         scan.lines().iter().map(|line| line["feature_slug"].as_str().unwrap().to_owned()).collect();
     assert_eq!(slugs, ["001-one", "002-two", "004-four"]);
-    let said = "teams/b/specs/001-one is skipped: duplicate feature name, already used by `teams/a/specs/001-one`";
-    assert!(scan.stderr.contains(said), "{}", scan.stderr);
+    let expected = "teams/b/specs/001-one is skipped: duplicate feature name, already used by `teams/a/specs/001-one`";
+    assert!(scan.stderr.contains(expected), "{}", scan.stderr);
     let check = project.run(&["check", "--json"]).json();
-    assert_eq!(check["features"][0]["mission"], "research", "where meta.json names none");
+    assert_eq!(
+        check["features"][0]["mission"], "research",
+        "the default for features without a mission in meta.json"
+    );
     let inside = project.run(&["scan", "more/004-four/deep", "--json"]).assert_success();
     assert_eq!(inside.json()["feature_slug"], "004-four");
 }
 
 #[test]
-fn a_broken_configuration_is_a_verdict_in_json_too() {
+fn check_json_reports_invalid_configuration() {
     let project = Project::complete().config("projets: []\n");
     let run = project.run(&["check", "--json"]);
     let report = run.json();

@@ -1,5 +1,5 @@
-//! Real input: what the reference's own hashes of 49 features of a real project say, where that
-//! project lies beside this one; and the same laws over the example, always.
+//! Real input: the features of a large project, whose hashes must equal those that the reference program
+//! computed, if a copy of it is next to the repository; and the same invariants for the example.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,69 +11,72 @@ use crate::support::{
     Project, bakery_dir, copy_dir, expected_hashes, not_run, present_files, repository,
 };
 
-/// The corpus beside the repository, if it is there.
+/// Returns the directory of the corpus; `None`, which is reported, if it does not exist.
 fn corpus() -> Option<PathBuf> {
     let corpus = repository().parent()?.join("shared/corpus");
     if corpus.join("expected.jsonl").is_file() {
         return Some(corpus);
     }
-    not_run("the laws over the real corpus: ../shared/corpus is not there");
+    not_run("a real project (../shared/corpus does not exist)");
     None
 }
 
-/// The laws that hold of every feature, whatever is in it; returns how many artifacts there are
-/// and how many are of no class.
-fn check_laws(snapshot: &Value, folder: &Path) -> (usize, usize) {
+/// Checks the invariants of the snapshot of any feature: hashes, unique sorted keys, one artifact for each
+/// file. Returns the number of artifacts, and of those with the class `other`.
+fn assert_scan_invariants(snapshot: &Value, dir: &Path) -> (usize, usize) {
     let slug = snapshot["feature_slug"].as_str().unwrap();
-    let (parity, tree) = expected_hashes(folder);
+    let (parity, tree) = expected_hashes(dir);
     assert_eq!(snapshot["parity_hash_sha256"], parity, "{slug}");
     assert_eq!(snapshot["tree_hash_sha256"], tree, "{slug}");
     let artifacts = snapshot["artifact_summaries"].as_array().unwrap();
     let keys: Vec<&str> = artifacts.iter().map(|a| a["artifact_key"].as_str().unwrap()).collect();
     let in_order = keys.windows(2).all(|pair| pair[0] < pair[1]);
     assert!(in_order, "{slug}: keys are unique and in byte order: {keys:#?}");
-    let seen: BTreeSet<Vec<u8>> = artifacts
+    let present: BTreeSet<Vec<u8>> = artifacts
         .iter()
         .filter(|a| a["is_present"] == true)
         .map(|a| a["relative_path"].as_str().unwrap().as_bytes().to_vec())
         .collect();
-    let there: BTreeSet<Vec<u8>> =
-        present_files(folder).into_iter().map(|(path, _)| path).collect();
-    assert_eq!(seen, there, "{slug}: every file is an artifact, and nothing else is present");
+    let on_disk: BTreeSet<Vec<u8>> = present_files(dir).into_iter().map(|(path, _)| path).collect();
+    assert_eq!(present, on_disk, "{slug}: every file is an artifact, and nothing else is present");
     (artifacts.len(), artifacts.iter().filter(|a| a["artifact_class"] == "other").count())
 }
 
-/// The laws over all features of a project; returns their parity hashes.
-fn check_project(project: &Project, root: &Path) -> BTreeMap<String, String> {
+/// Checks the invariants for all features of a project; returns their parity hashes.
+fn assert_project_invariants(project: &Project, root: &Path) -> BTreeMap<String, String> {
     let run = project.run(&["scan", root.to_str().unwrap(), "--json"]);
     assert_eq!((run.code, run.stderr.as_str()), (0, ""));
-    let (mut all, mut unclassed) = (0, 0);
+    let (mut all, mut unclassified) = (0, 0);
     let mut hashes = BTreeMap::new();
     for snapshot in run.lines() {
         let slug = snapshot["feature_slug"].as_str().unwrap();
-        let (files, others) = check_laws(&snapshot, &root.join("kitty-specs").join(slug));
+        let (files, others) =
+            assert_scan_invariants(&snapshot, &root.join("kitty-specs").join(slug));
         all += files;
-        unclassed += others;
+        unclassified += others;
         hashes.insert(slug.to_owned(), snapshot["parity_hash_sha256"].as_str().unwrap().into());
     }
-    assert!(all > 0 && unclassed * 20 <= all, "{unclassed} of {all} artifacts are class other");
+    assert!(
+        all > 0 && unclassified * 20 <= all,
+        "{unclassified} of {all} artifacts are class other"
+    );
     hashes
 }
 
 #[test]
-fn every_hash_of_the_corpus_is_the_references_by_its_own_manifests() {
+fn corpus_hashes_equal_the_reference_with_its_own_manifests() {
     let Some(corpus) = corpus() else { return };
     let project = Project::empty();
-    let found = check_project(&project, &corpus.join("spec-kitty"));
-    assert_eq!(found, expected(&corpus));
+    let found = assert_project_invariants(&project, &corpus.join("spec-kitty"));
+    assert_eq!(found, reference_hashes(&corpus));
 }
 
 #[test]
-fn every_hash_of_the_corpus_is_the_references_by_the_embedded_manifests() {
+fn corpus_hashes_equal_the_reference_with_embedded_manifests() {
     let Some(corpus) = corpus() else { return };
     let project = Project::empty();
     copy_dir(&corpus.join("spec-kitty/kitty-specs"), &project.root.join("kitty-specs"));
-    assert_eq!(check_project(&project, &project.root), expected(&corpus));
+    assert_eq!(assert_project_invariants(&project, &project.root), reference_hashes(&corpus));
     let scan = project.run(&["check", "--json"]).json();
     for feature in scan["features"].as_array().unwrap() {
         assert_eq!(feature["manifest_version"], "1", "{feature:#}");
@@ -81,9 +84,10 @@ fn every_hash_of_the_corpus_is_the_references_by_the_embedded_manifests() {
     }
 }
 
-fn expected(corpus: &Path) -> BTreeMap<String, String> {
+/// Returns the parity hash of each feature of the corpus as computed by the reference program.
+fn reference_hashes(corpus: &Path) -> BTreeMap<String, String> {
     let text = fs::read_to_string(corpus.join("expected.jsonl")).unwrap();
-    let expected: BTreeMap<String, String> = text
+    let hashes: BTreeMap<String, String> = text
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap())
         .map(|line| {
@@ -91,21 +95,21 @@ fn expected(corpus: &Path) -> BTreeMap<String, String> {
             (text("feature_slug"), text("parity_hash_sha256"))
         })
         .collect();
-    assert_eq!(expected.len(), 49);
-    expected
+    assert_eq!(hashes.len(), 49);
+    hashes
 }
 
 #[test]
-fn the_laws_hold_of_the_example() {
+fn scan_invariants_hold_for_the_example() {
     let project = Project::empty();
-    assert_eq!(check_project(&project, &bakery_dir()).len(), 4);
+    assert_eq!(assert_project_invariants(&project, &bakery_dir()).len(), 4);
 }
 
 #[test]
-fn the_laws_hold_of_the_example_without_a_manifest() {
+fn scan_invariants_hold_for_the_example_without_manifest() {
     let project = Project::copy_of(&bakery_dir());
     for slug in ["001-order-page", "003-delivery-slots"] {
         project.write(&format!("kitty-specs/{slug}/meta.json"), "{\"mission\": \"unheard-of\"}");
     }
-    assert_eq!(check_project(&project, &project.root).len(), 4);
+    assert_eq!(assert_project_invariants(&project, &project.root).len(), 4);
 }

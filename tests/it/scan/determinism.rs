@@ -1,4 +1,4 @@
-//! One tree, one snapshot: whatever the order in which it was made, and however many threads look.
+//! Equal trees have equal snapshots, whatever the order of creation and the number of threads.
 
 use std::fs;
 use std::path::Path;
@@ -15,38 +15,38 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::cli::examples::with_hostile_names;
-use crate::support::{FEATURE, Project, bakery_dir, expected_hashes, strings, write_file};
+use crate::support::{FEATURE, Project, bakery_dir, expected_hashes, sha256, strings, write_file};
 
-/// The snapshots of all features by so many threads, in JSON, with one id and time for all.
+/// Returns the snapshots of all features in JSON, computed by so many threads, with equal ids and times.
 fn snapshots(root: &Path, threads: usize) -> Vec<String> {
     let settings = ProjectSettings::default();
     let project = Opened::open(root, settings, &Machine::current(), None).unwrap();
     let features = project.discover().unwrap().features;
     let options =
         ScanOptions { limits: ScanLimits::default(), ignore: PatternSet::default(), threads };
-    let open = |place: usize| {
-        let descriptor = project.open_feature(&features[place])?;
+    let open = |index: usize| {
+        let descriptor = project.open_feature(&features[index])?;
         Ok(scan::OpenedFeature { descriptor, static_part: StaticHash::Compute })
     };
-    let made = std::sync::Mutex::new(vec![String::new(); features.len()]);
-    scan::scan(features.len(), open, &options, &Progress::default(), |place, scanned| {
+    let snapshots = std::sync::Mutex::new(vec![String::new(); features.len()]);
+    scan::scan(features.len(), open, &options, &Progress::default(), |index, scanned| {
         let now = Timestamp::parse("2026-01-01T00:00:00Z").unwrap();
-        let terms = project.read_feature_inputs(&features[place]).context;
+        let context = project.read_feature_inputs(&features[index]).context;
         let dossier =
-            Inventory::from_observations(terms, scanned.observations, now).to_dossier(now);
+            Inventory::from_observations(context, scanned.observations, now).to_dossier(now);
         let snapshot = MissionDossierSnapshot::compute(&dossier, Uuid::nil(), now);
-        made.lock().unwrap()[place] = serde_json::to_string(&snapshot).unwrap();
+        snapshots.lock().unwrap()[index] = serde_json::to_string(&snapshot).unwrap();
     });
-    made.into_inner().unwrap()
+    snapshots.into_inner().unwrap()
 }
 
-/// Many directories, more files in one than a task takes, contents that repeat, a link, what is not
-/// text.
+/// Creates a feature with many directories, more files in one than a task reads, repeated contents, a link
+/// and files that are not text.
 fn wide_tree() -> Project {
     let project = Project::complete();
-    for folder in 0..12 {
-        for file in 0..folder * 7 {
-            let path = format!("research/d{folder}/e{}/f{file}.md", file % 3);
+    for dir in 0..12 {
+        for file in 0..dir * 7 {
+            let path = format!("research/d{dir}/e{}/f{file}.md", file % 3);
             write_file(&project.feature_dir().join(path), format!("{}", file % 5).as_bytes());
         }
     }
@@ -55,7 +55,7 @@ fn wide_tree() -> Project {
 }
 
 #[test]
-fn any_number_of_threads_gives_the_same_bytes() {
+fn snapshot_does_not_depend_on_the_number_of_threads() {
     for project in [wide_tree(), with_hostile_names(), Project::copy_of(&bakery_dir())] {
         let one = snapshots(&project.root, 1);
         assert!(one.iter().all(|snapshot| !snapshot.is_empty()));
@@ -71,7 +71,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_order_of_making_and_any_number_of_threads_gives_the_same_bytes(
+    fn snapshot_does_not_depend_on_creation_order_or_threads(
         tree in proptest::collection::btree_map("[a-c]{1,2}(/[a-d]{1,2}){0,2}\\.(md|bin)", "[xy]{0,2}", 1..40),
         shuffle in any::<u64>(),
         threads in 1usize..9,
@@ -95,29 +95,29 @@ proptest! {
 }
 
 #[test]
-fn only_id_and_time_differ_between_two_runs() {
+fn two_scans_differ_only_in_id_and_time() {
     let project = wide_tree();
-    let line = || project.run(&["scan", "--json"]).assert_success().stdout;
-    let (first, second) = (line(), line());
+    let scan = || project.run(&["scan", "--json"]).assert_success().stdout;
+    let (first, second) = (scan(), scan());
     assert_ne!(first, second);
-    let mut fields = 0;
-    let apart =
+    let mut different = 0;
+    let fields_of =
         |text: &str| -> Vec<String> { text.trim().split(",\"").map(str::to_owned).collect() };
-    for (one, other) in apart(&first).into_iter().zip(apart(&second)) {
+    for (one, other) in fields_of(&first).into_iter().zip(fields_of(&second)) {
         if one != other {
-            fields += 1;
+            different += 1;
             assert!(
                 one.starts_with("snapshot_id\":") || one.starts_with("computed_at\":"),
                 "{one}"
             );
         }
     }
-    assert_eq!(apart(&first).len(), apart(&second).len());
-    assert!((1..=2).contains(&fields));
+    assert_eq!(fields_of(&first).len(), fields_of(&second).len());
+    assert!((1..=2).contains(&different));
 }
 
 #[test]
-fn the_contracts_golden_hashes_come_out_of_the_binary() {
+fn scan_prints_golden_hashes() {
     let project =
         Project::new().artifact("spec.md", "hello\n").artifact("tasks/WP01.md", "world\n");
     let snapshot = project.snapshot();
@@ -132,26 +132,26 @@ fn the_contracts_golden_hashes_come_out_of_the_binary() {
 }
 
 #[test]
-fn a_rename_changes_the_tree_hash_and_not_the_parity_hash() {
+fn rename_changes_the_tree_hash_but_not_the_parity_hash() {
     let project = Project::complete().artifact("notes/one.md", "text");
     let before = project.snapshot();
-    let folder = project.feature_dir().join("notes");
-    fs::rename(folder.join("one.md"), folder.join("two.md")).unwrap();
+    let dir = project.feature_dir().join("notes");
+    fs::rename(dir.join("one.md"), dir.join("two.md")).unwrap();
     let after = project.snapshot();
     assert_ne!(before["tree_hash_sha256"], after["tree_hash_sha256"]);
     assert_eq!(before["parity_hash_sha256"], after["parity_hash_sha256"]);
-    fs::rename(folder.join("two.md"), folder.join("one.md")).unwrap();
+    fs::rename(dir.join("two.md"), dir.join("one.md")).unwrap();
     assert_eq!(before["tree_hash_sha256"], project.snapshot()["tree_hash_sha256"]);
 }
 
 #[test]
-fn equal_contents_are_counted_twice() {
+fn equal_contents_are_hashed_twice() {
     let project = Project::complete().artifact("notes/one.md", "same");
     let once = project.snapshot();
     let project = project.artifact("notes/two.md", "same");
     let twice = project.snapshot();
     let count = |snapshot: &Value| {
-        let same = crate::support::sha256(b"same");
+        let same = sha256(b"same");
         strings(&snapshot["parity_hash_components"])
             .into_iter()
             .filter(|hash| *hash == same)
@@ -164,7 +164,7 @@ fn equal_contents_are_counted_twice() {
 }
 
 #[test]
-fn hidden_entries_and_times_do_not_matter() {
+fn hidden_entries_and_times_do_not_affect_the_snapshot() {
     let project = Project::complete();
     let before = project.snapshot();
     let project =

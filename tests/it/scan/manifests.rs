@@ -1,17 +1,17 @@
-//! Manifests of a project's own: which layer wins, and what each thing that can be wrong with one
-//! says. Whatever it is, the data are still printed, and completeness is unknown.
+//! Manifests: layers, steps, and errors with their location. With an invalid manifest the data are still
+//! printed, and completeness is `unknown`.
 
 use std::fmt::Write as _;
 use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::{FEATURE, Project, find_artifact, strings};
+use crate::support::{FEATURE, Project, find_artifact, strings, write_file};
 
 const FILE: &str = ".kittify/overrides/missions/software-dev/expected-artifacts.yaml";
 const MISSION: &str = ".kittify/overrides/missions/software-dev/mission.yaml";
 
-/// A YAML text whose aliases stand for more than memory holds.
+/// Returns YAML whose aliases expand to more than fits into memory, followed by `last`.
 fn bomb(last: &str) -> String {
     let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
     for level in 1..40 {
@@ -22,7 +22,7 @@ fn bomb(last: &str) -> String {
 }
 
 #[test]
-fn a_broken_manifest_is_said_with_its_place_and_hides_nothing() {
+fn invalid_manifest_is_reported_with_its_location_and_data_are_printed() {
     let spec =
         |rest: &str| format!("mission_type: software-dev\nrequired_always:\n  - {{{rest}}}\n");
     let deep = format!("mission_type: {}", "[".repeat(1 << 19));
@@ -83,28 +83,28 @@ fn a_broken_manifest_is_said_with_its_place_and_hides_nothing() {
         (bomb("mission_type: *a39\n"), ":1:1: unknown field `a0`"),
         ("x".repeat((1 << 20) + 1), ": larger than 1048576 bytes"),
     ];
-    for (text, said) in table {
+    for (text, expected) in table {
         let project = Project::complete().file(FILE, &text);
         let scan = project.run(&["scan", "--json"]);
-        scan.assert_failure(78, &format!("error: {FILE}{said}"));
+        scan.assert_failure(78, &format!("error: {FILE}{expected}"));
         let snapshot = scan.json();
-        assert_eq!(snapshot["completeness_status"], "unknown", "{said}");
+        assert_eq!(snapshot["completeness_status"], "unknown", "{expected}");
         assert_eq!(
             find_artifact(&snapshot, "spec.md")["artifact_key"],
             "input.spec.main",
-            "the embedded one"
+            "the embedded manifest gives the key"
         );
         assert_eq!(snapshot["total_artifacts"], 5);
 
         let check = project.run(&["check", "--json"]);
-        assert_eq!(check.code, 78, "{said}");
+        assert_eq!(check.code, 78, "{expected}");
         let error = &check.json()["errors"][0];
         assert_eq!(error["file"], FILE);
-        if said.starts_with(": ") {
+        if expected.starts_with(": ") {
             assert_eq!((&error["line"], &error["column"]), (&Value::Null, &Value::Null));
         } else {
-            let place = format!(":{}:{}: ", error["line"], error["column"]);
-            assert!(said.starts_with(&place), "{said}: {error}");
+            let location = format!(":{}:{}: ", error["line"], error["column"]);
+            assert!(expected.starts_with(&location), "{expected}: {error}");
         }
         let table = project.run(&["scan"]);
         assert!(table.stdout.contains("the embedded one stands in"), "{}", table.stdout);
@@ -122,9 +122,9 @@ fn a_broken_manifest_is_said_with_its_place_and_hides_nothing() {
 }
 
 #[test]
-fn broken_step_files_are_said_with_their_place_too() {
+fn invalid_mission_file_is_reported_with_its_location() {
     let runtime = MISSION.replace("mission.yaml", "mission-runtime.yaml");
-    for (file, text, said) in [
+    for (file, text, expected) in [
         (MISSION, "states: [{nam: plan}]\n".to_owned(), ":1:10: states[0]: missing field `name`"),
         (MISSION, "states: plan\n".to_owned(), ":1:9: states: invalid type: string"),
         (
@@ -137,13 +137,13 @@ fn broken_step_files_are_said_with_their_place_too() {
         let project =
             Project::complete().file(FILE, "mission_type: software-dev\n").file(file, &text);
         let scan = project.run(&["scan", "--json"]);
-        scan.assert_failure(78, &format!("error: {file}{said}"));
-        assert_eq!(scan.json()["completeness_status"], "unknown", "{said}");
+        scan.assert_failure(78, &format!("error: {file}{expected}"));
+        assert_eq!(scan.json()["completeness_status"], "unknown", "{expected}");
     }
 }
 
 #[test]
-fn a_manifest_that_no_feature_uses_is_checked_too() {
+fn unused_manifest_is_checked() {
     let file = ".kittify/missions/own/expected-artifacts.yaml";
     let project = Project::complete().file(file, "mission_type: own\nrequired: []\n");
     let check = project.run(&["check"]);
@@ -152,8 +152,8 @@ fn a_manifest_that_no_feature_uses_is_checked_too() {
 }
 
 #[test]
-fn a_bomb_ends_soon_wherever_it_lies() {
-    // file, what makes the bomb one of that file's, exit code of `scan`
+fn yaml_bomb_is_rejected_quickly_in_every_file() {
+    // file, last line that uses the bomb in that file, exit code of `scan`
     for (file, last, code) in [
         (FILE, "mission_type: *a39\n", 78),
         (MISSION, "states: [{name: plan, more: *a39}]\n", 0),
@@ -179,17 +179,18 @@ fn a_bomb_ends_soon_wherever_it_lies() {
 }
 
 #[test]
-fn a_step_that_no_file_knows_is_a_warning_and_all_that_is_required_counts() {
+fn unknown_step_is_a_warning_and_all_steps_apply() {
     let manifest = "mission_type: software-dev\nrequired_by_step:\n  pland:\n    \
                     - {artifact_key: a, artifact_class: output, path_pattern: a.md, blocking: true}\n";
     let project = Project::complete().file(FILE, manifest);
     let check = project.run(&["check"]);
-    let said = format!("warning: {FILE}: step `pland` of `required_by_step` is in no mission file");
-    check.assert_failure(10, &said);
+    let warning =
+        format!("warning: {FILE}: step `pland` of `required_by_step` is in no mission file");
+    check.assert_failure(10, &warning);
     let json = project.run(&["check", "--json"]).json();
-    assert_eq!(strings(&json["warnings"]), [said.strip_prefix("warning: ").unwrap()]);
+    assert_eq!(strings(&json["warnings"]), [warning.strip_prefix("warning: ").unwrap()]);
 
-    // A current step that the mission does not know.
+    // A current step that the mission does not have.
     let project =
         Project::complete().config("projects:\n  - {path: ROOT, step: {001-x: nonsens}}\n");
     fs::remove_file(project.feature_dir().join("plan.md")).unwrap();
@@ -203,35 +204,43 @@ fn a_step_that_no_file_knows_is_a_warning_and_all_that_is_required_counts() {
 }
 
 #[test]
-fn the_first_layer_with_a_manifest_wins_whole() {
+fn first_layer_with_a_manifest_is_used_without_merging() {
     let project = Project::complete();
     let manifest = |version: &str, more: &str| {
         format!("mission_type: software-dev\nmanifest_version: '{version}'\n{more}")
     };
-    let seen = || -> (String, i32) {
+    let version_and_code = || -> (String, i32) {
         let check = project.run(&["check", "--json"]);
         let version = check.json()["features"][0]["manifest_version"].as_str().unwrap().to_owned();
         (version, check.code)
     };
     let user =
         project.home().join(".config/dossierd/missions/software-dev/expected-artifacts.yaml");
-    assert_eq!(seen(), ("1".into(), 0), "embedded");
-    crate::support::write_file(&user, manifest("user", "").as_bytes());
-    assert_eq!(seen(), ("user".into(), 0));
+    assert_eq!(version_and_code(), ("1".into(), 0), "embedded");
+    write_file(&user, manifest("user", "").as_bytes());
+    assert_eq!(version_and_code(), ("user".into(), 0));
     project
         .write(".kittify/missions/software-dev/expected-artifacts.yaml", manifest("project", ""));
-    assert_eq!(seen(), ("project".into(), 0));
+    assert_eq!(version_and_code(), ("project".into(), 0));
     project.write(MISSION, "states: [{name: only}]\n");
-    assert_eq!(seen(), ("project".into(), 0), "a folder without a manifest is no layer");
+    assert_eq!(
+        version_and_code(),
+        ("project".into(), 0),
+        "a directory without a manifest is not a layer"
+    );
     let required = "required_always:\n  - {artifact_key: a, artifact_class: output, path_pattern: a.md, blocking: true}\n";
     project.write(FILE, manifest("override", required));
-    assert_eq!(seen(), ("override".into(), 10), "whole: nothing of the layers below");
+    assert_eq!(version_and_code(), ("override".into(), 10), "lower layers are not merged");
     project.write(FILE, "broken");
-    assert_eq!(seen(), ("1".into(), 78), "the embedded one stands in, not the next layer");
+    assert_eq!(
+        version_and_code(),
+        ("1".into(), 78),
+        "the embedded manifest is used, not the next layer"
+    );
 }
 
 #[test]
-fn the_step_decides_what_is_required() {
+fn required_artifacts_depend_on_the_step() {
     let project = Project::complete();
     fs::remove_file(project.feature_dir().join("tasks/WP01.md")).unwrap();
     project.write(
@@ -239,7 +248,7 @@ fn the_step_decides_what_is_required() {
         json!({FEATURE: {"run_id": "run-1", "run_dir": ".kittify/runtime/runs/1", "mission_key": "software-dev"}})
             .to_string(),
     );
-    let at = |step: &str| -> (String, Value) {
+    let state_at = |step: &str| -> (String, Value) {
         project.write(
             ".kittify/runtime/runs/1/state.json",
             json!({"issued_step_id": step}).to_string(),
@@ -258,15 +267,15 @@ fn the_step_decides_what_is_required() {
         ("implement", "incomplete"),
         ("done", "incomplete"),
     ] {
-        assert_eq!(at(step).0, status, "{step}");
+        assert_eq!(state_at(step).0, status, "{step}");
     }
-    // What is present is required whatever the step; what is absent only once it applies.
-    assert_eq!(at("discovery").1["required"], 3);
-    assert_eq!(at("done").1["required"], 4);
+    // A present artifact counts as required at any step, a missing one only from its step on.
+    assert_eq!(state_at("discovery").1["required"], 3);
+    assert_eq!(state_at("done").1["required"], 4);
 }
 
 #[test]
-fn step_files_of_others_are_read_only_as_far_as_they_are_asked_for() {
+fn unknown_fields_of_mission_files_are_ignored() {
     const MISSION: &str = ".kittify/missions/software-dev";
     let manifest = "mission_type: software-dev\n";
     for (file, text) in [
@@ -282,7 +291,7 @@ fn step_files_of_others_are_read_only_as_far_as_they_are_asked_for() {
 }
 
 #[test]
-fn an_entry_that_blocks_later_is_listed_from_the_first_list_that_names_it() {
+fn entry_that_blocks_at_a_later_step_is_optional_before_it() {
     let manifest = "mission_type: software-dev\n\
         required_always:\n\
         \x20 - {artifact_key: g, artifact_class: output, path_pattern: g.md}\n\
@@ -296,7 +305,7 @@ fn an_entry_that_blocks_later_is_listed_from_the_first_list_that_names_it() {
         let project =
             project.config(&format!("projects: [{{path: {root}, step: {{001-x: {step}}}}}]\n"));
         let snapshot = project.snapshot();
-        assert_eq!(crate::support::find_artifact(&snapshot, "g.md")["required_status"], status);
+        assert_eq!(find_artifact(&snapshot, "g.md")["required_status"], status);
         assert_eq!(snapshot["required_missing"], missing);
     }
 }

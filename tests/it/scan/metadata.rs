@@ -4,11 +4,11 @@ use std::os::unix::fs::symlink;
 
 use serde_json::Value;
 
-use crate::support::{FEATURE, Project};
+use crate::support::{FEATURE, Project, find_artifact};
 
 #[test]
-fn what_keeps_a_feature_from_being_judged_is_said_whatever_the_output_is() {
-    for (path, text, said) in [
+fn reason_that_prevents_evaluation_is_on_stderr_of_every_command() {
+    for (path, text, reason) in [
         ("kitty-specs/001-x/meta.json", "{", "meta.json:1:1: EOF"),
         (".kittify/runtime/feature-runs.json", "[", ".kittify/runtime/feature-runs.json:1:1: "),
         (
@@ -25,7 +25,11 @@ fn what_keeps_a_feature_from_being_judged_is_said_whatever_the_output_is() {
             &["baseline", "show", FEATURE],
         ] {
             let run = project.run(arguments);
-            assert!(run.stderr.contains(said), "{arguments:?}: `{said}` is not in {}", run.stderr);
+            assert!(
+                run.stderr.contains(reason),
+                "{arguments:?}: `{reason}` is not in {}",
+                run.stderr
+            );
         }
     }
     let deep = Project::complete()
@@ -36,16 +40,20 @@ fn what_keeps_a_feature_from_being_judged_is_said_whatever_the_output_is() {
 }
 
 #[test]
-fn a_step_that_may_be_there_and_cannot_be_read_is_not_seen() {
+fn unreadable_step_exits_with_13() {
     let project = Project::complete().file(".kittify/runtime/feature-runs.json", "[");
     assert_eq!(project.run(&["check"]).code, 13);
     let outside = r#"{"001-x": {"run_id": "r", "run_dir": "/etc"}}"#;
     let project = Project::complete().file(".kittify/runtime/feature-runs.json", outside);
-    assert_eq!(project.run(&["check"]).code, 0, "it is ignored, and shown");
+    assert_eq!(
+        project.run(&["check"]).code,
+        0,
+        "a run outside the project is ignored with a warning"
+    );
 }
 
 #[test]
-fn a_run_may_be_named_by_a_way_around() {
+fn run_directory_may_contain_links_and_parent_components() {
     let project = Project::complete()
         .file(".kittify/runtime/runs/1/state.json", r#"{"issued_step_id": "plan"}"#);
     let link = project.home().join("link");
@@ -62,7 +70,7 @@ fn a_run_may_be_named_by_a_way_around() {
 }
 
 #[test]
-fn work_packages_are_what_yaml_says() {
+fn work_package_id_is_parsed_as_yaml() {
     let project = Project::complete();
     for (front, id) in [
         ("work_package_id: null", "WP07"),
@@ -73,7 +81,7 @@ fn work_packages_are_what_yaml_says() {
     ] {
         project.write("kitty-specs/001-x/tasks/WP07-x.md", format!("---\n{front}\n---\nbody\n"));
         let snapshot = project.snapshot();
-        let entry = crate::support::find_artifact(&snapshot, "tasks/WP07-x.md");
-        assert_eq!(entry["wp_id"], id, "{front}");
+        let artifact = find_artifact(&snapshot, "tasks/WP07-x.md");
+        assert_eq!(artifact["wp_id"], id, "{front}");
     }
 }
