@@ -152,7 +152,7 @@ fn watch_retries_if_the_daemon_disconnects_during_a_gap() {
     live.lines_until("no baseline");
     live.lines_until("gap: retention; this is the present state");
     live.lines_until("no baseline");
-    live.wait_for_stderr("warning: cannot ask the daemon");
+    live.wait_for_stderr("warning: cannot send a request to the daemon");
     live.interrupt();
 }
 
