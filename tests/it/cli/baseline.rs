@@ -1,5 +1,5 @@
-//! Baselines: accepted, shown, cleared; never replaced, believed or written where they should not
-//! be; and read by the program that the format comes from, as we read its own.
+//! `dossierd baseline`: accepts, shows and clears; rejects invalid files and unsafe paths; exchanges files
+//! with the reference program, which defined the format.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -11,17 +11,17 @@ use serde_json::{Value, json};
 
 use crate::support::{
     COMMAND_TIMEOUT, FEATURE, Project, bakery_dir, expected_hashes, not_run, read_tree, repository,
-    run, sha256, strings,
+    run, sha256, strings, write_file,
 };
 
 const REFERENCE_SLUG: &str = "042-local-mission-dossier";
 
 impl Project {
-    fn accept(&self) {
+    fn accept_baseline(&self) {
         self.run(&["baseline", "accept", FEATURE]).assert_success();
     }
 
-    /// State, severity and difference lists of the feature, as `check --json` has them.
+    /// Returns the drift of the feature as `check --json` prints it.
     fn drift(&self) -> Value {
         let check = self.run(&["check", "--json"]).json();
         check["features"][0]["drift"].clone()
@@ -32,7 +32,7 @@ impl Project {
 fn accepted_baseline_is_in_parity_and_has_the_specified_fields() {
     let project = Project::complete();
     assert_eq!(project.drift()["state"], "no_baseline");
-    project.accept();
+    project.accept_baseline();
     let baseline = project.baseline();
     let (parity, tree) = expected_hashes(&project.feature_dir());
     let key = json!({
@@ -79,25 +79,26 @@ fn accepted_baseline_is_in_parity_and_has_the_specified_fields() {
 #[test]
 fn gitignore_is_written_only_when_the_directory_is_created() {
     let project = Project::complete();
-    project.accept();
+    project.accept_baseline();
     let ignore = project.root.join(".kittify/dossiers/.gitignore");
     assert_eq!(fs::read_to_string(&ignore).unwrap(), "*\n");
-    let there: Vec<_> = fs::read_dir(project.baseline_file().parent().unwrap()).unwrap().collect();
-    assert_eq!(there.len(), 1, "no temporary file stays: {there:?}");
+    let entries: Vec<_> =
+        fs::read_dir(project.baseline_file().parent().unwrap()).unwrap().collect();
+    assert_eq!(entries.len(), 1, "no temporary file remains: {entries:?}");
 
     fs::remove_file(&ignore).unwrap();
-    project.accept();
-    assert!(!ignore.exists(), "the folder was there: whoever took the file away meant it");
+    project.accept_baseline();
+    assert!(!ignore.exists(), "the directory exists, so a removed .gitignore is not written again");
 }
 
 #[test]
 fn drift_severity_depends_on_the_change() {
-    // what is done, severity, missing, added, changed, churn, exit code, strict
+    // change, its effect, severity, [missing, added, changed, churn], exit code, with `--strict`
     type Row<'r> = (&'r str, fn(&Path), &'r str, [&'r [&'r str]; 4], i32, i32);
     let table: [Row; 7] = [
-        ("nothing", |_| (), "null", [&[], &[], &[], &[]], 0, 0),
+        ("no change", |_| (), "null", [&[], &[], &[], &[]], 0, 0),
         (
-            "a lane moves",
+            "the lane of a work package changes",
             |dir| {
                 let text = "---\nwork_package_id: WP01\nlane: done\nassignee: me\n---\nDo it.\n";
                 fs::write(dir.join("tasks/WP01.md"), text).unwrap();
@@ -108,7 +109,7 @@ fn drift_severity_depends_on_the_change() {
             11,
         ),
         (
-            "something is added",
+            "an artifact is added",
             |dir| fs::write(dir.join("research.md"), "new").unwrap(),
             "info",
             [&[], &["evidence.research"], &[], &[]],
@@ -116,7 +117,7 @@ fn drift_severity_depends_on_the_change() {
             11,
         ),
         (
-            "a work package's text changes",
+            "the text of a work package changes",
             |dir| {
                 let text = "---\nwork_package_id: WP01\nlane: planned\n---\nDo more.\n";
                 fs::write(dir.join("tasks/WP01.md"), text).unwrap();
@@ -127,7 +128,7 @@ fn drift_severity_depends_on_the_change() {
             11,
         ),
         (
-            "a required one is renamed",
+            "a required artifact is renamed",
             |dir| fs::rename(dir.join("tasks/WP01.md"), dir.join("tasks/WP02.md")).unwrap(),
             "error",
             [&["output.tasks.per_wp.WP01"], &["output.tasks.per_wp.WP02"], &[], &[]],
@@ -135,7 +136,7 @@ fn drift_severity_depends_on_the_change() {
             11,
         ),
         (
-            "a required one goes",
+            "a required artifact is deleted",
             |dir| fs::remove_file(dir.join("spec.md")).unwrap(),
             "error",
             [&["input.spec.main"], &[], &[], &[]],
@@ -143,7 +144,7 @@ fn drift_severity_depends_on_the_change() {
             12,
         ),
         (
-            "a required one is no text any more",
+            "a required artifact becomes invalid UTF-8",
             |dir| fs::write(dir.join("spec.md"), b"\xff").unwrap(),
             "error",
             [&["input.spec.main"], &[], &[], &[]],
@@ -151,27 +152,27 @@ fn drift_severity_depends_on_the_change() {
             12,
         ),
     ];
-    for (what, done, severity, lists, code, strict) in table {
+    for (name, change, severity, lists, code, strict) in table {
         let project = Project::complete();
-        project.accept();
-        done(&project.feature_dir());
+        project.accept_baseline();
+        change(&project.feature_dir());
         let drift = project.drift();
-        assert_eq!(drift["severity"].as_str().unwrap_or("null"), severity, "{what}");
+        assert_eq!(drift["severity"].as_str().unwrap_or("null"), severity, "{name}");
         let names = ["missing_in_local", "missing_in_baseline", "changed", "churn"];
-        for (name, keys) in names.into_iter().zip(lists) {
-            assert_eq!(strings(&drift[name]), keys, "{what}: {name}");
+        for (list, keys) in names.into_iter().zip(lists) {
+            assert_eq!(strings(&drift[list]), keys, "{name}: {list}");
         }
-        assert_eq!(project.run(&["check"]).code, code, "{what}");
-        assert_eq!(project.run(&["check", "--strict"]).code, strict, "{what}");
+        assert_eq!(project.run(&["check"]).code, code, "{name}");
+        assert_eq!(project.run(&["check", "--strict"]).code, strict, "{name}");
         let detail = project.run(&["drift", FEATURE, "--json"]).assert_success().json();
-        assert_eq!(detail["severity"], drift["severity"], "{what}");
+        assert_eq!(detail["severity"], drift["severity"], "{name}");
     }
 }
 
 #[test]
 fn clear_removes_the_baseline_and_reports_whether_it_existed() {
     let project = Project::complete();
-    project.accept();
+    project.accept_baseline();
     let cleared =
         |project: &Project| project.run(&["baseline", "clear", FEATURE]).assert_success().stdout;
     assert_eq!(cleared(&project), format!("{FEATURE}: baseline cleared\n"));
@@ -190,7 +191,7 @@ fn show_prints_the_baseline_and_its_drift_state() {
     };
     let none = show(&project);
     assert_eq!((&none["drift_state"], &none["baseline"]), (&json!("no_baseline"), &Value::Null));
-    project.accept();
+    project.accept_baseline();
     let shown = show(&project);
     assert_eq!(shown["drift_state"], "in_parity");
     assert_eq!(shown["baseline"], project.baseline());
@@ -202,11 +203,14 @@ fn accept_all_covers_every_feature_and_accept_tree_only_the_given_state() {
     let project = Project::complete().file("kitty-specs/002-y/spec.md", "other\n");
     let (_, tree) = expected_hashes(&project.feature_dir());
     let other = "0".repeat(64);
-    let refused = project.run(&["baseline", "accept", FEATURE, "--tree", &other]);
-    refused.assert_failure(1, &format!("cannot accept the state: its tree hash is {tree}"));
-    let odd = project.run(&["baseline", "accept", FEATURE, "--tree", "abc"]);
-    odd.assert_failure(2, "a tree hash is 64 lower-case hexadecimal digits");
-    assert!(!project.root.join(".kittify/dossiers").exists(), "nothing is written when refused");
+    let rejected = project.run(&["baseline", "accept", FEATURE, "--tree", &other]);
+    rejected.assert_failure(1, &format!("cannot accept the state: its tree hash is {tree}"));
+    let invalid = project.run(&["baseline", "accept", FEATURE, "--tree", "abc"]);
+    invalid.assert_failure(2, "a tree hash is 64 lower-case hexadecimal digits");
+    assert!(
+        !project.root.join(".kittify/dossiers").exists(),
+        "nothing is written if the state is rejected"
+    );
     project.run(&["baseline", "accept", FEATURE, "--tree", &tree]).assert_success();
 
     project.run(&["baseline", "clear", FEATURE]).assert_success();
@@ -226,17 +230,17 @@ fn accept_all_covers_every_feature_and_accept_tree_only_the_given_state() {
 
 #[test]
 fn corrupt_baseline_is_reported_and_only_replaced_when_the_feature_is_named() {
-    let sound = {
+    let valid = {
         let project = Project::complete();
-        project.accept();
+        project.accept_baseline();
         project.baseline()
     };
     let with = |change: fn(&mut Value)| {
-        let mut value = sound.clone();
+        let mut value = valid.clone();
         change(&mut value);
         value.to_string().into_bytes()
     };
-    for (content, said) in [
+    for (content, expected) in [
         (b"".to_vec(), "1:1: EOF"),
         (b"{\"baseline_key\": ".to_vec(), "EOF"),
         (b"\xff\xfe".to_vec(), "1:1"),
@@ -263,24 +267,24 @@ fn corrupt_baseline_is_reported_and_only_replaced_when_the_feature_is_named() {
         ),
     ] {
         let project = Project::complete();
-        crate::support::write_file(&project.baseline_file(), &content);
+        write_file(&project.baseline_file(), &content);
         let before = read_tree(&project.root);
 
         let check = project.run(&["check"]);
         assert_eq!(check.code, 13, "{check:?}");
         assert!(check.stdout.contains("baseline corrupt"), "{}", check.stdout);
-        assert!(check.stdout.contains(said), "`{said}` is not in {}", check.stdout);
+        assert!(check.stdout.contains(expected), "`{expected}` is not in {}", check.stdout);
         assert_eq!(project.drift()["state"], "baseline_corrupt");
         let show = project.run(&["baseline", "show", FEATURE]).assert_success();
-        assert!(show.stdout.contains(said), "{}", show.stdout);
+        assert!(show.stdout.contains(expected), "{}", show.stdout);
         project.run(&["drift", FEATURE]).assert_success();
-        // What asks for all did not look at this one.
+        // `--all` does not replace a corrupt baseline.
         let all = project.run(&["baseline", "accept", "--all"]);
         all.assert_failure(1, "name the feature to replace it");
-        assert_eq!(read_tree(&project.root), before, "left untouched: {said}");
+        assert_eq!(read_tree(&project.root), before, "left unchanged: {expected}");
 
-        project.accept();
-        assert_eq!(project.drift()["state"], "in_parity", "replaced when it is named");
+        project.accept_baseline();
+        assert_eq!(project.drift()["state"], "in_parity", "replaced when the feature is named");
     }
 }
 
@@ -313,7 +317,7 @@ fn key_mismatch_names_the_fields_and_compares_no_artifact() {
     ];
     for (change, fields) in table {
         let project = Project::complete();
-        project.accept();
+        project.accept_baseline();
         fs::remove_file(project.feature_dir().join("tasks.md")).unwrap();
         project.write("kitty-specs/001-x/tasks.md", "other");
         let before = fs::read(project.baseline_file()).unwrap();
@@ -324,12 +328,12 @@ fn key_mismatch_names_the_fields_and_compares_no_artifact() {
             assert_eq!(drift[list], json!([]), "{fields}");
         }
         let drift = project.run(&["drift", FEATURE]).assert_success();
-        let said = format!("the baseline was accepted for another {fields}\n");
-        assert!(drift.stdout.contains(&said), "{fields}: {}", drift.stdout);
-        let named = project.run(&["drift", FEATURE, "--json"]).assert_success().json();
-        assert_eq!(strings(&named["key"]["mismatch"]).join(", "), fields);
+        let expected = format!("the baseline was accepted for another {fields}\n");
+        assert!(drift.stdout.contains(&expected), "{fields}: {}", drift.stdout);
+        let json = project.run(&["drift", FEATURE, "--json"]).assert_success().json();
+        assert_eq!(strings(&json["key"]["mismatch"]).join(", "), fields);
         assert_eq!(fs::read(project.baseline_file()).unwrap(), before);
-        project.accept();
+        project.accept_baseline();
         assert_eq!(project.drift()["state"], "in_parity");
     }
 }
@@ -361,15 +365,15 @@ fn incomplete_scan_or_unevaluated_state_is_not_accepted() {
             "cannot accept the state: the manifest is invalid",
         ),
         (
-            |p| crate::support::write_file(&p.config_file(), b"limits: {entries: 2}\n"),
+            |p| write_file(&p.config_file(), b"limits: {entries: 2}\n"),
             1,
             "cannot accept the state: more than 2 entries",
         ),
     ];
-    for (change, code, said) in table {
+    for (change, code, reason) in table {
         let project = Project::complete();
         change(&project);
-        project.run(&["baseline", "accept", FEATURE]).assert_failure(code, said);
+        project.run(&["baseline", "accept", FEATURE]).assert_failure(code, reason);
         assert!(!project.baseline_file().exists(), "{manifest}");
     }
 }
@@ -377,21 +381,21 @@ fn incomplete_scan_or_unevaluated_state_is_not_accepted() {
 #[test]
 fn link_at_the_path_of_the_baseline_is_never_followed() {
     let outside = tempfile::tempdir().unwrap();
-    fs::write(outside.path().join("file"), "theirs").unwrap();
+    fs::write(outside.path().join("file"), "outside").unwrap();
     let before = read_tree(outside.path());
 
-    // The file itself is a link: naming the feature replaces the link, not what it leads to.
+    // The file is a link: naming the feature replaces the link, not its target.
     let project = Project::complete();
     fs::create_dir_all(project.baseline_file().parent().unwrap()).unwrap();
     symlink(outside.path().join("file"), project.baseline_file()).unwrap();
     let check = project.run(&["check"]);
     assert_eq!(check.code, 13);
     assert!(check.stdout.contains("symbolic link, not followed"), "{}", check.stdout);
-    project.accept();
+    project.accept_baseline();
     assert!(project.baseline_file().symlink_metadata().unwrap().is_file());
     assert_eq!(read_tree(outside.path()), before);
 
-    // A directory on the way is a link: nothing is written, and that is said.
+    // A parent directory is a link: nothing is written, and the command fails.
     for linked in [".kittify/dossiers", ".kittify/dossiers/001-x"] {
         let project = Project::complete();
         let linked = project.root.join(linked);
@@ -402,7 +406,7 @@ fn link_at_the_path_of_the_baseline_is_never_followed() {
         assert_eq!(read_tree(outside.path()), before);
     }
 
-    // A directory or a FIFO where the file belongs.
+    // The file is a directory or a FIFO.
     let project = Project::complete();
     fs::create_dir_all(project.baseline_file()).unwrap();
     assert_eq!(project.run(&["check"]).code, 13);
@@ -422,18 +426,18 @@ fn read_only_project_is_scanned_but_not_accepted() {
     fs::set_permissions(&kittify, fs::Permissions::from_mode(0o555)).unwrap();
     let Some(scan) = project.run_as_nobody(&["scan", "--json"]) else { return };
     assert_eq!(scan.code, 0, "{scan:?}");
-    let refused = project.run_as_nobody(&["baseline", "accept", FEATURE]).unwrap();
+    let rejected = project.run_as_nobody(&["baseline", "accept", FEATURE]).unwrap();
     let path = project.root.join(".kittify/dossiers/.gitignore");
-    refused.assert_failure(1, &format!("cannot write {}: Permission denied", path.display()));
+    rejected.assert_failure(1, &format!("cannot write {}: Permission denied", path.display()));
     fs::set_permissions(&kittify, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 #[test]
 fn project_without_kittify_and_single_feature_can_be_accepted() {
     let project = Project::empty().artifact("spec.md", "x");
-    project.accept();
+    project.accept_baseline();
     assert_eq!(project.drift()["state"], "in_parity");
-    assert_eq!(project.drift()["state"], "in_parity", "and stay what they are");
+    assert_eq!(project.drift()["state"], "in_parity", "and stays so");
 
     let lone = Project::empty().file("spec.md", "x");
     let path = lone.root.to_str().unwrap();
@@ -472,12 +476,12 @@ fn baselines_of_the_reference_program_are_read() {
         project.write(&format!("kitty-specs/{REFERENCE_SLUG}/tasks/WP01.md"), "changed\n");
         let drift = project.drift();
         assert_eq!((&drift["state"], &drift["severity"]), (&json!("drifted"), &json!("warning")));
-        assert_eq!(drift["changed"], json!([]), "it does not say which");
-        assert_eq!(project.run(&["check"]).code, 12, "plan.md is missing besides");
+        assert_eq!(drift["changed"], json!([]), "this baseline has no list of artifacts");
+        assert_eq!(project.run(&["check"]).code, 12, "plan.md is also missing");
     }
 }
 
-/// The project whose state the reference's baselines were captured from.
+/// Creates the project from whose state the reference program captured its baselines.
 fn reference_project(branch: &str) -> Project {
     let feature = format!("kitty-specs/{REFERENCE_SLUG}");
     Project::empty()
@@ -485,7 +489,7 @@ fn reference_project(branch: &str) -> Project {
             ".kittify/config.yaml",
             "project: {uuid: 550e8400-e29b-41d4-a716-446655440000, node_id: abcdef123456}\n",
         )
-        // The captured state has no `meta.json`, which is to be read and not to be an artifact.
+        // The captured state has no `meta.json`, so it is read but ignored as an artifact.
         .config("projects:\n  - {path: ROOT, ignore: [meta.json]}\n")
         .file(&format!("{feature}/meta.json"), json!({"target_branch": branch}).to_string())
         .file(&format!("{feature}/spec.md"), "hello\n")
@@ -496,12 +500,12 @@ fn reference_project(branch: &str) -> Project {
 fn reference_program_reads_our_baselines() {
     let Some(python) = std::env::var_os("DOSSIERD_REFERENCE_PYTHON") else {
         not_run(
-            "the reference program's verdict on our baselines: DOSSIERD_REFERENCE_PYTHON names no Python that has it (tests/reference/check_baseline.py)",
+            "our baselines in the reference program (set DOSSIERD_REFERENCE_PYTHON, see tests/reference/check_baseline.py)",
         );
         return;
     };
     let script = repository().join("tests/reference/check_baseline.py");
-    let ask = |arguments: &[&str]| -> Value {
+    let reference = |arguments: &[&str]| -> Value {
         let mut command = Command::new(&python);
         command.arg(&script).args(arguments);
         run(command, COMMAND_TIMEOUT).assert_success().json()
@@ -518,10 +522,10 @@ fn reference_program_reads_our_baselines() {
             if !file.exists() {
                 continue;
             }
-            let verdict = ask(&["load", file.to_str().unwrap()]);
+            let result = reference(&["load", file.to_str().unwrap()]);
             let baseline: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-            assert_eq!(verdict["accepted"], true, "{}: {verdict}", file.display());
-            assert_eq!(verdict["parity_hash_sha256"], baseline["parity_hash_sha256"]);
+            assert_eq!(result["accepted"], true, "{}: {result}", file.display());
+            assert_eq!(result["parity_hash_sha256"], baseline["parity_hash_sha256"]);
         }
     }
     for branch in ["2.x", "gr\u{f6}\u{df}e/\u{1f600}\u{7f}\"x\\y"] {
@@ -529,7 +533,7 @@ fn reference_program_reads_our_baselines() {
         let file =
             project.root.join(format!(".kittify/dossiers/{REFERENCE_SLUG}/parity-baseline.json"));
         fs::create_dir_all(file.parent().unwrap()).unwrap();
-        ask(&["write", file.to_str().unwrap(), branch]);
+        reference(&["write", file.to_str().unwrap(), branch]);
         assert_eq!(project.drift()["state"], "in_parity", "{branch}");
     }
 }

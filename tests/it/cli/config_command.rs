@@ -1,4 +1,4 @@
-//! `dossierd config`: what is in force, each error as it is shown, and the example.
+//! `dossierd config`: the effective configuration, errors and warnings, and the example.
 
 use std::fs;
 
@@ -39,7 +39,7 @@ fn show_prints_the_effective_configuration() {
     assert_eq!(shown["projects"][0]["ignore"], json!(["*.tmp"]));
     assert_eq!(shown["projects"][0]["features"], json!(["kitty-specs/*"]));
     assert_eq!((&shown["scrub"], &shown["limits"]["depth"]), (&json!("off"), &json!(1000)));
-    // What is shown is a configuration, of the same meaning.
+    // The output is itself a configuration with the same effect.
     let text = project.run(&["config", "show"]).assert_success().stdout;
     let again = project.home().join("again.yaml");
     write_file(&again, text.as_bytes());
@@ -54,16 +54,16 @@ fn path_and_init_use_the_configuration_directory() {
     let project = Project::complete();
     let path = project.run(&["config", "path"]).assert_success();
     assert_eq!(project.redact_paths(&path.stdout), "HOME/.config/dossierd/config.yaml\n");
-    let begun = project.run(&["config", "init"]).assert_success();
-    assert_snapshot!(project.redact_paths(&begun.stdout), @"
+    let init = project.run(&["config", "init"]).assert_success();
+    assert_snapshot!(project.redact_paths(&init.stdout), @"
     wrote HOME/.config/dossierd/config.example.yaml
     what counts is HOME/.config/dossierd/config.yaml: write there what should differ
     ");
-    assert!(!project.config_file().exists(), "what counts is never written");
+    assert!(!project.config_file().exists(), "`config.yaml` is never written");
     let example = project.config_file().with_file_name("config.example.yaml");
     let checked = project.run(&["config", "check", example.to_str().unwrap()]).assert_success();
     assert!(checked.stdout.contains("is sound"), "{checked:?}");
-    // An old one is made this version's; the file that counts stays.
+    // An older example is replaced; `config.yaml` is unchanged.
     fs::write(&example, "old").unwrap();
     let project = project.config("scrub: off\n");
     project.run(&["config", "init"]).assert_success();
@@ -74,7 +74,7 @@ fn path_and_init_use_the_configuration_directory() {
 
 #[test]
 fn check_reports_each_error_with_its_location() {
-    let mut shown = String::new();
+    let mut errors = String::new();
     for text in [
         "projets: []\n",
         "projects:\n  - path: /srv/shop\n    featurs: [x]\n",
@@ -140,14 +140,14 @@ fn check_reports_each_error_with_its_location() {
         let run = project.run(&["config", "check"]);
         assert_eq!((run.code, run.stdout.as_str()), (78, ""), "{run:?}");
         assert!(!run.stderr.contains("CANARY"), "a secret is shown: {run:?}");
-        shown.push_str(&project.redact_paths(&run.stderr));
+        errors.push_str(&project.redact_paths(&run.stderr));
         let json = project.run(&["config", "check", "--json"]);
         assert_eq!((json.code, &json.json()["state"]), (78, &json!("broken")), "{json:?}");
-        // The daemon does not start with it either, and says the same.
+        // The daemon does not start, and reports the same error.
         let daemon = project.run(&["run"]);
         assert_eq!((daemon.code, daemon.stderr), (78, run.stderr));
     }
-    assert_snapshot!(shown.replace("HOME/.config/dossierd/", ""), @r#"
+    assert_snapshot!(errors.replace("HOME/.config/dossierd/", ""), @r#"
     error: config.yaml:1:1: unknown field `projets`, expected one of `projects`, `limits`, `settle`, `http`, `journal`, `log`, `scrub`, `webhook`; did you mean `projects`?
     error: config.yaml:3:5: projects[0]: unknown field `featurs`, expected one of `path`, `features`, `mission`, `step`, `ignore`; did you mean `features`?
     error: config.yaml:2:5: projects[0]: missing field `path`
@@ -232,10 +232,10 @@ fn status_reports_an_invalid_configuration() {
     let daemon = project.start_daemon();
     assert!(!project.run_client(&["status"]).assert_success().stderr.contains("configuration"));
     write_file(&project.config_file(), b"setle: {}\n");
-    let said = wait_for("the broken one to be said", || {
+    let stderr = wait_for("the invalid configuration to be reported", || {
         let run = project.run_client(&["status"]).assert_success();
         run.stderr.contains("the configuration is broken").then_some(run.stderr)
     });
-    assert!(said.contains("config.yaml:1:1: unknown field `setle`"), "{said}");
+    assert!(stderr.contains("config.yaml:1:1: unknown field `setle`"), "{stderr}");
     daemon.stop();
 }

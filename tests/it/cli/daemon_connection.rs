@@ -1,5 +1,5 @@
-//! What holds of every client command: whom it talks to, what it refuses, what it shows of hostile
-//! names, and that it reads what was written before.
+//! The connection of commands to the daemon: which socket they use, invalid responses, hostile names, and
+//! that responses reflect earlier writes.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 use crate::support::client::RunningCommand;
 use crate::support::fake_server::{FakeResponse, FakeServer};
 use crate::support::wait::wait_for;
-use crate::support::{FEATURE, Project, not_run, sha256, write_file};
+use crate::support::{
+    COMMAND_TIMEOUT, FEATURE, Project, expected_hashes, find_artifact, not_run, run, sha256,
+    write_file,
+};
 
 #[test]
 fn stop_waits_until_the_daemon_has_exited() {
@@ -18,7 +21,7 @@ fn stop_waits_until_the_daemon_has_exited() {
     let mut daemon = project.start_daemon();
     let run = project.run_client(&["stop"]).assert_success();
     assert!(run.stderr.contains(&format!("has ended (process {})", daemon.child_id())), "{run:?}");
-    assert!(!daemon.is_running(), "it has ended when the command has");
+    assert!(!daemon.is_running(), "the daemon has exited when the command exits");
     assert!(daemon.wait_for_exit().success());
     project.run_client(&["stop"]).assert_failure(3, "no daemon listens");
 }
@@ -33,14 +36,13 @@ fn socket_is_selected_by_flag_or_variable() {
     wait_for("the socket", || {
         fs::symlink_metadata(&socket).ok().filter(|it| it.file_type().is_socket())
     });
-    let named = project
+    let by_flag = project
         .run_client(&["status", FEATURE, "--socket", socket.to_str().unwrap()])
         .assert_success();
-    assert!(named.stdout.starts_with(FEATURE), "{named:?}");
+    assert!(by_flag.stdout.starts_with(FEATURE), "{by_flag:?}");
     let mut by_variable = project.client_command(&["events", "--type", "snapshot_computed"]);
     by_variable.env("DOSSIERD_SOCKET", &socket);
-    let by_variable =
-        crate::support::run(by_variable, crate::support::COMMAND_TIMEOUT).assert_success();
+    let by_variable = run(by_variable, COMMAND_TIMEOUT).assert_success();
     assert!(by_variable.stdout.contains(FEATURE), "{by_variable:?}");
     project.run_client(&["events"]).assert_failure(3, "no daemon listens");
 }
@@ -48,31 +50,31 @@ fn socket_is_selected_by_flag_or_variable() {
 #[test]
 fn socket_of_another_user_gets_no_request() {
     if !rustix::process::geteuid().is_root() {
-        return not_run("a socket of another user: only root can make one");
+        return not_run("a socket of another user (needs root)");
     }
     let project = Project::complete();
     let socket = project.home().join("run/dossierd.sock");
-    let asked = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let seen = std::sync::Arc::clone(&asked);
+    let was_asked = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let set_asked = std::sync::Arc::clone(&was_asked);
     let _fake = FakeServer::start(&socket, move |_: &str| {
-        seen.store(true, std::sync::atomic::Ordering::SeqCst);
+        set_asked.store(true, std::sync::atomic::Ordering::SeqCst);
         Some(FakeResponse { status: 200, server: "dossierd/0.1.0", body: "{}".into() })
     });
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o777)).unwrap();
     let socket = socket.to_str().unwrap();
     let Some(run) = project.run_as_nobody(&["events", "--socket", socket]) else { return };
     run.assert_failure(3, "is served by another user (0)");
-    assert!(!asked.load(std::sync::atomic::Ordering::SeqCst), "nothing is asked of it");
+    assert!(!was_asked.load(std::sync::atomic::Ordering::SeqCst), "no request is sent");
 }
 
 #[test]
 fn log_of_a_background_daemon_is_not_written_through_a_link_or_fifo() {
     let project = Project::complete();
-    let theirs = project.home().join("theirs");
-    write_file(&theirs, b"theirs\n");
+    let target = project.home().join("theirs");
+    write_file(&target, b"unchanged\n");
     let log = project.state_dir().join("daemon.log");
     fs::create_dir_all(log.parent().unwrap()).unwrap();
-    std::os::unix::fs::symlink(&theirs, &log).unwrap();
+    std::os::unix::fs::symlink(&target, &log).unwrap();
     let run = project.run_client(&["watch"]);
     assert_eq!(run.code, 1, "{run:?}");
     assert!(run.stderr.contains("daemon.log"), "{run:?}");
@@ -85,8 +87,12 @@ fn log_of_a_background_daemon_is_not_written_through_a_link_or_fifo() {
         0,
     )
     .unwrap();
-    assert_eq!(project.run_client(&["watch"]).code, 1, "nor into a pipe that no one reads");
-    assert_eq!(fs::read(&theirs).unwrap(), b"theirs\n");
+    assert_eq!(
+        project.run_client(&["watch"]).code,
+        1,
+        "a FIFO without a reader is not opened either"
+    );
+    assert_eq!(fs::read(&target).unwrap(), b"unchanged\n");
     assert!(!project.socket().exists());
 }
 
@@ -100,10 +106,10 @@ fn problem_of_the_daemon_is_reported_with_its_hint() {
     daemon.wait_until_ready();
     let mut nowhere = one.client_command(&["status", FEATURE]);
     nowhere.current_dir("/");
-    let run = crate::support::run(nowhere, crate::support::COMMAND_TIMEOUT);
+    let run = run(nowhere, COMMAND_TIMEOUT);
     run.assert_failure(1, "is a feature of");
     assert!(run.stderr.contains("`--project ROOT`"), "the hint: {run:?}");
-    // Where the directory says which, nothing is ambiguous.
+    // The current directory or `--project` selects one of them.
     one.run_client(&["status", FEATURE]).assert_success();
     one.run_client(&["status", FEATURE, "--project", two.root.to_str().unwrap()]).assert_success();
 }
@@ -111,7 +117,7 @@ fn problem_of_the_daemon_is_reported_with_its_hint() {
 #[test]
 fn invalid_response_is_reported_as_an_error() {
     let project = Project::complete();
-    for (place, (status, body)) in [
+    for (index, (status, body)) in [
         (Some(200), "no json"),
         (Some(200), "[1, 2]"),
         (Some(502), "<html>"),
@@ -120,7 +126,7 @@ fn invalid_response_is_reported_as_an_error() {
     .into_iter()
     .enumerate()
     {
-        let socket = project.home().join(format!("fake-{place}/dossierd.sock"));
+        let socket = project.home().join(format!("fake-{index}/dossierd.sock"));
         let fake = FakeServer::start(&socket, move |_: &str| {
             let body = body.to_owned();
             status.map(|status| FakeResponse { status, server: "other", body })
@@ -134,14 +140,14 @@ fn invalid_response_is_reported_as_an_error() {
     }
 }
 
-/// A name and texts that would do harm to a terminal.
-const HOSTILE: &str = "a\x1b[2J\n\u{202e}b\u{9b}31m.md";
+/// A name with control sequences for a terminal.
+const HOSTILE_NAME: &str = "a\x1b[2J\n\u{202e}b\u{9b}31m.md";
 
 #[test]
 fn hostile_names_from_the_daemon_are_escaped() {
-    let project = Project::complete().artifact(HOSTILE, "x\n");
+    let project = Project::complete().artifact(HOSTILE_NAME, "x\n");
     write_file(
-        &project.root.join("kitty-specs").join(format!("{HOSTILE}.d/spec.md")),
+        &project.root.join("kitty-specs").join(format!("{HOSTILE_NAME}.d/spec.md")),
         b"skipped\n",
     );
     let step =
@@ -149,12 +155,12 @@ fn hostile_names_from_the_daemon_are_escaped() {
     project.write(".kittify/runtime/feature-runs.json", step.to_string());
     let daemon = project.start_daemon();
     let mut live = RunningCommand::start(project.client_command(&["watch", "--color", "always"]));
-    let mut seen = live.lines_until("no baseline");
-    fs::remove_file(project.feature_dir().join(HOSTILE)).unwrap();
-    seen.extend(live.lines_until("deleted"));
+    let mut lines = live.lines_until("no baseline");
+    fs::remove_file(project.feature_dir().join(HOSTILE_NAME)).unwrap();
+    lines.extend(live.lines_until("deleted"));
     live.interrupt();
     daemon.export(FEATURE);
-    let mut shown = seen.join("\n");
+    let mut shown = lines.join("\n");
     for arguments in [
         &["status"][..],
         &["status", FEATURE],
@@ -162,20 +168,20 @@ fn hostile_names_from_the_daemon_are_escaped() {
         &["verify"],
         &["status", "--json"],
         &["events", "--json"],
-        &["status", HOSTILE],
-        &["events", HOSTILE],
+        &["status", HOSTILE_NAME],
+        &["events", HOSTILE_NAME],
     ] {
         let run = project.run_client(&[arguments, &["--color", "always"]].concat());
         shown.push_str(&run.stdout);
         shown.push_str(&run.stderr);
     }
     let plain = anstream::adapter::strip_str(&shown).to_string();
-    let raw = |c: char| {
+    let is_unsafe = |c: char| {
         (c.is_control() && c != '\n')
             || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
-    assert_eq!(plain.matches(raw).collect::<Vec<_>>(), Vec::<&str>::new());
-    // Stripping would hide a sequence of theirs: only colours of ours may be there.
+    assert_eq!(plain.matches(is_unsafe).collect::<Vec<_>>(), Vec::<&str>::new());
+    // `strip_str` would hide other sequences, so each must be a colour, which ends with `m`.
     for sequence in shown.split('\x1b').skip(1) {
         let end = sequence.find(|c: char| c.is_ascii_alphabetic()).unwrap();
         assert_eq!(&sequence[end..=end], "m", "{sequence:?}");
@@ -183,8 +189,8 @@ fn hostile_names_from_the_daemon_are_escaped() {
     assert!(plain.contains("deleted") && plain.contains(r"\u{1b}[2J\n"), "{plain}");
 }
 
-/// How often it is written and read; as often as one likes by this variable.
-fn rounds() -> u32 {
+/// Returns the number of writes; `DOSSIERD_ROUNDS` overrides it.
+fn iterations() -> u32 {
     std::env::var("DOSSIERD_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(200)
 }
 
@@ -196,14 +202,14 @@ fn synced_request_reflects_every_earlier_write() {
     let spec = project.feature_dir().join("spec.md");
     runtime.block_on(async {
         let mut client = Client::connect(&project.socket()).await.unwrap();
-        for round in 0..rounds() {
-            let text = format!("# Spec {round}\n");
-            let target = match round % 4 {
+        for iteration in 0..iterations() {
+            let text = format!("# Spec {iteration}\n");
+            let target = match iteration % 4 {
                 0 => {
-                    // Renamed into place, as careful editors do.
-                    let beside = project.root.join("beside");
-                    write_file(&beside, text.as_bytes());
-                    fs::rename(&beside, &spec).unwrap();
+                    // Replaced by a rename, as editors do.
+                    let new = project.root.join("new");
+                    write_file(&new, text.as_bytes());
+                    fs::rename(&new, &spec).unwrap();
                     "/api/dossier/snapshots/export"
                 }
                 _ => {
@@ -213,17 +219,21 @@ fn synced_request_reflects_every_earlier_write() {
             };
             let target = RequestPath::new(target).with("feature", FEATURE).with_sync();
             let snapshot: Value = client.get(&target).await.unwrap().parse().unwrap();
-            let listed = crate::support::find_artifact(&snapshot, "spec.md");
-            assert_eq!(listed["content_hash_sha256"], sha256(text.as_bytes()), "round {round}");
+            let listed = find_artifact(&snapshot, "spec.md");
+            assert_eq!(
+                listed["content_hash_sha256"],
+                sha256(text.as_bytes()),
+                "iteration {iteration}"
+            );
         }
     });
-    // And by the command, each time another connection.
-    for round in 0..20 {
-        let text = format!("# Spec again {round}\n");
+    // By the command, with a new connection each time.
+    for iteration in 0..20 {
+        let text = format!("# Spec again {iteration}\n");
         write_file(&spec, text.as_bytes());
         let shown = project.run_client(&["status", FEATURE, "--json"]).assert_success().json();
-        let tree = crate::support::expected_hashes(&project.feature_dir()).1;
-        assert_eq!(shown["tree_hash_sha256"], tree, "round {round}");
+        let tree = expected_hashes(&project.feature_dir()).1;
+        assert_eq!(shown["tree_hash_sha256"], tree, "iteration {iteration}");
     }
     drop(daemon);
 }

@@ -1,5 +1,5 @@
-//! `dossierd doctor`: each thing that can be wrong is brought about, found, and has its mend. What
-//! a daemon and the kernel do is in `doctor_daemon`, foreign file systems are in the unit tests.
+//! `dossierd doctor`: each problem is caused, found, and has a fix. Problems of a running daemon and the
+//! kernel are in `doctor_daemon`; remote file systems are in the unit tests.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,47 +10,55 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::support::systemd::UserManager;
-use crate::support::{CommandOutput, Project, not_run, write_file};
+use crate::support::wait::wait_for;
+use crate::support::{CommandOutput, Project, not_run, read_tree, write_file};
 
-/// What the doctor says; it ends with 1 exactly when something is wrong.
+/// Runs the doctor in the project; returns its findings.
 fn doctor(project: &Project) -> Vec<Value> {
     findings(&project.run_client(&["doctor", "--json"]))
 }
 
+/// Returns the findings of a run. Checks that the exit code is 1 exactly if one is an error, and that each
+/// finding that is not `ok` has a fix.
 #[track_caller]
 pub(crate) fn findings(run: &CommandOutput) -> Vec<Value> {
     let found: Vec<Value> = run.json().as_array().unwrap().clone();
-    let wrong = found.iter().any(|finding| finding["level"] == "error");
-    assert_eq!(run.code, i32::from(wrong), "{run:?}");
+    let has_error = found.iter().any(|finding| finding["level"] == "error");
+    assert_eq!(run.code, i32::from(has_error), "{run:?}");
     for finding in &found {
-        let well = finding["level"] == "ok";
-        assert_eq!(finding["mend"].is_null(), well, "each has its mend: {finding:#}");
+        let is_ok = finding["level"] == "ok";
+        assert_eq!(finding["mend"].is_null(), is_ok, "every problem has a fix: {finding:#}");
     }
     found
 }
 
+/// Checks that there is a finding with this level and check whose message contains `message`.
 #[track_caller]
-pub(crate) fn says(found: &[Value], level: &str, check: &str, message: &str) {
-    let said = found.iter().any(|finding| {
+pub(crate) fn assert_finding(found: &[Value], level: &str, check: &str, message: &str) {
+    let is_found = found.iter().any(|finding| {
         finding["level"] == level
             && finding["check"] == check
             && finding["message"].as_str().unwrap().contains(message)
     });
-    assert!(said, "no {level} of {check} with `{message}` in {found:#?}");
+    assert!(is_found, "no {level} of {check} with `{message}` in {found:#?}");
 }
 
-fn mode(path: &Path, mode: u32) {
+fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
 #[test]
 fn healthy_installation_has_no_errors_and_nothing_is_written() {
     let project = Project::complete();
-    let before = crate::support::read_tree(&project.home());
+    let before = read_tree(&project.home());
     let found = doctor(&project);
-    says(&found, "warning", "daemon", "none runs");
-    says(&found, "ok", "store", "there is none yet");
-    assert_eq!(crate::support::read_tree(&project.home()).len(), before.len() + 1, "but `run`");
+    assert_finding(&found, "warning", "daemon", "none runs");
+    assert_finding(&found, "ok", "store", "there is none yet");
+    assert_eq!(
+        read_tree(&project.home()).len(),
+        before.len() + 1,
+        "only the directory `run` is new"
+    );
     let daemon = project.start_daemon();
     let found = doctor(&project);
     for (check, message) in [
@@ -64,10 +72,10 @@ fn healthy_installation_has_no_errors_and_nothing_is_written() {
         ("inotify", "folders to watch"),
         ("file system", "a disk of this machine"),
     ] {
-        says(&found, "ok", check, message);
+        assert_finding(&found, "ok", check, message);
     }
-    let wrong: Vec<_> = found.iter().filter(|finding| finding["level"] == "error").collect();
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    let errors: Vec<_> = found.iter().filter(|finding| finding["level"] == "error").collect();
+    assert!(errors.is_empty(), "{errors:#?}");
     let shown = project.run_client(&["doctor"]).assert_success();
     assert!(shown.stdout.contains("\nok: store: it is sound"), "{shown:?}");
     assert!(shown.stdout.trim_end().ends_with(" odd"), "{shown:?}");
@@ -78,15 +86,15 @@ fn healthy_installation_has_no_errors_and_nothing_is_written() {
 fn invalid_configuration_is_an_error() {
     let project = Project::complete().config("setle: {}\n");
     let found = doctor(&project);
-    says(&found, "error", "configuration", "config.yaml:1:1: unknown field `setle`");
-    // And one that a daemon goes on without.
+    assert_finding(&found, "error", "configuration", "config.yaml:1:1: unknown field `setle`");
+    // An invalid configuration with which a daemon continues to run.
     fs::remove_file(project.config_file()).unwrap();
     let daemon = project.start_daemon();
     write_file(&project.config_file(), b"setle: {}\n");
-    crate::support::wait::wait_for("the daemon to see it", || {
+    wait_for("the daemon to read the configuration", || {
         (daemon.status()["config"]["state"] == "broken").then_some(())
     });
-    says(&doctor(&project), "error", "configuration", "the one before it");
+    assert_finding(&doctor(&project), "error", "configuration", "the one before it");
     daemon.stop();
 }
 
@@ -94,21 +102,21 @@ fn invalid_configuration_is_an_error() {
 fn directories_and_sockets_open_to_other_users_are_errors() {
     let project = Project::complete();
     project.start_daemon().stop();
-    mode(&project.state_dir(), 0o755);
-    let folder = project.socket().parent().unwrap().to_owned();
-    mode(&folder, 0o777);
+    set_mode(&project.state_dir(), 0o755);
+    let dir = project.socket().parent().unwrap().to_owned();
+    set_mode(&dir, 0o777);
     fs::write(project.socket(), "mine").unwrap();
     let found = doctor(&project);
-    says(&found, "error", "state folder", "can be entered by other users");
-    says(&found, "error", "socket folder", "can be entered by other users");
-    says(&found, "error", "socket", "is no socket");
+    assert_finding(&found, "error", "state folder", "can be entered by other users");
+    assert_finding(&found, "error", "socket folder", "can be entered by other users");
+    assert_finding(&found, "error", "socket", "is no socket");
     fs::remove_file(project.socket()).unwrap();
-    // One that no one serves any more.
+    // A socket without a listener.
     drop(UnixListener::bind(project.socket()).unwrap());
-    mode(&project.socket(), 0o666);
-    says(&doctor(&project), "error", "socket", "is open to other users");
+    set_mode(&project.socket(), 0o666);
+    assert_finding(&doctor(&project), "error", "socket", "is open to other users");
     let run = project.run(&["doctor", "--json"]);
-    says(&findings(&run), "warning", "socket", "XDG_RUNTIME_DIR is not set");
+    assert_finding(&findings(&run), "warning", "socket", "XDG_RUNTIME_DIR is not set");
 }
 
 #[test]
@@ -116,31 +124,31 @@ fn corrupt_or_newer_store_is_an_error() {
     let project = Project::complete();
     project.start_daemon().stop();
     let store = project.state_dir().join("dossierd.sqlite3");
-    let sound = fs::read(&store).unwrap();
-    let mut bytes = sound.clone();
+    let valid = fs::read(&store).unwrap();
+    let mut bytes = valid.clone();
     for byte in bytes.iter_mut().skip(4096).take(4096) {
         *byte = 0xff;
     }
     fs::write(&store, &bytes).unwrap();
-    says(&doctor(&project), "error", "store", "not a sound store");
-    bytes = sound;
-    // The format's number in the header.
+    assert_finding(&doctor(&project), "error", "store", "not a sound store");
+    bytes = valid;
+    // `user_version` in the header, which is the number of the format.
     bytes[60..64].copy_from_slice(&99_u32.to_be_bytes());
     fs::write(&store, &bytes).unwrap();
-    says(&doctor(&project), "error", "store", "written by a newer dossierd");
+    assert_finding(&doctor(&project), "error", "store", "written by a newer dossierd");
 }
 
 #[test]
 fn unreadable_project_is_an_error_and_unwritable_a_warning() {
     let project = Project::complete().config("projects: [{path: /nowhere/at/all}]\n");
-    says(&doctor(&project), "error", "project", "/nowhere/at/all cannot be read");
+    assert_finding(&doctor(&project), "error", "project", "/nowhere/at/all cannot be read");
     let project = Project::complete();
-    mode(&project.home(), 0o777);
-    mode(&project.root.join(".kittify"), 0o555);
+    set_mode(&project.home(), 0o777);
+    set_mode(&project.root.join(".kittify"), 0o555);
     if let Some(run) = project.run_as_nobody(&["doctor", "--json"]) {
-        says(&findings(&run), "warning", "project", "no snapshots or baselines");
+        assert_finding(&findings(&run), "warning", "project", "no snapshots or baselines");
     }
-    mode(&project.root.join(".kittify"), 0o755);
+    set_mode(&project.root.join(".kittify"), 0o755);
 }
 
 #[test]
@@ -153,31 +161,32 @@ fn snapshots_not_ignored_by_git_are_a_warning() {
         command.output().is_ok_and(|output| output.status.success())
     };
     if !git(&["init", "--quiet"]) {
-        not_run("what git ignores (no working `git`)");
+        not_run("paths that git ignores (no working `git`)");
         return;
     }
-    says(&doctor(&project), "warning", "git", "is not ignored");
+    assert_finding(&doctor(&project), "warning", "git", "is not ignored");
     project.start_daemon().stop();
-    says(&doctor(&project), "ok", "git", "is ignored");
+    assert_finding(&doctor(&project), "ok", "git", "is ignored");
     assert!(git(&["add", "--force", ".kittify/dossiers/001-x/snapshot-latest.json"]));
-    says(&doctor(&project), "warning", "git", "snapshots are tracked");
+    assert_finding(&doctor(&project), "warning", "git", "snapshots are tracked");
 }
 
 #[test]
 fn replaced_program_of_the_daemon_is_a_warning() {
     let project = Project::complete();
     let program = project.home().join("dossierd");
-    // By another process: a descriptor open for writing would be inherited by other tests' children.
+    // By another process: a child that another test forks at the same time would inherit a descriptor
+    // that is open for writing, and `execve` of the copy would fail with ETXTBSY.
     let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_dossierd")).arg(&program).status();
     assert!(copied.unwrap().success());
-    let of_daemon = project.daemon_command();
+    let daemon = project.daemon_command();
     let mut command = Command::new(&program);
-    command.args(of_daemon.get_args()).current_dir(&project.root).env_clear();
-    command.envs(of_daemon.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.args(daemon.get_args()).current_dir(&project.root).env_clear();
+    command.envs(daemon.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let daemon = project.spawn_daemon(command);
     daemon.wait_until_ready();
     fs::remove_file(&program).unwrap();
-    says(&doctor(&project), "warning", "daemon", "its program was replaced since");
+    assert_finding(&doctor(&project), "warning", "daemon", "its program was replaced since");
     daemon.stop();
 }
 
@@ -189,13 +198,13 @@ fn findings_about_the_service_and_its_hardening() {
     };
     let mut doctor = |prepare: &str| -> Vec<Value> {
         manager.sh(prepare);
-        let said = manager.shell("PATH=~/bin:$PATH dossierd doctor --json 2>/dev/null").1;
-        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
+        let output = manager.shell("PATH=~/bin:$PATH dossierd doctor --json 2>/dev/null").1;
+        serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}"))
     };
-    says(&doctor("true"), "ok", "service", "not installed");
+    assert_finding(&doctor("true"), "ok", "service", "not installed");
     let found = doctor("dossierd service install");
-    says(&found, "ok", "service", "dossierd.service is active");
-    says(&found, "ok", "hardening", "system calls are filtered");
+    assert_finding(&found, "ok", "service", "dossierd.service is active");
+    assert_finding(&found, "ok", "hardening", "system calls are filtered");
 
     let user = "~/.config/systemd/user";
     let soft = "printf '[Service]\\nSystemCallFilter=\\nNoNewPrivileges=no\\nRestrictNamespaces=no\\n\
@@ -205,24 +214,29 @@ fn findings_about_the_service_and_its_hardening() {
         "mkdir -p {user}/dossierd.service.d && {soft} >{user}/dossierd.service.d/soft.conf && \
          systemctl --user daemon-reload && systemctl --user restart dossierd.service"
     ));
-    says(&found, "warning", "hardening", "not filtered");
+    assert_finding(&found, "warning", "hardening", "not filtered");
     let found = doctor(&format!("sed -i s/WatchdogSec=60/WatchdogSec=90/ {user}/dossierd.service"));
-    says(&found, "warning", "service", "is not as this version writes it");
-    // Which systemd has not read.
-    says(&found, "warning", "service", "systemd has not read them");
+    assert_finding(&found, "warning", "service", "is not as this version writes it");
+    // systemd has not reloaded the units since.
+    assert_finding(&found, "warning", "service", "systemd has not read them");
     let found = doctor("systemctl --user disable dossierd.service 2>&1");
-    says(&found, "warning", "service", "not started at login");
+    assert_finding(&found, "warning", "service", "not started at login");
     let found = doctor("systemctl --user stop dossierd.socket; systemctl --user start dossierd");
-    says(&found, "warning", "service", "dossierd.service is active, and its socket is not");
+    assert_finding(
+        &found,
+        "warning",
+        "service",
+        "dossierd.service is active, and its socket is not",
+    );
     for (lingers, level) in [("yes", "ok"), ("no", "warning")] {
         let found = doctor(&format!(
             "mkdir -p ~/bin && printf '#!/bin/sh\\necho {lingers}\\n' >~/bin/loginctl && \
              chmod +x ~/bin/loginctl"
         ));
-        let said = if level == "ok" { "on: the service runs from boot on" } else { "off: " };
-        says(&found, level, "lingering", said);
+        let message = if level == "ok" { "on: the service runs from boot on" } else { "off: " };
+        assert_finding(&found, level, "lingering", message);
     }
-    // Another daemon, where the service listened.
+    // Another daemon listens on the socket of the service.
     let found = doctor(
         "systemctl --user stop dossierd.socket dossierd.service; mkdir -p ~/other && \
          { XDG_STATE_HOME=~/other dossierd run --detached 2>~/other/log & }; \
@@ -231,13 +245,13 @@ fn findings_about_the_service_and_its_hardening() {
          sed -i /^Wants/d ~/.config/systemd/user/dossierd.service; \
          systemctl --user daemon-reload; systemctl --user start dossierd.service",
     );
-    says(&found, "warning", "service", "answers, and is not the service");
+    assert_finding(&found, "warning", "service", "answers, and is not the service");
     doctor("dossierd stop 2>&1");
-    // One that does not start: its configuration is broken.
+    // The service does not start, because its configuration is invalid.
     let found = doctor(
         "systemctl --user stop dossierd.socket dossierd.service; echo 'setle: {}' \
          >~/.config/dossierd/config.yaml || { mkdir -p ~/.config/dossierd && echo 'setle: {}' \
          >~/.config/dossierd/config.yaml; }; ! systemctl --user start dossierd.service",
     );
-    says(&found, "error", "service", "failed");
+    assert_finding(&found, "error", "service", "failed");
 }

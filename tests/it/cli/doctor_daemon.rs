@@ -1,5 +1,5 @@
-//! `dossierd doctor` of what a daemon, the kernel and the clock do to it: each is brought about for
-//! real where that can be done, and played by a daemon that lies where it cannot.
+//! `dossierd doctor`: problems of a running daemon, the kernel and the clock. Each is caused if that is
+//! possible, otherwise a fake daemon reports it.
 
 use std::fs;
 use std::os::unix::net::UnixListener;
@@ -8,26 +8,27 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::cli::doctor::{findings, says};
-use crate::support::fake_server::{FakeServer, proxy};
+use crate::cli::doctor::{assert_finding, findings};
+use crate::support::fake_server::{FakeResponse, FakeServer, proxy};
 use crate::support::kernel::{can_run, is_root, wrap_command};
 use crate::support::wait::wait_for;
-use crate::support::{CommandOutput, FEATURE, Project, run, write_file};
+use crate::support::{CommandOutput, FEATURE, Project, not_run, read_tree, run, write_file};
 
-/// The doctor has said what it has to say long before a client gives up, which is after a minute.
-const SOON: Duration = Duration::from_secs(45);
+/// Timeout for the doctor, shorter than the timeout of other commands.
+const DOCTOR_TIMEOUT: Duration = Duration::from_secs(45);
 
-fn doctor_of(command: Command) -> Vec<Value> {
-    findings(&run(command, SOON))
+/// Runs a command that is the doctor; returns its findings.
+fn run_doctor(command: Command) -> Vec<Value> {
+    findings(&run(command, DOCTOR_TIMEOUT))
 }
 
 fn doctor(project: &Project) -> Vec<Value> {
-    doctor_of(project.client_command(&["doctor", "--json"]))
+    run_doctor(project.client_command(&["doctor", "--json"]))
 }
 
-/// The real daemon's answers with `from` made `to`.
+/// Runs the doctor with a fake daemon, which replaces `from` by `to` in the responses of the real one.
 #[track_caller]
-fn doctor_hears(project: &Project, from: &'static str, to: &'static str) -> Vec<Value> {
+fn doctor_with_response(project: &Project, from: &'static str, to: &'static str) -> Vec<Value> {
     let socket = project.home().join("fake").join(to.len().to_string()).join("dossierd.sock");
     let fake = FakeServer::start(
         &socket,
@@ -36,7 +37,7 @@ fn doctor_hears(project: &Project, from: &'static str, to: &'static str) -> Vec<
             body.replacen(from, to, 1)
         }),
     );
-    doctor_of(project.client_command(&[
+    run_doctor(project.client_command(&[
         "doctor",
         "--json",
         "--socket",
@@ -50,9 +51,9 @@ fn daemon_that_accepts_connections_but_never_answers_is_an_error() {
     fs::create_dir_all(project.socket().parent().unwrap()).unwrap();
     let _listener = UnixListener::bind(project.socket()).unwrap();
     let found = doctor(&project);
-    says(&found, "error", "daemon", "takes connections, and has not answered within 3 s");
-    // And all else is still looked at.
-    says(&found, "ok", "file system", "a disk of this machine");
+    assert_finding(&found, "error", "daemon", "takes connections, and has not answered within 3 s");
+    // The other checks still run.
+    assert_finding(&found, "ok", "file system", "a disk of this machine");
 }
 
 #[test]
@@ -63,8 +64,8 @@ fn hung_engine_is_an_error() {
     let daemon = project.start_daemon();
     fs::write(&file, "").unwrap();
     let found = doctor(&project);
-    says(&found, "error", "daemon", "its engine has not answered within 5 s");
-    says(&found, "ok", "daemon", "of version");
+    assert_finding(&found, "error", "daemon", "its engine has not answered within 5 s");
+    assert_finding(&found, "ok", "daemon", "of version");
     fs::remove_file(&file).unwrap();
     daemon.stop();
 }
@@ -75,15 +76,11 @@ fn other_server_at_the_socket_is_an_error() {
     for (status, body) in [(200, "<html>"), (404, ""), (200, "{\"status\":\"ok\"}")] {
         let socket = project.home().join(format!("other-{status}-{}", body.len()));
         let fake = FakeServer::start(&socket.join("s"), move |_| {
-            Some(crate::support::fake_server::FakeResponse {
-                status,
-                server: "nginx",
-                body: body.to_owned(),
-            })
+            Some(FakeResponse { status, server: "nginx", body: body.to_owned() })
         });
         let socket = fake.socket.to_str().unwrap();
-        let found = doctor_of(project.client_command(&["doctor", "--json", "--socket", socket]));
-        says(&found, "error", "daemon", "cannot parse the daemon's response");
+        let found = run_doctor(project.client_command(&["doctor", "--json", "--socket", socket]));
+        assert_finding(&found, "error", "daemon", "cannot parse the daemon's response");
     }
 }
 
@@ -102,14 +99,14 @@ fn socket_of_another_user_is_an_error() {
         return;
     };
     command.env("HOME", shared.path());
-    let served = project.spawn_daemon(command);
-    wait_for(&format!("a daemon of another user: {}", served.log()), || {
+    let daemon = project.spawn_daemon(command);
+    wait_for(&format!("a daemon of another user: {}", daemon.log()), || {
         std::os::unix::net::UnixStream::connect(socket).ok()
     });
-    let found = doctor_of(project.client_command(&["doctor", "--json", "--socket", socket]));
-    says(&found, "error", "daemon", "is served by another user");
-    says(&found, "error", "socket", "is another user's");
-    says(&found, "error", "socket folder", "is another user's");
+    let found = run_doctor(project.client_command(&["doctor", "--json", "--socket", socket]));
+    assert_finding(&found, "error", "daemon", "is served by another user");
+    assert_finding(&found, "error", "socket", "is another user's");
+    assert_finding(&found, "error", "socket folder", "is another user's");
 }
 
 #[test]
@@ -117,11 +114,16 @@ fn daemon_of_another_version_is_a_warning() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     let own = "\"version\":\"0.1.0\"";
-    assert_eq!(env!("CARGO_PKG_VERSION"), "0.1.0", "and here, please");
+    assert_eq!(env!("CARGO_PKG_VERSION"), "0.1.0", "change the versions below too");
     for other in ["\"version\":\"0.0.9\"", "\"version\":\"12.0.0\""] {
-        let found = doctor_hears(&project, own, other);
+        let found = doctor_with_response(&project, own, other);
         let other = other.split('"').nth(3).unwrap();
-        says(&found, "warning", "daemon", &format!("of version {other}, this command is 0.1.0"));
+        assert_finding(
+            &found,
+            "warning",
+            "daemon",
+            &format!("of version {other}, this command is 0.1.0"),
+        );
     }
     daemon.stop();
 }
@@ -132,34 +134,34 @@ fn status_of_the_daemon_is_reported() {
         Project::complete().config("webhook: {url: 'http://127.0.0.1:9/', secret_env: HOOK}\n");
     let project = project.env("HOOK", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwAAAAAAAAAAA=");
     let daemon = project.start_daemon();
-    // Nothing listens there.
-    let found = wait_for("a delivery that fails", || {
+    // Nothing listens on that port.
+    let found = wait_for("a failed delivery", || {
         let found = doctor(&project);
         found.iter().any(|finding| finding["check"] == "delivery").then_some(found)
     });
-    says(&found, "warning", "delivery", "webhook: ");
+    assert_finding(&found, "warning", "delivery", "webhook: ");
     daemon.stop();
     fs::remove_file(project.config_file()).unwrap();
 
     let daemon = project.start_daemon();
-    let found = doctor_hears(
+    let found = doctor_with_response(
         &project,
         "\"state\":\"ok\",\"detail\":null}",
         "\"state\":\"degraded\",\"detail\":\"disk full\"}",
     );
-    says(&found, "error", "store", "not durable: disk full");
+    assert_finding(&found, "error", "store", "not durable: disk full");
     fs::rename(&project.root, project.root.with_file_name("away")).unwrap();
     let mut command = project.client_command(&["doctor", "--json"]);
     command.current_dir(project.home());
-    let found = wait_for("the root to be missed", || {
+    let found = wait_for("the missing root to be reported", || {
         let mut again = Command::new(command.get_program());
         again.args(command.get_args()).env_clear().current_dir(project.home());
         again.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let found = doctor_of(again);
+        let found = run_doctor(again);
         found.iter().any(|finding| finding["check"] == "watching").then_some(found)
     });
-    says(&found, "error", "watching", project.root.to_str().unwrap());
-    says(&found, "error", "project", "cannot be read");
+    assert_finding(&found, "error", "watching", project.root.to_str().unwrap());
+    assert_finding(&found, "error", "project", "cannot be read");
     daemon.stop();
 }
 
@@ -168,46 +170,46 @@ fn starting_daemon_is_ok() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     let socket = project.home().join("starting/dossierd.sock");
-    let pass = proxy(&project, "dossierd/0.1.0", str::to_owned);
+    let forward = proxy(&project, "dossierd/0.1.0", str::to_owned);
     let fake = FakeServer::start(&socket, move |request| {
-        let mut said = pass(request)?;
+        let mut response = forward(request)?;
         if request.starts_with("GET /healthz") {
-            said.status = 503;
-            said.body = "{\"status\":\"starting\",\"indexed\":3,\"of\":7}".to_owned();
+            response.status = 503;
+            response.body = "{\"status\":\"starting\",\"indexed\":3,\"of\":7}".to_owned();
         }
-        Some(said)
+        Some(response)
     });
     let socket = fake.socket.to_str().unwrap();
-    let found = doctor_of(project.client_command(&["doctor", "--json", "--socket", socket]));
-    says(&found, "ok", "daemon", "it starts: 3 of 7 features are indexed");
+    let found = run_doctor(project.client_command(&["doctor", "--json", "--socket", socket]));
+    assert_finding(&found, "ok", "daemon", "it starts: 3 of 7 features are indexed");
     daemon.stop();
 }
 
 #[test]
 fn low_inotify_limits_are_reported() {
-    for (limit, to, level, message) in [
+    for (limit, value, level, message) in [
         ("max_inotify_watches", 1, "warning", "watching 1 of"),
         ("max_inotify_instances", 0, "warning", "max_user_instances"),
     ] {
         let project = Project::complete();
-        let script = format!("echo {to} > /proc/sys/user/{limit} && exec \"$0\" \"$@\"");
+        let script = format!("echo {value} > /proc/sys/user/{limit} && exec \"$0\" \"$@\"");
         let wrapper = ["unshare", "--user", "--map-root-user", "sh", "-c", &script];
         let mut trial: Vec<&str> = wrapper.to_vec();
         trial.push("true");
-        if !can_run("what the doctor says of limits of inotify", &trial) {
+        if !can_run("the doctor with limits of inotify", &trial) {
             return;
         }
         let daemon = project.spawn_daemon(wrap_command(&wrapper, &project.daemon_command()));
         daemon.wait_until_ready();
-        says(&doctor(&project), level, "watching", message);
-        // Where the limit counts for the doctor, too.
+        assert_finding(&doctor(&project), level, "watching", message);
+        // The limit also applies to the doctor.
         let found =
-            doctor_of(wrap_command(&wrapper, &project.client_command(&["doctor", "--json"])));
-        let (level, said) = match limit {
+            run_doctor(wrap_command(&wrapper, &project.client_command(&["doctor", "--json"])));
+        let (level, message) = match limit {
             "max_inotify_watches" => ("error", "user.max_inotify_watches is 1"),
             _ => ("warning", "user.max_inotify_instances is only 0"),
         };
-        says(&found, level, "inotify", said);
+        assert_finding(&found, level, "inotify", message);
         daemon.stop();
     }
 }
@@ -216,7 +218,7 @@ fn low_inotify_limits_are_reported() {
 fn clock_that_was_set_back_or_never_set_is_reported() {
     let project = Project::complete();
     project.start_daemon().stop();
-    if !can_run("what the doctor says of the clock", &["faketime", "-f", "-1d", "true"]) {
+    if !can_run("the doctor with a wrong clock", &["faketime", "-f", "-1d", "true"]) {
         return;
     }
     for (time, level, message) in [
@@ -224,8 +226,8 @@ fn clock_that_was_set_back_or_never_set_is_reported() {
         ("@2001-01-01 00:00:00", "error", "before this program was made"),
     ] {
         let command = project.client_command(&["doctor", "--json"]);
-        says(
-            &doctor_of(wrap_command(&["faketime", "-f", time], &command)),
+        assert_finding(
+            &run_doctor(wrap_command(&["faketime", "-f", time], &command)),
             level,
             "clock",
             message,
@@ -237,20 +239,20 @@ fn clock_that_was_set_back_or_never_set_is_reported() {
 fn unusable_state_directory_is_an_error() {
     let project = Project::complete();
     write_file(&project.state_dir(), b"a file");
-    says(&doctor(&project), "error", "state folder", "is no folder");
+    assert_finding(&doctor(&project), "error", "state folder", "is no folder");
     fs::remove_file(project.state_dir()).unwrap();
     fs::create_dir_all(project.state_dir()).unwrap();
-    let mode = |mode| {
+    let set_mode = |mode| {
         use std::os::unix::fs::PermissionsExt as _;
         fs::set_permissions(project.state_dir(), fs::Permissions::from_mode(mode)).unwrap();
     };
-    mode(0o500);
-    says(&doctor(&project), "error", "state folder", "cannot be written");
-    mode(0o700);
+    set_mode(0o500);
+    assert_finding(&doctor(&project), "error", "state folder", "cannot be written");
+    set_mode(0o700);
     if is_root("a state folder of another user") {
         let id = Some(crate::support::NOBODY_UID);
         std::os::unix::fs::chown(project.state_dir(), id, id).unwrap();
-        says(&doctor(&project), "error", "state folder", "is another user's");
+        assert_finding(&doctor(&project), "error", "state folder", "is another user's");
     }
 }
 
@@ -259,42 +261,47 @@ fn no_project_is_a_warning() {
     let project = Project::empty();
     let mut command = project.client_command(&["doctor", "--json"]);
     command.current_dir(project.home());
-    says(&doctor_of(command), "warning", "projects", "none is watched, and none is here");
+    assert_finding(
+        &run_doctor(command),
+        "warning",
+        "projects",
+        "none is watched, and none is here",
+    );
 }
 
 #[test]
 fn store_of_an_older_format_is_not_migrated() {
     let project = Project::complete();
     let store = crate::service::upgrade::create_store_of_format_1(&project);
-    let before = crate::support::read_tree(&project.home());
+    let before = read_tree(&project.home());
     let found = doctor(&project);
-    says(&found, "ok", "store", "it is sound: 3 events");
-    says(&found, "error", "project", "/home/p cannot be read");
-    let after = crate::support::read_tree(&project.home());
-    assert_eq!(before.len() + 1, after.len(), "but `run`");
+    assert_finding(&found, "ok", "store", "it is sound: 3 events");
+    assert_finding(&found, "error", "project", "/home/p cannot be read");
+    let after = read_tree(&project.home());
+    assert_eq!(before.len() + 1, after.len(), "only the directory `run` is new");
     assert_eq!(crate::service::upgrade::format_of(&store), 1);
 }
 
 #[test]
 fn git_environment_of_a_hook_is_ignored() {
     let project = Project::complete();
-    let git = |folder: &std::path::Path| {
+    let git_init = |dir: &std::path::Path| {
         let mut command = Command::new("git");
-        command.args(["init", "--quiet"]).arg(folder).env("HOME", project.home());
+        command.args(["init", "--quiet"]).arg(dir).env("HOME", project.home());
         command.output().is_ok_and(|output| output.status.success())
     };
     let other = project.home().join("other");
-    if !git(&project.root) || !git(&other) {
-        crate::support::not_run("of which repository git is asked (no working `git`)");
+    if !git_init(&project.root) || !git_init(&other) {
+        not_run("the environment of a git hook (no working `git`)");
         return;
     }
     write_file(&project.root.join(".kittify/dossiers/.gitignore"), b"*\n");
     let mut command = project.client_command(&["doctor", "--json"]);
     command.env("GIT_DIR", other.join(".git")).env("GIT_WORK_TREE", &other);
-    says(&doctor_of(command), "ok", "git", ".kittify/dossiers is ignored");
+    assert_finding(&run_doctor(command), "ok", "git", ".kittify/dossiers is ignored");
 }
 
-/// That a run of the doctor by people says the same.
+/// The text output has the same findings.
 #[test]
 fn summary_counts_the_findings() {
     let project = Project::complete().config("setle: {}\n");

@@ -1,4 +1,4 @@
-//! `dossierd events`: the journal, filters, cursors, gaps, and going on over a daemon's death.
+//! `dossierd events`: output, filters, cursors, gaps, and following over restarts of the daemon.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::support::{FEATURE, Project, write_file};
 fn events_are_printed_as_text_and_json_with_filters() {
     let project = Project::complete();
     let daemon = project.start_daemon();
-    wait_for("the first verdict", || {
+    wait_for("the first evaluation", || {
         let page =
             daemon.get_json("/api/events?since=start&type=mission_dossier_snapshot_computed");
         (!page["events"].as_array().unwrap().is_empty()).then_some(())
@@ -28,26 +28,29 @@ fn events_are_printed_as_text_and_json_with_filters() {
     fs::remove_file(project.feature_dir().join("plan.md")).unwrap();
     wait_for("the deletion", || (daemon.export(FEATURE)["required_missing"] == 1).then_some(()));
 
-    let words = project.run_client(&["events"]).assert_success();
-    insta::assert_snapshot!(project.redact(&words.stdout));
+    let text = project.run_client(&["events"]).assert_success();
+    insta::assert_snapshot!(project.redact(&text.stdout));
 
     let page = daemon.get_json("/api/events?since=start");
     let printed = project.run_client(&["events", "--json"]).assert_success().lines();
     assert_eq!(Value::from(printed), page["events"]);
 
-    for (arguments, of) in [
+    for (arguments, event_type) in [
         (&["--type", "artifact_missing"][..], "mission_dossier_artifact_missing"),
         (&["--type", "snapshot_computed", FEATURE], "mission_dossier_snapshot_computed"),
     ] {
         let run = project.run_client(&[&["events", "--json"], arguments].concat()).assert_success();
         let lines = run.lines();
-        assert!(!lines.is_empty() && lines.iter().all(|line| line["event_type"] == of), "{run:?}");
+        assert!(
+            !lines.is_empty() && lines.iter().all(|line| line["event_type"] == event_type),
+            "{run:?}"
+        );
     }
-    let whole =
+    let full_name =
         project.run_client(&["events", "--json", "--type", "mission_dossier_artifact_missing"]);
-    let short =
+    let short_name =
         project.run_client(&["events", "--json", "--type", "artifact_missing"]).assert_success();
-    assert_eq!(whole.assert_success().stdout, short.stdout, "either name of a type");
+    assert_eq!(full_name.assert_success().stdout, short_name.stdout, "both names of the type");
     let by_path =
         project.run_client(&["events", "kitty-specs/001-x", "--json"]).assert_success().lines();
     assert_eq!(Value::from(by_path), page["events"]);
@@ -82,23 +85,23 @@ fn gap_is_reported_with_the_current_snapshots() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     let since = "00000000-0000-4000-8000-000000000000:7";
-    let words = project.run_client(&["events", "--since", since]).assert_success();
-    assert!(words.stdout.starts_with("gap: "), "{words:?}");
+    let text = project.run_client(&["events", "--since", since]).assert_success();
+    assert!(text.stdout.starts_with("gap: "), "{text:?}");
     let lines =
         project.run_client(&["events", "--since", since, "--json"]).assert_success().lines();
     let status = daemon.status();
     let cursor = format!("{}:{}", status["instance"].as_str().unwrap(), status["seq"]);
     assert_eq!((&lines[0]["event_type"], &lines[0]["cursor"]), (&"gap".into(), &Value::Null));
-    // The last of them says where to go on.
+    // Only the last snapshot has a cursor.
     let last = lines.last().unwrap();
     assert_eq!((&last["event_type"], &last["cursor"]), (&"snapshot".into(), &cursor.into()));
     assert_eq!(lines[1]["snapshot"]["feature_slug"], FEATURE);
 
     let mut live =
         RunningCommand::start(project.client_command(&["events", "--follow", "--since", since]));
-    assert!(live.next_line().starts_with("gap: "), "then live");
+    assert!(live.next_line().starts_with("gap: "), "the gap is printed first");
     write_file(&project.feature_dir().join("spec.md"), b"changed\n");
-    assert!(live.next_line().contains("modified"), "what follows");
+    assert!(live.next_line().contains("modified"), "live events follow");
     live.interrupt();
 }
 
@@ -124,21 +127,25 @@ fn gap_has_only_snapshots_of_the_selected_project_and_feature() {
     let own = project.root.to_str().unwrap();
     assert_eq!(snapshots(&["--project", own, "002-y"]), ["002-y"]);
     assert_eq!(snapshots(&["002-y"]), ["002-y"]);
-    assert_eq!(snapshots(&[FEATURE]).len(), 2, "both have it");
+    assert_eq!(snapshots(&[FEATURE]).len(), 2, "both projects have the feature");
 
     let arguments = ["events", "--follow", "--json", "--since", "elsewhere:7", "--project", second];
     let mut live = RunningCommand::start(project.client_command(&arguments));
     let lines = [live.next_json(), live.next_json()];
     assert_eq!(lines.each_ref().map(|line| &line["event_type"]), ["gap", "snapshot"]);
     let cursors = lines.each_ref().map(|line| line["cursor"].is_string());
-    assert_eq!(cursors, [false, true], "where to go on is said when the state is whole");
+    assert_eq!(cursors, [false, true], "only the last snapshot has a cursor");
     write_file(&project.feature_dir().join("spec.md"), b"changed\n");
     daemon.export("002-y");
     write_file(
         &std::path::Path::new(second).join("kitty-specs").join(FEATURE).join("new.md"),
         b"new\n",
     );
-    assert_eq!(live.next_json()["payload"]["relative_path"], "new.md", "nothing of another");
+    assert_eq!(
+        live.next_json()["payload"]["relative_path"],
+        "new.md",
+        "no event of another project"
+    );
     live.interrupt();
 
     for rest in [&[][..], &["--follow"], &[FEATURE], &["--follow", "--type", "artifact_missing"]] {
@@ -154,31 +161,31 @@ fn follow_continues_over_stops_and_kills_of_the_daemon() {
     let mut daemon = project.start_daemon();
     let mut live = RunningCommand::start(project.client_command(&["events", "--follow", "--json"]));
     let mut journal = JournalReader::default();
-    let mut seen = vec![live.next_json()];
-    for round in 0..6 {
-        let path = project.feature_dir().join(format!("round-{round}.md"));
+    let mut received = vec![live.next_json()];
+    for iteration in 0..6 {
+        let path = project.feature_dir().join(format!("iteration-{iteration}.md"));
         write_file(&path, b"while it runs\n");
-        if round % 2 == 0 {
+        if iteration % 2 == 0 {
             daemon.kill();
         } else {
             daemon.stop();
         }
         live.wait_for_stderr("the daemon is away");
         live.stderr_lines.clear();
-        write_file(&path, b"while it is away\n");
-        write_file(&project.feature_dir().join("spec.md"), format!("{round}\n").as_bytes());
+        write_file(&path, b"while it is stopped\n");
+        write_file(&project.feature_dir().join("spec.md"), format!("{iteration}\n").as_bytes());
         daemon = project.start_daemon();
         live.wait_for_stderr("the daemon is back");
         live.stderr_lines.clear();
     }
     assert_invariants(&project, &daemon, &mut journal);
     let last = journal.events.last().unwrap()["seq"].as_u64().unwrap();
-    while seen.last().is_none_or(|event: &Value| event["seq"] != last) {
-        seen.push(live.next_json());
+    while received.last().is_none_or(|event: &Value| event["seq"] != last) {
+        received.push(live.next_json());
     }
-    assert_eq!(seen, journal.events, "every event once, in order");
-    let ids: BTreeSet<&str> = seen.iter().map(|e| e["event_id"].as_str().unwrap()).collect();
-    assert_eq!(ids.len(), seen.len());
+    assert_eq!(received, journal.events, "every event once, in order");
+    let ids: BTreeSet<&str> = received.iter().map(|e| e["event_id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), received.len());
     assert_eq!(live.interrupt(), Vec::<String>::new());
 }
 
@@ -193,11 +200,11 @@ fn closed_stdout_ends_following_commands_without_an_event() {
         let mut output = std::io::BufReader::new(child.stdout.take().unwrap());
         std::io::BufRead::read_line(&mut output, &mut String::new()).unwrap();
         drop(output);
-        let ended = wait_for("its end", || child.try_wait().unwrap());
-        assert_eq!(ended.code(), Some(0), "{arguments:?}");
-        let mut said = String::new();
-        std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
-        assert_eq!(said, "", "{arguments:?}");
+        let status = wait_for("the command to exit", || child.try_wait().unwrap());
+        assert_eq!(status.code(), Some(0), "{arguments:?}");
+        let mut stderr = String::new();
+        std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut stderr).unwrap();
+        assert_eq!(stderr, "", "{arguments:?}");
     }
 }
 
@@ -208,6 +215,6 @@ fn commands_that_need_a_daemon_exit_with_3() {
     {
         let run = project.run_client(arguments);
         run.assert_failure(3, "no daemon listens at");
-        assert!(run.stderr.contains("`dossierd run`"), "the mend: {run:?}");
+        assert!(run.stderr.contains("`dossierd run`"), "the fix: {run:?}");
     }
 }

@@ -1,5 +1,4 @@
-//! The example project: what each command shows of it, to the letter, and the example's own
-//! instructions.
+//! The example project: the exact output of each command, and the instructions of its README.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,8 +9,8 @@ use serde_json::Value;
 
 use crate::support::{CommandOutput, Project, bakery_dir, find_artifact, read_tree};
 
-/// What a command prints in the example project, with its exit code.
-fn shown(arguments: &[&str]) -> String {
+/// Returns output and exit code of a command in the example project.
+fn example_output(arguments: &[&str]) -> String {
     let project = Project::copy_of(&bakery_dir());
     let CommandOutput { code, stdout, stderr } = project.run(arguments);
     let (stdout, stderr) = (project.redact_paths(&stdout), project.redact_paths(&stderr));
@@ -20,29 +19,29 @@ fn shown(arguments: &[&str]) -> String {
 
 #[test]
 fn scan_output() {
-    assert_snapshot!(shown(&["scan"]));
+    assert_snapshot!(example_output(&["scan"]));
 }
 
 #[test]
 fn check_output_of_incomplete_and_drifted_features() {
-    let shown = shown(&["check"]);
-    assert!(shown.ends_with("--- exit code 12\n"), "{shown}");
-    assert_snapshot!(shown);
+    let output = example_output(&["check"]);
+    assert!(output.ends_with("--- exit code 12\n"), "{output}");
+    assert_snapshot!(output);
 }
 
 #[test]
 fn drift_output_of_missing_changed_added_and_churned_artifacts() {
-    assert_snapshot!(shown(&["drift", "003-delivery-slots"]));
+    assert_snapshot!(example_output(&["drift", "003-delivery-slots"]));
 }
 
 #[test]
 fn artifacts_output_of_present_and_expected_artifacts() {
-    assert_snapshot!(shown(&["artifacts", "002-loyalty-card"]));
+    assert_snapshot!(example_output(&["artifacts", "002-loyalty-card"]));
 }
 
 #[test]
 fn show_output_of_an_artifact_with_content() {
-    assert_snapshot!(shown(&[
+    assert_snapshot!(example_output(&[
         "show",
         "004-supplier-survey",
         "output.tasks.per_wp.WP01-mills-and-prices"
@@ -51,7 +50,7 @@ fn show_output_of_an_artifact_with_content() {
 
 #[test]
 fn baseline_show_output() {
-    assert_snapshot!(shown(&["baseline", "show", "003-delivery-slots"]));
+    assert_snapshot!(example_output(&["baseline", "show", "003-delivery-slots"]));
 }
 
 #[test]
@@ -60,7 +59,7 @@ fn scan_json_has_every_field() {
     let mut snapshot =
         project.run(&["scan", "kitty-specs/002-loyalty-card", "--json"]).assert_success().json();
     for field in ["snapshot_id", "computed_at"] {
-        let text = snapshot[field].as_str().expect("a text");
+        let text = snapshot[field].as_str().expect("a string");
         assert!(text.len() >= 20, "{field}: {text}");
         snapshot[field] = Value::from("…");
     }
@@ -95,7 +94,11 @@ fn instructions_of_the_example_work() {
     assert!(check.stdout.contains("001-order-page: incomplete"), "{}", check.stdout);
     let root = project.root.to_str().unwrap();
     project.run(&["baseline", "accept", "003-delivery-slots", "--project", root]).assert_success();
-    assert_eq!(project.run(&["check"]).code, 10, "drift is gone, what is missing is still missing");
+    assert_eq!(
+        project.run(&["check"]).code,
+        10,
+        "no drift, but a required artifact is still missing"
+    );
 
     let manifest = fs::read(
         crate::support::repository().join("manifests/software-dev/expected-artifacts.yaml"),
@@ -108,7 +111,7 @@ fn instructions_of_the_example_work() {
     assert!(missing.stdout.contains("the-plan.md"), "{}", missing.stdout);
 }
 
-/// Names that nobody should use and somebody does.
+/// File names with characters that are special on terminals, in shells or in JSON.
 pub(crate) const HOSTILE_NAMES: [&[u8]; 12] = [
     b"line\nbreak.md",
     b"\x1b[31mred\x1b[0m.md",
@@ -124,17 +127,17 @@ pub(crate) const HOSTILE_NAMES: [&[u8]; 12] = [
     b" ",
 ];
 
-/// The example with a feature of hostile names, 255 bytes among them.
+/// Creates the example project with a feature of hostile names, one of which has 255 bytes.
 pub(crate) fn with_hostile_names() -> Project {
     let project = Project::copy_of(&bakery_dir());
-    let folder = project.root.join("kitty-specs/005-hostile-names");
-    fs::create_dir(&folder).unwrap();
-    for (place, name) in HOSTILE_NAMES.iter().enumerate() {
-        fs::write(folder.join(OsStr::from_bytes(name)), format!("{place}\n")).unwrap();
+    let dir = project.root.join("kitty-specs/005-hostile-names");
+    fs::create_dir(&dir).unwrap();
+    for (index, name) in HOSTILE_NAMES.iter().enumerate() {
+        fs::write(dir.join(OsStr::from_bytes(name)), format!("{index}\n")).unwrap();
     }
-    fs::write(folder.join("n".repeat(252) + ".md"), "long\n").unwrap();
-    fs::create_dir(folder.join(OsStr::from_bytes(b"dir\n\xff"))).unwrap();
-    fs::write(folder.join(OsStr::from_bytes(b"dir\n\xff/WP01\x1b.md")), "deep\n").unwrap();
+    fs::write(dir.join("n".repeat(252) + ".md"), "long\n").unwrap();
+    fs::create_dir(dir.join(OsStr::from_bytes(b"dir\n\xff"))).unwrap();
+    fs::write(dir.join(OsStr::from_bytes(b"dir\n\xff/WP01\x1b.md")), "deep\n").unwrap();
     project
 }
 
@@ -153,8 +156,8 @@ fn artifacts_output_of_hostile_names_is_escaped() {
         ("back\\\\slash.md", "7\n"),
         ("dir\n\\xff/WP01\u{1b}.md", "deep\n"),
     ] {
-        let entry = find_artifact(&snapshot, path);
-        assert_eq!(entry["is_present"], true);
-        assert_eq!(entry["content_hash_sha256"], crate::support::sha256(content.as_bytes()));
+        let artifact = find_artifact(&snapshot, path);
+        assert_eq!(artifact["is_present"], true);
+        assert_eq!(artifact["content_hash_sha256"], crate::support::sha256(content.as_bytes()));
     }
 }

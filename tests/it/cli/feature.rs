@@ -1,4 +1,4 @@
-//! The commands about one feature and about projects, through the daemon: the same as without it.
+//! Commands about features and projects through the daemon, compared with their results without it.
 
 use std::fs;
 
@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use crate::support::client::RunningCommand;
 use crate::support::wait::wait_for;
-use crate::support::{self, FEATURE, Project, bakery_dir, write_file};
+use crate::support::{
+    COMMAND_TIMEOUT, FEATURE, Project, bakery_dir, expected_hashes, run, sha256, write_file,
+};
 
 #[test]
 fn output_through_the_daemon_equals_output_of_a_scan() {
@@ -21,13 +23,13 @@ fn output_through_the_daemon_equals_output_of_a_scan() {
         &["drift", slug],
         &["baseline", "show", slug],
     ];
-    let alone: Vec<_> =
+    let without_daemon: Vec<_> =
         commands.iter().map(|command| project.run_client(command).assert_success()).collect();
     let daemon = project.start_daemon();
-    for (command, alone) in commands.iter().zip(alone) {
+    for (command, expected) in commands.iter().zip(without_daemon) {
         let run = project.run_client(command).assert_success();
-        assert_eq!(run.stdout, alone.stdout, "{command:?}");
-        assert!(alone.stderr.contains("scanned once"), "{alone:?}");
+        assert_eq!(run.stdout, expected.stdout, "{command:?}");
+        assert!(expected.stderr.contains("scanned once"), "{expected:?}");
     }
     for (command, target) in [
         (&["artifacts", slug, "--json"][..], "artifacts?"),
@@ -36,11 +38,11 @@ fn output_through_the_daemon_equals_output_of_a_scan() {
     ] {
         let run = project.run_client(command).assert_success();
         assert_eq!(run.stderr, "", "{command:?}");
-        let answer = daemon.get_json(&format!("/api/dossier/{target}feature={slug}&sync=true"));
-        assert_eq!(run.json(), answer, "{command:?}");
+        let response = daemon.get_json(&format!("/api/dossier/{target}feature={slug}&sync=true"));
+        assert_eq!(run.json(), response, "{command:?}");
     }
     project.run_client(&["show", slug, "output.plan.man"]).assert_failure(1, "output.plan.main");
-    // What was deleted is listed for as long as the daemon knows of it.
+    // A deleted artifact is listed while it has a tombstone.
     fs::remove_file(project.root.join(format!("kitty-specs/{slug}/plan.md"))).unwrap();
     wait_for("the tombstone", || {
         let run = project.run_client(&["artifacts", slug, "--missing"]).assert_success();
@@ -53,12 +55,12 @@ fn baseline_accept_and_clear_work_with_and_without_daemon() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     let accepted = project.run_client(&["baseline", "accept", FEATURE]).assert_success();
-    let tree = crate::support::expected_hashes(&project.feature_dir()).1;
+    let tree = expected_hashes(&project.feature_dir()).1;
     assert_eq!(accepted.stdout, format!("001-x: accepted 5 artifacts, tree {}\n", &tree[..12]));
     assert_eq!(accepted.stderr, "");
     assert_eq!(daemon.overview(FEATURE)["drift"]["state"], "in_parity");
 
-    write_file(&project.feature_dir().join("spec.md"), b"# Moved on\n");
+    write_file(&project.feature_dir().join("spec.md"), b"# Changed\n");
     let stale = project.run_client(&["baseline", "accept", FEATURE, "--tree", &tree]);
     stale.assert_failure(1, "moved on");
     let json =
@@ -76,32 +78,32 @@ fn baseline_accept_and_clear_work_with_and_without_daemon() {
 
     fs::write(project.baseline_file(), "{").unwrap();
     project.run_client(&["baseline", "accept", "--all"]).assert_failure(1, "001-x: ");
-    assert_eq!(fs::read(project.baseline_file()).unwrap(), b"{", "left as it is");
+    assert_eq!(fs::read(project.baseline_file()).unwrap(), b"{", "unchanged");
     let replaced = project.run_client(&["baseline", "accept", FEATURE]).assert_success();
-    let said = "001-x: the baseline that was there is replaced; it could not be used: ";
-    assert!(replaced.stderr.contains(said), "{replaced:?}");
+    let expected = "001-x: the baseline that was there is replaced; it could not be used: ";
+    assert!(replaced.stderr.contains(expected), "{replaced:?}");
     assert_eq!(daemon.overview(FEATURE)["drift"]["state"], "in_parity");
     let cleared =
         project.run_client(&["baseline", "clear", FEATURE, "--json"]).assert_success().json();
     assert_eq!((&cleared["cleared"], &cleared["synced"]), (&true.into(), &"cookie".into()));
 
-    // The same without a daemon, but for what only it knows.
+    // The same without a daemon, except for `synced`.
     daemon.stop();
     fs::write(project.baseline_file(), "{").unwrap();
     let replaced =
         project.run_client(&["baseline", "accept", FEATURE, "--json"]).assert_success().json();
-    let why = replaced["accepted"]["replaced_corrupt"].as_str().unwrap();
-    assert!(why.contains("EOF"), "{why}");
+    let reason = replaced["accepted"]["replaced_corrupt"].as_str().unwrap();
+    assert!(reason.contains("EOF"), "{reason}");
     assert_eq!(replaced["drift"]["state"], "in_parity");
     let fields = |value: &Value| {
         let names = value.as_object().unwrap().keys().filter(|name| *name != "synced").cloned();
         names.collect::<Vec<String>>()
     };
     assert_eq!(fields(&replaced), fields(&json));
-    let alone =
+    let without_daemon =
         project.run_client(&["baseline", "clear", FEATURE, "--json"]).assert_success().json();
     assert_eq!(
-        (fields(&alone), &alone["drift"]["state"]),
+        (fields(&without_daemon), &without_daemon["drift"]["state"]),
         (fields(&cleared), &"no_baseline".into())
     );
     assert!(!project.baseline_file().exists());
@@ -114,30 +116,30 @@ fn baseline_show_works_outside_the_project() {
     project.run_client(&["baseline", "accept", FEATURE]).assert_success();
     let mut command = project.client_command(&["baseline", "show", FEATURE, "--json"]);
     command.current_dir(project.home());
-    let shown = crate::support::run(command, crate::support::COMMAND_TIMEOUT).assert_success();
-    let answer = daemon.get_json(&format!("/api/dossier/baseline?feature={FEATURE}&sync=true"));
-    assert_eq!(shown.json(), answer);
-    assert_eq!(answer["baseline"], project.baseline());
+    let shown = run(command, COMMAND_TIMEOUT).assert_success();
+    let response = daemon.get_json(&format!("/api/dossier/baseline?feature={FEATURE}&sync=true"));
+    assert_eq!(shown.json(), response);
+    assert_eq!(response["baseline"], project.baseline());
     assert_eq!(
-        (&answer["drift_state"], &answer["drift_severity"]),
+        (&response["drift_state"], &response["drift_severity"]),
         (&"in_parity".into(), &Value::Null)
     );
-    assert_eq!(answer["local_key"], project.baseline()["baseline_key"]);
+    assert_eq!(response["local_key"], project.baseline()["baseline_key"]);
 }
 
 #[test]
 fn report_is_not_written_through_a_link() {
     let project = Project::complete();
-    let (theirs, planted) = (project.home().join("theirs"), project.home().join("report.html"));
-    write_file(&theirs, b"theirs\n");
-    std::os::unix::fs::symlink(&theirs, &planted).unwrap();
+    let (target, planted) = (project.home().join("target"), project.home().join("report.html"));
+    write_file(&target, b"unchanged\n");
+    std::os::unix::fs::symlink(&target, &planted).unwrap();
     let output = planted.to_str().unwrap();
     project
         .run(&["report", FEATURE, "-o", output])
         .assert_failure(1, "symbolic link, not followed");
-    assert_eq!(fs::read(&theirs).unwrap(), b"theirs\n");
-    let said = project.run(&["report", FEATURE, "-o", "/dev/stdout"]).assert_success().stdout;
-    assert!(said.contains("<!doctype html>") || said.contains("<!DOCTYPE html>"), "{said}");
+    assert_eq!(fs::read(&target).unwrap(), b"unchanged\n");
+    let html = project.run(&["report", FEATURE, "-o", "/dev/stdout"]).assert_success().stdout;
+    assert!(html.contains("<!doctype html>") || html.contains("<!DOCTYPE html>"), "{html}");
 }
 
 #[test]
@@ -149,21 +151,21 @@ fn hints_of_the_api_are_translated_into_commands() {
     command.arg(&second);
     let daemon = project.spawn_daemon(command);
     daemon.wait_until_ready();
-    let refused = |arguments: &[&str], mend: &str| {
+    let assert_hint = |arguments: &[&str], hint: &str| {
         let mut command = project.client_command(arguments);
         command.current_dir(project.home());
-        let run = support::run(command, support::COMMAND_TIMEOUT);
-        run.assert_failure(1, mend);
+        let run = run(command, COMMAND_TIMEOUT);
+        run.assert_failure(1, hint);
         for word in ["GET", "DELETE", "`project=`", "sync=true"] {
             assert!(!run.stderr.contains(word), "{arguments:?}: {run:?}");
         }
     };
     let own = project.root.to_str().unwrap();
-    refused(&["drift", FEATURE], "; name one of them with `--project ROOT`");
-    refused(&["drift", "009-none"], "; `dossierd status` lists the features of all projects");
-    refused(&["rescan", "--project", "/none"], "; `dossierd status` lists those that are");
+    assert_hint(&["drift", FEATURE], "; name one of them with `--project ROOT`");
+    assert_hint(&["drift", "009-none"], "; `dossierd status` lists the features of all projects");
+    assert_hint(&["rescan", "--project", "/none"], "; `dossierd status` lists those that are");
     let show = ["show", FEATURE, "zzzzzzzz", "--project", own];
-    refused(&show, "; `dossierd artifacts FEATURE` lists them");
+    assert_hint(&show, "; `dossierd artifacts FEATURE` lists them");
     daemon.stop();
 }
 
@@ -176,7 +178,11 @@ fn projects_are_added_and_removed_while_the_daemon_runs() {
     project.run_client(&["project", "add", root]).assert_success();
     let roots = || -> Vec<String> {
         let list = project.run_client(&["project", "list", "--json"]).assert_success().json();
-        list.as_array().unwrap().iter().map(|one| one["root"].as_str().unwrap().into()).collect()
+        list.as_array()
+            .unwrap()
+            .iter()
+            .map(|project| project["root"].as_str().unwrap().into())
+            .collect()
     };
     assert!(roots().contains(&root.to_owned()));
     project.run_client(&["rescan"]).assert_success();
@@ -187,7 +193,7 @@ fn projects_are_added_and_removed_while_the_daemon_runs() {
     assert_eq!(rescan["features"], 1);
     daemon.stop();
     let daemon = project.start_daemon();
-    assert!(roots().contains(&root.to_owned()), "kept");
+    assert!(roots().contains(&root.to_owned()), "the added project is watched after a restart");
     project.run_client(&["project", "remove", root]).assert_success();
     assert!(!roots().contains(&root.to_owned()));
     project.run_client(&["project", "remove", root]).assert_failure(1, "is not watched");
@@ -209,21 +215,21 @@ fn watch_adds_the_project_temporarily_and_again_after_a_restart() {
     live.wait_for_stderr("is watched now, until the daemon ends");
     write_file(&project.feature_dir().join("spec.md"), b"one\n");
     let mut paths = Vec::new();
-    let mut until = |live: &mut RunningCommand, text: &[u8]| loop {
+    let mut wait_for_content = |live: &mut RunningCommand, text: &[u8]| loop {
         let event: Value = live.next_json();
         let payload = &event["payload"];
         paths.push(payload["relative_path"].clone());
-        if payload["content_hash_sha256"] == crate::support::sha256(text) {
+        if payload["content_hash_sha256"] == sha256(text) {
             break;
         }
     };
-    until(&mut live, b"one\n");
+    wait_for_content(&mut live, b"one\n");
     daemon.kill();
     live.wait_for_stderr("the daemon is away");
     write_file(&project.feature_dir().join("spec.md"), b"two\n");
     let daemon = other.start_daemon();
     live.wait_for_stderr("the daemon is back");
-    until(&mut live, b"two\n");
+    wait_for_content(&mut live, b"two\n");
     live.interrupt();
     daemon.stop();
 }

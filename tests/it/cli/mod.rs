@@ -1,5 +1,6 @@
 //! The command line, with and without a daemon.
 
+mod artifacts;
 mod baseline;
 mod command_line;
 mod config_command;
@@ -12,5 +13,6 @@ mod feature;
 mod path_arguments;
 mod projects;
 mod status;
+mod terminal;
 mod verify;
 mod watch;

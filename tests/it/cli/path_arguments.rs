@@ -10,7 +10,7 @@ use crate::support::{FEATURE, Project};
 fn path_selects_its_project_its_feature_or_a_single_feature() {
     let project =
         Project::complete().file("kitty-specs/002-y/spec.md", "x").file("src/main.rs", "x");
-    let seen = |arguments: &[&str]| -> String {
+    let features = |arguments: &[&str]| -> String {
         let run = project.run(&[&["scan", "--json"], arguments].concat()).assert_success();
         let slugs: Vec<String> = run
             .lines()
@@ -30,13 +30,13 @@ fn path_selects_its_project_its_feature_or_a_single_feature() {
         (&["kitty-specs/001-x/tasks/WP01.md"], "001-x"),
         (&["kitty-specs/../kitty-specs/002-y/"], "002-y"),
     ] {
-        assert_eq!(seen(path), slugs, "{path:?}");
+        assert_eq!(features(path), slugs, "{path:?}");
     }
-    let lone = Project::empty().file("lone/spec.md", "x").file("lone/tasks/WP01.md", "y");
-    let scan = lone.run(&["scan", "lone", "--json"]).assert_success().json();
+    let single = Project::empty().file("lone/spec.md", "x").file("lone/tasks/WP01.md", "y");
+    let scan = single.run(&["scan", "lone", "--json"]).assert_success().json();
     assert_eq!((&scan["feature_slug"], &scan["total_artifacts"]), (&"lone".into(), &4.into()));
-    fs::create_dir(lone.root.join("no name")).unwrap();
-    lone.run(&["scan", "no name"]).assert_failure(1, "`no name` cannot be the name of a feature");
+    fs::create_dir(single.root.join("no name")).unwrap();
+    single.run(&["scan", "no name"]).assert_failure(1, "`no name` cannot be the name of a feature");
 }
 
 #[test]

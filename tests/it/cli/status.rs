@@ -1,13 +1,13 @@
-//! `dossierd status`, with a daemon and without, on a terminal and into a pipe.
+//! `dossierd status`: with and without a daemon, on a terminal and into a pipe.
 
 use std::fs;
 
 use serde_json::Value;
 
 use crate::support::client::{RunningCommand, redact_times};
-use crate::support::{FEATURE, Project, bakery_dir};
+use crate::support::{COMMAND_TIMEOUT, FEATURE, Project, bakery_dir, run, write_file};
 
-/// A copy of the example with a name that does not change.
+/// Creates a copy of the example with one more feature, whose name is long.
 fn example() -> Project {
     let project = Project::copy_of(&bakery_dir());
     project
@@ -15,10 +15,10 @@ fn example() -> Project {
     project
 }
 
-/// Without what the machine is.
-fn shown(project: &Project, text: &str) -> String {
+/// Replaces everything in the output that differs between runs and machines.
+fn redact(project: &Project, text: &str) -> String {
     let text = redact_times(&project.redact_paths(text));
-    // How many directories are watched depends on what the daemon has written meanwhile.
+    // The number of watched directories depends on whether the daemon has written snapshot files.
     let line = |line: &str| match line.split_once("live, ") {
         Some((before, _)) => format!("{before}live, SOME folders\n"),
         None => format!("{line}\n"),
@@ -30,15 +30,14 @@ fn shown(project: &Project, text: &str) -> String {
 fn status_output_of_all_features() {
     let project = example();
     let _daemon = project.start_daemon();
-    let run = project.run_client(&["status"]).assert_success();
-    assert_eq!(run.stderr, "");
-    insta::assert_snapshot!(shown(&project, &run.stdout));
-    // From a directory in it, and from elsewhere: everything that is watched.
+    let output = project.run_client(&["status"]).assert_success();
+    assert_eq!(output.stderr, "");
+    insta::assert_snapshot!(redact(&project, &output.stdout));
+    // Outside the project, all watched projects are shown.
     let mut elsewhere = project.client_command(&["status"]);
     elsewhere.current_dir("/");
-    let elsewhere =
-        crate::support::run(elsewhere, crate::support::COMMAND_TIMEOUT).assert_success();
-    assert_eq!(shown(&project, &elsewhere.stdout), shown(&project, &run.stdout));
+    let elsewhere = run(elsewhere, COMMAND_TIMEOUT).assert_success();
+    assert_eq!(redact(&project, &elsewhere.stdout), redact(&project, &output.stdout));
 }
 
 #[test]
@@ -46,11 +45,10 @@ fn status_output_of_one_feature() {
     let project = example();
     let _daemon = project.start_daemon();
     let run = project.run_client(&["status", "003-delivery-slots"]).assert_success();
-    insta::assert_snapshot!(shown(&project, &run.stdout));
+    insta::assert_snapshot!(redact(&project, &run.stdout));
     let by_path =
         project.run_client(&["status", "kitty-specs/003-delivery-slots"]).assert_success();
-    let same = |text: &str| redact_times(text);
-    assert_eq!(same(&by_path.stdout), same(&run.stdout));
+    assert_eq!(redact_times(&by_path.stdout), redact_times(&run.stdout));
     project
         .run_client(&["status", "no-such-feature"])
         .assert_failure(1, "there is no feature `no-such-feature`");
@@ -60,9 +58,9 @@ fn status_output_of_one_feature() {
 fn json_equals_the_response_of_the_api() {
     let project = example();
     let daemon = project.start_daemon();
-    let steady = |mut value: Value| {
+    let without_volatile = |mut value: Value| {
         value.as_object_mut().unwrap().remove("uptime_s").unwrap();
-        // These change by themselves.
+        // These change without a change of files.
         for project in value["projects"].as_array_mut().unwrap() {
             project.as_object_mut().unwrap().remove("watch").unwrap();
             for feature in project["features"].as_array_mut().unwrap() {
@@ -72,14 +70,14 @@ fn json_equals_the_response_of_the_api() {
         value
     };
     let printed = project.run_client(&["status", "--json"]).assert_success().json();
-    assert_eq!(steady(printed), steady(daemon.status()));
+    assert_eq!(without_volatile(printed), without_volatile(daemon.status()));
     let printed = project.run_client(&["status", "003-delivery-slots", "--json"]).assert_success();
-    let answer = daemon.get("/api/dossier/overview?feature=003-delivery-slots&sync=true");
-    assert_eq!(unracy(&printed.stdout), unracy(&answer.body));
+    let response = daemon.get("/api/dossier/overview?feature=003-delivery-slots&sync=true");
+    assert_eq!(without_racy(&printed.stdout), without_racy(&response.body));
 }
 
-/// The answer, as it came, but for what changes by itself.
-fn unracy(text: &str) -> String {
+/// Returns a response without the number of racy artifacts, which changes without a change of files.
+fn without_racy(text: &str) -> String {
     let (before, after) = text.split_once("\"racy\":").unwrap();
     before.to_owned() + after.trim_start_matches(|c: char| c.is_ascii_digit())
 }
@@ -88,9 +86,9 @@ fn unracy(text: &str) -> String {
 fn unwatched_project_is_scanned_once() {
     let project = Project::complete();
     let note = "not watched; dossierd project add .";
-    let alone = project.run_client(&["status"]).assert_success();
-    assert!(alone.stderr.contains(note), "{alone:?}");
-    insta::assert_snapshot!(project.redact(&alone.stdout), @r"
+    let without_daemon = project.run_client(&["status"]).assert_success();
+    assert!(without_daemon.stderr.contains(note), "{without_daemon:?}");
+    insta::assert_snapshot!(project.redact(&without_daemon.stdout), @r"
     project  ROOT  not watched
       FEATURE  COMPLETENESS  REQUIRED  DRIFT        STEP  ARTIFACTS
       001-x    complete      4/4       no baseline  -     5
@@ -100,18 +98,18 @@ fn unwatched_project_is_scanned_once() {
     assert_eq!(json["projects"][0]["watch"]["state"], "unwatched");
     assert_eq!(json["projects"][0]["features"][0]["feature_slug"], FEATURE);
 
-    // A daemon runs, for another project.
+    // The same while a daemon runs for another project.
     let other = Project::complete();
     let _daemon = project.start_daemon();
-    let mut beside = project.client_command(&["status"]);
-    beside.current_dir(&other.root);
-    let beside = crate::support::run(beside, crate::support::COMMAND_TIMEOUT).assert_success();
-    assert!(beside.stderr.contains(note), "{beside:?}");
-    assert_eq!(other.redact_paths(&beside.stdout), project.redact_paths(&alone.stdout));
-    let mut one = project.client_command(&["status", FEATURE]);
-    one.current_dir(&other.root);
-    let one = crate::support::run(one, crate::support::COMMAND_TIMEOUT).assert_success();
-    assert!(one.stderr.contains(note) && one.stdout.starts_with("001-x\n"), "{one:?}");
+    let mut in_other = project.client_command(&["status"]);
+    in_other.current_dir(&other.root);
+    let in_other = run(in_other, COMMAND_TIMEOUT).assert_success();
+    assert!(in_other.stderr.contains(note), "{in_other:?}");
+    assert_eq!(other.redact_paths(&in_other.stdout), project.redact_paths(&without_daemon.stdout));
+    let mut feature = project.client_command(&["status", FEATURE]);
+    feature.current_dir(&other.root);
+    let feature = run(feature, COMMAND_TIMEOUT).assert_success();
+    assert!(feature.stderr.contains(note) && feature.stdout.starts_with("001-x\n"), "{feature:?}");
 }
 
 #[test]
@@ -120,7 +118,7 @@ fn status_without_project_and_daemon_exits_with_3() {
     fs::create_dir(project.root.join("empty")).unwrap();
     let mut nowhere = project.client_command(&["status"]);
     nowhere.current_dir(project.root.join("empty"));
-    let nowhere = crate::support::run(nowhere, crate::support::COMMAND_TIMEOUT);
+    let nowhere = run(nowhere, COMMAND_TIMEOUT);
     nowhere.assert_failure(3, "no daemon listens at");
     assert!(nowhere.stderr.contains("dossierd run"), "{nowhere:?}");
 }
@@ -135,10 +133,10 @@ fn table_fits_the_width_of_the_terminal() {
         let table = plain.lines().filter(|line| line.starts_with("  0"));
         let widest = table.map(|line| line.trim_end().chars().count()).max().unwrap();
         assert!(widest <= usize::from(columns), "{columns}:\n{plain}");
-        assert!(run.stdout.contains("\x1b["), "colours:\n{}", run.stdout);
+        assert!(run.stdout.contains("\x1b["), "no colours:\n{}", run.stdout);
         assert!(
             plain.contains("incomplete") && (columns < 72 || plain.contains("drifted")),
-            "words:\n{plain}"
+            "truncated words:\n{plain}"
         );
     }
     let narrow = project.run_on_terminal(72, &["status"]).unwrap();
@@ -152,7 +150,7 @@ fn watch_prints_again_after_a_change() {
     let project = Project::complete();
     let _daemon = project.start_daemon();
     let mut piped = RunningCommand::start(project.client_command(&["status", "--watch"]));
-    assert!(piped.lines_until("001-x").pop().unwrap().contains("complete"), "the first");
+    assert!(piped.lines_until("001-x").pop().unwrap().contains("complete"), "the first output");
     fs::remove_file(project.feature_dir().join("plan.md")).unwrap();
     piped.lines_until("incomplete    3/4");
     piped.interrupt();
@@ -171,19 +169,19 @@ fn watch_on_a_terminal_uses_and_leaves_the_alternate_screen() {
     let _daemon = project.start_daemon();
     let Some(command) = project.terminal_command(80, &["status", "--watch"]) else { return };
     let mut screen = RunningCommand::start(command);
-    // A line of the screen ends when the next begins.
+    // A line is read when the next one begins.
     let first = screen.lines_until("FEATURE").concat();
-    assert!(first.contains("\x1b[?1049h"), "another screen: {first:?}");
+    assert!(first.contains("\x1b[?1049h"), "the alternate screen: {first:?}");
     project.write(&format!("kitty-specs/{FEATURE}/more.md"), "more\n");
     screen.lines_until("FEATURE");
     screen.type_text("\x03");
     assert_eq!(screen.wait_for_exit(), Some(0));
     let rest = screen.remaining_lines().concat();
-    assert!(rest.ends_with(LEAVE), "{rest:?}");
+    assert!(rest.ends_with(LEAVE_SCREEN), "{rest:?}");
 }
 
-/// Lines are wrapped, the cursor is shown, and the first screen is back.
-const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
+/// Control sequences that enable line wrapping, show the cursor and leave the alternate screen.
+const LEAVE_SCREEN: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 
 #[test]
 fn watch_on_a_terminal_shows_errors_and_leaves_the_screen_before_failing() {
@@ -192,14 +190,14 @@ fn watch_on_a_terminal_shows_errors_and_leaves_the_screen_before_failing() {
     let Some(command) = project.terminal_command(80, &["status", "--watch"]) else { return };
     let mut screen = RunningCommand::start(command);
     screen.lines_until("FEATURE");
-    crate::support::write_file(&project.config_file(), b"nonsense: 1\n");
+    write_file(&project.config_file(), b"nonsense: 1\n");
     screen.lines_until("unknown field `nonsense`");
-    crate::support::write_file(&project.config_file(), b"");
+    write_file(&project.config_file(), b"");
     let root = project.root.to_str().unwrap();
     project.run_client(&["project", "remove", root]).assert_success();
     assert_eq!(screen.wait_for_exit(), Some(1));
     let rest = screen.remaining_lines().concat();
-    let (_, after) = rest.split_once(LEAVE).expect("the first screen is back");
+    let (_, after) = rest.split_once(LEAVE_SCREEN).expect("the alternate screen is left");
     assert!(after.contains("the project is watched no more"), "{rest:?}");
     daemon.stop();
 }
@@ -207,15 +205,15 @@ fn watch_on_a_terminal_shows_errors_and_leaves_the_screen_before_failing() {
 #[test]
 fn invalid_project_configuration_exits_with_78_with_and_without_daemon() {
     let project = Project::complete().file(".kittify/config.yaml", ": [");
-    let asked = [vec!["status"], vec!["status", FEATURE], vec!["status", FEATURE, "--json"]];
+    let commands = [vec!["status"], vec!["status", FEATURE], vec!["status", FEATURE, "--json"]];
     let codes =
-        || asked.iter().map(|arguments| project.run_client(arguments).code).collect::<Vec<_>>();
+        || commands.iter().map(|arguments| project.run_client(arguments).code).collect::<Vec<_>>();
     assert_eq!(codes(), [78, 78, 78]);
     let daemon = project.start_daemon();
     assert_eq!(codes(), [78, 78, 78]);
-    let one = project.run_client(&["status", FEATURE, "--json"]);
-    assert_eq!(one.json()["feature_slug"], FEATURE);
-    assert!(one.stderr.contains(".kittify/config.yaml:1:"), "{one:?}");
+    let output = project.run_client(&["status", FEATURE, "--json"]);
+    assert_eq!(output.json()["feature_slug"], FEATURE);
+    assert!(output.stderr.contains(".kittify/config.yaml:1:"), "{output:?}");
     daemon.stop();
 }
 
@@ -223,7 +221,7 @@ fn invalid_project_configuration_exits_with_78_with_and_without_daemon() {
 fn feature_is_found_while_the_user_configuration_is_invalid() {
     let project = Project::complete();
     let daemon = project.start_daemon();
-    crate::support::write_file(&project.config_file(), b"nonsense: 1\n");
+    write_file(&project.config_file(), b"nonsense: 1\n");
     for name in [FEATURE, "kitty-specs/001-x"] {
         let run = project.run_client(&["status", name]).assert_success();
         assert!(run.stdout.starts_with("001-x\n"), "{run:?}");

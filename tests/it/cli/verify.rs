@@ -1,24 +1,24 @@
-//! `dossierd verify`: nothing to say of a daemon that is right, everything of one that is not.
+//! `dossierd verify`: succeeds if daemon and disk agree, and reports each difference.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 
-use std::io::{Read as _, Write as _};
-
 use crate::support::fake_server::{FakeResponse, FakeServer};
-use crate::support::{FEATURE, Project, bakery_dir, write_file};
+use crate::support::wait::wait_for;
+use crate::support::{COMMAND_TIMEOUT, FEATURE, Project, bakery_dir, run, sha256, write_file};
 
-/// What the daemon at `socket` answers to a request's first line.
-fn answer(socket: &std::path::Path, request: &str) -> Option<(u16, String)> {
+/// Sends a request line to the daemon at `socket`; returns status and body of the response.
+fn request(socket: &std::path::Path, request_line: &str) -> Option<(u16, String)> {
     let mut stream = UnixStream::connect(socket).ok()?;
     write!(
         stream,
-        "{request}\r\nHost: localhost\r\nAccept: application/json\r\nConnection: close\r\n\r\n"
+        "{request_line}\r\nHost: localhost\r\nAccept: application/json\r\nConnection: close\r\n\r\n"
     )
     .ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response).ok()?;
+    let (head, body) = response.split_once("\r\n\r\n")?;
     Some((head.get(9..12)?.parse().ok()?, body.to_owned()))
 }
 
@@ -28,8 +28,8 @@ fn verify_succeeds_if_daemon_and_disk_agree() {
     let _daemon = project.start_daemon();
     let run = project.run_client(&["verify"]).assert_success();
     assert_eq!(run.stdout, "4 features compared: the daemon shows what is there\n");
-    for round in 0..5 {
-        write_file(&project.root.join("kitty-specs/001-order-page/spec.md"), &[b'a' + round]);
+    for number in 0..5 {
+        write_file(&project.root.join("kitty-specs/001-order-page/spec.md"), &[b'a' + number]);
         project.run_client(&["verify", "001-order-page"]).assert_success();
     }
     fs::remove_dir_all(project.root.join("kitty-specs/002-loyalty-card")).unwrap();
@@ -48,7 +48,7 @@ fn verify_outside_a_project_compares_all_projects() {
     let verify = |arguments: &[&str]| {
         let mut command = project.client_command(&[&["verify"], arguments].concat());
         command.current_dir(project.home());
-        crate::support::run(command, crate::support::COMMAND_TIMEOUT)
+        run(command, COMMAND_TIMEOUT)
     };
     assert_eq!(
         verify(&[]).assert_success().stdout,
@@ -75,7 +75,7 @@ fn verify_compares_other_projects_if_one_root_is_unavailable() {
     fs::rename(&other.root, other.home().join("away")).unwrap();
     let mut command = project.client_command(&["verify"]);
     command.current_dir(project.home());
-    let run = crate::support::run(command, crate::support::COMMAND_TIMEOUT);
+    let run = run(command, COMMAND_TIMEOUT);
     run.assert_failure(1, other.root.to_str().unwrap());
     assert_eq!(run.stdout, "2 features compared: the daemon shows what is there\n");
     daemon.stop();
@@ -92,7 +92,7 @@ fn verify_compares_only_paths_and_hashes_if_the_manifest_is_invalid() {
     let daemon = project.start_daemon();
     assert_eq!(daemon.export(FEATURE)["required_artifacts"], 1);
     project.write(own, ": [");
-    crate::support::wait::wait_for("the error", || {
+    wait_for("the error in the manifest", || {
         let errors = daemon.status()["projects"][0]["manifest_errors"].as_array()?.len();
         (errors > 0).then_some(())
     });
@@ -105,13 +105,13 @@ fn verify_compares_only_paths_and_hashes_if_the_manifest_is_invalid() {
 fn verify_reports_each_difference_and_fails() {
     let project = Project::complete();
     let daemon = project.start_daemon();
-    let hash = crate::support::sha256(b"# Spec\n");
+    let hash = sha256(b"# Spec\n");
     let wrong = hash.replace(|c: char| c.is_ascii_digit(), "0");
     let (real, socket) = (project.socket(), project.home().join("fake/dossierd.sock"));
-    let lie = {
+    let respond = {
         let (hash, wrong) = (hash.clone(), wrong.clone());
-        move |request: &str| {
-            let (status, body) = answer(&real, request)?;
+        move |request_line: &str| {
+            let (status, body) = request(&real, request_line)?;
             let body = body
                 .replace(&hash, &wrong)
                 .replace("\"relative_path\":\"plan.md\"", "\"relative_path\":\"plan.txt\"")
@@ -119,17 +119,20 @@ fn verify_reports_each_difference_and_fails() {
             Some(FakeResponse { status, server: "dossierd/9.9.9", body })
         }
     };
-    let fake = FakeServer::start(&socket, lie);
+    let fake = FakeServer::start(&socket, respond);
     let socket = fake.socket.to_str().unwrap();
     let run = project.run_client(&["verify", "--socket", socket]);
     assert_eq!(run.code, 1, "{run:?}");
     insta::assert_snapshot!(run.stdout.replace(&wrong, "WRONG").replace(&hash, "RIGHT"));
     let versions = format!("version 9.9.9, this command of {}", env!("CARGO_PKG_VERSION"));
-    assert_eq!(run.stderr.matches(&versions).count(), 1, "said once: {run:?}");
+    assert_eq!(run.stderr.matches(&versions).count(), 1, "the versions are reported once: {run:?}");
     let json = project.run_client(&["verify", FEATURE, "--json", "--socket", socket]);
     assert_eq!(json.code, 1);
     let differences = json.json()["differences"].as_array().unwrap().clone();
-    let changed = differences.iter().find(|one| one["artifact_key"] == "input.spec.main").unwrap();
+    let changed = differences
+        .iter()
+        .find(|difference| difference["artifact_key"] == "input.spec.main")
+        .unwrap();
     assert_eq!(changed["field"], "content_hash_sha256");
     assert_eq!((&changed["daemon"], &changed["disk"]), (&wrong.into(), &hash.into()));
     drop(daemon);
@@ -139,11 +142,11 @@ fn verify_reports_each_difference_and_fails() {
 fn verify_ignores_changes_made_during_the_comparison() {
     let project = Project::complete();
     let _daemon = project.start_daemon();
-    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let (stop, stop_receiver) = std::sync::mpsc::channel::<()>();
     let path = project.feature_dir().join("spec.md");
     let writer = std::thread::spawn(move || {
         let mut number = 0_u64;
-        while stopped.try_recv().is_err() {
+        while stop_receiver.try_recv().is_err() {
             number += 1;
             write_file(&path, format!("# Spec {number}\n").as_bytes());
             std::thread::yield_now();

@@ -1,5 +1,5 @@
-//! `dossierd watch`: the present state, then what happens, without a hole and whatever becomes of the
-//! daemon; and the daemon that it starts.
+//! `dossierd watch`: the current problems, then every event, over restarts of the daemon; and the daemon
+//! that it starts.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -32,7 +32,7 @@ fn watch_prints_current_problems_then_events() {
             Some(text) => write_file(&feature.join(path), text),
             None => fs::remove_file(feature.join(path)).unwrap(),
         }
-        // One line an event into a pipe; the last of these is the verdict.
+        // Into a pipe, each event is one line; the last of these is the evaluation.
         lines.extend(live.lines_until(if text.is_some() { "; drifted" } else { "incomplete" }));
     }
     daemon.export("003-delivery-slots");
@@ -51,14 +51,14 @@ fn watch_reports_restored_parity() {
         (daemon.overview(FEATURE)["drift"]["state"] == "in_parity").then_some(())
     });
     let mut live = watch(&project, &[FEATURE]);
-    assert!(live.next_line().contains("1 of 1 features as they should be"), "the state");
+    assert!(live.next_line().contains("1 of 1 features as they should be"), "the current state");
     fs::remove_file(project.feature_dir().join("plan.md")).unwrap();
-    let gone = live.lines_until("1 missing").join("\n");
-    assert!(gone.contains("deleted      plan.md (required)"), "{gone}");
-    assert!(gone.contains("now incomplete 3/4"), "{gone}");
+    let deleted = live.lines_until("1 missing").join("\n");
+    assert!(deleted.contains("deleted      plan.md (required)"), "{deleted}");
+    assert!(deleted.contains("now incomplete 3/4"), "{deleted}");
     write_file(&project.feature_dir().join("plan.md"), b"# Plan\n");
-    let back = live.lines_until("parity restored").join("\n");
-    assert!(back.contains("restored     plan.md (required)"), "{back}");
+    let restored = live.lines_until("parity restored").join("\n");
+    assert!(restored.contains("restored     plan.md (required)"), "{restored}");
     live.interrupt();
 }
 
@@ -81,13 +81,17 @@ fn watch_json_prints_the_state_then_every_event() {
     journal.read_new(&daemon);
     write_file(&project.feature_dir().join("spec.md"), b"changed\n");
     let new = assert_invariants(&project, &daemon, &mut journal);
-    let seen: Vec<Value> = new.iter().map(|_| live.next_json()).collect();
-    assert_eq!(seen, new);
+    let printed: Vec<Value> = new.iter().map(|_| live.next_json()).collect();
+    assert_eq!(printed, new);
     live.interrupt();
 
     let since = format!("{}:2", status["instance"].as_str().unwrap());
     let mut later = watch(&project, &["--json", "--since", &since]);
-    assert_eq!(later.next_json(), journal.events[2], "no state, but what came after the cursor");
+    assert_eq!(
+        later.next_json(),
+        journal.events[2],
+        "the event after the cursor, without the state"
+    );
     later.interrupt();
 }
 
@@ -96,10 +100,13 @@ fn watch_of_a_feature_prints_only_its_events() {
     let project = Project::complete().file("kitty-specs/002-y/spec.md", "y\n");
     let _daemon = project.start_daemon();
     let mut live = watch(&project, &[FEATURE]);
-    assert!(!live.lines_until("no baseline").concat().contains("002-y"), "the state");
+    assert!(
+        !live.lines_until("no baseline").concat().contains("002-y"),
+        "the state has only the feature"
+    );
     write_file(&project.root.join("kitty-specs/002-y/spec.md"), b"other\n");
-    write_file(&project.feature_dir().join("spec.md"), b"meant\n");
-    assert!(live.next_line().contains("001-x  modified"), "only the feature");
+    write_file(&project.feature_dir().join("spec.md"), b"selected\n");
+    assert!(live.next_line().contains("001-x  modified"), "only events of the feature");
     live.interrupt();
 }
 
@@ -110,25 +117,25 @@ fn watch_continues_over_stops_and_kills_without_gap_or_repetition() {
     let mut live = watch(&project, &["--json"]);
     let mut journal = JournalReader::default();
     let state = live.next_json();
-    let begun = state["cursor"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
-    let begun: usize = begun.parse().unwrap();
-    for round in 0..4 {
-        write_file(&project.feature_dir().join(format!("{round}.md")), b"while it runs\n");
-        if round % 2 == 0 {
+    let start = state["cursor"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
+    let start: usize = start.parse().unwrap();
+    for iteration in 0..4 {
+        write_file(&project.feature_dir().join(format!("{iteration}.md")), b"while it runs\n");
+        if iteration % 2 == 0 {
             daemon.kill();
         } else {
             daemon.stop();
         }
         live.wait_for_stderr("the daemon is away");
-        write_file(&project.feature_dir().join("spec.md"), format!("{round}\n").as_bytes());
+        write_file(&project.feature_dir().join("spec.md"), format!("{iteration}\n").as_bytes());
         daemon = project.start_daemon();
         live.wait_for_stderr("the daemon is back");
         live.stderr_lines.clear();
     }
     assert_invariants(&project, &daemon, &mut journal);
-    let new = &journal.events[begun..];
-    let seen: Vec<Value> = new.iter().map(|_| live.next_json()).collect();
-    assert_eq!(seen, new);
+    let new = &journal.events[start..];
+    let printed: Vec<Value> = new.iter().map(|_| live.next_json()).collect();
+    assert_eq!(printed, new);
     assert_eq!(live.interrupt(), Vec::<String>::new());
 }
 
@@ -137,16 +144,18 @@ fn watch_retries_if_the_daemon_disconnects_during_a_gap() {
     let project = Project::complete();
     let _daemon = project.start_daemon();
     let real = proxy(&project, "dossierd/0.1.0", str::to_owned);
-    let (followed, went) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (has_followed, has_closed) =
+        (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let fake = FakeServer::start(&project.home().join("fake/dossierd.sock"), move |request| {
         if request.contains("/api/events") {
-            followed.store(true, Ordering::SeqCst);
+            has_followed.store(true, Ordering::SeqCst);
             let body = "event: gap\ndata: {\"reason\":\"retention\"}\n\n".to_owned();
             return Some(FakeResponse { status: 200, server: "dossierd/0.1.0", body });
         }
-        // When it is asked for the present state after a gap, it is away once.
-        let goes = followed.load(Ordering::SeqCst) && !went.swap(true, Ordering::SeqCst);
-        if goes { None } else { real(request) }
+        // The first request for the current state after a gap gets no response.
+        let closes =
+            has_followed.load(Ordering::SeqCst) && !has_closed.swap(true, Ordering::SeqCst);
+        if closes { None } else { real(request) }
     });
     let mut live = watch(&project, &["--socket", fake.socket.to_str().unwrap()]);
     live.lines_until("no baseline");
@@ -163,37 +172,38 @@ fn burst_is_summarised_in_one_line_on_a_terminal() {
     let Some(command) = project.terminal_command(100, &["watch"]) else { return };
     let mut live = RunningCommand::start(command);
     live.lines_until("no baseline");
-    // Appears at once, so it is one batch however slow the machine is.
-    let made = project.root.join("made");
+    // Moved in by one rename, so the files are one batch even on a slow machine.
+    let dir = project.root.join("made");
     for number in 0..40 {
-        write_file(&made.join(format!("{number}.md")), b"note\n");
+        write_file(&dir.join(format!("{number}.md")), b"note\n");
     }
-    fs::rename(made, project.feature_dir().join("notes")).unwrap();
+    fs::rename(dir, project.feature_dir().join("notes")).unwrap();
     let shown = anstream::adapter::strip_str(&live.next_line()).to_string();
     assert_eq!(redact_times(shown.trim_end()), "TIME  001-x  40 added artifacts");
     live.type_text("\x03");
     assert_eq!(live.wait_for_exit(), Some(0));
 }
 
-/// Lets no daemon outlive a test that started it in the background.
-struct Background<'p>(&'p Project);
+/// Stops the daemon that a command started in the background, when dropped.
+struct BackgroundDaemon<'p>(&'p Project);
 
-impl Drop for Background<'_> {
+impl Drop for BackgroundDaemon<'_> {
     fn drop(&mut self) {
         let stopped = self.0.client_command(&["stop"]).output().unwrap();
         assert!(stopped.status.success() || std::thread::panicking(), "{stopped:?}");
     }
 }
 
-fn configured() -> Project {
+/// Creates a project that is named in the configuration.
+fn configured_project() -> Project {
     Project::complete().config("projects: [{path: ROOT}]\n")
 }
 
 #[test]
 fn watch_starts_a_daemon_that_keeps_running() {
-    let project = configured();
+    let project = configured_project();
     let mut live = watch(&project, &[]);
-    let _background = Background(&project);
+    let _background = BackgroundDaemon(&project);
     live.lines_until("no baseline");
     live.wait_for_stderr("started one in the background");
     live.interrupt();
@@ -202,29 +212,29 @@ fn watch_starts_a_daemon_that_keeps_running() {
     assert!(log.contains("listening"), "{log}");
     let mode = fs::metadata(project.state_dir().join("daemon.log")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    // A session of its own, and nothing of the terminal's.
+    // The daemon has its own session and no terminal.
     let pid = status["pid"].as_u64().unwrap();
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
-    assert_eq!(fields[3], pid.to_string(), "its session: {stat}");
-    assert_eq!(fields[4], "0", "its terminal: {stat}");
+    assert_eq!(fields[3], pid.to_string(), "session: {stat}");
+    assert_eq!(fields[4], "0", "terminal: {stat}");
     assert_eq!(fs::read_link(format!("/proc/{pid}/fd/0")).unwrap(), Path::new("/dev/null"));
 }
 
 #[test]
 fn ten_watch_commands_at_once_start_one_daemon() {
-    let project = configured();
+    let project = configured_project();
     let mut all: Vec<RunningCommand> = (0..10).map(|_| watch(&project, &[])).collect();
     for live in &mut all {
         live.lines_until("no baseline");
     }
-    let _background = Background(&project);
+    let _background = BackgroundDaemon(&project);
     let log = fs::read_to_string(project.state_dir().join("daemon.log")).unwrap();
     assert_eq!(log.matches("store opened").count(), 1, "{log}");
     assert!(!log.contains("already"), "{log}");
     write_file(&project.feature_dir().join("spec.md"), b"changed\n");
     for live in &mut all {
-        assert!(live.next_line().contains("modified"), "all see the same");
+        assert!(live.next_line().contains("modified"), "every command prints the event");
     }
     for live in all {
         live.interrupt();
@@ -233,28 +243,28 @@ fn ten_watch_commands_at_once_start_one_daemon() {
 
 #[test]
 fn watch_reports_why_the_daemon_cannot_start() {
-    let project = configured();
+    let project = configured_project();
     let open = project.home().join("open");
     fs::create_dir(&open).unwrap();
     fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).unwrap();
     let run = project.run_client(&["watch", "--socket", open.join("my.sock").to_str().unwrap()]);
     assert_eq!(run.code, 1, "{run:?}");
     assert!(run.stderr.contains("the daemon ended early"), "{run:?}");
-    assert!(run.stderr.contains("can be entered by other users"), "the end of the log: {run:?}");
+    assert!(
+        run.stderr.contains("can be entered by other users"),
+        "the end of the log is printed: {run:?}"
+    );
 }
 
-/// A `systemctl` that knows the unit and starts the daemon by itself.
+/// Puts a fake `systemctl` with this script into `PATH`; it records its arguments.
 fn with_systemctl(project: Project, script: &str) -> Project {
-    let folder = project.home().join("bin");
-    fs::create_dir_all(&folder).unwrap();
-    let program = folder.join("systemctl");
-    fs::write(
-        &program,
-        format!("#!/bin/sh\necho \"$@\" >> '{}/calls'\n{script}\n", folder.display()),
-    )
-    .unwrap();
+    let dir = project.home().join("bin");
+    fs::create_dir_all(&dir).unwrap();
+    let program = dir.join("systemctl");
+    fs::write(&program, format!("#!/bin/sh\necho \"$@\" >> '{}/calls'\n{script}\n", dir.display()))
+        .unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    let path = format!("{}:{}", dir.display(), std::env::var("PATH").unwrap());
     project.env("PATH", path)
 }
 
@@ -268,12 +278,15 @@ fn watch_starts_the_installed_unit() {
          show) case \"$4\" in *MainPID) cat \"$HOME/pid\" ;; *) echo always ;; esac ;;\n\
          *) exit 1 ;;\nesac"
     );
-    let project = with_systemctl(configured(), &script);
+    let project = with_systemctl(configured_project(), &script);
     let mut live = watch(&project, &[]);
     live.lines_until("no baseline");
     live.wait_for_stderr("started the user unit dossierd.service");
     live.interrupt();
-    assert!(!project.state_dir().join("daemon.log").exists(), "nothing in the background");
+    assert!(
+        !project.state_dir().join("daemon.log").exists(),
+        "no daemon is started in the background"
+    );
     let pid = project.run_client(&["status", "--json"]).assert_success().json()["pid"].clone();
     fs::write(project.home().join("pid"), pid.to_string()).unwrap();
     let stopped = project.run_client(&["stop"]).assert_success();
@@ -285,9 +298,9 @@ fn watch_starts_the_installed_unit() {
 #[test]
 fn watch_starts_a_daemon_if_the_unit_does_not_start() {
     let script = "case \"$2\" in cat) exit 0 ;; *) echo 'it is masked' >&2; exit 1 ;; esac";
-    let project = with_systemctl(configured(), script);
+    let project = with_systemctl(configured_project(), script);
     let mut live = watch(&project, &[]);
-    let _background = Background(&project);
+    let _background = BackgroundDaemon(&project);
     live.wait_for_stderr("it is masked");
     live.wait_for_stderr("started one in the background");
     live.lines_until("no baseline");

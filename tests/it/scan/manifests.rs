@@ -196,11 +196,11 @@ fn unknown_step_is_a_warning_and_all_steps_apply() {
     fs::remove_file(project.feature_dir().join("plan.md")).unwrap();
     let check = project.run(&["check"]);
     assert_eq!(check.code, 10);
-    let said = "step `nonsens` is not one of the mission's; all that it requires counts";
-    assert!(check.stdout.contains(said), "{}", check.stdout);
+    let warning = "step `nonsens` is not one of the mission's; all that it requires counts";
+    assert!(check.stdout.contains(warning), "{}", check.stdout);
     let feature = &project.run(&["check", "--json"]).json()["features"][0];
     assert_eq!((&feature["step"], &feature["step_source"]), (&json!("nonsens"), &json!("config")));
-    assert_eq!(feature["step_error"], said);
+    assert_eq!(feature["step_error"], warning);
 }
 
 #[test]
