@@ -13,7 +13,7 @@ pub enum ContentError {
     /// The file changed since it was hashed.
     #[error("the file changed since it was hashed; retry")]
     Changed,
-    /// The file cannot be read, or is no regular file any more.
+    /// The file cannot be read, or is not a regular file any more.
     #[error(transparent)]
     Read(#[from] io::Error),
 }

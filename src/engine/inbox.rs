@@ -1,10 +1,10 @@
-//! Messages to the engine: hints, results of file checks, commands. Other threads add them; the engine
-//! thread takes all of them in each iteration. It handles none of them.
+//! Messages to the engine: hints, results of file checks, commands. Other threads add them; the
+//! engine thread takes all of them in each iteration. It handles none of them.
 //!
 //! # Bounds
-//! Hints are coalesced by path. Above 65,536 paths of a project they collapse into one full rescan, so
-//! a burst costs a rescan and not memory. Above 1,024 commands the sender gets [`Full`]. Results are
-//! bounded by the checks that the engine has in flight.
+//! Hints are coalesced by path. Above 65,536 paths of a project they collapse into one full rescan,
+//! so a burst costs a rescan and not memory. Above 1,024 commands the sender gets [`Full`]. Results
+//! are bounded by the checks that the engine has in flight.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -24,7 +24,8 @@ use crate::core::sync::lock;
 use crate::store::StoreError;
 use crate::watch::{Hint, HintKind};
 
-/// Maximum number of distinct pending paths per project; beyond it they collapse into one full rescan.
+/// Maximum number of distinct pending paths per project; beyond it they collapse into one full
+/// rescan.
 const MAX_PENDING_PATHS: usize = 65_536;
 /// Maximum number of pending commands; beyond it the sender gets [`Full`].
 const MAX_PENDING_COMMANDS: usize = 1024;
@@ -272,9 +273,9 @@ impl Letters {
 
 /// Merges two consecutive hints about one path.
 ///
-/// `DirCreated` is kept, because the directory has to be watched whatever followed; watching it shows
-/// whether it still exists. `MovedTo` is kept over `Removed`, because inotify reports a rename over an
-/// existing file before the removal of that file.
+/// `DirCreated` is kept, because the directory has to be watched whatever followed; watching it
+/// shows whether it still exists. `MovedTo` is kept over `Removed`, because inotify reports a
+/// rename over an existing file before the removal of that file.
 fn merge(known: HintKind, new: HintKind) -> HintKind {
     match (known, new) {
         (HintKind::DirCreated, _) => HintKind::DirCreated,

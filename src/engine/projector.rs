@@ -1,8 +1,8 @@
 //! Writes `snapshot-latest.json` files on its own thread.
 //!
-//! Each feature's file is written at most once per [`WRITE_INTERVAL`]; the newest snapshot wins. The
-//! files can be rebuilt at any time, so a failed write is reported to the project and retried there;
-//! it never stops the engine.
+//! Each feature's file is written at most once per [`WRITE_INTERVAL`]; the newest snapshot wins.
+//! The files can be rebuilt at any time, so a failed write is reported to the project and retried
+//! there; it never stops the engine.
 
 use std::collections::{HashMap, HashSet};
 use std::io;

@@ -1,5 +1,5 @@
-//! Scans the features of a project once, without a daemon. The result is what one-shot commands print,
-//! and equals the state that a daemon publishes. It writes nothing.
+//! Scans the features of a project once, without a daemon. The result is what one-shot commands
+//! print, and equals the state that a daemon publishes. It writes nothing.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -47,8 +47,8 @@ pub fn limits(config: &LimitsConfig) -> ScanLimits {
 pub struct Look<'a> {
     /// Limits of each feature.
     pub limits: ScanLimits,
-    /// [`StaticHash::Compute`] if a baseline is made from the result. Otherwise this hash is computed
-    /// only for features that have a baseline.
+    /// [`StaticHash::Compute`] if a baseline is made from the result. Otherwise this hash is
+    /// computed only for features that have a baseline.
     pub static_part: StaticHash,
     /// Counts what has been scanned.
     pub progress: &'a Progress,
@@ -67,8 +67,9 @@ pub enum SurveyError {
 
 /// Scans `features`, on as many threads as there are cores.
 ///
-/// `render` is called with each feature on the thread that scanned it, whose processor cache contains
-/// it; `sink` is called with the results on the calling thread, in the order of `features`.
+/// `render` is called with each feature on the thread that scanned it, whose processor cache
+/// contains it; `sink` is called with the results on the calling thread, in the order of
+/// `features`.
 ///
 /// # Errors
 /// [`SurveyError`].

@@ -1,4 +1,5 @@
-//! Checkpoints SQLite's write-ahead log (WAL) on its own thread, so the engine does not wait for it.
+//! Checkpoints SQLite's write-ahead log (WAL) on its own thread, so the engine does not wait for
+//! it.
 //!
 //! It runs after commits and not periodically, so an idle daemon stays idle. It does not commit.
 

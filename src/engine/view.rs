@@ -195,7 +195,8 @@ impl FeatureView {
     }
 }
 
-/// Returns the drift of a feature from its baseline; calls `snapshot` only if there is a valid baseline.
+/// Returns the drift of a feature from its baseline; calls `snapshot` only if there is a valid
+/// baseline.
 #[must_use]
 pub fn judge_drift(
     terms: &FeatureContext,
@@ -243,8 +244,8 @@ impl Views {
         Arc::clone(&self.world.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Returns a channel that receives the sequence number of the last event, at every new event and at
-    /// every new state.
+    /// Returns a channel that receives the sequence number of the last event, at every new event
+    /// and at every new state.
     #[must_use]
     pub fn news(&self) -> watch::Receiver<u64> {
         self.seq.subscribe()

@@ -1,5 +1,5 @@
-//! Changes of a feature that are not committed, and the rows and events that a commit writes of them.
-//! The transaction itself is in `run/commit.rs`.
+//! Changes of a feature that are not committed, and the rows and events that a commit writes of
+//! them. The transaction itself is in `run/commit.rs`.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -96,8 +96,8 @@ impl LiveFeature {
 
     /// Returns the changes to commit now, if there are any.
     ///
-    /// If the commit succeeds, call [`LiveFeature::committed`]; if it fails, a later call returns the
-    /// changes again.
+    /// If the commit succeeds, call [`LiveFeature::committed`]; if it fails, a later call returns
+    /// the changes again.
     pub(in crate::engine) fn take_commit(&mut self, now: Duration, at: Timestamp) -> Option<Due> {
         let is_complete = !self.in_flight.has_checks()
             || self.batch.since.is_none_or(|since| since + BATCH_WINDOW <= now);
@@ -117,8 +117,8 @@ impl LiveFeature {
 
     /// Returns the evaluation to commit now, if one is pending.
     ///
-    /// It evaluates committed state, so it follows the commit of the changes, and no event of a file
-    /// waits for it.
+    /// It evaluates committed state, so it follows the commit of the changes, and no event of a
+    /// file waits for it.
     pub(in crate::engine) fn take_evaluation(
         &mut self,
         now: Duration,
@@ -134,8 +134,8 @@ impl LiveFeature {
         let known = self.announced.as_ref();
         let new_id = || Uuid::new_v4().to_string();
         let EvaluationEvents { events, last_published: announced } =
-            evaluation_events(&slug, known, &evaluation, &self.bearings, at, new_id);
-        self.verdict = Some(evaluation);
+            evaluation_events(&slug, known, &evaluation, &self.metadata, at, new_id);
+        self.evaluation = Some(evaluation);
         let is_unchanged = known == Some(&announced);
         let commit = Due { announced: Some(announced), events, ..Due::default() };
         if commit.is_empty() && is_unchanged {
@@ -149,8 +149,8 @@ impl LiveFeature {
         let mut commit = Due { gone_since: self.gone_since, ..Due::default() };
         for (path, PendingPath { committed: before, removal }) in &self.batch.paths {
             let entry = self.inventory.entries().get(path);
-            // A file that is restored after its deletion was committed is compared with its tombstone;
-            // a file that was created and deleted since the last commit emits no event.
+            // A file that is restored after its deletion was committed is compared with its
+            // tombstone; a file that was created and deleted since the last commit emits no event.
             let returned = before.is_none() && entry.is_some();
             let restored = self.tombstones.get(path).filter(|_| returned);
             let changed = EntryChange {
@@ -208,7 +208,7 @@ impl LiveFeature {
     /// Returns true if a baseline was accepted since the last evaluation, while no daemon ran.
     pub(super) fn baseline_accepted_offline(&self) -> bool {
         let evaluated = self.announced.as_ref().and_then(|announced| announced.baseline);
-        let baseline = &self.bearings.baseline;
+        let baseline = &self.metadata.baseline;
         let is_other = evaluated.is_some_and(|known| known != baseline.fingerprint());
         is_other && matches!(baseline, BaselineFile::Valid(_))
     }
@@ -217,7 +217,7 @@ impl LiveFeature {
     fn drop_accepted(&self, tombstones: &mut Vec<Arc<ArtifactRef>>) {
         if self.batch.tombstones_cleared
             && !tombstones.is_empty()
-            && let BaselineFile::Valid(baseline) = &self.bearings.baseline
+            && let BaselineFile::Valid(baseline) = &self.metadata.baseline
             && let Some(artifacts) = &baseline.artifacts
         {
             let accepted: HashSet<_> = artifacts.iter().map(|one| &one.relative_path).collect();
@@ -251,7 +251,7 @@ impl LiveFeature {
     fn evaluate(&mut self) -> Evaluation {
         let parity = self.inventory.parity_hash();
         let tree = self.inventory.tree_hash();
-        let drift = judge_drift(self.inventory.context(), &self.bearings, || {
+        let drift = judge_drift(self.inventory.context(), &self.metadata, || {
             let dossier = self.inventory.to_dossier(Timestamp::default());
             MissionDossierSnapshot::compute(&dossier, Uuid::nil(), Timestamp::default())
         });

@@ -7,8 +7,8 @@ use crate::core::path::RelPath;
 /// The kind of a check in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum Flight {
-    /// A repeated read of a file that may have changed without a new time stamp. The published entry
-    /// stays meanwhile, and no client waits.
+    /// A repeated read of a file that may have changed without a new time stamp. The published
+    /// entry stays meanwhile, and no client waits.
     Verify,
     /// The published entry may be stale.
     Check,

@@ -1,9 +1,9 @@
 //! State of one watched feature: its inventory, changes that have not settled, and changes that are
 //! not committed. It does no I/O.
 //!
-//! Changes are collected in a batch that contains, for each path, the last committed artifact. Events
-//! are derived from that and from the inventory at the time of the commit, so a path that changed
-//! twice emits one event, and one that changed back emits none.
+//! Changes are collected in a batch that contains, for each path, the last committed artifact.
+//! Events are derived from that and from the inventory at the time of the commit, so a path that
+//! changed twice emits one event, and one that changed back emits none.
 
 mod due;
 mod flights;
@@ -40,11 +40,12 @@ pub(super) struct LiveFeature {
     pub(super) dir: FeatureDir,
     pub(super) inventory: Inventory,
     pub(super) settle: Debouncer,
-    /// Paths that were found missing, and since when. They are checked again before they are recorded
-    /// as deleted.
+    /// Paths that were found missing, and since when. They are checked again before they are
+    /// recorded as deleted.
     pub(super) suspected_deletions: BTreeMap<RelPath, Duration>,
-    /// Files to read again, and when: they were modified so shortly before they were read that a later
-    /// change may have the same time stamp. The published entry stays meanwhile, so no client waits.
+    /// Files to read again, and when: they were modified so shortly before they were read that a
+    /// later change may have the same time stamp. The published entry stays meanwhile, so no client
+    /// waits.
     pub(super) verifications: BTreeSet<(Duration, RelPath)>,
     /// Checks in flight.
     pub(super) in_flight: Flights,
@@ -73,16 +74,16 @@ pub(super) struct LiveFeature {
     pub(super) feature_deletion_held: bool,
     /// True if some of the feature's directories are polled because they cannot be watched.
     pub(super) polled: bool,
-    bearings: Arc<FeatureMetadata>,
+    metadata: Arc<FeatureMetadata>,
     absent: Vec<String>,
     tombstones: Tombstones,
     batch: Batch,
     announced: Option<LastPublished>,
     announced_at: Option<Duration>,
-    /// When the metadata is read again, if that is pending. An evaluation waits for it, because one by
-    /// the old metadata would be superseded at once.
+    /// When the metadata is read again, if that is pending. An evaluation waits for it, because one
+    /// by the old metadata would be superseded at once.
     pub(super) metadata_refresh_due: Option<Duration>,
-    verdict: Option<Evaluation>,
+    evaluation: Option<Evaluation>,
     /// Time of the last check of the disk; `None` if there was none since the daemon started.
     scanned_at: Option<Timestamp>,
     projection: Projection,
@@ -169,14 +170,14 @@ impl LiveFeature {
             held_deletions: BTreeSet::new(),
             feature_deletion_held: false,
             polled: false,
-            bearings: Arc::new(metadata),
+            metadata: Arc::new(metadata),
             absent: stored.absent,
             tombstones: Tombstones::new(stored.tombstones),
             batch: Batch { dir: unstored_dir, ..Batch::default() },
             announced: stored.announced,
             announced_at: None,
             metadata_refresh_due: None,
-            verdict: None,
+            evaluation: None,
             scanned_at: None,
             projection: Projection::MayDiffer,
             view: None,
@@ -188,8 +189,8 @@ impl LiveFeature {
         self.inventory.entries().get(path).is_some()
     }
 
-    /// Adds entries that were found since the last listing. Returns true if the limit may be exceeded;
-    /// only a complete listing gives the exact number.
+    /// Adds entries that were found since the last listing. Returns true if the limit may be
+    /// exceeded; the exact number is known only after a complete listing.
     pub(super) fn count_entries(&mut self, entries: u64, limits: &ScanLimits) -> bool {
         self.entries = self.entries.saturating_add(entries);
         self.entries > limits.max_entries
@@ -267,8 +268,8 @@ impl LiveFeature {
         }
     }
 
-    /// Records that a path is a readable directory: an entry of that path was a file, or the directory
-    /// while it was unreadable, and is removed.
+    /// Records that a path is a readable directory: an entry of that path was a file, or the
+    /// directory while it was unreadable, and is removed.
     pub(super) fn on_dir_found(&mut self, path: &RelPath, now: Duration) {
         let was_unreadable = self.unreadable_dirs.remove(path);
         self.remove(
@@ -299,13 +300,13 @@ impl LiveFeature {
                 }
             }
         }
-        let is_accepted = match (&self.bearings.baseline, &metadata.baseline) {
+        let is_accepted = match (&self.metadata.baseline, &metadata.baseline) {
             (before, BaselineFile::Valid(now)) => {
                 !matches!(before, BaselineFile::Valid(before) if before == now)
             }
             _ => false,
         };
-        self.bearings = Arc::new(metadata);
+        self.metadata = Arc::new(metadata);
         self.batch.tombstones_cleared |= is_accepted;
         self.batch.context_changed = true;
         self.view = None;
@@ -377,8 +378,8 @@ impl LiveFeature {
         is_idle
     }
 
-    /// Returns true if no path is pending or in flight and nothing has to be committed; ignores what
-    /// waits for the git hold.
+    /// Returns true if no path is pending or in flight and nothing has to be committed; ignores
+    /// what waits for the git hold.
     pub(super) fn is_settled(&self) -> bool {
         self.is_checked() && self.batch.is_settled(self.git_hold_until.is_some())
     }
@@ -405,7 +406,7 @@ impl LiveFeature {
 
     /// Returns true if there is a baseline file, valid or not.
     pub(super) fn has_baseline(&self) -> bool {
-        !matches!(self.bearings.baseline, BaselineFile::Absent)
+        !matches!(self.metadata.baseline, BaselineFile::Absent)
     }
 
     /// Returns true if all changes of paths are committed; an evaluation may be pending.

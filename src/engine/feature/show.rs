@@ -20,8 +20,8 @@ pub(super) enum Projection {
 }
 
 impl LiveFeature {
-    /// Returns true if the snapshot file has to be checked, and resets that. Only a snapshot that was
-    /// announced by an event is written.
+    /// Returns true if the snapshot file has to be checked, and resets that. Only a snapshot that
+    /// was announced by an event is written.
     pub(in crate::engine) fn take_stale_snapshot(&mut self) -> bool {
         let announced = self.announced.is_some() && self.batch.is_empty();
         announced && std::mem::take(&mut self.projection) == Projection::MayDiffer
@@ -50,7 +50,7 @@ impl LiveFeature {
         if let Some(view) = published.filter(|view| !is_stale(view)) {
             return Arc::clone(view);
         }
-        let verdict = self.verdict.clone().filter(|_| self.batch.is_empty());
+        let verdict = self.evaluation.clone().filter(|_| self.batch.is_empty());
         let watch = match FeatureWatchState::from_unknown_reason(
             self.inventory.context().unknown_reason.as_ref(),
         ) {
@@ -72,7 +72,7 @@ impl LiveFeature {
             tombstones: self.tombstones.iter().cloned().collect(),
             verdict,
             snapshot_id: id.unwrap_or_else(Uuid::new_v4),
-            bearings: Arc::clone(&self.bearings),
+            bearings: Arc::clone(&self.metadata),
             watch,
             computed_at: computed_at.unwrap_or(at),
             last_scanned_at: self.scanned_at,

@@ -1,7 +1,8 @@
 //! Tombstones: the last known state of deleted files, in the order of deletion; see
 //! `docs/specification.md#tombstones`.
 //!
-//! A feature has at most [`MAX_TOMBSTONES`]; beyond that the oldest are removed, here and in the store.
+//! A feature has at most [`MAX_TOMBSTONES`]; beyond that the oldest are removed, here and in the
+//! store.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -60,8 +61,8 @@ impl Tombstones {
         self.by_path.remove(path).is_some()
     }
 
-    /// Enforces the limit on a change that removes `cleared` and adds `new`: extends `cleared` by the
-    /// oldest tombstones, and drops the first of `new` if these alone exceed the limit.
+    /// Enforces the limit on a change that removes `cleared` and adds `new`: extends `cleared` by
+    /// the oldest tombstones, and drops the first of `new` if these alone exceed the limit.
     pub(super) fn evict_oldest(&self, cleared: &mut Vec<RelPath>, new: &mut Vec<Arc<ArtifactRef>>) {
         new.drain(..new.len().saturating_sub(MAX_TOMBSTONES));
         if self.by_path.len() + new.len() <= MAX_TOMBSTONES {

@@ -1,5 +1,6 @@
-//! Fallbacks for incomplete file events: a rescan after an inotify queue overflow, retries of refused
-//! watches, and polling where no events are delivered. The watches themselves are in `watching`.
+//! Fallbacks for incomplete file events: a rescan after an inotify queue overflow, retries of
+//! refused watches, and polling where no events are delivered. The watches themselves are in
+//! `watching`.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -10,8 +11,8 @@ use super::{Counting, LiveProject, Now};
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::engine::pool::Pool;
 
-/// Delay of the rescan after the first overflow. It doubles with each further overflow, so that a burst
-/// of overflows causes few rescans.
+/// Delay of the rescan after the first overflow. It doubles with each further overflow, so that a
+/// burst of overflows causes few rescans.
 const RESCAN_BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// Maximum delay of a rescan.
 const RESCAN_BACKOFF_MAX: Duration = Duration::from_secs(5);
@@ -19,8 +20,9 @@ const RESCAN_BACKOFF_MAX: Duration = Duration::from_secs(5);
 const BACKOFF_RESET_AFTER: Duration = Duration::from_secs(10);
 /// Maximum number of removed directories times watches within [`REMOVAL_STORM_WINDOW`].
 ///
-/// `notify` scans all watches for every removed directory and is unresponsive meanwhile. Beyond this
-/// number, replacing the watcher is cheaper; it is created again once the removals have stopped.
+/// `notify` scans all watches for every removed directory and is unresponsive meanwhile. Beyond
+/// this number, replacing the watcher is cheaper; it is created again once the removals have
+/// stopped.
 const MAX_REMOVAL_STORM: u64 = 1_000_000;
 const REMOVAL_STORM_WINDOW: Duration = Duration::from_secs(1);
 /// How often it is checked whether the removals have stopped.
@@ -35,7 +37,8 @@ const POLL_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 const WATCH_RETRY_MIN: Duration = Duration::from_secs(1);
 /// Maximum delay of a retry of refused watches.
 const WATCH_RETRY_MAX: Duration = Duration::from_mins(1);
-/// Timeout for the event of the probe file. After it the file system is assumed to deliver no events.
+/// Timeout for the event of the probe file. After it the file system is assumed to deliver no
+/// events.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Health of a project's file events.
@@ -103,8 +106,9 @@ impl Care {
             .then(|| format!("inotify events were lost; rescanning the project (rescan {number})"))
     }
 
-    /// Returns true if more directories of the sample are missing than at the last call. Directories
-    /// that are removed and created again therefore do not delay the new watcher indefinitely.
+    /// Returns true if more directories of the sample are missing than at the last call.
+    /// Directories that are removed and created again therefore do not delay the new watcher
+    /// indefinitely.
     fn is_being_removed(&mut self) -> bool {
         let Some(RemovalSample { dirs, missing }) = &mut self.removal_sample else {
             return false;
@@ -166,7 +170,8 @@ impl LiveProject {
     /// Drops a watcher that timed out; events since then may be lost.
     pub(super) fn check_watcher_timeout(&mut self, now: Now) {
         if self.watching.end_turn() && !self.care.is_rescan_due() {
-            warn!(root = %self.setup.root.display(), "file watcher timed out; replacing it and rescanning");
+            let root = self.setup.root.display();
+            warn!(%root, "file watcher timed out; replacing it and rescanning");
             self.drop_watcher(now);
         }
     }

@@ -1,4 +1,5 @@
-//! Lists directories of a feature, compares the listing with the inventory, and submits path checks.
+//! Lists directories of a feature, compares the listing with the inventory, and submits path
+//! checks.
 //!
 //! A listing is read here, on the engine thread; files are hashed in `pool`.
 
@@ -25,8 +26,8 @@ use crate::watch::HintKind;
 pub(super) const RESOURCE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 impl LiveProject {
-    /// Compares a directory of a feature, or all of it, with the disk. Each directory is watched before
-    /// it is listed, so that no entry created in between is missed.
+    /// Compares a directory of a feature, or all of it, with the disk. Each directory is watched
+    /// before it is listed, so that no entry created in between is missed.
     pub(in crate::engine) fn compare(
         &mut self,
         slug: &FeatureSlug,
@@ -78,31 +79,7 @@ impl LiveProject {
         self.changed = true;
         let listing = match listing {
             Ok(listing) => listing,
-            Err(error) if is_not_a_directory(&error) => {
-                if let Some(subdir) = subdir {
-                    for below in feature.paths_below(Some(subdir)) {
-                        suspect_deletion(feature, below, now);
-                    }
-                    let indexed = feature.contains(subdir);
-                    feature.settle.on_hint(subdir, HintKind::CloseWrite, indexed, now.elapsed);
-                }
-                return;
-            }
-            Err(error) if is_resource_exhausted(&error) => {
-                self.out_of_resources = false;
-                self.set_out_of_resources(true);
-                self.recompare.insert(slug.clone());
-                self.refresh_due.get_or_insert(now.elapsed + RESOURCE_RETRY_INTERVAL);
-                return;
-            }
-            Err(error) => {
-                match subdir {
-                    Some(subdir) => mark_dir_unreadable(feature, subdir, &error.to_string(), now),
-                    None => feature
-                        .set_listing_blocker(Some(UnknownReason::Unreadable(error.to_string()))),
-                }
-                return;
-            }
+            Err(error) => return self.on_listing_error(slug, subdir, &error, now),
         };
         feature.set_scanned_at(now.at);
         if let Some(subdir) = subdir {
@@ -180,6 +157,43 @@ impl LiveProject {
         }
     }
 
+    /// Handles a directory of a feature, or a feature, that cannot be listed.
+    fn on_listing_error(
+        &mut self,
+        slug: &FeatureSlug,
+        subdir: Option<&RelPath>,
+        error: &io::Error,
+        now: Now,
+    ) {
+        if is_resource_exhausted(error) {
+            // Reset first, so that each failure is logged.
+            self.out_of_resources = false;
+            self.set_out_of_resources(true);
+            self.recompare.insert(slug.clone());
+            self.refresh_due.get_or_insert(now.elapsed + RESOURCE_RETRY_INTERVAL);
+            return;
+        }
+        let Some(feature) = self.features.get_mut(slug) else {
+            return;
+        };
+        match subdir {
+            Some(subdir) if is_not_a_directory(error) => {
+                for below in feature.paths_below(Some(subdir)) {
+                    suspect_deletion(feature, below, now);
+                }
+                let indexed = feature.contains(subdir);
+                feature.settle.on_hint(subdir, HintKind::CloseWrite, indexed, now.elapsed);
+            }
+            // A missing feature is found by the next refresh.
+            None if is_not_a_directory(error) => {}
+            Some(subdir) => mark_dir_unreadable(feature, subdir, &error.to_string(), now),
+            None => {
+                let reason = UnknownReason::Unreadable(error.to_string());
+                feature.set_listing_blocker(Some(reason));
+            }
+        }
+    }
+
     /// Rescans a feature and schedules a refresh of the metadata.
     pub(in crate::engine) fn compare_one(
         &mut self,
@@ -251,7 +265,8 @@ pub(super) fn enqueue_check(
     });
 }
 
-/// Records that an indexed path was found missing. It is checked again before it is recorded as deleted.
+/// Records that an indexed path was found missing. It is checked again before it is recorded as
+/// deleted.
 pub(super) fn suspect_deletion(feature: &mut LiveFeature, path: RelPath, now: Now) {
     feature.settle.on_hint(&path, HintKind::Removed, true, now.elapsed);
     feature.suspected_deletions.insert(path, now.elapsed);

@@ -47,8 +47,8 @@ impl LiveProject {
             return false;
         }
         let Some(relative) = self.relative(path) else {
-            // The root itself, a directory of user missions, or git's directory, of which only `HEAD`
-            // is relevant.
+            // The root itself, a directory of user missions, or git's directory, of which only
+            // `HEAD` is relevant.
             let is_user_mission = self
                 .setup
                 .user_missions
@@ -88,8 +88,8 @@ impl LiveProject {
         RelPath::new(below.as_os_str().as_bytes()).ok()
     }
 
-    /// Handles a directory above or of a feature that was created, moved or removed: the watches below
-    /// its path belong to the previous directory, so the features are listed again.
+    /// Handles a directory above or of a feature that was created, moved or removed: the watches
+    /// below its path belong to the previous directory, so the features are listed again.
     fn on_dir_replaced(&mut self, relative: &RelPath, now: Now) {
         self.refresh_due.get_or_insert(now.elapsed + REFRESH_DELAY);
         for feature in self.features.values() {
@@ -237,13 +237,13 @@ impl LiveProject {
                 }
                 // This check belongs to an earlier hint; the deletion is too recent.
                 Some(since) => {
-                    feature.settle.schedule_at(path, *since + self.setup.times.deletion_grace)
+                    feature.settle.schedule_at(path, *since + self.setup.times.deletion_grace);
                 }
                 None => suspect_deletion(feature, path.clone(), now),
             },
             PathState::Unstable => feature.settle.schedule_at(path, now.elapsed + VERIFY_DELAY),
             PathState::OutOfResources => {
-                feature.settle.schedule_at(path, now.elapsed + RESOURCE_RETRY_INTERVAL)
+                feature.settle.schedule_at(path, now.elapsed + RESOURCE_RETRY_INTERVAL);
             }
             PathState::ParentUnreadable(dir, reason) => {
                 mark_dir_unreadable(feature, &dir, &reason, now);

@@ -1,5 +1,5 @@
-//! State of one watched project: its watcher, its features and its metadata, and what each iteration
-//! of the event loop does with them. Committing and publishing is done in `run`.
+//! State of one watched project: its watcher, its features and its metadata, and what each
+//! iteration of the event loop does with them. Committing and publishing is done in `run`.
 
 mod ahead;
 mod attend;
@@ -79,8 +79,8 @@ pub(super) struct LiveProject {
     features: BTreeMap<FeatureSlug, Box<LiveFeature>>,
     /// Index of their directories.
     places: Places,
-    /// Features with pending work or an unpublished change. The cost of an iteration depends on these,
-    /// not on the number of all features.
+    /// Features with pending work or an unpublished change. The cost of an iteration depends on
+    /// these, not on the number of all features.
     active: BTreeSet<FeatureSlug>,
     /// The view that was published last.
     published: Option<Arc<ProjectView>>,
@@ -98,7 +98,7 @@ pub(super) struct LiveProject {
     fault: Option<String>,
     /// Features that the next commit removes from the store.
     pub(super) removed_features: Vec<FeatureSlug>,
-    /// Features that exceed a scan limit, or may exceed it: only a listing gives the number of entries.
+    /// Features that exceed a scan limit, or may exceed it; only a listing counts the entries.
     over_limit: BTreeSet<FeatureSlug>,
     /// True if the last check failed because the process was out of file descriptors or memory.
     out_of_resources: bool,
@@ -129,8 +129,8 @@ pub(super) enum Counting {
 }
 
 impl LiveProject {
-    /// Opens, watches and scans a project; `stored` are its features in the store. If the root cannot be
-    /// opened, the project waits for it.
+    /// Opens, watches and scans a project; `stored` are its features in the store. If the root
+    /// cannot be opened, the project waits for it.
     pub(super) fn start(
         setup: Setup,
         make: MakeBackend,
@@ -236,7 +236,8 @@ impl LiveProject {
         self.findings = self.project.manifest_diagnostics();
     }
 
-    /// Does what is due: checks of the root and the watches, the metadata refresh, path checks, the scrub.
+    /// Does what is due: checks of the root and the watches, the metadata refresh, path checks, the
+    /// scrub.
     pub(super) fn turn(&mut self, pool: &Pool, now: Now) {
         if self.root.away.is_some() {
             return self.probe_root(now);
@@ -288,8 +289,8 @@ impl LiveProject {
         self.refresh_due.is_none() && self.active().filter(is_selected).all(LiveFeature::is_settled)
     }
 
-    /// Returns true if one feature or all have no path pending or in flight; ignores what could not be
-    /// committed.
+    /// Returns true if one feature or all have no path pending or in flight; ignores what could not
+    /// be committed.
     pub(super) fn is_checked(&self, slug: Option<&FeatureSlug>) -> bool {
         let is_selected =
             |feature: &&LiveFeature| slug.is_none_or(|slug| *slug == feature.dir.slug);

@@ -21,8 +21,8 @@ impl Places {
         }
     }
 
-    /// Returns the features that contain a path below the root, each with the path relative to it, which
-    /// is `None` for the feature's directory itself. Features may be nested.
+    /// Returns the features that contain a path below the root, each with the path relative to it,
+    /// which is `None` for the feature's directory itself. Features may be nested.
     pub(super) fn containing(&self, path: &RelPath) -> Vec<(FeatureSlug, Option<RelPath>)> {
         let bytes = path.as_bytes();
         let slashes = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/');

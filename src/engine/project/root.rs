@@ -56,7 +56,8 @@ impl Root {
 }
 
 impl LiveProject {
-    /// Returns true if the project has to restart because its root is back, or is another directory.
+    /// Returns true if the project has to restart because its root is back, or is another
+    /// directory.
     pub(in crate::engine) fn needs_restart(&self) -> bool {
         self.root.is_back
     }
@@ -156,11 +157,12 @@ impl LiveProject {
 }
 
 /// Message about a root for which [`looks_unmounted`] returns true.
-pub(super) const UNMOUNTED: &str = "it is empty or on another file system and contains none of the known features; mount the file \
-     system, or remove the project and add it again";
+pub(super) const UNMOUNTED: &str = "it is empty or on another file system and contains none of \
+                                    the known features; mount the file system, or remove the \
+                                    project and add it again";
 
-/// Returns true if the root is probably the mount point of a file system that is not mounted: none of
-/// the known features exists, and the root is empty or on another device than the indexed files.
+/// Returns true if the root is probably the mount point of a file system that is not mounted: none
+/// of the known features exists, and the root is empty or on another device than the indexed files.
 pub(super) fn looks_unmounted<'a>(
     project: &Project,
     dirs: &[FeatureDir],

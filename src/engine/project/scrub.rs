@@ -1,5 +1,5 @@
-//! The scrub: rereads all files slowly, to find changes that raise no inotify event and keep the time
-//! stamps, such as writes through a memory mapping or corruption of the disk.
+//! The scrub: rereads all files slowly, to find changes that raise no inotify event and keep the
+//! time stamps, such as writes through a memory mapping or corruption of the disk.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -122,8 +122,8 @@ impl LiveProject {
         });
     }
 
-    /// Handles the result of a scrub read. A difference under the same signature is recorded at once,
-    /// because no event will follow; any other difference is checked as after a hint.
+    /// Handles the result of a scrub read. A difference under the same signature is recorded at
+    /// once, because no event will follow; any other difference is checked as after a hint.
     pub(super) fn on_scrub_result(&mut self, done: Done, now: Now) {
         self.scrub.in_flight = self.scrub.in_flight.saturating_sub(1);
         let root_is_missing = self.root.away.is_some();
@@ -140,7 +140,8 @@ impl LiveProject {
                 self.active.insert(done.slug.clone());
                 self.report_undetected_change(&done.slug, &done.path);
             }
-            // The file is being written, or the process is out of resources: the next scrub reads it.
+            // The file is being written, or the process is out of resources: the next scrub reads
+            // it.
             PathState::Unstable | PathState::OutOfResources => {}
             _ => {
                 feature.settle.schedule_at(&done.path, now.elapsed);

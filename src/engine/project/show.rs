@@ -12,8 +12,8 @@ use crate::engine::view::{FeatureView, ProjectView, WatchState};
 use crate::project::Project;
 
 impl LiveProject {
-    /// Returns the current view, the same as before if nothing changed, and deactivates idle features.
-    /// Calls `on_change` with each feature whose view changed.
+    /// Returns the current view, the same as before if nothing changed, and deactivates idle
+    /// features. Calls `on_change` with each feature whose view changed.
     pub(in crate::engine) fn view(
         &mut self,
         at: Timestamp,

@@ -1,5 +1,5 @@
-//! Refreshes a project's metadata: which features exist, their inputs, and the directories to watch for
-//! changes of both. Reading the files is done in `crate::project`, on the engine thread.
+//! Refreshes a project's metadata: which features exist, their inputs, and the directories to watch
+//! for changes of both. Reading the files is done in `crate::project`, on the engine thread.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -23,7 +23,8 @@ use crate::watch::HintKind;
 
 /// How long a deleted feature without a baseline stays in the status.
 const DELETED_FEATURE_RETENTION: Duration = Duration::from_hours(24);
-/// Time to the next check whether the deletion of a feature is committed, so that it can be removed.
+/// Time to the next check whether the deletion of a feature is committed, so that it can be
+/// removed.
 const EXPIRY_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 impl LiveProject {
@@ -42,8 +43,9 @@ impl LiveProject {
                 .any(|run| is_at_or_below(&run, path) || is_at_or_below(path, &run))
     }
 
-    /// Returns true if a hint can add or remove features: it concerns a directory or symbolic link, now
-    /// or before, that matches a prefix of a feature pattern. Regular files there are irrelevant.
+    /// Returns true if a hint can add or remove features: it concerns a directory or symbolic link,
+    /// now or before, that matches a prefix of a feature pattern. Regular files there are
+    /// irrelevant.
     pub(super) fn affects_feature_set(
         &self,
         path: &Path,
@@ -176,8 +178,8 @@ impl LiveProject {
         }
     }
 
-    /// Removes stored features that were not discovered although their directory exists or may exist:
-    /// the configuration does not select them any more, so they are not reported as deleted.
+    /// Removes stored features that were not discovered although their directory exists or may
+    /// exist: the configuration does not select them any more, so they are not reported as deleted.
     pub(super) fn drop_unconfigured(
         &mut self,
         stored: &mut BTreeMap<FeatureSlug, Stored>,
@@ -226,7 +228,8 @@ impl LiveProject {
         }
     }
 
-    /// Marks a feature and all its files as deleted. The feature stays in the status until it expires.
+    /// Marks a feature and all its files as deleted. The feature stays in the status until it
+    /// expires.
     pub(super) fn mark_deleted(&mut self, slug: &FeatureSlug, now: Now) {
         let Some(feature) = self.features.get_mut(slug) else {
             return;
@@ -256,8 +259,8 @@ impl LiveProject {
         }
     }
 
-    /// Watches the existing directories that contain metadata. Returns true if one is newly watched:
-    /// what was read from it before may have changed since.
+    /// Watches the existing directories that contain metadata. Returns true if one is newly
+    /// watched: what was read from it before may have changed since.
     pub(super) fn watch_metadata_dirs(&mut self) -> bool {
         let dirs = self
             .project

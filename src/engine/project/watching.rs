@@ -1,7 +1,7 @@
 //! The set of watched directories of a project, and of those that inotify refused.
 //!
-//! inotify removes the watch of a deleted or moved directory by itself; this set has to be told by
-//! [`Watching::forget`]. When to retry or to replace the watcher is decided in `attend`.
+//! inotify removes the watch of a deleted or moved directory by itself; callers remove it from this
+//! set with [`Watching::forget`]. When to retry or to replace the watcher is decided in `attend`.
 
 use std::collections::BTreeSet;
 use std::ops::Bound::{Included, Unbounded};
@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use crate::watch::{Backend, CALL_TIMEOUT, CALL_TIMEOUT_PER_DIR, WatchError};
 
-/// Maximum number of directories in the sample from which it is derived whether a tree is still being
-/// removed.
+/// Maximum number of directories in the sample from which it is derived whether a tree is still
+/// being removed.
 const MAX_REMOVAL_SAMPLE: usize = 128;
 
 /// Creates a watcher.
@@ -26,8 +26,8 @@ pub(super) struct Watching {
     watched: BTreeSet<PathBuf>,
     /// Directories that should be watched but are not.
     refused: BTreeSet<PathBuf>,
-    /// Directories whose watch was renewed in this iteration. They are not renewed again for another
-    /// feature that contains them, because events between two watches are lost.
+    /// Directories whose watch was renewed in this iteration. They are not renewed again for
+    /// another feature that contains them, because events between two watches are lost.
     watched_this_iteration: BTreeSet<PathBuf>,
     /// The last error of the watcher.
     error: Option<String>,
@@ -71,8 +71,8 @@ impl Watching {
         }
     }
 
-    /// Drops the watcher; there are no events until [`Watching::replace_watcher`]. Returns a sample of
-    /// the watched directories, spread over the tree.
+    /// Drops the watcher; there are no events until [`Watching::replace_watcher`]. Returns a sample
+    /// of the watched directories, spread over the tree.
     pub(super) fn drop_watcher(&mut self) -> Vec<PathBuf> {
         self.backend = None;
         // Otherwise an earlier refusal would cause a retry before the removals have stopped.
@@ -88,8 +88,8 @@ impl Watching {
         self.timed_out
     }
 
-    /// Records the duration of a call for `count` directories. Drops a watcher that is too slow: it is
-    /// busy removing the watches of a tree.
+    /// Records the duration of a call for `count` directories. Drops a watcher that is too slow: it
+    /// is busy removing the watches of a tree.
     fn record_latency(&mut self, started: Instant, count: usize) {
         self.waited += started.elapsed();
         self.expected += CALL_TIMEOUT_PER_DIR * u32::try_from(count).unwrap_or(u32::MAX);
@@ -129,8 +129,8 @@ impl Watching {
         self.record_latency(started, 1);
     }
 
-    /// Watches those directories that are not watched, in one call to the watcher thread. Returns true if
-    /// at least one is newly watched.
+    /// Watches those directories that are not watched, in one call to the watcher thread. Returns
+    /// true if at least one is newly watched.
     pub(super) fn watch_missing(&mut self, dirs: impl IntoIterator<Item = PathBuf>) -> bool {
         let dirs: BTreeSet<PathBuf> =
             dirs.into_iter().filter(|dir| !self.watched.contains(dir)).collect();
@@ -171,8 +171,8 @@ impl Watching {
         }
     }
 
-    /// Removes a directory that was deleted or replaced, and those below it. Returns true if one of them
-    /// was watched or refused.
+    /// Removes a directory that was deleted or replaced, and those below it. Returns true if one of
+    /// them was watched or refused.
     pub(super) fn forget(&mut self, dir: &Path) -> bool {
         let watched = take_below(&mut self.watched, dir);
         let refused = take_below(&mut self.refused, dir);

@@ -62,8 +62,8 @@ impl Commits {
 }
 
 impl Engine {
-    /// Commits all pending changes in one transaction, announces it, and then commits the evaluations
-    /// of the changed features in another: computing these takes longest.
+    /// Commits all pending changes in one transaction, announces it, and then commits the
+    /// evaluations of the changed features in another: computing these takes longest.
     pub(super) fn commit(&mut self, now: Now) {
         if now.elapsed < self.commits.retry_at || !self.recover_store(now) {
             return;
@@ -130,8 +130,8 @@ impl Engine {
         }
     }
 
-    /// Prunes the journal soon if it exceeds its limit by a sixteenth, so that a burst of events does
-    /// not fill the disk before the next regular pruning.
+    /// Prunes the journal soon if it exceeds its limit by a sixteenth, so that a burst of events
+    /// does not fill the disk before the next regular pruning.
     fn schedule_prune_if_oversized(&mut self, now: Now) {
         let max = self.grounds.config.journal.max_bytes();
         if self.store.journal_bytes() > max.saturating_add(max / 16) {
@@ -139,8 +139,8 @@ impl Engine {
         }
     }
 
-    /// Records that the store cannot be accessed and schedules the next attempt. The published state
-    /// stays correct, but is not durable.
+    /// Records that the store cannot be accessed and schedules the next attempt. The published
+    /// state stays correct, but is not durable.
     pub(super) fn on_store_error(&mut self, error: &StoreError, now: Now) {
         self.views.counters().failed();
         let text = error_chain(error);
@@ -231,8 +231,8 @@ fn quarantine_message(path: &Path) -> String {
     format!("a corrupt store was quarantined as {path}; all projects were indexed again")
 }
 
-/// Builds the store's change from a feature's commit. Moves out what the feature does not need again
-/// when the commit has succeeded.
+/// Builds the store's change from a feature's commit. Moves out what the feature does not need
+/// again when the commit has succeeded.
 fn change(origin: &Arc<EventOrigin>, slug: &FeatureSlug, commit: &mut Due) -> FeatureChange {
     FeatureChange {
         upserts: std::mem::take(&mut commit.set),

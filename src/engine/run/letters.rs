@@ -17,7 +17,8 @@ impl Engine {
                 continue;
             };
             if let Some(error) = hints.failed {
-                warn!(root = %project.setup.root.display(), error, "file watcher reported an error");
+                let root = project.setup.root.display();
+                warn!(%root, error, "file watcher reported an error");
             }
             if hints.lost {
                 project.events_lost(now);

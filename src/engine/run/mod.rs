@@ -1,12 +1,14 @@
 //! The event loop on the engine thread, the only owner of live state.
 //!
-//! Each iteration drains the inbox, starts the file checks that are due, commits all pending changes
-//! in one transaction, and only then publishes the new state and answers the clients that wait for it.
+//! Each iteration drains the inbox, starts the file checks that are due, commits all pending
+//! changes in one transaction, and only then publishes the new state and answers the clients that
+//! wait for it.
 //!
 //! Files are hashed by `pool`, snapshot files written by `projector` and the WAL checkpointed by
-//! `upkeep`, each on threads of their own. The engine thread itself waits for the disk when it lists
-//! directories, reads metadata (`meta.json`, manifests, baselines, git state), stats paths, creates
-//! cookie files and commits, and for the watcher thread when directories are added to inotify.
+//! `upkeep`, each on threads of their own. The engine thread itself waits for the disk when it
+//! lists directories, reads metadata (`meta.json`, manifests, baselines, git state), stats paths,
+//! creates cookie files and commits, and for the watcher thread when directories are added to
+//! inotify.
 
 mod commit;
 mod letters;
@@ -47,8 +49,8 @@ const RESCAN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Timeout for pending changes at shutdown. After it the daemon stops without them; the next start
 /// finds them.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
-/// Timeout for one iteration of a working engine, which may list a whole project. After it the engine
-/// is considered hung.
+/// Timeout for one iteration of a working engine, which may list a whole project. After it the
+/// engine is considered hung.
 pub(super) const ITERATION_TIMEOUT: Duration = Duration::from_secs(10);
 /// Timeout for a sync request: the current iteration, its cookie, and the rescan.
 pub(super) const SYNC_TIMEOUT: Duration =

@@ -30,8 +30,8 @@ pub(super) struct Grounds {
     /// Roots to watch until the daemon stops, in addition to those of the configuration and store.
     pub(super) extra_roots: BTreeSet<PathBuf>,
     pub(super) machine: Machine,
-    /// Number of the next project. Numbers are not reused, so the result of a check that was started
-    /// for a removed project reaches no other.
+    /// Number of the next project. Numbers are not reused, so the result of a check that was
+    /// started for a removed project reaches no other.
     pub(super) next_id: ProjectId,
 }
 
@@ -83,7 +83,8 @@ impl Engine {
         let setup = self.grounds.setup(root);
         let id = setup.id;
         if let Err(error) = recreate_private_dir(&setup.cookies) {
-            warn!(path = %setup.cookies.display(), %error, "cannot create the directory for sync cookies");
+            let path = setup.cookies.display();
+            warn!(%path, %error, "cannot create the directory for sync cookies");
         }
         let (inbox, watchers) = (self.inbox.clone(), self.grounds.watchers.clone());
         let make = Box::new(move || {
@@ -222,8 +223,8 @@ impl Engine {
 
     /// Applies a new configuration and returns a description of each change.
     ///
-    /// A project with changed settings is restarted from its stored state, so events are emitted only
-    /// for real differences.
+    /// A project with changed settings is restarted from its stored state, so events are emitted
+    /// only for real differences.
     pub(super) fn reload(&mut self, config: Config, now: Now) -> Vec<String> {
         let before = std::mem::replace(&mut self.grounds.config, config);
         let mut changes = Vec::new();

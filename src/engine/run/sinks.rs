@@ -26,7 +26,7 @@ impl Engine {
             }),
             SinkCommand::Advance { sink, instance, update, reply } => {
                 let done = if *instance == *self.store.instance() {
-                    self.written(now, |store| store.update_cursor(sink, &update))
+                    self.write(now, |store| store.update_cursor(sink, &update))
                 } else {
                     Err(SinkError::StoreReplaced)
                 };
@@ -48,10 +48,10 @@ impl Engine {
         work: impl FnOnce(&mut Store) -> Result<T, StoreError>,
     ) {
         // Fails if the sender has stopped waiting.
-        let _ = reply.send(self.written(now, work));
+        let _ = reply.send(self.write(now, work));
     }
 
-    fn written<T>(
+    fn write<T>(
         &mut self,
         now: Now,
         work: impl FnOnce(&mut Store) -> Result<T, StoreError>,

@@ -104,10 +104,10 @@ fn overflow_replaces_the_watcher_and_rescans() {
         fixture.control.is_watching(&fixture.feature().join("tasks")),
         "an empty directory is watched, too"
     );
-    fs::write(fixture.feature().join("unseen.md"), "x").unwrap();
+    fs::write(fixture.feature().join("without-hint.md"), "x").unwrap();
     fs::remove_file(fixture.feature().join("spec.md")).unwrap();
     fixture.control.send_hint(Hint::Overflow);
-    fixture.wait_for_files(&["unseen.md"]);
+    fixture.wait_for_files(&["without-hint.md"]);
     assert_eq!(fixture.control.backend_count(), 2);
     assert!(fixture.control.is_watching(&fixture.feature().join("tasks")));
     fixture.stop();
@@ -153,11 +153,11 @@ fn sync_whose_cookie_times_out_does_not_shorten_the_deletion_grace() {
     fs::remove_file(&spec).unwrap();
     fixture.control.send_hint(Hint::At(spec, HintKind::Removed));
     // No hint is sent for this file.
-    fs::write(fixture.feature().join("unseen.md"), "x").unwrap();
+    fs::write(fixture.feature().join("without-hint.md"), "x").unwrap();
     let (reply, answer) = tokio::sync::oneshot::channel();
     fixture.running.inbox.command(Command::Sync { feature: None, reply }).unwrap();
     assert_eq!(answer.blocking_recv(), Ok(SyncKind::Scan));
-    fixture.wait_for_files(&["spec.md", "unseen.md"]);
+    fixture.wait_for_files(&["spec.md", "without-hint.md"]);
     fixture.stop();
 }
 
@@ -254,10 +254,10 @@ fn watcher_that_times_out_is_replaced_and_the_project_rescanned() {
     fs::create_dir(&dir).unwrap();
     fs::write(dir.join("api.yaml"), "x").unwrap();
     // No hint is sent for this file.
-    fs::write(fixture.feature().join("unseen.md"), "x").unwrap();
+    fs::write(fixture.feature().join("without-hint.md"), "x").unwrap();
     fixture.control.stop_responding();
     fixture.control.send_hint(Hint::At(dir.clone(), HintKind::DirCreated));
-    fixture.wait_for_files(&["contracts/api.yaml", "spec.md", "unseen.md"]);
+    fixture.wait_for_files(&["contracts/api.yaml", "spec.md", "without-hint.md"]);
     assert_eq!(fixture.control.backend_count(), 2);
     assert!(fixture.control.is_watching(&dir));
     fixture.wait_until(|state| state.projects[0].resyncs == 1);

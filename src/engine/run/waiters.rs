@@ -1,7 +1,7 @@
 //! Answers sync requests once all changes made before them are published.
 //!
-//! A cookie file is created in a watched directory of each project. inotify delivers events in order,
-//! so when the cookie's event arrives, all earlier events have arrived too; see
+//! A cookie file is created in a watched directory of each project. inotify delivers events in
+//! order, so when the cookie's event arrives, all earlier events have arrived too; see
 //! `docs/specification.md#synchronisation`.
 
 use std::collections::HashSet;
@@ -58,8 +58,8 @@ impl Engine {
         self.waiters.push(Waiter { feature, cookies, deadline, scanned: false, reply });
     }
 
-    /// Answers the requests whose cookies have arrived and whose features have settled. Starts a rescan
-    /// for those whose cookie timed out.
+    /// Answers the requests whose cookies have arrived and whose features have settled. Starts a
+    /// rescan for those whose cookie timed out.
     pub(super) fn resolve_syncs(&mut self, now: Now) {
         let mut unanswered = Vec::new();
         for mut waiter in std::mem::take(&mut self.waiters) {
