@@ -13,11 +13,11 @@ use crate::project::root_dir::RootDir;
 const MAX_FILE_BYTES: u64 = 512 << 20;
 
 /// Reads a feature's baseline.
-pub(super) fn read(folder: &RootDir, slug: &FeatureSlug) -> BaselineFile {
+pub(super) fn read(root_dir: &RootDir, slug: &FeatureSlug) -> BaselineFile {
     let Some(path) = rel_path(&file_path(slug)) else {
         return BaselineFile::Absent;
     };
-    match folder.read(&path, MAX_FILE_BYTES) {
+    match root_dir.read(&path, MAX_FILE_BYTES) {
         Ok(None) => BaselineFile::Absent,
         Ok(Some(bytes)) => match Baseline::parse(&bytes) {
             Ok(baseline) => BaselineFile::Valid(Box::new(baseline)),
@@ -28,17 +28,21 @@ pub(super) fn read(folder: &RootDir, slug: &FeatureSlug) -> BaselineFile {
 }
 
 /// Whether something stands where a feature's baseline belongs.
-pub(super) fn exists(folder: &RootDir, slug: &FeatureSlug) -> bool {
-    rel_path(&file_path(slug)).is_some_and(|path| folder.exists(&path))
+pub(super) fn exists(root_dir: &RootDir, slug: &FeatureSlug) -> bool {
+    rel_path(&file_path(slug)).is_some_and(|path| root_dir.exists(&path))
 }
 
 /// Removes a feature's baseline.
-pub(super) fn clear(folder: &RootDir, root: &Path, slug: &FeatureSlug) -> Result<bool, WriteError> {
+pub(super) fn clear(
+    root_dir: &RootDir,
+    root: &Path,
+    slug: &FeatureSlug,
+) -> Result<bool, WriteError> {
     let name = file_path(slug);
     let Some(path) = rel_path(&name) else {
         return Ok(false);
     };
-    folder.remove(&path).map_err(|source| WriteError::remove(root.join(name), source))
+    root_dir.remove(&path).map_err(|source| WriteError::remove(root.join(name), source))
 }
 
 pub(super) fn file_path(slug: &FeatureSlug) -> String {

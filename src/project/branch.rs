@@ -13,8 +13,9 @@ const DETACHED_HEAD: &str = "HEAD";
 const MAX_FILE_BYTES: u64 = 64 << 10;
 
 /// The branch by git's directory; `HEAD` when detached, `unknown` without git.
-pub(super) fn current_branch(git: Option<&Path>) -> String {
-    let head = git.and_then(|git| read_path(&git.join("HEAD"), MAX_FILE_BYTES).ok().flatten());
+pub(super) fn current_branch(git_dir: Option<&Path>) -> String {
+    let head =
+        git_dir.and_then(|git_dir| read_path(&git_dir.join("HEAD"), MAX_FILE_BYTES).ok().flatten());
     match head {
         Some(head) => parse_head(&head),
         None => UNKNOWN_BRANCH.to_owned(),
@@ -23,7 +24,7 @@ pub(super) fn current_branch(git: Option<&Path>) -> String {
 
 /// The directory in which `HEAD` lies, by the nearest `.git` upward: of a worktree, its own.
 pub(super) fn find_git_dir(root: &Path) -> Option<PathBuf> {
-    root.ancestors().find_map(|folder| resolve_git_dir(&folder.join(".git")))
+    root.ancestors().find_map(|dir| resolve_git_dir(&dir.join(".git")))
 }
 
 /// The git directory that `dot_git` is or, in a worktree or submodule, names.
@@ -33,8 +34,8 @@ fn resolve_git_dir(dot_git: &Path) -> Option<PathBuf> {
         return Some(dot_git.to_owned());
     }
     let text = read_path(dot_git, MAX_FILE_BYTES).ok()??;
-    let named = text.strip_prefix(b"gitdir:")?.trim_ascii();
-    Some(dot_git.parent()?.join(std::ffi::OsStr::from_bytes(named)))
+    let target = text.strip_prefix(b"gitdir:")?.trim_ascii();
+    Some(dot_git.parent()?.join(std::ffi::OsStr::from_bytes(target)))
 }
 
 fn parse_head(head: &[u8]) -> String {
@@ -56,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn heads() {
+    fn head_file_names_the_branch() {
         for (head, branch) in [
             ("ref: refs/heads/main\n", "main"),
             ("ref: refs/heads/feature/x\n", "feature/x"),
@@ -69,19 +70,19 @@ mod tests {
     }
 
     #[test]
-    fn where_the_git_folder_is() {
+    fn git_dir_is_found_in_ancestors_and_by_worktree_files() {
         let dir = tempfile::tempdir().unwrap();
-        let current = |root: &Path| current_branch(find_git_dir(root).as_deref());
+        let branch_of = |root: &Path| current_branch(find_git_dir(root).as_deref());
         let root = dir.path().join("repo/sub");
         fs::create_dir_all(&root).unwrap();
-        assert_eq!(current(&root), "unknown");
+        assert_eq!(branch_of(&root), "unknown");
         fs::create_dir(dir.path().join("repo/.git")).unwrap();
         fs::write(dir.path().join("repo/.git/HEAD"), "ref: refs/heads/main\n").unwrap();
-        assert_eq!(current(&root), "main");
+        assert_eq!(branch_of(&root), "main");
         fs::create_dir_all(dir.path().join("repo/.git/worktrees/w")).unwrap();
         fs::write(dir.path().join("repo/.git/worktrees/w/HEAD"), "ref: refs/heads/w\n").unwrap();
         fs::create_dir(dir.path().join("tree")).unwrap();
         fs::write(dir.path().join("tree/.git"), "gitdir: ../repo/.git/worktrees/w\n").unwrap();
-        assert_eq!(current(&dir.path().join("tree")), "w");
+        assert_eq!(branch_of(&dir.path().join("tree")), "w");
     }
 }

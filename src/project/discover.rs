@@ -40,8 +40,8 @@ enum SkipReason {
 }
 
 /// The features that `patterns` match, in order of slug, and what is skipped, in order of path.
-pub(super) fn discover(folder: &RootDir, patterns: &[Pattern]) -> Result<Discovery, ReadError> {
-    let mut search = Search::new(folder);
+pub(super) fn discover(root_dir: &RootDir, patterns: &[Pattern]) -> Result<Discovery, ReadError> {
+    let mut search = Search::new(root_dir);
     for pattern in patterns {
         match parse_components(pattern) {
             Ok(components) => search.follow(None, &components)?,
@@ -54,11 +54,11 @@ pub(super) fn discover(folder: &RootDir, patterns: &[Pattern]) -> Result<Discove
     let mut skipped = Vec::new();
     for (path, result) in search.matches {
         let name = path.text().into_owned();
-        let taken = result.and_then(|slug| match features.get(&slug) {
+        let slug = result.and_then(|slug| match features.get(&slug) {
             None => Ok(slug),
             Some(other) => Err(SkipReason::DuplicateName(other.clone())),
         });
-        match taken {
+        match slug {
             Ok(slug) => {
                 features.insert(slug, path);
             }
@@ -72,8 +72,8 @@ pub(super) fn discover(folder: &RootDir, patterns: &[Pattern]) -> Result<Discove
 
 /// The directories on the way to features, as far as they can be listed: where one that comes or goes
 /// can bring features or take some. Some may not be there.
-pub(super) fn traversed_dirs(folder: &RootDir, patterns: &[Pattern]) -> BTreeSet<RelPath> {
-    let mut search = Search::new(folder);
+pub(super) fn traversed_dirs(root_dir: &RootDir, patterns: &[Pattern]) -> BTreeSet<RelPath> {
+    let mut search = Search::new(root_dir);
     for components in patterns.iter().filter_map(|pattern| parse_components(pattern).ok()) {
         // Who asks for the features is told.
         let _ = search.follow(None, &components);
@@ -82,55 +82,55 @@ pub(super) fn traversed_dirs(folder: &RootDir, patterns: &[Pattern]) -> BTreeSet
 }
 
 struct Search<'a> {
-    folder: &'a RootDir,
+    root_dir: &'a RootDir,
     matches: BTreeMap<RelPath, Result<FeatureSlug, SkipReason>>,
     visited: BTreeSet<RelPath>,
 }
 
 impl<'a> Search<'a> {
-    fn new(folder: &'a RootDir) -> Self {
-        Self { folder, matches: BTreeMap::new(), visited: BTreeSet::new() }
+    fn new(root_dir: &'a RootDir) -> Self {
+        Self { root_dir, matches: BTreeMap::new(), visited: BTreeSet::new() }
     }
 
     /// Follows `parse_components` from the directory `at`, the root where it is `None`.
     fn follow(
         &mut self,
-        at: Option<&RelPath>,
+        dir: Option<&RelPath>,
         components: &[PatternComponent],
     ) -> Result<(), ReadError> {
-        self.visited.extend(at.cloned());
+        self.visited.extend(dir.cloned());
         let Some((first, rest)) = components.split_first() else {
             return Ok(());
         };
         match first {
-            PatternComponent::Literal(name) => self.visit(join(at, name).as_ref(), None, rest),
+            PatternComponent::Literal(name) => self.visit(join(dir, name).as_ref(), None, rest),
             PatternComponent::Wildcard(set) => {
-                for (path, kind) in self.subdirs_and_links(at)? {
+                for (path, kind) in self.subdirs_and_links(dir)? {
                     let name = RelPath::new(path.file_name()).ok();
                     // A hidden directory leads to no feature, and is none.
-                    let wanted = rest.is_empty() || !path.file_name().starts_with(b".");
-                    if wanted && name.is_some_and(|name| set.is_match(&name)) {
+                    let is_allowed = rest.is_empty() || !path.file_name().starts_with(b".");
+                    if is_allowed && name.is_some_and(|name| set.is_match(&name)) {
                         self.visit(Some(&path), Some(kind), rest)?;
                     }
                 }
                 Ok(())
             }
-            PatternComponent::Globstar => self.match_globstar(at, rest, MAX_GLOBSTAR_DEPTH),
+            PatternComponent::Globstar => self.match_globstar(dir, rest, MAX_GLOBSTAR_DEPTH),
         }
     }
 
     /// `**`: no directory, or one more.
     fn match_globstar(
         &mut self,
-        at: Option<&RelPath>,
+        dir: Option<&RelPath>,
         rest: &[PatternComponent],
         depth: usize,
     ) -> Result<(), ReadError> {
-        self.follow(at, rest)?;
+        self.follow(dir, rest)?;
         if depth == 0 {
             return Ok(());
         }
-        for (path, kind) in self.subdirs_and_links(at)? {
+        for (path, kind) in self.subdirs_and_links(dir)? {
             if rest.is_empty() {
                 self.visit(Some(&path), Some(kind), &[])?;
             }
@@ -152,11 +152,11 @@ impl<'a> Search<'a> {
             return Ok(());
         };
         let kind = match kind {
-            None if rest.is_empty() => self.folder.file_type(path).ok(),
+            None if rest.is_empty() => self.root_dir.file_type(path).ok(),
             known => known,
         };
         match kind {
-            Some(FileType::Symlink) if self.folder.is_symlink_to_dir(path) => {
+            Some(FileType::Symlink) if self.root_dir.is_symlink_to_dir(path) => {
                 self.matches.insert(path.clone(), Err(SkipReason::Symlink));
             }
             Some(FileType::Directory) if rest.is_empty() => self.record_match(path),
@@ -177,11 +177,11 @@ impl<'a> Search<'a> {
     /// Directories and links in `at`.
     fn subdirs_and_links(
         &mut self,
-        at: Option<&RelPath>,
+        dir: Option<&RelPath>,
     ) -> Result<Vec<(RelPath, FileType)>, ReadError> {
-        let entries = match (self.folder.list(at), at) {
-            (Err(ReadError::Symlink), Some(at)) => {
-                self.matches.insert(at.clone(), Err(SkipReason::Symlink));
+        let entries = match (self.root_dir.list(dir), dir) {
+            (Err(ReadError::Symlink), Some(dir)) => {
+                self.matches.insert(dir.clone(), Err(SkipReason::Symlink));
                 return Ok(Vec::new());
             }
             // As where there is nothing: a file that lies in the way of some features hides no others.
@@ -192,18 +192,18 @@ impl<'a> Search<'a> {
             }
             (entries, _) => entries?,
         };
-        let wanted = |kind| matches!(kind, FileType::Directory | FileType::Symlink);
+        let is_dir_or_link = |kind| matches!(kind, FileType::Directory | FileType::Symlink);
         Ok(entries
             .into_iter()
-            .filter(|entry| wanted(entry.kind))
-            .filter_map(|entry| Some((join(at, &entry.name)?, entry.kind)))
+            .filter(|entry| is_dir_or_link(entry.kind))
+            .filter_map(|entry| Some((join(dir, &entry.name)?, entry.kind)))
             .collect())
     }
 }
 
-fn join(at: Option<&RelPath>, name: &[u8]) -> Option<RelPath> {
-    match at {
-        Some(at) => at.join(name).ok(),
+fn join(dir: Option<&RelPath>, name: &[u8]) -> Option<RelPath> {
+    match dir {
+        Some(dir) => dir.join(name).ok(),
         None => RelPath::new(name).ok(),
     }
 }
@@ -215,7 +215,7 @@ mod tests {
 
     use super::*;
 
-    fn found(root: &std::path::Path, patterns: &[&str]) -> (Vec<String>, Vec<String>) {
+    fn discover_paths(root: &std::path::Path, patterns: &[&str]) -> (Vec<String>, Vec<String>) {
         let patterns: Vec<Pattern> =
             patterns.iter().map(|text| Pattern::new(text).unwrap()).collect();
         let found = discover(&RootDir::open(root).unwrap(), &patterns).unwrap();
@@ -231,10 +231,10 @@ mod tests {
     }
 
     #[test]
-    fn patterns_lead_to_real_folders() {
+    fn features_are_real_directories_that_match_a_pattern() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
-        for folder in [
+        for dir in [
             "kitty-specs/001-a",
             "kitty-specs/002-b/deep",
             "kitty-specs/bad name",
@@ -242,7 +242,7 @@ mod tests {
             "teams/x/specs/003-c",
             "teams/y/specs/001-a",
         ] {
-            fs::create_dir_all(root.join(folder)).unwrap();
+            fs::create_dir_all(root.join(dir)).unwrap();
         }
         fs::write(root.join("kitty-specs/README.md"), "").unwrap();
         symlink("001-a", root.join("kitty-specs/004-link")).unwrap();
@@ -252,7 +252,7 @@ mod tests {
         symlink("teams", root.join("linked")).unwrap();
         let none: Vec<String> = Vec::new();
 
-        let (features, skipped) = found(root, &["kitty-specs/*"]);
+        let (features, skipped) = discover_paths(root, &["kitty-specs/*"]);
         assert_eq!(features, ["kitty-specs/001-a", "kitty-specs/002-b"]);
         assert_eq!(
             skipped,
@@ -263,25 +263,28 @@ mod tests {
                 "kitty-specs/bad name: invalid feature name `bad name`; use letters, digits, `.`, `_` and `-`",
             ]
         );
-        assert_eq!(found(root, &["kitty-specs/00[12]-*"]).0.len(), 2);
+        assert_eq!(discover_paths(root, &["kitty-specs/00[12]-*"]).0.len(), 2);
         assert_eq!(
-            found(root, &["kitty-specs/002-b"]),
+            discover_paths(root, &["kitty-specs/002-b"]),
             (vec!["kitty-specs/002-b".into()], none.clone())
         );
-        assert_eq!(found(root, &["teams/*/specs/003-*"]).0, ["teams/x/specs/003-c"]);
-        assert_eq!(found(root, &["teams/**/003-c"]).0, ["teams/x/specs/003-c"]);
+        assert_eq!(discover_paths(root, &["teams/*/specs/003-*"]).0, ["teams/x/specs/003-c"]);
+        assert_eq!(discover_paths(root, &["teams/**/003-c"]).0, ["teams/x/specs/003-c"]);
         assert_eq!(
-            found(root, &["kitty-specs/004-link"]).1,
+            discover_paths(root, &["kitty-specs/004-link"]).1,
             ["kitty-specs/004-link: symbolic link, not followed"]
         );
-        assert_eq!(found(root, &["nowhere/*"]), (none.clone(), none.clone()));
-        assert_eq!(found(root, &["linked/*/specs/*"]).1, ["linked: symbolic link, not followed"]);
-        let (features, skipped) = found(root, &["kitty-specs/001-*", "teams/*/specs/*"]);
+        assert_eq!(discover_paths(root, &["nowhere/*"]), (none.clone(), none.clone()));
+        assert_eq!(
+            discover_paths(root, &["linked/*/specs/*"]).1,
+            ["linked: symbolic link, not followed"]
+        );
+        let (features, skipped) = discover_paths(root, &["kitty-specs/001-*", "teams/*/specs/*"]);
         assert_eq!(features, ["kitty-specs/001-a", "teams/x/specs/003-c"]);
         assert_eq!(
             skipped,
             ["teams/y/specs/001-a: duplicate feature name, already used by `kitty-specs/001-a`"]
         );
-        assert_eq!(found(root, &["kitty-specs/002-b/**"]).0, ["kitty-specs/002-b/deep"]);
+        assert_eq!(discover_paths(root, &["kitty-specs/002-b/**"]).0, ["kitty-specs/002-b/deep"]);
     }
 }

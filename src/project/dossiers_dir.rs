@@ -28,21 +28,22 @@ impl WriteError {
 /// Writes one of the files below [`DOSSIERS_DIR`], whole or not at all. That directory is hidden from git
 /// when it is made.
 pub(super) fn write(
-    folder: &RootDir,
+    root_dir: &RootDir,
     root: &Path,
     name: &str,
-    text: &[u8],
+    bytes: &[u8],
 ) -> Result<(), WriteError> {
-    if !rel_path(DOSSIERS_DIR).is_some_and(|path| folder.is_dir(&path)) {
-        replace(folder, root, &format!("{DOSSIERS_DIR}/.gitignore"), b"*\n")?;
+    if !rel_path(DOSSIERS_DIR).is_some_and(|path| root_dir.is_dir(&path)) {
+        replace(root_dir, root, &format!("{DOSSIERS_DIR}/.gitignore"), b"*\n")?;
     }
-    replace(folder, root, name, text)
+    replace(root_dir, root, name, bytes)
 }
 
-fn replace(folder: &RootDir, root: &Path, name: &str, bytes: &[u8]) -> Result<(), WriteError> {
-    let error = |source| WriteError { action: "write", path: root.join(name), source };
-    let path = RelPath::new(name.as_bytes()).map_err(|cause| error(io::Error::other(cause)))?;
-    folder.replace(&path, bytes).map_err(error)
+fn replace(root_dir: &RootDir, root: &Path, name: &str, bytes: &[u8]) -> Result<(), WriteError> {
+    let write_error = |source| WriteError { action: "write", path: root.join(name), source };
+    let path =
+        RelPath::new(name.as_bytes()).map_err(|cause| write_error(io::Error::other(cause)))?;
+    root_dir.replace(&path, bytes).map_err(write_error)
 }
 
 pub(super) fn rel_path(name: &str) -> Option<RelPath> {

@@ -30,9 +30,9 @@ pub(super) fn parse_components(
     pattern
         .as_str()
         .split('/')
-        .map(|part| match Pattern::new(part) {
-            _ if part == "**" => Ok(PatternComponent::Globstar),
-            Ok(literal) if literal.is_literal() => Ok(PatternComponent::Literal(part.into())),
+        .map(|component| match Pattern::new(component) {
+            _ if component == "**" => Ok(PatternComponent::Globstar),
+            Ok(literal) if literal.is_literal() => Ok(PatternComponent::Literal(component.into())),
             Ok(wildcard) => Ok(PatternComponent::Wildcard(PatternSet::new([&wildcard])?)),
             Err(error) => Err(error.into()),
         })
@@ -53,33 +53,38 @@ impl FeaturePatterns {
     /// Whether a directory at that path would be a feature, or on the way to one.
     #[must_use]
     pub fn could_contain_feature(&self, path: &RelPath) -> bool {
-        self.0.iter().any(|way| {
+        self.0.iter().any(|components| {
             // Told apart by length first: nearly all paths are those of files in features.
-            let any = way.iter().filter(|part| matches!(part, PatternComponent::Globstar)).count();
-            let longest = way.len() + any * MAX_GLOBSTAR_DEPTH;
-            let names: Vec<&[u8]> = path.components().take(longest + 1).collect();
-            names.len() <= longest && matches_prefix(way, &names)
+            let globstars = components
+                .iter()
+                .filter(|component| matches!(component, PatternComponent::Globstar))
+                .count();
+            let max_depth = components.len() + globstars * MAX_GLOBSTAR_DEPTH;
+            let names: Vec<&[u8]> = path.components().take(max_depth + 1).collect();
+            names.len() <= max_depth && matches_prefix(components, &names)
         })
     }
 }
 
-fn matches_prefix(way: &[PatternComponent], names: &[&[u8]]) -> bool {
-    let (Some((first, rest)), Some((name, below))) = (way.split_first(), names.split_first())
+fn matches_prefix(components: &[PatternComponent], names: &[&[u8]]) -> bool {
+    let (Some((first, rest)), Some((name, below))) =
+        (components.split_first(), names.split_first())
     else {
         return names.is_empty();
     };
     // A hidden directory leads to no feature, and is only said to be none.
-    let open = |is_last: bool| is_last || !name.starts_with(b".");
+    let may_enter = |is_last: bool| is_last || !name.starts_with(b".");
     match first {
         PatternComponent::Literal(literal) => literal == name && matches_prefix(rest, below),
         PatternComponent::Wildcard(set) => {
-            open(rest.is_empty())
+            may_enter(rest.is_empty())
                 && RelPath::new(*name).is_ok_and(|name| set.is_match(&name))
                 && matches_prefix(rest, below)
         }
         PatternComponent::Globstar => {
             matches_prefix(rest, names)
-                || open(rest.is_empty() && below.is_empty()) && matches_prefix(way, below)
+                || may_enter(rest.is_empty() && below.is_empty())
+                    && matches_prefix(components, below)
         }
     }
 }
@@ -89,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_on_the_way_to_features() {
+    fn could_contain_feature_is_true_for_features_and_their_parents() {
         for (pattern, path, expect) in [
             ("kitty-specs/*", "kitty-specs", true),
             ("kitty-specs/*", "kitty-specs/001-x", true),
@@ -111,12 +116,15 @@ mod tests {
             ("**/specs/*", ".git/specs", false),
             ("**/.specs/*", ".specs/x", true),
         ] {
-            let ways = FeaturePatterns::new(&[Pattern::new(pattern).unwrap()]);
+            let patterns = FeaturePatterns::new(&[Pattern::new(pattern).unwrap()]);
             let path = RelPath::new(path.as_bytes()).unwrap();
-            assert_eq!(ways.could_contain_feature(&path), expect, "{pattern} on {path:?}");
+            assert_eq!(patterns.could_contain_feature(&path), expect, "{pattern} on {path:?}");
         }
-        let deep = RelPath::new(vec!["a"; 999].join("/").as_bytes()).unwrap();
-        let many = Pattern::new("**/b/**/c/**/d").unwrap();
-        assert!(!FeaturePatterns::new(&[many]).could_contain_feature(&deep), "and at once");
+        let deep_path = RelPath::new(vec!["a"; 999].join("/").as_bytes()).unwrap();
+        let three_globstars = Pattern::new("**/b/**/c/**/d").unwrap();
+        assert!(
+            !FeaturePatterns::new(&[three_globstars]).could_contain_feature(&deep_path),
+            "without exponential backtracking"
+        );
     }
 }

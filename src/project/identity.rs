@@ -41,15 +41,15 @@ impl Machine {
 
 /// The user's name as Python's `getpass.getuser` finds it, so that both programs agree.
 fn user_name() -> String {
-    let named = ["LOGNAME", "USER", "LNAME", "USERNAME"]
+    let from_env = ["LOGNAME", "USER", "LNAME", "USERNAME"]
         .into_iter()
         .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
-    named.unwrap_or_else(|| {
+    from_env.unwrap_or_else(|| {
         let uid = rustix::process::getuid().as_raw().to_string();
-        let users =
+        let passwd =
             read_path(Path::new("/etc/passwd"), MAX_FILE_BYTES).ok().flatten().unwrap_or_default();
-        let users = String::from_utf8_lossy(&users);
-        let name = users.lines().find_map(|line| {
+        let passwd = String::from_utf8_lossy(&passwd);
+        let name = passwd.lines().find_map(|line| {
             let mut fields = line.split(':');
             let name = fields.next()?;
             (fields.nth(1)? == uid).then(|| name.to_owned())
@@ -86,24 +86,26 @@ struct ProjectSection {
 }
 
 /// Reads `.kittify/config.yaml`. Its other keys are not ours.
-pub(super) fn read(folder: &RootDir) -> Result<ProjectIdentity, FileError> {
-    let whole = |message: String| FileError::without_position(CONFIG_FILE, message);
-    let path = RelPath::new(CONFIG_FILE.as_bytes()).map_err(|error| whole(error.to_string()))?;
-    let bytes = folder.read(&path, MAX_FILE_BYTES).map_err(|error| whole(error.to_string()))?;
+pub(super) fn read(root_dir: &RootDir) -> Result<ProjectIdentity, FileError> {
+    let file_error = |message: String| FileError::without_position(CONFIG_FILE, message);
+    let path =
+        RelPath::new(CONFIG_FILE.as_bytes()).map_err(|error| file_error(error.to_string()))?;
+    let bytes =
+        root_dir.read(&path, MAX_FILE_BYTES).map_err(|error| file_error(error.to_string()))?;
     let Some(bytes) = bytes else {
         return Ok(ProjectIdentity::default());
     };
     let file: Option<ConfigFile> =
         parse(&bytes).map_err(|error| FileError::new(CONFIG_FILE, error))?;
     let section = file.and_then(|file| file.project).unwrap_or_default();
-    let filled = |text: Option<String>| text.filter(|text| !text.is_empty() && text != "0");
+    let non_empty = |text: Option<String>| text.filter(|text| !text.is_empty() && text != "0");
     Ok(ProjectIdentity {
         // The reference writes a UUID in its one normal form whatever stands in the file.
-        uuid: filled(section.uuid).map(|text| match Uuid::parse_str(&text) {
+        uuid: non_empty(section.uuid).map(|text| match Uuid::parse_str(&text) {
             Ok(uuid) => uuid.to_string(),
             Err(_) => text,
         }),
-        node_id: filled(section.node_id),
+        node_id: non_empty(section.node_id),
     })
 }
 
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn identities() {
+    fn config_file_provides_uuid_and_node_id() {
         for (text, uuid, node) in [
             ("", None, None),
             ("# nothing\n", None, None),
@@ -133,9 +135,9 @@ mod tests {
             ("project: {uuid: mine, node_id: 123456789012}", Some("mine"), Some("123456789012")),
             ("project: {node_id: 1234567e8901}", None, Some("1234567e8901")),
         ] {
-            let written = read_text(text.as_bytes()).unwrap();
+            let identity = read_text(text.as_bytes()).unwrap();
             assert_eq!(
-                (written.uuid.as_deref(), written.node_id.as_deref()),
+                (identity.uuid.as_deref(), identity.node_id.as_deref()),
                 (uuid, node),
                 "{text}"
             );

@@ -36,11 +36,11 @@ impl Project {
         if let (Some(step), Some(mission)) = (&step, &loaded.mission)
             && !mission.has_step(step)
         {
-            let text =
+            let message =
                 format!("step `{step}` is not one of the mission's; all that it requires counts");
-            step_error.get_or_insert(text);
+            step_error.get_or_insert(message);
         }
-        let doubt = if meta.error.is_some() {
+        let unknown_reason = if meta.error.is_some() {
             Some(UnknownReason::UnreadableMeta)
         } else if loaded.invalid {
             Some(UnknownReason::InvalidManifest)
@@ -51,7 +51,7 @@ impl Project {
             .mission
             .as_ref()
             .map_or(NO_MANIFEST_VERSION, |mission| mission.manifest.manifest_version.as_str());
-        let key = BaselineKey {
+        let baseline_key = BaselineKey {
             project_uuid: self.project_uuid.clone(),
             node_id: self.node_id.clone(),
             feature_slug: slug.to_owned(),
@@ -68,14 +68,14 @@ impl Project {
                 mission_run_id: run_id.unwrap_or_else(|| ids::derived_run_id(&self.root_id, slug)),
                 mission: loaded.mission,
                 step: step.map(Into::into),
-                unknown_reason: doubt,
+                unknown_reason,
             },
             metadata: FeatureMetadata {
                 step_source,
                 step_error,
                 step_unreadable,
                 meta_error: meta.error.map(|error| error.to_string()),
-                baseline_key: key,
+                baseline_key,
                 baseline: baseline::read(&self.root_dir, &feature.slug),
             },
         }

@@ -65,57 +65,59 @@ pub fn locate(
     }
     let features_of = |root: &Path| {
         let patterns = settings_of(root).feature_patterns();
-        let found = RootDir::open(root).ok().map(|folder| discover::discover(&folder, &patterns));
+        let found =
+            RootDir::open(root).ok().map(|root_dir| discover::discover(&root_dir, &patterns));
         found.and_then(Result::ok).map(|found| found.features).unwrap_or_default()
     };
-    let marked = |folder: &&Path| folder.join(".kittify").is_dir();
-    let within = |root: &Path, folder: &Path| {
+    let has_kittify_dir = |dir: &&Path| dir.join(".kittify").is_dir();
+    let is_in_feature_of = |dir: &Path, root: &Path| {
         let features = features_of(root);
-        features.iter().any(|feature| folder.starts_with(feature.absolute_path(root)))
+        features.iter().any(|feature| dir.starts_with(feature.absolute_path(root)))
     };
-    let nearest = start.ancestors().find(marked);
+    let nearest = start.ancestors().find(has_kittify_dir);
     let root = match nearest {
         // A feature's own `.kittify` makes no project of it.
-        Some(nearest) => nearest.ancestors().skip(1).find(|outer| within(outer, nearest)),
+        Some(nearest) => nearest.ancestors().skip(1).find(|outer| is_in_feature_of(nearest, outer)),
         None => None,
     };
     // A `.kittify` without features, as in a home directory, makes no project of what is below it and
     // has some.
-    let below = || start.ancestors().take_while(|folder| Some(*folder) != nearest);
+    let below_nearest = || start.ancestors().take_while(|dir| Some(*dir) != nearest);
     let root = root
         .or_else(|| nearest.filter(|nearest| !features_of(nearest).is_empty()))
-        .or_else(|| below().find(|root| !features_of(root).is_empty()));
+        .or_else(|| below_nearest().find(|root| !features_of(root).is_empty()));
     if let Some(root) = root {
         let features = selected_features(&start, root, features_of(root));
         return Ok(Located { root: root.to_owned(), features });
     }
-    let by_itself = |root: &Path, slug| Located {
+    let standalone = |root: &Path, slug| Located {
         root: root.to_owned(),
         features: Some(vec![FeatureDir { slug, path: None }]),
     };
-    let name = |folder: &Path| folder.file_name().unwrap_or_default().as_bytes().to_owned();
+    let name_of = |dir: &Path| dir.file_name().unwrap_or_default().as_bytes().to_owned();
     if let Some(root) = nearest {
-        let own = FeatureSlug::new(&name(root)).filter(|slug| has_only_dossiers_dir(root, slug));
-        return Ok(match own {
-            Some(slug) => by_itself(root, slug),
+        let slug =
+            FeatureSlug::new(&name_of(root)).filter(|slug| has_only_dossiers_dir(root, slug));
+        return Ok(match slug {
+            Some(slug) => standalone(root, slug),
             None => Located { root: root.to_owned(), features: None },
         });
     }
-    let slug = FeatureSlug::new(&name(&start)).ok_or_else(|| LocateError::NotAFeature {
+    let slug = FeatureSlug::new(&name_of(&start)).ok_or_else(|| LocateError::NotAFeature {
         path: start.clone(),
-        name: String::from_utf8_lossy(&name(&start)).into_owned(),
+        name: String::from_utf8_lossy(&name_of(&start)).into_owned(),
     })?;
-    Ok(by_itself(&start, slug))
+    Ok(standalone(&start, slug))
 }
 
 /// Whether a directory has its `.kittify` only because it was accepted as a feature by itself: it
 /// stays one.
 fn has_only_dossiers_dir(root: &Path, slug: &FeatureSlug) -> bool {
     let kittify = root.join(".kittify");
-    let only_ours = std::fs::read_dir(&kittify).is_ok_and(|mut entries| {
+    let has_only_dossiers = std::fs::read_dir(&kittify).is_ok_and(|mut entries| {
         entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == "dossiers"))
     });
-    only_ours && kittify.join("dossiers").join(slug.as_str()).is_dir()
+    has_only_dossiers && kittify.join("dossiers").join(slug.as_str()).is_dir()
 }
 
 /// Those of `features` that `start` is in or above; `None`, for all, where it is neither.
@@ -127,14 +129,14 @@ fn selected_features(
     if start == root {
         return None;
     }
-    let meant: Vec<FeatureDir> = features
+    let selected: Vec<FeatureDir> = features
         .into_iter()
         .filter(|feature| {
-            let folder = feature.absolute_path(root);
-            start.starts_with(&folder) || folder.starts_with(start)
+            let dir = feature.absolute_path(root);
+            start.starts_with(&dir) || dir.starts_with(start)
         })
         .collect();
-    (!meant.is_empty()).then_some(meant)
+    (!selected.is_empty()).then_some(selected)
 }
 
 #[cfg(test)]
@@ -151,10 +153,10 @@ mod tests {
     }
 
     #[test]
-    fn what_paths_mean() {
+    fn locate_finds_the_project_and_selects_its_features() {
         let dir = tempfile::tempdir().unwrap();
         let base = dir.path().canonicalize().unwrap();
-        for folder in [
+        for dir in [
             "p/.kittify",
             "p/src",
             "p/kitty-specs/001-a/tasks",
@@ -170,7 +172,7 @@ mod tests {
             "other/.kittify/dossiers/001-a",
             "no name",
         ] {
-            fs::create_dir_all(base.join(folder)).unwrap();
+            fs::create_dir_all(base.join(dir)).unwrap();
         }
         fs::write(base.join("p/kitty-specs/001-a/spec.md"), "").unwrap();
         for (path, root, slugs) in [
@@ -197,11 +199,12 @@ mod tests {
                 slugs.map(|text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>());
             assert_eq!(located(&base.join(path)), (base.join(root), slugs), "{path}");
         }
-        let no_name = locate(&base.join("no name"), |_| ProjectSettings::default()).unwrap_err();
-        assert!(no_name.to_string().contains("`no name` cannot be the name of a feature"));
-        let nowhere = locate(&base.join("nowhere"), |_| ProjectSettings::default()).unwrap_err();
-        assert!(nowhere.to_string().ends_with("/nowhere"));
-        let cause = std::error::Error::source(&nowhere).unwrap();
+        let invalid_name =
+            locate(&base.join("no name"), |_| ProjectSettings::default()).unwrap_err();
+        assert!(invalid_name.to_string().contains("`no name` cannot be the name of a feature"));
+        let missing = locate(&base.join("nowhere"), |_| ProjectSettings::default()).unwrap_err();
+        assert!(missing.to_string().ends_with("/nowhere"));
+        let cause = std::error::Error::source(&missing).unwrap();
         assert!(cause.to_string().starts_with("No such file"));
     }
 }

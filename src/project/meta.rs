@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn missions_and_branches() {
+    fn meta_file_provides_mission_and_branch() {
         for (text, mission, branch, error) in [
             (None, "software-dev", None, None),
             (Some("{}"), "software-dev", None, None),
@@ -132,8 +132,9 @@ mod tests {
                 Some("meta.json:1:1: invalid type: sequence, expected a map"),
             ),
         ] {
-            let expect = (mission.to_owned(), branch.map(str::to_owned), error.map(str::to_owned));
-            assert_eq!(read_text(text), expect, "{text:?}");
+            let expected =
+                (mission.to_owned(), branch.map(str::to_owned), error.map(str::to_owned));
+            assert_eq!(read_text(text), expected, "{text:?}");
         }
     }
 }

@@ -22,26 +22,26 @@ const WATCHED_WITH_SUBDIRS: [&str; 4] = [
 /// The steering directories that are there.
 pub(super) fn metadata_dirs(
     root: &Path,
-    folder: &RootDir,
+    root_dir: &RootDir,
     patterns: &[Pattern],
-    runs: impl Iterator<Item = RelPath>,
-    git: Option<&Path>,
+    run_dirs: impl Iterator<Item = RelPath>,
+    git_dir: Option<&Path>,
 ) -> Vec<PathBuf> {
     let mut relative: Vec<RelPath> = Vec::new();
     // A run may not have begun: its directory will appear in one above.
-    for run in runs {
-        let parts: Vec<&[u8]> = run.components().collect();
-        for length in 1..=parts.len() {
-            relative.extend(RelPath::new(parts[..length].join(&b'/')).ok());
+    for run_dir in run_dirs {
+        let components: Vec<&[u8]> = run_dir.components().collect();
+        for length in 1..=components.len() {
+            relative.extend(RelPath::new(components[..length].join(&b'/')).ok());
         }
     }
-    relative.extend(discover::traversed_dirs(folder, patterns));
+    relative.extend(discover::traversed_dirs(root_dir, patterns));
     relative.extend(WATCHED_DIRS.iter().filter_map(|name| RelPath::new(name.as_bytes()).ok()));
     for name in WATCHED_WITH_SUBDIRS {
         let Ok(parent) = RelPath::new(name.as_bytes()) else {
             continue;
         };
-        for entry in folder.list(Some(&parent)).unwrap_or_default() {
+        for entry in root_dir.list(Some(&parent)).unwrap_or_default() {
             if entry.kind == FileType::Directory {
                 relative.extend(parent.join(&entry.name).ok());
             }
@@ -52,7 +52,7 @@ pub(super) fn metadata_dirs(
     relative.dedup();
     let absolute = relative
         .into_iter()
-        .filter(|path| folder.is_dir(path))
+        .filter(|path| root_dir.is_dir(path))
         .map(|path| root.join(std::ffi::OsStr::from_bytes(path.as_bytes())));
-    [root.to_owned()].into_iter().chain(absolute).chain(git.map(Path::to_owned)).collect()
+    [root.to_owned()].into_iter().chain(absolute).chain(git_dir.map(Path::to_owned)).collect()
 }

@@ -32,7 +32,7 @@ pub(super) struct Missions {
     user_dir: Option<PathBuf>,
     loaded: Mutex<BTreeMap<MissionType, Arc<LoadedMission>>>,
     listing_errors: Mutex<Vec<FileError>>,
-    /// What went for each mission before these files were read.
+    /// What went for each mission previous these files were read.
     last_valid: BTreeMap<MissionType, Arc<Mission>>,
 }
 
@@ -64,9 +64,9 @@ enum Layer<'a> {
 
 impl Missions {
     /// `user_dir` is the directory of the user's own missions.
-    pub(super) fn new(user: Option<&Path>) -> Self {
+    pub(super) fn new(user_dir: Option<&Path>) -> Self {
         Self {
-            user_dir: user.map(Path::to_owned),
+            user_dir: user_dir.map(Path::to_owned),
             loaded: Mutex::default(),
             listing_errors: Mutex::default(),
             last_valid: BTreeMap::new(),
@@ -74,9 +74,9 @@ impl Missions {
     }
 
     /// Takes over what was good when these files were read last.
-    pub(super) fn inherit_last_valid(&mut self, before: &Self) {
-        self.last_valid.clone_from(&before.last_valid);
-        let loaded = lock(&before.loaded);
+    pub(super) fn inherit_last_valid(&mut self, previous: &Self) {
+        self.last_valid.clone_from(&previous.last_valid);
+        let loaded = lock(&previous.loaded);
         for (mission_type, loaded) in loaded.iter().filter(|(_, loaded)| !loaded.invalid) {
             match &loaded.mission {
                 Some(mission) => {
@@ -90,24 +90,24 @@ impl Missions {
     }
 
     /// The mission of that type.
-    pub(super) fn load(&self, folder: &RootDir, mission_type: &MissionType) -> LoadedMission {
+    pub(super) fn load(&self, root_dir: &RootDir, mission_type: &MissionType) -> LoadedMission {
         let mut loaded = lock(&self.loaded);
         let entry = loaded.entry(mission_type.clone()).or_insert_with(|| {
-            let mut now = load_mission(&self.layers(folder, mission_type), mission_type);
-            if let Some(good) = self.last_valid.get(mission_type).filter(|_| now.invalid) {
-                now.mission = Some(Arc::clone(good));
+            let mut loaded = load_mission(&self.layers(root_dir, mission_type), mission_type);
+            if let Some(last_valid) = self.last_valid.get(mission_type).filter(|_| loaded.invalid) {
+                loaded.mission = Some(Arc::clone(last_valid));
             }
-            Arc::new(now)
+            Arc::new(loaded)
         });
         LoadedMission::clone(entry)
     }
 
     /// Loads every mission that the project's own layers name, used or not, so that their errors
     /// are found.
-    pub(super) fn load_project_missions(&self, folder: &RootDir) {
+    pub(super) fn load_project_missions(&self, root_dir: &RootDir) {
         for layer in PROJECT_LAYER_DIRS {
             let listed = match RelPath::new(layer.as_bytes()) {
-                Ok(path) => folder.list(Some(&path)),
+                Ok(path) => root_dir.list(Some(&path)),
                 Err(_) => continue,
             };
             match listed {
@@ -117,15 +117,15 @@ impl Missions {
                         if let Some(mission_type) =
                             name.and_then(|name| MissionType::new(name).ok())
                         {
-                            self.load(folder, &mission_type);
+                            self.load(root_dir, &mission_type);
                         }
                     }
                 }
                 Err(error) => {
                     let error = FileError::without_position(layer, error.to_string());
-                    let mut unlisted = lock(&self.listing_errors);
-                    if !unlisted.contains(&error) {
-                        unlisted.push(error);
+                    let mut listing_errors = lock(&self.listing_errors);
+                    if !listing_errors.contains(&error) {
+                        listing_errors.push(error);
                     }
                 }
             }
@@ -141,21 +141,23 @@ impl Missions {
         ManifestDiagnostics { errors, warnings: warnings.collect() }
     }
 
-    fn layers<'a>(&self, folder: &'a RootDir, mission_type: &MissionType) -> Vec<Layer<'a>> {
+    fn layers<'a>(&self, root_dir: &'a RootDir, mission_type: &MissionType) -> Vec<Layer<'a>> {
         let name = mission_type.as_str();
         let project = PROJECT_LAYER_DIRS
             .into_iter()
-            .map(|layer| Layer::Project(folder, format!("{layer}/{name}")));
-        project.chain(self.user_dir.iter().map(|user| Layer::User(user.join(name)))).collect()
+            .map(|layer| Layer::Project(root_dir, format!("{layer}/{name}")));
+        project
+            .chain(self.user_dir.iter().map(|user_dir| Layer::User(user_dir.join(name))))
+            .collect()
     }
 }
 
 impl Layer<'_> {
     fn read(&self, file: &str) -> Result<Option<Vec<u8>>, ReadError> {
         match self {
-            Self::Project(folder, layer) => {
+            Self::Project(root_dir, layer) => {
                 match RelPath::new(format!("{layer}/{file}").as_bytes()) {
-                    Ok(path) => folder.read(&path, MAX_FILE_BYTES),
+                    Ok(path) => root_dir.read(&path, MAX_FILE_BYTES),
                     Err(_) => Ok(None),
                 }
             }
@@ -215,9 +217,9 @@ fn load_layer(
     let file = layer.display_path(MANIFEST_FILE);
     let mut warnings = Vec::new();
     if manifest.mission_type != mission_type.as_str() {
-        let (says, lies) = (&manifest.mission_type, mission_type.as_str());
+        let (declared, expected) = (&manifest.mission_type, mission_type.as_str());
         warnings.push(format!(
-            "{file}: it says it is for `{says}`, but lies in the folder of `{lies}`"
+            "{file}: it says it is for `{declared}`, but lies in the folder of `{expected}`"
         ));
     }
     let steps = match layer.parse(MISSION_FILE, parse_mission_steps)? {
@@ -285,10 +287,10 @@ mod tests {
     }
 
     #[test]
-    fn the_first_folder_with_a_manifest_wins_whole() {
+    fn first_layer_with_a_manifest_is_used_alone() {
         let fixture = Fixture::new();
         assert_eq!(fixture.version("plan").as_deref(), Some("1"), "embedded");
-        assert_eq!(fixture.version("nobody-knows"), None);
+        assert_eq!(fixture.version("unknown-mission"), None);
         fs::create_dir(fixture.user.path().join("plan")).unwrap();
         fs::write(fixture.user.path().join("plan/expected-artifacts.yaml"), manifest("user"))
             .unwrap();
@@ -305,32 +307,32 @@ mod tests {
     }
 
     #[test]
-    fn steps_lie_beside_the_manifest() {
+    fn steps_come_from_the_layer_of_the_manifest() {
         let fixture = Fixture::new();
-        let steps = || {
+        let step_names = || {
             let mission = fixture.load("plan").mission.unwrap();
             mission.steps.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
         };
-        let embedded = steps();
+        let embedded = step_names();
         fixture.write(".kittify/missions/plan/expected-artifacts.yaml", &manifest("2"));
-        assert_eq!(steps(), embedded, "no mission.yaml beside it");
+        assert_eq!(step_names(), embedded, "no mission.yaml beside it");
         fixture.write(".kittify/missions/plan/mission.yaml", "states: [{name: a}, {name: b}]");
-        assert_eq!(steps(), "a b");
+        assert_eq!(step_names(), "a b");
         fixture.write(".kittify/missions/plan/mission-runtime.yaml", "steps: [{id: a}, {id: x}]");
-        assert_eq!(steps(), "a x b");
+        assert_eq!(step_names(), "a x b");
     }
 
     #[test]
-    fn a_broken_one_is_said_and_the_embedded_stands_in() {
+    fn invalid_manifest_is_reported_and_the_embedded_one_used() {
         let fixture = Fixture::new();
-        let file = ".kittify/missions/plan/expected-artifacts.yaml";
-        for (text, other, error) in [
+        let path = ".kittify/missions/plan/expected-artifacts.yaml";
+        for (manifest, mission_file, error) in [
             ("mission_type: plan\nrequierd_always: []\n", None, ":2:1: unknown field"),
             ("mission_type: plan\n", Some("states: 7"), ":1:9: states"),
         ] {
-            fixture.write(file, text);
-            if let Some(other) = other {
-                fixture.write(".kittify/missions/plan/mission.yaml", other);
+            fixture.write(path, manifest);
+            if let Some(mission_file) = mission_file {
+                fixture.write(".kittify/missions/plan/mission.yaml", mission_file);
             }
             let loaded = fixture.load("plan");
             assert!(loaded.invalid);
@@ -340,13 +342,13 @@ mod tests {
     }
 
     #[test]
-    fn unused_missions_of_the_project_are_checked_too() {
+    fn unused_project_missions_are_checked() {
         let fixture = Fixture::new();
         fixture.write(".kittify/overrides/missions/own/expected-artifacts.yaml", "nonsense");
-        let folder = RootDir::open(fixture.dir.path()).unwrap();
+        let root_dir = RootDir::open(fixture.dir.path()).unwrap();
         let missions = Missions::new(None);
         assert!(missions.diagnostics().errors.is_empty());
-        missions.load_project_missions(&folder);
+        missions.load_project_missions(&root_dir);
         assert_eq!(missions.diagnostics().errors.len(), 1);
     }
 }

@@ -102,8 +102,8 @@ impl Project {
         machine: &Machine,
         user_missions: Option<&Path>,
     ) -> io::Result<Self> {
-        let folder = RootDir::open(root)?;
-        Ok(Self::from_root_dir(folder, root, settings, machine, user_missions))
+        let root_dir = RootDir::open(root)?;
+        Ok(Self::from_root_dir(root_dir, root, settings, machine, user_missions))
     }
 
     /// The project at a root that cannot be opened: its name and derived identity, and nothing in
@@ -114,47 +114,47 @@ impl Project {
     }
 
     fn from_root_dir(
-        folder: RootDir,
+        root_dir: RootDir,
         root: &Path,
         settings: ProjectSettings,
         machine: &Machine,
         user_missions: Option<&Path>,
     ) -> Self {
         let mut errors = Vec::new();
-        let written = identity::read(&folder).unwrap_or_else(|error| {
+        let configured = identity::read(&root_dir).unwrap_or_else(|error| {
             errors.push(error);
             identity::ProjectIdentity::default()
         });
-        let identity_broken = !errors.is_empty();
-        let bytes = root.as_os_str().as_bytes();
+        let identity_invalid = !errors.is_empty();
+        let root_bytes = root.as_os_str().as_bytes();
         let name = root.file_name().map_or("/".into(), |name| escape_bytes(name.as_bytes()));
-        let git = branch::find_git_dir(root);
+        let git_dir = branch::find_git_dir(root);
         Self {
             root: root.to_owned(),
             name: name.into(),
-            root_id: ids::root_id(&machine.id, bytes),
-            project_uuid: written
+            root_id: ids::root_id(&machine.id, root_bytes),
+            project_uuid: configured
                 .uuid
-                .unwrap_or_else(|| ids::derived_project_uuid(&machine.id, bytes)),
-            node_id: written.node_id.unwrap_or_else(|| machine.node_id()),
+                .unwrap_or_else(|| ids::derived_project_uuid(&machine.id, root_bytes)),
+            node_id: configured.node_id.unwrap_or_else(|| machine.node_id()),
             settings,
             errors,
-            identity_invalid: identity_broken,
-            branch: branch::current_branch(git.as_deref()),
-            git_dir: git,
-            runs: FeatureRuns::read(&folder, root),
+            identity_invalid,
+            branch: branch::current_branch(git_dir.as_deref()),
+            git_dir,
+            runs: FeatureRuns::read(&root_dir, root),
             missions: Missions::new(user_missions),
-            root_dir: folder,
+            root_dir,
         }
     }
 
     /// Takes over what was good of the project as it was read last, where it is broken now:
     /// manifests, and its identity.
-    pub fn inherit_last_valid(&mut self, before: &Self) {
-        self.missions.inherit_last_valid(&before.missions);
+    pub fn inherit_last_valid(&mut self, previous: &Self) {
+        self.missions.inherit_last_valid(&previous.missions);
         if self.identity_invalid {
-            self.project_uuid.clone_from(&before.project_uuid);
-            self.node_id.clone_from(&before.node_id);
+            self.project_uuid.clone_from(&previous.project_uuid);
+            self.node_id.clone_from(&previous.node_id);
         }
     }
 
@@ -224,9 +224,9 @@ impl Project {
     pub fn open_feature_subdir(
         &self,
         feature: &FeatureDir,
-        folder: &RelPath,
+        subdir: &RelPath,
     ) -> io::Result<OwnedFd> {
-        let path = feature.join(folder.as_bytes()).map_err(io::Error::other)?;
+        let path = feature.join(subdir.as_bytes()).map_err(io::Error::other)?;
         self.root_dir.open_dir(Some(&path))
     }
 
@@ -234,13 +234,11 @@ impl Project {
     /// manifests, runs, baselines, git's head. Those that are there.
     #[must_use]
     pub fn metadata_dirs(&self) -> Vec<PathBuf> {
-        let runs = self.run_dirs();
-        let patterns = self.settings.feature_patterns();
         metadata_dirs::metadata_dirs(
             &self.root,
             &self.root_dir,
-            &patterns,
-            runs,
+            &self.settings.feature_patterns(),
+            self.run_dirs(),
             self.git_dir.as_deref(),
         )
     }
@@ -274,16 +272,16 @@ impl Project {
     ///
     /// # Errors
     /// [`WriteError`] with the path.
-    pub fn write_baseline(&self, slug: &FeatureSlug, text: &[u8]) -> Result<(), WriteError> {
-        dossiers_dir::write(&self.root_dir, &self.root, &baseline::file_path(slug), text)
+    pub fn write_baseline(&self, slug: &FeatureSlug, bytes: &[u8]) -> Result<(), WriteError> {
+        dossiers_dir::write(&self.root_dir, &self.root, &baseline::file_path(slug), bytes)
     }
 
     /// Writes a feature's snapshot file, which can be made again.
     ///
     /// # Errors
     /// [`WriteError`] with the path.
-    pub fn write_snapshot(&self, slug: &FeatureSlug, text: &[u8]) -> Result<(), WriteError> {
-        dossiers_dir::write(&self.root_dir, &self.root, &snapshot_file::file_path(slug), text)
+    pub fn write_snapshot(&self, slug: &FeatureSlug, bytes: &[u8]) -> Result<(), WriteError> {
+        dossiers_dir::write(&self.root_dir, &self.root, &snapshot_file::file_path(slug), bytes)
     }
 
     /// Whether its feature's snapshot file is that snapshot, whenever it was computed.

@@ -45,8 +45,8 @@ enum Parent {
 impl AsFd for Parent {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Root(folder) => folder.as_fd(),
-            Self::Subdir(folder) => folder.as_fd(),
+            Self::Root(dir) => dir.as_fd(),
+            Self::Subdir(dir) => dir.as_fd(),
         }
     }
 }
@@ -100,9 +100,9 @@ const CREATE_FLAGS: OFlags = OFlags::WRONLY
 impl RootDir {
     /// Opens the directory at a canonical path.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let (folder, place) = open_with_dev_ino(path)?;
-        let held = Mutex::new(Some(Arc::new(folder)));
-        Ok(Self { path: path.to_owned(), dev_ino: place, fd: held })
+        let (fd, dev_ino) = open_with_dev_ino(path)?;
+        let fd = Mutex::new(Some(Arc::new(fd)));
+        Ok(Self { path: path.to_owned(), dev_ino, fd })
     }
 
     /// The directory at a path at which nothing can be opened.
@@ -122,15 +122,15 @@ impl RootDir {
 
     /// The descriptor. Opening it again fails where another directory has taken the place.
     fn fd(&self) -> Result<Arc<OwnedFd>, Errno> {
-        let mut held = lock(&self.fd);
-        if let Some(folder) = &*held {
-            return Ok(Arc::clone(folder));
+        let mut open_fd = lock(&self.fd);
+        if let Some(fd) = &*open_fd {
+            return Ok(Arc::clone(fd));
         }
-        let (folder, place) = open_with_dev_ino(&self.path)?;
-        if place != self.dev_ino {
+        let (fd, dev_ino) = open_with_dev_ino(&self.path)?;
+        if dev_ino != self.dev_ino {
             return Err(Errno::STALE);
         }
-        Ok(Arc::clone(held.insert(Arc::new(folder))))
+        Ok(Arc::clone(open_fd.insert(Arc::new(fd))))
     }
 
     /// A descriptor for listing the directory at `path`, or this one.
@@ -167,8 +167,8 @@ impl RootDir {
     fn classify_error(&self, path: &RelPath, error: Errno) -> ReadError {
         let bytes = path.as_bytes();
         let slashes = (0..bytes.len()).filter(|at| bytes[*at] == b'/');
-        let mut folders = slashes.filter_map(|at| RelPath::new(&bytes[..at]).ok());
-        if folders.any(|folder| self.is_symlink(&folder)) {
+        let mut parents = slashes.filter_map(|at| RelPath::new(&bytes[..at]).ok());
+        if parents.any(|parent| self.is_symlink(&parent)) {
             ReadError::Symlink
         } else {
             error.into()
@@ -178,8 +178,8 @@ impl RootDir {
     /// The entries of the directory at `path`, or of this one, in order of name; none where there is
     /// no such directory.
     pub(super) fn list(&self, path: Option<&RelPath>) -> Result<Vec<DirEntry>, ReadError> {
-        let descriptor = match self.open_dir(path) {
-            Ok(descriptor) => descriptor,
+        let dir = match self.open_dir(path) {
+            Ok(dir) => dir,
             Err(error) => match Errno::from_io_error(&error) {
                 Some(Errno::NOENT) => return Ok(Vec::new()),
                 Some(Errno::NOTDIR | Errno::LOOP)
@@ -194,14 +194,14 @@ impl RootDir {
             },
         };
         let mut entries = Vec::new();
-        for entry in Dir::new(descriptor.try_clone()?)? {
+        for entry in Dir::new(dir.try_clone()?)? {
             let entry = entry?;
             let name = entry.file_name();
             if matches!(name.to_bytes(), b"." | b"..") {
                 continue;
             }
             let kind = match entry.file_type() {
-                FileType::Unknown => match statat(&descriptor, name, AtFlags::SYMLINK_NOFOLLOW) {
+                FileType::Unknown => match statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
                     Ok(stat) => FileType::from_raw_mode(stat.st_mode),
                     Err(_) => FileType::Unknown,
                 },
@@ -221,13 +221,13 @@ impl RootDir {
     /// Replaces the file at `path` as a whole and durably, making the directories on the way.
     pub(super) fn replace(&self, path: &RelPath, bytes: &[u8]) -> io::Result<()> {
         let parent = self.create_parent(path)?;
-        let folder = parent.as_fd();
+        let dir = parent.as_fd();
         let temporary = format!(".dossierd-{}", Uuid::new_v4().simple());
-        let result = write_new(folder, &temporary, bytes)
-            .and_then(|()| Ok(renameat(folder, &temporary, folder, path.file_name())?))
-            .and_then(|()| sync_dir(folder));
+        let result = write_new(dir, &temporary, bytes)
+            .and_then(|()| Ok(renameat(dir, &temporary, dir, path.file_name())?))
+            .and_then(|()| sync_dir(dir));
         if result.is_err() {
-            let _ = unlinkat(folder, &temporary, AtFlags::empty());
+            let _ = unlinkat(dir, &temporary, AtFlags::empty());
         }
         result
     }
@@ -236,10 +236,10 @@ impl RootDir {
     /// hears of it. What is there already is only taken away, a link as itself.
     pub(super) fn touch_and_remove(&self, path: &RelPath) -> io::Result<()> {
         let parent = self.open_parent(path)?;
-        let made = openat(&parent, path.file_name(), CREATE_FLAGS, Mode::from_raw_mode(0o600));
-        let taken = unlinkat(&parent, path.file_name(), AtFlags::empty());
-        made?;
-        Ok(taken?)
+        let created = openat(&parent, path.file_name(), CREATE_FLAGS, Mode::from_raw_mode(0o600));
+        let removed = unlinkat(&parent, path.file_name(), AtFlags::empty());
+        created?;
+        Ok(removed?)
     }
 
     /// Removes the file at `path`, durably. Says whether there was one.
@@ -249,9 +249,9 @@ impl RootDir {
             Err(Errno::NOENT) => return Ok(false),
             Err(error) => return Err(error.into()),
         };
-        let folder = parent.as_fd();
-        match unlinkat(folder, path.file_name(), AtFlags::empty()) {
-            Ok(()) => sync_dir(folder).map(|()| true),
+        let dir = parent.as_fd();
+        match unlinkat(dir, path.file_name(), AtFlags::empty()) {
+            Ok(()) => sync_dir(dir).map(|()| true),
             Err(Errno::NOENT) => Ok(false),
             Err(error) => Err(error.into()),
         }
@@ -283,29 +283,29 @@ impl RootDir {
 
     /// The directory that holds `path`.
     fn open_parent(&self, path: &RelPath) -> Result<Parent, Errno> {
-        self.walk_to_parent(path, |folder, name| openat(folder, name, PATH_FLAGS, Mode::empty()))
+        self.walk_to_parent(path, |dir, name| openat(dir, name, PATH_FLAGS, Mode::empty()))
     }
 
     fn create_parent(&self, path: &RelPath) -> io::Result<Parent> {
-        let made = self.walk_to_parent(path, |folder, name| {
-            match mkdirat(folder, name, Mode::from_raw_mode(0o777)) {
-                Ok(()) | Err(Errno::EXIST) => openat(folder, name, PATH_FLAGS, Mode::empty()),
+        let parent = self.walk_to_parent(path, |dir, name| {
+            match mkdirat(dir, name, Mode::from_raw_mode(0o777)) {
+                Ok(()) | Err(Errno::EXIST) => openat(dir, name, PATH_FLAGS, Mode::empty()),
                 Err(error) => Err(error),
             }
         });
-        Ok(made?)
+        Ok(parent?)
     }
 
     fn walk_to_parent(
         &self,
         path: &RelPath,
-        mut enter: impl FnMut(BorrowedFd<'_>, &[u8]) -> Result<OwnedFd, Errno>,
+        mut open_subdir: impl FnMut(BorrowedFd<'_>, &[u8]) -> Result<OwnedFd, Errno>,
     ) -> Result<Parent, Errno> {
-        let mut folders = path.components();
-        folders.next_back();
+        let mut dir_names = path.components();
+        dir_names.next_back();
         let mut current = Parent::Root(self.fd()?);
-        for name in folders {
-            current = Parent::Subdir(enter(current.as_fd(), name)?);
+        for name in dir_names {
+            current = Parent::Subdir(open_subdir(current.as_fd(), name)?);
         }
         Ok(current)
     }
@@ -313,9 +313,9 @@ impl RootDir {
 
 /// The directory at a path, and its device and inode.
 fn open_with_dev_ino(path: &Path) -> Result<(OwnedFd, DevIno), Errno> {
-    let folder = rustix::fs::open(path, PATH_FLAGS, Mode::empty())?;
-    let stat = fstat(&folder)?;
-    Ok((folder, DevIno { device: stat.st_dev, inode: stat.st_ino }))
+    let fd = rustix::fs::open(path, PATH_FLAGS, Mode::empty())?;
+    let stat = fstat(&fd)?;
+    Ok((fd, DevIno { device: stat.st_dev, inode: stat.st_ino }))
 }
 
 /// Reads a whole regular file that was opened so that it cannot block; `None` where there is none.
@@ -353,15 +353,15 @@ pub(super) fn read_path(path: &Path, max: u64) -> Result<Option<Vec<u8>>, ReadEr
     )
 }
 
-fn write_new(folder: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::from(openat(folder, name, CREATE_FLAGS, Mode::from_raw_mode(0o666))?);
+fn write_new(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::from(openat(dir, name, CREATE_FLAGS, Mode::from_raw_mode(0o666))?);
     file.write_all(bytes)?;
     file.sync_all()
 }
 
 /// Syncs a directory, which a descriptor opened for its path only cannot do.
-fn sync_dir(folder: BorrowedFd<'_>) -> io::Result<()> {
-    Ok(rustix::fs::fsync(openat(folder, c".", LIST_FLAGS, Mode::empty())?)?)
+fn sync_dir(dir: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::fs::fsync(openat(dir, c".", LIST_FLAGS, Mode::empty())?)?)
 }
 
 #[cfg(test)]

@@ -13,35 +13,38 @@ use crate::project::root_dir::RootDir;
 const TAIL_BYTES: u64 = 256;
 
 /// Whether it is that snapshot, whenever it was computed.
-pub(super) fn matches_on_disk(folder: &RootDir, snapshot: &MissionDossierSnapshot) -> bool {
+pub(super) fn matches_on_disk(root_dir: &RootDir, snapshot: &MissionDossierSnapshot) -> bool {
     let file =
-        rel_path(&file_path(&snapshot.feature_slug)).and_then(|path| folder.open_file(&path));
-    file.is_some_and(|file| file_matches(file, snapshot).is_ok_and(|same| same))
+        rel_path(&file_path(&snapshot.feature_slug)).and_then(|path| root_dir.open_file(&path));
+    file.is_some_and(|file| file_matches(file, snapshot).is_ok_and(|matches| matches))
 }
 
 fn file_matches(mut file: File, snapshot: &MissionDossierSnapshot) -> io::Result<bool> {
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
-    let mut end = Vec::new();
-    (&file).take(TAIL_BYTES).read_to_end(&mut end)?;
-    let Some(computed_at) = MissionDossierSnapshot::parse_computed_at(&end) else {
+    let mut tail = Vec::new();
+    (&file).take(TAIL_BYTES).read_to_end(&mut tail)?;
+    let Some(computed_at) = MissionDossierSnapshot::parse_computed_at(&tail) else {
         return Ok(false);
     };
     file.rewind()?;
-    let mut same = ComparingWriter(BufReader::new(file));
-    serde_json::to_writer(&mut same, &MissionDossierSnapshot { computed_at, ..snapshot.clone() })?;
-    same.write_all(b"\n")?;
-    Ok(same.0.fill_buf()?.is_empty())
+    let mut comparing = ComparingWriter(BufReader::new(file));
+    serde_json::to_writer(
+        &mut comparing,
+        &MissionDossierSnapshot { computed_at, ..snapshot.clone() },
+    )?;
+    comparing.write_all(b"\n")?;
+    Ok(comparing.0.fill_buf()?.is_empty())
 }
 
-/// Takes what the file holds, and fails at anything else. Large ones are not held in memory.
+/// Takes what the file holds, and fails at anything else. Large ones are not on_disk in memory.
 struct ComparingWriter(BufReader<File>);
 
 impl Write for ComparingWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let held = self.0.fill_buf()?;
-        let length = held.len().min(bytes.len());
-        if length == 0 || held[..length] != bytes[..length] {
+        let on_disk = self.0.fill_buf()?;
+        let length = on_disk.len().min(bytes.len());
+        if length == 0 || on_disk[..length] != bytes[..length] {
             return Err(io::Error::other("the file says something else"));
         }
         self.0.consume(length);

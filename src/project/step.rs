@@ -25,19 +25,19 @@ pub(super) struct StepError {
 }
 
 impl StepError {
-    fn unreadable(text: String) -> Self {
-        Self { message: text, unreadable: true }
+    fn unreadable(message: String) -> Self {
+        Self { message, unreadable: true }
     }
 
-    fn outside_project(text: String) -> Self {
-        Self { message: text, unreadable: false }
+    fn outside_project(message: String) -> Self {
+        Self { message, unreadable: false }
     }
 }
 
 impl FeatureRuns {
     /// Reads `feature-runs.json`; none where there is no such file.
-    pub(super) fn read(folder: &RootDir, root: &Path) -> Self {
-        Self(read_object(folder, root, Path::new(RUNS_FILE)))
+    pub(super) fn read(root_dir: &RootDir, root: &Path) -> Self {
+        Self(read_object(root_dir, root, Path::new(RUNS_FILE)))
     }
 
     /// `run_id` of the feature's run.
@@ -49,14 +49,14 @@ impl FeatureRuns {
     /// The directories of the runs that lie below `root`.
     pub(super) fn run_dirs(&self, root: &Path) -> impl Iterator<Item = RelPath> {
         let runs = self.0.iter().flat_map(Map::values);
-        let named = runs.filter_map(|run| run.get("run_dir")?.as_str());
-        named.filter_map(move |run| relative_to_root(root, Path::new(run)))
+        let run_dirs = runs.filter_map(|run| run.get("run_dir")?.as_str());
+        run_dirs.filter_map(move |run_dir| relative_to_root(root, Path::new(run_dir)))
     }
 
     /// `issued_step_id` of the feature's run; `None` where there is no run or no step is issued.
     pub(super) fn issued_step(
         &self,
-        folder: &RootDir,
+        root_dir: &RootDir,
         root: &Path,
         slug: &str,
     ) -> Result<Option<String>, StepError> {
@@ -65,16 +65,16 @@ impl FeatureRuns {
             return Ok(None);
         };
         let Some(run_dir) = run.get("run_dir").and_then(Value::as_str) else {
-            let text = format!("{RUNS_FILE}: the run of `{slug}` has no `run_dir`");
-            return Err(StepError::unreadable(text));
+            let message = format!("{RUNS_FILE}: the run of `{slug}` has no `run_dir`");
+            return Err(StepError::unreadable(message));
         };
-        let state = read_object(folder, root, &Path::new(run_dir).join("state.json"))?;
+        let state = read_object(root_dir, root, &Path::new(run_dir).join("state.json"))?;
         match state.get("issued_step_id") {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(step)) => Ok(Some(step.clone())),
             Some(_) => {
-                let text = format!("{run_dir}/state.json: `issued_step_id` is not a text");
-                Err(StepError::unreadable(text))
+                let message = format!("{run_dir}/state.json: `issued_step_id` is not a text");
+                Err(StepError::unreadable(message))
             }
         }
     }
@@ -83,35 +83,35 @@ impl FeatureRuns {
 /// The JSON object in the file at `path`, absolute or relative to `root`; empty where there is no
 /// such file, refused where it is not below `root`.
 fn read_object(
-    folder: &RootDir,
+    root_dir: &RootDir,
     root: &Path,
     path: &Path,
 ) -> Result<Map<String, Value>, StepError> {
-    let shown = path.display();
+    let display = path.display();
     let relative = relative_to_root(root, path).ok_or_else(|| {
-        StepError::outside_project(format!("{shown} is outside of the project, and so not read"))
+        StepError::outside_project(format!("{display} is outside of the project, and so not read"))
     })?;
-    match folder.read(&relative, MAX_FILE_BYTES) {
+    match root_dir.read(&relative, MAX_FILE_BYTES) {
         Ok(None) => Ok(Map::new()),
         Ok(Some(bytes)) => {
-            parse_json(&bytes).map_err(|error| StepError::unreadable(format!("{shown}:{error}")))
+            parse_json(&bytes).map_err(|error| StepError::unreadable(format!("{display}:{error}")))
         }
-        Err(error) => Err(StepError::unreadable(format!("{shown}: {error}"))),
+        Err(error) => Err(StepError::unreadable(format!("{display}: {error}"))),
     }
 }
 
 /// A path, absolute or relative to `root`, as one below it. Its directory is asked what it is, where
 /// it is there, so that `..` and links to the project are what they lead to.
 fn relative_to_root(root: &Path, path: &Path) -> Option<RelPath> {
-    let whole = root.join(path);
-    let folder = whole.parent().and_then(|folder| folder.canonicalize().ok());
-    let whole = match (folder, whole.file_name()) {
-        (Some(folder), Some(name)) => folder.join(name),
-        _ => whole,
+    let absolute = root.join(path);
+    let parent = absolute.parent().and_then(|parent| parent.canonicalize().ok());
+    let absolute = match (parent, absolute.file_name()) {
+        (Some(parent), Some(name)) => parent.join(name),
+        _ => absolute,
     };
     // `components` leaves out `.` and doubled slashes, which mean nothing.
-    let plain = whole.strip_prefix(root).ok()?.components().collect::<std::path::PathBuf>();
-    RelPath::new(plain.as_os_str().as_bytes()).ok()
+    let relative = absolute.strip_prefix(root).ok()?.components().collect::<std::path::PathBuf>();
+    RelPath::new(relative.as_os_str().as_bytes()).ok()
 }
 
 #[cfg(test)]
@@ -121,15 +121,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steps_and_what_is_wrong_with_them() {
+    fn issued_step_is_returned_or_its_error_reported() {
         let (dir, outer) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let root = dir.path().canonicalize().unwrap();
-        let folder = RootDir::open(&root).unwrap();
-        let step = || {
-            let step = FeatureRuns::read(&folder, &root).issued_step(&folder, &root, "x");
-            step.map_err(|fault| fault.message)
+        let root_dir = RootDir::open(&root).unwrap();
+        let issued_step = || {
+            let step = FeatureRuns::read(&root_dir, &root).issued_step(&root_dir, &root, "x");
+            step.map_err(|error| error.message)
         };
-        assert_eq!(step(), Ok(None));
+        assert_eq!(issued_step(), Ok(None));
 
         fs::create_dir_all(root.join(".kittify/runtime/runs/1")).unwrap();
         let write_run = |run_dir: &str| {
@@ -137,38 +137,42 @@ mod tests {
                 serde_json::json!({"x": {"run_id": "r", "run_dir": run_dir, "mission_key": "m"}});
             fs::write(root.join(RUNS_FILE), runs.to_string()).unwrap();
         };
-        let state =
+        let write_state =
             |text: &str| fs::write(root.join(".kittify/runtime/runs/1/state.json"), text).unwrap();
 
         write_run(".kittify/runtime/runs/1");
-        assert_eq!(step(), Ok(None), "a run that has not begun");
-        state(r#"{"issued_step_id": "plan"}"#);
-        assert_eq!(step(), Ok(Some("plan".into())));
+        assert_eq!(issued_step(), Ok(None), "a run that has not begun");
+        write_state(r#"{"issued_step_id": "plan"}"#);
+        assert_eq!(issued_step(), Ok(Some("plan".into())));
         write_run(root.join(".kittify/./runtime//runs/1").to_str().unwrap());
-        assert_eq!(step(), Ok(Some("plan".into())));
+        assert_eq!(issued_step(), Ok(Some("plan".into())));
         std::os::unix::fs::symlink(&root, outer.path().join("link")).unwrap();
-        for inside in [
+        for run_dir in [
             outer.path().join("link/.kittify/runtime/runs/1"),
             ".kittify/x/../runtime/runs/1".into(),
         ] {
             fs::create_dir_all(root.join(".kittify/x")).unwrap();
-            write_run(inside.to_str().unwrap());
-            assert_eq!(step(), Ok(Some("plan".into())), "{inside:?}");
+            write_run(run_dir.to_str().unwrap());
+            assert_eq!(issued_step(), Ok(Some("plan".into())), "{run_dir:?}");
         }
-        state(r#"{"issued_step_id": null}"#);
-        assert_eq!(step(), Ok(None));
-        state(r#"{"issued_step_id": 7}"#);
-        assert!(step().unwrap_err().ends_with("`issued_step_id` is not a text"));
-        state("");
-        assert!(step().unwrap_err().contains("state.json:1:1: EOF"), "{step:?}", step = step());
+        write_state(r#"{"issued_step_id": null}"#);
+        assert_eq!(issued_step(), Ok(None));
+        write_state(r#"{"issued_step_id": 7}"#);
+        assert!(issued_step().unwrap_err().ends_with("`issued_step_id` is not a text"));
+        write_state("");
+        assert!(
+            issued_step().unwrap_err().contains("state.json:1:1: EOF"),
+            "{step:?}",
+            step = issued_step()
+        );
 
         for outside in ["/etc", "../x", ".kittify/../../x"] {
             write_run(outside);
-            assert!(step().unwrap_err().contains("outside of the project"), "{outside}");
+            assert!(issued_step().unwrap_err().contains("outside of the project"), "{outside}");
         }
         fs::write(root.join(RUNS_FILE), "[").unwrap();
-        assert!(step().unwrap_err().starts_with(RUNS_FILE));
+        assert!(issued_step().unwrap_err().starts_with(RUNS_FILE));
         fs::write(root.join(RUNS_FILE), r#"{"x": {}}"#).unwrap();
-        assert!(step().unwrap_err().contains("has no `run_dir`"));
+        assert!(issued_step().unwrap_err().contains("has no `run_dir`"));
     }
 }

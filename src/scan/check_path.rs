@@ -53,30 +53,32 @@ pub fn check_path(
     feature: OwnedFd,
     path: &RelPath,
     known: Option<&FileSignature>,
-    lane: ReadLimit,
+    read_limit: ReadLimit,
     limits: &ScanLimits,
     buffer: &mut [u8],
 ) -> PathState {
-    let mut folder = feature;
-    let mut done = 0;
+    let mut dir = feature;
+    let mut parent_length = 0;
     let mut components = path.components().peekable();
     while let Some(component) = components.next() {
         let Ok(name) = CString::new(component) else {
             return PathState::Missing;
         };
         if components.peek().is_some() {
-            done += component.len() + 1;
-            folder = match open_dir(folder.as_fd(), &name) {
-                Ok(folder) => folder,
+            parent_length += component.len() + 1;
+            dir = match open_dir(dir.as_fd(), &name) {
+                Ok(dir) => dir,
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return PathState::Missing,
-                Err(error) => return parent_unreadable(path, done - 1, &error.into()),
+                Err(error) => return parent_unreadable(path, parent_length - 1, &error.into()),
             };
             continue;
         }
-        let stat = match statat(&folder, &*name, AtFlags::SYMLINK_NOFOLLOW) {
+        let stat = match statat(&dir, &*name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
             Err(Errno::NOENT) => return PathState::Missing,
-            Err(error) if done > 0 => return parent_unreadable(path, done - 1, &error.into()),
+            Err(error) if parent_length > 0 => {
+                return parent_unreadable(path, parent_length - 1, &error.into());
+            }
             Err(error) => return read_failed(path, &error.into()),
         };
         let kind = FileType::from_raw_mode(stat.st_mode);
@@ -88,28 +90,28 @@ pub fn check_path(
             if known == Some(&signature) {
                 return PathState::Unchanged;
             }
-            if let ReadLimit::UpTo(max) = lane
-                && signature.size > max
+            if let ReadLimit::UpTo(max_bytes) = read_limit
+                && signature.size > max_bytes
                 && signature.size <= limits.max_file_bytes
             {
                 return PathState::TooLarge;
             }
         }
-        let how = ReadOptions {
+        let options = ReadOptions {
             kind: FileKind::from_path(path),
             static_part: StaticHash::Compute,
             limits,
         };
-        let reading = read_entry(folder.as_fd(), &name, EntryKind::from(kind), how, buffer);
-        let Some(reading) = reading else {
+        let result = read_entry(dir.as_fd(), &name, EntryKind::from(kind), options, buffer);
+        let Some(result) = result else {
             return PathState::Missing;
         };
-        match reading.transient {
+        match result.transient {
             Some(TransientFailure::Unstable) => return PathState::Unstable,
             Some(TransientFailure::OutOfResources) => return PathState::OutOfResources,
             None => {}
         }
-        return PathState::Read(reading.into_observation(path.clone()));
+        return PathState::Read(result.into_observation(path.clone()));
     }
     PathState::Missing
 }
@@ -118,7 +120,7 @@ pub fn check_path(
 fn parent_unreadable(path: &RelPath, length: usize, error: &io::Error) -> PathState {
     match RelPath::new(&path.as_bytes()[..length]) {
         _ if is_resource_exhausted(error) => PathState::OutOfResources,
-        Ok(folder) => PathState::ParentUnreadable(folder, error.to_string()),
+        Ok(parent) => PathState::ParentUnreadable(parent, error.to_string()),
         Err(_) => PathState::Missing,
     }
 }

@@ -13,21 +13,21 @@ use crate::core::path::RelPath;
 ///
 /// # Errors
 /// Those of the operating system; a link on the way is one.
-pub fn read_content(feature: OwnedFd, path: &RelPath, max: u64) -> io::Result<Vec<u8>> {
-    let mut folder = feature;
+pub fn read_content(feature: OwnedFd, path: &RelPath, max_bytes: u64) -> io::Result<Vec<u8>> {
+    let mut dir = feature;
     let mut components = path.components().peekable();
     while let Some(component) = components.next() {
         let name = CString::new(component)?;
         if components.peek().is_some() {
-            folder = open_dir(folder.as_fd(), &name)?;
+            dir = open_dir(dir.as_fd(), &name)?;
             continue;
         }
-        let file = File::from(open_file(folder.as_fd(), &name)?);
+        let file = File::from(open_file(dir.as_fd(), &name)?);
         if !file.metadata()?.is_file() {
             return Err(io::Error::other(NOT_REGULAR));
         }
         let mut bytes = Vec::new();
-        file.take(max).read_to_end(&mut bytes)?;
+        file.take(max_bytes).read_to_end(&mut bytes)?;
         return Ok(bytes);
     }
     Err(io::Error::other("the path is empty"))

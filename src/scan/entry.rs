@@ -44,45 +44,45 @@ impl From<FileType> for EntryKind {
 }
 
 /// The kind of an entry whose directory's listing does not say.
-pub(super) fn entry_kind(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<EntryKind> {
-    let stat = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+pub(super) fn entry_kind(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<EntryKind> {
+    let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(FileType::from_raw_mode(stat.st_mode).into())
 }
 
 /// Opens a directory within a directory.
-pub(super) fn open_dir(folder: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
-    openat(folder, name, LIST_FLAGS, Mode::empty())
+pub(super) fn open_dir(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    openat(dir, name, LIST_FLAGS, Mode::empty())
 }
 
 /// Opens a file within a directory so that nothing it may have become can block.
-pub(super) fn open_file(folder: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
-    openat(folder, name, READ_FLAGS, Mode::empty())
+pub(super) fn open_file(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    openat(dir, name, READ_FLAGS, Mode::empty())
 }
 
 /// Reads an entry that is no directory; `None` when it is not there any more.
 pub(super) fn read_entry(
-    folder: BorrowedFd<'_>,
+    dir: BorrowedFd<'_>,
     name: &CStr,
-    entry: EntryKind,
-    how: ReadOptions<'_>,
+    kind: EntryKind,
+    options: ReadOptions<'_>,
     buffer: &mut [u8],
 ) -> Option<ReadResult> {
-    match entry {
+    match kind {
         EntryKind::Symlink => return Some(ReadResult::unreadable(SYMBOLIC_LINK, 0)),
         EntryKind::Special => return Some(ReadResult::unreadable(NOT_REGULAR, 0)),
         EntryKind::File | EntryKind::Dir => {}
     }
-    match open_file(folder, name) {
-        Ok(mut file) => Some(read_stable(&mut file, how, buffer)),
+    match open_file(dir, name) {
+        Ok(mut file) => Some(read_stable(&mut file, options, buffer)),
         Err(Errno::NOENT) => None,
         Err(Errno::LOOP) => Some(ReadResult::unreadable(SYMBOLIC_LINK, 0)),
         Err(Errno::NXIO) => Some(ReadResult::unreadable(NOT_REGULAR, 0)),
-        Err(error) => Some(ReadResult::from_io_error(&error.into(), stat_size(folder, name))),
+        Err(error) => Some(ReadResult::from_io_error(&error.into(), stat_size(dir, name))),
     }
 }
 
 /// Size of a file that cannot be opened.
-fn stat_size(folder: BorrowedFd<'_>, name: &CStr) -> u64 {
-    let stat = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
+fn stat_size(dir: BorrowedFd<'_>, name: &CStr) -> u64 {
+    let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
     stat.ok().and_then(|stat| u64::try_from(stat.st_size).ok()).unwrap_or_default()
 }

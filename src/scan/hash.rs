@@ -75,10 +75,10 @@ pub fn is_resource_exhausted(error: &io::Error) -> bool {
 
 impl ReadResult {
     pub(super) fn absent(reason: ErrorReason, detail: impl Into<Box<str>>, size: u64) -> Self {
-        let fault = Absence { reason, detail: Some(detail.into()) };
+        let absence = Absence { reason, detail: Some(detail.into()) };
         Self {
             size,
-            state: ArtifactState::Absent(fault),
+            state: ArtifactState::Absent(absence),
             wp_id: None,
             signature: None,
             racy: false,
@@ -113,13 +113,13 @@ impl ReadResult {
 /// Reads `source` until its signature is the same before and after.
 pub(super) fn read_stable(
     source: &mut impl ReadSource,
-    how: ReadOptions<'_>,
+    options: ReadOptions<'_>,
     buffer: &mut [u8],
 ) -> ReadResult {
     let mut size = 0;
     for _ in 0..MAX_ATTEMPTS {
-        match read_once(source, how, buffer, &mut size) {
-            Ok(Some(reading)) => return reading,
+        match read_once(source, options, buffer, &mut size) {
+            Ok(Some(result)) => return result,
             Ok(None) => {}
             Err(error) => return ReadResult::from_io_error(&error, size),
         }
@@ -133,7 +133,7 @@ pub(super) fn read_stable(
 /// One try; `None` when the file changed under it.
 fn read_once(
     source: &mut impl ReadSource,
-    how: ReadOptions<'_>,
+    options: ReadOptions<'_>,
     buffer: &mut [u8],
     size: &mut u64,
 ) -> io::Result<Option<ReadResult>> {
@@ -141,30 +141,30 @@ fn read_once(
         return Ok(Some(ReadResult::unreadable(NOT_REGULAR, 0)));
     };
     *size = before.size;
-    if before.size > how.limits.max_file_bytes {
-        let detail = format!("larger than {} bytes", how.limits.max_file_bytes);
+    if before.size > options.limits.max_file_bytes {
+        let detail = format!("larger than {} bytes", options.limits.max_file_bytes);
         return Ok(Some(ReadResult::unreadable(detail, before.size)));
     }
-    let facts = hash_content(source, how, before.size, buffer)?;
+    let content = hash_content(source, options, before.size, buffer)?;
     if source.signature()? != Some(before) {
         return Ok(None);
     }
-    Ok(facts.map(|facts| match facts {
-        Ok(facts) => ReadResult {
+    Ok(content.map(|content| match content {
+        Ok(info) => ReadResult {
             size: before.size,
             state: ArtifactState::Present {
-                hash: facts.hash,
-                static_hash: facts.static_hash.map(Box::new),
+                hash: info.hash,
+                static_hash: info.static_hash.map(Box::new),
             },
-            wp_id: facts.wp_id,
+            wp_id: info.wp_id,
             signature: Some(before),
             racy: is_racy(&before),
             transient: None,
         },
         Err(invalid) => {
-            let fault =
+            let absent =
                 ReadResult::absent(ErrorReason::InvalidFormat, invalid.to_string(), before.size);
-            ReadResult { signature: Some(before), racy: is_racy(&before), ..fault }
+            ReadResult { signature: Some(before), racy: is_racy(&before), ..absent }
         }
     }))
 }
@@ -173,24 +173,24 @@ fn read_once(
 /// signature.
 fn hash_content(
     source: &mut impl ReadSource,
-    how: ReadOptions<'_>,
+    options: ReadOptions<'_>,
     size: u64,
     buffer: &mut [u8],
 ) -> io::Result<Option<Result<ContentInfo, InvalidUtf8>>> {
-    let mut absorber = ContentHasher::new(how.kind, how.static_part);
+    let mut hasher = ContentHasher::new(options.kind, options.static_part);
     let mut offset = 0;
     while offset < size {
-        let left = usize::try_from(size - offset).unwrap_or(usize::MAX).min(buffer.len());
-        let count = source.read_at(&mut buffer[..left], offset)?;
+        let chunk = usize::try_from(size - offset).unwrap_or(usize::MAX).min(buffer.len());
+        let count = source.read_at(&mut buffer[..chunk], offset)?;
         if count == 0 {
             return Ok(None);
         }
-        if let Err(invalid) = absorber.update(&buffer[..count]) {
+        if let Err(invalid) = hasher.update(&buffer[..count]) {
             return Ok(Some(Err(invalid)));
         }
         offset += count as u64;
     }
-    Ok(Some(absorber.finish()))
+    Ok(Some(hasher.finish()))
 }
 
 /// The signature in what the system says of a file.
@@ -216,8 +216,8 @@ fn is_racy(signature: &FileSignature) -> bool {
 impl ReadSource for OwnedFd {
     fn signature(&mut self) -> io::Result<Option<FileSignature>> {
         let stat = fstat(&*self)?;
-        let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        Ok(regular.then(|| signature_of(&stat)))
+        let is_regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        Ok(is_regular.then(|| signature_of(&stat)))
     }
 
     fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -236,18 +236,18 @@ mod tests {
     use crate::core::digest::Digest;
 
     /// A file whose content changes after each of the given numbers of reads.
-    struct Script {
+    struct ChangingFile {
         contents: Vec<&'static [u8]>,
-        now: usize,
+        version: usize,
         reads: usize,
         change_after: Vec<usize>,
     }
 
-    impl ReadSource for Script {
+    impl ReadSource for ChangingFile {
         fn signature(&mut self) -> io::Result<Option<FileSignature>> {
             Ok(Some(FileSignature {
-                size: self.contents[self.now].len() as u64,
-                modified_ns: i64::try_from(self.now).unwrap(),
+                size: self.contents[self.version].len() as u64,
+                modified_ns: i64::try_from(self.version).unwrap(),
                 changed_ns: 0,
                 inode: 1,
                 device: 1,
@@ -255,64 +255,64 @@ mod tests {
         }
 
         fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-            let content = self.contents[self.now];
+            let content = self.contents[self.version];
             let rest = &content[usize::try_from(offset).unwrap().min(content.len())..];
             let count = rest.len().min(buffer.len());
             buffer[..count].copy_from_slice(&rest[..count]);
             self.reads += 1;
             if self.change_after.contains(&self.reads) {
-                self.now += 1;
+                self.version += 1;
             }
             Ok(count)
         }
     }
 
-    fn how(limits: &ScanLimits) -> ReadOptions<'_> {
+    fn read_options(limits: &ScanLimits) -> ReadOptions<'_> {
         ReadOptions { kind: FileKind::Bytes, static_part: StaticHash::Skip, limits }
     }
 
-    fn read_script(contents: &[&'static [u8]], change_after: &[usize]) -> ReadResult {
-        let mut script = Script {
+    fn read_changing(contents: &[&'static [u8]], change_after: &[usize]) -> ReadResult {
+        let mut file = ChangingFile {
             contents: contents.to_vec(),
-            now: 0,
+            version: 0,
             reads: 0,
             change_after: change_after.to_vec(),
         };
-        read_stable(&mut script, how(&ScanLimits::default()), &mut [0; 4])
+        read_stable(&mut file, read_options(&ScanLimits::default()), &mut [0; 4])
     }
 
     #[test]
-    fn a_change_while_reading_is_read_again() {
-        let reading = read_script(&[b"old content", b"new content!"], &[2]);
-        let ArtifactState::Present { hash, .. } = reading.state else { panic!("present") };
+    fn file_changed_while_read_is_read_again() {
+        let result = read_changing(&[b"old content", b"new content!"], &[2]);
+        let ArtifactState::Present { hash, .. } = result.state else { panic!("present") };
         assert_eq!(hash, Digest::of(b"new content!"));
-        assert_eq!(reading.size, 12);
+        assert_eq!(result.size, 12);
     }
 
     #[test]
-    fn a_shrinking_file_is_read_again() {
-        let reading = read_script(&[b"long content", b"x"], &[1]);
-        let ArtifactState::Present { hash, .. } = reading.state else { panic!("present") };
+    fn file_truncated_while_read_is_read_again() {
+        let result = read_changing(&[b"long content", b"x"], &[1]);
+        let ArtifactState::Present { hash, .. } = result.state else { panic!("present") };
         assert_eq!(hash, Digest::of(b"x"));
     }
 
     #[test]
-    fn a_restless_file_is_given_up() {
+    fn file_changed_on_each_attempt_is_unreadable() {
         let contents: [&[u8]; 6] = [b"1111", b"2222", b"3333", b"4444", b"5555", b"6666"];
-        let reading = read_script(&contents, &[1, 2, 3, 4, 5]);
-        let ArtifactState::Absent(fault) = reading.state else { panic!("absent") };
-        assert_eq!(fault.reason, ErrorReason::Unreadable);
-        assert_eq!(fault.detail.as_deref(), Some("changed while being read"));
+        let result = read_changing(&contents, &[1, 2, 3, 4, 5]);
+        let ArtifactState::Absent(absence) = result.state else { panic!("absent") };
+        assert_eq!(absence.reason, ErrorReason::Unreadable);
+        assert_eq!(absence.detail.as_deref(), Some("changed while being read"));
     }
 
     #[test]
-    fn beyond_the_budget_nothing_is_read() {
-        let mut script =
-            Script { contents: vec![b"12345"], now: 0, reads: 0, change_after: vec![] };
+    fn file_above_the_size_limit_is_not_read() {
+        let mut file =
+            ChangingFile { contents: vec![b"12345"], version: 0, reads: 0, change_after: vec![] };
         let limits = ScanLimits { max_file_bytes: 4, ..ScanLimits::default() };
-        let reading = read_stable(&mut script, how(&limits), &mut [0; 4]);
-        let ArtifactState::Absent(fault) = reading.state else { panic!("absent") };
-        assert_eq!(fault.detail.as_deref(), Some("larger than 4 bytes"));
-        assert_eq!((script.reads, reading.size), (0, 5));
+        let result = read_stable(&mut file, read_options(&limits), &mut [0; 4]);
+        let ArtifactState::Absent(absence) = result.state else { panic!("absent") };
+        assert_eq!(absence.detail.as_deref(), Some("larger than 4 bytes"));
+        assert_eq!((file.reads, result.size), (0, 5));
     }
 }

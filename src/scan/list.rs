@@ -64,28 +64,30 @@ struct PendingDir {
 /// # Errors
 /// When `directory` itself cannot be listed, or the process has no descriptor or memory left.
 pub fn list_tree(
-    folder: OwnedFd,
+    dir: OwnedFd,
     path: Option<&RelPath>,
     limits: &ScanLimits,
     ignore: &PatternSet,
     mut enter: impl FnMut(Option<&RelPath>),
 ) -> io::Result<Listing> {
     let mut listing = Listing::default();
-    let mut walk = TreeLister { limits, ignore, pending_dirs: Vec::new() };
+    let mut lister = TreeLister { limits, ignore, pending_dirs: Vec::new() };
     let depth = path.map_or(0, |path| path.components().count());
-    if walk.is_too_deep(depth, &mut listing) {
+    if lister.is_too_deep(depth, &mut listing) {
         return Ok(listing);
     }
     enter(path);
-    walk.list_dir(&Arc::new(folder), path, depth, &mut listing)?;
-    while let Some(level) = walk.pending_dirs.pop() {
-        if walk.is_too_deep(level.depth, &mut listing) {
+    lister.list_dir(&Arc::new(dir), path, depth, &mut listing)?;
+    while let Some(pending) = lister.pending_dirs.pop() {
+        if lister.is_too_deep(pending.depth, &mut listing) {
             continue;
         }
-        enter(Some(&level.path));
-        let listed = open_dir(level.parent.as_fd(), &level.name).map_err(io::Error::from).and_then(
-            |opened| walk.list_dir(&Arc::new(opened), Some(&level.path), level.depth, &mut listing),
-        );
+        enter(Some(&pending.path));
+        let listed = open_dir(pending.parent.as_fd(), &pending.name)
+            .map_err(io::Error::from)
+            .and_then(|opened| {
+                lister.list_dir(&Arc::new(opened), Some(&pending.path), pending.depth, &mut listing)
+            });
         if let Err(error) = listed {
             match Errno::from_io_error(&error) {
                 // It went away, or became something that its parent's events tell of.
@@ -93,7 +95,7 @@ pub fn list_tree(
                 _ if is_resource_exhausted(&error) => return Err(error),
                 _ => listing
                     .unreadable
-                    .push(UnreadableDir { path: level.path, reason: error.to_string() }),
+                    .push(UnreadableDir { path: pending.path, reason: error.to_string() }),
             }
         }
     }
@@ -109,25 +111,25 @@ struct TreeLister<'a> {
 impl TreeLister<'_> {
     /// Whether a directory so deep is not to be looked into.
     fn is_too_deep(&self, depth: usize, listing: &mut Listing) -> bool {
-        let is = depth > self.limits.max_depth;
-        if is {
+        let is_too_deep = depth > self.limits.max_depth;
+        if is_too_deep {
             listing.limit_exceeded.get_or_insert(self.limits.too_deep());
         }
-        is
+        is_too_deep
     }
 
     /// Lists one directory; its directories go on the stack. Nothing is kept of it when that fails.
     fn list_dir(
         &mut self,
-        folder: &Arc<OwnedFd>,
+        dir: &Arc<OwnedFd>,
         path: Option<&RelPath>,
         depth: usize,
         listing: &mut Listing,
     ) -> io::Result<()> {
         let mut files = Vec::new();
-        let mut levels = Vec::new();
+        let mut subdirs = Vec::new();
         let mut buffer = [MaybeUninit::uninit(); 8 << 10];
-        let mut entries = RawDir::new(folder, &mut buffer);
+        let mut entries = RawDir::new(dir, &mut buffer);
         while let Some(entry) = entries.next() {
             let entry = entry?;
             let name = entry.file_name();
@@ -139,31 +141,32 @@ impl TreeLister<'_> {
                 listing.limit_exceeded.get_or_insert(self.limits.too_many());
                 break;
             }
-            let below = match path {
+            let entry_path = match path {
                 Some(path) => path.join(name.to_bytes()),
                 None => RelPath::new(name.to_bytes()),
             };
-            let Some(below) = below.ok().filter(|below| !self.ignore.is_match(below)) else {
+            let Some(entry_path) = entry_path.ok().filter(|path| !self.ignore.is_match(path))
+            else {
                 continue;
             };
             let stat = match entry.file_type() {
                 FileType::Directory => None,
-                _ => statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).ok(),
+                _ => statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).ok(),
             };
             let kind = stat
                 .as_ref()
                 .map_or(entry.file_type(), |stat| FileType::from_raw_mode(stat.st_mode));
             if kind == FileType::Directory {
-                let (parent, name) = (Arc::clone(folder), name.to_owned());
-                levels.push(PendingDir { parent, name, path: below, depth: depth + 1 });
+                let (parent, name) = (Arc::clone(dir), name.to_owned());
+                subdirs.push(PendingDir { parent, name, path: entry_path, depth: depth + 1 });
             } else {
-                let regular = stat.filter(|_| kind == FileType::RegularFile);
-                let signature = regular.as_ref().map(signature_of);
-                files.push(ListedFile { path: below, signature });
+                let regular_stat = stat.filter(|_| kind == FileType::RegularFile);
+                let signature = regular_stat.as_ref().map(signature_of);
+                files.push(ListedFile { path: entry_path, signature });
             }
         }
         listing.files.push(files);
-        self.pending_dirs.append(&mut levels);
+        self.pending_dirs.append(&mut subdirs);
         Ok(())
     }
 }

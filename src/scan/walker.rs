@@ -49,7 +49,7 @@ pub struct OpenedFeature {
     pub static_part: StaticHash,
 }
 
-/// What a scan of one feature directory found.
+/// What a scan of one feature directory state.
 #[derive(Debug, Default)]
 pub struct FeatureScan {
     /// What is there, in no order.
@@ -131,7 +131,7 @@ struct Walker<'a, O, D> {
     options: &'a ScanOptions,
     progress: &'a Progress,
     queue: Mutex<TaskQueue>,
-    pushed: Condvar,
+    queue_changed: Condvar,
 }
 
 /// The buffers of one thread.
@@ -150,23 +150,23 @@ pub fn scan(
     done: impl Fn(usize, FeatureScan) + Sync,
 ) {
     let queue = TaskQueue { stack: Vec::new(), next_feature: 0, busy: 0 };
-    let shared = Walker {
+    let walker = Walker {
         count,
         open: &open,
         done: &done,
         options,
         progress,
         queue: queue.into(),
-        pushed: Condvar::new(),
+        queue_changed: Condvar::new(),
     };
     std::thread::scope(|scope| {
         for number in 1..options.threads.max(1) {
             // Without a helper the scan takes longer; this thread works too.
             let _ = std::thread::Builder::new()
                 .name(format!("scan-{number}"))
-                .spawn_scoped(scope, || shared.work());
+                .spawn_scoped(scope, || walker.work());
         }
-        shared.work();
+        walker.work();
     });
 }
 
@@ -174,7 +174,7 @@ pub fn scan(
 /// for what it never pushes.
 struct BusyGuard<'a> {
     queue: &'a Mutex<TaskQueue>,
-    ended: &'a Condvar,
+    queue_changed: &'a Condvar,
     count: usize,
 }
 
@@ -183,7 +183,7 @@ impl Drop for BusyGuard<'_> {
         let mut queue = lock(self.queue);
         queue.busy -= 1;
         if queue.busy == 0 && queue.stack.is_empty() && queue.next_feature == self.count {
-            self.ended.notify_all();
+            self.queue_changed.notify_all();
         }
     }
 }
@@ -204,17 +204,21 @@ where
             list: vec![MaybeUninit::uninit(); LIST_BUFFER_BYTES],
         };
         while let Some(next) = self.next_work() {
-            let _busy = BusyGuard { queue: &self.queue, ended: &self.pushed, count: self.count };
+            let _busy = BusyGuard {
+                queue: &self.queue,
+                queue_changed: &self.queue_changed,
+                count: self.count,
+            };
             match next {
-                NextWork::Feature(place) => self.start_feature(place, &mut buffers),
+                NextWork::Feature(index) => self.start_feature(index, &mut buffers),
                 NextWork::Task(Task::List(feature, parent, name)) => {
                     self.list(&feature, &parent, &name, &mut buffers);
                     drop(parent);
                     self.finish_task(&feature);
                 }
-                NextWork::Task(Task::Read(feature, folder, entries)) => {
-                    self.read(&feature, &folder, &entries, &mut buffers);
-                    drop(folder);
+                NextWork::Task(Task::Read(feature, dir, items)) => {
+                    self.read(&feature, &dir, &items, &mut buffers);
+                    drop(dir);
                     self.finish_task(&feature);
                 }
             }
@@ -237,7 +241,7 @@ where
             if queue.busy == 0 {
                 return None;
             }
-            queue = self.pushed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self.queue_changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -250,23 +254,22 @@ where
         lock(&feature.state).open_tasks += pushed;
         match pushed {
             0 => {}
-            1 => self.pushed.notify_one(),
-            _ => self.pushed.notify_all(),
+            1 => self.queue_changed.notify_one(),
+            _ => self.queue_changed.notify_all(),
         }
     }
 
-    fn start_feature(&self, place: usize, buffers: &mut ThreadBuffers) {
-        let opened = (self.open)(place);
+    fn start_feature(&self, index: usize, buffers: &mut ThreadBuffers) {
+        let opened = (self.open)(index);
         let static_part = opened.as_ref().map_or(StaticHash::Skip, |opened| opened.static_part);
-        let found = WalkState { scanned: FeatureScan::default(), open_tasks: 1 };
+        let state = WalkState { scanned: FeatureScan::default(), open_tasks: 1 };
         let entries = AtomicU64::new(0);
-        let feature =
-            Arc::new(FeatureWalk { index: place, static_part, entries, state: found.into() });
-        let listed = opened.and_then(|OpenedFeature { descriptor, .. }| {
-            let folder = OpenDir { descriptor, prefix: Vec::new(), depth: 0 };
-            self.list_open(&feature, &Arc::new(folder), buffers)
+        let feature = Arc::new(FeatureWalk { index, static_part, entries, state: state.into() });
+        let result = opened.and_then(|OpenedFeature { descriptor, .. }| {
+            let dir = OpenDir { descriptor, prefix: Vec::new(), depth: 0 };
+            self.list_open(&feature, &Arc::new(dir), buffers)
         });
-        if let Err(error) = listed {
+        if let Err(error) = result {
             lock(&feature.state).scanned.unreadable = Some(error.to_string());
         }
         self.finish_task(&feature);
@@ -304,10 +307,10 @@ where
                 }
             }
             _ => {
-                let reading = ReadResult::unreadable(error.to_string(), 0);
+                let result = ReadResult::unreadable(error.to_string(), 0);
                 let path = entry_path(parent, name);
                 feature
-                    .record(path.map(|path| reading.into_observation(path)).into_iter().collect());
+                    .record(path.map(|path| result.into_observation(path)).into_iter().collect());
             }
         }
     }
@@ -317,13 +320,13 @@ where
     fn list_open(
         &self,
         feature: &Arc<FeatureWalk>,
-        folder: &Arc<OpenDir>,
+        dir: &Arc<OpenDir>,
         buffers: &mut ThreadBuffers,
     ) -> io::Result<()> {
-        let mut folders = Vec::new();
+        let mut subdirs = Vec::new();
         let mut files = Vec::new();
-        let mut entries = RawDir::new(&folder.descriptor, &mut buffers.list);
-        while let Some(entry) = entries.next() {
+        let mut raw_entries = RawDir::new(&dir.descriptor, &mut buffers.list);
+        while let Some(entry) = raw_entries.next() {
             let entry = entry?;
             let name = entry.file_name();
             if name.to_bytes().starts_with(b".") {
@@ -333,11 +336,11 @@ where
                 feature.record_limit_exceeded(self.options.limits.too_many());
                 break;
             }
-            if self.is_ignored(folder, name) {
+            if self.is_ignored(dir, name) {
                 continue;
             }
             let kind = match entry.file_type() {
-                FileType::Unknown => match entry_kind(folder.descriptor.as_fd(), name) {
+                FileType::Unknown => match entry_kind(dir.descriptor.as_fd(), name) {
                     Ok(kind) => kind,
                     // Gone again, or its directory can be listed and not entered: reading it tells.
                     Err(_) => EntryKind::File,
@@ -345,66 +348,67 @@ where
                 known => known.into(),
             };
             match kind {
-                EntryKind::Dir => folders.push(name.to_owned()),
+                EntryKind::Dir => subdirs.push(name.to_owned()),
                 _ => files.push(DirItem { name: name.to_owned(), kind }),
             }
         }
-        let list = |name| Task::List(Arc::clone(feature), Arc::clone(folder), name);
-        let read =
-            |files: &[_]| Task::Read(Arc::clone(feature), Arc::clone(folder), files.to_vec());
-        let own = files.split_off(files.len().saturating_sub(FILES_PER_TASK));
+        let list_task = |name| Task::List(Arc::clone(feature), Arc::clone(dir), name);
+        let read_task =
+            |files: &[_]| Task::Read(Arc::clone(feature), Arc::clone(dir), files.to_vec());
+        let own_items = files.split_off(files.len().saturating_sub(FILES_PER_TASK));
         self.push(
             feature,
-            folders.into_iter().map(list).chain(files.chunks(FILES_PER_TASK).map(read)),
+            subdirs.into_iter().map(list_task).chain(files.chunks(FILES_PER_TASK).map(read_task)),
         );
-        self.read(feature, folder, &own, buffers);
+        self.read(feature, dir, &own_items, buffers);
         Ok(())
     }
 
     fn read(
         &self,
         feature: &FeatureWalk,
-        folder: &OpenDir,
+        dir: &OpenDir,
         items: &[DirItem],
         buffers: &mut ThreadBuffers,
     ) {
         let mut observations = Vec::with_capacity(items.len());
         for DirItem { name, kind } in items {
-            let Some(path) = entry_path(folder, name) else {
+            let Some(path) = entry_path(dir, name) else {
                 continue;
             };
-            let how = ReadOptions {
+            let options = ReadOptions {
                 kind: FileKind::from_path(&path),
                 static_part: feature.static_part,
                 limits: &self.options.limits,
             };
-            let descriptor = folder.descriptor.as_fd();
-            let Some(reading) = read_entry(descriptor, name, *kind, how, &mut buffers.read) else {
+            let descriptor = dir.descriptor.as_fd();
+            let Some(result) = read_entry(descriptor, name, *kind, options, &mut buffers.read)
+            else {
                 continue;
             };
             self.progress.files.fetch_add(1, Relaxed);
-            self.progress.bytes.fetch_add(reading.size, Relaxed);
-            observations.push(reading.into_observation(path));
+            self.progress.bytes.fetch_add(result.size, Relaxed);
+            observations.push(result.into_observation(path));
         }
         feature.record(observations);
     }
 
-    fn is_ignored(&self, folder: &OpenDir, name: &CStr) -> bool {
+    fn is_ignored(&self, dir: &OpenDir, name: &CStr) -> bool {
         !self.options.ignore.is_empty()
-            && entry_path(folder, name).is_some_and(|path| self.options.ignore.is_match(&path))
+            && entry_path(dir, name).is_some_and(|path| self.options.ignore.is_match(&path))
     }
 
     fn finish_task(&self, feature: &FeatureWalk) {
-        let mut found = lock(&feature.state);
-        found.open_tasks -= 1;
-        if found.open_tasks == 0 {
-            let scanned = std::mem::take(&mut found.scanned);
-            drop(found);
+        let mut state = lock(&feature.state);
+        state.open_tasks -= 1;
+        if state.open_tasks == 0 {
+            let scanned = std::mem::take(&mut state.scanned);
+            drop(state);
             (self.done)(feature.index, scanned);
         }
     }
 }
 
-fn entry_path(folder: &OpenDir, name: &CStr) -> Option<RelPath> {
-    RelPath::new([&folder.prefix, name.to_bytes()].concat()).ok()
+fn entry_path(dir: &OpenDir, name: &CStr) -> Option<RelPath> {
+    RelPath::new([&dir.prefix, name.to_bytes()].concat()).ok()
 }

@@ -32,19 +32,19 @@ impl AncestorWatcher {
     /// # Errors
     /// Where the kernel has no queue, or the system no thread, to give.
     pub fn start(moved: impl Fn() + Send + 'static) -> io::Result<Self> {
-        let queue = Arc::new(init(CreateFlags::CLOEXEC)?);
-        let ended = Arc::new(AtomicBool::new(false));
-        let above = Self {
-            inotify: Arc::clone(&queue),
-            stopping: Arc::clone(&ended),
+        let inotify = Arc::new(init(CreateFlags::CLOEXEC)?);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let watcher = Self {
+            inotify: Arc::clone(&inotify),
+            stopping: Arc::clone(&stopping),
             watches: BTreeMap::new(),
         };
-        let hear = move || {
-            let mut space = [MaybeUninit::uninit(); 1024];
-            let mut events = Reader::new(&*queue, &mut space);
+        let read_events = move || {
+            let mut buffer = [MaybeUninit::uninit(); 1024];
+            let mut events = Reader::new(&*inotify, &mut buffer);
             loop {
                 match events.next() {
-                    _ if ended.load(Ordering::Acquire) => return,
+                    _ if stopping.load(Ordering::Acquire) => return,
                     // Told of each watch that was let go of, too.
                     Ok(event) if event.events().contains(ReadFlags::IGNORED) => {}
                     Ok(_) => moved(),
@@ -56,29 +56,29 @@ impl AncestorWatcher {
         std::thread::Builder::new()
             .name("ancestors".to_owned())
             .stack_size(64 << 10)
-            .spawn(hear)?;
-        Ok(above)
+            .spawn(read_events)?;
+        Ok(watcher)
     }
 
     /// Holds the directories above `root`, which is canonical, for whoever has that number.
     ///
     /// # Errors
     /// When one of them cannot be watched; the others are.
-    pub fn watch(&mut self, number: usize, root: &Path) -> io::Result<()> {
-        let mut refused = Ok(());
-        let held = self.watches.entry(number).or_default();
-        for folder in root.ancestors().skip(1) {
-            match add_watch(&self.inotify, folder, move_flags()) {
-                Ok(watch) => held.push(watch),
-                Err(error) => refused = Err(error.into()),
+    pub fn watch(&mut self, id: usize, root: &Path) -> io::Result<()> {
+        let mut result = Ok(());
+        let watches = self.watches.entry(id).or_default();
+        for dir in root.ancestors().skip(1) {
+            match add_watch(&self.inotify, dir, move_flags()) {
+                Ok(watch) => watches.push(watch),
+                Err(error) => result = Err(error.into()),
             }
         }
-        refused
+        result
     }
 
     /// Lets go of what is held for that number, also of what was moved meanwhile.
-    pub fn unwatch(&mut self, number: usize) {
-        for watch in self.watches.remove(&number).unwrap_or_default() {
+    pub fn unwatch(&mut self, id: usize) {
+        for watch in self.watches.remove(&id).unwrap_or_default() {
             if !self.watches.values().any(|others| others.contains(&watch)) {
                 // One whose directory is gone went with it.
                 let _ = remove_watch(&self.inotify, watch);
@@ -90,8 +90,8 @@ impl AncestorWatcher {
 impl Drop for AncestorWatcher {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::Release);
-        let any = add_watch(&self.inotify, "/", move_flags());
-        let _ = any.and_then(|watch| remove_watch(&self.inotify, watch));
+        let watch = add_watch(&self.inotify, "/", move_flags());
+        let _ = watch.and_then(|watch| remove_watch(&self.inotify, watch));
     }
 }
 
@@ -108,29 +108,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_moves_of_the_folders_above_are_heard() {
+    fn only_moves_of_ancestors_are_reported() {
         let dir = tempfile::tempdir().unwrap();
         let above = dir.path().canonicalize().unwrap().join("above");
         let root = above.join("mid/root");
         fs::create_dir_all(&root).unwrap();
         let (send, moves) = mpsc::channel();
-        let mut watch = AncestorWatcher::start(move || {
+        let mut watcher = AncestorWatcher::start(move || {
             let _ = send.send(());
         })
         .unwrap();
-        watch.watch(1, &root).unwrap();
-        watch.watch(2, &root).unwrap();
+        watcher.watch(1, &root).unwrap();
+        watcher.watch(2, &root).unwrap();
         fs::write(above.join("file"), "x").unwrap();
         fs::rename(&root, above.join("mid/other")).unwrap();
         fs::create_dir(above.join("mid/root")).unwrap();
         fs::rename(&above, dir.path().join("moved")).unwrap();
         moves.recv_timeout(Duration::from_secs(10)).unwrap();
         assert!(moves.try_recv().is_err(), "one move, one call");
-        watch.unwatch(1);
+        watcher.unwatch(1);
         fs::rename(dir.path().join("moved/mid"), dir.path().join("moved/there")).unwrap();
         moves.recv_timeout(Duration::from_secs(10)).unwrap();
         // The thread ends, and with it what it would call.
-        drop(watch);
+        drop(watcher);
         assert_eq!(
             moves.recv_timeout(Duration::from_secs(10)),
             Err(mpsc::RecvTimeoutError::Disconnected)

@@ -65,21 +65,22 @@ impl Debouncer {
     }
 
     /// Takes a hint about a path that is indexed or not.
-    pub fn on_hint(&mut self, path: &RelPath, what: HintKind, indexed: bool, now: Duration) {
-        let before = self.pending.get(path).copied();
-        let mut writing_since = None;
-        let due = match (what, indexed) {
+    pub fn on_hint(&mut self, path: &RelPath, kind: HintKind, indexed: bool, now: Duration) {
+        let previous = self.pending.get(path).copied();
+        let mut write_started_at = None;
+        let due = match (kind, indexed) {
             (HintKind::Removed, true) => now + self.times.deletion_grace,
             (HintKind::CloseWrite | HintKind::MovedTo, true) => now,
             (HintKind::Modified | HintKind::DirCreated, true) => {
-                let since = before.and_then(|waiting| waiting.write_started_at).unwrap_or(now);
-                writing_since = Some(since);
-                (now + self.times.quiet_period).min(since + self.times.max_wait)
+                let started_at =
+                    previous.and_then(|pending| pending.write_started_at).unwrap_or(now);
+                write_started_at = Some(started_at);
+                (now + self.times.quiet_period).min(started_at + self.times.max_wait)
             }
             // Also one that was removed: the kernel's word may be about what lay there before.
             (_, false) => now + self.times.new_file_delay,
         };
-        self.insert(path, PendingPath { due, write_started_at: writing_since });
+        self.insert(path, PendingPath { due, write_started_at });
     }
 
     /// Looks at a path again at `due`, whatever happens to it.
@@ -95,8 +96,8 @@ impl Debouncer {
 
     /// Forgets a path.
     pub fn remove(&mut self, path: &RelPath) {
-        if let Some(waiting) = self.pending.remove(path) {
-            self.due_queue.remove(&(waiting.due, path.clone()));
+        if let Some(pending) = self.pending.remove(path) {
+            self.due_queue.remove(&(pending.due, path.clone()));
         }
     }
 
@@ -125,16 +126,16 @@ impl Debouncer {
         self.due_queue.first().map(|(due, _)| *due)
     }
 
-    /// Whether nothing is waiting.
+    /// Whether nothing is pending.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }
 
-    fn insert(&mut self, path: &RelPath, waiting: PendingPath) {
+    fn insert(&mut self, path: &RelPath, pending: PendingPath) {
         self.remove(path);
-        self.due_queue.insert((waiting.due, path.clone()));
-        self.pending.insert(path.clone(), waiting);
+        self.due_queue.insert((pending.due, path.clone()));
+        self.pending.insert(path.clone(), pending);
     }
 }
 
@@ -147,23 +148,23 @@ mod tests {
     }
 
     /// Hints `(at, what, indexed)` about one path, and when it counts.
-    fn counts_at(hints: &[(u64, HintKind, bool)]) -> u64 {
+    fn due_at(hints: &[(u64, HintKind, bool)]) -> u64 {
         let path = RelPath::new(&b"spec.md"[..]).unwrap();
-        let mut settle = Debouncer::default();
-        for (at, what, indexed) in hints {
-            settle.on_hint(&path, *what, *indexed, ms(*at));
+        let mut debouncer = Debouncer::default();
+        for (at, kind, indexed) in hints {
+            debouncer.on_hint(&path, *kind, *indexed, ms(*at));
         }
-        let due = settle.next_due().unwrap();
+        let due = debouncer.next_due().unwrap();
         if let Some(before) = due.checked_sub(ms(1)) {
-            assert!(settle.take_due(before).is_empty());
+            assert!(debouncer.take_due(before).is_empty());
         }
-        assert_eq!(settle.take_due(due), [path]);
-        assert!(settle.is_empty());
+        assert_eq!(debouncer.take_due(due), [path]);
+        assert!(debouncer.is_empty());
         u64::try_from(due.as_millis()).unwrap()
     }
 
     #[test]
-    fn rules() {
+    fn hint_is_due_after_the_delay_of_its_kind() {
         use HintKind::{CloseWrite, DirCreated, Modified, MovedTo, Removed};
         for (hints, at) in [
             (vec![(7, CloseWrite, true)], 7),
@@ -179,14 +180,14 @@ mod tests {
             (vec![(0, Removed, true), (20, Modified, true)], 70),
             (vec![(0, Modified, false), (10, Removed, false)], 60),
         ] {
-            assert_eq!(counts_at(&hints), at, "{hints:?}");
+            assert_eq!(due_at(&hints), at, "{hints:?}");
         }
     }
 
     #[test]
-    fn a_file_that_is_written_without_end_counts_at_the_maximum() {
+    fn file_written_continuously_is_due_at_max_wait() {
         let hints: Vec<(u64, HintKind, bool)> =
             (0..=48).map(|step| (step * 10, HintKind::Modified, true)).collect();
-        assert_eq!(counts_at(&hints), 500);
+        assert_eq!(due_at(&hints), 500);
     }
 }

@@ -33,8 +33,8 @@ impl FakeControl {
     }
 
     /// Whether the newest backend watches a directory.
-    pub(crate) fn is_watching(&self, folder: &Path) -> bool {
-        self.watched.lock().unwrap().contains(folder)
+    pub(crate) fn is_watching(&self, dir: &Path) -> bool {
+        self.watched.lock().unwrap().contains(dir)
     }
 
     /// Lets backends watch so many directories only.
@@ -55,24 +55,24 @@ impl FakeControl {
 }
 
 impl Backend for FakeBackend {
-    fn watch(&mut self, folder: &Path, _: bool) -> Result<(), WatchError> {
+    fn watch(&mut self, dir: &Path, _: bool) -> Result<(), WatchError> {
         if *self.0.unresponsive.lock().unwrap() {
             return Err(WatchError::Unresponsive);
         }
         let mut watched = self.0.watched.lock().unwrap();
         let limit = *self.0.limit.lock().unwrap();
-        if limit.is_some_and(|limit| watched.len() >= limit && !watched.contains(folder)) {
-            return Err(WatchError::WatchLimit(folder.to_owned()));
+        if limit.is_some_and(|limit| watched.len() >= limit && !watched.contains(dir)) {
+            return Err(WatchError::WatchLimit(dir.to_owned()));
         }
-        watched.insert(folder.to_owned());
+        watched.insert(dir.to_owned());
         Ok(())
     }
 
-    fn watch_all(&mut self, folders: Vec<PathBuf>) -> Vec<RefusedDir> {
+    fn watch_all(&mut self, dirs: Vec<PathBuf>) -> Vec<RefusedDir> {
         let refused = |path: PathBuf| {
             let error = self.watch(&path, false).err()?;
             Some(RefusedDir { path, error })
         };
-        folders.into_iter().filter_map(refused).collect()
+        dirs.into_iter().filter_map(refused).collect()
     }
 }

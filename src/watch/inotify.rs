@@ -56,25 +56,25 @@ impl NotifyWatcher {
                 ErrorKind::Io(io) if io.raw_os_error() == Some(EMFILE) => WatchError::InstanceLimit,
                 _ => WatchError::Start(Box::new(error)),
             })?;
-        let (asks, asked) = mpsc::channel::<WatcherCall>();
-        let answer = move || asked.iter().for_each(|ask| ask(&mut watcher));
-        let thread = std::thread::Builder::new().name("watcher".to_owned()).spawn(answer);
-        thread.map(|_| Self(asks)).map_err(|error| WatchError::Start(Box::new(error)))
+        let (calls, receiver) = mpsc::channel::<WatcherCall>();
+        let run_calls = move || receiver.iter().for_each(|call| call(&mut watcher));
+        let thread = std::thread::Builder::new().name("watcher".to_owned()).spawn(run_calls);
+        thread.map(|_| Self(calls)).map_err(|error| WatchError::Start(Box::new(error)))
     }
 
     /// What the watcher answers; `None` when it does not in time.
     fn call<T: Send + 'static>(
         &self,
-        patience: Duration,
-        ask: impl FnOnce(&mut RecommendedWatcher) -> T + Send + 'static,
+        timeout: Duration,
+        function: impl FnOnce(&mut RecommendedWatcher) -> T + Send + 'static,
     ) -> Option<T> {
-        let (reply, answer) = mpsc::channel();
-        let ask = move |watcher: &mut RecommendedWatcher| {
+        let (reply, result) = mpsc::channel();
+        let call = move |watcher: &mut RecommendedWatcher| {
             // No one may wait any more.
-            let _ = reply.send(ask(watcher));
+            let _ = reply.send(function(watcher));
         };
-        self.0.send(Box::new(ask)).ok()?;
-        answer.recv_timeout(patience).ok()
+        self.0.send(Box::new(call)).ok()?;
+        result.recv_timeout(timeout).ok()
     }
 }
 
@@ -83,34 +83,34 @@ fn non_recursive() -> WatchPathConfig {
 }
 
 impl Backend for NotifyWatcher {
-    fn watch(&mut self, folder: &Path, again: bool) -> Result<(), WatchError> {
-        let path = folder.to_owned();
-        let watched = self.call(CALL_TIMEOUT, move |watcher| {
+    fn watch(&mut self, dir: &Path, again: bool) -> Result<(), WatchError> {
+        let path = dir.to_owned();
+        let result = self.call(CALL_TIMEOUT, move |watcher| {
             // That takes time in proportion to all watches.
             if again {
                 let _ = watcher.unwatch(&path);
             }
             watcher.watch_with(&path, non_recursive()).map_err(|error| map_error(&path, error))
         });
-        watched.unwrap_or(Err(WatchError::Unresponsive))
+        result.unwrap_or(Err(WatchError::Unresponsive))
     }
 
-    fn watch_all(&mut self, folders: Vec<PathBuf>) -> Vec<RefusedDir> {
-        let count = u32::try_from(folders.len()).unwrap_or(u32::MAX);
-        let patience = CALL_TIMEOUT.saturating_add(CALL_TIMEOUT_PER_DIR.saturating_mul(count));
-        let asked = folders.clone();
-        let refused = self.call(patience, move |watcher| watch_each(watcher, asked));
+    fn watch_all(&mut self, dirs: Vec<PathBuf>) -> Vec<RefusedDir> {
+        let count = u32::try_from(dirs.len()).unwrap_or(u32::MAX);
+        let timeout = CALL_TIMEOUT.saturating_add(CALL_TIMEOUT_PER_DIR.saturating_mul(count));
+        let requested = dirs.clone();
+        let refused = self.call(timeout, move |watcher| watch_each(watcher, requested));
         refused.unwrap_or_else(|| {
             let unresponsive = |path| RefusedDir { path, error: WatchError::Unresponsive };
-            folders.into_iter().map(unresponsive).collect()
+            dirs.into_iter().map(unresponsive).collect()
         })
     }
 }
 
-fn watch_each(watcher: &mut RecommendedWatcher, folders: Vec<PathBuf>) -> Vec<RefusedDir> {
+fn watch_each(watcher: &mut RecommendedWatcher, dirs: Vec<PathBuf>) -> Vec<RefusedDir> {
     let mut refused = Vec::new();
     let mut ops: Vec<PathOp> =
-        folders.into_iter().map(|folder| PathOp::Watch(folder, non_recursive())).collect();
+        dirs.into_iter().map(|dir| PathOp::Watch(dir, non_recursive())).collect();
     while let Err(failed) = watcher.update_paths(std::mem::take(&mut ops)) {
         let path = failed.origin.map(op_path).unwrap_or_default();
         let error = map_error(&path, failed.source);
@@ -138,7 +138,7 @@ fn send_hints(event: Event, sink: &dyn Fn(Hint)) {
     if event.need_rescan() {
         return sink(Hint::Overflow);
     }
-    let what = match event.kind {
+    let kind = match event.kind {
         EventKind::Create(CreateKind::Folder) => HintKind::DirCreated,
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => HintKind::CloseWrite,
         EventKind::Modify(ModifyKind::Name(RenameMode::To)) => HintKind::MovedTo,
@@ -152,7 +152,7 @@ fn send_hints(event: Event, sink: &dyn Fn(Hint)) {
         }
     };
     for path in event.paths {
-        sink(Hint::At(path, what));
+        sink(Hint::At(path, kind));
     }
 }
 
@@ -177,50 +177,50 @@ mod tests {
     use super::*;
 
     /// The next hint about `path`, passing over others.
-    fn next(hints: &mpsc::Receiver<Hint>, path: &Path) -> HintKind {
+    fn next_kind(hints: &mpsc::Receiver<Hint>, path: &Path) -> HintKind {
         loop {
             match hints.recv_timeout(Duration::from_secs(10)).expect("a hint") {
-                Hint::At(at, what) if at == path => return what,
+                Hint::At(at, kind) if at == path => return kind,
                 _ => {}
             }
         }
     }
 
     #[test]
-    fn hints_of_a_real_kernel() {
+    fn inotify_events_become_hints() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
         let (send, hints) = mpsc::channel();
         let sink: HintSink = Arc::new(move |hint| send.send(hint).unwrap());
-        let mut kernel = NotifyWatcher::new(sink).unwrap();
-        kernel.watch(&root, false).unwrap();
-        assert!(matches!(kernel.watch(&root.join("none"), false), Err(WatchError::NotFound(_))));
+        let mut watcher = NotifyWatcher::new(sink).unwrap();
+        watcher.watch(&root, false).unwrap();
+        assert!(matches!(watcher.watch(&root.join("none"), false), Err(WatchError::NotFound(_))));
 
         let file = root.join("file");
         fs::write(&file, "x").unwrap();
-        assert_eq!(next(&hints, &file), HintKind::Modified);
-        while next(&hints, &file) != HintKind::CloseWrite {}
+        assert_eq!(next_kind(&hints, &file), HintKind::Modified);
+        while next_kind(&hints, &file) != HintKind::CloseWrite {}
         fs::read(&file).unwrap();
         fs::rename(&file, root.join("other")).unwrap();
-        assert_eq!(next(&hints, &file), HintKind::Removed, "and no hint of the read");
-        assert_eq!(next(&hints, &root.join("other")), HintKind::MovedTo);
-        let folder = root.join("folder");
+        assert_eq!(next_kind(&hints, &file), HintKind::Removed, "and no hint of the read");
+        assert_eq!(next_kind(&hints, &root.join("other")), HintKind::MovedTo);
+        let dir = root.join("folder");
         for _ in 0..2 {
-            fs::create_dir(&folder).unwrap();
+            fs::create_dir(&dir).unwrap();
             // A deleted directory is said twice, by itself and by its parent.
-            while next(&hints, &folder) != HintKind::DirCreated {}
-            kernel.watch(&folder, true).unwrap();
-            fs::write(folder.join("in"), "x").unwrap();
+            while next_kind(&hints, &dir) != HintKind::DirCreated {}
+            watcher.watch(&dir, true).unwrap();
+            fs::write(dir.join("in"), "x").unwrap();
             assert_eq!(
-                next(&hints, &folder.join("in")),
+                next_kind(&hints, &dir.join("in")),
                 HintKind::Modified,
-                "also when made again"
+                "also after the directory was created again"
             );
-            fs::remove_dir_all(&folder).unwrap();
-            while next(&hints, &folder) != HintKind::Removed {}
+            fs::remove_dir_all(&dir).unwrap();
+            while next_kind(&hints, &dir) != HintKind::Removed {}
         }
-        let both = vec![root.join("none"), root.clone()];
-        let refused = kernel.watch_all(both);
+        let requested = vec![root.join("none"), root.clone()];
+        let refused = watcher.watch_all(requested);
         assert!(matches!(
             &*refused,
             [RefusedDir { path, error: WatchError::NotFound(_) }] if path.ends_with("none")

@@ -91,9 +91,9 @@ pub trait Backend: Send {
     ///
     /// # Errors
     /// [`WatchError`].
-    fn watch(&mut self, folder: &Path, again: bool) -> Result<(), WatchError>;
+    fn watch(&mut self, dir: &Path, again: bool) -> Result<(), WatchError>;
 
     /// Watches many directories in one go; gives those that are not watched, and why. After the first
     /// for which the kernel has no watch left, the others are not tried.
-    fn watch_all(&mut self, folders: Vec<PathBuf>) -> Vec<RefusedDir>;
+    fn watch_all(&mut self, dirs: Vec<PathBuf>) -> Vec<RefusedDir>;
 }

@@ -11,18 +11,21 @@ use rustix::event::{PollFd, PollFlags, poll};
 ///
 /// # Errors
 /// Where the system has no table of mounts, or no thread to give.
-pub fn watch_mounts(mut changed: impl FnMut() -> bool + Send + 'static) -> io::Result<()> {
+pub fn watch_mounts(mut on_change: impl FnMut() -> bool + Send + 'static) -> io::Result<()> {
     let table = File::open("/proc/self/mountinfo")?;
-    let watch = move || {
+    let wait_for_changes = move || {
         loop {
             let mut fds = [PollFd::new(&table, PollFlags::PRI)];
             match poll(&mut fds, None) {
-                Ok(_) if changed() => {}
+                Ok(_) if on_change() => {}
                 Err(rustix::io::Errno::INTR) => {}
                 Ok(_) | Err(_) => return,
             }
         }
     };
-    std::thread::Builder::new().name("mounts".to_owned()).stack_size(64 << 10).spawn(watch)?;
+    std::thread::Builder::new()
+        .name("mounts".to_owned())
+        .stack_size(64 << 10)
+        .spawn(wait_for_changes)?;
     Ok(())
 }

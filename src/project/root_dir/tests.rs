@@ -9,58 +9,62 @@ fn path(text: &str) -> RelPath {
 }
 
 #[test]
-fn reads_stay_beneath_and_small() {
+fn read_refuses_links_and_large_files() {
     let dir = tempfile::tempdir().unwrap();
     let outside = tempfile::tempdir().unwrap();
     std::fs::write(outside.path().join("secret"), "s").unwrap();
     std::fs::create_dir(dir.path().join("real")).unwrap();
     std::fs::write(dir.path().join("real/file"), "12345").unwrap();
-    symlink(outside.path(), dir.path().join("away")).unwrap();
+    symlink(outside.path(), dir.path().join("outside")).unwrap();
     symlink("real/file", dir.path().join("link")).unwrap();
-    let folder = RootDir::open(dir.path()).unwrap();
+    let root_dir = RootDir::open(dir.path()).unwrap();
 
-    assert_eq!(folder.read(&path("real/file"), 5).unwrap(), Some(b"12345".to_vec()));
-    assert_eq!(folder.read(&path("real/none"), 5).unwrap(), None);
-    assert_eq!(folder.read(&path("none/file"), 5).unwrap(), None);
-    assert!(matches!(folder.read(&path("real/file"), 4), Err(ReadError::TooLarge(4))));
-    assert!(matches!(folder.read(&path("link"), 9), Err(ReadError::Symlink)));
-    assert!(matches!(folder.read(&path("real"), 9), Err(ReadError::NotRegularFile)));
-    assert!(folder.read(&path("away/secret"), 9).is_err());
-    assert!(matches!(folder.list(Some(&path("away"))), Err(ReadError::Symlink)));
-    assert!(folder.list(Some(&path("none"))).unwrap().is_empty());
+    assert_eq!(root_dir.read(&path("real/file"), 5).unwrap(), Some(b"12345".to_vec()));
+    assert_eq!(root_dir.read(&path("real/none"), 5).unwrap(), None);
+    assert_eq!(root_dir.read(&path("none/file"), 5).unwrap(), None);
+    assert!(matches!(root_dir.read(&path("real/file"), 4), Err(ReadError::TooLarge(4))));
+    assert!(matches!(root_dir.read(&path("link"), 9), Err(ReadError::Symlink)));
+    assert!(matches!(root_dir.read(&path("real"), 9), Err(ReadError::NotRegularFile)));
+    assert!(root_dir.read(&path("outside/secret"), 9).is_err());
+    assert!(matches!(root_dir.list(Some(&path("outside"))), Err(ReadError::Symlink)));
+    assert!(root_dir.list(Some(&path("none"))).unwrap().is_empty());
 }
 
 #[test]
-fn what_was_released_is_the_same_folder_or_none() {
+fn closed_root_reopens_only_as_the_same_directory() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("root");
     std::fs::create_dir(&root).unwrap();
     std::fs::write(root.join("file"), "1").unwrap();
-    let folder = RootDir::open(&root).unwrap();
-    folder.close_fd();
-    assert_eq!(folder.read(&path("file"), 9).unwrap(), Some(b"1".to_vec()));
+    let root_dir = RootDir::open(&root).unwrap();
+    root_dir.close_fd();
+    assert_eq!(root_dir.read(&path("file"), 9).unwrap(), Some(b"1".to_vec()));
     std::fs::rename(&root, dir.path().join("moved")).unwrap();
-    assert_eq!(folder.read(&path("file"), 9).unwrap(), Some(b"1".to_vec()), "while held");
-    folder.close_fd();
-    assert!(folder.open_dir(None).is_err());
+    assert_eq!(
+        root_dir.read(&path("file"), 9).unwrap(),
+        Some(b"1".to_vec()),
+        "while the descriptor is open"
+    );
+    root_dir.close_fd();
+    assert!(root_dir.open_dir(None).is_err());
     std::fs::create_dir(&root).unwrap();
-    assert!(folder.open_dir(None).is_err(), "another folder is there now");
+    assert!(root_dir.open_dir(None).is_err(), "a different directory at the path");
 }
 
 #[test]
-fn writes_replace_whole_files_and_leave_nothing_else() {
+fn replace_leaves_only_the_complete_file() {
     let dir = tempfile::tempdir().unwrap();
-    let folder = RootDir::open(dir.path()).unwrap();
+    let root_dir = RootDir::open(dir.path()).unwrap();
     for content in ["one", "two"] {
-        folder.replace(&path("a/b/file"), content.as_bytes()).unwrap();
+        root_dir.replace(&path("a/b/file"), content.as_bytes()).unwrap();
         assert_eq!(std::fs::read_to_string(dir.path().join("a/b/file")).unwrap(), content);
     }
-    assert_eq!(folder.list(Some(&path("a/b"))).unwrap().len(), 1);
-    assert!(folder.remove(&path("a/b/file")).unwrap());
-    assert!(!folder.remove(&path("a/b/file")).unwrap());
+    assert_eq!(root_dir.list(Some(&path("a/b"))).unwrap().len(), 1);
+    assert!(root_dir.remove(&path("a/b/file")).unwrap());
+    assert!(!root_dir.remove(&path("a/b/file")).unwrap());
 
     let outside = tempfile::tempdir().unwrap();
-    symlink(outside.path(), dir.path().join("away")).unwrap();
-    assert!(folder.replace(&path("away/file"), b"x").is_err());
+    symlink(outside.path(), dir.path().join("outside")).unwrap();
+    assert!(root_dir.replace(&path("outside/file"), b"x").is_err());
     assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
 }
