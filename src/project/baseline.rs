@@ -1,5 +1,5 @@
-//! What dossierd writes below a root: `.kittify/dossiers/{slug}/parity-baseline.json`. The snapshot
-//! file beside it is `projected`'s.
+//! Reads and removes a feature's baseline file, `.kittify/dossiers/{slug}/parity-baseline.json`
+//! (`docs/specification.md#project-files`).
 
 use std::path::Path;
 
@@ -9,7 +9,8 @@ use crate::core::yaml::ParseError;
 use crate::project::dossiers_dir::{DOSSIERS_DIR, WriteError, rel_path};
 use crate::project::root_dir::RootDir;
 
-/// A million artifacts need about this much.
+/// Maximum size of the file; one with a million artifacts is about this large. Larger files are
+/// corrupt baselines.
 const MAX_FILE_BYTES: u64 = 512 << 20;
 
 /// Reads a feature's baseline.
@@ -27,12 +28,12 @@ pub(super) fn read(root_dir: &RootDir, slug: &FeatureSlug) -> BaselineFile {
     }
 }
 
-/// Whether something stands where a feature's baseline belongs.
+/// Returns true if there is an entry at the path of a feature's baseline.
 pub(super) fn exists(root_dir: &RootDir, slug: &FeatureSlug) -> bool {
     rel_path(&file_path(slug)).is_some_and(|path| root_dir.exists(&path))
 }
 
-/// Removes a feature's baseline.
+/// Removes a feature's baseline. Returns true if there was one.
 pub(super) fn clear(
     root_dir: &RootDir,
     root: &Path,

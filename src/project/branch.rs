@@ -1,4 +1,5 @@
-//! The branch that is checked out where a project lies: git's `HEAD`, without asking git.
+//! Reads the checked-out branch from git's `HEAD` file, without running git
+//! (`docs/specification.md#branch`).
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -6,13 +7,13 @@ use std::path::{Path, PathBuf};
 use crate::core::path::escape_bytes;
 use crate::project::root_dir::read_path;
 
-/// `target_branch` where nothing names one and there is no git.
+/// `target_branch` without a git repository.
 const UNKNOWN_BRANCH: &str = "unknown";
-/// `target_branch` of a detached head.
+/// `target_branch` of a detached `HEAD`.
 const DETACHED_HEAD: &str = "HEAD";
 const MAX_FILE_BYTES: u64 = 64 << 10;
 
-/// The branch by git's directory; `HEAD` when detached, `unknown` without git.
+/// Returns the branch that `HEAD` in `git_dir` names.
 pub(super) fn current_branch(git_dir: Option<&Path>) -> String {
     let head =
         git_dir.and_then(|git_dir| read_path(&git_dir.join("HEAD"), MAX_FILE_BYTES).ok().flatten());
@@ -22,12 +23,14 @@ pub(super) fn current_branch(git_dir: Option<&Path>) -> String {
     }
 }
 
-/// The directory in which `HEAD` lies, by the nearest `.git` upward: of a worktree, its own.
+/// Returns the directory of `HEAD` for the nearest `.git` in `root` or above it; for a worktree,
+/// the worktree's own directory.
 pub(super) fn find_git_dir(root: &Path) -> Option<PathBuf> {
     root.ancestors().find_map(|dir| resolve_git_dir(&dir.join(".git")))
 }
 
-/// The git directory that `dot_git` is or, in a worktree or submodule, names.
+/// Returns `dot_git` if it is a directory, or the directory that it names if it is the file of a
+/// worktree or submodule.
 fn resolve_git_dir(dot_git: &Path) -> Option<PathBuf> {
     let metadata = std::fs::metadata(dot_git).ok()?;
     if metadata.is_dir() {
@@ -44,7 +47,8 @@ fn parse_head(head: &[u8]) -> String {
     };
     let reference = reference.trim_ascii_start();
     match reference.strip_prefix(b"refs/heads/").unwrap_or(reference) {
-        // What a repository with reftables writes for programs that read this file.
+        // git writes this to `HEAD` of a repository with reftables, for programs that read the
+        // file.
         b".invalid" | b"" => UNKNOWN_BRANCH.to_owned(),
         name => escape_bytes(name).into_owned(),
     }

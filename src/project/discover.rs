@@ -1,7 +1,8 @@
-//! Where the features of a project are: each real directory that a pattern matches.
+//! Discovers the features of a project: the real directories that match a `features` pattern
+//! (`docs/specification.md#discovery`).
 //!
-//! Patterns are followed component by component, so only directories that can lead to a match are
-//! listed.
+//! Patterns are matched component by component, so that only directories that can contain a match
+//! are listed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -39,7 +40,10 @@ enum SkipReason {
     Pattern(#[from] PatternComponentError),
 }
 
-/// The features that `patterns` match, in order of slug, and what is skipped, in order of path.
+/// Returns the features that `patterns` match.
+///
+/// # Errors
+/// If a directory above a possible match cannot be listed.
 pub(super) fn discover(root_dir: &RootDir, patterns: &[Pattern]) -> Result<Discovery, ReadError> {
     let mut search = Search::new(root_dir);
     for pattern in patterns {
@@ -70,12 +74,12 @@ pub(super) fn discover(root_dir: &RootDir, patterns: &[Pattern]) -> Result<Disco
     Ok(Discovery { features, skipped })
 }
 
-/// The directories on the way to features, as far as they can be listed: where one that comes or goes
-/// can bring features or take some. Some may not be there.
+/// Returns the directories where a change can add or remove features: those that matching
+/// `patterns` traverses, as far as they can be listed. Some may not exist.
 pub(super) fn traversed_dirs(root_dir: &RootDir, patterns: &[Pattern]) -> BTreeSet<RelPath> {
     let mut search = Search::new(root_dir);
     for components in patterns.iter().filter_map(|pattern| parse_components(pattern).ok()) {
-        // Who asks for the features is told.
+        // An error ends the search early; `discover` reports it.
         let _ = search.follow(None, &components);
     }
     search.visited
@@ -92,7 +96,7 @@ impl<'a> Search<'a> {
         Self { root_dir, matches: BTreeMap::new(), visited: BTreeSet::new() }
     }
 
-    /// Follows `parse_components` from the directory `at`, the root where it is `None`.
+    /// Matches `components` below `dir`; `None` is the root.
     fn follow(
         &mut self,
         dir: Option<&RelPath>,
@@ -107,7 +111,8 @@ impl<'a> Search<'a> {
             PatternComponent::Wildcard(set) => {
                 for (path, kind) in self.subdirs_and_links(dir)? {
                     let name = RelPath::new(path.file_name()).ok();
-                    // A hidden directory leads to no feature, and is none.
+                    // Wildcards do not enter hidden directories; a hidden match is recorded and
+                    // then skipped.
                     let is_allowed = rest.is_empty() || !path.file_name().starts_with(b".");
                     if is_allowed && name.is_some_and(|name| set.is_match(&name)) {
                         self.visit(Some(&path), Some(kind), rest)?;
@@ -119,7 +124,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// `**`: no directory, or one more.
+    /// Matches `**` followed by `rest`: `rest` in `dir`, then in its subdirectories.
     fn match_globstar(
         &mut self,
         dir: Option<&RelPath>,
@@ -141,7 +146,8 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    /// Takes `path`, of that kind if it was listed: a match where nothing is left of the pattern.
+    /// Handles an entry that matches one component: records it if it is the last one, otherwise
+    /// enters it. `kind` is `None` if the entry was not listed.
     fn visit(
         &mut self,
         path: Option<&RelPath>,
@@ -174,7 +180,7 @@ impl<'a> Search<'a> {
         self.matches.insert(path.clone(), slug);
     }
 
-    /// Directories and links in `at`.
+    /// Returns the subdirectories of `dir` and the symbolic links in it.
     fn subdirs_and_links(
         &mut self,
         dir: Option<&RelPath>,
@@ -184,7 +190,8 @@ impl<'a> Search<'a> {
                 self.matches.insert(dir.clone(), Err(SkipReason::Symlink));
                 return Ok(Vec::new());
             }
-            // As where there is nothing: a file that lies in the way of some features hides no others.
+            // Treated as an empty directory, so that a file at one place does not hide features
+            // elsewhere.
             (Err(ReadError::Io(error)), Some(_))
                 if error.kind() == io::ErrorKind::NotADirectory =>
             {

@@ -1,4 +1,4 @@
-//! Writes below `.kittify/dossiers`, the only directory of a project that dossierd writes to.
+//! Writes files below `.kittify/dossiers`, the only directory of a project that dossierd writes to.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use crate::core::path::RelPath;
 use crate::project::root_dir::RootDir;
 
-/// Directory of all that dossierd writes in a project.
+/// Directory of the files that dossierd writes in a project.
 pub(super) const DOSSIERS_DIR: &str = ".kittify/dossiers";
 
-/// A file of ours could not be written.
+/// A file below [`DOSSIERS_DIR`] cannot be written or removed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {path}", path = path.display())]
 pub struct WriteError {
@@ -19,14 +19,14 @@ pub struct WriteError {
 }
 
 impl WriteError {
-    /// Returns the error of a file that could not be removed.
+    /// Creates the error of a failed removal.
     pub(super) fn remove(path: PathBuf, source: io::Error) -> Self {
         Self { action: "remove", path, source }
     }
 }
 
-/// Writes one of the files below [`DOSSIERS_DIR`], whole or not at all. That directory is hidden from git
-/// when it is made.
+/// Writes a file below [`DOSSIERS_DIR`] atomically. Creates the directory if necessary, with a
+/// `.gitignore` that excludes it from git.
 pub(super) fn write(
     root_dir: &RootDir,
     root: &Path,

@@ -1,9 +1,9 @@
-//! The ways on which `features` patterns lead to features: a pattern by its components.
+//! Splits `features` patterns into components; determines which paths can contain a feature.
 
 use crate::core::path::RelPath;
 use crate::core::pattern::{Pattern, PatternError, PatternSet, PatternSetError};
 
-/// Levels that `**` descends.
+/// Maximum number of directory levels that `**` matches.
 pub(super) const MAX_GLOBSTAR_DEPTH: usize = 16;
 
 /// One component of a pattern.
@@ -39,22 +39,22 @@ pub(super) fn parse_components(
         .collect()
 }
 
-/// The ways of a project's patterns.
+/// The `features` patterns of a project.
 #[derive(Debug)]
 pub struct FeaturePatterns(Vec<Vec<PatternComponent>>);
 
 impl FeaturePatterns {
-    /// Those of all patterns that can be used.
+    /// Creates the set of all valid `patterns`; discovery reports the invalid ones.
     #[must_use]
     pub fn new(patterns: &[Pattern]) -> Self {
         Self(patterns.iter().filter_map(|pattern| parse_components(pattern).ok()).collect())
     }
 
-    /// Whether a directory at that path would be a feature, or on the way to one.
+    /// Returns true if a directory at `path` is a feature or can contain one.
     #[must_use]
     pub fn could_contain_feature(&self, path: &RelPath) -> bool {
         self.0.iter().any(|components| {
-            // Told apart by length first: nearly all paths are those of files in features.
+            // Long paths are rejected first: nearly all paths belong to files in features.
             let globstars = components
                 .iter()
                 .filter(|component| matches!(component, PatternComponent::Globstar))
@@ -72,7 +72,8 @@ fn matches_prefix(components: &[PatternComponent], names: &[&[u8]]) -> bool {
     else {
         return names.is_empty();
     };
-    // A hidden directory leads to no feature, and is only said to be none.
+    // Wildcards do not enter hidden directories, but the last component matches them, because
+    // discovery reports them as skipped.
     let may_enter = |is_last: bool| is_last || !name.starts_with(b".");
     match first {
         PatternComponent::Literal(literal) => literal == name && matches_prefix(rest, below),

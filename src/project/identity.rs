@@ -1,4 +1,5 @@
-//! Identity of project, machine and user: `.kittify/config.yaml`, and what stands in for it.
+//! Identifies project, machine and user: `.kittify/config.yaml`, or identities derived from the
+//! machine (`docs/specification.md#identity`).
 
 use std::path::Path;
 
@@ -14,17 +15,17 @@ use crate::project::root_dir::{RootDir, read_path};
 const CONFIG_FILE: &str = ".kittify/config.yaml";
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// The machine and user that dossierd runs on and as.
+/// The machine and the user that run dossierd.
 #[derive(Debug, Clone)]
 pub struct Machine {
-    /// `/etc/machine-id`, or the host name where there is none.
+    /// Content of `/etc/machine-id`; the host name if there is none.
     pub id: String,
     host: String,
     user: String,
 }
 
 impl Machine {
-    /// Asks the system.
+    /// Reads the identity of this machine and user from the system.
     #[must_use]
     pub fn current() -> Self {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -32,14 +33,15 @@ impl Machine {
         Self { id: id.unwrap_or_else(|| host.clone()), user: user_name(), host }
     }
 
-    /// `node_id` of a project that does not name one.
+    /// Returns the `node_id` of projects that do not specify one.
     #[must_use]
     pub fn node_id(&self) -> String {
         derived_node_id(&self.host, &self.user)
     }
 }
 
-/// The user's name as Python's `getpass.getuser` finds it, so that both programs agree.
+/// Returns the user name as Python's `getpass.getuser` determines it, so that programs that use it
+/// derive the same `node_id`.
 fn user_name() -> String {
     let from_env = ["LOGNAME", "USER", "LNAME", "USERNAME"]
         .into_iter()
@@ -64,7 +66,7 @@ fn read_trimmed(path: &str) -> Option<String> {
     (!line.is_empty()).then_some(line)
 }
 
-/// What `.kittify/config.yaml` says.
+/// The identities that `.kittify/config.yaml` specifies.
 #[derive(Debug, Default)]
 pub(super) struct ProjectIdentity {
     pub(super) uuid: Option<String>,
@@ -85,7 +87,7 @@ struct ProjectSection {
     node_id: Option<String>,
 }
 
-/// Reads `.kittify/config.yaml`. Its other keys are not ours.
+/// Reads `.kittify/config.yaml`. Its other keys belong to other programs and are ignored.
 pub(super) fn read(root_dir: &RootDir) -> Result<ProjectIdentity, FileError> {
     let file_error = |message: String| FileError::without_position(CONFIG_FILE, message);
     let path =
@@ -100,7 +102,7 @@ pub(super) fn read(root_dir: &RootDir) -> Result<ProjectIdentity, FileError> {
     let section = file.and_then(|file| file.project).unwrap_or_default();
     let non_empty = |text: Option<String>| text.filter(|text| !text.is_empty() && text != "0");
     Ok(ProjectIdentity {
-        // The reference writes a UUID in its one normal form whatever stands in the file.
+        // Other programs normalize the UUID too, whatever form it has in the file.
         uuid: non_empty(section.uuid).map(|text| match Uuid::parse_str(&text) {
             Ok(uuid) => uuid.to_string(),
             Err(_) => text,

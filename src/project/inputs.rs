@@ -1,4 +1,4 @@
-//! All that a feature's dossier depends on beside its artifacts: mission, step, run, baseline.
+//! Reads the inputs of a feature's dossier other than its artifacts: mission, step, run, baseline.
 
 use super::feature_dir::FeatureDir;
 use super::step::StepError;
@@ -7,16 +7,16 @@ use crate::core::feature::{FeatureMetadata, StepSource};
 use crate::core::feature_context::{FeatureContext, UnknownReason};
 use crate::core::identity::{self as ids, BaselineKey, NO_MANIFEST_VERSION};
 
-/// What is read of one feature beside its artifacts.
+/// The inputs of a feature's dossier other than its artifacts.
 #[derive(Debug)]
 pub struct FeatureInputs {
-    /// What its dossier is of, and by what it is judged.
+    /// The feature, and what its completeness is evaluated against.
     pub context: FeatureContext,
-    /// What else is known of it.
+    /// The source of its step, errors in its files, and its baseline.
     pub metadata: FeatureMetadata,
 }
 
-/// The current step of a feature, its source, and why the runtime's files could not be used.
+/// The current step of a feature.
 struct ResolvedStep {
     step: Option<String>,
     source: StepSource,
@@ -24,7 +24,7 @@ struct ResolvedStep {
 }
 
 impl Project {
-    /// Reads all that a feature's dossier depends on beside its artifacts.
+    /// Reads the inputs of a feature's dossier other than its artifacts.
     #[must_use]
     pub fn read_feature_inputs(&self, feature: &FeatureDir) -> FeatureInputs {
         let slug = feature.slug.as_str();
@@ -36,8 +36,7 @@ impl Project {
         if let (Some(step), Some(mission)) = (&step, &loaded.mission)
             && !mission.has_step(step)
         {
-            let message =
-                format!("step `{step}` is not one of the mission's; all that it requires counts");
+            let message = format!("the mission has no step `{step}`; the specs of all steps apply");
             step_error.get_or_insert(message);
         }
         let unknown_reason = if meta.error.is_some() {

@@ -1,4 +1,5 @@
-//! Which project, and what of it, a path on the command line means (contract, section 8).
+//! Finds the project and the features that a path on the command line selects
+//! (`docs/specification.md#locating`).
 
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -10,50 +11,49 @@ use super::settings::ProjectSettings;
 use crate::core::path::FeatureSlug;
 use crate::project::root_dir::RootDir;
 
-/// What a path means.
+/// The project and the features that a path selects.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Located {
     /// Canonical root of the project.
     pub root: PathBuf,
-    /// The features meant; `None` for all of the project.
+    /// The selected features; `None` selects the whole project.
     pub features: Option<Vec<FeatureDir>>,
 }
 
-/// Why a path means nothing.
+/// Why no project is found for a path.
 #[derive(Debug, thiserror::Error)]
 pub enum LocateError {
-    /// It cannot be reached.
-    #[error("{path}", path = path.display())]
+    /// The path cannot be accessed.
+    #[error("cannot access {path}", path = path.display())]
     Unreachable {
         /// The path.
         path: PathBuf,
-        /// The operating system's refusal.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// It is in no project, and its name is no feature's.
+    /// The path is not in a project, and the name of its directory is not a slug.
     #[error(
-        "{path} is in no project (no `.kittify`, no features below), and `{name}` cannot be the \
-         name of a feature; use letters, digits, `.`, `_` and `-`",
+        "cannot find the project of {path}: no directory upwards has `.kittify` or features, and \
+         `{name}` is not a valid feature name; use letters, digits, `.`, `_` and `-`",
         path = path.display()
     )]
     NotAFeature {
-        /// The path.
+        /// The directory.
         path: PathBuf,
-        /// Its last component.
+        /// Its name.
         name: String,
     },
 }
 
-/// Finds the project of `path`: the nearest directory upward with `.kittify`, else one whose feature
-/// patterns match below; a directory in none is a feature by itself.
+/// Finds the project of `path`: the nearest directory upwards with `.kittify`, or else with
+/// features. Without either, the directory of `path` is a standalone feature.
 ///
-/// A `.kittify` with no features is passed over while a directory further up has some that `path`
-/// belongs to: features of real projects hold one of their own. One that holds nothing but the
-/// baseline of a feature by itself makes no project of it.
+/// A `.kittify` directory is ignored if it is inside a feature of an outer project, since features
+/// of real projects contain one; if it has no features while a directory below it, on the way to
+/// `path`, has some; or if it contains only the baseline of a standalone feature.
 ///
 /// # Errors
-/// [`LocateError`] where `path` cannot be reached, or could only be a feature and has no name for
-/// one.
+/// [`LocateError`].
 pub fn locate(
     path: &Path,
     settings_of: impl Fn(&Path) -> ProjectSettings,
@@ -76,12 +76,12 @@ pub fn locate(
     };
     let nearest = start.ancestors().find(has_kittify_dir);
     let root = match nearest {
-        // A feature's own `.kittify` makes no project of it.
+        // A `.kittify` directory in a feature does not make the feature a project.
         Some(nearest) => nearest.ancestors().skip(1).find(|outer| is_in_feature_of(nearest, outer)),
         None => None,
     };
-    // A `.kittify` without features, as in a home directory, makes no project of what is below it and
-    // has some.
+    // A `.kittify` directory without features, for example in a home directory, does not hide a
+    // project below it.
     let below_nearest = || start.ancestors().take_while(|dir| Some(*dir) != nearest);
     let root = root
         .or_else(|| nearest.filter(|nearest| !features_of(nearest).is_empty()))
@@ -110,8 +110,8 @@ pub fn locate(
     Ok(standalone(&start, slug))
 }
 
-/// Whether a directory has its `.kittify` only because it was accepted as a feature by itself: it
-/// stays one.
+/// Returns true if `.kittify` in `root` was created by accepting a baseline of a standalone
+/// feature: the directory remains a standalone feature.
 fn has_only_dossiers_dir(root: &Path, slug: &FeatureSlug) -> bool {
     let kittify = root.join(".kittify");
     let has_only_dossiers = std::fs::read_dir(&kittify).is_ok_and(|mut entries| {
@@ -120,7 +120,8 @@ fn has_only_dossiers_dir(root: &Path, slug: &FeatureSlug) -> bool {
     has_only_dossiers && kittify.join("dossiers").join(slug.as_str()).is_dir()
 }
 
-/// Those of `features` that `start` is in or above; `None`, for all, where it is neither.
+/// Returns the features that contain `start` or are below it; `None`, for all features, if there
+/// are none.
 fn selected_features(
     start: &Path,
     root: &Path,
@@ -201,7 +202,7 @@ mod tests {
         }
         let invalid_name =
             locate(&base.join("no name"), |_| ProjectSettings::default()).unwrap_err();
-        assert!(invalid_name.to_string().contains("`no name` cannot be the name of a feature"));
+        assert!(invalid_name.to_string().contains("`no name` is not a valid feature name"));
         let missing = locate(&base.join("nowhere"), |_| ProjectSettings::default()).unwrap_err();
         assert!(missing.to_string().ends_with("/nowhere"));
         let cause = std::error::Error::source(&missing).unwrap();

@@ -1,4 +1,5 @@
-//! `meta.json` of a feature: its mission and its target branch.
+//! Reads mission and target branch from a feature's `meta.json`
+//! (`docs/specification.md#feature-metadata`).
 
 use serde_json::{Map, Value};
 

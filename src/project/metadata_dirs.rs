@@ -1,4 +1,4 @@
-//! The directories in which files lie that steer a project: what a watcher watches beside features.
+//! Lists the directories outside of features that contain metadata files and must be watched.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,8 @@ use crate::core::pattern::Pattern;
 use crate::project::discover;
 use crate::project::root_dir::RootDir;
 
-/// Directories watched by themselves, and directories whose directories are watched too.
+/// Directories that are watched themselves, and directories that are watched with their immediate
+/// subdirectories.
 const WATCHED_DIRS: [&str; 3] = [".kittify", ".kittify/overrides", ".kittify/runtime"];
 const WATCHED_WITH_SUBDIRS: [&str; 4] = [
     ".kittify/overrides/missions",
@@ -19,7 +20,7 @@ const WATCHED_WITH_SUBDIRS: [&str; 4] = [
     ".kittify/dossiers",
 ];
 
-/// The steering directories that are there.
+/// Returns the absolute paths of the metadata directories that exist.
 pub(super) fn metadata_dirs(
     root: &Path,
     root_dir: &RootDir,
@@ -28,7 +29,7 @@ pub(super) fn metadata_dirs(
     git_dir: Option<&Path>,
 ) -> Vec<PathBuf> {
     let mut relative: Vec<RelPath> = Vec::new();
-    // A run may not have begun: its directory will appear in one above.
+    // The directory of a run that has not started is created later, in one of its parents.
     for run_dir in run_dirs {
         let components: Vec<&[u8]> = run_dir.components().collect();
         for length in 1..=components.len() {

@@ -1,8 +1,8 @@
-//! Manifest layers: which directory's `expected-artifacts.yaml` a mission goes by.
+//! Finds and loads the manifest of a mission (`docs/specification.md#manifest-layers`).
 //!
-//! The first directory that holds one wins whole (contract, section 3). Where it is broken the last
-//! good one, or the embedded one where none is known, goes on giving keys and classes, completeness
-//! is unknown, and the error is shown.
+//! The first layer that contains `expected-artifacts.yaml` is used, without merging. If it is
+//! invalid, keys and classes come from the last valid manifest, or from the embedded one if none is
+//! known; completeness is `unknown`, and the error is reported.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,25 +23,25 @@ const MISSION_FILE: &str = "mission.yaml";
 const RUNTIME_FILE: &str = "mission-runtime.yaml";
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// Directories of mission directories below the root, strongest first.
+/// Directories of missions below the root, in order of precedence.
 const PROJECT_LAYER_DIRS: [&str; 2] = [".kittify/overrides/missions", ".kittify/missions"];
 
-/// The missions of a project, each read once.
+/// The missions of a project; each is loaded at most once.
 #[derive(Debug)]
 pub(super) struct Missions {
     user_dir: Option<PathBuf>,
     loaded: Mutex<BTreeMap<MissionType, Arc<LoadedMission>>>,
     listing_errors: Mutex<Vec<FileError>>,
-    /// What went for each mission previous these files were read.
+    /// The last valid manifests, from before the files were read again.
     last_valid: BTreeMap<MissionType, Arc<Mission>>,
 }
 
-/// A mission as its layers give it.
+/// The result of loading a mission.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LoadedMission {
-    /// What it expects; `None` where no layer has a manifest.
+    /// The mission; `None` if no layer has a manifest.
     pub(super) mission: Option<Arc<Mission>>,
-    /// Whether the manifest that should be used cannot be, and the embedded one stands in.
+    /// True if the manifest that applies is invalid, so that `mission` is a fallback.
     pub(super) invalid: bool,
     errors: Vec<FileError>,
     warnings: Vec<String>,
@@ -56,14 +56,14 @@ pub struct ManifestDiagnostics {
     pub warnings: Vec<String>,
 }
 
-/// One directory that may hold a manifest.
+/// A directory that may contain a manifest.
 enum Layer<'a> {
     Project(&'a RootDir, String),
     User(PathBuf),
 }
 
 impl Missions {
-    /// `user_dir` is the directory of the user's own missions.
+    /// Creates an empty cache; `user_dir` is the directory of the user's own missions.
     pub(super) fn new(user_dir: Option<&Path>) -> Self {
         Self {
             user_dir: user_dir.map(Path::to_owned),
@@ -73,7 +73,7 @@ impl Missions {
         }
     }
 
-    /// Takes over what was good when these files were read last.
+    /// Takes the last valid manifests from `previous`.
     pub(super) fn inherit_last_valid(&mut self, previous: &Self) {
         self.last_valid.clone_from(&previous.last_valid);
         let loaded = lock(&previous.loaded);
@@ -89,7 +89,7 @@ impl Missions {
         }
     }
 
-    /// The mission of that type.
+    /// Returns the mission of that type, and loads it on first use.
     pub(super) fn load(&self, root_dir: &RootDir, mission_type: &MissionType) -> LoadedMission {
         let mut loaded = lock(&self.loaded);
         let entry = loaded.entry(mission_type.clone()).or_insert_with(|| {
@@ -102,8 +102,8 @@ impl Missions {
         LoadedMission::clone(entry)
     }
 
-    /// Loads every mission that the project's own layers name, used or not, so that their errors
-    /// are found.
+    /// Loads every mission of the project's own layers, including unused ones, to find their
+    /// errors.
     pub(super) fn load_project_missions(&self, root_dir: &RootDir) {
         for layer in PROJECT_LAYER_DIRS {
             let listed = match RelPath::new(layer.as_bytes()) {
@@ -132,7 +132,7 @@ impl Missions {
         }
     }
 
-    /// Errors and warnings of what was loaded, in order of mission.
+    /// Returns errors and warnings of the missions that were loaded.
     pub(super) fn diagnostics(&self) -> ManifestDiagnostics {
         let loaded = lock(&self.loaded);
         let mut errors = lock(&self.listing_errors).clone();
@@ -173,7 +173,7 @@ impl Layer<'_> {
         }
     }
 
-    /// Reads and parses one of the layer's files; `None` where it has none.
+    /// Reads and parses a file of the layer; returns `None` if there is no such file.
     fn parse<T>(
         &self,
         file: &str,
@@ -219,7 +219,7 @@ fn load_layer(
     if manifest.mission_type != mission_type.as_str() {
         let (declared, expected) = (&manifest.mission_type, mission_type.as_str());
         warnings.push(format!(
-            "{file}: it says it is for `{declared}`, but lies in the folder of `{expected}`"
+            "{file}: `mission_type` is `{declared}`, but the directory is that of mission `{expected}`"
         ));
     }
     let steps = match layer.parse(MISSION_FILE, parse_mission_steps)? {
@@ -234,7 +234,7 @@ fn load_layer(
     Ok(Some(LoadedMission { mission, warnings, ..LoadedMission::default() }))
 }
 
-/// The embedded mission of that type. A test holds that all of them are sound.
+/// Returns the embedded mission of that type. A test checks that all of them are valid.
 fn load_embedded(mission_type: &MissionType) -> Option<Arc<Mission>> {
     let manifest =
         parse_manifest(find_embedded_mission(mission_type.as_str())?.manifest.as_bytes()).ok()?;
@@ -298,7 +298,11 @@ mod tests {
         fixture.write(".kittify/missions/plan/expected-artifacts.yaml", &manifest("project"));
         assert_eq!(fixture.version("plan").as_deref(), Some("project"));
         fixture.write(".kittify/overrides/missions/plan/mission.yaml", "states: [{name: a}]");
-        assert_eq!(fixture.version("plan").as_deref(), Some("project"), "no manifest, no layer");
+        assert_eq!(
+            fixture.version("plan").as_deref(),
+            Some("project"),
+            "a directory without a manifest is not a layer"
+        );
         fixture.write(
             ".kittify/overrides/missions/plan/expected-artifacts.yaml",
             &manifest("override"),
@@ -315,7 +319,7 @@ mod tests {
         };
         let embedded = step_names();
         fixture.write(".kittify/missions/plan/expected-artifacts.yaml", &manifest("2"));
-        assert_eq!(step_names(), embedded, "no mission.yaml beside it");
+        assert_eq!(step_names(), embedded, "without a mission.yaml in the layer");
         fixture.write(".kittify/missions/plan/mission.yaml", "states: [{name: a}, {name: b}]");
         assert_eq!(step_names(), "a b");
         fixture.write(".kittify/missions/plan/mission-runtime.yaml", "steps: [{id: a}, {id: x}]");

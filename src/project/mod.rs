@@ -1,8 +1,9 @@
-//! Every file below a project's root that is no artifact: identity, `meta.json`, step, branch,
-//! manifest layers, where features are, and their baselines.
+//! Reads the files of a project other than artifacts: identity, `meta.json`, step, branch,
+//! manifests, baselines; discovers its features.
 //!
-//! These files belong to others and are only read, each with a cap on its size, beneath the root's
-//! own descriptor and never through a link. What dossierd writes is below `.kittify/dossiers/`.
+//! Most of these files belong to other programs and are only read, each up to a maximum size,
+//! relative to the root's descriptor and without following links. dossierd writes only below
+//! `.kittify/dossiers`.
 
 mod baseline;
 mod branch;
@@ -49,13 +50,13 @@ use missions::Missions;
 use root_dir::{DevIno, RootDir};
 use step::FeatureRuns;
 
-/// What is made and taken away again to hear of it.
+/// File that is created and removed to test whether its events are delivered.
 const PROBE_FILE: &str = ".kittify/dossiers/.dossierd-probe";
 
-/// A project, opened.
+/// An open project, with the metadata that was read when it was opened.
 #[derive(Debug)]
 pub struct Project {
-    /// Canonical absolute root.
+    /// Canonical absolute path of the root.
     pub root: PathBuf,
     /// Last component of the root.
     pub name: Arc<str>,
@@ -65,28 +66,28 @@ pub struct Project {
     pub project_uuid: String,
     /// Identity of machine and user.
     pub node_id: String,
-    /// What the configuration says of it.
+    /// Settings of the project in the configuration.
     pub settings: ProjectSettings,
     /// Project files that cannot be used.
     pub errors: Vec<FileError>,
     root_dir: RootDir,
-    /// Whether the file with the project's identity cannot be used.
+    /// True if `.kittify/config.yaml` cannot be used.
     identity_invalid: bool,
     branch: String,
-    /// Git's directory of the work tree.
+    /// git's directory of the work tree.
     git_dir: Option<PathBuf>,
     runs: FeatureRuns,
     missions: Missions,
 }
 
-/// What lies where a project's root was.
+/// What is at the path of a project's root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RootCheck {
-    /// The root.
+    /// The directory that was opened.
     Same,
-    /// Another directory of the same file system.
+    /// Another directory on the same file system.
     Replaced,
-    /// A directory of another file system.
+    /// A directory on another file system.
     OtherDevice,
 }
 
@@ -94,7 +95,7 @@ impl Project {
     /// Opens the project at `root`, which must be canonical.
     ///
     /// # Errors
-    /// When the root cannot be opened as a directory. Files in it that cannot be used are in
+    /// If the root cannot be opened as a directory. Files in it that cannot be used are in
     /// [`Project::errors`].
     pub fn open(
         root: &Path,
@@ -106,8 +107,8 @@ impl Project {
         Ok(Self::from_root_dir(root_dir, root, settings, machine, user_missions))
     }
 
-    /// The project at a root that cannot be opened: its name and derived identity, and nothing in
-    /// it.
+    /// Creates a project whose root cannot be opened: it has a name and derived identities, and no
+    /// features.
     #[must_use]
     pub fn unavailable(root: &Path, settings: ProjectSettings, machine: &Machine) -> Self {
         Self::from_root_dir(RootDir::unavailable(root), root, settings, machine, None)
@@ -148,8 +149,7 @@ impl Project {
         }
     }
 
-    /// Takes over what was good of the project as it was read last, where it is broken now:
-    /// manifests, and its identity.
+    /// Replaces invalid manifests and an invalid identity by the last valid ones of `previous`.
     pub fn inherit_last_valid(&mut self, previous: &Self) {
         self.missions.inherit_last_valid(&previous.missions);
         if self.identity_invalid {
@@ -158,16 +158,16 @@ impl Project {
         }
     }
 
-    /// Lets go of the root's descriptor until it is needed again, so that its file system can be
-    /// unmounted. Needing it again fails where another directory has taken the place.
+    /// Closes the root's descriptor until it is needed again, so that its file system can be
+    /// unmounted. Reopening it fails if another directory is at the path by then.
     pub fn close_root_fd(&self) {
         self.root_dir.close_fd();
     }
 
-    /// Whether the root at its path is the one that was opened.
+    /// Compares the directory at the root's path with the one that was opened.
     ///
     /// # Errors
-    /// When nothing that can be looked at is there.
+    /// If stat of the path fails.
     pub fn check_root(&self) -> io::Result<RootCheck> {
         let metadata = std::fs::symlink_metadata(&self.root)?;
         let current = DevIno { device: metadata.dev(), inode: metadata.ino() };
@@ -181,35 +181,35 @@ impl Project {
         })
     }
 
-    /// Whether nothing at all is in the root, as in the directory under a file system that is not
-    /// mounted.
+    /// Returns true if the root contains no entries, like the mount point of a file system that is
+    /// not mounted.
     #[must_use]
     pub fn is_root_empty(&self) -> bool {
         self.root_dir.list(None).is_ok_and(|entries| entries.is_empty())
     }
 
-    /// The device that the root is on.
+    /// Returns the device of the root's file system.
     #[must_use]
     pub fn root_device(&self) -> u64 {
         self.root_dir.dev_ino().device
     }
 
-    /// When git took the lock of the work tree that the project lies in, if it holds it.
+    /// Returns when git locked the work tree of the project; `None` if it is not locked.
     #[must_use]
     pub fn git_locked_at(&self) -> Option<SystemTime> {
         let lock = self.git_dir.as_ref()?.join("index.lock");
         std::fs::symlink_metadata(lock).ok()?.modified().ok()
     }
 
-    /// Finds the features, in order of slug, and what looks like one and is none.
+    /// Discovers the features.
     ///
     /// # Errors
-    /// When a directory on the way to them cannot be listed.
+    /// If a directory above a possible feature cannot be listed.
     pub fn discover(&self) -> Result<Discovery, ReadError> {
         discover::discover(&self.root_dir, &self.settings.feature_patterns())
     }
 
-    /// Opens a feature's directory, for `scan`.
+    /// Opens a feature's directory.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -217,7 +217,7 @@ impl Project {
         self.root_dir.open_dir(feature.path.as_ref())
     }
 
-    /// Opens a directory within a feature.
+    /// Opens a directory below a feature's directory.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -230,8 +230,9 @@ impl Project {
         self.root_dir.open_dir(Some(&path))
     }
 
-    /// The directories in which something lies, or may come to lie, that steers the project: features,
-    /// manifests, runs, baselines, git's head. Those that are there.
+    /// Returns the directories, as far as they exist, where a change can affect the project's
+    /// metadata: the root, the parents of features, and the directories of manifests, runs, baselines
+    /// and git's `HEAD`.
     #[must_use]
     pub fn metadata_dirs(&self) -> Vec<PathBuf> {
         metadata_dirs::metadata_dirs(
@@ -243,72 +244,74 @@ impl Project {
         )
     }
 
-    /// The directories of the runs that `feature-runs.json` names, as far as they lie below the root;
-    /// they may not be there.
+    /// Returns the directories of the runs in `feature-runs.json` that are below the root. They may
+    /// not exist.
     pub fn run_dirs(&self) -> impl Iterator<Item = RelPath> {
         self.runs.run_dirs(&self.root)
     }
 
-    /// Absolute path of a feature's directory.
+    /// Returns the absolute path of a feature's directory.
     #[must_use]
     pub fn feature_path(&self, feature: &FeatureDir) -> PathBuf {
         feature.absolute_path(&self.root)
     }
 
-    /// Errors and warnings of all manifests that the project holds or its features use, by file.
+    /// Loads the manifests of the project's own layers and returns their errors and warnings, with
+    /// those of the manifests that its features use.
     #[must_use]
     pub fn manifest_diagnostics(&self) -> ManifestDiagnostics {
         self.missions.load_project_missions(&self.root_dir);
         self.missions.diagnostics()
     }
 
-    /// Whether something stands where a feature's baseline belongs.
+    /// Returns true if there is an entry at the path of a feature's baseline.
     #[must_use]
     pub fn has_baseline(&self, slug: &FeatureSlug) -> bool {
         baseline::exists(&self.root_dir, slug)
     }
 
-    /// Writes a feature's baseline, durably.
+    /// Writes a feature's baseline durably.
     ///
     /// # Errors
-    /// [`WriteError`] with the path.
+    /// [`WriteError`].
     pub fn write_baseline(&self, slug: &FeatureSlug, bytes: &[u8]) -> Result<(), WriteError> {
         dossiers_dir::write(&self.root_dir, &self.root, &baseline::file_path(slug), bytes)
     }
 
-    /// Writes a feature's snapshot file, which can be made again.
+    /// Writes a feature's snapshot file durably.
     ///
     /// # Errors
-    /// [`WriteError`] with the path.
+    /// [`WriteError`].
     pub fn write_snapshot(&self, slug: &FeatureSlug, bytes: &[u8]) -> Result<(), WriteError> {
         dossiers_dir::write(&self.root_dir, &self.root, &snapshot_file::file_path(slug), bytes)
     }
 
-    /// Whether its feature's snapshot file is that snapshot, whenever it was computed.
+    /// Returns true if the snapshot file of the feature is equal to `snapshot` except for
+    /// `computed_at`.
     #[must_use]
     pub fn is_snapshot_current(&self, snapshot: &MissionDossierSnapshot) -> bool {
         snapshot_file::matches_on_disk(&self.root_dir, snapshot)
     }
 
-    /// A file below `.kittify/dossiers` that [`Project::touch_probe`] makes.
+    /// Returns the path of the file that [`Project::touch_probe`] creates.
     #[must_use]
     pub fn probe_path(&self) -> PathBuf {
         self.root.join(PROBE_FILE)
     }
 
-    /// Makes that file and takes it away again, so that a watcher hears of it.
+    /// Creates and removes the probe file, which causes events in its directory.
     ///
     /// # Errors
-    /// When it cannot be made: nothing of dossierd's is there, or it may not be written.
+    /// If `.kittify/dossiers` does not exist or is not writable.
     pub fn touch_probe(&self) -> io::Result<()> {
         self.root_dir
             .touch_and_remove(&RelPath::new(PROBE_FILE.as_bytes()).map_err(io::Error::other)?)
     }
 
-    /// Removes a feature's baseline. Says whether there was one.
+    /// Removes a feature's baseline. Returns true if there was one.
     ///
     /// # Errors
-    /// [`WriteError`] with the path.
+    /// [`WriteError`].
     pub fn clear_baseline(&self, slug: &FeatureSlug) -> Result<bool, WriteError> {
         baseline::clear(&self.root_dir, &self.root, slug)
     }

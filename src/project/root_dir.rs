@@ -1,8 +1,9 @@
-//! Files beneath a directory, reached one component at a time and never through a link.
+//! Reads and writes files below a directory; opens paths one component at a time and follows no
+//! link.
 //!
-//! No library does both, to stay beneath a descriptor and to replace a file durably; hence
-//! [`RootDir::replace`]: temporary file, sync, rename, sync of the directory. A crash leaves the old
-//! file or the new one, and at worst a hidden temporary file beside it.
+//! [`RootDir::replace`] writes a temporary file, syncs it, renames it and syncs the directory.
+//! After a crash the old file or the new one is there, possibly next to a hidden temporary file. It
+//! is implemented here because no library combines this with staying below a descriptor.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -19,12 +20,12 @@ use uuid::Uuid;
 use crate::core::path::RelPath;
 use crate::core::sync::lock;
 
-/// A directory by its descriptor, which is held while there is something to do: a held one keeps its
-/// file system from being unmounted.
+/// A directory with a descriptor that is closed while the project is inactive, because an open
+/// descriptor keeps the file system from being unmounted.
 #[derive(Debug)]
 pub(super) struct RootDir {
     path: PathBuf,
-    /// Device and inode of the directory that is meant, whatever lies at the path later.
+    /// Identifies the directory that was opened, whatever is at the path later.
     dev_ino: DevIno,
     fd: Mutex<Option<Arc<OwnedFd>>>,
 }
@@ -36,7 +37,7 @@ pub(super) struct DevIno {
     pub(super) inode: u64,
 }
 
-/// The directory that holds something: the one that was opened first, or one below it.
+/// The parent directory of an entry: the root or a directory below it.
 enum Parent {
     Root(Arc<OwnedFd>),
     Subdir(OwnedFd),
@@ -51,19 +52,19 @@ impl AsFd for Parent {
     }
 }
 
-/// Why a file or directory cannot be used.
+/// Why a file or directory cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The operating system's refusal.
+    /// The error of the operating system.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// A link where a file or directory should be.
+    /// A symbolic link instead of a file or directory.
     #[error("symbolic link, not followed")]
     Symlink,
-    /// Neither file nor link.
+    /// Neither a regular file nor a symbolic link.
     #[error("not a regular file")]
     NotRegularFile,
-    /// More than is ever read of such a file.
+    /// Larger than the maximum size of such a file.
     #[error("larger than {0} bytes")]
     TooLarge(u64),
 }
@@ -74,7 +75,7 @@ impl From<Errno> for ReadError {
     }
 }
 
-/// A directory's entry: its name and kind.
+/// An entry of a directory.
 pub(super) struct DirEntry {
     pub(super) name: Vec<u8>,
     pub(super) kind: FileType,
@@ -90,7 +91,7 @@ const READ_FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::NOCTTY)
     .union(OFlags::CLOEXEC);
 
-/// A file that was not there.
+/// Fails if there is an entry at the path.
 const CREATE_FLAGS: OFlags = OFlags::WRONLY
     .union(OFlags::CREATE)
     .union(OFlags::EXCL)
@@ -105,22 +106,23 @@ impl RootDir {
         Ok(Self { path: path.to_owned(), dev_ino, fd })
     }
 
-    /// The directory at a path at which nothing can be opened.
+    /// Creates a directory that cannot be opened: each operation fails.
     pub(super) fn unavailable(path: &Path) -> Self {
         Self { path: path.to_owned(), dev_ino: DevIno::default(), fd: Mutex::default() }
     }
 
-    /// Device and inode.
+    /// Returns device and inode.
     pub(super) fn dev_ino(&self) -> DevIno {
         self.dev_ino
     }
 
-    /// Lets go of the descriptor until it is needed again.
+    /// Closes the descriptor until it is needed again.
     pub(super) fn close_fd(&self) {
         *lock(&self.fd) = None;
     }
 
-    /// The descriptor. Opening it again fails where another directory has taken the place.
+    /// Returns the descriptor, reopened if necessary. Fails with ESTALE if another directory is at
+    /// the path.
     fn fd(&self) -> Result<Arc<OwnedFd>, Errno> {
         let mut open_fd = lock(&self.fd);
         if let Some(fd) = &*open_fd {
@@ -133,7 +135,7 @@ impl RootDir {
         Ok(Arc::clone(open_fd.insert(Arc::new(fd))))
     }
 
-    /// A descriptor for listing the directory at `path`, or this one.
+    /// Opens the directory at `path` for listing; `None` opens this directory.
     pub(super) fn open_dir(&self, path: Option<&RelPath>) -> io::Result<OwnedFd> {
         let Some(path) = path else {
             return Ok(openat(self.fd()?, c".", LIST_FLAGS, Mode::empty())?);
@@ -141,9 +143,9 @@ impl RootDir {
         Ok(openat(self.open_parent(path)?, path.file_name(), LIST_FLAGS, Mode::empty())?)
     }
 
-    /// The bytes of the file at `path`; `None` where there is nothing.
+    /// Returns the content of the file at `path`; `None` if it does not exist.
     pub(super) fn read(&self, path: &RelPath, max: u64) -> Result<Option<Vec<u8>>, ReadError> {
-        // Asked before it is opened: opening a FIFO wakes its writer.
+        // Checked before the file is opened, because opening a FIFO wakes its writer.
         match self.file_type(path) {
             Ok(FileType::RegularFile) => {}
             Ok(FileType::Symlink) => return Err(ReadError::Symlink),
@@ -155,7 +157,7 @@ impl RootDir {
         read_regular(openat(parent, path.file_name(), READ_FLAGS, Mode::empty()), max)
     }
 
-    /// The regular file at `path`, to be read; `None` where there is none that can be.
+    /// Opens the regular file at `path` for reading; returns `None` if that fails.
     pub(super) fn open_file(&self, path: &RelPath) -> Option<File> {
         let parent = self.open_parent(path).ok()?;
         let file =
@@ -163,7 +165,7 @@ impl RootDir {
         file.metadata().is_ok_and(|found| found.is_file()).then_some(file)
     }
 
-    /// Says that it is a link where that is why a directory on the way cannot be entered.
+    /// Returns [`ReadError::Symlink`] if a parent of `path` is a symbolic link, otherwise `error`.
     fn classify_error(&self, path: &RelPath, error: Errno) -> ReadError {
         let bytes = path.as_bytes();
         let slashes = (0..bytes.len()).filter(|at| bytes[*at] == b'/');
@@ -175,8 +177,8 @@ impl RootDir {
         }
     }
 
-    /// The entries of the directory at `path`, or of this one, in order of name; none where there is
-    /// no such directory.
+    /// Returns the entries of the directory at `path`, ordered by name; `None` lists this
+    /// directory. A missing directory has no entries.
     pub(super) fn list(&self, path: Option<&RelPath>) -> Result<Vec<DirEntry>, ReadError> {
         let dir = match self.open_dir(path) {
             Ok(dir) => dir,
@@ -213,12 +215,12 @@ impl RootDir {
         Ok(entries)
     }
 
-    /// Whether there is a directory at `path`.
+    /// Returns true if there is a directory at `path`.
     pub(super) fn is_dir(&self, path: &RelPath) -> bool {
         self.open_dir(Some(path)).is_ok()
     }
 
-    /// Replaces the file at `path` as a whole and durably, making the directories on the way.
+    /// Replaces the file at `path` atomically and durably. Creates missing parent directories.
     pub(super) fn replace(&self, path: &RelPath, bytes: &[u8]) -> io::Result<()> {
         let parent = self.create_parent(path)?;
         let dir = parent.as_fd();
@@ -232,8 +234,8 @@ impl RootDir {
         result
     }
 
-    /// Makes an empty file at `path` and takes it away again, so that whoever watches its directory
-    /// hears of it. What is there already is only taken away, a link as itself.
+    /// Creates an empty file at `path` and removes it, which causes events in its directory. An
+    /// existing file or link is removed.
     pub(super) fn touch_and_remove(&self, path: &RelPath) -> io::Result<()> {
         let parent = self.open_parent(path)?;
         let created = openat(&parent, path.file_name(), CREATE_FLAGS, Mode::from_raw_mode(0o600));
@@ -242,7 +244,7 @@ impl RootDir {
         Ok(removed?)
     }
 
-    /// Removes the file at `path`, durably. Says whether there was one.
+    /// Removes the file at `path` durably. Returns true if there was one.
     pub(super) fn remove(&self, path: &RelPath) -> io::Result<bool> {
         let parent = match self.open_parent(path) {
             Ok(parent) => parent,
@@ -257,7 +259,7 @@ impl RootDir {
         }
     }
 
-    /// Whether there is anything at `path`.
+    /// Returns true if there is an entry at `path`.
     pub(super) fn exists(&self, path: &RelPath) -> bool {
         self.file_type(path).is_ok()
     }
@@ -266,7 +268,7 @@ impl RootDir {
         self.file_type(path).is_ok_and(|kind| kind == FileType::Symlink)
     }
 
-    /// Whether the link at `path` leads to a directory, wherever that is: it is only asked, not entered.
+    /// Returns true if the link at `path` points to a directory, which is not opened.
     pub(super) fn is_symlink_to_dir(&self, path: &RelPath) -> bool {
         let Ok(parent) = self.open_parent(path) else {
             return false;
@@ -275,13 +277,13 @@ impl RootDir {
             .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
     }
 
-    /// What is at `path`, links not followed.
+    /// Returns the type of the entry at `path`; does not follow a link.
     pub(super) fn file_type(&self, path: &RelPath) -> Result<FileType, Errno> {
         let stat = statat(self.open_parent(path)?, path.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
         Ok(FileType::from_raw_mode(stat.st_mode))
     }
 
-    /// The directory that holds `path`.
+    /// Opens the parent directory of `path`.
     fn open_parent(&self, path: &RelPath) -> Result<Parent, Errno> {
         self.walk_to_parent(path, |dir, name| openat(dir, name, PATH_FLAGS, Mode::empty()))
     }
@@ -311,14 +313,14 @@ impl RootDir {
     }
 }
 
-/// The directory at a path, and its device and inode.
+/// Opens the directory at `path`; returns it with device and inode.
 fn open_with_dev_ino(path: &Path) -> Result<(OwnedFd, DevIno), Errno> {
     let fd = rustix::fs::open(path, PATH_FLAGS, Mode::empty())?;
     let stat = fstat(&fd)?;
     Ok((fd, DevIno { device: stat.st_dev, inode: stat.st_ino }))
 }
 
-/// Reads a whole regular file that was opened so that it cannot block; `None` where there is none.
+/// Reads a regular file that was opened without blocking; returns `None` if it does not exist.
 pub(super) fn read_regular(
     opened: Result<OwnedFd, Errno>,
     max: u64,
@@ -345,7 +347,7 @@ pub(super) fn read_regular(
     Ok(Some(bytes))
 }
 
-/// Reads a regular file by path, links followed: for files of the system and of git.
+/// Reads a regular file by path and follows links: for files of the system and of git.
 pub(super) fn read_path(path: &Path, max: u64) -> Result<Option<Vec<u8>>, ReadError> {
     read_regular(
         rustix::fs::open(path, READ_FLAGS.difference(OFlags::NOFOLLOW), Mode::empty()),
@@ -359,7 +361,7 @@ fn write_new(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Syncs a directory, which a descriptor opened for its path only cannot do.
+/// Syncs a directory. It is opened again, because a descriptor with `O_PATH` cannot be synced.
 fn sync_dir(dir: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::fs::fsync(openat(dir, c".", LIST_FLAGS, Mode::empty())?)?)
 }

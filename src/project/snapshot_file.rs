@@ -1,5 +1,7 @@
-//! A feature's snapshot file, `.kittify/dossiers/{slug}/snapshot-latest.json`: it can be made again at
-//! any time, and is not written where it says what it should.
+//! Compares a feature's snapshot file, `.kittify/dossiers/{slug}/snapshot-latest.json`, with a
+//! snapshot.
+//!
+//! The file can be recomputed at any time, and is not written again if it is current.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write};
@@ -9,10 +11,10 @@ use crate::core::snapshot::MissionDossierSnapshot;
 use crate::project::dossiers_dir::{DOSSIERS_DIR, rel_path};
 use crate::project::root_dir::RootDir;
 
-/// What comes after the time in a snapshot's JSON, and the time itself, are not longer.
+/// Upper bound for the bytes of a snapshot's JSON from `computed_at` to the end.
 const TAIL_BYTES: u64 = 256;
 
-/// Whether it is that snapshot, whenever it was computed.
+/// Returns true if the file is equal to `snapshot` except for `computed_at`.
 pub(super) fn matches_on_disk(root_dir: &RootDir, snapshot: &MissionDossierSnapshot) -> bool {
     let file =
         rel_path(&file_path(&snapshot.feature_slug)).and_then(|path| root_dir.open_file(&path));
@@ -37,7 +39,8 @@ fn file_matches(mut file: File, snapshot: &MissionDossierSnapshot) -> io::Result
     Ok(comparing.0.fill_buf()?.is_empty())
 }
 
-/// Takes what the file holds, and fails at anything else. Large ones are not on_disk in memory.
+/// Fails at the first byte that differs from the file. Comparing while writing avoids holding a
+/// large file in memory.
 struct ComparingWriter(BufReader<File>);
 
 impl Write for ComparingWriter {
@@ -45,7 +48,7 @@ impl Write for ComparingWriter {
         let on_disk = self.0.fill_buf()?;
         let length = on_disk.len().min(bytes.len());
         if length == 0 || on_disk[..length] != bytes[..length] {
-            return Err(io::Error::other("the file says something else"));
+            return Err(io::Error::other("the file differs from the snapshot"));
         }
         self.0.consume(length);
         Ok(length)

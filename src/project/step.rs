@@ -1,4 +1,5 @@
-//! The step that a runtime has issued: `feature-runs.json`, and the `state.json` of the run.
+//! Reads the step that a runtime has issued: `feature-runs.json`, and `state.json` of the run
+//! (`docs/specification.md#current-step`).
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -12,15 +13,16 @@ use crate::project::root_dir::RootDir;
 const RUNS_FILE: &str = ".kittify/runtime/feature-runs.json";
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
-/// The runs of a project.
+/// The runs of a project, by slug.
 #[derive(Debug)]
 pub(super) struct FeatureRuns(Result<Map<String, Value>, StepError>);
 
-/// Why no step can be had of a runtime's files.
+/// Why no step can be read from a runtime's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StepError {
     pub(super) message: String,
-    /// Whether there is something that could not be seen, rather than something to pass over.
+    /// True if a file exists that cannot be read or is invalid; false if it is ignored because it is
+    /// outside the project.
     pub(super) unreadable: bool,
 }
 
@@ -35,25 +37,25 @@ impl StepError {
 }
 
 impl FeatureRuns {
-    /// Reads `feature-runs.json`; none where there is no such file.
+    /// Reads `feature-runs.json`; a missing file has no runs.
     pub(super) fn read(root_dir: &RootDir, root: &Path) -> Self {
         Self(read_object(root_dir, root, Path::new(RUNS_FILE)))
     }
 
-    /// `run_id` of the feature's run.
+    /// Returns `run_id` of the feature's run.
     pub(super) fn run_id(&self, slug: &str) -> Option<String> {
         let id = self.0.as_ref().ok()?.get(slug)?.get("run_id")?.as_str()?;
         Some(id.to_owned())
     }
 
-    /// The directories of the runs that lie below `root`.
+    /// Returns the directories of the runs that are below `root`.
     pub(super) fn run_dirs(&self, root: &Path) -> impl Iterator<Item = RelPath> {
         let runs = self.0.iter().flat_map(Map::values);
         let run_dirs = runs.filter_map(|run| run.get("run_dir")?.as_str());
         run_dirs.filter_map(move |run_dir| relative_to_root(root, Path::new(run_dir)))
     }
 
-    /// `issued_step_id` of the feature's run; `None` where there is no run or no step is issued.
+    /// Returns `issued_step_id` of the feature's run; `None` without a run or an issued step.
     pub(super) fn issued_step(
         &self,
         root_dir: &RootDir,
@@ -73,15 +75,15 @@ impl FeatureRuns {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(step)) => Ok(Some(step.clone())),
             Some(_) => {
-                let message = format!("{run_dir}/state.json: `issued_step_id` is not a text");
+                let message = format!("{run_dir}/state.json: `issued_step_id` is not a string");
                 Err(StepError::unreadable(message))
             }
         }
     }
 }
 
-/// The JSON object in the file at `path`, absolute or relative to `root`; empty where there is no
-/// such file, refused where it is not below `root`.
+/// Reads the JSON object in the file at `path`, absolute or relative to `root`. A missing file is
+/// an empty object; a file that is not below `root` is an error.
 fn read_object(
     root_dir: &RootDir,
     root: &Path,
@@ -89,7 +91,7 @@ fn read_object(
 ) -> Result<Map<String, Value>, StepError> {
     let display = path.display();
     let relative = relative_to_root(root, path).ok_or_else(|| {
-        StepError::outside_project(format!("{display} is outside of the project, and so not read"))
+        StepError::outside_project(format!("{display} is outside the project and is not read"))
     })?;
     match root_dir.read(&relative, MAX_FILE_BYTES) {
         Ok(None) => Ok(Map::new()),
@@ -100,8 +102,8 @@ fn read_object(
     }
 }
 
-/// A path, absolute or relative to `root`, as one below it. Its directory is asked what it is, where
-/// it is there, so that `..` and links to the project are what they lead to.
+/// Converts a path, absolute or relative to `root`, to one below `root`. Its directory, if it
+/// exists, is resolved first, so that `..` and links into the project are accepted.
 fn relative_to_root(root: &Path, path: &Path) -> Option<RelPath> {
     let absolute = root.join(path);
     let parent = absolute.parent().and_then(|parent| parent.canonicalize().ok());
@@ -109,7 +111,7 @@ fn relative_to_root(root: &Path, path: &Path) -> Option<RelPath> {
         (Some(parent), Some(name)) => parent.join(name),
         _ => absolute,
     };
-    // `components` leaves out `.` and doubled slashes, which mean nothing.
+    // `components` drops `.` and repeated slashes.
     let relative = absolute.strip_prefix(root).ok()?.components().collect::<std::path::PathBuf>();
     RelPath::new(relative.as_os_str().as_bytes()).ok()
 }
@@ -141,7 +143,7 @@ mod tests {
             |text: &str| fs::write(root.join(".kittify/runtime/runs/1/state.json"), text).unwrap();
 
         write_run(".kittify/runtime/runs/1");
-        assert_eq!(issued_step(), Ok(None), "a run that has not begun");
+        assert_eq!(issued_step(), Ok(None), "a run without `state.json`");
         write_state(r#"{"issued_step_id": "plan"}"#);
         assert_eq!(issued_step(), Ok(Some("plan".into())));
         write_run(root.join(".kittify/./runtime//runs/1").to_str().unwrap());
@@ -158,7 +160,7 @@ mod tests {
         write_state(r#"{"issued_step_id": null}"#);
         assert_eq!(issued_step(), Ok(None));
         write_state(r#"{"issued_step_id": 7}"#);
-        assert!(issued_step().unwrap_err().ends_with("`issued_step_id` is not a text"));
+        assert!(issued_step().unwrap_err().ends_with("`issued_step_id` is not a string"));
         write_state("");
         assert!(
             issued_step().unwrap_err().contains("state.json:1:1: EOF"),
@@ -168,7 +170,7 @@ mod tests {
 
         for outside in ["/etc", "../x", ".kittify/../../x"] {
             write_run(outside);
-            assert!(issued_step().unwrap_err().contains("outside of the project"), "{outside}");
+            assert!(issued_step().unwrap_err().contains("outside the project"), "{outside}");
         }
         fs::write(root.join(RUNS_FILE), "[").unwrap();
         assert!(issued_step().unwrap_err().starts_with(RUNS_FILE));

@@ -1,4 +1,4 @@
-//! Looking at one path of a feature: what is there now, read only if its signature says so.
+//! Checks one path of a feature: stat, and a read only if the signature changed.
 
 use std::ffi::CString;
 use std::io;
@@ -16,37 +16,38 @@ use crate::scan::hash::{
 };
 use crate::scan::limits::ScanLimits;
 
-/// What is at a path.
+/// The state of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PathState {
-    /// Nothing.
+    /// There is no entry.
     Missing,
-    /// A file with the signature that is known.
+    /// A regular file with the known signature; it was not read.
     Unchanged,
     /// A directory.
     Dir,
-    /// A directory on the way cannot be entered: which, and why.
+    /// A directory above the path cannot be entered: its path, and the error of the operating
+    /// system.
     ParentUnreadable(RelPath, String),
-    /// An entry that is no directory, read.
+    /// Any other entry, read.
     Read(Observation),
-    /// A file that changed with every try to read it.
+    /// A file that changed during each read attempt.
     Unstable,
-    /// The process had no descriptor or memory left to look with.
+    /// The process is out of file descriptors or memory, so nothing is known.
     OutOfResources,
-    /// A file too large for the fast lane.
+    /// A file larger than [`ReadLimit::UpTo`]; it was not read.
     TooLarge,
 }
 
-/// How much may be read in one go.
+/// The largest file that a check may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadLimit {
-    /// Files up to this many bytes; larger ones are [`PathState::TooLarge`].
+    /// Up to this many bytes; larger files are [`PathState::TooLarge`].
     UpTo(u64),
-    /// Files of any size.
+    /// Any size within [`ScanLimits::max_file_bytes`].
     Unlimited,
 }
 
-/// Looks at `path` below the open `feature`. A file that still has the signature `known` is not
+/// Checks `path` below the directory `feature`. A file whose signature is still `known` is not
 /// opened.
 #[must_use]
 pub fn check_path(
@@ -116,7 +117,8 @@ pub fn check_path(
     PathState::Missing
 }
 
-/// The directory that is the first `length` bytes of `path` cannot be entered.
+/// Returns the state of `path` if the directory named by its first `length` bytes cannot be
+/// entered.
 fn parent_unreadable(path: &RelPath, length: usize, error: &io::Error) -> PathState {
     match RelPath::new(&path.as_bytes()[..length]) {
         _ if is_resource_exhausted(error) => PathState::OutOfResources,

@@ -1,4 +1,4 @@
-//! The bytes of one artifact, for showing them: opened as a scan opens it.
+//! Reads the content of one artifact, to show it. Opens it as a scan does, and hashes nothing.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -9,10 +9,10 @@ use super::entry::{open_dir, open_file};
 use super::hash::NOT_REGULAR;
 use crate::core::path::RelPath;
 
-/// At most `max` bytes of the file at `path` below the open `feature` directory.
+/// Returns the first `max_bytes` bytes of the file at `path` below the directory `feature`.
 ///
 /// # Errors
-/// Those of the operating system; a link on the way is one.
+/// Those of the operating system; a symbolic link is refused at each component of the path.
 pub fn read_content(feature: OwnedFd, path: &RelPath, max_bytes: u64) -> io::Result<Vec<u8>> {
     let mut dir = feature;
     let mut components = path.components().peekable();

@@ -1,7 +1,8 @@
-//! One entry of a directory: what kind it is, and opening it so that it can do no harm.
+//! Opens and reads one directory entry without side effects.
 //!
-//! What the directory's own listing calls special is never opened: opening a FIFO wakes its writer,
-//! and opening a device can do anything. What was swapped in between cannot block either.
+//! Entries that the listing reports as special are never opened: opening a FIFO wakes its writer,
+//! and opening a device may have any effect. If an entry is replaced after it was listed, the open
+//! flags ensure that opening it does not block.
 
 use std::ffi::CStr;
 use std::io;
@@ -12,7 +13,7 @@ use rustix::io::Errno;
 
 use super::hash::{NOT_REGULAR, ReadOptions, ReadResult, read_stable};
 
-/// `error_detail` of a link.
+/// `error_detail` of a symbolic link.
 pub(super) const SYMBOLIC_LINK: &str = "symbolic link, not followed";
 
 const LIST_FLAGS: OFlags =
@@ -23,7 +24,7 @@ const READ_FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::NOCTTY)
     .union(OFlags::CLOEXEC);
 
-/// What an entry is, as far as a scan cares.
+/// The type of a directory entry, as far as a scan distinguishes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EntryKind {
     Dir,
@@ -43,23 +44,23 @@ impl From<FileType> for EntryKind {
     }
 }
 
-/// The kind of an entry whose directory's listing does not say.
+/// Returns the kind of an entry whose directory listing does not include it (`DT_UNKNOWN`).
 pub(super) fn entry_kind(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<EntryKind> {
     let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(FileType::from_raw_mode(stat.st_mode).into())
 }
 
-/// Opens a directory within a directory.
+/// Opens a subdirectory of `dir` for listing.
 pub(super) fn open_dir(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     openat(dir, name, LIST_FLAGS, Mode::empty())
 }
 
-/// Opens a file within a directory so that nothing it may have become can block.
+/// Opens a file in `dir` without following a link and without blocking on a FIFO.
 pub(super) fn open_file(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     openat(dir, name, READ_FLAGS, Mode::empty())
 }
 
-/// Reads an entry that is no directory; `None` when it is not there any more.
+/// Reads an entry other than a directory; returns `None` if it no longer exists.
 pub(super) fn read_entry(
     dir: BorrowedFd<'_>,
     name: &CStr,
@@ -81,7 +82,7 @@ pub(super) fn read_entry(
     }
 }
 
-/// Size of a file that cannot be opened.
+/// Returns the size of a file that cannot be opened, or 0.
 fn stat_size(dir: BorrowedFd<'_>, name: &CStr) -> u64 {
     let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
     stat.ok().and_then(|stat| u64::try_from(stat.st_size).ok()).unwrap_or_default()

@@ -1,4 +1,5 @@
-//! Stat, hash, stat: the bytes count only if nothing moved while they were read.
+//! Hashes a file between two calls of stat; the hash is used only if both returned the same
+//! signature (`docs/specification.md#artifact-states`).
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -15,24 +16,25 @@ use crate::core::path::RelPath;
 /// `error_detail` of an entry that is neither file nor directory nor link.
 pub(super) const NOT_REGULAR: &str = "not a regular file";
 
-/// `error_detail` of a file that changed with every try.
+/// `error_detail` of a file that changed during each read attempt.
 const CHANGED_WHILE_READ: &str = "changed while being read";
 
-/// Reads of one file before it is called restless.
+/// Read attempts for one file, after which it is [`TransientFailure::Unstable`].
 const MAX_ATTEMPTS: usize = 3;
 
-/// A file younger than this when it is read may change once more within the same clock tick.
+/// Age below which a file may change again without a new timestamp, since the kernel's clock for
+/// timestamps has a resolution of up to 10 ms.
 const RACY_WINDOW_NS: i64 = 20_000_000;
 
-/// Something that can be read from its start, again and again.
+/// A file that can be read several times.
 pub(super) trait ReadSource {
-    /// Its signature now; `None` where it is no regular file.
+    /// Returns the current signature; `None` if the source is not a regular file.
     fn signature(&mut self) -> io::Result<Option<FileSignature>>;
-    /// Bytes at `offset`; 0 at the end.
+    /// Reads bytes at `offset` into `buffer` and returns their number; 0 at the end.
     fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 }
 
-/// How a file is to be read.
+/// How to read a file.
 #[derive(Clone, Copy)]
 pub(super) struct ReadOptions<'a> {
     pub(super) kind: FileKind,
@@ -40,23 +42,23 @@ pub(super) struct ReadOptions<'a> {
     pub(super) limits: &'a ScanLimits,
 }
 
-/// What came of reading a file.
+/// The result of reading an entry.
 pub(super) struct ReadResult {
     pub(super) size: u64,
     pub(super) state: ArtifactState,
     pub(super) wp_id: Option<Box<str>>,
     pub(super) signature: Option<FileSignature>,
     pub(super) racy: bool,
-    /// Why another try may come to something else.
+    /// Why another attempt may return a different result.
     pub(super) transient: Option<TransientFailure>,
 }
 
-/// Why something that could not be read may be readable in a moment.
+/// A failure that may be over by the next attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TransientFailure {
-    /// It changed while it was read.
+    /// The file changed while it was read.
     Unstable,
-    /// The process had no descriptor or memory left.
+    /// The process was out of file descriptors or memory.
     OutOfResources,
 }
 
@@ -66,7 +68,8 @@ impl TransientFailure {
     }
 }
 
-/// Whether the system lacked something that it may have in a moment, so that nothing is known.
+/// Returns true if `error` is a shortage of file descriptors or memory, after which nothing is
+/// known about the file.
 #[must_use]
 pub fn is_resource_exhausted(error: &io::Error) -> bool {
     let errors = [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(Errno::raw_os_error);
@@ -86,7 +89,7 @@ impl ReadResult {
         }
     }
 
-    /// Returns this result as what is at `path`.
+    /// Converts this result to the observation of `path`.
     pub(super) fn into_observation(self, path: RelPath) -> Observation {
         Observation {
             path,
@@ -110,7 +113,7 @@ impl ReadResult {
     }
 }
 
-/// Reads `source` until its signature is the same before and after.
+/// Reads `source` until its signature is the same before and after, at most [`MAX_ATTEMPTS`] times.
 pub(super) fn read_stable(
     source: &mut impl ReadSource,
     options: ReadOptions<'_>,
@@ -130,7 +133,8 @@ pub(super) fn read_stable(
     }
 }
 
-/// One try; `None` when the file changed under it.
+/// Reads `source` once; returns `None` if it changed meanwhile. Sets `size` to the size before the
+/// read.
 fn read_once(
     source: &mut impl ReadSource,
     options: ReadOptions<'_>,
@@ -169,8 +173,8 @@ fn read_once(
     }))
 }
 
-/// Feeds `size` bytes to an [`ContentHasher`]; `None` when there are fewer. More than those show in the
-/// signature.
+/// Feeds `size` bytes to a [`ContentHasher`]; returns `None` if the source has fewer. If it has
+/// more, its signature has changed.
 fn hash_content(
     source: &mut impl ReadSource,
     options: ReadOptions<'_>,
@@ -193,7 +197,7 @@ fn hash_content(
     Ok(Some(hasher.finish()))
 }
 
-/// The signature in what the system says of a file.
+/// Converts the result of stat to a signature.
 pub(super) fn signature_of(stat: &Stat) -> FileSignature {
     let nanos = |seconds: i64, nanos: u64| {
         seconds.saturating_mul(1_000_000_000).saturating_add_unsigned(nanos)
@@ -235,7 +239,7 @@ mod tests {
     use super::*;
     use crate::core::digest::Digest;
 
-    /// A file whose content changes after each of the given numbers of reads.
+    /// A file whose content changes after the given numbers of reads.
     struct ChangingFile {
         contents: Vec<&'static [u8]>,
         version: usize,

@@ -1,21 +1,21 @@
-//! Budgets of a scan, and of the process.
+//! Limits of a scan, and the descriptor limit of the process.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::core::feature_context::UnknownReason;
 
-/// What one feature may cost (contract, section 2).
+/// Limits of one feature (`docs/specification.md#budgets`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScanLimits {
-    /// Largest file that is read, in bytes.
+    /// Size of the largest file that is read, in bytes; larger files are unreadable.
     pub max_file_bytes: u64,
-    /// Most entries of a feature.
+    /// Maximum number of entries; the scan of a feature ends there.
     pub max_entries: u64,
-    /// Deepest directory, in components.
+    /// Maximum number of directory levels below the feature; deeper directories are not entered.
     pub max_depth: usize,
 }
 
-/// A limit that a feature exceeds; the rest of the feature is not scanned.
+/// A limit that a feature exceeds; part of the feature was not scanned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LimitExceeded {
     /// [`ScanLimits::max_depth`].
@@ -33,12 +33,12 @@ impl From<LimitExceeded> for UnknownReason {
 }
 
 impl ScanLimits {
-    /// Returns the error of a feature with more than `max_depth` levels.
+    /// Returns the error for a directory below [`ScanLimits::max_depth`].
     pub(super) fn too_deep(&self) -> LimitExceeded {
         LimitExceeded::Depth(self.max_depth)
     }
 
-    /// Returns the error of a feature with more than `max_entries` entries.
+    /// Returns the error for an entry beyond [`ScanLimits::max_entries`].
     pub(super) fn too_many(&self) -> LimitExceeded {
         LimitExceeded::Entries(self.max_entries)
     }
@@ -50,8 +50,10 @@ impl Default for ScanLimits {
     }
 }
 
-/// Raises the soft limit of open descriptors to the hard one: a walk keeps one open per level.
-/// Where that fails, what cannot be opened is said to be unreadable.
+/// Raises the soft limit of open file descriptors to the hard limit, since a walk keeps one
+/// descriptor open per directory level.
+///
+/// If that fails, directories beyond the limit are reported as unreadable.
 pub fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });

@@ -1,7 +1,7 @@
-//! Listing a directory and all below it, without opening a file: names and signatures.
+//! Lists a directory tree with the signatures of its files. Opens directories only, never files.
 //!
-//! This is how a live index is compared with the disk. Each directory is announced before it is
-//! listed, so that who watches it can do so first and nothing that comes into it goes unseen.
+//! The engine compares its index with such a listing. Each directory is announced before it is
+//! listed, so that the caller can watch it first and misses no entry created in between.
 
 use std::ffi::CString;
 use std::io;
@@ -19,12 +19,12 @@ use crate::core::artifact::FileSignature;
 use crate::core::path::RelPath;
 use crate::core::pattern::PatternSet;
 
-/// An entry that is no directory.
+/// An entry that is not a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedFile {
-    /// Where.
+    /// Its path below the feature.
     pub path: RelPath,
-    /// Its signature, where it is a regular file and its directory can be entered.
+    /// Its signature; `None` if it is not a regular file or stat failed.
     pub signature: Option<FileSignature>,
 }
 
@@ -37,17 +37,17 @@ pub struct UnreadableDir {
     pub reason: String,
 }
 
-/// What a directory holds.
+/// The entries of a directory tree.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// All entries that are no directories, a list for each directory, in no order: one list of all would
-    /// be a block of memory so large that others like it are then kept.
+    /// All entries except directories, one list per directory, in no order. A single list would be
+    /// a block so large that the allocator keeps it after use.
     pub files: Vec<Vec<ListedFile>>,
-    /// Directories that cannot be listed, and why.
+    /// Directories that cannot be listed.
     pub unreadable: Vec<UnreadableDir>,
-    /// How many entries were met, directories too.
+    /// Number of entries, including directories and ignored entries, without hidden ones.
     pub entries: u64,
-    /// The budget that was met, in words.
+    /// The first limit that was exceeded; entries are then missing.
     pub limit_exceeded: Option<LimitExceeded>,
 }
 
@@ -58,11 +58,11 @@ struct PendingDir {
     depth: usize,
 }
 
-/// Lists `directory`, which is at `path` below its feature (`None` where it is the feature itself).
-/// `enter` is called for it and each directory below it, before it is listed.
+/// Lists the directory `dir` and all directories below it. `path` is its path below the feature;
+/// `None` for the feature directory. `enter` is called for each directory before it is listed.
 ///
 /// # Errors
-/// When `directory` itself cannot be listed, or the process has no descriptor or memory left.
+/// If `dir` cannot be listed, or if the process is out of file descriptors or memory.
 pub fn list_tree(
     dir: OwnedFd,
     path: Option<&RelPath>,
@@ -83,14 +83,14 @@ pub fn list_tree(
             continue;
         }
         enter(Some(&pending.path));
-        let listed = open_dir(pending.parent.as_fd(), &pending.name)
+        let result = open_dir(pending.parent.as_fd(), &pending.name)
             .map_err(io::Error::from)
             .and_then(|opened| {
                 lister.list_dir(&Arc::new(opened), Some(&pending.path), pending.depth, &mut listing)
             });
-        if let Err(error) = listed {
+        if let Err(error) = result {
             match Errno::from_io_error(&error) {
-                // It went away, or became something that its parent's events tell of.
+                // Removed or replaced since its parent was listed; the parent's watch reports that.
                 Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
                 _ if is_resource_exhausted(&error) => return Err(error),
                 _ => listing
@@ -109,7 +109,7 @@ struct TreeLister<'a> {
 }
 
 impl TreeLister<'_> {
-    /// Whether a directory so deep is not to be looked into.
+    /// Returns true, and records it, if `depth` exceeds the limit.
     fn is_too_deep(&self, depth: usize, listing: &mut Listing) -> bool {
         let is_too_deep = depth > self.limits.max_depth;
         if is_too_deep {
@@ -118,7 +118,8 @@ impl TreeLister<'_> {
         is_too_deep
     }
 
-    /// Lists one directory; its directories go on the stack. Nothing is kept of it when that fails.
+    /// Lists one directory and pushes its subdirectories. If that fails, none of its entries are
+    /// recorded.
     fn list_dir(
         &mut self,
         dir: &Arc<OwnedFd>,

@@ -1,10 +1,9 @@
-//! Walk, stat, hash: the only code that opens artifact files.
+//! Walks feature directories; stats, hashes and reads artifacts. The only module that opens
+//! artifact files.
 //!
-//! A scan looks at feature directories and says what is there: no manifest, no verdict. Directories
-//! are opened one component at a time from their parent's descriptor and never through a link, so
-//! nothing a name or a swapped directory does leads outside. Work is a stack of small tasks, taken by
-//! as many threads as there are cores; the top of the stack is the deepest directory, so few
-//! descriptors are open at a time however wide the tree is.
+//! A scan reports what exists; it knows no manifest and evaluates nothing. Directories are opened
+//! one component at a time, relative to the parent's descriptor and without following links, so
+//! that neither a name nor a replaced directory leads outside of the feature.
 
 mod check_path;
 mod content;

@@ -1,9 +1,9 @@
-//! File systems on which others change files without this kernel hearing of it.
+//! Recognizes file systems whose changes inotify cannot report completely.
 
 use std::io;
 use std::path::Path;
 
-/// Magic numbers of `statfs`, and the names that people know.
+/// Magic numbers of statfs(2), and the names that users know.
 const REMOTE_FILE_SYSTEMS: &[(u32, &str)] = &[
     (0x0000_6969, "NFS"),
     (0xff53_4d42, "CIFS"),
@@ -17,8 +17,8 @@ const REMOTE_FILE_SYSTEMS: &[(u32, &str)] = &[
     (0x0bac_bacb, "VMware shared folders"),
 ];
 
-/// Returns the name of the file system at `path` if its files can be changed without an inotify event
-/// on this machine: from another machine, from the host of a virtual machine, or by a FUSE program.
+/// Returns the name of the file system at `path` if its files can change without an inotify event
+/// on this machine: on a server, on the host of a virtual machine, or in a FUSE program.
 ///
 /// # Errors
 /// Those of statfs(2).

@@ -1,9 +1,11 @@
-//! The stack of tasks and the threads that take them.
+//! Scans features on several threads, which share one stack of tasks.
 //!
-//! A task is a directory to list or some files of one directory to read. A directory's files go on top of
-//! its directories, so its descriptor is closed before the next level is begun. The stack is bounded
-//! by the entries budget of the features in flight, and features are begun one at a time, when
-//! nothing else is left to take.
+//! A task is a directory to list or a group of files to read. The walk is depth-first: the files of
+//! a directory are pushed above its subdirectories, and its descriptor is closed as soon as its
+//! tasks are done, so that few descriptors are open, however wide the tree is.
+//!
+//! The stack is bounded by `max_entries` of the features in progress. A feature is started only
+//! when the stack is empty.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -24,52 +26,52 @@ use crate::scan::entry::{EntryKind, entry_kind, open_dir, read_entry};
 use crate::scan::hash::{ReadOptions, ReadResult};
 use crate::scan::limits::{LimitExceeded, ScanLimits};
 
-/// Files of one task: few enough to share the work, enough to make the lock rare.
+/// Files of one task: few enough to spread the work, enough to lock the queue rarely.
 const FILES_PER_TASK: usize = 32;
 const READ_BUFFER_BYTES: usize = 128 << 10;
 const LIST_BUFFER_BYTES: usize = 32 << 10;
 
-/// How to scan.
+/// Options of a scan.
 #[derive(Debug)]
 pub struct ScanOptions {
-    /// Budgets.
+    /// Limits of each feature.
     pub limits: ScanLimits,
-    /// Paths that are passed over.
+    /// Paths that are skipped.
     pub ignore: PatternSet,
-    /// How many threads work.
+    /// Number of threads, including the calling one.
     pub threads: usize,
 }
 
-/// A feature directory, ready to be scanned.
+/// A feature directory to scan.
 #[derive(Debug)]
 pub struct OpenedFeature {
     /// Its descriptor.
     pub descriptor: OwnedFd,
-    /// Whether the static part of its work packages is hashed.
+    /// Whether the static part of work packages is hashed.
     pub static_part: StaticHash,
 }
 
-/// What a scan of one feature directory state.
+/// The result of scanning one feature directory.
 #[derive(Debug, Default)]
 pub struct FeatureScan {
-    /// What is there, in no order.
+    /// The artifacts, in no order.
     pub observations: Vec<Observation>,
-    /// The budget that was met, in words; what was not looked at is then missing.
+    /// The first limit that was exceeded; artifacts are then missing.
     pub limit_exceeded: Option<LimitExceeded>,
-    /// Why the feature directory itself could not be read.
+    /// Why the feature directory could not be listed.
     pub unreadable: Option<String>,
 }
 
-/// How far scans have come, for who wants to show it.
+/// Counters that are updated during a scan.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Artifacts looked at.
+    /// Artifacts read.
     pub files: AtomicU64,
     /// Bytes read.
     pub bytes: AtomicU64,
 }
 
-/// One feature while it is scanned.
+/// The scan of one feature.
 struct FeatureWalk {
     index: usize,
     static_part: StaticHash,
@@ -79,7 +81,7 @@ struct FeatureWalk {
 
 struct WalkState {
     scanned: FeatureScan,
-    /// Tasks not yet finished.
+    /// Tasks that were pushed or started and are not finished.
     open_tasks: usize,
 }
 
@@ -88,8 +90,8 @@ impl FeatureWalk {
         lock(&self.state).scanned.observations.extend(observations);
     }
 
-    /// A feature beyond a budget is not judged, so what is still on the stack may stay unread;
-    /// only the first reason is kept.
+    /// Records the first limit that was exceeded. The feature is not evaluated then, so its
+    /// remaining tasks need not run.
     fn record_limit_exceeded(&self, limit: LimitExceeded) {
         lock(&self.state).scanned.limit_exceeded.get_or_insert(limit);
     }
@@ -98,7 +100,7 @@ impl FeatureWalk {
 /// An open directory of a feature.
 struct OpenDir {
     descriptor: OwnedFd,
-    /// Path bytes below the feature with a `/` at the end; empty for the feature itself.
+    /// Path below the feature with a trailing `/`; empty for the feature directory.
     prefix: Vec<u8>,
     depth: usize,
 }
@@ -111,16 +113,16 @@ struct DirItem {
 }
 
 enum Task {
-    /// List this directory of that parent.
+    /// List this subdirectory of this directory.
     List(Arc<FeatureWalk>, Arc<OpenDir>, CString),
-    /// Read these entries of that directory.
+    /// Read these entries of this directory.
     Read(Arc<FeatureWalk>, Arc<OpenDir>, Vec<DirItem>),
 }
 
 struct TaskQueue {
     stack: Vec<Task>,
     next_feature: usize,
-    /// Threads that may still push.
+    /// Threads that run a task and may push more.
     busy: usize,
 }
 
@@ -140,8 +142,8 @@ struct ThreadBuffers {
     list: Vec<MaybeUninit<u8>>,
 }
 
-/// Scans `count` feature directories; `open` opens each when its turn comes.
-/// `done` is called once for each, on the thread that finished it, in no order.
+/// Scans `count` feature directories. `open` opens the directory with an index below `count`;
+/// `done` receives its result, once per feature, on any thread and in any order.
 pub fn scan(
     count: usize,
     open: impl Fn(usize) -> io::Result<OpenedFeature> + Sync,
@@ -161,7 +163,7 @@ pub fn scan(
     };
     std::thread::scope(|scope| {
         for number in 1..options.threads.max(1) {
-            // Without a helper the scan takes longer; this thread works too.
+            // Without this helper the scan is slower; the calling thread works too.
             let _ = std::thread::Builder::new()
                 .name(format!("scan-{number}"))
                 .spawn_scoped(scope, || walker.work());
@@ -170,8 +172,8 @@ pub fn scan(
     });
 }
 
-/// Says that a thread has finished what it took, also when it panics: else the others would wait
-/// for what it never pushes.
+/// Marks a thread as idle when its task ends, also by a panic; otherwise the other threads would
+/// wait forever for it to push tasks.
 struct BusyGuard<'a> {
     queue: &'a Mutex<TaskQueue>,
     queue_changed: &'a Condvar,
@@ -225,7 +227,8 @@ where
         }
     }
 
-    /// The top of the stack, else a new feature; waits while others may still push.
+    /// Returns the top task of the stack, or the next feature if the stack is empty. Waits while
+    /// other threads may push; returns `None` when all work is done.
     fn next_work(&self) -> Option<NextWork> {
         let mut queue = lock(&self.queue);
         loop {
@@ -250,7 +253,7 @@ where
         let before = queue.stack.len();
         queue.stack.extend(tasks);
         let pushed = queue.stack.len() - before;
-        // While the queue is locked no one can finish one of these tasks before it is counted.
+        // No thread can pop a task before it is counted, since the queue is locked.
         lock(&feature.state).open_tasks += pushed;
         match pushed {
             0 => {}
@@ -297,9 +300,9 @@ where
             return;
         };
         match Errno::from_io_error(&error) {
-            // It went away since its parent was listed.
+            // It was deleted after its parent was listed.
             Some(Errno::NOENT) => {}
-            // It is no directory any more.
+            // It was replaced by something other than a directory.
             Some(Errno::NOTDIR | Errno::LOOP) => {
                 if let Ok(kind) = entry_kind(parent.descriptor.as_fd(), name) {
                     let item = DirItem { name: name.to_owned(), kind };
@@ -315,8 +318,10 @@ where
         }
     }
 
-    /// Lists an open directory and pushes what it holds. Nothing is pushed when listing fails: then
-    /// the directory is one unreadable entry.
+    /// Lists an open directory, pushes tasks for its entries, and reads the last files itself.
+    ///
+    /// # Errors
+    /// If listing fails; then nothing was pushed, and the directory counts as one unreadable entry.
     fn list_open(
         &self,
         feature: &Arc<FeatureWalk>,
@@ -342,7 +347,8 @@ where
             let kind = match entry.file_type() {
                 FileType::Unknown => match entry_kind(dir.descriptor.as_fd(), name) {
                     Ok(kind) => kind,
-                    // Gone again, or its directory can be listed and not entered: reading it tells.
+                    // It was deleted, or its directory cannot be entered; reading it reports the
+                    // error.
                     Err(_) => EntryKind::File,
                 },
                 known => known.into(),

@@ -1,7 +1,7 @@
-//! Hears when a directory above a root is moved: of that no event tells below it.
+//! Detects renames of the directories above a root; watches below them receive no event.
 //!
-//! `notify` would watch all that happens in such a directory, which may be `/home` or `/tmp`. The kernel
-//! can be asked for no more than the directory's own moves, so nobody is woken for anything else.
+//! `notify` would report each change in such a directory, which may be `/home` or `/tmp`. These
+//! watches ask the kernel for `IN_MOVE_SELF` alone, so that other changes wake no thread.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,21 +16,23 @@ use rustix::fs::inotify::{
 };
 use rustix::io::Errno;
 
-/// Watches of the directories above roots.
+/// inotify watches of the ancestors of project roots.
 #[derive(Debug)]
 pub struct AncestorWatcher {
     inotify: Arc<OwnedFd>,
-    /// Ended by taking away a watch, of which the kernel tells.
+    /// True once the thread must end. [`Drop`] sets it, then removes a watch, whose `IN_IGNORED`
+    /// event wakes the thread.
     stopping: Arc<AtomicBool>,
-    /// By root; a directory has one number, however many roots lie below it.
+    /// Watch descriptors by root id. The kernel returns the same descriptor for the same directory,
+    /// so roots with common ancestors share them.
     watches: BTreeMap<usize, Vec<i32>>,
 }
 
 impl AncestorWatcher {
-    /// Calls `moved`, on a thread of its own, whenever a directory that is held was moved.
+    /// Starts a thread that calls `moved` each time a watched directory is moved.
     ///
     /// # Errors
-    /// Where the kernel has no queue, or the system no thread, to give.
+    /// If the inotify instance or the thread cannot be created.
     pub fn start(moved: impl Fn() + Send + 'static) -> io::Result<Self> {
         let inotify = Arc::new(init(CreateFlags::CLOEXEC)?);
         let stopping = Arc::new(AtomicBool::new(false));
@@ -45,7 +47,7 @@ impl AncestorWatcher {
             loop {
                 match events.next() {
                     _ if stopping.load(Ordering::Acquire) => return,
-                    // Told of each watch that was let go of, too.
+                    // Sent for each removed watch.
                     Ok(event) if event.events().contains(ReadFlags::IGNORED) => {}
                     Ok(_) => moved(),
                     Err(Errno::INTR) => {}
@@ -60,10 +62,10 @@ impl AncestorWatcher {
         Ok(watcher)
     }
 
-    /// Holds the directories above `root`, which is canonical, for whoever has that number.
+    /// Watches all directories above `root`, which must be canonical, under `id`.
     ///
     /// # Errors
-    /// When one of them cannot be watched; the others are.
+    /// If one of them cannot be watched; the others are watched nevertheless.
     pub fn watch(&mut self, id: usize, root: &Path) -> io::Result<()> {
         let mut result = Ok(());
         let watches = self.watches.entry(id).or_default();
@@ -76,11 +78,12 @@ impl AncestorWatcher {
         result
     }
 
-    /// Lets go of what is held for that number, also of what was moved meanwhile.
+    /// Removes the watches of `id` that no other id shares, also those of directories that were
+    /// moved.
     pub fn unwatch(&mut self, id: usize) {
         for watch in self.watches.remove(&id).unwrap_or_default() {
             if !self.watches.values().any(|others| others.contains(&watch)) {
-                // One whose directory is gone went with it.
+                // The kernel has already removed the watch of a deleted directory.
                 let _ = remove_watch(&self.inotify, watch);
             }
         }
@@ -125,11 +128,11 @@ mod tests {
         fs::create_dir(above.join("mid/root")).unwrap();
         fs::rename(&above, dir.path().join("moved")).unwrap();
         moves.recv_timeout(Duration::from_secs(10)).unwrap();
-        assert!(moves.try_recv().is_err(), "one move, one call");
+        assert!(moves.try_recv().is_err(), "one call per move");
         watcher.unwatch(1);
         fs::rename(dir.path().join("moved/mid"), dir.path().join("moved/there")).unwrap();
         moves.recv_timeout(Duration::from_secs(10)).unwrap();
-        // The thread ends, and with it what it would call.
+        // The thread ends and drops the closure, which owns the sender.
         drop(watcher);
         assert_eq!(
             moves.recv_timeout(Duration::from_secs(10)),

@@ -1,10 +1,7 @@
-//! When a hint counts (contract, section 5, "Settling").
+//! Debounces hints per path: decides when a hint takes effect (`docs/specification.md#settling`).
 //!
-//! Pure: times come in as durations since some start. A closed write to, or a rename over, a path
-//! that is indexed counts at once; a path that is not counts when nothing has happened to it for a
-//! while, however it came; a file still being written when it rests, but not later than a maximum;
-//! one that vanished after a pause in which it may come back. A path that comes and goes before it
-//! counted leaves no trace.
+//! Pure: times are durations since a common start. A file that is created and deleted within the
+//! debounce time produces no event.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,18 +9,18 @@ use std::time::Duration;
 use crate::core::path::RelPath;
 use crate::watch::HintKind;
 
-/// How long to wait.
+/// Debounce times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DebounceTimes {
-    /// For a path that is not indexed, without an event on it.
+    /// Wait after the last event of a path that is not indexed.
     pub new_file_delay: Duration,
-    /// For an indexed file that is being written, without an event on it.
+    /// Wait after the last event of an indexed file that is being written.
     pub quiet_period: Duration,
-    /// For an indexed file that is being written, at most.
+    /// Maximum wait after the first write to an indexed file, however many writes follow.
     pub max_wait: Duration,
-    /// For a path that vanished.
+    /// Wait after the removal of an indexed path, in which it may be created again.
     pub deletion_grace: Duration,
-    /// Longest wait for git to be done with a work tree.
+    /// Maximum wait for git to release the lock of a work tree.
     pub git_lock_timeout: Duration,
 }
 
@@ -40,31 +37,31 @@ impl Default for DebounceTimes {
     }
 }
 
-/// The paths of a feature that have not counted yet.
+/// The paths of a feature whose hints have not taken effect yet.
 #[derive(Debug, Default)]
 pub struct Debouncer {
     times: DebounceTimes,
-    /// Ordered, as is all that is large for a moment: a hash table would keep its room.
+    /// A `BTreeMap`, since a hash table would keep the memory of its largest size.
     pending: BTreeMap<RelPath, PendingPath>,
-    /// The same by when they count.
+    /// The same paths, ordered by due time.
     due_queue: BTreeSet<(Duration, RelPath)>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct PendingPath {
     due: Duration,
-    /// When the write that is waited for was first seen.
+    /// Time of the first hint about the write in progress, if there is one.
     write_started_at: Option<Duration>,
 }
 
 impl Debouncer {
-    /// With these times.
+    /// Creates a debouncer without pending paths.
     #[must_use]
     pub fn new(times: DebounceTimes) -> Self {
         Self { times, ..Self::default() }
     }
 
-    /// Takes a hint about a path that is indexed or not.
+    /// Records a hint about a path; `indexed` is true if the path is in the index.
     pub fn on_hint(&mut self, path: &RelPath, kind: HintKind, indexed: bool, now: Duration) {
         let previous = self.pending.get(path).copied();
         let mut write_started_at = None;
@@ -77,37 +74,38 @@ impl Debouncer {
                 write_started_at = Some(started_at);
                 (now + self.times.quiet_period).min(started_at + self.times.max_wait)
             }
-            // Also one that was removed: the kernel's word may be about what lay there before.
+            // Also for a removal: the hint may be about an earlier file at this path.
             (_, false) => now + self.times.new_file_delay,
         };
         self.insert(path, PendingPath { due, write_started_at });
     }
 
-    /// Looks at a path again at `due`, whatever happens to it.
+    /// Schedules a check of `path` at `due`, replacing its pending hint. A later hint replaces it
+    /// in turn.
     pub fn schedule_at(&mut self, path: &RelPath, due: Duration) {
         self.insert(path, PendingPath { due, write_started_at: None });
     }
 
-    /// Whether a path waits to count.
+    /// Returns true if a hint about `path` has not taken effect yet.
     #[must_use]
     pub fn is_pending(&self, path: &RelPath) -> bool {
         self.pending.contains_key(path)
     }
 
-    /// Forgets a path.
+    /// Removes the pending hint about `path`.
     pub fn remove(&mut self, path: &RelPath) {
         if let Some(pending) = self.pending.remove(path) {
             self.due_queue.remove(&(pending.due, path.clone()));
         }
     }
 
-    /// Forgets everything.
+    /// Removes all pending hints.
     pub fn clear(&mut self) {
         self.pending.clear();
         self.due_queue.clear();
     }
 
-    /// Takes out what counts by `now`.
+    /// Removes and returns the paths that are due by `now`, the earliest first.
     pub fn take_due(&mut self, now: Duration) -> Vec<RelPath> {
         let mut due = Vec::new();
         while let Some((at, _)) = self.due_queue.first()
@@ -120,13 +118,13 @@ impl Debouncer {
         due
     }
 
-    /// When the next path counts.
+    /// Returns when the next path is due.
     #[must_use]
     pub fn next_due(&self) -> Option<Duration> {
         self.due_queue.first().map(|(due, _)| *due)
     }
 
-    /// Whether nothing is pending.
+    /// Returns true if no path is pending.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.pending.is_empty()
@@ -147,7 +145,7 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// Hints `(at, what, indexed)` about one path, and when it counts.
+    /// Sends hints `(at, kind, indexed)` about one path; returns when the path is due.
     fn due_at(hints: &[(u64, HintKind, bool)]) -> u64 {
         let path = RelPath::new(&b"spec.md"[..]).unwrap();
         let mut debouncer = Debouncer::default();

@@ -1,5 +1,5 @@
-//! A backend that does what a test's script says: it remembers what it was asked to watch, and
-//! gives only the hints that the test gives.
+//! A scripted backend for tests: it records the watched directories and sends the hints of the
+//! test.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use super::{Backend, Hint, HintSink, RefusedDir, WatchError};
 
-/// The test's hand on all fake backends made from it.
+/// Controls all fake backends that were created from it.
 #[derive(Clone, Default)]
 pub(crate) struct FakeControl {
     watched: Arc<Mutex<BTreeSet<PathBuf>>>,
@@ -19,7 +19,7 @@ pub(crate) struct FakeControl {
 struct FakeBackend(FakeControl);
 
 impl FakeControl {
-    /// A backend as an engine would get one.
+    /// Creates a backend without watches, which replaces the previous one.
     pub(crate) fn backend(&self, sink: HintSink) -> Box<dyn Backend> {
         self.sinks.lock().unwrap().push(sink);
         self.watched.lock().unwrap().clear();
@@ -27,27 +27,27 @@ impl FakeControl {
         Box::new(FakeBackend(self.clone()))
     }
 
-    /// How many backends were made.
+    /// Returns the number of backends created so far.
     pub(crate) fn backend_count(&self) -> usize {
         self.sinks.lock().unwrap().len()
     }
 
-    /// Whether the newest backend watches a directory.
+    /// Returns true if the newest backend watches `dir`.
     pub(crate) fn is_watching(&self, dir: &Path) -> bool {
         self.watched.lock().unwrap().contains(dir)
     }
 
-    /// Lets backends watch so many directories only.
+    /// Limits the number of directories that backends watch; `None` removes the limit.
     pub(crate) fn set_limit(&self, limit: Option<usize>) {
         *self.limit.lock().unwrap() = limit;
     }
 
-    /// Lets the present backend answer no more; the next one does.
+    /// Makes the current backend unresponsive; the next one responds.
     pub(crate) fn stop_responding(&self) {
         *self.unresponsive.lock().unwrap() = true;
     }
 
-    /// Gives a hint by the newest backend.
+    /// Sends a hint through the newest backend.
     pub(crate) fn send_hint(&self, hint: Hint) {
         let sink = Arc::clone(self.sinks.lock().unwrap().last().unwrap());
         sink(hint);

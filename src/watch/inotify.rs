@@ -1,11 +1,14 @@
-//! inotify, by way of `notify`.
+//! The inotify backend, on the `notify` crate.
 //!
-//! Reads are masked out, so that hashing raises no event; a closed write is known. What is measured
-//! of this version: a directory deleted and made again can keep its entry in the watcher's table, and
-//! watching it again then does nothing; hence one that was watched is taken out first. After a lost
-//! event the table cannot be trusted at all, and a new watcher is made. For each directory that goes, it
-//! looks at all of its watches, and answers no one before it is done with all that went; hence it is
-//! asked from a thread of its own, and only so long is waited for it.
+//! Its event mask includes `IN_CLOSE_WRITE` and leaves out reads, so that hashing causes no events.
+//!
+//! Properties of the `notify` version in use, found by measurement:
+//!
+//! - The watcher's table can keep the entry of a directory that was deleted and created again.
+//!   Watching the path then has no effect, so a path that was watched before is unwatched first.
+//! - After a queue overflow the table cannot be trusted; callers create a new watcher.
+//! - For each removed directory the watcher scans its whole table, and it responds to no call until
+//!   all removals are processed. So a thread makes the calls, and callers wait with a timeout.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -23,23 +26,23 @@ use crate::watch::{Backend, Hint, HintKind, HintSink, RefusedDir, WatchError};
 
 const EMFILE: i32 = Errno::MFILE.raw_os_error();
 
-/// Timeout of one call to the watcher, which is unresponsive while it removes the watches of a deleted
-/// tree. After it, callers abandon the watcher.
+/// Timeout of one call to the watcher, which is unresponsive while it removes the watches of a
+/// deleted tree. After it, callers abandon the watcher.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time added to [`CALL_TIMEOUT`] for each directory of a call.
 pub const CALL_TIMEOUT_PER_DIR: Duration = Duration::from_millis(1);
 
-/// A watcher of the kernel's events.
+/// A `notify` watcher, called through a thread.
 pub struct NotifyWatcher(mpsc::Sender<WatcherCall>);
 
 type WatcherCall = Box<dyn FnOnce(&mut RecommendedWatcher) + Send>;
 
 impl NotifyWatcher {
-    /// A watcher that hands its hints to `sink`.
+    /// Creates a watcher that sends its hints to `sink`.
     ///
     /// # Errors
-    /// [`WatchError`] when the kernel gives no watcher.
+    /// [`WatchError::InstanceLimit`] or [`WatchError::Start`].
     pub fn new(sink: HintSink) -> Result<Self, WatchError> {
         let mask = EventKindMask::CREATE
             | EventKindMask::REMOVE
@@ -52,7 +55,8 @@ impl NotifyWatcher {
         };
         let mut watcher =
             RecommendedWatcher::new(handler, config).map_err(|error| match &error.kind {
-                // The one thing that making a watcher needs is a descriptor of inotify's.
+                // `inotify_init1` returns EMFILE at the limit of inotify instances or of
+                // descriptors.
                 ErrorKind::Io(io) if io.raw_os_error() == Some(EMFILE) => WatchError::InstanceLimit,
                 _ => WatchError::Start(Box::new(error)),
             })?;
@@ -62,7 +66,7 @@ impl NotifyWatcher {
         thread.map(|_| Self(calls)).map_err(|error| WatchError::Start(Box::new(error)))
     }
 
-    /// What the watcher answers; `None` when it does not in time.
+    /// Runs `function` on the watcher's thread and returns its result; `None` after `timeout`.
     fn call<T: Send + 'static>(
         &self,
         timeout: Duration,
@@ -70,7 +74,7 @@ impl NotifyWatcher {
     ) -> Option<T> {
         let (reply, result) = mpsc::channel();
         let call = move |watcher: &mut RecommendedWatcher| {
-            // No one may wait any more.
+            // Fails if the caller has stopped waiting.
             let _ = reply.send(function(watcher));
         };
         self.0.send(Box::new(call)).ok()?;
@@ -83,11 +87,12 @@ fn non_recursive() -> WatchPathConfig {
 }
 
 impl Backend for NotifyWatcher {
-    fn watch(&mut self, dir: &Path, again: bool) -> Result<(), WatchError> {
+    fn watch(&mut self, dir: &Path, was_watched: bool) -> Result<(), WatchError> {
         let path = dir.to_owned();
         let result = self.call(CALL_TIMEOUT, move |watcher| {
-            // That takes time in proportion to all watches.
-            if again {
+            // Done only if necessary: the time of `unwatch` is proportional to the number of all
+            // watches.
+            if was_watched {
                 let _ = watcher.unwatch(&path);
             }
             watcher.watch_with(&path, non_recursive()).map_err(|error| map_error(&path, error))
@@ -145,7 +150,7 @@ fn send_hints(event: Event, sink: &dyn Fn(Hint)) {
         EventKind::Modify(ModifyKind::Name(RenameMode::From)) | EventKind::Remove(_) => {
             HintKind::Removed
         }
-        // Both ends of a rename have had their own event.
+        // Both ends of a rename have events of their own.
         EventKind::Modify(ModifyKind::Name(_)) | EventKind::Access(_) => return,
         EventKind::Create(_) | EventKind::Modify(_) | EventKind::Any | EventKind::Other => {
             HintKind::Modified
@@ -176,10 +181,10 @@ mod tests {
 
     use super::*;
 
-    /// The next hint about `path`, passing over others.
+    /// Returns the kind of the next hint about `path`; hints about other paths are dropped.
     fn next_kind(hints: &mpsc::Receiver<Hint>, path: &Path) -> HintKind {
         loop {
-            match hints.recv_timeout(Duration::from_secs(10)).expect("a hint") {
+            match hints.recv_timeout(Duration::from_secs(10)).expect("a hint within 10 s") {
                 Hint::At(at, kind) if at == path => return kind,
                 _ => {}
             }
@@ -202,12 +207,12 @@ mod tests {
         while next_kind(&hints, &file) != HintKind::CloseWrite {}
         fs::read(&file).unwrap();
         fs::rename(&file, root.join("other")).unwrap();
-        assert_eq!(next_kind(&hints, &file), HintKind::Removed, "and no hint of the read");
+        assert_eq!(next_kind(&hints, &file), HintKind::Removed, "the read causes no hint");
         assert_eq!(next_kind(&hints, &root.join("other")), HintKind::MovedTo);
         let dir = root.join("folder");
         for _ in 0..2 {
             fs::create_dir(&dir).unwrap();
-            // A deleted directory is said twice, by itself and by its parent.
+            // Two hints report the removal of a directory: its own and that of its parent.
             while next_kind(&hints, &dir) != HintKind::DirCreated {}
             watcher.watch(&dir, true).unwrap();
             fs::write(dir.join("in"), "x").unwrap();

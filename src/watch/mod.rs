@@ -1,8 +1,8 @@
-//! Watching directories: the only code that names `notify`.
+//! Watches directories. The only module that uses `notify`.
 //!
-//! The kernel's events are hints about where to look, never the truth. A backend watches single
-//! directories, without their subdirectories and without following links; who watches a directory lists it
-//! afterwards, so that nothing that comes into it goes unseen. Its callback only hands hints on.
+//! Events are hints about what to check, never the truth. A backend watches single directories, not
+//! their subdirectories, and does not follow symbolic links. Callers must watch a directory
+//! *before* they list it, so that no entry created in between is missed.
 
 mod ancestors;
 mod debounce;
@@ -19,49 +19,50 @@ pub use debounce::{DebounceTimes, Debouncer};
 pub use inotify::{CALL_TIMEOUT, CALL_TIMEOUT_PER_DIR, NotifyWatcher};
 pub use mounts::watch_mounts;
 
-/// Where to look, and what seems to have happened there.
+/// What a backend reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hint {
     /// Something happened at a path.
     At(PathBuf, HintKind),
-    /// Events were lost: look everywhere.
+    /// The event queue overflowed and events were lost; the caller must rescan.
     Overflow,
-    /// The backend failed, in words.
+    /// The backend reported an error.
     Failed(String),
 }
 
-/// What seems to have happened.
+/// What happened at a path, as far as its event shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HintKind {
-    /// A file that was written to was closed.
+    /// A file that was open for writing was closed.
     CloseWrite,
-    /// Something was moved here.
+    /// A file or directory was moved to this path.
     MovedTo,
-    /// A file was made, written to, or its metadata changed.
+    /// A file was created or written to, or its metadata changed.
     Modified,
-    /// A directory was made.
+    /// A directory was created.
     DirCreated,
-    /// It was deleted or moved away.
+    /// A file or directory was deleted or moved away.
     Removed,
 }
 
-/// Takes hints; called on the backend's own thread, and must not wait.
+/// Receives hints on a thread of the backend; must not block.
 pub type HintSink = Arc<dyn Fn(Hint) + Send + Sync>;
 
-/// Why a directory cannot be watched.
+/// Why a directory is not watched.
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
-    /// It is not there.
-    #[error("{0} is not there")]
+    /// The directory does not exist.
+    #[error("cannot watch {0}: no such directory")]
     NotFound(PathBuf),
-    /// The kernel has no more watches to give.
-    #[error("no watch left for {0}; raise fs.inotify.max_user_watches")]
+    /// The user's limit of inotify watches is reached.
+    #[error("cannot watch {0}: no inotify watch left; raise fs.inotify.max_user_watches")]
     WatchLimit(PathBuf),
-    /// The kernel gives no watcher to this user any more.
-    #[error("no watcher left; raise fs.inotify.max_user_instances")]
+    /// The user's limit of inotify instances is reached.
+    #[error("no inotify instance left for the file watcher; raise fs.inotify.max_user_instances")]
     InstanceLimit,
-    /// The watcher does not answer: what it watches is not known, and another is needed.
-    #[error("the watcher does not answer")]
+    /// The watcher did not respond within its timeout. Which directories it watches is unknown, so
+    /// it must be replaced.
+    #[error("the file watcher does not respond")]
     Unresponsive,
     /// The watcher or its thread cannot be started.
     #[error("cannot start the file watcher: {0}")]
@@ -85,15 +86,16 @@ pub struct RefusedDir {
     pub error: WatchError,
 }
 
-/// Watches directories.
+/// A source of hints about single directories.
 pub trait Backend: Send {
-    /// Watches one directory; `again` where one was watched at that path, which may be another.
+    /// Watches one directory. `was_watched` is true if a directory at this path was watched before,
+    /// which may have been another one; its watch is then removed first.
     ///
     /// # Errors
     /// [`WatchError`].
-    fn watch(&mut self, dir: &Path, again: bool) -> Result<(), WatchError>;
+    fn watch(&mut self, dir: &Path, was_watched: bool) -> Result<(), WatchError>;
 
-    /// Watches many directories in one go; gives those that are not watched, and why. After the first
-    /// for which the kernel has no watch left, the others are not tried.
+    /// Watches several directories and returns those that are not watched. At the limit of watches
+    /// the remaining ones are not tried.
     fn watch_all(&mut self, dirs: Vec<PathBuf>) -> Vec<RefusedDir>;
 }

@@ -1,16 +1,18 @@
-//! Hears of every mount and unmount: file events do not tell of a new mount, nor of the end of one
-//! that is another name for a file system still in use.
+//! Reports mounts and unmounts, by poll(2) on `/proc/self/mountinfo` (`proc_pid_mountinfo(5)`).
+//!
+//! File events do not report them: a mount hides the watched directory, and unmounting a bind mount
+//! leaves its file system in use elsewhere.
 
 use std::fs::File;
 use std::io;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-/// Calls `changed` on a thread of its own after every change of what is mounted where, for as long
-/// as it says so.
+/// Starts a thread that calls `on_change` after each change of the mount table, until it returns
+/// false.
 ///
 /// # Errors
-/// Where the system has no table of mounts, or no thread to give.
+/// If the mount table cannot be opened or the thread cannot be created.
 pub fn watch_mounts(mut on_change: impl FnMut() -> bool + Send + 'static) -> io::Result<()> {
     let table = File::open("/proc/self/mountinfo")?;
     let wait_for_changes = move || {

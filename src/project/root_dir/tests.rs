@@ -1,4 +1,4 @@
-//! Reads and writes stay beneath their directory.
+//! Reads and writes of `RootDir` stay below the directory.
 
 use std::os::unix::fs::symlink;
 

@@ -91,8 +91,8 @@ fn invalid_usage_exits_with_2_and_missing_objects_with_1() {
         assert!(run.stderr.contains("--help") || run.stderr.contains("Usage"), "{}", run.stderr);
     }
     for (arguments, expected) in [
-        (&["scan", "nowhere"][..], "error: nowhere: No such file or directory"),
-        (&["check", "nowhere"], "error: nowhere: No such file or directory"),
+        (&["scan", "nowhere"][..], "error: cannot access nowhere: No such file or directory"),
+        (&["check", "nowhere"], "error: cannot access nowhere: No such file or directory"),
         (&["artifacts", "002-z"], "error: there is no feature `002-z` in ROOT; it has 001-x"),
         (&["drift", "./kitty-specs"], "./kitty-specs is no feature of ROOT; it has 001-x"),
         (

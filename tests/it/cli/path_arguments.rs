@@ -36,7 +36,7 @@ fn path_selects_its_project_its_feature_or_a_single_feature() {
     let scan = single.run(&["scan", "lone", "--json"]).assert_success().json();
     assert_eq!((&scan["feature_slug"], &scan["total_artifacts"]), (&"lone".into(), &4.into()));
     fs::create_dir(single.root.join("no name")).unwrap();
-    single.run(&["scan", "no name"]).assert_failure(1, "`no name` cannot be the name of a feature");
+    single.run(&["scan", "no name"]).assert_failure(1, "`no name` is not a valid feature name");
 }
 
 #[test]

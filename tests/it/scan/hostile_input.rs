@@ -391,11 +391,7 @@ fn feature_name_with_parent_components_is_rejected() {
     });
     project.write(".kittify/runtime/feature-runs.json", runs.to_string());
     let check = project.run(&["check"]);
-    assert!(
-        check.stdout.contains("is outside of the project, and so not read"),
-        "{}",
-        check.stdout
-    );
+    assert!(check.stdout.contains("is outside the project and is not read"), "{}", check.stdout);
     project.write("kitty-specs/001-x/meta.json", "{\"mission\": \"../../../x\"}");
     let check = project.run(&["check"]);
     assert_eq!(check.code, 13);

@@ -196,7 +196,7 @@ fn unknown_step_is_a_warning_and_all_steps_apply() {
     fs::remove_file(project.feature_dir().join("plan.md")).unwrap();
     let check = project.run(&["check"]);
     assert_eq!(check.code, 10);
-    let warning = "step `nonsens` is not one of the mission's; all that it requires counts";
+    let warning = "the mission has no step `nonsens`; the specs of all steps apply";
     assert!(check.stdout.contains(warning), "{}", check.stdout);
     let feature = &project.run(&["check", "--json"]).json()["features"][0];
     assert_eq!((&feature["step"], &feature["step_source"]), (&json!("nonsens"), &json!("config")));

@@ -14,7 +14,7 @@ fn reason_that_prevents_evaluation_is_on_stderr_of_every_command() {
         (
             ".kittify/runtime/feature-runs.json",
             r#"{"001-x": {"run_id": "r", "run_dir": "/etc"}}"#,
-            "/etc/state.json is outside of the project",
+            "/etc/state.json is outside the project",
         ),
     ] {
         let project = Project::complete().file(path, text);
