@@ -101,7 +101,7 @@ pub(super) fn sink_progress(
 ) -> rusqlite::Result<Option<SinkProgress>> {
     connection
         .prepare_cached(
-            "SELECT seq, dropped, (SELECT count(*) FROM set_aside WHERE sink = ?1)
+            "SELECT seq, dropped, (SELECT count(*) FROM dead_letters WHERE sink = ?1)
              FROM cursor WHERE sink = ?1",
         )?
         .query_row([sink], |row| {
@@ -141,7 +141,7 @@ pub(super) fn retry_dead_letters(
     sink: &str,
     selector: &DeadLetterSelector,
 ) -> rusqlite::Result<u64> {
-    let sql = "UPDATE set_aside SET retry = 1 WHERE sink = ?1";
+    let sql = "UPDATE dead_letters SET retry = 1 WHERE sink = ?1";
     change_dead_letters(connection, sql, sink, selector)
 }
 
@@ -151,7 +151,7 @@ pub(super) fn delete_dead_letters(
     sink: &str,
     selector: &DeadLetterSelector,
 ) -> rusqlite::Result<u64> {
-    change_dead_letters(connection, "DELETE FROM set_aside WHERE sink = ?1", sink, selector)
+    change_dead_letters(connection, "DELETE FROM dead_letters WHERE sink = ?1", sink, selector)
 }
 
 impl JournalReader {
@@ -201,7 +201,7 @@ impl JournalReader {
                 return Ok(Some(text));
             }
             connection
-                .prepare_cached("SELECT envelope FROM set_aside WHERE sink = ?1 AND seq = ?2")?
+                .prepare_cached("SELECT envelope FROM dead_letters WHERE sink = ?1 AND seq = ?2")?
                 .query_row(params![sink, seq], |row| row.get(0))
                 .optional()
         })
@@ -215,7 +215,7 @@ impl JournalReader {
         self.read("read what is set aside", |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT seq, event_id, type, root_id, feature, tries, refused_at, error, retry
-                 FROM set_aside WHERE sink = ?1 ORDER BY seq",
+                 FROM dead_letters WHERE sink = ?1 ORDER BY seq",
             )?;
             let found = statement.query_map([sink], |row| {
                 let at = Timestamp::from_millis(row.get(6)?);
@@ -260,7 +260,7 @@ fn apply_update(
         dropped += store_dead_letter(transaction, sink, refused)?;
     }
     let mut delete =
-        transaction.prepare_cached("DELETE FROM set_aside WHERE sink = ?1 AND seq = ?2")?;
+        transaction.prepare_cached("DELETE FROM dead_letters WHERE sink = ?1 AND seq = ?2")?;
     for seq in &advance.redelivered {
         delete.execute(params![sink, seq.cast_signed()])?;
     }
@@ -281,12 +281,12 @@ fn store_dead_letter(
 ) -> rusqlite::Result<u64> {
     let RejectedEvent { seq, tries, rejected_at: at, error } = refused;
     let values = params![sink, seq.cast_signed(), tries, at.as_millis(), error];
-    let again = "UPDATE set_aside SET tries = tries + ?3, refused_at = ?4, error = ?5, retry = 0
+    let again = "UPDATE dead_letters SET tries = tries + ?3, refused_at = ?4, error = ?5, retry = 0
                  WHERE sink = ?1 AND seq = ?2";
     if transaction.prepare_cached(again)?.execute(values)? > 0 {
         return Ok(0);
     }
-    let first = "INSERT INTO set_aside (sink, seq, event_id, type, root_id, feature, tries,
+    let first = "INSERT INTO dead_letters (sink, seq, event_id, type, root_id, feature, tries,
                                         refused_at, error, retry, envelope)
                  SELECT ?1, seq, json_extract(envelope, '$.event_id'), type, root_id, feature, ?3,
                         ?4, ?5, 0, envelope

@@ -14,7 +14,7 @@ const APPLICATION_ID: u32 = 0x646f_7373;
 
 /// What leads from each format to the next; the first makes the file. One that was released is
 /// never changed: `tests/golden` has a store of each.
-pub(super) const MIGRATIONS: &[&str] = &[MIGRATION_1, MIGRATION_2, MIGRATION_3];
+pub(super) const MIGRATIONS: &[&str] = &[MIGRATION_1, MIGRATION_2, MIGRATION_3, MIGRATION_4];
 
 /// An artifact's columns are the same where it is and where it was. Times are milliseconds since
 /// 1970, unsigned numbers of 64 bits stand as the signed ones of the same bits.
@@ -126,6 +126,11 @@ const MIGRATION_3: &str = "
 ALTER TABLE feature ADD COLUMN dir BLOB;
 ALTER TABLE feature DROP COLUMN inputs;
 ALTER TABLE feature DROP COLUMN written_snapshot_id;
+";
+
+/// The usual term for the table of events that sinks could not deliver.
+const MIGRATION_4: &str = "
+ALTER TABLE set_aside RENAME TO dead_letters;
 ";
 
 /// The newest format known here.

@@ -9,6 +9,7 @@ const GOLDEN: &[&str] = &[
     include_str!("../../../tests/golden/store-v1.sql"),
     include_str!("../../../tests/golden/store-v2.sql"),
     include_str!("../../../tests/golden/store-v3.sql"),
+    include_str!("../../../tests/golden/store-v4.sql"),
 ];
 
 fn restored(golden: &str) -> TempDir {

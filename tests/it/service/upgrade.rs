@@ -18,8 +18,14 @@ use crate::support::wait::wait_for;
 use crate::support::{FEATURE, Project, write_file};
 
 /// SQL of a store of each older format, oldest first.
-const OLDER_FORMATS: &[&str] =
-    &[include_str!("../../golden/store-v1.sql"), include_str!("../../golden/store-v2.sql")];
+const OLDER_FORMATS: &[&str] = &[
+    include_str!("../../golden/store-v1.sql"),
+    include_str!("../../golden/store-v2.sql"),
+    include_str!("../../golden/store-v3.sql"),
+];
+
+/// The current format.
+const FORMAT: u32 = 4;
 
 /// Creates a store of format 1 in the state directory; returns its path.
 pub(crate) fn create_store_of_format_1(project: &Project) -> PathBuf {
@@ -131,7 +137,7 @@ fn store_of_older_format_is_migrated_and_copied() {
         let daemon = project.start_daemon();
         assert_nothing_lost(&project, &daemon);
         daemon.stop();
-        assert_eq!(format_of(&store), 3);
+        assert_eq!(format_of(&store), FORMAT);
         let copy = store.with_extension(format!("sqlite3.format-{format}"));
         assert_eq!(format_of(&copy), format);
         // The copy can be restored and migrated again.
@@ -188,7 +194,7 @@ fn kill_at_any_write_of_the_migration_loses_nothing() {
         let daemon = project.start_daemon();
         assert_nothing_lost(&project, &daemon);
         daemon.stop();
-        assert_eq!((format_of(&store), format_of(&copy)), (3, 1), "at {number}");
+        assert_eq!((format_of(&store), format_of(&copy)), (FORMAT, 1), "at {number}");
         if is_migrated {
             break;
         }
@@ -224,5 +230,5 @@ fn install_over_an_older_version_migrates_its_store() {
     let mut last = last.filter(|event| event["payload"]["relative_path"] == "research.md");
     assert_eq!(last.next().unwrap()["payload"]["change"], "added");
     manager.sh("dossierd service uninstall");
-    assert_eq!(format_of(&store), 3);
+    assert_eq!(format_of(&store), FORMAT);
 }
