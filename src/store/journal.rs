@@ -1,4 +1,4 @@
-//! Reading the journal, page by page, from any thread.
+//! Reads the journal in pages, from any thread. Never writes.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -10,71 +10,88 @@ use rusqlite::{Connection, OpenFlags, params};
 use super::error::{StoreError, read_error};
 use crate::store::open::BUSY_TIMEOUT;
 
-/// Events that one page looks at, at most: a transaction that reads for long keeps the log from
-/// being reused.
+/// Maximum number of events that one page examines, whether they match or not. A long read
+/// transaction prevents the WAL from being reused, so that it grows.
 const MAX_SCANNED_EVENTS: u64 = 10_000;
 
-/// SQLite's page cache of a reader, in KiB.
+/// Size of a reader's page cache in KiB.
 const READER_CACHE_KIB: i32 = 256;
 
-/// Which events are wanted; an empty list wants all.
+/// Selects events. An empty list matches all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventFilter {
     /// Event types.
     pub types: Vec<String>,
     /// Slugs of features.
     pub features: Vec<String>,
-    /// One project only.
+    /// Identity of the root of the only project that matches.
     pub root_id: Option<String>,
-    /// Nothing after that number.
+    /// Number of the last event that may match.
     pub max_seq: Option<u64>,
 }
 
 /// A part of the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventPage {
-    /// The wanted events, in order.
+    /// Matching events, in order.
     pub events: Vec<StoredEvent>,
-    /// The last number that was looked at: go on after it. When it is the number that was given,
-    /// there is nothing more; a page without events is not the end by itself.
+    /// Number of the last event examined, after which the next page begins. If it equals the number
+    /// after which this page begins, there are no more events; a page without events need not be the
+    /// last.
     pub last_scanned: u64,
-    /// Whether retention dropped events after the number that was given: they are passed over.
+    /// True if retention deleted events after the number with which the page begins. They are
+    /// skipped.
     pub has_gap: bool,
 }
 
-/// An event as the journal has it.
+/// Numbers of the oldest and the last event in the journal. If it is empty, `oldest` is that of the
+/// next event, which is `last + 1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JournalBounds {
+    /// Number of the oldest event.
+    pub oldest: u64,
+    /// Number of the last event.
+    pub last: u64,
+}
+
+/// An event in the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEvent {
-    /// Its number.
+    /// Number of the event.
     pub seq: u64,
-    /// Its type.
+    /// Type of the event.
     pub event_type: String,
-    /// The envelope, as it is sent.
+    /// The envelope as it is sent.
     pub envelope_json: String,
 }
 
-/// Where the journal is; gives readers of it.
+/// A handle that creates readers of the journal.
 #[derive(Debug, Clone)]
 pub struct Journal(pub(super) Arc<Path>);
 
 impl Journal {
-    /// A reader of its own, for any thread.
+    /// Creates a reader, for use on one thread at a time.
     #[must_use]
     pub fn reader(&self) -> JournalReader {
         JournalReader { path: Arc::clone(&self.0), connection: None }
     }
 }
 
-/// A reader of the journal. Its connection is opened when it first reads, and anew after an error
-/// or when another store has taken the place.
+/// A reader of the journal. It connects at the first read, and again after an error or if the file
+/// was replaced.
 pub struct JournalReader {
     path: Arc<Path>,
-    /// With the inode of the file that it is to.
-    connection: Option<(u64, Connection)>,
+    connection: Option<ReaderConnection>,
+}
+
+struct ReaderConnection {
+    /// Inode of the file, by which a replaced file is noticed.
+    inode: u64,
+    connection: Connection,
 }
 
 impl JournalReader {
-    /// At most `limit` wanted events after a number.
+    /// Returns at most `limit` matching events after the number `after`.
     ///
     /// # Errors
     /// [`StoreError::Read`], [`StoreError::Corrupt`].
@@ -87,41 +104,39 @@ impl JournalReader {
         self.read("read the journal", |connection| page(connection, after, limit, filter))
     }
 
-    /// Number of the oldest event that is kept; where there is none, of the one that comes next.
+    /// Returns the number of the oldest event; in an empty journal, that of the next event.
     ///
     /// # Errors
     /// [`StoreError::Read`], [`StoreError::Corrupt`].
     pub fn oldest_seq(&mut self) -> Result<u64, StoreError> {
-        self.read("read the journal's begin", |connection| {
-            bounds(connection).map(|(oldest, _)| oldest)
-        })
+        self.bounds().map(|bounds| bounds.oldest)
     }
 
-    /// Numbers of the oldest event that is kept and of the last there is; where there is none, the
-    /// last is one less.
+    /// Returns the numbers of the oldest and the last event.
     ///
     /// # Errors
     /// [`StoreError::Read`], [`StoreError::Corrupt`].
-    pub fn bounds(&mut self) -> Result<(u64, u64), StoreError> {
-        self.read("read the journal's ends", |connection| bounds(connection))
+    pub fn bounds(&mut self) -> Result<JournalBounds, StoreError> {
+        self.read("read the bounds of the journal", |connection| bounds(connection))
     }
 
+    /// Runs a query. The connection is closed after an error.
     pub(super) fn read<T>(
         &mut self,
-        doing: &'static str,
+        action: &'static str,
         read: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
         let run = || {
-            let inode = std::fs::metadata(&self.path).map_or(0, |found| found.ino());
-            let (_, mut connection) = match self.connection.take() {
-                Some(known) if known.0 == inode => known,
-                _ => (inode, connect(&self.path)?),
+            let inode = std::fs::metadata(&self.path).map_or(0, |metadata| metadata.ino());
+            let mut connection = match self.connection.take() {
+                Some(open) if open.inode == inode => open.connection,
+                _ => connect(&self.path)?,
             };
             let value = read(&mut connection)?;
-            self.connection = Some((inode, connection));
+            self.connection = Some(ReaderConnection { inode, connection });
             Ok(value)
         };
-        run().map_err(read_error(doing, &self.path))
+        run().map_err(read_error(action, &self.path))
     }
 }
 
@@ -129,19 +144,18 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    // Plans do not depend on the values that are bound: a statement is prepared once.
+    // With a stable plan, a prepared statement is not prepared again for other bound values.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
     Ok(connection)
 }
 
-/// Numbers of the oldest event and of the last, which is one less when there is none.
-fn bounds(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
+fn bounds(connection: &Connection) -> rusqlite::Result<JournalBounds> {
     let sql = "SELECT (SELECT min(seq) FROM event), seq FROM store";
     connection.prepare_cached(sql)?.query_row([], |row| {
         let last = row.get::<_, i64>(1)?.cast_unsigned();
         let oldest = row.get::<_, Option<i64>>(0)?.map(i64::cast_unsigned);
-        Ok((oldest.unwrap_or(last + 1), last))
+        Ok(JournalBounds { oldest: oldest.unwrap_or(last + 1), last })
     })
 }
 
@@ -151,16 +165,16 @@ fn page(
     limit: usize,
     filter: &EventFilter,
 ) -> rusqlite::Result<EventPage> {
-    // One state of the journal for both questions.
+    // Both queries see the same state of the journal.
     let transaction = connection.transaction()?;
-    let (oldest, last) = bounds(&transaction)?;
+    let JournalBounds { oldest, last } = bounds(&transaction)?;
     let from = after.max(oldest.saturating_sub(1));
-    let gap = after < from;
+    let has_gap = after < from;
     let until =
         last.min(from.saturating_add(MAX_SCANNED_EVENTS)).min(filter.max_seq.unwrap_or(u64::MAX));
     if until <= from || limit == 0 {
         let last_scanned = if limit == 0 { after } else { after.max(from.min(until)) };
-        return Ok(EventPage { events: Vec::new(), last_scanned, has_gap: gap });
+        return Ok(EventPage { events: Vec::new(), last_scanned, has_gap });
     }
     let mut statement = transaction.prepare_cached(
         "SELECT seq, type, envelope FROM event
@@ -193,11 +207,11 @@ fn page(
         Some(event) if events.len() == limit => event.seq,
         _ => until,
     };
-    Ok(EventPage { events, last_scanned, has_gap: gap })
+    Ok(EventPage { events, last_scanned, has_gap })
 }
 
-/// A list as JSON, `None` for an empty one.
-fn json_list(words: &[String]) -> rusqlite::Result<Option<String>> {
-    let text = (!words.is_empty()).then(|| serde_json::to_string(words)).transpose();
+/// Returns a list as JSON; `None` if it is empty.
+fn json_list(values: &[String]) -> rusqlite::Result<Option<String>> {
+    let text = (!values.is_empty()).then(|| serde_json::to_string(values)).transpose();
     text.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }

@@ -45,7 +45,7 @@ pub use delivery::{
 };
 pub use error::StoreError;
 pub use integrity::{StoreSummary, check_integrity};
-pub use journal::{EventFilter, EventPage, Journal, JournalReader, StoredEvent};
+pub use journal::{EventFilter, EventPage, Journal, JournalBounds, JournalReader, StoredEvent};
 pub use load::StoredFeature;
 pub use open::FILE_NAME;
 pub use retention::{PruneResult, PrunedTombstone};

@@ -26,7 +26,7 @@ use crate::api::response::render::{budgeted_response, budgeted_response_from, ru
 use crate::api::state::{ApiState, MAX_SUBSCRIBERS};
 use crate::core::event::{EVENT_TYPES, parse_event_type};
 use crate::engine::view::{FeatureView, ProjectView, World};
-use crate::store::{EventFilter, EventPage, JournalReader, StoreError, StoredEvent};
+use crate::store::{EventFilter, EventPage, JournalBounds, JournalReader, StoreError, StoredEvent};
 use crate::wire::cursor::{Cursor, Since};
 use crate::wire::events::{Gap, write_page, write_sse_message, write_stored_event};
 use crate::wire::problem::{Problem, ProblemCode};
@@ -363,7 +363,8 @@ async fn wait_started(api: &ApiState) -> Result<(), Problem> {
 
 /// `bounds` are those of the journal itself: an event can be read before the picture that includes it
 /// is shown.
-fn start_at(since: &Since, world: &World, (oldest, newest): (u64, u64)) -> StartAt {
+fn start_at(since: &Since, world: &World, bounds: JournalBounds) -> StartAt {
+    let JournalBounds { oldest, last: newest } = bounds;
     match since {
         Since::Now => StartAt::After(newest),
         Since::Start => StartAt::After(oldest.saturating_sub(1)),
