@@ -1,5 +1,5 @@
-//! A copy of the store, made before its format changes: with it the version before can be gone back
-//! to.
+//! Copies the store before its format changes, so that the previous version can be installed again.
+//! Nothing here restores or deletes a copy.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -9,32 +9,34 @@ use rusqlite::Connection;
 
 use super::error::StoreError;
 
-/// Where the copy of a store of that format lies.
+/// Returns the path of the copy of a store with this format.
 pub(super) fn backup_path(path: &Path, format: u32) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".format-{format}"));
     name.into()
 }
 
-/// Copies the store with all that was committed, durably. A copy that was made before is replaced,
-/// and only by a whole one.
+/// Copies everything committed to [`backup_path`], durably. An earlier copy is replaced only by a
+/// complete one.
 pub(super) fn create(connection: &Connection, path: &Path, format: u32) -> Result<(), StoreError> {
     let copy = backup_path(path, format);
     let part = copy.with_extension("part");
-    let open = |error| StoreError::open(&copy, error);
-    // What is filled is in a directory that is private, and private itself from the start.
-    let empty = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part);
-    drop(empty.map_err(open)?);
-    let text = part.to_str().ok_or_else(|| open(std::io::ErrorKind::InvalidFilename.into()))?;
+    let open_error = |error| StoreError::open(&copy, error);
+    // `VACUUM INTO` accepts an empty file, so the copy is private from the start.
+    let created =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part);
+    drop(created.map_err(open_error)?);
+    let text =
+        part.to_str().ok_or_else(|| open_error(std::io::ErrorKind::InvalidFilename.into()))?;
     connection
         .execute("VACUUM INTO ?1", [text])
         .map_err(|error| StoreError::sql_open(&copy, error))?;
-    let durable = || {
-        // SQLite gives an empty file its own mode.
+    let publish = || {
+        // SQLite may change the mode of the file.
         fs::set_permissions(&part, fs::Permissions::from_mode(0o600))?;
         File::open(&part)?.sync_all()?;
         fs::rename(&part, &copy)?;
-        copy.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+        copy.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
     };
-    durable().map_err(open)
+    publish().map_err(open_error)
 }

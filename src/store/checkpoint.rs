@@ -1,4 +1,4 @@
-//! Moving the log into the file, apart from the writer.
+//! Checkpoints: moves the WAL into the file on a connection of its own. Does not decide when.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,10 +8,11 @@ use rusqlite::Connection;
 use super::error::{StoreError, write_error};
 use crate::store::open::connect;
 
-/// Moves the log into the file.
+/// A connection that runs checkpoints.
 #[derive(Debug)]
 pub struct Checkpointer {
     path: Arc<Path>,
+    /// Opened at the first checkpoint, and again after an error.
     connection: Option<Connection>,
 }
 
@@ -20,25 +21,26 @@ impl Checkpointer {
         Self { path, connection: None }
     }
 
-    /// Moves what no reader still needs; neither waits for the writer nor makes it wait. Gives how
-    /// many pages of the log are left.
+    /// Moves the pages that no reader needs, without waiting for the writer or blocking it. Returns
+    /// how many pages remain in the WAL.
     ///
     /// # Errors
-    /// [`StoreError::Write`]; the log stays as it is.
+    /// [`StoreError::Write`]; the WAL is unchanged.
     pub fn checkpoint(&mut self) -> Result<u32, StoreError> {
         let mut run = || {
             let connection = match self.connection.take() {
                 Some(connection) => connection,
                 None => connect(&self.path)?,
             };
-            let left = checkpoint(&connection)?;
+            let remaining = checkpoint(&connection)?;
             self.connection = Some(connection);
-            Ok(left)
+            Ok(remaining)
         };
-        run().map_err(write_error("move the log into the file", &self.path))
+        run().map_err(write_error("checkpoint the WAL", &self.path))
     }
 }
 
+/// Runs a passive checkpoint. Returns how many pages remain in the WAL.
 pub(super) fn checkpoint(connection: &Connection) -> rusqlite::Result<u32> {
     connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
         let (pages, moved): (u32, u32) = (row.get(1)?, row.get(2)?);

@@ -1,4 +1,4 @@
-//! The one transaction: what changed of features, and the events that it owes.
+//! Commits changes of features and their events in one transaction. Does not decide what has changed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,50 +14,51 @@ use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::time::Timestamp;
 use crate::core::transition::LastPublished;
 
-/// Whose events they are, as every envelope says.
+/// Origin of an event, which is part of every envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventOrigin {
     /// Last component of the project's root.
     pub project: String,
-    /// Identity of that root on that machine; the rows are kept by it.
+    /// Identity of that root on this machine; rows refer to the project by it.
     pub root_id: String,
     /// Identity of the project.
     pub project_uuid: String,
-    /// Identity of machine and user.
+    /// Identity of the machine and user.
     pub node_id: String,
 }
 
-/// What changed of one feature. What is `None` or empty stays as it is.
+/// Changes of one feature. What is `None` or empty stays unchanged.
 #[derive(Debug, Clone)]
 pub struct FeatureChange {
-    /// Whose it is.
+    /// Project of the feature.
     pub origin: Arc<EventOrigin>,
-    /// Its name.
+    /// Name of the feature.
     pub slug: FeatureSlug,
-    /// Its directory below the root, `Some(None)` where the root is the feature itself.
+    /// Its directory below the root; `Some(None)` if the root is the feature itself.
     pub dir: Option<Option<RelPath>>,
-    /// Files as they are now.
+    /// Files to insert or replace.
     pub upserts: Vec<InventoryEntry>,
-    /// Files that are there no more.
+    /// Files to remove.
     pub removed: Vec<RelPath>,
-    /// Keys of all absent specs that are listed.
+    /// Keys of all absent specs.
     pub absent: Option<Vec<String>>,
-    /// What was deleted; each is kept as long as its event among `events`.
+    /// Deleted artifacts. Retention removes each with its event, which is among `events`.
     pub tombstones: Vec<Arc<ArtifactRef>>,
-    /// Where nothing deleted is shown any more.
+    /// Paths whose tombstones are removed.
     pub cleared_tombstones: Vec<RelPath>,
-    /// What was last put into an event.
+    /// State that is published in the last of `events`.
     pub last_published: Option<LastPublished>,
-    /// `Some(Some(..))` since when the directory is not there, `Some(None)` that it is.
+    /// `Some(Some(..))` is the time since which the directory is missing; `Some(None)` means that it
+    /// exists.
     pub gone_since: Option<Option<Timestamp>>,
-    /// What happened, in order.
+    /// Events, in order.
     pub events: Vec<Payload>,
-    /// Forget all but the events, those of this change included.
+    /// Remove everything of the feature except its events, which include those of this change.
     pub forget: bool,
 }
 
 impl FeatureChange {
-    /// No change.
+    /// Creates a value without changes.
     #[must_use]
     pub fn new(origin: Arc<EventOrigin>, slug: FeatureSlug) -> Self {
         Self {
@@ -77,16 +78,16 @@ impl FeatureChange {
     }
 }
 
-/// What a transaction committed.
+/// Result of a commit.
 #[derive(Default)]
 pub(super) struct Committed {
     /// Types of the events, in order.
     pub(super) types: Vec<&'static str>,
-    /// Size of the journal's envelopes in bytes; `None` if the transaction has no event.
+    /// Size of all envelopes in the journal in bytes; `None` if there was no event.
     pub(super) journal_bytes: Option<u64>,
 }
 
-/// Commits changes and their events, which are numbered from `seq` + 1.
+/// Commits changes and their events, which are numbered from `seq + 1`.
 pub(super) fn commit(
     connection: &mut Connection,
     ids: &mut EventIdGenerator,
@@ -118,13 +119,14 @@ pub(super) fn commit(
     Ok(committed)
 }
 
+/// State of the transaction of a commit.
 struct CommitBatch<'a> {
     transaction: &'a Transaction<'a>,
     ids: &'a mut EventIdGenerator,
     at: Timestamp,
-    /// Of the last event.
+    /// Number of the last event.
     seq: u64,
-    /// Of all envelopes' texts.
+    /// Size of the envelopes of this commit.
     bytes: i64,
     types: Vec<&'static str>,
 }
@@ -133,7 +135,7 @@ impl CommitBatch<'_> {
     fn apply_change(&mut self, mut change: FeatureChange) -> rusqlite::Result<()> {
         let events = std::mem::take(&mut change.events);
         let has_events = !events.is_empty();
-        let missing = self.insert_events(&change.origin, &change.slug, events)?;
+        let missing_seqs = self.insert_events(&change.origin, &change.slug, events)?;
         if change.forget {
             return self.delete_feature(&change);
         }
@@ -150,19 +152,19 @@ impl CommitBatch<'_> {
                 rows::put_entry(&mut statement, feature, entry)?;
             }
         }
-        self.put_tombstones(feature, &change.tombstones, &missing)
+        self.put_tombstones(feature, &change.tombstones, &missing_seqs)
     }
 
-    /// Writes events; gives the numbers of those about paths that are missing.
+    /// Inserts events. Returns the numbers of those that report a missing path.
     fn insert_events(
         &mut self,
         origin: &EventOrigin,
         slug: &FeatureSlug,
         events: Vec<Payload>,
     ) -> rusqlite::Result<HashMap<RelPath, u64>> {
-        let mut missing = HashMap::new();
+        let mut missing_seqs = HashMap::new();
         if events.is_empty() {
-            return Ok(missing);
+            return Ok(missing_seqs);
         }
         let mut statement = self.transaction.prepare_cached(
             "INSERT INTO event (seq, emitted_at, root_id, feature, type, envelope)
@@ -199,18 +201,18 @@ impl CommitBatch<'_> {
             self.bytes += i64::try_from(text.len()).unwrap_or(i64::MAX);
             self.types.push(envelope.event_type);
             if let Payload::ArtifactMissing(payload) = envelope.payload {
-                missing.extend(payload.relative_path.map(|path| (path, envelope.seq)));
+                missing_seqs.extend(payload.relative_path.map(|path| (path, envelope.seq)));
             }
         }
-        Ok(missing)
+        Ok(missing_seqs)
     }
 
-    /// Writes a feature's own row; gives its id.
+    /// Inserts or updates the row of a feature. Returns its id.
     fn put_feature(&self, change: &FeatureChange, has_events: bool) -> rusqlite::Result<i64> {
         let json =
             |error: serde_json::Error| rusqlite::Error::ToSqlConversionFailure(Box::new(error));
         let absent = change.absent.as_ref().map(serde_json::to_string).transpose().map_err(json)?;
-        let announced =
+        let published =
             change.last_published.as_ref().map(serde_json::to_string).transpose().map_err(json)?;
         let dir = change.dir.as_ref().map(|dir| dir.as_ref().map_or(&b""[..], RelPath::as_bytes));
         self.transaction
@@ -233,7 +235,7 @@ impl CommitBatch<'_> {
                     self.at.as_millis(),
                     dir,
                     absent,
-                    announced,
+                    published,
                     change.gone_since.flatten().map(Timestamp::as_millis),
                     has_events,
                     change.gone_since.is_some(),
@@ -242,6 +244,7 @@ impl CommitBatch<'_> {
             )
     }
 
+    /// Executes `sql` for each path.
     fn delete(&self, sql: &str, feature: i64, paths: &[RelPath]) -> rusqlite::Result<()> {
         if paths.is_empty() {
             return Ok(());
@@ -253,19 +256,20 @@ impl CommitBatch<'_> {
         Ok(())
     }
 
-    /// Writes tombstones, each with the number of its event.
+    /// Inserts tombstones, each with the number of its event. One without an event gets that of the
+    /// last event.
     fn put_tombstones(
         &self,
         feature: i64,
         tombstones: &[Arc<ArtifactRef>],
-        events: &HashMap<RelPath, u64>,
+        missing_seqs: &HashMap<RelPath, u64>,
     ) -> rusqlite::Result<()> {
         if tombstones.is_empty() {
             return Ok(());
         }
         let mut statement = self.transaction.prepare_cached(rows::PUT_TOMBSTONE)?;
         for tombstone in tombstones {
-            let seq = events.get(&tombstone.relative_path).copied().unwrap_or(self.seq);
+            let seq = missing_seqs.get(&tombstone.relative_path).copied().unwrap_or(self.seq);
             rows::put_tombstone(&mut statement, feature, tombstone, seq)?;
         }
         Ok(())

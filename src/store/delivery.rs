@@ -1,8 +1,9 @@
-//! How far each sink has delivered, and what it could not: cursors, and events set aside.
+//! Progress of sinks: cursors, and dead letters, which are the events that a sink could not deliver.
+//! Sends nothing.
 //!
-//! A sink moves by [`Store::update_cursor`], one transaction: its cursor, and what it sets aside so that
-//! the cursor can pass. That is not durable by itself, for a sink delivers at least once. What is
-//! set aside is a copy, which retention does not drop.
+//! A sink updates its cursor and adds the dead letters that the cursor passes in one transaction. The
+//! transaction is not synced: delivery is at least once, so a power failure may repeat events. A dead
+//! letter is a copy of its event, which retention does not delete.
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
@@ -10,91 +11,91 @@ use super::error::StoreError;
 use super::journal::JournalReader;
 use crate::core::time::Timestamp;
 
-/// Where a sink is.
+/// Progress of a sink.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SinkProgress {
-    /// Every event up to this number is delivered, set aside, or dropped by retention.
+    /// Number up to which every event is delivered, dead-lettered, or deleted by retention.
     pub cursor: u64,
-    /// Events that retention dropped before they were delivered.
+    /// Number of events that retention deleted before they were delivered.
     pub dropped: u64,
-    /// Events that are set aside, those included that are to be tried again.
+    /// Number of dead letters, including those to be delivered again.
     pub dead_letters: u64,
 }
 
-/// How a sink has moved since it last said so.
+/// Progress of a sink since its last update.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CursorUpdate {
-    /// Its cursor now.
+    /// New cursor.
     pub cursor: u64,
-    /// Events that retention dropped, since then.
+    /// Number of events that retention deleted before they were delivered, since the last update.
     pub dropped: u64,
-    /// Events that the receiver refused for good.
+    /// Events that the receiver rejected permanently.
     pub rejected: Vec<RejectedEvent>,
-    /// Numbers of events that were set aside and are delivered now.
+    /// Numbers of dead letters that were delivered.
     pub redelivered: Vec<u64>,
 }
 
-/// An event that a receiver refused for good.
+/// An event that the receiver rejected permanently.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RejectedEvent {
-    /// Its number.
+    /// Number of the event.
     pub seq: u64,
-    /// How often it was tried.
+    /// Number of attempts.
     pub tries: u32,
-    /// When it was refused last.
+    /// Time of the last rejection.
     pub rejected_at: Timestamp,
-    /// What the receiver said.
+    /// The last error of the receiver.
     pub error: String,
 }
 
-/// An event that is set aside.
+/// A dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Its number.
+    /// Number of the event.
     pub seq: u64,
-    /// Its identity.
+    /// Id of the event.
     pub event_id: String,
-    /// Its type.
+    /// Type of the event.
     pub event_type: String,
-    /// Its project's root.
+    /// Identity of the project's root.
     pub root_id: String,
-    /// Its feature.
+    /// Slug of the feature.
     pub feature: String,
-    /// How often it was tried.
+    /// Number of attempts.
     pub tries: u32,
-    /// When it was refused last.
+    /// Time of the last rejection.
     pub rejected_at: Timestamp,
-    /// What the receiver said.
+    /// The last error of the receiver.
     pub error: String,
-    /// Whether it is to be tried again.
+    /// True if it is to be delivered again.
     pub retry: bool,
 }
 
-/// An event's place, without its envelope.
+/// An event of the journal, without its envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventHeader {
-    /// Its number.
+    /// Number of the event.
     pub seq: u64,
-    /// When it was emitted, in milliseconds since 1970.
+    /// Time of the event in milliseconds since 1970.
     pub emitted_ms: i64,
-    /// Its project's root.
+    /// Identity of the project's root.
     pub root_id: String,
-    /// Its feature.
+    /// Slug of the feature.
     pub feature: String,
-    /// How long its envelope is.
+    /// Size of its envelope in bytes.
     pub bytes: u64,
 }
 
-/// Which set-aside events are meant.
+/// Selects dead letters of a sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeadLetterSelector {
     /// All.
     All,
-    /// Those with these identities.
+    /// Those with these event ids; unknown ids are ignored.
     Ids(Vec<String>),
 }
 
-/// Where a sink of that name is; `None` where it has never been.
+/// Returns the progress of a sink; `None` if it is not registered.
 pub(super) fn sink_progress(
     connection: &Connection,
     sink: &str,
@@ -114,7 +115,7 @@ pub(super) fn sink_progress(
         .optional()
 }
 
-/// Begins a sink with the oldest event that is kept.
+/// Inserts a sink whose cursor is before the oldest event.
 pub(super) fn insert_sink(connection: &mut Connection, sink: &str) -> rusqlite::Result<()> {
     in_transaction(connection, |transaction| {
         transaction.execute(
@@ -126,7 +127,7 @@ pub(super) fn insert_sink(connection: &mut Connection, sink: &str) -> rusqlite::
     })
 }
 
-/// Notes how a sink has moved: all of it or nothing.
+/// Applies an update in one transaction.
 pub(super) fn update_cursor(
     connection: &mut Connection,
     sink: &str,
@@ -135,7 +136,7 @@ pub(super) fn update_cursor(
     in_transaction(connection, |transaction| apply_update(transaction, sink, update))
 }
 
-/// Lets a sink try again what is set aside; gives how many events that are.
+/// Marks dead letters for another delivery. Returns how many were selected.
 pub(super) fn retry_dead_letters(
     connection: &mut Connection,
     sink: &str,
@@ -145,7 +146,7 @@ pub(super) fn retry_dead_letters(
     change_dead_letters(connection, sql, sink, selector)
 }
 
-/// Forgets what is set aside; gives how many events that were.
+/// Deletes dead letters. Returns how many.
 pub(super) fn delete_dead_letters(
     connection: &mut Connection,
     sink: &str,
@@ -155,7 +156,7 @@ pub(super) fn delete_dead_letters(
 }
 
 impl JournalReader {
-    /// The events after a number and up to another, at most `limit`, without their envelopes.
+    /// Returns at most `limit` events after the number `after` up to `until`.
     ///
     /// # Errors
     /// [`StoreError::Read`], [`StoreError::Corrupt`].
@@ -171,7 +172,7 @@ impl JournalReader {
                  WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3",
             )?;
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let found = statement.query_map(
+            let rows = statement.query_map(
                 params![after.cast_signed(), until.cast_signed(), limit],
                 |row| {
                     Ok(EventHeader {
@@ -183,12 +184,12 @@ impl JournalReader {
                     })
                 },
             )?;
-            found.collect()
+            rows.collect()
         })
     }
 
-    /// An event's envelope, as it is sent, from the journal or from what `sink_progress` has set aside;
-    /// `None` where neither has it any more.
+    /// Returns the envelope of an event, from the journal or from the dead letters of `sink`; `None` if
+    /// the event is in neither.
     ///
     /// # Errors
     /// [`StoreError::Read`], [`StoreError::Corrupt`].
@@ -207,17 +208,17 @@ impl JournalReader {
         })
     }
 
-    /// What a sink has set aside, in order.
+    /// Returns the dead letters of a sink, in order.
     ///
     /// # Errors
     /// [`StoreError::Read`], [`StoreError::Corrupt`].
     pub fn dead_letters(&mut self, sink: &str) -> Result<Vec<DeadLetter>, StoreError> {
-        self.read("read what is set aside", |connection| {
+        self.read("read the dead letters", |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT seq, event_id, type, root_id, feature, tries, refused_at, error, retry
                  FROM dead_letters WHERE sink = ?1 ORDER BY seq",
             )?;
-            let found = statement.query_map([sink], |row| {
+            let rows = statement.query_map([sink], |row| {
                 let at = Timestamp::from_millis(row.get(6)?);
                 Ok(DeadLetter {
                     seq: get_u64(row, 0)?,
@@ -231,13 +232,13 @@ impl JournalReader {
                     retry: row.get(8)?,
                 })
             })?;
-            found.collect()
+            rows.collect()
         })
     }
 }
 
-fn get_u64(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<u64> {
-    row.get::<_, i64>(at).map(i64::cast_unsigned)
+fn get_u64(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(index).map(i64::cast_unsigned)
 }
 
 fn in_transaction<T>(
@@ -253,15 +254,15 @@ fn in_transaction<T>(
 fn apply_update(
     transaction: &Transaction<'_>,
     sink: &str,
-    advance: &CursorUpdate,
+    update: &CursorUpdate,
 ) -> rusqlite::Result<()> {
-    let mut dropped = advance.dropped;
-    for refused in &advance.rejected {
-        dropped += store_dead_letter(transaction, sink, refused)?;
+    let mut dropped = update.dropped;
+    for event in &update.rejected {
+        dropped += store_dead_letter(transaction, sink, event)?;
     }
     let mut delete =
         transaction.prepare_cached("DELETE FROM dead_letters WHERE sink = ?1 AND seq = ?2")?;
-    for seq in &advance.redelivered {
+    for seq in &update.redelivered {
         delete.execute(params![sink, seq.cast_signed()])?;
     }
     transaction
@@ -269,40 +270,45 @@ fn apply_update(
             "INSERT INTO cursor (sink, seq, dropped) VALUES (?1, ?2, ?3)
              ON CONFLICT DO UPDATE SET seq = excluded.seq, dropped = dropped + excluded.dropped",
         )?
-        .execute(params![sink, advance.cursor.cast_signed(), dropped.cast_signed()])?;
+        .execute(params![sink, update.cursor.cast_signed(), dropped.cast_signed()])?;
     Ok(())
 }
 
-/// Sets an event aside, or back; gives 1 where retention was quicker.
+/// Inserts a dead letter, or updates one that was rejected again. Returns 1 if retention has deleted
+/// the event, which is then counted as dropped, and else 0.
 fn store_dead_letter(
     transaction: &Transaction<'_>,
     sink: &str,
-    refused: &RejectedEvent,
+    event: &RejectedEvent,
 ) -> rusqlite::Result<u64> {
-    let RejectedEvent { seq, tries, rejected_at: at, error } = refused;
-    let values = params![sink, seq.cast_signed(), tries, at.as_millis(), error];
-    let again = "UPDATE dead_letters SET tries = tries + ?3, refused_at = ?4, error = ?5, retry = 0
-                 WHERE sink = ?1 AND seq = ?2";
-    if transaction.prepare_cached(again)?.execute(values)? > 0 {
+    let RejectedEvent { seq, tries, rejected_at, error } = event;
+    let values = params![sink, seq.cast_signed(), tries, rejected_at.as_millis(), error];
+    let update = "
+        UPDATE dead_letters SET tries = tries + ?3, refused_at = ?4, error = ?5, retry = 0
+        WHERE sink = ?1 AND seq = ?2";
+    if transaction.prepare_cached(update)?.execute(values)? > 0 {
         return Ok(0);
     }
-    let first = "INSERT INTO dead_letters (sink, seq, event_id, type, root_id, feature, tries,
-                                        refused_at, error, retry, envelope)
-                 SELECT ?1, seq, json_extract(envelope, '$.event_id'), type, root_id, feature, ?3,
-                        ?4, ?5, 0, envelope
-                 FROM event WHERE seq = ?2";
-    let set = transaction.prepare_cached(first)?.execute(values)?;
-    Ok(u64::from(set == 0))
+    let insert = "
+        INSERT INTO dead_letters (sink, seq, event_id, type, root_id, feature, tries, refused_at,
+                                  error, retry, envelope)
+        SELECT ?1, seq, json_extract(envelope, '$.event_id'), type, root_id, feature, ?3, ?4, ?5,
+               0, envelope
+        FROM event WHERE seq = ?2";
+    let inserted = transaction.prepare_cached(insert)?.execute(values)?;
+    Ok(u64::from(inserted == 0))
 }
 
+/// Executes `sql`, which has a condition on the sink, for the selected dead letters. Returns how many
+/// rows it changed.
 fn change_dead_letters(
     connection: &mut Connection,
     sql: &str,
     sink: &str,
-    meant: &DeadLetterSelector,
+    selector: &DeadLetterSelector,
 ) -> rusqlite::Result<u64> {
     in_transaction(connection, |transaction| {
-        let changed = match meant {
+        let changed = match selector {
             DeadLetterSelector::All => transaction.execute(sql, [sink])?,
             DeadLetterSelector::Ids(ids) => {
                 let mut statement =

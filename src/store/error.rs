@@ -1,4 +1,5 @@
-//! What can go wrong with the store, and which of it the daemon survives.
+//! Errors of the store, and their classification: which the daemon survives, and which require that
+//! the file is opened again.
 
 use std::error::Error;
 use std::io;
@@ -7,76 +8,79 @@ use std::path::{Path, PathBuf};
 use rusqlite::ErrorCode;
 use rustix::io::Errno;
 
-/// Why the store could not do something.
+/// Why an operation of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The file is of a format that this version does not know. It was not touched.
+    /// The file has a format that this version does not know. It was not changed.
     #[error(
-        "{}: written by a newer dossierd (store format {found}, this one knows up to {known}); \
-         install that version, or move the file away to begin anew",
+        "{}: written by a newer dossierd (store format {found}, this version knows up to {known}); \
+         install that version, or move the file away to start with an empty store",
         .path.display()
     )]
     Newer {
-        /// The file's format.
+        /// Format of the file.
         found: u32,
-        /// The newest format known here.
+        /// Newest format that this version knows.
         known: u32,
         /// The file.
         path: PathBuf,
     },
-    /// The file is no store of ours, or no longer one.
+    /// The file is corrupt, or is not a store.
     #[error(
-        "{}: not a sound store ({detail}); move it away to begin anew, the events it holds are \
-         then not replayed",
+        "{}: not a valid store ({detail}); move the file away to start with an empty store; its \
+         events are then not replayed",
         .path.display()
     )]
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// What was found.
+        /// What is invalid.
         detail: String,
     },
-    /// The file or its directory could not be opened or made.
+    /// The file or its directory cannot be opened or created.
     #[error("{}: cannot open the store", .path.display())]
     Open {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system or of SQLite.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// Nothing of what was to be written is written. The same may work later: disks are emptied
-    /// and remounted.
-    #[error("{}: cannot {doing}", .path.display())]
+    /// A write failed and changed nothing. It may succeed later, for instance after a full disk was
+    /// cleaned up.
+    #[error("{}: cannot {action}", .path.display())]
     Write {
-        /// What was being done.
-        doing: &'static str,
+        /// What was being written, as a verb and its object.
+        action: &'static str,
         /// The file.
         path: PathBuf,
-        /// What SQLite said.
+        /// The error of SQLite.
         source: rusqlite::Error,
     },
-    /// The disk failed before, and it is not known what is there. Open the store anew: what it then
-    /// says is so.
-    #[error("{}: the disk failed it; the store must be opened again", .path.display())]
+    /// The store was not used, because an earlier I/O error may have left a part of a write. Reopen
+    /// it: the content that is read then is the committed one.
+    #[error(
+        "{}: state unknown after an earlier I/O error; the store must be reopened",
+        .path.display()
+    )]
     NeedsReopen {
         /// The file.
         path: PathBuf,
     },
-    /// Something could not be read.
-    #[error("{}: cannot {doing}", .path.display())]
+    /// A read failed.
+    #[error("{}: cannot {action}", .path.display())]
     Read {
-        /// What was being done.
-        doing: &'static str,
+        /// What was being read, as a verb and its object.
+        action: &'static str,
         /// The file.
         path: PathBuf,
-        /// What SQLite said.
+        /// The error of SQLite.
         source: rusqlite::Error,
     },
 }
 
 impl StoreError {
-    /// Whether the daemon lives on with it, saying that it is not durable, and tries again. The
-    /// others end it: what would follow is built on nothing.
+    /// Returns true if the daemon continues without durability and retries. After any other error it
+    /// stops, because it has no state to continue from.
     pub fn is_survivable(&self) -> bool {
         match self {
             Self::Write { .. } | Self::NeedsReopen { .. } | Self::Read { .. } => true,
@@ -84,17 +88,17 @@ impl StoreError {
         }
     }
 
-    /// Whether the store may open later without anyone's doing to it: the disk is full, cannot be
-    /// written now or fails, or the process has no descriptor left.
+    /// Returns true if opening the store may succeed later without a change to the file: the disk is
+    /// full, read-only or failing, or the process is out of file descriptors.
     pub fn is_transient(&self) -> bool {
         let Self::Open { source, .. } = self else {
             return false;
         };
         if let Some(error) = source.downcast_ref::<io::Error>() {
             use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-            let passing = [Errno::IO, Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
+            let transient = [Errno::IO, Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
             return matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
-                || error.raw_os_error().is_some_and(|error| passing.contains(&error));
+                || error.raw_os_error().is_some_and(|error| transient.contains(&error));
         }
         let codes = [
             ErrorCode::DiskFull,
@@ -106,12 +110,12 @@ impl StoreError {
         error.and_then(rusqlite::Error::sqlite_error_code).is_some_and(|code| codes.contains(&code))
     }
 
-    /// Whether the disk failed, and may have kept a part of what was written.
+    /// Returns true if the disk failed, which may have left a part of a write.
     pub fn is_disk_failure(&self) -> bool {
         matches!(self, Self::Write { source, .. } if StorageFault::classify(source) == StorageFault::DiskFailure)
     }
 
-    /// Whether the file is not what was written to it: no retry mends that.
+    /// Returns true if the file is corrupt; a retry does not help.
     pub fn is_corrupt(&self) -> bool {
         matches!(self, Self::Corrupt { .. })
     }
@@ -124,6 +128,7 @@ impl StoreError {
         Self::corrupt_or(path, source, |path, source| Self::Open { path, source: source.into() })
     }
 
+    /// Returns [`StoreError::Corrupt`] if `source` means that, else what `other` returns.
     fn corrupt_or(
         path: &Path,
         source: rusqlite::Error,
@@ -137,14 +142,14 @@ impl StoreError {
     }
 }
 
-/// What an error says about the state of things.
+/// What an error of SQLite means for the state of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StorageFault {
-    /// What the file holds is not what was written.
+    /// The file is not what was written.
     CorruptFile,
-    /// The disk failed, and may have kept a part.
+    /// The disk failed, and may have left a part of a write.
     DiskFailure,
-    /// None: there was no room, no right, no lock.
+    /// Nothing was written, for instance because the disk is full or the file locked.
     Other,
 }
 
@@ -166,26 +171,30 @@ impl StorageFault {
     }
 }
 
-/// An error of something that was to be written.
+/// Returns a function that converts an error of a write.
 pub(super) fn write_error(
-    doing: &'static str,
+    action: &'static str,
     path: &Path,
 ) -> impl FnOnce(rusqlite::Error) -> StoreError {
     move |error| {
         StoreError::corrupt_or(path, error, |path, source| StoreError::Write {
-            doing,
+            action,
             path,
             source,
         })
     }
 }
 
-/// An error of something that was to be read.
+/// Returns a function that converts an error of a read.
 pub(super) fn read_error(
-    doing: &'static str,
+    action: &'static str,
     path: &Path,
 ) -> impl FnOnce(rusqlite::Error) -> StoreError {
     move |error| {
-        StoreError::corrupt_or(path, error, |path, source| StoreError::Read { doing, path, source })
+        StoreError::corrupt_or(path, error, |path, source| StoreError::Read {
+            action,
+            path,
+            source,
+        })
     }
 }

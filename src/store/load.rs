@@ -1,4 +1,4 @@
-//! What the store knows of a project's features, for a start.
+//! Loads the features of a project at a start.
 
 use std::sync::Arc;
 
@@ -15,28 +15,28 @@ use crate::core::transition::LastPublished;
 /// A feature as it was last committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredFeature {
-    /// Its name.
+    /// Name of the feature.
     pub slug: FeatureSlug,
-    /// When it was first committed.
+    /// Time of its first commit.
     pub first_seen: Timestamp,
-    /// When an event of it was last committed.
+    /// Time of its last commit with an event.
     pub updated_at: Timestamp,
-    /// Its directory below the root, `Some(None)` where the root is the feature itself; `None` where
-    /// that is not known.
+    /// Its directory below the root; `Some(None)` if the root is the feature itself, `None` if the
+    /// directory is unknown.
     pub dir: Option<Option<RelPath>>,
     /// Its files, in order of path.
     pub entries: SortedChunks<InventoryEntry>,
-    /// Keys of the absent specs that are announced.
+    /// Keys of the absent specs that were published.
     pub absent: Vec<String>,
-    /// What was deleted, in that order.
+    /// Deleted artifacts, in order of deletion.
     pub tombstones: Vec<Arc<ArtifactRef>>,
-    /// What was last put into an event of it.
+    /// State that was last published in an event.
     pub last_published: Option<LastPublished>,
-    /// Since when its directory is not there.
+    /// Time since which its directory is missing; `None` if it exists.
     pub gone_since: Option<Timestamp>,
 }
 
-/// The features of a project, in order of slug.
+/// Returns the features of a project, in order of slug.
 pub(super) fn load_features(
     connection: &Connection,
     root_id: &str,
@@ -47,27 +47,27 @@ pub(super) fn load_features(
     )?;
     let mut entries = connection.prepare_cached(rows::SELECT_ENTRIES)?;
     let mut tombstones = connection.prepare_cached(rows::SELECT_TOMBSTONES)?;
-    let mut shared = StringInterner::default();
+    let mut strings = StringInterner::default();
     let mut features = Vec::new();
-    let mut found = statement.query([root_id])?;
-    while let Some(row) = found.next()? {
+    let mut rows = statement.query([root_id])?;
+    while let Some(row) = rows.next()? {
         let id: i64 = row.get(7)?;
         let mut feature = feature_from_row(row)?;
         feature.entries = entries
-            .query_map([id], |row| rows::entry_from_row(row, &mut shared))?
+            .query_map([id], |row| rows::entry_from_row(row, &mut strings))?
             .collect::<Result<_, _>>()?;
         feature.tombstones = tombstones
-            .query_map([id], |row| rows::artifact_from_row(row, &mut shared).map(Arc::new))?
+            .query_map([id], |row| rows::artifact_from_row(row, &mut strings).map(Arc::new))?
             .collect::<Result<_, _>>()?;
         features.push(feature);
     }
     Ok(features)
 }
 
-/// A feature without what stands in tables of its own.
+/// Returns a feature without its files and tombstones, which are in other tables.
 fn feature_from_row(row: &Row<'_>) -> rusqlite::Result<StoredFeature> {
     let dir = row.get_ref(3)?.as_blob_or_null()?;
-    let below = |dir: &[u8]| match dir {
+    let parse = |dir: &[u8]| match dir {
         [] => Ok(None),
         dir => RelPath::new(dir).map(Some).map_err(|error| invalid_column(3, error.to_string())),
     };
@@ -76,7 +76,7 @@ fn feature_from_row(row: &Row<'_>) -> rusqlite::Result<StoredFeature> {
         slug: enum_column(row, 0, |slug| FeatureSlug::new(slug.as_bytes()))?,
         first_seen: timestamp_column(row, 1)?,
         updated_at: timestamp_column(row, 2)?,
-        dir: dir.map(below).transpose()?,
+        dir: dir.map(parse).transpose()?,
         entries: SortedChunks::default(),
         absent: json_column(row, 4)?.unwrap_or_default(),
         tombstones: Vec::new(),

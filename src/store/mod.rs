@@ -1,26 +1,26 @@
-//! The store: one SQLite file with what was seen, what was announced, and the journal of events.
+//! The store: one SQLite file with the index, the state that was published, and the journal of
+//! events. It has no rules about artifacts; callers decide what is written. The specification is
+//! `docs/specification.md#store`.
 //!
-//! # Constraints
-//! - Rows and the events they owe are one transaction: an event is the difference between two
-//!   committed states, so a kill at any point loses no change and repeats no event.
-//! - `seq` starts at 1 and has no hole, over restarts too. Event ids are unique and increase, also
-//!   when the clock is set back.
-//! - `kill -9` loses nothing that was committed. A power cut may lose what came after
-//!   [`Store::durable_seq`], and nothing before; then [`Store::instance`] is another one.
-//! - One writer. Readers have connections of their own and never wait for it, nor it for them.
-//! - Memory does not grow with the journal.
+//! # Invariants
+//! - Rows and the events about them are committed in one transaction: an event is the difference
+//!   between two committed states, so a crash at any point loses no change and repeats no event.
+//! - `seq` starts at 1 and has no gaps, also over restarts. Event ids are unique and increase, also
+//!   if the clock is set back.
+//! - `kill -9` loses nothing that was committed. A power failure can lose what was committed after
+//!   [`Store::durable_seq`], and nothing before; then [`Store::instance`] changes.
+//! - There is one writer. Readers have their own connections; neither waits for the other.
+//! - Memory use does not grow with the journal.
 //!
 //! # Format
-//! SQLite in write-ahead mode; `application_id` says whose it is and `user_version` which format
-//! (`schema`). Words and times in rows are the data model's own; paths are raw bytes.
-//! The journal keeps each envelope as the JSON that is sent.
+//! SQLite in write-ahead mode. `application_id` marks the file as a store and `user_version` is its
+//! format, see `schema`. Enums and times are stored as the data model writes them, paths as bytes.
+//! The journal stores each envelope as the JSON that is sent.
 //!
-//! # Operations
-//! A commit writes the log without a sync. [`Store::barrier`] is a commit with one: it syncs the
-//! log, and so all that was committed before. The log is moved into the file by a
-//! [`Checkpointer`], elsewhere, so that no commit pays for it.
-//!
-//! What is written is decided by who calls: here are no rules about artifacts.
+//! # Durability
+//! A commit writes to the write-ahead log (WAL) without a sync. [`Store::barrier`] is a commit with
+//! a sync of the WAL, which makes everything committed before durable, too. A [`Checkpointer`] on
+//! another thread moves the WAL into the file, so that commits do not pay for it.
 
 mod backup;
 mod checkpoint;
@@ -63,50 +63,50 @@ use crate::core::time::Timestamp;
 use error::{StorageFault, read_error, write_error};
 use event_id::EventIdGenerator;
 
-/// The store, as its one writer has it.
+/// The connection of the only writer of the store.
 pub struct Store {
     connection: Connection,
     path: Arc<Path>,
     instance: String,
     seq: u64,
     durable_seq: u64,
-    /// As of the last commit with an event in this life; 0 before.
+    /// Size of all envelopes after the last commit with an event; 0 before the first of this run.
     journal_bytes: u64,
     ids: EventIdGenerator,
     integrity: Integrity,
 }
 
-/// Whether what is in memory, in the kernel and on disk is the same.
+/// Whether memory, the kernel's cache and the disk agree on the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Integrity {
-    /// It is.
+    /// They agree.
     Trusted,
-    /// The disk failed us, and it may differ: what the file says when opened anew is so.
+    /// They may differ after an I/O error. What is read after reopening is the content.
     NeedsReopen,
-    /// The file is not what was written.
+    /// The file is corrupt.
     Corrupt,
 }
 
-/// A store that was opened.
+/// An opened store.
 pub struct OpenedStore {
     /// The store.
     pub store: Store,
-    /// Whether numbers given out before, if any, may be given out again for other events.
+    /// True if event numbers may be assigned a second time, to other events than before.
     pub is_new_instance: bool,
-    /// Where a file that was corrupt is now.
+    /// New path of a corrupt file that was replaced.
     pub quarantined: Option<PathBuf>,
 }
 
 impl Store {
-    /// Opens the store in a private directory, making both where they are not. `boot_id` tells one
-    /// run of the machine from the next (`/proc/sys/kernel/random/boot_id`).
+    /// Opens the store in a private directory; creates what does not exist. `boot_id` identifies the
+    /// run of the machine (`/proc/sys/kernel/random/boot_id`).
     ///
     /// # Errors
-    /// [`StoreError::Newer`], with the file untouched; [`StoreError::Corrupt`];
+    /// [`StoreError::Newer`], with the file unchanged; [`StoreError::Corrupt`];
     /// [`StoreError::Open`].
-    pub fn open(folder: &Path, boot_id: &str) -> Result<OpenedStore, StoreError> {
-        let path: Arc<Path> = folder.join(FILE_NAME).into();
-        let inode = open::create_private_file(folder, &path)
+    pub fn open(dir: &Path, boot_id: &str) -> Result<OpenedStore, StoreError> {
+        let path: Arc<Path> = dir.join(FILE_NAME).into();
+        let inode = open::create_private_file(dir, &path)
             .map_err(|error| StoreError::open(&path, error))?;
         schema::check_file_header(&path)?;
         let mut connection =
@@ -115,7 +115,7 @@ impl Store {
             open::begin_session(&mut connection, boot_id.trim(), inode)
                 .map_err(|error| StoreError::sql_open(&path, error))
         })?;
-        // What a failed sync left in the log is written anew with this, and only then trusted.
+        // Writes again what a failed sync may have left only in the kernel's cache.
         checkpoint::checkpoint(&connection)
             .and_then(|_| connection.pragma_update(None, "synchronous", "NORMAL"))
             .map_err(|error| StoreError::sql_open(&path, error))?;
@@ -124,7 +124,7 @@ impl Store {
             path,
             instance: opened.instance,
             seq: opened.seq,
-            // The claim was a commit with a sync.
+            // `begin_session` has committed with a sync.
             durable_seq: opened.seq,
             journal_bytes: 0,
             ids: EventIdGenerator::starting_after(opened.last_event_ms),
@@ -133,32 +133,32 @@ impl Store {
         Ok(OpenedStore { store, is_new_instance: opened.is_new_instance, quarantined: None })
     }
 
-    /// As [`Store::open`]; a file that is corrupt is set aside, under a name with the time, and a
-    /// new one begun.
+    /// Opens the store like [`Store::open`]; quarantines a corrupt file under a name with the time,
+    /// and creates a new one.
     ///
     /// # Errors
-    /// Those of [`Store::open`], and [`StoreError::Open`] when it cannot be set aside.
+    /// Those of [`Store::open`], and [`StoreError::Open`] if a file cannot be quarantined.
     pub fn open_or_recreate(
-        folder: &Path,
+        dir: &Path,
         boot_id: &str,
         at: Timestamp,
     ) -> Result<OpenedStore, StoreError> {
-        match Self::open(folder, boot_id) {
+        match Self::open(dir, boot_id) {
             Err(error) if error.is_corrupt() => {
-                let aside = open::quarantine(folder, at)?;
-                Ok(OpenedStore { quarantined: Some(aside), ..Self::open(folder, boot_id)? })
+                let quarantined = Some(open::quarantine(dir, at)?);
+                Ok(OpenedStore { quarantined, ..Self::open(dir, boot_id)? })
             }
             opened => opened,
         }
     }
 
-    /// A store that cannot be opened yet: it refuses everything until [`Store::reopen`] could open
-    /// it.
+    /// Creates the state of a store that cannot be opened yet. All operations fail until
+    /// [`Store::reopen`] succeeds.
     ///
     /// # Errors
-    /// [`StoreError::Open`] when there is no memory for it.
-    pub fn unavailable(folder: &Path) -> Result<Self, StoreError> {
-        let path: Arc<Path> = folder.join(FILE_NAME).into();
+    /// [`StoreError::Open`] if there is not enough memory.
+    pub fn unavailable(dir: &Path) -> Result<Self, StoreError> {
+        let path: Arc<Path> = dir.join(FILE_NAME).into();
         let connection =
             Connection::open_in_memory().map_err(|error| StoreError::sql_open(&path, error))?;
         Ok(Self {
@@ -173,31 +173,32 @@ impl Store {
         })
     }
 
-    /// Opens the file anew, after the disk failed or the file was found corrupt; what it then says
-    /// is so. Gives where a corrupt one is now.
+    /// Opens the file again after an I/O error, or after it was found corrupt; its content then
+    /// replaces the state in memory. Returns the new path of a corrupt file.
     ///
     /// # Errors
-    /// Those of [`Store::open_or_recreate`]; the store can then not be used, but for trying again.
+    /// Those of [`Store::open_or_recreate`]; all operations but this one then fail.
     pub fn reopen(&mut self, boot_id: &str, at: Timestamp) -> Result<Option<PathBuf>, StoreError> {
-        let folder = self.path.parent().unwrap_or(&self.path).to_owned();
-        let corrupt = self.integrity == Integrity::Corrupt && self.path.exists();
-        // Closed first: closing a log that was moved would remove the one that is there then.
+        let dir = self.path.parent().unwrap_or(&self.path).to_owned();
+        let is_corrupt = self.integrity == Integrity::Corrupt && self.path.exists();
+        // Closes the connection before the file is moved: closing it later would remove the WAL of
+        // the new file.
         let closed =
-            Self { instance: self.instance.clone(), seq: self.seq, ..Self::unavailable(&folder)? };
+            Self { instance: self.instance.clone(), seq: self.seq, ..Self::unavailable(&dir)? };
         drop(std::mem::replace(self, closed));
-        let aside = if corrupt { Some(open::quarantine(&folder, at)?) } else { None };
-        let opened = Self::open_or_recreate(&folder, boot_id, at)?;
+        let quarantined = if is_corrupt { Some(open::quarantine(&dir, at)?) } else { None };
+        let opened = Self::open_or_recreate(&dir, boot_id, at)?;
         *self = opened.store;
-        Ok(aside.or(opened.quarantined))
+        Ok(quarantined.or(opened.quarantined))
     }
 
-    /// Whether the store can be written, as far as is known; if not, it must be opened anew.
+    /// Returns true if no operation has failed in a way that requires to reopen the store.
     pub fn is_trusted(&self) -> bool {
         self.integrity == Integrity::Trusted
     }
 
-    /// Takes what another connection met: that the disk failed, or that the file is not what was
-    /// written. The store must be opened anew then.
+    /// Records an error of another connection. After an I/O error, or if the file is corrupt, the
+    /// store must be reopened.
     pub fn record_error(&mut self, error: &StoreError) {
         if error.is_corrupt() {
             self.integrity = Integrity::Corrupt;
@@ -206,42 +207,44 @@ impl Store {
         }
     }
 
-    /// Identity of this sequence of numbers, a UUID: renewed when the store is new, was put back
-    /// from a copy, or was not closed before the machine stopped.
+    /// Returns the identity of this sequence of event numbers, a UUID. It changes when the store is
+    /// new, was restored from a copy, or was not closed before the machine stopped.
     pub fn instance(&self) -> &str {
         &self.instance
     }
 
-    /// Number of the last event, 0 without one.
+    /// Returns the number of the last event, 0 if there is none.
     pub fn seq(&self) -> u64 {
         self.seq
     }
 
-    /// Number of the last event that a power cut cannot take.
+    /// Returns the number of the last event that survives a power failure.
     pub fn durable_seq(&self) -> u64 {
         self.durable_seq
     }
 
-    /// Size of the events' texts after the last commit, in bytes; 0 before the first of this life.
+    /// Returns the size of all envelopes in bytes, after the last commit with an event; 0 before the
+    /// first of this run.
     pub fn journal_bytes(&self) -> u64 {
         self.journal_bytes
     }
 
-    /// Where the file is.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Makes all that is committed durable; gives [`Store::durable_seq`].
+    /// Makes everything committed durable. Returns [`Store::durable_seq`].
     ///
     /// # Errors
-    /// [`StoreError::Write`]. A sync that failed is not tried again, for the next would succeed
-    /// without having written anything: the store refuses from then on and must be opened anew.
+    /// [`StoreError::Write`]. A failed sync is not repeated: the kernel may report the next one as
+    /// successful without having written the data (<https://lwn.net/Articles/752063/>). The store
+    /// must be reopened.
     pub fn barrier(&mut self) -> Result<u64, StoreError> {
         self.check_trusted()?;
         if self.durable_seq < self.seq {
             let seq = self.seq;
-            self.with_full_sync("make the journal durable", |connection| {
+            self.with_full_sync("sync the journal", |connection| {
                 connection
                     .prepare_cached("UPDATE store SET durable_seq = ?1")?
                     .execute([seq.cast_signed()])?;
@@ -252,7 +255,7 @@ impl Store {
         Ok(self.durable_seq)
     }
 
-    /// The projects that were added, by their canonical roots.
+    /// Returns the canonical roots of the projects that were added by command, in order.
     ///
     /// # Errors
     /// [`StoreError::Read`], [`StoreError::Corrupt`], [`StoreError::NeedsReopen`].
@@ -267,7 +270,7 @@ impl Store {
         read().map_err(read_error("read the list of projects", &self.path))
     }
 
-    /// Adds a project, durably; one that is there stays as it is.
+    /// Adds a project durably; one that exists stays unchanged.
     ///
     /// # Errors
     /// [`StoreError::Write`].
@@ -282,7 +285,7 @@ impl Store {
         })
     }
 
-    /// Takes a project out, and what was known of its features; its events stay in the journal.
+    /// Removes a project and the state of its features durably; its events stay in the journal.
     ///
     /// # Errors
     /// [`StoreError::Write`].
@@ -300,15 +303,14 @@ impl Store {
         })
     }
 
-    /// Commits changes and gives the types of their events, the last of which has the number
-    /// [`Store::seq`]: all of it or nothing. It survives the process at once, and a power cut after
-    /// [`Store::barrier`].
+    /// Commits changes and their events in one transaction. Returns the types of the events, of which
+    /// the last has the number [`Store::seq`]. The commit survives a crash of the process at once,
+    /// and a power failure after [`Store::barrier`].
     ///
-    /// Of one feature, removals come before what is set, so a path may be in both.
+    /// Removals are applied before upserts, so a path may be in both.
     ///
     /// # Errors
-    /// [`StoreError::Write`], and nothing is changed; [`StoreError::NeedsReopen`] when the store
-    /// must be opened again first.
+    /// [`StoreError::Write`], and nothing is changed; [`StoreError::NeedsReopen`].
     pub fn commit(
         &mut self,
         changes: Vec<FeatureChange>,
@@ -319,28 +321,28 @@ impl Store {
             return Ok(Vec::new());
         }
         let result = commit::commit(&mut self.connection, &mut self.ids, self.seq, changes, at);
-        let committed = self.record_write_result("commit a change", result)?;
+        let committed = self.record_write_result("commit changes", result)?;
         self.seq += committed.types.len() as u64;
         self.journal_bytes = committed.journal_bytes.unwrap_or(self.journal_bytes);
         Ok(committed.types)
     }
 
-    /// The features of a project, in order of slug.
+    /// Returns the features of a project, in order of slug.
     ///
     /// # Errors
     /// [`StoreError::Read`], [`StoreError::Corrupt`], [`StoreError::NeedsReopen`].
     pub fn load_features(&self, root_id: &str) -> Result<Vec<StoredFeature>, StoreError> {
         self.check_trusted()?;
         load::load_features(&self.connection, root_id)
-            .map_err(read_error("read what was known", &self.path))
+            .map_err(read_error("read the features of a project", &self.path))
     }
 
-    /// Drops events from the oldest on: those older than `max_age`, and while the envelopes that
-    /// are left have more than `max_bytes`. A step at a time: call again until nothing was
-    /// dropped. The file does not shrink, its room is used again.
+    /// Deletes the oldest events: those older than `max_age`, and more until the remaining envelopes
+    /// have at most `max_bytes`. Deletes a limited number, so call it again until it deletes none.
+    /// The file does not shrink; SQLite reuses its free pages.
     ///
     /// # Errors
-    /// [`StoreError::Write`], and nothing is dropped.
+    /// [`StoreError::Write`], and nothing is deleted.
     pub fn prune(
         &mut self,
         max_age: Duration,
@@ -351,20 +353,20 @@ impl Store {
         let age = i64::try_from(max_age.as_millis()).unwrap_or(i64::MAX);
         let oldest_ms = now.as_millis().saturating_sub(age);
         let result = retention::prune(&mut self.connection, oldest_ms, max_bytes);
-        self.record_write_result("shorten the journal", result)
+        self.record_write_result("prune the journal", result)
     }
 
-    /// Where a sink of that name is; `None` where it has never been.
+    /// Returns the progress of a sink; `None` if it is not registered.
     ///
     /// # Errors
     /// [`StoreError::Read`], [`StoreError::Corrupt`].
     pub fn sink_progress(&self, sink: &str) -> Result<Option<SinkProgress>, StoreError> {
         delivery::sink_progress(&self.connection, sink)
-            .map_err(read_error("read how far a sink is", &self.path))
+            .map_err(read_error("read the cursor of a sink", &self.path))
     }
 
-    /// The same; one that has never been begins with the oldest event that is kept. What retention
-    /// took before that is nothing that it lost.
+    /// Returns the progress of a sink, and registers a new one. A new sink starts before the oldest
+    /// event in the journal; events deleted before are not counted as dropped.
     ///
     /// # Errors
     /// [`StoreError::Read`], [`StoreError::Corrupt`], [`StoreError::Write`].
@@ -374,21 +376,21 @@ impl Store {
         }
         self.check_trusted()?;
         let result = delivery::insert_sink(&mut self.connection, sink);
-        self.record_write_result("note a new sink", result)?;
+        self.record_write_result("register a sink", result)?;
         Ok(self.sink_progress(sink)?.unwrap_or_default())
     }
 
-    /// Notes how a sink has moved: all of it or nothing.
+    /// Updates the cursor and the dead letters of a sink in one transaction.
     ///
     /// # Errors
     /// [`StoreError::Write`].
     pub fn update_cursor(&mut self, sink: &str, update: &CursorUpdate) -> Result<(), StoreError> {
         self.check_trusted()?;
         let result = delivery::update_cursor(&mut self.connection, sink, update);
-        self.record_write_result("note what was delivered", result)
+        self.record_write_result("update the cursor of a sink", result)
     }
 
-    /// Lets a sink try again what is set aside; gives how many events that are.
+    /// Marks dead letters for another delivery. Returns how many were selected.
     ///
     /// # Errors
     /// [`StoreError::Write`].
@@ -399,10 +401,10 @@ impl Store {
     ) -> Result<u64, StoreError> {
         self.check_trusted()?;
         let result = delivery::retry_dead_letters(&mut self.connection, sink, selector);
-        self.record_write_result("let what is set aside be tried again", result)
+        self.record_write_result("mark dead letters for another delivery", result)
     }
 
-    /// Forgets what is set aside; gives how many events that were.
+    /// Deletes dead letters. Returns how many.
     ///
     /// # Errors
     /// [`StoreError::Write`].
@@ -413,24 +415,24 @@ impl Store {
     ) -> Result<u64, StoreError> {
         self.check_trusted()?;
         let result = delivery::delete_dead_letters(&mut self.connection, sink, selector);
-        self.record_write_result("drop what is set aside", result)
+        self.record_write_result("delete dead letters", result)
     }
 
-    /// The journal, for readers on any thread.
+    /// Returns a handle that creates readers of the journal on any thread.
     #[must_use]
     pub fn journal(&self) -> Journal {
         Journal(Arc::clone(&self.path))
     }
 
-    /// What moves the log into the file, for a thread of its own.
+    /// Returns a checkpointer, for use on another thread.
     pub fn checkpointer(&self) -> Checkpointer {
         Checkpointer::new(Arc::clone(&self.path))
     }
 
-    /// Closes the store, durably, with the mark that nothing was lost.
+    /// Closes the store durably and marks it as closed cleanly.
     ///
     /// # Errors
-    /// [`StoreError::Write`]; the next start then takes it for a crash.
+    /// [`StoreError::Write`]; the next start then treats it as a crash.
     pub fn close(mut self) -> Result<(), StoreError> {
         self.check_trusted()?;
         self.with_full_sync("close the store", |connection| {
@@ -440,18 +442,18 @@ impl Store {
         self.connection.close().map_err(|(_, error)| write_error("close the store", &path)(error))
     }
 
-    /// Runs `write` with a sync at its end.
+    /// Runs `write` so that its commit is synced.
     fn with_full_sync(
         &mut self,
-        doing: &'static str,
+        action: &'static str,
         write: impl FnOnce(&mut Connection) -> rusqlite::Result<()>,
     ) -> Result<(), StoreError> {
         self.check_trusted()?;
         let connection = &mut self.connection;
         let result =
             connection.pragma_update(None, "synchronous", "FULL").and_then(|()| write(connection));
-        let back = connection.pragma_update(None, "synchronous", "NORMAL");
-        self.record_write_result(doing, result.and(back))
+        let restored = connection.pragma_update(None, "synchronous", "NORMAL");
+        self.record_write_result(action, result.and(restored))
     }
 
     fn check_trusted(&self) -> Result<(), StoreError> {
@@ -461,10 +463,10 @@ impl Store {
         Err(StoreError::NeedsReopen { path: self.path.to_path_buf() })
     }
 
-    /// Takes note of how a write ended. A disk that failed is one that may have kept a part.
+    /// Records the result of a write. After an I/O error a part of it may be on disk.
     fn record_write_result<T>(
         &mut self,
-        doing: &'static str,
+        action: &'static str,
         result: rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
         result.map_err(|error| {
@@ -473,7 +475,7 @@ impl Store {
                 StorageFault::CorruptFile => self.integrity = Integrity::Corrupt,
                 StorageFault::Other => {}
             }
-            write_error(doing, &self.path)(error)
+            write_error(action, &self.path)(error)
         })
     }
 }

@@ -1,4 +1,5 @@
-//! How the file is made and opened, and whose numbers a run goes on with.
+//! Creates and opens the file, quarantines a corrupt one, and decides whether event numbers continue
+//! from the previous run. Knows the row of the table `store`, and no other table.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
@@ -16,59 +17,62 @@ use crate::store::error::StoreError;
 /// Name of the file in the state directory.
 pub const FILE_NAME: &str = "dossierd.sqlite3";
 
-/// How long a connection waits for a lock. The writer and its readers never hold one against each
-/// other; this is for the moments when the log is recovered or removed.
+/// Timeout for a lock of SQLite; after it the operation fails. In write-ahead mode writer and readers
+/// do not block each other, except while the WAL is recovered or deleted.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How far the log's file is cut back once its content has been moved.
+/// Size in bytes to which the WAL file is truncated after a checkpoint.
 const MAX_WAL_BYTES: u32 = 8 << 20;
 
-/// SQLite's page cache of the writer, in KiB.
+/// Size of the writer's page cache in KiB.
 const WRITER_CACHE_KIB: u32 = 256;
 
-/// Makes directory and file, for no one else's eyes; gives the file's inode. The log and its index
-/// take the file's mode.
-pub(super) fn create_private_file(folder: &Path, path: &Path) -> io::Result<u64> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+/// Creates the directory and the file if they do not exist, accessible only to this user. Returns the
+/// inode of the file. SQLite gives the WAL and its index the mode of the file.
+pub(super) fn create_private_file(dir: &Path, path: &Path) -> io::Result<u64> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let file =
         OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
     Ok(file.metadata()?.ino())
 }
 
-/// Moves a corrupt store out of the way, log and all, for someone to look at; gives its new path.
-pub(super) fn quarantine(folder: &Path, at: Timestamp) -> Result<PathBuf, StoreError> {
-    let path = folder.join(FILE_NAME);
-    let error = |error| StoreError::open(&path, error);
+/// Renames a corrupt store and its WAL, so that a new one can be created and this one be examined.
+/// Returns its new path.
+pub(super) fn quarantine(dir: &Path, at: Timestamp) -> Result<PathBuf, StoreError> {
+    let path = dir.join(FILE_NAME);
+    let open_error = |error| StoreError::open(&path, error);
     let time = at.to_string().replace([':', '-'], "");
-    let named = |number: u32| {
-        let again = if number == 0 { String::new() } else { format!("-{number}") };
-        folder.join(format!("{FILE_NAME}.corrupt-{time}{again}"))
+    let name = |number: u32| {
+        let suffix = if number == 0 { String::new() } else { format!("-{number}") };
+        dir.join(format!("{FILE_NAME}.corrupt-{time}{suffix}"))
     };
-    let aside = (0..1000).map(named).find(|aside| !aside.exists()).unwrap_or_else(|| named(0));
+    let quarantined = (0..1000).map(name).find(|path| !path.exists()).unwrap_or_else(|| name(0));
     for suffix in ["-wal", "-shm", "-journal", ""] {
         let with = |path: &Path| {
             let mut name = path.as_os_str().to_owned();
             name.push(suffix);
             PathBuf::from(name)
         };
-        match std::fs::rename(with(&path), with(&aside)) {
-            Err(failed) if failed.kind() == io::ErrorKind::NotFound => {}
-            moved => moved.map_err(error)?,
+        match std::fs::rename(with(&path), with(&quarantined)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            result => result.map_err(open_error)?,
         }
     }
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(error)?;
-    Ok(aside)
+    std::fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(open_error)?;
+    Ok(quarantined)
 }
 
+/// Opens a connection that can write.
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(32);
-    // Plans do not depend on the values that are bound: a statement is prepared once.
+    // With a stable plan, a prepared statement is not prepared again for other bound values.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "cache_size", -i64::from(WRITER_CACHE_KIB))?;
-    // Where the file system cannot do that, the old mode stays and all still works, with syncs.
+    // Some file systems do not support the shared memory of the WAL; there SQLite keeps a rollback
+    // journal, which is correct and slower.
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
     connection.pragma_update_and_check(None, "journal_size_limit", MAX_WAL_BYTES, |_| Ok(()))?;
@@ -76,18 +80,23 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// What a run goes on from.
+/// The state from which this run continues.
 pub(super) struct StoreSession {
+    /// Identity of the sequence of event numbers, a UUID.
     pub(super) instance: String,
+    /// True if the instance differs from that of the previous run.
     pub(super) is_new_instance: bool,
+    /// Number of the last event.
     pub(super) seq: u64,
+    /// Time in the id of the last event, in milliseconds since 1970.
     pub(super) last_event_ms: u64,
 }
 
-/// Takes the store for this run: decides whose numbers follow, and takes the clean mark off.
+/// Begins a run: decides whether event numbers continue, and clears the mark of a clean shutdown. See
+/// `docs/specification.md#instance`.
 ///
-/// An inode is another when the file was put back from a copy, whose numbers may have been given
-/// out again since.
+/// Another inode means that the file was restored from a copy, and that numbers after it may have
+/// been assigned already.
 pub(super) fn begin_session(
     connection: &mut Connection,
     boot_id: &str,
@@ -95,22 +104,28 @@ pub(super) fn begin_session(
 ) -> rusqlite::Result<StoreSession> {
     let transaction = connection.transaction()?;
     let sql = "SELECT instance, boot_id, clean, inode, seq, last_event_ms FROM store";
-    let known = transaction.query_row(sql, [], |row| {
+    let previous = transaction.query_row(sql, [], |row| {
         let same_boot = row.get::<_, String>(1)? == boot_id;
         let same_file = row.get::<_, i64>(3)?.cast_unsigned() == inode;
-        let goes_on = same_file && (same_boot || row.get(2)?);
+        let is_clean: bool = row.get(2)?;
+        let continues = same_file && (same_boot || is_clean);
         Ok(StoreSession {
             instance: row.get(0)?,
-            is_new_instance: !goes_on,
+            is_new_instance: !continues,
             seq: row.get::<_, i64>(4)?.cast_unsigned(),
             last_event_ms: row.get::<_, i64>(5)?.cast_unsigned(),
         })
     });
-    let fresh = || Uuid::new_v4().to_string();
-    let claim = match known.optional()? {
-        Some(known) if known.is_new_instance => StoreSession { instance: fresh(), ..known },
-        Some(known) => known,
-        None => StoreSession { instance: fresh(), is_new_instance: true, seq: 0, last_event_ms: 0 },
+    let instance = || Uuid::new_v4().to_string();
+    let session = match previous.optional()? {
+        Some(session) if session.is_new_instance => {
+            StoreSession { instance: instance(), ..session }
+        }
+        Some(session) => session,
+        None => {
+            let instance = instance();
+            StoreSession { instance, is_new_instance: true, seq: 0, last_event_ms: 0 }
+        }
     };
     transaction.execute(
         "INSERT INTO store (id, instance, boot_id, clean, inode, seq, durable_seq, last_event_ms,
@@ -118,8 +133,8 @@ pub(super) fn begin_session(
          VALUES (1, ?1, ?2, 0, ?3, 0, 0, 0, 0)
          ON CONFLICT DO UPDATE SET instance = ?1, boot_id = ?2, clean = 0, inode = ?3,
                                    durable_seq = seq",
-        params![claim.instance, boot_id, inode.cast_signed()],
+        params![session.instance, boot_id, inode.cast_signed()],
     )?;
     transaction.commit()?;
-    Ok(claim)
+    Ok(session)
 }

@@ -1,34 +1,36 @@
-//! How long the journal is kept.
+//! Prunes the journal: deletes the oldest events, and tombstones with their events. The limits are the
+//! caller's.
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::rows::invalid_column;
 use crate::core::path::{FeatureSlug, RelPath};
 
-/// Events that are dropped at a time, at most, so that no change waits for long.
+/// Maximum number of events deleted in one transaction, so that commits do not wait for long.
 const MAX_EVENTS_PER_PRUNE: usize = 500;
 
-/// What was dropped.
+/// What was deleted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PruneResult {
-    /// How many events; more may have to go when it is not 0.
+    /// Number of events; unless it is 0, there may be more to delete.
     pub events: u64,
-    /// The tombstones whose events went.
+    /// Tombstones whose events were deleted.
     pub tombstones: Vec<PrunedTombstone>,
 }
 
-/// A tombstone that is kept no longer.
+/// A tombstone that was deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrunedTombstone {
-    /// Its project.
+    /// Identity of the project's root.
     pub root_id: String,
-    /// Its feature.
+    /// The feature.
     pub slug: FeatureSlug,
-    /// Its path.
+    /// Path of the deleted file in the feature.
     pub path: RelPath,
 }
 
-/// Drops the oldest events, as [`Store::prune`](super::Store::prune) says.
+/// Deletes events up to [`MAX_EVENTS_PER_PRUNE`] from the oldest on: those before `oldest_ms`, and more
+/// until the remaining envelopes have at most `max_bytes`.
 pub(super) fn prune(
     connection: &mut Connection,
     oldest_ms: i64,
@@ -38,20 +40,20 @@ pub(super) fn prune(
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let bytes: i64 =
         transaction.query_row("SELECT journal_bytes FROM store", [], |row| row.get(0))?;
-    let (mut events, mut last, mut dropped) = (0, 0_i64, 0_i64);
+    let (mut events, mut last_seq, mut deleted_bytes) = (0, 0_i64, 0_i64);
     {
-        // `octet_length` is in the row's header: the text itself is not read.
+        // SQLite reads `octet_length` from the header of the row, not the text itself.
         let mut statement = transaction.prepare_cached(
             "SELECT seq, emitted_at, octet_length(envelope) FROM event ORDER BY seq",
         )?;
         let mut rows = statement.query([])?;
         while events < MAX_EVENTS_PER_PRUNE
             && let Some(row) = rows.next()?
-            && (row.get::<_, i64>(1)? < oldest_ms || bytes - dropped > max_bytes)
+            && (row.get::<_, i64>(1)? < oldest_ms || bytes - deleted_bytes > max_bytes)
         {
             events += 1;
-            last = row.get(0)?;
-            dropped += row.get::<_, i64>(2)?;
+            last_seq = row.get(0)?;
+            deleted_bytes += row.get::<_, i64>(2)?;
         }
     }
     if events == 0 {
@@ -62,21 +64,21 @@ pub(super) fn prune(
             "SELECT root_id, slug, path FROM tombstone JOIN feature ON feature.id = tombstone.feature
              WHERE seq <= ?1",
         )?
-        .query_map([last], |row| {
+        .query_map([last_seq], |row| {
             let slug = FeatureSlug::new(row.get_ref(1)?.as_bytes()?);
             let path = RelPath::new(row.get_ref(2)?.as_blob()?);
             Ok(PrunedTombstone {
                 root_id: row.get(0)?,
-                slug: slug.ok_or_else(|| invalid_column(1, "no slug".to_owned()))?,
+                slug: slug.ok_or_else(|| invalid_column(1, "invalid slug".to_owned()))?,
                 path: path.map_err(|error| invalid_column(2, error.to_string()))?,
             })
         })?
         .collect::<Result<_, _>>()?;
-    transaction.prepare_cached("DELETE FROM tombstone WHERE seq <= ?1")?.execute([last])?;
-    transaction.prepare_cached("DELETE FROM event WHERE seq <= ?1")?.execute([last])?;
+    transaction.prepare_cached("DELETE FROM tombstone WHERE seq <= ?1")?.execute([last_seq])?;
+    transaction.prepare_cached("DELETE FROM event WHERE seq <= ?1")?.execute([last_seq])?;
     transaction
         .prepare_cached("UPDATE store SET journal_bytes = journal_bytes - ?1")?
-        .execute([dropped])?;
+        .execute([deleted_bytes])?;
     transaction.commit()?;
     Ok(PruneResult { events: events as u64, tombstones })
 }

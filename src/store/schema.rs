@@ -1,4 +1,5 @@
-//! The format: its tables, version by version, and who may open what.
+//! The format of the store: its tables, the migrations between formats, and the check that refuses
+//! newer formats and other files. Reads and writes no rows.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -9,15 +10,15 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::backup;
 use super::error::StoreError;
 
-/// `application_id` of our files: "doss".
+/// `application_id` of a store: "doss".
 const APPLICATION_ID: u32 = 0x646f_7373;
 
-/// What leads from each format to the next; the first makes the file. One that was released is
-/// never changed: `tests/golden` has a store of each.
+/// Migrations from each format to the next; the first creates the tables. A released one is never
+/// changed: `tests/golden` has a store of each format.
 pub(super) const MIGRATIONS: &[&str] = &[MIGRATION_1, MIGRATION_2, MIGRATION_3, MIGRATION_4];
 
-/// An artifact's columns are the same where it is and where it was. Times are milliseconds since
-/// 1970, unsigned numbers of 64 bits stand as the signed ones of the same bits.
+/// The initial tables. `artifact` and `tombstone` have the same columns for an artifact. Times are
+/// milliseconds since 1970; unsigned 64-bit numbers are stored as signed ones with the same bits.
 const MIGRATION_1: &str = "
 CREATE TABLE store (
     id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -101,7 +102,7 @@ CREATE TABLE cursor (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// What sinks could not deliver.
+/// Adds dead letters, and the count of events that retention deleted.
 const MIGRATION_2: &str = "
 ALTER TABLE cursor ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE set_aside (
@@ -120,32 +121,33 @@ CREATE TABLE set_aside (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// Where a feature lies: its path below the root, empty where the root is the feature itself, `NULL`
-/// where that is not known, as of all that older formats hold. What nobody wrote is taken out.
+/// Adds the directory of a feature: its path below the root, empty if the root is the feature itself,
+/// `NULL` if it is unknown, as for all features of older formats. Removes columns that were never
+/// written.
 const MIGRATION_3: &str = "
 ALTER TABLE feature ADD COLUMN dir BLOB;
 ALTER TABLE feature DROP COLUMN inputs;
 ALTER TABLE feature DROP COLUMN written_snapshot_id;
 ";
 
-/// The usual term for the table of events that sinks could not deliver.
+/// Gives the table of dead letters its usual name.
 const MIGRATION_4: &str = "
 ALTER TABLE set_aside RENAME TO dead_letters;
 ";
 
-/// The newest format known here.
+/// Returns the newest format that this version knows.
 pub(super) fn latest_format() -> u32 {
     u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)
 }
 
-/// Refuses what must not be opened, from the file's first bytes: SQLite would already make files
-/// beside it.
+/// Checks the header of the file and refuses what must not be opened. SQLite cannot do this, because
+/// opening a file in write-ahead mode creates others next to it.
 pub(super) fn check_file_header(path: &Path) -> Result<(), StoreError> {
     let mut header = [0; 100];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut header));
-    match read {
+    let result = File::open(path).and_then(|mut file| file.read_exact(&mut header));
+    match result {
         Ok(()) => {}
-        // Empty, or cut off where it was made: SQLite decides.
+        // Empty or truncated, for instance by a crash while it was created: SQLite decides.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
         Err(error) => return Err(StoreError::open(path, error)),
     }
@@ -154,27 +156,27 @@ pub(super) fn check_file_header(path: &Path) -> Result<(), StoreError> {
         header[at..at + 4].iter().fold(0, |number: u32, byte| number << 8 | u32::from(*byte))
     };
     if !header.starts_with(b"SQLite format 3\0") {
-        return corrupt(path, "not an SQLite file");
+        return corrupt(path, "not an SQLite database");
     }
     check_format(path, number(68), number(60))
 }
 
-/// Brings the file to the newest format, durably: the connection syncs.
+/// Migrates the file to the newest format, durably. The connection must sync at each commit.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     migrate_with(MIGRATIONS, connection, path)
 }
 
-/// The same by these migrations. Before an older store's format changes a copy of it is made.
+/// Applies those of `migrations` that the file does not have. Copies a file of an older format first.
 pub(super) fn migrate_with(
     migrations: &[&str],
     connection: &mut Connection,
     path: &Path,
 ) -> Result<(), StoreError> {
-    let open = |error| StoreError::sql_open(path, error);
+    let open_error = |error| StoreError::sql_open(path, error);
     let pragma = |connection: &Connection, name| {
-        connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0)).map_err(open)
+        connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0)).map_err(open_error)
     };
-    // Asked again: a newer version's mark may still be in the log.
+    // Checked again, because the format that a newer version set may be only in the WAL.
     let found = pragma(connection, "user_version")?;
     check_format(path, pragma(connection, "application_id")?, found)?;
     if found > 0 && (found as usize) < migrations.len() {
@@ -189,7 +191,7 @@ pub(super) fn migrate_with(
             transaction.pragma_update(None, "user_version", version)?;
             transaction.commit()
         };
-        step(connection).map_err(open)?;
+        step(connection).map_err(open_error)?;
     }
     Ok(())
 }
@@ -202,7 +204,7 @@ fn check_format(path: &Path, application_id: u32, found: u32) -> Result<(), Stor
             Err(StoreError::Newer { found, known, path: path.to_path_buf() })
         }
         (APPLICATION_ID, _) => Ok(()),
-        _ => corrupt(path, "another program's SQLite file"),
+        _ => corrupt(path, "an SQLite database of another program"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is committed, and what of it is read back.
+//! Tests of commits, and of loading what was committed.
 
 use proptest::prelude::*;
 
@@ -6,10 +6,10 @@ use super::*;
 use crate::core::sorted_chunks::SortedChunks;
 
 #[test]
-fn a_change_is_what_is_loaded_again() {
-    let folder = folder();
-    let mut store = open(&folder);
-    let announced = LastPublished {
+fn committed_changes_are_loaded_unchanged() {
+    let dir = temp_dir();
+    let mut store = open(&dir);
+    let published = LastPublished {
         computed_at: Some(Timestamp::default()),
         snapshot_id: "s".into(),
         snapshot: Digest::of(b"s"),
@@ -17,57 +17,57 @@ fn a_change_is_what_is_loaded_again() {
         mismatches: vec![Digest::of(b"pair")],
         baseline: Some(Digest::of(b"baseline")),
     };
-    let dir = Some(RelPath::new(b"specs\xff/2-b".to_vec()).unwrap());
+    let feature_dir = Some(RelPath::new(b"specs\xff/2-b".to_vec()).unwrap());
     let first = FeatureChange {
-        dir: Some(dir.clone()),
+        dir: Some(feature_dir.clone()),
         upserts: vec![file("b"), file("a/c"), file("a.c")],
         absent: Some(vec!["plan.md".to_owned()]),
-        last_published: Some(announced.clone()),
-        events: vec![indexed("2-b", "b")],
+        last_published: Some(published.clone()),
+        events: vec![indexed_event("2-b", "b")],
         ..change("2-b")
     };
     store.commit(vec![first, change("1-a")], at(0)).unwrap();
     let second = FeatureChange {
         upserts: vec![file("d")],
         removed: vec![path("b"), path("d")],
-        tombstones: vec![deleted("b"), deleted("x")],
+        tombstones: vec![tombstone("b"), tombstone("x")],
         gone_since: Some(Some(at(3))),
         ..change("2-b")
     };
     store.commit(vec![second], at(5)).unwrap();
     drop(store);
 
-    let mut store = open(&folder);
-    let expect = StoredFeature {
+    let mut store = open(&dir);
+    let expected = StoredFeature {
         slug: slug("2-b"),
         first_seen: at(0),
         updated_at: at(0),
-        dir: Some(dir),
+        dir: Some(feature_dir),
         entries: [file("a.c"), file("a/c"), file("d")].into_iter().collect(),
         absent: vec!["plan.md".to_owned()],
-        tombstones: vec![deleted("b"), deleted("x")],
-        last_published: Some(announced),
+        tombstones: vec![tombstone("b"), tombstone("x")],
+        last_published: Some(published),
         gone_since: Some(at(3)),
     };
-    assert_eq!(stored(&store)[1], expect);
+    assert_eq!(stored(&store)[1], expected);
     assert_eq!((&stored(&store)[0].slug, &stored(&store)[0].dir), (&slug("1-a"), &None));
     assert_eq!(store.load_features("other").unwrap(), []);
 
     let third = FeatureChange {
-        // The root is the feature itself: known, and no path.
+        // The root is the feature itself.
         dir: Some(None),
         absent: Some(vec![]),
         gone_since: Some(None),
         cleared_tombstones: vec![path("x")],
-        events: vec![missing("2-b", "b")],
+        events: vec![missing_event("2-b", "b")],
         ..change("2-b")
     };
     store.commit(vec![third], at(9)).unwrap();
-    let tombstones = vec![deleted("b")];
+    let tombstones = vec![tombstone("b")];
     let (absent, gone_since, updated_at) = (vec![], None, at(9));
     let dir = Some(None);
-    let expect = StoredFeature { updated_at, dir, absent, tombstones, gone_since, ..expect };
-    assert_eq!(stored(&store)[1], expect);
+    let expected = StoredFeature { updated_at, dir, absent, tombstones, gone_since, ..expected };
+    assert_eq!(stored(&store)[1], expected);
 
     store.commit(vec![FeatureChange { forget: true, ..change("2-b") }], at(10)).unwrap();
     let left: Vec<FeatureSlug> = stored(&store).into_iter().map(|feature| feature.slug).collect();
@@ -77,19 +77,19 @@ fn a_change_is_what_is_loaded_again() {
 }
 
 #[test]
-fn a_commit_that_fails_midway_leaves_nothing() {
-    let folder = folder();
-    let mut store = open(&folder);
+fn commit_that_fails_midway_changes_nothing() {
+    let dir = temp_dir();
+    let mut store = open(&dir);
     events(&mut store, "1", 2, at(0));
     store
         .connection
         .execute_batch(
             "CREATE TEMP TRIGGER full BEFORE INSERT ON artifact WHEN new.key = 'third'
-             BEGIN SELECT raise(ABORT, 'no room'); END",
+             BEGIN SELECT raise(ABORT, 'disk is full'); END",
         )
         .unwrap();
-    let set = ["first", "second", "third"].map(file).into();
-    let failing = FeatureChange { upserts: set, events: vec![indexed("1", "x")], ..change("1") };
+    let upserts = ["first", "second", "third"].map(file).into();
+    let failing = FeatureChange { upserts, events: vec![indexed_event("1", "x")], ..change("1") };
     let error = store.commit(vec![failing.clone()], at(0)).unwrap_err();
     assert!(matches!(error, StoreError::Write { .. }), "{error}");
     assert!(error.is_survivable());
@@ -107,9 +107,9 @@ fn a_commit_that_fails_midway_leaves_nothing() {
 }
 
 #[test]
-fn no_room_is_survived() {
-    let folder = folder();
-    let mut store = open(&folder);
+fn commit_on_a_full_disk_fails_and_can_be_repeated() {
+    let dir = temp_dir();
+    let mut store = open(&dir);
     let pages: u32 =
         store.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
     let limit = |store: &Store, pages: u32| {
@@ -119,7 +119,7 @@ fn no_room_is_survived() {
             .unwrap();
     };
     limit(&store, pages);
-    let events = (0..100).map(|n| indexed("1", &format!("f{n}"))).collect();
+    let events = (0..100).map(|n| indexed_event("1", &format!("f{n}"))).collect();
     let change = FeatureChange { events, ..change("1") };
     let error = store.commit(vec![change.clone()], at(0)).unwrap_err();
     assert!(error.is_survivable(), "{error}");
@@ -128,14 +128,14 @@ fn no_room_is_survived() {
 }
 
 #[test]
-fn numbers_and_ids_go_on_over_restarts_with_any_clock() {
-    let folder = folder();
+fn numbers_and_ids_increase_over_restarts_with_any_clock() {
+    let dir = temp_dir();
     let mut ids = Vec::new();
     let mut numbers = Vec::new();
     for time in [9_000, 9_000, 4_000, -1, 10_000] {
-        let mut store = open(&folder);
-        for back in [0, 0, 2_000] {
-            for event in events(&mut store, "1", 3, at(time - back)) {
+        let mut store = open(&dir);
+        for offset in [0, 0, 2_000] {
+            for event in events(&mut store, "1", 3, at(time - offset)) {
                 ids.push(event.event_id);
                 numbers.push(event.seq);
             }
@@ -147,11 +147,11 @@ fn numbers_and_ids_go_on_over_restarts_with_any_clock() {
 }
 
 #[test]
-fn projects_and_cursors_are_kept() {
-    let folder = folder();
-    let mut store = open(&folder);
-    let odd = PathBuf::from(OsString::from_vec(b"/p/\xff".to_vec()));
-    for root in [&odd, Path::new("/p/a"), Path::new("/p/a")] {
+fn projects_and_cursors_persist_until_the_project_is_removed() {
+    let dir = temp_dir();
+    let mut store = open(&dir);
+    let non_utf8 = PathBuf::from(OsString::from_vec(b"/p/\xff".to_vec()));
+    for root in [&non_utf8, Path::new("/p/a"), Path::new("/p/a")] {
         store.add_project(root, at(0)).unwrap();
     }
     for cursor in [3, 4] {
@@ -159,16 +159,16 @@ fn projects_and_cursors_are_kept() {
             .update_cursor("webhook", &CursorUpdate { cursor, ..CursorUpdate::default() })
             .unwrap();
     }
-    let tombstones = vec![deleted("x")];
-    let set = FeatureChange { upserts: vec![file("a")], tombstones, ..change("1") };
-    store.commit(vec![set], at(0)).unwrap();
+    let tombstones = vec![tombstone("x")];
+    let upsert = FeatureChange { upserts: vec![file("a")], tombstones, ..change("1") };
+    store.commit(vec![upsert], at(0)).unwrap();
     drop(store);
-    let mut store = open(&folder);
-    assert_eq!(store.projects().unwrap(), [Path::new("/p/a"), &odd]);
+    let mut store = open(&dir);
+    assert_eq!(store.projects().unwrap(), [Path::new("/p/a"), &non_utf8]);
     assert_eq!(store.sink_progress("webhook").unwrap().unwrap().cursor, 4);
     assert_eq!(store.sink_progress("other").unwrap(), None);
     store.remove_project(Path::new("/p/a"), "00ff").unwrap();
-    assert_eq!(store.projects().unwrap(), [odd]);
+    assert_eq!(store.projects().unwrap(), [non_utf8]);
     assert_eq!(stored(&store), []);
     store.commit(vec![change("1")], at(0)).unwrap();
     let feature = stored(&store).remove(0);
@@ -177,7 +177,7 @@ fn projects_and_cursors_are_kept() {
 
 fn any_entry() -> impl Strategy<Value = InventoryEntry> {
     let path = proptest::collection::vec(1u8.., 1..20)
-        .prop_filter_map("no path", |bytes| RelPath::new(bytes).ok());
+        .prop_filter_map("not a valid path", |bytes| RelPath::new(bytes).ok());
     let class = proptest::sample::select(
         [&ArtifactClass::MANIFEST_CLASSES[..], &[ArtifactClass::Other]].concat(),
     );
@@ -226,16 +226,16 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn entries_are_read_back_exactly(entries in proptest::collection::vec(any_entry(), 0..20)) {
-        let folder = folder();
-        let mut store = open(&folder);
+    fn any_entries_are_loaded_unchanged(entries in proptest::collection::vec(any_entry(), 0..20)) {
+        let dir = temp_dir();
+        let mut store = open(&dir);
         let tombstones = entries.iter().map(|entry| Arc::clone(&entry.artifact)).collect();
-        let set = FeatureChange { upserts: entries.clone(), tombstones, ..change("1") };
-        store.commit(vec![set], at(0)).unwrap();
-        let expect: SortedChunks<InventoryEntry> = entries.into_iter().collect();
-        let known = stored(&store).remove(0);
-        prop_assert_eq!(&known.entries, &expect);
-        let artifacts: Vec<_> = expect.into_iter().map(|entry| entry.artifact).collect();
-        prop_assert_eq!(known.tombstones, artifacts);
+        let upsert = FeatureChange { upserts: entries.clone(), tombstones, ..change("1") };
+        store.commit(vec![upsert], at(0)).unwrap();
+        let expected: SortedChunks<InventoryEntry> = entries.into_iter().collect();
+        let feature = stored(&store).remove(0);
+        prop_assert_eq!(&feature.entries, &expected);
+        let artifacts: Vec<_> = expected.into_iter().map(|entry| entry.artifact).collect();
+        prop_assert_eq!(feature.tombstones, artifacts);
     }
 }

@@ -1,12 +1,12 @@
-//! Sinks: they move in one transaction, and what they set aside outlives the journal.
+//! Tests of cursors and dead letters.
 
 use crate::store::tests::*;
 
 fn rejected(seq: u64) -> RejectedEvent {
-    RejectedEvent { seq, tries: 5, rejected_at: at(9), error: "answered 400".to_owned() }
+    RejectedEvent { seq, tries: 5, rejected_at: at(9), error: "HTTP 400 Bad Request".to_owned() }
 }
 
-fn advance(cursor: u64) -> CursorUpdate {
+fn update(cursor: u64) -> CursorUpdate {
     CursorUpdate { cursor, ..CursorUpdate::default() }
 }
 
@@ -16,25 +16,26 @@ fn dead_letters(store: &Store) -> Vec<(u64, u32, bool)> {
 }
 
 #[test]
-fn what_is_refused_is_kept_until_it_is_delivered_or_dropped() {
-    let folder = folder();
-    let mut store = open(&folder);
+fn dead_letters_persist_until_delivered_or_tombstone() {
+    let dir = temp_dir();
+    let mut store = open(&dir);
     let ids: Vec<String> =
         events(&mut store, "1", 4, at(0)).into_iter().map(|event| event.event_id).collect();
-    let set = CursorUpdate { rejected: vec![rejected(2), rejected(3), rejected(4)], ..advance(4) };
-    store.update_cursor("webhook", &set).unwrap();
+    let rejected_update =
+        CursorUpdate { rejected: vec![rejected(2), rejected(3), rejected(4)], ..update(4) };
+    store.update_cursor("webhook", &rejected_update).unwrap();
     assert_eq!(dead_letters(&store), [(2, 5, false), (3, 5, false), (4, 5, false)]);
     assert_eq!(store.sink_progress("webhook").unwrap().unwrap().dead_letters, 3);
 
-    // Retention takes the event, not what was set aside.
+    // Retention deletes the event, not the dead letter.
     store.prune(Duration::ZERO, 0, at(99)).unwrap();
     let mut reader = store.journal().reader();
     assert!(reader.envelope("webhook", 2).unwrap().unwrap().contains(&ids[1]));
     assert_eq!(reader.envelope("webhook", 1).unwrap(), None);
     assert_eq!(reader.envelope("other", 2).unwrap(), None);
-    let kept = reader.dead_letters("webhook").unwrap().remove(0);
+    let dead_letter = reader.dead_letters("webhook").unwrap().remove(0);
     assert_eq!(
-        (kept.event_id, kept.feature.as_str(), kept.rejected_at),
+        (dead_letter.event_id, dead_letter.feature.as_str(), dead_letter.rejected_at),
         (ids[1].clone(), "1", at(9))
     );
 
@@ -42,11 +43,11 @@ fn what_is_refused_is_kept_until_it_is_delivered_or_dropped() {
     assert_eq!(store.retry_dead_letters("webhook", &one).unwrap(), 1);
     assert_eq!(dead_letters(&store), [(2, 5, true), (3, 5, false), (4, 5, false)]);
     store
-        .update_cursor("webhook", &CursorUpdate { rejected: vec![rejected(2)], ..advance(4) })
+        .update_cursor("webhook", &CursorUpdate { rejected: vec![rejected(2)], ..update(4) })
         .unwrap();
-    assert_eq!(dead_letters(&store)[0], (2, 10, false), "refused once more");
+    assert_eq!(dead_letters(&store)[0], (2, 10, false), "rejected again");
     assert_eq!(store.retry_dead_letters("webhook", &DeadLetterSelector::All).unwrap(), 3);
-    store.update_cursor("webhook", &CursorUpdate { redelivered: vec![2], ..advance(4) }).unwrap();
+    store.update_cursor("webhook", &CursorUpdate { redelivered: vec![2], ..update(4) }).unwrap();
     assert_eq!(
         store
             .delete_dead_letters("webhook", &DeadLetterSelector::Ids(vec![ids[2].clone()]))
@@ -58,56 +59,60 @@ fn what_is_refused_is_kept_until_it_is_delivered_or_dropped() {
 }
 
 #[test]
-fn what_is_dropped_is_counted() {
-    let folder = folder();
-    let mut store = open(&folder);
+fn events_deleted_before_delivery_are_counted() {
+    let dir = temp_dir();
+    let mut store = open(&dir);
     events(&mut store, "1", 3, at(0));
-    store.update_cursor("webhook", &CursorUpdate { dropped: 2, ..advance(1) }).unwrap();
-    // Set aside when retention has just taken it: it is lost, and counted.
+    store.update_cursor("webhook", &CursorUpdate { dropped: 2, ..update(1) }).unwrap();
+    // Rejected after retention deleted it: no dead letter remains, so it counts as dropped.
     store.prune(Duration::ZERO, 0, at(99)).unwrap();
-    let late = CursorUpdate { dropped: 1, rejected: vec![rejected(3)], ..advance(3) };
+    let late = CursorUpdate { dropped: 1, rejected: vec![rejected(3)], ..update(3) };
     store.update_cursor("webhook", &late).unwrap();
-    let state = SinkProgress { cursor: 3, dropped: 4, dead_letters: 0 };
-    assert_eq!(store.sink_progress("webhook").unwrap(), Some(state));
+    let progress = SinkProgress { cursor: 3, dropped: 4, dead_letters: 0 };
+    assert_eq!(store.sink_progress("webhook").unwrap(), Some(progress));
 }
 
 #[test]
-fn an_outline_is_a_part_of_the_journal() {
-    let folder = folder();
-    let mut store = open(&folder);
+fn event_headers_are_those_of_the_requested_range() {
+    let dir = temp_dir();
+    let mut store = open(&dir);
     events(&mut store, "1", 2, at(0));
     events(&mut store, "2", 2, at(5));
     let mut reader = store.journal().reader();
     let seqs = |after, until, limit| -> Vec<u64> {
-        let found = store.journal().reader().event_headers(after, until, limit).unwrap();
-        found.iter().map(|event| event.seq).collect()
+        let headers = store.journal().reader().event_headers(after, until, limit).unwrap();
+        headers.iter().map(|header| header.seq).collect()
     };
     assert_eq!(seqs(0, 9, 9), [1, 2, 3, 4]);
     assert_eq!(seqs(1, 3, 9), [2, 3]);
     assert_eq!(seqs(0, 9, 1), [1]);
     let third = reader.event_headers(2, 3, 9).unwrap().remove(0);
     let envelope = reader.envelope("webhook", 3).unwrap().unwrap();
-    let expect = EventHeader {
+    let expected = EventHeader {
         seq: 3,
         emitted_ms: at(5).as_millis(),
         root_id: "00ff".to_owned(),
         feature: "2".to_owned(),
         bytes: envelope.len() as u64,
     };
-    assert_eq!(third, expect);
+    assert_eq!(third, expected);
 }
 
 #[test]
-fn a_new_sink_has_lost_nothing_that_went_before_it() {
-    let folder = folder();
-    let mut store = open(&folder);
+fn new_sink_starts_at_the_oldest_event_and_counts_none_as_dropped() {
+    let dir = temp_dir();
+    let mut store = open(&dir);
     events(&mut store, "1", 3, at(0));
     store.prune(Duration::ZERO, 0, at(99)).unwrap();
-    let begun = |cursor| SinkProgress { cursor, ..SinkProgress::default() };
-    assert_eq!(store.register_sink("early").unwrap(), begun(3), "nothing is kept");
+    let registered = |cursor| SinkProgress { cursor, ..SinkProgress::default() };
+    assert_eq!(store.register_sink("early").unwrap(), registered(3), "the journal is empty");
     events(&mut store, "1", 2, at(100));
-    assert_eq!(store.register_sink("webhook").unwrap(), begun(3));
+    assert_eq!(store.register_sink("webhook").unwrap(), registered(3));
     store.prune(Duration::ZERO, 0, at(199)).unwrap();
-    assert_eq!(store.register_sink("webhook").unwrap(), begun(3), "it stays where it was");
-    assert_eq!(store.register_sink("late").unwrap(), begun(5));
+    assert_eq!(
+        store.register_sink("webhook").unwrap(),
+        registered(3),
+        "the cursor of a registered sink does not move"
+    );
+    assert_eq!(store.register_sink("late").unwrap(), registered(5));
 }

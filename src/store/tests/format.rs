@@ -1,10 +1,11 @@
-//! Stores of every released format are read and written on.
+//! Tests of migration, with a store of every released format.
 
 use std::fs;
 
 use super::*;
 
-/// A store of each released format, as `sqlite3 .dump` writes it, with its two marks.
+/// A store of each released format: the output of `sqlite3 .dump`, and `application_id` and
+/// `user_version`, which it leaves out.
 const GOLDEN: &[&str] = &[
     include_str!("../../../tests/golden/store-v1.sql"),
     include_str!("../../../tests/golden/store-v2.sql"),
@@ -13,10 +14,10 @@ const GOLDEN: &[&str] = &[
 ];
 
 fn restored(golden: &str) -> TempDir {
-    let folder = folder();
-    let connection = Connection::open(folder.path().join(FILE_NAME)).unwrap();
+    let dir = temp_dir();
+    let connection = Connection::open(dir.path().join(FILE_NAME)).unwrap();
     connection.execute_batch(golden).unwrap();
-    folder
+    dir
 }
 
 fn schema(connection: &Connection) -> Vec<String> {
@@ -27,11 +28,11 @@ fn schema(connection: &Connection) -> Vec<String> {
 }
 
 #[test]
-fn every_released_format_is_read_and_written_on() {
+fn store_of_every_format_is_read_and_extended() {
     for (version, golden) in (1..).zip(GOLDEN) {
-        let folder = restored(golden);
-        let mut opened = Store::open(folder.path(), BOOT_ID).unwrap();
-        assert!(opened.is_new_instance, "it was put back from a copy");
+        let dir = restored(golden);
+        let mut opened = Store::open(dir.path(), BOOT_ID).unwrap();
+        assert!(opened.is_new_instance, "a restored copy has a new instance");
         let store = &mut opened.store;
         let page = store.journal().reader().page(0, 100, &EventFilter::default()).unwrap();
         insta::assert_snapshot!(
@@ -54,31 +55,31 @@ fn every_released_format_is_read_and_written_on() {
 }
 
 #[test]
-fn every_released_format_becomes_the_one_of_a_new_store() {
-    assert_eq!(GOLDEN.len(), schema::MIGRATIONS.len(), "each format has its golden store");
-    let new = folder();
-    let expect = schema(&open(&new).connection);
+fn store_of_every_format_is_migrated_to_the_schema_of_a_new_one() {
+    assert_eq!(GOLDEN.len(), schema::MIGRATIONS.len(), "each format has a golden store");
+    let new = temp_dir();
+    let expected = schema(&open(&new).connection);
     for golden in GOLDEN {
-        assert_eq!(schema(&open(&restored(golden)).connection), expect);
+        assert_eq!(schema(&open(&restored(golden)).connection), expected);
     }
 }
 
 #[test]
-fn a_store_cut_off_where_it_was_made_is_begun_anew() {
-    let folder = folder();
-    fs::write(folder.path().join(FILE_NAME), b"").unwrap();
-    assert!(Store::open(folder.path(), BOOT_ID).unwrap().is_new_instance);
+fn empty_file_is_opened_as_a_new_store() {
+    let dir = temp_dir();
+    fs::write(dir.path().join(FILE_NAME), b"").unwrap();
+    assert!(Store::open(dir.path(), BOOT_ID).unwrap().is_new_instance);
 }
 
 #[test]
-fn before_the_format_changes_a_copy_is_made() {
+fn migration_copies_the_store_first() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(FILE_NAME);
     let mut store = Store::open(dir.path(), "boot").unwrap().store;
     store.add_project(Path::new("/kept"), std::time::SystemTime::UNIX_EPOCH.into()).unwrap();
     store.close().unwrap();
     let migrations = [schema::MIGRATIONS, &["DROP TABLE project"]].concat();
-    // What another try left half made is in no one's way.
+    // A file that an interrupted copy left is replaced.
     std::fs::write(dir.path().join(format!("{FILE_NAME}.part")), "x").unwrap();
     let mut connection = Connection::open(&path).unwrap();
     schema::migrate_with(&migrations, &mut connection, &path).unwrap();
@@ -89,7 +90,7 @@ fn before_the_format_changes_a_copy_is_made() {
     let mode =
         std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&copy).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
-    // The version before goes on with it.
+    // The previous version can use the copy.
     assert!(matches!(Store::open(dir.path(), "boot"), Err(StoreError::Newer { .. })));
     assert!(matches!(check_integrity(dir.path()), Err(StoreError::Newer { .. })));
     std::fs::rename(copy, &path).unwrap();

@@ -1,13 +1,13 @@
-//! Pages, filters and retention of the journal.
+//! Tests of pages, filters and retention of the journal.
 
 use proptest::prelude::*;
 
 use super::*;
 
 #[test]
-fn the_journal_is_kept_by_age() {
-    let folder = folder();
-    let mut store = open(&folder);
+fn retention_by_age_deletes_older_events() {
+    let dir = temp_dir();
+    let mut store = open(&dir);
     events(&mut store, "1", 3, at(0));
     events(&mut store, "1", 2, at(5_000));
     let mut reader = store.journal().reader();
@@ -19,31 +19,35 @@ fn the_journal_is_kept_by_age() {
     assert_eq!(reader.oldest_seq().unwrap(), 4);
     let page = reader.page(0, 9, &EventFilter::default()).unwrap();
     assert_eq!((seqs(&page), page.last_scanned), (vec![4, 5], 5));
-    for (after, gap) in [(0, true), (2, true), (3, false), (4, false), (9, false)] {
+    for (after, has_gap) in [(0, true), (2, true), (3, false), (4, false), (9, false)] {
         assert_eq!(
             reader.page(after, 9, &EventFilter::default()).unwrap().has_gap,
-            gap,
+            has_gap,
             "after {after}"
         );
     }
     assert_eq!(store.prune(second, u64::MAX, at(9_000)).unwrap().events, 2);
     assert_eq!(reader.oldest_seq().unwrap(), 6);
-    for (after, gap) in [(0, true), (4, true), (5, false)] {
+    for (after, has_gap) in [(0, true), (4, true), (5, false)] {
         let page = reader.page(after, 9, &EventFilter::default()).unwrap();
-        assert_eq!((page.last_scanned, page.has_gap), (5, gap), "after {after}");
+        assert_eq!((page.last_scanned, page.has_gap), (5, has_gap), "after {after}");
     }
     drop(store);
-    let mut store = open(&folder);
+    let mut store = open(&dir);
     assert_eq!(events(&mut store, "1", 1, at(9_000))[0].seq, 6);
 }
 
 #[test]
-fn the_journal_is_kept_by_size_and_tombstones_go_with_their_events() {
-    let folder = folder();
-    let mut store = open(&folder);
+fn retention_by_size_deletes_oldest_events_and_their_tombstones() {
+    let dir = temp_dir();
+    let mut store = open(&dir);
     let deletion = |name: &str| FeatureChange {
-        tombstones: vec![deleted(name)],
-        events: vec![missing("1", "before"), missing("1", name), indexed("1", "after")],
+        tombstones: vec![tombstone(name)],
+        events: vec![
+            missing_event("1", "before"),
+            missing_event("1", name),
+            indexed_event("1", "after"),
+        ],
         ..change("1")
     };
     store.commit(vec![deletion("a"), deletion("b")], at(0)).unwrap();
@@ -62,42 +66,41 @@ fn the_journal_is_kept_by_size_and_tombstones_go_with_their_events() {
     };
     assert_eq!(prune(&mut store, 0), PruneResult::default());
     assert_eq!(prune(&mut store, 1), PruneResult { events: 1, tombstones: vec![] });
-    let tombstone =
-        PrunedTombstone { root_id: "00ff".to_owned(), slug: slug("1"), path: path("a") };
-    assert_eq!(prune(&mut store, 2), PruneResult { events: 1, tombstones: vec![tombstone] });
-    assert_eq!(stored(&store)[0].tombstones, [deleted("b")]);
+    let pruned = PrunedTombstone { root_id: "00ff".to_owned(), slug: slug("1"), path: path("a") };
+    assert_eq!(prune(&mut store, 2), PruneResult { events: 1, tombstones: vec![pruned] });
+    assert_eq!(stored(&store)[0].tombstones, [tombstone("b")]);
     assert_eq!(prune(&mut store, 6).events, 4);
     assert_eq!(stored(&store)[0].tombstones, []);
 }
 
 #[test]
-fn tombstones_come_back_in_the_order_of_deletion() {
-    let folder = folder();
-    let mut store = open(&folder);
+fn tombstones_are_loaded_in_order_of_deletion() {
+    let dir = temp_dir();
+    let mut store = open(&dir);
     for name in ["b", "c", "a"] {
         let deletion = FeatureChange {
-            tombstones: vec![deleted(name)],
-            events: vec![missing("1", name)],
+            tombstones: vec![tombstone(name)],
+            events: vec![missing_event("1", name)],
             ..change("1")
         };
         store.commit(vec![deletion], at(0)).unwrap();
     }
-    assert_eq!(stored(&store)[0].tombstones, ["b", "c", "a"].map(deleted));
+    assert_eq!(stored(&store)[0].tombstones, ["b", "c", "a"].map(tombstone));
 }
 
 #[test]
-fn a_filter_passes_over_what_is_not_wanted() {
-    let folder = folder();
-    let mut store = open(&folder);
+fn page_with_a_filter_skips_other_events() {
+    let dir = temp_dir();
+    let mut store = open(&dir);
     let mixed = |feature| FeatureChange {
-        events: vec![indexed(feature, "x"), missing(feature, "x")],
+        events: vec![indexed_event(feature, "x"), missing_event(feature, "x")],
         ..change(feature)
     };
     store.commit(vec![mixed("1"), mixed("2")], at(0)).unwrap();
     let mut reader = store.journal().reader();
     let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
     let types = texts(&["mission_dossier_artifact_missing"]);
-    for (filter, expect, last_scanned) in [
+    for (filter, expected, last_scanned) in [
         (EventFilter { types: types.clone(), ..EventFilter::default() }, vec![2, 4], 4),
         (EventFilter { types, features: texts(&["1", "3"]), ..EventFilter::default() }, vec![2], 4),
         (
@@ -110,7 +113,7 @@ fn a_filter_passes_over_what_is_not_wanted() {
         (EventFilter { max_seq: Some(0), ..EventFilter::default() }, vec![], 0),
     ] {
         let page = reader.page(0, 9, &filter).unwrap();
-        assert_eq!((seqs(&page), page.last_scanned), (expect, last_scanned), "{filter:?}");
+        assert_eq!((seqs(&page), page.last_scanned), (expected, last_scanned), "{filter:?}");
         assert_eq!(reader.page(4, 9, &filter).unwrap().last_scanned, 4);
     }
     let page = reader.page(0, 1, &EventFilter::default()).unwrap();
@@ -122,36 +125,36 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn pages_of_any_size_give_what_a_filter_of_all_events_gives(
+    fn pages_of_any_size_contain_all_matching_events(
         features in proptest::collection::vec("[a-c]", 1..40),
-        wanted in proptest::collection::vec("[a-c]", 0..3),
+        selected in proptest::collection::vec("[a-c]", 0..3),
         limit in 1_usize..9,
         after in 0_u64..40,
     ) {
-        let folder = folder();
-        let mut store = open(&folder);
+        let dir = temp_dir();
+        let mut store = open(&dir);
         let changes = features.iter().map(|feature| {
-            FeatureChange { events: vec![indexed(feature, "x")], ..change(feature) }
+            FeatureChange { events: vec![indexed_event(feature, "x")], ..change(feature) }
         });
         store.commit(changes.collect(), at(0)).unwrap();
-        let expect: Vec<u64> = (1..)
+        let expected: Vec<u64> = (1..)
             .zip(&features)
-            .filter(|(_, feature)| wanted.is_empty() || wanted.contains(feature))
+            .filter(|(_, feature)| selected.is_empty() || selected.contains(feature))
             .map(|(seq, _)| seq)
             .filter(|seq| *seq > after)
             .collect();
-        let filter = EventFilter { features: wanted, ..EventFilter::default() };
-        let (mut reader, mut cursor, mut got) = (store.journal().reader(), after, Vec::new());
+        let filter = EventFilter { features: selected, ..EventFilter::default() };
+        let (mut reader, mut cursor, mut seqs_read) = (store.journal().reader(), after, Vec::new());
         loop {
             let page = reader.page(cursor, limit, &filter).unwrap();
             prop_assert!(page.events.len() <= limit);
-            got.extend(seqs(&page));
+            seqs_read.extend(seqs(&page));
             if page.last_scanned == cursor {
                 break;
             }
             cursor = page.last_scanned;
         }
-        prop_assert_eq!(got, expect);
+        prop_assert_eq!(seqs_read, expected);
         prop_assert_eq!(cursor, store.seq().max(after));
     }
 }

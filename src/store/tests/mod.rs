@@ -1,4 +1,4 @@
-//! The store as its callers see it: what is committed, kept, refused and read back.
+//! Tests of the store through its public functions, and builders of test data.
 
 mod commit;
 mod delivery;
@@ -22,11 +22,11 @@ use crate::core::transition::LastPublished;
 
 const BOOT_ID: &str = "6d1f";
 
-fn open(folder: &TempDir) -> Store {
-    Store::open(folder.path(), BOOT_ID).unwrap().store
+fn open(dir: &TempDir) -> Store {
+    Store::open(dir.path(), BOOT_ID).unwrap().store
 }
 
-fn folder() -> TempDir {
+fn temp_dir() -> TempDir {
     TempDir::new().unwrap()
 }
 
@@ -52,6 +52,7 @@ fn change(feature: &str) -> FeatureChange {
     FeatureChange::new(Arc::new(origin), slug(feature))
 }
 
+/// Returns the entry of a file that is present.
 fn file(text: &str) -> InventoryEntry {
     let artifact = ArtifactRef {
         artifact_key: text.replace('/', ".").into(),
@@ -68,13 +69,13 @@ fn file(text: &str) -> InventoryEntry {
     InventoryEntry { artifact: artifact.into(), signature: None, racy: false }
 }
 
-fn deleted(text: &str) -> Arc<ArtifactRef> {
-    let fault = Absence { reason: ErrorReason::DeletedAfterScan, detail: None };
+fn tombstone(text: &str) -> Arc<ArtifactRef> {
+    let absence = Absence { reason: ErrorReason::DeletedAfterScan, detail: None };
     let artifact = (*file(text).artifact).clone();
-    ArtifactRef { state: ArtifactState::Absent(fault), ..artifact }.into()
+    ArtifactRef { state: ArtifactState::Absent(absence), ..artifact }.into()
 }
 
-fn indexed(feature: &str, text: &str) -> Payload {
+fn indexed_event(feature: &str, text: &str) -> Payload {
     let artifact = file(text).artifact;
     Payload::ArtifactIndexed(ArtifactIndexed {
         feature_slug: slug(feature),
@@ -91,7 +92,7 @@ fn indexed(feature: &str, text: &str) -> Payload {
     })
 }
 
-fn missing(feature: &str, text: &str) -> Payload {
+fn missing_event(feature: &str, text: &str) -> Payload {
     Payload::ArtifactMissing(ArtifactMissing {
         feature_slug: slug(feature),
         artifact_key: text.to_owned(),
@@ -104,21 +105,20 @@ fn missing(feature: &str, text: &str) -> Payload {
     })
 }
 
-/// Commits `count` events of a feature.
-/// An event as the journal has it.
+/// An event read back from the journal.
 struct CommittedEvent {
     seq: u64,
     event_id: String,
 }
 
-/// Commits, and gives what the journal then has more.
+/// Commits changes. Returns the events that the journal then has in addition.
 fn commit(store: &mut Store, changes: Vec<FeatureChange>, time: Timestamp) -> Vec<CommittedEvent> {
     let before = store.seq();
     let types = store.commit(changes, time).unwrap();
     let page = store.journal().reader().page(before, types.len().max(1), &EventFilter::default());
-    let known = page.unwrap().events;
-    assert_eq!(known.iter().map(|event| &*event.event_type).collect::<Vec<_>>(), types);
-    let written = |event: StoredEvent| {
+    let events = page.unwrap().events;
+    assert_eq!(events.iter().map(|event| &*event.event_type).collect::<Vec<_>>(), types);
+    let parse = |event: StoredEvent| {
         let envelope: serde_json::Value = serde_json::from_str(&event.envelope_json).unwrap();
         assert_eq!(envelope["seq"], event.seq);
         CommittedEvent {
@@ -126,11 +126,12 @@ fn commit(store: &mut Store, changes: Vec<FeatureChange>, time: Timestamp) -> Ve
             event_id: envelope["event_id"].as_str().unwrap().to_owned(),
         }
     };
-    known.into_iter().map(written).collect()
+    events.into_iter().map(parse).collect()
 }
 
+/// Commits `count` events of a feature.
 fn events(store: &mut Store, feature: &str, count: usize, time: Timestamp) -> Vec<CommittedEvent> {
-    let events = (0..count).map(|n| indexed(feature, &format!("f{n}"))).collect();
+    let events = (0..count).map(|n| indexed_event(feature, &format!("f{n}"))).collect();
     commit(store, vec![FeatureChange { events, ..change(feature) }], time)
 }
 
@@ -138,6 +139,7 @@ fn seqs(page: &EventPage) -> Vec<u64> {
     page.events.iter().map(|event| event.seq).collect()
 }
 
+/// Loads all features of the test project.
 fn stored(store: &Store) -> Vec<StoredFeature> {
     store.load_features("00ff").unwrap()
 }

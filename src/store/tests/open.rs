@@ -1,4 +1,4 @@
-//! Opening and closing: identity, durability, refusal, damage.
+//! Tests of opening and closing: instance, durability, refused and corrupt files, checkpoints.
 
 use std::fs;
 
@@ -7,12 +7,12 @@ use rusqlite::types::Value;
 use super::*;
 
 #[test]
-fn after_a_failed_disk_the_store_must_be_opened_again() {
-    let folder = folder();
-    let mut store = open(&folder);
+fn operations_after_an_io_error_fail_until_reopened() {
+    let dir = temp_dir();
+    let mut store = open(&dir);
     events(&mut store, "1", 1, at(0));
-    let failed = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
-    let failed = rusqlite::Error::SqliteFailure(failed, None);
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
+    let failed = rusqlite::Error::SqliteFailure(code, None);
     store.record_write_result::<()>("test", Err(failed)).unwrap_err();
     for error in [
         store.commit(vec![change("1")], at(0)).unwrap_err(),
@@ -22,21 +22,21 @@ fn after_a_failed_disk_the_store_must_be_opened_again() {
         assert!(matches!(error, StoreError::NeedsReopen { .. }), "{error}");
     }
     drop(store);
-    let mut store = open(&folder);
+    let mut store = open(&dir);
     assert_eq!((store.seq(), store.durable_seq()), (1, 1));
     assert_eq!(events(&mut store, "1", 1, at(0))[0].seq, 2);
 }
 
 #[test]
-fn an_instance_lasts_until_numbers_may_be_given_out_twice() {
-    let folder = folder();
-    let open = |boot| Store::open(folder.path(), boot).unwrap();
+fn instance_changes_when_event_numbers_may_repeat() {
+    let dir = temp_dir();
+    let open = |boot| Store::open(dir.path(), boot).unwrap();
     let first = open("a");
     assert!(first.is_new_instance);
     let instance = first.store.instance().to_owned();
-    let check = |opened: &OpenedStore, expect: bool| {
-        assert_eq!(opened.is_new_instance, !expect);
-        assert_eq!(opened.store.instance() == instance, expect);
+    let check = |opened: &OpenedStore, is_same: bool| {
+        assert_eq!(opened.is_new_instance, !is_same);
+        assert_eq!(opened.store.instance() == instance, is_same);
     };
     drop(first);
     let killed = open("a\n");
@@ -53,8 +53,8 @@ fn an_instance_lasts_until_numbers_may_be_given_out_twice() {
     assert_eq!(again.store.instance(), renewed);
     again.store.close().unwrap();
 
-    let file = folder.path().join(FILE_NAME);
-    let copy = folder.path().join("copy");
+    let file = dir.path().join(FILE_NAME);
+    let copy = dir.path().join("copy");
     fs::copy(&file, &copy).unwrap();
     fs::rename(&copy, &file).unwrap();
     let restored = open("d");
@@ -63,9 +63,9 @@ fn an_instance_lasts_until_numbers_may_be_given_out_twice() {
 }
 
 #[test]
-fn a_barrier_is_up_to_the_last_event() {
-    let folder = folder();
-    let mut store = open(&folder);
+fn barrier_makes_all_events_durable() {
+    let dir = temp_dir();
+    let mut store = open(&dir);
     assert_eq!(store.barrier().unwrap(), 0);
     events(&mut store, "1", 3, at(0));
     assert_eq!(store.durable_seq(), 0);
@@ -77,64 +77,64 @@ fn a_barrier_is_up_to_the_last_event() {
 }
 
 #[test]
-fn folder_and_files_are_private() {
+fn directory_and_files_are_private() {
     use std::os::unix::fs::PermissionsExt as _;
-    let outer = folder();
-    let folder = outer.path().join("a/state");
-    let mut store = Store::open(&folder, BOOT_ID).unwrap().store;
+    let parent = temp_dir();
+    let dir = parent.path().join("a/state");
+    let mut store = Store::open(&dir, BOOT_ID).unwrap().store;
     events(&mut store, "1", 1, at(0));
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(&folder), 0o700);
-    let files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(mode(&dir), 0o700);
+    let files: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(files.len(), 3);
     assert!(files.iter().all(|file| mode(file) == 0o600), "{files:?}");
 }
 
 #[test]
-fn what_is_not_ours_is_refused_and_left_alone() {
+fn foreign_newer_or_corrupt_file_is_refused_and_unchanged() {
     let pragmas = |application: u32, version: u32| {
-        let folder = folder();
-        open(&folder).close().unwrap();
-        let connection = Connection::open(folder.path().join(FILE_NAME)).unwrap();
+        let dir = temp_dir();
+        open(&dir).close().unwrap();
+        let connection = Connection::open(dir.path().join(FILE_NAME)).unwrap();
         connection.pragma_update(None, "application_id", application).unwrap();
         connection.pragma_update(None, "user_version", version).unwrap();
         connection.close().unwrap();
-        fs::read(folder.path().join(FILE_NAME)).unwrap()
+        fs::read(dir.path().join(FILE_NAME)).unwrap()
     };
-    let ours = 0x646f_7373;
-    let mut damaged = pragmas(ours, 1);
-    damaged[100..200].fill(0xff);
+    let application_id = 0x646f_7373;
+    let mut corrupt = pragmas(application_id, 1);
+    corrupt[100..200].fill(0xff);
     let newer = format!(
-        "written by a newer dossierd (store format 7, this one knows up to {})",
+        "written by a newer dossierd (store format 7, this version knows up to {})",
         schema::MIGRATIONS.len()
     );
-    for (bytes, expect) in [
-        (pragmas(ours, 7), &*newer),
-        (pragmas(1, 1), "another program's SQLite file"),
-        (vec![b'x'; 4096], "not an SQLite file"),
-        (damaged, "not a sound store"),
+    for (bytes, message) in [
+        (pragmas(application_id, 7), &*newer),
+        (pragmas(1, 1), "an SQLite database of another program"),
+        (vec![b'x'; 4096], "not an SQLite database"),
+        (corrupt, "not a valid store"),
     ] {
-        let folder = folder();
-        let file = folder.path().join(FILE_NAME);
+        let dir = temp_dir();
+        let file = dir.path().join(FILE_NAME);
         fs::write(&file, &bytes).unwrap();
-        let Err(error) = Store::open(folder.path(), BOOT_ID) else { panic!("opened: {expect}") };
-        assert!(error.to_string().contains(expect), "{error}");
+        let Err(error) = Store::open(dir.path(), BOOT_ID) else { panic!("opened: {message}") };
+        assert!(error.to_string().contains(message), "{error}");
         assert!(!error.is_survivable());
-        assert_eq!(fs::read(&file).unwrap(), bytes, "{expect}");
-        if !expect.starts_with("not a sound") {
-            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{expect}");
+        assert_eq!(fs::read(&file).unwrap(), bytes, "{message}");
+        if !message.starts_with("not a valid") {
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "{message}");
         }
     }
 }
 
 #[test]
-fn a_row_that_we_did_not_write_is_damage() {
-    let folder = folder();
-    let mut store = open(&folder);
-    let set = FeatureChange { upserts: vec![file("a")], ..change("1") };
-    store.commit(vec![set], at(0)).unwrap();
+fn invalid_row_is_reported_as_corruption() {
+    let dir = temp_dir();
+    let mut store = open(&dir);
+    let upsert = FeatureChange { upserts: vec![file("a")], ..change("1") };
+    store.commit(vec![upsert], at(0)).unwrap();
     for (column, value) in [
-        ("class", Value::Text("odd".into())),
+        ("class", Value::Text("unknown".into())),
         ("hash", Value::Blob(vec![1])),
         ("path", Value::Blob(b"../a".into())),
         ("indexed_at", Value::Integer(i64::MAX)),
@@ -160,9 +160,9 @@ fn a_row_that_we_did_not_write_is_damage() {
 }
 
 #[test]
-fn the_log_is_moved_while_others_write_and_read() {
-    let folder = folder();
-    let mut store = open(&folder);
+fn checkpoint_runs_while_others_read_and_write() {
+    let dir = temp_dir();
+    let mut store = open(&dir);
     let (mut reader, mut checkpointer) = (store.journal().reader(), store.checkpointer());
     for round in 1..4 {
         events(&mut store, "1", 50, at(0));
@@ -170,6 +170,6 @@ fn the_log_is_moved_while_others_write_and_read() {
         assert_eq!(page.events.len(), 50 * round);
         assert_eq!(checkpointer.checkpoint().unwrap(), 0);
     }
-    let log = fs::metadata(folder.path().join(format!("{FILE_NAME}-wal"))).unwrap().len();
-    assert!(log < 200 << 10, "the log is used again: {log}");
+    let wal_bytes = fs::metadata(dir.path().join(format!("{FILE_NAME}-wal"))).unwrap().len();
+    assert!(wal_bytes < 200 << 10, "the WAL is reused: {wal_bytes} bytes");
 }

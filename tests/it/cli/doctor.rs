@@ -130,7 +130,7 @@ fn corrupt_or_newer_store_is_an_error() {
         *byte = 0xff;
     }
     fs::write(&store, &bytes).unwrap();
-    assert_finding(&doctor(&project), "error", "store", "not a sound store");
+    assert_finding(&doctor(&project), "error", "store", "not a valid store");
     bytes = valid;
     // `user_version` in the header, which is the number of the format.
     bytes[60..64].copy_from_slice(&99_u32.to_be_bytes());
