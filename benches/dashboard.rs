@@ -1,9 +1,9 @@
-//! What the dashboard waits for: `cargo bench --bench dashboard`.
+//! Response times of the dashboard: `cargo bench --bench dashboard`.
 //!
-//! It prints how long lists and filters of a large feature take over the loopback listener, and how
-//! soon a browser has painted a page of many features, where one is there. A broken promise is
-//! printed, not failed on: a busy machine breaks it too.
-#![allow(clippy::print_stdout, reason = "figures are what it is for")]
+//! Prints the time of lists and filters of a large feature over the loopback listener, and, if there is a
+//! browser, the time until it has painted a page of many features. A broken promise does not fail the run,
+//! because a busy machine breaks it too.
+#![allow(clippy::print_stdout, reason = "it prints figures")]
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -16,25 +16,26 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
-/// Artifacts of the feature that is listed, and requests that are timed.
+/// Number of artifacts of the listed feature, of measured requests, and promised median.
 const ARTIFACTS: usize = 1_000;
 const REQUESTS: usize = 300;
 const MAX_LIST: Duration = Duration::from_millis(5);
-/// Features of the page that is painted.
+/// Number of features of the painted page.
 const FEATURES: usize = 412;
-const READY: Duration = Duration::from_mins(1);
+/// Timeout for the readiness of the daemon.
+const READY_TIMEOUT: Duration = Duration::from_mins(1);
 
 fn main() -> anyhow::Result<()> {
     let base = tempfile::tempdir()?;
     let (root, run) = (base.path().join("project"), base.path().join("run"));
     fs::DirBuilder::new().mode(0o700).create(&run)?;
-    for at in 0..ARTIFACTS {
-        write(&root.join(format!("kitty-specs/000-large/research/n{at:04}.md")), "# Note\n")?;
+    for number in 0..ARTIFACTS {
+        write(&root.join(format!("kitty-specs/000-large/research/n{number:04}.md")), "# Note\n")?;
     }
-    for at in 1..FEATURES {
-        let feature = root.join(format!("kitty-specs/{at:03}-feature"));
+    for number in 1..FEATURES {
+        let feature = root.join(format!("kitty-specs/{number:03}-feature"));
         for name in ["spec.md", "plan.md", "tasks.md", "tasks/WP01.md"] {
-            write(&feature.join(name), &format!("# {name} of {at}\n"))?;
+            write(&feature.join(name), &format!("# {name} of {number}\n"))?;
         }
     }
     let home = base.path().join("home");
@@ -45,21 +46,22 @@ fn main() -> anyhow::Result<()> {
         command
     };
     let daemon = dossierd(&["run", "."]).stdout(Stdio::null()).spawn()?;
-    let _daemon = Killed(daemon);
-    let begun = Instant::now();
+    let _daemon = KillOnDrop(daemon);
+    let start = Instant::now();
     while !dossierd(&["rescan", "--json"]).output()?.status.success() {
-        ensure!(begun.elapsed() < READY, "the daemon does not become ready");
+        ensure!(start.elapsed() < READY_TIMEOUT, "the daemon does not become ready");
         std::thread::sleep(Duration::from_millis(20));
     }
     let opened = dossierd(&["dashboard", "--json"]).output()?.stdout;
     let opened: Value = serde_json::from_slice(&opened)?;
-    lists(&opened)?;
-    paint(&opened)
+    bench_lists(&opened)?;
+    bench_paint(&opened)
 }
 
-struct Killed(Child);
+/// A process that is killed when dropped.
+struct KillOnDrop(Child);
 
-impl Drop for Killed {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -67,66 +69,71 @@ impl Drop for Killed {
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    fs::create_dir_all(path.parent().context("a path")?)?;
+    fs::create_dir_all(path.parent().context("no parent directory")?)?;
     Ok(fs::write(path, text)?)
 }
 
-fn lists(opened: &Value) -> anyhow::Result<()> {
-    let text = |name: &str| opened[name].as_str().context("an address");
+/// Measures lists and filters.
+fn bench_lists(opened: &Value) -> anyhow::Result<()> {
+    let text = |name: &str| opened[name].as_str().context("no address");
     let host = text("address")?.trim_start_matches("http://").trim_end_matches('/');
     let mut stream = TcpStream::connect(host)?;
     stream.set_nodelay(true)?;
     let list = "/api/dossier/artifacts?feature=000-large";
-    for (what, filter) in [
+    for (name, filter) in [
         ("list", ""),
         ("filter", "&class=evidence&required_only=false"),
         ("missing", "&missing_only=true"),
     ] {
         let mut times = Vec::with_capacity(REQUESTS);
         for _ in 0..REQUESTS {
-            let begun = Instant::now();
+            let start = Instant::now();
             write!(
                 stream,
                 "GET {list}{filter} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\n\r\n",
                 text("token")?
             )?;
-            answer(&mut stream)?;
-            times.push(begun.elapsed());
+            read_response(&mut stream)?;
+            times.push(start.elapsed());
         }
         times.sort_unstable();
         let (p50, p99) = (times[REQUESTS / 2], times[REQUESTS * 99 / 100]);
-        let verdict = if p50 <= MAX_LIST { "kept" } else { "BROKEN" };
+        let result = if p50 <= MAX_LIST { "met" } else { "BROKEN" };
         println!(
-            "{what} of {ARTIFACTS} artifacts: p50 {p50:.2?}, p99 {p99:.2?} (p50 {MAX_LIST:?}: {verdict})"
+            "{name} of {ARTIFACTS} artifacts: p50 {p50:.2?}, p99 {p99:.2?} (p50 {MAX_LIST:?}: {result})"
         );
     }
     Ok(())
 }
 
-fn answer(stream: &mut TcpStream) -> anyhow::Result<()> {
+/// Reads a response.
+fn read_response(stream: &mut TcpStream) -> anyhow::Result<()> {
     let mut read = Vec::with_capacity(1 << 19);
     let mut chunk = vec![0; 1 << 16];
     loop {
         let count = stream.read(&mut chunk)?;
-        ensure!(count > 0, "the connection ended");
+        ensure!(count > 0, "the connection was closed");
         read.extend_from_slice(&chunk[..count]);
         let Some(head) = read.windows(4).position(|part| part == b"\r\n\r\n") else { continue };
         let text = str::from_utf8(&read[..head])?.to_ascii_lowercase();
         ensure!(text.starts_with("http/1.1 200"), "{text}");
         let length = text.lines().find_map(|line| line.strip_prefix("content-length: "));
-        let length: usize = length.context("a length")?.parse()?;
+        let length: usize = length.context("no content length")?.parse()?;
         if read.len() >= head + 4 + length {
             return Ok(());
         }
     }
 }
 
-fn paint(opened: &Value) -> anyhow::Result<()> {
+/// Measures the painting of the page in a browser.
+fn bench_paint(opened: &Value) -> anyhow::Result<()> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/paint.mjs");
-    let url = opened["url"].as_str().context("an address")?;
+    let url = opened["url"].as_str().context("no address")?;
     match Command::new("node").arg(script).args([url, &FEATURES.to_string()]).output() {
-        Ok(done) if done.status.success() => print!("{}", String::from_utf8_lossy(&done.stdout)),
-        Ok(done) => println!("NOT RUN: a browser: {}", String::from_utf8_lossy(&done.stderr)),
+        Ok(output) if output.status.success() => {
+            print!("{}", String::from_utf8_lossy(&output.stdout))
+        }
+        Ok(output) => println!("NOT RUN: a browser: {}", String::from_utf8_lossy(&output.stderr)),
         Err(error) => println!("NOT RUN: a browser: {error}"),
     }
     Ok(())

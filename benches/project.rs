@@ -1,4 +1,4 @@
-//! The project that benchmarks measure, and how they say what came of it.
+//! The project that benchmarks measure, and the output of promises.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
@@ -6,25 +6,25 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-/// Files of the project.
+/// Number of files of the project.
 pub(crate) const FILES: usize = 10_000;
-/// Their mean size where they must be padded; that of the corpus.
+/// Mean size of the files if they are padded; that of the corpus.
 const MEAN_BYTES: u64 = 9_600;
 
-/// Says whether a promise is kept.
-pub(crate) fn promise(text: &str, kept: bool) {
-    println!("PROMISE {}: {text}", if kept { "MET" } else { "BROKEN" });
+/// Prints whether a promise is met.
+pub(crate) fn promise(text: &str, is_met: bool) {
+    println!("PROMISE {}: {text}", if is_met { "MET" } else { "BROKEN" });
 }
 
 /// The project whose features are repeated.
 pub(crate) struct Source {
-    /// Which one it is.
+    /// Name of the project for the output.
     pub(crate) name: &'static str,
     root: PathBuf,
 }
 
 impl Source {
-    /// A real one where it lies beside this repository, else the example.
+    /// Returns a real project if there is one next to the repository, otherwise the example.
     pub(crate) fn find() -> anyhow::Result<Self> {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
         for (name, path) in [
@@ -39,8 +39,7 @@ impl Source {
         bail!("no project to repeat in {}", here.display())
     }
 
-    /// Makes a project of exactly [`FILES`] files by repeating the features, and says how many
-    /// bytes they have.
+    /// Creates a project of exactly [`FILES`] files by repeating the features; returns their total size.
     pub(crate) fn repeat(&self, to: &Path) -> anyhow::Result<u64> {
         copy_tree(&self.root.join(".kittify/overrides"), &to.join(".kittify/overrides"))?;
         fs::create_dir_all(to.join(".kittify"))?;
@@ -48,11 +47,11 @@ impl Source {
         list(&self.root.join("kitty-specs"), Path::new(""), &mut files)?;
         let copies = self.copies_of_markdown(&files)?;
         let mut bytes = 0;
-        for (place, path) in files.iter().cycle().take(FILES).enumerate() {
+        for (index, path) in files.iter().cycle().take(FILES).enumerate() {
             let from = self.root.join("kitty-specs").join(path);
-            let round = place / files.len();
-            let to = to.join("kitty-specs").join(format!("r{round:03}-{}", path.display()));
-            fs::create_dir_all(to.parent().context("a folder")?)?;
+            let repetition = index / files.len();
+            let to = to.join("kitty-specs").join(format!("r{repetition:03}-{}", path.display()));
+            fs::create_dir_all(to.parent().context("no parent directory")?)?;
             let content = fs::read(&from)?;
             let copies = if is_markdown(path) { copies } else { 1 };
             let mut file = BufWriter::new(File::create(&to)?);
@@ -65,7 +64,7 @@ impl Source {
         Ok(bytes)
     }
 
-    /// How often Markdown is repeated in itself for the files to have the wanted mean size.
+    /// Returns how often the content of Markdown files is repeated to reach the mean size.
     fn copies_of_markdown(&self, files: &[PathBuf]) -> anyhow::Result<u64> {
         let (mut markdown, mut other) = (0, 0);
         for path in files {
@@ -81,7 +80,7 @@ fn is_markdown(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "md")
 }
 
-/// The files below `root` that could be artifacts, relative to it, in order of name.
+/// Appends the files below `root` that could be artifacts, relative to it, sorted by name.
 pub(crate) fn list(root: &Path, below: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     let mut entries = fs::read_dir(root.join(below))?.collect::<Result<Vec<_>, _>>()?;
     entries.sort_by_key(fs::DirEntry::file_name);
@@ -99,7 +98,7 @@ pub(crate) fn list(root: &Path, below: &Path, files: &mut Vec<PathBuf>) -> anyho
     Ok(())
 }
 
-/// Copies the files of `from`, where there are any.
+/// Copies the files of `from`, if it exists.
 fn copy_tree(from: &Path, to: &Path) -> anyhow::Result<()> {
     let mut files = Vec::new();
     if from.is_dir() {
@@ -107,7 +106,7 @@ fn copy_tree(from: &Path, to: &Path) -> anyhow::Result<()> {
     }
     for path in files {
         let to = to.join(&path);
-        fs::create_dir_all(to.parent().context("a folder")?)?;
+        fs::create_dir_all(to.parent().context("no parent directory")?)?;
         fs::copy(from.join(&path), to)?;
     }
     Ok(())

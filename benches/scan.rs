@@ -1,13 +1,13 @@
-//! What a scan costs, beside the plain tools, in one run: `make bench`.
+//! Cost of a scan compared with `sha256sum`: `cargo bench --bench scan`.
 //!
-//! It prints figures and whether the two promises of a scan hold: at most half the wall time of
-//! `find | xargs -P$(nproc) sha256sum` over the same 10,000 files, in less than 30 MiB. A broken
-//! promise is printed, not failed on: a busy machine breaks it too. The cache is warm throughout,
-//! and the two commands take turns, so that what else the machine does meets both.
+//! Prints figures and whether both promises of a scan are met: at most half the wall time of
+//! `find | xargs -P$(nproc) sha256sum` over the same 10,000 files, in less than 30 MiB. A broken promise
+//! does not fail the run, because a busy machine breaks it too. The page cache is warm, and the commands
+//! alternate, so that other load affects both.
 //!
-//! This process stays small on purpose: `ru_maxrss` of a child is never less than its parent's
-//! memory at the time of the `exec`.
-#![allow(clippy::print_stdout, reason = "figures are what it is for")]
+//! This process uses little memory on purpose: `ru_maxrss` of a child is at least the memory of its parent
+//! at the time of the `exec`.
+#![allow(clippy::print_stdout, reason = "it prints figures")]
 
 mod project;
 
@@ -22,28 +22,28 @@ use wait4::{ResourceUsage, Wait4 as _};
 
 use project::{FILES, Source, promise};
 
-/// Rounds of the comparison.
-const ROUNDS: usize = 15;
-/// Most that a scan may take of the plain tools' time.
+/// Number of runs of each command.
+const RUNS: usize = 15;
+/// Maximum time of a scan, relative to that of `sha256sum`.
 const MAX_RATIO: f64 = 0.5;
-/// Most memory of a scan, in MiB.
+/// Maximum memory of a scan, in MiB.
 const MAX_MIB: f64 = 30.0;
-/// Files of the one feature that is made larger step by step.
+/// Numbers of files of a feature that grows.
 const SIZES: [usize; 3] = [10_000, 50_000, 100_000];
-/// Files of one of its directories.
-const PER_FOLDER: usize = 500;
-/// Most that the time for a file may grow from the first size to the last.
+/// Number of files in each of its directories.
+const FILES_PER_DIR: usize = 500;
+/// Maximum growth of the time for each file from the first size to the last.
 const MAX_GROWTH: f64 = 1.3;
 
 fn main() -> anyhow::Result<()> {
     let scratch = tempfile::tempdir()?;
     let bench = Bench { config: scratch.path().join("config") };
-    compare(&bench, &scratch.path().join("project"))?;
-    grow(&bench, &scratch.path().join("large"))
+    bench_against_sha256sum(&bench, &scratch.path().join("project"))?;
+    bench_growth(&bench, &scratch.path().join("large"))
 }
 
-/// Scan and plain tools over the same files.
-fn compare(bench: &Bench, root: &Path) -> anyhow::Result<()> {
+/// Compares a scan with `sha256sum` over the same files.
+fn bench_against_sha256sum(bench: &Bench, root: &Path) -> anyhow::Result<()> {
     let source = Source::find()?;
     let bytes = source.repeat(root)?;
     println!("{FILES} files, {} KiB on average, from {}", bytes / FILES as u64 / 1024, source.name);
@@ -51,71 +51,71 @@ fn compare(bench: &Bench, root: &Path) -> anyhow::Result<()> {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     let plain = || bench.plain(root, threads, "sha256sum");
     let scan = || bench.scan(root);
-    let [plain, scan] = take_turns(ROUNDS, [&plain, &scan])?;
+    let [plain, scan] = alternate(RUNS, [&plain, &scan])?;
     println!("find | xargs -P{threads} sha256sum   {plain}");
     println!("dossierd scan --json           {scan}");
     let ratio = scan.wall.as_secs_f64() / plain.wall.as_secs_f64();
-    promise(&format!("a scan takes {ratio:.2} of the plain tools' time, at most {MAX_RATIO}"), {
+    promise(&format!("a scan takes {ratio:.2} of the time of sha256sum, at most {MAX_RATIO}"), {
         ratio <= MAX_RATIO
     });
-    promise(&format!("it uses {:.1} MiB, less than {MAX_MIB}", scan.mib), scan.mib < MAX_MIB);
+    promise(&format!("memory {:.1} MiB, less than {MAX_MIB}", scan.mib), scan.mib < MAX_MIB);
 
-    // A sha256sum that is linked with OpenSSL uses the processor's own instructions, as a scan does;
-    // one that is not takes more than twice as long. This tells what the ratio above rests on.
+    // A `sha256sum` that is linked with OpenSSL uses the SHA instructions of the processor, as a scan does;
+    // another one takes more than twice as long. This shows which one the ratio refers to.
     if Command::new("openssl").arg("version").stdout(Stdio::null()).status().is_ok() {
         let openssl = || bench.plain(root, threads, "openssl dgst -sha256 -r");
-        let [openssl] = take_turns(ROUNDS, [&openssl])?;
+        let [openssl] = alternate(RUNS, [&openssl])?;
         println!("the same with openssl dgst     {openssl}");
     }
 
-    // With baselines it has more to do: work packages are hashed a second time without what the
-    // runtime writes, and everything is compared.
+    // With baselines a scan also hashes work packages without the fields that the runtime writes, and
+    // compares everything.
     bench.accept(root)?;
-    let [compared] = take_turns(ROUNDS, [&|| bench.scan(root)])?;
-    let times = compared.wall.as_secs_f64() / scan.wall.as_secs_f64();
-    println!("a scan with baselines          {compared}, {times:.2} times as long");
+    let [with_baselines] = alternate(RUNS, [&|| bench.scan(root)])?;
+    let times = with_baselines.wall.as_secs_f64() / scan.wall.as_secs_f64();
+    println!("a scan with baselines          {with_baselines}, {times:.2} times as long");
     Ok(())
 }
 
-/// One feature with more and more files.
-fn grow(bench: &Bench, root: &Path) -> anyhow::Result<()> {
+/// Measures how the time grows with the number of files of a feature.
+fn bench_growth(bench: &Bench, root: &Path) -> anyhow::Result<()> {
     println!("\none feature of small files");
     let mut per_file = Vec::new();
-    let mut made = 0;
+    let mut created = 0;
     for size in SIZES {
-        for number in made..size {
-            let folder =
-                root.join(format!("kitty-specs/001-large/notes/{:04}", number / PER_FOLDER));
-            if number % PER_FOLDER == 0 {
-                fs::create_dir_all(&folder)?;
+        for number in created..size {
+            let dir =
+                root.join(format!("kitty-specs/001-large/notes/{:04}", number / FILES_PER_DIR));
+            if number % FILES_PER_DIR == 0 {
+                fs::create_dir_all(&dir)?;
             }
-            fs::write(folder.join(format!("note-{number}.md")), format!("# Note {number}\n"))?;
+            fs::write(dir.join(format!("note-{number}.md")), format!("# Note {number}\n"))?;
         }
-        made = size;
-        let [scan] = take_turns(5, [&|| bench.scan(root)])?;
+        created = size;
+        let [scan] = alternate(5, [&|| bench.scan(root)])?;
         #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
         let micros = |time: Duration| time.as_secs_f64() * 1e6 / size as f64;
         println!("{size:>7} files                  {scan}, {:.2} us a file", micros(scan.wall));
-        // A busy machine stretches wall time, and the longer the run the more surely.
+        // CPU time, because other load increases the wall time of long runs most.
         per_file.push(micros(scan.cpu));
     }
     let growth = per_file[per_file.len() - 1] / per_file[0];
     let text =
-        format!("time grows as the files do: one costs {growth:.2} times the CPU at the end");
+        format!("the time is linear: a file costs {growth:.2} times the CPU at the largest size");
     promise(&format!("{text}, at most {MAX_GROWTH}"), growth <= MAX_GROWTH);
     Ok(())
 }
 
-/// Runs each command once to warm up, then all in turn, `rounds` times.
-fn take_turns<const N: usize>(
-    rounds: usize,
+/// Runs each command once to warm up, then all alternately, `runs_each` times.
+fn alternate<const N: usize>(
+    runs_each: usize,
     commands: [&dyn Fn() -> anyhow::Result<Run>; N],
 ) -> anyhow::Result<[Figures; N]> {
     for command in commands {
         command()?;
     }
     let mut runs: [Vec<Run>; N] = std::array::from_fn(|_| Vec::new());
-    for _ in 0..rounds {
+    for _ in 0..runs_each {
         for (command, runs) in commands.iter().zip(&mut runs) {
             runs.push(command()?);
         }
@@ -129,17 +129,17 @@ struct Run {
     usage: ResourceUsage,
 }
 
-/// What some runs of one command came to.
+/// Statistics of the runs of a command.
 struct Figures {
     wall: Duration,
-    least: Duration,
-    most: Duration,
+    min: Duration,
+    max: Duration,
     cpu: Duration,
     mib: f64,
 }
 
 impl Figures {
-    /// Medians; of the memory the most.
+    /// Returns the median times and the maximum memory.
     fn of(runs: &[Run]) -> Self {
         let median = |times: &mut Vec<Duration>| {
             times.sort_unstable();
@@ -151,7 +151,7 @@ impl Figures {
         let wall = median(&mut walls);
         #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
         let mib = bytes as f64 / f64::from(1 << 20);
-        Self { wall, least: walls[0], most: walls[walls.len() - 1], cpu: median(&mut cpus), mib }
+        Self { wall, min: walls[0], max: walls[walls.len() - 1], cpu: median(&mut cpus), mib }
     }
 }
 
@@ -162,15 +162,15 @@ impl std::fmt::Display for Figures {
             f,
             "{:>6.1} ms median ({:.1} to {:.1}), {:>6.1} ms of CPU, {:>4.1} MiB",
             ms(self.wall),
-            ms(self.least),
-            ms(self.most),
+            ms(self.min),
+            ms(self.max),
             ms(self.cpu),
             self.mib,
         )
     }
 }
 
-/// How the commands are run: with an empty configuration, their output thrown away.
+/// Runs commands with an empty configuration; their output is discarded.
 struct Bench {
     config: PathBuf,
 }
@@ -194,11 +194,11 @@ impl Bench {
     fn time(&self, command: &mut Command) -> anyhow::Result<Run> {
         command.env("XDG_CONFIG_HOME", &self.config).stdin(Stdio::null()).stdout(Stdio::null());
         let start = Instant::now();
-        let ended = command.spawn().with_context(|| format!("{command:?}"))?.wait4()?;
+        let exit = command.spawn().with_context(|| format!("{command:?}"))?.wait4()?;
         let wall = start.elapsed();
-        if !ended.status.success() {
-            bail!("{command:?} ended with {}", ended.status);
+        if !exit.status.success() {
+            bail!("{command:?} exited with {}", exit.status);
         }
-        Ok(Run { wall, usage: ended.rusage })
+        Ok(Run { wall, usage: exit.rusage })
     }
 }

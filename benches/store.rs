@@ -1,6 +1,6 @@
-//! How fast the store takes events: `cargo bench --bench store`.
+//! Throughput of the store: `cargo bench --bench store`.
 //!
-//! Prints figures and judges none of them.
+//! Prints figures without promises.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use dossierd::core::time::Timestamp;
 use dossierd::store::{EventFilter, EventOrigin, FeatureChange, Store};
 
 fn main() {
-    let folder = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let mut store = Store::open(folder.path(), "boot").unwrap().store;
+    let dir = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let mut store = Store::open(dir.path(), "boot").unwrap().store;
 
     let count: u32 = 100_000;
     let first = change(0..count);
@@ -72,25 +72,28 @@ fn main() {
         }
         steps.push(took);
     }
-    quantiles("a step of retention", steps);
+    quantiles("a step of pruning", steps);
     store.close().unwrap();
 }
 
+/// Returns the result of a function and its duration.
 fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
-    let begin = Instant::now();
+    let start = Instant::now();
     let value = run();
-    (value, begin.elapsed())
+    (value, start.elapsed())
 }
 
+/// Prints the rate of an operation.
 fn rate(what: &str, count: u32, took: Duration) {
     println!("{what}: {count} in {took:?}, {:.0} a second", f64::from(count) / took.as_secs_f64());
 }
 
+/// Prints quantiles of durations.
 fn quantiles(what: &str, mut took: Vec<Duration>) {
     took.sort_unstable();
     let last = took.len() - 1;
     println!(
-        "{what}: p50 {:?}, p99 {:?}, most {:?}",
+        "{what}: p50 {:?}, p99 {:?}, max {:?}",
         took[last / 2],
         took[last * 99 / 100],
         took[last]
@@ -101,6 +104,7 @@ fn now() -> Timestamp {
     SystemTime::now().into()
 }
 
+/// Returns a change that adds artifacts with these numbers.
 fn change(numbers: std::ops::Range<u32>) -> FeatureChange {
     let origin = EventOrigin {
         project: "project".to_owned(),

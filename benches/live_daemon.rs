@@ -1,5 +1,5 @@
-//! A daemon as its clients have it, for benchmarks: started, asked, measured, stopped.
-#![allow(dead_code, reason = "each benchmark uses some of it")]
+//! A running daemon for benchmarks: start, requests, events, resource usage, stop.
+#![allow(dead_code, reason = "each benchmark uses a part")]
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -13,18 +13,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 
-/// Times of one thing that was done often.
+/// Durations of repeated runs of one operation.
 #[derive(Default)]
-pub(crate) struct Edits {
+pub(crate) struct Timings {
     pub(crate) times: Vec<Duration>,
 }
 
-impl Edits {
+impl Timings {
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "a place in a list that is there"
+        reason = "an index below the length"
     )]
+    /// Returns a quantile; 0.5 is the median.
     pub(crate) fn quantile(&self, part: f64) -> Duration {
         let mut sorted = self.times.clone();
         sorted.sort_unstable();
@@ -32,7 +33,7 @@ impl Edits {
     }
 }
 
-impl std::fmt::Display for Edits {
+impl std::fmt::Display for Timings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let at = |part| ms(self.quantile(part));
         let (count, p50, p99) = (self.times.len(), at(0.5), at(0.99));
@@ -40,32 +41,34 @@ impl std::fmt::Display for Edits {
     }
 }
 
+/// Formats a duration in milliseconds.
 pub(crate) fn ms(time: Duration) -> String {
     format!("{:.2} ms", time.as_secs_f64() * 1e3)
 }
 
-/// A daemon over one project, with directories of its own.
+/// A daemon over one project, with its own home directory; killed when dropped.
 pub(crate) struct Daemon {
     child: Child,
-    /// The daemon's own process; another's child under `strace`.
+    /// Process id of the daemon, which is a child of `strace` if that runs it.
     pub(crate) pid: u32,
     pub(crate) socket: PathBuf,
     pub(crate) home: PathBuf,
 }
 
 impl Daemon {
-    /// Starts it; gives how long after its start it was ready.
+    /// Starts a daemon; returns it with the time until it was ready.
     pub(crate) fn start(home: &Path, root: &Path) -> anyhow::Result<(Self, Duration)> {
-        Self::start_by(Command::new(env!("CARGO_BIN_EXE_dossierd")), home, root)
+        Self::start_with(Command::new(env!("CARGO_BIN_EXE_dossierd")), home, root)
     }
 
-    pub(crate) fn start_by(
+    /// Starts a daemon with `command`, to which the arguments are appended.
+    pub(crate) fn start_with(
         mut command: Command,
         home: &Path,
         root: &Path,
     ) -> anyhow::Result<(Self, Duration)> {
         fs::create_dir_all(home.join("run"))?;
-        own_folders(&mut command, home).arg("run").arg(root);
+        set_home(&mut command, home).arg("run").arg(root);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(File::create(home.join("log"))?);
         let begin = Instant::now();
@@ -73,10 +76,10 @@ impl Daemon {
         let socket = home.join("run/dossierd/dossierd.sock");
         let mut daemon = Self { pid: child.id(), child, socket, home: home.to_owned() };
         loop {
-            if daemon.ask("/healthz").is_ok_and(|answer| answer.0 == 200) {
+            if daemon.request("/healthz").is_ok_and(|(status, _)| status == 200) {
                 let ready = begin.elapsed();
                 let status = daemon.get("/api/status")?;
-                let pid = status["pid"].as_u64().context("a pid")?;
+                let pid = status["pid"].as_u64().context("no pid")?;
                 daemon.pid = u32::try_from(pid)?;
                 return Ok((daemon, ready));
             }
@@ -87,23 +90,25 @@ impl Daemon {
         }
     }
 
-    /// One request on a connection of its own: status and body.
-    pub(crate) fn ask(&self, path: &str) -> anyhow::Result<(u16, String)> {
+    /// Sends a request on a new connection; returns status and body.
+    pub(crate) fn request(&self, path: &str) -> anyhow::Result<(u16, String)> {
         let mut stream = UnixStream::connect(&self.socket)?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("an answer")?;
-        let status = head.split(' ').nth(1).context("a status")?.parse()?;
+        let mut response = String::new();
+        stream.read_to_string(&mut response)?;
+        let (head, body) = response.split_once("\r\n\r\n").context("no complete response")?;
+        let status = head.split(' ').nth(1).context("no status")?.parse()?;
         Ok((status, body.to_owned()))
     }
 
+    /// Sends a request that must succeed; returns the JSON body.
     pub(crate) fn get(&self, path: &str) -> anyhow::Result<Value> {
-        let (status, body) = self.ask(path)?;
+        let (status, body) = self.request(path)?;
         ensure!(status == 200, "{path}: {status} {body}");
         Ok(serde_json::from_str(&body)?)
     }
 
+    /// Opens a stream of events.
     pub(crate) fn subscribe(&self) -> anyhow::Result<Subscriber> {
         let mut stream = UnixStream::connect(&self.socket)?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
@@ -111,7 +116,7 @@ impl Daemon {
         let mut subscriber = Subscriber {
             lines: BufReader::new(stream),
             line: String::new(),
-            seen: BTreeMap::new(),
+            others: BTreeMap::new(),
         };
         while subscriber.line != "\r\n" {
             subscriber.read_line()?;
@@ -119,70 +124,75 @@ impl Daemon {
         Ok(subscriber)
     }
 
-    /// Resident memory.
+    /// Returns the resident memory in MiB.
     pub(crate) fn mib(&self) -> anyhow::Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
-        Ok(number_after(&status, "VmRSS:").context("VmRSS")? as f64 / 1024.0)
+        Ok(number_after(&status, "VmRSS:").context("no VmRSS")? as f64 / 1024.0)
     }
 
-    /// How often each of its threads was switched to and from.
-    pub(crate) fn switches(&self) -> anyhow::Result<BTreeMap<OsString, u64>> {
-        self.of_threads("status", |status| {
-            let own = number_after(status, "\nvoluntary_ctxt_switches:");
-            Some(own? + number_after(status, "nonvoluntary_ctxt_switches:")?)
+    /// Returns the number of context switches of each thread.
+    pub(crate) fn context_switches(&self) -> anyhow::Result<BTreeMap<OsString, u64>> {
+        self.for_each_thread("status", |status| {
+            let voluntary = number_after(status, "\nvoluntary_ctxt_switches:");
+            Some(voluntary? + number_after(status, "nonvoluntary_ctxt_switches:")?)
         })
     }
 
-    /// Processor time.
-    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+    /// Returns the CPU time of all threads.
+    pub(crate) fn cpu_time(&self) -> anyhow::Result<Duration> {
         let first = |text: &str| text.split(' ').next().and_then(|word| word.parse().ok());
-        let threads = self.of_threads("schedstat", first)?;
+        let threads = self.for_each_thread("schedstat", first)?;
         Ok(Duration::from_nanos(threads.values().sum()))
     }
 
-    fn of_threads(
+    /// Reads a number from a file in `/proc` for each thread.
+    fn for_each_thread(
         &self,
         file: &str,
         number: impl Fn(&str) -> Option<u64>,
     ) -> anyhow::Result<BTreeMap<OsString, u64>> {
         let mut numbers = BTreeMap::new();
         for thread in fs::read_dir(format!("/proc/{}/task", self.pid))? {
-            // A thread may have ended meanwhile.
+            // The thread may have exited since the directory was read.
             let thread = thread?;
             if let Ok(text) = fs::read_to_string(thread.path().join(file)) {
-                let number = number(&text).with_context(|| format!("a number in {file}"))?;
+                let number = number(&text).with_context(|| format!("no number in {file}"))?;
                 numbers.insert(thread.file_name(), number);
             }
         }
         Ok(numbers)
     }
 
-    /// That every tree hash is the one of a scan made now.
-    pub(crate) fn agrees_with_disk(&self, root: &Path, status: &Value) -> anyhow::Result<()> {
+    /// Checks that the tree hash of every feature equals that of a new scan.
+    pub(crate) fn ensure_matches_disk(&self, root: &Path, status: &Value) -> anyhow::Result<()> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dossierd"));
         let scan =
-            own_folders(&mut command, &self.home).args(["scan", "--json"]).arg(root).output()?;
+            set_home(&mut command, &self.home).args(["scan", "--json"]).arg(root).output()?;
         let mut fresh = BTreeMap::new();
         for line in std::str::from_utf8(&scan.stdout)?.lines() {
             let snapshot: Value = serde_json::from_str(line)?;
             fresh
                 .insert(snapshot["feature_slug"].to_string(), snapshot["tree_hash_sha256"].clone());
         }
-        let features = status["projects"][0]["features"].as_array().context("features")?;
-        ensure!(features.len() == fresh.len() && !fresh.is_empty(), "other features than a scan");
+        let features = status["projects"][0]["features"].as_array().context("no features")?;
+        ensure!(
+            features.len() == fresh.len() && !fresh.is_empty(),
+            "the features differ from those of a scan"
+        );
         for feature in features {
             let slug = feature["feature_slug"].to_string();
-            let same = fresh.get(&slug) == Some(&feature["tree_hash_sha256"]);
-            ensure!(same, "{slug} is not what a scan says");
+            let is_equal = fresh.get(&slug) == Some(&feature["tree_hash_sha256"]);
+            ensure!(is_equal, "{slug} differs from a scan");
         }
         Ok(())
     }
 
+    /// Stops the daemon with `SIGTERM`.
     pub(crate) fn stop(mut self) -> anyhow::Result<()> {
-        let killed = Command::new("kill").arg(self.pid.to_string()).status()?;
-        ensure!(killed.success(), "the daemon was gone already");
-        let ended = self.child.wait()?;
-        ensure!(ended.success(), "the daemon ended with {ended}");
+        let kill = Command::new("kill").arg(self.pid.to_string()).status()?;
+        ensure!(kill.success(), "the daemon has already exited");
+        let status = self.child.wait()?;
+        ensure!(status.success(), "the daemon exited with {status}");
         Ok(())
     }
 }
@@ -194,7 +204,8 @@ impl Drop for Daemon {
     }
 }
 
-pub(crate) fn own_folders<'a>(command: &'a mut Command, home: &Path) -> &'a mut Command {
+/// Sets the directories of a command to those below `home`.
+pub(crate) fn set_home<'a>(command: &'a mut Command, home: &Path) -> &'a mut Command {
     command
         .env("HOME", home)
         .env("XDG_CONFIG_HOME", home.join("config"))
@@ -202,6 +213,7 @@ pub(crate) fn own_folders<'a>(command: &'a mut Command, home: &Path) -> &'a mut 
         .env("XDG_RUNTIME_DIR", home.join("run"))
 }
 
+/// Returns the number that follows a name.
 pub(crate) fn number_after(text: &str, name: &str) -> Option<u64> {
     let rest = text.split_once(name)?.1;
     rest.split_whitespace().next()?.parse().ok()
@@ -211,11 +223,12 @@ pub(crate) fn number_after(text: &str, name: &str) -> Option<u64> {
 pub(crate) struct Subscriber {
     lines: BufReader<UnixStream>,
     line: String,
-    /// Files that others than the edited one were about, with their hashes.
-    pub(crate) seen: BTreeMap<String, String>,
+    /// File name and hash of each artifact event that the caller did not wait for.
+    pub(crate) others: BTreeMap<String, String>,
 }
 
 impl Subscriber {
+    /// Returns the next event.
     pub(crate) fn next(&mut self) -> anyhow::Result<Value> {
         loop {
             self.read_line()?;
@@ -225,11 +238,12 @@ impl Subscriber {
         }
     }
 
-    /// The line that was read last.
+    /// Returns the last line that was read.
     pub(crate) fn line(&self) -> &str {
         &self.line
     }
 
+    /// Reads a line of the stream.
     pub(crate) fn read_line(&mut self) -> anyhow::Result<()> {
         self.line.clear();
         ensure!(self.lines.read_line(&mut self.line)? > 0, "the stream ended");

@@ -1,6 +1,5 @@
-//! Whether anybody but the receiver notices that it hangs while 100,000 events wait for it. Two
-//! daemons with the same journal, one of them with such a webhook, are edited in turn: how long an
-//! edit takes to a subscriber of each, and what memory each has.
+//! Cost of a webhook whose receiver hangs while 100,000 events wait for it. Two daemons have the same
+//! journal, and one of them such a webhook; the latency of edits and the memory of both are compared.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -12,26 +11,30 @@ use anyhow::{Context as _, ensure};
 use dossierd::core::digest::Digest;
 use dossierd::store::Store;
 
-use super::live::{Daemon, Edits, Subscriber, ms};
+use super::live_daemon::{Daemon, Subscriber, Timings, ms};
 
+/// Number of waiting events.
 const QUEUED: u64 = 100_000;
+/// Number of edits of each daemon.
 const EDITS: u32 = 1_000;
-/// The rest between two edits.
-const REST: Duration = Duration::from_millis(4);
-/// Most that an edit may take longer; what two runs of the same differ by.
+/// Interval between two edits.
+const EDIT_INTERVAL: Duration = Duration::from_millis(4);
+/// Maximum ratio of the latencies, which is the variation between two equal runs.
 const MAX_RATIO: f64 = 1.25;
-/// Most memory that a queue may cost, in MiB.
-const MAX_MEMORY: f64 = 4.0;
+/// Maximum additional memory, in MiB.
+const MAX_MEMORY_MIB: f64 = 4.0;
 
+/// One of the two daemons.
 struct Side {
     daemon: Daemon,
     subscriber: Subscriber,
     file: PathBuf,
-    edits: Edits,
+    edits: Timings,
 }
 
+/// Runs the comparison and prints the results.
 pub(crate) fn run(scratch: &Path, secret: &Path) -> anyhow::Result<()> {
-    let address = hanging()?;
+    let address = start_hanging_receiver()?;
     let webhook = format!(
         "webhook: {{url: 'http://{address}/', secret_file: {}, batch: 100, timeout: 1s, \
          backoff: {{first_ms: 10, most_ms: 100}}}}\n",
@@ -39,41 +42,44 @@ pub(crate) fn run(scratch: &Path, secret: &Path) -> anyhow::Result<()> {
     );
     let mut sides =
         [Side::start(&scratch.join("without"), "")?, Side::start(&scratch.join("with"), &webhook)?];
-    let waits = |side: &Side| -> anyhow::Result<u64> {
+    let lag = |side: &Side| -> anyhow::Result<u64> {
         let status = side.daemon.get("/api/status")?;
         Ok(status["delivery"][0]["lag"].as_u64().unwrap_or_default())
     };
     for number in 0..EDITS {
-        // Each is the first as often as the other.
+        // Each daemon is the first equally often.
         let first = (number % 2) as usize;
-        for place in [first, 1 - first] {
-            std::thread::sleep(REST);
-            sides[place].edit(number)?;
+        for index in [first, 1 - first] {
+            std::thread::sleep(EDIT_INTERVAL);
+            sides[index].edit(number)?;
         }
     }
     ensure!(
-        waits(&sides[1])? >= QUEUED && waits(&sides[0])? == 0,
-        "the queue is where it should be"
+        lag(&sides[1])? >= QUEUED && lag(&sides[0])? == 0,
+        "only the daemon with a webhook has waiting events"
     );
     let [without, with] = &sides;
-    println!("an edit to its event, no webhook: {}", without.edits);
+    println!("latency of an edit without webhook: {}", without.edits);
     println!("  with {QUEUED} events for a receiver that hangs: {}", with.edits);
     for (name, part) in [("p50", 0.5), ("p99", 0.99)] {
-        let (known, time) = (without.edits.quantile(part), with.edits.quantile(part));
-        let ratio = time.as_secs_f64() / known.as_secs_f64();
+        let (baseline, time) = (without.edits.quantile(part), with.edits.quantile(part));
+        let ratio = time.as_secs_f64() / baseline.as_secs_f64();
         let promise = if ratio <= MAX_RATIO { "met" } else { "NOT MET" };
-        let (time, known) = (ms(time), ms(known));
-        println!("  {name} ratio {ratio:.2} ({time} of {known}); promise {MAX_RATIO}: {promise}");
+        let (time, baseline) = (ms(time), ms(baseline));
+        println!(
+            "  {name} ratio {ratio:.2} ({time} of {baseline}); promise {MAX_RATIO}: {promise}"
+        );
     }
-    let (known, memory) = (without.daemon.mib()?, with.daemon.mib()?);
-    let more = memory - known;
-    let promise = if more <= MAX_MEMORY { "met" } else { "NOT MET" };
-    println!("memory, no webhook: {known:.1} MiB; with that queue: {memory:.1} MiB");
-    println!("  {more:.1} MiB more; promise {MAX_MEMORY} MiB: {promise}");
+    let (baseline, memory) = (without.daemon.mib()?, with.daemon.mib()?);
+    let more = memory - baseline;
+    let promise = if more <= MAX_MEMORY_MIB { "met" } else { "NOT MET" };
+    println!("memory without webhook: {baseline:.1} MiB; with waiting events: {memory:.1} MiB");
+    println!("  {more:.1} MiB more; promise {MAX_MEMORY_MIB} MiB: {promise}");
     sides.into_iter().try_for_each(|side| side.daemon.stop())
 }
 
 impl Side {
+    /// Starts a daemon with a prepared journal.
     fn start(home: &Path, config: &str) -> anyhow::Result<Self> {
         let state = home.join("state/dossierd");
         let mut store = Store::open(&state, "boot")?.store;
@@ -92,10 +98,10 @@ impl Side {
         fs::write(&file, "# Spec\n")?;
         let (daemon, _) = Daemon::start(home, &root)?;
         let subscriber = daemon.subscribe()?;
-        Ok(Self { daemon, subscriber, file, edits: Edits::default() })
+        Ok(Self { daemon, subscriber, file, edits: Timings::default() })
     }
 
-    /// Writes the file anew; notes the time from just before it was closed to its event.
+    /// Rewrites the file; records the time from just before it was closed to its event.
     fn edit(&mut self, number: u32) -> anyhow::Result<()> {
         let text = format!("# Edit {number}\n");
         let hash = Digest::of(text.as_bytes()).to_string();
@@ -104,7 +110,7 @@ impl Side {
         let closed = Instant::now();
         drop(file);
         loop {
-            let event = self.subscriber.next().context("an event")?;
+            let event = self.subscriber.next().context("no event")?;
             if event["payload"]["content_hash_sha256"] == hash {
                 self.edits.times.push(closed.elapsed());
                 return Ok(());
@@ -113,8 +119,8 @@ impl Side {
     }
 }
 
-/// A receiver that takes every connection and never answers.
-fn hanging() -> anyhow::Result<SocketAddr> {
+/// Starts a receiver that accepts connections and never responds.
+fn start_hanging_receiver() -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     std::thread::spawn(move || {
