@@ -1,8 +1,8 @@
 //! How much clients can slow down each other: `cargo bench --bench clients`.
 //!
-//! Starts the real program over a real project and opens many connections that misbehave. Prints figures
-//! and whether each promise is met; a broken promise does not fail the run, because a busy machine breaks
-//! it too. Response times are measured with and without the other connections.
+//! Starts the real program over a real project and opens many connections that misbehave. Prints
+//! figures and whether each promise is met; a broken promise does not fail the run, because a busy
+//! machine breaks it too. Response times are measured with and without the other connections.
 #![allow(clippy::print_stdout, reason = "it prints figures")]
 #![allow(clippy::cast_precision_loss, reason = "far below 2^52")]
 
@@ -21,7 +21,8 @@ use anyhow::{Context as _, ensure};
 use live_daemon::{Daemon, Timings, ms, set_home};
 use project::{FILES, Source, promise};
 
-/// Number of connections that never read, maximum memory with them, and maximum p99 of other requests.
+/// Number of connections that never read, maximum memory with them, and maximum p99 of other
+/// requests.
 const STALLED: usize = 500;
 const MAX_MIB: f64 = 64.0;
 const MAX_RESPONSE_TIME: Duration = Duration::from_millis(10);

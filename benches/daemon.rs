@@ -1,9 +1,9 @@
 //! Cost of the daemon, and latency from a change to its event: `cargo bench --bench daemon`.
 //!
-//! Starts the real program over real directories and sends requests to it. Prints figures and whether
-//! each promise is met; a broken promise does not fail the run, because a busy machine breaks it too.
-//! Each time is compared with a known one of the same run: `sha256sum`, the same edits on an idle
-//! daemon, one feature instead of many. The page cache is warm.
+//! Starts the real program over real directories and sends requests to it. Prints figures and
+//! whether each promise is met; a broken promise does not fail the run, because a busy machine
+//! breaks it too. Each time is compared with a known one of the same run: `sha256sum`, the same
+//! edits on an idle daemon, one feature instead of many. The page cache is warm.
 #![allow(clippy::print_stdout, reason = "it prints figures")]
 #![allow(clippy::cast_precision_loss, reason = "far below 2^52")]
 
@@ -25,8 +25,8 @@ use project::{FILES, Source, list, promise};
 /// Number of restarts, and promised median.
 const STARTS: usize = 9;
 const MAX_START: Duration = Duration::from_millis(100);
-/// Number of edits whose latency to a subscriber is measured, the interval between two, and the promised
-/// quantiles.
+/// Number of edits whose latency to a subscriber is measured, the interval between two, and the
+/// promised quantiles.
 const EDITS: u32 = 500;
 const EDIT_INTERVAL: Duration = Duration::from_millis(4);
 const MAX_EDIT_P50: Duration = Duration::from_millis(1);
@@ -135,8 +135,8 @@ fn bench_restart(home: &Path, root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns the number of files of features that a start opens, except for `meta.json`, which is metadata;
-/// `None` if there is no `strace`.
+/// Returns the number of files of features that a start opens, except for `meta.json`, which is
+/// metadata; `None` if there is no `strace`.
 fn artifacts_opened(home: &Path, root: &Path) -> anyhow::Result<Option<usize>> {
     if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
         return Ok(None);
@@ -149,7 +149,8 @@ fn artifacts_opened(home: &Path, root: &Path) -> anyhow::Result<Option<usize>> {
     let prefix = specs_prefix(root);
     daemon.stop()?;
     let trace = fs::read_to_string(trace)?;
-    // A call that was interrupted by one of another thread has two lines; the first has the arguments.
+    // A call that was interrupted by one of another thread has two lines; the first has the
+    // arguments.
     let calls = trace.lines().filter(|line| !line.contains(" resumed>"));
     let opened = calls.filter(|line| {
         line.contains(&prefix) && !line.contains("O_DIRECTORY") && !line.contains("\"meta.json\"")

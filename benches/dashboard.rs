@@ -1,8 +1,8 @@
 //! Response times of the dashboard: `cargo bench --bench dashboard`.
 //!
-//! Prints the time of lists and filters of a large feature over the loopback listener, and, if there is a
-//! browser, the time until it has painted a page of many features. A broken promise does not fail the run,
-//! because a busy machine breaks it too.
+//! Prints the time of lists and filters of a large feature over the loopback listener, and, if
+//! there is a browser, the time until it has painted a page of many features. A broken promise does
+//! not fail the run, because a busy machine breaks it too.
 #![allow(clippy::print_stdout, reason = "it prints figures")]
 
 use std::fs;

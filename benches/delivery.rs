@@ -1,9 +1,9 @@
 //! Throughput of the journal and of delivery to a webhook, and the cost of a receiver that hangs:
 //! `cargo bench --bench delivery`.
 //!
-//! Each figure is compared with a known one of the same run: SHA-256 of as many texts, plain HTTP requests
-//! of the same size over as many connections, a daemon without a webhook. A broken promise does not fail
-//! the run, because a slow machine breaks it too.
+//! Each figure is compared with a known one of the same run: SHA-256 of as many texts, plain HTTP
+//! requests of the same size over as many connections, a daemon without a webhook. A broken promise
+//! does not fail the run, because a slow machine breaks it too.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 #![allow(clippy::cast_precision_loss, reason = "far below 2^52")]
 
@@ -79,7 +79,8 @@ fn bench_hashes() -> f64 {
     rate(200_000, start.elapsed())
 }
 
-/// Returns the rate of events into a new journal, 100 in a commit, with a barrier for every thousand.
+/// Returns the rate of events into a new journal, 100 in a commit, with a barrier for every
+/// thousand.
 fn bench_journal(dir: &Path, count: u64) -> f64 {
     let mut store = Store::open(dir, "boot").unwrap().store;
     let start = Instant::now();
@@ -95,7 +96,8 @@ fn bench_journal(dir: &Path, count: u64) -> f64 {
     rate
 }
 
-/// Returns the rate of events through the webhook, from the start until the cursor is at the last event.
+/// Returns the rate of events through the webhook, from the start until the cursor is at the last
+/// event.
 fn bench_webhook(state: &Path, secret: &Path, features: u64, more: &str) -> f64 {
     let mut store = Store::open(state, "boot").unwrap().store;
     for first in (0..COUNT).step_by(1_000) {

@@ -1,5 +1,6 @@
-//! Cost of a webhook whose receiver hangs while 100,000 events wait for it. Two daemons have the same
-//! journal, and one of them such a webhook; the latency of edits and the memory of both are compared.
+//! Cost of a webhook whose receiver hangs while 100,000 events wait for it. Two daemons have the
+//! same journal, and one of them such a webhook; the latency of edits and the memory of both are
+//! compared.
 
 use std::fs::{self, File};
 use std::io::Write as _;

@@ -39,7 +39,8 @@ impl Source {
         bail!("no project to repeat in {}", here.display())
     }
 
-    /// Creates a project of exactly [`FILES`] files by repeating the features; returns their total size.
+    /// Creates a project of exactly [`FILES`] files by repeating the features; returns their total
+    /// size.
     pub(crate) fn repeat(&self, to: &Path) -> anyhow::Result<u64> {
         copy_tree(&self.root.join(".kittify/overrides"), &to.join(".kittify/overrides"))?;
         fs::create_dir_all(to.join(".kittify"))?;

@@ -1,12 +1,12 @@
 //! Cost of a scan compared with `sha256sum`: `cargo bench --bench scan`.
 //!
 //! Prints figures and whether both promises of a scan are met: at most half the wall time of
-//! `find | xargs -P$(nproc) sha256sum` over the same 10,000 files, in less than 30 MiB. A broken promise
-//! does not fail the run, because a busy machine breaks it too. The page cache is warm, and the commands
-//! alternate, so that other load affects both.
+//! `find | xargs -P$(nproc) sha256sum` over the same 10,000 files, in less than 30 MiB. A broken
+//! promise does not fail the run, because a busy machine breaks it too. The page cache is warm, and
+//! the commands alternate, so that other load affects both.
 //!
-//! This process uses little memory on purpose: `ru_maxrss` of a child is at least the memory of its parent
-//! at the time of the `exec`.
+//! This process uses little memory on purpose: `ru_maxrss` of a child is at least the memory of its
+//! parent at the time of the `exec`.
 #![allow(clippy::print_stdout, reason = "it prints figures")]
 
 mod project;
@@ -60,16 +60,17 @@ fn bench_against_sha256sum(bench: &Bench, root: &Path) -> anyhow::Result<()> {
     });
     promise(&format!("memory {:.1} MiB, less than {MAX_MIB}", scan.mib), scan.mib < MAX_MIB);
 
-    // A `sha256sum` that is linked with OpenSSL uses the SHA instructions of the processor, as a scan does;
-    // another one takes more than twice as long. This shows which one the ratio refers to.
+    // A `sha256sum` that is linked with OpenSSL uses the SHA instructions of the processor, as a
+    // scan does; another one takes more than twice as long. This shows which one the ratio refers
+    // to.
     if Command::new("openssl").arg("version").stdout(Stdio::null()).status().is_ok() {
         let openssl = || bench.plain(root, threads, "openssl dgst -sha256 -r");
         let [openssl] = alternate(RUNS, [&openssl])?;
         println!("the same with openssl dgst     {openssl}");
     }
 
-    // With baselines a scan also hashes work packages without the fields that the runtime writes, and
-    // compares everything.
+    // With baselines a scan also hashes work packages without the fields that the runtime writes,
+    // and compares everything.
     bench.accept(root)?;
     let [with_baselines] = alternate(RUNS, [&|| bench.scan(root)])?;
     let times = with_baselines.wall.as_secs_f64() / scan.wall.as_secs_f64();

@@ -1,7 +1,7 @@
 //! Time to converge after the removal of many directories at once: `cargo bench --bench storm`.
 //!
-//! The time is printed next to that of the removal itself. A broken promise does not fail the run, because
-//! a busy machine breaks it too.
+//! The time is printed next to that of the removal itself. A broken promise does not fail the run,
+//! because a busy machine breaks it too.
 #![allow(clippy::print_stdout, reason = "it prints figures")]
 #![allow(clippy::cast_precision_loss, reason = "far below 2^52")]
 
@@ -42,7 +42,8 @@ fn main() -> anyhow::Result<()> {
     daemon.stop()
 }
 
-/// Removes all directories, and waits until every deletion is an event and no removed directory is watched.
+/// Removes all directories, and waits until every deletion is an event and no removed directory is
+/// watched.
 fn bench_removal(daemon: &Daemon, many: &Path) -> anyhow::Result<()> {
     let start = Instant::now();
     fs::remove_dir_all(many)?;

@@ -156,7 +156,7 @@ fn follow(
             TokenTree::Ident(word) => {
                 let word = word.to_string();
                 let first = matches!(prefix, Prefix::Start(_));
-                // `pub(crate)`, `self.x`, `fn super_`: a word without `::` after it is no path.
+                // `pub(crate)`, `self.x`, `fn super_`: a word without `::` after it is not a path.
                 if first && !is_path(tokens, at) {
                     return at + 1;
                 }
@@ -332,7 +332,7 @@ fn child_modules(text: &str) -> BTreeSet<String> {
 }
 
 /// Returns the import graph of the files of `src`: edges to other files, named by module path.
-/// A module may name its own children, so those are no edges.
+/// A module may name its own children, so those are not edges.
 fn file_graph(reports: &BTreeMap<Vec<String>, FileReport>) -> BTreeMap<String, BTreeSet<String>> {
     let name = |module: &[String]| module.join("::");
     let mut graph = BTreeMap::<String, BTreeSet<String>>::new();

@@ -161,8 +161,8 @@ fn make_targets() -> BTreeMap<String, String> {
     targets
 }
 
-/// Returns the commands in the table of CONTRIBUTING.md: every code span that begins with `cargo` or
-/// `make`.
+/// Returns the commands in the table of CONTRIBUTING.md: every code span that begins with `cargo`
+/// or `make`.
 fn documented_commands() -> Vec<String> {
     let text = read("CONTRIBUTING.md");
     let (_, section) = text.split_once("\n## Commands\n").unwrap();

@@ -43,7 +43,6 @@ const SKIPPED: &[&str] = &[
     "tests/golden",
     "tests/prose",
     "tests/prose.rs",
-    "tests/it/corpus.rs",
 ];
 
 /// Extensions of text files that are read as a whole; in Rust only comments and strings are.

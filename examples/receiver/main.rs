@@ -8,8 +8,8 @@
 //! and in `config.yaml` of a daemon with the same variable:
 //! `webhook: {url: 'http://127.0.0.1:8787/', secret_env: HOOK_SECRET}`.
 //!
-//! It verifies signatures, ignores events that it already received, and prints the others, one on each
-//! line. With a second argument it responds with that status instead.
+//! It verifies signatures, ignores events that it already received, and prints the others, one on
+//! each line. With a second argument it responds with that status instead.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it prints events")]
 
 #[allow(dead_code, reason = "the tests use the rest")]

@@ -1,8 +1,8 @@
 //! A receiver of webhooks: reads requests over HTTP/1.1, verifies their signatures, ignores events
 //! that it already received, and stores the others. It can fail on demand.
 //!
-//! The `standardwebhooks` crate verifies signatures and the `cloudevents` SDK parses events; dossierd
-//! uses neither.
+//! The `standardwebhooks` crate verifies signatures and the `cloudevents` SDK parses events;
+//! dossierd uses neither.
 
 use std::collections::HashSet;
 use std::io::{self, BufRead as _, BufReader, Read, Write};
@@ -71,8 +71,8 @@ type OnEvent = Arc<dyn Fn(&Value) + Send + Sync>;
 type Verifiers = Arc<Mutex<Vec<Webhook>>>;
 
 impl Receiver {
-    /// Listens on an address; port 0 selects a free port. Signatures with any of `secrets` are valid.
-    /// Calls `on_event` for each new event.
+    /// Listens on an address; port 0 selects a free port. Signatures with any of `secrets` are
+    /// valid. Calls `on_event` for each new event.
     ///
     /// # Errors
     /// Returns an error if it cannot listen, or if a secret is invalid.

@@ -1,4 +1,5 @@
-//! `/api/dossier/artifacts` and `/api/dossier/drift`: lists, filters, details, contents, tombstones.
+//! `/api/dossier/artifacts` and `/api/dossier/drift`: lists, filters, details, contents,
+//! tombstones.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -196,8 +197,8 @@ fn content_is_not_read_through_a_directory_replaced_by_a_link() {
     let daemon = project.start_daemon();
     let key = key_at(&daemon.get_json(LIST), "research/note.md");
     assert_eq!(detail(&daemon, &key)["content"], "mine");
-    // A file with the same bytes outside the feature: it must not be read, whether or not the daemon
-    // has noticed the change.
+    // A file with the same bytes outside the feature: it must not be read, whether or not the
+    // daemon has noticed the change.
     fs::rename(project.feature_dir().join("research"), project.root.join("moved")).unwrap();
     symlink(&outside, project.feature_dir().join("research")).unwrap();
     let target = format!("/api/dossier/artifacts/{key}?feature={FEATURE}");

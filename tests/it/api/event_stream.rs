@@ -40,7 +40,8 @@ fn client_that_reconnects_under_load_receives_each_event_once_in_order() {
                 number += 1;
                 let path = project.feature_dir().join(format!("notes/{}.md", number % 17));
                 write_file(&path, number.to_string().as_bytes());
-                // Waits for the daemon now and then: a file that is written continuously never settles.
+                // Waits for the daemon now and then: a file that is written continuously never
+                // settles.
                 if number.is_multiple_of(17) {
                     daemon.overview(FEATURE);
                 }

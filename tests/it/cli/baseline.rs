@@ -1,5 +1,5 @@
-//! `dossierd baseline`: accepts, shows and clears; rejects invalid files and unsafe paths; exchanges files
-//! with the reference program, which defined the format.
+//! `dossierd baseline`: accepts, shows and clears; rejects invalid files and unsafe paths;
+//! exchanges files with the reference program, which defined the format.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};

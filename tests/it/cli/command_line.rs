@@ -142,7 +142,8 @@ fn help_version_man_pages_and_completions_cover_every_command() {
     }
 }
 
-/// Runs a command whose standard output is closed after one line; returns exit code and standard error.
+/// Runs a command whose standard output is closed after one line; returns exit code and standard
+/// error.
 fn read_one_line(mut command: Command) -> (i32, String) {
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

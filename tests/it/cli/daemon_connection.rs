@@ -1,5 +1,5 @@
-//! The connection of commands to the daemon: which socket they use, invalid responses, hostile names, and
-//! that responses reflect earlier writes.
+//! The connection of commands to the daemon: which socket they use, invalid responses, hostile
+//! names, and that responses reflect earlier writes.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};

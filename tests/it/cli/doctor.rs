@@ -1,5 +1,5 @@
-//! `dossierd doctor`: each problem is caused, found, and has a fix. Problems of a running daemon and the
-//! kernel are in `doctor_daemon`; remote file systems are in the unit tests.
+//! `dossierd doctor`: each problem is caused, found, and has a fix. Problems of a running daemon
+//! and the kernel are in `doctor_daemon`; remote file systems are in the unit tests.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -18,8 +18,8 @@ fn doctor(project: &Project) -> Vec<Value> {
     findings(&project.run_client(&["doctor", "--json"]))
 }
 
-/// Returns the findings of a run. Checks that the exit code is 1 exactly if one is an error, and that each
-/// finding that is not `ok` has a fix.
+/// Returns the findings of a run. Checks that the exit code is 1 exactly if one is an error, and
+/// that each finding that is not `ok` has a fix.
 #[track_caller]
 pub(crate) fn findings(run: &CommandOutput) -> Vec<Value> {
     let found: Vec<Value> = run.json().as_array().unwrap().clone();
@@ -175,8 +175,8 @@ fn snapshots_not_ignored_by_git_are_a_warning() {
 fn replaced_program_of_the_daemon_is_a_warning() {
     let project = Project::complete();
     let program = project.home().join("dossierd");
-    // By another process: a child that another test forks at the same time would inherit a descriptor
-    // that is open for writing, and `execve` of the copy would fail with ETXTBSY.
+    // By another process: a child that another test forks at the same time would inherit a
+    // descriptor that is open for writing, and `execve` of the copy would fail with ETXTBSY.
     let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_dossierd")).arg(&program).status();
     assert!(copied.unwrap().success());
     let daemon = project.daemon_command();

@@ -1,5 +1,5 @@
-//! `dossierd doctor`: problems of a running daemon, the kernel and the clock. Each is caused if that is
-//! possible, otherwise a fake daemon reports it.
+//! `dossierd doctor`: problems of a running daemon, the kernel and the clock. Each is caused if
+//! that is possible, otherwise a fake daemon reports it.
 
 use std::fs;
 use std::os::unix::net::UnixListener;
@@ -26,7 +26,8 @@ fn doctor(project: &Project) -> Vec<Value> {
     run_doctor(project.client_command(&["doctor", "--json"]))
 }
 
-/// Runs the doctor with a fake daemon, which replaces `from` by `to` in the responses of the real one.
+/// Runs the doctor with a fake daemon, which replaces `from` by `to` in the responses of the real
+/// one.
 #[track_caller]
 fn doctor_with_response(project: &Project, from: &'static str, to: &'static str) -> Vec<Value> {
     let socket = project.home().join("fake").join(to.len().to_string()).join("dossierd.sock");

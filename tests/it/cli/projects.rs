@@ -1,4 +1,5 @@
-//! `dossierd project add`, `remove` and `list` without a daemon: which projects the next daemon watches.
+//! `dossierd project add`, `remove` and `list` without a daemon: which projects the next daemon
+//! watches.
 
 use std::ffi::OsStr;
 use std::fs;

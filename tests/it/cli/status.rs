@@ -76,7 +76,8 @@ fn json_equals_the_response_of_the_api() {
     assert_eq!(without_racy(&printed.stdout), without_racy(&response.body));
 }
 
-/// Returns a response without the number of racy artifacts, which changes without a change of files.
+/// Returns a response without the number of racy artifacts, which changes without a change of
+/// files.
 fn without_racy(text: &str) -> String {
     let (before, after) = text.split_once("\"racy\":").unwrap();
     before.to_owned() + after.trim_start_matches(|c: char| c.is_ascii_digit())

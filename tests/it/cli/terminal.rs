@@ -56,7 +56,8 @@ fn is_safe(text: &str) -> bool {
     !text.contains(unsafe_char)
 }
 
-/// Creates a project with hostile texts everywhere: names, contents, JSON and YAML values, baseline keys.
+/// Creates a project with hostile texts everywhere: names, contents, JSON and YAML values, baseline
+/// keys.
 fn hostile_project() -> Project {
     let evil = "a\u{1b}[2J\u{9b}31m\u{7}\u{202e}\u{2066}\u{7f}z";
     let project = with_hostile_names();

@@ -1,5 +1,5 @@
-//! `dossierd watch`: the current problems, then every event, over restarts of the daemon; and the daemon
-//! that it starts.
+//! `dossierd watch`: the current problems, then every event, over restarts of the daemon; and the
+//! daemon that it starts.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

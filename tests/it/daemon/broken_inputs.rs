@@ -1,5 +1,5 @@
-//! Metadata files that become invalid, features that stay deleted, and roots that are missing when the
-//! daemon starts.
+//! Metadata files that become invalid, features that stay deleted, and roots that are missing when
+//! the daemon starts.
 
 use std::fs;
 

@@ -1,5 +1,5 @@
-//! `kill -9` at any moment, also during recovery: no change is lost or reported twice, sequence numbers
-//! continue, and the state equals a fresh scan.
+//! `kill -9` at any moment, also during recovery: no change is lost or reported twice, sequence
+//! numbers continue, and the state equals a fresh scan.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

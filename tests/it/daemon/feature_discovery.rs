@@ -1,5 +1,5 @@
-//! Features that are created, changed and deleted below wildcards, inside other features, or where a
-//! file replaces a parent directory. After each change the invariants are checked.
+//! Features that are created, changed and deleted below wildcards, inside other features, or where
+//! a file replaces a parent directory. After each change the invariants are checked.
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Changes of files, directories, metadata and features: bursts, saves by editors, files that are still
-//! being written, moves, replacements. After each change the invariants are checked.
+//! Changes of files, directories, metadata and features: bursts, saves by editors, files that are
+//! still being written, moves, replacements. After each change the invariants are checked.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, FileTimes};

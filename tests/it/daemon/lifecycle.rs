@@ -1,4 +1,5 @@
-//! Start, stop and restart of the daemon: one process at a time, the socket, files that a restart opens.
+//! Start, stop and restart of the daemon: one process at a time, the socket, files that a restart
+//! opens.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
@@ -149,8 +150,8 @@ fn file_planted_at_the_socket_path_is_rejected_and_left_unchanged() {
     project.start_daemon().stop();
 }
 
-/// Starts a daemon under `strace` until it is ready; returns the system calls that opened files named
-/// `artifact-*`. Returns `None` and reports it if there is no `strace`.
+/// Starts a daemon under `strace` until it is ready; returns the system calls that opened files
+/// named `artifact-*`. Returns `None` and reports it if there is no `strace`.
 fn opened_at_start(project: &Project) -> Option<Vec<String>> {
     let trace = project.home().join("trace");
     let mut trial = Command::new("strace");

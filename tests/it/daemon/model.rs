@@ -1,5 +1,5 @@
-//! Random sequences of file operations on a real directory. After each batch the live state equals a
-//! fresh scan, and the journal describes the same artifacts.
+//! Random sequences of file operations on a real directory. After each batch the live state equals
+//! a fresh scan, and the journal describes the same artifacts.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -40,8 +40,8 @@ impl Random {
     }
 }
 
-/// Performs a random operation below `dir`; returns its description. An operation that is impossible in
-/// the current state has no effect.
+/// Performs a random operation below `dir`; returns its description. An operation that is
+/// impossible in the current state has no effect.
 pub(crate) fn operate(random: &mut Random, dir: &Path) -> String {
     let path = random_path(random, dir);
     let shown = path.strip_prefix(dir).unwrap().display().to_string();
@@ -102,8 +102,8 @@ pub(crate) fn operate(random: &mut Random, dir: &Path) -> String {
     }
 }
 
-/// Returns a path below `dir`. There are only a few names, so that operations meet existing files; some
-/// are metadata files, some are artifacts that the manifest expects.
+/// Returns a path below `dir`. There are only a few names, so that operations meet existing files;
+/// some are metadata files, some are artifacts that the manifest expects.
 fn random_path(random: &mut Random, dir: &Path) -> PathBuf {
     let mut path = dir.to_owned();
     for _ in 0..random.below(3) {

@@ -69,8 +69,8 @@ fn baseline_accepted_while_stopped_removes_earlier_tombstones() {
     let daemon = project.start_daemon();
     assert_eq!(tombstones(&daemon), ["old.md".to_owned()].into());
     daemon.stop();
-    // Accepting a baseline removes the tombstones of files that were deleted before it, not of those
-    // deleted after it.
+    // Accepting a baseline removes the tombstones of files that were deleted before it, not of
+    // those deleted after it.
     delete(&project, &["then.md".to_owned()]);
     project.run(&["baseline", "accept", FEATURE]).assert_success();
     delete(&project, &["later.md".to_owned()]);

@@ -1,5 +1,5 @@
-//! The dashboard's listener: which tokens, host names and origins it accepts, and that a rejected request
-//! reveals and changes nothing.
+//! The dashboard's listener: which tokens, host names and origins it accepts, and that a rejected
+//! request reveals and changes nothing.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -405,7 +405,7 @@ fn dashboard_command_opens_a_browser_or_prints_the_url() {
     let run = crate::support::run(without_browser, COMMAND_TIMEOUT).assert_success();
     assert!(run.stdout.contains("/open/") && run.stderr.contains("no browser"), "{run:?}");
     let browser = bin.join("browser");
-    let opened_url = project.home().join("told");
+    let opened_url = project.home().join("opened-url");
     let script = format!("#!/bin/sh\necho \"$1\" > '{}'\n", opened_url.display());
     fs::write(&browser, script).unwrap();
     fs::set_permissions(&browser, fs::Permissions::from_mode(0o755)).unwrap();

@@ -1,5 +1,5 @@
-//! Data for the dashboard and other pages: rendered contents, the fields that spec-kitty's panel reads,
-//! and the report.
+//! Data for the dashboard and other pages: rendered contents, the fields that spec-kitty's panel
+//! reads, and the report.
 
 use std::fs;
 
@@ -46,8 +46,8 @@ fn contents_are_rendered_as_element_trees() {
     daemon.stop();
 }
 
-/// The panel of spec-kitty uses these fields without checks, and calls `substring` on the hash, so none
-/// may be absent or of another type.
+/// The panel of spec-kitty uses these fields without checks, and calls `substring` on the hash, so
+/// none may be absent or of another type.
 #[test]
 fn responses_have_the_fields_that_the_spec_kitty_panel_reads() {
     let project = Project::complete()

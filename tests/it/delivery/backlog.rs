@@ -1,5 +1,5 @@
-//! Events that wait for an unreachable receiver: they use no memory, are delivered in order when it is
-//! back, and are counted when retention deletes them first.
+//! Events that wait for an unreachable receiver: they use no memory, are delivered in order when it
+//! is back, and are counted when retention deletes them first.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -28,7 +28,7 @@ fn commit_three_days(store: &mut Store, count: u64) {
     }
 }
 
-/// Commits events of five features with a time so long ago.
+/// Commits events of five features that were emitted `ago` before now.
 fn commit_events(store: &mut Store, count: u64, ago: Duration) {
     let origin = Arc::new(EventOrigin {
         project: "p".to_owned(),

@@ -1,4 +1,5 @@
-//! Delivery with a full disk, from a new store, and through kills of the daemon at any write or request.
+//! Delivery with a full disk, from a new store, and through kills of the daemon at any write or
+//! request.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -123,8 +124,8 @@ fn kill_at_any_write_or_request_loses_no_event() {
     let receiver = start_receiver();
     let project = Project::complete().webhook(&receiver, "");
     project.start_daemon().stop();
-    // `when` counts for each thread. The writer of the store makes the first two kinds of system calls,
-    // delivery the others.
+    // `when` counts for each thread. The writer of the store makes the first two kinds of system
+    // calls, delivery the others.
     for (calls, times) in [
         ("pwrite64", &[3, 14, 25, 36, 47][..]),
         ("fdatasync,fsync", &[2, 4, 6]),

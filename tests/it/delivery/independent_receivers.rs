@@ -1,5 +1,5 @@
-//! A receiver built with other libraries, `standardwebhooks` and the `CloudEvents` SDK from npm: runs
-//! `tests/receiver`.
+//! A receiver built with other libraries, `standardwebhooks` and the `CloudEvents` SDK from npm:
+//! runs `tests/receiver`.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;

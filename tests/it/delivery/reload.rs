@@ -96,8 +96,8 @@ fn secret_rotation_causes_no_rejected_request() {
     let project = Project::complete().webhook(&receiver, "");
     let daemon = project.start_daemon();
     wait_for_delivery(&daemon, &receiver);
-    // The sender signs with both secrets, then the receiver trusts only the new one, then the sender
-    // uses only the new one.
+    // The sender signs with both secrets, then the receiver trusts only the new one, then the
+    // sender uses only the new one.
     let change_secrets = |secrets: &str, count: usize| {
         project.write_secret(secrets);
         let mut attempt = 0;

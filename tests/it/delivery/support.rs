@@ -20,7 +20,8 @@ pub(crate) use receiver::{Behaviour, Receiver};
 pub(crate) const CANARY: &str = "whsec_CANARYCANARYCANARYCANARYCANARYCANARY";
 
 impl Project {
-    /// Configures a webhook to a receiver, with short retry intervals; `more` is appended to the webhook.
+    /// Configures a webhook to a receiver, with short retry intervals; `more` is appended to the
+    /// webhook.
     pub(crate) fn webhook(self, receiver: &Receiver, more: &str) -> Self {
         self.write_secret(CANARY);
         let text = self.webhook_config(&format!("http://{}", receiver.address), more);
@@ -85,8 +86,8 @@ pub(crate) fn journal(daemon: &Daemon) -> Vec<Value> {
     }
 }
 
-/// Waits until all events of earlier changes are delivered; checks that the receiver has exactly the
-/// journal, with the events of each feature in order. Returns the journal.
+/// Waits until all events of earlier changes are delivered; checks that the receiver has exactly
+/// the journal, with the events of each feature in order. Returns the journal.
 #[track_caller]
 pub(crate) fn wait_for_delivery(daemon: &Daemon, receiver: &Receiver) -> Vec<Value> {
     daemon.status();

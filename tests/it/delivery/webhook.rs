@@ -99,7 +99,8 @@ fn kill_between_response_and_acknowledgement_loses_no_event() {
     for iteration in 0..10 {
         let daemon = project.start_daemon();
         let before = receiver.received().requests;
-        // Every second daemon is killed with events that the receiver has stored, but not acknowledged.
+        // Every second daemon is killed with events that the receiver has stored, but not
+        // acknowledged.
         receiver.set_behaviour(if iteration % 2 == 0 {
             Behaviour::CloseAfterAccept
         } else {

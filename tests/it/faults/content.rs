@@ -1,5 +1,5 @@
-//! Hostile contents and budgets while the daemon runs: it shows the same as a scan, nothing blocks, and a
-//! feature that is within its budgets again is evaluated again.
+//! Hostile contents and budgets while the daemon runs: it shows the same as a scan, nothing blocks,
+//! and a feature that is within its budgets again is evaluated again.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};

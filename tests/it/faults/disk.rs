@@ -1,5 +1,5 @@
-//! Faults of the disk that has the store: full, read-only, failing, corrupt, without power; no free file
-//! descriptor; clock jumps.
+//! Faults of the disk that has the store: full, read-only, failing, corrupt, without power; no free
+//! file descriptor; clock jumps.
 
 use std::fs::{self, File};
 use std::io::{Seek as _, SeekFrom, Write as _};
@@ -13,8 +13,8 @@ use crate::support::process::Daemon;
 use crate::support::wait::wait_for;
 use crate::support::{FEATURE, Project, not_run, sha256, write_file};
 
-/// Creates a project whose state directory is a small file system; returns `None` and reports it without
-/// root.
+/// Creates a project whose state directory is a small file system; returns `None` and reports it
+/// without root.
 fn with_small_disk(what: &str) -> Option<(Project, Mount)> {
     if !is_root(what) {
         return None;
@@ -39,7 +39,8 @@ fn wait_for_store(daemon: &Daemon, state: &str) -> String {
     })
 }
 
-/// Changes a file, and checks that the daemon shows the change although it may not be able to store it.
+/// Changes a file, and checks that the daemon shows the change although it may not be able to store
+/// it.
 fn assert_change_is_shown(project: &Project, daemon: &Daemon, text: &str) {
     write_file(&project.feature_dir().join("spec.md"), text.as_bytes());
     let export = daemon.export(FEATURE);
@@ -86,8 +87,8 @@ fn full_disk_is_reported_and_recovered_from() {
     daemon.stop();
 }
 
-/// Checks that a daemon that cannot open its store reports it and answers requests, and that it continues
-/// with the contents of the store after `fix`.
+/// Checks that a daemon that cannot open its store reports it and answers requests, and that it
+/// continues with the contents of the store after `fix`.
 fn assert_starts_without_store(project: &Project, fix: impl FnOnce(), journal: &mut JournalReader) {
     let daemon = project.start_daemon();
     let (state, detail) = store_state(&daemon);
@@ -163,7 +164,8 @@ fn disk_that_becomes_read_only_is_reported_and_recovered_from() {
     daemon.stop();
 }
 
-/// A daemon whose system calls `strace` makes fail. Signals go to the daemon itself, not to `strace`.
+/// A daemon whose system calls `strace` makes fail. Signals go to the daemon itself, not to
+/// `strace`.
 struct FailingDaemon {
     daemon: Daemon,
     process: Pid,

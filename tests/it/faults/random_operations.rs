@@ -1,5 +1,5 @@
-//! Random faults between random file operations: the state converges after each, and at the end memory,
-//! descriptors and watches have not grown.
+//! Random faults between random file operations: the state converges after each, and at the end
+//! memory, descriptors and watches have not grown.
 
 use std::fs::{self, File};
 use std::io::Write as _;

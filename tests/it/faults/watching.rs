@@ -98,8 +98,8 @@ fn removal_of_twenty_thousand_directories_leaves_no_watch() {
     daemon.stop();
 }
 
-/// Starts a daemon in its own user namespace with a lower limit of inotify; returns `None` and reports it
-/// where that is impossible.
+/// Starts a daemon in its own user namespace with a lower limit of inotify; returns `None` and
+/// reports it where that is impossible.
 fn start_with_limit(project: &Project, limit: &str, value: u32) -> Option<Daemon> {
     let script = format!("echo {value} > /proc/sys/user/{limit} && exec \"$0\" \"$@\"");
     let wrapper = ["unshare", "--user", "--map-root-user", "sh", "-c", &script];
@@ -389,8 +389,8 @@ fn lost_permissions_are_reported_without_deletions_until_restored() {
     daemon.wait_for_exit();
 }
 
-/// Creates a git repository with two branches between which every file of two features differs; returns
-/// false and reports it if there is no git.
+/// Creates a git repository with two branches between which every file of two features differs;
+/// returns false and reports it if there is no git.
 fn create_repository(project: &Project, files: usize) -> bool {
     if !can_run("checkouts by git", &["git", "--version"]) {
         return false;
@@ -446,8 +446,8 @@ fn git_checkout_causes_one_evaluation_and_only_real_deletions() {
     for (branch, removed) in [("one", "research/only-two.md"), ("two", "research/only-one.md")] {
         let new = checkout(&project, &root, &daemon, &mut journal, branch);
         assert_eq!(deleted(&new), [removed]);
-        // If git is suspended between creating a file and writing it, the daemon may index the empty
-        // file. With its content, each file is indexed once.
+        // If git is suspended between creating a file and writing it, the daemon may index the
+        // empty file. With its content, each file is indexed once.
         let with_content: Vec<_> =
             new.iter().filter(|event| event["payload"]["size_bytes"] != 0).cloned().collect();
         let modified = artifact_changes(&with_content)

@@ -1,5 +1,6 @@
-//! Real input: the features of a large project, whose hashes must equal those that the reference program
-//! computed, if a copy of it is next to the repository; and the same invariants for the example.
+//! Real input: the features of a large project, whose hashes must equal those that the reference
+//! program computed, if a copy of it is next to the repository; and the same invariants for the
+//! example.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,8 +22,8 @@ fn corpus() -> Option<PathBuf> {
     None
 }
 
-/// Checks the invariants of the snapshot of any feature: hashes, unique sorted keys, one artifact for each
-/// file. Returns the number of artifacts, and of those with the class `other`.
+/// Checks the invariants of the snapshot of any feature: hashes, unique sorted keys, one artifact
+/// for each file. Returns the number of artifacts, and of those with the class `other`.
 fn assert_scan_invariants(snapshot: &Value, dir: &Path) -> (usize, usize) {
     let slug = snapshot["feature_slug"].as_str().unwrap();
     let (parity, tree) = expected_hashes(dir);

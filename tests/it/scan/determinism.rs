@@ -17,7 +17,8 @@ use uuid::Uuid;
 use crate::cli::examples::with_hostile_names;
 use crate::support::{FEATURE, Project, bakery_dir, expected_hashes, sha256, strings, write_file};
 
-/// Returns the snapshots of all features in JSON, computed by so many threads, with equal ids and times.
+/// Returns the snapshots of all features in JSON, computed by so many threads, with equal ids and
+/// times.
 fn snapshots(root: &Path, threads: usize) -> Vec<String> {
     let settings = ProjectSettings::default();
     let project = Opened::open(root, settings, &Machine::current(), None).unwrap();
@@ -40,8 +41,8 @@ fn snapshots(root: &Path, threads: usize) -> Vec<String> {
     snapshots.into_inner().unwrap()
 }
 
-/// Creates a feature with many directories, more files in one than a task reads, repeated contents, a link
-/// and files that are not text.
+/// Creates a feature with many directories, more files in one than a task reads, repeated contents,
+/// a link and files that are not text.
 fn wide_tree() -> Project {
     let project = Project::complete();
     for dir in 0..12 {

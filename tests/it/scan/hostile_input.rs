@@ -1,5 +1,5 @@
-//! Hostile directory trees: nothing blocks, nothing outside the feature is read, no file is lost, and
-//! what cannot be read is reported. Each command has a timeout, see `support::run`.
+//! Hostile directory trees: nothing blocks, nothing outside the feature is read, no file is lost,
+//! and what cannot be read is reported. Each command has a timeout, see `support::run`.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
@@ -474,8 +474,8 @@ fn feature_with_more_entries_than_the_budget_is_degraded() {
     assert!(check.stdout.contains("more than 6 entries"), "{}", check.stdout);
 }
 
-/// A directory and a link to a directory outside are exchanged again and again during scans, and so are a
-/// file and a link to a file outside.
+/// A directory and a link to a directory outside are exchanged again and again during scans, and so
+/// are a file and a link to a file outside.
 #[test]
 fn nothing_outside_is_read_while_directories_are_swapped_for_links() {
     let project = Project::complete();

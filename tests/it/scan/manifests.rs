@@ -1,5 +1,5 @@
-//! Manifests: layers, steps, and errors with their location. With an invalid manifest the data are still
-//! printed, and completeness is `unknown`.
+//! Manifests: layers, steps, and errors with their location. With an invalid manifest the data are
+//! still printed, and completeness is `unknown`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -92,7 +92,7 @@ fn invalid_manifest_is_reported_with_its_location_and_data_are_printed() {
         assert_eq!(
             find_artifact(&snapshot, "spec.md")["artifact_key"],
             "input.spec.main",
-            "the embedded manifest gives the key"
+            "the key is that of the embedded manifest"
         );
         assert_eq!(snapshot["total_artifacts"], 5);
 

@@ -1,5 +1,5 @@
-//! Notifications to the service manager, received by the test instead of systemd: readiness, status,
-//! watchdog, reload, stop.
+//! Notifications to the service manager, received by the test instead of systemd: readiness,
+//! status, watchdog, reload, stop.
 
 use std::os::unix::net::UnixDatagram;
 use std::time::Instant;

@@ -1,5 +1,5 @@
-//! Unit files for paths with special characters: escaped if systemd can represent them, otherwise rejected
-//! before anything is changed.
+//! Unit files for paths with special characters: escaped if systemd can represent them, otherwise
+//! rejected before anything is changed.
 
 use std::fs;
 use std::process::Command;

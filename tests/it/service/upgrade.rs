@@ -1,5 +1,5 @@
-//! Upgrades: commands and daemons of different versions, and the migration of a store of an older format,
-//! also through kills.
+//! Upgrades: commands and daemons of different versions, and the migration of a store of an older
+//! format, also through kills.
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -50,8 +50,8 @@ pub(crate) fn format_of(store: &Path) -> u32 {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()
 }
 
-/// Checks that the journal has the events of the older store, then those of the project, and that the
-/// state equals a scan.
+/// Checks that the journal has the events of the older store, then those of the project, and that
+/// the state equals a scan.
 #[track_caller]
 fn assert_nothing_lost(project: &Project, daemon: &Daemon) {
     let export = daemon.export(FEATURE);
@@ -121,7 +121,8 @@ fn command_works_with_older_and_newer_daemons() {
             assert_eq!(run.stderr.matches(&versions).count(), 1, "{arguments:?}: {run:?}");
             assert!(!same_version.stderr.contains("of version"), "{same_version:?}");
         }
-        // `verify` compares every field, so unknown fields are differences, reported with the versions.
+        // `verify` compares every field, so unknown fields are differences, reported with the
+        // versions.
         let run = project.run_client(&["verify", "--socket", socket]);
         assert_eq!(run.code, i32::from(version == "9.0.0"), "{run:?}");
         assert!(run.stderr.contains(&versions), "{run:?}");

@@ -37,7 +37,8 @@ impl Project {
         Some(run(self.terminal_command(columns, arguments)?, COMMAND_TIMEOUT))
     }
 
-    /// Returns the command to run on a terminal; `None`, which is reported, if there is no `script`.
+    /// Returns the command to run on a terminal; `None`, which is reported, if there is no
+    /// `script`.
     pub(crate) fn terminal_command(&self, columns: u16, arguments: &[&str]) -> Option<Command> {
         if Command::new("script").arg("--version").output().is_err() {
             super::not_run("output on a terminal (no `script`)");
@@ -131,7 +132,8 @@ impl RunningCommand {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
     }
 
-    /// Returns the lines of standard output up to the first that contains `text`, which is included.
+    /// Returns the lines of standard output up to the first that contains `text`, which is
+    /// included.
     #[track_caller]
     pub(crate) fn lines_until(&mut self, text: &str) -> Vec<String> {
         let mut lines = Vec::new();

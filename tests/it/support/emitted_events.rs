@@ -1,6 +1,6 @@
 //! Validates every event that the daemon of a test has stored against its schema.
 //!
-//! At the end of each test the store is read, so events that the test itself never looks at are
+//! The store is read at the end of each test, so events that the test itself does not read are
 //! checked too.
 
 use std::fs;

@@ -1,8 +1,8 @@
 //! The invariants of the daemon, checked whenever it has settled: its API shows exactly what a scan
 //! of the disk finds, and its journal describes the same state without gaps or repetitions.
 //!
-//! [`assert_invariants`] is the specification of the daemon in one function; [`JournalReader`] holds
-//! what must be true of each event. How the state was reached is the subject of the tests.
+//! [`assert_invariants`] is the specification of the daemon in one function; [`JournalReader`]
+//! holds what must be true of each event. How the state was reached is the subject of the tests.
 
 use std::collections::{BTreeMap, HashSet};
 

@@ -204,7 +204,8 @@ impl Project {
         let program = self.base.path().join("dossierd");
         if !program.exists() {
             // By another process: a child that another test forks at the same time would inherit a
-            // descriptor that is open for writing, and `execve` of the copy would fail with ETXTBSY.
+            // descriptor that is open for writing, and `execve` of the copy would fail with
+            // ETXTBSY.
             let copied =
                 Command::new("cp").arg(env!("CARGO_BIN_EXE_dossierd")).arg(&program).status();
             assert!(copied.unwrap().success());
@@ -349,7 +350,8 @@ const TEXT_EXTENSIONS: &str =
     "md markdown txt json jsonl yaml yml csv tsv toml xml html log py sh rs js ts ini cfg";
 
 /// Returns path and bytes of each file that is a present artifact by
-/// `docs/specification.md#artifacts`: no component begins with a dot, and text files are valid UTF-8.
+/// `docs/specification.md#artifacts`: no component begins with a dot, and text files are valid
+/// UTF-8.
 pub(crate) fn present_files(dir: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
     let is_text = |path: &[u8]| {
         let extension = Path::new(OsStr::from_bytes(path)).extension();
@@ -385,7 +387,8 @@ fn files(dir: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
 }
 
 /// Returns the parity hash and the tree hash of a directory, computed from their definitions in
-/// `docs/specification.md#parity-hash` and `docs/specification.md#tree-hash` without dossierd's code.
+/// `docs/specification.md#parity-hash` and `docs/specification.md#tree-hash` without dossierd's
+/// code.
 pub(crate) fn expected_hashes(dir: &Path) -> (String, String) {
     let hashed: Vec<(Vec<u8>, String)> =
         present_files(dir).into_iter().map(|(path, bytes)| (path, sha256(&bytes))).collect();

@@ -1,4 +1,5 @@
-//! Daemon processes: starts them over a project, waits for readiness and exit, stops and kills them.
+//! Daemon processes: starts them over a project, waits for readiness and exit, stops and kills
+//! them.
 
 use std::fs;
 use std::path::PathBuf;

@@ -20,8 +20,8 @@ pub(crate) struct UserManager {
 }
 
 impl UserManager {
-    /// Starts a manager for the project's home; returns `None` and reports it where systemd does not
-    /// run.
+    /// Starts a manager for the project's home; returns `None` and reports it where systemd does
+    /// not run.
     pub(crate) fn start(project: &Project) -> Option<Self> {
         let mut command = Command::new(repository().join("tests/systemd-user"));
         command.args(["bash", "-s"]).current_dir(&project.root).env_clear();
