@@ -85,13 +85,10 @@ impl Project {
             Ok(issued) => (issued, None),
             Err(error) => (None, Some(error)),
         };
-        let configured = || self.settings.step.get(slug).cloned();
-        let (step, source) = match issued {
-            Some(step) => (Some(step), StepSource::Runtime),
-            None => match configured() {
-                Some(step) => (Some(step), StepSource::Config),
-                None => (None, StepSource::None),
-            },
+        let (step, source) = match (issued, self.settings.step.get(slug)) {
+            (Some(step), _) => (Some(step), StepSource::Runtime),
+            (None, Some(step)) => (Some(step.clone()), StepSource::Config),
+            (None, None) => (None, StepSource::None),
         };
         ResolvedStep { step, source, error }
     }

@@ -5,6 +5,7 @@
 //! known; completeness is `unknown`, and the error is reported.
 
 use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -166,7 +167,6 @@ impl Layer<'_> {
     }
 
     fn display_path(&self, file: &str) -> String {
-        use std::os::unix::ffi::OsStrExt as _;
         match self {
             Self::Project(_, layer) => format!("{layer}/{file}"),
             Self::User(layer) => escape_bytes(layer.join(file).as_os_str().as_bytes()).into_owned(),

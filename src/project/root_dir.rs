@@ -144,7 +144,11 @@ impl RootDir {
     }
 
     /// Returns the content of the file at `path`; `None` if it does not exist.
-    pub(super) fn read(&self, path: &RelPath, max: u64) -> Result<Option<Vec<u8>>, ReadError> {
+    pub(super) fn read(
+        &self,
+        path: &RelPath,
+        max_bytes: u64,
+    ) -> Result<Option<Vec<u8>>, ReadError> {
         // Checked before the file is opened, because opening a FIFO wakes its writer.
         match self.file_type(path) {
             Ok(FileType::RegularFile) => {}
@@ -154,7 +158,7 @@ impl RootDir {
             Err(error) => return Err(self.classify_error(path, error)),
         }
         let parent = self.open_parent(path)?;
-        read_regular(openat(parent, path.file_name(), READ_FLAGS, Mode::empty()), max)
+        read_regular(openat(parent, path.file_name(), READ_FLAGS, Mode::empty()), max_bytes)
     }
 
     /// Opens the regular file at `path` for reading; returns `None` if that fails.
@@ -162,7 +166,7 @@ impl RootDir {
         let parent = self.open_parent(path).ok()?;
         let file =
             openat(parent, path.file_name(), READ_FLAGS, Mode::empty()).map(File::from).ok()?;
-        file.metadata().is_ok_and(|found| found.is_file()).then_some(file)
+        file.metadata().is_ok_and(|metadata| metadata.is_file()).then_some(file)
     }
 
     /// Returns [`ReadError::Symlink`] if a parent of `path` is a symbolic link, otherwise `error`.
@@ -182,18 +186,16 @@ impl RootDir {
     pub(super) fn list(&self, path: Option<&RelPath>) -> Result<Vec<DirEntry>, ReadError> {
         let dir = match self.open_dir(path) {
             Ok(dir) => dir,
-            Err(error) => match Errno::from_io_error(&error) {
-                Some(Errno::NOENT) => return Ok(Vec::new()),
-                Some(Errno::NOTDIR | Errno::LOOP)
-                    if path.is_some_and(|path| self.is_symlink(path)) =>
-                {
-                    return Err(ReadError::Symlink);
-                }
-                Some(errno) if path.is_some() => {
-                    return Err(path.map_or(error.into(), |path| self.classify_error(path, errno)));
-                }
-                _ => return Err(error.into()),
-            },
+            Err(error) => {
+                return match (Errno::from_io_error(&error), path) {
+                    (Some(Errno::NOENT), _) => Ok(Vec::new()),
+                    (Some(Errno::NOTDIR | Errno::LOOP), Some(path)) if self.is_symlink(path) => {
+                        Err(ReadError::Symlink)
+                    }
+                    (Some(errno), Some(path)) => Err(self.classify_error(path, errno)),
+                    _ => Err(error.into()),
+                };
+            }
         };
         let mut entries = Vec::new();
         for entry in Dir::new(dir.try_clone()?)? {
@@ -321,9 +323,9 @@ fn open_with_dev_ino(path: &Path) -> Result<(OwnedFd, DevIno), Errno> {
 }
 
 /// Reads a regular file that was opened without blocking; returns `None` if it does not exist.
-pub(super) fn read_regular(
+fn read_regular(
     opened: Result<OwnedFd, Errno>,
-    max: u64,
+    max_bytes: u64,
 ) -> Result<Option<Vec<u8>>, ReadError> {
     let file = match opened {
         Ok(file) => File::from(file),
@@ -336,22 +338,22 @@ pub(super) fn read_regular(
     if !metadata.is_file() {
         return Err(ReadError::NotRegularFile);
     }
-    if metadata.len() > max {
-        return Err(ReadError::TooLarge(max));
+    if metadata.len() > max_bytes {
+        return Err(ReadError::TooLarge(max_bytes));
     }
     let mut bytes = Vec::new();
-    file.take(max + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > max {
-        return Err(ReadError::TooLarge(max));
+    file.take(max_bytes + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max_bytes {
+        return Err(ReadError::TooLarge(max_bytes));
     }
     Ok(Some(bytes))
 }
 
 /// Reads a regular file by path and follows links: for files of the system and of git.
-pub(super) fn read_path(path: &Path, max: u64) -> Result<Option<Vec<u8>>, ReadError> {
+pub(super) fn read_path(path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>, ReadError> {
     read_regular(
         rustix::fs::open(path, READ_FLAGS.difference(OFlags::NOFOLLOW), Mode::empty()),
-        max,
+        max_bytes,
     )
 }
 

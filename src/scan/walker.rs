@@ -90,8 +90,8 @@ impl FeatureWalk {
         lock(&self.state).scanned.observations.extend(observations);
     }
 
-    /// Records the first limit that was exceeded. The feature is not evaluated then, so its
-    /// remaining tasks need not run.
+    /// Records the first limit that was exceeded. Such a feature is not evaluated, so its other
+    /// entries need not be listed.
     fn record_limit_exceeded(&self, limit: LimitExceeded) {
         lock(&self.state).scanned.limit_exceeded.get_or_insert(limit);
     }
