@@ -100,7 +100,10 @@ fn invalid_usage_exits_with_2_and_missing_objects_with_1() {
             "no artifact `input.spec`; did you mean input.spec.main?",
         ),
         (&["show", FEATURE, "zzz"], "`dossierd artifacts 001-x` lists them"),
-        (&["drift", FEATURE, "--project", "nowhere"], "error: nowhere: No such file or directory"),
+        (
+            &["drift", FEATURE, "--project", "nowhere"],
+            "error: cannot access nowhere: No such file or directory",
+        ),
     ] {
         let run = project.run(arguments);
         let stderr = project.redact_paths(&run.stderr);
