@@ -1,8 +1,8 @@
-//! dossierd keeps a hashed inventory, the *dossier*, of every feature directory of a project and
-//! says what is missing, deleted or drifted.
+//! dossierd maintains a hashed inventory, the *dossier*, of every feature directory of a project
+//! and reports which artifacts are missing, deleted or drifted.
 //!
-//! This is the map of the modules, lowest first: each imports only from those above it, by the table
-//! in ARCHITECTURE.md, which `tests/architecture.rs` enforces.
+//! These are the modules, lowest first. Each imports only from modules above it, by the table in
+//! ARCHITECTURE.md, which `tests/architecture.rs` checks.
 //!
 //! - [`core`]: artifacts, manifests, snapshots, baselines, drift and events; pure
 //! - [`wire`]: models of what the API returns and `--json` prints
@@ -11,11 +11,11 @@
 //! - [`scan`]: lists directories, checks and hashes files
 //! - [`watch`]: inotify and the debouncing of its hints
 //! - [`store`]: the durable index and journal
-//! - [`engine`]: owns the live state; scans once where no daemon runs
+//! - [`engine`]: owns the current state of all projects; scans once if no daemon runs
 //! - [`api`]: the HTTP API and the dashboard
 //! - [`delivery`]: sends events to a webhook
-//! - [`client`]: talks to a running daemon
-//! - [`daemon`]: composes the daemon
+//! - [`client`]: sends requests to a running daemon
+//! - [`daemon`]: starts, reloads and stops the daemon
 //! - [`cli`]: the command line
 
 pub mod api;

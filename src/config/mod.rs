@@ -1,7 +1,8 @@
-//! `config.yaml` and the user's directories: keys, defaults and errors (`docs/specification.md#configuration`).
+//! `config.yaml` and the user's directories: keys, defaults and errors
+//! (`docs/specification.md#configuration`).
 //!
-//! Parsing is strict: an unknown key is an error with its position and the nearest known key, and no
-//! invalid value is replaced by a default. Reloading is the daemon's task.
+//! Parsing is strict: an unknown key is an error with its position and the nearest known key, and
+//! no invalid value is replaced by a default. Reloading is the daemon's task.
 
 mod effective;
 mod error;

@@ -1,4 +1,4 @@
-//! One artifact of a dossier: identity, class, state. How keys come about is in `key`.
+//! One artifact of a dossier: identity, class and state. Keys are built in `key`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,24 +9,24 @@ use super::digest::Digest;
 use super::path::RelPath;
 use super::time::Timestamp;
 
-/// What an artifact is for. Manifests may use the six classes but `Other`.
+/// Purpose of an artifact (`docs/specification.md#classes`). Manifests may use all but `other`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ArtifactClass {
-    /// What the work starts from.
+    /// Documents that the work starts from.
     Input,
-    /// What steers the work.
+    /// Documents that organize the work.
     Workflow,
-    /// What the work makes.
+    /// Results of the work.
     Output,
-    /// What shows that it was done well.
+    /// Evidence of the quality of the work.
     Evidence,
-    /// What was decided.
+    /// Decisions.
     Policy,
-    /// What runtimes write while work goes on.
+    /// Files that runtimes write while the work proceeds.
     Runtime,
-    /// Nothing known.
+    /// Unknown.
     Other,
 }
 
@@ -35,14 +35,14 @@ impl ArtifactClass {
     pub const MANIFEST_CLASSES: [Self; 6] =
         [Self::Input, Self::Workflow, Self::Output, Self::Evidence, Self::Policy, Self::Runtime];
 
-    /// Reads [`ArtifactClass::as_str`] back.
+    /// Parses the text of [`ArtifactClass::as_str`]; `None` for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut all = Self::MANIFEST_CLASSES.into_iter().chain([Self::Other]);
         all.find(|class| class.as_str() == text)
     }
 
-    /// The class as it stands in JSON.
+    /// Returns the class as it is written in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -63,19 +63,19 @@ impl fmt::Display for ArtifactClass {
     }
 }
 
-/// Whether an artifact's absence leaves its feature incomplete.
+/// Whether a feature is incomplete without an artifact (`docs/specification.md#required-status`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum RequiredStatus {
-    /// Its spec stands in a required list and blocks.
+    /// Its spec is blocking and in a required list.
     Required,
-    /// Anything else.
+    /// It is not required.
     Optional,
 }
 
 impl RequiredStatus {
-    /// The status as it stands in JSON.
+    /// Returns the status as it is written in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -84,7 +84,7 @@ impl RequiredStatus {
         }
     }
 
-    /// Reads [`RequiredStatus::as_str`] back.
+    /// Parses the text of [`RequiredStatus::as_str`]; `None` for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Required, Self::Optional].into_iter().find(|status| status.as_str() == text)
@@ -97,23 +97,23 @@ impl fmt::Display for RequiredStatus {
     }
 }
 
-/// Why an artifact is not present.
+/// Why an artifact is not present (`docs/specification.md#artifact-states`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorReason {
-    /// A spec that applies, and no file for it.
+    /// A spec applies and no file matches it.
     NotFound,
-    /// It is there and cannot be read.
+    /// The file exists and cannot be read.
     Unreadable,
-    /// It was read and is not what its type says.
+    /// The file was read and is not valid for its type.
     InvalidFormat,
-    /// It was there and went away.
+    /// The file was indexed and then deleted.
     DeletedAfterScan,
 }
 
 impl ErrorReason {
-    /// The reason as it stands in JSON.
+    /// Returns the reason as it is written in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -124,7 +124,7 @@ impl ErrorReason {
         }
     }
 
-    /// Reads [`ErrorReason::as_str`] back.
+    /// Parses the text of [`ErrorReason::as_str`]; `None` for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         [Self::NotFound, Self::Unreadable, Self::InvalidFormat, Self::DeletedAfterScan]
@@ -139,98 +139,101 @@ impl fmt::Display for ErrorReason {
     }
 }
 
-/// Why an artifact is not present, in a code and in words.
+/// Why an artifact is not present, as a code and as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Absence {
-    /// The code.
+    /// The reason as a code.
     pub reason: ErrorReason,
-    /// The operating system's or our own words; `None` where the code says all.
+    /// The error of the operating system or of dossierd; `None` if the code is sufficient.
     pub detail: Option<Box<str>>,
 }
 
-/// What was seen where an artifact should be.
+/// The state of an artifact's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ArtifactState {
-    /// Its bytes were read.
+    /// The file was read.
     Present {
         /// Hash of the raw bytes.
         hash: Digest,
-        /// Hash without runtime front matter, for work packages that have one: few of all files.
+        /// Hash without runtime fields of the front matter, for work packages only. It is boxed
+        /// because few artifacts have one.
         static_hash: Option<Box<Digest>>,
     },
-    /// They were not.
+    /// The file is missing or was not read.
     Absent(Absence),
 }
 
-/// What tells two states of a file apart without reading it. A clock's steps are coarse, hence the
-/// inode: a file renamed into place is another.
+/// Metadata of a file that changes when its content changes. Timestamps of the kernel are coarse,
+/// so the inode is included: a file that is renamed into place has another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileSignature {
     /// Size in bytes.
     pub size: u64,
-    /// Time of the last change of content, in nanoseconds since 1970.
+    /// Time of the last change of the content (`mtime`), in nanoseconds since 1970.
     pub modified_ns: i64,
-    /// Time of the last change of anything, which no one can set.
+    /// Time of the last change of the inode (`ctime`), in nanoseconds since 1970. Programs cannot
+    /// set it.
     pub changed_ns: i64,
-    /// Number of the file on its device.
+    /// Inode number.
     pub inode: u64,
-    /// Number of the device.
+    /// Device number.
     pub device: u64,
 }
 
-/// One entry below a feature directory as a scan saw it, before any manifest is asked.
+/// One entry below a feature directory as a scan found it, before it is classified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
-    /// Where.
+    /// Path below the feature directory.
     pub path: RelPath,
-    /// Size in bytes; 0 for what has none.
+    /// Size in bytes; 0 if it is unknown.
     pub size_bytes: u64,
-    /// What was seen.
+    /// Present with its hash, or why it is not present.
     pub state: ArtifactState,
     /// `work_package_id` of the front matter.
     pub wp_id: Option<Box<str>>,
-    /// The file's signature when it was read, where it is a file that could be.
+    /// Signature of the file when it was read; `None` if it was not read.
     pub signature: Option<FileSignature>,
-    /// Whether it was written so shortly before it was read that another write may look the same.
+    /// True if the file was modified so shortly before it was read that a later write may leave the
+    /// signature unchanged (git calls such files "racy").
     pub racy: bool,
 }
 
-/// A stable key, unique in its feature, in `[A-Za-z0-9._-]`.
+/// Key of an artifact: `[A-Za-z0-9._-]`, stable, unique in its feature.
 pub type ArtifactKey = Box<str>;
 
-/// One artifact of a dossier (seed: `ArtifactRef`).
+/// One artifact of a dossier (`docs/specification.md#artifacts`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArtifactRef {
-    /// Stable, unique key.
+    /// Key, unique in the feature.
     pub artifact_key: ArtifactKey,
-    /// What it is for.
+    /// Purpose.
     pub artifact_class: ArtifactClass,
-    /// Where it is; for an absent spec its pattern.
+    /// Path below the feature directory; for an absent spec its pattern.
     pub relative_path: RelPath,
     /// Size in bytes.
     pub size_bytes: u64,
-    /// Work package it belongs to.
+    /// Id of the work package that it belongs to.
     pub wp_id: Option<Box<str>>,
-    /// Mission step whose list names it.
+    /// Id of the mission step whose list contains its spec.
     pub step_id: Option<Arc<str>>,
-    /// Whether it is required.
+    /// Whether the feature is incomplete without it.
     pub required_status: RequiredStatus,
-    /// Where it came from; `None` where that is not cheap to know.
+    /// Origin of the file; `None` if it is unknown.
     pub provenance: Option<Box<Provenance>>,
-    /// Present with its hash, or why not.
+    /// Present with its hash, or why it is not present.
     pub state: ArtifactState,
-    /// When these bytes were first hashed.
+    /// Time at which this content was first hashed.
     pub indexed_at: Timestamp,
 }
 
 impl ArtifactRef {
-    /// Whether the file exists and could be read.
+    /// Returns true if the file exists and was read.
     #[must_use]
     pub fn is_present(&self) -> bool {
         matches!(self.state, ArtifactState::Present { .. })
     }
 
-    /// Hash of the raw bytes, if present.
+    /// Returns the hash of the raw bytes; `None` if the artifact is not present.
     #[must_use]
     pub fn hash(&self) -> Option<Digest> {
         match &self.state {
@@ -239,35 +242,35 @@ impl ArtifactRef {
         }
     }
 
-    /// Why it is not present.
+    /// Returns why the artifact is not present; `None` if it is.
     #[must_use]
     pub fn absence(&self) -> Option<&Absence> {
         match &self.state {
             ArtifactState::Present { .. } => None,
-            ArtifactState::Absent(fault) => Some(fault),
+            ArtifactState::Absent(absence) => Some(absence),
         }
     }
 
-    /// The code of [`ArtifactRef::absence`].
+    /// Returns the code of [`ArtifactRef::absence`].
     #[must_use]
     pub fn error_reason(&self) -> Option<ErrorReason> {
-        self.absence().map(|fault| fault.reason)
+        self.absence().map(|absence| absence.reason)
     }
 
-    /// The words of [`ArtifactRef::absence`].
+    /// Returns the text of [`ArtifactRef::absence`].
     #[must_use]
     pub fn error_detail(&self) -> Option<&str> {
-        self.absence().and_then(|fault| fault.detail.as_deref())
+        self.absence().and_then(|absence| absence.detail.as_deref())
     }
 }
 
-/// Where an artifact came from (seed: `provenance`).
+/// Origin of an artifact (`docs/specification.md#provenance`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Provenance {
     /// `git`, `runtime`, `generated` or `manual`.
     pub source_kind: Box<str>,
-    /// Who made it.
+    /// Id of the author or program.
     pub actor_id: Option<Box<str>>,
-    /// When that was recorded.
+    /// Time at which this was recorded.
     pub captured_at: Option<Timestamp>,
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::artifact::{ArtifactKey, ArtifactRef, RequiredStatus};
 use super::key::disambiguate_key;
 
-/// Artifacts in byte order of key, each key once.
+/// Returns the artifacts in byte order of key. Keys that files of crafted names share are made
+/// unique (`docs/specification.md#artifact-keys`).
 pub fn sorted_artifacts(
     artifacts: impl Iterator<Item = Arc<ArtifactRef>>,
 ) -> Arc<[Arc<ArtifactRef>]> {
@@ -15,7 +16,7 @@ pub fn sorted_artifacts(
     artifacts.into()
 }
 
-/// Sorts by key, and makes keys distinct where names were crafted so that they collide.
+/// Sorts by key and makes all keys unique.
 fn sort_and_disambiguate(artifacts: &mut [Arc<ArtifactRef>]) {
     let order = |a: &Arc<ArtifactRef>, b: &Arc<ArtifactRef>| {
         (&a.artifact_key, &a.relative_path).cmp(&(&b.artifact_key, &b.relative_path))

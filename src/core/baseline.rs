@@ -1,10 +1,12 @@
-//! Baselines: the state that a person accepted, as it stands in `parity-baseline.json`.
+//! Baselines: accepted states, as they are written in `parity-baseline.json`
+//! (`docs/specification.md#baseline-file`). Finding the file and writing it durably is the task of
+//! `project`.
 //!
-//! The seed's five fields, and dossierd's two: `tree_hash_sha256` and `artifacts`. Readers of the
-//! seed's format pass over ours; a file without them is read too. Where the file lies, and how it
-//! is written durably, is `project`'s business.
+//! Other programs write five of the fields; `tree_hash_sha256` and `artifacts` are additions of
+//! dossierd. Readers of the five-field format ignore them, and a file without them is valid.
 
 pub mod accept;
+
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
@@ -20,20 +22,20 @@ use super::yaml::{MapOnly, ParseError, parse_json};
 /// An accepted state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Baseline {
-    /// What it is bound to.
+    /// Project, machine, branch, mission and manifest for which the state was accepted.
     pub baseline_key: BaselineKey,
-    /// The key's hash.
+    /// Hash of `baseline_key`.
     pub baseline_key_hash: Digest,
     /// Parity hash of the accepted state.
     pub parity_hash_sha256: Digest,
-    /// When it was accepted, as its writer wrote it.
+    /// Time of acceptance, as it is written in the file.
     pub captured_at: String,
-    /// `node_id` at capture.
+    /// `node_id` of the machine on which the state was accepted.
     pub captured_by: Option<String>,
-    /// Tree hash of the accepted state; `None` in a file of another program.
+    /// Tree hash of the accepted state; `None` in a file that another program wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree_hash_sha256: Option<Digest>,
-    /// The present artifacts; `None` in a file of another program.
+    /// The present artifacts; `None` in a file that another program wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifacts: Option<Vec<BaselineArtifact>>,
 }
@@ -41,33 +43,33 @@ pub struct Baseline {
 /// One artifact of an accepted state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaselineArtifact {
-    /// Its key then.
+    /// Key at the time of acceptance.
     pub artifact_key: Box<str>,
-    /// Where it was.
+    /// Path below the feature directory.
     pub relative_path: RelPath,
-    /// Hash of its bytes.
+    /// Hash of the raw bytes.
     pub content_hash_sha256: Digest,
-    /// Hash without runtime front matter.
+    /// Hash without runtime fields of the front matter, for work packages.
     pub static_hash_sha256: Option<Digest>,
-    /// Its class then.
+    /// Class at the time of acceptance.
     pub artifact_class: ArtifactClass,
-    /// Whether it was required.
+    /// Whether the feature was incomplete without it.
     pub required_status: RequiredStatus,
 }
 
-/// What was found where a baseline belongs.
+/// The content of a feature's baseline file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BaselineFile {
-    /// Nothing.
+    /// There is no file.
     Absent,
-    /// Something that is no baseline; it is left as it is.
+    /// The file is not a valid baseline; it is not changed.
     Corrupt(ParseError),
-    /// A baseline.
+    /// The file is a baseline.
     Valid(Box<Baseline>),
 }
 
 impl Baseline {
-    /// The baseline of `snapshot`.
+    /// Returns the baseline of a snapshot, accepted at `at`.
     #[must_use]
     pub fn capture(snapshot: &MissionDossierSnapshot, key: &BaselineKey, at: Timestamp) -> Self {
         let artifacts =
@@ -83,23 +85,21 @@ impl Baseline {
         }
     }
 
-    /// Reads a file's text.
+    /// Parses a baseline file.
     ///
     /// # Errors
-    /// [`ParseError`] when it does not parse, its key's hash is not its key's, or a path stands
-    /// twice.
+    /// [`ParseError`] if the file is not valid JSON, a field is missing or invalid,
+    /// `baseline_key_hash` is not the hash of `baseline_key`, or a path is repeated.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
-        let MapOnly(written): MapOnly<RawBaseline> = parse_json(bytes)?;
-        let actual = written.baseline_key.hash;
-        if actual != written.baseline_key_hash {
-            let message = format!(
-                "`baseline_key_hash` is not the hash of its `baseline_key`, which is {actual}"
-            );
+        let MapOnly(raw): MapOnly<RawBaseline> = parse_json(bytes)?;
+        let actual = raw.baseline_key.hash;
+        if actual != raw.baseline_key_hash {
+            let message =
+                format!("`baseline_key_hash` is not the hash of `baseline_key`, which is {actual}");
             return Err(ParseError::without_position(message));
         }
-        let artifacts: Option<Vec<BaselineArtifact>> = written
-            .artifacts
-            .map(|list| list.into_iter().map(|MapOnly(artifact)| artifact).collect());
+        let artifacts: Option<Vec<BaselineArtifact>> =
+            raw.artifacts.map(|list| list.into_iter().map(|MapOnly(artifact)| artifact).collect());
         let mut paths = HashSet::new();
         for artifact in artifacts.iter().flatten() {
             if !paths.insert(&artifact.relative_path) {
@@ -110,20 +110,20 @@ impl Baseline {
             }
         }
         Ok(Self {
-            baseline_key: written.baseline_key.key,
-            baseline_key_hash: written.baseline_key_hash,
-            parity_hash_sha256: written.parity_hash_sha256,
-            captured_at: written.captured_at,
-            captured_by: written.captured_by,
-            tree_hash_sha256: written.tree_hash_sha256,
+            baseline_key: raw.baseline_key.key,
+            baseline_key_hash: raw.baseline_key_hash,
+            parity_hash_sha256: raw.parity_hash_sha256,
+            captured_at: raw.captured_at,
+            captured_by: raw.captured_by,
+            tree_hash_sha256: raw.tree_hash_sha256,
             artifacts,
         })
     }
 }
 
 impl BaselineFile {
-    /// Of who accepted which state and when, also where nobody did: by this an acceptance is told
-    /// from the one before.
+    /// Returns a digest of the accepted state, its time and its author. Each acceptance has another
+    /// one, so it shows whether a baseline was replaced. Absent and corrupt files have the same.
     #[must_use]
     pub fn fingerprint(&self) -> Digest {
         let accepted = match self {
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn parse_reads_a_captured_baseline() {
         let baseline = captured();
         assert_eq!(baseline.artifacts.as_ref().unwrap().len(), 2, "present ones only");
         let json = serde_json::to_vec_pretty(&baseline).unwrap();
@@ -207,37 +207,40 @@ mod tests {
     }
 
     #[test]
-    fn corrupt_ones_say_why() {
-        let sound = serde_json::to_value(captured()).unwrap();
-        let broken = |change: &dyn Fn(&mut serde_json::Value)| {
-            let mut value = sound.clone();
+    fn parse_errors_name_the_problem() {
+        let valid = serde_json::to_value(captured()).unwrap();
+        let error_after = |change: &dyn Fn(&mut serde_json::Value)| {
+            let mut value = valid.clone();
             change(&mut value);
             Baseline::parse(value.to_string().as_bytes()).unwrap_err().to_string()
         };
-        for (message, expect) in [
-            (broken(&|v| v["baseline_key"]["node_id"] = "other".into()), "is not the hash of"),
+        for (message, expected) in [
+            (error_after(&|v| v["baseline_key"]["node_id"] = "other".into()), "is not the hash of"),
             (
-                broken(&|v| v["baseline_key"]["node_id"] = serde_json::json!([])),
-                "`node_id` is not a text",
+                error_after(&|v| v["baseline_key"]["node_id"] = serde_json::json!([])),
+                "`node_id` is not a string",
             ),
             (
-                broken(&|v| v["parity_hash_sha256"] = "abc".into()),
+                error_after(&|v| v["parity_hash_sha256"] = "abc".into()),
                 "64 lower-case hexadecimal digits",
             ),
-            (broken(&|v| v["artifacts"][0]["relative_path"] = "../x".into()), "`..` component"),
             (
-                broken(&|v| v["artifacts"][1]["relative_path"] = "spec.md".into()),
+                error_after(&|v| v["artifacts"][0]["relative_path"] = "../x".into()),
+                "`..` component",
+            ),
+            (
+                error_after(&|v| v["artifacts"][1]["relative_path"] = "spec.md".into()),
                 "duplicate path `spec.md`",
             ),
-            (broken(&|v| *v = serde_json::json!([])), "expected keys and values"),
+            (error_after(&|v| *v = serde_json::json!([])), "expected keys and values"),
             (
-                broken(&|v| v["artifacts"][0] = serde_json::json!(["k", "p"])),
+                error_after(&|v| v["artifacts"][0] = serde_json::json!(["k", "p"])),
                 "expected keys and values",
             ),
             (Baseline::parse(b"").unwrap_err().to_string(), "EOF"),
             (Baseline::parse(b"\xff").unwrap_err().to_string(), "1:1"),
         ] {
-            assert!(message.contains(expect), "{message}");
+            assert!(message.contains(expected), "{message}");
         }
     }
 }

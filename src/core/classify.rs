@@ -1,38 +1,38 @@
-//! The class of a file that no spec names: a table of the names and directories by which these
-//! projects go. The first row that fits decides; what fits none is `other`.
+//! The class of a file that no spec matches: a table of conventional names
+//! (`docs/specification.md#classes`). The first matching row decides; without one the class is
+//! `other`.
 
 use super::artifact::ArtifactClass::{
     self, Evidence, Input, Other, Output, Policy, Runtime, Workflow,
 };
 use super::path::RelPath;
 
-/// What of a path a row looks at.
+/// Part of a path that a row compares. Files are those at the top of the feature directory.
 #[derive(Debug, Clone, Copy)]
 enum PathRule {
-    /// The whole path: a file at the top of the feature directory.
+    /// Name of a file.
     File(&'static str),
-    /// The whole path without its extension.
+    /// Name of a file without its extension.
     FileStem(&'static str),
-    /// The first directory.
+    /// Name of the first directory.
     Dir(&'static str),
-    /// A part of the first directory's name.
+    /// Text in the name of the first directory.
     DirContaining(&'static str),
-    /// The beginning of a top file's name.
+    /// Prefix of the name of a file.
     FilePrefix(&'static str),
-    /// A part of a top file's name.
+    /// Text in the name of a file.
     FileContaining(&'static str),
 }
 use PathRule::{Dir, DirContaining, File, FileContaining, FilePrefix, FileStem};
 
-/// The table (contract, section 2, and what the corpus shows beyond it).
 const RULES: &[(PathRule, ArtifactClass)] = &[
-    // What runtimes write while work goes on.
+    // Written by runtimes while the work proceeds.
     (File("meta.json"), Runtime),
     (File("status.json"), Runtime),
     (File("status.events.jsonl"), Runtime),
     (File("lanes.json"), Runtime),
     (File("mission-events.jsonl"), Runtime),
-    // Where the work starts, and what it makes.
+    // Input and results of the work.
     (FileStem("spec"), Input),
     (FileStem("goals"), Input),
     (FilePrefix("brief"), Input),
@@ -43,17 +43,17 @@ const RULES: &[(PathRule, ArtifactClass)] = &[
     (Dir("contracts"), Output),
     (Dir("docs"), Output),
     (Dir("output"), Output),
-    // What steers it.
+    // Organization of the work.
     (Dir("tasks"), Workflow),
     (FileStem("wps"), Workflow),
     (FileStem("occurrence_map"), Workflow),
     (FilePrefix("release"), Workflow),
-    // What was decided.
+    // Decisions.
     (Dir("decisions"), Policy),
     (Dir("adr"), Policy),
     (FilePrefix("decision"), Policy),
     (FileStem("mission-exception"), Policy),
-    // What shows that it was done well.
+    // Evidence of the quality of the work.
     (DirContaining("review"), Evidence),
     (Dir("checklists"), Evidence),
     (Dir("research"), Evidence),
@@ -79,24 +79,24 @@ const RULES: &[(PathRule, ArtifactClass)] = &[
     (FileContaining("audit"), Evidence),
 ];
 
-/// The conventional class of `path`.
+/// Returns the conventional class of `path`.
 #[must_use]
 pub fn conventional_class(path: &RelPath) -> ArtifactClass {
-    RULES.iter().find(|(shape, _)| shape.is_match(path)).map_or(Other, |(_, class)| *class)
+    RULES.iter().find(|(rule, _)| rule.is_match(path)).map_or(Other, |(_, class)| *class)
 }
 
 impl PathRule {
     fn is_match(self, path: &RelPath) -> bool {
         let mut components = path.components();
         let first = components.next().unwrap_or_default();
-        let in_folder = components.next().is_some();
+        let is_in_dir = components.next().is_some();
         match self {
-            File(name) => !in_folder && first == name.as_bytes(),
-            FileStem(stem) => !in_folder && stem_of(first) == stem.as_bytes(),
-            FilePrefix(start) => !in_folder && first.starts_with(start.as_bytes()),
-            FileContaining(part) => !in_folder && contains(first, part.as_bytes()),
-            Dir(name) => in_folder && first == name.as_bytes(),
-            DirContaining(part) => in_folder && contains(first, part.as_bytes()),
+            File(name) => !is_in_dir && first == name.as_bytes(),
+            FileStem(stem) => !is_in_dir && stem_of(first) == stem.as_bytes(),
+            FilePrefix(start) => !is_in_dir && first.starts_with(start.as_bytes()),
+            FileContaining(part) => !is_in_dir && contains(first, part.as_bytes()),
+            Dir(name) => is_in_dir && first == name.as_bytes(),
+            DirContaining(part) => is_in_dir && contains(first, part.as_bytes()),
         }
     }
 }
@@ -110,7 +110,7 @@ fn stem_of(name: &[u8]) -> &[u8] {
 
 fn contains(name: &[u8], part: &[u8]) -> bool {
     let starts = name.iter().zip(0..).filter(|(byte, _)| Some(*byte) == part.first());
-    starts.map(|(_, at)| &name[at..]).any(|rest| rest.starts_with(part))
+    starts.map(|(_, offset)| &name[offset..]).any(|rest| rest.starts_with(part))
 }
 
 #[cfg(test)]
@@ -123,9 +123,9 @@ mod tests {
         conventional_class(&RelPath::new(path.as_bytes()).unwrap())
     }
 
-    /// A path for each row: it must be that row, and no earlier one, that decides.
+    /// Each row needs a path for which it decides and no earlier one does.
     #[test]
-    fn each_row_decides_for_some_path() {
+    fn every_rule_decides_for_an_example() {
         let examples = [
             "meta.json",
             "status.json",
@@ -178,7 +178,7 @@ mod tests {
             .iter()
             .map(|path| {
                 let path = RelPath::new(path.as_bytes()).unwrap();
-                RULES.iter().position(|(shape, _)| shape.is_match(&path)).expect("a row")
+                RULES.iter().position(|(rule, _)| rule.is_match(&path)).expect("a row")
             })
             .collect();
         let never: Vec<_> =
@@ -187,8 +187,8 @@ mod tests {
     }
 
     #[test]
-    fn classes_by_path() {
-        for (path, expect) in [
+    fn conventional_class_depends_on_name_and_first_directory() {
+        for (path, expected) in [
             ("meta.json", Runtime),
             ("research/meta.json", Evidence),
             ("spec.md", Input),
@@ -202,7 +202,7 @@ mod tests {
             ("Makefile", Other),
             ("lanes.json.bak", Other),
         ] {
-            assert_eq!(class(path), expect, "{path}");
+            assert_eq!(class(path), expected, "{path}");
         }
         assert_eq!(conventional_class(&RelPath::new(&b"\xff"[..]).unwrap()), Other);
     }

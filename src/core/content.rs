@@ -1,7 +1,8 @@
-//! What the bytes of one file say: hash, validity, and for work packages their static part.
+//! Properties of a file's bytes: hash, valid UTF-8, and for work packages the static hash and the
+//! id.
 //!
-//! Bytes come in chunks of any size; the result does not depend on how they were cut. Reading
-//! them, and noticing that they changed meanwhile, is `scan`'s business.
+//! The bytes arrive in chunks of any size; the result does not depend on the sizes. Reading a file,
+//! and detecting that it changed meanwhile, is the task of `scan`.
 
 use sha2::{Digest as _, Sha256};
 use simdutf8::compat::from_utf8;
@@ -10,35 +11,35 @@ use super::digest::Digest;
 use super::frontmatter;
 use super::path::RelPath;
 
-/// Extensions of the text types that must be valid UTF-8 (contract, section 2).
+/// Extensions of text files, which must be valid UTF-8 (`docs/specification.md#text-types`).
 pub const TEXT_EXTENSIONS: [&str; 20] = [
     "md", "markdown", "txt", "json", "jsonl", "yaml", "yml", "csv", "tsv", "toml", "xml", "html",
     "log", "py", "sh", "rs", "js", "ts", "ini", "cfg",
 ];
 
-/// Front matter is looked for in this many leading bytes; a longer one is none.
+/// Maximum size of front matter; a longer block is treated as text.
 const MAX_FRONT_MATTER_BYTES: usize = 64 << 10;
 
-/// How a file's bytes are to be read.
+/// How a file's bytes are interpreted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
-    /// Any bytes.
+    /// Arbitrary bytes.
     Bytes,
-    /// Must be valid UTF-8.
+    /// Text, which must be valid UTF-8.
     Text,
-    /// Markdown below `tasks/`: text that may carry front matter with runtime fields.
+    /// Markdown below `tasks/`: text that may have front matter with runtime fields.
     WorkPackage,
 }
 
 impl FileKind {
-    /// The kind that the path implies.
+    /// Returns the kind of the file at `path`.
     #[must_use]
     pub fn from_path(path: &RelPath) -> Self {
         let Some(extension) = path.extension() else {
             return Self::Bytes;
         };
-        let markdown = matches!(extension.as_str(), "md" | "markdown");
-        if markdown && path.as_bytes().starts_with(b"tasks/") {
+        let is_markdown = matches!(extension.as_str(), "md" | "markdown");
+        if is_markdown && path.as_bytes().starts_with(b"tasks/") {
             Self::WorkPackage
         } else if TEXT_EXTENSIONS.contains(&extension.as_str()) {
             Self::Text
@@ -48,29 +49,29 @@ impl FileKind {
     }
 }
 
-/// Whether the static part of work packages is hashed too: it costs a second hash of their bytes,
-/// and only a baseline needs it.
+/// Whether the static hash of work packages is computed. It costs a second hash of their bytes, and
+/// only the comparison with a baseline needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StaticHash {
-    /// Hash it.
+    /// Compute the static hash.
     Compute,
-    /// Leave it out.
+    /// Do not compute the static hash.
     Skip,
 }
 
-/// What a readable file's bytes came to.
+/// Properties of a valid file's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContentInfo {
     /// Hash of the raw bytes.
     pub hash: Digest,
-    /// Hash without the runtime fields of the front matter; `Absent` where there is none, or it was
-    /// not asked for.
+    /// Hash without the runtime fields of the front matter; `None` if there is no front matter or
+    /// the hash was not requested.
     pub static_hash: Option<Digest>,
-    /// `parse_work_package_id` of the front matter.
+    /// `work_package_id` of the front matter.
     pub wp_id: Option<Box<str>>,
 }
 
-/// The bytes are no UTF-8 though the file's type says so.
+/// A text file that is not valid UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("invalid UTF-8 at byte {0}")]
 pub struct InvalidUtf8(
@@ -78,7 +79,7 @@ pub struct InvalidUtf8(
     pub u64,
 );
 
-/// Takes a file's bytes in order and gives its [`ContentInfo`].
+/// Computes the [`ContentInfo`] of a file from its bytes, which arrive in order.
 pub struct ContentHasher {
     static_hash: StaticHash,
     hash: Sha256,
@@ -86,22 +87,27 @@ pub struct ContentHasher {
     front_matter: FrontMatterScan,
 }
 
-/// Where we are in finding the front matter.
+/// Progress of the search for front matter.
 enum FrontMatterScan {
-    /// There is none, or none is looked for.
+    /// There is no front matter, or the file is not a work package.
     None,
-    /// Its end has not come yet; these are the bytes so far.
+    /// The end of the front matter was not reached; contains all bytes so far.
     Buffering(Vec<u8>),
-    /// It is behind us; the hasher, if one was asked for, has had the static part so far.
-    Split(Option<Sha256>, Option<Box<str>>),
+    /// The end of the front matter was reached.
+    Split {
+        /// Hasher of the static part so far; `None` if the static hash was not requested.
+        static_hasher: Option<Sha256>,
+        /// `work_package_id` of the front matter.
+        wp_id: Option<Box<str>>,
+    },
 }
 
 impl ContentHasher {
-    /// Ready for the first byte of a file of this kind.
+    /// Creates a hasher for a file of this kind.
     #[must_use]
-    pub fn new(kind: FileKind, static_part: StaticHash) -> Self {
+    pub fn new(kind: FileKind, static_hash: StaticHash) -> Self {
         Self {
-            static_hash: static_part,
+            static_hash,
             hash: Sha256::new(),
             utf8: (kind != FileKind::Bytes).then(Utf8Validator::default),
             front_matter: match kind {
@@ -111,10 +117,10 @@ impl ContentHasher {
         }
     }
 
-    /// Takes the next bytes.
+    /// Adds the next bytes.
     ///
     /// # Errors
-    /// [`InvalidUtf8`] as soon as a text cannot be one; the rest need not be read.
+    /// [`InvalidUtf8`] at the first invalid byte of a text; the rest need not be read.
     pub fn update(&mut self, chunk: &[u8]) -> Result<(), InvalidUtf8> {
         self.hash.update(chunk);
         if let Some(utf8) = &mut self.utf8 {
@@ -122,42 +128,45 @@ impl ContentHasher {
         }
         match &mut self.front_matter {
             FrontMatterScan::None => {}
-            FrontMatterScan::Split(hasher, _) => {
-                if let Some(hasher) = hasher {
+            FrontMatterScan::Split { static_hasher, .. } => {
+                if let Some(hasher) = static_hasher {
                     hasher.update(chunk);
                 }
             }
-            FrontMatterScan::Buffering(gathered) if gathered.is_empty() => {
-                let head = FrontMatterScan::try_split(chunk, self.static_hash);
+            // The whole front matter is usually in the first chunk, which then is not copied.
+            FrontMatterScan::Buffering(buffer) if buffer.is_empty() => {
+                let scan = FrontMatterScan::try_split(chunk, self.static_hash);
                 self.front_matter =
-                    head.unwrap_or_else(|| FrontMatterScan::Buffering(chunk.to_vec()));
+                    scan.unwrap_or_else(|| FrontMatterScan::Buffering(chunk.to_vec()));
             }
-            FrontMatterScan::Buffering(gathered) => {
-                gathered.extend_from_slice(chunk);
-                if let Some(head) = FrontMatterScan::try_split(gathered, self.static_hash) {
-                    self.front_matter = head;
+            FrontMatterScan::Buffering(buffer) => {
+                buffer.extend_from_slice(chunk);
+                if let Some(scan) = FrontMatterScan::try_split(buffer, self.static_hash) {
+                    self.front_matter = scan;
                 }
             }
         }
         Ok(())
     }
 
-    /// The facts, after the last byte.
+    /// Returns the properties of the file, after its last byte was added.
     ///
     /// # Errors
-    /// [`InvalidUtf8`] when a text ends within a character.
+    /// [`InvalidUtf8`] if a text ends within a character.
     pub fn finish(self) -> Result<ContentInfo, InvalidUtf8> {
         if let Some(utf8) = self.utf8 {
             utf8.finish()?;
         }
-        let head = match self.front_matter {
-            FrontMatterScan::Buffering(gathered) => {
-                FrontMatterScan::split_at_eof(&gathered, self.static_hash)
+        let scan = match self.front_matter {
+            FrontMatterScan::Buffering(buffer) => {
+                FrontMatterScan::split_at_eof(&buffer, self.static_hash)
             }
-            decided => decided,
+            finished => finished,
         };
-        let (static_hash, wp_id) = match head {
-            FrontMatterScan::Split(hasher, wp_id) => (hasher.map(Digest::from_hasher), wp_id),
+        let (static_hash, wp_id) = match scan {
+            FrontMatterScan::Split { static_hasher, wp_id } => {
+                (static_hasher.map(Digest::from_hasher), wp_id)
+            }
             FrontMatterScan::None | FrontMatterScan::Buffering(_) => (None, None),
         };
         Ok(ContentInfo { hash: Digest::from_hasher(self.hash), static_hash, wp_id })
@@ -165,10 +174,12 @@ impl ContentHasher {
 }
 
 impl FrontMatterScan {
-    /// Decides from the bytes so far; `Absent` while more are needed.
-    fn try_split(bytes: &[u8], wanted: StaticHash) -> Option<Self> {
+    /// Searches the leading bytes of a file; returns `None` if more bytes are needed.
+    fn try_split(bytes: &[u8], static_hash: StaticHash) -> Option<Self> {
         match frontmatter::find_front_matter(bytes) {
-            frontmatter::FrontMatter::Complete(block) => Some(Self::split(bytes, &block, wanted)),
+            frontmatter::FrontMatter::Complete(block) => {
+                Some(Self::split(bytes, &block, static_hash))
+            }
             frontmatter::FrontMatter::Absent => Some(Self::None),
             frontmatter::FrontMatter::Partial(_) if bytes.len() > MAX_FRONT_MATTER_BYTES => {
                 Some(Self::None)
@@ -177,32 +188,35 @@ impl FrontMatterScan {
         }
     }
 
-    /// At the end of the file a closing fence needs no line end.
-    fn split_at_eof(bytes: &[u8], wanted: StaticHash) -> Self {
+    /// Searches a complete file, in which the closing fence may have no line end.
+    fn split_at_eof(bytes: &[u8], static_hash: StaticHash) -> Self {
         match frontmatter::find_front_matter(bytes) {
-            frontmatter::FrontMatter::Partial(Some(block)) => Self::split(bytes, &block, wanted),
+            frontmatter::FrontMatter::Partial(Some(block)) => {
+                Self::split(bytes, &block, static_hash)
+            }
             _ => Self::None,
         }
     }
 
-    fn split(bytes: &[u8], block: &std::ops::Range<usize>, wanted: StaticHash) -> Self {
-        let front = &bytes[block.clone()];
-        let hasher = (wanted == StaticHash::Compute).then(|| {
+    fn split(bytes: &[u8], block: &std::ops::Range<usize>, static_hash: StaticHash) -> Self {
+        let front_matter = &bytes[block.clone()];
+        let static_hasher = (static_hash == StaticHash::Compute).then(|| {
             let mut hasher = Sha256::new();
             hasher.update(&bytes[..block.start]);
-            frontmatter::for_each_static_line(front, |line| hasher.update(line));
+            frontmatter::for_each_static_line(front_matter, |line| hasher.update(line));
             hasher.update(&bytes[block.end..]);
             hasher
         });
-        Self::Split(hasher, frontmatter::parse_work_package_id(front))
+        Self::Split { static_hasher, wp_id: frontmatter::parse_work_package_id(front_matter) }
     }
 }
 
-/// UTF-8 validation over chunks: a character may be cut between two.
+/// Validates UTF-8 in chunks; a character may be divided between two chunks.
 #[derive(Default)]
 struct Utf8Validator {
-    /// Offset in the file of the first byte not yet judged.
+    /// Offset in the file of the first byte that is not validated yet.
     offset: u64,
+    /// First bytes of a divided character.
     partial: [u8; 4],
     partial_len: usize,
 }
@@ -232,9 +246,9 @@ impl Utf8Validator {
                 if error.error_len().is_some() {
                     return Err(InvalidUtf8(self.offset));
                 }
-                let cut = &chunk[error.valid_up_to()..];
-                self.partial[..cut.len()].copy_from_slice(cut);
-                self.partial_len = cut.len();
+                let rest = &chunk[error.valid_up_to()..];
+                self.partial[..rest.len()].copy_from_slice(rest);
+                self.partial_len = rest.len();
             }
         }
         Ok(())
@@ -252,15 +266,15 @@ mod tests {
     use super::*;
 
     fn hash_chunks(kind: FileKind, chunks: &[&[u8]]) -> Result<ContentInfo, InvalidUtf8> {
-        let mut absorber = ContentHasher::new(kind, StaticHash::Compute);
+        let mut hasher = ContentHasher::new(kind, StaticHash::Compute);
         for chunk in chunks {
-            absorber.update(chunk)?;
+            hasher.update(chunk)?;
         }
-        absorber.finish()
+        hasher.finish()
     }
 
     #[test]
-    fn kinds() {
+    fn file_kind_depends_on_extension_and_tasks_directory() {
         for (path, kind) in [
             ("spec.md", FileKind::Text),
             ("SPEC.MD", FileKind::Text),
@@ -280,8 +294,8 @@ mod tests {
     }
 
     #[test]
-    fn invalid_utf8_is_named_by_its_first_byte() {
-        for (bytes, at) in [
+    fn invalid_utf8_is_reported_with_the_offset_of_its_first_byte() {
+        for (bytes, offset) in [
             (&b"\xff"[..], Some(0)),
             (b"abc\xff", Some(3)),
             (b"\xc3\xa9\xc3", Some(2)),
@@ -289,12 +303,12 @@ mod tests {
             (b"\xf0\x9f\x98\x80", None),
             (b"", None),
         ] {
-            let expect = at.map(InvalidUtf8);
-            assert_eq!(hash_chunks(FileKind::Text, &[bytes]).err(), expect, "{bytes:?}");
+            let expected = offset.map(InvalidUtf8);
+            assert_eq!(hash_chunks(FileKind::Text, &[bytes]).err(), expected, "{bytes:?}");
             let singles: Vec<&[u8]> = bytes.chunks(1).collect();
             assert_eq!(
                 hash_chunks(FileKind::Text, &singles).err(),
-                expect,
+                expected,
                 "{bytes:?} in single bytes"
             );
             assert!(hash_chunks(FileKind::Bytes, &[bytes]).is_ok());
@@ -302,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn lane_changes_leave_the_static_hash() {
+    fn static_hash_ignores_runtime_fields_only() {
         let planned = b"---\nwork_package_id: WP01\nlane: planned\n---\nbody\n";
         let doing = b"---\nwork_package_id: WP01\nlane: doing\nagent: x\n---\nbody\n";
         let edited = b"---\nwork_package_id: WP01\nlane: planned\n---\nBody\n";
@@ -318,7 +332,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn chunks_do_not_matter(
+        fn result_does_not_depend_on_chunk_sizes(
             front in prop_oneof![Just("---\n"), Just("--"), Just("")],
             lines in proptest::collection::vec("(lane: x|a: \u{e9}|- b|---|\u{20ac}\r|)", 0..8),
             cuts in proptest::collection::vec(0usize..80, 0..6),
@@ -329,7 +343,10 @@ mod tests {
             cuts.extend([0, bytes.len()]);
             cuts.sort_unstable();
             let chunks: Vec<&[u8]> = cuts.windows(2).map(|w| &bytes[w[0]..w[1]]).collect();
-            prop_assert_eq!(hash_chunks(FileKind::WorkPackage, &chunks), hash_chunks(FileKind::WorkPackage, &[bytes]));
+            prop_assert_eq!(
+                hash_chunks(FileKind::WorkPackage, &chunks),
+                hash_chunks(FileKind::WorkPackage, &[bytes])
+            );
         }
     }
 }

@@ -1,28 +1,28 @@
-//! How many artifacts are listed, required and present.
+//! Numbers of listed, required and present artifacts, with the names of snapshots.
 
 use serde::Serialize;
 
 use super::artifact::{ArtifactRef, RequiredStatus};
 
-/// How many artifacts are listed, required and there.
+/// Numbers of listed, required and present artifacts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// All listed ones, absent specs included.
+    /// All listed artifacts, including absent specs.
     pub total_artifacts: u64,
-    /// Required ones.
+    /// Required artifacts.
     pub required_artifacts: u64,
-    /// Required and present ones.
+    /// Required artifacts that are present.
     pub required_present: u64,
-    /// Required ones that are not present.
+    /// Required artifacts that are not present.
     pub required_missing: u64,
-    /// Optional ones.
+    /// Optional artifacts.
     pub optional_artifacts: u64,
-    /// Optional and present ones.
+    /// Optional artifacts that are present.
     pub optional_present: u64,
 }
 
 impl Counts {
-    /// Counts over the listed artifacts.
+    /// Returns the counts of the listed artifacts.
     #[must_use]
     pub fn of<'a>(artifacts: impl IntoIterator<Item = &'a ArtifactRef>) -> Self {
         let mut counts = Self::default();
@@ -32,7 +32,7 @@ impl Counts {
         counts
     }
 
-    /// Counts one artifact more.
+    /// Adds an artifact.
     pub fn add(&mut self, artifact: &ArtifactRef) {
         let present = u64::from(artifact.is_present());
         self.total_artifacts += 1;
@@ -49,7 +49,7 @@ impl Counts {
         }
     }
 
-    /// Counts one artifact less, which must have been added.
+    /// Removes an artifact that was added before.
     pub fn remove(&mut self, artifact: &ArtifactRef) {
         let mut one = Self::default();
         one.add(artifact);

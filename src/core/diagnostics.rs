@@ -1,4 +1,5 @@
-//! What is found wrong around features: files that cannot be used, directories that are no features.
+//! Problems found around features: unusable files and skipped directories. Where they are shown is
+//! decided elsewhere.
 
 use std::fmt;
 
@@ -6,28 +7,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::yaml::ParseError;
 
-/// What is wrong with a file that steers dossierd.
+/// An error in a file that configures dossierd or describes a feature.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileError {
-    /// The file.
+    /// Path of the file.
     pub file: String,
-    /// Line, from 1.
+    /// Line, from 1; `None` if the error concerns the whole file.
     pub line: Option<usize>,
-    /// Column, from 1.
+    /// Column, from 1; `None` if the error concerns the whole file.
     pub column: Option<usize>,
-    /// What is wrong there.
+    /// The error, and the fix if one is known.
     pub message: String,
 }
 
 impl FileError {
-    /// `error` in `file`.
+    /// Returns the error of a parser in `file`.
     #[must_use]
     pub fn new(file: impl Into<String>, error: ParseError) -> Self {
         let ParseError { line, column, message } = error;
         Self { file: file.into(), line, column, message }
     }
 
-    /// `file` as a whole cannot be used.
+    /// Returns an error that concerns the whole file.
     #[must_use]
     pub fn without_position(file: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(file, ParseError::without_position(message))
@@ -46,11 +47,11 @@ impl fmt::Display for FileError {
 
 impl std::error::Error for FileError {}
 
-/// A directory that is no feature.
+/// A directory that matches a pattern of features and is not one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkippedDir {
-    /// Its path below the root.
+    /// Path below the root of the project.
     pub name: String,
-    /// Why it is none.
+    /// Why it is not a feature.
     pub reason: String,
 }

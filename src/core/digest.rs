@@ -1,42 +1,54 @@
-//! SHA-256 digests and their one text form. Hashing of files is `scan`'s business.
+//! SHA-256 digests and their text form. Reading and hashing files is the task of `scan`.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
 
-/// A SHA-256 digest; its text form is 64 lower-case hexadecimal digits.
+/// A SHA-256 digest. Its text form is 64 lower-case hexadecimal digits.
+///
+/// # Examples
+/// ```
+/// use dossierd::core::digest::Digest;
+///
+/// let digest = Digest::of(b"hello\n");
+/// let text = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
+/// assert_eq!(digest.to_string(), text);
+/// assert_eq!(Digest::parse(text), Some(digest));
+/// assert_eq!(Digest::parse(&text.to_uppercase()), None);
+/// assert_eq!(format!("{digest:.8}"), "5891b5b5");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
 const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 impl Digest {
-    /// Digest of `bytes`.
+    /// Returns the digest of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// Digest of everything `hasher` was fed.
+    /// Returns the digest of everything that was added to `hasher`.
     #[must_use]
     pub fn from_hasher(hasher: Sha256) -> Self {
         Self(hasher.finalize().into())
     }
 
-    /// The digest that [`Digest::as_bytes`] gave.
+    /// Returns the digest with these bytes, which are those of [`Digest::as_bytes`].
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The 32 bytes.
+    /// Returns the 32 bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The 64 hexadecimal digits, without an allocation.
+    /// Returns the 64 hexadecimal digits without an allocation.
     #[must_use]
     pub fn hex(&self) -> Hex {
         let mut text = [0; 64];
@@ -47,7 +59,7 @@ impl Digest {
         Hex(text)
     }
 
-    /// Reads the text form back; `None` for anything but 64 lower-case hexadecimal digits.
+    /// Parses the text form; returns `None` for anything but 64 lower-case hexadecimal digits.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; 32];
@@ -70,17 +82,17 @@ fn parse_hex_digit(digit: u8) -> Option<u8> {
     }
 }
 
-/// A digest's text on the stack.
+/// Hexadecimal digits of a digest, on the stack.
 pub struct Hex([u8; 64]);
 
 impl Hex {
-    /// The digits as bytes.
+    /// Returns the digits as bytes.
     #[must_use]
     pub fn bytes(self) -> [u8; 64] {
         self.0
     }
 
-    /// The digits as text.
+    /// Returns the digits as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
@@ -122,7 +134,7 @@ mod tests {
     use super::Digest;
 
     #[test]
-    fn text_form_is_lower_case_hex_and_reads_back() {
+    fn text_form_is_lower_case_hex_and_can_be_parsed() {
         let digest = Digest::of(b"hello\n");
         let text = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
         assert_eq!(digest.to_string(), text);
@@ -130,17 +142,17 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused() {
-        let good = Digest::of(b"").to_string();
-        for bad in [
+    fn parse_rejects_other_lengths_cases_and_characters() {
+        let valid = Digest::of(b"").to_string();
+        for invalid in [
             "",
             "00",
-            &good[1..],
-            &good.to_uppercase(),
-            &format!("{good}0"),
-            &good.replace('e', "g"),
+            &valid[1..],
+            &valid.to_uppercase(),
+            &format!("{valid}0"),
+            &valid.replace('e', "g"),
         ] {
-            assert_eq!(Digest::parse(bad), None, "{bad:?}");
+            assert_eq!(Digest::parse(invalid), None, "{invalid:?}");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The dossier of one feature: what was observed, put beside what its mission expects.
+//! The dossier of one feature: its files and the expected artifacts that are absent. It is made by
+//! an inventory.
 
 use std::sync::Arc;
 
@@ -6,18 +7,19 @@ use super::artifact::ArtifactRef;
 use super::artifact_list::is_required;
 use super::feature_context::{Completeness, FeatureContext};
 
-/// Complete artifact inventory of a feature (seed: `MissionDossier`).
+/// The artifacts of a feature at one time (`docs/specification.md#terms`).
 #[derive(Debug, Clone)]
 pub struct MissionDossier {
-    /// What it is of, and by what it is judged.
+    /// The feature, and the rules by which it is evaluated.
     pub context: Arc<FeatureContext>,
-    /// All artifacts and absent specs, in byte order of key.
+    /// All files and absent specs, in byte order of key.
     pub artifacts: Arc<[Arc<ArtifactRef>]>,
 }
 
 impl MissionDossier {
-    /// The seed's `get_required_artifacts`: those of `required_always` and of that one step; all
-    /// required ones without a step; none without a manifest.
+    /// Returns the required artifacts (`docs/specification.md#required-status`): of
+    /// `required_always` and of the step `step_id`; all of them without a step; none without a
+    /// manifest.
     #[must_use]
     pub fn required_artifacts(&self, step_id: Option<&str>) -> Vec<&ArtifactRef> {
         let Some(mission) = &self.context.mission else {
@@ -39,7 +41,8 @@ impl MissionDossier {
             .collect()
     }
 
-    /// The required artifacts that are not present.
+    /// Returns the required artifacts that are not present, of the step `step_id` as in
+    /// [`Self::required_artifacts`].
     #[must_use]
     pub fn missing_required_artifacts(&self, step_id: Option<&str>) -> Vec<&ArtifactRef> {
         let mut missing = self.required_artifacts(step_id);
@@ -47,18 +50,18 @@ impl MissionDossier {
         missing
     }
 
-    /// Whether all that is required is there.
+    /// Returns whether all required artifacts are present.
     #[must_use]
     pub fn completeness_status(&self) -> Completeness {
         let missing = self.artifacts.iter().filter(|a| is_required(a) && !a.is_present());
         Completeness::of(&self.context, missing.count() as u64)
     }
 
-    /// The artifact with that key.
+    /// Returns the artifact with the key.
     #[must_use]
     pub fn find_artifact(&self, key: &str) -> Option<&ArtifactRef> {
-        let place = self.artifacts.binary_search_by(|a| a.artifact_key.as_ref().cmp(key)).ok()?;
-        self.artifacts.get(place).map(Arc::as_ref)
+        let index = self.artifacts.binary_search_by(|a| a.artifact_key.as_ref().cmp(key)).ok()?;
+        self.artifacts.get(index).map(Arc::as_ref)
     }
 }
 

@@ -1,4 +1,6 @@
-//! Drift: how the present state differs from the accepted one, and how bad that is.
+//! Drift: the difference between the current and the accepted state, and its severity
+//! (`docs/specification.md#drift`). When it is compared, and which event follows, is decided
+//! elsewhere.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,20 +14,20 @@ use super::identity::BaselineKey;
 use super::path::RelPath;
 use super::snapshot::MissionDossierSnapshot;
 
-/// What a feature's state is in relation to its baseline.
+/// How a feature's state compares with its baseline (`docs/specification.md#drift-states`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DriftState {
-    /// None was accepted.
+    /// No baseline was accepted.
     NoBaseline,
-    /// One was, but for another project, machine, branch, mission or manifest.
+    /// The baseline was accepted for another project, machine, branch, mission or manifest.
     KeyMismatch,
-    /// What stands there is no baseline.
+    /// The baseline file is not a valid baseline.
     BaselineCorrupt,
-    /// Nothing differs.
+    /// The state equals the baseline.
     InParity,
-    /// Something does.
+    /// The state differs from the baseline.
     Drifted,
 }
 
@@ -41,16 +43,16 @@ impl fmt::Display for DriftState {
     }
 }
 
-/// How bad drift is.
+/// Severity of drift (`docs/specification.md#drift-severity`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Only added artifacts, or churn.
+    /// Only additions and churn.
     Info,
-    /// Content changed, or something optional is missing.
+    /// Content changed, or an optional artifact is missing.
     Warning,
-    /// Something that was required is missing.
+    /// An artifact that was required is missing.
     Error,
 }
 
@@ -64,15 +66,15 @@ impl fmt::Display for Severity {
     }
 }
 
-/// In what way one artifact differs.
+/// How one artifact differs from the baseline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DifferenceKind {
-    /// In the baseline, not present now.
+    /// It is in the baseline and not present.
     MissingInLocal,
-    /// Present now, not in the baseline.
+    /// It is present and not in the baseline.
     MissingInBaseline,
-    /// In both, with other content.
+    /// It is in both, with different content.
     Changed,
 }
 
@@ -89,37 +91,52 @@ impl fmt::Display for DifferenceKind {
 /// One artifact that differs from the baseline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
-    /// Its key: now if it is present, then if not.
+    /// Current key of the artifact; the key in the baseline if it is not present.
     pub artifact_key: ArtifactKey,
-    /// Where.
+    /// Path below the feature directory.
     pub relative_path: RelPath,
-    /// In what way.
+    /// How it differs.
     pub kind: DifferenceKind,
-    /// Whether only runtime bookkeeping differs.
+    /// True if the difference is churn: the artifact is of class `runtime`, or only runtime fields
+    /// of its front matter differ.
     pub churn: bool,
-    /// Hash in the baseline.
+    /// Hash in the baseline; `None` if it is not in the baseline.
     pub baseline_hash: Option<Digest>,
-    /// Hash now.
+    /// Current hash; `None` if it is not present.
     pub local_hash: Option<Digest>,
 }
 
-/// The verdict on a feature and its baseline.
+/// The result of comparing a feature with its baseline.
+///
+/// # Examples
+/// ```
+/// use dossierd::core::baseline::BaselineFile;
+/// use dossierd::core::drift::{Drift, DriftState};
+///
+/// let drift = Drift::without_baseline(&BaselineFile::Absent);
+/// assert_eq!(drift.state, Some(DriftState::NoBaseline));
+/// assert_eq!(drift.severity, None);
+/// assert_eq!(drift.detail, "no baseline was accepted");
+///
+/// let unknown = Drift::indeterminate("the directory cannot be read");
+/// assert_eq!(unknown.state, None);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drift {
-    /// In what relation they are; `None` where the feature cannot be seen whole, and so not judged.
+    /// The state; `None` if the feature cannot be read completely, so that it cannot be compared.
     pub state: Option<DriftState>,
-    /// How bad, while drifted (and `info` on a key mismatch).
+    /// Severity of drift; `info` for a key mismatch; otherwise `None`.
     pub severity: Option<Severity>,
-    /// What differs, in byte order of key.
+    /// Artifacts that differ, in byte order of key.
     pub differences: Vec<Difference>,
-    /// Fields in which the baseline's key is not the feature's.
+    /// Names of the fields in which the baseline's key differs from the feature's.
     pub key_mismatch: Vec<&'static str>,
-    /// One sentence.
+    /// Summary in one sentence.
     pub detail: String,
 }
 
 impl Drift {
-    /// Judges the present state against the file that was found.
+    /// Compares the current state with the feature's baseline file.
     #[must_use]
     pub fn compare(file: &BaselineFile, key: &BaselineKey, now: &MissionDossierSnapshot) -> Self {
         let BaselineFile::Valid(baseline) = file else {
@@ -139,13 +156,11 @@ impl Drift {
         }
         match &baseline.artifacts {
             Some(artifacts) => Self::compare_artifacts(baseline, artifacts, now),
-            None => {
-                Self::compare_hashes(baseline, now, "the baseline does not say which artifacts")
-            }
+            None => Self::compare_hashes(baseline, now, "the baseline has no list of artifacts"),
         }
     }
 
-    /// The verdict where there is no baseline that can be used.
+    /// Returns the result for a feature without a usable baseline.
     #[must_use]
     pub fn without_baseline(file: &BaselineFile) -> Self {
         match file {
@@ -159,20 +174,20 @@ impl Drift {
         }
     }
 
-    /// The verdict where the feature cannot be seen whole.
+    /// Returns the result for a feature that cannot be compared, for the reason `detail`.
     #[must_use]
-    pub fn indeterminate(why: impl Into<String>) -> Self {
-        Self { state: None, ..Self::with_state(DriftState::NoBaseline, why) }
+    pub fn indeterminate(detail: impl Into<String>) -> Self {
+        Self { state: None, ..Self::with_state(DriftState::NoBaseline, detail) }
     }
 
-    /// Keys of the differences of one kind, sorted.
+    /// Returns the keys of the differences of one kind, sorted.
     #[must_use]
     pub fn keys(&self, kind: DifferenceKind) -> Vec<&str> {
         let of_kind = self.differences.iter().filter(|difference| difference.kind == kind);
         of_kind.map(|difference| difference.artifact_key.as_ref()).collect()
     }
 
-    /// Keys of the differences that are churn, sorted.
+    /// Returns the keys of the differences that are churn, sorted.
     #[must_use]
     pub fn churn_keys(&self) -> Vec<&str> {
         let churn = self.differences.iter().filter(|difference| difference.churn);
@@ -189,20 +204,20 @@ impl Drift {
         }
     }
 
-    fn compare_hashes(baseline: &Baseline, now: &MissionDossierSnapshot, why: &str) -> Self {
+    fn compare_hashes(baseline: &Baseline, now: &MissionDossierSnapshot, cause: &str) -> Self {
         let same_tree = baseline.tree_hash_sha256.is_none_or(|tree| tree == now.tree_hash_sha256);
         if baseline.parity_hash_sha256 == now.parity_hash_sha256 && same_tree {
             return Self::with_state(DriftState::InParity, "nothing differs from the baseline");
         }
         Self {
             severity: Some(Severity::Warning),
-            ..Self::with_state(DriftState::Drifted, format!("the hash differs; {why}"))
+            ..Self::with_state(DriftState::Drifted, format!("the hash differs; {cause}"))
         }
     }
 
     fn compare_artifacts(
         baseline: &Baseline,
-        accepted: &[BaselineArtifact],
+        artifacts: &[BaselineArtifact],
         now: &MissionDossierSnapshot,
     ) -> Self {
         let mut local: HashMap<&RelPath, &ArtifactRef> = now
@@ -213,15 +228,15 @@ impl Drift {
             .collect();
         let mut differences = Vec::new();
         let mut severity = Severity::Info;
-        for then in accepted {
-            let difference = match local.remove(&then.relative_path) {
-                None => missing_difference(then),
-                Some(now) if now.hash() != Some(then.content_hash_sha256) => {
-                    changed_difference(then, now)
+        for accepted in artifacts {
+            let difference = match local.remove(&accepted.relative_path) {
+                None => missing_difference(accepted),
+                Some(current) if current.hash() != Some(accepted.content_hash_sha256) => {
+                    changed_difference(accepted, current)
                 }
                 Some(_) => continue,
             };
-            severity = severity.max(severity_of(&difference, then));
+            severity = severity.max(severity_of(&difference, accepted));
             differences.push(difference);
         }
         differences.extend(local.into_values().map(added_difference));
@@ -229,11 +244,11 @@ impl Drift {
             (&a.artifact_key, &a.relative_path).cmp(&(&b.artifact_key, &b.relative_path))
         });
         if differences.is_empty() {
-            // A file changed by hand can contradict itself; it is never called clean.
+            // A file that was edited by hand can contradict itself. Then the state has drifted.
             return Self::compare_hashes(
                 baseline,
                 now,
-                "the artifacts that the baseline lists do not",
+                "the artifacts in the baseline do not differ",
             );
         }
         let mut drift = Self {
@@ -247,7 +262,7 @@ impl Drift {
 
     fn summary(&self) -> String {
         let count = |kind| self.differences.iter().filter(|d| d.kind == kind).count();
-        let parts: Vec<String> = [
+        let counts: Vec<String> = [
             (count(DifferenceKind::MissingInLocal), "missing"),
             (count(DifferenceKind::Changed), "changed"),
             (count(DifferenceKind::MissingInBaseline), "added"),
@@ -259,16 +274,16 @@ impl Drift {
         let churn = self.differences.iter().filter(|d| d.churn).count();
         let churn = match churn {
             0 => String::new(),
-            all if all == self.differences.len() => ", all of it runtime churn".to_owned(),
-            some => format!(", {some} of it runtime churn"),
+            all if all == self.differences.len() => ", all of them runtime churn".to_owned(),
+            some => format!(", {some} of them runtime churn"),
         };
-        format!("{} since the baseline was accepted{churn}", parts.join(", "))
+        format!("{} since the baseline was accepted{churn}", counts.join(", "))
     }
 }
 
-fn severity_of(difference: &Difference, then: &BaselineArtifact) -> Severity {
-    let missing = difference.kind == DifferenceKind::MissingInLocal;
-    if missing && then.required_status == RequiredStatus::Required {
+fn severity_of(difference: &Difference, accepted: &BaselineArtifact) -> Severity {
+    let is_missing = difference.kind == DifferenceKind::MissingInLocal;
+    if is_missing && accepted.required_status == RequiredStatus::Required {
         Severity::Error
     } else if difference.churn {
         Severity::Info
@@ -277,39 +292,40 @@ fn severity_of(difference: &Difference, then: &BaselineArtifact) -> Severity {
     }
 }
 
-fn missing_difference(then: &BaselineArtifact) -> Difference {
+fn missing_difference(accepted: &BaselineArtifact) -> Difference {
     Difference {
-        artifact_key: then.artifact_key.clone(),
-        relative_path: then.relative_path.clone(),
+        artifact_key: accepted.artifact_key.clone(),
+        relative_path: accepted.relative_path.clone(),
         kind: DifferenceKind::MissingInLocal,
-        churn: then.artifact_class == ArtifactClass::Runtime,
-        baseline_hash: Some(then.content_hash_sha256),
+        churn: accepted.artifact_class == ArtifactClass::Runtime,
+        baseline_hash: Some(accepted.content_hash_sha256),
         local_hash: None,
     }
 }
 
-fn added_difference(now: &ArtifactRef) -> Difference {
+fn added_difference(current: &ArtifactRef) -> Difference {
     Difference {
-        artifact_key: now.artifact_key.clone(),
-        relative_path: now.relative_path.clone(),
+        artifact_key: current.artifact_key.clone(),
+        relative_path: current.relative_path.clone(),
         kind: DifferenceKind::MissingInBaseline,
-        churn: now.artifact_class == ArtifactClass::Runtime,
+        churn: current.artifact_class == ArtifactClass::Runtime,
         baseline_hash: None,
-        local_hash: now.hash(),
+        local_hash: current.hash(),
     }
 }
 
-fn changed_difference(then: &BaselineArtifact, now: &ArtifactRef) -> Difference {
-    let static_now = match &now.state {
+fn changed_difference(accepted: &BaselineArtifact, current: &ArtifactRef) -> Difference {
+    let current_static = match &current.state {
         ArtifactState::Present { static_hash, .. } => static_hash.as_deref(),
         ArtifactState::Absent(_) => None,
     };
-    let same_static = static_now.is_some() && static_now == then.static_hash_sha256.as_ref();
+    let same_static =
+        current_static.is_some() && current_static == accepted.static_hash_sha256.as_ref();
     Difference {
         kind: DifferenceKind::Changed,
-        churn: same_static || now.artifact_class == ArtifactClass::Runtime,
-        baseline_hash: Some(then.content_hash_sha256),
-        ..added_difference(now)
+        churn: same_static || current.artifact_class == ArtifactClass::Runtime,
+        baseline_hash: Some(accepted.content_hash_sha256),
+        ..added_difference(current)
     }
 }
 

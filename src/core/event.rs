@@ -1,6 +1,5 @@
-//! The four events and their envelope (seed: "Dossier Event Schemas"; contract, section 6).
-//!
-//! These are the shapes. Which events a change owes is decided where two states are compared.
+//! The four events and their envelope (`docs/specification.md#events`). Which events follow from a
+//! change is decided in `transition`.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,181 +11,185 @@ use super::feature_context::Completeness;
 use super::path::{FeatureSlug, RelPath};
 use super::time::Timestamp;
 
-/// What happened, as one of the four payloads.
+/// Payload of an event.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum Payload {
-    /// An artifact is present with this content.
+    /// An artifact is present with new content or metadata.
     ArtifactIndexed(ArtifactIndexed),
     /// An artifact is not present.
     ArtifactMissing(ArtifactMissing),
-    /// A state was computed.
+    /// A snapshot of a feature's state was computed.
     SnapshotComputed(SnapshotComputed),
-    /// The state differs from the baseline.
+    /// A feature's state differs from its baseline.
     ParityDriftDetected(ParityDriftDetected),
 }
 
 impl Payload {
-    /// `parse_event_type` of the envelope.
+    /// Returns the `event_type` of the envelope.
     #[must_use]
     pub fn event_type(&self) -> &'static str {
+        let [indexed, missing, snapshot, drift] = EVENT_TYPES;
         match self {
-            Self::ArtifactIndexed(_) => "mission_dossier_artifact_indexed",
-            Self::ArtifactMissing(_) => "mission_dossier_artifact_missing",
-            Self::SnapshotComputed(_) => "mission_dossier_snapshot_computed",
-            Self::ParityDriftDetected(_) => "mission_dossier_parity_drift_detected",
+            Self::ArtifactIndexed(_) => indexed,
+            Self::ArtifactMissing(_) => missing,
+            Self::SnapshotComputed(_) => snapshot,
+            Self::ParityDriftDetected(_) => drift,
         }
     }
 }
 
-/// The event types, as envelopes have them.
+/// Values of `event_type`, in the order of the variants of [`Payload`].
 pub const EVENT_TYPES: [&str; 4] = [
     "mission_dossier_artifact_indexed",
     "mission_dossier_artifact_missing",
     "mission_dossier_snapshot_computed",
     "mission_dossier_parity_drift_detected",
 ];
-/// What all of them begin with.
+/// Common prefix of all event types.
 pub const EVENT_TYPE_PREFIX: &str = "mission_dossier_";
 
-/// The event type that is written so: whole, or without what all begin with.
+/// Parses an event type, which may be written without [`EVENT_TYPE_PREFIX`]; returns `None` if it
+/// is unknown.
 #[must_use]
 pub fn parse_event_type(text: &str) -> Option<&'static str> {
-    let known = |kind: &&str| *kind == text || kind.strip_prefix(EVENT_TYPE_PREFIX) == Some(text);
-    EVENT_TYPES.into_iter().find(known)
+    let is_match =
+        |known: &&str| *known == text || known.strip_prefix(EVENT_TYPE_PREFIX) == Some(text);
+    EVENT_TYPES.into_iter().find(is_match)
 }
 
-/// In what way an indexed artifact is new.
+/// Why an artifact was indexed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Change {
-    /// It was not known.
+    /// It is new.
     Added,
     /// Its content changed.
     Modified,
-    /// It was not present.
+    /// It was missing or unreadable before.
     Restored,
-    /// Its key, class, ids or status changed.
+    /// Its key, class, work package, step or required status changed; its content did not.
     Reclassified,
 }
 
-/// `mission_dossier_artifact_indexed`.
+/// Payload of `mission_dossier_artifact_indexed`: an artifact is present with new content or
+/// metadata.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ArtifactIndexed {
-    /// The feature.
+    /// Slug of the feature.
     pub feature_slug: FeatureSlug,
-    /// Its key.
+    /// Key of the artifact.
     pub artifact_key: String,
-    /// Its class.
+    /// Class of the artifact.
     pub artifact_class: ArtifactClass,
-    /// Where it is.
+    /// Path of the artifact, relative to the feature's directory.
     pub relative_path: RelPath,
-    /// Hash of its bytes.
+    /// SHA-256 of the file's bytes.
     pub content_hash_sha256: Digest,
-    /// Their number.
+    /// Size of the file in bytes.
     pub size_bytes: u64,
-    /// Work package.
+    /// Id of the work package that it belongs to, or null.
     pub wp_id: Option<String>,
-    /// Step.
+    /// Id of the mission step whose list contains its spec, or null.
     pub step_id: Option<String>,
-    /// Whether it is required.
+    /// Whether the feature is incomplete without it.
     pub required_status: RequiredStatus,
-    /// In what way it is new.
+    /// Why it was indexed.
     pub change: Change,
-    /// Its key before, where that changed.
+    /// Previous key of the artifact, if the key changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_artifact_key: Option<String>,
 }
 
-/// `mission_dossier_artifact_missing`.
+/// Payload of `mission_dossier_artifact_missing`: an artifact is not present.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ArtifactMissing {
-    /// The feature.
+    /// Slug of the feature.
     pub feature_slug: FeatureSlug,
-    /// Its key.
+    /// Key of the artifact.
     pub artifact_key: String,
-    /// Its class.
+    /// Class of the artifact.
     pub artifact_class: ArtifactClass,
-    /// The spec's pattern, or the last path.
+    /// Pattern of its spec; without a spec, its last path.
     pub expected_path_pattern: String,
-    /// Why.
+    /// Why it is not present.
     pub reason_code: ErrorReason,
-    /// Why, in words.
+    /// Error of the operating system or of dossierd, or null.
     pub reason_detail: Option<String>,
-    /// Whether this leaves a blocking spec that applies now unsatisfied.
+    /// True if a blocking spec that applies at the current step is unsatisfied without it.
     pub blocking: bool,
-    /// Where it was; `None` for an absent spec.
+    /// Last path of the artifact; null for a spec that no file matches.
     pub relative_path: Option<RelPath>,
 }
 
-/// `mission_dossier_snapshot_computed`.
+/// Payload of `mission_dossier_snapshot_computed`: a snapshot of a feature's state was computed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SnapshotComputed {
-    /// The feature.
+    /// Slug of the feature.
     pub feature_slug: FeatureSlug,
-    /// Parity hash.
+    /// Parity hash of the present artifacts.
     pub parity_hash_sha256: Digest,
-    /// The six counts.
+    /// Numbers of listed, required and present artifacts.
     pub artifact_counts: ArtifactCounts,
-    /// Whether all that is required is there.
+    /// Whether all required artifacts are present.
     pub completeness_status: Completeness,
     /// UUID of the snapshot.
     pub snapshot_id: String,
-    /// Tree hash.
+    /// Tree hash of the present artifacts.
     pub tree_hash_sha256: Digest,
-    /// How it compares to the baseline; `None` where it cannot be judged.
+    /// Comparison with the baseline; null if the feature cannot be compared.
     pub drift_state: Option<DriftState>,
-    /// How bad that is.
+    /// Severity of drift; null without drift or key mismatch.
     pub drift_severity: Option<Severity>,
     /// Keys of the required artifacts that are not present.
     pub missing_required: Vec<String>,
 }
 
-/// `mission_dossier_parity_drift_detected`.
+/// Payload of `mission_dossier_parity_drift_detected`: a feature's state differs from its baseline.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ParityDriftDetected {
-    /// The feature.
+    /// Slug of the feature.
     pub feature_slug: FeatureSlug,
-    /// Parity hash now.
+    /// Current parity hash.
     pub local_parity_hash: Digest,
     /// Parity hash of the baseline.
     pub baseline_parity_hash: Digest,
-    /// Keys in the baseline that are not present.
+    /// Keys of artifacts that are in the baseline and not present.
     pub missing_in_local: Vec<String>,
-    /// Keys present that are not in the baseline.
+    /// Keys of artifacts that are present and not in the baseline.
     pub missing_in_baseline: Vec<String>,
-    /// How bad.
+    /// Severity of the drift.
     pub severity: Severity,
-    /// Keys with other content.
+    /// Keys of artifacts whose content differs.
     pub changed: Vec<String>,
-    /// Keys of differences that are runtime bookkeeping.
+    /// Keys of artifacts of which only runtime bookkeeping differs.
     pub churn: Vec<String>,
-    /// Fields in which the keys differ.
+    /// Names of the fields in which the baseline's key differs from the feature's.
     pub key_mismatch: Vec<String>,
-    /// One sentence.
+    /// Summary in one sentence.
     pub detail: String,
 }
 
-/// The six counts under the names that events and overviews use.
+/// Numbers of listed, required and present artifacts, with the names of events and overviews.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ArtifactCounts {
-    /// All listed.
+    /// All listed artifacts, including specs that no file matches.
     pub total: u64,
-    /// Required.
+    /// Required artifacts.
     pub required: u64,
-    /// Required and present.
+    /// Required artifacts that are present.
     pub required_present: u64,
-    /// Required and not present.
+    /// Required artifacts that are not present.
     pub required_missing: u64,
-    /// Optional.
+    /// Optional artifacts.
     pub optional: u64,
-    /// Optional and present.
+    /// Optional artifacts that are present.
     pub optional_present: u64,
 }
 
@@ -207,26 +210,26 @@ impl From<Counts> for ArtifactCounts {
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Envelope {
-    /// ULID, unique for good.
+    /// ULID of the event; it is never reused.
     #[cfg_attr(test, schemars(regex(pattern = "^[0-9A-HJKMNP-TV-Z]{26}$")))]
     pub event_id: String,
-    /// Place in the journal, from 1, without holes.
+    /// Position in the journal, from 1, without gaps.
     pub seq: u64,
-    /// One of the four types.
+    /// One of [`EVENT_TYPES`].
     pub event_type: &'static str,
     /// Last component of the project's root.
     pub project: String,
-    /// Identity of that root on that machine.
+    /// Identity of that root on this machine.
     pub root_id: String,
     /// Identity of the project.
     pub project_uuid: String,
-    /// Identity of machine and user.
+    /// Identity of the machine and the user.
     pub node_id: String,
-    /// The feature.
+    /// Slug of the feature.
     pub feature_slug: FeatureSlug,
-    /// When.
+    /// Time at which the event was emitted.
     pub emitted_at: Timestamp,
-    /// What.
+    /// Payload of this type.
     #[cfg_attr(test, schemars(with = "serde_json::Value"))]
     pub payload: Payload,
 }
@@ -236,7 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn payloads_have_the_seeds_fields_and_the_contracts() {
+    fn payloads_have_the_specified_fields() {
         let slug = FeatureSlug::new(b"042-x").unwrap();
         let digest = Digest::of(b"");
         let counts = ArtifactCounts::from(Counts::default());

@@ -1,7 +1,8 @@
-//! The schemas of events (JSON Schema 2020-12), made from the types; `docs/schemas` has them, and
-//! `assert_valid_event` holds an event to those.
+//! Generates the JSON Schemas (2020-12) of events from the types, for `docs/schemas`. Descriptions
+//! are the doc comments of the types. Used by tests only.
 
 mod validate;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -45,7 +46,8 @@ text_schema!(FeatureSlug, "FeatureSlug", {
 text_schema!(RelPath, "RelPath", {
     "type": "string",
     "minLength": 1,
-    "description": "A path relative to the feature's directory. A byte that is not UTF-8 is `\\xHH`, a backslash `\\\\`."
+    "description": "A path relative to the feature's directory. A byte that is not UTF-8 is \
+                    `\\xHH`, a backslash `\\\\`."
 });
 text_schema!(Timestamp, "Timestamp", {
     "type": "string",
@@ -54,7 +56,7 @@ text_schema!(Timestamp, "Timestamp", {
     "description": "RFC 3339 in UTC, with milliseconds."
 });
 
-/// The schema of an event of that type, with that payload.
+/// Returns the schema of events of a type with the payload `T`, and the type.
 fn event_schema<T: JsonSchema>(event_type: &str) -> (String, Value) {
     let mut generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
     let payload = generator.subschema_for::<T>();

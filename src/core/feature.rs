@@ -1,4 +1,4 @@
-//! All that is known of one feature at one time: what every command and every answer is made of.
+//! The complete state of one feature at one time, from which all responses and outputs are made.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use super::identity::BaselineKey;
 use super::snapshot::MissionDossierSnapshot;
 use super::time::Timestamp;
 
-/// Where the current step comes from.
+/// Source of the current step (`docs/specification.md#current-step`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StepSource {
-    /// A runtime issued it.
+    /// A runtime issued the step.
     Runtime,
-    /// The configuration names it.
+    /// The configuration names the step.
     Config,
-    /// There is none.
+    /// There is no step.
     None,
 }
 
@@ -35,27 +35,27 @@ impl fmt::Display for StepSource {
     }
 }
 
-/// How well a feature is seen.
+/// Whether a feature's published state is current (`docs/specification.md#feature-watch-states`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FeatureWatchState {
-    /// What is shown is what is there.
+    /// The published state is current.
     Live,
-    /// Something is being written; the last state stands.
+    /// Files are being written; the published state is the last stable one.
     Settling,
     /// The directory cannot be read.
     Unreadable,
-    /// The directory is not there any more.
+    /// The directory was deleted.
     Gone,
-    /// A budget is exceeded.
+    /// A limit is exceeded, so the state is incomplete.
     Degraded,
 }
 
 impl FeatureWatchState {
-    /// What the doubt about a feature says of how well it is seen.
+    /// Returns the watch state that follows from the reason why completeness is unknown.
     #[must_use]
-    pub fn from_unknown_reason(doubt: Option<&UnknownReason>) -> Self {
-        match doubt {
+    pub fn from_unknown_reason(reason: Option<&UnknownReason>) -> Self {
+        match reason {
             Some(UnknownReason::Deleted) => Self::Gone,
             Some(UnknownReason::Unreadable(_)) => Self::Unreadable,
             Some(UnknownReason::LimitExceeded(_)) => Self::Degraded,
@@ -66,46 +66,49 @@ impl FeatureWatchState {
     }
 }
 
-/// What is known of a feature beside its terms and artifacts.
+/// Metadata of a feature that does not affect its artifacts.
 #[derive(Debug, Clone)]
 pub struct FeatureMetadata {
-    /// Where its step comes from.
+    /// Source of the current step.
     pub step_source: StepSource,
-    /// What is wrong with the step: an unknown id, or a file that cannot be used.
+    /// Error of the step: an unknown id, or an invalid file.
     pub step_error: Option<String>,
-    /// Whether a step may be there that could not be seen.
+    /// True if a step may exist that could not be read.
     pub step_unreadable: bool,
-    /// What is wrong with `meta.json`.
+    /// Error of `meta.json`.
     pub meta_error: Option<String>,
-    /// What a baseline of it is bound to.
+    /// Key of the feature, which a baseline must have to be compared.
     pub baseline_key: BaselineKey,
-    /// The baseline that is there.
+    /// Content of the baseline file.
     pub baseline: BaselineFile,
 }
 
-/// One feature, seen once.
+/// The state of one feature at one time.
 #[derive(Debug, Clone)]
 pub struct Feature {
     /// Last component of the project's root.
     pub project: Arc<str>,
-    /// The inventory.
+    /// All artifacts.
     pub dossier: MissionDossier,
-    /// Its snapshot.
+    /// Snapshot of `dossier`.
     pub snapshot: Arc<MissionDossierSnapshot>,
-    /// What is known of it beside its terms and artifacts.
+    /// Metadata that does not affect the artifacts.
     pub metadata: Arc<FeatureMetadata>,
-    /// How it compares.
+    /// Comparison with the baseline.
     pub drift: Drift,
-    /// How well it is seen.
+    /// Whether this state is current.
     pub watch: FeatureWatchState,
-    /// Artifacts written so shortly before they were read that another write may look the same.
+    /// Number of artifacts for which [`Observation::racy`] is true.
+    ///
+    /// [`Observation::racy`]: super::artifact::Observation::racy
     pub racy_count: u64,
-    /// When something of it was last compared with the disk; `None` where that is not known.
+    /// Time at which any part of the feature was last compared with the disk; `None` if it is
+    /// unknown.
     pub last_scanned_at: Option<Timestamp>,
 }
 
 impl Feature {
-    /// `manifest_version` as the baseline's key and the overview have it.
+    /// Returns the `manifest_version` of the baseline key.
     #[must_use]
     pub fn manifest_version(&self) -> &str {
         &self.metadata.baseline_key.manifest_version

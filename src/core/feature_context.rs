@@ -1,4 +1,5 @@
-//! What a dossier is of, and by what it is evaluated.
+//! The inputs of a dossier apart from files: the feature, its mission and its step. Reading them is
+//! the task of `project`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,30 +10,30 @@ use serde::{Deserialize, Serialize};
 use super::manifest::{Mission, MissionType};
 use super::path::FeatureSlug;
 
-/// What a dossier is of, and by what it is judged.
+/// The feature of a dossier, and the rules by which it is evaluated.
 #[derive(Debug, Clone)]
 pub struct FeatureContext {
-    /// The feature.
+    /// Slug of the feature.
     pub feature_slug: FeatureSlug,
-    /// Its absolute directory.
+    /// Absolute path of its directory.
     pub feature_dir: PathBuf,
     /// Mission type.
     pub mission_type: MissionType,
-    /// Run of the mission.
+    /// Id of the run of the mission.
     pub mission_run_id: String,
-    /// What the mission expects; `None` where no manifest is to be had.
+    /// Expected artifacts; `None` if there is no manifest.
     pub mission: Option<Arc<Mission>>,
-    /// Current step, where one is known.
+    /// Id of the current step; `None` if it is unknown.
     pub step: Option<Arc<str>>,
-    /// Why completeness cannot be judged whatever the artifacts are.
+    /// Why completeness is unknown, whatever the artifacts are.
     pub unknown_reason: Option<UnknownReason>,
 }
 
 impl FeatureContext {
-    /// Whether everything that a dossier depends on is the same.
+    /// Returns true if both contexts produce the same dossier from the same files.
     #[must_use]
     pub fn is_equivalent(&self, other: &Self) -> bool {
-        let missions = match (&self.mission, &other.mission) {
+        let has_same_mission = match (&self.mission, &other.mission) {
             (Some(mine), Some(theirs)) => {
                 Arc::ptr_eq(mine, theirs)
                     || (mine.manifest == theirs.manifest && mine.steps == theirs.steps)
@@ -40,7 +41,7 @@ impl FeatureContext {
             (None, None) => true,
             _ => false,
         };
-        missions
+        has_same_mission
             && self.feature_slug == other.feature_slug
             && self.feature_dir == other.feature_dir
             && self.mission_type == other.mission_type
@@ -50,31 +51,31 @@ impl FeatureContext {
     }
 }
 
-/// What keeps a verdict from being given. Unknown is a state of its own, never "complete".
+/// Why completeness is unknown. An unknown feature is neither complete nor incomplete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnknownReason {
-    /// The manifest does not parse, and another stands in for it.
+    /// The manifest is invalid; another one is used for keys and classes.
     InvalidManifest,
-    /// `meta.json` does not say which mission this is.
+    /// `meta.json` cannot be read, so the mission is unknown.
     UnreadableMeta,
-    /// The feature is beyond a budget, in words.
+    /// The feature exceeds a limit; the text names it.
     LimitExceeded(String),
-    /// The feature's directory cannot be read, in words.
+    /// The feature's directory cannot be read; the text is the error.
     Unreadable(String),
-    /// The feature's directory is not there any more.
+    /// The feature's directory was deleted.
     Deleted,
 }
 
-/// Whether all that is required is there.
+/// Whether all required artifacts are present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Completeness {
     /// Every required artifact is present.
     Complete,
-    /// At least one is not.
+    /// At least one required artifact is not present.
     Incomplete,
-    /// It cannot be judged.
+    /// Completeness cannot be evaluated.
     Unknown,
 }
 
@@ -89,11 +90,12 @@ impl fmt::Display for Completeness {
 }
 
 impl Completeness {
-    /// Complete exactly when nothing required is missing; unknown without a manifest, or where
-    /// something keeps us from judging.
+    /// Returns the completeness of a feature with that many missing required artifacts
+    /// (`docs/specification.md#completeness`): unknown without a manifest or with an
+    /// [`UnknownReason`].
     #[must_use]
-    pub fn of(terms: &FeatureContext, required_missing: u64) -> Self {
-        if terms.mission.is_none() || terms.unknown_reason.is_some() {
+    pub fn of(context: &FeatureContext, required_missing: u64) -> Self {
+        if context.mission.is_none() || context.unknown_reason.is_some() {
             Self::Unknown
         } else if required_missing == 0 {
             Self::Complete

@@ -1,15 +1,16 @@
-//! The YAML front matter of work packages: its id, and its part that is not runtime churn.
+//! The YAML front matter of work packages: its position, its static lines and the work package id
+//! (`docs/specification.md#front-matter`).
 //!
-//! It is read by lines, not by a YAML parser: a scan meets it in every work package, contents are
-//! hostile, and leaving out whole top-level entries needs no more. Only an id written in some
-//! unusual way goes to the parser, under its limits.
+//! It is read line by line, not by a YAML parser: every work package has it, its content is
+//! untrusted, and removing top-level entries does not need a parser. Only an id that is written in
+//! an unusual way is parsed as YAML, with the limits of the parser.
 
 use std::ops::Range;
 
 use serde_yaml::Value;
 
-/// Front matter fields that runtimes rewrite while work goes on (contract, section 2); beside
-/// these, all that begin with `review_` or `reviewer`.
+/// Fields that runtimes rewrite while the work proceeds. Fields with one of [`RUNTIME_PREFIXES`]
+/// are runtime fields too.
 const RUNTIME_FIELDS: [&str; 13] = [
     "agent",
     "agent_profile",
@@ -27,24 +28,24 @@ const RUNTIME_FIELDS: [&str; 13] = [
 ];
 const RUNTIME_PREFIXES: [&str; 2] = ["review_", "reviewer"];
 
-/// Longest work package id that is believed.
+/// Maximum length of a work package id in bytes; a longer one is ignored.
 const MAX_WP_ID_LEN: usize = 64;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// What the leading bytes of a file show.
+/// Front matter in the leading bytes of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub enum FrontMatter {
-    /// No front matter, whatever follows.
+    /// There is none, whatever bytes follow.
     Absent,
-    /// It may have begun. The range is the block if the bytes seen are the whole file and end in
-    /// a closing fence without a line end.
+    /// More bytes are needed. If these are all bytes of the file, they end with a closing fence
+    /// without a line end, and the range is the block between the fences.
     Partial(Option<Range<usize>>),
-    /// The block between the fences, in bytes of the file.
+    /// The range of the block between the fences.
     Complete(Range<usize>),
 }
 
-/// Looks for front matter: a first line `---`, and a later one.
+/// Finds front matter: the lines between a first line `---` and the next one.
 #[must_use]
 pub fn find_front_matter(bytes: &[u8]) -> FrontMatter {
     let bom = if bytes.starts_with(BOM) { BOM.len() } else { 0 };
@@ -53,19 +54,19 @@ pub fn find_front_matter(bytes: &[u8]) -> FrontMatter {
         return FrontMatter::Partial(None);
     }
     let Some(first) = text.iter().position(|byte| *byte == b'\n') else {
-        let opening = b"---".starts_with(text) || is_fence(text);
-        return if opening { FrontMatter::Partial(None) } else { FrontMatter::Absent };
+        let may_be_fence = b"---".starts_with(text) || is_fence(text);
+        return if may_be_fence { FrontMatter::Partial(None) } else { FrontMatter::Absent };
     };
     if !is_fence(&text[..first]) {
         return FrontMatter::Absent;
     }
     let start = bom + first + 1;
-    let mut at = start;
+    let mut end = start;
     for line in bytes[start..].split_inclusive(|byte| *byte == b'\n') {
         match line.strip_suffix(b"\n") {
-            Some(whole) if is_fence(whole) => return FrontMatter::Complete(start..at),
-            None if is_fence(line) => return FrontMatter::Partial(Some(start..at)),
-            _ => at += line.len(),
+            Some(complete) if is_fence(complete) => return FrontMatter::Complete(start..end),
+            None if is_fence(line) => return FrontMatter::Partial(Some(start..end)),
+            _ => end += line.len(),
         }
     }
     FrontMatter::Partial(None)
@@ -75,21 +76,24 @@ fn is_fence(line: &[u8]) -> bool {
     line.strip_prefix(b"---").is_some_and(|rest| rest.trim_ascii().is_empty())
 }
 
-/// Gives the block's lines without the runtime fields: each such key's line and the lines that
-/// continue it (indented, blank, or items of a list).
-pub fn for_each_static_line(block: &[u8], mut keep: impl FnMut(&[u8])) {
-    let mut dropping = false;
+/// Calls `emit` with each line that does not belong to a runtime field. The lines of a field are
+/// that of its key and those that continue it: indented, blank, or items of a list.
+pub fn for_each_static_line(block: &[u8], mut emit: impl FnMut(&[u8])) {
+    let mut in_runtime_field = false;
     for line in block.split_inclusive(|byte| *byte == b'\n') {
         match line.first() {
             Some(b' ' | b'\t' | b'-' | b'\n' | b'\r') => {}
             Some(b'#') => {
-                keep(line);
+                emit(line);
                 continue;
             }
-            _ => dropping = split_key_value(line).is_some_and(|(key, _)| is_runtime_field(key)),
+            _ => {
+                in_runtime_field =
+                    split_key_value(line).is_some_and(|(key, _)| is_runtime_field(key));
+            }
         }
-        if !dropping {
-            keep(line);
+        if !in_runtime_field {
+            emit(line);
         }
     }
 }
@@ -98,7 +102,7 @@ fn is_runtime_field(key: &str) -> bool {
     RUNTIME_FIELDS.contains(&key) || RUNTIME_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
 }
 
-/// `key: value` of a top-level line, the key without its quotes.
+/// Splits a top-level line `key: value`; the key is returned without its quotes.
 fn split_key_value(line: &[u8]) -> Option<(&str, &str)> {
     let line = std::str::from_utf8(line).ok()?;
     let (key, value) = line.split_once(':')?;
@@ -110,8 +114,7 @@ fn split_key_value(line: &[u8]) -> Option<(&str, &str)> {
     Some((unquoted.unwrap_or(key), value.trim()))
 }
 
-/// `parse_work_package_id` of the block, if it is one that can be believed: 1 to 64 of
-/// `[A-Za-z0-9._-]`.
+/// Returns the `work_package_id` of a block, if it is valid: 1 to 64 of `[A-Za-z0-9._-]`.
 #[must_use]
 pub fn parse_work_package_id(block: &[u8]) -> Option<Box<str>> {
     const FIELD: &[u8] = b"work_package_id";
@@ -119,8 +122,8 @@ pub fn parse_work_package_id(block: &[u8]) -> Option<Box<str>> {
         return None;
     }
     let mut lines = block.split(|byte| *byte == b'\n').filter_map(split_key_value);
-    let mut plain = lines.by_ref().filter(|(key, _)| key.as_bytes() == FIELD);
-    if let (Some((_, value)), None) = (plain.next(), plain.next())
+    let mut fields = lines.by_ref().filter(|(key, _)| key.as_bytes() == FIELD);
+    if let (Some((_, value)), None) = (fields.next(), fields.next())
         && let Some(id) = parse_plain_id(value)
     {
         return Some(id.into());
@@ -134,7 +137,8 @@ pub fn parse_work_package_id(block: &[u8]) -> Option<Box<str>> {
     is_valid_wp_id(&id).then(|| id.into())
 }
 
-/// The id in a value that any reader of YAML takes for a text: quoted, or `WP` and what follows.
+/// Returns the id of a value that is a string in YAML without parsing: one that is quoted, or
+/// begins with `WP`.
 fn parse_plain_id(value: &str) -> Option<&str> {
     let value = value.split(" #").next().unwrap_or_default().trim_end();
     let quoted = ['"', '\''].into_iter().find_map(|q| value.strip_prefix(q)?.strip_suffix(q));
@@ -143,8 +147,8 @@ fn parse_plain_id(value: &str) -> Option<&str> {
 }
 
 fn is_valid_wp_id(id: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    !id.is_empty() && id.len() <= MAX_WP_ID_LEN && id.bytes().all(plain)
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    !id.is_empty() && id.len() <= MAX_WP_ID_LEN && id.bytes().all(is_allowed)
 }
 
 #[cfg(test)]
@@ -152,8 +156,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fences() {
-        for (text, expect) in [
+    fn front_matter_is_found_between_fences() {
+        for (text, expected) in [
             ("---\na: 1\n---\nbody", FrontMatter::Complete(4..9)),
             ("---\r\na: 1\r\n---\r\nbody", FrontMatter::Complete(5..11)),
             ("\u{feff}---\na: 1\n---\n", FrontMatter::Complete(7..12)),
@@ -167,24 +171,24 @@ mod tests {
             ("# title\n---\n", FrontMatter::Absent),
             ("text", FrontMatter::Absent),
         ] {
-            assert_eq!(find_front_matter(text.as_bytes()), expect, "{text:?}");
+            assert_eq!(find_front_matter(text.as_bytes()), expected, "{text:?}");
         }
     }
 
     #[test]
-    fn runtime_fields_go_and_all_else_stays() {
+    fn static_lines_leave_out_runtime_fields_only() {
         let block = "title: T\nlane: doing\nhistory:\n- at: 1\n  lane: planned\n\n# note\n- at: 2\n\
                      'agent': \"x\"\nreview_status: ok\nreviewer_agent: y\nreviewed_by: z\n\
                      approved_by: q\ndescription: |\n  lane: in text\nlanes: kept\nshell_pid: 1";
-        let mut kept = String::new();
+        let mut text = String::new();
         for_each_static_line(block.as_bytes(), |line| {
-            kept.push_str(std::str::from_utf8(line).unwrap())
+            text.push_str(std::str::from_utf8(line).unwrap())
         });
-        assert_eq!(kept, "title: T\n# note\ndescription: |\n  lane: in text\nlanes: kept\n");
+        assert_eq!(text, "title: T\n# note\ndescription: |\n  lane: in text\nlanes: kept\n");
     }
 
     #[test]
-    fn ids() {
+    fn work_package_id_is_read_from_valid_top_level_fields() {
         for (block, id) in [
             ("work_package_id: WP01\n", Some("WP01")),
             ("title: x\nwork_package_id: \"WP02\" # second\n", Some("WP02")),

@@ -1,4 +1,5 @@
-//! Who and where: identity of a project on a machine, and the key that binds a baseline to it.
+//! Identities of projects, machines and runs, and the key that binds a baseline to them
+//! (`docs/specification.md#identity`). Reading machine id and host name is done elsewhere.
 
 use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
@@ -7,27 +8,46 @@ use uuid::Uuid;
 
 use super::digest::Digest;
 
-/// Names of the key's fields, in byte order, as `key_mismatch` gives them.
+/// Names of the fields of a [`BaselineKey`] in byte order, as in `key_mismatch`.
 pub const BASELINE_KEY_FIELDS: [&str; 6] =
     ["feature_slug", "manifest_version", "mission_key", "node_id", "project_uuid", "target_branch"];
 
-/// `manifest_version` where there is no manifest.
+/// Value of `manifest_version` if there is no manifest.
 pub const NO_MANIFEST_VERSION: &str = "none";
 
-/// What a baseline is bound to (seed: "Baseline Key Components"), in the seed's field order.
+/// What a baseline is bound to (`docs/specification.md#baseline-key`): if one field differs, the
+/// baseline is not compared. The fields are in the order of the file.
+///
+/// # Examples
+/// ```
+/// use dossierd::core::identity::BaselineKey;
+///
+/// let key = BaselineKey {
+///     project_uuid: "550e8400-e29b-41d4-a716-446655440000".into(),
+///     node_id: "abcdef123456".into(),
+///     feature_slug: "042-local-mission-dossier".into(),
+///     target_branch: "2.x".into(),
+///     mission_key: "software-dev".into(),
+///     manifest_version: "1".into(),
+/// };
+/// assert!(key.hash().to_string().starts_with("fc8d7c403f0b5e5d"));
+///
+/// let other = BaselineKey { target_branch: "main".into(), ..key.clone() };
+/// assert_eq!(key.differing_fields(&other), ["target_branch"]);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaselineKey {
     /// Identity of the project.
     pub project_uuid: String,
-    /// Identity of the machine and user.
+    /// Identity of the machine and the user.
     pub node_id: String,
-    /// The feature.
+    /// Slug of the feature.
     pub feature_slug: String,
-    /// Branch that the feature is for.
+    /// Branch that the feature is intended for.
     pub target_branch: String,
     /// Mission type.
     pub mission_key: String,
-    /// Version of the mission's manifest, or `none`.
+    /// Version of the mission's manifest, or [`NO_MANIFEST_VERSION`].
     pub manifest_version: String,
 }
 
@@ -43,13 +63,14 @@ impl BaselineKey {
         ]
     }
 
-    /// SHA-256 of the six fields as JSON text in the form of Python's `json.dumps(sort_keys=True)`.
+    /// Returns the SHA-256 of the six fields as JSON text, formatted as by Python's
+    /// `json.dumps(sort_keys=True)`.
     #[must_use]
     pub fn hash(&self) -> Digest {
         hash_fields(self.fields().map(|(name, text)| (name, Value::from(text))))
     }
 
-    /// Names of the fields in which `self` and `other` differ, in byte order.
+    /// Returns the names of the fields in which `self` and `other` differ, in byte order.
     #[must_use]
     pub fn differing_fields(&self, other: &Self) -> Vec<&'static str> {
         let pairs = self.fields().into_iter().zip(other.fields());
@@ -57,22 +78,22 @@ impl BaselineKey {
     }
 }
 
-/// A key as some program wrote it. The reference leaves a numeric `node_id` a number, and hashes
-/// it as one; compared are the texts.
+/// A key as it is written in a file. Other programs write and hash a `node_id` of digits as a
+/// number; for the comparison it is a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawBaselineKey {
     /// The six fields as texts.
     pub key: BaselineKey,
-    /// The hash over the fields as they were written.
+    /// Hash of the fields as they are written.
     pub hash: Digest,
 }
 
 impl<'de> Deserialize<'de> for RawBaselineKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut written = serde_json::Map::deserialize(deserializer)?;
+        let mut raw = serde_json::Map::deserialize(deserializer)?;
         let mut fields = BASELINE_KEY_FIELDS.map(|name| (name, Value::Null));
         for (name, value) in &mut fields {
-            *value = written.remove(*name).ok_or_else(|| de::Error::missing_field(name))?;
+            *value = raw.remove(*name).ok_or_else(|| de::Error::missing_field(name))?;
         }
         let hash = hash_fields(fields.clone());
         let mut texts = Vec::with_capacity(fields.len());
@@ -80,11 +101,11 @@ impl<'de> Deserialize<'de> for RawBaselineKey {
             texts.push(match value {
                 Value::String(text) => text,
                 Value::Number(number) => number.to_string(),
-                _ => return Err(de::Error::custom(format!("`{name}` is not a text"))),
+                _ => return Err(de::Error::custom(format!("`{name}` is not a string"))),
             });
         }
         let [feature_slug, manifest_version, mission_key, node_id, project_uuid, target_branch] =
-            texts.try_into().map_err(|_| de::Error::custom("a key has six fields"))?;
+            texts.try_into().map_err(|_| de::Error::custom("expected six fields"))?;
         let key = BaselineKey {
             project_uuid,
             node_id,
@@ -99,8 +120,8 @@ impl<'de> Deserialize<'de> for RawBaselineKey {
 
 fn hash_fields(fields: [(&str, Value); 6]) -> Digest {
     let mut json = String::from("{");
-    for (place, (name, value)) in fields.into_iter().enumerate() {
-        if place > 0 {
+    for (index, (name, value)) in fields.into_iter().enumerate() {
+        if index > 0 {
             json.push_str(", ");
         }
         write_json_string(&mut json, name);
@@ -114,8 +135,8 @@ fn hash_fields(fields: [(&str, Value); 6]) -> Digest {
     Digest::of(json.as_bytes())
 }
 
-/// A JSON string in ASCII, escaped as Python's `json.dumps` does: everything outside of space to
-/// `~`, beyond the first plane as a surrogate pair.
+/// Appends `text` as a JSON string in ASCII, escaped as by Python's `json.dumps`: all characters
+/// but those from space to `~`, and characters beyond U+FFFF as surrogate pairs.
 fn write_json_string(json: &mut String, text: &str) {
     use std::fmt::Write as _;
     json.push('"');
@@ -139,7 +160,7 @@ fn write_json_string(json: &mut String, text: &str) {
     json.push('"');
 }
 
-/// `project_uuid` of a project whose configuration has none: UUID v5 (URL namespace) of
+/// Returns the `project_uuid` of a project whose metadata has none: the UUID v5 (URL namespace) of
 /// `dossierd:`, the machine id, `/` and the canonical root.
 #[must_use]
 pub fn derived_project_uuid(machine_id: &str, root: &[u8]) -> String {
@@ -147,23 +168,23 @@ pub fn derived_project_uuid(machine_id: &str, root: &[u8]) -> String {
     Uuid::new_v5(&Uuid::NAMESPACE_URL, &name).to_string()
 }
 
-/// `node_id` where the configuration has none: first 12 hexadecimal digits of SHA-256 of
-/// `hostname:user`.
+/// Returns the `node_id` of a project whose metadata has none: the first 12 hexadecimal digits of
+/// the SHA-256 of `hostname:user`.
 #[must_use]
 pub fn derived_node_id(host: &str, user: &str) -> String {
     Digest::of(format!("{host}:{user}").as_bytes()).hex().as_str()[..12].to_owned()
 }
 
-/// `root_id`: first 16 hexadecimal digits of SHA-256 of the machine id, NUL and the canonical
-/// root. Clones and worktrees share the uuid; this tells them apart.
+/// Returns the `root_id`: the first 16 hexadecimal digits of the SHA-256 of the machine id, NUL and
+/// the canonical root. Clones and worktrees have the same `project_uuid`, but different root ids.
 #[must_use]
 pub fn root_id(machine_id: &str, root: &[u8]) -> String {
     let bytes = [machine_id.as_bytes(), b"\0", root].concat();
     Digest::of(&bytes).hex().as_str()[..16].to_owned()
 }
 
-/// `mission_run_id` of a feature that no runtime has started and no store remembers: the same for
-/// the same feature of the same root.
+/// Returns the `mission_run_id` of a feature that no runtime has started and the store does not
+/// contain. The same feature of the same root always has the same one.
 #[must_use]
 pub fn derived_run_id(root_id: &str, slug: &str) -> String {
     let name = format!("dossierd:run:{root_id}/{slug}");
@@ -186,16 +207,16 @@ mod tests {
     }
 
     #[test]
-    fn golden_hash_of_the_seeds_example() {
+    fn key_hash_matches_golden_value() {
         assert_eq!(
             example().hash().to_string(),
             "fc8d7c403f0b5e5d900448949391b957c11824a0ec7819cd1ba1e603193f4287"
         );
     }
 
-    /// The second digest was computed by the reference program.
+    /// The second digest was computed with Python.
     #[test]
-    fn texts_are_escaped_as_python_does() {
+    fn key_hash_escapes_text_as_python_does() {
         let mut json = String::new();
         write_json_string(&mut json, "gr\u{f6}\u{df}e/\u{1f600}\u{7f}\"x\\y\n\t\r\u{8}\u{c}\u{1}");
         assert_eq!(json, r#""gr\u00f6\u00dfe/\ud83d\ude00\u007f\"x\\y\n\t\r\b\f\u0001""#);
@@ -210,19 +231,19 @@ mod tests {
     }
 
     #[test]
-    fn differing_fields_are_named() {
+    fn differing_fields_lists_names_in_byte_order() {
         let other = BaselineKey { node_id: "x".into(), target_branch: "main".into(), ..example() };
         assert_eq!(example().differing_fields(&other), ["node_id", "target_branch"]);
         assert!(example().differing_fields(&example()).is_empty());
     }
 
     #[test]
-    fn a_numeric_node_id_is_hashed_as_written_and_compared_as_text() {
+    fn numeric_node_id_is_hashed_as_a_number_and_compared_as_text() {
         let mut value = serde_json::to_value(example()).unwrap();
         value["node_id"] = 123_456_789_012_u64.into();
-        let written: RawBaselineKey = serde_json::from_value(value).unwrap();
-        assert_eq!(written.key.node_id, "123456789012");
-        assert_ne!(written.hash, written.key.hash());
+        let raw: RawBaselineKey = serde_json::from_value(value).unwrap();
+        assert_eq!(raw.key.node_id, "123456789012");
+        assert_ne!(raw.hash, raw.key.hash());
     }
 
     #[test]

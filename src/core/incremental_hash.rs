@@ -1,40 +1,42 @@
-//! SHA-256 over a long list that changes a little at a time.
+//! SHA-256 over a sorted list, recomputed from the first changed chunk.
 //!
-//! What the hasher knew before each chunk is kept, so that a change costs what lies behind it and
-//! not the whole list.
+//! The state of the hasher before each chunk is stored, so that a change rehashes the chunks from
+//! the changed one on, not the whole list.
 
 use sha2::{Digest as _, Sha256};
 
 use crate::core::digest::Digest;
 use crate::core::sorted_chunks::{Keyed, SortedChunks};
 
-/// The hasher's states over one list.
+/// Stored states of the hasher of one list.
 #[derive(Clone, Default)]
 pub(super) struct IncrementalHasher {
-    /// Before each chunk.
+    /// State of the hasher before each chunk.
     checkpoints: Vec<Sha256>,
 }
 
 impl IncrementalHasher {
-    /// The digest of what `feed` makes of the items, in order. It must be given the same list each
-    /// time, and no one else may take what changed of it.
+    /// Returns the digest of all items in order, each encoded by `encode`.
+    ///
+    /// Each call must get the same list and the same encoding, and no other code may call
+    /// [`SortedChunks::take_first_changed_chunk`] on that list.
     pub(super) fn digest<T: Keyed>(
         &mut self,
         list: &mut SortedChunks<T>,
-        feed: impl Fn(&T, &mut Vec<u8>),
+        encode: impl Fn(&T, &mut Vec<u8>),
     ) -> Digest {
         let from = list.take_first_changed_chunk().min(self.checkpoints.len().saturating_sub(1));
         self.checkpoints.truncate(from + 1);
         let mut hasher = self.checkpoints.pop().unwrap_or_default();
         let mut bytes = Vec::new();
         let chunks = list.chunks_from(from);
-        // Most lists have one.
+        // Most lists have a single chunk.
         self.checkpoints.reserve_exact(chunks.len());
         for chunk in chunks {
             self.checkpoints.push(hasher.clone());
             bytes.clear();
             for item in chunk {
-                feed(item, &mut bytes);
+                encode(item, &mut bytes);
             }
             hasher.update(&bytes);
         }
@@ -60,15 +62,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn after_any_changes_it_is_the_digest_of_all(
+        fn digest_after_any_changes_equals_the_digest_of_the_whole_list(
             rounds in proptest::collection::vec(
                 proptest::collection::vec((any::<bool>(), 0u16..1500), 0..700),
                 1..6,
             ),
         ) {
-            let feed = |item: &Item, bytes: &mut Vec<u8>| bytes.extend(item.0.to_be_bytes());
+            let encode = |item: &Item, bytes: &mut Vec<u8>| bytes.extend(item.0.to_be_bytes());
             let mut list = SortedChunks::default();
-            let mut running = IncrementalHasher::default();
+            let mut hasher = IncrementalHasher::default();
             for changes in rounds {
                 for (insert, key) in changes {
                     if insert {
@@ -78,7 +80,7 @@ mod tests {
                     }
                 }
                 let all: Vec<u8> = list.iter().flat_map(|item| item.0.to_be_bytes()).collect();
-                prop_assert_eq!(running.digest(&mut list, feed), Digest::of(&all));
+                prop_assert_eq!(hasher.digest(&mut list, encode), Digest::of(&all));
             }
         }
     }

@@ -1,8 +1,9 @@
-//! The inventory of one feature, kept up to date change by change.
+//! The inventory of one feature, updated change by change. Which changes happened is detected in
+//! `scan` and `watch`.
 //!
-//! It holds what a dossier holds, and whatever a change would otherwise have to work out from all
-//! artifacts again: which specs are satisfied, the counts, the sorted hashes. After any changes it
-//! equals the inventory made from scratch; a property test holds that.
+//! In addition to the files it contains what would otherwise be recomputed from all of them after
+//! each change: which specs are satisfied, the counts, the sorted hashes. After any sequence of
+//! changes it equals an inventory that is built from the final files; a property test checks this.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,11 +27,11 @@ use crate::core::sorted_chunks::{Keyed, SortedChunks};
 /// One file of an inventory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InventoryEntry {
-    /// What it is.
+    /// The file as an artifact.
     pub artifact: Arc<ArtifactRef>,
-    /// What its bytes were read under; `None` where they were not.
+    /// Signature of the file when it was read; `None` if it was not read.
     pub signature: Option<FileSignature>,
-    /// Whether another write may look the same.
+    /// True if a later write may leave the signature unchanged.
     pub racy: bool,
 }
 
@@ -42,30 +43,31 @@ impl Keyed for InventoryEntry {
     }
 }
 
-/// How many files stand for a spec.
+/// Numbers of files that a spec matches.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct SpecUsage {
-    /// Present files that its pattern matches.
+    /// Present files that the pattern matches.
     satisfying_files: u32,
-    /// Files, present or not, that it names.
+    /// Files, present or not, of which the spec is the primary one.
     primary_files: u32,
 }
 
-/// An inventory.
+/// The files of a feature, with incrementally updated counts and hashes.
 #[derive(Clone)]
 pub struct Inventory {
     context: Arc<FeatureContext>,
     entries: SortedChunks<InventoryEntry>,
-    /// One per spec of the mission.
+    /// One item for each spec of the mission.
     spec_usage: Vec<SpecUsage>,
-    /// Over the files; absent specs are few and counted when asked.
+    /// Counts of the files. Absent specs are few and counted on request.
     counts: Counts,
+    /// Hashes of the present files, for the parity hash.
     hashes: SortedChunks<HashCount>,
     tree_hasher: IncrementalHasher,
     parity_hasher: IncrementalHasher,
 }
 
-/// A hash that present files have, and how many of them.
+/// A hash, and the number of present files with it.
 #[derive(Debug, Clone, Copy)]
 struct HashCount {
     hash: Digest,
@@ -80,22 +82,22 @@ impl Keyed for HashCount {
     }
 }
 
-/// What a path was and is: `None` where there is nothing.
+/// The artifact at a path before and after a change; `None` if there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryChange {
-    /// Before.
+    /// Artifact before the change.
     pub before: Option<Arc<ArtifactRef>>,
-    /// Now.
+    /// Artifact after the change.
     pub after: Option<Arc<ArtifactRef>>,
 }
 
 impl Inventory {
-    /// An empty one.
+    /// Returns an inventory without files.
     #[must_use]
-    pub fn new(terms: FeatureContext) -> Self {
-        let specs = terms.mission.as_ref().map_or(0, |mission| mission.specs().len());
+    pub fn new(context: FeatureContext) -> Self {
+        let specs = context.mission.as_ref().map_or(0, |mission| mission.specs().len());
         Self {
-            context: Arc::new(terms),
+            context: Arc::new(context),
             entries: SortedChunks::default(),
             spec_usage: vec![SpecUsage::default(); specs],
             counts: Counts::default(),
@@ -120,24 +122,24 @@ impl Inventory {
         inventory
     }
 
-    /// What it is of, and by what it is judged.
+    /// Returns the feature and the rules by which it is evaluated.
     #[must_use]
     pub fn context(&self) -> &Arc<FeatureContext> {
         &self.context
     }
 
-    /// The files, in order of path.
+    /// Returns the files in order of path.
     #[must_use]
     pub fn entries(&self) -> &SortedChunks<InventoryEntry> {
         &self.entries
     }
 
-    /// Takes what was seen at a path.
-    pub fn set(&mut self, seen: Observation, now: Timestamp) -> EntryChange {
-        let (signature, racy) = (seen.signature, seen.racy);
-        let before = self.remove_entry(&seen.path);
-        let matching = self.matching_specs(&seen.path);
-        let artifact = Arc::new(self.classify(seen, &matching, before.as_deref(), now));
+    /// Inserts or replaces the file at a path.
+    pub fn set(&mut self, observation: Observation, now: Timestamp) -> EntryChange {
+        let (signature, racy) = (observation.signature, observation.racy);
+        let before = self.remove_entry(&observation.path);
+        let matching = self.matching_specs(&observation.path);
+        let artifact = Arc::new(self.classify(observation, &matching, before.as_deref(), now));
         self.insert_entry(
             InventoryEntry { artifact: Arc::clone(&artifact), signature, racy },
             &matching,
@@ -145,29 +147,31 @@ impl Inventory {
         EntryChange { before, after: Some(artifact) }
     }
 
-    /// Takes that nothing is at a path any more.
+    /// Removes the file at a path, if there is one.
     pub fn remove(&mut self, path: &RelPath) -> EntryChange {
         EntryChange { before: self.remove_entry(path), after: None }
     }
 
-    /// Goes on under other terms; gives every file that is something else by them.
-    pub fn reclassify_all(&mut self, terms: FeatureContext, now: Timestamp) -> Vec<EntryChange> {
-        let old = std::mem::replace(self, Self::new(terms));
+    /// Replaces the context and classifies all files again; returns those whose key or metadata
+    /// changed.
+    pub fn reclassify_all(&mut self, context: FeatureContext, now: Timestamp) -> Vec<EntryChange> {
+        let old = std::mem::replace(self, Self::new(context));
         old.entries
             .iter()
             .filter_map(|entry| self.insert_reclassified(entry.clone(), now))
             .collect()
     }
 
-    /// Takes a file of an earlier inventory, which is not in this one; gives it if it is something
-    /// else by these terms. One that is what it was stays the same in memory too.
+    /// Inserts a file of an earlier inventory and classifies it again; returns the change if its
+    /// key or metadata changed. An unchanged artifact still shares its memory with the earlier
+    /// inventory. There must be no file at this path yet.
     pub fn insert_reclassified(
         &mut self,
         entry: InventoryEntry,
         now: Timestamp,
     ) -> Option<EntryChange> {
         let before = &entry.artifact;
-        let seen = Observation {
+        let observation = Observation {
             path: before.relative_path.clone(),
             size_bytes: before.size_bytes,
             state: before.state.clone(),
@@ -175,8 +179,8 @@ impl Inventory {
             signature: entry.signature,
             racy: entry.racy,
         };
-        let matching = self.matching_specs(&seen.path);
-        let artifact = self.classify(seen, &matching, Some(before), now);
+        let matching = self.matching_specs(&observation.path);
+        let artifact = self.classify(observation, &matching, Some(before), now);
         if artifact == **before {
             self.insert_entry(entry, &matching);
             return None;
@@ -186,34 +190,34 @@ impl Inventory {
         Some(EntryChange { before: Some(entry.artifact), after: Some(artifact) })
     }
 
-    /// Takes a file of an earlier inventory, which is not in this one, as it was: of these terms it
-    /// is not known whether they hold.
+    /// Inserts a file of an earlier inventory as it is, for a context that may not be the final
+    /// one. There must be no file at this path yet.
     pub fn insert_as_is(&mut self, entry: InventoryEntry) {
         let matching = self.matching_specs(&entry.artifact.relative_path);
         self.insert_entry(entry, &matching);
     }
 
-    /// Takes what keeps the feature from being judged, or that nothing does; no artifact depends on
-    /// it.
-    pub fn set_unknown_reason(&mut self, doubt: Option<UnknownReason>) {
-        Arc::make_mut(&mut self.context).unknown_reason = doubt;
+    /// Sets why completeness is unknown. Artifacts do not depend on it, so none is classified
+    /// again.
+    pub fn set_unknown_reason(&mut self, reason: Option<UnknownReason>) {
+        Arc::make_mut(&mut self.context).unknown_reason = reason;
     }
 
-    /// The specs that apply and that no present file satisfies, as artifacts. A literal one whose
-    /// file is listed, though not present, is that entry already.
+    /// Returns the specs that apply and that no present file satisfies, as artifacts. A literal
+    /// spec whose file exists but is not present is left out, because the file is listed already.
     pub fn absent_specs(&self, now: Timestamp) -> impl Iterator<Item = ArtifactRef> {
         let step = self.context.step.as_deref();
-        // Of a directory that was not seen nothing is known to be absent.
-        let unseen = matches!(
+        // If the directory was not read, no file is known to be absent.
+        let is_unread = matches!(
             self.context.unknown_reason,
             Some(UnknownReason::Unreadable(_) | UnknownReason::Deleted)
         );
-        let mission = self.context.mission.as_deref().filter(|_| !unseen);
+        let mission = self.context.mission.as_deref().filter(|_| !is_unread);
         let specs = mission.into_iter().flat_map(Mission::specs);
         specs
             .zip(&self.spec_usage)
-            .filter(|(_, uses)| uses.satisfying_files == 0)
-            .filter(|(spec, uses)| uses.primary_files == 0 || !spec.pattern.is_literal())
+            .filter(|(_, usage)| usage.satisfying_files == 0)
+            .filter(|(spec, usage)| usage.primary_files == 0 || !spec.pattern.is_literal())
             .filter(move |(spec, _)| mission.is_some_and(|mission| mission.is_listed(spec, step)))
             .map(move |(spec, _)| ArtifactRef {
                 required_status: if mission.is_some_and(|mission| mission.is_required(spec, step)) {
@@ -236,28 +240,29 @@ impl Inventory {
             })
     }
 
-    /// The spec that names the file at a path.
+    /// Returns the spec that determines key and class of the file at a path.
     #[must_use]
     pub fn primary_spec(&self, path: &RelPath) -> Option<&ArtifactSpec> {
         let first = *self.matching_specs(path).first()?;
         self.context.mission.as_ref()?.specs().get(first)
     }
 
-    /// Whether a spec that blocks, applies now and has that key is not satisfied.
+    /// Returns true if a blocking spec with the key applies at the current step and is not
+    /// satisfied.
     #[must_use]
     pub fn is_unsatisfied_blocking_spec(&self, key: &str) -> bool {
         let Some(mission) = self.context.mission.as_deref() else {
             return false;
         };
         let step = self.context.step.as_deref();
-        mission.specs().iter().zip(&self.spec_usage).any(|(spec, uses)| {
+        mission.specs().iter().zip(&self.spec_usage).any(|(spec, usage)| {
             spec.key.as_ref() == key
-                && uses.satisfying_files == 0
+                && usage.satisfying_files == 0
                 && mission.is_required(spec, step)
         })
     }
 
-    /// The counts over files and absent specs.
+    /// Returns the counts of files and absent specs.
     #[must_use]
     pub fn counts(&self) -> Counts {
         let mut counts = self.counts;
@@ -267,43 +272,43 @@ impl Inventory {
         counts
     }
 
-    /// Whether all that is required is there.
+    /// Returns whether all required artifacts are present.
     #[must_use]
     pub fn completeness(&self) -> Completeness {
         Completeness::of(&self.context, self.counts().required_missing)
     }
 
-    /// Keys of the required artifacts that are not present, sorted.
+    /// Returns the keys of the required artifacts that are not present, sorted.
     #[must_use]
     pub fn missing_required(&self) -> Vec<String> {
         let listed = self.entries.iter().map(|entry| entry.artifact.as_ref());
-        let wanted =
+        let is_missing =
             |a: &ArtifactRef| !a.is_present() && a.required_status == RequiredStatus::Required;
         let mut keys: Vec<String> = if self.counts.required_missing > 0 {
-            listed.filter(|a| wanted(a)).map(|a| a.artifact_key.to_string()).collect()
+            listed.filter(|a| is_missing(a)).map(|a| a.artifact_key.to_string()).collect()
         } else {
             Vec::new()
         };
         keys.extend(
             self.absent_specs(Timestamp::default())
-                .filter(wanted)
+                .filter(is_missing)
                 .map(|absent| absent.artifact_key.to_string()),
         );
         keys.sort_unstable();
         keys
     }
 
-    /// The seed's parity hash.
+    /// Returns the parity hash of the present files (`docs/specification.md#parity-hash`).
     pub fn parity_hash(&mut self) -> Digest {
-        self.parity_hasher.digest(&mut self.hashes, |known, bytes| {
-            let text = known.hash.hex().bytes();
-            for _ in 0..known.count {
+        self.parity_hasher.digest(&mut self.hashes, |item, bytes| {
+            let text = item.hash.hex().bytes();
+            for _ in 0..item.count {
                 bytes.extend_from_slice(&text);
             }
         })
     }
 
-    /// SHA-256 over `path NUL hash LF` of the present files.
+    /// Returns the tree hash of the present files (`docs/specification.md#tree-hash`).
     pub fn tree_hash(&mut self) -> Digest {
         self.tree_hasher.digest(&mut self.entries, |entry, bytes| {
             if let Some(hash) = entry.artifact.hash() {
@@ -315,7 +320,7 @@ impl Inventory {
         })
     }
 
-    /// The dossier of this state.
+    /// Returns the dossier of the current state.
     #[must_use]
     pub fn to_dossier(&self, now: Timestamp) -> MissionDossier {
         let files = self.entries.iter().map(|entry| Arc::clone(&entry.artifact));
@@ -343,14 +348,14 @@ impl Inventory {
     }
 
     fn add_hash(&mut self, hash: Digest) {
-        let times = self.hashes.get(&hash).map_or(0, |known| known.count);
-        self.hashes.insert(HashCount { hash, count: times + 1 });
+        let count = self.hashes.get(&hash).map_or(0, |item| item.count);
+        self.hashes.insert(HashCount { hash, count: count + 1 });
     }
 
     fn remove_hash(&mut self, hash: Digest) {
-        match self.hashes.get(&hash).map(|known| known.count) {
-            Some(times @ 2..) => {
-                self.hashes.insert(HashCount { hash, count: times - 1 });
+        match self.hashes.get(&hash).map(|item| item.count) {
+            Some(count @ 2..) => {
+                self.hashes.insert(HashCount { hash, count: count - 1 });
             }
             _ => {
                 self.hashes.remove(&hash);
@@ -358,16 +363,16 @@ impl Inventory {
         }
     }
 
-    /// Places of the specs that match a path, the naming one first.
+    /// Returns the indices of the specs that match a path, the primary one first.
     fn matching_specs(&self, path: &RelPath) -> Vec<usize> {
-        let mut places = Vec::new();
+        let mut indices = Vec::new();
         if let Some(mission) = &self.context.mission {
-            mission.matching_specs(path, &mut places);
+            mission.matching_specs(path, &mut indices);
         }
-        places
+        indices
     }
 
-    /// Counts an artifact for the specs that match it, one up or down.
+    /// Applies `change` to each count of `spec_usage` to which the artifact contributes.
     fn update_spec_usage(
         &mut self,
         artifact: &ArtifactRef,
@@ -375,37 +380,37 @@ impl Inventory {
         change: impl Fn(&mut u32),
     ) {
         if artifact.is_present() {
-            for place in matching {
-                change(&mut self.spec_usage[*place].satisfying_files);
+            for index in matching {
+                change(&mut self.spec_usage[*index].satisfying_files);
             }
         }
-        if let Some(first) = matching.first() {
-            change(&mut self.spec_usage[*first].primary_files);
+        if let Some(primary) = matching.first() {
+            change(&mut self.spec_usage[*primary].primary_files);
         }
     }
 
     fn classify(
         &self,
-        seen: Observation,
+        observation: Observation,
         matching: &[usize],
         before: Option<&ArtifactRef>,
         now: Timestamp,
     ) -> ArtifactRef {
         let mission = self.context.mission.as_deref();
-        let spec = mission.zip(matching.first()).map(|(mission, place)| &mission.specs()[*place]);
-        let class = spec.map_or_else(|| conventional_class(&seen.path), |spec| spec.class);
-        let same_bytes = before.filter(|before| before.state == seen.state);
+        let spec = mission.zip(matching.first()).map(|(mission, index)| &mission.specs()[*index]);
+        let class = spec.map_or_else(|| conventional_class(&observation.path), |spec| spec.class);
+        let unchanged = before.filter(|before| before.state == observation.state);
         ArtifactRef {
-            artifact_key: artifact_key(&seen.path, class, spec, mission),
+            artifact_key: artifact_key(&observation.path, class, spec, mission),
             artifact_class: class,
-            wp_id: seen.wp_id.or_else(|| wp_id_of_path(&seen.path)),
-            relative_path: seen.path,
-            size_bytes: seen.size_bytes,
+            wp_id: observation.wp_id.or_else(|| wp_id_of_path(&observation.path)),
+            relative_path: observation.path,
+            size_bytes: observation.size_bytes,
             step_id: spec.and_then(|spec| spec.step_id.clone()),
             required_status: spec.map_or(RequiredStatus::Optional, |spec| spec.status),
             provenance: None,
-            state: seen.state,
-            indexed_at: same_bytes.map_or(now, |before| before.indexed_at),
+            state: observation.state,
+            indexed_at: unchanged.map_or(now, |before| before.indexed_at),
         }
     }
 }
@@ -417,7 +422,8 @@ impl fmt::Debug for Inventory {
     }
 }
 
-/// `WP` and two or more digits at the start of a path component.
+/// Returns the work package id in a path: `WP` and at least two digits at the start of a component
+/// (`docs/specification.md#work-packages`).
 fn wp_id_of_path(path: &RelPath) -> Option<Box<str>> {
     path.components().find_map(|component| {
         let digits = component.strip_prefix(b"WP")?;

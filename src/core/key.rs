@@ -1,20 +1,24 @@
 //! Artifact keys: stable, unique in their feature, and a pure function of path and manifest
-//! (contract, section 2).
+//! (`docs/specification.md#artifact-keys`).
 //!
-//! A readable key is a slug of the path. Where two paths could come to the same slug, the path's
-//! own hash follows: so every slug without a hash stands for exactly one path, and no slug without
-//! a hash looks like one with it. The contract's hash is 8 digits long, which someone can make
-//! collide; [`disambiguate_key`] is what a dossier then gives to both.
+//! A key contains a slug of the path. If another path could have the same slug, the hash of the
+//! path is appended. So a slug without a hash belongs to exactly one path, and none of them looks
+//! like a slug with a hash. The suffix has 8 digits, for which collisions can be found by search;
+//! [`disambiguate_key`] then makes both keys unique.
 
 use super::artifact::{ArtifactClass, ArtifactKey};
 use super::digest::Digest;
 use super::manifest::{ArtifactSpec, Mission};
 use super::path::RelPath;
 
-/// Hexadecimal digits of the path's hash in a key.
+/// Number of hexadecimal digits of the path's hash in a key.
 const HASH_DIGITS: usize = 8;
 
-/// Key of the file at `path`, which `spec` of `mission` names, or else its class.
+/// Maximum number of keys that [`suggest_similar`] returns.
+const MAX_SUGGESTIONS: usize = 5;
+
+/// Returns the key of the file at `path`. It starts with the key of `spec`, the primary spec of the
+/// file in `mission`; without one, with the class.
 #[must_use]
 pub fn artifact_key(
     path: &RelPath,
@@ -26,7 +30,7 @@ pub fn artifact_key(
         return literal.key.as_ref().into();
     }
     let mut key = String::with_capacity(path.as_bytes().len() + 24);
-    let faithful = match spec {
+    let is_unambiguous = match spec {
         Some(spec) => {
             key.push_str(&spec.key);
             let matched = path.components().skip(spec.pattern.literal_components());
@@ -38,11 +42,12 @@ pub fn artifact_key(
             push_slug(&mut key, path.components(), None)
         }
     };
-    let taken = mission
+    let is_taken = mission
         .is_some_and(|mission| mission.has_key(&key) || mission.has_other_glob_prefix(&key, spec));
-    if !faithful || taken {
+    if !is_unambiguous || is_taken {
         let digits = Digest::of(path.as_bytes()).hex();
-        // A manifest may hold the very key that this makes; appending again ends that.
+        // A manifest may contain a key with this suffix. Appending it again always ends, because a
+        // manifest has a finite number of keys.
         while {
             key.push('-');
             key.push_str(&digits.as_str()[..HASH_DIGITS]);
@@ -52,23 +57,23 @@ pub fn artifact_key(
     key.into_boxed_str()
 }
 
-/// The key for a path whose key another path of the feature has too: the hash in full.
+/// Returns the key for a path whose key is also that of another path: with the complete hash.
 #[must_use]
 pub fn disambiguate_key(key: &str, path: &RelPath) -> ArtifactKey {
     format!("{key}-{}", Digest::of(path.as_bytes())).into_boxed_str()
 }
 
-/// Whether `text` ends in `-` and the digits that mark a hashed key.
+/// Returns true if `text` ends like a key with a hash: `-` and hexadecimal digits.
 fn has_hash_suffix(text: &str) -> bool {
-    let Some(at) = text.len().checked_sub(HASH_DIGITS + 1) else {
+    let Some(start) = text.len().checked_sub(HASH_DIGITS + 1) else {
         return false;
     };
-    let (dash, digits) = text.as_bytes()[at..].split_at(1);
+    let (dash, digits) = text.as_bytes()[start..].split_at(1);
     dash == b"-" && digits.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Appends a dot and the components' slug, the last without `extension`. Says whether the slug
-/// stands for these components only.
+/// Appends a dot and the slug of the components, the last one without `extension`. Returns true if
+/// no other components have this slug.
 fn push_slug<'a>(
     key: &mut String,
     components: impl Iterator<Item = &'a [u8]> + Clone,
@@ -76,35 +81,37 @@ fn push_slug<'a>(
 ) -> bool {
     let start = key.len() + 1;
     let last = components.clone().count().saturating_sub(1);
-    let mut faithful = true;
-    for (place, component) in components.enumerate() {
-        let without = extension
-            .filter(|_| place == last)
+    let mut is_unambiguous = true;
+    for (index, component) in components.enumerate() {
+        let without_extension = extension
+            .filter(|_| index == last)
             .and_then(|extension| component.strip_suffix(extension.as_bytes())?.strip_suffix(b"."));
-        let component = without.unwrap_or(component);
+        let component = without_extension.unwrap_or(component);
         let dots = component.iter().filter(|byte| **byte == b'.').count();
-        let expected_dots = usize::from(place == last && without.is_none());
-        faithful &= dots == expected_dots;
+        let expected_dots = usize::from(index == last && without_extension.is_none());
+        is_unambiguous &= dots == expected_dots;
         key.push('.');
         for byte in component {
-            let plain = byte.is_ascii_alphanumeric() || b"._-".contains(byte);
-            faithful &= plain;
-            key.push(if plain { char::from(*byte) } else { '-' });
+            let is_allowed = byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+            is_unambiguous &= is_allowed;
+            key.push(if is_allowed { char::from(*byte) } else { '-' });
         }
     }
-    faithful && !has_hash_suffix(&key[start..])
+    is_unambiguous && !has_hash_suffix(&key[start..])
 }
 
-/// Up to five keys that are most like one that is not there: which was meant?
-pub fn suggest_similar<'k>(known: impl Iterator<Item = &'k str>, wanted: &str) -> Vec<&'k str> {
-    let last = wanted.rsplit('.').find(|part| part.len() > 2).unwrap_or(wanted);
-    let shared = |key: &str| key.bytes().zip(wanted.bytes()).take_while(|(a, b)| a == b).count();
-    let mut like: Vec<(usize, &str)> = known
-        .map(|key| (shared(key), key))
-        .filter(|(shared, key)| key.contains(last) || *shared * 3 >= wanted.len() * 2)
+/// Returns the known keys that are most similar to the unknown one, at most [`MAX_SUGGESTIONS`],
+/// the most similar first: those with the same last part, or two thirds of the key as common
+/// prefix.
+pub fn suggest_similar<'k>(known: impl Iterator<Item = &'k str>, unknown: &str) -> Vec<&'k str> {
+    let last = unknown.rsplit('.').find(|part| part.len() > 2).unwrap_or(unknown);
+    let common = |key: &str| key.bytes().zip(unknown.bytes()).take_while(|(a, b)| a == b).count();
+    let mut similar: Vec<(usize, &str)> = known
+        .map(|key| (common(key), key))
+        .filter(|(common, key)| key.contains(last) || *common * 3 >= unknown.len() * 2)
         .collect();
-    like.sort_by_key(|(shared, _)| std::cmp::Reverse(*shared));
-    like.into_iter().take(5).map(|(_, key)| key).collect()
+    similar.sort_by_key(|(common, _)| std::cmp::Reverse(*common));
+    similar.into_iter().take(MAX_SUGGESTIONS).map(|(_, key)| key).collect()
 }
 
 #[cfg(test)]
@@ -134,9 +141,9 @@ optional_always:
 
     fn key_of(path: &[u8], mission: &Mission) -> String {
         let path = RelPath::new(path).unwrap();
-        let mut places = Vec::new();
-        mission.matching_specs(&path, &mut places);
-        let spec = places.first().map(|place| &mission.specs()[*place]);
+        let mut indices = Vec::new();
+        mission.matching_specs(&path, &mut indices);
+        let spec = indices.first().map(|index| &mission.specs()[*index]);
         let class = spec.map_or_else(|| conventional_class(&path), |spec| spec.class);
         artifact_key(&path, class, spec, Some(mission)).into()
     }
@@ -146,7 +153,7 @@ optional_always:
     }
 
     #[test]
-    fn readable_where_it_can_be_and_hashed_where_not() {
+    fn keys_have_a_hash_only_if_the_slug_is_ambiguous() {
         let mission = mission();
         for (path, key, hashed) in [
             (&b"spec.md"[..], "input.spec.main", false),
@@ -169,21 +176,21 @@ optional_always:
             (b"a b.bin", "other.a-b.bin", true),
             (b"\xff.bin", "other.-.bin", true),
         ] {
-            let expect =
+            let expected =
                 if hashed { format!("{key}-{}", path_hash_digits(path)) } else { key.to_owned() };
-            assert_eq!(key_of(path, &mission), expect, "{:?}", RelPath::new(path).unwrap());
+            assert_eq!(key_of(path, &mission), expected, "{:?}", RelPath::new(path).unwrap());
         }
     }
 
     #[test]
-    fn without_a_manifest_the_class_leads() {
+    fn keys_start_with_the_class_without_a_manifest() {
         let path = RelPath::new(&b"checklists/requirements.md"[..]).unwrap();
         let key = artifact_key(&path, conventional_class(&path), None, None);
         assert_eq!(&*key, "evidence.checklists.requirements.md");
     }
 
     #[test]
-    fn a_manifest_may_hold_the_very_key_that_hashing_makes() {
+    fn hashed_key_that_the_manifest_contains_gets_another_hash() {
         let hashed = format!("other.Makefile-{}", path_hash_digits(b"Makefile"));
         let text = format!(
             "mission_type: x\noptional_always:\n  - {{artifact_key: {hashed}, artifact_class: \
@@ -197,10 +204,10 @@ optional_always:
         );
     }
 
-    /// All paths of up to three components over an alphabet of what confuses slugs, and for each
-    /// the path that mimics its hashed key.
+    /// Checks all paths of up to three components that confuse slugs, and for each one paths whose
+    /// slugs look like its key with a hash.
     #[test]
-    fn unique_over_enumerated_adversarial_paths() {
+    fn keys_of_adversarial_paths_are_unique() {
         let mission = mission();
         let parts: [&[u8]; 15] = [
             b"a",
@@ -251,7 +258,7 @@ optional_always:
 
     proptest! {
         #[test]
-        fn keys_are_plain_and_unique(
+        fn keys_of_random_paths_are_unique_and_have_allowed_characters(
             paths in proptest::collection::btree_set(
                 proptest::collection::vec(
                     prop_oneof!["[ab.-]{1,3}", Just("tasks".into()), Just("WP1.md".into()), "\\PC{1,2}"],

@@ -1,8 +1,9 @@
-//! Paths below a feature directory, feature slugs, and the text forms in which both may leave us.
+//! Paths below a feature directory, feature slugs, and their text forms. Opening paths is the task
+//! of `scan` and `project`.
 //!
-//! File names are bytes. In JSON and on screens they are text by one rule (contract, section 2):
-//! a byte that is not part of valid UTF-8 is `\xHH` and a backslash is `\\`, so the text form is
-//! reversible. What a terminal must never receive is escaped by [`escape_unprintable`], and only there.
+//! File names are bytes. Their text form (`docs/specification.md#path-text`) is reversible: a byte
+//! that is not part of valid UTF-8 is `\xHH`, and a backslash is `\\`. Control characters stay as
+//! they are; only output for terminals is escaped further, by [`escape_unprintable`].
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,39 +11,55 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// Path of an entry relative to its feature directory: raw bytes, `/` between components, no
-/// empty, `.` or `..` component, no NUL. Ordered by bytes.
+/// Path of an entry relative to a directory: raw bytes with `/` between components, without empty,
+/// `.` and `..` components and without NUL. Paths are ordered by bytes.
+///
+/// # Examples
+/// ```
+/// use dossierd::core::path::{PathError, RelPath};
+///
+/// let path = RelPath::new(*b"tasks/WP01.md")?;
+/// assert_eq!(path.file_name(), b"WP01.md");
+/// assert_eq!(path.extension().as_deref(), Some("md"));
+/// assert_eq!(RelPath::new(*b"../etc/passwd"), Err(PathError::ParentDir));
+///
+/// // The text form of a path that is not UTF-8 can be parsed again.
+/// let path = RelPath::new(*b"caf\xe9.md")?;
+/// assert_eq!(path.text(), r"caf\xe9.md");
+/// assert_eq!(RelPath::from_text(&path.text()), Ok(path));
+/// # Ok::<(), PathError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RelPath(Box<[u8]>);
 
-/// Why a text or a byte string is no path below a directory.
+/// Why a text or a byte string is not a path below a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
-    /// Nothing there.
+    /// The path is empty.
     #[error("the path is empty")]
     Empty,
-    /// It starts with `/`.
+    /// The path starts with `/`.
     #[error("the path is absolute; use one relative to the feature directory")]
     Absolute,
-    /// It has a `..` component.
+    /// The path has a `..` component.
     #[error("the path has a `..` component; it must stay below the feature directory")]
     ParentDir,
-    /// It has an empty or `.` component.
+    /// The path has an empty or `.` component.
     #[error("the path has an empty or `.` component")]
     EmptyComponent,
-    /// It has a NUL byte, which no file name can hold.
+    /// The path has a NUL byte, which the kernel does not allow in file names.
     #[error("the path has a NUL byte")]
     Nul,
-    /// An escape in the text form is not `\\` or `\xHH`.
+    /// The text form has an escape other than `\\` and `\xHH`.
     #[error("the path has a backslash that starts neither `\\\\` nor `\\xHH`")]
     InvalidEscape,
 }
 
 impl RelPath {
-    /// Takes raw bytes, checking the invariants.
+    /// Returns the path of raw bytes.
     ///
     /// # Errors
-    /// [`PathError`] when the bytes do not name something below a directory.
+    /// [`PathError`] if the bytes are not a path below a directory.
     pub fn new(bytes: impl Into<Box<[u8]>>) -> Result<Self, PathError> {
         let bytes = bytes.into();
         if bytes.is_empty() {
@@ -64,26 +81,26 @@ impl RelPath {
         Ok(Self(bytes))
     }
 
-    /// Reads the text form back.
+    /// Parses the text form.
     ///
     /// # Errors
-    /// [`PathError`] when the text is not one that [`RelPath::text`] gives.
+    /// [`PathError`] if the text is not the text form of a path below a directory.
     pub fn from_text(text: &str) -> Result<Self, PathError> {
         Self::new(unescape_bytes(text)?)
     }
 
-    /// The raw bytes.
+    /// Returns the raw bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The components, first to last.
+    /// Returns the components, first to last.
     pub fn components(&self) -> impl DoubleEndedIterator<Item = &[u8]> + Clone {
         self.0.split(|byte| *byte == b'/')
     }
 
-    /// The last component.
+    /// Returns the last component.
     #[must_use]
     pub fn file_name(&self) -> &[u8] {
         self.components().next_back().unwrap_or_default()
@@ -97,7 +114,7 @@ impl RelPath {
         Self::new([self.as_bytes(), b"/", rest].concat())
     }
 
-    /// The extension of the last component, lower-cased; `None` without one.
+    /// Returns the extension of the last component in lower case; `None` without one.
     #[must_use]
     pub fn extension(&self) -> Option<String> {
         let name = self.file_name();
@@ -106,17 +123,17 @@ impl RelPath {
         (dot > 0 && !extension.is_empty()).then(|| extension.to_ascii_lowercase())
     }
 
-    /// The reversible text form, as it stands in JSON.
+    /// Returns the reversible text form, as it is written in JSON.
     #[must_use]
     pub fn text(&self) -> Cow<'_, str> {
         escape_bytes(&self.0)
     }
 }
 
-/// Reads back the text form of a path, relative or not.
+/// Parses the text form of a path, relative or absolute.
 ///
 /// # Errors
-/// [`PathError::InvalidEscape`] when the text is not one that [`escape_bytes`] gives.
+/// [`PathError::InvalidEscape`] if the text has another escape than those of [`escape_bytes`].
 pub fn unescape_bytes(text: &str) -> Result<Vec<u8>, PathError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -161,7 +178,7 @@ impl<'de> Deserialize<'de> for RelPath {
     }
 }
 
-/// Text form of any byte string that names something in the file system.
+/// Returns the text form of any path or file name.
 #[must_use]
 pub fn escape_bytes(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes)
@@ -180,14 +197,14 @@ pub fn escape_bytes(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Whether a terminal must never receive `c` as it is: control characters, and the marks that
-/// reorder what stands beside them.
+/// Returns true if `c` must not be written to a terminal: a control character, or one that changes
+/// the direction of the text around it.
 #[must_use]
 pub fn is_unprintable(c: char) -> bool {
     c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// `text` as a terminal may receive it: what [`is_unprintable`] names becomes `\n`, `\t` or
+/// Returns `text` with each [unprintable](is_unprintable) character replaced by `\n`, `\t` or
 /// `\u{…}`.
 #[must_use]
 pub fn escape_unprintable(text: &str) -> Cow<'_, str> {
@@ -205,26 +222,34 @@ pub fn escape_unprintable(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// A feature's name: `[A-Za-z0-9][A-Za-z0-9._-]*` without `..` (contract, section 1), so that it
-/// can stand in a path, an address and a terminal line as it is.
+/// Name of a feature: `[A-Za-z0-9][A-Za-z0-9._-]*` without `..` (`docs/specification.md#slugs`). It
+/// needs no escaping in paths, URLs and terminals.
+///
+/// # Examples
+/// ```
+/// use dossierd::core::path::FeatureSlug;
+///
+/// assert_eq!(FeatureSlug::new(b"042-order-page").unwrap().as_str(), "042-order-page");
+/// assert!(FeatureSlug::new(b".hidden").is_none());
+/// assert!(FeatureSlug::new(b"a..b").is_none());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FeatureSlug(Arc<str>);
 
 impl FeatureSlug {
-    /// Takes a directory's name; `None` when it is no slug.
+    /// Returns the slug of a directory's name; `None` if the name is not one.
     #[must_use]
     pub fn new(name: &[u8]) -> Option<Self> {
         let first = name.first()?;
-        let rest_is_plain =
-            name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte));
-        let dotted = name.windows(2).any(|pair| pair == b"..");
-        if !first.is_ascii_alphanumeric() || !rest_is_plain || dotted {
+        let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+        let has_two_dots = name.windows(2).any(|pair| pair == b"..");
+        if !first.is_ascii_alphanumeric() || !name.iter().all(is_allowed) || has_two_dots {
             return None;
         }
         std::str::from_utf8(name).ok().map(|name| Self(name.into()))
     }
 
-    /// The slug as text.
+    /// Returns the slug as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -241,7 +266,7 @@ impl<'de> Deserialize<'de> for FeatureSlug {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::new(text.as_bytes())
-            .ok_or_else(|| de::Error::custom(format!("`{text}` is no feature's name")))
+            .ok_or_else(|| de::Error::custom(format!("invalid feature slug `{text}`")))
     }
 }
 
@@ -258,8 +283,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_paths_below_a_folder() {
-        for (input, expect) in [
+    fn new_accepts_only_paths_below_a_directory() {
+        for (input, expected) in [
             ("spec.md", None),
             ("tasks/WP01.md", None),
             ("a..b/c.", None),
@@ -272,12 +297,12 @@ mod tests {
             ("./a", Some(PathError::EmptyComponent)),
             ("a\0b", Some(PathError::Nul)),
         ] {
-            assert_eq!(RelPath::new(input.as_bytes()).err(), expect, "{input:?}");
+            assert_eq!(RelPath::new(input.as_bytes()).err(), expected, "{input:?}");
         }
     }
 
     #[test]
-    fn text_form() {
+    fn text_form_escapes_invalid_utf8_and_backslashes() {
         for (bytes, text) in [
             (&b"spec.md"[..], "spec.md"),
             (b"a\\b", r"a\\b"),
@@ -294,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_receives_no_control_and_no_bidi() {
+    fn escape_unprintable_escapes_control_and_bidi_characters() {
         assert_eq!(escape_unprintable("plain gr\u{fc}n"), "plain gr\u{fc}n");
         assert_eq!(
             escape_unprintable("a\nb\x1b[31m\u{7f}\u{9b}\u{202e}\u{2066}"),
@@ -303,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn slugs() {
+    fn slugs_have_only_safe_characters() {
         for good in ["042-x", "a", "A.b_c-9", "x."] {
             assert!(FeatureSlug::new(good.as_bytes()).is_some(), "{good}");
         }
@@ -313,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn extensions() {
+    fn extension_is_that_of_the_last_component_in_lower_case() {
         for (name, extension) in [
             ("a.md", Some("md")),
             ("a.MD", Some("md")),
@@ -327,7 +352,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_is_reversible(bytes in proptest::collection::vec(1u8.., 1..40)) {
+        fn text_form_is_reversible(bytes in proptest::collection::vec(1u8.., 1..40)) {
             if let Ok(path) = RelPath::new(bytes) {
                 prop_assert_eq!(RelPath::from_text(&path.text()), Ok(path));
             }

@@ -3,8 +3,8 @@
 //!
 //! Globs are those of `globset`; `*` and `?` do not match `/`. `**` matches any number of
 //! directories, braces are alternatives (`*.{md,json}`), `[a-c]` and `[!a-c]` (also `[^a-c]`) are
-//! sets, and a backslash escapes the next character. `?` matches one byte, so it does not match `é`.
-//! An unclosed brace or set is an error.
+//! sets, and a backslash escapes the next character. `?` matches one byte, so it does not match
+//! `é`. An unclosed brace or set is an error.
 
 use std::fmt;
 

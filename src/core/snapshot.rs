@@ -1,4 +1,5 @@
-//! Snapshots: counts, completeness and the two hashes of one state, a pure function of it.
+//! Snapshots: counts, completeness and the two hashes of a dossier
+//! (`docs/specification.md#snapshots`). Storing and publishing them is done elsewhere.
 
 use std::sync::Arc;
 
@@ -14,34 +15,34 @@ use super::feature_context::Completeness;
 use super::path::{FeatureSlug, RelPath};
 use super::time::Timestamp;
 
-/// State of a dossier at one time (seed: `MissionDossierSnapshot`, with `tree_hash_sha256`). Its
-/// JSON is the same wherever a snapshot is written. Two of one state differ in `snapshot_id` and
-/// `parse_computed_at` only.
+/// State of a dossier at one time. Its JSON is the same in all outputs. Two snapshots of the same
+/// state differ only in `snapshot_id` and `computed_at`.
 #[derive(Debug, Clone, Serialize)]
 pub struct MissionDossierSnapshot {
-    /// The feature.
+    /// Slug of the feature.
     pub feature_slug: FeatureSlug,
-    /// UUID of this computation.
+    /// UUID of the snapshot.
     pub snapshot_id: Uuid,
-    /// The six counts.
+    /// Numbers of listed, required and present artifacts.
     #[serde(flatten)]
     pub counts: Counts,
-    /// Whether all that is required is there.
+    /// Whether all required artifacts are present.
     pub completeness_status: Completeness,
-    /// SHA-256 over the sorted hashes of the present artifacts as text.
+    /// [`parity_hash`] of the present artifacts.
     pub parity_hash_sha256: Digest,
-    /// The artifacts in byte order of key. In JSON they stand as `parity_hash_components`, those
-    /// sorted hashes, equal ones as often as they occur, and as `artifact_summaries`, each in short.
-    #[serde(flatten, serialize_with = "lists")]
+    /// All artifacts, in byte order of key. In JSON this is two lists: `parity_hash_components`,
+    /// the sorted hashes including repetitions, and `artifact_summaries`.
+    #[serde(flatten, serialize_with = "serialize_lists")]
     pub artifact_summaries: Arc<[Arc<ArtifactRef>]>,
-    /// When.
+    /// Time of the computation.
     pub computed_at: Timestamp,
-    /// SHA-256 over `path NUL hash LF` of the present artifacts in byte order of path.
+    /// [`tree_hash`] of the present artifacts.
     pub tree_hash_sha256: Digest,
 }
 
 impl MissionDossierSnapshot {
-    /// When the one was computed whose JSON ends so; `None` where that is no snapshot's end.
+    /// Returns the `computed_at` of a snapshot from the last bytes of its JSON; `None` if they do
+    /// not contain it. The lists before it may be large, so they are not read.
     #[must_use]
     pub fn parse_computed_at(json_end: &[u8]) -> Option<Timestamp> {
         let text = String::from_utf8_lossy(json_end);
@@ -49,7 +50,7 @@ impl MissionDossierSnapshot {
         Timestamp::parse(time.split('"').next()?)
     }
 
-    /// The seed's `compute_snapshot`.
+    /// Returns the snapshot of a dossier.
     #[must_use]
     pub fn compute(dossier: &MissionDossier, snapshot_id: Uuid, computed_at: Timestamp) -> Self {
         let artifacts = &dossier.artifacts;
@@ -68,14 +69,36 @@ impl MissionDossierSnapshot {
     }
 }
 
-/// The hashes of the present ones, sorted, equal ones as often as they occur.
+/// Returns the hashes of the present artifacts, sorted, with repetitions.
 fn sorted_hashes(artifacts: &[Arc<ArtifactRef>]) -> Vec<Digest> {
     let mut hashes: Vec<_> = artifacts.iter().filter_map(|artifact| artifact.hash()).collect();
     hashes.sort_unstable();
     hashes
 }
 
-/// The seed's parity hash: SHA-256 of the concatenated texts of `sorted` digests.
+/// Returns the parity hash of sorted digests: the SHA-256 of their concatenated texts
+/// (`docs/specification.md#parity-hash`). It does not depend on paths.
+///
+/// # Examples
+/// ```
+/// use dossierd::core::digest::Digest;
+/// use dossierd::core::path::{PathError, RelPath};
+/// use dossierd::core::snapshot::{parity_hash, tree_hash};
+///
+/// let (spec, plan) = (Digest::of(b"hello\n"), Digest::of(b"world\n"));
+/// let mut sorted = [spec, plan];
+/// sorted.sort_unstable();
+/// let parity = "9e7cc9e1540e8b9cc91eb6a7da9ec924144b2eaaae26097c6427dcf547711add";
+/// assert_eq!(parity_hash(&sorted).to_string(), parity);
+///
+/// // Renaming a file changes the tree hash only.
+/// let old = (RelPath::new(*b"plan.md")?, RelPath::new(*b"spec.md")?);
+/// let new = RelPath::new(*b"tasks/WP01.md")?;
+/// let before = tree_hash(vec![(&old.0, plan), (&old.1, spec)]);
+/// let after = tree_hash(vec![(&new, plan), (&old.1, spec)]);
+/// assert_ne!(before, after);
+/// # Ok::<(), PathError>(())
+/// ```
 #[must_use]
 pub fn parity_hash(sorted: &[Digest]) -> Digest {
     let mut hasher = Sha256::new();
@@ -85,7 +108,8 @@ pub fn parity_hash(sorted: &[Digest]) -> Digest {
     Digest::from_hasher(hasher)
 }
 
-/// SHA-256 over `path NUL hash LF`, in byte order of path.
+/// Returns the tree hash of files and their hashes: the SHA-256 of `path NUL hash LF` for each
+/// file, in byte order of path (`docs/specification.md#tree-hash`).
 #[must_use]
 pub fn tree_hash(mut present: Vec<(&RelPath, Digest)>) -> Digest {
     present.sort_unstable();
@@ -99,7 +123,7 @@ pub fn tree_hash(mut present: Vec<(&RelPath, Digest)>) -> Digest {
     Digest::from_hasher(hasher)
 }
 
-/// An artifact as a snapshot lists it.
+/// An artifact in the JSON of a snapshot.
 #[derive(Serialize)]
 struct ArtifactSummary<'a> {
     artifact_key: &'a str,
@@ -115,7 +139,10 @@ struct ArtifactSummary<'a> {
     error_detail: Option<&'a str>,
 }
 
-fn lists<S: Serializer>(artifacts: &[Arc<ArtifactRef>], serializer: S) -> Result<S::Ok, S::Error> {
+fn serialize_lists<S: Serializer>(
+    artifacts: &[Arc<ArtifactRef>],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     struct Lists<'a> {
         parity_hash_components: Vec<Digest>,
@@ -148,10 +175,23 @@ impl Serialize for ArtifactSummaries<'_> {
     }
 }
 
-/// A digest as text, or `""` where there is none.
+/// A digest that may be absent. Its JSON is the text of the digest, or `""`.
+///
+/// # Examples
+/// ```
+/// use dossierd::core::digest::Digest;
+/// use dossierd::core::snapshot::HashText;
+///
+/// assert_eq!(serde_json::to_string(&HashText(None))?, r#""""#);
+/// let present = HashText(Some(Digest::of(b"hello\n")));
+/// let json = serde_json::to_string(&present)?;
+/// assert!(json.starts_with(r#""5891b5b5"#));
+/// assert_eq!(serde_json::from_str::<HashText>(&json)?, present);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HashText(
-    /// The digest of what is present.
+    /// The digest; `None` if the artifact is not present.
     pub Option<Digest>,
 );
 
@@ -169,7 +209,7 @@ impl<'de> Deserialize<'de> for HashText {
         let text = String::deserialize(deserializer)?;
         let digest = Digest::parse(&text);
         if digest.is_none() && !text.is_empty() {
-            return Err(de::Error::custom(format!("`{text}` is no hash")));
+            return Err(de::Error::custom(format!("invalid hash `{text}`")));
         }
         Ok(Self(digest))
     }
@@ -192,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn golden_hashes_of_the_contract() {
+    fn hashes_match_golden_values() {
         let golden =
             snapshot(vec![observed("tasks/WP01.md", "world\n"), observed("spec.md", "hello\n")]);
         assert_eq!(
@@ -206,17 +246,17 @@ mod tests {
     }
 
     #[test]
-    fn the_end_tells_when() {
+    fn parse_computed_at_reads_the_end_of_a_snapshot() {
         let snapshot = snapshot(vec![observed("a.md", "x")]);
         let json = serde_json::to_vec(&snapshot).unwrap();
-        let of = MissionDossierSnapshot::parse_computed_at;
-        assert_eq!(of(&json[json.len() - 150..]), Some(snapshot.computed_at));
-        assert_eq!(of(&json[..100]), None);
-        assert_eq!(of(br#""computed_at":"now""#), None);
+        let parse = MissionDossierSnapshot::parse_computed_at;
+        assert_eq!(parse(&json[json.len() - 150..]), Some(snapshot.computed_at));
+        assert_eq!(parse(&json[..100]), None);
+        assert_eq!(parse(br#""computed_at":"now""#), None);
     }
 
     #[test]
-    fn a_rename_changes_the_tree_hash_only() {
+    fn rename_changes_only_the_tree_hash() {
         let before = snapshot(vec![observed("a.md", "x"), observed("b.md", "y")]);
         let after = snapshot(vec![observed("c.md", "x"), observed("b.md", "y")]);
         assert_ne!(before.tree_hash_sha256, after.tree_hash_sha256);
@@ -224,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_contents_count_twice() {
+    fn equal_contents_are_two_hash_components() {
         let twice = snapshot(vec![observed("a.md", "x"), observed("b.md", "x")]);
         let json = serde_json::to_value(&twice).unwrap();
         let components = json["parity_hash_components"].as_array().unwrap();
@@ -236,10 +276,10 @@ mod tests {
     }
 
     #[test]
-    fn json_has_the_seeds_fields() {
+    fn json_has_the_specified_fields() {
         let value = serde_json::to_value(snapshot(vec![observed("spec.md", "x")])).unwrap();
         let names: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
-        let mut expect = vec![
+        let mut expected = vec![
             "artifact_summaries",
             "completeness_status",
             "computed_at",
@@ -255,13 +295,13 @@ mod tests {
             "total_artifacts",
             "tree_hash_sha256",
         ];
-        expect.sort_unstable();
-        assert_eq!(names, expect);
+        expected.sort_unstable();
+        assert_eq!(names, expected);
     }
 
     proptest! {
         #[test]
-        fn any_order_gives_the_same_snapshot(
+        fn snapshot_does_not_depend_on_the_order_of_files(
             files in proptest::collection::btree_map("[a-c]{1,2}(/[a-c.]{1,2})?", "[xy]{0,2}", 1..20),
             seed in any::<u64>(),
         ) {

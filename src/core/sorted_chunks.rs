@@ -1,29 +1,31 @@
-//! A sorted list that is cheap to share and cheap to change: an immutable copy shares all chunks
-//! with the one that goes on changing, and a change copies one chunk.
+//! A persistent sorted list: clones share unchanged chunks, and a change copies one chunk. It is
+//! written by hand because incremental hashing needs to know the first changed chunk.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Most items of a chunk.
+/// Maximum number of items in a chunk; a larger one is split.
 const MAX_CHUNK_LEN: usize = 256;
-/// By how many items a full chunk gets more room: there are many chunks, and all wait for more.
+/// Number of items by which the capacity of a full chunk grows. It is small because there are many
+/// chunks and each has unused capacity.
 const CHUNK_GROWTH: usize = 8;
 
-/// An item with a place in the order.
+/// An item of a sorted list.
 pub trait Keyed: Clone {
-    /// What the order is by.
+    /// Type of the key that determines the order.
     type Key: Ord + ?Sized;
-    /// The item's key.
+    /// Returns the key of the item.
     fn key(&self) -> &Self::Key;
 }
 
-/// Items in order of key, each key once.
+/// Items sorted by key, with unique keys.
 #[derive(Clone)]
 pub struct SortedChunks<T> {
-    /// None of them is empty.
+    /// The chunks in order; none is empty.
     chunks: Vec<Arc<Vec<T>>>,
     len: usize,
-    /// No chunk before this one was changed since [`SortedChunks::take_first_changed_chunk`].
+    /// Index of the first chunk that was changed since the last call of
+    /// [`SortedChunks::take_first_changed_chunk`].
     first_changed_chunk: usize,
 }
 
@@ -34,93 +36,95 @@ impl<T> Default for SortedChunks<T> {
 }
 
 impl<T: Keyed> SortedChunks<T> {
-    /// Number of items.
+    /// Returns the number of items.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no items.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// All items in order.
+    /// Returns all items in order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.chunks.iter().flat_map(|chunk| chunk.iter())
     }
 
-    /// The items from `key` on, in order.
+    /// Returns the items from `key` on, in order.
     pub fn range_from(&self, key: &T::Key) -> impl Iterator<Item = &T> {
         let chunk = self.chunk_index(key);
         let rest = self.chunks[chunk..].iter().flat_map(|chunk| chunk.iter());
         rest.skip_while(move |item| item.key() < key)
     }
 
-    /// The chunks from one on, by number.
+    /// Returns the chunks from index `from` on.
     pub(super) fn chunks_from(&self, from: usize) -> impl ExactSizeIterator<Item = &[T]> {
         self.chunks[from.min(self.chunks.len())..].iter().map(|chunk| chunk.as_slice())
     }
 
-    /// Number of the first chunk that may have changed since this was asked last; all before it are
-    /// what they were.
+    /// Returns the index of the first chunk that may have changed since the last call. All chunks
+    /// before it are unchanged.
     pub(super) fn take_first_changed_chunk(&mut self) -> usize {
         std::mem::replace(&mut self.first_changed_chunk, usize::MAX)
     }
 
-    /// The item with that key.
+    /// Returns the item with the key.
     #[must_use]
     pub fn get(&self, key: &T::Key) -> Option<&T> {
         let chunk = self.chunks.get(self.chunk_index(key))?;
-        let place = chunk.binary_search_by(|item| item.key().cmp(key)).ok()?;
-        chunk.get(place)
+        let index = chunk.binary_search_by(|item| item.key().cmp(key)).ok()?;
+        chunk.get(index)
     }
 
-    /// Puts an item in its place; gives the one that had its key.
+    /// Inserts an item; returns the previous item with its key.
     pub fn insert(&mut self, item: T) -> Option<T> {
         if self.chunks.is_empty() {
             self.chunks.push(Arc::new(Vec::new()));
         }
-        let at = self.chunk_index(item.key()).min(self.chunks.len() - 1);
-        self.first_changed_chunk = self.first_changed_chunk.min(at);
-        let chunk = Arc::make_mut(&mut self.chunks[at]);
+        let chunk_index = self.chunk_index(item.key()).min(self.chunks.len() - 1);
+        self.first_changed_chunk = self.first_changed_chunk.min(chunk_index);
+        let chunk = Arc::make_mut(&mut self.chunks[chunk_index]);
         match chunk.binary_search_by(|known| known.key().cmp(item.key())) {
-            Ok(place) => Some(std::mem::replace(&mut chunk[place], item)),
-            Err(place) => {
+            Ok(index) => Some(std::mem::replace(&mut chunk[index], item)),
+            Err(index) => {
                 if chunk.len() == chunk.capacity() {
                     chunk.reserve_exact(CHUNK_GROWTH);
                 }
-                chunk.insert(place, item);
+                chunk.insert(index, item);
                 self.len += 1;
                 if chunk.len() > MAX_CHUNK_LEN {
-                    // Items that come in order fill their chunks; others leave room in both.
+                    // Items inserted in order fill their chunks completely. Otherwise both halves
+                    // have capacity for further items.
                     let keep =
-                        if place == MAX_CHUNK_LEN { MAX_CHUNK_LEN } else { MAX_CHUNK_LEN / 2 };
+                        if index == MAX_CHUNK_LEN { MAX_CHUNK_LEN } else { MAX_CHUNK_LEN / 2 };
                     let tail = chunk.split_off(keep);
                     chunk.shrink_to_fit();
-                    self.chunks.insert(at + 1, Arc::new(tail));
+                    self.chunks.insert(chunk_index + 1, Arc::new(tail));
                 }
                 None
             }
         }
     }
 
-    /// Takes the item with that key out.
+    /// Removes and returns the item with the key.
     pub fn remove(&mut self, key: &T::Key) -> Option<T> {
-        let at = self.chunk_index(key);
-        let place = self.chunks.get(at)?.binary_search_by(|item| item.key().cmp(key)).ok()?;
-        self.first_changed_chunk = self.first_changed_chunk.min(at);
-        let chunk = Arc::make_mut(&mut self.chunks[at]);
-        let item = chunk.remove(place);
+        let chunk_index = self.chunk_index(key);
+        let chunk = self.chunks.get(chunk_index)?;
+        let index = chunk.binary_search_by(|item| item.key().cmp(key)).ok()?;
+        self.first_changed_chunk = self.first_changed_chunk.min(chunk_index);
+        let chunk = Arc::make_mut(&mut self.chunks[chunk_index]);
+        let item = chunk.remove(index);
         self.len -= 1;
         if chunk.is_empty() {
-            self.chunks.remove(at);
+            self.chunks.remove(chunk_index);
         }
         Some(item)
     }
 
-    /// The chunk that has `key` or would: the first whose last item is not below it.
+    /// Returns the index of the chunk for `key`: the first one whose last item is not less than it.
     fn chunk_index(&self, key: &T::Key) -> usize {
         self.chunks.partition_point(|chunk| chunk.last().is_some_and(|last| last.key() < key))
     }
@@ -141,7 +145,7 @@ impl<T: Keyed> IntoIterator for SortedChunks<T> {
     type IntoIter =
         std::iter::FlatMap<std::vec::IntoIter<Arc<Vec<T>>>, Vec<T>, fn(Arc<Vec<T>>) -> Vec<T>>;
 
-    /// The items in order; a chunk is dropped as soon as they are out of it.
+    /// Returns the items in order. Each chunk is freed as soon as its items were returned.
     fn into_iter(self) -> Self::IntoIter {
         self.chunks.into_iter().flat_map(Arc::unwrap_or_clone)
     }
@@ -181,7 +185,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn behaves_as_a_sorted_map(ops in proptest::collection::vec((any::<bool>(), 0u16..900, 0u16..9), 0..2500)) {
+        fn operations_equal_those_of_a_btree_map(ops in proptest::collection::vec((any::<bool>(), 0u16..900, 0u16..9), 0..2500)) {
             let mut chunks = SortedChunks::default();
             let mut model = BTreeMap::new();
             for (insert, key, value) in ops {
@@ -204,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_does_not_change() {
+    fn clone_is_independent_and_shares_unchanged_chunks() {
         let mut chunks: SortedChunks<Item> = SortedChunks::default();
         for key in 0..1000 {
             chunks.insert(Item(key, 0));

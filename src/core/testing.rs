@@ -1,4 +1,4 @@
-//! Short ways to make the core's values, for the core's own tests.
+//! Constructors of sample values for unit tests.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::feature_context::FeatureContext;
 use super::manifest::{Mission, MissionType};
 use super::path::{FeatureSlug, RelPath};
 
-/// A present file with that content.
+/// Returns a present file with the content.
 pub(crate) fn observed(path: &str, content: &str) -> Observation {
     Observation {
         path: RelPath::new(path.as_bytes()).unwrap(),
@@ -20,14 +20,14 @@ pub(crate) fn observed(path: &str, content: &str) -> Observation {
     }
 }
 
-/// A file that cannot be read.
+/// Returns a file that cannot be read.
 pub(crate) fn unreadable(path: &str) -> Observation {
     let detail = Some("Permission denied (os error 13)".into());
     let state = ArtifactState::Absent(Absence { reason: ErrorReason::Unreadable, detail });
     Observation { state, size_bytes: 0, ..observed(path, "") }
 }
 
-/// Terms of a feature `001-x`.
+/// Returns the context of a feature `001-x`.
 pub(crate) fn feature_context(mission: Option<Mission>, step: Option<&str>) -> FeatureContext {
     FeatureContext {
         feature_slug: FeatureSlug::new(b"001-x").unwrap(),

@@ -1,4 +1,4 @@
-//! Points in time as the API writes them. Reading a clock is the shell's business.
+//! Points in time, as they are written in JSON. Reading the clock is done by the callers.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -6,14 +6,24 @@ use std::time::SystemTime;
 use chrono::{DateTime, NaiveDateTime, SecondsFormat, SubsecRound as _, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A point in time, to the millisecond, so that a time which was written and read back is the same
-/// time. Its text form is RFC 3339 in UTC with milliseconds and `Z`.
+/// A point in time with the precision of its text form, RFC 3339 in UTC with milliseconds, so that
+/// writing and parsing do not change it.
+///
+/// # Examples
+/// ```
+/// use dossierd::core::time::Timestamp;
+///
+/// let time = Timestamp::parse("2026-02-21T11:00:00.123456+01:00").unwrap();
+/// assert_eq!(time.to_string(), "2026-02-21T10:00:00.123Z");
+/// assert_eq!(Timestamp::from_millis(time.as_millis()), Some(time));
+/// assert_eq!(Timestamp::parse("yesterday"), None);
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(DateTime<Utc>);
 
 impl Timestamp {
-    /// Reads the forms that programs of this field write: RFC 3339 with any offset, and the same
-    /// without one, which means UTC (Python's `utcnow().isoformat()`).
+    /// Parses RFC 3339 with any offset, or without one, which is UTC (the form of Python's
+    /// `utcnow().isoformat()`). Digits beyond milliseconds are dropped.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let zoned = DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
@@ -21,13 +31,13 @@ impl Timestamp {
         zoned.or_else(|_| naive()).ok().map(Self::truncate_to_millis)
     }
 
-    /// Milliseconds since 1970.
+    /// Returns the milliseconds since 1970.
     #[must_use]
     pub fn as_millis(self) -> i64 {
         self.0.timestamp_millis()
     }
 
-    /// Reads [`Timestamp::as_millis`] back; `None` beyond the year 262,000 on either side.
+    /// Returns the time of [`Timestamp::as_millis`]; `None` for years beyond ±262,000.
     #[must_use]
     pub fn from_millis(millis: i64) -> Option<Self> {
         DateTime::from_timestamp_millis(millis).map(Self)
@@ -59,7 +69,7 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| de::Error::custom(format!("`{text}` is no time")))
+        Self::parse(&text).ok_or_else(|| de::Error::custom(format!("invalid time `{text}`")))
     }
 }
 
@@ -68,7 +78,7 @@ mod tests {
     use super::Timestamp;
 
     #[test]
-    fn one_text_form_for_all_that_is_written() {
+    fn parse_accepts_offsets_and_truncates_to_milliseconds() {
         for text in [
             "2026-02-21T10:00:00.123Z",
             "2026-02-21T10:00:00.123456+00:00",

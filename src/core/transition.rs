@@ -281,8 +281,8 @@ impl Evaluation {
         differ.then(|| fingerprint(&(baseline.baseline_key_hash, metadata.baseline_key.hash())))
     }
 
-    /// Returns the fingerprint of the baseline and the differences. The local hash is not part of it,
-    /// so an edit that leaves the lists of differences as they are repeats no event.
+    /// Returns the fingerprint of the baseline and the differences. The local hash is not part of
+    /// it, so an edit that leaves the lists of differences as they are repeats no event.
     fn drift_fingerprint(&self, file: &BaselineFile) -> Option<Digest> {
         let BaselineFile::Valid(baseline) = file else {
             return None;

@@ -1,8 +1,8 @@
 //! Parsing of untrusted YAML and JSON: limits, and errors with position and fix. What the keys mean
 //! is defined by the types that are deserialized.
 //!
-//! The caller limits the size. Nesting is limited here, before the parser sees the text; aliases are
-//! limited by the parser.
+//! The caller limits the size. Nesting is limited here, before the parser sees the text; aliases
+//! are limited by the parser.
 
 mod duplicate_keys;
 mod error;
@@ -16,8 +16,8 @@ use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, Visitor};
 pub use error::ParseError;
 use error::{parse_error_from_yaml, without_rust_terms};
 
-/// Maximum nesting of `[` and `{`; deeper text is an error, because the time that libyaml needs grows
-/// with the square of the depth.
+/// Maximum nesting of `[` and `{`; deeper text is an error, because the time that libyaml needs
+/// grows with the square of the depth.
 const MAX_FLOW_DEPTH: usize = 128;
 
 /// Parses YAML.
@@ -73,11 +73,11 @@ fn deserialize_str<S: for<'de> DeserializeSeed<'de, Value = T>, T>(
     })
 }
 
-/// Deserializes a text, or an unquoted number as it is written, and parses it with `parse`. An error
-/// of `parse` then has the position of that text.
+/// Deserializes a string, or an unquoted number as it is written, and parses it with `parse`. An
+/// error of `parse` then has the position of that string.
 ///
 /// # Errors
-/// If the value is not a text, or `parse` fails.
+/// If the value is not a string, or `parse` fails.
 pub fn deserialize_text<'de, D: Deserializer<'de>, T, E: fmt::Display>(
     deserializer: D,
     parse: impl FnOnce(&str) -> Result<T, E>,
@@ -87,7 +87,7 @@ pub fn deserialize_text<'de, D: Deserializer<'de>, T, E: fmt::Display>(
         type Value = T;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a text")
+            f.write_str("a string")
         }
 
         fn visit_str<D: de::Error>(self, text: &str) -> Result<T, D> {
@@ -97,7 +97,8 @@ pub fn deserialize_text<'de, D: Deserializer<'de>, T, E: fmt::Display>(
     deserializer.deserialize_str(TextVisitor(parse))
 }
 
-/// A value that is deserialized from a map only. Without this, serde accepts a list for a struct too.
+/// A value that is deserialized from a map only. Without this, serde accepts a list for a struct
+/// too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MapOnly<T>(
     /// The value.
@@ -140,8 +141,8 @@ pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ParseError> {
     })
 }
 
-/// Rejects text with deeply nested brackets. Brackets inside quoted text are counted as well, because
-/// this does not parse; real files do not come near the limit.
+/// Rejects text with deeply nested brackets. Brackets inside quoted text are counted as well,
+/// because this does not parse; real files do not come near the limit.
 fn reject_deep_nesting(bytes: &[u8]) -> Result<(), ParseError> {
     let mut depth = 0usize;
     for (offset, byte) in bytes.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! Whether a feature's state may become its baseline (`docs/specification.md#accepting`). Writing the
-//! file is the task of `project`.
+//! Whether a feature's state may become its baseline (`docs/specification.md#accepting`). Writing
+//! the file is the task of `project`.
 
 use crate::core::baseline::Baseline;
 use crate::core::digest::Digest;
@@ -46,8 +46,8 @@ pub enum AcceptError {
 /// hash of the state that was reviewed; without one the current state is accepted whatever it is.
 ///
 /// # Errors
-/// [`AcceptError`] if the state is unknown, is not the expected one, or must not replace the existing
-/// baseline.
+/// [`AcceptError`] if the state is unknown, is not the expected one, or must not replace the
+/// existing baseline.
 pub fn accept_state(
     feature: &Feature,
     expected: Option<Digest>,

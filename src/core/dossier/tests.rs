@@ -1,4 +1,4 @@
-//! Tests of dossiers.
+//! Tests of absent specs, completeness, required artifacts and colliding keys.
 
 use std::collections::HashMap;
 
@@ -32,12 +32,12 @@ fn dossier(step: Option<&str>, observations: Vec<Observation>) -> MissionDossier
 }
 
 fn listed(dossier: &MissionDossier) -> Vec<(&str, &str)> {
-    let word = |a: &ArtifactRef| match a.error_reason() {
+    let state = |a: &ArtifactRef| match a.error_reason() {
         None => "present",
         Some(ErrorReason::NotFound) => "not_found",
         Some(_) => "unreadable",
     };
-    dossier.artifacts.iter().map(|a| (a.artifact_key.as_ref(), word(a))).collect()
+    dossier.artifacts.iter().map(|a| (a.artifact_key.as_ref(), state(a))).collect()
 }
 
 #[test]
@@ -64,14 +64,14 @@ fn absent_specs_that_apply_are_listed_once() {
 }
 
 #[test]
-fn a_glob_is_satisfied_by_one_and_incomplete_by_an_unreadable_one() {
+fn one_file_satisfies_a_glob_but_an_unreadable_one_leaves_it_incomplete() {
     let base = vec![observed("spec.md", "x"), observed("plan.md", "y")];
     let with = |more: Vec<Observation>| dossier(Some("tasks"), [base.clone(), more].concat());
     let complete = with(vec![observed("tasks/WP01.md", "z")]);
     assert_eq!(complete.completeness_status(), Completeness::Complete);
-    let half = with(vec![observed("tasks/WP01.md", "z"), unreadable("tasks/WP02.md")]);
-    assert_eq!(half.completeness_status(), Completeness::Incomplete);
-    assert!(half.find_artifact("output.wp").is_none(), "it is satisfied");
+    let unreadable_too = with(vec![observed("tasks/WP01.md", "z"), unreadable("tasks/WP02.md")]);
+    assert_eq!(unreadable_too.completeness_status(), Completeness::Incomplete);
+    assert!(unreadable_too.find_artifact("output.wp").is_none(), "the spec is satisfied");
     let none = with(vec![unreadable("tasks/WP02.md")]);
     assert!(
         none.find_artifact("output.wp").is_some() && none.find_artifact("output.wp.WP02").is_some()
@@ -79,33 +79,33 @@ fn a_glob_is_satisfied_by_one_and_incomplete_by_an_unreadable_one() {
 }
 
 #[test]
-fn queries_are_the_seeds() {
+fn required_artifacts_are_those_of_always_and_one_step() {
     let all = dossier(None, vec![observed("spec.md", "x"), observed("tasks/WP01.md", "y")]);
     let keys = |step| -> Vec<&str> {
         all.required_artifacts(step).iter().map(|a| a.artifact_key.as_ref()).collect()
     };
     assert_eq!(keys(None), ["input.spec", "output.plan", "output.wp.WP01"]);
     assert_eq!(keys(Some("tasks")), ["input.spec", "output.wp.WP01"]);
-    assert_eq!(keys(Some("unheard-of")), ["input.spec"]);
+    assert_eq!(keys(Some("unknown")), ["input.spec"]);
 }
 
 #[test]
-fn doubt_is_unknown() {
-    let whole = dossier(Some("plan"), vec![observed("spec.md", "x"), observed("plan.md", "y")]);
-    assert_eq!(whole.completeness_status(), Completeness::Complete);
-    let mut doubted = whole.clone();
-    Arc::make_mut(&mut doubted.context).unknown_reason = Some(UnknownReason::InvalidManifest);
-    assert_eq!(doubted.completeness_status(), Completeness::Unknown);
-    let mut bare = whole;
-    Arc::make_mut(&mut bare.context).mission = None;
-    assert_eq!(bare.completeness_status(), Completeness::Unknown);
-    assert!(bare.required_artifacts(None).is_empty());
+fn completeness_is_unknown_without_mission_or_with_a_reason() {
+    let complete = dossier(Some("plan"), vec![observed("spec.md", "x"), observed("plan.md", "y")]);
+    assert_eq!(complete.completeness_status(), Completeness::Complete);
+    let mut with_reason = complete.clone();
+    Arc::make_mut(&mut with_reason.context).unknown_reason = Some(UnknownReason::InvalidManifest);
+    assert_eq!(with_reason.completeness_status(), Completeness::Unknown);
+    let mut without_mission = complete;
+    Arc::make_mut(&mut without_mission.context).mission = None;
+    assert_eq!(without_mission.completeness_status(), Completeness::Unknown);
+    assert!(without_mission.required_artifacts(None).is_empty());
 }
 
-/// Two names of replaced bytes whose paths' hashes share the 8 digits of a key, found by
-/// search: anyone can make such a pair.
+/// Two paths whose slugs are equal and whose hashes share the 8 digits of a key, found by search:
+/// an attacker can find such a pair too.
 #[test]
-fn crafted_collisions_stay_distinct() {
+fn crafted_key_collisions_are_disambiguated() {
     let mut by_digits = HashMap::new();
     let (one, two) = (0u32..)
         .find_map(|n| {

@@ -1,4 +1,4 @@
-//! Differences, their severity, and what counts as churn.
+//! Tests of differences, severity and churn.
 
 use uuid::Uuid;
 
@@ -62,7 +62,7 @@ fn base() -> Vec<Observation> {
 }
 
 #[test]
-fn lists_and_severities() {
+fn compare_lists_differences_with_severity_and_churn() {
     let without = |path: &str| -> Vec<Observation> {
         base().into_iter().filter(|o| o.path.text() != path).collect()
     };
@@ -122,7 +122,7 @@ fn lists_and_severities() {
 }
 
 #[test]
-fn states() {
+fn compare_returns_the_state_of_each_kind_of_baseline_file() {
     assert_eq!(compare(accepted(base()), base()).state, Some(DriftState::InParity));
     let none = Drift::compare(&BaselineFile::Absent, &key(), &snapshot(base()));
     assert_eq!((none.state, none.severity), (Some(DriftState::NoBaseline), None));
@@ -141,18 +141,18 @@ fn states() {
 }
 
 #[test]
-fn without_a_list_hashes_are_compared() {
-    let mut bare = accepted(base());
-    bare.artifacts = None;
-    bare.tree_hash_sha256 = None;
-    assert_eq!(compare(bare.clone(), base()).state, Some(DriftState::InParity));
-    let drift = compare(bare, vec![]);
+fn a_baseline_without_a_list_is_compared_by_hashes() {
+    let mut without_list = accepted(base());
+    without_list.artifacts = None;
+    without_list.tree_hash_sha256 = None;
+    assert_eq!(compare(without_list.clone(), base()).state, Some(DriftState::InParity));
+    let drift = compare(without_list, vec![]);
     assert_eq!((drift.state, drift.severity), (Some(DriftState::Drifted), Some(Severity::Warning)));
     assert!(drift.differences.is_empty());
 }
 
 #[test]
-fn a_baseline_that_contradicts_itself_is_never_clean() {
+fn a_baseline_that_contradicts_itself_is_never_in_parity() {
     let mut edited = accepted(base());
     edited.parity_hash_sha256 = Digest::of(b"by hand");
     let drift = compare(edited, base());
@@ -160,10 +160,10 @@ fn a_baseline_that_contradicts_itself_is_never_clean() {
 }
 
 #[test]
-fn one_sentence() {
+fn detail_summarizes_the_differences() {
     let drift = compare(accepted(base()), vec![observed("spec.md", "S"), observed("new.md", "")]);
     assert_eq!(
         drift.detail,
-        "3 missing, 1 changed, 1 added since the baseline was accepted, 1 of it runtime churn"
+        "3 missing, 1 changed, 1 added since the baseline was accepted, 1 of them runtime churn"
     );
 }

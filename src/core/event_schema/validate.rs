@@ -1,5 +1,4 @@
-//! Holds events to the schemas in `docs/schemas`: all that is said is described there. The tests of
-//! the real binary include this file, too.
+//! Validates events against `docs/schemas`. The end-to-end tests include this file as well.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -14,7 +13,8 @@ const SCHEMAS: [&str; 4] = [
     include_str!("../../../docs/schemas/mission_dossier_snapshot_computed.json"),
 ];
 
-/// Nothing may be in an object but what is named. Who reads must pass over what is new.
+/// Rejects fields that the schema does not name. The published schemas allow them, because readers
+/// must ignore new fields.
 fn forbid_additional_properties(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
@@ -28,7 +28,8 @@ fn forbid_additional_properties(schema: &mut Value) {
     }
 }
 
-/// Holds an event that a test emits to its schema.
+/// Panics if an event does not match the schema of its type, or has a field that is not in the
+/// schema.
 #[track_caller]
 pub(crate) fn assert_valid_event(event: &Value) {
     static VALIDATORS: OnceLock<HashMap<String, Validator>> = OnceLock::new();
@@ -42,9 +43,9 @@ pub(crate) fn assert_valid_event(event: &Value) {
         schemas.collect()
     });
     let validator = &validators[event["event_type"].as_str().unwrap()];
-    let wrong: Vec<String> = validator
+    let errors: Vec<String> = validator
         .iter_errors(event)
         .map(|error| format!("{}: {error}", error.instance_path()))
         .collect();
-    assert_eq!(wrong, [] as [String; 0], "{event:#}");
+    assert_eq!(errors, [] as [String; 0], "{event:#}");
 }

@@ -1,4 +1,4 @@
-//! An inventory, kept up to date, equals one made from scratch.
+//! Tests that an incrementally updated inventory equals one that is built from the final files.
 
 use std::collections::BTreeMap;
 
@@ -56,36 +56,40 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 
 proptest! {
     #[test]
-    fn change_by_change_equals_from_scratch(ops in ops()) {
+    fn incremental_updates_equal_a_new_inventory(ops in ops()) {
         let mut inventory = Inventory::new(context_at_step(None));
         let mut model = BTreeMap::new();
         for op in ops {
             match op {
                 Op::Set(path, content) => {
-                    let seen = observed(path, &content.to_string());
-                    model.insert(path, seen.clone());
-                    inventory.set(seen, now());
+                    let observation = observed(path, &content.to_string());
+                    model.insert(path, observation.clone());
+                    inventory.set(observation, now());
                 }
                 Op::MakeUnreadable(path) => {
                     model.insert(path, unreadable(path));
                     inventory.set(unreadable(path), now());
                 }
                 Op::Remove(path) => {
-                    let gone = inventory.remove(&RelPath::new(path.as_bytes()).unwrap());
-                    prop_assert_eq!(gone.before.is_some(), model.remove(path).is_some());
+                    let change = inventory.remove(&RelPath::new(path.as_bytes()).unwrap());
+                    prop_assert_eq!(change.before.is_some(), model.remove(path).is_some());
                 }
                 Op::Step(step) => { inventory.reclassify_all(context_at_step(step), now()); }
                 Op::NoMission => { inventory.reclassify_all(feature_context(None, None), now()); }
             }
-            let scratch = Inventory::from_observations(
-                FeatureContext::clone(inventory.context()), model.values().cloned().collect(), now()).to_dossier(now());
-            let snapshot = MissionDossierSnapshot::compute(&scratch, Uuid::nil(), now());
-            prop_assert_eq!(&inventory.to_dossier(now()).artifacts, &scratch.artifacts);
+            let expected = Inventory::from_observations(
+                FeatureContext::clone(inventory.context()),
+                model.values().cloned().collect(),
+                now(),
+            )
+            .to_dossier(now());
+            let snapshot = MissionDossierSnapshot::compute(&expected, Uuid::nil(), now());
+            prop_assert_eq!(&inventory.to_dossier(now()).artifacts, &expected.artifacts);
             prop_assert_eq!(inventory.counts(), snapshot.counts);
             prop_assert_eq!(inventory.completeness(), snapshot.completeness_status);
             prop_assert_eq!(inventory.tree_hash(), snapshot.tree_hash_sha256);
             prop_assert_eq!(inventory.parity_hash(), snapshot.parity_hash_sha256);
-            let missing: Vec<&str> = scratch.artifacts.iter()
+            let missing: Vec<&str> = expected.artifacts.iter()
                 .filter(|a| !a.is_present() && a.required_status == RequiredStatus::Required)
                 .map(|a| a.artifact_key.as_ref()).collect();
             prop_assert_eq!(inventory.missing_required(), missing);
@@ -94,7 +98,7 @@ proptest! {
 }
 
 #[test]
-fn many_changes_at_once_keep_the_hashes_sorted() {
+fn parity_hash_is_correct_after_many_removals() {
     let mut inventory = Inventory::new(feature_context(None, None));
     for number in 0..300 {
         inventory.set(observed(&format!("f{number}"), &(number % 7).to_string()), now());
@@ -109,7 +113,7 @@ fn many_changes_at_once_keep_the_hashes_sorted() {
 }
 
 #[test]
-fn work_packages_by_path() {
+fn work_package_id_is_found_in_path_components() {
     for (path, id) in [
         ("tasks/WP01-models.md", Some("WP01")),
         ("tasks/WP123/review.md", Some("WP123")),

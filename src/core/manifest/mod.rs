@@ -182,8 +182,8 @@ impl Mission {
         self.steps.iter().any(|known| known.as_ref() == step)
     }
 
-    /// Returns true if a missing artifact of the spec is listed at `step`. Without a step, or with an
-    /// unknown one, all required lists apply.
+    /// Returns true if a missing artifact of the spec is listed at `step`. Without a step, or with
+    /// an unknown one, all required lists apply.
     #[must_use]
     pub fn is_listed(&self, spec: &ArtifactSpec, step: Option<&str>) -> bool {
         self.is_active(spec.listed_from, step)

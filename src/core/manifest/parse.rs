@@ -144,8 +144,8 @@ struct SpecsSeed<'s> {
 impl<'de> DeserializeSeed<'de> for SpecsSeed<'_> {
     type Value = Vec<ExpectedArtifactSpec>;
 
-    /// Requests any type: for a list the parser would accept a missing value, such as a line that is
-    /// only half written, as an empty one.
+    /// Requests any type: for a list the parser would accept a missing value, such as a line that
+    /// is only half written, as an empty one.
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_any(self)
     }

@@ -50,7 +50,8 @@ struct IdEntry {
 }
 
 /// Returns the step ids of a `mission.yaml`: `states[].name`, else `workflow.phases[].name`, else
-/// `steps[].id`, else `mission.steps[].id`. Lists after the first that is not empty are not checked.
+/// `steps[].id`, else `mission.steps[].id`. Lists after the first that is not empty are not
+/// checked.
 ///
 /// # Errors
 /// [`ParseError`] if the text is not YAML or the list is invalid.

@@ -1,5 +1,5 @@
-//! Rejects duplicate keys of YAML mappings, with the position of the second one. serde keeps the last
-//! value silently, or reports a duplicate without a position.
+//! Rejects duplicate keys of YAML mappings, with the position of the second one. serde keeps the
+//! last value silently, or reports a duplicate without a position.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -9,8 +9,8 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visit
 
 use super::error::{ParseError, parse_error_from_yaml};
 
-/// Returns an error if a mapping in the text has a key twice. All other errors are left to the parser
-/// that reads the values.
+/// Returns an error if a mapping in the text has a key twice. All other errors are left to the
+/// parser that reads the values.
 pub(super) fn reject_duplicate_keys(text: &str) -> Result<(), ParseError> {
     let duplicate_found = Cell::new(false);
     let result = DuplicateKeyVisitor { duplicate_found: &duplicate_found }

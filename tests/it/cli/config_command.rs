@@ -183,7 +183,7 @@ fn check_reports_each_error_with_its_location() {
     error: config.yaml:1:7: http: invalid type: string "off", expected keys and values
     error: config.yaml:1:8: http: unknown field `liste`, expected `listen`; did you mean `listen`?
     error: config.yaml:1:11: journal: unknown field `max_byte`, expected `max_age` or `max_bytes`; did you mean `max_bytes`?
-    error: config.yaml:1:6: log: invalid type: sequence, expected a text
+    error: config.yaml:1:6: log: invalid type: sequence, expected a string
     error: config.yaml:1:8: scrub: invalid duration `often`; write a number and `s`, `m`, `h` or `d`, such as `30d`, or `off`
     error: config.yaml:1:10: webhook: missing field `url`
     error: config.yaml:3:3: webhook: missing `secret_file` or `secret_env`; one is required to sign requests
