@@ -131,7 +131,7 @@ fn bench_paint(opened: &Value) -> anyhow::Result<()> {
     let url = opened["url"].as_str().context("no address")?;
     match Command::new("node").arg(script).args([url, &FEATURES.to_string()]).output() {
         Ok(output) if output.status.success() => {
-            print!("{}", String::from_utf8_lossy(&output.stdout))
+            print!("{}", String::from_utf8_lossy(&output.stdout));
         }
         Ok(output) => println!("NOT RUN: a browser: {}", String::from_utf8_lossy(&output.stderr)),
         Err(error) => println!("NOT RUN: a browser: {error}"),

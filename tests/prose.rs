@@ -96,7 +96,9 @@ fn files(path: &Path, found: &mut Vec<PathBuf>) {
         let mut entries: Vec<PathBuf> =
             fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
         entries.sort();
-        entries.iter().for_each(|entry| files(entry, found));
+        for entry in &entries {
+            files(entry, found);
+        }
     } else {
         found.push(path.to_owned());
     }
@@ -197,12 +199,12 @@ fn no_banned_word_in_comments_strings_or_documents() {
     let mut used = BTreeSet::new();
     let mut violations = Vec::new();
     let mut read = Vec::new();
-    READ.iter().for_each(|name| {
+    for name in READ {
         let path = root().join(name);
         if path.exists() {
             files(&path, &mut read);
         }
-    });
+    }
     for path in &read {
         let relative = path.strip_prefix(root()).unwrap().display().to_string();
         for (line, text) in prose(path) {

@@ -269,7 +269,7 @@ const FILE_CHANGES: [(&str, Change, Expect); 9] = [
     (
         "different bytes, same size and modification time",
         |project| {
-            rewrite_keeping_size_and_mtime(&project.feature_dir().join("plan.md"), "# Nalp\n")
+            rewrite_keeping_size_and_mtime(&project.feature_dir().join("plan.md"), "# Nalp\n");
         },
         |changes| assert_eq!(changes, [("modified".into(), "plan.md".into())]),
     ),
@@ -320,7 +320,7 @@ const FILE_CHANGES: [(&str, Change, Expect); 9] = [
             write_file(&project.feature_dir().join("within/deep/new.md"), b"new");
         },
         |changes| {
-            assert_eq!(paths_with(changes, "added"), ["in/deep/new.md", "within/deep/new.md"])
+            assert_eq!(paths_with(changes, "added"), ["in/deep/new.md", "within/deep/new.md"]);
         },
     ),
     (

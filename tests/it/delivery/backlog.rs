@@ -97,13 +97,13 @@ fn backlog_of_three_days_uses_no_memory_and_is_delivered_in_order() {
     wait_for("all events", || (sink(&daemon)["lag"] == 0).then_some(()));
     let after = resident_kib(&daemon);
     assert!(after < before + 16 * 1024, "{before} KiB before, {after} KiB after");
-    let received = receiver.received();
-    assert_in_order(&received.events);
+    let deliveries = receiver.received();
+    assert_in_order(&deliveries.events);
     let mut seqs: Vec<u64> =
-        received.events.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
+        deliveries.events.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
     seqs.sort_unstable();
     assert!(seqs.iter().copied().eq(1..=last), "{} of {last}", seqs.len());
-    drop(received);
+    drop(deliveries);
     daemon.stop();
 }
 
@@ -160,16 +160,16 @@ fn events_pruned_while_the_receiver_is_down_are_counted_and_logged() {
     let origin = format!("http://{}", receiver.address);
     let text = project.webhook_config(&origin, "journal: {max_age: 37h}\n");
     project.replace_config(&text);
-    let lost = COUNT / 2;
+    let dropped = COUNT / 2;
     wait_for("the older events to be deleted", || {
-        (sink(&daemon)["dropped_by_retention"] == lost).then_some(())
+        (sink(&daemon)["dropped_by_retention"] == dropped).then_some(())
     });
     assert!(daemon.log().contains("dropped by the journal's retention"), "{}", daemon.log());
     let list = project.run_client(&["delivery", "list"]).assert_success().stdout;
-    assert!(list.contains(&format!("dropped by the journal's retention: {lost}")), "{list}");
+    assert!(list.contains(&format!("dropped by the journal's retention: {dropped}")), "{list}");
     receiver.set_behaviour(Behaviour::Accept);
     let journal = wait_for_delivery(&daemon, &receiver);
-    assert_eq!(journal[0]["seq"], lost + 1);
-    assert_eq!(sink(&daemon)["dropped_by_retention"], lost);
+    assert_eq!(journal[0]["seq"], dropped + 1);
+    assert_eq!(sink(&daemon)["dropped_by_retention"], dropped);
     daemon.stop();
 }

@@ -106,10 +106,10 @@ fn new_store_is_delivered_from_its_first_event() {
         (is_done && sink["dropped_by_retention"] == 0).then_some(())
     });
     let new: HashSet<String> = journal(&daemon).iter().map(ToString::to_string).collect();
-    let received = receiver.received();
-    let of_new_store = received.events.iter().filter(|event| new.contains(&event.to_string()));
+    let deliveries = receiver.received();
+    let of_new_store = deliveries.events.iter().filter(|event| new.contains(&event.to_string()));
     let of_new_store: Vec<Value> = of_new_store.cloned().collect();
-    drop(received);
+    drop(deliveries);
     assert_in_order(&of_new_store);
     assert_eq!(of_new_store.len(), new.len(), "every event of the new store is delivered");
     daemon.stop();

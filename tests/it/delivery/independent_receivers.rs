@@ -78,10 +78,10 @@ fn other_libraries_verify_and_parse_all_requests() {
             (status["delivery"][0]["cursor"] == status["seq"]).then_some(())
         });
         let journal = journal(&daemon);
-        let mut received: Vec<Value> =
+        let mut deliveries: Vec<Value> =
             journal.iter().map(|_| receiver.lines.recv_timeout(WAIT_TIMEOUT).unwrap()).collect();
-        received.sort_by_key(|event| event["data"]["seq"].as_u64());
-        for (event, sent) in received.iter().zip(&journal) {
+        deliveries.sort_by_key(|event| event["data"]["seq"].as_u64());
+        for (event, sent) in deliveries.iter().zip(&journal) {
             assert_eq!(event["data"], *sent, "{event:#}");
             if format.contains("envelope") {
                 continue;

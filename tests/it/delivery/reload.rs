@@ -57,8 +57,8 @@ fn webhook_is_added_changed_and_removed_while_running() {
             let status = daemon.get_json("/api/status");
             (status["delivery"][0]["cursor"] == status["seq"]).then_some(())
         });
-        let received = second.received();
-        (before + received.events.len(), received.duplicates)
+        let deliveries = second.received();
+        (before + deliveries.events.len(), deliveries.duplicates)
     };
     assert_eq!(wait_for_all(), (journal(&daemon).len(), 0));
     assert_eq!(first.received().events.len(), before);
@@ -82,8 +82,8 @@ fn webhook_is_added_changed_and_removed_while_running() {
     assert_eq!(second.received().requests, requests);
     project.replace_config(&project.webhook_config(&origin(&second), ""));
     wait_for("the webhook to be added again", || (sink_count(&daemon) == 1).then_some(()));
-    let (received, duplicates) = wait_for_all();
-    assert_eq!((received as u64 + rejected, duplicates), (journal(&daemon).len() as u64, 0));
+    let (count, duplicates) = wait_for_all();
+    assert_eq!((count as u64 + rejected, duplicates), (journal(&daemon).len() as u64, 0));
     project.run_client(&["delivery", "retry", "--all"]).assert_success();
     wait_for("no dead letters", || (sink(&daemon)["set_aside"] == 0).then_some(()));
     assert_eq!(wait_for_all(), (journal(&daemon).len(), 0));

@@ -101,16 +101,16 @@ pub(crate) fn wait_for_delivery(daemon: &Daemon, receiver: &Receiver) -> Vec<Val
     });
     assert_eq!((&last["last_error"], &last["set_aside"]), (&Value::Null, &0.into()), "{last:#}");
     let journal = journal(daemon);
-    let received = receiver.received();
-    assert_eq!(received.errors, [] as [String; 0]);
-    assert_in_order(&received.events);
-    received.events.iter().for_each(assert_valid_event);
+    let deliveries = receiver.received();
+    assert_eq!(deliveries.errors, [] as [String; 0]);
+    assert_in_order(&deliveries.events);
+    deliveries.events.iter().for_each(assert_valid_event);
     let ids =
         |events: &[Value]| -> BTreeSet<String> { events.iter().map(ToString::to_string).collect() };
     assert!(
-        ids(&received.events) == ids(&journal),
+        ids(&deliveries.events) == ids(&journal),
         "{} of {}",
-        received.events.len(),
+        deliveries.events.len(),
         journal.len()
     );
     journal

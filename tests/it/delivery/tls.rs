@@ -84,10 +84,10 @@ fn certificate_of_a_trusted_authority_is_accepted() {
                 let status = daemon.get_json("/api/status");
                 (status["delivery"][0]["cursor"] == status["seq"]).then_some(())
             });
-            let received = receiver.received();
-            assert_eq!(received.errors, [] as [String; 0]);
-            assert!(!received.events.is_empty());
-            drop(received);
+            let deliveries = receiver.received();
+            assert_eq!(deliveries.errors, [] as [String; 0]);
+            assert!(!deliveries.events.is_empty());
+            drop(deliveries);
             daemon.stop();
         }
     }

@@ -166,14 +166,14 @@ fn permanently_rejected_event_is_dead_lettered_until_retried_or_dropped() {
         let sink = sink(&daemon);
         (sink["set_aside"] == 0 && sink["state"] == "ok").then_some(())
     });
-    let received = receiver.received();
+    let deliveries = receiver.received();
     assert!(
-        received.events.iter().all(|event| event["event_id"] != *first),
+        deliveries.events.iter().all(|event| event["event_id"] != *first),
         "the dropped event is not delivered"
     );
-    assert_eq!(received.events.len(), journal(&daemon).len() - 1);
-    assert_in_order(&received.events);
-    drop(received);
+    assert_eq!(deliveries.events.len(), journal(&daemon).len() - 1);
+    assert_in_order(&deliveries.events);
+    drop(deliveries);
     daemon
         .request("POST", "/api/delivery/drop", "{\"ids\": [\"x\"]}")
         .assert_problem(404, "not_found");
@@ -244,8 +244,8 @@ fn secret_is_visible_nowhere() {
     std::fs::set_permissions(&secret, mode).unwrap();
     receiver.set_behaviour(Behaviour::Accept);
     wait_for("delivery to continue", || {
-        let received = receiver.received();
-        received.events.iter().any(|event| event["feature_slug"] == "002-y").then_some(())
+        let deliveries = receiver.received();
+        deliveries.events.iter().any(|event| event["feature_slug"] == "002-y").then_some(())
     });
     outputs.push(daemon.log());
     let store = std::fs::read(project.state_dir().join("dossierd.sqlite3")).unwrap();

@@ -425,8 +425,9 @@ pub(crate) fn strings(value: &Value) -> Vec<&str> {
 /// The test fails if the program is a release build, which has no failure injection.
 #[track_caller]
 pub(crate) fn hang_variable() -> &'static str {
+    let has_failure_injection = cfg!(debug_assertions);
     assert!(
-        cfg!(debug_assertions),
+        has_failure_injection,
         "release builds have no failure injection; run this test without `--release`"
     );
     "DOSSIERD_TEST_HANG"
