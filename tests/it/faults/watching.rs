@@ -134,7 +134,7 @@ fn directories_without_a_watch_are_polled() {
     let WatchStatus { state, watched, total, detail } = project.watch_status(&daemon);
     assert_eq!(state, "degraded");
     assert!(watched <= 12 && total > 30, "{watched} of {total}");
-    let expected = format!("watching {watched} of {total} folders");
+    let expected = format!("watching {watched} of {total} directories");
     assert!(detail.starts_with(&expected) && detail.contains("max_user_watches"), "{detail}");
     assert_eq!(daemon.overview(FEATURE)["watch"], "degraded");
     for number in 0..30 {
