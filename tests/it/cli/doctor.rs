@@ -27,7 +27,7 @@ pub(crate) fn findings(run: &CommandOutput) -> Vec<Value> {
     assert_eq!(run.code, i32::from(has_error), "{run:?}");
     for finding in &found {
         let is_ok = finding["level"] == "ok";
-        assert_eq!(finding["mend"].is_null(), is_ok, "every problem has a fix: {finding:#}");
+        assert_eq!(finding["fix"].is_null(), is_ok, "every problem has a fix: {finding:#}");
     }
     found
 }

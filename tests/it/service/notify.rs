@@ -87,7 +87,7 @@ fn watchdog_messages_stop_while_the_engine_hangs() {
     }
     std::fs::write(&hang, "").unwrap();
     wait_for("the daemon to detect the hung engine", || {
-        supervised.daemon.log().contains("the engine does not answer").then_some(())
+        supervised.daemon.log().contains("the engine does not respond").then_some(())
     });
     // The async runtime still works, so a timer there would not detect the hang.
     assert_eq!(supervised.daemon.get("/healthz").status, 200);
@@ -124,19 +124,19 @@ fn reload_is_announced_and_always_finished() {
     std::fs::write(project.config_file(), "log: debug\n").unwrap();
     supervised.messages_until("RELOADING=1");
     let ready = supervised.messages_until("READY=1").pop().unwrap();
-    assert!(!ready[1].contains("broken"), "{ready:?}");
+    assert!(!ready[1].contains("invalid configuration"), "{ready:?}");
     // A reload without changes is finished too, because systemd waits for it.
     let reload = |supervised: &NotifyingDaemon| {
         supervised.send_signal(rustix::process::Signal::HUP);
         supervised.messages_until("RELOADING=1");
         supervised.messages_until("READY=1");
-        supervised.daemon.log().matches("nothing in it has changed").count()
+        supervised.daemon.log().matches("configuration reloaded without changes").count()
     };
     assert_eq!(reload(&supervised), 1);
     // The log level is part of the configuration.
     std::fs::write(project.config_file(), "log: error\n").unwrap();
     wait_for("the log level to change", || {
-        let before = supervised.daemon.log().matches("nothing in it has changed").count();
+        let before = supervised.daemon.log().matches("configuration reloaded without changes").count();
         (reload(&supervised) == before).then_some(())
     });
     supervised.daemon.stop();
