@@ -1,31 +1,39 @@
-//! How long to wait after a failure: twice as long each time, and anywhere in between, so that many
-//! senders do not come back at once (exponential backoff with full jitter). Chance comes in as an
-//! argument.
+//! Exponential backoff with full jitter
+//! (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>). Pure: the random
+//! number is an argument.
 
 use std::time::Duration;
 
-/// Doublings, at most: more would only overflow.
+/// Maximum number of doublings, so that the factor does not overflow; the delay is limited by `max`
+/// long before.
 const MAX_DOUBLINGS: u32 = 30;
-/// No pause is shorter, whatever chance says.
+/// Minimum delay, whatever the jitter is.
 const MIN_DELAY: Duration = Duration::from_millis(10);
-/// What a receiver asks for is believed up to this.
+/// Maximum delay that a receiver can request with `Retry-After`; a longer one is shortened to it.
 pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
 
-/// The first and the longest pause.
+/// Limits of the delay between attempts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ExponentialBackoff {
+    /// Maximum delay after the first failure.
     pub(crate) initial: Duration,
+    /// Maximum delay after any number of failures.
     pub(crate) max: Duration,
 }
 
 impl ExponentialBackoff {
-    /// The pause after that many failures in a row, at least 1; `chance` is from 0 to 1. What the
-    /// receiver asked for counts where it is longer.
-    pub(crate) fn delay(self, failures: u32, chance: f64, asked: Option<Duration>) -> Duration {
+    /// Returns the delay after `failures` in a row, at least 1. `jitter` is a random number from 0 to
+    /// 1. A longer `retry_after`, which the receiver requested, is respected.
+    pub(crate) fn delay(
+        self,
+        failures: u32,
+        jitter: f64,
+        retry_after: Option<Duration>,
+    ) -> Duration {
         let doublings = failures.saturating_sub(1).min(MAX_DOUBLINGS);
-        let whole = self.initial.saturating_mul(1 << doublings).min(self.max);
-        let pause = whole.mul_f64(chance.clamp(0.0, 1.0)).max(MIN_DELAY);
-        pause.max(asked.unwrap_or_default().min(MAX_RETRY_AFTER))
+        let limit = self.initial.saturating_mul(1 << doublings).min(self.max);
+        let delay = limit.mul_f64(jitter.clamp(0.0, 1.0)).max(MIN_DELAY);
+        delay.max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER))
     }
 }
 
@@ -34,21 +42,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_the_longest_and_what_is_asked_for_is_kept() {
+    fn delay_doubles_up_to_the_maximum_and_respects_retry_after() {
         let backoff =
             ExponentialBackoff { initial: Duration::from_secs(1), max: Duration::from_mins(5) };
-        let pause = |failures, chance, asked: Option<u64>| {
-            backoff.delay(failures, chance, asked.map(Duration::from_secs)).as_millis()
+        let delay_ms = |failures, jitter, retry_after: Option<u64>| {
+            backoff.delay(failures, jitter, retry_after.map(Duration::from_secs)).as_millis()
         };
-        for (failures, expect) in
+        for (failures, expected) in
             [(1, 1_000), (2, 2_000), (3, 4_000), (9, 256_000), (10, 300_000), (u32::MAX, 300_000)]
         {
-            assert_eq!(pause(failures, 1.0, None), expect, "{failures}");
+            assert_eq!(delay_ms(failures, 1.0, None), expected, "{failures}");
         }
-        assert_eq!(pause(3, 0.5, None), 2_000);
-        assert_eq!(pause(3, 0.0, None), 10);
-        assert_eq!(pause(1, 1.0, Some(60)), 60_000);
-        assert_eq!(pause(10, 1.0, Some(60)), 300_000);
-        assert_eq!(pause(1, 1.0, Some(u64::MAX)), 86_400_000, "no receiver stops it for good");
+        assert_eq!(delay_ms(3, 0.5, None), 2_000);
+        assert_eq!(delay_ms(3, 0.0, None), 10);
+        assert_eq!(delay_ms(1, 1.0, Some(60)), 60_000);
+        assert_eq!(delay_ms(10, 1.0, Some(60)), 300_000);
+        assert_eq!(delay_ms(1, 1.0, Some(u64::MAX)), 86_400_000, "limited to one day");
     }
 }

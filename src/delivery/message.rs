@@ -1,4 +1,6 @@
-//! One request's identity, type and body: events as the receiver gets them.
+//! Encodes events as the body of a request. Does not sign or send it.
+//!
+//! The formats are in `docs/specification.md#webhook-requests`.
 
 use std::io::{self, Write as _};
 
@@ -10,28 +12,30 @@ use crate::config::WebhookFormat;
 use crate::core::digest::Digest;
 use crate::wire::json;
 
-/// A request, but for its signature.
+/// A request without its signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WebhookMessage {
-    /// The event's id; of several events one that is the same whenever the same are sent.
+    /// Id of the event. A batch of several has an id that depends only on the ids of its events, so
+    /// that it is the same at each attempt.
     pub(crate) id: String,
     pub(crate) content_type: &'static str,
-    /// What is signed: the reference libraries of Standard Webhooks take text only.
+    /// The uncompressed body, which is what is signed: the reference libraries of Standard Webhooks
+    /// verify only text.
     pub(crate) body: Vec<u8>,
-    /// The same as it is sent, where it is packed.
+    /// The compressed body, which is sent instead.
     pub(crate) gzip_body: Option<Vec<u8>>,
 }
 
-/// How messages are made.
+/// Options of the encoding.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MessageEncoder {
     pub(crate) format: WebhookFormat,
-    /// Whether each is a list, though it may be of one.
+    /// True if each message is a list, also of one event.
     pub(crate) batch: bool,
     pub(crate) gzip: bool,
 }
 
-/// What of an envelope stands outside of it.
+/// The parts of an envelope that are repeated outside of it.
 #[derive(Deserialize)]
 struct EventAttributes<'a> {
     event_id: &'a str,
@@ -43,23 +47,23 @@ struct EventAttributes<'a> {
 }
 
 impl MessageEncoder {
-    /// The message with these envelopes, at least one.
+    /// Encodes envelopes, at least one.
     pub(crate) fn encode(self, envelopes: &[String]) -> io::Result<WebhookMessage> {
         let mut body = Vec::with_capacity(envelopes.iter().map(|text| text.len() + 512).sum());
         let mut ids = Vec::with_capacity(envelopes.len());
         if self.batch {
             body.push(b'[');
         }
-        for (place, envelope) in envelopes.iter().enumerate() {
-            if place > 0 {
+        for (index, envelope) in envelopes.iter().enumerate() {
+            if index > 0 {
                 body.push(b',');
             }
-            let head: EventAttributes<'_> = serde_json::from_str(envelope)?;
-            ids.push(head.event_id);
+            let attributes: EventAttributes<'_> = serde_json::from_str(envelope)?;
+            ids.push(attributes.event_id);
             match self.format {
-                WebhookFormat::CloudEvents => write_cloud_event(&mut body, &head, envelope)?,
+                WebhookFormat::CloudEvents => write_cloud_event(&mut body, &attributes, envelope)?,
                 WebhookFormat::Envelope => {
-                    body.extend(json::escape_for_terminal(envelope).as_bytes())
+                    body.extend(json::escape_for_terminal(envelope).as_bytes());
                 }
             }
         }
@@ -71,31 +75,31 @@ impl MessageEncoder {
             several => format!("batch_{}", Digest::of(several.join(".").as_bytes())),
         };
         let content_type = match (self.format, self.batch) {
-            // Without a charset, which JSON does not need: the SDK for JavaScript knows the type by
-            // its text.
+            // Without a charset, because the JavaScript SDK compares the whole text. JSON is UTF-8.
             (WebhookFormat::CloudEvents, false) => "application/cloudevents+json",
             (WebhookFormat::CloudEvents, true) => "application/cloudevents-batch+json",
             (WebhookFormat::Envelope, _) => "application/json",
         };
-        let packed = if self.gzip {
+        let gzip_body = if self.gzip {
             let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
             encoder.write_all(&body)?;
             Some(encoder.finish()?)
         } else {
             None
         };
-        Ok(WebhookMessage { id, content_type, body: body, gzip_body: packed })
+        Ok(WebhookMessage { id, content_type, body, gzip_body })
     }
 }
 
-/// An event in `CloudEvents` 1.0 structured JSON, with the extensions `sequence` and
-/// `partitionkey` that its specification documents.
+/// Writes an event in `CloudEvents` 1.0 structured JSON, with the documented extensions `sequence` and
+/// `partitionkey` (<https://github.com/cloudevents/spec>).
 fn write_cloud_event(
     body: &mut Vec<u8>,
-    head: &EventAttributes<'_>,
+    attributes: &EventAttributes<'_>,
     envelope: &str,
 ) -> io::Result<()> {
-    let EventAttributes { event_id, seq, event_type, root_id, feature_slug, emitted_at } = head;
+    let EventAttributes { event_id, seq, event_type, root_id, feature_slug, emitted_at } =
+        attributes;
     write!(
         body,
         "{{\"specversion\":\"1.0\",\"id\":\"{event_id}\",\"source\":\"urn:dossierd:{root_id}\",\
@@ -124,15 +128,15 @@ mod tests {
         )
     }
 
-    fn form(format: WebhookFormat, batch: bool, gzip: bool) -> MessageEncoder {
+    fn encoder(format: WebhookFormat, batch: bool, gzip: bool) -> MessageEncoder {
         MessageEncoder { format, batch, gzip }
     }
 
     #[test]
-    fn an_independent_reader_takes_our_cloud_events() {
+    fn cloud_event_is_parsed_by_an_independent_sdk() {
         let sent = envelope("01H", 7);
-        let form = form(WebhookFormat::CloudEvents, false, false);
-        let message = form.encode(std::slice::from_ref(&sent)).unwrap();
+        let encoder = encoder(WebhookFormat::CloudEvents, false, false);
+        let message = encoder.encode(std::slice::from_ref(&sent)).unwrap();
         assert_eq!(message.id, "01H");
         let event: Event = serde_json::from_slice(&message.body).unwrap();
         assert_eq!((event.id(), event.ty(), event.subject()), ("01H", "mission_x", Some("1-a")));
@@ -142,15 +146,15 @@ mod tests {
         let Some(Data::Json(data)) = event.data() else { panic!("{event:?}") };
         assert_eq!(*data, serde_json::from_str::<serde_json::Value>(&sent).unwrap());
         let text = String::from_utf8(message.body).unwrap();
-        assert!(!text.contains('\u{202e}'), "it can be shown");
+        assert!(!text.contains('\u{202e}'), "control characters are escaped");
     }
 
     #[test]
-    fn a_batch_is_a_list_with_an_identity_of_its_own() {
+    fn batch_is_a_list_with_a_reproducible_id() {
         let sent = [envelope("A", 1), envelope("B", 2)];
-        let cloud = form(WebhookFormat::CloudEvents, true, true);
+        let cloud = encoder(WebhookFormat::CloudEvents, true, true);
         let message = cloud.encode(&sent).unwrap();
-        assert_eq!(message, cloud.encode(&sent).unwrap(), "the same when it is sent again");
+        assert_eq!(message, cloud.encode(&sent).unwrap(), "the same at each attempt");
         assert_ne!(message.id, cloud.encode(&[envelope("A", 1), envelope("C", 3)]).unwrap().id);
         let mut text = String::new();
         flate2::read::GzDecoder::new(&*message.gzip_body.unwrap())
@@ -162,7 +166,7 @@ mod tests {
             events.iter().map(cloudevents::AttributesReader::id).collect::<Vec<_>>(),
             ["A", "B"]
         );
-        let one = form(WebhookFormat::Envelope, true, false).encode(&sent[..1]).unwrap();
+        let one = encoder(WebhookFormat::Envelope, true, false).encode(&sent[..1]).unwrap();
         assert_eq!((one.id.as_str(), one.content_type), ("A", "application/json"));
         let list: Vec<serde_json::Value> = serde_json::from_slice(&one.body).unwrap();
         assert_eq!(list[0]["event_id"], "A");

@@ -1,14 +1,15 @@
-//! Sinks: each a durable cursor over the journal, apart from everything that works.
+//! Delivers events of the journal to sinks, each with a durable cursor. Nothing here decides which
+//! events exist.
 //!
-//! A sink reads the journal behind its cursor, sends only what a power cut cannot take back, and
-//! moves its cursor by the engine, the store's one writer. Nobody waits for it: not the engine, which
-//! does not know that it is there, and not a client. What is delivered but not noted yet is delivered
-//! again after a kill: at least once, with the event's id to tell.
+//! A sink reads the journal after its cursor, sends only events that a power failure cannot revoke,
+//! and updates its cursor through the engine, the only writer of the store. Neither the engine nor a
+//! client waits for a sink. Events that were delivered and not committed when the daemon was killed
+//! are delivered again: delivery is at least once, and the id of an event identifies duplicates.
 //!
-//! `outbox` has the rules, and is pure; `worker` is the thread, and `round` the loop that reads, sends
-//! and notes; `http` talks to the receiver, over `tls`, with `message` and `secret` for what it is told.
+//! `dispatcher` decides what to send and is pure. `thread` runs sessions; a `session` reads, sends and
+//! commits. `http` is the client, over `tls`; `message` encodes requests and `secret` signs them.
 //!
-//! One sink there is: the webhook of the configuration, on a thread of its own.
+//! The only sink so far is the webhook of the configuration, which has a thread of its own.
 
 mod backoff;
 mod bounded_file;
@@ -34,13 +35,14 @@ use crate::store::Journal;
 use crate::wire::delivery::WEBHOOK_SINK;
 use context::SinkContext;
 
-/// The sinks that run.
+/// The running sinks.
 #[derive(Debug)]
 pub struct Delivery {
     inbox: Arc<Inbox>,
     views: Arc<Views>,
     journal: Journal,
     webhook: Option<DeliveryHandle>,
+    /// True after [`Delivery::stop`]: no sink is started again.
     stopped: bool,
 }
 
@@ -52,7 +54,7 @@ struct DeliveryHandle {
 }
 
 impl Delivery {
-    /// Starts the sinks of a configuration.
+    /// Starts the webhook, if the configuration has one.
     #[must_use]
     pub fn start(
         webhook: Option<WebhookConfig>,
@@ -65,7 +67,8 @@ impl Delivery {
         delivery
     }
 
-    /// Goes on by another configuration. Waits for what is to be noted, and not for the network.
+    /// Applies a configuration. If it differs, stops the webhook and starts it again; waits for the
+    /// commit of its cursor, not for the network.
     pub fn reload(&mut self, webhook: Option<WebhookConfig>) {
         if self.webhook.as_ref().map(|running| &running.config) == webhook.as_ref() {
             return;
@@ -84,14 +87,17 @@ impl Delivery {
         let thread = std::thread::Builder::new().name("webhook".to_owned());
         match thread.spawn(move || thread::run(context, stopped)) {
             Ok(thread) => {
-                info!(sink = WEBHOOK_SINK, url = config.url.redacted(), "events are delivered");
+                info!(sink = WEBHOOK_SINK, url = config.url.redacted(), "delivering events");
                 self.webhook = Some(DeliveryHandle { config, stop, thread });
             }
-            Err(error) => error!(sink = WEBHOOK_SINK, %error, "nothing is delivered"),
+            Err(error) => {
+                error!(sink = WEBHOOK_SINK, %error, "cannot start the webhook; delivering no events");
+            }
         }
     }
 
-    /// Ends the sinks for good, before the engine: what was delivered is noted.
+    /// Stops all sinks permanently. Call it before the engine is stopped, so that their cursors are
+    /// committed.
     pub fn stop(&mut self) {
         self.stopped = true;
         self.stop_webhook();

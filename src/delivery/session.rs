@@ -30,7 +30,7 @@ const PUBLISH_INTERVAL: Duration = Duration::from_millis(50);
 /// Minimum time between two syncs of the store that the sink requests. It requests one only if it
 /// has nothing durable left to send.
 const BARRIER_INTERVAL: Duration = Duration::from_millis(20);
-/// Interval at which secrets are reread and the dispatcher is told of retention.
+/// Interval at which secrets are reread and the oldest event of the journal is determined.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 /// Timeout for the last commit when the sink is stopped; after it, events whose delivery is not
 /// committed are sent again by the next run.
@@ -309,7 +309,7 @@ impl<'a> DeliverySession<'a> {
     }
 
     fn publish_report(&mut self, now: Duration) {
-        // The end of `store_retry_at` changes the health and is no event of its own.
+        // At `store_retry_at` the health changes, and nothing else publishes it.
         self.publish_at = (now < self.store_retry_at).then_some(self.store_retry_at);
         let dispatcher = &self.dispatcher;
         let is_retrying = dispatcher.is_retrying() || now < self.store_retry_at;
@@ -320,7 +320,8 @@ impl<'a> DeliverySession<'a> {
         report.oldest_at = dispatcher.oldest_pending_ms().and_then(Timestamp::from_millis);
         report.dead_letters = dispatcher.dead_letter_count();
         report.health = if is_retrying { SinkHealth::Retrying } else { SinkHealth::Ok };
-        report.next_try_at = next_try_at.map(|at| (SystemTime::now() + (at - now)).into());
+        report.next_try_at =
+            next_try_at.map(|at| (SystemTime::now() + at.saturating_sub(now)).into());
         if !is_retrying {
             report.last_error = None;
         }
@@ -350,8 +351,7 @@ impl<'a> DeliverySession<'a> {
     }
 }
 
-/// Returns the key of the partition in which a feature's events are ordered. A CloudEvent has it as
-/// `partitionkey`.
+/// Returns the key of a feature's partition. It is the `partitionkey` of a `CloudEvents` event, too.
 fn partition_key(root_id: &str, feature: &str) -> String {
     format!("{root_id}/{feature}")
 }

@@ -2,8 +2,8 @@
 //! Sends nothing.
 //!
 //! A sink updates its cursor and adds the dead letters that the cursor passes in one transaction. The
-//! transaction is not synced: delivery is at least once, so a power failure may repeat events. A dead
-//! letter is a copy of its event, which retention does not delete.
+//! transaction is not synced: delivery is at least once, so a power failure may repeat events.
+//! A dead letter is a copy of its event, which retention does not delete.
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 

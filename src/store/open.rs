@@ -28,7 +28,7 @@ const MAX_WAL_BYTES: u32 = 8 << 20;
 const WRITER_CACHE_KIB: u32 = 256;
 
 /// Creates the directory and the file if they do not exist, accessible only to this user. Returns the
-/// inode of the file. SQLite gives the WAL and its index the mode of the file.
+/// inode of the file. SQLite creates the WAL and its index with the mode of the file.
 pub(super) fn create_private_file(dir: &Path, path: &Path) -> io::Result<u64> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let file =

@@ -130,7 +130,7 @@ ALTER TABLE feature DROP COLUMN inputs;
 ALTER TABLE feature DROP COLUMN written_snapshot_id;
 ";
 
-/// Gives the table of dead letters its usual name.
+/// Renames the table of dead letters to its usual name.
 const MIGRATION_4: &str = "
 ALTER TABLE set_aside RENAME TO dead_letters;
 ";

@@ -91,3 +91,51 @@ impl CircuitBreaker {
         *at = now.min(*at);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Doubles the pause each time.
+    fn delay(pauses: u32) -> Duration {
+        SECOND * 2_u32.pow(pauses - 1)
+    }
+
+    #[test]
+    fn pauses_grow_until_a_request_is_accepted() {
+        let mut circuit = CircuitBreaker::new();
+        assert!(!circuit.is_open());
+        circuit.on_failure(circuit.pause_count(), SECOND, delay);
+        assert_eq!((circuit.is_open(), circuit.resumes_at()), (true, 2 * SECOND));
+        circuit.on_failure(circuit.pause_count(), 2 * SECOND, delay);
+        assert_eq!(circuit.resumes_at(), 4 * SECOND);
+        assert!(circuit.on_accepted(5 * SECOND));
+        assert_eq!((circuit.is_open(), circuit.resumes_at()), (false, 5 * SECOND));
+        assert!(!circuit.on_accepted(6 * SECOND), "it was closed already");
+        circuit.on_failure(circuit.pause_count(), 7 * SECOND, delay);
+        assert_eq!(circuit.resumes_at(), 8 * SECOND, "the first pause is the shortest again");
+    }
+
+    #[test]
+    fn concurrent_failures_count_as_one_pause() {
+        let mut circuit = CircuitBreaker::new();
+        let pauses_before = circuit.pause_count();
+        circuit.on_failure(pauses_before, SECOND, delay);
+        circuit.on_failure(pauses_before, SECOND, |pauses| delay(pauses) * 5);
+        assert_eq!((circuit.pause_count(), circuit.resumes_at()), (1, 6 * SECOND));
+        circuit.end_pause(2 * SECOND);
+        assert_eq!((circuit.is_open(), circuit.resumes_at()), (true, 2 * SECOND));
+    }
+
+    #[test]
+    fn late_failure_of_an_earlier_request_delays_but_does_not_open() {
+        let mut circuit = CircuitBreaker::new();
+        let pauses_before = circuit.pause_count();
+        circuit.on_failure(pauses_before, SECOND, delay);
+        circuit.on_accepted(3 * SECOND);
+        circuit.on_failure(pauses_before, 4 * SECOND, delay);
+        assert_eq!((circuit.is_open(), circuit.resumes_at()), (false, 5 * SECOND));
+    }
+}

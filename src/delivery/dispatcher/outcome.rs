@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::{CIRCUIT_FAILURE_THRESHOLD, Dispatcher, NewDeadLetter, OutgoingBatch};
 
-/// The outcome of a request. Texts say what the receiver answered or what failed; durations are
-/// those that the receiver asks for in `Retry-After`.
+/// The outcome of a request. Texts are the status of the response, or the error; durations are those
+/// of `Retry-After`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The receiver accepted the events.

@@ -1,4 +1,4 @@
-//! The rules under a simulated clock, against receivers that misbehave and kills at any moment.
+//! Tests of the dispatcher with a simulated clock, failing receivers, and crashes at any moment.
 
 use proptest::prelude::*;
 
@@ -19,382 +19,420 @@ fn limits() -> DispatchLimits {
     }
 }
 
-fn outbox(limits: DispatchLimits, lanes: &[&str]) -> Dispatcher {
-    let mut outbox = Dispatcher::new(limits, 0);
-    for (seq, lane) in (1..).zip(lanes) {
-        outbox.push(seq, 0, 1, lane);
+fn dispatcher(limits: DispatchLimits, partitions: &[&str]) -> Dispatcher {
+    let mut dispatcher = Dispatcher::new(limits, 0);
+    for (seq, partition) in (1..).zip(partitions) {
+        dispatcher.push(seq, 0, 1, partition);
     }
-    outbox
+    dispatcher
 }
 
 fn entry(seq: u64, partition: &str, retry: bool) -> DeadLetterEntry {
     DeadLetterEntry { seq, partition: partition.to_owned(), retry }
 }
 
-fn failed() -> Outcome {
+fn retry_later() -> Outcome {
     Outcome::RetryLater("500".into(), None)
 }
 
-fn down() -> Outcome {
+fn unavailable() -> Outcome {
     Outcome::Unavailable("refused".into(), None)
 }
 
-fn refused() -> Outcome {
+fn rejected() -> Outcome {
     Outcome::Rejected("400".into())
 }
 
-/// Everything that may be sent now.
-fn all(outbox: &mut Dispatcher, now: Duration) -> Vec<OutgoingBatch> {
-    std::iter::from_fn(|| outbox.next_batch(now)).collect()
+/// Returns all batches that can be sent now.
+fn send_all(dispatcher: &mut Dispatcher, now: Duration) -> Vec<OutgoingBatch> {
+    std::iter::from_fn(|| dispatcher.next_batch(now)).collect()
 }
 
-fn seqs(parcels: &[OutgoingBatch]) -> Vec<Vec<u64>> {
-    parcels.iter().map(|parcel| parcel.seqs.clone()).collect()
+fn seqs(batches: &[OutgoingBatch]) -> Vec<Vec<u64>> {
+    batches.iter().map(|batch| batch.seqs.clone()).collect()
 }
 
 #[test]
-fn of_a_lane_one_is_on_its_way_and_lanes_do_not_wait_for_each_other() {
-    let mut outbox = outbox(limits(), &["a", "a", "b", "c", "b"]);
-    let sent = all(&mut outbox, SECOND);
+fn partition_has_one_batch_in_flight_and_waits_for_no_other() {
+    let mut dispatcher = dispatcher(limits(), &["a", "a", "b", "c", "b"]);
+    let sent = send_all(&mut dispatcher, SECOND);
     assert_eq!(seqs(&sent), [[1], [3], [4]]);
-    outbox.on_outcome(sent[1].id, &Outcome::Accepted, SECOND, 1.0);
-    outbox.on_outcome(sent[2].id, &Outcome::Accepted, SECOND, 1.0);
-    assert_eq!((outbox.cursor(), outbox.settled_ahead()), (0, 2));
-    let next = all(&mut outbox, SECOND);
+    dispatcher.on_outcome(sent[1].id, &Outcome::Accepted, SECOND, 1.0);
+    dispatcher.on_outcome(sent[2].id, &Outcome::Accepted, SECOND, 1.0);
+    assert_eq!((dispatcher.cursor(), dispatcher.settled_ahead()), (0, 2));
+    let next = send_all(&mut dispatcher, SECOND);
     assert_eq!(seqs(&next), [[5]]);
-    outbox.on_outcome(sent[0].id, &failed(), SECOND, 1.0);
-    assert_eq!(all(&mut outbox, SECOND), [], "the head waits, and what is behind it");
-    outbox.on_outcome(next[0].id, &Outcome::Accepted, SECOND, 1.0);
-    assert_eq!(outbox.next_deadline(), Some(2 * SECOND));
-    let sent = all(&mut outbox, 2 * SECOND);
+    dispatcher.on_outcome(sent[0].id, &retry_later(), SECOND, 1.0);
+    assert_eq!(
+        send_all(&mut dispatcher, SECOND),
+        [],
+        "the first event waits for its retry, and later ones for it"
+    );
+    dispatcher.on_outcome(next[0].id, &Outcome::Accepted, SECOND, 1.0);
+    assert_eq!(dispatcher.next_deadline(), Some(2 * SECOND));
+    let sent = send_all(&mut dispatcher, 2 * SECOND);
     assert_eq!(seqs(&sent), [[1]]);
-    outbox.on_outcome(sent[0].id, &Outcome::Accepted, 2 * SECOND, 1.0);
-    assert_eq!((outbox.cursor(), outbox.settled_ahead()), (1, 3));
+    dispatcher.on_outcome(sent[0].id, &Outcome::Accepted, 2 * SECOND, 1.0);
+    assert_eq!((dispatcher.cursor(), dispatcher.settled_ahead()), (1, 3));
 }
 
 #[test]
-fn what_is_refused_for_good_is_set_aside_and_what_follows_goes_on() {
-    let mut outbox = outbox(limits(), &["a", "a"]);
+fn event_rejected_too_often_is_dead_lettered_and_later_ones_continue() {
+    let mut dispatcher = dispatcher(limits(), &["a", "a"]);
     let mut now = Duration::ZERO;
-    for tries in 1..=3 {
-        assert_eq!(outbox.take_settled(), Settled::default());
-        let sent = outbox.next_batch(now).unwrap();
-        assert_eq!(sent.seqs, [1], "try {tries}");
-        outbox.on_outcome(sent.id, &refused(), now, 1.0);
-        now = outbox.next_deadline().unwrap_or(now);
+    for attempt in 1..=3 {
+        assert_eq!(dispatcher.take_settled(), Settled::default());
+        let sent = dispatcher.next_batch(now).unwrap();
+        assert_eq!(sent.seqs, [1], "attempt {attempt}");
+        dispatcher.on_outcome(sent.id, &rejected(), now, 1.0);
+        now = dispatcher.next_deadline().unwrap_or(now);
     }
-    let rejected = NewDeadLetter { seq: 1, attempts: 3, reason: "400".into() };
-    let settled = outbox.take_settled();
-    assert_eq!(settled.rejected, [rejected]);
-    assert_eq!(outbox.next_batch(now), None, "not before that is noted");
-    outbox.unblock_partitions(&settled.blocked_partitions);
-    assert_eq!((outbox.cursor(), outbox.dead_letter_count()), (1, 1));
-    let second = outbox.next_batch(now).unwrap();
+    let dead_letter = NewDeadLetter { seq: 1, attempts: 3, reason: "400".into() };
+    let settled = dispatcher.take_settled();
+    assert_eq!(settled.rejected, [dead_letter]);
+    assert_eq!(dispatcher.next_batch(now), None, "the partition is blocked until the commit");
+    dispatcher.unblock_partitions(&settled.blocked_partitions);
+    assert_eq!((dispatcher.cursor(), dispatcher.dead_letter_count()), (1, 1));
+    let second = dispatcher.next_batch(now).unwrap();
     assert_eq!(second.seqs, [2]);
 
-    // Tried again when someone wants it, and then it is delivered.
-    outbox.set_dead_letters([entry(1, "a", true)].into_iter());
-    outbox.on_outcome(second.id, &Outcome::Accepted, now, 1.0);
-    let sent = outbox.next_batch(now).unwrap();
+    // Marked for another delivery, which succeeds.
+    dispatcher.set_dead_letters([entry(1, "a", true)].into_iter());
+    dispatcher.on_outcome(second.id, &Outcome::Accepted, now, 1.0);
+    let sent = dispatcher.next_batch(now).unwrap();
     assert_eq!(sent.seqs, [1]);
-    outbox.on_outcome(sent.id, &Outcome::Accepted, now, 1.0);
-    assert_eq!(outbox.take_settled().redelivered, [1]);
-    assert_eq!((outbox.cursor(), outbox.dead_letter_count()), (2, 0));
+    dispatcher.on_outcome(sent.id, &Outcome::Accepted, now, 1.0);
+    assert_eq!(dispatcher.take_settled().redelivered, [1]);
+    assert_eq!((dispatcher.cursor(), dispatcher.dead_letter_count()), (2, 0));
 }
 
 #[test]
-fn no_more_is_set_aside_than_may_be() {
-    let mut outbox = outbox(DispatchLimits { max_dead_letters: 1, ..limits() }, &["a", "a"]);
+fn rejected_event_waits_if_there_are_too_many_dead_letters() {
+    let mut dispatcher =
+        dispatcher(DispatchLimits { max_dead_letters: 1, ..limits() }, &["a", "a"]);
     let mut now = Duration::ZERO;
     for _ in 0..20 {
-        let sent = outbox.next_batch(now).unwrap();
-        outbox.on_outcome(sent.id, &refused(), now, 1.0);
-        let held = outbox.take_settled().blocked_partitions;
-        outbox.unblock_partitions(&held);
-        now = outbox.next_deadline().unwrap();
+        let sent = dispatcher.next_batch(now).unwrap();
+        dispatcher.on_outcome(sent.id, &rejected(), now, 1.0);
+        let blocked = dispatcher.take_settled().blocked_partitions;
+        dispatcher.unblock_partitions(&blocked);
+        now = dispatcher.next_deadline().unwrap();
     }
-    assert_eq!((outbox.dead_letter_count(), outbox.cursor()), (1, 1));
-    // Dropped by a person: there is room again.
-    outbox.set_dead_letters(std::iter::empty());
-    let sent = outbox.next_batch(now).unwrap();
-    outbox.on_outcome(sent.id, &refused(), now, 1.0);
-    assert_eq!((outbox.dead_letter_count(), outbox.cursor()), (1, 2));
+    assert_eq!((dispatcher.dead_letter_count(), dispatcher.cursor()), (1, 1));
+    // A person deleted the dead letter, so another one is possible.
+    dispatcher.set_dead_letters(std::iter::empty());
+    let sent = dispatcher.next_batch(now).unwrap();
+    dispatcher.on_outcome(sent.id, &rejected(), now, 1.0);
+    assert_eq!((dispatcher.dead_letter_count(), dispatcher.cursor()), (1, 2));
 }
 
 #[test]
-fn a_receiver_that_is_down_is_asked_by_one_parcel_at_a_time() {
-    let mut outbox = outbox(limits(), &["a", "b", "c", "d", "e"]);
-    let sent = all(&mut outbox, SECOND);
+fn unavailable_receiver_gets_one_batch_at_a_time() {
+    let mut dispatcher = dispatcher(limits(), &["a", "b", "c", "d", "e"]);
+    let sent = send_all(&mut dispatcher, SECOND);
     assert_eq!(sent.len(), 4);
-    for parcel in &sent {
-        outbox.on_outcome(parcel.id, &down(), SECOND, 1.0);
+    for batch in &sent {
+        dispatcher.on_outcome(batch.id, &unavailable(), SECOND, 1.0);
     }
-    assert_eq!(outbox.next_deadline(), Some(2 * SECOND), "four at once are one failure");
-    assert_eq!(all(&mut outbox, SECOND), []);
-    let probe = all(&mut outbox, 2 * SECOND);
+    assert_eq!(dispatcher.next_deadline(), Some(2 * SECOND), "concurrent failures count as one");
+    assert_eq!(send_all(&mut dispatcher, SECOND), []);
+    let probe = send_all(&mut dispatcher, 2 * SECOND);
     assert_eq!(seqs(&probe), [[1]]);
-    outbox.on_outcome(probe[0].id, &down(), 2 * SECOND, 1.0);
-    assert_eq!(outbox.next_deadline(), Some(4 * SECOND));
-    let probe = all(&mut outbox, 4 * SECOND);
-    outbox.on_outcome(probe[0].id, &Outcome::Accepted, 4 * SECOND, 1.0);
-    assert_eq!(seqs(&all(&mut outbox, 4 * SECOND)), [[2], [3], [4], [5]]);
+    dispatcher.on_outcome(probe[0].id, &unavailable(), 2 * SECOND, 1.0);
+    assert_eq!(dispatcher.next_deadline(), Some(4 * SECOND));
+    let probe = send_all(&mut dispatcher, 4 * SECOND);
+    dispatcher.on_outcome(probe[0].id, &Outcome::Accepted, 4 * SECOND, 1.0);
+    assert_eq!(seqs(&send_all(&mut dispatcher, 4 * SECOND)), [[2], [3], [4], [5]]);
 }
 
 #[test]
-fn what_a_receiver_asks_for_is_waited_for() {
-    let mut outbox = outbox(limits(), &["a", "b"]);
-    let sent = outbox.next_batch(SECOND).unwrap();
+fn retry_after_is_respected_unless_a_person_retries() {
+    let mut dispatcher = dispatcher(limits(), &["a", "b"]);
+    let sent = dispatcher.next_batch(SECOND).unwrap();
     let busy = Outcome::Unavailable("429".into(), Some(60 * SECOND));
-    outbox.on_outcome(sent.id, &busy, SECOND, 0.0);
-    assert_eq!((outbox.next_deadline(), outbox.next_batch(60 * SECOND)), (Some(61 * SECOND), None));
-    outbox.retry_now(2 * SECOND);
-    assert!(outbox.next_batch(2 * SECOND).is_some(), "but a person is quicker");
+    dispatcher.on_outcome(sent.id, &busy, SECOND, 0.0);
+    assert_eq!(
+        (dispatcher.next_deadline(), dispatcher.next_batch(60 * SECOND)),
+        (Some(61 * SECOND), None)
+    );
+    dispatcher.retry_now(2 * SECOND);
+    assert!(dispatcher.next_batch(2 * SECOND).is_some(), "a manual retry ends the pause");
 }
 
 #[test]
-fn a_receiver_that_fails_at_everything_is_left_alone_and_asked_for_all_when_it_is_back() {
-    let mut outbox = outbox(limits(), &["a", "b", "c", "d"]);
-    for parcel in all(&mut outbox, SECOND) {
-        outbox.on_outcome(parcel.id, &failed(), SECOND, 1.0);
+fn circuit_opens_if_all_partitions_fail_and_all_resume_when_it_closes() {
+    let mut dispatcher = dispatcher(limits(), &["a", "b", "c", "d"]);
+    for batch in send_all(&mut dispatcher, SECOND) {
+        dispatcher.on_outcome(batch.id, &retry_later(), SECOND, 1.0);
     }
     let mut now = SECOND;
-    let mut tries = 0;
+    let mut attempts = 0;
     while now < Duration::from_hours(72) {
-        now = outbox.next_deadline().unwrap();
-        let sent = all(&mut outbox, now);
+        now = dispatcher.next_deadline().unwrap();
+        let sent = send_all(&mut dispatcher, now);
         assert!(sent.len() <= 1);
-        for parcel in sent {
-            tries += 1;
-            outbox.on_outcome(parcel.id, &failed(), now, 1.0);
+        for batch in sent {
+            attempts += 1;
+            dispatcher.on_outcome(batch.id, &retry_later(), now, 1.0);
         }
     }
-    assert!((850..1_000).contains(&tries), "{tries} tries in three days");
-    now = outbox.next_deadline().unwrap();
-    let sent = outbox.next_batch(now).unwrap();
-    outbox.on_outcome(sent.id, &Outcome::Accepted, now, 1.0);
-    assert_eq!(all(&mut outbox, now).len(), 3, "each lane, though it has waits of its own");
+    assert!((850..1_000).contains(&attempts), "{attempts} attempts in three days");
+    now = dispatcher.next_deadline().unwrap();
+    let sent = dispatcher.next_batch(now).unwrap();
+    dispatcher.on_outcome(sent.id, &Outcome::Accepted, now, 1.0);
+    assert_eq!(
+        send_all(&mut dispatcher, now).len(),
+        3,
+        "accepting one ends the delays of all partitions"
+    );
 }
 
 #[test]
-fn a_batch_that_fails_is_sent_one_by_one() {
+fn events_of_a_failed_batch_are_sent_one_by_one() {
     let limits = DispatchLimits { max_batch_events: 3, max_rejections: 1, ..limits() };
-    let mut outbox = outbox(limits, &["a", "b", "a", "a"]);
-    let sent = outbox.next_batch(SECOND).unwrap();
-    assert_eq!(sent.seqs, [1, 3, 4], "in order in each lane");
-    let other = outbox.next_batch(SECOND).unwrap();
+    let mut dispatcher = dispatcher(limits, &["a", "b", "a", "a"]);
+    let sent = dispatcher.next_batch(SECOND).unwrap();
+    assert_eq!(sent.seqs, [1, 3, 4], "in order within each partition");
+    let other = dispatcher.next_batch(SECOND).unwrap();
     assert_eq!(other.seqs, [2]);
-    outbox.on_outcome(sent.id, &refused(), SECOND, 1.0);
-    let mut rejected = Vec::new();
-    for (seq, outcome) in [(1, Outcome::Accepted), (3, refused()), (4, Outcome::Accepted)] {
-        let sent = outbox.next_batch(SECOND).unwrap();
+    dispatcher.on_outcome(sent.id, &rejected(), SECOND, 1.0);
+    let mut dead_letters = Vec::new();
+    for (seq, outcome) in [(1, Outcome::Accepted), (3, rejected()), (4, Outcome::Accepted)] {
+        let sent = dispatcher.next_batch(SECOND).unwrap();
         assert_eq!(sent.seqs, [seq]);
-        outbox.on_outcome(sent.id, &outcome, SECOND, 1.0);
-        let settled = outbox.take_settled();
-        rejected.extend(settled.rejected);
-        outbox.unblock_partitions(&settled.blocked_partitions);
+        dispatcher.on_outcome(sent.id, &outcome, SECOND, 1.0);
+        let settled = dispatcher.take_settled();
+        dead_letters.extend(settled.rejected);
+        dispatcher.unblock_partitions(&settled.blocked_partitions);
     }
-    assert_eq!(rejected.len(), 1, "only the one that cannot be taken");
+    assert_eq!(dead_letters.len(), 1, "only the rejected event");
 }
 
 #[test]
-fn a_parcel_is_no_larger_than_it_may_be() {
-    let mut outbox = Dispatcher::new(DispatchLimits { max_batch_events: 9, ..limits() }, 0);
-    for (seq, bytes, lane) in
+fn batch_does_not_exceed_its_size_limit() {
+    let mut dispatcher = Dispatcher::new(DispatchLimits { max_batch_events: 9, ..limits() }, 0);
+    for (seq, bytes, partition) in
         [(1, 60, "a"), (2, 40, "b"), (3, 1, "a"), (4, 500, "b"), (5, 99, "c"), (6, 2, "c")]
     {
-        outbox.push(seq, 0, bytes, lane);
+        dispatcher.push(seq, 0, bytes, partition);
     }
     let mut sent = Vec::new();
-    while let Some(parcel) = outbox.next_batch(SECOND) {
-        outbox.on_outcome(parcel.id, &Outcome::Accepted, SECOND, 1.0);
-        sent.push(parcel.seqs);
+    while let Some(batch) = dispatcher.next_batch(SECOND) {
+        dispatcher.on_outcome(batch.id, &Outcome::Accepted, SECOND, 1.0);
+        sent.push(batch.seqs);
     }
-    assert_eq!(sent, [&[1, 3][..], &[2], &[4], &[5], &[6]], "but one alone may be larger");
-    assert_eq!(outbox.cursor(), 6);
+    assert_eq!(sent, [&[1, 3][..], &[2], &[4], &[5], &[6]], "a single event may be larger");
+    assert_eq!(dispatcher.cursor(), 6);
 }
 
 #[test]
-fn what_retention_drops_is_counted_and_the_rest_goes_on() {
-    let mut outbox = outbox(limits(), &["a", "b", "a"]);
-    outbox.skip_to(5);
-    assert_eq!(outbox.take_settled().dropped, 1, "a hole takes nothing that is before it");
-    let sent = outbox.next_batch(SECOND).unwrap();
-    outbox.truncate_to(4);
-    assert_eq!(outbox.take_settled().dropped, 2, "what is on its way is not lost yet");
-    outbox.on_outcome(sent.id, &down(), SECOND, 1.0);
-    outbox.truncate_to(10);
-    assert_eq!(outbox.take_settled().dropped, 6);
-    assert_eq!((outbox.cursor(), outbox.scanned(), outbox.next_deadline()), (9, 9, None));
-    outbox.push(10, 0, 1, "a");
-    outbox.push(11, 0, 1, "a");
-    let mut sent = outbox.next_batch(10 * SECOND).unwrap();
-    outbox.remove_missing(&mut sent, &[10]);
-    assert_eq!((sent.seqs, outbox.in_flight.len()), (vec![], 0));
-    assert_eq!(outbox.take_settled().dropped, 1);
-    assert_eq!(outbox.next_batch(10 * SECOND).unwrap().seqs, [11]);
+fn events_deleted_by_retention_are_counted_and_later_ones_continue() {
+    let mut dispatcher = dispatcher(limits(), &["a", "b", "a"]);
+    dispatcher.skip_to(5);
+    assert_eq!(dispatcher.take_settled().dropped, 1, "only events that were not read");
+    let sent = dispatcher.next_batch(SECOND).unwrap();
+    dispatcher.truncate_to(4);
+    assert_eq!(dispatcher.take_settled().dropped, 2, "events in flight are not dropped yet");
+    dispatcher.on_outcome(sent.id, &unavailable(), SECOND, 1.0);
+    dispatcher.truncate_to(10);
+    assert_eq!(dispatcher.take_settled().dropped, 6);
+    assert_eq!(
+        (dispatcher.cursor(), dispatcher.scanned(), dispatcher.next_deadline()),
+        (9, 9, None)
+    );
+    dispatcher.push(10, 0, 1, "a");
+    dispatcher.push(11, 0, 1, "a");
+    let mut sent = dispatcher.next_batch(10 * SECOND).unwrap();
+    dispatcher.remove_missing(&mut sent, &[10]);
+    assert_eq!((sent.seqs, dispatcher.in_flight.len()), (vec![], 0));
+    assert_eq!(dispatcher.take_settled().dropped, 1);
+    assert_eq!(dispatcher.next_batch(10 * SECOND).unwrap().seqs, [11]);
 }
 
 #[test]
-fn what_is_set_aside_ahead_of_the_cursor_is_not_sent_after_a_restart() {
-    let mut outbox = Dispatcher::new(limits(), 0);
-    outbox.set_dead_letters([entry(2, "a", false), entry(3, "a", true)].into_iter());
+fn dead_letters_after_the_cursor_are_not_sent_after_a_restart() {
+    let mut dispatcher = Dispatcher::new(limits(), 0);
+    dispatcher.set_dead_letters([entry(2, "a", false), entry(3, "a", true)].into_iter());
     for seq in 1..=4 {
-        outbox.push(seq, 0, 1, "a");
+        dispatcher.push(seq, 0, 1, "a");
     }
     let mut sent = Vec::new();
-    while let Some(parcel) = outbox.next_batch(SECOND) {
-        sent.extend_from_slice(&parcel.seqs);
-        outbox.on_outcome(parcel.id, &Outcome::Accepted, SECOND, 1.0);
+    while let Some(batch) = dispatcher.next_batch(SECOND) {
+        sent.extend_from_slice(&batch.seqs);
+        dispatcher.on_outcome(batch.id, &Outcome::Accepted, SECOND, 1.0);
     }
     sent.sort_unstable();
     assert_eq!(sent, [1, 3, 4]);
-    assert_eq!((outbox.cursor(), outbox.dead_letter_count(), outbox.settled_ahead()), (4, 1, 0));
-    assert_eq!(outbox.take_settled().redelivered, [3]);
+    assert_eq!(
+        (dispatcher.cursor(), dispatcher.dead_letter_count(), dispatcher.settled_ahead()),
+        (4, 1, 0)
+    );
+    assert_eq!(dispatcher.take_settled().redelivered, [3]);
 }
 
 #[test]
-fn three_days_offline_cost_no_memory_and_lose_nothing() {
+fn three_days_offline_use_bounded_memory_and_lose_no_event() {
     let limits = DispatchLimits { max_window_events: 10_000, max_in_flight: 8, ..limits() };
-    let mut outbox = Dispatcher::new(limits, 0);
-    let lanes = ["a", "b", "c", "d", "e"];
-    let (mut now, mut chance, mut last) = (Duration::ZERO, 0.0, [0; 5]);
-    let (mut tries, mut taken, total) = (0_u32, 0_u64, 100_000);
-    while outbox.cursor() < total {
-        while outbox.scanned() < total && outbox.needs_events() {
-            let seq = outbox.scanned() + 1;
-            outbox.push(seq, 0, 1, lanes[usize::try_from(seq % 5).unwrap()]);
+    let mut dispatcher = Dispatcher::new(limits, 0);
+    let partitions = ["a", "b", "c", "d", "e"];
+    let (mut now, mut jitter, mut last) = (Duration::ZERO, 0.0, [0; 5]);
+    let (mut attempts, mut accepted, total) = (0_u32, 0_u64, 100_000);
+    while dispatcher.cursor() < total {
+        while dispatcher.scanned() < total && dispatcher.needs_events() {
+            let seq = dispatcher.scanned() + 1;
+            dispatcher.push(seq, 0, 1, partitions[usize::try_from(seq % 5).unwrap()]);
         }
-        assert!(outbox.pending.len() <= MAX_READ_AHEAD, "{} held", outbox.pending.len());
-        let sent = all(&mut outbox, now);
+        assert!(dispatcher.pending.len() <= MAX_READ_AHEAD, "{} pending", dispatcher.pending.len());
+        let sent = send_all(&mut dispatcher, now);
         if sent.is_empty() {
-            now = outbox.next_deadline().unwrap();
+            now = dispatcher.next_deadline().unwrap();
         }
-        for parcel in sent {
-            chance = (chance + 0.618) % 1.0;
+        for batch in sent {
+            jitter = (jitter + 0.618) % 1.0;
             if now < Duration::from_hours(72) {
-                tries += 1;
-                let outcome = if tries.is_multiple_of(2) { down() } else { failed() };
-                outbox.on_outcome(parcel.id, &outcome, now, chance);
+                attempts += 1;
+                let outcome =
+                    if attempts.is_multiple_of(2) { unavailable() } else { retry_later() };
+                dispatcher.on_outcome(batch.id, &outcome, now, jitter);
             } else {
-                let lane = &mut last[usize::try_from(parcel.seqs[0] % 5).unwrap()];
-                assert!(parcel.seqs[0] > *lane, "in order");
-                *lane = parcel.seqs[0];
-                taken += 1;
-                outbox.on_outcome(parcel.id, &Outcome::Accepted, now, chance);
+                let last_seq = &mut last[usize::try_from(batch.seqs[0] % 5).unwrap()];
+                assert!(batch.seqs[0] > *last_seq, "events of a partition are in order");
+                *last_seq = batch.seqs[0];
+                accepted += 1;
+                dispatcher.on_outcome(batch.id, &Outcome::Accepted, now, jitter);
             }
         }
     }
-    assert_eq!(taken, total);
-    assert!(tries < 3_000, "{tries} tries");
-    assert_eq!(outbox.take_settled(), Settled::default());
+    assert_eq!(accepted, total);
+    assert!(attempts < 3_000, "{attempts} attempts");
+    assert_eq!(dispatcher.take_settled(), Settled::default());
 }
 
-/// What a receiver does with a parcel, and what the sender hears.
+/// What happens to a batch.
 #[derive(Debug, Clone, Copy)]
-enum Deed {
-    Take,
-    TakeAndBreak,
-    Fail,
-    Down,
-    Refuse,
-    Kill,
+enum SimulatedOutcome {
+    Accepted,
+    /// The receiver stores the events, and the connection breaks before its response.
+    AcceptedWithoutResponse,
+    RetryLater,
+    Unavailable,
+    Rejected,
+    /// The receiver stores the events, and the daemon is killed.
+    SenderKilled,
 }
 
-fn deed() -> impl Strategy<Value = Deed> {
+impl SimulatedOutcome {
+    /// Returns true if the receiver stores the events.
+    fn is_received(self) -> bool {
+        matches!(self, Self::Accepted | Self::AcceptedWithoutResponse | Self::SenderKilled)
+    }
+}
+
+fn any_outcome() -> impl Strategy<Value = SimulatedOutcome> {
     prop_oneof![
-        6 => Just(Deed::Take),
-        1 => Just(Deed::TakeAndBreak),
-        2 => Just(Deed::Fail),
-        1 => Just(Deed::Down),
-        2 => Just(Deed::Refuse),
-        1 => Just(Deed::Kill),
+        6 => Just(SimulatedOutcome::Accepted),
+        1 => Just(SimulatedOutcome::AcceptedWithoutResponse),
+        2 => Just(SimulatedOutcome::RetryLater),
+        1 => Just(SimulatedOutcome::Unavailable),
+        2 => Just(SimulatedOutcome::Rejected),
+        1 => Just(SimulatedOutcome::SenderKilled),
     ]
 }
 
 proptest! {
-    /// Whatever a receiver does, and however often the sender is killed: in the end every event is
-    /// with the receiver or set aside, and a receiver that passes over what it has had gets each
-    /// lane in order.
+    /// Whatever a receiver does, and however often the sender is killed, every event is finally
+    /// delivered or a dead letter, and a receiver that ignores duplicates gets each partition in
+    /// order.
     #[test]
-    fn nothing_is_lost_and_order_is_kept(
-        lanes in proptest::collection::vec(0..4_usize, 1..60),
-        deeds in proptest::collection::vec(deed(), 0..200),
+    fn no_event_is_lost_and_partitions_stay_in_order(
+        partitions in proptest::collection::vec(0..4_usize, 1..60),
+        outcomes in proptest::collection::vec(any_outcome(), 0..200),
         picks in proptest::collection::vec(any::<proptest::sample::Index>(), 300),
         batch in 1..5_usize,
         window in 1..30_usize,
     ) {
         let names = ["a", "b", "c", "d"];
-        let limits = DispatchLimits { max_batch_events: batch, max_window_events: window, max_dead_letters: 1_000, ..limits() };
-        let total = lanes.len() as u64;
-        let lane_of = |seq: u64| lanes[usize::try_from(seq - 1).unwrap()];
-        let mut had: Vec<Vec<u64>> = vec![Vec::new(); names.len()];
-        let (mut noted, mut aside) = (0, BTreeSet::new());
-        let (mut outbox, mut now) = (Dispatcher::new(limits, 0), Duration::ZERO);
-        let (mut deeds, mut picks) = (deeds.into_iter(), picks.iter().cycle());
-        let mut flying: Vec<OutgoingBatch> = Vec::new();
-        for turn in 0.. {
-            prop_assert!(turn < 20_000, "it does not end: {outbox:?}");
-            while outbox.scanned() < total && outbox.needs_events() {
-                let seq = outbox.scanned() + 1;
-                outbox.push(seq, 0, 1, names[lane_of(seq)]);
+        let limits = DispatchLimits {
+            max_batch_events: batch,
+            max_window_events: window,
+            max_dead_letters: 1_000,
+            ..limits()
+        };
+        let total = partitions.len() as u64;
+        let partition_of = |seq: u64| partitions[usize::try_from(seq - 1).unwrap()];
+        let mut received: Vec<Vec<u64>> = vec![Vec::new(); names.len()];
+        let (mut committed, mut dead_letters) = (0, BTreeSet::new());
+        let (mut dispatcher, mut now) = (Dispatcher::new(limits, 0), Duration::ZERO);
+        let (mut outcomes, mut picks) = (outcomes.into_iter(), picks.iter().cycle());
+        let mut in_flight: Vec<OutgoingBatch> = Vec::new();
+        for step in 0.. {
+            prop_assert!(step < 20_000, "no end: {dispatcher:?}");
+            while dispatcher.scanned() < total && dispatcher.needs_events() {
+                let seq = dispatcher.scanned() + 1;
+                dispatcher.push(seq, 0, 1, names[partition_of(seq)]);
             }
-            prop_assert!(outbox.scanned() - outbox.cursor() <= window as u64);
-            flying.extend(all(&mut outbox, now));
-            if flying.is_empty() {
-                match outbox.next_deadline() {
+            prop_assert!(dispatcher.scanned() - dispatcher.cursor() <= window as u64);
+            in_flight.extend(send_all(&mut dispatcher, now));
+            if in_flight.is_empty() {
+                match dispatcher.next_deadline() {
                     Some(at) => {
-                        prop_assert!(at >= now || outbox.next_batch(now).is_none());
+                        prop_assert!(at >= now || dispatcher.next_batch(now).is_none());
                         now = now.max(at);
                         continue;
                     }
                     None => {
-                        let settled = outbox.take_settled();
+                        let settled = dispatcher.take_settled();
                         if settled.blocked_partitions.is_empty() {
                             break;
                         }
-                        aside.extend(settled.rejected.into_iter().map(|event| event.seq));
-                        noted = outbox.cursor();
-                        outbox.unblock_partitions(&settled.blocked_partitions);
+                        dead_letters.extend(settled.rejected.into_iter().map(|event| event.seq));
+                        committed = dispatcher.cursor();
+                        dispatcher.unblock_partitions(&settled.blocked_partitions);
                         continue;
                     }
                 }
             }
-            let parcel = flying.swap_remove(picks.next().unwrap().index(flying.len()));
-            let deed = deeds.next().unwrap_or(Deed::Take);
-            if matches!(deed, Deed::Take | Deed::TakeAndBreak | Deed::Kill) {
-                for seq in &parcel.seqs {
-                    let lane = &mut had[lane_of(*seq)];
-                    if !lane.contains(seq) {
-                        prop_assert!(lane.last().is_none_or(|last| last < seq), "{seq}: {lane:?}");
-                        lane.push(*seq);
+            let batch = in_flight.swap_remove(picks.next().unwrap().index(in_flight.len()));
+            let simulated = outcomes.next().unwrap_or(SimulatedOutcome::Accepted);
+            if simulated.is_received() {
+                for seq in &batch.seqs {
+                    let partition = &mut received[partition_of(*seq)];
+                    if !partition.contains(seq) {
+                        let is_in_order = partition.last().is_none_or(|last| last < seq);
+                        prop_assert!(is_in_order, "{seq}: {partition:?}");
+                        partition.push(*seq);
                     }
                 }
             }
-            let outcome = match deed {
-                Deed::Take => Outcome::Accepted,
-                Deed::TakeAndBreak | Deed::Down => down(),
-                Deed::Fail => failed(),
-                Deed::Refuse => refused(),
-                Deed::Kill => {
-                    outbox = Dispatcher::new(limits, noted);
-                    outbox.set_dead_letters(aside.iter().map(|seq| entry(*seq, names[lane_of(*seq)], false)));
-                    flying.clear();
+            let outcome = match simulated {
+                SimulatedOutcome::Accepted => Outcome::Accepted,
+                SimulatedOutcome::AcceptedWithoutResponse | SimulatedOutcome::Unavailable => {
+                    unavailable()
+                }
+                SimulatedOutcome::RetryLater => retry_later(),
+                SimulatedOutcome::Rejected => rejected(),
+                SimulatedOutcome::SenderKilled => {
+                    dispatcher = Dispatcher::new(limits, committed);
+                    let entry = |seq: &u64| entry(*seq, names[partition_of(*seq)], false);
+                    dispatcher.set_dead_letters(dead_letters.iter().map(entry));
+                    in_flight.clear();
                     continue;
                 }
             };
-            outbox.on_outcome(parcel.id, &outcome, now, 0.5);
-            // Noted now and then.
-            if turn % 3 == 0 {
-                let settled = outbox.take_settled();
-                aside.extend(settled.rejected.into_iter().map(|event| event.seq));
-                noted = outbox.cursor();
-                outbox.unblock_partitions(&settled.blocked_partitions);
+            dispatcher.on_outcome(batch.id, &outcome, now, 0.5);
+            // Commits now and then.
+            if step % 3 == 0 {
+                let settled = dispatcher.take_settled();
+                dead_letters.extend(settled.rejected.into_iter().map(|event| event.seq));
+                committed = dispatcher.cursor();
+                dispatcher.unblock_partitions(&settled.blocked_partitions);
             }
         }
-        aside.extend(outbox.take_settled().rejected.into_iter().map(|event| event.seq));
-        prop_assert_eq!(outbox.cursor(), total);
+        dead_letters.extend(dispatcher.take_settled().rejected.into_iter().map(|event| event.seq));
+        prop_assert_eq!(dispatcher.cursor(), total);
         for seq in 1..=total {
-            prop_assert!(aside.contains(&seq) || had[lane_of(seq)].contains(&seq), "{} is lost", seq);
+            let is_received = received[partition_of(seq)].contains(&seq);
+            prop_assert!(is_received || dead_letters.contains(&seq), "{} is lost", seq);
         }
     }
 }
