@@ -73,10 +73,7 @@ fn start_with_two_projects(project: &Project) -> Daemon {
     let second = project.root.parent().unwrap().join("second");
     write_file(&second.join("kitty-specs").join(FEATURE).join("spec.md"), b"second");
     write_file(&second.join("kitty-specs/005-own/spec.md"), b"own");
-    let mut command = project.daemon_command();
-    command.arg(&second);
-    let daemon = project.spawn_daemon(command);
-    daemon.wait_until_ready();
+    let daemon = project.start_daemon_over(&[&second]);
     daemon.status();
     daemon
 }

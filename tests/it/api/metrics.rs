@@ -74,10 +74,7 @@ fn project_name_with_special_characters_is_escaped() {
     let project = Project::complete();
     let odd = project.root.parent().unwrap().join("o\"d\\d\n}");
     write_file(&odd.join("kitty-specs/002-y/spec.md"), b"x");
-    let mut command = project.daemon_command();
-    command.arg(&odd);
-    let daemon = project.spawn_daemon(command);
-    daemon.wait_until_ready();
+    let daemon = project.start_daemon_over(&[&odd]);
     let status = daemon.status();
     let projects = status["projects"].as_array().unwrap();
     let odd = projects.iter().find(|project| project["project"] != "project").unwrap();

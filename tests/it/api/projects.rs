@@ -98,10 +98,7 @@ fn invalid_add_or_remove_request_reports_the_reason() {
     let project = Project::complete().config("projects: [{path: ROOT}]\n");
     let twin = project.root.parent().unwrap().join("twin/project");
     write_file(&twin.join("kitty-specs/005-own/spec.md"), b"own");
-    let mut command = project.daemon_command();
-    command.arg(&twin);
-    let daemon = project.spawn_daemon(command);
-    daemon.wait_until_ready();
+    let daemon = project.start_daemon_over(&[&twin]);
     daemon.request("DELETE", "/api/projects?project=project", "").assert_problem(409, "conflict");
     daemon.request("DELETE", "/api/projects", "").assert_problem(400, "bad_request");
     let configured = format!("/api/projects?project={}", project.root.display());
@@ -148,10 +145,7 @@ fn start_with_second_project(project: &Project) -> (Daemon, std::path::PathBuf) 
     let second = project.root.parent().unwrap().join("second");
     write_file(&second.join("kitty-specs").join(FEATURE).join("spec.md"), b"second");
     write_file(&second.join("kitty-specs/005-own/spec.md"), b"own");
-    let mut command = project.daemon_command();
-    command.arg(&second);
-    let daemon = project.spawn_daemon(command);
-    daemon.wait_until_ready();
+    let daemon = project.start_daemon_over(&[&second]);
     (daemon, second)
 }
 

@@ -100,10 +100,7 @@ fn log_of_a_background_daemon_is_not_written_through_a_link_or_fifo() {
 fn problem_of_the_daemon_is_reported_with_its_hint() {
     let one = Project::complete();
     let two = Project::complete();
-    let mut command = one.daemon_command();
-    command.arg(&two.root);
-    let daemon = one.spawn_daemon(command);
-    daemon.wait_until_ready();
+    let _daemon = one.start_daemon_over(&[&two.root]);
     let mut nowhere = one.client_command(&["status", FEATURE]);
     nowhere.current_dir("/");
     let run = run(nowhere, COMMAND_TIMEOUT);

@@ -11,7 +11,9 @@ use serde_json::Value;
 
 use crate::support::systemd::UserManager;
 use crate::support::wait::wait_for;
-use crate::support::{CommandOutput, Project, not_run, read_tree, write_file};
+use crate::support::{
+    CommandOutput, Project, copy_program, not_run, read_tree, with_program, write_file,
+};
 
 /// Runs the doctor in the project; returns its findings.
 fn doctor(project: &Project) -> Vec<Value> {
@@ -175,15 +177,8 @@ fn snapshots_not_ignored_by_git_are_a_warning() {
 fn replaced_program_of_the_daemon_is_a_warning() {
     let project = Project::complete();
     let program = project.home().join("dossierd");
-    // By another process: a child that another test forks at the same time would inherit a
-    // descriptor that is open for writing, and `execve` of the copy would fail with ETXTBSY.
-    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_dossierd")).arg(&program).status();
-    assert!(copied.unwrap().success());
-    let daemon = project.daemon_command();
-    let mut command = Command::new(&program);
-    command.args(daemon.get_args()).current_dir(&project.root).env_clear();
-    command.envs(daemon.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let daemon = project.spawn_daemon(command);
+    copy_program(&program);
+    let daemon = project.spawn_daemon(with_program(&program, &project.daemon_command()));
     daemon.wait_until_ready();
     fs::remove_file(&program).unwrap();
     assert_finding(&doctor(&project), "warning", "daemon", "its program was replaced since");

@@ -110,10 +110,7 @@ fn gap_has_only_snapshots_of_the_selected_project_and_feature() {
     let project = Project::complete().file("kitty-specs/002-y/spec.md", "y\n");
     let second = project.root.parent().unwrap().join("second");
     write_file(&second.join("kitty-specs").join(FEATURE).join("spec.md"), b"second");
-    let mut command = project.daemon_command();
-    command.arg(&second);
-    let daemon = project.spawn_daemon(command);
-    daemon.wait_until_ready();
+    let daemon = project.start_daemon_over(&[&second]);
     daemon.status();
     let second = second.to_str().unwrap();
     let snapshots = |arguments: &[&str]| -> Vec<Value> {

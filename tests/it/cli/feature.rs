@@ -147,10 +147,7 @@ fn hints_of_the_api_are_translated_into_commands() {
     let project = Project::complete();
     let second = project.root.parent().unwrap().join("second");
     write_file(&second.join("kitty-specs").join(FEATURE).join("spec.md"), b"second");
-    let mut command = project.daemon_command();
-    command.arg(&second);
-    let daemon = project.spawn_daemon(command);
-    daemon.wait_until_ready();
+    let daemon = project.start_daemon_over(&[&second]);
     let assert_hint = |arguments: &[&str], hint: &str| {
         let mut command = project.client_command(arguments);
         command.current_dir(project.home());

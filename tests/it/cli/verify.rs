@@ -41,10 +41,7 @@ fn verify_succeeds_if_daemon_and_disk_agree() {
 fn verify_outside_a_project_compares_all_projects() {
     let project = Project::complete();
     let other = Project::complete().file("kitty-specs/002-y/spec.md", "y\n");
-    let mut command = project.daemon_command();
-    command.arg(&other.root);
-    let daemon = project.spawn_daemon(command);
-    daemon.wait_until_ready();
+    let _daemon = project.start_daemon_over(&[&other.root]);
     let verify = |arguments: &[&str]| {
         let mut command = project.client_command(&[&["verify"], arguments].concat());
         command.current_dir(project.home());
@@ -68,10 +65,7 @@ fn verify_compares_other_projects_if_one_root_is_unavailable() {
     let other = Project::complete();
     let odd = project.home().join("back\\slash");
     write_file(&odd.join("kitty-specs/003-z/spec.md"), b"z\n");
-    let mut command = project.daemon_command();
-    command.args([&other.root, &odd]);
-    let daemon = project.spawn_daemon(command);
-    daemon.wait_until_ready();
+    let daemon = project.start_daemon_over(&[&other.root, &odd]);
     fs::rename(&other.root, other.home().join("away")).unwrap();
     let mut command = project.client_command(&["verify"]);
     command.current_dir(project.home());

@@ -136,7 +136,8 @@ fn reload_is_announced_and_always_finished() {
     // The log level is part of the configuration.
     std::fs::write(project.config_file(), "log: error\n").unwrap();
     wait_for("the log level to change", || {
-        let before = supervised.daemon.log().matches("configuration reloaded without changes").count();
+        let before =
+            supervised.daemon.log().matches("configuration reloaded without changes").count();
         (reload(&supervised) == before).then_some(())
     });
     supervised.daemon.stop();

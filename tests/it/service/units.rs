@@ -2,11 +2,10 @@
 //! rejected before anything is changed.
 
 use std::fs;
-use std::process::Command;
 
 use crate::support::invariants::{JournalReader, assert_invariants};
 use crate::support::systemd::UserManager;
-use crate::support::{Project, write_file};
+use crate::support::{COMMAND_TIMEOUT, Project, copy_program, run, with_program, write_file};
 
 /// Paths with characters that are special in unit files.
 const PROGRAM: &str = "pro gram $HOME ${x} 100%h %% ;é@:!+-";
@@ -46,15 +45,9 @@ fn program_path_that_systemd_cannot_run_is_rejected_before_any_change() {
         let dir = project.home().join(name);
         fs::create_dir(&dir).unwrap();
         let program = dir.join("dossierd");
-        // By another process: a child that another test forks at the same time would inherit a
-        // descriptor that is open for writing, and `execve` of the copy would fail with ETXTBSY.
-        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_dossierd")).arg(&program).status();
-        assert!(copied.unwrap().success());
-        let client = project.client_command(&["service", "install", "--dry-run"]);
-        let mut command = Command::new(&program);
-        command.args(client.get_args()).current_dir(&project.root).env_clear();
-        command.envs(client.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let run = crate::support::run(command, crate::support::COMMAND_TIMEOUT);
+        copy_program(&program);
+        let command = project.client_command(&["service", "install", "--dry-run"]);
+        let run = run(with_program(&program, &command), COMMAND_TIMEOUT);
         run.assert_failure(1, "cannot write the program");
         assert!(!project.home().join(".config").exists());
     }

@@ -203,12 +203,7 @@ impl Project {
         // Other users may not be able to enter the target directory, so the program is copied.
         let program = self.base.path().join("dossierd");
         if !program.exists() {
-            // By another process: a child that another test forks at the same time would inherit a
-            // descriptor that is open for writing, and `execve` of the copy would fail with
-            // ETXTBSY.
-            let copied =
-                Command::new("cp").arg(env!("CARGO_BIN_EXE_dossierd")).arg(&program).status();
-            assert!(copied.unwrap().success());
+            copy_program(&program);
         }
         let id = NOBODY_UID.to_string();
         let mut as_nobody = vec!["--reuid", &id, "--regid", &id, "--clear-groups", "--"];
@@ -306,6 +301,22 @@ pub(crate) fn run(mut command: Command, timeout: Duration) -> CommandOutput {
         stdout: text(output.stdout),
         stderr: text(output.stderr),
     }
+}
+
+/// Copies the binary to `path`.
+pub(crate) fn copy_program(path: &Path) {
+    // By another process: a child that another test forks at the same time would inherit a
+    // descriptor that is open for writing, and `execve` of the copy would fail with ETXTBSY.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_dossierd")).arg(path).status();
+    assert!(copied.unwrap().success());
+}
+
+/// Returns `command` with another program, in the same directory and environment.
+pub(crate) fn with_program(program: &Path, command: &Command) -> Command {
+    let mut changed = Command::new(program);
+    changed.args(command.get_args()).current_dir(command.get_current_dir().unwrap()).env_clear();
+    changed.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    changed
 }
 
 /// Writes a file and creates its parent directories.

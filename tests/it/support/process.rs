@@ -2,7 +2,7 @@
 //! them.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use super::Project;
@@ -52,6 +52,16 @@ impl Project {
     #[track_caller]
     pub(crate) fn start_daemon(&self) -> Daemon {
         let daemon = self.spawn_daemon(self.daemon_command());
+        daemon.wait_until_ready();
+        daemon
+    }
+
+    /// Starts a daemon over the root and more roots, and waits until it has indexed everything.
+    #[track_caller]
+    pub(crate) fn start_daemon_over(&self, more_roots: &[&Path]) -> Daemon {
+        let mut command = self.daemon_command();
+        command.args(more_roots);
+        let daemon = self.spawn_daemon(command);
         daemon.wait_until_ready();
         daemon
     }
