@@ -38,8 +38,8 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 pub enum FrontMatter {
     /// There is none, whatever bytes follow.
     Absent,
-    /// More bytes are needed. If these are all bytes of the file, they end with a closing fence
-    /// without a line end, and the range is the block between the fences.
+    /// More bytes are needed. The range is set if the bytes end with a closing fence without a line
+    /// end: if the file ends there, it is the block between the fences.
     Partial(Option<Range<usize>>),
     /// The range of the block between the fences.
     Complete(Range<usize>),
@@ -182,7 +182,7 @@ mod tests {
                      approved_by: q\ndescription: |\n  lane: in text\nlanes: kept\nshell_pid: 1";
         let mut text = String::new();
         for_each_static_line(block.as_bytes(), |line| {
-            text.push_str(std::str::from_utf8(line).unwrap())
+            text.push_str(std::str::from_utf8(line).unwrap());
         });
         assert_eq!(text, "title: T\n# note\ndescription: |\n  lane: in text\nlanes: kept\n");
     }

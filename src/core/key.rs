@@ -15,7 +15,7 @@ use super::path::RelPath;
 const HASH_DIGITS: usize = 8;
 
 /// Maximum number of keys that [`suggest_similar`] returns.
-const MAX_SUGGESTIONS: usize = 5;
+pub const MAX_SUGGESTIONS: usize = 5;
 
 /// Returns the key of the file at `path`. It starts with the key of `spec`, the primary spec of the
 /// file in `mission`; without one, with the class.

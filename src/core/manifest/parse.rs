@@ -288,8 +288,8 @@ mod tests {
             ),
             (
                 "{artifact_key: a b, artifact_class: input, path_pattern: x}",
-                "4:20: required_always[0].artifact_key: invalid artifact key `a b`; use letters, \
-                 digits, `.`, `_` and `-`",
+                "4:20: required_always[0].artifact_key: invalid artifact key `a b`; use \
+                 letters, digits, `.`, `_` and `-`",
             ),
         ] {
             assert_eq!(error_of(entry), expected);
