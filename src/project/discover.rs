@@ -264,10 +264,12 @@ mod tests {
         assert_eq!(
             skipped,
             [
-                "kitty-specs/.hidden: invalid feature name `.hidden`; use letters, digits, `.`, `_` and `-`",
+                "kitty-specs/.hidden: invalid feature name `.hidden`; use letters, digits, `.`, `_` \
+                 and `-`",
                 "kitty-specs/004-link: symbolic link, not followed",
                 "kitty-specs/005-away: symbolic link, not followed",
-                "kitty-specs/bad name: invalid feature name `bad name`; use letters, digits, `.`, `_` and `-`",
+                "kitty-specs/bad name: invalid feature name `bad name`; use letters, digits, `.`, \
+                 `_` and `-`",
             ]
         );
         assert_eq!(discover_paths(root, &["kitty-specs/00[12]-*"]).0.len(), 2);

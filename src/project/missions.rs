@@ -219,7 +219,8 @@ fn load_layer(
     if manifest.mission_type != mission_type.as_str() {
         let (declared, expected) = (&manifest.mission_type, mission_type.as_str());
         warnings.push(format!(
-            "{file}: `mission_type` is `{declared}`, but the directory is that of mission `{expected}`"
+            "{file}: `mission_type` is `{declared}`, but the directory is that of mission \
+             `{expected}`"
         ));
     }
     let steps = match layer.parse(MISSION_FILE, parse_mission_steps)? {

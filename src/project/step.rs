@@ -21,8 +21,8 @@ pub(super) struct FeatureRuns(Result<Map<String, Value>, StepError>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StepError {
     pub(super) message: String,
-    /// True if a file exists that cannot be read or is invalid; false if it is ignored because it is
-    /// outside the project.
+    /// True if a file exists that cannot be read or is invalid; false if it is ignored because it
+    /// is outside the project.
     pub(super) unreadable: bool,
 }
 
