@@ -1,30 +1,30 @@
-//! Exit codes (contract, section 8).
+//! Exit codes of all commands, see `docs/specification.md#exit-codes`.
 
 use std::process::ExitCode;
 
-/// How a command ended.
+/// Result of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CommandExit {
-    /// Done.
+    /// The command succeeded.
     Success,
-    /// It failed.
+    /// The command failed.
     Failed,
-    /// No daemon could be reached.
+    /// The command needs a daemon, and none responds.
     NoDaemon,
-    /// `check`: something required is missing.
+    /// `check`: a feature is incomplete.
     Incomplete,
-    /// `check`: drift.
+    /// `check`: a feature has drifted.
     Drifted,
-    /// `check`: both.
+    /// `check`: a feature is incomplete, and one has drifted.
     IncompleteAndDrifted,
-    /// `check`: something could not be seen.
+    /// `check`: something could not be read.
     Indeterminate,
-    /// A manifest or a configuration is broken.
+    /// A manifest or the configuration is invalid.
     InvalidFile,
 }
 
 impl CommandExit {
-    /// The number.
+    /// Returns the exit code.
     pub(super) fn code(self) -> u8 {
         match self {
             Self::Success => 0,

@@ -1,5 +1,5 @@
-//! How commands end that go on until someone has seen enough: by Ctrl-C or a reader that went away,
-//! at once and without a fault, whatever the command is doing.
+//! Ends streaming commands on Ctrl-C, SIGTERM or a closed pipe: at once, whatever the command is
+//! doing.
 
 use std::io;
 use std::process::exit;
@@ -12,16 +12,17 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::runtime::new_runtime;
 
-/// Exit code of a process that SIGTERM ended, as shells have it.
+/// Exit code of a process ended by SIGTERM, by the convention of shells.
 const SIGTERM_EXIT_CODE: i32 = 128 + 15;
 
-/// Ends the process when it is interrupted, or when the reader of its output goes away. `restore`
-/// is written to the terminal before.
+/// Exits on SIGINT, on SIGTERM, and when the reader of standard output closes it. `restore` is
+/// written to the terminal before.
 ///
-/// On threads of their own: the command may be waiting for a reader that does not read.
+/// Two threads wait for this, because the command itself may be blocked in a write to a reader that
+/// does not read. If a thread cannot be created, a signal ends the process by default.
 pub(super) fn exit_on_signal_or_closed_pipe(restore: &'static str) {
     let end = move |code| {
-        // Past the stream's lock, which the command may hold.
+        // Without the lock of `Stdout`, which the command may hold.
         let _ = rustix::io::write(io::stdout(), restore.as_bytes());
         exit(code);
     };
@@ -42,7 +43,7 @@ pub(super) fn exit_on_signal_or_closed_pipe(restore: &'static str) {
             end(code);
         }
     });
-    // Or it could not be set up, and a signal ends the process as it always does.
+    // Returns an error if the handlers could not be installed.
     let _ = is_ready.recv();
     let hangup = thread::Builder::new().name("stdout-hangup".to_owned());
     let _ = hangup.spawn(move || {
@@ -51,13 +52,13 @@ pub(super) fn exit_on_signal_or_closed_pipe(restore: &'static str) {
     });
 }
 
-/// Waits until no one can read standard output any more, for ever where that cannot be.
+/// Waits until the reader of standard output has closed it; forever if it is not a pipe.
 fn wait_for_closed_stdout() {
     let stdout = io::stdout();
     loop {
-        // Nothing is asked for, so that only what is always told wakes it: error and hang-up.
-        let mut asked = [PollFd::new(&stdout, PollFlags::empty())];
-        match poll(&mut asked, None) {
+        // Without requested events, poll(2) reports only errors and hang-ups.
+        let mut descriptors = [PollFd::new(&stdout, PollFlags::empty())];
+        match poll(&mut descriptors, None) {
             Ok(1..) => return,
             Ok(0) | Err(Errno::INTR) => {}
             Err(_) => thread::park(),

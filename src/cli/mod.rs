@@ -1,7 +1,8 @@
-//! The command line: parses, dispatches, prints, and says with which code to exit.
+//! The command line: parses arguments, runs a command, prints its result and sets the exit code.
 //!
-//! One file per command; what is fetched is apart from how it is shown. Data goes to standard
-//! output, all else to standard error, and nothing foreign reaches either unescaped.
+//! Each command has one file or directory in `commands`; `render` formats what they print. Data is
+//! written to standard output, everything else to standard error. Text from files and from the
+//! daemon is escaped before it is printed.
 
 mod args;
 mod commands;
@@ -10,6 +11,7 @@ mod exit;
 mod exit_on_signal;
 mod local;
 mod render;
+mod replace_file;
 mod runtime;
 mod scope;
 mod user_dirs;
@@ -23,10 +25,10 @@ use crate::core::path::is_unprintable;
 use args::{Cli, CliCommand, Color};
 use exit::CommandExit;
 
-/// Runs the command that the process was started with.
+/// Parses the arguments of this process and runs the command.
 #[must_use]
 pub fn main() -> ExitCode {
-    // Also of what is wrong with them.
+    // First, because it also applies to errors about the arguments.
     Color::from_raw_args(std::env::args_os().skip(1)).apply();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -40,13 +42,16 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Says what is wrong with the command line, or prints the help or version that was asked for.
-/// What a shell made of file names is foreign too, and clap gives arguments back as they are.
+/// Prints what is wrong with the arguments, or the requested help or version.
+///
+/// Clap repeats arguments unescaped, and a shell may have expanded file names into them; with
+/// unprintable characters the text is printed escaped and without colour.
 fn report_usage_error(error: &clap::Error) -> ExitCode {
     let mut arguments = std::env::args_os();
-    let plain = arguments.all(|argument| !argument.to_string_lossy().contains(is_unprintable));
-    // There is no one to tell where the stream is closed.
-    if plain {
+    let is_printable =
+        arguments.all(|argument| !argument.to_string_lossy().contains(is_unprintable));
+    // A closed stream is not an error: there is nowhere to report it.
+    if is_printable {
         let text = error.render().ansi().to_string();
         let _ = if error.use_stderr() {
             render::output::eprint_styled(&text)
@@ -88,7 +93,8 @@ fn dispatch(cli: &Cli) -> anyhow::Result<CommandExit> {
     }
 }
 
-/// Says what went wrong. A reader that has seen enough and closed the pipe is nothing wrong.
+/// Prints the error and returns the exit code for it. A closed pipe is not an error: the reader
+/// does not want more.
 fn report_error(error: &anyhow::Error) -> CommandExit {
     if render::output::is_closed_pipe(error) {
         return CommandExit::Success;
@@ -97,6 +103,6 @@ fn report_error(error: &anyhow::Error) -> CommandExit {
     if daemon::connection::is_unreachable(error) {
         return CommandExit::NoDaemon;
     }
-    let broken_file = error.chain().find_map(|cause| cause.downcast_ref::<FileError>());
-    if broken_file.is_some() { CommandExit::InvalidFile } else { CommandExit::Failed }
+    let invalid_file = error.chain().find_map(|cause| cause.downcast_ref::<FileError>());
+    if invalid_file.is_some() { CommandExit::InvalidFile } else { CommandExit::Failed }
 }

@@ -1,9 +1,9 @@
-//! The runtime on which a client runs.
+//! The async runtime of clients.
 
 use anyhow::Context as _;
 use tokio::runtime::{Builder, Runtime};
 
-/// What a client needs to run.
+/// Creates a runtime that runs on the calling thread.
 pub(crate) fn new_runtime() -> anyhow::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build().context("cannot start the runtime")
+    Builder::new_current_thread().enable_all().build().context("cannot create the async runtime")
 }

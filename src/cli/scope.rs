@@ -1,5 +1,5 @@
-//! What a command that asks the daemon means: a project by its root, a feature by its slug. Nothing
-//! is scanned for that.
+//! The project and feature that the arguments select, for commands that query the daemon. Resolving
+//! them scans nothing.
 
 use std::ffi::OsStr;
 use std::io;
@@ -18,17 +18,17 @@ use crate::engine::survey::settings;
 use crate::project::{FeatureDir, locate};
 use crate::wire::status::{ProjectStatus, Status};
 
-/// Where a command is.
+/// A project by its root and a feature by its slug.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Scope {
-    /// Root of the project; `None` where the current directory is in none and none is named.
+    /// Root of the project; `None` if none is named and the current directory is in none.
     pub(super) root: Option<PathBuf>,
-    /// Slug of the feature that is meant.
+    /// Slug of the feature; `None` if none is named.
     pub(super) feature: Option<String>,
 }
 
 impl Scope {
-    /// What the arguments and the current directory mean.
+    /// Resolves the arguments, with the current directory as default.
     pub(super) fn resolve(feature: Option<&OsStr>, args: &ProjectArgs) -> anyhow::Result<Self> {
         let Some(name) = feature else {
             return Ok(Self { root: Self::resolve_root(args)?, feature: None });
@@ -42,30 +42,31 @@ impl Scope {
         Ok(Self { root: Some(target.project.root), feature })
     }
 
-    /// The project that is named, or that the current directory is in.
+    /// Returns the named project, or the one that contains the current directory.
     fn resolve_root(args: &ProjectArgs) -> anyhow::Result<Option<PathBuf>> {
-        if let Some(said) = &args.project {
-            return Ok(Some(canonical_root(said)?));
+        if let Some(root) = &args.project {
+            return Ok(Some(canonical_root(root)?));
         }
-        // The daemon goes on while the configuration is broken, and says so; so does its client.
+        // The daemon keeps running with an invalid configuration and reports it. Its clients must
+        // not fail either.
         let config =
             LoadedConfig::from_file(&user_dirs()?.config_file()).config.unwrap_or_default();
         let Ok(located) = locate(Path::new("."), |root| settings(&config, root)) else {
             return Ok(None);
         };
         match located.features.as_deref() {
-            // A directory in no project could be a feature by itself; no one said so.
+            // A directory outside every project is a feature only if it was named as one.
             Some([FeatureDir { path: None, .. }]) => Ok(None),
             _ => Ok(Some(located.root)),
         }
     }
 
-    /// The root as the API writes it.
+    /// Returns the root in the form that the API uses.
     pub(super) fn root_text(&self) -> Option<String> {
         self.root.as_deref().map(root_text)
     }
 
-    /// A request about the place's project and feature, with every change that was made before.
+    /// Creates a request for this project and feature with `sync=true`.
     pub(super) fn request_path(&self, path: &str) -> client::RequestPath {
         client::RequestPath::new(path)
             .with_optional("feature", self.feature.as_deref())
@@ -73,7 +74,7 @@ impl Scope {
             .with_sync()
     }
 
-    /// The place's project among those that the daemon watches.
+    /// Finds this project among those that the daemon watches.
     pub(super) fn find_project<'s, 'a>(
         &self,
         status: &'s Status<'a>,
@@ -83,24 +84,25 @@ impl Scope {
     }
 }
 
-/// The root that is named. One that is away for now is still watched, under the name it had.
-pub(super) fn canonical_root(said: &Path) -> anyhow::Result<PathBuf> {
-    let about = || said.display().to_string();
-    match said.canonicalize() {
+/// Returns the canonical path of a named root. A root that does not exist is made absolute only: the
+/// daemon may still watch it under that path, for example while its disk is not mounted.
+pub(super) fn canonical_root(root: &Path) -> anyhow::Result<PathBuf> {
+    let context = || root.display().to_string();
+    match root.canonicalize() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let plain = std::path::absolute(said).with_context(about)?;
-            Ok(plain.components().collect())
+            let absolute = std::path::absolute(root).with_context(context)?;
+            Ok(absolute.components().collect())
         }
-        found => found.with_context(about),
+        result => result.with_context(context),
     }
 }
 
-/// A root as the API writes it.
+/// Returns a root in the form that the API uses.
 pub(super) fn root_text(root: &Path) -> String {
     escape_bytes(root.as_os_str().as_bytes()).into_owned()
 }
 
-/// The command that lets the daemon watch the project that is meant.
+/// Returns the command that adds the selected project to the daemon.
 pub(crate) fn project_add_command(args: &ProjectArgs) -> String {
     let root = args.project.as_deref().unwrap_or(Path::new("."));
     format!("dossierd project add {}", escape_bytes(root.as_os_str().as_bytes()))

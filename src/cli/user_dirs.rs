@@ -1,10 +1,10 @@
-//! The user's directories, as commands need them.
+//! The user's directories, from the environment.
 
 use anyhow::Context as _;
 
 use crate::config::UserDirs;
 
-/// The user's directories.
+/// Returns the user's directories.
 pub(crate) fn user_dirs() -> anyhow::Result<UserDirs> {
-    UserDirs::from_env().context("cannot tell where the configuration lies")
+    UserDirs::from_env().context("cannot determine the user's directories")
 }

@@ -33,7 +33,7 @@ pub(crate) async fn wait_until_ready(
     views: &Views,
     socket: &Path,
 ) {
-    let mut changes = views.news();
+    let mut world_changes = views.news();
     let mut logged = false;
     loop {
         match timeout(PROBE_TIMEOUT, request_health(socket)).await {
@@ -58,7 +58,7 @@ pub(crate) async fn wait_until_ready(
                 }
             }
         }
-        let _ = timeout(PROBE_TIMEOUT, changes.changed()).await;
+        let _ = timeout(PROBE_TIMEOUT, world_changes.changed()).await;
         sleep(POLL_INTERVAL).await;
     }
 }

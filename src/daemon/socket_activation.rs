@@ -16,7 +16,7 @@ pub(crate) struct InheritedSocket {
     pub(crate) path: PathBuf,
 }
 
-/// Returns the listener passed by systemd, if there is one (sd_listen_fds(3)). Must be called before
+/// Returns the listener passed by systemd, if there is one (`sd_listen_fds(3)`). Must be called before
 /// threads are created, because it removes the variables from the environment.
 pub(crate) fn take_inherited_listener() -> io::Result<Option<InheritedSocket>> {
     let mut descriptors = ListenFd::from_env();

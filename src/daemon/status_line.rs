@@ -19,7 +19,7 @@ pub(crate) async fn update_status_line(
     views: Arc<Views>,
     mut config: watch::Receiver<ConfigState>,
 ) {
-    let mut changes = views.news();
+    let mut world_changes = views.news();
     let mut shown = String::new();
     loop {
         let text = format_status(&views.world(), &config.borrow_and_update());
@@ -29,7 +29,7 @@ pub(crate) async fn update_status_line(
         }
         sleep(STATUS_INTERVAL).await;
         let changed = tokio::select! {
-            changed = changes.changed() => changed,
+            changed = world_changes.changed() => changed,
             changed = config.changed() => changed,
         };
         if changed.is_err() {

@@ -1,4 +1,4 @@
-//! Notifications to systemd (sd_notify(3)): readiness, status, watchdog and timeouts.
+//! Notifications to systemd (`sd_notify(3)`): readiness, status, watchdog and timeouts.
 //!
 //! The daemon works without them: a notification that cannot be sent is logged and otherwise
 //! ignored.

@@ -1,21 +1,22 @@
-//! When to colour: said by an argument, also where the others cannot be understood.
+//! The `--color` argument, which also applies to error messages about the other arguments.
 
 use std::ffi::OsString;
 
 use clap::ValueEnum;
 
-/// When to colour; `NO_COLOR` and `CLICOLOR_FORCE` decide in `auto`.
+/// When to use colour; `NO_COLOR` and `CLICOLOR_FORCE` are respected in `auto`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum Color {
-    /// On a terminal.
+    /// On a terminal
     Auto,
-    /// Also into a pipe.
+    /// Also in a pipe
     Always,
-    /// Not at all.
+    /// Never
     Never,
 }
 
 impl Color {
+    /// Sets the colour choice of both output streams.
     pub(in crate::cli) fn apply(self) {
         match self {
             Self::Auto => anstream::ColorChoice::Auto,
@@ -25,19 +26,19 @@ impl Color {
         .write_global();
     }
 
-    /// What is said of colour in arguments that are not parsed, or cannot be.
+    /// Returns the last valid `--color` of arguments that have not been parsed; `Auto` without one.
     pub(in crate::cli) fn from_raw_args(arguments: impl Iterator<Item = OsString>) -> Self {
         let arguments = arguments.take_while(|argument| argument != "--");
-        let (mut said, mut is_next) = (Self::Auto, false);
+        let (mut choice, mut is_value) = (Self::Auto, false);
         for argument in arguments {
             let text = argument.to_string_lossy();
-            let value = if is_next { Some(&*text) } else { text.strip_prefix("--color=") };
+            let value = if is_value { Some(&*text) } else { text.strip_prefix("--color=") };
             if let Some(color) = value.and_then(|text| Self::from_str(text, false).ok()) {
-                said = color;
+                choice = color;
             }
-            is_next = text == "--color";
+            is_value = text == "--color";
         }
-        said
+        choice
     }
 }
 
@@ -46,8 +47,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_that_is_said_before_the_end_of_options() {
-        for (said, expect) in [
+    fn from_raw_args_returns_the_last_choice_before_the_end_of_options() {
+        for (text, expected) in [
             ("", Color::Auto),
             ("--color=never", Color::Never),
             ("status --color always --nonsense", Color::Always),
@@ -56,8 +57,8 @@ mod tests {
             ("--color", Color::Auto),
             ("-- --color=never", Color::Auto),
         ] {
-            let arguments = said.split_whitespace().map(OsString::from);
-            assert_eq!(Color::from_raw_args(arguments), expect, "{said}");
+            let arguments = text.split_whitespace().map(OsString::from);
+            assert_eq!(Color::from_raw_args(arguments), expected, "{text}");
         }
     }
 }

@@ -1,4 +1,6 @@
-//! What may be written on the command line.
+//! Commands, arguments and help texts.
+//!
+//! Arguments are parsed into typed values here; nothing is read from disk.
 
 mod color;
 mod selection;
@@ -23,11 +25,11 @@ use crate::core::digest::Digest;
 use crate::core::event::{EVENT_TYPE_PREFIX, EVENT_TYPES, parse_event_type};
 use crate::wire::cursor::{CursorError, Since};
 
-/// Says what is missing, deleted or drifted in feature directories.
+/// Report what is missing, deleted or drifted in feature directories
 #[derive(Debug, Parser)]
 #[command(name = "dossierd", version, about, max_term_width = 100)]
 pub(super) struct Cli {
-    /// When to colour.
+    /// When to use colour
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     pub(super) color: Color,
     #[command(subcommand)]
@@ -36,58 +38,64 @@ pub(super) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CliCommand {
-    /// Watch projects: the daemon, in the foreground
-    Run(RunArgs),
-    /// Show all features at a glance, or one
-    Status(StatusArgs),
-    /// Show what is wrong now, then what happens, until Ctrl-C
+    /// Run the daemon in the foreground
     ///
-    /// A daemon is started if none runs: the systemd user unit if it is installed, else one in the
-    /// background. It watches the current project for its life if it does not do so already.
+    /// With glibc the program first executes itself again with `MALLOC_ARENA_MAX=2` and
+    /// `MALLOC_TRIM_THRESHOLD_=131072` in its environment, which keeps the daemon's heap small. The
+    /// process ID stays the same. To avoid this, set both variables yourself.
+    Run(RunArgs),
+    /// Show the state of all features, or of one in detail
+    Status(StatusArgs),
+    /// Show current problems, then follow events until Ctrl-C
+    ///
+    /// If no daemon runs, one is started: the systemd user unit if it is installed, otherwise a
+    /// process in the background. If the daemon does not watch the current project, it watches it
+    /// until the daemon ends.
     Watch(WatchArgs),
-    /// Print the journal of events
+    /// Print the event journal
     Events(EventsArgs),
-    /// Compare what the daemon shows with a fresh scan
+    /// Compare the daemon's state with a new scan
     Verify(OptionalFeatureArgs),
-    /// Let the daemon compare everything with the disk
+    /// Ask the daemon to rescan all projects
     Rescan(OptionalFeatureArgs),
     /// Add, remove or list the projects that the daemon watches
     Project(ProjectsArgs),
     /// Open the dashboard in a browser
     ///
-    /// The page is served on this machine's loopback only, to browsers that this command let in,
-    /// and stays open over restarts of the daemon until it is closed.
+    /// The dashboard listens on the loopback address only and admits only browsers that were opened
+    /// by this command. It stays enabled across restarts of the daemon until `--close`.
     Dashboard(DashboardArgs),
     /// Stop the daemon
     Stop(SocketArgs),
-    /// Look at a project or feature once and print its snapshots; writes nothing
+    /// Scan a project or feature once and print the result; read-only
     Scan(ScanArgs),
-    /// Say by the exit code whether all is complete, in parity and seen; writes nothing
+    /// Check that features are complete and match their baselines
     ///
-    /// Exit codes, the first that applies: 78 a manifest or configuration is broken; 13 something
-    /// could not be seen; 12 incomplete and drifted; 11 drifted; 10 incomplete; 0 none of these.
+    /// The result is the exit code, the first of these that applies: 78 a manifest or the
+    /// configuration is invalid; 13 something could not be read; 12 incomplete and drifted; 11
+    /// drifted; 10 incomplete; 0 none of these. Writes nothing.
     Check(CheckArgs),
     /// List the artifacts of a feature
     Artifacts(ArtifactsArgs),
-    /// Show one artifact with its content
+    /// Show one artifact and its content
     Show(ShowArgs),
     /// Show how a feature differs from its baseline
     Drift(DriftArgs),
-    /// Write a report of a feature that can be attached to a review: one HTML file
+    /// Write an HTML report of a feature, to attach to a review
     Report(ReportArgs),
     /// Accept, show or clear the baseline of a feature
     Baseline(BaselineArgs),
-    /// Install, remove or look at the systemd user service
+    /// Install, remove or show the systemd user service
     Service(ServiceArgs),
-    /// Show, check or begin the configuration
+    /// Show or check the configuration, or write an example
     Config(ConfigArgs),
-    /// Find what keeps dossierd from working well, each with its mend
+    /// Diagnose problems with the installation and suggest fixes
     ///
-    /// Exit codes: 0 nothing is wrong, or only odd; 1 something is wrong.
+    /// Exit codes: 0 no errors, perhaps warnings; 1 errors were found. Changes nothing.
     Doctor(DoctorArgs),
-    /// Show how events are delivered, and what a receiver refused for good
+    /// Show event delivery, and retry or drop dead letters
     Delivery(DeliveryArgs),
-    /// Print a completion script for a shell
+    /// Print a shell completion script
     Completions(CompletionsArgs),
     /// Print the manual page
     Man(ManArgs),
@@ -95,15 +103,15 @@ pub(super) enum CliCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
-    /// Projects to watch, beside those of the configuration
+    /// Projects to watch in addition to the configured ones
     #[arg(value_name = "PROJECT")]
     pub(super) projects: Vec<PathBuf>,
     #[command(flatten)]
     pub(super) socket: SocketArgs,
-    /// What to log: error, warn, info, debug or trace, also by module; else the configuration says
+    /// Log filter: error, warn, info, debug or trace, also by module
     #[arg(long, env = "DOSSIERD_LOG", hide_env_values = true, value_name = "FILTER", value_parser = LogConfig::parse)]
     pub(super) log: Option<LogConfig>,
-    /// Leave the terminal's session, so that the daemon outlives it
+    /// Leave the terminal's session, so that the daemon survives its end
     #[arg(long, hide = true)]
     pub(super) detached: bool,
 }
@@ -112,7 +120,7 @@ pub(super) struct RunArgs {
 pub(super) struct StatusArgs {
     #[command(flatten)]
     pub(super) selection: OptionalFeatureArgs,
-    /// Show it again whenever something changes, until Ctrl-C
+    /// Redraw on every change, until Ctrl-C
     #[arg(long)]
     pub(super) watch: bool,
 }
@@ -121,35 +129,36 @@ pub(super) struct StatusArgs {
 pub(super) struct WatchArgs {
     #[command(flatten)]
     pub(super) selection: OptionalFeatureArgs,
-    /// Begin behind this cursor instead of with the present state
+    /// Start after this cursor instead of with the current state
     #[arg(long, value_name = "CURSOR", value_parser = parse_cursor)]
     pub(super) since: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct EventsArgs {
-    /// Only events of these features: slugs, or paths to their directories
+    /// Features by slug or path; only their events are printed
     #[arg(value_name = "FEATURE")]
     pub(super) features: Vec<OsString>,
-    /// Only events of this type; may be given more than once
+    /// Event type to print; can be repeated
     #[arg(long = "type", value_name = "TYPE", value_parser = event_type_parser())]
     pub(super) types: Vec<String>,
-    /// Begin behind this cursor, instead of with the oldest event that is kept (`start`)
+    /// Start after this cursor instead of at the oldest event
     #[arg(long, value_name = "CURSOR", value_parser = parse_cursor)]
     pub(super) since: Option<String>,
-    /// Go on with what happens, until Ctrl-C
+    /// Follow new events until Ctrl-C
     #[arg(long, short)]
     pub(super) follow: bool,
     #[command(flatten)]
     pub(super) project: ProjectArgs,
 }
 
-/// The types of events, shown without what all begin with; understood as the API does.
+/// Accepts event types with and without their common prefix, like the API; the help shows them
+/// without it.
 fn event_type_parser() -> impl TypedValueParser<Value = String> {
     let short = |kind: &'static str| kind.strip_prefix(EVENT_TYPE_PREFIX).unwrap_or(kind);
     let types = EVENT_TYPES.map(|kind| PossibleValue::new(short(kind)).alias(kind));
     PossibleValuesParser::new(types)
-        .map(|said| parse_event_type(&said).map_or_else(|| said.clone(), str::to_owned))
+        .map(|text| parse_event_type(&text).map_or_else(|| text.clone(), str::to_owned))
 }
 
 #[derive(Debug, Args)]
@@ -160,11 +169,11 @@ pub(super) struct ProjectsArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ProjectsCommand {
-    /// Watch a project from now on
+    /// Watch a project, also after a restart of the daemon
     Add(ProjectPathArgs),
-    /// Watch a project no more; nothing in it is changed
+    /// Stop watching a project; changes nothing in it
     Remove(ProjectPathArgs),
-    /// List the projects
+    /// List the watched projects
     List(DaemonArgs),
 }
 
@@ -179,23 +188,23 @@ pub(super) struct ProjectPathArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ScanArgs {
-    /// A project, a feature, or any directory in one
+    /// Project, feature, or a directory in one
     #[arg(default_value = ".")]
     pub(super) path: PathBuf,
-    /// Print one JSON object a line: the snapshot of each feature
+    /// Print the snapshot of each feature as one line of JSON
     #[arg(long)]
     pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
-    /// A project, a feature, or any directory in one
+    /// Project, feature, or a directory in one
     #[arg(default_value = ".")]
     pub(super) path: PathBuf,
-    /// Also fail on drift of severity `info`, and where completeness is unknown
+    /// Also fail on `info` drift and unknown completeness
     #[arg(long)]
     pub(super) strict: bool,
-    /// Print one JSON object
+    /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
 }
@@ -204,24 +213,24 @@ pub(super) struct CheckArgs {
 pub(super) struct ArtifactsArgs {
     #[command(flatten)]
     pub(super) feature: FeatureArgs,
-    /// Only this class
+    /// List only this class
     #[arg(long, value_name = "CLASS", value_parser = ARTIFACT_CLASSES)]
     pub(super) class: Option<String>,
-    /// Only this work package
+    /// List only this work package
     #[arg(long, value_name = "WP")]
     pub(super) wp: Option<String>,
-    /// Only this step
+    /// List only this step
     #[arg(long, value_name = "STEP")]
     pub(super) step: Option<String>,
-    /// Only required ones
+    /// List only required artifacts
     #[arg(long)]
     pub(super) required: bool,
-    /// Only ones that are not present
+    /// List only artifacts that are not present
     #[arg(long)]
     pub(super) missing: bool,
 }
 
-/// The classes that can be asked for.
+/// Artifact classes that `--class` accepts.
 const ARTIFACT_CLASSES: [&str; 7] =
     ["input", "workflow", "output", "evidence", "policy", "runtime", "other"];
 
@@ -241,13 +250,13 @@ pub(super) struct DriftArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct DashboardArgs {
-    /// Print the address instead of opening a browser
+    /// Print the URL instead of opening a browser
     #[arg(long)]
     pub(super) no_open: bool,
-    /// Close the dashboard, and let no one in any more who was let in
+    /// Disable the dashboard and end all its sessions
     #[arg(long, conflicts_with = "no_open")]
     pub(super) close: bool,
-    /// Print JSON; opens no browser
+    /// Print JSON instead of opening a browser
     #[arg(long)]
     pub(super) json: bool,
     #[command(flatten)]
@@ -258,7 +267,7 @@ pub(super) struct DashboardArgs {
 pub(super) struct ReportArgs {
     #[command(flatten)]
     pub(super) feature: FeatureArgs,
-    /// Where to write it; `-` is standard output
+    /// Output file; `-` is standard output
     #[arg(long, short, value_name = "FILE")]
     pub(super) output: PathBuf,
 }
@@ -271,23 +280,23 @@ pub(super) struct BaselineArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum BaselineCommand {
-    /// Accept the present state as the one to compare with
+    /// Accept the current state as the baseline
     Accept(BaselineAcceptArgs),
-    /// Show what was accepted
+    /// Show the baseline
     Show(FeatureArgs),
-    /// Remove what was accepted
+    /// Remove the baseline
     Clear(FeatureArgs),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct BaselineAcceptArgs {
-    /// Features: slugs, or paths to their directories
+    /// Features, by slug or path
     #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "FEATURE")]
     pub(super) features: Vec<OsString>,
-    /// All features of the project
+    /// Accept all features of the project
     #[arg(long)]
     pub(super) all: bool,
-    /// Accept only if this is still the state's tree hash
+    /// Accept only if the tree hash is still this one
     #[arg(long, value_name = "HASH", conflicts_with = "all", value_parser = parse_tree_hash)]
     pub(super) tree: Option<Digest>,
     #[command(flatten)]
@@ -302,21 +311,20 @@ pub(super) struct DeliveryArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DeliveryCommand {
-    /// List where events are delivered to, and the events that are set aside
+    /// List sinks and dead letters
     List(DaemonArgs),
-    /// Deliver events that are set aside once more, after what came later; and try at once what
-    /// waits
+    /// Send dead letters again, and retry waiting events at once
     Retry(DeadLetterArgs),
-    /// Forget events that are set aside
+    /// Delete dead letters
     Drop(DeadLetterArgs),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct DeadLetterArgs {
-    /// Identities of events, as `delivery list` shows them
+    /// Event IDs, as printed by `delivery list`
     #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "EVENT_ID")]
     pub(super) events: Vec<String>,
-    /// All that are set aside
+    /// Select all dead letters
     #[arg(long)]
     pub(super) all: bool,
     #[command(flatten)]
@@ -325,19 +333,19 @@ pub(super) struct DeadLetterArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct CompletionsArgs {
-    /// The shell
+    /// Shell to generate the script for
     pub(super) shell: Shell,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct ManArgs {
-    /// Write the pages of all commands into this directory instead
+    /// Write the pages of all commands to this directory instead
     #[arg(long, value_name = "DIR")]
     pub(super) dir: Option<PathBuf>,
 }
 
 fn parse_tree_hash(text: &str) -> Result<Digest, &'static str> {
-    Digest::parse(text).ok_or("a tree hash is 64 lower-case hexadecimal digits")
+    Digest::parse(text).ok_or("expected a tree hash: 64 lower-case hexadecimal digits")
 }
 
 fn parse_cursor(text: &str) -> Result<String, CursorError> {

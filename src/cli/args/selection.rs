@@ -1,4 +1,4 @@
-//! Which daemon, project and feature a command is about.
+//! Arguments that select a daemon, a project or a feature; shared by many commands.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -7,10 +7,10 @@ use clap::Args;
 
 use crate::cli::user_dirs::user_dirs;
 
-/// Which daemon is meant.
+/// Selects the daemon.
 #[derive(Debug, Clone, Args)]
 pub(in crate::cli) struct SocketArgs {
-    /// The daemon's socket
+    /// Path of the daemon's socket
     #[arg(long, env = "DOSSIERD_SOCKET", hide_env_values = true, value_name = "PATH")]
     pub(in crate::cli) socket: Option<PathBuf>,
 }
@@ -24,10 +24,10 @@ pub(in crate::cli) struct DaemonArgs {
     pub(in crate::cli) socket: SocketArgs,
 }
 
-/// Which project is meant.
+/// Selects a project.
 #[derive(Debug, Clone, Args)]
 pub(in crate::cli) struct ProjectArgs {
-    /// Root of the project, instead of the one that the current directory is in
+    /// Root of the project [default: that of the current directory]
     #[arg(long, value_name = "ROOT")]
     pub(in crate::cli) project: Option<PathBuf>,
     /// Print JSON
@@ -37,26 +37,26 @@ pub(in crate::cli) struct ProjectArgs {
     pub(in crate::cli) socket: SocketArgs,
 }
 
-/// Which feature is meant.
+/// Selects a feature.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct FeatureArgs {
-    /// A feature: its slug, or a path to its directory
+    /// Feature, by slug or path
     pub(in crate::cli) feature: OsString,
     #[command(flatten)]
     pub(in crate::cli) project: ProjectArgs,
 }
 
-/// One feature, or all of a project.
+/// Selects one feature, or all features of a project.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct OptionalFeatureArgs {
-    /// A feature: its slug, or a path to its directory
+    /// Feature, by slug or path
     pub(in crate::cli) feature: Option<OsString>,
     #[command(flatten)]
     pub(in crate::cli) project: ProjectArgs,
 }
 
 impl SocketArgs {
-    /// Where the daemon is looked for.
+    /// Returns the path of the socket: the argument, or the default.
     pub(in crate::cli) fn path(&self) -> anyhow::Result<PathBuf> {
         match &self.socket {
             Some(path) => Ok(path.clone()),

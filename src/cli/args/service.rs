@@ -1,4 +1,4 @@
-//! What may be written after `service`, `config` and `doctor`.
+//! Arguments of `service`, `config` and `doctor`.
 
 use std::path::PathBuf;
 
@@ -14,30 +14,32 @@ pub(in crate::cli) struct ServiceArgs {
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum ServiceCommand {
-    /// Write the units for this program, enable and start them, and wait until all is indexed
+    /// Install, enable and start the service, and wait until it is ready
     Install(ServiceInstallArgs),
-    /// Stop the service and take its units away; what was indexed stays
+    /// Stop the service and remove its units; keeps the index
     Uninstall(ServiceUninstallArgs),
-    /// Show whether it is installed and runs; the exit code is 3 where it does not run
+    /// Show the state of the service; exit code 3 if it does not run
     Status(ServiceStatusArgs),
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ServiceInstallArgs {
-    /// Projects to watch from now on, instead of the one that the current directory is in
+    /// Projects to add [default: that of the current directory]
     #[arg(value_name = "PROJECT")]
     pub(in crate::cli) projects: Vec<PathBuf>,
-    /// Only say what would be done
+    /// Print what would be done without doing it
     #[arg(long)]
     pub(in crate::cli) dry_run: bool,
-    /// Harden the service by user namespaces, too; it does not start where these are denied
+    /// Also use hardening that needs user namespaces
+    ///
+    /// The service does not start on systems that deny user namespaces to users.
     #[arg(long)]
     pub(in crate::cli) namespaces: bool,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ServiceUninstallArgs {
-    /// Only say what would be done
+    /// Print what would be done without doing it
     #[arg(long)]
     pub(in crate::cli) dry_run: bool,
 }
@@ -57,19 +59,19 @@ pub(in crate::cli) struct ConfigArgs {
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum ConfigCommand {
-    /// Print the configuration that is in force, with all defaults
+    /// Print the effective configuration with all defaults
     Show(ConfigFileArgs),
-    /// Say what is wrong with the configuration; the exit code is 78 where something is
+    /// Check the configuration; exit code 78 if it is invalid
     Check(ConfigFileArgs),
-    /// Print where the configuration lies
+    /// Print the path of the configuration file
     Path,
-    /// Write an example with all keys and defaults beside the configuration
+    /// Write an example with all keys and defaults
     Init,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ConfigFileArgs {
-    /// Another file than the user's configuration
+    /// Configuration file [default: the user's]
     pub(in crate::cli) file: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]

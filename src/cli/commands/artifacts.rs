@@ -1,4 +1,4 @@
-//! `dossierd artifacts`: the artifacts of a feature.
+//! `dossierd artifacts`: lists the artifacts of a feature.
 
 use std::io::Write as _;
 
@@ -14,13 +14,13 @@ use crate::core::path::escape_unprintable;
 use crate::wire::artifacts::{ArtifactFilters, ArtifactList};
 
 pub(crate) fn run(args: &ArtifactsArgs) -> anyhow::Result<CommandExit> {
-    if let Some(asked) = FeatureQuery::run(&args.feature, |place| request_path(args, place))? {
+    if let Some(query) = FeatureQuery::run(&args.feature, |scope| request_path(args, scope))? {
         if args.feature.project.json {
-            output::print_body(&asked.response.body)?;
+            output::print_body(&query.response.body)?;
         } else {
-            show(args, asked.response.parse()?)?;
+            show(args, query.response.parse()?)?;
         }
-        return asked.finish();
+        return query.finish();
     }
     let target = LocalTarget::from_feature_args(&args.feature)?;
     let feature = target.scan_one()?;
@@ -35,8 +35,8 @@ pub(crate) fn run(args: &ArtifactsArgs) -> anyhow::Result<CommandExit> {
     Ok(target.finish())
 }
 
-fn request_path(args: &ArtifactsArgs, place: &Scope) -> Request {
-    let request = place
+fn request_path(args: &ArtifactsArgs, scope: &Scope) -> Request {
+    let request = scope
         .request_path("/api/dossier/artifacts")
         .with_optional("class", args.class.as_deref())
         .with_optional("wp_id", args.wp.as_deref())
@@ -76,7 +76,7 @@ fn print(list: &ArtifactList<'_>) -> anyhow::Result<()> {
     }
     writeln!(out, "{} of {} artifacts", list.artifacts.len(), list.total_count)?;
     if list.tombstones > 0 {
-        writeln!(out, "{} of the {} deleted after a scan", list.tombstones, list.total_count)?;
+        writeln!(out, "{} of {} were deleted after a scan", list.tombstones, list.total_count)?;
     }
     Ok(out.flush()?)
 }

@@ -1,4 +1,4 @@
-//! `dossierd baseline accept|show|clear`: the state that a person accepts.
+//! `dossierd baseline accept|show|clear`: the accepted state that drift is measured against.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::cli::args::{BaselineAcceptArgs, BaselineArgs, BaselineCommand, Featur
 use crate::cli::daemon::query;
 use crate::cli::daemon::query::{FeatureQuery, ProjectQuery};
 use crate::cli::exit::CommandExit;
-use crate::cli::local::target::LocalTarget;
+use crate::cli::local::target::{LocalTarget, ONE_TIME_SCAN_NOTE};
 use crate::cli::render::{labels, output};
 use crate::cli::scope::Scope;
 use crate::core::baseline::BaselineFile;
@@ -47,102 +47,104 @@ fn accept(args: &BaselineAcceptArgs) -> anyhow::Result<CommandExit> {
             args.features.iter().map(|name| LocalTarget::from_feature_name(name, &args.project));
         named.collect::<anyhow::Result<_>>()?
     };
-    output::note("no daemon is asked; scanned once");
-    let (mut refused, mut broken) = (false, false);
+    output::note(ONE_TIME_SCAN_NOTE);
+    let (mut has_failed, mut has_invalid_file) = (false, false);
     for target in &targets {
         let mut features = Vec::new();
         target.scan_for_baseline(|feature| features.push(feature))?;
         for feature in &features {
             if let Err(error) = accept_one(target, feature, args.tree, args) {
-                refused = true;
+                has_failed = true;
                 output::error(&format!("{}: {error:#}", feature.dossier.context.feature_slug));
             }
         }
-        broken |= target.finish() == CommandExit::InvalidFile;
+        has_invalid_file |= target.finish() == CommandExit::InvalidFile;
     }
-    Ok(accept_exit(broken, refused))
+    Ok(accept_exit(has_invalid_file, has_failed))
 }
 
-/// With which code that ends.
-fn accept_exit(broken: bool, refused: bool) -> CommandExit {
-    match (broken, refused) {
+/// Returns the exit code of `accept`.
+fn accept_exit(has_invalid_file: bool, has_failed: bool) -> CommandExit {
+    match (has_invalid_file, has_failed) {
         (true, _) => CommandExit::InvalidFile,
         (false, true) => CommandExit::Failed,
         (false, false) => CommandExit::Success,
     }
 }
 
-/// Asks the daemon to accept; `None` where none watches what is meant.
+/// Accepts through the daemon; returns `None` if none watches the project.
 fn accept_through_daemon(args: &BaselineAcceptArgs) -> anyhow::Result<Option<CommandExit>> {
-    let places: Vec<Scope> = if args.all {
+    let scopes: Vec<Scope> = if args.all {
         vec![Scope::resolve(None, &args.project)?]
     } else {
         let named = args.features.iter().map(|name| Scope::resolve(Some(name), &args.project));
         named.collect::<anyhow::Result<_>>()?
     };
-    let Some(place) = places.first().cloned() else { return Ok(None) };
-    let Some(ProjectQuery { connection: mut link, status }) =
-        ProjectQuery::run(&args.project, &place)?
+    let Some(scope) = scopes.first().cloned() else { return Ok(None) };
+    let Some(ProjectQuery { mut connection, status }) = ProjectQuery::run(&args.project, &scope)?
     else {
         return Ok(None);
     };
-    let meant = if args.all { all_features(&status, &place)? } else { places };
-    let mut refused = false;
-    for place in &meant {
-        // A baseline that cannot be understood is replaced only where its feature is named.
+    let selected = if args.all { all_features(&status, &scope)? } else { scopes };
+    let mut has_failed = false;
+    for scope in &selected {
+        // A corrupt baseline is replaced only if its feature was named.
         let request = AcceptRequest { tree_hash_sha256: args.tree, replace_corrupt: !args.all };
         let body = serde_json::to_vec(&request)?;
-        let answer = link.post(&place.request_path("/api/dossier/baseline"), body);
-        match answer.and_then(|answer| Ok((answer.parse::<AcceptResponse<'_>>()?, answer.body))) {
+        let response = connection.post(&scope.request_path("/api/dossier/baseline"), body);
+        match response
+            .and_then(|response| Ok((response.parse::<AcceptResponse<'_>>()?, response.body)))
+        {
             Ok((_, body)) if args.project.json => {
                 output::ignore_closed_pipe(output::print_body(&body).map_err(anyhow::Error::from))?;
             }
-            Ok((answer, _)) => output::ignore_closed_pipe(print_accepted(&answer))?,
+            Ok((response, _)) => output::ignore_closed_pipe(print_accepted(&response))?,
             Err(error) => {
-                refused = true;
-                let slug = place.feature.as_deref().unwrap_or_default();
+                has_failed = true;
+                let slug = scope.feature.as_deref().unwrap_or_default();
                 output::error(&format!("{slug}: {error:#}"));
             }
         }
     }
-    let broken = query::finish_with_status(&status, &place) == CommandExit::InvalidFile;
-    Ok(Some(accept_exit(broken, refused)))
+    let has_invalid_file = query::finish_with_status(&status, &scope) == CommandExit::InvalidFile;
+    Ok(Some(accept_exit(has_invalid_file, has_failed)))
 }
 
-/// The features of the project that `place` means.
-fn all_features(status: &Status<'_>, place: &Scope) -> anyhow::Result<Vec<Scope>> {
-    let Some(project) = place.find_project(status) else {
-        bail!("no project is meant; name one with --project");
+/// Returns a scope for each existing feature of the project.
+fn all_features(status: &Status<'_>, scope: &Scope) -> anyhow::Result<Vec<Scope>> {
+    let Some(project) = scope.find_project(status) else {
+        bail!("no project is selected; name one with --project");
     };
-    let there = project.features.iter().filter(|feature| feature.watch != FeatureWatchState::Gone);
-    Ok(there
+    let existing =
+        project.features.iter().filter(|feature| feature.watch != FeatureWatchState::Gone);
+    Ok(existing
         .map(|feature| Scope {
             feature: Some(feature.feature_slug.to_string()),
-            root: place.root.clone(),
+            root: scope.root.clone(),
         })
         .collect())
 }
 
-/// Says what was accepted.
-fn print_accepted(answer: &AcceptResponse<'_>) -> anyhow::Result<()> {
-    let (accepted, slug) = (&answer.accepted, escape_unprintable(&answer.overview.feature_slug));
-    if let Some(why) = &accepted.replaced_corrupt {
-        output::warn(&format!(
-            "{slug}: the baseline that was there is replaced; it could not be used: {why}"
-        ));
+/// Prints what was accepted.
+fn print_accepted(response: &AcceptResponse<'_>) -> anyhow::Result<()> {
+    let (accepted, slug) =
+        (&response.accepted, escape_unprintable(&response.overview.feature_slug));
+    if let Some(cause) = &accepted.replaced_corrupt {
+        output::warn(&format!("{slug}: replaced a corrupt baseline: {cause}"));
     }
-    let counts = answer.overview.artifact_counts;
-    let absent = counts.total.saturating_sub(accepted.artifacts as u64);
+    let counts = response.overview.artifact_counts;
+    let missing = counts.total.saturating_sub(accepted.artifacts as u64);
     let hash = accepted.tree_hash_sha256.as_ref().map(labels::short_hash).unwrap_or_default();
     let mut out = output::stdout_human();
     writeln!(out, "{}: accepted {} artifacts, tree {hash}", slug.bold(), accepted.artifacts)?;
-    if absent > 0 {
-        writeln!(out, "    {absent} that are listed and not present are no part of it")?;
+    if missing > 0 {
+        writeln!(out, "    {missing} missing artifacts are not part of the baseline")?;
     }
     Ok(out.flush()?)
 }
 
-/// Accepts the state of one feature, unless it cannot be seen whole or is not the one meant.
+/// Accepts the state of one scanned feature. Fails if it was not completely readable, or if its tree
+/// hash is not `tree`.
 fn accept_one(
     target: &LocalTarget,
     feature: &Feature,
@@ -152,57 +154,60 @@ fn accept_one(
     let corrupt = if args.all { OnCorruptBaseline::Refuse } else { OnCorruptBaseline::Replace };
     let at = Timestamp::from(SystemTime::now());
     let baseline = match core_accept(feature, tree, corrupt, at) {
-        Err(AcceptError::CorruptBaseline(why)) => bail!("{why}; name the feature to replace it"),
+        Err(AcceptError::CorruptBaseline(cause)) => {
+            bail!("{cause}; name the feature to replace it")
+        }
         accepted => accepted?,
     };
     let mut text = serde_json::to_vec_pretty(&baseline)?;
     text.push(b'\n');
     target.project.write_baseline(&feature.dossier.context.feature_slug, &text)?;
-    let now = with_baseline(feature, BaselineFile::Valid(Box::new(baseline.clone())));
+    let accepted_feature = with_baseline(feature, BaselineFile::Valid(Box::new(baseline.clone())));
     let accepted = AcceptedBaseline::replacing(&feature.metadata.baseline, &baseline);
-    let answer = AcceptResponse { overview: Overview::from(&now), synced: None, accepted };
+    let response =
+        AcceptResponse { overview: Overview::from(&accepted_feature), synced: None, accepted };
     output::ignore_closed_pipe(if args.project.json {
-        output::print_json(&answer).map_err(anyhow::Error::from)
+        output::print_json(&response).map_err(anyhow::Error::from)
     } else {
-        print_accepted(&answer)
+        print_accepted(&response)
     })
 }
 
-/// The feature as it is with another baseline.
+/// Returns the feature with another baseline and the drift from it.
 fn with_baseline(feature: &Feature, baseline: BaselineFile) -> Feature {
-    let bearings = FeatureMetadata { baseline, ..(*feature.metadata).clone() };
-    let drift = judge_drift(&feature.dossier.context, &bearings, || (*feature.snapshot).clone());
-    Feature { metadata: Arc::new(bearings), drift, ..feature.clone() }
+    let metadata = FeatureMetadata { baseline, ..(*feature.metadata).clone() };
+    let drift = judge_drift(&feature.dossier.context, &metadata, || (*feature.snapshot).clone());
+    Feature { metadata: Arc::new(metadata), drift, ..feature.clone() }
 }
 
 fn show(args: &FeatureArgs) -> anyhow::Result<CommandExit> {
-    if let Some(asked) =
-        FeatureQuery::run(args, |place| place.request_path("/api/dossier/baseline"))?
+    if let Some(query) =
+        FeatureQuery::run(args, |scope| scope.request_path("/api/dossier/baseline"))?
     {
         if args.project.json {
-            output::print_body(&asked.response.body)?;
+            output::print_body(&query.response.body)?;
         } else {
-            print_baseline(&asked.response.parse()?)?;
+            print_baseline(&query.response.parse()?)?;
         }
-        return asked.finish();
+        return query.finish();
     }
     let target = LocalTarget::from_feature_args(args)?;
     let feature = target.scan_one()?;
-    let shown = BaselineDetail::from(&feature);
+    let detail = BaselineDetail::from(&feature);
     if args.project.json {
-        output::print_json(&shown)?;
+        output::print_json(&detail)?;
     } else {
-        print_baseline(&shown)?;
+        print_baseline(&detail)?;
     }
     Ok(target.finish())
 }
 
-fn print_baseline(shown: &BaselineDetail<'_>) -> anyhow::Result<()> {
+fn print_baseline(detail: &BaselineDetail<'_>) -> anyhow::Result<()> {
     let mut out = output::stdout_human();
-    let verdict = labels::drift_state_label(shown.drift_state, shown.drift_severity);
-    writeln!(out, "{}: {verdict}", escape_unprintable(&shown.feature_slug).bold())?;
-    writeln!(out, "{}", escape_unprintable(&shown.detail))?;
-    if let Some(baseline) = &shown.baseline {
+    let drift = labels::drift_state_label(detail.drift_state, detail.drift_severity);
+    writeln!(out, "{}: {drift}", escape_unprintable(&detail.feature_slug).bold())?;
+    writeln!(out, "{}", escape_unprintable(&detail.detail))?;
+    if let Some(baseline) = &detail.baseline {
         let key = &baseline.baseline_key;
         let artifacts = baseline.artifacts.as_ref().map(|list| list.len().to_string());
         writeln!(out)?;
@@ -231,8 +236,8 @@ fn clear(args: &FeatureArgs) -> anyhow::Result<CommandExit> {
     if args.project.json {
         let feature = target.scan_one()?;
         let cleared = target.project.clear_baseline(&feature.dossier.context.feature_slug)?;
-        let now = with_baseline(&feature, BaselineFile::Absent);
-        let overview = Overview::from(&now);
+        let cleared_feature = with_baseline(&feature, BaselineFile::Absent);
+        let overview = Overview::from(&cleared_feature);
         output::print_json(&ClearResponse { overview, synced: None, cleared })?;
         return Ok(target.finish());
     }
@@ -243,30 +248,29 @@ fn clear(args: &FeatureArgs) -> anyhow::Result<CommandExit> {
     Ok(target.finish())
 }
 
-/// Asks the daemon to clear; `None` where none watches the feature.
+/// Clears through the daemon; returns `None` if none watches the project.
 fn clear_through_daemon(args: &FeatureArgs) -> anyhow::Result<Option<CommandExit>> {
-    let place = Scope::resolve(Some(&args.feature), &args.project)?;
-    let Some(ProjectQuery { connection: mut link, status }) =
-        ProjectQuery::run(&args.project, &place)?
+    let scope = Scope::resolve(Some(&args.feature), &args.project)?;
+    let Some(ProjectQuery { mut connection, status }) = ProjectQuery::run(&args.project, &scope)?
     else {
         return Ok(None);
     };
-    let answer = link.delete(&place.request_path("/api/dossier/baseline"))?;
-    let slug = place.feature.as_deref().unwrap_or_default();
-    // Where the baseline was all that was left of the feature, nothing is answered.
-    let is_forgotten = answer.status == 204;
-    match (args.project.json, is_forgotten) {
+    let response = connection.delete(&scope.request_path("/api/dossier/baseline"))?;
+    let slug = scope.feature.as_deref().unwrap_or_default();
+    // 204: the feature was removed before, and only its baseline was left.
+    let is_removed = response.status == 204;
+    match (args.project.json, is_removed) {
         (true, true) => output::print_json(&json!({"feature_slug": slug, "cleared": true}))?,
-        (true, false) => output::print_body(&answer.body)?,
+        (true, false) => output::print_body(&response.body)?,
         (false, true) => print_cleared(slug, true)?,
-        (false, false) => print_cleared(slug, answer.parse::<ClearResponse<'_>>()?.cleared)?,
+        (false, false) => print_cleared(slug, response.parse::<ClearResponse<'_>>()?.cleared)?,
     }
-    Ok(Some(query::finish_with_status(&status, &place)))
+    Ok(Some(query::finish_with_status(&status, &scope)))
 }
 
 fn print_cleared(slug: &str, cleared: bool) -> anyhow::Result<()> {
     let mut out = output::stdout_human();
-    let words = if cleared { "baseline cleared" } else { "there was no baseline" };
-    writeln!(out, "{}: {words}", escape_unprintable(slug).bold())?;
+    let result = if cleared { "baseline cleared" } else { "there was no baseline" };
+    writeln!(out, "{}: {result}", escape_unprintable(slug).bold())?;
     Ok(out.flush()?)
 }

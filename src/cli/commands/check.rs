@@ -1,4 +1,4 @@
-//! `dossierd check`: the verdict of a project for continuous integration, by exit code.
+//! `dossierd check`: evaluates a project for continuous integration; the exit code is the result.
 
 use std::io::Write as _;
 
@@ -17,7 +17,7 @@ use crate::core::feature::Feature;
 use crate::core::feature_context::{Completeness, UnknownReason};
 use crate::wire::overview::Overview;
 
-/// What a verdict needs of one feature.
+/// The facts about one feature that decide the exit code.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct FeatureCheck {
     incomplete: bool,
@@ -26,7 +26,7 @@ struct FeatureCheck {
     drift: Option<Severity>,
 }
 
-/// `check --json`.
+/// The output of `check --json`.
 #[derive(Serialize)]
 struct CheckReport<'a> {
     exit_code: u8,
@@ -44,33 +44,33 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<CommandExit> {
     };
     let mut features = Vec::with_capacity(target.features.len());
     target.scan(|feature| feature, |feature| features.push(feature))?;
-    let files = target.diagnostics();
-    let findings: Vec<FeatureCheck> = features.iter().map(FeatureCheck::from_feature).collect();
+    let diagnostics = target.diagnostics();
+    let checks: Vec<FeatureCheck> = features.iter().map(FeatureCheck::from_feature).collect();
     let exit = evaluate(
-        !files.errors.is_empty(),
+        !diagnostics.errors.is_empty(),
         target.discovery_error.is_some(),
-        &findings,
+        &checks,
         args.strict,
     );
     let printed = if args.json {
         output::print_json(&CheckReport {
             exit_code: exit.code(),
             strict: args.strict,
-            errors: &files.errors,
-            warnings: &files.warnings,
+            errors: &diagnostics.errors,
+            warnings: &diagnostics.warnings,
             skipped: &target.skipped,
             features: features.iter().map(Overview::from).collect(),
         })
         .map_err(anyhow::Error::from)
     } else {
-        print(&features, &findings)
+        print(&features, &checks)
     };
     output::ignore_closed_pipe(printed)?;
-    print_diagnostics(&target, &files);
+    print_diagnostics(&target, &diagnostics);
     Ok(exit)
 }
 
-/// A configuration that is broken is a verdict too.
+/// Prints the JSON result for an invalid configuration, which ends the command before the scan.
 fn report_invalid_config(args: &CheckArgs, error: anyhow::Error) -> anyhow::Result<CommandExit> {
     if let (true, Some(file)) = (args.json, error.downcast_ref::<FileError>()) {
         output::print_json(&CheckReport {
@@ -88,8 +88,9 @@ fn report_invalid_config(args: &CheckArgs, error: anyhow::Error) -> anyhow::Resu
 impl FeatureCheck {
     fn from_feature(feature: &Feature) -> Self {
         let mut artifacts = feature.dossier.artifacts.iter();
-        let unreadable = artifacts.any(|a| a.error_reason() == Some(ErrorReason::Unreadable));
-        let doubted = match feature.dossier.context.unknown_reason {
+        let has_unreadable_artifact =
+            artifacts.any(|a| a.error_reason() == Some(ErrorReason::Unreadable));
+        let is_unreadable = match feature.dossier.context.unknown_reason {
             Some(
                 UnknownReason::LimitExceeded(_)
                 | UnknownReason::Unreadable(_)
@@ -102,30 +103,32 @@ impl FeatureCheck {
         Self {
             incomplete: completeness == Completeness::Incomplete,
             unknown: completeness == Completeness::Unknown,
-            // A baseline that cannot be read leaves drift unseen.
-            unreadable: doubted
+            // With a corrupt baseline drift is unknown.
+            unreadable: is_unreadable
                 || feature.metadata.step_unreadable
                 || feature.drift.state == Some(DriftState::BaselineCorrupt)
-                || unreadable,
+                || has_unreadable_artifact,
             drift: feature.drift.severity,
         }
     }
 }
 
-/// The first exit code that applies (contract, section 8).
+/// Returns the first exit code that applies, see `docs/specification.md#check-exit-codes`.
 fn evaluate(
-    broken_file: bool,
-    undiscovered: bool,
-    findings: &[FeatureCheck],
+    has_invalid_file: bool,
+    discovery_failed: bool,
+    checks: &[FeatureCheck],
     strict: bool,
 ) -> CommandExit {
     let drift_from = if strict { Severity::Info } else { Severity::Warning };
-    let drifted = findings.iter().any(|f| f.drift.is_some_and(|severity| severity >= drift_from));
-    let incomplete = findings.iter().any(|f| f.incomplete);
-    let unseen = undiscovered || findings.iter().any(|f| f.unreadable || (strict && f.unknown));
+    let drifted =
+        checks.iter().any(|check| check.drift.is_some_and(|severity| severity >= drift_from));
+    let incomplete = checks.iter().any(|check| check.incomplete);
+    let is_indeterminate = |check: &FeatureCheck| check.unreadable || (strict && check.unknown);
+    let indeterminate = discovery_failed || checks.iter().any(is_indeterminate);
     match () {
-        () if broken_file => CommandExit::InvalidFile,
-        () if unseen => CommandExit::Indeterminate,
+        () if has_invalid_file => CommandExit::InvalidFile,
+        () if indeterminate => CommandExit::Indeterminate,
         () if incomplete && drifted => CommandExit::IncompleteAndDrifted,
         () if drifted => CommandExit::Drifted,
         () if incomplete => CommandExit::Incomplete,
@@ -133,42 +136,44 @@ fn evaluate(
     }
 }
 
-fn print(features: &[Feature], findings: &[FeatureCheck]) -> anyhow::Result<()> {
+fn print(features: &[Feature], checks: &[FeatureCheck]) -> anyhow::Result<()> {
     let mut out = output::stdout_human();
     for feature in features {
         let completeness = feature.snapshot.completeness_status;
         let slug = &feature.dossier.context.feature_slug;
-        let words = (labels::completeness_label(completeness), labels::drift_label(&feature.drift));
-        writeln!(out, "{}: {}, {}", slug.bold(), words.0, words.1)?;
+        let completeness = labels::completeness_label(completeness);
+        let drift = labels::drift_label(&feature.drift);
+        writeln!(out, "{}: {completeness}, {drift}", slug.bold())?;
         for line in labels::feature_problems(feature) {
             writeln!(out, "    {line}")?;
         }
     }
-    let count = |is: &dyn Fn(&FeatureCheck) -> bool| findings.iter().filter(|f| is(f)).count();
-    let are = |state| features.iter().filter(|f| f.drift.state == Some(state)).count();
-    let for_another = match are(DriftState::KeyMismatch) {
+    let count =
+        |has: &dyn Fn(&FeatureCheck) -> bool| checks.iter().filter(|check| has(check)).count();
+    let count_drift = |state| features.iter().filter(|f| f.drift.state == Some(state)).count();
+    let key_mismatches = match count_drift(DriftState::KeyMismatch) {
         0 => String::new(),
-        count => format!(", {count} with a baseline for another key"),
+        count => format!(", {count} with a key mismatch"),
     };
     writeln!(
         out,
-        "{} checked: {} incomplete, {} unknown, {} not seen whole, {} drifted{for_another}",
+        "{} checked: {} incomplete, {} unknown, {} unreadable, {} drifted{key_mismatches}",
         features.len(),
-        count(&|f| f.incomplete),
-        count(&|f| f.unknown),
-        count(&|f| f.unreadable),
-        are(DriftState::Drifted),
+        count(&|check| check.incomplete),
+        count(&|check| check.unknown),
+        count(&|check| check.unreadable),
+        count_drift(DriftState::Drifted),
     )?;
     Ok(out.flush()?)
 }
 
-fn print_diagnostics(target: &LocalTarget, files: &ProjectDiagnostics) {
+fn print_diagnostics(target: &LocalTarget, diagnostics: &ProjectDiagnostics) {
     for skipped in &target.skipped {
-        output::warn(&format!("{} is skipped: {}", skipped.name, skipped.reason));
+        output::warn(&labels::skipped_dir(skipped));
     }
-    files.print();
-    if let Some(why) = &target.discovery_error {
-        output::error(why);
+    diagnostics.print();
+    if let Some(error) = &target.discovery_error {
+        output::error(error);
     }
 }
 
@@ -177,15 +182,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_that_applies() {
+    fn evaluate_returns_the_first_exit_code_that_applies() {
         let clean = FeatureCheck::default();
         let incomplete = FeatureCheck { incomplete: true, ..clean };
         let unknown = FeatureCheck { unknown: true, ..clean };
-        let unseen = FeatureCheck { unreadable: true, ..clean };
+        let unreadable = FeatureCheck { unreadable: true, ..clean };
         let drift = |severity| FeatureCheck { drift: Some(severity), ..clean };
         let (info, warning) = (drift(Severity::Info), drift(Severity::Warning));
-        // broken file, undiscovered, findings, code, strict code
-        for (broken, undiscovered, findings, code, strict) in [
+        // invalid file, discovery failed, checks, exit code, exit code with --strict
+        for (has_invalid_file, discovery_failed, checks, code, strict) in [
             (false, false, vec![], 0, 0),
             (false, false, vec![clean], 0, 0),
             (false, false, vec![clean, incomplete], 10, 10),
@@ -195,19 +200,19 @@ mod tests {
             (false, false, vec![info, incomplete], 10, 12),
             (false, false, vec![warning, incomplete], 12, 12),
             (false, false, vec![unknown], 0, 13),
-            (false, false, vec![unseen, warning, incomplete], 13, 13),
+            (false, false, vec![unreadable, warning, incomplete], 13, 13),
             (false, true, vec![], 13, 13),
-            (true, true, vec![unseen, incomplete], 78, 78),
+            (true, true, vec![unreadable, incomplete], 78, 78),
         ] {
             assert_eq!(
-                evaluate(broken, undiscovered, &findings, false).code(),
+                evaluate(has_invalid_file, discovery_failed, &checks, false).code(),
                 code,
-                "{findings:?}"
+                "{checks:?}"
             );
             assert_eq!(
-                evaluate(broken, undiscovered, &findings, true).code(),
+                evaluate(has_invalid_file, discovery_failed, &checks, true).code(),
                 strict,
-                "{findings:?}"
+                "{checks:?}"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! `dossierd completions` and `dossierd man`: made from the commands' own descriptions.
+//! `dossierd completions` and `dossierd man`: generated from the definitions of the arguments.
 
 use std::fs;
 use std::io::Write as _;

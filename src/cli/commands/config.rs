@@ -1,4 +1,4 @@
-//! `dossierd config`: what is in force, what is wrong, where it lies, and how to begin.
+//! `dossierd config show|check|path|init`: prints or checks the configuration, or writes an example.
 
 use std::fs;
 use std::io::Write as _;
@@ -10,12 +10,13 @@ use serde::Serialize;
 use crate::cli::args::{ConfigArgs, ConfigCommand, ConfigFileArgs};
 use crate::cli::exit::CommandExit;
 use crate::cli::render::output;
+use crate::cli::replace_file::replace_file;
 use crate::cli::user_dirs::user_dirs;
 use crate::config::{Config, EXAMPLE, LoadedConfig};
 use crate::core::diagnostics::FileError;
 use crate::core::path::escape_unprintable;
 
-/// What `check --json` says.
+/// The output of `config check --json`.
 #[derive(Serialize)]
 struct ConfigReport<'a> {
     path: String,
@@ -33,10 +34,10 @@ pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<CommandExit> {
     }
 }
 
-/// The file that is meant. One that is named must be there.
+/// Returns the path of the configuration. A named file must exist.
 fn config_path(args: &ConfigFileArgs) -> anyhow::Result<PathBuf> {
     match &args.file {
-        Some(file) if !file.exists() => bail!("{} is not there", file.display()),
+        Some(file) if !file.exists() => bail!("{} does not exist", file.display()),
         Some(file) => Ok(file.clone()),
         None => Ok(user_dirs()?.config_file()),
     }
@@ -50,14 +51,14 @@ fn show(args: &ConfigFileArgs) -> anyhow::Result<CommandExit> {
         return Ok(CommandExit::Success);
     }
     if !file.exists() {
-        output::note(&format!("{} is not there: these are the defaults", file.display()));
+        output::note(&format!("{} does not exist; these are the defaults", file.display()));
     }
-    let text = serde_yaml::to_string(&effective).context("cannot write the configuration")?;
-    let mut to = output::stdout_human();
+    let text = serde_yaml::to_string(&effective).context("cannot format the configuration")?;
+    let mut out = output::stdout_human();
     for line in text.lines() {
-        writeln!(to, "{}", escape_unprintable(line))?;
+        writeln!(out, "{}", escape_unprintable(line))?;
     }
-    to.flush()?;
+    out.flush()?;
     Ok(CommandExit::Success)
 }
 
@@ -65,11 +66,11 @@ fn check(args: &ConfigFileArgs) -> anyhow::Result<CommandExit> {
     let file = config_path(args)?;
     let LoadedConfig { config, state } = LoadedConfig::from_file(&file);
     let warnings = config.as_ref().map(warnings).unwrap_or_default();
-    let broken = !state.errors.is_empty();
+    let is_invalid = !state.errors.is_empty();
     if args.json {
         output::print_json(&ConfigReport {
             path: file.display().to_string(),
-            state: if broken { "broken" } else { "ok" },
+            state: if is_invalid { "broken" } else { "ok" },
             errors: &state.errors,
             warnings: &warnings,
         })?;
@@ -80,71 +81,75 @@ fn check(args: &ConfigFileArgs) -> anyhow::Result<CommandExit> {
         for warning in &warnings {
             output::warn(warning);
         }
-        if !broken {
-            let there = if file.exists() { "is sound" } else { "is not there: all is default" };
-            let mut to = output::stdout_human();
-            writeln!(to, "{} {there}", escape_unprintable(&file.display().to_string()))?;
-            to.flush()?;
+        if !is_invalid {
+            let result =
+                if file.exists() { "is valid" } else { "does not exist; the defaults apply" };
+            let mut out = output::stdout_human();
+            writeln!(out, "{} {result}", escape_unprintable(&file.display().to_string()))?;
+            out.flush()?;
         }
     }
-    Ok(if broken { CommandExit::InvalidFile } else { CommandExit::Success })
+    Ok(if is_invalid { CommandExit::InvalidFile } else { CommandExit::Success })
 }
 
-/// What can be said and is most likely not meant.
+/// Returns settings that are valid and probably mistakes.
 fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
-    for (place, project) in config.projects.iter().enumerate() {
-        let shown = project.path.display();
+    for (index, project) in config.projects.iter().enumerate() {
+        let path = project.path.display();
         if !project.path.is_dir() {
-            warnings.push(format!("projects[{place}]: {shown} is not there, or no folder"));
+            warnings
+                .push(format!("projects[{index}]: {path} does not exist or is not a directory"));
         }
         if project.features.as_ref().is_some_and(Vec::is_empty) {
-            warnings
-                .push(format!("projects[{place}]: features is empty: nothing is watched there"));
+            warnings.push(format!(
+                "projects[{index}]: `features` is empty, so nothing is watched there"
+            ));
         }
         let same = |other: &&crate::config::ProjectConfig| other.path == project.path;
-        if config.projects[..place].iter().any(|other| same(&other)) {
-            warnings.push(format!("projects[{place}]: {shown} is said twice; the first counts"));
+        if config.projects[..index].iter().any(|other| same(&other)) {
+            warnings.push(format!(
+                "projects[{index}]: {path} is listed twice; only the first entry is used"
+            ));
         }
     }
     let settle = config.effective_settle();
     if settle.max_ms < settle.quiet_ms {
-        warnings.push("settle: max_ms is less than quiet_ms, which then never counts".to_owned());
+        warnings
+            .push("settle: max_ms is less than quiet_ms, which therefore has no effect".to_owned());
     }
     warnings
 }
 
 fn print_path() -> anyhow::Result<CommandExit> {
-    let mut to = output::stdout_human();
-    writeln!(to, "{}", escape_unprintable(&user_dirs()?.config_file().display().to_string()))?;
-    to.flush()?;
+    let mut out = output::stdout_human();
+    writeln!(out, "{}", escape_unprintable(&user_dirs()?.config_file().display().to_string()))?;
+    out.flush()?;
     Ok(CommandExit::Success)
 }
 
-/// The example is this version's in any case; what counts is never touched.
+/// Writes the example of this version, also over an older one. The configuration is never changed.
 fn init() -> anyhow::Result<CommandExit> {
     let file = user_dirs()?.config_file();
     let example = file.with_file_name("config.example.yaml");
-    let folder = file.parent().context("the configuration has no folder")?;
-    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let dir = file.parent().context("the configuration has no directory")?;
+    fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
     let shown = example.display().to_string();
-    let mut to = output::stdout_human();
+    let mut out = output::stdout_human();
     if fs::read_to_string(&example).is_ok_and(|text| text == EXAMPLE) {
-        writeln!(to, "{} is there already", escape_unprintable(&shown))?;
+        writeln!(out, "{} is up to date", escape_unprintable(&shown))?;
     } else {
-        let new = example.with_extension("new");
-        fs::write(&new, EXAMPLE).with_context(|| shown.clone())?;
-        fs::rename(&new, &example).with_context(|| shown.clone())?;
-        writeln!(to, "wrote {}", escape_unprintable(&shown))?;
+        replace_file(&example, EXAMPLE)?;
+        writeln!(out, "wrote {}", escape_unprintable(&shown))?;
     }
     if !file.exists() {
         let file = file.display().to_string();
         writeln!(
-            to,
-            "what counts is {}: write there what should differ",
+            out,
+            "dossierd reads only {}: list there the settings you want to change",
             escape_unprintable(&file)
         )?;
     }
-    to.flush()?;
+    out.flush()?;
     Ok(CommandExit::Success)
 }

@@ -1,4 +1,4 @@
-//! `dossierd dashboard`: opens the page of the running daemon in a browser.
+//! `dossierd dashboard`: opens the daemon's dashboard in a browser, or closes it.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -11,22 +11,22 @@ use crate::cli::render::output;
 use crate::client::RequestPath;
 use crate::wire::dashboard::{DashboardClosed, DashboardOpened};
 
-/// What opens an address, the first that is there.
+/// Programs that open a URL; the first that is installed is used.
 const BROWSER_COMMANDS: [&[&str]; 4] =
     [&["xdg-open"], &["gio", "open"], &["sensible-browser"], &["x-www-browser"]];
 
-/// What has not ended by then is at work.
+/// A program that still runs after this time is taken for the browser itself.
 const BROWSER_START_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(crate) fn run(args: &DashboardArgs) -> anyhow::Result<CommandExit> {
-    let target = RequestPath::new("/api/dashboard");
-    let mut link = DaemonConnection::connect(&args.socket)?;
+    let path = RequestPath::new("/api/dashboard");
+    let mut connection = DaemonConnection::connect(&args.socket)?;
     if args.close {
-        let answer = link.delete(&target)?;
+        let response = connection.delete(&path)?;
         if args.json {
-            output::print_body(&answer.body)?;
+            output::print_body(&response.body)?;
         } else {
-            let DashboardClosed { closed } = answer.parse()?;
+            let DashboardClosed { closed } = response.parse()?;
             output::note(if closed {
                 "the dashboard is closed"
             } else {
@@ -35,42 +35,43 @@ pub(crate) fn run(args: &DashboardArgs) -> anyhow::Result<CommandExit> {
         }
         return Ok(CommandExit::Success);
     }
-    let answer = link.post(&target, Vec::new())?;
+    let response = connection.post(&path, Vec::new())?;
     if args.json {
-        output::print_body(&answer.body)?;
+        output::print_body(&response.body)?;
         return Ok(CommandExit::Success);
     }
-    let opened: DashboardOpened = answer.parse()?;
+    let opened: DashboardOpened = response.parse()?;
     if !args.no_open && open_browser(&opened.url) {
-        output::note(&format!("opened in the browser; the page is {}", opened.address));
+        output::note(&format!("opened in the browser: {}", opened.address));
         return Ok(CommandExit::Success);
     }
-    let mut people = output::stdout_human();
-    writeln!(people, "{}", opened.url)?;
-    people.flush()?;
-    let why = if args.no_open { "" } else { "no browser could be started; " };
-    output::note(&format!("{why}this address lets one browser in, once, within five minutes"));
+    let mut out = output::stdout_human();
+    writeln!(out, "{}", opened.url)?;
+    out.flush()?;
+    let cause = if args.no_open { "" } else { "cannot start a browser; " };
+    output::note(&format!("{cause}this URL admits one browser, once, within five minutes"));
     Ok(CommandExit::Success)
 }
 
-/// Gives an address to a browser. The one of `$BROWSER` is asked first.
+/// Opens a URL in `$BROWSER` or with one of [`BROWSER_COMMANDS`]; returns false if all fail.
 fn open_browser(url: &str) -> bool {
-    let said = std::env::var("BROWSER").unwrap_or_default();
-    let plain = !said.is_empty() && !said.contains([' ', ':', '%']);
-    let said = plain.then(|| vec![said.as_str()]);
-    let mut all = said.into_iter().chain(BROWSER_COMMANDS.iter().map(|opener| opener.to_vec()));
-    all.any(|opener| try_open(&opener, url))
+    let browser = std::env::var("BROWSER").unwrap_or_default();
+    // Lists and templates in `BROWSER` are not supported.
+    let is_program = !browser.is_empty() && !browser.contains([' ', ':', '%']);
+    let browser = is_program.then(|| vec![browser.as_str()]);
+    let commands = BROWSER_COMMANDS.iter().map(|command| command.to_vec());
+    browser.into_iter().chain(commands).any(|command| try_open(&command, url))
 }
 
-/// Whether a program takes the address: it ends well, or goes on, being the browser itself.
-fn try_open(opener: &[&str], url: &str) -> bool {
-    let Some((program, arguments)) = opener.split_first() else { return false };
+/// Returns true if a program exits with success, or still runs after [`BROWSER_START_TIMEOUT`].
+fn try_open(command: &[&str], url: &str) -> bool {
+    let Some((program, arguments)) = command.split_first() else { return false };
     let mut command = Command::new(program);
     command.args(arguments).arg(url);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let Ok(mut child) = command.spawn() else { return false };
-    let begun = Instant::now();
-    while begun.elapsed() < BROWSER_START_TIMEOUT {
+    let started = Instant::now();
+    while started.elapsed() < BROWSER_START_TIMEOUT {
         match child.try_wait() {
             Ok(Some(status)) => return status.success(),
             Ok(None) => std::thread::sleep(POLL_INTERVAL),

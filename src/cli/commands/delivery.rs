@@ -1,4 +1,4 @@
-//! `dossierd delivery list|retry|drop`: how events are delivered, and what was refused for good.
+//! `dossierd delivery list|retry|drop`: shows event delivery and handles dead letters.
 
 use std::io::Write as _;
 
@@ -7,6 +7,7 @@ use crate::cli::daemon::connection::DaemonConnection;
 use crate::cli::exit::CommandExit;
 use crate::cli::render::{output, table};
 use crate::client::RequestPath;
+use crate::core::event::EVENT_TYPE_PREFIX;
 use crate::core::path::escape_unprintable;
 use crate::core::time::Timestamp;
 use crate::wire::delivery::{
@@ -17,20 +18,20 @@ pub(crate) fn run(args: &DeliveryArgs) -> anyhow::Result<CommandExit> {
     match &args.command {
         DeliveryCommand::List(args) => list(args),
         DeliveryCommand::Retry(args) => {
-            update_dead_letters(args, "/api/delivery/retry", "will be delivered once more")
+            update_dead_letters(args, "/api/delivery/retry", "will be sent again")
         }
-        DeliveryCommand::Drop(args) => update_dead_letters(args, "/api/delivery/drop", "forgotten"),
+        DeliveryCommand::Drop(args) => update_dead_letters(args, "/api/delivery/drop", "deleted"),
     }
 }
 
 fn list(args: &DaemonArgs) -> anyhow::Result<CommandExit> {
-    let answer =
+    let response =
         DaemonConnection::connect(&args.socket)?.get(&RequestPath::new("/api/delivery"))?;
     if args.json {
-        output::print_body(&answer.body)?;
+        output::print_body(&response.body)?;
         return Ok(CommandExit::Success);
     }
-    let list: DeliveryList<'_> = answer.parse()?;
+    let list: DeliveryList<'_> = response.parse()?;
     let mut out = output::stdout_human();
     out.write_all(format_list(&list).as_bytes())?;
     out.flush()?;
@@ -39,42 +40,42 @@ fn list(args: &DaemonArgs) -> anyhow::Result<CommandExit> {
 
 fn update_dead_letters(
     args: &DeadLetterArgs,
-    address: &str,
-    done: &str,
+    path: &str,
+    result: &str,
 ) -> anyhow::Result<CommandExit> {
     let ids = (!args.all).then(|| args.events.clone());
     let body = serde_json::to_vec(&DeadLetterRequest { ids, all: args.all })?;
-    let answer =
-        DaemonConnection::connect(&args.daemon.socket)?.post(&RequestPath::new(address), body)?;
+    let response =
+        DaemonConnection::connect(&args.daemon.socket)?.post(&RequestPath::new(path), body)?;
     if args.daemon.json {
-        output::print_body(&answer.body)?;
+        output::print_body(&response.body)?;
         return Ok(CommandExit::Success);
     }
-    let DeadLetterResponse { events } = answer.parse()?;
-    let what = if events == 1 { "event" } else { "events" };
-    output::note(&format!("{events} {what} {done}"));
+    let DeadLetterResponse { events } = response.parse()?;
+    let noun = if events == 1 { "event" } else { "events" };
+    output::note(&format!("{events} {noun} {result}"));
     Ok(CommandExit::Success)
 }
 
 fn format_list(list: &DeliveryList<'_>) -> String {
     if list.sinks.is_empty() && list.dead_letters.is_empty() {
-        return "events are delivered nowhere; name a `webhook` in the configuration\n".to_owned();
+        return "no sinks; set `webhook` in the configuration to deliver events\n".to_owned();
     }
     let mut text: String = list.sinks.iter().map(format_sink).collect();
     if !list.dead_letters.is_empty() {
         let mut rows =
-            table::with_headings(&["EVENT", "SEQ", "FEATURE", "TYPE", "TRIES", "REFUSED", "WHY"]);
+            table::with_headings(&["EVENT", "SEQ", "FEATURE", "TYPE", "TRIES", "REFUSED", "ERROR"]);
         for event in &list.dead_letters {
-            let kind = event.event_type.trim_start_matches("mission_dossier_");
-            let again = if event.retrying { " (tried again)" } else { "" };
+            let event_type = event.event_type.trim_start_matches(EVENT_TYPE_PREFIX);
+            let retrying = if event.retrying { " (retrying)" } else { "" };
             rows.add_row([
                 escape_unprintable(&event.event_id),
                 event.seq.to_string().into(),
                 escape_unprintable(&event.feature_slug),
-                escape_unprintable(kind),
+                escape_unprintable(event_type),
                 event.tries.to_string().into(),
                 event.refused_at.to_string().into(),
-                format!("{}{again}", escape_unprintable(&event.error)).into(),
+                format!("{}{retrying}", escape_unprintable(&event.error)).into(),
             ]);
         }
         text.push('\n');
@@ -87,7 +88,7 @@ fn format_sink(sink: &SinkStatus<'_>) -> String {
     let state = match sink.state {
         DeliveryState::Ok => "ok",
         DeliveryState::Retrying => "retrying",
-        DeliveryState::DeadLetters => "set aside",
+        DeliveryState::DeadLetters => "dead letters",
     };
     let at = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
     let mut text = format!(
@@ -107,8 +108,8 @@ fn format_sink(sink: &SinkStatus<'_>) -> String {
         sink.last_error.as_deref().map(escape_unprintable).unwrap_or_default().to_string(),
     );
     line("next try", at(sink.next_try_at));
-    line("set aside", sink.dead_letters.to_string());
-    line("dropped by the journal's retention", sink.dropped_by_retention.to_string());
+    line("dead letters", sink.dead_letters.to_string());
+    line("dropped by retention", sink.dropped_by_retention.to_string());
     text
 }
 
@@ -118,7 +119,7 @@ mod tests {
     use crate::wire::delivery::DeadLetterEvent;
 
     #[test]
-    fn it_says_what_a_person_has_to_know() {
+    fn format_list_shows_sinks_and_dead_letters() {
         let at = Timestamp::from_millis(1_700_000_000_000);
         let sink = SinkStatus {
             sink: "webhook".into(),
@@ -152,13 +153,13 @@ mod tests {
           oldest: 2023-11-14T22:13:20.000Z
           last error: answered 500 \u{1b}[31m
           next try: 2023-11-14T22:13:20.000Z
-          set aside: 1
-          dropped by the journal's retention: 2
+          dead letters: 1
+          dropped by retention: 2
 
-        EVENT                       SEQ  FEATURE  TYPE              TRIES  REFUSED                   WHY
-        01HF7YAT00CHF7R06RJVWGENCH  4    001-a    artifact_indexed  5      2023-11-14T22:13:20.000Z  answered 400 Bad Request (tried again)
+        EVENT                       SEQ  FEATURE  TYPE              TRIES  REFUSED                   ERROR
+        01HF7YAT00CHF7R06RJVWGENCH  4    001-a    artifact_indexed  5      2023-11-14T22:13:20.000Z  answered 400 Bad Request (retrying)
         ");
         let none = DeliveryList { sinks: Vec::new(), dead_letters: Vec::new() };
-        assert!(format_list(&none).starts_with("events are delivered nowhere"));
+        assert!(format_list(&none).starts_with("no sinks"));
     }
 }

@@ -1,4 +1,4 @@
-//! `dossierd drift`: how a feature differs from its baseline.
+//! `dossierd drift`: prints how a feature differs from its baseline.
 
 use std::io::Write as _;
 
@@ -14,14 +14,14 @@ use crate::core::path::escape_unprintable;
 use crate::wire::drift::DriftDetail;
 
 pub(crate) fn run(args: &DriftArgs) -> anyhow::Result<CommandExit> {
-    let asked = FeatureQuery::run(&args.feature, |place| place.request_path("/api/dossier/drift"))?;
-    if let Some(asked) = asked {
+    let query = FeatureQuery::run(&args.feature, |scope| scope.request_path("/api/dossier/drift"))?;
+    if let Some(query) = query {
         if args.feature.project.json {
-            output::print_body(&asked.response.body)?;
+            output::print_body(&query.response.body)?;
         } else {
-            print(&asked.response.parse()?)?;
+            print(&query.response.parse()?)?;
         }
-        return asked.finish();
+        return query.finish();
     }
     let target = LocalTarget::from_feature_args(&args.feature)?;
     let feature = target.scan_one()?;
@@ -36,8 +36,8 @@ pub(crate) fn run(args: &DriftArgs) -> anyhow::Result<CommandExit> {
 
 fn print(drift: &DriftDetail<'_>) -> anyhow::Result<()> {
     let mut out = output::stdout_human();
-    let verdict = labels::drift_state_label(drift.state, drift.severity);
-    writeln!(out, "{}: {verdict}", escape_unprintable(&drift.feature_slug).bold())?;
+    let label = labels::drift_state_label(drift.state, drift.severity);
+    writeln!(out, "{}: {label}", escape_unprintable(&drift.feature_slug).bold())?;
     writeln!(out, "{}", escape_unprintable(&drift.detail))?;
     if !drift.differences.is_empty() {
         let mut table = table::with_headings(&["KIND", "KEY", "PATH", "BASELINE", "NOW", "CHURN"]);

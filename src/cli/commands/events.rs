@@ -1,4 +1,4 @@
-//! `dossierd events`: the journal, as it stands or as it goes on.
+//! `dossierd events`: prints the event journal, and with `--follow` new events.
 
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -13,6 +13,7 @@ use crate::cli::exit::CommandExit;
 use crate::cli::exit_on_signal::exit_on_signal_or_closed_pipe;
 use crate::cli::local::target::is_path;
 use crate::cli::render::event_format::{LastStates, LinePrefix};
+use crate::cli::render::labels::{DISCONNECTED_NOTE, RECONNECTED_NOTE};
 use crate::cli::render::output;
 use crate::cli::render::stream_record::StreamRecord;
 use crate::cli::runtime::new_runtime;
@@ -24,28 +25,27 @@ use crate::wire::json;
 
 pub(crate) fn run(args: &EventsArgs) -> anyhow::Result<CommandExit> {
     let mut printer = EventPrinter::new(args)?;
-    // Fails with the mend where no daemon runs.
-    let mut link = DaemonConnection::connect(&args.project.socket)?;
-    printer.reject_unknown_features(&mut link)?;
+    let mut connection = DaemonConnection::connect(&args.project.socket)?;
+    printer.reject_unknown_features(&mut connection)?;
     if args.follow {
-        return follow(args, &mut printer, link.socket());
+        return follow(args, &mut printer, connection.socket());
     }
     let mut since = args.since.clone().unwrap_or_else(|| "start".to_owned());
     loop {
-        let mut target = printer.request.clone().with("since", &since);
-        // The first page waits for every change that was made before.
-        target = if args.since.as_ref() == Some(&since) || since == "start" {
-            target.with_sync()
+        let mut path = printer.request.clone().with("since", &since);
+        // Only the first page must reflect every change made before the request.
+        path = if args.since.as_ref() == Some(&since) || since == "start" {
+            path.with_sync()
         } else {
-            target
+            path
         };
-        let page: JournalPage = link.get_json(&target)?;
+        let page: JournalPage = connection.get_json(&path)?;
         if page.gap {
-            let why = "the journal does not have what came after that cursor";
+            let reason = "the journal no longer has all events after this cursor";
             let next = |left: usize| (left == 0).then_some(&*page.next);
-            printer.print_gap(why, next(page.snapshots.len()))?;
-            for (place, snapshot) in page.snapshots.iter().enumerate() {
-                printer.print_snapshot(snapshot, next(page.snapshots.len() - place - 1))?;
+            printer.print_gap(reason, next(page.snapshots.len()))?;
+            for (index, snapshot) in page.snapshots.iter().enumerate() {
+                printer.print_snapshot(snapshot, next(page.snapshots.len() - index - 1))?;
             }
         }
         for event in &page.events {
@@ -69,31 +69,33 @@ fn follow(
     let mut follower = Follower::with_path(socket, printer.request.clone(), since);
     new_runtime()?.block_on(async {
         loop {
-            let news = match tokio::time::timeout(std::time::Duration::ZERO, follower.next()).await
+            let event = match tokio::time::timeout(std::time::Duration::ZERO, follower.next()).await
             {
-                Ok(news) => news,
+                Ok(event) => event,
                 Err(_) => {
                     printer.flush()?;
                     follower.next().await
                 }
             };
-            match news? {
+            match event? {
                 FollowEvent::Message(message) => printer.on_message(&message)?,
-                FollowEvent::Disconnected(_) => output::note("the daemon is away; waiting for it"),
-                FollowEvent::Reconnected => output::note("the daemon is back"),
+                FollowEvent::Disconnected(_) => output::note(DISCONNECTED_NOTE),
+                FollowEvent::Reconnected => output::note(RECONNECTED_NOTE),
             }
         }
     })
 }
 
+/// Prints events and records of the stream, and the request that selects them.
 struct EventPrinter {
     out: Box<dyn std::io::Write>,
     json: bool,
     states: LastStates,
+    /// Slugs of the selected features.
     features: Vec<String>,
-    /// The project's root, as the API writes it.
+    /// Root of the project, in the form that the API uses.
     root: Option<String>,
-    /// The journal, as far as it is asked for.
+    /// The request for events, with all filters.
     request: RequestPath,
 }
 
@@ -102,25 +104,27 @@ impl EventPrinter {
         let mut root = args.project.project.as_deref().map(canonical_root).transpose()?;
         let mut features = Vec::new();
         for name in &args.features {
-            let place = if is_path(name) {
+            let scope = if is_path(name) {
                 Scope::resolve(Some(name), &args.project)?
             } else {
                 let slug = escape_bytes(name.as_bytes()).into_owned();
                 Scope { root: None, feature: Some(slug) }
             };
-            if root.is_some() && place.root.is_some() && root != place.root {
-                bail!("events of features of two projects cannot be asked for at once");
+            if root.is_some() && scope.root.is_some() && root != scope.root {
+                bail!(
+                    "cannot print events of features in two projects; run the command once for each"
+                );
             }
-            root = root.or(place.root);
-            features.extend(place.feature);
+            root = root.or(scope.root);
+            features.extend(scope.feature);
         }
         let root = root.as_deref().map(root_text);
-        let mut wanted = RequestPath::new("/api/events").with_optional("project", root.as_deref());
+        let mut request = RequestPath::new("/api/events").with_optional("project", root.as_deref());
         for feature in &features {
-            wanted = wanted.with("feature", feature);
+            request = request.with("feature", feature);
         }
         for kind in &args.types {
-            wanted = wanted.with("type", kind);
+            request = request.with("type", kind);
         }
         Ok(Self {
             out: if args.project.json {
@@ -132,21 +136,21 @@ impl EventPrinter {
             states: LastStates::default(),
             features,
             root,
-            request: wanted,
+            request,
         })
     }
 
-    /// Refuses a feature of which there is no event, and that is not watched: none would come.
-    fn reject_unknown_features(&self, link: &mut DaemonConnection) -> anyhow::Result<()> {
+    /// Fails for a feature that is not watched and has no events: there would never be one.
+    fn reject_unknown_features(&self, connection: &mut DaemonConnection) -> anyhow::Result<()> {
         for slug in &self.features {
-            let about = |path: &str| {
+            let request = |path: &str| {
                 let root = self.root.as_deref();
                 RequestPath::new(path).with("feature", slug).with_optional("project", root)
             };
-            let is_watched = match link.get(&about("/api/dossier/overview").with_sync()) {
+            let is_watched = match connection.get(&request("/api/dossier/overview").with_sync()) {
                 Ok(_) => true,
                 Err(error) if has_problem_status(&error, 404) => false,
-                // Several have it, or it is not indexed yet.
+                // Several projects have the feature, or the initial scan is not complete.
                 Err(error)
                     if has_problem_status(&error, 409) || has_problem_status(&error, 503) =>
                 {
@@ -157,10 +161,10 @@ impl EventPrinter {
             if is_watched {
                 continue;
             }
-            // It may be gone for good, and its events be all that is left.
-            let one = about("/api/events").with("limit", "1");
-            if link.get_json::<JournalPage>(&one)?.events.is_empty() {
-                bail!("there is no feature `{slug}`, and no event of one");
+            // The feature may have been removed and have left only its events.
+            let first = request("/api/events").with("limit", "1");
+            if connection.get_json::<JournalPage>(&first)?.events.is_empty() {
+                bail!("there is no feature `{slug}`, and no event of it");
             }
         }
         Ok(())
@@ -197,14 +201,14 @@ impl EventPrinter {
         } else {
             writeln!(
                 self.out,
-                "gap: {}; what follows begins at the present",
+                "gap: {}; events continue from the current state",
                 escape_unprintable(reason)
             )?;
         }
         Ok(())
     }
 
-    /// For programs only: people see the present state by `dossierd status`.
+    /// Prints a snapshot as JSON. There is no text form; `dossierd status` shows the state.
     fn print_snapshot(&mut self, snapshot: &RawValue, cursor: Option<&str>) -> anyhow::Result<()> {
         if self.json {
             self.out.write_all(&json::to_line(&StreamRecord::Snapshot { cursor, snapshot })?)?;

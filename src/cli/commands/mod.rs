@@ -1,4 +1,4 @@
-//! One file or folder for each command.
+//! The commands: one file or directory each. Commands do not import each other.
 
 pub(crate) mod artifacts;
 pub(crate) mod baseline;

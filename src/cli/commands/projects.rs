@@ -1,4 +1,4 @@
-//! `dossierd project add|remove|list`: by the daemon where one runs, else in its store.
+//! `dossierd project add|remove|list`: through the daemon if one runs, otherwise in its store.
 
 use std::ffi::OsStr;
 use std::io::Write as _;
@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use serde::Serialize;
-use serde_json::json;
 
 use crate::cli::args::{DaemonArgs, ProjectPathArgs, ProjectsArgs, ProjectsCommand};
 use crate::cli::daemon::connection::{DaemonConnection, has_problem_status};
@@ -24,7 +23,7 @@ use crate::engine::survey::settings;
 use crate::project::{FeatureDir, Machine, locate};
 use crate::wire::status::Status;
 
-/// A project, as `--json` prints it.
+/// A project as `--json` prints it.
 #[derive(Serialize)]
 struct ProjectEntry {
     project: String,
@@ -52,47 +51,44 @@ pub(crate) fn run(args: &ProjectsArgs) -> anyhow::Result<CommandExit> {
 }
 
 fn add(args: &ProjectPathArgs) -> anyhow::Result<CommandExit> {
-    let folders = user_dirs()?;
-    let config = Config::load(&folders.config_file())?;
+    let dirs = user_dirs()?;
+    let config = Config::load(&dirs.config_file())?;
     let root = find_root(&config, &args.path)?;
     match DaemonConnection::connect_if_running(&args.daemon.socket)? {
-        Some(mut link) => {
-            let body = serde_json::to_vec(&json!({"path": root_text(&root), "keep": true}))?;
-            link.post(&RequestPath::new("/api/projects"), body)?;
-        }
+        Some(mut connection) => connection.add_project(&root)?,
         None => {
-            add_project(&folders.state_dir, &root)?;
-            output::note("no daemon runs; it is watched when one does");
+            add_project(&dirs.state_dir, &root)?;
+            output::note("no daemon runs; the next one will watch the project");
         }
     }
     print_result(&args.daemon, &ProjectEntry::new(&root), "added")
 }
 
 fn remove(args: &ProjectPathArgs) -> anyhow::Result<CommandExit> {
-    let folders = user_dirs()?;
-    let config = Config::load(&folders.config_file())?;
+    let dirs = user_dirs()?;
+    let config = Config::load(&dirs.config_file())?;
     let root = match find_root(&config, &args.path) {
         Ok(root) => root,
-        // What is not there any more may still be known.
+        // A project whose directory was deleted may still be stored.
         Err(_) if !args.path.exists() => trim_trailing_slashes(&std::path::absolute(&args.path)?),
         Err(error) => return Err(error),
     };
     let shown = root.display();
     if config.find_project(&root).is_some() {
-        let file = folders.config_file();
-        bail!("{shown} is named in {}; take it out there", file.display());
+        let file = dirs.config_file();
+        bail!("{shown} is listed in {}; remove it there", file.display());
     }
     match DaemonConnection::connect_if_running(&args.daemon.socket)? {
-        Some(mut link) => {
-            let target = RequestPath::new("/api/projects").with("project", &root_text(&root));
-            match link.delete(&target) {
+        Some(mut connection) => {
+            let path = RequestPath::new("/api/projects").with("project", &root_text(&root));
+            match connection.delete(&path) {
                 Err(error) if has_problem_status(&error, 404) => bail!("{shown} is not watched"),
-                answer => answer?,
+                response => response?,
             };
         }
         None => {
-            if !remove_project(&folders.state_dir, &root)? {
-                bail!("{shown} was not added; `dossierd project list`");
+            if !remove_project(&dirs.state_dir, &root)? {
+                bail!("{shown} is not a stored project; run `dossierd project list` to list them");
             }
         }
     }
@@ -101,8 +97,8 @@ fn remove(args: &ProjectPathArgs) -> anyhow::Result<CommandExit> {
 
 fn list(args: &DaemonArgs) -> anyhow::Result<CommandExit> {
     let projects = match DaemonConnection::connect_if_running(&args.socket)? {
-        Some(mut link) => {
-            let status: Status<'_> = link.get_json(&RequestPath::new("/api/status"))?;
+        Some(mut connection) => {
+            let status: Status<'_> = connection.get_json(&RequestPath::new("/api/status"))?;
             let named = status.projects.iter().map(|project| ProjectEntry {
                 project: project.project.to_string(),
                 root: project.root.to_string(),
@@ -118,7 +114,7 @@ fn list(args: &DaemonArgs) -> anyhow::Result<CommandExit> {
     }
     let mut out = output::stdout_human();
     if projects.is_empty() {
-        writeln!(out, "no projects; `dossierd project add PATH`")?;
+        writeln!(out, "no projects; run `dossierd project add PATH` to add one")?;
     } else {
         let mut table = table::with_headings(&["PROJECT", "ROOT"]);
         for ProjectEntry { project, root, .. } in &projects {
@@ -130,30 +126,30 @@ fn list(args: &DaemonArgs) -> anyhow::Result<CommandExit> {
     Ok(CommandExit::Success)
 }
 
-/// What a daemon would watch if one were started now.
+/// Returns the projects that a daemon would watch if it were started now.
 fn stored_projects() -> anyhow::Result<Vec<ProjectEntry>> {
-    let folders = user_dirs()?;
-    let config = Config::load(&folders.config_file())?;
+    let dirs = user_dirs()?;
+    let config = Config::load(&dirs.config_file())?;
     let configured = config.projects.iter().map(|project| {
         let path = &project.path;
         path.canonicalize().unwrap_or_else(|_| path.clone())
     });
     let mut roots: Vec<PathBuf> = configured.collect();
-    // Nothing is made where nothing ever ran.
-    if folders.state_dir.exists() {
-        roots.extend(list_projects(&folders.state_dir)?);
+    // The lock would create the directory.
+    if dirs.state_dir.exists() {
+        roots.extend(list_projects(&dirs.state_dir)?);
     }
     roots.sort();
     roots.dedup();
-    output::note("no daemon runs; these are watched when one does");
+    output::note("no daemon runs; the next one will watch these projects");
     Ok(roots.iter().map(|root| ProjectEntry::new(root)).collect())
 }
 
-/// The root of the project that `path` is in, or `path` itself.
+/// Returns the root of the project that contains `path`, or `path` itself.
 fn find_root(config: &Config, path: &Path) -> anyhow::Result<PathBuf> {
     let canonical = path.canonicalize().with_context(|| path.display().to_string())?;
     if !canonical.is_dir() {
-        bail!("{} is no folder", path.display());
+        bail!("{} is not a directory", path.display());
     }
     let Ok(located) = locate(&canonical, |root| settings(config, root)) else {
         return Ok(canonical);
@@ -164,7 +160,7 @@ fn find_root(config: &Config, path: &Path) -> anyhow::Result<PathBuf> {
     }
 }
 
-/// An absolute path without a slash at its end.
+/// Removes the slashes at the end of a path; `/` is kept.
 fn trim_trailing_slashes(path: &Path) -> PathBuf {
     let mut bytes = path.as_os_str().as_bytes().to_vec();
     while bytes.len() > 1 && bytes.ends_with(b"/") {
@@ -175,13 +171,13 @@ fn trim_trailing_slashes(path: &Path) -> PathBuf {
 
 fn print_result(
     args: &DaemonArgs,
-    named: &ProjectEntry,
-    what: &str,
+    project: &ProjectEntry,
+    result: &str,
 ) -> anyhow::Result<CommandExit> {
     if args.json {
-        output::print_json(named)?;
+        output::print_json(project)?;
     } else {
-        output::note(&format!("{} {what}", named.root));
+        output::note(&format!("{result} {}", project.root));
     }
     Ok(CommandExit::Success)
 }

@@ -1,4 +1,4 @@
-//! `dossierd report`: one HTML file of a feature, to attach to a review.
+//! `dossierd report`: writes one HTML file about a feature, to attach to a review.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,21 +23,21 @@ use crate::wire::overview::Overview;
 use crate::wire::report::{HtmlReport, MAX_REPORT_DOCUMENTS, is_included};
 
 pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<CommandExit> {
-    let asked =
-        FeatureQuery::run(&args.feature, |place| place.request_path("/api/dossier/overview"))?;
-    if let Some(mut asked) = asked {
-        let overview: Overview<'_> = asked.response.parse()?;
-        let list: ArtifactList<'_> = asked.get("/api/dossier/artifacts")?;
-        let drift: DriftDetail<'_> = asked.get("/api/dossier/drift")?;
+    let query =
+        FeatureQuery::run(&args.feature, |scope| scope.request_path("/api/dossier/overview"))?;
+    if let Some(mut query) = query {
+        let overview: Overview<'_> = query.response.parse()?;
+        let list: ArtifactList<'_> = query.get("/api/dossier/artifacts")?;
+        let drift: DriftDetail<'_> = query.get("/api/dossier/drift")?;
         let mut documents: Vec<ArtifactDetail<'static>> = Vec::new();
         for key in document_keys(&list.artifacts, &drift) {
-            documents.push(asked.get(&format!("/api/dossier/artifacts/{}", percent_encode(&key)))?);
+            documents.push(query.get(&format!("/api/dossier/artifacts/{}", percent_encode(&key)))?);
         }
         write_report(
             args,
             &HtmlReport { overview, artifacts: list, drift, documents, generated_at: now() },
         )?;
-        return asked.finish();
+        return query.finish();
     }
     let target = LocalTarget::from_feature_args(&args.feature)?;
     let feature = target.scan_one()?;
@@ -61,35 +61,35 @@ pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<CommandExit> {
     Ok(target.finish())
 }
 
-/// The artifacts whose content is part of a report.
+/// Returns the keys of the artifacts whose content the report includes.
 fn document_keys(items: &[ArtifactItem<'_>], drift: &DriftDetail<'_>) -> Vec<String> {
     let lists = &drift.lists;
     let churn: BTreeSet<&str> = lists.churn.iter().map(AsRef::as_ref).collect();
     let differing = lists.changed.iter().chain(&lists.missing_in_baseline).map(AsRef::as_ref);
     let differing: BTreeSet<&str> = differing.filter(|key| !churn.contains(key)).collect();
-    let wanted = items.iter().filter(|item| is_included(item, &differing));
-    wanted.take(MAX_REPORT_DOCUMENTS).map(|item| item.artifact_key.to_string()).collect()
+    let included = items.iter().filter(|item| is_included(item, &differing));
+    included.take(MAX_REPORT_DOCUMENTS).map(|item| item.artifact_key.to_string()).collect()
 }
 
-/// Writes a file, but not through a link: whoever owns the directory may have put it there to have
-/// another file overwritten. `/dev/stdout` is a link of the system's own.
+/// Writes a file without following a symbolic link, which another user may have placed in a shared
+/// directory to have another file overwritten. Links in `/dev`, such as `/dev/stdout`, are followed.
 fn write_file(output: &Path, html: &str) -> anyhow::Result<()> {
     let mut options = fs::File::options();
     options.write(true).create(true).truncate(true);
     if !output.starts_with("/dev") {
         options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
     }
-    let about = || format!("cannot write {}", output.display());
+    let context = || format!("cannot write {}", output.display());
     let mut file = match options.open(output) {
         Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
             bail!(
-                "{} is a symbolic link, not followed; name the file it leads to",
+                "cannot write {}: it is a symbolic link; name its target instead",
                 output.display()
             )
         }
-        opened => opened.with_context(about)?,
+        result => result.with_context(context)?,
     };
-    file.write_all(html.as_bytes()).with_context(about)
+    file.write_all(html.as_bytes()).with_context(context)
 }
 
 fn now() -> Timestamp {
@@ -105,6 +105,6 @@ fn write_report(args: &ReportArgs, report: &HtmlReport<'_>) -> anyhow::Result<()
     }
     let shown = args.output.display();
     write_file(&args.output, &html)?;
-    output::note(&format!("the report is in {shown}"));
+    output::note(&format!("wrote {shown}"));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `dossierd scan`: one look, as a table or as snapshots.
+//! `dossierd scan`: scans once and prints a table or the snapshots.
 
 use std::io::{self, Write as _};
 
@@ -19,18 +19,18 @@ pub(crate) fn run(args: &ScanArgs) -> anyhow::Result<CommandExit> {
         print_table(&target)?;
     }
     for skipped in &target.skipped {
-        output::warn(&format!("{} is skipped: {}", skipped.name, skipped.reason));
+        output::warn(&labels::skipped_dir(skipped));
     }
-    let findings = target.diagnostics();
-    findings.print();
-    if let Some(why) = &target.discovery_error {
-        output::error(why);
+    let diagnostics = target.diagnostics();
+    diagnostics.print();
+    if let Some(error) = &target.discovery_error {
+        output::error(error);
         return Ok(CommandExit::Failed);
     }
-    Ok(if findings.errors.is_empty() { CommandExit::Success } else { CommandExit::InvalidFile })
+    Ok(diagnostics.exit())
 }
 
-/// One snapshot a line, each made into text where it was computed.
+/// Prints each snapshot as one line of JSON, serialised by the scanning thread.
 fn print_snapshots(target: &LocalTarget) -> anyhow::Result<()> {
     let mut out = output::stdout_machine();
     let mut result: io::Result<()> = Ok(());
@@ -56,34 +56,34 @@ fn print_table(target: &LocalTarget) -> anyhow::Result<()> {
         "STEP",
         "COMPLETENESS",
         "REQUIRED",
-        "FILES",
+        "ARTIFACTS",
         "DRIFT",
         "PARITY",
     ]);
-    let mut more = String::new();
+    let mut problems = String::new();
     target.scan(
         |feature| (feature_row(&feature), diagnostic_lines(&feature)),
-        |(row, findings)| {
+        |(row, lines)| {
             table.add_row(row);
-            more.push_str(&findings);
+            problems.push_str(&lines);
         },
     )?;
     let mut out = output::stdout_human();
     if table.row_count() > 0 {
         out.write_all(table::render(table).as_bytes())?;
     }
-    if !more.is_empty() {
-        write!(out, "\n{more}")?;
+    if !problems.is_empty() {
+        write!(out, "\n{problems}")?;
     }
     Ok(out.flush()?)
 }
 
 fn feature_row(feature: &Feature) -> Vec<String> {
-    let (terms, counts) = (&feature.dossier.context, feature.snapshot.counts);
+    let (context, counts) = (&feature.dossier.context, feature.snapshot.counts);
     vec![
-        terms.feature_slug.to_string(),
-        terms.mission_type.as_str().to_owned(),
-        terms
+        context.feature_slug.to_string(),
+        context.mission_type.as_str().to_owned(),
+        context
             .step
             .as_deref()
             .map_or_else(|| "-".to_owned(), |step| escape_unprintable(step).into_owned()),

@@ -1,4 +1,4 @@
-//! `dossierd show`: one artifact with its content.
+//! `dossierd show`: prints one artifact and its content.
 
 use std::io::Write as _;
 
@@ -18,13 +18,13 @@ use crate::wire::artifacts::ArtifactDetail;
 
 pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<CommandExit> {
     let path = format!("/api/dossier/artifacts/{}", percent_encode(&args.key));
-    if let Some(asked) = FeatureQuery::run(&args.feature, |place| place.request_path(&path))? {
+    if let Some(query) = FeatureQuery::run(&args.feature, |scope| scope.request_path(&path))? {
         if args.feature.project.json {
-            output::print_body(&asked.response.body)?;
+            output::print_body(&query.response.body)?;
         } else {
-            print(&asked.response.parse()?)?;
+            print(&query.response.parse()?)?;
         }
-        return asked.finish();
+        return query.finish();
     }
     let target = LocalTarget::from_feature_args(&args.feature)?;
     let feature = target.scan_one()?;
@@ -45,11 +45,11 @@ fn unknown_artifact_message(feature: &Feature, key: &str) -> String {
     let slug = &feature.dossier.context.feature_slug;
     let known = feature.dossier.artifacts.iter().map(|artifact| &*artifact.artifact_key);
     let similar = suggest_similar(known, key);
-    let mend = match similar.as_slice() {
-        [] => format!("`dossierd artifacts {slug}` lists them"),
+    let fix = match similar.as_slice() {
+        [] => format!("run `dossierd artifacts {slug}` to list them"),
         some => format!("did you mean {}?", some.join(", ")),
     };
-    format!("{slug} has no artifact `{key}`; {mend}")
+    format!("{slug} has no artifact `{key}`; {fix}")
 }
 
 fn print(detail: &ArtifactDetail<'_>) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! `dossierd status`: everything that is watched at a glance, or one feature.
+//! `dossierd status`: the state of all watched projects, or of one feature.
 
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use crate::cli::exit::CommandExit;
 use crate::cli::exit_on_signal::exit_on_signal_or_closed_pipe;
 use crate::cli::local::diagnostics::ProjectDiagnostics;
 use crate::cli::local::target::LocalTarget;
+use crate::cli::render::labels::DISCONNECTED_NOTE;
 use crate::cli::render::terminal;
 use crate::cli::render::terminal::AlternateScreen;
 use crate::cli::render::{output, status_view};
@@ -22,29 +23,30 @@ use crate::wire::json;
 use crate::wire::overview::Overview;
 use crate::wire::status::{OneShotStatus, ProjectStatus, Status, WatchStatus};
 
-/// When to look again though nothing is said to have happened: not all that is shown is told of,
-/// such as a configuration that is broken or directories that cannot be watched.
+/// Interval at which the status is requested without an event: an invalid configuration, for
+/// example, raises none.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
-/// What happens within this is shown together.
+/// Events that arrive within this interval cause one redraw.
 const COALESCE_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<CommandExit> {
-    let place = Scope::resolve(args.selection.feature.as_deref(), &args.selection.project)?;
-    let Some(mut link) = DaemonConnection::connect_if_running(&args.selection.project.socket)?
+    let scope = Scope::resolve(args.selection.feature.as_deref(), &args.selection.project)?;
+    let Some(mut connection) =
+        DaemonConnection::connect_if_running(&args.selection.project.socket)?
     else {
         if args.watch {
-            // Fails with the mend.
+            // Only a daemon can be followed: fails with the fix.
             DaemonConnection::connect(&args.selection.project.socket)?;
         }
-        if place.root.is_none() && place.feature.is_none() {
-            // Neither a project here nor a daemon to ask.
+        if scope.root.is_none() && scope.feature.is_none() {
+            // There is no project to scan either: fails with the fix.
             DaemonConnection::connect(&args.selection.project.socket)?;
         }
         return scan_once(args);
     };
-    let fetched = fetch(&mut link, &place)?;
+    let fetched = fetch(&mut connection, &scope)?;
     if args.watch {
-        return follow(link, &place, &args.selection.project, fetched);
+        return follow(connection, &scope, &args.selection.project, fetched);
     }
     let Some(fetched) = fetched else {
         return scan_once(args);
@@ -52,30 +54,30 @@ pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<CommandExit> {
     if args.selection.project.json {
         output::print_body(&fetched.response.body)?;
     } else {
-        for wrong in fetched.daemon_problems() {
-            output::error(&wrong);
+        for problem in fetched.daemon_problems() {
+            output::error(&problem);
         }
         let width = terminal::size().map(|(columns, _)| columns);
         output::print_styled(&fetched.render(width))?;
     }
-    let findings = match &fetched.model {
-        StatusModel::All(status, place) => query::project_diagnostics(status, place),
+    let diagnostics = match &fetched.model {
+        StatusModel::All(status, scope) => query::project_diagnostics(status, scope),
         StatusModel::One(_) => {
-            query::project_diagnostics(&link.get_json(&Request::new("/api/status"))?, &place)
+            query::project_diagnostics(&connection.get_json(&Request::new("/api/status"))?, &scope)
         }
     };
-    Ok(finish(&findings, args))
+    Ok(finish(&diagnostics, args))
 }
 
-/// Says what is wrong with the project's files, unless the table does.
-fn finish(findings: &ProjectDiagnostics, args: &StatusArgs) -> CommandExit {
+/// Prints problems with the project's files, unless the table contains them.
+fn finish(diagnostics: &ProjectDiagnostics, args: &StatusArgs) -> CommandExit {
     if args.selection.project.json || args.selection.feature.is_some() {
-        findings.print();
+        diagnostics.print();
     }
-    findings.exit()
+    diagnostics.exit()
 }
 
-/// What the daemon said, as it said it and as models.
+/// A status response and its model.
 struct FetchedStatus {
     response: ApiResponse,
     model: StatusModel,
@@ -86,35 +88,35 @@ enum StatusModel {
     One(Box<Overview<'static>>),
 }
 
-/// Asks for what is meant; `None` where the daemon does not watch it.
-fn fetch(link: &mut DaemonConnection, place: &Scope) -> anyhow::Result<Option<FetchedStatus>> {
-    if place.feature.is_some() {
-        let answer = match link.get(&place.request_path("/api/dossier/overview")) {
-            Ok(answer) => answer,
+/// Requests the status of the scope; returns `None` if the daemon does not watch it.
+fn fetch(
+    connection: &mut DaemonConnection,
+    scope: &Scope,
+) -> anyhow::Result<Option<FetchedStatus>> {
+    if scope.feature.is_some() {
+        let response = match connection.get(&scope.request_path("/api/dossier/overview")) {
+            Ok(response) => response,
             Err(error) if has_problem_status(&error, 404) => {
-                // Unknown, or of a project that is not watched?
-                let status: Status<'_> = link.get_json(&Request::new("/api/status"))?;
-                let unwatched = place.root.is_some() && place.find_project(&status).is_none();
-                return if unwatched { Ok(None) } else { Err(error) };
+                // Either the feature is unknown or its project is not watched.
+                let status: Status<'_> = connection.get_json(&Request::new("/api/status"))?;
+                let is_unwatched = scope.root.is_some() && scope.find_project(&status).is_none();
+                return if is_unwatched { Ok(None) } else { Err(error) };
             }
             Err(error) => return Err(error),
         };
-        let model = StatusModel::One(Box::new(answer.parse()?));
-        return Ok(Some(FetchedStatus { response: answer, model }));
+        let model = StatusModel::One(Box::new(response.parse()?));
+        return Ok(Some(FetchedStatus { response, model }));
     }
-    let answer = link.get(&Request::new("/api/status").with_sync())?;
-    let status: Status<'_> = answer.parse()?;
-    if place.root.is_some() && place.find_project(&status).is_none() {
+    let response = connection.get(&Request::new("/api/status").with_sync())?;
+    let status: Status<'_> = response.parse()?;
+    if scope.root.is_some() && scope.find_project(&status).is_none() {
         return Ok(None);
     }
-    Ok(Some(FetchedStatus {
-        response: answer,
-        model: StatusModel::All(Box::new(status), place.clone()),
-    }))
+    Ok(Some(FetchedStatus { response, model: StatusModel::All(Box::new(status), scope.clone()) }))
 }
 
 impl FetchedStatus {
-    /// What is wrong with the daemon itself.
+    /// Returns problems of the daemon itself.
     fn daemon_problems(&self) -> Vec<String> {
         match &self.model {
             StatusModel::One(_) => Vec::new(),
@@ -130,16 +132,16 @@ impl FetchedStatus {
     fn render(&self, width: Option<usize>) -> String {
         match &self.model {
             StatusModel::One(overview) => status_view::feature_view(overview),
-            StatusModel::All(status, place) => {
+            StatusModel::All(status, scope) => {
                 let mut text = String::new();
                 text.extend(status.delivery.iter().filter_map(status_view::sink_line));
                 if status.projects.is_empty() {
-                    text.push_str("no project is watched; dossierd project add .\n");
+                    text.push_str("no project is watched; run `dossierd project add .`\n");
                 }
-                // The one that the reader is in comes first.
-                let here = place.find_project(status).map(|project| &project.root);
+                // The project of the current directory comes first.
+                let current = scope.find_project(status).map(|project| &project.root);
                 let (first, others): (Vec<_>, Vec<_>) =
-                    status.projects.iter().partition(|project| Some(&project.root) == here);
+                    status.projects.iter().partition(|project| Some(&project.root) == current);
                 let shown: Vec<String> = first
                     .into_iter()
                     .chain(others)
@@ -151,45 +153,48 @@ impl FetchedStatus {
     }
 }
 
-/// Looks once, and says that no one watches.
+/// Scans once and notes that the project is not watched.
 fn scan_once(args: &StatusArgs) -> anyhow::Result<CommandExit> {
-    let meant = &args.selection;
-    let target = match &meant.feature {
-        Some(feature) => LocalTarget::from_feature_name(feature, &meant.project)?,
-        None => LocalTarget::from_project_args(&meant.project)?,
+    let selection = &args.selection;
+    let target = match &selection.feature {
+        Some(feature) => LocalTarget::from_feature_name(feature, &selection.project)?,
+        None => LocalTarget::from_project_args(&selection.project)?,
     };
     let mut features: Vec<Feature> = Vec::new();
     target.scan(|feature| feature, |feature| features.push(feature))?;
     let width = terminal::size().map(|(columns, _)| columns);
-    let findings = target.diagnostics();
-    if meant.feature.is_some() {
-        let feature = features.first().context("the feature went away")?;
+    let diagnostics = target.diagnostics();
+    if selection.feature.is_some() {
+        let feature = features.first().context("the feature was removed during the scan")?;
         let overview = Overview::from(feature);
-        if meant.project.json {
+        if selection.project.json {
             output::print_json(&overview)?;
         } else {
             output::print_styled(&status_view::feature_view(&overview))?;
         }
     } else {
-        let project = project_status(&target, &features, &findings);
-        if meant.project.json {
+        let project = project_status(&target, &features, &diagnostics);
+        if selection.project.json {
             output::print_json(&OneShotStatus::new(env!("CARGO_PKG_VERSION"), project))?;
         } else {
             output::print_styled(&status_view::project_view(&project, width))?;
         }
     }
-    output::note(&format!("not watched; {}", project_add_command(&meant.project)));
-    if let Some(why) = &target.discovery_error {
-        output::error(why);
+    output::note(&format!(
+        "not watched; run `{}` to watch it",
+        project_add_command(&selection.project)
+    ));
+    if let Some(error) = &target.discovery_error {
+        output::error(error);
         return Ok(CommandExit::Failed);
     }
-    Ok(finish(&findings, args))
+    Ok(finish(&diagnostics, args))
 }
 
 fn project_status<'a>(
     target: &'a LocalTarget,
     features: &'a [Feature],
-    findings: &'a ProjectDiagnostics,
+    diagnostics: &'a ProjectDiagnostics,
 ) -> ProjectStatus<'a> {
     let project = &target.project;
     ProjectStatus {
@@ -199,53 +204,64 @@ fn project_status<'a>(
         project_uuid: project.project_uuid.as_str().into(),
         node_id: project.node_id.as_str().into(),
         watch: WatchStatus::unwatched(),
-        manifest_errors: findings.errors.as_slice().into(),
-        manifest_warnings: findings.warnings.as_slice().into(),
+        manifest_errors: diagnostics.errors.as_slice().into(),
+        manifest_warnings: diagnostics.warnings.as_slice().into(),
         skipped: target.skipped.as_slice().into(),
         features: features.iter().map(Overview::from).collect(),
     }
 }
 
-/// Shows it again whenever something happens: in place on a terminal, else one after another.
+/// What was printed last, to print only changes.
+#[derive(Default, PartialEq, Eq)]
+struct Rendered {
+    problems: Vec<String>,
+    text: String,
+}
+
+/// Prints the status on every change: redrawn in place on a terminal, appended elsewhere.
 fn follow(
-    mut link: DaemonConnection,
-    place: &Scope,
+    mut connection: DaemonConnection,
+    scope: &Scope,
     args: &ProjectArgs,
     first: Option<FetchedStatus>,
 ) -> anyhow::Result<CommandExit> {
     let Some(mut fetched) = first else {
-        anyhow::bail!("this project is not watched; `{}`", project_add_command(args));
+        anyhow::bail!(
+            "this project is not watched; run `{}` to watch it",
+            project_add_command(args)
+        );
     };
     let as_json = args.json;
     let on_terminal = terminal::size().is_some() && !as_json;
     exit_on_signal_or_closed_pipe(if on_terminal { terminal::LEAVE_SCREEN } else { "" });
     let _screen = if on_terminal { Some(AlternateScreen::enter()?) } else { None };
-    let mut follower = Follower::new(link.socket(), "now");
-    let mut last = (Vec::new(), String::new());
+    let mut follower = Follower::new(connection.socket(), "now");
+    let mut printed = Rendered::default();
     loop {
         if on_terminal {
-            let (columns, rows) = terminal::size().unwrap_or((80, 24));
-            let faults = fetched.daemon_problems();
-            let lines = faults.iter().map(|wrong| output::format_error(wrong) + "\n");
+            let (columns, rows) = terminal::size().unwrap_or(terminal::DEFAULT_SIZE);
+            let problems = fetched.daemon_problems();
+            let lines = problems.iter().map(|problem| output::format_error(problem) + "\n");
             terminal::draw(&(lines.collect::<String>() + &fetched.render(Some(columns))), rows)?;
         } else {
             let text = if as_json { fetched.json_without_uptime()? } else { fetched.render(None) };
-            let said = if as_json { Vec::new() } else { fetched.daemon_problems() };
-            if (&said, &text) != (&last.0, &last.1) {
-                let gap = if last.1.is_empty() || as_json { "" } else { "\n" };
-                for wrong in &said {
-                    output::error(wrong);
+            let problems = if as_json { Vec::new() } else { fetched.daemon_problems() };
+            let rendered = Rendered { problems, text };
+            if rendered != printed {
+                let separator = if printed.text.is_empty() || as_json { "" } else { "\n" };
+                for problem in &rendered.problems {
+                    output::error(problem);
                 }
-                output::print_styled(&format!("{gap}{text}"))?;
-                last = (said, text);
+                output::print_styled(&format!("{separator}{}", rendered.text))?;
+                printed = rendered;
             }
         }
-        fetched = wait_and_fetch(&mut link, place, &mut follower, on_terminal)?;
+        fetched = wait_and_fetch(&mut connection, scope, &mut follower, on_terminal)?;
     }
 }
 
 impl FetchedStatus {
-    /// The JSON without what changes by itself.
+    /// Returns the JSON without the uptime, which always differs.
     fn json_without_uptime(&self) -> anyhow::Result<String> {
         let mut value: serde_json::Value = self.response.parse()?;
         if let Some(fields) = value.as_object_mut() {
@@ -255,49 +271,50 @@ impl FetchedStatus {
     }
 }
 
-/// Waits until something happened, or long enough, and asks again.
+/// Waits for an event or [`REFRESH_INTERVAL`], then requests the status again.
 fn wait_and_fetch(
-    link: &mut DaemonConnection,
-    place: &Scope,
+    connection: &mut DaemonConnection,
+    scope: &Scope,
     follower: &mut Follower,
     on_terminal: bool,
 ) -> anyhow::Result<FetchedStatus> {
     loop {
-        let mut news = link.block_on(async {
+        let mut event = connection.block_on(async {
             match timeout(REFRESH_INTERVAL, follower.next()).await {
-                Ok(news) => news.map(Some),
+                Ok(event) => event.map(Some),
                 Err(_) => Ok(None),
             }
         })?;
-        if let Some(FollowEvent::Disconnected(_)) = &news {
+        if let Some(FollowEvent::Disconnected(_)) = &event {
             if on_terminal {
-                let (_, rows) = terminal::size().unwrap_or((80, 24));
-                terminal::draw("the daemon is away; waiting for it\n", rows)?;
+                let (_, rows) = terminal::size().unwrap_or(terminal::DEFAULT_SIZE);
+                terminal::draw(&format!("{DISCONNECTED_NOTE}\n"), rows)?;
             } else {
-                output::note("the daemon is away; waiting for it");
+                output::note(DISCONNECTED_NOTE);
             }
-            // However long that takes.
-            news = link.block_on(follower.next()).map(Some)?;
-            debug_assert!(!matches!(news, Some(FollowEvent::Disconnected(_))));
-            let _ = link.reconnect();
+            // Without a timeout: the follower reconnects until it succeeds.
+            event = connection.block_on(follower.next()).map(Some)?;
+            debug_assert!(!matches!(event, Some(FollowEvent::Disconnected(_))));
+            let _ = connection.reconnect();
         }
-        link.block_on(async { drain_events(follower).await })?;
-        match fetch(link, place) {
+        connection.block_on(async { drain_events(follower).await })?;
+        match fetch(connection, scope) {
             Ok(Some(fetched)) => return Ok(fetched),
-            Ok(None) => anyhow::bail!("the project is watched no more"),
-            // Between two daemons; the stream tells.
+            Ok(None) => anyhow::bail!("the project is no longer watched"),
+            // The daemon is restarting; the follower notices when it is back.
             Err(error) if is_connection_lost(&error) => {
-                let _ = link.reconnect();
+                let _ = connection.reconnect();
             }
             Err(error) => return Err(error),
         }
     }
 }
 
+/// Discards the events of the next [`COALESCE_INTERVAL`].
 async fn drain_events(follower: &mut Follower) -> Result<(), ClientError> {
-    let until = tokio::time::Instant::now() + COALESCE_INTERVAL;
-    while let Ok(news) = tokio::time::timeout_at(until, follower.next()).await {
-        if matches!(news?, FollowEvent::Disconnected(_)) {
+    let deadline = tokio::time::Instant::now() + COALESCE_INTERVAL;
+    while let Ok(event) = tokio::time::timeout_at(deadline, follower.next()).await {
+        if matches!(event?, FollowEvent::Disconnected(_)) {
             break;
         }
     }

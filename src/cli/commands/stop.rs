@@ -1,4 +1,4 @@
-//! `dossierd stop`: ends the daemon and waits until it has ended.
+//! `dossierd stop`: sends SIGTERM to the daemon and waits until it has ended.
 
 use std::time::Duration;
 
@@ -14,44 +14,51 @@ use crate::cli::render::output;
 use crate::client::RequestPath;
 use crate::wire::status::Status;
 
-/// The longest that a stop takes; the daemon itself gives up after 10 s.
+/// Timeout for the daemon to end; longer than the 10 s after which it exits without the engine.
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
 pub(crate) fn run(args: &SocketArgs) -> anyhow::Result<CommandExit> {
-    let mut link = DaemonConnection::connect(args)?;
-    let pid = daemon_pid(&mut link)?;
-    let returns = systemctl::restart_hints(pid);
-    let process = Pid::from_raw(pid).context("the daemon does not say which process it is")?;
-    let process = pidfd_open(process, PidfdFlags::empty()).context("cannot find the daemon")?;
-    // Now the number cannot come to mean another process; before, it could have.
-    if daemon_pid(&mut link)? != pid {
-        bail!("the daemon was replaced just now; nothing was stopped");
+    let mut connection = DaemonConnection::connect(args)?;
+    let pid = daemon_pid(&mut connection)?;
+    let restart_hints = systemctl::restart_hints(pid);
+    let process = Pid::from_raw(pid).context("the daemon reports an invalid process ID")?;
+    let process =
+        pidfd_open(process, PidfdFlags::empty()).context("cannot find the daemon's process")?;
+    // The pidfd refers to this process even if its ID is reused. Before it was opened, the ID may
+    // have been reused already.
+    if daemon_pid(&mut connection)? != pid {
+        bail!(
+            "the daemon was just replaced by another process; nothing was stopped; run the command again"
+        );
     }
-    drop(link);
+    drop(connection);
     pidfd_send_signal(&process, Signal::TERM).context("cannot stop the daemon")?;
-    let mut ends = [PollFd::new(&process, PollFlags::IN)];
+    let mut descriptors = [PollFd::new(&process, PollFlags::IN)];
     let deadline = Timespec::try_from(STOP_TIMEOUT)?;
-    if poll(&mut ends, Some(&deadline)).context("cannot wait for the end of the daemon")? == 0 {
-        bail!("process {pid} has not ended after {} s", STOP_TIMEOUT.as_secs());
+    if poll(&mut descriptors, Some(&deadline)).context("cannot wait for the end of the daemon")?
+        == 0
+    {
+        bail!("process {pid} did not end within {} s", STOP_TIMEOUT.as_secs());
     }
-    output::note(&format!("the daemon has ended (process {pid})"));
-    for line in returns {
-        output::note(&line);
+    output::note(&format!("stopped the daemon (process {pid})"));
+    for hint in restart_hints {
+        output::note(&hint);
     }
     Ok(CommandExit::Success)
 }
 
-/// The process that answers. It made the socket, except where a service manager did that for it.
-fn daemon_pid(link: &mut DaemonConnection) -> anyhow::Result<i32> {
-    let status: Status<'_> = link.get_json(&RequestPath::new("/api/status"))?;
-    let said = i32::try_from(status.pid).context("the daemon does not say which process it is")?;
-    if link.peer_pid() != Some(said) {
+/// Returns the process ID that the daemon reports. If another process created the socket, which
+/// systemd does for socket activation, the process must at least belong to this user.
+fn daemon_pid(connection: &mut DaemonConnection) -> anyhow::Result<i32> {
+    let status: Status<'_> = connection.get_json(&RequestPath::new("/api/status"))?;
+    let pid = i32::try_from(status.pid).context("the daemon reports an invalid process ID")?;
+    if connection.peer_pid() != Some(pid) {
         let own = rustix::process::geteuid().as_raw();
-        let owner = std::fs::metadata(format!("/proc/{said}"));
+        let owner = std::fs::metadata(format!("/proc/{pid}"));
         let owner = owner.map(|found| std::os::unix::fs::MetadataExt::uid(&found));
         if owner.ok() != Some(own) {
-            bail!("the daemon says that it is process {said}, which is none of yours");
+            bail!("the daemon reports process {pid}, which belongs to another user; not stopped");
         }
     }
-    Ok(said)
+    Ok(pid)
 }

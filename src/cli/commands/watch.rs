@@ -1,4 +1,4 @@
-//! `dossierd watch`: what is wrong now, then what happens, without a hole between the two.
+//! `dossierd watch`: prints current problems, then events, without a gap between the two.
 
 use std::io::{self, IsTerminal as _, Write};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use crate::cli::daemon::{autostart, connection};
 use crate::cli::exit::CommandExit;
 use crate::cli::exit_on_signal::exit_on_signal_or_closed_pipe;
 use crate::cli::render::event_format::{EventBurst, LastStates, LinePrefix};
+use crate::cli::render::labels::{DISCONNECTED_NOTE, RECONNECTED_NOTE};
 use crate::cli::render::stream_record::{StateRecord, StreamRecord};
 use crate::cli::render::{labels, output, status_view};
 use crate::cli::runtime::new_runtime;
@@ -26,16 +27,16 @@ use crate::wire::json;
 use crate::wire::overview::Overview;
 use crate::wire::status::{ProjectStatus, Status};
 
-/// On a terminal, events of artifacts that come within this are one burst.
+/// On a terminal, events about artifacts that arrive within this interval form one burst.
 const BURST_INTERVAL: Duration = Duration::from_millis(150);
 
 pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<CommandExit> {
-    let place = Scope::resolve(args.selection.feature.as_deref(), &args.selection.project)?;
+    let scope = Scope::resolve(args.selection.feature.as_deref(), &args.selection.project)?;
     let socket = autostart::ensure_running(&args.selection.project.socket)?;
     exit_on_signal_or_closed_pipe("");
     new_runtime()?.block_on(async {
         let mut client = Client::connect(&socket).await?;
-        let mut watch = WatchSession::new(place, args.selection.project.json);
+        let mut watch = WatchSession::new(scope, args.selection.project.json);
         let status = watch.ensure_watched(&mut client).await?;
         connection::warn_on_version_mismatch(client.version());
         watch.reject_unknown_feature(&status)?;
@@ -50,17 +51,17 @@ pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<CommandExit> {
         loop {
             match watch.next_event(&mut follower).await? {
                 FollowEvent::Message(message) if message.event == "gap" => {
-                    // The present state replaces what cannot be had, and what is live follows it.
-                    let present = async {
+                    // The current state replaces the missing events; live events follow it.
+                    let current = async {
                         let mut client = Client::connect(&socket).await?;
                         watch.ensure_watched(&mut client).await
                     };
-                    let since = match present.await {
+                    let since = match current.await {
                         Ok(status) => {
                             watch.print_gap(&message)?;
                             watch.print_state(&status)?
                         }
-                        // It says of the gap again when it is back.
+                        // After reconnecting, the daemon reports the gap again.
                         Err(error) if connection::is_disconnected(&error) => {
                             output::warn(&format!("{error:#}"));
                             follower.cursor().to_owned()
@@ -70,16 +71,16 @@ pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<CommandExit> {
                     follower = Follower::new(&socket, &since);
                 }
                 FollowEvent::Message(message) => watch.on_message(&message)?,
-                FollowEvent::Disconnected(_) => output::note("the daemon is away; waiting for it"),
+                FollowEvent::Disconnected(_) => output::note(DISCONNECTED_NOTE),
                 FollowEvent::Reconnected => {
-                    output::note("the daemon is back");
+                    output::note(RECONNECTED_NOTE);
                     if watch.added {
-                        let again = async {
+                        let watched = async {
                             let mut client = Client::connect(&socket).await?;
                             watch.ensure_watched(&mut client).await
                         };
-                        // Away again: the next return tries again.
-                        if let Err(error) = again.await {
+                        // Disconnected again: retried after the next reconnect.
+                        if let Err(error) = watched.await {
                             output::warn(&format!("{error:#}"));
                         }
                     }
@@ -89,30 +90,30 @@ pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<CommandExit> {
     })
 }
 
-/// What is meant, what is known, and how it is shown.
+/// What is watched, the last known states, and where and how events are printed.
 struct WatchSession {
     scope: Scope,
     json: bool,
-    /// Whether the daemon watches the project because this command asked for it.
+    /// True if the daemon watches the project because this command added it.
     added: bool,
     states: LastStates,
     prefix: LinePrefix,
-    /// Only on a terminal.
+    /// Only for text on a terminal.
     burst: Option<EventBurst>,
     root_id: Option<String>,
     out: Box<dyn Write>,
 }
 
 impl WatchSession {
-    fn new(place: Scope, json: bool) -> Self {
-        let grouped = !json && io::stdout().is_terminal();
+    fn new(scope: Scope, json: bool) -> Self {
+        let is_grouped = !json && io::stdout().is_terminal();
         Self {
-            scope: place,
+            scope,
             json,
             added: false,
             states: LastStates::default(),
             prefix: LinePrefix::Live,
-            burst: grouped.then(EventBurst::default),
+            burst: is_grouped.then(EventBurst::default),
             root_id: None,
             out: if json {
                 Box::new(output::stdout_machine())
@@ -122,10 +123,10 @@ impl WatchSession {
         }
     }
 
-    /// The present state, of a daemon that watches the place.
+    /// Adds the project to the daemon if needed, and returns the current state.
     async fn ensure_watched(&mut self, client: &mut Client) -> anyhow::Result<Status<'static>> {
-        let all = RequestPath::new("/api/status").with_sync();
-        let status: Status<'_> = client.get(&all).await?.parse()?;
+        let path = RequestPath::new("/api/status").with_sync();
+        let status: Status<'_> = client.get(&path).await?.parse()?;
         let Some(root) = self.scope.root.clone() else {
             return Ok(status);
         };
@@ -137,14 +138,14 @@ impl WatchSession {
         if !std::mem::replace(&mut self.added, true) {
             let root = root.display();
             output::note(&format!(
-                "{root} is watched now, until the daemon ends; `dossierd project add` keeps it"
+                "{root} is now watched until the daemon ends; run `dossierd project add` to keep it"
             ));
         }
         autostart::wait_until_ready(client).await?;
-        Ok(client.get(&all).await?.parse()?)
+        Ok(client.get(&path).await?.parse()?)
     }
 
-    /// Refuses a feature that no one knows: of it nothing would ever be heard.
+    /// Fails if the daemon does not know the feature: there would never be an event of it.
     fn reject_unknown_feature(&self, status: &Status<'_>) -> anyhow::Result<()> {
         let Some(slug) = &self.scope.feature else {
             return Ok(());
@@ -154,24 +155,25 @@ impl WatchSession {
         if features.any(|feature| feature.feature_slug == *slug) {
             return Ok(());
         }
-        bail!("there is no feature `{slug}`; `dossierd status` lists them");
+        bail!("there is no feature `{slug}`; run `dossierd status` to list them");
     }
 
-    /// Takes the present state without showing it.
+    /// Records the current state without printing it.
     fn update_states(&mut self, status: &Status<'_>) {
-        let meant: Vec<&ProjectStatus<'_>> = self.selected_projects(status);
-        let several = meant.len() > 1;
-        let mut known = LastStates::default();
-        for project in meant {
+        let projects: Vec<&ProjectStatus<'_>> = self.selected_projects(status);
+        let has_several = projects.len() > 1;
+        let mut last_states = LastStates::default();
+        for project in projects {
             for overview in &project.features {
-                known.update(&project.root_id, overview);
+                last_states.update(&project.root_id, overview);
             }
         }
-        self.states = known;
+        self.states = last_states;
         self.root_id = self.scope.find_project(status).map(|project| project.root_id.to_string());
-        self.prefix = if several { LinePrefix::LiveProjects } else { LinePrefix::Live };
+        self.prefix = if has_several { LinePrefix::LiveProjects } else { LinePrefix::Live };
     }
 
+    /// Returns the project of the scope, or all projects.
     fn selected_projects<'s, 'a>(&self, status: &'s Status<'a>) -> Vec<&'s ProjectStatus<'a>> {
         match self.scope.find_project(status) {
             Some(project) => vec![project],
@@ -179,16 +181,16 @@ impl WatchSession {
         }
     }
 
-    /// Shows the present state; gives the cursor that it stands at.
+    /// Prints the current state and returns its cursor.
     fn print_state(&mut self, status: &Status<'_>) -> anyhow::Result<String> {
         self.update_states(status);
         let cursor = Cursor { instance: status.instance.to_string(), seq: status.seq }.to_string();
-        for wrong in
+        for problem in
             [status_view::store_problem(&status.store), status_view::config_problem(status)]
                 .into_iter()
                 .flatten()
         {
-            output::error(&wrong);
+            output::error(&problem);
         }
         let projects = self.selected_projects(status);
         if self.json {
@@ -200,7 +202,7 @@ impl WatchSession {
                 print_project(&mut self.out, project, feature.as_deref())?;
             }
             if status.projects.is_empty() {
-                writeln!(self.out, "no project is watched; dossierd project add .")?;
+                writeln!(self.out, "no project is watched; run `dossierd project add .`")?;
             }
         }
         self.out.flush()?;
@@ -211,24 +213,24 @@ impl WatchSession {
         self.flush_burst()?;
         let gap: Gap<'_> = serde_json::from_str(&message.data)?;
         if self.json {
-            let aside = StreamRecord::Gap { reason: &gap.reason, cursor: None };
-            self.out.write_all(&json::to_line(&aside)?)?;
+            let record = StreamRecord::Gap { reason: &gap.reason, cursor: None };
+            self.out.write_all(&json::to_line(&record)?)?;
         } else {
             let reason = escape_unprintable(&gap.reason);
-            writeln!(self.out, "{}: {reason}; this is the present state", "gap".yellow())?;
+            writeln!(self.out, "{}: {reason}; the current state follows", "gap".yellow())?;
         }
         Ok(())
     }
 
-    /// The next news. What is written is seen before it is waited for.
+    /// Returns the next event. Flushes the output before it waits for one.
     async fn next_event(&mut self, follower: &mut Follower) -> anyhow::Result<FollowEvent> {
-        if let Ok(news) = timeout(Duration::ZERO, follower.next()).await {
-            return Ok(news?);
+        if let Ok(event) = timeout(Duration::ZERO, follower.next()).await {
+            return Ok(event?);
         }
         self.out.flush()?;
         if self.burst.as_ref().is_some_and(EventBurst::is_waiting) {
-            if let Ok(news) = timeout(BURST_INTERVAL, follower.next()).await {
-                return Ok(news?);
+            if let Ok(event) = timeout(BURST_INTERVAL, follower.next()).await {
+                return Ok(event?);
             }
             self.flush_burst()?;
             self.out.flush()?;
@@ -246,21 +248,21 @@ impl WatchSession {
 
     fn on_message(&mut self, message: &SseMessage) -> anyhow::Result<()> {
         let event: ReceivedEvent = serde_json::from_str(&message.data)?;
-        let meant = self.root_id.as_ref().is_none_or(|root| *root == event.root_id)
+        let is_selected = self.root_id.as_ref().is_none_or(|root| *root == event.root_id)
             && self.scope.feature.as_ref().is_none_or(|slug| *slug == event.feature_slug);
-        if !meant {
+        if !is_selected {
             return Ok(());
         }
         if self.json {
             writeln!(self.out, "{}", message.data)?;
             return Ok(());
         }
-        let told = self.states.format(&event, self.prefix);
+        let formatted = self.states.format(&event, self.prefix);
         match &mut self.burst {
-            None => writeln!(self.out, "{}", told.line())?,
+            None => writeln!(self.out, "{}", formatted.line())?,
             Some(burst) => {
                 let mut lines = Vec::new();
-                burst.push(told, &mut lines);
+                burst.push(formatted, &mut lines);
                 lines.iter().try_for_each(|line| writeln!(self.out, "{line}"))?;
             }
         }
@@ -268,39 +270,43 @@ impl WatchSession {
     }
 }
 
-/// What is wrong in a project, a line each.
+/// Prints the problems of a project, one line for each feature that has some.
 fn print_project(
     out: &mut dyn Write,
     project: &ProjectStatus<'_>,
     feature: Option<&str>,
 ) -> io::Result<()> {
-    let meant = |overview: &&Overview<'_>| feature.is_none_or(|slug| overview.feature_slug == slug);
-    let features: Vec<&Overview<'_>> = project.features.iter().filter(meant).collect();
-    let concerns: Vec<String> =
+    let is_selected =
+        |overview: &&Overview<'_>| feature.is_none_or(|slug| overview.feature_slug == slug);
+    let features: Vec<&Overview<'_>> = project.features.iter().filter(is_selected).collect();
+    let problems: Vec<String> =
         features.iter().filter_map(|overview| status_view::problem_line(overview)).collect();
-    let fine = features.len() - concerns.len();
+    let without = features.len() - problems.len();
     writeln!(
         out,
-        "{}  {}  {} of {} features as they should be",
+        "{}  {}  {} of {} features without problems",
         escape_unprintable(&project.project).bold(),
         escape_unprintable(&project.root).dimmed(),
-        fine,
+        without,
         features.len()
     )?;
     for error in &*project.manifest_errors {
         writeln!(out, "  {}: {}", "error".red(), escape_unprintable(&error.to_string()))?;
     }
-    for concern in concerns {
-        writeln!(out, "  {concern}")?;
+    for problem in problems {
+        writeln!(out, "  {problem}")?;
     }
-    let bare: Vec<&str> = features
+    let without_baseline: Vec<&str> = features
         .iter()
         .filter(|overview| overview.drift.state == Some(DriftState::NoBaseline))
         .map(|overview| &*overview.feature_slug)
         .collect();
-    if !bare.is_empty() {
-        let names = labels::join_truncated(&bare);
-        writeln!(out, "  no baseline: {names}; `dossierd baseline accept --all`")?;
+    if !without_baseline.is_empty() {
+        let names = labels::join_truncated(&without_baseline);
+        writeln!(
+            out,
+            "  no baseline: {names}; run `dossierd baseline accept --all` to accept all"
+        )?;
     }
     Ok(())
 }

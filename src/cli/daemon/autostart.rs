@@ -1,5 +1,5 @@
-//! A daemon for `watch` where none runs: the systemd user unit where it is installed, else one in the
-//! background. Of many commands that want one at once, one starts it.
+//! Starts a daemon for `watch` if none runs: the systemd user unit if it is installed, otherwise a
+//! process in the background. A lock file makes sure that concurrent commands start only one.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -23,25 +23,26 @@ use crate::client::Client;
 use crate::daemon::systemd_units::SERVICE_NAME;
 use crate::wire::status::Health;
 
-/// The longest that a daemon takes until it listens.
+/// Timeout for a new daemon to listen at its socket.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(30);
-/// A log that is longer is begun anew; the old one is kept beside it.
+/// Maximum size of the log at a start; a longer one is renamed to `daemon.log.old` first.
 const MAX_LOG_BYTES: u64 = 8 << 20;
-/// How much of the log is shown when a daemon does not start.
+/// Number of bytes of the log that are shown when a daemon does not start.
 const LOG_TAIL_BYTES: u64 = 2_000;
 
-/// Gives the socket of a daemon that is ready, which is started if there is none.
+/// Starts a daemon if none runs, waits until it is ready, and returns its socket.
 pub(crate) fn ensure_running(args: &SocketArgs) -> anyhow::Result<PathBuf> {
     let socket = args.path()?;
     if DaemonConnection::connect_if_running(args)?.is_none() {
         let state = user_dirs()?.state_dir;
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&state);
-        made.with_context(|| state.display().to_string())?;
-        let turn = state.join("starting.lock");
-        let turn = File::options().create(true).truncate(false).write(true).mode(0o600).open(turn);
-        let turn = turn.context("cannot take turns with others that start a daemon")?;
-        turn.lock().context("cannot take turns with others that start a daemon")?;
-        // Another command may have started it meanwhile.
+        let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(&state);
+        created.with_context(|| state.display().to_string())?;
+        let path = state.join("starting.lock");
+        let context = || format!("cannot lock {}", path.display());
+        let lock = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let lock = lock.with_context(context)?;
+        lock.lock().with_context(context)?;
+        // Another command may have started a daemon while this one waited for the lock.
         if DaemonConnection::connect_if_running(args)?.is_none() {
             start_daemon(args, &socket, &state)?;
         }
@@ -52,11 +53,13 @@ pub(crate) fn ensure_running(args: &SocketArgs) -> anyhow::Result<PathBuf> {
 }
 
 fn start_daemon(args: &SocketArgs, socket: &Path, state: &Path) -> anyhow::Result<()> {
-    // The unit's daemon listens at the usual place.
+    // The unit's daemon listens at the default socket only.
     if args.socket.is_none() && systemctl::is_service_installed() {
         match systemctl::start_service() {
             Ok(()) => {
-                output::note(&format!("no daemon ran; started the user unit {}", SERVICE_NAME));
+                output::note(&format!(
+                    "no daemon was running; started the user unit {SERVICE_NAME}"
+                ));
                 return wait_until_listening(socket, || Ok(()));
             }
             Err(error) => output::warn(&format!("{error:#}; starting a daemon in the background")),
@@ -65,64 +68,65 @@ fn start_daemon(args: &SocketArgs, socket: &Path, state: &Path) -> anyhow::Resul
     let log = state.join("daemon.log");
     let mut daemon = spawn_daemon(args, &log)?;
     output::note(&format!(
-        "no daemon ran; started one in the background (process {}, log {}); `dossierd stop` ends it",
+        "no daemon was running; started one in the background (process {}, log {}); run `dossierd \
+         stop` to stop it",
         daemon.id(),
         log.display()
     ));
-    let listens = wait_until_listening(socket, || match daemon.try_wait()? {
+    let result = wait_until_listening(socket, || match daemon.try_wait()? {
         None => Ok(()),
-        Some(status) => bail!("the daemon ended early ({status}):\n{}", log_tail(&log)),
+        Some(status) => bail!("the daemon exited while starting ({status}):\n{}", log_tail(&log)),
     });
-    // No one else waits for its end.
+    // Reaps the process if it ends before this command; without the thread it stays a zombie.
     let _ = thread::Builder::new().name("daemon-wait".to_owned()).spawn(move || daemon.wait());
-    listens
+    result
 }
 
 fn spawn_daemon(args: &SocketArgs, log: &Path) -> anyhow::Result<Child> {
-    let about = || log.display().to_string();
+    let context = || log.display().to_string();
     if fs::symlink_metadata(log).is_ok_and(|metadata| metadata.len() > MAX_LOG_BYTES) {
-        fs::rename(log, log.with_extension("log.old")).with_context(about)?;
+        fs::rename(log, log.with_extension("log.old")).with_context(context)?;
     }
-    // Neither through a link, nor into a pipe that no one reads.
-    let beside = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    // Follow no symbolic link, and do not block on a FIFO without a reader.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let mut options = File::options();
-    options.create(true).append(true).mode(0o600).custom_flags(beside);
-    let to = options.open(log).with_context(about)?;
-    if !to.metadata().with_context(about)?.is_file() {
-        bail!("{} is no file; remove it", log.display());
+    options.create(true).append(true).mode(0o600).custom_flags(flags);
+    let stderr = options.open(log).with_context(context)?;
+    if !stderr.metadata().with_context(context)?.is_file() {
+        bail!("{} is not a regular file; remove it", log.display());
     }
-    let program = std::env::current_exe().context("cannot tell where this program lies")?;
+    let program = std::env::current_exe().context("cannot determine the path of this program")?;
     let mut command = Command::new(&program);
     command.args(["run", "--detached"]);
     if let Some(socket) = &args.socket {
         command.arg("--socket").arg(std::path::absolute(socket)?);
     }
-    // In no directory that someone may want to unmount.
-    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(to);
+    // Keeps no file system busy that the user may want to unmount.
+    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
     command.spawn().with_context(|| format!("cannot start {}", program.display()))
 }
 
-/// Waits until something answers; `alive` fails when nothing ever will.
+/// Waits until a daemon listens. `check_alive` fails if the daemon cannot come up any more.
 fn wait_until_listening(
     socket: &Path,
-    mut alive: impl FnMut() -> anyhow::Result<()>,
+    mut check_alive: impl FnMut() -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
         match DaemonConnection::connect_to(socket) {
             Ok(_) => return Ok(()),
             Err(error) if is_not_running(&error) => {}
             Err(error) => return Err(error),
         }
-        alive()?;
-        if begun.elapsed() > LISTEN_TIMEOUT {
-            bail!("the daemon does not listen after {} s", LISTEN_TIMEOUT.as_secs());
+        check_alive()?;
+        if started.elapsed() > LISTEN_TIMEOUT {
+            bail!("the daemon did not listen within {} s", LISTEN_TIMEOUT.as_secs());
         }
         thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// Waits until the first index of everything stands.
+/// Waits until the daemon has completed its initial scan.
 pub(crate) async fn wait_until_ready(client: &mut Client) -> anyhow::Result<()> {
     while let Health::Starting { .. } = client.health().await? {
         sleep(POLL_INTERVAL).await;
@@ -130,7 +134,7 @@ pub(crate) async fn wait_until_ready(client: &mut Client) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// The end of the log.
+/// Returns the last [`LOG_TAIL_BYTES`] of the log.
 fn log_tail(log: &Path) -> String {
     let read = || -> io::Result<String> {
         let mut file = File::open(log)?;

@@ -1,36 +1,38 @@
-//! The daemon as commands ask it: one connection, waited for.
+//! A blocking connection to the daemon, and the kinds of errors that commands distinguish.
 
 use std::path::Path;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
 use crate::cli::args::SocketArgs;
 use crate::cli::render::output;
 use crate::cli::runtime::new_runtime;
+use crate::cli::scope::root_text;
 use crate::client::{ApiResponse, Client, ClientError, RequestPath};
 use crate::wire::status::Health;
 
 /// A connection to the daemon.
 pub(crate) struct DaemonConnection {
-    // Before the runtime, which drives it: fields are dropped in this order.
+    // Declared before the runtime that drives it, because fields are dropped in this order.
     client: Client,
     runtime: Runtime,
     version_checked: bool,
 }
 
 impl DaemonConnection {
-    /// Connects, or fails with the mend.
+    /// Connects to the selected daemon.
     pub(crate) fn connect(args: &SocketArgs) -> anyhow::Result<Self> {
         Self::connect_to(&args.path()?)
     }
 
-    /// Connects; `None` where no daemon runs.
+    /// Connects to the selected daemon; returns `None` if none runs.
     pub(crate) fn connect_if_running(args: &SocketArgs) -> anyhow::Result<Option<Self>> {
         match Self::connect(args) {
-            Ok(link) => Ok(Some(link)),
+            Ok(connection) => Ok(Some(connection)),
             Err(error) if is_not_running(&error) => Ok(None),
             Err(error) => Err(error),
         }
@@ -43,66 +45,72 @@ impl DaemonConnection {
         Ok(Self { client, runtime, version_checked: false })
     }
 
-    /// Asks for something.
-    pub(crate) fn get(&mut self, target: &RequestPath) -> anyhow::Result<ApiResponse> {
-        let answer = self.runtime.block_on(self.client.get(target))?;
+    /// Sends a GET request.
+    pub(crate) fn get(&mut self, path: &RequestPath) -> anyhow::Result<ApiResponse> {
+        let response = self.runtime.block_on(self.client.get(path))?;
         self.check_version_once();
-        Ok(answer)
+        Ok(response)
     }
 
-    /// Asks for something; `None` where it does not come within that time. Then the connection is of
-    /// no more use.
+    /// Sends a GET request; returns `None` if no response arrives within `limit`. The connection
+    /// cannot be used after that: reconnect, because the late response is still to come.
     pub(crate) fn get_with_timeout(
         &mut self,
-        target: &RequestPath,
-        patience: Duration,
+        path: &RequestPath,
+        limit: Duration,
     ) -> anyhow::Result<Option<ApiResponse>> {
-        let asked = async { timeout(patience, self.client.get(target)).await };
-        let Ok(answer) = self.runtime.block_on(asked) else {
+        let request = async { timeout(limit, self.client.get(path)).await };
+        let Ok(response) = self.runtime.block_on(request) else {
             return Ok(None);
         };
-        let answer = answer?;
+        let response = response?;
         self.check_version_once();
-        Ok(Some(answer))
+        Ok(Some(response))
     }
 
-    /// Asks whether the first index stands; `None` likewise.
+    /// Returns whether the initial scan is complete; `None` as in [`Self::get_with_timeout`].
     pub(crate) fn health_with_timeout(
         &mut self,
-        patience: Duration,
+        limit: Duration,
     ) -> anyhow::Result<Option<Health>> {
-        let asked = async { timeout(patience, self.client.health()).await };
-        let health = self.runtime.block_on(asked).ok().transpose()?;
+        let request = async { timeout(limit, self.client.health()).await };
+        let health = self.runtime.block_on(request).ok().transpose()?;
         Ok(health)
     }
 
-    /// Asks for a model.
+    /// Sends a GET request and parses the response.
     pub(crate) fn get_json<T: DeserializeOwned>(
         &mut self,
-        target: &RequestPath,
+        path: &RequestPath,
     ) -> anyhow::Result<T> {
-        Ok(self.get(target)?.parse()?)
+        Ok(self.get(path)?.parse()?)
     }
 
-    /// Asks for a change.
+    /// Sends a POST request.
     pub(crate) fn post(
         &mut self,
-        target: &RequestPath,
+        path: &RequestPath,
         body: Vec<u8>,
     ) -> anyhow::Result<ApiResponse> {
-        let answer = self.runtime.block_on(self.client.post(target, body))?;
+        let response = self.runtime.block_on(self.client.post(path, body))?;
         self.check_version_once();
-        Ok(answer)
+        Ok(response)
     }
 
-    /// Asks for something to be taken away.
-    pub(crate) fn delete(&mut self, target: &RequestPath) -> anyhow::Result<ApiResponse> {
-        let answer = self.runtime.block_on(self.client.delete(target))?;
+    /// Sends a DELETE request.
+    pub(crate) fn delete(&mut self, path: &RequestPath) -> anyhow::Result<ApiResponse> {
+        let response = self.runtime.block_on(self.client.delete(path))?;
         self.check_version_once();
-        Ok(answer)
+        Ok(response)
     }
 
-    /// Connects again.
+    /// Adds a project to the daemon and its stored list.
+    pub(crate) fn add_project(&mut self, root: &Path) -> anyhow::Result<()> {
+        let body = serde_json::to_vec(&json!({"path": root_text(root), "keep": true}))?;
+        self.post(&RequestPath::new("/api/projects"), body).map(drop)
+    }
+
+    /// Replaces the connection with a new one to the same socket.
     pub(crate) fn reconnect(&mut self) -> anyhow::Result<()> {
         let socket = self.client.socket().to_owned();
         self.client = self.runtime.block_on(Client::connect(&socket))?;
@@ -110,17 +118,17 @@ impl DaemonConnection {
         Ok(())
     }
 
-    /// Where the daemon listens.
+    /// Returns the path of the socket.
     pub(crate) fn socket(&self) -> &Path {
         self.client.socket()
     }
 
-    /// The process that made the socket.
+    /// Returns the process that created the socket: the daemon, or systemd.
     pub(crate) fn peer_pid(&self) -> Option<i32> {
         self.client.peer().pid
     }
 
-    /// Runs what takes more than one answer.
+    /// Runs a future on the runtime of this connection.
     pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
     }
@@ -132,24 +140,24 @@ impl DaemonConnection {
     }
 }
 
-/// Says when the daemon is of another version.
+/// Warns if the daemon has another version than this command.
 pub(crate) fn warn_on_version_mismatch(daemon: Option<&str>) {
     let own = env!("CARGO_PKG_VERSION");
     if let Some(daemon) = daemon
         && daemon != own
     {
         output::warn(&format!(
-            "the daemon is of version {daemon}, this command of {own}; restart the daemon"
+            "the daemon has version {daemon}, this command {own}; restart the daemon"
         ));
     }
 }
 
-/// Whether it is only that no daemon runs.
+/// Returns true if no daemon runs.
 pub(crate) fn is_not_running(error: &anyhow::Error) -> bool {
     matches!(client_error(error), Some(ClientError::NoDaemon(_)))
 }
 
-/// Whether there is no daemon to talk to: none, or one that says nothing.
+/// Returns true if no daemon can be reached: none runs, another user's does, or it does not respond.
 pub(crate) fn is_unreachable(error: &anyhow::Error) -> bool {
     matches!(
         client_error(error),
@@ -162,7 +170,7 @@ pub(crate) fn is_unreachable(error: &anyhow::Error) -> bool {
     )
 }
 
-/// Whether the connection broke, or the daemon was replaced by another.
+/// Returns true if the connection broke, for example because the daemon restarted.
 pub(crate) fn is_connection_lost(error: &anyhow::Error) -> bool {
     matches!(
         client_error(error),
@@ -174,24 +182,25 @@ pub(crate) fn is_connection_lost(error: &anyhow::Error) -> bool {
     )
 }
 
-/// Whether the daemon went away, or is about to: one that goes on is there again in a while.
+/// Returns true if the daemon ended, is stopping or starting, or does not respond; retrying may help.
 pub(crate) fn is_disconnected(error: &anyhow::Error) -> bool {
     is_connection_lost(error)
         || matches!(client_error(error), Some(ClientError::TimedOut { .. }))
         || has_problem_status(error, 503)
 }
 
-/// Whether the daemon refused with that status.
+/// Returns true if the daemon responded with a problem of this HTTP status.
 pub(crate) fn has_problem_status(error: &anyhow::Error, status: u16) -> bool {
     let client = client_error(error);
     matches!(client, Some(ClientError::Problem(problem)) if problem.status == status)
 }
 
+/// Returns the client's error in the chain, if there is one.
 fn client_error(error: &anyhow::Error) -> Option<&ClientError> {
     error.chain().find_map(|cause| cause.downcast_ref())
 }
 
-/// A pause while something is waited for that gives no sign.
+/// Pause between two checks of a condition that raises no event.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
@@ -203,17 +212,17 @@ mod tests {
     use crate::engine::inbox::Command;
 
     #[test]
-    fn who_is_not_answered_has_reached_no_daemon() {
+    fn timeout_is_unreachable_but_not_absent() {
         let (socket, after) = (PathBuf::from("/s"), RESPONSE_TIMEOUT);
-        let late = anyhow::Error::from(ClientError::TimedOut { socket, after });
-        assert!(is_unreachable(&late) && !is_not_running(&late));
+        let timed_out = anyhow::Error::from(ClientError::TimedOut { socket, after });
+        assert!(is_unreachable(&timed_out) && !is_not_running(&timed_out));
     }
 
     #[test]
-    fn a_daemon_whose_engine_hangs_says_so_before_it_is_given_up() {
+    fn response_timeout_is_longer_than_the_daemons_own_timeouts() {
         let reply = tokio::sync::oneshot::channel().0;
         let slowest = Command::AddProject { root: "/p".into(), keep: true, reply };
-        // And then it waits until the project is shown.
+        // After the engine's reply the daemon waits until the project is visible.
         assert!(slowest.patience() + Duration::from_secs(10) < RESPONSE_TIMEOUT);
     }
 }

@@ -1,4 +1,4 @@
-//! The daemon as commands see it: connection, queries, start, systemd unit.
+//! The daemon as commands use it: connection, queries, automatic start, and systemctl.
 
 pub(crate) mod autostart;
 pub(crate) mod connection;

@@ -1,4 +1,5 @@
-//! What the daemon says of one feature, and what is to be said beside it: the same as after a scan.
+//! Queries the daemon for a feature or project, with a fallback to a scan where it does not watch
+//! the project. Prints the same warnings as a scan does.
 
 use serde::de::DeserializeOwned;
 
@@ -12,93 +13,99 @@ use crate::client::{ApiResponse, RequestPath};
 use crate::core::feature::FeatureWatchState;
 use crate::wire::status::{ProjectStatus, Status};
 
-/// An answer about a feature.
+/// Printed before a scan, when a daemon runs that does not watch the project.
+const NOT_WATCHED_NOTE: &str =
+    "the daemon does not watch this project; run `dossierd project add` to watch it";
+
+/// The daemon's response about a feature, and the connection for further requests.
 pub(crate) struct FeatureQuery {
-    /// The answer.
+    /// The response to the first request.
     pub(crate) response: ApiResponse,
     connection: DaemonConnection,
     scope: Scope,
 }
 
-/// A daemon that watches the place.
+/// A daemon that watches the selected project, and its state.
 pub(crate) struct ProjectQuery {
     pub(crate) connection: DaemonConnection,
     pub(crate) status: Status<'static>,
 }
 
 impl FeatureQuery {
-    /// Asks about the feature that is meant; `None`, which is said, where no daemon watches it.
+    /// Sends the request that `path` returns. Returns `None` if no daemon runs, or, with a note, if it
+    /// does not watch the project.
     pub(crate) fn run(
         args: &FeatureArgs,
-        target: impl Fn(&Scope) -> RequestPath,
+        path: impl Fn(&Scope) -> RequestPath,
     ) -> anyhow::Result<Option<Self>> {
-        let Some(mut link) = DaemonConnection::connect_if_running(&args.project.socket)? else {
+        let Some(mut connection) = DaemonConnection::connect_if_running(&args.project.socket)?
+        else {
             return Ok(None);
         };
-        let place = Scope::resolve(Some(&args.feature), &args.project)?;
-        match link.get(&target(&place)) {
-            Ok(answer) => Ok(Some(Self { response: answer, connection: link, scope: place })),
-            Err(error) if has_problem_status(&error, 404) && !is_watched(&mut link, &place)? => {
-                output::note(
-                    "the daemon does not watch this project; `dossierd project add` lets it",
-                );
+        let scope = Scope::resolve(Some(&args.feature), &args.project)?;
+        match connection.get(&path(&scope)) {
+            Ok(response) => Ok(Some(Self { response, connection, scope })),
+            Err(error)
+                if has_problem_status(&error, 404) && !is_watched(&mut connection, &scope)? =>
+            {
+                output::note(NOT_WATCHED_NOTE);
                 Ok(None)
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Asks for more about the same feature.
+    /// Sends another request about the same feature.
     pub(crate) fn get<T: DeserializeOwned>(&mut self, path: &str) -> anyhow::Result<T> {
         self.connection.get_json(&self.scope.request_path(path))
     }
 
-    /// Says what is wrong with the feature and with the project's files, and with which code that
-    /// ends a command that has printed its data.
+    /// Prints problems of the feature and of the project's files. Returns the exit code of a command
+    /// that has printed its data.
     pub(crate) fn finish(mut self) -> anyhow::Result<CommandExit> {
         let status: Status<'_> = self.connection.get_json(&RequestPath::new("/api/status"))?;
         Ok(finish_with_status(&status, &self.scope))
     }
 }
 
-/// As [`FeatureQuery::finish_with_status`], of a status that was asked for.
-pub(crate) fn finish_with_status(status: &Status<'_>, place: &Scope) -> CommandExit {
-    let slug = place.feature.as_deref();
-    for project in matching_projects(status, place) {
+/// Does what [`FeatureQuery::finish`] does, with a status that was requested before.
+pub(crate) fn finish_with_status(status: &Status<'_>, scope: &Scope) -> CommandExit {
+    let slug = scope.feature.as_deref();
+    for project in matching_projects(status, scope) {
         for feature in project.features.iter().filter(|f| Some(&*f.feature_slug) == slug) {
             let watch = match feature.watch {
                 FeatureWatchState::Live | FeatureWatchState::Settling => None,
                 FeatureWatchState::Unreadable => Some("cannot be read"),
-                FeatureWatchState::Gone => Some("is gone"),
-                FeatureWatchState::Degraded => Some("is beyond a budget"),
+                FeatureWatchState::Gone => Some("was removed"),
+                FeatureWatchState::Degraded => Some("exceeds a limit"),
             };
-            let wrong = [watch, feature.meta_error.as_deref(), feature.step_error.as_deref()];
-            for line in wrong.into_iter().flatten() {
+            let problems = [watch, feature.meta_error.as_deref(), feature.step_error.as_deref()];
+            for line in problems.into_iter().flatten() {
                 output::warn(&format!("{}: {line}", feature.feature_slug));
             }
         }
     }
-    let findings = project_diagnostics(status, place);
+    let findings = project_diagnostics(status, scope);
     findings.print();
     findings.exit()
 }
 
-/// What is wrong with the files of the project that is meant.
-pub(crate) fn project_diagnostics(status: &Status<'_>, place: &Scope) -> ProjectDiagnostics {
+/// Returns problems with the files of the selected project.
+pub(crate) fn project_diagnostics(status: &Status<'_>, scope: &Scope) -> ProjectDiagnostics {
     ProjectDiagnostics {
-        errors: matching_projects(status, place).flat_map(|p| p.manifest_errors.to_vec()).collect(),
-        warnings: matching_projects(status, place)
+        errors: matching_projects(status, scope).flat_map(|p| p.manifest_errors.to_vec()).collect(),
+        warnings: matching_projects(status, scope)
             .flat_map(|p| p.manifest_warnings.to_vec())
             .collect(),
     }
 }
 
-/// The project that is meant, or those with such a feature.
+/// Returns the selected project; without one, all projects with a feature of that slug.
 fn matching_projects<'s, 'a>(
     status: &'s Status<'a>,
-    place: &'s Scope,
+    scope: &'s Scope,
 ) -> impl Iterator<Item = &'s ProjectStatus<'a>> {
-    let (root, slug) = (place.root_text(), place.feature.as_deref());
+    let (root, slug) = (scope.root_text(), scope.feature.as_deref());
     status.projects.iter().filter(move |project| match &root {
         Some(root) => project.root == *root,
         None => project.features.iter().any(|feature| Some(&*feature.feature_slug) == slug),
@@ -106,21 +113,23 @@ fn matching_projects<'s, 'a>(
 }
 
 impl ProjectQuery {
-    /// A daemon that watches the project that is meant; `None`, which is said, where none does.
-    pub(crate) fn run(args: &ProjectArgs, place: &Scope) -> anyhow::Result<Option<Self>> {
-        let Some(mut link) = DaemonConnection::connect_if_running(&args.socket)? else {
+    /// Requests the status. Returns `None` if no daemon runs, or, with a note, if it does not watch the
+    /// project.
+    pub(crate) fn run(args: &ProjectArgs, scope: &Scope) -> anyhow::Result<Option<Self>> {
+        let Some(mut connection) = DaemonConnection::connect_if_running(&args.socket)? else {
             return Ok(None);
         };
-        let status: Status<'_> = link.get_json(&RequestPath::new("/api/status").with_sync())?;
-        if place.root.is_some() && place.find_project(&status).is_none() {
-            output::note("the daemon does not watch this project; `dossierd project add` lets it");
+        let status: Status<'_> =
+            connection.get_json(&RequestPath::new("/api/status").with_sync())?;
+        if scope.root.is_some() && scope.find_project(&status).is_none() {
+            output::note(NOT_WATCHED_NOTE);
             return Ok(None);
         }
-        Ok(Some(Self { connection: link, status }))
+        Ok(Some(Self { connection, status }))
     }
 }
 
-fn is_watched(link: &mut DaemonConnection, place: &Scope) -> anyhow::Result<bool> {
-    let status: Status<'_> = link.get_json(&RequestPath::new("/api/status"))?;
-    Ok(place.root.is_none() || place.find_project(&status).is_some())
+fn is_watched(connection: &mut DaemonConnection, scope: &Scope) -> anyhow::Result<bool> {
+    let status: Status<'_> = connection.get_json(&RequestPath::new("/api/status"))?;
+    Ok(scope.root.is_none() || scope.find_project(&status).is_some())
 }

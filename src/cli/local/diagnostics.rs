@@ -1,17 +1,19 @@
-//! What is wrong with the files of a project, and with which code that ends a command.
+//! Problems with the files that configure a project, and the exit code for them.
 
 use crate::cli::exit::CommandExit;
 use crate::cli::render::output;
 use crate::core::diagnostics::FileError;
 
-/// What was found wrong with the files that steer a project.
+/// Problems with manifests and other files that configure a project.
 pub(crate) struct ProjectDiagnostics {
+    /// Invalid files.
     pub(crate) errors: Vec<FileError>,
+    /// Other problems, one sentence each.
     pub(crate) warnings: Vec<String>,
 }
 
 impl ProjectDiagnostics {
-    /// Says them on standard error.
+    /// Prints them on standard error.
     pub(crate) fn print(&self) {
         for error in &self.errors {
             output::error(&error.to_string());
@@ -21,7 +23,7 @@ impl ProjectDiagnostics {
         }
     }
 
-    /// With which code they end a command that has printed its data.
+    /// Returns the exit code of a command that has printed its data.
     pub(crate) fn exit(&self) -> CommandExit {
         if self.errors.is_empty() { CommandExit::Success } else { CommandExit::InvalidFile }
     }

@@ -1,4 +1,4 @@
-//! One-shot scans, without a daemon.
+//! One-time scans without a daemon.
 
 pub(crate) mod diagnostics;
 pub(crate) mod target;

@@ -1,4 +1,4 @@
-//! From what was written on the command line to an open project and its features.
+//! Opens the selected project and its features for a one-time scan.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -25,18 +25,22 @@ use crate::project::{FeatureDir, Machine, Project, locate};
 use crate::scan::ScanLimits;
 use crate::wire::artifacts::MAX_CONTENT_BYTES;
 
-/// A project, and which of its features are meant.
+/// Printed when a feature was scanned because no daemon watches it.
+pub(crate) const ONE_TIME_SCAN_NOTE: &str = "result of a one-time scan, not from the daemon";
+
+/// An open project and the selected features.
 pub(crate) struct LocalTarget {
     pub(crate) project: Project,
     pub(crate) features: Vec<FeatureDir>,
+    /// Directories that match a feature pattern and cannot be features.
     pub(crate) skipped: Vec<SkippedDir>,
-    /// Why features could not be looked for.
+    /// Why the features could not be discovered.
     pub(crate) discovery_error: Option<String>,
     limits: ScanLimits,
 }
 
 impl LocalTarget {
-    /// What `path` means: all of a project, or some features of it.
+    /// Opens what `path` selects: all features of a project, or those that contain the path.
     pub(crate) fn from_path(path: &Path) -> anyhow::Result<Self> {
         Self::from_path_with(LocalSetup::read()?, path)
     }
@@ -57,19 +61,20 @@ impl LocalTarget {
         Ok(target)
     }
 
-    /// The features of the project that `args` or the current directory mean.
+    /// Opens the project that `args` or the current directory select, with all its features.
     pub(crate) fn from_project_args(args: &ProjectArgs) -> anyhow::Result<Self> {
         Self::from_project_args_with(LocalSetup::read()?, args)
     }
 
     fn from_project_args_with(setup: LocalSetup, args: &ProjectArgs) -> anyhow::Result<Self> {
-        let said = args.project.as_deref();
-        let located = locate(said.unwrap_or(Path::new(".")), |root| settings(&setup.config, root))?;
-        if let Some(said) = said
-            && canonicalize(said)? != located.root
+        let named_root = args.project.as_deref();
+        let start = named_root.unwrap_or(Path::new("."));
+        let located = locate(start, |root| settings(&setup.config, root))?;
+        if let Some(named_root) = named_root
+            && canonicalize(named_root)? != located.root
         {
-            // A root that was named is meant, also where another project is found around it.
-            return setup.open(&canonicalize(said)?);
+            // A named root is used even inside another project.
+            return setup.open(&canonicalize(named_root)?);
         }
         let mut target = setup.open(&located.root)?;
         if let Some([FeatureDir { path: None, .. }]) = located.features.as_deref() {
@@ -78,25 +83,26 @@ impl LocalTarget {
         Ok(target)
     }
 
-    /// One feature by slug or path.
+    /// Opens one feature by slug or path.
     pub(crate) fn from_feature_args(args: &FeatureArgs) -> anyhow::Result<Self> {
         Self::from_feature_name(&args.feature, &args.project)
     }
 
-    /// One feature by slug or path.
+    /// Opens one feature by slug or path.
     pub(crate) fn from_feature_name(name: &OsStr, project: &ProjectArgs) -> anyhow::Result<Self> {
         Self::from_feature_name_with(&LocalSetup::read()?, name, project)
     }
 
-    /// The same for who asks the daemon, which goes on while the configuration is broken.
+    /// Opens one feature like [`Self::from_feature_name`], but ignores an invalid configuration: for
+    /// commands that query the daemon, which keeps running with one.
     pub(crate) fn from_feature_name_lenient(
         name: &OsStr,
         project: &ProjectArgs,
     ) -> anyhow::Result<Self> {
-        let folders = user_dirs()?;
-        let config = LoadedConfig::from_file(&folders.config_file()).config.unwrap_or_default();
+        let dirs = user_dirs()?;
+        let config = LoadedConfig::from_file(&dirs.config_file()).config.unwrap_or_default();
         Self::from_feature_name_with(
-            &LocalSetup { config, missions: folders.missions_dir() },
+            &LocalSetup { config, missions: dirs.missions_dir() },
             name,
             project,
         )
@@ -129,18 +135,18 @@ impl LocalTarget {
         {
             bail!("{shown} is not in the project {}", root.display());
         }
-        let meant = canonicalize(path)?;
+        let path = canonicalize(path)?;
         match target.features.as_slice() {
-            [one] if meant.starts_with(target.project.feature_path(one)) => Ok(target),
+            [one] if path.starts_with(target.project.feature_path(one)) => Ok(target),
             _ => bail!(
-                "{shown} is no feature of {}; {}",
+                "{shown} is not a feature of {}; {}",
                 target.display_root(),
                 target.describe_features()
             ),
         }
     }
 
-    /// Looks at the features once, showing how far it is.
+    /// Scans the features once and shows the progress on a terminal.
     pub(crate) fn scan<T: Send>(
         &self,
         render: impl Fn(Feature) -> T + Sync,
@@ -149,7 +155,7 @@ impl LocalTarget {
         self.scan_with(StaticHash::Skip, render, sink)
     }
 
-    /// As [`LocalTarget::scan`], for making baselines of what is seen.
+    /// Scans like [`LocalTarget::scan`], with the hashes that a baseline needs.
     pub(crate) fn scan_for_baseline(&self, sink: impl FnMut(Feature)) -> anyhow::Result<()> {
         self.scan_with(StaticHash::Compute, |feature| feature, sink)
     }
@@ -160,24 +166,25 @@ impl LocalTarget {
         render: impl Fn(Feature) -> T + Sync,
         sink: impl FnMut(T),
     ) -> anyhow::Result<()> {
-        let ticker = ProgressSpinner::start();
-        let look = Look { limits: self.limits, static_part, progress: &ticker.progress };
+        let spinner = ProgressSpinner::start();
+        let look = Look { limits: self.limits, static_part, progress: &spinner.progress };
         Ok(survey(&self.project, &self.features, &look, render, sink)?)
     }
 
-    /// Looks at the one feature meant, and says that no daemon was asked.
+    /// Scans the one selected feature and prints its warnings and that no daemon was queried.
     pub(crate) fn scan_one(&self) -> anyhow::Result<Feature> {
-        output::note("no daemon is asked; scanned once");
-        let mut seen = None;
-        self.scan(|feature| feature, |feature| seen = Some(feature))?;
-        let feature = seen.context("the feature went away")?;
+        output::note(ONE_TIME_SCAN_NOTE);
+        let mut scanned = None;
+        self.scan(|feature| feature, |feature| scanned = Some(feature))?;
+        let feature = scanned.context("the feature was removed during the scan")?;
         for warning in &feature_warnings(&feature) {
             output::warn(warning);
         }
         Ok(feature)
     }
 
-    /// The bytes of a present artifact that is not too large; those that were hashed, or none.
+    /// Returns the content that was hashed. `None` if the artifact is not present, too large, or
+    /// has changed since.
     pub(crate) fn read_content(&self, artifact: &ArtifactRef) -> anyhow::Result<Option<Vec<u8>>> {
         let [feature] = self.features.as_slice() else {
             return Ok(None);
@@ -186,28 +193,28 @@ impl LocalTarget {
             .with_context(|| artifact.relative_path.text().to_string())
     }
 
-    /// What is wrong with the project's files, after its features were looked at.
+    /// Returns problems with the project's files. Complete only after a scan, which reads manifests.
     pub(crate) fn diagnostics(&self) -> ProjectDiagnostics {
         let manifests = self.project.manifest_diagnostics();
         let errors = self.project.errors.iter().cloned().chain(manifests.errors).collect();
         ProjectDiagnostics { errors, warnings: manifests.warnings }
     }
 
-    /// Says what is wrong with the project's files, and with which code that ends a command that
-    /// has printed its data.
+    /// Prints problems with the project's files and returns the exit code of a command that has
+    /// printed its data.
     pub(crate) fn finish(&self) -> CommandExit {
         let findings = self.diagnostics();
         findings.print();
         findings.exit()
     }
 
-    /// Refuses a path in a directory that is skipped: all of the project is not what it means.
+    /// Fails for a path in a skipped directory, which must not select the whole project.
     fn reject_skipped_path(&self, path: &Path) -> anyhow::Result<()> {
         let path = canonicalize(path)?;
         let below = path.strip_prefix(&self.project.root).unwrap_or(&path);
         let below = escape_bytes(below.as_os_str().as_bytes()).into_owned() + "/";
         match self.skipped.iter().find(|skipped| below.starts_with(&format!("{}/", skipped.name))) {
-            Some(skipped) => bail!("{} is no feature: {}", skipped.name, skipped.reason),
+            Some(skipped) => bail!("{} is not a feature: {}", skipped.name, skipped.reason),
             None => Ok(()),
         }
     }
@@ -237,13 +244,13 @@ impl LocalTarget {
     }
 }
 
-/// What keeps a feature from being seen or judged as it should be, for standard error.
+/// Returns why a feature could not be read or evaluated completely, for standard error.
 pub(crate) fn feature_warnings(feature: &Feature) -> Vec<String> {
     let slug = &feature.dossier.context.feature_slug;
     labels::unknown_reasons(feature).into_iter().map(|line| format!("{slug}: {line}")).collect()
 }
 
-/// What every command starts from.
+/// The user's configuration and directory of missions.
 #[derive(Clone)]
 struct LocalSetup {
     config: Config,
@@ -252,22 +259,22 @@ struct LocalSetup {
 
 impl LocalSetup {
     fn read() -> anyhow::Result<Self> {
-        let folders = user_dirs()?;
-        Ok(Self { config: Config::load(&folders.config_file())?, missions: folders.missions_dir() })
+        let dirs = user_dirs()?;
+        Ok(Self { config: Config::load(&dirs.config_file())?, missions: dirs.missions_dir() })
     }
 
     fn open(self, root: &Path) -> anyhow::Result<LocalTarget> {
-        let said = settings(&self.config, root);
-        let project = Project::open(root, said, &Machine::current(), Some(&self.missions))
+        let settings = settings(&self.config, root);
+        let project = Project::open(root, settings, &Machine::current(), Some(&self.missions))
             .with_context(|| format!("cannot open {}", root.display()))?;
-        let (features, skipped, undiscovered) = match project.discover() {
+        let (features, skipped, discovery_error) = match project.discover() {
             Ok(found) => (found.features, found.skipped, None),
             Err(error) => {
-                (Vec::new(), Vec::new(), Some(format!("cannot look for features: {error}")))
+                (Vec::new(), Vec::new(), Some(format!("cannot discover features: {error}")))
             }
         };
         let limits = limits(&self.config.limits);
-        Ok(LocalTarget { project, features, skipped, discovery_error: undiscovered, limits })
+        Ok(LocalTarget { project, features, skipped, discovery_error, limits })
     }
 }
 
@@ -275,7 +282,7 @@ fn canonicalize(root: &Path) -> anyhow::Result<PathBuf> {
     root.canonicalize().with_context(|| root.display().to_string())
 }
 
-/// Whether a feature is given by a path, not by its slug.
+/// Returns true if an argument is a path to a feature and not a slug.
 pub(crate) fn is_path(name: &OsStr) -> bool {
     name.as_bytes().contains(&b'/') || name == "." || name == ".."
 }

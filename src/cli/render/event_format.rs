@@ -1,4 +1,4 @@
-//! Events as people read them: one line each, or one for a burst.
+//! Formats events as text: one line for each, or one line for a burst.
 
 use std::collections::HashMap;
 
@@ -17,21 +17,21 @@ use crate::core::time::Timestamp;
 use crate::wire::events::ReceivedEvent;
 use crate::wire::overview::Overview;
 
-/// How much is written before what happened.
+/// What precedes the text of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LinePrefix {
-    /// The time of day and the feature.
+    /// Time of day and feature.
     Live,
-    /// The time of day, the project and the feature.
+    /// Time of day, project and feature.
     LiveProjects,
     /// Date, time, project and feature.
     Journal,
 }
 
-/// One event in words.
+/// An event as text.
 #[derive(Debug)]
 pub(crate) struct FormattedEvent {
-    /// When and of what.
+    /// Time and feature, as [`LinePrefix`] selects them.
     pub(crate) prefix: String,
     /// What happened.
     pub(crate) text: EventText,
@@ -40,26 +40,39 @@ pub(crate) struct FormattedEvent {
 /// What happened.
 #[derive(Debug)]
 pub(crate) enum EventText {
-    /// To an artifact: in a word, and all of it.
-    Artifact(&'static str, String),
-    /// To a feature as a whole.
+    /// An artifact changed.
+    Artifact {
+        /// The change in a word, for the summary of a burst.
+        change: &'static str,
+        /// The whole text.
+        line: String,
+    },
+    /// The state of a feature changed.
     Feature(String),
-    /// Nothing that shows: only a hash is another.
+    /// Nothing visible changed: only hashes differ.
     Unchanged(String),
 }
 
 impl FormattedEvent {
-    /// The line.
+    /// Returns prefix and text as one line.
     pub(crate) fn line(&self) -> String {
-        let (EventText::Artifact(_, text) | EventText::Feature(text) | EventText::Unchanged(text)) =
-            &self.text;
+        let (EventText::Artifact { line: text, .. }
+        | EventText::Feature(text)
+        | EventText::Unchanged(text)) = &self.text;
         format!("{}  {text}", self.prefix)
     }
 }
 
-/// What is known of features, so that only what changes is said.
+/// The last known state of each feature, to describe only what changed.
 #[derive(Debug, Default)]
-pub(crate) struct LastStates(HashMap<(String, String), LastState>);
+pub(crate) struct LastStates(HashMap<FeatureKey, LastState>);
+
+/// Identifies a feature among all projects.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct FeatureKey {
+    root_id: String,
+    feature_slug: String,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct LastState {
@@ -70,7 +83,7 @@ struct LastState {
 }
 
 impl LastStates {
-    /// Takes the present state of a feature.
+    /// Records the current state of a feature.
     pub(crate) fn update(&mut self, root_id: &str, overview: &Overview<'_>) {
         let state = LastState {
             completeness: overview.completeness_status,
@@ -78,19 +91,20 @@ impl LastStates {
             drift: overview.drift.state,
             severity: overview.drift.severity,
         };
-        self.0.insert((root_id.to_owned(), overview.feature_slug.to_string()), state);
+        let feature_slug = overview.feature_slug.to_string();
+        self.0.insert(FeatureKey { root_id: root_id.to_owned(), feature_slug }, state);
     }
 
-    /// An event in words.
-    pub(crate) fn format(&mut self, event: &ReceivedEvent, margin: LinePrefix) -> FormattedEvent {
-        let what = match event.payload() {
+    /// Formats an event and records the state that it contains.
+    pub(crate) fn format(&mut self, event: &ReceivedEvent, prefix: LinePrefix) -> FormattedEvent {
+        let text = match event.payload() {
             Some(Payload::ArtifactIndexed(artifact)) => format_indexed(&artifact),
             Some(Payload::ArtifactMissing(artifact)) => format_missing(&artifact),
             Some(Payload::SnapshotComputed(snapshot)) => self.format_snapshot(event, &snapshot),
             Some(Payload::ParityDriftDetected(drift)) => format_drift(&drift),
             None => EventText::Feature(escape_unprintable(&event.event_type).into_owned()),
         };
-        FormattedEvent { prefix: format_prefix(event, margin), text: what }
+        FormattedEvent { prefix: format_prefix(event, prefix), text }
     }
 
     fn format_snapshot(&mut self, event: &ReceivedEvent, snapshot: &SnapshotComputed) -> EventText {
@@ -100,7 +114,8 @@ impl LastStates {
             drift: snapshot.drift_state,
             severity: snapshot.drift_severity,
         };
-        let feature = (event.root_id.clone(), event.feature_slug.clone());
+        let feature =
+            FeatureKey { root_id: event.root_id.clone(), feature_slug: event.feature_slug.clone() };
         let before = self.0.insert(feature, now);
         let (present, of) = (now.counts.required_present, now.counts.required);
         let mut text = format!("{} {present}/{of}", labels::completeness_label(now.completeness));
@@ -117,23 +132,23 @@ impl LastStates {
         } else {
             text.push_str(&format!("; {}", labels::drift_state_label(now.drift, now.severity)));
         }
-        let shows = |state: LastState| {
+        let visible = |state: LastState| {
             let counts = state.counts;
             let required = (counts.required_present, counts.required);
             (state.completeness, required, state.drift, state.severity)
         };
         match before {
-            Some(before) if shows(before) == shows(now) => EventText::Unchanged(text),
+            Some(before) if visible(before) == visible(now) => EventText::Unchanged(text),
             _ => EventText::Feature(text),
         }
     }
 }
 
-fn format_prefix(event: &ReceivedEvent, margin: LinePrefix) -> String {
+fn format_prefix(event: &ReceivedEvent, prefix: LinePrefix) -> String {
     let (project, feature) =
         (escape_unprintable(&event.project), escape_unprintable(&event.feature_slug));
     let (project, feature) = (project.dimmed(), feature.bold());
-    match margin {
+    match prefix {
         LinePrefix::Live => format!("{}  {feature}", time_of_day(event.emitted_at).dimmed()),
         LinePrefix::LiveProjects => {
             format!("{}  {project}/{feature}", time_of_day(event.emitted_at).dimmed())
@@ -142,7 +157,7 @@ fn format_prefix(event: &ReceivedEvent, margin: LinePrefix) -> String {
     }
 }
 
-/// The time of day, in UTC.
+/// Returns the time of day in UTC.
 fn time_of_day(time: Timestamp) -> String {
     let text = time.to_string();
     format!("{}Z", text.get(11..19).unwrap_or_default())
@@ -167,10 +182,8 @@ fn format_indexed(artifact: &ArtifactIndexed) -> EventText {
         }
         None => String::new(),
     };
-    EventText::Artifact(
-        word,
-        format!("{shown} {path}{}{previous}", required_suffix(artifact.required_status)),
-    )
+    let required = required_suffix(artifact.required_status);
+    EventText::Artifact { change: word, line: format!("{shown} {path}{required}{previous}") }
 }
 
 fn required_suffix(status: RequiredStatus) -> &'static str {
@@ -203,14 +216,14 @@ fn format_missing(artifact: &ArtifactMissing) -> EventText {
     if let Some(detail) = &artifact.reason_detail {
         text.push_str(&format!(": {}", escape_unprintable(detail)));
     }
-    EventText::Artifact(word, text)
+    EventText::Artifact { change: word, line: text }
 }
 
 fn format_drift(drift: &ParityDriftDetected) -> EventText {
     let state =
         if drift.key_mismatch.is_empty() { DriftState::Drifted } else { DriftState::KeyMismatch };
-    let verdict = labels::drift_state_label(Some(state), Some(drift.severity));
-    let mut text = format!("{verdict}: {}", escape_unprintable(&drift.detail));
+    let label = labels::drift_state_label(Some(state), Some(drift.severity));
+    let mut text = format!("{label}: {}", escape_unprintable(&drift.detail));
     for (name, keys) in [
         ("missing", &drift.missing_in_local),
         ("changed", &drift.changed),
@@ -224,55 +237,55 @@ fn format_drift(drift: &ParityDriftDetected) -> EventText {
     EventText::Feature(text)
 }
 
-/// Events of artifacts of one feature that come together.
+/// Merges events about artifacts of one feature that arrive together.
 #[derive(Debug, Default)]
 pub(crate) struct EventBurst(Vec<FormattedEvent>);
 
 impl EventBurst {
-    /// More of these are one line.
+    /// Maximum number of events that are printed one by one; more become one line.
     const MAX_LINES: usize = 5;
 
-    /// Takes an event; what is due before it is pushed onto `lines`.
-    pub(crate) fn push(&mut self, told: FormattedEvent, lines: &mut Vec<String>) {
-        match told.text {
-            EventText::Artifact(..) => {
-                // The time may be another; the feature must not be.
+    /// Adds an event. Lines that must be printed now are appended to `lines`.
+    pub(crate) fn push(&mut self, event: FormattedEvent, lines: &mut Vec<String>) {
+        match event.text {
+            EventText::Artifact { .. } => {
+                // The prefix is time and feature; only the feature must be the same.
                 let feature =
-                    |told: &FormattedEvent| told.prefix.split("  ").nth(1).map(str::to_owned);
-                if self.0.last().is_some_and(|last| feature(last) != feature(&told)) {
+                    |event: &FormattedEvent| event.prefix.split("  ").nth(1).map(str::to_owned);
+                if self.0.last().is_some_and(|last| feature(last) != feature(&event)) {
                     self.flush(lines);
                 }
-                self.0.push(told);
+                self.0.push(event);
             }
             EventText::Feature(_) => {
                 self.flush(lines);
-                lines.push(told.line());
+                lines.push(event.line());
             }
             EventText::Unchanged(_) => self.flush(lines),
         }
     }
 
-    /// Nothing more comes with it.
+    /// Ends the burst and appends its lines to `lines`.
     pub(crate) fn flush(&mut self, lines: &mut Vec<String>) {
-        let told = std::mem::take(&mut self.0);
-        let Some(last) = told.last().filter(|_| told.len() > Self::MAX_LINES) else {
-            lines.extend(told.iter().map(FormattedEvent::line));
+        let events = std::mem::take(&mut self.0);
+        let Some(last) = events.last().filter(|_| events.len() > Self::MAX_LINES) else {
+            lines.extend(events.iter().map(FormattedEvent::line));
             return;
         };
         let mut counts: Vec<(&str, usize)> = Vec::new();
-        for told in &told {
-            let EventText::Artifact(word, _) = told.text else { continue };
-            match counts.iter_mut().find(|(known, _)| *known == word) {
+        for event in &events {
+            let EventText::Artifact { change, .. } = event.text else { continue };
+            match counts.iter_mut().find(|(counted, _)| *counted == change) {
                 Some((_, count)) => *count += 1,
-                None => counts.push((word, 1)),
+                None => counts.push((change, 1)),
             }
         }
         let counts: Vec<String> =
-            counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
+            counts.iter().map(|(change, count)| format!("{count} {change}")).collect();
         lines.push(format!("{}  {} artifacts", last.prefix, counts.join(", ")));
     }
 
-    /// Whether something waits for more.
+    /// Returns true if events are held back.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.0.is_empty()
     }

@@ -1,15 +1,21 @@
-//! States in words and colours, the same everywhere.
+//! Words and colours for states, the same in all commands.
 
 use owo_colors::OwoColorize as _;
 
 use crate::core::artifact::ErrorReason;
+use crate::core::diagnostics::SkippedDir;
 use crate::core::digest::Digest;
 use crate::core::drift::{Drift, DriftState, Severity};
 use crate::core::feature::Feature;
 use crate::core::feature_context::{Completeness, UnknownReason};
 use crate::core::path::escape_unprintable;
 
-/// Completeness in its colour.
+/// Printed when the connection to the daemon breaks; followed by [`RECONNECTED_NOTE`].
+pub(crate) const DISCONNECTED_NOTE: &str = "the connection to the daemon is lost; reconnecting";
+/// Printed when the connection is open again.
+pub(crate) const RECONNECTED_NOTE: &str = "the connection to the daemon is restored";
+
+/// Returns a completeness in its colour.
 pub(crate) fn completeness_label(completeness: Completeness) -> String {
     match completeness {
         Completeness::Complete => completeness.green().to_string(),
@@ -18,7 +24,7 @@ pub(crate) fn completeness_label(completeness: Completeness) -> String {
     }
 }
 
-/// Severity in its colour.
+/// Returns a severity in its colour.
 pub(crate) fn severity_label(severity: Severity) -> String {
     match severity {
         Severity::Info => severity.cyan().to_string(),
@@ -27,15 +33,15 @@ pub(crate) fn severity_label(severity: Severity) -> String {
     }
 }
 
-/// Drift in a word or two.
+/// Returns state and severity of drift.
 pub(crate) fn drift_label(drift: &Drift) -> String {
     drift_state_label(drift.state, drift.severity)
 }
 
-/// State and severity of drift in a word or two.
+/// Returns state and severity of drift; `None` is a feature that was not evaluated.
 pub(crate) fn drift_state_label(state: Option<DriftState>, level: Option<Severity>) -> String {
     let state = match state {
-        None => return "not judged".yellow().to_string(),
+        None => return "not evaluated".yellow().to_string(),
         Some(DriftState::NoBaseline) => return "no baseline".dimmed().to_string(),
         Some(DriftState::InParity) => return "in parity".green().to_string(),
         Some(DriftState::BaselineCorrupt) => return "baseline corrupt".red().to_string(),
@@ -48,7 +54,7 @@ pub(crate) fn drift_state_label(state: Option<DriftState>, level: Option<Severit
     }
 }
 
-/// The first of some names, and how many more there are.
+/// Returns the first five names and the number of the others.
 pub(crate) fn join_truncated(names: &[&str]) -> String {
     const MAX_SHOWN: usize = 5;
     let shown: Vec<_> = names.iter().take(MAX_SHOWN).map(|name| escape_unprintable(name)).collect();
@@ -58,12 +64,17 @@ pub(crate) fn join_truncated(names: &[&str]) -> String {
     }
 }
 
-/// The first digits of a hash.
+/// Describes a directory that is not a feature.
+pub(crate) fn skipped_dir(skipped: &SkippedDir) -> String {
+    format!("{} is skipped: {}", skipped.name, skipped.reason)
+}
+
+/// Returns the first 12 digits of a hash.
 pub(crate) fn short_hash(digest: &Digest) -> String {
     format!("{digest:.12}")
 }
 
-/// Whether an artifact is present, or why not.
+/// Returns `present`, or why an artifact is not.
 pub(crate) fn presence_label(reason: Option<ErrorReason>, detail: Option<&str>) -> String {
     let Some(reason) = reason else {
         return "present".green().to_string();
@@ -74,20 +85,20 @@ pub(crate) fn presence_label(reason: Option<ErrorReason>, detail: Option<&str>) 
     }
 }
 
-/// What keeps a feature from being seen or judged as it should be, a line each.
+/// Returns why a feature could not be read or evaluated completely, one line each.
 pub(crate) fn unknown_reasons(feature: &Feature) -> Vec<String> {
     let mut lines = Vec::new();
     match &feature.dossier.context.unknown_reason {
         Some(UnknownReason::Unreadable(why)) => lines.push(format!("cannot be read: {why}")),
-        Some(UnknownReason::LimitExceeded(why)) => lines.push(format!("is beyond a budget: {why}")),
+        Some(UnknownReason::LimitExceeded(why)) => lines.push(format!("exceeds a limit: {why}")),
         Some(UnknownReason::InvalidManifest) => {
-            let stands_in = match &feature.dossier.context.mission {
-                Some(_) => "the embedded one stands in",
-                None => "nothing stands in",
+            let fallback = match &feature.dossier.context.mission {
+                Some(_) => "the embedded one is used instead",
+                None => "there is no embedded one",
             };
-            lines.push(format!("the manifest of its mission is broken; {stands_in}"));
+            lines.push(format!("the manifest of its mission is invalid; {fallback}"));
         }
-        Some(UnknownReason::Deleted) => lines.push("is gone".to_owned()),
+        Some(UnknownReason::Deleted) => lines.push("was removed".to_owned()),
         Some(UnknownReason::UnreadableMeta) | None => {}
     }
     lines.extend(feature.metadata.meta_error.clone());
@@ -98,7 +109,7 @@ pub(crate) fn unknown_reasons(feature: &Feature) -> Vec<String> {
     lines
 }
 
-/// What a person must know of a feature beyond one line, a line each.
+/// Returns the problems of a feature that its line in a table does not show, one line each.
 pub(crate) fn feature_problems(feature: &Feature) -> Vec<String> {
     let mut lines = unknown_reasons(feature);
     for artifact in feature.dossier.artifacts.iter().filter(|artifact| !artifact.is_present()) {

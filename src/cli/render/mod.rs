@@ -1,4 +1,4 @@
-//! Output for people: tables, labels, events, the terminal.
+//! Formats what commands print: tables, labels, events, JSON lines, the terminal.
 
 pub(crate) mod event_format;
 pub(crate) mod labels;

@@ -1,5 +1,5 @@
-//! Standard output and standard error: colour where it is wanted, nothing that a terminal must not
-//! receive, and no panic when a reader goes away.
+//! Writes to standard output and standard error: with colours if they are wanted, with unprintable
+//! characters escaped, and without a panic when a pipe is closed.
 
 use std::io::{self, BufWriter, Write as _};
 
@@ -10,91 +10,92 @@ use owo_colors::OwoColorize as _;
 use crate::core::path::{escape_unprintable, is_unprintable};
 use crate::wire::json;
 
-/// Standard output for people: colours are taken out where they are not wanted.
+/// Returns standard output for text, which strips colours if they are not wanted.
 pub(crate) fn stdout_human() -> BufWriter<AutoStream<io::StdoutLock<'static>>> {
     BufWriter::new(auto_stream(io::stdout().lock()))
 }
 
-/// Text in colours for standard output.
+/// Prints text that may contain colours to standard output.
 pub(crate) fn print_styled(text: &str) -> io::Result<()> {
     let mut out = stdout_human();
     out.write_all(text.as_bytes())?;
     out.flush()
 }
 
-/// Text in colours for standard error.
+/// Prints text that may contain colours to standard error.
 pub(crate) fn eprint_styled(text: &str) -> io::Result<()> {
     auto_stream(io::stderr().lock()).write_all(text.as_bytes())
 }
 
-/// Whether `stream` shows colours. `anstream` takes any `CLICOLOR_FORCE` for a yes, also `0`.
+/// Returns whether to use colours on `stream`. Handles `CLICOLOR_FORCE=0` itself: `anstream` takes
+/// any value for a yes.
 pub(crate) fn color_choice<S: RawStream + io::IsTerminal>(stream: &S) -> ColorChoice {
-    let is = |name: &str, value: &str| std::env::var_os(name).is_some_and(|said| said == value);
+    let is = |name: &str, value: &str| std::env::var_os(name).is_some_and(|set| set == value);
     if ColorChoice::global() != ColorChoice::Auto || !is("CLICOLOR_FORCE", "0") {
         return AutoStream::choice(stream);
     }
-    let refused = std::env::var_os("NO_COLOR").is_some_and(|said| !said.is_empty())
+    let is_disabled = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty())
         || is("CLICOLOR", "0")
         || is("TERM", "dumb")
         || std::env::var_os("TERM").is_none();
-    if !refused && io::IsTerminal::is_terminal(stream) {
+    if !is_disabled && io::IsTerminal::is_terminal(stream) {
         ColorChoice::Always
     } else {
         ColorChoice::Never
     }
 }
 
-/// `stream`, from which colours are taken out where they are not wanted.
+/// Wraps `stream` so that colours are stripped if they are not wanted.
 pub(crate) fn auto_stream<S: RawStream + io::IsTerminal>(stream: S) -> AutoStream<S> {
     let choice = color_choice(&stream);
     AutoStream::new(stream, choice)
 }
 
-/// Standard output for programs.
+/// Returns standard output for data, which is written unchanged.
 pub(crate) fn stdout_machine() -> BufWriter<io::StdoutLock<'static>> {
     BufWriter::new(io::stdout().lock())
 }
 
-/// Prints one JSON object on a line.
+/// Prints a value as one line of JSON.
 pub(crate) fn print_json(value: &impl serde::Serialize) -> io::Result<()> {
     let mut out = stdout_machine();
     out.write_all(&json::to_line(value)?)?;
     out.flush()
 }
 
-/// Prints an answer as it came.
+/// Prints the body of a response unchanged.
 pub(crate) fn print_body(body: &[u8]) -> io::Result<()> {
     let mut out = stdout_machine();
     out.write_all(body)?;
     out.flush()
 }
 
-/// Says something beside the data.
+/// Prints a note to standard error.
 pub(crate) fn note(text: &str) {
     eprint_line(&format!("{} {}", "note:".bold().cyan(), escape_unprintable(text)));
 }
 
-/// Says what is odd.
+/// Prints a warning to standard error.
 pub(crate) fn warn(text: &str) {
     eprint_line(&format!("{} {}", "warning:".bold().yellow(), escape_unprintable(text)));
 }
 
-/// Says what is wrong.
+/// Prints an error to standard error.
 pub(crate) fn error(text: &str) {
     eprint_line(&format_error(text));
 }
 
-/// The line that says what is wrong.
+/// Returns the line that [`error`] prints.
 pub(crate) fn format_error(text: &str) -> String {
     format!("{} {}", "error:".bold().red(), escape_unprintable(text))
 }
 
-/// Says a line as it is. Standard error may be closed; there is no one to tell then.
+/// Prints a line to standard error unchanged. Failures are ignored: they cannot be reported.
 pub(crate) fn eprint_line(line: &str) {
     let _ = writeln!(auto_stream(io::stderr().lock()), "{line}");
 }
 
-/// Whether a reader that has seen enough closed the pipe.
+/// Returns true if the error is that the reader closed the pipe.
 pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let closed = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
@@ -102,7 +103,8 @@ pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(closed)
 }
 
-/// For what must be brought to its end, and ends with its own code, whether or not someone reads.
+/// Turns a closed pipe into success, for commands that must finish and return their own exit code
+/// even if their output is no longer read.
 pub(crate) fn ignore_closed_pipe(printed: anyhow::Result<()>) -> anyhow::Result<()> {
     match printed {
         Err(error) if is_closed_pipe(&error) => Ok(()),
@@ -110,8 +112,8 @@ pub(crate) fn ignore_closed_pipe(printed: anyhow::Result<()>) -> anyhow::Result<
     }
 }
 
-/// Foreign text of several lines: its line ends stay, tabs become spaces, all else that is
-/// unprintable is escaped.
+/// Escapes unprintable characters of a text with several lines. Line feeds are kept; tabs become four
+/// spaces.
 pub(crate) fn printable_lines(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -130,7 +132,7 @@ mod tests {
     use super::printable_lines;
 
     #[test]
-    fn lines_keep_their_ends_only() {
+    fn printable_lines_escapes_everything_but_line_feeds() {
         assert_eq!(printable_lines("a\tb\r\nc\x1b[2J\n"), "a    b\\r\nc\\u{1b}[2J\n");
     }
 }

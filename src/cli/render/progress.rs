@@ -1,4 +1,4 @@
-//! How far a scan is, on a terminal.
+//! Shows the progress of a scan on a terminal.
 
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
@@ -11,16 +11,18 @@ use indicatif::{HumanBytes, HumanCount, ProgressBar};
 
 use crate::scan::Progress;
 
-/// How long a scan takes before its progress is shown.
+/// Delay before the progress is shown, so that a short scan shows none.
 const PROGRESS_DELAY: Duration = Duration::from_millis(300);
 
-/// Shows how far a scan is while it lasts, on a terminal.
+/// Shows the progress of a scan on standard error until it is dropped.
 pub(crate) struct ProgressSpinner {
+    /// Counters that the scan updates.
     pub(crate) progress: Arc<Progress>,
     stop: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
 }
 
 impl ProgressSpinner {
+    /// Starts the display. Does nothing if standard error is not a terminal.
     pub(crate) fn start() -> Self {
         let progress = Arc::new(Progress::default());
         let spawn = || {

@@ -1,5 +1,5 @@
-//! Projects and features at a glance: the table of `status` and the detail of one feature. Whoever
-//! made the models: a daemon, or one scan.
+//! The views of `status`: a table of features, one feature in detail, and problems. The models come
+//! from the daemon or from a scan.
 
 use owo_colors::OwoColorize as _;
 
@@ -12,10 +12,10 @@ use crate::wire::delivery::{DeliveryState, SinkStatus};
 use crate::wire::overview::Overview;
 use crate::wire::status::{ProjectStatus, ProjectWatchState, Status, StoreState, StoreStatus};
 
-/// The narrowest that a slug is cut to.
+/// Minimum width of the column with slugs; other columns are left out first.
 const MIN_SLUG_WIDTH: usize = 16;
 
-/// All of a project: a header, a line for each feature, and what is wrong beside them.
+/// Returns a header, a line for each feature, and the project's problems.
 pub(crate) fn project_view(project: &ProjectStatus<'_>, width: Option<usize>) -> String {
     let mut text = project_header(project) + "\n";
     if project.features.is_empty() {
@@ -32,8 +32,8 @@ pub(crate) fn project_view(project: &ProjectStatus<'_>, width: Option<usize>) ->
         text.push_str(&labelled_line(&"warning".yellow().to_string(), warning));
     }
     for skipped in &*project.skipped {
-        let why = format!("{} is skipped: {}", skipped.name, skipped.reason);
-        text.push_str(&labelled_line(&"warning".yellow().to_string(), &why));
+        let warning = labels::skipped_dir(skipped);
+        text.push_str(&labelled_line(&"warning".yellow().to_string(), &warning));
     }
     text
 }
@@ -53,10 +53,10 @@ fn project_header(project: &ProjectStatus<'_>) -> String {
         ProjectWatchState::RootUnavailable => "root unavailable".red().to_string(),
         ProjectWatchState::Unwatched => "not watched".yellow().to_string(),
     };
-    let folders = match watch.state {
+    let dirs = match watch.state {
         ProjectWatchState::Unwatched | ProjectWatchState::RootUnavailable => String::new(),
-        _ if watch.watched == watch.total => format!(", {} folders", watch.total),
-        _ => format!(", {} of {} folders", watch.watched, watch.total),
+        _ if watch.watched == watch.total => format!(", {} directories", watch.total),
+        _ => format!(", {} of {} directories", watch.watched, watch.total),
     };
     let detail = watch
         .detail
@@ -67,11 +67,12 @@ fn project_header(project: &ProjectStatus<'_>) -> String {
         "{}  {}  {state}{}{detail}",
         escape_unprintable(&project.project).bold(),
         escape_unprintable(&project.root).dimmed(),
-        folders.dimmed()
+        dirs.dimmed()
     )
 }
 
-/// A table of features, no wider than `display_width` allows; as wide as it is without.
+/// Returns a table of features that fits into `width` columns: the last columns are left out and
+/// slugs are shortened.
 pub(crate) fn feature_table(features: &[Overview<'_>], width: Option<usize>) -> String {
     let cells: Vec<[String; 6]> = features.iter().map(feature_row).collect();
     let headings = ["FEATURE", "COMPLETENESS", "REQUIRED", "DRIFT", "STEP", "ARTIFACTS"];
@@ -79,12 +80,12 @@ pub(crate) fn feature_table(features: &[Overview<'_>], width: Option<usize>) -> 
         let all = cells.iter().map(|row| table::display_width(&row[column]));
         all.max().unwrap_or_default().max(headings[column].len()) + 2
     };
-    // The project's lines are two columns further right than their header.
-    let room = width.map_or(usize::MAX, |width| width.saturating_sub(2));
+    // The table is indented by two columns.
+    let available = width.map_or(usize::MAX, |width| width.saturating_sub(2));
     let mut columns = headings.len();
     let slugs = loop {
         let others: usize = (1..columns).map(widest).sum();
-        let left = room.saturating_sub(others + 2);
+        let left = available.saturating_sub(others + 2);
         if left >= MIN_SLUG_WIDTH || columns <= 3 || widest(0) - 2 <= left {
             break left.max(MIN_SLUG_WIDTH);
         }
@@ -100,7 +101,7 @@ pub(crate) fn feature_table(features: &[Overview<'_>], width: Option<usize>) -> 
 
 fn feature_row(overview: &Overview<'_>) -> [String; 6] {
     let counts = overview.artifact_counts;
-    let seen = match overview.watch {
+    let watch = match overview.watch {
         FeatureWatchState::Live => String::new(),
         FeatureWatchState::Settling => format!(" ({})", "settling".cyan()),
         FeatureWatchState::Unreadable => format!(" ({})", "unreadable".red()),
@@ -115,7 +116,7 @@ fn feature_row(overview: &Overview<'_>) -> [String; 6] {
     };
     [
         escape_unprintable(&overview.feature_slug).into_owned(),
-        labels::completeness_label(overview.completeness_status) + &seen,
+        labels::completeness_label(overview.completeness_status) + &watch,
         format!("{}/{}", counts.required_present, counts.required),
         labels::drift_state_label(overview.drift.state, overview.drift.severity),
         step,
@@ -123,10 +124,10 @@ fn feature_row(overview: &Overview<'_>) -> [String; 6] {
     ]
 }
 
-/// One feature in detail.
+/// Returns the details of one feature.
 pub(crate) fn feature_view(overview: &Overview<'_>) -> String {
     let counts = overview.artifact_counts;
-    let verdict = labels::drift_state_label(overview.drift.state, overview.drift.severity);
+    let drift = labels::drift_state_label(overview.drift.state, overview.drift.severity);
     let mut lines = vec![
         ("project", escape_unprintable(&overview.project).into_owned()),
         (
@@ -146,7 +147,7 @@ pub(crate) fn feature_view(overview: &Overview<'_>) -> String {
                 counts.total
             ),
         ),
-        ("drift", verdict),
+        ("drift", drift),
     ];
     let lists = &overview.drift.lists;
     for (name, keys) in [
@@ -165,16 +166,16 @@ pub(crate) fn feature_view(overview: &Overview<'_>) -> String {
         "mission",
         format!("{mission}, manifest {}", escape_unprintable(&overview.manifest_version)),
     ));
-    for (name, wrong) in
+    for (name, error) in
         [("step error", &overview.step_error), ("meta error", &overview.meta_error)]
     {
         lines.extend(
-            wrong.iter().map(|wrong| (name, escape_unprintable(wrong).yellow().to_string())),
+            error.iter().map(|error| (name, escape_unprintable(error).yellow().to_string())),
         );
     }
     lines.push(("watch", watch_label(overview.watch)));
-    let looked_at = overview.last_scanned_at.map(|at| at.to_string());
-    lines.push(("looked at", looked_at.unwrap_or_else(|| "not since the daemon began".into())));
+    let last_scan = overview.last_scanned_at.map(|at| at.to_string());
+    lines.push(("last scan", last_scan.unwrap_or_else(|| "none since the daemon started".into())));
     lines.push(("tree", overview.tree_hash_sha256.to_string()));
     lines.push(("parity", overview.parity_hash_sha256.to_string()));
     let mut text = format!("{}\n", escape_unprintable(&overview.feature_slug).bold());
@@ -187,10 +188,10 @@ pub(crate) fn feature_view(overview: &Overview<'_>) -> String {
 fn watch_label(watch: FeatureWatchState) -> String {
     match watch {
         FeatureWatchState::Live => "live".green().to_string(),
-        FeatureWatchState::Settling => "settling: something is being written".cyan().to_string(),
+        FeatureWatchState::Settling => "settling: files are changing".cyan().to_string(),
         FeatureWatchState::Unreadable => "unreadable".red().to_string(),
         FeatureWatchState::Gone => "gone".red().to_string(),
-        FeatureWatchState::Degraded => "degraded: beyond a budget".yellow().to_string(),
+        FeatureWatchState::Degraded => "degraded: a limit is exceeded".yellow().to_string(),
     }
 }
 
@@ -211,7 +212,7 @@ fn baseline_label(overview: &Overview<'_>) -> String {
     }
 }
 
-/// What is wrong with the store, if anything is.
+/// Returns the problem with the store, if there is one.
 pub(crate) fn store_problem(store: &StoreStatus<'_>) -> Option<String> {
     let detail = store.detail.as_deref().unwrap_or_default();
     match store.state {
@@ -221,13 +222,13 @@ pub(crate) fn store_problem(store: &StoreStatus<'_>) -> Option<String> {
     }
 }
 
-/// What is wrong with the configuration, if anything is.
+/// Returns the first error of the configuration, if it is invalid.
 pub(crate) fn config_problem(status: &Status<'_>) -> Option<String> {
     let error = status.config.as_ref()?.errors.first()?;
-    Some(format!("the configuration is broken, and the one before it in use: {error}"))
+    Some(format!("invalid configuration, the last valid one is in use: {error}"))
 }
 
-/// One line on a sink that someone should look at, or that is behind; `None` where all is
+/// Returns a line about a sink with undelivered events or dead letters; `None` if everything was
 /// delivered.
 pub(crate) fn sink_line(sink: &SinkStatus<'_>) -> Option<String> {
     let mut parts = Vec::new();
@@ -236,20 +237,21 @@ pub(crate) fn sink_line(sink: &SinkStatus<'_>) -> Option<String> {
         parts.push(format!("{} {events}", sink.lag));
     }
     if sink.state == DeliveryState::Retrying {
-        let why = sink.last_error.as_deref().unwrap_or("not taken");
-        parts.push(format!("{}: {}", "tried again".yellow(), escape_unprintable(why)));
+        let error = sink.last_error.as_deref().unwrap_or("unknown error");
+        parts.push(format!("{}: {}", "retrying".yellow(), escape_unprintable(error)));
     }
     if sink.dead_letters > 0 {
-        parts.push(format!("{} {}", sink.dead_letters, "set aside".red()));
+        let dead_letters = if sink.dead_letters == 1 { "dead letter" } else { "dead letters" };
+        parts.push(format!("{} {}", sink.dead_letters, dead_letters.red()));
     }
     if parts.is_empty() {
         return None;
     }
     let (name, url) = (escape_unprintable(&sink.sink), escape_unprintable(&sink.url));
-    Some(format!("{name} to {url}: {}; dossierd delivery list\n", parts.join(", ")))
+    Some(format!("{name} to {url}: {}; run `dossierd delivery list`\n", parts.join(", ")))
 }
 
-/// One line on a feature that someone should look at; `None` where all is as it should be.
+/// Returns a line with the problems of a feature; `None` if it has none.
 pub(crate) fn problem_line(overview: &Overview<'_>) -> Option<String> {
     let counts = overview.artifact_counts;
     let mut parts = Vec::new();
@@ -273,17 +275,17 @@ pub(crate) fn problem_line(overview: &Overview<'_>) -> Option<String> {
         .into_iter()
         .chain([&drift.lists.missing_in_baseline]);
     match drift.state {
-        // Where it is not judged the directory's state says why.
+        // Why drift was not evaluated is part of the watch state.
         Some(DriftState::InParity | DriftState::NoBaseline) | None => {}
         Some(DriftState::Drifted) => {
             let keys: Vec<&str> = keys.flatten().map(|key| &**key).collect();
-            let verdict = labels::drift_state_label(drift.state, drift.severity);
-            parts.push(format!("{verdict}: {}", labels::join_truncated(&keys)));
+            let label = labels::drift_state_label(drift.state, drift.severity);
+            parts.push(format!("{label}: {}", labels::join_truncated(&keys)));
         }
         state => parts.push(labels::drift_state_label(state, drift.severity)),
     }
-    for wrong in [&overview.meta_error, &overview.step_error].into_iter().flatten() {
-        parts.push(escape_unprintable(wrong).yellow().to_string());
+    for error in [&overview.meta_error, &overview.step_error].into_iter().flatten() {
+        parts.push(escape_unprintable(error).yellow().to_string());
     }
     if parts.is_empty() {
         return None;
@@ -291,7 +293,7 @@ pub(crate) fn problem_line(overview: &Overview<'_>) -> Option<String> {
     Some(format!("{}: {}", escape_unprintable(&overview.feature_slug).bold(), parts.join("; ")))
 }
 
-/// `render` of at most `display_width` characters: what identifies it is at both ends.
+/// Shortens `text` to `width` characters. Both ends are kept, because slugs differ there.
 fn truncate_middle(text: &str, width: usize) -> String {
     let count = text.chars().count();
     if count <= width {
@@ -309,14 +311,14 @@ mod tests {
     use super::truncate_middle;
 
     #[test]
-    fn both_ends_are_kept() {
-        for (text, width, expect) in [
+    fn truncate_middle_keeps_both_ends() {
+        for (text, width, expected) in [
             ("short", 16, "short"),
             ("042-local-mission-dossier-authority", 16, "042-local-\u{2026}ority"),
             ("0123456789", 10, "0123456789"),
             ("0123456789", 9, "012345\u{2026}89"),
         ] {
-            assert_eq!(truncate_middle(text, width), expect);
+            assert_eq!(truncate_middle(text, width), expected);
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Tables as people like to read them: no lines, aligned columns, a quiet header.
+//! Tables without lines: aligned columns and a dimmed header.
 
 use comfy_table::{Cell, Table, presets};
 use owo_colors::OwoColorize as _;
 
-/// A table with these headings.
+/// Creates a table with these headings.
 pub(crate) fn with_headings(headings: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -11,7 +11,7 @@ pub(crate) fn with_headings(headings: &[&str]) -> Table {
     table
 }
 
-/// The table's text, without blanks at the ends of lines.
+/// Returns the text of a table, without trailing spaces.
 pub(crate) fn render(mut table: Table) -> String {
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -24,7 +24,7 @@ pub(crate) fn render(mut table: Table) -> String {
     text
 }
 
-/// How many columns of a terminal a cell takes.
+/// Returns the number of terminal columns that a cell needs, without its colours.
 pub(crate) fn display_width(cell: &str) -> usize {
     anstream::adapter::strip_str(cell).map(|part| part.chars().count()).sum()
 }

@@ -1,4 +1,4 @@
-//! The terminal: how wide it is, and a screen that is drawn again and again in place.
+//! The terminal: its size, and the alternate screen that is redrawn in place.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -6,15 +6,18 @@ use rustix::termios::tcgetwinsize;
 
 use crate::cli::render::output::{auto_stream, color_choice};
 
-/// Shows the other screen, without the cursor; long lines are cut off.
+/// Switches to the alternate screen, hides the cursor and disables line wrapping.
 const ENTER_SCREEN: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
-/// Back to the first one.
+/// Reverts [`ENTER_SCREEN`].
 pub(crate) const LEAVE_SCREEN: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 
-/// The screen that is drawn on; left when dropped.
+/// The alternate screen; dropping it switches back.
 pub(crate) struct AlternateScreen(());
 
-/// Columns and rows of the terminal that standard output is; `None` where it is none.
+/// Size of a terminal that does not report its own, in columns and rows.
+pub(crate) const DEFAULT_SIZE: (usize, usize) = (80, 24);
+
+/// Returns columns and rows of the terminal; `None` if standard output is not a terminal.
 pub(crate) fn size() -> Option<(usize, usize)> {
     let stdout = io::stdout();
     if !stdout.is_terminal() {
@@ -22,10 +25,11 @@ pub(crate) fn size() -> Option<(usize, usize)> {
     }
     let size = tcgetwinsize(&stdout).ok();
     let known = size.filter(|size| size.ws_col > 0 && size.ws_row > 0);
-    Some(known.map_or((80, 24), |size| (usize::from(size.ws_col), usize::from(size.ws_row))))
+    Some(known.map_or(DEFAULT_SIZE, |size| (usize::from(size.ws_col), usize::from(size.ws_row))))
 }
 
 impl AlternateScreen {
+    /// Switches to the alternate screen.
     pub(crate) fn enter() -> io::Result<Self> {
         let screen = Self(());
         write_sequence(ENTER_SCREEN)?;
@@ -35,7 +39,7 @@ impl AlternateScreen {
 
 impl Drop for AlternateScreen {
     fn drop(&mut self) {
-        // Where that fails there is no terminal any more.
+        // Fails only if the terminal was closed.
         let _ = write_sequence(LEAVE_SCREEN);
     }
 }
@@ -46,13 +50,13 @@ fn write_sequence(sequence: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Draws `text` over what was there, as many lines as there is room for.
+/// Draws `text` over the previous text. Lines beyond `rows` are replaced by their number.
 pub(crate) fn draw(text: &str, rows: usize) -> io::Result<()> {
     let lines: Vec<&str> = text.lines().collect();
     let shown = if lines.len() > rows { rows.saturating_sub(1) } else { lines.len() };
     let mut frame = String::from("\x1b[H");
-    for (place, line) in lines[..shown].iter().enumerate() {
-        frame.push_str(if place > 0 { "\r\n" } else { "" });
+    for (index, line) in lines[..shown].iter().enumerate() {
+        frame.push_str(if index > 0 { "\r\n" } else { "" });
         frame.push_str(line);
         frame.push_str("\x1b[K");
     }
@@ -61,7 +65,7 @@ pub(crate) fn draw(text: &str, rows: usize) -> io::Result<()> {
     }
     frame.push_str("\x1b[J");
     let mut out = auto_stream(io::stdout().lock());
-    // Where colour is not wanted the stream would take these out too.
+    // The stream would also strip the sequences that move the cursor.
     if color_choice(&io::stdout()) == anstream::ColorChoice::Never {
         let plain = strip_colors(&frame);
         let mut raw = out.into_inner();
@@ -72,7 +76,7 @@ pub(crate) fn draw(text: &str, rows: usize) -> io::Result<()> {
     out.flush()
 }
 
-/// Takes colours out and leaves what moves the cursor.
+/// Removes the sequences that set colours and keeps those that move the cursor.
 fn strip_colors(frame: &str) -> String {
     let mut plain = String::with_capacity(frame.len());
     let mut rest = frame;
@@ -97,7 +101,7 @@ mod tests {
     use super::strip_colors;
 
     #[test]
-    fn colour_goes_and_movement_stays() {
+    fn strip_colors_keeps_cursor_movement() {
         assert_eq!(strip_colors("\x1b[Ha\x1b[31mb\x1b[0mc\x1b[K"), "\x1b[Habc\x1b[K");
     }
 }

@@ -206,7 +206,7 @@ fn accept_all_covers_every_feature_and_accept_tree_only_the_given_state() {
     let rejected = project.run(&["baseline", "accept", FEATURE, "--tree", &other]);
     rejected.assert_failure(1, &format!("cannot accept the state: its tree hash is {tree}"));
     let invalid = project.run(&["baseline", "accept", FEATURE, "--tree", "abc"]);
-    invalid.assert_failure(2, "a tree hash is 64 lower-case hexadecimal digits");
+    invalid.assert_failure(2, "expected a tree hash: 64 lower-case hexadecimal digits");
     assert!(
         !project.root.join(".kittify/dossiers").exists(),
         "nothing is written if the state is rejected"

@@ -94,12 +94,12 @@ fn invalid_usage_exits_with_2_and_missing_objects_with_1() {
         (&["scan", "nowhere"][..], "error: cannot access nowhere: No such file or directory"),
         (&["check", "nowhere"], "error: cannot access nowhere: No such file or directory"),
         (&["artifacts", "002-z"], "error: there is no feature `002-z` in ROOT; it has 001-x"),
-        (&["drift", "./kitty-specs"], "./kitty-specs is no feature of ROOT; it has 001-x"),
+        (&["drift", "./kitty-specs"], "./kitty-specs is not a feature of ROOT; it has 001-x"),
         (
             &["show", FEATURE, "input.spec"],
             "no artifact `input.spec`; did you mean input.spec.main?",
         ),
-        (&["show", FEATURE, "zzz"], "`dossierd artifacts 001-x` lists them"),
+        (&["show", FEATURE, "zzz"], "run `dossierd artifacts 001-x` to list them"),
         (
             &["drift", FEATURE, "--project", "nowhere"],
             "error: cannot access nowhere: No such file or directory",
@@ -224,5 +224,5 @@ fn check_summary_counts_key_mismatches_separately() {
     project.write("kitty-specs/001-x/meta.json", "{\"target_branch\": \"other\"}\n");
     let run = project.run(&["check", "--strict"]);
     assert_eq!(run.code, 11, "{run:?}");
-    assert!(run.stdout.ends_with("0 drifted, 1 with a baseline for another key\n"), "{run:?}");
+    assert!(run.stdout.ends_with("0 drifted, 1 with a key mismatch\n"), "{run:?}");
 }

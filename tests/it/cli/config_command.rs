@@ -12,7 +12,7 @@ use crate::support::{Project, write_file};
 fn show_prints_the_effective_configuration() {
     let project = Project::complete();
     let shown = project.run(&["config", "show"]).assert_success();
-    assert!(shown.stderr.contains("is not there: these are the defaults"), "{shown:?}");
+    assert!(shown.stderr.contains("does not exist; these are the defaults"), "{shown:?}");
     assert_snapshot!(shown.stdout, @"
     projects: []
     limits:
@@ -57,19 +57,19 @@ fn path_and_init_use_the_configuration_directory() {
     let init = project.run(&["config", "init"]).assert_success();
     assert_snapshot!(project.redact_paths(&init.stdout), @"
     wrote HOME/.config/dossierd/config.example.yaml
-    what counts is HOME/.config/dossierd/config.yaml: write there what should differ
+    dossierd reads only HOME/.config/dossierd/config.yaml: list there the settings you want to change
     ");
     assert!(!project.config_file().exists(), "`config.yaml` is never written");
     let example = project.config_file().with_file_name("config.example.yaml");
     let checked = project.run(&["config", "check", example.to_str().unwrap()]).assert_success();
-    assert!(checked.stdout.contains("is sound"), "{checked:?}");
+    assert!(checked.stdout.contains("is valid"), "{checked:?}");
     // An older example is replaced; `config.yaml` is unchanged.
     fs::write(&example, "old").unwrap();
     let project = project.config("scrub: off\n");
     project.run(&["config", "init"]).assert_success();
     assert!(fs::read_to_string(&example).unwrap().contains("max_age: 30d"));
     assert_eq!(fs::read_to_string(project.config_file()).unwrap(), "scrub: off\n");
-    assert!(project.run(&["config", "init"]).assert_success().stdout.contains("is there already"));
+    assert!(project.run(&["config", "init"]).assert_success().stdout.contains("is up to date"));
 }
 
 #[test]
@@ -216,14 +216,14 @@ fn check_warns_about_settings_without_effect() {
         .config("projects: [{path: ROOT}, {path: ROOT}, {path: /no/where, features: []}]\nsettle: {max_ms: 1}\n");
     let run = project.run(&["config", "check"]).assert_success();
     assert_snapshot!(project.redact_paths(&run.stderr), @"
-    warning: projects[1]: ROOT is said twice; the first counts
-    warning: projects[2]: /no/where is not there, or no folder
-    warning: projects[2]: features is empty: nothing is watched there
-    warning: settle: max_ms is less than quiet_ms, which then never counts
+    warning: projects[1]: ROOT is listed twice; only the first entry is used
+    warning: projects[2]: /no/where does not exist or is not a directory
+    warning: projects[2]: `features` is empty, so nothing is watched there
+    warning: settle: max_ms is less than quiet_ms, which therefore has no effect
     ");
     project
         .run(&["config", "check", "nowhere.yaml"])
-        .assert_failure(1, "nowhere.yaml is not there");
+        .assert_failure(1, "nowhere.yaml does not exist");
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn status_reports_an_invalid_configuration() {
     write_file(&project.config_file(), b"setle: {}\n");
     let stderr = wait_for("the invalid configuration to be reported", || {
         let run = project.run_client(&["status"]).assert_success();
-        run.stderr.contains("the configuration is broken").then_some(run.stderr)
+        run.stderr.contains("invalid configuration").then_some(run.stderr)
     });
     assert!(stderr.contains("config.yaml:1:1: unknown field `setle`"), "{stderr}");
     daemon.stop();

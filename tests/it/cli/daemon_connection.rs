@@ -20,7 +20,10 @@ fn stop_waits_until_the_daemon_has_exited() {
     let project = Project::complete();
     let mut daemon = project.start_daemon();
     let run = project.run_client(&["stop"]).assert_success();
-    assert!(run.stderr.contains(&format!("has ended (process {})", daemon.child_id())), "{run:?}");
+    assert!(
+        run.stderr.contains(&format!("stopped the daemon (process {})", daemon.child_id())),
+        "{run:?}"
+    );
     assert!(!daemon.is_running(), "the daemon has exited when the command exits");
     assert!(daemon.wait_for_exit().success());
     project.run_client(&["stop"]).assert_failure(3, "no daemon listens");

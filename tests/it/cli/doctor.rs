@@ -54,8 +54,8 @@ fn healthy_installation_has_no_errors_and_nothing_is_written() {
     let project = Project::complete();
     let before = read_tree(&project.home());
     let found = doctor(&project);
-    assert_finding(&found, "warning", "daemon", "none runs");
-    assert_finding(&found, "ok", "store", "there is none yet");
+    assert_finding(&found, "warning", "daemon", "not running");
+    assert_finding(&found, "ok", "store", "does not exist yet");
     assert_eq!(
         read_tree(&project.home()).len(),
         before.len() + 1,
@@ -67,20 +67,20 @@ fn healthy_installation_has_no_errors_and_nothing_is_written() {
         ("configuration", "all is default"),
         ("state folder", "yours alone"),
         ("socket", "yours alone"),
-        ("store", "it is sound"),
-        ("clock", "it is set"),
-        ("daemon", "of version"),
-        ("project", "can be read"),
-        ("inotify", "folders to watch"),
-        ("file system", "a disk of this machine"),
+        ("store", "valid: "),
+        ("clock", "plausible"),
+        ("daemon", ", version "),
+        ("project", "is readable"),
+        ("inotify", "directories to watch"),
+        ("file system", "a local disk"),
     ] {
         assert_finding(&found, "ok", check, message);
     }
     let errors: Vec<_> = found.iter().filter(|finding| finding["level"] == "error").collect();
     assert!(errors.is_empty(), "{errors:#?}");
     let shown = project.run_client(&["doctor"]).assert_success();
-    assert!(shown.stdout.contains("\nok: store: it is sound"), "{shown:?}");
-    assert!(shown.stdout.trim_end().ends_with(" odd"), "{shown:?}");
+    assert!(shown.stdout.contains("\nok: store: valid: "), "{shown:?}");
+    assert!(shown.stdout.trim_end().contains(" warning"), "{shown:?}");
     daemon.stop();
 }
 
@@ -96,7 +96,7 @@ fn invalid_configuration_is_an_error() {
     wait_for("the daemon to read the configuration", || {
         (daemon.status()["config"]["state"] == "broken").then_some(())
     });
-    assert_finding(&doctor(&project), "error", "configuration", "the one before it");
+    assert_finding(&doctor(&project), "error", "configuration", "still uses the last valid one");
     daemon.stop();
 }
 
@@ -109,14 +109,14 @@ fn directories_and_sockets_open_to_other_users_are_errors() {
     set_mode(&dir, 0o777);
     fs::write(project.socket(), "mine").unwrap();
     let found = doctor(&project);
-    assert_finding(&found, "error", "state folder", "can be entered by other users");
-    assert_finding(&found, "error", "socket folder", "can be entered by other users");
-    assert_finding(&found, "error", "socket", "is no socket");
+    assert_finding(&found, "error", "state folder", "is accessible to other users");
+    assert_finding(&found, "error", "socket folder", "is accessible to other users");
+    assert_finding(&found, "error", "socket", "is not a socket");
     fs::remove_file(project.socket()).unwrap();
     // A socket without a listener.
     drop(UnixListener::bind(project.socket()).unwrap());
     set_mode(&project.socket(), 0o666);
-    assert_finding(&doctor(&project), "error", "socket", "is open to other users");
+    assert_finding(&doctor(&project), "error", "socket", "is accessible to other users");
     let run = project.run(&["doctor", "--json"]);
     assert_finding(&findings(&run), "warning", "socket", "XDG_RUNTIME_DIR is not set");
 }
@@ -143,12 +143,17 @@ fn corrupt_or_newer_store_is_an_error() {
 #[test]
 fn unreadable_project_is_an_error_and_unwritable_a_warning() {
     let project = Project::complete().config("projects: [{path: /nowhere/at/all}]\n");
-    assert_finding(&doctor(&project), "error", "project", "/nowhere/at/all cannot be read");
+    assert_finding(&doctor(&project), "error", "project", "cannot read /nowhere/at/all");
     let project = Project::complete();
     set_mode(&project.home(), 0o777);
     set_mode(&project.root.join(".kittify"), 0o555);
     if let Some(run) = project.run_as_nobody(&["doctor", "--json"]) {
-        assert_finding(&findings(&run), "warning", "project", "no snapshots or baselines");
+        assert_finding(
+            &findings(&run),
+            "warning",
+            "project",
+            "snapshots and baselines cannot be stored",
+        );
     }
     set_mode(&project.root.join(".kittify"), 0o755);
 }
@@ -181,7 +186,12 @@ fn replaced_program_of_the_daemon_is_a_warning() {
     let daemon = project.spawn_daemon(with_program(&program, &project.daemon_command()));
     daemon.wait_until_ready();
     fs::remove_file(&program).unwrap();
-    assert_finding(&doctor(&project), "warning", "daemon", "its program was replaced since");
+    assert_finding(
+        &doctor(&project),
+        "warning",
+        "daemon",
+        "its program was replaced since it started",
+    );
     daemon.stop();
 }
 
@@ -211,9 +221,9 @@ fn findings_about_the_service_and_its_hardening() {
     ));
     assert_finding(&found, "warning", "hardening", "not filtered");
     let found = doctor(&format!("sed -i s/WatchdogSec=60/WatchdogSec=90/ {user}/dossierd.service"));
-    assert_finding(&found, "warning", "service", "is not as this version writes it");
+    assert_finding(&found, "warning", "service", "differs from the unit of this version");
     // systemd has not reloaded the units since.
-    assert_finding(&found, "warning", "service", "systemd has not read them");
+    assert_finding(&found, "warning", "service", "systemd has not reloaded them");
     let found = doctor("systemctl --user disable dossierd.service 2>&1");
     assert_finding(&found, "warning", "service", "not started at login");
     let found = doctor("systemctl --user stop dossierd.socket; systemctl --user start dossierd");
@@ -221,14 +231,14 @@ fn findings_about_the_service_and_its_hardening() {
         &found,
         "warning",
         "service",
-        "dossierd.service is active, and its socket is not",
+        "dossierd.service is active, but its socket is not",
     );
     for (lingers, level) in [("yes", "ok"), ("no", "warning")] {
         let found = doctor(&format!(
             "mkdir -p ~/bin && printf '#!/bin/sh\\necho {lingers}\\n' >~/bin/loginctl && \
              chmod +x ~/bin/loginctl"
         ));
-        let message = if level == "ok" { "on: the service runs from boot on" } else { "off: " };
+        let message = if level == "ok" { "on: the service runs from boot" } else { "off: " };
         assert_finding(&found, level, "lingering", message);
     }
     // Another daemon listens on the socket of the service.
@@ -240,7 +250,7 @@ fn findings_about_the_service_and_its_hardening() {
          sed -i /^Wants/d ~/.config/systemd/user/dossierd.service; \
          systemctl --user daemon-reload; systemctl --user start dossierd.service",
     );
-    assert_finding(&found, "warning", "service", "answers, and is not the service");
+    assert_finding(&found, "warning", "service", "responds at the socket, but is not the service");
     doctor("dossierd stop 2>&1");
     // The service does not start, because its configuration is invalid.
     let found = doctor(

@@ -52,9 +52,9 @@ fn daemon_that_accepts_connections_but_never_answers_is_an_error() {
     fs::create_dir_all(project.socket().parent().unwrap()).unwrap();
     let _listener = UnixListener::bind(project.socket()).unwrap();
     let found = doctor(&project);
-    assert_finding(&found, "error", "daemon", "takes connections, and has not answered within 3 s");
+    assert_finding(&found, "error", "daemon", "accepts connections and did not respond within 3 s");
     // The other checks still run.
-    assert_finding(&found, "ok", "file system", "a disk of this machine");
+    assert_finding(&found, "ok", "file system", "a local disk");
 }
 
 #[test]
@@ -65,8 +65,8 @@ fn hung_engine_is_an_error() {
     let daemon = project.start_daemon();
     fs::write(&file, "").unwrap();
     let found = doctor(&project);
-    assert_finding(&found, "error", "daemon", "its engine has not answered within 5 s");
-    assert_finding(&found, "ok", "daemon", "of version");
+    assert_finding(&found, "error", "daemon", "the engine did not respond within 5 s");
+    assert_finding(&found, "ok", "daemon", ", version ");
     fs::remove_file(&file).unwrap();
     daemon.stop();
 }
@@ -106,8 +106,8 @@ fn socket_of_another_user_is_an_error() {
     });
     let found = run_doctor(project.client_command(&["doctor", "--json", "--socket", socket]));
     assert_finding(&found, "error", "daemon", "is served by another user");
-    assert_finding(&found, "error", "socket", "is another user's");
-    assert_finding(&found, "error", "socket folder", "is another user's");
+    assert_finding(&found, "error", "socket", "belongs to another user");
+    assert_finding(&found, "error", "socket folder", "belongs to another user");
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn daemon_of_another_version_is_a_warning() {
             &found,
             "warning",
             "daemon",
-            &format!("of version {other}, this command is 0.1.0"),
+            &format!(", version {other}; this command has version 0.1.0"),
         );
     }
     daemon.stop();
@@ -162,7 +162,7 @@ fn status_of_the_daemon_is_reported() {
         found.iter().any(|finding| finding["check"] == "watching").then_some(found)
     });
     assert_finding(&found, "error", "watching", project.root.to_str().unwrap());
-    assert_finding(&found, "error", "project", "cannot be read");
+    assert_finding(&found, "error", "project", "cannot read ");
     daemon.stop();
 }
 
@@ -182,7 +182,7 @@ fn starting_daemon_is_ok() {
     });
     let socket = fake.socket.to_str().unwrap();
     let found = run_doctor(project.client_command(&["doctor", "--json", "--socket", socket]));
-    assert_finding(&found, "ok", "daemon", "it starts: 3 of 7 features are indexed");
+    assert_finding(&found, "ok", "daemon", "starting; 3 of 7 features are indexed");
     daemon.stop();
 }
 
@@ -223,8 +223,8 @@ fn clock_that_was_set_back_or_never_set_is_reported() {
         return;
     }
     for (time, level, message) in [
-        ("-1d", "warning", "later than now: it was set back"),
-        ("@2001-01-01 00:00:00", "error", "before this program was made"),
+        ("-1d", "warning", "in the future; the clock was set back"),
+        ("@2001-01-01 00:00:00", "error", "before this program was released"),
     ] {
         let command = project.client_command(&["doctor", "--json"]);
         assert_finding(
@@ -240,7 +240,7 @@ fn clock_that_was_set_back_or_never_set_is_reported() {
 fn unusable_state_directory_is_an_error() {
     let project = Project::complete();
     write_file(&project.state_dir(), b"a file");
-    assert_finding(&doctor(&project), "error", "state folder", "is no folder");
+    assert_finding(&doctor(&project), "error", "state folder", "is not a directory");
     fs::remove_file(project.state_dir()).unwrap();
     fs::create_dir_all(project.state_dir()).unwrap();
     let set_mode = |mode| {
@@ -248,12 +248,12 @@ fn unusable_state_directory_is_an_error() {
         fs::set_permissions(project.state_dir(), fs::Permissions::from_mode(mode)).unwrap();
     };
     set_mode(0o500);
-    assert_finding(&doctor(&project), "error", "state folder", "cannot be written");
+    assert_finding(&doctor(&project), "error", "state folder", "is not writable");
     set_mode(0o700);
     if is_root("a state folder of another user") {
         let id = Some(crate::support::NOBODY_UID);
         std::os::unix::fs::chown(project.state_dir(), id, id).unwrap();
-        assert_finding(&doctor(&project), "error", "state folder", "is another user's");
+        assert_finding(&doctor(&project), "error", "state folder", "belongs to another user");
     }
 }
 
@@ -266,7 +266,7 @@ fn no_project_is_a_warning() {
         &run_doctor(command),
         "warning",
         "projects",
-        "none is watched, and none is here",
+        "no project is watched, and the current directory is in none",
     );
 }
 
@@ -276,8 +276,8 @@ fn store_of_an_older_format_is_not_migrated() {
     let store = crate::service::upgrade::create_store_of_format_1(&project);
     let before = read_tree(&project.home());
     let found = doctor(&project);
-    assert_finding(&found, "ok", "store", "it is sound: 3 events");
-    assert_finding(&found, "error", "project", "/home/p cannot be read");
+    assert_finding(&found, "ok", "store", "valid: 3 events");
+    assert_finding(&found, "error", "project", "cannot read /home/p");
     let after = read_tree(&project.home());
     assert_eq!(before.len() + 1, after.len(), "only the directory `run` is new");
     assert_eq!(crate::service::upgrade::format_of(&store), 1);
@@ -309,6 +309,6 @@ fn summary_counts_the_findings() {
     let shown: CommandOutput = project.run_client(&["doctor"]);
     assert_eq!(shown.code, 1);
     let last = shown.stdout.lines().last().unwrap();
-    assert!(last.contains(" checks: 1 wrong, "), "{shown:?}");
+    assert!(last.contains(" checks: 1 error, "), "{shown:?}");
     assert!(shown.stdout.contains(FEATURE) || shown.stdout.contains("setle"), "{shown:?}");
 }

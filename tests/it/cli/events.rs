@@ -167,12 +167,12 @@ fn follow_continues_over_stops_and_kills_of_the_daemon() {
         } else {
             daemon.stop();
         }
-        live.wait_for_stderr("the daemon is away");
+        live.wait_for_stderr("the connection to the daemon is lost");
         live.stderr_lines.clear();
         write_file(&path, b"while it is stopped\n");
         write_file(&project.feature_dir().join("spec.md"), format!("{iteration}\n").as_bytes());
         daemon = project.start_daemon();
-        live.wait_for_stderr("the daemon is back");
+        live.wait_for_stderr("the connection to the daemon is restored");
         live.stderr_lines.clear();
     }
     assert_invariants(&project, &daemon, &mut journal);

@@ -29,7 +29,7 @@ fn output_through_the_daemon_equals_output_of_a_scan() {
     for (command, expected) in commands.iter().zip(without_daemon) {
         let run = project.run_client(command).assert_success();
         assert_eq!(run.stdout, expected.stdout, "{command:?}");
-        assert!(expected.stderr.contains("scanned once"), "{expected:?}");
+        assert!(expected.stderr.contains("one-time scan"), "{expected:?}");
     }
     for (command, target) in [
         (&["artifacts", slug, "--json"][..], "artifacts?"),
@@ -62,7 +62,7 @@ fn baseline_accept_and_clear_work_with_and_without_daemon() {
 
     write_file(&project.feature_dir().join("spec.md"), b"# Changed\n");
     let stale = project.run_client(&["baseline", "accept", FEATURE, "--tree", &tree]);
-    stale.assert_failure(1, "moved on");
+    stale.assert_failure(1, "cannot accept the state: its tree hash is");
     let json =
         project.run_client(&["baseline", "accept", "--all", "--json"]).assert_success().json();
     assert_eq!(
@@ -80,7 +80,7 @@ fn baseline_accept_and_clear_work_with_and_without_daemon() {
     project.run_client(&["baseline", "accept", "--all"]).assert_failure(1, "001-x: ");
     assert_eq!(fs::read(project.baseline_file()).unwrap(), b"{", "unchanged");
     let replaced = project.run_client(&["baseline", "accept", FEATURE]).assert_success();
-    let expected = "001-x: the baseline that was there is replaced; it could not be used: ";
+    let expected = "001-x: replaced a corrupt baseline: ";
     assert!(replaced.stderr.contains(expected), "{replaced:?}");
     assert_eq!(daemon.overview(FEATURE)["drift"]["state"], "in_parity");
     let cleared =
@@ -134,9 +134,7 @@ fn report_is_not_written_through_a_link() {
     write_file(&target, b"unchanged\n");
     std::os::unix::fs::symlink(&target, &planted).unwrap();
     let output = planted.to_str().unwrap();
-    project
-        .run(&["report", FEATURE, "-o", output])
-        .assert_failure(1, "symbolic link, not followed");
+    project.run(&["report", FEATURE, "-o", output]).assert_failure(1, "it is a symbolic link");
     assert_eq!(fs::read(&target).unwrap(), b"unchanged\n");
     let html = project.run(&["report", FEATURE, "-o", "/dev/stdout"]).assert_success().stdout;
     assert!(html.contains("<!doctype html>") || html.contains("<!DOCTYPE html>"), "{html}");
@@ -209,7 +207,7 @@ fn watch_adds_the_project_temporarily_and_again_after_a_restart() {
     let root = project.root.to_str().unwrap();
     assert_eq!(state["projects"].as_array().unwrap().len(), 1);
     assert_eq!(state["projects"][0]["root"], root);
-    live.wait_for_stderr("is watched now, until the daemon ends");
+    live.wait_for_stderr("is now watched until the daemon ends");
     write_file(&project.feature_dir().join("spec.md"), b"one\n");
     let mut paths = Vec::new();
     let mut wait_for_content = |live: &mut RunningCommand, text: &[u8]| loop {
@@ -222,10 +220,10 @@ fn watch_adds_the_project_temporarily_and_again_after_a_restart() {
     };
     wait_for_content(&mut live, b"one\n");
     daemon.kill();
-    live.wait_for_stderr("the daemon is away");
+    live.wait_for_stderr("the connection to the daemon is lost");
     write_file(&project.feature_dir().join("spec.md"), b"two\n");
     let daemon = other.start_daemon();
-    live.wait_for_stderr("the daemon is back");
+    live.wait_for_stderr("the connection to the daemon is restored");
     wait_for_content(&mut live, b"two\n");
     live.interrupt();
     daemon.stop();

@@ -63,7 +63,7 @@ fn feature_is_given_as_slug_or_path_within_the_project_option() {
     assert_eq!(project.run(&["drift", "002-y"]).code, 0);
     project
         .run(&["artifacts", "./kitty-specs"])
-        .assert_failure(1, "./kitty-specs is no feature of");
+        .assert_failure(1, "./kitty-specs is not a feature of");
 }
 
 #[test]
@@ -87,11 +87,11 @@ fn nearest_kittify_directory_above_the_feature_is_the_project() {
 fn path_that_is_not_a_feature_is_rejected() {
     let project = Project::complete().file("kitty-specs/bad name/spec.md", "x").file("src/x", "x");
     for path in [".", "./kitty-specs", "./src"] {
-        project.run(&["artifacts", path]).assert_failure(1, "is no feature of");
+        project.run(&["artifacts", path]).assert_failure(1, "is not a feature of");
     }
     project
         .run(&["scan", "kitty-specs/bad name"])
-        .assert_failure(1, "kitty-specs/bad name is no feature: ");
+        .assert_failure(1, "kitty-specs/bad name is not a feature: ");
     symlink("001-x", project.root.join("kitty-specs/link")).unwrap();
     let root = project.root.to_str().unwrap().to_owned();
     let project =

@@ -38,7 +38,7 @@ fn added_project_is_watched_by_the_next_daemon() {
 
     project.run_client(&["project", "remove"]).assert_success();
     assert_eq!(roots(&project), Vec::<String>::new());
-    project.run_client(&["project", "remove"]).assert_failure(1, "was not added");
+    project.run_client(&["project", "remove"]).assert_failure(1, "is not a stored project");
     assert!(
         project.feature_dir().join("spec.md").exists(),
         "the files of the project are unchanged"
@@ -93,7 +93,7 @@ fn root_with_invalid_utf8_can_be_added_verified_and_removed() {
 fn configured_projects_are_listed_and_not_removed() {
     let project = Project::complete().config("projects: [{path: ROOT}]\n");
     assert_eq!(roots(&project), [project.root.to_str().unwrap()]);
-    project.run_client(&["project", "remove"]).assert_failure(1, "is named in");
+    project.run_client(&["project", "remove"]).assert_failure(1, "is listed in");
     let text = project.run_client(&["project", "list"]).assert_success();
     insta::assert_snapshot!(project.redact_paths(&text.stdout), @r"
     PROJECT  ROOT

@@ -86,7 +86,7 @@ fn without_racy(text: &str) -> String {
 #[test]
 fn unwatched_project_is_scanned_once() {
     let project = Project::complete();
-    let note = "not watched; dossierd project add .";
+    let note = "not watched; run `dossierd project add .` to watch it";
     let without_daemon = project.run_client(&["status"]).assert_success();
     assert!(without_daemon.stderr.contains(note), "{without_daemon:?}");
     insta::assert_snapshot!(project.redact(&without_daemon.stdout), @r"
@@ -199,7 +199,7 @@ fn watch_on_a_terminal_shows_errors_and_leaves_the_screen_before_failing() {
     assert_eq!(screen.wait_for_exit(), Some(1));
     let rest = screen.remaining_lines().concat();
     let (_, after) = rest.split_once(LEAVE_SCREEN).expect("the alternate screen is left");
-    assert!(after.contains("the project is watched no more"), "{rest:?}");
+    assert!(after.contains("the project is no longer watched"), "{rest:?}");
     daemon.stop();
 }
 

@@ -51,7 +51,7 @@ fn watch_reports_restored_parity() {
         (daemon.overview(FEATURE)["drift"]["state"] == "in_parity").then_some(())
     });
     let mut live = watch(&project, &[FEATURE]);
-    assert!(live.next_line().contains("1 of 1 features as they should be"), "the current state");
+    assert!(live.next_line().contains("1 of 1 features without problems"), "the current state");
     fs::remove_file(project.feature_dir().join("plan.md")).unwrap();
     let deleted = live.lines_until("1 missing").join("\n");
     assert!(deleted.contains("deleted      plan.md (required)"), "{deleted}");
@@ -126,10 +126,10 @@ fn watch_continues_over_stops_and_kills_without_gap_or_repetition() {
         } else {
             daemon.stop();
         }
-        live.wait_for_stderr("the daemon is away");
+        live.wait_for_stderr("the connection to the daemon is lost");
         write_file(&project.feature_dir().join("spec.md"), format!("{iteration}\n").as_bytes());
         daemon = project.start_daemon();
-        live.wait_for_stderr("the daemon is back");
+        live.wait_for_stderr("the connection to the daemon is restored");
         live.stderr_lines.clear();
     }
     assert_invariants(&project, &daemon, &mut journal);
@@ -159,7 +159,7 @@ fn watch_retries_if_the_daemon_disconnects_during_a_gap() {
     });
     let mut live = watch(&project, &["--socket", fake.socket.to_str().unwrap()]);
     live.lines_until("no baseline");
-    live.lines_until("gap: retention; this is the present state");
+    live.lines_until("gap: retention; the current state follows");
     live.lines_until("no baseline");
     live.wait_for_stderr("warning: cannot send a request to the daemon");
     live.interrupt();
@@ -249,7 +249,7 @@ fn watch_reports_why_the_daemon_cannot_start() {
     fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).unwrap();
     let run = project.run_client(&["watch", "--socket", open.join("my.sock").to_str().unwrap()]);
     assert_eq!(run.code, 1, "{run:?}");
-    assert!(run.stderr.contains("the daemon ended early"), "{run:?}");
+    assert!(run.stderr.contains("the daemon exited while starting"), "{run:?}");
     assert!(
         run.stderr.contains("can be entered by other users"),
         "the end of the log is printed: {run:?}"
@@ -290,7 +290,7 @@ fn watch_starts_the_installed_unit() {
     let pid = project.run_client(&["status", "--json"]).assert_success().json()["pid"].clone();
     fs::write(project.home().join("pid"), pid.to_string()).unwrap();
     let stopped = project.run_client(&["stop"]).assert_success();
-    assert!(stopped.stderr.contains("dossierd.service starts it again"), "{stopped:?}");
+    assert!(stopped.stderr.contains("dossierd.service will restart the daemon"), "{stopped:?}");
     let calls = fs::read_to_string(project.home().join("bin/calls")).unwrap();
     assert!(calls.contains("--user start dossierd.service"), "{calls}");
 }

@@ -106,7 +106,7 @@ fn report_is_one_complete_file_without_scripts_or_links() {
         assert!(run.stderr.contains(note), "{run:?}");
         fs::read_to_string(&path).unwrap()
     };
-    let scanned = report("no daemon is asked");
+    let scanned = report("one-time scan");
     for expect in [
         "<title>001-x \u{2013} dossier</title>",
         "<span class=\"bad\">incomplete</span>",

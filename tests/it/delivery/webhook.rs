@@ -143,10 +143,10 @@ fn permanently_rejected_event_is_dead_lettered_until_retried_or_dropped() {
     assert_eq!((&events[0]["tries"], &events[0]["retrying"]), (&5.into(), &false.into()));
     assert_eq!(events[0]["error"], "HTTP 400 Bad Request");
     let text = project.run_client(&["delivery", "list"]).assert_success().stdout;
-    assert!(text.contains("set aside") && text.contains("HTTP 400"), "{text}");
+    assert!(text.contains("dead letters") && text.contains("HTTP 400"), "{text}");
     assert!(!text.contains("CANARY"), "{text}");
     let status = project.run_client(&["status"]).assert_success().stdout;
-    let expected = format!("{} set aside; dossierd delivery list\n", feature_events());
+    let expected = format!("{} dead letters; run `dossierd delivery list`\n", feature_events());
     assert!(status.contains(&expected) && !status.contains("CANARY"), "{status}");
 
     // After a restart the dead letters still exist, and are not sent again.

@@ -320,8 +320,8 @@ fn unreadable_files_and_directories_are_never_missing_or_in_parity() {
         let specs = project.root.join("kitty-specs");
         fs::set_permissions(&specs, Permissions::from_mode(0o0)).unwrap();
         let check = project.run_as_nobody(&["check"]).unwrap();
-        check.assert_failure(13, "cannot look for features: Permission denied");
-        project.run_as_nobody(&["scan"]).unwrap().assert_failure(1, "cannot look for features");
+        check.assert_failure(13, "cannot discover features: Permission denied");
+        project.run_as_nobody(&["scan"]).unwrap().assert_failure(1, "cannot discover features");
         fs::set_permissions(&specs, Permissions::from_mode(0o755)).unwrap();
 
         // The baseline.
@@ -402,7 +402,7 @@ fn feature_name_with_parent_components_is_rejected() {
 fn empty_project_and_empty_feature_are_not_errors() {
     let project = Project::new();
     let check = project.run(&["check", "--strict"]).assert_success();
-    assert_eq!(check.stdout, "0 checked: 0 incomplete, 0 unknown, 0 not seen whole, 0 drifted\n");
+    assert_eq!(check.stdout, "0 checked: 0 incomplete, 0 unknown, 0 unreadable, 0 drifted\n");
     let expected = "no feature directory matches kitty-specs/*";
     assert!(check.stderr.contains(expected), "{}", check.stderr);
     assert_eq!(project.run(&["scan", "--json"]).assert_success().stdout, "");

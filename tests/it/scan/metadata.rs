@@ -36,7 +36,7 @@ fn reason_that_prevents_evaluation_is_on_stderr_of_every_command() {
         .config("limits: {depth: 1}\n")
         .file("kitty-specs/001-x/a/b/c.md", "deep");
     let run = deep.run(&["scan", "--json"]);
-    assert!(run.stderr.contains("is beyond a budget: deeper than 1 folders"), "{}", run.stderr);
+    assert!(run.stderr.contains("exceeds a limit: deeper than 1 folders"), "{}", run.stderr);
 }
 
 #[test]

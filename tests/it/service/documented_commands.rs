@@ -50,7 +50,7 @@ fn documented_commands_of_the_service_work_as_described() {
         match command {
             "systemctl --user status dossierd" => assert!(shown.contains("Status: \"watching 4")),
             "dossierd service status" => assert!(shown.contains("watching 4 features"), "{shown}"),
-            "dossierd service uninstall" => assert!(shown.contains("stay"), "{shown}"),
+            "dossierd service uninstall" => assert!(shown.contains("kept the index"), "{shown}"),
             _ => {}
         }
     }

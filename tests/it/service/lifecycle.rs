@@ -45,7 +45,7 @@ fn service_survives_kill_and_stop_from_install_to_uninstall() {
     {
         assert!(project.redact_paths(&output).contains(step), "`{step}` is not in {output}");
     }
-    assert!(project.redact_paths(&output).contains("watches ROOT"), "{output}");
+    assert!(project.redact_paths(&output).contains("added the project ROOT"), "{output}");
     // A second installation changes nothing.
     let again = manager.sh(INSTALL);
     assert!(!again.contains("wrote") && !again.contains("systemctl"), "{again}");
@@ -236,7 +236,7 @@ fn replaced_program_is_restarted_without_losing_events() {
     let edited = fs::read_to_string(&unit).unwrap().replace("WatchdogSec=60", "WatchdogSec=90");
     fs::write(&unit, &edited).unwrap();
     let output = manager.sh(&format!("{} service install", program.display()));
-    assert!(output.contains("what it said is kept as"), "{output}");
+    assert!(output.contains("kept the old file as"), "{output}");
     assert_eq!(fs::read_to_string(unit.with_extension("service.old")).unwrap(), edited);
     let pid = daemon.status()["pid"].clone();
     // Another file at the same path, as after an upgrade of the package.

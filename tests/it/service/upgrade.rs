@@ -99,10 +99,8 @@ fn command_works_with_older_and_newer_daemons() {
         [("0.0.9", fake("dossierd/0.0.9", older)), ("9.0.0", fake("dossierd/9.0.0", newer))]
     {
         let socket = fake.socket.to_str().unwrap();
-        let versions = format!(
-            "the daemon is of version {version}, this command of {}",
-            env!("CARGO_PKG_VERSION")
-        );
+        let versions =
+            format!("the daemon has version {version}, this command {}", env!("CARGO_PKG_VERSION"));
         for arguments in [
             &["status"][..],
             &["status", FEATURE],
@@ -216,7 +214,7 @@ fn install_over_an_older_version_migrates_its_store() {
     write_file(&unit, b"[Service]\nExecStart=/bin/sleep infinity\n");
     manager.sh("systemctl --user daemon-reload && systemctl --user start dossierd.service");
     let output = manager.sh("dossierd service install");
-    assert!(output.contains("what it said is kept as"), "{output}");
+    assert!(output.contains("kept the old file as"), "{output}");
     assert!(output.contains("ready: watching"), "{output}");
     let daemon = project.service_daemon();
     assert_nothing_lost(&project, &daemon);

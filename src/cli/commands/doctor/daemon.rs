@@ -1,4 +1,4 @@
-//! The daemon, as it answers. One that does not is said soon: nothing here is waited for for long.
+//! Checks the running daemon by its own status. Every request has a short timeout.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,89 +10,92 @@ use crate::client::RequestPath;
 use crate::wire::delivery::DeliveryState;
 use crate::wire::status::{ConfigHealth, Health, ProjectWatchState, Status, StoreState};
 
-/// A daemon that lives says at once how it is.
+/// Timeout for requests that the daemon answers without its engine.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
-/// An engine that lives has looked at everything by then, or compared it with the disk.
+/// Timeout for a request with `sync=true`, which needs the engine.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What it said.
+/// What other checks need of the daemon's status.
 pub(crate) struct DaemonInfo {
     pub(crate) pid: u32,
+    /// Roots of the watched projects.
     pub(crate) roots: Vec<PathBuf>,
-    /// Directories that it watches, or should.
+    /// Number of directories that are watched or should be.
     pub(crate) dir_count: u64,
 }
 
-/// Asks; a socket of systemd's starts it.
-pub(crate) fn check_daemon(found: &mut Findings, socket: &SocketArgs) -> Option<DaemonInfo> {
+/// Checks the daemon. With socket activation, connecting starts the service.
+pub(crate) fn check_daemon(findings: &mut Findings, socket: &SocketArgs) -> Option<DaemonInfo> {
     let check = "daemon";
-    let mut link = match DaemonConnection::connect(socket) {
-        Ok(link) => link,
+    let mut connection = match DaemonConnection::connect(socket) {
+        Ok(connection) => connection,
         Err(error) if is_not_running(&error) => {
-            let mend = "`dossierd service install`, or `dossierd run`";
-            found.warning(check, "none runs: nothing is watched", mend);
+            let fix = "run `dossierd service install`, or `dossierd run`";
+            findings.warning(check, "not running; no project is watched", fix);
             return None;
         }
         Err(error) => {
-            found.error(check, format!("{error:#}"), "`dossierd service status` tells more");
+            findings.error(check, format!("{error:#}"), "see `dossierd service status`");
             return None;
         }
     };
-    match query_daemon(found, &mut link) {
-        Ok(asked) => asked,
+    match query_daemon(findings, &mut connection) {
+        Ok(daemon) => daemon,
         Err(error) => {
-            found.error(check, format!("{error:#}"), STOP_DAEMON_FIX);
+            findings.error(check, format!("{error:#}"), STOP_DAEMON_FIX);
             None
         }
     }
 }
 
-const STOP_DAEMON_FIX: &str = "end it with `dossierd stop`, or by its number, and start it again; if it is \
-                      no dossierd, choose another socket: --socket";
+const STOP_DAEMON_FIX: &str = "restart it: `dossierd stop` (or `kill PID`), then `dossierd run`; if \
+                               the process is not dossierd, use another socket with `--socket`";
 
 fn query_daemon(
-    found: &mut Findings,
-    link: &mut DaemonConnection,
+    findings: &mut Findings,
+    connection: &mut DaemonConnection,
 ) -> anyhow::Result<Option<DaemonInfo>> {
     let check = "daemon";
-    let Some(health) = link.health_with_timeout(RESPONSE_TIMEOUT)? else {
-        // Where systemd made the socket this is systemd.
-        let peer = link.peer_pid().filter(|pid| *pid > 0);
-        let who = peer.map_or("what listens".to_owned(), |pid| format!("process {pid}"));
+    let Some(health) = connection.health_with_timeout(RESPONSE_TIMEOUT)? else {
+        // With socket activation this is systemd, which created the socket.
+        let peer = connection.peer_pid().filter(|pid| *pid > 0);
+        let process = peer.map_or("the process".to_owned(), |pid| format!("process {pid}"));
         let message = format!(
-            "{who} at {} takes connections, and has not answered within {} s",
-            link.socket().display(),
+            "{process} at {} accepts connections and did not respond within {} s",
+            connection.socket().display(),
             RESPONSE_TIMEOUT.as_secs()
         );
-        found.error(check, message, STOP_DAEMON_FIX);
+        findings.error(check, message, STOP_DAEMON_FIX);
         return Ok(None);
     };
     let status = RequestPath::new("/api/status");
     if let Health::Starting { indexed, of } = health {
-        found.ok(check, format!("it starts: {indexed} of {of} features are indexed"));
-    } else if let Some(answer) = link.get_with_timeout(&status.clone().with_sync(), SYNC_TIMEOUT)? {
-        return Ok(Some(check_and_summarize(found, &answer.parse()?)));
+        findings.ok(check, format!("starting; {indexed} of {of} features are indexed"));
+    } else if let Some(response) =
+        connection.get_with_timeout(&status.clone().with_sync(), SYNC_TIMEOUT)?
+    {
+        return Ok(Some(check_and_summarize(findings, &response.parse()?)));
     } else {
-        found.error(
+        findings.error(
             check,
-            format!("its engine has not answered within {} s", SYNC_TIMEOUT.as_secs()),
-            "as a service it is started again within a minute; else `dossierd stop`, and start it \
-             again",
+            format!("the engine did not respond within {} s", SYNC_TIMEOUT.as_secs()),
+            "wait a minute if it runs as a service, which restarts it; otherwise run `dossierd stop` \
+             and start it again",
         );
-        // On that connection one answer is still owed.
-        link.reconnect()?;
+        // The late response would be taken for that of the next request.
+        connection.reconnect()?;
     }
-    let answer = link.get_with_timeout(&status, RESPONSE_TIMEOUT)?;
-    let Some(answer) = answer else {
-        let message = format!("it has not said its state within {} s", RESPONSE_TIMEOUT.as_secs());
-        found.error(check, message, STOP_DAEMON_FIX);
+    let response = connection.get_with_timeout(&status, RESPONSE_TIMEOUT)?;
+    let Some(response) = response else {
+        let message = format!("did not report its status within {} s", RESPONSE_TIMEOUT.as_secs());
+        findings.error(check, message, STOP_DAEMON_FIX);
         return Ok(None);
     };
-    Ok(Some(check_and_summarize(found, &answer.parse()?)))
+    Ok(Some(check_and_summarize(findings, &response.parse()?)))
 }
 
-fn check_and_summarize(found: &mut Findings, status: &Status<'_>) -> DaemonInfo {
-    check_status(found, status);
+fn check_and_summarize(findings: &mut Findings, status: &Status<'_>) -> DaemonInfo {
+    check_status(findings, status);
     DaemonInfo {
         pid: status.pid,
         roots: status.projects.iter().map(|project| PathBuf::from(&*project.root)).collect(),
@@ -100,57 +103,69 @@ fn check_and_summarize(found: &mut Findings, status: &Status<'_>) -> DaemonInfo 
     }
 }
 
-fn check_status(found: &mut Findings, status: &Status<'_>) {
+fn check_status(findings: &mut Findings, status: &Status<'_>) {
     let check = "daemon";
     let own = env!("CARGO_PKG_VERSION");
-    let message = format!("process {} of version {}", status.pid, status.version);
-    let replaced = std::fs::read_link(format!("/proc/{}/exe", status.pid))
+    let message = format!("process {}, version {}", status.pid, status.version);
+    let is_replaced = std::fs::read_link(format!("/proc/{}/exe", status.pid))
         .is_ok_and(|program| program.to_string_lossy().ends_with(" (deleted)"));
-    let mend = "`dossierd service install`, or stop it and start it again";
+    let fix = "run `dossierd service install`, or stop the daemon and start it again";
     if status.version != own {
-        found.warning(check, format!("{message}, this command is {own}"), mend);
-    } else if replaced {
-        found.warning(check, format!("{message}; its program was replaced since"), mend);
+        findings.warning(check, format!("{message}; this command has version {own}"), fix);
+    } else if is_replaced {
+        findings.warning(
+            check,
+            format!("{message}; its program was replaced since it started"),
+            fix,
+        );
     } else {
-        found.ok(check, message);
+        findings.ok(check, message);
     }
     if status.store.state == StoreState::Degraded {
-        let why = status.store.detail.as_deref().unwrap_or("the store cannot be written");
-        let mend = "make room on its disk, or mount it writable; it heals by itself";
-        found.error("store", format!("what is shown is not durable: {why}"), mend);
+        let cause = status.store.detail.as_deref().unwrap_or("cannot write the store");
+        let fix = "free disk space or make the store writable; the daemon then recovers by itself";
+        findings.error("store", format!("the reported state is not durable: {cause}"), fix);
     }
     if let Some(config) = &status.config
         && config.state == ConfigHealth::Broken
     {
-        let mend = "mend the file: it is read again at once";
-        found.error("configuration", "the daemon goes on with the one before it", mend);
+        let fix = "correct the file; the daemon reloads it at once";
+        findings.error("configuration", "the daemon still uses the last valid one", fix);
     }
     for sink in status.delivery.iter().filter(|sink| sink.state != DeliveryState::Ok) {
-        let why = sink.last_error.as_deref().unwrap_or("no reason is known");
+        let error = sink.last_error.as_deref().unwrap_or("unknown error");
         let message = if sink.state == DeliveryState::DeadLetters {
-            format!("{}: {} events were refused, and are set aside", sink.sink, sink.dead_letters)
+            format!("{}: {} dead letters, rejected by the receiver", sink.sink, sink.dead_letters)
         } else {
-            format!("{}: {} events wait: {why}", sink.sink, sink.lag)
+            format!("{}: {} undelivered events: {error}", sink.sink, sink.lag)
         };
-        let mend = "`dossierd delivery list` tells more; `retry` and `drop` decide";
-        found.warning("delivery", message, mend);
+        let fix = "see `dossierd delivery list`, then use `dossierd delivery retry` or `drop`";
+        findings.warning("delivery", message, fix);
     }
-    check_watch_states(found, status);
+    check_watch_states(findings, status);
 }
 
-fn check_watch_states(found: &mut Findings, status: &Status<'_>) {
+fn check_watch_states(findings: &mut Findings, status: &Status<'_>) {
     for project in &status.projects {
-        let detail = project.watch.detail.as_deref().unwrap_or("no reason is known");
+        let detail = project.watch.detail.as_deref().unwrap_or("unknown cause");
         let message = format!("{}: {detail}", project.root);
         match project.watch.state {
             ProjectWatchState::Live
             | ProjectWatchState::Rescanning
             | ProjectWatchState::Unwatched => {}
             ProjectWatchState::Polling | ProjectWatchState::Degraded => {
-                found.warning("watching", message, "what inotify and file system say here");
+                findings.warning(
+                    "watching",
+                    message,
+                    "see the findings `inotify` and `file system`",
+                );
             }
             ProjectWatchState::Unreadable | ProjectWatchState::RootUnavailable => {
-                found.error("watching", message, "bring it back, or `dossierd project remove` it");
+                findings.error(
+                    "watching",
+                    message,
+                    "restore the directory, or remove the project with `dossierd project remove`",
+                );
             }
         }
     }

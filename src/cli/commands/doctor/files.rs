@@ -1,5 +1,5 @@
-//! Files and directories: the configuration, the store, the socket, the projects, and the file systems
-//! that they are on.
+//! Checks files and directories: the configuration, the store, the socket, the projects, and their
+//! file systems.
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
@@ -15,44 +15,52 @@ use crate::engine::survey::settings;
 use crate::project::{Machine, Project};
 use crate::scan::remote_fs_name;
 
-/// Most directories that are counted.
+/// Maximum number of directories that are counted; counting stops there.
 const MAX_COUNTED_DIRS: u64 = 1_000_000;
 
-pub(crate) fn check_config(found: &mut Findings, state: &ConfigState) {
+pub(crate) fn check_config(findings: &mut Findings, state: &ConfigState) {
     let check = "configuration";
     for error in &state.errors {
-        found.error(check, error.to_string(), "mend the file; `dossierd config check` looks again");
+        findings.error(
+            check,
+            error.to_string(),
+            "correct the file, then run `dossierd config check`",
+        );
     }
     if state.errors.is_empty() {
-        let there = if state.path.exists() { "is sound" } else { "is not there: all is default" };
-        found.ok(check, format!("{} {there}", state.path.display()));
+        let result =
+            if state.path.exists() { "is valid" } else { "does not exist; the defaults apply" };
+        findings.ok(check, format!("{} {result}", state.path.display()));
     }
 }
 
-/// A directory that is ours alone.
-pub(crate) fn check_private_dir(found: &mut Findings, check: &str, path: &Path) {
+/// Checks that a directory is usable and no other user can access it.
+pub(crate) fn check_private_dir(findings: &mut Findings, check: &str, path: &Path) {
     let shown = path.display();
     match find_access_problem(path) {
-        Ok(None) => found.ok(check, format!("{shown} is yours alone")),
-        Ok(Some((what, mend))) => found.error(check, format!("{shown} {what}"), &mend),
+        Ok(None) => findings.ok(check, format!("{shown} is accessible only to you")),
+        Ok(Some((problem, fix))) => findings.error(check, format!("{shown} {problem}"), &fix),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            found.ok(check, format!("{shown} is not there yet"));
+            findings.ok(check, format!("{shown} does not exist yet"));
         }
-        Err(error) => found.error(check, format!("{shown}: {error}"), "let yourself in"),
+        Err(error) => {
+            findings.error(check, format!("{shown}: {error}"), "give yourself access to it");
+        }
     }
 }
 
+/// Returns what is wrong with a private directory, and the fix.
 fn find_access_problem(path: &Path) -> io::Result<Option<(&'static str, String)>> {
     let metadata = std::fs::metadata(path)?;
-    let word = shell_quote(path);
+    let quoted = shell_quote(path);
     Ok(if !metadata.is_dir() {
-        Some(("is no folder", format!("move it away: `mv {word} {word}.old`")))
+        Some(("is not a directory", format!("move it away: `mv {quoted} {quoted}.old`")))
     } else if metadata.uid() != rustix::process::geteuid().as_raw() {
-        Some(("is another user's", format!("`sudo chown -R $(id -u) {word}`")))
+        Some(("belongs to another user", format!("`sudo chown -R $(id -u) {quoted}`")))
     } else if metadata.mode() & 0o077 != 0 {
-        Some(("can be entered by other users", format!("`chmod 700 {word}`")))
+        Some(("is accessible to other users", format!("`chmod 700 {quoted}`")))
     } else if metadata.mode() & 0o700 != 0o700 || !is_writable(path) {
-        Some(("cannot be written", format!("`chmod 700 {word}`, if its disk is not read-only")))
+        Some(("is not writable", format!("`chmod 700 {quoted}`, unless its disk is read-only")))
     } else {
         None
     })
@@ -62,67 +70,73 @@ fn is_writable(path: &Path) -> bool {
     accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS).is_ok()
 }
 
-/// What lies where the daemon listens. Who answers there is another question.
-pub(crate) fn check_socket(found: &mut Findings, folders: &UserDirs, socket: &Path) {
+/// Checks the socket's file and directory. Whether a daemon responds there is checked elsewhere.
+pub(crate) fn check_socket(findings: &mut Findings, dirs: &UserDirs, socket: &Path) {
     let check = "socket";
-    if folders.runtime_dir.is_none() {
-        found.warning(
+    if dirs.runtime_dir.is_none() {
+        findings.warning(
             check,
-            "XDG_RUNTIME_DIR is not set: a folder of the state folder stands in, and the user \
-             service listens elsewhere",
-            "log in by a session that sets it, or `export XDG_RUNTIME_DIR=/run/user/$(id -u)`",
+            "XDG_RUNTIME_DIR is not set; the state directory is used instead, and the user service \
+             listens at another socket",
+            "log in with a session that sets it, or `export XDG_RUNTIME_DIR=/run/user/$(id -u)`",
         );
     }
-    if let Some(folder) = socket.parent().filter(|folder| folder.exists()) {
-        self::check_private_dir(found, "socket folder", folder);
+    if let Some(dir) = socket.parent().filter(|dir| dir.exists()) {
+        check_private_dir(findings, "socket folder", dir);
     }
     let shown = socket.display();
     match std::fs::symlink_metadata(socket) {
         Ok(metadata) if !metadata.file_type().is_socket() => {
-            found.error(
+            findings.error(
                 check,
-                format!("{shown} is no socket"),
+                format!("{shown} is not a socket"),
                 &format!("`rm {}`", shell_quote(socket)),
             );
         }
         Ok(metadata) if metadata.uid() != rustix::process::geteuid().as_raw() => {
-            found.error(check, format!("{shown} is another user's"), "choose another: --socket");
+            findings.error(
+                check,
+                format!("{shown} belongs to another user"),
+                "use another socket: --socket",
+            );
         }
         Ok(metadata) if metadata.mode() & 0o077 != 0 => {
-            let mend = format!("`chmod 600 {}`", shell_quote(socket));
-            found.error(check, format!("{shown} is open to other users"), &mend);
+            let fix = format!("`chmod 600 {}`", shell_quote(socket));
+            findings.error(check, format!("{shown} is accessible to other users"), &fix);
         }
-        Ok(_) => found.ok(check, format!("{shown} is yours alone")),
+        Ok(_) => findings.ok(check, format!("{shown} is accessible only to you")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            found.ok(check, format!("{shown} is not there: no daemon listens"));
+            findings.ok(check, format!("{shown} does not exist; no daemon listens"));
         }
-        Err(error) => found.error(check, format!("{shown}: {error}"), "let yourself in"),
+        Err(error) => {
+            findings.error(check, format!("{shown}: {error}"), "give yourself access to it");
+        }
     }
 }
 
-/// The store's soundness; what it has, where it is sound.
-pub(crate) fn check_store(found: &mut Findings, state: &Path) -> Option<StoreSummary> {
+/// Checks the whole store; returns its summary if it is valid.
+pub(crate) fn check_store(findings: &mut Findings, state: &Path) -> Option<StoreSummary> {
     let check = "store";
     match projects::check(state) {
-        Ok(None) => found.ok(check, "there is none yet"),
+        Ok(None) => findings.ok(check, "does not exist yet"),
         Ok(Some(health)) => {
             let (events, size) = (health.events, health.bytes.div_ceil(1 << 10));
-            found.ok(check, format!("it is sound: {events} events in the journal, {size} KiB"));
+            findings.ok(check, format!("valid: {events} events in the journal, {size} KiB"));
             return Some(health);
         }
-        Err(error) => found.error(
+        Err(error) => findings.error(
             check,
             error.to_string(),
-            "a daemon that starts sets a corrupt one aside, and indexes everything anew",
+            "restart the daemon: it quarantines a corrupt store and indexes all projects again",
         ),
     }
     None
 }
 
-/// How many directories of a project are to be watched.
-pub(crate) fn count_dirs_to_watch(root: &Path, config: &Config, folders: &UserDirs) -> u64 {
-    let (said, missions) = (settings(config, root), folders.missions_dir());
-    let open = Project::open(root, said, &Machine::current(), Some(&missions));
+/// Returns the number of directories to watch in a project.
+pub(crate) fn count_dirs_to_watch(root: &Path, config: &Config, dirs: &UserDirs) -> u64 {
+    let (settings, missions) = (settings(config, root), dirs.missions_dir());
+    let open = Project::open(root, settings, &Machine::current(), Some(&missions));
     let features = open.ok().and_then(|project| {
         let features = project.discover().ok()?.features;
         Some(features.iter().map(|feature| project.feature_path(feature)).collect())
@@ -130,36 +144,40 @@ pub(crate) fn count_dirs_to_watch(root: &Path, config: &Config, folders: &UserDi
     count_dirs(features.unwrap_or_default())
 }
 
-fn count_dirs(mut waiting: Vec<PathBuf>) -> u64 {
+/// Returns the number of directories in these trees, including their roots.
+fn count_dirs(mut pending: Vec<PathBuf>) -> u64 {
     let mut counted = 0;
-    while let Some(folder) = waiting.pop() {
+    while let Some(dir) = pending.pop() {
         counted += 1;
         if counted == MAX_COUNTED_DIRS {
             break;
         }
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-        waiting.extend(folders.map(|entry| entry.path()));
+        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        let dirs = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        pending.extend(dirs.map(|entry| entry.path()));
     }
     counted
 }
 
-pub(crate) fn check_project(found: &mut Findings, root: &Path) {
+pub(crate) fn check_project(findings: &mut Findings, root: &Path) {
     let (check, shown) = ("project", root.display());
     if let Err(error) = std::fs::read_dir(root) {
-        let mend = "bring it back, or `dossierd project remove` it";
-        found.error(check, format!("{shown} cannot be read: {error}"), mend);
+        let fix = "restore the directory, or remove the project with `dossierd project remove`";
+        findings.error(check, format!("cannot read {shown}: {error}"), fix);
         return;
     }
     let dossiers = root.join(".kittify/dossiers");
-    let nearest = dossiers.ancestors().find(|folder| folder.exists()).unwrap_or(root);
+    let nearest = dossiers.ancestors().find(|dir| dir.exists()).unwrap_or(root);
     if is_writable(nearest) {
-        found.ok(check, format!("{shown} can be read, and snapshots and baselines written"));
+        findings.ok(check, format!("{shown} is readable; snapshots and baselines are writable"));
     } else {
-        found.warning(
+        findings.warning(
             check,
-            format!("{} cannot be written: no snapshots or baselines", nearest.display()),
-            &format!("`chmod u+w {}`, if its disk is not read-only", shell_quote(nearest)),
+            format!(
+                "{} is not writable; snapshots and baselines cannot be stored",
+                nearest.display()
+            ),
+            &format!("`chmod u+w {}`, unless its disk is read-only", shell_quote(nearest)),
         );
     }
 }
@@ -171,40 +189,41 @@ pub(crate) enum FileSystemUse {
     Watched,
 }
 
-/// Whether the file system suits its use.
+/// Checks that the file system of `path` or its nearest existing ancestor suits its use.
 pub(crate) fn check_file_system(
-    found: &mut Findings,
+    findings: &mut Findings,
     check: &str,
     path: &Path,
-    used: FileSystemUse,
+    usage: FileSystemUse,
 ) {
-    let there = path.ancestors().find(|folder| folder.exists()).unwrap_or(path);
-    if let Ok(remote) = remote_fs_name(there) {
-        report_file_system(found, check, path, remote, used);
+    let existing = path.ancestors().find(|dir| dir.exists()).unwrap_or(path);
+    if let Ok(remote) = remote_fs_name(existing) {
+        report_file_system(findings, check, path, remote, usage);
     }
 }
 
 fn report_file_system(
-    found: &mut Findings,
+    findings: &mut Findings,
     check: &str,
     path: &Path,
-    foreign: Option<&str>,
-    used: FileSystemUse,
+    remote: Option<&str>,
+    usage: FileSystemUse,
 ) {
     let shown = path.display();
-    match (foreign, used) {
-        (None, _) => found.ok(check, format!("{shown} is on a disk of this machine")),
-        (Some(name), FileSystemUse::Store) => found.error(
+    match (remote, usage) {
+        (None, _) => findings.ok(check, format!("{shown} is on a local disk")),
+        (Some(name), FileSystemUse::Store) => findings.error(
             check,
-            format!("{shown} is on {name}, where locks and shared memory cannot be relied on"),
-            "set XDG_STATE_HOME to a folder on a disk of this machine",
+            format!("{shown} is on {name}, where locks and shared memory are unreliable"),
+            "set XDG_STATE_HOME to a directory on a local disk",
         ),
-        (Some(name), FileSystemUse::Watched) => found.warning(
+        (Some(name), FileSystemUse::Watched) => findings.warning(
             check,
             format!(
-                "{shown} is on {name}: changes made elsewhere give no event, and are found late"
+                "{shown} is on {name}: changes made on other machines raise no event and are detected \
+                 late"
             ),
-            "keep the project on a disk of this machine, or have `scrub` read it more often",
+            "move the project to a local disk, or shorten the `scrub` interval",
         ),
     }
 }
@@ -215,31 +234,28 @@ mod tests {
     use crate::cli::commands::doctor::finding::FindingLevel;
 
     #[test]
-    fn what_suits_a_store_is_not_what_can_be_watched() {
-        for (name, used, expect) in [
-            (None, FileSystemUse::Store, (FindingLevel::Ok, "/p is on a disk of this machine")),
-            (None, FileSystemUse::Watched, (FindingLevel::Ok, "/p is on a disk of this machine")),
+    fn report_file_system_rejects_remote_ones_by_their_use() {
+        for (name, usage, expected) in [
+            (None, FileSystemUse::Store, (FindingLevel::Ok, "/p is on a local disk")),
+            (None, FileSystemUse::Watched, (FindingLevel::Ok, "/p is on a local disk")),
             (
                 Some("NFS"),
                 FileSystemUse::Store,
-                (
-                    FindingLevel::Error,
-                    "/p is on NFS, where locks and shared memory cannot be relied on",
-                ),
+                (FindingLevel::Error, "/p is on NFS, where locks and shared memory are unreliable"),
             ),
             (
                 Some("FUSE"),
                 FileSystemUse::Watched,
                 (
                     FindingLevel::Warning,
-                    "/p is on FUSE: changes made elsewhere give no event, and are found late",
+                    "/p is on FUSE: changes made on other machines raise no event and are detected late",
                 ),
             ),
         ] {
-            let mut found = Findings::default();
-            report_file_system(&mut found, "file system", Path::new("/p"), name, used);
-            assert_eq!((found.all[0].level, found.all[0].message.as_str()), expect);
-            assert_eq!(found.all[0].fix.is_none(), name.is_none());
+            let mut findings = Findings::default();
+            report_file_system(&mut findings, "file system", Path::new("/p"), name, usage);
+            assert_eq!((findings.all[0].level, findings.all[0].message.as_str()), expected);
+            assert_eq!(findings.all[0].fix.is_none(), name.is_none());
         }
     }
 }

@@ -1,32 +1,33 @@
-//! What was found, and how bad it is.
+//! Findings of the checks and their levels.
 
 use serde::Serialize;
 
-/// How bad a finding is.
+/// Severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum FindingLevel {
-    /// As it should be.
+    /// No problem.
     Ok,
-    /// It works, and not as well as it could.
+    /// dossierd works, but not as well as it could.
     Warning,
     /// Something does not work.
     Error,
 }
 
-/// One of them.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Finding {
-    /// What was looked at.
+    /// Name of what was checked.
     pub(crate) check: String,
     pub(crate) level: FindingLevel,
-    /// What was seen.
+    /// The result, as a clause.
     pub(crate) message: String,
-    /// What to do about it.
+    /// What to do about a problem.
     pub(crate) fix: Option<String>,
 }
 
 impl Finding {
+    /// Creates a finding; an empty `fix` is none.
     pub(crate) fn new(
         level: FindingLevel,
         check: &str,
@@ -50,7 +51,7 @@ impl Finding {
     }
 }
 
-/// All of them, in the order in which they were found.
+/// All findings, in the order of the checks.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     pub(crate) all: Vec<Finding>,

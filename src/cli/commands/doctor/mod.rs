@@ -1,7 +1,7 @@
-//! `dossierd doctor`: what keeps dossierd from working well, each with its mend.
+//! `dossierd doctor`: diagnoses problems with the installation and suggests fixes.
 //!
-//! It changes nothing, waits for nothing that does not come, and goes on after whatever it finds. It
-//! starts nothing; where systemd listens for a service that is stopped, systemd starts that.
+//! It changes nothing, has a timeout for everything, and continues after each finding. It starts
+//! nothing itself; connecting to a socket of systemd starts the service.
 
 mod daemon;
 mod files;
@@ -39,84 +39,88 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<CommandExit> {
 }
 
 fn run_checks(args: &DoctorArgs) -> anyhow::Result<Vec<Finding>> {
-    let folders = user_dirs()?;
+    let dirs = user_dirs()?;
     let socket = args.project.socket.path()?;
-    let mut found = Findings::default();
+    let mut findings = Findings::default();
 
-    let LoadedConfig { config, state } = LoadedConfig::from_file(&folders.config_file());
-    files::check_config(&mut found, &state);
+    let LoadedConfig { config, state } = LoadedConfig::from_file(&dirs.config_file());
+    files::check_config(&mut findings, &state);
     let config = config.unwrap_or_default();
-    files::check_private_dir(&mut found, "state folder", &folders.state_dir);
-    files::check_socket(&mut found, &folders, &socket);
-    let asked = daemon::check_daemon(&mut found, &args.project.socket);
-    let store = files::check_store(&mut found, &folders.state_dir);
+    files::check_private_dir(&mut findings, "state folder", &dirs.state_dir);
+    files::check_socket(&mut findings, &dirs, &socket);
+    let daemon = daemon::check_daemon(&mut findings, &args.project.socket);
+    let store = files::check_store(&mut findings, &dirs.state_dir);
     let last_event = store.as_ref().map(|store| Duration::from_millis(store.last_event_ms));
     let last_event = last_event.map(|since| SystemTime::UNIX_EPOCH + since);
-    found.add(machine::check_clock(SystemTime::now(), last_event));
+    findings.add(machine::check_clock(SystemTime::now(), last_event));
 
-    let kept = store.map(|store| store.projects).unwrap_or_default();
-    let roots = project_roots(args, &config, kept, asked.as_ref());
+    let stored = store.map(|store| store.projects).unwrap_or_default();
+    let roots = project_roots(args, &config, stored, daemon.as_ref());
     if roots.is_empty() {
-        found.warning(
+        findings.warning(
             "projects",
-            "none is watched, and none is here",
-            "`dossierd project add PATH`",
+            "no project is watched, and the current directory is in none",
+            "run `dossierd project add PATH`",
         );
     }
-    let need = match &asked {
-        Some(asked) => asked.dir_count,
-        None => roots.iter().map(|root| files::count_dirs_to_watch(root, &config, &folders)).sum(),
+    let need = match &daemon {
+        Some(daemon) => daemon.dir_count,
+        None => roots.iter().map(|root| files::count_dirs_to_watch(root, &config, &dirs)).sum(),
     };
-    machine::check_inotify_limits(&mut found, Path::new("/proc"), need);
+    machine::check_inotify_limits(&mut findings, Path::new("/proc"), need);
     files::check_file_system(
-        &mut found,
+        &mut findings,
         "state folder",
-        &folders.state_dir,
+        &dirs.state_dir,
         files::FileSystemUse::Store,
     );
     for root in &roots {
-        files::check_project(&mut found, root);
-        files::check_file_system(&mut found, "file system", root, files::FileSystemUse::Watched);
-        git::check_gitignore(&mut found, root);
+        files::check_project(&mut findings, root);
+        files::check_file_system(&mut findings, "file system", root, files::FileSystemUse::Watched);
+        git::check_gitignore(&mut findings, root);
     }
-    service::check_service(&mut found, &folders, asked.as_ref());
-    Ok(found.all)
+    service::check_service(&mut findings, &dirs, daemon.as_ref());
+    Ok(findings.all)
 }
 
-/// All that is or would be watched, and the project that the current directory is in.
+/// Returns the projects that are or would be watched, and that of the current directory.
 fn project_roots(
     args: &DoctorArgs,
     config: &Config,
-    kept: Vec<PathBuf>,
-    asked: Option<&daemon::DaemonInfo>,
+    stored: Vec<PathBuf>,
+    daemon: Option<&daemon::DaemonInfo>,
 ) -> BTreeSet<PathBuf> {
-    let mut roots: BTreeSet<PathBuf> = match asked {
-        Some(asked) => asked.roots.iter().cloned().collect(),
+    let mut roots: BTreeSet<PathBuf> = match daemon {
+        Some(daemon) => daemon.roots.iter().cloned().collect(),
         None => {
             let configured = config.projects.iter().map(|project| project.path.clone());
-            configured.chain(kept).collect()
+            configured.chain(stored).collect()
         }
     };
-    // What is wrong with the configuration is said already.
-    roots.extend(Scope::resolve(None, &args.project).ok().and_then(|place| place.root));
+    // An error here is that the configuration is invalid, which is a finding already.
+    roots.extend(Scope::resolve(None, &args.project).ok().and_then(|scope| scope.root));
     roots
 }
 
 fn print_findings(findings: &[Finding]) -> anyhow::Result<()> {
-    let mut to = output::stdout_human();
+    let mut out = output::stdout_human();
     for finding in findings {
         let level = match finding.level {
             FindingLevel::Ok => "ok".green().to_string(),
             FindingLevel::Warning => "warning".yellow().to_string(),
             FindingLevel::Error => "error".red().to_string(),
         };
-        writeln!(to, "{level}: {}: {}", finding.check, escape_unprintable(&finding.message))?;
-        if let Some(mend) = &finding.fix {
-            writeln!(to, "    mend: {}", escape_unprintable(mend))?;
+        writeln!(out, "{level}: {}: {}", finding.check, escape_unprintable(&finding.message))?;
+        if let Some(fix) = &finding.fix {
+            writeln!(out, "    fix: {}", escape_unprintable(fix))?;
         }
     }
-    let count = |level| findings.iter().filter(|finding| finding.level == level).count();
-    let (errors, warnings) = (count(FindingLevel::Error), count(FindingLevel::Warning));
-    writeln!(to, "{} checks: {errors} wrong, {warnings} odd", findings.len())?;
-    Ok(to.flush()?)
+    let count = |level, noun: &str| {
+        let count = findings.iter().filter(|finding| finding.level == level).count();
+        format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+    };
+    let errors = count(FindingLevel::Error, "error");
+    let warnings = count(FindingLevel::Warning, "warning");
+    writeln!(out, "{} checks: {errors}, {warnings}", findings.len())?;
+    Ok(out.flush()?)
 }

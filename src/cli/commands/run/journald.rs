@@ -1,8 +1,9 @@
-//! Messages for systemd's journal, in its native protocol: priority, message, and each field by
-//! itself.
+//! Sends log events to journald in its native protocol: the priority, the message, and each field of
+//! its own (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>).
 //!
-//! The message holds the fields, too, for people read nothing else; `tracing-journald` leaves them
-//! out of it.
+//! The message also contains the fields, because `journalctl` shows only `MESSAGE`. That is why this
+//! is not the crate `tracing-journald`: it writes the event's message alone into `MESSAGE` and has no
+//! way to change it. Lines with sd-daemon(3) prefixes on standard error would lose the fields.
 
 use std::fmt::{Debug, Write as _};
 use std::io;
@@ -13,15 +14,17 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-/// Where the journal takes messages (its native protocol).
+/// Socket of journald's native protocol.
 const JOURNALD_SOCKET: &str = "/run/systemd/journal/socket";
-/// Bytes of one value: a message must fit into a datagram.
+/// Maximum number of bytes of a value, because an entry must fit into one datagram; longer values are
+/// cut.
 const MAX_VALUE_BYTES: usize = 16 << 10;
 
-/// A connection to the journal.
+/// A layer that sends each event to journald.
 pub(crate) struct JournaldLayer(UnixDatagram);
 
 impl JournaldLayer {
+    /// Connects to journald.
     pub(crate) fn connect() -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         socket.connect(JOURNALD_SOCKET)?;
@@ -31,14 +34,14 @@ impl JournaldLayer {
 
 impl<S: Subscriber> Layer<S> for JournaldLayer {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
-        let mut said = JournalFields::default();
-        event.record(&mut said);
-        // The log must not hold the daemon up, and there is no other place to complain.
-        let _ = self.0.send(&said.encode(*event.metadata().level(), event.metadata().target()));
+        let mut fields = JournalFields::default();
+        event.record(&mut fields);
+        // A failure cannot be logged, and logging must not stop the daemon.
+        let _ = self.0.send(&fields.encode(*event.metadata().level(), event.metadata().target()));
     }
 }
 
-/// What a message says.
+/// Message and fields of an event.
 #[derive(Default)]
 struct JournalFields {
     message: String,
@@ -46,6 +49,7 @@ struct JournalFields {
 }
 
 impl JournalFields {
+    /// Returns the entry in the native protocol.
     fn encode(&self, level: Level, target: &str) -> Vec<u8> {
         let fields = self.fields.iter().fold(String::new(), |mut text, (name, value)| {
             let _ = write!(text, " {name}={value}");
@@ -80,7 +84,7 @@ impl Visit for JournalFields {
     }
 }
 
-/// As syslog numbers them.
+/// Returns the syslog priority of a level.
 fn priority(level: Level) -> &'static str {
     match level {
         Level::ERROR => "3",
@@ -90,7 +94,7 @@ fn priority(level: Level) -> &'static str {
     }
 }
 
-/// A value with its length, so that whatever it holds is no other field.
+/// Appends a field in the binary form with its length, so that no value can add another field.
 fn write_field(entry: &mut Vec<u8>, name: &str, value: &str) {
     let value = &value.as_bytes()[..value.len().min(MAX_VALUE_BYTES)];
     entry.extend_from_slice(name.as_bytes());
@@ -105,13 +109,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_value_holds_is_no_field() {
-        let said = JournalFields {
+    fn encode_writes_values_that_cannot_add_fields() {
+        let fields = JournalFields {
             message: "watching".to_owned(),
             fields: vec![("root".to_owned(), "/a\nPRIORITY=0".to_owned())],
         };
-        let entry = said.encode(Level::WARN, "dossierd::engine");
-        let mut expect = Vec::new();
+        let entry = fields.encode(Level::WARN, "dossierd::engine");
+        let mut expected = Vec::new();
         for (name, value) in [
             ("MESSAGE", "watching root=/a\nPRIORITY=0"),
             ("PRIORITY", "4"),
@@ -119,10 +123,10 @@ mod tests {
             ("DOSSIERD_MODULE", "dossierd::engine"),
             ("DOSSIERD_ROOT", "/a\nPRIORITY=0"),
         ] {
-            expect.extend_from_slice(format!("{name}\n").as_bytes());
-            expect.extend_from_slice(&(value.len() as u64).to_le_bytes());
-            expect.extend_from_slice(format!("{value}\n").as_bytes());
+            expected.extend_from_slice(format!("{name}\n").as_bytes());
+            expected.extend_from_slice(&(value.len() as u64).to_le_bytes());
+            expected.extend_from_slice(format!("{value}\n").as_bytes());
         }
-        assert_eq!(entry, expect);
+        assert_eq!(entry, expected);
     }
 }

@@ -1,5 +1,5 @@
-//! Where the daemon's log goes: to the journal with priorities and fields where standard error is
-//! the journal's, else as lines to standard error.
+//! Sets up the daemon's log: to journald with priorities and fields if standard error is connected to
+//! it, otherwise as lines to standard error.
 
 use std::os::linux::fs::MetadataExt as _;
 
@@ -9,17 +9,18 @@ use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, reload};
 
 use crate::cli::commands::run::journald::JournaldLayer;
 
-/// Changes what is logged from now on.
+/// Replaces the log filter while the daemon runs.
 pub(crate) struct LogFilterHandle(reload::Handle<EnvFilter, Registry>);
 
 impl LogFilterHandle {
+    /// Replaces the filter.
     pub(crate) fn set(&self, filter: EnvFilter) {
-        // Fails only where there is no log any more.
+        // Fails only if the subscriber was dropped, which does not happen.
         let _ = self.0.reload(filter);
     }
 }
 
-/// Begins the log.
+/// Installs the global log subscriber.
 pub(crate) fn init(filter: EnvFilter) -> LogFilterHandle {
     let (filter, handle) = reload::Layer::new(filter);
     let journal = stderr_is_journal().then(|| JournaldLayer::connect().ok()).flatten();
@@ -38,11 +39,11 @@ fn is_terminal() -> bool {
     std::io::IsTerminal::is_terminal(&std::io::stderr())
 }
 
-/// Whether `JOURNAL_STREAM` names the file that standard error is (systemd.exec(5)).
+/// Returns true if `JOURNAL_STREAM` is the device and inode of standard error (systemd.exec(5)).
 fn stderr_is_journal() -> bool {
-    let Ok(said) = std::env::var("JOURNAL_STREAM") else {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
         return false;
     };
     let stderr = std::fs::metadata("/proc/self/fd/2");
-    stderr.is_ok_and(|found| said == format!("{}:{}", found.st_dev(), found.st_ino()))
+    stderr.is_ok_and(|file| stream == format!("{}:{}", file.st_dev(), file.st_ino()))
 }

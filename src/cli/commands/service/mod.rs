@@ -1,4 +1,4 @@
-//! `dossierd service`: the systemd user service is put in place, taken away, looked at.
+//! `dossierd service install|uninstall|status`: the systemd user service.
 
 mod install;
 mod status;

@@ -1,4 +1,4 @@
-//! `dossierd service status`: whether it is installed, runs, and is this program.
+//! `dossierd service status`: prints whether the service is installed and runs this program.
 
 use std::io::Write as _;
 
@@ -16,24 +16,27 @@ use crate::core::path::escape_unprintable;
 use crate::daemon::systemd_units::{SERVICE_NAME, SOCKET_NAME};
 use crate::wire::status::Status;
 
-/// What is known of the service.
+/// The output of `service status --json`.
 #[derive(Debug, Serialize)]
 struct ServiceStatus {
     installed: bool,
     enabled: bool,
-    /// `ActiveState` of systemd.
+    /// systemd's `ActiveState`.
     active: String,
-    /// `SubState`.
+    /// systemd's `SubState`.
     sub: String,
-    /// `Result`: how it ended last.
+    /// systemd's `Result`: how the service ended last.
     result: String,
-    /// The line that the daemon shows.
+    /// systemd's `StatusText`: the daemon's status line.
     status: String,
     pid: Option<i32>,
     restarts: u64,
+    /// Path of the unit file.
     unit: String,
     socket_active: bool,
+    /// Path of the socket.
     socket: Option<String>,
+    /// Version of the running daemon.
     version: Option<String>,
     client_version: &'static str,
     lingering: Option<bool>,
@@ -52,7 +55,7 @@ pub(crate) fn run(args: &ServiceStatusArgs) -> anyhow::Result<CommandExit> {
 
 fn query_status() -> anyhow::Result<ServiceStatus> {
     let (service, socket) = (service_properties()?, UnitProperties::query(SOCKET_NAME)?);
-    // A look must not start what does not run.
+    // Connecting to the socket of an inactive service would start it.
     let version = service.is_active().then(running_version).flatten();
     let text = |name| service.get(name).to_owned();
     let listen = socket.get("Listen").split_once(" (").map(|(path, _)| path.to_owned());
@@ -75,42 +78,47 @@ fn query_status() -> anyhow::Result<ServiceStatus> {
 }
 
 fn running_version() -> Option<String> {
-    let mut link = DaemonConnection::connect_if_running(&SocketArgs { socket: None }).ok()??;
-    let status: Status<'_> = link.get_json(&RequestPath::new("/api/status")).ok()?;
+    let mut connection =
+        DaemonConnection::connect_if_running(&SocketArgs { socket: None }).ok()??;
+    let status: Status<'_> = connection.get_json(&RequestPath::new("/api/status")).ok()?;
     Some(status.version.into_owned())
 }
 
 fn print_status(report: &ServiceStatus) -> anyhow::Result<()> {
-    let mut to = output::stdout_human();
+    let mut out = output::stdout_human();
     if !report.installed {
-        writeln!(to, "the service is not installed; `dossierd service install` installs it")?;
-        return Ok(to.flush()?);
+        writeln!(
+            out,
+            "the service is not installed; run `dossierd service install` to install it"
+        )?;
+        return Ok(out.flush()?);
     }
-    let mut line = |name: &str, text: &str| writeln!(to, "{name:10} {}", escape_unprintable(text));
+    let mut line = |name: &str, text: &str| writeln!(out, "{name:10} {}", escape_unprintable(text));
     let process = report.pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
     line("service", &format!("{SERVICE_NAME} is {} ({}){process}", report.active, report.sub))?;
     if !report.status.is_empty() {
-        line("says", &report.status)?;
+        line("status", &report.status)?;
     }
     if report.result != "success" {
-        line(
-            "ended",
-            &format!("{}; `journalctl --user --unit dossierd` tells more", report.result),
-        )?;
+        line("result", &format!("{}; see `journalctl --user --unit dossierd`", report.result))?;
     }
     if report.restarts > 0 {
         line("restarts", &report.restarts.to_string())?;
     }
     if let Some(version) = &report.version {
         let own = report.client_version;
-        let mend = "; `dossierd service install` has it run this one";
-        let skew = if version == own { String::new() } else { format!(", this is {own}{mend}") };
+        let fix = "; run `dossierd service install` to update it";
+        let skew = if version == own {
+            String::new()
+        } else {
+            format!("; this command has version {own}{fix}")
+        };
         line("version", &format!("{version}{skew}"))?;
     }
     line("unit", &report.unit)?;
     let socket = report.socket.as_deref().unwrap_or("");
     line("socket", if report.socket_active { socket } else { "not listening" })?;
-    line("at login", if report.enabled { "is started" } else { "is not started" })?;
+    line("at login", if report.enabled { "started" } else { "not started" })?;
     line("lingering", linger_label(report.lingering))?;
-    Ok(to.flush()?)
+    Ok(out.flush()?)
 }

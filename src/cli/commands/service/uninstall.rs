@@ -1,5 +1,5 @@
-//! `dossierd service uninstall`: stops the service and takes away what `install` put in place. What
-//! was indexed, and the configuration, stay.
+//! `dossierd service uninstall`: stops the service and removes its units. Keeps the index, the
+//! journal and the configuration.
 
 use std::fs;
 use std::io::Write as _;
@@ -18,59 +18,59 @@ use crate::daemon::systemd_units::{NAMESPACES_NAME, SERVICE_NAME, SOCKET_NAME};
 
 pub(crate) fn run(args: &ServiceUninstallArgs) -> anyhow::Result<CommandExit> {
     check_user_manager_unless_dry_run(args.dry_run)?;
-    let folders = user_dirs()?;
-    let mut to = output::stdout_human();
-    let mut said = false;
+    let dirs = user_dirs()?;
+    let mut out = output::stdout_human();
+    let mut is_installed = false;
     for unit in [SOCKET_NAME, SERVICE_NAME] {
         let properties = UnitProperties::query_or_empty(unit, args.dry_run)?;
         let enabled = properties.get("UnitFileState") == "enabled";
         if !properties.is_loaded() || !(properties.is_active() || enabled) {
             continue;
         }
-        said = true;
+        is_installed = true;
         if args.dry_run {
-            writeln!(to, "would run systemctl --user disable --now {unit}")?;
+            writeln!(out, "would run systemctl --user disable --now {unit}")?;
         } else {
             run_systemctl(&["disable", "--now", unit])?;
-            writeln!(to, "stopped and disabled {unit}")?;
+            writeln!(out, "stopped and disabled {unit}")?;
         }
     }
-    let folder = user_unit_dir(&folders);
+    let dir = user_unit_dir(&dirs);
     let mut removed = false;
     for name in [SOCKET_NAME, SERVICE_NAME, NAMESPACES_NAME] {
-        let path = folder.join(name);
+        let path = dir.join(name);
         if fs::symlink_metadata(&path).is_err() {
             continue;
         }
-        said = true;
+        is_installed = true;
         let shown = path.display().to_string();
         if args.dry_run {
-            writeln!(to, "would remove {}", escape_unprintable(&shown))?;
+            writeln!(out, "would remove {}", escape_unprintable(&shown))?;
             continue;
         }
         fs::remove_file(&path).with_context(|| shown.clone())?;
         removed = true;
-        writeln!(to, "removed {}", escape_unprintable(&shown))?;
+        writeln!(out, "removed {}", escape_unprintable(&shown))?;
     }
     if removed {
-        // Only where it is empty: drop-ins of others stay.
-        let _ = fs::remove_dir(folder.join(NAMESPACES_NAME).with_file_name(""));
+        // Fails if the user's own drop-ins are left in it.
+        let _ = fs::remove_dir(dir.join(NAMESPACES_NAME).with_file_name(""));
         run_systemctl(&["daemon-reload"])?;
-        // A failure that is remembered would show a unit that is not there.
+        // systemd keeps listing a removed unit that had failed.
         let _ = run_systemctl(&["reset-failed", SERVICE_NAME, SOCKET_NAME]);
     }
-    if let Some(runtime) = folders.runtime_dir.as_ref().filter(|_| !args.dry_run) {
+    if let Some(runtime) = dirs.runtime_dir.as_ref().filter(|_| !args.dry_run) {
         let _ = fs::remove_dir(runtime.join("dossierd"));
     }
-    if !said {
-        writeln!(to, "the service is not installed")?;
+    if !is_installed {
+        writeln!(out, "the service is not installed")?;
     }
-    let state = folders.state_dir.display().to_string();
+    let state = dirs.state_dir.display().to_string();
     writeln!(
-        to,
-        "the index and journal in {} stay; remove them yourself",
+        out,
+        "kept the index and journal in {}; delete them if you do not need them",
         escape_unprintable(&state)
     )?;
-    to.flush()?;
+    out.flush()?;
     Ok(CommandExit::Success)
 }

@@ -1,14 +1,14 @@
-//! What differs between two looks at one state, field by field.
+//! Compares snapshots of the daemon and of a scan field by field.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-/// Fields of a snapshot that differ between two of one state, or that the artifacts explain.
+/// Fields of a snapshot that differ even for the same state, or that repeat the artifacts.
 const IGNORED_FIELDS: [&str; 4] =
     ["snapshot_id", "computed_at", "artifact_summaries", "parity_hash_components"];
-/// Fields of an artifact that do not depend on a manifest.
+/// Fields of an artifact that do not depend on the manifest.
 const CONTENT_FIELDS: [&str; 7] = [
     "relative_path",
     "content_hash_sha256",
@@ -19,26 +19,27 @@ const CONTENT_FIELDS: [&str; 7] = [
     "error_detail",
 ];
 
-/// One difference.
+/// A field with different values.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct FieldDifference {
     pub(crate) feature_slug: String,
-    /// `None` where the feature as a whole differs.
+    /// `None` for a field of the feature itself.
     pub(crate) artifact_key: Option<String>,
     pub(crate) relative_path: Option<String>,
     pub(crate) field: String,
-    /// As JSON.
+    /// The daemon's value as JSON text.
     #[serde(serialize_with = "serialize_as_json")]
     pub(crate) daemon: String,
+    /// The scan's value as JSON text.
     #[serde(serialize_with = "serialize_as_json")]
     pub(crate) disk: String,
 }
 
-/// The differences of those artifacts that differ in exactly the same way again: one that changes
-/// meanwhile differs each time, and by chance in a field or two as before.
+/// Returns the differences of the artifacts that differ in exactly the same way in both passes. An
+/// artifact that is being changed differs each time, and single fields may be equal by chance.
 pub(crate) fn persistent_differences(
-    before: &BTreeSet<FieldDifference>,
-    again: &BTreeSet<FieldDifference>,
+    first: &BTreeSet<FieldDifference>,
+    second: &BTreeSet<FieldDifference>,
 ) -> BTreeSet<FieldDifference> {
     let artifacts = |all: &BTreeSet<FieldDifference>| {
         let mut artifacts: BTreeMap<_, Vec<FieldDifference>> = BTreeMap::new();
@@ -48,15 +49,16 @@ pub(crate) fn persistent_differences(
         }
         artifacts
     };
-    let again = artifacts(again);
-    let before = artifacts(before).into_iter();
-    before
-        .filter(|(artifact, all)| again.get(artifact) == Some(all))
+    let second = artifacts(second);
+    let first = artifacts(first).into_iter();
+    first
+        .filter(|(artifact, all)| second.get(artifact) == Some(all))
         .flat_map(|(_, all)| all)
         .collect()
 }
 
-/// What of a snapshot does not depend on a manifest: its files, by path, and their hash.
+/// Returns the part of a snapshot that does not depend on the manifest: files by path, and the tree
+/// hash.
 pub(crate) fn content_fields(snapshot: &Value) -> Value {
     let all = snapshot["artifact_summaries"].as_array().into_iter().flatten();
     let files = all.filter(|artifact| artifact["error_reason"] != "not_found").map(|artifact| {
@@ -70,7 +72,7 @@ pub(crate) fn content_fields(snapshot: &Value) -> Value {
     json!({"tree_hash_sha256": snapshot["tree_hash_sha256"], "artifact_summaries": files})
 }
 
-/// A difference of a feature as a whole.
+/// Creates a difference in a field of the feature itself.
 pub(crate) fn feature_difference(
     slug: &str,
     field: &str,
@@ -87,7 +89,7 @@ pub(crate) fn feature_difference(
     }
 }
 
-/// Every field in which two snapshots differ.
+/// Adds every field in which two snapshots differ to `found`.
 pub(crate) fn compare_snapshots(
     slug: &str,
     daemon: &Value,
@@ -137,15 +139,15 @@ pub(crate) fn compare_snapshots(
     }
 }
 
-/// Fields that are not equal.
+/// Returns the fields with different values; a missing field is null.
 fn differing_fields<'v>(
     left: &'v Map<String, Value>,
     right: &'v Map<String, Value>,
 ) -> Vec<(String, &'v Value, &'v Value)> {
     let names: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
     let pairs = names.into_iter().map(|name| {
-        let of = |side: &'v Map<String, Value>| side.get(name).unwrap_or(&Value::Null);
-        (name.clone(), of(left), of(right))
+        let value = |side: &'v Map<String, Value>| side.get(name).unwrap_or(&Value::Null);
+        (name.clone(), value(left), value(right))
     });
     pairs.filter(|(_, left, right)| left != right).collect()
 }
@@ -160,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_differs_in_another_way_is_changing() {
+    fn persistent_differences_leaves_out_what_differs_in_another_way() {
         let one = |key: Option<&str>, field: &str, disk: &str| FieldDifference {
             artifact_key: key.map(str::to_owned),
             ..feature_difference("s", field, &"daemon".into(), &disk.into())
@@ -184,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn every_field_of_every_artifact() {
+    fn compare_snapshots_finds_every_field_of_every_artifact() {
         let artifact = |key: &str, hash: &str| json!({"artifact_key": key, "relative_path": format!("{key}.md"), "hash": hash});
         let daemon = json!({
             "snapshot_id": "1", "tree": "t", "artifact_summaries": [artifact("a", "1"), artifact("b", "1")],

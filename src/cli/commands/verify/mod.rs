@@ -1,7 +1,7 @@
-//! `dossierd verify`: whether what the daemon shows is what a fresh scan sees.
+//! `dossierd verify`: compares the daemon's state with a new scan.
 //!
-//! Files may change between the two looks, so a difference counts only if it is found each time of
-//! several.
+//! Files may change between the request and the scan, so only differences that are found in each of
+//! several passes are reported.
 
 mod difference;
 
@@ -30,13 +30,13 @@ use difference::{
     FieldDifference, compare_snapshots, content_fields, feature_difference, persistent_differences,
 };
 
-/// How often a difference must be found.
+/// Number of passes in which a difference must be found.
 const REQUIRED_PASSES: usize = 3;
-/// Fields of an overview that a snapshot lacks and both looks must agree on.
+/// Fields of an overview that are not part of a snapshot and are compared too.
 const OVERVIEW_FIELDS: [&str; 6] =
     ["mission", "manifest_version", "step", "step_source", "meta_error", "drift"];
 
-/// `--json`.
+/// The output of `verify --json`.
 #[derive(Serialize)]
 struct VerifyReport<'a> {
     features: usize,
@@ -44,72 +44,77 @@ struct VerifyReport<'a> {
 }
 
 pub(crate) fn run(args: &OptionalFeatureArgs) -> anyhow::Result<CommandExit> {
-    let mut link = DaemonConnection::connect(&args.project.socket)?;
-    let meant = VerifyScope::resolve(args, &mut link)?;
-    let mut found = compare_all(&mut link, &meant)?;
-    let mut moving = false;
+    let mut connection = DaemonConnection::connect(&args.project.socket)?;
+    let verify_scope = VerifyScope::resolve(args, &mut connection)?;
+    let mut result = compare_all(&mut connection, &verify_scope)?;
+    let mut is_changing = false;
     for _ in 1..REQUIRED_PASSES {
-        if found.differences.is_empty() {
+        if result.differences.is_empty() {
             break;
         }
-        // Discovered and read anew: also what steers may be changing.
-        let again = compare_all(&mut link, &meant)?;
-        moving |= again.differences != found.differences;
-        let differences = persistent_differences(&found.differences, &again.differences);
-        found = VerifyResult { differences, ..again };
+        // Projects are opened again, because their configuration may be changing too.
+        let again = compare_all(&mut connection, &verify_scope)?;
+        is_changing |= again.differences != result.differences;
+        let differences = persistent_differences(&result.differences, &again.differences);
+        result = VerifyResult { differences, ..again };
     }
-    for slug in &found.contents_only {
+    for slug in &result.contents_only {
         output::note(&format!(
-            "{slug}: while its manifest is broken only paths and contents are compared"
+            "{slug}: its manifest is invalid, so only paths and contents are compared"
         ));
     }
-    for why in &found.unreadable_projects {
-        output::error(why);
+    for error in &result.unreadable_projects {
+        output::error(error);
     }
-    let VerifyResult { features, differences, unreadable_projects: unseen, .. } = found;
+    let VerifyResult { features, differences, unreadable_projects, .. } = result;
     if args.project.json {
         output::print_json(&VerifyReport { features, differences: &differences })?;
     } else {
         print(features, &differences)?;
     }
-    if moving {
-        output::note("files were changing meanwhile; only what differed each time is shown");
+    if is_changing {
+        output::note("files changed during the comparison; only persistent differences are shown");
     }
-    Ok(if differences.is_empty() && unseen.is_empty() {
+    Ok(if differences.is_empty() && unreadable_projects.is_empty() {
         CommandExit::Success
     } else {
         CommandExit::Failed
     })
 }
 
-/// What is to be compared: a feature or project that is named or that the current directory is in; in
-/// none, whatever is watched.
+/// The feature or projects to compare: the selected ones, or all watched projects if the current
+/// directory is in none.
 struct VerifyScope {
-    /// The feature, as it was typed.
+    /// The feature argument.
     feature: Option<OsString>,
     projects: Vec<ProjectArgs>,
 }
 
 impl VerifyScope {
-    fn resolve(args: &OptionalFeatureArgs, link: &mut DaemonConnection) -> anyhow::Result<Self> {
-        let place = Scope::resolve(args.feature.as_deref(), &args.project)?;
+    fn resolve(
+        args: &OptionalFeatureArgs,
+        connection: &mut DaemonConnection,
+    ) -> anyhow::Result<Self> {
+        let scope = Scope::resolve(args.feature.as_deref(), &args.project)?;
         let feature = args.feature.clone();
-        if place.root.is_some() {
+        if scope.root.is_some() {
             return Ok(Self { feature, projects: vec![args.project.clone()] });
         }
-        // The daemon says the root where the feature's slug is that of one only, or why not.
-        let only = match place.feature {
-            Some(_) => Some(link.get_json::<Value>(&place.request_path("/api/dossier/drift"))?),
+        // Fails unless exactly one watched project has the feature.
+        let feature_response = match scope.feature {
+            Some(_) => {
+                Some(connection.get_json::<Value>(&scope.request_path("/api/dossier/drift"))?)
+            }
             None => None,
         };
-        let status: Status<'_> = link.get_json(&Request::new("/api/status").with_sync())?;
-        let has = |project: &&ProjectStatus<'_>| match (&only, &place.feature) {
+        let status: Status<'_> = connection.get_json(&Request::new("/api/status").with_sync())?;
+        let is_selected = |project: &&ProjectStatus<'_>| match (&feature_response, &scope.feature) {
             (Some(_), Some(slug)) => {
                 project.features.iter().any(|feature| feature.feature_slug == *slug)
             }
             _ => true,
         };
-        let projects = status.projects.iter().filter(has).map(|project| {
+        let projects = status.projects.iter().filter(is_selected).map(|project| {
             let root = OsString::from_vec(unescape_bytes(&project.root)?);
             Ok(ProjectArgs { project: Some(root.into()), ..args.project.clone() })
         });
@@ -117,30 +122,33 @@ impl VerifyScope {
     }
 }
 
-/// What came of looking at both.
+/// The result of one pass.
 #[derive(Default)]
 struct VerifyResult {
     features: usize,
     differences: BTreeSet<FieldDifference>,
-    /// Features of which not everything was compared.
+    /// Features of which only paths and contents were compared.
     contents_only: BTreeSet<String>,
-    /// Projects that cannot be seen, and why.
+    /// Errors of projects that could not be opened.
     unreadable_projects: BTreeSet<String>,
 }
 
-fn compare_all(link: &mut DaemonConnection, meant: &VerifyScope) -> anyhow::Result<VerifyResult> {
+fn compare_all(
+    connection: &mut DaemonConnection,
+    scope: &VerifyScope,
+) -> anyhow::Result<VerifyResult> {
     let extent =
-        if meant.feature.is_some() { CompareExtent::Feature } else { CompareExtent::Project };
+        if scope.feature.is_some() { CompareExtent::Feature } else { CompareExtent::Project };
     let mut found = VerifyResult::default();
-    for project in &meant.projects {
-        let target = match &meant.feature {
+    for project in &scope.projects {
+        let target = match &scope.feature {
             Some(feature) => LocalTarget::from_feature_name(feature, project),
             None => LocalTarget::from_project_args(project),
         };
         match target {
-            Ok(target) => compare(link, &target, project, extent, &mut found)?,
-            Err(error) if meant.projects.len() == 1 => return Err(error),
-            // The others are compared nevertheless.
+            Ok(target) => compare(connection, &target, project, extent, &mut found)?,
+            Err(error) if scope.projects.len() == 1 => return Err(error),
+            // The other projects are still compared.
             Err(error) => {
                 found.unreadable_projects.insert(format!("{error:#}"));
             }
@@ -149,36 +157,39 @@ fn compare_all(link: &mut DaemonConnection, meant: &VerifyScope) -> anyhow::Resu
     Ok(found)
 }
 
-/// Whether features that only the daemon shows are a difference.
+/// Whether features that only the daemon has are differences.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum CompareExtent {
     Feature,
     Project,
 }
 
-/// Looks at both once.
+/// Compares one project once.
 fn compare(
-    link: &mut DaemonConnection,
+    connection: &mut DaemonConnection,
     target: &LocalTarget,
     project: &ProjectArgs,
     extent: CompareExtent,
     found: &mut VerifyResult,
 ) -> anyhow::Result<()> {
     let root = root_text(&target.project.root);
-    let status: Status<'_> = link.get_json(&Request::new("/api/status").with_sync())?;
+    let status: Status<'_> = connection.get_json(&Request::new("/api/status").with_sync())?;
     let Some(project) = status.projects.iter().find(|project| project.root == root) else {
-        anyhow::bail!("the daemon does not watch {root}; `{}`", project_add_command(project));
+        anyhow::bail!(
+            "the daemon does not watch {root}; run `{}` to watch it",
+            project_add_command(project)
+        );
     };
     let mut scanned: Vec<Feature> = Vec::new();
     target.scan(|feature| feature, |feature| scanned.push(feature))?;
     for feature in &scanned {
         let slug = feature.dossier.context.feature_slug.as_str();
-        let about = |path: &str| {
+        let request = |path: &str| {
             Request::new(path).with("feature", slug).with("project", &root).with_sync()
         };
-        let export = link.get(&about("/api/dossier/snapshots/export"));
+        let export = connection.get(&request("/api/dossier/snapshots/export"));
         let export: Value = match export {
-            Ok(answer) => answer.parse()?,
+            Ok(response) => response.parse()?,
             Err(error) if has_problem_status(&error, 404) => {
                 found.differences.insert(feature_difference(
                     slug,
@@ -191,14 +202,14 @@ fn compare(
             Err(error) => return Err(error),
         };
         let snapshot = serde_json::to_value(&*feature.snapshot)?;
-        // The daemon goes on with the last good manifest, of which a scan knows nothing.
+        // The daemon uses the last valid manifest, which a scan does not know.
         if feature.dossier.context.unknown_reason == Some(UnknownReason::InvalidManifest) {
             found.contents_only.insert(slug.to_owned());
             let (daemon, disk) = (content_fields(&export), content_fields(&snapshot));
             compare_snapshots(slug, &daemon, &disk, &mut found.differences);
             continue;
         }
-        let overview: Value = link.get_json(&about("/api/dossier/overview"))?;
+        let overview: Value = connection.get_json(&request("/api/dossier/overview"))?;
         let own = serde_json::to_value(Overview::from(feature))?;
         compare_snapshots(slug, &export, &snapshot, &mut found.differences);
         for field in OVERVIEW_FIELDS {
@@ -213,11 +224,11 @@ fn compare(
         }
     }
     if extent == CompareExtent::Project {
-        let seen: BTreeSet<&str> =
+        let slugs: BTreeSet<&str> =
             scanned.iter().map(|feature| feature.dossier.context.feature_slug.as_str()).collect();
-        for shown in &project.features {
-            if shown.watch != FeatureWatchState::Gone && !seen.contains(&*shown.feature_slug) {
-                let slug = &shown.feature_slug;
+        for feature in &project.features {
+            if feature.watch != FeatureWatchState::Gone && !slugs.contains(&*feature.feature_slug) {
+                let slug = &feature.feature_slug;
                 found.differences.insert(feature_difference(
                     slug,
                     "feature",
@@ -248,10 +259,10 @@ fn print(features: usize, differences: &BTreeSet<FieldDifference>) -> anyhow::Re
         let (daemon, disk) = (escape_unprintable(daemon), escape_unprintable(disk));
         writeln!(out, "{subject}: {field}: daemon {}, disk {}", daemon.red(), disk.green())?;
     }
-    let verdict = match differences.len() {
-        0 => "the daemon shows what is there".green().to_string(),
+    let result = match differences.len() {
+        0 => "no differences".green().to_string(),
         count => format!("{count} differences").red().to_string(),
     };
-    writeln!(out, "{features} features compared: {verdict}")?;
+    writeln!(out, "{features} features compared: {result}")?;
     Ok(out.flush()?)
 }
