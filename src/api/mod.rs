@@ -1,8 +1,9 @@
-//! The API: requests of clients, answered from the engine's pictures and the journal.
+//! HTTP API: requests of clients, answered from the engine's published state and the journal.
 //!
-//! HTTP/1.1 with JSON over a local socket, and on loopback for the dashboard's page. A handler never touches live state: it takes the present
-//! picture, or asks the engine by a command and waits for the reply. What waits for the disk, or is
-//! long in the making, is done on threads of its own: one thread serves all connections.
+//! HTTP/1.1 with JSON over a Unix socket, and on loopback for the dashboard. Handlers never touch
+//! live state: they read the last published state, or send the engine a command and await its
+//! reply. One thread serves all connections; whatever waits for the disk or takes long to render
+//! runs on other threads.
 
 mod dashboard;
 mod handlers;

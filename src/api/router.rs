@@ -1,63 +1,135 @@
-//! Which handler serves which path, for both listeners.
+//! Maps paths to handlers. Both listeners serve these routes, each with a few of its own.
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::{HeaderValue, header};
-use axum::middleware::map_response;
+use axum::handler::Handler;
+use axum::http::{HeaderValue, Method, header};
+use axum::middleware::{from_fn, map_response};
 use axum::response::Response;
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodFilter, MethodRouter, on};
 
-use crate::api::handlers;
+use crate::api::handlers::{
+    artifacts, baseline, delivery, dossier, events, metrics, openapi, projects, status,
+};
+use crate::api::request::query::{ParameterNames, parse_parameters};
 use crate::api::response::problem::{method_not_allowed, not_found};
 use crate::api::state::ApiState;
 
-/// An address, and what is done there.
-pub(crate) type Route = (&'static str, MethodRouter<Arc<ApiState>>);
+/// A path and its handlers.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) path: &'static str,
+    handlers: MethodRouter<Arc<ApiState>>,
+    /// Query parameters that each method accepts; others are rejected.
+    pub(crate) parameters: Vec<(Method, ParameterNames)>,
+}
 
-/// The addresses that both listeners serve.
+impl Route {
+    /// Creates a route without handlers.
+    pub(crate) fn new(path: &'static str) -> Self {
+        Self { path, handlers: MethodRouter::new(), parameters: Vec::new() }
+    }
+
+    /// Creates a route that ignores its query.
+    pub(crate) fn with_any_query(
+        path: &'static str,
+        handlers: MethodRouter<Arc<ApiState>>,
+    ) -> Self {
+        Self { handlers, ..Self::new(path) }
+    }
+
+    /// Adds a handler for `GET`, which accepts these query parameters.
+    pub(crate) fn get<H, T: 'static>(self, handler: H, parameters: ParameterNames) -> Self
+    where
+        H: Handler<T, Arc<ApiState>>,
+    {
+        self.on(Method::GET, MethodFilter::GET, handler, parameters)
+    }
+
+    /// Adds a handler for `POST`, which accepts these query parameters.
+    pub(crate) fn post<H, T: 'static>(self, handler: H, parameters: ParameterNames) -> Self
+    where
+        H: Handler<T, Arc<ApiState>>,
+    {
+        self.on(Method::POST, MethodFilter::POST, handler, parameters)
+    }
+
+    /// Adds a handler for `DELETE`, which accepts these query parameters.
+    pub(crate) fn delete<H, T: 'static>(self, handler: H, parameters: ParameterNames) -> Self
+    where
+        H: Handler<T, Arc<ApiState>>,
+    {
+        self.on(Method::DELETE, MethodFilter::DELETE, handler, parameters)
+    }
+
+    fn on<H, T: 'static>(
+        mut self,
+        method: Method,
+        filter: MethodFilter,
+        handler: H,
+        parameters: ParameterNames,
+    ) -> Self
+    where
+        H: Handler<T, Arc<ApiState>>,
+    {
+        let parse = from_fn(move |request, next| parse_parameters(parameters, request, next));
+        let handler = on(filter, handler).route_layer(parse);
+        self.handlers = self.handlers.merge(handler);
+        self.parameters.push((method, parameters));
+        self
+    }
+}
+
+/// Query parameters that select a feature.
+const FEATURE_PARAMETERS: ParameterNames = &["feature", "project", "sync"];
+const ARTIFACTS_PARAMETERS: ParameterNames =
+    &["feature", "project", "sync", "class", "wp_id", "step_id", "required_only", "missing_only"];
+const ARTIFACT_PARAMETERS: ParameterNames = &["feature", "project", "sync", "render"];
+const EVENTS_PARAMETERS: ParameterNames = &["since", "type", "feature", "project", "limit", "sync"];
+
+/// Returns the routes that both listeners serve.
 pub(crate) fn shared_routes() -> Vec<Route> {
     vec![
-        ("/healthz", get(handlers::status::get_health)),
-        ("/metrics", get(handlers::metrics::get_metrics)),
-        ("/api/openapi.json", get(handlers::openapi::get_openapi)),
-        ("/api/status", get(handlers::status::get_status)),
-        ("/api/events", get(handlers::events::get_events)),
-        ("/api/rescan", post(handlers::projects::request_rescan)),
-        ("/api/delivery", get(handlers::delivery::list_delivery)),
-        ("/api/delivery/retry", post(handlers::delivery::retry_dead_letters)),
-        ("/api/delivery/drop", post(handlers::delivery::drop_dead_letters)),
-        (
-            "/api/projects",
-            post(handlers::projects::add_project).merge(delete(handlers::projects::remove_project)),
-        ),
-        ("/api/dossier/overview", get(handlers::dossier::get_overview)),
-        ("/api/dossier/artifacts", get(handlers::artifacts::list_artifacts)),
-        ("/api/dossier/artifacts/{artifact_key}", get(handlers::artifacts::get_artifact)),
-        ("/api/dossier/snapshots/export", get(handlers::dossier::export_snapshot)),
-        ("/api/dossier/drift", get(handlers::dossier::get_drift)),
-        ("/api/dossier/baseline", baseline_methods()),
+        // Health checks and scrapers may append parameters of their own.
+        Route::with_any_query("/healthz", axum::routing::get(status::get_health)),
+        Route::with_any_query("/metrics", axum::routing::get(metrics::get_metrics)),
+        Route::new("/api/openapi.json").get(openapi::get_openapi, &[]),
+        Route::new("/api/status").get(status::get_status, &["sync"]),
+        Route::new("/api/events").get(events::get_events, EVENTS_PARAMETERS),
+        Route::new("/api/rescan").post(projects::request_rescan, FEATURE_PARAMETERS),
+        Route::new("/api/delivery").get(delivery::list_delivery, &[]),
+        Route::new("/api/delivery/retry").post(delivery::retry_dead_letters, &[]),
+        Route::new("/api/delivery/drop").post(delivery::drop_dead_letters, &[]),
+        Route::new("/api/projects")
+            .post(projects::add_project, &[])
+            .delete(projects::remove_project, &["project"]),
+        Route::new("/api/dossier/overview").get(dossier::get_overview, FEATURE_PARAMETERS),
+        Route::new("/api/dossier/artifacts").get(artifacts::list_artifacts, ARTIFACTS_PARAMETERS),
+        Route::new("/api/dossier/artifacts/{artifact_key}")
+            .get(artifacts::get_artifact, ARTIFACT_PARAMETERS),
+        Route::new("/api/dossier/snapshots/export")
+            .get(dossier::export_snapshot, FEATURE_PARAMETERS),
+        Route::new("/api/dossier/drift").get(dossier::get_drift, FEATURE_PARAMETERS),
+        Route::new("/api/dossier/baseline")
+            .get(baseline::get_baseline, FEATURE_PARAMETERS)
+            .post(baseline::accept_baseline, FEATURE_PARAMETERS)
+            .delete(baseline::clear_baseline, FEATURE_PARAMETERS),
     ]
 }
 
-/// What is done with a baseline.
-fn baseline_methods() -> MethodRouter<Arc<ApiState>> {
-    get(handlers::baseline::get_baseline)
-        .merge(post(handlers::baseline::accept_baseline))
-        .merge(delete(handlers::baseline::clear_baseline))
-}
-
-/// The requests of those addresses.
-pub(crate) fn build_router(api: Arc<ApiState>, all: Vec<Route>) -> Router {
-    all.into_iter()
-        .fold(Router::new(), |router, (path, at)| router.route(path, at))
+/// Builds the router of a listener.
+pub(crate) fn build_router(api: Arc<ApiState>, routes: Vec<Route>) -> Router {
+    routes
+        .into_iter()
+        .fold(Router::new(), |router, route| router.route(route.path, route.handlers))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(map_response(add_server_header))
         .with_state(api)
 }
 
-/// Says in every answer which version gave it.
+/// Adds the program's name and version to a response.
 async fn add_server_header(mut response: Response) -> Response {
     let name = HeaderValue::from_static(concat!("dossierd/", env!("CARGO_PKG_VERSION")));
     response.headers_mut().insert(header::SERVER, name);

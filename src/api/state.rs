@@ -17,15 +17,16 @@ use crate::engine::inbox::Inbox;
 use crate::engine::view::Views;
 use crate::store::Journal;
 
-/// Streams at a time: fewer than connections, so that there is always room for other requests.
+/// Maximum number of event streams; further ones are rejected with 503. It is below the maximum
+/// number of connections, so other requests always find a free one.
 pub(crate) const MAX_SUBSCRIBERS: usize = 1_280;
 
-/// When the daemon started, by the wall clock and by the monotonic clock.
+/// Time at which the daemon started, by two clocks.
 #[derive(Debug, Clone, Copy)]
 pub struct StartTime {
-    /// The time of day; it jumps when the clock is set.
+    /// Time of day. The wall clock can be set, so it is only displayed.
     pub(crate) wall: Timestamp,
-    /// The time from which the uptime counts.
+    /// Monotonic time, from which the uptime is computed.
     pub(crate) monotonic: Instant,
 }
 
@@ -37,42 +38,40 @@ impl StartTime {
     }
 }
 
-/// What handlers work with.
+/// State that all handlers share.
 #[derive(Debug)]
 pub struct ApiState {
-    /// Where to put commands.
+    /// Command queue of the engine.
     pub(crate) inbox: Arc<Inbox>,
-    /// Where to take pictures.
+    /// Published state of the engine.
     pub(crate) views: Arc<Views>,
-    /// Reads the journal.
+    /// Connections that read the journal.
     pub(crate) reader_pool: ReaderPool,
-    /// What was read of it last.
+    /// Latest read of the journal, shared among subscribers.
     pub(crate) read_cache: LatestReadCache,
-    /// The store's file.
+    /// Path of the store, for the status.
     pub(crate) store_path: PathBuf,
-    /// How the configuration was read last.
+    /// Result of the last attempt to load the configuration.
     pub(crate) config: watch::Receiver<ConfigState>,
-    /// When the daemon started.
     pub(crate) started_at: StartTime,
-    /// Whether the first index of everything has stood once.
+    /// True if the first index of every reachable project has been complete once.
     pub(crate) initial_scan_done: AtomicBool,
-    /// Places for streams of events.
+    /// One permit per event stream; see [`MAX_SUBSCRIBERS`].
     pub(crate) subscriber_permits: Arc<Semaphore>,
     pub(crate) http_metrics: Arc<HttpMetrics>,
     pub(crate) dashboard: Dashboard,
 }
 
 impl ApiState {
-    /// Over that engine, whose store is `store_path`, and the state of its configuration; `started` is
-    /// when the daemon did.
+    /// Creates the state for a running engine, whose store is at `store_path`.
     #[must_use]
     pub fn new(
         inbox: Arc<Inbox>,
         views: Arc<Views>,
         journal: &Journal,
-        store: PathBuf,
+        store_path: PathBuf,
         config: watch::Receiver<ConfigState>,
-        started: StartTime,
+        started_at: StartTime,
         dashboard: DashboardConfig,
     ) -> Self {
         Self {
@@ -80,9 +79,9 @@ impl ApiState {
             views,
             reader_pool: ReaderPool::new(journal.clone()),
             read_cache: LatestReadCache::default(),
-            store_path: store,
+            store_path,
             config,
-            started_at: started,
+            started_at,
             initial_scan_done: AtomicBool::new(false),
             subscriber_permits: Arc::new(Semaphore::new(MAX_SUBSCRIBERS)),
             http_metrics: Arc::default(),

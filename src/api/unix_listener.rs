@@ -1,4 +1,4 @@
-//! The listener of the local socket: its paths, and who may connect.
+//! Listener of the Unix socket: its routes, and the check that clients are the same user.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,17 +14,17 @@ use crate::api::server::http::{Server, backoff_after_accept_error};
 use crate::api::server::peer::is_own_user;
 use crate::api::state::ApiState;
 
-/// Connections at a time; for the next, one of which nothing is being answered makes room, or it
-/// waits.
+/// Maximum number of connections. Beyond it the connection that has been idle the longest is
+/// closed; if none is idle, the new one waits.
 const MAX_CONNECTIONS: usize = 1_536;
 
-/// Serves `api` until `stop` turns true. Connections that are open then are dropped.
+/// Serves the API until `stop` turns true, then drops all connections.
 pub async fn serve(listener: Listener, api: Arc<ApiState>, mut stop: watch::Receiver<bool>) {
-    let traffic = Arc::clone(&api.http_metrics);
-    let all = routes();
-    let addresses = all.iter().map(|(address, _)| *address).collect();
-    let server = Server::new(MAX_CONNECTIONS, traffic, addresses, build_router(api, all));
-    let stopped = stop.clone();
+    let metrics = Arc::clone(&api.http_metrics);
+    let routes = routes();
+    let paths = routes.iter().map(|route| route.path).collect();
+    let server = Server::new(MAX_CONNECTIONS, metrics, paths, build_router(api, routes));
+    let connection_stop = stop.clone();
     loop {
         let accepted = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
@@ -33,15 +33,17 @@ pub async fn serve(listener: Listener, api: Arc<ApiState>, mut stop: watch::Rece
         match accepted {
             Ok((stream, _)) if !is_own_user(&stream) => {
                 server.metrics.refused.fetch_add(1, Ordering::Relaxed);
-                warn!("a connection of another user is refused");
+                warn!("refused a connection of another user");
             }
-            Ok((stream, permit)) => server.serve_connection(stream, permit, stopped.clone()),
+            Ok((stream, permit)) => {
+                server.serve_connection(stream, permit, connection_stop.clone())
+            }
             Err(error) => backoff_after_accept_error(&error).await,
         }
     }
 }
 
-/// All addresses of the local socket.
+/// Returns all routes of the socket.
 fn routes() -> Vec<Route> {
     shared_routes().into_iter().chain(control::routes()).collect()
 }
@@ -50,16 +52,44 @@ fn routes() -> Vec<Route> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use serde_json::Value;
+
     use super::*;
     use crate::api::handlers::openapi::render_document;
 
+    fn document() -> Value {
+        serde_json::from_slice(&render_document().unwrap()).unwrap()
+    }
+
     #[test]
-    fn it_has_the_routers_addresses_and_no_others() {
-        let document: serde_json::Value =
-            serde_json::from_slice(&render_document().unwrap()).unwrap();
-        let written: BTreeSet<&str> =
+    fn openapi_document_lists_the_paths_of_the_router() {
+        let document = document();
+        let documented: BTreeSet<&str> =
             document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
-        let served: BTreeSet<&str> = routes().into_iter().map(|(address, _)| address).collect();
-        assert_eq!(written, served);
+        let served: BTreeSet<&str> = routes().iter().map(|route| route.path).collect();
+        assert_eq!(documented, served);
+    }
+
+    #[test]
+    fn openapi_document_lists_the_query_parameters_that_the_router_accepts() {
+        let document = document();
+        for route in routes() {
+            for (method, accepted) in &route.parameters {
+                let method = method.as_str().to_lowercase();
+                let operation = &document["paths"][route.path][&method];
+                let parameters = operation["parameters"].as_array().into_iter().flatten();
+                let documented: BTreeSet<&str> = parameters
+                    .map(|parameter| match parameter["$ref"].as_str() {
+                        Some(reference) => document.pointer(&reference[1..]).unwrap(),
+                        None => parameter,
+                    })
+                    .filter(|parameter| parameter["in"] == "query")
+                    .map(|parameter| parameter["name"].as_str().unwrap())
+                    .collect();
+                let accepted: BTreeSet<&str> = accepted.iter().copied().collect();
+                assert_eq!(documented, accepted, "{method} {}", route.path);
+                assert!(operation["responses"]["400"].is_object(), "{method} {}", route.path);
+            }
+        }
     }
 }

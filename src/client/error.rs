@@ -81,8 +81,8 @@ pub enum ClientError {
 
 /// Returns the detail of a problem and its hint, phrased for users of the command line.
 fn display_problem(problem: &Problem) -> String {
-    match &problem.hint {
-        Some(hint) => format!("{}; {}", problem.detail, cli_hint_for(hint)),
+    match cli_hint_for(problem) {
+        Some(hint) => format!("{}; {hint}", problem.detail),
         None => problem.detail.clone(),
     }
 }

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use axum::routing::{delete, post};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -18,41 +17,33 @@ use tracing::{info, warn};
 use crate::api::dashboard::guard::{AccessGuard, RandomToken};
 use crate::api::dashboard::listener;
 use crate::api::dashboard::state::{OpenDashboard, PersistedDashboard};
-use crate::api::request::query::Query;
 use crate::api::response::json::json_response;
 use crate::api::router::Route;
 use crate::api::state::ApiState;
 use crate::wire::dashboard::{DashboardClosed, DashboardOpened};
+use crate::wire::hint::HintCode;
 use crate::wire::problem::{Problem, ProblemCode};
 
 /// Returns the routes that open and close the dashboard; the dashboard itself does not serve them.
 pub(crate) fn routes() -> Vec<Route> {
-    vec![("/api/dashboard", post(open_dashboard).merge(delete(close_dashboard)))]
+    vec![Route::new("/api/dashboard").post(open_dashboard, &[]).delete(close_dashboard, &[])]
 }
 
-async fn open_dashboard(
-    State(api): State<Arc<ApiState>>,
-    query: Query,
-) -> Result<Response, Problem> {
-    query.0?;
+async fn open_dashboard(State(api): State<Arc<ApiState>>) -> Result<Response, Problem> {
     let (address, ticket, token) = open_or_reuse(&api).await.map_err(|error| {
-        let detail = format!("the dashboard cannot be opened: {error}");
-        Problem::new(ProblemCode::Unavailable, detail)
-            .with_hint("`http: {listen: ...}` in the configuration chooses where it listens")
+        let detail = format!("cannot open the dashboard: {error}");
+        Problem::new(ProblemCode::Unavailable, detail, HintCode::DashboardListen)
     })?;
     let address = format!("http://{address}/");
     let url = format!("{address}open/{ticket}");
     Ok(json_response(&DashboardOpened { url, address, token }))
 }
 
-async fn close_dashboard(
-    State(api): State<Arc<ApiState>>,
-    query: Query,
-) -> Result<Response, Problem> {
-    query.0?;
-    let closed = api.dashboard.close().await;
-    let closed =
-        closed.map_err(|error| Problem::new(ProblemCode::WriteFailed, error.to_string()))?;
+async fn close_dashboard(State(api): State<Arc<ApiState>>) -> Result<Response, Problem> {
+    let closed = api.dashboard.close().await.map_err(|error| {
+        let detail = format!("cannot delete the state of the dashboard: {error}");
+        Problem::new(ProblemCode::WriteFailed, detail, HintCode::WriteFailed)
+    })?;
     Ok(json_response(&DashboardClosed { closed }))
 }
 

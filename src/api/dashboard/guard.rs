@@ -19,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::api::dashboard::static_files;
 use crate::core::sync::lock;
+use crate::wire::hint::HintCode;
 use crate::wire::problem::{Problem, ProblemCode};
 
 /// Path at which a browser starts a session, followed by a ticket.
@@ -161,9 +162,11 @@ impl AccessGuard {
 
     /// Returns the response to a request that does not reach the router; `None` admits the request.
     fn early_response(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
-        let problem = |code, why: &str| Some(Problem::new(code, why).into_response());
+        let forbidden = |detail: &str| {
+            Problem::new(ProblemCode::Forbidden, detail, HintCode::WrongOrigin).into_response()
+        };
         if !self.has_valid_host_and_origin(uri, headers) {
-            return problem(ProblemCode::Forbidden, "not under this name, and for no other page");
+            return Some(forbidden("`Host` or `Origin` does not match this server"));
         }
         if let Some(ticket) = uri.path().strip_prefix(TICKET_PATH_PREFIX) {
             // A prefetch must not use up the ticket.
@@ -183,8 +186,9 @@ impl AccessGuard {
             if *method == Method::GET && uri.path() == "/" {
                 return Some(static_files::locked_page());
             }
-            let problem = Problem::new(ProblemCode::Unauthorized, "the token is missing");
-            return Some(problem.with_hint("`dossierd dashboard` opens the page").into_response());
+            let detail = "missing or invalid token";
+            let problem = Problem::new(ProblemCode::Unauthorized, detail, HintCode::TokenRequired);
+            return Some(problem.into_response());
         }
         // `SameSite` does not keep the cookie from pages at other ports of this host: a site has no
         // port.
@@ -194,7 +198,7 @@ impl AccessGuard {
         if is_same_origin && (!is_mutation || headers.contains_key(header::ORIGIN)) {
             return None;
         }
-        problem(ProblemCode::Forbidden, "for no other page")
+        Some(forbidden("cross-site request"))
     }
 }
 

@@ -32,10 +32,10 @@ pub(crate) async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let metrics = Arc::clone(&api.http_metrics);
-    let all_routes: Vec<Route> = shared_routes().into_iter().chain(page_routes()).collect();
-    let route_paths = all_routes.iter().map(|(path, _)| *path).collect();
-    let router = build_router(api, all_routes).layer(from_fn_with_state(guard, require_access));
-    let server = Server::new(MAX_CONNECTIONS, metrics, route_paths, router);
+    let routes: Vec<Route> = shared_routes().into_iter().chain(page_routes()).collect();
+    let paths = routes.iter().map(|route| route.path).collect();
+    let router = build_router(api, routes).layer(from_fn_with_state(guard, require_access));
+    let server = Server::new(MAX_CONNECTIONS, metrics, paths, router);
     let Ok(address) = listener.local_addr() else { return };
     let connection_stop = closed.clone();
     loop {
@@ -61,5 +61,8 @@ pub(crate) async fn serve(
 
 /// Returns the routes of the page and its assets.
 fn page_routes() -> Vec<Route> {
-    vec![("/", get(serve_index)), ("/assets/{name}", get(serve_asset))]
+    vec![
+        Route::with_any_query("/", get(serve_index)),
+        Route::with_any_query("/assets/{name}", get(serve_asset)),
+    ]
 }

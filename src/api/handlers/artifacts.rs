@@ -1,4 +1,7 @@
-//! The artifacts of a feature: `GET /api/dossier/artifacts[/{artifact_key}]`.
+//! Artifacts of a feature: `GET /api/dossier/artifacts[/{artifact_key}]`.
+//!
+//! Lists come from the published state. Content is read from disk, and served only if its hash is
+//! the listed one.
 
 use std::io;
 use std::sync::Arc;
@@ -8,7 +11,7 @@ use axum::http::Uri;
 use axum::response::Response;
 use serde::Serialize;
 
-use crate::api::request::query::{Parameters, Query, percent_decode};
+use crate::api::request::query::{Parameters, percent_decode};
 use crate::api::request::resolve::{ResolvedFeature, resolve_feature, sync_feature};
 use crate::api::response::json::WithSync;
 use crate::api::response::problem::internal_error;
@@ -19,78 +22,78 @@ use crate::core::key::suggest_similar;
 use crate::engine::content::ContentError;
 use crate::engine::view::{FeatureView, WatchState};
 use crate::wire::artifacts::{ArtifactDetail, ArtifactFilters, ArtifactList, MAX_CONTENT_BYTES};
-use crate::wire::hint;
+use crate::wire::hint::HintCode;
 use crate::wire::json;
 use crate::wire::problem::{Problem, ProblemCode};
 use crate::wire::rich_text::{Node, render_text};
 use crate::wire::status::Synced;
 
-/// Where one artifact is; its key follows.
+/// Path of one artifact, before its key.
 const ARTIFACT_PATH_PREFIX: &str = "/api/dossier/artifacts/";
-/// A file that changes while it is read is read this often.
+/// Maximum number of reads of a file that keeps changing; after the last one the response has no
+/// content.
 const MAX_READ_ATTEMPTS: usize = 3;
 
 pub(crate) async fn list_artifacts(
     State(api): State<Arc<ApiState>>,
-    query: Query,
+    parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let parameters = query.0?;
     let filters = parse_filters(&parameters)?;
     let missing_only = parameters.flag("missing_only")?;
-    let (meant, synced) = resolve_feature(&api, &parameters).await?;
-    let size = meant.feature.entries.len();
-    let make = move || {
-        let artifacts = sorted_artifacts_and_tombstones(&meant.feature);
-        let mut answer = ArtifactList::new(&artifacts, filters);
-        answer.tombstones = meant.feature.tombstones.len();
+    let (resolved, synced) = resolve_feature(&api, &parameters).await?;
+    let size = resolved.feature.entries.len();
+    let render = move || {
+        let artifacts = sorted_artifacts_and_tombstones(&resolved.feature);
+        let mut list = ArtifactList::new(&artifacts, filters);
+        list.tombstones = resolved.feature.tombstones.len();
         if missing_only {
-            answer.retain_missing();
+            list.retain_missing();
         }
-        json::to_line(&WithSync { answer, synced })
+        json::to_line(&WithSync { body: list, synced })
     };
-    json_response_blocking(size, make).await
+    json_response_blocking(size, render).await
 }
 
 pub(crate) async fn get_artifact(
     State(api): State<Arc<ApiState>>,
     uri: Uri,
-    query: Query,
+    parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let parameters = query.0?;
-    let key = uri.path().strip_prefix(ARTIFACT_PATH_PREFIX).and_then(percent_decode).ok_or_else(
-        || {
-            Problem::new(
-                ProblemCode::BadRequest,
-                "the key in the address is not percent-encoded UTF-8",
-            )
-        },
-    )?;
-    let render = parameters.flag("render")?;
-    let (mut meant, mut synced) = resolve_feature(&api, &parameters).await?;
-    let mut read = 1;
+    let key = uri.path().strip_prefix(ARTIFACT_PATH_PREFIX).and_then(percent_decode);
+    let key = key.ok_or_else(|| {
+        let detail = "the artifact key in the path is not percent-encoded UTF-8";
+        Problem::new(ProblemCode::BadRequest, detail, HintCode::InvalidPercentEncoding)
+    })?;
+    let with_rendered = parameters.flag("render")?;
+    let (mut resolved, mut synced) = resolve_feature(&api, &parameters).await?;
+    let mut attempt = 1;
     loop {
-        let (wanted, of) = (key.clone(), meant.clone());
-        match budgeted_response(move || render_artifact(&of, &wanted, synced, render)).await? {
-            (answer, ReadOutcome::Complete) => return Ok(answer),
-            (answer, ReadOutcome::Changed) if read == MAX_READ_ATTEMPTS => return Ok(answer),
-            // What is listed is not what is there: it will be in a moment.
+        let (key, feature) = (key.clone(), resolved.clone());
+        let render = move || render_artifact(&feature, &key, synced, with_rendered);
+        match budgeted_response(render).await? {
+            (response, ReadOutcome::Complete) => return Ok(response),
+            (response, ReadOutcome::Changed) if attempt == MAX_READ_ATTEMPTS => {
+                return Ok(response);
+            }
+            // The published state is behind the disk: let the engine catch up.
             (_, ReadOutcome::Changed) => {
-                let seen = sync_feature(&api, &meant, &parameters).await?;
-                meant = seen.0;
-                synced = synced.map(|_| seen.1);
-                read += 1;
+                let (current, how) = sync_feature(&api, &resolved, &parameters).await?;
+                resolved = current;
+                synced = synced.map(|_| how);
+                attempt += 1;
             }
         }
     }
 }
 
-/// Whether the answer is whole, or without the content, which is not the one that is listed.
+/// Whether a response has the content that it should have.
 enum ReadOutcome {
     Complete,
+    /// The bytes on disk are not those of the published state; the response has no content.
     Changed,
 }
 
-/// An artifact, and what its content looks like where that was asked for.
+/// An artifact; with `render=true` and renderable content also its tree of elements.
 #[derive(Serialize)]
 struct ArtifactResponse<'a> {
     #[serde(flatten)]
@@ -100,60 +103,62 @@ struct ArtifactResponse<'a> {
 }
 
 fn render_artifact(
-    meant: &ResolvedFeature,
+    resolved: &ResolvedFeature,
     key: &str,
     synced: Option<Synced>,
-    render: bool,
+    with_rendered: bool,
 ) -> Result<(Vec<u8>, ReadOutcome), Problem> {
-    let artifacts = sorted_artifacts_and_tombstones(&meant.feature);
+    let artifacts = sorted_artifacts_and_tombstones(&resolved.feature);
     let Some(artifact) = artifacts.iter().find(|artifact| &*artifact.artifact_key == key) else {
-        return Err(artifact_not_found(meant, key, &artifacts));
+        return Err(artifact_not_found(resolved, key, &artifacts));
     };
-    let line = |answer: ArtifactDetail<'_>| {
-        let content = answer.content.as_deref().filter(|_| render);
-        let rendered = content.and_then(|text| render_text(&answer.media_type_hint, text));
-        json::to_line(&ArtifactResponse { detail: WithSync { answer, synced }, rendered })
-            .map_err(internal_error)
+    let to_line = |detail: ArtifactDetail<'_>| {
+        let content = detail.content.as_deref().filter(|_| with_rendered);
+        let rendered = content.and_then(|text| render_text(&detail.media_type_hint, text));
+        let detail = WithSync { body: detail, synced };
+        json::to_line(&ArtifactResponse { detail, rendered }).map_err(internal_error)
     };
-    match meant.project.content(&meant.feature, artifact, MAX_CONTENT_BYTES) {
+    match resolved.project.content(&resolved.feature, artifact, MAX_CONTENT_BYTES) {
         Ok(bytes) => {
-            Ok((line(ArtifactDetail::new(artifact, bytes.as_deref()))?, ReadOutcome::Complete))
+            let detail = ArtifactDetail::new(artifact, bytes.as_deref());
+            Ok((to_line(detail)?, ReadOutcome::Complete))
         }
         Err(error) => {
-            let mut answer = ArtifactDetail::new(artifact, None);
-            let is_away = meant.project.watch.0 == WatchState::RootUnavailable;
-            answer.truncation_notice = Some(match error {
-                // What was last seen of it is shown; whether it is there no one can tell.
-                ContentError::Read(_) if is_away => {
-                    "the project's root is away, so the content cannot be read".into()
+            let mut detail = ArtifactDetail::new(artifact, None);
+            let is_root_unavailable = resolved.project.watch.0 == WatchState::RootUnavailable;
+            detail.truncation_notice = Some(match error {
+                // The last known state is served; whether the file still exists is unknown.
+                ContentError::Read(_) if is_root_unavailable => {
+                    "the project's root is unavailable, so the content cannot be read".into()
                 }
-                ContentError::Changed => "changed while it was read, ask again".into(),
+                ContentError::Changed => "changed while being read; retry".into(),
                 ContentError::Read(error) if error.kind() == io::ErrorKind::NotFound => {
-                    "just deleted, ask again".into()
+                    "just deleted; retry".into()
                 }
-                ContentError::Read(_) => "cannot be read now, ask again".into(),
+                ContentError::Read(_) => "cannot be read now; retry".into(),
             });
-            Ok((line(answer)?, ReadOutcome::Changed))
+            Ok((to_line(detail)?, ReadOutcome::Changed))
         }
     }
 }
 
-/// All that the list has, by key: files, absent specs, and tombstones. A tombstone with an absent
-/// spec's key takes that entry's place.
+/// Returns all entries of the list by key: files, absent specs and tombstones. A tombstone
+/// replaces the entry of an absent spec with the same key.
 fn sorted_artifacts_and_tombstones(feature: &FeatureView) -> Vec<Arc<ArtifactRef>> {
-    let whole = feature.feature();
-    let buried = |artifact: &&Arc<ArtifactRef>| {
+    let complete = feature.feature();
+    let is_replaced = |artifact: &&Arc<ArtifactRef>| {
         artifact.error_reason() == Some(ErrorReason::NotFound)
             && feature.tombstones.iter().any(|dead| dead.artifact_key == artifact.artifact_key)
     };
-    let living = whole.dossier.artifacts.iter().filter(|artifact| !buried(artifact));
-    let mut all: Vec<_> = living.chain(&feature.tombstones).cloned().collect();
-    // Present ones first where a key comes twice: they are what a key means.
+    let entries = complete.dossier.artifacts.iter().filter(|artifact| !is_replaced(artifact));
+    let mut all: Vec<_> = entries.chain(&feature.tombstones).cloned().collect();
+    // A key can occur twice, once present and once as a tombstone. The present artifact comes
+    // first, so that a request for the key returns it.
     all.sort_by(|a, b| {
-        let place = |artifact: &ArtifactRef| !artifact.is_present();
-        (&a.artifact_key, place(a), &a.relative_path).cmp(&(
+        let order = |artifact: &ArtifactRef| !artifact.is_present();
+        (&a.artifact_key, order(a), &a.relative_path).cmp(&(
             &b.artifact_key,
-            place(b),
+            order(b),
             &b.relative_path,
         ))
     });
@@ -165,8 +170,9 @@ fn parse_filters(parameters: &Parameters) -> Result<ArtifactFilters, Problem> {
         ArtifactClass::parse(text).ok_or_else(|| {
             let classes = ArtifactClass::MANIFEST_CLASSES.iter().chain([&ArtifactClass::Other]);
             let classes: Vec<&str> = classes.map(|class| class.as_str()).collect();
-            Problem::new(ProblemCode::BadRequest, format!("there is no class `{text}`"))
-                .with_hint(format!("the classes are {}", classes.join(", ")))
+            let hint = format!("valid classes: {}", classes.join(", "));
+            let detail = format!("unknown class `{text}`");
+            Problem::new(ProblemCode::BadRequest, detail, HintCode::UnknownClass.with_text(hint))
         })
     };
     Ok(ArtifactFilters {
@@ -177,12 +183,16 @@ fn parse_filters(parameters: &Parameters) -> Result<ArtifactFilters, Problem> {
     })
 }
 
-fn artifact_not_found(meant: &ResolvedFeature, key: &str, listed: &[Arc<ArtifactRef>]) -> Problem {
-    let slug = meant.feature.slug();
+fn artifact_not_found(
+    resolved: &ResolvedFeature,
+    key: &str,
+    listed: &[Arc<ArtifactRef>],
+) -> Problem {
+    let slug = resolved.feature.slug();
     let similar = suggest_similar(listed.iter().map(|artifact| &*artifact.artifact_key), key);
-    let mend = match similar.as_slice() {
-        [] => hint::NO_SUCH_ARTIFACT.into(),
-        some => format!("did you mean {}?", some.join(", ")),
+    let hint = match similar.as_slice() {
+        [] => HintCode::NoSuchArtifact.into(),
+        keys => HintCode::DidYouMean.with_text(format!("did you mean {}?", keys.join(", "))),
     };
-    Problem::new(ProblemCode::NotFound, format!("{slug} has no artifact `{key}`")).with_hint(mend)
+    Problem::new(ProblemCode::NotFound, format!("{slug} has no artifact `{key}`"), hint)
 }

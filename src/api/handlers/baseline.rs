@@ -1,8 +1,8 @@
-//! Showing, accepting and clearing baselines: `GET`, `POST` and `DELETE /api/dossier/baseline`.
+//! Shows, accepts and clears baselines: `GET`, `POST` and `DELETE /api/dossier/baseline`.
 //!
-//! The file is written durably on a thread of its own. The engine is told, for the kernel may not
-//! tell it of a directory that it cannot watch; the answer comes once it has seen the file, so whoever
-//! asks next is told of it too.
+//! The file is written durably on a blocking thread. Then the engine is asked to rescan the
+//! feature, since inotify reports nothing for a directory that could not be watched. The response
+//! is sent once the engine has published the new baseline, so a later request sees it too.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,163 +15,157 @@ use axum::response::{IntoResponse, Response};
 use crate::api::handlers::dossier::respond_for_feature;
 use crate::api::request::body;
 use crate::api::request::engine_call::call_engine;
-use crate::api::request::query::{Parameters, Query};
-use crate::api::request::resolve::{
-    ResolvedFeature, current_feature, resolve_feature, sync_feature,
-};
+use crate::api::request::query::Parameters;
+use crate::api::request::resolve::{ResolvedFeature, resolve_feature, sync_feature};
+use crate::api::request::wait::wait_until;
 use crate::api::response::json::WithSync;
 use crate::api::response::render::{run_blocking, short_json_response};
 use crate::api::state::ApiState;
 use crate::core::baseline::accept::{AcceptError, OnCorruptBaseline, accept_state};
 use crate::core::baseline::{Baseline, BaselineFile};
+use crate::core::error::error_chain;
 use crate::core::time::Timestamp;
 use crate::engine::files::BaselineError;
 use crate::engine::inbox::Command;
-use crate::engine::view::FeatureView;
+use crate::engine::view::{FeatureView, World};
 use crate::wire::baseline::{
     AcceptRequest, AcceptResponse, AcceptedBaseline, BaselineDetail, ClearResponse,
 };
-use crate::wire::hint;
+use crate::wire::hint::HintCode;
 use crate::wire::json;
 use crate::wire::overview::Overview;
 use crate::wire::problem::{Problem, ProblemCode};
 use crate::wire::status::Synced;
 
-/// How long an answer waits for the engine to have seen the file.
+/// Time limit for the engine to publish a baseline that was written; after it the response is 503
+/// with the hint `change_pending`.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) async fn get_baseline(
     State(api): State<Arc<ApiState>>,
-    query: Query,
+    parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let make = |meant: &ResolvedFeature, synced| {
-        let answer = BaselineDetail::from(&**meant.feature.feature());
-        json::to_line(&WithSync { answer, synced })
+    let render = |resolved: &ResolvedFeature, synced| {
+        let body = BaselineDetail::from(&**resolved.feature.feature());
+        json::to_line(&WithSync { body, synced })
     };
-    respond_for_feature(&api, query, make).await
+    respond_for_feature(&api, &parameters, render).await
 }
 
 pub(crate) async fn accept_baseline(
     State(api): State<Arc<ApiState>>,
-    query: Query,
+    parameters: Parameters,
     body: Body,
 ) -> Result<Response, Problem> {
-    let parameters = query.0?;
-    let said: AcceptRequest = body::read_json(body).await?.unwrap_or_default();
-    let (meant, _) = resolve_feature(&api, &parameters).await?;
-    // What is accepted is what is there now.
-    let (meant, _) = sync_feature(&api, &meant, &parameters).await?;
-    let of = meant.clone();
-    let (baseline, before) = run_blocking(move || write_baseline(&of, &said)).await??;
+    let request: AcceptRequest = body::read_json(body).await?.unwrap_or_default();
+    let (resolved, _) = resolve_feature(&api, &parameters).await?;
+    // With or without `sync=true`: the state that is accepted is the current one.
+    let (resolved, _) = sync_feature(&api, &resolved, &parameters).await?;
+    let feature = resolved.clone();
+    let (baseline, replaced) = run_blocking(move || write_baseline(&feature, &request)).await??;
     let written = BaselineFile::Valid(Box::new(baseline.clone()));
-    let (meant, synced) = wait_until_confirmed(&api, &meant, &parameters, |feature| {
-        feature.bearings.baseline == written
-    })
-    .await?;
-    let size = meant.feature.entries.len();
-    let make = move || {
+    let is_written = |feature: &FeatureView| feature.bearings.baseline == written;
+    let (resolved, synced) = wait_until_confirmed(&api, &resolved, &parameters, is_written).await?;
+    let size = resolved.feature.entries.len();
+    let render = move || {
         json::to_line(&AcceptResponse {
-            overview: Overview::from(&**meant.feature.feature()),
+            overview: Overview::from(&**resolved.feature.feature()),
             synced: Some(synced),
-            accepted: AcceptedBaseline::replacing(&before, &baseline),
+            accepted: AcceptedBaseline::replacing(&replaced, &baseline),
         })
     };
-    short_json_response(size, make).await
+    short_json_response(size, render).await
 }
 
 pub(crate) async fn clear_baseline(
     State(api): State<Arc<ApiState>>,
-    query: Query,
+    parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let parameters = query.0?;
-    let (meant, _) = resolve_feature(&api, &parameters).await?;
-    let of = meant.clone();
-    let cleared = run_blocking(move || of.project.clear_baseline(&of.feature)).await?;
+    let (resolved, _) = resolve_feature(&api, &parameters).await?;
+    let feature = resolved.clone();
+    let cleared = run_blocking(move || feature.project.clear_baseline(&feature.feature)).await?;
     let cleared = cleared.map_err(|error| write_problem(&error))?;
     let is_absent = |feature: &FeatureView| feature.bearings.baseline == BaselineFile::Absent;
-    match wait_until_confirmed(&api, &meant, &parameters, is_absent).await {
-        Ok((meant, synced)) => {
-            let size = meant.feature.entries.len();
-            let make = move || {
-                let overview = Overview::from(&**meant.feature.feature());
+    match wait_until_confirmed(&api, &resolved, &parameters, is_absent).await {
+        Ok((resolved, synced)) => {
+            let size = resolved.feature.entries.len();
+            let render = move || {
+                let overview = Overview::from(&**resolved.feature.feature());
                 json::to_line(&ClearResponse { overview, synced: Some(synced), cleared })
             };
-            short_json_response(size, make).await
+            short_json_response(size, render).await
         }
-        // Its baseline was all that was left of it.
+        // The feature was deleted, and listed only because of its baseline.
         Err(problem) if problem.status == 404 => Ok(StatusCode::NO_CONTENT.into_response()),
         Err(problem) => Err(problem),
     }
 }
 
-/// Writes the present state as the baseline; what was there before is given too.
+/// Writes the current state as the baseline, and returns it with the one that it replaces.
 fn write_baseline(
-    meant: &ResolvedFeature,
-    said: &AcceptRequest,
+    resolved: &ResolvedFeature,
+    request: &AcceptRequest,
 ) -> Result<(Baseline, BaselineFile), Problem> {
-    let corrupt =
-        if said.replace_corrupt { OnCorruptBaseline::Replace } else { OnCorruptBaseline::Refuse };
-    let at = Timestamp::from(SystemTime::now());
-    let baseline = accept_state(meant.feature.feature(), said.tree_hash_sha256, corrupt, at)
-        .map_err(|refused| accept_problem(&refused))?;
-    meant
+    let on_corrupt = if request.replace_corrupt {
+        OnCorruptBaseline::Replace
+    } else {
+        OnCorruptBaseline::Refuse
+    };
+    let now = Timestamp::from(SystemTime::now());
+    let feature = resolved.feature.feature();
+    let baseline = accept_state(feature, request.tree_hash_sha256, on_corrupt, now)
+        .map_err(|error| accept_problem(&error, resolved))?;
+    resolved
         .project
-        .write_baseline(&meant.feature, &baseline)
+        .write_baseline(&resolved.feature, &baseline)
         .map_err(|error| write_problem(&error))?;
-    Ok((baseline, meant.feature.bearings.baseline.clone()))
+    Ok((baseline, resolved.feature.bearings.baseline.clone()))
 }
 
-fn accept_problem(refused: &AcceptError) -> Problem {
-    let (code, hint) = match refused {
-        AcceptError::StateChanged { .. } => {
-            (ProblemCode::StateChanged, "look at the feature again, then accept".to_owned())
-        }
+fn accept_problem(error: &AcceptError, resolved: &ResolvedFeature) -> Problem {
+    let (code, hint) = match error {
+        AcceptError::StateChanged { .. } => (ProblemCode::StateChanged, HintCode::StateChanged),
         AcceptError::CorruptBaseline(_) => {
-            (ProblemCode::BaselineCorrupt, hint::CORRUPT_BASELINE.into())
+            (ProblemCode::BaselineCorrupt, HintCode::CorruptBaseline)
         }
-        AcceptError::InvalidManifest => (ProblemCode::NotEvaluated, hint::INVALID_MANIFEST.into()),
+        AcceptError::InvalidManifest => (ProblemCode::NotEvaluated, HintCode::InvalidManifest),
         AcceptError::NotFullyReadable(_) | AcceptError::FeatureDeleted => {
-            (ProblemCode::NotEvaluated, hint::FEATURE_NOT_READABLE.into())
+            (ProblemCode::NotEvaluated, HintCode::FeatureNotReadable)
         }
     };
-    Problem::new(code, refused.to_string()).with_hint(hint)
+    Problem::new(code, error.to_string(), hint).with_candidates(vec![resolved.candidate()])
 }
 
 fn write_problem(error: &BaselineError) -> Problem {
-    let cause = std::error::Error::source(error);
-    let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
-    Problem::new(ProblemCode::WriteFailed, format!("{error}{cause}"))
+    Problem::new(ProblemCode::WriteFailed, error_chain(error), HintCode::WriteFailed)
 }
 
-/// The feature once the engine has seen what was done to its baseline.
+/// Returns the feature once the engine has published a state for which `is_confirmed` is true.
 async fn wait_until_confirmed(
     api: &ApiState,
-    meant: &ResolvedFeature,
+    resolved: &ResolvedFeature,
     parameters: &Parameters,
-    is_seen: impl Fn(&FeatureView) -> bool,
+    is_confirmed: impl Fn(&FeatureView) -> bool,
 ) -> Result<(ResolvedFeature, Synced), Problem> {
-    let unseen = || {
-        let detail = "the file is as asked for, but the daemon has not seen it yet";
-        Problem::new(ProblemCode::Unavailable, detail)
+    let pending = || {
+        let detail = "the change was written, but is not visible to the daemon yet";
+        Problem::new(ProblemCode::Unavailable, detail, HintCode::ChangePending)
     };
-    let mut news = api.views.news();
-    let (of, feature) = (Some(meant.project_id), Some(meant.feature.slug().clone()));
-    let begun = call_engine(api, |reply| Command::Rescan { project: of, feature, reply }).await;
-    begun.map_err(|_| unseen())?;
-    let (mut meant, synced) = match sync_feature(api, meant, parameters).await {
-        Err(problem) if problem.status == 503 => return Err(unseen()),
-        synced => synced?,
+    let project = Some(resolved.project_id);
+    let feature = Some(resolved.feature.slug().clone());
+    let rescan = call_engine(api, |reply| Command::Rescan { project, feature, reply }).await;
+    rescan.map_err(|_| pending())?;
+    let (resolved, synced) = match sync_feature(api, resolved, parameters).await {
+        Err(problem) if problem.status == 503 => return Err(pending()),
+        result => result?,
     };
-    let shown = async {
-        while !is_seen(&meant.feature) {
-            news.changed().await.ok()?;
-            meant = current_feature(api, parameters).ok()?;
-        }
-        Some(())
-    };
-    let waited = tokio::time::timeout(CONFIRM_TIMEOUT, shown).await;
-    match waited {
-        Ok(Some(())) => Ok((meant, synced)),
-        _ => Err(unseen()),
+    if is_confirmed(&resolved.feature) {
+        return Ok((resolved, synced));
     }
+    let find = |world: &Arc<World>| match ResolvedFeature::find(world, parameters) {
+        Ok(resolved) => is_confirmed(&resolved.feature).then_some(Some(resolved)),
+        Err(_) => Some(None),
+    };
+    let confirmed = wait_until(&api.views, CONFIRM_TIMEOUT, find).await.flatten();
+    confirmed.map(|resolved| (resolved, synced)).ok_or_else(pending)
 }

@@ -1,5 +1,5 @@
-//! How events are delivered, and what was set aside: `GET /api/delivery`, `POST
-//! /api/delivery/retry` and `drop_dead_letters`.
+//! Delivery state and dead letters: `GET /api/delivery`, `POST /api/delivery/retry` and
+//! `POST /api/delivery/drop`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
+use tokio::sync::oneshot;
 
 use crate::api::request::body;
 use crate::api::request::engine_call::call_engine;
-use crate::api::request::query::Query;
 use crate::api::response::json::json_response;
 use crate::api::state::ApiState;
 use crate::core::error::error_chain;
@@ -21,14 +21,10 @@ use crate::wire::delivery::{
     DeadLetterEvent, DeadLetterRequest, DeadLetterResponse, DeliveryList, DeliveryState,
     SinkStatus, WEBHOOK_SINK,
 };
-use crate::wire::hint;
+use crate::wire::hint::HintCode;
 use crate::wire::problem::{Problem, ProblemCode};
 
-pub(crate) async fn list_delivery(
-    State(api): State<Arc<ApiState>>,
-    query: Query,
-) -> Result<Response, Problem> {
-    query.0?;
+pub(crate) async fn list_delivery(State(api): State<Arc<ApiState>>) -> Result<Response, Problem> {
     let rows = api.reader_pool.read(|reader| reader.dead_letters(WEBHOOK_SINK)).await?;
     let (reports, seq) = (api.views.board().sinks(), api.views.world().seq);
     let dead_letters = rows.iter().map(|row| DeadLetterEvent {
@@ -51,23 +47,21 @@ pub(crate) async fn list_delivery(
 
 pub(crate) async fn retry_dead_letters(
     State(api): State<Arc<ApiState>>,
-    query: Query,
     body: Body,
 ) -> Result<Response, Problem> {
-    let make = |selector, reply| SinkCommand::Retry { sink: WEBHOOK_SINK, selector, reply };
-    change_dead_letters(&api, query, body, make).await
+    let command = |selector, reply| SinkCommand::Retry { sink: WEBHOOK_SINK, selector, reply };
+    change_dead_letters(&api, body, command).await
 }
 
 pub(crate) async fn drop_dead_letters(
     State(api): State<Arc<ApiState>>,
-    query: Query,
     body: Body,
 ) -> Result<Response, Problem> {
-    let make = |selector, reply| SinkCommand::Drop { sink: WEBHOOK_SINK, selector, reply };
-    change_dead_letters(&api, query, body, make).await
+    let command = |selector, reply| SinkCommand::Drop { sink: WEBHOOK_SINK, selector, reply };
+    change_dead_letters(&api, body, command).await
 }
 
-/// The sinks as they are shown, beside a journal whose last event that is.
+/// Returns the state of all sinks, for a journal whose last event is `seq`.
 pub(crate) fn sink_statuses(reports: &[SinkReport], seq: u64) -> Vec<SinkStatus<'_>> {
     reports.iter().map(|report| sink_status(report, seq)).collect()
 }
@@ -91,35 +85,30 @@ fn sink_status(report: &SinkReport, seq: u64) -> SinkStatus<'_> {
     }
 }
 
+/// Sends the engine a command about the dead letters that the body selects.
 async fn change_dead_letters(
     api: &ApiState,
-    query: Query,
     body: Body,
-    make: impl FnOnce(
-        DeadLetterSelector,
-        tokio::sync::oneshot::Sender<Result<u64, SinkError>>,
-    ) -> SinkCommand,
+    command: impl FnOnce(DeadLetterSelector, oneshot::Sender<Result<u64, SinkError>>) -> SinkCommand,
 ) -> Result<Response, Problem> {
-    query.0?;
     let request: DeadLetterRequest = body::read_json(body).await?.unwrap_or_default();
-    let meant = match request {
+    let selector = match request {
         DeadLetterRequest { ids: None, all: true } => DeadLetterSelector::All,
         DeadLetterRequest { ids: Some(ids), all: false } => DeadLetterSelector::Ids(ids),
         _ => {
-            return Err(Problem::new(
-                ProblemCode::BadRequest,
-                "it is not said which events are meant",
-            )
-            .with_hint("`{\"ids\": [\"01H...\"]}` or `{\"all\": true}`"));
+            let detail = "no dead letters are selected";
+            let hint = HintCode::DeadLettersRequired;
+            return Err(Problem::new(ProblemCode::BadRequest, detail, hint));
         }
     };
-    let some = matches!(&meant, DeadLetterSelector::Ids(ids) if !ids.is_empty());
-    let events = call_engine(api, |reply| Command::Sink(make(meant, reply))).await?;
-    let events =
-        events.map_err(|error| Problem::new(ProblemCode::WriteFailed, error_chain(&error)))?;
-    if some && events == 0 {
-        return Err(Problem::new(ProblemCode::NotFound, "none of these events is set aside")
-            .with_hint(hint::NO_SUCH_DEAD_LETTER));
+    let names_events = matches!(&selector, DeadLetterSelector::Ids(ids) if !ids.is_empty());
+    let events = call_engine(api, |reply| Command::Sink(command(selector, reply))).await?;
+    let events = events.map_err(|error| {
+        Problem::new(ProblemCode::WriteFailed, error_chain(&error), HintCode::WriteFailed)
+    })?;
+    if names_events && events == 0 {
+        let detail = "none of these events is a dead letter";
+        return Err(Problem::new(ProblemCode::NotFound, detail, HintCode::NoSuchDeadLetter));
     }
     api.views.board().request_retry();
     Ok(json_response(&DeadLetterResponse { events }))

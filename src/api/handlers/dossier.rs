@@ -1,11 +1,11 @@
-//! The overview, snapshot and drift of a feature: `GET /api/dossier/{overview,snapshots/export,drift}`.
+//! Overview, snapshot and drift of a feature: `GET /api/dossier/{overview,snapshots/export,drift}`.
 
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
 
-use crate::api::request::query::{Parameters, Query};
+use crate::api::request::query::Parameters;
 use crate::api::request::resolve::{ResolvedFeature, resolve_feature};
 use crate::api::response::json::{WithSync, set_synced_header};
 use crate::api::response::render::{json_response_blocking, short_json_response};
@@ -18,52 +18,45 @@ use crate::wire::status::Synced;
 
 pub(crate) async fn get_overview(
     State(api): State<Arc<ApiState>>,
-    query: Query,
+    parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let (meant, synced) = resolve_query(&api, query).await?;
-    let size = meant.feature.entries.len();
-    let make = move || {
-        let answer = Overview::from(&**meant.feature.feature());
-        json::to_line(&WithSync { answer, synced })
+    let (resolved, synced) = resolve_feature(&api, &parameters).await?;
+    let size = resolved.feature.entries.len();
+    let render = move || {
+        let body = Overview::from(&**resolved.feature.feature());
+        json::to_line(&WithSync { body, synced })
     };
-    short_json_response(size, make).await
+    short_json_response(size, render).await
 }
 
 pub(crate) async fn export_snapshot(
     State(api): State<Arc<ApiState>>,
-    query: Query,
+    parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let (meant, synced) = resolve_query(&api, query).await?;
-    let size = meant.feature.entries.len();
-    let make = move || json::to_line(&*meant.feature.feature().snapshot);
-    Ok(set_synced_header(json_response_blocking(size, make).await?, synced))
+    let (resolved, synced) = resolve_feature(&api, &parameters).await?;
+    let size = resolved.feature.entries.len();
+    let render = move || json::to_line(&*resolved.feature.feature().snapshot);
+    Ok(set_synced_header(json_response_blocking(size, render).await?, synced))
 }
 
 pub(crate) async fn get_drift(
     State(api): State<Arc<ApiState>>,
-    query: Query,
+    parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let make = |meant: &ResolvedFeature, synced| {
-        let feature = meant.feature.feature();
-        json::to_line(&WithSync { answer: DriftDetail::from(&**feature), synced })
+    let render = |resolved: &ResolvedFeature, synced| {
+        let body = DriftDetail::from(&**resolved.feature.feature());
+        json::to_line(&WithSync { body, synced })
     };
-    respond_for_feature(&api, query, make).await
+    respond_for_feature(&api, &parameters, render).await
 }
 
-/// Answers from one feature.
+/// Responds with what `render` returns for the selected feature.
 pub(crate) async fn respond_for_feature(
     api: &ApiState,
-    query: Query,
-    make: impl FnOnce(&ResolvedFeature, Option<Synced>) -> std::io::Result<Vec<u8>> + Send + 'static,
+    parameters: &Parameters,
+    render: impl FnOnce(&ResolvedFeature, Option<Synced>) -> std::io::Result<Vec<u8>> + Send + 'static,
 ) -> Result<Response, Problem> {
-    let (meant, synced) = resolve_query(api, query).await?;
-    json_response_blocking(meant.feature.entries.len(), move || make(&meant, synced)).await
-}
-
-async fn resolve_query(
-    api: &ApiState,
-    query: Query,
-) -> Result<(ResolvedFeature, Option<Synced>), Problem> {
-    let parameters: Parameters = query.0?;
-    resolve_feature(api, &parameters).await
+    let (resolved, synced) = resolve_feature(api, parameters).await?;
+    let size = resolved.feature.entries.len();
+    json_response_blocking(size, move || render(&resolved, synced)).await
 }

@@ -1,7 +1,8 @@
-//! The journal, as pages and as a stream.
+//! The journal as pages and as a stream: `GET /api/events`.
 //!
-//! A subscriber is a cursor: it reads the journal at its own pace, and a slow one slows no one
-//! else. News only says that there is more to read.
+//! A subscriber is a cursor: it reads the journal at its own pace, so a slow one delays no other.
+//! The engine's notification only says that there is more to read. Rules for cursors and gaps:
+//! `docs/specification.md#cursors`.
 
 use std::convert::Infallible;
 use std::io;
@@ -14,12 +15,13 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::api::journal::read_cache::{ReadRequest, RenderedChunk};
 use crate::api::request::content_negotiation::prefers_json;
-use crate::api::request::query::{Parameters, Query};
+use crate::api::request::query::Parameters;
 use crate::api::request::resolve::{INITIAL_SCAN_TIMEOUT, current_state, resolve_project};
+use crate::api::request::wait::wait_until;
 use crate::api::response::json::set_synced_header;
 use crate::api::response::problem::internal_error;
 use crate::api::response::render::{budgeted_response, budgeted_response_from, run_blocking};
@@ -27,25 +29,26 @@ use crate::api::state::{ApiState, MAX_SUBSCRIBERS};
 use crate::core::event::{EVENT_TYPES, parse_event_type};
 use crate::engine::view::{FeatureView, ProjectView, World};
 use crate::store::{EventFilter, EventPage, JournalBounds, JournalReader, StoreError, StoredEvent};
-use crate::wire::cursor::{Cursor, Since};
+use crate::wire::cursor::{Cursor, CursorError, Since};
 use crate::wire::events::{Gap, write_page, write_sse_message, write_stored_event};
+use crate::wire::hint::HintCode;
 use crate::wire::problem::{Problem, ProblemCode};
 use crate::wire::status::Synced;
 
-/// Events of a page, at most and by default.
+/// Maximum and default number of events in a page.
 const MAX_PAGE_EVENTS: usize = 1_000;
-/// Events that a stream reads at a time, and holds while its client does not read.
+/// Maximum number of events that a stream reads at a time, and holds while its client does not
+/// read.
 const MAX_CHUNK_EVENTS: usize = 32;
-/// A stream says at least this often that it lives.
+/// Maximum time between two writes to a stream; a comment is sent if there is no event.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEP_ALIVE_COMMENT: &[u8] = b": keep-alive\n\n";
 
 pub(crate) async fn get_events(
     State(api): State<Arc<ApiState>>,
     headers: HeaderMap,
-    query: Query,
+    parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let parameters = query.0?;
     let accept = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
     let as_page = prefers_json(&accept.collect::<Vec<_>>().join(","));
     if as_page {
@@ -55,10 +58,10 @@ pub(crate) async fn get_events(
     }
 }
 
-/// Why a reader that is too slow, or was away for too long, has a gap.
-const CURSOR_TOO_OLD: &str = "the journal does not go back that far";
+/// Reason of the gap of a reader that is too slow, or was disconnected for too long.
+const CURSOR_TOO_OLD: &str = "the journal no longer has the events after the cursor";
 
-/// Where a reader begins: after an event, or behind a gap.
+/// Where a reader starts: after an event, or with a gap, for this reason.
 enum StartAt {
     After(u64),
     Gap(&'static str),
@@ -69,21 +72,12 @@ async fn page_response(api: &ApiState, parameters: &Parameters) -> Result<Respon
     let (world, synced) = current_state(api, parameters).await?;
     let limit = match parameters.get("limit") {
         None => MAX_PAGE_EVENTS,
-        Some(text) => {
-            text.parse().ok().filter(|limit| (1..=MAX_PAGE_EVENTS).contains(limit)).ok_or_else(
-                || {
-                    Problem::new(
-                        ProblemCode::BadRequest,
-                        format!("`limit` is a number from 1 to {MAX_PAGE_EVENTS}"),
-                    )
-                },
-            )?
-        }
+        Some(text) => parse_limit(text)?,
     };
     let filter = parse_filter(&world, parameters)?;
     let since = parse_since(parameters.get("since"))?.unwrap_or(Since::Start);
-    let ends = api.reader_pool.read(JournalReader::bounds).await?;
-    let (answer, ()) = match start_at(&since, &world, ends) {
+    let bounds = api.reader_pool.read(JournalReader::bounds).await?;
+    let (response, ()) = match start_at(&since, &world, bounds) {
         StartAt::Gap(_) => {
             budgeted_response(move || {
                 Ok((render_gap_page(&world, &filter, synced).map_err(internal_error)?, ()))
@@ -91,27 +85,28 @@ async fn page_response(api: &ApiState, parameters: &Parameters) -> Result<Respon
             .await?
         }
         StartAt::After(after) => {
-            // What is read is held no longer than the answer is in the making.
-            let goes_on = matches!(since, Since::After(_));
+            // Reading and rendering is one call on a blocking thread, so that the events are not
+            // held any longer.
+            let is_resuming = matches!(since, Since::After(_));
             let read = move |reader: &mut JournalReader| {
                 let found = find_first_match(reader, after, limit, &filter)?;
-                // Retention may have gone on since. Who begins at an end of what there is misses
-                // nothing.
-                Ok(if found.has_gap && goes_on {
+                // Retention may have deleted events since the bounds were read. A client that starts
+                // at `start` or `now` misses nothing by that.
+                Ok(if found.has_gap && is_resuming {
                     render_gap_page(&world, &filter, synced)
                 } else {
                     render_page(&world, &found, synced)
                 })
             };
-            let made =
+            let work =
                 async { Ok((api.reader_pool.read(read).await?.map_err(internal_error)?, ())) };
-            budgeted_response_from(made).await?
+            budgeted_response_from(work).await?
         }
     };
-    Ok(answer)
+    Ok(response)
 }
 
-/// The page of what was found in the journal.
+/// Writes a page of events.
 fn render_page(world: &World, found: &EventPage, synced: Option<Synced>) -> io::Result<Vec<u8>> {
     let next = cursor_at(world, found.last_scanned).to_string();
     let events: Vec<&str> = found.events.iter().map(|event| event.envelope_json.as_str()).collect();
@@ -120,7 +115,7 @@ fn render_page(world: &World, found: &EventPage, synced: Option<Synced>) -> io::
     Ok(body)
 }
 
-/// The page of a gap: the present state of every feature that is wanted.
+/// Writes a page with a gap: the current state of every feature that passes the filter.
 fn render_gap_page(
     world: &World,
     filter: &EventFilter,
@@ -140,30 +135,30 @@ async fn stream_response(
     parameters: &Parameters,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let place = Arc::clone(&api.subscriber_permits).try_acquire_owned().map_err(|_| {
-        let detail = format!("there are {MAX_SUBSCRIBERS} subscribers, which is the most");
-        Problem::new(ProblemCode::Unavailable, detail)
+    let permit = Arc::clone(&api.subscriber_permits).try_acquire_owned().map_err(|_| {
+        let detail = format!("{MAX_SUBSCRIBERS} event streams are open, which is the maximum");
+        Problem::new(ProblemCode::Unavailable, detail, HintCode::TooManyStreams)
     })?;
     wait_started(api).await?;
-    let news = api.views.news();
+    let seq_updates = api.views.news();
     let (world, synced) = current_state(api, parameters).await?;
     let filter = parse_filter(&world, parameters)?;
-    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    let since = parse_since(last.or(parameters.get("since")))?.unwrap_or(Since::Now);
-    let ends = api.reader_pool.read(JournalReader::bounds).await?;
+    let last_id = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let since = parse_since(last_id.or(parameters.get("since")))?.unwrap_or(Since::Now);
+    let bounds = api.reader_pool.read(JournalReader::bounds).await?;
     let mut subscriber = Subscriber {
         api: Arc::clone(api),
         after: world.seq,
         filter,
         instance: world.instance.clone(),
-        seq_updates: news,
+        seq_updates,
         pending_message: None,
         snapshots: Vec::new().into_iter(),
         snapshot_seq: world.seq,
         last_sent_at: Instant::now(),
-        _permit: place,
+        _permit: permit,
     };
-    match start_at(&since, &world, ends) {
+    match start_at(&since, &world, bounds) {
         StartAt::After(after) => subscriber.after = after,
         StartAt::Gap(reason) => {
             subscriber.pending_message =
@@ -182,44 +177,47 @@ async fn stream_response(
     Ok(set_synced_header((headers, Body::from_stream(messages)).into_response(), synced))
 }
 
-/// The first page that has an event, or the last: an empty one is the end.
+/// Returns the first page after `after` that has events, or the last page: an empty page tells the
+/// client that it has reached the end.
 fn find_first_match(
     reader: &mut JournalReader,
     mut after: u64,
     limit: usize,
     filter: &EventFilter,
 ) -> Result<EventPage, StoreError> {
-    let mut gap = false;
+    let mut has_gap = false;
     loop {
         let mut page = reader.page(after, limit, filter)?;
-        page.has_gap |= gap;
+        page.has_gap |= has_gap;
         if !page.events.is_empty() || page.last_scanned <= after {
             return Ok(page);
         }
         after = page.last_scanned;
-        gap |= page.has_gap;
+        has_gap |= page.has_gap;
     }
 }
 
-/// A reader of the journal that waits for news. What it holds is bounded: a chunk of events.
+/// A client of a stream. It holds at most one chunk of events.
 struct Subscriber {
     api: Arc<ApiState>,
+    /// Last event that was sent or skipped.
     after: u64,
     filter: EventFilter,
     instance: String,
     seq_updates: watch::Receiver<u64>,
+    /// Message to send before anything else: the gap.
     pending_message: Option<Bytes>,
-    /// Features whose present state is still to be sent, after a gap.
+    /// Features whose snapshots are still to be sent, after a gap.
     snapshots: std::vec::IntoIter<Arc<FeatureView>>,
-    /// What their state includes.
+    /// Last event that the snapshots include.
     snapshot_seq: u64,
-    /// When something was sent last.
+    /// Time of the last message or comment.
     last_sent_at: Instant,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Subscriber {
-    /// What to send next; `None` at the end.
+    /// Waits for the next message; `None` ends the stream.
     async fn next_message(&mut self) -> Option<Bytes> {
         if let Some(first) = self.pending_message.take() {
             return Some(first);
@@ -228,7 +226,7 @@ impl Subscriber {
             let is_last = self.snapshots.len() == 0;
             let id =
                 is_last.then(|| Cursor { instance: self.instance.clone(), seq: self.snapshot_seq });
-            let made = run_blocking(move || {
+            let rendered = run_blocking(move || {
                 let mut message = Vec::new();
                 write_sse_message(
                     &mut message,
@@ -238,19 +236,19 @@ impl Subscriber {
                 )?;
                 Ok::<_, std::io::Error>(Bytes::from(message))
             });
-            return made.await.ok()?.ok();
+            return rendered.await.ok()?.ok();
         }
         loop {
-            // Seen before reading: what is committed meanwhile is news again.
+            // Marked as seen before the journal is read: an event committed meanwhile wakes us again.
             let newest = *self.seq_updates.borrow_and_update();
             if newest > self.after {
-                let RenderedChunk { messages, last_scanned, has_gap: gap } =
+                let RenderedChunk { messages, last_scanned, has_gap } =
                     self.read_chunk(newest).await?;
-                // A store begun anew gives numbers out again: the reader comes back to a gap.
+                // A new store reuses sequence numbers: the client reconnects and gets a gap.
                 if self.api.views.world().instance != self.instance {
                     return None;
                 }
-                if gap {
+                if has_gap {
                     let world = self.wait_current_state().await?;
                     return self.begin_gap(&world, CURSOR_TOO_OLD).ok();
                 }
@@ -258,7 +256,7 @@ impl Subscriber {
                 if !messages.is_empty() {
                     return Some(messages);
                 }
-                // However much happens that is not wanted.
+                // The filter passed nothing; many such events must not keep the stream silent.
                 if self.last_sent_at.elapsed() >= KEEP_ALIVE_INTERVAL {
                     return Some(Bytes::from_static(KEEP_ALIVE_COMMENT));
                 }
@@ -275,8 +273,8 @@ impl Subscriber {
         }
     }
 
-    /// The picture that includes what is committed: it follows the news of that, and one without
-    /// would lead into the same gap again.
+    /// Waits for a published state that includes all committed events. Publication follows the
+    /// notification of a commit, and an older state would lead into the same gap again.
     async fn wait_current_state(&mut self) -> Option<Arc<World>> {
         loop {
             let newest = *self.seq_updates.borrow_and_update();
@@ -291,12 +289,12 @@ impl Subscriber {
         }
     }
 
-    /// What says that something is missing. The present state of all that is wanted comes after it,
-    /// and then what follows that.
+    /// Returns the gap message, and prepares the snapshots that follow it. After them the stream
+    /// continues with the events after `world`.
     fn begin_gap(&mut self, world: &World, reason: &str) -> io::Result<Bytes> {
         let mut message = Vec::new();
         let snapshots: Vec<_> = matching_features(world, &self.filter).map(Arc::clone).collect();
-        // Whoever does not hear all of it is to hear of the gap again.
+        // Only the last snapshot has an id: a client that disconnects before it gets the gap again.
         let id = snapshots.is_empty().then(|| cursor_at(world, world.seq));
         write_sse_message(&mut message, id.as_ref(), "gap", &Gap { reason: reason.into() })?;
         self.snapshots = snapshots.into_iter();
@@ -307,25 +305,25 @@ impl Subscriber {
 
     async fn read_chunk(&mut self, newest: u64) -> Option<RenderedChunk> {
         let (instance, filter) = (self.instance.clone(), self.filter.clone());
-        let want = ReadRequest { instance, after: self.after, filter };
-        // Who is behind reads alone, and keeps no one waiting.
+        let request = ReadRequest { instance, after: self.after, filter };
+        // A client that is behind reads on its own, and does not delay the others.
         if newest - self.after <= MAX_CHUNK_EVENTS as u64 {
-            // A task of its own: others wait for it, whatever becomes of this connection.
+            // A task of its own, since others wait for the result even if this client disconnects.
             let api = Arc::clone(&self.api);
             let shared = tokio::spawn(async move {
                 api.read_cache
-                    .get_or_read(want.clone(), async || read_journal_chunk(&api, want).await)
+                    .get_or_read(request.clone(), async || read_journal_chunk(&api, request).await)
                     .await
             });
             shared.await.ok()?
         } else {
-            read_journal_chunk(&self.api, want).await
+            read_journal_chunk(&self.api, request).await
         }
     }
 }
 
-async fn read_journal_chunk(api: &ApiState, want: ReadRequest) -> Option<RenderedChunk> {
-    let ReadRequest { instance, after, filter } = want;
+async fn read_journal_chunk(api: &ApiState, request: ReadRequest) -> Option<RenderedChunk> {
+    let ReadRequest { instance, after, filter } = request;
     let page = api
         .reader_pool
         .read(move |reader| reader.page(after, MAX_CHUNK_EVENTS, &filter))
@@ -336,40 +334,43 @@ async fn read_journal_chunk(api: &ApiState, want: ReadRequest) -> Option<Rendere
         let id = Cursor { instance: instance.clone(), seq };
         write_stored_event(&mut messages, &id, &event_type, &envelope_json).ok()?;
     }
-    let EventPage { last_scanned, has_gap: gap, .. } = page;
-    Some(RenderedChunk { messages: Bytes::from(messages), last_scanned, has_gap: gap })
+    let EventPage { last_scanned, has_gap, .. } = page;
+    Some(RenderedChunk { messages: Bytes::from(messages), last_scanned, has_gap })
+}
+
+fn parse_limit(text: &str) -> Result<usize, Problem> {
+    let limit = text.parse().ok().filter(|limit| (1..=MAX_PAGE_EVENTS).contains(limit));
+    limit.ok_or_else(|| {
+        let detail = format!("`limit` must be a number from 1 to {MAX_PAGE_EVENTS}");
+        Problem::new(ProblemCode::BadRequest, detail, HintCode::InvalidLimit)
+    })
 }
 
 fn parse_since(text: Option<&str>) -> Result<Option<Since>, Problem> {
     let parsed = text.filter(|text| !text.is_empty()).map(str::parse).transpose();
-    parsed.map_err(|error: crate::wire::cursor::CursorError| {
-        Problem::new(ProblemCode::BadRequest, error.to_string())
+    parsed.map_err(|error: CursorError| {
+        Problem::new(ProblemCode::BadRequest, error.to_string(), HintCode::InvalidCursor)
     })
 }
 
-/// Waits for the first picture: before it nothing is known of the journal.
+/// Waits until the engine has opened the store: before that the journal cannot be read.
 async fn wait_started(api: &ApiState) -> Result<(), Problem> {
-    let mut news = api.views.news();
-    let begun = async {
-        while api.views.world().instance.is_empty() {
-            if news.changed().await.is_err() {
-                break;
-            }
-        }
-    };
-    let late = |_| Problem::new(ProblemCode::Unavailable, "the daemon is still starting");
-    timeout(INITIAL_SCAN_TIMEOUT, begun).await.map_err(late)
+    let find = |world: &Arc<World>| (!world.instance.is_empty()).then_some(());
+    wait_until(&api.views, INITIAL_SCAN_TIMEOUT, find).await.ok_or_else(|| {
+        let detail = "the daemon is still starting";
+        Problem::new(ProblemCode::Unavailable, detail, HintCode::RetryLater)
+    })
 }
 
-/// `bounds` are those of the journal itself: an event can be read before the picture that includes it
-/// is shown.
+/// Decides where a reader starts. The bounds are those of the journal, not of `world`: an event can
+/// be read before the state that includes it is published.
 fn start_at(since: &Since, world: &World, bounds: JournalBounds) -> StartAt {
     let JournalBounds { oldest, last: newest } = bounds;
     match since {
         Since::Now => StartAt::After(newest),
         Since::Start => StartAt::After(oldest.saturating_sub(1)),
         Since::After(cursor) if cursor.instance != world.instance => {
-            StartAt::Gap("the cursor is of another store")
+            StartAt::Gap("the cursor belongs to another store")
         }
         Since::After(cursor) if cursor.seq > newest => {
             StartAt::Gap("the cursor is ahead of the journal")
@@ -383,7 +384,7 @@ fn cursor_at(world: &World, seq: u64) -> Cursor {
     Cursor { instance: world.instance.clone(), seq }
 }
 
-/// The features whose events a filter passes.
+/// Returns the features whose events pass the filter.
 fn matching_features<'w>(
     world: &'w World,
     filter: &'w EventFilter,
@@ -399,20 +400,21 @@ fn matching_features<'w>(
 }
 
 fn parse_filter(world: &World, parameters: &Parameters) -> Result<EventFilter, Problem> {
-    let known = |text: String| {
+    let event_type = |text: String| {
         parse_event_type(&text).map(str::to_owned).ok_or_else(|| {
-            let detail = format!("there is no event type `{text}`");
-            let hint = format!("the types are {}", EVENT_TYPES.join(", "));
-            Problem::new(ProblemCode::BadRequest, detail).with_hint(hint)
+            let detail = format!("unknown event type `{text}`");
+            let hint = format!("valid types: {}", EVENT_TYPES.join(", "));
+            let hint = HintCode::UnknownEventType.with_text(hint);
+            Problem::new(ProblemCode::BadRequest, detail, hint)
         })
     };
-    let types = parameters.get_all("type").into_iter().map(known).collect::<Result<_, _>>()?;
-    let named =
+    let types = parameters.get_all("type").into_iter().map(event_type).collect::<Result<_, _>>()?;
+    let project =
         parameters.get_non_empty("project").map(|name| resolve_project(world, name)).transpose()?;
     Ok(EventFilter {
         types,
         features: parameters.get_all("feature"),
-        root_id: named.map(|(_, view)| view.root_id.clone()),
+        root_id: project.map(|(_, view)| view.root_id.clone()),
         ..EventFilter::default()
     })
 }

@@ -1,4 +1,4 @@
-//! One file for each group of endpoints.
+//! Request handlers, one file for each group of endpoints.
 
 pub(crate) mod artifacts;
 pub(crate) mod baseline;

@@ -1,4 +1,4 @@
-//! What is watched, and looking at it again: `POST /api/rescan`, `POST` and `DELETE /api/projects`.
+//! Adds, removes and rescans projects: `POST` and `DELETE /api/projects`, `POST /api/rescan`.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
@@ -13,29 +13,31 @@ use axum::response::{IntoResponse, Response};
 
 use crate::api::request::body;
 use crate::api::request::engine_call::{call_engine, wait_synced};
-use crate::api::request::query::Query;
-use crate::api::request::resolve::{current_feature, resolve_project};
+use crate::api::request::query::Parameters;
+use crate::api::request::resolve::{current_feature, project_candidate, resolve_project};
+use crate::api::request::wait::wait_until;
 use crate::api::response::json::json_response;
 use crate::api::state::ApiState;
+use crate::core::error::error_chain;
 use crate::core::path::unescape_bytes;
 use crate::engine::inbox::{AddError, Command, RemoveError};
-use crate::engine::view::ProjectView;
-use crate::wire::hint;
+use crate::engine::view::{ProjectView, World};
+use crate::wire::hint::HintCode;
 use crate::wire::problem::{Problem, ProblemCode};
 use crate::wire::projects::{AddProjectRequest, ProjectRef, RescanResponse};
 
-/// How long an answer waits until a new project is shown.
+/// Time limit for the engine to publish a new project; after it the response is 503 with the hint
+/// `change_pending`.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) async fn request_rescan(
     State(api): State<Arc<ApiState>>,
-    query: Query,
+    parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let parameters = query.0?;
     let wait = parameters.flag("sync")?;
-    let (of, feature, features) = if parameters.get_non_empty("feature").is_some() {
-        let meant = current_feature(&api, &parameters)?;
-        (Some(meant.project_id), Some(meant.feature.slug().clone()), 1)
+    let (project, feature, features) = if parameters.get_non_empty("feature").is_some() {
+        let resolved = current_feature(&api, &parameters)?;
+        (Some(resolved.project_id), Some(resolved.feature.slug().clone()), 1)
     } else {
         let world = api.views.world();
         match parameters.get_non_empty("project") {
@@ -46,55 +48,44 @@ pub(crate) async fn request_rescan(
             None => (None, None, world.projects.iter().map(|view| view.features.len()).sum()),
         }
     };
-    let only = of.zip(feature.clone());
-    call_engine(&api, |reply| Command::Rescan { project: of, feature, reply }).await?;
-    let synced = if wait { Some(wait_synced(&api, only).await?) } else { None };
+    let synced_feature = project.zip(feature.clone());
+    call_engine(&api, |reply| Command::Rescan { project, feature, reply }).await?;
+    let synced = if wait { Some(wait_synced(&api, synced_feature).await?) } else { None };
     let status = if wait { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, json_response(&RescanResponse { features, synced })).into_response())
 }
 
 pub(crate) async fn add_project(
     State(api): State<Arc<ApiState>>,
-    query: Query,
     body: Body,
 ) -> Result<Response, Problem> {
-    query.0?;
     let AddProjectRequest { path, keep } = body::read_json(body).await?.ok_or_else(|| {
-        Problem::new(ProblemCode::BadRequest, "the body is missing")
-            .with_hint("`{\"path\": \"/a/project\"}`")
+        let detail = "the request body is missing";
+        Problem::new(ProblemCode::BadRequest, detail, HintCode::BodyRequired)
     })?;
     let root = unescape_bytes(&path).map_err(|error| {
-        let hint = "paths are written as they are answered: a backslash as `\\\\`";
-        Problem::new(ProblemCode::BadRequest, format!("`path`: {error}")).with_hint(hint)
+        Problem::new(ProblemCode::BadRequest, format!("`path`: {error}"), HintCode::PathEscaping)
     })?;
     let root = PathBuf::from(OsString::from_vec(root));
     if !root.is_absolute() {
         let detail = format!("`{}` is not absolute", root.display());
-        return Err(
-            Problem::new(ProblemCode::BadRequest, detail).with_hint("give its absolute path")
-        );
+        let hint = HintCode::AbsolutePathRequired;
+        return Err(Problem::new(ProblemCode::BadRequest, detail, hint));
     }
-    let mut news = api.views.news();
     let known: Vec<usize> = api.views.world().projects.iter().map(|view| view.id).collect();
     let id = call_engine(&api, |reply| Command::AddProject { root, keep, reply }).await?;
     let id = id.map_err(|error| match &error {
-        AddError::Root { source, .. } => {
-            Problem::new(ProblemCode::BadRequest, format!("{error}: {source}"))
+        AddError::Root { .. } => {
+            Problem::new(ProblemCode::BadRequest, error_chain(&error), HintCode::UnusableRoot)
         }
-        AddError::Store(_) => Problem::new(ProblemCode::WriteFailed, error.to_string()),
+        AddError::Store(_) => {
+            Problem::new(ProblemCode::WriteFailed, error_chain(&error), HintCode::WriteFailed)
+        }
     })?;
-    let shown = async {
-        loop {
-            news.borrow_and_update();
-            let world = api.views.world();
-            if let Some(view) = world.projects.iter().find(|view| view.id == id) {
-                return Some(Arc::clone(view));
-            }
-            news.changed().await.ok()?;
-        }
-    };
-    let Ok(Some(view)) = tokio::time::timeout(PUBLISH_TIMEOUT, shown).await else {
-        return Err(Problem::new(ProblemCode::Unavailable, "it is added, but not shown yet"));
+    let find = |world: &Arc<World>| world.projects.iter().find(|view| view.id == id).cloned();
+    let Some(view) = wait_until(&api.views, PUBLISH_TIMEOUT, find).await else {
+        let detail = "the project was added, but is not visible yet";
+        return Err(Problem::new(ProblemCode::Unavailable, detail, HintCode::ChangePending));
     };
     let status = if known.contains(&id) { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, json_response(&project_ref(&view))).into_response())
@@ -102,18 +93,22 @@ pub(crate) async fn add_project(
 
 pub(crate) async fn remove_project(
     State(api): State<Arc<ApiState>>,
-    query: Query,
+    parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let parameters = query.0?;
-    let Some(named) = parameters.get_non_empty("project") else {
-        return Err(Problem::new(ProblemCode::BadRequest, "the parameter `project` is missing")
-            .with_hint(hint::PROJECT_REQUIRED));
+    let Some(name) = parameters.get_non_empty("project") else {
+        let detail = "the query parameter `project` is missing";
+        return Err(Problem::new(ProblemCode::BadRequest, detail, HintCode::ProjectRequired));
     };
-    let (id, view) = resolve_project(&api.views.world(), named)?;
-    let done = call_engine(&api, |reply| Command::RemoveProject { id, reply }).await?;
-    done.map_err(|error| match error {
-        RemoveError::Configured(_) => Problem::new(ProblemCode::Conflict, error.to_string()),
-        RemoveError::Store(_) => Problem::new(ProblemCode::WriteFailed, error.to_string()),
+    let (id, view) = resolve_project(&api.views.world(), name)?;
+    let removed = call_engine(&api, |reply| Command::RemoveProject { id, reply }).await?;
+    removed.map_err(|error| match error {
+        RemoveError::Configured(_) => {
+            Problem::new(ProblemCode::Conflict, error.to_string(), HintCode::ConfiguredProject)
+                .with_candidates(vec![project_candidate(&view, None)])
+        }
+        RemoveError::Store(_) => {
+            Problem::new(ProblemCode::WriteFailed, error_chain(&error), HintCode::WriteFailed)
+        }
     })?;
     Ok(json_response(&project_ref(&view)))
 }

@@ -1,4 +1,4 @@
-//! The requests that are answered from one picture.
+//! Health and status: `GET /healthz` and `GET /api/status`.
 
 use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt as _;
@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use crate::api::handlers::delivery::sink_statuses;
-use crate::api::request::query::Query;
+use crate::api::request::query::Parameters;
 use crate::api::request::resolve::current_state;
 use crate::api::response::json::json_response;
 use crate::api::response::render::{json_response_blocking, short_json_response};
@@ -26,7 +26,7 @@ use crate::wire::status::{
     StoreStatus, Synced, WatchStatus,
 };
 
-/// The status of so many features is short.
+/// Number of features up to which the status is rendered as a short response.
 const MAX_SHORT_STATUS_FEATURES: usize = 100;
 
 pub(crate) async fn get_health(State(api): State<Arc<ApiState>>) -> Response {
@@ -44,44 +44,48 @@ pub(crate) async fn get_health(State(api): State<Arc<ApiState>>) -> Response {
     }
 }
 
-/// Whether the first index of every feature stands. Once it stood it stands: a feature that is new
-/// since then is its own matter.
+/// Returns `Ok` if the first index of every feature is complete, or was before: features that
+/// appear later do not make the daemon unhealthy.
 fn compute_health(
-    stood: &AtomicBool,
+    initial_scan_done: &AtomicBool,
     instance: &str,
-    indexed: impl Iterator<Item = bool>,
+    is_indexed: impl Iterator<Item = bool>,
 ) -> Health {
-    let (mut done, mut of) = (0, 0);
-    for indexed in indexed {
+    let (mut indexed, mut of) = (0, 0);
+    for is_indexed in is_indexed {
         of += 1;
-        done += u64::from(indexed);
+        indexed += u64::from(is_indexed);
     }
-    if !instance.is_empty() && done == of {
-        stood.store(true, Ordering::Relaxed);
+    if !instance.is_empty() && indexed == of {
+        initial_scan_done.store(true, Ordering::Relaxed);
     }
-    if stood.load(Ordering::Relaxed) { Health::Ok } else { Health::Starting { indexed: done, of } }
+    if initial_scan_done.load(Ordering::Relaxed) {
+        Health::Ok
+    } else {
+        Health::Starting { indexed, of }
+    }
 }
 
 pub(crate) async fn get_status(
     State(api): State<Arc<ApiState>>,
-    query: Query,
+    parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let (world, synced) = current_state(&api, &query.0?).await?;
+    let (world, synced) = current_state(&api, &parameters).await?;
     let features = world.projects.iter().flat_map(|project| &project.features);
     let is_short = features.clone().count() <= MAX_SHORT_STATUS_FEATURES;
     let size = features.map(|feature| feature.entries.len().max(1)).sum();
-    let make = move || {
+    let render = move || {
         let sinks = api.views.board().sinks();
         json::to_line(&build_status(&api, &world, synced, &complete_features(&world), &sinks))
     };
     if is_short {
-        short_json_response(size, make).await
+        short_json_response(size, render).await
     } else {
-        json_response_blocking(size, make).await
+        json_response_blocking(size, render).await
     }
 }
 
-/// The features of each project, made whole.
+/// All features of each project, with the parts that are computed on demand.
 type CompleteFeatures = Vec<Vec<Arc<crate::core::feature::Feature>>>;
 
 fn complete_features(world: &World) -> CompleteFeatures {
@@ -95,24 +99,17 @@ fn build_status<'a>(
     api: &'a ApiState,
     world: &'a World,
     synced: Option<Synced>,
-    whole: &'a CompleteFeatures,
+    complete: &'a CompleteFeatures,
     reports: &'a [SinkReport],
 ) -> Status<'a> {
-    let projects = world.projects.iter().zip(whole).map(|(project, features)| ProjectStatus {
+    let projects = world.projects.iter().zip(complete).map(|(project, features)| ProjectStatus {
         project: Cow::Borrowed(&project.name),
         root: Cow::Borrowed(&project.root),
         root_id: Cow::Borrowed(&project.root_id),
         project_uuid: Cow::Borrowed(&project.project_uuid),
         node_id: Cow::Borrowed(&project.node_id),
         watch: WatchStatus {
-            state: match project.watch.0 {
-                WatchState::Live => ProjectWatchState::Live,
-                WatchState::Rescanning => ProjectWatchState::Rescanning,
-                WatchState::Polling => ProjectWatchState::Polling,
-                WatchState::Degraded => ProjectWatchState::Degraded,
-                WatchState::Unreadable => ProjectWatchState::Unreadable,
-                WatchState::RootUnavailable => ProjectWatchState::RootUnavailable,
-            },
+            state: watch_state(project.watch.0),
             watched: project.watched,
             total: project.total,
             detail: project.watch.1.as_deref().map(Cow::Borrowed),
@@ -141,12 +138,23 @@ fn build_status<'a>(
     }
 }
 
+fn watch_state(state: WatchState) -> ProjectWatchState {
+    match state {
+        WatchState::Live => ProjectWatchState::Live,
+        WatchState::Rescanning => ProjectWatchState::Rescanning,
+        WatchState::Polling => ProjectWatchState::Polling,
+        WatchState::Degraded => ProjectWatchState::Degraded,
+        WatchState::Unreadable => ProjectWatchState::Unreadable,
+        WatchState::RootUnavailable => ProjectWatchState::RootUnavailable,
+    }
+}
+
 fn config_status<'a>(api: &ApiState) -> ConfigStatus<'a> {
     let config = api.config.borrow();
-    let broken = !config.errors.is_empty();
+    let is_broken = !config.errors.is_empty();
     ConfigStatus {
         path: escape_bytes(config.path.as_os_str().as_bytes()).into_owned().into(),
-        state: if broken { ConfigHealth::Broken } else { ConfigHealth::Ok },
+        state: if is_broken { ConfigHealth::Broken } else { ConfigHealth::Ok },
         errors: config.errors.clone().into(),
     }
 }
@@ -156,22 +164,46 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_healthy_from_when_everything_was_indexed_once() {
-        let stood = AtomicBool::new(false);
-        let mut steps = Vec::new();
+    fn health_is_ok_once_every_feature_was_indexed_and_stays_so() {
+        let initial_scan_done = AtomicBool::new(false);
+        let mut bodies = Vec::new();
         for (instance, indexed) in [
             ("", [].as_slice()),
             ("i", &[true, false]),
             ("i", &[true, true]),
             ("i", &[true, true, false]),
         ] {
-            let health = compute_health(&stood, instance, indexed.iter().copied());
-            steps.push(serde_json::to_string(&health).unwrap());
+            let health = compute_health(&initial_scan_done, instance, indexed.iter().copied());
+            bodies.push(serde_json::to_string(&health).unwrap());
         }
         let starting = |indexed: u64, of: u64| {
             format!("{{\"status\":\"starting\",\"indexed\":{indexed},\"of\":{of}}}")
         };
         let ok = "{\"status\":\"ok\"}".to_owned();
-        assert_eq!(steps, [starting(0, 0), starting(1, 2), ok.clone(), ok]);
+        assert_eq!(bodies, [starting(0, 0), starting(1, 2), ok.clone(), ok]);
+    }
+
+    #[test]
+    fn every_watch_state_of_the_engine_has_its_name_in_the_api() {
+        let all = [
+            WatchState::Live,
+            WatchState::Rescanning,
+            WatchState::Polling,
+            WatchState::Degraded,
+            WatchState::Unreadable,
+            WatchState::RootUnavailable,
+        ];
+        let names = all.map(|state| serde_json::to_value(watch_state(state)).unwrap());
+        assert_eq!(
+            serde_json::json!(names),
+            serde_json::json!([
+                "live",
+                "rescanning",
+                "polling",
+                "degraded",
+                "unreadable",
+                "root_unavailable"
+            ])
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Reads of the journal, shared among subscribers.
+//! Reads the journal on behalf of requests: pooled connections, shared reads.
 
 pub(crate) mod read_cache;
 pub(crate) mod reader_pool;

@@ -1,14 +1,14 @@
-//! The newest part of the journal, read once for all that wait for it.
+//! Shares the latest read of the journal among subscribers.
 //!
-//! Subscribers that have caught up and want the same are told of the same event at the same time:
-//! the first reads it, and the others take what it read.
+//! Subscribers that have caught up and have the same filter are notified of an event at the same
+//! time: the first one reads it, and the others get the same bytes.
 
 use axum::body::Bytes;
 use tokio::sync::Mutex;
 
 use crate::store::EventFilter;
 
-/// What a reader wants: its part of the journal behind a number.
+/// A read of the journal: the events after `after` that pass the filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ReadRequest {
     pub(crate) instance: String,
@@ -16,36 +16,49 @@ pub(crate) struct ReadRequest {
     pub(crate) filter: EventFilter,
 }
 
-/// What was read for it, as messages, and the last number that was looked at.
+/// Result of a read.
 #[derive(Debug, Clone)]
 pub(crate) struct RenderedChunk {
+    /// Events as messages of a stream.
     pub(crate) messages: Bytes,
+    /// Last event that was read, whether or not it passed the filter.
     pub(crate) last_scanned: u64,
-    /// Whether retention was quicker: something before the messages is lost.
+    /// True if retention has deleted events between `after` and the messages.
     pub(crate) has_gap: bool,
 }
 
-/// The part that was read last.
+/// The latest read and its result.
 #[derive(Debug, Default)]
-pub(crate) struct LatestReadCache(Mutex<Option<(ReadRequest, RenderedChunk)>>);
+pub(crate) struct LatestReadCache {
+    latest: Mutex<Option<CachedRead>>,
+}
+
+#[derive(Debug)]
+struct CachedRead {
+    request: ReadRequest,
+    chunk: RenderedChunk,
+}
 
 impl LatestReadCache {
-    /// What is wanted, by `read` where it is not what was read last. A part that leads nowhere is
-    /// not kept: there may be more by now.
+    /// Returns the result of the latest read if `request` is the same, else that of `read`. A
+    /// result without progress is not cached: there may be more events by now.
+    ///
+    /// The lock is held while `read` runs, so that others with the same request wait for it.
     pub(crate) async fn get_or_read(
         &self,
-        want: ReadRequest,
+        request: ReadRequest,
         read: impl AsyncFnOnce() -> Option<RenderedChunk>,
     ) -> Option<RenderedChunk> {
-        let mut last = self.0.lock().await;
-        if let Some((known, part)) = &*last
-            && *known == want
+        let mut latest = self.latest.lock().await;
+        if let Some(cached) = &*latest
+            && cached.request == request
         {
-            return Some(part.clone());
+            return Some(cached.chunk.clone());
         }
-        let part = read().await?;
-        *last = (part.last_scanned > want.after).then(|| (want, part.clone()));
-        Some(part)
+        let chunk = read().await?;
+        let has_progress = chunk.last_scanned > request.after;
+        *latest = has_progress.then(|| CachedRead { request, chunk: chunk.clone() });
+        Some(chunk)
     }
 }
 
@@ -53,40 +66,41 @@ impl LatestReadCache {
 mod tests {
     use super::*;
 
-    fn want(after: u64) -> ReadRequest {
+    fn request(after: u64) -> ReadRequest {
         ReadRequest { instance: "i".to_owned(), after, filter: EventFilter::default() }
     }
 
-    fn part(last_scanned: u64) -> RenderedChunk {
+    fn chunk(last_scanned: u64) -> RenderedChunk {
         RenderedChunk { messages: Bytes::from_static(b"m"), last_scanned, has_gap: false }
     }
 
     #[tokio::test]
-    async fn the_same_is_read_once_and_what_leads_nowhere_again() {
-        let tail = LatestReadCache::default();
+    async fn same_request_is_read_once_unless_it_made_no_progress() {
+        let cache = LatestReadCache::default();
         let mut reads = 0;
-        for (wanted, last, read) in [
-            (want(1), 3, 1),
-            (want(1), 4, 1),
-            (want(3), 3, 2),
-            (want(3), 5, 3),
+        for (wanted, last_scanned, expected_reads) in [
+            (request(1), 3, 1),
+            (request(1), 4, 1),
+            (request(3), 3, 2),
+            (request(3), 5, 3),
             (
                 ReadRequest {
                     filter: EventFilter { max_seq: Some(9), ..EventFilter::default() },
-                    ..want(3)
+                    ..request(3)
                 },
                 5,
                 4,
             ),
-            (ReadRequest { instance: "j".to_owned(), ..want(3) }, 5, 5),
+            (ReadRequest { instance: "j".to_owned(), ..request(3) }, 5, 5),
         ] {
-            tail.get_or_read(wanted, async || {
-                reads += 1;
-                Some(part(last))
-            })
-            .await
-            .unwrap();
-            assert_eq!(reads, read);
+            cache
+                .get_or_read(wanted, async || {
+                    reads += 1;
+                    Some(chunk(last_scanned))
+                })
+                .await
+                .unwrap();
+            assert_eq!(reads, expected_reads);
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Reading the journal for many: a few connections, lent in turn.
+//! A pool of connections that read the journal.
 //!
-//! A subscriber holds a connection only while it reads, so a thousand that wait cost nothing, and
-//! a thousand that are told of the same news do not start a thousand threads.
+//! A subscriber uses a connection only while it reads. So a thousand idle subscribers cost nothing,
+//! and a thousand that are notified of the same event do not start a thousand threads.
 
 use std::fmt;
 use std::sync::Mutex;
@@ -14,10 +14,10 @@ use crate::core::sync::lock;
 use crate::store::{Journal, JournalReader, StoreError};
 use crate::wire::problem::Problem;
 
-/// Reads at a time; the next waits its turn.
+/// Maximum number of concurrent reads; further ones wait.
 const MAX_READERS: usize = 4;
 
-/// The connections.
+/// Connections to the journal. They are opened on demand and kept.
 pub(crate) struct ReaderPool {
     journal: Journal,
     idle: Mutex<Vec<JournalReader>>,
@@ -26,7 +26,7 @@ pub(crate) struct ReaderPool {
 
 impl fmt::Debug for ReaderPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Readers").field("journal", &self.journal).finish_non_exhaustive()
+        f.debug_struct("ReaderPool").field("journal", &self.journal).finish_non_exhaustive()
     }
 }
 
@@ -35,12 +35,12 @@ impl ReaderPool {
         Self { journal, idle: Mutex::default(), permits: Semaphore::new(MAX_READERS) }
     }
 
-    /// Reads the journal on a thread that may wait for the disk.
+    /// Runs `read` with a connection, on a thread that may wait for the disk.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&mut JournalReader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Problem> {
-        let _turn = self.permits.acquire().await.map_err(internal_error)?;
+        let _permit = self.permits.acquire().await.map_err(internal_error)?;
         let idle = lock(&self.idle).pop();
         let mut reader = idle.unwrap_or_else(|| self.journal.reader());
         let (reader, result) = run_blocking(move || {

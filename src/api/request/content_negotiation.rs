@@ -1,39 +1,41 @@
-//! What an `Accept` header wants: a page of the journal, or the stream of it.
+//! Parses `Accept`: page of JSON or event stream.
 
-/// Whether an `Accept` header wants a page, not a stream: it names JSON, and likes it no less.
+/// Returns true if the client prefers a page of JSON to an event stream: `accept` gives JSON a
+/// higher quality, or names it with the same one.
 pub(crate) fn prefers_json(accept: &str) -> bool {
     let (json, named) = media_type_quality(accept, "application", "json");
     let (stream, _) = media_type_quality(accept, "text", "event-stream");
     json > stream || (named && json > 0 && json == stream)
 }
 
-/// How much an `Accept` header likes a media type, in thousandths, and whether it names it. The
-/// most specific range that covers it decides (RFC 9110, 12.5.1).
-fn media_type_quality(accept: &str, kind: &str, subtype: &str) -> (u16, bool) {
+/// Returns the quality that `accept` gives a media type, in thousandths, and whether it names that
+/// type. The most specific range that covers it is used (RFC 9110, section 12.5.1).
+fn media_type_quality(accept: &str, main_type: &str, subtype: &str) -> (u16, bool) {
     let mut best = (0, 0);
     for range in accept.split(',') {
         let mut parts = range.split(';').map(str::trim);
         let name = parts.next().unwrap_or_default();
-        let exact = match name.split_once('/') {
+        let specificity = match name.split_once('/') {
             Some(("*", "*")) => 1,
-            Some((of, "*")) if of.eq_ignore_ascii_case(kind) => 2,
-            Some((of, sub))
-                if of.eq_ignore_ascii_case(kind) && sub.eq_ignore_ascii_case(subtype) =>
+            Some((range, "*")) if range.eq_ignore_ascii_case(main_type) => 2,
+            Some((range, sub))
+                if range.eq_ignore_ascii_case(main_type) && sub.eq_ignore_ascii_case(subtype) =>
             {
                 3
             }
             _ => continue,
         };
-        let weight = parts.find_map(|part| {
+        let quality = parts.find_map(|part| {
             let (name, value) = part.split_once('=')?;
             name.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse::<f32>().ok())
         });
-        // What is not understood says nothing of liking it less.
-        let weight = weight.flatten().filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(1.0);
-        if exact > best.0 {
+        // A malformed quality is ignored; the default is 1.
+        let quality =
+            quality.flatten().filter(|quality| (0.0..=1.0).contains(quality)).unwrap_or(1.0);
+        if specificity > best.0 {
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 1000")]
-            let thousandths = (weight * 1000.0).round() as u16;
-            best = (exact, thousandths);
+            let thousandths = (quality * 1000.0).round() as u16;
+            best = (specificity, thousandths);
         }
     }
     (best.1, best.0 == 3)
@@ -44,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_is_for_who_wants_json_and_a_stream_for_everyone_else() {
+    fn page_is_preferred_only_if_accept_names_json_with_the_best_quality() {
         for (accept, page) in [
             ("", false),
             ("*/*", false),

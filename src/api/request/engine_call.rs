@@ -1,6 +1,7 @@
-//! Asking the engine, and waiting for what it says: no longer than an engine that is well may take.
+//! Sends a command to the engine and awaits its reply, with a timeout.
 //!
-//! Where it hangs, on a disk or by a fault of ours, whoever asks is told so.
+//! The engine can hang on a disk, or by a defect. A request then fails with 503 instead of
+//! waiting forever: see `docs/specification.md#synchronisation`.
 
 use std::time::Duration;
 
@@ -11,11 +12,11 @@ use crate::api::state::ApiState;
 use crate::core::path::FeatureSlug;
 use crate::engine::inbox::{Command, ProjectId};
 use crate::engine::view::SyncKind;
-use crate::wire::hint;
+use crate::wire::hint::{HintCode, ProblemHint};
 use crate::wire::problem::{Problem, ProblemCode};
 use crate::wire::status::Synced;
 
-/// Waits until the engine has seen all that was changed before.
+/// Waits until the engine has seen all changes made before the call.
 pub(crate) async fn wait_synced(
     api: &ApiState,
     feature: Option<(ProjectId, FeatureSlug)>,
@@ -26,31 +27,37 @@ pub(crate) async fn wait_synced(
     }
 }
 
-/// Gives the engine a command, and waits for what it answers.
+/// Sends a command and returns the reply.
+///
+/// # Errors
+/// 503: the command queue is full, the daemon is starting or stopping, or the engine has not
+/// responded within the command's timeout.
 pub(crate) async fn call_engine<T>(
     api: &ApiState,
     command: impl FnOnce(oneshot::Sender<T>) -> Command,
 ) -> Result<T, Problem> {
-    let (reply, answer) = oneshot::channel();
-    let command = command(reply);
-    let patience = command.patience();
-    let kept = AbandonedCommand::from_command(&command);
-    api.inbox.command(command).map_err(|full| unavailable(full.to_string()))?;
-    let late = || {
-        if api.views.world().instance.is_empty() {
-            return unavailable("the daemon is still starting").with_hint("ask again in a second");
-        }
-        kept.timeout_problem(patience)
-    };
-    await_reply(answer, patience).await.unwrap_or_else(|| Err(late()))
+    let (sender, receiver) = oneshot::channel();
+    let command = command(sender);
+    let limit = command.patience();
+    let abandoned = AbandonedCommand::from_command(&command);
+    api.inbox
+        .command(command)
+        .map_err(|full| unavailable(full.to_string(), HintCode::RetryLater))?;
+    await_reply(receiver, limit).await.unwrap_or_else(|| {
+        Err(if api.views.world().instance.is_empty() {
+            unavailable("the daemon is still starting", HintCode::RetryLater)
+        } else {
+            abandoned.timeout_problem(limit)
+        })
+    })
 }
 
-/// What becomes of a command that no one waits for any more.
+/// What becomes of a command whose caller has given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AbandonedCommand {
-    /// Nothing: it was a question.
+    /// Nothing: it only asks.
     Query,
-    /// It is still obeyed once the engine comes to it.
+    /// The engine still carries it out once it gets to it.
     Mutation,
 }
 
@@ -59,74 +66,79 @@ impl AbandonedCommand {
         if matches!(command, Command::Sync { .. }) { Self::Query } else { Self::Mutation }
     }
 
-    /// What is said when the engine has not answered within its time.
-    fn timeout_problem(self, patience: Duration) -> Problem {
-        let detail = format!("the engine has not answered within {} s", patience.as_secs());
+    /// Returns the problem for a command that timed out after `limit`.
+    fn timeout_problem(self, limit: Duration) -> Problem {
+        let detail = format!("the engine has not answered within {} s", limit.as_secs());
         match self {
-            Self::Query => unavailable(detail).with_hint(hint::ENGINE_TIMEOUT),
-            Self::Mutation => {
-                unavailable(format!("{detail}; what was asked for may still be done"))
-                    .with_hint("`dossierd doctor` tells more; if it stays so, restart the daemon")
-            }
+            Self::Query => unavailable(detail, HintCode::EngineTimeout),
+            Self::Mutation => unavailable(
+                format!("{detail}; the request may still be carried out"),
+                HintCode::OutcomeUnknown,
+            ),
         }
     }
 }
 
-/// What the engine answers; `None` where nothing comes in time.
+/// Returns the engine's reply; `None` if there is none within `limit`.
 async fn await_reply<T>(
-    answer: oneshot::Receiver<T>,
-    patience: Duration,
+    reply: oneshot::Receiver<T>,
+    limit: Duration,
 ) -> Option<Result<T, Problem>> {
-    let answer = timeout(patience, answer).await.ok()?;
-    Some(answer.map_err(|_| unavailable("the daemon is stopping")))
+    let reply = timeout(limit, reply).await.ok()?;
+    Some(reply.map_err(|_| unavailable("the daemon is stopping", HintCode::DaemonStopping)))
 }
 
-fn unavailable(why: impl Into<String>) -> Problem {
-    Problem::new(ProblemCode::Unavailable, why)
+fn unavailable(detail: impl Into<String>, hint: impl Into<ProblemHint>) -> Problem {
+    Problem::new(ProblemCode::Unavailable, detail, hint)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Beside the end-to-end test of an engine that hangs, which would wait long for a deed.
+    /// Pure counterpart of the end-to-end test of an engine that hangs, which would have to wait
+    /// 45 s for a mutation.
     #[tokio::test]
-    async fn an_answer_is_waited_for_as_long_as_was_said_and_an_end_is_not() {
-        let (reply, answer) = oneshot::channel();
-        assert!(await_reply(answer, Duration::ZERO).await.is_none());
-        assert!(reply.send(()).is_err(), "no one waits any more");
-        let (reply, answer) = oneshot::channel();
-        reply.send(7).unwrap();
-        assert_eq!(await_reply(answer, Duration::MAX).await, Some(Ok(7)));
-        let (reply, answer) = oneshot::channel::<()>();
-        drop(reply);
-        let ended = await_reply(answer, Duration::MAX).await.unwrap().unwrap_err();
+    async fn reply_is_awaited_until_the_limit_or_until_the_engine_ends() {
+        let (sender, reply) = oneshot::channel();
+        assert!(await_reply(reply, Duration::ZERO).await.is_none());
+        assert!(sender.send(()).is_err(), "nothing waits any more");
+        let (sender, reply) = oneshot::channel();
+        sender.send(7).unwrap();
+        assert_eq!(await_reply(reply, Duration::MAX).await, Some(Ok(7)));
+        let (sender, reply) = oneshot::channel::<()>();
+        drop(sender);
+        let ended = await_reply(reply, Duration::MAX).await.unwrap().unwrap_err();
         assert_eq!(ended.detail, "the daemon is stopping");
     }
 
     #[test]
-    fn who_wanted_something_done_is_told_that_it_may_still_be() {
+    fn timeout_problem_of_a_mutation_says_that_it_may_still_be_carried_out() {
         let add =
             Command::AddProject { root: "/p".into(), keep: true, reply: oneshot::channel().0 };
         let sync = Command::Sync { feature: None, reply: oneshot::channel().0 };
-        let said = [add, sync].map(|command| {
+        let problems = [add, sync].map(|command| {
             AbandonedCommand::from_command(&command).timeout_problem(command.patience())
         });
-        let said = said.map(|said| (said.status, said.detail, said.hint.unwrap()));
+        let problems = problems.map(|problem| {
+            (problem.status, problem.detail, problem.hint_code.into_owned(), problem.hint)
+        });
         assert_eq!(
-            said,
+            problems,
             [
                 (
                     503,
-                    "the engine has not answered within 45 s; what was asked for may still be done"
+                    "the engine has not answered within 45 s; the request may still be carried out"
                         .to_owned(),
-                    "`dossierd doctor` tells more; if it stays so, restart the daemon".to_owned()
+                    "outcome_unknown".to_owned(),
+                    "run `dossierd doctor`; restart the daemon if the problem persists".to_owned()
                 ),
                 (
                     503,
                     "the engine has not answered within 13 s".to_owned(),
-                    "`dossierd doctor` tells more; if it stays so, restart the daemon; without \
-                     `sync=true` the state last seen is answered"
+                    "engine_timeout".to_owned(),
+                    "run `dossierd doctor`; restart the daemon if the problem persists; without \
+                     `sync=true` the last known state is served"
                         .to_owned()
                 )
             ]

@@ -5,3 +5,4 @@ pub(crate) mod content_negotiation;
 pub(crate) mod engine_call;
 pub(crate) mod query;
 pub(crate) mod resolve;
+pub(crate) mod wait;

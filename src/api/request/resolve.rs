@@ -1,21 +1,24 @@
-//! The feature or project that a request means, with every change made before where that is asked for.
+//! Resolves `project=`, `feature=` and `sync=` to a published state.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::request::engine_call::wait_synced;
 use crate::api::request::query::Parameters;
+use crate::api::request::wait::wait_until;
 use crate::api::state::ApiState;
+use crate::core::path::FeatureSlug;
 use crate::engine::inbox::ProjectId;
 use crate::engine::view::{FeatureView, ProjectView, World};
-use crate::wire::hint;
-use crate::wire::problem::{Problem, ProblemCode};
+use crate::wire::hint::HintCode;
+use crate::wire::problem::{Candidate, Problem, ProblemCode};
 use crate::wire::status::Synced;
 
-/// How long a request waits for a first index.
+/// Time that a request waits for the first index of its feature, or for the start of the daemon;
+/// after it the response is 503.
 pub(crate) const INITIAL_SCAN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A feature of the present picture.
+/// A feature of one published state, and its project.
 #[derive(Debug, Clone)]
 pub(crate) struct ResolvedFeature {
     pub(crate) project_id: ProjectId,
@@ -24,13 +27,14 @@ pub(crate) struct ResolvedFeature {
 }
 
 impl ResolvedFeature {
-    fn find(world: &World, parameters: &Parameters) -> Result<Self, Problem> {
+    /// Returns the feature that `feature=` and `project=` select in `world`.
+    ///
+    /// # Errors
+    /// 400 without `feature=`, 404 if there is none, 409 if there are several.
+    pub(crate) fn find(world: &World, parameters: &Parameters) -> Result<Self, Problem> {
         let Some(slug) = parameters.get_non_empty("feature") else {
-            return Err(Problem::new(
-                ProblemCode::BadRequest,
-                "the parameter `feature` is missing",
-            )
-            .with_hint(hint::FEATURE_REQUIRED));
+            let detail = "the query parameter `feature` is missing";
+            return Err(Problem::new(ProblemCode::BadRequest, detail, HintCode::FeatureRequired));
         };
         let project = parameters.get_non_empty("project");
         let mut found: Vec<Self> = matching_projects(world, project)
@@ -47,22 +51,39 @@ impl ResolvedFeature {
                 Some(project) if matching_projects(world, Some(project)).next().is_none() => {
                     project_not_found(project)
                 }
-                _ => Problem::new(ProblemCode::NotFound, format!("there is no feature `{slug}`"))
-                    .with_hint(hint::NO_SUCH_FEATURE),
+                _ => {
+                    let detail = format!("there is no feature `{slug}`");
+                    Problem::new(ProblemCode::NotFound, detail, HintCode::NoSuchFeature)
+                }
             }),
-            (Some(one), []) => Ok(one),
+            (Some(feature), []) => Ok(feature),
             (Some(last), others) => {
-                let all = others.iter().chain([&last]).map(|meant| &*meant.project);
-                Err(ambiguous_project(&format!("`{slug}` is a feature of"), all))
+                let candidates = others.iter().chain([&last]).map(Self::candidate).collect();
+                Err(ambiguous_project(&format!("`{slug}` is a feature of"), candidates))
             }
         }
     }
+
+    /// Returns what a problem about this feature names.
+    pub(crate) fn candidate(&self) -> Candidate {
+        project_candidate(&self.project, Some(self.feature.slug()))
+    }
 }
 
-/// The project that is named; the same for all requests.
+/// Returns what a problem about this project, or a feature of it, names.
+pub(crate) fn project_candidate(project: &ProjectView, feature: Option<&FeatureSlug>) -> Candidate {
+    Candidate {
+        project: project.name.to_string(),
+        root: project.root.clone(),
+        root_id: project.root_id.clone(),
+        feature_slug: feature.map(|slug| slug.as_str().to_owned()),
+    }
+}
+
+/// Returns the project with this root, root id or name.
 ///
 /// # Errors
-/// A problem: none, or more than one.
+/// 404 if there is none, 409 if there are several.
 pub(crate) fn resolve_project(
     world: &World,
     name: &str,
@@ -72,77 +93,79 @@ pub(crate) fn resolve_project(
         [] => Err(project_not_found(name)),
         [(id, project)] => Ok((*id, Arc::clone(project))),
         several => {
-            let all = several.iter().map(|(_, project)| &***project);
-            Err(ambiguous_project(&format!("`{name}` is the name of"), all))
+            let candidates = several.iter().map(|(_, view)| project_candidate(view, None));
+            Err(ambiguous_project(&format!("`{name}` is the name of"), candidates.collect()))
         }
     }
 }
 
-/// The projects of that root, name or identity of the root; all where none is said.
+/// Returns the projects with this root, root id or name; all if `name` is `None`. A name counts
+/// only if it is not a root or a root id.
 fn matching_projects<'w>(
     world: &'w World,
     name: Option<&'w str>,
 ) -> impl Iterator<Item = (ProjectId, &'w Arc<ProjectView>)> {
-    let is_root = |wanted: &str| {
-        world.projects.iter().any(|view| view.root == wanted || view.root_id == wanted)
-    };
+    let is_root =
+        |name: &str| world.projects.iter().any(|view| view.root == name || view.root_id == name);
     let by_root = name.is_some_and(is_root);
     let all = world.projects.iter().map(|view| (view.id, view));
     all.filter(move |(_, view)| {
-        name.is_none_or(|wanted| {
-            if by_root {
-                view.root == wanted || view.root_id == wanted
-            } else {
-                *view.name == *wanted
-            }
+        name.is_none_or(|name| {
+            if by_root { view.root == name || view.root_id == name } else { *view.name == *name }
         })
     })
 }
 
 fn project_not_found(project: &str) -> Problem {
-    Problem::new(ProblemCode::NotFound, format!("no project `{project}` is watched"))
-        .with_hint(hint::NO_SUCH_PROJECT)
+    let detail = format!("no project `{project}` is watched");
+    Problem::new(ProblemCode::NotFound, detail, HintCode::NoSuchProject)
 }
 
-fn ambiguous_project<'p>(what: &str, projects: impl Iterator<Item = &'p ProjectView>) -> Problem {
-    let roots: Vec<&str> = projects.map(|project| project.root.as_str()).collect();
-    Problem::new(ProblemCode::Conflict, format!("{what} {}", roots.join(" and of ")))
-        .with_hint(hint::AMBIGUOUS_PROJECT)
+fn ambiguous_project(subject: &str, mut candidates: Vec<Candidate>) -> Problem {
+    candidates.sort_by(|a, b| a.root.cmp(&b.root));
+    let roots: Vec<&str> = candidates.iter().map(|project| project.root.as_str()).collect();
+    let detail = format!("{subject} {}", roots.join(" and of "));
+    Problem::new(ProblemCode::Conflict, detail, HintCode::AmbiguousProject)
+        .with_candidates(candidates)
 }
 
-/// The feature that is meant, once its first index stands and, if asked for, once every change
-/// made before the request is seen.
+/// Returns the selected feature once its first index is complete and, with `sync=true`, once every
+/// change made before the request has been seen.
+///
+/// # Errors
+/// 400, 404 or 409 if no single feature is selected; 503 if waiting takes too long.
 pub(crate) async fn resolve_feature(
     api: &ApiState,
     parameters: &Parameters,
 ) -> Result<(ResolvedFeature, Option<Synced>), Problem> {
     let sync = parameters.flag("sync")?;
-    let meant = match wait_initial_scan(api, parameters).await {
-        // It may have been made just before.
+    let resolved = match wait_initial_scan(api, parameters).await {
+        // The feature may have been created just before the request.
         Err(problem) if problem.status == 404 && sync => {
             wait_synced(api, None).await?;
             wait_initial_scan(api, parameters).await?
         }
-        found => found?,
+        result => result?,
     };
     if !sync {
-        return Ok((meant, None));
+        return Ok((resolved, None));
     }
-    let (meant, synced) = sync_feature(api, &meant, parameters).await?;
-    Ok((meant, Some(synced)))
+    let (resolved, synced) = sync_feature(api, &resolved, parameters).await?;
+    Ok((resolved, Some(synced)))
 }
 
-/// That feature with every change made before.
+/// Returns the feature again, with every change made before the call.
 pub(crate) async fn sync_feature(
     api: &ApiState,
-    meant: &ResolvedFeature,
+    resolved: &ResolvedFeature,
     parameters: &Parameters,
 ) -> Result<(ResolvedFeature, Synced), Problem> {
-    let synced = wait_synced(api, Some((meant.project_id, meant.feature.slug().clone()))).await?;
-    Ok((ResolvedFeature::find(&api.views.world(), parameters)?, synced))
+    let feature = (resolved.project_id, resolved.feature.slug().clone());
+    let synced = wait_synced(api, Some(feature)).await?;
+    Ok((current_feature(api, parameters)?, synced))
 }
 
-/// That feature as it is shown now.
+/// Returns the feature as it is published now.
 pub(crate) fn current_feature(
     api: &ApiState,
     parameters: &Parameters,
@@ -150,7 +173,8 @@ pub(crate) fn current_feature(
     ResolvedFeature::find(&api.views.world(), parameters)
 }
 
-/// The present picture, likewise.
+/// Returns the published state of everything, with `sync=true` once every change made before the
+/// request has been seen.
 pub(crate) async fn current_state(
     api: &ApiState,
     parameters: &Parameters,
@@ -159,30 +183,20 @@ pub(crate) async fn current_state(
     Ok((api.views.world(), synced))
 }
 
-/// The feature that is meant, once its first index stands, whatever others are doing.
+/// Returns the feature once its first index is complete, whatever the state of other features.
 async fn wait_initial_scan(
     api: &ApiState,
     parameters: &Parameters,
 ) -> Result<ResolvedFeature, Problem> {
-    let mut news = api.views.news();
-    let found = async {
-        loop {
-            // Seen before looking: what is shown meanwhile is news again.
-            news.borrow_and_update();
-            let world = api.views.world();
-            if !world.instance.is_empty() {
-                let meant = ResolvedFeature::find(&world, parameters)?;
-                if meant.feature.indexed {
-                    return Ok(meant);
-                }
-            }
-            if news.changed().await.is_err() {
-                return Err(Problem::new(ProblemCode::Unavailable, "the daemon is stopping"));
-            }
+    let find = |world: &Arc<World>| {
+        if world.instance.is_empty() {
+            return None;
         }
+        let resolved = ResolvedFeature::find(world, parameters);
+        (!resolved.as_ref().is_ok_and(|resolved| !resolved.feature.indexed)).then_some(resolved)
     };
-    tokio::time::timeout(INITIAL_SCAN_TIMEOUT, found).await.unwrap_or_else(|_| {
-        let detail = "the first index of the feature does not stand yet";
-        Err(Problem::new(ProblemCode::Unavailable, detail).with_hint("ask again in a second"))
+    wait_until(&api.views, INITIAL_SCAN_TIMEOUT, find).await.unwrap_or_else(|| {
+        let detail = "the first index of the feature is not complete yet";
+        Err(Problem::new(ProblemCode::Unavailable, detail, HintCode::RetryLater))
     })
 }

@@ -1,7 +1,8 @@
-//! How answers leave: JSON, problem documents, and the work that may not keep others waiting.
+//! Renders responses without blocking other requests, within a memory budget.
 //!
-//! Large answers to clients that are slow to read them would take all memory there is: so few are in
-//! the making at a time, and what waits to be read is bounded.
+//! One thread serves all connections, so rendering that takes long runs on threads of the blocking
+//! pool. Clients that read slowly would make large responses fill the memory: few of them are
+//! rendered at a time, and those not yet sent share a budget.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -16,93 +17,100 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::api::response::json::{json_body_response, json_bytes_response};
 use crate::api::response::problem::internal_error;
+use crate::wire::hint::HintCode;
 use crate::wire::problem::{Problem, ProblemCode};
 
-/// Features of more artifacts than this are worked out and written apart from the connections'
-/// thread.
+/// Maximum number of artifacts for which a response is rendered on the connections' thread;
+/// beyond it a blocking thread renders.
 const MAX_INLINE_ARTIFACTS: usize = 200;
 
-/// Answers in the making at a time, of those that may be large: their size is not known yet.
+/// Maximum number of responses of unknown size that are rendered at a time; others wait.
 const MAX_CONCURRENT_RENDERS: usize = 2;
-/// Bytes from which an answer is large: less than that the socket takes, and it is not held here.
+/// Size in bytes from which a response counts against the budget. A smaller one fits into the
+/// buffers of the socket, and is not held here.
 const MIN_BUDGETED_BYTES: usize = 128 << 10;
-/// KiB of large answers that wait to be read; one for which there is no room is refused. One that is
-/// larger has all of it.
+/// Memory budget in KiB for large responses that are not sent yet. A response that does not fit
+/// waits until [`BUDGET_TIMEOUT`] is over, then fails with 503. A response larger than the budget
+/// takes all of it.
 const MAX_BUFFERED_KIB: u32 = 12 << 10;
-/// For so long it may wait for its turn and then for room, where there is none.
+/// Time limit for waiting for a render permit and then for memory.
 const BUDGET_TIMEOUT: Duration = Duration::from_secs(1);
-/// Of a large answer so much leaves at a time.
+/// Maximum size in bytes of one frame of a large response.
 const MAX_CHUNK_BYTES: usize = 64 << 10;
 
 static RENDER_PERMITS: Semaphore = Semaphore::const_new(MAX_CONCURRENT_RENDERS);
 static BUFFER_BUDGET: Semaphore = Semaphore::const_new(MAX_BUFFERED_KIB as usize);
 
-/// As [`json_response`], of something that may be long in the making; `size` is about how many artifacts
+/// Renders a JSON response that grows with `artifacts`, the approximate number of artifacts that
 /// it is made of.
-pub(crate) async fn json_response_blocking<F>(size: usize, work: F) -> Result<Response, Problem>
+pub(crate) async fn json_response_blocking<F>(
+    artifacts: usize,
+    render: F,
+) -> Result<Response, Problem>
 where
     F: FnOnce() -> std::io::Result<Vec<u8>> + Send + 'static,
 {
-    if size <= MAX_INLINE_ARTIFACTS {
-        return work().map(json_bytes_response).map_err(internal_error);
+    if artifacts <= MAX_INLINE_ARTIFACTS {
+        return render().map(json_bytes_response).map_err(internal_error);
     }
-    let work = || work().map(|body| (body, ())).map_err(internal_error);
-    budgeted_response(work).await.map(|(response, ())| response)
+    let render = || render().map(|body| (body, ())).map_err(internal_error);
+    budgeted_response(render).await.map(|(response, ())| response)
 }
 
-/// As [`json_response_blocking`], of an answer that is short whatever it is made of: it waits for no large ones.
-pub(crate) async fn short_json_response<F>(size: usize, work: F) -> Result<Response, Problem>
+/// Renders a JSON response that is short however many artifacts it is computed from, so it does
+/// not wait for large ones.
+pub(crate) async fn short_json_response<F>(artifacts: usize, render: F) -> Result<Response, Problem>
 where
     F: FnOnce() -> std::io::Result<Vec<u8>> + Send + 'static,
 {
-    let body = if size <= MAX_INLINE_ARTIFACTS { work() } else { run_blocking(work).await? };
+    let body =
+        if artifacts <= MAX_INLINE_ARTIFACTS { render() } else { run_blocking(render).await? };
     body.map(json_bytes_response).map_err(internal_error)
 }
 
-/// A JSON answer that may be large, and what else `work` gives.
+/// Renders a JSON response that may be large, and returns what else `render` does.
 ///
 /// # Errors
-/// What `work` fails with; or there is no room.
-pub(crate) async fn budgeted_response<T, F>(work: F) -> Result<(Response, T), Problem>
+/// Errors of `render`, and 503 if the memory budget is exhausted.
+pub(crate) async fn budgeted_response<T, F>(render: F) -> Result<(Response, T), Problem>
 where
     T: Send + 'static,
     F: FnOnce() -> Result<(Vec<u8>, T), Problem> + Send + 'static,
 {
-    budgeted_response_from(async { run_blocking(work).await? }).await
+    budgeted_response_from(async { run_blocking(render).await? }).await
 }
 
-/// As [`budgeted_response`], of work that is more than to wait for a thread.
+/// Same as [`budgeted_response`], for work that is more than one blocking call.
 ///
 /// # Errors
-/// Those of [`budgeted_response`].
+/// Errors of `work`, and 503 if the memory budget is exhausted.
 pub(crate) async fn budgeted_response_from<T>(
     work: impl Future<Output = Result<(Vec<u8>, T), Problem>>,
 ) -> Result<(Response, T), Problem> {
-    // From now on: those that have waited for others that wait do not wait once more.
-    let by = Instant::now() + BUDGET_TIMEOUT;
-    let _turn = RENDER_PERMITS.acquire().await.map_err(internal_error)?;
-    let (mut body, beside) = work.await?;
+    // The limit covers both waits: a request that has waited for a permit does not wait as long
+    // again for memory.
+    let deadline = Instant::now() + BUDGET_TIMEOUT;
+    let _permit = RENDER_PERMITS.acquire().await.map_err(internal_error)?;
+    let (mut body, extra) = work.await?;
     if body.len() < MIN_BUDGETED_BYTES {
-        return Ok((json_bytes_response(body), beside));
+        return Ok((json_bytes_response(body), extra));
     }
     body.shrink_to_fit();
     let kib = u32::try_from(body.len() / 1024).unwrap_or(MAX_BUFFERED_KIB).min(MAX_BUFFERED_KIB);
-    let room = timeout_at(by, BUFFER_BUDGET.acquire_many(kib)).await;
-    let room = room.map_err(|_| {
-        let detail = "too many large answers wait to be read";
-        Problem::new(ProblemCode::Unavailable, detail).with_hint("ask again in a second")
+    let budget = timeout_at(deadline, BUFFER_BUDGET.acquire_many(kib)).await;
+    let budget = budget.map_err(|_| {
+        let detail = "too many large responses are waiting to be sent";
+        Problem::new(ProblemCode::Unavailable, detail, HintCode::RetryLater)
     })?;
-    let room = room.map_err(internal_error)?;
-    Ok((
-        json_body_response(Body::new(BudgetedBody { remaining: body.into(), _permit: room })),
-        beside,
-    ))
+    let budget = budget.map_err(internal_error)?;
+    let body = BudgetedBody { remaining: body.into(), _budget: budget };
+    Ok((json_body_response(Body::new(body)), extra))
 }
 
-/// A large answer, whose room is free again when it has left.
+/// A large body. Its share of the budget is free again once it is sent or dropped.
 struct BudgetedBody {
     remaining: Bytes,
-    _permit: SemaphorePermit<'static>,
+    _budget: SemaphorePermit<'static>,
 }
 
 impl hyper::body::Body for BudgetedBody {
@@ -116,8 +124,8 @@ impl hyper::body::Body for BudgetedBody {
         if self.remaining.is_empty() {
             return Poll::Ready(None);
         }
-        let part = MAX_CHUNK_BYTES.min(self.remaining.len());
-        Poll::Ready(Some(Ok(Frame::data(self.remaining.split_to(part)))))
+        let length = MAX_CHUNK_BYTES.min(self.remaining.len());
+        Poll::Ready(Some(Ok(Frame::data(self.remaining.split_to(length)))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -129,7 +137,7 @@ impl hyper::body::Body for BudgetedBody {
     }
 }
 
-/// Works on a thread that may wait for the disk.
+/// Runs `work` on a thread that may wait for the disk.
 pub(crate) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Problem> {
@@ -143,12 +151,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_short_answer_waits_for_no_large_one() {
-        let making = u32::try_from(MAX_CONCURRENT_RENDERS).unwrap();
-        let _all = RENDER_PERMITS.acquire_many(making).await.unwrap();
+    async fn short_response_does_not_wait_for_large_ones() {
+        let permits = u32::try_from(MAX_CONCURRENT_RENDERS).unwrap();
+        let _all = RENDER_PERMITS.acquire_many(permits).await.unwrap();
         let short = short_json_response(MAX_INLINE_ARTIFACTS + 1, || Ok(b"{}".to_vec())).await;
         assert_eq!(short.unwrap().status(), StatusCode::OK);
         let large = json_response_blocking(MAX_INLINE_ARTIFACTS + 1, || Ok(b"{}".to_vec()));
-        assert!(tokio::time::timeout(Duration::ZERO, large).await.is_err(), "it has no turn");
+        assert!(tokio::time::timeout(Duration::ZERO, large).await.is_err(), "it has no permit");
     }
 }

@@ -1,0 +1,43 @@
+//! Waits for a state that the engine publishes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::engine::view::{Views, World};
+
+/// Returns the first result that `find` has for a published state, the current one included;
+/// `None` if there is none within `limit`.
+pub(crate) async fn wait_until<T>(
+    views: &Views,
+    limit: Duration,
+    mut find: impl FnMut(&Arc<World>) -> Option<T>,
+) -> Option<T> {
+    let mut updates = views.news();
+    let found = async {
+        loop {
+            // Marked as seen before the state is read: one published meanwhile wakes us again.
+            updates.borrow_and_update();
+            if let Some(result) = find(&views.world()) {
+                return Some(result);
+            }
+            updates.changed().await.ok()?;
+        }
+    };
+    timeout(limit, found).await.ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn wait_until_checks_the_current_state_and_ends_at_its_limit() {
+        let views = Views::default();
+        let zero = |world: &Arc<World>| (world.seq == 0).then_some("found");
+        assert_eq!(wait_until(&views, Duration::MAX, zero).await, Some("found"));
+        let never = |_: &Arc<World>| None::<()>;
+        assert_eq!(wait_until(&views, Duration::ZERO, never).await, None);
+    }
+}
