@@ -1,4 +1,4 @@
-//! The artifact list and one artifact in full: `GET /api/dossier/artifacts[/{artifact_key}]`.
+//! Models of `GET /api/dossier/artifacts[/{artifact_key}]`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,53 +10,53 @@ use crate::core::path::RelPath;
 use crate::core::snapshot::HashText;
 use crate::core::time::Timestamp;
 
-/// Content is given for files smaller than this.
+/// Size in bytes from which a file is listed without its content.
 pub const MAX_CONTENT_BYTES: u64 = 5_242_880;
 
-/// The filters of a list request.
+/// Filters of a list request. An artifact must match all of them.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct ArtifactFilters {
-    /// Only this class.
+    /// Only artifacts of this class.
     pub class: Option<ArtifactClass>,
-    /// Only this work package.
+    /// Only artifacts of this work package.
     pub wp_id: Option<String>,
-    /// Only this step.
+    /// Only artifacts of this step.
     pub step_id: Option<String>,
-    /// Only required ones.
+    /// Only required artifacts.
     pub required_only: bool,
 }
 
 impl ArtifactFilters {
-    /// Whether `find_artifact` passes all of them.
+    /// Returns true if `artifact` matches all filters.
     #[must_use]
     pub fn matches(&self, artifact: &ArtifactRef) -> bool {
-        let same = |wanted: &Option<String>, has: Option<&str>| {
-            wanted.as_deref().is_none_or(|wanted| has == Some(wanted))
+        let matches = |filter: &Option<String>, value: Option<&str>| {
+            filter.as_deref().is_none_or(|filter| value == Some(filter))
         };
         self.class.is_none_or(|class| artifact.artifact_class == class)
-            && same(&self.wp_id, artifact.wp_id.as_deref())
-            && same(&self.step_id, artifact.step_id.as_deref())
+            && matches(&self.wp_id, artifact.wp_id.as_deref())
+            && matches(&self.step_id, artifact.step_id.as_deref())
             && (!self.required_only || artifact.required_status == RequiredStatus::Required)
     }
 }
 
-/// The seed's `ArtifactListResponse`, with `tombstones`.
+/// The artifacts of a feature: `docs/specification.md#artifact-list`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ArtifactList<'a> {
     /// Number of entries before the filters, tombstones included.
     pub total_count: usize,
-    /// Number of entries after them.
+    /// Number of entries after the filters.
     pub filtered_count: usize,
-    /// The entries, by key.
+    /// The entries that match the filters, sorted by key.
     pub artifacts: Vec<ArtifactItem<'a>>,
-    /// The filters, all four.
+    /// The filters of the request.
     pub filters_applied: ArtifactFilters,
-    /// How many of the total are tombstones.
+    /// Number of tombstones among all entries.
     pub tombstones: usize,
 }
 
 impl<'a> ArtifactList<'a> {
-    /// The list of those of `artifacts` that pass `filters`.
+    /// Returns the list of the `artifacts` that match `filters`. The caller sets `tombstones`.
     #[must_use]
     pub fn new(artifacts: &'a [Arc<ArtifactRef>], filters: ArtifactFilters) -> Self {
         let items: Vec<ArtifactItem<'_>> = artifacts
@@ -74,37 +74,37 @@ impl<'a> ArtifactList<'a> {
         }
     }
 
-    /// Keeps only what is not present.
+    /// Removes the artifacts that are present.
     pub fn retain_missing(&mut self) {
         self.artifacts.retain(|artifact| !artifact.is_present);
         self.filtered_count = self.artifacts.len();
     }
 }
 
-/// The seed's `ArtifactListItem` and what the contract adds.
+/// An entry of the list.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ArtifactItem<'a> {
-    /// Its key.
+    /// Key of the artifact, unique within the feature.
     pub artifact_key: Cow<'a, str>,
-    /// Its class.
+    /// Class of the artifact.
     pub artifact_class: ArtifactClass,
-    /// Where it is.
+    /// Path below the feature directory.
     pub relative_path: Cow<'a, RelPath>,
     /// Size in bytes.
     pub size_bytes: u64,
-    /// Work package.
+    /// Work package that the artifact belongs to.
     pub wp_id: Option<Cow<'a, str>>,
-    /// Step.
+    /// Step that the artifact belongs to.
     pub step_id: Option<Cow<'a, str>>,
-    /// Whether it is present.
+    /// True if the file exists and could be read.
     pub is_present: bool,
-    /// Why not.
+    /// Why the artifact is not present.
     pub error_reason: Option<ErrorReason>,
-    /// Whether it is required.
+    /// Whether the mission requires the artifact.
     pub required_status: RequiredStatus,
-    /// What its name says it holds.
+    /// Kind of content by the extension; see [`media_type_hint`].
     pub media_type_hint: Cow<'a, str>,
-    /// Why it is not present, in words.
+    /// Why the artifact is not present, as text.
     pub error_detail: Option<Cow<'a, str>>,
 }
 
@@ -126,46 +126,45 @@ impl<'a> From<&'a ArtifactRef> for ArtifactItem<'a> {
     }
 }
 
-/// The seed's `ArtifactDetailResponse` and `error_detail`.
+/// One artifact with its content: `docs/specification.md#artifact-detail`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ArtifactDetail<'a> {
-    /// Its key.
+    /// Key of the artifact, unique within the feature.
     pub artifact_key: Cow<'a, str>,
-    /// Its class.
+    /// Class of the artifact.
     pub artifact_class: ArtifactClass,
-    /// Where it is.
+    /// Path below the feature directory.
     pub relative_path: Cow<'a, RelPath>,
-    /// Hash of its bytes, or `""`.
+    /// SHA-256 of the bytes; empty if they were not read.
     pub content_hash_sha256: HashText,
     /// Size in bytes.
     pub size_bytes: u64,
-    /// Work package.
+    /// Work package that the artifact belongs to.
     pub wp_id: Option<Cow<'a, str>>,
-    /// Step.
+    /// Step that the artifact belongs to.
     pub step_id: Option<Cow<'a, str>>,
-    /// Whether it is required.
+    /// Whether the mission requires the artifact.
     pub required_status: RequiredStatus,
-    /// Whether it is present.
+    /// True if the file exists and could be read.
     pub is_present: bool,
-    /// Why not.
+    /// Why the artifact is not present.
     pub error_reason: Option<ErrorReason>,
-    /// Its text.
+    /// The content, if it is UTF-8 text below [`MAX_CONTENT_BYTES`].
     pub content: Option<Cow<'a, str>>,
-    /// Whether it was too large to be given.
+    /// True if the content was left out because of its size.
     pub content_truncated: bool,
     /// Why there is no content.
     pub truncation_notice: Option<Cow<'a, str>>,
-    /// What its name says it holds.
+    /// Kind of content by the extension; see [`media_type_hint`].
     pub media_type_hint: Cow<'a, str>,
-    /// When these bytes were first hashed.
+    /// Time at which these bytes were first hashed.
     pub indexed_at: Timestamp,
-    /// Why it is not present, in words.
+    /// Why the artifact is not present, as text.
     pub error_detail: Option<Cow<'a, str>>,
 }
 
 impl<'a> ArtifactDetail<'a> {
-    /// The detail of `find_artifact`, whose bytes are `content` (`None` where they were not asked for
-    /// or cannot be had).
+    /// Returns the detail of `artifact`, whose bytes are `content`; `None` if they were not read.
     #[must_use]
     pub fn new(artifact: &'a ArtifactRef, content: Option<&'a [u8]>) -> Self {
         let too_large = artifact.is_present() && artifact.size_bytes >= MAX_CONTENT_BYTES;
@@ -200,7 +199,7 @@ impl<'a> ArtifactDetail<'a> {
     }
 }
 
-/// `markdown`, `json`, `yaml` or `text`, by extension (seed: `media_type_hint`).
+/// Returns `markdown`, `json`, `yaml` or `text`, by the extension of `path`.
 #[must_use]
 pub fn media_type_hint(path: &RelPath) -> &'static str {
     match path.extension().as_deref() {
@@ -226,9 +225,9 @@ mod tests {
     }
 
     #[test]
-    fn filters_and_counts() {
+    fn list_counts_entries_before_and_after_its_filters() {
         let dossier = dossier();
-        for (filters, expect) in [
+        for (filters, filtered_count) in [
             (ArtifactFilters::default(), 3),
             (
                 ArtifactFilters { class: Some(ArtifactClass::Input), ..ArtifactFilters::default() },
@@ -239,14 +238,14 @@ mod tests {
             (ArtifactFilters { required_only: true, ..ArtifactFilters::default() }, 0),
         ] {
             let list = ArtifactList::new(&dossier.artifacts, filters);
-            assert_eq!((list.total_count, list.filtered_count), (3, expect));
+            assert_eq!((list.total_count, list.filtered_count), (3, filtered_count));
         }
         let list = ArtifactList::new(&dossier.artifacts, ArtifactFilters::default());
         insta::assert_snapshot!(serde_json::to_string_pretty(&list).unwrap());
     }
 
     #[test]
-    fn content_rule() {
+    fn detail_has_content_only_of_small_text_files() {
         let dossier = dossier();
         let spec = dossier.find_artifact("input.spec.md").unwrap();
         let mut large = spec.clone();

@@ -1,4 +1,4 @@
-//! What showing, accepting and clearing a baseline answer: `/api/dossier/baseline`, and the same of
+//! Models of `GET`, `POST` and `DELETE /api/dossier/baseline`, and of
 //! `dossierd baseline show|accept|clear --json`.
 
 use std::borrow::Cow;
@@ -13,82 +13,82 @@ use crate::core::identity::BaselineKey;
 use crate::wire::overview::{Overview, borrow_all};
 use crate::wire::status::Synced;
 
-/// What `POST /api/dossier/baseline` may say.
+/// Body of `POST /api/dossier/baseline`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AcceptRequest {
-    /// The tree hash that was looked at: nothing else is accepted.
+    /// Tree hash of the reviewed state. If it is not the current one, nothing is accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tree_hash_sha256: Option<Digest>,
-    /// Whether a baseline that cannot be understood is replaced.
+    /// Also replace a baseline that cannot be parsed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub replace_corrupt: bool,
 }
 
-/// A baseline that was accepted.
+/// A baseline that was accepted, in short.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcceptedBaseline<'a> {
-    /// The feature.
+    /// Slug of the feature.
     pub feature_slug: Cow<'a, str>,
-    /// What it is bound to.
+    /// Hash of the baseline key.
     pub baseline_key_hash: Digest,
     /// Parity hash of the accepted state.
     pub parity_hash_sha256: Digest,
-    /// Its tree hash.
+    /// Tree hash of the accepted state.
     pub tree_hash_sha256: Option<Digest>,
     /// Number of present artifacts.
     pub artifacts: usize,
-    /// When.
+    /// Time of the acceptance (RFC 3339).
     pub captured_at: Cow<'a, str>,
-    /// `node_id` at capture.
+    /// `node_id` of the machine and user that accepted the state.
     pub captured_by: Option<Cow<'a, str>>,
-    /// What was wrong with the baseline that it replaced, where that could not be understood.
+    /// Why the replaced baseline could not be parsed, if it could not.
     #[serde(default)]
     pub replaced_corrupt: Option<Cow<'a, str>>,
 }
 
-/// What `POST` answers.
+/// Response to `POST`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct AcceptResponse<'a> {
-    /// The feature as it is now.
+    /// The feature after the change.
     #[serde(flatten)]
     pub overview: Overview<'a>,
-    /// How the answer came to include every earlier change; a scan says nothing of it.
+    /// How the response came to include all earlier changes; absent in one-shot commands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synced: Option<Synced>,
-    /// What was accepted.
+    /// The accepted baseline.
     pub accepted: AcceptedBaseline<'a>,
 }
 
-/// What `DELETE` answers.
+/// Response to `DELETE`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ClearResponse<'a> {
-    /// The feature as it is now.
+    /// The feature after the change.
     #[serde(flatten)]
     pub overview: Overview<'a>,
-    /// As in [`AcceptResponse`].
+    /// Same as in [`AcceptResponse`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synced: Option<Synced>,
-    /// Whether there was one.
+    /// True if there was a baseline.
     pub cleared: bool,
 }
 
-/// What `GET` answers: the baseline, and how the feature compares.
+/// Response to `GET`: the baseline, and how the feature compares with it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct BaselineDetail<'a> {
-    /// The feature.
+    /// Slug of the feature.
     pub feature_slug: Cow<'a, str>,
-    /// In what relation feature and baseline are; `null` where it cannot be judged.
+    /// Result of the comparison; `None` if the feature cannot be evaluated.
     pub drift_state: Option<DriftState>,
-    /// How bad.
+    /// Severity of the worst difference.
     pub drift_severity: Option<Severity>,
-    /// One sentence.
+    /// One sentence about the result.
     pub detail: Cow<'a, str>,
-    /// Fields in which the baseline's key is not the feature's.
+    /// Names of the fields in which the baseline key differs.
     pub key_mismatch: Vec<Cow<'a, str>>,
-    /// What a baseline of the feature is bound to now.
+    /// Baseline key of the feature now.
     pub local_key: Cow<'a, BaselineKey>,
-    /// The baseline, if there is one that can be understood.
+    /// The baseline, if there is one that can be parsed.
     pub baseline: Option<Cow<'a, Baseline>>,
 }
 
@@ -112,8 +112,7 @@ impl<'a> From<&'a Feature> for BaselineDetail<'a> {
 }
 
 impl<'a> AcceptedBaseline<'a> {
-    /// As [`AcceptedBaseline::from`], of a baseline that took the place of what `before` could not be
-    /// understood.
+    /// Returns the summary of `baseline`, which replaced `before`.
     #[must_use]
     pub fn replacing(before: &BaselineFile, baseline: &'a Baseline) -> Self {
         let replaced_corrupt = match before {

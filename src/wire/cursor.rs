@@ -1,31 +1,33 @@
-//! Cursors over the journal: `<instance>:<seq>`, `start` and `now`.
+//! Cursors of the journal: `<instance>:<seq>`, `start` and `now`.
+//!
+//! Rules: `docs/specification.md#cursors`.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Where a reader of the journal stands: after event `seq` of the store `instance`.
+/// Position of a reader: after event `seq` of the store `instance`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
     /// Identity of the store.
     pub instance: String,
-    /// The last event that was seen; 0 before the first.
+    /// Last event before the position; 0 before the first event.
     pub seq: u64,
 }
 
-/// What `since=` may say.
+/// Value of `since=`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Since {
-    /// The oldest event that is kept.
+    /// From the oldest event that is stored.
     Start,
-    /// Nothing that has happened.
+    /// Only events from now on.
     Now,
-    /// What comes after a cursor.
+    /// Events after this cursor.
     After(Cursor),
 }
 
-/// A text that is no cursor.
+/// A text is not a cursor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no cursor; give `start`, `now`, or the `next` of an earlier answer")]
+#[error("invalid cursor `{0}`: use `start`, `now`, or the `next` of an earlier response")]
 pub struct CursorError(String);
 
 impl fmt::Display for Cursor {
@@ -43,16 +45,16 @@ impl FromStr for Since {
             "now" => return Ok(Self::Now),
             _ => {}
         }
-        let refuse = || CursorError(text.to_owned());
-        let (instance, seq) = text.rsplit_once(':').ok_or_else(refuse)?;
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        let invalid = || CursorError(text.to_owned());
+        let (instance, seq) = text.rsplit_once(':').ok_or_else(invalid)?;
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         if instance.is_empty()
-            || !instance.bytes().all(plain)
+            || !instance.bytes().all(is_allowed)
             || !seq.bytes().all(|b| b.is_ascii_digit())
         {
-            return Err(refuse());
+            return Err(invalid());
         }
-        let seq = seq.parse().map_err(|_| refuse())?;
+        let seq = seq.parse().map_err(|_| invalid())?;
         Ok(Self::After(Cursor { instance: instance.to_owned(), seq }))
     }
 }
@@ -62,14 +64,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_form() {
+    fn cursor_is_parsed_from_its_text_and_malformed_ones_are_rejected() {
         let cursor = Cursor { instance: "a1-b2".into(), seq: 7 };
         assert_eq!(cursor.to_string(), "a1-b2:7");
         assert_eq!("a1-b2:7".parse(), Ok(Since::After(cursor)));
         assert_eq!("start".parse(), Ok(Since::Start));
         assert_eq!("now".parse(), Ok(Since::Now));
-        for bad in ["", ":7", "a:", "a:-1", "a:+1", "a b:1", "a:99999999999999999999", "7"] {
-            assert!(bad.parse::<Since>().is_err(), "{bad:?}");
+        for malformed in ["", ":7", "a:", "a:-1", "a:+1", "a b:1", "a:99999999999999999999", "7"] {
+            assert!(malformed.parse::<Since>().is_err(), "{malformed:?}");
         }
     }
 }

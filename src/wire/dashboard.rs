@@ -1,21 +1,21 @@
-//! Opening and closing the dashboard: `POST` and `DELETE /api/dashboard`.
+//! Models of `POST` and `DELETE /api/dashboard`.
 
 use serde::{Deserialize, Serialize};
 
-/// Where the dashboard is, and how to get in.
+/// Response to `POST`: the address of the dashboard, and access to it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct DashboardOpened {
-    /// The address to open in a browser: it lets one browser in, once, within five minutes.
+    /// One-time URL that starts a session of one browser; valid for five minutes.
     pub url: String,
-    /// The address of the page, for a browser that was let in.
+    /// URL of the page, for browsers that have a session.
     pub address: String,
-    /// For programs: `Authorization: Bearer TOKEN`.
+    /// Token for programs, sent as `Authorization: Bearer TOKEN`.
     pub token: String,
 }
 
-/// What became of it.
+/// Response to `DELETE`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct DashboardClosed {
-    /// Whether it was open.
+    /// True if the dashboard was open.
     pub closed: bool,
 }

@@ -1,5 +1,5 @@
-//! How events are delivered: `delivery` of `GET /api/status`, `GET /api/delivery`, and what
-//! `POST /api/delivery/retry` and `drop` take and answer.
+//! Models of `GET /api/delivery`, `POST /api/delivery/retry` and `POST /api/delivery/drop`, and of
+//! `delivery` in the status.
 
 use std::borrow::Cow;
 
@@ -7,77 +7,78 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::time::Timestamp;
 
-/// Name of the sink that the configuration's `webhook` is.
+/// Name of the sink that `webhook` in the configuration defines.
 pub const WEBHOOK_SINK: &str = "webhook";
 
-/// A sink: where events are delivered to.
+/// State of a sink: a receiver of events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SinkStatus<'a> {
-    /// Its name.
+    /// Name of the sink.
     pub sink: Cow<'a, str>,
-    /// Where it sends to, without what may be secret.
+    /// Scheme, host and port of the receiver; parts that may be secret are left out.
     pub url: Cow<'a, str>,
-    /// Every event up to this number is delivered, set aside, or dropped by retention.
+    /// Sequence number up to which every event was delivered, dead-lettered, or deleted by
+    /// retention.
     pub cursor: u64,
-    /// Events of the journal that are none of these.
+    /// Number of later events in the journal.
     pub lag: u64,
-    /// When the oldest of them was emitted.
+    /// Time at which the oldest of these later events was emitted.
     pub oldest_undelivered_at: Option<Timestamp>,
-    /// How it does.
+    /// State of the delivery.
     pub state: DeliveryState,
-    /// What went wrong last, while it does.
+    /// Last error, while deliveries fail.
     pub last_error: Option<Cow<'a, str>>,
-    /// When it is tried again, where that is waited for.
+    /// Time of the next attempt, if one is scheduled.
     pub next_try_at: Option<Timestamp>,
-    /// Events that are set aside.
+    /// Number of dead letters.
     pub dead_letters: u64,
-    /// Events that retention dropped before they were delivered.
+    /// Number of events that retention deleted before they were delivered.
     pub dropped_by_retention: u64,
 }
 
-/// How a sink does, in a word.
+/// State of the delivery to a sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryState {
-    /// All is delivered, or on its way.
+    /// Every event was delivered, or is being delivered for the first time.
     Ok,
-    /// Something was not taken, and is tried again.
+    /// A delivery failed and is being retried.
     Retrying,
-    /// Something was refused for good, and waits for a person.
+    /// The receiver rejected an event permanently; it waits for a person to retry or drop it.
     DeadLetters,
 }
 
-/// `GET /api/delivery`.
+/// Response to `GET /api/delivery`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct DeliveryList<'a> {
     /// The sinks.
     pub sinks: Vec<SinkStatus<'a>>,
-    /// What they have set aside.
+    /// The dead letters of all sinks.
     pub dead_letters: Vec<DeadLetterEvent<'a>>,
 }
 
-/// An event that a receiver refused for good.
+/// An event that a receiver rejected permanently.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct DeadLetterEvent<'a> {
-    /// Whose.
+    /// Name of the sink.
     pub sink: Cow<'a, str>,
-    /// Its identity.
+    /// Identity of the event.
     pub event_id: Cow<'a, str>,
-    /// Its number.
+    /// Sequence number of the event.
     pub seq: u64,
-    /// Its type.
+    /// Type of the event.
     pub event_type: Cow<'a, str>,
-    /// Its project's root.
+    /// Identity of the project's root.
     pub root_id: Cow<'a, str>,
-    /// Its feature.
+    /// Slug of the feature.
     pub feature_slug: Cow<'a, str>,
-    /// How often it was tried.
+    /// Number of delivery attempts.
     pub tries: u32,
-    /// When it was refused last.
+    /// Time of the last rejection.
     pub refused_at: Timestamp,
-    /// What the receiver said.
+    /// The receiver's response to the last attempt.
     pub error: Cow<'a, str>,
-    /// Whether it is being tried again.
+    /// True if a retry was requested and is not finished.
     pub retrying: bool,
 }
 
@@ -85,17 +86,17 @@ pub struct DeadLetterEvent<'a> {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeadLetterRequest {
-    /// Their identities.
+    /// Identities of the selected events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ids: Option<Vec<String>>,
-    /// All of them.
+    /// Select all dead letters.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub all: bool,
 }
 
-/// What these answer.
+/// Response to `POST /api/delivery/retry` and `drop`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct DeadLetterResponse {
-    /// Events that were meant and are set aside.
+    /// Number of selected dead letters.
     pub events: u64,
 }

@@ -1,4 +1,4 @@
-//! Drift in detail: `GET /api/dossier/drift`.
+//! Models of `GET /api/dossier/drift`.
 
 use std::borrow::Cow;
 
@@ -11,42 +11,42 @@ use crate::core::feature::Feature;
 use crate::core::identity::BaselineKey;
 use crate::wire::overview::{BaselineSummary, DriftLists, borrow_all};
 
-/// How a feature differs from its baseline, artifact by artifact.
+/// Differences between a feature and its baseline.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct DriftDetail<'a> {
-    /// The feature.
+    /// Slug of the feature.
     pub feature_slug: Cow<'a, str>,
-    /// In what relation feature and baseline are; `null` where it cannot be judged.
+    /// Result of the comparison; `None` if the feature cannot be evaluated.
     pub state: Option<DriftState>,
-    /// How bad.
+    /// Severity of the worst difference.
     pub severity: Option<Severity>,
-    /// One sentence.
+    /// One sentence about the result.
     pub detail: Cow<'a, str>,
-    /// The lists of an overview: keys by kind of difference.
+    /// Keys by kind of difference, as in the overview.
     #[serde(flatten)]
     pub lists: DriftLists<'a>,
-    /// What differs, by key.
+    /// All differences, sorted by key.
     pub differences: Cow<'a, [Difference]>,
-    /// Parity hash now.
+    /// Current parity hash of the feature.
     pub local_parity_hash: Digest,
-    /// Tree hash now.
+    /// Current tree hash of the feature.
     pub local_tree_hash: Digest,
-    /// The baseline, if it can be read.
+    /// The baseline, if there is one that can be parsed.
     pub baseline: Option<BaselineSummary<'a>>,
-    /// What the feature's key is now, and what the baseline's is.
+    /// The baseline keys of the feature and of the baseline.
     pub key: KeyComparison<'a>,
 }
 
-/// The two keys side by side.
+/// Comparison of two baseline keys.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct KeyComparison<'a> {
-    /// The feature's.
+    /// Current key of the feature.
     pub local: Cow<'a, BaselineKey>,
-    /// Its hash.
+    /// Hash of the current key.
     pub local_hash: Digest,
-    /// The baseline's.
+    /// Key of the baseline.
     pub baseline: Option<Cow<'a, BaselineKey>>,
-    /// Its hash.
+    /// Hash of the key of the baseline.
     pub baseline_hash: Option<Digest>,
     /// Names of the fields that differ.
     pub mismatch: Vec<Cow<'a, str>>,

@@ -1,4 +1,7 @@
-//! The journal as pages and as a stream: `GET /api/events`.
+//! Pages and streams of `GET /api/events`: writing them, and reading pages and envelopes.
+//!
+//! Envelopes are written as they are stored, so an event has the same bytes everywhere. Messages of
+//! a stream are parsed in `client`.
 
 use std::borrow::Cow;
 use std::io;
@@ -15,11 +18,11 @@ use crate::wire::cursor::Cursor;
 use crate::wire::json;
 use crate::wire::status::Synced;
 
-/// Writes a page of the journal: `events` as they are stored, the cursor to go on from, after a gap the
-/// present state of every feature, and where that was asked for how it includes every earlier change.
+/// Writes a page of the journal: stored envelopes, the cursor of the next page, after a gap the
+/// snapshots of the selected features, and with `sync=true` the method of synchronisation.
 ///
 /// # Errors
-/// Those of `writer`.
+/// Errors of `writer`.
 pub fn write_page(
     writer: &mut impl io::Write,
     events: &[&str],
@@ -28,8 +31,8 @@ pub fn write_page(
     synced: Option<Synced>,
 ) -> io::Result<()> {
     writer.write_all(b"{\"events\":[")?;
-    for (place, event) in events.iter().enumerate() {
-        let comma = if place > 0 { "," } else { "" };
+    for (index, event) in events.iter().enumerate() {
+        let comma = if index > 0 { "," } else { "" };
         write!(writer, "{comma}{}", json::escape_for_terminal(event))?;
     }
     writer.write_all(b"],\"next\":")?;
@@ -37,8 +40,8 @@ pub fn write_page(
     write!(writer, ",\"gap\":{}", snapshots.is_some())?;
     if let Some(snapshots) = snapshots {
         writer.write_all(b",\"snapshots\":[")?;
-        for (place, snapshot) in snapshots.iter().enumerate() {
-            writer.write_all(if place > 0 { b"," } else { b"" })?;
+        for (index, snapshot) in snapshots.iter().enumerate() {
+            writer.write_all(if index > 0 { b"," } else { b"" })?;
             json::write(writer, &**snapshot)?;
         }
         writer.write_all(b"]")?;
@@ -50,21 +53,22 @@ pub fn write_page(
     writer.write_all(b"}\n")
 }
 
-/// A page of the journal, as a client reads it.
+/// A page of the journal as a client parses it.
 #[derive(Debug, Deserialize)]
 pub struct JournalPage {
-    /// The envelopes.
+    /// Envelopes of the events.
     pub events: Vec<Box<RawValue>>,
-    /// The cursor to go on from.
+    /// Cursor of the next page.
     pub next: String,
-    /// Whether events between the request's cursor and `next` are not to be had.
+    /// True if events between the cursor of the request and `next` are not available.
     pub gap: bool,
-    /// After a gap, the present state of every feature.
+    /// After a gap, the current snapshots of the selected features.
     #[serde(default)]
     pub snapshots: Vec<Box<RawValue>>,
 }
 
-/// An envelope, as a client reads it: what it cannot read of it does not hide the rest.
+/// An envelope as a client parses it. The payload is parsed separately, so that one of an unknown
+/// type does not hide the rest.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ReceivedEvent {
     /// One of the four types, or one that a newer daemon has.
@@ -73,44 +77,44 @@ pub struct ReceivedEvent {
     pub project: String,
     /// Identity of that root on that machine.
     pub root_id: String,
-    /// The feature.
+    /// Slug of the feature.
     pub feature_slug: String,
-    /// When.
+    /// Time at which the event was emitted.
     pub emitted_at: Timestamp,
-    /// What, by type.
+    /// Payload; its fields depend on the type.
     payload: serde_json::Value,
 }
 
 impl ReceivedEvent {
-    /// What happened; `None` for what this version cannot read.
+    /// Returns the payload; `None` if this version does not know its type or cannot parse it.
     #[must_use]
     pub fn payload(&self) -> Option<Payload> {
-        fn read<T: DeserializeOwned>(value: &serde_json::Value) -> Option<T> {
+        fn parse<T: DeserializeOwned>(value: &serde_json::Value) -> Option<T> {
             T::deserialize(value).ok()
         }
         let payload = &self.payload;
         match self.event_type.strip_prefix("mission_dossier_")? {
-            "artifact_indexed" => read(payload).map(Payload::ArtifactIndexed),
-            "artifact_missing" => read(payload).map(Payload::ArtifactMissing),
-            "snapshot_computed" => read(payload).map(Payload::SnapshotComputed),
-            "parity_drift_detected" => read(payload).map(Payload::ParityDriftDetected),
+            "artifact_indexed" => parse(payload).map(Payload::ArtifactIndexed),
+            "artifact_missing" => parse(payload).map(Payload::ArtifactMissing),
+            "snapshot_computed" => parse(payload).map(Payload::SnapshotComputed),
+            "parity_drift_detected" => parse(payload).map(Payload::ParityDriftDetected),
             _ => None,
         }
     }
 }
 
-/// `data:` of the stream's `gap`.
+/// Data of the `gap` message of a stream.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Gap<'a> {
-    /// Why events are not to be had.
+    /// Why events are not available.
     pub reason: Cow<'a, str>,
 }
 
-/// One message of a Server-Sent Events stream: `id`, `event`, `data`. The JSON is one line, as
-/// the framing needs it to be. Without an `id` a reader stays where it was.
+/// Writes a message of a Server-Sent Events stream. Its JSON is one line, as the framing requires.
+/// A message without `id` leaves the cursor of the client as it is.
 ///
 /// # Errors
-/// Those of `writer`.
+/// Errors of `writer`.
 pub fn write_sse_message(
     writer: &mut impl io::Write,
     id: Option<&Cursor>,
@@ -125,10 +129,10 @@ pub fn write_sse_message(
     writer.write_all(b"\n\n")
 }
 
-/// As [`write_sse_message`], for an event as it is stored: one line of JSON.
+/// Writes a stored event as a message of a stream. The envelope must be one line of JSON.
 ///
 /// # Errors
-/// Those of `writer`.
+/// Errors of `writer`.
 pub fn write_stored_event(
     writer: &mut impl io::Write,
     id: &Cursor,
@@ -143,14 +147,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn framing() {
+    fn message_has_an_optional_id_and_one_line_of_data() {
         let id = Cursor { instance: "i".into(), seq: 3 };
         for (id, first) in [(Some(&id), "id: i:3\n"), (None, "")] {
             let mut message = Vec::new();
             let gap = Gap { reason: "line\nbreak".into() };
             write_sse_message(&mut message, id, "gap", &gap).unwrap();
-            let expect = format!("{first}event: gap\ndata: {{\"reason\":\"line\\nbreak\"}}\n\n");
-            assert_eq!(String::from_utf8(message).unwrap(), expect);
+            let expected = format!("{first}event: gap\ndata: {{\"reason\":\"line\\nbreak\"}}\n\n");
+            assert_eq!(String::from_utf8(message).unwrap(), expected);
         }
     }
 }

@@ -117,7 +117,7 @@ enum CliHint {
     Text(&'static str),
     /// The text of the response: it contains data, or names no request.
     AsSent,
-    /// Nothing: a command cannot cause the problem, or the detail says what to do.
+    /// Nothing: a command cannot cause the problem, or the detail has the fix.
     Nothing,
 }
 
@@ -257,7 +257,7 @@ impl HintCode {
                 CliHint::AsSent,
             ),
             Self::AbsolutePathRequired => {
-                entry("absolute_path_required", "give its absolute path", CliHint::AsSent)
+                entry("absolute_path_required", "use its absolute path", CliHint::AsSent)
             }
             Self::UnusableRoot => entry(
                 "unusable_root",

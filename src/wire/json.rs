@@ -1,7 +1,8 @@
-//! JSON as it leaves the program: on one line, and safe to be shown.
+//! Writes JSON on one line, without characters that a terminal would interpret.
 //!
-//! JSON itself escapes only U+0000 to U+001F. A terminal must not receive U+007F to U+009F or
-//! the marks that reorder text either, so they are escaped too: any reader of JSON sees the same.
+//! JSON requires escapes only for U+0000 to U+001F. A terminal must not receive U+007F to U+009F,
+//! or characters that reorder text, either. They are escaped too; to a JSON parser this makes no
+//! difference.
 
 use std::borrow::Cow;
 use std::io;
@@ -11,6 +12,7 @@ use serde_json::ser::Formatter;
 
 use crate::core::path::is_unprintable;
 
+/// Formatter that escapes characters in strings for terminals.
 struct TerminalSafeFormatter;
 
 impl Formatter for TerminalSafeFormatter {
@@ -33,18 +35,18 @@ impl Formatter for TerminalSafeFormatter {
     }
 }
 
-/// `value` as one line of JSON, without the line end.
+/// Writes `value` as one line of JSON, without a line feed.
 ///
 /// # Errors
-/// Those of `writer`.
+/// Errors of `writer`.
 pub fn write(writer: &mut impl io::Write, value: &impl Serialize) -> io::Result<()> {
     value
         .serialize(&mut serde_json::Serializer::with_formatter(writer, TerminalSafeFormatter))
         .map_err(io::Error::from)
 }
 
-/// JSON that someone else wrote, as safe to be shown: what is unprintable stands in its texts only,
-/// and an escape means the same there.
+/// Escapes serialized JSON for terminals. Unprintable characters occur only in its strings, where
+/// an escape means the same.
 #[must_use]
 pub fn escape_for_terminal(json: &str) -> Cow<'_, str> {
     if !json.contains(is_unprintable) {
@@ -61,10 +63,10 @@ pub fn escape_for_terminal(json: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// `value` as one line of JSON with the line end.
+/// Returns `value` as one line of JSON, with a line feed.
 ///
 /// # Errors
-/// None but those of a value that cannot be JSON, which ours always can.
+/// Only if `value` has no JSON form, such as a map with keys that are not strings.
 pub fn to_line(value: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     write(&mut line, value)?;
@@ -77,16 +79,16 @@ mod tests {
     use super::{escape_for_terminal, to_line};
 
     #[test]
-    fn what_others_wrote_means_the_same() {
+    fn escaped_json_has_the_same_value() {
         let json = "{\"a\u{202e}\":\"\u{9b}31m gr\u{fc}n\"}";
-        let safe = escape_for_terminal(json);
-        assert_eq!(safe, "{\"a\\u202e\":\"\\u009b31m gr\u{fc}n\"}");
+        let escaped = escape_for_terminal(json);
+        assert_eq!(escaped, "{\"a\\u202e\":\"\\u009b31m gr\u{fc}n\"}");
         let value = |text| serde_json::from_str::<serde_json::Value>(text).unwrap();
-        assert_eq!(value(&safe), value(json));
+        assert_eq!(value(&escaped), value(json));
     }
 
     #[test]
-    fn nothing_unprintable_leaves_and_nothing_is_lost() {
+    fn unprintable_characters_are_escaped_and_restored_by_parsing() {
         let text = "a\n\u{1b}[31m\u{7f}\u{9b}b\u{202e}\u{2066}\"\\gr\u{fc}n\u{1f600}";
         let json = String::from_utf8(to_line(&text).unwrap()).unwrap();
         assert_eq!(

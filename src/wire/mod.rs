@@ -1,7 +1,7 @@
-//! What the API answers and `--json` prints: models, and the one way they become text.
+//! Models of the HTTP API and of `--json`, and their serialization.
 //!
-//! Public names here are promises (contract, section 7). Models borrow from the core's values, or
-//! own what came over the socket; nothing here reads, decides or waits.
+//! Names of fields and values are stable: `docs/specification.md#http-api`. Models borrow from the
+//! values of `core`, or own what a client has received. No I/O and no decisions here.
 
 pub mod artifacts;
 pub mod baseline;

@@ -1,4 +1,4 @@
-//! One feature at a glance: `GET /api/dossier/overview`.
+//! Models of `GET /api/dossier/overview`; the status and baseline responses contain them too.
 
 use std::borrow::Cow;
 
@@ -12,71 +12,71 @@ use crate::core::feature::{Feature, FeatureWatchState, StepSource};
 use crate::core::feature_context::Completeness;
 use crate::core::time::Timestamp;
 
-/// The seed's `DossierOverviewResponse` and what the contract adds.
+/// Summary of a feature: `docs/specification.md#overview`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Overview<'a> {
-    /// The feature.
+    /// Slug of the feature.
     pub feature_slug: Cow<'a, str>,
-    /// Whether all that is required is there.
+    /// Whether all required artifacts are present.
     pub completeness_status: Completeness,
-    /// Parity hash.
+    /// Parity hash of the current state.
     pub parity_hash_sha256: Digest,
-    /// The six counts.
+    /// Numbers of artifacts.
     pub artifact_counts: ArtifactCounts,
-    /// Required artifacts that are not present.
+    /// Number of required artifacts that are not present.
     pub missing_required_count: u64,
-    /// Last comparison with the disk; `None` where it was not seen since the daemon began.
+    /// Time of the last comparison with the disk; `None` before the first since the daemon started.
     pub last_scanned_at: Option<Timestamp>,
     /// Last component of the project's root.
     pub project: Cow<'a, str>,
-    /// Mission type.
+    /// Type of the mission.
     pub mission: Cow<'a, str>,
-    /// Run of the mission.
+    /// Identity of the run of the mission.
     pub mission_run_id: Cow<'a, str>,
-    /// Version of the manifest, or `none`.
+    /// Version of the manifest; `none` without one.
     pub manifest_version: Cow<'a, str>,
     /// Current step.
     pub step: Option<Cow<'a, str>>,
-    /// Where it comes from.
+    /// Source of the current step.
     pub step_source: StepSource,
-    /// What is wrong with it.
+    /// Why the current step is unknown.
     pub step_error: Option<Cow<'a, str>>,
-    /// Tree hash.
+    /// Tree hash of the current state.
     pub tree_hash_sha256: Digest,
-    /// How well the feature is seen.
+    /// State of watching the feature.
     pub watch: FeatureWatchState,
-    /// Artifacts whose bytes are not yet trusted.
+    /// Number of artifacts that may have changed since they were hashed; they are read again soon.
     pub racy: u64,
-    /// What is wrong with `meta.json`.
+    /// Why `meta.json` cannot be used.
     pub meta_error: Option<Cow<'a, str>>,
-    /// How it compares to its baseline.
+    /// Comparison with the baseline.
     pub drift: DriftSummary<'a>,
-    /// The baseline, if one was accepted and can be read.
+    /// The baseline, if there is one that can be parsed.
     pub baseline: Option<BaselineSummary<'a>>,
 }
 
-/// Drift in an overview.
+/// Comparison with the baseline, in short.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct DriftSummary<'a> {
-    /// In what relation feature and baseline are; `null` where it cannot be judged.
+    /// Result of the comparison; `None` if the feature cannot be evaluated.
     pub state: Option<DriftState>,
-    /// How bad.
+    /// Severity of the worst difference.
     pub severity: Option<Severity>,
-    /// What differs.
+    /// Keys by kind of difference.
     #[serde(flatten)]
     pub lists: DriftLists<'a>,
 }
 
-/// Keys of what differs, sorted.
+/// Sorted keys by kind of difference.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct DriftLists<'a> {
-    /// Keys in the baseline that are not present.
+    /// Keys that are in the baseline, and not present in the feature.
     pub missing_in_local: Vec<Cow<'a, str>>,
-    /// Keys present that are not in the baseline.
+    /// Keys that are present in the feature, and not in the baseline.
     pub missing_in_baseline: Vec<Cow<'a, str>>,
-    /// Keys with other content.
+    /// Keys whose content differs.
     pub changed: Vec<Cow<'a, str>>,
-    /// Keys of differences that are runtime bookkeeping.
+    /// Keys of differences that are only runtime bookkeeping. The other lists contain them too.
     pub churn: Vec<Cow<'a, str>>,
 }
 
@@ -95,41 +95,41 @@ impl<'a> From<&'a Drift> for DriftLists<'a> {
     }
 }
 
-/// A baseline in an overview.
+/// A baseline, in short.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct BaselineSummary<'a> {
     /// Parity hash of the accepted state.
     pub parity_hash_sha256: Digest,
-    /// When it was accepted.
+    /// Time of the acceptance (RFC 3339).
     pub captured_at: Cow<'a, str>,
-    /// `node_id` at capture.
+    /// `node_id` of the machine and user that accepted the state.
     pub captured_by: Option<Cow<'a, str>>,
-    /// Fields in which its key is not the feature's.
+    /// Names of the fields in which its key differs from that of the feature.
     pub key_mismatch: Vec<Cow<'a, str>>,
 }
 
 impl<'a> From<&'a Feature> for Overview<'a> {
     fn from(feature: &'a Feature) -> Self {
-        let terms = &feature.dossier.context;
-        let (snapshot, bearings) = (&feature.snapshot, &feature.metadata);
+        let context = &feature.dossier.context;
+        let (snapshot, metadata) = (&feature.snapshot, &feature.metadata);
         Self {
-            feature_slug: terms.feature_slug.as_str().into(),
+            feature_slug: context.feature_slug.as_str().into(),
             completeness_status: snapshot.completeness_status,
             parity_hash_sha256: snapshot.parity_hash_sha256,
             artifact_counts: snapshot.counts.into(),
             missing_required_count: snapshot.counts.required_missing,
             last_scanned_at: feature.last_scanned_at,
             project: Cow::Borrowed(&feature.project),
-            mission: terms.mission_type.as_str().into(),
-            mission_run_id: Cow::Borrowed(&terms.mission_run_id),
+            mission: context.mission_type.as_str().into(),
+            mission_run_id: Cow::Borrowed(&context.mission_run_id),
             manifest_version: feature.manifest_version().into(),
-            step: terms.step.as_deref().map(Cow::Borrowed),
-            step_source: bearings.step_source,
-            step_error: bearings.step_error.as_deref().map(Cow::Borrowed),
+            step: context.step.as_deref().map(Cow::Borrowed),
+            step_source: metadata.step_source,
+            step_error: metadata.step_error.as_deref().map(Cow::Borrowed),
             tree_hash_sha256: snapshot.tree_hash_sha256,
             watch: feature.watch,
             racy: feature.racy_count,
-            meta_error: bearings.meta_error.as_deref().map(Cow::Borrowed),
+            meta_error: metadata.meta_error.as_deref().map(Cow::Borrowed),
             drift: DriftSummary::from(feature),
             baseline: BaselineSummary::from_feature(feature),
         }
@@ -144,7 +144,7 @@ impl<'a> From<&'a Feature> for DriftSummary<'a> {
 }
 
 impl<'a> BaselineSummary<'a> {
-    /// The summary of the feature's baseline, if it has one that can be read.
+    /// Returns the summary of the baseline of `feature`, if it has one that can be parsed.
     #[must_use]
     pub fn from_feature(feature: &'a Feature) -> Option<Self> {
         let BaselineFile::Valid(baseline) = &feature.metadata.baseline else {

@@ -33,7 +33,7 @@ pub struct Problem {
     pub candidates: Vec<Candidate>,
 }
 
-/// The only type of problem: its status says the rest.
+/// The only type of problem. `code` and `hint_code` distinguish problems.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub enum ProblemType {
     /// `about:blank`.
@@ -211,9 +211,12 @@ mod tests {
         };
         let problem = problem.with_candidates(vec![candidate]);
         let value = serde_json::to_value(&problem).unwrap();
+        let candidate = &value["candidates"][0];
         assert_eq!(
-            value["candidates"],
-            serde_json::json!([{"project": "p", "root": "/p", "root_id": "0123", "feature_slug": null}])
+            *candidate,
+            serde_json::json!({
+                "project": "p", "root": "/p", "root_id": "0123", "feature_slug": null
+            })
         );
         assert_eq!(serde_json::from_value::<Problem>(value).unwrap(), problem);
     }

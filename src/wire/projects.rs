@@ -1,4 +1,4 @@
-//! Watching more and less: `POST /api/rescan`, `POST` and `DELETE /api/projects`.
+//! Models of `POST` and `DELETE /api/projects`, and of `POST /api/rescan`.
 
 use std::borrow::Cow;
 
@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::wire::status::Synced;
 
-/// What `POST /api/projects` says.
+/// Body of `POST /api/projects`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AddProjectRequest {
-    /// Absolute path of the root.
+    /// Absolute path of the root, escaped as in responses.
     pub path: String,
-    /// Whether it is watched also after a restart.
+    /// True if the project is also watched after a restart of the daemon.
     #[serde(default = "default_true")]
     pub keep: bool,
 }
@@ -21,23 +21,23 @@ fn default_true() -> bool {
     true
 }
 
-/// A project that is watched from now on, or no more.
+/// The project that was added or removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProjectRef<'a> {
-    /// Last component of its root.
+    /// Last component of the root.
     pub project: Cow<'a, str>,
     /// Canonical absolute root.
     pub root: Cow<'a, str>,
-    /// Identity of that root on this machine.
+    /// Identity of the root on this machine.
     pub root_id: Cow<'a, str>,
 }
 
-/// A comparison with the disk that has begun.
+/// Response to `POST /api/rescan`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RescanResponse {
-    /// How many features are compared.
+    /// Number of features that are rescanned.
     pub features: usize,
-    /// How it was waited for, where that was asked for.
+    /// How the rescan was awaited; present with `sync=true`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub synced: Option<Synced>,
 }

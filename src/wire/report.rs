@@ -1,4 +1,4 @@
-//! A feature as one HTML file that needs nothing else: no script, no network, all text escaped.
+//! Renders a feature as a self-contained HTML file: no script, no network, all text escaped.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -13,37 +13,38 @@ use crate::wire::drift::DriftDetail;
 use crate::wire::overview::Overview;
 use crate::wire::rich_text::{escape_html, render_text, write_html};
 
-/// Contents in a report, at most.
+/// Maximum number of documents with content in a report; further ones are left out.
 pub const MAX_REPORT_DOCUMENTS: usize = 200;
-/// Bytes of all contents of a report, at most.
+/// Maximum size in bytes of all contents of a report; beyond it contents are left out.
 const MAX_REPORT_CONTENT_BYTES: usize = 8 << 20;
 
 const CSS: &str = include_str!("report.css");
 
-/// What a report is made of.
+/// The data of a report.
 #[derive(Debug)]
 pub struct HtmlReport<'a> {
-    /// The feature at a glance.
+    /// Summary of the feature.
     pub overview: Overview<'a>,
-    /// Its artifacts.
+    /// Artifacts of the feature.
     pub artifacts: ArtifactList<'a>,
-    /// How it differs from its baseline.
+    /// Differences from the baseline.
     pub drift: DriftDetail<'a>,
-    /// The contents that a reviewer looks at.
+    /// Artifacts whose content is shown; see [`is_included`].
     pub documents: Vec<ArtifactDetail<'a>>,
-    /// When it was made.
+    /// Time of the report.
     pub generated_at: Timestamp,
 }
 
-/// Whether an artifact's content is part of a report: what is required, and what differs.
+/// Returns true if the report shows the content of this artifact: it is present, and is required or
+/// has one of the `differing` keys.
 #[must_use]
 pub fn is_included(item: &ArtifactItem<'_>, differing: &BTreeSet<&str>) -> bool {
-    let required = item.required_status == RequiredStatus::Required;
-    item.is_present && (required || differing.contains(&*item.artifact_key))
+    let is_required = item.required_status == RequiredStatus::Required;
+    item.is_present && (is_required || differing.contains(&*item.artifact_key))
 }
 
 impl HtmlReport<'_> {
-    /// The file.
+    /// Returns the content of the file.
     #[must_use]
     pub fn to_html(&self) -> String {
         let slug = escape_html(&self.overview.feature_slug);
@@ -74,17 +75,17 @@ impl HtmlReport<'_> {
             self.generated_at,
             env!("CARGO_PKG_VERSION")
         );
-        let (tone, word) = match overview.completeness_status {
-            Completeness::Complete => ("good", "complete"),
-            Completeness::Incomplete => ("bad", "incomplete"),
-            Completeness::Unknown => ("dim", "unknown"),
+        let completeness = match overview.completeness_status {
+            Completeness::Complete => Label { class: "good", text: "complete" },
+            Completeness::Incomplete => Label { class: "bad", text: "incomplete" },
+            Completeness::Unknown => Label { class: "dim", text: "unknown" },
         };
-        write_field(out, "completeness", &format!("<span class=\"{tone}\">{word}</span>"));
+        write_field(out, "completeness", &completeness.to_html());
         let required = format!("{} of {} present", counts.required_present, counts.required);
         write_field(out, "required", &required);
         write_field(out, "artifacts", &counts.total.to_string());
-        let (tone, word) = drift_label(self.drift.state, self.drift.severity);
-        write_field(out, "drift", &format!("<span class=\"{tone}\">{word}</span>"));
+        let drift = drift_label(self.drift.state, self.drift.severity);
+        write_field(out, "drift", &drift.to_html());
         write_field(out, "mission", &escape_html(&overview.mission));
         write_field(out, "step", &overview.step.as_deref().map_or("\u{2013}".into(), escape_html));
         let baseline = overview.baseline.as_ref();
@@ -96,16 +97,16 @@ impl HtmlReport<'_> {
         write_field(out, "tree", &format!("<code>{}</code>", overview.tree_hash_sha256));
         write_field(out, "parity", &format!("<code>{}</code>", overview.parity_hash_sha256));
         out.push_str("</dl>\n");
-        for wrong in [&overview.meta_error, &overview.step_error].into_iter().flatten() {
-            let _ = writeln!(out, "<p class=\"bad\">{}</p>", escape_html(wrong));
+        for error in [&overview.meta_error, &overview.step_error].into_iter().flatten() {
+            let _ = writeln!(out, "<p class=\"bad\">{}</p>", escape_html(error));
         }
     }
 
     fn write_missing(&self, out: &mut String) {
-        let required = |item: &&ArtifactItem<'_>| {
+        let is_missing = |item: &&ArtifactItem<'_>| {
             !item.is_present && item.required_status == RequiredStatus::Required
         };
-        let missing: Vec<_> = self.artifacts.artifacts.iter().filter(required).collect();
+        let missing: Vec<_> = self.artifacts.artifacts.iter().filter(is_missing).collect();
         if missing.is_empty() {
             return;
         }
@@ -137,15 +138,15 @@ impl HtmlReport<'_> {
             )
         };
         for difference in &*self.drift.differences {
-            let (tone, kind) = match difference.kind {
-                DifferenceKind::Changed => ("fair", "changed"),
-                DifferenceKind::MissingInLocal => ("bad", "removed"),
-                DifferenceKind::MissingInBaseline => ("good", "added"),
+            let kind = match difference.kind {
+                DifferenceKind::Changed => Label { class: "fair", text: "changed" },
+                DifferenceKind::MissingInLocal => Label { class: "bad", text: "removed" },
+                DifferenceKind::MissingInBaseline => Label { class: "good", text: "added" },
             };
             write_table_row(
                 out,
                 &[
-                    &format!("<span class=\"{tone}\">{kind}</span>"),
+                    &kind.to_html(),
                     &escape_html(&difference.artifact_key),
                     &escape_html(&difference.relative_path.text()),
                     &hash(&difference.baseline_hash),
@@ -188,8 +189,8 @@ impl HtmlReport<'_> {
         if self.documents.is_empty() {
             return;
         }
-        out.push_str("<h2>Contents of what is required, and of what differs</h2>\n");
-        let mut left = MAX_REPORT_CONTENT_BYTES;
+        out.push_str("<h2>Contents of required and of changed artifacts</h2>\n");
+        let mut remaining_bytes = MAX_REPORT_CONTENT_BYTES;
         for document in &self.documents {
             let path = document.relative_path.text();
             let _ = write!(
@@ -199,8 +200,8 @@ impl HtmlReport<'_> {
                 escape_html(&path)
             );
             match &document.content {
-                Some(text) if text.len() <= left => {
-                    left -= text.len();
+                Some(text) if text.len() <= remaining_bytes => {
+                    remaining_bytes -= text.len();
                     match render_text(&document.media_type_hint, text) {
                         Some(nodes) => write_html(out, &nodes),
                         None => {
@@ -208,7 +209,9 @@ impl HtmlReport<'_> {
                         }
                     }
                 }
-                Some(_) => out.push_str("<p class=\"dim\">not included: the report is full</p>"),
+                Some(_) => out.push_str(
+                    "<p class=\"dim\">not included: the report has reached its maximum size</p>",
+                ),
                 None => {
                     let notice = document.truncation_notice.as_deref();
                     let notice = escape_html(notice.unwrap_or("no content"));
@@ -218,33 +221,47 @@ impl HtmlReport<'_> {
             out.push_str("</div></details>\n");
         }
         if self.documents.len() == MAX_REPORT_DOCUMENTS {
-            let _ = writeln!(out, "<p class=\"dim\">Only the first {MAX_REPORT_DOCUMENTS}.</p>");
+            let _ = writeln!(
+                out,
+                "<p class=\"dim\">Only the first {MAX_REPORT_DOCUMENTS} are shown.</p>"
+            );
         }
     }
 }
 
-fn drift_label(
-    state: Option<DriftState>,
-    severity: Option<Severity>,
-) -> (&'static str, &'static str) {
-    match (state, severity) {
-        (None, _) => ("dim", "not judged"),
+/// A coloured word.
+struct Label {
+    /// Class in `report.css`.
+    class: &'static str,
+    text: &'static str,
+}
+
+impl Label {
+    fn to_html(&self) -> String {
+        format!("<span class=\"{}\">{}</span>", self.class, self.text)
+    }
+}
+
+fn drift_label(state: Option<DriftState>, severity: Option<Severity>) -> Label {
+    let (class, text) = match (state, severity) {
+        (None, _) => ("dim", "not evaluated"),
         (Some(DriftState::NoBaseline), _) => ("dim", "no baseline"),
         (Some(DriftState::InParity), _) => ("good", "in parity"),
-        (Some(DriftState::KeyMismatch), _) => ("fair", "baseline of another state"),
+        (Some(DriftState::KeyMismatch), _) => ("fair", "baseline key mismatch"),
         (Some(DriftState::BaselineCorrupt), _) => ("bad", "baseline corrupt"),
         (Some(DriftState::Drifted), Some(Severity::Error)) => ("bad", "drifted: error"),
         (Some(DriftState::Drifted), Some(Severity::Warning)) => ("fair", "drifted: warning"),
         (Some(DriftState::Drifted), _) => ("dim", "drifted: info"),
-    }
+    };
+    Label { class, text }
 }
 
-/// A fact whose value is HTML.
+/// Writes a name and its value. The value is HTML.
 fn write_field(out: &mut String, name: &str, value: &str) {
     let _ = write!(out, "<div><dt>{name}</dt><dd>{value}</dd></div>");
 }
 
-/// The head of a table.
+/// Writes the start of a table and its header row.
 fn write_table_head(out: &mut String, names: &[&str]) {
     out.push_str("<table><thead><tr>");
     for name in names {
@@ -253,7 +270,7 @@ fn write_table_head(out: &mut String, names: &[&str]) {
     out.push_str("</tr></thead><tbody>\n");
 }
 
-/// A row of a table; the cells are HTML.
+/// Writes a row of a table. The cells are HTML.
 fn write_table_row(out: &mut String, cells: &[&str]) {
     out.push_str("<tr>");
     for cell in cells {

@@ -1,4 +1,4 @@
-//! Everything at a glance: `GET /api/status` and `GET /healthz`.
+//! Models of `GET /api/status` and `GET /healthz`, and of `dossierd status --json`.
 
 use std::borrow::Cow;
 
@@ -9,44 +9,44 @@ use crate::core::time::Timestamp;
 use crate::wire::delivery::SinkStatus;
 use crate::wire::overview::Overview;
 
-/// The daemon and all that it watches.
+/// State of the daemon and of all that it watches: `docs/specification.md#status`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Status<'a> {
-    /// Version of the program.
+    /// Version of the daemon.
     pub version: Cow<'a, str>,
-    /// Its process.
+    /// Process id of the daemon.
     pub pid: u32,
-    /// When it started.
+    /// Time at which the daemon started.
     pub started_at: Timestamp,
-    /// Seconds since.
+    /// Seconds since the daemon started.
     pub uptime_s: u64,
     /// Identity of the store.
     pub instance: Cow<'a, str>,
-    /// Last event.
+    /// Sequence number of the last event that the response includes.
     pub seq: u64,
-    /// How the answer was made to include every earlier change.
+    /// How the response came to include all earlier changes; present with `sync=true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synced: Option<Synced>,
-    /// The store.
+    /// State of the store.
     pub store: StoreStatus<'a>,
-    /// The configuration; not said by versions before it was.
+    /// State of the configuration; absent in responses of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<ConfigStatus<'a>>,
-    /// Where events are delivered to.
+    /// State of all sinks.
     #[serde(default)]
     pub delivery: Vec<SinkStatus<'a>>,
-    /// The projects.
+    /// All projects.
     pub projects: Vec<ProjectStatus<'a>>,
 }
 
-/// The configuration file.
+/// State of the configuration file.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ConfigStatus<'a> {
-    /// The file, whether or not it is there.
+    /// Path of the file, whether or not it exists.
     pub path: Cow<'a, str>,
-    /// Whether it is in use as it stands.
+    /// Whether the file is in use.
     pub state: ConfigHealth,
-    /// What is wrong with it.
+    /// Errors in the file.
     pub errors: Cow<'a, [FileError]>,
 }
 
@@ -54,30 +54,30 @@ pub struct ConfigStatus<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ConfigHealth {
-    /// It is.
+    /// The file is valid and in use, or does not exist.
     Ok,
-    /// It cannot be used; the configuration before it is.
+    /// The file is invalid; the previous configuration is in use.
     Broken,
 }
 
-/// How an answer with `sync=true` came to include every earlier change.
+/// How a response with `sync=true` came to include all earlier changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Synced {
-    /// A cookie file came back on the kernel's queue.
+    /// The event of a cookie file has arrived, after all events before it.
     Cookie,
-    /// The feature was compared with the disk.
+    /// The feature, or everything, was compared with the disk.
     Scan,
 }
 
-/// The store.
+/// State of the store.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct StoreStatus<'a> {
-    /// Its file.
+    /// Path of the store.
     pub path: Cow<'a, str>,
-    /// Whether what is acknowledged is durable.
+    /// Whether the state that is served is durable.
     pub state: StoreState,
-    /// What is wrong.
+    /// Why the store cannot be written, or that a corrupt store was quarantined.
     pub detail: Option<Cow<'a, str>>,
 }
 
@@ -85,59 +85,60 @@ pub struct StoreStatus<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StoreState {
-    /// It can.
+    /// The store can be written.
     Ok,
-    /// It cannot; queries go on.
+    /// The store cannot be written. The state is served, but is not durable.
     Degraded,
 }
 
-/// One project.
+/// State of a project and its features.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ProjectStatus<'a> {
-    /// Last component of its root.
+    /// Last component of the root.
     pub project: Cow<'a, str>,
     /// Canonical absolute root.
     pub root: Cow<'a, str>,
-    /// Identity of that root on this machine.
+    /// Identity of the root on this machine.
     pub root_id: Cow<'a, str>,
-    /// Identity of the project.
+    /// Identity of the project, from its metadata.
     pub project_uuid: Cow<'a, str>,
     /// Identity of machine and user.
     pub node_id: Cow<'a, str>,
-    /// How well it is watched.
+    /// State of watching the project.
     pub watch: WatchStatus<'a>,
-    /// Manifests and project files that cannot be used.
+    /// Errors in manifests and project files.
     pub manifest_errors: Cow<'a, [FileError]>,
-    /// What is odd in manifests.
+    /// Warnings about manifests.
     pub manifest_warnings: Cow<'a, [String]>,
-    /// Directories that are no features, and why.
+    /// Directories that are not features, with the reason.
     pub skipped: Cow<'a, [SkippedDir]>,
-    /// The features.
+    /// The features, sorted by slug.
     pub features: Vec<Overview<'a>>,
 }
 
-/// How well a project is watched.
+/// State of watching a project.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct WatchStatus<'a> {
-    /// The state.
+    /// State, as one word.
     pub state: ProjectWatchState,
-    /// Directories under watch.
+    /// Number of directories that are watched.
     pub watched: u64,
-    /// Directories there are.
+    /// Number of directories to watch.
     pub total: u64,
-    /// What is wrong.
+    /// Why the project is not watched completely.
     pub detail: Option<Cow<'a, str>>,
 }
 
 impl WatchStatus<'_> {
-    /// Of a project that was looked at once.
+    /// Returns the state of a project that was scanned once.
     #[must_use]
     pub fn unwatched() -> Self {
         Self { state: ProjectWatchState::Unwatched, watched: 0, total: 0, detail: None }
     }
 }
 
-/// `status --json` of a project that no daemon watches: a [`Status`] whose daemon is `null`.
+/// `status --json` of a project that no daemon watches: a [`Status`] whose fields about the daemon
+/// are `null`.
 #[derive(Debug, Serialize)]
 pub struct OneShotStatus<'a> {
     version: &'a str,
@@ -151,7 +152,7 @@ pub struct OneShotStatus<'a> {
 }
 
 impl<'a> OneShotStatus<'a> {
-    /// What `version` of the program saw of `project`.
+    /// Returns the status that `version` of the program found by a scan of `project`.
     #[must_use]
     pub fn new(version: &'a str, project: ProjectStatus<'a>) -> Self {
         let (pid, started_at, uptime_s, instance, seq, store) = ((), (), (), (), (), ());
@@ -159,37 +160,37 @@ impl<'a> OneShotStatus<'a> {
     }
 }
 
-/// How well a project is watched, in a word.
+/// State of watching a project, as one word: `docs/specification.md#project-watch-states`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProjectWatchState {
-    /// Every directory is watched.
+    /// All directories are watched.
     Live,
-    /// Everything is being compared with the disk.
+    /// The project is being compared with the disk.
     Rescanning,
-    /// The file system gives no events; it is looked at again and again.
+    /// The file system delivers no events; the project is scanned periodically.
     Polling,
-    /// Not every directory could be watched.
+    /// Some directories could not be watched; they are scanned periodically.
     Degraded,
     /// The root cannot be read.
     Unreadable,
-    /// The root is not there.
+    /// The root does not exist, or is not mounted.
     RootUnavailable,
-    /// No daemon watches it; it was looked at once.
+    /// No daemon watches the project; it was scanned once.
     Unwatched,
 }
 
-/// `GET /healthz`.
+/// Response to `GET /healthz`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "lowercase")]
 pub enum Health {
-    /// The first index of every project that can be reached stands.
+    /// The first index of every reachable project is complete, or was.
     Ok,
-    /// It does not yet.
+    /// The first index is not complete.
     Starting {
-        /// Features indexed.
+        /// Number of features that are indexed.
         indexed: u64,
-        /// Features there are.
+        /// Number of features.
         of: u64,
     },
 }

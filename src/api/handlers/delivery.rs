@@ -85,11 +85,14 @@ fn sink_status(report: &SinkReport, seq: u64) -> SinkStatus<'_> {
     }
 }
 
+/// Where the engine sends the number of selected dead letters.
+type DeadLetterReply = oneshot::Sender<Result<u64, SinkError>>;
+
 /// Sends the engine a command about the dead letters that the body selects.
 async fn change_dead_letters(
     api: &ApiState,
     body: Body,
-    command: impl FnOnce(DeadLetterSelector, oneshot::Sender<Result<u64, SinkError>>) -> SinkCommand,
+    command: impl FnOnce(DeadLetterSelector, DeadLetterReply) -> SinkCommand,
 ) -> Result<Response, Problem> {
     let request: DeadLetterRequest = body::read_json(body).await?.unwrap_or_default();
     let selector = match request {

@@ -1,5 +1,6 @@
 //! Overview, snapshot and drift of a feature: `GET /api/dossier/{overview,snapshots/export,drift}`.
 
+use std::io;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -54,7 +55,7 @@ pub(crate) async fn get_drift(
 pub(crate) async fn respond_for_feature(
     api: &ApiState,
     parameters: &Parameters,
-    render: impl FnOnce(&ResolvedFeature, Option<Synced>) -> std::io::Result<Vec<u8>> + Send + 'static,
+    render: impl FnOnce(&ResolvedFeature, Option<Synced>) -> io::Result<Vec<u8>> + Send + 'static,
 ) -> Result<Response, Problem> {
     let (resolved, synced) = resolve_feature(api, parameters).await?;
     let size = resolved.feature.entries.len();

@@ -1,7 +1,7 @@
 //! The journal as pages and as a stream: `GET /api/events`.
 //!
 //! A subscriber is a cursor: it reads the journal at its own pace, so a slow one delays no other.
-//! The engine's notification only says that there is more to read. Rules for cursors and gaps:
+//! A notification of the engine only means that there is more to read. Rules for cursors and gaps:
 //! `docs/specification.md#cursors`.
 
 use std::convert::Infallible;
@@ -90,8 +90,8 @@ async fn page_response(api: &ApiState, parameters: &Parameters) -> Result<Respon
             let is_resuming = matches!(since, Since::After(_));
             let read = move |reader: &mut JournalReader| {
                 let found = find_first_match(reader, after, limit, &filter)?;
-                // Retention may have deleted events since the bounds were read. A client that starts
-                // at `start` or `now` misses nothing by that.
+                // Retention may have deleted events since the bounds were read. A client that
+                // starts at `start` or `now` misses nothing by that.
                 Ok(if found.has_gap && is_resuming {
                     render_gap_page(&world, &filter, synced)
                 } else {
@@ -177,8 +177,8 @@ async fn stream_response(
     Ok(set_synced_header((headers, Body::from_stream(messages)).into_response(), synced))
 }
 
-/// Returns the first page after `after` that has events, or the last page: an empty page tells the
-/// client that it has reached the end.
+/// Returns the first page after `after` that has events, or the last page: an empty page means
+/// that the client has reached the end.
 fn find_first_match(
     reader: &mut JournalReader,
     mut after: u64,
@@ -239,7 +239,8 @@ impl Subscriber {
             return rendered.await.ok()?.ok();
         }
         loop {
-            // Marked as seen before the journal is read: an event committed meanwhile wakes us again.
+            // Marked as seen before the journal is read: an event committed meanwhile wakes us
+            // again.
             let newest = *self.seq_updates.borrow_and_update();
             if newest > self.after {
                 let RenderedChunk { messages, last_scanned, has_gap } =

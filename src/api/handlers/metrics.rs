@@ -230,7 +230,7 @@ fn write_http_metrics(api: &ApiState, text: &mut MetricsText) {
         (
             Counter,
             "dossierd_connections_evicted_total",
-            "Idle connections closed to make room for others.",
+            "Idle connections closed to admit new ones.",
             &http.evicted,
         ),
         (Gauge, "dossierd_connections", "Open connections.", &http.open),

@@ -1,14 +1,14 @@
 //! Parses `Accept`: page of JSON or event stream.
 
-/// Returns true if the client prefers a page of JSON to an event stream: `accept` gives JSON a
-/// higher quality, or names it with the same one.
+/// Returns true if the client prefers a page of JSON to an event stream: in `accept` JSON has a
+/// higher quality, or is named with the same one.
 pub(crate) fn prefers_json(accept: &str) -> bool {
     let (json, named) = media_type_quality(accept, "application", "json");
     let (stream, _) = media_type_quality(accept, "text", "event-stream");
     json > stream || (named && json > 0 && json == stream)
 }
 
-/// Returns the quality that `accept` gives a media type, in thousandths, and whether it names that
+/// Returns the quality of a media type in `accept`, in thousandths, and whether `accept` names that
 /// type. The most specific range that covers it is used (RFC 9110, section 12.5.1).
 fn media_type_quality(accept: &str, main_type: &str, subtype: &str) -> (u16, bool) {
     let mut best = (0, 0);

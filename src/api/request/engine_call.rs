@@ -52,7 +52,7 @@ pub(crate) async fn call_engine<T>(
     })
 }
 
-/// What becomes of a command whose caller has given up.
+/// What becomes of a command whose caller no longer waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AbandonedCommand {
     /// Nothing: it only asks.

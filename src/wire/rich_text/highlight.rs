@@ -1,12 +1,13 @@
-//! JSON and YAML with their keys, texts, numbers and words told apart. By the look only: what is
-//! no JSON or YAML is shown all the same.
+//! Highlights keys, strings, numbers and keywords of JSON and YAML.
+//!
+//! It recognises tokens only and does not parse, so invalid JSON or YAML is shown too.
 
 use crate::wire::rich_text::tree::{Element, Node, TreeBuilder};
 
-/// Words that are values.
+/// Scalars with a meaning of their own.
 const SCALAR_KEYWORDS: &[&str] = &["true", "false", "null", "yes", "no", "on", "off", "~"];
 
-/// JSON.
+/// Returns the tree of a JSON text.
 pub(crate) fn json(text: &str) -> Vec<Node> {
     let mut out = TreeBuilder::default();
     let mut rest = text;
@@ -16,8 +17,8 @@ pub(crate) fn json(text: &str) -> Vec<Node> {
             let is_key = rest[end..].trim_start().starts_with(':');
             (&rest[..end], Some(if is_key { "key" } else { "text" }))
         } else if first.is_ascii_alphanumeric() || first == '-' {
-            let part = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
-            let end = rest.find(|c| !part(c)).unwrap_or(rest.len());
+            let is_part = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+            let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
             (&rest[..end], scalar_class(&rest[..end]))
         } else {
             (&rest[..first.len_utf8()], None)
@@ -28,20 +29,20 @@ pub(crate) fn json(text: &str) -> Vec<Node> {
     out.finish()
 }
 
-/// YAML.
+/// Returns the tree of a YAML text.
 pub(crate) fn yaml(text: &str) -> Vec<Node> {
     let mut out = TreeBuilder::default();
     for line in text.split_inclusive('\n') {
         let body = line.trim_end();
         let begin = body.len() - body.trim_start_matches([' ', '-']).len();
-        let (indent, said) = body.split_at(begin);
+        let (indent, content) = body.split_at(begin);
         out.push_text(indent);
-        let value = match find_key_end(said) {
+        let value = match find_key_end(content) {
             Some(key) => {
-                push_token(&mut out, &said[..key], Some("key"));
-                &said[key..]
+                push_token(&mut out, &content[..key], Some("key"));
+                &content[key..]
             }
-            None => said,
+            None => content,
         };
         push_yaml_value(&mut out, value);
         out.push_text(&line[body.len()..]);
@@ -64,23 +65,23 @@ fn push_yaml_value(out: &mut TreeBuilder, value: &str) {
     push_token(out, comment, comment.trim_start().starts_with('#').then_some("comment"));
 }
 
-/// Where a line's key ends.
-fn find_key_end(said: &str) -> Option<usize> {
-    let quote = said.chars().next().filter(|c| *c == '"' || *c == '\'');
+/// Returns the end of the key at the start of a line, if it has one.
+fn find_key_end(line: &str) -> Option<usize> {
+    let quote = line.chars().next().filter(|c| *c == '"' || *c == '\'');
     let end = match quote {
-        Some(quote) => find_string_end(said, quote),
-        None if said.starts_with(['#', '[', '{', '&', '*', '!', '|', '>', '%', '@']) => {
+        Some(quote) => find_string_end(line, quote),
+        None if line.starts_with(['#', '[', '{', '&', '*', '!', '|', '>', '%', '@']) => {
             return None;
         }
-        None => said.match_indices(':').map(|(at, _)| at).find(|at| {
-            let after = &said[at + 1..];
+        None => line.match_indices(':').map(|(at, _)| at).find(|at| {
+            let after = &line[at + 1..];
             after.is_empty() || after.starts_with(' ')
         })?,
     };
-    (end > 0 && said[end..].starts_with(':')).then_some(end)
+    (end > 0 && line[end..].starts_with(':')).then_some(end)
 }
 
-/// Where a quoted text at the beginning ends.
+/// Returns the end of the quoted string at the start of `text`; at most the end of the line.
 fn find_string_end(text: &str, quote: char) -> usize {
     let mut escaped = false;
     for (at, c) in text.char_indices().skip(1) {
@@ -126,8 +127,8 @@ mod tests {
     }
 
     #[test]
-    fn json_is_told_apart() {
-        for (text, expect) in [
+    fn json_tokens_are_classified() {
+        for (text, expected) in [
             (
                 "{\"a\": [\"b\\\"c\", -1.5e3, true]}",
                 "{<key>&quot;a&quot;</>: [<text>&quot;b\\&quot;c&quot;</>, <number>-1.5e3</>, \
@@ -136,13 +137,13 @@ mod tests {
             ("\"open\n1", "<text>&quot;open</>\n<number>1</>"),
             ("<b>", "&lt;b&gt;"),
         ] {
-            assert_eq!(html(&json(text)), expect);
+            assert_eq!(html(&json(text)), expected);
         }
     }
 
     #[test]
-    fn yaml_is_told_apart() {
-        for (text, expect) in [
+    fn yaml_tokens_are_classified() {
+        for (text, expected) in [
             ("a: 1 # c\n", "<key>a</>: <number>1</><comment> # c</>\n"),
             ("- 'b c': \"d # e\"", "- <key>&#39;b c&#39;</>: <text>&quot;d # e&quot;</>"),
             ("# all\n  x:\n", "<comment># all</>\n  <key>x</>:\n"),
@@ -150,14 +151,14 @@ mod tests {
             ("- no", "- <word>no</>"),
             ("a: |\n  <b>: x", "<key>a</>: |\n  <key>&lt;b&gt;</>: x"),
         ] {
-            assert_eq!(html(&yaml(text)), expect, "{text:?}");
+            assert_eq!(html(&yaml(text)), expected, "{text:?}");
         }
     }
 
     proptest::proptest! {
-        /// All of a text is shown, and nothing else.
+        /// The tree has the text of the input, complete and unchanged.
         #[test]
-        fn nothing_is_lost(text in r#"([ -~\n]|ü|: |"|- )*"#) {
+        fn highlighting_preserves_the_text(text in r#"([ -~\n]|ü|: |"|- )*"#) {
             fn flat(nodes: &[Node]) -> String {
                 nodes.iter().map(|node| match node {
                     Node::Text(text) => text.clone(),

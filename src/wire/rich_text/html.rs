@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::wire::rich_text::tree::{Node, escape_control_chars};
 
-/// Text as HTML.
+/// Escapes text for HTML.
 #[must_use]
 pub fn escape_html(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + text.len() / 16);
@@ -21,7 +21,7 @@ pub fn escape_html(text: &str) -> String {
     out
 }
 
-/// A tree as HTML.
+/// Writes a tree as HTML.
 pub fn write_html(out: &mut String, nodes: &[Node]) {
     for node in nodes {
         let element = match node {

@@ -1,4 +1,4 @@
-//! Markdown as a tree of elements. HTML in it is text, as are images and links of other schemes.
+//! Renders Markdown. HTML, images and links with unsafe schemes become text.
 
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
@@ -7,7 +7,7 @@ use crate::wire::rich_text::tree::{
     Element, Node, TreeBuilder, code_block, parse_safe_link, text_nodes,
 };
 
-/// What a Markdown text looks like.
+/// Returns the tree of a Markdown text.
 #[must_use]
 pub(crate) fn parse(text: &str) -> Vec<Node> {
     let options = Options::ENABLE_TABLES
@@ -25,9 +25,9 @@ pub(crate) fn parse(text: &str) -> Vec<Node> {
 struct Renderer {
     builder: TreeBuilder,
     in_head: bool,
-    /// The code block that is being read: what it is in, and its text.
+    /// Language and text of the code block that is being read.
     code_block: Option<(Language, String)>,
-    /// How deep in images: their description is text.
+    /// Number of open images, whose descriptions are shown as text.
     image_depth: usize,
 }
 
@@ -155,7 +155,7 @@ impl Renderer {
     }
 }
 
-/// Below the headings of the page around it.
+/// Returns the tag of a heading. The page around the content uses `h1` and `h2`.
 fn heading_tag(level: HeadingLevel) -> &'static str {
     match level {
         HeadingLevel::H1 => "h3",
@@ -177,8 +177,8 @@ mod tests {
     }
 
     #[test]
-    fn what_people_write() {
-        for (text, expect) in [
+    fn common_markdown_is_rendered() {
+        for (text, expected) in [
             ("# A *b*\n\ntext\nmore", "<h3>A <em>b</em></h3><p>text\nmore</p>"),
             ("1. a\n2. b", "<ol><li>a</li><li>b</li></ol>"),
             ("3. a", "<ol start=\"3\"><li>a</li></ol>"),
@@ -198,25 +198,25 @@ mod tests {
                 "<pre class=\"metadata\"><span class=\"key\">lane</span>: done\n</pre><p>x</p>",
             ),
         ] {
-            assert_eq!(html(text), expect, "{text:?}");
+            assert_eq!(html(text), expected, "{text:?}");
         }
     }
 
     #[test]
-    fn markup_is_text() {
-        for (text, expect) in [
+    fn html_and_unsafe_links_become_text() {
+        for (text, expected) in [
             ("<script>alert(1)</script>", "<pre>&lt;script&gt;alert(1)&lt;/script&gt;</pre>"),
             ("a <img src=x onerror=y> b", "<p>a &lt;img src=x onerror=y&gt; b</p>"),
             ("[a](javascript:x)", "<p><span class=\"link\">a</span></p>"),
             ("![a](https://b/c.png)", "<p><span class=\"image\">[image: a]</span></p>"),
             ("<javascript:x>", "<p><span class=\"link\">javascript:x</span></p>"),
         ] {
-            assert_eq!(html(text), expect, "{text:?}");
+            assert_eq!(html(text), expected, "{text:?}");
         }
     }
 
     #[test]
-    fn depth_is_bounded() {
+    fn nesting_depth_is_bounded() {
         for text in [">".repeat(100_000), "- ".repeat(50_000), "*a ".repeat(20_000)] {
             let out = html(&text);
             assert!(out.matches("<blockquote>").count() < 50);
@@ -225,9 +225,9 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever is written, only tags and attributes of ours come out.
+        /// Any input yields only the tags and attributes of the tree.
         #[test]
-        fn only_what_is_known_comes_out(text in r#"([<>&"'`*_#\[\]()!:/=| \n-]|script|javascript:|onload|img|[a-z])*"#) {
+        fn output_has_only_known_tags(text in r#"([<>&"'`*_#\[\]()!:/=| \n-]|script|javascript:|onload|img|[a-z])*"#) {
             for part in html(&text).split('<').skip(1) {
                 let tag = part.split('>').next().unwrap_or_default();
                 let name = tag.trim_start_matches('/').split(' ').next().unwrap_or_default();

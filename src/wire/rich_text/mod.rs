@@ -1,4 +1,4 @@
-//! Documents as a tree of allowed elements.
+//! Renders the content of artifacts as a tree of allowed elements, and the tree as HTML.
 
 mod highlight;
 mod html;

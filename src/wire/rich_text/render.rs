@@ -3,10 +3,11 @@
 use crate::wire::rich_text::tree::{Node, code_block};
 use crate::wire::rich_text::{highlight, markdown};
 
-/// Larger contents are shown as text: a page has to hold every node.
+/// Maximum size in bytes of rendered content; larger content is shown as plain text, since a page
+/// has to hold every node.
 const MAX_RENDER_BYTES: usize = 256 << 10;
 
-/// How a content of that kind looks; `None` where it is to be shown as text.
+/// Renders content of this kind; `None` if it is to be shown as plain text.
 #[must_use]
 pub fn render_text(media_type_hint: &str, text: &str) -> Option<Vec<Node>> {
     if text.len() > MAX_RENDER_BYTES {
@@ -25,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_too_large_or_of_no_kind_is_text() {
+    fn large_content_and_plain_text_are_not_rendered() {
         assert!(render_text("markdown", "# a").is_some());
         assert!(render_text("markdown", &"a".repeat(MAX_RENDER_BYTES + 1)).is_none());
         assert!(render_text("text", "# a").is_none());

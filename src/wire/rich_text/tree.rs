@@ -1,8 +1,8 @@
-//! What a content looks like: a tree of a few elements, texts and classes that are known here.
+//! The tree that content is rendered to: texts, and elements with a known tag and class.
 //!
-//! Foreign text is never markup. It becomes a text of the tree, and a reader builds elements for
-//! the tags it knows and texts for the rest; a link is kept only with a scheme that cannot run
-//! anything. What a screen would obey or reorder is shown as an escape.
+//! Content is never markup: it becomes text nodes, and a client creates elements only for the tags
+//! of the tree. Links are kept only with a scheme that cannot run a script. Control characters and
+//! characters that reorder text are replaced by escapes.
 
 use std::borrow::Cow;
 
@@ -11,41 +11,41 @@ use serde::{Serialize, Serializer};
 
 use crate::core::path::is_unprintable;
 
-/// Elements within each other; what is deeper stands in the last one.
+/// Maximum depth of nested elements; the text of deeper ones is added to the last one.
 const MAX_ELEMENT_DEPTH: usize = 40;
 
-/// A text, or an element with what is in it.
+/// A node of the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Node {
-    /// A text.
+    /// A text, which is never markup.
     Text(String),
-    /// An element.
+    /// An element with its children.
     Element(Element),
 }
 
-/// An element.
+/// An element of the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Element {
-    /// Its tag.
+    /// HTML tag.
     pub tag: &'static str,
-    /// Its class.
+    /// CSS class.
     pub class: Option<&'static str>,
-    /// Where a link leads.
+    /// Target of a link.
     pub href: Option<String>,
-    /// The first number of a list.
+    /// First number of an ordered list, if it is not 1.
     pub start: Option<u64>,
-    /// What is in it.
+    /// Nodes inside the element.
     pub children: Vec<Node>,
 }
 
 impl Element {
-    /// An empty one.
+    /// Creates an element without children.
     #[must_use]
     pub fn new(tag: &'static str) -> Self {
         Self { tag, class: None, href: None, start: None, children: Vec::new() }
     }
 
-    /// With a class.
+    /// Sets the class.
     #[must_use]
     pub fn with_class(mut self, class: &'static str) -> Self {
         self.class = Some(class);
@@ -53,52 +53,53 @@ impl Element {
     }
 }
 
-/// Lines of code.
+/// Returns a code block.
 pub(crate) fn code_block(children: Vec<Node>) -> Node {
     Node::Element(Element { children, ..Element::new("pre") })
 }
 
-/// Text as it is.
+/// Returns plain text as nodes.
 pub(crate) fn text_nodes(text: &str) -> Vec<Node> {
     let mut out = TreeBuilder::default();
     out.push_text(text);
     out.finish()
 }
 
-/// Text of several lines with what a screen would obey written as an escape.
+/// Replaces control characters and characters that reorder text by escapes, and `\r\n` by `\n`.
 #[must_use]
 pub(crate) fn escape_control_chars(text: &str) -> Cow<'_, str> {
-    let hidden = |c: char| is_unprintable(c) && c != '\n' && c != '\t';
-    if !text.contains(hidden) {
+    let is_escaped = |c: char| is_unprintable(c) && c != '\n' && c != '\t';
+    if !text.contains(is_escaped) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {
         match c {
-            // The line end of others is one.
+            // Part of a line end on other systems.
             '\r' => {}
-            c if hidden(c) => out.extend(c.escape_unicode()),
+            c if is_escaped(c) => out.extend(c.escape_unicode()),
             c => out.push(c),
         }
     }
     Cow::Owned(out)
 }
 
-/// A link that cannot run anything.
+/// Returns the link if it cannot run a script: its scheme is `http`, `https` or `mailto`.
 #[must_use]
 pub(crate) fn parse_safe_link(link: &str) -> Option<String> {
     let lower = link.to_ascii_lowercase();
-    let known = ["https://", "http://", "mailto:"].iter().any(|scheme| lower.starts_with(scheme));
-    let plain = !link.contains(|c: char| c.is_whitespace() || is_unprintable(c));
-    (known && plain).then(|| link.to_owned())
+    let has_safe_scheme =
+        ["https://", "http://", "mailto:"].iter().any(|scheme| lower.starts_with(scheme));
+    let is_printable = !link.contains(|c: char| c.is_whitespace() || is_unprintable(c));
+    (has_safe_scheme && is_printable).then(|| link.to_owned())
 }
 
-/// A tree in the making.
+/// Builds a tree from a sequence of texts, starts and ends of elements.
 #[derive(Debug, Default)]
 pub(crate) struct TreeBuilder {
     nodes: Vec<Node>,
     open_elements: Vec<Element>,
-    /// Elements that are open and were left out, being too deep.
+    /// Number of open elements that were left out because they are nested too deeply.
     skipped_depth: usize,
 }
 
@@ -177,11 +178,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_that_could_run_something_are_none() {
-        for good in ["https://a.b/c?d=1&e", "HTTP://a", "mailto:a@b"] {
-            assert_eq!(parse_safe_link(good).as_deref(), Some(good));
+    fn link_is_kept_only_with_a_safe_scheme() {
+        for safe in ["https://a.b/c?d=1&e", "HTTP://a", "mailto:a@b"] {
+            assert_eq!(parse_safe_link(safe).as_deref(), Some(safe));
         }
-        for bad in [
+        for unsafe_link in [
             "javascript:alert(1)",
             "JaVaScRiPt:alert(1)",
             " https://a",
@@ -194,12 +195,12 @@ mod tests {
             "https://a\u{202e}b",
             "",
         ] {
-            assert_eq!(parse_safe_link(bad), None, "{bad:?}");
+            assert_eq!(parse_safe_link(unsafe_link), None, "{unsafe_link:?}");
         }
     }
 
     #[test]
-    fn what_a_screen_would_obey_is_shown() {
+    fn control_characters_are_escaped() {
         assert_eq!(
             escape_control_chars("a\tb\r\nc\u{1b}[2J\u{202e}d"),
             "a\tb\nc\\u{1b}[2J\\u{202e}d"

@@ -73,7 +73,7 @@ fn artifact_list_equals_scan_and_filters_select_matching_artifacts() {
     let rejected = daemon.get(&format!("{LIST}&class=sausage")).assert_problem(400, "bad_request");
     assert_eq!(
         rejected["hint"],
-        "the classes are input, workflow, output, evidence, policy, runtime, other"
+        "valid classes: input, workflow, output, evidence, policy, runtime, other"
     );
     daemon.get(&format!("{LIST}&required_only=perhaps")).assert_problem(400, "bad_request");
     daemon.stop();

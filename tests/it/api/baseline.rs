@@ -59,7 +59,7 @@ fn accept_rejects_a_state_that_changed_since_it_was_read() {
     project.write("kitty-specs/001-x/plan.md", "changed\n");
     let (_, now) = expected_hashes(&project.feature_dir());
     let body = json!({"tree_hash_sha256": read}).to_string();
-    let rejected = daemon.request("POST", BASELINE, &body).assert_problem(409, "moved_on");
+    let rejected = daemon.request("POST", BASELINE, &body).assert_problem(409, "state_changed");
     let detail = rejected["detail"].as_str().unwrap();
     assert!(detail.contains(&read) && detail.contains(&now), "{detail}");
     assert!(!project.baseline_file().exists());
@@ -92,12 +92,12 @@ fn accept_rejects_unevaluated_features_and_replaces_corrupt_baselines_only_on_re
     write_file(&project.baseline_file(), &valid);
 
     project.write("kitty-specs/001-x/meta.json", "{");
-    daemon.request("POST", BASELINE, "").assert_problem(409, "not_judged");
+    daemon.request("POST", BASELINE, "").assert_problem(409, "not_evaluated");
     fs::remove_dir_all(project.feature_dir()).unwrap();
     wait_for("the feature to be gone", || {
         (daemon.overview(FEATURE)["watch"] == "gone").then_some(())
     });
-    let gone = daemon.request("POST", BASELINE, "").assert_problem(409, "not_judged");
+    let gone = daemon.request("POST", BASELINE, "").assert_problem(409, "not_evaluated");
     assert_eq!(gone["detail"], "cannot accept the state: the feature's directory does not exist");
     assert_eq!(fs::read(project.baseline_file()).unwrap(), valid, "unchanged");
     daemon.stop();

@@ -119,6 +119,7 @@ fn responses_match_their_documented_schemas() {
             "/api/dossier/baseline",
         ] {
             get(address, &feature);
+            // Known to one of them only; the others reject it.
             get(address, &format!("{feature}&render=true"));
             get(address, "?feature=999-none");
             get(address, "");
@@ -191,5 +192,28 @@ fn only_documented_methods_are_allowed() {
         }
     }
     daemon.request("POST", "/api/nothing", "").assert_problem(404, "not_found");
+    daemon.stop();
+}
+
+#[test]
+fn unknown_query_parameter_is_rejected_with_the_nearest_known_one() {
+    let project = Project::complete();
+    let daemon = project.start_daemon();
+    for (method, target, hint) in [
+        ("GET", "/api/dossier/overview?featrue=001-x", "did you mean `feature`?"),
+        ("GET", "/api/dossier/artifacts?feature=001-x&missing=1", "did you mean `missing_only`?"),
+        ("GET", "/api/events?types=artifact_indexed", "did you mean `type`?"),
+        ("GET", "/api/status?verbose", "this request accepts: sync"),
+        ("POST", "/api/delivery/retry?sync=true", "this request accepts no parameters"),
+        ("POST", "/api/dashboard?sync=true", "this request accepts no parameters"),
+    ] {
+        let problem = daemon.request(method, target, "").assert_problem(400, "bad_request");
+        assert_eq!(problem["hint_code"], "unknown_parameter", "{target}");
+        assert_eq!(problem["hint"], hint, "{target}");
+    }
+    // Scrapers and health checks may append parameters of their own.
+    for target in ["/healthz?x=1", "/metrics?x=1"] {
+        assert_eq!(daemon.get(target).status, 200, "{target}");
+    }
     daemon.stop();
 }

@@ -99,11 +99,23 @@ fn invalid_add_or_remove_request_reports_the_reason() {
     let twin = project.root.parent().unwrap().join("twin/project");
     write_file(&twin.join("kitty-specs/005-own/spec.md"), b"own");
     let daemon = project.start_daemon_over(&[&twin]);
-    daemon.request("DELETE", "/api/projects?project=project", "").assert_problem(409, "conflict");
+    let ambiguous = daemon.request("DELETE", "/api/projects?project=project", "");
+    let ambiguous = ambiguous.assert_problem(409, "conflict");
+    assert_eq!(ambiguous["hint_code"], "ambiguous_project");
+    let mut roots = [project.root.to_str().unwrap(), twin.to_str().unwrap()];
+    roots.sort_unstable();
+    for (candidate, root) in ambiguous["candidates"].as_array().unwrap().iter().zip(roots) {
+        assert_eq!(candidate["root"], root, "{ambiguous:#}");
+        assert_eq!(candidate["project"], "project");
+        assert_eq!(candidate["root_id"].as_str().unwrap().len(), 16);
+        assert_eq!(candidate["feature_slug"], Value::Null);
+    }
     daemon.request("DELETE", "/api/projects", "").assert_problem(400, "bad_request");
     let configured = format!("/api/projects?project={}", project.root.display());
     let rejected = daemon.request("DELETE", &configured, "").assert_problem(409, "conflict");
     assert!(rejected["detail"].as_str().unwrap().contains("configuration"), "{rejected:#}");
+    assert_eq!(rejected["hint_code"], "configured_project");
+    assert_eq!(rejected["candidates"][0]["root"], project.root.to_str().unwrap());
     for body in
         ["", "{}", "{\"path\": \"relative\"}", "{\"path\": \"/nowhere/at/all\"}", "{\"path\": 1}"]
     {
@@ -111,7 +123,7 @@ fn invalid_add_or_remove_request_reports_the_reason() {
     }
     let hint = |problem: Value| problem["hint"].as_str().unwrap_or_default().to_owned();
     let relative = daemon.request("POST", "/api/projects", "{\"path\": \"relative\"}");
-    assert_eq!(hint(relative.assert_problem(400, "bad_request")), "give its absolute path");
+    assert_eq!(hint(relative.assert_problem(400, "bad_request")), "use its absolute path");
     let incomplete =
         daemon.request("DELETE", "/api/projects", "").assert_problem(400, "bad_request");
     assert!(hint(incomplete).contains("`project=`"), "the hint names the parameter");
@@ -180,5 +192,28 @@ fn projects_with_equal_feature_slugs_are_kept_apart() {
     assert!(by_project.contains_key("second"));
     let status = daemon.status();
     assert_eq!(status["projects"].as_array().unwrap().len(), 2);
+    daemon.stop();
+}
+
+#[test]
+fn feature_of_several_projects_is_a_conflict_with_candidates() {
+    let project = Project::complete();
+    let second = project.root.parent().unwrap().join("second");
+    write_file(&second.join("kitty-specs/001-x/spec.md"), b"second");
+    let mut command = project.daemon_command();
+    command.arg(&second);
+    let daemon = project.spawn_daemon(command);
+    daemon.wait_until_ready();
+    let overview = "/api/dossier/overview?feature=001-x";
+    let conflict = daemon.get(overview).assert_problem(409, "conflict");
+    assert_eq!(conflict["hint_code"], "ambiguous_project");
+    let candidates = conflict["candidates"].as_array().unwrap();
+    assert_eq!(candidates.len(), 2, "{conflict:#}");
+    for candidate in candidates {
+        assert_eq!(candidate["feature_slug"], "001-x");
+        let root_id = candidate["root_id"].as_str().unwrap();
+        let overview = daemon.get_json(&format!("{overview}&project={root_id}"));
+        assert_eq!(overview["project"], candidate["project"]);
+    }
     daemon.stop();
 }

@@ -227,7 +227,7 @@ fn unavailable_root_reports_no_deletion() {
     let spec = daemon.get_json(&target);
     assert_eq!(
         spec["truncation_notice"],
-        "the project's root is away, so the content cannot be read"
+        "the project's root is unavailable, so the content cannot be read"
     );
     assert_eq!((&spec["is_present"], &spec["content"]), (&true.into(), &Value::Null));
     fs::rename(&away, &project.root).unwrap();

@@ -64,7 +64,9 @@ fn events_are_printed_as_text_and_json_with_filters() {
         project.run_client(&["events", "--json", "--since", &since]).assert_success().lines();
     assert_eq!(later[0]["seq"], 4);
     assert_eq!(project.run_client(&["events", "--since", "now"]).assert_success().stdout, "");
-    project.run_client(&["events", "--since", "yesterday"]).assert_failure(2, "is no cursor");
+    project
+        .run_client(&["events", "--since", "yesterday"])
+        .assert_failure(2, "invalid cursor `yesterday`");
 }
 
 #[test]

@@ -34,15 +34,15 @@ fn delivery_responses_match_their_documented_schemas() {
     let project = project.webhook(&receiver, "");
     receiver.set_behaviour(Behaviour::RejectFeature(FEATURE.to_owned()));
     let daemon = project.start_daemon();
-    wait_for("dead letters", || (sink(&daemon)["set_aside"].as_u64()? > 1).then_some(()));
+    wait_for("dead letters", || (sink(&daemon)["dead_letters"].as_u64()? > 1).then_some(()));
     assert_all_documented(&daemon, &bodies);
     receiver.set_behaviour(Behaviour::Respond(503, String::new()));
     change_features(&project, "more");
     wait_for("a waiting event", || (sink(&daemon)["state"] == "retrying").then_some(()));
     assert_all_documented(&daemon, &bodies);
     let list = daemon.get_json("/api/delivery");
-    let id = list["set_aside"][0]["event_id"].as_str().unwrap();
+    let id = list["dead_letters"][0]["event_id"].as_str().unwrap();
     assert_all_documented(&daemon, &[&format!("{{\"ids\": [\"{id}\"]}}"), "{\"all\": true}"]);
-    assert_eq!(daemon.get_json("/api/delivery")["set_aside"], serde_json::json!([]));
+    assert_eq!(daemon.get_json("/api/delivery")["dead_letters"], serde_json::json!([]));
     daemon.stop();
 }

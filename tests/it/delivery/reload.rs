@@ -68,16 +68,16 @@ fn webhook_is_added_changed_and_removed_while_running() {
     change_features(&project, "some is rejected");
     wait_for("a dead letter", || {
         let sink = sink(&daemon);
-        (sink["set_aside"].as_u64()? > 0 && sink["lag"] == 0).then_some(())
+        (sink["dead_letters"].as_u64()? > 0 && sink["lag"] == 0).then_some(())
     });
-    let rejected = sink(&daemon)["set_aside"].as_u64().unwrap();
+    let rejected = sink(&daemon)["dead_letters"].as_u64().unwrap();
     project.replace_config("projects: []\n");
     wait_for("the webhook to be removed", || (sink_count(&daemon) == 0).then_some(()));
     let requests = second.received().requests;
     change_features(&project, "without a webhook");
     daemon.status();
     let list = daemon.get_json("/api/delivery");
-    assert_eq!(list["set_aside"].as_array().unwrap().len() as u64, rejected, "{list:#}");
+    assert_eq!(list["dead_letters"].as_array().unwrap().len() as u64, rejected, "{list:#}");
     second.set_behaviour(Behaviour::Accept);
     assert_eq!(second.received().requests, requests);
     project.replace_config(&project.webhook_config(&origin(&second), ""));
@@ -85,7 +85,7 @@ fn webhook_is_added_changed_and_removed_while_running() {
     let (count, duplicates) = wait_for_all();
     assert_eq!((count as u64 + rejected, duplicates), (journal(&daemon).len() as u64, 0));
     project.run_client(&["delivery", "retry", "--all"]).assert_success();
-    wait_for("no dead letters", || (sink(&daemon)["set_aside"] == 0).then_some(()));
+    wait_for("no dead letters", || (sink(&daemon)["dead_letters"] == 0).then_some(()));
     assert_eq!(wait_for_all(), (journal(&daemon).len(), 0));
     daemon.stop();
 }

@@ -99,7 +99,7 @@ pub(crate) fn wait_for_delivery(daemon: &Daemon, receiver: &Receiver) -> Vec<Val
         let is_done = sink["cursor"] == status["seq"] && sink["lag"] == 0 && sink["state"] == "ok";
         is_done.then_some(())
     });
-    assert_eq!((&last["last_error"], &last["set_aside"]), (&Value::Null, &0.into()), "{last:#}");
+    assert_eq!((&last["last_error"], &last["dead_letters"]), (&Value::Null, &0.into()), "{last:#}");
     let journal = journal(daemon);
     let deliveries = receiver.received();
     assert_eq!(deliveries.errors, [] as [String; 0]);

@@ -130,15 +130,15 @@ fn permanently_rejected_event_is_dead_lettered_until_retried_or_dropped() {
     };
     let rejected = wait_for("all events of the feature to be dead letters", || {
         let sink = sink(&daemon);
-        (sink["state"] == "set_aside" && sink["lag"] == 0).then_some(sink)
+        (sink["state"] == "dead_letters" && sink["lag"] == 0).then_some(sink)
     });
-    assert_eq!(rejected["set_aside"], feature_events(), "{rejected:#}");
+    assert_eq!(rejected["dead_letters"], feature_events(), "{rejected:#}");
     assert!(receiver.received().events.iter().all(|event| event["feature_slug"] == "002-y"));
     assert!(!receiver.received().events.is_empty(), "events of other features are delivered");
 
     let list = project.run_client(&["delivery", "list", "--json"]).assert_success().stdout;
     let list: serde_json::Value = serde_json::from_str(&list).unwrap();
-    let events = list["set_aside"].as_array().unwrap();
+    let events = list["dead_letters"].as_array().unwrap();
     assert_eq!(events.len() as u64, feature_events());
     assert_eq!((&events[0]["tries"], &events[0]["retrying"]), (&5.into(), &false.into()));
     assert_eq!(events[0]["error"], "HTTP 400 Bad Request");
@@ -154,7 +154,7 @@ fn permanently_rejected_event_is_dead_lettered_until_retried_or_dropped() {
     let daemon = project.start_daemon();
     let requests = receiver.received().requests;
     wait_for("the dead letters after the restart", || {
-        (sink(&daemon)["set_aside"] == events.len()).then_some(())
+        (sink(&daemon)["dead_letters"] == events.len()).then_some(())
     });
     assert_eq!(receiver.received().requests, requests);
 
@@ -164,7 +164,7 @@ fn permanently_rejected_event_is_dead_lettered_until_retried_or_dropped() {
     project.run_client(&["delivery", "retry", "--all"]).assert_success();
     wait_for("the other dead letters to be delivered", || {
         let sink = sink(&daemon);
-        (sink["set_aside"] == 0 && sink["state"] == "ok").then_some(())
+        (sink["dead_letters"] == 0 && sink["state"] == "ok").then_some(())
     });
     let deliveries = receiver.received();
     assert!(
@@ -216,13 +216,13 @@ fn secret_is_visible_nowhere() {
     let daemon = project.start_daemon();
     wait_for("a failed request", || (sink(&daemon)["state"] == "retrying").then_some(()));
     receiver.set_behaviour(Behaviour::Respond(400, String::new()));
-    wait_for("a dead letter", || (sink(&daemon)["set_aside"].as_u64()? > 0).then_some(()));
+    wait_for("a dead letter", || (sink(&daemon)["dead_letters"].as_u64()? > 0).then_some(()));
     let mut outputs: Vec<String> =
         ["/api/status", "/api/delivery", "/metrics", "/api/openapi.json"]
             .iter()
             .map(|address| daemon.get(address).body)
             .collect();
-    assert!(outputs[2].contains("dossierd_delivery_set_aside"), "{}", outputs[2]);
+    assert!(outputs[2].contains("dossierd_delivery_dead_letters"), "{}", outputs[2]);
     outputs.push(project.run_client(&["delivery", "list"]).assert_success().stdout);
     outputs.push(project.run_client(&["status", "--json"]).assert_success().stdout);
     outputs.push(daemon.log());

@@ -34,9 +34,11 @@ impl Response {
         assert!(self.head.contains("content-type: application/problem+json"), "{self:?}");
         let problem = self.json();
         assert_eq!((&problem["status"], &problem["code"]), (&status.into(), &code.into()));
-        for field in ["type", "title", "detail"] {
+        for field in ["type", "title", "detail", "hint", "hint_code"] {
             assert!(problem[field].is_string(), "`{field}` in {problem:#}");
         }
+        let candidates = problem["candidates"].as_array().map_or(0, Vec::len);
+        assert_eq!(candidates > 0, status == 409, "{problem:#}");
         problem
     }
 }
