@@ -20,7 +20,7 @@ fn redact(project: &Project, text: &str) -> String {
     let text = redact_times(&project.redact_paths(text));
     // The number of watched directories depends on whether the daemon has written snapshot files.
     let line = |line: &str| match line.split_once("live, ") {
-        Some((before, _)) => format!("{before}live, SOME folders\n"),
+        Some((before, _)) => format!("{before}live, SOME directories\n"),
         None => format!("{line}\n"),
     };
     text.lines().map(line).collect()
