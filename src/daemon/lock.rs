@@ -10,7 +10,11 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another daemon holds it.
-    #[error("a daemon already runs with the state directory {}", .0.display())]
+    #[error(
+        "a daemon already runs with the state directory {}; stop it with `dossierd stop`, or set \
+         XDG_STATE_HOME to another directory",
+        .0.display()
+    )]
     Held(PathBuf),
     /// The lock file cannot be opened or locked.
     #[error("cannot lock {path}", path = path.display())]

@@ -32,9 +32,12 @@ pub(crate) enum SecretError {
         file = .path.display()
     )]
     Permissions { path: PathBuf, mode: u32 },
-    #[error("secret_file {} belongs to another user; run `chown` on it", .path.display())]
+    #[error(
+        "secret_file {file} belongs to another user; run `sudo chown $(id -u) {file}`",
+        file = .path.display()
+    )]
     Owner { path: PathBuf },
-    #[error("secret_env {name}: the variable is not set")]
+    #[error("secret_env {name}: the variable is not set; set it for the daemon")]
     NotSet { name: String },
     #[error("{setting}: {error}")]
     Invalid {
@@ -213,6 +216,7 @@ mod tests {
         assert!(read(&path).unwrap_err().contains("UTF-8"));
         let unset = SecretSource::Env("DOSSIERD_NONE".to_owned());
         let error = Secrets::read(&unset).unwrap_err();
-        assert_eq!(error.to_string(), "secret_env DOSSIERD_NONE: the variable is not set");
+        let expected = "secret_env DOSSIERD_NONE: the variable is not set; set it for the daemon";
+        assert_eq!(error.to_string(), expected);
     }
 }

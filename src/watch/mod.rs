@@ -58,7 +58,10 @@ pub enum WatchError {
     #[error("cannot watch {0}: no inotify watch left; raise fs.inotify.max_user_watches")]
     WatchLimit(PathBuf),
     /// The user's limit of inotify instances is reached.
-    #[error("no inotify instance left for the file watcher; raise fs.inotify.max_user_instances")]
+    #[error(
+        "cannot start the file watcher: no inotify instance left; raise \
+         fs.inotify.max_user_instances"
+    )]
     InstanceLimit,
     /// The watcher did not respond within its timeout. Which directories it watches is unknown, so
     /// it must be replaced.

@@ -238,7 +238,7 @@ const ARTIFACT_CLASSES: [&str; 7] =
 pub(super) struct ShowArgs {
     #[command(flatten)]
     pub(super) feature: FeatureArgs,
-    /// Key of the artifact
+    /// Key of the artifact, as printed by `artifacts`
     pub(super) key: String,
 }
 

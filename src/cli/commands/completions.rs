@@ -22,8 +22,9 @@ pub(crate) fn print_completions(args: &CompletionsArgs) -> anyhow::Result<Comman
 pub(crate) fn print_man_page(args: &ManArgs) -> anyhow::Result<CommandExit> {
     let command = Cli::command();
     if let Some(dir) = &args.dir {
-        fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
-        clap_mangen::generate_to(command, dir).with_context(|| dir.display().to_string())?;
+        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        clap_mangen::generate_to(command, dir)
+            .with_context(|| format!("cannot write the manual pages to {}", dir.display()))?;
         return Ok(CommandExit::Success);
     }
     let mut page = Vec::new();

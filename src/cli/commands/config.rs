@@ -133,7 +133,7 @@ fn init() -> anyhow::Result<CommandExit> {
     let file = user_dirs()?.config_file();
     let example = file.with_file_name("config.example.yaml");
     let dir = file.parent().context("the configuration has no directory")?;
-    fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let shown = example.display().to_string();
     let mut out = output::stdout_human();
     if fs::read_to_string(&example).is_ok_and(|text| text == EXAMPLE) {

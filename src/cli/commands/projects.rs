@@ -82,7 +82,9 @@ fn remove(args: &ProjectPathArgs) -> anyhow::Result<CommandExit> {
         Some(mut connection) => {
             let path = RequestPath::new("/api/projects").with("project", &root_text(&root));
             match connection.delete(&path) {
-                Err(error) if has_problem_status(&error, 404) => bail!("{shown} is not watched"),
+                Err(error) if has_problem_status(&error, 404) => {
+                    bail!("{shown} is not watched; see `dossierd project list`")
+                }
                 response => response?,
             };
         }
@@ -149,7 +151,7 @@ fn stored_projects() -> anyhow::Result<Vec<ProjectEntry>> {
 fn find_root(config: &Config, path: &Path) -> anyhow::Result<PathBuf> {
     let canonical = path.canonicalize().with_context(|| path.display().to_string())?;
     if !canonical.is_dir() {
-        bail!("{} is not a directory", path.display());
+        bail!("{} is not a directory; name the root of a project", path.display());
     }
     let Ok(located) = locate(&canonical, |root| settings(config, root)) else {
         return Ok(canonical);

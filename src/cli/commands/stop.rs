@@ -38,7 +38,10 @@ pub(crate) fn run(args: &SocketArgs) -> anyhow::Result<CommandExit> {
     if poll(&mut descriptors, Some(&deadline)).context("cannot wait for the end of the daemon")?
         == 0
     {
-        bail!("process {pid} did not end within {} s", STOP_TIMEOUT.as_secs());
+        bail!(
+            "process {pid} did not end within {} s; run `kill -KILL {pid}` to end it",
+            STOP_TIMEOUT.as_secs()
+        );
     }
     output::note(&format!("stopped the daemon (process {pid})"));
     for hint in restart_hints {

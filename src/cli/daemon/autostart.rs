@@ -36,7 +36,7 @@ pub(crate) fn ensure_running(args: &SocketArgs) -> anyhow::Result<PathBuf> {
     if DaemonConnection::connect_if_running(args)?.is_none() {
         let state = user_dirs()?.state_dir;
         let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(&state);
-        created.with_context(|| state.display().to_string())?;
+        created.with_context(|| format!("cannot create {}", state.display()))?;
         let path = state.join("starting.lock");
         let context = || format!("cannot lock {}", path.display());
         let lock = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
@@ -120,7 +120,10 @@ fn wait_until_listening(
         }
         check_alive()?;
         if started.elapsed() > LISTEN_TIMEOUT {
-            bail!("the daemon did not listen within {} s", LISTEN_TIMEOUT.as_secs());
+            bail!(
+                "the daemon did not listen within {} s; run `dossierd doctor` to find the cause",
+                LISTEN_TIMEOUT.as_secs()
+            );
         }
         thread::sleep(POLL_INTERVAL);
     }

@@ -27,7 +27,8 @@ pub(crate) fn check_inotify_limits(findings: &mut Findings, proc: &Path, need: u
     };
     let watches = lowest("fs/inotify/max_user_watches", "user/max_inotify_watches");
     let Some((watches, name)) = watches else {
-        findings.warning(check, "cannot read the limits in /proc/sys", "");
+        let fix = "make /proc/sys readable, for example in the settings of the container";
+        findings.warning(check, "cannot read the limits in /proc/sys", fix);
         return;
     };
     let raised = (need * 4).next_power_of_two().max(524_288);

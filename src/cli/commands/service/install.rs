@@ -178,7 +178,7 @@ impl InstallSteps {
         let existing = match fs::read(&path) {
             Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error).context(shown),
+            Err(error) => return Err(error).context(format!("cannot read {shown}")),
         };
         if existing.as_deref() == Some(&unit.text) {
             return Ok(false);
@@ -196,9 +196,11 @@ impl InstallSteps {
             (format!("write {shown}"), format!("wrote {shown}"))
         };
         self.run_step(&would, &done, || {
-            fs::create_dir_all(path.parent().unwrap_or(dir)).with_context(|| shown.clone())?;
+            let parent = path.parent().unwrap_or(dir);
+            fs::create_dir_all(parent)
+                .with_context(|| format!("cannot create {}", parent.display()))?;
             if is_edited {
-                fs::rename(&path, &old).with_context(|| shown.clone())?;
+                fs::rename(&path, &old).with_context(|| format!("cannot rename {shown}"))?;
             }
             replace_file(&path, &unit.text)
         })?;

@@ -48,7 +48,7 @@ pub(crate) fn run(args: &ServiceUninstallArgs) -> anyhow::Result<CommandExit> {
             writeln!(out, "would remove {}", escape_unprintable(&shown))?;
             continue;
         }
-        fs::remove_file(&path).with_context(|| shown.clone())?;
+        fs::remove_file(&path).with_context(|| format!("cannot remove {shown}"))?;
         removed = true;
         writeln!(out, "removed {}", escape_unprintable(&shown))?;
     }
