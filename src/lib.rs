@@ -4,6 +4,9 @@
 //! These are the modules, lowest first. Each imports only from modules above it, by the table in
 //! ARCHITECTURE.md, which `tests/architecture.rs` checks.
 //!
+//! The public interface is [`core`], [`wire`] and [`client`]; the other modules are visible only for
+//! benchmarks and tests and may change at any time.
+//!
 //! - [`core`]: artifacts, manifests, snapshots, baselines, drift and events; pure
 //! - [`wire`]: models of what the API returns and `--json` prints
 //! - [`config`]: `config.yaml` and the user's directories
@@ -18,16 +21,26 @@
 //! - [`daemon`]: starts, reloads and stops the daemon
 //! - [`cli`]: the command line
 
+#[doc(hidden)]
 pub mod api;
+#[doc(hidden)]
 pub mod cli;
 pub mod client;
+#[doc(hidden)]
 pub mod config;
 pub mod core;
+#[doc(hidden)]
 pub mod daemon;
+#[doc(hidden)]
 pub mod delivery;
+#[doc(hidden)]
 pub mod engine;
+#[doc(hidden)]
 pub mod project;
+#[doc(hidden)]
 pub mod scan;
+#[doc(hidden)]
 pub mod store;
+#[doc(hidden)]
 pub mod watch;
 pub mod wire;

@@ -1,10 +1,10 @@
-//! Errors of requests to the daemon; their texts say what to do.
+//! Errors of requests to the daemon; their texts include what to do.
 
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::wire::hint::cli_hint_for;
+use crate::wire::hint::cli_hint;
 use crate::wire::problem::Problem;
 
 /// Maximum number of bytes of a response or of one stream message; beyond it the request fails
@@ -81,7 +81,7 @@ pub enum ClientError {
 
 /// Returns the detail of a problem and its hint, phrased for users of the command line.
 fn display_problem(problem: &Problem) -> String {
-    match cli_hint_for(problem) {
+    match cli_hint(&problem.hint_code, &problem.hint) {
         Some(hint) => format!("{}; {hint}", problem.detail),
         None => problem.detail.clone(),
     }

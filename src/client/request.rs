@@ -216,7 +216,7 @@ impl Client {
     }
 }
 
-/// Returns the error that a response with another status than 2xx stands for.
+/// Returns the error that a response with another status than 2xx reports.
 pub(super) fn error_from_response(request: &str, status: StatusCode, body: &[u8]) -> ClientError {
     match serde_json::from_slice::<Problem>(body) {
         Ok(problem) => ClientError::Problem(Box::new(problem)),

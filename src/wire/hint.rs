@@ -6,8 +6,6 @@
 
 use std::borrow::Cow;
 
-use crate::wire::problem::Problem;
-
 /// What to do about a problem; the stable name of its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HintCode {
@@ -387,9 +385,9 @@ impl HintCode {
 
 /// Returns what the command line prints as the hint of `problem`, if anything.
 #[must_use]
-pub fn cli_hint_for(problem: &Problem) -> Option<&str> {
-    let sent = Some(&*problem.hint).filter(|hint| !hint.is_empty());
-    let known = HintCode::ALL.into_iter().find(|code| code.as_str() == problem.hint_code);
+pub fn cli_hint<'a>(hint_code: &str, hint: &'a str) -> Option<&'a str> {
+    let sent = Some(hint).filter(|hint| !hint.is_empty());
+    let known = HintCode::ALL.into_iter().find(|code| code.as_str() == hint_code);
     match known.map(|code| code.texts().cli) {
         Some(CliHint::Text(text)) => Some(text),
         Some(CliHint::Nothing) => None,
@@ -403,7 +401,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::wire::problem::ProblemCode;
 
     #[test]
     fn hint_codes_are_unique_and_every_hint_has_a_text() {
@@ -424,17 +421,15 @@ mod tests {
 
     #[test]
     fn command_line_translates_known_codes_and_prints_other_hints_as_sent() {
-        let problem = |hint: ProblemHint| Problem::new(ProblemCode::BadRequest, "detail", hint);
-        let known = problem(HintCode::NoSuchFeature.into());
-        let text = "`dossierd status` lists the features of all projects";
-        assert_eq!(cli_hint_for(&known), Some(text));
-        let with_data = problem(HintCode::DidYouMean.with_text("did you mean x?"));
-        assert_eq!(cli_hint_for(&with_data), Some("did you mean x?"));
-        assert_eq!(cli_hint_for(&problem(HintCode::InvalidBody.into())), None);
-        let newer = Problem { hint_code: "from_the_future".into(), ..with_data };
-        assert_eq!(cli_hint_for(&newer), Some("did you mean x?"));
-        let older = Problem { hint_code: "".into(), hint: String::new(), ..newer };
-        assert_eq!(cli_hint_for(&older), None);
+        for (code, sent, expected) in [
+            ("no_such_feature", "x", Some("`dossierd status` lists the features of all projects")),
+            ("did_you_mean", "did you mean x?", Some("did you mean x?")),
+            ("invalid_body", "x", None),
+            ("from_the_future", "do this", Some("do this")),
+            ("", "", None),
+        ] {
+            assert_eq!(cli_hint(code, sent), expected, "{code}");
+        }
     }
 
     #[test]

@@ -64,9 +64,9 @@ fn healthy_installation_has_no_errors_and_nothing_is_written() {
     let daemon = project.start_daemon();
     let found = doctor(&project);
     for (check, message) in [
-        ("configuration", "all is default"),
-        ("state folder", "yours alone"),
-        ("socket", "yours alone"),
+        ("configuration", "the defaults apply"),
+        ("state folder", "accessible only to you"),
+        ("socket", "accessible only to you"),
         ("store", "valid: "),
         ("clock", "plausible"),
         ("daemon", ", version "),

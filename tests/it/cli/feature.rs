@@ -158,7 +158,10 @@ fn hints_of_the_api_are_translated_into_commands() {
     let own = project.root.to_str().unwrap();
     assert_hint(&["drift", FEATURE], "; name one of them with `--project ROOT`");
     assert_hint(&["drift", "009-none"], "; `dossierd status` lists the features of all projects");
-    assert_hint(&["rescan", "--project", "/none"], "; `dossierd status` lists those that are");
+    assert_hint(
+        &["rescan", "--project", "/none"],
+        "; `dossierd status` lists the watched projects",
+    );
     let show = ["show", FEATURE, "zzzzzzzz", "--project", own];
     assert_hint(&show, "; `dossierd artifacts FEATURE` lists them");
     daemon.stop();

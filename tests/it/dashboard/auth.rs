@@ -403,7 +403,10 @@ fn dashboard_command_opens_a_browser_or_prints_the_url() {
     let mut without_browser = project.command(&["dashboard"]);
     without_browser.env("PATH", &bin);
     let run = crate::support::run(without_browser, COMMAND_TIMEOUT).assert_success();
-    assert!(run.stdout.contains("/open/") && run.stderr.contains("no browser"), "{run:?}");
+    assert!(
+        run.stdout.contains("/open/") && run.stderr.contains("cannot start a browser"),
+        "{run:?}"
+    );
     let browser = bin.join("browser");
     let opened_url = project.home().join("opened-url");
     let script = format!("#!/bin/sh\necho \"$1\" > '{}'\n", opened_url.display());

@@ -130,7 +130,11 @@ fn events_pruned_before_the_start_are_counted_and_logged() {
         (sink["lag"] == 0).then_some(sink)
     });
     assert_eq!(found["dropped_by_retention"], 30, "{found:#}");
-    assert!(daemon.log().contains("dropped by the journal's retention"), "{}", daemon.log());
+    assert!(
+        daemon.log().contains("retention deleted events that were not delivered"),
+        "{}",
+        daemon.log()
+    );
     let first = receiver.received().events.iter().map(|event| event["seq"].as_u64()).min();
     assert_eq!(first, Some(Some(41)));
     daemon.stop();
@@ -164,9 +168,13 @@ fn events_pruned_while_the_receiver_is_down_are_counted_and_logged() {
     wait_for("the older events to be deleted", || {
         (sink(&daemon)["dropped_by_retention"] == dropped).then_some(())
     });
-    assert!(daemon.log().contains("dropped by the journal's retention"), "{}", daemon.log());
+    assert!(
+        daemon.log().contains("retention deleted events that were not delivered"),
+        "{}",
+        daemon.log()
+    );
     let list = project.run_client(&["delivery", "list"]).assert_success().stdout;
-    assert!(list.contains(&format!("dropped by the journal's retention: {dropped}")), "{list}");
+    assert!(list.contains(&format!("dropped by retention: {dropped}")), "{list}");
     receiver.set_behaviour(Behaviour::Accept);
     let journal = wait_for_delivery(&daemon, &receiver);
     assert_eq!(journal[0]["seq"], dropped + 1);

@@ -198,7 +198,7 @@ fn retry_after_is_capped_at_a_day_and_delivery_retry_skips_it() {
         });
         assert!(wait_ms <= day, "{retry_after}: {wait_ms} ms");
         let status = project.run_client(&["status"]).assert_success().stdout;
-        assert!(status.contains("tried again: HTTP 429"), "{status}");
+        assert!(status.contains("retrying: HTTP 429"), "{status}");
         receiver.set_behaviour(Behaviour::Accept);
         project.run_client(&["delivery", "retry", "--all"]).assert_success();
         wait_for_delivery(&daemon, &receiver);

@@ -78,10 +78,10 @@ fn full_disk_is_reported_and_recovered_from() {
     };
     let before = failures();
     wait_for("three more attempts", || (failures() >= before + 3).then_some(()));
-    assert!(!daemon.log().contains("can be written again"), "{}", daemon.log());
+    assert!(!daemon.log().contains("store writes succeed again"), "{}", daemon.log());
     fs::remove_file(&ballast).unwrap();
     wait_for_store(&daemon, "ok");
-    wait_for("the log line", || daemon.log().contains("can be written again").then_some(()));
+    wait_for("the log line", || daemon.log().contains("store writes succeed again").then_some(()));
     assert_change_is_shown(&project, &daemon, "recovered\n");
     assert_invariants(&project, &daemon, &mut journal);
     daemon.stop();
@@ -212,7 +212,7 @@ fn failing_writes_are_reported_and_recovered_from() {
         wait_for(&format!("{inject}: a failed write"), || {
             attempt += 1;
             assert_change_is_shown(&project, &failing.daemon, &format!("{attempt}\n"));
-            failing.daemon.log().contains("not durable").then_some(())
+            failing.daemon.log().contains("store write failed").then_some(())
         });
         wait_for_store(&failing.daemon, "ok");
         assert_invariants(&project, &failing.daemon, &mut journal);
@@ -332,7 +332,7 @@ fn lack_of_descriptors_marks_no_file_unreadable() {
     }
     write_file(&project.feature_dir().join("spec.md"), b"changed\n");
     fs::remove_file(project.feature_dir().join("plan.md")).unwrap();
-    wait_for("the log line", || daemon.log().contains("no descriptor").then_some(()));
+    wait_for("the log line", || daemon.log().contains("out of file descriptors").then_some(()));
     set_limit(4096);
     let new = assert_invariants(&project, &daemon, &mut journal);
     assert!(!new.iter().any(|event| event["payload"]["reason_code"] == "unreadable"), "{new:#?}");

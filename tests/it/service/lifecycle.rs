@@ -118,7 +118,7 @@ fn second_daemon_or_service_reports_the_running_one() {
     let own = project.start_daemon();
     let (code, output) = manager.shell(INSTALL);
     assert_eq!(code, 1, "{output}");
-    assert!(output.contains("runs already that is not the service"), "{output}");
+    assert!(output.contains("a daemon that is not the service is running"), "{output}");
     assert!(!project.home().join(".config/systemd/user/dossierd.service").exists());
     own.stop();
 }
@@ -271,7 +271,7 @@ fn service_works_with_user_namespace_hardening() {
 fn install_without_systemd_reports_the_reason() {
     let project = Project::complete();
     let run = project.run(&["service", "install"]);
-    let reasons = ["no systemd user manager answers", "there is no `systemctl` here"];
+    let reasons = ["the systemd user manager does not respond", "`systemctl` is not installed"];
     assert_eq!(run.code, 1, "{run:?}");
     assert!(reasons.iter().any(|reason| run.stderr.contains(reason)), "{run:?}");
     assert!(!project.home().join(".config/systemd").exists());
