@@ -32,10 +32,10 @@ pub(crate) async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let metrics = Arc::clone(&api.http_metrics);
-    let routes: Vec<Route> = shared_routes().into_iter().chain(page_routes()).collect();
-    let paths = routes.iter().map(|route| route.path).collect();
-    let router = build_router(api, routes).layer(from_fn_with_state(guard, require_access));
-    let server = Server::new(MAX_CONNECTIONS, metrics, paths, router);
+    let all_routes: Vec<Route> = shared_routes().into_iter().chain(page_routes()).collect();
+    let route_paths = all_routes.iter().map(|route| route.path).collect();
+    let router = build_router(api, all_routes).layer(from_fn_with_state(guard, require_access));
+    let server = Server::new(MAX_CONNECTIONS, metrics, route_paths, router);
     let Ok(address) = listener.local_addr() else { return };
     let connection_stop = closed.clone();
     loop {
