@@ -183,7 +183,7 @@ fn configuration_is_reloaded_and_an_invalid_one_is_reported() {
         (daemon.status()["config"]["state"] == "ok").then_some(())
     });
     assert_eq!(projects(&daemon), 1);
-    manager.wait_for_property("StatusText", |text| !text.contains("broken"));
+    manager.wait_for_property("StatusText", |text| !text.contains("invalid"));
     assert_eq!(manager.property("NRestarts"), "0");
 }
 
