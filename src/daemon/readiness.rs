@@ -33,7 +33,7 @@ pub(crate) async fn wait_until_ready(
     views: &Views,
     socket: &Path,
 ) {
-    let mut world_changes = views.news();
+    let mut world_changes = views.subscribe();
     let mut logged = false;
     loop {
         match timeout(PROBE_TIMEOUT, request_health(socket)).await {

@@ -19,7 +19,7 @@ pub(crate) async fn update_status_line(
     views: Arc<Views>,
     mut config: watch::Receiver<ConfigState>,
 ) {
-    let mut world_changes = views.news();
+    let mut world_changes = views.subscribe();
     let mut shown = String::new();
     loop {
         let text = format_status(&views.world(), &config.borrow_and_update());
@@ -56,7 +56,7 @@ pub(crate) fn format_status(world: &World, config: &ConfigState) -> String {
         text.push_str(&format!("; not durable: {why}"));
     }
     for project in &world.projects {
-        let state = match project.watch.0 {
+        let state = match project.watch.state {
             WatchState::Live => continue,
             WatchState::Rescanning => "is being rescanned",
             WatchState::Polling => "is polled",

@@ -93,7 +93,7 @@ impl<'a> DeliverySession<'a> {
             commit: CursorCommit::new(progress.cursor, now),
             reader: context.journal.reader(),
             durable,
-            seq_updates: context.views.news(),
+            seq_updates: context.views.subscribe(),
             client: None,
             secrets: None,
             in_flight: JoinSet::new(),

@@ -116,7 +116,7 @@ pub enum Command {
 impl Command {
     /// Returns the timeout for a reply; after it the engine is considered hung.
     #[must_use]
-    pub fn patience(&self) -> Duration {
+    pub fn timeout(&self) -> Duration {
         match self {
             Self::Sync { .. } => SYNC_TIMEOUT,
             // Handled within one iteration.

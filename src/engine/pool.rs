@@ -2,8 +2,8 @@
 //!
 //! One thread per core reads files up to [`MAX_FAST_FILE_BYTES`]; one thread reads larger files, so
 //! that a file of gigabytes delays no other; one thread with the lowest priority reads for the
-//! scrub. The queues have no limit of their own: the engine has at most one check per path in flight,
-//! plus one portion of the scrub.
+//! scrub. The queues have no limit of their own: the engine has no more than one check per path
+//! and one portion of the scrub in flight.
 //!
 //! Directory listings and metadata are not read here but on the engine thread.
 

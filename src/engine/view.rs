@@ -46,7 +46,7 @@ pub struct World {
     /// Why this state is not durable; `None` if it is.
     pub degraded: Option<String>,
     /// Message about a corrupt store that was quarantined.
-    pub set_aside: Option<String>,
+    pub quarantined: Option<String>,
     /// The projects.
     pub projects: Vec<Arc<ProjectView>>,
 }
@@ -66,6 +66,21 @@ pub enum WatchState {
     Unreadable,
     /// The root is missing.
     RootUnavailable,
+}
+
+/// Whether file events of a project are complete, and why not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectWatchStatus {
+    /// The state.
+    pub state: WatchState,
+    /// The reason of the state, or another problem of a live project.
+    pub detail: Option<String>,
+}
+
+impl ProjectWatchStatus {
+    pub(super) fn new(state: WatchState, detail: Option<String>) -> Self {
+        Self { state, detail }
+    }
 }
 
 /// The state of a project at one time.
@@ -93,12 +108,12 @@ pub struct ProjectView {
     pub watched: u64,
     /// Number of directories that should be watched.
     pub total: u64,
-    /// Whether events are complete, and the reason if they are not.
-    pub watch: (WatchState, Option<String>),
+    /// Whether events are complete.
+    pub watch: ProjectWatchStatus,
     /// Number of rescans after lost events.
     pub resyncs: u64,
     /// Number of changes that only the scrub found.
-    pub caught: u64,
+    pub scrub_detected: u64,
     /// True if the initial scan of every feature is complete.
     pub ready: bool,
     /// The features, ordered by slug.
@@ -117,7 +132,7 @@ pub struct FeatureView {
     /// True if the initial scan is complete.
     pub indexed: bool,
     /// The mission, step and manifest by which the feature is evaluated.
-    pub terms: Arc<FeatureContext>,
+    pub context: Arc<FeatureContext>,
     /// The files, ordered by path.
     pub entries: SortedChunks<InventoryEntry>,
     /// Specs without a matching file.
@@ -125,11 +140,11 @@ pub struct FeatureView {
     /// Files that were deleted after a scan.
     pub tombstones: Vec<Arc<ArtifactRef>>,
     /// Hashes, counts, completeness and drift; `None` if they are computed only on request.
-    pub verdict: Option<Evaluation>,
+    pub evaluation: Option<Evaluation>,
     /// Identity of the snapshot.
     pub snapshot_id: Uuid,
     /// Metadata and baseline.
-    pub bearings: Arc<FeatureMetadata>,
+    pub metadata: Arc<FeatureMetadata>,
     /// Whether the state is current.
     pub watch: FeatureWatchState,
     /// When the snapshot was computed.
@@ -137,19 +152,19 @@ pub struct FeatureView {
     /// When the feature was last checked on disk.
     pub last_scanned_at: Option<Timestamp>,
     /// Cache of [`FeatureView::feature`].
-    pub whole: OnceLock<Arc<Feature>>,
+    pub cached_feature: OnceLock<Arc<Feature>>,
 }
 
 impl FeatureView {
     /// Returns the slug.
     #[must_use]
     pub fn slug(&self) -> &FeatureSlug {
-        &self.terms.feature_slug
+        &self.context.feature_slug
     }
 
     /// Returns the feature as a one-time scan would return it; computed at the first call.
     pub fn feature(&self) -> &Arc<Feature> {
-        self.whole.get_or_init(|| Arc::new(self.make_feature()))
+        self.cached_feature.get_or_init(|| Arc::new(self.make_feature()))
     }
 
     /// Computes what [`FeatureView::feature`] returns, without caching it.
@@ -157,14 +172,14 @@ impl FeatureView {
         let at = self.computed_at;
         let files = self.entries.iter().map(|entry| Arc::clone(&entry.artifact));
         let dossier = MissionDossier {
-            context: Arc::clone(&self.terms),
+            context: Arc::clone(&self.context),
             artifacts: sorted_artifacts(files.chain(self.absent.iter().cloned())),
         };
-        let (snapshot, drift) = match &self.verdict {
-            Some(verdict) => (self.snapshot(verdict, &dossier), verdict.drift.clone()),
+        let (snapshot, drift) = match &self.evaluation {
+            Some(evaluation) => (self.snapshot(evaluation, &dossier), evaluation.drift.clone()),
             None => {
                 let snapshot = MissionDossierSnapshot::compute(&dossier, self.snapshot_id, at);
-                let drift = judge_drift(&self.terms, &self.bearings, || snapshot.clone());
+                let drift = evaluate_drift(&self.context, &self.metadata, || snapshot.clone());
                 (snapshot, drift)
             }
         };
@@ -173,7 +188,7 @@ impl FeatureView {
             project: Arc::clone(&self.project),
             dossier,
             snapshot,
-            metadata: Arc::clone(&self.bearings),
+            metadata: Arc::clone(&self.metadata),
             drift,
             watch: self.watch,
             racy_count: self.entries.iter().filter(|entry| entry.racy).count() as u64,
@@ -181,16 +196,20 @@ impl FeatureView {
         }
     }
 
-    fn snapshot(&self, verdict: &Evaluation, dossier: &MissionDossier) -> MissionDossierSnapshot {
+    fn snapshot(
+        &self,
+        evaluation: &Evaluation,
+        dossier: &MissionDossier,
+    ) -> MissionDossierSnapshot {
         MissionDossierSnapshot {
             feature_slug: self.slug().clone(),
             snapshot_id: self.snapshot_id,
-            counts: verdict.counts,
-            completeness_status: verdict.completeness,
-            parity_hash_sha256: verdict.parity_hash_sha256,
+            counts: evaluation.counts,
+            completeness_status: evaluation.completeness,
+            parity_hash_sha256: evaluation.parity_hash_sha256,
             artifact_summaries: Arc::clone(&dossier.artifacts),
             computed_at: self.computed_at,
-            tree_hash_sha256: verdict.tree_hash_sha256,
+            tree_hash_sha256: evaluation.tree_hash_sha256,
         }
     }
 }
@@ -198,13 +217,13 @@ impl FeatureView {
 /// Returns the drift of a feature from its baseline; calls `snapshot` only if there is a valid
 /// baseline.
 #[must_use]
-pub fn judge_drift(
-    terms: &FeatureContext,
-    bearings: &FeatureMetadata,
+pub fn evaluate_drift(
+    context: &FeatureContext,
+    metadata: &FeatureMetadata,
     snapshot: impl FnOnce() -> MissionDossierSnapshot,
 ) -> Drift {
-    let FeatureMetadata { baseline, baseline_key: key, .. } = bearings;
-    match &terms.unknown_reason {
+    let FeatureMetadata { baseline, baseline_key: key, .. } = metadata;
+    match &context.unknown_reason {
         Some(UnknownReason::Unreadable(reason) | UnknownReason::LimitExceeded(reason)) => {
             Drift::indeterminate(reason)
         }
@@ -247,7 +266,7 @@ impl Views {
     /// Returns a channel that receives the sequence number of the last event, at every new event
     /// and at every new state.
     #[must_use]
-    pub fn news(&self) -> watch::Receiver<u64> {
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.seq.subscribe()
     }
 
@@ -271,7 +290,7 @@ impl Views {
     }
 
     /// Notifies readers of the journal of new events; the state is published afterwards.
-    pub(super) fn announce(&self, seq: u64) {
+    pub(super) fn notify_seq(&self, seq: u64) {
         self.seq.send_if_modified(|known| std::mem::replace(known, seq) != seq);
     }
 }

@@ -125,7 +125,7 @@ fn render_artifact(
         }
         Err(error) => {
             let mut detail = ArtifactDetail::new(artifact, None);
-            let is_root_unavailable = resolved.project.watch.0 == WatchState::RootUnavailable;
+            let is_root_unavailable = resolved.project.watch.state == WatchState::RootUnavailable;
             detail.truncation_notice = Some(match error {
                 // The last known state is served; whether the file still exists is unknown.
                 ContentError::Read(_) if is_root_unavailable => {

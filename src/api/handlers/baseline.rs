@@ -64,7 +64,7 @@ pub(crate) async fn accept_baseline(
     let feature = resolved.clone();
     let (baseline, replaced) = run_blocking(move || write_baseline(&feature, &request)).await??;
     let written = BaselineFile::Valid(Box::new(baseline.clone()));
-    let is_written = |feature: &FeatureView| feature.bearings.baseline == written;
+    let is_written = |feature: &FeatureView| feature.metadata.baseline == written;
     let (resolved, synced) = wait_until_confirmed(&api, &resolved, &parameters, is_written).await?;
     let size = resolved.feature.entries.len();
     let render = move || {
@@ -85,7 +85,7 @@ pub(crate) async fn clear_baseline(
     let feature = resolved.clone();
     let cleared = run_blocking(move || feature.project.clear_baseline(&feature.feature)).await?;
     let cleared = cleared.map_err(|error| write_problem(&error))?;
-    let is_absent = |feature: &FeatureView| feature.bearings.baseline == BaselineFile::Absent;
+    let is_absent = |feature: &FeatureView| feature.metadata.baseline == BaselineFile::Absent;
     match wait_until_confirmed(&api, &resolved, &parameters, is_absent).await {
         Ok((resolved, synced)) => {
             let size = resolved.feature.entries.len();
@@ -119,7 +119,7 @@ fn write_baseline(
         .project
         .write_baseline(&resolved.feature, &baseline)
         .map_err(|error| write_problem(&error))?;
-    Ok((baseline, resolved.feature.bearings.baseline.clone()))
+    Ok((baseline, resolved.feature.metadata.baseline.clone()))
 }
 
 fn accept_problem(error: &AcceptError, resolved: &ResolvedFeature) -> Problem {

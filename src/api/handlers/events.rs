@@ -140,7 +140,7 @@ async fn stream_response(
         Problem::new(ProblemCode::Unavailable, detail, HintCode::TooManyStreams)
     })?;
     wait_started(api).await?;
-    let seq_updates = api.views.news();
+    let seq_updates = api.views.subscribe();
     let (world, synced) = current_state(api, parameters).await?;
     let filter = parse_filter(&world, parameters)?;
     let last_id = headers.get("last-event-id").and_then(|id| id.to_str().ok());

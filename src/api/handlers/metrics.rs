@@ -131,7 +131,7 @@ fn write_project_metrics(api: &ApiState, text: &mut MetricsText) {
             MetricType::Counter,
             "dossierd_scrub_detected_changes_total",
             "Changed files that raised no event and were found by the scrub.",
-            |project| project.caught,
+            |project| project.scrub_detected,
         ),
         (MetricType::Gauge, "dossierd_features", "Features of the project.", |project| {
             project.features.len() as u64
@@ -153,7 +153,7 @@ fn write_project_metrics(api: &ApiState, text: &mut MetricsText) {
             MetricType::Gauge,
             "dossierd_project_degraded",
             "1 while changes are not detected by events alone, else 0.",
-            |project| u64::from(project.watch.0 != WatchState::Live),
+            |project| u64::from(project.watch.state != WatchState::Live),
         ),
     ];
     for (metric_type, name, help, value) in families {

@@ -109,10 +109,10 @@ fn build_status<'a>(
         project_uuid: Cow::Borrowed(&project.project_uuid),
         node_id: Cow::Borrowed(&project.node_id),
         watch: WatchStatus {
-            state: watch_state(project.watch.0),
+            state: watch_state(project.watch.state),
             watched: project.watched,
             total: project.total,
-            detail: project.watch.1.as_deref().map(Cow::Borrowed),
+            detail: project.watch.detail.as_deref().map(Cow::Borrowed),
         },
         manifest_errors: Cow::Borrowed(&project.errors),
         manifest_warnings: Cow::Borrowed(&project.warnings),
@@ -130,7 +130,7 @@ fn build_status<'a>(
         store: StoreStatus {
             path: api.store_path.to_str().unwrap_or_default().into(),
             state: if world.degraded.is_some() { StoreState::Degraded } else { StoreState::Ok },
-            detail: world.degraded.as_deref().or(world.set_aside.as_deref()).map(Cow::Borrowed),
+            detail: world.degraded.as_deref().or(world.quarantined.as_deref()).map(Cow::Borrowed),
         },
         config: Some(config_status(api)),
         delivery: sink_statuses(reports, world.seq),

@@ -38,7 +38,7 @@ pub(crate) async fn call_engine<T>(
 ) -> Result<T, Problem> {
     let (sender, receiver) = oneshot::channel();
     let command = command(sender);
-    let limit = command.patience();
+    let limit = command.timeout();
     let abandoned = AbandonedCommand::from_command(&command);
     api.inbox
         .command(command)
@@ -118,7 +118,7 @@ mod tests {
             Command::AddProject { root: "/p".into(), keep: true, reply: oneshot::channel().0 };
         let sync = Command::Sync { feature: None, reply: oneshot::channel().0 };
         let problems = [add, sync].map(|command| {
-            AbandonedCommand::from_command(&command).timeout_problem(command.patience())
+            AbandonedCommand::from_command(&command).timeout_problem(command.timeout())
         });
         let problems = problems.map(|problem| {
             (problem.status, problem.detail, problem.hint_code.into_owned(), problem.hint)

@@ -14,7 +14,7 @@ pub(crate) async fn wait_until<T>(
     limit: Duration,
     mut find: impl FnMut(&Arc<World>) -> Option<T>,
 ) -> Option<T> {
-    let mut updates = views.news();
+    let mut updates = views.subscribe();
     let found = async {
         loop {
             // Marked as seen before the state is read: one published meanwhile wakes us again.

@@ -21,7 +21,7 @@ use crate::core::digest::Digest;
 use crate::core::feature::{Feature, FeatureMetadata, FeatureWatchState};
 use crate::core::path::escape_unprintable;
 use crate::core::time::Timestamp;
-use crate::engine::view::judge_drift;
+use crate::engine::view::evaluate_drift;
 use crate::wire::baseline::{
     AcceptRequest, AcceptResponse, AcceptedBaseline, BaselineDetail, ClearResponse,
 };
@@ -176,7 +176,7 @@ fn accept_one(
 /// Returns the feature with another baseline and the drift from it.
 fn with_baseline(feature: &Feature, baseline: BaselineFile) -> Feature {
     let metadata = FeatureMetadata { baseline, ..(*feature.metadata).clone() };
-    let drift = judge_drift(&feature.dossier.context, &metadata, || (*feature.snapshot).clone());
+    let drift = evaluate_drift(&feature.dossier.context, &metadata, || (*feature.snapshot).clone());
     Feature { metadata: Arc::new(metadata), drift, ..feature.clone() }
 }
 

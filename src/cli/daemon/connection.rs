@@ -223,6 +223,6 @@ mod tests {
         let reply = tokio::sync::oneshot::channel().0;
         let slowest = Command::AddProject { root: "/p".into(), keep: true, reply };
         // After the engine's reply the daemon waits until the project is visible.
-        assert!(slowest.patience() + Duration::from_secs(10) < RESPONSE_TIMEOUT);
+        assert!(slowest.timeout() + Duration::from_secs(10) < RESPONSE_TIMEOUT);
     }
 }

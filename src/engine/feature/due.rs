@@ -22,7 +22,7 @@ use crate::core::transition::{
     Evaluation, EvaluationEvents, LastPublished, RemovalReason, absent_spec_events, artifact_event,
     evaluation_events,
 };
-use crate::engine::view::judge_drift;
+use crate::engine::view::evaluate_drift;
 use crate::project::FeatureDir;
 
 /// Maximum time for which changes are collected into one commit while further checks are in flight.
@@ -251,7 +251,7 @@ impl LiveFeature {
     fn evaluate(&mut self) -> Evaluation {
         let parity = self.inventory.parity_hash();
         let tree = self.inventory.tree_hash();
-        let drift = judge_drift(self.inventory.context(), &self.metadata, || {
+        let drift = evaluate_drift(self.inventory.context(), &self.metadata, || {
             let dossier = self.inventory.to_dossier(Timestamp::default());
             MissionDossierSnapshot::compute(&dossier, Uuid::nil(), Timestamp::default())
         });

@@ -50,7 +50,7 @@ impl LiveFeature {
         if let Some(view) = published.filter(|view| !is_stale(view)) {
             return Arc::clone(view);
         }
-        let verdict = self.evaluation.clone().filter(|_| self.batch.is_empty());
+        let evaluation = self.evaluation.clone().filter(|_| self.batch.is_empty());
         let watch = match FeatureWatchState::from_unknown_reason(
             self.inventory.context().unknown_reason.as_ref(),
         ) {
@@ -66,17 +66,17 @@ impl LiveFeature {
             project: Arc::clone(project),
             dir: self.dir.clone(),
             indexed: self.indexed,
-            terms: Arc::clone(self.inventory.context()),
+            context: Arc::clone(self.inventory.context()),
             entries: self.inventory.entries().clone(),
             absent: self.inventory.absent_specs(at).map(Arc::new).collect(),
             tombstones: self.tombstones.iter().cloned().collect(),
-            verdict,
+            evaluation,
             snapshot_id: id.unwrap_or_else(Uuid::new_v4),
-            bearings: Arc::clone(&self.metadata),
+            metadata: Arc::clone(&self.metadata),
             watch,
             computed_at: computed_at.unwrap_or(at),
             last_scanned_at: self.scanned_at,
-            whole: OnceLock::new(),
+            cached_feature: OnceLock::new(),
         });
         self.view = Some(Arc::clone(&view));
         view

@@ -25,13 +25,13 @@ pub(super) struct Scrub {
     /// Number of files of the current portion in flight; the next portion waits for them.
     in_flight: usize,
     /// Number of files found changed without an event.
-    pub(super) caught: u64,
+    pub(super) detected: u64,
 }
 
 impl Scrub {
     pub(super) fn new(period: Option<Duration>, now: Duration) -> Self {
         let step = period.unwrap_or_default().min(MAX_SCRUB_STEP);
-        Self { period, next_at: now + step, position: None, in_flight: 0, caught: 0 }
+        Self { period, next_at: now + step, position: None, in_flight: 0, detected: 0 }
     }
 
     pub(super) fn next_due(&self) -> Option<Duration> {
@@ -152,7 +152,7 @@ impl LiveProject {
 
     /// Counts and logs a file that changed under the same signature.
     fn report_undetected_change(&mut self, slug: &FeatureSlug, path: &RelPath) {
-        self.scrub.caught += 1;
+        self.scrub.detected += 1;
         self.changed = true;
         let path = path.text();
         warn!(feature = %slug, %path, "scrub found a changed file that raised no inotify event");

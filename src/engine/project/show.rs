@@ -8,7 +8,7 @@ use super::hints::OUT_OF_RESOURCES;
 use crate::core::path::escape_bytes;
 use crate::core::time::Timestamp;
 use crate::engine::feature::LiveFeature;
-use crate::engine::view::{FeatureView, ProjectView, WatchState};
+use crate::engine::view::{FeatureView, ProjectView, ProjectWatchStatus, WatchState};
 use crate::project::Project;
 
 impl LiveProject {
@@ -62,7 +62,7 @@ impl LiveProject {
                 total: self.watching.total(),
                 watch: self.watch_state(),
                 resyncs: self.care.resyncs,
-                caught: self.scrub.caught,
+                scrub_detected: self.scrub.detected,
                 ready,
                 features,
                 name,
@@ -74,30 +74,33 @@ impl LiveProject {
     }
 
     /// Returns how well the project is watched, with the reason; the worst problem first.
-    fn watch_state(&self) -> (WatchState, Option<String>) {
+    fn watch_state(&self) -> ProjectWatchStatus {
         if let Some(away) = &self.root.away {
             let state =
                 if away.unreadable { WatchState::Unreadable } else { WatchState::RootUnavailable };
-            return (state, Some(away.reason.clone()));
+            return ProjectWatchStatus::new(state, Some(away.reason.clone()));
         }
         if let Some(reason) = self.care.rescan_reason() {
-            return (WatchState::Rescanning, Some(reason));
+            return ProjectWatchStatus::new(WatchState::Rescanning, Some(reason));
         }
         if let Some(reason) = self.poll_reason() {
-            return (WatchState::Polling, Some(reason));
+            return ProjectWatchStatus::new(WatchState::Polling, Some(reason));
         }
         if let Some(reason) = self.watching.refusal() {
             let (watched, total) = (self.watching.watched(), self.watching.total());
             let reason =
                 format!("watching {watched} of {total} directories, polling the others: {reason}");
-            return (WatchState::Degraded, Some(reason));
+            return ProjectWatchStatus::new(WatchState::Degraded, Some(reason));
         }
         if self.out_of_resources {
-            return (WatchState::Degraded, Some(OUT_OF_RESOURCES.to_owned()));
+            return ProjectWatchStatus::new(
+                WatchState::Degraded,
+                Some(OUT_OF_RESOURCES.to_owned()),
+            );
         }
         match &self.fault {
-            Some(fault) => (WatchState::Degraded, Some(fault.clone())),
-            None => (WatchState::Live, self.unwritten.message()),
+            Some(fault) => ProjectWatchStatus::new(WatchState::Degraded, Some(fault.clone())),
+            None => ProjectWatchStatus::new(WatchState::Live, self.unwritten.message()),
         }
     }
 }

@@ -69,7 +69,7 @@ impl Engine {
             return;
         }
         self.commit_each(now, |feature| feature.take_commit(now.elapsed, now.at));
-        self.views.announce(self.store.seq());
+        self.views.notify_seq(self.store.seq());
         for project in self.projects.values_mut() {
             // The commit made an evaluation pending, which a git hold defers.
             project.update_git_hold(now);

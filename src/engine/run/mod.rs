@@ -192,9 +192,9 @@ impl Engine {
             && published.projects.iter().zip(&projects).all(|(old, new)| Arc::ptr_eq(old, new));
         if !is_unchanged || published.instance.is_empty() {
             let instance = self.store.instance().to_owned();
-            let set_aside = self.commits.quarantined.clone();
+            let quarantined = self.commits.quarantined.clone();
             let durable_seq = self.store.durable_seq();
-            let world = World { instance, seq, durable_seq, degraded, set_aside, projects };
+            let world = World { instance, seq, durable_seq, degraded, quarantined, projects };
             self.views.publish(world);
         }
     }

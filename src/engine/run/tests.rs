@@ -204,7 +204,7 @@ fn many_overflows_cause_few_rescans_and_the_last_file_is_found() {
     fs::write(fixture.feature().join("last.md"), "x").unwrap();
     fixture.control.send_hint(Hint::Overflow);
     fixture.wait_for_files(&["last.md", "spec.md"]);
-    fixture.wait_until(|state| state.projects[0].watch.0 != WatchState::Rescanning);
+    fixture.wait_until(|state| state.projects[0].watch.state != WatchState::Rescanning);
     let (watchers, rescans) =
         (fixture.control.backend_count(), fixture.running.views.world().projects[0].resyncs);
     assert!((2..20).contains(&watchers), "{watchers} watchers");
@@ -218,8 +218,8 @@ fn file_system_without_events_is_polled_until_the_probe_event_arrives() {
         fs::create_dir_all(root.join(".kittify/dossiers")).unwrap();
     });
     fixture.wait_for_files(&["spec.md"]);
-    fixture.wait_until(|state| state.projects[0].watch.0 == WatchState::Polling);
-    let reason = fixture.running.views.world().projects[0].watch.1.clone();
+    fixture.wait_until(|state| state.projects[0].watch.state == WatchState::Polling);
+    let reason = fixture.running.views.world().projects[0].watch.detail.clone();
     assert_eq!(reason.as_deref(), Some("the file system delivers no events"));
     fs::write(fixture.feature().join("new.md"), "x").unwrap();
     fs::remove_file(fixture.feature().join("spec.md")).unwrap();
@@ -228,7 +228,7 @@ fn file_system_without_events_is_polled_until_the_probe_event_arrives() {
     let probe = fixture.root.join(".kittify/dossiers/.dossierd-probe");
     assert!(!probe.exists(), "the probe file is removed");
     fixture.control.send_hint(Hint::At(probe, HintKind::Modified));
-    fixture.wait_until(|state| state.projects[0].watch.0 == WatchState::Live);
+    fixture.wait_until(|state| state.projects[0].watch.state == WatchState::Live);
     fixture.stop();
 }
 
@@ -237,13 +237,13 @@ fn refused_dirs_are_polled_until_they_can_be_watched() {
     let control = FakeControl::default();
     control.set_limit(Some(3));
     let fixture = Fixture::start_custom(control, Config::default(), |_| {});
-    fixture.wait_until(|state| state.projects[0].watch.0 == WatchState::Degraded);
+    fixture.wait_until(|state| state.projects[0].watch.state == WatchState::Degraded);
     let state = fixture.running.views.world();
     assert!(state.projects[0].watched < state.projects[0].total);
     fs::write(fixture.feature().join("tasks/WP01.md"), "x").unwrap();
     fixture.wait_for_files(&["spec.md", "tasks/WP01.md"]);
     fixture.control.set_limit(None);
-    fixture.wait_until(|state| state.projects[0].watch.0 == WatchState::Live);
+    fixture.wait_until(|state| state.projects[0].watch.state == WatchState::Live);
     fixture.stop();
 }
 
