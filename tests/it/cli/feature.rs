@@ -163,7 +163,7 @@ fn hints_of_the_api_are_translated_into_commands() {
         "; `dossierd status` lists the watched projects",
     );
     let show = ["show", FEATURE, "zzzzzzzz", "--project", own];
-    assert_hint(&show, "; `dossierd artifacts FEATURE` lists them");
+    assert_hint(&show, "; `dossierd artifacts FEATURE` lists the artifacts");
     daemon.stop();
 }
 
