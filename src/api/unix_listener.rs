@@ -36,7 +36,7 @@ pub async fn serve(listener: Listener, api: Arc<ApiState>, mut stop: watch::Rece
                 warn!("refused a connection of another user");
             }
             Ok((stream, permit)) => {
-                server.serve_connection(stream, permit, connection_stop.clone())
+                server.serve_connection(stream, permit, connection_stop.clone());
             }
             Err(error) => backoff_after_accept_error(&error).await,
         }
