@@ -63,7 +63,7 @@ pub enum ClientError {
         /// The timeout.
         after: Duration,
     },
-    /// The response exceeds [`MAX_RESPONSE_BYTES`].
+    /// The response, or one message of a stream, exceeds 1 GiB.
     #[error("the daemon's response is larger than {MAX_RESPONSE_BYTES} bytes")]
     TooLarge,
     /// The daemon responded with a problem document (RFC 9457).

@@ -130,7 +130,7 @@ impl Command {
     }
 }
 
-/// [`MAX_PENDING_COMMANDS`] commands are pending.
+/// As many commands are pending as the queue may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the engine's command queue is full; retry in 1 s")]
 pub struct Full;

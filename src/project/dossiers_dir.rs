@@ -9,7 +9,7 @@ use crate::project::root_dir::RootDir;
 /// Directory of the files that dossierd writes in a project.
 pub(super) const DOSSIERS_DIR: &str = ".kittify/dossiers";
 
-/// A file below [`DOSSIERS_DIR`] cannot be written or removed.
+/// A file below `.kittify/dossiers` cannot be written or removed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {path}", path = path.display())]
 pub struct WriteError {
