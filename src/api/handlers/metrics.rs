@@ -241,9 +241,9 @@ fn write_http_metrics(api: &ApiState, text: &mut MetricsText) {
     let subscribers = MAX_SUBSCRIBERS.saturating_sub(free) as u64;
     text.write_metric(Gauge, "dossierd_subscribers", "Open event streams.", subscribers);
     text.write_family(Counter, "dossierd_requests_total", "Requests, by route, method and status.");
-    for ((method, route, code), count) in http.request_counts() {
-        let code = code.to_string();
-        let labels = [("route", route), ("method", method), ("code", &*code)];
+    for (request, count) in http.request_counts() {
+        let code = request.status.to_string();
+        let labels = [("route", request.route), ("method", request.method), ("code", &*code)];
         text.write_sample("dossierd_requests_total", &labels, count);
     }
 }

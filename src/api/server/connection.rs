@@ -17,7 +17,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::Notify;
 
-use crate::api::server::http_metrics::HttpMetrics;
+use crate::api::server::http_metrics::{HttpMetrics, RequestLabels};
 use crate::api::server::write_timeout::WriteDeadline;
 use crate::core::sync::lock;
 
@@ -121,7 +121,8 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
                 deadline.on_response(response.body().size_hint().lower(), Instant::now());
                 slot.mark_idle();
             }
-            metrics.record_request((method, route, response.status().as_u16()));
+            let status = response.status().as_u16();
+            metrics.record_request(RequestLabels { method, route, status });
             Ok(response)
         })
     }

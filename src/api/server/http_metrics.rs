@@ -6,8 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use crate::core::sync::lock;
 
-/// Method, route and status of a request.
-pub(crate) type RequestLabels = (&'static str, &'static str, u16);
+/// What the requests are counted by; the order is that of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RequestLabels {
+    pub(crate) method: &'static str,
+    pub(crate) route: &'static str,
+    pub(crate) status: u16,
+}
 
 /// Counters since the daemon started. Routes, methods and statuses are few, so the map stays small.
 #[derive(Debug, Default)]
