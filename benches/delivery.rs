@@ -23,8 +23,8 @@ use dossierd::core::digest::Digest;
 use dossierd::core::event::{ArtifactIndexed, Change, Payload};
 use dossierd::core::path::{FeatureSlug, RelPath};
 use dossierd::delivery::Delivery;
-use dossierd::engine::inbox::Command;
-use dossierd::engine::run::{Plan, Running, start};
+use dossierd::engine::command::Command;
+use dossierd::engine::runtime::{EngineConfig, EngineHandle, start};
 use dossierd::store::{EventOrigin, FeatureChange, Store};
 
 /// Number of events.
@@ -110,17 +110,17 @@ fn bench_webhook(state: &Path, secret: &Path, features: u64, more: &str) -> f64 
     let text = format!("webhook: {{url: 'http://{address}/', {more}secret_file: {secret}}}");
     let config = Config::parse(text.as_bytes()).unwrap();
     let webhook = config.webhook.clone();
-    let running = start(Plan::new(config, state.to_owned())).unwrap();
-    let Running { inbox, views, journal, thread, .. } = running;
+    let running = start(EngineConfig::new(config, state.to_owned())).unwrap();
+    let EngineHandle { inbox, views, journal, thread, .. } = running;
     let start = Instant::now();
     let mut delivery = Delivery::start(webhook, Arc::clone(&inbox), Arc::clone(&views), journal);
-    let is_done = || views.board().sinks().iter().any(|sink| sink.cursor == COUNT);
+    let is_done = || views.sinks().list().iter().any(|sink| sink.cursor == COUNT);
     while !is_done() {
         std::thread::sleep(Duration::from_millis(1));
     }
     let rate = rate(COUNT, start.elapsed());
     // All events were delivered, and none was dropped.
-    let sink = views.board().sinks().remove(0);
+    let sink = views.sinks().list().remove(0);
     assert_eq!((sink.delivered, sink.dropped, sink.dead_letters), (COUNT, 0, 0));
     let minimum = if more.contains("batch") { COUNT / 100 } else { COUNT };
     assert!(requests.load(Ordering::Relaxed) >= minimum);

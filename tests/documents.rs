@@ -1,4 +1,4 @@
-//! Checks that documents name only tests, files and commands that exist.
+//! Checks that documents name only tests, files, functions and commands that exist.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -134,6 +134,107 @@ fn documents_name_only_tests_and_files_that_exist() {
             .collect();
         assert!(missing.is_empty(), "{document}: {missing:#?}");
     }
+}
+
+/// Collects the names of all functions of a file.
+fn collect_functions(tokens: TokenStream, functions: &mut BTreeSet<String>) {
+    let mut is_name = false;
+    for token in tokens {
+        match token {
+            TokenTree::Group(group) => collect_functions(group.stream(), functions),
+            TokenTree::Ident(word) if is_name => drop(functions.insert(word.to_string())),
+            _ => {
+                is_name = token.to_string() == "fn";
+                continue;
+            }
+        }
+        is_name = false;
+    }
+}
+
+fn is_rust(file: &str) -> bool {
+    Path::new(file).extension().is_some_and(|extension| extension == "rs")
+}
+
+/// Returns the code spans of a document that name a file below `src`, each with its function, as in
+/// `engine/inbox.rs::hint`.
+fn named_functions(text: &str) -> BTreeSet<(&str, Option<&str>)> {
+    let spans = code_spans(text).into_iter().filter(|span| !span.starts_with("tests/"));
+    spans
+        .filter_map(|span| match span.split_once("::") {
+            Some((file, function)) => is_rust(file).then_some((file, Some(function))),
+            None => (is_rust(span) && span.contains('/')).then_some((span, None)),
+        })
+        .collect()
+}
+
+#[test]
+fn architecture_names_only_functions_that_exist() {
+    let text = read("ARCHITECTURE.md");
+    let (map, rest) = text.split_once("\n```text\n").unwrap();
+    let (_, rest) = rest.split_once("\n```\n").unwrap();
+    let named: BTreeSet<_> =
+        named_functions(map).into_iter().chain(named_functions(rest)).collect();
+    assert!(named.len() > 50, "{named:?}");
+    let mut missing = Vec::new();
+    for (file, function) in named {
+        let mut functions = BTreeSet::new();
+        match fs::read_to_string(root().join("src").join(file)) {
+            Ok(source) => collect_functions(source.parse().unwrap(), &mut functions),
+            Err(error) => missing.push(format!("src/{file}: {error}")),
+        }
+        if let Some(function) = function.filter(|name| !functions.contains(*name)) {
+            missing.push(format!("src/{file} has no function `{function}`"));
+        }
+    }
+    for (name, file) in [("Effect", "effect.rs"), ("Event", "event.rs")] {
+        let source = read(&format!("src/engine/reconcile/{file}"));
+        let spans = code_spans(rest).into_iter().filter_map(|span| span.split_once("::"));
+        let variants = spans.filter(|(first, _)| *first == name).map(|(_, variant)| variant);
+        missing.extend(
+            variants
+                .filter(|variant| !source.contains(&format!("\n    {variant}")))
+                .map(|variant| format!("{file} has no `{name}::{variant}`")),
+        );
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[test]
+fn architecture_lists_every_file_of_the_engine() {
+    let text = read("ARCHITECTURE.md");
+    let (_, map) = text.split_once("\n```text\nsrc/engine/\n").unwrap();
+    let (map, _) = map.split_once("\n```\n").unwrap();
+    let mut listed = BTreeSet::new();
+    let mut dir = "";
+    for line in map.lines() {
+        let name = line.split_whitespace().next().unwrap();
+        let is_nested = line.starts_with("    ");
+        if name.ends_with('/') {
+            dir = name;
+        } else {
+            listed.insert(format!("{}{name}", if is_nested { dir } else { "" }));
+        }
+    }
+    let engine = root().join("src/engine");
+    let existing = modules("src/engine").into_iter().map(|(_, path)| path);
+    let existing: BTreeSet<String> = existing
+        .map(|path| path.strip_prefix(&engine).unwrap().to_str().unwrap().to_owned())
+        .filter(|path| !path.ends_with("mod.rs"))
+        .collect();
+    assert_eq!(listed, existing);
+}
+
+#[test]
+fn functions_are_named_by_file_and_found_in_impl_blocks_and_macros() {
+    let text = "`a/b.rs::c` and `a/b.rs`, not `x::y`, `tests/a.rs`, `b.rs` or `make lint`";
+    let named: Vec<_> = named_functions(text).into_iter().collect();
+    assert_eq!(named, [("a/b.rs", None), ("a/b.rs", Some("c"))]);
+    let mut functions = BTreeSet::new();
+    let source =
+        "pub(super) fn a() { fn b() {} } impl X { async fn c<T>(f: fn(T)) {} } m! { fn d() }";
+    collect_functions(source.parse().unwrap(), &mut functions);
+    assert_eq!(functions.iter().collect::<Vec<_>>(), ["a", "b", "c", "d"]);
 }
 
 /// Returns true if the arguments of cargo select a benchmark of `Cargo.toml`.

@@ -14,7 +14,7 @@ use crate::api::server::http_metrics::HttpMetrics;
 use crate::config::ConfigState;
 use crate::core::time::Timestamp;
 use crate::engine::inbox::Inbox;
-use crate::engine::view::Views;
+use crate::engine::read_model::StatePublisher;
 use crate::store::Journal;
 
 /// Maximum number of event streams; further ones are rejected with 503. It is below the maximum
@@ -44,7 +44,7 @@ pub struct ApiState {
     /// Command queue of the engine.
     pub(crate) inbox: Arc<Inbox>,
     /// Published state of the engine.
-    pub(crate) views: Arc<Views>,
+    pub(crate) views: Arc<StatePublisher>,
     /// Connections that read the journal.
     pub(crate) reader_pool: ReaderPool,
     /// Latest read of the journal, shared among subscribers.
@@ -67,7 +67,7 @@ impl ApiState {
     #[must_use]
     pub fn new(
         inbox: Arc<Inbox>,
-        views: Arc<Views>,
+        views: Arc<StatePublisher>,
         journal: &Journal,
         store_path: PathBuf,
         config: watch::Receiver<ConfigState>,

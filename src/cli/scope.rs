@@ -14,7 +14,7 @@ use crate::cli::user_dirs::user_dirs;
 use crate::client;
 use crate::config::LoadedConfig;
 use crate::core::path::escape_bytes;
-use crate::engine::survey::settings;
+use crate::engine::settings::settings;
 use crate::project::{FeatureDir, locate};
 use crate::wire::status::{ProjectStatus, Status};
 

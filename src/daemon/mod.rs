@@ -31,8 +31,8 @@ use crate::api::{
 use crate::config::{Config, ConfigState, UserDirs};
 use crate::core::sync::lock;
 use crate::delivery::Delivery;
-use crate::engine::inbox::Command;
-use crate::engine::run::{EngineError, Plan, Running, start};
+use crate::engine::command::Command;
+use crate::engine::runtime::{EngineConfig, EngineError, EngineHandle, start};
 
 use reload::Reloader;
 use socket_activation::SocketOwner;
@@ -154,10 +154,10 @@ async fn run_until_stopped(
         .map_err(system("determine the path of the configuration"))?;
     let (state, config_state) = watch::channel(ConfigState::ok(&file));
     let dashboard_state = options.user_dirs.state_dir.join("dashboard.json");
-    let mut plan = Plan::new(options.config.clone(), options.user_dirs.state_dir.clone());
-    plan.roots = options.projects;
+    let mut plan = EngineConfig::new(options.config.clone(), options.user_dirs.state_dir.clone());
+    plan.extra_roots = options.projects;
     plan.user_missions = Some(options.user_dirs.missions_dir());
-    let Running { inbox, views, journal, store, thread } = {
+    let EngineHandle { inbox, views, journal, store, thread } = {
         // A migration or the recovery after a crash may take long.
         let _extender = StartupTimeoutExtender::start(notifier);
         start(plan)?
@@ -269,7 +269,7 @@ async fn run_background_tasks(
         (reloader.notifier, Arc::clone(&reloader.inbox), Arc::clone(&reloader.views));
     readiness::wait_until_ready(notifier, &inbox, &views, &socket).await;
     info!("ready");
-    notifier.notify_ready(&status_line::format_status(&views.world(), &config.borrow()));
+    notifier.notify_ready(&status_line::format_status(&views.load(), &config.borrow()));
     let reload = reloader.run(hangup);
     if notifier.is_enabled() {
         let (watchdog, status) = (

@@ -1,13 +1,13 @@
 //! The stored list of projects, for commands that read or change it while no daemon runs.
 //!
-//! Adds the instance lock to [`engine::projects`](crate::engine::projects): a daemon that starts at
+//! Adds the instance lock to [`engine::offline_projects`](crate::engine::offline_projects): a daemon that starts at
 //! the same moment must not have the store open.
 
 use std::path::{Path, PathBuf};
 
 use crate::daemon::lock;
 use crate::daemon::lock::LockError;
-use crate::engine::projects::{self, KeptError};
+use crate::engine::offline_projects::{self, OfflineStoreError};
 
 /// Why the stored projects cannot be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +17,7 @@ pub enum OfflineProjectsError {
     Lock(#[from] LockError),
     /// The store cannot be read or written.
     #[error(transparent)]
-    Store(#[from] KeptError),
+    Store(#[from] OfflineStoreError),
 }
 
 /// Returns the canonical roots of the stored projects, sorted.
@@ -26,7 +26,7 @@ pub enum OfflineProjectsError {
 /// [`OfflineProjectsError`].
 pub fn list_projects(state: &Path) -> Result<Vec<PathBuf>, OfflineProjectsError> {
     let _lock = lock::acquire(state)?;
-    Ok(projects::list(state)?)
+    Ok(offline_projects::list(state)?)
 }
 
 /// Stores a project by its canonical root.
@@ -35,7 +35,7 @@ pub fn list_projects(state: &Path) -> Result<Vec<PathBuf>, OfflineProjectsError>
 /// [`OfflineProjectsError`].
 pub fn add_project(state: &Path, root: &Path) -> Result<(), OfflineProjectsError> {
     let _lock = lock::acquire(state)?;
-    Ok(projects::add(state, root)?)
+    Ok(offline_projects::add(state, root)?)
 }
 
 /// Removes a project; returns false if it was not stored.
@@ -44,5 +44,5 @@ pub fn add_project(state: &Path, root: &Path) -> Result<(), OfflineProjectsError
 /// [`OfflineProjectsError`].
 pub fn remove_project(state: &Path, root: &Path) -> Result<bool, OfflineProjectsError> {
     let _lock = lock::acquire(state)?;
-    Ok(projects::remove(state, root)?)
+    Ok(offline_projects::remove(state, root)?)
 }

@@ -14,7 +14,7 @@ use tracing::warn;
 use crate::daemon::systemd_notify::{SystemdNotifier, TIMEOUT_EXTENSION};
 use crate::daemon::{status_line, watchdog};
 use crate::engine::inbox::Inbox;
-use crate::engine::view::Views;
+use crate::engine::read_model::StatePublisher;
 
 /// Minimum pause between two health requests.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -30,7 +30,7 @@ const HEALTH_REQUEST: &[u8] =
 pub(crate) async fn wait_until_ready(
     notifier: SystemdNotifier,
     inbox: &Inbox,
-    views: &Views,
+    views: &StatePublisher,
     socket: &Path,
 ) {
     let mut world_changes = views.subscribe();
@@ -52,7 +52,7 @@ pub(crate) async fn wait_until_ready(
             Ok(Ok(_)) | Err(_) => {
                 if watchdog::is_engine_responsive(inbox, PROBE_TIMEOUT).await {
                     notifier.extend_timeout(
-                        &status_line::format_indexing(&views.world()),
+                        &status_line::format_indexing(&views.load()),
                         TIMEOUT_EXTENSION,
                     );
                 }

@@ -16,8 +16,9 @@ use tracing::{error, info, warn};
 use crate::config::{Config, ConfigState, LoadedConfig};
 use crate::daemon::status_line;
 use crate::daemon::systemd_notify::SystemdNotifier;
-use crate::engine::inbox::{Command, Inbox};
-use crate::engine::view::Views;
+use crate::engine::command::Command;
+use crate::engine::inbox::Inbox;
+use crate::engine::read_model::StatePublisher;
 use crate::watch::{Backend as _, Hint, NotifyWatcher};
 use watched_paths::WatchedPaths;
 
@@ -32,7 +33,7 @@ pub(crate) struct Reloader {
     /// The configuration in use.
     pub(crate) config: Config,
     pub(crate) inbox: Arc<Inbox>,
-    pub(crate) views: Arc<Views>,
+    pub(crate) views: Arc<StatePublisher>,
     pub(crate) notifier: SystemdNotifier,
     pub(crate) config_state: watch::Sender<ConfigState>,
     /// Called with each configuration that is applied.
@@ -91,7 +92,7 @@ impl Reloader {
         }
         self.config_state.send_replace(state);
         self.notifier.notify_ready(&status_line::format_status(
-            &self.views.world(),
+            &self.views.load(),
             &self.config_state.borrow(),
         ));
     }

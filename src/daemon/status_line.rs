@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use crate::config::ConfigState;
 use crate::daemon::systemd_notify::SystemdNotifier;
-use crate::engine::view::{Views, WatchState, World};
+use crate::engine::read_model::{EngineState, StatePublisher, WatchState};
 
 /// Minimum interval between two updates of the status line.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
@@ -16,13 +16,13 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// Sends the status line to systemd whenever it changes. Never returns while the engine runs.
 pub(crate) async fn update_status_line(
     notifier: SystemdNotifier,
-    views: Arc<Views>,
+    views: Arc<StatePublisher>,
     mut config: watch::Receiver<ConfigState>,
 ) {
     let mut world_changes = views.subscribe();
     let mut shown = String::new();
     loop {
-        let text = format_status(&views.world(), &config.borrow_and_update());
+        let text = format_status(&views.load(), &config.borrow_and_update());
         if text != shown {
             notifier.set_status(&text);
             shown = text;
@@ -39,7 +39,7 @@ pub(crate) async fn update_status_line(
 }
 
 /// Returns the number of watched features and projects, followed by all problems.
-pub(crate) fn format_status(world: &World, config: &ConfigState) -> String {
+pub(crate) fn format_status(world: &EngineState, config: &ConfigState) -> String {
     let features: usize = world.projects.iter().map(|project| project.features.len()).sum();
     let mut text = match world.projects.as_slice() {
         [] => "watching nothing; `dossierd project add PATH` adds a project".to_owned(),
@@ -70,7 +70,7 @@ pub(crate) fn format_status(world: &World, config: &ConfigState) -> String {
 }
 
 /// Returns the progress of the initial scan.
-pub(crate) fn format_indexing(world: &World) -> String {
+pub(crate) fn format_indexing(world: &EngineState) -> String {
     let count = |ready: bool| -> usize {
         let projects = world.projects.iter().filter(|project| project.ready || !ready);
         projects.map(|project| project.features.len()).sum()
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn status_line_contains_every_problem() {
-        let mut world = World::default();
+        let mut world = EngineState::default();
         let mut config = ConfigState::ok(Path::new("/c.yaml"));
         assert!(format_status(&world, &config).starts_with("watching nothing; "));
         assert_eq!(format_indexing(&world), "indexing");

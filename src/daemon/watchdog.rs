@@ -11,7 +11,8 @@ use tokio::time::{sleep, timeout};
 use tracing::error;
 
 use crate::daemon::systemd_notify::SystemdNotifier;
-use crate::engine::inbox::{Command, Inbox};
+use crate::engine::command::Command;
+use crate::engine::inbox::Inbox;
 
 /// Returns true if the engine replies to a ping within `limit`.
 pub(crate) async fn is_engine_responsive(inbox: &Inbox, limit: Duration) -> bool {

@@ -10,9 +10,10 @@ use crate::config::{BackoffRange, WebhookConfig};
 use crate::core::error::error_chain;
 use crate::delivery::backoff::ExponentialBackoff;
 use crate::delivery::dispatcher::DispatchLimits;
-use crate::engine::inbox::{Command, Inbox};
-use crate::engine::outbox::{SinkCommand, SinkHealth, SinkRegistration, SinkReport};
-use crate::engine::view::Views;
+use crate::engine::command::Command;
+use crate::engine::inbox::Inbox;
+use crate::engine::read_model::StatePublisher;
+use crate::engine::sinks::{SinkCommand, SinkHealth, SinkRegistration, SinkReport};
 use crate::store::Journal;
 use crate::wire::delivery::WEBHOOK_SINK;
 
@@ -32,7 +33,7 @@ const MAX_DEAD_LETTERS: u64 = 1_000;
 pub(crate) struct SinkContext {
     pub(crate) config: WebhookConfig,
     pub(crate) inbox: Arc<Inbox>,
-    pub(crate) views: Arc<Views>,
+    pub(crate) views: Arc<StatePublisher>,
     pub(crate) journal: Journal,
     pub(crate) started_at: Instant,
     pub(crate) report: SinkReport,
@@ -42,7 +43,7 @@ impl SinkContext {
     pub(crate) fn new(
         config: WebhookConfig,
         inbox: Arc<Inbox>,
-        views: Arc<Views>,
+        views: Arc<StatePublisher>,
         journal: Journal,
     ) -> Self {
         let url = config.url.redacted().into();
@@ -72,7 +73,7 @@ impl SinkContext {
                     Err(error) => {
                         self.report.last_error = Some(error_chain(&error).into());
                         self.report.health = SinkHealth::Retrying;
-                        self.views.board().publish(self.report.clone());
+                        self.views.sinks().publish(self.report.clone());
                     }
                 }
             }

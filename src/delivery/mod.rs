@@ -30,7 +30,7 @@ use tracing::{error, info};
 
 use crate::config::WebhookConfig;
 use crate::engine::inbox::Inbox;
-use crate::engine::view::Views;
+use crate::engine::read_model::StatePublisher;
 use crate::store::Journal;
 use crate::wire::delivery::WEBHOOK_SINK;
 use context::SinkContext;
@@ -39,7 +39,7 @@ use context::SinkContext;
 #[derive(Debug)]
 pub struct Delivery {
     inbox: Arc<Inbox>,
-    views: Arc<Views>,
+    views: Arc<StatePublisher>,
     journal: Journal,
     webhook: Option<DeliveryHandle>,
     /// True after [`Delivery::stop`]: no sink is started again.
@@ -59,7 +59,7 @@ impl Delivery {
     pub fn start(
         webhook: Option<WebhookConfig>,
         inbox: Arc<Inbox>,
-        views: Arc<Views>,
+        views: Arc<StatePublisher>,
         journal: Journal,
     ) -> Self {
         let mut delivery = Self { inbox, views, journal, webhook: None, stopped: false };
@@ -107,7 +107,7 @@ impl Delivery {
         if let Some(running) = self.webhook.take() {
             running.stop.send_replace(true);
             let _ = running.thread.join();
-            self.views.board().remove(WEBHOOK_SINK);
+            self.views.sinks().remove(WEBHOOK_SINK);
         }
     }
 }

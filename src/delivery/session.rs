@@ -18,7 +18,7 @@ use crate::delivery::context::{STORE_RETRY_INTERVAL, SinkContext};
 use crate::delivery::dispatcher::{DeadLetterEntry, Dispatcher, Outcome};
 use crate::delivery::http::WebhookClient;
 use crate::delivery::secret::Secrets;
-use crate::engine::outbox::{Durable, SinkCommand, SinkError, SinkHealth, SinkRegistration};
+use crate::engine::sinks::{Durable, SinkCommand, SinkError, SinkHealth, SinkRegistration};
 use crate::store::JournalReader;
 use crate::wire::delivery::WEBHOOK_SINK;
 use cursor_commit::CursorCommit;
@@ -121,7 +121,7 @@ impl<'a> DeliverySession<'a> {
                     self.shut_down().await;
                     return SessionEnd::Stopped;
                 }
-                () = views.board().retry_requested() => {
+                () = views.sinks().retry_requested() => {
                     self.dead_letters_changed = true;
                     self.dispatcher.retry_now(now);
                 }
@@ -300,7 +300,7 @@ impl<'a> DeliverySession<'a> {
     }
 
     fn is_store_replaced(&self) -> bool {
-        let instance = &self.context.views.world().instance;
+        let instance = &self.context.views.load().instance;
         !instance.is_empty() && **instance != *self.durable.instance
     }
 
@@ -325,7 +325,7 @@ impl<'a> DeliverySession<'a> {
         if !is_retrying {
             report.last_error = None;
         }
-        self.context.views.board().publish(report.clone());
+        self.context.views.sinks().publish(report.clone());
     }
 
     /// Commits what is settled and aborts all requests; does not wait for the network.

@@ -1,25 +1,19 @@
-//! Messages to the engine: hints, results of file checks, commands. Other threads add them; the
+//! Messages to the engine: hints, results of helper threads, commands. Other threads add them; the
 //! engine thread takes all of them in each iteration. It handles none of them.
 //!
 //! # Bounds
-//! Hints are coalesced by path. Above 65,536 paths of a project they collapse into one full rescan,
-//! so a burst costs a rescan and not memory. Above 1,024 commands the sender gets [`Full`]. Results
-//! are bounded by the checks that the engine has in flight.
+//! Hints are merged by path. Above 65,536 paths of a project they collapse into one full rescan, so
+//! a burst costs a rescan and not memory. Above 1,024 commands the sender gets [`QueueFull`].
+//! Results are bounded by the checks that the engine has in flight.
 
 use std::collections::{HashMap, VecDeque};
-use std::io;
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tokio::sync::oneshot;
-
-use super::outbox::SinkCommand;
-use super::pool::Done;
-use super::run::{ITERATION_TIMEOUT, PROJECT_CHANGE_TIMEOUT, SYNC_TIMEOUT};
-use super::view::SyncKind;
-use crate::config::Config;
-use crate::core::path::FeatureSlug;
+use super::command::Command;
+use super::ids::ProjectId;
+use super::messages::{FileResult, SnapshotWritten};
 use crate::core::sync::lock;
 use crate::store::StoreError;
 use crate::watch::{Hint, HintKind};
@@ -27,150 +21,40 @@ use crate::watch::{Hint, HintKind};
 /// Maximum number of distinct pending paths per project; beyond it they collapse into one full
 /// rescan.
 const MAX_PENDING_PATHS: usize = 65_536;
-/// Maximum number of pending commands; beyond it the sender gets [`Full`].
+/// Maximum number of pending commands; beyond it the sender gets [`QueueFull`].
 const MAX_PENDING_COMMANDS: usize = 1024;
-
-/// Number of a watched project; numbers are not reused.
-pub type ProjectId = usize;
-
-/// A project could not be added.
-#[derive(Debug, thiserror::Error)]
-pub enum AddError {
-    /// The root cannot be opened.
-    #[error("cannot watch {path}", path = path.display())]
-    Root {
-        /// The root.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// The project could not be stored.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// A project could not be removed.
-#[derive(Debug, thiserror::Error)]
-pub enum RemoveError {
-    /// The project is listed in the configuration.
-    #[error("cannot remove {}: it is listed in the configuration; remove it there", .0.display())]
-    Configured(PathBuf),
-    /// The removal could not be stored.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// A request to the engine.
-#[derive(Debug)]
-pub enum Command {
-    /// Reply when every earlier change, of one feature or of all, has settled and is published.
-    Sync {
-        /// The feature; `None` for all features.
-        feature: Option<(ProjectId, FeatureSlug)>,
-        /// Receives how this was ensured.
-        reply: oneshot::Sender<SyncKind>,
-    },
-    /// Rescan a feature, a project, or everything.
-    Rescan {
-        /// The project; `None` for all projects.
-        project: Option<ProjectId>,
-        /// The feature, in each of these projects; `None` for all features.
-        feature: Option<FeatureSlug>,
-        /// Notified when the rescan has started; use [`Command::Sync`] to wait for its end.
-        reply: oneshot::Sender<()>,
-    },
-    /// Watch a project.
-    AddProject {
-        /// The root.
-        root: PathBuf,
-        /// True to store the project, so that it is watched after a restart, too.
-        keep: bool,
-        /// Receives its number. A project that is watched already keeps its number.
-        reply: oneshot::Sender<Result<ProjectId, AddError>>,
-    },
-    /// Stop watching a project and remove its stored state.
-    RemoveProject {
-        /// The project.
-        id: ProjectId,
-        /// Notified when the project is removed.
-        reply: oneshot::Sender<Result<(), RemoveError>>,
-    },
-    /// Apply a new configuration.
-    Reload {
-        /// The whole configuration.
-        config: Box<Config>,
-        /// Receives a description of each change.
-        reply: oneshot::Sender<Vec<String>>,
-    },
-    /// Check that the event loop is running.
-    Ping {
-        /// Notified when the event loop handles the command.
-        reply: oneshot::Sender<()>,
-    },
-    /// A command of a sink, or about one.
-    Sink(SinkCommand),
-    /// Commit pending changes, close the store and end the engine thread.
-    Stop,
-}
-
-impl Command {
-    /// Returns the timeout for a reply; after it the engine is considered hung.
-    #[must_use]
-    pub fn timeout(&self) -> Duration {
-        match self {
-            Self::Sync { .. } => SYNC_TIMEOUT,
-            // Handled within one iteration.
-            Self::Rescan { .. } | Self::Ping { .. } | Self::Stop => ITERATION_TIMEOUT,
-            // These list a whole project, delete one from the store, or sync the store to disk.
-            Self::AddProject { .. }
-            | Self::RemoveProject { .. }
-            | Self::Reload { .. }
-            | Self::Sink(_) => PROJECT_CHANGE_TIMEOUT,
-        }
-    }
-}
 
 /// As many commands are pending as the queue may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the engine's command queue is full; retry in 1 s")]
-pub struct Full;
+pub struct QueueFull;
 
-/// The queue of messages.
+/// The queue of messages from all threads to the engine thread.
 #[derive(Debug, Default)]
 pub struct Inbox {
-    letters: Mutex<Letters>,
+    messages: Mutex<Messages>,
     wake: Condvar,
 }
 
 /// The messages that arrived since the last iteration.
 #[derive(Debug, Default)]
-pub(super) struct Letters {
-    pub(super) hints: HashMap<ProjectId, Hints>,
-    pub(super) done: Vec<Done>,
+pub(super) struct Messages {
+    pub(super) hints: HashMap<ProjectId, PendingHints>,
+    pub(super) file_results: Vec<FileResult>,
     pub(super) commands: VecDeque<Command>,
     /// True if something was mounted or unmounted, or a parent directory of a root was moved.
-    pub(super) mounts: bool,
-    /// Results of writing snapshot files.
-    pub(super) projected: Vec<Projected>,
+    pub(super) mounts_changed: bool,
+    pub(super) snapshots_written: Vec<SnapshotWritten>,
     /// An error of another connection to the store.
-    pub(super) store: Option<StoreError>,
-}
-
-/// The result of writing the snapshot file of a feature.
-#[derive(Debug)]
-pub(super) struct Projected {
-    pub(super) root_id: String,
-    pub(super) slug: FeatureSlug,
-    /// Why the file could not be written; `None` if it was.
-    pub(super) error: Option<String>,
+    pub(super) store_error: Option<StoreError>,
 }
 
 /// Pending hints of one project.
 #[derive(Debug, Default)]
-pub(super) struct Hints {
-    pub(super) at: HashMap<PathBuf, HintKind>,
+pub(super) struct PendingHints {
+    pub(super) paths: HashMap<PathBuf, HintKind>,
     /// True if events were lost or the paths exceeded their maximum, so a rescan is needed.
-    pub(super) lost: bool,
+    pub(super) overflow: bool,
     /// The last error of the watcher.
     pub(super) failed: Option<String>,
 }
@@ -178,96 +62,98 @@ pub(super) struct Hints {
 impl Inbox {
     /// Adds a hint. Called on the watcher thread.
     pub fn hint(&self, project: ProjectId, hint: Hint) {
-        let mut letters = self.lock();
-        let hints = letters.hints.entry(project).or_default();
+        let mut messages = self.lock();
+        let pending = messages.hints.entry(project).or_default();
         match hint {
-            Hint::At(..) if hints.lost => {}
+            Hint::At(..) if pending.overflow => {}
             Hint::At(path, kind) => {
-                if hints.at.len() >= MAX_PENDING_PATHS && !hints.at.contains_key(&path) {
-                    hints.lost = true;
-                    hints.at = HashMap::new();
+                let is_full = pending.paths.len() >= MAX_PENDING_PATHS;
+                if is_full && !pending.paths.contains_key(&path) {
+                    pending.overflow = true;
+                    pending.paths = HashMap::new();
                 } else {
-                    let known = hints.at.entry(path).or_insert(kind);
+                    let known = pending.paths.entry(path).or_insert(kind);
                     *known = merge(*known, kind);
                 }
             }
-            Hint::Overflow => hints.lost = true,
-            Hint::Failed(error) => hints.failed = Some(error),
+            Hint::Overflow => pending.overflow = true,
+            Hint::Failed(error) => pending.failed = Some(error),
         }
-        drop(letters);
+        drop(messages);
         self.wake.notify_one();
     }
 
     /// Adds a command. [`Command::Stop`] is accepted even if the queue is full.
     ///
     /// # Errors
-    /// [`Full`] if too many commands are pending.
-    pub fn command(&self, command: Command) -> Result<(), Full> {
-        let mut letters = self.lock();
+    /// [`QueueFull`] if too many commands are pending.
+    pub fn command(&self, command: Command) -> Result<(), QueueFull> {
+        let mut messages = self.lock();
         let is_stop = matches!(command, Command::Stop);
-        if letters.commands.len() >= MAX_PENDING_COMMANDS && !is_stop {
-            return Err(Full);
+        if messages.commands.len() >= MAX_PENDING_COMMANDS && !is_stop {
+            return Err(QueueFull);
         }
-        letters.commands.push_back(command);
-        drop(letters);
+        messages.commands.push_back(command);
+        drop(messages);
         self.wake.notify_one();
         Ok(())
     }
 
-    /// Reports a disk failure or a corrupt store.
-    pub(super) fn store_failed(&self, error: StoreError) {
-        self.lock().store = Some(error);
-        self.wake.notify_one();
-    }
-
     /// Reports a mount or unmount, or a move of a parent directory of a root.
     pub(super) fn mounts_changed(&self) {
-        self.lock().mounts = true;
-        self.wake.notify_one();
+        self.add(|messages| messages.mounts_changed = true);
+    }
+
+    /// Reports a disk failure or a corrupt store.
+    pub(super) fn store_failed(&self, error: StoreError) {
+        self.add(|messages| messages.store_error = Some(error));
     }
 
     /// Reports the result of writing a snapshot file.
-    pub(super) fn projected(&self, projected: Projected) {
-        self.lock().projected.push(projected);
-        self.wake.notify_one();
+    pub(super) fn snapshot_written(&self, written: SnapshotWritten) {
+        self.add(|messages| messages.snapshots_written.push(written));
     }
 
     /// Reports the result of a file check.
-    pub(super) fn done(&self, done: Done) {
-        self.lock().done.push(done);
-        self.wake.notify_one();
+    pub(super) fn file_result(&self, result: FileResult) {
+        self.add(|messages| messages.file_results.push(result));
     }
 
     /// Waits for a message or until `until`, and takes all messages.
-    pub(super) fn take(&self, until: Option<Instant>) -> Letters {
-        let mut letters = self.lock();
-        while letters.is_empty() {
+    pub(super) fn take(&self, until: Option<Instant>) -> Messages {
+        let mut messages = self.lock();
+        while messages.is_empty() {
             let Some(until) = until else {
-                letters = self.wake.wait(letters).unwrap_or_else(PoisonError::into_inner);
+                messages = self.wake.wait(messages).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
             let Some(left) = until.checked_duration_since(Instant::now()) else {
                 break;
             };
-            let waited = self.wake.wait_timeout(letters, left);
-            letters = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let waited = self.wake.wait_timeout(messages, left);
+            messages = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        std::mem::take(&mut letters)
+        std::mem::take(&mut messages)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Letters> {
-        lock(&self.letters)
+    fn add(&self, add: impl FnOnce(&mut Messages)) {
+        add(&mut self.lock());
+        self.wake.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Messages> {
+        lock(&self.messages)
     }
 }
 
-impl Letters {
+impl Messages {
     fn is_empty(&self) -> bool {
         self.hints.is_empty()
-            && self.done.is_empty()
+            && self.file_results.is_empty()
             && self.commands.is_empty()
-            && !self.mounts
-            && self.projected.is_empty()
-            && self.store.is_none()
+            && !self.mounts_changed
+            && self.snapshots_written.is_empty()
+            && self.store_error.is_none()
     }
 }
 
@@ -286,25 +172,28 @@ fn merge(known: HintKind, new: HintKind) -> HintKind {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::oneshot;
+
     use super::*;
 
     #[test]
-    fn hints_are_coalesced_by_path_and_too_many_become_a_rescan() {
-        let inbox = Inbox::default();
-        for what in [HintKind::DirCreated, HintKind::Modified, HintKind::Removed] {
-            inbox.hint(0, Hint::At("/a".into(), what));
+    fn hints_about_one_path_merge_and_too_many_become_an_overflow() {
+        let (inbox, id) = (Inbox::default(), ProjectId::FIRST);
+        for kind in [HintKind::DirCreated, HintKind::Modified, HintKind::Removed] {
+            inbox.hint(id, Hint::At("/a".into(), kind));
         }
-        let letters = inbox.take(None);
-        assert_eq!(letters.hints[&0].at, HashMap::from([("/a".into(), HintKind::DirCreated)]));
+        let messages = inbox.take(None);
+        let merged = HashMap::from([("/a".into(), HintKind::DirCreated)]);
+        assert_eq!(messages.hints[&id].paths, merged);
         for number in 0..=MAX_PENDING_PATHS {
-            inbox.hint(0, Hint::At(format!("/{number}").into(), HintKind::Modified));
+            inbox.hint(id, Hint::At(format!("/{number}").into(), HintKind::Modified));
         }
-        let letters = inbox.take(None);
-        assert!(letters.hints[&0].lost && letters.hints[&0].at.is_empty());
+        let messages = inbox.take(None);
+        assert!(messages.hints[&id].overflow && messages.hints[&id].paths.is_empty());
     }
 
     #[test]
-    fn full_queue_refuses_commands_except_stop() {
+    fn commands_beyond_the_limit_are_rejected_but_for_stop() {
         let inbox = Inbox::default();
         let rescan = || {
             let reply = oneshot::channel().0;
@@ -313,13 +202,13 @@ mod tests {
         for _ in 0..MAX_PENDING_COMMANDS {
             inbox.command(rescan()).unwrap();
         }
-        assert_eq!(inbox.command(rescan()), Err(Full));
+        assert_eq!(inbox.command(rescan()), Err(QueueFull));
         inbox.command(Command::Stop).unwrap();
         assert_eq!(inbox.take(None).commands.len(), MAX_PENDING_COMMANDS + 1);
     }
 
     #[test]
-    fn take_returns_nothing_at_its_deadline() {
+    fn take_returns_at_its_deadline() {
         let inbox = Inbox::default();
         assert!(inbox.take(Some(Instant::now())).is_empty());
     }

@@ -91,6 +91,12 @@ pub enum RootCheck {
     OtherDevice,
 }
 
+/// Returns the path of the file that [`Project::touch_probe`] creates in the project at `root`.
+#[must_use]
+pub fn probe_path(root: &Path) -> PathBuf {
+    root.join(PROBE_FILE)
+}
+
 impl Project {
     /// Opens the project at `root`, which must be canonical.
     ///
@@ -293,13 +299,7 @@ impl Project {
         snapshot_file::matches_on_disk(&self.root_dir, snapshot)
     }
 
-    /// Returns the path of the file that [`Project::touch_probe`] creates.
-    #[must_use]
-    pub fn probe_path(&self) -> PathBuf {
-        self.root.join(PROBE_FILE)
-    }
-
-    /// Creates and removes the probe file, which causes events in its directory.
+    /// Creates and removes the file at [`probe_path`], which causes events in its directory.
     ///
     /// # Errors
     /// If `.kittify/dossiers` does not exist or is not writable.

@@ -121,14 +121,17 @@ impl RootDir {
         *lock(&self.fd) = None;
     }
 
-    /// Returns the descriptor, reopened if necessary. Fails with ESTALE if another directory is at
-    /// the path.
+    /// Returns the descriptor, reopened if necessary. Fails with ESTALE if the directory is not at
+    /// its path any more: nothing is known of what it contains.
     fn fd(&self) -> Result<Arc<OwnedFd>, Errno> {
         let mut open_fd = lock(&self.fd);
         if let Some(fd) = &*open_fd {
             return Ok(Arc::clone(fd));
         }
-        let (fd, dev_ino) = open_with_dev_ino(&self.path)?;
+        let (fd, dev_ino) = open_with_dev_ino(&self.path).map_err(|error| match error {
+            Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Errno::STALE,
+            error => error,
+        })?;
         if dev_ino != self.dev_ino {
             return Err(Errno::STALE);
         }

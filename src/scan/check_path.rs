@@ -34,6 +34,9 @@ pub enum PathState {
     Unstable,
     /// The process is out of file descriptors or memory, so nothing is known.
     OutOfResources,
+    /// The directory from which paths are opened is not the one that was opened before, so nothing
+    /// is known.
+    RootReplaced,
     /// A file larger than [`ReadLimit::UpTo`]; it was not read.
     TooLarge,
 }

@@ -68,6 +68,20 @@ impl TransientFailure {
     }
 }
 
+/// Returns true if a directory could not be opened because nothing is there, or something else than
+/// a directory.
+pub fn is_not_a_directory(error: &io::Error) -> bool {
+    let errors = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|error| errors.contains(&error))
+}
+
+/// Returns true if a directory is not where it was when its descriptor was opened first, so nothing
+/// is known of what it contains.
+#[must_use]
+pub fn is_stale(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::STALE.raw_os_error())
+}
+
 /// Returns true if `error` is a shortage of file descriptors or memory, after which nothing is
 /// known about the file.
 #[must_use]

@@ -14,7 +14,7 @@ use crate::core::transition::LastPublished;
 
 /// A feature as it was last committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredFeature {
+pub struct LoadedFeature {
     /// Name of the feature.
     pub slug: FeatureSlug,
     /// Time of its first commit.
@@ -40,7 +40,7 @@ pub struct StoredFeature {
 pub(super) fn load_features(
     connection: &Connection,
     root_id: &str,
-) -> rusqlite::Result<Vec<StoredFeature>> {
+) -> rusqlite::Result<Vec<LoadedFeature>> {
     let mut statement = connection.prepare_cached(
         "SELECT slug, first_seen, updated_at, dir, absent, announced, gone_since, id
          FROM feature WHERE root_id = ?1 ORDER BY slug",
@@ -65,14 +65,14 @@ pub(super) fn load_features(
 }
 
 /// Returns a feature without its files and tombstones, which are in other tables.
-fn feature_from_row(row: &Row<'_>) -> rusqlite::Result<StoredFeature> {
+fn feature_from_row(row: &Row<'_>) -> rusqlite::Result<LoadedFeature> {
     let dir = row.get_ref(3)?.as_blob_or_null()?;
     let parse = |dir: &[u8]| match dir {
         [] => Ok(None),
         dir => RelPath::new(dir).map(Some).map_err(|error| invalid_column(3, error.to_string())),
     };
     let gone_since = row.get_ref(6)?.as_i64_or_null()?;
-    Ok(StoredFeature {
+    Ok(LoadedFeature {
         slug: enum_column(row, 0, |slug| FeatureSlug::new(slug.as_bytes()))?,
         first_seen: timestamp_column(row, 1)?,
         updated_at: timestamp_column(row, 2)?,

@@ -46,8 +46,8 @@ pub use delivery::{
 pub use error::StoreError;
 pub use integrity::{StoreSummary, check_integrity};
 pub use journal::{EventFilter, EventPage, Journal, JournalBounds, JournalReader, StoredEvent};
-pub use load::StoredFeature;
-pub use open::FILE_NAME;
+pub use load::LoadedFeature;
+pub use open::{FILE_NAME, boot_id};
 pub use retention::{PruneResult, PrunedTombstone};
 
 use std::ffi::OsString;
@@ -331,7 +331,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Read`], [`StoreError::Corrupt`], [`StoreError::NeedsReopen`].
-    pub fn load_features(&self, root_id: &str) -> Result<Vec<StoredFeature>, StoreError> {
+    pub fn load_features(&self, root_id: &str) -> Result<Vec<LoadedFeature>, StoreError> {
         self.check_trusted()?;
         load::load_features(&self.connection, root_id)
             .map_err(read_error("read the features of a project", &self.path))

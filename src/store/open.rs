@@ -27,6 +27,12 @@ const MAX_WAL_BYTES: u32 = 8 << 20;
 /// Size of the writer's page cache in KiB.
 const WRITER_CACHE_KIB: u32 = 256;
 
+/// Returns the identifier of this boot of the machine, or an empty string if it cannot be read.
+pub fn boot_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    id.map(|id| id.trim().to_owned()).unwrap_or_default()
+}
+
 /// Creates the directory and the file if they do not exist, accessible only to this user. Returns the
 /// inode of the file. SQLite creates the WAL and its index with the mode of the file.
 pub(super) fn create_private_file(dir: &Path, path: &Path) -> io::Result<u64> {

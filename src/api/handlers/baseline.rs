@@ -25,9 +25,9 @@ use crate::core::baseline::accept::{AcceptError, OnCorruptBaseline, accept_state
 use crate::core::baseline::{Baseline, BaselineFile};
 use crate::core::error::error_chain;
 use crate::core::time::Timestamp;
-use crate::engine::files::BaselineError;
-use crate::engine::inbox::Command;
-use crate::engine::view::{FeatureView, World};
+use crate::engine::command::Command;
+use crate::engine::read_model::BaselineError;
+use crate::engine::read_model::{EngineState, FeatureView};
 use crate::wire::baseline::{
     AcceptRequest, AcceptResponse, AcceptedBaseline, BaselineDetail, ClearResponse,
 };
@@ -162,7 +162,7 @@ async fn wait_until_confirmed(
     if is_confirmed(&resolved.feature) {
         return Ok((resolved, synced));
     }
-    let find = |world: &Arc<World>| match ResolvedFeature::find(world, parameters) {
+    let find = |world: &Arc<EngineState>| match ResolvedFeature::find(world, parameters) {
         Ok(resolved) => is_confirmed(&resolved.feature).then_some(Some(resolved)),
         Err(_) => Some(None),
     };

@@ -14,8 +14,8 @@ use crate::api::request::engine_call::call_engine;
 use crate::api::response::json::json_response;
 use crate::api::state::ApiState;
 use crate::core::error::error_chain;
-use crate::engine::inbox::Command;
-use crate::engine::outbox::{SinkCommand, SinkError, SinkHealth, SinkReport};
+use crate::engine::command::Command;
+use crate::engine::sinks::{SinkCommand, SinkError, SinkHealth, SinkReport};
 use crate::store::DeadLetterSelector;
 use crate::wire::delivery::{
     DeadLetterEvent, DeadLetterRequest, DeadLetterResponse, DeliveryList, DeliveryState,
@@ -26,7 +26,7 @@ use crate::wire::problem::{Problem, ProblemCode};
 
 pub(crate) async fn list_delivery(State(api): State<Arc<ApiState>>) -> Result<Response, Problem> {
     let rows = api.reader_pool.read(|reader| reader.dead_letters(WEBHOOK_SINK)).await?;
-    let (reports, seq) = (api.views.board().sinks(), api.views.world().seq);
+    let (reports, seq) = (api.views.sinks().list(), api.views.load().seq);
     let dead_letters = rows.iter().map(|row| DeadLetterEvent {
         sink: WEBHOOK_SINK.into(),
         event_id: row.event_id.as_str().into(),
@@ -113,6 +113,6 @@ async fn change_dead_letters(
         let detail = "none of these events is a dead letter";
         return Err(Problem::new(ProblemCode::NotFound, detail, HintCode::NoSuchDeadLetter));
     }
-    api.views.board().request_retry();
+    api.views.sinks().request_retry();
     Ok(json_response(&DeadLetterResponse { events }))
 }

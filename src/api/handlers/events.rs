@@ -27,7 +27,7 @@ use crate::api::response::problem::internal_error;
 use crate::api::response::render::{budgeted_response, budgeted_response_from, run_blocking};
 use crate::api::state::{ApiState, MAX_SUBSCRIBERS};
 use crate::core::event::{EVENT_TYPES, parse_event_type};
-use crate::engine::view::{FeatureView, ProjectView, World};
+use crate::engine::read_model::{EngineState, FeatureView, ProjectView};
 use crate::store::{EventFilter, EventPage, JournalBounds, JournalReader, StoreError, StoredEvent};
 use crate::wire::cursor::{Cursor, CursorError, Since};
 use crate::wire::events::{Gap, write_page, write_sse_message, write_stored_event};
@@ -107,7 +107,11 @@ async fn page_response(api: &ApiState, parameters: &Parameters) -> Result<Respon
 }
 
 /// Writes a page of events.
-fn render_page(world: &World, found: &EventPage, synced: Option<Synced>) -> io::Result<Vec<u8>> {
+fn render_page(
+    world: &EngineState,
+    found: &EventPage,
+    synced: Option<Synced>,
+) -> io::Result<Vec<u8>> {
     let next = cursor_at(world, found.last_scanned).to_string();
     let events: Vec<&str> = found.events.iter().map(|event| event.envelope_json.as_str()).collect();
     let mut body = Vec::new();
@@ -117,7 +121,7 @@ fn render_page(world: &World, found: &EventPage, synced: Option<Synced>) -> io::
 
 /// Writes a page with a gap: the current state of every feature that passes the filter.
 fn render_gap_page(
-    world: &World,
+    world: &EngineState,
     filter: &EventFilter,
     synced: Option<Synced>,
 ) -> io::Result<Vec<u8>> {
@@ -246,7 +250,7 @@ impl Subscriber {
                 let RenderedChunk { messages, last_scanned, has_gap } =
                     self.read_chunk(newest).await?;
                 // A new store reuses sequence numbers: the client reconnects and gets a gap.
-                if self.api.views.world().instance != self.instance {
+                if self.api.views.load().instance != self.instance {
                     return None;
                 }
                 if has_gap {
@@ -266,7 +270,7 @@ impl Subscriber {
             match timeout_at(self.last_sent_at + KEEP_ALIVE_INTERVAL, self.seq_updates.changed())
                 .await
             {
-                Ok(Ok(())) if self.api.views.world().instance != self.instance => return None,
+                Ok(Ok(())) if self.api.views.load().instance != self.instance => return None,
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return None,
                 Err(_) => return Some(Bytes::from_static(KEEP_ALIVE_COMMENT)),
@@ -276,10 +280,10 @@ impl Subscriber {
 
     /// Waits for a published state that includes all committed events. Publication follows the
     /// notification of a commit, and an older state would lead into the same gap again.
-    async fn wait_current_state(&mut self) -> Option<Arc<World>> {
+    async fn wait_current_state(&mut self) -> Option<Arc<EngineState>> {
         loop {
             let newest = *self.seq_updates.borrow_and_update();
-            let world = self.api.views.world();
+            let world = self.api.views.load();
             if world.instance != self.instance {
                 return None;
             }
@@ -292,7 +296,7 @@ impl Subscriber {
 
     /// Returns the gap message, and prepares the snapshots that follow it. After them the stream
     /// continues with the events after `world`.
-    fn begin_gap(&mut self, world: &World, reason: &str) -> io::Result<Bytes> {
+    fn begin_gap(&mut self, world: &EngineState, reason: &str) -> io::Result<Bytes> {
         let mut message = Vec::new();
         let snapshots: Vec<_> = matching_features(world, &self.filter).map(Arc::clone).collect();
         // Only the last snapshot has an id: a client that disconnects before it gets the gap again.
@@ -356,7 +360,7 @@ fn parse_since(text: Option<&str>) -> Result<Option<Since>, Problem> {
 
 /// Waits until the engine has opened the store: before that the journal cannot be read.
 async fn wait_started(api: &ApiState) -> Result<(), Problem> {
-    let find = |world: &Arc<World>| (!world.instance.is_empty()).then_some(());
+    let find = |world: &Arc<EngineState>| (!world.instance.is_empty()).then_some(());
     wait_until(&api.views, INITIAL_SCAN_TIMEOUT, find).await.ok_or_else(|| {
         let detail = "the daemon is still starting";
         Problem::new(ProblemCode::Unavailable, detail, HintCode::RetryLater)
@@ -365,7 +369,7 @@ async fn wait_started(api: &ApiState) -> Result<(), Problem> {
 
 /// Decides where a reader starts. The bounds are those of the journal, not of `world`: an event can
 /// be read before the state that includes it is published.
-fn start_at(since: &Since, world: &World, bounds: JournalBounds) -> StartAt {
+fn start_at(since: &Since, world: &EngineState, bounds: JournalBounds) -> StartAt {
     let JournalBounds { oldest, last: newest } = bounds;
     match since {
         Since::Now => StartAt::After(newest),
@@ -381,13 +385,13 @@ fn start_at(since: &Since, world: &World, bounds: JournalBounds) -> StartAt {
     }
 }
 
-fn cursor_at(world: &World, seq: u64) -> Cursor {
+fn cursor_at(world: &EngineState, seq: u64) -> Cursor {
     Cursor { instance: world.instance.clone(), seq }
 }
 
 /// Returns the features whose events pass the filter.
 fn matching_features<'w>(
-    world: &'w World,
+    world: &'w EngineState,
     filter: &'w EventFilter,
 ) -> impl Iterator<Item = &'w Arc<FeatureView>> {
     let of_project =
@@ -400,7 +404,7 @@ fn matching_features<'w>(
     projects.flat_map(|project| &project.features).filter(of_feature)
 }
 
-fn parse_filter(world: &World, parameters: &Parameters) -> Result<EventFilter, Problem> {
+fn parse_filter(world: &EngineState, parameters: &Parameters) -> Result<EventFilter, Problem> {
     let event_type = |text: String| {
         parse_event_type(&text).map(str::to_owned).ok_or_else(|| {
             let detail = format!("unknown event type `{text}`");

@@ -13,9 +13,9 @@ use axum::response::{IntoResponse, Response};
 use crate::api::state::{ApiState, MAX_SUBSCRIBERS};
 use crate::core::event::EVENT_TYPES;
 use crate::core::path::escape_unprintable;
-use crate::engine::counters::now;
-use crate::engine::outbox::{SinkHealth, SinkReport};
-use crate::engine::view::{ProjectView, WatchState};
+use crate::engine::metrics::now;
+use crate::engine::read_model::{ProjectView, WatchState};
+use crate::engine::sinks::{SinkHealth, SinkReport};
 
 /// Media type of the text format, with its version.
 const PROMETHEUS_MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -79,8 +79,8 @@ fn render_metrics(api: &ApiState) -> String {
 
 fn write_engine_metrics(api: &ApiState, text: &mut MetricsText) {
     use MetricType::{Counter, Gauge};
-    let world = api.views.world();
-    let counters = api.views.counters();
+    let world = api.views.load();
+    let counters = api.views.metrics();
     text.write_family(
         Counter,
         "dossierd_events_total",
@@ -92,7 +92,7 @@ fn write_engine_metrics(api: &ApiState, text: &mut MetricsText) {
     for (name, help, count) in [
         ("dossierd_commits_total", "Transactions committed.", &counters.commits),
         ("dossierd_commit_failures_total", "Transactions that failed.", &counters.commit_failures),
-        ("dossierd_path_checks_total", "Paths checked for changes.", &counters.looks),
+        ("dossierd_path_checks_total", "Paths checked for changes.", &counters.path_checks),
         ("dossierd_hashed_files_total", "Files hashed.", &counters.hashed_files),
         ("dossierd_hashed_bytes_total", "Bytes hashed.", &counters.hashed_bytes),
     ] {
@@ -119,13 +119,13 @@ fn write_engine_metrics(api: &ApiState, text: &mut MetricsText) {
 type ProjectMetric = fn(&ProjectView) -> u64;
 
 fn write_project_metrics(api: &ApiState, text: &mut MetricsText) {
-    let world = api.views.world();
+    let world = api.views.load();
     let families: [(MetricType, &str, &str, ProjectMetric); 7] = [
         (
             MetricType::Counter,
             "dossierd_overflow_rescans_total",
             "Rescans after file events were lost.",
-            |project| project.resyncs,
+            |project| project.rescans,
         ),
         (
             MetricType::Counter,
@@ -169,7 +169,7 @@ fn write_project_metrics(api: &ApiState, text: &mut MetricsText) {
 type SinkMetric = fn(&SinkReport) -> u64;
 
 fn write_sink_metrics(api: &ApiState, text: &mut MetricsText) {
-    let sinks = api.views.board().sinks();
+    let sinks = api.views.sinks().list();
     if sinks.is_empty() {
         return;
     }

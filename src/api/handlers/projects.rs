@@ -20,8 +20,9 @@ use crate::api::response::json::json_response;
 use crate::api::state::ApiState;
 use crate::core::error::error_chain;
 use crate::core::path::unescape_bytes;
-use crate::engine::inbox::{AddError, Command, RemoveError};
-use crate::engine::view::{ProjectView, World};
+use crate::engine::command::{AddError, Command, RemoveError};
+use crate::engine::ids::ProjectId;
+use crate::engine::read_model::{EngineState, ProjectView};
 use crate::wire::hint::HintCode;
 use crate::wire::problem::{Problem, ProblemCode};
 use crate::wire::projects::{AddProjectRequest, ProjectRef, RescanResponse};
@@ -39,7 +40,7 @@ pub(crate) async fn request_rescan(
         let resolved = current_feature(&api, &parameters)?;
         (Some(resolved.project_id), Some(resolved.feature.slug().clone()), 1)
     } else {
-        let world = api.views.world();
+        let world = api.views.load();
         match parameters.get_non_empty("project") {
             Some(name) => {
                 let (id, view) = resolve_project(&world, name)?;
@@ -72,7 +73,7 @@ pub(crate) async fn add_project(
         let hint = HintCode::AbsolutePathRequired;
         return Err(Problem::new(ProblemCode::BadRequest, detail, hint));
     }
-    let known: Vec<usize> = api.views.world().projects.iter().map(|view| view.id).collect();
+    let known: Vec<ProjectId> = api.views.load().projects.iter().map(|view| view.id).collect();
     let id = call_engine(&api, |reply| Command::AddProject { root, keep, reply }).await?;
     let id = id.map_err(|error| match &error {
         AddError::Root { .. } => {
@@ -82,7 +83,7 @@ pub(crate) async fn add_project(
             Problem::new(ProblemCode::WriteFailed, error_chain(&error), HintCode::WriteFailed)
         }
     })?;
-    let find = |world: &Arc<World>| world.projects.iter().find(|view| view.id == id).cloned();
+    let find = |world: &Arc<EngineState>| world.projects.iter().find(|view| view.id == id).cloned();
     let Some(view) = wait_until(&api.views, PUBLISH_TIMEOUT, find).await else {
         let detail = "the project was added, but is not visible yet";
         return Err(Problem::new(ProblemCode::Unavailable, detail, HintCode::ChangePending));
@@ -99,7 +100,7 @@ pub(crate) async fn remove_project(
         let detail = "the query parameter `project` is missing";
         return Err(Problem::new(ProblemCode::BadRequest, detail, HintCode::ProjectRequired));
     };
-    let (id, view) = resolve_project(&api.views.world(), name)?;
+    let (id, view) = resolve_project(&api.views.load(), name)?;
     let removed = call_engine(&api, |reply| Command::RemoveProject { id, reply }).await?;
     removed.map_err(|error| match error {
         RemoveError::Configured(_) => {

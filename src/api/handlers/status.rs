@@ -16,8 +16,8 @@ use crate::api::response::json::json_response;
 use crate::api::response::render::{json_response_blocking, short_json_response};
 use crate::api::state::ApiState;
 use crate::core::path::escape_bytes;
-use crate::engine::outbox::SinkReport;
-use crate::engine::view::{ProjectView, WatchState, World};
+use crate::engine::read_model::{EngineState, ProjectView, WatchState};
+use crate::engine::sinks::SinkReport;
 use crate::wire::json;
 use crate::wire::overview::Overview;
 use crate::wire::problem::Problem;
@@ -30,7 +30,7 @@ use crate::wire::status::{
 const MAX_SHORT_STATUS_FEATURES: usize = 100;
 
 pub(crate) async fn get_health(State(api): State<Arc<ApiState>>) -> Response {
-    let world = api.views.world();
+    let world = api.views.load();
     let features = world.projects.iter().flat_map(|project| &project.features);
     match compute_health(
         &api.initial_scan_done,
@@ -75,7 +75,7 @@ pub(crate) async fn get_status(
     let is_short = features.clone().count() <= MAX_SHORT_STATUS_FEATURES;
     let size = features.map(|feature| feature.entries.len().max(1)).sum();
     let render = move || {
-        let sinks = api.views.board().sinks();
+        let sinks = api.views.sinks().list();
         json::to_line(&build_status(&api, &world, synced, &complete_features(&world), &sinks))
     };
     if is_short {
@@ -88,7 +88,7 @@ pub(crate) async fn get_status(
 /// All features of each project, with the parts that are computed on demand.
 type CompleteFeatures = Vec<Vec<Arc<crate::core::feature::Feature>>>;
 
-fn complete_features(world: &World) -> CompleteFeatures {
+fn complete_features(world: &EngineState) -> CompleteFeatures {
     let features = |project: &Arc<ProjectView>| {
         project.features.iter().map(|feature| Arc::clone(feature.feature())).collect()
     };
@@ -97,7 +97,7 @@ fn complete_features(world: &World) -> CompleteFeatures {
 
 fn build_status<'a>(
     api: &'a ApiState,
-    world: &'a World,
+    world: &'a EngineState,
     synced: Option<Synced>,
     complete: &'a CompleteFeatures,
     reports: &'a [SinkReport],

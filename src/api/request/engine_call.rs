@@ -10,8 +10,9 @@ use tokio::time::timeout;
 
 use crate::api::state::ApiState;
 use crate::core::path::FeatureSlug;
-use crate::engine::inbox::{Command, ProjectId};
-use crate::engine::view::SyncKind;
+use crate::engine::command::SyncKind;
+use crate::engine::command::{Command, FeatureRef};
+use crate::engine::ids::ProjectId;
 use crate::wire::hint::{HintCode, ProblemHint};
 use crate::wire::problem::{Problem, ProblemCode};
 use crate::wire::status::Synced;
@@ -21,6 +22,7 @@ pub(crate) async fn wait_synced(
     api: &ApiState,
     feature: Option<(ProjectId, FeatureSlug)>,
 ) -> Result<Synced, Problem> {
+    let feature = feature.map(|(project, slug)| FeatureRef { project, slug });
     match call_engine(api, |reply| Command::Sync { feature, reply }).await? {
         SyncKind::Cookie => Ok(Synced::Cookie),
         SyncKind::Scan => Ok(Synced::Scan),
@@ -44,7 +46,7 @@ pub(crate) async fn call_engine<T>(
         .command(command)
         .map_err(|full| unavailable(full.to_string(), HintCode::RetryLater))?;
     await_reply(receiver, limit).await.unwrap_or_else(|| {
-        Err(if api.views.world().instance.is_empty() {
+        Err(if api.views.load().instance.is_empty() {
             unavailable("the daemon is still starting", HintCode::RetryLater)
         } else {
             abandoned.timeout_problem(limit)

@@ -18,7 +18,7 @@ use crate::api::response::render::run_blocking;
 use crate::api::state::ApiState;
 use crate::core::path::escape_bytes;
 use crate::core::suggest::nearest;
-use crate::engine::view::World;
+use crate::engine::read_model::EngineState;
 use crate::wire::hint::HintCode;
 use crate::wire::problem::{Problem, ProblemCode};
 
@@ -51,7 +51,7 @@ impl FromRequestParts<Arc<ApiState>> for Parameters {
         let parsed = parts.extensions.remove::<Self>();
         let mut parameters =
             parsed.ok_or_else(|| internal_error("the route does not parse its parameters"))?;
-        parameters.canonicalize_project(&api.views.world()).await;
+        parameters.canonicalize_project(&api.views.load()).await;
         Ok(parameters)
     }
 }
@@ -90,7 +90,7 @@ impl Parameters {
 
     /// Replaces a root in `project` by its canonical path: people write it with a trailing slash,
     /// or by way of a symbolic link.
-    async fn canonicalize_project(&mut self, world: &World) {
+    async fn canonicalize_project(&mut self, world: &EngineState) {
         let project = self.0.iter_mut().rev().find(|(name, _)| name == "project");
         let Some((_, project)) = project.filter(|(_, value)| value.starts_with('/')) else {
             return;

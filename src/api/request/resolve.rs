@@ -8,8 +8,8 @@ use crate::api::request::query::Parameters;
 use crate::api::request::wait::wait_until;
 use crate::api::state::ApiState;
 use crate::core::path::FeatureSlug;
-use crate::engine::inbox::ProjectId;
-use crate::engine::view::{FeatureView, ProjectView, World};
+use crate::engine::ids::ProjectId;
+use crate::engine::read_model::{EngineState, FeatureView, ProjectView};
 use crate::wire::hint::HintCode;
 use crate::wire::problem::{Candidate, Problem, ProblemCode};
 use crate::wire::status::Synced;
@@ -31,7 +31,7 @@ impl ResolvedFeature {
     ///
     /// # Errors
     /// 400 without `feature=`, 404 if there is none, 409 if there are several.
-    pub(crate) fn find(world: &World, parameters: &Parameters) -> Result<Self, Problem> {
+    pub(crate) fn find(world: &EngineState, parameters: &Parameters) -> Result<Self, Problem> {
         let Some(slug) = parameters.get_non_empty("feature") else {
             let detail = "the query parameter `feature` is missing";
             return Err(Problem::new(ProblemCode::BadRequest, detail, HintCode::FeatureRequired));
@@ -85,7 +85,7 @@ pub(crate) fn project_candidate(project: &ProjectView, feature: Option<&FeatureS
 /// # Errors
 /// 404 if there is none, 409 if there are several.
 pub(crate) fn resolve_project(
-    world: &World,
+    world: &EngineState,
     name: &str,
 ) -> Result<(ProjectId, Arc<ProjectView>), Problem> {
     let found: Vec<(ProjectId, &Arc<ProjectView>)> = matching_projects(world, Some(name)).collect();
@@ -102,7 +102,7 @@ pub(crate) fn resolve_project(
 /// Returns the projects with this root, root id or name; all if `name` is `None`. A name counts
 /// only if it is not a root or a root id.
 fn matching_projects<'w>(
-    world: &'w World,
+    world: &'w EngineState,
     name: Option<&'w str>,
 ) -> impl Iterator<Item = (ProjectId, &'w Arc<ProjectView>)> {
     let is_root =
@@ -170,7 +170,7 @@ pub(crate) fn current_feature(
     api: &ApiState,
     parameters: &Parameters,
 ) -> Result<ResolvedFeature, Problem> {
-    ResolvedFeature::find(&api.views.world(), parameters)
+    ResolvedFeature::find(&api.views.load(), parameters)
 }
 
 /// Returns the published state of everything, with `sync=true` once every change made before the
@@ -178,9 +178,9 @@ pub(crate) fn current_feature(
 pub(crate) async fn current_state(
     api: &ApiState,
     parameters: &Parameters,
-) -> Result<(Arc<World>, Option<Synced>), Problem> {
+) -> Result<(Arc<EngineState>, Option<Synced>), Problem> {
     let synced = if parameters.flag("sync")? { Some(wait_synced(api, None).await?) } else { None };
-    Ok((api.views.world(), synced))
+    Ok((api.views.load(), synced))
 }
 
 /// Returns the feature once its first index is complete, whatever the state of other features.
@@ -188,7 +188,7 @@ async fn wait_initial_scan(
     api: &ApiState,
     parameters: &Parameters,
 ) -> Result<ResolvedFeature, Problem> {
-    let find = |world: &Arc<World>| {
+    let find = |world: &Arc<EngineState>| {
         if world.instance.is_empty() {
             return None;
         }

@@ -21,7 +21,7 @@ use crate::core::digest::Digest;
 use crate::core::feature::{Feature, FeatureMetadata, FeatureWatchState};
 use crate::core::path::escape_unprintable;
 use crate::core::time::Timestamp;
-use crate::engine::view::evaluate_drift;
+use crate::engine::read_model::evaluate_drift;
 use crate::wire::baseline::{
     AcceptRequest, AcceptResponse, AcceptedBaseline, BaselineDetail, ClearResponse,
 };

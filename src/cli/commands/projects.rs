@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::core::identity::root_id;
 use crate::core::path::escape_unprintable;
 use crate::daemon::{add_project, list_projects, remove_project};
-use crate::engine::survey::settings;
+use crate::engine::settings::settings;
 use crate::project::{FeatureDir, Machine, locate};
 use crate::wire::status::Status;
 

@@ -209,7 +209,7 @@ mod tests {
 
     use super::*;
     use crate::client::RESPONSE_TIMEOUT;
-    use crate::engine::inbox::Command;
+    use crate::engine::command::Command;
 
     #[test]
     fn timeout_is_unreachable_but_not_absent() {

@@ -19,8 +19,9 @@ use crate::core::diagnostics::SkippedDir;
 use crate::core::feature::Feature;
 use crate::core::path::escape_bytes;
 use crate::core::pattern::Pattern;
-use crate::engine::content::content;
-use crate::engine::survey::{Look, limits, settings, survey};
+use crate::engine::oneshot::{OneShotOptions, scan_features};
+use crate::engine::read_model::content;
+use crate::engine::settings::{limits, settings};
 use crate::project::{FeatureDir, Machine, Project, locate};
 use crate::scan::ScanLimits;
 use crate::wire::artifacts::MAX_CONTENT_BYTES;
@@ -167,8 +168,8 @@ impl LocalTarget {
         sink: impl FnMut(T),
     ) -> anyhow::Result<()> {
         let spinner = ProgressSpinner::start();
-        let look = Look { limits: self.limits, static_part, progress: &spinner.progress };
-        Ok(survey(&self.project, &self.features, &look, render, sink)?)
+        let look = OneShotOptions { limits: self.limits, static_part, progress: &spinner.progress };
+        Ok(scan_features(&self.project, &self.features, &look, render, sink)?)
     }
 
     /// Scans the one selected feature and prints its warnings and that no daemon was queried.

@@ -10,7 +10,7 @@ use tracing::error;
 use crate::core::time::Timestamp;
 use crate::delivery::context::SinkContext;
 use crate::delivery::dispatcher::Settled;
-use crate::engine::outbox::{RejectedUpdate, SinkCommand, SinkError};
+use crate::engine::sinks::{RejectedUpdate, SinkCommand, SinkError};
 use crate::store::{CursorUpdate, RejectedEvent};
 use crate::wire::delivery::WEBHOOK_SINK;
 

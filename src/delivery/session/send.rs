@@ -17,7 +17,7 @@ use crate::delivery::http::{SignedMessage, WebhookClient};
 use crate::delivery::message::MessageEncoder;
 use crate::delivery::secret::{SecretError, Secrets};
 use crate::delivery::tls::TlsError;
-use crate::engine::outbox::SinkHealth;
+use crate::engine::sinks::SinkHealth;
 use crate::wire::delivery::WEBHOOK_SINK;
 
 impl DeliverySession<'_> {

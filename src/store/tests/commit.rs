@@ -38,7 +38,7 @@ fn committed_changes_are_loaded_unchanged() {
     drop(store);
 
     let mut store = open(&dir);
-    let expected = StoredFeature {
+    let expected = LoadedFeature {
         slug: slug("2-b"),
         first_seen: at(0),
         updated_at: at(0),
@@ -66,7 +66,7 @@ fn committed_changes_are_loaded_unchanged() {
     let tombstones = vec![tombstone("b")];
     let (absent, gone_since, updated_at) = (vec![], None, at(9));
     let dir = Some(None);
-    let expected = StoredFeature { updated_at, dir, absent, tombstones, gone_since, ..expected };
+    let expected = LoadedFeature { updated_at, dir, absent, tombstones, gone_since, ..expected };
     assert_eq!(stored(&store)[1], expected);
 
     store.commit(vec![FeatureChange { forget: true, ..change("2-b") }], at(10)).unwrap();

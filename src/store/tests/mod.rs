@@ -140,6 +140,6 @@ fn seqs(page: &EventPage) -> Vec<u64> {
 }
 
 /// Loads all features of the test project.
-fn stored(store: &Store) -> Vec<StoredFeature> {
+fn stored(store: &Store) -> Vec<LoadedFeature> {
     store.load_features("00ff").unwrap()
 }

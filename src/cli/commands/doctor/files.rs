@@ -10,8 +10,8 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 use crate::cli::commands::doctor::finding::Findings;
 use crate::cli::commands::doctor::shell::shell_quote;
 use crate::config::{Config, ConfigState, UserDirs};
-use crate::engine::projects::{self, StoreSummary};
-use crate::engine::survey::settings;
+use crate::engine::offline_projects::{self, StoreSummary};
+use crate::engine::settings::settings;
 use crate::project::{Machine, Project};
 use crate::scan::remote_fs_name;
 
@@ -117,7 +117,7 @@ pub(crate) fn check_socket(findings: &mut Findings, dirs: &UserDirs, socket: &Pa
 /// Checks the whole store; returns its summary if it is valid.
 pub(crate) fn check_store(findings: &mut Findings, state: &Path) -> Option<StoreSummary> {
     let check = "store";
-    match projects::check(state) {
+    match offline_projects::check(state) {
         Ok(None) => findings.ok(check, "does not exist yet"),
         Ok(Some(health)) => {
             let (events, size) = (health.events, health.bytes.div_ceil(1 << 10));

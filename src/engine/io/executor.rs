@@ -1,0 +1,546 @@
+//! Executes the effects of one project: all system calls that reconciliation needs, except those of
+//! file checks, which `hash_pool` does on its own threads. It decides nothing.
+//!
+//! Effects run on the engine thread, in the order in which they were emitted. Directory listings,
+//! metadata reads and calls to the watcher therefore block the engine.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use rustix::io::Errno;
+use tracing::{info, warn};
+
+use super::hash_pool::HashPool;
+use super::initial_scan::{InitialFeature, InitialLister};
+use super::watch_set::{MakeBackend, WatchSet};
+use crate::core::path::{FeatureSlug, RelPath};
+use crate::engine::ids::ProjectId;
+use crate::engine::messages::FileJob;
+use crate::engine::reconcile::effect::{Effect, EffectTag, Forget, KnownFeature, Report};
+use crate::engine::reconcile::event::{
+    DirState, Event, FoundRoot, GitLock, HintFileKind, InitialScan, Inspection, ListError,
+    Metadata, MetadataError, ProjectInfo, RootStatus, RootUnavailable, WatchReport,
+};
+use crate::engine::reconcile::settings::ReconcileSettings;
+use crate::project::{
+    Discovery, FeatureDir, FeatureInputs, Machine, ManifestDiagnostics, Project, ProjectSettings,
+    ReadError, RootCheck,
+};
+use crate::scan::remote_fs_name;
+use crate::scan::{Listing, is_not_a_directory, is_resource_exhausted, is_stale, list_tree};
+
+/// The system side of a watched project.
+pub(in crate::engine) struct ProjectIo {
+    id: ProjectId,
+    settings: Arc<ReconcileSettings>,
+    project_settings: ProjectSettings,
+    machine: Machine,
+    /// Directory of the project's cookie files, watched on the same kernel queue.
+    cookies: PathBuf,
+    project: Arc<Project>,
+    watches: WatchSet,
+    /// The last report of the watches; only one that differs becomes an event.
+    reported: WatchReport,
+}
+
+impl ProjectIo {
+    pub(in crate::engine) fn new(
+        id: ProjectId,
+        settings: Arc<ReconcileSettings>,
+        project_settings: ProjectSettings,
+        machine: Machine,
+        cookies: PathBuf,
+        make_backend: MakeBackend,
+    ) -> Self {
+        let project = Project::unavailable(&settings.root, project_settings.clone(), &machine);
+        Self {
+            id,
+            settings,
+            project_settings,
+            machine,
+            cookies,
+            project: Arc::new(project),
+            watches: WatchSet::new(make_backend),
+            reported: WatchReport::default(),
+        }
+    }
+
+    /// Returns the project with the metadata that was read last.
+    pub(in crate::engine) fn project(&self) -> &Arc<Project> {
+        &self.project
+    }
+
+    /// Ends an iteration of the event loop: each has its own timeout for calls to the watcher.
+    pub(in crate::engine) fn end_iteration(&mut self) {
+        self.watches.end_iteration();
+    }
+
+    /// Executes an effect. Returns a report of the watches if they changed, then the completion if
+    /// the effect has one.
+    pub(in crate::engine) fn execute(&mut self, effect: Effect, pool: &HashPool) -> Vec<Event> {
+        let completion = self.complete(effect, pool);
+        let report = self.watches.report();
+        let mut events = Vec::with_capacity(2);
+        if report != self.reported {
+            self.reported = report.clone();
+            events.push(Event::Watches(report));
+        }
+        events.extend(completion);
+        events
+    }
+
+    fn complete(&mut self, effect: Effect, pool: &HashPool) -> Option<Event> {
+        Some(match effect {
+            Effect::CheckFile { tag, feature, path, expected, verify_only } => {
+                self.submit(tag, feature, path, expected, verify_only, pool);
+                return None;
+            }
+            Effect::ForgetWatches { path } => {
+                self.watches.forget(&path);
+                return None;
+            }
+            Effect::LeaveRoot => {
+                self.watches.replace_watcher();
+                self.watches.watch_missing([self.cookies.clone()]);
+                self.project.close_root_fd();
+                return None;
+            }
+            Effect::CloseRoot => {
+                self.project.close_root_fd();
+                return None;
+            }
+            Effect::Report(report) => {
+                log(&self.settings.root, &report);
+                return None;
+            }
+            Effect::ScanInitially { tag, known } => {
+                Event::InitialScan { tag, result: self.scan_initially(&known) }
+            }
+            Effect::CheckFeatureDir { tag, feature } => {
+                let state = match self.project.open_feature(&feature) {
+                    Ok(_) => DirState::Present,
+                    Err(error) if is_not_a_directory(&error) => DirState::Missing,
+                    Err(_) => DirState::Unknown,
+                };
+                Event::FeatureDirChecked { tag, state }
+            }
+            Effect::ListAndWatch { tag, feature, dir, rewatch } => {
+                let begun = Instant::now();
+                let result = self.list_and_watch(&feature, dir.as_ref(), rewatch);
+                let result =
+                    result.map_err(|error| self.list_error(&error, &feature, dir.as_ref()));
+                Event::Listed { tag, result, cost: begun.elapsed() }
+            }
+            Effect::Inspect { tag, path, forget, stat } => {
+                Event::Inspected { tag, inspection: self.inspect(&path, forget, stat) }
+            }
+            Effect::ReadMetadata { tag, gone } => {
+                Event::MetadataRead { tag, result: self.read_metadata(&gone).map(Box::new) }
+            }
+            Effect::ProbeRoot { tag } => Event::RootProbed {
+                tag,
+                root: self.probe_root(),
+                git_lock: find_git_lock(&self.project),
+            },
+            Effect::SearchRoot { tag } => {
+                Event::RootSearched { tag, found: self.search_root().ok() }
+            }
+            Effect::ReplaceWatcher { tag } => {
+                self.watches.replace_watcher();
+                self.watch_metadata_dirs();
+                Event::WatcherReplaced { tag }
+            }
+            Effect::DropWatcher { tag } => {
+                Event::WatcherDropped { tag, sample: self.watches.drop_watcher() }
+            }
+            Effect::RetryWatches { tag } => {
+                self.watches.retry();
+                Event::WatchesRetried { tag }
+            }
+            Effect::SampleRemoval { tag, dirs } => {
+                let missing = dirs.iter().filter(|dir| dir.symlink_metadata().is_err()).count();
+                Event::RemovalSampled { tag, missing }
+            }
+            Effect::TouchEventProbe { tag } => {
+                let dir = self.settings.probe_path.parent();
+                let watched = dir.is_some_and(|dir| self.watches.is_watched(dir));
+                let touched = watched && self.project.touch_probe().is_ok();
+                Event::ProbeTouched { tag, touched }
+            }
+        })
+    }
+
+    fn submit(
+        &self,
+        tag: EffectTag,
+        feature: FeatureDir,
+        path: RelPath,
+        expected: Option<crate::core::artifact::FileSignature>,
+        verify_only: bool,
+        pool: &HashPool,
+    ) {
+        pool.submit(FileJob {
+            id: self.id,
+            tag,
+            project: Arc::clone(&self.project),
+            feature,
+            path,
+            expected,
+            limits: self.settings.limits,
+            verify_only,
+        });
+    }
+
+    // --- The first scan ---
+
+    /// Opens and watches the project, and lists its features. If the root cannot be opened, returns
+    /// what is known of the features without reading a file.
+    fn scan_initially(
+        &mut self,
+        known: &BTreeMap<FeatureSlug, KnownFeature>,
+    ) -> Result<Box<InitialScan>, Box<RootUnavailable>> {
+        self.project = match self.open() {
+            Ok(project) => Arc::new(project),
+            Err(error) => return Err(Box::new(self.unavailable(&error, known))),
+        };
+        // What was read before its directory was watched may have changed since.
+        if self.watch_metadata_dirs()
+            && let Ok(project) = self.open()
+        {
+            self.project = Arc::new(project);
+        }
+        let Discovery { features: dirs, skipped } = match self.project.discover() {
+            Ok(found) => found,
+            Err(error) => return Err(Box::new(self.unavailable(&io::Error::other(error), known))),
+        };
+        let git_lock = find_git_lock(&self.project);
+        let is_found = |slug: &FeatureSlug| dirs.binary_search_by(|dir| dir.slug.cmp(slug)).is_ok();
+        let (unselected, gone): (Vec<_>, Vec<_>) = known
+            .iter()
+            .filter(|(slug, _)| !is_found(slug))
+            .partition(|(_, known)| known.has_dir && self.may_exist(&known.dir));
+        self.watch_known_dirs(&dirs, known);
+        let lister = InitialLister {
+            project: &self.project,
+            limits: &self.settings.limits,
+            ignore: &self.settings.ignore,
+            watched: self.watches.watched_dirs(),
+        };
+        let scanned = lister.run(&dirs, known);
+        let mut features = Vec::with_capacity(dirs.len());
+        let mut listings = BTreeMap::new();
+        for (dir, InitialFeature { inputs, listing }) in dirs.into_iter().zip(scanned) {
+            if let Some(listing) = listing {
+                let listing = listing.map_err(|error| self.list_error(&error, &dir, None));
+                listings.insert(dir.slug.clone(), listing);
+            }
+            features.push((dir, inputs));
+        }
+        let gone = gone
+            .into_iter()
+            .map(|(slug, known)| (slug.clone(), self.project.read_feature_inputs(&known.dir)));
+        let gone: BTreeMap<FeatureSlug, FeatureInputs> = gone.collect();
+        let unselected = unselected.into_iter().map(|(slug, _)| slug.clone()).collect();
+        let root = Self::found_root(&self.project, features.iter().map(|(dir, _)| &dir.slug));
+        let watched_more = self.watch_metadata_dirs();
+        let info = Arc::new(self.info());
+        let metadata = Metadata { info, features, gone, skipped, watched_more };
+        Ok(Box::new(InitialScan { metadata, listings, unselected, root, git_lock }))
+    }
+
+    fn unavailable(
+        &self,
+        error: &io::Error,
+        known: &BTreeMap<FeatureSlug, KnownFeature>,
+    ) -> RootUnavailable {
+        let inputs = known
+            .iter()
+            .map(|(slug, known)| (slug.clone(), self.project.read_feature_inputs(&known.dir)));
+        RootUnavailable {
+            status: unavailable(error),
+            info: Arc::new(self.info()),
+            features: inputs.collect(),
+        }
+    }
+
+    fn may_exist(&self, dir: &FeatureDir) -> bool {
+        !self.project.open_feature(dir).is_err_and(|error| is_not_a_directory(&error))
+    }
+
+    /// Watches every directory that contained files when it was last indexed, in one call to the
+    /// watcher thread.
+    fn watch_known_dirs(
+        &mut self,
+        dirs: &[FeatureDir],
+        known: &BTreeMap<FeatureSlug, KnownFeature>,
+    ) {
+        let mut paths = HashSet::new();
+        for dir in dirs {
+            let base = self.project.feature_path(dir);
+            for entry in known.get(&dir.slug).into_iter().flat_map(|known| known.entries.iter()) {
+                let path = entry.artifact.relative_path.as_bytes();
+                let mut end = path.len();
+                while let Some(slash) = path[..end].iter().rposition(|byte| *byte == b'/') {
+                    if !paths.insert(base.join(OsStr::from_bytes(&path[..slash]))) {
+                        break;
+                    }
+                    end = slash;
+                }
+            }
+            paths.insert(base);
+        }
+        paths.retain(|path| path.symlink_metadata().is_ok_and(|found| found.is_dir()));
+        self.watches.watch_missing(paths);
+    }
+
+    // --- Listings and hints ---
+
+    /// Lists a directory of a feature, or all of it. Each directory is watched before it is listed,
+    /// so that no entry created in between is missed.
+    fn list_and_watch(
+        &mut self,
+        feature: &FeatureDir,
+        dir: Option<&RelPath>,
+        rewatch: bool,
+    ) -> io::Result<Listing> {
+        let base = self.project.feature_path(feature);
+        let opened = match dir {
+            None => self.project.open_feature(feature),
+            Some(dir) => self.project.open_feature_subdir(feature, dir),
+        };
+        let (watches, settings) = (&mut self.watches, &self.settings);
+        let mut unwatched = Vec::new();
+        let listing = list_tree(opened?, dir, &settings.limits, &settings.ignore, |entered| {
+            let path = match entered {
+                Some(path) => base.join(OsStr::from_bytes(path.as_bytes())),
+                None => base.clone(),
+            };
+            if rewatch || !watches.is_watched(&path) {
+                watches.watch(path.clone());
+                if !watches.is_wanted(&path) {
+                    unwatched.push(path);
+                }
+            }
+        })?;
+        if self.is_watch_missing(&unwatched) {
+            return Err(Errno::STALE.into());
+        }
+        Ok(listing)
+    }
+
+    /// Returns true if directories that could not be watched, because nothing was at their paths, may
+    /// have been listed all the same: through the descriptor of a root that is hidden by a mount,
+    /// or because they were created in between.
+    fn is_watch_missing(&self, unwatched: &[PathBuf]) -> bool {
+        let is_present = |path: &PathBuf| path.symlink_metadata().is_ok_and(|found| found.is_dir());
+        !unwatched.is_empty()
+            && (self.probe_root() != RootStatus::Present || unwatched.iter().any(is_present))
+    }
+
+    /// Returns what an error of a listing means for the directory.
+    fn list_error(
+        &self,
+        error: &io::Error,
+        feature: &FeatureDir,
+        dir: Option<&RelPath>,
+    ) -> ListError {
+        if is_not_a_directory(error) {
+            ListError::NotADirectory
+        } else if is_resource_exhausted(error) {
+            ListError::OutOfResources
+        } else if is_stale(error) {
+            ListError::RootReplaced
+        } else {
+            let dir = dir.and_then(|dir| self.find_unreadable_dir(feature, dir));
+            ListError::Unreadable { dir, error: error.to_string() }
+        }
+    }
+
+    /// Returns the first directory on the way to `dir` that cannot be entered, or `dir` itself;
+    /// `None` if it is the feature's own.
+    fn find_unreadable_dir(&self, feature: &FeatureDir, dir: &RelPath) -> Option<RelPath> {
+        self.project.open_feature(feature).ok()?;
+        let ends = dir.as_bytes().iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        let above = ends.filter_map(|(end, _)| RelPath::new(&dir.as_bytes()[..end]).ok());
+        above
+            .into_iter()
+            .find(|above| self.project.open_feature_subdir(feature, above).is_err())
+            .or_else(|| Some(dir.clone()))
+    }
+
+    /// Stats a path and forgets its watches, both as far as that is requested.
+    fn inspect(&mut self, path: &Path, forget: Forget, stat: bool) -> Inspection {
+        let was_wanted = self.watches.is_wanted(path);
+        let file_kind = stat.then(|| match path.symlink_metadata() {
+            Ok(found) if found.is_file() => HintFileKind::File,
+            Ok(found) if found.is_dir() => HintFileKind::Directory,
+            _ => HintFileKind::Other,
+        });
+        let is_forgotten = match forget {
+            Forget::No => false,
+            Forget::UnlessDirectory if file_kind == Some(HintFileKind::Directory) => false,
+            Forget::Yes | Forget::UnlessDirectory => self.watches.forget(path),
+        };
+        Inspection { was_wanted, forgot: is_forgotten, file_kind }
+    }
+
+    // --- Metadata and the root ---
+
+    /// Reads the project's metadata files and finds its features, if the root is present, and
+    /// watches the directories of the metadata.
+    fn read_metadata(&mut self, gone: &[FeatureDir]) -> Result<Metadata, MetadataError> {
+        match self.probe_root() {
+            RootStatus::Present => {}
+            status => return Err(MetadataError::Root(status)),
+        }
+        let mut project = self.open().map_err(|error| metadata_error(&error))?;
+        project.inherit_last_valid(&self.project);
+        self.project = Arc::new(project);
+        let mut watched_more = self.watch_metadata_dirs();
+        let Discovery { features: dirs, skipped } =
+            self.project.discover().map_err(|error| match error {
+                ReadError::Io(error) => metadata_error(&error),
+                error => metadata_error(&io::Error::other(error)),
+            })?;
+        let read = |dir: FeatureDir| {
+            let inputs = self.project.read_feature_inputs(&dir);
+            (dir, inputs)
+        };
+        let features: Vec<(FeatureDir, FeatureInputs)> = dirs.into_iter().map(read).collect();
+        let is_found =
+            |dir: &&FeatureDir| features.binary_search_by(|(found, _)| found.slug.cmp(&dir.slug));
+        let gone = gone.iter().filter(|dir| is_found(dir).is_err());
+        let gone = gone.map(|dir| (dir.slug.clone(), self.project.read_feature_inputs(dir)));
+        let gone = gone.collect();
+        watched_more |= self.watch_metadata_dirs();
+        let info = Arc::new(self.info());
+        Ok(Metadata { info, features, gone, skipped, watched_more })
+    }
+
+    fn open(&self) -> io::Result<Project> {
+        let missions = self.settings.user_missions.as_deref();
+        let settings = self.project_settings.clone();
+        Project::open(&self.settings.root, settings, &self.machine, missions)
+    }
+
+    fn info(&self) -> ProjectInfo {
+        let project = &self.project;
+        let ManifestDiagnostics { errors, warnings } = project.manifest_diagnostics();
+        ProjectInfo {
+            name: Arc::clone(&project.name),
+            root_id: project.root_id.clone(),
+            project_uuid: project.project_uuid.clone(),
+            node_id: project.node_id.clone(),
+            run_dirs: project.run_dirs().collect(),
+            errors: project.errors.iter().cloned().chain(errors).collect(),
+            warnings,
+            remote: remote_fs_name(&self.settings.root).unwrap_or_default(),
+        }
+    }
+
+    fn probe_root(&self) -> RootStatus {
+        match self.project.check_root() {
+            Ok(RootCheck::Same) => RootStatus::Present,
+            Ok(RootCheck::Replaced | RootCheck::OtherDevice) => RootStatus::Replaced,
+            Err(error) => unavailable(&error),
+        }
+    }
+
+    fn search_root(&self) -> io::Result<FoundRoot> {
+        let project = self.open()?;
+        let found = project.discover().map_err(io::Error::other)?;
+        Ok(Self::found_root(&project, found.features.iter().map(|dir| &dir.slug)))
+    }
+
+    fn found_root<'a>(
+        project: &Project,
+        features: impl Iterator<Item = &'a FeatureSlug>,
+    ) -> FoundRoot {
+        FoundRoot {
+            features: features.cloned().collect(),
+            is_empty: project.is_root_empty(),
+            device: project.root_device(),
+        }
+    }
+
+    /// Watches the existing directories that contain metadata files. Returns true if at least one
+    /// is newly watched.
+    fn watch_metadata_dirs(&mut self) -> bool {
+        let missions = self.settings.user_missions.as_deref();
+        let dirs = self
+            .project
+            .metadata_dirs()
+            .into_iter()
+            .chain(missions.map(user_mission_dirs).unwrap_or_default())
+            .chain([self.cookies.clone()])
+            .filter(|dir| dir.is_dir());
+        self.watches.watch_missing(dirs)
+    }
+}
+
+/// Returns the directories of the user's own missions, or the nearest existing directory in which
+/// they may be created.
+fn user_mission_dirs(missions: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(missions) else {
+        let nearest = missions.ancestors().find(|dir| dir.is_dir());
+        return nearest.map(Path::to_owned).into_iter().collect();
+    };
+    let kinds = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
+    let above = missions.parent().map(Path::to_owned);
+    kinds.chain([missions.to_owned()]).chain(above).collect()
+}
+
+fn find_git_lock(project: &Project) -> Option<GitLock> {
+    let taken_at = project.git_locked_at()?;
+    let stamp = taken_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Some(GitLock {
+        age: SystemTime::now().duration_since(taken_at).unwrap_or_default(),
+        stamp_ns: i128::try_from(stamp.as_nanos()).unwrap_or_default(),
+    })
+}
+
+fn unavailable(error: &io::Error) -> RootStatus {
+    let unreadable = error.kind() == io::ErrorKind::PermissionDenied;
+    RootStatus::Unavailable { error: error.to_string(), unreadable }
+}
+
+fn metadata_error(error: &io::Error) -> MetadataError {
+    if is_resource_exhausted(error) {
+        MetadataError::OutOfResources
+    } else {
+        MetadataError::Root(unavailable(error))
+    }
+}
+
+/// Logs a report of the reconciler.
+fn log(root: &Path, report: &Report) {
+    let root = root.display();
+    match report {
+        Report::Rescanning { rescans } => {
+            warn!(%root, rescans, "inotify events were lost (queue overflow or watcher restart); rescanning project");
+        }
+        Report::NoEvents => warn!(%root, "file system delivers no inotify events; polling"),
+        Report::WatcherUnresponsive => {
+            warn!(%root, "file watcher timed out; replacing it and rescanning");
+        }
+        Report::WatchesRecovered { watched, total } => {
+            info!(%root, watched, total, "inotify accepts more watches again");
+        }
+        Report::OutOfResources => {
+            warn!(%root, "out of file descriptors or memory; will retry (raise `ulimit -n`)");
+        }
+        Report::RootLost { error } => {
+            warn!(%root, error, "project root unavailable; keeping its last known state");
+        }
+        Report::UndetectedChange { feature, path } => {
+            let path = path.text();
+            warn!(%root, %feature, %path, "scrub found a changed file that raised no inotify event");
+        }
+        Report::TimedOut => warn!(%root, "an operation on the file system timed out"),
+    }
+}

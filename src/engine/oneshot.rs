@@ -1,0 +1,138 @@
+//! Scans the features of a project once, without a daemon. The result is what one-shot commands
+//! print, and equals the state that a daemon publishes. It writes nothing.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, mpsc};
+use std::time::SystemTime;
+
+use uuid::Uuid;
+
+use crate::core::content::StaticHash;
+use crate::core::drift::Drift;
+use crate::core::feature::{Feature, FeatureWatchState};
+use crate::core::feature_context::UnknownReason;
+use crate::core::inventory::Inventory;
+use crate::core::pattern::{PatternSet, PatternSetError};
+use crate::core::snapshot::MissionDossierSnapshot;
+use crate::core::time::Timestamp;
+use crate::project::{FeatureDir, Project};
+use crate::scan::{FeatureScan, OpenedFeature, Progress, ScanLimits, ScanOptions, scan};
+
+/// Options of a scan.
+#[derive(Debug)]
+pub struct OneShotOptions<'a> {
+    /// Limits of each feature.
+    pub limits: ScanLimits,
+    /// [`StaticHash::Compute`] if a baseline is made from the result. Otherwise this hash is
+    /// computed only for features that have a baseline.
+    pub static_part: StaticHash,
+    /// Counts what has been scanned.
+    pub progress: &'a Progress,
+}
+
+/// A scan could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum OneShotError {
+    /// The project's `ignore` patterns are too large to compile together.
+    #[error("cannot use the `ignore` patterns: {0}")]
+    Ignore(#[from] PatternSetError),
+    /// The system refuses to create a thread.
+    #[error("cannot start a thread; raise the limit of tasks (`ulimit -u`)")]
+    Thread(#[source] io::Error),
+}
+
+/// Scans `features`, on as many threads as there are cores.
+///
+/// `render` is called with each feature on the thread that scanned it, whose processor cache
+/// contains it; `sink` is called with the results on the calling thread, in the order of
+/// `features`.
+///
+/// # Errors
+/// [`OneShotError`].
+pub fn scan_features<T: Send>(
+    project: &Project,
+    features: &[FeatureDir],
+    options: &OneShotOptions<'_>,
+    render: impl Fn(Feature) -> T + Sync,
+    mut sink: impl FnMut(T),
+) -> Result<(), OneShotError> {
+    let scan_options = ScanOptions {
+        limits: options.limits,
+        ignore: PatternSet::new(&project.settings.ignore)?,
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    let (finished, results) = mpsc::channel();
+    let (scan_options, render) = (&scan_options, &render);
+    std::thread::scope(|scope| {
+        // The thread owns the only sender, so the receiving loop ends with the thread.
+        let work = move || {
+            let open = |index: usize| {
+                let feature = &features[index];
+                let has_baseline = project.has_baseline(&feature.slug);
+                Ok(OpenedFeature {
+                    descriptor: project.open_feature(feature)?,
+                    static_part: if has_baseline {
+                        StaticHash::Compute
+                    } else {
+                        options.static_part
+                    },
+                })
+            };
+            let done = |index: usize, scanned: FeatureScan| {
+                let feature = feature(project, &features[index], scanned);
+                let _ = finished.send((index, render(feature)));
+            };
+            scan(features.len(), open, scan_options, options.progress, done);
+        };
+        let thread = std::thread::Builder::new().name("scan_features".to_owned());
+        thread.spawn_scoped(scope, work).map_err(OneShotError::Thread)?;
+        let mut unordered = BTreeMap::new();
+        let mut next = 0;
+        for (index, result) in results {
+            unordered.insert(index, result);
+            while let Some(result) = unordered.remove(&next) {
+                sink(result);
+                next += 1;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Combines the files of a feature with its manifest and its baseline.
+fn feature(project: &Project, dir: &FeatureDir, scanned: FeatureScan) -> Feature {
+    let inputs = project.read_feature_inputs(dir);
+    let now = Timestamp::from(SystemTime::now());
+    let mut context = inputs.context;
+    let racy_count = scanned.observations.iter().filter(|seen| seen.racy).count() as u64;
+    let listing_blocker = scanned
+        .unreadable
+        .map(UnknownReason::Unreadable)
+        .or_else(|| scanned.limit_exceeded.map(UnknownReason::from));
+    let indeterminate = match &listing_blocker {
+        Some(UnknownReason::Unreadable(reason) | UnknownReason::LimitExceeded(reason)) => {
+            Some(Drift::indeterminate(reason))
+        }
+        _ if matches!(context.unknown_reason, Some(UnknownReason::UnreadableMeta)) => {
+            Some(Drift::indeterminate("cannot read meta.json"))
+        }
+        _ => None,
+    };
+    context.unknown_reason = listing_blocker.or(context.unknown_reason);
+    let watch = FeatureWatchState::from_unknown_reason(context.unknown_reason.as_ref());
+    let dossier = Inventory::from_observations(context, scanned.observations, now).to_dossier(now);
+    let snapshot = Arc::new(MissionDossierSnapshot::compute(&dossier, Uuid::new_v4(), now));
+    let (baseline, key) = (&inputs.metadata.baseline, &inputs.metadata.baseline_key);
+    let drift = indeterminate.unwrap_or_else(|| Drift::compare(baseline, key, &snapshot));
+    Feature {
+        project: Arc::clone(&project.name),
+        dossier,
+        snapshot,
+        metadata: Arc::new(inputs.metadata),
+        drift,
+        watch,
+        racy_count,
+        last_scanned_at: Some(now),
+    }
+}

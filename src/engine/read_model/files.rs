@@ -1,0 +1,60 @@
+//! Reads artifact content and writes baselines for a published state.
+//!
+//! These methods wait for the disk: they must not run on the engine thread.
+
+use std::io;
+
+use super::content::{ContentError, content};
+use super::feature::FeatureView;
+use super::project::ProjectView;
+use crate::core::artifact::ArtifactRef;
+use crate::core::baseline::Baseline;
+use crate::project::WriteError;
+
+/// A baseline could not be written or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum BaselineError {
+    /// The file could not be written or removed.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The baseline could not be serialized.
+    #[error("cannot serialize the baseline: {0}")]
+    Text(#[from] io::Error),
+}
+
+impl ProjectView {
+    /// Returns the bytes of an artifact; see [`content`].
+    ///
+    /// # Errors
+    /// [`ContentError`].
+    pub fn content(
+        &self,
+        feature: &FeatureView,
+        artifact: &ArtifactRef,
+        max: u64,
+    ) -> Result<Option<Vec<u8>>, ContentError> {
+        content(&self.project, &feature.dir, artifact, max)
+    }
+
+    /// Writes a feature's baseline file and syncs it to disk.
+    ///
+    /// # Errors
+    /// [`BaselineError`].
+    pub fn write_baseline(
+        &self,
+        feature: &FeatureView,
+        baseline: &Baseline,
+    ) -> Result<(), BaselineError> {
+        let mut text = serde_json::to_vec_pretty(baseline).map_err(io::Error::from)?;
+        text.push(b'\n');
+        Ok(self.project.write_baseline(feature.slug(), &text)?)
+    }
+
+    /// Removes a feature's baseline file. Returns true if there was one.
+    ///
+    /// # Errors
+    /// [`BaselineError`].
+    pub fn clear_baseline(&self, feature: &FeatureView) -> Result<bool, BaselineError> {
+        Ok(self.project.clear_baseline(feature.slug())?)
+    }
+}

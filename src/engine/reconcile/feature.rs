@@ -1,0 +1,856 @@
+//! The state of one watched feature, and what observations do to it.
+//!
+//! Results of checks and listings arrive here; what is to be done about them leaves as
+//! [`Followup`]s, which the project carries out. What is committed of it is in `feature_commit`.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::effect::{EffectId, RescanMode};
+use super::event::ListError;
+use super::in_flight::{Check, CheckKind};
+use super::path_work::{MissingResult, PathWork};
+use super::pending::PendingChanges;
+use super::planted::{Bug, is_planted};
+use super::settings::ReconcileSettings;
+use super::tombstones::Tombstones;
+use crate::core::artifact::{Absence, ArtifactRef, ArtifactState, ErrorReason, Observation};
+use crate::core::baseline::BaselineFile;
+use crate::core::feature::FeatureMetadata;
+use crate::core::feature_context::UnknownReason;
+use crate::core::inventory::{EntryChange, Inventory, InventoryEntry};
+use crate::core::path::RelPath;
+use crate::core::pattern::PatternSet;
+use crate::core::sorted_chunks::{Keyed as _, SortedChunks};
+use crate::core::time::Timestamp;
+use crate::core::transition::{Evaluation, LastPublished, RemovalReason};
+use crate::engine::clock::Tick;
+use crate::engine::read_model::FeatureView;
+use crate::project::{FeatureDir, FeatureInputs};
+use crate::scan::{ListedFile, Listing, PathState, UnreadableDir};
+use crate::watch::{DebounceTimes, HintKind};
+
+/// Minimum interval between the evaluations of a feature.
+pub(super) const EVALUATION_INTERVAL: Duration = Duration::from_millis(100);
+/// After git released its lock, an evaluation waits until all that git changed is checked, but no
+/// longer than this.
+const MAX_CHECKOUT_WAIT: Duration = Duration::from_secs(1);
+/// Pause after the process ran out of file descriptors or memory.
+pub(super) const OUT_OF_RESOURCES_PAUSE: Duration = Duration::from_secs(1);
+/// The file of a feature that is metadata, too.
+const META: &[u8] = b"meta.json";
+
+/// A feature that is watched.
+#[derive(Debug)]
+pub(in crate::engine) struct FeatureState {
+    pub(in crate::engine) dir: FeatureDir,
+    pub(super) inventory: Inventory,
+    pub(super) metadata: Arc<FeatureMetadata>,
+    pub(super) work: PathWork,
+    pub(super) visibility: Visibility,
+    /// Until the first comparison with the disk is done: nothing is committed before.
+    pub(super) initial: Option<InitialComparison>,
+    pub(super) git: HeldChanges,
+    pub(super) pending: PendingChanges,
+    /// Keys of the absent specs, as they were committed last.
+    pub(super) absent: Vec<String>,
+    pub(super) tombstones: Tombstones,
+    pub(super) publication: Publication,
+    /// Listings, and checks of the feature's directory, that are under way.
+    examinations: usize,
+}
+
+/// What can be seen of a feature.
+#[derive(Debug, Default)]
+pub(super) struct Visibility {
+    /// Why the last listing prevents an evaluation, if it does.
+    pub(super) listing_blocker: Option<UnknownReason>,
+    /// Why the feature's metadata prevents an evaluation, if it does.
+    pub(super) metadata_blocker: Option<UnknownReason>,
+    /// Since when the feature's directory is missing.
+    pub(super) gone_since: Option<Timestamp>,
+    /// The newest listing that was applied. An older one may be of an earlier state.
+    newest_listing: Option<EffectId>,
+    /// Number of entries in the last complete listing, and found since: no fewer than there are.
+    entries: u64,
+    /// Entries that are directories that could not be read.
+    unreadable_dirs: HashSet<RelPath>,
+    /// Some of its directories are not watched but listed again and again.
+    pub(super) polled: bool,
+    /// When something of it was last compared with the disk; `None` before that in this run.
+    pub(super) scanned_at: Option<Timestamp>,
+}
+
+/// The first comparison of a feature with the disk.
+#[derive(Debug)]
+pub(super) struct InitialComparison {
+    /// Until when it waits for files that are being written, so that a new feature is published
+    /// whole.
+    deadline: Duration,
+}
+
+/// What waits for git.
+#[derive(Debug, Default)]
+pub(super) struct HeldChanges {
+    /// Until when deletions and evaluations wait.
+    pub(super) until: Option<Duration>,
+    /// Until when an evaluation waits for the checks of what git changed.
+    pub(super) evaluation_deadline: Option<Duration>,
+    /// The deletion of the whole feature waits.
+    feature_deletion: bool,
+    /// Effects up to this one began before the evaluation was owed: git's lock must be looked for
+    /// by a later one.
+    pub(super) unchecked_since: Option<EffectId>,
+}
+
+/// What was published of a feature.
+#[derive(Debug, Default)]
+pub(super) struct Publication {
+    /// The state that events reported last.
+    pub(super) last: Option<LastPublished>,
+    pub(super) last_at: Option<Duration>,
+    pub(super) evaluation: Option<Evaluation>,
+    /// The snapshot file may not be what the snapshot is.
+    pub(super) snapshot_file_stale: bool,
+    /// What readers see.
+    pub(super) view: Option<Arc<FeatureView>>,
+    /// The view is not what readers are to see.
+    pub(super) is_view_stale: bool,
+}
+
+/// What the store holds of a feature.
+#[derive(Debug, Clone, Default)]
+pub(in crate::engine) struct StoredFeature {
+    /// Where its directory was, if that is known.
+    pub(in crate::engine) dir: Option<FeatureDir>,
+    pub(in crate::engine) entries: SortedChunks<InventoryEntry>,
+    pub(in crate::engine) absent: Vec<String>,
+    /// In the order of deletion.
+    pub(in crate::engine) tombstones: Vec<Arc<ArtifactRef>>,
+    pub(in crate::engine) last_published: Option<LastPublished>,
+    pub(in crate::engine) gone_since: Option<Timestamp>,
+}
+
+/// What is to be done about an observation.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Followup {
+    /// Check a path now.
+    Check(RelPath, CheckKind),
+    /// List a directory, renewing its watches.
+    List(RelPath),
+    /// Read the project's metadata soon.
+    RefreshMetadata,
+    /// A deletion is confirmed but for the root and git.
+    ProbeRoot,
+    /// There may be more entries than the limit: list all of the feature.
+    OverLimit,
+    /// The last listing of all of it was within the limits.
+    WithinLimit,
+    /// List the feature again later: nothing could be found out now.
+    ListLater,
+    /// Report that the process is out of file descriptors or memory.
+    OutOfResources,
+}
+
+impl FeatureState {
+    /// Returns a feature as it was stored, classified by its present metadata.
+    pub(super) fn new(
+        dir: FeatureDir,
+        inputs: FeatureInputs,
+        mut stored: StoredFeature,
+        times: DebounceTimes,
+        now: Duration,
+    ) -> Self {
+        let entries = std::mem::take(&mut stored.entries);
+        let mut feature = Self::empty(dir, inputs, stored, times);
+        for entry in entries {
+            let indexed_at = entry.artifact.indexed_at;
+            let changed = feature.inventory.insert_reclassified(entry, indexed_at);
+            if let Some(before) = changed.and_then(|changed| changed.before) {
+                let path = before.relative_path.clone();
+                feature.pending.record(&path, Some(&before), RemovalReason::Deleted, now);
+            }
+        }
+        feature.pending.context_changed = true;
+        feature.pending.clears_tombstones = feature.has_unpublished_baseline();
+        feature
+    }
+
+    /// Returns a feature as it was stored, of which nothing can be read now.
+    pub(super) fn from_store(
+        dir: FeatureDir,
+        inputs: FeatureInputs,
+        mut stored: StoredFeature,
+        times: DebounceTimes,
+    ) -> Self {
+        let entries = std::mem::take(&mut stored.entries);
+        let mut feature = Self::empty(dir, inputs, stored, times);
+        for entry in entries {
+            feature.inventory.insert_as_is(entry);
+        }
+        feature
+    }
+
+    fn empty(
+        dir: FeatureDir,
+        inputs: FeatureInputs,
+        stored: StoredFeature,
+        times: DebounceTimes,
+    ) -> Self {
+        let FeatureInputs { context, metadata } = inputs;
+        let unstored_dir = (stored.dir.as_ref() != Some(&dir)).then(|| dir.clone());
+        let metadata_blocker = context.unknown_reason.clone();
+        Self {
+            dir,
+            inventory: Inventory::new(context),
+            metadata: Arc::new(metadata),
+            work: PathWork::new(times),
+            visibility: Visibility { metadata_blocker, ..Visibility::default() },
+            initial: Some(InitialComparison { deadline: Duration::ZERO }),
+            git: HeldChanges::default(),
+            pending: PendingChanges { dir: unstored_dir, ..PendingChanges::default() },
+            absent: stored.absent,
+            tombstones: Tombstones::new(stored.tombstones),
+            publication: Publication {
+                last: stored.last_published,
+                snapshot_file_stale: true,
+                ..Publication::default()
+            },
+            examinations: 0,
+        }
+    }
+
+    pub(super) fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+
+    /// Publishes the feature when all of it is compared; files that are being written are waited
+    /// for until `deadline`.
+    pub(super) fn compare_initially(&mut self, deadline: Duration) {
+        self.initial = Some(InitialComparison { deadline });
+    }
+
+    /// Ends the first comparison, if all of it is done.
+    pub(in crate::engine) fn finish_initial(&mut self, now: Duration) {
+        let Some(initial) = &self.initial else {
+            return;
+        };
+        let writing = self.work.is_debouncing() && now < initial.deadline;
+        if !self.work.is_checking() && self.examinations == 0 && !writing {
+            self.initial = None;
+        }
+    }
+
+    pub(in crate::engine) fn is_indexed(&self) -> bool {
+        self.initial.is_none()
+    }
+
+    // --- Hints ---
+
+    /// Records a hint about a path that is not a directory.
+    pub(super) fn on_hint(
+        &mut self,
+        path: &RelPath,
+        kind: HintKind,
+        grace: Duration,
+        now: Duration,
+    ) {
+        if matches!(kind, HintKind::Removed | HintKind::MovedTo) {
+            for below in self.paths_below(Some(path)) {
+                self.work.suspect(&below, grace, now);
+            }
+        }
+        let indexed = self.is_indexed_path(path);
+        self.work.on_hint(path, kind, indexed, grace, now);
+    }
+
+    /// Returns the paths that are to be checked now.
+    pub(super) fn take_due_paths(&mut self, now: Duration) -> Vec<(RelPath, CheckKind)> {
+        self.work.take_due(now)
+    }
+
+    // --- Results of checks ---
+
+    /// Records what a check found.
+    pub(super) fn on_checked(
+        &mut self,
+        path: &RelPath,
+        check: Check,
+        state: PathState,
+        context: &ReconcileSettings,
+        newest: EffectId,
+        now: Tick,
+    ) -> Vec<Followup> {
+        let mut followups = Vec::new();
+        if check.again {
+            followups.push(Followup::Check(path.clone(), CheckKind::Check));
+        } else if check.kind == CheckKind::Recheck
+            && self.work.is_pending(path)
+            && !is_planted(Bug::RecheckIgnoresDebounce)
+        {
+            // The file is being written: it is published when it has settled, not half-written.
+            return followups;
+        }
+        let examined =
+            matches!(state, PathState::Unchanged | PathState::Read(_) | PathState::Missing);
+        if examined && (check.again || check.kind != CheckKind::Recheck) {
+            self.visibility.scanned_at = Some(now.wall);
+        }
+        let grace = context.times.deletion_grace;
+        match state {
+            PathState::Unchanged => {
+                self.work.on_present(path);
+                self.work.on_trusted(path);
+            }
+            PathState::Read(seen) => {
+                self.work.on_present(path);
+                if seen.racy {
+                    let known = self.inventory.entries().get(path);
+                    let same = known.is_some_and(|known| known.artifact.state == seen.state);
+                    self.work.schedule_recheck(path, same, now.monotonic);
+                } else {
+                    self.work.on_trusted(path);
+                }
+                if !self.is_indexed_path(path) && self.count_entries(1, context) {
+                    followups.push(Followup::OverLimit);
+                }
+                let is_changed = self.set(seen, now);
+                // Nothing can be below a file.
+                for below in self.paths_below(Some(path)) {
+                    self.work.suspect(&below, grace, now.monotonic);
+                }
+                if is_changed && path.as_bytes() == META {
+                    followups.push(Followup::RefreshMetadata);
+                }
+            }
+            PathState::Missing if !self.is_indexed_path(path) => {
+                self.work.on_trusted(path);
+                // It may have been a directory.
+                for below in self.paths_below(Some(path)) {
+                    self.work.suspect(&below, grace, now.monotonic);
+                }
+            }
+            PathState::Missing => {
+                let result = self.work.on_missing(path, check.began, grace, newest, now.monotonic);
+                if result == MissingResult::Confirmed {
+                    followups.push(Followup::ProbeRoot);
+                }
+            }
+            PathState::Unstable => self.work.schedule_retry(path, Duration::ZERO, now.monotonic),
+            PathState::RootReplaced => {
+                self.work.schedule_retry(path, OUT_OF_RESOURCES_PAUSE, now.monotonic);
+                followups.push(Followup::ProbeRoot);
+            }
+            PathState::OutOfResources => {
+                self.work.schedule_retry(path, OUT_OF_RESOURCES_PAUSE, now.monotonic);
+            }
+            PathState::ParentUnreadable(dir, error) => self.mark_unreadable(&dir, &error, now),
+            PathState::Dir => {
+                // The file that was there is gone; listing finds what is in the directory.
+                self.on_directory(path, now.monotonic);
+                followups.push(Followup::List(path.clone()));
+            }
+            PathState::TooLarge => {}
+        }
+        followups
+    }
+
+    /// Records what reading a file only to verify it found. Returns true if its content changed
+    /// though neither an event nor its times showed that.
+    pub(super) fn on_verified(&mut self, path: &RelPath, state: PathState, now: Tick) -> bool {
+        let Some(known) = self.inventory.entries().get(path) else {
+            return false;
+        };
+        match state {
+            PathState::Read(seen) if seen.state == known.artifact.state => false,
+            PathState::Read(seen) if self.is_undetected_change(&seen) => {
+                self.set(seen, now);
+                true
+            }
+            // It is being written, or the process has nothing left to read it with.
+            PathState::Unstable | PathState::OutOfResources | PathState::RootReplaced => false,
+            _ => {
+                self.work.schedule_at(path, now.monotonic);
+                false
+            }
+        }
+    }
+
+    /// Decides about paths that checks found missing, now that the root was probed after them.
+    pub(super) fn on_root_probed(&mut self, probe: EffectId, now: Duration) {
+        for path in self.work.take_missing(probe) {
+            if self.git.until.is_some() {
+                self.work.hold(path);
+            } else {
+                self.remove(&path, RemovalReason::Deleted, now);
+            }
+        }
+        if self.git.unchecked_since.is_some_and(|since| since < probe) {
+            self.git.unchecked_since = None;
+        }
+    }
+
+    // --- Results of listings ---
+
+    /// Records that a listing, or a check of the feature's directory, is under way.
+    pub(super) fn begin_examination(&mut self) {
+        self.examinations += 1;
+    }
+
+    /// Returns true if a newer listing than this one was applied; else this is the newest now.
+    pub(super) fn is_listing_outdated(&mut self, listing: EffectId) -> bool {
+        let newest = self.visibility.newest_listing.max(Some(listing));
+        std::mem::replace(&mut self.visibility.newest_listing, newest) > Some(listing)
+    }
+
+    pub(super) fn end_examination(&mut self) {
+        self.examinations = self.examinations.saturating_sub(1);
+    }
+
+    /// Records what a directory, or all of the feature, holds. A listing never deletes: what it
+    /// does not have is suspected and checked.
+    pub(super) fn on_listed(
+        &mut self,
+        dir: Option<&RelPath>,
+        result: Result<Listing, ListError>,
+        mode: RescanMode,
+        context: &ReconcileSettings,
+        now: Tick,
+        followups: &mut Vec<Followup>,
+    ) {
+        self.end_examination();
+        // Reading the metadata finds out whether a deleted feature was created again.
+        if self.is_gone() {
+            followups.push(Followup::RefreshMetadata);
+            return;
+        }
+        let grace = context.times.deletion_grace;
+        match (result, dir) {
+            (Ok(listing), _) => self.apply_listing(dir, &listing, mode, context, now, followups),
+            (Err(ListError::NotADirectory), Some(dir)) => {
+                for below in self.paths_below(Some(dir)) {
+                    self.work.suspect(&below, grace, now.monotonic);
+                }
+                // A file may be there. For a directory that is only polled, the watch of its parent
+                // reports that.
+                let indexed = self.is_indexed_path(dir);
+                if indexed || mode != RescanMode::POLL {
+                    self.work.debounce(dir, HintKind::CloseWrite, indexed, now.monotonic);
+                }
+            }
+            // Reading the metadata finds that the feature's directory is missing.
+            (Err(ListError::NotADirectory), None) => {}
+            (Err(ListError::OutOfResources), _) => {
+                followups.extend([Followup::OutOfResources, Followup::ListLater]);
+            }
+            (Err(ListError::RootReplaced), _) => {
+                followups.extend([Followup::ProbeRoot, Followup::ListLater]);
+            }
+            (Err(ListError::Unreadable { dir: Some(dir), error }), _) => {
+                self.mark_unreadable(&dir, &error, now);
+            }
+            (Err(ListError::Unreadable { dir: None, error }), _) => {
+                self.set_listing_blocker(Some(UnknownReason::Unreadable(error)));
+            }
+        }
+    }
+
+    fn apply_listing(
+        &mut self,
+        dir: Option<&RelPath>,
+        listing: &Listing,
+        mode: RescanMode,
+        context: &ReconcileSettings,
+        now: Tick,
+        followups: &mut Vec<Followup>,
+    ) {
+        self.visibility.scanned_at = Some(now.wall);
+        match dir {
+            Some(dir) => {
+                self.on_directory(dir, now.monotonic);
+                if let Some(limit) = listing.limit_exceeded {
+                    followups.push(Followup::OverLimit);
+                    self.set_listing_blocker(Some(limit.into()));
+                }
+                // The directory itself is an entry, too.
+                if self.count_entries(listing.entries + 1, context) {
+                    followups.push(Followup::OverLimit);
+                }
+            }
+            None => {
+                let within = listing.limit_exceeded.is_none();
+                followups.push(if within { Followup::WithinLimit } else { Followup::OverLimit });
+                self.set_listing_blocker(listing.limit_exceeded.map(UnknownReason::from));
+                self.visibility.entries = listing.entries;
+            }
+        }
+        for UnreadableDir { path, reason } in &listing.unreadable {
+            self.mark_unreadable(path, reason, now);
+        }
+        for file in listing.files.iter().flatten() {
+            let known = self.inventory.entries().get(&file.path);
+            let same = known.is_some_and(|entry| {
+                !entry.racy && entry.signature.is_some() && entry.signature == file.signature
+            });
+            // A path that is debounced is checked when it has settled, however often it is listed.
+            if same || self.work.is_pending(&file.path) {
+                continue;
+            }
+            let indexed = known.is_some();
+            if mode.debounce {
+                self.work.debounce(&file.path, HintKind::CloseWrite, indexed, now.monotonic);
+            } else {
+                followups.push(Followup::Check(file.path.clone(), CheckKind::Check));
+            }
+        }
+        // Its metadata was read before it was watched; where `meta.json` exists, its check follows.
+        let lacks_meta =
+            |files: &Vec<ListedFile>| files.iter().all(|file| file.path.as_bytes() != META);
+        if dir.is_none() && mode.rewatch && listing.files.iter().all(lacks_meta) {
+            followups.push(Followup::RefreshMetadata);
+        }
+        let grace = context.times.deletion_grace;
+        let unreadable = listing.unreadable.iter().map(|dir| &dir.path);
+        let listed: HashSet<&RelPath> =
+            listing.files.iter().flatten().map(|file| &file.path).chain(unreadable).collect();
+        // What a check in flight found may be older than the listing.
+        let is_in_dir = |path: &RelPath| dir.is_none_or(|dir| is_below(path, dir));
+        self.work.check_again(|path| is_in_dir(path) && !listed.contains(path));
+        for path in self.paths_without(dir, &listed) {
+            // An ignored file may well be there; it is not an artifact any more.
+            if is_ignored(&context.ignore, &path) {
+                self.work.cancel(&path);
+                self.remove(&path, RemovalReason::Ignored, now.monotonic);
+            } else if is_planted(Bug::DeleteFromListing) {
+                self.remove(&path, RemovalReason::Deleted, now.monotonic);
+            } else if !self.work.is_pending(&path) {
+                if mode.debounce {
+                    self.work.suspect(&path, grace, now.monotonic);
+                } else {
+                    self.work.suspect(&path, Duration::ZERO, now.monotonic);
+                }
+            }
+        }
+    }
+
+    // --- Metadata ---
+
+    /// Applies metadata that was read, and reclassifies all files if it changed their context.
+    pub(super) fn apply_inputs(&mut self, inputs: FeatureInputs, now: Tick) {
+        let FeatureInputs { mut context, metadata } = inputs;
+        self.visibility.metadata_blocker = context.unknown_reason.take();
+        let blocker = self.visibility.listing_blocker.clone();
+        context.unknown_reason = blocker.or_else(|| self.visibility.metadata_blocker.clone());
+        if !context.is_equivalent(self.inventory.context()) {
+            self.publication.snapshot_file_stale = true;
+            for EntryChange { before, after } in self.inventory.reclassify_all(context, now.wall) {
+                if let Some(after) = after {
+                    self.pending.record(
+                        &after.relative_path,
+                        before.as_ref(),
+                        RemovalReason::Deleted,
+                        now.monotonic,
+                    );
+                }
+            }
+        }
+        let accepted = match (&self.metadata.baseline, &metadata.baseline) {
+            (before, BaselineFile::Valid(after)) => {
+                !matches!(before, BaselineFile::Valid(before) if before == after)
+            }
+            _ => false,
+        };
+        self.metadata = Arc::new(metadata);
+        self.pending.clears_tombstones |= accepted;
+        self.pending.context_changed = true;
+        self.publication.is_view_stale = true;
+    }
+
+    /// Records why the listing prevents an evaluation, or that nothing does.
+    pub(super) fn set_listing_blocker(&mut self, reason: Option<UnknownReason>) {
+        if self.visibility.listing_blocker != reason {
+            let blocker = reason.clone().or_else(|| self.visibility.metadata_blocker.clone());
+            self.inventory.set_unknown_reason(blocker);
+            self.visibility.listing_blocker = reason;
+            self.pending.context_changed = true;
+            self.publication.is_view_stale = true;
+        }
+    }
+
+    /// Records that the feature's directory is another one.
+    pub(super) fn relocate(&mut self, dir: FeatureDir) {
+        if self.dir != dir {
+            self.pending.dir = Some(dir.clone());
+            self.dir = dir;
+        }
+    }
+
+    /// Records that the directory is there again, or is another one: the feature is published
+    /// again when all of it is compared.
+    pub(super) fn on_returned(&mut self, deadline: Duration) {
+        self.set_listing_blocker(None);
+        self.visibility.gone_since = None;
+        self.compare_initially(deadline);
+    }
+
+    /// Removes all files: the feature's directory was deleted. The feature is kept, as gone.
+    pub(super) fn on_deleted(&mut self, now: Tick) {
+        self.git.feature_deletion = false;
+        if self.is_gone() {
+            return;
+        }
+        for path in self.paths_below(None) {
+            self.work.cancel(&path);
+            self.remove(&path, RemovalReason::Deleted, now.monotonic);
+        }
+        self.work.check_all_again();
+        self.set_listing_blocker(Some(UnknownReason::Deleted));
+        self.visibility.gone_since.get_or_insert(now.wall);
+    }
+
+    /// Records that nothing of the feature can be read: what was under way is worthless.
+    pub(super) fn on_unreadable(&mut self, why: &str) {
+        self.work.clear();
+        self.examinations = 0;
+        self.git.feature_deletion = false;
+        if !self.is_gone() {
+            self.set_listing_blocker(Some(UnknownReason::Unreadable(why.to_owned())));
+        }
+        self.initial = None;
+    }
+
+    /// Records whether some of its directories are polled.
+    pub(super) fn set_polled(&mut self, polled: bool) {
+        if std::mem::replace(&mut self.visibility.polled, polled) != polled {
+            self.publication.is_view_stale = true;
+        }
+    }
+
+    // --- Git ---
+
+    /// Records until when git holds the work tree, and releases what waited if it does not.
+    pub(super) fn set_git_hold(&mut self, until: Option<Duration>, now: Duration) {
+        let was_waiting = self.git.until.is_some() || self.waits_for_git();
+        if until.is_none() && was_waiting {
+            self.git.evaluation_deadline = Some(now + MAX_CHECKOUT_WAIT);
+            self.work.release_held(now);
+        }
+        self.git.until = until;
+    }
+
+    /// Defers the deletion of the whole feature.
+    pub(super) fn hold_feature_deletion(&mut self) {
+        self.git.feature_deletion = true;
+    }
+
+    /// Ends that. Returns true if it was deferred.
+    pub(super) fn release_feature_deletion(&mut self) -> bool {
+        std::mem::take(&mut self.git.feature_deletion)
+    }
+
+    /// Returns true if something waits until git is done.
+    pub(super) fn waits_for_git(&self) -> bool {
+        let evaluation = self.git.until.is_some() && self.pending.evaluation_owed;
+        evaluation || self.work.is_holding() || self.git.feature_deletion
+    }
+
+    /// Returns true if a deletion or an evaluation may follow, so git's lock matters.
+    pub(super) fn needs_git_state(&self) -> bool {
+        self.work.has_suspects() || self.pending.evaluation_owed || self.waits_for_git()
+    }
+
+    // --- State ---
+
+    /// Returns true if the feature's directory was deleted.
+    pub(super) fn is_gone(&self) -> bool {
+        self.visibility.listing_blocker == Some(UnknownReason::Deleted)
+    }
+
+    /// Returns true if the last listing could not read the feature's directory.
+    pub(super) fn is_unreadable(&self) -> bool {
+        matches!(self.visibility.listing_blocker, Some(UnknownReason::Unreadable(_)))
+    }
+
+    pub(super) fn gone_since(&self) -> Option<Timestamp> {
+        self.visibility.gone_since
+    }
+
+    pub(super) fn set_gone_since(&mut self, since: Option<Timestamp>) {
+        self.visibility.gone_since = since;
+    }
+
+    /// Returns true if there is a baseline file, valid or not.
+    pub(super) fn has_baseline(&self) -> bool {
+        !matches!(self.metadata.baseline, BaselineFile::Absent)
+    }
+
+    /// Returns true if a baseline was accepted since the last evaluation was published.
+    fn has_unpublished_baseline(&self) -> bool {
+        let published = self.publication.last.as_ref().and_then(|last| last.baseline);
+        let baseline = &self.metadata.baseline;
+        let other = published.is_some_and(|known| known != baseline.fingerprint());
+        other && matches!(baseline, BaselineFile::Valid(_))
+    }
+
+    /// Returns true if nothing is debounced, checked or listed.
+    pub(in crate::engine) fn is_examined(&self) -> bool {
+        self.work.is_settled() && self.examinations == 0
+    }
+
+    /// Returns true if observations are to come that may contradict what is known.
+    pub(super) fn is_being_checked(&self) -> bool {
+        self.work.has_open_checks() || self.examinations > 0
+    }
+
+    /// Returns true if nothing is under way or uncommitted, but for what waits for git.
+    pub(super) fn is_settled(&self) -> bool {
+        let evaluated = self.git.until.is_some() || !self.pending.evaluation_owed;
+        self.is_examined() && !self.pending.has_changes() && evaluated
+    }
+
+    /// Returns true if nothing is left to do, not even a recheck.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.is_settled() && self.work.is_empty() && !self.waits_for_git()
+    }
+
+    /// Returns true if its deletions are committed; an evaluation may be owed.
+    pub(super) fn is_committed(&self) -> bool {
+        self.is_examined() && self.pending.paths.is_empty()
+    }
+
+    /// Releases memory and returns true if there is nothing to do until the next hint.
+    pub(super) fn rest_if_done(&mut self) -> bool {
+        let rests = self.is_indexed() && self.is_at_rest();
+        if rests {
+            // A B-tree that was emptied entry by entry keeps its root, and there are many features.
+            self.work.clear();
+        }
+        rests
+    }
+
+    // --- The inventory ---
+
+    pub(super) fn is_indexed_path(&self, path: &RelPath) -> bool {
+        self.inventory.entries().get(path).is_some()
+    }
+
+    /// Counts entries that were found. Returns true if there may be more than are allowed; the
+    /// exact number is known only after a complete listing.
+    fn count_entries(&mut self, more: u64, context: &ReconcileSettings) -> bool {
+        self.visibility.entries = self.visibility.entries.saturating_add(more);
+        self.visibility.entries > context.limits.max_entries
+    }
+
+    /// Returns the indexed path after `path`.
+    pub(super) fn file_after(&self, path: &RelPath) -> Option<RelPath> {
+        let paths = self.inventory.entries().range_from(path).map(InventoryEntry::key);
+        paths.into_iter().find(|next| *next > path).cloned()
+    }
+
+    /// Returns the indexed paths below a directory, or all of them.
+    pub(super) fn paths_below(&self, dir: Option<&RelPath>) -> Vec<RelPath> {
+        self.paths_without(dir, &HashSet::new())
+    }
+
+    /// Returns the indexed paths below a directory, or all, but for those of `without`.
+    fn paths_without(&self, dir: Option<&RelPath>, without: &HashSet<&RelPath>) -> Vec<RelPath> {
+        let entries = self.inventory.entries();
+        let others = |path: &&RelPath| !without.contains(path);
+        let Some(dir) = dir else {
+            return entries.iter().map(InventoryEntry::key).filter(others).cloned().collect();
+        };
+        let prefix = [dir.as_bytes(), b"/"].concat();
+        entries
+            .range_from(dir)
+            .map(InventoryEntry::key)
+            .skip_while(|path| !path.as_bytes().starts_with(&prefix) && path.as_bytes() < &*prefix)
+            .take_while(|path| path.as_bytes().starts_with(&prefix))
+            .filter(others)
+            .cloned()
+            .collect()
+    }
+
+    /// Returns true if a file has other content than is known though its signature is the same and
+    /// could be trusted: then neither an event nor the file's times showed the change.
+    fn is_undetected_change(&self, seen: &Observation) -> bool {
+        self.inventory.entries().get(&seen.path).is_some_and(|known| {
+            !known.racy
+                && known.signature.is_some()
+                && known.signature == seen.signature
+                && known.artifact.state != seen.state
+        })
+    }
+
+    /// Sets what was observed at a path. Returns true if that is not what was known.
+    fn set(&mut self, seen: Observation, now: Tick) -> bool {
+        self.visibility.unreadable_dirs.remove(&seen.path);
+        let path = seen.path.clone();
+        let known = self.inventory.entries().get(&path).cloned();
+        let changed = self.inventory.set(seen, now.wall);
+        if known.is_some() && known.as_ref() == self.inventory.entries().get(&path) {
+            return false;
+        }
+        if changed.before != changed.after {
+            self.publication.snapshot_file_stale = true;
+        }
+        self.pending.record(&path, changed.before.as_ref(), RemovalReason::Deleted, now.monotonic);
+        self.publication.is_view_stale = true;
+        true
+    }
+
+    /// Removes a path from the inventory.
+    fn remove(&mut self, path: &RelPath, reason: RemovalReason, now: Duration) {
+        self.work.forget(path);
+        self.visibility.unreadable_dirs.remove(path);
+        let changed = self.inventory.remove(path);
+        if changed.before.is_some() {
+            self.pending.record(path, changed.before.as_ref(), reason, now);
+            self.publication.snapshot_file_stale = true;
+            self.publication.is_view_stale = true;
+        }
+    }
+
+    /// Records that a readable directory is at a path: a file that was there is gone, and an entry
+    /// for a directory that could not be read is obsolete.
+    fn on_directory(&mut self, path: &RelPath, now: Duration) {
+        let reason = if self.visibility.unreadable_dirs.remove(path) {
+            RemovalReason::DirBecameReadable
+        } else {
+            RemovalReason::Deleted
+        };
+        self.remove(path, reason, now);
+    }
+
+    /// Records that a directory cannot be read: it is one entry, and what was indexed below it is
+    /// not known any more.
+    fn mark_unreadable(&mut self, dir: &RelPath, error: &str, now: Tick) {
+        for path in self.paths_below(Some(dir)) {
+            self.work.cancel(&path);
+            self.remove(&path, RemovalReason::ParentUnreadable, now.monotonic);
+        }
+        let absence = Absence { reason: ErrorReason::Unreadable, detail: Some(error.into()) };
+        let seen = Observation {
+            path: dir.clone(),
+            size_bytes: 0,
+            state: ArtifactState::Absent(absence),
+            wp_id: None,
+            signature: None,
+            racy: false,
+        };
+        self.set(seen, now);
+        self.visibility.unreadable_dirs.insert(dir.clone());
+    }
+}
+
+fn is_below(path: &RelPath, dir: &RelPath) -> bool {
+    let rest = path.as_bytes().strip_prefix(dir.as_bytes());
+    rest.is_some_and(|rest| rest.starts_with(b"/"))
+}
+
+/// Returns true if the configuration ignores a path, or a directory above it.
+fn is_ignored(ignore: &PatternSet, path: &RelPath) -> bool {
+    let slashes = path.as_bytes().iter().enumerate().filter(|(_, byte)| **byte == b'/');
+    let mut above = slashes.filter_map(|(end, _)| RelPath::new(&path.as_bytes()[..end]).ok());
+    !ignore.is_empty() && (ignore.is_match(path) || above.any(|dir| ignore.is_match(&dir)))
+}

@@ -1,0 +1,87 @@
+//! Which features a path is in, without asking each of them.
+
+use std::collections::BTreeMap;
+
+use crate::core::path::{FeatureSlug, RelPath};
+use crate::project::FeatureDir;
+
+/// The features by the bytes of their path below the root; the root itself has an empty path.
+#[derive(Debug, Default)]
+pub(super) struct FeatureIndex(BTreeMap<Box<[u8]>, FeatureSlug>);
+
+impl FeatureIndex {
+    pub(super) fn insert(&mut self, dir: &FeatureDir) {
+        self.0.insert(key(dir).into(), dir.slug.clone());
+    }
+
+    /// Removes a feature, unless another one has taken its directory.
+    pub(super) fn remove(&mut self, dir: &FeatureDir) {
+        if self.0.get(key(dir)) == Some(&dir.slug) {
+            self.0.remove(key(dir));
+        }
+    }
+
+    /// Returns the features that contain a path below the root, and the path below each; `None`
+    /// for the feature whose directory it is. Features may be nested: what is in the inner one is
+    /// in both.
+    pub(super) fn containing(&self, path: &RelPath) -> Vec<(FeatureSlug, Option<RelPath>)> {
+        let bytes = path.as_bytes();
+        let slashes = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        let inside = slashes.filter_map(|(end, _)| {
+            let slug = self.0.get(&bytes[..end])?;
+            Some((slug.clone(), Some(RelPath::new(&bytes[end + 1..]).ok()?)))
+        });
+        let root = self.0.get(&b""[..]).map(|slug| (slug.clone(), Some(path.clone())));
+        let itself = self.0.get(bytes).map(|slug| (slug.clone(), None));
+        root.into_iter().chain(inside).chain(itself).collect()
+    }
+}
+
+fn key(dir: &FeatureDir) -> &[u8] {
+    dir.path.as_ref().map(RelPath::as_bytes).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> RelPath {
+        RelPath::new(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn nested_features_all_contain_a_path() {
+        let dir = |slug: &str, at: Option<&str>| FeatureDir {
+            slug: FeatureSlug::new(slug.as_bytes()).unwrap(),
+            path: at.map(path),
+        };
+        let mut index = FeatureIndex::default();
+        let dirs = [dir("a", Some("specs/a")), dir("b", Some("specs/a/sub/b")), dir("r", None)];
+        for dir in &dirs {
+            index.insert(dir);
+        }
+        let containing = |index: &FeatureIndex, of: &str| {
+            let text = |below: &Option<RelPath>| {
+                below.as_ref().map_or(String::new(), |below| below.text().into_owned())
+            };
+            let all = index.containing(&path(of));
+            all.iter().map(|(slug, below)| format!("{slug}:{}", text(below))).collect::<Vec<_>>()
+        };
+        for (of, expect) in [
+            ("specs", &["r:specs"][..]),
+            ("specs/a", &["r:specs/a", "a:"]),
+            ("specs/ab/x", &["r:specs/ab/x"]),
+            ("specs/a/sub", &["r:specs/a/sub", "a:sub"]),
+            ("specs/a/sub/b", &["r:specs/a/sub/b", "a:sub/b", "b:"]),
+            ("specs/a/sub/b/x.md", &["r:specs/a/sub/b/x.md", "a:sub/b/x.md", "b:x.md"]),
+        ] {
+            assert_eq!(containing(&index, of), expect, "{of}");
+        }
+        index.remove(&dirs[2]);
+        index.remove(&dirs[0]);
+        assert_eq!(containing(&index, "specs/a/sub/b/x.md"), ["b:x.md"]);
+        index.insert(&dir("c", Some("specs/a/sub/b")));
+        index.remove(&dirs[1]);
+        assert_eq!(containing(&index, "specs/a/sub/b"), ["c:"]);
+    }
+}

@@ -1,0 +1,130 @@
+//! The features of a project, where they are, and which of them have something to do.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::feature::FeatureState;
+use super::feature_index::FeatureIndex;
+use crate::core::path::{FeatureSlug, RelPath};
+use crate::project::FeatureDir;
+
+/// The features of one project. An iteration of the engine costs what the active ones do, however
+/// many others there are: only [`FeatureTable::activate`] gives access to change one.
+#[derive(Debug, Default)]
+pub(super) struct FeatureTable {
+    /// Boxed: nodes of a B-tree are half empty, and a feature is large.
+    features: BTreeMap<FeatureSlug, Box<FeatureState>>,
+    index: FeatureIndex,
+    active: BTreeSet<FeatureSlug>,
+}
+
+impl FeatureTable {
+    pub(super) fn insert(&mut self, feature: FeatureState) {
+        let slug = feature.dir.slug.clone();
+        self.index.insert(&feature.dir);
+        self.active.insert(slug.clone());
+        self.features.insert(slug, Box::new(feature));
+    }
+
+    pub(super) fn remove(&mut self, slug: &FeatureSlug) {
+        if let Some(feature) = self.features.remove(slug) {
+            self.index.remove(&feature.dir);
+        }
+        self.active.remove(slug);
+    }
+
+    /// Records that a feature's directory is another one.
+    pub(super) fn relocate(&mut self, dir: &FeatureDir) {
+        if let Some(feature) = self.features.get_mut(&dir.slug) {
+            self.index.remove(&feature.dir);
+            self.index.insert(dir);
+            feature.relocate(dir.clone());
+            self.active.insert(dir.slug.clone());
+        }
+    }
+
+    pub(super) fn get(&self, slug: &FeatureSlug) -> Option<&FeatureState> {
+        self.features.get(slug).map(Box::as_ref)
+    }
+
+    /// Returns a feature to be changed; it is active from now on.
+    pub(super) fn activate(&mut self, slug: &FeatureSlug) -> Option<&mut FeatureState> {
+        let feature = self.features.get_mut(slug)?;
+        if !self.active.contains(slug) {
+            self.active.insert(slug.clone());
+        }
+        Some(feature)
+    }
+
+    /// The features that have something to do.
+    pub(super) fn active(&self) -> impl Iterator<Item = &FeatureState> {
+        self.active.iter().filter_map(|slug| self.get(slug))
+    }
+
+    /// Calls `act` with each feature that has something to do.
+    pub(super) fn for_each_active(&mut self, mut act: impl FnMut(&FeatureSlug, &mut FeatureState)) {
+        for slug in &self.active {
+            if let Some(feature) = self.features.get_mut(slug) {
+                act(slug, feature);
+            }
+        }
+    }
+
+    /// Drops the features that are at rest from the active ones. Returns true if none is left.
+    pub(super) fn deactivate_resting(&mut self) -> bool {
+        let features = &mut self.features;
+        self.active
+            .retain(|slug| features.get_mut(slug).is_some_and(|feature| !feature.rest_if_done()));
+        self.active.is_empty()
+    }
+
+    pub(super) fn is_active(&self, slug: &FeatureSlug) -> bool {
+        self.active.contains(slug)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &FeatureState> + Clone {
+        self.features.values().map(Box::as_ref)
+    }
+
+    pub(super) fn slugs(&self) -> impl Iterator<Item = &FeatureSlug> {
+        self.features.keys()
+    }
+
+    pub(super) fn contains(&self, slug: &FeatureSlug) -> bool {
+        self.features.contains_key(slug)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.features.len()
+    }
+
+    /// Returns the features that contain a path below the root, and the path below each.
+    pub(super) fn containing(&self, path: &RelPath) -> Vec<(FeatureSlug, Option<RelPath>)> {
+        self.index.containing(path)
+    }
+
+    /// Returns the file that follows a position in the order of feature and path, if there is one.
+    pub(super) fn file_after(
+        &self,
+        position: Option<&(FeatureSlug, RelPath)>,
+    ) -> Option<(FeatureSlug, RelPath)> {
+        let Some((slug, path)) = position else {
+            return self.first_file(self.features.keys().next()?);
+        };
+        let next = self.features.get(slug).and_then(|feature| feature.file_after(path));
+        match next {
+            Some(next) => Some((slug.clone(), next)),
+            None => {
+                let rest = (std::ops::Bound::Excluded(slug), std::ops::Bound::Unbounded);
+                let next = self.features.range::<FeatureSlug, _>(rest).next()?.0;
+                self.first_file(next)
+            }
+        }
+    }
+
+    fn first_file(&self, from: &FeatureSlug) -> Option<(FeatureSlug, RelPath)> {
+        self.features.range(from.clone()..).find_map(|(slug, feature)| {
+            let first = feature.inventory().entries().iter().next()?;
+            Some((slug.clone(), first.artifact.relative_path.clone()))
+        })
+    }
+}

@@ -1,0 +1,101 @@
+//! Whether git is rewriting the work tree. Files are missing then that return in a moment, so
+//! deletions and evaluations wait until it is done (docs/specification.md#git-hold).
+
+use std::time::Duration;
+
+use super::event::GitLock;
+use super::planted::{Bug, is_planted};
+
+/// A lock file that is older was left behind by a git process that died.
+const MAX_LOCK_AGE: Duration = Duration::from_secs(10);
+
+/// The hold of one project.
+#[derive(Debug, Default)]
+pub(super) struct GitHold {
+    /// When waiting for git ends, even if it still has its lock; the time may have passed.
+    until: Option<Duration>,
+    /// The stamp of the lock that was found last, if it was found in the last probe.
+    lock_stamp_ns: Option<i128>,
+}
+
+impl GitHold {
+    /// Records what a probe found. `busy` is true while changes that git made are still being
+    /// checked; the hold then continues without a lock.
+    ///
+    /// Nothing waits for one lock longer than `timeout`. Another lock is another hold.
+    pub(super) fn observe(
+        &mut self,
+        lock: Option<GitLock>,
+        busy: bool,
+        timeout: Duration,
+        now: Duration,
+    ) {
+        let stamp = lock.filter(|lock| lock.age < MAX_LOCK_AGE).map(|lock| lock.stamp_ns);
+        let is_new = stamp.is_some() && stamp != self.lock_stamp_ns;
+        self.lock_stamp_ns = stamp;
+        if is_new && !(is_planted(Bug::HoldOnce) && self.until.is_some()) {
+            self.until = Some(now + timeout);
+        } else if stamp.is_none() && !busy && !is_planted(Bug::HoldOnce) {
+            self.until = None;
+        }
+    }
+
+    /// Returns until when deletions and evaluations wait, if they do.
+    pub(super) fn active(&self, now: Duration) -> Option<Duration> {
+        self.until.filter(|until| now < *until)
+    }
+
+    /// Returns true if the lock was found when it was last looked for.
+    pub(super) fn is_held(&self) -> bool {
+        self.until.is_some()
+    }
+
+    /// Returns true if the lock was there when it was last looked for, not only what git changed.
+    pub(super) fn is_locked(&self) -> bool {
+        self.lock_stamp_ns.is_some()
+    }
+
+    pub(super) fn until(&self) -> Option<Duration> {
+        self.until
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(2);
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn deletions_wait_while_the_lock_is_fresh_and_never_longer_than_the_timeout() {
+        // The lock, whether its changes are being checked, time; until when deletions wait then.
+        let lock = |age, stamp_ns| Some(GitLock { age: ms(age), stamp_ns });
+        let (fresh, other) = (lock(1, 7), lock(1, 8));
+        for (observations, waits_until) in [
+            (vec![(None, false, 0)], None),
+            (vec![(None, true, 0)], None),
+            (vec![(fresh, false, 100)], Some(2100)),
+            (vec![(lock(10_000, 7), false, 100)], None),
+            (vec![(fresh, false, 100), (None, false, 300)], None),
+            (vec![(fresh, false, 100), (None, true, 300)], Some(2100)),
+            (vec![(fresh, false, 100), (fresh, false, 900)], Some(2100)),
+            (vec![(fresh, false, 100), (fresh, false, 2100)], None),
+            (vec![(fresh, false, 100), (None, false, 2100), (fresh, false, 2200)], Some(4200)),
+            // Files that are written all the time keep a project busy.
+            (vec![(fresh, false, 100), (None, true, 2100), (other, true, 2200)], Some(4200)),
+            (vec![(fresh, false, 100), (other, true, 1000)], Some(3000)),
+        ] {
+            let mut hold = GitHold::default();
+            let mut last = 0;
+            for (lock, busy, at) in &observations {
+                hold.observe(*lock, *busy, TIMEOUT, ms(*at));
+                last = *at;
+            }
+            assert_eq!(hold.active(ms(last)), waits_until.map(ms), "{observations:?}");
+        }
+    }
+}

@@ -1,0 +1,1398 @@
+//! The state of one watched project: what each event changes, and what is due when.
+//!
+//! The components own their part of the state and its rules; here is how they work together. What
+//! readers see and what is committed is in `project_view`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::effect::{
+    Effect, EffectId, EffectQueue, EffectTag, Forget, KnownFeature, Purpose, Report, RescanMode,
+};
+use super::event::{
+    DirState, Event, GitLock, HintFileKind, InitialScan, Inspection, ListError, Metadata,
+    MetadataError, ProjectInfo, RootStatus, RootUnavailable, WatchReport,
+};
+use super::feature::{FeatureState, Followup, OUT_OF_RESOURCES_PAUSE, StoredFeature};
+use super::feature_commit::MetadataRead;
+use super::feature_table::FeatureTable;
+use super::git_hold::GitHold;
+use super::in_flight::CheckKind;
+use super::poll::PollSchedule;
+use super::root::{RootState, UNMOUNTED, looks_unmounted};
+use super::scrub::ScrubCursor;
+use super::settings::ReconcileSettings;
+use super::snapshot_retry::SnapshotRetry;
+use super::sync::SyncGoal;
+use super::watch_health::{RescanStep, RetryStep, WatchHealth};
+use crate::core::diagnostics::SkippedDir;
+use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
+use crate::core::time::Timestamp;
+use crate::engine::clock::Tick;
+use crate::engine::read_model::FeatureView;
+use crate::project::{FeatureDir, FeatureInputs};
+use crate::scan::{Listing, PathState};
+use crate::watch::HintKind;
+
+/// Hints about metadata files are gathered for this long before these are read again.
+const REFRESH_DELAY: Duration = Duration::from_millis(20);
+/// Pause before metadata is read again that could not be; each further attempt waits twice as long.
+const REFRESH_RETRY_MAX: Duration = Duration::from_mins(1);
+/// How long a deleted feature without a baseline stays in the status.
+const DELETED_FEATURE_RETENTION: Duration = Duration::from_hours(24);
+/// Minimum pause before it is checked again whether a deleted feature can be forgotten.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(1);
+/// Maximum number of hints kept during the first scan; beyond it everything is rescanned.
+const MAX_EARLY_HINTS: usize = 65_536;
+
+/// A project that is watched. Performs no I/O and reads no clock.
+#[derive(Debug)]
+pub(in crate::engine) struct ProjectState {
+    pub(super) settings: Arc<ReconcileSettings>,
+    pub(super) info: Arc<ProjectInfo>,
+    pub(super) skipped: Vec<SkippedDir>,
+    pub(super) features: FeatureTable,
+    pub(super) root: RootState,
+    pub(super) health: WatchHealth,
+    poll: PollSchedule,
+    git: GitHold,
+    pub(super) scrub: ScrubCursor,
+    pub(super) snapshots: SnapshotRetry,
+    refresh: Refresh,
+    pub(super) published: Published,
+    pub(super) resources: Resources,
+    pub(super) effects: EffectQueue,
+    /// Until the first scan is done: what the store holds, and hints that arrived meanwhile.
+    starting: Option<Starting>,
+}
+
+/// What waits for the first scan.
+#[derive(Debug, Default)]
+struct Starting {
+    stored: BTreeMap<FeatureSlug, StoredFeature>,
+    hints: Vec<(PathBuf, HintKind)>,
+    retry_at: Option<Duration>,
+    attempts: u32,
+}
+
+/// When the metadata is read again, and what is done then.
+#[derive(Debug, Default)]
+struct Refresh {
+    due: Option<Duration>,
+    /// How often in a row it could not be read.
+    failures: u32,
+    /// Features that are listed as well: their directories were replaced, or could not be listed.
+    relist: BTreeSet<FeatureSlug>,
+    /// Features that were not found, and since when.
+    missing: BTreeMap<FeatureSlug, Duration>,
+    /// Features whose directory is missing, with the newest effect at that time: a probe of the
+    /// root that began later decides.
+    confirmed: BTreeMap<FeatureSlug, EffectId>,
+    /// Features that have, or may have, more entries than the limit: only a listing counts them.
+    over_limit: BTreeSet<FeatureSlug>,
+    /// When deleted features may be forgotten.
+    expire_at: Option<Duration>,
+    /// The root was requested to be probed while a probe was under way.
+    probe_again: bool,
+    probe_at: Option<Duration>,
+}
+
+/// What was shown and what the store is to forget.
+#[derive(Debug, Default)]
+pub(super) struct Published {
+    /// Something else than a feature changed.
+    pub(super) changed: bool,
+    pub(super) ready: bool,
+    pub(super) features: Vec<Arc<FeatureView>>,
+    pub(super) forgotten: Vec<FeatureSlug>,
+}
+
+/// The system's resources as far as they concern the project.
+#[derive(Debug, Default)]
+pub(super) struct Resources {
+    /// The process was out of file descriptors or memory at the last check.
+    pub(super) are_exhausted: bool,
+    /// The root's descriptor is closed, because nothing is active.
+    pub(super) is_root_closed: bool,
+}
+
+impl ProjectState {
+    /// Starts with what the store holds of a project's features.
+    pub(in crate::engine) fn start(
+        settings: Arc<ReconcileSettings>,
+        stored: BTreeMap<FeatureSlug, StoredFeature>,
+        now: Tick,
+    ) -> Self {
+        let scrub = ScrubCursor::new(settings.scrub, now.monotonic);
+        let mut state = Self {
+            settings,
+            info: Arc::default(),
+            skipped: Vec::new(),
+            features: FeatureTable::default(),
+            root: RootState::default(),
+            health: WatchHealth::default(),
+            poll: PollSchedule::default(),
+            git: GitHold::default(),
+            scrub,
+            snapshots: SnapshotRetry::default(),
+            refresh: Refresh::default(),
+            published: Published { changed: true, ..Published::default() },
+            resources: Resources::default(),
+            effects: EffectQueue::default(),
+            starting: Some(Starting { stored, ..Starting::default() }),
+        };
+        state.scan_initially();
+        state
+    }
+
+    /// Returns true until the first scan is done.
+    pub(super) fn is_starting(&self) -> bool {
+        self.starting.is_some()
+    }
+
+    /// Takes the next effect to execute.
+    pub(in crate::engine) fn next_effect(&mut self) -> Option<Effect> {
+        self.effects.pop()
+    }
+
+    /// Applies what happened.
+    pub(in crate::engine) fn handle(&mut self, event: Event, now: Tick) {
+        match event {
+            Event::Hint { path, kind } => self.on_hint(path, kind, now),
+            Event::Overflow => self.on_overflow(now),
+            Event::MountsChanged if self.root.is_away() => self.root.search_now(now.monotonic),
+            Event::MountsChanged => self.probe_root(),
+            Event::Watches(report) => self.on_watches(report, now),
+            Event::SnapshotWritten { slug, error } => {
+                self.published.changed |= self.snapshots.record(slug, error, now.monotonic);
+            }
+            Event::TombstoneExpired { slug, path } => {
+                if let Some(feature) = self.features.activate(&slug) {
+                    feature.expire_tombstone(&path);
+                }
+            }
+            Event::FileChecked { tag, slug, path, state } => {
+                self.on_file_checked(tag, &slug, &path, state, now);
+            }
+            Event::FileVerified { tag, slug, path, state } => {
+                self.on_file_verified(tag, &slug, &path, state, now);
+            }
+            Event::TimedOut(id) => self.on_timed_out(id, now),
+            Event::InitialScan { tag, result } => {
+                if self.effects.finish(tag).is_some() {
+                    self.on_initial_scan(result, now);
+                }
+            }
+            Event::Listed { tag, result, cost } => {
+                if let Some(Purpose::List { slug, dir, mode }) = self.effects.finish(tag) {
+                    if self.is_listing_outdated(&slug, tag.id) {
+                        return self.list(&slug, dir, mode);
+                    }
+                    self.on_listed(&slug, dir.as_ref(), mode, result, cost, now);
+                }
+            }
+            Event::Inspected { tag, inspection } => {
+                if let Some(Purpose::Inspect { relative, kind }) = self.effects.finish(tag) {
+                    self.on_inspected(&relative, kind, inspection, now);
+                }
+            }
+            Event::MetadataRead { tag, result } => {
+                if self.effects.finish(tag).is_some() {
+                    self.on_metadata(result, now);
+                }
+            }
+            Event::FeatureDirChecked { tag, state } => {
+                if let Some(Purpose::FeatureDir { slug }) = self.effects.finish(tag) {
+                    self.on_feature_dir_checked(&slug, state, now);
+                }
+            }
+            Event::RootProbed { tag, root, git_lock } => {
+                if self.effects.finish(tag).is_some() {
+                    self.on_root_probed(tag.id, &root, git_lock, now);
+                }
+            }
+            Event::RootSearched { tag, found } => {
+                let known = self.features.iter();
+                let known = known.map(|known| (&known.dir.slug, known.inventory().entries()));
+                let is_there = found.is_some_and(|found| !looks_unmounted(&found, known));
+                if self.effects.finish(tag).is_some() && is_there {
+                    self.root.on_found();
+                }
+            }
+            Event::WatcherReplaced { tag } => {
+                if self.effects.finish(tag).is_some() {
+                    self.health.on_watcher_replaced();
+                }
+            }
+            Event::WatcherDropped { tag, sample } => {
+                if self.effects.finish(tag).is_some() {
+                    self.health.on_watcher_dropped(sample);
+                    self.on_overflow(now);
+                }
+            }
+            Event::WatchesRetried { tag } => drop(self.effects.finish(tag)),
+            Event::RemovalSampled { tag, missing } => {
+                if self.effects.finish(tag).is_some() {
+                    self.health.on_removal_sampled(missing, now.monotonic);
+                }
+            }
+            Event::ProbeTouched { tag, touched } => {
+                if self.effects.finish(tag).is_some() {
+                    self.health.on_probe_touched(touched, now.monotonic);
+                }
+            }
+        }
+    }
+
+    /// Does what is due.
+    pub(in crate::engine) fn on_deadline(&mut self, now: Tick) {
+        if self.root.is_away() {
+            let searching = self.effects.has(|purpose| *purpose == Purpose::RootSearch);
+            if !searching && self.root.start_search_if_due(now.monotonic) {
+                self.effects.emit(Purpose::RootSearch, |tag| Effect::SearchRoot { tag });
+            }
+            return;
+        }
+        if let Some(starting) = &mut self.starting {
+            if starting.retry_at.take_if(|due| *due <= now.monotonic).is_some() {
+                self.scan_initially();
+            }
+            return;
+        }
+        self.maintain_watches(now);
+        self.poll_if_due(now);
+        self.refresh_if_due(now);
+        self.probe_root_if_needed(now);
+        self.check_due_paths(now);
+        self.scrub_if_due(now);
+        let features = &self.features;
+        for slug in self.snapshots.take_due(|slug| features.contains(slug), now.monotonic) {
+            if let Some(feature) = self.features.activate(&slug) {
+                feature.rewrite_snapshot_file();
+            }
+        }
+    }
+
+    /// Returns when there is something to do without a new event. What waits for an effect in flight
+    /// is due when that completes.
+    pub(in crate::engine) fn next_deadline(&self) -> Option<Duration> {
+        let is_in_flight = |purpose: &Purpose| self.effects.has(|other| other == purpose);
+        if self.root.is_away() {
+            return self.root.next_search().filter(|_| !is_in_flight(&Purpose::RootSearch));
+        }
+        if let Some(starting) = &self.starting {
+            return starting.retry_at;
+        }
+        let metadata = self.metadata_read();
+        let features = self.features.active().filter_map(|feature| feature.next_due(metadata));
+        let waits_for_git = || self.features.active().any(|feature| feature.git.until.is_some());
+        let git = self.git.until().filter(|_| !is_in_flight(&Purpose::RootProbe));
+        let others = [
+            self.refresh.due.filter(|_| metadata != MetadataRead::InFlight),
+            self.refresh.expire_at,
+            self.refresh.probe_at,
+            self.health.next_due().filter(|_| !is_in_flight(&Purpose::RemovalSample)),
+            self.poll.next_due(),
+            self.scrub.next_due(),
+            self.snapshots.next_due(),
+            git.filter(|_| waits_for_git()),
+        ];
+        features.chain(others.into_iter().flatten()).min()
+    }
+
+    // --- The first scan ---
+
+    fn scan_initially(&mut self) {
+        let Some(starting) = &self.starting else {
+            return;
+        };
+        let known = starting.stored.iter().map(|(slug, stored)| {
+            let known = KnownFeature {
+                dir: stored_dir(slug, stored),
+                has_dir: stored.dir.is_some(),
+                entries: stored.entries.clone(),
+            };
+            (slug.clone(), known)
+        });
+        let known = known.collect();
+        self.effects.emit(Purpose::InitialScan, |tag| Effect::ScanInitially { tag, known });
+    }
+
+    fn on_initial_scan(
+        &mut self,
+        result: Result<Box<InitialScan>, Box<RootUnavailable>>,
+        now: Tick,
+    ) {
+        let Some(Starting { mut stored, hints, .. }) = self.starting.take() else {
+            return;
+        };
+        self.published.changed = true;
+        let scan = match result {
+            Ok(scan) => *scan,
+            Err(unavailable) => {
+                self.info = unavailable.info;
+                let (error, unreadable) = match unavailable.status {
+                    RootStatus::Unavailable { error, unreadable } => (error, unreadable),
+                    RootStatus::Present | RootStatus::Replaced => (String::new(), false),
+                };
+                self.keep_stored(stored, unavailable.features);
+                return self.lose_root(&error, unreadable, now);
+            }
+        };
+        let InitialScan { metadata, mut listings, unselected, root, git_lock } = scan;
+        let Metadata { info, features, mut gone, skipped, watched_more } = metadata;
+        self.info = info;
+        let known = stored.iter().map(|(slug, known)| (slug, &known.entries));
+        if looks_unmounted(&root, known) {
+            self.keep_stored(stored, gone);
+            return self.lose_root(UNMOUNTED, false, now);
+        }
+        self.skipped = skipped;
+        for slug in unselected {
+            stored.remove(&slug);
+            self.published.forgotten.push(slug);
+        }
+        let timeout = self.settings.times.git_lock_timeout;
+        self.git.observe(git_lock, false, timeout, now.monotonic);
+        for (dir, inputs) in features {
+            let known = stored.remove(&dir.slug).unwrap_or_default();
+            let listing = listings.remove(&dir.slug);
+            self.add_feature(dir, inputs, known, listing, RescanMode::INITIAL, now);
+        }
+        for (slug, known) in stored {
+            // It was deleted while no daemon was running, or git is about to bring it back.
+            if let Some(inputs) = gone.remove(&slug) {
+                self.add_missing_feature(&slug, inputs, known, now);
+            }
+        }
+        if watched_more {
+            self.refresh.due = Some(now.monotonic);
+        }
+        if hints.len() >= MAX_EARLY_HINTS {
+            self.on_overflow(now);
+        }
+        for (path, kind) in hints {
+            self.on_hint(path, kind, now);
+        }
+    }
+
+    /// Keeps what the store holds of features that cannot be read.
+    fn keep_stored(
+        &mut self,
+        stored: BTreeMap<FeatureSlug, StoredFeature>,
+        mut inputs: BTreeMap<FeatureSlug, FeatureInputs>,
+    ) {
+        for (slug, known) in stored {
+            if let Some(inputs) = inputs.remove(&slug) {
+                let dir = stored_dir(&slug, &known);
+                let times = self.settings.times;
+                self.features.insert(FeatureState::from_store(dir, inputs, known, times));
+            }
+        }
+    }
+
+    fn add_feature(
+        &mut self,
+        dir: FeatureDir,
+        inputs: FeatureInputs,
+        stored: StoredFeature,
+        listing: Option<Result<Listing, ListError>>,
+        mode: RescanMode,
+        now: Tick,
+    ) {
+        let slug = dir.slug.clone();
+        let times = self.settings.times;
+        let mut feature = FeatureState::new(dir, inputs, stored, times, now.monotonic);
+        if mode.debounce {
+            feature.compare_initially(now.monotonic + times.max_wait);
+        }
+        feature.git.until = self.git.active(now.monotonic);
+        feature.set_polled(self.is_polled(&feature.dir));
+        self.features.insert(feature);
+        match listing {
+            Some(listing) => {
+                if let Some(feature) = self.features.activate(&slug) {
+                    feature.begin_examination();
+                }
+                self.on_listed(&slug, None, mode, listing, Duration::ZERO, now);
+            }
+            None => self.list(&slug, None, mode),
+        }
+    }
+
+    fn add_missing_feature(
+        &mut self,
+        slug: &FeatureSlug,
+        inputs: FeatureInputs,
+        stored: StoredFeature,
+        now: Tick,
+    ) {
+        let (dir, gone_since) = (stored_dir(slug, &stored), stored.gone_since);
+        let times = self.settings.times;
+        let mut feature = FeatureState::new(dir, inputs, stored, times, now.monotonic);
+        feature.set_gone_since(gone_since);
+        feature.git.until = self.git.active(now.monotonic);
+        self.features.insert(feature);
+        if gone_since.is_some() {
+            self.delete_feature(slug, now);
+        } else {
+            self.refresh.missing.insert(slug.clone(), now.monotonic);
+            self.check_feature_dir(slug);
+        }
+    }
+
+    // --- Hints ---
+
+    fn on_hint(&mut self, path: PathBuf, kind: HintKind, now: Tick) {
+        if path == self.settings.probe_path {
+            if self.health.on_probe_seen() {
+                self.published.changed = true;
+            }
+            return self.poll.hurry(now.monotonic);
+        }
+        if let Some(starting) = &mut self.starting {
+            if starting.hints.len() < MAX_EARLY_HINTS {
+                starting.hints.push((path, kind));
+            }
+            return;
+        }
+        if self.root.is_away() {
+            return;
+        }
+        let Some(relative) = self.relative(&path) else {
+            return self.on_hint_outside(path, kind, now);
+        };
+        let within = self.features.containing(&relative).iter().any(|(_, below)| below.is_some());
+        let removed = matches!(kind, HintKind::Removed | HintKind::MovedTo);
+        let may_be_feature = self.settings.patterns.could_contain_feature(&relative);
+        let forget = match (within, kind) {
+            (false, HintKind::CloseWrite) if !may_be_feature => Forget::No,
+            (true, HintKind::MovedTo) => Forget::UnlessDirectory,
+            (false, _) | (true, HintKind::Removed) => Forget::Yes,
+            (true, _) => Forget::No,
+        };
+        let stat = match kind {
+            HintKind::MovedTo => within || may_be_feature,
+            HintKind::Modified => may_be_feature,
+            HintKind::CloseWrite | HintKind::DirCreated | HintKind::Removed => false,
+        };
+        if forget == Forget::No && !stat && !removed && !may_be_feature {
+            return self.on_inspected(&relative, kind, Inspection::default(), now);
+        }
+        let purpose = Purpose::Inspect { relative, kind };
+        self.effects.emit(purpose, |tag| Effect::Inspect { tag, path, forget, stat });
+    }
+
+    /// Handles the root itself, and directories of the user or of git.
+    fn on_hint_outside(&mut self, path: PathBuf, kind: HintKind, now: Tick) {
+        let missions = self.settings.user_missions.as_deref();
+        let of_user = missions.is_some_and(|own| path.starts_with(own) || own.starts_with(&path));
+        let is_root = path == self.settings.root;
+        if is_root && kind == HintKind::Removed {
+            self.root.on_removed();
+        }
+        // Of git's directory only its head matters.
+        if of_user || is_root || path.ends_with("HEAD") {
+            self.refresh_soon(now);
+        }
+        if of_user && kind != HintKind::CloseWrite {
+            self.effects.emit_untracked(Effect::ForgetWatches { path });
+        }
+    }
+
+    fn on_inspected(&mut self, relative: &RelPath, kind: HintKind, found: Inspection, now: Tick) {
+        let containing = self.features.containing(relative);
+        let within = containing.iter().any(|(_, below)| below.is_some());
+        let moves_features = self.moves_features(relative, kind, found);
+        if !within && found.forgot || within && moves_features {
+            self.on_dir_replaced(relative, now);
+        } else if moves_features || containing.is_empty() && self.is_metadata_path(relative) {
+            self.refresh_soon(now);
+        }
+        for (slug, below) in containing {
+            match below {
+                Some(below) => self.on_hint_in_feature(&slug, &below, kind, found, now),
+                None => self.refresh_soon(now),
+            }
+        }
+    }
+
+    /// Returns true if what happened at a path may have created or removed features: a directory on
+    /// the way to them is or was there, or a link. Files that are written there are irrelevant.
+    fn moves_features(&self, relative: &RelPath, kind: HintKind, found: Inspection) -> bool {
+        self.settings.patterns.could_contain_feature(relative)
+            && (found.was_wanted
+                || self.skipped.iter().any(|skipped| skipped.name == relative.text())
+                || match kind {
+                    HintKind::DirCreated => true,
+                    HintKind::MovedTo | HintKind::Modified => {
+                        found.file_kind != Some(HintFileKind::File)
+                    }
+                    HintKind::CloseWrite | HintKind::Removed => false,
+                })
+    }
+
+    /// Records that a directory on the way to features, or one of theirs, was created or removed:
+    /// the watches below it are of what was there before.
+    fn on_dir_replaced(&mut self, relative: &RelPath, now: Tick) {
+        self.refresh_soon(now);
+        self.relist_below(relative);
+    }
+
+    /// Has the features at and below a path listed when the metadata is read next.
+    fn relist_below(&mut self, relative: &RelPath) {
+        for feature in self.features.iter() {
+            let path = feature.dir.path.as_ref();
+            if path.is_none_or(|path| is_at_or_below(path, relative)) {
+                self.refresh.relist.insert(feature.dir.slug.clone());
+            }
+        }
+    }
+
+    fn on_hint_in_feature(
+        &mut self,
+        slug: &FeatureSlug,
+        path: &RelPath,
+        kind: HintKind,
+        found: Inspection,
+        now: Tick,
+    ) {
+        let hidden = path.components().any(|component| component.starts_with(b"."));
+        if hidden || self.settings.ignore.is_match(path) {
+            return;
+        }
+        if path.as_bytes() == b"meta.json" {
+            self.refresh_soon(now);
+        }
+        let is_directory = kind == HintKind::DirCreated
+            || kind == HintKind::MovedTo && found.file_kind == Some(HintFileKind::Directory);
+        if is_directory {
+            return self.list(slug, Some(path.clone()), RescanMode::REWATCH);
+        }
+        let removed = matches!(kind, HintKind::Removed | HintKind::MovedTo);
+        if removed && found.forgot && self.health.on_dir_removed(now.monotonic) {
+            self.drop_watcher();
+        }
+        let grace = self.settings.times.deletion_grace;
+        if let Some(feature) = self.features.activate(slug) {
+            feature.on_hint(path, kind, grace, now.monotonic);
+        }
+    }
+
+    fn on_overflow(&mut self, now: Tick) {
+        if !self.root.is_away() && self.health.on_overflow(now.monotonic) {
+            self.published.changed = true;
+        }
+    }
+
+    // --- Listings and checks ---
+
+    /// Lists a directory of a feature, or all of it, watching each directory before.
+    fn list(&mut self, slug: &FeatureSlug, dir: Option<RelPath>, mode: RescanMode) {
+        if self.root.is_away() {
+            return;
+        }
+        let is_known = self.features.get(slug).is_some_and(|feature| !feature.is_gone());
+        let Some(feature) = self.features.activate(slug).filter(|_| is_known) else {
+            return;
+        };
+        feature.begin_examination();
+        let (feature, rewatch) = (feature.dir.clone(), mode.rewatch);
+        let purpose = Purpose::List { slug: slug.clone(), dir: dir.clone(), mode };
+        self.effects.emit(purpose, |tag| Effect::ListAndWatch { tag, feature, dir, rewatch });
+        self.published.changed = true;
+    }
+
+    /// Compares all features with the disk, and reads the metadata again.
+    pub(in crate::engine) fn rescan(&mut self, mode: RescanMode, now: Tick) {
+        let slugs: Vec<FeatureSlug> = self.features.slugs().cloned().collect();
+        for slug in slugs {
+            self.list(&slug, None, mode);
+        }
+        if !self.root.is_away() {
+            self.refresh.due = Some(now.monotonic);
+        }
+    }
+
+    /// Compares one feature with the disk, and reads the metadata again.
+    pub(in crate::engine) fn rescan_feature(
+        &mut self,
+        slug: &FeatureSlug,
+        mode: RescanMode,
+        now: Tick,
+    ) {
+        self.list(slug, None, mode);
+        if !self.root.is_away() {
+            self.refresh.due = Some(now.monotonic);
+        }
+    }
+
+    /// Returns true if a listing is older than one of the same feature that was applied.
+    fn is_listing_outdated(&mut self, slug: &FeatureSlug, listing: EffectId) -> bool {
+        let Some(feature) = self.features.activate(slug) else {
+            return false;
+        };
+        let is_outdated = feature.is_listing_outdated(listing);
+        if is_outdated {
+            feature.end_examination();
+        }
+        is_outdated
+    }
+
+    fn on_listed(
+        &mut self,
+        slug: &FeatureSlug,
+        dir: Option<&RelPath>,
+        mode: RescanMode,
+        result: Result<Listing, ListError>,
+        cost: Duration,
+        now: Tick,
+    ) {
+        self.published.changed = true;
+        if mode == RescanMode::POLL {
+            self.poll.add_cost(cost);
+        }
+        let settings = Arc::clone(&self.settings);
+        let mut followups = Vec::new();
+        if let Some(feature) = self.features.activate(slug) {
+            feature.on_listed(dir, result, mode, &settings, now, &mut followups);
+        }
+        self.follow_up(slug, followups, now);
+    }
+
+    fn check_due_paths(&mut self, now: Tick) {
+        let mut due = Vec::new();
+        self.features.for_each_active(|slug, feature| {
+            let paths = feature.take_due_paths(now.monotonic);
+            due.extend(paths.into_iter().map(|(path, kind)| (slug.clone(), path, kind)));
+        });
+        for (slug, path, kind) in due {
+            self.check(&slug, &path, kind, now);
+        }
+    }
+
+    /// Has a path checked; while it is being checked it is checked again afterwards.
+    fn check(&mut self, slug: &FeatureSlug, path: &RelPath, kind: CheckKind, now: Tick) {
+        let tag = self.effects.next_tag();
+        let Some(feature) = self.features.activate(slug) else {
+            return;
+        };
+        if !feature.work.start_check(path, kind, tag, now.monotonic) {
+            return;
+        }
+        let known = feature.inventory().entries().get(path);
+        let expected = known.filter(|entry| !entry.racy).and_then(|entry| entry.signature);
+        let (feature, path) = (feature.dir.clone(), path.clone());
+        self.effects.emit_untracked(Effect::CheckFile {
+            tag,
+            feature,
+            path,
+            expected,
+            verify_only: false,
+        });
+    }
+
+    fn on_file_checked(
+        &mut self,
+        tag: EffectTag,
+        slug: &FeatureSlug,
+        path: &RelPath,
+        state: PathState,
+        now: Tick,
+    ) {
+        if !self.effects.is_current(tag) {
+            return;
+        }
+        self.set_out_of_resources(state == PathState::OutOfResources);
+        let newest = self.effects.newest_id();
+        let settings = Arc::clone(&self.settings);
+        let Some(feature) = self.features.activate(slug) else {
+            return;
+        };
+        let Some(check) = feature.work.finish_check(path, tag.id) else {
+            return;
+        };
+        let followups = feature.on_checked(path, check, state, &settings, newest, now);
+        self.follow_up(slug, followups, now);
+    }
+
+    fn follow_up(&mut self, slug: &FeatureSlug, followups: Vec<Followup>, now: Tick) {
+        for followup in followups {
+            match followup {
+                Followup::Check(path, kind) => self.check(slug, &path, kind, now),
+                Followup::List(dir) => self.list(slug, Some(dir), RescanMode::REWATCH),
+                Followup::RefreshMetadata => self.refresh_soon(now),
+                Followup::ProbeRoot => self.probe_root(),
+                Followup::OverLimit => drop(self.refresh.over_limit.insert(slug.clone())),
+                Followup::WithinLimit => drop(self.refresh.over_limit.remove(slug)),
+                Followup::OutOfResources => self.set_out_of_resources(true),
+                Followup::ListLater => {
+                    self.refresh.relist.insert(slug.clone());
+                    self.refresh_after_failure(now);
+                }
+            }
+        }
+    }
+
+    fn set_out_of_resources(&mut self, out_of_resources: bool) {
+        let before = std::mem::replace(&mut self.resources.are_exhausted, out_of_resources);
+        if before != out_of_resources {
+            self.published.changed = true;
+            if out_of_resources {
+                self.effects.report(Report::OutOfResources);
+            }
+        }
+    }
+
+    // --- Metadata and features ---
+
+    fn refresh_soon(&mut self, now: Tick) {
+        self.refresh.due.get_or_insert(now.monotonic + REFRESH_DELAY);
+    }
+
+    fn refresh_at(&mut self, due: Duration) {
+        self.refresh.due = Some(self.refresh.due.map_or(due, |other| other.min(due)));
+    }
+
+    /// Reads the metadata again after a pause that grows with each failure.
+    fn refresh_after_failure(&mut self, now: Tick) {
+        let pause = OUT_OF_RESOURCES_PAUSE.saturating_mul(1 << self.refresh.failures.min(6));
+        self.refresh.failures += 1;
+        self.refresh.due.get_or_insert(now.monotonic + pause.min(REFRESH_RETRY_MAX));
+    }
+
+    fn refresh_if_due(&mut self, now: Tick) {
+        if self.refresh.expire_at.take_if(|due| *due <= now.monotonic).is_some() {
+            self.refresh.due = Some(now.monotonic);
+        }
+        let due = self.refresh.due.is_some_and(|due| due <= now.monotonic);
+        if !due || self.effects.has(|purpose| *purpose == Purpose::Metadata) {
+            return;
+        }
+        self.refresh.due = None;
+        let gone = self.features.iter().filter(|feature| feature.is_gone());
+        let gone = gone.map(|feature| feature.dir.clone()).collect();
+        self.effects.emit(Purpose::Metadata, |tag| Effect::ReadMetadata { tag, gone });
+    }
+
+    pub(super) fn metadata_read(&self) -> MetadataRead {
+        if self.effects.has(|purpose| *purpose == Purpose::Metadata) {
+            return MetadataRead::InFlight;
+        }
+        self.refresh.due.map_or(MetadataRead::NotDue, MetadataRead::DueAt)
+    }
+
+    fn on_metadata(&mut self, result: Result<Box<Metadata>, MetadataError>, now: Tick) {
+        self.published.changed = true;
+        let metadata = match result {
+            Ok(metadata) => *metadata,
+            Err(MetadataError::OutOfResources) => {
+                self.set_out_of_resources(true);
+                return self.refresh_after_failure(now);
+            }
+            Err(MetadataError::Root(status)) => {
+                let (error, unreadable) = self
+                    .root
+                    .find_loss(&status)
+                    .unwrap_or_else(|| ("it cannot be read".to_owned(), false));
+                return self.lose_root(&error, unreadable, now);
+            }
+        };
+        let Metadata { info, features, gone, skipped, watched_more } = metadata;
+        self.refresh.failures = 0;
+        self.info = info;
+        self.skipped = skipped;
+        self.suspect_missing_features(&features, now);
+        let deadline = now.monotonic + self.settings.times.max_wait;
+        for (dir, inputs) in features {
+            let slug = dir.slug.clone();
+            let relist = self.refresh.relist.remove(&slug);
+            let Some(feature) = self.features.activate(&slug) else {
+                let stored = StoredFeature::default();
+                self.add_feature(dir, inputs, stored, None, RescanMode::REWATCH, now);
+                continue;
+            };
+            feature.release_feature_deletion();
+            if !feature.is_gone() && feature.dir == dir {
+                feature.apply_inputs(inputs, now);
+                if relist || feature.is_unreadable() {
+                    self.list(&slug, None, RescanMode::REWATCH);
+                }
+                continue;
+            }
+            // It was restored, or its directory is another one.
+            self.features.relocate(&dir);
+            if let Some(feature) = self.features.activate(&slug) {
+                feature.on_returned(deadline);
+                feature.apply_inputs(inputs, now);
+            }
+            self.list(&slug, None, RescanMode::REWATCH);
+        }
+        self.expire_deleted(gone, now);
+        if watched_more {
+            self.refresh.due = Some(now.monotonic);
+        }
+    }
+
+    /// Suspects features that were not found; as with a file, one may return in a moment.
+    fn suspect_missing_features(&mut self, found: &[(FeatureDir, FeatureInputs)], now: Tick) {
+        let is_found =
+            |slug: &FeatureSlug| found.binary_search_by(|(dir, _)| dir.slug.cmp(slug)).is_ok();
+        let known = self.features.iter().filter(|feature| !feature.is_gone());
+        let missing: Vec<FeatureSlug> = known
+            .map(|feature| &feature.dir.slug)
+            .filter(|slug| !is_found(slug))
+            .cloned()
+            .collect();
+        // What is in a feature that was missing is not known.
+        let returned = self.refresh.missing.extract_if(.., |slug, _| !missing.contains(slug));
+        self.refresh.relist.extend(returned.map(|(slug, _)| slug));
+        let is_found = |slug: &FeatureSlug, _: &mut EffectId| !missing.contains(slug);
+        for (slug, _) in self.refresh.confirmed.extract_if(.., is_found) {
+            if let Some(feature) = self.features.activate(&slug) {
+                feature.end_examination();
+            }
+        }
+        for slug in missing {
+            let since = *self.refresh.missing.entry(slug.clone()).or_insert(now.monotonic);
+            let due = since + self.settings.times.deletion_grace;
+            if due > now.monotonic {
+                self.refresh_at(due);
+            } else {
+                self.check_feature_dir(&slug);
+            }
+        }
+    }
+
+    fn check_feature_dir(&mut self, slug: &FeatureSlug) {
+        let wanted = Purpose::FeatureDir { slug: slug.clone() };
+        let is_confirmed = self.refresh.confirmed.contains_key(slug);
+        if is_confirmed || self.effects.has(|purpose| *purpose == wanted) {
+            return;
+        }
+        if let Some(feature) = self.features.activate(slug) {
+            feature.begin_examination();
+            let feature = feature.dir.clone();
+            self.effects.emit(wanted, |tag| Effect::CheckFeatureDir { tag, feature });
+        }
+    }
+
+    fn on_feature_dir_checked(&mut self, slug: &FeatureSlug, state: DirState, now: Tick) {
+        if state == DirState::Missing {
+            self.refresh.confirmed.insert(slug.clone(), self.effects.newest_id());
+            return self.probe_root();
+        }
+        self.refresh.missing.remove(slug);
+        self.refresh.relist.insert(slug.clone());
+        if let Some(feature) = self.features.activate(slug) {
+            feature.end_examination();
+        }
+        if state == DirState::Unknown {
+            self.refresh_after_failure(now);
+        } else {
+            self.refresh_soon(now);
+        }
+    }
+
+    /// Removes all files of a feature whose directory was deleted, in one set of deletions.
+    fn delete_feature(&mut self, slug: &FeatureSlug, now: Tick) {
+        self.refresh.missing.remove(slug);
+        if let Some(feature) = self.features.activate(slug) {
+            feature.on_deleted(now);
+            self.refresh.expire_at = Some(now.monotonic);
+        }
+    }
+
+    /// Forgets deleted features: those whose baseline was cleared, and those without one after a
+    /// day.
+    fn expire_deleted(&mut self, mut inputs: BTreeMap<FeatureSlug, FeatureInputs>, now: Tick) {
+        let gone = self.features.iter().filter(|feature| feature.is_gone());
+        let slugs: Vec<FeatureSlug> = gone.map(|feature| feature.dir.slug.clone()).collect();
+        for slug in slugs {
+            let Some(feature) = self.features.activate(&slug) else {
+                continue;
+            };
+            let had_baseline = feature.has_baseline();
+            let read = inputs.remove(&slug).map(|inputs| feature.apply_inputs(inputs, now));
+            let left = DELETED_FEATURE_RETENTION.saturating_sub(age(feature.gone_since(), now));
+            if feature.has_baseline() {
+                continue;
+            }
+            let expired = read.is_some() && (had_baseline || left.is_zero());
+            if expired && feature.is_committed() {
+                self.features.remove(&slug);
+                self.published.forgotten.push(slug);
+                self.published.changed = true;
+            } else {
+                let pause = if expired || read.is_none() { EXPIRY_INTERVAL } else { left };
+                let due = now.monotonic + pause.max(EXPIRY_INTERVAL);
+                let expire_at = &mut self.refresh.expire_at;
+                *expire_at = Some(expire_at.map_or(due, |other| other.min(due)));
+            }
+        }
+    }
+
+    // --- The root and git ---
+
+    /// Has the root and git's lock probed, by an effect that begins from now on.
+    pub(in crate::engine) fn probe_root(&mut self) {
+        if self.root.is_away() || self.starting.is_some() {
+            return;
+        }
+        if self.effects.has(|purpose| *purpose == Purpose::RootProbe) {
+            self.refresh.probe_again = true;
+        } else {
+            self.effects.emit(Purpose::RootProbe, |tag| Effect::ProbeRoot { tag });
+        }
+    }
+
+    fn probe_root_if_needed(&mut self, now: Tick) {
+        let retry = self.refresh.probe_at.take_if(|due| *due <= now.monotonic).is_some();
+        let needed = retry
+            || self.git.is_held()
+            || !self.refresh.missing.is_empty()
+            || self.features.active().any(FeatureState::needs_git_state);
+        if needed && !self.effects.has(|purpose| *purpose == Purpose::RootProbe) {
+            self.probe_root();
+        }
+    }
+
+    /// Looks for git's lock before what was committed is evaluated.
+    pub(in crate::engine) fn prepare_evaluations(&mut self) {
+        if self.features.active().any(|feature| feature.git.unchecked_since.is_some()) {
+            self.probe_root();
+        }
+    }
+
+    fn on_root_probed(
+        &mut self,
+        probe: EffectId,
+        root: &RootStatus,
+        git_lock: Option<GitLock>,
+        now: Tick,
+    ) {
+        if let Some((error, unreadable)) = self.root.find_loss(root) {
+            return self.lose_root(&error, unreadable, now);
+        }
+        // What git did is not known before it is checked.
+        let busy = self.features.active().any(FeatureState::is_being_checked);
+        let timeout = self.settings.times.git_lock_timeout;
+        self.git.observe(git_lock, busy, timeout, now.monotonic);
+        let hold = self.git.active(now.monotonic);
+        let mut is_released = false;
+        self.features.for_each_active(|_, feature| {
+            feature.set_git_hold(hold, now.monotonic);
+            feature.on_root_probed(probe, now.monotonic);
+            is_released |= hold.is_none() && feature.release_feature_deletion();
+        });
+        if is_released {
+            self.refresh.due = Some(now.monotonic);
+        }
+        let decided = self.refresh.confirmed.extract_if(.., |_, newest| *newest < probe);
+        let decided: Vec<FeatureSlug> = decided.map(|(slug, _)| slug).collect();
+        for slug in decided {
+            let Some(feature) = self.features.activate(&slug) else {
+                continue;
+            };
+            feature.end_examination();
+            if hold.is_some() {
+                feature.hold_feature_deletion();
+            } else {
+                self.delete_feature(&slug, now);
+            }
+        }
+        if std::mem::take(&mut self.refresh.probe_again) {
+            self.probe_root();
+        }
+    }
+
+    /// Records that the root cannot be read: what was under way is worthless.
+    fn lose_root(&mut self, error: &str, unreadable: bool, now: Tick) {
+        let root = escape_bytes(self.settings.root.as_os_str().as_bytes()).into_owned();
+        let error = format!("cannot read {root}: {error}");
+        self.effects.start_epoch();
+        self.effects.report(Report::RootLost { error: error.clone() });
+        self.effects.emit_untracked(Effect::LeaveRoot);
+        self.root.on_lost(error, unreadable, now.monotonic);
+        self.refresh = Refresh::default();
+        self.scrub.abandon();
+        self.poll = PollSchedule::default();
+        self.published.changed = true;
+        let slugs: Vec<FeatureSlug> = self.features.slugs().cloned().collect();
+        for slug in slugs {
+            if let Some(feature) = self.features.activate(&slug) {
+                feature.on_unreadable("the project's root cannot be read");
+            }
+        }
+    }
+
+    // --- Watches ---
+
+    fn on_watches(&mut self, report: WatchReport, now: Tick) {
+        let unresponsive = report.unresponsive && !self.health.report().unresponsive;
+        let watched_before = self.health.report().watched;
+        let retried = self.effects.has(|purpose| *purpose == Purpose::RetryWatches);
+        let refused_before = self.health.report().refused.clone();
+        let (watched, total) = (report.watched, report.total);
+        if !self.health.on_report(report) {
+            return;
+        }
+        self.published.changed = true;
+        if unresponsive && !self.health.has_lost_events() {
+            self.effects.report(Report::WatcherUnresponsive);
+            self.drop_watcher();
+        }
+        let changes_refused = self.health.report().refused != refused_before;
+        if retried && watched > watched_before {
+            self.effects.report(Report::WatchesRecovered { watched, total });
+        }
+        if retried && changes_refused {
+            // Watched first, then listed: also where nothing was at a path when it was retried.
+            self.rescan(RescanMode::POLL, now);
+        }
+        if changes_refused {
+            let features = self.features.iter();
+            let changed: Vec<(FeatureSlug, bool)> = features
+                .filter(|feature| self.is_polled(&feature.dir) != feature.visibility.polled)
+                .map(|feature| (feature.dir.slug.clone(), !feature.visibility.polled))
+                .collect();
+            for (slug, polled) in changed {
+                if let Some(feature) = self.features.activate(&slug) {
+                    feature.set_polled(polled);
+                }
+            }
+        }
+    }
+
+    fn drop_watcher(&mut self) {
+        if !self.effects.has(|purpose| *purpose == Purpose::DropWatcher) {
+            self.effects.emit(Purpose::DropWatcher, |tag| Effect::DropWatcher { tag });
+        }
+    }
+
+    fn maintain_watches(&mut self, now: Tick) {
+        if self.is_compared(None) && self.health.on_compared() {
+            self.published.changed = true;
+        }
+        let sampling = self.effects.has(|purpose| *purpose == Purpose::RemovalSample);
+        if !sampling {
+            match self.health.rescan_step(now.monotonic) {
+                RescanStep::Nothing => {}
+                RescanStep::Sample(dirs) => {
+                    let sample = |tag| Effect::SampleRemoval { tag, dirs };
+                    self.effects.emit(Purpose::RemovalSample, sample);
+                }
+                RescanStep::Rescan { rescans } => {
+                    self.effects.report(Report::Rescanning { rescans });
+                    self.replace_watcher(now);
+                }
+            }
+        }
+        let probing = self.effects.has(|purpose| *purpose == Purpose::EventProbe);
+        if self.health.needs_probe() && !probing {
+            self.touch_event_probe();
+        }
+        if self.health.give_up_probe(now.monotonic) {
+            self.effects.report(Report::NoEvents);
+            self.published.changed = true;
+        }
+        match self.health.retry_step(now.monotonic) {
+            RetryStep::Nothing => return,
+            RetryStep::TouchProbe => self.touch_event_probe(),
+            RetryStep::ReplaceWatcher => self.replace_watcher(now),
+            RetryStep::RetryWatches => {
+                self.effects.emit(Purpose::RetryWatches, |tag| Effect::RetryWatches { tag });
+            }
+        }
+        self.published.changed = true;
+    }
+
+    fn touch_event_probe(&mut self) {
+        self.effects.emit(Purpose::EventProbe, |tag| Effect::TouchEventProbe { tag });
+    }
+
+    /// Watches everything with a new watcher and compares everything with the disk.
+    fn replace_watcher(&mut self, now: Tick) {
+        self.effects.emit(Purpose::ReplaceWatcher, |tag| Effect::ReplaceWatcher { tag });
+        self.rescan(RescanMode::REWATCH, now);
+    }
+
+    // --- Polling ---
+
+    pub(super) fn polls_all(&self) -> Option<String> {
+        self.health.polls_all(self.info.remote)
+    }
+
+    fn is_polled(&self, dir: &FeatureDir) -> bool {
+        let path = self.feature_path(dir);
+        let refused = &self.health.report().refused;
+        refused.iter().any(|refused| refused.starts_with(&path) || path.starts_with(refused))
+    }
+
+    fn poll_if_due(&mut self, now: Tick) {
+        let is_poll =
+            |purpose: &Purpose| matches!(purpose, Purpose::List { mode: RescanMode::POLL, .. });
+        if self.poll.is_running() && !self.effects.has(is_poll) {
+            self.poll.finish(now.monotonic);
+        }
+        let all = self.polls_all().is_some();
+        let refused = !self.health.report().refused.is_empty();
+        let needed = all || refused || !self.refresh.over_limit.is_empty();
+        let busy = needed && !self.is_compared(None);
+        if !self.poll.start_if_due(needed, busy, now.monotonic) {
+            return;
+        }
+        if all {
+            return self.rescan(RescanMode::POLL, now);
+        }
+        self.poll_refused(now);
+        for slug in std::mem::take(&mut self.refresh.over_limit) {
+            self.list(&slug, None, RescanMode::POLL);
+        }
+    }
+
+    /// Lists the directories that are not watched.
+    fn poll_refused(&mut self, now: Tick) {
+        let mut listings: Vec<(FeatureSlug, Option<RelPath>)> = Vec::new();
+        for refused in self.health.report().refused.clone() {
+            let relative = self.relative(&refused);
+            let containing =
+                relative.as_ref().map(|path| self.features.containing(path)).unwrap_or_default();
+            let may_be_feature =
+                relative.is_some_and(|path| self.settings.patterns.could_contain_feature(&path));
+            if containing.is_empty() || may_be_feature {
+                // It holds metadata, or features.
+                self.refresh.due = Some(now.monotonic);
+            }
+            listings.extend(containing);
+            for feature in self.features.iter() {
+                if self.feature_path(&feature.dir).starts_with(&refused) {
+                    listings.push((feature.dir.slug.clone(), None));
+                }
+            }
+        }
+        for (slug, dir) in listings {
+            self.list(&slug, dir, RescanMode::POLL);
+        }
+    }
+
+    // --- Scrub ---
+
+    fn scrub_if_due(&mut self, now: Tick) {
+        let features = &self.features;
+        let files = || features.iter().map(|feature| feature.inventory().entries().len()).sum();
+        let count = self.scrub.start_if_due(files, now.monotonic);
+        for _ in 0..count {
+            let next = self.features.file_after(self.scrub.position());
+            let Some((slug, path)) = next.or_else(|| self.features.file_after(None)) else {
+                break;
+            };
+            self.scrub.advance_to((slug.clone(), path.clone()));
+            let Some(feature) = self.features.get(&slug) else {
+                break;
+            };
+            let (tag, feature) = (self.effects.next_tag(), feature.dir.clone());
+            self.effects.emit_untracked(Effect::CheckFile {
+                tag,
+                feature,
+                path,
+                expected: None,
+                verify_only: true,
+            });
+        }
+    }
+
+    fn on_file_verified(
+        &mut self,
+        tag: EffectTag,
+        slug: &FeatureSlug,
+        path: &RelPath,
+        state: PathState,
+        now: Tick,
+    ) {
+        if !self.effects.is_current(tag) {
+            return;
+        }
+        self.scrub.finish_one();
+        let was_active = self.features.is_active(slug);
+        let known = self.features.get(slug).and_then(|known| known.inventory().entries().get(path));
+        let same = known.is_some_and(
+            |known| matches!(&state, PathState::Read(seen) if seen.state == known.artifact.state),
+        );
+        if known.is_none() || same && !was_active {
+            return;
+        }
+        let Some(feature) = self.features.activate(slug) else {
+            return;
+        };
+        if feature.on_verified(path, state, now) {
+            self.scrub.on_detected();
+            self.published.changed = true;
+            let (feature, path) = (slug.clone(), path.clone());
+            self.effects.report(Report::UndetectedChange { feature, path });
+        }
+    }
+
+    // --- Timeouts ---
+
+    fn on_timed_out(&mut self, id: EffectId, now: Tick) {
+        self.effects.report(Report::TimedOut);
+        let Some(purpose) = self.effects.time_out(id) else {
+            return self.on_check_timed_out(id, now);
+        };
+        match purpose {
+            Purpose::InitialScan => {
+                if let Some(starting) = &mut self.starting {
+                    let pause =
+                        OUT_OF_RESOURCES_PAUSE.saturating_mul(1 << starting.attempts.min(6));
+                    starting.attempts += 1;
+                    starting.retry_at = Some(now.monotonic + pause.min(REFRESH_RETRY_MAX));
+                }
+            }
+            Purpose::List { slug, .. } => {
+                if let Some(feature) = self.features.activate(&slug) {
+                    feature.end_examination();
+                }
+                self.refresh.relist.insert(slug);
+                self.refresh_after_failure(now);
+            }
+            Purpose::Inspect { relative, .. } => {
+                let containing = self.features.containing(&relative);
+                self.refresh.relist.extend(containing.into_iter().map(|(slug, _)| slug));
+                self.relist_below(&relative);
+                self.refresh_after_failure(now);
+            }
+            Purpose::Metadata => self.refresh_after_failure(now),
+            Purpose::FeatureDir { slug } => {
+                self.on_feature_dir_checked(&slug, DirState::Unknown, now);
+            }
+            Purpose::RootProbe => {
+                self.refresh.probe_again = false;
+                self.refresh.probe_at = Some(now.monotonic + OUT_OF_RESOURCES_PAUSE);
+            }
+            Purpose::ReplaceWatcher | Purpose::DropWatcher | Purpose::RetryWatches => {
+                self.on_overflow(now);
+            }
+            Purpose::RemovalSample => self.health.on_removal_sampled(0, now.monotonic),
+            Purpose::RootSearch | Purpose::EventProbe => {}
+        }
+    }
+
+    fn on_check_timed_out(&mut self, id: EffectId, now: Tick) {
+        self.features.for_each_active(|_, feature| {
+            if let Some(path) = feature.work.path_of_check(id).cloned() {
+                feature.work.finish_check(&path, id);
+                feature.work.schedule_retry(&path, OUT_OF_RESOURCES_PAUSE, now.monotonic);
+            }
+        });
+    }
+
+    // --- Quiescence ---
+
+    /// Returns true if nothing is under way or due for a feature, or for all; lost events and what
+    /// waits for git are left out.
+    pub(in crate::engine) fn is_compared(&self, slug: Option<&FeatureSlug>) -> bool {
+        self.is_reconciled(slug, FeatureState::is_settled)
+    }
+
+    fn is_reconciled(
+        &self,
+        slug: Option<&FeatureSlug>,
+        is_done: impl Fn(&FeatureState) -> bool,
+    ) -> bool {
+        let selected = |other: &FeatureSlug| slug.is_none_or(|slug| slug == other);
+        let blocks = |purpose: &Purpose| match purpose {
+            Purpose::List { slug, .. } | Purpose::FeatureDir { slug } => selected(slug),
+            Purpose::InitialScan
+            | Purpose::Inspect { .. }
+            | Purpose::Metadata
+            | Purpose::RootProbe
+            | Purpose::ReplaceWatcher
+            | Purpose::DropWatcher
+            | Purpose::RetryWatches => true,
+            Purpose::RootSearch | Purpose::RemovalSample | Purpose::EventProbe => false,
+        };
+        self.starting.is_none()
+            && self.refresh.due.is_none()
+            && self.refresh.probe_at.is_none()
+            && !self.effects.has(blocks)
+            && (self.git.is_locked() || !self.features.active().any(FeatureState::waits_for_git))
+            && self.features.active().filter(|f| selected(&f.dir.slug)).all(is_done)
+    }
+
+    /// Returns true if a sync request for a feature, or for all, may be answered. While the store
+    /// cannot be written, it is enough that changes are seen.
+    pub(in crate::engine) fn is_synced(
+        &self,
+        slug: Option<&FeatureSlug>,
+        goal: SyncGoal,
+        store_works: bool,
+    ) -> bool {
+        match goal {
+            _ if !store_works => self.is_reconciled(slug, FeatureState::is_examined),
+            SyncGoal::Compared => self.is_compared(slug),
+            SyncGoal::Quiescent => self.is_quiescent(slug),
+        }
+    }
+
+    /// Returns true if all changes before are seen and committed, of a feature or of all.
+    pub(in crate::engine) fn is_quiescent(&self, slug: Option<&FeatureSlug>) -> bool {
+        !self.health.has_lost_events() && self.is_compared(slug)
+    }
+
+    /// Returns true if nothing at all is left to do.
+    pub(in crate::engine) fn is_at_rest(&self) -> bool {
+        self.is_quiescent(None) && self.features.active().all(FeatureState::is_at_rest)
+    }
+
+    // --- Paths ---
+
+    /// Returns the part of an absolute path below the root.
+    fn relative(&self, path: &Path) -> Option<RelPath> {
+        let below = path.strip_prefix(&self.settings.root).ok()?;
+        RelPath::new(below.as_os_str().as_bytes()).ok()
+    }
+
+    fn feature_path(&self, dir: &FeatureDir) -> PathBuf {
+        match &dir.path {
+            Some(path) => self.settings.root.join(std::ffi::OsStr::from_bytes(path.as_bytes())),
+            None => self.settings.root.clone(),
+        }
+    }
+
+    /// Returns true if a path outside of the features may hold metadata.
+    fn is_metadata_path(&self, path: &RelPath) -> bool {
+        // Of dossierd's own files only baselines matter.
+        if path.as_bytes().starts_with(b".kittify/dossiers/") {
+            return path.file_name() == b"parity-baseline.json" || path.components().count() < 4;
+        }
+        let first = path.components().next().unwrap_or_default();
+        first == b".kittify"
+            || matches!(path.as_bytes(), b".git" | b".git/HEAD")
+            || self
+                .info
+                .run_dirs
+                .iter()
+                .any(|run| is_at_or_below(run, path) || is_at_or_below(path, run))
+    }
+}
+
+/// Returns the directory of a stored feature, or one derived from its slug if none is stored.
+fn stored_dir(slug: &FeatureSlug, stored: &StoredFeature) -> FeatureDir {
+    let path = || RelPath::new(slug.as_str().as_bytes()).ok();
+    stored.dir.clone().unwrap_or_else(|| FeatureDir { slug: slug.clone(), path: path() })
+}
+
+fn is_at_or_below(path: &RelPath, dir: &RelPath) -> bool {
+    let rest = path.as_bytes().strip_prefix(dir.as_bytes());
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+/// Returns how long ago something was by the wall clock; zero if the clock was set back.
+fn age(since: Option<Timestamp>, now: Tick) -> Duration {
+    let passed = since.map_or(0, |since| now.wall.as_millis() - since.as_millis());
+    Duration::from_millis(u64::try_from(passed).unwrap_or_default())
+}

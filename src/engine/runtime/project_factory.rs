@@ -1,0 +1,113 @@
+//! Creates watched projects from the configuration. Which roots are watched is decided in
+//! `registry`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tracing::warn;
+
+use super::watched_project::{WatchSettings, WatchedProject};
+use crate::config::Config;
+use crate::core::path::FeatureSlug;
+use crate::engine::clock::Tick;
+use crate::engine::ids::ProjectId;
+use crate::engine::inbox::Inbox;
+use crate::engine::io::hash_pool::HashPool;
+use crate::engine::reconcile::feature::StoredFeature;
+use crate::engine::settings::{debounce_times, limits, settings};
+use crate::project::Machine;
+use crate::watch::{Backend, HintSink, WatchError};
+
+/// Creates a file watcher that sends its hints to a sink.
+pub(super) type WatcherFactory =
+    Arc<dyn Fn(HintSink) -> Result<Box<dyn Backend>, WatchError> + Send + Sync>;
+
+/// What all projects are started with.
+pub(super) struct ProjectFactory {
+    pub(super) config: Config,
+    user_missions: Option<PathBuf>,
+    /// Directory of the daemon's own files.
+    state: PathBuf,
+    watchers: WatcherFactory,
+    /// Roots to watch until the daemon stops, in addition to those of the configuration and store.
+    pub(super) extra_roots: BTreeSet<PathBuf>,
+    machine: Machine,
+    inbox: Arc<Inbox>,
+    /// Number of the next project. Numbers are not reused, so the result of a check that was
+    /// started for a removed project reaches no other.
+    next_id: ProjectId,
+}
+
+impl ProjectFactory {
+    pub(super) fn new(
+        config: Config,
+        user_missions: Option<PathBuf>,
+        state: PathBuf,
+        watchers: WatcherFactory,
+        extra_roots: BTreeSet<PathBuf>,
+        inbox: Arc<Inbox>,
+    ) -> Self {
+        let machine = Machine::current();
+        let next_id = ProjectId::FIRST;
+        Self { config, user_missions, state, watchers, extra_roots, machine, inbox, next_id }
+    }
+
+    /// Starts to watch a project; `stored` are its features in the store.
+    pub(super) fn start(
+        &mut self,
+        root: &Path,
+        stored: BTreeMap<FeatureSlug, StoredFeature>,
+        pool: &HashPool,
+        now: Tick,
+    ) -> WatchedProject {
+        let id = self.next_id;
+        self.next_id = id.next();
+        let cookies = self.state.join("cookies").join(id.to_string());
+        if let Err(error) = recreate_private_dir(&cookies) {
+            let path = cookies.display();
+            warn!(%path, %error, "cannot create the directory for sync cookies");
+        }
+        let (inbox, watchers) = (Arc::clone(&self.inbox), Arc::clone(&self.watchers));
+        let make_backend = Box::new(move || {
+            let inbox = Arc::clone(&inbox);
+            watchers(Arc::new(move |hint| inbox.hint(id, hint)))
+        });
+        let settings = self.settings(root);
+        let machine = self.machine.clone();
+        WatchedProject::start(id, settings, machine, cookies, make_backend, stored, pool, now)
+    }
+
+    /// Returns the settings of the project at `root`; a change of them restarts it.
+    pub(super) fn settings(&self, root: &Path) -> WatchSettings {
+        WatchSettings {
+            root: root.to_owned(),
+            user_missions: self.user_missions.clone(),
+            project: settings(&self.config, root),
+            limits: limits(&self.config.limits),
+            times: debounce_times(&self.config.settle),
+            scrub: self.config.scrub.period(),
+        }
+    }
+
+    /// Returns the roots that the configuration names, canonical if they exist.
+    pub(super) fn configured_roots(&self) -> impl Iterator<Item = PathBuf> {
+        self.config
+            .projects
+            .iter()
+            .map(|project| project.path.canonicalize().unwrap_or_else(|_| project.path.clone()))
+    }
+
+    /// Returns the identity of this machine, from which that of a root is derived.
+    pub(super) fn machine_id(&self) -> &str {
+        &self.machine.id
+    }
+}
+
+/// Creates an empty directory that only the user can access, after removing what is at the path.
+fn recreate_private_dir(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let _ = std::fs::remove_dir_all(path);
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}

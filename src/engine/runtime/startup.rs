@@ -1,0 +1,97 @@
+//! Opens the store and starts the engine thread.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+
+use tracing::warn;
+
+use super::event_loop::EventLoop;
+use super::opened_store::{EngineError, open_store};
+use super::project_factory::{ProjectFactory, WatcherFactory};
+use crate::config::Config;
+use crate::engine::inbox::Inbox;
+use crate::engine::read_model::StatePublisher;
+use crate::store::Journal;
+use crate::watch::{Backend, NotifyWatcher, watch_mounts};
+
+/// What an engine is started with.
+pub struct EngineConfig {
+    /// The configuration, with the projects to watch.
+    pub config: Config,
+    /// Roots to watch in addition to those of the configuration and of the store, until the daemon
+    /// stops.
+    pub extra_roots: Vec<PathBuf>,
+    /// Directory of the user's own missions.
+    pub user_missions: Option<PathBuf>,
+    /// Directory of the daemon's own files.
+    pub state: PathBuf,
+    pub(super) watchers: WatcherFactory,
+}
+
+impl EngineConfig {
+    /// Creates a configuration of an engine that uses inotify.
+    #[must_use]
+    pub fn new(config: Config, state: PathBuf) -> Self {
+        let inotify = |sink| Ok(Box::new(NotifyWatcher::new(sink)?) as Box<dyn Backend>);
+        let watchers = Arc::new(inotify);
+        Self { config, extra_roots: Vec::new(), user_missions: None, state, watchers }
+    }
+}
+
+/// Handle of a running engine.
+#[derive(Debug)]
+pub struct EngineHandle {
+    /// Receives commands.
+    pub inbox: Arc<Inbox>,
+    /// Provides the published state.
+    pub views: Arc<StatePublisher>,
+    /// Reads committed events.
+    pub journal: Journal,
+    /// Path of the store file.
+    pub store: PathBuf,
+    /// The engine thread; its result is the error that ended it.
+    pub thread: JoinHandle<Result<(), EngineError>>,
+}
+
+/// Opens the store and starts the engine thread.
+///
+/// A corrupt store is quarantined, never deleted, and all projects are indexed again.
+///
+/// # Errors
+/// [`EngineError`] if the store cannot be used, one of [`EngineConfig::extra_roots`] is not a
+/// directory, or the system refuses to create a thread.
+pub fn start(config: EngineConfig) -> Result<EngineHandle, EngineError> {
+    let mut extra_roots = BTreeSet::new();
+    for path in config.extra_roots {
+        let directory = |root: PathBuf| {
+            let is_dir = root.metadata()?.is_dir();
+            is_dir.then_some(root).ok_or_else(|| io::ErrorKind::NotADirectory.into())
+        };
+        let canonical = path.canonicalize().and_then(directory);
+        extra_roots.insert(canonical.map_err(|source| EngineError::Root { path, source })?);
+    }
+    let opened = open_store(&config.state)?;
+    let (path, journal) = (opened.store.path().to_owned(), opened.store.journal());
+    let (inbox, views) = (Arc::new(Inbox::default()), Arc::new(StatePublisher::default()));
+    let factory = ProjectFactory::new(
+        config.config,
+        config.user_missions,
+        config.state,
+        config.watchers,
+        extra_roots,
+        Arc::clone(&inbox),
+    );
+    let weak_inbox = Arc::downgrade(&inbox);
+    let on_mount = move || weak_inbox.upgrade().map(|inbox| inbox.mounts_changed()).is_some();
+    if let Err(error) = watch_mounts(on_mount) {
+        warn!(%error, "cannot watch mounts and unmounts");
+    }
+    let (engine_inbox, engine_views) = (Arc::clone(&inbox), Arc::clone(&views));
+    let run = move || EventLoop::new(factory, opened, engine_inbox, engine_views)?.run();
+    let thread =
+        Builder::new().name("engine".to_owned()).spawn(run).map_err(EngineError::Thread)?;
+    Ok(EngineHandle { inbox, views, journal, store: path, thread })
+}

@@ -1,0 +1,44 @@
+//! Settings of a project from the configuration, with defaults for what it does not set.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::config::{Config, LimitsConfig, SettleConfig};
+use crate::project::ProjectSettings;
+use crate::scan::ScanLimits;
+use crate::watch::DebounceTimes;
+
+/// Returns the configuration's settings of the project at `root`.
+#[must_use]
+pub fn settings(config: &Config, root: &Path) -> ProjectSettings {
+    config.find_project(root).map_or_else(ProjectSettings::default, |project| ProjectSettings {
+        features: project.features.clone(),
+        mission: project.mission.clone(),
+        step: project.step.clone(),
+        ignore: project.ignore.clone(),
+    })
+}
+
+/// Returns the configuration's scan limits, with defaults for those that are not set.
+#[must_use]
+pub fn limits(config: &LimitsConfig) -> ScanLimits {
+    let default = ScanLimits::default();
+    ScanLimits {
+        max_file_bytes: config.file_bytes.unwrap_or(default.max_file_bytes),
+        max_entries: config.entries.unwrap_or(default.max_entries),
+        max_depth: config.depth.unwrap_or(default.max_depth),
+    }
+}
+
+/// Returns the configuration's debounce times, with defaults for those that are not set.
+pub(super) fn debounce_times(settle: &SettleConfig) -> DebounceTimes {
+    let default = DebounceTimes::default();
+    let or = |millis: Option<u64>, default| millis.map_or(default, Duration::from_millis);
+    DebounceTimes {
+        new_file_delay: or(settle.appear_ms, default.new_file_delay),
+        quiet_period: or(settle.quiet_ms, default.quiet_period),
+        max_wait: or(settle.max_ms, default.max_wait),
+        deletion_grace: or(settle.vanish_ms, default.deletion_grace),
+        git_lock_timeout: or(settle.git_ms, default.git_lock_timeout),
+    }
+}
