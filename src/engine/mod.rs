@@ -38,4 +38,6 @@ mod failpoint;
 mod io;
 mod messages;
 mod reconcile;
+#[cfg(test)]
+mod simulation;
 mod timeouts;

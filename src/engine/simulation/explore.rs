@@ -1,0 +1,203 @@
+//! Runs many histories on all cores, and shrinks one that is wrong.
+
+use std::ops::RangeInclusive;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use proptest::strategy::{Strategy as _, ValueTree as _};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+use super::checks::Violation;
+use super::history::{History, Step, history};
+use super::machine::run;
+use crate::engine::reconcile::planted::{Bug, plant};
+
+/// A wrong history.
+#[derive(Debug)]
+pub(super) struct Finding {
+    pub(super) seed: u64,
+    /// Number of histories that were run before it.
+    pub(super) count: u64,
+    /// The shortest history that was found from it.
+    pub(super) history: History,
+    pub(super) violation: Violation,
+}
+
+/// Runs a history, with a bug planted if there is one. A panic is a violation, too.
+pub(super) fn check(history: &History, bug: Option<Bug>) -> Result<(), Violation> {
+    plant(bug);
+    let result = catch_unwind(AssertUnwindSafe(|| run(history)));
+    plant(None);
+    result.unwrap_or_else(|_| Err(Violation::new("the engine panics")))
+}
+
+/// Runs the histories of `count` seeds from `first`. Returns the first that is wrong, shrunk.
+pub(super) fn explore(
+    first: u64,
+    count: u64,
+    steps: RangeInclusive<usize>,
+    bug: Option<Bug>,
+) -> Option<Finding> {
+    let next = AtomicU64::new(0);
+    let finding: Mutex<Option<Finding>> = Mutex::new(None);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= count {
+                        return;
+                    }
+                    if let Some(found) = explore_one(first, number, steps.clone(), bug) {
+                        next.store(count, Ordering::Relaxed);
+                        let mut finding = finding.lock().unwrap_or_else(PoisonError::into_inner);
+                        finding.get_or_insert(found);
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    finding.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn explore_one(
+    first: u64,
+    number: u64,
+    steps: RangeInclusive<usize>,
+    bug: Option<Bug>,
+) -> Option<Finding> {
+    let seed = first.wrapping_add(number);
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let tree = history(steps).new_tree(&mut runner).expect("a history");
+    let found = tree.current();
+    let violation = check(&found, bug).err()?;
+    let (history, violation) = shrink(found, violation, bug);
+    Some(Finding { seed, count: number + 1, history, violation })
+}
+
+/// Removes from a wrong history what it does not need to be wrong.
+fn shrink(history: History, violation: Violation, bug: Option<Bug>) -> (History, Violation) {
+    let mut shortest = (history, violation);
+    let attempt = |shortest: &mut (History, Violation), history: History| {
+        let result = check(&history, bug);
+        let is_wrong = result.is_err();
+        if let Err(violation) = result {
+            *shortest = (history, violation);
+        }
+        is_wrong
+    };
+    loop {
+        let before = shortest.0.clone();
+        let mut size = shortest.0.steps.len().div_ceil(2);
+        while size > 0 {
+            let mut at = 0;
+            while at < shortest.0.steps.len() {
+                let mut shorter = shortest.0.clone();
+                let end = (at + size).min(shorter.steps.len());
+                shorter.steps.drain(at..end);
+                if !attempt(&mut shortest, shorter) {
+                    at += size;
+                }
+            }
+            size /= 2;
+        }
+        for at in 0..shortest.0.steps.len() {
+            let Step(_, then) = shortest.0.steps[at];
+            for simpler in then.simpler() {
+                let mut simple = shortest.0.clone();
+                simple.steps[at].1 = simpler;
+                if attempt(&mut shortest, simple) {
+                    break;
+                }
+            }
+        }
+        // An operation may be of no use but for the time after it.
+        for at in (1..shortest.0.steps.len()).rev() {
+            let mut shorter = shortest.0.clone();
+            let removed = shorter.steps.remove(at);
+            shorter.steps[at - 1].1 = shorter.steps[at - 1].1.followed_by(removed.1);
+            attempt(&mut shortest, shorter);
+        }
+        if shortest.0.is_second_silent {
+            let simple = History { is_second_silent: false, ..shortest.0.clone() };
+            attempt(&mut shortest, simple);
+        }
+        if shortest.0 == before {
+            return shortest;
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::print_stdout, reason = "what is found is a result of the tests")]
+mod tests {
+    use std::io::Write as _;
+
+    use super::super::regressions::regressions;
+    use super::*;
+
+    /// Number of histories of each kind; `DOSSIERD_SIMULATIONS` overrides it.
+    const HISTORIES: u64 = 1_000;
+    /// Length of a history in operations.
+    const LENGTH: RangeInclusive<usize> = 60..=90;
+
+    fn number_from_env(name: &str) -> Option<u64> {
+        std::env::var(name).ok().map(|number| number.parse().expect("a number"))
+    }
+
+    fn assert_no_finding(first: u64) {
+        let count = number_from_env("DOSSIERD_SIMULATIONS").unwrap_or(HISTORIES);
+        // Not captured, so that a log contains it.
+        let _ = writeln!(std::io::stderr(), "simulating {count} histories from seed {first}");
+        if let Some(finding) = explore(first, count, LENGTH, None) {
+            let Finding { seed, history, violation, .. } = finding;
+            panic!("DOSSIERD_SEED={seed}: {}\n{history}", violation.0);
+        }
+    }
+
+    #[test]
+    fn histories_of_fixed_seeds_end_in_the_state_of_a_fresh_scan() {
+        assert_no_finding(0);
+    }
+
+    #[test]
+    fn histories_of_random_seeds_end_in_the_state_of_a_fresh_scan() {
+        let random = || u64::from(uuid::Uuid::new_v4().as_fields().0) << 32;
+        assert_no_finding(number_from_env("DOSSIERD_SEED").unwrap_or_else(random));
+    }
+
+    #[test]
+    fn histories_that_were_wrong_once_are_right() {
+        for (number, history) in regressions().iter().enumerate() {
+            let result = check(history, None);
+            assert_eq!(result, Ok(()), "regression {number}: {history}");
+        }
+    }
+
+    #[test]
+    fn planted_bugs_are_found_within_10_000_histories_and_shrunk_to_10_operations() {
+        for bug in [
+            Bug::ListBeforeWatch,
+            Bug::IgnoreOverflow,
+            Bug::HoldOnce,
+            Bug::RecheckIgnoresDebounce,
+            Bug::TrustEqualMtime,
+            Bug::TakeOldEpoch,
+            Bug::PublishBeforeCommit,
+            Bug::DeleteFromListing,
+        ] {
+            let finding = explore(0, 10_000, LENGTH, Some(bug));
+            let Some(Finding { count, history, violation, .. }) = finding else {
+                panic!("{bug:?} is not found");
+            };
+            println!("{bug:?}: history {count}, {}\n{history}", violation.0);
+            assert!(history.steps.len() <= 10, "{bug:?}: {history}");
+        }
+    }
+}

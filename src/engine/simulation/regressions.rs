@@ -1,0 +1,197 @@
+//! Histories that the simulation found wrong once, shrunk, each with what was done about it.
+
+use super::history::Op::{
+    Allow, BreakStore, Close as CloseFile, Crash, CreateDir, DeliverResult, Deny, FailEffect,
+    HoldEffects, HoldEvents, LimitWatches, LockGit, Mount, MoveRoot, Overflow, Pass, Remove,
+    Rename, Replace, Rescan, ReturnRoot, StepEffect, Symlink, Sync, TimeOutEffect, UnlockGit,
+    Unmount, Write, WriteKeepingTime,
+};
+use super::history::Size::{Large, Small};
+use super::history::Then::Run;
+use super::history::{At, Close, History, Step};
+
+#[allow(clippy::too_many_lines, reason = "a table")]
+pub(super) fn regressions() -> Vec<History> {
+    let histories = vec![
+        // An evaluation that is owed before the first scan is complete.
+        vec![Step(Mount(1), Run(122)), Step(WriteKeepingTime(At(1, 5)), Run(31))],
+        // A search for the root that is in flight is not due.
+        vec![Step(Mount(0), Run(0)), Step(HoldEffects, Run(0)), Step(LockGit(1), Run(316))],
+        // A directory below an unreadable one is not what is unreadable.
+        vec![Step(Deny(At(0, 2)), Run(0)), Step(CreateDir(At(0, 3)), Run(0))],
+        // A deferred deletion of a feature ends with the lock.
+        vec![
+            Step(Remove(At(0, 8)), Run(0)),
+            Step(LockGit(0), Run(0)),
+            Step(MoveRoot(0), Run(0)),
+            Step(ReturnRoot(0), Run(0)),
+        ],
+        // A feature that was missing at the start is listed when it is found.
+        vec![
+            Step(LockGit(0), Run(0)),
+            Step(Remove(At(0, 8)), Run(0)),
+            Step(Mount(0), Run(0)),
+            Step(Unmount(0), Run(0)),
+            Step(Write(At(0, 1), Large, Close::Yes), Run(0)),
+        ],
+        // Directories of metadata are read when they can be watched again.
+        vec![
+            Step(Mount(0), Run(0)),
+            Step(LimitWatches(2), Run(0)),
+            Step(Unmount(0), Run(1)),
+            Step(Write(At(0, 12), Large, Close::Yes), Run(0)),
+        ],
+        // A result from another root does not delete.
+        vec![
+            Step(HoldEffects, Run(0)),
+            Step(Write(At(0, 14), Large, Close::Yes), Run(0)),
+            Step(Write(At(0, 1), Small, Close::No), Run(0)),
+            Step(Mount(0), Run(0)),
+            Step(Rename(At(1, 0), 3), Run(66)),
+            Step(StepEffect(2), Run(0)),
+        ],
+        // A directory that was hidden while it was watched.
+        vec![
+            Step(HoldEffects, Run(0)),
+            Step(Crash, Run(0)),
+            Step(Write(At(0, 6), Small, Close::No), Run(0)),
+            Step(StepEffect(0), Run(0)),
+            Step(Mount(0), Run(0)),
+            Step(StepEffect(4), Run(0)),
+        ],
+        // The directory of a feature is checked once.
+        vec![
+            Step(Write(At(0, 0), Small, Close::Yes), Run(0)),
+            Step(WriteKeepingTime(At(0, 3)), Run(0)),
+            Step(Remove(At(0, 8)), Run(0)),
+            Step(Write(At(0, 10), Large, Close::Yes), Run(0)),
+            Step(Replace(At(1, 10)), Run(31)),
+            Step(HoldEffects, Run(162)),
+            Step(StepEffect(5), Run(0)),
+            Step(Sync(0), Run(1656)),
+            Step(DeliverResult(0), Run(0)),
+        ],
+        // A check that is older than a listing.
+        vec![
+            Step(Write(At(0, 0), Small, Close::No), Run(10)),
+            Step(WriteKeepingTime(At(0, 9)), Run(94)),
+            Step(HoldEffects, Run(0)),
+            Step(Write(At(0, 0), Small, Close::Yes), Run(0)),
+            Step(Write(At(0, 4), Large, Close::Yes), Run(68)),
+            Step(FailEffect(0), Run(0)),
+            Step(StepEffect(3), Run(0)),
+            Step(StepEffect(3), Run(0)),
+            Step(Remove(At(0, 4)), Run(0)),
+            Step(TimeOutEffect(4), Run(0)),
+        ],
+        // A feature that was deleted is not listed before it is found.
+        vec![
+            Step(Remove(At(0, 8)), Run(0)),
+            Step(Mount(0), Run(70)),
+            Step(Write(At(0, 2), Large, Close::No), Run(0)),
+            Step(Rescan(0), Run(70)),
+        ],
+        // An answer waits for deferred deletions when the lock is released.
+        vec![
+            Step(Write(At(0, 0), Small, Close::No), Run(77)),
+            Step(Remove(At(0, 0)), Run(0)),
+            Step(LockGit(0), Run(0)),
+            Step(Symlink(At(0, 3)), Run(46)),
+            Step(StepEffect(4), Run(14)),
+            Step(UnlockGit(0), Run(2)),
+            Step(Write(At(0, 10), Large, Close::No), Run(0)),
+            Step(Sync(0), Run(38)),
+        ],
+        // Refused watches that are retried while the root is away.
+        vec![
+            Step(Overflow(0), Run(0)),
+            Step(LimitWatches(3), Run(0)),
+            Step(Remove(At(0, 1)), Run(61)),
+            Step(HoldEffects, Run(0)),
+            Step(CloseFile(At(0, 0)), Run(1211)),
+            Step(StepEffect(0), Run(0)),
+            Step(Write(At(0, 6), Large, Close::Yes), Run(0)),
+            Step(MoveRoot(0), Run(0)),
+            Step(StepEffect(2), Run(0)),
+        ],
+        // A deferred deletion does not cut debouncing short.
+        vec![
+            Step(Replace(At(0, 1)), Run(0)),
+            Step(StepEffect(5), Run(51)),
+            Step(Rename(At(0, 1), 4), Run(0)),
+            Step(LockGit(0), Run(0)),
+            Step(Symlink(At(1, 8)), Run(1987)),
+            Step(Write(At(0, 1), Small, Close::No), Run(16)),
+        ],
+        // A directory that was moved away and changed.
+        vec![
+            Step(Write(At(0, 3), Small, Close::Yes), Run(0)),
+            Step(HoldEvents, Run(82)),
+            Step(Rename(At(0, 2), 1), Run(0)),
+            Step(Allow(At(0, 1)), Run(0)),
+        ],
+        // A listing that is older than another one.
+        vec![
+            Step(HoldEffects, Run(0)),
+            Step(Sync(0), Run(0)),
+            Step(Remove(At(0, 11)), Run(1349)),
+            Step(StepEffect(1), Run(0)),
+            Step(StepEffect(1), Run(0)),
+            Step(Remove(At(0, 2)), Run(0)),
+            Step(StepEffect(1), Run(0)),
+            Step(Deny(At(0, 8)), Run(0)),
+        ],
+        // An inspection that times out.
+        vec![
+            Step(Rename(At(0, 9), 5), Run(30)),
+            Step(HoldEffects, Run(0)),
+            Step(Remove(At(1, 13)), Run(0)),
+            Step(Symlink(At(0, 3)), Run(0)),
+            Step(Pass, Run(76)),
+            Step(TimeOutEffect(1), Run(0)),
+            Step(Write(At(1, 7), Small, Close::No), Run(0)),
+        ],
+        // The metadata of a new feature is read after it is watched.
+        vec![
+            Step(Symlink(At(0, 14)), Run(0)),
+            Step(Overflow(0), Run(34)),
+            Step(Sync(0), Run(0)),
+            Step(Remove(At(0, 8)), Run(0)),
+            Step(StepEffect(0), Run(17)),
+            Step(Sync(1), Run(0)),
+            Step(Sync(1), Run(0)),
+            Step(WriteKeepingTime(At(0, 3)), Run(0)),
+            Step(HoldEffects, Run(0)),
+            Step(Write(At(0, 0), Small, Close::Yes), Run(0)),
+            Step(Write(At(0, 4), Large, Close::Yes), Run(68)),
+            Step(WriteKeepingTime(At(0, 1)), Run(39)),
+            Step(StepEffect(3), Run(0)),
+            Step(Remove(At(0, 4)), Run(0)),
+        ],
+        // A root that is lost before the first commit of a feature.
+        vec![
+            Step(Write(At(0, 14), Large, Close::No), Run(50)),
+            Step(MoveRoot(0), Run(0)),
+            Step(HoldEffects, Run(0)),
+            Step(Write(At(0, 3), Large, Close::No), Run(0)),
+            Step(HoldEvents, Run(0)),
+            Step(Crash, Run(0)),
+            Step(StepEffect(0), Run(0)),
+            Step(TimeOutEffect(0), Run(0)),
+            Step(Replace(At(0, 14)), Run(0)),
+            Step(ReturnRoot(0), Run(1263)),
+            Step(Write(At(0, 3), Small, Close::No), Run(0)),
+            Step(Write(At(0, 12), Large, Close::Yes), Run(0)),
+        ],
+        // A file that was replaced by a directory that was unreadable while the store failed.
+        vec![
+            Step(Mount(0), Run(0)),
+            Step(Write(At(0, 2), Small, Close::Yes), Run(52)),
+            Step(Unmount(0), Run(3)),
+            Step(Deny(At(0, 2)), Run(0)),
+            Step(BreakStore, Run(48)),
+            Step(Allow(At(0, 2)), Run(77)),
+        ],
+    ];
+    histories.into_iter().map(|steps| History { is_second_silent: false, steps }).collect()
+}
