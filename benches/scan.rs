@@ -1,29 +1,26 @@
 //! Cost of a scan compared with `sha256sum`: `cargo bench --bench scan`.
 //!
 //! Prints figures and whether both promises of a scan are met: at most half the wall time of
-//! `find | xargs -P$(nproc) sha256sum` over the same 10,000 files, in less than 30 MiB. A broken
-//! promise does not fail the run, because a busy machine breaks it too. The page cache is warm, and
-//! the commands alternate, so that other load affects both.
+//! `find | xargs -P$(nproc) sha256sum` over the same files, in less than 30 MiB. A broken promise
+//! does not fail the run, because a busy machine breaks it too. The page cache is warm, and the
+//! commands alternate, so that other load affects both.
 //!
 //! This process uses little memory on purpose: `ru_maxrss` of a child is at least the memory of its
 //! parent at the time of the `exec`.
 #![allow(clippy::print_stdout, reason = "it prints figures")]
 
 mod project;
+mod runs;
 
 use std::fs;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-
-use anyhow::{Context as _, bail};
-use wait4::{ResourceUsage, Wait4 as _};
+use std::time::Duration;
 
 use project::{FILES, Source, promise};
+use runs::{RUNS, Run, alternate, cpu};
 
-/// Number of runs of each command.
-const RUNS: usize = 15;
 /// Maximum time of a scan, relative to that of `sha256sum`.
 const MAX_RATIO: f64 = 0.5;
 /// Maximum memory of a scan, in MiB.
@@ -51,7 +48,7 @@ fn bench_against_sha256sum(bench: &Bench, root: &Path) -> anyhow::Result<()> {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     let plain = || bench.plain(root, threads, "sha256sum");
     let scan = || bench.scan(root);
-    let [plain, scan] = alternate(RUNS, [&plain, &scan])?;
+    let [plain, scan] = figures(RUNS, [&plain, &scan])?;
     println!("find | xargs -P{threads} sha256sum   {plain}");
     println!("dossierd scan --json           {scan}");
     let ratio = scan.wall.as_secs_f64() / plain.wall.as_secs_f64();
@@ -65,14 +62,14 @@ fn bench_against_sha256sum(bench: &Bench, root: &Path) -> anyhow::Result<()> {
     // to.
     if Command::new("openssl").arg("version").stdout(Stdio::null()).status().is_ok() {
         let openssl = || bench.plain(root, threads, "openssl dgst -sha256 -r");
-        let [openssl] = alternate(RUNS, [&openssl])?;
+        let [openssl] = figures(RUNS, [&openssl])?;
         println!("the same with openssl dgst     {openssl}");
     }
 
     // With baselines a scan also hashes work packages without the fields that the runtime writes,
     // and compares everything.
     bench.accept(root)?;
-    let [with_baselines] = alternate(RUNS, [&|| bench.scan(root)])?;
+    let [with_baselines] = figures(RUNS, [&|| bench.scan(root)])?;
     let times = with_baselines.wall.as_secs_f64() / scan.wall.as_secs_f64();
     println!("a scan with baselines          {with_baselines}, {times:.2} times as long");
     Ok(())
@@ -93,7 +90,7 @@ fn bench_growth(bench: &Bench, root: &Path) -> anyhow::Result<()> {
             fs::write(dir.join(format!("note-{number}.md")), format!("# Note {number}\n"))?;
         }
         created = size;
-        let [scan] = alternate(5, [&|| bench.scan(root)])?;
+        let [scan] = figures(5, [&|| bench.scan(root)])?;
         #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
         let micros = |time: Duration| time.as_secs_f64() * 1e6 / size as f64;
         println!("{size:>7} files                  {scan}, {:.2} us a file", micros(scan.wall));
@@ -107,27 +104,12 @@ fn bench_growth(bench: &Bench, root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs each command once to warm up, then all alternately, `runs_each` times.
-fn alternate<const N: usize>(
+/// Runs commands alternately.
+fn figures<const N: usize>(
     runs_each: usize,
     commands: [&dyn Fn() -> anyhow::Result<Run>; N],
 ) -> anyhow::Result<[Figures; N]> {
-    for command in commands {
-        command()?;
-    }
-    let mut runs: [Vec<Run>; N] = std::array::from_fn(|_| Vec::new());
-    for _ in 0..runs_each {
-        for (command, runs) in commands.iter().zip(&mut runs) {
-            runs.push(command()?);
-        }
-    }
-    Ok(runs.map(|runs| Figures::of(&runs)))
-}
-
-/// One run of a command.
-struct Run {
-    wall: Duration,
-    usage: ResourceUsage,
+    Ok(alternate(runs_each, commands)?.map(|runs| Figures::of(&runs)))
 }
 
 /// Statistics of the runs of a command.
@@ -147,7 +129,7 @@ impl Figures {
             times[times.len() / 2]
         };
         let mut walls: Vec<_> = runs.iter().map(|run| run.wall).collect();
-        let mut cpus: Vec<_> = runs.iter().map(|run| run.usage.utime + run.usage.stime).collect();
+        let mut cpus: Vec<_> = runs.iter().map(|run| cpu(&run.usage)).collect();
         let bytes = runs.iter().map(|run| run.usage.maxrss).max().unwrap_or_default();
         let wall = median(&mut walls);
         #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
@@ -193,13 +175,6 @@ impl Bench {
     }
 
     fn time(&self, command: &mut Command) -> anyhow::Result<Run> {
-        command.env("XDG_CONFIG_HOME", &self.config).stdin(Stdio::null()).stdout(Stdio::null());
-        let start = Instant::now();
-        let exit = command.spawn().with_context(|| format!("{command:?}"))?.wait4()?;
-        let wall = start.elapsed();
-        if !exit.status.success() {
-            bail!("{command:?} exited with {}", exit.status);
-        }
-        Ok(Run { wall, usage: exit.rusage })
+        Run::of(command.env("XDG_CONFIG_HOME", &self.config))
     }
 }
