@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 
 use live_daemon::{Daemon, Subscriber, Timings, ms};
-use project::{FILES, Source, list, promise};
+use project::{FILES, Source, list, markdown, promise};
 
 /// Number of restarts, and promised median.
 const STARTS: usize = 9;
@@ -63,7 +63,7 @@ fn main() -> anyhow::Result<()> {
     bench_large_feature(&scratch.path().join("large"))
 }
 
-/// Measures a project of 10,000 files with a realistic number of features.
+/// Measures a project with a realistic number of files and features.
 fn bench_real_project(dir: &Path) -> anyhow::Result<()> {
     let (home, root) = (dir.join("home"), dir.join("project"));
     let source = Source::find()?;
@@ -398,12 +398,4 @@ fn edit(subscriber: &mut Subscriber, path: &Path, number: u32) -> anyhow::Result
         let name = path.rsplit('/').next().unwrap_or_default();
         subscriber.others.insert(name.to_owned(), hash.to_owned());
     }
-}
-
-/// Returns the Markdown files below a directory.
-fn markdown(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    list(dir, Path::new(""), &mut files)?;
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "md"));
-    Ok(files.into_iter().map(|file| dir.join(file)).collect())
 }

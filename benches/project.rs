@@ -1,13 +1,15 @@
 //! The project that benchmarks measure, and the output of promises.
+#![allow(dead_code, reason = "each benchmark uses a part")]
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 
-/// Number of files of the project.
-pub(crate) const FILES: usize = 10_000;
+/// Number of files of the project, and of features that contain them.
+pub(crate) const FILES: usize = 10_437;
+const FEATURES: usize = 412;
 /// Mean size of the files if they are padded; that of the corpus.
 const MEAN_BYTES: u64 = 9_600;
 
@@ -39,24 +41,23 @@ impl Source {
         bail!("no project to repeat in {}", here.display())
     }
 
-    /// Creates a project of exactly [`FILES`] files by repeating the features; returns their total
-    /// size.
+    /// Creates a project of exactly [`FILES`] files in [`FEATURES`] features by repeating the
+    /// features; returns the total size of the files.
     pub(crate) fn repeat(&self, to: &Path) -> anyhow::Result<u64> {
         copy_tree(&self.root.join(".kittify/overrides"), &to.join(".kittify/overrides"))?;
         fs::create_dir_all(to.join(".kittify"))?;
+        let specs = self.root.join("kitty-specs");
         let mut files = Vec::new();
-        list(&self.root.join("kitty-specs"), Path::new(""), &mut files)?;
-        let copies = self.copies_of_markdown(&files)?;
+        list(&specs, Path::new(""), &mut files)?;
+        let copies = repeat_features(&files)?;
+        let repetitions = repetitions_of_markdown(&specs, &copies)?;
         let mut bytes = 0;
-        for (index, path) in files.iter().cycle().take(FILES).enumerate() {
-            let from = self.root.join("kitty-specs").join(path);
-            let repetition = index / files.len();
-            let to = to.join("kitty-specs").join(format!("r{repetition:03}-{}", path.display()));
+        for (from, name) in copies {
+            let to = to.join("kitty-specs").join(name);
             fs::create_dir_all(to.parent().context("no parent directory")?)?;
-            let content = fs::read(&from)?;
-            let copies = if is_markdown(path) { copies } else { 1 };
-            let mut file = BufWriter::new(File::create(&to)?);
-            for _ in 0..copies {
+            let content = fs::read(specs.join(from))?;
+            let mut file = BufWriter::new(File::create_new(&to)?);
+            for _ in 0..if is_markdown(from) { repetitions } else { 1 } {
                 file.write_all(&content)?;
                 bytes += content.len() as u64;
             }
@@ -64,17 +65,56 @@ impl Source {
         }
         Ok(bytes)
     }
+}
 
-    /// Returns how often the content of Markdown files is repeated to reach the mean size.
-    fn copies_of_markdown(&self, files: &[PathBuf]) -> anyhow::Result<u64> {
-        let (mut markdown, mut other) = (0, 0);
-        for path in files {
-            let size = fs::metadata(self.root.join("kitty-specs").join(path))?.len();
-            *(if is_markdown(path) { &mut markdown } else { &mut other }) += size;
+/// Returns [`FILES`] files of [`FEATURES`] features: which file each copies, and its name.
+///
+/// Every feature has all files of its own directory, which determine its step and completeness.
+/// Those of its subdirectories are omitted or copied, evenly, until the number is exact.
+fn repeat_features(files: &[PathBuf]) -> anyhow::Result<Vec<(&Path, PathBuf)>> {
+    let feature = |path: &PathBuf| path.components().next().map(|name| name.as_os_str().to_owned());
+    let features: Vec<_> = files.chunk_by(|a, b| feature(a) == feature(b)).collect();
+    let is_nested = |path: &Path| path.components().count() > 2;
+    let repeated: Vec<(usize, &Path)> = (0..FEATURES)
+        .flat_map(|number| {
+            let (repetition, index) = (number / features.len(), number % features.len());
+            features[index].iter().map(move |file| (repetition, file.as_path()))
+        })
+        .collect();
+    let nested = repeated.iter().filter(|(_, file)| is_nested(file)).count();
+    let wanted =
+        FILES.checked_sub(repeated.len() - nested).context("the features are too large")?;
+    ensure!(nested > 0, "no feature has a subdirectory");
+    let mut copies = Vec::with_capacity(FILES);
+    let mut index = 0;
+    for (repetition, file) in repeated {
+        let name = PathBuf::from(format!("r{repetition:03}-{}", file.display()));
+        if !is_nested(file) {
+            copies.push((file, name));
+            continue;
         }
-        let wanted = (MEAN_BYTES * files.len() as u64).saturating_sub(other);
-        Ok(wanted.checked_div(markdown).unwrap_or_default().max(1))
+        let count = (index + 1) * wanted / nested - index * wanted / nested;
+        index += 1;
+        let stem = name.file_stem().context("no file name")?;
+        let extension = name.extension().unwrap_or_default();
+        for copy in 1..=count {
+            let suffix = if copy == 1 { String::new() } else { format!("-{copy}") };
+            let stem = format!("{}{suffix}", stem.display());
+            copies.push((file, name.with_file_name(stem).with_added_extension(extension)));
+        }
     }
+    Ok(copies)
+}
+
+/// Returns how often the content of Markdown files is repeated to reach the mean size.
+fn repetitions_of_markdown(specs: &Path, copies: &[(&Path, PathBuf)]) -> anyhow::Result<u64> {
+    let (mut markdown, mut other) = (0, 0);
+    for (from, _) in copies {
+        let size = fs::metadata(specs.join(from))?.len();
+        *(if is_markdown(from) { &mut markdown } else { &mut other }) += size;
+    }
+    let wanted = (MEAN_BYTES * copies.len() as u64).saturating_sub(other);
+    Ok(wanted.checked_div(markdown).unwrap_or_default().max(1))
 }
 
 fn is_markdown(path: &Path) -> bool {
@@ -97,6 +137,14 @@ pub(crate) fn list(root: &Path, below: &Path, files: &mut Vec<PathBuf>) -> anyho
         }
     }
     Ok(())
+}
+
+/// Returns the Markdown files below a directory.
+pub(crate) fn markdown(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    list(dir, Path::new(""), &mut files)?;
+    files.retain(|file| is_markdown(file));
+    Ok(files.into_iter().map(|file| dir.join(file)).collect())
 }
 
 /// Copies the files of `from`, if it exists.

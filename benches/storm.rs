@@ -6,7 +6,6 @@
 #![allow(clippy::cast_precision_loss, reason = "far below 2^52")]
 
 mod live_daemon;
-#[allow(dead_code, reason = "this benchmark creates its own project")]
 mod project;
 
 use std::fs;
