@@ -1,6 +1,6 @@
 # The commands of this project, for people and for CI. `make` alone runs the tests.
 
-.PHONY: test endure lint doc deny bench deb install reproducible ci
+.PHONY: test endure lint doc deny bench compare deb install reproducible ci
 
 test:
 	cargo test
@@ -28,6 +28,11 @@ deny:
 # All benchmarks, with the release profile.
 bench:
 	cargo bench --locked
+
+# Compares the speed of the working tree with that of the commit BASE: `make compare BASE=main`. PROFILE=dev builds faster
+# and is less exact.
+compare:
+	bash .ci/compare
 
 # A reproducible Debian package: no paths of this machine, and only the commit's time. Needs cargo-deb. It uses a target
 # directory of its own, so the first build takes minutes. DEBFULLNAME and DEBEMAIL name the publisher.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
+use wait4::{ResourceUsage, Wait4 as _};
 
 /// Durations of repeated runs of one operation.
 #[derive(Default)]
@@ -48,7 +49,8 @@ pub(crate) fn ms(time: Duration) -> String {
 
 /// A daemon over one project, with its own home directory; killed when dropped.
 pub(crate) struct Daemon {
-    child: Child,
+    /// `None` when it was stopped.
+    child: Option<Child>,
     /// Process id of the daemon, which is a child of `strace` if that runs it.
     pub(crate) pid: u32,
     pub(crate) socket: PathBuf,
@@ -74,7 +76,8 @@ impl Daemon {
         let begin = Instant::now();
         let child = command.spawn().with_context(|| format!("{command:?}"))?;
         let socket = home.join("run/dossierd/dossierd.sock");
-        let mut daemon = Self { pid: child.id(), child, socket, home: home.to_owned() };
+        let mut daemon =
+            Self { pid: child.id(), child: Some(child), socket, home: home.to_owned() };
         loop {
             if daemon.request("/healthz").is_ok_and(|(status, _)| status == 200) {
                 let ready = begin.elapsed();
@@ -83,7 +86,8 @@ impl Daemon {
                 daemon.pid = u32::try_from(pid)?;
                 return Ok((daemon, ready));
             }
-            if begin.elapsed() > Duration::from_mins(1) || daemon.child.try_wait()?.is_some() {
+            let child = daemon.child.as_mut().context("no process")?;
+            if begin.elapsed() > Duration::from_mins(1) || child.try_wait()?.is_some() {
                 bail!("the daemon does not start: {}", fs::read_to_string(home.join("log"))?);
             }
             std::thread::sleep(Duration::from_micros(500));
@@ -188,19 +192,26 @@ impl Daemon {
     }
 
     /// Stops the daemon with `SIGTERM`.
-    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
+    pub(crate) fn stop(self) -> anyhow::Result<()> {
+        self.stop_with_usage().map(drop)
+    }
+
+    /// Stops the daemon with `SIGTERM`; returns the resources that it used since its start.
+    pub(crate) fn stop_with_usage(mut self) -> anyhow::Result<ResourceUsage> {
         let kill = Command::new("kill").arg(self.pid.to_string()).status()?;
         ensure!(kill.success(), "the daemon has already exited");
-        let status = self.child.wait()?;
-        ensure!(status.success(), "the daemon exited with {status}");
-        Ok(())
+        let exit = self.child.take().context("no process")?.wait4()?;
+        ensure!(exit.status.success(), "the daemon exited with {}", exit.status);
+        Ok(exit.rusage)
     }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
