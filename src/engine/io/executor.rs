@@ -80,21 +80,17 @@ impl ProjectIo {
         self.watches.end_iteration();
     }
 
-    /// Executes an effect. Returns a report of the watches if they changed, then the completion if
-    /// the effect has one.
-    pub(in crate::engine) fn execute(&mut self, effect: Effect, pool: &HashPool) -> Vec<Event> {
-        let completion = self.complete(effect, pool);
+    /// Returns a report of the watches if they changed since the last one.
+    pub(in crate::engine) fn take_watch_report(&mut self) -> Option<Event> {
         let report = self.watches.report();
-        let mut events = Vec::with_capacity(2);
-        if report != self.reported {
+        (report != self.reported).then(|| {
             self.reported = report.clone();
-            events.push(Event::Watches(report));
-        }
-        events.extend(completion);
-        events
+            Event::Watches(report)
+        })
     }
 
-    fn complete(&mut self, effect: Effect, pool: &HashPool) -> Option<Event> {
+    /// Executes an effect. Returns its completion, if it has one.
+    pub(in crate::engine) fn execute(&mut self, effect: Effect, pool: &HashPool) -> Option<Event> {
         Some(match effect {
             Effect::CheckFile { tag, feature, path, expected, verify_only } => {
                 self.submit(tag, feature, path, expected, verify_only, pool);
@@ -204,6 +200,10 @@ impl ProjectIo {
         &mut self,
         known: &BTreeMap<FeatureSlug, KnownFeature>,
     ) -> Result<Box<InitialScan>, Box<RootUnavailable>> {
+        // An earlier scan that did not complete may have watched what was there then.
+        if !self.watches.watched_dirs().is_empty() {
+            self.watches.replace_watcher();
+        }
         self.project = match self.open() {
             Ok(project) => Arc::new(project),
             Err(error) => return Err(Box::new(self.unavailable(&error, known))),

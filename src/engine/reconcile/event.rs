@@ -171,7 +171,7 @@ pub(in crate::engine) struct WatchReport {
     pub(in crate::engine) watched: u64,
     /// Directories that there are to watch.
     pub(in crate::engine) total: u64,
-    /// The uppermost directories that are not watched though they should be.
+    /// The uppermost directories that are not watched though they should be, sorted.
     pub(in crate::engine) refused: Vec<PathBuf>,
     /// Why these are not watched.
     pub(in crate::engine) refusal: Option<String>,

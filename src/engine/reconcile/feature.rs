@@ -283,7 +283,8 @@ impl FeatureState {
         now: Tick,
     ) -> Vec<Followup> {
         let mut followups = Vec::new();
-        if check.again {
+        // Of a directory, the listing that follows finds what happened since.
+        if check.again && state != PathState::Dir {
             followups.push(Followup::Check(path.clone(), CheckKind::Check));
         } else if check.kind == CheckKind::Recheck
             && self.work.is_pending(path)
@@ -814,6 +815,7 @@ impl FeatureState {
     /// Records that a readable directory is at a path: a file that was there is gone, and an entry
     /// for a directory that could not be read is obsolete.
     fn on_directory(&mut self, path: &RelPath, now: Duration) {
+        self.work.check_again(|other| other == path);
         let reason = if self.visibility.unreadable_dirs.remove(path) {
             RemovalReason::DirBecameReadable
         } else {
@@ -825,6 +827,9 @@ impl FeatureState {
     /// Records that a directory cannot be read: it is one entry, and what was indexed below it is
     /// not known any more.
     fn mark_unreadable(&mut self, dir: &RelPath, error: &str, now: Tick) {
+        // A check in flight may be of what was there before.
+        self.work.on_present(dir);
+        self.work.check_again(|path| path == dir);
         for path in self.paths_below(Some(dir)) {
             self.work.cancel(&path);
             self.remove(&path, RemovalReason::ParentUnreadable, now.monotonic);

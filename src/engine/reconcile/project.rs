@@ -97,6 +97,8 @@ struct Refresh {
     expire_at: Option<Duration>,
     /// The root was requested to be probed while a probe was under way.
     probe_again: bool,
+    /// The watches before the refused ones were requested again, until the outcome is known.
+    before_retry: Option<WatchReport>,
     probe_at: Option<Duration>,
 }
 
@@ -233,7 +235,11 @@ impl ProjectState {
                     self.on_overflow(now);
                 }
             }
-            Event::WatchesRetried { tag } => drop(self.effects.finish(tag)),
+            Event::WatchesRetried { tag } => {
+                if self.effects.finish(tag).is_some() {
+                    self.follow_retried_watches(now);
+                }
+            }
             Event::RemovalSampled { tag, missing } => {
                 if self.effects.finish(tag).is_some() {
                     self.health.on_removal_sampled(missing, now.monotonic);
@@ -1033,10 +1039,7 @@ impl ProjectState {
 
     fn on_watches(&mut self, report: WatchReport, now: Tick) {
         let unresponsive = report.unresponsive && !self.health.report().unresponsive;
-        let watched_before = self.health.report().watched;
-        let retried = self.effects.has(|purpose| *purpose == Purpose::RetryWatches);
         let refused_before = self.health.report().refused.clone();
-        let (watched, total) = (report.watched, report.total);
         if !self.health.on_report(report) {
             return;
         }
@@ -1046,13 +1049,7 @@ impl ProjectState {
             self.drop_watcher();
         }
         let changes_refused = self.health.report().refused != refused_before;
-        if retried && watched > watched_before {
-            self.effects.report(Report::WatchesRecovered { watched, total });
-        }
-        if retried && changes_refused {
-            // Watched first, then listed: also where nothing was at a path when it was retried.
-            self.rescan(RescanMode::POLL, now);
-        }
+        self.follow_retried_watches(now);
         if changes_refused {
             let features = self.features.iter();
             let changed: Vec<(FeatureSlug, bool)> = features
@@ -1064,6 +1061,22 @@ impl ProjectState {
                     feature.set_polled(polled);
                 }
             }
+        }
+    }
+
+    /// Lists what is watched now that was refused before: watched first, then listed. Also where
+    /// nothing was at a path when it was requested again.
+    fn follow_retried_watches(&mut self, now: Tick) {
+        let report = self.health.report();
+        let is_in_flight = self.effects.has(|purpose| *purpose == Purpose::RetryWatches);
+        let is_outcome =
+            |before: &mut WatchReport| !is_in_flight && before.refused != report.refused;
+        if let Some(before) = self.refresh.before_retry.take_if(is_outcome) {
+            let (watched, total) = (report.watched, report.total);
+            if watched > before.watched {
+                self.effects.report(Report::WatchesRecovered { watched, total });
+            }
+            self.rescan(RescanMode::POLL, now);
         }
     }
 
@@ -1104,6 +1117,7 @@ impl ProjectState {
             RetryStep::TouchProbe => self.touch_event_probe(),
             RetryStep::ReplaceWatcher => self.replace_watcher(now),
             RetryStep::RetryWatches => {
+                self.refresh.before_retry = Some(self.health.report().clone());
                 self.effects.emit(Purpose::RetryWatches, |tag| Effect::RetryWatches { tag });
             }
         }
@@ -1129,7 +1143,11 @@ impl ProjectState {
     fn is_polled(&self, dir: &FeatureDir) -> bool {
         let path = self.feature_path(dir);
         let refused = &self.health.report().refused;
-        refused.iter().any(|refused| refused.starts_with(&path) || path.starts_with(refused))
+        // They are sorted and none is below another, so only two can be above or below the path.
+        let next = refused.partition_point(|refused| *refused < path);
+        let is_above = |index: usize| refused.get(index).is_some_and(|one| path.starts_with(one));
+        let is_below = refused.get(next).is_some_and(|refused| refused.starts_with(&path));
+        is_below || next.checked_sub(1).is_some_and(is_above)
     }
 
     fn poll_if_due(&mut self, now: Tick) {

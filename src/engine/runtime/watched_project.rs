@@ -102,10 +102,18 @@ impl WatchedProject {
         self.io.end_iteration();
     }
 
-    /// Executes effects, and those that their completions cause, until none is left.
+    /// Executes effects, and those that their completions cause, until none is left. The watches are
+    /// reported once after them: a report of many refused directories is large.
     pub(super) fn run_effects(&mut self, pool: &HashPool, now: Tick) {
-        while let Some(effect) = self.state.next_effect() {
-            for event in self.io.execute(effect, pool) {
+        loop {
+            let event = match self.state.next_effect() {
+                Some(effect) => self.io.execute(effect, pool),
+                None => match self.io.take_watch_report() {
+                    Some(report) => Some(report),
+                    None => return,
+                },
+            };
+            if let Some(event) = event {
                 self.state.handle(event, now);
             }
         }
