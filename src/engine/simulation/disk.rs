@@ -446,7 +446,7 @@ impl Disk {
             return false;
         };
         let mut instances = self.instances.values().filter(|one| one.project == project);
-        instances.any(|instance| instance.by_inode.contains_key(&parent))
+        !self.silent[project] && instances.any(|one| one.by_inode.contains_key(&parent))
     }
 
     pub(super) fn has_events(&self, project: usize) -> bool {

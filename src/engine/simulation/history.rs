@@ -1,6 +1,7 @@
 //! What happens in a simulated history: operations on the disk and on the schedule.
 
 use std::fmt;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
@@ -134,6 +135,19 @@ impl fmt::Display for History {
     }
 }
 
+impl Op {
+    /// Returns operations that need fewer others before them, the simplest first.
+    pub(super) fn simpler(&self) -> Vec<Self> {
+        match self {
+            Self::StepEffect(number) => (0..*number).map(Self::StepEffect).collect(),
+            Self::DeliverResult(number) => (0..*number).map(Self::DeliverResult).collect(),
+            Self::TimeOutEffect(number) => (0..*number).map(Self::TimeOutEffect).collect(),
+            Self::FailEffect(number) => (0..*number).map(Self::FailEffect).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
 impl Then {
     /// Returns what is simpler, the simplest first.
     pub(super) fn simpler(self) -> Vec<Self> {
@@ -173,88 +187,131 @@ impl At {
 }
 
 /// Returns a strategy for histories of so many steps.
-pub(super) fn history(steps: std::ops::RangeInclusive<usize>) -> impl Strategy<Value = History> {
+///
+/// Each step is decoded from one number: strategies of strategies take longer than the simulation.
+pub(super) fn history(steps: RangeInclusive<usize>) -> impl Strategy<Value = History> {
     let silent = prop::bool::weighted(0.2);
-    (silent, prop::collection::vec(step(), steps))
-        .prop_map(|(is_second_silent, steps)| History { is_second_silent, steps })
+    (silent, prop::collection::vec(any::<u64>(), steps)).prop_map(|(is_second_silent, numbers)| {
+        History { is_second_silent, steps: numbers.into_iter().map(step).collect() }
+    })
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    (op(), then()).prop_map(|(op, then)| Step(op, then))
+/// Choices that a random number makes.
+struct Choices(u64);
+
+impl Choices {
+    /// Returns a number below `count`.
+    fn below(&mut self, count: usize) -> usize {
+        let count = count as u64;
+        let choice = self.0 % count;
+        self.0 /= count;
+        usize::try_from(choice).unwrap_or_default()
+    }
+
+    /// Returns an index; each one is as likely as its weight.
+    fn weighted(&mut self, weights: &[usize]) -> usize {
+        let mut left = self.below(weights.iter().sum());
+        let position = weights.iter().position(|weight| {
+            let is_chosen = left < *weight;
+            left = left.saturating_sub(*weight);
+            is_chosen
+        });
+        position.unwrap_or_default()
+    }
+
+    fn between(&mut self, range: Range<usize>) -> usize {
+        range.start + self.below(range.len())
+    }
+
+    fn project(&mut self) -> usize {
+        self.weighted(&[4, 1])
+    }
+
+    fn at(&mut self) -> At {
+        let project = self.project();
+        let path = if self.below(10) < 6 { self.below(4) } else { self.between(4..PATHS.len()) };
+        At(project, path)
+    }
+
+    fn written(&mut self) -> Written {
+        if self.below(2) == 0 { Written::Yes } else { Written::No }
+    }
+
+    fn then(&mut self) -> Then {
+        let range = match self.weighted(&[8, 4, 5, 4, 2, 5]) {
+            0 => return Then::Run(0),
+            1 => 1..20,
+            2 => 20..70,
+            3 => 70..200,
+            4 => 200..2_600,
+            _ => return Then::Wait,
+        };
+        Then::Run(self.between(range) as u64)
+    }
+
+    fn disk_operation(&mut self) -> Op {
+        let kind = self.weighted(&[10, 2, 2, 3, 2, 2, 8, 5, 2, 2]);
+        let at = self.at();
+        match kind {
+            0 => {
+                let size = if self.below(2) == 0 { Size::Small } else { Size::Large };
+                let close = if self.below(3) < 2 { Close::Yes } else { Close::No };
+                Op::Write(at, size, close)
+            }
+            1 => Op::WriteKeepingTime(at),
+            2 => Op::Close(at),
+            3 => Op::Replace(at),
+            4 => Op::Symlink(at),
+            5 => Op::CreateDir(at),
+            6 => Op::Remove(at),
+            7 => Op::Rename(at, self.below(PATHS.len())),
+            8 => Op::Deny(at),
+            _ => Op::Allow(at),
+        }
+    }
+
+    fn fault(&mut self) -> Op {
+        match self.weighted(&[3, 3, 1, 2, 1, 2, 1, 1, 1, 1, 2, 1, 2]) {
+            0 => Op::LockGit(self.project()),
+            1 => Op::UnlockGit(self.project()),
+            2 => Op::Mount(self.project()),
+            3 => Op::Unmount(self.project()),
+            4 => Op::MoveRoot(self.project()),
+            5 => Op::ReturnRoot(self.project()),
+            6 => Op::SetClock(i64::try_from(self.below(80)).unwrap_or_default() - 40),
+            7 => Op::LimitWatches(self.between(2..6)),
+            8 => Op::UnlimitWatches,
+            9 => Op::BreakStore,
+            10 => Op::RepairStore,
+            11 => Op::Crash,
+            _ => Op::CrashAtCommit(self.written()),
+        }
+    }
+
+    fn scheduling(&mut self) -> Op {
+        match self.weighted(&[2, 2, 3, 2, 2, 6, 5, 1, 1, 4, 1]) {
+            0 => Op::Overflow(self.project()),
+            1 => Op::HoldEvents,
+            2 => Op::ReleaseEvents,
+            3 => Op::HoldEffects,
+            4 => Op::ReleaseEffects,
+            5 => Op::StepEffect(self.below(6)),
+            6 => Op::DeliverResult(self.below(6)),
+            7 => Op::TimeOutEffect(self.below(6)),
+            8 => Op::FailEffect(self.below(6)),
+            9 => Op::Sync(self.project()),
+            _ => Op::Rescan(self.project()),
+        }
+    }
 }
 
-fn then() -> impl Strategy<Value = Then> {
-    prop_oneof![
-        8 => Just(Then::Run(0)),
-        4 => (1_u64..20).prop_map(Then::Run),
-        5 => (20_u64..70).prop_map(Then::Run),
-        4 => (70_u64..200).prop_map(Then::Run),
-        2 => (200_u64..2_600).prop_map(Then::Run),
-        5 => Just(Then::Wait),
-    ]
-}
-
-fn at() -> impl Strategy<Value = At> {
-    let project = prop_oneof![4 => Just(0), 1 => Just(1)];
-    let path = prop_oneof![
-        6 => 0..4_usize,
-        4 => 4..PATHS.len(),
-    ];
-    (project, path).prop_map(|(project, path)| At(project, path))
-}
-
-fn project() -> impl Strategy<Value = usize> {
-    prop_oneof![4 => Just(0), 1 => Just(1)]
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    let size = prop_oneof![Just(Size::Small), Just(Size::Large)];
-    let close = prop_oneof![2 => Just(Close::Yes), 1 => Just(Close::No)];
-    let disk = prop_oneof![
-        10 => (at(), size, close).prop_map(|(at, size, close)| Op::Write(at, size, close)),
-        2 => at().prop_map(Op::WriteKeepingTime),
-        2 => at().prop_map(Op::Close),
-        3 => at().prop_map(Op::Replace),
-        2 => at().prop_map(Op::Symlink),
-        2 => at().prop_map(Op::CreateDir),
-        8 => at().prop_map(Op::Remove),
-        5 => (at(), 0..PATHS.len()).prop_map(|(at, to)| Op::Rename(at, to)),
-        2 => at().prop_map(Op::Deny),
-        2 => at().prop_map(Op::Allow),
-    ];
-    let faults = prop_oneof![
-        3 => project().prop_map(Op::LockGit),
-        3 => project().prop_map(Op::UnlockGit),
-        1 => project().prop_map(Op::Mount),
-        2 => project().prop_map(Op::Unmount),
-        1 => project().prop_map(Op::MoveRoot),
-        2 => project().prop_map(Op::ReturnRoot),
-        1 => (-40_i64..40).prop_map(Op::SetClock),
-        1 => (2..6_usize).prop_map(Op::LimitWatches),
-        1 => Just(Op::UnlimitWatches),
-        1 => Just(Op::BreakStore),
-        2 => Just(Op::RepairStore),
-        1 => Just(Op::Crash),
-        1 => Just(Op::CrashAtCommit(Written::Yes)),
-        1 => Just(Op::CrashAtCommit(Written::No)),
-    ];
-    let schedule = prop_oneof![
-        2 => project().prop_map(Op::Overflow),
-        2 => Just(Op::HoldEvents),
-        3 => Just(Op::ReleaseEvents),
-        2 => Just(Op::HoldEffects),
-        2 => Just(Op::ReleaseEffects),
-        6 => (0..6_usize).prop_map(Op::StepEffect),
-        5 => (0..6_usize).prop_map(Op::DeliverResult),
-        1 => (0..6_usize).prop_map(Op::TimeOutEffect),
-        1 => (0..6_usize).prop_map(Op::FailEffect),
-        4 => project().prop_map(Op::Sync),
-        1 => project().prop_map(Op::Rescan),
-    ];
-    prop_oneof![
-        1 => Just(Op::Pass),
-        30 => disk,
-        8 => faults,
-        16 => schedule,
-    ]
+fn step(number: u64) -> Step {
+    let mut choices = Choices(number);
+    let op = match choices.weighted(&[1, 30, 8, 16]) {
+        0 => Op::Pass,
+        1 => choices.disk_operation(),
+        2 => choices.fault(),
+        _ => choices.scheduling(),
+    };
+    Step(op, choices.then())
 }

@@ -528,6 +528,9 @@ impl ModelIo {
         &mut self,
         known: &BTreeMap<FeatureSlug, KnownFeature>,
     ) -> Result<ScanningStage, Box<RootUnavailable>> {
+        if !self.watches.watched_dirs().is_empty() {
+            self.watches.replace_watcher();
+        }
         let root = lock(&self.disk).find(&self.root);
         let Ok(root) = root else {
             let features = known.iter().map(|(slug, one)| (slug.clone(), self.inputs(&one.dir)));

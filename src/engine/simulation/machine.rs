@@ -39,9 +39,9 @@ const MAX_ITERATIONS: usize = 2_000;
 const START_MS: i64 = 1_800_000_000_000;
 const STORE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// By then all retries have run, the longest of which pause for a minute.
-const CALM_TIME: Duration = Duration::from_secs(150);
+const CALM_TIME: Duration = Duration::from_secs(100);
 /// The time in which a quiet project is observed.
-const QUIET_TIME: Duration = Duration::from_mins(10);
+const QUIET_TIME: Duration = Duration::from_secs(130);
 
 /// A watched project and what waits for it.
 pub(super) struct SimProject {
@@ -348,6 +348,10 @@ impl Machine {
                 one.running.push_back(Running::new(effect));
             }
             if holds {
+                if let Some(report) = one.io.take_watch_report() {
+                    one.handle(report, tick);
+                    continue;
+                }
                 return Ok(());
             }
             // Files are checked by other threads, so their results come in another iteration.
@@ -362,6 +366,8 @@ impl Machine {
                 }
             } else if let Some(event) = take_inline(&mut one.results) {
                 one.handle(event, tick);
+            } else if let Some(report) = one.io.take_watch_report() {
+                one.handle(report, tick);
             } else {
                 return Ok(());
             }
@@ -381,13 +387,9 @@ impl Machine {
     }
 
     fn step_one(&mut self, project: usize, running: Running) -> IoStep {
-        let tick = self.tick();
         let one = &mut self.projects[project];
         let step = one.io.step(running);
         self.checks.on_seen(project, std::mem::take(&mut one.io.seen), self.now);
-        if let Some(report) = one.io.take_watch_report() {
-            one.handle(report, tick);
-        }
         step
     }
 
@@ -804,6 +806,13 @@ fn cookies(project: usize) -> PathBuf {
 }
 
 fn settings(index: usize) -> Arc<ReconcileSettings> {
+    // Compiling the patterns takes longer than a short history.
+    static SETTINGS: LazyLock<Vec<Arc<ReconcileSettings>>> =
+        LazyLock::new(|| (0..PROJECTS).map(make_settings).collect());
+    Arc::clone(&SETTINGS[index])
+}
+
+fn make_settings(index: usize) -> Arc<ReconcileSettings> {
     let pattern = Pattern::new("kitty-specs/*").expect("a valid pattern");
     Arc::new(ReconcileSettings {
         root: root(index),

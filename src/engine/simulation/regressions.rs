@@ -2,9 +2,9 @@
 
 use super::history::Op::{
     Allow, BreakStore, Close as CloseFile, Crash, CreateDir, DeliverResult, Deny, FailEffect,
-    HoldEffects, HoldEvents, LimitWatches, LockGit, Mount, MoveRoot, Overflow, Pass, Remove,
-    Rename, Replace, Rescan, ReturnRoot, StepEffect, Symlink, Sync, TimeOutEffect, UnlockGit,
-    Unmount, Write, WriteKeepingTime,
+    HoldEffects, HoldEvents, LimitWatches, LockGit, Mount, MoveRoot, Overflow, Pass,
+    ReleaseEffects, Remove, Rename, Replace, Rescan, ReturnRoot, StepEffect, Symlink, Sync,
+    TimeOutEffect, UnlockGit, Unmount, Write, WriteKeepingTime,
 };
 use super::history::Size::{Large, Small};
 use super::history::Then::Run;
@@ -191,6 +191,28 @@ pub(super) fn regressions() -> Vec<History> {
             Step(Deny(At(0, 2)), Run(0)),
             Step(BreakStore, Run(48)),
             Step(Allow(At(0, 2)), Run(77)),
+        ],
+        // An unreadable directory that was moved to where a deleted file is being checked.
+        vec![
+            Step(Write(At(0, 6), Small, Close::No), Run(0)),
+            Step(Deny(At(0, 5)), Run(0)),
+            Step(Write(At(0, 10), Large, Close::Yes), Run(103)),
+            Step(Remove(At(0, 10)), Run(0)),
+            Step(HoldEffects, Run(138)),
+            Step(StepEffect(5), Run(0)),
+            Step(Rename(At(0, 5), 10), Run(0)),
+        ],
+        // A first scan that times out, after which another directory is the root.
+        vec![
+            Step(HoldEffects, Run(0)),
+            Step(Crash, Run(0)),
+            Step(TimeOutEffect(0), Run(0)),
+            Step(StepEffect(0), Run(0)),
+            Step(MoveRoot(0), Run(1133)),
+            Step(Write(At(0, 14), Small, Close::Yes), Run(0)),
+            Step(ReleaseEffects, Run(0)),
+            Step(Remove(At(0, 8)), Run(0)),
+            Step(Sync(0), Run(0)),
         ],
     ];
     histories.into_iter().map(|steps| History { is_second_silent: false, steps }).collect()
