@@ -147,6 +147,8 @@ pub(super) enum Followup {
     OverLimit,
     /// The last listing of all of it was within the limits.
     WithinLimit,
+    /// Read the project's metadata soon, and list the feature if it is found.
+    ListWhenFound,
     /// List the feature again later: nothing could be found out now.
     ListLater,
     /// Report that the process is out of file descriptors or memory.
@@ -440,8 +442,8 @@ impl FeatureState {
                     self.work.debounce(dir, HintKind::CloseWrite, indexed, now.monotonic);
                 }
             }
-            // Reading the metadata finds that the feature's directory is missing.
-            (Err(ListError::NotADirectory), None) => {}
+            // Reading the metadata finds that the feature's directory is missing, or another one.
+            (Err(ListError::NotADirectory), None) => followups.push(Followup::ListWhenFound),
             (Err(ListError::OutOfResources), _) => {
                 followups.extend([Followup::OutOfResources, Followup::ListLater]);
             }

@@ -731,6 +731,10 @@ impl ProjectState {
                 Followup::Check(path, kind) => self.check(slug, &path, kind, now),
                 Followup::List(dir) => self.list(slug, Some(dir), RescanMode::REWATCH),
                 Followup::RefreshMetadata => self.refresh_soon(now),
+                Followup::ListWhenFound => {
+                    self.refresh.relist.insert(slug.clone());
+                    self.refresh_soon(now);
+                }
                 Followup::ProbeRoot => self.probe_root(),
                 Followup::OverLimit => drop(self.refresh.over_limit.insert(slug.clone())),
                 Followup::WithinLimit => drop(self.refresh.over_limit.remove(slug)),

@@ -347,6 +347,14 @@ impl Checks {
         committed.push(entries.unwrap_or_default());
     }
 
+    /// Records what readers see while the store fails: they see it until the next commit.
+    pub(super) fn on_published_degraded(&mut self, project: usize, features: &[Arc<FeatureView>]) {
+        for view in features {
+            let committed = self.committed.entry((project, view.slug().clone())).or_default();
+            committed.push(view.entries.clone());
+        }
+    }
+
     /// Checks that readers see what is committed, and no more, and never go back.
     pub(super) fn check_published(
         &mut self,

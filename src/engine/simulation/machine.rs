@@ -702,6 +702,8 @@ impl Machine {
                 project.status = status;
                 if works {
                     self.checks.check_published(index, &project.status.features)?;
+                } else {
+                    self.checks.on_published_degraded(index, &project.status.features);
                 }
             }
             if is_root_away(&project.status) {

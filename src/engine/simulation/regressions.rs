@@ -1,14 +1,14 @@
 //! Histories that the simulation found wrong once, shrunk, each with what was done about it.
 
 use super::history::Op::{
-    Allow, BreakStore, Close as CloseFile, Crash, CreateDir, DeliverResult, Deny, FailEffect,
-    HoldEffects, HoldEvents, LimitWatches, LockGit, Mount, MoveRoot, Overflow, Pass,
+    Allow, BreakStore, Close as CloseFile, Crash, CrashAtCommit, CreateDir, DeliverResult, Deny,
+    FailEffect, HoldEffects, HoldEvents, LimitWatches, LockGit, Mount, MoveRoot, Overflow, Pass,
     ReleaseEffects, Remove, Rename, Replace, Rescan, ReturnRoot, StepEffect, Symlink, Sync,
     TimeOutEffect, UnlockGit, Unmount, Write, WriteKeepingTime,
 };
 use super::history::Size::{Large, Small};
 use super::history::Then::Run;
-use super::history::{At, Close, History, Step};
+use super::history::{At, Close, History, Step, Written};
 
 #[allow(clippy::too_many_lines, reason = "a table")]
 pub(super) fn regressions() -> Vec<History> {
@@ -213,6 +213,18 @@ pub(super) fn regressions() -> Vec<History> {
             Step(ReleaseEffects, Run(0)),
             Step(Remove(At(0, 8)), Run(0)),
             Step(Sync(0), Run(0)),
+        ],
+        // A feature that was missing while it was listed, and was created again.
+        vec![
+            Step(CrashAtCommit(Written::Yes), Run(0)),
+            Step(Replace(At(1, 1)), Run(0)),
+            Step(Remove(At(0, 13)), Run(50)),
+            Step(HoldEffects, Run(0)),
+            Step(Overflow(1), Run(71)),
+            Step(StepEffect(1), Run(0)),
+            Step(Remove(At(1, 8)), Run(0)),
+            Step(StepEffect(1), Run(0)),
+            Step(CreateDir(At(1, 4)), Run(0)),
         ],
     ];
     histories.into_iter().map(|steps| History { is_second_silent: false, steps }).collect()
