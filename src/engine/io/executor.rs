@@ -136,7 +136,9 @@ impl ProjectIo {
                 Event::Inspected { tag, inspection: self.inspect(&path, forget, stat) }
             }
             Effect::ReadMetadata { tag, gone } => {
-                Event::MetadataRead { tag, result: self.read_metadata(&gone).map(Box::new) }
+                let begun = Instant::now();
+                let result = self.read_metadata(&gone).map(Box::new);
+                Event::MetadataRead { tag, result, cost: begun.elapsed() }
             }
             Effect::ProbeRoot { tag } => Event::RootProbed {
                 tag,

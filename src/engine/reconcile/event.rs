@@ -60,6 +60,7 @@ pub(in crate::engine) enum Event {
     MetadataRead {
         tag: EffectTag,
         result: Result<Box<Metadata>, MetadataError>,
+        cost: Duration,
     },
     RootProbed {
         tag: EffectTag,

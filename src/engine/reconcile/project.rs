@@ -39,6 +39,9 @@ use crate::watch::HintKind;
 
 /// Hints about metadata files are gathered for this long before these are read again.
 const REFRESH_DELAY: Duration = Duration::from_millis(20);
+/// After a read, hints wait this many times as long as it took, so that files that change all the
+/// time, as those of dossierd itself at a first start, do not keep the engine busy.
+const REFRESH_PAUSE_PER_COST: u32 = 10;
 /// Pause before metadata is read again that could not be; each further attempt waits twice as long.
 const REFRESH_RETRY_MAX: Duration = Duration::from_mins(1);
 /// How long a deleted feature without a baseline stays in the status.
@@ -82,6 +85,8 @@ struct Starting {
 #[derive(Debug, Default)]
 struct Refresh {
     due: Option<Duration>,
+    /// Until when hints do not have it read again, because that takes long.
+    rest_until: Duration,
     /// How often in a row it could not be read.
     failures: u32,
     /// Features that are listed as well: their directories were replaced, or could not be listed.
@@ -201,8 +206,9 @@ impl ProjectState {
                     self.on_inspected(&relative, kind, inspection, now);
                 }
             }
-            Event::MetadataRead { tag, result } => {
+            Event::MetadataRead { tag, result, cost } => {
                 if self.effects.finish(tag).is_some() {
+                    self.refresh.rest_until = now.monotonic + cost * REFRESH_PAUSE_PER_COST;
                     self.on_metadata(result, now);
                 }
             }
@@ -760,7 +766,8 @@ impl ProjectState {
     // --- Metadata and features ---
 
     fn refresh_soon(&mut self, now: Tick) {
-        self.refresh.due.get_or_insert(now.monotonic + REFRESH_DELAY);
+        let due = (now.monotonic + REFRESH_DELAY).max(self.refresh.rest_until);
+        self.refresh.due.get_or_insert(due);
     }
 
     fn refresh_at(&mut self, due: Duration) {

@@ -218,7 +218,8 @@ impl ModelIo {
                 return None;
             }
             Effect::ReadMetadata { tag, gone } => {
-                Event::MetadataRead { tag, result: self.read_metadata(&gone).map(Box::new) }
+                let result = self.read_metadata(&gone).map(Box::new);
+                Event::MetadataRead { tag, result, cost: Duration::ZERO }
             }
             Effect::ProbeRoot { tag } => {
                 let (root, git_lock) = (self.probe_root(), self.git_lock());
@@ -291,7 +292,8 @@ impl ModelIo {
                 cost: Duration::ZERO,
             },
             Effect::ReadMetadata { tag, .. } => {
-                Event::MetadataRead { tag: *tag, result: Err(MetadataError::OutOfResources) }
+                let result = Err(MetadataError::OutOfResources);
+                Event::MetadataRead { tag: *tag, result, cost: Duration::ZERO }
             }
             Effect::CheckFeatureDir { tag, .. } => {
                 Event::FeatureDirChecked { tag: *tag, state: DirState::Unknown }
