@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::effect::EffectId;
 use super::feature::{EVALUATION_INTERVAL, FeatureState};
 use super::pending::{FeatureCommit, PathChange, PendingChanges};
+use super::planted::{Bug, is_planted};
 use super::tombstones::tombstone;
 use crate::core::artifact::ArtifactRef;
 use crate::core::baseline::BaselineFile;
@@ -268,7 +269,8 @@ impl FeatureState {
         at: Timestamp,
     ) -> Arc<FeatureView> {
         let watch = self.watch_state();
-        let withholds = store_works && self.is_indexed() && self.pending.has_changes();
+        let is_uncommitted = self.is_indexed() && self.pending.has_changes();
+        let withholds = store_works && is_uncommitted && !is_planted(Bug::PublishBeforeCommit);
         let view = self.publication.view.take();
         let was_indexed = view.as_ref().is_some_and(|view| view.indexed);
         let is_stale = self.publication.is_view_stale || was_indexed != self.is_indexed();

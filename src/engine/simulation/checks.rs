@@ -344,6 +344,10 @@ impl Checks {
     pub(super) fn on_committed(&mut self, project: usize, slug: &FeatureSlug, store: &Store) {
         let entries = store.row(project, slug).map(|row| row.entries.clone());
         let committed = self.committed.entry((project, slug.clone())).or_default();
+        if committed.is_empty() {
+            // Before its first commit a feature is empty.
+            committed.push(SortedChunks::default());
+        }
         committed.push(entries.unwrap_or_default());
     }
 

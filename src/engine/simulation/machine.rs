@@ -548,9 +548,6 @@ impl Machine {
             }
             self.projects[index].state.finish_initial(tick);
         }
-        if is_planted(Bug::PublishBeforeCommit) {
-            self.publish()?;
-        }
         if self.now >= self.retry_at {
             self.commit()?;
         }
