@@ -137,8 +137,13 @@ impl Checks {
 
     // --- What happened ---
 
-    pub(super) fn on_restart(&mut self, project: usize, now: Duration) {
+    pub(super) fn on_restart(&mut self, project: usize, store: &Store, now: Duration) {
         self.disturbed_at = now;
+        // Readers begin with what is stored.
+        self.committed.retain(|(other, _), _| *other != project);
+        for (slug, row) in store.rows(project) {
+            self.committed.insert((project, slug), vec![row.entries]);
+        }
         self.projects[project].permitting_probe = None;
     }
 

@@ -144,7 +144,7 @@ impl Machine {
         io.git_lock_ns = git_lock_ns;
         let state = ProjectState::start(settings(index), self.store.rows(index), self.tick());
         let status = state.status();
-        self.checks.on_restart(index, self.now);
+        self.checks.on_restart(index, &self.store, self.now);
         SimProject {
             id,
             state,
