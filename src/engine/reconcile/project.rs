@@ -122,8 +122,6 @@ pub(super) struct Published {
 pub(super) struct Resources {
     /// The process was out of file descriptors or memory at the last check.
     pub(super) are_exhausted: bool,
-    /// The root's descriptor is closed, because nothing is active.
-    pub(super) is_root_closed: bool,
 }
 
 impl ProjectState {

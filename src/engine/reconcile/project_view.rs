@@ -155,11 +155,10 @@ impl ProjectState {
         let ready = self.features.active().all(FeatureState::is_shown_as_indexed);
         let ready = ready && !self.is_starting();
         let rests = self.features.deactivate_resting() && self.effects.is_idle();
-        if rests && !self.resources.is_root_closed {
+        if rests {
             // Nothing keeps its file system from being unmounted.
             self.effects.emit_untracked(Effect::CloseRoot);
         }
-        self.resources.is_root_closed = rests;
         changed |= ready != self.published.ready;
         self.published.ready = ready;
         let status = changed.then(|| self.status());

@@ -349,10 +349,6 @@ impl Checks {
     pub(super) fn on_committed(&mut self, project: usize, slug: &FeatureSlug, store: &Store) {
         let entries = store.row(project, slug).map(|row| row.entries.clone());
         let committed = self.committed.entry((project, slug.clone())).or_default();
-        if committed.is_empty() {
-            // Before its first commit a feature is empty.
-            committed.push(SortedChunks::default());
-        }
         committed.push(entries.unwrap_or_default());
     }
 
@@ -377,7 +373,8 @@ impl Checks {
             let position = committed.iter().rposition(|rows| states(rows) == published);
             match position {
                 Some(position) => drop(committed.drain(..position)),
-                None if committed.is_empty() && published.is_empty() => {}
+                // Before its first commit a feature is empty.
+                None if published.is_empty() => {}
                 None => {
                     let (slug, rows) = (view.slug(), committed.last().map(states));
                     let text = format!(
