@@ -57,6 +57,8 @@ pub(super) struct SimProject {
     /// The root that is hidden by a mount.
     hidden: Option<Inode>,
     is_moved: bool,
+    /// The last effect closed the root.
+    has_closed_root: bool,
 }
 
 /// A simulated daemon.
@@ -155,6 +157,7 @@ impl Machine {
             status,
             hidden,
             is_moved,
+            has_closed_root: false,
         }
     }
 
@@ -343,6 +346,11 @@ impl Machine {
         for _ in 0..MAX_ITERATIONS {
             let one = &mut self.projects[project];
             while let Some(effect) = one.state.next_effect() {
+                // One that follows another changes nothing, and would only hide others.
+                let closes = matches!(effect, Effect::CloseRoot);
+                if std::mem::replace(&mut one.has_closed_root, closes) && closes {
+                    continue;
+                }
                 self.checks.on_effect(project, &effect);
                 trace(|| format!("{:?} p{project} effect {effect:?}", tick.monotonic));
                 one.running.push_back(Running::new(effect));
