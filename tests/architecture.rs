@@ -86,7 +86,6 @@ const PURE: &[Pure] = &[
             &["project", "ProjectSettings"],
             &["scan", "Listing"],
             &["scan", "PathState"],
-            &["scan", "ListedFile"],
             &["scan", "ScanLimits"],
             &["scan", "UnreadableDir"],
             &["watch", "DebounceTimes"],

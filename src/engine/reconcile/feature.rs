@@ -28,18 +28,18 @@ use crate::core::transition::{Evaluation, LastPublished, RemovalReason};
 use crate::engine::clock::Tick;
 use crate::engine::read_model::FeatureView;
 use crate::project::{FeatureDir, FeatureInputs};
-use crate::scan::{ListedFile, Listing, PathState, UnreadableDir};
+use crate::scan::{Listing, PathState, UnreadableDir};
 use crate::watch::{DebounceTimes, HintKind};
 
 /// Minimum interval between the evaluations of a feature.
 pub(super) const EVALUATION_INTERVAL: Duration = Duration::from_millis(100);
 /// After git released its lock, an evaluation waits until all that git changed is checked, but no
 /// longer than this.
-const MAX_CHECKOUT_WAIT: Duration = Duration::from_secs(1);
+const MAX_CHECKOUT_WAIT: Duration = Duration::from_secs(10);
 /// Pause after the process ran out of file descriptors or memory.
 pub(super) const OUT_OF_RESOURCES_PAUSE: Duration = Duration::from_secs(1);
 /// The file of a feature that is metadata, too.
-const META: &[u8] = b"meta.json";
+pub(super) const META: &[u8] = b"meta.json";
 
 /// A feature that is watched.
 #[derive(Debug)]
@@ -295,6 +295,20 @@ impl FeatureState {
             // The file is being written: it is published when it has settled, not half-written.
             return followups;
         }
+        if let PathState::ParentUnreadable(..) = state
+            && self.visibility.newest_listing > Some(check.id)
+        {
+            // The listing is newer, and may have read the directory.
+            followups.push(Followup::Check(path.clone(), CheckKind::Check));
+            return followups;
+        }
+        if let PathState::Read(_) | PathState::Unchanged = state
+            && let Some(dir) = self.unreadable_dir_above(path)
+        {
+            // It can be read now, or one of the two results is older; listing it decides.
+            followups.push(Followup::List(dir));
+            return followups;
+        }
         let examined =
             matches!(state, PathState::Unchanged | PathState::Read(_) | PathState::Missing);
         if examined && (check.again || check.kind != CheckKind::Recheck) {
@@ -471,7 +485,12 @@ impl FeatureState {
         self.visibility.scanned_at = Some(now.wall);
         match dir {
             Some(dir) => {
-                self.on_directory(dir, now.monotonic);
+                // A check that found a file there may have begun later than the listing.
+                if self.is_indexed_path(dir) && !self.visibility.unreadable_dirs.contains(dir) {
+                    followups.push(Followup::Check(dir.clone(), CheckKind::Check));
+                } else {
+                    self.on_directory(dir, now.monotonic);
+                }
                 if let Some(limit) = listing.limit_exceeded {
                     followups.push(Followup::OverLimit);
                     self.set_listing_blocker(Some(limit.into()));
@@ -506,12 +525,6 @@ impl FeatureState {
             } else {
                 followups.push(Followup::Check(file.path.clone(), CheckKind::Check));
             }
-        }
-        // Its metadata was read before it was watched; where `meta.json` exists, its check follows.
-        let lacks_meta =
-            |files: &Vec<ListedFile>| files.iter().all(|file| file.path.as_bytes() != META);
-        if dir.is_none() && mode.rewatch && listing.files.iter().all(lacks_meta) {
-            followups.push(Followup::RefreshMetadata);
         }
         let grace = context.times.deletion_grace;
         let unreadable = listing.unreadable.iter().map(|dir| &dir.path);
@@ -824,6 +837,11 @@ impl FeatureState {
             RemovalReason::Deleted
         };
         self.remove(path, reason, now);
+    }
+
+    /// Returns the directory above a path that is known as unreadable, if there is one.
+    fn unreadable_dir_above(&self, path: &RelPath) -> Option<RelPath> {
+        self.visibility.unreadable_dirs.iter().find(|dir| is_below(path, dir)).cloned()
     }
 
     /// Records that a directory cannot be read: it is one entry, and what was indexed below it is

@@ -1,6 +1,7 @@
 //! Which features a path is in, without asking each of them.
 
 use std::collections::BTreeMap;
+use std::ops::Bound::{Included, Unbounded};
 
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::project::FeatureDir;
@@ -31,9 +32,24 @@ impl FeatureIndex {
             let slug = self.0.get(&bytes[..end])?;
             Some((slug.clone(), Some(RelPath::new(&bytes[end + 1..]).ok()?)))
         });
-        let root = self.0.get(&b""[..]).map(|slug| (slug.clone(), Some(path.clone())));
+        let root = self.at_root().map(|slug| (slug.clone(), Some(path.clone())));
         let itself = self.0.get(bytes).map(|slug| (slug.clone(), None));
         root.into_iter().chain(inside).chain(itself).collect()
+    }
+
+    /// Returns the features at and below a path.
+    pub(super) fn at_or_below(&self, path: &RelPath) -> Vec<FeatureSlug> {
+        let path = path.as_bytes();
+        let same_start = self.0.range::<[u8], _>((Included(path), Unbounded));
+        let same_start = same_start.take_while(|(key, _)| key.starts_with(path));
+        // Among them are paths such as `a-b` for `a`.
+        let below = same_start.filter(|(key, _)| matches!(key.get(path.len()), None | Some(b'/')));
+        below.map(|(_, slug)| slug.clone()).collect()
+    }
+
+    /// Returns the feature whose directory is the root, if there is one.
+    pub(super) fn at_root(&self) -> Option<&FeatureSlug> {
+        self.0.get(&b""[..])
     }
 }
 
@@ -76,6 +92,16 @@ mod tests {
             ("specs/a/sub/b/x.md", &["r:specs/a/sub/b/x.md", "a:sub/b/x.md", "b:x.md"]),
         ] {
             assert_eq!(containing(&index, of), expect, "{of}");
+        }
+        for (of, expect) in [
+            ("specs", &["a", "b"][..]),
+            ("specs/a", &["a", "b"]),
+            ("specs/a/sub", &["b"]),
+            ("specs/a/su", &[]),
+            ("spec", &[]),
+        ] {
+            let below = index.at_or_below(&path(of));
+            assert_eq!(below.iter().map(FeatureSlug::as_str).collect::<Vec<_>>(), expect, "{of}");
         }
         index.remove(&dirs[2]);
         index.remove(&dirs[0]);

@@ -102,6 +102,16 @@ impl FeatureTable {
         self.index.containing(path)
     }
 
+    /// Returns the features at and below a path.
+    pub(super) fn at_or_below(&self, path: &RelPath) -> Vec<FeatureSlug> {
+        self.index.at_or_below(path)
+    }
+
+    /// Returns the feature whose directory is the root, if there is one.
+    pub(super) fn at_root(&self) -> Option<&FeatureSlug> {
+        self.index.at_root()
+    }
+
     /// Returns the file that follows a position in the order of feature and path, if there is one.
     pub(super) fn file_after(
         &self,

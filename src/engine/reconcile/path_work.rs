@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::backoff::Backoff;
 use super::effect::{EffectId, EffectTag};
 use super::in_flight::{Check, CheckKind, InFlight};
 use crate::core::path::RelPath;
@@ -27,7 +28,7 @@ pub(super) struct PathWork {
     /// by when they are read again.
     rechecks: BTreeSet<(Duration, RelPath)>,
     /// How often in a row the result for a path could not be trusted.
-    untrusted: BTreeMap<RelPath, u32>,
+    untrusted: BTreeMap<RelPath, Backoff>,
     in_flight: InFlight,
     /// Paths that a check found missing, with the newest effect at that time: a probe of the root
     /// that began later decides.
@@ -115,18 +116,16 @@ impl PathWork {
     /// has just found the content that was known: after enough of these the file is left alone, also
     /// if its times lie in the future. Any later write raises an event.
     pub(super) fn schedule_recheck(&mut self, path: &RelPath, same: bool, now: Duration) {
-        let rechecks = self.untrusted.get(path).copied().unwrap_or_default();
-        if !(same && rechecks >= MAX_SAME_RECHECKS) {
+        let backoff = self.untrusted.get(path).copied().unwrap_or_default();
+        if !(same && backoff.attempts() >= MAX_SAME_RECHECKS) {
             let pause = self.next_pause(path);
             self.rechecks.insert((now + pause, path.clone()));
         }
     }
 
     fn next_pause(&mut self, path: &RelPath) -> Duration {
-        let times = self.untrusted.entry(path.clone()).or_default();
-        let pause = RECHECK_PAUSE_MIN.saturating_mul(1 << (*times).min(16));
-        *times += 1;
-        pause.min(RECHECK_PAUSE_MAX)
+        let backoff = self.untrusted.entry(path.clone()).or_default();
+        backoff.next_pause(RECHECK_PAUSE_MIN, RECHECK_PAUSE_MAX)
     }
 
     /// Records that the result for a path can be trusted.

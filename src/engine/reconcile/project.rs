@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::backoff::Backoff;
 use super::effect::{
     Effect, EffectId, EffectQueue, EffectTag, Forget, KnownFeature, Purpose, Report, RescanMode,
 };
@@ -16,13 +17,13 @@ use super::event::{
     DirState, Event, GitLock, HintFileKind, InitialScan, Inspection, ListError, Metadata,
     MetadataError, ProjectInfo, RootStatus, RootUnavailable, WatchReport,
 };
-use super::feature::{FeatureState, Followup, OUT_OF_RESOURCES_PAUSE, StoredFeature};
+use super::feature::{FeatureState, Followup, META, OUT_OF_RESOURCES_PAUSE, StoredFeature};
 use super::feature_commit::MetadataRead;
 use super::feature_table::FeatureTable;
 use super::git_hold::GitHold;
 use super::in_flight::CheckKind;
 use super::poll::PollSchedule;
-use super::root::{RootState, UNMOUNTED, looks_unmounted};
+use super::root::{ProbeSchedule, RootState, UNMOUNTED, looks_unmounted};
 use super::scrub::ScrubCursor;
 use super::settings::ReconcileSettings;
 use super::snapshot_retry::SnapshotRetry;
@@ -40,10 +41,13 @@ use crate::watch::HintKind;
 /// Hints about metadata files are gathered for this long before these are read again.
 const REFRESH_DELAY: Duration = Duration::from_millis(20);
 /// After a read, hints wait this many times as long as it took, so that files that change all the
-/// time, as those of dossierd itself at a first start, do not keep the engine busy.
+/// time, as those of dossierd itself at a first start, do not keep the engine busy. They never wait
+/// longer than `REFRESH_PAUSE_MAX`, because `sync=true` requests wait for them.
 const REFRESH_PAUSE_PER_COST: u32 = 10;
-/// Pause before metadata is read again that could not be; each further attempt waits twice as long.
-const REFRESH_RETRY_MAX: Duration = Duration::from_mins(1);
+const REFRESH_PAUSE_MAX: Duration = Duration::from_millis(500);
+/// Maximum pause before something is tried again that failed or did not complete in time; the first
+/// one is `OUT_OF_RESOURCES_PAUSE`.
+const RETRY_PAUSE_MAX: Duration = Duration::from_mins(1);
 /// How long a deleted feature without a baseline stays in the status.
 const DELETED_FEATURE_RETENTION: Duration = Duration::from_hours(24);
 /// Minimum pause before it is checked again whether a deleted feature can be forgotten.
@@ -59,6 +63,7 @@ pub(in crate::engine) struct ProjectState {
     pub(super) skipped: Vec<SkippedDir>,
     pub(super) features: FeatureTable,
     pub(super) root: RootState,
+    probes: ProbeSchedule,
     pub(super) health: WatchHealth,
     poll: PollSchedule,
     git: GitHold,
@@ -66,7 +71,8 @@ pub(in crate::engine) struct ProjectState {
     pub(super) snapshots: SnapshotRetry,
     refresh: Refresh,
     pub(super) published: Published,
-    pub(super) resources: Resources,
+    /// The process was out of file descriptors or memory at the last check.
+    pub(super) out_of_resources: bool,
     pub(super) effects: EffectQueue,
     /// Until the first scan is done: what the store holds, and hints that arrived meanwhile.
     starting: Option<Starting>,
@@ -77,8 +83,10 @@ pub(in crate::engine) struct ProjectState {
 struct Starting {
     stored: BTreeMap<FeatureSlug, StoredFeature>,
     hints: Vec<(PathBuf, HintKind)>,
+    /// A comparison that was requested: the first scan may have read before.
+    rescan: Option<RescanMode>,
     retry_at: Option<Duration>,
-    attempts: u32,
+    backoff: Backoff,
 }
 
 /// When the metadata is read again, and what is done then.
@@ -87,8 +95,10 @@ struct Refresh {
     due: Option<Duration>,
     /// Until when hints do not have it read again, because that takes long.
     rest_until: Duration,
-    /// How often in a row it could not be read.
-    failures: u32,
+    /// Since it was last read.
+    backoff: Backoff,
+    /// Features that could not be listed, since they were last listed.
+    failed_listings: BTreeMap<FeatureSlug, Backoff>,
     /// Features that are listed as well: their directories were replaced, or could not be listed.
     relist: BTreeSet<FeatureSlug>,
     /// Features that were not found, and since when.
@@ -100,11 +110,6 @@ struct Refresh {
     over_limit: BTreeSet<FeatureSlug>,
     /// When deleted features may be forgotten.
     expire_at: Option<Duration>,
-    /// The root was requested to be probed while a probe was under way.
-    probe_again: bool,
-    /// The watches before the refused ones were requested again, until the outcome is known.
-    before_retry: Option<WatchReport>,
-    probe_at: Option<Duration>,
 }
 
 /// What was shown and what the store is to forget.
@@ -115,13 +120,6 @@ pub(super) struct Published {
     pub(super) ready: bool,
     pub(super) features: Vec<Arc<FeatureView>>,
     pub(super) forgotten: Vec<FeatureSlug>,
-}
-
-/// The system's resources as far as they concern the project.
-#[derive(Debug, Default)]
-pub(super) struct Resources {
-    /// The process was out of file descriptors or memory at the last check.
-    pub(super) are_exhausted: bool,
 }
 
 impl ProjectState {
@@ -138,6 +136,7 @@ impl ProjectState {
             skipped: Vec::new(),
             features: FeatureTable::default(),
             root: RootState::default(),
+            probes: ProbeSchedule::default(),
             health: WatchHealth::default(),
             poll: PollSchedule::default(),
             git: GitHold::default(),
@@ -145,7 +144,7 @@ impl ProjectState {
             snapshots: SnapshotRetry::default(),
             refresh: Refresh::default(),
             published: Published { changed: true, ..Published::default() },
-            resources: Resources::default(),
+            out_of_resources: false,
             effects: EffectQueue::default(),
             starting: Some(Starting { stored, ..Starting::default() }),
         };
@@ -196,6 +195,12 @@ impl ProjectState {
                     if self.is_listing_outdated(&slug, tag.id) {
                         return self.list(&slug, dir, mode);
                     }
+                    // Its metadata may have been read before it was watched. Where `meta.json` exists, a
+                    // check of it follows.
+                    let is_all = dir.is_none() && mode != RescanMode::POLL;
+                    if is_all && result.as_ref().is_ok_and(|listing| !has_meta(listing)) {
+                        self.refresh_soon(now);
+                    }
                     self.on_listed(&slug, dir.as_ref(), mode, result, cost, now);
                 }
             }
@@ -206,7 +211,8 @@ impl ProjectState {
             }
             Event::MetadataRead { tag, result, cost } => {
                 if self.effects.finish(tag).is_some() {
-                    self.refresh.rest_until = now.monotonic + cost * REFRESH_PAUSE_PER_COST;
+                    let rest = cost.saturating_mul(REFRESH_PAUSE_PER_COST).min(REFRESH_PAUSE_MAX);
+                    self.refresh.rest_until = now.monotonic + rest;
                     self.on_metadata(result, now);
                 }
             }
@@ -303,7 +309,7 @@ impl ProjectState {
         let others = [
             self.refresh.due.filter(|_| metadata != MetadataRead::InFlight),
             self.refresh.expire_at,
-            self.refresh.probe_at,
+            self.probes.next_retry(),
             self.health.next_due().filter(|_| !is_in_flight(&Purpose::RemovalSample)),
             self.poll.next_due(),
             self.scrub.next_due(),
@@ -336,7 +342,7 @@ impl ProjectState {
         result: Result<Box<InitialScan>, Box<RootUnavailable>>,
         now: Tick,
     ) {
-        let Some(Starting { mut stored, hints, .. }) = self.starting.take() else {
+        let Some(Starting { mut stored, hints, rescan, .. }) = self.starting.take() else {
             return;
         };
         self.published.changed = true;
@@ -387,6 +393,10 @@ impl ProjectState {
         for (path, kind) in hints {
             self.on_hint(path, kind, now);
         }
+        if let Some(mode) = rescan {
+            self.rescan(mode, now);
+        }
+        self.probe_again_if_requested();
     }
 
     /// Keeps what the store holds of features that cannot be read.
@@ -554,12 +564,8 @@ impl ProjectState {
 
     /// Has the features at and below a path listed when the metadata is read next.
     fn relist_below(&mut self, relative: &RelPath) {
-        for feature in self.features.iter() {
-            let path = feature.dir.path.as_ref();
-            if path.is_none_or(|path| is_at_or_below(path, relative)) {
-                self.refresh.relist.insert(feature.dir.slug.clone());
-            }
-        }
+        self.refresh.relist.extend(self.features.at_or_below(relative));
+        self.refresh.relist.extend(self.features.at_root().cloned());
     }
 
     fn on_hint_in_feature(
@@ -574,7 +580,7 @@ impl ProjectState {
         if hidden || self.settings.ignore.is_match(path) {
             return;
         }
-        if path.as_bytes() == b"meta.json" {
+        if path.as_bytes() == META {
             self.refresh_soon(now);
         }
         let is_directory = kind == HintKind::DirCreated
@@ -618,6 +624,10 @@ impl ProjectState {
 
     /// Compares all features with the disk, and reads the metadata again.
     pub(in crate::engine) fn rescan(&mut self, mode: RescanMode, now: Tick) {
+        if let Some(starting) = &mut self.starting {
+            starting.rescan = Some(mode);
+            return;
+        }
         let slugs: Vec<FeatureSlug> = self.features.slugs().cloned().collect();
         for slug in slugs {
             self.list(&slug, None, mode);
@@ -634,6 +644,9 @@ impl ProjectState {
         mode: RescanMode,
         now: Tick,
     ) {
+        if self.is_starting() {
+            return self.rescan(mode, now);
+        }
         self.list(slug, None, mode);
         if !self.root.is_away() {
             self.refresh.due = Some(now.monotonic);
@@ -665,6 +678,9 @@ impl ProjectState {
         if mode == RescanMode::POLL {
             self.poll.add_cost(cost);
         }
+        if !matches!(result, Err(ListError::OutOfResources | ListError::RootReplaced)) {
+            self.refresh.failed_listings.remove(slug);
+        }
         let settings = Arc::clone(&self.settings);
         let mut followups = Vec::new();
         if let Some(feature) = self.features.activate(slug) {
@@ -695,14 +711,9 @@ impl ProjectState {
         }
         let known = feature.inventory().entries().get(path);
         let expected = known.filter(|entry| !entry.racy).and_then(|entry| entry.signature);
-        let (feature, path) = (feature.dir.clone(), path.clone());
-        self.effects.emit_untracked(Effect::CheckFile {
-            tag,
-            feature,
-            path,
-            expected,
-            verify_only: false,
-        });
+        let (feature, path, verify_only) = (feature.dir.clone(), path.clone(), false);
+        let check = Effect::CheckFile { tag, feature, path, expected, verify_only };
+        self.effects.emit_untracked(check);
     }
 
     fn on_file_checked(
@@ -743,16 +754,13 @@ impl ProjectState {
                 Followup::OverLimit => drop(self.refresh.over_limit.insert(slug.clone())),
                 Followup::WithinLimit => drop(self.refresh.over_limit.remove(slug)),
                 Followup::OutOfResources => self.set_out_of_resources(true),
-                Followup::ListLater => {
-                    self.refresh.relist.insert(slug.clone());
-                    self.refresh_after_failure(now);
-                }
+                Followup::ListLater => self.list_after_failure(slug.clone(), now),
             }
         }
     }
 
     fn set_out_of_resources(&mut self, out_of_resources: bool) {
-        let before = std::mem::replace(&mut self.resources.are_exhausted, out_of_resources);
+        let before = std::mem::replace(&mut self.out_of_resources, out_of_resources);
         if before != out_of_resources {
             self.published.changed = true;
             if out_of_resources {
@@ -774,9 +782,15 @@ impl ProjectState {
 
     /// Reads the metadata again after a pause that grows with each failure.
     fn refresh_after_failure(&mut self, now: Tick) {
-        let pause = OUT_OF_RESOURCES_PAUSE.saturating_mul(1 << self.refresh.failures.min(6));
-        self.refresh.failures += 1;
-        self.refresh.due.get_or_insert(now.monotonic + pause.min(REFRESH_RETRY_MAX));
+        let pause = next_pause(&mut self.refresh.backoff);
+        self.refresh.due.get_or_insert(now.monotonic + pause);
+    }
+
+    /// Lists a feature again, with the metadata, after a pause that grows with each failure.
+    fn list_after_failure(&mut self, slug: FeatureSlug, now: Tick) {
+        let pause = next_pause(self.refresh.failed_listings.entry(slug.clone()).or_default());
+        self.refresh.relist.insert(slug);
+        self.refresh.due.get_or_insert(now.monotonic + pause);
     }
 
     fn refresh_if_due(&mut self, now: Tick) {
@@ -817,7 +831,7 @@ impl ProjectState {
             }
         };
         let Metadata { info, features, gone, skipped, watched_more } = metadata;
-        self.refresh.failures = 0;
+        self.refresh.backoff = Backoff::default();
         self.info = info;
         self.skipped = skipped;
         self.suspect_missing_features(&features, now);
@@ -939,6 +953,8 @@ impl ProjectState {
             let expired = read.is_some() && (had_baseline || left.is_zero());
             if expired && feature.is_committed() {
                 self.features.remove(&slug);
+                self.refresh.relist.remove(&slug);
+                self.refresh.failed_listings.remove(&slug);
                 self.published.forgotten.push(slug);
                 self.published.changed = true;
             } else {
@@ -954,19 +970,18 @@ impl ProjectState {
 
     /// Has the root and git's lock probed, by an effect that begins from now on.
     pub(in crate::engine) fn probe_root(&mut self) {
-        if self.root.is_away() || self.starting.is_some() {
+        if self.root.is_away() {
             return;
         }
-        if self.effects.has(|purpose| *purpose == Purpose::RootProbe) {
-            self.refresh.probe_again = true;
+        if self.is_starting() || self.effects.has(|purpose| *purpose == Purpose::RootProbe) {
+            self.probes.request();
         } else {
             self.effects.emit(Purpose::RootProbe, |tag| Effect::ProbeRoot { tag });
         }
     }
 
     fn probe_root_if_needed(&mut self, now: Tick) {
-        let retry = self.refresh.probe_at.take_if(|due| *due <= now.monotonic).is_some();
-        let needed = retry
+        let needed = self.probes.take_retry(now.monotonic)
             || self.git.is_held()
             || !self.refresh.missing.is_empty()
             || self.features.active().any(FeatureState::needs_git_state);
@@ -989,6 +1004,7 @@ impl ProjectState {
         git_lock: Option<GitLock>,
         now: Tick,
     ) {
+        self.probes.on_completed();
         if let Some((error, unreadable)) = self.root.find_loss(root) {
             return self.lose_root(&error, unreadable, now);
         }
@@ -1019,7 +1035,11 @@ impl ProjectState {
                 self.delete_feature(&slug, now);
             }
         }
-        if std::mem::take(&mut self.refresh.probe_again) {
+        self.probe_again_if_requested();
+    }
+
+    fn probe_again_if_requested(&mut self) {
+        if self.probes.take_request() {
             self.probe_root();
         }
     }
@@ -1033,6 +1053,7 @@ impl ProjectState {
         self.effects.emit_untracked(Effect::LeaveRoot);
         self.root.on_lost(error, unreadable, now.monotonic);
         self.refresh = Refresh::default();
+        self.probes = ProbeSchedule::default();
         self.scrub.abandon();
         self.poll = PollSchedule::default();
         self.published.changed = true;
@@ -1076,17 +1097,15 @@ impl ProjectState {
     /// Lists what is watched now that was refused before: watched first, then listed. Also where
     /// nothing was at a path when it was requested again.
     fn follow_retried_watches(&mut self, now: Tick) {
-        let report = self.health.report();
         let is_in_flight = self.effects.has(|purpose| *purpose == Purpose::RetryWatches);
-        let is_outcome =
-            |before: &mut WatchReport| !is_in_flight && before.refused != report.refused;
-        if let Some(before) = self.refresh.before_retry.take_if(is_outcome) {
-            let (watched, total) = (report.watched, report.total);
-            if watched > before.watched {
-                self.effects.report(Report::WatchesRecovered { watched, total });
-            }
-            self.rescan(RescanMode::POLL, now);
+        let Some(before) = self.health.take_retry_outcome(is_in_flight) else {
+            return;
+        };
+        let WatchReport { watched, total, .. } = *self.health.report();
+        if watched > before.watched {
+            self.effects.report(Report::WatchesRecovered { watched, total });
         }
+        self.rescan(RescanMode::POLL, now);
     }
 
     fn drop_watcher(&mut self) {
@@ -1113,8 +1132,7 @@ impl ProjectState {
                 }
             }
         }
-        let probing = self.effects.has(|purpose| *purpose == Purpose::EventProbe);
-        if self.health.needs_probe() && !probing {
+        if self.health.needs_probe(now.monotonic) {
             self.touch_event_probe();
         }
         if self.health.give_up_probe(now.monotonic) {
@@ -1126,7 +1144,6 @@ impl ProjectState {
             RetryStep::TouchProbe => self.touch_event_probe(),
             RetryStep::ReplaceWatcher => self.replace_watcher(now),
             RetryStep::RetryWatches => {
-                self.refresh.before_retry = Some(self.health.report().clone());
                 self.effects.emit(Purpose::RetryWatches, |tag| Effect::RetryWatches { tag });
             }
         }
@@ -1134,6 +1151,9 @@ impl ProjectState {
     }
 
     fn touch_event_probe(&mut self) {
+        if self.effects.has(|purpose| *purpose == Purpose::EventProbe) {
+            return;
+        }
         self.effects.emit(Purpose::EventProbe, |tag| Effect::TouchEventProbe { tag });
     }
 
@@ -1185,21 +1205,22 @@ impl ProjectState {
     fn poll_refused(&mut self, now: Tick) {
         let mut listings: Vec<(FeatureSlug, Option<RelPath>)> = Vec::new();
         for refused in self.health.report().refused.clone() {
-            let relative = self.relative(&refused);
-            let containing =
-                relative.as_ref().map(|path| self.features.containing(path)).unwrap_or_default();
-            let may_be_feature =
-                relative.is_some_and(|path| self.settings.patterns.could_contain_feature(&path));
-            if containing.is_empty() || may_be_feature {
-                // It holds metadata, or features.
+            let Some(relative) = self.relative(&refused) else {
+                // The root itself, or a directory of metadata that is not below it.
+                self.refresh.due = Some(now.monotonic);
+                if refused == self.settings.root {
+                    listings.extend(self.features.slugs().map(|slug| (slug.clone(), None)));
+                }
+                continue;
+            };
+            let containing = self.features.containing(&relative);
+            if containing.is_empty() || self.settings.patterns.could_contain_feature(&relative) {
+                // It contains metadata, or features.
                 self.refresh.due = Some(now.monotonic);
             }
-            listings.extend(containing);
-            for feature in self.features.iter() {
-                if self.feature_path(&feature.dir).starts_with(&refused) {
-                    listings.push((feature.dir.slug.clone(), None));
-                }
-            }
+            listings.extend(containing.into_iter().filter(|(_, below)| below.is_some()));
+            let below = self.features.at_or_below(&relative).into_iter();
+            listings.extend(below.map(|slug| (slug, None)));
         }
         for (slug, dir) in listings {
             self.list(&slug, dir, RescanMode::POLL);
@@ -1222,13 +1243,9 @@ impl ProjectState {
                 break;
             };
             let (tag, feature) = (self.effects.next_tag(), feature.dir.clone());
-            self.effects.emit_untracked(Effect::CheckFile {
-                tag,
-                feature,
-                path,
-                expected: None,
-                verify_only: true,
-            });
+            let (expected, verify_only) = (None, true);
+            let check = Effect::CheckFile { tag, feature, path, expected, verify_only };
+            self.effects.emit_untracked(check);
         }
     }
 
@@ -1273,18 +1290,15 @@ impl ProjectState {
         match purpose {
             Purpose::InitialScan => {
                 if let Some(starting) = &mut self.starting {
-                    let pause =
-                        OUT_OF_RESOURCES_PAUSE.saturating_mul(1 << starting.attempts.min(6));
-                    starting.attempts += 1;
-                    starting.retry_at = Some(now.monotonic + pause.min(REFRESH_RETRY_MAX));
+                    let pause = next_pause(&mut starting.backoff);
+                    starting.retry_at = Some(now.monotonic + pause);
                 }
             }
             Purpose::List { slug, .. } => {
                 if let Some(feature) = self.features.activate(&slug) {
                     feature.end_examination();
                 }
-                self.refresh.relist.insert(slug);
-                self.refresh_after_failure(now);
+                self.list_after_failure(slug, now);
             }
             Purpose::Inspect { relative, .. } => {
                 let containing = self.features.containing(&relative);
@@ -1297,14 +1311,14 @@ impl ProjectState {
                 self.on_feature_dir_checked(&slug, DirState::Unknown, now);
             }
             Purpose::RootProbe => {
-                self.refresh.probe_again = false;
-                self.refresh.probe_at = Some(now.monotonic + OUT_OF_RESOURCES_PAUSE);
+                self.probes.on_timed_out(now.monotonic);
             }
             Purpose::ReplaceWatcher | Purpose::DropWatcher | Purpose::RetryWatches => {
                 self.on_overflow(now);
             }
             Purpose::RemovalSample => self.health.on_removal_sampled(0, now.monotonic),
-            Purpose::RootSearch | Purpose::EventProbe => {}
+            Purpose::EventProbe => self.health.on_probe_timed_out(now.monotonic),
+            Purpose::RootSearch => {}
         }
     }
 
@@ -1319,8 +1333,8 @@ impl ProjectState {
 
     // --- Quiescence ---
 
-    /// Returns true if nothing is under way or due for a feature, or for all; lost events and what
-    /// waits for git are left out.
+    /// Returns true if nothing is under way or due for a feature, or for all; lost events, and what
+    /// waits while git has its lock, are left out.
     pub(in crate::engine) fn is_compared(&self, slug: Option<&FeatureSlug>) -> bool {
         self.is_reconciled(slug, FeatureState::is_settled)
     }
@@ -1344,10 +1358,11 @@ impl ProjectState {
         };
         self.starting.is_none()
             && self.refresh.due.is_none()
-            && self.refresh.probe_at.is_none()
+            && self.probes.next_retry().is_none()
             && !self.effects.has(blocks)
-            && (self.git.is_locked() || !self.features.active().any(FeatureState::waits_for_git))
-            && self.features.active().filter(|f| selected(&f.dir.slug)).all(is_done)
+            && self.features.active().filter(|feature| selected(&feature.dir.slug)).all(|feature| {
+                is_done(feature) && (self.git.is_locked() || !feature.waits_for_git())
+            })
     }
 
     /// Returns true if a sync request for a feature, or for all, may be answered. While the store
@@ -1405,6 +1420,14 @@ impl ProjectState {
                 .iter()
                 .any(|run| is_at_or_below(run, path) || is_at_or_below(path, run))
     }
+}
+
+fn next_pause(backoff: &mut Backoff) -> Duration {
+    backoff.next_pause(OUT_OF_RESOURCES_PAUSE, RETRY_PAUSE_MAX)
+}
+
+fn has_meta(listing: &Listing) -> bool {
+    listing.files.iter().flatten().any(|file| file.path.as_bytes() == META)
 }
 
 /// Returns the directory of a stored feature, or one derived from its slug if none is stored.

@@ -206,7 +206,7 @@ impl ProjectState {
                 format!("watching {watched} of {total} directories, polling the others: {refusal}");
             return state(WatchState::Degraded, Some(detail));
         }
-        if self.resources.are_exhausted {
+        if self.out_of_resources {
             return state(WatchState::Degraded, Some(OUT_OF_RESOURCES.to_owned()));
         }
         match &self.settings.problem {

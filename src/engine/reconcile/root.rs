@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::backoff::Backoff;
 use super::event::{FoundRoot, RootStatus};
 use crate::core::inventory::InventoryEntry;
 use crate::core::path::FeatureSlug;
@@ -15,6 +16,10 @@ use crate::core::sorted_chunks::SortedChunks;
 const SEARCH_INTERVAL: Duration = Duration::from_millis(250);
 /// Pause before the first search: another directory may be there already.
 const FIRST_SEARCH: Duration = Duration::from_millis(50);
+
+/// Pauses before a probe that did not complete in time is tried again.
+const PROBE_RETRY_MIN: Duration = Duration::from_secs(1);
+const PROBE_RETRY_MAX: Duration = Duration::from_mins(1);
 
 /// What the status reports of a root for which [`looks_unmounted`] is true.
 pub(super) const UNMOUNTED: &str = "it is empty or on another file system and contains none of the \
@@ -97,6 +102,45 @@ impl RootState {
 
     pub(super) fn next_search(&self) -> Option<Duration> {
         self.away.as_ref().filter(|_| !self.returned).map(|away| away.search_at)
+    }
+}
+
+/// When the root is probed, besides by what needs the outcome.
+#[derive(Debug, Default)]
+pub(super) struct ProbeSchedule {
+    /// It was requested during the first scan, or while a probe was under way.
+    is_requested: bool,
+    /// When it is tried again after a probe that did not complete in time.
+    retry_at: Option<Duration>,
+    backoff: Backoff,
+}
+
+impl ProbeSchedule {
+    /// Requests a probe once the one under way, or the first scan, is complete.
+    pub(super) fn request(&mut self) {
+        self.is_requested = true;
+    }
+
+    pub(super) fn take_request(&mut self) -> bool {
+        std::mem::take(&mut self.is_requested)
+    }
+
+    pub(super) fn on_timed_out(&mut self, now: Duration) {
+        self.is_requested = false;
+        self.retry_at = Some(now + self.backoff.next_pause(PROBE_RETRY_MIN, PROBE_RETRY_MAX));
+    }
+
+    pub(super) fn on_completed(&mut self) {
+        self.backoff = Backoff::default();
+    }
+
+    /// Returns true once if a probe is to be tried again now.
+    pub(super) fn take_retry(&mut self, now: Duration) -> bool {
+        self.retry_at.take_if(|due| *due <= now).is_some()
+    }
+
+    pub(super) fn next_retry(&self) -> Option<Duration> {
+        self.retry_at
     }
 }
 

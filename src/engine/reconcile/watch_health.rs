@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::backoff::Backoff;
 use super::event::WatchReport;
 
 /// Pause before the rescan that follows an overflow; each further one waits twice as long, so that
@@ -18,7 +19,8 @@ const REMOVAL_STORM_COST: u64 = 1_000_000;
 const REMOVAL_STORM_WINDOW: Duration = Duration::from_secs(1);
 /// Interval at which it is checked whether directories are still being removed.
 const REMOVAL_SAMPLE_INTERVAL: Duration = Duration::from_millis(200);
-/// Pause before refused watches are requested again; each further attempt waits twice as long.
+/// Pause before refused watches are requested again, or before the probe file is created again if
+/// that did not end in time; each further attempt waits twice as long.
 const RETRY_PAUSE_MIN: Duration = Duration::from_secs(1);
 const RETRY_PAUSE_MAX: Duration = Duration::from_mins(1);
 /// Time within which the event of the probe file must arrive.
@@ -31,17 +33,22 @@ pub(super) struct WatchHealth {
     /// When everything is compared with the disk because events were lost.
     rescan_due: Option<Duration>,
     rescan_running: bool,
-    rescan_pause: Duration,
+    rescan_pauses: Backoff,
     last_rescan_at: Option<Duration>,
     rescans: u64,
     removed_dirs: RemovedDirs,
     /// Sample of a tree that is being removed.
     removal: Option<RemovalSample>,
     retry_at: Option<Duration>,
-    retry_pause: Duration,
+    retries: Backoff,
+    /// The watches before the refused ones were requested again, until the outcome is known.
+    before_retry: Option<WatchReport>,
     probe: EventProbe,
-    /// The watches changed since the probe could not be created.
+    /// The watches changed since the probe file could not be created.
     probe_possible: bool,
+    /// When the probe file is created again after that did not end in time.
+    probe_retry_at: Option<Duration>,
+    probe_retries: Backoff,
 }
 
 /// Watched directories that were removed within the window.
@@ -97,9 +104,11 @@ impl WatchHealth {
             return false;
         }
         let calm = self.last_rescan_at.is_none_or(|last| now.saturating_sub(last) > CALM_AFTER);
-        self.rescan_pause =
-            if calm { RESCAN_PAUSE_MIN } else { (self.rescan_pause * 2).min(RESCAN_PAUSE_MAX) };
-        self.rescan_due = Some(now + self.rescan_pause);
+        if calm {
+            self.rescan_pauses = Backoff::default();
+        }
+        let pause = self.rescan_pauses.next_pause(RESCAN_PAUSE_MIN, RESCAN_PAUSE_MAX);
+        self.rescan_due = Some(now + pause);
         true
     }
 
@@ -186,6 +195,13 @@ impl WatchHealth {
         }
     }
 
+    /// Records that creating the probe file did not end in time.
+    pub(super) fn on_probe_timed_out(&mut self, now: Duration) {
+        self.on_probe_touched(false, now);
+        let pause = self.probe_retries.next_pause(RETRY_PAUSE_MIN, RETRY_PAUSE_MAX);
+        self.probe_retry_at = Some(now + pause);
+    }
+
     /// Starts over with a new watcher.
     pub(super) fn on_watcher_replaced(&mut self) {
         self.probe = EventProbe::NotRun;
@@ -193,7 +209,8 @@ impl WatchHealth {
     }
 
     /// Returns true if the probe file is to be created now.
-    pub(super) fn needs_probe(&self) -> bool {
+    pub(super) fn needs_probe(&mut self, now: Duration) -> bool {
+        self.probe_possible |= self.probe_retry_at.take_if(|due| *due <= now).is_some();
         self.probe == EventProbe::NotRun && self.probe_possible
     }
 
@@ -212,22 +229,32 @@ impl WatchHealth {
         let report = &self.report;
         if report.unavailable.is_none() && report.refusal.is_none() && !no_events {
             self.retry_at = None;
-            self.retry_pause = RETRY_PAUSE_MIN;
+            self.retries = Backoff::default();
             return RetryStep::Nothing;
         }
-        let pause = self.retry_pause.max(RETRY_PAUSE_MIN);
-        if *self.retry_at.get_or_insert(now + pause) > now {
+        if self.retry_at.is_some_and(|due| due > now) {
             return RetryStep::Nothing;
         }
-        self.retry_pause = (pause * 2).min(RETRY_PAUSE_MAX);
-        self.retry_at = Some(now + self.retry_pause);
+        let is_first = self.retry_at.is_none();
+        self.retry_at = Some(now + self.retries.next_pause(RETRY_PAUSE_MIN, RETRY_PAUSE_MAX));
+        if is_first {
+            return RetryStep::Nothing;
+        }
         if no_events {
             RetryStep::TouchProbe
         } else if self.report.unavailable.is_some() {
             RetryStep::ReplaceWatcher
         } else {
+            self.before_retry = Some(self.report.clone());
             RetryStep::RetryWatches
         }
+    }
+
+    /// Returns what the watches were before the refused ones were requested again, once other
+    /// directories are refused since. `is_in_flight` is true until that request has ended.
+    pub(super) fn take_retry_outcome(&mut self, is_in_flight: bool) -> Option<WatchReport> {
+        let refused = &self.report.refused;
+        self.before_retry.take_if(|before| !is_in_flight && before.refused != *refused)
     }
 
     /// Returns why the whole project is polled, if it is.
@@ -263,7 +290,7 @@ impl WatchHealth {
             EventProbe::Waiting(by) => Some(by),
             EventProbe::NotRun | EventProbe::Confirmed | EventProbe::NoEvents => None,
         };
-        [self.rescan_due, self.retry_at, probe].into_iter().flatten().min()
+        [self.rescan_due, self.retry_at, probe, self.probe_retry_at].into_iter().flatten().min()
     }
 }
 
@@ -337,14 +364,20 @@ mod tests {
     #[test]
     fn a_file_system_without_events_is_polled_until_one_arrives() {
         let mut health = WatchHealth::default();
-        assert!(!health.needs_probe(), "nothing is watched yet");
+        assert!(!health.needs_probe(ms(0)), "nothing is watched yet");
         health.on_report(WatchReport::default());
-        assert!(health.needs_probe());
+        assert!(health.needs_probe(ms(0)));
         health.on_probe_touched(false, ms(0));
-        assert!(!health.needs_probe());
+        assert!(!health.needs_probe(ms(0)));
+        health.on_probe_timed_out(ms(0));
+        assert_eq!(health.next_due(), Some(ms(1_000)));
+        assert!(!health.needs_probe(ms(999)) && health.needs_probe(ms(1_000)));
+        health.on_probe_timed_out(ms(1_000));
+        assert_eq!(health.next_due(), Some(ms(3_000)));
+        assert!(health.needs_probe(ms(3_000)));
         health.on_report(WatchReport { watched: 1, ..WatchReport::default() });
         health.on_probe_touched(true, ms(0));
-        assert!(!health.needs_probe() && !health.give_up_probe(ms(1_999)));
+        assert!(!health.needs_probe(ms(0)) && !health.give_up_probe(ms(1_999)));
         assert_eq!(health.next_due(), Some(ms(2_000)));
         assert!(health.give_up_probe(ms(2_000)) && !health.give_up_probe(ms(2_001)));
         assert!(health.polls_all(None).is_some_and(|why| why.contains("no events")));
