@@ -108,6 +108,7 @@ struct ProjectRecord {
     bursts: BTreeMap<PathBuf, WriteBurst>,
     checks: BTreeMap<FeaturePath, usize>,
     listings: BTreeMap<(FeatureSlug, Option<RelPath>), usize>,
+    metadata_reads: usize,
 }
 
 /// All checks of one history.
@@ -198,6 +199,7 @@ impl Checks {
                 let key = (feature.slug.clone(), dir.clone());
                 *record.listings.entry(key).or_default() += 1;
             }
+            Effect::ReadMetadata { .. } => record.metadata_reads += 1,
             _ => {}
         }
     }
@@ -558,7 +560,18 @@ impl Checks {
         for project in &mut self.projects {
             project.checks.clear();
             project.listings.clear();
+            project.metadata_reads = 0;
         }
+    }
+
+    /// Returns the largest number of checks of one path, listings of one directory, or reads of the
+    /// metadata of a project, since the quiet time began.
+    pub(super) fn max_attempts(&self) -> usize {
+        let of_project = |record: &ProjectRecord| {
+            let counts = record.checks.values().chain(record.listings.values());
+            counts.copied().max().unwrap_or_default().max(record.metadata_reads)
+        };
+        self.projects.iter().map(of_project).max().unwrap_or_default()
     }
 
     /// Checks that nothing is examined again and again while nothing changes.
@@ -572,6 +585,10 @@ impl Checks {
             return Ok(());
         }
         let record = &self.projects[index];
+        if record.metadata_reads > MAX_QUIET_EXAMINATIONS {
+            let count = record.metadata_reads;
+            return Err(Violation::new(format!("metadata is read {count} times for nothing")));
+        }
         let checks = record.checks.iter().map(|(key, count)| (format!("{key:?}"), *count));
         let listings = record.listings.iter().map(|(key, count)| (format!("{key:?}"), *count));
         for (what, count) in checks.chain(listings) {

@@ -72,6 +72,8 @@ pub(super) struct Disk {
     next_token: u64,
     /// The wall clock.
     pub(super) clock_ns: i64,
+    /// Added to the time stamps, which are multiples of the clock's tick otherwise.
+    stamp_offset_ns: i64,
     instances: BTreeMap<usize, Instance>,
     next_instance: usize,
     /// Maximum number of watches of an instance.
@@ -92,6 +94,7 @@ impl Disk {
             next_inode: TOP + 1,
             next_token: 1,
             clock_ns,
+            stamp_offset_ns: 0,
             instances: BTreeMap::new(),
             next_instance: 0,
             watch_limit: usize::MAX,
@@ -163,7 +166,13 @@ impl Disk {
     // --- Changing ---
 
     fn stamp(&self) -> i64 {
-        self.clock_ns - self.clock_ns.rem_euclid(STAMP_NS)
+        self.clock_ns - self.clock_ns.rem_euclid(STAMP_NS) + self.stamp_offset_ns
+    }
+
+    /// Sets the wall clock. Ticks after that have other nanoseconds than those before.
+    pub(super) fn set_clock(&mut self, by_ns: i64) {
+        self.clock_ns += by_ns;
+        self.stamp_offset_ns += 1;
     }
 
     fn add_node(&mut self, node: Node) -> Inode {
@@ -196,7 +205,8 @@ impl Disk {
 
     /// Creates a directory and those above it.
     pub(super) fn create_dir(&mut self, path: &Path) {
-        if self.find(path).is_ok() {
+        // Below a directory that may not be entered nothing can be created either.
+        if !matches!(self.find(path), Err(Missing::NotFound)) {
             return;
         }
         if let Some(above) = path.parent() {
@@ -277,7 +287,7 @@ impl Disk {
     }
 
     pub(super) fn symlink(&mut self, path: &Path) {
-        if self.find(path).is_ok() {
+        if !matches!(self.find(path), Err(Missing::NotFound)) {
             return;
         }
         if let Some((parent, name)) = self.parent(path) {
@@ -310,10 +320,7 @@ impl Disk {
         self.unlink(parent, &name);
         self.nodes.remove(&inode);
         if is_dir {
-            self.notify_self(inode, HintKind::Removed, true);
-            for instance in self.instances.values_mut() {
-                instance.by_inode.remove(&inode);
-            }
+            self.remove_watch(inode);
         }
         self.notify(parent, &name, HintKind::Removed, is_dir);
     }
@@ -374,11 +381,32 @@ impl Disk {
         Some(hidden)
     }
 
-    /// Shows again what was mounted over. Nothing below raised an event.
+    /// Shows again what was mounted over. The kernel removes the watches of what was mounted, with
+    /// an event for each; what is shown again raises none.
     pub(super) fn unmount(&mut self, path: &Path, hidden: Inode) {
-        if let Some((parent, name)) = self.parent(path) {
-            self.unlink(parent, &name);
-            self.link(parent, &name, hidden);
+        let Some((parent, name)) = self.parent(path) else {
+            return;
+        };
+        if let Some(mounted) = self.unlink(parent, &name) {
+            self.remove_watches_below(mounted);
+        }
+        self.link(parent, &name, hidden);
+    }
+
+    fn remove_watches_below(&mut self, inode: Inode) {
+        if let Some(Node::Dir(dir)) = self.nodes.get(&inode) {
+            for child in dir.children.clone().into_values() {
+                self.remove_watches_below(child);
+            }
+        }
+        self.remove_watch(inode);
+    }
+
+    /// Removes the watches of a directory that is removed, after an event about itself.
+    fn remove_watch(&mut self, inode: Inode) {
+        self.notify_self(inode, HintKind::Removed, true);
+        for instance in self.instances.values_mut() {
+            instance.by_inode.remove(&inode);
         }
     }
 

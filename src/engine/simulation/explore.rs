@@ -146,6 +146,10 @@ fn shrink(history: History, violation: Violation, bug: Option<Bug>) -> (History,
 mod tests {
     use std::io::Write as _;
 
+    use std::time::Duration;
+
+    use super::super::history::{At, Close, Op, Size, Then};
+    use super::super::machine::count_attempts;
     use super::super::regressions::regressions;
     use super::*;
 
@@ -185,6 +189,18 @@ mod tests {
             let result = check(history, None);
             assert_eq!(result, Ok(()), "regression {number}: {history}");
         }
+    }
+
+    #[test]
+    fn attempts_without_descriptors_become_rarer() {
+        let files = [0, 3, 7].map(|path| Op::Write(At(0, path), Size::Small, Close::Yes));
+        let others =
+            [Op::Overflow(0), Op::Remove(At(1, 2)), Op::Write(At(0, 4), Size::Large, Close::Yes)];
+        let steps = files.into_iter().chain(others).map(|op| Step(op, Then::Run(10))).collect();
+        let history = History { is_second_silent: false, steps };
+        let attempts = count_attempts(&history, Duration::from_mins(20)).unwrap();
+        // After 1, 2, 4, 8, 16, 32 s, and then once a minute.
+        assert!((20..=30).contains(&attempts), "{attempts}");
     }
 
     #[test]

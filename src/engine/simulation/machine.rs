@@ -78,11 +78,22 @@ pub(super) struct Machine {
     retry_at: Duration,
 }
 
+/// What happens to the effects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum EffectFault {
+    #[default]
+    None,
+    /// They wait until an operation lets them go on.
+    Held,
+    /// The process is out of descriptors: those that open something fail.
+    NoDescriptors,
+}
+
 /// The faults that are present.
 #[derive(Debug, Default)]
 struct Faults {
     holds_events: bool,
-    holds_effects: bool,
+    effects: EffectFault,
     is_store_broken: bool,
     crash_at_commit: Option<Written>,
 }
@@ -95,6 +106,23 @@ pub(super) fn run(history: &History) -> Result<(), Violation> {
         machine.apply(step)?;
     }
     machine.calm_down()
+}
+
+/// Runs a history, after which the process is out of descriptors for `time`. Returns the largest
+/// number of attempts at one path, directory or the metadata in that time.
+pub(super) fn count_attempts(history: &History, time: Duration) -> Result<usize, Violation> {
+    let mut machine = Machine::start(history);
+    machine.run_due()?;
+    machine.faults.effects = EffectFault::NoDescriptors;
+    for step in &history.steps {
+        machine.apply(step)?;
+    }
+    machine.checks.start_quiet_time();
+    machine.pass(time)?;
+    let attempts = machine.checks.max_attempts();
+    machine.faults.effects = EffectFault::None;
+    machine.calm_down()?;
+    Ok(attempts)
 }
 
 impl SimProject {
@@ -234,7 +262,7 @@ impl Machine {
             Op::MoveRoot(project) => self.move_root(*project, true),
             Op::ReturnRoot(project) => self.move_root(*project, false),
             Op::SetClock(seconds) => {
-                lock(&self.disk).clock_ns += seconds * 1_000_000_000;
+                lock(&self.disk).set_clock(seconds * 1_000_000_000);
                 self.checks.on_clock_set(now);
             }
             Op::LimitWatches(limit) => lock(&self.disk).watch_limit = *limit,
@@ -252,7 +280,8 @@ impl Machine {
                 self.checks.on_disturbed(now);
             }
             Op::HoldEffects | Op::ReleaseEffects => {
-                self.faults.holds_effects = *op == Op::HoldEffects;
+                let is_held = *op == Op::HoldEffects;
+                self.faults.effects = if is_held { EffectFault::Held } else { EffectFault::None };
                 self.checks.on_disturbed(now);
             }
             Op::StepEffect(number) => {
@@ -342,7 +371,7 @@ impl Machine {
     /// Takes the effects that a project emitted, and executes them unless they are held.
     fn run_effects(&mut self, project: usize) -> Result<(), Violation> {
         let tick = self.tick();
-        let holds = self.faults.holds_effects;
+        let holds = self.faults.effects == EffectFault::Held;
         for _ in 0..MAX_ITERATIONS {
             let one = &mut self.projects[project];
             while let Some(effect) = one.state.next_effect() {
@@ -365,7 +394,9 @@ impl Machine {
             // Files are checked by other threads, so their results come in another iteration.
             if let Some(running) = one.running.pop_front() {
                 let is_check = matches!(running.effect, Effect::CheckFile { .. });
-                let event = self.finish(project, running);
+                let lacks_descriptors = self.faults.effects == EffectFault::NoDescriptors;
+                let failed = lacks_descriptors.then(|| ModelIo::fail(&running.effect)).flatten();
+                let event = failed.or_else(|| self.finish(project, running));
                 let one = &mut self.projects[project];
                 match event {
                     Some(event) if is_check => one.results.push_back(event),
@@ -494,7 +525,8 @@ impl Machine {
         for _ in 0..MAX_ITERATIONS {
             self.iterate()?;
             let is_waiting = self.projects.iter().enumerate().any(|(index, project)| {
-                let has_results = !self.faults.holds_effects && !project.results.is_empty();
+                let has_results =
+                    self.faults.effects != EffectFault::Held && !project.results.is_empty();
                 let has_events = !self.faults.holds_events && lock(&self.disk).has_events(index);
                 has_results || has_events
             });
@@ -595,7 +627,7 @@ impl Machine {
                 self.run_effects(project)?;
             }
         }
-        if !self.faults.holds_effects {
+        if self.faults.effects != EffectFault::Held {
             for _ in 0..self.projects[project].results.len() {
                 if let Some(event) = self.projects[project].results.pop_front() {
                     self.projects[project].handle(event, tick);
@@ -832,4 +864,24 @@ fn make_settings(index: usize) -> Arc<ReconcileSettings> {
         patterns: FeaturePatterns::new(&[pattern]),
         problem: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn late_snapshot_file_leaves_no_descriptor_of_the_root_open() {
+        let nothing = History { is_second_silent: false, steps: Vec::new() };
+        let mut machine = Machine::start(&nothing);
+        machine.run_due().unwrap();
+        machine.pass(Duration::from_secs(5)).unwrap();
+        let tick = machine.tick();
+        let state = &mut machine.projects[0].state;
+        assert!(state.is_at_rest());
+        // Writing it has opened the root again.
+        state.handle(Event::SnapshotWritten { slug: slug("a"), error: None }, tick);
+        state.update(Uuid::nil, true, tick);
+        assert!(matches!(state.next_effect(), Some(Effect::CloseRoot)));
+    }
 }

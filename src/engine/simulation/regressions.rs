@@ -4,7 +4,7 @@ use super::history::Op::{
     Allow, BreakStore, Close as CloseFile, Crash, CrashAtCommit, CreateDir, DeliverResult, Deny,
     FailEffect, HoldEffects, HoldEvents, LimitWatches, LockGit, Mount, MoveRoot, Overflow, Pass,
     ReleaseEffects, Remove, Rename, Replace, Rescan, ReturnRoot, StepEffect, Symlink, Sync,
-    TimeOutEffect, UnlockGit, Unmount, Write, WriteKeepingTime,
+    TimeOutEffect, UnlimitWatches, UnlockGit, Unmount, Write, WriteKeepingTime,
 };
 use super::history::Size::{Large, Small};
 use super::history::Then::Run;
@@ -226,6 +226,91 @@ pub(super) fn regressions() -> Vec<History> {
             Step(StepEffect(1), Run(0)),
             Step(CreateDir(At(1, 4)), Run(0)),
         ],
+        // Watches of a file system that is mounted over the root and unmounted again.
+        vec![
+            Step(LimitWatches(3), Run(0)),
+            Step(Crash, Run(0)),
+            Step(HoldEffects, Run(1385)),
+            Step(Mount(0), Run(0)),
+            Step(Write(At(0, 2), Small, Close::Yes), Run(0)),
+            Step(UnlimitWatches, Run(0)),
+            Step(StepEffect(0), Run(0)),
+            Step(Unmount(0), Run(0)),
+            Step(ReleaseEffects, Run(0)),
+            Step(Symlink(At(0, 14)), Run(0)),
+        ],
+        // A root that is moved away during the first scan.
+        vec![
+            Step(BreakStore, Run(0)),
+            Step(HoldEffects, Run(0)),
+            Step(Remove(At(1, 2)), Run(0)),
+            Step(Crash, Run(0)),
+            Step(Replace(At(1, 1)), Run(0)),
+            Step(StepEffect(1), Run(0)),
+            Step(MoveRoot(1), Run(0)),
+            Step(Sync(1), Run(0)),
+            Step(ReleaseEffects, Run(0)),
+        ],
+        // A feature without metadata that could not be watched before its metadata was read.
+        vec![
+            Step(Write(At(0, 4), Large, Close::Yes), Run(0)),
+            Step(HoldEffects, Run(0)),
+            Step(Crash, Run(0)),
+            Step(LimitWatches(3), Run(0)),
+            Step(StepEffect(0), Run(0)),
+            Step(Remove(At(0, 4)), Run(0)),
+        ],
+        // A request during a first scan that has read the disk already.
+        vec![
+            Step(HoldEffects, Run(0)),
+            Step(Crash, Run(0)),
+            Step(Remove(At(0, 13)), Run(0)),
+            Step(Write(At(0, 2), Small, Close::No), Run(0)),
+            Step(StepEffect(0), Run(0)),
+            Step(StepEffect(0), Run(0)),
+            Step(HoldEvents, Run(0)),
+            Step(Write(At(0, 0), Small, Close::Yes), Run(0)),
+            Step(Sync(0), Run(1634)),
+            Step(ReleaseEffects, Run(0)),
+        ],
+        // A check below a directory that could not be read, later than a listing that could.
+        vec![
+            Step(ReturnRoot(0), Run(27)),
+            Step(HoldEffects, Run(0)),
+            Step(Deny(At(0, 2)), Run(78)),
+            Step(StepEffect(0), Run(0)),
+            Step(Write(At(0, 3), Small, Close::No), Run(69)),
+            Step(StepEffect(0), Run(0)),
+            Step(Allow(At(0, 2)), Run(55)),
+        ],
+        // A listing that is older than the check that found a file in place of the directory.
+        vec![
+            Step(Remove(At(0, 2)), Run(23)),
+            Step(HoldEffects, Run(0)),
+            Step(Write(At(0, 6), Small, Close::No), Run(0)),
+            Step(StepEffect(0), Run(31)),
+            Step(StepEffect(0), Run(0)),
+            Step(TimeOutEffect(1), Run(0)),
+            Step(Remove(At(0, 13)), Run(0)),
+            Step(StepEffect(1), Run(0)),
+            Step(Write(At(0, 2), Large, Close::No), Run(1185)),
+            Step(StepEffect(2), Run(0)),
+            Step(DeliverResult(1), Run(0)),
+        ],
     ];
-    histories.into_iter().map(|steps| History { is_second_silent: false, steps }).collect()
+    let silent = vec![
+        // The test whether events arrive did not end in time.
+        vec![
+            Step(MoveRoot(1), Run(0)),
+            Step(ReturnRoot(1), Run(0)),
+            Step(HoldEffects, Run(0)),
+            Step(Replace(At(1, 3)), Run(20)),
+            Step(StepEffect(0), Run(0)),
+            Step(TimeOutEffect(1), Run(0)),
+        ],
+    ];
+    let with_events = histories.into_iter().map(|steps| (false, steps));
+    let without = silent.into_iter().map(|steps| (true, steps));
+    let all = with_events.chain(without);
+    all.map(|(is_second_silent, steps)| History { is_second_silent, steps }).collect()
 }
