@@ -1132,14 +1132,18 @@ impl ProjectState {
                 }
             }
         }
-        if self.health.needs_probe(now.monotonic) {
+        let probing = self.effects.has(|purpose| *purpose == Purpose::EventProbe);
+        if self.health.needs_probe(now.monotonic) && !probing {
             self.touch_event_probe();
         }
         if self.health.give_up_probe(now.monotonic) {
             self.effects.report(Report::NoEvents);
             self.published.changed = true;
         }
-        match self.health.retry_step(now.monotonic) {
+        let is_retrying = self.effects.has(|purpose| {
+            matches!(purpose, Purpose::RetryWatches | Purpose::ReplaceWatcher | Purpose::EventProbe)
+        });
+        match self.health.retry_step(is_retrying, now.monotonic) {
             RetryStep::Nothing => return,
             RetryStep::TouchProbe => self.touch_event_probe(),
             RetryStep::ReplaceWatcher => self.replace_watcher(now),
@@ -1151,9 +1155,6 @@ impl ProjectState {
     }
 
     fn touch_event_probe(&mut self) {
-        if self.effects.has(|purpose| *purpose == Purpose::EventProbe) {
-            return;
-        }
         self.effects.emit(Purpose::EventProbe, |tag| Effect::TouchEventProbe { tag });
     }
 

@@ -223,8 +223,9 @@ impl WatchHealth {
         late
     }
 
-    /// Returns what is to be done about missing watches now.
-    pub(super) fn retry_step(&mut self, now: Duration) -> RetryStep {
+    /// Returns what is to be done about missing watches now. `is_retrying` is true while an earlier
+    /// attempt is under way.
+    pub(super) fn retry_step(&mut self, is_retrying: bool, now: Duration) -> RetryStep {
         let no_events = self.probe == EventProbe::NoEvents;
         let report = &self.report;
         if report.unavailable.is_none() && report.refusal.is_none() && !no_events {
@@ -237,7 +238,7 @@ impl WatchHealth {
         }
         let is_first = self.retry_at.is_none();
         self.retry_at = Some(now + self.retries.next_pause(RETRY_PAUSE_MIN, RETRY_PAUSE_MAX));
-        if is_first {
+        if is_first || is_retrying {
             return RetryStep::Nothing;
         }
         if no_events {
@@ -344,21 +345,23 @@ mod tests {
     fn refused_watches_are_retried_with_growing_pauses() {
         let refused = || WatchReport { refusal: Some("limit".into()), ..WatchReport::default() };
         let mut health = WatchHealth::default();
-        assert_eq!(health.retry_step(ms(0)), RetryStep::Nothing);
+        assert_eq!(health.retry_step(false, ms(0)), RetryStep::Nothing);
         health.on_report(refused());
         let mut now = ms(0);
-        assert_eq!(health.retry_step(now), RetryStep::Nothing);
+        assert_eq!(health.retry_step(false, now), RetryStep::Nothing);
         for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
             now += ms(pause * 1_000 - 1);
-            assert_eq!(health.retry_step(now), RetryStep::Nothing, "{pause}");
+            assert_eq!(health.retry_step(false, now), RetryStep::Nothing, "{pause}");
             now += ms(1);
-            assert_eq!(health.retry_step(now), RetryStep::RetryWatches, "{pause}");
+            assert_eq!(health.retry_step(false, now), RetryStep::RetryWatches, "{pause}");
         }
+        now += Duration::from_mins(1);
+        assert_eq!(health.retry_step(true, now), RetryStep::Nothing, "one at a time");
         health.on_report(WatchReport { unavailable: Some("none".into()), ..refused() });
         now += Duration::from_mins(1);
-        assert_eq!(health.retry_step(now), RetryStep::ReplaceWatcher);
+        assert_eq!(health.retry_step(false, now), RetryStep::ReplaceWatcher);
         health.on_report(WatchReport::default());
-        assert_eq!((health.retry_step(now), health.next_due()), (RetryStep::Nothing, None));
+        assert_eq!((health.retry_step(false, now), health.next_due()), (RetryStep::Nothing, None));
     }
 
     #[test]
@@ -381,8 +384,8 @@ mod tests {
         assert_eq!(health.next_due(), Some(ms(2_000)));
         assert!(health.give_up_probe(ms(2_000)) && !health.give_up_probe(ms(2_001)));
         assert!(health.polls_all(None).is_some_and(|why| why.contains("no events")));
-        assert_eq!(health.retry_step(ms(2_000)), RetryStep::Nothing);
-        assert_eq!(health.retry_step(ms(3_000)), RetryStep::TouchProbe);
+        assert_eq!(health.retry_step(false, ms(2_000)), RetryStep::Nothing);
+        assert_eq!(health.retry_step(false, ms(3_000)), RetryStep::TouchProbe);
         health.on_probe_touched(true, ms(3_000));
         assert!(health.polls_all(None).is_some(), "until one arrives nothing changes");
         assert!(health.on_probe_seen() && !health.on_probe_seen());

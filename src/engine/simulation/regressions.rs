@@ -297,6 +297,17 @@ pub(super) fn regressions() -> Vec<History> {
             Step(StepEffect(2), Run(0)),
             Step(DeliverResult(1), Run(0)),
         ],
+        // Refused watches, requested again while the first request was under way.
+        vec![
+            Step(Write(At(0, 7), Large, Close::No), Run(0)),
+            Step(Overflow(0), Run(0)),
+            Step(Deny(At(0, 14)), Run(0)),
+            Step(LimitWatches(4), Run(201)),
+            Step(HoldEffects, Run(0)),
+            Step(WriteKeepingTime(At(0, 3)), Run(1002)),
+            Step(UnlimitWatches, Run(0)),
+            Step(StepEffect(0), Run(3250)),
+        ],
     ];
     let silent = vec![
         // The test whether events arrive did not end in time.
