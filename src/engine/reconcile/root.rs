@@ -105,7 +105,7 @@ impl RootState {
     }
 }
 
-/// When the root is probed, besides by what needs the outcome.
+/// When the root is probed although nothing that is decided waits for the outcome.
 #[derive(Debug, Default)]
 pub(super) struct ProbeSchedule {
     /// It was requested during the first scan, or while a probe was under way.
