@@ -105,7 +105,7 @@ impl RootState {
     }
 }
 
-/// When the root is probed although nothing that is decided waits for the outcome.
+/// Requests for a probe of the root, and retries of one that did not complete in time.
 #[derive(Debug, Default)]
 pub(super) struct ProbeSchedule {
     /// It was requested during the first scan, or while a probe was under way.
