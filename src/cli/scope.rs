@@ -49,8 +49,9 @@ impl Scope {
         }
         // The daemon keeps running with an invalid configuration and reports it. Its clients must
         // not fail either.
-        let config =
+        let mut config =
             LoadedConfig::from_file(&user_dirs()?.config_file()).config.unwrap_or_default();
+        config.resolve_projects(|path| path.canonicalize().ok());
         let Ok(located) = locate(Path::new("."), |root| settings(&config, root)) else {
             return Ok(None);
         };

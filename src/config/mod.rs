@@ -139,6 +139,16 @@ impl Config {
         }
     }
 
+    /// Reads the configuration file and resolves the paths of projects.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_resolved(file: &Path) -> Result<Self, FileError> {
+        let mut config = Self::load(file)?;
+        config.resolve_projects(|path| path.canonicalize().ok());
+        Ok(config)
+    }
+
     /// Parses the text of a configuration.
     ///
     /// # Errors
@@ -160,13 +170,20 @@ impl Config {
         Ok(parse_strict::<Option<Self>>(bytes)?.unwrap_or_default())
     }
 
+    /// Replaces the paths of projects by those that `resolve` returns for them.
+    pub fn resolve_projects(&mut self, resolve: impl Fn(&Path) -> Option<PathBuf>) {
+        for project in &mut self.projects {
+            if let Some(path) = resolve(&project.path) {
+                project.path = path;
+            }
+        }
+    }
+
     /// Returns the settings of the project with the canonical root `root`; the first ones if there
-    /// are several.
+    /// are several. The paths of projects must be resolved.
     #[must_use]
     pub fn find_project(&self, root: &Path) -> Option<&ProjectConfig> {
-        self.projects.iter().find(|project| {
-            project.path == root || project.path.canonicalize().is_ok_and(|path| path == root)
-        })
+        self.projects.iter().find(|project| project.path == root)
     }
 }
 

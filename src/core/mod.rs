@@ -90,6 +90,7 @@ pub mod key;
 pub mod manifest;
 pub mod path;
 pub mod pattern;
+pub mod progress;
 pub mod snapshot;
 pub mod sorted_chunks;
 pub mod suggest;

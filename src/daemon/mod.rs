@@ -92,6 +92,9 @@ pub enum DaemonError {
     /// The engine's thread ended without a stop command.
     #[error("the engine ended unexpectedly; this is a bug in dossierd, please report it")]
     EngineExited,
+    /// A task that serves clients or the service manager ended.
+    #[error("{0} ended unexpectedly; this is a bug in dossierd, please report it")]
+    TaskEnded(&'static str),
     /// The engine did not commit its pending changes within the stop timeout (10 s).
     #[error("the engine did not stop within {} s", STOP_TIMEOUT.as_secs())]
     StopTimeout,
@@ -102,6 +105,7 @@ pub enum DaemonError {
 /// # Errors
 /// [`DaemonError`].
 pub fn run(options: DaemonOptions) -> Result<(), DaemonError> {
+    end_on_panic();
     let system = |action| move |source| DaemonError::Io { action, source };
     let notifier = SystemdNotifier::from_env();
     let inherited = socket_activation::take_inherited_listener()
@@ -129,6 +133,21 @@ pub fn run(options: DaemonOptions) -> Result<(), DaemonError> {
     // Dropping the runtime would wait forever for a blocking task that does not end.
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN_TIMEOUT);
     result
+}
+
+/// Has a panic of any thread end the process, with the exit code that Rust uses for the main thread:
+/// what the others wait for would never arrive. A service manager starts the daemon again, and what
+/// was committed is not lost.
+fn end_on_panic() {
+    const PANIC_EXIT_CODE: i32 = 101;
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or("unnamed");
+        error!(thread, "a thread panicked; this is a bug in dossierd, please report it");
+        default(panic);
+        std::process::exit(PANIC_EXIT_CODE);
+    }));
 }
 
 /// Starts everything, waits for a signal or the end of the engine, and stops everything.
@@ -199,9 +218,9 @@ async fn run_until_stopped(
         dashboard,
     );
     let api = Arc::new(api);
-    let dashboard = tokio::spawn(run_dashboard(Arc::clone(&api)));
-    let serving = tokio::spawn(serve(listener, api, stopped));
-    let background_tasks =
+    let mut dashboard = tokio::spawn(run_dashboard(Arc::clone(&api)));
+    let mut serving = tokio::spawn(serve(listener, api, stopped));
+    let mut background_tasks =
         tokio::spawn(run_background_tasks(reloader, hangup, socket, config_state));
     let engine = spawn_blocking(move || thread.join());
     let mut engine = std::pin::pin!(engine);
@@ -209,6 +228,9 @@ async fn run_until_stopped(
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
         result = &mut engine => Some(result),
+        _ = &mut serving => return Err(DaemonError::TaskEnded("the server")),
+        _ = &mut dashboard => return Err(DaemonError::TaskEnded("the dashboard")),
+        _ = &mut background_tasks => return Err(DaemonError::TaskEnded("the reloader")),
     };
     if let Some(result) = unexpected_end {
         error!("the engine ended unexpectedly");

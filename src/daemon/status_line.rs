@@ -63,6 +63,7 @@ pub(crate) fn format_status(world: &EngineState, config: &ConfigState) -> String
             WatchState::Degraded => "is only partly watched",
             WatchState::Unreadable => "is unreadable",
             WatchState::RootUnavailable => "is unavailable",
+            WatchState::Unresponsive => "does not respond",
         };
         text.push_str(&format!("; {} {state}", project.root));
     }

@@ -30,6 +30,8 @@ pub enum SyncKind {
     Cookie,
     /// The projects were rescanned.
     Scan,
+    /// It was not: a project's root is away or its file system does not respond.
+    None,
 }
 
 /// A project could not be added.

@@ -1,7 +1,7 @@
-//! Failure injection for end-to-end tests: makes the engine thread hang.
+//! Failure injection for end-to-end tests: makes the engine thread hang, or a thread panic.
 //!
 //! It is compiled only with debug assertions, so a release build neither reads the environment
-//! variable nor contains its name. It injects no other failure.
+//! variables nor contains their names. It injects no other failure.
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -21,4 +21,17 @@ pub(super) fn hang_while_requested() {
     while HANG_FILE.as_ref().is_some_and(|file| file.exists()) {
         std::thread::sleep(POLL_INTERVAL);
     }
+}
+
+/// Environment variable with the name of a thread that panics.
+const PANIC_VARIABLE: &str = "DOSSIERD_TEST_PANIC";
+
+static PANIC_THREAD: LazyLock<Option<String>> =
+    LazyLock::new(|| std::env::var(PANIC_VARIABLE).ok());
+
+/// Panics if the variable names this thread.
+pub(super) fn panic_if_requested() {
+    let thread = std::thread::current();
+    let is_named = PANIC_THREAD.as_deref().is_some_and(|name| thread.name() == Some(name));
+    assert!(!is_named, "requested by {PANIC_VARIABLE}");
 }

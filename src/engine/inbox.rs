@@ -7,13 +7,14 @@
 //! Results are bounded by the checks that the engine has in flight.
 
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::command::Command;
 use super::ids::ProjectId;
-use super::messages::{FileResult, SnapshotWritten};
+use super::messages::{EffectResult, FileResult, SnapshotWritten};
 use crate::core::sync::lock;
 use crate::store::StoreError;
 use crate::watch::{Hint, HintKind};
@@ -41,12 +42,15 @@ pub struct Inbox {
 pub(super) struct Messages {
     pub(super) hints: HashMap<ProjectId, PendingHints>,
     pub(super) file_results: Vec<FileResult>,
+    pub(super) effect_results: Vec<EffectResult>,
     pub(super) commands: VecDeque<Command>,
     /// True if something was mounted or unmounted, or a parent directory of a root was moved.
     pub(super) mounts_changed: bool,
     pub(super) snapshots_written: Vec<SnapshotWritten>,
     /// An error of another connection to the store.
     pub(super) store_error: Option<StoreError>,
+    /// Why a helper thread ended that must not.
+    pub(super) failed_thread: Option<String>,
 }
 
 /// Pending hints of one project.
@@ -109,6 +113,11 @@ impl Inbox {
         self.add(|messages| messages.store_error = Some(error));
     }
 
+    /// Reports that a thread ended that must not.
+    pub(super) fn thread_failed(&self, name: &str, error: &io::Error) {
+        self.add(|messages| messages.failed_thread = Some(format!("`{name}`: {error}")));
+    }
+
     /// Reports the result of writing a snapshot file.
     pub(super) fn snapshot_written(&self, written: SnapshotWritten) {
         self.add(|messages| messages.snapshots_written.push(written));
@@ -117,6 +126,11 @@ impl Inbox {
     /// Reports the result of a file check.
     pub(super) fn file_result(&self, result: FileResult) {
         self.add(|messages| messages.file_results.push(result));
+    }
+
+    /// Reports the result of an effect.
+    pub(super) fn effect_result(&self, result: EffectResult) {
+        self.add(|messages| messages.effect_results.push(result));
     }
 
     /// Waits for a message or until `until`, and takes all messages.
@@ -150,10 +164,12 @@ impl Messages {
     fn is_empty(&self) -> bool {
         self.hints.is_empty()
             && self.file_results.is_empty()
+            && self.effect_results.is_empty()
             && self.commands.is_empty()
             && !self.mounts_changed
             && self.snapshots_written.is_empty()
             && self.store_error.is_none()
+            && self.failed_thread.is_none()
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::ids::ProjectId;
 use super::read_model::FeatureView;
 use super::reconcile::effect::EffectTag;
+use super::reconcile::event::Event;
 use crate::core::artifact::FileSignature;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::project::{FeatureDir, Project};
@@ -38,6 +39,17 @@ pub(super) struct FileResult {
     pub(super) state: PathState,
     /// True if the read only verified known content.
     pub(super) verify_only: bool,
+}
+
+/// The result of executing an effect.
+#[derive(Debug)]
+pub(super) struct EffectResult {
+    pub(super) id: ProjectId,
+    /// Which executor of the project it comes from; results of an earlier one count no more.
+    pub(super) executor: u32,
+    pub(super) event: Event,
+    /// The project with the metadata that was read last.
+    pub(super) project: Arc<Project>,
 }
 
 /// A snapshot to write.

@@ -19,7 +19,7 @@
 //! - `clock`: both clocks at one moment
 //! - [`ids`]: the number of a project
 //! - [`metrics`]: counters of what the engine did
-//! - `failpoint`: makes the engine thread hang, for tests
+//! - `failpoint`: makes the engine thread hang or a thread panic, for tests
 
 pub mod command;
 pub mod ids;

@@ -9,6 +9,8 @@ pub(super) const RESCAN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Timeout for pending changes at shutdown. After it the daemon stops without them; the next start
 /// finds them.
 pub(super) const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+/// Timeout for snapshot files at shutdown. Those that are missing are written after the next start.
+pub(super) const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Timeout for one iteration of a working engine, which may list a whole project. After it the
 /// engine is considered hung.
 pub(super) const ITERATION_TIMEOUT: Duration = Duration::from_secs(10);

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::core::path::RelPath;
-use crate::project::root_dir::RootDir;
+use crate::project::root_dir::{Durability, RootDir};
 
 /// Directory of the files that dossierd writes in a project.
 pub(super) const DOSSIERS_DIR: &str = ".kittify/dossiers";
@@ -32,18 +32,25 @@ pub(super) fn write(
     root: &Path,
     name: &str,
     bytes: &[u8],
+    durability: Durability,
 ) -> Result<(), WriteError> {
     if !rel_path(DOSSIERS_DIR).is_some_and(|path| root_dir.is_dir(&path)) {
-        replace(root_dir, root, &format!("{DOSSIERS_DIR}/.gitignore"), b"*\n")?;
+        replace(root_dir, root, &format!("{DOSSIERS_DIR}/.gitignore"), b"*\n", durability)?;
     }
-    replace(root_dir, root, name, bytes)
+    replace(root_dir, root, name, bytes, durability)
 }
 
-fn replace(root_dir: &RootDir, root: &Path, name: &str, bytes: &[u8]) -> Result<(), WriteError> {
+fn replace(
+    root_dir: &RootDir,
+    root: &Path,
+    name: &str,
+    bytes: &[u8],
+    durability: Durability,
+) -> Result<(), WriteError> {
     let write_error = |source| WriteError { action: "write", path: root.join(name), source };
     let path =
         RelPath::new(name.as_bytes()).map_err(|cause| write_error(io::Error::other(cause)))?;
-    root_dir.replace(&path, bytes).map_err(write_error)
+    root_dir.replace(&path, bytes, durability).map_err(write_error)
 }
 
 pub(super) fn rel_path(name: &str) -> Option<RelPath> {

@@ -47,7 +47,7 @@ pub use root_dir::ReadError;
 pub use settings::ProjectSettings;
 
 use missions::Missions;
-use root_dir::{DevIno, RootDir};
+use root_dir::{DevIno, Durability, RootDir};
 use step::FeatureRuns;
 
 /// File that is created and removed to test whether its events are delivered.
@@ -135,7 +135,8 @@ impl Project {
         let identity_invalid = !errors.is_empty();
         let root_bytes = root.as_os_str().as_bytes();
         let name = root.file_name().map_or("/".into(), |name| escape_bytes(name.as_bytes()));
-        let git_dir = branch::find_git_dir(root);
+        let is_available = !root_dir.is_unavailable();
+        let git_dir = is_available.then(|| branch::find_git_dir(root)).flatten();
         Self {
             root: root.to_owned(),
             name: name.into(),
@@ -281,15 +282,17 @@ impl Project {
     /// # Errors
     /// [`WriteError`].
     pub fn write_baseline(&self, slug: &FeatureSlug, bytes: &[u8]) -> Result<(), WriteError> {
-        dossiers_dir::write(&self.root_dir, &self.root, &baseline::file_path(slug), bytes)
+        let path = baseline::file_path(slug);
+        dossiers_dir::write(&self.root_dir, &self.root, &path, bytes, Durability::Durable)
     }
 
-    /// Writes a feature's snapshot file durably.
+    /// Writes a feature's snapshot file, which can be made again.
     ///
     /// # Errors
     /// [`WriteError`].
     pub fn write_snapshot(&self, slug: &FeatureSlug, bytes: &[u8]) -> Result<(), WriteError> {
-        dossiers_dir::write(&self.root_dir, &self.root, &snapshot_file::file_path(slug), bytes)
+        let path = snapshot_file::file_path(slug);
+        dossiers_dir::write(&self.root_dir, &self.root, &path, bytes, Durability::Rebuildable)
     }
 
     /// Returns true if the snapshot file of the feature is equal to `snapshot` except for

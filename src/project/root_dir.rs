@@ -1,7 +1,7 @@
 //! Reads and writes files below a directory; opens paths one component at a time and follows no
 //! link.
 //!
-//! [`RootDir::replace`] writes a temporary file, syncs it, renames it and syncs the directory.
+//! A durable [`RootDir::replace`] writes a temporary file, syncs it, renames it and syncs the directory.
 //! After a crash the old file or the new one is there, possibly next to a hidden temporary file. It
 //! is implemented here because no library combines this with staying below a descriptor.
 
@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use uuid::Uuid;
 
 use crate::core::path::RelPath;
+use crate::core::progress::begin_step;
 use crate::core::sync::lock;
 
 /// A directory with a descriptor that is closed while the project is inactive, because an open
@@ -50,6 +51,14 @@ impl AsFd for Parent {
             Self::Subdir(dir) => dir.as_fd(),
         }
     }
+}
+
+/// Whether a file must survive a loss of power.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durability {
+    Durable,
+    /// It can be made again, and is compared with what it is to contain at each start.
+    Rebuildable,
 }
 
 /// Why a file or directory cannot be read.
@@ -106,9 +115,14 @@ impl RootDir {
         Ok(Self { path: path.to_owned(), dev_ino, fd })
     }
 
-    /// Creates a directory that cannot be opened: each operation fails.
+    /// Creates a directory that cannot be opened: each operation fails without a system call.
     pub(super) fn unavailable(path: &Path) -> Self {
         Self { path: path.to_owned(), dev_ino: DevIno::default(), fd: Mutex::default() }
+    }
+
+    /// Returns true if this was created by [`RootDir::unavailable`].
+    pub(super) fn is_unavailable(&self) -> bool {
+        self.dev_ino == DevIno::default()
     }
 
     /// Returns device and inode.
@@ -124,6 +138,10 @@ impl RootDir {
     /// Returns the descriptor, reopened if necessary. Fails with ESTALE if the directory is not at
     /// its path any more: nothing is known of what it contains.
     fn fd(&self) -> Result<Arc<OwnedFd>, Errno> {
+        begin_step();
+        if self.is_unavailable() {
+            return Err(Errno::STALE);
+        }
         let mut open_fd = lock(&self.fd);
         if let Some(fd) = &*open_fd {
             return Ok(Arc::clone(fd));
@@ -225,14 +243,21 @@ impl RootDir {
         self.open_dir(Some(path)).is_ok()
     }
 
-    /// Replaces the file at `path` atomically and durably. Creates missing parent directories.
-    pub(super) fn replace(&self, path: &RelPath, bytes: &[u8]) -> io::Result<()> {
+    /// Replaces the file at `path` atomically, and durably if that is requested. Creates missing parent
+    /// directories.
+    pub(super) fn replace(
+        &self,
+        path: &RelPath,
+        bytes: &[u8],
+        durability: Durability,
+    ) -> io::Result<()> {
         let parent = self.create_parent(path)?;
         let dir = parent.as_fd();
         let temporary = format!(".dossierd-{}", Uuid::new_v4().simple());
-        let result = write_new(dir, &temporary, bytes)
+        let is_durable = durability == Durability::Durable;
+        let result = write_new(dir, &temporary, bytes, is_durable)
             .and_then(|()| Ok(renameat(dir, &temporary, dir, path.file_name())?))
-            .and_then(|()| sync_dir(dir));
+            .and_then(|()| if is_durable { sync_dir(dir) } else { Ok(()) });
         if result.is_err() {
             let _ = unlinkat(dir, &temporary, AtFlags::empty());
         }
@@ -360,10 +385,10 @@ pub(super) fn read_path(path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>, 
     )
 }
 
-fn write_new(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> io::Result<()> {
+fn write_new(dir: BorrowedFd<'_>, name: &str, bytes: &[u8], is_durable: bool) -> io::Result<()> {
     let mut file = File::from(openat(dir, name, CREATE_FLAGS, Mode::from_raw_mode(0o666))?);
     file.write_all(bytes)?;
-    file.sync_all()
+    if is_durable { file.sync_all() } else { Ok(()) }
 }
 
 /// Syncs a directory. It is opened again, because a descriptor with `O_PATH` cannot be synced.

@@ -90,6 +90,10 @@ fn read_object(
     path: &Path,
 ) -> Result<Map<String, Value>, StepError> {
     let display = path.display();
+    if root_dir.is_unavailable() {
+        // Resolving the path would access its file system.
+        return Err(StepError::unreadable(format!("{display}: the project cannot be read")));
+    }
     let relative = relative_to_root(root, path).ok_or_else(|| {
         StepError::outside_project(format!("{display} is outside the project and is not read"))
     })?;

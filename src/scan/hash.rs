@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FileType, Stat, fstat};
 use rustix::io::Errno;
@@ -12,6 +12,7 @@ use super::limits::ScanLimits;
 use crate::core::artifact::{Absence, ArtifactState, ErrorReason, FileSignature, Observation};
 use crate::core::content::{ContentHasher, ContentInfo, FileKind, InvalidUtf8, StaticHash};
 use crate::core::path::RelPath;
+use crate::core::progress::begin_long_step;
 
 /// `error_detail` of an entry that is neither file nor directory nor link.
 pub(super) const NOT_REGULAR: &str = "not a regular file";
@@ -21,6 +22,9 @@ const CHANGED_WHILE_READ: &str = "changed while being read";
 
 /// Read attempts for one file, after which it is [`TransientFailure::Unstable`].
 const MAX_ATTEMPTS: usize = 3;
+
+/// Time that one read may take before its file system counts as hung.
+const READ_LIMIT: Duration = Duration::from_secs(10);
 
 /// Age below which a file may change again without a new timestamp, since the kernel's clock for
 /// timestamps has a resolution of up to 10 ms.
@@ -239,6 +243,7 @@ impl ReadSource for OwnedFd {
     }
 
     fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        begin_long_step(READ_LIMIT);
         loop {
             match rustix::io::pread(&*self, &mut *buffer, offset) {
                 Err(rustix::io::Errno::INTR) => {}

@@ -18,6 +18,7 @@ use super::limits::{LimitExceeded, ScanLimits};
 use crate::core::artifact::FileSignature;
 use crate::core::path::RelPath;
 use crate::core::pattern::PatternSet;
+use crate::core::progress::begin_step;
 
 /// An entry that is not a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,8 +132,10 @@ impl TreeLister<'_> {
         let mut subdirs = Vec::new();
         let mut buffer = [MaybeUninit::uninit(); 8 << 10];
         let mut entries = RawDir::new(dir, &mut buffer);
+        begin_step();
         while let Some(entry) = entries.next() {
             let entry = entry?;
+            begin_step();
             let name = entry.file_name();
             if name.to_bytes().starts_with(b".") {
                 continue;

@@ -8,39 +8,49 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use rustix::fs::inotify::{
     CreateFlags, ReadFlags, Reader, WatchFlags, add_watch, init, remove_watch,
 };
 use rustix::io::Errno;
 
-/// inotify watches of the ancestors of project roots.
+use crate::core::progress::begin_step;
+use crate::core::sync::lock;
+
+/// inotify watches of the ancestors of project roots. Clones share them.
+#[derive(Debug, Clone)]
+pub struct AncestorWatcher(Arc<Shared>);
+
 #[derive(Debug)]
-pub struct AncestorWatcher {
+struct Shared {
     inotify: Arc<OwnedFd>,
     /// True once the thread must end. [`Drop`] sets it, then removes a watch, whose `IN_IGNORED`
     /// event wakes the thread.
     stopping: Arc<AtomicBool>,
     /// Watch descriptors by root id. The kernel returns the same descriptor for the same directory,
-    /// so roots with common ancestors share them.
-    watches: BTreeMap<usize, Vec<i32>>,
+    /// so roots with common ancestors share them. Not locked during a system call, which can block.
+    watches: Mutex<BTreeMap<usize, Vec<i32>>>,
 }
 
 impl AncestorWatcher {
-    /// Starts a thread that calls `moved` each time a watched directory is moved.
+    /// Starts a thread that calls `moved` each time a watched directory is moved, and `on_failure`
+    /// if it can no longer read events.
     ///
     /// # Errors
     /// If the inotify instance or the thread cannot be created.
-    pub fn start(moved: impl Fn() + Send + 'static) -> io::Result<Self> {
+    pub fn start(
+        moved: impl Fn() + Send + 'static,
+        on_failure: impl FnOnce(io::Error) + Send + 'static,
+    ) -> io::Result<Self> {
         let inotify = Arc::new(init(CreateFlags::CLOEXEC)?);
         let stopping = Arc::new(AtomicBool::new(false));
-        let watcher = Self {
+        let watcher = Self(Arc::new(Shared {
             inotify: Arc::clone(&inotify),
             stopping: Arc::clone(&stopping),
-            watches: BTreeMap::new(),
-        };
+            watches: Mutex::default(),
+        }));
         let read_events = move || {
             let mut buffer = [MaybeUninit::uninit(); 1024];
             let mut events = Reader::new(&*inotify, &mut buffer);
@@ -51,7 +61,7 @@ impl AncestorWatcher {
                     Ok(event) if event.events().contains(ReadFlags::IGNORED) => {}
                     Ok(_) => moved(),
                     Err(Errno::INTR) => {}
-                    Err(_) => return,
+                    Err(error) => return on_failure(error.into()),
                 }
             }
         };
@@ -66,12 +76,13 @@ impl AncestorWatcher {
     ///
     /// # Errors
     /// If one of them cannot be watched; the others are watched nevertheless.
-    pub fn watch(&mut self, id: usize, root: &Path) -> io::Result<()> {
+    pub fn watch(&self, id: usize, root: &Path) -> io::Result<()> {
         let mut result = Ok(());
-        let watches = self.watches.entry(id).or_default();
+        lock(&self.0.watches).entry(id).or_default();
         for dir in root.ancestors().skip(1) {
-            match add_watch(&self.inotify, dir, move_flags()) {
-                Ok(watch) => watches.push(watch),
+            begin_step();
+            match add_watch(&self.0.inotify, dir, move_flags()) {
+                Ok(watch) => self.0.record(id, watch),
                 Err(error) => result = Err(error.into()),
             }
         }
@@ -80,17 +91,33 @@ impl AncestorWatcher {
 
     /// Removes the watches of `id` that no other id shares, also those of directories that were
     /// moved.
-    pub fn unwatch(&mut self, id: usize) {
-        for watch in self.watches.remove(&id).unwrap_or_default() {
-            if !self.watches.values().any(|others| others.contains(&watch)) {
-                // The kernel has already removed the watch of a deleted directory.
-                let _ = remove_watch(&self.inotify, watch);
-            }
+    pub fn unwatch(&self, id: usize) {
+        let mut watches = lock(&self.0.watches);
+        for watch in watches.remove(&id).unwrap_or_default() {
+            self.0.remove_unshared(&watches, watch);
         }
     }
 }
 
-impl Drop for AncestorWatcher {
+impl Shared {
+    /// Records a watch, unless `id` was unwatched meanwhile.
+    fn record(&self, id: usize, watch: i32) {
+        let mut watches = lock(&self.watches);
+        match watches.get_mut(&id) {
+            Some(own) => own.push(watch),
+            None => self.remove_unshared(&watches, watch),
+        }
+    }
+
+    fn remove_unshared(&self, watches: &BTreeMap<usize, Vec<i32>>, watch: i32) {
+        if !watches.values().any(|others| others.contains(&watch)) {
+            // The kernel has already removed the watch of a deleted directory.
+            let _ = remove_watch(&self.inotify, watch);
+        }
+    }
+}
+
+impl Drop for Shared {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::Release);
         let watch = add_watch(&self.inotify, "/", move_flags());
@@ -117,10 +144,10 @@ mod tests {
         let root = above.join("mid/root");
         fs::create_dir_all(&root).unwrap();
         let (send, moves) = mpsc::channel();
-        let mut watcher = AncestorWatcher::start(move || {
+        let report = move || {
             let _ = send.send(());
-        })
-        .unwrap();
+        };
+        let watcher = AncestorWatcher::start(report, |error| unreachable!("{error}")).unwrap();
         watcher.watch(1, &root).unwrap();
         watcher.watch(2, &root).unwrap();
         fs::write(above.join("file"), "x").unwrap();

@@ -11,13 +11,14 @@
 //!   all removals are processed. So a thread makes the calls, and callers wait with a timeout.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
 use notify::{
-    Config, Error, ErrorKind, Event, EventKindMask, PathOp, RecommendedWatcher, RecursiveMode,
-    WatchPathConfig, Watcher as _,
+    Config, Error, ErrorKind, Event, EventHandler, EventKindMask, PathOp, RecommendedWatcher,
+    RecursiveMode, WatchPathConfig, Watcher as _,
 };
 
 use rustix::io::Errno;
@@ -49,10 +50,8 @@ impl NotifyWatcher {
             | EventKindMask::ALL_MODIFY
             | EventKindMask::ACCESS_CLOSE;
         let config = Config::default().with_event_kinds(mask).with_follow_symlinks(false);
-        let handler = move |result: Result<Event, Error>| match result {
-            Ok(event) => send_hints(event, &*sink),
-            Err(error) => sink(Hint::Failed(error.to_string())),
-        };
+        let is_dropped = Arc::new(AtomicBool::new(false));
+        let handler = Handler { sink, is_dropped: Arc::clone(&is_dropped) };
         let mut watcher =
             RecommendedWatcher::new(handler, config).map_err(|error| match &error.kind {
                 // `inotify_init1` returns EMFILE at the limit of inotify instances or of
@@ -61,7 +60,12 @@ impl NotifyWatcher {
                 _ => WatchError::Start(Box::new(error)),
             })?;
         let (calls, receiver) = mpsc::channel::<WatcherCall>();
-        let run_calls = move || receiver.iter().for_each(|call| call(&mut watcher));
+        let run_calls = move || {
+            for call in &receiver {
+                call(&mut watcher);
+            }
+            is_dropped.store(true, Ordering::Release);
+        };
         let thread = std::thread::Builder::new().name("watcher".to_owned()).spawn(run_calls);
         thread.map(|_| Self(calls)).map_err(|error| WatchError::Start(Box::new(error)))
     }
@@ -79,6 +83,33 @@ impl NotifyWatcher {
         };
         self.0.send(Box::new(call)).ok()?;
         result.recv_timeout(timeout).ok()
+    }
+}
+
+/// Receives the events of a watcher, whose loop owns it.
+struct Handler {
+    sink: HintSink,
+    /// True once the watcher ends because nobody uses it.
+    is_dropped: Arc<AtomicBool>,
+}
+
+impl EventHandler for Handler {
+    fn handle_event(&mut self, event: Result<Event, Error>) {
+        match event {
+            Ok(event) => send_hints(event, &*self.sink),
+            Err(error) => (self.sink)(Hint::Failed(error.to_string())),
+        }
+    }
+}
+
+impl Drop for Handler {
+    /// Reports the end of a loop that is still needed, as lost events: these have the watcher
+    /// replaced.
+    fn drop(&mut self) {
+        if !self.is_dropped.load(Ordering::Acquire) {
+            (self.sink)(Hint::Failed("the loop of the watcher ended".to_owned()));
+            (self.sink)(Hint::Overflow);
+        }
     }
 }
 
@@ -176,7 +207,7 @@ fn map_error(path: &Path, error: Error) -> WatchError {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::sync::{Arc, mpsc};
+    use std::sync::mpsc;
     use std::time::Duration;
 
     use super::*;
@@ -189,6 +220,21 @@ mod tests {
                 _ => {}
             }
         }
+    }
+
+    #[test]
+    fn end_of_the_loop_is_reported_as_lost_events_unless_the_watcher_was_dropped() {
+        for (is_dropped, reported) in [(true, 0), (false, 2)] {
+            let (send, hints) = mpsc::channel();
+            let sink: HintSink = Arc::new(move |hint| send.send(hint).unwrap());
+            drop(Handler { sink, is_dropped: Arc::new(AtomicBool::new(is_dropped)) });
+            assert_eq!(hints.iter().count(), reported);
+        }
+        let (send, hints) = mpsc::channel();
+        let watcher = NotifyWatcher::new(Arc::new(move |hint| send.send(hint).unwrap())).unwrap();
+        drop(watcher);
+        // Ends when the handler, which owns the sender, is dropped.
+        assert_eq!(hints.iter().count(), 0);
     }
 
     #[test]

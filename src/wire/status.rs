@@ -68,6 +68,8 @@ pub enum Synced {
     Cookie,
     /// The feature, or everything, was compared with the disk.
     Scan,
+    /// It does not: a project's root is unavailable, or its file system does not respond.
+    None,
 }
 
 /// State of the store.
@@ -176,6 +178,8 @@ pub enum ProjectWatchState {
     Unreadable,
     /// The root does not exist, or is not mounted.
     RootUnavailable,
+    /// The root's file system does not respond; what was known is shown.
+    Unresponsive,
     /// No daemon watches the project; it was scanned once.
     Unwatched,
 }

@@ -146,6 +146,7 @@ fn watch_state(state: WatchState) -> ProjectWatchState {
         WatchState::Degraded => ProjectWatchState::Degraded,
         WatchState::Unreadable => ProjectWatchState::Unreadable,
         WatchState::RootUnavailable => ProjectWatchState::RootUnavailable,
+        WatchState::Unresponsive => ProjectWatchState::Unresponsive,
     }
 }
 
@@ -192,6 +193,7 @@ mod tests {
             WatchState::Degraded,
             WatchState::Unreadable,
             WatchState::RootUnavailable,
+            WatchState::Unresponsive,
         ];
         let names = all.map(|state| serde_json::to_value(watch_state(state)).unwrap());
         assert_eq!(
@@ -202,7 +204,8 @@ mod tests {
                 "polling",
                 "degraded",
                 "unreadable",
-                "root_unavailable"
+                "root_unavailable",
+                "unresponsive"
             ])
         );
     }

@@ -26,6 +26,7 @@ pub(crate) async fn wait_synced(
     match call_engine(api, |reply| Command::Sync { feature, reply }).await? {
         SyncKind::Cookie => Ok(Synced::Cookie),
         SyncKind::Scan => Ok(Synced::Scan),
+        SyncKind::None => Ok(Synced::None),
     }
 }
 

@@ -193,6 +193,9 @@ async fn wait_initial_scan(
             return None;
         }
         let resolved = ResolvedFeature::find(world, parameters);
+        if resolved.is_err() && world.projects.iter().any(|project| !project.listed) {
+            return None;
+        }
         (!resolved.as_ref().is_ok_and(|resolved| !resolved.feature.indexed)).then_some(resolved)
     };
     wait_until(&api.views, INITIAL_SCAN_TIMEOUT, find).await.unwrap_or_else(|| {

@@ -42,6 +42,7 @@ pub(crate) fn set_synced_header(mut response: Response, synced: Option<Synced>) 
         let value = match synced {
             Synced::Cookie => "cookie",
             Synced::Scan => "scan",
+            Synced::None => "none",
         };
         response.headers_mut().insert("synced", HeaderValue::from_static(value));
     }

@@ -52,7 +52,7 @@ pub(crate) fn run(args: &ProjectsArgs) -> anyhow::Result<CommandExit> {
 
 fn add(args: &ProjectPathArgs) -> anyhow::Result<CommandExit> {
     let dirs = user_dirs()?;
-    let config = Config::load(&dirs.config_file())?;
+    let config = Config::load_resolved(&dirs.config_file())?;
     let root = find_root(&config, &args.path)?;
     match DaemonConnection::connect_if_running(&args.daemon.socket)? {
         Some(mut connection) => connection.add_project(&root)?,
@@ -66,7 +66,7 @@ fn add(args: &ProjectPathArgs) -> anyhow::Result<CommandExit> {
 
 fn remove(args: &ProjectPathArgs) -> anyhow::Result<CommandExit> {
     let dirs = user_dirs()?;
-    let config = Config::load(&dirs.config_file())?;
+    let config = Config::load_resolved(&dirs.config_file())?;
     let root = match find_root(&config, &args.path) {
         Ok(root) => root,
         // A project whose directory was deleted may still be stored.
@@ -131,11 +131,8 @@ fn list(args: &DaemonArgs) -> anyhow::Result<CommandExit> {
 /// Returns the projects that a daemon would watch if it were started now.
 fn stored_projects() -> anyhow::Result<Vec<ProjectEntry>> {
     let dirs = user_dirs()?;
-    let config = Config::load(&dirs.config_file())?;
-    let configured = config.projects.iter().map(|project| {
-        let path = &project.path;
-        path.canonicalize().unwrap_or_else(|_| path.clone())
-    });
+    let config = Config::load_resolved(&dirs.config_file())?;
+    let configured = config.projects.iter().map(|project| project.path.clone());
     let mut roots: Vec<PathBuf> = configured.collect();
     // The lock would create the directory.
     if dirs.state_dir.exists() {

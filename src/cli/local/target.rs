@@ -261,7 +261,8 @@ struct LocalSetup {
 impl LocalSetup {
     fn read() -> anyhow::Result<Self> {
         let dirs = user_dirs()?;
-        Ok(Self { config: Config::load(&dirs.config_file())?, missions: dirs.missions_dir() })
+        let config = Config::load_resolved(&dirs.config_file())?;
+        Ok(Self { config, missions: dirs.missions_dir() })
     }
 
     fn open(self, root: &Path) -> anyhow::Result<LocalTarget> {

@@ -51,6 +51,7 @@ fn project_header(project: &ProjectStatus<'_>) -> String {
         ProjectWatchState::Degraded => "degraded".yellow().to_string(),
         ProjectWatchState::Unreadable => "unreadable".red().to_string(),
         ProjectWatchState::RootUnavailable => "root unavailable".red().to_string(),
+        ProjectWatchState::Unresponsive => "unresponsive".red().to_string(),
         ProjectWatchState::Unwatched => "not watched".yellow().to_string(),
     };
     let dirs = match watch.state {

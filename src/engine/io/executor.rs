@@ -1,8 +1,8 @@
 //! Executes the effects of one project: all system calls that reconciliation needs, except those of
-//! file checks, which `hash_pool` does on its own threads. It decides nothing.
+//! file checks (`file_checks`). It decides nothing.
 //!
-//! Effects run on the engine thread, in the order in which they were emitted. Directory listings,
-//! metadata reads and calls to the watcher therefore block the engine.
+//! Effects run on the threads of `call_pool`, one after the other in the order in which they were
+//! emitted.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
@@ -13,15 +13,14 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use rustix::io::Errno;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use super::hash_pool::HashPool;
 use super::initial_scan::{InitialFeature, InitialLister};
 use super::watch_set::{MakeBackend, WatchSet};
 use crate::core::path::{FeatureSlug, RelPath};
+use crate::core::progress::begin_step;
 use crate::engine::ids::ProjectId;
-use crate::engine::messages::FileJob;
-use crate::engine::reconcile::effect::{Effect, EffectTag, Forget, KnownFeature, Report};
+use crate::engine::reconcile::effect::{Effect, Forget, KnownFeature, Report};
 use crate::engine::reconcile::event::{
     DirState, Event, FoundRoot, GitLock, HintFileKind, InitialScan, Inspection, ListError,
     Metadata, MetadataError, ProjectInfo, RootStatus, RootUnavailable, WatchReport,
@@ -33,40 +32,50 @@ use crate::project::{
 };
 use crate::scan::remote_fs_name;
 use crate::scan::{Listing, is_not_a_directory, is_resource_exhausted, is_stale, list_tree};
+use crate::watch::AncestorWatcher;
+
+/// What a project's effects are executed with.
+#[derive(Clone)]
+pub(in crate::engine) struct ProjectContext {
+    pub(in crate::engine) id: ProjectId,
+    pub(in crate::engine) settings: Arc<ReconcileSettings>,
+    pub(in crate::engine) project_settings: ProjectSettings,
+    pub(in crate::engine) machine: Machine,
+    /// Directory of the project's cookie files, watched on the same kernel queue.
+    pub(in crate::engine) cookies: PathBuf,
+    pub(in crate::engine) make_backend: Arc<MakeBackend>,
+    /// `None` if inotify refused it. Then a root that was moved together with a parent directory is
+    /// noticed only when a client requests the project.
+    pub(in crate::engine) ancestors: Option<AncestorWatcher>,
+}
 
 /// The system side of a watched project.
 pub(in crate::engine) struct ProjectIo {
-    id: ProjectId,
+    context: ProjectContext,
     settings: Arc<ReconcileSettings>,
-    project_settings: ProjectSettings,
-    machine: Machine,
-    /// Directory of the project's cookie files, watched on the same kernel queue.
-    cookies: PathBuf,
     project: Arc<Project>,
+    /// The kind of the root's file system if it is one that other machines can change.
+    remote: Option<&'static str>,
     watches: WatchSet,
     /// The last report of the watches; only one that differs becomes an event.
     reported: WatchReport,
 }
 
 impl ProjectIo {
-    pub(in crate::engine) fn new(
-        id: ProjectId,
-        settings: Arc<ReconcileSettings>,
-        project_settings: ProjectSettings,
-        machine: Machine,
-        cookies: PathBuf,
-        make_backend: MakeBackend,
-    ) -> Self {
-        let project = Project::unavailable(&settings.root, project_settings.clone(), &machine);
+    pub(in crate::engine) fn new(context: ProjectContext) -> Self {
+        let settings = Arc::clone(&context.settings);
+        let project = Project::unavailable(
+            &settings.root,
+            context.project_settings.clone(),
+            &context.machine,
+        );
         Self {
-            id,
             settings,
-            project_settings,
-            machine,
-            cookies,
             project: Arc::new(project),
-            watches: WatchSet::new(make_backend),
+            remote: None,
+            watches: WatchSet::new(Arc::clone(&context.make_backend)),
             reported: WatchReport::default(),
+            context,
         }
     }
 
@@ -75,13 +84,17 @@ impl ProjectIo {
         &self.project
     }
 
-    /// Ends an iteration of the event loop: each has its own timeout for calls to the watcher.
+    /// Ends the effects of an iteration of the event loop: each has its own timeout for calls to the
+    /// watcher.
     pub(in crate::engine) fn end_iteration(&mut self) {
         self.watches.end_iteration();
     }
 
     /// Returns a report of the watches if they changed since the last one.
     pub(in crate::engine) fn take_watch_report(&mut self) -> Option<Event> {
+        if !self.watches.take_changed() {
+            return None;
+        }
         let report = self.watches.report();
         (report != self.reported).then(|| {
             self.reported = report.clone();
@@ -90,19 +103,17 @@ impl ProjectIo {
     }
 
     /// Executes an effect. Returns its completion, if it has one.
-    pub(in crate::engine) fn execute(&mut self, effect: Effect, pool: &HashPool) -> Option<Event> {
+    pub(in crate::engine) fn execute(&mut self, effect: Effect) -> Option<Event> {
         Some(match effect {
-            Effect::CheckFile { tag, feature, path, expected, verify_only } => {
-                self.submit(tag, feature, path, expected, verify_only, pool);
-                return None;
-            }
+            // `file_checks` does that, in parallel.
+            Effect::CheckFile { .. } => return None,
             Effect::ForgetWatches { path } => {
                 self.watches.forget(&path);
                 return None;
             }
             Effect::LeaveRoot => {
                 self.watches.replace_watcher();
-                self.watches.watch_missing([self.cookies.clone()]);
+                self.watches.watch_missing([self.context.cookies.clone()]);
                 self.project.close_root_fd();
                 return None;
             }
@@ -111,11 +122,17 @@ impl ProjectIo {
                 return None;
             }
             Effect::Report(report) => {
-                log(&self.settings.root, &report);
+                log_report(&self.settings.root, &report);
                 return None;
             }
             Effect::ScanInitially { tag, known } => {
-                Event::InitialScan { tag, result: self.scan_initially(&known) }
+                let result = self.scan_initially(&known);
+                self.watch_ancestors();
+                Event::InitialScan { tag, result }
+            }
+            Effect::ShowStored { tag, known } => {
+                let unavailable = self.unavailable(RootStatus::Unresponsive, &known);
+                Event::InitialScan { tag, result: Err(Box::new(unavailable)) }
             }
             Effect::CheckFeatureDir { tag, feature } => {
                 let state = match self.project.open_feature(&feature) {
@@ -161,7 +178,11 @@ impl ProjectIo {
                 Event::WatchesRetried { tag }
             }
             Effect::SampleRemoval { tag, dirs } => {
-                let missing = dirs.iter().filter(|dir| dir.symlink_metadata().is_err()).count();
+                let is_missing = |dir: &&PathBuf| {
+                    begin_step();
+                    dir.symlink_metadata().is_err()
+                };
+                let missing = dirs.iter().filter(is_missing).count();
                 Event::RemovalSampled { tag, missing }
             }
             Effect::TouchEventProbe { tag } => {
@@ -171,27 +192,6 @@ impl ProjectIo {
                 Event::ProbeTouched { tag, touched }
             }
         })
-    }
-
-    fn submit(
-        &self,
-        tag: EffectTag,
-        feature: FeatureDir,
-        path: RelPath,
-        expected: Option<crate::core::artifact::FileSignature>,
-        verify_only: bool,
-        pool: &HashPool,
-    ) {
-        pool.submit(FileJob {
-            id: self.id,
-            tag,
-            project: Arc::clone(&self.project),
-            feature,
-            path,
-            expected,
-            limits: self.settings.limits,
-            verify_only,
-        });
     }
 
     // --- The first scan ---
@@ -208,7 +208,7 @@ impl ProjectIo {
         }
         self.project = match self.open() {
             Ok(project) => Arc::new(project),
-            Err(error) => return Err(Box::new(self.unavailable(&error, known))),
+            Err(error) => return Err(Box::new(self.unavailable(unavailable(&error), known))),
         };
         // What was read before its directory was watched may have changed since.
         if self.watch_metadata_dirs()
@@ -218,9 +218,13 @@ impl ProjectIo {
         }
         let Discovery { features: dirs, skipped } = match self.project.discover() {
             Ok(found) => found,
-            Err(error) => return Err(Box::new(self.unavailable(&io::Error::other(error), known))),
+            Err(error) => {
+                let status = unavailable(&io::Error::other(error));
+                return Err(Box::new(self.unavailable(status, known)));
+            }
         };
         let git_lock = find_git_lock(&self.project);
+        self.remote = remote_fs_name(&self.settings.root).unwrap_or_default();
         let is_found = |slug: &FeatureSlug| dirs.binary_search_by(|dir| dir.slug.cmp(slug)).is_ok();
         let (unselected, gone): (Vec<_>, Vec<_>) = known
             .iter()
@@ -255,19 +259,25 @@ impl ProjectIo {
         Ok(Box::new(InitialScan { metadata, listings, unselected, root, git_lock }))
     }
 
+    /// Watches the directories above the root: after the project, which needs the inotify watches
+    /// more if few are left.
+    fn watch_ancestors(&self) {
+        let (id, root) = (self.context.id.as_usize(), &self.settings.root);
+        let ancestors = self.context.ancestors.as_ref();
+        if let Some(Err(error)) = ancestors.map(|ancestors| ancestors.watch(id, root)) {
+            debug!(root = %root.display(), %error, "cannot watch all parent directories");
+        }
+    }
+
     fn unavailable(
         &self,
-        error: &io::Error,
+        status: RootStatus,
         known: &BTreeMap<FeatureSlug, KnownFeature>,
     ) -> RootUnavailable {
         let inputs = known
             .iter()
             .map(|(slug, known)| (slug.clone(), self.project.read_feature_inputs(&known.dir)));
-        RootUnavailable {
-            status: unavailable(error),
-            info: Arc::new(self.info()),
-            features: inputs.collect(),
-        }
+        RootUnavailable { status, info: Arc::new(self.info()), features: inputs.collect() }
     }
 
     fn may_exist(&self, dir: &FeatureDir) -> bool {
@@ -296,7 +306,10 @@ impl ProjectIo {
             }
             paths.insert(base);
         }
-        paths.retain(|path| path.symlink_metadata().is_ok_and(|found| found.is_dir()));
+        paths.retain(|path| {
+            begin_step();
+            path.symlink_metadata().is_ok_and(|found| found.is_dir())
+        });
         self.watches.watch_missing(paths);
     }
 
@@ -426,11 +439,11 @@ impl ProjectIo {
 
     fn open(&self) -> io::Result<Project> {
         let missions = self.settings.user_missions.as_deref();
-        let settings = self.project_settings.clone();
-        Project::open(&self.settings.root, settings, &self.machine, missions)
+        let settings = self.context.project_settings.clone();
+        Project::open(&self.settings.root, settings, &self.context.machine, missions)
     }
 
-    fn info(&self) -> ProjectInfo {
+    pub(in crate::engine) fn info(&self) -> ProjectInfo {
         let project = &self.project;
         let ManifestDiagnostics { errors, warnings } = project.manifest_diagnostics();
         ProjectInfo {
@@ -441,7 +454,7 @@ impl ProjectIo {
             run_dirs: project.run_dirs().collect(),
             errors: project.errors.iter().cloned().chain(errors).collect(),
             warnings,
-            remote: remote_fs_name(&self.settings.root).unwrap_or_default(),
+            remote: self.remote,
         }
     }
 
@@ -479,8 +492,11 @@ impl ProjectIo {
             .metadata_dirs()
             .into_iter()
             .chain(missions.map(user_mission_dirs).unwrap_or_default())
-            .chain([self.cookies.clone()])
-            .filter(|dir| dir.is_dir());
+            .chain([self.context.cookies.clone()])
+            .filter(|dir| {
+                begin_step();
+                dir.is_dir()
+            });
         self.watches.watch_missing(dirs)
     }
 }
@@ -520,9 +536,10 @@ fn metadata_error(error: &io::Error) -> MetadataError {
 }
 
 /// Logs a report of the reconciler.
-fn log(root: &Path, report: &Report) {
+pub(in crate::engine) fn log_report(root: &Path, report: &Report) {
     let root = root.display();
     match report {
+        Report::Watching { features } => info!(%root, features, "watching project"),
         Report::Rescanning { rescans } => {
             warn!(%root, rescans, "inotify events were lost (queue overflow or watcher restart); rescanning project");
         }
@@ -543,6 +560,5 @@ fn log(root: &Path, report: &Report) {
             let path = path.text();
             warn!(%root, %feature, %path, "scrub found a changed file that raised no inotify event");
         }
-        Report::TimedOut => warn!(%root, "an operation on the file system timed out"),
     }
 }

@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::core::path::FeatureSlug;
 use crate::core::pattern::PatternSet;
+use crate::core::progress;
 use crate::core::sync::lock;
 use crate::engine::reconcile::effect::KnownFeature;
 use crate::project::{FeatureDir, FeatureInputs, Project};
@@ -44,7 +45,9 @@ impl InitialLister<'_> {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let next = AtomicUsize::new(0);
         let scanned = Mutex::new(BTreeMap::new());
+        let steps = progress::current();
         let work = || {
+            progress::set_current(steps.clone());
             while let Some((index, dir)) = take(&next, dirs) {
                 let listing = known.get(&dir.slug).and_then(|_| self.list_watched(dir));
                 let inputs = self.project.read_feature_inputs(dir);

@@ -1,4 +1,4 @@
-//! Writes `snapshot-latest.json` files on its own thread.
+//! Decides when `snapshot-latest.json` files are written, which the threads of `call_pool` do.
 //!
 //! Each feature's file is written at most once per [`WRITE_INTERVAL`]; the newest snapshot wins.
 //! The files can be rebuilt at any time, so a failed write is reported to the project and retried
@@ -7,12 +7,15 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tracing::warn;
 
+use super::call_pool::{CallPool, Lane};
 use crate::core::path::FeatureSlug;
+use crate::core::sync::lock;
 use crate::engine::ids::ProjectId;
 use crate::engine::messages::{SnapshotJob, SnapshotWritten};
 use crate::project::WriteError;
@@ -37,17 +40,20 @@ enum SnapshotError {
 }
 
 impl SnapshotWriter {
-    /// Starts the thread. It reports failures, and the first success after one, to the engine.
+    /// Starts the thread that decides when a file is written; `pool` writes it. Failures, and the first
+    /// success after one, are reported to the engine.
     ///
     /// # Errors
     /// The system refuses to create a thread.
     pub(in crate::engine) fn start(
-        report: impl Fn(SnapshotWritten) + Send + 'static,
+        pool: CallPool,
+        report: impl Fn(SnapshotWritten) + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let (jobs, received) = mpsc::channel();
+        let files = Arc::new(Files { report: Box::new(report), failed: Mutex::default() });
         let thread = std::thread::Builder::new()
             .name("snapshots".to_owned())
-            .spawn(move || run(&received, &report))?;
+            .spawn(move || run(&received, &pool, &files))?;
         Ok(Self { jobs, thread })
     }
 
@@ -57,7 +63,7 @@ impl SnapshotWriter {
         let _ = self.jobs.send(job);
     }
 
-    /// Writes the queued snapshots and ends the thread.
+    /// Passes the queued snapshots to the pool and ends the thread.
     pub(in crate::engine) fn stop(self) {
         drop(self.jobs);
         let _ = self.thread.join();
@@ -77,39 +83,25 @@ impl Target {
     }
 }
 
-fn run(received: &mpsc::Receiver<SnapshotJob>, report: &impl Fn(SnapshotWritten)) {
+fn run(received: &mpsc::Receiver<SnapshotJob>, pool: &CallPool, files: &Arc<Files>) {
     let mut pending: HashMap<Target, SnapshotJob> = HashMap::new();
     let mut written_at: HashMap<Target, Instant> = HashMap::new();
-    let mut failed: HashSet<Target> = HashSet::new();
-    let due = |written_at: &HashMap<Target, Instant>, target: &Target, now: Instant| {
-        written_at.get(target).map_or(now, |at| *at + WRITE_INTERVAL)
-    };
     loop {
+        #[cfg(debug_assertions)]
+        crate::engine::failpoint::panic_if_requested();
         let now = Instant::now();
-        let is_due = |target: &&Target| due(&written_at, target, now) <= now;
+        // What is older does not affect when a file may be written.
+        written_at.retain(|_, at| now.duration_since(*at) < WRITE_INTERVAL);
+        let is_due = |target: &&Target| !written_at.contains_key(*target);
         let ready: Vec<Target> = pending.keys().filter(is_due).cloned().collect();
         for target in ready {
-            let Some(job) = pending.remove(&target) else {
-                continue;
-            };
-            let fault = write(&job).err().map(|error| error.to_string());
-            job.project.close_root_fd();
-            let failed_before = if fault.is_some() {
-                !failed.insert(target.clone())
-            } else {
-                failed.remove(&target)
-            };
-            if let Some(error) = fault.as_ref().filter(|_| !failed_before) {
-                warn!(feature = %target.slug, error, "cannot write the snapshot file");
+            if let Some(job) = pending.remove(&target) {
+                submit(pool, files, job);
+                written_at.insert(target, now);
             }
-            if fault.is_some() || failed_before {
-                let Target { id, slug } = target.clone();
-                report(SnapshotWritten { id, slug, error: fault });
-            }
-            written_at.insert(target, Instant::now());
         }
-        let next = pending.keys().map(|target| due(&written_at, target, now)).min();
-        let job = match next {
+        let due = |target: &Target| written_at.get(target).map(|at| *at + WRITE_INTERVAL);
+        let job = match pending.keys().filter_map(due).min() {
             Some(next) => received.recv_timeout(next.saturating_duration_since(now)),
             None => received.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
@@ -121,9 +113,38 @@ fn run(received: &mpsc::Receiver<SnapshotJob>, report: &impl Fn(SnapshotWritten)
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    for job in pending.values() {
-        if let Err(error) = write(job) {
-            warn!(feature = %job.view.slug(), %error, "cannot write the snapshot file");
+    for job in pending.into_values() {
+        submit(pool, files, job);
+    }
+}
+
+fn submit(pool: &CallPool, files: &Arc<Files>, job: SnapshotJob) {
+    let (id, files) = (job.id, Arc::clone(files));
+    pool.submit(Lane::Snapshot, id, None, Box::new(move |_| files.write(&job)));
+}
+
+/// What is known of the files.
+struct Files {
+    report: Box<dyn Fn(SnapshotWritten) + Send + Sync>,
+    /// Those that could not be written.
+    failed: Mutex<HashSet<Target>>,
+}
+
+impl Files {
+    fn write(&self, job: &SnapshotJob) {
+        let target = Target::of(job);
+        let error = write(job).err().map(|error| error.to_string());
+        job.project.close_root_fd();
+        let failed_before = match &error {
+            Some(_) => !lock(&self.failed).insert(target.clone()),
+            None => lock(&self.failed).remove(&target),
+        };
+        if let Some(error) = error.as_ref().filter(|_| !failed_before) {
+            warn!(feature = %target.slug, error, "cannot write the snapshot file");
+        }
+        if error.is_some() || failed_before {
+            let Target { id, slug } = target;
+            (self.report)(SnapshotWritten { id, slug, error });
         }
     }
 }

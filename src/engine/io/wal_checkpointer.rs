@@ -12,8 +12,11 @@ use tracing::warn;
 
 use crate::store::{Checkpointer, StoreError};
 
-/// Time from a commit to the checkpoint; commits in between share it.
-const CHECKPOINT_DELAY: Duration = Duration::from_secs(1);
+/// Time without a commit before a checkpoint: while it begins the WAL again, a commit waits for the
+/// disk.
+const QUIET_TIME: Duration = Duration::from_millis(500);
+/// Maximum time from a commit to the checkpoint, which bounds the WAL.
+const MAX_CHECKPOINT_DELAY: Duration = Duration::from_secs(10);
 
 /// Handle of the thread.
 #[derive(Debug)]
@@ -48,6 +51,8 @@ impl WalCheckpointer {
                         continue;
                     }
                 };
+                #[cfg(debug_assertions)]
+                crate::engine::failpoint::panic_if_requested();
                 if let Err(error) = checkpointer.checkpoint() {
                     warn!(%error, "WAL checkpoint failed; retrying after the next commit");
                     if error.is_disk_failure() || error.is_corrupt() {
@@ -90,12 +95,13 @@ enum Coalesced {
     Closed,
 }
 
-/// Receives further requests for [`CHECKPOINT_DELAY`].
+/// Receives further requests until there is none for [`QUIET_TIME`].
 fn coalesce(requests: &mpsc::Receiver<Request>) -> Coalesced {
-    let deadline = Instant::now() + CHECKPOINT_DELAY;
+    let latest = Instant::now() + MAX_CHECKPOINT_DELAY;
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = latest.saturating_duration_since(Instant::now()).min(QUIET_TIME);
         match requests.recv_timeout(left) {
+            Ok(Request::Checkpoint) if left < QUIET_TIME => return Coalesced::Timeout,
             Ok(Request::Checkpoint) => {}
             Ok(Request::Replace(new)) => return Coalesced::Replaced(new),
             Err(RecvTimeoutError::Timeout) => return Coalesced::Timeout,

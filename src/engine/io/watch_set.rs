@@ -7,8 +7,10 @@
 use std::collections::BTreeSet;
 use std::ops::Bound::{Included, Unbounded};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::core::progress::begin_long_step;
 use crate::engine::reconcile::event::WatchReport;
 use crate::watch::{Backend, CALL_TIMEOUT, CALL_TIMEOUT_PER_DIR, RefusedDir, WatchError};
 
@@ -18,11 +20,11 @@ const MAX_REMOVAL_SAMPLE: usize = 128;
 
 /// Creates a watcher.
 pub(in crate::engine) type MakeBackend =
-    Box<dyn Fn() -> Result<Box<dyn Backend>, WatchError> + Send>;
+    dyn Fn() -> Result<Box<dyn Backend>, WatchError> + Send + Sync;
 
 /// The watched directories of one project.
 pub(in crate::engine) struct WatchSet {
-    make: MakeBackend,
+    make: Arc<MakeBackend>,
     /// `None` if the kernel refused a watcher or it was dropped: then nothing is watched.
     backend: Option<Box<dyn Backend>>,
     watched: BTreeSet<PathBuf>,
@@ -35,6 +37,8 @@ pub(in crate::engine) struct WatchSet {
     error: Option<String>,
     /// True if the watcher was dropped because it timed out.
     unresponsive: bool,
+    /// True if the report may differ from the last one.
+    changed: bool,
     /// Time for which the engine waited for the watcher in this iteration.
     waited: Duration,
     /// Maximum of that time; beyond it the watcher is dropped.
@@ -42,7 +46,7 @@ pub(in crate::engine) struct WatchSet {
 }
 
 impl WatchSet {
-    pub(in crate::engine) fn new(make: MakeBackend) -> Self {
+    pub(in crate::engine) fn new(make: Arc<MakeBackend>) -> Self {
         let mut watches = Self {
             make,
             backend: None,
@@ -51,6 +55,7 @@ impl WatchSet {
             watched_this_iteration: BTreeSet::new(),
             error: None,
             unresponsive: false,
+            changed: true,
             waited: Duration::ZERO,
             allowed: CALL_TIMEOUT,
         };
@@ -61,6 +66,7 @@ impl WatchSet {
     /// Creates a new watcher, which watches nothing.
     pub(in crate::engine) fn replace_watcher(&mut self) {
         // Dropped first, because the number of inotify instances is limited.
+        self.changed = true;
         self.backend = None;
         self.watched.clear();
         self.refused.clear();
@@ -76,6 +82,7 @@ impl WatchSet {
     /// Drops the watcher; there are no events until [`WatchSet::replace_watcher`]. Returns a sample
     /// of the watched directories, spread over the tree.
     pub(in crate::engine) fn drop_watcher(&mut self) -> Vec<PathBuf> {
+        self.changed = true;
         self.backend = None;
         // Otherwise an earlier refusal would cause a retry before the removals have stopped.
         self.error = None;
@@ -87,6 +94,11 @@ impl WatchSet {
     pub(in crate::engine) fn end_iteration(&mut self) {
         (self.waited, self.allowed) = (Duration::ZERO, CALL_TIMEOUT);
         self.watched_this_iteration.clear();
+    }
+
+    /// Returns true if the report may differ since the last call.
+    pub(in crate::engine) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 
     /// Returns the report of the watches for the reconciler.
@@ -112,6 +124,7 @@ impl WatchSet {
     }
 
     fn abandon(&mut self) {
+        self.changed = true;
         self.backend = None;
         self.unresponsive = true;
     }
@@ -121,11 +134,13 @@ impl WatchSet {
         if self.watched_this_iteration.contains(&dir) {
             return;
         }
+        self.changed = true;
         let Some(backend) = &mut self.backend else {
             self.refused.insert(dir);
             return;
         };
         let begun = Instant::now();
+        begin_long_step(2 * CALL_TIMEOUT);
         match backend.watch(&dir, self.watched.contains(&dir)) {
             Ok(()) => {
                 self.refused.remove(&dir);
@@ -148,10 +163,13 @@ impl WatchSet {
         if dirs.is_empty() {
             return false;
         }
+        self.changed = true;
         let (before, count, begun) = (self.watched.len(), dirs.len(), Instant::now());
         match &mut self.backend {
             None => self.refused.extend(dirs),
             Some(backend) => {
+                let per_dir = CALL_TIMEOUT_PER_DIR * u32::try_from(count).unwrap_or(u32::MAX);
+                begin_long_step(2 * CALL_TIMEOUT + per_dir);
                 let refused = backend.watch_all(dirs.iter().cloned().collect());
                 self.refused.retain(|dir| !dirs.contains(dir));
                 self.watched.extend(dirs);
@@ -188,6 +206,7 @@ impl WatchSet {
         let watched = take_below(&mut self.watched, dir);
         let refused = take_below(&mut self.refused, dir);
         take_below(&mut self.watched_this_iteration, dir);
+        self.changed |= watched || refused;
         watched || refused
     }
 
@@ -245,14 +264,12 @@ fn take_below(set: &mut BTreeSet<PathBuf>, dir: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::watch::fake::FakeControl;
 
     fn watch_set(control: &FakeControl) -> WatchSet {
         let backends = control.clone();
-        WatchSet::new(Box::new(move || Ok(backends.backend(Arc::new(|_| {})))))
+        WatchSet::new(Arc::new(move || Ok(backends.backend(Arc::new(|_| {})))))
     }
 
     fn paths(names: &[&str]) -> Vec<PathBuf> {
@@ -306,7 +323,7 @@ mod tests {
 
     #[test]
     fn without_a_watcher_every_directory_is_refused() {
-        let mut watches = WatchSet::new(Box::new(|| Err(WatchError::InstanceLimit)));
+        let mut watches = WatchSet::new(Arc::new(|| Err(WatchError::InstanceLimit)));
         assert!(!watches.watch_missing(paths(&["/a"])));
         watches.watch("/b".into());
         let report = watches.report();

@@ -22,6 +22,8 @@ pub enum WatchState {
     Unreadable,
     /// The root is missing.
     RootUnavailable,
+    /// The root's file system does not respond.
+    Unresponsive,
 }
 
 /// Whether file events of a project are complete, and why not.
@@ -34,7 +36,7 @@ pub struct ProjectWatchStatus {
 }
 
 /// The state of a project at one time.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ProjectView {
     /// Number of the project in the engine.
     pub id: ProjectId,
@@ -64,6 +66,9 @@ pub struct ProjectView {
     pub rescans: u64,
     /// Number of changes that only the scrub found.
     pub scrub_detected: u64,
+    /// True once its features are listed, or it is known that they cannot be. Until then these are
+    /// the features of its former configuration, or none.
+    pub listed: bool,
     /// True if the initial scan of every feature is complete.
     pub ready: bool,
     /// The features, ordered by slug.

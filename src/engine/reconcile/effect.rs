@@ -65,6 +65,9 @@ pub(in crate::engine) struct KnownFeature {
 pub(in crate::engine) enum Effect {
     /// Open the project, watch it and list all its features. Completed by `InitialScan`.
     ScanInitially { tag: EffectTag, known: BTreeMap<FeatureSlug, KnownFeature> },
+    /// Show what is stored of a project that does not respond, without reading anything. Completed by
+    /// `InitialScan`.
+    ShowStored { tag: EffectTag, known: BTreeMap<FeatureSlug, KnownFeature> },
     /// Stat a file, and hash it if its signature is not `expected`. Completed by `FileChecked`.
     CheckFile {
         tag: EffectTag,
@@ -109,9 +112,36 @@ pub(in crate::engine) enum Effect {
     Report(Report),
 }
 
+impl Effect {
+    /// Returns the tag of an effect that has a completion.
+    pub(in crate::engine) fn tag(&self) -> Option<EffectTag> {
+        match self {
+            Self::ScanInitially { tag, .. }
+            | Self::ShowStored { tag, .. }
+            | Self::CheckFile { tag, .. }
+            | Self::CheckFeatureDir { tag, .. }
+            | Self::ListAndWatch { tag, .. }
+            | Self::Inspect { tag, .. }
+            | Self::ReadMetadata { tag, .. }
+            | Self::ProbeRoot { tag }
+            | Self::SearchRoot { tag }
+            | Self::ReplaceWatcher { tag }
+            | Self::DropWatcher { tag }
+            | Self::RetryWatches { tag }
+            | Self::SampleRemoval { tag, .. }
+            | Self::TouchEventProbe { tag } => Some(*tag),
+            Self::ForgetWatches { .. } | Self::LeaveRoot | Self::CloseRoot | Self::Report(_) => {
+                None
+            }
+        }
+    }
+}
+
 /// What is worth a line in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::engine) enum Report {
+    /// The features are listed for the first time.
+    Watching { features: usize },
     /// The inotify queue overflowed or the watcher was replaced; everything is rescanned.
     Rescanning { rescans: u64 },
     /// The file system delivers no events.
@@ -126,8 +156,6 @@ pub(in crate::engine) enum Report {
     RootLost { error: String },
     /// Reading a file again found a change that neither an event nor its times had shown.
     UndetectedChange { feature: FeatureSlug, path: RelPath },
-    /// An effect did not complete in time.
-    TimedOut,
 }
 
 /// Why a tracked effect is under way.
@@ -190,9 +218,8 @@ impl EffectQueue {
         purpose.filter(|_| self.is_current(tag))
     }
 
-    /// Removes an effect that did not complete in time.
-    pub(super) fn time_out(&mut self, id: EffectId) -> Option<Purpose> {
-        self.in_flight.remove(&id)
+    pub(super) fn is_in_flight(&self, id: EffectId) -> bool {
+        self.in_flight.contains_key(&id)
     }
 
     pub(super) fn is_current(&self, tag: EffectTag) -> bool {

@@ -101,8 +101,10 @@ pub(in crate::engine) enum Event {
         path: RelPath,
     },
     /// An effect did not complete in time; its result is dropped if it comes after all.
-    #[cfg_attr(not(test), expect(dead_code, reason = "effects still run on the engine's thread"))]
     TimedOut(EffectId),
+    /// A call of the executor did not return in time; there is another executor now, which has
+    /// opened and watched nothing.
+    ExecutorReplaced,
 }
 
 /// What is at a root's path.
@@ -114,6 +116,8 @@ pub(in crate::engine) enum RootStatus {
     Replaced,
     /// Nothing that can be read.
     Unavailable { error: String, unreadable: bool },
+    /// A file system that does not respond.
+    Unresponsive,
 }
 
 /// A lock by which git keeps other processes from changing the work tree.

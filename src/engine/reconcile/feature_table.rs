@@ -93,10 +93,6 @@ impl FeatureTable {
         self.features.contains_key(slug)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.features.len()
-    }
-
     /// Returns the features that contain a path below the root, and the path below each.
     pub(super) fn containing(&self, path: &RelPath) -> Vec<(FeatureSlug, Option<RelPath>)> {
         self.index.containing(path)

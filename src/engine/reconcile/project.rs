@@ -23,7 +23,7 @@ use super::feature_table::FeatureTable;
 use super::git_hold::GitHold;
 use super::in_flight::CheckKind;
 use super::poll::PollSchedule;
-use super::root::{ProbeSchedule, RootState, UNMOUNTED, looks_unmounted};
+use super::root::{RootLoss, RootState, UNMOUNTED, looks_unmounted};
 use super::scrub::ScrubCursor;
 use super::settings::ReconcileSettings;
 use super::snapshot_retry::SnapshotRetry;
@@ -38,6 +38,8 @@ use crate::project::{FeatureDir, FeatureInputs};
 use crate::scan::{Listing, PathState};
 use crate::watch::HintKind;
 
+/// Time after which readiness does not wait for a project whose file system has not responded.
+const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// Hints about metadata files are gathered for this long before these are read again.
 const REFRESH_DELAY: Duration = Duration::from_millis(20);
 /// After a read, hints wait this many times as long as it took, so that files that change all the
@@ -63,7 +65,8 @@ pub(in crate::engine) struct ProjectState {
     pub(super) skipped: Vec<SkippedDir>,
     pub(super) features: FeatureTable,
     pub(super) root: RootState,
-    probes: ProbeSchedule,
+    /// A probe of the root was requested during the first scan, or while one was under way.
+    probe_requested: bool,
     pub(super) health: WatchHealth,
     poll: PollSchedule,
     git: GitHold,
@@ -85,8 +88,18 @@ struct Starting {
     hints: Vec<(PathBuf, HintKind)>,
     /// A comparison that was requested: the first scan may have read before.
     rescan: Option<RescanMode>,
-    retry_at: Option<Duration>,
-    backoff: Backoff,
+    /// When it began, until the file system has responded.
+    unanswered_since: Option<Duration>,
+    /// The file system did not respond soon, so that readiness does not wait for the project.
+    is_late: bool,
+}
+
+impl Starting {
+    /// Returns by when the file system is to have responded; `None` if it has, or that passed.
+    fn first_answer_due(&self) -> Option<Duration> {
+        let since = self.unanswered_since.filter(|_| !self.is_late);
+        since.map(|since| since + FIRST_ANSWER_TIMEOUT)
+    }
 }
 
 /// When the metadata is read again, and what is done then.
@@ -123,20 +136,22 @@ pub(super) struct Published {
 }
 
 impl ProjectState {
-    /// Starts with what the store holds of a project's features.
+    /// Starts with what the store holds of a project's features; `info` is what is known of the
+    /// project before anything is read.
     pub(in crate::engine) fn start(
         settings: Arc<ReconcileSettings>,
+        info: Arc<ProjectInfo>,
         stored: BTreeMap<FeatureSlug, StoredFeature>,
         now: Tick,
     ) -> Self {
         let scrub = ScrubCursor::new(settings.scrub, now.monotonic);
         let mut state = Self {
             settings,
-            info: Arc::default(),
+            info,
             skipped: Vec::new(),
             features: FeatureTable::default(),
             root: RootState::default(),
-            probes: ProbeSchedule::default(),
+            probe_requested: false,
             health: WatchHealth::default(),
             poll: PollSchedule::default(),
             git: GitHold::default(),
@@ -146,15 +161,30 @@ impl ProjectState {
             published: Published { changed: true, ..Published::default() },
             out_of_resources: false,
             effects: EffectQueue::default(),
-            starting: Some(Starting { stored, ..Starting::default() }),
+            starting: Some(Starting {
+                stored,
+                unanswered_since: Some(now.monotonic),
+                ..Starting::default()
+            }),
         };
+        state.effects.emit(Purpose::RootProbe, |tag| Effect::ProbeRoot { tag });
         state.scan_initially();
         state
     }
 
     /// Returns true until the first scan is done.
-    pub(super) fn is_starting(&self) -> bool {
+    pub(in crate::engine) fn is_starting(&self) -> bool {
         self.starting.is_some()
+    }
+
+    /// Returns true if the root cannot be read, or does not respond.
+    pub(in crate::engine) fn is_root_away(&self) -> bool {
+        self.root.is_away()
+    }
+
+    /// Returns true if readers need not wait for the first scan.
+    pub(in crate::engine) fn is_started_or_late(&self) -> bool {
+        self.starting.as_ref().is_none_or(|starting| starting.is_late)
     }
 
     /// Takes the next effect to execute.
@@ -184,7 +214,9 @@ impl ProjectState {
             Event::FileVerified { tag, slug, path, state } => {
                 self.on_file_verified(tag, &slug, &path, state, now);
             }
-            Event::TimedOut(id) => self.on_timed_out(id, now),
+            Event::TimedOut(id) if self.is_under_way(id) => self.on_unresponsive(now),
+            Event::TimedOut(_) => {}
+            Event::ExecutorReplaced => self.on_unresponsive(now),
             Event::InitialScan { tag, result } => {
                 if self.effects.finish(tag).is_some() {
                     self.on_initial_scan(result, now);
@@ -273,15 +305,14 @@ impl ProjectState {
             return;
         }
         if let Some(starting) = &mut self.starting {
-            if starting.retry_at.take_if(|due| *due <= now.monotonic).is_some() {
-                self.scan_initially();
-            }
+            let late = starting.first_answer_due().is_some_and(|due| due <= now.monotonic);
+            starting.is_late |= late;
             return;
         }
         self.maintain_watches(now);
         self.poll_if_due(now);
         self.refresh_if_due(now);
-        self.probe_root_if_needed(now);
+        self.probe_root_if_needed();
         self.check_due_paths(now);
         self.scrub_if_due(now);
         let features = &self.features;
@@ -300,7 +331,7 @@ impl ProjectState {
             return self.root.next_search().filter(|_| !is_in_flight(&Purpose::RootSearch));
         }
         if let Some(starting) = &self.starting {
-            return starting.retry_at;
+            return starting.first_answer_due();
         }
         let metadata = self.metadata_read();
         let features = self.features.active().filter_map(|feature| feature.next_due(metadata));
@@ -309,7 +340,6 @@ impl ProjectState {
         let others = [
             self.refresh.due.filter(|_| metadata != MetadataRead::InFlight),
             self.refresh.expire_at,
-            self.probes.next_retry(),
             self.health.next_due().filter(|_| !is_in_flight(&Purpose::RemovalSample)),
             self.poll.next_due(),
             self.scrub.next_due(),
@@ -322,10 +352,19 @@ impl ProjectState {
     // --- The first scan ---
 
     fn scan_initially(&mut self) {
-        let Some(starting) = &self.starting else {
-            return;
-        };
-        let known = starting.stored.iter().map(|(slug, stored)| {
+        let known = self.known_features();
+        self.effects.emit(Purpose::InitialScan, |tag| Effect::ScanInitially { tag, known });
+    }
+
+    /// Shows what is stored, because the first scan did not complete in time.
+    fn show_stored(&mut self) {
+        let known = self.known_features();
+        self.effects.emit(Purpose::InitialScan, |tag| Effect::ShowStored { tag, known });
+    }
+
+    fn known_features(&self) -> BTreeMap<FeatureSlug, KnownFeature> {
+        let stored = self.starting.iter().flat_map(|starting| &starting.stored);
+        let known = stored.map(|(slug, stored)| {
             let known = KnownFeature {
                 dir: stored_dir(slug, stored),
                 has_dir: stored.dir.is_some(),
@@ -333,8 +372,7 @@ impl ProjectState {
             };
             (slug.clone(), known)
         });
-        let known = known.collect();
-        self.effects.emit(Purpose::InitialScan, |tag| Effect::ScanInitially { tag, known });
+        known.collect()
     }
 
     fn on_initial_scan(
@@ -350,12 +388,10 @@ impl ProjectState {
             Ok(scan) => *scan,
             Err(unavailable) => {
                 self.info = unavailable.info;
-                let (error, unreadable) = match unavailable.status {
-                    RootStatus::Unavailable { error, unreadable } => (error, unreadable),
-                    RootStatus::Present | RootStatus::Replaced => (String::new(), false),
-                };
                 self.keep_stored(stored, unavailable.features);
-                return self.lose_root(&error, unreadable, now);
+                let loss = self.root.find_loss(&unavailable.status);
+                let loss = loss.unwrap_or_else(|| RootLoss::unavailable("it cannot be read"));
+                return self.lose_root(loss, now);
             }
         };
         let InitialScan { metadata, mut listings, unselected, root, git_lock } = scan;
@@ -364,7 +400,7 @@ impl ProjectState {
         let known = stored.iter().map(|(slug, known)| (slug, &known.entries));
         if looks_unmounted(&root, known) {
             self.keep_stored(stored, gone);
-            return self.lose_root(UNMOUNTED, false, now);
+            return self.lose_root(RootLoss::unavailable(UNMOUNTED), now);
         }
         self.skipped = skipped;
         for slug in unselected {
@@ -384,6 +420,8 @@ impl ProjectState {
                 self.add_missing_feature(&slug, inputs, known, now);
             }
         }
+        let features = self.features.iter().count();
+        self.effects.emit_untracked(Effect::Report(Report::Watching { features }));
         if watched_more {
             self.refresh.due = Some(now.monotonic);
         }
@@ -823,11 +861,9 @@ impl ProjectState {
                 return self.refresh_after_failure(now);
             }
             Err(MetadataError::Root(status)) => {
-                let (error, unreadable) = self
-                    .root
-                    .find_loss(&status)
-                    .unwrap_or_else(|| ("it cannot be read".to_owned(), false));
-                return self.lose_root(&error, unreadable, now);
+                let loss = self.root.find_loss(&status);
+                let loss = loss.unwrap_or_else(|| RootLoss::unavailable("it cannot be read"));
+                return self.lose_root(loss, now);
             }
         };
         let Metadata { info, features, gone, skipped, watched_more } = metadata;
@@ -974,15 +1010,14 @@ impl ProjectState {
             return;
         }
         if self.is_starting() || self.effects.has(|purpose| *purpose == Purpose::RootProbe) {
-            self.probes.request();
+            self.probe_requested = true;
         } else {
             self.effects.emit(Purpose::RootProbe, |tag| Effect::ProbeRoot { tag });
         }
     }
 
-    fn probe_root_if_needed(&mut self, now: Tick) {
-        let needed = self.probes.take_retry(now.monotonic)
-            || self.git.is_held()
+    fn probe_root_if_needed(&mut self) {
+        let needed = self.git.is_held()
             || !self.refresh.missing.is_empty()
             || self.features.active().any(FeatureState::needs_git_state);
         if needed && !self.effects.has(|purpose| *purpose == Purpose::RootProbe) {
@@ -1004,9 +1039,12 @@ impl ProjectState {
         git_lock: Option<GitLock>,
         now: Tick,
     ) {
-        self.probes.on_completed();
-        if let Some((error, unreadable)) = self.root.find_loss(root) {
-            return self.lose_root(&error, unreadable, now);
+        if let Some(starting) = &mut self.starting {
+            starting.unanswered_since = None;
+            return;
+        }
+        if let Some(loss) = self.root.find_loss(root) {
+            return self.lose_root(loss, now);
         }
         // What git did is not known before it is checked.
         let busy = self.features.active().any(FeatureState::is_being_checked);
@@ -1039,21 +1077,21 @@ impl ProjectState {
     }
 
     fn probe_again_if_requested(&mut self) {
-        if self.probes.take_request() {
+        if std::mem::take(&mut self.probe_requested) {
             self.probe_root();
         }
     }
 
     /// Records that the root cannot be read: what was under way is worthless.
-    fn lose_root(&mut self, error: &str, unreadable: bool, now: Tick) {
+    fn lose_root(&mut self, mut loss: RootLoss, now: Tick) {
         let root = escape_bytes(self.settings.root.as_os_str().as_bytes()).into_owned();
-        let error = format!("cannot read {root}: {error}");
+        loss.error = format!("cannot read {root}: {}", loss.error);
         self.effects.start_epoch();
-        self.effects.report(Report::RootLost { error: error.clone() });
+        self.effects.report(Report::RootLost { error: loss.error.clone() });
         self.effects.emit_untracked(Effect::LeaveRoot);
-        self.root.on_lost(error, unreadable, now.monotonic);
+        self.root.on_lost(loss, now.monotonic);
         self.refresh = Refresh::default();
-        self.probes = ProbeSchedule::default();
+        self.probe_requested = false;
         self.scrub.abandon();
         self.poll = PollSchedule::default();
         self.published.changed = true;
@@ -1133,7 +1171,7 @@ impl ProjectState {
             }
         }
         let probing = self.effects.has(|purpose| *purpose == Purpose::EventProbe);
-        if self.health.needs_probe(now.monotonic) && !probing {
+        if self.health.needs_probe() && !probing {
             self.touch_event_probe();
         }
         if self.health.give_up_probe(now.monotonic) {
@@ -1283,53 +1321,25 @@ impl ProjectState {
 
     // --- Timeouts ---
 
-    fn on_timed_out(&mut self, id: EffectId, now: Tick) {
-        self.effects.report(Report::TimedOut);
-        let Some(purpose) = self.effects.time_out(id) else {
-            return self.on_check_timed_out(id, now);
-        };
-        match purpose {
-            Purpose::InitialScan => {
-                if let Some(starting) = &mut self.starting {
-                    let pause = next_pause(&mut starting.backoff);
-                    starting.retry_at = Some(now.monotonic + pause);
-                }
-            }
-            Purpose::List { slug, .. } => {
-                if let Some(feature) = self.features.activate(&slug) {
-                    feature.end_examination();
-                }
-                self.list_after_failure(slug, now);
-            }
-            Purpose::Inspect { relative, .. } => {
-                let containing = self.features.containing(&relative);
-                self.refresh.relist.extend(containing.into_iter().map(|(slug, _)| slug));
-                self.relist_below(&relative);
-                self.refresh_after_failure(now);
-            }
-            Purpose::Metadata => self.refresh_after_failure(now),
-            Purpose::FeatureDir { slug } => {
-                self.on_feature_dir_checked(&slug, DirState::Unknown, now);
-            }
-            Purpose::RootProbe => {
-                self.probes.on_timed_out(now.monotonic);
-            }
-            Purpose::ReplaceWatcher | Purpose::DropWatcher | Purpose::RetryWatches => {
-                self.on_overflow(now);
-            }
-            Purpose::RemovalSample => self.health.on_removal_sampled(0, now.monotonic),
-            Purpose::EventProbe => self.health.on_probe_timed_out(now.monotonic),
-            Purpose::RootSearch => {}
-        }
+    /// Returns true if an effect of the present epoch has not completed.
+    fn is_under_way(&self, id: EffectId) -> bool {
+        self.effects.is_in_flight(id)
+            || self.features.active().any(|feature| feature.work.path_of_check(id).is_some())
     }
 
-    fn on_check_timed_out(&mut self, id: EffectId, now: Tick) {
-        self.features.for_each_active(|_, feature| {
-            if let Some(path) = feature.work.path_of_check(id).cloned() {
-                feature.work.finish_check(&path, id);
-                feature.work.schedule_retry(&path, OUT_OF_RESOURCES_PAUSE, now.monotonic);
-            }
-        });
+    /// Records that the file system does not respond: what is under way will not complete.
+    fn on_unresponsive(&mut self, now: Tick) {
+        if self.is_starting() {
+            self.effects.start_epoch();
+            self.show_stored();
+        } else if self.root.is_away() {
+            self.effects.start_epoch();
+            self.effects.emit_untracked(Effect::LeaveRoot);
+            self.root.on_search_timed_out(now.monotonic);
+            self.published.changed = true;
+        } else {
+            self.lose_root(RootLoss::unresponsive(), now);
+        }
     }
 
     // --- Quiescence ---
@@ -1359,7 +1369,6 @@ impl ProjectState {
         };
         self.starting.is_none()
             && self.refresh.due.is_none()
-            && self.probes.next_retry().is_none()
             && !self.effects.has(blocks)
             && self.features.active().filter(|feature| selected(&feature.dir.slug)).all(|feature| {
                 is_done(feature) && (self.git.is_locked() || !feature.waits_for_git())

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::feature::FeatureState;
 use super::pending::FeatureCommit;
 use super::project::ProjectState;
+use super::root::LossKind;
 use crate::core::diagnostics::SkippedDir;
 use crate::core::path::{FeatureSlug, escape_bytes};
 use crate::engine::clock::Tick;
@@ -17,6 +18,9 @@ use crate::engine::reconcile::event::ProjectInfo;
 /// What the status reports while the process has nothing left to open files with.
 const OUT_OF_RESOURCES: &str =
     "out of file descriptors or memory; files are checked again later (raise `ulimit -n`)";
+
+/// What the status reports of a root whose file system did not respond at first.
+const NOT_RESPONDED: &str = "the file system has not responded yet";
 
 /// What changed for readers.
 #[derive(Debug, Default)]
@@ -39,6 +43,8 @@ pub(in crate::engine) struct ProjectSummary {
     pub(in crate::engine) watch: ProjectWatchStatus,
     pub(in crate::engine) rescans: u64,
     pub(in crate::engine) scrub_detected: u64,
+    /// The first scan has listed the features.
+    pub(in crate::engine) listed: bool,
     /// All features are indexed.
     pub(in crate::engine) ready: bool,
     /// In the order of slug.
@@ -48,10 +54,6 @@ pub(in crate::engine) struct ProjectSummary {
 impl ProjectState {
     pub(in crate::engine) fn info(&self) -> &Arc<ProjectInfo> {
         &self.info
-    }
-
-    pub(in crate::engine) fn feature_count(&self) -> usize {
-        self.features.len()
     }
 
     /// Returns true if the root was lost and is present again: the project is to be restarted.
@@ -153,7 +155,7 @@ impl ProjectState {
             }
         });
         let ready = self.features.active().all(FeatureState::is_shown_as_indexed);
-        let ready = ready && !self.is_starting();
+        let ready = ready && self.is_started_or_late();
         let rests = self.features.deactivate_resting() && self.effects.is_idle();
         if rests {
             // Nothing keeps its file system from being unmounted.
@@ -179,6 +181,7 @@ impl ProjectState {
             watch: self.watch(),
             rescans: self.health.rescans(),
             scrub_detected: self.scrub.detected_changes(),
+            listed: !self.is_starting(),
             ready: self.published.ready,
             features: self.published.features.clone(),
         }
@@ -187,11 +190,16 @@ impl ProjectState {
     /// Returns how well the project is watched, the worst first.
     fn watch(&self) -> ProjectWatchStatus {
         let state = |state, detail| ProjectWatchStatus { state, detail };
+        if self.is_starting() {
+            return state(WatchState::Unresponsive, Some(NOT_RESPONDED.to_owned()));
+        }
         if let Some(away) = self.root.away() {
-            let unreadable = away.unreadable;
-            let lost =
-                if unreadable { WatchState::Unreadable } else { WatchState::RootUnavailable };
-            return state(lost, Some(away.error.clone()));
+            let lost = match away.loss.kind {
+                LossKind::Unavailable => WatchState::RootUnavailable,
+                LossKind::Unreadable => WatchState::Unreadable,
+                LossKind::Unresponsive => WatchState::Unresponsive,
+            };
+            return state(lost, Some(away.loss.error.clone()));
         }
         if let Some(message) = self.health.rescan_message() {
             return state(WatchState::Rescanning, Some(message));

@@ -12,14 +12,15 @@ use crate::core::inventory::InventoryEntry;
 use crate::core::path::FeatureSlug;
 use crate::core::sorted_chunks::SortedChunks;
 
-/// Interval at which a lost root is searched.
-const SEARCH_INTERVAL: Duration = Duration::from_millis(250);
-/// Pause before the first search: another directory may be there already.
+/// Pause before a lost root is searched first: another directory may be there already.
 const FIRST_SEARCH: Duration = Duration::from_millis(50);
-
-/// Pauses before a probe that did not complete in time is tried again.
-const PROBE_RETRY_MIN: Duration = Duration::from_secs(1);
-const PROBE_RETRY_MAX: Duration = Duration::from_mins(1);
+/// Pause before the next search; each further one is twice as long. Mounts, and moves of the
+/// directories above it, are searched at once.
+const SEARCH_PAUSE_MIN: Duration = Duration::from_millis(250);
+const SEARCH_PAUSE_MAX: Duration = Duration::from_secs(4);
+/// The same for a file system that does not respond.
+const RESPONSE_PAUSE_MIN: Duration = Duration::from_secs(1);
+const RESPONSE_PAUSE_MAX: Duration = Duration::from_mins(1);
 
 /// What the status reports of a root for which [`looks_unmounted`] is true.
 pub(super) const UNMOUNTED: &str = "it is empty or on another file system and contains none of the \
@@ -39,10 +40,38 @@ pub(super) struct RootState {
 /// Why the root is away.
 #[derive(Debug)]
 pub(super) struct RootAway {
-    pub(super) error: String,
-    /// Something is there that cannot be read.
-    pub(super) unreadable: bool,
+    pub(super) loss: RootLoss,
     search_at: Duration,
+    searches: Backoff,
+}
+
+/// Why a root was lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RootLoss {
+    pub(super) error: String,
+    pub(super) kind: LossKind,
+}
+
+/// What is at the path of a root that was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LossKind {
+    /// Nothing, or another directory.
+    Unavailable,
+    /// Something that cannot be read.
+    Unreadable,
+    /// A file system that does not respond.
+    Unresponsive,
+}
+
+impl RootLoss {
+    pub(super) fn unavailable(error: &str) -> Self {
+        Self { error: error.to_owned(), kind: LossKind::Unavailable }
+    }
+
+    pub(super) fn unresponsive() -> Self {
+        let error = "its file system does not respond".to_owned();
+        Self { error, kind: LossKind::Unresponsive }
+    }
 }
 
 impl RootState {
@@ -65,18 +94,35 @@ impl RootState {
     }
 
     /// Returns why the root is not the one that is watched, given what is at its path.
-    pub(super) fn find_loss(&self, status: &RootStatus) -> Option<(String, bool)> {
+    pub(super) fn find_loss(&self, status: &RootStatus) -> Option<RootLoss> {
         match status {
             RootStatus::Present if !self.replaced => None,
             RootStatus::Present | RootStatus::Replaced => {
-                Some(("it was replaced by another directory".to_owned(), false))
+                Some(RootLoss::unavailable("it was replaced by another directory"))
             }
-            RootStatus::Unavailable { error, unreadable } => Some((error.clone(), *unreadable)),
+            RootStatus::Unavailable { error, unreadable } => {
+                let kind = if *unreadable { LossKind::Unreadable } else { LossKind::Unavailable };
+                Some(RootLoss { error: error.clone(), kind })
+            }
+            RootStatus::Unresponsive => Some(RootLoss::unresponsive()),
         }
     }
 
-    pub(super) fn on_lost(&mut self, error: String, unreadable: bool, now: Duration) {
-        self.away = Some(RootAway { error, unreadable, search_at: now + FIRST_SEARCH });
+    pub(super) fn on_lost(&mut self, loss: RootLoss, now: Duration) {
+        let mut away =
+            RootAway { loss, search_at: now + FIRST_SEARCH, searches: Backoff::default() };
+        if away.loss.kind == LossKind::Unresponsive {
+            away.search_at = now + away.next_pause();
+        }
+        self.away = Some(away);
+    }
+
+    /// Records that a search did not complete in time.
+    pub(super) fn on_search_timed_out(&mut self, now: Duration) {
+        if let Some(away) = &mut self.away {
+            away.loss = RootLoss { error: away.loss.error.clone(), kind: LossKind::Unresponsive };
+            away.search_at = now + away.next_pause();
+        }
     }
 
     /// Searches at once, if the root is away.
@@ -91,7 +137,7 @@ impl RootState {
         let due = self.away.as_mut().filter(|away| away.search_at <= now && !self.returned);
         let is_due = due.is_some();
         if let Some(away) = due {
-            away.search_at = now + SEARCH_INTERVAL;
+            away.search_at = now + away.next_pause();
         }
         is_due
     }
@@ -105,42 +151,16 @@ impl RootState {
     }
 }
 
-/// Requests for a probe of the root, and retries of one that did not complete in time.
-#[derive(Debug, Default)]
-pub(super) struct ProbeSchedule {
-    /// It was requested during the first scan, or while a probe was under way.
-    is_requested: bool,
-    /// When it is tried again after a probe that did not complete in time.
-    retry_at: Option<Duration>,
-    backoff: Backoff,
-}
-
-impl ProbeSchedule {
-    /// Requests a probe once the one under way, or the first scan, is complete.
-    pub(super) fn request(&mut self) {
-        self.is_requested = true;
-    }
-
-    pub(super) fn take_request(&mut self) -> bool {
-        std::mem::take(&mut self.is_requested)
-    }
-
-    pub(super) fn on_timed_out(&mut self, now: Duration) {
-        self.is_requested = false;
-        self.retry_at = Some(now + self.backoff.next_pause(PROBE_RETRY_MIN, PROBE_RETRY_MAX));
-    }
-
-    pub(super) fn on_completed(&mut self) {
-        self.backoff = Backoff::default();
-    }
-
-    /// Returns true once if a probe is to be tried again now.
-    pub(super) fn take_retry(&mut self, now: Duration) -> bool {
-        self.retry_at.take_if(|due| *due <= now).is_some()
-    }
-
-    pub(super) fn next_retry(&self) -> Option<Duration> {
-        self.retry_at
+impl RootAway {
+    fn next_pause(&mut self) -> Duration {
+        match self.loss.kind {
+            LossKind::Unavailable | LossKind::Unreadable => {
+                self.searches.next_pause(SEARCH_PAUSE_MIN, SEARCH_PAUSE_MAX)
+            }
+            LossKind::Unresponsive => {
+                self.searches.next_pause(RESPONSE_PAUSE_MIN, RESPONSE_PAUSE_MAX)
+            }
+        }
     }
 }
 
@@ -168,28 +188,48 @@ mod tests {
         let unavailable = |unreadable| RootStatus::Unavailable { error: "gone".into(), unreadable };
         let mut root = RootState::default();
         assert_eq!(root.find_loss(&RootStatus::Present), None);
-        assert_eq!(root.find_loss(&unavailable(true)), Some(("gone".to_owned(), true)));
-        let replaced = Some(("it was replaced by another directory".to_owned(), false));
+        let gone = RootLoss { error: "gone".to_owned(), kind: LossKind::Unreadable };
+        assert_eq!(root.find_loss(&unavailable(true)), Some(gone));
+        assert_eq!(root.find_loss(&RootStatus::Unresponsive), Some(RootLoss::unresponsive()));
+        let replaced = Some(RootLoss::unavailable("it was replaced by another directory"));
         assert_eq!(root.find_loss(&RootStatus::Replaced), replaced);
         root.on_removed();
         assert_eq!(root.find_loss(&RootStatus::Present), replaced);
     }
 
     #[test]
-    fn a_lost_root_is_searched_four_times_a_second_until_it_is_found() {
+    fn a_lost_root_is_searched_after_growing_pauses_until_it_is_found() {
         let ms = Duration::from_millis;
         let mut root = RootState::default();
         assert!(!root.start_search_if_due(ms(0)) && root.next_search().is_none());
         root.on_found();
         assert!(!root.has_returned(), "it was not away");
-        root.on_lost("gone".to_owned(), false, ms(100));
-        assert!(!root.start_search_if_due(ms(149)));
-        assert!(root.start_search_if_due(ms(150)));
-        assert_eq!(root.next_search(), Some(ms(400)));
-        root.search_now(ms(200));
-        assert!(root.start_search_if_due(ms(200)));
+        root.on_lost(RootLoss::unavailable("gone"), ms(100));
+        let mut now = ms(100);
+        for pause in [50, 250, 500, 1_000, 2_000, 4_000, 4_000] {
+            assert!(!root.start_search_if_due(now + ms(pause - 1)), "{pause}");
+            now += ms(pause);
+            assert!(root.start_search_if_due(now), "{pause}");
+        }
+        root.search_now(now);
+        assert!(root.start_search_if_due(now));
         root.on_found();
         assert!(root.has_returned());
-        assert!(!root.start_search_if_due(ms(900)) && root.next_search().is_none());
+        assert!(!root.start_search_if_due(now * 2) && root.next_search().is_none());
+    }
+
+    #[test]
+    fn a_root_that_does_not_respond_is_searched_once_a_minute_in_the_end() {
+        let secs = Duration::from_secs;
+        let mut root = RootState::default();
+        root.on_lost(RootLoss::unresponsive(), secs(0));
+        let mut now = secs(0);
+        for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
+            assert_eq!(root.next_search(), Some(now + secs(pause)));
+            now += secs(pause);
+            assert!(root.start_search_if_due(now));
+        }
+        root.on_search_timed_out(now);
+        assert_eq!(root.next_search(), Some(now + secs(60)));
     }
 }

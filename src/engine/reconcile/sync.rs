@@ -70,11 +70,20 @@ impl SyncRequests {
         }
     }
 
+    /// Forgets the cookies of a project whose changes are not waited for.
+    pub(in crate::engine) fn forget_cookies(&mut self, dir: &Path) {
+        for request in self.waiting.values_mut() {
+            request.cookies.retain(|cookie| !cookie.starts_with(dir));
+        }
+    }
+
     /// Removes the requests that are answered now and returns their answers. `is_reached` returns
-    /// true if a goal is reached for a feature, or for all.
+    /// true if a goal is reached for a feature, or for all, and `is_away` if the root of its
+    /// project, or of one of all, is away.
     pub(in crate::engine) fn take_answers(
         &mut self,
         is_reached: impl Fn(Option<&FeatureRef>, SyncGoal) -> bool,
+        is_away: impl Fn(Option<&FeatureRef>) -> bool,
         now: Duration,
     ) -> Vec<SyncAnswer> {
         let mut answers = Vec::new();
@@ -84,7 +93,11 @@ impl SyncRequests {
                 request.cookies.is_empty() && is_reached(request.feature.as_ref(), goal);
             let is_over = request.is_rescanned && request.deadline <= now;
             if is_complete || is_over {
-                let kind = if request.is_rescanned { SyncKind::Scan } else { SyncKind::Cookie };
+                let kind = match request.is_rescanned {
+                    _ if is_away(request.feature.as_ref()) => SyncKind::None,
+                    true => SyncKind::Scan,
+                    false => SyncKind::Cookie,
+                };
                 answers.push(SyncAnswer { id: *id, kind, is_complete });
             }
             !(is_complete || is_over)
@@ -120,12 +133,13 @@ mod tests {
         let mut requests = SyncRequests::default();
         let id = SyncId(1);
         requests.start(id, None, HashSet::from([cookie.clone()]), ms(0));
-        assert_eq!(requests.take_answers(|_, _| true, ms(1)), []);
+        assert_eq!(requests.take_answers(|_, _| true, |_| false, ms(1)), []);
         requests.on_cookie(&cookie);
-        assert_eq!(requests.take_answers(|_, _| false, ms(2)), []);
+        assert_eq!(requests.take_answers(|_, _| false, |_| false, ms(2)), []);
         assert!(requests.take_rescans(ms(999)).is_empty());
         let answer = SyncAnswer { id, kind: SyncKind::Cookie, is_complete: true };
-        assert_eq!(requests.take_answers(|_, goal| goal == SyncGoal::Quiescent, ms(3)), [answer]);
+        let is_quiescent = |_: Option<&FeatureRef>, goal| goal == SyncGoal::Quiescent;
+        assert_eq!(requests.take_answers(is_quiescent, |_| false, ms(3)), [answer]);
         assert_eq!(requests.next_deadline(), None);
 
         for (reached, at, is_complete) in [(true, 1_001, true), (false, 3_000, false)] {
@@ -134,7 +148,20 @@ mod tests {
             assert!(requests.take_rescans(ms(1_000)).is_empty(), "once");
             let goal = |_: Option<&FeatureRef>, goal| reached && goal == SyncGoal::Compared;
             let answer = SyncAnswer { id, kind: SyncKind::Scan, is_complete };
-            assert_eq!(requests.take_answers(goal, ms(at)), [answer]);
+            assert_eq!(requests.take_answers(goal, |_| false, ms(at)), [answer]);
         }
+    }
+
+    #[test]
+    fn request_does_not_wait_for_a_project_whose_root_is_away() {
+        let ms = Duration::from_millis;
+        let cookies = ["/cookies/1/7", "/cookies/2/8"].map(PathBuf::from);
+        let mut requests = SyncRequests::default();
+        requests.start(SyncId(1), None, HashSet::from(cookies.clone()), ms(0));
+        requests.forget_cookies(Path::new("/cookies/1"));
+        assert_eq!(requests.take_answers(|_, _| true, |_| true, ms(1)), []);
+        requests.on_cookie(&cookies[1]);
+        let answer = SyncAnswer { id: SyncId(1), kind: SyncKind::None, is_complete: true };
+        assert_eq!(requests.take_answers(|_, _| true, |_| true, ms(1)), [answer]);
     }
 }

@@ -19,8 +19,7 @@ const REMOVAL_STORM_COST: u64 = 1_000_000;
 const REMOVAL_STORM_WINDOW: Duration = Duration::from_secs(1);
 /// Interval at which it is checked whether directories are still being removed.
 const REMOVAL_SAMPLE_INTERVAL: Duration = Duration::from_millis(200);
-/// Pause before refused watches are requested again, or before the probe file is created again if
-/// that did not end in time; each further attempt waits twice as long.
+/// Pause before refused watches are requested again; each further attempt waits twice as long.
 const RETRY_PAUSE_MIN: Duration = Duration::from_secs(1);
 const RETRY_PAUSE_MAX: Duration = Duration::from_mins(1);
 /// Time within which the event of the probe file must arrive.
@@ -46,9 +45,6 @@ pub(super) struct WatchHealth {
     probe: EventProbe,
     /// The watches changed since the probe file could not be created.
     probe_possible: bool,
-    /// When the probe file is created again after that did not end in time.
-    probe_retry_at: Option<Duration>,
-    probe_retries: Backoff,
 }
 
 /// Watched directories that were removed within the window.
@@ -195,13 +191,6 @@ impl WatchHealth {
         }
     }
 
-    /// Records that creating the probe file did not end in time.
-    pub(super) fn on_probe_timed_out(&mut self, now: Duration) {
-        self.on_probe_touched(false, now);
-        let pause = self.probe_retries.next_pause(RETRY_PAUSE_MIN, RETRY_PAUSE_MAX);
-        self.probe_retry_at = Some(now + pause);
-    }
-
     /// Starts over with a new watcher.
     pub(super) fn on_watcher_replaced(&mut self) {
         self.probe = EventProbe::NotRun;
@@ -209,8 +198,7 @@ impl WatchHealth {
     }
 
     /// Returns true if the probe file is to be created now.
-    pub(super) fn needs_probe(&mut self, now: Duration) -> bool {
-        self.probe_possible |= self.probe_retry_at.take_if(|due| *due <= now).is_some();
+    pub(super) fn needs_probe(&self) -> bool {
         self.probe == EventProbe::NotRun && self.probe_possible
     }
 
@@ -291,7 +279,7 @@ impl WatchHealth {
             EventProbe::Waiting(by) => Some(by),
             EventProbe::NotRun | EventProbe::Confirmed | EventProbe::NoEvents => None,
         };
-        [self.rescan_due, self.retry_at, probe, self.probe_retry_at].into_iter().flatten().min()
+        [self.rescan_due, self.retry_at, probe].into_iter().flatten().min()
     }
 }
 
@@ -367,20 +355,14 @@ mod tests {
     #[test]
     fn a_file_system_without_events_is_polled_until_one_arrives() {
         let mut health = WatchHealth::default();
-        assert!(!health.needs_probe(ms(0)), "nothing is watched yet");
+        assert!(!health.needs_probe(), "nothing is watched yet");
         health.on_report(WatchReport::default());
-        assert!(health.needs_probe(ms(0)));
+        assert!(health.needs_probe());
         health.on_probe_touched(false, ms(0));
-        assert!(!health.needs_probe(ms(0)));
-        health.on_probe_timed_out(ms(0));
-        assert_eq!(health.next_due(), Some(ms(1_000)));
-        assert!(!health.needs_probe(ms(999)) && health.needs_probe(ms(1_000)));
-        health.on_probe_timed_out(ms(1_000));
-        assert_eq!(health.next_due(), Some(ms(3_000)));
-        assert!(health.needs_probe(ms(3_000)));
+        assert!(!health.needs_probe());
         health.on_report(WatchReport { watched: 1, ..WatchReport::default() });
         health.on_probe_touched(true, ms(0));
-        assert!(!health.needs_probe(ms(0)) && !health.give_up_probe(ms(1_999)));
+        assert!(!health.needs_probe() && !health.give_up_probe(ms(1_999)));
         assert_eq!(health.next_due(), Some(ms(2_000)));
         assert!(health.give_up_probe(ms(2_000)) && !health.give_up_probe(ms(2_001)));
         assert!(health.polls_all(None).is_some_and(|why| why.contains("no events")));

@@ -16,7 +16,7 @@ use crate::core::error::error_chain;
 use crate::core::path::{FeatureSlug, escape_bytes};
 use crate::engine::clock::Tick;
 use crate::engine::ids::ProjectId;
-use crate::engine::io::hash_pool::HashPool;
+use crate::engine::io::call_pool::CallPool;
 use crate::engine::io::wal_checkpointer::WalCheckpointer;
 use crate::engine::read_model::StatePublisher;
 use crate::engine::reconcile::event::Event;
@@ -106,14 +106,14 @@ impl Committer {
         &mut self,
         projects: &mut Projects,
         retention: &RetentionConfig,
-        pool: &HashPool,
+        pool: &CallPool,
         now: Tick,
     ) {
         self.commit_each(projects, retention, now, |project| project.state.take_changes(now));
         self.views.notify_seq(self.store.seq());
         for project in projects.values_mut() {
             project.state.prepare_evaluations();
-            project.run_effects(pool, now);
+            project.run_effects(pool);
         }
         self.commit_each(projects, retention, now, |project| {
             project.state.take_evaluations(Uuid::new_v4, now)
@@ -273,7 +273,7 @@ impl Committer {
         &mut self,
         projects: &mut Projects,
         retention: &RetentionConfig,
-        pool: &HashPool,
+        pool: &CallPool,
         now: Tick,
     ) {
         if now.monotonic < self.health.prune_at || self.health.degraded.is_some() {

@@ -4,11 +4,9 @@
 //! commits all pending changes in one transaction, and only then publishes the new state and
 //! answers the clients that wait for it.
 //!
-//! Files are hashed by `hash_pool`, snapshot files written by `snapshot_writer` and the WAL
-//! checkpointed by `wal_checkpointer`, each on threads of their own. The engine thread itself waits
-//! for the disk when it lists directories, reads metadata (`meta.json`, manifests, baselines, git
-//! state), stats paths, creates cookie files and commits, and for the watcher thread when
-//! directories are added to inotify. A file system that hangs therefore stops all projects.
+//! Everything that touches the file system of a project runs on the threads of `call_pool`; the WAL
+//! is checkpointed by `wal_checkpointer`. The engine thread itself waits only for the daemon's own
+//! files: it creates cookie files and commits.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -25,15 +23,14 @@ use crate::core::time::Timestamp;
 use crate::engine::clock::Tick;
 use crate::engine::command::Command;
 use crate::engine::inbox::{Inbox, Messages};
-use crate::engine::io::hash_pool::HashPool;
+use crate::engine::io::call_pool::{CallPool, Lane};
 use crate::engine::io::snapshot_writer::SnapshotWriter;
 use crate::engine::io::wal_checkpointer::WalCheckpointer;
 use crate::engine::messages::{FileResult, SnapshotWritten};
 use crate::engine::read_model::{EngineState, StatePublisher};
 use crate::engine::reconcile::effect::RescanMode;
 use crate::engine::reconcile::event::Event;
-use crate::engine::timeouts::SHUTDOWN_TIMEOUT;
-use crate::watch::AncestorWatcher;
+use crate::engine::timeouts::{SHUTDOWN_TIMEOUT, SNAPSHOT_TIMEOUT};
 
 /// The state of the engine thread.
 pub(super) struct EventLoop {
@@ -41,7 +38,7 @@ pub(super) struct EventLoop {
     inbox: Arc<Inbox>,
     views: Arc<StatePublisher>,
     registry: Registry,
-    pool: HashPool,
+    pool: CallPool,
     snapshot_writer: SnapshotWriter,
     pub(super) committer: Committer,
     waiters: SyncWaiters,
@@ -59,19 +56,10 @@ impl EventLoop {
         views: Arc<StatePublisher>,
     ) -> Result<Self, EngineError> {
         let EngineStore { store, quarantined, load_error } = opened;
-        let weak_inbox = Arc::downgrade(&inbox);
-        let ancestors = AncestorWatcher::start(move || {
-            if let Some(inbox) = weak_inbox.upgrade() {
-                inbox.mounts_changed();
-            }
-        });
-        let ancestors = ancestors.inspect_err(
-            |error| warn!(%error, "cannot watch the parent directories of project roots"),
-        );
-        let results = Arc::clone(&inbox);
-        let pool = HashPool::start(move |result| results.file_result(result));
         let written = Arc::clone(&inbox);
-        let snapshot_writer = SnapshotWriter::start(move |result| written.snapshot_written(result));
+        let pool = CallPool::new();
+        let report = move |result| written.snapshot_written(result);
+        let snapshot_writer = SnapshotWriter::start(pool.clone(), report);
         let failed = Arc::clone(&inbox);
         let checkpointer =
             WalCheckpointer::start(store.checkpointer(), move |error| failed.store_failed(error));
@@ -79,10 +67,10 @@ impl EventLoop {
         let quarantined = quarantined.as_deref();
         let mut engine = Self {
             started: Instant::now(),
-            pool: pool.map_err(EngineError::Thread)?,
+            pool,
             snapshot_writer: snapshot_writer.map_err(EngineError::Thread)?,
             committer: Committer::new(store, quarantined, checkpointer, Arc::clone(&views)),
-            registry: Registry::new(factory, ancestors.ok()),
+            registry: Registry::new(factory),
             waiters: SyncWaiters::default(),
             inbox,
             views,
@@ -98,7 +86,7 @@ impl EventLoop {
     /// Runs the loop until [`Command::Stop`], then ends the helper threads and closes the store.
     ///
     /// # Errors
-    /// [`EngineError::Store`] if the store cannot be closed.
+    /// [`EngineError::Store`] if the store cannot be closed, [`EngineError::ThreadEnded`].
     pub(super) fn run(mut self) -> Result<(), EngineError> {
         let mut stop_deadline = None;
         // The first iteration does not wait: the start of the projects left changes to commit.
@@ -106,7 +94,12 @@ impl EventLoop {
         loop {
             #[cfg(debug_assertions)]
             crate::engine::failpoint::hang_while_requested();
+            #[cfg(debug_assertions)]
+            crate::engine::failpoint::panic_if_requested();
             let now = self.now();
+            if let Some(thread) = messages.failed_thread.take() {
+                return Err(EngineError::ThreadEnded(thread));
+            }
             if self.process_messages(messages, now) {
                 stop_deadline.get_or_insert(now.monotonic + SHUTDOWN_TIMEOUT);
             }
@@ -121,10 +114,13 @@ impl EventLoop {
             let due = self.next_deadline().into_iter().chain(stop_deadline).min();
             messages = self.inbox.take(due.map(|due| self.started + due));
         }
-        self.pool.stop();
-        self.snapshot_writer.stop();
         self.committer.checkpointer.stop();
-        Ok(self.committer.store.close()?)
+        let closed = self.committer.store.close();
+        // After the store: these files can be made again.
+        self.snapshot_writer.stop();
+        self.pool.finish(Lane::Snapshot, SNAPSHOT_TIMEOUT);
+        self.pool.stop();
+        Ok(closed?)
     }
 
     /// Processes all messages. Returns true if one of them is the stop command.
@@ -143,7 +139,7 @@ impl EventLoop {
                 project.handle(Event::Overflow, pool, now);
             }
             for (path, kind) in hints.paths {
-                if path.starts_with(&project.cookies) {
+                if path.starts_with(project.cookies()) {
                     cookies.insert(path);
                 } else {
                     project.handle(Event::Hint { path, kind }, pool, now);
@@ -159,6 +155,16 @@ impl EventLoop {
                     Event::FileChecked { tag, slug, path, state }
                 };
                 project.handle(event, pool, now);
+            }
+        }
+        for result in messages.effect_results {
+            if let Some(project) = projects.get_mut(&result.id) {
+                project.on_effect_result(result, pool, now);
+            }
+        }
+        for overdue in pool.supervise(Instant::now()) {
+            if let Some(project) = projects.get_mut(&overdue.project) {
+                project.on_overdue(overdue, pool, now);
             }
         }
         if messages.mounts_changed {
@@ -199,7 +205,7 @@ impl EventLoop {
                         Some(slug) => watched.state.rescan_feature(slug, RescanMode::REWATCH, now),
                         None => watched.state.rescan(RescanMode::REWATCH, now),
                     }
-                    watched.run_effects(pool, now);
+                    watched.run_effects(pool);
                 }
                 let _ = reply.send(());
             }
@@ -207,7 +213,7 @@ impl EventLoop {
                 let _ = reply.send(registry.add(&root, keep, committer, pool, now));
             }
             Command::RemoveProject { id, reply } => {
-                let _ = reply.send(registry.remove(id, committer));
+                let _ = reply.send(registry.remove(id, committer, pool));
             }
             Command::Reload { config, reply } => {
                 let _ = reply.send(registry.reload(*config, committer, pool, now));
@@ -252,9 +258,14 @@ impl EventLoop {
         let projects: Vec<_> = projects
             .map(|project| project.publish(&self.snapshot_writer, &self.pool, store_works, now))
             .collect();
+        let published = self.views.load();
+        if published.instance.is_empty() && projects.iter().any(Option::is_none) {
+            // Readers begin with all projects.
+            return;
+        }
+        let projects: Vec<_> = projects.into_iter().flatten().collect();
         let store = &self.committer.store;
         let (seq, degraded) = (store.seq(), self.committer.health.degraded.clone());
-        let published = self.views.load();
         let same = published.seq == seq
             && published.degraded == degraded
             && published.projects.len() == projects.len()
@@ -283,6 +294,7 @@ impl EventLoop {
         let projects = projects
             .filter_map(|project| project.state.next_deadline())
             .map(|due| due.max(health.retry_at));
-        projects.chain(self.waiters.next_deadline()).chain([health.next_due()]).min()
+        let calls = self.pool.next_check().map(|at| at.saturating_duration_since(self.started));
+        projects.chain(self.waiters.next_deadline()).chain([health.next_due()]).chain(calls).min()
     }
 }

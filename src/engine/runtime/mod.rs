@@ -14,7 +14,7 @@ mod sync_waiters;
 mod watched_project;
 
 pub use opened_store::EngineError;
-pub use startup::{EngineConfig, EngineHandle, start};
+pub use startup::{EngineConfig, EngineHandle, canonical_dir, start};
 
 #[cfg(test)]
 mod tests;

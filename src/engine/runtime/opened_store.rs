@@ -27,6 +27,9 @@ pub enum EngineError {
         "cannot start a thread; raise the limit of tasks (`ulimit -u`, `TasksMax` of the service)"
     )]
     Thread(#[source] io::Error),
+    /// A helper thread ended that must not.
+    #[error("a thread ended unexpectedly: {0}")]
+    ThreadEnded(String),
 }
 
 /// The store, possibly without its content.

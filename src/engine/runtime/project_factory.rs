@@ -14,11 +14,13 @@ use crate::core::path::FeatureSlug;
 use crate::engine::clock::Tick;
 use crate::engine::ids::ProjectId;
 use crate::engine::inbox::Inbox;
-use crate::engine::io::hash_pool::HashPool;
+use crate::engine::io::call_pool::CallPool;
+use crate::engine::io::executor::ProjectContext;
+use crate::engine::io::resolve::resolve_paths;
 use crate::engine::reconcile::feature::StoredFeature;
 use crate::engine::settings::{debounce_times, limits, settings};
 use crate::project::Machine;
-use crate::watch::{Backend, HintSink, WatchError};
+use crate::watch::{AncestorWatcher, Backend, HintSink, WatchError};
 
 /// Creates a file watcher that sends its hints to a sink.
 pub(super) type WatcherFactory =
@@ -34,6 +36,8 @@ pub(super) struct ProjectFactory {
     /// Roots to watch until the daemon stops, in addition to those of the configuration and store.
     pub(super) extra_roots: BTreeSet<PathBuf>,
     machine: Machine,
+    /// `None` if inotify refused it.
+    pub(super) ancestors: Option<AncestorWatcher>,
     inbox: Arc<Inbox>,
     /// Number of the next project. Numbers are not reused, so the result of a check that was
     /// started for a removed project reaches no other.
@@ -51,7 +55,31 @@ impl ProjectFactory {
     ) -> Self {
         let machine = Machine::current();
         let next_id = ProjectId::FIRST;
-        Self { config, user_missions, state, watchers, extra_roots, machine, inbox, next_id }
+        let config = resolve(config);
+        let (moved, failed) = (Arc::downgrade(&inbox), Arc::downgrade(&inbox));
+        let ancestors = AncestorWatcher::start(
+            move || moved.upgrade().into_iter().for_each(|inbox| inbox.mounts_changed()),
+            move |error| {
+                failed
+                    .upgrade()
+                    .into_iter()
+                    .for_each(|inbox| inbox.thread_failed("ancestors", &error));
+            },
+        );
+        let ancestors = ancestors.inspect_err(
+            |error| warn!(%error, "cannot watch the parent directories of project roots"),
+        );
+        Self {
+            config,
+            user_missions,
+            state,
+            watchers,
+            extra_roots,
+            machine,
+            ancestors: ancestors.ok(),
+            inbox,
+            next_id,
+        }
     }
 
     /// Starts to watch a project; `stored` are its features in the store.
@@ -59,7 +87,7 @@ impl ProjectFactory {
         &mut self,
         root: &Path,
         stored: BTreeMap<FeatureSlug, StoredFeature>,
-        pool: &HashPool,
+        pool: &CallPool,
         now: Tick,
     ) -> WatchedProject {
         let id = self.next_id;
@@ -69,14 +97,22 @@ impl ProjectFactory {
             let path = cookies.display();
             warn!(%path, %error, "cannot create the directory for sync cookies");
         }
-        let (inbox, watchers) = (Arc::clone(&self.inbox), Arc::clone(&self.watchers));
-        let make_backend = Box::new(move || {
-            let inbox = Arc::clone(&inbox);
-            watchers(Arc::new(move |hint| inbox.hint(id, hint)))
+        let (hints, watchers) = (Arc::clone(&self.inbox), Arc::clone(&self.watchers));
+        let make_backend = Arc::new(move || {
+            let hints = Arc::clone(&hints);
+            watchers(Arc::new(move |hint| hints.hint(id, hint)))
         });
         let settings = self.settings(root);
-        let machine = self.machine.clone();
-        WatchedProject::start(id, settings, machine, cookies, make_backend, stored, pool, now)
+        let context = ProjectContext {
+            id,
+            settings: Arc::new(settings.for_reconciler()),
+            project_settings: settings.project.clone(),
+            machine: self.machine.clone(),
+            cookies,
+            make_backend,
+            ancestors: self.ancestors.clone(),
+        };
+        WatchedProject::start(settings, context, Arc::clone(&self.inbox), stored, pool, now)
     }
 
     /// Returns the settings of the project at `root`; a change of them restarts it.
@@ -91,18 +127,27 @@ impl ProjectFactory {
         }
     }
 
+    /// Replaces the configuration. Returns the one before.
+    pub(super) fn set_config(&mut self, config: Config) -> Config {
+        std::mem::replace(&mut self.config, resolve(config))
+    }
+
     /// Returns the roots that the configuration names, canonical if they exist.
     pub(super) fn configured_roots(&self) -> impl Iterator<Item = PathBuf> {
-        self.config
-            .projects
-            .iter()
-            .map(|project| project.path.canonicalize().unwrap_or_else(|_| project.path.clone()))
+        self.config.projects.iter().map(|project| project.path.clone())
     }
 
     /// Returns the identity of this machine, from which that of a root is derived.
     pub(super) fn machine_id(&self) -> &str {
         &self.machine.id
     }
+}
+
+/// Resolves the paths of projects, as far as their file systems respond.
+fn resolve(mut config: Config) -> Config {
+    let resolved = resolve_paths(config.projects.iter().map(|project| project.path.clone()));
+    config.resolve_projects(|path| resolved.get(path).cloned());
+    config
 }
 
 /// Creates an empty directory that only the user can access, after removing what is at the path.

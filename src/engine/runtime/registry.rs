@@ -4,11 +4,10 @@
 //! until the daemon stops.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use tracing::{debug, info};
+use tracing::info;
 
 use super::commit::Committer;
 use super::project_factory::ProjectFactory;
@@ -19,46 +18,46 @@ use crate::core::path::FeatureSlug;
 use crate::engine::clock::Tick;
 use crate::engine::command::{AddError, RemoveError};
 use crate::engine::ids::ProjectId;
-use crate::engine::io::hash_pool::HashPool;
+use crate::engine::io::call_pool::CallPool;
 use crate::engine::reconcile::feature::StoredFeature;
 use crate::project::FeatureDir;
-use crate::watch::AncestorWatcher;
 
 /// The watched projects.
 pub(super) struct Registry {
     pub(super) factory: ProjectFactory,
-    /// `None` if inotify refused it. Then a root that was moved together with a parent directory is
-    /// noticed only when a client requests the project.
-    ancestor_watcher: Option<AncestorWatcher>,
     pub(super) projects: BTreeMap<ProjectId, WatchedProject>,
 }
 
 impl Registry {
-    pub(super) fn new(factory: ProjectFactory, ancestor_watcher: Option<AncestorWatcher>) -> Self {
-        Self { factory, ancestor_watcher, projects: BTreeMap::new() }
+    pub(super) fn new(factory: ProjectFactory) -> Self {
+        Self { factory, projects: BTreeMap::new() }
     }
 
     /// Starts all projects that are to be watched.
-    pub(super) fn start_all(&mut self, committer: &mut Committer, pool: &HashPool, now: Tick) {
+    pub(super) fn start_all(&mut self, committer: &mut Committer, pool: &CallPool, now: Tick) {
         for root in self.desired_roots(committer, now) {
             self.start(&root, committer, pool, now);
         }
     }
 
     /// Restarts all projects from the stored state.
-    pub(super) fn restart_all(&mut self, committer: &mut Committer, pool: &HashPool, now: Tick) {
+    pub(super) fn restart_all(&mut self, committer: &mut Committer, pool: &CallPool, now: Tick) {
         let ids: Vec<ProjectId> = self.projects.keys().copied().collect();
-        for id in ids {
-            self.stop(id);
-        }
+        let former: Vec<_> = ids.into_iter().filter_map(|id| self.stop(id, pool)).collect();
         self.start_all(committer, pool, now);
+        for former in former {
+            let id = self.find(&former.settings.root);
+            if let Some(project) = id.and_then(|id| self.projects.get_mut(&id)) {
+                project.continue_view(former);
+            }
+        }
     }
 
     /// Restarts the projects whose root was missing and exists again.
     pub(super) fn restart_returned(
         &mut self,
         committer: &mut Committer,
-        pool: &HashPool,
+        pool: &CallPool,
         now: Tick,
     ) {
         let returned = self.projects.values().filter(|project| project.state.needs_restart());
@@ -68,27 +67,22 @@ impl Registry {
         }
     }
 
-    /// Adds a project: stored if `keep` is true, otherwise until the daemon stops.
+    /// Adds a project with a canonical root: stored if `keep` is true, otherwise until the daemon stops.
     pub(super) fn add(
         &mut self,
         root: &Path,
         keep: bool,
         committer: &mut Committer,
-        pool: &HashPool,
+        pool: &CallPool,
         now: Tick,
     ) -> Result<ProjectId, AddError> {
-        let error = |source| AddError::Root { path: root.to_owned(), source };
-        let root = root.canonicalize().map_err(error)?;
-        if !root.metadata().map_err(error)?.is_dir() {
-            return Err(error(io::ErrorKind::NotADirectory.into()));
-        }
         if keep {
-            committer.store.add_project(&root, now.wall)?;
+            committer.store.add_project(root, now.wall)?;
         } else {
-            self.factory.extra_roots.insert(root.clone());
+            self.factory.extra_roots.insert(root.to_owned());
         }
-        let known = self.find(&root);
-        Ok(known.unwrap_or_else(|| self.start(&root, committer, pool, now)))
+        let known = self.find(root);
+        Ok(known.unwrap_or_else(|| self.start(root, committer, pool, now)))
     }
 
     /// Removes a project and its stored state. Its events stay in the journal.
@@ -96,6 +90,7 @@ impl Registry {
         &mut self,
         id: ProjectId,
         committer: &mut Committer,
+        pool: &CallPool,
     ) -> Result<(), RemoveError> {
         let Some(project) = self.projects.get(&id) else {
             return Ok(());
@@ -106,7 +101,7 @@ impl Registry {
         }
         committer.store.remove_project(&root, &project.state.info().root_id)?;
         self.factory.extra_roots.remove(&root);
-        self.stop(id);
+        self.stop(id, pool);
         Ok(())
     }
 
@@ -118,10 +113,10 @@ impl Registry {
         &mut self,
         config: Config,
         committer: &mut Committer,
-        pool: &HashPool,
+        pool: &CallPool,
         now: Tick,
     ) -> Vec<String> {
-        let before = std::mem::replace(&mut self.factory.config, config);
+        let before = self.factory.set_config(config);
         let mut changes = Vec::new();
         if before.journal != self.factory.config.journal {
             changes.push("the retention of the journal changed".to_owned());
@@ -136,7 +131,7 @@ impl Registry {
             let root = project.settings.root.clone();
             if !desired.contains(&root) {
                 changes.push(format!("{} is no longer watched", root.display()));
-                self.stop(id);
+                self.stop(id, pool);
             } else if project.settings != self.factory.settings(&root) {
                 changes.push(format!("{} is watched with new settings", root.display()));
                 self.restart(id, committer, pool, now);
@@ -174,40 +169,38 @@ impl Registry {
         &mut self,
         root: &Path,
         committer: &mut Committer,
-        pool: &HashPool,
+        pool: &CallPool,
         now: Tick,
     ) -> ProjectId {
         let stored = self.load(root, committer, now);
         let mut project = self.factory.start(root, stored, pool, now);
         let id = project.id;
-        // After the project, which needs the inotify watches more if few are left.
-        let ancestors = self.ancestor_watcher.as_mut();
-        if let Err(error) = ancestors.map_or(Ok(()), |watcher| watcher.watch(id.as_usize(), root)) {
-            debug!(root = %root.display(), %error, "cannot watch all parent directories");
-        }
         // The root may have been moved before the directories above it were watched.
         project.state.probe_root();
-        project.run_effects(pool, now);
-        info!(root = %root.display(), features = project.state.feature_count(), "watching project");
+        project.run_effects(pool);
         self.projects.insert(id, project);
         id
     }
 
-    fn stop(&mut self, id: ProjectId) {
-        if let Some(project) = self.projects.remove(&id) {
-            info!(root = %project.settings.root.display(), "stopped watching project");
-            let _ = std::fs::remove_dir_all(&project.cookies);
+    fn stop(&mut self, id: ProjectId, pool: &CallPool) -> Option<WatchedProject> {
+        if let Some(ancestors) = &self.factory.ancestors {
+            ancestors.unwatch(id.as_usize());
         }
-        if let Some(watcher) = &mut self.ancestor_watcher {
-            watcher.unwatch(id.as_usize());
-        }
+        let project = self.projects.remove(&id)?;
+        info!(root = %project.settings.root.display(), "stopped watching project");
+        pool.clear(id);
+        let _ = std::fs::remove_dir_all(project.cookies());
+        Some(project)
     }
 
-    fn restart(&mut self, id: ProjectId, committer: &mut Committer, pool: &HashPool, now: Tick) {
-        if let Some(project) = self.projects.get(&id) {
-            let root = project.settings.root.clone();
-            self.stop(id);
-            self.start(&root, committer, pool, now);
+    fn restart(&mut self, id: ProjectId, committer: &mut Committer, pool: &CallPool, now: Tick) {
+        let Some(former) = self.stop(id, pool) else {
+            return;
+        };
+        let root = former.settings.root.clone();
+        let id = self.start(&root, committer, pool, now);
+        if let Some(project) = self.projects.get_mut(&id) {
+            project.continue_view(former);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
@@ -13,6 +13,7 @@ use super::opened_store::{EngineError, open_store};
 use super::project_factory::{ProjectFactory, WatcherFactory};
 use crate::config::Config;
 use crate::engine::inbox::Inbox;
+use crate::engine::io::resolve::resolve_each;
 use crate::engine::read_model::StatePublisher;
 use crate::store::Journal;
 use crate::watch::{Backend, NotifyWatcher, watch_mounts};
@@ -56,6 +57,16 @@ pub struct EngineHandle {
     pub thread: JoinHandle<Result<(), EngineError>>,
 }
 
+/// Returns the canonical path of a directory.
+///
+/// # Errors
+/// Those of the operating system; `NotADirectory` for anything else than a directory.
+pub fn canonical_dir(path: &Path) -> io::Result<PathBuf> {
+    let root = path.canonicalize()?;
+    let is_dir = root.metadata()?.is_dir();
+    is_dir.then_some(root).ok_or_else(|| io::ErrorKind::NotADirectory.into())
+}
+
 /// Opens the store and starts the engine thread.
 ///
 /// A corrupt store is quarantined, never deleted, and all projects are indexed again.
@@ -65,12 +76,7 @@ pub struct EngineHandle {
 /// directory, or the system refuses to create a thread.
 pub fn start(config: EngineConfig) -> Result<EngineHandle, EngineError> {
     let mut extra_roots = BTreeSet::new();
-    for path in config.extra_roots {
-        let directory = |root: PathBuf| {
-            let is_dir = root.metadata()?.is_dir();
-            is_dir.then_some(root).ok_or_else(|| io::ErrorKind::NotADirectory.into())
-        };
-        let canonical = path.canonicalize().and_then(directory);
+    for (path, canonical) in resolve_each(config.extra_roots, canonical_dir) {
         extra_roots.insert(canonical.map_err(|source| EngineError::Root { path, source })?);
     }
     let opened = open_store(&config.state)?;
@@ -84,9 +90,12 @@ pub fn start(config: EngineConfig) -> Result<EngineHandle, EngineError> {
         extra_roots,
         Arc::clone(&inbox),
     );
-    let weak_inbox = Arc::downgrade(&inbox);
-    let on_mount = move || weak_inbox.upgrade().map(|inbox| inbox.mounts_changed()).is_some();
-    if let Err(error) = watch_mounts(on_mount) {
+    let (changed, failed) = (Arc::downgrade(&inbox), Arc::downgrade(&inbox));
+    let on_mount = move || changed.upgrade().map(|inbox| inbox.mounts_changed()).is_some();
+    let on_failure = move |error| {
+        failed.upgrade().into_iter().for_each(|inbox| inbox.thread_failed("mounts", &error));
+    };
+    if let Err(error) = watch_mounts(on_mount, on_failure) {
         warn!(%error, "cannot watch mounts and unmounts");
     }
     let (engine_inbox, engine_views) = (Arc::clone(&inbox), Arc::clone(&views));

@@ -12,7 +12,7 @@ use super::watched_project::WatchedProject;
 use crate::engine::clock::Tick;
 use crate::engine::command::{FeatureRef, SyncKind};
 use crate::engine::ids::ProjectId;
-use crate::engine::io::hash_pool::HashPool;
+use crate::engine::io::call_pool::CallPool;
 use crate::engine::reconcile::effect::RescanMode;
 use crate::engine::reconcile::sync::{SyncGoal, SyncId, SyncRequests};
 
@@ -36,7 +36,7 @@ impl SyncWaiters {
         feature: Option<FeatureRef>,
         reply: oneshot::Sender<SyncKind>,
         projects: &mut Projects,
-        pool: &HashPool,
+        pool: &CallPool,
         now: Tick,
     ) {
         // The client stopped waiting while the engine was busy.
@@ -48,10 +48,13 @@ impl SyncWaiters {
             if feature.as_ref().is_some_and(|feature| feature.project != project.id) {
                 continue;
             }
+            if project.state.is_root_away() {
+                continue;
+            }
             project.state.probe_root();
-            project.run_effects(pool, now);
+            project.run_effects(pool);
             self.cookie_count += 1;
-            let cookie = project.cookies.join(self.cookie_count.to_string());
+            let cookie = project.cookies().join(self.cookie_count.to_string());
             if let Err(error) = std::fs::write(&cookie, b"") {
                 debug!(path = %cookie.display(), %error, "cannot create the sync cookie");
             }
@@ -77,12 +80,21 @@ impl SyncWaiters {
         &mut self,
         projects: &mut Projects,
         store_works: bool,
-        pool: &HashPool,
+        pool: &CallPool,
         now: Tick,
     ) {
+        for project in projects.values().filter(|project| project.state.is_root_away()) {
+            self.requests.forget_cookies(project.cookies());
+        }
         let is_reached =
             |feature: Option<&FeatureRef>, goal| is_reached(projects, feature, goal, store_works);
-        for answer in self.requests.take_answers(is_reached, now.monotonic) {
+        let is_away = |feature: Option<&FeatureRef>| {
+            let mut selected = projects
+                .values()
+                .filter(|project| feature.is_none_or(|feature| feature.project == project.id));
+            selected.any(|project| project.state.is_root_away())
+        };
+        for answer in self.requests.take_answers(is_reached, is_away, now.monotonic) {
             if let Some(reply) = self.replies.remove(&answer.id) {
                 // Fails if the client stopped waiting.
                 let _ = reply.send(answer.kind);
@@ -114,18 +126,18 @@ fn is_reached(
     })
 }
 
-fn rescan_for(feature: Option<&FeatureRef>, projects: &mut Projects, pool: &HashPool, now: Tick) {
+fn rescan_for(feature: Option<&FeatureRef>, projects: &mut Projects, pool: &CallPool, now: Tick) {
     match feature {
         Some(feature) => {
             if let Some(project) = projects.get_mut(&feature.project) {
                 project.state.rescan_feature(&feature.slug, RescanMode::POLL, now);
-                project.run_effects(pool, now);
+                project.run_effects(pool);
             }
         }
         None => {
             for project in projects.values_mut() {
                 project.state.rescan(RescanMode::POLL, now);
-                project.run_effects(pool, now);
+                project.run_effects(pool);
             }
         }
     }

@@ -2,27 +2,30 @@
 //! passes values between these and decides nothing.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use uuid::Uuid;
 
 use crate::core::path::FeatureSlug;
+use crate::core::sync::lock;
 use crate::engine::clock::Tick;
 use crate::engine::ids::ProjectId;
-use crate::engine::io::executor::ProjectIo;
-use crate::engine::io::hash_pool::HashPool;
+use crate::engine::inbox::Inbox;
+use crate::engine::io::call_pool::{CallPool, Lane, Overdue};
+use crate::engine::io::executor::{ProjectContext, ProjectIo, log_report};
+use crate::engine::io::file_checks::submit_file_check;
 use crate::engine::io::snapshot_writer::SnapshotWriter;
-use crate::engine::io::watch_set::MakeBackend;
-use crate::engine::messages::SnapshotJob;
+use crate::engine::messages::{EffectResult, FileJob, SnapshotJob};
 use crate::engine::read_model::ProjectView;
+use crate::engine::reconcile::effect::{Effect, EffectId};
 use crate::engine::reconcile::event::Event;
 use crate::engine::reconcile::feature::StoredFeature;
 use crate::engine::reconcile::project::ProjectState;
 use crate::engine::reconcile::project_view::ProjectSummary;
 use crate::engine::reconcile::settings::ReconcileSettings;
-use crate::project::{Machine, ProjectSettings, probe_path};
+use crate::project::{Project, ProjectSettings, probe_path};
 use crate::scan::ScanLimits;
 use crate::watch::DebounceTimes;
 
@@ -38,108 +41,214 @@ pub(super) struct WatchSettings {
     pub(super) scrub: Option<Duration>,
 }
 
+impl WatchSettings {
+    /// Returns them in the form that the reconciler needs.
+    pub(super) fn for_reconciler(&self) -> ReconcileSettings {
+        ReconcileSettings::new(
+            self.root.clone(),
+            self.user_missions.clone(),
+            probe_path(&self.root),
+            &self.project,
+            self.limits,
+            self.times,
+            self.scrub,
+        )
+    }
+}
+
 /// A watched project.
 pub(super) struct WatchedProject {
     pub(super) id: ProjectId,
     pub(super) settings: WatchSettings,
     pub(super) state: ProjectState,
-    /// Directory for sync cookies, watched by the same inotify instance.
-    pub(super) cookies: PathBuf,
-    io: ProjectIo,
+    context: ProjectContext,
+    inbox: Arc<Inbox>,
+    /// Executes the effects, on one thread at a time. A thread that is written off keeps the one that
+    /// it has, and the project gets another.
+    io: Arc<Mutex<ProjectIo>>,
+    executor: u32,
+    /// The project with the metadata that was read last.
+    project: Arc<Project>,
+    /// Effects were submitted in this iteration of the event loop.
+    has_submitted: bool,
     /// The view that was published last.
     view: Option<Arc<ProjectView>>,
 }
 
 impl WatchedProject {
     /// Starts to watch a project; `stored` are its features in the store.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "each is used once, and a struct would only move them"
-    )]
     pub(super) fn start(
-        id: ProjectId,
         settings: WatchSettings,
-        machine: Machine,
-        cookies: PathBuf,
-        make_backend: MakeBackend,
+        context: ProjectContext,
+        inbox: Arc<Inbox>,
         stored: BTreeMap<FeatureSlug, StoredFeature>,
-        pool: &HashPool,
+        pool: &CallPool,
         now: Tick,
     ) -> Self {
-        let pure = Arc::new(ReconcileSettings::new(
-            settings.root.clone(),
-            settings.user_missions.clone(),
-            probe_path(&settings.root),
-            &settings.project,
-            settings.limits,
-            settings.times,
-            settings.scrub,
-        ));
-        let io = ProjectIo::new(
-            id,
-            Arc::clone(&pure),
-            settings.project.clone(),
-            machine,
-            cookies.clone(),
-            make_backend,
-        );
-        let state = ProjectState::start(pure, stored, now);
-        let mut project = Self { id, settings, state, cookies, io, view: None };
-        project.run_effects(pool, now);
+        let io = ProjectIo::new(context.clone());
+        let project = Arc::clone(io.project());
+        let pure = Arc::clone(&context.settings);
+        let state = ProjectState::start(pure, Arc::new(io.info()), stored, now);
+        let mut project = Self {
+            id: context.id,
+            settings,
+            state,
+            context,
+            inbox,
+            io: Arc::new(Mutex::new(io)),
+            executor: 0,
+            project,
+            has_submitted: false,
+            view: None,
+        };
+        project.run_effects(pool);
         project
     }
 
+    /// Returns the directory for sync cookies, which is watched by the same inotify instance.
+    pub(super) fn cookies(&self) -> &Path {
+        &self.context.cookies
+    }
+
     /// Applies an event and executes the effects that follow from it.
-    pub(super) fn handle(&mut self, event: Event, pool: &HashPool, now: Tick) {
+    pub(super) fn handle(&mut self, event: Event, pool: &CallPool, now: Tick) {
         self.state.handle(event, now);
-        self.run_effects(pool, now);
+        self.run_effects(pool);
+    }
+
+    /// Applies the result of an effect.
+    pub(super) fn on_effect_result(&mut self, result: EffectResult, pool: &CallPool, now: Tick) {
+        if result.executor == self.executor {
+            self.project = result.project;
+            self.handle(result.event, pool, now);
+        }
+    }
+
+    /// Gives up what is under way, because a call does not return. If it is one of the executor, the
+    /// project continues with another: the call keeps the present one, with its watcher, until it
+    /// returns.
+    pub(super) fn on_overdue(&mut self, overdue: Overdue, pool: &CallPool, now: Tick) {
+        let event = match (overdue.lane, overdue.effect) {
+            (Lane::Project, _) => {
+                pool.clear(self.id);
+                self.replace_executor();
+                Event::ExecutorReplaced
+            }
+            (_, Some(effect)) => Event::TimedOut(effect),
+            // A snapshot file is written again when there is a newer one.
+            (_, None) => return,
+        };
+        self.handle(event, pool, now);
+    }
+
+    fn replace_executor(&mut self) {
+        self.executor += 1;
+        let io = ProjectIo::new(self.context.clone());
+        self.project = Arc::clone(io.project());
+        self.io = Arc::new(Mutex::new(io));
     }
 
     /// Runs what is due, and ends the iteration of the event loop for this project.
-    pub(super) fn on_deadline(&mut self, pool: &HashPool, now: Tick) {
+    pub(super) fn on_deadline(&mut self, pool: &CallPool, now: Tick) {
         self.state.on_deadline(now);
-        self.run_effects(pool, now);
-        self.io.end_iteration();
+        self.run_effects(pool);
+        if std::mem::take(&mut self.has_submitted) {
+            let end = |io: &mut ProjectIo| {
+                io.end_iteration();
+                None
+            };
+            self.submit(pool, None, end);
+        }
     }
 
-    /// Executes effects, and those that their completions cause, until none is left. The watches are
-    /// reported once after them: a report of many refused directories is large.
-    pub(super) fn run_effects(&mut self, pool: &HashPool, now: Tick) {
-        loop {
-            let event = match self.state.next_effect() {
-                Some(effect) => self.io.execute(effect, pool),
-                None => match self.io.take_watch_report() {
-                    Some(report) => Some(report),
-                    None => return,
-                },
-            };
-            if let Some(event) = event {
-                self.state.handle(event, now);
+    /// Has the effects executed that the reconciler has emitted.
+    pub(super) fn run_effects(&mut self, pool: &CallPool) {
+        while let Some(effect) = self.state.next_effect() {
+            match effect {
+                Effect::Report(report) => log_report(&self.settings.root, &report),
+                Effect::CheckFile { tag, feature, path, expected, verify_only } => {
+                    let (id, project) = (self.id, Arc::clone(&self.project));
+                    let limits = self.settings.limits;
+                    let job =
+                        FileJob { id, tag, project, feature, path, expected, limits, verify_only };
+                    let inbox = Arc::clone(&self.inbox);
+                    submit_file_check(pool, job, move |result| inbox.file_result(result));
+                }
+                // A search that may hang waits until a thread that hangs returns.
+                Effect::SearchRoot { tag } if !pool.may_hang() => {
+                    let event = Event::RootSearched { tag, found: None };
+                    self.report(event);
+                }
+                effect => {
+                    self.has_submitted = true;
+                    let id = effect.tag().map(|tag| tag.id);
+                    self.submit(pool, id, |io| io.execute(effect));
+                }
             }
         }
     }
 
+    fn submit(
+        &self,
+        pool: &CallPool,
+        effect: Option<EffectId>,
+        call: impl FnOnce(&mut ProjectIo) -> Option<Event> + Send + 'static,
+    ) {
+        let (id, executor) = (self.id, self.executor);
+        let (io, inbox) = (Arc::clone(&self.io), Arc::clone(&self.inbox));
+        let call = move |_: &mut Vec<u8>| {
+            let mut io = lock(&io);
+            let completion = call(&mut io);
+            // Before the completion, so that nothing is shown as watched that is not.
+            let events: Vec<Event> = io.take_watch_report().into_iter().chain(completion).collect();
+            let project = Arc::clone(io.project());
+            drop(io);
+            for event in events {
+                let project = Arc::clone(&project);
+                inbox.effect_result(EffectResult { id, executor, event, project });
+            }
+        };
+        pool.submit(Lane::Project, id, effect, Box::new(call));
+    }
+
+    fn report(&self, event: Event) {
+        let (id, executor, project) = (self.id, self.executor, Arc::clone(&self.project));
+        self.inbox.effect_result(EffectResult { id, executor, event, project });
+    }
+
     /// Returns the current view, the same as before if nothing changed, and queues the snapshot
-    /// files that may be stale.
+    /// files that may be stale. Until the features are listed, it is the one before a restart, and
+    /// without that none, unless the file system does not respond.
     pub(super) fn publish(
         &mut self,
         writer: &SnapshotWriter,
-        pool: &HashPool,
+        pool: &CallPool,
         store_works: bool,
         now: Tick,
-    ) -> Arc<ProjectView> {
+    ) -> Option<Arc<ProjectView>> {
+        if self.state.is_starting() && (self.view.is_some() || !self.state.is_started_or_late()) {
+            return self.view.clone();
+        }
         let update = self.state.update(Uuid::new_v4, store_works, now);
         for view in update.stale_snapshot_files {
-            writer.write(SnapshotJob { id: self.id, project: Arc::clone(self.io.project()), view });
+            writer.write(SnapshotJob { id: self.id, project: Arc::clone(&self.project), view });
         }
-        self.run_effects(pool, now);
+        self.run_effects(pool);
         let view = match (update.status, self.view.take()) {
             (None, Some(view)) => view,
             (Some(status), _) => self.to_view(status),
             (None, None) => self.to_view(self.state.status()),
         };
         self.view = Some(Arc::clone(&view));
-        view
+        Some(view)
+    }
+
+    /// Shows what was published of `former`, the same project before a restart, until the features
+    /// are listed again.
+    pub(super) fn continue_view(&mut self, former: Self) {
+        self.view = former.view.map(|view| {
+            Arc::new(ProjectView { id: self.id, listed: false, ready: false, ..(*view).clone() })
+        });
     }
 
     /// Builds the view from the summary of the reconciler.
@@ -160,9 +269,10 @@ impl WatchedProject {
             watch: status.watch,
             rescans: status.rescans,
             scrub_detected: status.scrub_detected,
+            listed: status.listed,
             ready: status.ready,
             features: status.features,
-            project: Arc::clone(self.io.project()),
+            project: Arc::clone(&self.project),
         })
     }
 }

@@ -673,7 +673,10 @@ fn truth_of(state: &ArtifactState) -> Truth {
 }
 
 pub(super) fn is_root_away(status: &ProjectSummary) -> bool {
-    matches!(status.watch.state, WatchState::RootUnavailable | WatchState::Unreadable)
+    matches!(
+        status.watch.state,
+        WatchState::RootUnavailable | WatchState::Unreadable | WatchState::Unresponsive
+    )
 }
 
 /// The published features of a project by name.

@@ -100,7 +100,7 @@ pub(super) struct ModelIo {
     is_closed: bool,
     /// When git took its lock, by the disk's clock.
     pub(super) git_lock_ns: Option<i64>,
-    info: Arc<ProjectInfo>,
+    pub(super) info: Arc<ProjectInfo>,
     /// What effects saw since this was taken.
     pub(super) seen: Vec<(EffectId, Seen)>,
 }
@@ -118,7 +118,7 @@ impl ModelIo {
             root,
             cookies,
             disk: Arc::clone(disk),
-            watches: WatchSet::new(Box::new(make)),
+            watches: WatchSet::new(Arc::new(make)),
             reported: WatchReport::default(),
             opened: None,
             is_closed: false,
@@ -189,6 +189,15 @@ impl ModelIo {
 
     fn execute(&mut self, effect: Effect) -> Option<Event> {
         Some(match effect {
+            Effect::ShowStored { tag, known } => {
+                let features = known.iter().map(|(slug, one)| {
+                    (slug.clone(), feature_inputs(&lock(&self.disk), Path::new(""), &one.dir.slug))
+                });
+                let features = features.collect();
+                let (status, info) = (RootStatus::Unresponsive, Arc::clone(&self.info));
+                let unavailable = RootUnavailable { status, info, features };
+                Event::InitialScan { tag, result: Err(Box::new(unavailable)) }
+            }
             Effect::CheckFile { tag, feature, path, expected, verify_only } => {
                 let state = self.check(&feature, &path, expected.as_ref());
                 self.record_check(tag, &feature.slug, &path, &state);
@@ -537,11 +546,8 @@ impl ModelIo {
         let Ok(root) = root else {
             let features = known.iter().map(|(slug, one)| (slug.clone(), self.inputs(&one.dir)));
             let features = features.collect();
-            return Err(Box::new(RootUnavailable {
-                status: unavailable(),
-                info: Arc::clone(&self.info),
-                features,
-            }));
+            let info = Arc::clone(&self.info);
+            return Err(Box::new(RootUnavailable { status: unavailable(), info, features }));
         };
         self.opened = Some(root);
         self.is_closed = false;
@@ -711,31 +717,8 @@ impl Running {
     }
 }
 
-/// Returns the tag of an effect that has a completion.
-pub(super) fn find_tag(effect: &Effect) -> Option<EffectTag> {
-    match effect {
-        Effect::ScanInitially { tag, .. }
-        | Effect::CheckFile { tag, .. }
-        | Effect::CheckFeatureDir { tag, .. }
-        | Effect::ListAndWatch { tag, .. }
-        | Effect::Inspect { tag, .. }
-        | Effect::ReadMetadata { tag, .. }
-        | Effect::ProbeRoot { tag }
-        | Effect::SearchRoot { tag }
-        | Effect::ReplaceWatcher { tag }
-        | Effect::DropWatcher { tag }
-        | Effect::RetryWatches { tag }
-        | Effect::SampleRemoval { tag, .. }
-        | Effect::TouchEventProbe { tag } => Some(*tag),
-        Effect::ForgetWatches { .. }
-        | Effect::LeaveRoot
-        | Effect::CloseRoot
-        | Effect::Report(_) => None,
-    }
-}
-
 fn tag(effect: &Effect) -> EffectTag {
-    find_tag(effect).expect("an effect with a completion")
+    effect.tag().expect("an effect with a completion")
 }
 
 /// Reads a feature's metadata: `meta.json` selects the step, and every fourth content of

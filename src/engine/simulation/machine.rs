@@ -11,14 +11,14 @@ use uuid::Uuid;
 use super::checks::{Checks, SyncWindow, Violation, is_root_away};
 use super::disk::{COOKIES, Disk, Inode, SharedDisk};
 use super::history::{Close, History, Op, PROJECTS, Size, Step, Then, Written, root, slug};
-use super::io::{ModelIo, Running, Step as IoStep, find_tag};
+use super::io::{ModelIo, Running, Step as IoStep};
 use super::store::Store;
 use crate::core::path::FeatureSlug;
 use crate::core::pattern::{Pattern, PatternSet};
 use crate::core::sync::lock;
 use crate::core::time::Timestamp;
 use crate::engine::clock::Tick;
-use crate::engine::command::FeatureRef;
+use crate::engine::command::{FeatureRef, SyncKind};
 use crate::engine::ids::ProjectId;
 use crate::engine::inbox::Inbox;
 use crate::engine::reconcile::effect::{Effect, RescanMode};
@@ -172,7 +172,8 @@ impl Machine {
         });
         let mut io = ModelIo::new(index, root(index), cookies(index), &self.disk);
         io.git_lock_ns = git_lock_ns;
-        let state = ProjectState::start(settings(index), self.store.rows(index), self.tick());
+        let (info, stored) = (Arc::clone(&io.info), self.store.rows(index));
+        let state = ProjectState::start(settings(index), info, stored, self.tick());
         let status = state.status();
         self.checks.on_restart(index, &self.store, self.now);
         SimProject {
@@ -344,11 +345,15 @@ impl Machine {
         self.next_sync += 1;
         let id = SyncId(self.next_sync);
         let feature = FeatureRef { project: self.projects[project].id, slug: slug("a") };
-        self.projects[project].state.probe_root();
-        self.run_effects(project)?;
-        let cookie = cookies(project).join(self.next_sync.to_string());
-        lock(&self.disk).write(&cookie, 0, true, false);
-        self.sync.start(id, Some(feature), HashSet::from([cookie]), now);
+        let mut written = HashSet::new();
+        if !self.projects[project].state.is_root_away() {
+            self.projects[project].state.probe_root();
+            self.run_effects(project)?;
+            let cookie = cookies(project).join(self.next_sync.to_string());
+            lock(&self.disk).write(&cookie, 0, true, false);
+            written.insert(cookie);
+        }
+        self.sync.start(id, Some(feature), written, now);
         let is_git_locked = self.projects[project].io.git_lock_ns.is_some();
         let window = SyncWindow::open(id, project, is_git_locked, &lock(&self.disk));
         self.checks.windows.push(window);
@@ -491,17 +496,31 @@ impl Machine {
     fn time_out(&mut self, number: usize) -> Result<(), Violation> {
         let tick = self.tick();
         self.checks.on_disturbed(self.now);
-        let tags = self.projects.iter().enumerate().flat_map(|(index, project)| {
-            let tags = project.running.iter().filter_map(|running| find_tag(&running.effect));
-            tags.map(move |tag| (index, tag.id))
+        let running = self.projects.iter().enumerate().flat_map(|(index, project)| {
+            (0..project.running.len()).map(move |position| (index, position))
         });
-        let tags: Vec<_> = tags.collect();
-        if tags.is_empty() {
+        let running: Vec<_> = running.collect();
+        if running.is_empty() {
             return Ok(());
         }
-        let (project, id) = tags[number % tags.len()];
-        self.projects[project].handle(Event::TimedOut(id), tick);
-        self.run_effects(project)
+        let (index, position) = running[number % running.len()];
+        let project = &mut self.projects[index];
+        let event = match project.running[position].effect {
+            Effect::CheckFile { tag, .. } => {
+                project.running.remove(position);
+                Event::TimedOut(tag.id)
+            }
+            // The thread is written off with what it works on, and what waits for it is dropped.
+            _ => {
+                let mut io = ModelIo::new(index, root(index), cookies(index), &self.disk);
+                io.git_lock_ns = project.io.git_lock_ns;
+                project.io = io;
+                project.running.clear();
+                Event::ExecutorReplaced
+            }
+        };
+        project.handle(event, tick);
+        self.run_effects(index)
     }
 
     fn fail_effect(&mut self, number: usize) -> Result<(), Violation> {
@@ -764,13 +783,25 @@ impl Machine {
                 project.state.is_synced(slug, goal, works)
             })
         };
-        for answer in self.sync.take_answers(is_reached, self.now) {
+        for (index, project) in projects.iter().enumerate() {
+            if project.state.is_root_away() {
+                self.sync.forget_cookies(&cookies(index));
+            }
+        }
+        let is_away = |feature: Option<&FeatureRef>| {
+            let mut all = projects.iter();
+            all.any(|project| {
+                feature.is_some_and(|feature| feature.project == project.id)
+                    && project.state.is_root_away()
+            })
+        };
+        for answer in self.sync.take_answers(is_reached, is_away, self.now) {
             let window = self.checks.windows.iter().position(|window| window.id == answer.id);
             let Some(window) = window.map(|at| self.checks.windows.swap_remove(at)) else {
                 continue;
             };
             let project = &self.projects[window.project];
-            if answer.is_complete {
+            if answer.is_complete && answer.kind != SyncKind::None {
                 Checks::check_answer(&window, &project.status)?;
             }
         }

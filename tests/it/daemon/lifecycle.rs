@@ -13,7 +13,7 @@ use crate::daemon::snapshot_file::snapshot_file;
 use crate::support::invariants::{JournalReader, assert_invariants};
 use crate::support::process::Daemon;
 use crate::support::wait::wait_for;
-use crate::support::{FEATURE, Project, not_run, write_file};
+use crate::support::{FEATURE, Project, not_run, panic_variable, write_file};
 
 /// Maximum duration of a stop without pending work, which usually takes much less.
 const MAX_STOP_DURATION: Duration = Duration::from_secs(5);
@@ -206,4 +206,17 @@ fn project_without_features_becomes_ready() {
     let daemon = project.start_daemon();
     assert_invariants(&project, &daemon, &mut JournalReader::default());
     daemon.stop();
+}
+
+#[test]
+fn panic_of_any_thread_ends_the_daemon_with_an_error() {
+    for thread in ["engine", "project", "hash", "snapshots", "snapshot", "checkpoint"] {
+        let project = Project::complete().env(panic_variable(), thread);
+        let mut daemon = project.spawn_daemon(project.daemon_command());
+        assert_eq!(daemon.wait_for_exit().code(), Some(101), "{thread}: {}", daemon.log());
+        let logged = format!(
+            "a thread panicked; this is a bug in dossierd, please report it thread=\"{thread}\""
+        );
+        assert!(daemon.log().contains(&logged), "{}", daemon.log());
+    }
 }

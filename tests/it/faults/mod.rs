@@ -3,4 +3,5 @@
 mod content;
 mod disk;
 mod random_operations;
+mod unresponsive;
 mod watching;

@@ -4,6 +4,7 @@
 pub(crate) mod client;
 pub(crate) mod emitted_events;
 pub(crate) mod fake_server;
+pub(crate) mod fuse;
 pub(crate) mod http;
 pub(crate) mod invariants;
 pub(crate) mod kernel;
@@ -436,10 +437,25 @@ pub(crate) fn strings(value: &Value) -> Vec<&str> {
 /// The test fails if the program is a release build, which has no failure injection.
 #[track_caller]
 pub(crate) fn hang_variable() -> &'static str {
+    assert_failure_injection();
+    "DOSSIERD_TEST_HANG"
+}
+
+/// Returns the environment variable with the name of a thread that panics.
+///
+/// # Panics
+/// As [`hang_variable`].
+#[track_caller]
+pub(crate) fn panic_variable() -> &'static str {
+    assert_failure_injection();
+    "DOSSIERD_TEST_PANIC"
+}
+
+#[track_caller]
+fn assert_failure_injection() {
     let has_failure_injection = cfg!(debug_assertions);
     assert!(
         has_failure_injection,
         "release builds have no failure injection; run this test without `--release`"
     );
-    "DOSSIERD_TEST_HANG"
 }

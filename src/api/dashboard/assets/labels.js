@@ -16,6 +16,7 @@ const PROJECT_WATCH = {
   degraded: ["fair", "degraded"],
   unreadable: ["bad", "unreadable"],
   root_unavailable: ["bad", "root unavailable"],
+  unresponsive: ["bad", "unresponsive"],
 };
 const FEATURE_WATCH = {
   live: ["good", "live"],

@@ -160,7 +160,9 @@ fn check_watch_states(findings: &mut Findings, status: &Status<'_>) {
                     "see the findings `inotify` and `file system`",
                 );
             }
-            ProjectWatchState::Unreadable | ProjectWatchState::RootUnavailable => {
+            ProjectWatchState::Unreadable
+            | ProjectWatchState::RootUnavailable
+            | ProjectWatchState::Unresponsive => {
                 findings.error(
                     "watching",
                     message,
