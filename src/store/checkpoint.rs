@@ -24,8 +24,12 @@ impl Checkpointer {
     /// Moves the pages that no reader needs, without waiting for the writer or blocking it. Returns
     /// how many pages remain in the WAL.
     ///
+    /// If none does, the next commit begins the WAL again, and syncs its header before it returns. So
+    /// that it is not one of the writer's that waits for the disk, a commit of this connection
+    /// follows, which changes nothing.
+    ///
     /// # Errors
-    /// [`StoreError::Write`]; the WAL is unchanged.
+    /// [`StoreError::Write`]; the store is unchanged.
     pub fn checkpoint(&mut self) -> Result<u32, StoreError> {
         let mut run = || {
             let connection = match self.connection.take() {
@@ -33,6 +37,9 @@ impl Checkpointer {
                 None => connect(&self.path)?,
             };
             let remaining = checkpoint(&connection)?;
+            if remaining == 0 {
+                begin_wal_again(&connection)?;
+            }
             self.connection = Some(connection);
             Ok(remaining)
         };
@@ -46,4 +53,13 @@ pub(super) fn checkpoint(connection: &Connection) -> rusqlite::Result<u32> {
         let (pages, moved): (u32, u32) = (row.get(1)?, row.get(2)?);
         Ok(pages.saturating_sub(moved))
     })
+}
+
+/// Makes a commit without a change, the first in a WAL whose pages have all been moved.
+fn begin_wal_again(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let written = connection.pragma_update(None, "user_version", version);
+    connection.execute_batch(if written.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+    written
 }
