@@ -50,8 +50,8 @@ impl NotifyWatcher {
             | EventKindMask::ALL_MODIFY
             | EventKindMask::ACCESS_CLOSE;
         let config = Config::default().with_event_kinds(mask).with_follow_symlinks(false);
-        let is_dropped = Arc::new(AtomicBool::new(false));
-        let handler = Handler { sink, is_dropped: Arc::clone(&is_dropped) };
+        let is_needed = Arc::new(AtomicBool::new(false));
+        let handler = Handler { sink, is_needed: Arc::clone(&is_needed) };
         let mut watcher =
             RecommendedWatcher::new(handler, config).map_err(|error| match &error.kind {
                 // `inotify_init1` returns EMFILE at the limit of inotify instances or of
@@ -60,11 +60,12 @@ impl NotifyWatcher {
                 _ => WatchError::Start(Box::new(error)),
             })?;
         let (calls, receiver) = mpsc::channel::<WatcherCall>();
+        is_needed.store(true, Ordering::Release);
         let run_calls = move || {
             for call in &receiver {
                 call(&mut watcher);
             }
-            is_dropped.store(true, Ordering::Release);
+            is_needed.store(false, Ordering::Release);
         };
         let thread = std::thread::Builder::new().name("watcher".to_owned()).spawn(run_calls);
         thread.map(|_| Self(calls)).map_err(|error| WatchError::Start(Box::new(error)))
@@ -89,8 +90,8 @@ impl NotifyWatcher {
 /// Receives the events of a watcher, whose loop owns it.
 struct Handler {
     sink: HintSink,
-    /// True once the watcher ends because nobody uses it.
-    is_dropped: Arc<AtomicBool>,
+    /// False before the watcher runs, and once it ends because nothing uses it.
+    is_needed: Arc<AtomicBool>,
 }
 
 impl EventHandler for Handler {
@@ -106,7 +107,7 @@ impl Drop for Handler {
     /// Reports the end of a loop that is still needed, as lost events: these have the watcher
     /// replaced.
     fn drop(&mut self) {
-        if !self.is_dropped.load(Ordering::Acquire) {
+        if self.is_needed.load(Ordering::Acquire) {
             (self.sink)(Hint::Failed("the loop of the watcher ended".to_owned()));
             (self.sink)(Hint::Overflow);
         }
@@ -224,10 +225,10 @@ mod tests {
 
     #[test]
     fn end_of_the_loop_is_reported_as_lost_events_unless_the_watcher_was_dropped() {
-        for (is_dropped, reported) in [(true, 0), (false, 2)] {
+        for (is_needed, reported) in [(false, 0), (true, 2)] {
             let (send, hints) = mpsc::channel();
             let sink: HintSink = Arc::new(move |hint| send.send(hint).unwrap());
-            drop(Handler { sink, is_dropped: Arc::new(AtomicBool::new(is_dropped)) });
+            drop(Handler { sink, is_needed: Arc::new(AtomicBool::new(is_needed)) });
             assert_eq!(hints.iter().count(), reported);
         }
         let (send, hints) = mpsc::channel();

@@ -199,7 +199,7 @@ impl FailingDaemon {
 fn failing_writes_are_reported_and_recovered_from() {
     for inject in [
         "pwrite64:error=EIO:when=60..66",
-        "fsync:error=EIO:when=12..13",
+        "fsync:error=EIO:when=7..8",
         "pwrite64:error=ENOSPC:when=60..66",
     ] {
         let project = Project::complete();
