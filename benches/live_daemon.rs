@@ -142,11 +142,14 @@ impl Daemon {
         })
     }
 
-    /// Returns the CPU time of all threads.
+    /// Returns the CPU time of all threads, also of those that have ended, in the resolution of the
+    /// kernel's accounting (10 ms).
     pub(crate) fn cpu_time(&self) -> anyhow::Result<Duration> {
-        let first = |text: &str| text.split(' ').next().and_then(|word| word.parse().ok());
-        let threads = self.for_each_thread("schedstat", first)?;
-        Ok(Duration::from_nanos(threads.values().sum()))
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
+        let after_name = stat.rsplit_once(')').context("no name in stat")?.1;
+        let fields: Vec<&str> = after_name.split_whitespace().collect();
+        let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
+        Ok(Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second())?)
     }
 
     /// Reads a number from a file in `/proc` for each thread.
