@@ -181,7 +181,8 @@ impl Messages {
 fn merge(known: HintKind, new: HintKind) -> HintKind {
     match (known, new) {
         (HintKind::DirCreated, _) => HintKind::DirCreated,
-        (HintKind::MovedTo, HintKind::Removed) => HintKind::MovedTo,
+        (known, HintKind::Removed) if known.is_moved_to() => HintKind::MovedTo,
+        (known, HintKind::Modified) if known.is_moved_to() => HintKind::MovedToModified,
         (_, new) => new,
     }
 }

@@ -15,6 +15,8 @@ pub struct EngineMetrics {
     pub commits: AtomicU64,
     /// Transactions that failed.
     pub commit_failures: AtomicU64,
+    /// Times that the metadata of a project was read, its first scan included.
+    pub metadata_reads: AtomicU64,
     /// Paths checked.
     pub path_checks: AtomicU64,
     /// Files read and hashed.
@@ -38,6 +40,11 @@ impl EngineMetrics {
     /// Counts a transaction that failed.
     pub(super) fn failed(&self) {
         add(&self.commit_failures, 1);
+    }
+
+    /// Counts a read of the metadata of a project.
+    pub(super) fn metadata_read(&self) {
+        add(&self.metadata_reads, 1);
     }
 
     /// Counts a path check, and the file and its bytes if it was hashed.

@@ -11,6 +11,8 @@ use crate::project::root_dir::RootDir;
 
 /// Maximum size of the file; one with a million artifacts is about this large. Larger files are
 /// corrupt baselines.
+/// Name of the file, in the directory of its feature below `.kittify/dossiers`.
+pub const BASELINE_FILE: &str = "parity-baseline.json";
 const MAX_FILE_BYTES: u64 = 512 << 20;
 
 /// Reads a feature's baseline.
@@ -47,5 +49,5 @@ pub(super) fn clear(
 }
 
 pub(super) fn file_path(slug: &FeatureSlug) -> String {
-    format!("{DOSSIERS_DIR}/{slug}/parity-baseline.json")
+    format!("{DOSSIERS_DIR}/{slug}/{BASELINE_FILE}")
 }

@@ -35,6 +35,7 @@ use crate::core::identity as ids;
 use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
 use crate::core::snapshot::MissionDossierSnapshot;
 
+pub use baseline::BASELINE_FILE;
 pub use discover::Discovery;
 pub use dossiers_dir::WriteError;
 pub use feature_dir::FeatureDir;
@@ -42,6 +43,7 @@ pub use feature_patterns::FeaturePatterns;
 pub use identity::Machine;
 pub use inputs::FeatureInputs;
 pub use locate::{LocateError, Located, locate};
+pub use metadata_dirs::{MetadataKind, is_dossier_dir};
 pub use missions::ManifestDiagnostics;
 pub use root_dir::ReadError;
 pub use settings::ProjectSettings;
@@ -249,6 +251,12 @@ impl Project {
             self.run_dirs(),
             self.git_dir.as_deref(),
         )
+    }
+
+    /// Returns the absolute paths of the directories in which baselines may be.
+    #[must_use]
+    pub fn dossier_dirs(&self) -> Vec<PathBuf> {
+        metadata_dirs::dossier_dirs(&self.root, &self.root_dir)
     }
 
     /// Returns the directories of the runs in `feature-runs.json` that are below the root. They may

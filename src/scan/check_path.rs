@@ -1,8 +1,8 @@
 //! Checks one path of a feature: stat, and a read only if the signature changed.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, statat};
 use rustix::io::Errno;
@@ -23,8 +23,11 @@ pub enum PathState {
     Missing,
     /// A regular file with the known signature; it was not read.
     Unchanged,
-    /// A directory.
-    Dir,
+    /// A directory, and whether its entries can be listed and accessed.
+    Dir {
+        /// True if they can.
+        accessible: bool,
+    },
     /// A directory above the path cannot be entered: its path, and the error of the operating
     /// system.
     ParentUnreadable(RelPath, String),
@@ -88,7 +91,7 @@ pub fn check_path(
         let kind = FileType::from_raw_mode(stat.st_mode);
         let signature = signature_of(&stat);
         if kind == FileType::Directory {
-            return PathState::Dir;
+            return PathState::Dir { accessible: is_accessible(dir.as_fd(), &name) };
         }
         if kind == FileType::RegularFile {
             if known == Some(&signature) {
@@ -128,6 +131,12 @@ fn parent_unreadable(path: &RelPath, length: usize, error: &io::Error) -> PathSt
         Ok(parent) => PathState::ParentUnreadable(parent, error.to_string()),
         Err(_) => PathState::Missing,
     }
+}
+
+/// Returns true if a directory can be listed and its entries be accessed.
+fn is_accessible(parent: BorrowedFd<'_>, name: &CStr) -> bool {
+    let dir = open_dir(parent, name);
+    dir.is_ok_and(|dir| statat(&dir, c".", AtFlags::empty()).is_ok())
 }
 
 fn read_failed(path: &RelPath, error: &io::Error) -> PathState {

@@ -68,7 +68,7 @@ impl Debouncer {
         let due = match (kind, indexed) {
             (HintKind::Removed, true) => now + self.times.deletion_grace,
             (HintKind::CloseWrite | HintKind::MovedTo, true) => now,
-            (HintKind::Modified | HintKind::DirCreated, true) => {
+            (HintKind::Modified | HintKind::MovedToModified | HintKind::DirCreated, true) => {
                 let started_at =
                     previous.and_then(|pending| pending.write_started_at).unwrap_or(now);
                 write_started_at = Some(started_at);

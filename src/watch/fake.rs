@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::{Backend, Hint, HintSink, RefusedDir, WatchError};
@@ -14,6 +15,8 @@ pub(crate) struct FakeControl {
     sinks: Arc<Mutex<Vec<HintSink>>>,
     limit: Arc<Mutex<Option<usize>>>,
     unresponsive: Arc<Mutex<bool>>,
+    /// Number of watches that were renewed.
+    renewals: Arc<AtomicUsize>,
 }
 
 struct FakeBackend(FakeControl);
@@ -30,6 +33,11 @@ impl FakeControl {
     /// Returns the number of backends created so far.
     pub(crate) fn backend_count(&self) -> usize {
         self.sinks.lock().unwrap().len()
+    }
+
+    /// Returns the number of watches that were renewed so far.
+    pub(crate) fn renewals(&self) -> usize {
+        self.renewals.load(Ordering::Relaxed)
     }
 
     /// Returns true if the newest backend watches `dir`.
@@ -55,7 +63,8 @@ impl FakeControl {
 }
 
 impl Backend for FakeBackend {
-    fn watch(&mut self, dir: &Path, _: bool) -> Result<(), WatchError> {
+    fn watch(&mut self, dir: &Path, was_watched: bool) -> Result<(), WatchError> {
+        self.0.renewals.fetch_add(usize::from(was_watched), Ordering::Relaxed);
         if *self.0.unresponsive.lock().unwrap() {
             return Err(WatchError::Unresponsive);
         }

@@ -37,12 +37,22 @@ pub enum HintKind {
     CloseWrite,
     /// A file or directory was moved to this path.
     MovedTo,
+    /// The same, and it was modified afterwards: two hints in one.
+    MovedToModified,
     /// A file was created or written to, or its metadata changed.
     Modified,
     /// A directory was created.
     DirCreated,
     /// A file or directory was deleted or moved away.
     Removed,
+}
+
+impl HintKind {
+    /// Returns true if something was moved to the path.
+    #[must_use]
+    pub fn is_moved_to(self) -> bool {
+        matches!(self, Self::MovedTo | Self::MovedToModified)
+    }
 }
 
 /// Receives hints on a thread of the backend; must not block.

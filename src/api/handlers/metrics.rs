@@ -92,6 +92,11 @@ fn write_engine_metrics(api: &ApiState, text: &mut MetricsText) {
     for (name, help, count) in [
         ("dossierd_commits_total", "Transactions committed.", &counters.commits),
         ("dossierd_commit_failures_total", "Transactions that failed.", &counters.commit_failures),
+        (
+            "dossierd_metadata_reads_total",
+            "Times that the metadata of a project was read.",
+            &counters.metadata_reads,
+        ),
         ("dossierd_path_checks_total", "Paths checked for changes.", &counters.path_checks),
         ("dossierd_hashed_files_total", "Files hashed.", &counters.hashed_files),
         ("dossierd_hashed_bytes_total", "Bytes hashed.", &counters.hashed_bytes),

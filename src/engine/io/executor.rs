@@ -27,8 +27,8 @@ use crate::engine::reconcile::event::{
 };
 use crate::engine::reconcile::settings::ReconcileSettings;
 use crate::project::{
-    Discovery, FeatureDir, FeatureInputs, Machine, ManifestDiagnostics, Project, ProjectSettings,
-    ReadError, RootCheck,
+    BASELINE_FILE, Discovery, FeatureDir, FeatureInputs, Machine, ManifestDiagnostics, Project,
+    ProjectSettings, ReadError, RootCheck,
 };
 use crate::scan::remote_fs_name;
 use crate::scan::{Listing, is_not_a_directory, is_resource_exhausted, is_stale, list_tree};
@@ -144,10 +144,12 @@ impl ProjectIo {
             }
             Effect::ListAndWatch { tag, feature, dir, rewatch } => {
                 let begun = Instant::now();
+                let base = self.project.feature_path(&feature);
+                let watched_anew = rewatch || !self.watches.is_watched(&base);
                 let result = self.list_and_watch(&feature, dir.as_ref(), rewatch);
                 let result =
                     result.map_err(|error| self.list_error(&error, &feature, dir.as_ref()));
-                Event::Listed { tag, result, cost: begun.elapsed() }
+                Event::Listed { tag, result, watched_anew, cost: begun.elapsed() }
             }
             Effect::Inspect { tag, path, forget, stat } => {
                 Event::Inspected { tag, inspection: self.inspect(&path, forget, stat) }
@@ -184,6 +186,11 @@ impl ProjectIo {
                 };
                 let missing = dirs.iter().filter(is_missing).count();
                 Event::RemovalSampled { tag, missing }
+            }
+            Effect::WatchDossierDir { tag, path } => {
+                self.watches.watch_missing([path.clone()]);
+                let has_baseline = path.join(BASELINE_FILE).symlink_metadata().is_ok();
+                Event::DossierDirWatched { tag, has_baseline }
             }
             Effect::TouchEventProbe { tag } => {
                 let dir = self.settings.probe_path.parent();
@@ -253,7 +260,7 @@ impl ProjectIo {
         let gone: BTreeMap<FeatureSlug, FeatureInputs> = gone.collect();
         let unselected = unselected.into_iter().map(|(slug, _)| slug.clone()).collect();
         let root = Self::found_root(&self.project, features.iter().map(|(dir, _)| &dir.slug));
-        let watched_more = self.watch_metadata_dirs();
+        let watched_more = self.watch_dossier_dirs() | self.watch_metadata_dirs();
         let info = Arc::new(self.info());
         let metadata = Metadata { info, features, gone, skipped, watched_more };
         Ok(Box::new(InitialScan { metadata, listings, unselected, root, git_lock }))
@@ -416,6 +423,8 @@ impl ProjectIo {
         let mut project = self.open().map_err(|error| metadata_error(&error))?;
         project.inherit_last_valid(&self.project);
         self.project = Arc::new(project);
+        // Baselines are read below, after their directories were watched.
+        self.watch_dossier_dirs();
         let mut watched_more = self.watch_metadata_dirs();
         let Discovery { features: dirs, skipped } =
             self.project.discover().map_err(|error| match error {
@@ -432,7 +441,7 @@ impl ProjectIo {
         let gone = gone.iter().filter(|dir| is_found(dir).is_err());
         let gone = gone.map(|dir| (dir.slug.clone(), self.project.read_feature_inputs(dir)));
         let gone = gone.collect();
-        watched_more |= self.watch_metadata_dirs();
+        watched_more |= self.watch_dossier_dirs() | self.watch_metadata_dirs();
         let info = Arc::new(self.info());
         Ok(Metadata { info, features, gone, skipped, watched_more })
     }
@@ -481,6 +490,18 @@ impl ProjectIo {
             is_empty: project.is_root_empty(),
             device: project.root_device(),
         }
+    }
+
+    /// Watches the directories in which baselines may be. dossierd itself creates one for each
+    /// feature. Returns true if there is a baseline in one that is newly watched.
+    fn watch_dossier_dirs(&mut self) -> bool {
+        let dirs = self.project.dossier_dirs().into_iter();
+        let new: Vec<PathBuf> = dirs.filter(|dir| !self.watches.is_watched(dir)).collect();
+        self.watches.watch_missing(new.clone());
+        new.iter().any(|dir| {
+            begin_step();
+            dir.join(BASELINE_FILE).symlink_metadata().is_ok()
+        })
     }
 
     /// Watches the existing directories that contain metadata files. Returns true if at least one

@@ -108,6 +108,9 @@ pub(in crate::engine) enum Effect {
     SampleRemoval { tag: EffectTag, dirs: Vec<PathBuf> },
     /// Create and remove a file in a watched directory. Completed by `ProbeTouched`.
     TouchEventProbe { tag: EffectTag },
+    /// Watch a directory in which a baseline may be created, and then look for one. Completed by
+    /// `DossierDirWatched`.
+    WatchDossierDir { tag: EffectTag, path: PathBuf },
     /// Log something; no completion.
     Report(Report),
 }
@@ -129,6 +132,7 @@ impl Effect {
             | Self::DropWatcher { tag }
             | Self::RetryWatches { tag }
             | Self::SampleRemoval { tag, .. }
+            | Self::WatchDossierDir { tag, .. }
             | Self::TouchEventProbe { tag } => Some(*tag),
             Self::ForgetWatches { .. } | Self::LeaveRoot | Self::CloseRoot | Self::Report(_) => {
                 None
@@ -164,6 +168,7 @@ pub(super) enum Purpose {
     InitialScan,
     List { slug: FeatureSlug, dir: Option<RelPath>, mode: RescanMode },
     Inspect { relative: RelPath, kind: HintKind },
+    DossierDir,
     Metadata,
     FeatureDir { slug: FeatureSlug },
     RootProbe,

@@ -44,6 +44,10 @@ pub(in crate::engine) enum Event {
         path: RelPath,
         state: PathState,
     },
+    DossierDirWatched {
+        tag: EffectTag,
+        has_baseline: bool,
+    },
     FeatureDirChecked {
         tag: EffectTag,
         state: DirState,
@@ -51,6 +55,8 @@ pub(in crate::engine) enum Event {
     Listed {
         tag: EffectTag,
         result: Result<Listing, ListError>,
+        /// The directory was not watched before, or its watch was renewed.
+        watched_anew: bool,
         cost: Duration,
     },
     Inspected {

@@ -258,7 +258,7 @@ impl FeatureState {
         grace: Duration,
         now: Duration,
     ) {
-        if matches!(kind, HintKind::Removed | HintKind::MovedTo) {
+        if kind == HintKind::Removed || kind.is_moved_to() {
             for below in self.paths_below(Some(path)) {
                 self.work.suspect(&below, grace, now);
             }
@@ -286,7 +286,7 @@ impl FeatureState {
     ) -> Vec<Followup> {
         let mut followups = Vec::new();
         // Of a directory, the listing that follows finds what happened since.
-        if check.again && state != PathState::Dir {
+        if check.again && !matches!(state, PathState::Dir { .. }) {
             followups.push(Followup::Check(path.clone(), CheckKind::Check));
         } else if check.kind == CheckKind::Recheck
             && self.work.is_pending(path)
@@ -363,7 +363,11 @@ impl FeatureState {
                 self.work.schedule_retry(path, OUT_OF_RESOURCES_PAUSE, now.monotonic);
             }
             PathState::ParentUnreadable(dir, error) => self.mark_unreadable(&dir, &error, now),
-            PathState::Dir => {
+            // Its attributes changed, and nothing of what is below depends on that.
+            PathState::Dir { accessible: true } if self.is_only_directory(path) => {
+                self.work.on_present(path);
+            }
+            PathState::Dir { .. } => {
                 // The file that was there is gone; listing finds what is in the directory.
                 self.on_directory(path, now.monotonic);
                 followups.push(Followup::List(path.clone()));
@@ -837,6 +841,13 @@ impl FeatureState {
             RemovalReason::Deleted
         };
         self.remove(path, reason, now);
+    }
+
+    /// Returns true if nothing is recorded that a readable directory at a path contradicts.
+    fn is_only_directory(&self, path: &RelPath) -> bool {
+        self.inventory.entries().get(path).is_none()
+            && !self.visibility.unreadable_dirs.contains(path)
+            && self.unreadable_dir_above(path).is_none()
     }
 
     /// Returns the directory above a path that is known as unreadable, if there is one.

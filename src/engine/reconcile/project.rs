@@ -34,7 +34,7 @@ use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
 use crate::core::time::Timestamp;
 use crate::engine::clock::Tick;
 use crate::engine::read_model::FeatureView;
-use crate::project::{FeatureDir, FeatureInputs};
+use crate::project::{FeatureDir, FeatureInputs, MetadataKind, is_dossier_dir};
 use crate::scan::{Listing, PathState};
 use crate::watch::HintKind;
 
@@ -43,10 +43,9 @@ const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// Hints about metadata files are gathered for this long before these are read again.
 const REFRESH_DELAY: Duration = Duration::from_millis(20);
 /// After a read, hints wait this many times as long as it took, so that files that change all the
-/// time, as those of dossierd itself at a first start, do not keep the engine busy. They never wait
-/// longer than `REFRESH_PAUSE_MAX`, because `sync=true` requests wait for them.
+/// time do not keep a processor busy. A request with `sync=true` ends the wait.
 const REFRESH_PAUSE_PER_COST: u32 = 10;
-const REFRESH_PAUSE_MAX: Duration = Duration::from_millis(500);
+const REFRESH_PAUSE_MAX: Duration = Duration::from_mins(1);
 /// Maximum pause before something is tried again that failed or did not complete in time; the first
 /// one is `OUT_OF_RESOURCES_PAUSE`.
 const RETRY_PAUSE_MAX: Duration = Duration::from_mins(1);
@@ -200,9 +199,7 @@ impl ProjectState {
             Event::MountsChanged if self.root.is_away() => self.root.search_now(now.monotonic),
             Event::MountsChanged => self.probe_root(),
             Event::Watches(report) => self.on_watches(report, now),
-            Event::SnapshotWritten { slug, error } => {
-                self.published.changed |= self.snapshots.record(slug, error, now.monotonic);
-            }
+            Event::SnapshotWritten { slug, error } => self.on_snapshot_written(slug, error, now),
             Event::TombstoneExpired { slug, path } => {
                 if let Some(feature) = self.features.activate(&slug) {
                     feature.expire_tombstone(&path);
@@ -222,7 +219,7 @@ impl ProjectState {
                     self.on_initial_scan(result, now);
                 }
             }
-            Event::Listed { tag, result, cost } => {
+            Event::Listed { tag, result, watched_anew, cost } => {
                 if let Some(Purpose::List { slug, dir, mode }) = self.effects.finish(tag) {
                     if self.is_listing_outdated(&slug, tag.id) {
                         return self.list(&slug, dir, mode);
@@ -230,7 +227,10 @@ impl ProjectState {
                     // Its metadata may have been read before it was watched. Where `meta.json` exists, a
                     // check of it follows.
                     let is_all = dir.is_none() && mode != RescanMode::POLL;
-                    if is_all && result.as_ref().is_ok_and(|listing| !has_meta(listing)) {
+                    if is_all
+                        && watched_anew
+                        && result.as_ref().is_ok_and(|listing| !has_meta(listing))
+                    {
                         self.refresh_soon(now);
                     }
                     self.on_listed(&slug, dir.as_ref(), mode, result, cost, now);
@@ -243,10 +243,12 @@ impl ProjectState {
             }
             Event::MetadataRead { tag, result, cost } => {
                 if self.effects.finish(tag).is_some() {
-                    let rest = cost.saturating_mul(REFRESH_PAUSE_PER_COST).min(REFRESH_PAUSE_MAX);
-                    self.refresh.rest_until = now.monotonic + rest;
-                    self.on_metadata(result, now);
+                    self.on_metadata(result, cost, now);
                 }
+            }
+            Event::DossierDirWatched { tag, has_baseline } => {
+                let is_current = self.effects.finish(tag).is_some();
+                self.on_dossier_dir_watched(is_current && has_baseline, now);
             }
             Event::FeatureDirChecked { tag, state } => {
                 if let Some(Purpose::FeatureDir { slug }) = self.effects.finish(tag) {
@@ -293,6 +295,10 @@ impl ProjectState {
                 }
             }
         }
+    }
+
+    fn on_snapshot_written(&mut self, slug: FeatureSlug, error: Option<String>, now: Tick) {
+        self.published.changed |= self.snapshots.record(slug, error, now.monotonic);
     }
 
     /// Does what is due.
@@ -523,18 +529,34 @@ impl ProjectState {
         let Some(relative) = self.relative(&path) else {
             return self.on_hint_outside(path, kind, now);
         };
-        let within = self.features.containing(&relative).iter().any(|(_, below)| below.is_some());
-        let removed = matches!(kind, HintKind::Removed | HintKind::MovedTo);
+        let containing = self.features.containing(&relative);
+        let within = containing.iter().any(|(_, below)| below.is_some());
+        let removed = kind == HintKind::Removed || kind.is_moved_to();
         let may_be_feature = self.settings.patterns.could_contain_feature(&relative);
+        let metadata = self.metadata_kind(&relative);
+        let is_irrelevant = match kind {
+            HintKind::Modified => metadata.is_none(),
+            HintKind::CloseWrite => metadata != Some(MetadataKind::File),
+            HintKind::DirCreated
+            | HintKind::MovedTo
+            | HintKind::MovedToModified
+            | HintKind::Removed => false,
+        };
+        if containing.is_empty() && !may_be_feature && is_irrelevant {
+            return;
+        }
         let forget = match (within, kind) {
             (false, HintKind::CloseWrite) if !may_be_feature => Forget::No,
-            (true, HintKind::MovedTo) => Forget::UnlessDirectory,
+            // Of a directory that was modified only the attributes changed.
+            (false, HintKind::Modified) | (true, HintKind::MovedTo | HintKind::MovedToModified) => {
+                Forget::UnlessDirectory
+            }
             (false, _) | (true, HintKind::Removed) => Forget::Yes,
             (true, _) => Forget::No,
         };
         let stat = match kind {
-            HintKind::MovedTo => within || may_be_feature,
-            HintKind::Modified => may_be_feature,
+            HintKind::MovedTo | HintKind::MovedToModified => true,
+            HintKind::Modified => !within || may_be_feature,
             HintKind::CloseWrite | HintKind::DirCreated | HintKind::Removed => false,
         };
         if forget == Forget::No && !stat && !removed && !may_be_feature {
@@ -565,9 +587,17 @@ impl ProjectState {
         let containing = self.features.containing(relative);
         let within = containing.iter().any(|(_, below)| below.is_some());
         let moves_features = self.moves_features(relative, kind, found);
+        if is_dossier_dir(relative) && kind == HintKind::DirCreated {
+            return self.watch_dossier_dir(relative);
+        }
+        if !within && kind == HintKind::Modified && found.file_kind == Some(HintFileKind::Directory)
+        {
+            return self.on_attributes_changed(relative, now);
+        }
         if !within && found.forgot || within && moves_features {
             self.on_dir_replaced(relative, now);
-        } else if moves_features || containing.is_empty() && self.is_metadata_path(relative) {
+        } else if moves_features || containing.is_empty() && self.is_metadata(relative, kind, found)
+        {
             self.refresh_soon(now);
         }
         for (slug, below) in containing {
@@ -575,6 +605,20 @@ impl ProjectState {
                 Some(below) => self.on_hint_in_feature(&slug, &below, kind, found, now),
                 None => self.refresh_soon(now),
             }
+        }
+    }
+
+    /// Returns true if the metadata depends on what happened at a path outside of the features.
+    fn is_metadata(&self, relative: &RelPath, kind: HintKind, found: Inspection) -> bool {
+        match self.metadata_kind(relative) {
+            Some(MetadataKind::File) => true,
+            // Files at such a path are not: dossierd itself writes some.
+            Some(MetadataKind::Dir) => {
+                kind == HintKind::DirCreated
+                    || found.was_wanted
+                    || found.file_kind.is_some_and(|kind| kind != HintFileKind::File)
+            }
+            None => false,
         }
     }
 
@@ -586,7 +630,7 @@ impl ProjectState {
                 || self.skipped.iter().any(|skipped| skipped.name == relative.text())
                 || match kind {
                     HintKind::DirCreated => true,
-                    HintKind::MovedTo | HintKind::Modified => {
+                    HintKind::MovedTo | HintKind::MovedToModified | HintKind::Modified => {
                         found.file_kind != Some(HintFileKind::File)
                     }
                     HintKind::CloseWrite | HintKind::Removed => false,
@@ -598,6 +642,29 @@ impl ProjectState {
     fn on_dir_replaced(&mut self, relative: &RelPath, now: Tick) {
         self.refresh_soon(now);
         self.relist_below(relative);
+    }
+
+    /// Handles new attributes of a directory that contains features, or is one: they may have become
+    /// readable, or unreadable.
+    fn on_attributes_changed(&mut self, relative: &RelPath, now: Tick) {
+        self.refresh_soon(now);
+        let at_root = self.features.at_root().cloned();
+        for slug in self.features.at_or_below(relative).into_iter().chain(at_root) {
+            self.list(&slug, None, RescanMode::POLL);
+        }
+    }
+
+    /// Watches the directory in which a feature's baseline may be created, without reading the
+    /// metadata again: dossierd itself creates one for each feature.
+    fn watch_dossier_dir(&mut self, relative: &RelPath) {
+        let path = self.settings.root.join(std::ffi::OsStr::from_bytes(relative.as_bytes()));
+        self.effects.emit(Purpose::DossierDir, |tag| Effect::WatchDossierDir { tag, path });
+    }
+
+    fn on_dossier_dir_watched(&mut self, has_baseline: bool, now: Tick) {
+        if has_baseline {
+            self.refresh_soon(now);
+        }
     }
 
     /// Has the features at and below a path listed when the metadata is read next.
@@ -622,11 +689,11 @@ impl ProjectState {
             self.refresh_soon(now);
         }
         let is_directory = kind == HintKind::DirCreated
-            || kind == HintKind::MovedTo && found.file_kind == Some(HintFileKind::Directory);
+            || kind.is_moved_to() && found.file_kind == Some(HintFileKind::Directory);
         if is_directory {
             return self.list(slug, Some(path.clone()), RescanMode::REWATCH);
         }
-        let removed = matches!(kind, HintKind::Removed | HintKind::MovedTo);
+        let removed = kind == HintKind::Removed || kind.is_moved_to();
         if removed && found.forgot && self.health.on_dir_removed(now.monotonic) {
             self.drop_watcher();
         }
@@ -814,6 +881,16 @@ impl ProjectState {
         self.refresh.due.get_or_insert(due);
     }
 
+    /// Has metadata that changed read without a further wait: a request waits for it.
+    pub(in crate::engine) fn hurry_metadata(&mut self, now: Duration) {
+        self.refresh.rest_until = now;
+        if let Some(due) = &mut self.refresh.due
+            && self.refresh.backoff.attempts() == 0
+        {
+            *due = (*due).min(now + REFRESH_DELAY);
+        }
+    }
+
     fn refresh_at(&mut self, due: Duration) {
         self.refresh.due = Some(self.refresh.due.map_or(due, |other| other.min(due)));
     }
@@ -852,7 +929,14 @@ impl ProjectState {
         self.refresh.due.map_or(MetadataRead::NotDue, MetadataRead::DueAt)
     }
 
-    fn on_metadata(&mut self, result: Result<Box<Metadata>, MetadataError>, now: Tick) {
+    fn on_metadata(
+        &mut self,
+        result: Result<Box<Metadata>, MetadataError>,
+        cost: Duration,
+        now: Tick,
+    ) {
+        let rest = cost.saturating_mul(REFRESH_PAUSE_PER_COST).min(REFRESH_PAUSE_MAX);
+        self.refresh.rest_until = now.monotonic + rest;
         self.published.changed = true;
         let metadata = match result {
             Ok(metadata) => *metadata,
@@ -1361,6 +1445,7 @@ impl ProjectState {
             Purpose::InitialScan
             | Purpose::Inspect { .. }
             | Purpose::Metadata
+            | Purpose::DossierDir
             | Purpose::RootProbe
             | Purpose::ReplaceWatcher
             | Purpose::DropWatcher
@@ -1415,20 +1500,16 @@ impl ProjectState {
         }
     }
 
-    /// Returns true if a path outside of the features may hold metadata.
-    fn is_metadata_path(&self, path: &RelPath) -> bool {
-        // Of dossierd's own files only baselines matter.
-        if path.as_bytes().starts_with(b".kittify/dossiers/") {
-            return path.file_name() == b"parity-baseline.json" || path.components().count() < 4;
-        }
-        let first = path.components().next().unwrap_or_default();
-        first == b".kittify"
-            || matches!(path.as_bytes(), b".git" | b".git/HEAD")
-            || self
-                .info
-                .run_dirs
-                .iter()
-                .any(|run| is_at_or_below(run, path) || is_at_or_below(path, run))
+    /// Returns what metadata a path outside of the features may hold.
+    fn metadata_kind(&self, path: &RelPath) -> Option<MetadataKind> {
+        let of_run = || {
+            let mut runs = self.info.run_dirs.iter();
+            runs.find_map(|run| match path.as_bytes().strip_prefix(run.as_bytes()) {
+                Some(b"/state.json") => Some(MetadataKind::File),
+                _ => is_at_or_below(run, path).then_some(MetadataKind::Dir),
+            })
+        };
+        MetadataKind::of(path).or_else(of_run)
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::engine::command::{FeatureRef, SyncKind};
+use crate::engine::ids::ProjectId;
 use crate::engine::timeouts::{COOKIE_TIMEOUT, RESCAN_TIMEOUT};
 
 /// Number of a request.
@@ -115,6 +116,12 @@ impl SyncRequests {
             request.feature.clone()
         })
         .collect()
+    }
+
+    /// Returns true if a request waits for a project.
+    pub(in crate::engine) fn waits_for(&self, project: ProjectId) -> bool {
+        let mut waiting = self.waiting.values();
+        waiting.any(|request| request.feature.as_ref().is_none_or(|one| one.project == project))
     }
 
     pub(in crate::engine) fn next_deadline(&self) -> Option<Duration> {

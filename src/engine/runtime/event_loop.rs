@@ -158,6 +158,9 @@ impl EventLoop {
             }
         }
         for result in messages.effect_results {
+            if matches!(result.event, Event::InitialScan { .. } | Event::MetadataRead { .. }) {
+                self.views.metrics().metadata_read();
+            }
             if let Some(project) = projects.get_mut(&result.id) {
                 project.on_effect_result(result, pool, now);
             }

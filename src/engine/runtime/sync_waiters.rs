@@ -86,6 +86,11 @@ impl SyncWaiters {
         for project in projects.values().filter(|project| project.state.is_root_away()) {
             self.requests.forget_cookies(project.cookies());
         }
+        for project in projects.values_mut() {
+            if self.requests.waits_for(project.id) {
+                project.state.hurry_metadata(now.monotonic);
+            }
+        }
         let is_reached =
             |feature: Option<&FeatureRef>, goal| is_reached(projects, feature, goal, store_works);
         let is_away = |feature: Option<&FeatureRef>| {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::startup::{EngineConfig, EngineHandle, start};
 use crate::config::Config;
 use crate::engine::command::{Command, SyncKind};
+use crate::engine::metrics::now;
 use crate::engine::read_model::{EngineState, WatchState};
 use crate::watch::fake::FakeControl;
 use crate::watch::{Hint, HintKind};
@@ -287,4 +288,48 @@ fn watcher_is_dropped_while_a_large_tree_is_removed() {
     fixture.control.send_hint(Hint::At(fixture.feature().join("late.md"), HintKind::CloseWrite));
     fixture.wait_for_files(&["late.md", "spec.md"]);
     fixture.stop();
+}
+
+#[test]
+fn new_attributes_of_a_directory_renew_no_watch() {
+    let fixture = Fixture::start_after(|root| {
+        for number in 0..20 {
+            fs::create_dir(root.join(format!("kitty-specs/001-x/tasks/{number}"))).unwrap();
+        }
+    });
+    fixture.wait_for_files(&["spec.md"]);
+    let control = fixture.control.clone();
+    let tasks = fixture.feature().join("tasks");
+    for dir in [fixture.root.join("kitty-specs"), fixture.feature(), tasks.clone(), tasks.join("7")]
+    {
+        control.send_hint(Hint::At(dir, HintKind::Modified));
+    }
+    // It is due at the same time, and after the directories.
+    let file = fixture.feature().join("z.md");
+    fs::write(&file, "x").unwrap();
+    control.send_hint(Hint::At(file, HintKind::CloseWrite));
+    fixture.wait_for_files(&["spec.md", "z.md"]);
+    fixture.stop();
+    assert_eq!(control.renewals(), 0);
+}
+
+#[test]
+fn metadata_is_read_again_only_for_files_that_it_depends_on() {
+    let fixture = Fixture::start();
+    fixture.wait_for_files(&["spec.md"]);
+    let (views, control) = (Arc::clone(&fixture.running.views), fixture.control.clone());
+    let reads = || now(&views.metrics().metadata_reads);
+    // The last is one, so that all hints have been handled when it is read.
+    for name in ["log", "runtime/session.log", "missions/own/notes.md", "config.yaml"] {
+        let before = reads();
+        for kind in [HintKind::Modified, HintKind::CloseWrite] {
+            control.send_hint(Hint::At(fixture.root.join(".kittify").join(name), kind));
+        }
+        if name == "config.yaml" {
+            fixture.wait_until(|_| reads() > before);
+        }
+    }
+    let all = reads();
+    fixture.stop();
+    assert!(all <= 3, "the first scan, perhaps a second for the snapshot file, and one: {all}");
 }

@@ -52,6 +52,8 @@ struct ListingStage {
     /// Directories that were not there to be watched.
     unwatched: Vec<PathBuf>,
     dirs: VecDeque<Option<RelPath>>,
+    /// The feature's directory was not watched before, or its watch was renewed.
+    watched_anew: bool,
     /// The first of `dirs` is watched, or with a planted bug listed.
     is_half_done: bool,
     listing: Listing,
@@ -152,22 +154,32 @@ impl ModelIo {
                         Ok(()) => ListingStage::new(dir.clone()),
                         Err(error) => {
                             let result = Err(Self::list_error(&error, feature));
-                            let event = Event::Listed { tag: *tag, result, cost: Duration::ZERO };
+                            let event = Event::Listed {
+                                tag: *tag,
+                                result,
+                                watched_anew: true,
+                                cost: Duration::ZERO,
+                            };
                             return Step::Finished(Some(event));
                         }
                     },
                 };
                 match self.list_step(feature, dir.as_ref(), *rewatch, stage, tag.id) {
                     Ok(stage) if stage.dirs.is_empty() => {
-                        let result = Ok(stage.listing);
-                        Event::Listed { tag: *tag, result, cost: Duration::ZERO }
+                        let (result, watched_anew) = (Ok(stage.listing), stage.watched_anew);
+                        Event::Listed { tag: *tag, result, watched_anew, cost: Duration::ZERO }
                     }
                     Ok(stage) => {
                         return Step::Continue(Running { effect, stage: Stage::Listing(stage) });
                     }
                     Err(error) => {
                         let result = Err(Self::list_error(&error, feature));
-                        Event::Listed { tag: *tag, result, cost: Duration::ZERO }
+                        Event::Listed {
+                            tag: *tag,
+                            result,
+                            watched_anew: true,
+                            cost: Duration::ZERO,
+                        }
                     }
                 }
             }
@@ -267,6 +279,12 @@ impl ModelIo {
                 let missing = dirs.iter().filter(|dir| !disk.is_dir(dir)).count();
                 Event::RemovalSampled { tag, missing }
             }
+            Effect::WatchDossierDir { tag, path } => {
+                self.watches.watch_missing([path.clone()]);
+                let has_baseline =
+                    lock(&self.disk).node(&path.join("parity-baseline.json")).is_ok();
+                Event::DossierDirWatched { tag, has_baseline }
+            }
             Effect::TouchEventProbe { tag } => {
                 let path = self.root.join("probe");
                 let touched = self.watches.is_watched(&self.root);
@@ -298,6 +316,7 @@ impl ModelIo {
             Effect::ListAndWatch { tag, .. } => Event::Listed {
                 tag: *tag,
                 result: Err(ListError::OutOfResources),
+                watched_anew: true,
                 cost: Duration::ZERO,
             },
             Effect::ReadMetadata { tag, .. } => {
@@ -347,7 +366,7 @@ impl ModelIo {
             }
         };
         match node {
-            Node::Dir(_) => PathState::Dir,
+            Node::Dir(dir) => PathState::Dir { accessible: dir.readable },
             Node::Symlink => PathState::Read(absent(path, "symbolic link")),
             Node::File(file) => {
                 let signature = disk.signature(&full);
@@ -383,7 +402,7 @@ impl ModelIo {
         let (slug, path) = (slug.clone(), path.clone());
         let seen = match found {
             PathState::Missing => Seen::Missing(slug, path),
-            PathState::Dir => Seen::Directory(slug, path),
+            PathState::Dir { .. } => Seen::Directory(slug, path),
             PathState::Read(read) => Seen::Present(slug, path, Some(read.state.clone())),
             PathState::Unchanged => Seen::Present(slug, path, None),
             _ => return,
@@ -424,6 +443,7 @@ impl ModelIo {
         let path = dir_path(&self.root, feature, dir.as_ref());
         let lists_now = stage.is_half_done != is_planted(Bug::ListBeforeWatch);
         if !lists_now && (rewatch || !self.watches.is_watched(&path)) {
+            stage.watched_anew |= dir.is_none();
             self.watches.watch(path.clone());
             if !self.watches.is_wanted(&path) {
                 stage.unwatched.push(path);
@@ -703,6 +723,7 @@ fn dir_path(root: &Path, feature: &FeatureDir, dir: Option<&RelPath>) -> PathBuf
 impl ListingStage {
     fn new(top: Option<RelPath>) -> Self {
         Self {
+            watched_anew: false,
             unwatched: Vec::new(),
             dirs: VecDeque::from([top]),
             is_half_done: false,

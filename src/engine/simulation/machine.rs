@@ -772,6 +772,11 @@ impl Machine {
 
     fn answer_syncs(&mut self) -> Result<(), Violation> {
         let works = !self.degraded;
+        for project in &mut self.projects {
+            if self.sync.waits_for(project.id) {
+                project.state.hurry_metadata(self.now);
+            }
+        }
         let projects = &self.projects;
         let is_reached = |feature: Option<&FeatureRef>, goal: SyncGoal| {
             projects.iter().all(|project| {

@@ -220,3 +220,24 @@ fn panic_of_any_thread_ends_the_daemon_with_an_error() {
         assert!(daemon.log().contains(&logged), "{}", daemon.log());
     }
 }
+
+#[test]
+fn first_start_reads_the_metadata_at_most_three_times() {
+    let project = Project::empty();
+    let slugs: Vec<String> = (1..40).map(|number| format!("{number:03}-more")).collect();
+    for slug in &slugs {
+        project.write(&format!("kitty-specs/{slug}/spec.md"), "# Spec\n");
+    }
+    let daemon = project.start_daemon();
+    for slug in &slugs {
+        let file = project.root.join(format!(".kittify/dossiers/{slug}/snapshot-latest.json"));
+        wait_for("the snapshot file", || file.exists().then_some(()));
+    }
+    daemon.status();
+    let metrics = daemon.get("/metrics").body;
+    let reads =
+        metrics.lines().find_map(|line| line.strip_prefix("dossierd_metadata_reads_total "));
+    let reads: u64 = reads.unwrap().parse().unwrap();
+    assert!(reads <= 3, "{reads}");
+    daemon.stop();
+}
