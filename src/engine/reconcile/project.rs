@@ -66,6 +66,8 @@ pub(in crate::engine) struct ProjectState {
     pub(super) root: RootState,
     /// A probe of the root was requested during the first scan, or while one was under way.
     probe_requested: bool,
+    /// Something happened since the last probe of the root was requested.
+    has_news: bool,
     pub(super) health: WatchHealth,
     poll: PollSchedule,
     git: GitHold,
@@ -151,6 +153,7 @@ impl ProjectState {
             features: FeatureTable::default(),
             root: RootState::default(),
             probe_requested: false,
+            has_news: false,
             health: WatchHealth::default(),
             poll: PollSchedule::default(),
             git: GitHold::default(),
@@ -193,6 +196,7 @@ impl ProjectState {
 
     /// Applies what happened.
     pub(in crate::engine) fn handle(&mut self, event: Event, now: Tick) {
+        self.has_news |= !matches!(event, Event::RootProbed { .. } | Event::Watches(_));
         match event {
             Event::Hint { path, kind } => self.on_hint(path, kind, now),
             Event::Overflow => self.on_overflow(now),
@@ -318,7 +322,7 @@ impl ProjectState {
         self.maintain_watches(now);
         self.poll_if_due(now);
         self.refresh_if_due(now);
-        self.probe_root_if_needed();
+        self.probe_root_if_needed(now);
         self.check_due_paths(now);
         self.scrub_if_due(now);
         let features = &self.features;
@@ -1100,11 +1104,17 @@ impl ProjectState {
         }
     }
 
-    fn probe_root_if_needed(&mut self) {
+    fn probe_root_if_needed(&mut self, now: Tick) {
+        // The result of a probe alone does not require another one.
+        let is_over = self.git.until().is_some_and(|until| until <= now.monotonic);
+        if !self.has_news && !is_over {
+            return;
+        }
         let needed = self.git.is_held()
             || !self.refresh.missing.is_empty()
             || self.features.active().any(FeatureState::needs_git_state);
         if needed && !self.effects.has(|purpose| *purpose == Purpose::RootProbe) {
+            self.has_news = false;
             self.probe_root();
         }
     }
