@@ -251,8 +251,7 @@ impl ProjectState {
                 }
             }
             Event::DossierDirWatched { tag, has_baseline } => {
-                let is_current = self.effects.finish(tag).is_some();
-                self.on_dossier_dir_watched(is_current && has_baseline, now);
+                self.on_dossier_dir_watched(tag, has_baseline, now);
             }
             Event::FeatureDirChecked { tag, state } => {
                 if let Some(Purpose::FeatureDir { slug }) = self.effects.finish(tag) {
@@ -665,8 +664,8 @@ impl ProjectState {
         self.effects.emit(Purpose::DossierDir, |tag| Effect::WatchDossierDir { tag, path });
     }
 
-    fn on_dossier_dir_watched(&mut self, has_baseline: bool, now: Tick) {
-        if has_baseline {
+    fn on_dossier_dir_watched(&mut self, tag: EffectTag, has_baseline: bool, now: Tick) {
+        if self.effects.finish(tag).is_some() && has_baseline {
             self.refresh_soon(now);
         }
     }
