@@ -244,6 +244,12 @@ impl EffectQueue {
         self.in_flight.values().any(wanted)
     }
 
+    /// Returns the newest effect that is under way for this purpose.
+    pub(super) fn find(&self, wanted: impl Fn(&Purpose) -> bool) -> Option<EffectId> {
+        let found = self.in_flight.iter().filter(|(_, purpose)| wanted(purpose));
+        found.map(|(id, _)| *id).max()
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.in_flight.is_empty()
     }

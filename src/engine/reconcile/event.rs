@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::effect::{EffectId, EffectTag};
+use super::effect::EffectTag;
 use crate::core::diagnostics::{FileError, SkippedDir};
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::project::{FeatureDir, FeatureInputs};
@@ -23,7 +23,8 @@ pub(in crate::engine) enum Event {
     },
     /// Events were lost.
     Overflow,
-    /// A file system was mounted or unmounted, or a directory above the root was moved.
+    /// A file system was mounted or unmounted, or responds again, or a directory above the root was
+    /// moved.
     MountsChanged,
     /// The watches are not what they were.
     Watches(WatchReport),
@@ -106,10 +107,8 @@ pub(in crate::engine) enum Event {
         slug: FeatureSlug,
         path: RelPath,
     },
-    /// An effect did not complete in time; its result is dropped if it comes after all.
-    TimedOut(EffectId),
-    /// A call of the executor did not return in time; there is another executor now, which has
-    /// opened and watched nothing.
+    /// A call did not return in time. What is under way will not complete; there is another executor
+    /// now, which has opened and watched nothing.
     ExecutorReplaced,
 }
 

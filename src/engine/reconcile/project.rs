@@ -67,7 +67,7 @@ pub(in crate::engine) struct ProjectState {
     /// A probe of the root was requested during the first scan, or while one was under way.
     probe_requested: bool,
     /// Something happened since the last probe of the root was requested.
-    has_news: bool,
+    changed_since_probe: bool,
     pub(super) health: WatchHealth,
     poll: PollSchedule,
     git: GitHold,
@@ -153,7 +153,7 @@ impl ProjectState {
             features: FeatureTable::default(),
             root: RootState::default(),
             probe_requested: false,
-            has_news: false,
+            changed_since_probe: false,
             health: WatchHealth::default(),
             poll: PollSchedule::default(),
             git: GitHold::default(),
@@ -196,7 +196,7 @@ impl ProjectState {
 
     /// Applies what happened.
     pub(in crate::engine) fn handle(&mut self, event: Event, now: Tick) {
-        self.has_news |= !matches!(event, Event::RootProbed { .. } | Event::Watches(_));
+        self.changed_since_probe |= !matches!(event, Event::RootProbed { .. } | Event::Watches(_));
         match event {
             Event::Hint { path, kind } => self.on_hint(path, kind, now),
             Event::Overflow => self.on_overflow(now),
@@ -215,8 +215,6 @@ impl ProjectState {
             Event::FileVerified { tag, slug, path, state } => {
                 self.on_file_verified(tag, &slug, &path, state, now);
             }
-            Event::TimedOut(id) if self.is_under_way(id) => self.on_unresponsive(now),
-            Event::TimedOut(_) => {}
             Event::ExecutorReplaced => self.on_unresponsive(now),
             Event::InitialScan { tag, result } => {
                 if self.effects.finish(tag).is_some() {
@@ -344,7 +342,6 @@ impl ProjectState {
         }
         let metadata = self.metadata_read();
         let features = self.features.active().filter_map(|feature| feature.next_due(metadata));
-        let waits_for_git = || self.features.active().any(|feature| feature.git.until.is_some());
         let git = self.git.until().filter(|_| !is_in_flight(&Purpose::RootProbe));
         let others = [
             self.refresh.due.filter(|_| metadata != MetadataRead::InFlight),
@@ -353,7 +350,7 @@ impl ProjectState {
             self.poll.next_due(),
             self.scrub.next_due(),
             self.snapshots.next_due(),
-            git.filter(|_| waits_for_git()),
+            git.filter(|_| self.waits_for_git()),
         ];
         features.chain(others.into_iter().flatten()).min()
     }
@@ -1103,24 +1100,29 @@ impl ProjectState {
         }
     }
 
+    fn waits_for_git(&self) -> bool {
+        self.features.active().any(|feature| feature.git.until.is_some())
+    }
+
     fn probe_root_if_needed(&mut self, now: Tick) {
         // The result of a probe alone does not require another one.
         let is_over = self.git.until().is_some_and(|until| until <= now.monotonic);
-        if !self.has_news && !is_over {
-            return;
-        }
+        let is_due = self.changed_since_probe || is_over && self.waits_for_git();
         let needed = self.git.is_held()
             || !self.refresh.missing.is_empty()
             || self.features.active().any(FeatureState::needs_git_state);
-        if needed && !self.effects.has(|purpose| *purpose == Purpose::RootProbe) {
-            self.has_news = false;
+        if is_due && needed && !self.effects.has(|purpose| *purpose == Purpose::RootProbe) {
+            self.changed_since_probe = false;
             self.probe_root();
         }
     }
 
     /// Looks for git's lock before what was committed is evaluated.
     pub(in crate::engine) fn prepare_evaluations(&mut self) {
-        if self.features.active().any(|feature| feature.git.unchecked_since.is_some()) {
+        let probe = self.effects.find(|purpose| *purpose == Purpose::RootProbe);
+        let unchecked = self.features.active().filter_map(|one| one.git.unchecked_since).max();
+        // A probe that began after the commit is enough.
+        if unchecked.is_some_and(|since| probe.is_none_or(|probe| probe <= since)) {
             self.probe_root();
         }
     }
@@ -1415,7 +1417,7 @@ impl ProjectState {
     // --- Timeouts ---
 
     /// Returns true if an effect of the present epoch has not completed.
-    fn is_under_way(&self, id: EffectId) -> bool {
+    pub(in crate::engine) fn is_under_way(&self, id: EffectId) -> bool {
         self.effects.is_in_flight(id)
             || self.features.active().any(|feature| feature.work.path_of_check(id).is_some())
     }

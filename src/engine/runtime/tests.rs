@@ -315,21 +315,31 @@ fn new_attributes_of_a_directory_renew_no_watch() {
 
 #[test]
 fn metadata_is_read_again_only_for_files_that_it_depends_on() {
-    let fixture = Fixture::start();
-    fixture.wait_for_files(&["spec.md"]);
-    let (views, control) = (Arc::clone(&fixture.running.views), fixture.control.clone());
-    let reads = || now(&views.metrics().metadata_reads);
-    // The last is one, so that all hints have been handled when it is read.
-    for name in ["log", "runtime/session.log", "missions/own/notes.md", "config.yaml"] {
-        let before = reads();
-        for kind in [HintKind::Modified, HintKind::CloseWrite] {
-            control.send_hint(Hint::At(fixture.root.join(".kittify").join(name), kind));
+    for (name, kind, is_read) in [
+        (".kittify/log", HintKind::Modified, false),
+        (".kittify/log", HintKind::CloseWrite, false),
+        (".kittify/runtime/session.log", HintKind::CloseWrite, false),
+        (".kittify/missions/own/notes.md", HintKind::CloseWrite, false),
+        (".kittify/dossiers/001-y", HintKind::DirCreated, false),
+        (".kittify/config.yaml", HintKind::CloseWrite, true),
+        (".kittify/missions/own/mission.yaml", HintKind::MovedTo, true),
+        (".kittify/dossiers/001-y/parity-baseline.json", HintKind::MovedTo, true),
+    ] {
+        let fixture = Fixture::start();
+        fixture.wait_for_files(&["spec.md"]);
+        let (views, control) = (Arc::clone(&fixture.running.views), fixture.control.clone());
+        let before = now(&views.metrics().metadata_reads);
+        let path = fixture.root.join(name);
+        if kind == HintKind::DirCreated {
+            fs::create_dir_all(&path).unwrap();
         }
-        if name == "config.yaml" {
-            fixture.wait_until(|_| reads() > before);
+        control.send_hint(Hint::At(path.clone(), kind));
+        if kind == HintKind::DirCreated {
+            fixture.wait_until(|_| control.is_watching(&path));
         }
+        // Until nothing is due any more.
+        fixture.stop();
+        let reads = now(&views.metrics().metadata_reads) - before;
+        assert_eq!(reads > 0, is_read, "{name} {kind:?}: {reads}");
     }
-    let all = reads();
-    fixture.stop();
-    assert!(all <= 3, "the first scan, perhaps a second for the snapshot file, and one: {all}");
 }

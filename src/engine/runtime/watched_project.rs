@@ -116,29 +116,34 @@ impl WatchedProject {
         self.run_effects(pool);
     }
 
-    /// Applies the result of an effect.
+    /// Applies the result of an effect. One of a former executor is of no use, but the file system
+    /// responds again.
     pub(super) fn on_effect_result(&mut self, result: EffectResult, pool: &CallPool, now: Tick) {
         if result.executor == self.executor {
             self.project = result.project;
             self.handle(result.event, pool, now);
+        } else {
+            self.handle(Event::MountsChanged, pool, now);
         }
     }
 
-    /// Gives up what is under way, because a call does not return. If it is one of the executor, the
-    /// project continues with another: the call keeps the present one, with its watcher, until it
-    /// returns.
+    /// Gives up what is under way, because a call of this project does not return. It continues with
+    /// another executor: the call may keep the present one, with its watcher, until it returns.
     pub(super) fn on_overdue(&mut self, overdue: Overdue, pool: &CallPool, now: Tick) {
-        let event = match (overdue.lane, overdue.effect) {
-            (Lane::Project, _) => {
-                pool.clear(self.id);
-                self.replace_executor();
-                Event::ExecutorReplaced
+        let is_current = match (overdue.lane, overdue.effect) {
+            (Lane::Project, _) => true,
+            (_, Some(effect)) => self.state.is_under_way(effect),
+            // A snapshot file, or for a client: a probe decides whether the file system responds.
+            (_, None) => {
+                self.state.probe_root();
+                return self.run_effects(pool);
             }
-            (_, Some(effect)) => Event::TimedOut(effect),
-            // A snapshot file is written again when there is a newer one.
-            (_, None) => return,
         };
-        self.handle(event, pool, now);
+        if is_current {
+            pool.clear(self.id);
+            self.replace_executor();
+            self.handle(Event::ExecutorReplaced, pool, now);
+        }
     }
 
     fn replace_executor(&mut self) {

@@ -396,20 +396,13 @@ impl Machine {
                 }
                 return Ok(());
             }
-            // Files are checked by other threads, so their results come in another iteration.
+            // Effects are executed on other threads, so their results come in another iteration.
             if let Some(running) = one.running.pop_front() {
-                let is_check = matches!(running.effect, Effect::CheckFile { .. });
                 let lacks_descriptors = self.faults.effects == EffectFault::NoDescriptors;
                 let failed = lacks_descriptors.then(|| ModelIo::fail(&running.effect)).flatten();
                 let event = failed.or_else(|| self.finish(project, running));
                 let one = &mut self.projects[project];
-                match event {
-                    Some(event) if is_check => one.results.push_back(event),
-                    Some(event) => one.handle(event, tick),
-                    None => {}
-                }
-            } else if let Some(event) = take_inline(&mut one.results) {
-                one.handle(event, tick);
+                one.results.extend(event);
             } else if let Some(report) = one.io.take_watch_report() {
                 one.handle(report, tick);
             } else {
@@ -505,21 +498,18 @@ impl Machine {
         }
         let (index, position) = running[number % running.len()];
         let project = &mut self.projects[index];
-        let event = match project.running[position].effect {
-            Effect::CheckFile { tag, .. } => {
-                project.running.remove(position);
-                Event::TimedOut(tag.id)
-            }
-            // The thread is written off with what it works on, and what waits for it is dropped.
-            _ => {
-                let mut io = ModelIo::new(index, root(index), cookies(index), &self.disk);
-                io.git_lock_ns = project.io.git_lock_ns;
-                project.io = io;
-                project.running.clear();
-                Event::ExecutorReplaced
-            }
-        };
-        project.handle(event, tick);
+        if let Effect::CheckFile { tag, .. } = project.running[position].effect
+            && !project.state.is_under_way(tag.id)
+        {
+            project.running.remove(position);
+            return Ok(());
+        }
+        // The thread is written off with what it works on, and what waits for it is dropped.
+        let mut io = ModelIo::new(index, root(index), cookies(index), &self.disk);
+        io.git_lock_ns = project.io.git_lock_ns;
+        project.io = io;
+        project.running.clear();
+        project.handle(Event::ExecutorReplaced, tick);
         self.run_effects(index)
     }
 
@@ -865,15 +855,6 @@ fn trace(line: impl FnOnce() -> String) {
     if *IS_ON {
         println!("{}", line().replace('\n', " ").chars().take(300).collect::<String>());
     }
-}
-
-/// Takes an event that the engine's thread gets in the same iteration, which is any but the result
-/// of a file check.
-fn take_inline(results: &mut VecDeque<Event>) -> Option<Event> {
-    let is_inline =
-        |event: &Event| !matches!(event, Event::FileChecked { .. } | Event::FileVerified { .. });
-    let position = results.iter().position(is_inline)?;
-    results.remove(position)
 }
 
 fn cookies(project: usize) -> PathBuf {
