@@ -15,7 +15,7 @@ use crate::config::ConfigState;
 use crate::core::time::Timestamp;
 use crate::engine::inbox::Inbox;
 use crate::engine::read_model::StatePublisher;
-use crate::store::Journal;
+use crate::engine::runtime::{EngineHandle, ProjectCalls};
 
 /// Maximum number of event streams; further ones are rejected with 503. It is below the maximum
 /// number of connections, so other requests always find a free one.
@@ -45,6 +45,8 @@ pub struct ApiState {
     pub(crate) inbox: Arc<Inbox>,
     /// Published state of the engine.
     pub(crate) views: Arc<StatePublisher>,
+    /// Runs calls that access a project's files.
+    pub(crate) calls: ProjectCalls,
     /// Connections that read the journal.
     pub(crate) reader_pool: ReaderPool,
     /// Latest read of the journal, shared among subscribers.
@@ -63,23 +65,21 @@ pub struct ApiState {
 }
 
 impl ApiState {
-    /// Creates the state for a running engine, whose store is at `store_path`.
+    /// Creates the state for a running engine.
     #[must_use]
     pub fn new(
-        inbox: Arc<Inbox>,
-        views: Arc<StatePublisher>,
-        journal: &Journal,
-        store_path: PathBuf,
+        engine: &EngineHandle,
         config: watch::Receiver<ConfigState>,
         started_at: StartTime,
         dashboard: DashboardConfig,
     ) -> Self {
         Self {
-            inbox,
-            views,
-            reader_pool: ReaderPool::new(journal.clone()),
+            inbox: Arc::clone(&engine.inbox),
+            views: Arc::clone(&engine.views),
+            calls: engine.calls.clone(),
+            reader_pool: ReaderPool::new(engine.journal.clone()),
             read_cache: LatestReadCache::default(),
-            store_path,
+            store_path: engine.store.clone(),
             config,
             started_at,
             initial_scan_done: AtomicBool::new(false),

@@ -176,11 +176,12 @@ async fn run_until_stopped(
     let mut plan = EngineConfig::new(options.config.clone(), options.user_dirs.state_dir.clone());
     plan.extra_roots = options.projects;
     plan.user_missions = Some(options.user_dirs.missions_dir());
-    let EngineHandle { inbox, views, journal, store, thread } = {
+    let running: EngineHandle = {
         // A migration or the recovery after a crash may take long.
         let _extender = StartupTimeoutExtender::start(notifier);
         start(plan)?
     };
+    let (inbox, views) = (Arc::clone(&running.inbox), Arc::clone(&running.views));
     info!(socket = %socket.display(), "listening");
     // No path is relative from here on; the directory where it was started can be unmounted.
     let _ = std::env::set_current_dir("/");
@@ -189,7 +190,7 @@ async fn run_until_stopped(
         options.config.webhook.clone(),
         Arc::clone(&inbox),
         Arc::clone(&views),
-        journal.clone(),
+        running.journal.clone(),
     );
     let delivery = Arc::new(Mutex::new(delivery));
     let on_config_applied = with_delivery_reload(options.on_config_applied, &delivery);
@@ -205,24 +206,14 @@ async fn run_until_stopped(
             http.send_replace(config.http.listen());
         }),
     };
-    let (api_inbox, api_views) = (Arc::clone(&inbox), Arc::clone(&views));
     let (stop, stopped) = watch::channel(false);
     let dashboard = DashboardConfig { listen, state_file: dashboard_state, stop: stopped.clone() };
-    let api = ApiState::new(
-        api_inbox,
-        api_views,
-        &journal,
-        store,
-        config_state.clone(),
-        started,
-        dashboard,
-    );
-    let api = Arc::new(api);
+    let api = Arc::new(ApiState::new(&running, config_state.clone(), started, dashboard));
     let mut dashboard = tokio::spawn(run_dashboard(Arc::clone(&api)));
     let mut serving = tokio::spawn(serve(listener, api, stopped));
     let mut background_tasks =
         tokio::spawn(run_background_tasks(reloader, hangup, socket, config_state));
-    let engine = spawn_blocking(move || thread.join());
+    let engine = spawn_blocking(move || running.thread.join());
     let mut engine = std::pin::pin!(engine);
     let unexpected_end = tokio::select! {
         _ = terminate.recv() => None,

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::Signal;
 use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
@@ -19,6 +20,7 @@ use crate::daemon::systemd_notify::SystemdNotifier;
 use crate::engine::command::Command;
 use crate::engine::inbox::Inbox;
 use crate::engine::read_model::StatePublisher;
+use crate::engine::runtime::resolve_projects;
 use crate::watch::{Backend as _, Hint, NotifyWatcher};
 use watched_paths::WatchedPaths;
 
@@ -98,9 +100,18 @@ impl Reloader {
     }
 
     async fn apply(&mut self, config: Config) {
+        let mut resolved = config.clone();
+        // Here, because the engine does not wait for a file system.
+        let resolved = spawn_blocking(move || {
+            resolve_projects(&mut resolved);
+            resolved
+        });
+        let Ok(resolved) = resolved.await else {
+            return;
+        };
         loop {
             let (reply, changes) = oneshot::channel();
-            let command = Command::Reload { config: Box::new(config.clone()), reply };
+            let command = Command::Reload { config: Box::new(resolved.clone()), reply };
             if let Err(error) = self.inbox.command(command) {
                 warn!(%error, "cannot apply the configuration yet; retrying");
                 sleep(RETRY_INTERVAL).await;

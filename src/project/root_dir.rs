@@ -10,6 +10,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rustix::fs::{
     AtFlags, Dir, FileType, Mode, OFlags, fstat, mkdirat, openat, renameat, statat, unlinkat,
@@ -18,7 +19,7 @@ use rustix::io::Errno;
 use uuid::Uuid;
 
 use crate::core::path::RelPath;
-use crate::core::progress::begin_step;
+use crate::core::progress::{begin_long_step, begin_step};
 use crate::core::sync::lock;
 
 /// A directory with a descriptor that is closed while the project is inactive, because an open
@@ -89,6 +90,9 @@ pub(super) struct DirEntry {
     pub(super) name: Vec<u8>,
     pub(super) kind: FileType,
 }
+
+/// Time limit for writing a file and syncing it to a slow disk.
+const SYNC_LIMIT: Duration = Duration::from_secs(10);
 
 const PATH_FLAGS: OFlags =
     OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -255,6 +259,9 @@ impl RootDir {
         let dir = parent.as_fd();
         let temporary = format!(".dossierd-{}", Uuid::new_v4().simple());
         let is_durable = durability == Durability::Durable;
+        if is_durable {
+            begin_long_step(SYNC_LIMIT);
+        }
         let result = write_new(dir, &temporary, bytes, is_durable)
             .and_then(|()| Ok(renameat(dir, &temporary, dir, path.file_name())?))
             .and_then(|()| if is_durable { sync_dir(dir) } else { Ok(()) });
@@ -282,6 +289,7 @@ impl RootDir {
             Err(error) => return Err(error.into()),
         };
         let dir = parent.as_fd();
+        begin_long_step(SYNC_LIMIT);
         match unlinkat(dir, path.file_name(), AtFlags::empty()) {
             Ok(()) => sync_dir(dir).map(|()| true),
             Err(Errno::NOENT) => Ok(false),

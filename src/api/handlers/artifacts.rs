@@ -10,17 +10,19 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
+use crate::api::request::project_call::call_project;
 use crate::api::request::query::{Parameters, percent_decode};
 use crate::api::request::resolve::{ResolvedFeature, resolve_feature, sync_feature};
 use crate::api::response::json::WithSync;
 use crate::api::response::problem::internal_error;
-use crate::api::response::render::{budgeted_response, json_response_blocking};
+use crate::api::response::render::{budgeted_response, json_response_blocking, run_blocking};
 use crate::api::state::ApiState;
 use crate::core::artifact::{ArtifactClass, ArtifactRef, ErrorReason};
 use crate::core::key::suggest_similar;
 use crate::engine::read_model::ContentError;
-use crate::engine::read_model::{FeatureView, WatchState};
+use crate::engine::read_model::{FeatureView, ProjectView, WatchState};
 use crate::wire::artifacts::{ArtifactDetail, ArtifactFilters, ArtifactList, MAX_CONTENT_BYTES};
 use crate::wire::hint::HintCode;
 use crate::wire::json;
@@ -33,6 +35,10 @@ const ARTIFACT_PATH_PREFIX: &str = "/api/dossier/artifacts/";
 /// Maximum number of reads of a file that keeps changing; after the last one the response has no
 /// content.
 const MAX_READ_ATTEMPTS: usize = 3;
+/// Number of contents that are in memory before their responses are rendered.
+static CONTENT_PERMITS: Semaphore = Semaphore::const_new(2);
+const UNRESPONSIVE: &str =
+    "the project's file system does not respond, so the content cannot be read";
 
 pub(crate) async fn list_artifacts(
     State(api): State<Arc<ApiState>>,
@@ -68,9 +74,18 @@ pub(crate) async fn get_artifact(
     let (mut resolved, mut synced) = resolve_feature(&api, &parameters).await?;
     let mut attempt = 1;
     loop {
-        let (key, feature) = (key.clone(), resolved.clone());
-        let render = move || render_artifact(&feature, &key, synced, with_rendered);
-        match budgeted_response(render).await? {
+        // Held until the response is rendered, since contents are large.
+        let permit = CONTENT_PERMITS.acquire().await.map_err(internal_error)?;
+        let (wanted, feature) = (key.clone(), resolved.clone());
+        let artifact = run_blocking(move || find_artifact(&feature, &wanted)).await??;
+        let (wanted, feature) = (Arc::clone(&artifact), resolved.clone());
+        let read = move || feature.project.content(&feature.feature, &wanted, MAX_CONTENT_BYTES);
+        let content = call_project(&api, &resolved.project, read).await;
+        let project = Arc::clone(&resolved.project);
+        let render = move || render_artifact(&project, &artifact, content, synced, with_rendered);
+        let rendered = budgeted_response(render).await?;
+        drop(permit);
+        match rendered {
             (response, ReadOutcome::Complete) => return Ok(response),
             (response, ReadOutcome::Changed) if attempt == MAX_READ_ATTEMPTS => {
                 return Ok(response);
@@ -102,43 +117,50 @@ struct ArtifactResponse<'a> {
     rendered: Option<Vec<Node>>,
 }
 
+/// Returns the artifact or tombstone with a key.
+fn find_artifact(resolved: &ResolvedFeature, key: &str) -> Result<Arc<ArtifactRef>, Problem> {
+    let artifacts = sorted_artifacts_and_tombstones(&resolved.feature);
+    let found = artifacts.iter().find(|artifact| &*artifact.artifact_key == key);
+    found.cloned().ok_or_else(|| artifact_not_found(resolved, key, &artifacts))
+}
+
+/// Renders an artifact; `content` is `None` if the file system does not respond.
 fn render_artifact(
-    resolved: &ResolvedFeature,
-    key: &str,
+    project: &ProjectView,
+    artifact: &ArtifactRef,
+    content: Option<Result<Option<Vec<u8>>, ContentError>>,
     synced: Option<Synced>,
     with_rendered: bool,
 ) -> Result<(Vec<u8>, ReadOutcome), Problem> {
-    let artifacts = sorted_artifacts_and_tombstones(&resolved.feature);
-    let Some(artifact) = artifacts.iter().find(|artifact| &*artifact.artifact_key == key) else {
-        return Err(artifact_not_found(resolved, key, &artifacts));
+    let (bytes, notice, outcome) = match content {
+        Some(Ok(bytes)) => (bytes, None, ReadOutcome::Complete),
+        // Another attempt would wait as long again.
+        None => (None, Some(UNRESPONSIVE), ReadOutcome::Complete),
+        Some(Err(error)) => (None, Some(read_notice(project, &error)), ReadOutcome::Changed),
     };
-    let to_line = |detail: ArtifactDetail<'_>| {
-        let content = detail.content.as_deref().filter(|_| with_rendered);
-        let rendered = content.and_then(|text| render_text(&detail.media_type_hint, text));
-        let detail = WithSync { body: detail, synced };
-        json::to_line(&ArtifactResponse { detail, rendered }).map_err(internal_error)
-    };
-    match resolved.project.content(&resolved.feature, artifact, MAX_CONTENT_BYTES) {
-        Ok(bytes) => {
-            let detail = ArtifactDetail::new(artifact, bytes.as_deref());
-            Ok((to_line(detail)?, ReadOutcome::Complete))
+    let mut detail = ArtifactDetail::new(artifact, bytes.as_deref());
+    if let Some(notice) = notice {
+        detail.truncation_notice = Some(notice.into());
+    }
+    let content = detail.content.as_deref().filter(|_| with_rendered);
+    let rendered = content.and_then(|text| render_text(&detail.media_type_hint, text));
+    let detail = WithSync { body: detail, synced };
+    let line = json::to_line(&ArtifactResponse { detail, rendered }).map_err(internal_error)?;
+    Ok((line, outcome))
+}
+
+/// Returns why there is no content.
+fn read_notice(project: &ProjectView, error: &ContentError) -> &'static str {
+    match error {
+        // The last known state is served; whether the file still exists is unknown.
+        ContentError::Read(_) if project.watch.state == WatchState::RootUnavailable => {
+            "the project's root is unavailable, so the content cannot be read"
         }
-        Err(error) => {
-            let mut detail = ArtifactDetail::new(artifact, None);
-            let is_root_unavailable = resolved.project.watch.state == WatchState::RootUnavailable;
-            detail.truncation_notice = Some(match error {
-                // The last known state is served; whether the file still exists is unknown.
-                ContentError::Read(_) if is_root_unavailable => {
-                    "the project's root is unavailable, so the content cannot be read".into()
-                }
-                ContentError::Changed => "changed while being read; retry".into(),
-                ContentError::Read(error) if error.kind() == io::ErrorKind::NotFound => {
-                    "just deleted; retry".into()
-                }
-                ContentError::Read(_) => "cannot be read now; retry".into(),
-            });
-            Ok((to_line(detail)?, ReadOutcome::Changed))
+        ContentError::Changed => "changed while being read; retry",
+        ContentError::Read(error) if error.kind() == io::ErrorKind::NotFound => {
+            "just deleted; retry"
         }
+        ContentError::Read(_) => "cannot be read now; retry",
     }
 }
 

@@ -15,11 +15,12 @@ use axum::response::{IntoResponse, Response};
 use crate::api::handlers::dossier::respond_for_feature;
 use crate::api::request::body;
 use crate::api::request::engine_call::call_engine;
+use crate::api::request::project_call::call_project;
 use crate::api::request::query::Parameters;
 use crate::api::request::resolve::{ResolvedFeature, resolve_feature, sync_feature};
 use crate::api::request::wait::wait_until;
 use crate::api::response::json::WithSync;
-use crate::api::response::render::{run_blocking, short_json_response};
+use crate::api::response::render::short_json_response;
 use crate::api::state::ApiState;
 use crate::core::baseline::accept::{AcceptError, OnCorruptBaseline, accept_state};
 use crate::core::baseline::{Baseline, BaselineFile};
@@ -62,7 +63,9 @@ pub(crate) async fn accept_baseline(
     // With or without `sync=true`: the state that is accepted is the current one.
     let (resolved, _) = sync_feature(&api, &resolved, &parameters).await?;
     let feature = resolved.clone();
-    let (baseline, replaced) = run_blocking(move || write_baseline(&feature, &request)).await??;
+    let write = move || write_baseline(&feature, &request);
+    let written = call_project(&api, &resolved.project, write).await;
+    let (baseline, replaced) = written.ok_or_else(unresponsive)??;
     let written = BaselineFile::Valid(Box::new(baseline.clone()));
     let is_written = |feature: &FeatureView| feature.metadata.baseline == written;
     let (resolved, synced) = wait_until_confirmed(&api, &resolved, &parameters, is_written).await?;
@@ -83,7 +86,8 @@ pub(crate) async fn clear_baseline(
 ) -> Result<Response, Problem> {
     let (resolved, _) = resolve_feature(&api, &parameters).await?;
     let feature = resolved.clone();
-    let cleared = run_blocking(move || feature.project.clear_baseline(&feature.feature)).await?;
+    let clear = move || feature.project.clear_baseline(&feature.feature);
+    let cleared = call_project(&api, &resolved.project, clear).await.ok_or_else(unresponsive)?;
     let cleared = cleared.map_err(|error| write_problem(&error))?;
     let is_absent = |feature: &FeatureView| feature.metadata.baseline == BaselineFile::Absent;
     match wait_until_confirmed(&api, &resolved, &parameters, is_absent).await {
@@ -99,6 +103,11 @@ pub(crate) async fn clear_baseline(
         Err(problem) if problem.status == 404 => Ok(StatusCode::NO_CONTENT.into_response()),
         Err(problem) => Err(problem),
     }
+}
+
+fn unresponsive() -> Problem {
+    let detail = "the project's file system does not respond; the request may still be carried out";
+    Problem::new(ProblemCode::Unavailable, detail, HintCode::OutcomeUnknown)
 }
 
 /// Writes the current state as the baseline, and returns it with the one that it replaces.

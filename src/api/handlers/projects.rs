@@ -10,7 +10,6 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use tokio::time::timeout;
 
 use crate::api::request::body;
 use crate::api::request::engine_call::{call_engine, wait_synced};
@@ -25,7 +24,7 @@ use crate::core::path::unescape_bytes;
 use crate::engine::command::{AddError, Command, RemoveError};
 use crate::engine::ids::ProjectId;
 use crate::engine::read_model::{EngineState, ProjectView};
-use crate::engine::runtime::canonical_dir;
+use crate::engine::runtime::resolve_dir;
 use crate::wire::hint::HintCode;
 use crate::wire::problem::{Problem, ProblemCode};
 use crate::wire::projects::{AddProjectRequest, ProjectRef, RescanResponse};
@@ -33,8 +32,6 @@ use crate::wire::projects::{AddProjectRequest, ProjectRef, RescanResponse};
 /// Time limit for the engine to publish a new project; after it the response is 503 with the hint
 /// `change_pending`.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time limit for the file system of a new project to respond.
-const ROOT_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) async fn request_rescan(
     State(api): State<Arc<ApiState>>,
@@ -81,12 +78,9 @@ pub(crate) async fn add_project(
     let known: Vec<ProjectId> = api.views.load().projects.iter().map(|view| view.id).collect();
     // Not on the engine thread: the file system may not respond.
     let named = root.clone();
-    let canonical = timeout(ROOT_TIMEOUT, run_blocking(move || canonical_dir(&named))).await;
-    let root = match canonical {
-        Ok(canonical) => canonical?.map_err(|source| AddError::Root { path: root, source }),
-        Err(_) => Err(AddError::Root { path: root, source: std::io::ErrorKind::TimedOut.into() }),
-    };
-    let root = root.map_err(|error| {
+    let canonical = run_blocking(move || resolve_dir(&named)).await?;
+    let root = canonical.map_err(|source| {
+        let error = AddError::Root { path: root, source };
         Problem::new(ProblemCode::BadRequest, error_chain(&error), HintCode::UnusableRoot)
     })?;
     let id = call_engine(&api, |reply| Command::AddProject { root, keep, reply }).await?;

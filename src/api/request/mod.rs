@@ -3,6 +3,7 @@
 pub(crate) mod body;
 pub(crate) mod content_negotiation;
 pub(crate) mod engine_call;
+pub(crate) mod project_call;
 pub(crate) mod query;
 pub(crate) mod resolve;
 pub(crate) mod wait;

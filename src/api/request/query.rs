@@ -6,14 +6,12 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
 use percent_encoding::percent_decode_str;
-use tokio::time::timeout;
 
 use crate::api::response::problem::internal_error;
 use crate::api::response::render::run_blocking;
@@ -21,11 +19,9 @@ use crate::api::state::ApiState;
 use crate::core::path::escape_bytes;
 use crate::core::suggest::nearest;
 use crate::engine::read_model::EngineState;
+use crate::engine::runtime::resolve_paths;
 use crate::wire::hint::HintCode;
 use crate::wire::problem::{Problem, ProblemCode};
-
-/// Time limit for the file system of a path to respond; after it the path is used as it is.
-const PATH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Names of the query parameters that a request accepts.
 pub(crate) type ParameterNames = &'static [&'static str];
@@ -106,8 +102,8 @@ impl Parameters {
         }
         let path = PathBuf::from(&*project);
         let normalized = escape_path(&path.components().collect::<PathBuf>());
-        let canonical = timeout(PATH_TIMEOUT, run_blocking(move || path.canonicalize().ok())).await;
-        let canonical = canonical.ok().and_then(Result::ok).flatten();
+        let canonical = run_blocking(move || resolve_paths([path]).into_values().next()).await;
+        let canonical = canonical.ok().flatten();
         // A root that is unavailable cannot be canonicalized, but its normalized path is known.
         let spellings = [Some(normalized), canonical.map(|path| escape_path(&path))];
         if let Some(root) = spellings.into_iter().flatten().find(|text| is_root(text)) {

@@ -48,11 +48,19 @@ pub(in crate::engine) enum Lane {
     Verify,
     /// Writing snapshot files, one after the other.
     Snapshot,
+    /// Contents and baselines for clients.
+    Client,
 }
 
 impl Lane {
-    const ALL: [Self; 5] =
-        [Self::Project, Self::SmallFile, Self::LargeFile, Self::Verify, Self::Snapshot];
+    const ALL: [Self; 6] = [
+        Self::Project,
+        Self::SmallFile,
+        Self::LargeFile,
+        Self::Verify,
+        Self::Snapshot,
+        Self::Client,
+    ];
 
     fn limits(self, cores: usize) -> LaneLimits {
         let (name, threads, per_project, nice) = match self {
@@ -61,6 +69,7 @@ impl Lane {
             Self::LargeFile => ("hash-large", cores, cores, 5),
             Self::Verify => ("verify", 1, 1, 19),
             Self::Snapshot => ("snapshot", 1, 1, 5),
+            Self::Client => ("client", cores, 1, 0),
         };
         LaneLimits { name, threads, per_project, nice }
     }

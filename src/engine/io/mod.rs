@@ -3,6 +3,7 @@
 pub(super) mod call_pool;
 pub(super) mod executor;
 pub(super) mod file_checks;
+pub(super) mod project_calls;
 pub(super) mod resolve;
 pub(super) mod snapshot_writer;
 pub(super) mod wal_checkpointer;

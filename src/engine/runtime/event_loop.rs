@@ -52,12 +52,12 @@ impl EventLoop {
     pub(super) fn new(
         factory: ProjectFactory,
         opened: EngineStore,
+        pool: CallPool,
         inbox: Arc<Inbox>,
         views: Arc<StatePublisher>,
     ) -> Result<Self, EngineError> {
         let EngineStore { store, quarantined, load_error } = opened;
         let written = Arc::clone(&inbox);
-        let pool = CallPool::new();
         let report = move |result| written.snapshot_written(result);
         let snapshot_writer = SnapshotWriter::start(pool.clone(), report);
         let failed = Arc::clone(&inbox);

@@ -13,8 +13,10 @@ mod startup;
 mod sync_waiters;
 mod watched_project;
 
+pub use super::io::project_calls::ProjectCalls;
+pub use super::io::resolve::{resolve_dir, resolve_paths, resolve_projects};
 pub use opened_store::EngineError;
-pub use startup::{EngineConfig, EngineHandle, canonical_dir, start};
+pub use startup::{EngineConfig, EngineHandle, start};
 
 #[cfg(test)]
 mod tests;

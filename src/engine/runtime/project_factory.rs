@@ -16,7 +16,6 @@ use crate::engine::ids::ProjectId;
 use crate::engine::inbox::Inbox;
 use crate::engine::io::call_pool::CallPool;
 use crate::engine::io::executor::ProjectContext;
-use crate::engine::io::resolve::resolve_paths;
 use crate::engine::reconcile::feature::StoredFeature;
 use crate::engine::settings::{debounce_times, limits, settings};
 use crate::project::Machine;
@@ -55,7 +54,6 @@ impl ProjectFactory {
     ) -> Self {
         let machine = Machine::current();
         let next_id = ProjectId::FIRST;
-        let config = resolve(config);
         let (moved, failed) = (Arc::downgrade(&inbox), Arc::downgrade(&inbox));
         let ancestors = AncestorWatcher::start(
             move || moved.upgrade().into_iter().for_each(|inbox| inbox.mounts_changed()),
@@ -127,9 +125,10 @@ impl ProjectFactory {
         }
     }
 
-    /// Replaces the configuration. Returns the one before.
+    /// Replaces the configuration, in which the paths of projects are resolved. Returns the one
+    /// before.
     pub(super) fn set_config(&mut self, config: Config) -> Config {
-        std::mem::replace(&mut self.config, resolve(config))
+        std::mem::replace(&mut self.config, config)
     }
 
     /// Returns the roots that the configuration names, canonical if they exist.
@@ -141,13 +140,6 @@ impl ProjectFactory {
     pub(super) fn machine_id(&self) -> &str {
         &self.machine.id
     }
-}
-
-/// Resolves the paths of projects, as far as their file systems respond.
-fn resolve(mut config: Config) -> Config {
-    let resolved = resolve_paths(config.projects.iter().map(|project| project.path.clone()));
-    config.resolve_projects(|path| resolved.get(path).cloned());
-    config
 }
 
 /// Creates an empty directory that only the user can access, after removing what is at the path.

@@ -1,8 +1,7 @@
 //! Opens the store and starts the engine thread.
 
 use std::collections::BTreeSet;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
@@ -13,7 +12,9 @@ use super::opened_store::{EngineError, open_store};
 use super::project_factory::{ProjectFactory, WatcherFactory};
 use crate::config::Config;
 use crate::engine::inbox::Inbox;
-use crate::engine::io::resolve::resolve_each;
+use crate::engine::io::call_pool::CallPool;
+use crate::engine::io::project_calls::ProjectCalls;
+use crate::engine::io::resolve::{resolve_dir, resolve_projects};
 use crate::engine::read_model::StatePublisher;
 use crate::store::Journal;
 use crate::watch::{Backend, NotifyWatcher, watch_mounts};
@@ -51,20 +52,12 @@ pub struct EngineHandle {
     pub views: Arc<StatePublisher>,
     /// Reads committed events.
     pub journal: Journal,
+    /// Runs calls of clients that access a project's files.
+    pub calls: ProjectCalls,
     /// Path of the store file.
     pub store: PathBuf,
     /// The engine thread; its result is the error that ended it.
     pub thread: JoinHandle<Result<(), EngineError>>,
-}
-
-/// Returns the canonical path of a directory.
-///
-/// # Errors
-/// Those of the operating system; `NotADirectory` for anything else than a directory.
-pub fn canonical_dir(path: &Path) -> io::Result<PathBuf> {
-    let root = path.canonicalize()?;
-    let is_dir = root.metadata()?.is_dir();
-    is_dir.then_some(root).ok_or_else(|| io::ErrorKind::NotADirectory.into())
 }
 
 /// Opens the store and starts the engine thread.
@@ -76,14 +69,17 @@ pub fn canonical_dir(path: &Path) -> io::Result<PathBuf> {
 /// directory, or the system refuses to create a thread.
 pub fn start(config: EngineConfig) -> Result<EngineHandle, EngineError> {
     let mut extra_roots = BTreeSet::new();
-    for (path, canonical) in resolve_each(config.extra_roots, canonical_dir) {
+    for path in config.extra_roots {
+        let canonical = resolve_dir(&path);
         extra_roots.insert(canonical.map_err(|source| EngineError::Root { path, source })?);
     }
+    let mut configured = config.config;
+    resolve_projects(&mut configured);
     let opened = open_store(&config.state)?;
     let (path, journal) = (opened.store.path().to_owned(), opened.store.journal());
     let (inbox, views) = (Arc::new(Inbox::default()), Arc::new(StatePublisher::default()));
     let factory = ProjectFactory::new(
-        config.config,
+        configured,
         config.user_missions,
         config.state,
         config.watchers,
@@ -98,9 +94,11 @@ pub fn start(config: EngineConfig) -> Result<EngineHandle, EngineError> {
     if let Err(error) = watch_mounts(on_mount, on_failure) {
         warn!(%error, "cannot watch mounts and unmounts");
     }
+    let pool = CallPool::new();
+    let calls = ProjectCalls::new(pool.clone());
     let (engine_inbox, engine_views) = (Arc::clone(&inbox), Arc::clone(&views));
-    let run = move || EventLoop::new(factory, opened, engine_inbox, engine_views)?.run();
+    let run = move || EventLoop::new(factory, opened, pool, engine_inbox, engine_views)?.run();
     let thread =
         Builder::new().name("engine".to_owned()).spawn(run).map_err(EngineError::Thread)?;
-    Ok(EngineHandle { inbox, views, journal, store: path, thread })
+    Ok(EngineHandle { inbox, views, journal, calls, store: path, thread })
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::support::fuse::FuseMount;
+use crate::support::invariants::JournalReader;
 use crate::support::process::Daemon;
 use crate::support::wait::wait_for;
 use crate::support::{FEATURE, Project, find_artifact};
@@ -77,8 +78,10 @@ fn file_system_that_does_not_answer_stops_only_its_own_project() {
 
     mount.resume();
     wait_for_state(&daemon, "polling");
-    let journal = daemon.try_get("/api/events?since=0", &["Accept: application/json"]).unwrap();
-    assert!(!journal.body.contains("deleted"), "{journal:?}");
+    let events = JournalReader::default().read_new(&daemon);
+    assert!(!events.is_empty());
+    let is_deletion = |event: &Value| event.to_string().contains("deleted");
+    assert!(!events.iter().any(is_deletion), "{events:#?}");
     daemon.stop();
 }
 
@@ -104,5 +107,50 @@ fn daemon_starts_and_stops_while_a_file_system_does_not_answer() {
     mount.resume();
     wait_for_state(&daemon, "polling");
     assert_eq!(mounted_hash(&daemon), Some(hash));
+    daemon.stop();
+}
+
+/// More clients than the runtime has threads for calls that can block.
+#[test]
+fn requests_about_a_file_system_that_does_not_answer_delay_no_others() {
+    const CLIENTS: usize = 24;
+    let Some((project, mut mount)) = mounted() else {
+        return;
+    };
+    let daemon = project.start_daemon();
+    wait_for("the mounted file", || mounted_hash(&daemon));
+    mount.hang();
+    let unknown = project.home().join("mounted/kitty-specs");
+    let targets = [
+        format!("/api/dossier/artifacts/input.spec.main?feature={HUNG}"),
+        format!("/api/dossier/overview?feature={HUNG}&project={}", unknown.display()),
+    ];
+    std::thread::scope(|scope| {
+        let requests: Vec<_> = (0..CLIENTS)
+            .map(|number| {
+                scope.spawn({
+                    let (daemon, targets) = (&daemon, &targets);
+                    move || daemon.try_get(&targets[number % 2], &[])
+                })
+            })
+            .collect();
+        // Both are read on those threads.
+        let content = format!("/api/dossier/artifacts/input.spec.main?feature={FEATURE}");
+        assert_eq!(daemon.get(&content).status, 200);
+        let journal = daemon.try_get("/api/events?since=start", &["Accept: application/json"]);
+        assert_eq!(journal.unwrap().status, 200);
+        for request in requests {
+            let response = request.join().unwrap().unwrap();
+            assert!([200, 404].contains(&response.status), "{response:?}");
+        }
+    });
+    wait_for_state(&daemon, "unresponsive");
+    let detail = daemon.get(&targets[0]).json();
+    let notice = detail["truncation_notice"].as_str().unwrap();
+    assert!(notice.contains("does not respond"), "{detail}");
+    let accepted = daemon.request("POST", &format!("/api/dossier/baseline?feature={HUNG}"), "");
+    assert!(accepted.status >= 400, "{accepted:?}");
+    mount.resume();
+    wait_for_state(&daemon, "polling");
     daemon.stop();
 }
