@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use sha2::{Digest as _, Sha256};
 
 use fuse::FuseMount;
 use live_daemon::{Daemon, Subscriber, Timings, ms};
@@ -381,23 +382,20 @@ fn settle(daemon: &Daemon) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes the first file of a project; returns the time until its event arrived.
+/// Writes the first file of a project; returns the time until the event of that content arrived.
 fn edit(subscriber: &mut Subscriber, root: &Path, number: usize) -> anyhow::Result<Duration> {
     let path = root.join("kitty-specs/000-feature/00.md");
+    let content = format!("# Edit {number} {:?}\n", Instant::now());
+    let hash =
+        Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let mut file = File::create(&path)?;
-    writeln!(file, "# Edit {number} {:?}", Instant::now())?;
+    file.write_all(content.as_bytes())?;
     let closed = Instant::now();
     drop(file);
-    loop {
-        let event = subscriber.next()?;
-        let is_own = event["feature_slug"] == "000-feature"
-            && event["event_type"] == "mission_dossier_artifact_indexed"
-            && event["payload"]["relative_path"] == "00.md";
-        if is_own {
-            return Ok(closed.elapsed());
-        }
+    while subscriber.next()?["payload"]["content_hash_sha256"] != hash.as_str() {
         ensure!(closed.elapsed() < MAX_EDIT_TIME, "no event within {MAX_EDIT_TIME:?}");
     }
+    Ok(closed.elapsed())
 }
 
 /// Creates features with files.
