@@ -107,7 +107,11 @@ impl EventLoop {
             self.publish(now);
             let store_works = self.committer.health.degraded.is_none();
             self.waiters.resolve(&mut self.registry.projects, store_works, &self.pool, now);
-            let is_done = || self.registry.projects.values().all(|one| one.state.is_at_rest());
+            let is_done = || {
+                let mut projects = self.registry.projects.values();
+                // Nothing can be found out about a root that is away.
+                projects.all(|one| one.state.is_at_rest() || one.state.is_root_away())
+            };
             if stop_deadline.is_some_and(|deadline| deadline <= now.monotonic || is_done()) {
                 break;
             }
