@@ -16,9 +16,9 @@ use crate::project::root_dir::RootDir;
 
 /// Directories that are watched themselves, and directories that are watched with their immediate
 /// subdirectories.
-const WATCHED_DIRS: [&str; 3] = [".kittify", ".kittify/overrides", ".kittify/runtime"];
-const WATCHED_WITH_SUBDIRS: [&str; 4] =
-    [MISSION_DIRS[0], MISSION_DIRS[1], ".kittify/runtime/runs", DOSSIERS_DIR];
+const WATCHED_DIRS: [&str; 4] =
+    [".kittify", ".kittify/overrides", ".kittify/runtime", DOSSIERS_DIR];
+const WATCHED_WITH_SUBDIRS: [&str; 3] = [MISSION_DIRS[0], MISSION_DIRS[1], ".kittify/runtime/runs"];
 /// Directories with one for each mission.
 const MISSION_DIRS: [&str; 2] = [".kittify/overrides/missions", ".kittify/missions"];
 
@@ -50,7 +50,8 @@ impl MetadataKind {
                 && path.file_name() == BASELINE_FILE.as_bytes();
         let is_dir = is(&WATCHED_DIRS, path.as_bytes())
             || is(&WATCHED_WITH_SUBDIRS, path.as_bytes())
-            || is(&WATCHED_WITH_SUBDIRS, &parent);
+            || is(&WATCHED_WITH_SUBDIRS, &parent)
+            || is_dossier_dir(path);
         match (is_file, is_dir) {
             (true, _) => Some(Self::File),
             (false, true) => Some(Self::Dir),
@@ -79,7 +80,8 @@ pub(super) fn dossier_dirs(root: &Path, root_dir: &RootDir) -> Vec<PathBuf> {
     dirs.map(|dir| root.join(DOSSIERS_DIR).join(OsStr::from_bytes(&dir.name))).collect()
 }
 
-/// Returns the absolute paths of the metadata directories that exist.
+/// Returns the absolute paths of the metadata directories that exist, without those of
+/// [`dossier_dirs`].
 pub(super) fn metadata_dirs(
     root: &Path,
     root_dir: &RootDir,

@@ -241,7 +241,7 @@ impl Project {
 
     /// Returns the directories, as far as they exist, where a change can affect the project's
     /// metadata: the root, the parents of features, and the directories of manifests, runs,
-    /// baselines and git's `HEAD`.
+    /// git's `HEAD`, and the one that contains [`Project::dossier_dirs`].
     #[must_use]
     pub fn metadata_dirs(&self) -> Vec<PathBuf> {
         metadata_dirs::metadata_dirs(

@@ -170,6 +170,7 @@ impl ProjectIo {
             Effect::ReplaceWatcher { tag } => {
                 self.watches.replace_watcher();
                 self.watch_metadata_dirs();
+                self.watch_dossier_dirs();
                 Event::WatcherReplaced { tag }
             }
             Effect::DropWatcher { tag } => {
@@ -230,6 +231,8 @@ impl ProjectIo {
                 return Err(Box::new(self.unavailable(status, known)));
             }
         };
+        // Before the baselines are read.
+        self.watch_dossier_dirs();
         let git_lock = find_git_lock(&self.project);
         self.remote = remote_fs_name(&self.settings.root).unwrap_or_default();
         let is_found = |slug: &FeatureSlug| dirs.binary_search_by(|dir| dir.slug.cmp(slug)).is_ok();
