@@ -21,7 +21,7 @@ use crate::engine::command::Command;
 use crate::engine::inbox::Inbox;
 use crate::engine::read_model::StatePublisher;
 use crate::engine::runtime::resolve_projects;
-use crate::watch::{Backend as _, Hint, NotifyWatcher};
+use crate::watch::{Hint, NotifyWatcher, Watcher as _};
 use watched_paths::WatchedPaths;
 
 /// Debounce interval: the file is read once it has not changed for this long.
@@ -161,9 +161,9 @@ impl ConfigWatcher {
         let watcher = NotifyWatcher::new(Arc::new(sink)).inspect_err(|error| {
             warn!(%error, "cannot watch the configuration; send SIGHUP to reload it");
         });
-        let mut watcher = watcher.ok();
+        let watcher = watcher.ok();
         for dir in dirs {
-            if let Some(watcher) = &mut watcher
+            if let Some(watcher) = &watcher
                 && let Err(error) = watcher.watch(&dir, false)
             {
                 warn!(%error, "cannot watch a directory of the configuration; changes may be missed");

@@ -1,4 +1,4 @@
-//! A scripted backend for tests: it records the watched directories and sends the hints of the
+//! A scripted watcher for tests: it records the watched directories and sends the hints of the
 //! test.
 
 use std::collections::BTreeSet;
@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::{Backend, Hint, HintSink, RefusedDir, WatchError};
+use super::{DirIdentity, Hint, HintSink, RefusedDir, ShardLimits, ShardPool, WatchError, Watcher};
 
-/// Controls all fake backends that were created from it.
+/// Controls all fake watchers that were created from it.
 #[derive(Clone, Default)]
 pub(crate) struct FakeControl {
     watched: Arc<Mutex<BTreeSet<PathBuf>>>,
@@ -19,19 +19,30 @@ pub(crate) struct FakeControl {
     renewals: Arc<AtomicUsize>,
 }
 
-struct FakeBackend(FakeControl);
+struct FakeWatcher(FakeControl);
 
 impl FakeControl {
-    /// Creates a backend without watches, which replaces the previous one.
-    pub(crate) fn backend(&self, sink: HintSink) -> Box<dyn Backend> {
-        self.sinks.lock().unwrap().push(sink);
-        self.watched.lock().unwrap().clear();
-        *self.unresponsive.lock().unwrap() = false;
-        Box::new(FakeBackend(self.clone()))
+    /// Returns a pool whose watchers it controls. A new one has no watches and replaces the previous
+    /// one.
+    pub(crate) fn pool(&self) -> ShardPool {
+        let control = self.clone();
+        let make = move |sink: HintSink| {
+            control.sinks.lock().unwrap().push(sink);
+            control.watched.lock().unwrap().clear();
+            *control.unresponsive.lock().unwrap() = false;
+            Ok(Box::new(FakeWatcher(control.clone())) as Box<dyn Watcher>)
+        };
+        let limits = ShardLimits {
+            max_instances: 8,
+            unshared_instances: 8,
+            max_shared_watches: 1_000,
+            max_removed_dirs: 1_000,
+        };
+        ShardPool::new(make, limits)
     }
 
-    /// Returns the number of backends created so far.
-    pub(crate) fn backend_count(&self) -> usize {
+    /// Returns the number of watchers created so far.
+    pub(crate) fn watcher_count(&self) -> usize {
         self.sinks.lock().unwrap().len()
     }
 
@@ -40,31 +51,31 @@ impl FakeControl {
         self.renewals.load(Ordering::Relaxed)
     }
 
-    /// Returns true if the newest backend watches `dir`.
+    /// Returns true if the newest watcher watches `dir`.
     pub(crate) fn is_watching(&self, dir: &Path) -> bool {
         self.watched.lock().unwrap().contains(dir)
     }
 
-    /// Limits the number of directories that backends watch; `None` removes the limit.
+    /// Limits the number of directories that watchers watch; `None` removes the limit.
     pub(crate) fn set_limit(&self, limit: Option<usize>) {
         *self.limit.lock().unwrap() = limit;
     }
 
-    /// Makes the current backend unresponsive; the next one responds.
+    /// Makes the current watcher unresponsive; the next one responds.
     pub(crate) fn stop_responding(&self) {
         *self.unresponsive.lock().unwrap() = true;
     }
 
-    /// Sends a hint through the newest backend.
+    /// Sends a hint through the newest watcher.
     pub(crate) fn send_hint(&self, hint: Hint) {
         let sink = Arc::clone(self.sinks.lock().unwrap().last().unwrap());
         sink(hint);
     }
 }
 
-impl Backend for FakeBackend {
-    fn watch(&mut self, dir: &Path, was_watched: bool) -> Result<(), WatchError> {
-        self.0.renewals.fetch_add(usize::from(was_watched), Ordering::Relaxed);
+impl Watcher for FakeWatcher {
+    fn watch(&self, dir: &Path, renew: bool) -> Result<(), WatchError> {
+        self.0.renewals.fetch_add(usize::from(renew), Ordering::Relaxed);
         if *self.0.unresponsive.lock().unwrap() {
             return Err(WatchError::Unresponsive);
         }
@@ -77,11 +88,21 @@ impl Backend for FakeBackend {
         Ok(())
     }
 
-    fn watch_all(&mut self, dirs: Vec<PathBuf>) -> Vec<RefusedDir> {
+    fn watch_all(&self, dirs: Vec<PathBuf>) -> Vec<RefusedDir> {
         let refused = |path: PathBuf| {
             let error = self.watch(&path, false).err()?;
             Some(RefusedDir { path, error })
         };
         dirs.into_iter().filter_map(refused).collect()
+    }
+
+    fn leave(&self, unused: Box<dyn FnOnce() -> Vec<PathBuf> + Send>) {
+        for path in unused() {
+            self.0.watched.lock().unwrap().remove(&path);
+        }
+    }
+
+    fn identity(&self, _: &Path) -> Option<DirIdentity> {
+        None
     }
 }

@@ -10,20 +10,22 @@
 //! - For each removed directory the watcher scans its whole table, and it responds to no call until
 //!   all removals are processed. So a thread makes the calls, and callers wait with a timeout.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use notify::Watcher as _;
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
 use notify::{
     Config, Error, ErrorKind, Event, EventHandler, EventKindMask, PathOp, RecommendedWatcher,
-    RecursiveMode, WatchPathConfig, Watcher as _,
+    RecursiveMode, WatchPathConfig,
 };
 
 use rustix::io::Errno;
 
-use crate::watch::{Backend, Hint, HintKind, HintSink, RefusedDir, WatchError};
+use crate::watch::{DirIdentity, Hint, HintKind, HintSink, RefusedDir, WatchError, Watcher};
 
 const EMFILE: i32 = Errno::MFILE.raw_os_error();
 
@@ -118,13 +120,13 @@ fn non_recursive() -> WatchPathConfig {
     WatchPathConfig::new(RecursiveMode::NonRecursive).with_dereference_symlinks(false)
 }
 
-impl Backend for NotifyWatcher {
-    fn watch(&mut self, dir: &Path, was_watched: bool) -> Result<(), WatchError> {
+impl Watcher for NotifyWatcher {
+    fn watch(&self, dir: &Path, renew: bool) -> Result<(), WatchError> {
         let path = dir.to_owned();
         let result = self.call(CALL_TIMEOUT, move |watcher| {
             // Done only if necessary: the time of `unwatch` is proportional to the number of all
             // watches.
-            if was_watched {
+            if renew {
                 let _ = watcher.unwatch(&path);
             }
             watcher.watch_with(&path, non_recursive()).map_err(|error| map_error(&path, error))
@@ -132,7 +134,7 @@ impl Backend for NotifyWatcher {
         result.unwrap_or(Err(WatchError::Unresponsive))
     }
 
-    fn watch_all(&mut self, dirs: Vec<PathBuf>) -> Vec<RefusedDir> {
+    fn watch_all(&self, dirs: Vec<PathBuf>) -> Vec<RefusedDir> {
         let count = u32::try_from(dirs.len()).unwrap_or(u32::MAX);
         let timeout = CALL_TIMEOUT.saturating_add(CALL_TIMEOUT_PER_DIR.saturating_mul(count));
         let requested = dirs.clone();
@@ -141,6 +143,26 @@ impl Backend for NotifyWatcher {
             let unresponsive = |path| RefusedDir { path, error: WatchError::Unresponsive };
             dirs.into_iter().map(unresponsive).collect()
         })
+    }
+
+    fn leave(&self, unused: Box<dyn FnOnce() -> Vec<PathBuf> + Send>) {
+        let call = move |watcher: &mut RecommendedWatcher| {
+            // The first call has the queue read, the second one waits until what was read is sent.
+            for _ in 0..2 {
+                let _ = watcher.update_paths(Vec::new());
+            }
+            for path in unused() {
+                // Fails if the directory is gone.
+                let _ = watcher.unwatch(&path);
+            }
+        };
+        // Fails if the thread has ended, and with it the watches.
+        let _ = self.0.send(Box::new(call));
+    }
+
+    fn identity(&self, dir: &Path) -> Option<DirIdentity> {
+        let found = dir.symlink_metadata().ok()?;
+        Some((found.dev(), found.ino()))
     }
 }
 
@@ -244,7 +266,7 @@ mod tests {
         let root = dir.path().canonicalize().unwrap();
         let (send, hints) = mpsc::channel();
         let sink: HintSink = Arc::new(move |hint| send.send(hint).unwrap());
-        let mut watcher = NotifyWatcher::new(sink).unwrap();
+        let watcher = NotifyWatcher::new(sink).unwrap();
         watcher.watch(&root, false).unwrap();
         assert!(matches!(watcher.watch(&root.join("none"), false), Err(WatchError::NotFound(_))));
 

@@ -1,6 +1,6 @@
 //! Watches directories. The only module that uses `notify`.
 //!
-//! Events are hints about what to check, never the truth. A backend watches single directories, not
+//! Events are hints about what to check, never the truth. A watcher watches single directories, not
 //! their subdirectories, and does not follow symbolic links. Callers must watch a directory
 //! *before* they list it, so that no entry created in between is missed.
 
@@ -10,6 +10,7 @@ mod debounce;
 pub(crate) mod fake;
 mod inotify;
 mod mounts;
+mod shards;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,15 +19,16 @@ pub use ancestors::AncestorWatcher;
 pub use debounce::{DebounceTimes, Debouncer};
 pub use inotify::{CALL_TIMEOUT, CALL_TIMEOUT_PER_DIR, NotifyWatcher};
 pub use mounts::watch_mounts;
+pub use shards::{RootWatcher, ShardLimits, ShardPool, Share, WatchUsage};
 
-/// What a backend reports.
+/// What a watcher reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hint {
     /// Something happened at a path.
     At(PathBuf, HintKind),
     /// The event queue overflowed and events were lost; the caller must rescan.
     Overflow,
-    /// The backend reported an error.
+    /// The watcher reported an error.
     Failed(String),
 }
 
@@ -55,7 +57,7 @@ impl HintKind {
     }
 }
 
-/// Receives hints on a thread of the backend; must not block.
+/// Receives hints on a thread of the watcher; must not block.
 pub type HintSink = Arc<dyn Fn(Hint) + Send + Sync>;
 
 /// Why a directory is not watched.
@@ -80,12 +82,12 @@ pub enum WatchError {
     /// The watcher or its thread cannot be started.
     #[error("cannot start the file watcher: {0}")]
     Start(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Any other error of the backend.
+    /// Any other error of the watcher.
     #[error("cannot watch {path}: {source}")]
     Other {
         /// The directory.
         path: PathBuf,
-        /// The error of the backend.
+        /// The error of the watcher.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
@@ -99,16 +101,27 @@ pub struct RefusedDir {
     pub error: WatchError,
 }
 
-/// A source of hints about single directories.
-pub trait Backend: Send {
-    /// Watches one directory. `was_watched` is true if a directory at this path was watched before,
-    /// which may have been another one; its watch is then removed first.
+/// Identifies a directory: its device and inode number.
+pub type DirIdentity = (u64, u64);
+
+/// A source of hints about single directories: one inotify instance. Its calls may be made on any
+/// thread, and block for up to [`CALL_TIMEOUT`].
+pub trait Watcher: Send + Sync {
+    /// Watches one directory. If `renew` is true, a watch of its path is removed first, because it
+    /// may be that of another directory.
     ///
     /// # Errors
     /// [`WatchError`].
-    fn watch(&mut self, dir: &Path, was_watched: bool) -> Result<(), WatchError>;
+    fn watch(&self, dir: &Path, renew: bool) -> Result<(), WatchError>;
 
     /// Watches several directories and returns those that are not watched. At the limit of watches
     /// the remaining ones are not tried.
-    fn watch_all(&mut self, dirs: Vec<PathBuf>) -> Vec<RefusedDir>;
+    fn watch_all(&self, dirs: Vec<PathBuf>) -> Vec<RefusedDir>;
+
+    /// Calls `unused` after all hints about what has happened until now were sent, and unwatches the
+    /// directories that it returns. Does not wait for that.
+    fn leave(&self, unused: Box<dyn FnOnce() -> Vec<PathBuf> + Send>);
+
+    /// Returns the identity of the directory at a path, if it can be read.
+    fn identity(&self, dir: &Path) -> Option<DirIdentity>;
 }

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use tracing::{debug, info, warn};
 
 use super::initial_scan::{InitialFeature, InitialLister};
-use super::watch_set::{MakeBackend, WatchSet};
+use super::watch_set::{MakeWatcher, WatchSet};
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::progress::begin_step;
 use crate::engine::ids::ProjectId;
@@ -32,7 +32,7 @@ use crate::project::{
 };
 use crate::scan::remote_fs_name;
 use crate::scan::{Listing, is_not_a_directory, is_resource_exhausted, is_stale, list_tree};
-use crate::watch::AncestorWatcher;
+use crate::watch::{AncestorWatcher, Share};
 
 /// What a project's effects are executed with.
 #[derive(Clone)]
@@ -43,7 +43,7 @@ pub(in crate::engine) struct ProjectContext {
     pub(in crate::engine) machine: Machine,
     /// Directory of the project's cookie files, watched on the same kernel queue.
     pub(in crate::engine) cookies: PathBuf,
-    pub(in crate::engine) make_backend: Arc<MakeBackend>,
+    pub(in crate::engine) make_watcher: Arc<MakeWatcher>,
     /// `None` if inotify refused it. Then a root that was moved together with a parent directory is
     /// noticed only when a client requests the project.
     pub(in crate::engine) ancestors: Option<AncestorWatcher>,
@@ -73,7 +73,7 @@ impl ProjectIo {
             settings,
             project: Arc::new(project),
             remote: None,
-            watches: WatchSet::new(Arc::clone(&context.make_backend)),
+            watches: WatchSet::new(Arc::clone(&context.make_watcher)),
             reported: WatchReport::default(),
             context,
         }
@@ -210,10 +210,10 @@ impl ProjectIo {
         &mut self,
         known: &BTreeMap<FeatureSlug, KnownFeature>,
     ) -> Result<Box<InitialScan>, Box<RootUnavailable>> {
+        self.remote = remote_fs_name(&self.settings.root).unwrap_or_default();
+        self.watches.set_share(self.remote.map_or(Share::Shared, |_| Share::Own));
         // An earlier scan that did not complete may have watched what was there then.
-        if !self.watches.watched_dirs().is_empty() {
-            self.watches.replace_watcher();
-        }
+        self.watches.replace_watcher();
         self.project = match self.open() {
             Ok(project) => Arc::new(project),
             Err(error) => return Err(Box::new(self.unavailable(unavailable(&error), known))),
@@ -234,7 +234,6 @@ impl ProjectIo {
         // Before the baselines are read.
         self.watch_dossier_dirs();
         let git_lock = find_git_lock(&self.project);
-        self.remote = remote_fs_name(&self.settings.root).unwrap_or_default();
         let is_found = |slug: &FeatureSlug| dirs.binary_search_by(|dir| dir.slug.cmp(slug)).is_ok();
         let (unselected, gone): (Vec<_>, Vec<_>) = known
             .iter()

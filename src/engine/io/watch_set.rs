@@ -12,21 +12,25 @@ use std::time::{Duration, Instant};
 
 use crate::core::progress::begin_long_step;
 use crate::engine::reconcile::event::WatchReport;
-use crate::watch::{Backend, CALL_TIMEOUT, CALL_TIMEOUT_PER_DIR, RefusedDir, WatchError};
+use crate::watch::{
+    CALL_TIMEOUT, CALL_TIMEOUT_PER_DIR, RefusedDir, RootWatcher, Share, WatchError,
+};
 
 /// Maximum number of directories in the sample from which it is derived whether a tree is still
 /// being removed.
 const MAX_REMOVAL_SAMPLE: usize = 128;
 
 /// Creates a watcher.
-pub(in crate::engine) type MakeBackend =
-    dyn Fn() -> Result<Box<dyn Backend>, WatchError> + Send + Sync;
+pub(in crate::engine) type MakeWatcher =
+    dyn Fn(Share) -> Result<RootWatcher, WatchError> + Send + Sync;
 
 /// The watched directories of one project.
 pub(in crate::engine) struct WatchSet {
-    make: Arc<MakeBackend>,
-    /// `None` if the kernel refused a watcher or it was dropped: then nothing is watched.
-    backend: Option<Box<dyn Backend>>,
+    make: Arc<MakeWatcher>,
+    share: Share,
+    /// `None` before the first one was created, if the kernel refused one, or it was dropped: then
+    /// nothing is watched.
+    watcher: Option<RootWatcher>,
     watched: BTreeSet<PathBuf>,
     /// Directories that should be watched but are not.
     refused: BTreeSet<PathBuf>,
@@ -46,10 +50,12 @@ pub(in crate::engine) struct WatchSet {
 }
 
 impl WatchSet {
-    pub(in crate::engine) fn new(make: Arc<MakeBackend>) -> Self {
-        let mut watches = Self {
+    /// Creates a set without a watcher.
+    pub(in crate::engine) fn new(make: Arc<MakeWatcher>) -> Self {
+        Self {
             make,
-            backend: None,
+            share: Share::Shared,
+            watcher: None,
             watched: BTreeSet::new(),
             refused: BTreeSet::new(),
             watched_this_iteration: BTreeSet::new(),
@@ -58,23 +64,26 @@ impl WatchSet {
             changed: true,
             waited: Duration::ZERO,
             allowed: CALL_TIMEOUT,
-        };
-        watches.replace_watcher();
-        watches
+        }
+    }
+
+    /// Sets whether the next watcher may share an inotify instance with those of other roots.
+    pub(in crate::engine) fn set_share(&mut self, share: Share) {
+        self.share = share;
     }
 
     /// Creates a new watcher, which watches nothing.
     pub(in crate::engine) fn replace_watcher(&mut self) {
         // Dropped first, because the number of inotify instances is limited.
         self.changed = true;
-        self.backend = None;
+        self.watcher = None;
         self.watched.clear();
         self.refused.clear();
         self.watched_this_iteration.clear();
         self.error = None;
         self.unresponsive = false;
-        match (self.make)() {
-            Ok(backend) => self.backend = Some(backend),
+        match (self.make)(self.share) {
+            Ok(watcher) => self.watcher = Some(watcher),
             Err(error) => self.error = Some(error.to_string()),
         }
     }
@@ -83,7 +92,7 @@ impl WatchSet {
     /// of the watched directories, spread over the tree.
     pub(in crate::engine) fn drop_watcher(&mut self) -> Vec<PathBuf> {
         self.changed = true;
-        self.backend = None;
+        self.give_up_watcher();
         // Otherwise an earlier refusal would cause a retry before the removals have stopped.
         self.error = None;
         let step = self.watched.len() / MAX_REMOVAL_SAMPLE + 1;
@@ -108,7 +117,8 @@ impl WatchSet {
             total: (self.watched.len() + self.refused.len()) as u64,
             refused: self.uppermost_refused(),
             refusal: self.error.clone().filter(|_| !self.refused.is_empty()),
-            unavailable: self.error.clone().filter(|_| self.backend.is_none()),
+            on_instance: self.watcher.as_ref().map_or(0, |one| one.instance_watches() as u64),
+            unavailable: self.error.clone().filter(|_| self.watcher.is_none()),
             unresponsive: self.unresponsive,
         }
     }
@@ -125,8 +135,15 @@ impl WatchSet {
 
     fn abandon(&mut self) {
         self.changed = true;
-        self.backend = None;
+        self.give_up_watcher();
         self.unresponsive = true;
+    }
+
+    /// Drops the watcher, and has the other roots of its instance replace theirs, too.
+    fn give_up_watcher(&mut self) {
+        if let Some(watcher) = self.watcher.take() {
+            watcher.give_up();
+        }
     }
 
     /// Watches a directory, and renews its watch if it has one.
@@ -135,13 +152,13 @@ impl WatchSet {
             return;
         }
         self.changed = true;
-        let Some(backend) = &mut self.backend else {
+        let Some(watcher) = &mut self.watcher else {
             self.refused.insert(dir);
             return;
         };
         let begun = Instant::now();
         begin_long_step(2 * CALL_TIMEOUT);
-        match backend.watch(&dir, self.watched.contains(&dir)) {
+        match watcher.watch(&dir, self.watched.contains(&dir)) {
             Ok(()) => {
                 self.refused.remove(&dir);
                 self.watched_this_iteration.insert(dir.clone());
@@ -165,12 +182,12 @@ impl WatchSet {
         }
         self.changed = true;
         let (before, count, begun) = (self.watched.len(), dirs.len(), Instant::now());
-        match &mut self.backend {
+        match &mut self.watcher {
             None => self.refused.extend(dirs),
-            Some(backend) => {
+            Some(watcher) => {
                 let per_dir = CALL_TIMEOUT_PER_DIR * u32::try_from(count).unwrap_or(u32::MAX);
                 begin_long_step(2 * CALL_TIMEOUT + per_dir);
-                let refused = backend.watch_all(dirs.iter().cloned().collect());
+                let refused = watcher.watch_all(dirs.iter().cloned().collect());
                 self.refused.retain(|dir| !dirs.contains(dir));
                 self.watched.extend(dirs);
                 for RefusedDir { path, error } in refused {
@@ -207,6 +224,9 @@ impl WatchSet {
         let refused = take_below(&mut self.refused, dir);
         take_below(&mut self.watched_this_iteration, dir);
         self.changed |= watched || refused;
+        if watched && let Some(watcher) = &mut self.watcher {
+            watcher.forget(dir);
+        }
         watched || refused
     }
 
@@ -268,8 +288,11 @@ mod tests {
     use crate::watch::fake::FakeControl;
 
     fn watch_set(control: &FakeControl) -> WatchSet {
-        let backends = control.clone();
-        WatchSet::new(Arc::new(move || Ok(backends.backend(Arc::new(|_| {})))))
+        let pool = control.pool();
+        let join = move |share| pool.join(Path::new("/a"), share, Arc::new(|_| {}));
+        let mut watches = WatchSet::new(Arc::new(join));
+        watches.replace_watcher();
+        watches
     }
 
     fn paths(names: &[&str]) -> Vec<PathBuf> {
@@ -323,7 +346,8 @@ mod tests {
 
     #[test]
     fn without_a_watcher_every_directory_is_refused() {
-        let mut watches = WatchSet::new(Arc::new(|| Err(WatchError::InstanceLimit)));
+        let mut watches = WatchSet::new(Arc::new(|_| Err(WatchError::InstanceLimit)));
+        watches.replace_watcher();
         assert!(!watches.watch_missing(paths(&["/a"])));
         watches.watch("/b".into());
         let report = watches.report();

@@ -179,6 +179,8 @@ pub(in crate::engine) enum HintFileKind {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::engine) struct WatchReport {
     pub(in crate::engine) watched: u64,
+    /// Directories that the inotify instance watches for all projects that share it.
+    pub(in crate::engine) on_instance: u64,
     /// Directories that there are to watch.
     pub(in crate::engine) total: u64,
     /// The uppermost directories that are not watched though they should be, sorted.

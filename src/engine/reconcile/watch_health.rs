@@ -115,7 +115,7 @@ impl WatchHealth {
             *removed = RemovedDirs { count: 0, since: now };
         }
         removed.count += 1;
-        let storm = removed.count * self.report.watched > REMOVAL_STORM_COST;
+        let storm = removed.count * self.report.on_instance > REMOVAL_STORM_COST;
         if storm {
             removed.count = 0;
         }
@@ -314,7 +314,7 @@ mod tests {
     #[test]
     fn a_removal_storm_drops_the_watcher_until_no_more_directories_are_removed() {
         let mut health = WatchHealth::default();
-        health.on_report(WatchReport { watched: 500_000, ..WatchReport::default() });
+        health.on_report(WatchReport { on_instance: 500_000, ..WatchReport::default() });
         assert!(!health.on_dir_removed(ms(0)) && !health.on_dir_removed(ms(1)));
         assert!(health.on_dir_removed(ms(2)));
         assert!(!health.on_dir_removed(ms(3)), "the count starts over");

@@ -19,11 +19,7 @@ use crate::engine::io::executor::ProjectContext;
 use crate::engine::reconcile::feature::StoredFeature;
 use crate::engine::settings::{debounce_times, limits, settings};
 use crate::project::Machine;
-use crate::watch::{AncestorWatcher, Backend, HintSink, WatchError};
-
-/// Creates a file watcher that sends its hints to a sink.
-pub(super) type WatcherFactory =
-    Arc<dyn Fn(HintSink) -> Result<Box<dyn Backend>, WatchError> + Send + Sync>;
+use crate::watch::{AncestorWatcher, HintSink, ShardPool};
 
 /// What all projects are started with.
 pub(super) struct ProjectFactory {
@@ -31,7 +27,7 @@ pub(super) struct ProjectFactory {
     user_missions: Option<PathBuf>,
     /// Directory of the daemon's own files.
     state: PathBuf,
-    watchers: WatcherFactory,
+    shards: ShardPool,
     /// Roots to watch until the daemon stops, in addition to those of the configuration and store.
     pub(super) extra_roots: BTreeSet<PathBuf>,
     machine: Machine,
@@ -48,7 +44,7 @@ impl ProjectFactory {
         config: Config,
         user_missions: Option<PathBuf>,
         state: PathBuf,
-        watchers: WatcherFactory,
+        shards: ShardPool,
         extra_roots: BTreeSet<PathBuf>,
         inbox: Arc<Inbox>,
     ) -> Self {
@@ -71,7 +67,7 @@ impl ProjectFactory {
             config,
             user_missions,
             state,
-            watchers,
+            shards,
             extra_roots,
             machine,
             ancestors: ancestors.ok(),
@@ -95,11 +91,9 @@ impl ProjectFactory {
             let path = cookies.display();
             warn!(%path, %error, "cannot create the directory for sync cookies");
         }
-        let (hints, watchers) = (Arc::clone(&self.inbox), Arc::clone(&self.watchers));
-        let make_backend = Arc::new(move || {
-            let hints = Arc::clone(&hints);
-            watchers(Arc::new(move |hint| hints.hint(id, hint)))
-        });
+        let (inbox, shards, path) = (Arc::clone(&self.inbox), self.shards.clone(), root.to_owned());
+        let hints: HintSink = Arc::new(move |hint| inbox.hint(id, hint));
+        let make_watcher = Arc::new(move |share| shards.join(&path, share, Arc::clone(&hints)));
         let settings = self.settings(root);
         let context = ProjectContext {
             id,
@@ -107,7 +101,7 @@ impl ProjectFactory {
             project_settings: settings.project.clone(),
             machine: self.machine.clone(),
             cookies,
-            make_backend,
+            make_watcher,
             ancestors: self.ancestors.clone(),
         };
         WatchedProject::start(settings, context, Arc::clone(&self.inbox), stored, pool, now)

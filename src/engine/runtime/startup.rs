@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::event_loop::EventLoop;
 use super::opened_store::{EngineError, open_store};
-use super::project_factory::{ProjectFactory, WatcherFactory};
+use super::project_factory::ProjectFactory;
 use crate::config::Config;
 use crate::engine::inbox::Inbox;
 use crate::engine::io::call_pool::CallPool;
@@ -17,7 +17,7 @@ use crate::engine::io::project_calls::ProjectCalls;
 use crate::engine::io::resolve::{resolve_dir, resolve_projects};
 use crate::engine::read_model::StatePublisher;
 use crate::store::Journal;
-use crate::watch::{Backend, NotifyWatcher, watch_mounts};
+use crate::watch::{ShardPool, watch_mounts};
 
 /// What an engine is started with.
 pub struct EngineConfig {
@@ -30,16 +30,15 @@ pub struct EngineConfig {
     pub user_missions: Option<PathBuf>,
     /// Directory of the daemon's own files.
     pub state: PathBuf,
-    pub(super) watchers: WatcherFactory,
+    pub(super) shards: ShardPool,
 }
 
 impl EngineConfig {
     /// Creates a configuration of an engine that uses inotify.
     #[must_use]
     pub fn new(config: Config, state: PathBuf) -> Self {
-        let inotify = |sink| Ok(Box::new(NotifyWatcher::new(sink)?) as Box<dyn Backend>);
-        let watchers = Arc::new(inotify);
-        Self { config, extra_roots: Vec::new(), user_missions: None, state, watchers }
+        let shards = ShardPool::inotify();
+        Self { config, extra_roots: Vec::new(), user_missions: None, state, shards }
     }
 }
 
@@ -82,7 +81,7 @@ pub fn start(config: EngineConfig) -> Result<EngineHandle, EngineError> {
         configured,
         config.user_missions,
         config.state,
-        config.watchers,
+        config.shards,
         extra_roots,
         Arc::clone(&inbox),
     );

@@ -66,8 +66,7 @@ impl Fixture {
     ) -> EngineHandle {
         let mut plan = EngineConfig::new(config.clone(), state);
         plan.extra_roots = vec![root.to_owned()];
-        let backends = control.clone();
-        plan.watchers = Arc::new(move |sink| Ok(backends.backend(sink)));
+        plan.shards = control.pool();
         start(plan).unwrap()
     }
 
@@ -111,7 +110,7 @@ fn overflow_replaces_the_watcher_and_rescans() {
     fs::remove_file(fixture.feature().join("spec.md")).unwrap();
     fixture.control.send_hint(Hint::Overflow);
     fixture.wait_for_files(&["without-hint.md"]);
-    assert_eq!(fixture.control.backend_count(), 2);
+    assert_eq!(fixture.control.watcher_count(), 2);
     assert!(fixture.control.is_watching(&fixture.feature().join("tasks")));
     fixture.stop();
 }
@@ -209,7 +208,7 @@ fn many_overflows_cause_few_rescans_and_the_last_file_is_found() {
     fixture.wait_for_files(&["last.md", "spec.md"]);
     fixture.wait_until(|state| state.projects[0].watch.state != WatchState::Rescanning);
     let (watchers, rescans) =
-        (fixture.control.backend_count(), fixture.running.views.load().projects[0].rescans);
+        (fixture.control.watcher_count(), fixture.running.views.load().projects[0].rescans);
     assert!((2..20).contains(&watchers), "{watchers} watchers");
     assert_eq!(rescans, watchers as u64 - 1);
     fixture.stop();
@@ -261,7 +260,7 @@ fn watcher_that_times_out_is_replaced_and_the_project_rescanned() {
     fixture.control.stop_responding();
     fixture.control.send_hint(Hint::At(dir.clone(), HintKind::DirCreated));
     fixture.wait_for_files(&["contracts/api.yaml", "spec.md", "without-hint.md"]);
-    assert_eq!(fixture.control.backend_count(), 2);
+    assert_eq!(fixture.control.watcher_count(), 2);
     assert!(fixture.control.is_watching(&dir));
     fixture.wait_until(|state| state.projects[0].rescans == 1);
     fixture.stop();
@@ -283,7 +282,7 @@ fn watcher_is_dropped_while_a_large_tree_is_removed() {
         fixture.control.send_hint(Hint::At(many.join(number.to_string()), HintKind::Removed));
     }
     fixture.wait_until(|state| state.projects[0].rescans == 1 && state.projects[0].watched < 100);
-    assert_eq!(fixture.control.backend_count(), 2);
+    assert_eq!(fixture.control.watcher_count(), 2);
     fs::write(fixture.feature().join("late.md"), "x").unwrap();
     fixture.control.send_hint(Hint::At(fixture.feature().join("late.md"), HintKind::CloseWrite));
     fixture.wait_for_files(&["late.md", "spec.md"]);
@@ -323,9 +322,13 @@ fn metadata_is_read_again_only_for_files_that_it_depends_on() {
         (".kittify/dossiers/001-y", HintKind::DirCreated, false),
         (".kittify/config.yaml", HintKind::CloseWrite, true),
         (".kittify/missions/own/mission.yaml", HintKind::MovedTo, true),
-        (".kittify/dossiers/001-y/parity-baseline.json", HintKind::MovedTo, true),
+        (".kittify/dossiers/001-x/parity-baseline.json", HintKind::MovedTo, true),
     ] {
-        let fixture = Fixture::start();
+        let fixture = Fixture::start_after(|root| {
+            for dir in ["runtime", "missions/own", "dossiers/001-x"] {
+                fs::create_dir_all(root.join(".kittify").join(dir)).unwrap();
+            }
+        });
         fixture.wait_for_files(&["spec.md"]);
         let (views, control) = (Arc::clone(&fixture.running.views), fixture.control.clone());
         let before = now(&views.metrics().metadata_reads);

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use super::history::root;
 use crate::core::artifact::FileSignature;
 use crate::core::sync::lock;
-use crate::watch::{Backend, HintKind, RefusedDir, WatchError};
+use crate::watch::{DirIdentity, Hint, HintKind, HintSink, RefusedDir, WatchError, Watcher};
 
 /// Resolution of the kernel's time stamps.
 const STAMP_NS: i64 = 4_000_000;
@@ -45,18 +46,19 @@ pub(super) struct DirNode {
 
 /// An inotify event in a queue.
 #[derive(Debug, Clone)]
-pub(super) struct QueuedEvent {
-    pub(super) path: PathBuf,
-    pub(super) kind: HintKind,
+struct QueuedEvent {
+    path: PathBuf,
+    kind: HintKind,
     /// The directory at the path was removed or moved away: the watcher forgets it, and what is
     /// below it, when it reads this.
     is_removed_dir: bool,
 }
 
 /// An inotify instance, with the table of paths that `notify` keeps.
-#[derive(Debug)]
 struct Instance {
-    project: usize,
+    sink: HintSink,
+    /// Roots that leave, once what is queued is sent: each returns the directories to unwatch.
+    leaves: Vec<Box<dyn FnOnce() -> Vec<PathBuf> + Send>>,
     /// The paths of each watched inode; events have the last one.
     by_inode: BTreeMap<Inode, Vec<PathBuf>>,
     by_path: BTreeMap<PathBuf, Inode>,
@@ -65,7 +67,6 @@ struct Instance {
 }
 
 /// The disk, and the kernel's side of watching it.
-#[derive(Debug)]
 pub(super) struct Disk {
     nodes: BTreeMap<Inode, Node>,
     next_inode: Inode,
@@ -443,43 +444,37 @@ impl Disk {
         }
     }
 
-    /// Loses what is queued for a project, as an overflow does.
-    pub(super) fn overflow(&mut self, project: usize) {
-        for instance in self.instances.values_mut().filter(|one| one.project == project) {
-            instance.queue.clear();
-            instance.overflowed = true;
-        }
-    }
-
-    /// Takes the events that are queued for a project, and whether some were lost. The watcher
-    /// forgets the directories that they report as removed.
-    pub(super) fn take_events(&mut self, project: usize) -> (Vec<QueuedEvent>, bool) {
-        let mut events = Vec::new();
-        let mut overflowed = false;
-        for instance in self.instances.values_mut().filter(|one| one.project == project) {
-            overflowed |= std::mem::take(&mut instance.overflowed);
-            for event in std::mem::take(&mut instance.queue) {
-                if event.is_removed_dir {
-                    instance.forget(&event.path);
-                }
-                events.push(event);
+    /// Loses what is queued in the instances that watch directories below `root`, as an overflow
+    /// does.
+    pub(super) fn overflow(&mut self, root: &Path) {
+        for instance in self.instances.values_mut() {
+            if instance.by_path.keys().any(|path| path.starts_with(root)) {
+                instance.queue.clear();
+                instance.overflowed = true;
             }
         }
-        (events, overflowed)
     }
 
-    /// Returns true if changes of a path raise events for a project.
+    /// Sends the events that are queued. The watchers forget the directories that they report as
+    /// removed.
+    pub(super) fn send_events(&mut self) {
+        for instance in self.instances.values_mut() {
+            instance.send_events();
+        }
+    }
+
+    /// Returns true if changes of a path of a project raise events.
     pub(super) fn is_watched(&self, project: usize, path: &Path) -> bool {
         let Some(Ok(parent)) = path.parent().map(|parent| self.find(parent)) else {
             return false;
         };
-        let mut instances = self.instances.values().filter(|one| one.project == project);
+        let mut instances = self.instances.values();
         !self.silent[project] && instances.any(|one| one.by_inode.contains_key(&parent))
     }
 
-    pub(super) fn has_events(&self, project: usize) -> bool {
-        let mut instances = self.instances.values().filter(|one| one.project == project);
-        instances.any(|instance| !instance.queue.is_empty() || instance.overflowed)
+    pub(super) fn has_events(&self) -> bool {
+        let mut instances = self.instances.values();
+        instances.any(|one| !one.queue.is_empty() || one.overflowed || !one.leaves.is_empty())
     }
 
     fn watch(&mut self, id: usize, path: &Path) -> Result<(), WatchError> {
@@ -510,6 +505,24 @@ impl Disk {
 }
 
 impl Instance {
+    /// Sends what is queued, and lets those leave that wanted to before.
+    fn send_events(&mut self) {
+        if std::mem::take(&mut self.overflowed) {
+            (self.sink)(Hint::Overflow);
+        }
+        for event in std::mem::take(&mut self.queue) {
+            if event.is_removed_dir {
+                self.forget(&event.path);
+            }
+            (self.sink)(Hint::At(event.path, event.kind));
+        }
+        for leave in std::mem::take(&mut self.leaves) {
+            for path in leave() {
+                self.unwatch(&path);
+            }
+        }
+    }
+
     /// Forgets the directories at and below a path, with the kernel's watches of those that have no
     /// other path.
     fn forget(&mut self, path: &Path) {
@@ -551,7 +564,8 @@ fn denied(path: &Path) -> WatchError {
 }
 
 fn push(instance: &mut Instance, silent: &[bool], event: QueuedEvent) {
-    let is_silent = silent[instance.project] && !event.path.starts_with(COOKIES);
+    let mut silent = silent.iter().enumerate().filter(|(_, is_silent)| **is_silent);
+    let is_silent = silent.any(|(project, _)| event.path.starts_with(root(project)));
     if instance.overflowed || is_silent {
         return;
     }
@@ -563,18 +577,19 @@ fn push(instance: &mut Instance, silent: &[bool], event: QueuedEvent) {
 }
 
 /// A watcher of the modelled kernel.
-pub(super) struct ModelBackend {
+pub(super) struct ModelWatcher {
     disk: SharedDisk,
     id: usize,
 }
 
-impl ModelBackend {
-    pub(super) fn new(disk: &SharedDisk, project: usize) -> Self {
+impl ModelWatcher {
+    pub(super) fn new(disk: &SharedDisk, sink: HintSink) -> Self {
         let mut kernel = lock(disk);
         let id = kernel.next_instance;
         kernel.next_instance += 1;
         let instance = Instance {
-            project,
+            sink,
+            leaves: Vec::new(),
             by_inode: BTreeMap::new(),
             by_path: BTreeMap::new(),
             queue: VecDeque::new(),
@@ -583,30 +598,53 @@ impl ModelBackend {
         kernel.instances.insert(id, instance);
         Self { disk: Arc::clone(disk), id }
     }
+
+    /// Calls are made one after the other: those that wanted to leave before have left.
+    fn end_leaves(&self) {
+        if let Some(instance) = lock(&self.disk).instances.get_mut(&self.id)
+            && !instance.leaves.is_empty()
+        {
+            instance.send_events();
+        }
+    }
 }
 
-impl Drop for ModelBackend {
+impl Drop for ModelWatcher {
     fn drop(&mut self) {
+        self.end_leaves();
         lock(&self.disk).instances.remove(&self.id);
     }
 }
 
-impl Backend for ModelBackend {
-    fn watch(&mut self, dir: &Path, was_watched: bool) -> Result<(), WatchError> {
+impl Watcher for ModelWatcher {
+    fn watch(&self, dir: &Path, renew: bool) -> Result<(), WatchError> {
+        self.end_leaves();
         let mut kernel = lock(&self.disk);
-        if was_watched && let Some(instance) = kernel.instances.get_mut(&self.id) {
+        if renew && let Some(instance) = kernel.instances.get_mut(&self.id) {
             instance.unwatch(dir);
         }
         kernel.watch(self.id, dir)
     }
 
-    fn watch_all(&mut self, dirs: Vec<PathBuf>) -> Vec<RefusedDir> {
+    fn watch_all(&self, dirs: Vec<PathBuf>) -> Vec<RefusedDir> {
+        self.end_leaves();
         let mut kernel = lock(&self.disk);
-        let id = self.id;
         let watch = |path: PathBuf| {
-            let error = kernel.watch(id, &path).err()?;
+            let error = kernel.watch(self.id, &path).err()?;
             Some(RefusedDir { path, error })
         };
         dirs.into_iter().filter_map(watch).collect()
+    }
+
+    fn leave(&self, unused: Box<dyn FnOnce() -> Vec<PathBuf> + Send>) {
+        if let Some(instance) = lock(&self.disk).instances.get_mut(&self.id) {
+            instance.leaves.push(unused);
+        }
+    }
+
+    fn identity(&self, dir: &Path) -> Option<DirIdentity> {
+        let kernel = lock(&self.disk);
+        let inode = kernel.find(dir).ok()?;
+        Some((kernel.device_of(inode), inode))
     }
 }

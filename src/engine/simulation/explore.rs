@@ -135,6 +135,10 @@ fn shrink(history: History, violation: Violation, bug: Option<Bug>) -> (History,
             let simple = History { is_second_silent: false, ..shortest.0.clone() };
             attempt(&mut shortest, simple);
         }
+        if shortest.0.shares_instance {
+            let simple = History { shares_instance: false, ..shortest.0.clone() };
+            attempt(&mut shortest, simple);
+        }
         if shortest.0 == before {
             return shortest;
         }
@@ -197,7 +201,7 @@ mod tests {
         let others =
             [Op::Overflow(0), Op::Remove(At(1, 2)), Op::Write(At(0, 4), Size::Large, Close::Yes)];
         let steps = files.into_iter().chain(others).map(|op| Step(op, Then::Run(10))).collect();
-        let history = History { is_second_silent: false, steps };
+        let history = History::new(steps);
         let attempts = count_attempts(&history, Duration::from_mins(20)).unwrap();
         // After 1, 2, 4, 8, 16, 32 s, and then once a minute.
         assert!((20..=30).contains(&attempts), "{attempts}");

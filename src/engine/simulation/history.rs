@@ -121,13 +121,27 @@ pub(super) struct Step(pub(super) Op, pub(super) Then);
 pub(super) struct History {
     /// The file system of the second project delivers no events.
     pub(super) is_second_silent: bool,
+    /// The projects share an inotify instance.
+    pub(super) shares_instance: bool,
     pub(super) steps: Vec<Step>,
+}
+
+impl History {
+    /// Creates a history of projects with inotify instances of their own, which deliver events.
+    pub(super) fn new(steps: Vec<Step>) -> Self {
+        Self { is_second_silent: false, shares_instance: false, steps }
+    }
 }
 
 impl fmt::Display for History {
     /// Prints a history as an expression, to be kept in `regressions`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "History {{ is_second_silent: {}, steps: vec![", self.is_second_silent)?;
+        let Self { is_second_silent, shares_instance, .. } = self;
+        writeln!(
+            f,
+            "History {{ is_second_silent: {is_second_silent}, shares_instance: {shares_instance}, \
+             steps: vec!["
+        )?;
         for Step(op, then) in &self.steps {
             writeln!(f, "    Step({op:?}, {then:?}),")?;
         }
@@ -190,10 +204,14 @@ impl At {
 ///
 /// Each step is decoded from one number: strategies of strategies take longer than the simulation.
 pub(super) fn history(steps: RangeInclusive<usize>) -> impl Strategy<Value = History> {
-    let silent = prop::bool::weighted(0.2);
-    (silent, prop::collection::vec(any::<u64>(), steps)).prop_map(|(is_second_silent, numbers)| {
-        History { is_second_silent, steps: numbers.into_iter().map(step).collect() }
-    })
+    let numbers = prop::collection::vec(any::<u64>(), steps);
+    (prop::bool::weighted(0.2), any::<bool>(), numbers).prop_map(
+        |(is_second_silent, shares_instance, numbers)| History {
+            is_second_silent,
+            shares_instance,
+            steps: numbers.into_iter().map(step).collect(),
+        },
+    )
 }
 
 /// Choices that a random number makes.

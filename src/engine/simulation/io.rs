@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use super::disk::{Disk, Inode, Missing, ModelBackend, Node, SharedDisk};
+use super::disk::{Disk, Inode, Missing, Node, SharedDisk};
 use crate::core::artifact::{Absence, ArtifactState, ErrorReason, FileSignature, Observation};
 use crate::core::baseline::BaselineFile;
 use crate::core::digest::Digest;
@@ -17,7 +17,7 @@ use crate::core::identity::BaselineKey;
 use crate::core::manifest::{Mission, MissionType, find_embedded_mission, parse_manifest};
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::sync::lock;
-use crate::engine::io::watch_set::WatchSet;
+use crate::engine::io::watch_set::{MakeWatcher, WatchSet};
 use crate::engine::reconcile::effect::{Effect, EffectId, EffectTag, Forget, KnownFeature};
 use crate::engine::reconcile::event::{
     DirState, Event, FoundRoot, GitLock, HintFileKind, InitialScan, Inspection, ListError,
@@ -108,11 +108,13 @@ pub(super) struct ModelIo {
 }
 
 impl ModelIo {
-    pub(super) fn new(index: usize, root: PathBuf, cookies: PathBuf, disk: &SharedDisk) -> Self {
-        let shared = Arc::clone(disk);
-        let make = move || -> Result<Box<dyn crate::watch::Backend>, crate::watch::WatchError> {
-            Ok(Box::new(ModelBackend::new(&shared, index)))
-        };
+    pub(super) fn new(
+        index: usize,
+        root: PathBuf,
+        cookies: PathBuf,
+        disk: &SharedDisk,
+        make_watcher: Arc<MakeWatcher>,
+    ) -> Self {
         let name = format!("p{index}");
         let info =
             ProjectInfo { name: name.as_str().into(), root_id: name, ..ProjectInfo::default() };
@@ -120,7 +122,7 @@ impl ModelIo {
             root,
             cookies,
             disk: Arc::clone(disk),
-            watches: WatchSet::new(Arc::new(make)),
+            watches: WatchSet::new(make_watcher),
             reported: WatchReport::default(),
             opened: None,
             is_closed: false,
@@ -559,9 +561,7 @@ impl ModelIo {
         &mut self,
         known: &BTreeMap<FeatureSlug, KnownFeature>,
     ) -> Result<ScanningStage, Box<RootUnavailable>> {
-        if !self.watches.watched_dirs().is_empty() {
-            self.watches.replace_watcher();
-        }
+        self.watches.replace_watcher();
         let root = lock(&self.disk).find(&self.root);
         let Ok(root) = root else {
             let features = known.iter().map(|(slug, one)| (slug.clone(), self.inputs(&one.dir)));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::checks::{Checks, SyncWindow, Violation, is_root_away};
-use super::disk::{COOKIES, Disk, Inode, SharedDisk};
+use super::disk::{COOKIES, Disk, Inode, ModelWatcher, SharedDisk};
 use super::history::{Close, History, Op, PROJECTS, Size, Step, Then, Written, root, slug};
 use super::io::{ModelIo, Running, Step as IoStep};
 use super::store::Store;
@@ -31,13 +31,15 @@ use crate::engine::reconcile::settings::ReconcileSettings;
 use crate::engine::reconcile::sync::{SyncGoal, SyncId, SyncRequests};
 use crate::project::FeaturePatterns;
 use crate::scan::ScanLimits;
-use crate::watch::{DebounceTimes, Hint};
+use crate::watch::{DebounceTimes, HintSink, ShardLimits, ShardPool, Watcher};
 
 /// Number of iterations of the loop at one moment after which it is taken to spin.
 const MAX_ITERATIONS: usize = 2_000;
 /// The wall clock at the start, in milliseconds since 1970.
 const START_MS: i64 = 1_800_000_000_000;
 const STORE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// As many as all projects and those that are replaced need.
+const MAX_INSTANCES: usize = 16;
 /// By then all retries have run, the longest of which pause for a minute.
 const CALM_TIME: Duration = Duration::from_secs(100);
 /// The time in which a quiet project is observed.
@@ -48,7 +50,7 @@ pub(super) struct SimProject {
     pub(super) id: ProjectId,
     pub(super) state: ProjectState,
     pub(super) io: ModelIo,
-    inbox: Inbox,
+    inbox: Arc<Inbox>,
     /// Effects that are not finished, in the order in which they were emitted.
     running: VecDeque<Running>,
     /// Events that are not delivered.
@@ -64,6 +66,7 @@ pub(super) struct SimProject {
 /// A simulated daemon.
 pub(super) struct Machine {
     pub(super) disk: SharedDisk,
+    shards: ShardPool,
     pub(super) projects: Vec<SimProject>,
     pub(super) store: Store,
     sync: SyncRequests,
@@ -143,8 +146,20 @@ impl Machine {
         }
         disk.silent[PROJECTS - 1] = history.is_second_silent;
         let disk = Arc::new(Mutex::new(disk));
+        let kernel = Arc::clone(&disk);
+        let make = move |sink| Ok(Box::new(ModelWatcher::new(&kernel, sink)) as Box<dyn Watcher>);
+        let unshared_instances = if history.shares_instance { 1 } else { MAX_INSTANCES };
+        // So few that projects often move.
+        let (max_shared_watches, max_removed_dirs) = (6, 3);
+        let limits = ShardLimits {
+            max_instances: MAX_INSTANCES,
+            unshared_instances,
+            max_shared_watches,
+            max_removed_dirs,
+        };
         let mut machine = Self {
             disk,
+            shards: ShardPool::new(make, limits),
             projects: Vec::new(),
             store: Store::default(),
             sync: SyncRequests::default(),
@@ -170,7 +185,8 @@ impl Machine {
         let (hidden, is_moved, git_lock_ns) = before.map_or((None, false, None), |before| {
             (before.hidden, before.is_moved, before.io.git_lock_ns)
         });
-        let mut io = ModelIo::new(index, root(index), cookies(index), &self.disk);
+        let inbox = Arc::new(Inbox::default());
+        let mut io = self.new_io(index, id, &inbox);
         io.git_lock_ns = git_lock_ns;
         let (info, stored) = (Arc::clone(&io.info), self.store.rows(index));
         let state = ProjectState::start(settings(index), info, stored, self.tick());
@@ -180,7 +196,7 @@ impl Machine {
             id,
             state,
             io,
-            inbox: Inbox::default(),
+            inbox,
             running: VecDeque::new(),
             results: VecDeque::new(),
             status,
@@ -269,7 +285,7 @@ impl Machine {
             Op::LimitWatches(limit) => lock(&self.disk).watch_limit = *limit,
             Op::UnlimitWatches => lock(&self.disk).watch_limit = usize::MAX,
             Op::Overflow(project) => {
-                lock(&self.disk).overflow(*project);
+                lock(&self.disk).overflow(&root(*project));
                 self.checks.on_disturbed(now);
             }
             Op::HoldEvents => {
@@ -497,6 +513,8 @@ impl Machine {
             return Ok(());
         }
         let (index, position) = running[number % running.len()];
+        let (id, inbox) = (self.projects[index].id, Arc::clone(&self.projects[index].inbox));
+        let mut io = self.new_io(index, id, &inbox);
         let project = &mut self.projects[index];
         if let Effect::CheckFile { tag, .. } = project.running[position].effect
             && !project.state.is_under_way(tag.id)
@@ -505,12 +523,18 @@ impl Machine {
             return Ok(());
         }
         // The thread is written off with what it works on, and what waits for it is dropped.
-        let mut io = ModelIo::new(index, root(index), cookies(index), &self.disk);
         io.git_lock_ns = project.io.git_lock_ns;
         project.io = io;
         project.running.clear();
         project.handle(Event::ExecutorReplaced, tick);
         self.run_effects(index)
+    }
+
+    fn new_io(&self, index: usize, id: ProjectId, inbox: &Arc<Inbox>) -> ModelIo {
+        let (shards, inbox) = (self.shards.clone(), Arc::clone(inbox));
+        let hints: HintSink = Arc::new(move |hint| inbox.hint(id, hint));
+        let join = move |share| shards.join(&root(index), share, Arc::clone(&hints));
+        ModelIo::new(index, root(index), cookies(index), &self.disk, Arc::new(join))
     }
 
     fn fail_effect(&mut self, number: usize) -> Result<(), Violation> {
@@ -533,12 +557,11 @@ impl Machine {
     fn run_due(&mut self) -> Result<(), Violation> {
         for _ in 0..MAX_ITERATIONS {
             self.iterate()?;
-            let is_waiting = self.projects.iter().enumerate().any(|(index, project)| {
-                let has_results =
-                    self.faults.effects != EffectFault::Held && !project.results.is_empty();
-                let has_events = !self.faults.holds_events && lock(&self.disk).has_events(index);
-                has_results || has_events
-            });
+            let has_events = !self.faults.holds_events && lock(&self.disk).has_events();
+            let runs_effects = self.faults.effects != EffectFault::Held;
+            let mut projects = self.projects.iter();
+            let is_waiting =
+                has_events || runs_effects && projects.any(|one| !one.results.is_empty());
             let is_due = self.next_deadline().is_some_and(|due| due <= self.now);
             if !is_waiting && !is_due {
                 return Ok(());
@@ -579,6 +602,9 @@ impl Machine {
 
     fn iterate(&mut self) -> Result<(), Violation> {
         let tick = self.tick();
+        if !self.faults.holds_events {
+            lock(&self.disk).send_events();
+        }
         for project in 0..self.projects.len() {
             self.take_messages(project)?;
         }
@@ -612,15 +638,6 @@ impl Machine {
     fn take_messages(&mut self, project: usize) -> Result<(), Violation> {
         let tick = self.tick();
         let one = &mut self.projects[project];
-        if !self.faults.holds_events {
-            let (events, overflowed) = lock(&self.disk).take_events(project);
-            if overflowed {
-                one.inbox.hint(one.id, Hint::Overflow);
-            }
-            for event in events {
-                one.inbox.hint(one.id, Hint::At(event.path, event.kind));
-            }
-        }
         let mut messages = one.inbox.take(Some(Instant::now()));
         let hints = messages.hints.remove(&one.id).unwrap_or_default();
         if hints.overflow && !is_planted(Bug::IgnoreOverflow) {
@@ -889,7 +906,7 @@ mod tests {
 
     #[test]
     fn late_snapshot_file_leaves_no_descriptor_of_the_root_open() {
-        let nothing = History { is_second_silent: false, steps: Vec::new() };
+        let nothing = History::new(Vec::new());
         let mut machine = Machine::start(&nothing);
         machine.run_due().unwrap();
         machine.pass(Duration::from_secs(5)).unwrap();

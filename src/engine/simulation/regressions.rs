@@ -322,6 +322,12 @@ pub(super) fn regressions() -> Vec<History> {
     ];
     let with_events = histories.into_iter().map(|steps| (false, steps));
     let without = silent.into_iter().map(|steps| (true, steps));
-    let all = with_events.chain(without);
-    all.map(|(is_second_silent, steps)| History { is_second_silent, steps }).collect()
+    let all = with_events.chain(without).flat_map(|(is_second_silent, steps)| {
+        [false, true].map(|shares_instance| History {
+            is_second_silent,
+            shares_instance,
+            steps: steps.clone(),
+        })
+    });
+    all.collect()
 }

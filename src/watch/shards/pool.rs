@@ -1,0 +1,316 @@
+//! The shards of the daemon, and which one a root joins.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use super::root_watcher::RootWatcher;
+use super::table::{ShardTable, UserId};
+use crate::core::sync::lock;
+use crate::watch::{Hint, HintSink, NotifyWatcher, WatchError, Watcher};
+
+/// How long a root that was noisy has an instance of its own.
+pub(super) const NOISY_TIME: Duration = Duration::from_hours(1);
+/// Maximum number of watches of a shard.
+const MAX_WATCHES: usize = 16_000;
+/// Number of instances up to which each root has one of its own: then nothing that happens in one
+/// delays another.
+const UNSHARED_INSTANCES: usize = 8;
+/// Part of the user's instances that is used at most.
+const INSTANCES_DIVISOR: usize = 4;
+/// Of these, the ones that are not used for roots: for the directories above them and for the
+/// configuration.
+const OTHER_INSTANCES: usize = 2;
+/// Number of instances of a user if the kernel's limit cannot be read: its default.
+const DEFAULT_USER_INSTANCES: usize = 128;
+/// Time over which the hints of each root are counted, to find the noisiest.
+const HINT_COUNT_TIME: Duration = Duration::from_secs(10);
+
+/// Whether a root may share an inotify instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// With others.
+    Shared,
+    /// Its file system may hang, or is changed by other machines.
+    Own,
+}
+
+/// How many instances there may be, and which roots share one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShardLimits {
+    /// Maximum number of instances.
+    pub max_instances: usize,
+    /// Number of instances up to which no root shares one.
+    pub unshared_instances: usize,
+    /// Number of watches above which a root does not share.
+    pub max_shared_watches: usize,
+    /// Number of directories that are removed within an hour above which a root does not share.
+    pub max_removed_dirs: usize,
+}
+
+/// The inotify instances of the watched roots, and their use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WatchUsage {
+    /// Number of instances.
+    pub instances: usize,
+    /// Maximum number of instances.
+    pub max_instances: usize,
+    /// Number of instances that several roots use.
+    pub shared_instances: usize,
+    /// Number of watched directories.
+    pub watches: usize,
+}
+
+/// Creates a watcher that sends its hints to a sink.
+type MakeWatcher = dyn Fn(HintSink) -> Result<Box<dyn Watcher>, WatchError> + Send + Sync;
+
+/// The shards. Clones share them.
+#[derive(Clone)]
+pub struct ShardPool(Arc<Shared>);
+
+struct Shared {
+    make: Box<MakeWatcher>,
+    limits: ShardLimits,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    shards: Vec<Weak<Shard>>,
+    last_user: u64,
+    /// Roots that do not share until a time.
+    noisy: HashMap<PathBuf, Instant>,
+}
+
+/// An inotify instance and its users.
+pub(super) struct Shard {
+    pub(super) watcher: Box<dyn Watcher>,
+    pub(super) table: Arc<Mutex<ShardTable>>,
+    /// Other roots may join.
+    is_open: AtomicBool,
+}
+
+impl ShardLimits {
+    /// Returns the limits for the instances that the kernel grants the user.
+    #[must_use]
+    pub fn of_user() -> Self {
+        let read = |file| fs::read_to_string(file).ok()?.trim().parse::<usize>().ok();
+        let files =
+            ["/proc/sys/fs/inotify/max_user_instances", "/proc/sys/user/max_inotify_instances"];
+        let user = files.into_iter().filter_map(read).min().unwrap_or(DEFAULT_USER_INSTANCES);
+        let max_instances = (user / INSTANCES_DIVISOR).saturating_sub(OTHER_INSTANCES).max(1);
+        Self {
+            max_instances,
+            unshared_instances: UNSHARED_INSTANCES.min(max_instances / 2),
+            max_shared_watches: 4_000,
+            max_removed_dirs: 1_000,
+        }
+    }
+}
+
+impl ShardPool {
+    /// Creates a pool of inotify instances.
+    #[must_use]
+    pub fn inotify() -> Self {
+        let make = |sink| Ok(Box::new(NotifyWatcher::new(sink)?) as Box<dyn Watcher>);
+        Self::new(make, ShardLimits::of_user())
+    }
+
+    /// Creates a pool of the watchers that `make` creates.
+    pub fn new(
+        make: impl Fn(HintSink) -> Result<Box<dyn Watcher>, WatchError> + Send + Sync + 'static,
+        limits: ShardLimits,
+    ) -> Self {
+        Self(Arc::new(Shared { make: Box::new(make), limits, state: Mutex::default() }))
+    }
+
+    /// Returns a watcher for `root`, which watches nothing yet.
+    ///
+    /// # Errors
+    /// [`WatchError::InstanceLimit`] if as many instances are used as are allowed; those of the
+    /// watcher.
+    pub fn join(
+        &self,
+        root: &Path,
+        share: Share,
+        sink: HintSink,
+    ) -> Result<RootWatcher, WatchError> {
+        let mut state = lock(&self.0.state);
+        state.noisy.retain(|_, until| *until > Instant::now());
+        let is_open = share == Share::Shared && !state.noisy.contains_key(root);
+        state.shards.retain(|one| one.strong_count() > 0);
+        let instances = state.shards.len();
+        let existing = if is_open && instances >= self.0.limits.unshared_instances {
+            self.smallest_for(root, &state)
+        } else {
+            None
+        };
+        let joined = match existing {
+            Some(existing) => existing,
+            None if instances < self.0.limits.max_instances => {
+                let new = Arc::new(self.new_shard(is_open)?);
+                state.shards.push(Arc::downgrade(&new));
+                new
+            }
+            None => return Err(WatchError::InstanceLimit),
+        };
+        state.last_user += 1;
+        let id = UserId(state.last_user);
+        lock(&joined.table).join(id, root, Arc::clone(&sink));
+        drop(state);
+        Ok(RootWatcher::new(self.clone(), joined, id, root, sink))
+    }
+
+    pub(super) fn limits(&self) -> &ShardLimits {
+        &self.0.limits
+    }
+
+    /// Returns the present use of instances.
+    #[must_use]
+    pub fn usage(&self) -> WatchUsage {
+        let max_instances = self.0.limits.max_instances;
+        let mut usage = WatchUsage { max_instances, ..WatchUsage::default() };
+        let state = lock(&self.0.state);
+        for shard in state.shards.iter().filter_map(Weak::upgrade) {
+            let table = lock(&shard.table);
+            usage.instances += 1;
+            usage.shared_instances += usize::from(table.roots() > 1);
+            usage.watches += table.watches();
+        }
+        usage
+    }
+
+    /// Returns the shard with the fewest watches of those that `root` may join.
+    fn smallest_for(&self, root: &Path, state: &State) -> Option<Arc<Shard>> {
+        let open = state.shards.iter().filter_map(Weak::upgrade).filter(|one| one.is_open());
+        let accepting = open.filter_map(|one| {
+            let table = lock(&one.table);
+            let watches = table.watches();
+            let has_room = watches + self.0.limits.max_shared_watches <= MAX_WATCHES;
+            let accepts = has_room && table.accepts(root);
+            drop(table);
+            accepts.then_some((watches, one))
+        });
+        accepting.min_by_key(|(watches, _)| *watches).map(|(_, one)| one)
+    }
+
+    fn new_shard(&self, is_open: bool) -> Result<Shard, WatchError> {
+        let table = Arc::new(Mutex::new(ShardTable::default()));
+        let hints = HintRouter {
+            table: Arc::clone(&table),
+            pool: Arc::downgrade(&self.0),
+            counted_since: Mutex::new(Instant::now()),
+        };
+        let watcher = (self.0.make)(Arc::new(move |hint| hints.pass_on(hint)))?;
+        Ok(Shard { watcher, table, is_open: AtomicBool::new(is_open) })
+    }
+
+    /// Lets no other root join a shard that has a single one. Returns false if it has more.
+    pub(super) fn close_if_alone(&self, shard: &Shard) -> bool {
+        let _state = lock(&self.0.state);
+        let is_alone = lock(&shard.table).roots() == 1;
+        if is_alone {
+            shard.is_open.store(false, Ordering::Relaxed);
+        }
+        is_alone
+    }
+
+    /// Has `root` use an instance of its own from the next time on that it joins.
+    pub(super) fn mark_noisy(&self, root: &Path) {
+        self.0.mark_noisy(root);
+    }
+
+    /// Lets a user leave its shard. Hints about what has happened until now still reach it.
+    pub(super) fn leave(&self, shard: &Arc<Shard>, id: UserId) {
+        let state = lock(&self.0.state);
+        let mut table = lock(&shard.table);
+        table.begin_leave(id);
+        if Arc::strong_count(shard) == 1 {
+            // Nobody joins any more, and the watches end with the watcher.
+            table.retire();
+        }
+        drop(table);
+        drop(state);
+        let table = Arc::clone(&shard.table);
+        shard.watcher.leave(Box::new(move || lock(&table).finish_leave(id)));
+    }
+}
+
+impl Shared {
+    fn mark_noisy(&self, root: &Path) {
+        lock(&self.state).noisy.insert(root.to_owned(), Instant::now() + NOISY_TIME);
+    }
+}
+
+impl Shard {
+    /// Returns true if other roots may join.
+    pub(super) fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Relaxed)
+    }
+
+    /// Has all users move to other shards: this one has lost events or does not respond.
+    pub(super) fn retire(&self) {
+        retire(&self.table);
+    }
+}
+
+/// Tells all users, those with the most hints last, that events were lost. Returns the root with the
+/// most hints, and `None` if the shard was retired before.
+fn retire(table: &Mutex<ShardTable>) -> Option<PathBuf> {
+    let mut table = lock(table);
+    if !table.retire() {
+        return None;
+    }
+    let (sinks, noisiest) = (table.all_sinks(), table.noisiest_root());
+    drop(table);
+    for sink in sinks {
+        sink(Hint::Overflow);
+    }
+    noisiest
+}
+
+/// Passes the hints of a shard on.
+struct HintRouter {
+    table: Arc<Mutex<ShardTable>>,
+    pool: Weak<Shared>,
+    counted_since: Mutex<Instant>,
+}
+
+impl HintRouter {
+    fn pass_on(&self, hint: Hint) {
+        match hint {
+            Hint::At(path, kind) => {
+                let mut sinks = {
+                    let mut table = lock(&self.table);
+                    let mut since = lock(&self.counted_since);
+                    if since.elapsed() > HINT_COUNT_TIME {
+                        *since = Instant::now();
+                        table.forget_hint_counts();
+                    }
+                    table.receivers(&path)
+                };
+                let last = sinks.pop();
+                for sink in sinks {
+                    sink(Hint::At(path.clone(), kind));
+                }
+                if let Some(last) = last {
+                    last(Hint::At(path, kind));
+                }
+            }
+            Hint::Overflow => {
+                if let (Some(root), Some(pool)) = (retire(&self.table), self.pool.upgrade()) {
+                    pool.mark_noisy(&root);
+                }
+            }
+            Hint::Failed(error) => {
+                let sinks = lock(&self.table).all_sinks();
+                for sink in sinks {
+                    sink(Hint::Failed(error.clone()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,202 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use super::pool::{ShardLimits, ShardPool, Share};
+use super::root_watcher::RootWatcher;
+use super::table::{Request, ShardTable, UserId};
+use crate::watch::{Hint, HintSink, NotifyWatcher, WatchError, Watcher};
+
+fn no_sink() -> HintSink {
+    Arc::new(|_| {})
+}
+
+fn table(roots: &[&str]) -> ShardTable {
+    let mut table = ShardTable::default();
+    for (number, root) in (1..).zip(roots) {
+        assert!(table.accepts(Path::new(root)), "{root}");
+        table.join(UserId(number), Path::new(root), no_sink());
+    }
+    table
+}
+
+#[test]
+fn roots_that_contain_each_other_do_not_share() {
+    let mut all = table(&["/a/b", "/a/c"]);
+    for root in ["/a", "/a/b", "/a/b/d", "/"] {
+        assert!(!all.accepts(Path::new(root)), "{root}");
+    }
+    assert!(all.accepts(Path::new("/a/bc")));
+    all.begin_leave(UserId(1));
+    assert!(all.accepts(Path::new("/a/b")), "one that leaves is no obstacle");
+    for number in 3..18 {
+        all.join(UserId(number), Path::new(&format!("/{number}")), no_sink());
+    }
+    assert!(!all.accepts(Path::new("/z")), "16 at most");
+}
+
+#[test]
+fn watch_of_several_roots_is_renewed_once_after_its_directory_was_removed() {
+    let (dir, one, two) = (Path::new("/git"), UserId(1), UserId(2));
+    let mut all = table(&["/a", "/b"]);
+    let request =
+        |table: &mut ShardTable, id, was_watched| table.request(id, dir, Some((1, 1)), was_watched);
+    assert_eq!(request(&mut all, one, false), Request::Watch);
+    assert_eq!(request(&mut all, two, false), Request::Watch, "it is watched already");
+    assert_eq!(all.others(one, dir).len(), 1);
+    // The directory was removed and created again: both find that out, in any order.
+    assert_eq!(all.forget(one, Path::new("/")), 1);
+    assert_eq!(request(&mut all, one, false), Request::Renew);
+    assert_eq!(all.forget(two, dir), 1);
+    assert_eq!(request(&mut all, two, false), Request::Watch, "it was renewed after the removal");
+    // The same, of a root that does not forget it.
+    assert_eq!(request(&mut all, two, true), Request::Renew);
+    assert_eq!(request(&mut all, one, true), Request::Watch);
+    assert_eq!(request(&mut all, one, true), Request::Renew);
+    // The root that has renewed it leaves.
+    all.begin_leave(one);
+    assert_eq!(request(&mut all, two, true), Request::Renew, "nobody else would renew it");
+    assert_eq!(all.finish_leave(one), Vec::<PathBuf>::new());
+    all.begin_leave(two);
+    assert_eq!(all.finish_leave(two), [PathBuf::from("/git")]);
+    assert_eq!(all.watches(), 0);
+}
+
+#[test]
+fn directory_at_two_paths_is_watched_for_one_root() {
+    let (one, two) = (UserId(1), UserId(2));
+    let mut all = table(&["/a", "/b"]);
+    let (first, second) = (Path::new("/a/x"), Path::new("/b/x"));
+    assert_eq!(all.request(one, first, Some((1, 7)), false), Request::Watch);
+    assert_eq!(all.request(two, second, Some((1, 7)), false), Request::OtherPath);
+    assert_eq!(all.request(two, second, Some((2, 7)), false), Request::Watch);
+    all.withdraw(one, first);
+    assert_eq!(all.request(two, Path::new("/b/y"), Some((1, 7)), false), Request::Watch);
+    assert_eq!(all.watches_of(two), 2);
+}
+
+#[test]
+fn receivers_are_those_that_watch_a_path_or_its_parent() {
+    let mut all = table(&["/a", "/b"]);
+    all.request(UserId(1), Path::new("/a"), None, false);
+    all.request(UserId(1), Path::new("/git"), None, false);
+    all.request(UserId(2), Path::new("/git"), None, false);
+    for (path, count) in [("/a", 1), ("/a/x", 1), ("/a/x/y", 0), ("/git/HEAD", 2), ("/", 0)] {
+        assert_eq!(all.receivers(Path::new(path)).len(), count, "{path}");
+    }
+    assert_eq!(all.noisiest_root(), Some(PathBuf::from("/a")));
+}
+
+/// A root in a shard of the real kernel.
+struct Root {
+    path: PathBuf,
+    watcher: RootWatcher,
+    hints: mpsc::Receiver<Hint>,
+}
+
+impl Root {
+    fn join(pool: &ShardPool, parent: &Path, name: &str, share: Share) -> Result<Self, WatchError> {
+        let path = parent.join(name);
+        fs::create_dir_all(&path).unwrap();
+        let (send, hints) = mpsc::channel();
+        let sink: HintSink = Arc::new(move |hint| drop(send.send(hint)));
+        let mut watcher = pool.join(&path, share, sink)?;
+        watcher.watch(&path, false)?;
+        Ok(Self { path, watcher, hints })
+    }
+
+    /// Creates a file, and waits until its hint has arrived.
+    fn expect_hint_of_new_file(&self, name: &str) {
+        let path = self.path.join(name);
+        fs::write(&path, "x").unwrap();
+        while !matches!(self.next(), Hint::At(at, _) if at == path) {}
+    }
+
+    fn next(&self) -> Hint {
+        self.hints.recv_timeout(Duration::from_secs(10)).expect("a hint within 10 s")
+    }
+}
+
+fn pool(max_instances: usize) -> ShardPool {
+    let make = |sink| Ok(Box::new(NotifyWatcher::new(sink)?) as Box<dyn Watcher>);
+    let limits = ShardLimits {
+        max_instances,
+        unshared_instances: 1,
+        max_shared_watches: 3,
+        max_removed_dirs: 3,
+    };
+    ShardPool::new(make, limits)
+}
+
+#[test]
+fn roots_share_an_instance_and_leave_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let parent = dir.path().canonicalize().unwrap();
+    let pool = pool(2);
+    let one = Root::join(&pool, &parent, "one", Share::Shared).unwrap();
+    let two = Root::join(&pool, &parent, "two", Share::Shared).unwrap();
+    let usage = pool.usage();
+    assert_eq!((usage.instances, usage.shared_instances, usage.watches), (1, 1, 2));
+    let remote = Root::join(&pool, &parent, "remote", Share::Own).unwrap();
+    assert_eq!(pool.usage().instances, 2);
+    let refused = Root::join(&pool, &parent, "other", Share::Own).err();
+    assert!(matches!(refused, Some(WatchError::InstanceLimit)), "{refused:?}");
+    one.expect_hint_of_new_file("file");
+    remote.expect_hint_of_new_file("file");
+    two.expect_hint_of_new_file("file");
+    assert!(
+        one.hints
+            .try_iter()
+            .all(|hint| matches!(hint, Hint::At(at, _) if at.starts_with(&one.path)))
+    );
+    let path = one.path.clone();
+    drop((one, remote));
+    // The calls of a shard are made one after the other, so the first root has left by then.
+    let again = Root::join(&pool, &parent, "again", Share::Shared).unwrap();
+    fs::write(path.join("unwatched"), "x").unwrap();
+    again.expect_hint_of_new_file("file");
+    assert_eq!((pool.usage().instances, pool.usage().watches), (1, 2));
+    drop((two, again));
+    assert_eq!(pool.usage().instances, 0);
+}
+
+#[test]
+fn large_root_moves_to_an_instance_of_its_own_without_losing_a_hint() {
+    let dir = tempfile::tempdir().unwrap();
+    let parent = dir.path().canonicalize().unwrap();
+    let pool = pool(2);
+    let one = Root::join(&pool, &parent, "one", Share::Shared).unwrap();
+    let mut two = Root::join(&pool, &parent, "two", Share::Shared).unwrap();
+    let created = two.path.join("before");
+    fs::write(&created, "x").unwrap();
+    let dirs = ["a", "b", "c", "d"].map(|name| two.path.join(name));
+    for dir in &dirs {
+        fs::create_dir(dir).unwrap();
+    }
+    assert!(two.watcher.watch_all(dirs.to_vec()).is_empty());
+    let usage = pool.usage();
+    assert_eq!((usage.instances, usage.shared_instances), (2, 0));
+    while !matches!(two.next(), Hint::At(at, _) if at == created) {}
+    two.expect_hint_of_new_file("d/file");
+    one.expect_hint_of_new_file("file");
+    assert!(!two.hints.try_iter().any(|hint| hint == Hint::Overflow));
+}
+
+#[test]
+fn roots_of_a_shard_that_is_given_up_move_to_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let parent = dir.path().canonicalize().unwrap();
+    let pool = pool(2);
+    let one = Root::join(&pool, &parent, "one", Share::Shared).unwrap();
+    let two = Root::join(&pool, &parent, "two", Share::Shared).unwrap();
+    two.expect_hint_of_new_file("file");
+    let _: Vec<Hint> = two.hints.try_iter().collect();
+    let Root { watcher, hints, .. } = two;
+    watcher.give_up();
+    assert_eq!(hints.iter().last(), Some(Hint::Overflow));
+    assert_eq!(one.next(), Hint::Overflow);
+    let new = Root::join(&pool, &parent, "two", Share::Shared).unwrap();
+    new.expect_hint_of_new_file("again");
+    assert_eq!(pool.usage().instances, 2);
+}
