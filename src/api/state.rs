@@ -15,7 +15,7 @@ use crate::config::ConfigState;
 use crate::core::time::Timestamp;
 use crate::engine::inbox::Inbox;
 use crate::engine::read_model::StatePublisher;
-use crate::engine::runtime::{EngineHandle, ProjectCalls};
+use crate::engine::runtime::{EngineHandle, ProjectCalls, ShardPool};
 
 /// Maximum number of event streams; further ones are rejected with 503. It is below the maximum
 /// number of connections, so other requests always find a free one.
@@ -47,6 +47,8 @@ pub struct ApiState {
     pub(crate) views: Arc<StatePublisher>,
     /// Runs calls that access a project's files.
     pub(crate) calls: ProjectCalls,
+    /// The inotify instances of the watched projects.
+    pub(crate) shards: ShardPool,
     /// Connections that read the journal.
     pub(crate) reader_pool: ReaderPool,
     /// Latest read of the journal, shared among subscribers.
@@ -77,6 +79,7 @@ impl ApiState {
             inbox: Arc::clone(&engine.inbox),
             views: Arc::clone(&engine.views),
             calls: engine.calls.clone(),
+            shards: engine.shards.clone(),
             reader_pool: ReaderPool::new(engine.journal.clone()),
             read_cache: LatestReadCache::default(),
             store_path: engine.store.clone(),

@@ -264,6 +264,23 @@ fn write_process_metrics(api: &ApiState, text: &mut MetricsText) {
     let started = u64::try_from(api.started_at.wall.as_millis() / 1_000).unwrap_or_default();
     let help = "Start time of the daemon in seconds since the Unix epoch.";
     text.write_metric(MetricType::Gauge, "process_start_time_seconds", help, started);
+    let usage = api.shards.usage();
+    for (name, help, value) in [
+        ("dossierd_inotify_instances", "inotify instances of the projects.", usage.instances),
+        (
+            "dossierd_inotify_instances_max",
+            "Maximum number of inotify instances of the projects.",
+            usage.max_instances,
+        ),
+        (
+            "dossierd_inotify_instances_shared",
+            "inotify instances that several projects share.",
+            usage.shared_instances,
+        ),
+        ("dossierd_inotify_watches", "Directories watched with inotify.", usage.watches),
+    ] {
+        text.write_metric(MetricType::Gauge, name, help, value as u64);
+    }
     if let Some(bytes) = resident_bytes() {
         let help = "Resident memory in bytes.";
         text.write_metric(MetricType::Gauge, "process_resident_memory_bytes", help, bytes);

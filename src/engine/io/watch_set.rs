@@ -289,7 +289,7 @@ mod tests {
 
     fn watch_set(control: &FakeControl) -> WatchSet {
         let pool = control.pool();
-        let join = move |share| pool.join(Path::new("/a"), share, Arc::new(|_| {}));
+        let join = move |share| RootWatcher::join(&pool, Path::new("/a"), share, Arc::new(|_| {}));
         let mut watches = WatchSet::new(Arc::new(join));
         watches.replace_watcher();
         watches

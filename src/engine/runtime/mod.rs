@@ -15,6 +15,7 @@ mod watched_project;
 
 pub use super::io::project_calls::ProjectCalls;
 pub use super::io::resolve::{resolve_dir, resolve_paths, resolve_projects};
+pub use crate::watch::{ShardPool, WatchUsage};
 pub use opened_store::EngineError;
 pub use startup::{EngineConfig, EngineHandle, start};
 

@@ -19,7 +19,7 @@ use crate::engine::io::executor::ProjectContext;
 use crate::engine::reconcile::feature::StoredFeature;
 use crate::engine::settings::{debounce_times, limits, settings};
 use crate::project::Machine;
-use crate::watch::{AncestorWatcher, HintSink, ShardPool};
+use crate::watch::{AncestorWatcher, HintSink, RootWatcher, ShardPool};
 
 /// What all projects are started with.
 pub(super) struct ProjectFactory {
@@ -93,7 +93,8 @@ impl ProjectFactory {
         }
         let (inbox, shards, path) = (Arc::clone(&self.inbox), self.shards.clone(), root.to_owned());
         let hints: HintSink = Arc::new(move |hint| inbox.hint(id, hint));
-        let make_watcher = Arc::new(move |share| shards.join(&path, share, Arc::clone(&hints)));
+        let make_watcher =
+            Arc::new(move |share| RootWatcher::join(&shards, &path, share, Arc::clone(&hints)));
         let settings = self.settings(root);
         let context = ProjectContext {
             id,

@@ -53,6 +53,8 @@ pub struct EngineHandle {
     pub journal: Journal,
     /// Runs calls of clients that access a project's files.
     pub calls: ProjectCalls,
+    /// The inotify instances of the watched projects.
+    pub shards: ShardPool,
     /// Path of the store file.
     pub store: PathBuf,
     /// The engine thread; its result is the error that ended it.
@@ -74,6 +76,7 @@ pub fn start(config: EngineConfig) -> Result<EngineHandle, EngineError> {
     }
     let mut configured = config.config;
     resolve_projects(&mut configured);
+    let shards = config.shards;
     let opened = open_store(&config.state)?;
     let (path, journal) = (opened.store.path().to_owned(), opened.store.journal());
     let (inbox, views) = (Arc::new(Inbox::default()), Arc::new(StatePublisher::default()));
@@ -81,7 +84,7 @@ pub fn start(config: EngineConfig) -> Result<EngineHandle, EngineError> {
         configured,
         config.user_missions,
         config.state,
-        config.shards,
+        shards.clone(),
         extra_roots,
         Arc::clone(&inbox),
     );
@@ -99,5 +102,5 @@ pub fn start(config: EngineConfig) -> Result<EngineHandle, EngineError> {
     let run = move || EventLoop::new(factory, opened, pool, engine_inbox, engine_views)?.run();
     let thread =
         Builder::new().name("engine".to_owned()).spawn(run).map_err(EngineError::Thread)?;
-    Ok(EngineHandle { inbox, views, journal, calls, store: path, thread })
+    Ok(EngineHandle { inbox, views, journal, calls, shards, store: path, thread })
 }

@@ -199,7 +199,7 @@ impl Checks {
                 let key = (feature.slug.clone(), dir.clone());
                 *record.listings.entry(key).or_default() += 1;
             }
-            Effect::ReadMetadata { .. } => record.metadata_reads += 1,
+            Effect::ReadMetadata { .. } | Effect::ReadFeatures { .. } => record.metadata_reads += 1,
             _ => {}
         }
     }

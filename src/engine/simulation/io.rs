@@ -20,8 +20,8 @@ use crate::core::sync::lock;
 use crate::engine::io::watch_set::{MakeWatcher, WatchSet};
 use crate::engine::reconcile::effect::{Effect, EffectId, EffectTag, Forget, KnownFeature};
 use crate::engine::reconcile::event::{
-    DirState, Event, FoundRoot, GitLock, HintFileKind, InitialScan, Inspection, ListError,
-    Metadata, MetadataError, ProjectInfo, RootStatus, RootUnavailable, WatchReport,
+    DirState, Event, FeaturesMetadata, FoundRoot, GitLock, HintFileKind, InitialScan, Inspection,
+    ListError, Metadata, MetadataError, ProjectInfo, RootStatus, RootUnavailable, WatchReport,
 };
 use crate::engine::reconcile::planted::{Bug, is_planted};
 use crate::project::{FeatureDir, FeatureInputs};
@@ -201,6 +201,7 @@ impl ModelIo {
         Step::Finished(Some(event))
     }
 
+    #[allow(clippy::too_many_lines, reason = "one arm for each effect")]
     fn execute(&mut self, effect: Effect) -> Option<Event> {
         Some(match effect {
             Effect::ShowStored { tag, known } => {
@@ -243,6 +244,10 @@ impl ModelIo {
             Effect::ReadMetadata { tag, gone } => {
                 let result = self.read_metadata(&gone).map(Box::new);
                 Event::MetadataRead { tag, result, cost: Duration::ZERO }
+            }
+            Effect::ReadFeatures { tag, features } => {
+                let result = self.read_features(features).map(Box::new);
+                Event::FeaturesRead { tag, result, cost: Duration::ZERO }
             }
             Effect::ProbeRoot { tag } => {
                 let (root, git_lock) = (self.probe_root(), self.git_lock());
@@ -324,6 +329,10 @@ impl ModelIo {
             Effect::ReadMetadata { tag, .. } => {
                 let result = Err(MetadataError::OutOfResources);
                 Event::MetadataRead { tag: *tag, result, cost: Duration::ZERO }
+            }
+            Effect::ReadFeatures { tag, .. } => {
+                let result = Err(MetadataError::OutOfResources);
+                Event::FeaturesRead { tag: *tag, result, cost: Duration::ZERO }
             }
             Effect::CheckFeatureDir { tag, .. } => {
                 Event::FeatureDirChecked { tag: *tag, state: DirState::Unknown }
@@ -672,6 +681,19 @@ impl ModelIo {
         Ok(Metadata { info, features, gone, skipped: Vec::new(), watched_more })
     }
 
+    fn read_features(&mut self, dirs: Vec<FeatureDir>) -> Result<FeaturesMetadata, MetadataError> {
+        match self.probe_root() {
+            RootStatus::Present => {}
+            status => return Err(MetadataError::Root(status)),
+        }
+        let mut features = Vec::new();
+        for dir in dirs {
+            let inputs = self.inputs(&dir);
+            features.push((dir, inputs));
+        }
+        Ok(FeaturesMetadata { info: Arc::clone(&self.info), features })
+    }
+
     fn probe_root(&self) -> RootStatus {
         match lock(&self.disk).find(&self.root) {
             Err(_) => unavailable(),
@@ -781,6 +803,7 @@ pub(super) fn feature_inputs(disk: &Disk, path: &Path, slug: &FeatureSlug) -> Fe
             baseline_key: key,
             baseline: BaselineFile::Absent,
         },
+        meta_hash: meta.map(|token| Digest::of(&token.to_le_bytes())),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Runs a history: the engine's loop as `runtime::event_loop` has it, on a modelled disk, kernel,
 //! clock and store.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use crate::core::pattern::{Pattern, PatternSet};
 use crate::core::sync::lock;
 use crate::core::time::Timestamp;
 use crate::engine::clock::Tick;
-use crate::engine::command::{FeatureRef, SyncKind};
+use crate::engine::command::ProjectSync;
 use crate::engine::ids::ProjectId;
 use crate::engine::inbox::Inbox;
 use crate::engine::reconcile::effect::{Effect, RescanMode};
@@ -28,10 +28,10 @@ use crate::engine::reconcile::planted::{Bug, is_planted};
 use crate::engine::reconcile::project::ProjectState;
 use crate::engine::reconcile::project_view::ProjectSummary;
 use crate::engine::reconcile::settings::ReconcileSettings;
-use crate::engine::reconcile::sync::{SyncGoal, SyncId, SyncRequests};
+use crate::engine::reconcile::sync::{SyncId, SyncProgress, SyncRequests};
 use crate::project::FeaturePatterns;
 use crate::scan::ScanLimits;
-use crate::watch::{DebounceTimes, HintSink, ShardLimits, ShardPool, Watcher};
+use crate::watch::{DebounceTimes, HintSink, RootWatcher, ShardLimits, ShardPool, Watcher};
 
 /// Number of iterations of the loop at one moment after which it is taken to spin.
 const MAX_ITERATIONS: usize = 2_000;
@@ -360,16 +360,14 @@ impl Machine {
         let now = self.now;
         self.next_sync += 1;
         let id = SyncId(self.next_sync);
-        let feature = FeatureRef { project: self.projects[project].id, slug: slug("a") };
-        let mut written = HashSet::new();
+        let cookie = cookies(project).join(self.next_sync.to_string());
         if !self.projects[project].state.is_root_away() {
             self.projects[project].state.probe_root();
             self.run_effects(project)?;
-            let cookie = cookies(project).join(self.next_sync.to_string());
             lock(&self.disk).write(&cookie, 0, true, false);
-            written.insert(cookie);
         }
-        self.sync.start(id, Some(feature), written, now);
+        let cookies = BTreeMap::from([(self.projects[project].id, cookie)]);
+        self.sync.start(id, Some(slug("a")), cookies, now);
         let is_git_locked = self.projects[project].io.git_lock_ns.is_some();
         let window = SyncWindow::open(id, project, is_git_locked, &lock(&self.disk));
         self.checks.windows.push(window);
@@ -533,7 +531,7 @@ impl Machine {
     fn new_io(&self, index: usize, id: ProjectId, inbox: &Arc<Inbox>) -> ModelIo {
         let (shards, inbox) = (self.shards.clone(), Arc::clone(inbox));
         let hints: HintSink = Arc::new(move |hint| inbox.hint(id, hint));
-        let join = move |share| shards.join(&root(index), share, Arc::clone(&hints));
+        let join = move |share| RootWatcher::join(&shards, &root(index), share, Arc::clone(&hints));
         ModelIo::new(index, root(index), cookies(index), &self.disk, Arc::new(join))
     }
 
@@ -785,47 +783,27 @@ impl Machine {
             }
         }
         let projects = &self.projects;
-        let is_reached = |feature: Option<&FeatureRef>, goal: SyncGoal| {
-            projects.iter().all(|project| {
-                let slug = match feature {
-                    Some(feature) if feature.project != project.id => return true,
-                    Some(feature) => Some(&feature.slug),
-                    None => None,
-                };
-                project.state.is_synced(slug, goal, works)
-            })
+        let progress = |id, slug: Option<&FeatureSlug>, goal| {
+            let project = projects.iter().find(|project| project.id == id);
+            project.map_or(SyncProgress::Removed, |one| one.state.sync_progress(slug, goal, works))
         };
-        for (index, project) in projects.iter().enumerate() {
-            if project.state.is_root_away() {
-                self.sync.forget_cookies(&cookies(index));
-            }
-        }
-        let is_away = |feature: Option<&FeatureRef>| {
-            let mut all = projects.iter();
-            all.any(|project| {
-                feature.is_some_and(|feature| feature.project == project.id)
-                    && project.state.is_root_away()
-            })
-        };
-        for answer in self.sync.take_answers(is_reached, is_away, self.now) {
+        for answer in self.sync.take_answers(progress, self.now) {
             let window = self.checks.windows.iter().position(|window| window.id == answer.id);
             let Some(window) = window.map(|at| self.checks.windows.swap_remove(at)) else {
                 continue;
             };
             let project = &self.projects[window.project];
-            if answer.is_complete && answer.kind != SyncKind::None {
+            let is_synced = |result: &ProjectSync| !matches!(result, ProjectSync::None(_));
+            if answer.projects.values().all(is_synced) {
                 Checks::check_answer(&window, &project.status)?;
             }
         }
-        for feature in self.sync.take_rescans(self.now) {
+        for (id, slug) in self.sync.take_rescans(self.now) {
             let tick = self.tick();
-            let Some(feature) = feature else {
-                continue;
-            };
-            let index = self.projects.iter().position(|project| project.id == feature.project);
-            if let Some(index) = index {
+            let index = self.projects.iter().position(|project| project.id == id);
+            if let (Some(index), Some(slug)) = (index, slug) {
                 let state = &mut self.projects[index].state;
-                state.rescan_feature(&feature.slug, RescanMode::POLL, tick);
+                state.rescan_feature(&slug, RescanMode::POLL, tick);
                 self.run_effects(index)?;
             }
         }

@@ -308,6 +308,31 @@ pub(super) fn regressions() -> Vec<History> {
             Step(UnlimitWatches, Run(0)),
             Step(StepEffect(0), Run(3250)),
         ],
+        // A removal that was reported late ended the watch of a directory that was created again.
+        vec![
+            Step(Overflow(0), Run(74)),
+            Step(Overflow(0), Run(119)),
+            Step(Overflow(0), Run(102)),
+            Step(HoldEffects, Run(104)),
+            Step(Remove(At(0, 2)), Run(0)),
+            Step(StepEffect(1), Run(0)),
+            Step(Write(At(0, 5), Small, Close::Yes), Run(0)),
+            Step(ReleaseEffects, Run(0)),
+            Step(Write(At(0, 3), Large, Close::No), Run(0)),
+        ],
+        // Lost events were not reported to a project that had just left the shared instance.
+        vec![
+            Step(Remove(At(0, 13)), Run(0)),
+            Step(Write(At(0, 11), Large, Close::Yes), Run(0)),
+            Step(Write(At(0, 7), Large, Close::Yes), Run(68)),
+            Step(HoldEffects, Run(0)),
+            Step(Mount(1), Run(0)),
+            Step(CreateDir(At(0, 0)), Run(0)),
+            Step(HoldEvents, Run(0)),
+            Step(Overflow(0), Run(0)),
+            Step(Replace(At(0, 2)), Run(0)),
+            Step(ReleaseEffects, Run(0)),
+        ],
     ];
     let silent = vec![
         // The test whether events arrive did not end in time.

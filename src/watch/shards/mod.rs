@@ -2,8 +2,8 @@
 //!
 //! A *shard* is one instance with its watcher. A root that is large or noisy, or on a file system
 //! whose calls may hang, has one of its own; the others share. After lost events, and if its watcher
-//! does not respond, a shard is retired: all its roots are told that events were lost, and each joins
-//! another one.
+//! does not respond, a shard is retired: that is reported to all its roots as lost events, and each
+//! joins another one.
 
 mod pool;
 mod root_watcher;

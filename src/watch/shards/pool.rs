@@ -1,13 +1,13 @@
 //! The shards of the daemon, and which one a root joins.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use super::root_watcher::RootWatcher;
 use super::table::{ShardTable, UserId};
 use crate::core::sync::lock;
 use crate::watch::{Hint, HintSink, NotifyWatcher, WatchError, Watcher};
@@ -43,7 +43,7 @@ pub enum Share {
 pub struct ShardLimits {
     /// Maximum number of instances.
     pub max_instances: usize,
-    /// Number of instances up to which no root shares one.
+    /// Number of instances up to which no root shares one, but half of the maximum at most.
     pub unshared_instances: usize,
     /// Number of watches above which a root does not share.
     pub max_shared_watches: usize,
@@ -73,6 +73,7 @@ pub struct ShardPool(Arc<Shared>);
 
 struct Shared {
     make: Box<MakeWatcher>,
+    max_instances: Box<dyn Fn() -> usize + Send + Sync>,
     limits: ShardLimits,
     state: Mutex<State>,
 }
@@ -93,30 +94,24 @@ pub(super) struct Shard {
     is_open: AtomicBool,
 }
 
-impl ShardLimits {
-    /// Returns the limits for the instances that the kernel grants the user.
-    #[must_use]
-    pub fn of_user() -> Self {
-        let read = |file| fs::read_to_string(file).ok()?.trim().parse::<usize>().ok();
-        let files =
-            ["/proc/sys/fs/inotify/max_user_instances", "/proc/sys/user/max_inotify_instances"];
-        let user = files.into_iter().filter_map(read).min().unwrap_or(DEFAULT_USER_INSTANCES);
-        let max_instances = (user / INSTANCES_DIVISOR).saturating_sub(OTHER_INSTANCES).max(1);
-        Self {
-            max_instances,
-            unshared_instances: UNSHARED_INSTANCES.min(max_instances / 2),
-            max_shared_watches: 4_000,
-            max_removed_dirs: 1_000,
-        }
+impl fmt::Debug for ShardPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ShardPool").field(&self.usage()).finish()
     }
 }
 
 impl ShardPool {
-    /// Creates a pool of inotify instances.
+    /// Creates a pool of inotify instances, as many as the kernel's limit at the time allows.
     #[must_use]
     pub fn inotify() -> Self {
         let make = |sink| Ok(Box::new(NotifyWatcher::new(sink)?) as Box<dyn Watcher>);
-        Self::new(make, ShardLimits::of_user())
+        let limits = ShardLimits {
+            max_instances: 0,
+            unshared_instances: UNSHARED_INSTANCES,
+            max_shared_watches: 4_000,
+            max_removed_dirs: 1_000,
+        };
+        Self::with_max_instances(make, max_instances_of_user, limits)
     }
 
     /// Creates a pool of the watchers that `make` creates.
@@ -124,33 +119,43 @@ impl ShardPool {
         make: impl Fn(HintSink) -> Result<Box<dyn Watcher>, WatchError> + Send + Sync + 'static,
         limits: ShardLimits,
     ) -> Self {
-        Self(Arc::new(Shared { make: Box::new(make), limits, state: Mutex::default() }))
+        Self::with_max_instances(make, move || limits.max_instances, limits)
     }
 
-    /// Returns a watcher for `root`, which watches nothing yet.
+    fn with_max_instances(
+        make: impl Fn(HintSink) -> Result<Box<dyn Watcher>, WatchError> + Send + Sync + 'static,
+        max_instances: impl Fn() -> usize + Send + Sync + 'static,
+        limits: ShardLimits,
+    ) -> Self {
+        let (make, max_instances) = (Box::new(make), Box::new(max_instances));
+        Self(Arc::new(Shared { make, max_instances, limits, state: Mutex::default() }))
+    }
+
+    /// Returns the shard that `root` joins, and its number there. It watches nothing yet.
     ///
     /// # Errors
     /// [`WatchError::InstanceLimit`] if as many instances are used as are allowed; those of the
     /// watcher.
-    pub fn join(
+    pub(super) fn assign(
         &self,
         root: &Path,
         share: Share,
         sink: HintSink,
-    ) -> Result<RootWatcher, WatchError> {
+    ) -> Result<(Arc<Shard>, UserId), WatchError> {
         let mut state = lock(&self.0.state);
         state.noisy.retain(|_, until| *until > Instant::now());
         let is_open = share == Share::Shared && !state.noisy.contains_key(root);
         state.shards.retain(|one| one.strong_count() > 0);
-        let instances = state.shards.len();
-        let existing = if is_open && instances >= self.0.limits.unshared_instances {
+        let (instances, max_instances) = (state.shards.len(), (self.0.max_instances)());
+        let unshared_instances = self.0.limits.unshared_instances.min(max_instances / 2);
+        let existing = if is_open && instances >= unshared_instances {
             self.smallest_for(root, &state)
         } else {
             None
         };
         let joined = match existing {
             Some(existing) => existing,
-            None if instances < self.0.limits.max_instances => {
+            None if instances < max_instances => {
                 let new = Arc::new(self.new_shard(is_open)?);
                 state.shards.push(Arc::downgrade(&new));
                 new
@@ -159,9 +164,8 @@ impl ShardPool {
         };
         state.last_user += 1;
         let id = UserId(state.last_user);
-        lock(&joined.table).join(id, root, Arc::clone(&sink));
-        drop(state);
-        Ok(RootWatcher::new(self.clone(), joined, id, root, sink))
+        lock(&joined.table).join(id, root, sink);
+        Ok((joined, id))
     }
 
     pub(super) fn limits(&self) -> &ShardLimits {
@@ -171,7 +175,7 @@ impl ShardPool {
     /// Returns the present use of instances.
     #[must_use]
     pub fn usage(&self) -> WatchUsage {
-        let max_instances = self.0.limits.max_instances;
+        let max_instances = (self.0.max_instances)();
         let mut usage = WatchUsage { max_instances, ..WatchUsage::default() };
         let state = lock(&self.0.state);
         for shard in state.shards.iter().filter_map(Weak::upgrade) {
@@ -229,8 +233,7 @@ impl ShardPool {
         let mut table = lock(&shard.table);
         table.begin_leave(id);
         if Arc::strong_count(shard) == 1 {
-            // Nobody joins any more, and the watches end with the watcher.
-            table.retire();
+            table.end();
         }
         drop(table);
         drop(state);
@@ -257,8 +260,8 @@ impl Shard {
     }
 }
 
-/// Tells all users, those with the most hints last, that events were lost. Returns the root with the
-/// most hints, and `None` if the shard was retired before.
+/// Reports lost events to all users, to those with the most hints last. Returns the root with the most
+/// hints, and `None` if the shard was retired before.
 fn retire(table: &Mutex<ShardTable>) -> Option<PathBuf> {
     let mut table = lock(table);
     if !table.retire() {
@@ -313,4 +316,12 @@ impl HintRouter {
             }
         }
     }
+}
+
+/// Returns the part of the kernel's limit of a user's instances that is used for roots.
+fn max_instances_of_user() -> usize {
+    let read = |file| fs::read_to_string(file).ok()?.trim().parse::<usize>().ok();
+    let files = ["/proc/sys/fs/inotify/max_user_instances", "/proc/sys/user/max_inotify_instances"];
+    let user = files.into_iter().filter_map(read).min().unwrap_or(DEFAULT_USER_INSTANCES);
+    (user / INSTANCES_DIVISOR).saturating_sub(OTHER_INSTANCES).max(1)
 }

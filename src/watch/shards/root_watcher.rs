@@ -29,16 +29,21 @@ pub struct RootWatcher {
 }
 
 impl RootWatcher {
-    pub(super) fn new(
-        pool: ShardPool,
-        shard: Arc<Shard>,
-        id: UserId,
+    /// Returns a watcher for `root`, which watches nothing yet and sends its hints to `sink`.
+    ///
+    /// # Errors
+    /// [`WatchError::InstanceLimit`] if as many instances are used as are allowed; those of the
+    /// watcher.
+    pub fn join(
+        pool: &ShardPool,
         root: &Path,
+        share: Share,
         sink: HintSink,
-    ) -> Self {
-        let (root, since) = (root.to_owned(), Instant::now());
-        let stays = !shard.is_open();
-        Self { pool, shard, id, root, sink, stays, removed: 0, since }
+    ) -> Result<Self, WatchError> {
+        let (joined, id) = pool.assign(root, share, Arc::clone(&sink))?;
+        let (pool, root, since) = (pool.clone(), root.to_owned(), Instant::now());
+        let stays = !joined.is_open();
+        Ok(Self { pool, shard: joined, id, root, sink, stays, removed: 0, since })
     }
 
     /// Watches one directory. `was_watched` is true if a directory at this path was watched before,
@@ -93,7 +98,8 @@ impl RootWatcher {
         if self.since.elapsed() > NOISY_TIME {
             (self.removed, self.since) = (0, Instant::now());
         }
-        self.removed += lock(&self.shard.table).forget(self.id, dir);
+        let identity = self.shard.watcher.identity(dir);
+        self.removed += lock(&self.shard.table).forget(self.id, dir, identity);
         if self.removed > self.pool.limits().max_removed_dirs {
             self.removed = 0;
             self.pool.mark_noisy(&self.root);
@@ -151,7 +157,7 @@ impl RootWatcher {
             return true;
         }
         let dirs = lock(&self.shard.table).dirs_of(self.id);
-        let own = self.pool.join(&self.root, Share::Own, Arc::clone(&self.sink));
+        let own = Self::join(&self.pool, &self.root, Share::Own, Arc::clone(&self.sink));
         let mut own = match own {
             Ok(own) => own,
             Err(error) => {

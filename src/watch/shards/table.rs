@@ -26,6 +26,8 @@ pub(super) struct ShardTable {
     paths: HashMap<DirIdentity, Arc<Path>>,
     /// It has lost events or does not respond, so no root may join.
     is_retired: bool,
+    /// Its last root is leaving, so no root may join.
+    is_ending: bool,
 }
 
 struct User {
@@ -65,7 +67,7 @@ impl ShardTable {
     /// directories outside of roots are watched for several of them.
     pub(super) fn accepts(&self, root: &Path) -> bool {
         let mut active = self.active_users();
-        !self.is_retired
+        !(self.is_retired || self.is_ending)
             && self.active_users().count() < MAX_ROOTS
             && !active.any(|(_, user)| root.starts_with(&user.root) || user.root.starts_with(root))
     }
@@ -149,9 +151,17 @@ impl ShardTable {
         }
     }
 
-    /// Records that a root has found that a directory was removed, with all below it. Returns how
-    /// many of its watches that concerns.
-    pub(super) fn forget(&mut self, id: UserId, dir: &Path) -> usize {
+    /// Records that a root has learned that a directory was removed, with all below it. Returns how
+    /// many watches it has lost by that: none if `identity`, that of the directory at the path now,
+    /// shows that it has been watched since.
+    pub(super) fn forget(
+        &mut self,
+        id: UserId,
+        dir: &Path,
+        identity: Option<DirIdentity>,
+    ) -> usize {
+        let is_present = identity.is_some()
+            && self.dirs.get(dir).is_some_and(|watched| watched.identity == identity);
         let below = self.dirs.range_mut::<Path, _>((Included(dir), Unbounded));
         let below = below.take_while(|(path, _)| path.starts_with(dir));
         let mut own = Vec::new();
@@ -160,6 +170,9 @@ impl ShardTable {
                 watched.is_stale |= *generation == watched.generation;
                 own.push(Arc::clone(path));
             }
+        }
+        if is_present {
+            return 0;
         }
         for path in &own {
             self.withdraw(id, path);
@@ -215,6 +228,11 @@ impl ShardTable {
         !std::mem::replace(&mut self.is_retired, true)
     }
 
+    /// Lets no root join any more, and keeps the watches: they end with the watcher.
+    pub(super) fn end(&mut self) {
+        self.is_ending = true;
+    }
+
     /// Records that a root leaves once the events that are queued now are passed on.
     pub(super) fn begin_leave(&mut self, id: UserId) {
         if let Some(user) = self.users.get_mut(&id) {
@@ -230,7 +248,7 @@ impl ShardTable {
             self.withdraw(id, dir);
         }
         self.users.remove(&id);
-        if self.is_retired {
+        if self.is_retired || self.is_ending {
             return Vec::new();
         }
         own.into_iter().filter(|dir| !self.dirs.contains_key(dir.as_path())).collect()

@@ -1,3 +1,5 @@
+//! Tests of the table by itself, and of shards with the real kernel.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
@@ -29,7 +31,7 @@ fn roots_that_contain_each_other_do_not_share() {
     }
     assert!(all.accepts(Path::new("/a/bc")));
     all.begin_leave(UserId(1));
-    assert!(all.accepts(Path::new("/a/b")), "one that leaves is no obstacle");
+    assert!(all.accepts(Path::new("/a/b")), "one that leaves does not count");
     for number in 3..18 {
         all.join(UserId(number), Path::new(&format!("/{number}")), no_sink());
     }
@@ -46,9 +48,9 @@ fn watch_of_several_roots_is_renewed_once_after_its_directory_was_removed() {
     assert_eq!(request(&mut all, two, false), Request::Watch, "it is watched already");
     assert_eq!(all.others(one, dir).len(), 1);
     // The directory was removed and created again: both find that out, in any order.
-    assert_eq!(all.forget(one, Path::new("/")), 1);
+    assert_eq!(all.forget(one, Path::new("/"), None), 1);
     assert_eq!(request(&mut all, one, false), Request::Renew);
-    assert_eq!(all.forget(two, dir), 1);
+    assert_eq!(all.forget(two, dir, Some((1, 2))), 1);
     assert_eq!(request(&mut all, two, false), Request::Watch, "it was renewed after the removal");
     // The same, of a root that does not forget it.
     assert_eq!(request(&mut all, two, true), Request::Renew);
@@ -61,6 +63,17 @@ fn watch_of_several_roots_is_renewed_once_after_its_directory_was_removed() {
     all.begin_leave(two);
     assert_eq!(all.finish_leave(two), [PathBuf::from("/git")]);
     assert_eq!(all.watches(), 0);
+}
+
+#[test]
+fn late_report_of_a_removal_keeps_the_watch_of_the_new_directory() {
+    let (dir, one) = (Path::new("/a/d"), UserId(1));
+    let mut all = table(&["/a"]);
+    assert_eq!(all.request(one, dir, Some((1, 2)), false), Request::Watch);
+    assert_eq!(all.forget(one, dir, Some((1, 2))), 0);
+    assert_eq!(all.receivers(dir).len(), 1);
+    // But its inode number may be that of the former one, so it is watched anew when that is wanted.
+    assert_eq!(all.request(one, dir, Some((1, 2)), false), Request::Renew);
 }
 
 #[test]
@@ -101,7 +114,7 @@ impl Root {
         fs::create_dir_all(&path).unwrap();
         let (send, hints) = mpsc::channel();
         let sink: HintSink = Arc::new(move |hint| drop(send.send(hint)));
-        let mut watcher = pool.join(&path, share, sink)?;
+        let mut watcher = RootWatcher::join(pool, &path, share, sink)?;
         watcher.watch(&path, false)?;
         Ok(Self { path, watcher, hints })
     }

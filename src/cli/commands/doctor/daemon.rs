@@ -8,7 +8,9 @@ use crate::cli::commands::doctor::finding::Findings;
 use crate::cli::daemon::connection::{DaemonConnection, is_not_running};
 use crate::client::RequestPath;
 use crate::wire::delivery::DeliveryState;
-use crate::wire::status::{ConfigHealth, Health, ProjectWatchState, Status, StoreState};
+use crate::wire::status::{
+    ConfigHealth, Health, InotifyStatus, ProjectWatchState, Status, StoreState,
+};
 
 /// Timeout for requests that the daemon answers without its engine.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -132,6 +134,9 @@ fn check_status(findings: &mut Findings, status: &Status<'_>) {
         let fix = "correct the file; the daemon reloads it at once";
         findings.error("configuration", "the daemon still uses the last valid one", fix);
     }
+    if let Some(usage) = &status.inotify {
+        check_inotify_usage(findings, usage);
+    }
     for sink in status.delivery.iter().filter(|sink| sink.state != DeliveryState::Ok) {
         let error = sink.last_error.as_deref().unwrap_or("unknown error");
         let message = if sink.state == DeliveryState::DeadLetters {
@@ -143,6 +148,22 @@ fn check_status(findings: &mut Findings, status: &Status<'_>) {
         findings.warning("delivery", message, fix);
     }
     check_watch_states(findings, status);
+}
+
+fn check_inotify_usage(findings: &mut Findings, usage: &InotifyStatus) {
+    let InotifyStatus { instances, max_instances, shared_instances, watches } = usage;
+    let message = format!(
+        "{instances} inotify instances of at most {max_instances} ({shared_instances} shared by several \
+         projects); {watches} directories are watched"
+    );
+    if instances < max_instances {
+        findings.ok("instances", message);
+    } else {
+        let message = format!("{message}; projects that need another one are polled");
+        let fix = "raise the limit, a quarter of which the daemon uses: \
+                   `sudo sysctl fs.inotify.max_user_instances=1024`";
+        findings.warning("instances", message, fix);
+    }
 }
 
 fn check_watch_states(findings: &mut Findings, status: &Status<'_>) {

@@ -11,7 +11,7 @@ const MIN_PLAUSIBLE_TIME: Duration = Duration::from_hours(490_896);
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(5);
 /// Minimum for `max_queued_events`; the kernel's default is 16,384.
 const MIN_QUEUED_EVENTS: u64 = 4_096;
-/// Minimum for `max_user_instances`: the daemon needs one for each project, and editors need some.
+/// Minimum for `max_user_instances`, of which the daemon uses a quarter at most.
 const MIN_USER_INSTANCES: u64 = 64;
 
 /// Checks that the limits below `proc` allow watching `need` directories.
