@@ -86,6 +86,7 @@ const PURE: &[Pure] = &[
             &["project", "MetadataKind"],
             &["project", "ProjectSettings"],
             &["project", "is_dossier_dir"],
+            &["project", "slug_of_baseline"],
             &["scan", "Listing"],
             &["scan", "PathState"],
             &["scan", "ScanLimits"],

@@ -3,6 +3,7 @@
 use super::feature_dir::FeatureDir;
 use super::step::StepError;
 use super::{Project, baseline, meta};
+use crate::core::digest::Digest;
 use crate::core::feature::{FeatureMetadata, StepSource};
 use crate::core::feature_context::{FeatureContext, UnknownReason};
 use crate::core::identity::{self as ids, BaselineKey, NO_MANIFEST_VERSION};
@@ -14,6 +15,9 @@ pub struct FeatureInputs {
     pub context: FeatureContext,
     /// The source of its step, errors in its files, and its baseline.
     pub metadata: FeatureMetadata,
+    /// Hash of the `meta.json` that they were read from; `None` if there is none, or it cannot be
+    /// read.
+    pub meta_hash: Option<Digest>,
 }
 
 /// The current step of a feature.
@@ -77,6 +81,7 @@ impl Project {
                 baseline_key,
                 baseline: baseline::read(&self.root_dir, &feature.slug),
             },
+            meta_hash: meta.hash,
         }
     }
 

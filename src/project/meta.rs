@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::feature_dir::FeatureDir;
+use crate::core::digest::Digest;
 use crate::core::manifest::{InvalidMissionType, MissionType};
 use crate::core::path::PathError;
 use crate::core::yaml::{ParseError, parse_json};
@@ -18,6 +19,8 @@ pub(super) struct FeatureMeta {
     pub(super) target_branch: Option<String>,
     /// Why the file cannot be used.
     pub(super) error: Option<MetaError>,
+    /// Hash of its content; `None` if there is none, or it cannot be read.
+    pub(super) hash: Option<Digest>,
 }
 
 /// Why `meta.json` cannot be used.
@@ -49,19 +52,22 @@ pub(super) fn read(
     feature: &FeatureDir,
     default: Option<&MissionType>,
 ) -> FeatureMeta {
-    let (fields, error) = match read_fields(root_dir, feature) {
+    let content = read_file(root_dir, feature);
+    let hash = content.as_ref().ok().and_then(Option::as_deref).map(Digest::of);
+    let fields = content.and_then(|bytes| match bytes {
+        None => Ok(MetaFields::default()),
+        Some(bytes) => parse_fields(&parse_json(&bytes)?),
+    });
+    let (fields, error) = match fields {
         Ok(fields) => (fields, None),
         Err(error) => (MetaFields::default(), Some(error)),
     };
     let mission = fields.mission.or_else(|| default.cloned()).unwrap_or_default();
-    FeatureMeta { mission, target_branch: fields.target_branch, error }
+    FeatureMeta { mission, target_branch: fields.target_branch, error, hash }
 }
 
-fn read_fields(root_dir: &RootDir, feature: &FeatureDir) -> Result<MetaFields, MetaError> {
-    match root_dir.read(&feature.join(META_FILE)?, MAX_FILE_BYTES)? {
-        None => Ok(MetaFields::default()),
-        Some(bytes) => parse_fields(&parse_json(&bytes)?),
-    }
+fn read_file(root_dir: &RootDir, feature: &FeatureDir) -> Result<Option<Vec<u8>>, MetaError> {
+    Ok(root_dir.read(&feature.join(META_FILE)?, MAX_FILE_BYTES)?)
 }
 
 fn parse_fields(object: &Map<String, Value>) -> Result<MetaFields, MetaError> {

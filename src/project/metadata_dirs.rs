@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 
-use crate::core::path::RelPath;
+use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::pattern::Pattern;
 use crate::project::baseline::BASELINE_FILE;
 use crate::project::discover;
@@ -68,6 +68,15 @@ pub fn is_dossier_dir(path: &RelPath) -> bool {
         .strip_prefix(DOSSIERS_DIR.as_bytes())
         .and_then(|rest| rest.strip_prefix(b"/"));
     name.is_some_and(|name| !name.contains(&b'/'))
+}
+
+/// Returns the feature whose baseline is at a path.
+#[must_use]
+pub fn slug_of_baseline(path: &RelPath) -> Option<FeatureSlug> {
+    let mut components = path.components();
+    let (name, slug) = (components.next_back()?, components.next_back()?);
+    let is_dossier = components.eq(DOSSIERS_DIR.as_bytes().split(|byte| *byte == b'/'));
+    FeatureSlug::new(slug).filter(|_| is_dossier && name == BASELINE_FILE.as_bytes())
 }
 
 /// Returns the absolute paths of the directories of baselines.
@@ -146,6 +155,9 @@ mod tests {
             let relative = RelPath::new(path.as_bytes()).unwrap();
             assert_eq!(MetadataKind::of(&relative), kind, "{path}");
             assert_eq!(is_dossier_dir(&relative), path == ".kittify/dossiers/001-x", "{path}");
+            let is_baseline = path.ends_with("/parity-baseline.json");
+            let slug = slug_of_baseline(&relative);
+            assert_eq!(slug.as_ref().map(FeatureSlug::as_str), is_baseline.then_some("001-x"));
         }
     }
 }

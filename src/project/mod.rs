@@ -43,7 +43,7 @@ pub use feature_patterns::FeaturePatterns;
 pub use identity::Machine;
 pub use inputs::FeatureInputs;
 pub use locate::{LocateError, Located, locate};
-pub use metadata_dirs::{MetadataKind, is_dossier_dir};
+pub use metadata_dirs::{MetadataKind, is_dossier_dir, slug_of_baseline};
 pub use missions::ManifestDiagnostics;
 pub use root_dir::ReadError;
 pub use settings::ProjectSettings;

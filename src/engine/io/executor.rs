@@ -22,8 +22,8 @@ use crate::core::progress::begin_step;
 use crate::engine::ids::ProjectId;
 use crate::engine::reconcile::effect::{Effect, Forget, KnownFeature, Report};
 use crate::engine::reconcile::event::{
-    DirState, Event, FoundRoot, GitLock, HintFileKind, InitialScan, Inspection, ListError,
-    Metadata, MetadataError, ProjectInfo, RootStatus, RootUnavailable, WatchReport,
+    DirState, Event, FeaturesMetadata, FoundRoot, GitLock, HintFileKind, InitialScan, Inspection,
+    ListError, Metadata, MetadataError, ProjectInfo, RootStatus, RootUnavailable, WatchReport,
 };
 use crate::engine::reconcile::settings::ReconcileSettings;
 use crate::project::{
@@ -158,6 +158,11 @@ impl ProjectIo {
                 let begun = Instant::now();
                 let result = self.read_metadata(&gone).map(Box::new);
                 Event::MetadataRead { tag, result, cost: begun.elapsed() }
+            }
+            Effect::ReadFeatures { tag, features } => {
+                let begun = Instant::now();
+                let result = self.read_features(features).map(Box::new);
+                Event::FeaturesRead { tag, result, cost: begun.elapsed() }
             }
             Effect::ProbeRoot { tag } => Event::RootProbed {
                 tag,
@@ -446,6 +451,20 @@ impl ProjectIo {
         watched_more |= self.watch_dossier_dirs() | self.watch_metadata_dirs();
         let info = Arc::new(self.info());
         Ok(Metadata { info, features, gone, skipped, watched_more })
+    }
+
+    /// Reads the metadata files of some features, if the root is present.
+    fn read_features(&self, dirs: Vec<FeatureDir>) -> Result<FeaturesMetadata, MetadataError> {
+        match self.probe_root() {
+            RootStatus::Present => {}
+            status => return Err(MetadataError::Root(status)),
+        }
+        let read = |dir: FeatureDir| {
+            let inputs = self.project.read_feature_inputs(&dir);
+            (dir, inputs)
+        };
+        let features = dirs.into_iter().map(read).collect();
+        Ok(FeaturesMetadata { info: Arc::new(self.info()), features })
     }
 
     fn open(&self) -> io::Result<Project> {

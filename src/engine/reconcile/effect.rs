@@ -90,6 +90,9 @@ pub(in crate::engine) enum Effect {
     /// directories of both. `gone` are features whose metadata is read though they may be deleted.
     /// Completed by `MetadataRead`.
     ReadMetadata { tag: EffectTag, gone: Vec<FeatureDir> },
+    /// Check the root and read the metadata files of these features alone. Completed by
+    /// `FeaturesRead`.
+    ReadFeatures { tag: EffectTag, features: Vec<FeatureDir> },
     /// Stat the root and git's lock. Completed by `RootProbed`.
     ProbeRoot { tag: EffectTag },
     /// Open the root again after it was lost. Completed by `RootSearched`.
@@ -126,6 +129,7 @@ impl Effect {
             | Self::ListAndWatch { tag, .. }
             | Self::Inspect { tag, .. }
             | Self::ReadMetadata { tag, .. }
+            | Self::ReadFeatures { tag, .. }
             | Self::ProbeRoot { tag }
             | Self::SearchRoot { tag }
             | Self::ReplaceWatcher { tag }

@@ -69,6 +69,11 @@ pub(in crate::engine) enum Event {
         result: Result<Box<Metadata>, MetadataError>,
         cost: Duration,
     },
+    FeaturesRead {
+        tag: EffectTag,
+        result: Result<Box<FeaturesMetadata>, MetadataError>,
+        cost: Duration,
+    },
     RootProbed {
         tag: EffectTag,
         root: RootStatus,
@@ -219,6 +224,13 @@ pub(in crate::engine) struct Metadata {
     pub(in crate::engine) skipped: Vec<SkippedDir>,
     /// A directory is watched now that was not while it was read: what was read may be stale.
     pub(in crate::engine) watched_more: bool,
+}
+
+/// The metadata of some features.
+#[derive(Debug)]
+pub(in crate::engine) struct FeaturesMetadata {
+    pub(in crate::engine) info: Arc<ProjectInfo>,
+    pub(in crate::engine) features: Vec<(FeatureDir, FeatureInputs)>,
 }
 
 /// Why a project's metadata cannot be read.

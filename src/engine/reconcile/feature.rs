@@ -17,6 +17,7 @@ use super::settings::ReconcileSettings;
 use super::tombstones::Tombstones;
 use crate::core::artifact::{Absence, ArtifactRef, ArtifactState, ErrorReason, Observation};
 use crate::core::baseline::BaselineFile;
+use crate::core::digest::Digest;
 use crate::core::feature::FeatureMetadata;
 use crate::core::feature_context::UnknownReason;
 use crate::core::inventory::{EntryChange, Inventory, InventoryEntry};
@@ -47,6 +48,8 @@ pub(in crate::engine) struct FeatureState {
     pub(in crate::engine) dir: FeatureDir,
     pub(super) inventory: Inventory,
     pub(super) metadata: Arc<FeatureMetadata>,
+    /// Hash of the `meta.json` that it was read from.
+    meta_hash: Option<Digest>,
     pub(super) work: PathWork,
     pub(super) visibility: Visibility,
     /// Until the first comparison with the disk is done: nothing is committed before.
@@ -141,6 +144,8 @@ pub(super) enum Followup {
     List(RelPath),
     /// Read the project's metadata soon.
     RefreshMetadata,
+    /// Read the metadata of the feature soon.
+    ReadInputs,
     /// A deletion is confirmed but for the root and git.
     ProbeRoot,
     /// There may be more entries than the limit: list all of the feature.
@@ -200,13 +205,14 @@ impl FeatureState {
         stored: StoredFeature,
         times: DebounceTimes,
     ) -> Self {
-        let FeatureInputs { context, metadata } = inputs;
+        let FeatureInputs { context, metadata, meta_hash } = inputs;
         let unstored_dir = (stored.dir.as_ref() != Some(&dir)).then(|| dir.clone());
         let metadata_blocker = context.unknown_reason.clone();
         Self {
             dir,
             inventory: Inventory::new(context),
             metadata: Arc::new(metadata),
+            meta_hash,
             work: PathWork::new(times),
             visibility: Visibility { metadata_blocker, ..Visibility::default() },
             initial: Some(InitialComparison { deadline: Duration::ZERO }),
@@ -332,13 +338,20 @@ impl FeatureState {
                 if !self.is_indexed_path(path) && self.count_entries(1, context) {
                     followups.push(Followup::OverLimit);
                 }
+                let hash = match &seen.state {
+                    ArtifactState::Present { hash, .. } => Some(*hash),
+                    ArtifactState::Absent(_) => None,
+                };
                 let is_changed = self.set(seen, now);
                 // Nothing can be below a file.
                 for below in self.paths_below(Some(path)) {
                     self.work.suspect(&below, grace, now.monotonic);
                 }
-                if is_changed && path.as_bytes() == META {
-                    followups.push(Followup::RefreshMetadata);
+                if is_changed
+                    && path.as_bytes() == META
+                    && (hash.is_none() || hash != self.meta_hash)
+                {
+                    followups.push(Followup::ReadInputs);
                 }
             }
             PathState::Missing if !self.is_indexed_path(path) => {
@@ -558,7 +571,8 @@ impl FeatureState {
 
     /// Applies metadata that was read, and reclassifies all files if it changed their context.
     pub(super) fn apply_inputs(&mut self, inputs: FeatureInputs, now: Tick) {
-        let FeatureInputs { mut context, metadata } = inputs;
+        let FeatureInputs { mut context, metadata, meta_hash } = inputs;
+        self.meta_hash = meta_hash;
         self.visibility.metadata_blocker = context.unknown_reason.take();
         let blocker = self.visibility.listing_blocker.clone();
         context.unknown_reason = blocker.or_else(|| self.visibility.metadata_blocker.clone());

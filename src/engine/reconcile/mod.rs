@@ -30,6 +30,7 @@ mod git_hold;
 mod in_flight;
 mod path_work;
 mod poll;
+mod refresh;
 mod root;
 mod scrub;
 mod snapshot_retry;

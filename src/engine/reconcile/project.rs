@@ -3,52 +3,43 @@
 //! The components own their part of the state and its rules; here is how they work together. What
 //! readers see and what is committed is in `project_view`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::backoff::Backoff;
 use super::effect::{
     Effect, EffectId, EffectQueue, EffectTag, Forget, KnownFeature, Purpose, Report, RescanMode,
 };
 use super::event::{
-    DirState, Event, GitLock, HintFileKind, InitialScan, Inspection, ListError, Metadata,
-    MetadataError, ProjectInfo, RootStatus, RootUnavailable, WatchReport,
+    DirState, Event, FeaturesMetadata, GitLock, HintFileKind, InitialScan, Inspection, ListError,
+    Metadata, MetadataError, ProjectInfo, RootStatus, RootUnavailable, WatchReport,
 };
-use super::feature::{FeatureState, Followup, META, OUT_OF_RESOURCES_PAUSE, StoredFeature};
+use super::feature::{FeatureState, Followup, META, StoredFeature};
 use super::feature_commit::MetadataRead;
 use super::feature_table::FeatureTable;
 use super::git_hold::GitHold;
 use super::in_flight::CheckKind;
 use super::poll::PollSchedule;
+use super::refresh::{Refresh, RefreshScope};
 use super::root::{RootLoss, RootState, UNMOUNTED, looks_unmounted};
 use super::scrub::ScrubCursor;
 use super::settings::ReconcileSettings;
 use super::snapshot_retry::SnapshotRetry;
-use super::sync::SyncGoal;
+use super::sync::{SyncGoal, SyncProgress};
 use super::watch_health::{RescanStep, RetryStep, WatchHealth};
 use crate::core::diagnostics::SkippedDir;
 use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
 use crate::core::time::Timestamp;
 use crate::engine::clock::Tick;
 use crate::engine::read_model::FeatureView;
-use crate::project::{FeatureDir, FeatureInputs, MetadataKind, is_dossier_dir};
+use crate::project::{FeatureDir, FeatureInputs, MetadataKind, is_dossier_dir, slug_of_baseline};
 use crate::scan::{Listing, PathState};
 use crate::watch::HintKind;
 
 /// Time after which readiness does not wait for a project whose file system has not responded.
 const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
-/// Hints about metadata files are gathered for this long before these are read again.
-const REFRESH_DELAY: Duration = Duration::from_millis(20);
-/// After a read, hints wait this many times as long as it took, so that files that change all the
-/// time do not keep a processor busy. A request with `sync=true` ends the wait.
-const REFRESH_PAUSE_PER_COST: u32 = 10;
-const REFRESH_PAUSE_MAX: Duration = Duration::from_mins(1);
-/// Maximum pause before something is tried again that failed or did not complete in time; the first
-/// one is `OUT_OF_RESOURCES_PAUSE`.
-const RETRY_PAUSE_MAX: Duration = Duration::from_mins(1);
 /// How long a deleted feature without a baseline stays in the status.
 const DELETED_FEATURE_RETENTION: Duration = Duration::from_hours(24);
 /// Minimum pause before it is checked again whether a deleted feature can be forgotten.
@@ -101,29 +92,6 @@ impl Starting {
         let since = self.unanswered_since.filter(|_| !self.is_late);
         since.map(|since| since + FIRST_ANSWER_TIMEOUT)
     }
-}
-
-/// When the metadata is read again, and what is done then.
-#[derive(Debug, Default)]
-struct Refresh {
-    due: Option<Duration>,
-    /// Until when hints do not have it read again, because that takes long.
-    rest_until: Duration,
-    /// Since it was last read.
-    backoff: Backoff,
-    /// Features that could not be listed, since they were last listed.
-    failed_listings: BTreeMap<FeatureSlug, Backoff>,
-    /// Features that are listed as well: their directories were replaced, or could not be listed.
-    relist: BTreeSet<FeatureSlug>,
-    /// Features that were not found, and since when.
-    missing: BTreeMap<FeatureSlug, Duration>,
-    /// Features whose directory is missing, with the newest effect at that time: a probe of the
-    /// root that began later decides.
-    confirmed: BTreeMap<FeatureSlug, EffectId>,
-    /// Features that have, or may have, more entries than the limit: only a listing counts them.
-    over_limit: BTreeSet<FeatureSlug>,
-    /// When deleted features may be forgotten.
-    expire_at: Option<Duration>,
 }
 
 /// What was shown and what the store is to forget.
@@ -229,11 +197,8 @@ impl ProjectState {
                     // Its metadata may have been read before it was watched. Where `meta.json` exists, a
                     // check of it follows.
                     let is_all = dir.is_none() && mode != RescanMode::POLL;
-                    if is_all
-                        && watched_anew
-                        && result.as_ref().is_ok_and(|listing| !has_meta(listing))
-                    {
-                        self.refresh_soon(now);
+                    if is_all && watched_anew && result.as_ref().is_ok_and(has_no_meta) {
+                        self.refresh.read_feature_soon(slug.clone(), now.monotonic);
                     }
                     self.on_listed(&slug, dir.as_ref(), mode, result, cost, now);
                 }
@@ -246,6 +211,11 @@ impl ProjectState {
             Event::MetadataRead { tag, result, cost } => {
                 if self.effects.finish(tag).is_some() {
                     self.on_metadata(result, cost, now);
+                }
+            }
+            Event::FeaturesRead { tag, result, cost } => {
+                if self.effects.finish(tag).is_some() {
+                    self.on_features_read(result, cost, now);
                 }
             }
             Event::DossierDirWatched { tag, has_baseline } => {
@@ -344,7 +314,7 @@ impl ProjectState {
         let features = self.features.active().filter_map(|feature| feature.next_due(metadata));
         let git = self.git.until().filter(|_| !is_in_flight(&Purpose::RootProbe));
         let others = [
-            self.refresh.due.filter(|_| metadata != MetadataRead::InFlight),
+            self.refresh.due().filter(|_| metadata != MetadataRead::InFlight),
             self.refresh.expire_at,
             self.health.next_due().filter(|_| !is_in_flight(&Purpose::RemovalSample)),
             self.poll.next_due(),
@@ -429,7 +399,7 @@ impl ProjectState {
         let features = self.features.iter().count();
         self.effects.emit_untracked(Effect::Report(Report::Watching { features }));
         if watched_more {
-            self.refresh.due = Some(now.monotonic);
+            self.refresh.read_at(now.monotonic);
         }
         if hints.len() >= MAX_EARLY_HINTS {
             self.on_overflow(now);
@@ -596,9 +566,13 @@ impl ProjectState {
         }
         if !within && found.forgot || within && moves_features {
             self.on_dir_replaced(relative, now);
-        } else if moves_features || containing.is_empty() && self.is_metadata(relative, kind, found)
-        {
+        } else if moves_features {
             self.refresh_soon(now);
+        } else if containing.is_empty() && self.is_metadata(relative, kind, found) {
+            match self.feature_of_baseline(relative) {
+                Some(slug) => self.refresh.read_feature_soon(slug, now.monotonic),
+                None => self.refresh_soon(now),
+            }
         }
         for (slug, below) in containing {
             match below {
@@ -606,6 +580,13 @@ impl ProjectState {
                 None => self.refresh_soon(now),
             }
         }
+    }
+
+    /// Returns the present feature whose baseline is at a path.
+    fn feature_of_baseline(&self, relative: &RelPath) -> Option<FeatureSlug> {
+        let slug = slug_of_baseline(relative)?;
+        let mut present = self.features.iter().filter(|feature| !feature.is_gone());
+        present.any(|feature| feature.dir.slug == slug).then_some(slug)
     }
 
     /// Returns true if the metadata depends on what happened at a path outside of the features.
@@ -686,7 +667,7 @@ impl ProjectState {
             return;
         }
         if path.as_bytes() == META {
-            self.refresh_soon(now);
+            self.refresh.read_feature_soon(slug.clone(), now.monotonic);
         }
         let is_directory = kind == HintKind::DirCreated
             || kind.is_moved_to() && found.file_kind == Some(HintFileKind::Directory);
@@ -738,7 +719,7 @@ impl ProjectState {
             self.list(&slug, None, mode);
         }
         if !self.root.is_away() {
-            self.refresh.due = Some(now.monotonic);
+            self.refresh.read_at(now.monotonic);
         }
     }
 
@@ -754,7 +735,7 @@ impl ProjectState {
         }
         self.list(slug, None, mode);
         if !self.root.is_away() {
-            self.refresh.due = Some(now.monotonic);
+            self.refresh.read_at(now.monotonic);
         }
     }
 
@@ -851,6 +832,9 @@ impl ProjectState {
                 Followup::Check(path, kind) => self.check(slug, &path, kind, now),
                 Followup::List(dir) => self.list(slug, Some(dir), RescanMode::REWATCH),
                 Followup::RefreshMetadata => self.refresh_soon(now),
+                Followup::ReadInputs => {
+                    self.refresh.read_feature_soon(slug.clone(), now.monotonic);
+                }
                 Followup::ListWhenFound => {
                     self.refresh.relist.insert(slug.clone());
                     self.refresh_soon(now);
@@ -877,56 +861,46 @@ impl ProjectState {
     // --- Metadata and features ---
 
     fn refresh_soon(&mut self, now: Tick) {
-        let due = (now.monotonic + REFRESH_DELAY).max(self.refresh.rest_until);
-        self.refresh.due.get_or_insert(due);
+        self.refresh.read_soon(now.monotonic);
     }
 
     /// Has metadata that changed read without a further wait: a request waits for it.
     pub(in crate::engine) fn hurry_metadata(&mut self, now: Duration) {
-        self.refresh.rest_until = now;
-        if let Some(due) = &mut self.refresh.due
-            && self.refresh.backoff.attempts() == 0
-        {
-            *due = (*due).min(now + REFRESH_DELAY);
-        }
-    }
-
-    fn refresh_at(&mut self, due: Duration) {
-        self.refresh.due = Some(self.refresh.due.map_or(due, |other| other.min(due)));
-    }
-
-    /// Reads the metadata again after a pause that grows with each failure.
-    fn refresh_after_failure(&mut self, now: Tick) {
-        let pause = next_pause(&mut self.refresh.backoff);
-        self.refresh.due.get_or_insert(now.monotonic + pause);
+        self.refresh.hurry(now);
     }
 
     /// Lists a feature again, with the metadata, after a pause that grows with each failure.
     fn list_after_failure(&mut self, slug: FeatureSlug, now: Tick) {
-        let pause = next_pause(self.refresh.failed_listings.entry(slug.clone()).or_default());
-        self.refresh.relist.insert(slug);
-        self.refresh.due.get_or_insert(now.monotonic + pause);
+        self.refresh.list_after_failure(slug, now.monotonic);
     }
 
     fn refresh_if_due(&mut self, now: Tick) {
-        if self.refresh.expire_at.take_if(|due| *due <= now.monotonic).is_some() {
-            self.refresh.due = Some(now.monotonic);
-        }
-        let due = self.refresh.due.is_some_and(|due| due <= now.monotonic);
-        if !due || self.effects.has(|purpose| *purpose == Purpose::Metadata) {
+        if self.effects.has(|purpose| *purpose == Purpose::Metadata) {
             return;
         }
-        self.refresh.due = None;
-        let gone = self.features.iter().filter(|feature| feature.is_gone());
-        let gone = gone.map(|feature| feature.dir.clone()).collect();
-        self.effects.emit(Purpose::Metadata, |tag| Effect::ReadMetadata { tag, gone });
+        let Some(scope) = self.refresh.take_due(now.monotonic) else {
+            return;
+        };
+        match scope {
+            RefreshScope::All => {
+                let gone = self.features.iter().filter(|feature| feature.is_gone());
+                let gone = gone.map(|feature| feature.dir.clone()).collect();
+                self.effects.emit(Purpose::Metadata, |tag| Effect::ReadMetadata { tag, gone });
+            }
+            RefreshScope::Features(slugs) => {
+                let present = self.features.iter().filter(|feature| !feature.is_gone());
+                let dirs = present.map(|feature| &feature.dir);
+                let features = dirs.filter(|dir| slugs.contains(&dir.slug)).cloned().collect();
+                self.effects.emit(Purpose::Metadata, |tag| Effect::ReadFeatures { tag, features });
+            }
+        }
     }
 
     pub(super) fn metadata_read(&self) -> MetadataRead {
         if self.effects.has(|purpose| *purpose == Purpose::Metadata) {
             return MetadataRead::InFlight;
         }
-        self.refresh.due.map_or(MetadataRead::NotDue, MetadataRead::DueAt)
+        self.refresh.due().map_or(MetadataRead::NotDue, MetadataRead::DueAt)
     }
 
     fn on_metadata(
@@ -935,23 +909,10 @@ impl ProjectState {
         cost: Duration,
         now: Tick,
     ) {
-        let rest = cost.saturating_mul(REFRESH_PAUSE_PER_COST).min(REFRESH_PAUSE_MAX);
-        self.refresh.rest_until = now.monotonic + rest;
-        self.published.changed = true;
-        let metadata = match result {
-            Ok(metadata) => *metadata,
-            Err(MetadataError::OutOfResources) => {
-                self.set_out_of_resources(true);
-                return self.refresh_after_failure(now);
-            }
-            Err(MetadataError::Root(status)) => {
-                let loss = self.root.find_loss(&status);
-                let loss = loss.unwrap_or_else(|| RootLoss::unavailable("it cannot be read"));
-                return self.lose_root(loss, now);
-            }
+        let Some(metadata) = self.accept_metadata(result, cost, now) else {
+            return;
         };
-        let Metadata { info, features, gone, skipped, watched_more } = metadata;
-        self.refresh.backoff = Backoff::default();
+        let Metadata { info, features, gone, skipped, watched_more } = *metadata;
         self.info = info;
         self.skipped = skipped;
         self.suspect_missing_features(&features, now);
@@ -982,7 +943,50 @@ impl ProjectState {
         }
         self.expire_deleted(gone, now);
         if watched_more {
-            self.refresh.due = Some(now.monotonic);
+            self.refresh.read_at(now.monotonic);
+        }
+    }
+
+    /// Returns metadata that could be read.
+    fn accept_metadata<T>(
+        &mut self,
+        result: Result<T, MetadataError>,
+        cost: Duration,
+        now: Tick,
+    ) -> Option<T> {
+        self.published.changed = true;
+        self.refresh.on_read(cost, now.monotonic, result.is_ok());
+        match result {
+            Ok(metadata) => return Some(metadata),
+            Err(MetadataError::OutOfResources) => {
+                self.set_out_of_resources(true);
+                self.refresh.read_after_failure(now.monotonic);
+            }
+            Err(MetadataError::Root(status)) => {
+                let loss = self.root.find_loss(&status);
+                let loss = loss.unwrap_or_else(|| RootLoss::unavailable("it cannot be read"));
+                self.lose_root(loss, now);
+            }
+        }
+        None
+    }
+
+    fn on_features_read(
+        &mut self,
+        result: Result<Box<FeaturesMetadata>, MetadataError>,
+        cost: Duration,
+        now: Tick,
+    ) {
+        let Some(metadata) = self.accept_metadata(result, cost, now) else {
+            return;
+        };
+        let FeaturesMetadata { info, features } = *metadata;
+        self.info = info;
+        for (dir, inputs) in features {
+            let feature = self.features.activate(&dir.slug);
+            if let Some(feature) = feature.filter(|one| !one.is_gone() && one.dir == dir) {
+                feature.apply_inputs(inputs, now);
+            }
         }
     }
 
@@ -1009,7 +1013,7 @@ impl ProjectState {
             let since = *self.refresh.missing.entry(slug.clone()).or_insert(now.monotonic);
             let due = since + self.settings.times.deletion_grace;
             if due > now.monotonic {
-                self.refresh_at(due);
+                self.refresh.read_at(due);
             } else {
                 self.check_feature_dir(&slug);
             }
@@ -1040,7 +1044,7 @@ impl ProjectState {
             feature.end_examination();
         }
         if state == DirState::Unknown {
-            self.refresh_after_failure(now);
+            self.refresh.read_after_failure(now.monotonic);
         } else {
             self.refresh_soon(now);
         }
@@ -1153,7 +1157,7 @@ impl ProjectState {
             is_released |= hold.is_none() && feature.release_feature_deletion();
         });
         if is_released {
-            self.refresh.due = Some(now.monotonic);
+            self.refresh.read_at(now.monotonic);
         }
         let decided = self.refresh.confirmed.extract_if(.., |_, newest| *newest < probe);
         let decided: Vec<FeatureSlug> = decided.map(|(slug, _)| slug).collect();
@@ -1341,7 +1345,7 @@ impl ProjectState {
         for refused in self.health.report().refused.clone() {
             let Some(relative) = self.relative(&refused) else {
                 // The root itself, or a directory of metadata that is not below it.
-                self.refresh.due = Some(now.monotonic);
+                self.refresh.read_at(now.monotonic);
                 if refused == self.settings.root {
                     listings.extend(self.features.slugs().map(|slug| (slug.clone(), None)));
                 }
@@ -1350,7 +1354,7 @@ impl ProjectState {
             let containing = self.features.containing(&relative);
             if containing.is_empty() || self.settings.patterns.could_contain_feature(&relative) {
                 // It contains metadata, or features.
-                self.refresh.due = Some(now.monotonic);
+                self.refresh.read_at(now.monotonic);
             }
             listings.extend(containing.into_iter().filter(|(_, below)| below.is_some()));
             let below = self.features.at_or_below(&relative).into_iter();
@@ -1464,26 +1468,30 @@ impl ProjectState {
             Purpose::RootSearch | Purpose::RemovalSample | Purpose::EventProbe => false,
         };
         self.starting.is_none()
-            && self.refresh.due.is_none()
+            && self.refresh.due().is_none()
             && !self.effects.has(blocks)
             && self.features.active().filter(|feature| selected(&feature.dir.slug)).all(|feature| {
                 is_done(feature) && (self.git.is_locked() || !feature.waits_for_git())
             })
     }
 
-    /// Returns true if a sync request for a feature, or for all, may be answered. While the store
-    /// cannot be written, it is enough that changes are seen.
-    pub(in crate::engine) fn is_synced(
+    /// Returns how far a sync request for a feature, or for all, is. While the store cannot be written,
+    /// it is enough that changes are seen.
+    pub(in crate::engine) fn sync_progress(
         &self,
         slug: Option<&FeatureSlug>,
         goal: SyncGoal,
         store_works: bool,
-    ) -> bool {
-        match goal {
+    ) -> SyncProgress {
+        if self.is_root_away() {
+            return SyncProgress::RootAway;
+        }
+        let is_reached = match goal {
             _ if !store_works => self.is_reconciled(slug, FeatureState::is_examined),
             SyncGoal::Compared => self.is_compared(slug),
             SyncGoal::Quiescent => self.is_quiescent(slug),
-        }
+        };
+        if is_reached { SyncProgress::Reached } else { SyncProgress::Pending }
     }
 
     /// Returns true if all changes before are seen and committed, of a feature or of all.
@@ -1524,12 +1532,8 @@ impl ProjectState {
     }
 }
 
-fn next_pause(backoff: &mut Backoff) -> Duration {
-    backoff.next_pause(OUT_OF_RESOURCES_PAUSE, RETRY_PAUSE_MAX)
-}
-
-fn has_meta(listing: &Listing) -> bool {
-    listing.files.iter().flatten().any(|file| file.path.as_bytes() == META)
+fn has_no_meta(listing: &Listing) -> bool {
+    !listing.files.iter().flatten().any(|file| file.path.as_bytes() == META)
 }
 
 /// Returns the directory of a stored feature, or one derived from its slug if none is stored.

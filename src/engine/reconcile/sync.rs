@@ -3,11 +3,12 @@
 //! Each request has cookies: files in directories that are watched on the same kernel queues as the
 //! projects. The event of a cookie is behind those of all earlier changes.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::engine::command::{FeatureRef, SyncKind};
+use crate::core::path::FeatureSlug;
+use crate::engine::command::{NotSynced, ProjectSync};
 use crate::engine::ids::ProjectId;
 use crate::engine::timeouts::{COOKIE_TIMEOUT, RESCAN_TIMEOUT};
 
@@ -24,13 +25,24 @@ pub(in crate::engine) enum SyncGoal {
     Compared,
 }
 
-/// An answer to a request.
+/// How far a project is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum SyncProgress {
+    /// The goal is reached.
+    Reached,
+    /// It is not.
+    Pending,
+    /// The root is away, so nothing can be seen.
+    RootAway,
+    /// The project is no longer watched.
+    Removed,
+}
+
+/// An answer to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::engine) struct SyncAnswer {
     pub(in crate::engine) id: SyncId,
-    pub(in crate::engine) kind: SyncKind,
-    /// False if the rescan did not end in time: the state may be older than the request.
-    pub(in crate::engine) is_complete: bool,
+    pub(in crate::engine) projects: BTreeMap<ProjectId, ProjectSync>,
 }
 
 /// The requests that wait.
@@ -41,13 +53,39 @@ pub(in crate::engine) struct SyncRequests {
 
 #[derive(Debug)]
 struct SyncRequest {
-    /// The feature whose changes are waited for; `None` for all.
-    feature: Option<FeatureRef>,
-    /// Cookies whose event has not arrived.
-    cookies: HashSet<PathBuf>,
+    /// The feature whose changes are waited for; `None` for all of each project.
+    slug: Option<FeatureSlug>,
+    projects: BTreeMap<ProjectId, WaitingProject>,
+}
+
+/// A project that a request waits for.
+#[derive(Debug)]
+struct WaitingProject {
+    /// The cookie whose event has not arrived.
+    cookie: Option<PathBuf>,
     deadline: Duration,
-    /// A rescan was started because a cookie did not arrive in time.
+    /// A rescan was started because the cookie did not arrive in time.
     is_rescanned: bool,
+    result: Option<ProjectSync>,
+}
+
+impl WaitingProject {
+    fn advance(&mut self, progress: SyncProgress, now: Duration) {
+        let is_late = self.is_rescanned && self.deadline <= now;
+        self.result = match progress {
+            SyncProgress::RootAway => Some(ProjectSync::None(NotSynced::RootAway)),
+            SyncProgress::Reached if self.cookie.is_none() && self.is_rescanned => {
+                Some(ProjectSync::Scan)
+            }
+            SyncProgress::Reached if self.cookie.is_none() => Some(ProjectSync::Cookie),
+            _ if is_late => Some(ProjectSync::None(NotSynced::TimedOut)),
+            _ => None,
+        };
+    }
+
+    fn goal(&self) -> SyncGoal {
+        if self.is_rescanned { SyncGoal::Compared } else { SyncGoal::Quiescent }
+    }
 }
 
 impl SyncRequests {
@@ -55,77 +93,79 @@ impl SyncRequests {
     pub(in crate::engine) fn start(
         &mut self,
         id: SyncId,
-        feature: Option<FeatureRef>,
-        cookies: HashSet<PathBuf>,
+        slug: Option<FeatureSlug>,
+        cookies: BTreeMap<ProjectId, PathBuf>,
         now: Duration,
     ) {
         let deadline = now + COOKIE_TIMEOUT;
-        let request = SyncRequest { feature, cookies, deadline, is_rescanned: false };
-        self.waiting.insert(id, request);
+        let projects = cookies.into_iter().map(|(project, cookie)| {
+            let cookie = Some(cookie);
+            (project, WaitingProject { cookie, deadline, is_rescanned: false, result: None })
+        });
+        self.waiting.insert(id, SyncRequest { slug, projects: projects.collect() });
     }
 
     /// Records that the event of a cookie arrived.
     pub(in crate::engine) fn on_cookie(&mut self, cookie: &Path) {
-        for request in self.waiting.values_mut() {
-            request.cookies.remove(cookie);
+        for project in self.waiting.values_mut().flat_map(|request| request.projects.values_mut()) {
+            project.cookie.take_if(|own| own == cookie);
         }
     }
 
-    /// Forgets the cookies of a project whose changes are not waited for.
-    pub(in crate::engine) fn forget_cookies(&mut self, dir: &Path) {
-        for request in self.waiting.values_mut() {
-            request.cookies.retain(|cookie| !cookie.starts_with(dir));
-        }
-    }
-
-    /// Removes the requests that are answered now and returns their answers. `is_reached` returns
-    /// true if a goal is reached for a feature, or for all, and `is_away` if the root of its
-    /// project, or of one of all, is away.
+    /// Removes the requests that are answered now and returns their answers. `progress` returns how
+    /// far a project is with a goal, for one of its features or for all.
     pub(in crate::engine) fn take_answers(
         &mut self,
-        is_reached: impl Fn(Option<&FeatureRef>, SyncGoal) -> bool,
-        is_away: impl Fn(Option<&FeatureRef>) -> bool,
+        progress: impl Fn(ProjectId, Option<&FeatureSlug>, SyncGoal) -> SyncProgress,
         now: Duration,
     ) -> Vec<SyncAnswer> {
         let mut answers = Vec::new();
-        self.waiting.retain(|id, request| {
-            let goal = if request.is_rescanned { SyncGoal::Compared } else { SyncGoal::Quiescent };
-            let is_complete =
-                request.cookies.is_empty() && is_reached(request.feature.as_ref(), goal);
-            let is_over = request.is_rescanned && request.deadline <= now;
-            if is_complete || is_over {
-                let kind = match request.is_rescanned {
-                    _ if is_away(request.feature.as_ref()) => SyncKind::None,
-                    true => SyncKind::Scan,
-                    false => SyncKind::Cookie,
-                };
-                answers.push(SyncAnswer { id: *id, kind, is_complete });
-            }
-            !(is_complete || is_over)
+        self.waiting.retain(|id, SyncRequest { slug, projects }| {
+            projects.retain(|project, waiting| {
+                let progress = progress(*project, slug.as_ref(), waiting.goal());
+                if waiting.result.is_none() {
+                    waiting.advance(progress, now);
+                }
+                progress != SyncProgress::Removed
+            });
+            let results = projects.iter().map(|(id, project)| Some((*id, project.result?)));
+            let Some(projects) = results.collect() else {
+                return true;
+            };
+            answers.push(SyncAnswer { id: *id, projects });
+            false
         });
         answers
     }
 
-    /// Returns what is to be rescanned for requests whose cookies did not arrive in time, each once.
-    pub(in crate::engine) fn take_rescans(&mut self, now: Duration) -> Vec<Option<FeatureRef>> {
-        let late = self.waiting.values_mut().filter(|request| request.deadline <= now);
-        late.map(|request| {
-            request.cookies.clear();
-            request.is_rescanned = true;
-            request.deadline = now + RESCAN_TIMEOUT;
-            request.feature.clone()
-        })
-        .collect()
+    /// Returns what is to be rescanned because cookies did not arrive in time, each once.
+    pub(in crate::engine) fn take_rescans(
+        &mut self,
+        now: Duration,
+    ) -> Vec<(ProjectId, Option<FeatureSlug>)> {
+        let mut rescans = Vec::new();
+        for SyncRequest { slug, projects } in self.waiting.values_mut() {
+            for (id, project) in projects {
+                if project.result.is_none() && project.deadline <= now {
+                    project.cookie = None;
+                    project.is_rescanned = true;
+                    project.deadline = now + RESCAN_TIMEOUT;
+                    rescans.push((*id, slug.clone()));
+                }
+            }
+        }
+        rescans
     }
 
     /// Returns true if a request waits for a project.
     pub(in crate::engine) fn waits_for(&self, project: ProjectId) -> bool {
-        let mut waiting = self.waiting.values();
-        waiting.any(|request| request.feature.as_ref().is_none_or(|one| one.project == project))
+        let mut waiting = self.waiting.values().filter_map(|one| one.projects.get(&project));
+        waiting.any(|one| one.result.is_none())
     }
 
     pub(in crate::engine) fn next_deadline(&self) -> Option<Duration> {
-        self.waiting.values().map(|request| request.deadline).min()
+        let projects = self.waiting.values().flat_map(|request| request.projects.values());
+        projects.filter(|one| one.result.is_none()).map(|one| one.deadline).min()
     }
 }
 
@@ -133,42 +173,70 @@ impl SyncRequests {
 mod tests {
     use super::*;
 
+    const ONE: ProjectId = ProjectId::FIRST;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn start(projects: &[(ProjectId, &str)]) -> SyncRequests {
+        let cookies = projects.iter().map(|(id, cookie)| (*id, PathBuf::from(cookie)));
+        let mut requests = SyncRequests::default();
+        requests.start(SyncId(1), None, cookies.collect(), ms(0));
+        requests
+    }
+
+    fn answer(projects: &[(ProjectId, ProjectSync)]) -> SyncAnswer {
+        SyncAnswer { id: SyncId(1), projects: projects.iter().copied().collect() }
+    }
+
     #[test]
     fn request_is_answered_after_its_cookie_or_after_a_rescan() {
-        let ms = Duration::from_millis;
-        let cookie = PathBuf::from("/cookies/1");
-        let mut requests = SyncRequests::default();
-        let id = SyncId(1);
-        requests.start(id, None, HashSet::from([cookie.clone()]), ms(0));
-        assert_eq!(requests.take_answers(|_, _| true, |_| false, ms(1)), []);
-        requests.on_cookie(&cookie);
-        assert_eq!(requests.take_answers(|_, _| false, |_| false, ms(2)), []);
+        use SyncProgress::{Pending, Reached};
+        let mut requests = start(&[(ONE, "/cookies/1")]);
+        assert_eq!(requests.take_answers(|_, _, _| Reached, ms(1)), []);
+        requests.on_cookie(Path::new("/cookies/1"));
+        assert_eq!(requests.take_answers(|_, _, _| Pending, ms(2)), []);
         assert!(requests.take_rescans(ms(999)).is_empty());
-        let answer = SyncAnswer { id, kind: SyncKind::Cookie, is_complete: true };
-        let is_quiescent = |_: Option<&FeatureRef>, goal| goal == SyncGoal::Quiescent;
-        assert_eq!(requests.take_answers(is_quiescent, |_| false, ms(3)), [answer]);
+        let when =
+            |wanted| move |_, _: Option<&_>, goal| if goal == wanted { Reached } else { Pending };
+        let answers = requests.take_answers(when(SyncGoal::Quiescent), ms(3));
+        assert_eq!(answers, [answer(&[(ONE, ProjectSync::Cookie)])]);
         assert_eq!(requests.next_deadline(), None);
 
-        for (reached, at, is_complete) in [(true, 1_001, true), (false, 3_000, false)] {
-            requests.start(id, None, HashSet::from([cookie.clone()]), ms(0));
-            assert_eq!(requests.take_rescans(ms(1_000)), [None]);
+        let late = ProjectSync::None(NotSynced::TimedOut);
+        for (goal, at, result) in
+            [(SyncGoal::Compared, 1_001, ProjectSync::Scan), (SyncGoal::Quiescent, 3_000, late)]
+        {
+            let mut requests = start(&[(ONE, "/cookies/1")]);
+            assert_eq!(requests.take_rescans(ms(1_000)), [(ONE, None)]);
             assert!(requests.take_rescans(ms(1_000)).is_empty(), "once");
-            let goal = |_: Option<&FeatureRef>, goal| reached && goal == SyncGoal::Compared;
-            let answer = SyncAnswer { id, kind: SyncKind::Scan, is_complete };
-            assert_eq!(requests.take_answers(goal, |_| false, ms(at)), [answer]);
+            assert_eq!(requests.take_answers(when(SyncGoal::Quiescent), ms(1_001)), []);
+            assert_eq!(requests.take_answers(when(goal), ms(at)), [answer(&[(ONE, result)])]);
         }
     }
 
     #[test]
-    fn request_does_not_wait_for_a_project_whose_root_is_away() {
-        let ms = Duration::from_millis;
-        let cookies = ["/cookies/1/7", "/cookies/2/8"].map(PathBuf::from);
-        let mut requests = SyncRequests::default();
-        requests.start(SyncId(1), None, HashSet::from(cookies.clone()), ms(0));
-        requests.forget_cookies(Path::new("/cookies/1"));
-        assert_eq!(requests.take_answers(|_, _| true, |_| true, ms(1)), []);
-        requests.on_cookie(&cookies[1]);
-        let answer = SyncAnswer { id: SyncId(1), kind: SyncKind::None, is_complete: true };
-        assert_eq!(requests.take_answers(|_, _| true, |_| true, ms(1)), [answer]);
+    fn each_project_has_its_own_result() {
+        let two = ONE.next();
+        let three = two.next();
+        let mut requests =
+            start(&[(ONE, "/cookies/1"), (two, "/cookies/2"), (three, "/cookies/3")]);
+        // The first root is away, and at the end the third project is removed.
+        let progress = |removed: bool| {
+            move |id, _: Option<&_>, _| match id {
+                id if id == ONE => SyncProgress::RootAway,
+                id if id == three && removed => SyncProgress::Removed,
+                id if id == three => SyncProgress::Pending,
+                _ => SyncProgress::Reached,
+            }
+        };
+        requests.on_cookie(Path::new("/cookies/2"));
+        assert_eq!(requests.take_answers(progress(false), ms(1)), []);
+        assert!(!requests.waits_for(ONE) && !requests.waits_for(two) && requests.waits_for(three));
+        assert_eq!(requests.take_rescans(ms(1_000)), [(three, None)], "no other project is late");
+        let away = ProjectSync::None(NotSynced::RootAway);
+        let expected = answer(&[(ONE, away), (two, ProjectSync::Cookie)]);
+        assert_eq!(requests.take_answers(progress(true), ms(1_001)), [expected]);
     }
 }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::startup::{EngineConfig, EngineHandle, start};
 use crate::config::Config;
-use crate::engine::command::{Command, SyncKind};
+use crate::core::baseline::BaselineFile;
+use crate::engine::command::{Command, ProjectSync};
 use crate::engine::metrics::now;
 use crate::engine::read_model::{EngineState, WatchState};
 use crate::watch::fake::FakeControl;
@@ -158,7 +159,8 @@ fn sync_whose_cookie_times_out_does_not_shorten_the_deletion_grace() {
     fs::write(fixture.feature().join("without-hint.md"), "x").unwrap();
     let (reply, answer) = tokio::sync::oneshot::channel();
     fixture.running.inbox.command(Command::Sync { feature: None, reply }).unwrap();
-    assert_eq!(answer.blocking_recv(), Ok(SyncKind::Scan));
+    let answer: Vec<_> = answer.blocking_recv().unwrap().into_values().collect();
+    assert_eq!(answer, [ProjectSync::Scan]);
     fixture.wait_for_files(&["spec.md", "without-hint.md"]);
     fixture.stop();
 }
@@ -322,13 +324,8 @@ fn metadata_is_read_again_only_for_files_that_it_depends_on() {
         (".kittify/dossiers/001-y", HintKind::DirCreated, false),
         (".kittify/config.yaml", HintKind::CloseWrite, true),
         (".kittify/missions/own/mission.yaml", HintKind::MovedTo, true),
-        (".kittify/dossiers/001-x/parity-baseline.json", HintKind::MovedTo, true),
     ] {
-        let fixture = Fixture::start_after(|root| {
-            for dir in ["runtime", "missions/own", "dossiers/001-x"] {
-                fs::create_dir_all(root.join(".kittify").join(dir)).unwrap();
-            }
-        });
+        let fixture = Fixture::start_after(create_metadata_dirs);
         fixture.wait_for_files(&["spec.md"]);
         let (views, control) = (Arc::clone(&fixture.running.views), fixture.control.clone());
         let before = now(&views.metrics().metadata_reads);
@@ -345,4 +342,33 @@ fn metadata_is_read_again_only_for_files_that_it_depends_on() {
         let reads = now(&views.metrics().metadata_reads) - before;
         assert_eq!(reads > 0, is_read, "{name} {kind:?}: {reads}");
     }
+}
+
+fn create_metadata_dirs(root: &std::path::Path) {
+    for dir in ["runtime", "missions/own", "dossiers/001-x"] {
+        fs::create_dir_all(root.join(".kittify").join(dir)).unwrap();
+    }
+}
+
+#[test]
+fn metadata_of_one_feature_is_read_alone() {
+    let fixture = Fixture::start_after(create_metadata_dirs);
+    fixture.wait_for_files(&["spec.md"]);
+    let before = now(&fixture.running.views.metrics().metadata_reads);
+    let baseline = fixture.root.join(".kittify/dossiers/001-x/parity-baseline.json");
+    fs::write(&baseline, "{").unwrap();
+    fixture.control.send_hint(Hint::At(baseline, HintKind::MovedTo));
+    fixture.wait_until(|state| {
+        let metadata = &state.projects[0].features[0].metadata;
+        matches!(metadata.baseline, BaselineFile::Corrupt(_))
+    });
+    let meta = fixture.feature().join("meta.json");
+    fs::write(&meta, r#"{"mission":"research"}"#).unwrap();
+    fixture.control.send_hint(Hint::At(meta, HintKind::CloseWrite));
+    fixture.wait_until(|state| {
+        state.projects[0].features[0].context.mission_type.as_str() == "research"
+    });
+    let metrics = Arc::clone(&fixture.running.views);
+    fixture.stop();
+    assert_eq!(now(&metrics.metrics().metadata_reads), before);
 }
