@@ -34,6 +34,8 @@ pub struct ApiResponse {
     pub status: u16,
     /// Method and path of the request, for errors.
     request: String,
+    /// Why the response may not include all changes before the request, although that was asked for.
+    pub not_synced: Option<String>,
     /// The body as it was received.
     pub body: Bytes,
 }
@@ -116,9 +118,9 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn health(&mut self) -> Result<Health, ClientError> {
-        let (_, body) =
+        let response =
             self.exchange(Method::GET, &RequestPath::new("/healthz"), Bytes::new()).await?;
-        serde_json::from_slice(&body)
+        serde_json::from_slice(response.body())
             .map_err(|error| invalid_response("GET /healthz", &error.to_string()))
     }
 
@@ -129,11 +131,15 @@ impl Client {
         body: Bytes,
     ) -> Result<ApiResponse, ClientError> {
         let request = format!("{method} {}", path.0);
-        let (status, body) = self.exchange(method, path, body).await?;
-        if status.is_success() {
-            return Ok(ApiResponse { status: status.as_u16(), request, body });
+        let response = self.exchange(method, path, body).await?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(error_from_response(&request, status, response.body()));
         }
-        Err(error_from_response(&request, status, &body))
+        let reason = response.headers().get("synced-reason");
+        let not_synced = reason.map(|text| String::from_utf8_lossy(text.as_bytes()).into_owned());
+        let body = response.into_body();
+        Ok(ApiResponse { status: status.as_u16(), request, not_synced, body })
     }
 
     async fn exchange(
@@ -141,13 +147,12 @@ impl Client {
         method: Method,
         path: &RequestPath,
         body: Bytes,
-    ) -> Result<(StatusCode, Bytes), ClientError> {
+    ) -> Result<Response<Bytes>, ClientError> {
         let limit = self.timeout;
         let exchange = async {
             let response = self.send(method, path, "application/json", body).await?;
-            let status = response.status();
-            let body = self.read_body(response.into_body()).await?;
-            Ok((status, body))
+            let (head, body) = response.into_parts();
+            Ok(Response::from_parts(head, self.read_body(body).await?))
         };
         let exchange = timeout(limit, exchange).await;
         exchange.unwrap_or_else(|_| Err(self.timeout_error(limit)))

@@ -1,6 +1,7 @@
 //! Commands of clients to the engine, with the errors and values of its replies. It handles none of
 //! them.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,15 +24,24 @@ pub struct FeatureRef {
     pub slug: FeatureSlug,
 }
 
-/// How a response was made to include every earlier change.
+/// How the published state of a project was made to include every earlier change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SyncKind {
+pub enum ProjectSync {
     /// The inotify event of a cookie file arrived.
     Cookie,
-    /// The projects were rescanned.
+    /// It was rescanned.
     Scan,
-    /// It was not: a project's root is away or its file system does not respond.
-    None,
+    /// It was not.
+    None(NotSynced),
+}
+
+/// Why the published state of a project may not include every earlier change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotSynced {
+    /// The root is away, or its file system does not respond.
+    RootAway,
+    /// The rescan did not end in time.
+    TimedOut,
 }
 
 /// A project could not be added.
@@ -68,8 +78,8 @@ pub enum Command {
     Sync {
         /// The feature; `None` for all features.
         feature: Option<FeatureRef>,
-        /// Receives how this was ensured.
-        reply: oneshot::Sender<SyncKind>,
+        /// Receives how this was ensured for each project.
+        reply: oneshot::Sender<BTreeMap<ProjectId, ProjectSync>>,
     },
     /// Rescan a feature, a project, or everything.
     Rescan {

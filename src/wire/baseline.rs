@@ -11,7 +11,7 @@ use crate::core::drift::{DriftState, Severity};
 use crate::core::feature::Feature;
 use crate::core::identity::BaselineKey;
 use crate::wire::overview::{Overview, borrow_all};
-use crate::wire::status::Synced;
+use crate::wire::status::SyncStatus;
 
 /// Body of `POST /api/dossier/baseline`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,9 +53,9 @@ pub struct AcceptResponse<'a> {
     /// The feature after the change.
     #[serde(flatten)]
     pub overview: Overview<'a>,
-    /// How the response came to include all earlier changes; absent in one-shot commands.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub synced: Option<Synced>,
+    /// Whether the response includes all earlier changes; absent in one-shot commands.
+    #[serde(flatten)]
+    pub sync: Option<SyncStatus>,
     /// The accepted baseline.
     pub accepted: AcceptedBaseline<'a>,
 }
@@ -67,8 +67,8 @@ pub struct ClearResponse<'a> {
     #[serde(flatten)]
     pub overview: Overview<'a>,
     /// Same as in [`AcceptResponse`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub synced: Option<Synced>,
+    #[serde(flatten)]
+    pub sync: Option<SyncStatus>,
     /// True if there was a baseline.
     pub cleared: bool,
 }

@@ -16,10 +16,10 @@ use crate::core::snapshot::MissionDossierSnapshot;
 use crate::core::time::Timestamp;
 use crate::wire::cursor::Cursor;
 use crate::wire::json;
-use crate::wire::status::Synced;
+use crate::wire::status::SyncStatus;
 
 /// Writes a page of the journal: stored envelopes, the cursor of the next page, after a gap the
-/// snapshots of the selected features, and with `sync=true` the method of synchronisation.
+/// snapshots of the selected features, and with `sync=true` whether it was synchronised.
 ///
 /// # Errors
 /// Errors of `writer`.
@@ -28,7 +28,7 @@ pub fn write_page(
     events: &[&str],
     next: &str,
     snapshots: Option<&[Arc<MissionDossierSnapshot>]>,
-    synced: Option<Synced>,
+    sync: Option<&SyncStatus>,
 ) -> io::Result<()> {
     writer.write_all(b"{\"events\":[")?;
     for (index, event) in events.iter().enumerate() {
@@ -46,9 +46,13 @@ pub fn write_page(
         }
         writer.write_all(b"]")?;
     }
-    if let Some(synced) = synced {
+    if let Some(SyncStatus { synced, synced_reason }) = sync {
         writer.write_all(b",\"synced\":")?;
-        json::write(writer, &synced)?;
+        json::write(writer, synced)?;
+        if let Some(reason) = synced_reason {
+            writer.write_all(b",\"synced_reason\":")?;
+            json::write(writer, reason)?;
+        }
     }
     writer.write_all(b"}\n")
 }

@@ -75,6 +75,8 @@ pub enum HintCode {
     InvalidManifest,
     /// Part of the feature cannot be read, or it was deleted.
     FeatureNotReadable,
+    /// The project's root is unavailable, or its file system does not respond.
+    NotSynced,
     /// A file or the store could not be written.
     WriteFailed,
     /// The daemon failed.
@@ -127,7 +129,7 @@ struct HintTexts {
 
 impl HintCode {
     /// All codes.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::UnknownPath,
         Self::MethodNotAllowed,
         Self::InvalidPercentEncoding,
@@ -161,6 +163,7 @@ impl HintCode {
         Self::CorruptBaseline,
         Self::InvalidManifest,
         Self::FeatureNotReadable,
+        Self::NotSynced,
         Self::WriteFailed,
         Self::InternalError,
         Self::RetryLater,
@@ -334,6 +337,11 @@ impl HintCode {
                 "feature_not_readable",
                 "`GET /api/dossier/overview` shows the state of the feature",
                 CliHint::Text("`dossierd status FEATURE` shows the state of the feature"),
+            ),
+            Self::NotSynced => entry(
+                "not_synced",
+                "retry once `GET /api/status` shows the project's root as available",
+                CliHint::Text("retry once `dossierd status` shows the project as watched"),
             ),
             Self::WriteFailed => entry(
                 "write_failed",

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::wire::status::Synced;
+use crate::wire::status::SyncStatus;
 
 /// Body of `POST /api/projects`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,6 @@ pub struct RescanResponse {
     /// Number of features that are rescanned.
     pub features: usize,
     /// How the rescan was awaited; present with `sync=true`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub synced: Option<Synced>,
+    #[serde(flatten)]
+    pub sync: Option<SyncStatus>,
 }

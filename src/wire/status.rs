@@ -24,19 +24,35 @@ pub struct Status<'a> {
     pub instance: Cow<'a, str>,
     /// Sequence number of the last event that the response includes.
     pub seq: u64,
-    /// How the response came to include all earlier changes; present with `sync=true`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub synced: Option<Synced>,
+    /// The weakest of all projects; present with `sync=true`.
+    #[serde(flatten)]
+    pub sync: Option<SyncStatus>,
     /// State of the store.
     pub store: StoreStatus<'a>,
     /// State of the configuration; absent in responses of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<ConfigStatus<'a>>,
+    /// Use of inotify; absent in responses of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inotify: Option<InotifyStatus>,
     /// State of all sinks.
     #[serde(default)]
     pub delivery: Vec<SinkStatus<'a>>,
     /// All projects.
     pub projects: Vec<ProjectStatus<'a>>,
+}
+
+/// Use of inotify by the watched projects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InotifyStatus {
+    /// Number of inotify instances.
+    pub instances: u64,
+    /// Number of instances that the daemon uses at most. Projects for which none is left are polled.
+    pub max_instances: u64,
+    /// Number of instances that several projects share.
+    pub shared_instances: u64,
+    /// Number of watched directories.
+    pub watches: u64,
 }
 
 /// State of the configuration file.
@@ -60,16 +76,45 @@ pub enum ConfigHealth {
     Broken,
 }
 
-/// How a response with `sync=true` came to include all earlier changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// Whether a response with `sync=true` includes all earlier changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncStatus {
+    /// How it came to include them.
+    pub synced: Synced,
+    /// Why it may not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synced_reason: Option<String>,
+}
+
+impl From<Synced> for SyncStatus {
+    fn from(synced: Synced) -> Self {
+        Self { synced, synced_reason: None }
+    }
+}
+
+/// How a response with `sync=true` came to include all earlier changes, the weakest last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Synced {
     /// The event of a cookie file has arrived, after all events before it.
     Cookie,
     /// The feature, or everything, was compared with the disk.
     Scan,
-    /// It does not: a project's root is unavailable, or its file system does not respond.
+    /// It may not: the root is unavailable, its file system does not respond, or the comparison took
+    /// too long.
     None,
+}
+
+impl Synced {
+    /// Returns its name in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cookie => "cookie",
+            Self::Scan => "scan",
+            Self::None => "none",
+        }
+    }
 }
 
 /// State of the store.
@@ -106,6 +151,9 @@ pub struct ProjectStatus<'a> {
     pub project_uuid: Cow<'a, str>,
     /// Identity of machine and user.
     pub node_id: Cow<'a, str>,
+    /// Whether the response includes all earlier changes of the project; present with `sync=true`.
+    #[serde(flatten)]
+    pub sync: Option<SyncStatus>,
     /// State of watching the project.
     pub watch: WatchStatus<'a>,
     /// Errors in manifests and project files.

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use crate::api::request::project_call::call_project;
 use crate::api::request::query::{Parameters, percent_decode};
 use crate::api::request::resolve::{ResolvedFeature, resolve_feature, sync_feature};
-use crate::api::response::json::WithSync;
+use crate::api::response::json::{WithSync, set_sync_headers};
 use crate::api::response::problem::internal_error;
 use crate::api::response::render::{budgeted_response, json_response_blocking, run_blocking};
 use crate::api::state::ApiState;
@@ -28,7 +28,7 @@ use crate::wire::hint::HintCode;
 use crate::wire::json;
 use crate::wire::problem::{Problem, ProblemCode};
 use crate::wire::rich_text::{Node, render_text};
-use crate::wire::status::Synced;
+use crate::wire::status::SyncStatus;
 
 /// Path of one artifact, before its key.
 const ARTIFACT_PATH_PREFIX: &str = "/api/dossier/artifacts/";
@@ -46,7 +46,8 @@ pub(crate) async fn list_artifacts(
 ) -> Result<Response, Problem> {
     let filters = parse_filters(&parameters)?;
     let missing_only = parameters.flag("missing_only")?;
-    let (resolved, synced) = resolve_feature(&api, &parameters).await?;
+    let (resolved, sync) = resolve_feature(&api, &parameters).await?;
+    let headers = sync.clone();
     let size = resolved.feature.entries.len();
     let render = move || {
         let artifacts = sorted_artifacts_and_tombstones(&resolved.feature);
@@ -55,9 +56,9 @@ pub(crate) async fn list_artifacts(
         if missing_only {
             list.retain_missing();
         }
-        json::to_line(&WithSync { body: list, synced })
+        json::to_line(&WithSync { body: list, sync })
     };
-    json_response_blocking(size, render).await
+    Ok(set_sync_headers(json_response_blocking(size, render).await?, headers.as_ref()))
 }
 
 pub(crate) async fn get_artifact(
@@ -71,7 +72,7 @@ pub(crate) async fn get_artifact(
         Problem::new(ProblemCode::BadRequest, detail, HintCode::InvalidPercentEncoding)
     })?;
     let with_rendered = parameters.flag("render")?;
-    let (mut resolved, mut synced) = resolve_feature(&api, &parameters).await?;
+    let (mut resolved, mut sync) = resolve_feature(&api, &parameters).await?;
     let mut attempt = 1;
     loop {
         // Held until the response is rendered, since contents are large.
@@ -82,19 +83,23 @@ pub(crate) async fn get_artifact(
         let read = move || feature.project.content(&feature.feature, &wanted, MAX_CONTENT_BYTES);
         let content = call_project(&api, &resolved.project, read).await;
         let project = Arc::clone(&resolved.project);
-        let render = move || render_artifact(&project, &artifact, content, synced, with_rendered);
+        let body_sync = sync.clone();
+        let render =
+            move || render_artifact(&project, &artifact, content, body_sync, with_rendered);
         let rendered = budgeted_response(render).await?;
         drop(permit);
         match rendered {
-            (response, ReadOutcome::Complete) => return Ok(response),
+            (response, ReadOutcome::Complete) => {
+                return Ok(set_sync_headers(response, sync.as_ref()));
+            }
             (response, ReadOutcome::Changed) if attempt == MAX_READ_ATTEMPTS => {
-                return Ok(response);
+                return Ok(set_sync_headers(response, sync.as_ref()));
             }
             // The published state is behind the disk: let the engine catch up.
             (_, ReadOutcome::Changed) => {
                 let (current, how) = sync_feature(&api, &resolved, &parameters).await?;
                 resolved = current;
-                synced = synced.map(|_| how);
+                sync = sync.map(|_| how);
                 attempt += 1;
             }
         }
@@ -129,7 +134,7 @@ fn render_artifact(
     project: &ProjectView,
     artifact: &ArtifactRef,
     content: Option<Result<Option<Vec<u8>>, ContentError>>,
-    synced: Option<Synced>,
+    sync: Option<SyncStatus>,
     with_rendered: bool,
 ) -> Result<(Vec<u8>, ReadOutcome), Problem> {
     let (bytes, notice, outcome) = match content {
@@ -144,7 +149,7 @@ fn render_artifact(
     }
     let content = detail.content.as_deref().filter(|_| with_rendered);
     let rendered = content.and_then(|text| render_text(&detail.media_type_hint, text));
-    let detail = WithSync { body: detail, synced };
+    let detail = WithSync { body: detail, sync };
     let line = json::to_line(&ArtifactResponse { detail, rendered }).map_err(internal_error)?;
     Ok((line, outcome))
 }

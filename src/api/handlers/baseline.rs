@@ -19,7 +19,7 @@ use crate::api::request::project_call::call_project;
 use crate::api::request::query::Parameters;
 use crate::api::request::resolve::{ResolvedFeature, resolve_feature, sync_feature};
 use crate::api::request::wait::wait_until;
-use crate::api::response::json::WithSync;
+use crate::api::response::json::{WithSync, set_sync_headers};
 use crate::api::response::render::short_json_response;
 use crate::api::state::ApiState;
 use crate::core::baseline::accept::{AcceptError, OnCorruptBaseline, accept_state};
@@ -36,7 +36,7 @@ use crate::wire::hint::HintCode;
 use crate::wire::json;
 use crate::wire::overview::Overview;
 use crate::wire::problem::{Problem, ProblemCode};
-use crate::wire::status::Synced;
+use crate::wire::status::SyncStatus;
 
 /// Time limit for the engine to publish a baseline that was written; after it the response is 503
 /// with the hint `change_pending`.
@@ -46,9 +46,9 @@ pub(crate) async fn get_baseline(
     State(api): State<Arc<ApiState>>,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let render = |resolved: &ResolvedFeature, synced| {
+    let render = |resolved: &ResolvedFeature, sync| {
         let body = BaselineDetail::from(&**resolved.feature.feature());
-        json::to_line(&WithSync { body, synced })
+        json::to_line(&WithSync { body, sync })
     };
     respond_for_feature(&api, &parameters, render).await
 }
@@ -61,23 +61,29 @@ pub(crate) async fn accept_baseline(
     let request: AcceptRequest = body::read_json(body).await?.unwrap_or_default();
     let (resolved, _) = resolve_feature(&api, &parameters).await?;
     // With or without `sync=true`: the state that is accepted is the current one.
-    let (resolved, _) = sync_feature(&api, &resolved, &parameters).await?;
+    let (resolved, sync) = sync_feature(&api, &resolved, &parameters).await?;
+    if let Some(reason) = &sync.synced_reason {
+        let detail = format!("the current state is not known: {reason}");
+        let problem = Problem::new(ProblemCode::NotEvaluated, detail, HintCode::NotSynced);
+        return Err(problem.with_candidates(vec![resolved.candidate()]));
+    }
     let feature = resolved.clone();
     let write = move || write_baseline(&feature, &request);
     let written = call_project(&api, &resolved.project, write).await;
     let (baseline, replaced) = written.ok_or_else(unresponsive)??;
     let written = BaselineFile::Valid(Box::new(baseline.clone()));
     let is_written = |feature: &FeatureView| feature.metadata.baseline == written;
-    let (resolved, synced) = wait_until_confirmed(&api, &resolved, &parameters, is_written).await?;
+    let (resolved, sync) = wait_until_confirmed(&api, &resolved, &parameters, is_written).await?;
     let size = resolved.feature.entries.len();
+    let headers = sync.clone();
     let render = move || {
         json::to_line(&AcceptResponse {
             overview: Overview::from(&**resolved.feature.feature()),
-            synced: Some(synced),
+            sync: Some(sync),
             accepted: AcceptedBaseline::replacing(&replaced, &baseline),
         })
     };
-    short_json_response(size, render).await
+    Ok(set_sync_headers(short_json_response(size, render).await?, Some(&headers)))
 }
 
 pub(crate) async fn clear_baseline(
@@ -91,13 +97,14 @@ pub(crate) async fn clear_baseline(
     let cleared = cleared.map_err(|error| write_problem(&error))?;
     let is_absent = |feature: &FeatureView| feature.metadata.baseline == BaselineFile::Absent;
     match wait_until_confirmed(&api, &resolved, &parameters, is_absent).await {
-        Ok((resolved, synced)) => {
+        Ok((resolved, sync)) => {
             let size = resolved.feature.entries.len();
+            let headers = sync.clone();
             let render = move || {
                 let overview = Overview::from(&**resolved.feature.feature());
-                json::to_line(&ClearResponse { overview, synced: Some(synced), cleared })
+                json::to_line(&ClearResponse { overview, sync: Some(sync), cleared })
             };
-            short_json_response(size, render).await
+            Ok(set_sync_headers(short_json_response(size, render).await?, Some(&headers)))
         }
         // The feature was deleted, and listed only because of its baseline.
         Err(problem) if problem.status == 404 => Ok(StatusCode::NO_CONTENT.into_response()),
@@ -155,7 +162,7 @@ async fn wait_until_confirmed(
     resolved: &ResolvedFeature,
     parameters: &Parameters,
     is_confirmed: impl Fn(&FeatureView) -> bool,
-) -> Result<(ResolvedFeature, Synced), Problem> {
+) -> Result<(ResolvedFeature, SyncStatus), Problem> {
     let pending = || {
         let detail = "the change was written, but is not visible to the daemon yet";
         Problem::new(ProblemCode::Unavailable, detail, HintCode::ChangePending)
@@ -164,17 +171,17 @@ async fn wait_until_confirmed(
     let feature = Some(resolved.feature.slug().clone());
     let rescan = call_engine(api, |reply| Command::Rescan { project, feature, reply }).await;
     rescan.map_err(|_| pending())?;
-    let (resolved, synced) = match sync_feature(api, resolved, parameters).await {
+    let (resolved, sync) = match sync_feature(api, resolved, parameters).await {
         Err(problem) if problem.status == 503 => return Err(pending()),
         result => result?,
     };
     if is_confirmed(&resolved.feature) {
-        return Ok((resolved, synced));
+        return Ok((resolved, sync));
     }
     let find = |world: &Arc<EngineState>| match ResolvedFeature::find(world, parameters) {
         Ok(resolved) => is_confirmed(&resolved.feature).then_some(Some(resolved)),
         Err(_) => Some(None),
     };
     let confirmed = wait_until(&api.views, CONFIRM_TIMEOUT, find).await.flatten();
-    confirmed.map(|resolved| (resolved, synced)).ok_or_else(pending)
+    confirmed.map(|resolved| (resolved, sync)).ok_or_else(pending)
 }

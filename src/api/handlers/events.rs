@@ -22,7 +22,7 @@ use crate::api::request::content_negotiation::prefers_json;
 use crate::api::request::query::Parameters;
 use crate::api::request::resolve::{INITIAL_SCAN_TIMEOUT, current_state, resolve_project};
 use crate::api::request::wait::wait_until;
-use crate::api::response::json::set_synced_header;
+use crate::api::response::json::set_sync_headers;
 use crate::api::response::problem::internal_error;
 use crate::api::response::render::{budgeted_response, budgeted_response_from, run_blocking};
 use crate::api::state::{ApiState, MAX_SUBSCRIBERS};
@@ -33,7 +33,7 @@ use crate::wire::cursor::{Cursor, CursorError, Since};
 use crate::wire::events::{Gap, write_page, write_sse_message, write_stored_event};
 use crate::wire::hint::HintCode;
 use crate::wire::problem::{Problem, ProblemCode};
-use crate::wire::status::Synced;
+use crate::wire::status::SyncStatus;
 
 /// Maximum and default number of events in a page.
 const MAX_PAGE_EVENTS: usize = 1_000;
@@ -69,7 +69,9 @@ enum StartAt {
 
 async fn page_response(api: &ApiState, parameters: &Parameters) -> Result<Response, Problem> {
     wait_started(api).await?;
-    let (world, synced) = current_state(api, parameters).await?;
+    let (world, report) = current_state(api, parameters).await?;
+    let sync = report.map(|report| report.of_state(&world));
+    let headers = sync.clone();
     let limit = match parameters.get("limit") {
         None => MAX_PAGE_EVENTS,
         Some(text) => parse_limit(text)?,
@@ -80,7 +82,7 @@ async fn page_response(api: &ApiState, parameters: &Parameters) -> Result<Respon
     let (response, ()) = match start_at(&since, &world, bounds) {
         StartAt::Gap(_) => {
             budgeted_response(move || {
-                Ok((render_gap_page(&world, &filter, synced).map_err(internal_error)?, ()))
+                Ok((render_gap_page(&world, &filter, sync.as_ref()).map_err(internal_error)?, ()))
             })
             .await?
         }
@@ -93,9 +95,9 @@ async fn page_response(api: &ApiState, parameters: &Parameters) -> Result<Respon
                 // Retention may have deleted events since the bounds were read. A client that
                 // starts at `start` or `now` misses nothing by that.
                 Ok(if found.has_gap && is_resuming {
-                    render_gap_page(&world, &filter, synced)
+                    render_gap_page(&world, &filter, sync.as_ref())
                 } else {
-                    render_page(&world, &found, synced)
+                    render_page(&world, &found, sync.as_ref())
                 })
             };
             let work =
@@ -103,19 +105,19 @@ async fn page_response(api: &ApiState, parameters: &Parameters) -> Result<Respon
             budgeted_response_from(work).await?
         }
     };
-    Ok(response)
+    Ok(set_sync_headers(response, headers.as_ref()))
 }
 
 /// Writes a page of events.
 fn render_page(
     world: &EngineState,
     found: &EventPage,
-    synced: Option<Synced>,
+    sync: Option<&SyncStatus>,
 ) -> io::Result<Vec<u8>> {
     let next = cursor_at(world, found.last_scanned).to_string();
     let events: Vec<&str> = found.events.iter().map(|event| event.envelope_json.as_str()).collect();
     let mut body = Vec::new();
-    write_page(&mut body, &events, &next, None, synced)?;
+    write_page(&mut body, &events, &next, None, sync)?;
     Ok(body)
 }
 
@@ -123,14 +125,14 @@ fn render_page(
 fn render_gap_page(
     world: &EngineState,
     filter: &EventFilter,
-    synced: Option<Synced>,
+    sync: Option<&SyncStatus>,
 ) -> io::Result<Vec<u8>> {
     let features = matching_features(world, filter);
     let snapshots: Vec<_> =
         features.map(|feature| Arc::clone(&feature.feature().snapshot)).collect();
     let next = cursor_at(world, world.seq).to_string();
     let mut body = Vec::new();
-    write_page(&mut body, &[], &next, Some(&snapshots), synced)?;
+    write_page(&mut body, &[], &next, Some(&snapshots), sync)?;
     Ok(body)
 }
 
@@ -145,7 +147,8 @@ async fn stream_response(
     })?;
     wait_started(api).await?;
     let seq_updates = api.views.subscribe();
-    let (world, synced) = current_state(api, parameters).await?;
+    let (world, report) = current_state(api, parameters).await?;
+    let sync = report.map(|report| report.of_state(&world));
     let filter = parse_filter(&world, parameters)?;
     let last_id = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let since = parse_since(last_id.or(parameters.get("since")))?.unwrap_or(Since::Now);
@@ -178,7 +181,8 @@ async fn stream_response(
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
-    Ok(set_synced_header((headers, Body::from_stream(messages)).into_response(), synced))
+    let response = (headers, Body::from_stream(messages)).into_response();
+    Ok(set_sync_headers(response, sync.as_ref()))
 }
 
 /// Returns the first page after `after` that has events, or the last page: an empty page means

@@ -12,11 +12,12 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use crate::api::request::body;
-use crate::api::request::engine_call::{call_engine, wait_synced};
+use crate::api::request::engine_call::call_engine;
 use crate::api::request::query::Parameters;
 use crate::api::request::resolve::{current_feature, project_candidate, resolve_project};
+use crate::api::request::sync::wait_synced;
 use crate::api::request::wait::wait_until;
-use crate::api::response::json::json_response;
+use crate::api::response::json::{json_response, set_sync_headers};
 use crate::api::response::render::run_blocking;
 use crate::api::state::ApiState;
 use crate::core::error::error_chain;
@@ -53,9 +54,17 @@ pub(crate) async fn request_rescan(
     };
     let synced_feature = project.zip(feature.clone());
     call_engine(&api, |reply| Command::Rescan { project, feature, reply }).await?;
-    let synced = if wait { Some(wait_synced(&api, synced_feature).await?) } else { None };
-    let status = if wait { StatusCode::OK } else { StatusCode::ACCEPTED };
-    Ok((status, json_response(&RescanResponse { features, synced })).into_response())
+    let (status, sync) = if wait {
+        let report = wait_synced(&api, synced_feature).await?;
+        let world = api.views.load();
+        let projects = world.projects.iter().map(|view| &**view);
+        let projects = projects.filter(|view| project.is_none_or(|only| only == view.id));
+        (StatusCode::OK, Some(report.weakest(projects)))
+    } else {
+        (StatusCode::ACCEPTED, None)
+    };
+    let body = json_response(&RescanResponse { features, sync: sync.clone() });
+    Ok(set_sync_headers((status, body).into_response(), sync.as_ref()))
 }
 
 pub(crate) async fn add_project(

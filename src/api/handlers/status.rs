@@ -12,18 +12,20 @@ use axum::response::{IntoResponse, Response};
 use crate::api::handlers::delivery::sink_statuses;
 use crate::api::request::query::Parameters;
 use crate::api::request::resolve::current_state;
-use crate::api::response::json::json_response;
+use crate::api::request::sync::SyncReport;
+use crate::api::response::json::{json_response, set_sync_headers};
 use crate::api::response::render::{json_response_blocking, short_json_response};
 use crate::api::state::ApiState;
 use crate::core::path::escape_bytes;
 use crate::engine::read_model::{EngineState, ProjectView, WatchState};
+use crate::engine::runtime::WatchUsage;
 use crate::engine::sinks::SinkReport;
 use crate::wire::json;
 use crate::wire::overview::Overview;
 use crate::wire::problem::Problem;
 use crate::wire::status::{
-    ConfigHealth, ConfigStatus, Health, ProjectStatus, ProjectWatchState, Status, StoreState,
-    StoreStatus, Synced, WatchStatus,
+    ConfigHealth, ConfigStatus, Health, InotifyStatus, ProjectStatus, ProjectWatchState, Status,
+    StoreState, StoreStatus, WatchStatus,
 };
 
 /// Number of features up to which the status is rendered as a short response.
@@ -70,19 +72,27 @@ pub(crate) async fn get_status(
     State(api): State<Arc<ApiState>>,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let (world, synced) = current_state(&api, &parameters).await?;
+    let (world, report) = current_state(&api, &parameters).await?;
+    let sync = report.as_ref().map(|report| report.of_state(&world));
     let features = world.projects.iter().flat_map(|project| &project.features);
     let is_short = features.clone().count() <= MAX_SHORT_STATUS_FEATURES;
     let size = features.map(|feature| feature.entries.len().max(1)).sum();
     let render = move || {
         let sinks = api.views.sinks().list();
-        json::to_line(&build_status(&api, &world, synced, &complete_features(&world), &sinks))
+        json::to_line(&build_status(
+            &api,
+            &world,
+            report.as_ref(),
+            &complete_features(&world),
+            &sinks,
+        ))
     };
-    if is_short {
-        short_json_response(size, render).await
+    let response = if is_short {
+        short_json_response(size, render).await?
     } else {
-        json_response_blocking(size, render).await
-    }
+        json_response_blocking(size, render).await?
+    };
+    Ok(set_sync_headers(response, sync.as_ref()))
 }
 
 /// All features of each project, with the parts that are computed on demand.
@@ -98,7 +108,7 @@ fn complete_features(world: &EngineState) -> CompleteFeatures {
 fn build_status<'a>(
     api: &'a ApiState,
     world: &'a EngineState,
-    synced: Option<Synced>,
+    report: Option<&SyncReport>,
     complete: &'a CompleteFeatures,
     reports: &'a [SinkReport],
 ) -> Status<'a> {
@@ -108,6 +118,7 @@ fn build_status<'a>(
         root_id: Cow::Borrowed(&project.root_id),
         project_uuid: Cow::Borrowed(&project.project_uuid),
         node_id: Cow::Borrowed(&project.node_id),
+        sync: report.map(|report| report.project(project)),
         watch: WatchStatus {
             state: watch_state(project.watch.state),
             watched: project.watched,
@@ -126,13 +137,14 @@ fn build_status<'a>(
         uptime_s: api.started_at.monotonic.elapsed().as_secs(),
         instance: Cow::Borrowed(&world.instance),
         seq: world.seq,
-        synced,
+        sync: report.map(|report| report.of_state(world)),
         store: StoreStatus {
             path: api.store_path.to_str().unwrap_or_default().into(),
             state: if world.degraded.is_some() { StoreState::Degraded } else { StoreState::Ok },
             detail: world.degraded.as_deref().or(world.quarantined.as_deref()).map(Cow::Borrowed),
         },
         config: Some(config_status(api)),
+        inotify: Some(inotify_status(api)),
         delivery: sink_statuses(reports, world.seq),
         projects: projects.collect(),
     }
@@ -148,6 +160,13 @@ fn watch_state(state: WatchState) -> ProjectWatchState {
         WatchState::RootUnavailable => ProjectWatchState::RootUnavailable,
         WatchState::Unresponsive => ProjectWatchState::Unresponsive,
     }
+}
+
+fn inotify_status(api: &ApiState) -> InotifyStatus {
+    let WatchUsage { instances, max_instances, shared_instances, watches } = api.shards.usage();
+    let [instances, max_instances, shared_instances, watches] =
+        [instances, max_instances, shared_instances, watches].map(|number| number as u64);
+    InotifyStatus { instances, max_instances, shared_instances, watches }
 }
 
 fn config_status<'a>(api: &ApiState) -> ConfigStatus<'a> {

@@ -9,26 +9,9 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::api::state::ApiState;
-use crate::core::path::FeatureSlug;
-use crate::engine::command::SyncKind;
-use crate::engine::command::{Command, FeatureRef};
-use crate::engine::ids::ProjectId;
+use crate::engine::command::Command;
 use crate::wire::hint::{HintCode, ProblemHint};
 use crate::wire::problem::{Problem, ProblemCode};
-use crate::wire::status::Synced;
-
-/// Waits until the engine has seen all changes made before the call.
-pub(crate) async fn wait_synced(
-    api: &ApiState,
-    feature: Option<(ProjectId, FeatureSlug)>,
-) -> Result<Synced, Problem> {
-    let feature = feature.map(|(project, slug)| FeatureRef { project, slug });
-    match call_engine(api, |reply| Command::Sync { feature, reply }).await? {
-        SyncKind::Cookie => Ok(Synced::Cookie),
-        SyncKind::Scan => Ok(Synced::Scan),
-        SyncKind::None => Ok(Synced::None),
-    }
-}
 
 /// Sends a command and returns the reply.
 ///

@@ -6,4 +6,5 @@ pub(crate) mod engine_call;
 pub(crate) mod project_call;
 pub(crate) mod query;
 pub(crate) mod resolve;
+pub(crate) mod sync;
 pub(crate) mod wait;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::api::request::engine_call::wait_synced;
 use crate::api::request::query::Parameters;
+use crate::api::request::sync::{SyncReport, wait_synced};
 use crate::api::request::wait::wait_until;
 use crate::api::state::ApiState;
 use crate::core::path::FeatureSlug;
@@ -12,11 +12,14 @@ use crate::engine::ids::ProjectId;
 use crate::engine::read_model::{EngineState, FeatureView, ProjectView};
 use crate::wire::hint::HintCode;
 use crate::wire::problem::{Candidate, Problem, ProblemCode};
-use crate::wire::status::Synced;
+use crate::wire::status::SyncStatus;
 
 /// Time that a request waits for the first index of its feature, or for the start of the daemon;
 /// after it the response is 503.
 pub(crate) const INITIAL_SCAN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a request synchronises again if a project was restarted meanwhile.
+const MAX_SYNC_ATTEMPTS: usize = 3;
 
 /// A feature of one published state, and its project.
 #[derive(Debug, Clone)]
@@ -137,7 +140,7 @@ fn ambiguous_project(subject: &str, mut candidates: Vec<Candidate>) -> Problem {
 pub(crate) async fn resolve_feature(
     api: &ApiState,
     parameters: &Parameters,
-) -> Result<(ResolvedFeature, Option<Synced>), Problem> {
+) -> Result<(ResolvedFeature, Option<SyncStatus>), Problem> {
     let sync = parameters.flag("sync")?;
     let resolved = match wait_initial_scan(api, parameters).await {
         // The feature may have been created just before the request.
@@ -150,8 +153,8 @@ pub(crate) async fn resolve_feature(
     if !sync {
         return Ok((resolved, None));
     }
-    let (resolved, synced) = sync_feature(api, &resolved, parameters).await?;
-    Ok((resolved, Some(synced)))
+    let (resolved, sync) = sync_feature(api, &resolved, parameters).await?;
+    Ok((resolved, Some(sync)))
 }
 
 /// Returns the feature again, with every change made before the call.
@@ -159,10 +162,20 @@ pub(crate) async fn sync_feature(
     api: &ApiState,
     resolved: &ResolvedFeature,
     parameters: &Parameters,
-) -> Result<(ResolvedFeature, Synced), Problem> {
-    let feature = (resolved.project_id, resolved.feature.slug().clone());
-    let synced = wait_synced(api, Some(feature)).await?;
-    Ok((current_feature(api, parameters)?, synced))
+) -> Result<(ResolvedFeature, SyncStatus), Problem> {
+    let mut current = resolved.clone();
+    let mut attempt = 1;
+    loop {
+        let feature = (current.project_id, current.feature.slug().clone());
+        let report = wait_synced(api, Some(feature)).await?;
+        current = current_feature(api, parameters)?;
+        // A project that was restarted meanwhile is another one.
+        if report.covers(current.project_id) || attempt == MAX_SYNC_ATTEMPTS {
+            let sync = report.weakest([&*current.project]);
+            return Ok((current, sync));
+        }
+        attempt += 1;
+    }
 }
 
 /// Returns the feature as it is published now.
@@ -178,9 +191,20 @@ pub(crate) fn current_feature(
 pub(crate) async fn current_state(
     api: &ApiState,
     parameters: &Parameters,
-) -> Result<(Arc<EngineState>, Option<Synced>), Problem> {
-    let synced = if parameters.flag("sync")? { Some(wait_synced(api, None).await?) } else { None };
-    Ok((api.views.load(), synced))
+) -> Result<(Arc<EngineState>, Option<SyncReport>), Problem> {
+    if !parameters.flag("sync")? {
+        return Ok((api.views.load(), None));
+    }
+    let mut attempt = 1;
+    loop {
+        let report = wait_synced(api, None).await?;
+        let world = api.views.load();
+        let covers_all = world.projects.iter().all(|project| report.covers(project.id));
+        if covers_all || attempt == MAX_SYNC_ATTEMPTS {
+            return Ok((world, Some(report)));
+        }
+        attempt += 1;
+    }
 }
 
 /// Returns the feature once its first index is complete, whatever the state of other features.

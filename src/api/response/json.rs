@@ -1,22 +1,23 @@
 //! JSON responses.
 
 use axum::body::Body;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::api::response::problem::internal_error;
+use crate::core::path::escape_unprintable;
 use crate::wire::json;
-use crate::wire::status::Synced;
+use crate::wire::status::SyncStatus;
 
-/// A response body with `synced`.
+/// A response body with `synced` and `synced_reason`.
 #[derive(Serialize)]
 pub(crate) struct WithSync<T> {
     #[serde(flatten)]
     pub(crate) body: T,
-    /// How the response came to include all earlier changes; present with `sync=true`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) synced: Option<Synced>,
+    /// Present with `sync=true`.
+    #[serde(flatten)]
+    pub(crate) sync: Option<SyncStatus>,
 }
 
 /// Returns `value` as a JSON response.
@@ -36,15 +37,15 @@ pub(crate) fn json_body_response(body: Body) -> Response {
     ([(header::CONTENT_TYPE, media_type)], body).into_response()
 }
 
-/// Adds the `synced` header, for bodies that have no such field: snapshots and streams.
-pub(crate) fn set_synced_header(mut response: Response, synced: Option<Synced>) -> Response {
-    if let Some(synced) = synced {
-        let value = match synced {
-            Synced::Cookie => "cookie",
-            Synced::Scan => "scan",
-            Synced::None => "none",
-        };
-        response.headers_mut().insert("synced", HeaderValue::from_static(value));
+/// Adds the headers `synced` and `synced-reason`, which are also there where the body has no such
+/// fields: in snapshots and streams.
+pub(crate) fn set_sync_headers(mut response: Response, sync: Option<&SyncStatus>) -> Response {
+    if let Some(SyncStatus { synced, synced_reason }) = sync {
+        let headers = response.headers_mut();
+        headers.insert("synced", HeaderValue::from_static(synced.as_str()));
+        let reason = synced_reason.as_deref().map(escape_unprintable);
+        let reason = reason.and_then(|text| HeaderValue::from_bytes(text.as_bytes()).ok());
+        headers.extend(reason.map(|value| (HeaderName::from_static("synced-reason"), value)));
     }
     response
 }

@@ -9,6 +9,7 @@ use owo_colors::OwoColorize as _;
 use serde_json::json;
 
 use crate::cli::args::{BaselineAcceptArgs, BaselineArgs, BaselineCommand, FeatureArgs};
+use crate::cli::daemon::connection::has_hint;
 use crate::cli::daemon::query;
 use crate::cli::daemon::query::{FeatureQuery, ProjectQuery};
 use crate::cli::exit::CommandExit;
@@ -25,6 +26,7 @@ use crate::engine::read_model::evaluate_drift;
 use crate::wire::baseline::{
     AcceptRequest, AcceptResponse, AcceptedBaseline, BaselineDetail, ClearResponse,
 };
+use crate::wire::hint::HintCode;
 use crate::wire::overview::Overview;
 use crate::wire::status::Status;
 
@@ -86,7 +88,7 @@ fn accept_through_daemon(args: &BaselineAcceptArgs) -> anyhow::Result<Option<Com
         return Ok(None);
     };
     let selected = if args.all { all_features(&status, &scope)? } else { scopes };
-    let mut has_failed = false;
+    let (mut has_failed, mut is_unknown) = (false, false);
     for scope in &selected {
         // A corrupt baseline is replaced only if its feature was named.
         let request = AcceptRequest { tree_hash_sha256: args.tree, replace_corrupt: !args.all };
@@ -101,13 +103,17 @@ fn accept_through_daemon(args: &BaselineAcceptArgs) -> anyhow::Result<Option<Com
             Ok((response, _)) => output::ignore_closed_pipe(print_accepted(&response))?,
             Err(error) => {
                 has_failed = true;
+                is_unknown |= has_hint(&error, HintCode::NotSynced);
                 let slug = scope.feature.as_deref().unwrap_or_default();
                 output::error(&format!("{slug}: {error:#}"));
             }
         }
     }
     let has_invalid_file = query::finish_with_status(&status, &scope) == CommandExit::InvalidFile;
-    Ok(Some(accept_exit(has_invalid_file, has_failed)))
+    Ok(Some(match accept_exit(has_invalid_file, has_failed) {
+        CommandExit::Failed if is_unknown => CommandExit::Indeterminate,
+        exit => exit,
+    }))
 }
 
 /// Returns a scope for each existing feature of the project.
@@ -165,7 +171,7 @@ fn accept_one(
     let accepted_feature = with_baseline(feature, BaselineFile::Valid(Box::new(baseline.clone())));
     let accepted = AcceptedBaseline::replacing(&feature.metadata.baseline, &baseline);
     let response =
-        AcceptResponse { overview: Overview::from(&accepted_feature), synced: None, accepted };
+        AcceptResponse { overview: Overview::from(&accepted_feature), sync: None, accepted };
     output::ignore_closed_pipe(if args.project.json {
         output::print_json(&response).map_err(anyhow::Error::from)
     } else {
@@ -238,7 +244,7 @@ fn clear(args: &FeatureArgs) -> anyhow::Result<CommandExit> {
         let cleared = target.project.clear_baseline(&feature.dossier.context.feature_slug)?;
         let cleared_feature = with_baseline(&feature, BaselineFile::Absent);
         let overview = Overview::from(&cleared_feature);
-        output::print_json(&ClearResponse { overview, synced: None, cleared })?;
+        output::print_json(&ClearResponse { overview, sync: None, cleared })?;
         return Ok(target.finish());
     }
     for feature in &target.features {

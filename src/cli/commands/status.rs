@@ -203,6 +203,7 @@ fn project_status<'a>(
         root_id: project.root_id.as_str().into(),
         project_uuid: project.project_uuid.as_str().into(),
         node_id: project.node_id.as_str().into(),
+        sync: None,
         watch: WatchStatus::unwatched(),
         manifest_errors: diagnostics.errors.as_slice().into(),
         manifest_warnings: diagnostics.warnings.as_slice().into(),

@@ -13,6 +13,7 @@ use crate::cli::render::output;
 use crate::cli::runtime::new_runtime;
 use crate::cli::scope::root_text;
 use crate::client::{ApiResponse, Client, ClientError, RequestPath};
+use crate::wire::hint::HintCode;
 use crate::wire::status::Health;
 
 /// A connection to the daemon.
@@ -21,6 +22,8 @@ pub(crate) struct DaemonConnection {
     client: Client,
     runtime: Runtime,
     version_checked: bool,
+    /// Why responses may not include all earlier changes, as far as it was reported.
+    not_synced: Option<String>,
 }
 
 impl DaemonConnection {
@@ -42,13 +45,13 @@ impl DaemonConnection {
     pub(crate) fn connect_to(socket: &Path) -> anyhow::Result<Self> {
         let runtime = new_runtime()?;
         let client = runtime.block_on(Client::connect(socket))?;
-        Ok(Self { client, runtime, version_checked: false })
+        Ok(Self { client, runtime, version_checked: false, not_synced: None })
     }
 
     /// Sends a GET request.
     pub(crate) fn get(&mut self, path: &RequestPath) -> anyhow::Result<ApiResponse> {
         let response = self.runtime.block_on(self.client.get(path))?;
-        self.check_version_once();
+        self.warn_once(&response);
         Ok(response)
     }
 
@@ -64,7 +67,7 @@ impl DaemonConnection {
             return Ok(None);
         };
         let response = response?;
-        self.check_version_once();
+        self.warn_once(&response);
         Ok(Some(response))
     }
 
@@ -93,14 +96,14 @@ impl DaemonConnection {
         body: Vec<u8>,
     ) -> anyhow::Result<ApiResponse> {
         let response = self.runtime.block_on(self.client.post(path, body))?;
-        self.check_version_once();
+        self.warn_once(&response);
         Ok(response)
     }
 
     /// Sends a DELETE request.
     pub(crate) fn delete(&mut self, path: &RequestPath) -> anyhow::Result<ApiResponse> {
         let response = self.runtime.block_on(self.client.delete(path))?;
-        self.check_version_once();
+        self.warn_once(&response);
         Ok(response)
     }
 
@@ -133,9 +136,16 @@ impl DaemonConnection {
         self.runtime.block_on(future)
     }
 
-    fn check_version_once(&mut self) {
+    /// Warns of a daemon with another version, and of a state that may be older than the request.
+    fn warn_once(&mut self, response: &ApiResponse) {
         if !std::mem::replace(&mut self.version_checked, true) {
             warn_on_version_mismatch(self.client.version());
+        }
+        if let Some(reason) = &response.not_synced
+            && self.not_synced.as_ref() != Some(reason)
+        {
+            output::warn(&format!("the latest changes may be missing: {reason}"));
+            self.not_synced = Some(reason.clone());
         }
     }
 }
@@ -193,6 +203,12 @@ pub(crate) fn is_disconnected(error: &anyhow::Error) -> bool {
 pub(crate) fn has_problem_status(error: &anyhow::Error, status: u16) -> bool {
     let client = client_error(error);
     matches!(client, Some(ClientError::Problem(problem)) if problem.status == status)
+}
+
+/// Returns true if the daemon responded with a problem that has this hint.
+pub(crate) fn has_hint(error: &anyhow::Error, hint: HintCode) -> bool {
+    let client = client_error(error);
+    matches!(client, Some(ClientError::Problem(problem)) if problem.hint_code == hint.as_str())
 }
 
 /// Returns the client's error in the chain, if there is one.

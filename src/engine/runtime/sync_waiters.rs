@@ -9,20 +9,23 @@ use tokio::sync::oneshot;
 use tracing::debug;
 
 use super::watched_project::WatchedProject;
+use crate::core::path::FeatureSlug;
 use crate::engine::clock::Tick;
-use crate::engine::command::{FeatureRef, SyncKind};
+use crate::engine::command::{FeatureRef, ProjectSync};
 use crate::engine::ids::ProjectId;
 use crate::engine::io::call_pool::CallPool;
 use crate::engine::reconcile::effect::RescanMode;
-use crate::engine::reconcile::sync::{SyncGoal, SyncId, SyncRequests};
+use crate::engine::reconcile::sync::{SyncId, SyncProgress, SyncRequests};
 
 type Projects = BTreeMap<ProjectId, WatchedProject>;
+/// Receives how each project was synchronised.
+type Reply = oneshot::Sender<BTreeMap<ProjectId, ProjectSync>>;
 
 /// The requests that wait, and how they are answered.
 #[derive(Debug, Default)]
 pub(super) struct SyncWaiters {
     requests: SyncRequests,
-    replies: HashMap<SyncId, oneshot::Sender<SyncKind>>,
+    replies: HashMap<SyncId, Reply>,
     /// Number of requests so far.
     request_count: u64,
     /// Number of cookie files so far; the next one is named after it.
@@ -34,7 +37,7 @@ impl SyncWaiters {
     pub(super) fn start(
         &mut self,
         feature: Option<FeatureRef>,
-        reply: oneshot::Sender<SyncKind>,
+        reply: Reply,
         projects: &mut Projects,
         pool: &CallPool,
         now: Tick,
@@ -43,26 +46,25 @@ impl SyncWaiters {
         if reply.is_closed() {
             return;
         }
-        let mut cookies = HashSet::new();
-        for project in projects.values_mut() {
-            if feature.as_ref().is_some_and(|feature| feature.project != project.id) {
-                continue;
-            }
-            if project.state.is_root_away() {
-                continue;
-            }
-            project.state.probe_root();
-            project.run_effects(pool);
+        let (only, slug) = feature.map(|one| (one.project, one.slug)).unzip();
+        let mut cookies = BTreeMap::new();
+        for (id, project) in
+            projects.iter_mut().filter(|(id, _)| only.is_none_or(|only| only == **id))
+        {
             self.cookie_count += 1;
             let cookie = project.cookies().join(self.cookie_count.to_string());
-            if let Err(error) = std::fs::write(&cookie, b"") {
-                debug!(path = %cookie.display(), %error, "cannot create the sync cookie");
+            if !project.state.is_root_away() {
+                project.state.probe_root();
+                project.run_effects(pool);
+                if let Err(error) = std::fs::write(&cookie, b"") {
+                    debug!(path = %cookie.display(), %error, "cannot create the sync cookie");
+                }
             }
-            cookies.insert(cookie);
+            cookies.insert(*id, cookie);
         }
         self.request_count += 1;
         let id = SyncId(self.request_count);
-        self.requests.start(id, feature, cookies, now.monotonic);
+        self.requests.start(id, slug, cookies, now.monotonic);
         self.replies.insert(id, reply);
     }
 
@@ -83,67 +85,33 @@ impl SyncWaiters {
         pool: &CallPool,
         now: Tick,
     ) {
-        for project in projects.values().filter(|project| project.state.is_root_away()) {
-            self.requests.forget_cookies(project.cookies());
-        }
         for project in projects.values_mut() {
             if self.requests.waits_for(project.id) {
                 project.state.hurry_metadata(now.monotonic);
             }
         }
-        let is_reached =
-            |feature: Option<&FeatureRef>, goal| is_reached(projects, feature, goal, store_works);
-        let is_away = |feature: Option<&FeatureRef>| {
-            let mut selected = projects
-                .values()
-                .filter(|project| feature.is_none_or(|feature| feature.project == project.id));
-            selected.any(|project| project.state.is_root_away())
+        let progress = |id: ProjectId, slug: Option<&FeatureSlug>, goal| match projects.get(&id) {
+            None => SyncProgress::Removed,
+            Some(project) => project.state.sync_progress(slug, goal, store_works),
         };
-        for answer in self.requests.take_answers(is_reached, is_away, now.monotonic) {
+        for answer in self.requests.take_answers(progress, now.monotonic) {
             if let Some(reply) = self.replies.remove(&answer.id) {
                 // Fails if the client stopped waiting.
-                let _ = reply.send(answer.kind);
+                let _ = reply.send(answer.projects);
             }
         }
-        for feature in self.requests.take_rescans(now.monotonic) {
-            rescan_for(feature.as_ref(), projects, pool, now);
+        for (id, slug) in self.requests.take_rescans(now.monotonic) {
+            if let Some(project) = projects.get_mut(&id) {
+                match &slug {
+                    Some(slug) => project.state.rescan_feature(slug, RescanMode::POLL, now),
+                    None => project.state.rescan(RescanMode::POLL, now),
+                }
+                project.run_effects(pool);
+            }
         }
     }
 
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         self.requests.next_deadline()
-    }
-}
-
-fn is_reached(
-    projects: &Projects,
-    feature: Option<&FeatureRef>,
-    goal: SyncGoal,
-    store_works: bool,
-) -> bool {
-    projects.values().all(|project| {
-        let slug = match feature {
-            Some(feature) if feature.project != project.id => return true,
-            Some(feature) => Some(&feature.slug),
-            None => None,
-        };
-        project.state.is_synced(slug, goal, store_works)
-    })
-}
-
-fn rescan_for(feature: Option<&FeatureRef>, projects: &mut Projects, pool: &CallPool, now: Tick) {
-    match feature {
-        Some(feature) => {
-            if let Some(project) = projects.get_mut(&feature.project) {
-                project.state.rescan_feature(&feature.slug, RescanMode::POLL, now);
-                project.run_effects(pool);
-            }
-        }
-        None => {
-            for project in projects.values_mut() {
-                project.state.rescan(RescanMode::POLL, now);
-                project.run_effects(pool);
-            }
-        }
     }
 }

@@ -72,9 +72,21 @@ fn file_system_that_does_not_answer_stops_only_its_own_project() {
     let unknown = daemon.get_json("/api/dossier/overview?feature=002-hung&sync=true");
     assert_eq!(unknown["synced"], "none", "nothing waits for it");
     assert_eq!(unknown["completeness_status"], "unknown", "{unknown}");
+    let root = project.home().join("mounted");
+    let reason = unknown["synced_reason"].as_str().unwrap();
+    assert!(reason.starts_with(root.to_str().unwrap()), "{reason}");
+    let status = daemon.get_json("/api/status?sync=true");
+    assert_eq!((&status["synced"], &status["synced_reason"]), (&"none".into(), &reason.into()));
+    let projects = status["projects"].as_array().unwrap().iter();
+    let mut of_each: Vec<_> = projects.map(|one| one["synced"].as_str().unwrap()).collect();
+    of_each.sort_unstable();
+    assert_eq!(of_each, ["cookie", "none"]);
+    let refused = daemon.request("POST", "/api/dossier/baseline?feature=002-hung", "");
+    assert_eq!((refused.status, &refused.json()["hint_code"]), (409, &"not_synced".into()));
     assert_eq!(mounted_hash(&daemon), Some(hash.clone()), "what was known is kept");
     let found = project.run_client(&["status"]);
     assert!(found.stdout.contains("unresponsive"), "{found:?}");
+    assert!(found.stderr.contains(&format!("changes may be missing: {reason}")), "{found:?}");
 
     mount.resume();
     wait_for_state(&daemon, "polling");

@@ -11,7 +11,9 @@ use crate::support::invariants::{JournalReader, artifact_changes, assert_invaria
 use crate::support::kernel::{Mount, WatchStatus, can_run, is_root, send_signal, sh, wrap_command};
 use crate::support::process::Daemon;
 use crate::support::wait::wait_for;
-use crate::support::{FEATURE, NOBODY_UID, Project, copy_dir, not_run, write_file};
+use crate::support::{
+    COMMAND_TIMEOUT, FEATURE, NOBODY_UID, Project, copy_dir, not_run, run, write_file,
+};
 
 /// Stops the daemon while more events occur than the queue of inotify holds.
 fn overflow(project: &Project, daemon: &Daemon, meanwhile: impl FnOnce()) {
@@ -185,6 +187,51 @@ fn project_without_inotify_instance_is_polled() {
 }
 
 #[test]
+fn projects_share_inotify_instances() {
+    let project = Project::complete();
+    let others: Vec<_> =
+        (0..4).map(|number| project.home().join(format!("other-{number}"))).collect();
+    // A root inside of another one does not share with it.
+    let nested = project.root.join("nested");
+    let innermost = nested.join("innermost");
+    for root in others.iter().chain([&nested, &innermost]) {
+        write_file(&root.join("kitty-specs/001-x/spec.md"), b"# Spec\n");
+    }
+    let paths = others.iter().chain([&nested, &innermost]);
+    let paths = paths.map(|root| format!("  - path: {}\n", root.display()));
+    let project = project.config(&format!("projects:\n{}", paths.collect::<String>()));
+    // A quarter of 16, less the two that are not for projects.
+    let Some(daemon) = start_with_limit(&project, "max_inotify_instances", 16) else {
+        return;
+    };
+    let states = |status: &Value| {
+        let projects = status["projects"].as_array().unwrap().iter();
+        let mut states: Vec<_> =
+            projects.map(|one| one["watch"]["state"].as_str().unwrap().to_owned()).collect();
+        states.sort_unstable();
+        states
+    };
+    let expected = [vec!["live"; 6], vec!["polling"]].concat();
+    wait_for("two instances for six projects", || {
+        (states(&daemon.status()) == expected).then_some(())
+    });
+    let inotify = &daemon.status()["inotify"];
+    assert_eq!((&inotify["instances"], &inotify["max_instances"]), (&2.into(), &2.into()));
+    let mut events = daemon.open_stream("", &[]);
+    for root in &others {
+        write_file(&root.join("kitty-specs/001-x/plan.md"), b"# Plan\n");
+        let event = events.next();
+        assert_eq!(event.data["project"], root.file_name().unwrap().to_str().unwrap());
+        while events.next().data["event_type"] != "mission_dossier_snapshot_computed" {}
+    }
+    let findings = project.run_client(&["doctor"]);
+    assert!(findings.stdout.contains("2 inotify instances of at most 2"), "{findings:?}");
+    raise_limit(&daemon, "max_inotify_instances");
+    wait_for("all to be watched", || (states(&daemon.status()) == ["live"; 7]).then_some(()));
+    daemon.stop();
+}
+
+#[test]
 fn moved_root_causes_no_deletion_and_is_watched_again_when_back() {
     let project = Project::complete();
     let daemon = project.start_daemon();
@@ -197,6 +244,12 @@ fn moved_root_causes_no_deletion_and_is_watched_again_when_back() {
     let feature = &status["projects"][0]["features"][0];
     assert_eq!(feature["watch"], "unreadable");
     assert_eq!(feature["completeness_status"], "unknown");
+    let root = project.root.to_str().unwrap();
+    let mut accept = project.client_command(&["baseline", "accept", FEATURE, "--project", root]);
+    accept.current_dir(project.home());
+    let accepted = run(accept, COMMAND_TIMEOUT);
+    accepted.assert_failure(13, "the current state is not known");
+    assert_eq!(accepted.stderr.matches("changes may be missing").count(), 1, "{accepted:?}");
     write_file(&elsewhere.join(format!("kitty-specs/{FEATURE}/research/new.md")), b"new\n");
     fs::rename(&elsewhere, &project.root).unwrap();
     project.wait_for_watch(&daemon, "live");

@@ -25,7 +25,7 @@ use crate::core::feature::{Feature, FeatureWatchState};
 use crate::core::feature_context::UnknownReason;
 use crate::core::path::{escape_unprintable, unescape_bytes};
 use crate::wire::overview::Overview;
-use crate::wire::status::{ProjectStatus, Status};
+use crate::wire::status::{ProjectStatus, Status, Synced};
 use difference::{
     FieldDifference, compare_snapshots, content_fields, feature_difference, persistent_differences,
 };
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &OptionalFeatureArgs) -> anyhow::Result<CommandExit> {
     for error in &result.unreadable_projects {
         output::error(error);
     }
-    let VerifyResult { features, differences, unreadable_projects, .. } = result;
+    let VerifyResult { features, differences, unreadable_projects, is_outdated, .. } = result;
     if args.project.json {
         output::print_json(&VerifyReport { features, differences: &differences })?;
     } else {
@@ -75,10 +75,11 @@ pub(crate) fn run(args: &OptionalFeatureArgs) -> anyhow::Result<CommandExit> {
     if is_changing {
         output::note("files changed during the comparison; only persistent differences are shown");
     }
-    Ok(if differences.is_empty() && unreadable_projects.is_empty() {
-        CommandExit::Success
-    } else {
-        CommandExit::Failed
+    Ok(match differences.is_empty() && unreadable_projects.is_empty() {
+        // The daemon's warnings name the project and the reason.
+        _ if is_outdated => CommandExit::Indeterminate,
+        true => CommandExit::Success,
+        false => CommandExit::Failed,
     })
 }
 
@@ -131,6 +132,8 @@ struct VerifyResult {
     contents_only: BTreeSet<String>,
     /// Errors of projects that could not be opened.
     unreadable_projects: BTreeSet<String>,
+    /// The state of a project may be older than the files that it was compared with.
+    is_outdated: bool,
 }
 
 fn compare_all(
@@ -180,6 +183,8 @@ fn compare(
             project_add_command(project)
         );
     };
+    let sync = project.sync.as_ref();
+    found.is_outdated |= sync.is_none_or(|sync| sync.synced == Synced::None);
     let mut scanned: Vec<Feature> = Vec::new();
     target.scan(|feature| feature, |feature| scanned.push(feature))?;
     for feature in &scanned {
