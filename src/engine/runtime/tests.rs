@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::startup::{EngineConfig, EngineHandle, start};
 use crate::config::Config;
 use crate::core::baseline::BaselineFile;
-use crate::engine::command::{Command, ProjectSync};
+use crate::engine::command::{Command, NotSynced, ProjectSync};
 use crate::engine::metrics::now;
 use crate::engine::read_model::{EngineState, WatchState};
 use crate::watch::fake::FakeControl;
@@ -160,7 +160,7 @@ fn sync_whose_cookie_times_out_does_not_shorten_the_deletion_grace() {
     let (reply, answer) = tokio::sync::oneshot::channel();
     fixture.running.inbox.command(Command::Sync { feature: None, reply }).unwrap();
     let answer: Vec<_> = answer.blocking_recv().unwrap().into_values().collect();
-    assert_eq!(answer, [ProjectSync::Scan]);
+    assert_eq!(answer, [ProjectSync::None(NotSynced::TimedOut)]);
     fixture.wait_for_files(&["spec.md", "without-hint.md"]);
     fixture.stop();
 }

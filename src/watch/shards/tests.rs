@@ -72,7 +72,7 @@ fn late_report_of_a_removal_keeps_the_watch_of_the_new_directory() {
     assert_eq!(all.request(one, dir, Some((1, 2)), false), Request::Watch);
     assert_eq!(all.forget(one, dir, Some((1, 2))), 0);
     assert_eq!(all.receivers(dir).len(), 1);
-    // But its inode number may be that of the former one, so it is watched anew when that is wanted.
+    // But its inode number may be that of the former one, so its watch is renewed when it is wanted.
     assert_eq!(all.request(one, dir, Some((1, 2)), false), Request::Renew);
 }
 
