@@ -67,12 +67,24 @@ impl Project {
     }
 
     /// Starts a daemon with `command`, without waiting for readiness.
-    pub(crate) fn spawn_daemon(&self, mut command: Command) -> Daemon {
+    pub(crate) fn spawn_daemon(&self, command: Command) -> Daemon {
+        let log = fs::File::options().create(true).append(true).open(self.log()).unwrap();
+        self.spawn_daemon_with_stderr(command, log)
+    }
+
+    /// Starts a daemon with `command` that logs to `stderr`, without waiting for readiness.
+    pub(crate) fn spawn_daemon_with_stderr(
+        &self,
+        mut command: Command,
+        stderr: impl Into<Stdio>,
+    ) -> Daemon {
         self.set_daemon_environment(&mut command);
-        let log = self.home().join("daemon.log");
-        let stderr = fs::File::options().create(true).append(true).open(&log).unwrap();
         let child = command.stderr(stderr).spawn().unwrap();
-        Daemon { child, socket: self.socket(), log }
+        Daemon { child, socket: self.socket(), log: self.log() }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.home().join("daemon.log")
     }
 }
 

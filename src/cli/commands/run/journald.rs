@@ -14,21 +14,28 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
+use crate::cli::commands::run::lost_lines::LostLines;
+use crate::core::path::escape_unprintable;
+
 /// Socket of journald's native protocol.
 const JOURNALD_SOCKET: &str = "/run/systemd/journal/socket";
 /// Maximum number of bytes of a value, because an entry must fit into one datagram; longer values are
 /// cut.
 const MAX_VALUE_BYTES: usize = 16 << 10;
 
-/// A layer that sends each event to journald.
-pub(crate) struct JournaldLayer(UnixDatagram);
+/// A layer that sends each event to journald, or drops it if journald does not read.
+pub(crate) struct JournaldLayer {
+    socket: UnixDatagram,
+    lost: LostLines,
+}
 
 impl JournaldLayer {
     /// Connects to journald.
     pub(crate) fn connect() -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         socket.connect(JOURNALD_SOCKET)?;
-        Ok(Self(socket))
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket, lost: LostLines::new() })
     }
 }
 
@@ -36,8 +43,12 @@ impl<S: Subscriber> Layer<S> for JournaldLayer {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let mut fields = JournalFields::default();
         event.record(&mut fields);
-        // A failure cannot be logged, and logging must not stop the daemon.
-        let _ = self.0.send(&fields.encode(*event.metadata().level(), event.metadata().target()));
+        let entry = fields.encode(*event.metadata().level(), event.metadata().target());
+        let render_notice = |notice: &str| {
+            let fields = JournalFields { message: notice.to_owned(), fields: Vec::new() };
+            fields.encode(Level::WARN, module_path!())
+        };
+        self.lost.write(&entry, render_notice, |entry| self.socket.send(entry).is_ok());
     }
 }
 
@@ -66,7 +77,8 @@ impl JournalFields {
         entry
     }
 
-    fn record(&mut self, field: &Field, value: String) {
+    fn record(&mut self, field: &Field, value: &str) {
+        let value = escape_unprintable(value).into_owned();
         match field.name() {
             "message" => self.message = value,
             name => self.fields.push((name.replace('.', "_"), value)),
@@ -76,11 +88,11 @@ impl JournalFields {
 
 impl Visit for JournalFields {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.record(field, value.to_owned());
+        self.record(field, value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.record(field, format!("{value:?}"));
+        self.record(field, &format!("{value:?}"));
     }
 }
 
@@ -106,7 +118,32 @@ fn write_field(entry: &mut Vec<u8>, name: &str, value: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tracing_subscriber::layer::SubscriberExt as _;
+
     use super::*;
+
+    #[test]
+    fn journald_that_does_not_read_loses_lines_which_are_counted() {
+        let (socket, journald) = UnixDatagram::pair().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let layer = JournaldLayer { socket, lost: LostLines::new() };
+        let subscriber = tracing_subscriber::registry().with(layer);
+        let mut entry = [0; MAX_VALUE_BYTES];
+        journald.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        let mut next = || journald.recv(&mut entry).map(|size| entry[..size].to_vec());
+        tracing::subscriber::with_default(subscriber, || {
+            for number in 0..10_000 {
+                tracing::info!(number, "nobody reads this");
+            }
+            while next().is_ok() {}
+            tracing::info!("read again");
+            let notice = String::from_utf8_lossy(&next().unwrap()).into_owned();
+            assert!(notice.contains("log lines were lost"), "{notice}");
+            assert!(String::from_utf8_lossy(&next().unwrap()).contains("read again"));
+        });
+    }
 
     #[test]
     fn encode_writes_values_that_cannot_add_fields() {

@@ -1,13 +1,25 @@
 //! Sets up the daemon's log: to journald with priorities and fields if standard error is connected to
 //! it, otherwise as lines to standard error.
 
+use std::fmt::Debug;
+use std::io::{self, Write};
 use std::os::linux::fs::MetadataExt as _;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tracing::field::Field;
+use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, reload};
 
 use crate::cli::commands::run::journald::JournaldLayer;
+use crate::cli::commands::run::lost_lines::LostLines;
+use crate::core::path::escape_unprintable;
+
+/// Maximum number of bytes of a line. A pipe or terminal that can be written at all takes so many
+/// without blocking (`PIPE_BUF`, see pipe(7)).
+const MAX_LINE_BYTES: usize = 4096;
 
 /// Replaces the log filter while the daemon runs.
 pub(crate) struct LogFilterHandle(reload::Handle<EnvFilter, Registry>);
@@ -26,13 +38,52 @@ pub(crate) fn init(filter: EnvFilter) -> LogFilterHandle {
     let journal = stderr_is_journal().then(|| JournaldLayer::connect().ok()).flatten();
     let lines = journal.is_none().then(|| {
         fmt::layer()
-            .with_writer(std::io::stderr)
+            .with_writer(|| StderrLines(&LOST_LINES))
             .with_target(false)
+            .fmt_fields(debug_fn(write_field).delimited(" "))
             .with_ansi(is_terminal())
             .boxed()
     });
     tracing_subscriber::registry().with(filter).with(journal).with(lines).init();
     LogFilterHandle(handle)
+}
+
+static LOST_LINES: LostLines = LostLines::new();
+
+/// Writes a field as `tracing_subscriber` does, but escapes what would end the line, or control a
+/// terminal: values contain names of files.
+fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
+    let text = format!("{value:?}");
+    let value = escape_unprintable(&text);
+    match field.name() {
+        "message" => write!(writer, "{value}"),
+        name => write!(writer, "{name}={value}"),
+    }
+}
+
+/// Writes lines to standard error as long as that does not block: a reader that does not read must
+/// not stop the daemon.
+struct StderrLines<'a>(&'a LostLines);
+
+impl Write for StderrLines<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.write(line, |notice| format!("{notice}\n").into_bytes(), write_if_ready);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes to standard error if that does not block.
+fn write_if_ready(line: &[u8]) -> bool {
+    let stderr = io::stderr();
+    let mut descriptor = [PollFd::new(&stderr, PollFlags::OUT)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let is_ready = poll(&mut descriptor, Some(&now)).is_ok_and(|ready| ready > 0);
+    let line = &line[..line.len().min(MAX_LINE_BYTES)];
+    is_ready && stderr.lock().write_all(line).is_ok()
 }
 
 fn is_terminal() -> bool {
