@@ -16,6 +16,7 @@ use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, Visitor};
 pub use error::ParseError;
 use error::{parse_error_from_yaml, without_rust_terms};
 
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// Maximum nesting of `[` and `{`; deeper text is an error, because the time that libyaml needs
 /// grows with the square of the depth.
 const MAX_FLOW_DEPTH: usize = 128;
@@ -123,11 +124,13 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for MapOnly<T> {
     }
 }
 
-/// Parses JSON.
+/// Parses JSON. A byte order mark at the beginning, which some editors write, is ignored, as
+/// RFC 8259, section 8.1 allows.
 ///
 /// # Errors
 /// [`ParseError`] with the position.
 pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ParseError> {
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     serde_json::from_slice(bytes).map_err(|error| {
         let message = error.to_string();
         let position = format!(" at line {} column {}", error.line(), error.column());
@@ -178,7 +181,7 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[expect(dead_code, reason = "only errors are tested")]
+    #[expect(dead_code, reason = "not all fields are tested")]
     struct Sample {
         features: Vec<String>,
         ignore: Option<String>,
@@ -227,6 +230,15 @@ mod tests {
         let result =
             parse::<std::collections::BTreeMap<String, serde_yaml::Value>>(aliases.as_bytes());
         assert!(result.unwrap_err().message.contains("repetition limit"));
+    }
+
+    #[test]
+    fn byte_order_mark_is_ignored() {
+        let json = "\u{feff}{\"features\": [\"a\"]}";
+        assert_eq!(parse_json::<Sample>(json.as_bytes()).unwrap().features, ["a"]);
+        let yaml = "\u{feff}features: [a]\n";
+        assert_eq!(parse::<Sample>(yaml.as_bytes()).unwrap().features, ["a"]);
+        assert_eq!(parse_strict::<Sample>(yaml.as_bytes()).unwrap().features, ["a"]);
     }
 
     #[test]

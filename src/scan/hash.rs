@@ -29,6 +29,9 @@ const READ_LIMIT: Duration = Duration::from_secs(10);
 /// Age below which a file may change again without a new timestamp, since the kernel's clock for
 /// timestamps has a resolution of up to 10 ms.
 const RACY_WINDOW_NS: i64 = 20_000_000;
+/// The same where time stamps seem to be whole seconds, as those of ext4 with small inodes are, or
+/// multiples of two, as those of FAT are.
+const COARSE_RACY_WINDOW_NS: i64 = 2_000_000_000;
 
 /// A file that can be read several times.
 pub(super) trait ReadSource {
@@ -231,8 +234,16 @@ pub(super) fn signature_of(stat: &Stat) -> FileSignature {
 
 fn is_racy(signature: &FileSignature) -> bool {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let newest = signature.modified_ns.max(signature.changed_ns);
-    i64::try_from(now.as_nanos()).is_ok_and(|now| now.saturating_sub(newest) < RACY_WINDOW_NS)
+    i64::try_from(now.as_nanos()).is_ok_and(|now| is_racy_at(signature, now))
+}
+
+/// Returns true if a file that was read at `now_ns` may be changed afterwards without new time
+/// stamps.
+fn is_racy_at(signature: &FileSignature, now_ns: i64) -> bool {
+    let FileSignature { modified_ns, changed_ns, .. } = *signature;
+    let is_coarse = [modified_ns, changed_ns].iter().all(|time| time % 1_000_000_000 == 0);
+    let window = if is_coarse { COARSE_RACY_WINDOW_NS } else { RACY_WINDOW_NS };
+    now_ns.saturating_sub(modified_ns.max(changed_ns)) < window
 }
 
 impl ReadSource for OwnedFd {
@@ -257,6 +268,22 @@ impl ReadSource for OwnedFd {
 mod tests {
     use super::*;
     use crate::core::digest::Digest;
+
+    #[test]
+    fn files_are_racy_as_long_as_their_time_stamps_may_not_change() {
+        const SECOND: i64 = 1_000_000_000;
+        for (modified_ns, changed_ns, now_ns, expected) in [
+            (5 * SECOND + 1, 5 * SECOND + 1, 5 * SECOND + 20_000_000, true),
+            (5 * SECOND + 1, 5 * SECOND + 1, 5 * SECOND + 20_000_001, false),
+            (1, 5 * SECOND, 5 * SECOND + 20_000_000, false),
+            (4 * SECOND, 5 * SECOND, 7 * SECOND - 1, true),
+            (4 * SECOND, 5 * SECOND, 7 * SECOND, false),
+            (9 * SECOND, 5 * SECOND, 7 * SECOND, true),
+        ] {
+            let signature = FileSignature { size: 0, modified_ns, changed_ns, inode: 0, device: 0 };
+            assert_eq!(is_racy_at(&signature, now_ns), expected, "{signature:?} {now_ns}");
+        }
+    }
 
     /// A file whose content changes after the given numbers of reads.
     struct ChangingFile {

@@ -445,7 +445,7 @@ fn invalid_meta_json_makes_completeness_unknown() {
         ("{\"mission\": \"a b\"}", "invalid mission type `a b`"),
         ("{\"mission\": \"\\u001b[31m\"}", "invalid mission type `\\u{1b}[31m`"),
         ("[]", "meta.json:1:1: invalid type: sequence"),
-        ("\u{feff}{}", "meta.json:1:1: expected value"),
+        ("\u{feff}[]", "meta.json:1:1: invalid type: sequence"),
     ] {
         let project = Project::complete().artifact("meta.json", text);
         let check = project.run(&["check", "--json"]);
