@@ -8,6 +8,7 @@ mod effective;
 mod error;
 mod http;
 mod log;
+mod project_list;
 mod retention;
 mod scrub;
 mod state;
@@ -31,11 +32,12 @@ pub use effective::{EffectiveConfig, EffectiveLimits, EffectiveSettle};
 pub use error::ConfigValueError;
 pub use http::HttpConfig;
 pub use log::LogConfig;
+pub use project_list::{ProjectList, ProjectListError};
 pub use retention::RetentionConfig;
 pub use scrub::ScrubConfig;
 pub use state::{ConfigState, LoadedConfig};
-pub use user_dirs::UserDirs;
 use user_dirs::expand_home;
+pub use user_dirs::{ForeignDir, LOCK_FILE, UserDirs};
 pub use webhook::{BackoffRange, SecretSource, WebhookConfig, WebhookFormat, WebhookUrl};
 
 /// Maximum size of the configuration file; a larger one is an error.

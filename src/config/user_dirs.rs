@@ -1,11 +1,32 @@
 //! The user's directories, by the XDG base directory specification, and the paths in them.
 
+use std::ffi::OsString;
 use std::io;
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::PathBuf;
 
 use etcetera::base_strategy::{BaseStrategy as _, Xdg};
 
 use super::error::ConfigValueError;
+use super::project_list::ProjectList;
+
+/// The file in the state directory that the daemon locks, and in which it records its socket.
+pub const LOCK_FILE: &str = "dossierd.lock";
+
+/// A directory of another user that root would write to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "root does not use directories of another user: {} belongs to user {uid}; run this command as that \
+     user, or set HOME and XDG_RUNTIME_DIR to root's own",
+    path.display()
+)]
+pub struct ForeignDir {
+    /// The directory.
+    pub path: PathBuf,
+    /// User id of its owner.
+    pub uid: u32,
+}
 
 /// Directories of the user.
 #[derive(Debug, Clone)]
@@ -33,10 +54,32 @@ impl UserDirs {
         })
     }
 
+    /// Returns a directory of these that belongs to another user, although this process runs as root:
+    /// the environment is that of the other user, in whose directories root would leave its files.
+    #[must_use]
+    pub fn find_foreign_dir(&self) -> Option<ForeignDir> {
+        if !rustix::process::geteuid().is_root() {
+            return None;
+        }
+        let own = [&self.state_dir, &self.config_dir].into_iter().chain(&self.runtime_dir);
+        let existing = own.filter_map(|dir| dir.ancestors().find(|above| above.exists()));
+        let mut owned = existing.filter_map(|dir| {
+            let uid = dir.metadata().ok()?.uid();
+            Some(ForeignDir { path: dir.to_owned(), uid })
+        });
+        owned.find(|dir| dir.uid != 0)
+    }
+
     /// Returns the path of the configuration file.
     #[must_use]
     pub fn config_file(&self) -> PathBuf {
         self.config_dir.join("config.yaml")
+    }
+
+    /// Returns the list of projects that were added by command.
+    #[must_use]
+    pub fn project_list(&self) -> ProjectList {
+        ProjectList::new(self.config_dir.join("projects.list"))
     }
 
     /// Returns the path of the socket: in the runtime directory, or, without one, in a private
@@ -45,6 +88,23 @@ impl UserDirs {
     pub fn socket_path(&self) -> PathBuf {
         let dir = self.runtime_dir.as_ref().map(|runtime| runtime.join("dossierd"));
         dir.unwrap_or_else(|| self.state_dir.join("run")).join("dossierd.sock")
+    }
+
+    /// Returns the path of the socket at which a daemon can be found: the usual one, or, if it does not
+    /// exist, the one that the daemon with this state directory has recorded. The environment of that
+    /// daemon may have differed, as that of cron or `su` does.
+    #[must_use]
+    pub fn find_socket(&self) -> PathBuf {
+        let usual = self.socket_path();
+        if usual.exists() {
+            return usual;
+        }
+        let recorded = std::fs::read(self.state_dir.join(LOCK_FILE)).unwrap_or_default();
+        let recorded = PathBuf::from(OsString::from_vec(recorded));
+        let is_socket = |path: &PathBuf| {
+            path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket())
+        };
+        Some(recorded).filter(|path| path.is_absolute() && is_socket(path)).unwrap_or(usual)
     }
 
     /// Returns the directory of the user's own missions.

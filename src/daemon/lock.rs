@@ -3,8 +3,11 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+
+use crate::config::LOCK_FILE;
 
 /// Why the instance lock cannot be acquired.
 #[derive(Debug, thiserror::Error)]
@@ -29,12 +32,21 @@ pub enum LockError {
 /// The lock of a state directory; released when dropped.
 #[derive(Debug)]
 pub(crate) struct InstanceLock {
-    _file: File,
+    file: File,
+}
+
+impl InstanceLock {
+    /// Records the path of the socket in the lock file, where clients find it whose environment leads
+    /// to another one ([`UserDirs::find_socket`](crate::config::UserDirs::find_socket)).
+    pub(crate) fn record_socket(&self, socket: &Path) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.write_all_at(socket.as_os_str().as_bytes(), 0)
+    }
 }
 
 /// Acquires the lock of a state directory, which is created with mode 0700 if it is missing.
 pub(crate) fn acquire(state: &Path) -> Result<InstanceLock, LockError> {
-    let path = state.join("dossierd.lock");
+    let path = state.join(LOCK_FILE);
     let error = |source| LockError::Io { path: path.clone(), source };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(state).map_err(error)?;
     let opened = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
@@ -45,7 +57,7 @@ pub(crate) fn acquire(state: &Path) -> Result<InstanceLock, LockError> {
     });
     let file = opened.map_err(error)?;
     match file.try_lock() {
-        Ok(()) => Ok(InstanceLock { _file: file }),
+        Ok(()) => Ok(InstanceLock { file }),
         Err(TryLockError::WouldBlock) => Err(LockError::Held(state.to_owned())),
         Err(TryLockError::Error(source)) => Err(error(source)),
     }

@@ -22,7 +22,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::api::{
     ApiState, DashboardConfig, SocketError, StartTime, adopt_systemd_socket, bind, run_dashboard,
@@ -120,7 +120,10 @@ pub fn run(options: DaemonOptions) -> Result<(), DaemonError> {
             SocketOwner::Process => return Err(SocketError::InUse(socket).into()),
         }
     }
-    let _lock = lock::acquire(&options.user_dirs.state_dir)?;
+    let lock = lock::acquire(&options.user_dirs.state_dir)?;
+    if let Err(error) = lock.record_socket(&socket) {
+        warn!(%error, "cannot record the path of the socket in the lock file");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_name("runtime")
@@ -176,6 +179,7 @@ async fn run_until_stopped(
     let mut plan = EngineConfig::new(options.config.clone(), options.user_dirs.state_dir.clone());
     plan.extra_roots = options.projects;
     plan.user_missions = Some(options.user_dirs.missions_dir());
+    plan.project_list = Some(options.user_dirs.project_list());
     let running: EngineHandle = {
         // A migration or the recovery after a crash may take long.
         let _extender = StartupTimeoutExtender::start(notifier);

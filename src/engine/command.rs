@@ -12,6 +12,7 @@ use super::ids::ProjectId;
 use super::sinks::SinkCommand;
 use super::timeouts::{ITERATION_TIMEOUT, PROJECT_CHANGE_TIMEOUT, SYNC_TIMEOUT};
 use crate::config::Config;
+use crate::config::ProjectListError;
 use crate::core::path::FeatureSlug;
 use crate::store::StoreError;
 
@@ -69,6 +70,9 @@ pub enum RemoveError {
     /// The removal could not be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The list of projects could not be changed.
+    #[error(transparent)]
+    List(#[from] ProjectListError),
 }
 
 /// A request to the engine. The reply is dropped if the client has stopped waiting for it.

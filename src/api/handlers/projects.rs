@@ -125,7 +125,7 @@ pub(crate) async fn remove_project(
             Problem::new(ProblemCode::Conflict, error.to_string(), HintCode::ConfiguredProject)
                 .with_candidates(vec![project_candidate(&view, None)])
         }
-        RemoveError::Store(_) => {
+        RemoveError::Store(_) | RemoveError::List(_) => {
             Problem::new(ProblemCode::WriteFailed, error_chain(&error), HintCode::WriteFailed)
         }
     })?;

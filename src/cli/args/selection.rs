@@ -56,11 +56,11 @@ pub(in crate::cli) struct OptionalFeatureArgs {
 }
 
 impl SocketArgs {
-    /// Returns the path of the socket: the argument, or the default.
+    /// Returns the path of the socket: the argument, or where a daemon can be found.
     pub(in crate::cli) fn path(&self) -> anyhow::Result<PathBuf> {
         match &self.socket {
             Some(path) => Ok(path.clone()),
-            None => Ok(user_dirs()?.socket_path()),
+            None => Ok(user_dirs()?.find_socket()),
         }
     }
 }

@@ -57,7 +57,7 @@ fn add(args: &ProjectPathArgs) -> anyhow::Result<CommandExit> {
     match DaemonConnection::connect_if_running(&args.daemon.socket)? {
         Some(mut connection) => connection.add_project(&root)?,
         None => {
-            add_project(&dirs.state_dir, &root)?;
+            add_project(&dirs, &root)?;
             output::note("no daemon runs; the next one will watch the project");
         }
     }
@@ -89,7 +89,7 @@ fn remove(args: &ProjectPathArgs) -> anyhow::Result<CommandExit> {
             };
         }
         None => {
-            if !remove_project(&dirs.state_dir, &root)? {
+            if !remove_project(&dirs, &root)? {
                 bail!("{shown} is not a stored project; run `dossierd project list` to list them");
             }
         }
@@ -134,10 +134,7 @@ fn stored_projects() -> anyhow::Result<Vec<ProjectEntry>> {
     let config = Config::load_resolved(&dirs.config_file())?;
     let configured = config.projects.iter().map(|project| project.path.clone());
     let mut roots: Vec<PathBuf> = configured.collect();
-    // The lock would create the directory.
-    if dirs.state_dir.exists() {
-        roots.extend(list_projects(&dirs.state_dir)?);
-    }
+    roots.extend(list_projects(&dirs)?);
     roots.sort();
     roots.dedup();
     output::note("no daemon runs; the next one will watch these projects");

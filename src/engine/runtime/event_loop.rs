@@ -16,7 +16,6 @@ use tracing::warn;
 
 use super::commit::{Committer, Recovery};
 use super::opened_store::{EngineError, EngineStore};
-use super::project_factory::ProjectFactory;
 use super::registry::Registry;
 use super::sync_waiters::SyncWaiters;
 use crate::core::time::Timestamp;
@@ -50,7 +49,7 @@ impl EventLoop {
     /// # Errors
     /// [`EngineError::Thread`].
     pub(super) fn new(
-        factory: ProjectFactory,
+        registry: Registry,
         opened: EngineStore,
         pool: CallPool,
         inbox: Arc<Inbox>,
@@ -70,7 +69,7 @@ impl EventLoop {
             pool,
             snapshot_writer: snapshot_writer.map_err(EngineError::Thread)?,
             committer: Committer::new(store, quarantined, checkpointer, Arc::clone(&views)),
-            registry: Registry::new(factory),
+            registry,
             waiters: SyncWaiters::default(),
             inbox,
             views,

@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use tracing::info;
+use tracing::{info, warn};
 
 use super::commit::Committer;
 use super::project_factory::ProjectFactory;
 use super::watched_project::WatchedProject;
-use crate::config::Config;
+use crate::config::{Config, ProjectList};
 use crate::core::identity::root_id;
 use crate::core::path::FeatureSlug;
 use crate::engine::clock::Tick;
@@ -25,12 +25,14 @@ use crate::project::FeatureDir;
 /// The watched projects.
 pub(super) struct Registry {
     pub(super) factory: ProjectFactory,
+    /// The list of projects that were added by command, as a file.
+    list: Option<ProjectList>,
     pub(super) projects: BTreeMap<ProjectId, WatchedProject>,
 }
 
 impl Registry {
-    pub(super) fn new(factory: ProjectFactory) -> Self {
-        Self { factory, projects: BTreeMap::new() }
+    pub(super) fn new(factory: ProjectFactory, list: Option<ProjectList>) -> Self {
+        Self { factory, list, projects: BTreeMap::new() }
     }
 
     /// Starts all projects that are to be watched.
@@ -78,6 +80,7 @@ impl Registry {
     ) -> Result<ProjectId, AddError> {
         if keep {
             committer.store.add_project(root, now.wall)?;
+            self.add_to_list(root);
         } else {
             self.factory.extra_roots.insert(root.to_owned());
         }
@@ -98,6 +101,9 @@ impl Registry {
         let root = project.settings.root.clone();
         if self.factory.configured_roots().any(|configured| configured == root) {
             return Err(RemoveError::Configured(root));
+        }
+        if let Some(list) = &self.list {
+            list.remove(&root)?;
         }
         committer.store.remove_project(&root, &project.state.info().root_id)?;
         self.factory.extra_roots.remove(&root);
@@ -152,12 +158,46 @@ impl Registry {
     /// Returns all roots to watch. If the store cannot be read, these include the roots that are
     /// watched now.
     fn desired_roots(&self, committer: &mut Committer, now: Tick) -> BTreeSet<PathBuf> {
-        let stored = committer.store.projects().unwrap_or_else(|error| {
-            committer.on_load_failed(&error, now);
-            self.projects.values().map(|project| project.settings.root.clone()).collect()
-        });
+        let added = self.added_roots(committer, now);
         let extra = self.factory.extra_roots.iter().cloned();
-        self.factory.configured_roots().chain(stored).chain(extra).collect()
+        self.factory.configured_roots().chain(added).chain(extra).collect()
+    }
+
+    /// Returns the projects that were added by command. The store and the list each get those that only
+    /// the other one has: one of both may have been lost.
+    fn added_roots(&self, committer: &mut Committer, now: Tick) -> BTreeSet<PathBuf> {
+        let (listed, errors) = match self.list.as_ref().map(ProjectList::load) {
+            None => (BTreeSet::new(), Vec::new()),
+            Some(Ok(loaded)) => loaded,
+            Some(Err(error)) => (BTreeSet::new(), vec![error]),
+        };
+        for error in &errors {
+            warn!(%error, "the list of projects is incomplete");
+        }
+        let stored: BTreeSet<PathBuf> = match committer.store.projects() {
+            Ok(stored) => stored.into_iter().collect(),
+            Err(error) => {
+                committer.on_load_failed(&error, now);
+                let watched = self.projects.values().map(|project| project.settings.root.clone());
+                return watched.chain(listed).collect();
+            }
+        };
+        for root in listed.difference(&stored) {
+            if let Err(error) = committer.store.add_project(root, now.wall) {
+                warn!(root = %root.display(), %error, "cannot store a project of the list");
+            }
+        }
+        for root in stored.difference(&listed) {
+            self.add_to_list(root);
+        }
+        stored.into_iter().chain(listed).collect()
+    }
+
+    fn add_to_list(&self, root: &Path) {
+        if let Some(Err(error)) = self.list.as_ref().map(|list| list.add(root)) {
+            // The store has the project, too.
+            warn!(%error, "a project is not in the list of projects");
+        }
     }
 
     fn find(&self, root: &Path) -> Option<ProjectId> {

@@ -10,7 +10,8 @@ use tracing::warn;
 use super::event_loop::EventLoop;
 use super::opened_store::{EngineError, open_store};
 use super::project_factory::ProjectFactory;
-use crate::config::Config;
+use super::registry::Registry;
+use crate::config::{Config, ProjectList};
 use crate::engine::inbox::Inbox;
 use crate::engine::io::call_pool::CallPool;
 use crate::engine::io::project_calls::ProjectCalls;
@@ -30,6 +31,8 @@ pub struct EngineConfig {
     pub user_missions: Option<PathBuf>,
     /// Directory of the daemon's own files.
     pub state: PathBuf,
+    /// The list of projects that were added by command; `None` to use only the store.
+    pub project_list: Option<ProjectList>,
     pub(super) shards: ShardPool,
 }
 
@@ -38,7 +41,14 @@ impl EngineConfig {
     #[must_use]
     pub fn new(config: Config, state: PathBuf) -> Self {
         let shards = ShardPool::inotify();
-        Self { config, extra_roots: Vec::new(), user_missions: None, state, shards }
+        Self {
+            config,
+            extra_roots: Vec::new(),
+            user_missions: None,
+            state,
+            project_list: None,
+            shards,
+        }
     }
 }
 
@@ -76,7 +86,7 @@ pub fn start(config: EngineConfig) -> Result<EngineHandle, EngineError> {
     }
     let mut configured = config.config;
     resolve_projects(&mut configured);
-    let shards = config.shards;
+    let (shards, list) = (config.shards, config.project_list);
     let opened = open_store(&config.state)?;
     let (path, journal) = (opened.store.path().to_owned(), opened.store.journal());
     let (inbox, views) = (Arc::new(Inbox::default()), Arc::new(StatePublisher::default()));
@@ -99,7 +109,10 @@ pub fn start(config: EngineConfig) -> Result<EngineHandle, EngineError> {
     let pool = CallPool::new();
     let calls = ProjectCalls::new(pool.clone());
     let (engine_inbox, engine_views) = (Arc::clone(&inbox), Arc::clone(&views));
-    let run = move || EventLoop::new(factory, opened, pool, engine_inbox, engine_views)?.run();
+    let run = move || {
+        let registry = Registry::new(factory, list);
+        EventLoop::new(registry, opened, pool, engine_inbox, engine_views)?.run()
+    };
     let thread =
         Builder::new().name("engine".to_owned()).spawn(run).map_err(EngineError::Thread)?;
     Ok(EngineHandle { inbox, views, journal, calls, shards, store: path, thread })

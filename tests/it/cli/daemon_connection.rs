@@ -47,7 +47,11 @@ fn socket_is_selected_by_flag_or_variable() {
     by_variable.env("DOSSIERD_SOCKET", &socket);
     let by_variable = run(by_variable, COMMAND_TIMEOUT).assert_success();
     assert!(by_variable.stdout.contains(FEATURE), "{by_variable:?}");
-    project.run_client(&["events"]).assert_failure(3, "no daemon listens");
+    // Where nothing listens at the usual path, the daemon of the state directory is found.
+    project.run_client(&["events"]).assert_success();
+    let other = project.home().join("other.sock");
+    let other = project.run_client(&["events", "--socket", other.to_str().unwrap()]);
+    other.assert_failure(3, "no daemon listens");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod broken_inputs;
 mod crash;
+mod environment;
 mod feature_discovery;
 mod file_changes;
 mod key_mismatch;

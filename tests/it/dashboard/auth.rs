@@ -389,9 +389,9 @@ fn dashboard_command_opens_a_browser_or_prints_the_url() {
     let project = Project::complete();
     let runtime = project.runtime_dir();
     let project = project.env("XDG_RUNTIME_DIR", runtime);
-    project.run(&["dashboard"]).assert_failure(3, "no daemon listens");
+    project.run_client(&["dashboard"]).assert_failure(3, "no daemon listens");
     let daemon = project.start_daemon();
-    let run = project.run(&["dashboard", "--no-open"]).assert_success();
+    let run = project.run_client(&["dashboard", "--no-open"]).assert_success();
     assert!(
         run.stdout.starts_with("http://127.0.0.1:") && run.stdout.contains("/open/"),
         "{run:?}"
@@ -417,7 +417,7 @@ fn dashboard_command_opens_a_browser_or_prints_the_url() {
     let run = crate::support::run(with_browser, COMMAND_TIMEOUT).assert_success();
     assert!(run.stdout.is_empty() && run.stderr.contains("opened in the browser"), "{run:?}");
     assert!(fs::read_to_string(opened_url).unwrap().contains("/open/"));
-    let closed = project.run(&["dashboard", "--close", "--json"]).assert_success().json();
+    let closed = project.run_client(&["dashboard", "--close", "--json"]).assert_success().json();
     assert_eq!(closed, json!({"closed": true}));
     daemon.stop();
 }

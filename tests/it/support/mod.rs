@@ -184,9 +184,11 @@ impl Project {
         command
     }
 
-    /// Runs the binary in the root, without a daemon.
+    /// Runs the binary in the root, as if no daemon ran.
     pub(crate) fn run(&self, arguments: &[&str]) -> CommandOutput {
-        run(self.command(arguments), COMMAND_TIMEOUT)
+        let mut command = self.command(arguments);
+        command.env("DOSSIERD_SOCKET", self.home().join("none.sock"));
+        run(command, COMMAND_TIMEOUT)
     }
 
     /// Runs the binary as a user who is not root; returns `None` and reports it where that is

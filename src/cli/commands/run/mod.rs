@@ -2,6 +2,7 @@
 
 pub(crate) mod journald;
 pub(crate) mod logging;
+mod lost_lines;
 pub(crate) mod malloc_tuning;
 
 use crate::cli::args::RunArgs;
@@ -17,6 +18,9 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<CommandExit> {
         let _ = rustix::process::setsid();
     }
     let dirs = user_dirs()?;
+    if let Some(foreign) = dirs.find_foreign_dir() {
+        return Err(foreign.into());
+    }
     let config = Config::load(&dirs.config_file())?;
     let log = args.log.clone();
     let filter = logging::init(log.as_ref().unwrap_or(&config.log).filter());

@@ -19,7 +19,7 @@ use crate::cli::replace_file::replace_file;
 use crate::cli::scope::Scope;
 use crate::cli::user_dirs::user_dirs;
 use crate::client::RequestPath;
-use crate::config::Config;
+use crate::config::{Config, UserDirs};
 use crate::daemon::add_project;
 use crate::daemon::systemd_units::{
     NAMESPACES_NAME, PACKAGED_PROGRAM, SERVICE_NAME, SOCKET_NAME, SystemdUnit,
@@ -32,6 +32,9 @@ const PACKAGED_UNIT_DIR: &str = "/usr/lib/systemd/user";
 
 pub(crate) fn run(args: &ServiceInstallArgs) -> anyhow::Result<CommandExit> {
     let dirs = user_dirs()?;
+    if let Some(foreign) = dirs.find_foreign_dir() {
+        return Err(foreign.into());
+    }
     // The daemon would not start with an invalid configuration: fail before changing anything.
     Config::load(&dirs.config_file())?;
     let program = std::env::current_exe().context("cannot determine the path of this program")?;
@@ -65,7 +68,7 @@ pub(crate) fn run(args: &ServiceInstallArgs) -> anyhow::Result<CommandExit> {
     steps.enable()?;
     let mut later = Vec::new();
     for project in &projects {
-        match steps.add_project(&dirs.state_dir, project, running.is_active()) {
+        match steps.add_project(&dirs, project, running.is_active()) {
             // The running daemon may be too old for the request; it is restarted below.
             Err(_) if running.is_active() => later.push(project),
             added => added?,
@@ -78,7 +81,7 @@ pub(crate) fn run(args: &ServiceInstallArgs) -> anyhow::Result<CommandExit> {
     }
     steps.start(&running, &program, &changed)?;
     for project in later {
-        steps.add_project(&dirs.state_dir, project, true)?;
+        steps.add_project(&dirs, project, true)?;
     }
     print_line(&format!("lingering: {}", linger_label(is_linger_enabled())))?;
     Ok(CommandExit::Success)
@@ -125,9 +128,9 @@ fn reject_other_daemon(is_service: bool) -> anyhow::Result<()> {
 }
 
 /// Adds a project through the daemon if it runs, otherwise in its store.
-fn add_watched_project(state: &Path, project: &Path, is_running: bool) -> anyhow::Result<()> {
+fn add_watched_project(dirs: &UserDirs, project: &Path, is_running: bool) -> anyhow::Result<()> {
     if !is_running {
-        return Ok(add_project(state, project)?);
+        return Ok(add_project(dirs, project)?);
     }
     DaemonConnection::connect(&SocketArgs { socket: None })?.add_project(project)
 }
@@ -210,7 +213,7 @@ impl InstallSteps {
     /// Adds a project to the daemon.
     fn add_project(
         &mut self,
-        state: &Path,
+        dirs: &UserDirs,
         project: &Path,
         is_running: bool,
     ) -> anyhow::Result<()> {
@@ -219,7 +222,7 @@ impl InstallSteps {
             &format!("add the project {shown}"),
             &format!("added the project {shown}"),
             || {
-                add_watched_project(state, project, is_running)
+                add_watched_project(dirs, project, is_running)
                     .with_context(|| format!("cannot add {shown}"))
             },
         )
