@@ -67,6 +67,7 @@ impl Inbox {
     /// Adds a hint. Called on the watcher thread.
     pub fn hint(&self, project: ProjectId, hint: Hint) {
         let mut messages = self.lock();
+        let is_first = !messages.hints.contains_key(&project);
         let pending = messages.hints.entry(project).or_default();
         match hint {
             Hint::At(..) if pending.overflow => {}
@@ -84,7 +85,10 @@ impl Inbox {
             Hint::Failed(error) => pending.failed = Some(error),
         }
         drop(messages);
-        self.wake.notify_one();
+        // Each call costs a system call, and hints arrive by the thousand.
+        if is_first {
+            self.wake.notify_one();
+        }
     }
 
     /// Adds a command. [`Command::Stop`] is accepted even if the queue is full.
