@@ -10,7 +10,9 @@ use super::dossier::MissionDossier;
 use super::drift::Drift;
 use super::feature_context::UnknownReason;
 use super::identity::BaselineKey;
+use super::manifest::EMBEDDED_MISSIONS;
 use super::snapshot::MissionDossierSnapshot;
+use super::suggest::nearest;
 use super::time::Timestamp;
 
 /// Source of the current step (`docs/specification.md#current-step`).
@@ -59,9 +61,12 @@ impl FeatureWatchState {
             Some(UnknownReason::Deleted) => Self::Gone,
             Some(UnknownReason::Unreadable(_)) => Self::Unreadable,
             Some(UnknownReason::LimitExceeded(_)) => Self::Degraded,
-            Some(UnknownReason::InvalidManifest | UnknownReason::UnreadableMeta) | None => {
-                Self::Live
-            }
+            Some(
+                UnknownReason::InvalidManifest
+                | UnknownReason::UnreadableMeta
+                | UnknownReason::UnreadableDir(_),
+            )
+            | None => Self::Live,
         }
     }
 }
@@ -108,6 +113,37 @@ pub struct Feature {
 }
 
 impl Feature {
+    /// Returns why completeness is unknown, as a part of a sentence about the feature.
+    #[must_use]
+    pub fn unknown_reason(&self) -> Option<String> {
+        let context = &self.dossier.context;
+        let reason = match &context.unknown_reason {
+            Some(UnknownReason::Unreadable(why)) => format!("cannot be read: {why}"),
+            Some(UnknownReason::LimitExceeded(why)) => format!("exceeds a limit: {why}"),
+            Some(UnknownReason::UnreadableDir(dir)) => {
+                format!("`{}` cannot be read, and a required file may be below it", dir.text())
+            }
+            Some(UnknownReason::InvalidManifest) => {
+                let fallback = match &context.mission {
+                    Some(_) => "the embedded one is used instead",
+                    None => "there is no embedded one",
+                };
+                format!("the manifest of its mission is invalid; {fallback}")
+            }
+            Some(UnknownReason::Deleted) => "was removed".to_owned(),
+            Some(UnknownReason::UnreadableMeta) => self.metadata.meta_error.clone()?,
+            None if context.mission.is_none() => {
+                let mission = context.mission_type.as_str();
+                let embedded = EMBEDDED_MISSIONS.iter().map(|one| one.mission_type);
+                let hint = nearest(mission, embedded)
+                    .map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
+                format!("no manifest for mission `{mission}`{hint}")
+            }
+            None => return None,
+        };
+        Some(reason)
+    }
+
     /// Returns the `manifest_version` of the baseline key.
     #[must_use]
     pub fn manifest_version(&self) -> &str {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::manifest::{Mission, MissionType};
-use super::path::FeatureSlug;
+use super::path::{FeatureSlug, RelPath};
 
 /// The feature of a dossier, and the rules by which it is evaluated.
 #[derive(Debug, Clone)]
@@ -62,6 +62,8 @@ pub enum UnknownReason {
     LimitExceeded(String),
     /// The feature's directory cannot be read; the text is the error.
     Unreadable(String),
+    /// This path cannot be read, and a required file may be below it.
+    UnreadableDir(RelPath),
     /// The feature's directory was deleted.
     Deleted,
 }

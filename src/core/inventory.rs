@@ -5,6 +5,7 @@
 //! each change: which specs are satisfied, the counts, the sorted hashes. After any sequence of
 //! changes it equals an inventory that is built from the final files; a property test checks this.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -59,6 +60,8 @@ pub struct Inventory {
     entries: SortedChunks<InventoryEntry>,
     /// One item for each spec of the mission.
     spec_usage: Vec<SpecUsage>,
+    /// Paths that cannot be read: what is below them is unknown.
+    unreadable: BTreeSet<RelPath>,
     /// Counts of the files. Absent specs are few and counted on request.
     counts: Counts,
     /// Hashes of the present files, for the parity hash.
@@ -100,6 +103,7 @@ impl Inventory {
             context: Arc::new(context),
             entries: SortedChunks::default(),
             spec_usage: vec![SpecUsage::default(); specs],
+            unreadable: BTreeSet::new(),
             counts: Counts::default(),
             hashes: SortedChunks::default(),
             tree_hasher: IncrementalHasher::default(),
@@ -204,13 +208,18 @@ impl Inventory {
     }
 
     /// Returns the specs that apply and that no present file satisfies, as artifacts. A literal
-    /// spec whose file exists but is not present is left out, because the file is listed already.
+    /// spec whose file exists but is not present is left out, because the file is listed already, and
+    /// so is one that a file may satisfy that was not looked for.
     pub fn absent_specs(&self, now: Timestamp) -> impl Iterator<Item = ArtifactRef> {
         let step = self.context.step.as_deref();
-        // If the directory was not read, no file is known to be absent.
+        // If the directory was not read, or not all of it, no file is known to be absent.
         let is_unread = matches!(
             self.context.unknown_reason,
-            Some(UnknownReason::Unreadable(_) | UnknownReason::Deleted)
+            Some(
+                UnknownReason::Unreadable(_)
+                    | UnknownReason::LimitExceeded(_)
+                    | UnknownReason::Deleted
+            )
         );
         let mission = self.context.mission.as_deref().filter(|_| !is_unread);
         let specs = mission.into_iter().flat_map(Mission::specs);
@@ -219,6 +228,7 @@ impl Inventory {
             .filter(|(_, usage)| usage.satisfying_files == 0)
             .filter(|(spec, usage)| usage.primary_files == 0 || !spec.pattern.is_literal())
             .filter(move |(spec, _)| mission.is_some_and(|mission| mission.is_listed(spec, step)))
+            .filter(|(spec, _)| self.hiding_path(spec).is_none())
             .map(move |(spec, _)| ArtifactRef {
                 required_status: if mission.is_some_and(|mission| mission.is_required(spec, step)) {
                     RequiredStatus::Required
@@ -238,6 +248,33 @@ impl Inventory {
                 }),
                 indexed_at: now,
             })
+    }
+
+    /// Returns a path that cannot be read and below which a spec may match.
+    fn hiding_path(&self, spec: &ArtifactSpec) -> Option<&RelPath> {
+        self.unreadable.iter().find(|path| spec.pattern.may_match_below(path))
+    }
+
+    /// Returns the context with the reason why completeness is unknown, also if that is that a required
+    /// file may be below a path that cannot be read.
+    #[must_use]
+    pub fn evaluated_context(&self) -> Arc<FeatureContext> {
+        let mission = self.context.mission.as_deref().filter(|_| !self.unreadable.is_empty());
+        let (None, Some(mission)) = (&self.context.unknown_reason, mission) else {
+            return Arc::clone(&self.context);
+        };
+        let step = self.context.step.as_deref();
+        let mut unsatisfied =
+            mission.specs().iter().zip(&self.spec_usage).filter(|(spec, usage)| {
+                usage.satisfying_files == 0 && mission.is_required(spec, step)
+            });
+        match unsatisfied.find_map(|(spec, _)| self.hiding_path(spec)) {
+            None => Arc::clone(&self.context),
+            Some(path) => Arc::new(FeatureContext {
+                unknown_reason: Some(UnknownReason::UnreadableDir(path.clone())),
+                ..FeatureContext::clone(&self.context)
+            }),
+        }
     }
 
     /// Returns the spec that determines key and class of the file at a path.
@@ -275,7 +312,7 @@ impl Inventory {
     /// Returns whether all required artifacts are present.
     #[must_use]
     pub fn completeness(&self) -> Completeness {
-        Completeness::of(&self.context, self.counts().required_missing)
+        Completeness::of(&self.evaluated_context(), self.counts().required_missing)
     }
 
     /// Returns the keys of the required artifacts that are not present, sorted.
@@ -325,7 +362,7 @@ impl Inventory {
     pub fn to_dossier(&self, now: Timestamp) -> MissionDossier {
         let files = self.entries.iter().map(|entry| Arc::clone(&entry.artifact));
         let artifacts = sorted_artifacts(files.chain(self.absent_specs(now).map(Arc::new)));
-        MissionDossier { context: Arc::clone(&self.context), artifacts }
+        MissionDossier { context: self.evaluated_context(), artifacts }
     }
 
     fn insert_entry(&mut self, entry: InventoryEntry, matching: &[usize]) {
@@ -333,6 +370,9 @@ impl Inventory {
         self.counts.add(&entry.artifact);
         if let Some(hash) = entry.artifact.hash() {
             self.add_hash(hash);
+        }
+        if entry.artifact.error_reason() == Some(ErrorReason::Unreadable) {
+            self.unreadable.insert(entry.artifact.relative_path.clone());
         }
         self.entries.insert(entry);
     }
@@ -344,6 +384,7 @@ impl Inventory {
         if let Some(hash) = entry.artifact.hash() {
             self.remove_hash(hash);
         }
+        self.unreadable.remove(path);
         Some(entry.artifact)
     }
 

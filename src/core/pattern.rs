@@ -109,6 +109,30 @@ impl Pattern {
         (!extension.is_empty() && extension.bytes().all(is_plain)).then_some(extension)
     }
 
+    /// Returns true if the pattern may match something below a directory. May be wrong only for
+    /// unusual wildcards, and then returns true.
+    #[must_use]
+    pub fn may_match_below(&self, dir: &RelPath) -> bool {
+        let mut parts = self.text.split('/');
+        for component in dir.components() {
+            let Some(part) = parts.next() else {
+                return false;
+            };
+            if part.contains("**") || part.contains('{') {
+                return true;
+            }
+            let pattern = Self::new(part);
+            let set = pattern.ok().and_then(|pattern| PatternSet::new([&pattern]).ok());
+            let is_match = |set: PatternSet| {
+                RelPath::new(component).is_ok_and(|component| set.is_match(&component))
+            };
+            if !set.is_none_or(is_match) {
+                return false;
+            }
+        }
+        parts.next().is_some()
+    }
+
     /// Returns true if a component begins with a dot. Such a pattern matches no artifact, because
     /// hidden entries are never artifacts.
     #[must_use]
@@ -185,6 +209,26 @@ fn as_path(path: &RelPath) -> &std::path::Path {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patterns_may_match_below_directories_on_their_way() {
+        for (pattern, dir, expected) in [
+            ("tasks/WP*.md", "tasks", true),
+            ("tasks/WP*.md", "tasks/WP01.md", false),
+            ("tasks/WP*.md", "other", false),
+            ("tasks/*/a.md", "tasks/x", true),
+            ("tasks/[ab]/a.md", "tasks/c", false),
+            ("contracts/**/*", "contracts/x/y", true),
+            ("**/x.md", "a", true),
+            ("{a,b}/x.md", "c", true),
+            ("spec.md", "spec.md", false),
+            ("a/b.md", "a", true),
+        ] {
+            let dir = RelPath::new(dir.as_bytes()).unwrap();
+            let is_possible = Pattern::new(pattern).unwrap().may_match_below(&dir);
+            assert_eq!(is_possible, expected, "{pattern} {dir:?}");
+        }
+    }
 
     fn matches(pattern: &str, path: &[u8]) -> bool {
         PatternSet::new([&Pattern::new(pattern).unwrap()])

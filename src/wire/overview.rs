@@ -19,6 +19,9 @@ pub struct Overview<'a> {
     pub feature_slug: Cow<'a, str>,
     /// Whether all required artifacts are present.
     pub completeness_status: Completeness,
+    /// Why it is unknown whether all are; absent in responses of older versions.
+    #[serde(default)]
+    pub unknown_reason: Option<Cow<'a, str>>,
     /// Parity hash of the current state.
     pub parity_hash_sha256: Digest,
     /// Numbers of artifacts.
@@ -115,6 +118,7 @@ impl<'a> From<&'a Feature> for Overview<'a> {
         Self {
             feature_slug: context.feature_slug.as_str().into(),
             completeness_status: snapshot.completeness_status,
+            unknown_reason: feature.unknown_reason().map(Cow::Owned),
             parity_hash_sha256: snapshot.parity_hash_sha256,
             artifact_counts: snapshot.counts.into(),
             missing_required_count: snapshot.counts.required_missing,

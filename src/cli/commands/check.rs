@@ -95,6 +95,7 @@ impl FeatureCheck {
                 UnknownReason::LimitExceeded(_)
                 | UnknownReason::Unreadable(_)
                 | UnknownReason::UnreadableMeta
+                | UnknownReason::UnreadableDir(_)
                 | UnknownReason::Deleted,
             ) => true,
             Some(UnknownReason::InvalidManifest) | None => false,

@@ -7,7 +7,7 @@ use crate::core::diagnostics::SkippedDir;
 use crate::core::digest::Digest;
 use crate::core::drift::{Drift, DriftState, Severity};
 use crate::core::feature::Feature;
-use crate::core::feature_context::{Completeness, UnknownReason};
+use crate::core::feature_context::Completeness;
 use crate::core::path::escape_unprintable;
 
 /// Printed when the connection to the daemon breaks; followed by [`RECONNECTED_NOTE`].
@@ -87,21 +87,9 @@ pub(crate) fn presence_label(reason: Option<ErrorReason>, detail: Option<&str>) 
 
 /// Returns why a feature could not be read or evaluated completely, one line each.
 pub(crate) fn unknown_reasons(feature: &Feature) -> Vec<String> {
-    let mut lines = Vec::new();
-    match &feature.dossier.context.unknown_reason {
-        Some(UnknownReason::Unreadable(why)) => lines.push(format!("cannot be read: {why}")),
-        Some(UnknownReason::LimitExceeded(why)) => lines.push(format!("exceeds a limit: {why}")),
-        Some(UnknownReason::InvalidManifest) => {
-            let fallback = match &feature.dossier.context.mission {
-                Some(_) => "the embedded one is used instead",
-                None => "there is no embedded one",
-            };
-            lines.push(format!("the manifest of its mission is invalid; {fallback}"));
-        }
-        Some(UnknownReason::Deleted) => lines.push("was removed".to_owned()),
-        Some(UnknownReason::UnreadableMeta) | None => {}
-    }
-    lines.extend(feature.metadata.meta_error.clone());
+    let mut lines: Vec<String> = feature.unknown_reason().into_iter().collect();
+    let meta_error = feature.metadata.meta_error.clone();
+    lines.extend(meta_error.filter(|error| !lines.contains(error)));
     lines.extend(feature.metadata.step_error.clone());
     if feature.drift.state == Some(DriftState::BaselineCorrupt) {
         lines.push(feature.drift.detail.clone());

@@ -63,6 +63,9 @@ pub fn accept_state(
             ));
         }
         Some(UnknownReason::Deleted) => return Err(AcceptError::FeatureDeleted),
+        Some(UnknownReason::UnreadableDir(dir)) => {
+            return Err(AcceptError::NotFullyReadable(format!("`{}` cannot be read", dir.text())));
+        }
         Some(UnknownReason::LimitExceeded(reason) | UnknownReason::Unreadable(reason)) => {
             return Err(AcceptError::NotFullyReadable(reason.clone()));
         }

@@ -98,6 +98,39 @@ proptest! {
 }
 
 #[test]
+fn specs_whose_files_were_not_looked_for_are_neither_absent_nor_missing() {
+    let absent = |inventory: &Inventory| -> Vec<String> {
+        inventory.absent_specs(now()).map(|spec| spec.artifact_key.to_string()).collect()
+    };
+    let mut inventory = Inventory::new(context_at_step(Some("second")));
+    assert_eq!(absent(&inventory), ["a.one", "a.again", "any.b", "deep"]);
+    assert_eq!(inventory.completeness(), Completeness::Incomplete);
+    inventory.set(observed("a", "x"), now());
+    inventory.set(observed("b", "x"), now());
+    // A directory on the way of a required spec.
+    inventory.set(unreadable("d"), now());
+    assert_eq!((absent(&inventory), inventory.missing_required()), (vec![], vec![]));
+    let reason = Some(UnknownReason::UnreadableDir(RelPath::new(&b"d"[..]).unwrap()));
+    assert_eq!(inventory.evaluated_context().unknown_reason, reason);
+    let dossier = inventory.to_dossier(now());
+    assert_eq!(dossier.completeness_status(), Completeness::Unknown);
+    // Another one does not matter, and neither does one in whose place a file was found.
+    inventory.remove(&RelPath::new(&b"d"[..]).unwrap());
+    inventory.set(unreadable("c"), now());
+    assert_eq!(
+        (absent(&inventory), inventory.completeness()),
+        (vec!["deep".to_owned()], Completeness::Incomplete)
+    );
+    inventory.set(unreadable("d"), now());
+    inventory.set(observed("d/y", "x"), now());
+    assert_eq!(inventory.completeness(), Completeness::Complete);
+    // More entries than a limit: which ones are known is arbitrary.
+    inventory.remove(&RelPath::new(&b"a"[..]).unwrap());
+    inventory.set_unknown_reason(Some(UnknownReason::LimitExceeded("entries".to_owned())));
+    assert_eq!((absent(&inventory), inventory.completeness()), (vec![], Completeness::Unknown));
+}
+
+#[test]
 fn parity_hash_is_correct_after_many_removals() {
     let mut inventory = Inventory::new(feature_context(None, None));
     for number in 0..300 {

@@ -312,7 +312,7 @@ impl FeatureState {
             project: Arc::clone(project),
             dir: self.dir.clone(),
             indexed: self.is_indexed() && may_be_indexed,
-            context: Arc::clone(self.inventory.context()),
+            context: self.inventory.evaluated_context(),
             entries: self.inventory.entries().clone(),
             absent: self.inventory.absent_specs(at).map(Arc::new).collect(),
             tombstones: self.tombstones.iter().cloned().collect(),
