@@ -207,7 +207,9 @@ fn roots_of_a_shard_that_is_given_up_move_to_others() {
     let _: Vec<Hint> = two.hints.try_iter().collect();
     let Root { watcher, hints, .. } = two;
     watcher.give_up();
-    assert_eq!(hints.iter().last(), Some(Hint::Overflow));
+    // Ends when the root has left.
+    let hints: Vec<Hint> = hints.iter().collect();
+    assert!(hints.contains(&Hint::Overflow), "{hints:?}");
     assert_eq!(one.next(), Hint::Overflow);
     let new = Root::join(&pool, &parent, "two", Share::Shared).unwrap();
     new.expect_hint_of_new_file("again");
