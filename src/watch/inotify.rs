@@ -261,6 +261,38 @@ mod tests {
     }
 
     #[test]
+    fn a_root_leaves_after_the_hints_of_all_earlier_events() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let (send, order) = mpsc::channel();
+        let (resume, paused) = mpsc::channel::<()>();
+        let (of_hints, paused) = (send.clone(), std::sync::Mutex::new(paused));
+        // Each hint waits for a permission, so that later events stay in the kernel's queue.
+        let sink: HintSink = Arc::new(move |hint| {
+            let _ = paused.lock().unwrap().recv();
+            if let Hint::At(path, HintKind::DirCreated) = hint {
+                let _ = of_hints.send(Some(path));
+            }
+        });
+        let watcher = NotifyWatcher::new(sink).unwrap();
+        watcher.watch(&root, false).unwrap();
+        let dirs = ["a", "b", "c"].map(|name| root.join(name));
+        for dir in &dirs {
+            fs::create_dir(dir).unwrap();
+        }
+        watcher.leave(Box::new(move || {
+            let _ = send.send(None);
+            vec![root]
+        }));
+        drop(resume);
+        let next = || order.recv_timeout(Duration::from_secs(10)).expect("within 10 s");
+        for dir in dirs {
+            assert_eq!(next(), Some(dir));
+        }
+        assert_eq!(next(), None);
+    }
+
+    #[test]
     fn inotify_events_become_hints() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();

@@ -9,7 +9,7 @@ use tracing::debug;
 use super::pool::{NOISY_TIME, Shard, ShardPool, Share};
 use super::table::{Request, UserId};
 use crate::core::sync::lock;
-use crate::watch::{Hint, HintKind, HintSink, RefusedDir, WatchError};
+use crate::watch::{Hint, HintSink, RefusedDir, WatchError};
 
 /// Watches the directories of one root.
 ///
@@ -56,11 +56,11 @@ impl RootWatcher {
         let is_renewal = request == Request::Renew;
         let result = self.shard.watcher.watch(dir, is_renewal);
         match &result {
-            // Events between the two watches are lost for the others, too.
+            // Events between the two watches are lost for the others.
             Ok(()) if is_renewal => {
                 let others = lock(&self.shard.table).others(self.id, dir);
                 for sink in others {
-                    sink(Hint::At(dir.to_owned(), HintKind::DirCreated));
+                    sink(Hint::Overflow);
                 }
             }
             Ok(()) => {}
