@@ -5,7 +5,6 @@
 //! each change: which specs are satisfied, the counts, the sorted hashes. After any sequence of
 //! changes it equals an inventory that is built from the final files; a property test checks this.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -51,6 +50,8 @@ struct SpecUsage {
     satisfying_files: u32,
     /// Files, present or not, of which the spec is the primary one.
     primary_files: u32,
+    /// Paths that cannot be read, below which a file may match the pattern.
+    hiding_paths: u32,
 }
 
 /// The files of a feature, with incrementally updated counts and hashes.
@@ -60,8 +61,6 @@ pub struct Inventory {
     entries: SortedChunks<InventoryEntry>,
     /// One item for each spec of the mission.
     spec_usage: Vec<SpecUsage>,
-    /// Paths that cannot be read: what is below them is unknown.
-    unreadable: BTreeSet<RelPath>,
     /// Counts of the files. Absent specs are few and counted on request.
     counts: Counts,
     /// Hashes of the present files, for the parity hash.
@@ -103,7 +102,6 @@ impl Inventory {
             context: Arc::new(context),
             entries: SortedChunks::default(),
             spec_usage: vec![SpecUsage::default(); specs],
-            unreadable: BTreeSet::new(),
             counts: Counts::default(),
             hashes: SortedChunks::default(),
             tree_hasher: IncrementalHasher::default(),
@@ -228,7 +226,7 @@ impl Inventory {
             .filter(|(_, usage)| usage.satisfying_files == 0)
             .filter(|(spec, usage)| usage.primary_files == 0 || !spec.pattern.is_literal())
             .filter(move |(spec, _)| mission.is_some_and(|mission| mission.is_listed(spec, step)))
-            .filter(|(spec, _)| self.hiding_path(spec).is_none())
+            .filter(|(_, usage)| usage.hiding_paths == 0)
             .map(move |(spec, _)| ArtifactRef {
                 required_status: if mission.is_some_and(|mission| mission.is_required(spec, step)) {
                     RequiredStatus::Required
@@ -250,31 +248,33 @@ impl Inventory {
             })
     }
 
-    /// Returns a path that cannot be read and below which a spec may match.
-    fn hiding_path(&self, spec: &ArtifactSpec) -> Option<&RelPath> {
-        self.unreadable.iter().find(|path| spec.pattern.may_match_below(path))
-    }
-
     /// Returns the context with the reason why completeness is unknown, also if that is that a required
     /// file may be below a path that cannot be read.
     #[must_use]
     pub fn evaluated_context(&self) -> Arc<FeatureContext> {
-        let mission = self.context.mission.as_deref().filter(|_| !self.unreadable.is_empty());
-        let (None, Some(mission)) = (&self.context.unknown_reason, mission) else {
-            return Arc::clone(&self.context);
-        };
-        let step = self.context.step.as_deref();
-        let mut unsatisfied =
-            mission.specs().iter().zip(&self.spec_usage).filter(|(spec, usage)| {
-                usage.satisfying_files == 0 && mission.is_required(spec, step)
-            });
-        match unsatisfied.find_map(|(spec, _)| self.hiding_path(spec)) {
-            None => Arc::clone(&self.context),
-            Some(path) => Arc::new(FeatureContext {
-                unknown_reason: Some(UnknownReason::UnreadableDir(path.clone())),
+        match self.find_hiding_path() {
+            Some(path) if self.context.unknown_reason.is_none() => Arc::new(FeatureContext {
+                unknown_reason: Some(UnknownReason::UnreadableDir(path)),
                 ..FeatureContext::clone(&self.context)
             }),
+            _ => Arc::clone(&self.context),
         }
+    }
+
+    /// Returns the first path that cannot be read and below which a required file may be.
+    fn find_hiding_path(&self) -> Option<RelPath> {
+        let (mission, step) = (self.context.mission.as_deref()?, self.context.step.as_deref());
+        let is_hidden = |(spec, usage): (&ArtifactSpec, &SpecUsage)| {
+            usage.hiding_paths > 0 && usage.satisfying_files == 0 && mission.is_required(spec, step)
+        };
+        let specs = mission.specs().iter().zip(&self.spec_usage);
+        let hidden: Vec<bool> = specs.map(is_hidden).collect();
+        if !hidden.contains(&true) {
+            return None;
+        }
+        let unreadable = self.entries.iter().filter(|entry| is_unreadable(&entry.artifact));
+        let mut paths = unreadable.map(|entry| &entry.artifact.relative_path);
+        paths.find(|path| mission.specs_below(path).iter().any(|spec| hidden[*spec])).cloned()
     }
 
     /// Returns the spec that determines key and class of the file at a path.
@@ -371,9 +371,6 @@ impl Inventory {
         if let Some(hash) = entry.artifact.hash() {
             self.add_hash(hash);
         }
-        if entry.artifact.error_reason() == Some(ErrorReason::Unreadable) {
-            self.unreadable.insert(entry.artifact.relative_path.clone());
-        }
         self.entries.insert(entry);
     }
 
@@ -384,7 +381,6 @@ impl Inventory {
         if let Some(hash) = entry.artifact.hash() {
             self.remove_hash(hash);
         }
-        self.unreadable.remove(path);
         Some(entry.artifact)
     }
 
@@ -428,6 +424,11 @@ impl Inventory {
         if let Some(primary) = matching.first() {
             change(&mut self.spec_usage[*primary].primary_files);
         }
+        if let Some(mission) = self.context.mission.as_deref().filter(|_| is_unreadable(artifact)) {
+            for index in mission.specs_below(&artifact.relative_path) {
+                change(&mut self.spec_usage[index].hiding_paths);
+            }
+        }
     }
 
     fn classify(
@@ -461,6 +462,10 @@ impl fmt::Debug for Inventory {
         let slug = &self.context.feature_slug;
         write!(f, "Inventory({slug}, {} files)", self.entries.len())
     }
+}
+
+fn is_unreadable(artifact: &ArtifactRef) -> bool {
+    artifact.error_reason() == Some(ErrorReason::Unreadable)
 }
 
 /// Returns the work package id in a path: `WP` and at least two digits at the start of a component

@@ -109,28 +109,16 @@ impl Pattern {
         (!extension.is_empty() && extension.bytes().all(is_plain)).then_some(extension)
     }
 
-    /// Returns true if the pattern may match something below a directory. May be wrong only for
-    /// unusual wildcards, and then returns true.
+    /// Returns patterns of the directories below which this one may match something. Those of unusual
+    /// wildcards, such as alternatives with several components, match more.
     #[must_use]
-    pub fn may_match_below(&self, dir: &RelPath) -> bool {
-        let mut parts = self.text.split('/');
-        for component in dir.components() {
-            let Some(part) = parts.next() else {
-                return false;
-            };
-            if part.contains("**") || part.contains('{') {
-                return true;
-            }
-            let pattern = Self::new(part);
-            let set = pattern.ok().and_then(|pattern| PatternSet::new([&pattern]).ok());
-            let is_match = |set: PatternSet| {
-                RelPath::new(component).is_ok_and(|component| set.is_match(&component))
-            };
-            if !set.is_none_or(is_match) {
-                return false;
-            }
-        }
-        parts.next().is_some()
+    pub fn dirs_above(&self) -> Vec<Self> {
+        let ends = self.text.match_indices('/').map(|(end, _)| end);
+        // `a/**` also matches below all that it matches.
+        let own_end = self.text.ends_with("**").then_some(self.text.len());
+        let any_dir = || Self { path: self.path.clone(), text: "**".to_owned() };
+        let above = ends.chain(own_end).map(|end| Self::new(&self.text[..end]));
+        above.map(|pattern| pattern.unwrap_or_else(|_| any_dir())).collect()
     }
 
     /// Returns true if a component begins with a dot. Such a pattern matches no artifact, because
@@ -211,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_may_match_below_directories_on_their_way() {
+    fn directories_above_are_those_below_which_a_pattern_may_match() {
         for (pattern, dir, expected) in [
             ("tasks/WP*.md", "tasks", true),
             ("tasks/WP*.md", "tasks/WP01.md", false),
@@ -219,14 +207,18 @@ mod tests {
             ("tasks/*/a.md", "tasks/x", true),
             ("tasks/[ab]/a.md", "tasks/c", false),
             ("contracts/**/*", "contracts/x/y", true),
+            ("contracts/**", "contracts/x", true),
             ("**/x.md", "a", true),
-            ("{a,b}/x.md", "c", true),
+            ("{a,b}/x.md", "b", true),
+            ("{a,b}/x.md", "c", false),
+            ("{a/b,c}/x.md", "a", true),
             ("spec.md", "spec.md", false),
             ("a/b.md", "a", true),
         ] {
+            let dirs = Pattern::new(pattern).unwrap().dirs_above();
             let dir = RelPath::new(dir.as_bytes()).unwrap();
-            let is_possible = Pattern::new(pattern).unwrap().may_match_below(&dir);
-            assert_eq!(is_possible, expected, "{pattern} {dir:?}");
+            let is_above = PatternSet::new(&dirs).unwrap().is_match(&dir);
+            assert_eq!(is_above, expected, "{pattern} {dir:?}");
         }
     }
 

@@ -105,6 +105,10 @@ pub struct Mission {
     globs: PatternSet,
     /// Index in `specs` of each glob of `globs`.
     glob_indices: Vec<usize>,
+    /// The directories below which a file may match a spec.
+    dirs_above: PatternSet,
+    /// Index in `specs` of each pattern of `dirs_above`.
+    dir_indices: Vec<usize>,
     /// Keys of all specs.
     keys: HashSet<Arc<str>>,
 }
@@ -137,8 +141,25 @@ impl Mission {
         }
         let globs = PatternSet::new(glob_indices.iter().map(|index| &specs[*index].pattern))
             .map_err(|error| ParseError::without_position(error.to_string()))?;
+        let dirs = specs.iter().enumerate().flat_map(|(index, spec)| {
+            spec.pattern.dirs_above().into_iter().map(move |dir| (index, dir))
+        });
+        let (dir_indices, dirs): (Vec<usize>, Vec<Pattern>) = dirs.unzip();
+        let dirs_above = PatternSet::new(&dirs)
+            .map_err(|error| ParseError::without_position(error.to_string()))?;
         let keys = specs.iter().map(|spec| Arc::clone(&spec.key)).collect();
-        Ok(Self { manifest, steps, warnings, specs, literals, globs, glob_indices, keys })
+        Ok(Self {
+            manifest,
+            steps,
+            warnings,
+            specs,
+            literals,
+            globs,
+            glob_indices,
+            dirs_above,
+            dir_indices,
+            keys,
+        })
     }
 
     /// Returns the specs, one for each key, in the order in which they are matched
@@ -158,6 +179,16 @@ impl Mission {
         if let Some(literal) = self.literals.get(path) {
             indices.splice(0..0, literal.iter().copied());
         }
+    }
+
+    /// Returns the indices of the specs that may match something below a path, in ascending order.
+    #[must_use]
+    pub fn specs_below(&self, path: &RelPath) -> Vec<usize> {
+        let mut indices = Vec::new();
+        self.dirs_above.matches_into(path, &mut indices);
+        let mut specs: Vec<usize> = indices.iter().map(|dir| self.dir_indices[*dir]).collect();
+        specs.dedup();
+        specs
     }
 
     /// Returns true if a spec has the key.

@@ -105,10 +105,12 @@ impl SyncRequests {
         self.waiting.insert(id, SyncRequest { slug, projects: projects.collect() });
     }
 
-    /// Records that the event of a cookie arrived.
-    pub(in crate::engine) fn on_cookie(&mut self, cookie: &Path) {
-        for project in self.waiting.values_mut().flat_map(|request| request.projects.values_mut()) {
-            project.cookie.take_if(|own| own == cookie);
+    /// Records that the event of a project's cookie arrived.
+    pub(in crate::engine) fn on_cookie(&mut self, project: ProjectId, cookie: &Path) {
+        for request in self.waiting.values_mut() {
+            if let Some(waiting) = request.projects.get_mut(&project) {
+                waiting.cookie.take_if(|own| own == cookie);
+            }
         }
     }
 
@@ -195,7 +197,7 @@ mod tests {
         use SyncProgress::{Pending, Reached};
         let mut requests = start(&[(ONE, "/cookies/1")]);
         assert_eq!(requests.take_answers(|_, _, _| Reached, ms(1)), []);
-        requests.on_cookie(Path::new("/cookies/1"));
+        requests.on_cookie(ONE, Path::new("/cookies/1"));
         assert_eq!(requests.take_answers(|_, _, _| Pending, ms(2)), []);
         assert!(requests.take_rescans(ms(999)).is_empty());
         let when =
@@ -231,7 +233,7 @@ mod tests {
                 _ => SyncProgress::Reached,
             }
         };
-        requests.on_cookie(Path::new("/cookies/2"));
+        requests.on_cookie(two, Path::new("/cookies/2"));
         assert_eq!(requests.take_answers(progress(false), ms(1)), []);
         assert!(!requests.waits_for(ONE) && !requests.waits_for(two) && requests.waits_for(three));
         assert_eq!(requests.take_rescans(ms(1_000)), [(three, None)], "no other project is late");

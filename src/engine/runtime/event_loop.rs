@@ -8,7 +8,6 @@
 //! is checkpointed by `wal_checkpointer`. The engine thread itself waits only for the daemon's own
 //! files: it creates cookie files and commits.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -129,7 +128,7 @@ impl EventLoop {
     /// Processes all messages. Returns true if one of them is the stop command.
     fn process_messages(&mut self, messages: Messages, now: Tick) -> bool {
         let (pool, projects) = (&self.pool, &mut self.registry.projects);
-        let mut cookies = HashSet::new();
+        let mut cookies = Vec::new();
         for (id, hints) in messages.hints {
             let Some(project) = projects.get_mut(&id) else {
                 continue;
@@ -143,7 +142,7 @@ impl EventLoop {
             }
             for (path, kind) in hints.paths {
                 if path.starts_with(project.cookies()) {
-                    cookies.insert(path);
+                    cookies.push((id, path));
                 } else {
                     project.handle(Event::Hint { path, kind }, pool, now);
                 }

@@ -1,7 +1,7 @@
 //! Serves `sync=true` requests: writes their cookies, starts their rescans and sends their answers.
 //! When a request is answered is decided in `reconcile::sync`.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -69,9 +69,9 @@ impl SyncWaiters {
     }
 
     /// Records that the events of cookies arrived, and removes their files.
-    pub(super) fn on_cookies(&mut self, arrived: &HashSet<PathBuf>) {
-        for cookie in arrived {
-            self.requests.on_cookie(cookie);
+    pub(super) fn on_cookies(&mut self, arrived: &[(ProjectId, PathBuf)]) {
+        for (project, cookie) in arrived {
+            self.requests.on_cookie(*project, cookie);
             let _ = std::fs::remove_file(cookie);
         }
     }

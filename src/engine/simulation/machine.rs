@@ -645,7 +645,7 @@ impl Machine {
         paths.sort_by(|(one, _), (other, _)| one.cmp(other));
         for (path, kind) in paths {
             if path.starts_with(COOKIES) {
-                self.sync.on_cookie(&path);
+                self.sync.on_cookie(self.projects[project].id, &path);
             } else {
                 self.projects[project].handle(Event::Hint { path, kind }, tick);
                 self.run_effects(project)?;
