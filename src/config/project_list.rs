@@ -132,8 +132,8 @@ impl ProjectList {
     }
 
     fn read(&self) -> Result<String, ProjectListError> {
-        match fs::read(&self.0) {
-            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        match fs::read_to_string(&self.0) {
+            Ok(text) => Ok(text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
             Err(source) => Err(self.error("read", source)),
         }
@@ -141,14 +141,16 @@ impl ProjectList {
 
     fn write(&self, text: &str) -> Result<(), ProjectListError> {
         let replace = || {
-            let dir = self.0.parent().unwrap_or(Path::new("/"));
+            // The file may be a link into a directory that is kept under version control.
+            let path = self.0.canonicalize().unwrap_or_else(|_| self.0.clone());
+            let dir = path.parent().unwrap_or(Path::new("/"));
             DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-            let new = self.0.with_extension("list.new");
+            let new = path.with_extension("list.new");
             let mut file =
                 File::options().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
-            fs::rename(&new, &self.0)?;
+            fs::rename(&new, &path)?;
             File::open(dir)?.sync_all()
         };
         replace().map_err(|source| self.error("write", source))
@@ -191,5 +193,15 @@ mod tests {
         );
         assert!(errors[1].starts_with(&format!("{shown}:5: ")), "{errors:?}");
         assert!(fs::read_to_string(&file).unwrap().contains("# mine\r\n"));
+
+        let target = dir.path().join("kept");
+        fs::rename(&file, &target).unwrap();
+        std::os::unix::fs::symlink(&target, &file).unwrap();
+        list.add(Path::new("/e")).unwrap();
+        assert!(file.is_symlink() && fs::read_to_string(&target).unwrap().ends_with("/e\n"));
+        // A file that is not text is left as it is.
+        fs::write(&target, b"/\xff\n").unwrap();
+        assert!(list.add(Path::new("/f")).unwrap_err().to_string().starts_with("cannot read"));
+        assert_eq!(fs::read(&target).unwrap(), b"/\xff\n");
     }
 }

@@ -1,6 +1,7 @@
 //! Sets up the daemon's log: to journald with priorities and fields if standard error is connected to
 //! it, otherwise as lines to standard error.
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 use std::io::{self, Write};
 use std::os::linux::fs::MetadataExt as _;
@@ -76,14 +77,23 @@ impl Write for StderrLines<'_> {
     }
 }
 
+/// Returns a line without what exceeds the maximum; it still ends with a line end.
+fn cut_line(line: &[u8]) -> Cow<'_, [u8]> {
+    if line.len() <= MAX_LINE_BYTES {
+        return line.into();
+    }
+    let mut cut = line[..MAX_LINE_BYTES - 1].to_vec();
+    cut.push(b'\n');
+    cut.into()
+}
+
 /// Writes to standard error if that does not block.
 fn write_if_ready(line: &[u8]) -> bool {
     let stderr = io::stderr();
     let mut descriptor = [PollFd::new(&stderr, PollFlags::OUT)];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     let is_ready = poll(&mut descriptor, Some(&now)).is_ok_and(|ready| ready > 0);
-    let line = &line[..line.len().min(MAX_LINE_BYTES)];
-    is_ready && stderr.lock().write_all(line).is_ok()
+    is_ready && stderr.lock().write_all(&cut_line(line)).is_ok()
 }
 
 fn is_terminal() -> bool {
@@ -97,4 +107,17 @@ fn stderr_is_journal() -> bool {
     };
     let stderr = std::fs::metadata("/proc/self/fd/2");
     stderr.is_ok_and(|file| stream == format!("{}:{}", file.st_dev(), file.st_ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_are_cut_and_stay_lines() {
+        let line = |length: usize| [&vec![b'x'; length - 1][..], b"\n"].concat();
+        for (length, cut) in [(2, 2), (4096, 4096), (4097, 4096), (100_000, 4096)] {
+            assert_eq!(*cut_line(&line(length)), *line(cut), "{length}");
+        }
+    }
 }

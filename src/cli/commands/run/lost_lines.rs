@@ -20,7 +20,7 @@ impl LostLines {
         write: impl Fn(&[u8]) -> bool,
     ) {
         let lost = self.0.swap(0, Ordering::Relaxed);
-        let notice = format!("{lost} log lines were lost, because the log was not read");
+        let notice = format!("the log was not read; lines lost: {lost}");
         let is_notice_written = lost == 0 || write(&render_notice(&notice));
         let mut still_lost = if is_notice_written { 0 } else { lost };
         if !(is_notice_written && write(line)) {
@@ -63,7 +63,7 @@ mod tests {
         capacity.set(9);
         write("e");
         write("f");
-        let notice = |count| format!("{count} log lines were lost, because the log was not read");
+        let notice = |count| format!("the log was not read; lines lost: {count}");
         assert_eq!(
             *written.borrow(),
             ["a".to_owned(), notice(2), notice(1), "e".into(), "f".into()]
