@@ -56,6 +56,14 @@ pub(in crate::cli) struct OptionalFeatureArgs {
 }
 
 impl SocketArgs {
+    /// Returns the path of the socket at which a daemon that is started now listens.
+    pub(in crate::cli) fn path_of_new_daemon(&self) -> anyhow::Result<PathBuf> {
+        match &self.socket {
+            Some(path) => Ok(path.clone()),
+            None => Ok(user_dirs()?.socket_path()),
+        }
+    }
+
     /// Returns the path of the socket: the argument, or where a daemon can be found.
     pub(in crate::cli) fn path(&self) -> anyhow::Result<PathBuf> {
         match &self.socket {

@@ -32,7 +32,6 @@ const LOG_TAIL_BYTES: u64 = 2_000;
 
 /// Starts a daemon if none runs, waits until it is ready, and returns its socket.
 pub(crate) fn ensure_running(args: &SocketArgs) -> anyhow::Result<PathBuf> {
-    let socket = args.path()?;
     if DaemonConnection::connect_if_running(args)?.is_none() {
         let state = user_dirs()?.state_dir;
         let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(&state);
@@ -44,9 +43,10 @@ pub(crate) fn ensure_running(args: &SocketArgs) -> anyhow::Result<PathBuf> {
         lock.lock().with_context(context)?;
         // Another command may have started a daemon while this one waited for the lock.
         if DaemonConnection::connect_if_running(args)?.is_none() {
-            start_daemon(args, &socket, &state)?;
+            start_daemon(args, &args.path_of_new_daemon()?, &state)?;
         }
     }
+    let socket = args.path()?;
     let runtime = new_runtime()?;
     runtime.block_on(async { wait_until_ready(&mut Client::connect(&socket).await?).await })?;
     Ok(socket)

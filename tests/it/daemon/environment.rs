@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::chown;
 
+use crate::support::client::RunningCommand;
 use crate::support::kernel::is_root;
 use crate::support::wait::wait_for;
 use crate::support::{COMMAND_TIMEOUT, NOBODY_UID, Project, run, write_file};
@@ -21,6 +22,23 @@ fn client_without_runtime_directory_finds_the_daemon() {
     daemon.stop();
     let found = run_without(&["project", "list"]).assert_success();
     assert!(found.stderr.contains("no daemon runs"), "{found:?}");
+}
+
+#[test]
+fn socket_that_a_killed_daemon_left_elsewhere_does_not_prevent_a_start() {
+    let project = Project::complete();
+    let mut command = project.daemon_command();
+    command.arg("--socket").arg(project.home().join("elsewhere/my.sock"));
+    let daemon = project.spawn_daemon(command);
+    wait_for("the daemon", || (project.run_client(&["status"]).code == 0).then_some(()));
+    daemon.kill();
+    assert!(project.home().join("elsewhere/my.sock").exists());
+    let mut watch = RunningCommand::start(project.client_command(&["watch"]));
+    watch.wait_for_stderr("started one in the background");
+    watch.next_line();
+    assert!(project.socket().exists());
+    watch.interrupt();
+    project.run_client(&["stop"]).assert_success();
 }
 
 #[test]

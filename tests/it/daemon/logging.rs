@@ -74,7 +74,7 @@ fn log_that_is_not_read_does_not_stop_the_daemon() {
     for number in 0.. {
         let count = reader.read(&mut buffer).unwrap();
         log.push_str(&String::from_utf8_lossy(&buffer[..count]));
-        if log.contains("log lines were lost") {
+        if log.contains("lines lost: ") {
             break;
         }
         write_file(
