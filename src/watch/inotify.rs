@@ -284,6 +284,8 @@ mod tests {
             let _ = send.send(None);
             vec![root]
         }));
+        // The next call is made after the root has left, and that waits for the first hint.
+        assert!(watcher.call(Duration::from_millis(100), |_| ()).is_none());
         drop(resume);
         let next = || order.recv_timeout(Duration::from_secs(10)).expect("within 10 s");
         for dir in dirs {
