@@ -2,6 +2,9 @@
 //! engine thread takes all of them in each iteration. It handles none of them.
 //!
 //! # Bounds
+//! At most 128 hints of a project are taken at once, and a project that has many rests before the next
+//! are, for 50 ms at most: others are served meanwhile, and more of its hints merge.
+//!
 //! Hints are merged by path. Above 65,536 paths of a project they collapse into one full rescan, so
 //! a burst costs a rescan and not memory. Above 1,024 commands the sender gets [`QueueFull`].
 //! Results are bounded by the checks that the engine has in flight.
@@ -10,7 +13,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::command::Command;
 use super::ids::ProjectId;
@@ -24,6 +27,21 @@ use crate::watch::{Hint, HintKind};
 const MAX_PENDING_PATHS: usize = 65_536;
 /// Maximum number of pending commands; beyond it the sender gets [`QueueFull`].
 const MAX_PENDING_COMMANDS: usize = 1024;
+
+/// A project whose hints have been taken rests for some time before the next ones are, so that one
+/// that raises them all the time has them merged, and takes less of the time of others.
+const REST_PER_HINT: Duration = Duration::from_micros(250);
+const MAX_REST: Duration = Duration::from_millis(50);
+/// Maximum number of paths of a project that are taken at once: others wait while they are handled.
+const MAX_TAKEN_PATHS: usize = 128;
+/// Rest of a project of which not all hints were taken.
+const PARTIAL_REST: Duration = Duration::from_millis(1);
+/// So many hints at once cause no rest: an edit is noticed at once, and so is the next one.
+const HINTS_WITHOUT_REST: u32 = 16;
+
+/// The projects that rest, and until when. More hints of them may be pending.
+#[derive(Debug, Default)]
+pub(super) struct HintRests(HashMap<ProjectId, Instant>);
 
 /// As many commands are pending as the queue may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +79,25 @@ pub(super) struct PendingHints {
     pub(super) overflow: bool,
     /// The last error of the watcher.
     pub(super) failed: Option<String>,
+    /// More paths are pending, so no sync cookie among these counts yet.
+    pub(super) is_partial: bool,
+}
+
+impl PendingHints {
+    /// Removes what is more than is taken at once.
+    fn split_off(&mut self) -> Option<Self> {
+        if self.paths.len() <= MAX_TAKEN_PATHS {
+            return None;
+        }
+        let mut number = 0;
+        let rest = self.paths.extract_if(|_, _| {
+            number += 1;
+            number > MAX_TAKEN_PATHS
+        });
+        let rest = Self { paths: rest.collect(), ..Self::default() };
+        self.is_partial = true;
+        Some(rest)
+    }
 }
 
 impl Inbox {
@@ -137,21 +174,39 @@ impl Inbox {
         self.add(|messages| messages.effect_results.push(result));
     }
 
-    /// Waits for a message or until `until`, and takes all messages.
-    pub(super) fn take(&self, until: Option<Instant>) -> Messages {
+    /// Returns true if hints are pending, maybe of a project that rests.
+    pub(super) fn has_hints(&self) -> bool {
+        !self.lock().hints.is_empty()
+    }
+
+    /// Waits for a message, the end of a rest, or until `until`, and takes all messages, except for
+    /// hints of projects that rest.
+    pub(super) fn take(&self, until: Option<Instant>, rests: &mut HintRests) -> Messages {
         let mut messages = self.lock();
-        while messages.is_empty() {
-            let Some(until) = until else {
+        loop {
+            let now = Instant::now();
+            let rest_ended = rests.end(now);
+            if !messages.is_empty_but_for(rests) || rest_ended {
+                break;
+            }
+            let Some(until) = until.into_iter().chain(rests.first_end()).min() else {
                 messages = self.wake.wait(messages).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
-            let Some(left) = until.checked_duration_since(Instant::now()) else {
+            let Some(left) = until.checked_duration_since(now) else {
                 break;
             };
             let waited = self.wake.wait_timeout(messages, left);
             messages = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        std::mem::take(&mut messages)
+        let resting = messages.hints.extract_if(|id, _| rests.contains(*id)).collect();
+        let remaining = Messages { hints: resting, ..Messages::default() };
+        let mut taken = std::mem::replace(&mut *messages, remaining);
+        for (id, hints) in &mut taken.hints {
+            messages.hints.extend(hints.split_off().map(|rest| (*id, rest)));
+            rests.begin(*id, hints, Instant::now());
+        }
+        taken
     }
 
     fn add(&self, add: impl FnOnce(&mut Messages)) {
@@ -164,9 +219,37 @@ impl Inbox {
     }
 }
 
+impl HintRests {
+    /// Lets a project rest whose hints were taken.
+    fn begin(&mut self, project: ProjectId, taken: &PendingHints, now: Instant) {
+        let hints = u32::try_from(taken.paths.len()).unwrap_or(u32::MAX);
+        if taken.is_partial {
+            self.0.insert(project, now + PARTIAL_REST);
+        } else if hints > HINTS_WITHOUT_REST {
+            let rest = REST_PER_HINT.saturating_mul(hints).min(MAX_REST);
+            self.0.insert(project, now + rest);
+        }
+    }
+
+    /// Ends the rests that are over. Returns true if there was one.
+    fn end(&mut self, now: Instant) -> bool {
+        let before = self.0.len();
+        self.0.retain(|_, until| *until > now);
+        self.0.len() != before
+    }
+
+    pub(super) fn contains(&self, project: ProjectId) -> bool {
+        self.0.contains_key(&project)
+    }
+
+    fn first_end(&self) -> Option<Instant> {
+        self.0.values().min().copied()
+    }
+}
+
 impl Messages {
-    fn is_empty(&self) -> bool {
-        self.hints.is_empty()
+    fn is_empty_but_for(&self, rests: &HintRests) -> bool {
+        self.hints.keys().all(|id| rests.contains(*id))
             && self.file_results.is_empty()
             && self.effect_results.is_empty()
             && self.commands.is_empty()
@@ -203,13 +286,13 @@ mod tests {
         for kind in [HintKind::DirCreated, HintKind::Modified, HintKind::Removed] {
             inbox.hint(id, Hint::At("/a".into(), kind));
         }
-        let messages = inbox.take(None);
+        let messages = inbox.take(None, &mut HintRests::default());
         let merged = HashMap::from([("/a".into(), HintKind::DirCreated)]);
         assert_eq!(messages.hints[&id].paths, merged);
         for number in 0..=MAX_PENDING_PATHS {
             inbox.hint(id, Hint::At(format!("/{number}").into(), HintKind::Modified));
         }
-        let messages = inbox.take(None);
+        let messages = inbox.take(None, &mut HintRests::default());
         assert!(messages.hints[&id].overflow && messages.hints[&id].paths.is_empty());
     }
 
@@ -225,12 +308,46 @@ mod tests {
         }
         assert_eq!(inbox.command(rescan()), Err(QueueFull));
         inbox.command(Command::Stop).unwrap();
-        assert_eq!(inbox.take(None).commands.len(), MAX_PENDING_COMMANDS + 1);
+        assert_eq!(
+            inbox.take(None, &mut HintRests::default()).commands.len(),
+            MAX_PENDING_COMMANDS + 1
+        );
     }
 
     #[test]
     fn take_returns_at_its_deadline() {
         let inbox = Inbox::default();
-        assert!(inbox.take(Some(Instant::now())).is_empty());
+        let messages = inbox.take(Some(Instant::now()), &mut HintRests::default());
+        assert!(messages.is_empty_but_for(&HintRests::default()));
+    }
+
+    #[test]
+    fn project_with_many_hints_rests_while_others_are_served() {
+        let (inbox, busy, mut rests) = (Inbox::default(), ProjectId::FIRST, HintRests::default());
+        let other = busy.next();
+        let hint = |id, path: &str| inbox.hint(id, Hint::At(path.into(), HintKind::Modified));
+        let now = Instant::now();
+        let taken = |count: usize| PendingHints {
+            paths: (0..count).map(|n| (format!("/{n}").into(), HintKind::Modified)).collect(),
+            ..PendingHints::default()
+        };
+        rests.begin(busy, &taken(16), now);
+        assert!(!rests.contains(busy), "few hints cause no rest");
+        rests.begin(busy, &taken(17), now + Duration::from_mins(1));
+        hint(busy, "/a");
+        assert!(inbox.take(Some(now), &mut rests).hints.is_empty());
+        hint(other, "/b");
+        let taken = inbox.take(None, &mut rests).hints;
+        assert_eq!(taken.keys().collect::<Vec<_>>(), [&other]);
+        hint(busy, "/c");
+        rests.end(now + Duration::from_mins(2));
+        assert_eq!(inbox.take(None, &mut rests).hints[&busy].paths.len(), 2, "none is lost");
+        for number in 0..=MAX_TAKEN_PATHS {
+            hint(busy, &format!("/{number}"));
+        }
+        for (count, is_partial) in [(MAX_TAKEN_PATHS, true), (1, false)] {
+            let taken = inbox.take(None, &mut rests).hints.remove(&busy).unwrap();
+            assert_eq!((taken.paths.len(), taken.is_partial), (count, is_partial));
+        }
     }
 }

@@ -16,9 +16,16 @@ pub(super) struct GitHold {
     until: Option<Duration>,
     /// The stamp of the lock that was found last, if it was found in the last probe.
     lock_stamp_ns: Option<i128>,
+    /// Hints are on their way, maybe of what git changed.
+    hints_pending: bool,
 }
 
 impl GitHold {
+    /// Records whether hints are on their way. Returns true if that is another state than before.
+    pub(super) fn set_hints_pending(&mut self, are_pending: bool) -> bool {
+        std::mem::replace(&mut self.hints_pending, are_pending) != are_pending
+    }
+
     /// Records what a probe found. `busy` is true while changes that git made are still being
     /// checked; the hold then continues without a lock.
     ///
@@ -30,6 +37,7 @@ impl GitHold {
         timeout: Duration,
         now: Duration,
     ) {
+        let busy = busy || self.hints_pending;
         let stamp = lock.filter(|lock| lock.age < MAX_LOCK_AGE).map(|lock| lock.stamp_ns);
         let is_new = stamp.is_some() && stamp != self.lock_stamp_ns;
         self.lock_stamp_ns = stamp;
@@ -97,5 +105,17 @@ mod tests {
             }
             assert_eq!(hold.active(ms(last)), waits_until.map(ms), "{observations:?}");
         }
+    }
+
+    #[test]
+    fn the_hold_lasts_until_the_hints_of_what_git_changed_have_arrived() {
+        let mut hold = GitHold::default();
+        hold.observe(Some(GitLock { age: ms(1), stamp_ns: 7 }), false, TIMEOUT, ms(0));
+        assert!(hold.set_hints_pending(true));
+        hold.observe(None, false, TIMEOUT, ms(100));
+        assert!(hold.is_held());
+        assert!(!hold.set_hints_pending(true) && hold.set_hints_pending(false));
+        hold.observe(None, false, TIMEOUT, ms(200));
+        assert!(!hold.is_held());
     }
 }

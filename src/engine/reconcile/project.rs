@@ -162,6 +162,11 @@ impl ProjectState {
         self.effects.pop()
     }
 
+    /// Records whether hints are on their way: a checkout is not over before they have arrived.
+    pub(in crate::engine) fn set_hints_pending(&mut self, are_pending: bool) {
+        self.changed_since_probe |= self.git.set_hints_pending(are_pending) && !are_pending;
+    }
+
     /// Applies what happened.
     pub(in crate::engine) fn handle(&mut self, event: Event, now: Tick) {
         self.changed_since_probe |= !matches!(event, Event::RootProbed { .. } | Event::Watches(_));

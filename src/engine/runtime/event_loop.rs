@@ -20,7 +20,7 @@ use super::sync_waiters::SyncWaiters;
 use crate::core::time::Timestamp;
 use crate::engine::clock::Tick;
 use crate::engine::command::Command;
-use crate::engine::inbox::{Inbox, Messages};
+use crate::engine::inbox::{HintRests, Inbox, Messages};
 use crate::engine::io::call_pool::{CallPool, Lane};
 use crate::engine::io::snapshot_writer::SnapshotWriter;
 use crate::engine::io::wal_checkpointer::WalCheckpointer;
@@ -29,11 +29,13 @@ use crate::engine::read_model::{EngineState, StatePublisher};
 use crate::engine::reconcile::effect::RescanMode;
 use crate::engine::reconcile::event::Event;
 use crate::engine::timeouts::{SHUTDOWN_TIMEOUT, SNAPSHOT_TIMEOUT};
+use crate::watch::Hint;
 
 /// The state of the engine thread.
 pub(super) struct EventLoop {
     started: Instant,
     inbox: Arc<Inbox>,
+    rests: HintRests,
     views: Arc<StatePublisher>,
     registry: Registry,
     pool: CallPool,
@@ -71,6 +73,7 @@ impl EventLoop {
             registry,
             waiters: SyncWaiters::default(),
             inbox,
+            rests: HintRests::default(),
             views,
         };
         let now = engine.now();
@@ -108,13 +111,15 @@ impl EventLoop {
             let is_done = || {
                 let mut projects = self.registry.projects.values();
                 // Nothing can be found out about a root that is away.
-                projects.all(|one| one.state.is_at_rest() || one.state.is_root_away())
+                !self.inbox.has_hints()
+                    && projects.all(|one| one.state.is_at_rest() || one.state.is_root_away())
             };
             if stop_deadline.is_some_and(|deadline| deadline <= now.monotonic || is_done()) {
                 break;
             }
             let due = self.next_deadline().into_iter().chain(stop_deadline).min();
-            messages = self.inbox.take(due.map(|due| self.started + due));
+            let until = due.map(|due| self.started + due);
+            messages = self.inbox.take(until, &mut self.rests);
         }
         self.committer.checkpointer.stop();
         let closed = self.committer.store.close();
@@ -128,12 +133,15 @@ impl EventLoop {
     /// Processes all messages. Returns true if one of them is the stop command.
     fn process_messages(&mut self, messages: Messages, now: Tick) -> bool {
         let (pool, projects) = (&self.pool, &mut self.registry.projects);
+        for (id, project) in projects.iter_mut() {
+            project.state.set_hints_pending(self.rests.contains(*id));
+        }
         let mut cookies = Vec::new();
         for (id, hints) in messages.hints {
             let Some(project) = projects.get_mut(&id) else {
                 continue;
             };
-            if let Some(error) = hints.failed {
+            if let Some(error) = &hints.failed {
                 let root = project.settings.root.display();
                 warn!(%root, error, "file watcher reported an error");
             }
@@ -142,7 +150,11 @@ impl EventLoop {
             }
             for (path, kind) in hints.paths {
                 if path.starts_with(project.cookies()) {
-                    cookies.push((id, path));
+                    if hints.is_partial {
+                        self.inbox.hint(id, Hint::At(path, kind));
+                    } else {
+                        cookies.push((id, path));
+                    }
                 } else {
                     project.handle(Event::Hint { path, kind }, pool, now);
                 }

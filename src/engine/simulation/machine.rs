@@ -20,7 +20,7 @@ use crate::core::time::Timestamp;
 use crate::engine::clock::Tick;
 use crate::engine::command::ProjectSync;
 use crate::engine::ids::ProjectId;
-use crate::engine::inbox::Inbox;
+use crate::engine::inbox::{HintRests, Inbox};
 use crate::engine::reconcile::effect::{Effect, RescanMode};
 use crate::engine::reconcile::event::Event;
 use crate::engine::reconcile::pending::FeatureCommit;
@@ -636,7 +636,7 @@ impl Machine {
     fn take_messages(&mut self, project: usize) -> Result<(), Violation> {
         let tick = self.tick();
         let one = &mut self.projects[project];
-        let mut messages = one.inbox.take(Some(Instant::now()));
+        let mut messages = one.inbox.take(Some(Instant::now()), &mut HintRests::default());
         let hints = messages.hints.remove(&one.id).unwrap_or_default();
         if hints.overflow && !is_planted(Bug::IgnoreOverflow) {
             one.handle(Event::Overflow, tick);
