@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::event_id::EventIdGenerator;
+use super::journal::{CommittedEvent, StoredEvent};
 use super::rows;
 use crate::core::artifact::ArtifactRef;
 use crate::core::event::{Envelope, Payload};
@@ -78,11 +79,16 @@ impl FeatureChange {
     }
 }
 
+/// Maximum number of events that a commit returns.
+const MAX_RETURNED_EVENTS: usize = 32;
+
 /// Result of a commit.
-#[derive(Default)]
-pub(super) struct Committed {
+#[derive(Debug, Default)]
+pub struct Committed {
     /// Types of the events, in order.
-    pub(super) types: Vec<&'static str>,
+    pub types: Vec<&'static str>,
+    /// The events; none if they are more than 32.
+    pub events: Vec<CommittedEvent>,
     /// Size of all envelopes in the journal in bytes; `None` if there was no event.
     pub(super) journal_bytes: Option<u64>,
 }
@@ -97,13 +103,14 @@ pub(super) fn commit(
 ) -> rusqlite::Result<Committed> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let events = changes.iter().map(|change| change.events.len()).sum();
-    let types = Vec::with_capacity(events);
-    let mut batch = CommitBatch { transaction: &transaction, ids, at, seq, bytes: 0, types };
+    let committed = Committed { types: Vec::with_capacity(events), ..Committed::default() };
+    let is_small = events <= MAX_RETURNED_EVENTS;
+    let mut batch =
+        CommitBatch { transaction: &transaction, ids, at, seq, bytes: 0, is_small, committed };
     for change in changes {
         batch.apply_change(change)?;
     }
-    let CommitBatch { ids, seq, bytes, types, .. } = batch;
-    let mut committed = Committed { types, journal_bytes: None };
+    let CommitBatch { ids, seq, bytes, mut committed, .. } = batch;
     if !committed.types.is_empty() {
         let last_ms = ids.last_ms().cast_signed();
         let bytes: i64 = transaction
@@ -128,7 +135,9 @@ struct CommitBatch<'a> {
     seq: u64,
     /// Size of the envelopes of this commit.
     bytes: i64,
-    types: Vec<&'static str>,
+    /// The events are returned.
+    is_small: bool,
+    committed: Committed,
 }
 
 impl CommitBatch<'_> {
@@ -199,7 +208,18 @@ impl CommitBatch<'_> {
                 text,
             ])?;
             self.bytes += i64::try_from(text.len()).unwrap_or(i64::MAX);
-            self.types.push(envelope.event_type);
+            self.committed.types.push(envelope.event_type);
+            if self.is_small {
+                self.committed.events.push(CommittedEvent {
+                    stored: StoredEvent {
+                        seq: self.seq,
+                        event_type: envelope.event_type.to_owned(),
+                        envelope_json: text,
+                    },
+                    root_id: origin.root_id.clone(),
+                    feature: slug.clone(),
+                });
+            }
             if let Payload::ArtifactMissing(payload) = envelope.payload {
                 missing_seqs.extend(payload.relative_path.map(|path| (path, envelope.seq)));
             }

@@ -8,6 +8,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::error::{StoreError, read_error};
+use crate::core::path::FeatureSlug;
 use crate::store::open::BUSY_TIMEOUT;
 
 /// Maximum number of events that one page examines, whether they match or not. A long read
@@ -28,6 +29,21 @@ pub struct EventFilter {
     pub root_id: Option<String>,
     /// Number of the last event that may match.
     pub max_seq: Option<u64>,
+}
+
+impl EventFilter {
+    /// Returns true if an event passes, as in a query of the journal.
+    #[must_use]
+    pub fn matches(&self, event: &CommittedEvent) -> bool {
+        let CommittedEvent { stored, root_id, feature } = event;
+        let selects = |list: &[String], value: &str| {
+            list.is_empty() || list.iter().any(|selected| selected == value)
+        };
+        selects(&self.types, &stored.event_type)
+            && selects(&self.features, feature.as_str())
+            && self.root_id.as_ref().is_none_or(|selected| selected == root_id)
+            && self.max_seq.is_none_or(|max| stored.seq <= max)
+    }
 }
 
 /// A part of the journal.
@@ -63,6 +79,17 @@ pub struct StoredEvent {
     pub event_type: String,
     /// The envelope as it is sent.
     pub envelope_json: String,
+}
+
+/// An event that was committed, and what filters ask of it.
+#[derive(Debug, Clone)]
+pub struct CommittedEvent {
+    /// The event, as the journal has it.
+    pub stored: StoredEvent,
+    /// Identity of the root of its project.
+    pub root_id: String,
+    /// Its feature.
+    pub feature: FeatureSlug,
 }
 
 /// A handle that creates readers of the journal.

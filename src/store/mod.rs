@@ -39,13 +39,15 @@ mod schema;
 mod tests;
 
 pub use checkpoint::Checkpointer;
-pub use commit::{EventOrigin, FeatureChange};
+pub use commit::{Committed, EventOrigin, FeatureChange};
 pub use delivery::{
     CursorUpdate, DeadLetter, DeadLetterSelector, EventHeader, RejectedEvent, SinkProgress,
 };
 pub use error::StoreError;
 pub use integrity::{StoreSummary, check_integrity};
-pub use journal::{EventFilter, EventPage, Journal, JournalBounds, JournalReader, StoredEvent};
+pub use journal::{
+    CommittedEvent, EventFilter, EventPage, Journal, JournalBounds, JournalReader, StoredEvent,
+};
 pub use load::LoadedFeature;
 pub use open::{FILE_NAME, boot_id};
 pub use retention::{PruneResult, PrunedTombstone};
@@ -303,7 +305,7 @@ impl Store {
         })
     }
 
-    /// Commits changes and their events in one transaction. Returns the types of the events, of which
+    /// Commits changes and their events in one transaction. Returns the events, of which
     /// the last has the number [`Store::seq`]. The commit survives a crash of the process at once,
     /// and a power failure after [`Store::barrier`].
     ///
@@ -315,16 +317,16 @@ impl Store {
         &mut self,
         changes: Vec<FeatureChange>,
         at: Timestamp,
-    ) -> Result<Vec<&'static str>, StoreError> {
+    ) -> Result<Committed, StoreError> {
         self.check_trusted()?;
         if changes.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Committed::default());
         }
         let result = commit::commit(&mut self.connection, &mut self.ids, self.seq, changes, at);
         let committed = self.record_write_result("commit changes", result)?;
         self.seq += committed.types.len() as u64;
         self.journal_bytes = committed.journal_bytes.unwrap_or(self.journal_bytes);
-        Ok(committed.types)
+        Ok(committed)
     }
 
     /// Returns the features of a project, in order of slug.

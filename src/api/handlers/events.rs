@@ -313,6 +313,10 @@ impl Subscriber {
     }
 
     async fn read_chunk(&mut self, newest: u64) -> Option<RenderedChunk> {
+        let recent = self.api.views.recent_events();
+        if let Some(page) = recent.after(&self.instance, self.after, &self.filter) {
+            return render_chunk(&self.instance, page);
+        }
         let (instance, filter) = (self.instance.clone(), self.filter.clone());
         let request = ReadRequest { instance, after: self.after, filter };
         // A client that is behind reads on its own, and does not delay the others.
@@ -338,9 +342,13 @@ async fn read_journal_chunk(api: &ApiState, request: ReadRequest) -> Option<Rend
         .read(move |reader| reader.page(after, MAX_CHUNK_EVENTS, &filter))
         .await
         .ok()?;
+    render_chunk(&instance, page)
+}
+
+fn render_chunk(instance: &str, page: EventPage) -> Option<RenderedChunk> {
     let mut messages = Vec::new();
     for StoredEvent { seq, event_type, envelope_json } in page.events {
-        let id = Cursor { instance: instance.clone(), seq };
+        let id = Cursor { instance: instance.to_owned(), seq };
         write_stored_event(&mut messages, &id, &event_type, &envelope_json).ok()?;
     }
     let EventPage { last_scanned, has_gap, .. } = page;

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::watch;
 
 use super::project::ProjectView;
+use super::recent_events::RecentEvents;
 use crate::engine::metrics::EngineMetrics;
 use crate::engine::sinks::SinkRegistry;
 
@@ -31,6 +32,7 @@ pub struct EngineState {
 pub struct StatePublisher {
     state: RwLock<Arc<EngineState>>,
     seq: watch::Sender<u64>,
+    recent_events: RecentEvents,
     metrics: EngineMetrics,
     sinks: SinkRegistry,
 }
@@ -40,6 +42,7 @@ impl Default for StatePublisher {
         Self {
             state: RwLock::default(),
             seq: watch::Sender::new(0),
+            recent_events: RecentEvents::default(),
             metrics: EngineMetrics::default(),
             sinks: SinkRegistry::default(),
         }
@@ -58,6 +61,12 @@ impl StatePublisher {
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.seq.subscribe()
+    }
+
+    /// Returns the events that were committed last.
+    #[must_use]
+    pub fn recent_events(&self) -> &RecentEvents {
+        &self.recent_events
     }
 
     /// Returns the counters since the daemon started.

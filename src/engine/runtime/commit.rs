@@ -165,8 +165,13 @@ impl Committer {
             return;
         }
         match self.store.commit(changes, now.wall) {
-            Ok(types) => {
-                self.views.metrics().committed(&types);
+            Ok(committed) => {
+                self.views.metrics().committed(&committed.types);
+                self.views.recent_events().add(
+                    self.store.instance(),
+                    self.store.seq(),
+                    committed.events,
+                );
                 self.checkpointer.committed();
                 self.health.degraded = None;
                 self.schedule_prune_if_oversized(retention, now);

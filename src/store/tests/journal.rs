@@ -96,7 +96,7 @@ fn page_with_a_filter_skips_other_events() {
         events: vec![indexed_event(feature, "x"), missing_event(feature, "x")],
         ..change(feature)
     };
-    store.commit(vec![mixed("1"), mixed("2")], at(0)).unwrap();
+    let committed = store.commit(vec![mixed("1"), mixed("2")], at(0)).unwrap();
     let mut reader = store.journal().reader();
     let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
     let types = texts(&["mission_dossier_artifact_missing"]);
@@ -113,6 +113,9 @@ fn page_with_a_filter_skips_other_events() {
         (EventFilter { max_seq: Some(0), ..EventFilter::default() }, vec![], 0),
     ] {
         let page = reader.page(0, 9, &filter).unwrap();
+        let matching = committed.events.iter().filter(|event| filter.matches(event));
+        let matching: Vec<u64> = matching.map(|event| event.stored.seq).collect();
+        assert_eq!(matching, expected, "{filter:?}");
         assert_eq!((seqs(&page), page.last_scanned), (expected, last_scanned), "{filter:?}");
         assert_eq!(reader.page(4, 9, &filter).unwrap().last_scanned, 4);
     }

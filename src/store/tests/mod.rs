@@ -106,22 +106,26 @@ fn missing_event(feature: &str, text: &str) -> Payload {
 }
 
 /// An event read back from the journal.
-struct CommittedEvent {
+struct EventInJournal {
     seq: u64,
     event_id: String,
 }
 
 /// Commits changes. Returns the events that the journal then has in addition.
-fn commit(store: &mut Store, changes: Vec<FeatureChange>, time: Timestamp) -> Vec<CommittedEvent> {
+fn commit(store: &mut Store, changes: Vec<FeatureChange>, time: Timestamp) -> Vec<EventInJournal> {
     let before = store.seq();
-    let types = store.commit(changes, time).unwrap();
+    let committed = store.commit(changes, time).unwrap();
+    let types = committed.types;
     let page = store.journal().reader().page(before, types.len().max(1), &EventFilter::default());
     let events = page.unwrap().events;
     assert_eq!(events.iter().map(|event| &*event.event_type).collect::<Vec<_>>(), types);
+    let returned: Vec<StoredEvent> =
+        committed.events.into_iter().map(|event| event.stored).collect();
+    assert_eq!(returned, if events.len() > 32 { Vec::new() } else { events.clone() });
     let parse = |event: StoredEvent| {
         let envelope: serde_json::Value = serde_json::from_str(&event.envelope_json).unwrap();
         assert_eq!(envelope["seq"], event.seq);
-        CommittedEvent {
+        EventInJournal {
             seq: event.seq,
             event_id: envelope["event_id"].as_str().unwrap().to_owned(),
         }
@@ -130,7 +134,7 @@ fn commit(store: &mut Store, changes: Vec<FeatureChange>, time: Timestamp) -> Ve
 }
 
 /// Commits `count` events of a feature.
-fn events(store: &mut Store, feature: &str, count: usize, time: Timestamp) -> Vec<CommittedEvent> {
+fn events(store: &mut Store, feature: &str, count: usize, time: Timestamp) -> Vec<EventInJournal> {
     let events = (0..count).map(|n| indexed_event(feature, &format!("f{n}"))).collect();
     commit(store, vec![FeatureChange { events, ..change(feature) }], time)
 }
