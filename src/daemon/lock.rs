@@ -4,7 +4,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::config::LOCK_FILE;
@@ -41,6 +41,15 @@ impl InstanceLock {
     pub(crate) fn record_socket(&self, socket: &Path) -> io::Result<()> {
         self.file.set_len(0)?;
         self.file.write_all_at(socket.as_os_str().as_bytes(), 0)
+    }
+
+    /// Returns true if the lock file is still at its path, so that another daemon finds it.
+    pub(crate) fn is_in_place(&self, state: &Path) -> bool {
+        let at_path = fs::symlink_metadata(state.join(LOCK_FILE));
+        at_path
+            .ok()
+            .zip(self.file.metadata().ok())
+            .is_some_and(|(found, own)| (found.dev(), found.ino()) == (own.dev(), own.ino()))
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod lock;
 mod offline_projects;
+mod own_files;
 mod readiness;
 mod reload;
 mod socket_activation;
@@ -34,6 +35,8 @@ use crate::delivery::Delivery;
 use crate::engine::command::Command;
 use crate::engine::runtime::{EngineConfig, EngineError, EngineHandle, start};
 
+use lock::InstanceLock;
+use own_files::OwnFiles;
 use reload::Reloader;
 use socket_activation::SocketOwner;
 use startup_timeout::StartupTimeoutExtender;
@@ -132,7 +135,7 @@ pub fn run(options: DaemonOptions) -> Result<(), DaemonError> {
         .build()
         .map_err(system("start the runtime"))?;
     let listener = inherited.map(|inherited| inherited.listener);
-    let result = runtime.block_on(run_until_stopped(options, notifier, listener, socket));
+    let result = runtime.block_on(run_until_stopped(options, notifier, listener, socket, lock));
     // Dropping the runtime would wait forever for a blocking task that does not end.
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN_TIMEOUT);
     result
@@ -159,12 +162,14 @@ async fn run_until_stopped(
     notifier: SystemdNotifier,
     inherited: Option<UnixListener>,
     socket: PathBuf,
+    instance_lock: InstanceLock,
 ) -> Result<(), DaemonError> {
     let system = |action| move |source| DaemonError::Io { action, source };
     // First: from here on a signal stops the daemon cleanly.
     let mut terminate = signal(SignalKind::terminate()).map_err(system("handle signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("handle signals"))?;
     let hangup = signal(SignalKind::hangup()).map_err(system("handle signals"))?;
+    let own_socket = inherited.is_none().then(|| socket.clone());
     let listener = match inherited {
         Some(listener) => {
             adopt_systemd_socket(listener).map_err(system("use the socket passed by systemd"))?
@@ -175,7 +180,8 @@ async fn run_until_stopped(
     let file = std::path::absolute(options.user_dirs.config_file())
         .map_err(system("determine the path of the configuration"))?;
     let (state, config_state) = watch::channel(ConfigState::ok(&file));
-    let dashboard_state = options.user_dirs.state_dir.join("dashboard.json");
+    let state_dir = options.user_dirs.state_dir.clone();
+    let dashboard_state = state_dir.join("dashboard.json");
     let mut plan = EngineConfig::new(options.config.clone(), options.user_dirs.state_dir.clone());
     plan.extra_roots = options.projects;
     plan.user_missions = Some(options.user_dirs.missions_dir());
@@ -214,6 +220,8 @@ async fn run_until_stopped(
     let dashboard = DashboardConfig { listen, state_file: dashboard_state, stop: stopped.clone() };
     let api = Arc::new(ApiState::new(&running, config_state.clone(), started, dashboard));
     let mut dashboard = tokio::spawn(run_dashboard(Arc::clone(&api)));
+    let own_files = OwnFiles::new(instance_lock, state_dir, own_socket, &inbox, &api, &stopped);
+    let mut own_files = tokio::spawn(own_files.keep());
     let mut serving = tokio::spawn(serve(listener, api, stopped));
     let mut background_tasks =
         tokio::spawn(run_background_tasks(reloader, hangup, socket, config_state));
@@ -224,15 +232,16 @@ async fn run_until_stopped(
         _ = interrupt.recv() => None,
         result = &mut engine => Some(result),
         _ = &mut serving => return Err(DaemonError::TaskEnded("the server")),
+        Ok(Err(error)) = &mut own_files => return Err(error.into()),
         _ = &mut dashboard => return Err(DaemonError::TaskEnded("the dashboard")),
         _ = &mut background_tasks => return Err(DaemonError::TaskEnded("the reloader")),
     };
     if let Some(result) = unexpected_end {
         error!("the engine ended unexpectedly");
-        return match result {
-            Ok(Ok(Err(error))) => Err(error.into()),
-            _ => Err(DaemonError::EngineExited),
-        };
+        return Err(match result {
+            Ok(Ok(Err(error))) => error.into(),
+            _ => DaemonError::EngineExited,
+        });
     }
     info!("stopping");
     background_tasks.abort();

@@ -117,6 +117,8 @@ pub enum Command {
         /// Receives a description of each change.
         reply: oneshot::Sender<Vec<String>>,
     },
+    /// Write the store's file again if it was removed.
+    RestoreStore,
     /// Check that the event loop is running.
     Ping {
         /// Notified when the event loop handles the command.
@@ -140,6 +142,7 @@ impl Command {
             Self::AddProject { .. }
             | Self::RemoveProject { .. }
             | Self::Reload { .. }
+            | Self::RestoreStore
             | Self::Sink(_) => PROJECT_CHANGE_TIMEOUT,
         }
     }

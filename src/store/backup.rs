@@ -1,5 +1,5 @@
-//! Copies the store before its format changes, so that the previous version can be installed again.
-//! Nothing here restores or deletes a copy.
+//! Copies the store: before its format changes, so that the previous version can be installed again,
+//! and to a new file when its own was removed.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -20,8 +20,15 @@ pub(super) fn backup_path(path: &Path, format: u32) -> PathBuf {
 /// complete one.
 pub(super) fn create(connection: &Connection, path: &Path, format: u32) -> Result<(), StoreError> {
     let copy = backup_path(path, format);
+    let part = write_part(connection, &copy)?;
+    publish(&part, &copy)
+}
+
+/// Writes everything that is committed to a new file, durably, that [`publish`] renames to `copy`.
+/// Returns its path.
+pub(super) fn write_part(connection: &Connection, copy: &Path) -> Result<PathBuf, StoreError> {
     let part = copy.with_extension("part");
-    let open_error = |error| StoreError::open(&copy, error);
+    let open_error = |error| StoreError::open(copy, error);
     // `VACUUM INTO` accepts an empty file, so the copy is private from the start.
     let created =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part);
@@ -30,13 +37,21 @@ pub(super) fn create(connection: &Connection, path: &Path, format: u32) -> Resul
         part.to_str().ok_or_else(|| open_error(std::io::ErrorKind::InvalidFilename.into()))?;
     connection
         .execute("VACUUM INTO ?1", [text])
-        .map_err(|error| StoreError::sql_open(&copy, error))?;
-    let publish = || {
+        .map_err(|error| StoreError::sql_open(copy, error))?;
+    let sync = || {
         // SQLite may change the mode of the file.
         fs::set_permissions(&part, fs::Permissions::from_mode(0o600))?;
-        File::open(&part)?.sync_all()?;
-        fs::rename(&part, &copy)?;
+        File::open(&part)?.sync_all()
+    };
+    sync().map_err(open_error)?;
+    Ok(part)
+}
+
+/// Renames what [`write_part`] wrote.
+pub(super) fn publish(part: &Path, copy: &Path) -> Result<(), StoreError> {
+    let publish = || {
+        fs::rename(part, copy)?;
         copy.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
     };
-    publish().map_err(open_error)
+    publish().map_err(|error| StoreError::open(copy, error))
 }

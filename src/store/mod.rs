@@ -194,6 +194,31 @@ impl Store {
         Ok(quarantined.or(opened.quarantined))
     }
 
+    /// Writes the file again, with its content, after it was removed or its directory was. SQLite still
+    /// has the removed one open. The new one is another instance, as one restored from a copy.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`], [`StoreError::Write`], [`StoreError::NeedsReopen`].
+    pub fn restore_file(&mut self, boot_id: &str) -> Result<(), StoreError> {
+        self.check_trusted()?;
+        let (path, dir) = (Arc::clone(&self.path), self.path.parent().unwrap_or(&self.path));
+        let dir = dir.to_owned();
+        open::create_private_dir(&dir).map_err(|error| StoreError::open(&path, error))?;
+        let part = backup::write_part(&self.connection, &path)?;
+        // Closed first, as in `reopen`.
+        let closed =
+            Self { instance: self.instance.clone(), seq: self.seq, ..Self::unavailable(&dir)? };
+        drop(std::mem::replace(self, closed));
+        backup::publish(&part, &path)?;
+        *self = Self::open(&dir, boot_id)?.store;
+        Ok(())
+    }
+
+    /// Returns true if the file that is open is not at its path any more.
+    pub fn is_file_removed(&self) -> bool {
+        self.is_trusted() && self.path.symlink_metadata().is_err()
+    }
+
     /// Returns true if no operation has failed in a way that requires to reopen the store.
     pub fn is_trusted(&self) -> bool {
         self.integrity == Integrity::Trusted

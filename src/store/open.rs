@@ -33,10 +33,14 @@ pub fn boot_id() -> String {
     id.map(|id| id.trim().to_owned()).unwrap_or_default()
 }
 
+pub(super) fn create_private_dir(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
 /// Creates the directory and the file if they do not exist, accessible only to this user. Returns the
 /// inode of the file. SQLite creates the WAL and its index with the mode of the file.
 pub(super) fn create_private_file(dir: &Path, path: &Path) -> io::Result<u64> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    create_private_dir(dir)?;
     let file =
         OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
     Ok(file.metadata()?.ino())

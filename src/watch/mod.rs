@@ -10,6 +10,7 @@ mod debounce;
 pub(crate) mod fake;
 mod inotify;
 mod mounts;
+mod removals;
 mod shards;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ pub use ancestors::AncestorWatcher;
 pub use debounce::{DebounceTimes, Debouncer};
 pub use inotify::{CALL_TIMEOUT, CALL_TIMEOUT_PER_DIR, NotifyWatcher};
 pub use mounts::watch_mounts;
+pub use removals::watch_removals;
 pub use shards::{RootWatcher, ShardLimits, ShardPool, Share, WatchUsage};
 
 /// What a watcher reports.

@@ -258,6 +258,25 @@ impl Committer {
         Ok(self.store.instance() != instance || self.store.seq() != seq)
     }
 
+    /// Writes the store's file again if it was removed. The projects are restarted from it, since it is
+    /// another instance.
+    pub(super) fn restore_file(&mut self, now: Tick) {
+        if !self.store.is_file_removed() {
+            return;
+        }
+        error!("the store was removed while it is in use; its content is written to a new file");
+        match self.store.restore_file(&boot_id()) {
+            Ok(()) => {
+                self.checkpointer.replace(self.store.checkpointer());
+                self.health.degraded = Some("the store was removed".to_owned());
+                self.health.load_failed = true;
+                self.health.retry_at = now.monotonic;
+                info!(instance = self.store.instance(), seq = self.store.seq(), "store restored");
+            }
+            Err(error) => self.on_store_error(&error, now),
+        }
+    }
+
     /// Schedules pruning for this iteration.
     pub(super) fn prune_now(&mut self, now: Tick) {
         self.health.prune_at = now.monotonic;

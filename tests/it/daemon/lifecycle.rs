@@ -241,3 +241,41 @@ fn first_start_reads_the_metadata_at_most_three_times() {
     assert!(reads <= 3, "{reads}");
     daemon.stop();
 }
+
+#[test]
+fn state_and_socket_directories_that_are_removed_are_created_again_with_their_content() {
+    let project = Project::complete();
+    let daemon = project.start_daemon();
+    assert_invariants(&project, &daemon, &mut JournalReader::default());
+    let events = |daemon: &Daemon| {
+        let page = daemon.get_json("/api/events?since=start&limit=1000");
+        page["events"].as_array().unwrap().iter().map(|one| one["event_id"].clone()).collect()
+    };
+    let before: Vec<Value> = events(&daemon);
+    assert!(!before.is_empty());
+    let files = [
+        project.state_dir().join("dossierd.lock"),
+        project.state_dir().join("dossierd.sqlite3"),
+        project.socket(),
+    ];
+    assert!(files.iter().all(|file| file.exists()), "{files:?}");
+    for dir in [project.state_dir(), project.runtime_dir()] {
+        fs::remove_dir_all(dir).unwrap();
+    }
+    wait_for("the files to be created again", || {
+        files.iter().all(|file| file.exists()).then_some(())
+    });
+    wait_for("the store to work", || (daemon.get_json("/healthz")["status"] == "ok").then_some(()));
+    // Nothing is lost, no other daemon can start, and what happens from now on is kept.
+    assert_eq!(events(&daemon)[..before.len()], before);
+    let mut second = project.spawn_daemon(project.daemon_command());
+    assert!(!second.wait_for_exit().success());
+    write_file(&project.feature_dir().join("spec.md"), b"changed\n");
+    assert_invariants(&project, &daemon, &mut JournalReader::default());
+    let after: Vec<Value> = events(&daemon);
+    assert!(after.len() > before.len());
+    daemon.stop();
+    let daemon = project.start_daemon();
+    assert_eq!(events(&daemon)[..after.len()], after);
+    daemon.stop();
+}

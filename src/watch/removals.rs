@@ -1,0 +1,90 @@
+//! Reports that directories of our own, or files in them, were removed, moved away or hidden by a mount:
+//! they are open, so nothing else would show it.
+
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::inotify::{CreateFlags, Reader, WatchFlags, add_watch, init};
+use rustix::io::Errno;
+
+/// Starts a thread that calls `on_change` when an entry of one of `dirs`, or such a directory itself,
+/// may have been removed or hidden, until it returns false. Directories that do not exist are watched
+/// from the next change on at which they do.
+///
+/// # Errors
+/// If the inotify instance or the thread cannot be created, or the mount table cannot be opened.
+pub fn watch_removals(
+    dirs: Vec<PathBuf>,
+    mut on_change: impl FnMut() -> bool + Send + 'static,
+) -> io::Result<()> {
+    let inotify = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+    let mounts = File::open("/proc/self/mountinfo")?;
+    let watch_all = move |inotify: &_| {
+        let flags = WatchFlags::DELETE_SELF
+            | WatchFlags::MOVE_SELF
+            | WatchFlags::DELETE
+            | WatchFlags::MOVED_FROM;
+        for dir in &dirs {
+            let _ = add_watch(inotify, Path::new(dir), flags | WatchFlags::ONLYDIR);
+        }
+    };
+    watch_all(&inotify);
+    let wait_for_changes = move || {
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut events = Reader::new(&inotify, &mut buffer);
+        loop {
+            let mut fds = [
+                PollFd::from_borrowed_fd(inotify.as_fd(), PollFlags::IN),
+                PollFd::new(&mounts, PollFlags::PRI),
+            ];
+            match poll(&mut fds, None) {
+                Ok(_) => {}
+                Err(Errno::INTR) => continue,
+                Err(_) => return,
+            }
+            while events.next().is_ok() {}
+            if !on_change() {
+                return;
+            }
+            watch_all(&inotify);
+        }
+    };
+    let thread = std::thread::Builder::new().name("removals".to_owned());
+    thread.stack_size(64 << 10).spawn(wait_for_changes)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn removals_in_a_directory_and_of_it_are_reported_also_after_it_was_created_again() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("own");
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("file"), "x").unwrap();
+        let (send, changes) = mpsc::channel();
+        let again = dir.clone();
+        let on_change = move || {
+            fs::create_dir_all(&again).unwrap();
+            send.send(()).is_ok()
+        };
+        watch_removals(vec![dir.clone()], on_change).unwrap();
+        let next = || changes.recv_timeout(Duration::from_secs(10)).expect("a report within 10 s");
+        fs::remove_file(dir.join("file")).unwrap();
+        next();
+        for _ in 0..3 {
+            fs::remove_dir(&dir).unwrap();
+            next();
+        }
+    }
+}
