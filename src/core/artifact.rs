@@ -180,6 +180,14 @@ pub struct FileSignature {
     pub device: u64,
 }
 
+impl FileSignature {
+    /// Returns true if both are of the same file, maybe under different names.
+    #[must_use]
+    pub fn is_same_file(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+}
+
 /// One entry below a feature directory as a scan found it, before it is classified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
@@ -196,6 +204,8 @@ pub struct Observation {
     /// True if the file was modified so shortly before it was read that a later write may leave the
     /// signature unchanged (git calls such files "racy").
     pub racy: bool,
+    /// True if the file has other names (hard links), by which it can be written as well.
+    pub is_linked: bool,
 }
 
 /// Key of an artifact: `[A-Za-z0-9._-]`, stable, unique in its feature.

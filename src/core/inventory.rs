@@ -180,6 +180,7 @@ impl Inventory {
             wp_id: before.wp_id.clone(),
             signature: entry.signature,
             racy: entry.racy,
+            is_linked: false,
         };
         let matching = self.matching_specs(&observation.path);
         let artifact = self.classify(observation, &matching, Some(before), now);

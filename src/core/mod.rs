@@ -44,6 +44,7 @@
 //!             wp_id: None,
 //!             signature: None,
 //!             racy: false,
+//!             is_linked: false,
 //!         },
 //!         now,
 //!     );

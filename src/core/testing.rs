@@ -17,6 +17,7 @@ pub(crate) fn observed(path: &str, content: &str) -> Observation {
         wp_id: None,
         signature: None,
         racy: false,
+        is_linked: false,
     }
 }
 

@@ -2,6 +2,7 @@
 //! files. It starts no thread.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::ids::ProjectId;
 use super::read_model::FeatureView;
@@ -37,6 +38,8 @@ pub(super) struct FileResult {
     pub(super) slug: FeatureSlug,
     pub(super) path: RelPath,
     pub(super) state: PathState,
+    /// Time that the check took.
+    pub(super) cost: Duration,
     /// True if the read only verified known content.
     pub(super) verify_only: bool,
 }

@@ -118,7 +118,9 @@ pub fn check_path(
             Some(TransientFailure::OutOfResources) => return PathState::OutOfResources,
             None => {}
         }
-        return PathState::Read(result.into_observation(path.clone()));
+        let is_linked = kind == FileType::RegularFile && stat.st_nlink > 1;
+        let observation = result.into_observation(path.clone());
+        return PathState::Read(Observation { is_linked, ..observation });
     }
     PathState::Missing
 }

@@ -119,6 +119,7 @@ impl ReadResult {
             wp_id: self.wp_id,
             signature: self.signature,
             racy: self.racy,
+            is_linked: false,
         }
     }
 

@@ -27,6 +27,8 @@ pub struct ListedFile {
     pub path: RelPath,
     /// Its signature; `None` if it is not a regular file or stat failed.
     pub signature: Option<FileSignature>,
+    /// True if it has other names (hard links).
+    pub is_linked: bool,
 }
 
 /// A directory that cannot be listed.
@@ -166,7 +168,8 @@ impl TreeLister<'_> {
             } else {
                 let regular_stat = stat.filter(|_| kind == FileType::RegularFile);
                 let signature = regular_stat.as_ref().map(signature_of);
-                files.push(ListedFile { path: entry_path, signature });
+                let is_linked = regular_stat.is_some_and(|stat| stat.st_nlink > 1);
+                files.push(ListedFile { path: entry_path, signature, is_linked });
             }
         }
         listing.files.push(files);

@@ -45,6 +45,38 @@ pub struct Debouncer {
     pending: BTreeMap<RelPath, PendingPath>,
     /// The same paths, ordered by due time.
     due_queue: BTreeSet<(Duration, RelPath)>,
+    /// Files that were read a short time ago and had changed.
+    pauses: BTreeMap<RelPath, ReadPause>,
+}
+
+/// Minimum pause after a read that found new bytes, and its length as a multiple of what the read
+/// cost: a file that keeps changing takes a fiftieth of a core.
+const MIN_READ_PAUSE: Duration = Duration::from_millis(500);
+const MAX_READ_PAUSE: Duration = Duration::from_mins(1);
+const PAUSE_PER_COST: u32 = 50;
+/// A read that costs less is worth it whenever the file has been quiet.
+const CHEAP_READ: Duration = Duration::from_millis(1);
+/// A read that takes less is made when a client asks.
+const SHORT_READ: Duration = Duration::from_secs(1);
+/// Number of pauses above which those that are over are dropped.
+const MAX_PAUSES: usize = 64;
+
+/// The pause between reads of a file that keeps changing.
+#[derive(Debug, Clone, Copy)]
+struct ReadPause {
+    until: Duration,
+    /// Time that the last read took.
+    cost: Duration,
+    /// When a closed write or a rename last ended it.
+    ended_at: Option<Duration>,
+}
+
+impl ReadPause {
+    /// Returns true if a closed write or a rename may end the pause.
+    fn may_end(&self, now: Duration) -> bool {
+        let next = self.ended_at.map(|at| at + self.cost.saturating_mul(PAUSE_PER_COST));
+        next.is_none_or(|next| next <= now)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -64,20 +96,64 @@ impl Debouncer {
     /// Records a hint about a path; `indexed` is true if the path is in the index.
     pub fn on_hint(&mut self, path: &RelPath, kind: HintKind, indexed: bool, now: Duration) {
         let previous = self.pending.get(path).copied();
+        let pause = self.pauses.get(path).copied().filter(|pause| pause.until > now);
+        let quiet = now + self.times.quiet_period;
         let mut write_started_at = None;
         let due = match (kind, indexed) {
             (HintKind::Removed, true) => now + self.times.deletion_grace,
-            (HintKind::CloseWrite | HintKind::MovedTo, true) => now,
+            (HintKind::CloseWrite | HintKind::MovedTo, true) => match pause {
+                Some(pause) if !pause.may_end(now) => pause.until,
+                Some(pause) => {
+                    self.pauses.insert(path.clone(), ReadPause { ended_at: Some(now), ..pause });
+                    now
+                }
+                None => now,
+            },
             (HintKind::Modified | HintKind::MovedToModified | HintKind::DirCreated, true) => {
                 let started_at =
                     previous.and_then(|pending| pending.write_started_at).unwrap_or(now);
                 write_started_at = Some(started_at);
-                (now + self.times.quiet_period).min(started_at + self.times.max_wait)
+                let latest = started_at + self.times.max_wait;
+                match pause {
+                    Some(pause) if pause.cost < CHEAP_READ => quiet.min(latest.max(pause.until)),
+                    Some(pause) => quiet.min(latest).max(pause.until),
+                    None => quiet.min(latest),
+                }
             }
             // Also for a removal: the hint may be about an earlier file at this path.
-            (_, false) => now + self.times.new_file_delay,
+            (_, false) => {
+                let started_at =
+                    previous.and_then(|pending| pending.write_started_at).unwrap_or(now);
+                write_started_at = Some(started_at);
+                let due = (now + self.times.new_file_delay).min(started_at + self.times.max_wait);
+                due.max(pause.map_or(Duration::ZERO, |pause| pause.until))
+            }
         };
         self.insert(path, PendingPath { due, write_started_at });
+    }
+
+    /// Records that a read of `path`, which took `cost`, found new bytes, or that the file changed
+    /// meanwhile. Returns the pause until the next read.
+    pub fn pause_reads(&mut self, path: &RelPath, cost: Duration, now: Duration) -> Duration {
+        if self.pauses.len() >= MAX_PAUSES {
+            self.pauses.retain(|_, pause| pause.until > now);
+        }
+        let length = cost.saturating_mul(PAUSE_PER_COST).clamp(MIN_READ_PAUSE, MAX_READ_PAUSE);
+        let ended_at = self.pauses.get(path).and_then(|pause| pause.ended_at);
+        self.pauses.insert(path.clone(), ReadPause { until: now + length, cost, ended_at });
+        length
+    }
+
+    /// Has the files read now that would wait longer than others, and are read in less than a second.
+    pub fn end_short_pauses(&mut self, now: Duration) {
+        let soon = now + self.times.max_wait;
+        let waits = |path: &RelPath| self.pending.get(path).is_some_and(|one| one.due > soon);
+        let short = self.pauses.iter().filter(|(_, pause)| pause.cost < SHORT_READ);
+        let short: Vec<RelPath> =
+            short.map(|(path, _)| path).filter(|path| waits(path)).cloned().collect();
+        for path in short {
+            self.schedule_at(&path, now);
+        }
     }
 
     /// Schedules a check of `path` at `due`, replacing its pending hint. A later hint replaces it
@@ -103,6 +179,7 @@ impl Debouncer {
     pub fn clear(&mut self) {
         self.pending.clear();
         self.due_queue.clear();
+        self.pauses.clear();
     }
 
     /// Removes and returns the paths that are due by `now`, the earliest first.
@@ -184,8 +261,65 @@ mod tests {
 
     #[test]
     fn file_written_continuously_is_due_at_max_wait() {
-        let hints: Vec<(u64, HintKind, bool)> =
-            (0..=48).map(|step| (step * 10, HintKind::Modified, true)).collect();
-        assert_eq!(due_at(&hints), 500);
+        for indexed in [true, false] {
+            let hints: Vec<(u64, HintKind, bool)> =
+                (0..=48).map(|step| (step * 10, HintKind::Modified, indexed)).collect();
+            assert_eq!(due_at(&hints), 500, "indexed: {indexed}");
+        }
+    }
+
+    #[test]
+    fn reads_of_a_file_that_keeps_changing_pause_in_proportion_to_their_cost() {
+        use HintKind::{CloseWrite, Modified, MovedTo};
+        // The cost of a read at 0 ms that found new bytes, in microseconds; hints, in milliseconds;
+        // when the file is read again.
+        for (cost_us, hints, at) in [
+            (100, vec![(10, Modified)], 60),
+            (100, vec![(10, Modified), (40, Modified)], 90),
+            (100, (1..=60).map(|step| (step * 10, Modified)).collect(), 510),
+            (999, vec![(10, Modified)], 60),
+            (1_000, vec![(10, Modified)], 500),
+            (20_000, vec![(10, Modified)], 1_000),
+            (20_000, vec![(990, Modified)], 1_040),
+            (2_000_000, vec![(10, Modified)], 60_000),
+            (20_000, vec![(1_010, Modified)], 1_060),
+            // A closed write or a rename ends the pause, but not one after the other.
+            (20_000, vec![(10, CloseWrite)], 10),
+            (20_000, vec![(10, MovedTo)], 10),
+        ] {
+            let path = RelPath::new(&b"log.md"[..]).unwrap();
+            let mut debouncer = Debouncer::default();
+            debouncer.pause_reads(&path, Duration::from_micros(cost_us), ms(0));
+            for (at, kind) in &hints {
+                debouncer.on_hint(&path, *kind, true, ms(*at));
+            }
+            assert_eq!(debouncer.next_due(), Some(ms(at)), "{cost_us} us, {hints:?}");
+        }
+    }
+
+    #[test]
+    fn closed_writes_end_a_pause_once_within_fifty_times_the_cost() {
+        let path = RelPath::new(&b"log.md"[..]).unwrap();
+        let mut debouncer = Debouncer::default();
+        let cost = ms(20);
+        let mut reads = Vec::new();
+        debouncer.pause_reads(&path, cost, ms(0));
+        for now in (100..=3_000).step_by(100) {
+            debouncer.on_hint(&path, HintKind::CloseWrite, true, ms(now));
+            if !debouncer.take_due(ms(now)).is_empty() {
+                reads.push(now);
+                debouncer.pause_reads(&path, cost, ms(now));
+            }
+        }
+        // At 1,100 and 2,200 ms the pause was over.
+        assert_eq!(reads, [100, 1_100, 1_200, 2_200, 2_300]);
+        // A request has it read at once, unless that takes a second.
+        for (cost, at) in [(ms(20), 3_000), (ms(1_000), 53_000)] {
+            let mut debouncer = Debouncer::default();
+            debouncer.pause_reads(&path, cost, ms(3_000));
+            debouncer.on_hint(&path, HintKind::Modified, true, ms(3_000));
+            debouncer.end_short_pauses(ms(3_000));
+            assert_eq!(debouncer.next_due(), Some(ms(at)));
+        }
     }
 }

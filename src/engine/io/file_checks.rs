@@ -5,6 +5,8 @@
 //! Reads that only verify have the lowest priority. The queues have no limit of their own: the
 //! engine has no more than one check per path and one portion of the scrub under way.
 
+use std::time::Instant;
+
 use super::call_pool::{CallPool, Lane};
 use crate::engine::messages::{FileJob, FileResult};
 use crate::scan::{
@@ -41,11 +43,13 @@ fn submit(pool: &CallPool, lane: Lane, job: FileJob, report: Box<dyn FnOnce(File
             _ => (ReadLimit::Unlimited, LARGE_BUFFER_BYTES),
         };
         buffer.resize(buffer_bytes, 0);
+        let begun = Instant::now();
         match check(&job, limit, buffer) {
             PathState::TooLarge => submit(&large, Lane::LargeFile, job, report),
             state => {
                 let FileJob { id, tag, feature, path, verify_only, .. } = job;
-                report(FileResult { id, tag, slug: feature.slug, path, state, verify_only });
+                let (slug, cost) = (feature.slug, begun.elapsed());
+                report(FileResult { id, tag, slug, path, state, cost, verify_only });
             }
         }
     });

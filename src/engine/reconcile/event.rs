@@ -37,6 +37,8 @@ pub(in crate::engine) enum Event {
         slug: FeatureSlug,
         path: RelPath,
         state: PathState,
+        /// Time that the check took.
+        cost: Duration,
     },
     /// A file that was read only to verify what is known of it.
     FileVerified {

@@ -3,7 +3,7 @@
 //! Results of checks and listings arrive here; what is to be done about them leaves as
 //! [`Followup`]s, which the project carries out. What is committed of it is in `feature_commit`.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,9 @@ use super::pending::PendingChanges;
 use super::planted::{Bug, is_planted};
 use super::settings::ReconcileSettings;
 use super::tombstones::Tombstones;
-use crate::core::artifact::{Absence, ArtifactRef, ArtifactState, ErrorReason, Observation};
+use crate::core::artifact::{
+    Absence, ArtifactRef, ArtifactState, ErrorReason, FileSignature, Observation,
+};
 use crate::core::baseline::BaselineFile;
 use crate::core::digest::Digest;
 use crate::core::feature::FeatureMetadata;
@@ -81,6 +83,8 @@ pub(super) struct Visibility {
     unreadable_dirs: HashSet<RelPath>,
     /// Some of its directories are not watched but listed again and again.
     pub(super) polled: bool,
+    /// Files with other names (hard links): a write by another name raises no event here.
+    linked: BTreeSet<RelPath>,
     /// When something of it was last compared with the disk; `None` before that in this run.
     pub(super) scanned_at: Option<Timestamp>,
 }
@@ -135,6 +139,13 @@ pub(in crate::engine) struct StoredFeature {
     pub(in crate::engine) gone_since: Option<Timestamp>,
 }
 
+/// The result of a check, and the time that it took.
+#[derive(Debug)]
+pub(super) struct CheckedFile {
+    pub(super) state: PathState,
+    pub(super) cost: Duration,
+}
+
 /// What is to be done about an observation.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Followup {
@@ -142,6 +153,8 @@ pub(super) enum Followup {
     Check(RelPath, CheckKind),
     /// List a directory, renewing its watches.
     List(RelPath),
+    /// Check the other names of a file.
+    CheckLinks(RelPath, FileSignature),
     /// Read the project's metadata soon.
     RefreshMetadata,
     /// Read the metadata of the feature soon.
@@ -285,11 +298,12 @@ impl FeatureState {
         &mut self,
         path: &RelPath,
         check: Check,
-        state: PathState,
+        checked: CheckedFile,
         context: &ReconcileSettings,
         newest: EffectId,
         now: Tick,
     ) -> Vec<Followup> {
+        let CheckedFile { state, cost } = checked;
         let mut followups = Vec::new();
         // Of a directory, the listing that follows finds what happened since.
         if check.again && !matches!(state, PathState::Dir { .. }) {
@@ -342,7 +356,14 @@ impl FeatureState {
                     ArtifactState::Present { hash, .. } => Some(*hash),
                     ArtifactState::Absent(_) => None,
                 };
+                if let (true, Some(signature)) = (seen.is_linked, seen.signature) {
+                    followups.push(Followup::CheckLinks(path.clone(), signature));
+                }
+                self.set_linked(path, seen.is_linked);
                 let is_changed = self.set(seen, now);
+                if is_changed {
+                    self.work.pause_reads(path, cost, now.monotonic);
+                }
                 // Nothing can be below a file.
                 for below in self.paths_below(Some(path)) {
                     self.work.suspect(&below, grace, now.monotonic);
@@ -367,7 +388,7 @@ impl FeatureState {
                     followups.push(Followup::ProbeRoot);
                 }
             }
-            PathState::Unstable => self.work.schedule_retry(path, Duration::ZERO, now.monotonic),
+            PathState::Unstable => self.work.retry_unstable(path, cost, now.monotonic),
             PathState::RootReplaced => {
                 self.work.schedule_retry(path, OUT_OF_RESOURCES_PAUSE, now.monotonic);
                 followups.push(Followup::ProbeRoot);
@@ -528,6 +549,7 @@ impl FeatureState {
             self.mark_unreadable(path, reason, now);
         }
         for file in listing.files.iter().flatten() {
+            self.set_linked(&file.path, file.is_linked);
             let known = self.inventory.entries().get(&file.path);
             let same = known.is_some_and(|entry| {
                 !entry.racy && entry.signature.is_some() && entry.signature == file.signature
@@ -727,6 +749,36 @@ impl FeatureState {
         other && matches!(baseline, BaselineFile::Valid(_))
     }
 
+    /// Reads at once what waits because it keeps changing, if that does not take long.
+    pub(super) fn read_restless(&mut self, now: Duration) {
+        self.work.read_restless(now);
+    }
+
+    fn set_linked(&mut self, path: &RelPath, is_linked: bool) {
+        if !is_linked {
+            self.visibility.linked.remove(path);
+        } else if !self.visibility.linked.contains(path) {
+            self.visibility.linked.insert(path.clone());
+        }
+    }
+
+    /// Returns true if events need not report every change: directories are polled, or files have
+    /// other names.
+    pub(super) fn has_silent_changes(&self) -> bool {
+        self.visibility.polled || !self.visibility.linked.is_empty()
+    }
+
+    /// Returns the known names of the file that a signature is of.
+    pub(super) fn names_of<'a>(
+        &'a self,
+        signature: &'a FileSignature,
+    ) -> impl Iterator<Item = &'a RelPath> {
+        let entries = self.inventory.entries().iter();
+        let same = entries
+            .filter(|entry| entry.signature.is_some_and(|other| other.is_same_file(signature)));
+        same.map(|entry| &entry.artifact.relative_path)
+    }
+
     /// Returns true if nothing is debounced, checked or listed.
     pub(in crate::engine) fn is_examined(&self) -> bool {
         self.work.is_settled() && self.examinations == 0
@@ -837,6 +889,7 @@ impl FeatureState {
     fn remove(&mut self, path: &RelPath, reason: RemovalReason, now: Duration) {
         self.work.forget(path);
         self.visibility.unreadable_dirs.remove(path);
+        self.visibility.linked.remove(path);
         let changed = self.inventory.remove(path);
         if changed.before.is_some() {
             self.pending.record(path, changed.before.as_ref(), reason, now);
@@ -887,6 +940,7 @@ impl FeatureState {
             wp_id: None,
             signature: None,
             racy: false,
+            is_linked: false,
         };
         self.set(seen, now);
         self.visibility.unreadable_dirs.insert(dir.clone());

@@ -128,6 +128,22 @@ impl PathWork {
         backoff.next_pause(RECHECK_PAUSE_MIN, RECHECK_PAUSE_MAX)
     }
 
+    /// Records that a read of a file found new bytes: it is not read again at once.
+    pub(super) fn pause_reads(&mut self, path: &RelPath, cost: Duration, now: Duration) {
+        self.debounce.pause_reads(path, cost, now);
+    }
+
+    /// Reads a file again that changed while it was read.
+    pub(super) fn retry_unstable(&mut self, path: &RelPath, cost: Duration, now: Duration) {
+        let pause = self.debounce.pause_reads(path, cost, now);
+        self.schedule_retry(path, pause, now);
+    }
+
+    /// Checks what waits because it keeps changing, and is read in a moment.
+    pub(super) fn read_restless(&mut self, now: Duration) {
+        self.debounce.end_short_pauses(now);
+    }
+
     /// Records that the result for a path can be trusted.
     pub(super) fn on_trusted(&mut self, path: &RelPath) {
         self.untrusted.remove(path);

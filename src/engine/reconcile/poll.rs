@@ -14,6 +14,8 @@ const BUSY_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub(super) struct PollSchedule {
     due_at: Option<Duration>,
+    /// Since when a poll that is due waits.
+    waits_since: Option<Duration>,
     /// Time that the listings of the poll under way took, if one is.
     running_cost: Option<Duration>,
 }
@@ -23,16 +25,18 @@ impl PollSchedule {
     /// `busy` true while results of the poll before are checked.
     pub(super) fn start_if_due(&mut self, needed: bool, busy: bool, now: Duration) -> bool {
         if !needed {
-            self.due_at = None;
+            (self.due_at, self.waits_since) = (None, None);
             return false;
         }
         if self.running_cost.is_some() || *self.due_at.get_or_insert(now + POLL_INTERVAL) > now {
             return false;
         }
-        if busy {
+        // Files may be written all the time: what is not watched is examined nevertheless.
+        if busy && *self.waits_since.get_or_insert(now) + POLL_INTERVAL > now {
             self.due_at = Some(now + BUSY_PAUSE);
             return false;
         }
+        self.waits_since = None;
         self.running_cost = Some(Duration::ZERO);
         true
     }
@@ -89,6 +93,19 @@ mod tests {
             poll.finish(ms(2_000));
             assert_eq!(poll.next_due(), Some(ms(next)), "cost {cost} ms");
         }
+    }
+
+    #[test]
+    fn a_poll_waits_for_checks_no_longer_than_its_interval() {
+        let mut poll = PollSchedule::default();
+        assert!(!poll.start_if_due(true, true, ms(0)));
+        let mut now = ms(2_000);
+        while !poll.start_if_due(true, true, now) {
+            now = poll.next_due().unwrap();
+        }
+        assert_eq!(now, ms(4_000));
+        poll.finish(now);
+        assert!(!poll.start_if_due(true, true, ms(6_000)), "it waits again");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::event::{
     DirState, Event, FeaturesMetadata, GitLock, HintFileKind, InitialScan, Inspection, ListError,
     Metadata, MetadataError, ProjectInfo, RootStatus, RootUnavailable, WatchReport,
 };
-use super::feature::{FeatureState, Followup, META, StoredFeature};
+use super::feature::{CheckedFile, FeatureState, Followup, META, StoredFeature};
 use super::feature_commit::MetadataRead;
 use super::feature_table::FeatureTable;
 use super::git_hold::GitHold;
@@ -29,6 +29,7 @@ use super::settings::ReconcileSettings;
 use super::snapshot_retry::SnapshotRetry;
 use super::sync::{SyncGoal, SyncProgress};
 use super::watch_health::{RescanStep, RetryStep, WatchHealth};
+use crate::core::artifact::FileSignature;
 use crate::core::diagnostics::SkippedDir;
 use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
 use crate::core::time::Timestamp;
@@ -182,8 +183,8 @@ impl ProjectState {
                     feature.expire_tombstone(&path);
                 }
             }
-            Event::FileChecked { tag, slug, path, state } => {
-                self.on_file_checked(tag, &slug, &path, state, now);
+            Event::FileChecked { tag, slug, path, state, cost } => {
+                self.on_file_checked(tag, &slug, &path, CheckedFile { state, cost }, now);
             }
             Event::FileVerified { tag, slug, path, state } => {
                 self.on_file_verified(tag, &slug, &path, state, now);
@@ -744,6 +745,41 @@ impl ProjectState {
         }
     }
 
+    /// Prepares for the answer to a request that waits for all changes before it, of a feature or of
+    /// all. What events need not report is compared with the disk: returns true in that case, and
+    /// nothing is known of the changes before until that is done.
+    pub(in crate::engine) fn prepare_sync(
+        &mut self,
+        slug: Option<&FeatureSlug>,
+        now: Tick,
+    ) -> bool {
+        let is_selected = |other: &FeatureSlug| slug.is_none_or(|slug| slug == other);
+        let slugs = self.features.slugs().filter(|slug| is_selected(slug));
+        let slugs: Vec<FeatureSlug> = slugs.cloned().collect();
+        let is_silent = |slug: &FeatureSlug| {
+            let feature = self.features.get(slug);
+            self.refresh.over_limit.contains(slug)
+                || feature.is_some_and(FeatureState::has_silent_changes)
+        };
+        let is_needed = self.polls_all().is_some()
+            || !self.health.report().refused.is_empty()
+            || slugs.iter().any(is_silent);
+        for slug in slugs {
+            if self.features.is_active(&slug)
+                && let Some(feature) = self.features.activate(&slug)
+            {
+                feature.read_restless(now.monotonic);
+            }
+            if is_needed {
+                self.list(&slug, None, RescanMode::POLL);
+            }
+        }
+        if is_needed && !self.root.is_away() && !self.is_starting() {
+            self.refresh.read_at(now.monotonic);
+        }
+        is_needed
+    }
+
     /// Returns true if a listing is older than one of the same feature that was applied.
     fn is_listing_outdated(&mut self, slug: &FeatureSlug, listing: EffectId) -> bool {
         let Some(feature) = self.features.activate(slug) else {
@@ -812,13 +848,14 @@ impl ProjectState {
         tag: EffectTag,
         slug: &FeatureSlug,
         path: &RelPath,
-        state: PathState,
+        checked: CheckedFile,
         now: Tick,
     ) {
         if !self.effects.is_current(tag) {
             return;
         }
-        self.set_out_of_resources(state == PathState::OutOfResources);
+        let state = &checked.state;
+        self.set_out_of_resources(*state == PathState::OutOfResources);
         let newest = self.effects.newest_id();
         let settings = Arc::clone(&self.settings);
         let Some(feature) = self.features.activate(slug) else {
@@ -827,8 +864,21 @@ impl ProjectState {
         let Some(check) = feature.work.finish_check(path, tag.id) else {
             return;
         };
-        let followups = feature.on_checked(path, check, state, &settings, newest, now);
+        let followups = feature.on_checked(path, check, checked, &settings, newest, now);
         self.follow_up(slug, followups, now);
+    }
+
+    /// Checks the other names of a file that was read.
+    fn check_links(&mut self, slug: &FeatureSlug, path: &RelPath, file: &FileSignature, now: Tick) {
+        let is_read = |other: &FeatureSlug, name: &RelPath| other == slug && name == path;
+        let mut others = Vec::new();
+        for feature in self.features.iter() {
+            let names = feature.names_of(file).filter(|name| !is_read(&feature.dir.slug, name));
+            others.extend(names.map(|name| (feature.dir.slug.clone(), name.clone())));
+        }
+        for (slug, name) in others {
+            self.check(&slug, &name, CheckKind::Check, now);
+        }
     }
 
     fn follow_up(&mut self, slug: &FeatureSlug, followups: Vec<Followup>, now: Tick) {
@@ -836,6 +886,7 @@ impl ProjectState {
             match followup {
                 Followup::Check(path, kind) => self.check(slug, &path, kind, now),
                 Followup::List(dir) => self.list(slug, Some(dir), RescanMode::REWATCH),
+                Followup::CheckLinks(path, file) => self.check_links(slug, &path, &file, now),
                 Followup::RefreshMetadata => self.refresh_soon(now),
                 Followup::ReadInputs => {
                     self.refresh.read_feature_soon(slug.clone(), now.monotonic);

@@ -64,7 +64,8 @@ struct WaitingProject {
     /// The cookie whose event has not arrived.
     cookie: Option<PathBuf>,
     deadline: Duration,
-    /// A rescan was started because the cookie did not arrive in time.
+    /// A rescan was started: the cookie did not arrive in time, or events need not report every
+    /// change.
     is_rescanned: bool,
     result: Option<ProjectSync>,
 }
@@ -89,18 +90,19 @@ impl WaitingProject {
 }
 
 impl SyncRequests {
-    /// Adds a request whose cookies are written.
+    /// Adds a request: for each project the cookie that was written, or `None` if a rescan was
+    /// started.
     pub(in crate::engine) fn start(
         &mut self,
         id: SyncId,
         slug: Option<FeatureSlug>,
-        cookies: BTreeMap<ProjectId, PathBuf>,
+        cookies: BTreeMap<ProjectId, Option<PathBuf>>,
         now: Duration,
     ) {
-        let deadline = now + COOKIE_TIMEOUT;
         let projects = cookies.into_iter().map(|(project, cookie)| {
-            let cookie = Some(cookie);
-            (project, WaitingProject { cookie, deadline, is_rescanned: false, result: None })
+            let is_rescanned = cookie.is_none();
+            let deadline = now + if is_rescanned { RESCAN_TIMEOUT } else { COOKIE_TIMEOUT };
+            (project, WaitingProject { cookie, deadline, is_rescanned, result: None })
         });
         self.waiting.insert(id, SyncRequest { slug, projects: projects.collect() });
     }
@@ -182,7 +184,9 @@ mod tests {
     }
 
     fn start(projects: &[(ProjectId, &str)]) -> SyncRequests {
-        let cookies = projects.iter().map(|(id, cookie)| (*id, PathBuf::from(cookie)));
+        let cookies = projects
+            .iter()
+            .map(|(id, cookie)| (*id, (!cookie.is_empty()).then(|| PathBuf::from(cookie))));
         let mut requests = SyncRequests::default();
         requests.start(SyncId(1), None, cookies.collect(), ms(0));
         requests
@@ -215,6 +219,25 @@ mod tests {
             assert!(requests.take_rescans(ms(1_000)).is_empty(), "once");
             assert_eq!(requests.take_answers(when(SyncGoal::Quiescent), ms(1_001)), []);
             assert_eq!(requests.take_answers(when(goal), ms(at)), [answer(&[(ONE, result)])]);
+        }
+    }
+
+    #[test]
+    fn request_waits_for_a_rescan_where_events_need_not_report_every_change() {
+        use SyncProgress::{Pending, Reached};
+        let late = ProjectSync::None(NotSynced::TimedOut);
+        for (at, progress, result) in
+            [(1, Reached, ProjectSync::Scan), (RESCAN_TIMEOUT.as_millis(), Pending, late)]
+        {
+            let mut requests = start(&[(ONE, "")]);
+            assert_eq!(requests.take_answers(|_, _, _| Pending, ms(0)), []);
+            assert!(requests.take_rescans(ms(1)).is_empty(), "it has begun");
+            let at = ms(u64::try_from(at).unwrap());
+            let progress = |_, _: Option<&_>, goal| {
+                assert_eq!(goal, SyncGoal::Compared);
+                progress
+            };
+            assert_eq!(requests.take_answers(progress, at), [answer(&[(ONE, result)])]);
         }
     }
 

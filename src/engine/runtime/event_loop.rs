@@ -160,13 +160,13 @@ impl EventLoop {
                 }
             }
         }
-        for FileResult { id, tag, slug, path, state, verify_only } in messages.file_results {
+        for FileResult { id, tag, slug, path, state, cost, verify_only } in messages.file_results {
             self.views.metrics().path_checked(&state);
             if let Some(project) = projects.get_mut(&id) {
                 let event = if verify_only {
                     Event::FileVerified { tag, slug, path, state }
                 } else {
-                    Event::FileChecked { tag, slug, path, state }
+                    Event::FileChecked { tag, slug, path, state, cost }
                 };
                 project.handle(event, pool, now);
             }

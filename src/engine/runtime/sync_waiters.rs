@@ -33,7 +33,8 @@ pub(super) struct SyncWaiters {
 }
 
 impl SyncWaiters {
-    /// Writes a cookie for every project that a client waits for.
+    /// Writes a cookie for every project that a client waits for. Where events need not report every
+    /// change, a rescan is started instead.
     pub(super) fn start(
         &mut self,
         feature: Option<FeatureRef>,
@@ -53,14 +54,15 @@ impl SyncWaiters {
         {
             self.cookie_count += 1;
             let cookie = project.cookies().join(self.cookie_count.to_string());
+            let is_compared = project.state.prepare_sync(slug.as_ref(), now);
             if !project.state.is_root_away() {
                 project.state.probe_root();
                 project.run_effects(pool);
-                if let Err(error) = std::fs::write(&cookie, b"") {
+                if !is_compared && let Err(error) = std::fs::write(&cookie, b"") {
                     debug!(path = %cookie.display(), %error, "cannot create the sync cookie");
                 }
             }
-            cookies.insert(*id, cookie);
+            cookies.insert(*id, (!is_compared).then_some(cookie));
         }
         self.request_count += 1;
         let id = SyncId(self.request_count);

@@ -412,7 +412,12 @@ impl Checks {
         window: &SyncWindow,
         status: &ProjectSummary,
     ) -> Result<(), Violation> {
-        if window.is_exempt || status.watch.state != WatchState::Live {
+        if window.is_exempt
+            || !matches!(
+                status.watch.state,
+                WatchState::Live | WatchState::Degraded | WatchState::Polling
+            )
+        {
             return Ok(());
         }
         let views = by_slug(&status.features);
@@ -424,7 +429,7 @@ impl Checks {
                 Err(Violation::new("an answer without a feature that exists"))
             };
         };
-        if matches!(view.watch, FeatureWatchState::Unreadable | FeatureWatchState::Degraded) {
+        if view.watch == FeatureWatchState::Unreadable {
             return Ok(());
         }
         let published = view_truths(view);
@@ -636,6 +641,7 @@ fn check_evaluation(
         wp_id: None,
         signature: None,
         racy: false,
+        is_linked: false,
     });
     let inputs = feature_inputs(disk, path, slug);
     let mut fresh =

@@ -220,7 +220,11 @@ impl ModelIo {
                 if verify_only {
                     Event::FileVerified { tag, slug, path, state }
                 } else {
-                    Event::FileChecked { tag, slug, path, state }
+                    let cost = match &state {
+                        PathState::Read(seen) => Duration::from_micros(seen.size_bytes),
+                        _ => Duration::ZERO,
+                    };
+                    Event::FileChecked { tag, slug, path, state, cost }
                 }
             }
             Effect::CheckFeatureDir { tag, feature } => {
@@ -318,6 +322,7 @@ impl ModelIo {
                     slug: feature.slug.clone(),
                     path: path.clone(),
                     state: PathState::OutOfResources,
+                    cost: Duration::ZERO,
                 }
             }
             Effect::ListAndWatch { tag, .. } => Event::Listed {
@@ -398,6 +403,7 @@ impl ModelIo {
                     wp_id: None,
                     signature,
                     racy: disk.clock_ns - newest < RACY_WINDOW_NS,
+                    is_linked: false,
                 })
             }
         }
@@ -515,8 +521,11 @@ impl ModelIo {
             stage.listing.entries += 1;
             match node {
                 Node::Dir(_) => stage.dirs.push_back(Some(child)),
-                _ => files
-                    .push(ListedFile { path: child, signature: disk.signature(&path.join(&name)) }),
+                _ => files.push(ListedFile {
+                    path: child,
+                    signature: disk.signature(&path.join(&name)),
+                    is_linked: false,
+                }),
             }
         }
         stage.listing.files.push(files);
@@ -821,6 +830,7 @@ fn absent(path: &RelPath, detail: &str) -> Observation {
         wp_id: None,
         signature: None,
         racy: false,
+        is_linked: false,
     }
 }
 

@@ -361,13 +361,18 @@ impl Machine {
         self.next_sync += 1;
         let id = SyncId(self.next_sync);
         let cookie = cookies(project).join(self.next_sync.to_string());
+        let (tick, slug) = (self.tick(), slug("a"));
+        let is_compared = self.projects[project].state.prepare_sync(Some(&slug), tick);
         if !self.projects[project].state.is_root_away() {
             self.projects[project].state.probe_root();
             self.run_effects(project)?;
-            lock(&self.disk).write(&cookie, 0, true, false);
+            if !is_compared {
+                lock(&self.disk).write(&cookie, 0, true, false);
+            }
         }
+        let cookie = (!is_compared).then_some(cookie);
         let cookies = BTreeMap::from([(self.projects[project].id, cookie)]);
-        self.sync.start(id, Some(slug("a")), cookies, now);
+        self.sync.start(id, Some(slug), cookies, now);
         let is_git_locked = self.projects[project].io.git_lock_ns.is_some();
         let window = SyncWindow::open(id, project, is_git_locked, &lock(&self.disk));
         self.checks.windows.push(window);

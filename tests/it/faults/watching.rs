@@ -12,7 +12,8 @@ use crate::support::kernel::{Mount, WatchStatus, can_run, is_root, send_signal, 
 use crate::support::process::Daemon;
 use crate::support::wait::wait_for;
 use crate::support::{
-    COMMAND_TIMEOUT, FEATURE, NOBODY_UID, Project, copy_dir, not_run, run, write_file,
+    COMMAND_TIMEOUT, FEATURE, NOBODY_UID, Project, copy_dir, find_artifact, not_run, run,
+    write_file,
 };
 
 /// Stops the daemon while more events occur than the queue of inotify holds.
@@ -143,19 +144,90 @@ fn directories_without_a_watch_are_polled() {
         project.write(&format!("kitty-specs/{FEATURE}/research/{number}/a.md"), "two\n");
     }
     let hash = crate::support::sha256(b"two\n");
-    wait_for("polling to find the change", || {
-        let export = daemon.get_json(&format!("/api/dossier/snapshots/export?feature={FEATURE}"));
+    let with_hash = |query: &str, hash: &str| {
+        let path = format!("/api/dossier/snapshots/export?feature={FEATURE}{query}");
+        let export = daemon.get_json(&path);
         let artifacts = export["artifact_summaries"].as_array().unwrap();
-        let new = artifacts
-            .iter()
-            .filter(|artifact| artifact["content_hash_sha256"] == hash.as_str())
-            .count();
-        (new == 30).then_some(())
-    });
+        artifacts.iter().filter(|artifact| artifact["content_hash_sha256"] == hash).count()
+    };
+    wait_for("polling to find the change", || (with_hash("", &hash) == 30).then_some(()));
+    // A request with `sync=true` does not wait for the next poll, and is not answered without one.
+    for round in 0..5 {
+        let content = format!("round {round}\n");
+        for number in 0..30 {
+            project
+                .write(&format!("kitty-specs/{FEATURE}/research/{number}/a.md"), content.as_str());
+        }
+        assert_eq!(with_hash("&sync=true", &crate::support::sha256(content.as_bytes())), 30);
+    }
+    assert_eq!(daemon.status()["synced"], "scan");
     raise_limit(&daemon, "max_inotify_watches");
     project.wait_for_watch(&daemon, "live");
     assert_invariants(&project, &daemon, &mut journal);
     assert_eq!(daemon.overview(FEATURE)["watch"], "live");
+}
+
+#[test]
+fn all_names_of_a_file_show_a_write_by_one_of_them() {
+    let project = Project::complete();
+    let names = [
+        project.feature_dir().join("research/one.md"),
+        project.feature_dir().join("research/two.md"),
+        project.root.join("kitty-specs/002-y/three.md"),
+    ];
+    project.write("kitty-specs/002-y/spec.md", "# y\n");
+    project.write(&format!("kitty-specs/{FEATURE}/research/one.md"), "first\n");
+    let outside = project.home().join("outside.md");
+    for name in names[1..].iter().chain([&outside]) {
+        fs::hard_link(&names[0], name).unwrap();
+    }
+    let daemon = project.start_daemon();
+    let hashes = |query: &str| {
+        let paths =
+            [(FEATURE, "research/one.md"), (FEATURE, "research/two.md"), ("002-y", "three.md")];
+        paths.map(|(feature, path)| {
+            let uri = format!("/api/dossier/snapshots/export?feature={feature}{query}");
+            let export = daemon.get_json(&uri);
+            find_artifact(&export, path)["content_hash_sha256"].as_str().unwrap().to_owned()
+        })
+    };
+    let expected = |text: &str| [(); 3].map(|()| crate::support::sha256(text.as_bytes()));
+    for name in &names {
+        let text = format!("by {}\n", name.display());
+        fs::write(name, &text).unwrap();
+        wait_for("all names", || (hashes("") == expected(&text)).then_some(()));
+    }
+    // A write by a name that is not watched raises no event. A request with `sync=true` sees it.
+    fs::write(&outside, "by outside\n").unwrap();
+    assert_eq!(hashes("&sync=true"), expected("by outside\n"));
+    daemon.stop();
+}
+
+#[test]
+fn new_file_that_is_written_all_the_time_is_listed() {
+    let project = Project::complete();
+    let daemon = project.start_daemon();
+    let path = project.feature_dir().join("research/log.md");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let done = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let is_done = std::sync::Arc::clone(&done);
+    let writer = std::thread::spawn(move || {
+        use std::io::Write as _;
+        let mut file = fs::File::create(path).unwrap();
+        while !is_done.load(std::sync::atomic::Ordering::Relaxed) {
+            file.write_all(b"line\n").unwrap();
+            std::thread::yield_now();
+        }
+    });
+    wait_for("the file that is being written", || {
+        let path = format!("/api/dossier/snapshots/export?feature={FEATURE}");
+        let export = daemon.get_json(&path);
+        let artifacts = export["artifact_summaries"].as_array().unwrap();
+        artifacts.iter().any(|one| one["relative_path"] == "research/log.md").then_some(())
+    });
+    done.store(true, std::sync::atomic::Ordering::Relaxed);
+    writer.join().unwrap();
+    daemon.stop();
 }
 
 #[test]
