@@ -119,7 +119,7 @@ pub struct ArtifactMissing {
     pub reason_code: ErrorReason,
     /// Error of the operating system or of dossierd, or null.
     pub reason_detail: Option<String>,
-    /// True if a blocking spec that applies at the current step is unsatisfied without it.
+    /// True if a blocking spec is unsatisfied that applies, or applied before the deletion.
     pub blocking: bool,
     /// Last path of the artifact; null for a spec that no file matches.
     pub relative_path: Option<RelPath>,

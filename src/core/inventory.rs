@@ -281,18 +281,33 @@ impl Inventory {
     /// Returns the spec that determines key and class of the file at a path.
     #[must_use]
     pub fn primary_spec(&self, path: &RelPath) -> Option<&ArtifactSpec> {
-        let first = *self.matching_specs(path).first()?;
-        self.context.mission.as_ref()?.specs().get(first)
+        self.context.mission.as_deref()?.primary_spec(path)
+    }
+
+    /// Returns the specs that apply and that no present file satisfies, also those whose files could
+    /// not be looked for.
+    pub fn unsatisfied_specs(&self) -> impl Iterator<Item = &ArtifactSpec> {
+        let (mission, step) = (self.context.mission.as_deref(), self.context.step.as_deref());
+        let specs = mission.into_iter().flat_map(Mission::specs).zip(&self.spec_usage);
+        specs
+            .filter(move |(spec, _)| mission.is_some_and(|mission| mission.is_listed(spec, step)))
+            .filter(|(_, usage)| usage.satisfying_files == 0)
+            .map(|(spec, _)| spec)
     }
 
     /// Returns true if a blocking spec with the key applies at the current step and is not
     /// satisfied.
     #[must_use]
     pub fn is_unsatisfied_blocking_spec(&self, key: &str) -> bool {
+        self.is_unsatisfied_blocking_spec_at(key, self.context.step.as_deref())
+    }
+
+    /// Returns true if a blocking spec with the key applies at `step` and is not satisfied.
+    #[must_use]
+    pub fn is_unsatisfied_blocking_spec_at(&self, key: &str, step: Option<&str>) -> bool {
         let Some(mission) = self.context.mission.as_deref() else {
             return false;
         };
-        let step = self.context.step.as_deref();
         mission.specs().iter().zip(&self.spec_usage).any(|(spec, usage)| {
             spec.key.as_ref() == key
                 && usage.satisfying_files == 0

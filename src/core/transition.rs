@@ -34,10 +34,11 @@ pub enum RemovalReason {
 }
 
 /// Returns the event for a change of one path, if there is one. `inventory` is the state after the
-/// change; `removal` is used if the path was removed.
+/// change, `former_step` the step before it; `removal` is used if the path was removed.
 #[must_use]
 pub fn artifact_event(
     inventory: &Inventory,
+    former_step: Option<&str>,
     changed: &EntryChange,
     removal: RemovalReason,
 ) -> Option<Payload> {
@@ -53,7 +54,8 @@ pub fn artifact_event(
         (before, Some(now)) => {
             let reason = now.error_reason()?;
             let same = before.is_some_and(|before| before.error_reason() == Some(reason));
-            (!same).then(|| missing_payload(inventory, now, reason, now.error_detail(), true))
+            let missing = || file_payload(inventory, now, reason, now.error_detail());
+            (!same).then(|| Payload::ArtifactMissing(missing()))
         }
         (Some(before), None) => {
             let (reason, detail) = match removal {
@@ -66,28 +68,52 @@ pub fn artifact_event(
                     (ErrorReason::Unreadable, Some("a directory above it is unreadable"))
                 }
             };
-            Some(missing_payload(inventory, before, reason, detail, true))
+            let mut missing = file_payload(inventory, before, reason, detail);
+            if reason == ErrorReason::DeletedAfterScan {
+                let key = expected_key(inventory, before);
+                missing.blocking |= inventory.is_unsatisfied_blocking_spec_at(key, former_step);
+            }
+            Some(Payload::ArtifactMissing(missing))
         }
         (None, None) => None,
     }
 }
 
-/// Returns the events of the absent specs `now` whose keys are not in `before`.
-///
-/// A spec whose file was deleted already has an event: `already_reported` returns true for the keys
-/// of such specs.
+/// Returns the events of the absent specs `now` whose absence was not reported before: by an event of
+/// theirs, so that their keys are in `before`, or by that of the deletion of their file, for which
+/// `is_deleted` returns true. Only a deletion in the same commit reports what is absent after it:
+/// after an earlier one, the spec may not have applied.
 #[must_use]
 pub fn absent_spec_events(
     inventory: &Inventory,
     before: &[String],
     now: &[ArtifactRef],
-    already_reported: impl Fn(&str) -> bool,
+    is_deleted: impl Fn(&str) -> bool,
 ) -> Vec<Payload> {
     now.iter()
         .filter(|spec| !before.iter().any(|key| **key == *spec.artifact_key))
-        .filter(|spec| !already_reported(&spec.artifact_key))
-        .map(|spec| missing_payload(inventory, spec, ErrorReason::NotFound, None, false))
+        .filter(|spec| !is_deleted(&spec.artifact_key))
+        .map(|spec| Payload::ArtifactMissing(absent_payload(inventory, spec)))
         .collect()
+}
+
+/// Returns the keys of the specs whose absence is reported after a commit that reports the specs
+/// `now`: these, and those reported before that are not known to be satisfied since, because they
+/// cannot be looked for. `before` and `is_deleted` are those of [`absent_spec_events`].
+#[must_use]
+pub fn reported_absences(
+    inventory: &Inventory,
+    before: &[String],
+    now: &[ArtifactRef],
+    is_deleted: impl Fn(&str) -> bool,
+) -> Vec<String> {
+    let is_reported = |key: &str| {
+        now.iter().any(|spec| &*spec.artifact_key == key)
+            || before.iter().any(|before| before == key)
+            || is_deleted(key)
+    };
+    let unsatisfied = inventory.unsatisfied_specs().map(|spec| &*spec.key);
+    unsatisfied.filter(|key| is_reported(key)).map(str::to_owned).collect()
 }
 
 fn classify_change(before: Option<&ArtifactRef>, now: &ArtifactRef) -> Option<Change> {
@@ -127,31 +153,42 @@ fn indexed_payload(
     })
 }
 
-fn missing_payload(
+fn file_payload(
     inventory: &Inventory,
     artifact: &ArtifactRef,
     reason: ErrorReason,
     detail: Option<&str>,
-    is_file: bool,
-) -> Payload {
-    let spec = inventory.primary_spec(&artifact.relative_path);
-    let path = artifact.relative_path.text();
-    Payload::ArtifactMissing(ArtifactMissing {
-        feature_slug: inventory.context().feature_slug.clone(),
-        artifact_key: artifact.artifact_key.to_string(),
-        artifact_class: artifact.artifact_class,
-        expected_path_pattern: match spec {
-            Some(spec) if is_file => spec.pattern.as_str().to_owned(),
-            _ => path.into_owned(),
-        },
+) -> ArtifactMissing {
+    let path = &artifact.relative_path;
+    let pattern = inventory.primary_spec(path).map(|spec| spec.pattern.as_str());
+    let key = expected_key(inventory, artifact);
+    ArtifactMissing {
+        expected_path_pattern: pattern.map_or_else(|| path.text().into_owned(), str::to_owned),
         reason_code: reason,
         reason_detail: detail.map(str::to_owned),
-        blocking: match spec {
-            Some(spec) if is_file => inventory.is_unsatisfied_blocking_spec(&spec.key),
-            _ => inventory.is_unsatisfied_blocking_spec(&artifact.artifact_key),
-        },
-        relative_path: is_file.then(|| artifact.relative_path.clone()),
-    })
+        blocking: inventory.is_unsatisfied_blocking_spec(key),
+        relative_path: Some(path.clone()),
+        ..absent_payload(inventory, artifact)
+    }
+}
+
+/// Returns the key of the spec that names the file at the path of an artifact, else the artifact's.
+fn expected_key<'a>(inventory: &'a Inventory, artifact: &'a ArtifactRef) -> &'a str {
+    let spec = inventory.primary_spec(&artifact.relative_path);
+    spec.map_or(&*artifact.artifact_key, |spec| &*spec.key)
+}
+
+fn absent_payload(inventory: &Inventory, spec: &ArtifactRef) -> ArtifactMissing {
+    ArtifactMissing {
+        feature_slug: inventory.context().feature_slug.clone(),
+        artifact_key: spec.artifact_key.to_string(),
+        artifact_class: spec.artifact_class,
+        expected_path_pattern: spec.relative_path.text().into_owned(),
+        reason_code: ErrorReason::NotFound,
+        reason_detail: None,
+        blocking: inventory.is_unsatisfied_blocking_spec(&spec.artifact_key),
+        relative_path: None,
+    }
 }
 
 /// The result of evaluating a feature, as far as it is published in events.

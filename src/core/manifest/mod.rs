@@ -181,6 +181,14 @@ impl Mission {
         }
     }
 
+    /// Returns the spec that determines key and class of the file at a path.
+    #[must_use]
+    pub fn primary_spec(&self, path: &RelPath) -> Option<&ArtifactSpec> {
+        let mut indices = Vec::new();
+        self.matching_specs(path, &mut indices);
+        self.specs.get(*indices.first()?)
+    }
+
     /// Returns the indices of the specs that may match something below a path, in ascending order.
     #[must_use]
     pub fn specs_below(&self, path: &RelPath) -> Vec<usize> {

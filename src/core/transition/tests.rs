@@ -6,6 +6,7 @@ use super::*;
 use crate::core::artifact::Observation;
 use crate::core::baseline::Baseline;
 use crate::core::feature::StepSource;
+use crate::core::feature_context::{FeatureContext, UnknownReason};
 use crate::core::identity::BaselineKey;
 use crate::core::inventory::Inventory;
 use crate::core::manifest::{Mission, parse_manifest};
@@ -25,12 +26,12 @@ fn inventory() -> Inventory {
 
 fn set(inventory: &mut Inventory, seen: Observation) -> String {
     let changed = inventory.set(seen, Timestamp::default());
-    describe(artifact_event(inventory, &changed, RemovalReason::Deleted))
+    describe(artifact_event(inventory, None, &changed, RemovalReason::Deleted))
 }
 
 fn remove(inventory: &mut Inventory, path: &str, removal: RemovalReason) -> String {
     let changed = inventory.remove(&RelPath::new(path.as_bytes()).unwrap());
-    describe(artifact_event(inventory, &changed, removal))
+    describe(artifact_event(inventory, None, &changed, removal))
 }
 
 fn describe(event: Option<Payload>) -> String {
@@ -92,7 +93,7 @@ fn a_new_context_reclassifies_files_with_their_previous_key() {
     let changed = inventory.reclassify_all(feature_context(None, None), Timestamp::default());
     let [changed] = changed.as_slice() else { panic!("one change") };
     let Some(Payload::ArtifactIndexed(event)) =
-        artifact_event(&inventory, changed, RemovalReason::Deleted)
+        artifact_event(&inventory, None, changed, RemovalReason::Deleted)
     else {
         panic!("indexed")
     };
@@ -101,20 +102,91 @@ fn a_new_context_reclassifies_files_with_their_previous_key() {
     assert_eq!(event.previous_artifact_key.as_deref(), Some("spec"));
 }
 
+const STEPPED: &str = "mission_type: x\nrequired_by_step:\n\
+    \x20 first:\n\
+    \x20   - {artifact_key: spec, artifact_class: input, path_pattern: spec.md, blocking: true}\n\
+    \x20   - {artifact_key: note, artifact_class: input, path_pattern: note.md}\n\
+    \x20 second:\n\
+    \x20   - {artifact_key: tasks, artifact_class: output, path_pattern: tasks.md, blocking: true}\n";
+
+fn context_at(step: &str) -> FeatureContext {
+    let steps = ["first".to_owned(), "second".to_owned()];
+    let mission = Mission::new(parse_manifest(STEPPED.as_bytes()).unwrap(), &steps).unwrap();
+    feature_context(Some(mission), Some(step))
+}
+
 #[test]
-fn absent_specs_are_reported_once_and_not_after_a_deletion() {
-    let inventory = inventory();
-    let absent: Vec<ArtifactRef> = inventory.absent_specs(Timestamp::default()).collect();
-    let events = |before: &[String], reported: &str| -> Vec<String> {
-        let events = absent_spec_events(&inventory, before, &absent, |key| key == reported);
+fn deletion_is_blocking_if_its_spec_applied_before_or_applies_after() {
+    for (before, after, blocking) in [
+        ("first", "first", false),
+        ("first", "second", true),
+        ("second", "first", true),
+        ("second", "second", true),
+    ] {
+        let mut inventory = Inventory::new(context_at(before));
+        inventory.set(observed("tasks.md", "1"), Timestamp::default());
+        inventory.reclassify_all(context_at(after), Timestamp::default());
+        let changed = inventory.remove(&RelPath::new(&b"tasks.md"[..]).unwrap());
+        let removal = RemovalReason::Deleted;
+        let Some(Payload::ArtifactMissing(event)) =
+            artifact_event(&inventory, Some(before), &changed, removal)
+        else {
+            panic!("an event")
+        };
+        assert_eq!(event.blocking, blocking, "{before} to {after}");
+    }
+}
+
+#[test]
+fn absent_specs_are_reported_when_they_begin_to_apply() {
+    let mut inventory = Inventory::new(context_at("first"));
+    let mut reported: Vec<String> = Vec::new();
+    let mut commit = |inventory: &Inventory, deleted: &str| -> Vec<String> {
+        let now: Vec<ArtifactRef> = inventory.absent_specs(Timestamp::default()).collect();
+        let is_deleted = |key: &str| key == deleted;
+        let events = absent_spec_events(inventory, &reported, &now, is_deleted);
+        reported = reported_absences(inventory, &reported, &now, is_deleted);
         events.into_iter().map(|event| describe(Some(event))).collect()
     };
-    assert_eq!(
-        events(&[], ""),
-        ["not_found spec (spec.md) blocking", "not_found wp (tasks/WP*.md) blocking"]
-    );
-    assert_eq!(events(&["spec".to_owned()], ""), ["not_found wp (tasks/WP*.md) blocking"]);
-    assert_eq!(events(&[], "spec"), ["not_found wp (tasks/WP*.md) blocking"]);
+    let (spec, note) = ("not_found spec (spec.md) blocking", "not_found note (note.md)");
+    let tasks = "not_found tasks (tasks.md) blocking";
+    assert_eq!(commit(&inventory, ""), [spec, note]);
+    assert_eq!(commit(&inventory, ""), [""; 0]);
+    // The deletion of a file whose spec does not apply reports nothing about the spec.
+    assert_eq!(commit(&inventory, "tasks"), [""; 0]);
+    inventory.reclassify_all(context_at("second"), Timestamp::default());
+    assert_eq!(commit(&inventory, ""), [tasks]);
+    assert_eq!(commit(&inventory, ""), [""; 0]);
+    // Once it does not apply, it is reported again when it does.
+    inventory.reclassify_all(context_at("first"), Timestamp::default());
+    assert_eq!(commit(&inventory, ""), [""; 0]);
+    inventory.reclassify_all(context_at("second"), Timestamp::default());
+    assert_eq!(commit(&inventory, "tasks"), [""; 0], "the deletion reports it");
+    assert_eq!(commit(&inventory, ""), [""; 0]);
+}
+
+#[test]
+fn what_cannot_be_looked_for_is_not_reported_a_second_time() {
+    let mut inventory = Inventory::new(context_at("second"));
+    inventory.set(observed("spec.md", "1"), Timestamp::default());
+    let mut reported = vec!["note".to_owned(), "gone".to_owned()];
+    inventory.remove(&RelPath::new(&b"spec.md"[..]).unwrap());
+    inventory.set_unknown_reason(Some(UnknownReason::Deleted));
+    for (unknown_reason, deleted, expected) in [
+        (Some(UnknownReason::Deleted), "spec", vec![]),
+        (None, "", vec!["not_found tasks (tasks.md) blocking"]),
+        (Some(UnknownReason::UnreadableMeta), "", vec![]),
+        (None, "", vec![]),
+    ] {
+        inventory.set_unknown_reason(unknown_reason);
+        let now: Vec<ArtifactRef> = inventory.absent_specs(Timestamp::default()).collect();
+        let is_deleted = |key: &str| key == deleted;
+        let events = absent_spec_events(&inventory, &reported, &now, is_deleted);
+        let events: Vec<String> = events.into_iter().map(|event| describe(Some(event))).collect();
+        assert_eq!(events, expected);
+        reported = reported_absences(&inventory, &reported, &now, is_deleted);
+    }
+    assert_eq!(reported, ["spec", "note", "tasks"]);
 }
 
 fn evaluation(drift: Drift) -> Evaluation {

@@ -58,8 +58,10 @@ pub(in crate::engine) struct FeatureState {
     pub(super) initial: Option<InitialComparison>,
     pub(super) git: HeldChanges,
     pub(super) pending: PendingChanges,
-    /// Keys of the absent specs, as they were committed last.
+    /// Keys of the specs whose absence is reported, as they were committed last.
     pub(super) absent: Vec<String>,
+    /// The step when the last change was committed.
+    pub(super) former_step: Option<Arc<str>>,
     pub(super) tombstones: Tombstones,
     pub(super) publication: Publication,
     /// Listings, and checks of the feature's directory, that are under way.
@@ -223,6 +225,7 @@ impl FeatureState {
         let metadata_blocker = context.unknown_reason.clone();
         Self {
             dir,
+            former_step: context.step.clone(),
             inventory: Inventory::new(context),
             metadata: Arc::new(metadata),
             meta_hash,

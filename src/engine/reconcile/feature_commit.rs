@@ -21,7 +21,7 @@ use crate::core::snapshot::MissionDossierSnapshot;
 use crate::core::time::Timestamp;
 use crate::core::transition::{
     Evaluation, EvaluationEvents, RemovalReason, absent_spec_events, artifact_event,
-    evaluation_events,
+    evaluation_events, reported_absences,
 };
 use crate::engine::clock::Tick;
 use crate::engine::read_model::{FeatureView, evaluate_drift};
@@ -117,6 +117,7 @@ impl FeatureState {
         let dir = self.pending.dir.take().filter(|_| commit.dir.is_none());
         self.pending = PendingChanges { evaluation_owed: true, dir, ..PendingChanges::default() };
         self.git.unchecked_since = Some(newest);
+        self.former_step.clone_from(&self.inventory.context().step);
         self.absent = commit.absent.unwrap_or_default();
         for path in &commit.cleared_tombstones {
             self.tombstones.remove(path);
@@ -169,7 +170,9 @@ impl FeatureState {
                 before: before.clone().or_else(|| restored.cloned()),
                 after: entry.map(|entry| Arc::clone(&entry.artifact)),
             };
-            commit.events.extend(artifact_event(&self.inventory, &changed, *removal));
+            let former_step = self.former_step.as_deref();
+            let event = artifact_event(&self.inventory, former_step, &changed, *removal);
+            commit.events.extend(event);
             match (entry, before) {
                 (Some(entry), _) => {
                     commit.upserts.push(entry.clone());
@@ -198,15 +201,18 @@ impl FeatureState {
             commit.dir.clone_from(&self.pending.dir);
         }
         let absent: Vec<ArtifactRef> = self.inventory.absent_specs(at).collect();
-        let has_tombstone = |key: &str| {
-            let cleared =
-                |one: &ArtifactRef| commit.cleared_tombstones.contains(&one.relative_path);
-            let kept = self.tombstones.iter().filter(|one| !cleared(one));
-            kept.chain(&commit.tombstones).any(|tombstone| &*tombstone.artifact_key == key)
-        };
-        let specs = absent_spec_events(&self.inventory, &self.absent, &absent, has_tombstone);
+        let earlier = is_planted(Bug::TombstonesHideSpecs).then(|| self.tombstones.iter());
+        let deleted: Vec<&str> = commit
+            .tombstones
+            .iter()
+            .chain(earlier.into_iter().flatten())
+            .map(|tombstone| &*tombstone.artifact_key)
+            .collect();
+        let is_deleted = |key: &str| deleted.contains(&key);
+        let specs = absent_spec_events(&self.inventory, &self.absent, &absent, is_deleted);
+        let reported = reported_absences(&self.inventory, &self.absent, &absent, is_deleted);
         commit.events.extend(specs);
-        commit.absent = Some(absent.iter().map(|spec| spec.artifact_key.to_string()).collect());
+        commit.absent = Some(reported);
         commit
     }
 

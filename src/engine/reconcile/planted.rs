@@ -20,6 +20,8 @@ pub(in crate::engine) enum Bug {
     PublishBeforeCommit,
     /// What a listing does not contain is deleted.
     DeleteFromListing,
+    /// A spec whose file was deleted is not reported as absent, even if it did not apply then.
+    TombstonesHideSpecs,
 }
 
 /// Returns true if a bug is planted on this thread.

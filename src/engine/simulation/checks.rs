@@ -12,7 +12,9 @@ use super::disk::{Disk, Missing, Node};
 use super::history::{At, root, slug};
 use super::io::{Seen, feature_inputs, present, text};
 use super::store::Store;
-use crate::core::artifact::{Absence, ArtifactState, ErrorReason, Observation};
+use crate::core::artifact::{
+    Absence, ArtifactRef, ArtifactState, ErrorReason, Observation, RequiredStatus,
+};
 use crate::core::digest::Digest;
 use crate::core::event::{ArtifactIndexed, ArtifactMissing, Payload};
 use crate::core::feature::FeatureWatchState;
@@ -101,7 +103,8 @@ struct WriteBurst {
 struct ProjectRecord {
     paths: BTreeMap<FeaturePath, PathRecord>,
     feature_missing_at: BTreeMap<FeatureSlug, Vec<u64>>,
-    /// Keys of specs that the journal reports as absent.
+    /// Keys of missing artifacts, and whether the journal reports that they block.
+    missing: BTreeMap<(FeatureSlug, String), bool>,
     last_snapshots: BTreeMap<FeatureSlug, String>,
     permitting_probe: Option<u64>,
     git_locked_at: Option<Duration>,
@@ -239,6 +242,7 @@ impl Checks {
     pub(super) fn on_forgotten(&mut self, project: usize, slug: &FeatureSlug) {
         let record = &mut self.projects[project];
         record.paths.retain(|(other, _), _| other != slug);
+        record.missing.retain(|(other, _), _| other != slug);
         record.last_snapshots.remove(slug);
     }
 
@@ -273,6 +277,7 @@ impl Checks {
     fn on_indexed(&mut self, project: usize, event: &ArtifactIndexed) -> Result<(), Violation> {
         let disturbed_at = self.disturbed_at;
         let record = &mut self.projects[project];
+        record.missing.remove(&(event.feature_slug.clone(), event.artifact_key.clone()));
         let key = (event.feature_slug.clone(), event.relative_path.clone());
         let full = root(project)
             .join("kitty-specs")
@@ -311,6 +316,8 @@ impl Checks {
 
     fn on_missing(&mut self, project: usize, event: &ArtifactMissing) -> Result<(), Violation> {
         let record = &mut self.projects[project];
+        let key = (event.feature_slug.clone(), event.artifact_key.clone());
+        record.missing.insert(key, event.blocking);
         // An absent spec has no path.
         let Some(path) = &event.relative_path else {
             return Ok(());
@@ -533,6 +540,7 @@ impl Checks {
             return Err(Violation::new(text));
         }
         self.check_folded(index, slug, truth)?;
+        self.check_blocking(index, view)?;
         check_evaluation(slug, truth, view, disk, &path)?;
         let file = self.snapshot_files.get(&(index, slug.clone()));
         if file != Some(&view.snapshot_id) {
@@ -563,6 +571,24 @@ impl Checks {
             }
         }
         Ok(())
+    }
+
+    /// Checks that the journal reports each absent required spec as blocking.
+    fn check_blocking(&self, index: usize, view: &FeatureView) -> Result<(), Violation> {
+        let missing = &self.projects[index].missing;
+        let is_reported = |spec: &ArtifactRef| {
+            let key = (view.slug().clone(), spec.artifact_key.to_string());
+            missing.get(&key) == Some(&true)
+        };
+        let required = view.absent.iter().filter(|spec| is_required(spec));
+        match required.map(AsRef::as_ref).find(|spec| !is_reported(spec)) {
+            Some(spec) => {
+                let (slug, key) = (view.slug(), &spec.artifact_key);
+                let text = format!("{key} blocks {slug}, which no event reports: {missing:?}");
+                Err(Violation::new(text))
+            }
+            None => Ok(()),
+        }
     }
 
     pub(super) fn start_quiet_time(&mut self) {
@@ -658,6 +684,10 @@ fn check_evaluation(
     Err(Violation::new(format!(
         "{slug} is evaluated as {evaluation:?}, a scan gives {completeness:?}, {counts:?}"
     )))
+}
+
+fn is_required(artifact: &ArtifactRef) -> bool {
+    artifact.required_status == RequiredStatus::Required
 }
 
 fn states(entries: &SortedChunks<InventoryEntry>) -> BTreeMap<&RelPath, &ArtifactState> {

@@ -218,6 +218,7 @@ mod tests {
             Bug::TakeOldEpoch,
             Bug::PublishBeforeCommit,
             Bug::DeleteFromListing,
+            Bug::TombstonesHideSpecs,
         ] {
             // Not every finding shrinks as far: an effect is chosen by its position among others.
             let mut first = 0;

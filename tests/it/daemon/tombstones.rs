@@ -1,10 +1,12 @@
-//! Tombstones of deleted files: their maximum number, which are dropped, and when they are removed.
+//! Tombstones of deleted files: their maximum number, which are dropped, when they are removed, and
+//! what is reported of specs whose files were deleted.
 
 use std::collections::BTreeSet;
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::support::invariants::{JournalReader, assert_invariants};
 use crate::support::process::Daemon;
 use crate::support::wait::wait_for;
 use crate::support::{FEATURE, Project};
@@ -79,5 +81,63 @@ fn baseline_accepted_while_stopped_removes_earlier_tombstones() {
     daemon.stop();
     let daemon = project.start_daemon();
     assert_eq!(tombstones(&daemon), ["later.md".to_owned()].into());
+    daemon.stop();
+}
+
+/// Issues a step of the feature as a runtime does.
+fn issue_step(project: &Project, step: &str) {
+    let run = json!({"run_id": "r", "run_dir": ".kittify/runtime/runs/r", "mission_key": "m"});
+    let state = json!({"issued_step_id": step});
+    project.write(".kittify/runtime/runs/r/state.json", state.to_string());
+    project.write(".kittify/runtime/feature-runs.json", json!({FEATURE: run}).to_string());
+}
+
+#[test]
+fn deleted_file_is_reported_as_blocking_when_its_spec_applies() {
+    let project = Project::complete();
+    issue_step(&project, "plan");
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
+    let mut blocking = |what: &str| -> Vec<String> {
+        let events = assert_invariants(&project, &daemon, &mut journal);
+        let missing = events.iter().map(|event| &event["payload"]);
+        let missing = missing.filter(|payload| payload["blocking"] == true);
+        let text =
+            |payload: &Value| format!("{} {}", payload["reason_code"], payload["artifact_key"]);
+        let mut missing: Vec<String> =
+            missing.map(|payload| text(payload).replace('"', "")).collect();
+        eprintln!("{what}: {missing:?}");
+        missing.sort();
+        missing
+    };
+    delete(&project, &["tasks.md".to_owned(), "tasks/WP01.md".to_owned()]);
+    wait_for("the tombstones", || (tombstones(&daemon).len() == 2).then_some(()));
+    assert_eq!(blocking("deleted while they are not expected"), [""; 0]);
+    issue_step(&project, "implement");
+    wait_for("the step", || (daemon.overview(FEATURE)["step"] == "implement").then_some(()));
+    assert_eq!(
+        blocking("expected"),
+        ["not_found output.tasks.list", "not_found output.tasks.per_wp"]
+    );
+    // The deletion of a file that is expected is reported once.
+    project.write(&format!("kitty-specs/{FEATURE}/tasks.md"), "# Tasks\n");
+    assert_eq!(blocking("restored"), [""; 0]);
+    delete(&project, &["tasks.md".to_owned()]);
+    wait_for("the tombstone", || tombstones(&daemon).contains("tasks.md").then_some(()));
+    assert_eq!(blocking("deleted"), ["deleted_after_scan output.tasks.list"]);
+    // So is that of a feature, also when it returns without the file.
+    let (spec, spec_text) = (format!("kitty-specs/{FEATURE}/spec.md"), "# Spec\n");
+    fs::remove_dir_all(project.feature_dir()).unwrap();
+    wait_for("the deletion", || (daemon.overview(FEATURE)["watch"] == "gone").then_some(()));
+    assert_eq!(
+        blocking("gone"),
+        ["deleted_after_scan input.spec.main", "deleted_after_scan output.plan.main"]
+    );
+    project.write(&spec, spec_text);
+    wait_for("the feature", || (daemon.overview(FEATURE)["watch"] == "live").then_some(()));
+    assert_eq!(blocking("returned"), [""; 0]);
+    let missing = &daemon.overview(FEATURE)["missing_required_count"];
+    assert_eq!(*missing, 3, "plan, tasks and work packages");
     daemon.stop();
 }
