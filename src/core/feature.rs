@@ -10,7 +10,7 @@ use super::dossier::MissionDossier;
 use super::drift::Drift;
 use super::feature_context::UnknownReason;
 use super::identity::BaselineKey;
-use super::manifest::EMBEDDED_MISSIONS;
+use super::manifest::{EMBEDDED_MISSIONS, MissionType};
 use super::snapshot::MissionDossierSnapshot;
 use super::suggest::nearest;
 use super::time::Timestamp;
@@ -71,6 +71,17 @@ impl FeatureWatchState {
     }
 }
 
+/// The fields of a feature's `meta.json` that dossierd uses; `None` is what is not given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetaFields {
+    /// Type of the mission.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mission: Option<MissionType>,
+    /// Branch of the baseline key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_branch: Option<String>,
+}
+
 /// Metadata of a feature that does not affect its artifacts.
 #[derive(Debug, Clone)]
 pub struct FeatureMetadata {
@@ -82,6 +93,8 @@ pub struct FeatureMetadata {
     pub step_unreadable: bool,
     /// Error of `meta.json`.
     pub meta_error: Option<String>,
+    /// Fields of `meta.json` when it was valid last; `None` if it never was.
+    pub last_valid_meta: Option<MetaFields>,
     /// Key of the feature, which a baseline must have to be compared.
     pub baseline_key: BaselineKey,
     /// Content of the baseline file.

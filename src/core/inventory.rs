@@ -211,16 +211,18 @@ impl Inventory {
     /// so is one that a file may satisfy that was not looked for.
     pub fn absent_specs(&self, now: Timestamp) -> impl Iterator<Item = ArtifactRef> {
         let step = self.context.step.as_deref();
-        // If the directory was not read, or not all of it, no file is known to be absent.
-        let is_unread = matches!(
+        // If the directory was not read, or not all of it, no file is known to be absent, and if
+        // `meta.json` cannot be used, it is not known which files are expected.
+        let is_unknown = matches!(
             self.context.unknown_reason,
             Some(
                 UnknownReason::Unreadable(_)
                     | UnknownReason::LimitExceeded(_)
+                    | UnknownReason::UnreadableMeta
                     | UnknownReason::Deleted
             )
         );
-        let mission = self.context.mission.as_deref().filter(|_| !is_unread);
+        let mission = self.context.mission.as_deref().filter(|_| !is_unknown);
         let specs = mission.into_iter().flat_map(Mission::specs);
         specs
             .zip(&self.spec_usage)

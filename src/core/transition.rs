@@ -14,7 +14,7 @@ use super::drift::{DifferenceKind, Drift, DriftState, Severity};
 use super::event::{
     ArtifactIndexed, ArtifactMissing, Change, ParityDriftDetected, Payload, SnapshotComputed,
 };
-use super::feature::FeatureMetadata;
+use super::feature::{FeatureMetadata, MetaFields};
 use super::feature_context::Completeness;
 use super::inventory::{EntryChange, Inventory};
 use super::path::FeatureSlug;
@@ -232,6 +232,9 @@ pub struct LastPublished {
     /// published the snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Digest>,
+    /// [`FeatureMetadata::last_valid_meta`], which a restart must not lose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meta: Option<MetaFields>,
 }
 
 /// Evaluation events of a feature, and what is published once they are committed.
@@ -277,8 +280,9 @@ pub fn evaluation_events(
         events.extend(event.map(Payload::ParityDriftDetected));
     }
     let baseline = Some(metadata.baseline.fingerprint());
+    let meta = metadata.last_valid_meta.clone();
     let last_published =
-        LastPublished { snapshot_id, computed_at, snapshot, drift, mismatches, baseline };
+        LastPublished { snapshot_id, computed_at, snapshot, drift, mismatches, baseline, meta };
     EvaluationEvents { events, last_published }
 }
 

@@ -1,10 +1,11 @@
 //! Reads the inputs of a feature's dossier other than its artifacts: mission, step, run, baseline.
 
 use super::feature_dir::FeatureDir;
+use super::meta::FeatureMeta;
 use super::step::StepError;
 use super::{Project, baseline, meta};
 use crate::core::digest::Digest;
-use crate::core::feature::{FeatureMetadata, StepSource};
+use crate::core::feature::{FeatureMetadata, MetaFields, StepSource};
 use crate::core::feature_context::{FeatureContext, UnknownReason};
 use crate::core::identity::{self as ids, BaselineKey, NO_MANIFEST_VERSION};
 
@@ -28,12 +29,33 @@ struct ResolvedStep {
 }
 
 impl Project {
-    /// Reads the inputs of a feature's dossier other than its artifacts.
+    /// Reads the inputs of a feature's dossier other than its artifacts. While `meta.json` cannot be
+    /// used, what it contained when it was valid last counts.
     #[must_use]
     pub fn read_feature_inputs(&self, feature: &FeatureDir) -> FeatureInputs {
+        let FeatureMeta { fields, hash } = meta::read(&self.root_dir, feature);
+        self.metas.record(feature, &fields);
+        self.read_other_inputs(feature, fields.err().map(|error| error.to_string()), hash)
+    }
+
+    /// Reads what is left of the inputs of a feature whose directory does not exist; of its
+    /// `meta.json`, what it contained last counts.
+    #[must_use]
+    pub fn read_gone_feature_inputs(&self, feature: &FeatureDir) -> FeatureInputs {
+        self.read_other_inputs(feature, None, None)
+    }
+
+    fn read_other_inputs(
+        &self,
+        feature: &FeatureDir,
+        meta_error: Option<String>,
+        meta_hash: Option<Digest>,
+    ) -> FeatureInputs {
         let slug = feature.slug.as_str();
-        let meta = meta::read(&self.root_dir, feature, self.settings.mission.as_ref());
-        let loaded = self.missions.load(&self.root_dir, &meta.mission);
+        let last_valid_meta = self.metas.last_valid(&feature.slug);
+        let MetaFields { mission, target_branch } = last_valid_meta.clone().unwrap_or_default();
+        let mission_type = mission.or_else(|| self.settings.mission.clone()).unwrap_or_default();
+        let loaded = self.missions.load(&self.root_dir, &mission_type);
         let ResolvedStep { step, source: step_source, error: step_error } = self.resolve_step(slug);
         let step_unreadable = step_error.as_ref().is_some_and(|error| error.unreadable);
         let mut step_error = step_error.map(|error| error.message);
@@ -43,7 +65,7 @@ impl Project {
             let message = format!("the mission has no step `{step}`; the specs of all steps apply");
             step_error.get_or_insert(message);
         }
-        let unknown_reason = if meta.error.is_some() {
+        let unknown_reason = if meta_error.is_some() {
             Some(UnknownReason::UnreadableMeta)
         } else if loaded.invalid {
             Some(UnknownReason::InvalidManifest)
@@ -58,8 +80,8 @@ impl Project {
             project_uuid: self.project_uuid.clone(),
             node_id: self.node_id.clone(),
             feature_slug: slug.to_owned(),
-            target_branch: meta.target_branch.unwrap_or_else(|| self.branch.clone()),
-            mission_key: meta.mission.as_str().to_owned(),
+            target_branch: target_branch.unwrap_or_else(|| self.branch.clone()),
+            mission_key: mission_type.as_str().to_owned(),
             manifest_version: manifest_version.to_owned(),
         };
         let run_id = self.runs.run_id(slug);
@@ -67,7 +89,7 @@ impl Project {
             context: FeatureContext {
                 feature_slug: feature.slug.clone(),
                 feature_dir: self.feature_path(feature),
-                mission_type: meta.mission,
+                mission_type,
                 mission_run_id: run_id.unwrap_or_else(|| ids::derived_run_id(&self.root_id, slug)),
                 mission: loaded.mission,
                 step: step.map(Into::into),
@@ -77,11 +99,12 @@ impl Project {
                 step_source,
                 step_error,
                 step_unreadable,
-                meta_error: meta.error.map(|error| error.to_string()),
+                meta_error,
+                last_valid_meta,
                 baseline_key,
                 baseline: baseline::read(&self.root_dir, &feature.slug),
             },
-            meta_hash: meta.hash,
+            meta_hash,
         }
     }
 

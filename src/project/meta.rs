@@ -1,24 +1,28 @@
 //! Reads mission and target branch from a feature's `meta.json`
-//! (`docs/specification.md#feature-metadata`).
+//! (`docs/specification.md#feature-metadata`), and remembers them for while it cannot be used.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 use serde_json::{Map, Value};
 
 use super::feature_dir::FeatureDir;
+use crate::core::diagnostics::FileError;
 use crate::core::digest::Digest;
+use crate::core::feature::MetaFields;
 use crate::core::manifest::{InvalidMissionType, MissionType};
-use crate::core::path::PathError;
+use crate::core::path::{FeatureSlug, PathError};
+use crate::core::sync::lock;
 use crate::core::yaml::{ParseError, parse_json};
 use crate::project::root_dir::{ReadError, RootDir};
 
 const META_FILE: &[u8] = b"meta.json";
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// The fields of `meta.json` that dossierd uses, or their defaults.
+/// What a feature's `meta.json` contains.
 pub(super) struct FeatureMeta {
-    pub(super) mission: MissionType,
-    pub(super) target_branch: Option<String>,
-    /// Why the file cannot be used.
-    pub(super) error: Option<MetaError>,
+    /// Its fields, as far as it has them. A file that does not exist has none.
+    pub(super) fields: Result<MetaFields, MetaError>,
     /// Hash of its content; `None` if there is none, or it cannot be read.
     pub(super) hash: Option<Digest>,
 }
@@ -38,32 +42,71 @@ pub(super) enum MetaError {
     Mission(#[from] InvalidMissionType),
 }
 
-/// The fields of a valid `meta.json`.
-#[derive(Default)]
-struct MetaFields {
-    mission: Option<MissionType>,
-    target_branch: Option<String>,
+impl MetaError {
+    /// Returns the error of the file at `path`; `None` if the file could not be read.
+    fn to_file_error(&self, path: &str) -> Option<FileError> {
+        match self {
+            Self::Path(_) | Self::Read(_) => None,
+            Self::Parse(error) => Some(FileError::new(path, error.clone())),
+            Self::NotAString(field) => {
+                Some(FileError::without_position(path, format!("`{field}` is not a string")))
+            }
+            Self::Mission(error) => Some(FileError::without_position(path, error.to_string())),
+        }
+    }
 }
 
-/// Reads a feature's `meta.json`. If it cannot be used, the mission is `default` and
-/// [`FeatureMeta::error`] is set.
-pub(super) fn read(
-    root_dir: &RootDir,
-    feature: &FeatureDir,
-    default: Option<&MissionType>,
-) -> FeatureMeta {
+/// What was read of the `meta.json` files of a project.
+#[derive(Debug, Default)]
+pub(super) struct MetaCache {
+    last_valid: Mutex<BTreeMap<FeatureSlug, MetaFields>>,
+    errors: Mutex<BTreeMap<FeatureSlug, FileError>>,
+}
+
+impl MetaCache {
+    /// Records what a feature's file contained when it was valid last.
+    pub(super) fn set_last_valid(&self, slug: FeatureSlug, fields: MetaFields) {
+        lock(&self.last_valid).insert(slug, fields);
+    }
+
+    /// Returns what a feature's file contained when it was valid last.
+    pub(super) fn last_valid(&self, slug: &FeatureSlug) -> Option<MetaFields> {
+        lock(&self.last_valid).get(slug).cloned()
+    }
+
+    /// Takes what the files contained when they were valid last from `previous`.
+    pub(super) fn inherit_last_valid(&mut self, previous: &Self) {
+        self.last_valid = Mutex::new(lock(&previous.last_valid).clone());
+    }
+
+    /// Records the result of reading a feature's file.
+    pub(super) fn record(&self, feature: &FeatureDir, fields: &Result<MetaFields, MetaError>) {
+        let path = || feature.join(META_FILE).map(|path| path.text().into_owned());
+        let error = fields.as_ref().err().zip(path().ok());
+        match error.and_then(|(error, path)| error.to_file_error(&path)) {
+            Some(error) => drop(lock(&self.errors).insert(feature.slug.clone(), error)),
+            None => drop(lock(&self.errors).remove(&feature.slug)),
+        }
+        if let Ok(fields) = fields {
+            self.set_last_valid(feature.slug.clone(), fields.clone());
+        }
+    }
+
+    /// Returns the errors of the files that were read and are invalid.
+    pub(super) fn errors(&self) -> Vec<FileError> {
+        lock(&self.errors).values().cloned().collect()
+    }
+}
+
+/// Reads a feature's `meta.json`.
+pub(super) fn read(root_dir: &RootDir, feature: &FeatureDir) -> FeatureMeta {
     let content = read_file(root_dir, feature);
     let hash = content.as_ref().ok().and_then(Option::as_deref).map(Digest::of);
     let fields = content.and_then(|bytes| match bytes {
         None => Ok(MetaFields::default()),
         Some(bytes) => parse_fields(&parse_json(&bytes)?),
     });
-    let (fields, error) = match fields {
-        Ok(fields) => (fields, None),
-        Err(error) => (MetaFields::default(), Some(error)),
-    };
-    let mission = fields.mission.or_else(|| default.cloned()).unwrap_or_default();
-    FeatureMeta { mission, target_branch: fields.target_branch, error, hash }
+    FeatureMeta { fields, hash }
 }
 
 fn read_file(root_dir: &RootDir, feature: &FeatureDir) -> Result<Option<Vec<u8>>, MetaError> {
@@ -89,9 +132,9 @@ fn parse_fields(object: &Map<String, Value>) -> Result<MetaFields, MetaError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::path::{FeatureSlug, RelPath};
+    use crate::core::path::RelPath;
 
-    fn read_text(text: Option<&str>) -> (String, Option<String>, Option<String>) {
+    fn read_text(text: Option<&str>) -> (Option<String>, Option<String>, Option<String>) {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("001-x")).unwrap();
         if let Some(text) = text {
@@ -101,46 +144,40 @@ mod tests {
             slug: FeatureSlug::new(b"001-x").unwrap(),
             path: RelPath::new(&b"001-x"[..]).ok(),
         };
-        let meta = read(&RootDir::open(dir.path()).unwrap(), &feature, None);
-        let error = meta.error.map(|error| error.to_string());
-        (meta.mission.as_str().to_owned(), meta.target_branch, error)
+        let meta = read(&RootDir::open(dir.path()).unwrap(), &feature);
+        match meta.fields {
+            Ok(MetaFields { mission, target_branch }) => {
+                (mission.map(String::from), target_branch, None)
+            }
+            Err(error) => (None, None, Some(error.to_string())),
+        }
     }
 
     #[test]
     fn meta_file_provides_mission_and_branch() {
         for (text, mission, branch, error) in [
-            (None, "software-dev", None, None),
-            (Some("{}"), "software-dev", None, None),
+            (None, None, None, None),
+            (Some("{}"), None, None, None),
             (
                 Some(r#"{"mission_type": "research", "target_branch": "2.x"}"#),
-                "research",
+                Some("research"),
                 Some("2.x"),
                 None,
             ),
-            (Some(r#"{"mission": "plan", "mission_type": "research"}"#), "plan", None, None),
-            (Some(r#"{"mission": "", "mission_type": "research"}"#), "research", None, None),
+            (Some(r#"{"mission": "plan", "mission_type": "research"}"#), Some("plan"), None, None),
+            (Some(r#"{"mission": "", "mission_type": "research"}"#), Some("research"), None, None),
             (
                 Some(r#"{"mission": "../x"}"#),
-                "software-dev",
+                None,
                 None,
                 Some("meta.json: invalid mission type `../x`; use letters, digits, `_` and `-`"),
             ),
-            (
-                Some(r#"{"mission": 7}"#),
-                "software-dev",
-                None,
-                Some("meta.json: `mission` is not a string"),
-            ),
-            (Some("{"), "software-dev", None, Some("meta.json:1:1: EOF while parsing an object")),
-            (
-                Some("[]"),
-                "software-dev",
-                None,
-                Some("meta.json:1:1: invalid type: sequence, expected a map"),
-            ),
+            (Some(r#"{"mission": 7}"#), None, None, Some("meta.json: `mission` is not a string")),
+            (Some("{"), None, None, Some("meta.json:1:1: EOF while parsing an object")),
+            (Some("[]"), None, None, Some("meta.json:1:1: invalid type: sequence, expected a map")),
         ] {
             let expected =
-                (mission.to_owned(), branch.map(str::to_owned), error.map(str::to_owned));
+                (mission.map(str::to_owned), branch.map(str::to_owned), error.map(str::to_owned));
             assert_eq!(read_text(text), expected, "{text:?}");
         }
     }

@@ -31,6 +31,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::core::diagnostics::FileError;
+use crate::core::feature::MetaFields;
 use crate::core::identity as ids;
 use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
 use crate::core::snapshot::MissionDossierSnapshot;
@@ -48,6 +49,7 @@ pub use missions::ManifestDiagnostics;
 pub use root_dir::ReadError;
 pub use settings::ProjectSettings;
 
+use meta::MetaCache;
 use missions::Missions;
 use root_dir::{DevIno, Durability, RootDir};
 use step::FeatureRuns;
@@ -79,6 +81,7 @@ pub struct Project {
     /// git's directory of the work tree.
     git_dir: Option<PathBuf>,
     runs: FeatureRuns,
+    metas: MetaCache,
     missions: Missions,
 }
 
@@ -153,14 +156,17 @@ impl Project {
             branch: branch::current_branch(git_dir.as_deref()),
             git_dir,
             runs: FeatureRuns::read(&root_dir, root),
+            metas: MetaCache::default(),
             missions: Missions::new(user_missions),
             root_dir,
         }
     }
 
-    /// Replaces invalid manifests and an invalid identity by the last valid ones of `previous`.
+    /// Replaces invalid manifests, `meta.json` files and an invalid identity by the last valid ones of
+    /// `previous`.
     pub fn inherit_last_valid(&mut self, previous: &Self) {
         self.missions.inherit_last_valid(&previous.missions);
+        self.metas.inherit_last_valid(&previous.metas);
         if self.identity_invalid {
             self.project_uuid.clone_from(&previous.project_uuid);
             self.node_id.clone_from(&previous.node_id);
@@ -277,6 +283,18 @@ impl Project {
     pub fn manifest_diagnostics(&self) -> ManifestDiagnostics {
         self.missions.load_project_missions(&self.root_dir);
         self.missions.diagnostics()
+    }
+
+    /// Records what a feature's `meta.json` contained when it was valid last, in an earlier run.
+    pub fn set_last_valid_meta(&self, slug: &FeatureSlug, fields: MetaFields) {
+        self.metas.set_last_valid(slug.clone(), fields);
+    }
+
+    /// Returns the errors of the `meta.json` files that were read and are invalid. Those that could
+    /// not be read are not among them.
+    #[must_use]
+    pub fn meta_errors(&self) -> Vec<FileError> {
+        self.metas.errors()
     }
 
     /// Returns true if there is an entry at the path of a feature's baseline.

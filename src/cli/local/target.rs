@@ -194,10 +194,13 @@ impl LocalTarget {
             .with_context(|| artifact.relative_path.text().to_string())
     }
 
-    /// Returns problems with the project's files. Complete only after a scan, which reads manifests.
+    /// Returns problems with the project's files. Complete only after a scan, which reads manifests and
+    /// the metadata of the features.
     pub(crate) fn diagnostics(&self) -> ProjectDiagnostics {
         let manifests = self.project.manifest_diagnostics();
-        let errors = self.project.errors.iter().cloned().chain(manifests.errors).collect();
+        let errors = self.project.errors.iter().cloned().chain(manifests.errors);
+        // A daemon continues with the last valid `meta.json`; here there is none.
+        let errors = errors.chain(self.project.meta_errors()).collect();
         ProjectDiagnostics { errors, warnings: manifests.warnings }
     }
 

@@ -128,6 +128,11 @@ fn specs_whose_files_were_not_looked_for_are_neither_absent_nor_missing() {
     inventory.remove(&RelPath::new(&b"a"[..]).unwrap());
     inventory.set_unknown_reason(Some(UnknownReason::LimitExceeded("entries".to_owned())));
     assert_eq!((absent(&inventory), inventory.completeness()), (vec![], Completeness::Unknown));
+    // Which files are expected is not known while `meta.json` cannot be used.
+    inventory.set_unknown_reason(None);
+    assert_eq!(absent(&inventory), ["a.one", "a.again"]);
+    inventory.set_unknown_reason(Some(UnknownReason::UnreadableMeta));
+    assert_eq!((absent(&inventory), inventory.completeness()), (vec![], Completeness::Unknown));
 }
 
 #[test]

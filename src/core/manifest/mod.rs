@@ -12,6 +12,8 @@ mod steps;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::artifact::{ArtifactClass, RequiredStatus};
 use super::path::RelPath;
 use super::pattern::{Pattern, PatternSet};
@@ -23,7 +25,8 @@ pub use parse::parse_manifest;
 pub use steps::{merge_step_order, parse_mission_steps, parse_runtime_steps};
 
 /// Name of a mission type, such as `software-dev`: `[A-Za-z0-9][A-Za-z0-9_-]*`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct MissionType(String);
 
 /// A text that is not a mission type.
@@ -51,6 +54,20 @@ impl MissionType {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for MissionType {
+    type Error = InvalidMissionType;
+
+    fn try_from(name: String) -> Result<Self, InvalidMissionType> {
+        Self::new(&name)
+    }
+}
+
+impl From<MissionType> for String {
+    fn from(mission: MissionType) -> Self {
+        mission.0
     }
 }
 

@@ -218,6 +218,7 @@ fn metadata(branch: &str, baseline: BaselineFile) -> FeatureMetadata {
         step_error: None,
         step_unreadable: false,
         meta_error: None,
+        last_valid_meta: None,
         baseline_key: key(branch),
         baseline,
     }

@@ -229,6 +229,7 @@ impl ProjectIo {
         {
             self.project = Arc::new(project);
         }
+        self.remember_metas(known);
         let Discovery { features: dirs, skipped } = match self.project.discover() {
             Ok(found) => found,
             Err(error) => {
@@ -263,7 +264,7 @@ impl ProjectIo {
         }
         let gone = gone
             .into_iter()
-            .map(|(slug, known)| (slug.clone(), self.project.read_feature_inputs(&known.dir)));
+            .map(|(slug, known)| (slug.clone(), self.project.read_gone_feature_inputs(&known.dir)));
         let gone: BTreeMap<FeatureSlug, FeatureInputs> = gone.collect();
         let unselected = unselected.into_iter().map(|(slug, _)| slug.clone()).collect();
         let root = Self::found_root(&self.project, features.iter().map(|(dir, _)| &dir.slug));
@@ -288,10 +289,19 @@ impl ProjectIo {
         status: RootStatus,
         known: &BTreeMap<FeatureSlug, KnownFeature>,
     ) -> RootUnavailable {
+        self.remember_metas(known);
         let inputs = known
             .iter()
             .map(|(slug, known)| (slug.clone(), self.project.read_feature_inputs(&known.dir)));
         RootUnavailable { status, info: Arc::new(self.info()), features: inputs.collect() }
+    }
+
+    fn remember_metas(&self, known: &BTreeMap<FeatureSlug, KnownFeature>) {
+        for (slug, known) in known {
+            if let Some(meta) = &known.meta {
+                self.project.set_last_valid_meta(slug, meta.clone());
+            }
+        }
     }
 
     fn may_exist(&self, dir: &FeatureDir) -> bool {
@@ -446,7 +456,7 @@ impl ProjectIo {
         let is_found =
             |dir: &&FeatureDir| features.binary_search_by(|(found, _)| found.slug.cmp(&dir.slug));
         let gone = gone.iter().filter(|dir| is_found(dir).is_err());
-        let gone = gone.map(|dir| (dir.slug.clone(), self.project.read_feature_inputs(dir)));
+        let gone = gone.map(|dir| (dir.slug.clone(), self.project.read_gone_feature_inputs(dir)));
         let gone = gone.collect();
         watched_more |= self.watch_dossier_dirs() | self.watch_metadata_dirs();
         let info = Arc::new(self.info());

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::planted::{Bug, is_planted};
 use crate::core::artifact::FileSignature;
+use crate::core::feature::MetaFields;
 use crate::core::inventory::InventoryEntry;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::sorted_chunks::SortedChunks;
@@ -58,6 +59,8 @@ pub(in crate::engine) struct KnownFeature {
     /// False if the store does not know where its directory was.
     pub(in crate::engine) has_dir: bool,
     pub(in crate::engine) entries: SortedChunks<InventoryEntry>,
+    /// What its `meta.json` contained when it was valid last.
+    pub(in crate::engine) meta: Option<MetaFields>,
 }
 
 /// Something to do outside of the reconciler.

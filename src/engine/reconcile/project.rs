@@ -351,6 +351,7 @@ impl ProjectState {
                 dir: stored_dir(slug, stored),
                 has_dir: stored.dir.is_some(),
                 entries: stored.entries.clone(),
+                meta: stored.last_published.as_ref().and_then(|last| last.meta.clone()),
             };
             (slug.clone(), known)
         });

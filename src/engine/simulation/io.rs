@@ -809,6 +809,7 @@ pub(super) fn feature_inputs(disk: &Disk, path: &Path, slug: &FeatureSlug) -> Fe
             step_error: None,
             step_unreadable: false,
             meta_error: None,
+            last_valid_meta: None,
             baseline_key: key,
             baseline: BaselineFile::Absent,
         },

@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::core::feature::MetaFields;
+use crate::core::manifest::MissionType;
 use crate::core::sorted_chunks::SortedChunks;
 
 #[test]
@@ -16,6 +18,10 @@ fn committed_changes_are_loaded_unchanged() {
         drift: None,
         mismatches: vec![Digest::of(b"pair")],
         baseline: Some(Digest::of(b"baseline")),
+        meta: Some(MetaFields {
+            mission: MissionType::new("research").ok(),
+            target_branch: Some("main".to_owned()),
+        }),
     };
     let feature_dir = Some(RelPath::new(b"specs\xff/2-b".to_vec()).unwrap());
     let first = FeatureChange {

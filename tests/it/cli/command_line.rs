@@ -42,7 +42,7 @@ fn check_exits_with_the_first_applicable_code() {
             13,
             13,
         ),
-        ("meta.json invalid", &[meta], 13, 13),
+        ("meta.json invalid", &[meta], 78, 78),
         ("baseline corrupt", &[corrupt], 13, 13),
         ("manifest invalid", &[invalid], 78, 78),
         ("project configuration invalid", &[project_config], 78, 78),

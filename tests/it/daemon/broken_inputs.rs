@@ -105,6 +105,45 @@ fn feature_with_invalid_meta_json_has_no_drift_state() {
 }
 
 #[test]
+fn invalid_meta_json_keeps_the_last_valid_mission_in_effect() {
+    let project = Project::complete();
+    let meta = project.feature_dir().join("meta.json");
+    let valid = br#"{"mission": "research", "target_branch": "main"}"#;
+    write_file(&meta, valid);
+    let mut daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
+    let missing = daemon.overview(FEATURE)["missing_required_count"].clone();
+    assert_ne!(missing, 0);
+    for text in [&b""[..], br#"{"mission": "res"#, b"[]"] {
+        write_file(&meta, text);
+        for _ in 0..2 {
+            let overview = wait_for("the invalid meta.json", || {
+                let overview = daemon.overview(FEATURE);
+                overview["meta_error"].as_str().is_some().then_some(overview)
+            });
+            assert!(overview["meta_error"].to_string().contains("meta.json:1:"), "{overview:#}");
+            assert_eq!(overview["mission"], "research");
+            assert_eq!(overview["completeness_status"], "unknown");
+            // Also after a restart.
+            daemon.stop();
+            daemon = project.start_daemon();
+        }
+    }
+    write_file(&meta, valid);
+    wait_for("the valid meta.json", || {
+        (daemon.overview(FEATURE)["missing_required_count"] == missing).then_some(())
+    });
+    let events = journal.read_new(&daemon);
+    let changes = artifact_changes(&events);
+    assert!(
+        changes.iter().all(|change| *change == ("modified".into(), "meta.json".into())),
+        "neither reclassified nor missing: {changes:#?}"
+    );
+    daemon.stop();
+}
+
+#[test]
 fn restored_feature_gets_a_single_evaluation_of_all_files() {
     let project = Project::complete();
     for number in 0..200 {

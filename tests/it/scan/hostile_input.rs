@@ -394,7 +394,7 @@ fn feature_name_with_parent_components_is_rejected() {
     assert!(check.stdout.contains("is outside the project and is not read"), "{}", check.stdout);
     project.write("kitty-specs/001-x/meta.json", "{\"mission\": \"../../../x\"}");
     let check = project.run(&["check"]);
-    assert_eq!(check.code, 13);
+    assert_eq!(check.code, 78);
     assert!(check.stdout.contains("invalid mission type `../../../x`"), "{}", check.stdout);
 }
 
@@ -449,8 +449,10 @@ fn invalid_meta_json_makes_completeness_unknown() {
     ] {
         let project = Project::complete().artifact("meta.json", text);
         let check = project.run(&["check", "--json"]);
-        assert_eq!(check.code, 13, "{text}");
-        assert_eq!(check.json()["features"][0]["completeness_status"], "unknown", "{text}");
+        assert_eq!(check.code, 78, "{text}");
+        let json = check.json();
+        assert_eq!(json["features"][0]["completeness_status"], "unknown", "{text}");
+        assert_eq!(json["errors"][0]["file"], "kitty-specs/001-x/meta.json", "{text}");
         let check = project.run(&["check"]);
         assert!(check.stdout.contains(expected), "{text}: {}", check.stdout);
         assert_eq!(
