@@ -231,11 +231,7 @@ impl Inventory {
             .filter(move |(spec, _)| mission.is_some_and(|mission| mission.is_listed(spec, step)))
             .filter(|(_, usage)| usage.hiding_paths == 0)
             .map(move |(spec, _)| ArtifactRef {
-                required_status: if mission.is_some_and(|mission| mission.is_required(spec, step)) {
-                    RequiredStatus::Required
-                } else {
-                    RequiredStatus::Optional
-                },
+                required_status: spec.status,
                 artifact_key: spec.key.as_ref().into(),
                 artifact_class: spec.class,
                 relative_path: spec.pattern.path().clone(),

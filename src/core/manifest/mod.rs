@@ -100,9 +100,7 @@ pub struct ArtifactSpec {
     /// `Required` if a required list has a blocking entry.
     pub status: RequiredStatus,
     /// From when on a missing artifact is listed.
-    listed_from: ActiveFrom,
-    /// From when on a missing artifact leaves the feature incomplete.
-    required_from: ActiveFrom,
+    active_from: ActiveFrom,
 }
 
 /// A manifest compiled with the order of its steps, for classification and completeness.
@@ -242,22 +240,18 @@ impl Mission {
     /// an unknown one, all required lists apply.
     #[must_use]
     pub fn is_listed(&self, spec: &ArtifactSpec, step: Option<&str>) -> bool {
-        self.is_active(spec.listed_from, step)
+        let current = step.and_then(|step| self.steps.iter().position(|id| id.as_ref() == step));
+        match spec.active_from {
+            ActiveFrom::Always => true,
+            ActiveFrom::FromStep(from) => current.is_none_or(|current| from <= current),
+            ActiveFrom::Never => false,
+        }
     }
 
     /// Returns true if a missing artifact of the spec leaves the feature incomplete at `step`.
     #[must_use]
     pub fn is_required(&self, spec: &ArtifactSpec, step: Option<&str>) -> bool {
-        self.is_active(spec.required_from, step)
-    }
-
-    fn is_active(&self, from: ActiveFrom, step: Option<&str>) -> bool {
-        let current = step.and_then(|step| self.steps.iter().position(|id| id.as_ref() == step));
-        match from {
-            ActiveFrom::Always => true,
-            ActiveFrom::FromStep(from) => current.is_none_or(|current| from <= current),
-            ActiveFrom::Never => false,
-        }
+        spec.status == RequiredStatus::Required && self.is_listed(spec, step)
     }
 }
 
@@ -281,7 +275,7 @@ fn find_warnings(manifest: &ExpectedArtifactManifest, known_steps: &[String]) ->
 }
 
 /// Returns one [`ArtifactSpec`] for each key. It is listed from the first required list that has an
-/// entry of this key, and required from the first list with a blocking entry.
+/// entry of this key, and required if an entry in one of them is blocking.
 fn compile_specs(manifest: &ExpectedArtifactManifest, steps: &[Arc<str>]) -> Vec<ArtifactSpec> {
     let position = |id: &str| steps.iter().position(|step| step.as_ref() == id).unwrap_or(0);
     let mut by_step: Vec<_> = manifest.required_by_step.iter().collect();
@@ -306,16 +300,14 @@ fn compile_specs(manifest: &ExpectedArtifactManifest, steps: &[Arc<str>]) -> Vec
                 pattern: entry.path_pattern.clone(),
                 step_id: step.cloned(),
                 status: if required { RequiredStatus::Required } else { RequiredStatus::Optional },
-                listed_from: from,
-                required_from: if required { from } else { ActiveFrom::Never },
+                active_from: from,
             });
             continue;
         };
         let spec = &mut specs[*index];
-        spec.listed_from = spec.listed_from.min(from);
-        if required && spec.status == RequiredStatus::Optional {
+        spec.active_from = spec.active_from.min(from);
+        if required {
             spec.status = RequiredStatus::Required;
-            spec.required_from = from;
         }
     }
     specs.sort_by_key(|spec| !spec.pattern.is_literal());
@@ -385,7 +377,7 @@ optional_always:
         let listed = |step| keys(mission.specs().iter().filter(|s| mission.is_listed(s, step)));
         assert_eq!(listed(Some("first")), ["b.spec", "b.plan", "b.note", "a.all"]);
         let required = |step| keys(mission.specs().iter().filter(|s| mission.is_required(s, step)));
-        assert_eq!(required(Some("first")), ["b.spec", "a.all"], "the plan blocks later");
+        assert_eq!(required(Some("first")), ["b.spec", "b.plan", "a.all"], "one entry blocks");
         assert_eq!(required(Some("second")), ["b.spec", "b.plan", "a.all"]);
         assert_eq!(listed(Some("second")), ["b.spec", "b.plan", "b.note", "a.all"]);
         assert_eq!(listed(None), listed(Some("second")));

@@ -291,21 +291,31 @@ fn unknown_fields_of_mission_files_are_ignored() {
 }
 
 #[test]
-fn entry_that_blocks_at_a_later_step_is_optional_before_it() {
+fn required_status_is_the_same_for_present_and_absent_files_at_every_step() {
     let manifest = "mission_type: software-dev\n\
         required_always:\n\
         \x20 - {artifact_key: g, artifact_class: output, path_pattern: g.md}\n\
+        \x20 - {artifact_key: h, artifact_class: output, path_pattern: h.md}\n\
         required_by_step:\n\
         \x20 plan:\n\
         \x20   - {artifact_key: g, artifact_class: output, path_pattern: g.md, blocking: true}\n";
     let path = ".kittify/missions/software-dev/expected-artifacts.yaml";
-    for (step, status, missing) in [("specify", "optional", 0), ("plan", "required", 1)] {
+    for step in ["specify", "plan"] {
         let project = Project::complete().file(path, manifest);
         let root = project.root.to_str().unwrap().to_owned();
         let project =
             project.config(&format!("projects: [{{path: {root}, step: {{001-x: {step}}}}}]\n"));
-        let snapshot = project.snapshot();
-        assert_eq!(find_artifact(&snapshot, "g.md")["required_status"], status);
-        assert_eq!(snapshot["required_missing"], missing);
+        for is_present in [false, true] {
+            if is_present {
+                project.write("kitty-specs/001-x/g.md", "g");
+                project.write("kitty-specs/001-x/h.md", "h");
+            }
+            let snapshot = project.snapshot();
+            let status = |path| find_artifact(&snapshot, path)["required_status"].clone();
+            assert_eq!((status("g.md"), status("h.md")), ("required".into(), "optional".into()));
+            let completeness = if is_present { "complete" } else { "incomplete" };
+            assert_eq!(snapshot["completeness_status"], completeness, "at {step}");
+            assert_eq!(snapshot["required_missing"], u8::from(!is_present), "at {step}");
+        }
     }
 }
