@@ -201,7 +201,7 @@ pub(super) struct CheckArgs {
     /// Project, feature, or a directory in one
     #[arg(default_value = ".")]
     pub(super) path: PathBuf,
-    /// Also fail on `info` drift and unknown completeness
+    /// Also fail on `info` drift, unknown completeness, skipped directories
     #[arg(long)]
     pub(super) strict: bool,
     /// Print JSON

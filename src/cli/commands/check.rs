@@ -17,6 +17,16 @@ use crate::core::feature::Feature;
 use crate::core::feature_context::{Completeness, UnknownReason};
 use crate::wire::overview::Overview;
 
+/// The facts about what is checked that decide the exit code.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct CheckScope {
+    has_invalid_file: bool,
+    /// The features could not be looked for.
+    discovery_failed: bool,
+    /// A directory that matches a pattern of features is not one.
+    has_skipped: bool,
+}
+
 /// The facts about one feature that decide the exit code.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct FeatureCheck {
@@ -46,12 +56,12 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<CommandExit> {
     target.scan(|feature| feature, |feature| features.push(feature))?;
     let diagnostics = target.diagnostics();
     let checks: Vec<FeatureCheck> = features.iter().map(FeatureCheck::from_feature).collect();
-    let exit = evaluate(
-        !diagnostics.errors.is_empty(),
-        target.discovery_error.is_some(),
-        &checks,
-        args.strict,
-    );
+    let scope = CheckScope {
+        has_invalid_file: !diagnostics.errors.is_empty(),
+        discovery_failed: target.discovery_error.is_some(),
+        has_skipped: !target.skipped.is_empty(),
+    };
+    let exit = evaluate(scope, &checks, args.strict);
     let printed = if args.json {
         output::print_json(&CheckReport {
             exit_code: exit.code(),
@@ -63,7 +73,7 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<CommandExit> {
         })
         .map_err(anyhow::Error::from)
     } else {
-        print(&features, &checks)
+        print(&features, &checks, target.skipped.len())
     };
     output::ignore_closed_pipe(printed)?;
     print_diagnostics(&target, &diagnostics);
@@ -115,20 +125,17 @@ impl FeatureCheck {
 }
 
 /// Returns the first exit code that applies, see `docs/specification.md#check-exit-codes`.
-fn evaluate(
-    has_invalid_file: bool,
-    discovery_failed: bool,
-    checks: &[FeatureCheck],
-    strict: bool,
-) -> CommandExit {
+fn evaluate(scope: CheckScope, checks: &[FeatureCheck], strict: bool) -> CommandExit {
     let drift_from = if strict { Severity::Info } else { Severity::Warning };
     let drifted =
         checks.iter().any(|check| check.drift.is_some_and(|severity| severity >= drift_from));
     let incomplete = checks.iter().any(|check| check.incomplete);
     let is_indeterminate = |check: &FeatureCheck| check.unreadable || (strict && check.unknown);
-    let indeterminate = discovery_failed || checks.iter().any(is_indeterminate);
+    let indeterminate = scope.discovery_failed
+        || strict && scope.has_skipped
+        || checks.iter().any(is_indeterminate);
     match () {
-        () if has_invalid_file => CommandExit::InvalidFile,
+        () if scope.has_invalid_file => CommandExit::InvalidFile,
         () if indeterminate => CommandExit::Indeterminate,
         () if incomplete && drifted => CommandExit::IncompleteAndDrifted,
         () if drifted => CommandExit::Drifted,
@@ -137,7 +144,7 @@ fn evaluate(
     }
 }
 
-fn print(features: &[Feature], checks: &[FeatureCheck]) -> anyhow::Result<()> {
+fn print(features: &[Feature], checks: &[FeatureCheck], skipped: usize) -> anyhow::Result<()> {
     let mut out = output::stdout_human();
     for feature in features {
         let completeness = feature.snapshot.completeness_status;
@@ -156,9 +163,13 @@ fn print(features: &[Feature], checks: &[FeatureCheck]) -> anyhow::Result<()> {
         0 => String::new(),
         count => format!(", {count} with a key mismatch"),
     };
+    let skipped = match skipped {
+        0 => String::new(),
+        count => format!(", {count} skipped"),
+    };
     writeln!(
         out,
-        "{} checked: {} incomplete, {} unknown, {} unreadable, {} drifted{key_mismatches}",
+        "{} checked: {} incomplete, {} unknown, {} unreadable, {} drifted{key_mismatches}{skipped}",
         features.len(),
         count(&|check| check.incomplete),
         count(&|check| check.unknown),
@@ -190,31 +201,30 @@ mod tests {
         let unreadable = FeatureCheck { unreadable: true, ..clean };
         let drift = |severity| FeatureCheck { drift: Some(severity), ..clean };
         let (info, warning) = (drift(Severity::Info), drift(Severity::Warning));
-        // invalid file, discovery failed, checks, exit code, exit code with --strict
-        for (has_invalid_file, discovery_failed, checks, code, strict) in [
-            (false, false, vec![], 0, 0),
-            (false, false, vec![clean], 0, 0),
-            (false, false, vec![clean, incomplete], 10, 10),
-            (false, false, vec![warning], 11, 11),
-            (false, false, vec![drift(Severity::Error)], 11, 11),
-            (false, false, vec![info], 0, 11),
-            (false, false, vec![info, incomplete], 10, 12),
-            (false, false, vec![warning, incomplete], 12, 12),
-            (false, false, vec![unknown], 0, 13),
-            (false, false, vec![unreadable, warning, incomplete], 13, 13),
-            (false, true, vec![], 13, 13),
-            (true, true, vec![unreadable, incomplete], 78, 78),
+        let scope = CheckScope::default();
+        let skipped = CheckScope { has_skipped: true, ..scope };
+        let failed = CheckScope { discovery_failed: true, ..scope };
+        let invalid = CheckScope { has_invalid_file: true, ..failed };
+        // scope, checks, exit code, exit code with --strict
+        for (scope, checks, code, strict) in [
+            (scope, vec![], 0, 0),
+            (scope, vec![clean], 0, 0),
+            (scope, vec![clean, incomplete], 10, 10),
+            (scope, vec![warning], 11, 11),
+            (scope, vec![drift(Severity::Error)], 11, 11),
+            (scope, vec![info], 0, 11),
+            (scope, vec![info, incomplete], 10, 12),
+            (scope, vec![warning, incomplete], 12, 12),
+            (scope, vec![unknown], 0, 13),
+            (scope, vec![unreadable, warning, incomplete], 13, 13),
+            (skipped, vec![clean], 0, 13),
+            (skipped, vec![warning, incomplete], 12, 13),
+            (failed, vec![], 13, 13),
+            (invalid, vec![unreadable, incomplete], 78, 78),
+            (CheckScope { has_skipped: true, ..invalid }, vec![], 78, 78),
         ] {
-            assert_eq!(
-                evaluate(has_invalid_file, discovery_failed, &checks, false).code(),
-                code,
-                "{checks:?}"
-            );
-            assert_eq!(
-                evaluate(has_invalid_file, discovery_failed, &checks, true).code(),
-                strict,
-                "{checks:?}"
-            );
+            assert_eq!(evaluate(scope, &checks, false).code(), code, "{scope:?}, {checks:?}");
+            assert_eq!(evaluate(scope, &checks, true).code(), strict, "{scope:?}, {checks:?}");
         }
     }
 }

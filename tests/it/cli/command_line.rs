@@ -19,12 +19,13 @@ fn check_exits_with_the_first_applicable_code() {
         |p| p.write("kitty-specs/002-y/meta.json", "{\"mission\": \"unheard-of\"}");
     let invalid: Change = |p| p.write(".kittify/missions/x/expected-artifacts.yaml", "x");
     let project_config: Change = |p| p.write(".kittify/config.yaml", "project: [");
+    let skipped: Change = |p| fs::create_dir(p.root.join("kitty-specs/bad name")).unwrap();
     let meta: Change = |p| p.write("kitty-specs/002-y/meta.json", "{");
     let corrupt: Change = |p| p.write(".kittify/dossiers/001-x/parity-baseline.json", "{");
     let other_key: Change = |p| p.write(".kittify/config.yaml", "project: {uuid: x, node_id: y}\n");
     let incomplete: Change = |p| p.write("kitty-specs/002-y/spec.md", "x");
     // case, changes after a baseline of a complete feature was accepted, exit code, with `--strict`
-    let table: [(&str, &[Change], i32, i32); 17] = [
+    let table: [(&str, &[Change], i32, i32); 19] = [
         ("no change", &[], 0, 0),
         ("another feature is incomplete", &[incomplete], 10, 10),
         ("content changed", &[change], 11, 11),
@@ -42,6 +43,8 @@ fn check_exits_with_the_first_applicable_code() {
             13,
             13,
         ),
+        ("directory that is not a feature", &[skipped], 0, 13),
+        ("directory that is not a feature, content changed", &[skipped, change], 11, 13),
         ("meta.json invalid", &[meta], 78, 78),
         ("baseline corrupt", &[corrupt], 13, 13),
         ("manifest invalid", &[invalid], 78, 78),
