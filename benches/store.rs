@@ -132,7 +132,6 @@ fn entry(path: &str, number: u32) -> InventoryEntry {
         wp_id: Some(format!("WP{number:06}").into()),
         step_id: Some("implement".into()),
         required_status: RequiredStatus::Optional,
-        provenance: None,
         state: ArtifactState::Present { hash: Digest::of(path.as_bytes()), static_hash: None },
         indexed_at: now(),
     };

@@ -228,8 +228,6 @@ pub struct ArtifactRef {
     pub step_id: Option<Arc<str>>,
     /// Whether the feature is incomplete without it.
     pub required_status: RequiredStatus,
-    /// Origin of the file; `None` if it is unknown.
-    pub provenance: Option<Box<Provenance>>,
     /// Present with its hash, or why it is not present.
     pub state: ArtifactState,
     /// Time at which this content was first hashed.
@@ -272,15 +270,4 @@ impl ArtifactRef {
     pub fn error_detail(&self) -> Option<&str> {
         self.absence().and_then(|absence| absence.detail.as_deref())
     }
-}
-
-/// Origin of an artifact (`docs/specification.md#provenance`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Provenance {
-    /// `git`, `runtime`, `generated` or `manual`.
-    pub source_kind: Box<str>,
-    /// Id of the author or program.
-    pub actor_id: Option<Box<str>>,
-    /// Time at which this was recorded.
-    pub captured_at: Option<Timestamp>,
 }

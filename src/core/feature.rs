@@ -11,6 +11,7 @@ use super::drift::Drift;
 use super::feature_context::UnknownReason;
 use super::identity::BaselineKey;
 use super::manifest::{EMBEDDED_MISSIONS, MissionType};
+use super::provenance::ProvenanceRules;
 use super::snapshot::MissionDossierSnapshot;
 use super::suggest::nearest;
 use super::time::Timestamp;
@@ -101,6 +102,16 @@ pub struct FeatureMetadata {
     pub baseline: BaselineFile,
 }
 
+/// When a feature was seen first and changed last; `None` where nothing is remembered, as in a scan
+/// without a daemon.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DossierTimes {
+    /// Time of its first commit.
+    pub created_at: Option<Timestamp>,
+    /// Time of its last commit with an event.
+    pub updated_at: Option<Timestamp>,
+}
+
 /// The state of one feature at one time.
 #[derive(Debug, Clone)]
 pub struct Feature {
@@ -123,6 +134,8 @@ pub struct Feature {
     /// Time at which any part of the feature was last compared with the disk; `None` if it is
     /// unknown.
     pub last_scanned_at: Option<Timestamp>,
+    /// When it was seen first and changed last.
+    pub times: DossierTimes,
 }
 
 impl Feature {
@@ -155,6 +168,13 @@ impl Feature {
             None => return None,
         };
         Some(reason)
+    }
+
+    /// Returns what the provenance of its artifacts depends on.
+    #[must_use]
+    pub fn provenance_rules(&self) -> ProvenanceRules<'_> {
+        let mission = self.dossier.context.mission.as_deref();
+        ProvenanceRules::new(mission, &self.metadata.baseline_key.node_id)
     }
 
     /// Returns the `manifest_version` of the baseline key.

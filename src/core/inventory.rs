@@ -238,7 +238,6 @@ impl Inventory {
                 size_bytes: 0,
                 wp_id: None,
                 step_id: spec.step_id.clone(),
-                provenance: None,
                 state: ArtifactState::Absent(Absence {
                     reason: ErrorReason::NotFound,
                     detail: None,
@@ -464,7 +463,6 @@ impl Inventory {
             size_bytes: observation.size_bytes,
             step_id: spec.and_then(|spec| spec.step_id.clone()),
             required_status: spec.map_or(RequiredStatus::Optional, |spec| spec.status),
-            provenance: None,
             state: observation.state,
             indexed_at: unchanged.map_or(now, |before| before.indexed_at),
         }

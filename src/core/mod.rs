@@ -92,6 +92,7 @@ pub mod manifest;
 pub mod path;
 pub mod pattern;
 pub mod progress;
+pub mod provenance;
 pub mod snapshot;
 pub mod sorted_chunks;
 pub mod suggest;

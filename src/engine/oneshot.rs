@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::core::content::StaticHash;
 use crate::core::drift::Drift;
-use crate::core::feature::{Feature, FeatureWatchState};
+use crate::core::feature::{DossierTimes, Feature, FeatureWatchState};
 use crate::core::feature_context::UnknownReason;
 use crate::core::inventory::Inventory;
 use crate::core::pattern::{PatternSet, PatternSetError};
@@ -134,5 +134,6 @@ fn feature(project: &Project, dir: &FeatureDir, scanned: FeatureScan) -> Feature
         watch,
         racy_count,
         last_scanned_at: Some(now),
+        times: DossierTimes::default(),
     }
 }

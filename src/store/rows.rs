@@ -1,5 +1,4 @@
-//! Converts artifacts and inventory entries to rows and back, without loss except for `provenance`,
-//! which no inventory has.
+//! Converts artifacts and inventory entries to rows and back, without loss.
 
 use std::sync::Arc;
 
@@ -152,7 +151,6 @@ pub(super) fn artifact_from_row(
         step_id: row.get_ref(4)?.as_str_or_null()?.map(|step| strings.intern(step)),
         required_status: enum_column(row, 5, RequiredStatus::parse)?,
         size_bytes: row.get::<_, i64>(6)?.cast_unsigned(),
-        provenance: None,
         state: match row.get::<_, Option<[u8; 32]>>(7)? {
             Some(hash) => ArtifactState::Present {
                 hash: Digest::from_bytes(hash),

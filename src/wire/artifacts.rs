@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::artifact::{ArtifactClass, ArtifactRef, ErrorReason, RequiredStatus};
 use crate::core::path::RelPath;
+use crate::core::provenance::{Provenance, ProvenanceRules};
 use crate::core::snapshot::HashText;
 use crate::core::time::Timestamp;
 
@@ -58,12 +59,16 @@ pub struct ArtifactList<'a> {
 impl<'a> ArtifactList<'a> {
     /// Returns the list of the `artifacts` that match `filters`. The caller sets `tombstones`.
     #[must_use]
-    pub fn new(artifacts: &'a [Arc<ArtifactRef>], filters: ArtifactFilters) -> Self {
+    pub fn new(
+        artifacts: &'a [Arc<ArtifactRef>],
+        rules: ProvenanceRules<'a>,
+        filters: ArtifactFilters,
+    ) -> Self {
         let items: Vec<ArtifactItem<'_>> = artifacts
             .iter()
             .map(Arc::as_ref)
             .filter(|a| filters.matches(a))
-            .map(ArtifactItem::from)
+            .map(|artifact| ArtifactItem::new(artifact, rules))
             .collect();
         Self {
             total_count: artifacts.len(),
@@ -106,10 +111,13 @@ pub struct ArtifactItem<'a> {
     pub media_type_hint: Cow<'a, str>,
     /// Why the artifact is not present, as text.
     pub error_detail: Option<Cow<'a, str>>,
+    /// Origin of the file, if it is present; absent in responses of older versions.
+    #[serde(default)]
+    pub provenance: Option<Provenance<'a>>,
 }
 
-impl<'a> From<&'a ArtifactRef> for ArtifactItem<'a> {
-    fn from(artifact: &'a ArtifactRef) -> Self {
+impl<'a> ArtifactItem<'a> {
+    fn new(artifact: &'a ArtifactRef, rules: ProvenanceRules<'a>) -> Self {
         Self {
             artifact_key: Cow::Borrowed(&artifact.artifact_key),
             artifact_class: artifact.artifact_class,
@@ -122,6 +130,7 @@ impl<'a> From<&'a ArtifactRef> for ArtifactItem<'a> {
             required_status: artifact.required_status,
             media_type_hint: media_type_hint(&artifact.relative_path).into(),
             error_detail: artifact.error_detail().map(Cow::Borrowed),
+            provenance: rules.provenance(artifact),
         }
     }
 }
@@ -161,12 +170,19 @@ pub struct ArtifactDetail<'a> {
     pub indexed_at: Timestamp,
     /// Why the artifact is not present, as text.
     pub error_detail: Option<Cow<'a, str>>,
+    /// Origin of the file, if it is present; absent in responses of older versions.
+    #[serde(default)]
+    pub provenance: Option<Provenance<'a>>,
 }
 
 impl<'a> ArtifactDetail<'a> {
     /// Returns the detail of `artifact`, whose bytes are `content`; `None` if they were not read.
     #[must_use]
-    pub fn new(artifact: &'a ArtifactRef, content: Option<&'a [u8]>) -> Self {
+    pub fn new(
+        artifact: &'a ArtifactRef,
+        rules: ProvenanceRules<'a>,
+        content: Option<&'a [u8]>,
+    ) -> Self {
         let too_large = artifact.is_present() && artifact.size_bytes >= MAX_CONTENT_BYTES;
         let text = content.filter(|_| !too_large).map(std::str::from_utf8);
         let notice = match text {
@@ -195,6 +211,7 @@ impl<'a> ArtifactDetail<'a> {
             media_type_hint: media_type_hint(&artifact.relative_path).into(),
             indexed_at: artifact.indexed_at,
             error_detail: artifact.error_detail().map(Cow::Borrowed),
+            provenance: rules.provenance(artifact),
         }
     }
 }
@@ -224,6 +241,10 @@ mod tests {
         Inventory::from_observations(feature_context(None, None), files, now).to_dossier(now)
     }
 
+    fn rules(dossier: &MissionDossier) -> ProvenanceRules<'_> {
+        ProvenanceRules::new(dossier.context.mission.as_deref(), "abcdef123456")
+    }
+
     #[test]
     fn list_counts_entries_before_and_after_its_filters() {
         let dossier = dossier();
@@ -237,10 +258,11 @@ mod tests {
             (ArtifactFilters { step_id: Some("plan".into()), ..ArtifactFilters::default() }, 0),
             (ArtifactFilters { required_only: true, ..ArtifactFilters::default() }, 0),
         ] {
-            let list = ArtifactList::new(&dossier.artifacts, filters);
+            let list = ArtifactList::new(&dossier.artifacts, rules(&dossier), filters);
             assert_eq!((list.total_count, list.filtered_count), (3, filtered_count));
         }
-        let list = ArtifactList::new(&dossier.artifacts, ArtifactFilters::default());
+        let filters = ArtifactFilters::default();
+        let list = ArtifactList::new(&dossier.artifacts, rules(&dossier), filters);
         insta::assert_snapshot!(serde_json::to_string_pretty(&list).unwrap());
     }
 
@@ -251,7 +273,7 @@ mod tests {
         let mut large = spec.clone();
         large.size_bytes = MAX_CONTENT_BYTES;
         let detail = |artifact, content| {
-            let detail = ArtifactDetail::new(artifact, content);
+            let detail = ArtifactDetail::new(artifact, rules(&dossier), content);
             (
                 detail.content.map(Cow::into_owned),
                 detail.content_truncated,
@@ -267,7 +289,12 @@ mod tests {
         let absent = dossier.artifacts.iter().find(|a| !a.is_present()).unwrap();
         assert_eq!(detail(absent, None), (None, false, Some("cannot be read".into())));
         insta::assert_snapshot!(
-            serde_json::to_string_pretty(&ArtifactDetail::new(spec, Some(b"hello"))).unwrap()
+            serde_json::to_string_pretty(&ArtifactDetail::new(
+                spec,
+                rules(&dossier),
+                Some(b"hello")
+            ))
+            .unwrap()
         );
     }
 }

@@ -1,6 +1,7 @@
 //! Models of `GET /api/dossier/overview`; the status and baseline responses contain them too.
 
 use std::borrow::Cow;
+use std::os::unix::ffi::OsStrExt as _;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +11,7 @@ use crate::core::drift::{DifferenceKind, Drift, DriftState, Severity};
 use crate::core::event::ArtifactCounts;
 use crate::core::feature::{Feature, FeatureWatchState, StepSource};
 use crate::core::feature_context::Completeness;
+use crate::core::path::escape_bytes;
 use crate::core::time::Timestamp;
 
 /// Summary of a feature: `docs/specification.md#overview`.
@@ -28,6 +30,15 @@ pub struct Overview<'a> {
     pub artifact_counts: ArtifactCounts,
     /// Number of required artifacts that are not present.
     pub missing_required_count: u64,
+    /// Absolute path of the feature's directory; empty in responses of older versions.
+    #[serde(default)]
+    pub feature_dir: Cow<'a, str>,
+    /// Time at which the daemon saw the feature first; `None` if nothing is remembered.
+    #[serde(default)]
+    pub dossier_created_at: Option<Timestamp>,
+    /// Time of its last committed change; `None` if nothing is remembered.
+    #[serde(default)]
+    pub dossier_updated_at: Option<Timestamp>,
     /// Time of the last comparison with the disk; `None` before the first since the daemon started.
     pub last_scanned_at: Option<Timestamp>,
     /// Last component of the project's root.
@@ -122,6 +133,9 @@ impl<'a> From<&'a Feature> for Overview<'a> {
             parity_hash_sha256: snapshot.parity_hash_sha256,
             artifact_counts: snapshot.counts.into(),
             missing_required_count: snapshot.counts.required_missing,
+            feature_dir: escape_bytes(context.feature_dir.as_os_str().as_bytes()),
+            dossier_created_at: feature.times.created_at,
+            dossier_updated_at: feature.times.updated_at,
             last_scanned_at: feature.last_scanned_at,
             project: Cow::Borrowed(&feature.project),
             mission: context.mission_type.as_str().into(),

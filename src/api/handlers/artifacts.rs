@@ -51,7 +51,8 @@ pub(crate) async fn list_artifacts(
     let size = resolved.feature.entries.len();
     let render = move || {
         let artifacts = sorted_artifacts_and_tombstones(&resolved.feature);
-        let mut list = ArtifactList::new(&artifacts, filters);
+        let feature = resolved.feature.feature();
+        let mut list = ArtifactList::new(&artifacts, feature.provenance_rules(), filters);
         list.tombstones = resolved.feature.tombstones.len();
         if missing_only {
             list.retain_missing();
@@ -82,10 +83,9 @@ pub(crate) async fn get_artifact(
         let (wanted, feature) = (Arc::clone(&artifact), resolved.clone());
         let read = move || feature.project.content(&feature.feature, &wanted, MAX_CONTENT_BYTES);
         let content = call_project(&api, &resolved.project, read).await;
-        let project = Arc::clone(&resolved.project);
-        let body_sync = sync.clone();
+        let (feature, body_sync) = (resolved.clone(), sync.clone());
         let render =
-            move || render_artifact(&project, &artifact, content, body_sync, with_rendered);
+            move || render_artifact(&feature, &artifact, content, body_sync, with_rendered);
         let rendered = budgeted_response(render).await?;
         drop(permit);
         match rendered {
@@ -131,7 +131,7 @@ fn find_artifact(resolved: &ResolvedFeature, key: &str) -> Result<Arc<ArtifactRe
 
 /// Renders an artifact; `content` is `None` if the file system does not respond.
 fn render_artifact(
-    project: &ProjectView,
+    resolved: &ResolvedFeature,
     artifact: &ArtifactRef,
     content: Option<Result<Option<Vec<u8>>, ContentError>>,
     sync: Option<SyncStatus>,
@@ -141,9 +141,12 @@ fn render_artifact(
         Some(Ok(bytes)) => (bytes, None, ReadOutcome::Complete),
         // Another attempt would wait as long again.
         None => (None, Some(UNRESPONSIVE), ReadOutcome::Complete),
-        Some(Err(error)) => (None, Some(read_notice(project, &error)), ReadOutcome::Changed),
+        Some(Err(error)) => {
+            (None, Some(read_notice(&resolved.project, &error)), ReadOutcome::Changed)
+        }
     };
-    let mut detail = ArtifactDetail::new(artifact, bytes.as_deref());
+    let feature = resolved.feature.feature();
+    let mut detail = ArtifactDetail::new(artifact, feature.provenance_rules(), bytes.as_deref());
     if let Some(notice) = notice {
         detail.truncation_notice = Some(notice.into());
     }

@@ -31,7 +31,7 @@ pub(crate) fn run(args: &ArtifactsArgs) -> anyhow::Result<CommandExit> {
         required_only: args.required,
     };
     let artifacts = &feature.dossier.artifacts;
-    show(args, ArtifactList::new(artifacts, filters))?;
+    show(args, ArtifactList::new(artifacts, feature.provenance_rules(), filters))?;
     Ok(target.finish())
 }
 

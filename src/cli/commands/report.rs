@@ -42,7 +42,8 @@ pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<CommandExit> {
     let target = LocalTarget::from_feature_args(&args.feature)?;
     let feature = target.scan_one()?;
     let drift = DriftDetail::from(&feature);
-    let list = ArtifactList::new(&feature.dossier.artifacts, ArtifactFilters::default());
+    let rules = feature.provenance_rules();
+    let list = ArtifactList::new(&feature.dossier.artifacts, rules, ArtifactFilters::default());
     let mut contents = Vec::new();
     for key in document_keys(&list.artifacts, &drift) {
         if let Some(artifact) = feature.dossier.find_artifact(&key) {
@@ -51,7 +52,7 @@ pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<CommandExit> {
     }
     let documents = contents.iter();
     let documents =
-        documents.map(|(artifact, text)| ArtifactDetail::new(artifact, text.as_deref()));
+        documents.map(|(artifact, text)| ArtifactDetail::new(artifact, rules, text.as_deref()));
     let documents = documents.collect();
     let overview = Overview::from(&feature);
     write_report(

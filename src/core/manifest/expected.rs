@@ -16,6 +16,8 @@ pub struct ExpectedArtifactSpec {
     pub path_pattern: Pattern,
     /// True if the feature is incomplete without the artifact.
     pub blocking: bool,
+    /// True if a program writes it.
+    pub generated: bool,
 }
 
 /// The artifacts that are required from a step on.

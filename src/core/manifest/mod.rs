@@ -99,6 +99,8 @@ pub struct ArtifactSpec {
     pub step_id: Option<Arc<str>>,
     /// `Required` if a required list has a blocking entry.
     pub status: RequiredStatus,
+    /// True if an entry declares that a program writes it.
+    pub generated: bool,
     /// From when on a missing artifact is listed.
     active_from: ActiveFrom,
 }
@@ -300,12 +302,14 @@ fn compile_specs(manifest: &ExpectedArtifactManifest, steps: &[Arc<str>]) -> Vec
                 pattern: entry.path_pattern.clone(),
                 step_id: step.cloned(),
                 status: if required { RequiredStatus::Required } else { RequiredStatus::Optional },
+                generated: entry.generated,
                 active_from: from,
             });
             continue;
         };
         let spec = &mut specs[*index];
         spec.active_from = spec.active_from.min(from);
+        spec.generated |= entry.generated;
         if required {
             spec.status = RequiredStatus::Required;
         }

@@ -183,7 +183,7 @@ impl<'de> Visitor<'de> for SpecSeed<'_> {
     type Value = ExpectedArtifactSpec;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an artifact: artifact_key, artifact_class, path_pattern, blocking")
+        f.write_str("an artifact: artifact_key, artifact_class, path_pattern, blocking, generated")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
@@ -209,6 +209,7 @@ impl<'de> Visitor<'de> for SpecSeed<'_> {
             artifact_class: class,
             path_pattern: entry.path_pattern,
             blocking: entry.blocking,
+            generated: entry.generated,
         })
     }
 }
@@ -221,6 +222,8 @@ struct ManifestEntry {
     path_pattern: Pattern,
     #[serde(default)]
     blocking: bool,
+    #[serde(default)]
+    generated: bool,
 }
 
 struct ManifestKey(String);
@@ -274,7 +277,8 @@ mod tests {
             (
                 "{artifact_key: a, artifact_class: input, path_patern: x}",
                 "4:46: required_always[0]: unknown field `path_patern`, expected one of \
-                 `artifact_key`, `artifact_class`, `path_pattern`, `blocking`; did you mean `path_pattern`?",
+                 `artifact_key`, `artifact_class`, `path_pattern`, `blocking`, `generated`; did you mean \
+                 `path_pattern`?",
             ),
             (
                 "{artifact_key: a, artifact_class: input, path_pattern: ../x}",

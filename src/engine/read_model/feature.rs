@@ -9,7 +9,7 @@ use crate::core::artifact_list::sorted_artifacts;
 use crate::core::baseline::BaselineFile;
 use crate::core::dossier::MissionDossier;
 use crate::core::drift::Drift;
-use crate::core::feature::{Feature, FeatureMetadata, FeatureWatchState};
+use crate::core::feature::{DossierTimes, Feature, FeatureMetadata, FeatureWatchState};
 use crate::core::feature_context::{FeatureContext, UnknownReason};
 use crate::core::inventory::InventoryEntry;
 use crate::core::path::FeatureSlug;
@@ -48,6 +48,8 @@ pub struct FeatureView {
     pub computed_at: Timestamp,
     /// When the feature was last checked on disk; `None` if it was not since the daemon started.
     pub last_scanned_at: Option<Timestamp>,
+    /// When the feature was seen first and changed last.
+    pub times: DossierTimes,
     /// Cache of [`FeatureView::feature`].
     pub(in crate::engine) cached_feature: OnceLock<Arc<Feature>>,
 }
@@ -89,6 +91,7 @@ impl FeatureView {
             watch: self.watch,
             racy_count: self.entries.iter().filter(|entry| entry.racy).count() as u64,
             last_scanned_at: self.last_scanned_at,
+            times: self.times,
         }
     }
 
@@ -108,6 +111,7 @@ impl FeatureView {
             watch,
             computed_at: self.computed_at,
             last_scanned_at: self.last_scanned_at,
+            times: self.times,
             cached_feature: OnceLock::new(),
         }
     }

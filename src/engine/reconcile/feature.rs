@@ -20,7 +20,7 @@ use crate::core::artifact::{
 };
 use crate::core::baseline::BaselineFile;
 use crate::core::digest::Digest;
-use crate::core::feature::FeatureMetadata;
+use crate::core::feature::{DossierTimes, FeatureMetadata};
 use crate::core::feature_context::UnknownReason;
 use crate::core::inventory::{EntryChange, Inventory, InventoryEntry};
 use crate::core::path::RelPath;
@@ -62,6 +62,8 @@ pub(in crate::engine) struct FeatureState {
     pub(super) absent: Vec<String>,
     /// The step when the last change was committed.
     pub(super) former_step: Option<Arc<str>>,
+    /// When it was committed first, and last with an event.
+    pub(super) times: DossierTimes,
     pub(super) tombstones: Tombstones,
     pub(super) publication: Publication,
     /// Listings, and checks of the feature's directory, that are under way.
@@ -139,6 +141,7 @@ pub(in crate::engine) struct StoredFeature {
     pub(in crate::engine) tombstones: Vec<Arc<ArtifactRef>>,
     pub(in crate::engine) last_published: Option<LastPublished>,
     pub(in crate::engine) gone_since: Option<Timestamp>,
+    pub(in crate::engine) times: DossierTimes,
 }
 
 /// The result of a check, and the time that it took.
@@ -226,6 +229,7 @@ impl FeatureState {
         Self {
             dir,
             former_step: context.step.clone(),
+            times: stored.times,
             inventory: Inventory::new(context),
             metadata: Arc::new(metadata),
             meta_hash,

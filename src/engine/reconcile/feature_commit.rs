@@ -50,6 +50,7 @@ impl FeatureState {
         let mut commit = self.make_commit(now.wall);
         self.drop_accepted_deletions(&mut commit.tombstones);
         self.tombstones.evict_oldest(&mut commit.cleared_tombstones, &mut commit.tombstones);
+        commit.has_events = !commit.events.is_empty();
         Some(commit)
     }
 
@@ -89,6 +90,7 @@ impl FeatureState {
         self.publication.evaluation = Some(evaluation);
         Some(FeatureCommit {
             last_published: Some(last_published),
+            has_events: !events.is_empty(),
             events,
             ..FeatureCommit::default()
         })
@@ -100,15 +102,19 @@ impl FeatureState {
         &mut self,
         commit: FeatureCommit,
         newest: EffectId,
-        now: Duration,
+        now: Tick,
     ) {
         self.publication.is_view_stale = true;
+        if commit.has_events || self.times.created_at.is_none() {
+            self.times.updated_at = Some(now.wall);
+        }
+        self.times.created_at.get_or_insert(now.wall);
         if let Some(last_published) = commit.last_published {
             self.pending.evaluation_owed = false;
             self.git.evaluation_deadline = None;
             if self.publication.last.as_ref() != Some(&last_published) {
                 self.publication.snapshot_file_stale = true;
-                self.publication.last_at = Some(now);
+                self.publication.last_at = Some(now.monotonic);
             }
             self.publication.last = Some(last_published);
             return;
@@ -328,6 +334,7 @@ impl FeatureState {
             watch,
             computed_at: computed_at.unwrap_or(at),
             last_scanned_at: self.visibility.scanned_at,
+            times: self.times,
             cached_feature: OnceLock::new(),
         })
     }

@@ -88,6 +88,8 @@ pub(in crate::engine) struct FeatureCommit {
     /// The feature's directory, unless the store has it.
     pub(in crate::engine) dir: Option<FeatureDir>,
     pub(in crate::engine) events: Vec<Payload>,
+    /// There are events; they are moved out when the commit is written.
+    pub(super) has_events: bool,
 }
 
 impl FeatureCommit {

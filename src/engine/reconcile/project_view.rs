@@ -96,7 +96,7 @@ impl ProjectState {
                 return;
             };
             if feature.is_no_change(&commit) {
-                feature.on_committed(commit, newest, now.monotonic);
+                feature.on_committed(commit, newest, now);
             } else {
                 commits.push((slug.clone(), commit));
             }
@@ -113,7 +113,7 @@ impl ProjectState {
     ) {
         let newest = self.effects.newest_id();
         if let Some(feature) = self.features.activate(slug) {
-            feature.on_committed(commit, newest, now.monotonic);
+            feature.on_committed(commit, newest, now);
         }
     }
 

@@ -13,6 +13,7 @@ use super::commit::Committer;
 use super::project_factory::ProjectFactory;
 use super::watched_project::WatchedProject;
 use crate::config::{Config, ProjectList};
+use crate::core::feature::DossierTimes;
 use crate::core::identity::root_id;
 use crate::core::path::FeatureSlug;
 use crate::engine::clock::Tick;
@@ -265,6 +266,10 @@ impl Registry {
                 tombstones: stored.tombstones,
                 last_published: stored.last_published,
                 gone_since: stored.gone_since,
+                times: DossierTimes {
+                    created_at: Some(stored.first_seen),
+                    updated_at: Some(stored.updated_at),
+                },
             };
             (stored.slug, feature)
         });

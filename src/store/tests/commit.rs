@@ -220,7 +220,6 @@ fn any_entry() -> impl Strategy<Value = InventoryEntry> {
             wp_id: wp.map(Into::into),
             step_id: step.map(Into::into),
             required_status,
-            provenance: None,
             state,
             indexed_at: at(i64::from(ms)),
         };

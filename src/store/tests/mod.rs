@@ -62,7 +62,6 @@ fn file(text: &str) -> InventoryEntry {
         wp_id: None,
         step_id: Some("plan".into()),
         required_status: RequiredStatus::Required,
-        provenance: None,
         state: ArtifactState::Present { hash: Digest::of(text.as_bytes()), static_hash: None },
         indexed_at: at(1),
     };

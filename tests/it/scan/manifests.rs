@@ -30,7 +30,7 @@ fn invalid_manifest_is_reported_with_its_location_and_data_are_printed() {
         (
             spec("artifact_key: a, artifact_class: input, path_patern: x"),
             ":3:46: required_always[0]: unknown field `path_patern`, expected one of `artifact_key`, \
-             `artifact_class`, `path_pattern`, `blocking`; did you mean `path_pattern`?",
+             `artifact_class`, `path_pattern`, `blocking`, `generated`; did you mean `path_pattern`?",
         ),
         (
             "mission_type: software-dev\nrequired_allways: []\n".into(),

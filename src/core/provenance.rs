@@ -1,0 +1,120 @@
+//! Where an artifact comes from (`docs/specification.md#provenance`): a function of its class, its
+//! spec, and the identity of the machine and user that indexed it.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::artifact::{ArtifactClass, ArtifactRef};
+use super::manifest::Mission;
+use super::time::Timestamp;
+
+/// Kind of the origin of an artifact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceKind {
+    /// Committed or staged in git. It is in the data model, and not recorded at present.
+    Git,
+    /// Written by a runtime.
+    Runtime,
+    /// Written by a program, as its spec in the manifest declares.
+    Generated,
+    /// None of the others.
+    Manual,
+}
+
+/// Origin of an artifact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provenance<'a> {
+    /// Kind of the origin.
+    pub source_kind: SourceKind,
+    /// `node_id` of the machine and user that indexed it.
+    pub actor_id: Cow<'a, str>,
+    /// Time at which its present content was indexed first.
+    pub captured_at: Timestamp,
+}
+
+/// What the provenance of a feature's artifacts depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct ProvenanceRules<'a> {
+    mission: Option<&'a Mission>,
+    node_id: &'a str,
+}
+
+impl<'a> ProvenanceRules<'a> {
+    /// Returns the rules for a mission, and the `node_id` of the machine and user.
+    #[must_use]
+    pub fn new(mission: Option<&'a Mission>, node_id: &'a str) -> Self {
+        Self { mission, node_id }
+    }
+
+    /// Returns the origin of an artifact; `None` if it is not present.
+    #[must_use]
+    pub fn provenance(&self, artifact: &ArtifactRef) -> Option<Provenance<'a>> {
+        artifact.is_present().then(|| Provenance {
+            source_kind: self.source_kind(artifact),
+            actor_id: self.node_id.into(),
+            captured_at: artifact.indexed_at,
+        })
+    }
+
+    fn source_kind(&self, artifact: &ArtifactRef) -> SourceKind {
+        let spec = || self.mission?.primary_spec(&artifact.relative_path);
+        if artifact.artifact_class == ArtifactClass::Runtime {
+            SourceKind::Runtime
+        } else if spec().is_some_and(|spec| spec.generated) {
+            SourceKind::Generated
+        } else {
+            SourceKind::Manual
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::inventory::Inventory;
+    use crate::core::manifest::parse_manifest;
+    use crate::core::testing::{feature_context, observed, unreadable};
+
+    const MANIFEST: &str = "mission_type: x\noptional_always:\n\
+        \x20 - {artifact_key: a, artifact_class: output, path_pattern: \"g/**\", generated: true}\n\
+        \x20 - {artifact_key: b, artifact_class: output, path_pattern: \"g/h/**\"}\n\
+        \x20 - {artifact_key: c, artifact_class: runtime, path_pattern: c, generated: true}\n";
+
+    #[test]
+    fn source_kind_follows_class_and_first_spec_of_present_artifacts() {
+        let mission = Mission::new(parse_manifest(MANIFEST.as_bytes()).unwrap(), &[]).unwrap();
+        let now = Timestamp::parse("2026-01-01T00:00:00Z").unwrap();
+        let files = vec![
+            observed("c", ""),
+            observed("g/x", ""),
+            observed("g/h/y", ""),
+            observed("meta.json", ""),
+            observed("note.md", ""),
+            unreadable("u.md"),
+        ];
+        let context = feature_context(Some(mission), None);
+        let dossier = Inventory::from_observations(context, files, now).to_dossier(now);
+        let mission = dossier.context.mission.as_deref();
+        let rules = ProvenanceRules::new(mission, "abcdef123456");
+        let kinds = dossier.artifacts.iter().map(|artifact| {
+            let provenance = rules.provenance(artifact);
+            if let Some(provenance) = &provenance {
+                assert_eq!((&*provenance.actor_id, provenance.captured_at), ("abcdef123456", now));
+            }
+            (artifact.relative_path.text().into_owned(), provenance.map(|one| one.source_kind))
+        });
+        let mut kinds: Vec<_> = kinds.collect();
+        kinds.sort();
+        let expected = [
+            ("c", Some(SourceKind::Runtime)),
+            ("g/h/y", Some(SourceKind::Generated)),
+            ("g/x", Some(SourceKind::Generated)),
+            ("meta.json", Some(SourceKind::Runtime)),
+            ("note.md", Some(SourceKind::Manual)),
+            ("u.md", None),
+        ];
+        assert_eq!(kinds, expected.map(|(path, kind)| (path.to_owned(), kind)));
+    }
+}
