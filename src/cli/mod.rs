@@ -18,8 +18,6 @@ mod user_dirs;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 use crate::core::diagnostics::FileError;
 use crate::core::path::is_unprintable;
 use args::{Cli, CliCommand, Color};
@@ -30,7 +28,7 @@ use exit::CommandExit;
 pub fn main() -> ExitCode {
     // First, because it also applies to errors about the arguments.
     Color::from_raw_args(std::env::args_os().skip(1)).apply();
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::parse_args() {
         Ok(cli) => cli,
         Err(error) => return report_usage_error(&error),
     };

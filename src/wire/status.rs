@@ -179,6 +179,14 @@ pub struct WatchStatus<'a> {
     pub detail: Option<Cow<'a, str>>,
 }
 
+impl<'a> ConfigStatus<'a> {
+    /// Returns the state of a file that is in use, or that does not exist.
+    #[must_use]
+    pub fn valid(path: impl Into<Cow<'a, str>>) -> Self {
+        Self { path: path.into(), state: ConfigHealth::Ok, errors: Cow::Borrowed(&[]) }
+    }
+}
+
 impl WatchStatus<'_> {
     /// Returns the state of a project that was scanned once.
     #[must_use]
@@ -197,16 +205,36 @@ pub struct OneShotStatus<'a> {
     uptime_s: (),
     instance: (),
     seq: (),
+    #[serde(flatten)]
+    sync: SyncStatus,
     store: (),
+    config: ConfigStatus<'a>,
+    inotify: (),
+    delivery: (),
     projects: [ProjectStatus<'a>; 1],
 }
 
 impl<'a> OneShotStatus<'a> {
-    /// Returns the status that `version` of the program found by a scan of `project`.
+    /// Returns the status that `version` of the program found by a scan of `project`, with the
+    /// configuration `config`.
     #[must_use]
-    pub fn new(version: &'a str, project: ProjectStatus<'a>) -> Self {
-        let (pid, started_at, uptime_s, instance, seq, store) = ((), (), (), (), (), ());
-        Self { version, pid, started_at, uptime_s, instance, seq, store, projects: [project] }
+    pub fn new(version: &'a str, config: ConfigStatus<'a>, project: ProjectStatus<'a>) -> Self {
+        let (pid, started_at, uptime_s, instance, seq) = ((), (), (), (), ());
+        let (store, inotify, delivery) = ((), (), ());
+        Self {
+            version,
+            pid,
+            started_at,
+            uptime_s,
+            instance,
+            seq,
+            sync: Synced::Scan.into(),
+            store,
+            config,
+            inotify,
+            delivery,
+            projects: [project],
+        }
     }
 }
 

@@ -17,7 +17,8 @@ pub(super) use service::{
 };
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::config::LogConfig;
@@ -34,6 +35,21 @@ pub(super) struct Cli {
     pub(super) color: Color,
     #[command(subcommand)]
     pub(super) command: CliCommand,
+}
+
+impl Cli {
+    /// Parses the arguments of this process.
+    pub(super) fn parse_args() -> Result<Self, clap::Error> {
+        let cli = Self::try_parse()?;
+        match &cli.command {
+            CliCommand::Report(args) if args.feature.project.json => Err(Self::command().error(
+                ErrorKind::ArgumentConflict,
+                "`report` writes HTML; for JSON run `dossierd status`, `artifacts`, `show` or `drift` \
+                 with `--json`",
+            )),
+            _ => Ok(cli),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

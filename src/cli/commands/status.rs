@@ -1,8 +1,10 @@
 //! `dossierd status`: the state of all watched projects, or of one feature.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use serde::Serialize;
 use tokio::time::timeout;
 
 use crate::cli::args::{ProjectArgs, StatusArgs};
@@ -17,11 +19,15 @@ use crate::cli::render::terminal;
 use crate::cli::render::terminal::AlternateScreen;
 use crate::cli::render::{output, status_view};
 use crate::cli::scope::{Scope, project_add_command, root_text};
+use crate::cli::user_dirs::user_dirs;
 use crate::client::{ApiResponse, ClientError, FollowEvent, Follower, RequestPath as Request};
 use crate::core::feature::Feature;
+use crate::core::path::escape_bytes;
 use crate::wire::json;
 use crate::wire::overview::Overview;
-use crate::wire::status::{OneShotStatus, ProjectStatus, Status, WatchStatus};
+use crate::wire::status::{
+    ConfigStatus, OneShotStatus, ProjectStatus, Status, SyncStatus, Synced, WatchStatus,
+};
 
 /// Interval at which the status is requested without an event: an invalid configuration, for
 /// example, raises none.
@@ -168,14 +174,18 @@ fn scan_once(args: &StatusArgs) -> anyhow::Result<CommandExit> {
         let feature = features.first().context("the feature was removed during the scan")?;
         let overview = Overview::from(feature);
         if selection.project.json {
-            output::print_json(&overview)?;
+            output::print_json(&ScannedOverview { overview, sync: Synced::Scan.into() })?;
         } else {
             output::print_styled(&status_view::feature_view(&overview))?;
         }
     } else {
         let project = project_status(&target, &features, &diagnostics);
         if selection.project.json {
-            output::print_json(&OneShotStatus::new(env!("CARGO_PKG_VERSION"), project))?;
+            // An invalid configuration ended the command before the scan.
+            let path = user_dirs()?.config_file();
+            let path = escape_bytes(path.as_os_str().as_bytes());
+            let config = ConfigStatus::valid(path);
+            output::print_json(&OneShotStatus::new(env!("CARGO_PKG_VERSION"), config, project))?;
         } else {
             output::print_styled(&status_view::project_view(&project, width))?;
         }
@@ -191,6 +201,15 @@ fn scan_once(args: &StatusArgs) -> anyhow::Result<CommandExit> {
     Ok(finish(&diagnostics, args))
 }
 
+/// A feature that was scanned, as the API returns it with `sync=true`.
+#[derive(Serialize)]
+struct ScannedOverview<'a> {
+    #[serde(flatten)]
+    overview: Overview<'a>,
+    #[serde(flatten)]
+    sync: SyncStatus,
+}
+
 fn project_status<'a>(
     target: &'a LocalTarget,
     features: &'a [Feature],
@@ -203,7 +222,7 @@ fn project_status<'a>(
         root_id: project.root_id.as_str().into(),
         project_uuid: project.project_uuid.as_str().into(),
         node_id: project.node_id.as_str().into(),
-        sync: None,
+        sync: Some(Synced::Scan.into()),
         watch: WatchStatus::unwatched(),
         manifest_errors: diagnostics.errors.as_slice().into(),
         manifest_warnings: diagnostics.warnings.as_slice().into(),

@@ -128,6 +128,14 @@ fn baseline_show_works_outside_the_project() {
 }
 
 #[test]
+fn report_as_json_is_refused_with_the_commands_that_print_it() {
+    let project = Project::complete();
+    let run = project.run(&["report", FEATURE, "--json", "-o", "report.html"]);
+    run.assert_failure(2, "for JSON run `dossierd status`");
+    assert!(!project.root.join("report.html").exists());
+}
+
+#[test]
 fn report_is_not_written_through_a_link() {
     let project = Project::complete();
     let (target, planted) = (project.home().join("target"), project.home().join("report.html"));

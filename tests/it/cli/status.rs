@@ -96,10 +96,23 @@ fn unwatched_project_is_scanned_once() {
       FEATURE  COMPLETENESS  REQUIRED  DRIFT        STEP  ARTIFACTS
       001-x    complete      4/4       no baseline  -     5
     ");
-    let json = project.run_client(&["status", "--json"]).assert_success().json();
-    assert_eq!(json["pid"], Value::Null);
-    assert_eq!(json["projects"][0]["watch"]["state"], "unwatched");
-    assert_eq!(json["projects"][0]["features"][0]["feature_slug"], FEATURE);
+    let json = |arguments: &[&str]| project.run_client(arguments).assert_success().json();
+    let (all, one) = (json(&["status", "--json"]), json(&["status", FEATURE, "--json"]));
+    assert_eq!(all["pid"], Value::Null);
+    assert_eq!(all["projects"][0]["watch"]["state"], "unwatched");
+    assert_eq!(all["projects"][0]["features"][0]["feature_slug"], FEATURE);
+    assert_eq!((&all["config"]["state"], &all["delivery"]), (&"ok".into(), &Value::Null));
+    // The members are those that it has with a daemon.
+    let names = |value: &Value| -> Vec<String> {
+        let mut names: Vec<String> = value.as_object().unwrap().keys().cloned().collect();
+        names.sort();
+        names
+    };
+    let daemon = project.start_daemon();
+    assert_eq!(names(&all), names(&json(&["status", "--json"])));
+    assert_eq!(names(&all["projects"][0]), names(&daemon.status()["projects"][0]));
+    assert_eq!(names(&one), names(&json(&["status", FEATURE, "--json"])));
+    daemon.stop();
 
     // The same while a daemon runs for another project.
     let other = Project::complete();
