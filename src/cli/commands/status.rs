@@ -127,10 +127,9 @@ impl FetchedStatus {
         match &self.model {
             StatusModel::One(_) => Vec::new(),
             StatusModel::All(status, _) => {
-                [status_view::store_problem(&status.store), status_view::config_problem(status)]
-                    .into_iter()
-                    .flatten()
-                    .collect()
+                let config = query::config_errors(status);
+                let config = config.first().map(status_view::config_problem);
+                status_view::store_problem(&status.store).into_iter().chain(config).collect()
             }
         }
     }

@@ -185,11 +185,9 @@ impl WatchSession {
     fn print_state(&mut self, status: &Status<'_>) -> anyhow::Result<String> {
         self.update_states(status);
         let cursor = Cursor { instance: status.instance.to_string(), seq: status.seq }.to_string();
-        for problem in
-            [status_view::store_problem(&status.store), status_view::config_problem(status)]
-                .into_iter()
-                .flatten()
-        {
+        let config = status.config.as_ref().and_then(|config| config.errors.first());
+        let config = config.map(status_view::config_problem);
+        for problem in [status_view::store_problem(&status.store), config].into_iter().flatten() {
             output::error(&problem);
         }
         let projects = self.selected_projects(status);

@@ -9,7 +9,10 @@ use crate::cli::exit::CommandExit;
 use crate::cli::local::diagnostics::ProjectDiagnostics;
 use crate::cli::render::output;
 use crate::cli::scope::Scope;
+use crate::cli::user_dirs::user_dirs;
 use crate::client::{ApiResponse, RequestPath};
+use crate::config::LoadedConfig;
+use crate::core::diagnostics::FileError;
 use crate::core::feature::FeatureWatchState;
 use crate::wire::status::{ProjectStatus, Status};
 
@@ -90,13 +93,27 @@ pub(crate) fn finish_with_status(status: &Status<'_>, scope: &Scope) -> CommandE
     findings.exit()
 }
 
-/// Returns problems with the files of the selected project.
+/// Returns problems with the configuration and with the files of the selected project.
 pub(crate) fn project_diagnostics(status: &Status<'_>, scope: &Scope) -> ProjectDiagnostics {
+    let config = config_errors(status).into_iter();
+    let of_projects = matching_projects(status, scope).flat_map(|p| p.manifest_errors.to_vec());
     ProjectDiagnostics {
-        errors: matching_projects(status, scope).flat_map(|p| p.manifest_errors.to_vec()).collect(),
+        errors: config.chain(of_projects).collect(),
         warnings: matching_projects(status, scope)
             .flat_map(|p| p.manifest_warnings.to_vec())
             .collect(),
+    }
+}
+
+/// Returns the errors of the configuration: those that the daemon reports, or else those of the file,
+/// which the daemon may not have read again yet.
+pub(crate) fn config_errors(status: &Status<'_>) -> Vec<FileError> {
+    match status.config.as_ref().map(|config| config.errors.to_vec()) {
+        Some(errors) if !errors.is_empty() => errors,
+        _ => user_dirs().map_or_else(
+            |_| Vec::new(),
+            |dirs| LoadedConfig::from_file(&dirs.config_file()).state.errors,
+        ),
     }
 }
 

@@ -4,13 +4,14 @@
 use owo_colors::OwoColorize as _;
 
 use crate::cli::render::{labels, table};
+use crate::core::diagnostics::FileError;
 use crate::core::drift::DriftState;
 use crate::core::feature::FeatureWatchState;
 use crate::core::feature_context::Completeness;
 use crate::core::path::escape_unprintable;
 use crate::wire::delivery::{DeliveryState, SinkStatus};
 use crate::wire::overview::Overview;
-use crate::wire::status::{ProjectStatus, ProjectWatchState, Status, StoreState, StoreStatus};
+use crate::wire::status::{ProjectStatus, ProjectWatchState, StoreState, StoreStatus};
 
 /// Minimum width of the column with slugs; other columns are left out first.
 const MIN_SLUG_WIDTH: usize = 16;
@@ -223,10 +224,9 @@ pub(crate) fn store_problem(store: &StoreStatus<'_>) -> Option<String> {
     }
 }
 
-/// Returns the first error of the configuration, if it is invalid.
-pub(crate) fn config_problem(status: &Status<'_>) -> Option<String> {
-    let error = status.config.as_ref()?.errors.first()?;
-    Some(format!("invalid configuration, the last valid one is in use: {error}"))
+/// Returns a line about an error of the configuration.
+pub(crate) fn config_problem(error: &FileError) -> String {
+    format!("invalid configuration, the last valid one is in use: {error}")
 }
 
 /// Returns a line about a sink with undelivered events or dead letters; `None` if everything was

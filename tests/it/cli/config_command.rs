@@ -233,7 +233,8 @@ fn status_reports_an_invalid_configuration() {
     assert!(!project.run_client(&["status"]).assert_success().stderr.contains("configuration"));
     write_file(&project.config_file(), b"setle: {}\n");
     let stderr = wait_for("the invalid configuration to be reported", || {
-        let run = project.run_client(&["status"]).assert_success();
+        let run = project.run_client(&["status"]);
+        assert_eq!(run.code, 78, "{run:?}");
         run.stderr.contains("invalid configuration").then_some(run.stderr)
     });
     assert!(stderr.contains("config.yaml:1:1: unknown field `setle`"), "{stderr}");

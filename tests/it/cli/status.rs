@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::support::client::{RunningCommand, redact_times};
+use crate::support::wait::wait_for;
 use crate::support::{COMMAND_TIMEOUT, FEATURE, Project, bakery_dir, run, write_file};
 
 /// Creates a copy of the example with one more feature, whose name is long.
@@ -238,9 +239,25 @@ fn feature_is_found_while_the_user_configuration_is_invalid() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     write_file(&project.config_file(), b"nonsense: 1\n");
-    for name in [FEATURE, "kitty-specs/001-x"] {
-        let run = project.run_client(&["status", name]).assert_success();
-        assert!(run.stdout.starts_with("001-x\n"), "{run:?}");
+    // At once: the daemon may not have read the file again.
+    for arguments in [
+        &["status", FEATURE][..],
+        &["status", "kitty-specs/001-x"],
+        &["status", "--json"],
+        &["status"],
+        &["artifacts", FEATURE],
+        &["show", FEATURE, "input.spec.main"],
+        &["drift", FEATURE, "--json"],
+        &["report", FEATURE, "-o", "-"],
+        &["baseline", "show", FEATURE],
+    ] {
+        let run = project.run_client(arguments);
+        run.assert_failure(78, "config.yaml:1:1: unknown field `nonsense`");
+        assert!(!run.stdout.is_empty(), "data are printed first: {run:?}");
     }
+    write_file(&project.config_file(), b"");
+    wait_for("the valid configuration", || {
+        (project.run_client(&["status"]).code == 0).then_some(())
+    });
     daemon.stop();
 }

@@ -84,8 +84,9 @@ fn verify_compares_only_paths_and_hashes_if_the_manifest_is_invalid() {
         let errors = daemon.status()["projects"][0]["manifest_errors"].as_array()?.len();
         (errors > 0).then_some(())
     });
-    let run = project.run_client(&["verify"]).assert_success();
-    assert!(run.stderr.contains("001-x: its manifest is invalid, so only paths"), "{run:?}");
+    let run = project.run_client(&["verify"]);
+    run.assert_failure(78, "001-x: its manifest is invalid, so only paths");
+    assert!(run.stderr.contains("expected-artifacts.yaml:1:"), "{run:?}");
     assert_eq!(run.stdout, "1 features compared: no differences\n");
 }
 

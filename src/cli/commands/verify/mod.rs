@@ -5,7 +5,7 @@
 
 mod difference;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStringExt as _;
@@ -21,6 +21,7 @@ use crate::cli::local::target::LocalTarget;
 use crate::cli::render::output;
 use crate::cli::scope::{Scope, project_add_command, root_text};
 use crate::client::RequestPath as Request;
+use crate::core::diagnostics::FileError;
 use crate::core::feature::{Feature, FeatureWatchState};
 use crate::core::feature_context::UnknownReason;
 use crate::core::path::{escape_unprintable, unescape_bytes};
@@ -58,14 +59,18 @@ pub(crate) fn run(args: &OptionalFeatureArgs) -> anyhow::Result<CommandExit> {
         let differences = persistent_differences(&result.differences, &again.differences);
         result = VerifyResult { differences, ..again };
     }
-    for slug in &result.contents_only {
+    for (slug, file) in &result.contents_only {
         output::note(&format!(
-            "{slug}: its manifest is invalid, so only paths and contents are compared"
+            "{slug}: {file} is invalid, so only paths and contents are compared"
         ));
     }
     for error in &result.unreadable_projects {
         output::error(error);
     }
+    for error in &result.invalid_files {
+        output::error(error);
+    }
+    let has_invalid_file = !result.invalid_files.is_empty();
     let VerifyResult { features, differences, unreadable_projects, is_outdated, .. } = result;
     if args.project.json {
         output::print_json(&VerifyReport { features, differences: &differences })?;
@@ -76,6 +81,7 @@ pub(crate) fn run(args: &OptionalFeatureArgs) -> anyhow::Result<CommandExit> {
         output::note("files changed during the comparison; only persistent differences are shown");
     }
     Ok(match differences.is_empty() && unreadable_projects.is_empty() {
+        _ if has_invalid_file => CommandExit::InvalidFile,
         // The daemon's warnings name the project and the reason.
         _ if is_outdated => CommandExit::Indeterminate,
         true => CommandExit::Success,
@@ -128,8 +134,10 @@ impl VerifyScope {
 struct VerifyResult {
     features: usize,
     differences: BTreeSet<FieldDifference>,
-    /// Features of which only paths and contents were compared.
-    contents_only: BTreeSet<String>,
+    /// Features of which only paths and contents were compared, and the file that is the reason.
+    contents_only: BTreeMap<String, &'static str>,
+    /// Files of the projects that are invalid.
+    invalid_files: BTreeSet<String>,
     /// Errors of projects that could not be opened.
     unreadable_projects: BTreeSet<String>,
     /// The state of a project may be older than the files that it was compared with.
@@ -153,7 +161,10 @@ fn compare_all(
             Err(error) if scope.projects.len() == 1 => return Err(error),
             // The other projects are still compared.
             Err(error) => {
-                found.unreadable_projects.insert(format!("{error:#}"));
+                let is_invalid_file = error.downcast_ref::<FileError>().is_some();
+                let VerifyResult { invalid_files, unreadable_projects, .. } = &mut found;
+                let errors = if is_invalid_file { invalid_files } else { unreadable_projects };
+                errors.insert(format!("{error:#}"));
             }
         }
     }
@@ -187,6 +198,7 @@ fn compare(
     found.is_outdated |= sync.is_none_or(|sync| sync.synced == Synced::None);
     let mut scanned: Vec<Feature> = Vec::new();
     target.scan(|feature| feature, |feature| scanned.push(feature))?;
+    found.invalid_files.extend(target.diagnostics().errors.iter().map(ToString::to_string));
     for feature in &scanned {
         let slug = feature.dossier.context.feature_slug.as_str();
         let request = |path: &str| {
@@ -207,9 +219,14 @@ fn compare(
             Err(error) => return Err(error),
         };
         let snapshot = serde_json::to_value(&*feature.snapshot)?;
-        // The daemon uses the last valid manifest, which a scan does not know.
-        if feature.dossier.context.unknown_reason == Some(UnknownReason::InvalidManifest) {
-            found.contents_only.insert(slug.to_owned());
+        // The daemon uses what was valid last, which a scan does not know.
+        let invalid_file = match feature.dossier.context.unknown_reason {
+            Some(UnknownReason::InvalidManifest) => Some("its manifest"),
+            Some(UnknownReason::UnreadableMeta) => Some("its `meta.json`"),
+            _ => None,
+        };
+        if let Some(file) = invalid_file {
+            found.contents_only.insert(slug.to_owned(), file);
             let (daemon, disk) = (content_fields(&export), content_fields(&snapshot));
             compare_snapshots(slug, &daemon, &disk, &mut found.differences);
             continue;
