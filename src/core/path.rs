@@ -106,6 +106,12 @@ impl RelPath {
         self.components().next_back().unwrap_or_default()
     }
 
+    /// Returns true if `dir` is a directory above this path.
+    #[must_use]
+    pub fn is_below(&self, dir: &Self) -> bool {
+        self.0.strip_prefix(&*dir.0).is_some_and(|rest| rest.starts_with(b"/"))
+    }
+
     /// Returns this path with `rest`, one or more components, appended.
     ///
     /// # Errors

@@ -25,6 +25,30 @@ pub struct Discovery {
     pub features: Vec<FeatureDir>,
     /// The skipped directories, ordered by path.
     pub skipped: Vec<SkippedDir>,
+    /// Directories on the way to matches that may not be read. Nothing is known of what is below.
+    pub unreadable: BTreeSet<RelPath>,
+}
+
+impl Discovery {
+    /// Adds those of the `known` features that are below an unreadable directory: they may be there.
+    /// Returns their slugs.
+    pub fn keep_hidden<'a>(
+        &mut self,
+        known: impl Iterator<Item = &'a FeatureDir>,
+    ) -> BTreeSet<FeatureSlug> {
+        let is_hidden = |dir: &FeatureDir| {
+            let path = dir.path.as_ref();
+            let mut unreadable = self.unreadable.iter();
+            path.is_some_and(|path| unreadable.any(|above| path.is_below(above)))
+        };
+        let found: BTreeSet<&FeatureSlug> = self.features.iter().map(|dir| &dir.slug).collect();
+        let hidden = known.filter(|dir| !found.contains(&dir.slug) && is_hidden(dir));
+        let hidden: Vec<FeatureDir> = hidden.cloned().collect();
+        let slugs = hidden.iter().map(|dir| dir.slug.clone()).collect();
+        self.features.extend(hidden);
+        self.features.sort_by(|one, other| one.slug.cmp(&other.slug));
+        slugs
+    }
 }
 
 /// Why a match of a `features` pattern is skipped.
@@ -38,12 +62,14 @@ enum SkipReason {
     DuplicateName(RelPath),
     #[error(transparent)]
     Pattern(#[from] PatternComponentError),
+    #[error("cannot be read, so features in it are not found: {0}")]
+    Unreadable(io::Error),
 }
 
 /// Returns the features that `patterns` match.
 ///
 /// # Errors
-/// If a directory above a possible match cannot be listed.
+/// If a directory above a possible match cannot be listed for another reason than its permissions.
 pub(super) fn discover(root_dir: &RootDir, patterns: &[Pattern]) -> Result<Discovery, ReadError> {
     let mut search = Search::new(root_dir);
     for pattern in patterns {
@@ -71,7 +97,7 @@ pub(super) fn discover(root_dir: &RootDir, patterns: &[Pattern]) -> Result<Disco
     }
     let features =
         features.into_iter().map(|(slug, path)| FeatureDir { slug, path: Some(path) }).collect();
-    Ok(Discovery { features, skipped })
+    Ok(Discovery { features, skipped, unreadable: search.unreadable })
 }
 
 /// Returns the directories where a change can add or remove features: those that matching
@@ -82,6 +108,8 @@ pub(super) fn traversed_dirs(root_dir: &RootDir, patterns: &[Pattern]) -> BTreeS
         // An error ends the search early; `discover` reports it.
         let _ = search.follow(None, &components);
     }
+    // A directory that may not be read cannot be watched. The one above reports new permissions.
+    search.visited.retain(|dir| !search.unreadable.contains(dir));
     search.visited
 }
 
@@ -89,11 +117,13 @@ struct Search<'a> {
     root_dir: &'a RootDir,
     matches: BTreeMap<RelPath, Result<FeatureSlug, SkipReason>>,
     visited: BTreeSet<RelPath>,
+    unreadable: BTreeSet<RelPath>,
 }
 
 impl<'a> Search<'a> {
     fn new(root_dir: &'a RootDir) -> Self {
-        Self { root_dir, matches: BTreeMap::new(), visited: BTreeSet::new() }
+        let (visited, unreadable) = (BTreeSet::new(), BTreeSet::new());
+        Self { root_dir, matches: BTreeMap::new(), visited, unreadable }
     }
 
     /// Matches `components` below `dir`; `None` is the root.
@@ -195,6 +225,13 @@ impl<'a> Search<'a> {
             (Err(ReadError::Io(error)), Some(_))
                 if error.kind() == io::ErrorKind::NotADirectory =>
             {
+                return Ok(Vec::new());
+            }
+            (Err(ReadError::Io(error)), Some(dir))
+                if error.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                self.matches.insert(dir.clone(), Err(SkipReason::Unreadable(error)));
+                self.unreadable.insert(dir.clone());
                 return Ok(Vec::new());
             }
             (entries, _) => entries?,

@@ -219,7 +219,7 @@ impl Project {
     /// Discovers the features.
     ///
     /// # Errors
-    /// If a directory above a possible feature cannot be listed.
+    /// If a directory above a possible feature cannot be listed for another reason than its permissions.
     pub fn discover(&self) -> Result<Discovery, ReadError> {
         discover::discover(&self.root_dir, &self.settings.feature_patterns())
     }

@@ -58,7 +58,7 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<CommandExit> {
     let checks: Vec<FeatureCheck> = features.iter().map(FeatureCheck::from_feature).collect();
     let scope = CheckScope {
         has_invalid_file: !diagnostics.errors.is_empty(),
-        discovery_failed: target.discovery_error.is_some(),
+        discovery_failed: target.has_unreadable || target.discovery_error.is_some(),
         has_skipped: !target.skipped.is_empty(),
     };
     let exit = evaluate(scope, &checks, args.strict);

@@ -35,6 +35,8 @@ pub(crate) struct LocalTarget {
     pub(crate) features: Vec<FeatureDir>,
     /// Directories that match a feature pattern and cannot be features.
     pub(crate) skipped: Vec<SkippedDir>,
+    /// There are directories on the way to features that may not be read.
+    pub(crate) has_unreadable: bool,
     /// Why the features could not be discovered.
     pub(crate) discovery_error: Option<String>,
     limits: ScanLimits,
@@ -53,6 +55,7 @@ impl LocalTarget {
             Some(features) => {
                 target.features = features;
                 target.skipped.clear();
+                target.has_unreadable = false;
             }
             None => {
                 target.reject_skipped_path(path)?;
@@ -272,14 +275,22 @@ impl LocalSetup {
         let settings = settings(&self.config, root);
         let project = Project::open(root, settings, &Machine::current(), Some(&self.missions))
             .with_context(|| format!("cannot open {}", root.display()))?;
+        let mut has_unreadable = false;
         let (features, skipped, discovery_error) = match project.discover() {
-            Ok(found) => (found.features, found.skipped, None),
+            Ok(found) => {
+                let is_nothing_seen = found.features.is_empty() && !found.unreadable.is_empty();
+                let unreadable = found.unreadable.iter().next().filter(|_| is_nothing_seen);
+                let error = unreadable
+                    .map(|dir| format!("cannot discover features: {} cannot be read", dir.text()));
+                has_unreadable = !found.unreadable.is_empty();
+                (found.features, found.skipped, error)
+            }
             Err(error) => {
                 (Vec::new(), Vec::new(), Some(format!("cannot discover features: {error}")))
             }
         };
         let limits = limits(&self.config.limits);
-        Ok(LocalTarget { project, features, skipped, discovery_error, limits })
+        Ok(LocalTarget { project, features, skipped, has_unreadable, discovery_error, limits })
     }
 }
 

@@ -154,9 +154,9 @@ impl ProjectIo {
             Effect::Inspect { tag, path, forget, stat } => {
                 Event::Inspected { tag, inspection: self.inspect(&path, forget, stat) }
             }
-            Effect::ReadMetadata { tag, gone } => {
+            Effect::ReadMetadata { tag, gone, present } => {
                 let begun = Instant::now();
-                let result = self.read_metadata(&gone).map(Box::new);
+                let result = self.read_metadata(&gone, &present).map(Box::new);
                 Event::MetadataRead { tag, result, cost: begun.elapsed() }
             }
             Effect::ReadFeatures { tag, features } => {
@@ -230,13 +230,15 @@ impl ProjectIo {
             self.project = Arc::new(project);
         }
         self.remember_metas(known);
-        let Discovery { features: dirs, skipped } = match self.project.discover() {
+        let mut discovery = match self.project.discover() {
             Ok(found) => found,
             Err(error) => {
                 let status = unavailable(&io::Error::other(error));
                 return Err(Box::new(self.unavailable(status, known)));
             }
         };
+        let hidden = discovery.keep_hidden(known.values().map(|known| &known.dir));
+        let Discovery { features: dirs, skipped, .. } = discovery;
         // Before the baselines are read.
         self.watch_dossier_dirs();
         let git_lock = find_git_lock(&self.project);
@@ -270,7 +272,7 @@ impl ProjectIo {
         let root = Self::found_root(&self.project, features.iter().map(|(dir, _)| &dir.slug));
         let watched_more = self.watch_dossier_dirs() | self.watch_metadata_dirs();
         let info = Arc::new(self.info());
-        let metadata = Metadata { info, features, gone, skipped, watched_more };
+        let metadata = Metadata { info, features, gone, skipped, hidden, watched_more };
         Ok(Box::new(InitialScan { metadata, listings, unselected, root, git_lock }))
     }
 
@@ -432,7 +434,11 @@ impl ProjectIo {
 
     /// Reads the project's metadata files and finds its features, if the root is present, and
     /// watches the directories of the metadata.
-    fn read_metadata(&mut self, gone: &[FeatureDir]) -> Result<Metadata, MetadataError> {
+    fn read_metadata(
+        &mut self,
+        gone: &[FeatureDir],
+        present: &[FeatureDir],
+    ) -> Result<Metadata, MetadataError> {
         match self.probe_root() {
             RootStatus::Present => {}
             status => return Err(MetadataError::Root(status)),
@@ -443,11 +449,12 @@ impl ProjectIo {
         // Baselines are read below, after their directories were watched.
         self.watch_dossier_dirs();
         let mut watched_more = self.watch_metadata_dirs();
-        let Discovery { features: dirs, skipped } =
-            self.project.discover().map_err(|error| match error {
-                ReadError::Io(error) => metadata_error(&error),
-                error => metadata_error(&io::Error::other(error)),
-            })?;
+        let mut discovery = self.project.discover().map_err(|error| match error {
+            ReadError::Io(error) => metadata_error(&error),
+            error => metadata_error(&io::Error::other(error)),
+        })?;
+        let hidden = discovery.keep_hidden(present.iter());
+        let Discovery { features: dirs, skipped, .. } = discovery;
         let read = |dir: FeatureDir| {
             let inputs = self.project.read_feature_inputs(&dir);
             (dir, inputs)
@@ -460,7 +467,7 @@ impl ProjectIo {
         let gone = gone.collect();
         watched_more |= self.watch_dossier_dirs() | self.watch_metadata_dirs();
         let info = Arc::new(self.info());
-        Ok(Metadata { info, features, gone, skipped, watched_more })
+        Ok(Metadata { info, features, gone, skipped, hidden, watched_more })
     }
 
     /// Reads the metadata files of some features, if the root is present.

@@ -92,7 +92,7 @@ pub(in crate::engine) enum Effect {
     /// Check the root, read the project's metadata files and find its features, and watch the
     /// directories of both. `gone` are features whose metadata is read though they may be deleted.
     /// Completed by `MetadataRead`.
-    ReadMetadata { tag: EffectTag, gone: Vec<FeatureDir> },
+    ReadMetadata { tag: EffectTag, gone: Vec<FeatureDir>, present: Vec<FeatureDir> },
     /// Check the root and read the metadata files of these features alone. Completed by
     /// `FeaturesRead`.
     ReadFeatures { tag: EffectTag, features: Vec<FeatureDir> },

@@ -1,7 +1,7 @@
 //! What happened, as values: hints of the watcher and completions of effects. The only way anything
 //! reaches a project's state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -224,6 +224,8 @@ pub(in crate::engine) struct Metadata {
     /// What is left of features that were not found.
     pub(in crate::engine) gone: BTreeMap<FeatureSlug, FeatureInputs>,
     pub(in crate::engine) skipped: Vec<SkippedDir>,
+    /// Features of which only is known that a directory above them may not be read.
+    pub(in crate::engine) hidden: BTreeSet<FeatureSlug>,
     /// A directory is watched now that was not while it was read: what was read may be stale.
     pub(in crate::engine) watched_more: bool,
 }

@@ -577,7 +577,7 @@ impl FeatureState {
         let listed: HashSet<&RelPath> =
             listing.files.iter().flatten().map(|file| &file.path).chain(unreadable).collect();
         // What a check in flight found may be older than the listing.
-        let is_in_dir = |path: &RelPath| dir.is_none_or(|dir| is_below(path, dir));
+        let is_in_dir = |path: &RelPath| dir.is_none_or(|dir| path.is_below(dir));
         self.work.check_again(|path| is_in_dir(path) && !listed.contains(path));
         for path in self.paths_without(dir, &listed) {
             // An ignored file may well be there; it is not an artifact any more.
@@ -926,7 +926,7 @@ impl FeatureState {
 
     /// Returns the directory above a path that is known as unreadable, if there is one.
     fn unreadable_dir_above(&self, path: &RelPath) -> Option<RelPath> {
-        self.visibility.unreadable_dirs.iter().find(|dir| is_below(path, dir)).cloned()
+        self.visibility.unreadable_dirs.iter().find(|dir| path.is_below(dir)).cloned()
     }
 
     /// Records that a directory cannot be read: it is one entry, and what was indexed below it is
@@ -952,11 +952,6 @@ impl FeatureState {
         self.set(seen, now);
         self.visibility.unreadable_dirs.insert(dir.clone());
     }
-}
-
-fn is_below(path: &RelPath, dir: &RelPath) -> bool {
-    let rest = path.as_bytes().strip_prefix(dir.as_bytes());
-    rest.is_some_and(|rest| rest.starts_with(b"/"))
 }
 
 /// Returns true if the configuration ignores a path, or a directory above it.

@@ -378,7 +378,7 @@ impl ProjectState {
             }
         };
         let InitialScan { metadata, mut listings, unselected, root, git_lock } = scan;
-        let Metadata { info, features, mut gone, skipped, watched_more } = metadata;
+        let Metadata { info, features, mut gone, skipped, watched_more, .. } = metadata;
         self.info = info;
         let known = stored.iter().map(|(slug, known)| (slug, &known.entries));
         if looks_unmounted(&root, known) {
@@ -940,9 +940,14 @@ impl ProjectState {
         };
         match scope {
             RefreshScope::All => {
-                let gone = self.features.iter().filter(|feature| feature.is_gone());
-                let gone = gone.map(|feature| feature.dir.clone()).collect();
-                self.effects.emit(Purpose::Metadata, |tag| Effect::ReadMetadata { tag, gone });
+                let (gone, present): (Vec<_>, Vec<_>) =
+                    self.features.iter().partition(|feature| feature.is_gone());
+                let dirs = |features: Vec<&FeatureState>| {
+                    features.into_iter().map(|feature| feature.dir.clone()).collect()
+                };
+                let (gone, present) = (dirs(gone), dirs(present));
+                let read = |tag| Effect::ReadMetadata { tag, gone, present };
+                self.effects.emit(Purpose::Metadata, read);
             }
             RefreshScope::Features(slugs) => {
                 let present = self.features.iter().filter(|feature| !feature.is_gone());
@@ -969,14 +974,14 @@ impl ProjectState {
         let Some(metadata) = self.accept_metadata(result, cost, now) else {
             return;
         };
-        let Metadata { info, features, gone, skipped, watched_more } = *metadata;
+        let Metadata { info, features, gone, skipped, hidden, watched_more } = *metadata;
         self.info = info;
         self.skipped = skipped;
         self.suspect_missing_features(&features, now);
         let deadline = now.monotonic + self.settings.times.max_wait;
         for (dir, inputs) in features {
             let slug = dir.slug.clone();
-            let relist = self.refresh.relist.remove(&slug);
+            let relist = self.refresh.relist.remove(&slug) || hidden.contains(&slug);
             let Some(feature) = self.features.activate(&slug) else {
                 let stored = StoredFeature::default();
                 self.add_feature(dir, inputs, stored, None, RescanMode::REWATCH, now);

@@ -1,7 +1,7 @@
 //! Executes the effects of one project on the modelled disk, in steps: other things can happen
 //! between the watch and the listing of a directory, and before a result is delivered.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -245,7 +245,7 @@ impl ModelIo {
                 self.watches.forget(&path);
                 return None;
             }
-            Effect::ReadMetadata { tag, gone } => {
+            Effect::ReadMetadata { tag, gone, .. } => {
                 let result = self.read_metadata(&gone).map(Box::new);
                 Event::MetadataRead { tag, result, cost: Duration::ZERO }
             }
@@ -628,6 +628,7 @@ impl ModelIo {
             features,
             gone,
             skipped: Vec::new(),
+            hidden: BTreeSet::new(),
             watched_more: false,
         };
         Ok(ScanningStage { metadata, unselected, git_lock })
@@ -687,7 +688,8 @@ impl ModelIo {
         let gone = gone.map(|dir| (dir.slug.clone(), self.inputs(dir))).collect();
         watched_more |= self.watch_metadata_dirs();
         let info = Arc::clone(&self.info);
-        Ok(Metadata { info, features, gone, skipped: Vec::new(), watched_more })
+        let (skipped, hidden) = (Vec::new(), BTreeSet::new());
+        Ok(Metadata { info, features, gone, skipped, hidden, watched_more })
     }
 
     fn read_features(&mut self, dirs: Vec<FeatureDir>) -> Result<FeaturesMetadata, MetadataError> {

@@ -432,8 +432,13 @@ fn unmounted_root_causes_no_deletion_and_is_watched_again_when_back() {
 #[test]
 fn lost_permissions_are_reported_without_deletions_until_restored() {
     use std::os::unix::fs::PermissionsExt as _;
-    let project = Project::complete();
+    let project =
+        Project::complete().config("projects: [{path: ROOT, features: [\"**/kitty-specs/*\"]}]\n");
     project.write(&format!("kitty-specs/{FEATURE}/research/deep/a.md"), "a\n");
+    // For example the data of a database.
+    let data = project.root.join("src/data");
+    fs::create_dir_all(&data).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o000)).unwrap();
     let root = project.root.to_str().unwrap();
     let home = project.home();
     if rustix::process::geteuid().is_root() {
@@ -498,6 +503,24 @@ fn lost_permissions_are_reported_without_deletions_until_restored() {
     });
     set_mode(&project.feature_dir(), 0o755);
     wait_for("a readable feature", &|project| feature(project)["watch"] == "live");
+    // A directory on the way to features, and one that was unreadable from the start.
+    let specs = project.root.join("kitty-specs");
+    set_mode(&specs, 0o000);
+    wait_for("a feature below an unreadable directory", &|project| {
+        let skipped = project["skipped"].to_string();
+        feature(project)["watch"] == "unreadable"
+            && project["watch"]["state"] != "unreadable"
+            && skipped.contains("src/data")
+            && skipped.contains("kitty-specs")
+    });
+    set_mode(&specs, 0o755);
+    wait_for("a readable directory on the way", &|project| {
+        feature(project)["watch"] == "live" && project["watch"]["state"] == "live"
+    });
+    set_mode(&data, 0o755);
+    wait_for("all directories to be readable", &|project| {
+        project["skipped"].as_array().is_some_and(Vec::is_empty)
+    });
     // The root.
     set_mode(&project.root, 0o000);
     wait_for("an unreadable root", &|project| project["watch"]["state"] == "unreadable");

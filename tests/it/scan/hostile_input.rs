@@ -320,7 +320,7 @@ fn unreadable_files_and_directories_are_never_missing_or_in_parity() {
         let specs = project.root.join("kitty-specs");
         fs::set_permissions(&specs, Permissions::from_mode(0o0)).unwrap();
         let check = project.run_as_nobody(&["check"]).unwrap();
-        check.assert_failure(13, "cannot discover features: Permission denied");
+        check.assert_failure(13, "cannot discover features: kitty-specs cannot be read");
         project.run_as_nobody(&["scan"]).unwrap().assert_failure(1, "cannot discover features");
         fs::set_permissions(&specs, Permissions::from_mode(0o755)).unwrap();
 
