@@ -8,6 +8,9 @@ use rusqlite::Connection;
 use super::error::{StoreError, write_error};
 use crate::store::open::connect;
 
+/// Size of the WAL above which a commit moves all of it.
+const MAX_WAL_BYTES: u64 = 16 << 20;
+
 /// A connection that runs checkpoints.
 #[derive(Debug)]
 pub struct Checkpointer {
@@ -53,6 +56,18 @@ pub(super) fn checkpoint(connection: &Connection) -> rusqlite::Result<u32> {
         let (pages, moved): (u32, u32) = (row.get(1)?, row.get(2)?);
         Ok(pages.saturating_sub(moved))
     })
+}
+
+/// Moves the whole WAL if it is large. Under steady commits there are always new pages when a checkpoint
+/// of the [`Checkpointer`] ends, so the WAL would never begin again. This runs on the connection of the
+/// writer, which does not commit meanwhile; what the checkpoint before left is little.
+pub(super) fn bound_wal(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    if std::fs::metadata(wal).is_ok_and(|wal| wal.len() > MAX_WAL_BYTES) {
+        connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?;
+    }
+    Ok(())
 }
 
 /// Makes a commit without a change, the first in a WAL whose pages have all been moved.

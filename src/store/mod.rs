@@ -351,6 +351,9 @@ impl Store {
         let committed = self.record_write_result("commit changes", result)?;
         self.seq += committed.types.len() as u64;
         self.journal_bytes = committed.journal_bytes.unwrap_or(self.journal_bytes);
+        let bounded = checkpoint::bound_wal(&self.connection, &self.path);
+        // The commit succeeded. After a failure of the disk the next one reopens the store.
+        let _ = self.record_write_result("checkpoint the WAL", bounded);
         Ok(committed)
     }
 

@@ -173,3 +173,28 @@ fn checkpoint_runs_while_others_read_and_write() {
     let wal_bytes = fs::metadata(dir.path().join(format!("{FILE_NAME}-wal"))).unwrap().len();
     assert!(wal_bytes < 200 << 10, "the WAL is reused: {wal_bytes} bytes");
 }
+
+#[test]
+fn wal_is_bounded_while_commits_never_pause() {
+    const MIB: u64 = 1 << 20;
+    let dir = temp_dir();
+    let mut store = open(&dir);
+    let mut checkpointer = store.checkpointer();
+    let wal = dir.path().join(format!("{FILE_NAME}-wal"));
+    let text = "x".repeat(100_000);
+    let writer = std::thread::spawn(move || {
+        let mut written = 0;
+        while written < 128 * MIB {
+            let events = vec![indexed_event("1", &text)];
+            store.commit(vec![FeatureChange { events, ..change("1") }], at(0)).unwrap();
+            written += text.len() as u64;
+        }
+    });
+    let mut largest = 0;
+    while !writer.is_finished() {
+        checkpointer.checkpoint().unwrap();
+        largest = largest.max(std::fs::metadata(&wal).map_or(0, |wal| wal.len()));
+    }
+    writer.join().unwrap();
+    assert!(largest > 0 && largest < 24 * MIB, "{largest} bytes");
+}
