@@ -12,6 +12,7 @@ use super::{Config, ProjectConfig, SecretSource, WebhookConfig, WebhookFormat};
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct EffectiveConfig {
     projects: Vec<EffectiveProject>,
+    ignore_defaults: bool,
     limits: EffectiveLimits,
     settle: EffectiveSettle,
     http: EffectiveHttp,
@@ -53,6 +54,7 @@ struct EffectiveProject {
     mission: String,
     step: BTreeMap<String, String>,
     ignore: Vec<String>,
+    ignore_defaults: bool,
 }
 
 /// Budgets of one feature.
@@ -121,7 +123,8 @@ impl Config {
     #[must_use]
     pub fn effective(&self) -> EffectiveConfig {
         EffectiveConfig {
-            projects: self.projects.iter().map(effective_project).collect(),
+            projects: self.projects.iter().map(|one| self.effective_project(one)).collect(),
+            ignore_defaults: self.ignores_defaults(None),
             limits: self.effective_limits(),
             settle: self.effective_settle(),
             http: EffectiveHttp {
@@ -136,20 +139,21 @@ impl Config {
             webhook: self.webhook.as_ref().map(effective_webhook),
         }
     }
-}
 
-fn effective_project(config: &ProjectConfig) -> EffectiveProject {
-    let texts = |patterns: &[crate::core::pattern::Pattern]| {
-        patterns.iter().map(|pattern| pattern.as_str().to_owned()).collect()
-    };
-    let default = || vec!["kitty-specs/*".to_owned()];
-    let mission = config.mission.as_ref().map_or("software-dev", |mission| mission.as_str());
-    EffectiveProject {
-        path: config.path.display().to_string(),
-        features: config.features.as_deref().map_or_else(default, texts),
-        mission: mission.to_owned(),
-        step: config.step.clone(),
-        ignore: texts(&config.ignore),
+    fn effective_project(&self, config: &ProjectConfig) -> EffectiveProject {
+        let texts = |patterns: &[crate::core::pattern::Pattern]| {
+            patterns.iter().map(|pattern| pattern.as_str().to_owned()).collect()
+        };
+        let default = || vec!["kitty-specs/*".to_owned()];
+        let mission = config.mission.as_ref().map_or("software-dev", |mission| mission.as_str());
+        EffectiveProject {
+            path: config.path.display().to_string(),
+            features: config.features.as_deref().map_or_else(default, texts),
+            mission: mission.to_owned(),
+            step: config.step.clone(),
+            ignore: texts(&config.ignore),
+            ignore_defaults: self.ignores_defaults(Some(config)),
+        }
     }
 }
 

@@ -53,6 +53,9 @@ pub struct Config {
     /// Projects and their settings.
     #[serde(default)]
     pub projects: Vec<ProjectConfig>,
+    /// Whether temporary files of editors and the like are ignored in all projects.
+    #[serde(default)]
+    pub ignore_defaults: Option<bool>,
     /// Budgets of one feature.
     #[serde(default)]
     pub limits: LimitsConfig,
@@ -95,6 +98,9 @@ pub struct ProjectConfig {
     /// Patterns of paths in features that are not artifacts.
     #[serde(default)]
     pub ignore: Vec<Pattern>,
+    /// Whether temporary files of editors and the like are ignored; `None` means as in all projects.
+    #[serde(default)]
+    pub ignore_defaults: Option<bool>,
 }
 
 /// Budgets of one feature. A key that is not set has its default.
@@ -187,6 +193,13 @@ impl Config {
     pub fn find_project(&self, root: &Path) -> Option<&ProjectConfig> {
         self.projects.iter().find(|project| project.path == root)
     }
+
+    /// Returns true if temporary files of editors and the like are ignored in a project.
+    #[must_use]
+    pub fn ignores_defaults(&self, project: Option<&ProjectConfig>) -> bool {
+        let own = project.and_then(|project| project.ignore_defaults);
+        own.or(self.ignore_defaults).unwrap_or(true)
+    }
 }
 
 /// Reads a file of at most [`MAX_CONFIG_BYTES`]. It is opened without blocking, so that a FIFO in
@@ -245,8 +258,19 @@ settle: {appear_ms: 20}
         assert_eq!(config.limits.entries, Some(10));
         assert_eq!(config.settle.appear_ms, Some(20));
         assert!(config.find_project(Path::new("/srv")).is_none());
+        assert!(config.ignores_defaults(None) && config.ignores_defaults(Some(shop)));
         for empty in ["", "# nothing\n", "projects: []\n"] {
             assert_eq!(Config::parse(empty.as_bytes()), Ok(Config::default()), "{empty:?}");
+        }
+    }
+
+    #[test]
+    fn project_overrides_whether_defaults_are_ignored() {
+        let text = "ignore_defaults: false\n\
+                    projects: [{path: /a, ignore_defaults: true}, {path: /b}]\n";
+        let config = Config::parse(text.as_bytes()).unwrap();
+        for (root, expected) in [("/a", true), ("/b", false), ("/c", false)] {
+            assert_eq!(config.ignores_defaults(config.find_project(Path::new(root))), expected);
         }
     }
 
@@ -255,12 +279,12 @@ settle: {appear_ms: 20}
         for (text, expected) in [
             (
                 "project: []\n",
-                "1:1: unknown field `project`, expected one of `projects`, `limits`, `settle`, `http`, `journal`, `log`, `scrub`, `webhook`; did you mean `projects`?",
+                "1:1: unknown field `project`, expected one of `projects`, `ignore_defaults`, `limits`, `settle`, `http`, `journal`, `log`, `scrub`, `webhook`; did you mean `projects`?",
             ),
             (
                 "projects:\n  - path: /a\n    featurs: []\n",
                 "3:5: projects[0]: unknown field `featurs`, expected one of `path`, `features`, \
-                 `mission`, `step`, `ignore`; did you mean `features`?",
+                 `mission`, `step`, `ignore`, `ignore_defaults`; did you mean `features`?",
             ),
             ("projects:\n  - features: []\n", "2:5: projects[0]: missing field `path`"),
             (

@@ -85,6 +85,7 @@ pub mod feature;
 pub mod feature_context;
 pub mod frontmatter;
 pub mod identity;
+pub mod ignore;
 mod incremental_hash;
 pub mod inventory;
 pub mod key;

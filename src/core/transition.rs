@@ -16,6 +16,7 @@ use super::event::{
 };
 use super::feature::{FeatureMetadata, MetaFields};
 use super::feature_context::Completeness;
+use super::ignore::IgnoredBy;
 use super::inventory::{EntryChange, Inventory};
 use super::path::FeatureSlug;
 use super::time::Timestamp;
@@ -27,8 +28,8 @@ pub enum RemovalReason {
     Deleted,
     /// A directory above it cannot be read, so its state is unknown.
     ParentUnreadable,
-    /// A new `ignore` pattern of the configuration matches it; the file may still exist.
-    Ignored,
+    /// It is ignored by now; the file may still exist.
+    Ignored(IgnoredBy),
     /// It was an unreadable directory that is readable now; its entries have their own events.
     DirBecameReadable,
 }
@@ -61,8 +62,11 @@ pub fn artifact_event(
             let (reason, detail) = match removal {
                 RemovalReason::DirBecameReadable => return None,
                 RemovalReason::Deleted => (ErrorReason::DeletedAfterScan, None),
-                RemovalReason::Ignored => {
+                RemovalReason::Ignored(IgnoredBy::Configuration) => {
                     (ErrorReason::Unreadable, Some("ignored by the configuration"))
+                }
+                RemovalReason::Ignored(IgnoredBy::DefaultName) => {
+                    (ErrorReason::Unreadable, Some("ignored by default"))
                 }
                 RemovalReason::ParentUnreadable => {
                     (ErrorReason::Unreadable, Some("a directory above it is unreadable"))

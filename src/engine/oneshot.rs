@@ -12,12 +12,20 @@ use crate::core::content::StaticHash;
 use crate::core::drift::Drift;
 use crate::core::feature::{DossierTimes, Feature, FeatureWatchState};
 use crate::core::feature_context::UnknownReason;
+use crate::core::ignore::IgnoredBy;
 use crate::core::inventory::Inventory;
+use crate::core::path::RelPath;
 use crate::core::pattern::{PatternSet, PatternSetError};
 use crate::core::snapshot::MissionDossierSnapshot;
 use crate::core::time::Timestamp;
 use crate::project::{FeatureDir, Project};
-use crate::scan::{FeatureScan, OpenedFeature, Progress, ScanLimits, ScanOptions, scan};
+use crate::scan::{
+    FeatureScan, ListedFile, OpenedFeature, Progress, ScanLimits, ScanOptions, UnreadableDir,
+    list_tree, read_path, scan,
+};
+
+/// Size of the buffer for files that are artifacts though their names are ignored by default.
+const EXCEPTION_BUFFER_BYTES: usize = 64 << 10;
 
 /// Options of a scan.
 #[derive(Debug)]
@@ -37,6 +45,9 @@ pub enum OneShotError {
     /// The project's `ignore` patterns are too large to compile together.
     #[error("cannot use the `ignore` patterns: {0}")]
     Ignore(#[from] PatternSetError),
+    /// A feature's directory cannot be listed.
+    #[error("cannot list the feature: {0}")]
+    List(#[source] io::Error),
     /// The system refuses to create a thread.
     #[error("cannot start a thread; raise the limit of tasks (`ulimit -u`)")]
     Thread(#[source] io::Error),
@@ -59,7 +70,7 @@ pub fn scan_features<T: Send>(
 ) -> Result<(), OneShotError> {
     let scan_options = ScanOptions {
         limits: options.limits,
-        ignore: PatternSet::new(&project.settings.ignore)?,
+        ignore: project.settings.ignore_rules()?,
         threads: std::thread::available_parallelism().map_or(1, usize::from),
     };
     let (finished, results) = mpsc::channel();
@@ -80,7 +91,7 @@ pub fn scan_features<T: Send>(
                 })
             };
             let done = |index: usize, scanned: FeatureScan| {
-                let feature = feature(project, &features[index], scanned);
+                let feature = feature(project, &features[index], scanned, scan_options);
                 let _ = finished.send((index, render(feature)));
             };
             scan(features.len(), open, scan_options, options.progress, done);
@@ -100,11 +111,68 @@ pub fn scan_features<T: Send>(
     })
 }
 
+/// A file below a feature that is not an artifact.
+#[derive(Debug, PartialEq, Eq)]
+pub struct IgnoredFile {
+    /// Its path below the feature.
+    pub path: RelPath,
+    /// What ignores it.
+    pub ignored_by: IgnoredBy,
+    /// The pattern that matches it.
+    pub pattern: String,
+}
+
+/// Lists the files of a feature that are ignored, by path, and the directories that cannot be read.
+/// Hidden files are left out.
+///
+/// # Errors
+/// [`OneShotError`].
+pub fn list_ignored(
+    project: &Project,
+    dir: &FeatureDir,
+    limits: &ScanLimits,
+) -> Result<(Vec<IgnoredFile>, Vec<UnreadableDir>), OneShotError> {
+    let rules = project.settings.ignore_rules()?;
+    let inputs = project.read_feature_inputs(dir);
+    let exceptions = rules.exceptions(inputs.context.mission.as_deref(), &inputs.metadata.baseline);
+    let opened = project.open_feature(dir).map_err(OneShotError::List)?;
+    let everything = PatternSet::default();
+    let listing =
+        list_tree(opened, None, limits, &everything, |_| {}).map_err(OneShotError::List)?;
+    let files = listing.files.into_iter().flatten().filter_map(|ListedFile { path, .. }| {
+        let configured = rules.configured_pattern(&path);
+        let by_default = || rules.default_name(&path).filter(|_| !exceptions.contains(&path));
+        let (ignored_by, pattern) = match configured {
+            Some(pattern) => (IgnoredBy::Configuration, pattern.to_owned()),
+            None => (IgnoredBy::DefaultName, by_default()?.to_owned()),
+        };
+        Some(IgnoredFile { path, ignored_by, pattern })
+    });
+    let mut files: Vec<IgnoredFile> = files.collect();
+    files.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+    Ok((files, listing.unreadable))
+}
+
 /// Combines the files of a feature with its manifest and its baseline.
-fn feature(project: &Project, dir: &FeatureDir, scanned: FeatureScan) -> Feature {
+fn feature(
+    project: &Project,
+    dir: &FeatureDir,
+    mut scanned: FeatureScan,
+    options: &ScanOptions,
+) -> Feature {
     let inputs = project.read_feature_inputs(dir);
     let now = Timestamp::from(SystemTime::now());
     let mut context = inputs.context;
+    if !scanned.ignored_by_default.is_empty() {
+        let exceptions =
+            options.ignore.exceptions(context.mission.as_deref(), &inputs.metadata.baseline);
+        let mut buffer = vec![0; EXCEPTION_BUFFER_BYTES];
+        let files = scanned.ignored_by_default.iter().filter(|path| exceptions.contains(*path));
+        let read = files.filter_map(|path| {
+            read_path(project.open_feature(dir).ok()?, path, &options.limits, &mut buffer)
+        });
+        scanned.observations.extend(read);
+    }
     let racy_count = scanned.observations.iter().filter(|seen| seen.racy).count() as u64;
     let listing_blocker = scanned
         .unreadable

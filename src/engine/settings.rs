@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::{Config, LimitsConfig, SettleConfig};
+use crate::core::ignore::DefaultNames;
 use crate::project::ProjectSettings;
 use crate::scan::ScanLimits;
 use crate::watch::DebounceTimes;
@@ -11,12 +12,19 @@ use crate::watch::DebounceTimes;
 /// Returns the configuration's settings of the project at `root`.
 #[must_use]
 pub fn settings(config: &Config, root: &Path) -> ProjectSettings {
-    config.find_project(root).map_or_else(ProjectSettings::default, |project| ProjectSettings {
+    let project = config.find_project(root);
+    let ignore_defaults =
+        if config.ignores_defaults(project) { DefaultNames::Ignored } else { DefaultNames::Listed };
+    let Some(project) = project else {
+        return ProjectSettings { ignore_defaults, ..ProjectSettings::default() };
+    };
+    ProjectSettings {
         features: project.features.clone(),
         mission: project.mission.clone(),
         step: project.step.clone(),
         ignore: project.ignore.clone(),
-    })
+        ignore_defaults,
+    }
 }
 
 /// Returns the configuration's scan limits, with defaults for those that are not set.

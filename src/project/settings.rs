@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::core::ignore::{DefaultNames, IgnoreRules};
 use crate::core::manifest::MissionType;
-use crate::core::pattern::Pattern;
+use crate::core::pattern::{Pattern, PatternSetError};
 
 /// The settings of one project in the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct ProjectSettings {
     pub step: BTreeMap<String, String>,
     /// Patterns of paths in features that are not artifacts.
     pub ignore: Vec<Pattern>,
+    /// Whether temporary files of editors and the like are ignored, too.
+    pub ignore_defaults: DefaultNames,
 }
 
 impl ProjectSettings {
@@ -23,5 +26,13 @@ impl ProjectSettings {
     #[must_use]
     pub fn feature_patterns(&self) -> Vec<Pattern> {
         self.features.clone().unwrap_or_else(|| Pattern::new("kitty-specs/*").into_iter().collect())
+    }
+
+    /// Returns what is ignored in the features.
+    ///
+    /// # Errors
+    /// [`PatternSetError`] if the patterns are together too large.
+    pub fn ignore_rules(&self) -> Result<IgnoreRules, PatternSetError> {
+        IgnoreRules::new(&self.ignore, self.ignore_defaults)
     }
 }

@@ -12,7 +12,8 @@ use crate::core::content::{FileKind, StaticHash};
 use crate::core::path::RelPath;
 use crate::scan::entry::{EntryKind, open_dir, read_entry};
 use crate::scan::hash::{
-    ReadOptions, ReadResult, TransientFailure, is_resource_exhausted, signature_of,
+    CHANGED_WHILE_READ, ReadOptions, ReadResult, TransientFailure, is_resource_exhausted,
+    signature_of,
 };
 use crate::scan::limits::ScanLimits;
 
@@ -123,6 +124,29 @@ pub fn check_path(
         return PathState::Read(Observation { is_linked, ..observation });
     }
     PathState::Missing
+}
+
+/// Reads `path` below the directory `feature`, which is not a directory, as a scan does. Returns `None` if
+/// there is no such entry any more.
+#[must_use]
+pub fn read_path(
+    feature: OwnedFd,
+    path: &RelPath,
+    limits: &ScanLimits,
+    buffer: &mut [u8],
+) -> Option<Observation> {
+    let failed = |detail: &str| ReadResult::unreadable(detail, 0).into_observation(path.clone());
+    match check_path(feature, path, None, ReadLimit::Unlimited, limits, buffer) {
+        PathState::Read(seen) => Some(seen),
+        PathState::Unstable => Some(failed(CHANGED_WHILE_READ)),
+        PathState::OutOfResources => Some(failed("out of file descriptors or memory")),
+        PathState::Missing
+        | PathState::Unchanged
+        | PathState::Dir { .. }
+        | PathState::ParentUnreadable(..)
+        | PathState::RootReplaced
+        | PathState::TooLarge => None,
+    }
 }
 
 /// Returns the state of `path` if the directory named by its first `length` bytes cannot be

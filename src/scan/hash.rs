@@ -18,7 +18,7 @@ use crate::core::progress::begin_long_step;
 pub(super) const NOT_REGULAR: &str = "not a regular file";
 
 /// `error_detail` of a file that changed during each read attempt.
-const CHANGED_WHILE_READ: &str = "changed while being read";
+pub(super) const CHANGED_WHILE_READ: &str = "changed while being read";
 
 /// Read attempts for one file, after which it is [`TransientFailure::Unstable`].
 const MAX_ATTEMPTS: usize = 3;

@@ -14,7 +14,7 @@ mod list;
 mod remote_fs;
 mod walker;
 
-pub use check_path::{PathState, ReadLimit, check_path};
+pub use check_path::{PathState, ReadLimit, check_path, read_path};
 pub use content::read_content;
 pub use hash::{is_not_a_directory, is_resource_exhausted, is_stale};
 pub use limits::{LimitExceeded, ScanLimits, raise_descriptor_limit};

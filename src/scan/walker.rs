@@ -19,8 +19,8 @@ use rustix::io::Errno;
 
 use crate::core::artifact::Observation;
 use crate::core::content::{FileKind, StaticHash};
+use crate::core::ignore::IgnoreRules;
 use crate::core::path::RelPath;
-use crate::core::pattern::PatternSet;
 use crate::core::sync::lock;
 use crate::scan::entry::{EntryKind, entry_kind, open_dir, read_entry};
 use crate::scan::hash::{ReadOptions, ReadResult};
@@ -36,8 +36,8 @@ const LIST_BUFFER_BYTES: usize = 32 << 10;
 pub struct ScanOptions {
     /// Limits of each feature.
     pub limits: ScanLimits,
-    /// Paths that are skipped.
-    pub ignore: PatternSet,
+    /// What is skipped.
+    pub ignore: IgnoreRules,
     /// Number of threads, including the calling one.
     pub threads: usize,
 }
@@ -56,6 +56,9 @@ pub struct OpenedFeature {
 pub struct FeatureScan {
     /// The artifacts, in no order.
     pub observations: Vec<Observation>,
+    /// Files that were not read because their names are ignored by default; exceptions are read by
+    /// [`read_path`](crate::scan::read_path).
+    pub ignored_by_default: Vec<RelPath>,
     /// The first limit that was exceeded; artifacts are then missing.
     pub limit_exceeded: Option<LimitExceeded>,
     /// Why the feature directory could not be listed.
@@ -378,10 +381,15 @@ where
         buffers: &mut ThreadBuffers,
     ) {
         let mut observations = Vec::with_capacity(items.len());
+        let mut ignored = Vec::new();
         for DirItem { name, kind } in items {
             let Some(path) = entry_path(dir, name) else {
                 continue;
             };
+            if self.options.ignore.default_name(&path).is_some() {
+                ignored.push(path);
+                continue;
+            }
             let options = ReadOptions {
                 kind: FileKind::from_path(&path),
                 static_part: feature.static_part,
@@ -397,11 +405,15 @@ where
             observations.push(result.into_observation(path));
         }
         feature.record(observations);
+        if !ignored.is_empty() {
+            lock(&feature.state).scanned.ignored_by_default.append(&mut ignored);
+        }
     }
 
     fn is_ignored(&self, dir: &OpenDir, name: &CStr) -> bool {
-        !self.options.ignore.is_empty()
-            && entry_path(dir, name).is_some_and(|path| self.options.ignore.is_match(&path))
+        let configured = self.options.ignore.configured();
+        !configured.is_empty()
+            && entry_path(dir, name).is_some_and(|path| configured.is_match(&path))
     }
 
     fn finish_task(&self, feature: &FeatureWalk) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::core::artifact::{ArtifactClass, ArtifactRef, ErrorReason, RequiredStatus};
+use crate::core::ignore::IgnoredBy;
 use crate::core::path::RelPath;
 use crate::core::provenance::{Provenance, ProvenanceRules};
 use crate::core::snapshot::HashText;
@@ -84,6 +85,24 @@ impl<'a> ArtifactList<'a> {
         self.artifacts.retain(|artifact| !artifact.is_present);
         self.filtered_count = self.artifacts.len();
     }
+}
+
+/// Files of a feature that are not artifacts: what `artifacts --ignored --json` prints.
+#[derive(Debug, Serialize)]
+pub struct IgnoredList<'a> {
+    /// The files, by path.
+    pub ignored: Vec<IgnoredEntry<'a>>,
+}
+
+/// A file that is not an artifact.
+#[derive(Debug, Serialize)]
+pub struct IgnoredEntry<'a> {
+    /// Path below the feature directory.
+    pub relative_path: &'a RelPath,
+    /// Pattern that matches it, or a directory above it.
+    pub pattern: &'a str,
+    /// Where the pattern is from.
+    pub ignored_by: IgnoredBy,
 }
 
 /// An entry of the list.

@@ -244,6 +244,9 @@ pub(super) struct ArtifactsArgs {
     /// List only artifacts that are not present
     #[arg(long)]
     pub(super) missing: bool,
+    /// List the files that are ignored, and by which pattern
+    #[arg(long, conflicts_with_all = ["class", "wp", "step", "required", "missing"])]
+    pub(super) ignored: bool,
 }
 
 /// Artifact classes that `--class` accepts.

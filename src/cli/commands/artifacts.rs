@@ -10,10 +10,14 @@ use crate::cli::render::{labels, output, table};
 use crate::cli::scope::Scope;
 use crate::client::RequestPath as Request;
 use crate::core::artifact::ArtifactClass;
+use crate::core::ignore::IgnoredBy;
 use crate::core::path::escape_unprintable;
-use crate::wire::artifacts::{ArtifactFilters, ArtifactList};
+use crate::wire::artifacts::{ArtifactFilters, ArtifactList, IgnoredEntry, IgnoredList};
 
 pub(crate) fn run(args: &ArtifactsArgs) -> anyhow::Result<CommandExit> {
+    if args.ignored {
+        return list_ignored(args);
+    }
     if let Some(query) = FeatureQuery::run(&args.feature, |scope| request_path(args, scope))? {
         if args.feature.project.json {
             output::print_body(&query.response.body)?;
@@ -33,6 +37,45 @@ pub(crate) fn run(args: &ArtifactsArgs) -> anyhow::Result<CommandExit> {
     let artifacts = &feature.dossier.artifacts;
     show(args, ArtifactList::new(artifacts, feature.provenance_rules(), filters))?;
     Ok(target.finish())
+}
+
+/// Lists what is on disk now; the daemon knows nothing of ignored files.
+fn list_ignored(args: &ArtifactsArgs) -> anyhow::Result<CommandExit> {
+    let target = LocalTarget::from_feature_args(&args.feature)?;
+    let files = target.list_ignored()?;
+    let files = files.iter().map(|file| IgnoredEntry {
+        relative_path: &file.path,
+        pattern: &file.pattern,
+        ignored_by: file.ignored_by,
+    });
+    let list = IgnoredList { ignored: files.collect() };
+    if args.feature.project.json {
+        output::print_json(&list)?;
+    } else {
+        print_ignored(&list)?;
+    }
+    Ok(target.finish())
+}
+
+fn print_ignored(list: &IgnoredList<'_>) -> anyhow::Result<()> {
+    let mut table = table::with_headings(&["PATTERN", "IGNORED BY", "PATH"]);
+    for file in &list.ignored {
+        let ignored_by = match file.ignored_by {
+            IgnoredBy::Configuration => "configuration",
+            IgnoredBy::DefaultName => "default",
+        };
+        table.add_row([
+            escape_unprintable(file.pattern).into_owned(),
+            ignored_by.to_owned(),
+            escape_unprintable(&file.relative_path.text()).into_owned(),
+        ]);
+    }
+    let mut out = output::stdout_human();
+    if !list.ignored.is_empty() {
+        writeln!(out, "{}", table::render(table))?;
+    }
+    writeln!(out, "{} ignored files", list.ignored.len())?;
+    Ok(out.flush()?)
 }
 
 fn request_path(args: &ArtifactsArgs, scope: &Scope) -> Request {

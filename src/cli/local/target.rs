@@ -19,11 +19,11 @@ use crate::core::diagnostics::SkippedDir;
 use crate::core::feature::Feature;
 use crate::core::path::escape_bytes;
 use crate::core::pattern::Pattern;
-use crate::engine::oneshot::{OneShotOptions, scan_features};
+use crate::engine::oneshot::{IgnoredFile, OneShotOptions, list_ignored, scan_features};
 use crate::engine::read_model::content;
 use crate::engine::settings::{limits, settings};
 use crate::project::{FeatureDir, Machine, Project, locate};
-use crate::scan::ScanLimits;
+use crate::scan::{ScanLimits, UnreadableDir};
 use crate::wire::artifacts::MAX_CONTENT_BYTES;
 
 /// Printed when a feature was scanned because no daemon watches it.
@@ -173,6 +173,17 @@ impl LocalTarget {
         let spinner = ProgressSpinner::start();
         let look = OneShotOptions { limits: self.limits, static_part, progress: &spinner.progress };
         Ok(scan_features(&self.project, &self.features, &look, render, sink)?)
+    }
+
+    /// Lists the files of the one selected feature that are ignored, and prints which directories cannot be
+    /// read.
+    pub(crate) fn list_ignored(&self) -> anyhow::Result<Vec<IgnoredFile>> {
+        let feature = self.features.first().context("the feature was removed")?;
+        let (files, unreadable) = list_ignored(&self.project, feature, &self.limits)?;
+        for UnreadableDir { path, reason } in &unreadable {
+            output::warn(&format!("cannot list {}: {reason}", path.text()));
+        }
+        Ok(files)
     }
 
     /// Scans the one selected feature and prints its warnings and that no daemon was queried.

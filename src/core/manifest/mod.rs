@@ -206,6 +206,11 @@ impl Mission {
         self.specs.get(*indices.first()?)
     }
 
+    /// Returns the paths of the literal specs.
+    pub fn literal_paths(&self) -> impl Iterator<Item = &RelPath> {
+        self.literals.keys()
+    }
+
     /// Returns the indices of the specs that may match something below a path, in ascending order.
     #[must_use]
     pub fn specs_below(&self, path: &RelPath) -> Vec<usize> {

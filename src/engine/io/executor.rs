@@ -251,7 +251,7 @@ impl ProjectIo {
         let lister = InitialLister {
             project: &self.project,
             limits: &self.settings.limits,
-            ignore: &self.settings.ignore,
+            ignore: self.settings.ignore.configured(),
             watched: self.watches.watched_dirs(),
         };
         let scanned = lister.run(&dirs, known);
@@ -356,7 +356,8 @@ impl ProjectIo {
         };
         let (watches, settings) = (&mut self.watches, &self.settings);
         let mut unwatched = Vec::new();
-        let listing = list_tree(opened?, dir, &settings.limits, &settings.ignore, |entered| {
+        let ignore = settings.ignore.configured();
+        let listing = list_tree(opened?, dir, &settings.limits, ignore, |entered| {
             let path = match entered {
                 Some(path) => base.join(OsStr::from_bytes(path.as_bytes())),
                 None => base.clone(),

@@ -22,9 +22,9 @@ use crate::core::baseline::BaselineFile;
 use crate::core::digest::Digest;
 use crate::core::feature::{DossierTimes, FeatureMetadata};
 use crate::core::feature_context::UnknownReason;
+use crate::core::ignore::{IgnoreRules, IgnoredBy};
 use crate::core::inventory::{EntryChange, Inventory, InventoryEntry};
 use crate::core::path::RelPath;
-use crate::core::pattern::PatternSet;
 use crate::core::sorted_chunks::{Keyed as _, SortedChunks};
 use crate::core::time::Timestamp;
 use crate::core::transition::{Evaluation, LastPublished, RemovalReason};
@@ -32,7 +32,7 @@ use crate::engine::clock::Tick;
 use crate::engine::read_model::FeatureView;
 use crate::project::{FeatureDir, FeatureInputs};
 use crate::scan::{Listing, PathState, UnreadableDir};
-use crate::watch::{DebounceTimes, HintKind};
+use crate::watch::HintKind;
 
 /// Minimum interval between the evaluations of a feature.
 pub(super) const EVALUATION_INTERVAL: Duration = Duration::from_millis(100);
@@ -52,6 +52,8 @@ pub(in crate::engine) struct FeatureState {
     pub(super) metadata: Arc<FeatureMetadata>,
     /// Hash of the `meta.json` that it was read from.
     meta_hash: Option<Digest>,
+    /// Paths that are artifacts though files of their names are ignored by default.
+    ignore_exceptions: BTreeSet<RelPath>,
     pub(super) work: PathWork,
     pub(super) visibility: Visibility,
     /// Until the first comparison with the disk is done: nothing is committed before.
@@ -184,11 +186,11 @@ impl FeatureState {
         dir: FeatureDir,
         inputs: FeatureInputs,
         mut stored: StoredFeature,
-        times: DebounceTimes,
+        context: &ReconcileSettings,
         now: Duration,
     ) -> Self {
         let entries = std::mem::take(&mut stored.entries);
-        let mut feature = Self::empty(dir, inputs, stored, times);
+        let mut feature = Self::empty(dir, inputs, stored, context);
         for entry in entries {
             let indexed_at = entry.artifact.indexed_at;
             let changed = feature.inventory.insert_reclassified(entry, indexed_at);
@@ -207,10 +209,10 @@ impl FeatureState {
         dir: FeatureDir,
         inputs: FeatureInputs,
         mut stored: StoredFeature,
-        times: DebounceTimes,
+        context: &ReconcileSettings,
     ) -> Self {
         let entries = std::mem::take(&mut stored.entries);
-        let mut feature = Self::empty(dir, inputs, stored, times);
+        let mut feature = Self::empty(dir, inputs, stored, context);
         for entry in entries {
             feature.inventory.insert_as_is(entry);
         }
@@ -221,9 +223,11 @@ impl FeatureState {
         dir: FeatureDir,
         inputs: FeatureInputs,
         stored: StoredFeature,
-        times: DebounceTimes,
+        settings: &ReconcileSettings,
     ) -> Self {
         let FeatureInputs { context, metadata, meta_hash } = inputs;
+        let ignore_exceptions =
+            settings.ignore.exceptions(context.mission.as_deref(), &metadata.baseline);
         let unstored_dir = (stored.dir.as_ref() != Some(&dir)).then(|| dir.clone());
         let metadata_blocker = context.unknown_reason.clone();
         Self {
@@ -233,7 +237,8 @@ impl FeatureState {
             inventory: Inventory::new(context),
             metadata: Arc::new(metadata),
             meta_hash,
-            work: PathWork::new(times),
+            ignore_exceptions,
+            work: PathWork::new(settings.times),
             visibility: Visibility { metadata_blocker, ..Visibility::default() },
             initial: Some(InitialComparison { deadline: Duration::ZERO }),
             git: HeldChanges::default(),
@@ -281,16 +286,19 @@ impl FeatureState {
         &mut self,
         path: &RelPath,
         kind: HintKind,
-        grace: Duration,
+        context: &ReconcileSettings,
         now: Duration,
     ) {
+        let grace = context.times.deletion_grace;
         if kind == HintKind::Removed || kind.is_moved_to() {
             for below in self.paths_below(Some(path)) {
                 self.work.suspect(&below, grace, now);
             }
         }
         let indexed = self.is_indexed_path(path);
-        self.work.on_hint(path, kind, indexed, grace, now);
+        if indexed || !self.is_ignored_by_default(path, &context.ignore) {
+            self.work.on_hint(path, kind, indexed, grace, now);
+        }
     }
 
     /// Returns the paths that are to be checked now.
@@ -346,6 +354,16 @@ impl FeatureState {
             PathState::Unchanged => {
                 self.work.on_present(path);
                 self.work.on_trusted(path);
+            }
+            PathState::Read(_)
+                if !self.is_indexed_path(path)
+                    && self.is_ignored_by_default(path, &context.ignore) =>
+            {
+                self.work.on_trusted(path);
+                // Nothing can be below a file.
+                for below in self.paths_below(Some(path)) {
+                    self.work.suspect(&below, grace, now.monotonic);
+                }
             }
             PathState::Read(seen) => {
                 self.work.on_present(path);
@@ -555,7 +573,11 @@ impl FeatureState {
         for UnreadableDir { path, reason } in &listing.unreadable {
             self.mark_unreadable(path, reason, now);
         }
-        for file in listing.files.iter().flatten() {
+        let is_artifact =
+            |path: &RelPath| !is_ignored_by_default(path, &self.ignore_exceptions, &context.ignore);
+        let files = listing.files.iter().flatten().filter(|file| is_artifact(&file.path));
+        let files: Vec<_> = files.collect();
+        for file in &files {
             self.set_linked(&file.path, file.is_linked);
             let known = self.inventory.entries().get(&file.path);
             let same = known.is_some_and(|entry| {
@@ -575,15 +597,15 @@ impl FeatureState {
         let grace = context.times.deletion_grace;
         let unreadable = listing.unreadable.iter().map(|dir| &dir.path);
         let listed: HashSet<&RelPath> =
-            listing.files.iter().flatten().map(|file| &file.path).chain(unreadable).collect();
+            files.iter().map(|file| &file.path).chain(unreadable).collect();
         // What a check in flight found may be older than the listing.
         let is_in_dir = |path: &RelPath| dir.is_none_or(|dir| path.is_below(dir));
         self.work.check_again(|path| is_in_dir(path) && !listed.contains(path));
         for path in self.paths_without(dir, &listed) {
             // An ignored file may well be there; it is not an artifact any more.
-            if is_ignored(&context.ignore, &path) {
+            if let Some(ignored_by) = self.ignored_by(&path, &context.ignore) {
                 self.work.cancel(&path);
-                self.remove(&path, RemovalReason::Ignored, now.monotonic);
+                self.remove(&path, RemovalReason::Ignored(ignored_by), now.monotonic);
             } else if is_planted(Bug::DeleteFromListing) {
                 self.remove(&path, RemovalReason::Deleted, now.monotonic);
             } else if !self.work.is_pending(&path) {
@@ -599,9 +621,18 @@ impl FeatureState {
     // --- Metadata ---
 
     /// Applies metadata that was read, and reclassifies all files if it changed their context.
-    pub(super) fn apply_inputs(&mut self, inputs: FeatureInputs, now: Tick) {
+    /// Returns true if it changed which files are artifacts, so that the feature is to be listed.
+    pub(super) fn apply_inputs(
+        &mut self,
+        inputs: FeatureInputs,
+        ignore: &IgnoreRules,
+        now: Tick,
+    ) -> bool {
         let FeatureInputs { mut context, metadata, meta_hash } = inputs;
         self.meta_hash = meta_hash;
+        let exceptions = ignore.exceptions(context.mission.as_deref(), &metadata.baseline);
+        let selects_others = exceptions != self.ignore_exceptions;
+        self.ignore_exceptions = exceptions;
         self.visibility.metadata_blocker = context.unknown_reason.take();
         let blocker = self.visibility.listing_blocker.clone();
         context.unknown_reason = blocker.or_else(|| self.visibility.metadata_blocker.clone());
@@ -628,6 +659,7 @@ impl FeatureState {
         self.pending.clears_tombstones |= accepted;
         self.pending.context_changed = true;
         self.publication.is_view_stale = true;
+        selects_others
     }
 
     /// Records why the listing prevents an evaluation, or that nothing does.
@@ -828,6 +860,21 @@ impl FeatureState {
         self.inventory.entries().get(path).is_some()
     }
 
+    fn is_ignored_by_default(&self, path: &RelPath, ignore: &IgnoreRules) -> bool {
+        is_ignored_by_default(path, &self.ignore_exceptions, ignore)
+    }
+
+    /// Returns why an indexed path is not an artifact any more although it may exist.
+    fn ignored_by(&self, path: &RelPath, ignore: &IgnoreRules) -> Option<IgnoredBy> {
+        if ignore.configured_pattern(path).is_some() {
+            return Some(IgnoredBy::Configuration);
+        }
+        // Directories are not ignored by default.
+        let is_file = !self.visibility.unreadable_dirs.contains(path);
+        let ignored = is_file && self.is_ignored_by_default(path, ignore);
+        ignored.then_some(IgnoredBy::DefaultName)
+    }
+
     /// Counts entries that were found. Returns true if there may be more than are allowed; the
     /// exact number is known only after a complete listing.
     fn count_entries(&mut self, more: u64, context: &ReconcileSettings) -> bool {
@@ -954,9 +1001,11 @@ impl FeatureState {
     }
 }
 
-/// Returns true if the configuration ignores a path, or a directory above it.
-fn is_ignored(ignore: &PatternSet, path: &RelPath) -> bool {
-    let slashes = path.as_bytes().iter().enumerate().filter(|(_, byte)| **byte == b'/');
-    let mut above = slashes.filter_map(|(end, _)| RelPath::new(&path.as_bytes()[..end]).ok());
-    !ignore.is_empty() && (ignore.is_match(path) || above.any(|dir| ignore.is_match(&dir)))
+/// Returns true if a file at a path is not an artifact because of its name.
+fn is_ignored_by_default(
+    path: &RelPath,
+    exceptions: &BTreeSet<RelPath>,
+    ignore: &IgnoreRules,
+) -> bool {
+    ignore.default_name(path).is_some() && !exceptions.contains(path)
 }

@@ -429,8 +429,8 @@ impl ProjectState {
         for (slug, known) in stored {
             if let Some(inputs) = inputs.remove(&slug) {
                 let dir = stored_dir(&slug, &known);
-                let times = self.settings.times;
-                self.features.insert(FeatureState::from_store(dir, inputs, known, times));
+                let feature = FeatureState::from_store(dir, inputs, known, &self.settings);
+                self.features.insert(feature);
             }
         }
     }
@@ -445,10 +445,10 @@ impl ProjectState {
         now: Tick,
     ) {
         let slug = dir.slug.clone();
-        let times = self.settings.times;
-        let mut feature = FeatureState::new(dir, inputs, stored, times, now.monotonic);
+        let settings = &self.settings;
+        let mut feature = FeatureState::new(dir, inputs, stored, settings, now.monotonic);
         if mode.debounce {
-            feature.compare_initially(now.monotonic + times.max_wait);
+            feature.compare_initially(now.monotonic + settings.times.max_wait);
         }
         feature.git.until = self.git.active(now.monotonic);
         feature.set_polled(self.is_polled(&feature.dir));
@@ -472,8 +472,8 @@ impl ProjectState {
         now: Tick,
     ) {
         let (dir, gone_since) = (stored_dir(slug, &stored), stored.gone_since);
-        let times = self.settings.times;
-        let mut feature = FeatureState::new(dir, inputs, stored, times, now.monotonic);
+        let settings = &self.settings;
+        let mut feature = FeatureState::new(dir, inputs, stored, settings, now.monotonic);
         feature.set_gone_since(gone_since);
         feature.git.until = self.git.active(now.monotonic);
         self.features.insert(feature);
@@ -670,7 +670,7 @@ impl ProjectState {
         now: Tick,
     ) {
         let hidden = path.components().any(|component| component.starts_with(b"."));
-        if hidden || self.settings.ignore.is_match(path) {
+        if hidden || self.settings.ignore.configured().is_match(path) {
             return;
         }
         if path.as_bytes() == META {
@@ -685,9 +685,8 @@ impl ProjectState {
         if removed && found.forgot && self.health.on_dir_removed(now.monotonic) {
             self.drop_watcher();
         }
-        let grace = self.settings.times.deletion_grace;
         if let Some(feature) = self.features.activate(slug) {
-            feature.on_hint(path, kind, grace, now.monotonic);
+            feature.on_hint(path, kind, &self.settings, now.monotonic);
         }
     }
 
@@ -989,8 +988,8 @@ impl ProjectState {
             };
             feature.release_feature_deletion();
             if !feature.is_gone() && feature.dir == dir {
-                feature.apply_inputs(inputs, now);
-                if relist || feature.is_unreadable() {
+                let selects_others = feature.apply_inputs(inputs, &self.settings.ignore, now);
+                if relist || selects_others || feature.is_unreadable() {
                     self.list(&slug, None, RescanMode::REWATCH);
                 }
                 continue;
@@ -999,7 +998,7 @@ impl ProjectState {
             self.features.relocate(&dir);
             if let Some(feature) = self.features.activate(&slug) {
                 feature.on_returned(deadline);
-                feature.apply_inputs(inputs, now);
+                feature.apply_inputs(inputs, &self.settings.ignore, now);
             }
             self.list(&slug, None, RescanMode::REWATCH);
         }
@@ -1046,8 +1045,10 @@ impl ProjectState {
         self.info = info;
         for (dir, inputs) in features {
             let feature = self.features.activate(&dir.slug);
-            if let Some(feature) = feature.filter(|one| !one.is_gone() && one.dir == dir) {
-                feature.apply_inputs(inputs, now);
+            if let Some(feature) = feature.filter(|one| !one.is_gone() && one.dir == dir)
+                && feature.apply_inputs(inputs, &self.settings.ignore, now)
+            {
+                self.list(&dir.slug, None, RescanMode::POLL);
             }
         }
     }
@@ -1131,7 +1132,8 @@ impl ProjectState {
                 continue;
             };
             let had_baseline = feature.has_baseline();
-            let read = inputs.remove(&slug).map(|inputs| feature.apply_inputs(inputs, now));
+            let ignore = &self.settings.ignore;
+            let read = inputs.remove(&slug).map(|inputs| feature.apply_inputs(inputs, ignore, now));
             let left = DELETED_FEATURE_RETENTION.saturating_sub(age(feature.gone_since(), now));
             if feature.has_baseline() {
                 continue;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::core::pattern::PatternSet;
+use crate::core::ignore::IgnoreRules;
 use crate::project::{FeaturePatterns, ProjectSettings};
 use crate::scan::ScanLimits;
 use crate::watch::DebounceTimes;
@@ -21,8 +21,8 @@ pub(in crate::engine) struct ReconcileSettings {
     pub(in crate::engine) times: DebounceTimes,
     /// Time in which the scrub reads all files once; `None` disables it.
     pub(in crate::engine) scrub: Option<Duration>,
-    /// Paths within a feature that are not artifacts.
-    pub(in crate::engine) ignore: PatternSet,
+    /// Files within a feature that are not artifacts.
+    pub(in crate::engine) ignore: IgnoreRules,
     /// Where features may be.
     pub(in crate::engine) patterns: FeaturePatterns,
     /// Why part of the settings is not used, for the project's status.
@@ -40,10 +40,11 @@ impl ReconcileSettings {
         times: DebounceTimes,
         scrub: Option<Duration>,
     ) -> Self {
-        let (ignore, problem) = match PatternSet::new(&settings.ignore) {
+        let (ignore, problem) = match settings.ignore_rules() {
             Ok(ignore) => (ignore, None),
             Err(error) => {
-                (PatternSet::default(), Some(format!("cannot use the `ignore` patterns: {error}")))
+                let problem = format!("cannot use the `ignore` patterns: {error}");
+                (IgnoreRules::without_patterns(settings.ignore_defaults), Some(problem))
             }
         };
         let patterns = FeaturePatterns::new(&settings.feature_patterns());

@@ -13,8 +13,9 @@ use super::disk::{COOKIES, Disk, Inode, ModelWatcher, SharedDisk};
 use super::history::{Close, History, Op, PROJECTS, Size, Step, Then, Written, root, slug};
 use super::io::{ModelIo, Running, Step as IoStep};
 use super::store::Store;
+use crate::core::ignore::IgnoreRules;
 use crate::core::path::FeatureSlug;
-use crate::core::pattern::{Pattern, PatternSet};
+use crate::core::pattern::Pattern;
 use crate::core::sync::lock;
 use crate::core::time::Timestamp;
 use crate::engine::clock::Tick;
@@ -877,7 +878,7 @@ fn make_settings(index: usize) -> Arc<ReconcileSettings> {
         limits: ScanLimits::default(),
         times: DebounceTimes::default(),
         scrub: None,
-        ignore: PatternSet::default(),
+        ignore: IgnoreRules::default(),
         patterns: FeaturePatterns::new(&[pattern]),
         problem: None,
     })

@@ -15,6 +15,7 @@ fn show_prints_the_effective_configuration() {
     assert!(shown.stderr.contains("does not exist; these are the defaults"), "{shown:?}");
     assert_snapshot!(shown.stdout, @"
     projects: []
+    ignore_defaults: true
     limits:
       file_bytes: 4294967296
       entries: 1000000
@@ -148,8 +149,8 @@ fn check_reports_each_error_with_its_location() {
         assert_eq!((daemon.code, daemon.stderr), (78, run.stderr));
     }
     assert_snapshot!(errors.replace("HOME/.config/dossierd/", ""), @r#"
-    error: config.yaml:1:1: unknown field `projets`, expected one of `projects`, `limits`, `settle`, `http`, `journal`, `log`, `scrub`, `webhook`; did you mean `projects`?
-    error: config.yaml:3:5: projects[0]: unknown field `featurs`, expected one of `path`, `features`, `mission`, `step`, `ignore`; did you mean `features`?
+    error: config.yaml:1:1: unknown field `projets`, expected one of `projects`, `ignore_defaults`, `limits`, `settle`, `http`, `journal`, `log`, `scrub`, `webhook`; did you mean `projects`?
+    error: config.yaml:3:5: projects[0]: unknown field `featurs`, expected one of `path`, `features`, `mission`, `step`, `ignore`, `ignore_defaults`; did you mean `features`?
     error: config.yaml:2:5: projects[0]: missing field `path`
     error: config.yaml:2:12: projects[0].path: `here` is not absolute; begin it with `/` or `~/`
     error: config.yaml:2:34: projects[0].features[0]: invalid pattern `../x`: the path has a `..` component; it must stay below the feature directory
@@ -206,7 +207,7 @@ fn check_reports_each_error_with_its_location() {
     error: config.yaml:1:6: unknown anchor
     error: config.yaml:2:1: found unexpected end of stream, while scanning a quoted scalar at line 1 column 6
     error: config.yaml:1:3: invalid type: sequence, expected a key
-    error: config.yaml:1:2: unknown field `setle`, expected one of `projects`, `limits`, `settle`, `http`, `journal`, `log`, `scrub`, `webhook`; did you mean `settle`?
+    error: config.yaml:1:2: unknown field `setle`, expected one of `projects`, `ignore_defaults`, `limits`, `settle`, `http`, `journal`, `log`, `scrub`, `webhook`; did you mean `settle`?
     "#);
 }
 

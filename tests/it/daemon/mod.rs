@@ -5,6 +5,7 @@ mod crash;
 mod environment;
 mod feature_discovery;
 mod file_changes;
+mod ignored_files;
 mod key_mismatch;
 mod lifecycle;
 mod logging;

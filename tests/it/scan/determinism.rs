@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use dossierd::core::content::StaticHash;
+use dossierd::core::ignore::IgnoreRules;
 use dossierd::core::inventory::Inventory;
-use dossierd::core::pattern::PatternSet;
 use dossierd::core::snapshot::MissionDossierSnapshot;
 use dossierd::core::time::Timestamp;
 use dossierd::project::{Machine, Project as Opened, ProjectSettings};
@@ -24,7 +24,7 @@ fn snapshots(root: &Path, threads: usize) -> Vec<String> {
     let project = Opened::open(root, settings, &Machine::current(), None).unwrap();
     let features = project.discover().unwrap().features;
     let options =
-        ScanOptions { limits: ScanLimits::default(), ignore: PatternSet::default(), threads };
+        ScanOptions { limits: ScanLimits::default(), ignore: IgnoreRules::default(), threads };
     let open = |index: usize| {
         let descriptor = project.open_feature(&features[index])?;
         Ok(scan::OpenedFeature { descriptor, static_part: StaticHash::Compute })

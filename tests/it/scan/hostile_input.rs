@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use dossierd::core::artifact::ArtifactState;
 use dossierd::core::content::StaticHash;
-use dossierd::core::pattern::PatternSet;
+use dossierd::core::ignore::IgnoreRules;
 use dossierd::scan::{OpenedFeature, Progress, ScanLimits, ScanOptions, scan};
 use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mkdirat, mknodat, openat, unlinkat};
 use serde_json::{Value, json};
@@ -116,7 +116,7 @@ fn devices_are_listed_and_never_opened() {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let limits = ScanLimits { max_file_bytes: 0, max_entries: 100_000, max_depth: 0 };
-        let options = ScanOptions { limits, ignore: PatternSet::default(), threads: 2 };
+        let options = ScanOptions { limits, ignore: IgnoreRules::default(), threads: 2 };
         let open = |_| {
             let descriptor = File::open("/dev")?.into();
             Ok(OpenedFeature { descriptor, static_part: StaticHash::Skip })
@@ -215,7 +215,7 @@ fn directory_600_levels_deep_is_read_unless_the_budget_is_lower() {
 
 #[test]
 fn every_file_name_gets_its_own_artifact_key() {
-    let project = Project::complete();
+    let project = Project::complete().config("ignore_defaults: false\n");
     let dir = project.feature_dir().join("research");
     fs::create_dir(&dir).unwrap();
     for name in HOSTILE_NAMES {

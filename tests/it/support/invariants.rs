@@ -99,7 +99,9 @@ impl JournalReader {
                 assert_ne!(before, Some(now), "an event without a change: {event:#}");
                 let is_new = match &before {
                     None => true,
-                    Some(ArtifactState::Missing(reason)) => reason == "deleted_after_scan",
+                    Some(ArtifactState::Missing(reason)) => {
+                        reason == "deleted_after_scan" || reason == "ignored"
+                    }
                     Some(ArtifactState::Present(_)) => false,
                 };
                 assert!(
@@ -108,7 +110,13 @@ impl JournalReader {
                 );
             }
             "mission_dossier_artifact_missing" if !payload["relative_path"].is_null() => {
-                let now = ArtifactState::Missing(payload["reason_code"].clone());
+                // What is ignored is not known any more.
+                let is_ignored = payload["reason_detail"]
+                    .as_str()
+                    .is_some_and(|detail| detail.starts_with("ignored by"));
+                let reason =
+                    if is_ignored { "ignored".into() } else { payload["reason_code"].clone() };
+                let now = ArtifactState::Missing(reason);
                 let before =
                     self.artifacts.insert(artifact(&payload["relative_path"]), now.clone());
                 assert_ne!(before, Some(now), "an event without a change: {event:#}");
