@@ -10,7 +10,7 @@ use super::reconcile::effect::EffectTag;
 use super::reconcile::event::Event;
 use crate::core::artifact::FileSignature;
 use crate::core::path::{FeatureSlug, RelPath};
-use crate::project::{FeatureDir, Project};
+use crate::project::{FeatureDir, Project, SnapshotDirs};
 use crate::scan::{PathState, ScanLimits};
 
 /// A path to check.
@@ -61,6 +61,8 @@ pub(super) struct SnapshotJob {
     pub(super) id: ProjectId,
     pub(super) project: Arc<Project>,
     pub(super) view: Arc<FeatureView>,
+    /// What is known of the directories of the project's snapshot files.
+    pub(super) dirs: Arc<SnapshotDirs>,
 }
 
 /// The result of writing the snapshot file of a feature.

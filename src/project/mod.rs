@@ -48,10 +48,12 @@ pub use metadata_dirs::{MetadataKind, is_dossier_dir, slug_of_baseline};
 pub use missions::ManifestDiagnostics;
 pub use root_dir::ReadError;
 pub use settings::ProjectSettings;
+pub use snapshot_file::{SnapshotDirs, SnapshotWrite};
 
 use meta::MetaCache;
 use missions::Missions;
-use root_dir::{DevIno, Durability, RootDir};
+use root_dir::{DevIno, RootDir};
+use snapshot_file::ParentDirs;
 use step::FeatureRuns;
 
 /// File that is created and removed to test whether its events are delivered.
@@ -83,6 +85,8 @@ pub struct Project {
     runs: FeatureRuns,
     metas: MetaCache,
     missions: Missions,
+    /// Which directories above those of snapshot files existed.
+    parent_dirs: ParentDirs,
 }
 
 /// What is at the path of a project's root.
@@ -158,6 +162,7 @@ impl Project {
             runs: FeatureRuns::read(&root_dir, root),
             metas: MetaCache::default(),
             missions: Missions::new(user_missions),
+            parent_dirs: ParentDirs::find(&root_dir),
             root_dir,
         }
     }
@@ -309,23 +314,40 @@ impl Project {
     /// [`WriteError`].
     pub fn write_baseline(&self, slug: &FeatureSlug, bytes: &[u8]) -> Result<(), WriteError> {
         let path = baseline::file_path(slug);
-        dossiers_dir::write(&self.root_dir, &self.root, &path, bytes, Durability::Durable)
+        dossiers_dir::write(&self.root_dir, &self.root, &path, bytes)
     }
 
-    /// Writes a feature's snapshot file, which can be made again.
+    /// Writes a feature's snapshot file, which can be made again. A directory that was removed while the
+    /// project is watched is not created again: `dirs` are those of the project.
     ///
     /// # Errors
     /// [`WriteError`].
-    pub fn write_snapshot(&self, slug: &FeatureSlug, bytes: &[u8]) -> Result<(), WriteError> {
-        let path = snapshot_file::file_path(slug);
-        dossiers_dir::write(&self.root_dir, &self.root, &path, bytes, Durability::Rebuildable)
+    pub fn write_snapshot(
+        &self,
+        feature: &FeatureDir,
+        bytes: &[u8],
+        dirs: &SnapshotDirs,
+    ) -> Result<SnapshotWrite, WriteError> {
+        let (root_dir, slug) = (&self.root_dir, &feature.slug);
+        let is_there = || self.open_feature(feature).is_ok();
+        snapshot_file::write(root_dir, slug, bytes, self.parent_dirs, dirs, is_there).map_err(
+            |source| WriteError::write(self.root.join(snapshot_file::file_path(slug)), source),
+        )
     }
 
     /// Returns true if the snapshot file of the feature is equal to `snapshot` except for
-    /// `computed_at`.
+    /// `computed_at`, and notes the directory in `dirs`.
     #[must_use]
-    pub fn is_snapshot_current(&self, snapshot: &MissionDossierSnapshot) -> bool {
-        snapshot_file::matches_on_disk(&self.root_dir, snapshot)
+    pub fn is_snapshot_current(
+        &self,
+        snapshot: &MissionDossierSnapshot,
+        dirs: &SnapshotDirs,
+    ) -> bool {
+        let is_current = snapshot_file::matches_on_disk(&self.root_dir, snapshot);
+        if is_current {
+            dirs.note(&self.root_dir, &snapshot.feature_slug);
+        }
+        is_current
     }
 
     /// Creates and removes the file at [`probe_path`], which causes events in its directory.

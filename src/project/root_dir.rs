@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, fstat, mkdirat, openat, renameat, statat, unlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, fstat, mkdirat, openat, renameat,
+    renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 use uuid::Uuid;
@@ -52,14 +53,6 @@ impl AsFd for Parent {
             Self::Subdir(dir) => dir.as_fd(),
         }
     }
-}
-
-/// Whether a file must survive a loss of power.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Durability {
-    Durable,
-    /// It can be made again, and is compared with what it is to contain at each start.
-    Rebuildable,
 }
 
 /// Why a file or directory cannot be read.
@@ -247,28 +240,48 @@ impl RootDir {
         self.open_dir(Some(path)).is_ok()
     }
 
-    /// Replaces the file at `path` atomically, and durably if that is requested. Creates missing parent
-    /// directories.
-    pub(super) fn replace(
-        &self,
-        path: &RelPath,
-        bytes: &[u8],
-        durability: Durability,
-    ) -> io::Result<()> {
+    /// Replaces the file at `path` atomically and durably. Creates missing parent directories.
+    pub(super) fn replace(&self, path: &RelPath, bytes: &[u8]) -> io::Result<()> {
         let parent = self.create_parent(path)?;
         let dir = parent.as_fd();
-        let temporary = format!(".dossierd-{}", Uuid::new_v4().simple());
-        let is_durable = durability == Durability::Durable;
-        if is_durable {
-            begin_long_step(SYNC_LIMIT);
-        }
-        let result = write_new(dir, &temporary, bytes, is_durable)
+        let temporary = temporary_name();
+        begin_long_step(SYNC_LIMIT);
+        let result = write_new(dir, &temporary, bytes)
+            .and_then(|file| file.sync_all())
             .and_then(|()| Ok(renameat(dir, &temporary, dir, path.file_name())?))
-            .and_then(|()| if is_durable { sync_dir(dir) } else { Ok(()) });
+            .and_then(|()| sync_dir(dir));
         if result.is_err() {
             let _ = unlinkat(dir, &temporary, AtFlags::empty());
         }
         result
+    }
+
+    /// Returns the directory at `path` and what identifies it; `None` if there is none.
+    pub(super) fn find_dir(&self, path: &RelPath) -> io::Result<Option<(OwnedFd, DevIno)>> {
+        match self.open_dir(Some(path)) {
+            Ok(dir) => {
+                let stat = fstat(&dir)?;
+                Ok(Some((dir, DevIno { device: stat.st_dev, inode: stat.st_ino })))
+            }
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Creates the directory at `path`, whose parent exists. Returns false if there is an entry already.
+    pub(super) fn create_dir(&self, path: &RelPath) -> io::Result<bool> {
+        let parent = self.open_parent(path)?;
+        match mkdirat(parent, path.file_name(), Mode::from_raw_mode(0o777)) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes the directory at `path` if it is empty.
+    pub(super) fn remove_dir(&self, path: &RelPath) -> io::Result<()> {
+        let parent = self.open_parent(path)?;
+        Ok(unlinkat(parent, path.file_name(), AtFlags::REMOVEDIR)?)
     }
 
     /// Creates an empty file at `path` and removes it, which causes events in its directory. An
@@ -351,6 +364,51 @@ impl RootDir {
     }
 }
 
+/// Replaces the file `name` in an open directory by another one atomically. Fails with ENOENT, and leaves
+/// nothing, if there is none: a file that is removed meanwhile does not return.
+pub(super) fn replace_existing(dir: &OwnedFd, name: &str, bytes: &[u8]) -> io::Result<()> {
+    rename_new(dir.as_fd(), name, bytes, RenameFlags::EXCHANGE)
+}
+
+/// Creates the file `name` in an open directory, with all of its content at once. Fails with EEXIST if
+/// there is an entry already.
+pub(super) fn create_new(dir: &OwnedFd, name: &str, bytes: &[u8]) -> io::Result<()> {
+    rename_new(dir.as_fd(), name, bytes, RenameFlags::NOREPLACE)
+}
+
+/// Removes the file `name` from an open directory.
+pub(super) fn remove_from(dir: &OwnedFd, name: &str) -> io::Result<()> {
+    Ok(unlinkat(dir, name, AtFlags::empty())?)
+}
+
+fn rename_new(dir: BorrowedFd<'_>, name: &str, bytes: &[u8], flags: RenameFlags) -> io::Result<()> {
+    let temporary = temporary_name();
+    let result = write_new(dir, &temporary, bytes).and_then(|_| {
+        match renameat_with(dir, &temporary, dir, name, flags) {
+            // The file system knows only the plain form.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                let exists = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map(|_| ());
+                match (exists, flags == RenameFlags::EXCHANGE) {
+                    (Ok(()), false) => return Err(Errno::EXIST.into()),
+                    (Err(error), true) => return Err(error.into()),
+                    (Ok(()), true) | (Err(_), false) => renameat(dir, &temporary, dir, name)?,
+                }
+            }
+            renamed => renamed?,
+        }
+        Ok(())
+    });
+    // After an exchange it is the former file.
+    if result.is_err() || flags == RenameFlags::EXCHANGE {
+        let _ = unlinkat(dir, &temporary, AtFlags::empty());
+    }
+    result
+}
+
+fn temporary_name() -> String {
+    format!(".dossierd-{}", Uuid::new_v4().simple())
+}
+
 /// Opens the directory at `path`; returns it with device and inode.
 fn open_with_dev_ino(path: &Path) -> Result<(OwnedFd, DevIno), Errno> {
     let fd = rustix::fs::open(path, PATH_FLAGS, Mode::empty())?;
@@ -393,10 +451,10 @@ pub(super) fn read_path(path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>, 
     )
 }
 
-fn write_new(dir: BorrowedFd<'_>, name: &str, bytes: &[u8], is_durable: bool) -> io::Result<()> {
+fn write_new(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> io::Result<File> {
     let mut file = File::from(openat(dir, name, CREATE_FLAGS, Mode::from_raw_mode(0o666))?);
     file.write_all(bytes)?;
-    if is_durable { file.sync_all() } else { Ok(()) }
+    Ok(file)
 }
 
 /// Syncs a directory. It is opened again, because a descriptor with `O_PATH` cannot be synced.

@@ -11,3 +11,4 @@ pub(super) mod watch_set;
 
 mod fair_queue;
 mod initial_scan;
+mod snapshot_schedule;

@@ -1,33 +1,40 @@
 //! Decides when `snapshot-latest.json` files are written, which the threads of `call_pool` do.
 //!
-//! Each feature's file is written at most once per [`WRITE_INTERVAL`]; the newest snapshot wins.
-//! The files can be rebuilt at any time, so a failed write is reported to the project and retried
+//! Each feature's file is written at most once a second, and only when its state has not changed for a
+//! moment (`snapshot_schedule`): a tree that is edited and then removed is gone by then. The newest snapshot
+//! wins. The files can be rebuilt at any time, so a failed write is reported to the project and retried
 //! there; it never stops the engine.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tracing::warn;
 
 use super::call_pool::{CallPool, Lane};
+use super::snapshot_schedule::SnapshotSchedule;
 use crate::core::path::FeatureSlug;
 use crate::core::sync::lock;
 use crate::engine::ids::ProjectId;
 use crate::engine::messages::{SnapshotJob, SnapshotWritten};
-use crate::project::WriteError;
-
-/// Minimum time between two writes of the same file.
-const WRITE_INTERVAL: Duration = Duration::from_secs(1);
+use crate::project::{SnapshotWrite, WriteError};
 
 /// Handle of the thread.
 #[derive(Debug)]
 pub(in crate::engine) struct SnapshotWriter {
-    jobs: mpsc::Sender<SnapshotJob>,
+    messages: mpsc::Sender<Message>,
     thread: JoinHandle<()>,
+}
+
+/// A message to the thread.
+enum Message {
+    Write(SnapshotJob),
+    /// A file was missing where it had been written: it is written after a pause, if no newer one is.
+    Postponed(SnapshotJob),
+    Stop,
 }
 
 /// A snapshot file could not be written.
@@ -49,23 +56,27 @@ impl SnapshotWriter {
         pool: CallPool,
         report: impl Fn(SnapshotWritten) + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let (jobs, received) = mpsc::channel();
-        let files = Arc::new(Files { report: Box::new(report), failed: Mutex::default() });
+        let (messages, received) = mpsc::channel();
+        let files = Arc::new(Files {
+            report: Box::new(report),
+            failed: Mutex::default(),
+            messages: messages.clone(),
+        });
         let thread = std::thread::Builder::new()
             .name("snapshots".to_owned())
             .spawn(move || run(&received, &pool, &files))?;
-        Ok(Self { jobs, thread })
+        Ok(Self { messages, thread })
     }
 
     /// Queues a snapshot.
     pub(in crate::engine) fn write(&self, job: SnapshotJob) {
-        // Cannot fail: the thread runs until this sender is dropped.
-        let _ = self.jobs.send(job);
+        // Cannot fail: the thread runs until it is stopped.
+        let _ = self.messages.send(Message::Write(job));
     }
 
     /// Passes the queued snapshots to the pool and ends the thread.
     pub(in crate::engine) fn stop(self) {
-        drop(self.jobs);
+        let _ = self.messages.send(Message::Stop);
         let _ = self.thread.join();
     }
 }
@@ -83,44 +94,35 @@ impl Target {
     }
 }
 
-fn run(received: &mpsc::Receiver<SnapshotJob>, pool: &CallPool, files: &Arc<Files>) {
-    let mut pending: HashMap<Target, SnapshotJob> = HashMap::new();
-    let mut written_at: HashMap<Target, Instant> = HashMap::new();
+fn run(received: &mpsc::Receiver<Message>, pool: &CallPool, files: &Arc<Files>) {
+    let mut schedule = SnapshotSchedule::default();
     loop {
         #[cfg(debug_assertions)]
         crate::engine::failpoint::panic_if_requested();
-        let now = Instant::now();
-        // What is older does not affect when a file may be written.
-        written_at.retain(|_, at| now.duration_since(*at) < WRITE_INTERVAL);
-        let is_due = |target: &&Target| !written_at.contains_key(*target);
-        let ready: Vec<Target> = pending.keys().filter(is_due).cloned().collect();
-        for target in ready {
-            if let Some(job) = pending.remove(&target) {
-                submit(pool, files, job);
-                written_at.insert(target, now);
-            }
+        for job in schedule.take_due(Instant::now()) {
+            submit(pool, files, job);
         }
-        let due = |target: &Target| written_at.get(target).map(|at| *at + WRITE_INTERVAL);
-        let job = match pending.keys().filter_map(due).min() {
-            Some(next) => received.recv_timeout(next.saturating_duration_since(now)),
+        let message = match schedule.next_due() {
+            Some(due) => received.recv_timeout(due.saturating_duration_since(Instant::now())),
             None => received.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
-        match job {
-            Ok(job) => {
-                pending.insert(Target::of(&job), job);
+        match message {
+            Ok(Message::Write(job)) => schedule.add(Target::of(&job), job, Instant::now()),
+            Ok(Message::Postponed(job)) => {
+                schedule.postpone(Target::of(&job), job, Instant::now());
             }
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => break,
+            Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    for job in pending.into_values() {
+    for job in schedule.into_jobs() {
         submit(pool, files, job);
     }
 }
 
 fn submit(pool: &CallPool, files: &Arc<Files>, job: SnapshotJob) {
     let (id, files) = (job.id, Arc::clone(files));
-    pool.submit(Lane::Snapshot, id, None, Box::new(move |_| files.write(&job)));
+    pool.submit(Lane::Snapshot, id, None, Box::new(move |_| files.write(job)));
 }
 
 /// What is known of the files.
@@ -128,13 +130,20 @@ struct Files {
     report: Box<dyn Fn(SnapshotWritten) + Send + Sync>,
     /// Those that could not be written.
     failed: Mutex<HashSet<Target>>,
+    messages: mpsc::Sender<Message>,
 }
 
 impl Files {
-    fn write(&self, job: &SnapshotJob) {
-        let target = Target::of(job);
-        let error = write(job).err().map(|error| error.to_string());
+    fn write(&self, job: SnapshotJob) {
+        let target = Target::of(&job);
+        let written = write(&job);
         job.project.close_root_fd();
+        if let Ok(SnapshotWrite::Postponed) = written {
+            // Cannot be received only after the thread has ended, when the file is not needed.
+            let _ = self.messages.send(Message::Postponed(job));
+            return;
+        }
+        let error = written.err().map(|error| error.to_string());
         let failed_before = match &error {
             Some(_) => !lock(&self.failed).insert(target.clone()),
             None => lock(&self.failed).remove(&target),
@@ -150,13 +159,13 @@ impl Files {
 }
 
 /// Writes a snapshot unless the file already contains it.
-fn write(job: &SnapshotJob) -> Result<(), SnapshotError> {
+fn write(job: &SnapshotJob) -> Result<SnapshotWrite, SnapshotError> {
     // Not cached in the view: possibly no client ever requests it.
     let feature = job.view.make_feature();
-    if job.project.is_snapshot_current(&feature.snapshot) {
-        return Ok(());
+    if job.project.is_snapshot_current(&feature.snapshot, &job.dirs) {
+        return Ok(SnapshotWrite::Done);
     }
     let mut text = serde_json::to_vec(&*feature.snapshot)?;
     text.push(b'\n');
-    Ok(job.project.write_snapshot(job.view.slug(), &text)?)
+    Ok(job.project.write_snapshot(&job.view.dir, &text, &job.dirs)?)
 }

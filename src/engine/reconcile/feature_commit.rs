@@ -254,10 +254,12 @@ impl FeatureState {
 
     // --- What readers see ---
 
-    /// Returns true once if the snapshot is published and its file may be another one.
+    /// Returns true once if the snapshot is published and its file may be another one. Nothing is written
+    /// for a feature that is gone, or of which something may have been deleted: all of it may be about to be.
     pub(super) fn take_stale_snapshot_file(&mut self) -> bool {
         let published = self.publication.last.is_some() && self.pending.is_empty();
-        published && std::mem::take(&mut self.publication.snapshot_file_stale)
+        let is_leaving = self.is_gone() || self.work.has_suspects();
+        published && !is_leaving && std::mem::take(&mut self.publication.snapshot_file_stale)
     }
 
     /// Has the snapshot file written again, after that failed.

@@ -144,15 +144,15 @@ impl ProjectState {
         let name = Arc::clone(&self.info.name);
         self.features.for_each_active(|slug, feature| {
             let view = feature.view(&name, &mut new_id, store_works, now.wall);
+            if feature.take_stale_snapshot_file() {
+                stale_snapshot_files.push(Arc::clone(&view));
+            }
             match views.binary_search_by(|known| known.slug().cmp(slug)) {
                 Ok(at) if Arc::ptr_eq(&views[at], &view) => return,
-                Ok(at) => views[at] = Arc::clone(&view),
-                Err(at) => views.insert(at, Arc::clone(&view)),
+                Ok(at) => views[at] = view,
+                Err(at) => views.insert(at, view),
             }
             changed = true;
-            if feature.take_stale_snapshot_file() {
-                stale_snapshot_files.push(view);
-            }
         });
         let ready = self.features.active().all(FeatureState::is_shown_as_indexed);
         let ready = ready && self.is_started_or_late();

@@ -25,7 +25,7 @@ use crate::engine::reconcile::feature::StoredFeature;
 use crate::engine::reconcile::project::ProjectState;
 use crate::engine::reconcile::project_view::ProjectSummary;
 use crate::engine::reconcile::settings::ReconcileSettings;
-use crate::project::{Project, ProjectSettings, probe_path};
+use crate::project::{Project, ProjectSettings, SnapshotDirs, probe_path};
 use crate::scan::ScanLimits;
 use crate::watch::DebounceTimes;
 
@@ -69,6 +69,8 @@ pub(super) struct WatchedProject {
     executor: u32,
     /// The project with the metadata that was read last.
     project: Arc<Project>,
+    /// What is known of the directories of its snapshot files.
+    snapshot_dirs: Arc<SnapshotDirs>,
     /// Effects were submitted in this iteration of the event loop.
     has_submitted: bool,
     /// The view that was published last.
@@ -98,6 +100,7 @@ impl WatchedProject {
             io: Arc::new(Mutex::new(io)),
             executor: 0,
             project,
+            snapshot_dirs: Arc::default(),
             has_submitted: false,
             view: None,
         };
@@ -236,7 +239,8 @@ impl WatchedProject {
         }
         let update = self.state.update(Uuid::new_v4, store_works, now);
         for view in update.stale_snapshot_files {
-            writer.write(SnapshotJob { id: self.id, project: Arc::clone(&self.project), view });
+            let (project, dirs) = (Arc::clone(&self.project), Arc::clone(&self.snapshot_dirs));
+            writer.write(SnapshotJob { id: self.id, project, view, dirs });
         }
         self.run_effects(pool);
         let view = match (update.status, self.view.take()) {

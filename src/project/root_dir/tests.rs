@@ -56,7 +56,7 @@ fn replace_leaves_only_the_complete_file() {
     let dir = tempfile::tempdir().unwrap();
     let root_dir = RootDir::open(dir.path()).unwrap();
     for content in ["one", "two"] {
-        root_dir.replace(&path("a/b/file"), content.as_bytes(), Durability::Durable).unwrap();
+        root_dir.replace(&path("a/b/file"), content.as_bytes()).unwrap();
         assert_eq!(std::fs::read_to_string(dir.path().join("a/b/file")).unwrap(), content);
     }
     assert_eq!(root_dir.list(Some(&path("a/b"))).unwrap().len(), 1);
@@ -65,6 +65,6 @@ fn replace_leaves_only_the_complete_file() {
 
     let outside = tempfile::tempdir().unwrap();
     symlink(outside.path(), dir.path().join("outside")).unwrap();
-    assert!(root_dir.replace(&path("outside/file"), b"x", Durability::Durable).is_err());
+    assert!(root_dir.replace(&path("outside/file"), b"x").is_err());
     assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
 }

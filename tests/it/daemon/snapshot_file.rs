@@ -163,3 +163,54 @@ fn snapshot_has_the_id_and_time_of_its_event_over_restarts() {
     daemon.stop();
     assert_eq!(written(), export);
 }
+
+#[test]
+fn removal_of_a_project_that_was_just_edited_succeeds_and_nothing_returns() {
+    const PROJECTS: usize = 40;
+    const FEATURES: usize = 12;
+    let project = Project::complete();
+    let roots: Vec<_> = (0..PROJECTS)
+        .map(|number| {
+            let root = project.home().join(format!("projects/p{number:02}"));
+            for feature in 0..FEATURES {
+                let dir = root.join(format!("kitty-specs/{feature:03}-x"));
+                write_file(&dir.join("spec.md"), b"# Spec\n");
+                write_file(&dir.join("tasks/WP01.md"), b"# Task\n");
+            }
+            root.canonicalize().unwrap()
+        })
+        .collect();
+    let dirs: Vec<&std::path::Path> = roots.iter().map(std::path::PathBuf::as_path).collect();
+    let daemon = project.start_daemon_over(&dirs);
+    let files = || {
+        let file = |root: &std::path::PathBuf, feature: usize| {
+            root.join(format!(".kittify/dossiers/{feature:03}-x/snapshot-latest.json"))
+        };
+        roots.iter().all(|root| (0..FEATURES).all(|feature| file(root, feature).exists()))
+    };
+    wait_for("all snapshot files", || files().then_some(()));
+    for root in &roots {
+        let seq = daemon.get_json("/api/status")["seq"].as_u64().unwrap();
+        for feature in 0..FEATURES {
+            let spec = root.join(format!("kitty-specs/{feature:03}-x/spec.md"));
+            write_file(&spec, b"# Another spec\n");
+        }
+        // The features are evaluated: now their files are to be written.
+        wait_for("the events", || {
+            let now = daemon.get_json("/api/status")["seq"].as_u64().unwrap();
+            (now >= seq + 2 * FEATURES as u64).then_some(())
+        });
+        let removed = std::process::Command::new("rm").arg("-rf").arg(root).output().unwrap();
+        assert!(removed.status.success(), "{removed:?}");
+    }
+    let is_away = |shown: &Value| shown["watch"]["state"] == "root_unavailable";
+    wait_for("all roots to be unavailable", || {
+        let status = daemon.get_json("/api/status");
+        let projects = status["projects"].as_array().unwrap();
+        (projects.iter().filter(|shown| is_away(shown)).count() == PROJECTS).then_some(())
+    });
+    daemon.stop();
+    for root in &roots {
+        assert!(!root.exists(), "{} is there again", root.display());
+    }
+}
