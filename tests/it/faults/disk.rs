@@ -412,3 +412,39 @@ fn journal_is_pruned_during_a_burst_of_events() {
     wait_for("old events to be deleted", || first().filter(|first| *first > 1_000));
     daemon.stop();
 }
+
+#[test]
+fn stop_syncs_no_file_that_can_be_made_again() {
+    const FEATURES: usize = 40;
+    let project = Project::complete();
+    let spec = |feature: usize| format!("kitty-specs/{feature:03}-y/spec.md");
+    for feature in 0..FEATURES {
+        project.write(&spec(feature), "# Spec\n");
+    }
+    let trace = project.home().join("trace");
+    let (text, call) = (trace.to_str().unwrap(), "trace=fsync,fdatasync");
+    let wrapper = ["strace", "-f", "-qq", "-o", text, "-e", call];
+    let mut trial = wrapper.to_vec();
+    trial.push("true");
+    if !can_run("syncs at a stop", &trial) {
+        return;
+    }
+    let mut daemon = project.spawn_daemon(wrap_command(&wrapper, &project.daemon_command()));
+    daemon.wait_until_ready();
+    let process = daemon.pid();
+    for feature in 0..FEATURES {
+        project.write(&spec(feature), "# Another spec\n");
+    }
+    assert_invariants(&project, &daemon, &mut JournalReader::default());
+    let syncs = || fs::read_to_string(&trace).unwrap().matches("sync(").count();
+    let before = syncs();
+    send_signal(process, Signal::TERM);
+    daemon.wait_for_exit();
+    let during_stop = syncs() - before;
+    assert!(during_stop < FEATURES / 2, "{during_stop} syncs during the stop");
+    for feature in 0..FEATURES {
+        let file = format!(".kittify/dossiers/{feature:03}-y/snapshot-latest.json");
+        let text = fs::read_to_string(project.root.join(&file)).unwrap();
+        assert!(text.contains(&crate::support::sha256(b"# Another spec\n")), "{file}: {text}");
+    }
+}
