@@ -14,7 +14,7 @@ use dossierd::core::event::{ArtifactIndexed, Change, Payload};
 use dossierd::core::inventory::InventoryEntry;
 use dossierd::core::path::{FeatureSlug, RelPath};
 use dossierd::core::time::Timestamp;
-use dossierd::store::{EventFilter, EventOrigin, FeatureChange, Store};
+use dossierd::store::{EventFilter, EventOrigin, FeatureChange, Store, StoreTime};
 
 fn main() {
     let dir = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -66,7 +66,7 @@ fn main() {
 
     let mut steps = Vec::new();
     loop {
-        let (pruned, took) = timed(|| store.prune(Duration::MAX, 0, now()).unwrap());
+        let (pruned, took) = timed(|| store.prune(Duration::MAX, 0, StoreTime::now()).unwrap());
         if pruned.events == 0 {
             break;
         }

@@ -30,6 +30,7 @@ mod error;
 mod event_id;
 mod integrity;
 mod journal;
+mod journal_age;
 mod load;
 mod open;
 mod retention;
@@ -56,14 +57,16 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, params};
+use rustix::time::ClockId;
 use uuid::Uuid;
 
 use crate::core::time::Timestamp;
 use error::{StorageFault, read_error, write_error};
 use event_id::EventIdGenerator;
+use journal_age::JournalAges;
 
 /// The connection of the only writer of the store.
 pub struct Store {
@@ -75,7 +78,32 @@ pub struct Store {
     /// Size of all envelopes after the last commit with an event; 0 before the first of this run.
     journal_bytes: u64,
     ids: EventIdGenerator,
+    ages: JournalAges,
     integrity: Integrity,
+}
+
+/// The clocks at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreTime {
+    /// The wall clock, which can be set in either direction.
+    pub wall: Timestamp,
+    /// Time since the machine was started, also while it was suspended.
+    pub uptime: Duration,
+}
+
+impl StoreTime {
+    /// Reads the clocks.
+    #[must_use]
+    pub fn now() -> Self {
+        Self::at(SystemTime::now().into())
+    }
+
+    /// Reads the clock that cannot be set; `wall` is the other one.
+    #[must_use]
+    pub fn at(wall: Timestamp) -> Self {
+        let uptime = rustix::time::clock_gettime(ClockId::Boottime);
+        Self { wall, uptime: uptime.try_into().unwrap_or_default() }
+    }
 }
 
 /// Whether memory, the kernel's cache and the disk agree on the content.
@@ -130,6 +158,7 @@ impl Store {
             durable_seq: opened.seq,
             journal_bytes: 0,
             ids: EventIdGenerator::starting_after(opened.last_event_ms),
+            ages: JournalAges::default(),
             integrity: Integrity::Trusted,
         };
         Ok(OpenedStore { store, is_new_instance: opened.is_new_instance, quarantined: None })
@@ -171,6 +200,7 @@ impl Store {
             durable_seq: 0,
             journal_bytes: 0,
             ids: EventIdGenerator::starting_after(0),
+            ages: JournalAges::default(),
             integrity: Integrity::NeedsReopen,
         })
     }
@@ -367,8 +397,14 @@ impl Store {
             .map_err(read_error("read the features of a project", &self.path))
     }
 
-    /// Deletes the oldest events: those older than `max_age`, and more until the remaining envelopes
-    /// have at most `max_bytes`. Deletes a limited number, so call it again until it deletes none.
+    /// Records when events were committed, from which their age is known. To be called after a commit.
+    pub fn note_time(&mut self, now: StoreTime) {
+        self.ages.note(self.seq, now.wall.as_millis(), now.uptime);
+    }
+
+    /// Deletes the oldest events: those of which it is known that they are older than `max_age`
+    /// (`docs/specification.md#age-of-events`), and more until the remaining envelopes have at most
+    /// `max_bytes`. Deletes a limited number, so call it again until it deletes none.
     /// The file does not shrink; SQLite reuses its free pages.
     ///
     /// # Errors
@@ -377,13 +413,27 @@ impl Store {
         &mut self,
         max_age: Duration,
         max_bytes: u64,
-        now: Timestamp,
+        now: StoreTime,
     ) -> Result<PruneResult, StoreError> {
         self.check_trusted()?;
-        let age = i64::try_from(max_age.as_millis()).unwrap_or(i64::MAX);
-        let oldest_ms = now.as_millis().saturating_sub(age);
-        let result = retention::prune(&mut self.connection, oldest_ms, max_bytes);
+        self.note_time(now);
+        let examined = self.examine_ages(max_age);
+        self.record_write_result("examine the journal", examined)?;
+        let limit = self.ages.limit(max_age, now.uptime);
+        let result = retention::prune(&mut self.connection, limit, max_bytes);
         self.record_write_result("prune the journal", result)
+    }
+
+    fn examine_ages(&mut self, max_age: Duration) -> rusqlite::Result<()> {
+        let Some(oldest) = retention::oldest(&self.connection)? else {
+            return Ok(());
+        };
+        let samples = self.ages.samples(oldest, max_age);
+        if !samples.is_empty() {
+            let times = retention::event_times(&self.connection, &samples)?;
+            self.ages.set_earlier(&times, max_age);
+        }
+        Ok(())
     }
 
     /// Returns the progress of a sink; `None` if it is not registered.

@@ -1,8 +1,9 @@
 //! Prunes the journal: deletes the oldest events, and tombstones with their events. The limits are the
 //! caller's.
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Row, TransactionBehavior};
 
+use super::journal_age::{AgeLimit, EventTime};
 use super::rows::invalid_column;
 use crate::core::path::{FeatureSlug, RelPath};
 
@@ -29,11 +30,34 @@ pub struct PrunedTombstone {
     pub path: RelPath,
 }
 
-/// Deletes events up to [`MAX_EVENTS_PER_PRUNE`] from the oldest on: those before `oldest_ms`, and more
+/// Returns the number of the oldest event; `None` if there is none.
+pub(super) fn oldest(connection: &Connection) -> rusqlite::Result<Option<u64>> {
+    let oldest: Option<i64> =
+        connection.prepare_cached("SELECT min(seq) FROM event")?.query_row([], |row| row.get(0))?;
+    Ok(oldest.map(i64::cast_unsigned))
+}
+
+/// Returns the times of the events with these numbers.
+pub(super) fn event_times(
+    connection: &Connection,
+    seqs: &[u64],
+) -> rusqlite::Result<Vec<EventTime>> {
+    let mut statement = connection.prepare_cached("SELECT emitted_at FROM event WHERE seq = ?1")?;
+    let mut times = Vec::with_capacity(seqs.len());
+    for seq in seqs {
+        let mut rows = statement.query([seq.cast_signed()])?;
+        if let Some(row) = rows.next()? {
+            times.push(EventTime { seq: *seq, emitted_ms: row.get(0)? });
+        }
+    }
+    Ok(times)
+}
+
+/// Deletes events up to [`MAX_EVENTS_PER_PRUNE`] from the oldest on: those that are too old, and more
 /// until the remaining envelopes have at most `max_bytes`.
 pub(super) fn prune(
     connection: &mut Connection,
-    oldest_ms: i64,
+    limit: AgeLimit,
     max_bytes: u64,
 ) -> rusqlite::Result<PruneResult> {
     let max_bytes = i64::try_from(max_bytes).unwrap_or(i64::MAX);
@@ -49,7 +73,7 @@ pub(super) fn prune(
         let mut rows = statement.query([])?;
         while events < MAX_EVENTS_PER_PRUNE
             && let Some(row) = rows.next()?
-            && (row.get::<_, i64>(1)? < oldest_ms || bytes - deleted_bytes > max_bytes)
+            && (is_expired(row, limit)? || bytes - deleted_bytes > max_bytes)
         {
             events += 1;
             last_seq = row.get(0)?;
@@ -81,4 +105,9 @@ pub(super) fn prune(
         .execute([deleted_bytes])?;
     transaction.commit()?;
     Ok(PruneResult { events: events as u64, tombstones })
+}
+
+fn is_expired(row: &Row<'_>, limit: AgeLimit) -> rusqlite::Result<bool> {
+    let seq = row.get::<_, i64>(0)?.cast_unsigned();
+    Ok(limit.is_expired(EventTime { seq, emitted_ms: row.get(1)? }))
 }

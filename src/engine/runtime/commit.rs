@@ -21,7 +21,7 @@ use crate::engine::io::wal_checkpointer::WalCheckpointer;
 use crate::engine::read_model::StatePublisher;
 use crate::engine::reconcile::event::Event;
 use crate::engine::reconcile::pending::FeatureCommit;
-use crate::store::{EventOrigin, FeatureChange, Store, StoreError, boot_id};
+use crate::store::{EventOrigin, FeatureChange, Store, StoreError, StoreTime, boot_id};
 
 /// Time from a failed store access to the next attempt.
 const STORE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -172,6 +172,7 @@ impl Committer {
                     self.store.seq(),
                     committed.events,
                 );
+                self.store.note_time(StoreTime::at(now.wall));
                 self.checkpointer.committed();
                 self.health.degraded = None;
                 self.schedule_prune_if_oversized(retention, now);
@@ -304,7 +305,8 @@ impl Committer {
             return;
         }
         self.health.prune_at = now.monotonic + PRUNE_INTERVAL;
-        match self.store.prune(retention.max_age(), retention.max_bytes(), now.wall) {
+        let time = StoreTime::at(now.wall);
+        match self.store.prune(retention.max_age(), retention.max_bytes(), time) {
             Ok(pruned) if pruned.events == 0 => {
                 let events = std::mem::take(&mut self.health.pruned_events);
                 if events > 0 {

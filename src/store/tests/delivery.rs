@@ -28,7 +28,7 @@ fn dead_letters_persist_until_delivered_or_tombstone() {
     assert_eq!(store.sink_progress("webhook").unwrap().unwrap().dead_letters, 3);
 
     // Retention deletes the event, not the dead letter.
-    store.prune(Duration::ZERO, 0, at(99)).unwrap();
+    store.prune(Duration::ZERO, 0, time(99)).unwrap();
     let mut reader = store.journal().reader();
     assert!(reader.envelope("webhook", 2).unwrap().unwrap().contains(&ids[1]));
     assert_eq!(reader.envelope("webhook", 1).unwrap(), None);
@@ -65,7 +65,7 @@ fn events_deleted_before_delivery_are_counted() {
     events(&mut store, "1", 3, at(0));
     store.update_cursor("webhook", &CursorUpdate { dropped: 2, ..update(1) }).unwrap();
     // Rejected after retention deleted it: no dead letter remains, so it counts as dropped.
-    store.prune(Duration::ZERO, 0, at(99)).unwrap();
+    store.prune(Duration::ZERO, 0, time(99)).unwrap();
     let late = CursorUpdate { dropped: 1, rejected: vec![rejected(3)], ..update(3) };
     store.update_cursor("webhook", &late).unwrap();
     let progress = SinkProgress { cursor: 3, dropped: 4, dead_letters: 0 };
@@ -103,12 +103,12 @@ fn new_sink_starts_at_the_oldest_event_and_counts_none_as_dropped() {
     let dir = temp_dir();
     let mut store = open(&dir);
     events(&mut store, "1", 3, at(0));
-    store.prune(Duration::ZERO, 0, at(99)).unwrap();
+    store.prune(Duration::ZERO, 0, time(99)).unwrap();
     let registered = |cursor| SinkProgress { cursor, ..SinkProgress::default() };
     assert_eq!(store.register_sink("early").unwrap(), registered(3), "the journal is empty");
     events(&mut store, "1", 2, at(100));
     assert_eq!(store.register_sink("webhook").unwrap(), registered(3));
-    store.prune(Duration::ZERO, 0, at(199)).unwrap();
+    store.prune(Duration::ZERO, 0, time(199)).unwrap();
     assert_eq!(
         store.register_sink("webhook").unwrap(),
         registered(3),

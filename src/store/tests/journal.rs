@@ -9,13 +9,15 @@ fn retention_by_age_deletes_older_events() {
     let dir = temp_dir();
     let mut store = open(&dir);
     events(&mut store, "1", 3, at(0));
-    events(&mut store, "1", 2, at(5_000));
+    store.note_time(time(0));
+    events(&mut store, "1", 2, at(500_000));
+    store.note_time(time(500_000));
     let mut reader = store.journal().reader();
     let hour = Duration::from_hours(1);
-    assert_eq!(store.prune(hour, u64::MAX, at(5_000)).unwrap(), PruneResult::default());
-    let second = Duration::from_secs(1);
-    assert_eq!(store.prune(second, u64::MAX, at(5_000)).unwrap().events, 3);
-    assert_eq!(store.prune(second, u64::MAX, at(5_000)).unwrap().events, 0);
+    assert_eq!(store.prune(hour, u64::MAX, time(500_000)).unwrap(), PruneResult::default());
+    let minute = Duration::from_mins(1);
+    assert_eq!(store.prune(minute, u64::MAX, time(500_000)).unwrap().events, 3);
+    assert_eq!(store.prune(minute, u64::MAX, time(500_000)).unwrap().events, 0);
     assert_eq!(reader.oldest_seq().unwrap(), 4);
     let page = reader.page(0, 9, &EventFilter::default()).unwrap();
     assert_eq!((seqs(&page), page.last_scanned), (vec![4, 5], 5));
@@ -26,7 +28,7 @@ fn retention_by_age_deletes_older_events() {
             "after {after}"
         );
     }
-    assert_eq!(store.prune(second, u64::MAX, at(9_000)).unwrap().events, 2);
+    assert_eq!(store.prune(minute, u64::MAX, time(900_000)).unwrap().events, 2);
     assert_eq!(reader.oldest_seq().unwrap(), 6);
     for (after, has_gap) in [(0, true), (4, true), (5, false)] {
         let page = reader.page(after, 9, &EventFilter::default()).unwrap();
@@ -34,7 +36,43 @@ fn retention_by_age_deletes_older_events() {
     }
     drop(store);
     let mut store = open(&dir);
-    assert_eq!(events(&mut store, "1", 1, at(9_000))[0].seq, 6);
+    assert_eq!(events(&mut store, "1", 1, at(900_000))[0].seq, 6);
+}
+
+#[test]
+fn clock_that_is_wrong_for_an_hour_deletes_no_event() {
+    const DAY: i64 = 86_400_000;
+    let dir = temp_dir();
+    let days = |count: i64| Duration::from_millis((count * DAY).unsigned_abs());
+    let max_age = days(30);
+    let prune = |store: &mut Store, wall: i64, uptime: i64| {
+        let now = StoreTime { wall: at(wall * DAY), uptime: days(uptime) };
+        store.prune(max_age, u64::MAX, now).unwrap().events
+    };
+    let mut store = open(&dir);
+    for day in 0..16 {
+        events(&mut store, "1", 1, at(day * DAY));
+    }
+    store.register_sink("webhook").unwrap();
+    drop(store);
+    // The daemon starts while the clock is 60 days ahead, and commits an event of that time.
+    let mut store = open(&dir);
+    assert_eq!(prune(&mut store, 76, 0), 0);
+    events(&mut store, "1", 1, at(76 * DAY));
+    store.note_time(StoreTime { wall: at(76 * DAY), uptime: days(0) });
+    assert_eq!(prune(&mut store, 76, 0), 0);
+    drop(store);
+    // It is right again: neither that event nor the others are old before their time.
+    let mut store = open(&dir);
+    assert_eq!(prune(&mut store, 16, 0), 0);
+    assert_eq!(prune(&mut store, 29, 13), 0);
+    assert_eq!(prune(&mut store, 31, 15), 2);
+    assert_eq!(store.journal().reader().oldest_seq().unwrap(), 3);
+    // A step while it runs changes nothing, in either direction.
+    for wall in [91, -60] {
+        assert_eq!(prune(&mut store, wall, 15), 0);
+    }
+    assert_eq!(prune(&mut store, 60, 60), 15, "all, also the event of the future");
 }
 
 #[test]
@@ -62,7 +100,7 @@ fn retention_by_size_deletes_oldest_events_and_their_tombstones() {
         .collect();
     let prune = |store: &mut Store, from: usize| {
         let bytes = sizes[from..].iter().sum();
-        store.prune(Duration::MAX, bytes, at(1_000_000)).unwrap()
+        store.prune(Duration::MAX, bytes, time(1_000_000)).unwrap()
     };
     assert_eq!(prune(&mut store, 0), PruneResult::default());
     assert_eq!(prune(&mut store, 1), PruneResult { events: 1, tombstones: vec![] });

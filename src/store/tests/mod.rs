@@ -34,6 +34,11 @@ fn at(ms: i64) -> Timestamp {
     Timestamp::from_millis(1_700_000_000_000 + ms).unwrap()
 }
 
+/// Returns a time at which both clocks show the same.
+fn time(ms: i64) -> StoreTime {
+    StoreTime { wall: at(ms), uptime: Duration::from_millis(ms.unsigned_abs()) }
+}
+
 fn path(text: &str) -> RelPath {
     RelPath::new(text.as_bytes()).unwrap()
 }

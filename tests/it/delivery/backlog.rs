@@ -9,7 +9,7 @@ use dossierd::core::digest::Digest;
 use dossierd::core::event::{ArtifactIndexed, Change, Payload};
 use dossierd::core::path::{FeatureSlug, RelPath};
 use dossierd::core::time::Timestamp;
-use dossierd::store::{EventOrigin, FeatureChange, Store};
+use dossierd::store::{EventOrigin, FeatureChange, Store, StoreTime};
 
 use crate::delivery::support::{
     Behaviour, assert_in_order, change_features, resident_kib, sink, start_receiver,
@@ -115,7 +115,7 @@ fn events_pruned_before_the_start_are_counted_and_logged() {
     let mut store = Store::open(&project.state_dir(), "boot").unwrap().store;
     commit_events(&mut store, 10, Duration::ZERO);
     let prune_all = |store: &mut Store| {
-        while store.prune(Duration::MAX, 0, SystemTime::now().into()).unwrap().events > 0 {}
+        while store.prune(Duration::MAX, 0, StoreTime::now()).unwrap().events > 0 {}
     };
     // Events that were deleted before the webhook was added do not count.
     prune_all(&mut store);
