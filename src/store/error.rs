@@ -76,6 +76,12 @@ pub enum StoreError {
         /// The error of SQLite.
         source: rusqlite::Error,
     },
+    /// The store was closed, because the daemon stops.
+    #[error("{}: the store is closed", .path.display())]
+    Closed {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 impl StoreError {
@@ -84,7 +90,9 @@ impl StoreError {
     pub fn is_survivable(&self) -> bool {
         match self {
             Self::Write { .. } | Self::NeedsReopen { .. } | Self::Read { .. } => true,
-            Self::Newer { .. } | Self::Corrupt { .. } | Self::Open { .. } => false,
+            Self::Newer { .. } | Self::Corrupt { .. } | Self::Open { .. } | Self::Closed { .. } => {
+                false
+            }
         }
     }
 
@@ -113,6 +121,11 @@ impl StoreError {
     /// Returns true if the disk failed, which may have left a part of a write.
     pub fn is_disk_failure(&self) -> bool {
         matches!(self, Self::Write { source, .. } if StorageFault::classify(source) == StorageFault::DiskFailure)
+    }
+
+    /// Returns true if the daemon has closed the store, because it stops.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed { .. })
     }
 
     /// Returns true if the file is corrupt; a retry does not help.

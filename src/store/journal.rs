@@ -1,14 +1,16 @@
 //! Reads the journal in pages, from any thread. Never writes.
 
+use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::error::{StoreError, read_error};
 use crate::core::path::FeatureSlug;
+use crate::core::sync::lock;
 use crate::store::open::BUSY_TIMEOUT;
 
 /// Maximum number of events that one page examines, whether they match or not. A long read
@@ -93,22 +95,77 @@ pub struct CommittedEvent {
 }
 
 /// A handle that creates readers of the journal.
-#[derive(Debug, Clone)]
-pub struct Journal(pub(super) Arc<Path>);
+#[derive(Clone)]
+pub struct Journal {
+    path: Arc<Path>,
+    readers: Arc<Readers>,
+}
+
+/// The connections of all readers. They are closed before the writer's, because only the last connection
+/// that is closed moves the WAL into the file and removes it.
+#[derive(Default)]
+pub(super) struct Readers(Mutex<OpenReaders>);
+
+#[derive(Default)]
+struct OpenReaders {
+    is_closed: bool,
+    connections: Vec<Weak<Mutex<Option<ReaderConnection>>>>,
+}
+
+impl Readers {
+    /// Waits for reads that are running, closes all connections, and has later reads fail.
+    pub(super) fn close(&self) {
+        let connections = {
+            let mut readers = lock(&self.0);
+            readers.is_closed = true;
+            std::mem::take(&mut readers.connections)
+        };
+        for connection in connections.iter().filter_map(Weak::upgrade) {
+            lock(&connection).take();
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        lock(&self.0).is_closed
+    }
+
+    fn add(&self) -> Arc<Mutex<Option<ReaderConnection>>> {
+        let connection = Arc::default();
+        let connections = &mut lock(&self.0).connections;
+        connections.retain(|known| known.strong_count() > 0);
+        connections.push(Arc::downgrade(&connection));
+        connection
+    }
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journal").field("path", &self.path).finish_non_exhaustive()
+    }
+}
 
 impl Journal {
+    pub(super) fn new(path: Arc<Path>, readers: Arc<Readers>) -> Self {
+        Self { path, readers }
+    }
+
     /// Creates a reader, for use on one thread at a time.
     #[must_use]
     pub fn reader(&self) -> JournalReader {
-        JournalReader { path: Arc::clone(&self.0), connection: None }
+        JournalReader {
+            path: Arc::clone(&self.path),
+            readers: Arc::clone(&self.readers),
+            connection: self.readers.add(),
+        }
     }
 }
 
 /// A reader of the journal. It connects at the first read, and again after an error or if the file
-/// was replaced.
+/// was replaced. After the store was closed it fails.
 pub struct JournalReader {
     path: Arc<Path>,
-    connection: Option<ReaderConnection>,
+    readers: Arc<Readers>,
+    connection: Arc<Mutex<Option<ReaderConnection>>>,
 }
 
 struct ReaderConnection {
@@ -153,14 +210,18 @@ impl JournalReader {
         action: &'static str,
         read: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
+        let mut open = lock(&self.connection);
+        if self.readers.is_closed() {
+            return Err(StoreError::Closed { path: self.path.to_path_buf() });
+        }
         let run = || {
             let inode = std::fs::metadata(&self.path).map_or(0, |metadata| metadata.ino());
-            let mut connection = match self.connection.take() {
+            let mut connection = match open.take() {
                 Some(open) if open.inode == inode => open.connection,
                 _ => connect(&self.path)?,
             };
             let value = read(&mut connection)?;
-            self.connection = Some(ReaderConnection { inode, connection });
+            *open = Some(ReaderConnection { inode, connection });
             Ok(value)
         };
         run().map_err(read_error(action, &self.path))

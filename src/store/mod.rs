@@ -66,6 +66,7 @@ use uuid::Uuid;
 use crate::core::time::Timestamp;
 use error::{StorageFault, read_error, write_error};
 use event_id::EventIdGenerator;
+use journal::Readers;
 use journal_age::JournalAges;
 
 /// The connection of the only writer of the store.
@@ -79,6 +80,8 @@ pub struct Store {
     journal_bytes: u64,
     ids: EventIdGenerator,
     ages: JournalAges,
+    /// Of this store and, after it was reopened, of the former one.
+    readers: Arc<Readers>,
     integrity: Integrity,
 }
 
@@ -159,6 +162,7 @@ impl Store {
             journal_bytes: 0,
             ids: EventIdGenerator::starting_after(opened.last_event_ms),
             ages: JournalAges::default(),
+            readers: Arc::default(),
             integrity: Integrity::Trusted,
         };
         Ok(OpenedStore { store, is_new_instance: opened.is_new_instance, quarantined: None })
@@ -201,6 +205,7 @@ impl Store {
             journal_bytes: 0,
             ids: EventIdGenerator::starting_after(0),
             ages: JournalAges::default(),
+            readers: Arc::default(),
             integrity: Integrity::NeedsReopen,
         })
     }
@@ -213,15 +218,24 @@ impl Store {
     pub fn reopen(&mut self, boot_id: &str, at: Timestamp) -> Result<Option<PathBuf>, StoreError> {
         let dir = self.path.parent().unwrap_or(&self.path).to_owned();
         let is_corrupt = self.integrity == Integrity::Corrupt && self.path.exists();
-        // Closes the connection before the file is moved: closing it later would remove the WAL of
-        // the new file.
-        let closed =
-            Self { instance: self.instance.clone(), seq: self.seq, ..Self::unavailable(&dir)? };
-        drop(std::mem::replace(self, closed));
+        self.close_connection(&dir)?;
         let quarantined = if is_corrupt { Some(open::quarantine(&dir, at)?) } else { None };
         let opened = Self::open_or_recreate(&dir, boot_id, at)?;
-        *self = opened.store;
+        *self = Self { readers: Arc::clone(&self.readers), ..opened.store };
         Ok(quarantined.or(opened.quarantined))
+    }
+
+    /// Closes the connection before the file is replaced: closing it later would remove the WAL of the
+    /// new file.
+    fn close_connection(&mut self, dir: &Path) -> Result<(), StoreError> {
+        let closed = Self {
+            instance: self.instance.clone(),
+            seq: self.seq,
+            readers: Arc::clone(&self.readers),
+            ..Self::unavailable(dir)?
+        };
+        drop(std::mem::replace(self, closed));
+        Ok(())
     }
 
     /// Writes the file again, with its content, after it was removed or its directory was. SQLite still
@@ -235,12 +249,10 @@ impl Store {
         let dir = dir.to_owned();
         open::create_private_dir(&dir).map_err(|error| StoreError::open(&path, error))?;
         let part = backup::write_part(&self.connection, &path)?;
-        // Closed first, as in `reopen`.
-        let closed =
-            Self { instance: self.instance.clone(), seq: self.seq, ..Self::unavailable(&dir)? };
-        drop(std::mem::replace(self, closed));
+        self.close_connection(&dir)?;
         backup::publish(&part, &path)?;
-        *self = Self::open(&dir, boot_id)?.store;
+        let opened = Self::open(&dir, boot_id)?;
+        *self = Self { readers: Arc::clone(&self.readers), ..opened.store };
         Ok(())
     }
 
@@ -501,7 +513,7 @@ impl Store {
     /// Returns a handle that creates readers of the journal on any thread.
     #[must_use]
     pub fn journal(&self) -> Journal {
-        Journal(Arc::clone(&self.path))
+        Journal::new(Arc::clone(&self.path), Arc::clone(&self.readers))
     }
 
     /// Returns a checkpointer, for use on another thread.
@@ -515,6 +527,7 @@ impl Store {
     /// [`StoreError::Write`]; the next start then treats it as a crash.
     pub fn close(mut self) -> Result<(), StoreError> {
         self.check_trusted()?;
+        self.readers.close();
         self.with_full_sync("close the store", |connection| {
             connection.execute("UPDATE store SET clean = 1, durable_seq = seq", []).map(drop)
         })?;

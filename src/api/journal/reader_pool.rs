@@ -12,7 +12,8 @@ use crate::api::response::problem::internal_error;
 use crate::api::response::render::run_blocking;
 use crate::core::sync::lock;
 use crate::store::{Journal, JournalReader, StoreError};
-use crate::wire::problem::Problem;
+use crate::wire::hint::HintCode;
+use crate::wire::problem::{Problem, ProblemCode};
 
 /// Maximum number of concurrent reads; further ones wait.
 const MAX_READERS: usize = 4;
@@ -49,6 +50,12 @@ impl ReaderPool {
         })
         .await?;
         lock(&self.idle).push(reader);
-        result.map_err(internal_error)
+        result.map_err(|error| match error {
+            error if error.is_closed() => {
+                let detail = "the daemon is stopping";
+                Problem::new(ProblemCode::Unavailable, detail, HintCode::DaemonStopping)
+            }
+            error => internal_error(error),
+        })
     }
 }

@@ -28,6 +28,26 @@ fn operations_after_an_io_error_fail_until_reopened() {
 }
 
 #[test]
+fn close_leaves_no_wal_while_readers_are_open() {
+    let dir = temp_dir();
+    let mut store = open(&dir);
+    let mut reader = store.journal().reader();
+    let later = store.journal();
+    store.reopen(BOOT_ID, at(0)).unwrap();
+    events(&mut store, "1", 3, at(0));
+    assert_eq!(reader.bounds().unwrap().last, 3);
+    store.close().unwrap();
+    for suffix in ["-wal", "-shm"] {
+        assert!(!dir.path().join(format!("{FILE_NAME}{suffix}")).exists(), "{suffix}");
+    }
+    assert!(reader.bounds().unwrap_err().is_closed());
+    assert!(later.reader().bounds().unwrap_err().is_closed());
+    let file = Connection::open(dir.path().join(FILE_NAME)).unwrap();
+    let clean: i64 = file.query_row("SELECT clean FROM store", [], |row| row.get(0)).unwrap();
+    assert_eq!(clean, 1);
+}
+
+#[test]
 fn instance_changes_when_event_numbers_may_repeat() {
     let dir = temp_dir();
     let open = |boot| Store::open(dir.path(), boot).unwrap();

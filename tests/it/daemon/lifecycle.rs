@@ -92,6 +92,19 @@ fn stop_is_quick_and_writes_the_last_snapshot() {
 }
 
 #[test]
+fn stop_leaves_the_store_in_one_file_also_after_events_were_read() {
+    let project = Project::complete();
+    let daemon = project.start_daemon();
+    assert_invariants(&project, &daemon, &mut JournalReader::default());
+    let _stream = daemon.open_stream("?since=start", &[]);
+    daemon.stop();
+    let names = fs::read_dir(project.state_dir()).unwrap();
+    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    let of_store = names.iter().filter(|name| name.to_str().unwrap().contains("sqlite3"));
+    assert_eq!(of_store.collect::<Vec<_>>(), ["dossierd.sqlite3"], "{names:?}");
+}
+
+#[test]
 fn socket_and_its_directories_are_private() {
     let project = Project::complete();
     let daemon = project.start_daemon();
