@@ -13,10 +13,12 @@ mod response;
 mod router;
 mod server;
 mod state;
+mod unconfigured;
 mod unix_listener;
 
 pub use dashboard::control::run_dashboard;
 pub use dashboard::state::DashboardConfig;
 pub use server::socket::{SocketError, adopt_systemd_socket, bind};
 pub use state::{ApiState, StartTime};
+pub use unconfigured::serve_unconfigured;
 pub use unix_listener::serve;

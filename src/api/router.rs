@@ -120,13 +120,16 @@ pub(crate) fn shared_routes() -> Vec<Route> {
 
 /// Builds the router of a listener.
 pub(crate) fn build_router(api: Arc<ApiState>, routes: Vec<Route>) -> Router {
-    routes
+    let all = routes
         .into_iter()
-        .fold(Router::new(), |router, route| router.route(route.path, route.handlers))
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(map_response(add_server_header))
-        .with_state(api)
+        .fold(Router::new(), |router, route| router.route(route.path, route.handlers));
+    let all = all.fallback(not_found).method_not_allowed_fallback(method_not_allowed);
+    with_server_header(all).with_state(api)
+}
+
+/// Adds the program's name and version to all responses.
+pub(crate) fn with_server_header<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+    router.layer(map_response(add_server_header))
 }
 
 /// Adds the program's name and version to a response.

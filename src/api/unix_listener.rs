@@ -16,14 +16,23 @@ use crate::api::state::ApiState;
 
 /// Maximum number of connections. Beyond it the connection that has been idle the longest is
 /// closed; if none is idle, the new one waits.
-const MAX_CONNECTIONS: usize = 1_536;
+pub(crate) const MAX_CONNECTIONS: usize = 1_536;
 
 /// Serves the API until `stop` turns true, then drops all connections.
-pub async fn serve(listener: Listener, api: Arc<ApiState>, mut stop: watch::Receiver<bool>) {
+pub async fn serve(listener: Listener, api: Arc<ApiState>, stop: watch::Receiver<bool>) {
     let metrics = Arc::clone(&api.http_metrics);
     let routes = routes();
     let paths = routes.iter().map(|route| route.path).collect();
     let server = Server::new(MAX_CONNECTIONS, metrics, paths, build_router(api, routes));
+    accept_connections(&listener, &server, stop).await;
+}
+
+/// Serves the connections of the same user until `stop` turns true, then drops all connections.
+pub(crate) async fn accept_connections(
+    listener: &Listener,
+    server: &Server,
+    mut stop: watch::Receiver<bool>,
+) {
     let connection_stop = stop.clone();
     loop {
         let accepted = tokio::select! {

@@ -20,6 +20,7 @@ use std::process::ExitCode;
 
 use crate::core::diagnostics::FileError;
 use crate::core::path::is_unprintable;
+use crate::wire::hint::HintCode;
 use args::{Cli, CliCommand, Color};
 use exit::CommandExit;
 
@@ -101,6 +102,7 @@ fn report_error(error: &anyhow::Error) -> CommandExit {
     if daemon::connection::is_unreachable(error) {
         return CommandExit::NoDaemon;
     }
-    let invalid_file = error.chain().find_map(|cause| cause.downcast_ref::<FileError>());
-    if invalid_file.is_some() { CommandExit::InvalidFile } else { CommandExit::Failed }
+    let is_invalid = error.chain().any(|cause| cause.downcast_ref::<FileError>().is_some())
+        || daemon::connection::has_hint(error, HintCode::InvalidConfiguration);
+    if is_invalid { CommandExit::InvalidFile } else { CommandExit::Failed }
 }

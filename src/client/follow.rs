@@ -11,6 +11,7 @@ use crate::client::error::ClientError;
 use crate::client::request::RequestPath;
 use crate::client::sse::SseMessage;
 use crate::client::stream::EventStream;
+use crate::wire::hint::HintCode;
 
 /// First pause between two attempts to reconnect; it doubles with each attempt.
 const RECONNECT_BACKOFF_MIN: Duration = Duration::from_millis(20);
@@ -110,8 +111,9 @@ impl Follower {
                 Ok(std::mem::take(&mut self.disconnected).then_some(FollowEvent::Reconnected))
             }
             Err(error @ (ClientError::Problem(_) | ClientError::WrongUser { .. })) => {
-                let is_starting =
-                    matches!(&error, ClientError::Problem(problem) if problem.status == 503);
+                let invalid = HintCode::InvalidConfiguration.as_str();
+                let is_starting = matches!(&error, ClientError::Problem(problem)
+                    if problem.status == 503 && problem.hint_code != invalid);
                 if is_starting { self.wait_backoff(error).await } else { Err(error) }
             }
             Err(error) => self.wait_backoff(error).await,

@@ -1,6 +1,7 @@
 //! Composes the daemon: acquires the lock, opens the store, starts the engine, the socket and
 //! delivery, and stops them in reverse order. Decides nothing about features.
 
+mod invalid_config;
 mod lock;
 mod offline_projects;
 mod own_files;
@@ -30,11 +31,13 @@ use crate::api::{
     serve,
 };
 use crate::config::{Config, ConfigState, UserDirs};
+use crate::core::diagnostics::FileError;
 use crate::core::sync::lock;
 use crate::delivery::Delivery;
 use crate::engine::command::Command;
 use crate::engine::runtime::{EngineConfig, EngineError, EngineHandle, start};
 
+use invalid_config::ConfigWait;
 use lock::InstanceLock;
 use own_files::OwnFiles;
 use reload::Reloader;
@@ -52,15 +55,15 @@ const RUNTIME_SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Options of [`run`].
 pub struct DaemonOptions {
-    /// The configuration.
-    pub config: Config,
+    /// The configuration, or why it is invalid: then the daemon waits until it is corrected.
+    pub config: Result<Config, FileError>,
     /// The user's directories.
     pub user_dirs: UserDirs,
     /// Projects to watch in addition to those of the configuration, until this process ends.
     pub projects: Vec<PathBuf>,
     /// The socket to listen at; `None` for the default path.
     pub socket: Option<PathBuf>,
-    /// Called with each configuration that a reload applies.
+    /// Called with the configuration at the start, and with each one that a reload applies.
     pub on_config_applied: Box<dyn Fn(&Config) + Send>,
 }
 
@@ -101,6 +104,13 @@ pub enum DaemonError {
     /// The engine did not commit its pending changes within the stop timeout (10 s).
     #[error("the engine did not stop within {} s", STOP_TIMEOUT.as_secs())]
     StopTimeout,
+}
+
+/// Returns true if a service manager started this process: it receives notifications, or has passed a
+/// socket.
+#[must_use]
+pub fn is_service() -> bool {
+    SystemdNotifier::from_env().is_enabled() || socket_activation::has_inherited_listener()
 }
 
 /// Runs the daemon until SIGTERM or SIGINT.
@@ -168,7 +178,7 @@ async fn run_until_stopped(
     // First: from here on a signal stops the daemon cleanly.
     let mut terminate = signal(SignalKind::terminate()).map_err(system("handle signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("handle signals"))?;
-    let hangup = signal(SignalKind::hangup()).map_err(system("handle signals"))?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(system("handle signals"))?;
     let own_socket = inherited.is_none().then(|| socket.clone());
     let listener = match inherited {
         Some(listener) => {
@@ -179,10 +189,18 @@ async fn run_until_stopped(
     let started = StartTime::now();
     let file = std::path::absolute(options.user_dirs.config_file())
         .map_err(system("determine the path of the configuration"))?;
+    let wait = ConfigWait { file: &file, listener: &listener, notifier };
+    let stop = async {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+    };
+    let Some(config) = wait.until_valid(options.config, stop, &mut hangup).await else {
+        return Ok(());
+    };
+    (options.on_config_applied)(&config);
     let (state, config_state) = watch::channel(ConfigState::ok(&file));
     let state_dir = options.user_dirs.state_dir.clone();
     let dashboard_state = state_dir.join("dashboard.json");
-    let mut plan = EngineConfig::new(options.config.clone(), options.user_dirs.state_dir.clone());
+    let mut plan = EngineConfig::new(config.clone(), state_dir.clone());
     plan.extra_roots = options.projects;
     plan.user_missions = Some(options.user_dirs.missions_dir());
     plan.project_list = Some(options.user_dirs.project_list());
@@ -195,9 +213,9 @@ async fn run_until_stopped(
     info!(socket = %socket.display(), "listening");
     // No path is relative from here on; the directory where it was started can be unmounted.
     let _ = std::env::set_current_dir("/");
-    let (http, listen) = watch::channel(options.config.http.listen());
+    let (http, listen) = watch::channel(config.http.listen());
     let delivery = Delivery::start(
-        options.config.webhook.clone(),
+        config.webhook.clone(),
         Arc::clone(&inbox),
         Arc::clone(&views),
         running.journal.clone(),
@@ -206,7 +224,7 @@ async fn run_until_stopped(
     let on_config_applied = with_delivery_reload(options.on_config_applied, &delivery);
     let reloader = Reloader {
         file,
-        config: options.config,
+        config,
         inbox: Arc::clone(&inbox),
         views: Arc::clone(&views),
         notifier,

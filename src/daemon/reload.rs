@@ -132,7 +132,7 @@ impl Reloader {
 /// Detects that the configuration file may have changed. A new watcher is opened after each change:
 /// an inotify watch on a directory that was deleted and created again reports nothing, and neither
 /// may one that was removed and added again.
-struct ConfigWatcher {
+pub(crate) struct ConfigWatcher {
     _watcher: Option<NotifyWatcher>,
     change_notify: Arc<Notify>,
 }
@@ -140,7 +140,7 @@ struct ConfigWatcher {
 impl ConfigWatcher {
     /// Watches the directories that contain the file or a part of its path. Repeats if they changed
     /// meanwhile: a directory created before its parent was watched raises no event.
-    fn open(file: &Path) -> Self {
+    pub(crate) fn open(file: &Path) -> Self {
         loop {
             let paths = WatchedPaths::resolve(file);
             let watcher = Self::watch_paths(paths.clone());
@@ -173,7 +173,7 @@ impl ConfigWatcher {
     }
 
     /// Waits for a change, and until none has followed for [`DEBOUNCE_INTERVAL`].
-    async fn wait_for_change(&self) {
+    pub(crate) async fn wait_for_change(&self) {
         self.change_notify.notified().await;
         while timeout(DEBOUNCE_INTERVAL, self.change_notify.notified()).await.is_ok() {}
     }

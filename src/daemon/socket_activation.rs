@@ -16,6 +16,12 @@ pub(crate) struct InheritedSocket {
     pub(crate) path: PathBuf,
 }
 
+/// Returns true if systemd has passed a listener to this process (`sd_listen_fds(3)`).
+pub(crate) fn has_inherited_listener() -> bool {
+    let own = std::process::id().to_string();
+    std::env::var("LISTEN_PID").is_ok_and(|process| process == own)
+}
+
 /// Returns the listener passed by systemd, if there is one (`sd_listen_fds(3)`). Must be called before
 /// threads are created, because it removes the variables from the environment.
 pub(crate) fn take_inherited_listener() -> io::Result<Option<InheritedSocket>> {

@@ -91,6 +91,8 @@ pub enum HintCode {
     ChangePending,
     /// The daemon is stopping.
     DaemonStopping,
+    /// The configuration is invalid, and the daemon waits until it is corrected.
+    InvalidConfiguration,
     /// All event streams are taken.
     TooManyStreams,
     /// The dashboard's listener cannot be opened.
@@ -129,7 +131,7 @@ struct HintTexts {
 
 impl HintCode {
     /// All codes.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 44] = [
         Self::UnknownPath,
         Self::MethodNotAllowed,
         Self::InvalidPercentEncoding,
@@ -171,6 +173,7 @@ impl HintCode {
         Self::OutcomeUnknown,
         Self::ChangePending,
         Self::DaemonStopping,
+        Self::InvalidConfiguration,
         Self::TooManyStreams,
         Self::DashboardListen,
     ];
@@ -377,6 +380,11 @@ impl HintCode {
             Self::DaemonStopping => {
                 entry("daemon_stopping", "retry when the daemon runs again", CliHint::Nothing)
             }
+            Self::InvalidConfiguration => entry(
+                "invalid_configuration",
+                "correct the file; the daemon then continues by itself",
+                CliHint::AsSent,
+            ),
             Self::TooManyStreams => entry(
                 "too_many_streams",
                 "close another stream, or read pages of `GET /api/events`",

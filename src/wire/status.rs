@@ -273,4 +273,6 @@ pub enum Health {
         /// Number of features.
         of: u64,
     },
+    /// The configuration is invalid, so that nothing is watched; the daemon waits until it is corrected.
+    Configuration,
 }

@@ -40,8 +40,8 @@ pub(crate) async fn get_health(State(api): State<Arc<ApiState>>) -> Response {
         features.map(|feature| feature.indexed),
     ) {
         Health::Ok => json_response(&Health::Ok),
-        starting @ Health::Starting { .. } => {
-            (StatusCode::SERVICE_UNAVAILABLE, json_response(&starting)).into_response()
+        not_ready @ (Health::Starting { .. } | Health::Configuration) => {
+            (StatusCode::SERVICE_UNAVAILABLE, json_response(&not_ready)).into_response()
         }
     }
 }

@@ -196,7 +196,7 @@ pub(crate) fn is_connection_lost(error: &anyhow::Error) -> bool {
 pub(crate) fn is_disconnected(error: &anyhow::Error) -> bool {
     is_connection_lost(error)
         || matches!(client_error(error), Some(ClientError::TimedOut { .. }))
-        || has_problem_status(error, 503)
+        || has_problem_status(error, 503) && !has_hint(error, HintCode::InvalidConfiguration)
 }
 
 /// Returns true if the daemon responded with a problem of this HTTP status.

@@ -252,11 +252,11 @@ fn findings_about_the_service_and_its_hardening() {
     );
     assert_finding(&found, "warning", "service", "responds at the socket, but is not the service");
     doctor("dossierd stop 2>&1");
-    // The service does not start, because its configuration is invalid.
+    // The service does not start, because its command line is invalid.
     let found = doctor(
-        "systemctl --user stop dossierd.socket dossierd.service; echo 'setle: {}' \
-         >~/.config/dossierd/config.yaml || { mkdir -p ~/.config/dossierd && echo 'setle: {}' \
-         >~/.config/dossierd/config.yaml; }; ! systemctl --user start dossierd.service",
+        "systemctl --user stop dossierd.socket dossierd.service; \
+         sed -i 's|dossierd run|& --nonsense|' ~/.config/systemd/user/dossierd.service; \
+         systemctl --user daemon-reload; ! systemctl --user start dossierd.service",
     );
     assert_finding(&found, "error", "service", "failed");
 }

@@ -188,6 +188,33 @@ fn configuration_is_reloaded_and_an_invalid_one_is_reported() {
 }
 
 #[test]
+fn service_with_an_invalid_configuration_waits_until_it_is_corrected() {
+    let project = Project::complete();
+    let Some((mut manager, daemon)) = install(&project) else {
+        return;
+    };
+    manager.sh("systemctl --user stop dossierd.service");
+    write_file(&project.config_file(), b"setle: {}\n");
+    // As a status bar asks, more often than the limit of starts allows.
+    for attempt in 0..12 {
+        let (code, output) = manager.shell("dossierd status");
+        assert_eq!(code, 78, "{attempt}: {output}");
+        assert!(output.contains("did you mean `settle`?"), "{attempt}: {output}");
+    }
+    manager.wait_for_property("StatusText", |text| text.contains("waiting for a valid"));
+    let socket = "systemctl --user show dossierd.socket -P ActiveState";
+    assert_eq!(
+        (manager.property("ActiveState").as_str(), manager.sh(socket).trim()),
+        ("active", "active")
+    );
+    write_file(&project.config_file(), b"projects: []\n");
+    daemon.wait_until_ready();
+    manager.sh("dossierd status");
+    assert_invariants(&project, &daemon, &mut JournalReader::default());
+    assert_eq!(manager.property("NRestarts"), "0");
+}
+
+#[test]
 fn systemd_journal_has_priorities_and_fields() {
     let project = Project::complete();
     let Some((mut manager, _daemon)) = install(&project) else {

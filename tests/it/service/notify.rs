@@ -4,6 +4,8 @@
 use std::os::unix::net::UnixDatagram;
 use std::time::Instant;
 
+use serde_json::json;
+
 use crate::support::process::Daemon;
 use crate::support::wait::{WAIT_TIMEOUT, wait_for};
 use crate::support::{Project, not_run, write_file};
@@ -140,6 +142,60 @@ fn reload_is_announced_and_always_finished() {
             supervised.daemon.log().matches("configuration reloaded without changes").count();
         (reload(&supervised) == before).then_some(())
     });
+    supervised.daemon.stop();
+}
+
+#[test]
+fn invalid_configuration_is_waited_for_and_reported() {
+    let project = Project::complete().config("setle: {}\n");
+    let by_hand = project.run(&["run"]);
+    assert_eq!(by_hand.code, 78, "{by_hand:?}");
+    let supervised = NotifyingDaemon::start(&project, "200000");
+    let ready = supervised.messages_until("READY=1").pop().unwrap();
+    assert!(ready[1].starts_with("STATUS=waiting for a valid configuration"), "{ready:?}");
+    for _ in 0..3 {
+        supervised.messages_until("WATCHDOG=1");
+    }
+    let health = supervised.daemon.get("/healthz");
+    assert_eq!((health.status, health.json()), (503, json!({"status": "configuration"})));
+    let problem = supervised.daemon.get("/api/status").assert_problem(503, "unavailable");
+    assert_eq!(problem["hint_code"], "invalid_configuration");
+    assert!(!project.state_dir().join("dossierd.sqlite3").exists());
+    for arguments in [
+        &["status"][..],
+        &["watch"],
+        &["events"],
+        &["events", "--follow"],
+        &["verify"],
+        &["project", "list"],
+        &["delivery", "list"],
+        &["rescan"],
+    ] {
+        let run = project.run_client(arguments);
+        assert_eq!(run.code, 78, "{arguments:?}: {run:?}");
+        assert!(run.stderr.contains("did you mean `settle`?"), "{arguments:?}: {run:?}");
+    }
+    assert_eq!(project.run_client(&["doctor"]).code, 1);
+    // Another error, then none.
+    write_file(&project.config_file(), b"colour: {}\n");
+    let status = "STATUS=waiting for a valid configuration: ";
+    wait_for("the other error", || {
+        let message = supervised.next();
+        message.iter().any(|line| line.starts_with(status) && line.contains("colour")).then_some(())
+    });
+    write_file(&project.config_file(), b"log: debug\n");
+    let ready = supervised.messages_until("READY=1").pop().unwrap();
+    assert_eq!(ready[1], "STATUS=watching 1 feature in 1 project");
+    assert_eq!(supervised.daemon.get("/healthz").status, 200);
+    project.run_client(&["status"]).assert_success();
+    supervised.daemon.stop();
+}
+
+#[test]
+fn stop_ends_the_wait_for_a_valid_configuration() {
+    let project = Project::complete().config("setle: {}\n");
+    let supervised = NotifyingDaemon::start(&project, "60000000");
+    supervised.messages_until("READY=1");
     supervised.daemon.stop();
 }
 

@@ -70,6 +70,12 @@ fn query_daemon(
         findings.error(check, message, STOP_DAEMON_FIX);
         return Ok(None);
     };
+    if let Health::Configuration = health {
+        let message = "waiting for a valid configuration; nothing is watched";
+        let fix = "correct the file; `dossierd config check` shows the errors";
+        findings.error(check, message, fix);
+        return Ok(None);
+    }
     let status = RequestPath::new("/api/status");
     if let Health::Starting { indexed, of } = health {
         findings.ok(check, format!("starting; {indexed} of {of} features are indexed"));

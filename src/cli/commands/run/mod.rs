@@ -8,8 +8,8 @@ pub(crate) mod malloc_tuning;
 use crate::cli::args::RunArgs;
 use crate::cli::exit::CommandExit;
 use crate::cli::user_dirs::user_dirs;
-use crate::config::Config;
-use crate::daemon::{DaemonOptions, run as run_daemon};
+use crate::config::{Config, LogConfig};
+use crate::daemon::{DaemonOptions, is_service, run as run_daemon};
 
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<CommandExit> {
     malloc_tuning::reexec_with_malloc_settings();
@@ -21,9 +21,15 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<CommandExit> {
     if let Some(foreign) = dirs.find_foreign_dir() {
         return Err(foreign.into());
     }
-    let config = Config::load(&dirs.config_file())?;
+    let config = Config::load(&dirs.config_file());
+    if let Err(error) = &config
+        && !is_service()
+    {
+        return Err(error.clone().into());
+    }
     let log = args.log.clone();
-    let filter = logging::init(log.as_ref().unwrap_or(&config.log).filter());
+    let initial_log = config.as_ref().map_or_else(|_| LogConfig::default(), |one| one.log.clone());
+    let filter = logging::init(log.as_ref().unwrap_or(&initial_log).filter());
     // `--log` and `DOSSIERD_LOG` override the configuration, also after a reload.
     let on_config_applied = move |config: &Config| {
         if log.is_none() {
