@@ -10,12 +10,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use rustix::fs::OFlags;
 use tokio::time::sleep;
 
 use crate::cli::args::SocketArgs;
 use crate::cli::daemon::connection::{DaemonConnection, POLL_INTERVAL, is_not_running};
-use crate::cli::daemon::systemctl;
+use crate::cli::daemon::{log_file, systemctl};
 use crate::cli::render::output;
 use crate::cli::runtime::new_runtime;
 use crate::cli::user_dirs::user_dirs;
@@ -25,8 +24,6 @@ use crate::wire::status::Health;
 
 /// Timeout for a new daemon to listen at its socket.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(30);
-/// Maximum size of the log at a start; a longer one is renamed to `daemon.log.old` first.
-const MAX_LOG_BYTES: u64 = 8 << 20;
 /// Number of bytes of the log that are shown when a daemon does not start.
 const LOG_TAIL_BYTES: u64 = 2_000;
 
@@ -65,7 +62,7 @@ fn start_daemon(args: &SocketArgs, socket: &Path, state: &Path) -> anyhow::Resul
             Err(error) => output::warn(&format!("{error:#}; starting a daemon in the background")),
         }
     }
-    let log = state.join("daemon.log");
+    let log = log_file::path(state);
     let mut daemon = spawn_daemon(args, &log)?;
     output::note(&format!(
         "no daemon was running; started one in the background (process {}, log {}); run `dossierd \
@@ -83,18 +80,7 @@ fn start_daemon(args: &SocketArgs, socket: &Path, state: &Path) -> anyhow::Resul
 }
 
 fn spawn_daemon(args: &SocketArgs, log: &Path) -> anyhow::Result<Child> {
-    let context = || log.display().to_string();
-    if fs::symlink_metadata(log).is_ok_and(|metadata| metadata.len() > MAX_LOG_BYTES) {
-        fs::rename(log, log.with_extension("log.old")).with_context(context)?;
-    }
-    // Follow no symbolic link, and do not block on a FIFO without a reader.
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-    let mut options = File::options();
-    options.create(true).append(true).mode(0o600).custom_flags(flags);
-    let stderr = options.open(log).with_context(context)?;
-    if !stderr.metadata().with_context(context)?.is_file() {
-        bail!("{} is not a regular file; remove it", log.display());
-    }
+    let stderr = log_file::open(log).with_context(|| log.display().to_string())?;
     let program = std::env::current_exe().context("cannot determine the path of this program")?;
     let mut command = Command::new(&program);
     command.args(["run", "--detached"]);

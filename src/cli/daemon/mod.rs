@@ -2,5 +2,6 @@
 
 pub(crate) mod autostart;
 pub(crate) mod connection;
+pub(crate) mod log_file;
 pub(crate) mod query;
 pub(crate) mod systemctl;

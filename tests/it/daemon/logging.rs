@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::Signal;
@@ -84,4 +85,29 @@ fn log_that_is_not_read_does_not_stop_the_daemon() {
         send_signal(daemon.pid(), Signal::HUP);
     }
     daemon.stop();
+}
+
+#[test]
+fn log_file_of_a_background_daemon_is_bounded_while_it_runs() {
+    const MAX_BYTES: u64 = 8 << 20;
+    let project = Project::complete();
+    let file = project.state_dir().join("daemon.log");
+    let old = project.state_dir().join("daemon.log.old");
+    write_file(&file, &vec![b'\n'; usize::try_from(MAX_BYTES).unwrap() - 2_000]);
+    std::fs::set_permissions(project.state_dir(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let mut command = project.daemon_command();
+    command.arg("--detached");
+    let stderr = std::fs::File::options().append(true).open(&file).unwrap();
+    let daemon = project.spawn_daemon_with_stderr(command, stderr);
+    daemon.wait_until_ready();
+    wait_for("the full log to be replaced", || {
+        send_signal(daemon.pid(), Signal::HUP);
+        old.exists().then_some(())
+    });
+    let length = |path| std::fs::metadata(path).unwrap().len();
+    assert!(length(&old) <= MAX_BYTES && length(&old) > MAX_BYTES - 4_096);
+    wait_for("the next line", || (length(&file) > 0).then_some(()));
+    daemon.stop();
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains("stopping") && (text.len() as u64) < 100_000, "{text}");
 }

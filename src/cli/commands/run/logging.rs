@@ -1,10 +1,12 @@
 //! Sets up the daemon's log: to journald with priorities and fields if standard error is connected to
-//! it, otherwise as lines to standard error.
+//! it, otherwise as lines to standard error. If that is the daemon's own log file, its size is bounded.
 
 use std::borrow::Cow;
 use std::fmt::Debug;
 use std::io::{self, Write};
 use std::os::linux::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::OnceLock;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::field::Field;
@@ -16,6 +18,7 @@ use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, reload};
 
 use crate::cli::commands::run::journald::JournaldLayer;
 use crate::cli::commands::run::lost_lines::LostLines;
+use crate::cli::daemon::log_file::BoundedLog;
 use crate::core::path::escape_unprintable;
 
 /// Maximum number of bytes of a line. A pipe or terminal that can be written at all takes so many
@@ -33,13 +36,17 @@ impl LogFilterHandle {
     }
 }
 
-/// Installs the global log subscriber.
-pub(crate) fn init(filter: EnvFilter) -> LogFilterHandle {
+/// Installs the global log subscriber. The daemon's own log file is in `state_dir`.
+pub(crate) fn init(filter: EnvFilter, state_dir: &Path) -> LogFilterHandle {
     let (filter, handle) = reload::Layer::new(filter);
     let journal = stderr_is_journal().then(|| JournaldLayer::connect().ok()).flatten();
+    if let Some(file) = BoundedLog::of_stderr(state_dir) {
+        // Cannot be set already: this is called once.
+        let _ = LOG_FILE.set(file);
+    }
     let lines = journal.is_none().then(|| {
         fmt::layer()
-            .with_writer(|| StderrLines(&LOST_LINES))
+            .with_writer(|| StderrLines { lost: &LOST_LINES, file: LOG_FILE.get() })
             .with_target(false)
             .fmt_fields(debug_fn(write_field).delimited(" "))
             .with_ansi(is_terminal())
@@ -50,6 +57,9 @@ pub(crate) fn init(filter: EnvFilter) -> LogFilterHandle {
 }
 
 static LOST_LINES: LostLines = LostLines::new();
+
+/// The file of the log, if standard error is the daemon's own.
+static LOG_FILE: OnceLock<BoundedLog> = OnceLock::new();
 
 /// Writes a field as `tracing_subscriber` does, but escapes what would end the line, or control a
 /// terminal: values contain names of files.
@@ -64,11 +74,18 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> std
 
 /// Writes lines to standard error as long as that does not block: a reader that does not read must
 /// not stop the daemon.
-struct StderrLines<'a>(&'a LostLines);
+struct StderrLines<'a> {
+    lost: &'a LostLines,
+    file: Option<&'a BoundedLog>,
+}
 
 impl Write for StderrLines<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.write(line, |notice| format!("{notice}\n").into_bytes(), write_if_ready);
+        let write = |line: &[u8]| match self.file {
+            Some(file) => file.write(&cut_line(line)),
+            None => write_if_ready(line),
+        };
+        self.lost.write(line, |notice| format!("{notice}\n").into_bytes(), write);
         Ok(line.len())
     }
 

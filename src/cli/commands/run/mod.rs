@@ -29,7 +29,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<CommandExit> {
     }
     let log = args.log.clone();
     let initial_log = config.as_ref().map_or_else(|_| LogConfig::default(), |one| one.log.clone());
-    let filter = logging::init(log.as_ref().unwrap_or(&initial_log).filter());
+    let filter = logging::init(log.as_ref().unwrap_or(&initial_log).filter(), &dirs.state_dir);
     // `--log` and `DOSSIERD_LOG` override the configuration, also after a reload.
     let on_config_applied = move |config: &Config| {
         if log.is_none() {
