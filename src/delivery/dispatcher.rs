@@ -14,7 +14,8 @@
 //! See `docs/specification.md#webhook-responses`. An event that is not accepted blocks its partition
 //! and is retried with backoff. If the receiver is unreachable, unavailable, or fails for three
 //! partitions in a row, the circuit opens and all delivery pauses, with a backoff of its own; then
-//! one batch at a time is sent until one is accepted. The events of a batch that failed are sent
+//! one batch at a time is sent until one is accepted. An address without a receiver is tried for an hour,
+//! and then not again until a person intervenes. The events of a batch that failed are sent
 //! again one by one, so that one that is never accepted does not block the others.
 
 mod circuit;
@@ -203,6 +204,12 @@ impl Dispatcher {
         has_events && (is_failing() || self.partitions.values().any(|part| part.attempts > 0))
     }
 
+    /// Returns true if nothing is sent until [`Dispatcher::retry_now`], because there was no receiver at the
+    /// address for an hour.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.circuit.is_refused()
+    }
+
     /// Returns how many more events may be read.
     pub(crate) fn window_capacity(&self) -> usize {
         let used = usize::try_from(self.scanned - self.cursor()).unwrap_or(usize::MAX);
@@ -338,7 +345,7 @@ impl Dispatcher {
     /// Returns when the next batch can be sent if no request ends before, or `None` if a request has
     /// to end first or there is no event.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
-        if self.in_flight.len() >= self.max_in_flight() {
+        if self.is_refused() || self.in_flight.len() >= self.max_in_flight() {
             return None;
         }
         let resumes_at = self.circuit.resumes_at();

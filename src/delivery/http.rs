@@ -229,6 +229,7 @@ fn classify_status(status: StatusCode, retry_after: Option<Duration>) -> Outcome
     let text = || Arc::from(format!("HTTP {status}"));
     match status.as_u16() {
         200..=299 => Outcome::Accepted,
+        404 | 405 | 410 => Outcome::NoReceiver(text(), retry_after),
         429 | 503 => Outcome::Unavailable(text(), retry_after),
         408 | 409 | 425 => Outcome::RetryLater(text(), retry_after),
         400..=499 => Outcome::Rejected(text()),
@@ -264,10 +265,12 @@ mod tests {
                 Outcome::Rejected(_) => "rejected",
                 Outcome::RetryLater(..) => "retry later",
                 Outcome::Unavailable(..) => "unavailable",
+                Outcome::NoReceiver(..) => "no receiver",
             };
         for (expect, all) in [
             ("accepted", &[200, 201, 202, 204, 299][..]),
-            ("rejected", &[400, 401, 403, 404, 405, 410, 413, 422, 451]),
+            ("rejected", &[400, 401, 403, 406, 413, 422, 451]),
+            ("no receiver", &[404, 405, 410]),
             ("retry later", &[300, 301, 302, 307, 308, 408, 409, 425, 500, 501, 502, 504, 599]),
             ("unavailable", &[429, 503]),
         ] {

@@ -319,7 +319,11 @@ impl<'a> DeliverySession<'a> {
         report.ahead = dispatcher.settled_ahead();
         report.oldest_at = dispatcher.oldest_pending_ms().and_then(Timestamp::from_millis);
         report.dead_letters = dispatcher.dead_letter_count();
-        report.health = if is_retrying { SinkHealth::Retrying } else { SinkHealth::Ok };
+        report.health = match is_retrying {
+            _ if dispatcher.is_refused() => SinkHealth::Refused,
+            true => SinkHealth::Retrying,
+            false => SinkHealth::Ok,
+        };
         report.next_try_at =
             next_try_at.map(|at| (SystemTime::now() + at.saturating_sub(now)).into());
         if !is_retrying {

@@ -108,6 +108,8 @@ pub enum SinkHealth {
     Ok,
     /// A request or a command of the store failed and is retried.
     Retrying,
+    /// There was no receiver at the address for an hour: nothing is sent until a person intervenes.
+    Refused,
 }
 
 /// Status of a sink at one time.
@@ -123,7 +125,7 @@ pub struct SinkReport {
     pub ahead: u64,
     /// Time of the oldest event that is not settled.
     pub oldest_at: Option<Timestamp>,
-    /// Whether the sink is retrying.
+    /// Whether the sink delivers, retries, or is paused.
     pub health: SinkHealth,
     /// The last error; `None` once delivery succeeds again.
     pub last_error: Option<Arc<str>>,

@@ -44,6 +44,9 @@ pub enum DeliveryState {
     Ok,
     /// A delivery failed and is being retried.
     Retrying,
+    /// There was no receiver at the address for an hour; nothing is sent until the configuration changes or
+    /// a person retries.
+    Refused,
     /// The receiver rejected an event permanently; it waits for a person to retry or drop it.
     DeadLetters,
 }

@@ -75,6 +75,7 @@ fn sink_status(report: &SinkReport, seq: u64) -> SinkStatus<'_> {
         oldest_undelivered_at: report.oldest_at,
         state: match report.health {
             SinkHealth::Retrying => DeliveryState::Retrying,
+            SinkHealth::Refused => DeliveryState::Refused,
             SinkHealth::Ok if report.dead_letters > 0 => DeliveryState::DeadLetters,
             SinkHealth::Ok => DeliveryState::Ok,
         },

@@ -178,7 +178,7 @@ fn write_sink_metrics(api: &ApiState, text: &mut MetricsText) {
     if sinks.is_empty() {
         return;
     }
-    let families: [(MetricType, &str, &str, SinkMetric); 6] = [
+    let families: [(MetricType, &str, &str, SinkMetric); 7] = [
         (MetricType::Counter, "dossierd_delivered_total", "Events delivered.", |sink| {
             sink.delivered
         }),
@@ -211,6 +211,12 @@ fn write_sink_metrics(api: &ApiState, text: &mut MetricsText) {
             "dossierd_delivery_retrying",
             "1 while a failed delivery is being retried, else 0.",
             |sink| u64::from(sink.health == SinkHealth::Retrying),
+        ),
+        (
+            MetricType::Gauge,
+            "dossierd_delivery_refused",
+            "1 while delivery is paused because there is no receiver at the address, else 0.",
+            |sink| u64::from(sink.health == SinkHealth::Refused),
         ),
     ];
     for (metric_type, name, help, value) in families {

@@ -88,6 +88,10 @@ fn format_sink(sink: &SinkStatus<'_>) -> String {
     let state = match sink.state {
         DeliveryState::Ok => "ok",
         DeliveryState::Retrying => "retrying",
+        DeliveryState::Refused => {
+            "refused: no receiver at the address for an hour; correct `webhook.url`, or run `dossierd \
+             delivery retry --all`"
+        }
         DeliveryState::DeadLetters => "dead letters",
     };
     let at = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();

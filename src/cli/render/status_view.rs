@@ -237,9 +237,14 @@ pub(crate) fn sink_line(sink: &SinkStatus<'_>) -> Option<String> {
         let events = if sink.lag == 1 { "event waits" } else { "events wait" };
         parts.push(format!("{} {events}", sink.lag));
     }
-    if sink.state == DeliveryState::Retrying {
+    let failing = match sink.state {
+        DeliveryState::Retrying => Some("retrying".yellow().to_string()),
+        DeliveryState::Refused => Some("refused".red().to_string()),
+        DeliveryState::Ok | DeliveryState::DeadLetters => None,
+    };
+    if let Some(state) = failing {
         let error = sink.last_error.as_deref().unwrap_or("unknown error");
-        parts.push(format!("{}: {}", "retrying".yellow(), escape_unprintable(error)));
+        parts.push(format!("{state}: {}", escape_unprintable(error)));
     }
     if sink.dead_letters > 0 {
         let dead_letters = if sink.dead_letters == 1 { "dead letter" } else { "dead letters" };

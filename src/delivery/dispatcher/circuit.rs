@@ -3,6 +3,9 @@
 
 use std::time::Duration;
 
+/// Time after which an address at which there is no receiver is not tried again.
+const MAX_ABSENCE: Duration = Duration::from_hours(1);
+
 /// State of the circuit breaker. An open circuit is half-open once its pause has ended: then one
 /// request at a time is sent, until one is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +19,8 @@ enum CircuitState {
         /// Pauses since the last accepted request, at least 1; each is longer than the one before.
         pauses: u32,
     },
+    /// There was no receiver for too long: nothing is sent until a person intervenes.
+    Refused,
 }
 
 /// The circuit breaker of a receiver.
@@ -24,23 +29,32 @@ pub(crate) struct CircuitBreaker {
     state: CircuitState,
     /// Number of pauses so far.
     pause_count: u64,
+    /// Time of the first response since which there is no receiver at the address.
+    absent_since: Option<Duration>,
 }
 
 impl CircuitBreaker {
     pub(crate) fn new() -> Self {
-        Self { state: CircuitState::Closed { resume_at: Duration::ZERO }, pause_count: 0 }
+        let state = CircuitState::Closed { resume_at: Duration::ZERO };
+        Self { state, pause_count: 0, absent_since: None }
     }
 
     /// Returns true if no request was accepted since the last pause began.
     pub(crate) fn is_open(&self) -> bool {
-        matches!(self.state, CircuitState::Open { .. })
+        matches!(self.state, CircuitState::Open { .. } | CircuitState::Refused)
     }
 
-    /// Returns the time from which requests may be sent.
+    /// Returns true if nothing is sent until [`CircuitBreaker::end_pause`].
+    pub(crate) fn is_refused(&self) -> bool {
+        self.state == CircuitState::Refused
+    }
+
+    /// Returns the time from which requests may be sent; the maximum if there is none.
     pub(crate) fn resumes_at(&self) -> Duration {
         match self.state {
             CircuitState::Closed { resume_at } => resume_at,
             CircuitState::Open { until, .. } => until,
+            CircuitState::Refused => Duration::MAX,
         }
     }
 
@@ -61,9 +75,12 @@ impl CircuitBreaker {
         now: Duration,
         delay: impl FnOnce(u32) -> Duration,
     ) {
+        if self.is_refused() {
+            return;
+        }
         let is_first = pauses_before == self.pause_count;
         let pauses = match self.state {
-            CircuitState::Closed { .. } => 0,
+            CircuitState::Closed { .. } | CircuitState::Refused => 0,
             CircuitState::Open { pauses, .. } => pauses,
         };
         let pauses = pauses.saturating_add(u32::from(is_first));
@@ -77,6 +94,7 @@ impl CircuitBreaker {
 
     /// Closes the circuit, because a request was accepted. Returns true if it was open.
     pub(crate) fn on_accepted(&mut self, now: Duration) -> bool {
+        self.absent_since = None;
         let was_open = self.is_open();
         if was_open {
             self.state = CircuitState::Closed { resume_at: now };
@@ -84,11 +102,31 @@ impl CircuitBreaker {
         was_open
     }
 
+    /// Records, after [`CircuitBreaker::on_failure`], that there is no receiver at the address. After an
+    /// hour of such responses nothing more is sent.
+    pub(crate) fn on_no_receiver(&mut self, now: Duration) {
+        let since = *self.absent_since.get_or_insert(now);
+        if now.saturating_sub(since) >= MAX_ABSENCE {
+            self.state = CircuitState::Refused;
+        }
+    }
+
+    /// Records that the address has a receiver, or cannot be reached: the hour begins again.
+    pub(crate) fn on_receiver_found(&mut self) {
+        self.absent_since = None;
+    }
+
     /// Ends the pause, so that the next request is sent now.
     pub(crate) fn end_pause(&mut self, now: Duration) {
-        let (CircuitState::Closed { resume_at: at } | CircuitState::Open { until: at, .. }) =
-            &mut self.state;
-        *at = now.min(*at);
+        match &mut self.state {
+            CircuitState::Closed { resume_at: at } | CircuitState::Open { until: at, .. } => {
+                *at = now.min(*at);
+            }
+            CircuitState::Refused => {
+                self.absent_since = None;
+                self.state = CircuitState::Open { until: now, pauses: 1 };
+            }
+        }
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) enum Outcome {
     RetryLater(Arc<str>, Option<Duration>),
     /// The receiver processes nothing now, or cannot be reached.
     Unavailable(Arc<str>, Option<Duration>),
+    /// There is no receiver at the address: for the time of a deployment, or permanently.
+    NoReceiver(Arc<str>, Option<Duration>),
 }
 
 impl Dispatcher {
@@ -42,7 +44,8 @@ impl Dispatcher {
                 continue;
             };
             partition.in_flight = 0;
-            if has_several && !matches!(outcome, Outcome::Unavailable(..)) {
+            let is_about_events = matches!(outcome, Outcome::Rejected(_) | Outcome::RetryLater(..));
+            if has_several && is_about_events {
                 partition.singles_remaining = partition.singles_remaining.max(share.count);
             }
             match outcome {
@@ -54,16 +57,21 @@ impl Dispatcher {
                     let delay = self.limits.backoff.delay(partition.attempts, jitter, *retry_after);
                     partition.retry_at = now + delay;
                 }
-                Outcome::Unavailable(..) | Outcome::Accepted => {}
+                Outcome::Unavailable(..) | Outcome::NoReceiver(..) | Outcome::Accepted => {}
             }
             self.index_partition(&share.name);
             if self.failing_partitions.len() < CIRCUIT_FAILURE_THRESHOLD {
                 self.failing_partitions.insert(Arc::clone(&share.name));
             }
         }
+        if !matches!(outcome, Outcome::NoReceiver(..)) {
+            self.circuit.on_receiver_found();
+        }
         let is_failing = self.failing_partitions.len() >= CIRCUIT_FAILURE_THRESHOLD;
         let retry_after = match outcome {
-            Outcome::Unavailable(_, retry_after) => *retry_after,
+            Outcome::Unavailable(_, retry_after) | Outcome::NoReceiver(_, retry_after) => {
+                *retry_after
+            }
             _ if is_failing && !has_several => None,
             _ => return,
         };
@@ -71,6 +79,9 @@ impl Dispatcher {
         self.circuit.on_failure(batch.pauses_before, now, |pauses| {
             backoff.delay(pauses, jitter, retry_after)
         });
+        if matches!(outcome, Outcome::NoReceiver(..)) {
+            self.circuit.on_no_receiver(now);
+        }
     }
 
     /// Removes events from a batch that are neither in the journal nor dead letters any more. The

@@ -146,6 +146,64 @@ fn unavailable_receiver_gets_one_batch_at_a_time() {
 }
 
 #[test]
+fn address_without_a_receiver_is_tried_for_an_hour_and_dead_letters_nothing() {
+    let no_receiver = || Outcome::NoReceiver("HTTP 404".into(), None);
+    let hour = Duration::from_hours(1);
+    // A deployment of some minutes, and one that never ends.
+    for (returns_at, expected) in [
+        (Some(Duration::from_mins(7)), false),
+        (Some(Duration::from_mins(59)), false),
+        (None, true),
+    ] {
+        let mut dispatcher = dispatcher(limits(), &["a", "a", "b", "c"]);
+        let mut now = Duration::ZERO;
+        let mut tries = 0;
+        while let Some(sent) = dispatcher.next_batch(now) {
+            let outcome = match returns_at {
+                Some(at) if now >= at => Outcome::Accepted,
+                _ => no_receiver(),
+            };
+            tries += 1;
+            dispatcher.on_outcome(sent.id, &outcome, now, 1.0);
+            now = now.max(dispatcher.next_deadline().unwrap_or(now));
+        }
+        assert_eq!(dispatcher.take_settled(), Settled::default());
+        assert_eq!(dispatcher.is_refused(), expected);
+        assert_eq!(dispatcher.cursor(), if expected { 0 } else { 4 });
+        if expected {
+            assert!(now >= hour && now < hour + Duration::from_mins(6), "{now:?}");
+            assert!(tries > 12, "{tries}");
+            assert_eq!(dispatcher.next_deadline(), None);
+            assert_eq!(dispatcher.next_batch(hour * 1_000), None);
+            assert!(dispatcher.is_retrying() && !dispatcher.has_send_capacity(now));
+            // A person retries: everything is delivered if there is a receiver now.
+            dispatcher.retry_now(now);
+            while let Some(sent) = dispatcher.next_batch(now) {
+                dispatcher.on_outcome(sent.id, &Outcome::Accepted, now, 1.0);
+            }
+            assert_eq!((dispatcher.cursor(), dispatcher.is_refused()), (4, false));
+        }
+    }
+}
+
+#[test]
+fn hour_without_a_receiver_begins_again_after_another_response() {
+    let mut dispatcher = dispatcher(limits(), &["a"]);
+    let mut now = Duration::ZERO;
+    for minutes in [0, 50, 55, 60, 110] {
+        now = now.max(Duration::from_mins(minutes));
+        dispatcher.retry_now(now);
+        let sent = dispatcher.next_batch(now).unwrap();
+        let outcome = match minutes {
+            55 => unavailable(),
+            _ => Outcome::NoReceiver("HTTP 410".into(), None),
+        };
+        dispatcher.on_outcome(sent.id, &outcome, now, 1.0);
+        assert!(!dispatcher.is_refused(), "{minutes}");
+    }
+}
+
+#[test]
 fn retry_after_is_respected_unless_a_person_retries() {
     let mut dispatcher = dispatcher(limits(), &["a", "b"]);
     let sent = dispatcher.next_batch(SECOND).unwrap();

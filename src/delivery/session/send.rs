@@ -109,14 +109,15 @@ impl DeliverySession<'_> {
         match &result.outcome {
             Outcome::Accepted => {
                 report.delivered += result.events as u64;
-                if report.health == SinkHealth::Retrying && report.last_error.is_some() {
+                if report.health != SinkHealth::Ok && report.last_error.is_some() {
                     info!(sink = WEBHOOK_SINK, "the receiver accepts events again");
                     report.last_error = None;
                 }
             }
             Outcome::Rejected(error)
             | Outcome::RetryLater(error, _)
-            | Outcome::Unavailable(error, _) => {
+            | Outcome::Unavailable(error, _)
+            | Outcome::NoReceiver(error, _) => {
                 report.failures += 1;
                 if report.last_error.as_ref() != Some(error) {
                     warn!(sink = WEBHOOK_SINK, error = &**error, "delivery failed; will retry");
@@ -130,7 +131,15 @@ impl DeliverySession<'_> {
             // Certificate authorities are read again: they may be the cause, and fixed by now.
             self.client = None;
         }
+        let was_refused = self.dispatcher.is_refused();
         self.dispatcher.on_outcome(result.id, &result.outcome, now, jitter());
+        if self.dispatcher.is_refused() && !was_refused {
+            warn!(
+                sink = WEBHOOK_SINK,
+                "no receiver at the address for an hour; delivery is paused until the configuration \
+                 changes or `dossierd delivery retry --all`"
+            );
+        }
         self.schedule_publish(now);
     }
 }

@@ -120,6 +120,27 @@ fn kill_between_response_and_acknowledgement_loses_no_event() {
 }
 
 #[test]
+fn receiver_that_is_missing_during_a_deployment_gets_all_events() {
+    let receiver = start_receiver();
+    let project = Project::complete().webhook(&receiver, "");
+    for status in [404, 405, 410] {
+        receiver.set_behaviour(Behaviour::Respond(status, String::new()));
+        let daemon = project.start_daemon();
+        change_features(&project, &format!("while it answers {status}"));
+        let before = receiver.received().requests;
+        // More requests than an event that is refused permanently gets.
+        wait_for("many requests", || (receiver.received().requests > before + 12).then_some(()));
+        let found = sink(&daemon);
+        assert_eq!((&found["state"], &found["dead_letters"]), (&"retrying".into(), &0.into()));
+        assert!(found["last_error"].as_str().unwrap().contains(&status.to_string()), "{found:#}");
+        receiver.set_behaviour(Behaviour::Accept);
+        wait_for_delivery(&daemon, &receiver);
+        assert_eq!(sink(&daemon)["dead_letters"], 0);
+        daemon.stop();
+    }
+}
+
+#[test]
 fn permanently_rejected_event_is_dead_lettered_until_retried_or_dropped() {
     let receiver = start_receiver();
     receiver.set_behaviour(Behaviour::RejectFeature(FEATURE.to_owned()));
