@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::core::path::escape_bytes;
-use crate::project::root_dir::read_path;
+use crate::project::root_dir::RootDir;
 
 /// `target_branch` without a git repository.
 const UNKNOWN_BRANCH: &str = "unknown";
@@ -14,9 +14,10 @@ const DETACHED_HEAD: &str = "HEAD";
 const MAX_FILE_BYTES: u64 = 64 << 10;
 
 /// Returns the branch that `HEAD` in `git_dir` names.
-pub(super) fn current_branch(git_dir: Option<&Path>) -> String {
-    let head =
-        git_dir.and_then(|git_dir| read_path(&git_dir.join("HEAD"), MAX_FILE_BYTES).ok().flatten());
+pub(super) fn current_branch(root_dir: &RootDir, git_dir: Option<&Path>) -> String {
+    let head = git_dir.and_then(|git_dir| {
+        root_dir.read_outside(&git_dir.join("HEAD"), MAX_FILE_BYTES).ok().flatten()
+    });
     match head {
         Some(head) => parse_head(&head),
         None => UNKNOWN_BRANCH.to_owned(),
@@ -25,18 +26,18 @@ pub(super) fn current_branch(git_dir: Option<&Path>) -> String {
 
 /// Returns the directory of `HEAD` for the nearest `.git` in `root` or above it; for a worktree,
 /// the worktree's own directory.
-pub(super) fn find_git_dir(root: &Path) -> Option<PathBuf> {
-    root.ancestors().find_map(|dir| resolve_git_dir(&dir.join(".git")))
+pub(super) fn find_git_dir(root_dir: &RootDir, root: &Path) -> Option<PathBuf> {
+    root.ancestors().find_map(|dir| resolve_git_dir(root_dir, &dir.join(".git")))
 }
 
 /// Returns `dot_git` if it is a directory, or the directory that it names if it is the file of a
 /// worktree or submodule.
-fn resolve_git_dir(dot_git: &Path) -> Option<PathBuf> {
+fn resolve_git_dir(root_dir: &RootDir, dot_git: &Path) -> Option<PathBuf> {
     let metadata = std::fs::metadata(dot_git).ok()?;
     if metadata.is_dir() {
         return Some(dot_git.to_owned());
     }
-    let text = read_path(dot_git, MAX_FILE_BYTES).ok()??;
+    let text = root_dir.read_outside(dot_git, MAX_FILE_BYTES).ok()??;
     let target = text.strip_prefix(b"gitdir:")?.trim_ascii();
     Some(dot_git.parent()?.join(std::ffi::OsStr::from_bytes(target)))
 }
@@ -76,7 +77,9 @@ mod tests {
     #[test]
     fn git_dir_is_found_in_ancestors_and_by_worktree_files() {
         let dir = tempfile::tempdir().unwrap();
-        let branch_of = |root: &Path| current_branch(find_git_dir(root).as_deref());
+        let root_dir = RootDir::open(dir.path()).unwrap();
+        let branch_of =
+            |root: &Path| current_branch(&root_dir, find_git_dir(&root_dir, root).as_deref());
         let root = dir.path().join("repo/sub");
         fs::create_dir_all(&root).unwrap();
         assert_eq!(branch_of(&root), "unknown");

@@ -17,7 +17,7 @@ use crate::core::manifest::{
 use crate::core::path::{RelPath, escape_bytes};
 use crate::core::sync::lock;
 use crate::core::yaml::ParseError;
-use crate::project::root_dir::{ReadError, RootDir, read_path};
+use crate::project::root_dir::{ReadError, RootDir};
 
 const MANIFEST_FILE: &str = "expected-artifacts.yaml";
 const MISSION_FILE: &str = "mission.yaml";
@@ -60,7 +60,7 @@ pub struct ManifestDiagnostics {
 /// A directory that may contain a manifest.
 enum Layer<'a> {
     Project(&'a RootDir, String),
-    User(PathBuf),
+    User(&'a RootDir, PathBuf),
 }
 
 impl Missions {
@@ -148,7 +148,7 @@ impl Missions {
             .into_iter()
             .map(|layer| Layer::Project(root_dir, format!("{layer}/{name}")));
         project
-            .chain(self.user_dir.iter().map(|user_dir| Layer::User(user_dir.join(name))))
+            .chain(self.user_dir.iter().map(|user_dir| Layer::User(root_dir, user_dir.join(name))))
             .collect()
     }
 }
@@ -162,14 +162,16 @@ impl Layer<'_> {
                     Err(_) => Ok(None),
                 }
             }
-            Self::User(layer) => read_path(&layer.join(file), MAX_FILE_BYTES),
+            Self::User(root_dir, layer) => root_dir.read_outside(&layer.join(file), MAX_FILE_BYTES),
         }
     }
 
     fn display_path(&self, file: &str) -> String {
         match self {
             Self::Project(_, layer) => format!("{layer}/{file}"),
-            Self::User(layer) => escape_bytes(layer.join(file).as_os_str().as_bytes()).into_owned(),
+            Self::User(_, layer) => {
+                escape_bytes(layer.join(file).as_os_str().as_bytes()).into_owned()
+            }
         }
     }
 

@@ -145,7 +145,7 @@ impl Project {
         let root_bytes = root.as_os_str().as_bytes();
         let name = root.file_name().map_or("/".into(), |name| escape_bytes(name.as_bytes()));
         let is_available = !root_dir.is_unavailable();
-        let git_dir = is_available.then(|| branch::find_git_dir(root)).flatten();
+        let git_dir = is_available.then(|| branch::find_git_dir(&root_dir, root)).flatten();
         Self {
             root: root.to_owned(),
             name: name.into(),
@@ -157,7 +157,7 @@ impl Project {
             settings,
             errors,
             identity_invalid,
-            branch: branch::current_branch(git_dir.as_deref()),
+            branch: branch::current_branch(&root_dir, git_dir.as_deref()),
             git_dir,
             runs: FeatureRuns::read(&root_dir, root),
             metas: MetaCache::default(),
@@ -182,6 +182,12 @@ impl Project {
     /// unmounted. Reopening it fails if another directory is at the path by then.
     pub fn close_root_fd(&self) {
         self.root_dir.close_fd();
+    }
+
+    /// Returns true if the process lacked file descriptors or memory since the last call: what was read
+    /// of the project meanwhile may be wrong.
+    pub fn take_exhausted(&self) -> bool {
+        self.root_dir.take_exhausted()
     }
 
     /// Compares the directory at the root's path with the one that was opened.
@@ -367,3 +373,6 @@ impl Project {
         baseline::clear(&self.root_dir, &self.root, slug)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub(super) struct RootDir {
     /// Identifies the directory that was opened, whatever is at the path later.
     dev_ino: DevIno,
     fd: Mutex<Option<Arc<OwnedFd>>>,
+    /// Something could not be opened because the process lacks file descriptors or memory.
+    is_exhausted: AtomicBool,
 }
 
 /// Device and inode, which identify a file or directory while it exists.
@@ -109,12 +112,17 @@ impl RootDir {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let (fd, dev_ino) = open_with_dev_ino(path)?;
         let fd = Mutex::new(Some(Arc::new(fd)));
-        Ok(Self { path: path.to_owned(), dev_ino, fd })
+        Ok(Self { path: path.to_owned(), dev_ino, fd, is_exhausted: AtomicBool::new(false) })
     }
 
     /// Creates a directory that cannot be opened: each operation fails without a system call.
     pub(super) fn unavailable(path: &Path) -> Self {
-        Self { path: path.to_owned(), dev_ino: DevIno::default(), fd: Mutex::default() }
+        Self {
+            path: path.to_owned(),
+            dev_ino: DevIno::default(),
+            fd: Mutex::default(),
+            is_exhausted: AtomicBool::new(false),
+        }
     }
 
     /// Returns true if this was created by [`RootDir::unavailable`].
@@ -132,6 +140,38 @@ impl RootDir {
         *lock(&self.fd) = None;
     }
 
+    /// Returns true if the process lacked file descriptors or memory since the last call: what was read
+    /// meanwhile, here and with [`RootDir::read_outside`], may be incomplete.
+    pub(super) fn take_exhausted(&self) -> bool {
+        self.is_exhausted.swap(false, Ordering::Relaxed)
+    }
+
+    fn note<T>(&self, result: Result<T, Errno>) -> Result<T, Errno> {
+        if let Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM) = result {
+            self.is_exhausted.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+
+    fn open_at(
+        &self,
+        dir: impl AsFd,
+        name: impl rustix::path::Arg,
+        flags: OFlags,
+    ) -> Result<OwnedFd, Errno> {
+        self.note(open_at(dir, name, flags))
+    }
+
+    /// Reads a regular file by path and follows links: for files of the system and of git.
+    pub(super) fn read_outside(
+        &self,
+        path: &Path,
+        max_bytes: u64,
+    ) -> Result<Option<Vec<u8>>, ReadError> {
+        let opened = self.note(open_path(path, READ_FLAGS.difference(OFlags::NOFOLLOW)));
+        read_regular(opened, max_bytes)
+    }
+
     /// Returns the descriptor, reopened if necessary. Fails with ESTALE if the directory is not at
     /// its path any more: nothing is known of what it contains.
     fn fd(&self) -> Result<Arc<OwnedFd>, Errno> {
@@ -143,7 +183,8 @@ impl RootDir {
         if let Some(fd) = &*open_fd {
             return Ok(Arc::clone(fd));
         }
-        let (fd, dev_ino) = open_with_dev_ino(&self.path).map_err(|error| match error {
+        let opened = self.note(open_with_dev_ino(&self.path));
+        let (fd, dev_ino) = opened.map_err(|error| match error {
             Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Errno::STALE,
             error => error,
         })?;
@@ -156,9 +197,9 @@ impl RootDir {
     /// Opens the directory at `path` for listing; `None` opens this directory.
     pub(super) fn open_dir(&self, path: Option<&RelPath>) -> io::Result<OwnedFd> {
         let Some(path) = path else {
-            return Ok(openat(self.fd()?, c".", LIST_FLAGS, Mode::empty())?);
+            return Ok(self.open_at(self.fd()?, c".", LIST_FLAGS)?);
         };
-        Ok(openat(self.open_parent(path)?, path.file_name(), LIST_FLAGS, Mode::empty())?)
+        Ok(self.open_at(self.open_parent(path)?, path.file_name(), LIST_FLAGS)?)
     }
 
     /// Returns the content of the file at `path`; `None` if it does not exist.
@@ -176,14 +217,13 @@ impl RootDir {
             Err(error) => return Err(self.classify_error(path, error)),
         }
         let parent = self.open_parent(path)?;
-        read_regular(openat(parent, path.file_name(), READ_FLAGS, Mode::empty()), max_bytes)
+        read_regular(self.open_at(parent, path.file_name(), READ_FLAGS), max_bytes)
     }
 
     /// Opens the regular file at `path` for reading; returns `None` if that fails.
     pub(super) fn open_file(&self, path: &RelPath) -> Option<File> {
         let parent = self.open_parent(path).ok()?;
-        let file =
-            openat(parent, path.file_name(), READ_FLAGS, Mode::empty()).map(File::from).ok()?;
+        let file = self.open_at(parent, path.file_name(), READ_FLAGS).map(File::from).ok()?;
         file.metadata().is_ok_and(|metadata| metadata.is_file()).then_some(file)
     }
 
@@ -336,13 +376,13 @@ impl RootDir {
 
     /// Opens the parent directory of `path`.
     fn open_parent(&self, path: &RelPath) -> Result<Parent, Errno> {
-        self.walk_to_parent(path, |dir, name| openat(dir, name, PATH_FLAGS, Mode::empty()))
+        self.walk_to_parent(path, |dir, name| self.open_at(dir, name, PATH_FLAGS))
     }
 
     fn create_parent(&self, path: &RelPath) -> io::Result<Parent> {
         let parent = self.walk_to_parent(path, |dir, name| {
             match mkdirat(dir, name, Mode::from_raw_mode(0o777)) {
-                Ok(()) | Err(Errno::EXIST) => openat(dir, name, PATH_FLAGS, Mode::empty()),
+                Ok(()) | Err(Errno::EXIST) => self.open_at(dir, name, PATH_FLAGS),
                 Err(error) => Err(error),
             }
         });
@@ -411,7 +451,7 @@ fn temporary_name() -> String {
 
 /// Opens the directory at `path`; returns it with device and inode.
 fn open_with_dev_ino(path: &Path) -> Result<(OwnedFd, DevIno), Errno> {
-    let fd = rustix::fs::open(path, PATH_FLAGS, Mode::empty())?;
+    let fd = open_path(path, PATH_FLAGS)?;
     let stat = fstat(&fd)?;
     Ok((fd, DevIno { device: stat.st_dev, inode: stat.st_ino }))
 }
@@ -443,12 +483,56 @@ fn read_regular(
     Ok(Some(bytes))
 }
 
-/// Reads a regular file by path and follows links: for files of the system and of git.
+/// Reads a regular file of the system by path and follows links.
 pub(super) fn read_path(path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>, ReadError> {
-    read_regular(
-        rustix::fs::open(path, READ_FLAGS.difference(OFlags::NOFOLLOW), Mode::empty()),
-        max_bytes,
-    )
+    read_regular(open_path(path, READ_FLAGS.difference(OFlags::NOFOLLOW)), max_bytes)
+}
+
+fn open_at(dir: impl AsFd, name: impl rustix::path::Arg, flags: OFlags) -> Result<OwnedFd, Errno> {
+    #[cfg(test)]
+    open_limit::count()?;
+    openat(dir, name, flags, Mode::empty())
+}
+
+fn open_path(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    #[cfg(test)]
+    open_limit::count()?;
+    rustix::fs::open(path, flags, Mode::empty())
+}
+
+/// Makes one of the next calls on this thread that open something fail, as without a free descriptor.
+#[cfg(test)]
+pub(super) mod open_limit {
+    use std::cell::Cell;
+
+    use rustix::io::Errno;
+
+    thread_local! {
+        static CALLS_LEFT: Cell<Option<usize>> = const { Cell::new(None) };
+    }
+
+    /// Has the call after `calls` others fail.
+    pub(in crate::project) fn set(calls: usize) {
+        CALLS_LEFT.set(Some(calls));
+    }
+
+    /// Returns true if no call has failed since [`set`].
+    pub(in crate::project) fn is_unused() -> bool {
+        CALLS_LEFT.take().is_some()
+    }
+
+    pub(super) fn count() -> Result<(), Errno> {
+        match CALLS_LEFT.get() {
+            Some(0) => {
+                CALLS_LEFT.set(None);
+                Err(Errno::MFILE)
+            }
+            left => {
+                CALLS_LEFT.set(left.map(|left| left - 1));
+                Ok(())
+            }
+        }
+    }
 }
 
 fn write_new(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> io::Result<File> {

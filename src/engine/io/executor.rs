@@ -272,6 +272,11 @@ impl ProjectIo {
         let root = Self::found_root(&self.project, features.iter().map(|(dir, _)| &dir.slug));
         let watched_more = self.watch_dossier_dirs() | self.watch_metadata_dirs();
         let info = Arc::new(self.info());
+        if self.project.take_exhausted() {
+            // What is stored is kept, and the root is tried again soon.
+            let error = io::Error::from(Errno::MFILE);
+            return Err(Box::new(self.unavailable(unavailable(&error), known)));
+        }
         let metadata = Metadata { info, features, gone, skipped, hidden, watched_more };
         Ok(Box::new(InitialScan { metadata, listings, unselected, root, git_lock }))
     }
@@ -435,7 +440,24 @@ impl ProjectIo {
 
     /// Reads the project's metadata files and finds its features, if the root is present, and
     /// watches the directories of the metadata.
+    ///
+    /// What cannot be opened because the process lacks file descriptors or memory is neither absent nor
+    /// broken: then nothing that was read counts.
     fn read_metadata(
+        &mut self,
+        gone: &[FeatureDir],
+        present: &[FeatureDir],
+    ) -> Result<Metadata, MetadataError> {
+        let former = Arc::clone(&self.project);
+        let result = self.read_all_metadata(gone, present);
+        if self.project.take_exhausted() || matches!(result, Err(MetadataError::OutOfResources)) {
+            self.project = former;
+            return Err(MetadataError::OutOfResources);
+        }
+        result
+    }
+
+    fn read_all_metadata(
         &mut self,
         gone: &[FeatureDir],
         present: &[FeatureDir],
@@ -482,7 +504,11 @@ impl ProjectIo {
             (dir, inputs)
         };
         let features = dirs.into_iter().map(read).collect();
-        Ok(FeaturesMetadata { info: Arc::new(self.info()), features })
+        let info = Arc::new(self.info());
+        if self.project.take_exhausted() {
+            return Err(MetadataError::OutOfResources);
+        }
+        Ok(FeaturesMetadata { info, features })
     }
 
     fn open(&self) -> io::Result<Project> {
@@ -517,6 +543,9 @@ impl ProjectIo {
     fn search_root(&self) -> io::Result<FoundRoot> {
         let project = self.open()?;
         let found = project.discover().map_err(io::Error::other)?;
+        if project.take_exhausted() {
+            return Err(Errno::MFILE.into());
+        }
         Ok(Self::found_root(&project, found.features.iter().map(|dir| &dir.slug)))
     }
 

@@ -2,7 +2,7 @@
 //! file descriptor; clock jumps.
 
 use std::fs::{self, File};
-use std::io::{Seek as _, SeekFrom, Write as _};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 
 use rustix::process::{Pid, Signal};
@@ -336,6 +336,89 @@ fn lack_of_descriptors_marks_no_file_unreadable() {
     set_limit(4096);
     let new = assert_invariants(&project, &daemon, &mut journal);
     assert!(!new.iter().any(|event| event["payload"]["reason_code"] == "unreadable"), "{new:#?}");
+    daemon.stop();
+}
+
+#[test]
+fn lack_of_descriptors_changes_no_metadata() {
+    const MANIFEST: &str = ".kittify/missions/software-dev/expected-artifacts.yaml";
+    let manifest = "mission_type: software-dev\nmanifest_version: '7'\nrequired_always:\n  \
+                    - {artifact_key: input.spec, artifact_class: input, path_pattern: spec.md}\n";
+    let runs =
+        format!("{{\"{FEATURE}\": {{\"run_id\": \"r\", \"run_dir\": \".kittify/runtime/1\"}}}}");
+    let project = Project::complete()
+        .file(MANIFEST, manifest)
+        .file(".kittify/runtime/feature-runs.json", runs)
+        .file(".kittify/runtime/1/state.json", "{\"issued_step_id\": \"plan\"}");
+    project.run(&["baseline", "accept", FEATURE]).assert_success();
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
+    let before = daemon.overview(FEATURE);
+    assert_eq!((&before["drift"]["state"], &before["step"]), (&"in_parity".into(), &"plan".into()));
+    // A connection that is open needs no further descriptor.
+    let mut connection = std::os::unix::net::UnixStream::connect(project.socket()).unwrap();
+    let mut metadata_reads = || {
+        connection.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        let mut text = String::new();
+        let mut buffer = [0; 4096];
+        loop {
+            let length = connection.read(&mut buffer).unwrap();
+            text.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
+            let value = text.split("\ndossierd_metadata_reads_total ").nth(1);
+            if let Some((value, _)) = value.and_then(|rest| rest.split_once('\n')) {
+                // The rest of the response is read, too.
+                let head = text.split_once("\r\n\r\n").unwrap();
+                let length = head.0.split("content-length: ").nth(1).unwrap();
+                let length: usize = length.split("\r\n").next().unwrap().parse().unwrap();
+                if head.1.len() >= length {
+                    return value.parse::<u64>().unwrap();
+                }
+            }
+        }
+    };
+    let process = daemon.pid();
+    // A limit below which so many numbers of descriptors are free.
+    let limit_with = |free: usize| {
+        let open = fs::read_dir(format!("/proc/{}/fd", process.as_raw_nonzero())).unwrap();
+        let number = |entry: std::io::Result<fs::DirEntry>| {
+            entry.unwrap().file_name().to_str().unwrap().parse::<u64>().unwrap()
+        };
+        let open: std::collections::BTreeSet<u64> = open.map(number).collect();
+        (0..).filter(|number| !open.contains(number)).nth(free).unwrap()
+    };
+    let set_limit = |limit: u64| {
+        let limit = rustix::process::Rlimit { current: Some(limit), maximum: Some(4096) };
+        rustix::process::prlimit(Some(process), rustix::process::Resource::Nofile, limit).unwrap();
+    };
+    // Not `meta.json`, which is read again when the file is checked.
+    let files = [
+        project.root.join(MANIFEST),
+        project.root.join(".kittify/runtime/1/state.json"),
+        project.root.join(".kittify/config.yaml"),
+        project.baseline_file(),
+    ];
+    for free in 0..8 {
+        set_limit(limit_with(free));
+        for _ in 0..3 {
+            let reads = metadata_reads();
+            for file in &files {
+                let copy = file.with_file_name(".copy");
+                fs::copy(file, &copy).unwrap();
+                fs::rename(&copy, file).unwrap();
+            }
+            wait_for("the metadata to be read", || (metadata_reads() > reads).then_some(()));
+        }
+        set_limit(4096);
+        let events = assert_invariants(&project, &daemon, &mut journal);
+        assert!(events.is_empty(), "{free} descriptors: {events:#?}");
+        let after = daemon.overview(FEATURE);
+        for field in
+            ["completeness_status", "drift", "step", "step_source", "manifest_version", "mission"]
+        {
+            assert_eq!(after[field], before[field], "{free} descriptors: {after:#}");
+        }
+    }
     daemon.stop();
 }
 
