@@ -180,12 +180,9 @@ async fn run_until_stopped(
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("handle signals"))?;
     let mut hangup = signal(SignalKind::hangup()).map_err(system("handle signals"))?;
     let own_socket = inherited.is_none().then(|| socket.clone());
-    let listener = match inherited {
-        Some(listener) => {
-            adopt_systemd_socket(listener).map_err(system("use the socket passed by systemd"))?
-        }
-        None => bind(&socket)?,
-    };
+    let adopted = inherited.map(adopt_systemd_socket).transpose();
+    let adopted = adopted.map_err(system("use the socket passed by systemd"))?;
+    let listener = adopted.map_or_else(|| bind(&socket), Ok)?;
     let started = StartTime::now();
     let file = std::path::absolute(options.user_dirs.config_file())
         .map_err(system("determine the path of the configuration"))?;

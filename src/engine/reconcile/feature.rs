@@ -355,50 +355,8 @@ impl FeatureState {
                 self.work.on_present(path);
                 self.work.on_trusted(path);
             }
-            PathState::Read(_)
-                if !self.is_indexed_path(path)
-                    && self.is_ignored_by_default(path, &context.ignore) =>
-            {
-                self.work.on_trusted(path);
-                // Nothing can be below a file.
-                for below in self.paths_below(Some(path)) {
-                    self.work.suspect(&below, grace, now.monotonic);
-                }
-            }
             PathState::Read(seen) => {
-                self.work.on_present(path);
-                if seen.racy {
-                    let known = self.inventory.entries().get(path);
-                    let same = known.is_some_and(|known| known.artifact.state == seen.state);
-                    self.work.schedule_recheck(path, same, now.monotonic);
-                } else {
-                    self.work.on_trusted(path);
-                }
-                if !self.is_indexed_path(path) && self.count_entries(1, context) {
-                    followups.push(Followup::OverLimit);
-                }
-                let hash = match &seen.state {
-                    ArtifactState::Present { hash, .. } => Some(*hash),
-                    ArtifactState::Absent(_) => None,
-                };
-                if let (true, Some(signature)) = (seen.is_linked, seen.signature) {
-                    followups.push(Followup::CheckLinks(path.clone(), signature));
-                }
-                self.set_linked(path, seen.is_linked);
-                let is_changed = self.set(seen, now);
-                if is_changed {
-                    self.work.pause_reads(path, cost, now.monotonic);
-                }
-                // Nothing can be below a file.
-                for below in self.paths_below(Some(path)) {
-                    self.work.suspect(&below, grace, now.monotonic);
-                }
-                if is_changed
-                    && path.as_bytes() == META
-                    && (hash.is_none() || hash != self.meta_hash)
-                {
-                    followups.push(Followup::ReadInputs);
-                }
+                self.on_read(path, seen, cost, context, now, &mut followups);
             }
             PathState::Missing if !self.is_indexed_path(path) => {
                 self.work.on_trusted(path);
@@ -434,6 +392,51 @@ impl FeatureState {
             PathState::TooLarge => {}
         }
         followups
+    }
+
+    /// Records what reading a file found.
+    fn on_read(
+        &mut self,
+        path: &RelPath,
+        seen: Observation,
+        cost: Duration,
+        context: &ReconcileSettings,
+        now: Tick,
+        followups: &mut Vec<Followup>,
+    ) {
+        // Nothing can be below a file.
+        for below in self.paths_below(Some(path)) {
+            self.work.suspect(&below, context.times.deletion_grace, now.monotonic);
+        }
+        if !self.is_indexed_path(path) && self.is_ignored_by_default(path, &context.ignore) {
+            return self.work.on_trusted(path);
+        }
+        self.work.on_present(path);
+        if seen.racy {
+            let known = self.inventory.entries().get(path);
+            let same = known.is_some_and(|known| known.artifact.state == seen.state);
+            self.work.schedule_recheck(path, same, now.monotonic);
+        } else {
+            self.work.on_trusted(path);
+        }
+        if !self.is_indexed_path(path) && self.count_entries(1, context) {
+            followups.push(Followup::OverLimit);
+        }
+        let hash = match &seen.state {
+            ArtifactState::Present { hash, .. } => Some(*hash),
+            ArtifactState::Absent(_) => None,
+        };
+        if let (true, Some(signature)) = (seen.is_linked, seen.signature) {
+            followups.push(Followup::CheckLinks(path.clone(), signature));
+        }
+        self.set_linked(path, seen.is_linked);
+        if !self.set(seen, now) {
+            return;
+        }
+        self.work.pause_reads(path, cost, now.monotonic);
+        if path.as_bytes() == META && (hash.is_none() || hash != self.meta_hash) {
+            followups.push(Followup::ReadInputs);
+        }
     }
 
     /// Records what reading a file only to verify it found. Returns true if its content changed
