@@ -1,5 +1,6 @@
 //! The complete state of one feature at one time, from which all responses and outputs are made.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,9 +11,12 @@ use super::dossier::MissionDossier;
 use super::drift::Drift;
 use super::feature_context::UnknownReason;
 use super::identity::BaselineKey;
+use super::inventory::InventoryEntry;
 use super::manifest::{EMBEDDED_MISSIONS, MissionType};
+use super::path::RelPath;
 use super::provenance::ProvenanceRules;
 use super::snapshot::MissionDossierSnapshot;
+use super::sorted_chunks::SortedChunks;
 use super::suggest::nearest;
 use super::time::Timestamp;
 
@@ -121,6 +125,8 @@ pub struct Feature {
     pub dossier: MissionDossier,
     /// Snapshot of `dossier`.
     pub snapshot: Arc<MissionDossierSnapshot>,
+    /// The files, with their signatures.
+    pub entries: SortedChunks<InventoryEntry>,
     /// Metadata that does not affect the artifacts.
     pub metadata: Arc<FeatureMetadata>,
     /// Comparison with the baseline.
@@ -170,11 +176,15 @@ impl Feature {
         Some(reason)
     }
 
-    /// Returns what the provenance of its artifacts depends on.
+    /// Returns what the provenance of its artifacts depends on, if the content of the files `staged` is
+    /// staged in git; `None` if it is not known which are.
     #[must_use]
-    pub fn provenance_rules(&self) -> ProvenanceRules<'_> {
+    pub fn provenance_rules<'a>(
+        &'a self,
+        staged: Option<&'a HashSet<RelPath>>,
+    ) -> ProvenanceRules<'a> {
         let mission = self.dossier.context.mission.as_deref();
-        ProvenanceRules::new(mission, &self.metadata.baseline_key.node_id)
+        ProvenanceRules::new(mission, &self.metadata.baseline_key.node_id, staged)
     }
 
     /// Returns the `manifest_version` of the baseline key.

@@ -84,6 +84,7 @@ pub(crate) mod event_schema;
 pub mod feature;
 pub mod feature_context;
 pub mod frontmatter;
+pub mod git_index;
 pub mod identity;
 pub mod ignore;
 mod incremental_hash;

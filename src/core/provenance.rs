@@ -2,18 +2,20 @@
 //! spec, and the identity of the machine and user that indexed it.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
 use super::artifact::{ArtifactClass, ArtifactRef};
 use super::manifest::Mission;
+use super::path::RelPath;
 use super::time::Timestamp;
 
 /// Kind of the origin of an artifact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SourceKind {
-    /// Committed or staged in git. It is in the data model, and not recorded at present.
+    /// Its bytes are those that are staged in git.
     Git,
     /// Written by a runtime.
     Runtime,
@@ -39,34 +41,46 @@ pub struct Provenance<'a> {
 pub struct ProvenanceRules<'a> {
     mission: Option<&'a Mission>,
     node_id: &'a str,
+    staged: Option<&'a HashSet<RelPath>>,
 }
 
 impl<'a> ProvenanceRules<'a> {
-    /// Returns the rules for a mission, and the `node_id` of the machine and user.
+    /// Returns the rules for a mission, the `node_id` of the machine and user, and the files whose
+    /// content is staged in git; `None` if it is not known which are.
     #[must_use]
-    pub fn new(mission: Option<&'a Mission>, node_id: &'a str) -> Self {
-        Self { mission, node_id }
+    pub fn new(
+        mission: Option<&'a Mission>,
+        node_id: &'a str,
+        staged: Option<&'a HashSet<RelPath>>,
+    ) -> Self {
+        Self { mission, node_id, staged }
     }
 
-    /// Returns the origin of an artifact; `None` if it is not present.
+    /// Returns the origin of an artifact; `None` if it is not present, or the origin is not known.
     #[must_use]
     pub fn provenance(&self, artifact: &ArtifactRef) -> Option<Provenance<'a>> {
-        artifact.is_present().then(|| Provenance {
-            source_kind: self.source_kind(artifact),
+        if !artifact.is_present() {
+            return None;
+        }
+        Some(Provenance {
+            source_kind: self.source_kind(artifact)?,
             actor_id: self.node_id.into(),
             captured_at: artifact.indexed_at,
         })
     }
 
-    fn source_kind(&self, artifact: &ArtifactRef) -> SourceKind {
-        let spec = || self.mission?.primary_spec(&artifact.relative_path);
-        if artifact.artifact_class == ArtifactClass::Runtime {
+    fn source_kind(&self, artifact: &ArtifactRef) -> Option<SourceKind> {
+        let path = &artifact.relative_path;
+        let spec = || self.mission?.primary_spec(path);
+        Some(if artifact.artifact_class == ArtifactClass::Runtime {
             SourceKind::Runtime
         } else if spec().is_some_and(|spec| spec.generated) {
             SourceKind::Generated
+        } else if self.staged?.contains(path) {
+            SourceKind::Git
         } else {
             SourceKind::Manual
-        }
+        })
     }
 }
 
@@ -83,7 +97,7 @@ mod tests {
         \x20 - {artifact_key: c, artifact_class: runtime, path_pattern: c, generated: true}\n";
 
     #[test]
-    fn source_kind_follows_class_and_first_spec_of_present_artifacts() {
+    fn source_kind_follows_class_spec_and_git_index_of_present_artifacts() {
         let mission = Mission::new(parse_manifest(MANIFEST.as_bytes()).unwrap(), &[]).unwrap();
         let now = Timestamp::parse("2026-01-01T00:00:00Z").unwrap();
         let files = vec![
@@ -92,29 +106,44 @@ mod tests {
             observed("g/h/y", ""),
             observed("meta.json", ""),
             observed("note.md", ""),
+            observed("other.md", ""),
             unreadable("u.md"),
         ];
         let context = feature_context(Some(mission), None);
         let dossier = Inventory::from_observations(context, files, now).to_dossier(now);
         let mission = dossier.context.mission.as_deref();
-        let rules = ProvenanceRules::new(mission, "abcdef123456");
-        let kinds = dossier.artifacts.iter().map(|artifact| {
-            let provenance = rules.provenance(artifact);
-            if let Some(provenance) = &provenance {
-                assert_eq!((&*provenance.actor_id, provenance.captured_at), ("abcdef123456", now));
-            }
-            (artifact.relative_path.text().into_owned(), provenance.map(|one| one.source_kind))
-        });
-        let mut kinds: Vec<_> = kinds.collect();
-        kinds.sort();
-        let expected = [
-            ("c", Some(SourceKind::Runtime)),
-            ("g/h/y", Some(SourceKind::Generated)),
-            ("g/x", Some(SourceKind::Generated)),
-            ("meta.json", Some(SourceKind::Runtime)),
-            ("note.md", Some(SourceKind::Manual)),
-            ("u.md", None),
-        ];
-        assert_eq!(kinds, expected.map(|(path, kind)| (path.to_owned(), kind)));
+        let kinds = |staged| -> Vec<(String, Option<SourceKind>)> {
+            let rules = ProvenanceRules::new(mission, "abcdef123456", staged);
+            let kinds = dossier.artifacts.iter().map(|artifact| {
+                let provenance = rules.provenance(artifact);
+                if let Some(Provenance { actor_id, captured_at, .. }) = &provenance {
+                    assert_eq!((&**actor_id, *captured_at), ("abcdef123456", now));
+                }
+                (artifact.relative_path.text().into_owned(), provenance.map(|one| one.source_kind))
+            });
+            let mut kinds: Vec<_> = kinds.collect();
+            kinds.sort();
+            kinds
+        };
+        let expected = |note, other| {
+            [
+                ("c", Some(SourceKind::Runtime)),
+                ("g/h/y", Some(SourceKind::Generated)),
+                ("g/x", Some(SourceKind::Generated)),
+                ("meta.json", Some(SourceKind::Runtime)),
+                ("note.md", note),
+                ("other.md", other),
+                ("u.md", None),
+            ]
+            .map(|(path, kind)| (path.to_owned(), kind))
+        };
+        let paths =
+            ["c", "g/x", "note.md", "u.md"].map(|path| RelPath::new(path.as_bytes()).unwrap());
+        let staged = HashSet::from(paths);
+        let (git, manual) = (Some(SourceKind::Git), Some(SourceKind::Manual));
+        assert_eq!(kinds(Some(&staged)), expected(git, manual));
+        let none = HashSet::new();
+        assert_eq!(kinds(Some(&none)), expected(manual, manual));
+        assert_eq!(kinds(None), expected(None, None), "not known");
     }
 }

@@ -189,7 +189,8 @@ fn feature(
     };
     context.unknown_reason = listing_blocker.or(context.unknown_reason);
     let watch = FeatureWatchState::from_unknown_reason(context.unknown_reason.as_ref());
-    let dossier = Inventory::from_observations(context, scanned.observations, now).to_dossier(now);
+    let inventory = Inventory::from_observations(context, scanned.observations, now);
+    let dossier = inventory.to_dossier(now);
     let snapshot = Arc::new(MissionDossierSnapshot::compute(&dossier, Uuid::new_v4(), now));
     let (baseline, key) = (&inputs.metadata.baseline, &inputs.metadata.baseline_key);
     let drift = indeterminate.unwrap_or_else(|| Drift::compare(baseline, key, &snapshot));
@@ -197,6 +198,7 @@ fn feature(
         project: Arc::clone(&project.name),
         dossier,
         snapshot,
+        entries: inventory.entries().clone(),
         metadata: Arc::new(inputs.metadata),
         drift,
         watch,

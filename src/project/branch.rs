@@ -30,6 +30,11 @@ pub(super) fn find_git_dir(root_dir: &RootDir, root: &Path) -> Option<PathBuf> {
     root.ancestors().find_map(|dir| resolve_git_dir(root_dir, &dir.join(".git")))
 }
 
+/// Returns the directory with that `.git`: the top of the work tree.
+pub(super) fn find_work_tree<'a>(root_dir: &RootDir, root: &'a Path) -> Option<&'a Path> {
+    root.ancestors().find(|dir| resolve_git_dir(root_dir, &dir.join(".git")).is_some())
+}
+
 /// Returns `dot_git` if it is a directory, or the directory that it names if it is the file of a
 /// worktree or submodule.
 fn resolve_git_dir(root_dir: &RootDir, dot_git: &Path) -> Option<PathBuf> {

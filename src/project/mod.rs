@@ -20,8 +20,10 @@ mod missions;
 mod root_dir;
 mod settings;
 mod snapshot_file;
+mod staged;
 mod step;
 
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
@@ -33,6 +35,7 @@ use std::time::SystemTime;
 use crate::core::diagnostics::FileError;
 use crate::core::feature::MetaFields;
 use crate::core::identity as ids;
+use crate::core::inventory::InventoryEntry;
 use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
 use crate::core::snapshot::MissionDossierSnapshot;
 
@@ -54,6 +57,7 @@ use meta::MetaCache;
 use missions::Missions;
 use root_dir::{DevIno, RootDir};
 use snapshot_file::ParentDirs;
+use staged::StagedCache;
 use step::FeatureRuns;
 
 /// File that is created and removed to test whether its events are delivered.
@@ -84,6 +88,7 @@ pub struct Project {
     git_dir: Option<PathBuf>,
     runs: FeatureRuns,
     metas: MetaCache,
+    staged: StagedCache,
     missions: Missions,
     /// Which directories above those of snapshot files existed.
     parent_dirs: ParentDirs,
@@ -161,6 +166,7 @@ impl Project {
             git_dir,
             runs: FeatureRuns::read(&root_dir, root),
             metas: MetaCache::default(),
+            staged: StagedCache::default(),
             missions: Missions::new(user_missions),
             parent_dirs: ParentDirs::find(&root_dir),
             root_dir,
@@ -306,6 +312,34 @@ impl Project {
     #[must_use]
     pub fn meta_errors(&self) -> Vec<FileError> {
         self.metas.errors()
+    }
+
+    /// Returns the paths of the files among `entries`, those of a feature, whose content is staged in
+    /// git's index, as far as its stat data show that; none without git. Returns `None` if that cannot
+    /// be found out.
+    #[must_use]
+    pub fn staged_files<'e>(
+        &self,
+        feature: &FeatureDir,
+        entries: impl IntoIterator<Item = &'e InventoryEntry>,
+    ) -> Option<HashSet<RelPath>> {
+        if self.root_dir.is_unavailable() {
+            return None;
+        }
+        let Some(git_dir) = &self.git_dir else {
+            return Some(HashSet::new());
+        };
+        let index = self.staged.load(&git_dir.join("index"), &feature.slug, || {
+            let work_tree = branch::find_work_tree(&self.root_dir, &self.root)?;
+            let dir = self.feature_path(feature);
+            Some(dir.strip_prefix(work_tree).ok()?.as_os_str().as_bytes().to_owned())
+        })?;
+        let is_staged = |entry: &&InventoryEntry| {
+            let path = &entry.artifact.relative_path;
+            !entry.racy && entry.signature.is_some_and(|seen| index.is_unchanged(path, &seen))
+        };
+        let staged = entries.into_iter().filter(is_staged);
+        Some(staged.map(|entry| entry.artifact.relative_path.clone()).collect())
     }
 
     /// Returns true if there is an entry at the path of a feature's baseline.

@@ -130,7 +130,7 @@ pub struct ArtifactItem<'a> {
     pub media_type_hint: Cow<'a, str>,
     /// Why the artifact is not present, as text.
     pub error_detail: Option<Cow<'a, str>>,
-    /// Origin of the file, if it is present; absent in responses of older versions.
+    /// Origin of the file, if it is present and its origin known; absent in responses of older versions.
     #[serde(default)]
     pub provenance: Option<Provenance<'a>>,
 }
@@ -189,7 +189,7 @@ pub struct ArtifactDetail<'a> {
     pub indexed_at: Timestamp,
     /// Why the artifact is not present, as text.
     pub error_detail: Option<Cow<'a, str>>,
-    /// Origin of the file, if it is present; absent in responses of older versions.
+    /// Origin of the file, if it is present and its origin known; absent in responses of older versions.
     #[serde(default)]
     pub provenance: Option<Provenance<'a>>,
 }
@@ -248,6 +248,9 @@ pub fn media_type_hint(path: &RelPath) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+    use std::sync::LazyLock;
+
     use super::*;
     use crate::core::dossier::MissionDossier;
     use crate::core::inventory::Inventory;
@@ -260,8 +263,12 @@ mod tests {
         Inventory::from_observations(feature_context(None, None), files, now).to_dossier(now)
     }
 
+    /// No file is staged in git.
+    static STAGED: LazyLock<HashSet<RelPath>> = LazyLock::new(HashSet::new);
+
     fn rules(dossier: &MissionDossier) -> ProvenanceRules<'_> {
-        ProvenanceRules::new(dossier.context.mission.as_deref(), "abcdef123456")
+        let mission = dossier.context.mission.as_deref();
+        ProvenanceRules::new(mission, "abcdef123456", Some(&STAGED))
     }
 
     #[test]

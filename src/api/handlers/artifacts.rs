@@ -3,14 +3,17 @@
 //! Lists come from the published state. Content is read from disk, and served only if its hash is
 //! the listed one.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use serde::Serialize;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::api::request::project_call::call_project;
 use crate::api::request::query::{Parameters, percent_decode};
@@ -21,6 +24,7 @@ use crate::api::response::render::{budgeted_response, json_response_blocking, ru
 use crate::api::state::ApiState;
 use crate::core::artifact::{ArtifactClass, ArtifactRef, ErrorReason};
 use crate::core::key::suggest_similar;
+use crate::core::path::RelPath;
 use crate::engine::read_model::ContentError;
 use crate::engine::read_model::{FeatureView, ProjectView, WatchState};
 use crate::wire::artifacts::{ArtifactDetail, ArtifactFilters, ArtifactList, MAX_CONTENT_BYTES};
@@ -35,6 +39,9 @@ const ARTIFACT_PATH_PREFIX: &str = "/api/dossier/artifacts/";
 /// Maximum number of reads of a file that keeps changing; after the last one the response has no
 /// content.
 const MAX_READ_ATTEMPTS: usize = 3;
+/// Time that a list waits for git's index to be read; after it the provenance of files that may be staged
+/// is not known.
+const STAGED_TIMEOUT: Duration = Duration::from_millis(250);
 /// Number of contents that are in memory before their responses are rendered.
 static CONTENT_PERMITS: Semaphore = Semaphore::const_new(2);
 const UNRESPONSIVE: &str =
@@ -49,10 +56,15 @@ pub(crate) async fn list_artifacts(
     let (resolved, sync) = resolve_feature(&api, &parameters).await?;
     let headers = sync.clone();
     let size = resolved.feature.entries.len();
+    let feature = resolved.clone();
+    let read = move || feature.project.staged_files(&feature.feature);
+    let read = call_project(&api, &resolved.project, read);
+    let staged = timeout(STAGED_TIMEOUT, read).await.ok().flatten().flatten();
     let render = move || {
         let artifacts = sorted_artifacts_and_tombstones(&resolved.feature);
         let feature = resolved.feature.feature();
-        let mut list = ArtifactList::new(&artifacts, feature.provenance_rules(), filters);
+        let mut list =
+            ArtifactList::new(&artifacts, feature.provenance_rules(staged.as_ref()), filters);
         list.tombstones = resolved.feature.tombstones.len();
         if missing_only {
             list.retain_missing();
@@ -81,11 +93,14 @@ pub(crate) async fn get_artifact(
         let (wanted, feature) = (key.clone(), resolved.clone());
         let artifact = run_blocking(move || find_artifact(&feature, &wanted)).await??;
         let (wanted, feature) = (Arc::clone(&artifact), resolved.clone());
-        let read = move || feature.project.content(&feature.feature, &wanted, MAX_CONTENT_BYTES);
-        let content = call_project(&api, &resolved.project, read).await;
+        let read = move || {
+            let ResolvedFeature { project, feature, .. } = &feature;
+            let staged = project.staged_files(feature);
+            (project.content(feature, &wanted, MAX_CONTENT_BYTES), staged)
+        };
+        let read = call_project(&api, &resolved.project, read).await;
         let (feature, body_sync) = (resolved.clone(), sync.clone());
-        let render =
-            move || render_artifact(&feature, &artifact, content, body_sync, with_rendered);
+        let render = move || render_artifact(&feature, &artifact, read, body_sync, with_rendered);
         let rendered = budgeted_response(render).await?;
         drop(permit);
         match rendered {
@@ -129,14 +144,19 @@ fn find_artifact(resolved: &ResolvedFeature, key: &str) -> Result<Arc<ArtifactRe
     found.cloned().ok_or_else(|| artifact_not_found(resolved, key, &artifacts))
 }
 
-/// Renders an artifact; `content` is `None` if the file system does not respond.
+/// What is read of an artifact for its details: its content, and which files are staged in git.
+type ArtifactRead = (Result<Option<Vec<u8>>, ContentError>, Option<HashSet<RelPath>>);
+
+/// Renders an artifact; `read` is `None` if the file system does not respond.
 fn render_artifact(
     resolved: &ResolvedFeature,
     artifact: &ArtifactRef,
-    content: Option<Result<Option<Vec<u8>>, ContentError>>,
+    read: Option<ArtifactRead>,
     sync: Option<SyncStatus>,
     with_rendered: bool,
 ) -> Result<(Vec<u8>, ReadOutcome), Problem> {
+    let (content, staged) = read.unzip();
+    let staged = staged.flatten();
     let (bytes, notice, outcome) = match content {
         Some(Ok(bytes)) => (bytes, None, ReadOutcome::Complete),
         // Another attempt would wait as long again.
@@ -146,7 +166,8 @@ fn render_artifact(
         }
     };
     let feature = resolved.feature.feature();
-    let mut detail = ArtifactDetail::new(artifact, feature.provenance_rules(), bytes.as_deref());
+    let mut detail =
+        ArtifactDetail::new(artifact, feature.provenance_rules(staged.as_ref()), bytes.as_deref());
     if let Some(notice) = notice {
         detail.truncation_notice = Some(notice.into());
     }

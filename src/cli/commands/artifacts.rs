@@ -35,7 +35,9 @@ pub(crate) fn run(args: &ArtifactsArgs) -> anyhow::Result<CommandExit> {
         required_only: args.required,
     };
     let artifacts = &feature.dossier.artifacts;
-    show(args, ArtifactList::new(artifacts, feature.provenance_rules(), filters))?;
+    let staged = target.staged_files(&feature);
+    let rules = feature.provenance_rules(staged.as_ref());
+    show(args, ArtifactList::new(artifacts, rules, filters))?;
     Ok(target.finish())
 }
 

@@ -42,7 +42,8 @@ pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<CommandExit> {
     let target = LocalTarget::from_feature_args(&args.feature)?;
     let feature = target.scan_one()?;
     let drift = DriftDetail::from(&feature);
-    let rules = feature.provenance_rules();
+    let staged = target.staged_files(&feature);
+    let rules = feature.provenance_rules(staged.as_ref());
     let list = ArtifactList::new(&feature.dossier.artifacts, rules, ArtifactFilters::default());
     let mut contents = Vec::new();
     for key in document_keys(&list.artifacts, &drift) {

@@ -32,7 +32,9 @@ pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<CommandExit> {
         bail!("{}", unknown_artifact_message(&feature, &args.key));
     };
     let content = target.read_content(artifact)?;
-    let detail = ArtifactDetail::new(artifact, feature.provenance_rules(), content.as_deref());
+    let staged = target.staged_files(&feature);
+    let rules = feature.provenance_rules(staged.as_ref());
+    let detail = ArtifactDetail::new(artifact, rules, content.as_deref());
     if args.feature.project.json {
         output::print_json(&detail)?;
     } else {

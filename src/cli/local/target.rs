@@ -1,5 +1,6 @@
 //! Opens the selected project and its features for a one-time scan.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use crate::core::artifact::ArtifactRef;
 use crate::core::content::StaticHash;
 use crate::core::diagnostics::SkippedDir;
 use crate::core::feature::Feature;
-use crate::core::path::escape_bytes;
+use crate::core::path::{RelPath, escape_bytes};
 use crate::core::pattern::Pattern;
 use crate::engine::oneshot::{IgnoredFile, OneShotOptions, list_ignored, scan_features};
 use crate::engine::read_model::content;
@@ -206,6 +207,15 @@ impl LocalTarget {
         };
         content(&self.project, feature, artifact, MAX_CONTENT_BYTES)
             .with_context(|| artifact.relative_path.text().to_string())
+    }
+
+    /// Returns the files of the one selected feature whose content is staged in git; `None` if that cannot
+    /// be found out.
+    pub(crate) fn staged_files(&self, feature: &Feature) -> Option<HashSet<RelPath>> {
+        let [dir] = self.features.as_slice() else {
+            return None;
+        };
+        self.project.staged_files(dir, feature.entries.iter())
     }
 
     /// Returns problems with the project's files. Complete only after a scan, which reads manifests and

@@ -86,6 +86,7 @@ impl FeatureView {
             project: Arc::clone(&self.project),
             dossier,
             snapshot: Arc::new(snapshot),
+            entries: self.entries.clone(),
             metadata: Arc::clone(&self.metadata),
             drift,
             watch: self.watch,

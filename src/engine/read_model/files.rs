@@ -2,6 +2,7 @@
 //!
 //! These methods wait for the disk: they must not run on the engine thread.
 
+use std::collections::HashSet;
 use std::io;
 
 use super::content::{ContentError, content};
@@ -9,6 +10,7 @@ use super::feature::FeatureView;
 use super::project::ProjectView;
 use crate::core::artifact::ArtifactRef;
 use crate::core::baseline::Baseline;
+use crate::core::path::RelPath;
 use crate::project::WriteError;
 
 /// A baseline could not be written or removed.
@@ -34,6 +36,13 @@ impl ProjectView {
         max: u64,
     ) -> Result<Option<Vec<u8>>, ContentError> {
         content(&self.project, &feature.dir, artifact, max)
+    }
+
+    /// Returns the files of a feature whose content is staged in git's index; `None` if that cannot be
+    /// found out.
+    #[must_use]
+    pub fn staged_files(&self, feature: &FeatureView) -> Option<HashSet<RelPath>> {
+        self.project.staged_files(&feature.dir, feature.entries.iter())
     }
 
     /// Writes a feature's baseline file and syncs it to disk.

@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 
 use serde_json::{Value, json};
 
+use crate::support::kernel::sh;
 use crate::support::process::Daemon;
 use crate::support::wait::wait_for;
 use crate::support::{FEATURE, Project, sha256, write_file};
@@ -95,6 +96,59 @@ fn artifact_list_equals_scan_and_filters_select_matching_artifacts() {
         "valid classes: input, workflow, output, evidence, policy, runtime, other"
     );
     daemon.get(&format!("{LIST}&required_only=perhaps")).assert_problem(400, "bad_request");
+    daemon.stop();
+}
+
+#[test]
+fn provenance_is_git_while_a_file_is_staged_unchanged() {
+    let project = Project::complete().artifact("note.md", "new\n");
+    let git = |arguments: &[&str]| {
+        let user =
+            ["-C", project.root.to_str().unwrap(), "-c", "user.name=t", "-c", "user.email=t@t"];
+        sh(&[&["git"], &user[..], arguments].concat());
+    };
+    let kinds = |list: &Value| -> Vec<(String, Value)> {
+        let artifacts = list["artifacts"].as_array().unwrap().iter();
+        let kind = |artifact: &Value| {
+            let path = artifact["relative_path"].as_str().unwrap().to_owned();
+            (path, artifact["provenance"]["source_kind"].clone())
+        };
+        let mut kinds: Vec<_> = artifacts.map(kind).collect();
+        kinds.sort_by(|a, b| a.0.cmp(&b.0));
+        kinds
+    };
+    let expected = |spec: &str, note: &str| {
+        [
+            ("meta.json", "runtime"),
+            ("note.md", note),
+            ("plan.md", "git"),
+            ("spec.md", spec),
+            ("tasks.md", "git"),
+            ("tasks/WP01.md", "git"),
+        ]
+        .map(|(path, kind)| (path.to_owned(), json!(kind)))
+    };
+    git(&["init", "-q"]);
+    let daemon = project.start_daemon();
+    let none = kinds(&daemon.get_json(LIST));
+    assert!(none.iter().all(|(_, kind)| kind == "manual" || kind == "runtime"), "{none:?}");
+    let paths = ["spec.md", "plan.md", "tasks.md", "tasks"];
+    let paths = paths.map(|path| format!("kitty-specs/{FEATURE}/{path}"));
+    // Files that are as new as the index are not trusted, neither by git nor here.
+    wait_for("the files to be staged", || {
+        git(&[&["add"], &paths.each_ref().map(String::as_str)[..]].concat());
+        (kinds(&daemon.get_json(LIST)) == expected("git", "manual")).then_some(())
+    });
+    let scanned = project.run(&["artifacts", FEATURE, "--json"]).assert_success().json();
+    assert_eq!(kinds(&scanned), expected("git", "manual"));
+    assert_eq!(detail(&daemon, "input.spec.main")["provenance"]["source_kind"], "git");
+    write_file(&project.feature_dir().join("spec.md"), b"# Spec\n");
+    assert_eq!(kinds(&daemon.get_json(LIST)), expected("manual", "manual"));
+    git(&["commit", "-q", "-m", "x"]);
+    write_file(&project.root.join(".git/index"), b"DIRC");
+    let list = kinds(&daemon.get_json(LIST));
+    assert_eq!(list[0].1, "runtime");
+    assert!(list[1..].iter().all(|(_, kind)| kind.is_null()), "not known: {list:?}");
     daemon.stop();
 }
 
