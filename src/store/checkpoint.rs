@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::error::{StoreError, write_error};
+use super::last_seq;
 use crate::store::open::connect;
 
 /// Size of the WAL above which a commit moves all of it.
@@ -43,6 +44,7 @@ impl Checkpointer {
             if remaining == 0 {
                 begin_wal_again(&connection)?;
             }
+            write_last_seq(&connection, &self.path)?;
             self.connection = Some(connection);
             Ok(remaining)
         };
@@ -67,6 +69,16 @@ pub(super) fn bound_wal(connection: &Connection, path: &Path) -> rusqlite::Resul
     if std::fs::metadata(wal).is_ok_and(|wal| wal.len() > MAX_WAL_BYTES) {
         connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?;
     }
+    Ok(())
+}
+
+/// Writes the number of the last event next to the store, in case that the daemon is killed.
+fn write_last_seq(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
+    let (instance, seq) = connection.query_row("SELECT instance, seq FROM store", [], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?.cast_unsigned()))
+    })?;
+    // A number that is too low finds fewer copies.
+    let _ = last_seq::write(path, &instance, seq);
     Ok(())
 }
 

@@ -31,6 +31,7 @@ mod event_id;
 mod integrity;
 mod journal;
 mod journal_age;
+mod last_seq;
 mod load;
 mod open;
 mod retention;
@@ -145,7 +146,7 @@ impl Store {
         let mut connection =
             open::connect(&path).map_err(|error| StoreError::sql_open(&path, error))?;
         let opened = schema::migrate(&mut connection, &path).and_then(|()| {
-            open::begin_session(&mut connection, boot_id.trim(), inode)
+            open::begin_session(&mut connection, &path, boot_id.trim(), inode)
                 .map_err(|error| StoreError::sql_open(&path, error))
         })?;
         // Writes again what a failed sync may have left only in the kernel's cache.
@@ -531,8 +532,11 @@ impl Store {
         self.with_full_sync("close the store", |connection| {
             connection.execute("UPDATE store SET clean = 1, durable_seq = seq", []).map(drop)
         })?;
-        let path = self.path;
-        self.connection.close().map_err(|(_, error)| write_error("close the store", &path)(error))
+        let Self { path, connection, instance, seq, .. } = self;
+        connection.close().map_err(|(_, error)| write_error("close the store", &path)(error))?;
+        // A number that is too low finds fewer copies.
+        let _ = last_seq::write(&path, &instance, seq);
+        Ok(())
     }
 
     /// Runs `write` so that its commit is synced.

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::core::time::Timestamp;
 use crate::store::error::StoreError;
+use crate::store::last_seq;
 
 /// Name of the file in the state directory.
 pub const FILE_NAME: &str = "dossierd.sqlite3";
@@ -105,10 +106,11 @@ pub(super) struct StoreSession {
 /// Begins a run: decides whether event numbers continue, and clears the mark of a clean shutdown. See
 /// `docs/specification.md#instance`.
 ///
-/// Another inode means that the file was restored from a copy, and that numbers after it may have
-/// been assigned already.
+/// Another inode, or a lower number than the last one, means that the file was restored from a copy, and
+/// that numbers after it may have been assigned already.
 pub(super) fn begin_session(
     connection: &mut Connection,
+    path: &Path,
     boot_id: &str,
     inode: u64,
 ) -> rusqlite::Result<StoreSession> {
@@ -118,11 +120,13 @@ pub(super) fn begin_session(
         let same_boot = row.get::<_, String>(1)? == boot_id;
         let same_file = row.get::<_, i64>(3)?.cast_unsigned() == inode;
         let is_clean: bool = row.get(2)?;
-        let continues = same_file && (same_boot || is_clean);
+        let (instance, seq): (String, _) = (row.get(0)?, row.get::<_, i64>(4)?.cast_unsigned());
+        let is_older = last_seq::read(path, &instance).is_some_and(|last| last > seq);
+        let continues = same_file && !is_older && (same_boot || is_clean);
         Ok(StoreSession {
-            instance: row.get(0)?,
+            instance,
             is_new_instance: !continues,
-            seq: row.get::<_, i64>(4)?.cast_unsigned(),
+            seq,
             last_event_ms: row.get::<_, i64>(5)?.cast_unsigned(),
         })
     });

@@ -218,3 +218,34 @@ fn wal_is_bounded_while_commits_never_pause() {
     writer.join().unwrap();
     assert!(largest > 0 && largest < 24 * MIB, "{largest} bytes");
 }
+
+#[test]
+fn instance_changes_when_an_older_copy_is_put_into_the_same_file() {
+    for is_killed in [false, true] {
+        let dir = temp_dir();
+        let (file, copy) = (dir.path().join(FILE_NAME), dir.path().join("copy"));
+        let mut store = open(&dir);
+        events(&mut store, "1", 5, at(0));
+        let instance = store.instance().to_owned();
+        store.close().unwrap();
+        fs::copy(&file, &copy).unwrap();
+        let mut store = open(&dir);
+        assert_eq!(store.instance(), instance, "nothing was put back yet");
+        events(&mut store, "1", 10, at(0));
+        if is_killed {
+            // Like the thread that does so after commits.
+            store.checkpointer().checkpoint().unwrap();
+            drop(store);
+        } else {
+            store.close().unwrap();
+        }
+        fs::write(&file, fs::read(&copy).unwrap()).unwrap();
+        for suffix in ["-wal", "-shm"] {
+            let _ = fs::remove_file(dir.path().join(format!("{FILE_NAME}{suffix}")));
+        }
+        let restored = open(&dir);
+        assert_eq!(restored.seq(), 5);
+        assert_ne!(restored.instance(), instance, "killed: {is_killed}");
+        restored.close().unwrap();
+    }
+}
