@@ -264,12 +264,16 @@ impl Messages {
 ///
 /// `DirCreated` is kept, because the directory has to be watched whatever followed; watching it
 /// shows whether it still exists. `MovedTo` is kept over `Removed`, because inotify reports a
-/// rename over an existing file before the removal of that file.
+/// rename over an existing file before the removal of that file. What follows a removal is another file,
+/// as after a rename.
 fn merge(known: HintKind, new: HintKind) -> HintKind {
     match (known, new) {
         (HintKind::DirCreated, _) => HintKind::DirCreated,
         (known, HintKind::Removed) if known.is_moved_to() => HintKind::MovedTo,
         (known, HintKind::Modified) if known.is_moved_to() => HintKind::MovedToModified,
+        (known, HintKind::CloseWrite) if known.is_moved_to() => HintKind::MovedTo,
+        (HintKind::Removed, HintKind::Modified) => HintKind::MovedToModified,
+        (HintKind::Removed, HintKind::CloseWrite) => HintKind::MovedTo,
         (_, new) => new,
     }
 }
@@ -289,6 +293,16 @@ mod tests {
         let messages = inbox.take(None, &mut HintRests::default());
         let merged = HashMap::from([("/a".into(), HintKind::DirCreated)]);
         assert_eq!(messages.hints[&id].paths, merged);
+        for (known, new, merged) in [
+            (HintKind::Removed, HintKind::Modified, HintKind::MovedToModified),
+            (HintKind::Removed, HintKind::CloseWrite, HintKind::MovedTo),
+            (HintKind::MovedTo, HintKind::Removed, HintKind::MovedTo),
+            (HintKind::MovedToModified, HintKind::CloseWrite, HintKind::MovedTo),
+            (HintKind::Modified, HintKind::CloseWrite, HintKind::CloseWrite),
+            (HintKind::CloseWrite, HintKind::Removed, HintKind::Removed),
+        ] {
+            assert_eq!(merge(known, new), merged, "{known:?}, {new:?}");
+        }
         for number in 0..=MAX_PENDING_PATHS {
             inbox.hint(id, Hint::At(format!("/{number}").into(), HintKind::Modified));
         }

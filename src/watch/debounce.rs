@@ -121,7 +121,10 @@ impl Debouncer {
                 }
             }
             // Also for a removal: the hint may be about an earlier file at this path.
-            (_, false) => {
+            (kind, false) => {
+                // A temporary name that is used again and again is another file each time.
+                let is_same_file = kind != HintKind::Removed && !kind.is_moved_to();
+                let previous = previous.filter(|_| is_same_file);
                 let started_at =
                     previous.and_then(|pending| pending.write_started_at).unwrap_or(now);
                 write_started_at = Some(started_at);
@@ -265,6 +268,20 @@ mod tests {
             let hints: Vec<(u64, HintKind, bool)> =
                 (0..=48).map(|step| (step * 10, HintKind::Modified, indexed)).collect();
             assert_eq!(due_at(&hints), 500, "indexed: {indexed}");
+        }
+    }
+
+    #[test]
+    fn temporary_name_that_is_used_again_and_again_is_never_due() {
+        let path = RelPath::new(&b"spec.md.new"[..]).unwrap();
+        for removal in [HintKind::Removed, HintKind::MovedTo, HintKind::MovedToModified] {
+            let mut debouncer = Debouncer::default();
+            for now in (0..2_000).step_by(40) {
+                for kind in [HintKind::Modified, HintKind::CloseWrite, removal] {
+                    debouncer.on_hint(&path, kind, false, ms(now));
+                }
+                assert!(debouncer.take_due(ms(now + 39)).is_empty(), "{removal:?} at {now}");
+            }
         }
     }
 
