@@ -753,6 +753,7 @@ impl ProjectState {
         slug: Option<&FeatureSlug>,
         now: Tick,
     ) -> bool {
+        self.root.search_for_client(now.monotonic);
         let is_selected = |other: &FeatureSlug| slug.is_none_or(|slug| slug == other);
         let slugs = self.features.slugs().filter(|slug| is_selected(slug));
         let slugs: Vec<FeatureSlug> = slugs.cloned().collect();

@@ -14,13 +14,13 @@ use crate::core::sorted_chunks::SortedChunks;
 
 /// Pause before a lost root is searched first: another directory may be there already.
 const FIRST_SEARCH: Duration = Duration::from_millis(50);
-/// Pause before the next search; each further one is twice as long. Mounts, and moves of the
-/// directories above it, are searched at once.
+/// Pause before the next search; each further one is twice as long, so a root that returns is found
+/// after as long as it was away. Mounts, moves of the directories above it, and requests with
+/// `sync=true` cause a search at once.
 const SEARCH_PAUSE_MIN: Duration = Duration::from_millis(250);
-const SEARCH_PAUSE_MAX: Duration = Duration::from_secs(4);
 /// The same for a file system that does not respond.
 const RESPONSE_PAUSE_MIN: Duration = Duration::from_secs(1);
-const RESPONSE_PAUSE_MAX: Duration = Duration::from_mins(1);
+const SEARCH_PAUSE_MAX: Duration = Duration::from_mins(1);
 
 /// What the status reports of a root for which [`looks_unmounted`] is true.
 pub(super) const UNMOUNTED: &str = "it is empty or on another file system and contains none of the \
@@ -132,6 +132,13 @@ impl RootState {
         }
     }
 
+    /// Searches at once if the root is away and its file system responds: a client asks for it.
+    pub(super) fn search_for_client(&mut self, now: Duration) {
+        if self.away.as_ref().is_some_and(|away| away.loss.kind != LossKind::Unresponsive) {
+            self.search_now(now);
+        }
+    }
+
     /// Returns true if the root is to be searched now.
     pub(super) fn start_search_if_due(&mut self, now: Duration) -> bool {
         let due = self.away.as_mut().filter(|away| away.search_at <= now && !self.returned);
@@ -158,7 +165,7 @@ impl RootAway {
                 self.searches.next_pause(SEARCH_PAUSE_MIN, SEARCH_PAUSE_MAX)
             }
             LossKind::Unresponsive => {
-                self.searches.next_pause(RESPONSE_PAUSE_MIN, RESPONSE_PAUSE_MAX)
+                self.searches.next_pause(RESPONSE_PAUSE_MIN, SEARCH_PAUSE_MAX)
             }
         }
     }
@@ -206,13 +213,16 @@ mod tests {
         assert!(!root.has_returned(), "it was not away");
         root.on_lost(RootLoss::unavailable("gone"), ms(100));
         let mut now = ms(100);
-        for pause in [50, 250, 500, 1_000, 2_000, 4_000, 4_000] {
+        for pause in [50, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000] {
             assert!(!root.start_search_if_due(now + ms(pause - 1)), "{pause}");
             now += ms(pause);
             assert!(root.start_search_if_due(now), "{pause}");
         }
-        root.search_now(now);
-        assert!(root.start_search_if_due(now));
+        for search in [RootState::search_now, RootState::search_for_client] {
+            assert!(!root.start_search_if_due(now));
+            search(&mut root, now);
+            assert!(root.start_search_if_due(now));
+        }
         root.on_found();
         assert!(root.has_returned());
         assert!(!root.start_search_if_due(now * 2) && root.next_search().is_none());
@@ -230,6 +240,7 @@ mod tests {
             assert!(root.start_search_if_due(now));
         }
         root.on_search_timed_out(now);
-        assert_eq!(root.next_search(), Some(now + secs(60)));
+        root.search_for_client(now);
+        assert_eq!(root.next_search(), Some(now + secs(60)), "no client has it examined earlier");
     }
 }
