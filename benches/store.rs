@@ -27,7 +27,7 @@ fn main() {
     let (_, took) = timed(|| store.barrier().unwrap());
     println!("barrier after it: {took:?}");
     let (left, took) = timed(|| store.checkpointer().checkpoint().unwrap());
-    println!("checkpoint after it: {took:?}, {left} pages left");
+    println!("checkpoint after it: {took:?}, {left:?} pages left");
 
     let count = 20_000;
     let singles: Vec<_> = (0..count).map(|n| change(n..n + 1)).collect();

@@ -1,6 +1,7 @@
 //! Composes the daemon: acquires the lock, opens the store, starts the engine, the socket and
 //! delivery, and stops them in reverse order. Decides nothing about features.
 
+mod claims;
 mod invalid_config;
 mod lock;
 mod offline_projects;
@@ -37,8 +38,8 @@ use crate::delivery::Delivery;
 use crate::engine::command::Command;
 use crate::engine::runtime::{EngineConfig, EngineError, EngineHandle, start};
 
+use claims::Claims;
 use invalid_config::ConfigWait;
-use lock::InstanceLock;
 use own_files::OwnFiles;
 use reload::Reloader;
 use socket_activation::SocketOwner;
@@ -145,9 +146,12 @@ pub fn run(options: DaemonOptions) -> Result<(), DaemonError> {
         .build()
         .map_err(system("start the runtime"))?;
     let listener = inherited.map(|inherited| inherited.listener);
-    let result = runtime.block_on(run_until_stopped(options, notifier, listener, socket, lock));
+    let claims = Claims::new(lock);
+    let run = run_until_stopped(options, notifier, listener, socket.clone(), claims.clone());
+    let result = runtime.block_on(run);
     // Dropping the runtime would wait forever for a blocking task that does not end.
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN_TIMEOUT);
+    claims.remove_socket(&socket);
     result
 }
 
@@ -172,7 +176,7 @@ async fn run_until_stopped(
     notifier: SystemdNotifier,
     inherited: Option<UnixListener>,
     socket: PathBuf,
-    instance_lock: InstanceLock,
+    claims: Claims,
 ) -> Result<(), DaemonError> {
     let system = |action| move |source| DaemonError::Io { action, source };
     // First: from here on a signal stops the daemon cleanly.
@@ -182,7 +186,8 @@ async fn run_until_stopped(
     let own_socket = inherited.is_none().then(|| socket.clone());
     let adopted = inherited.map(adopt_systemd_socket).transpose();
     let adopted = adopted.map_err(system("use the socket passed by systemd"))?;
-    let listener = adopted.map_or_else(|| bind(&socket), Ok)?;
+    let bind_own = || bind(&socket).inspect(|_| claims.add_socket(&socket));
+    let listener = adopted.map_or_else(bind_own, Ok)?;
     let started = StartTime::now();
     let file = std::path::absolute(options.user_dirs.config_file())
         .map_err(system("determine the path of the configuration"))?;
@@ -235,7 +240,7 @@ async fn run_until_stopped(
     let dashboard = DashboardConfig { listen, state_file: dashboard_state, stop: stopped.clone() };
     let api = Arc::new(ApiState::new(&running, config_state.clone(), started, dashboard));
     let mut dashboard = tokio::spawn(run_dashboard(Arc::clone(&api)));
-    let own_files = OwnFiles::new(instance_lock, state_dir, own_socket, &inbox, &api, &stopped);
+    let own_files = OwnFiles::new(claims, state_dir, own_socket, &inbox, &api, &stopped);
     let mut own_files = tokio::spawn(own_files.keep());
     let mut serving = tokio::spawn(serve(listener, api, stopped));
     let mut background_tasks =

@@ -1,16 +1,17 @@
 //! Keeps the lock file, the store and the socket where others find them: what is removed while the daemon
 //! runs is created again, with its content.
 
-use std::os::unix::fs::MetadataExt as _;
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
-use tokio::task::spawn_blocking;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{error, info, warn};
 
-use super::lock::{InstanceLock, LockError, acquire};
+use super::claims::Claims;
+use super::lock::{LockError, acquire};
 use crate::api::{ApiState, bind, serve};
 use crate::engine::command::Command;
 use crate::engine::inbox::Inbox;
@@ -23,30 +24,34 @@ const REMOVAL_TIME: Duration = Duration::from_millis(500);
 const MAX_START_TIME: Duration = Duration::from_mins(1);
 /// Pause after an attempt that failed.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
+/// Number of removed sockets that are still served, in case that they return.
+const MAX_FORMER_SOCKETS: usize = 4;
 
-/// What belongs to this daemon alone.
+/// Has what belongs to this daemon alone created again.
 pub(super) struct OwnFiles {
-    lock: InstanceLock,
+    claims: Claims,
     state_dir: PathBuf,
     /// `None` if the service manager created it.
     socket: Option<PathBuf>,
     inbox: Arc<Inbox>,
     api: Arc<ApiState>,
     stop: watch::Receiver<bool>,
+    /// The tasks that accept connections at the sockets that were created again.
+    serving: VecDeque<JoinHandle<()>>,
 }
 
 impl OwnFiles {
     /// `socket` is `None` if the service manager created it, which also removes it.
     pub(super) fn new(
-        lock: InstanceLock,
+        claims: Claims,
         state_dir: PathBuf,
         socket: Option<PathBuf>,
         inbox: &Arc<Inbox>,
         api: &Arc<ApiState>,
         stop: &watch::Receiver<bool>,
     ) -> Self {
-        let (inbox, api) = (Arc::clone(inbox), Arc::clone(api));
-        Self { lock, state_dir, socket, inbox, api, stop: stop.clone() }
+        let (inbox, api, stop) = (Arc::clone(inbox), Arc::clone(api), stop.clone());
+        Self { claims, state_dir, socket, inbox, api, stop, serving: VecDeque::new() }
     }
 
     /// Watches them until the daemon stops. Returns an error if another daemon has taken the state
@@ -58,7 +63,6 @@ impl OwnFiles {
         let socket_dir = self.socket.as_ref().and_then(|socket| socket.parent());
         let dirs = [Some(&*self.state_dir), socket_dir];
         let dirs = dirs.into_iter().flatten().map(Path::to_owned).collect();
-        let mut listening = self.socket.as_deref().and_then(identity);
         let watched = watch_removals(dirs, move || {
             !matches!(send.try_send(()), Err(mpsc::error::TrySendError::Closed(())))
         });
@@ -66,15 +70,17 @@ impl OwnFiles {
             warn!(%error, "it would go unnoticed if the state directory or the socket were removed");
             return std::future::pending().await;
         }
-        while changes.recv().await.is_some() {
-            tokio::time::sleep(REMOVAL_TIME).await;
-            while changes.try_recv().is_ok() {}
-            while !self.restore(&mut listening).await? {
+        // First for what was removed before it was watched.
+        loop {
+            while !self.restore().await? {
                 tokio::time::sleep(RETRY_PAUSE).await;
             }
+            if changes.recv().await.is_none() {
+                return std::future::pending().await;
+            }
+            tokio::time::sleep(REMOVAL_TIME).await;
+            while changes.try_recv().is_ok() {}
         }
-        // The lock is held until the daemon ends.
-        std::future::pending().await
     }
 
     async fn wait_until_ready(&self) {
@@ -87,49 +93,71 @@ impl OwnFiles {
     }
 
     /// Creates again what is missing. Returns false if that did not succeed.
-    async fn restore(&mut self, listening: &mut Option<(u64, u64)>) -> Result<bool, LockError> {
-        let mut is_complete = true;
-        if !self.lock.is_in_place(&self.state_dir) {
-            error!(path = %self.state_dir.display(), "the state directory was removed; creating it again");
-            let state_dir = self.state_dir.clone();
-            match spawn_blocking(move || acquire(&state_dir)).await {
-                Ok(Ok(lock)) => {
-                    let socket = self.socket.as_ref();
-                    let _ = socket.map(|socket| lock.record_socket(socket));
-                    self.lock = lock;
-                }
-                Ok(Err(held @ LockError::Held(_))) => return Err(held),
-                Ok(Err(error)) => {
-                    warn!(%error, "cannot create the state directory; will retry");
-                    is_complete = false;
-                }
-                Err(_) => is_complete = false,
-            }
-        }
-        // The store may be missing by itself.
-        let _ = self.inbox.command(Command::RestoreStore);
-        if let Some(socket) = &self.socket
-            && *listening != identity(socket)
-        {
-            match bind(socket) {
-                Ok(listener) => {
-                    *listening = identity(socket);
-                    info!(socket = %socket.display(), "the socket was removed; listening again");
-                    // The listener before has clients; nobody connects to it any more.
-                    tokio::spawn(serve(listener, Arc::clone(&self.api), self.stop.clone()));
-                }
-                Err(error) => {
-                    warn!(%error, "the socket was removed, and cannot be created; will retry");
-                    is_complete = false;
-                }
-            }
-        }
-        Ok(is_complete)
+    async fn restore(&mut self) -> Result<bool, LockError> {
+        let (claims, dir, socket) =
+            (self.claims.clone(), self.state_dir.clone(), self.socket.clone());
+        // Their file system may not respond.
+        let inspect = move || {
+            (claims.has_lock_in(&dir), socket.is_none_or(|socket| claims.has_socket_at(&socket)))
+        };
+        let Ok((has_lock, has_socket)) = spawn_blocking(inspect).await else {
+            return Ok(false);
+        };
+        let has_lock = has_lock || self.lock_again().await?;
+        // The store may be missing by itself. Without the lock it may be that of another daemon.
+        let has_store = has_lock && self.restore_store().await;
+        let has_socket = has_socket || has_lock && self.listen_again().await;
+        Ok(has_store && has_socket)
     }
-}
 
-/// Device and inode of what is at a path.
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    let found = path.symlink_metadata().ok()?;
-    Some((found.dev(), found.ino()))
+    async fn lock_again(&self) -> Result<bool, LockError> {
+        let (dir, socket) = (self.state_dir.clone(), self.socket.clone());
+        error!(path = %dir.display(), "the state directory was removed; creating it again");
+        let locked = spawn_blocking(move || {
+            let lock = acquire(&dir)?;
+            let _ = socket.map(|socket| lock.record_socket(&socket));
+            Ok(lock)
+        });
+        match locked.await {
+            Ok(Ok(lock)) => self.claims.set_lock(lock),
+            Ok(Err(held @ LockError::Held(_))) => return Err(held),
+            Ok(Err(error)) => {
+                warn!(%error, "cannot create the state directory; will retry");
+                return Ok(false);
+            }
+            Err(_) => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    async fn restore_store(&self) -> bool {
+        let (reply, restored) = oneshot::channel();
+        self.inbox.command(Command::RestoreStore { reply }).is_ok() && restored.await == Ok(true)
+    }
+
+    async fn listen_again(&mut self) -> bool {
+        let (Some(socket), claims) = (self.socket.clone(), self.claims.clone()) else {
+            return true;
+        };
+        let bound = spawn_blocking(move || bind(&socket).inspect(|_| claims.add_socket(&socket)));
+        match bound.await {
+            Ok(Ok(listener)) => {
+                info!("the socket was removed; listening again");
+                let serving = serve(listener, Arc::clone(&self.api), self.stop.clone());
+                self.serving.push_back(tokio::spawn(serving));
+                if self.serving.len() > MAX_FORMER_SOCKETS
+                    && let Some(oldest) = self.serving.pop_front()
+                {
+                    // Its connections have tasks of their own.
+                    oldest.abort();
+                }
+                true
+            }
+            Ok(Err(error)) => {
+                warn!(%error, "the socket was removed, and cannot be created; will retry");
+                false
+            }
+            Err(_) => false,
+        }
+    }
 }

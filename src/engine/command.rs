@@ -118,7 +118,10 @@ pub enum Command {
         reply: oneshot::Sender<Vec<String>>,
     },
     /// Write the store's file again if it was removed.
-    RestoreStore,
+    RestoreStore {
+        /// Receives true if it is in its place.
+        reply: oneshot::Sender<bool>,
+    },
     /// Check that the event loop is running.
     Ping {
         /// Notified when the event loop handles the command.
@@ -142,7 +145,7 @@ impl Command {
             Self::AddProject { .. }
             | Self::RemoveProject { .. }
             | Self::Reload { .. }
-            | Self::RestoreStore
+            | Self::RestoreStore { .. }
             | Self::Sink(_) => PROJECT_CHANGE_TIMEOUT,
         }
     }

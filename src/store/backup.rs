@@ -20,13 +20,11 @@ pub(super) fn backup_path(path: &Path, format: u32) -> PathBuf {
 /// complete one.
 pub(super) fn create(connection: &Connection, path: &Path, format: u32) -> Result<(), StoreError> {
     let copy = backup_path(path, format);
-    let part = write_part(connection, &copy)?;
-    publish(&part, &copy)
+    write_copy(connection, &copy)
 }
 
-/// Writes everything that is committed to a new file, durably, that [`publish`] renames to `copy`.
-/// Returns its path.
-pub(super) fn write_part(connection: &Connection, copy: &Path) -> Result<PathBuf, StoreError> {
+/// Writes everything that is committed to `copy`, durably and at once.
+pub(super) fn write_copy(connection: &Connection, copy: &Path) -> Result<(), StoreError> {
     let part = copy.with_extension("part");
     let open_error = |error| StoreError::open(copy, error);
     // `VACUUM INTO` accepts an empty file, so the copy is private from the start.
@@ -35,23 +33,17 @@ pub(super) fn write_part(connection: &Connection, copy: &Path) -> Result<PathBuf
     drop(created.map_err(open_error)?);
     let text =
         part.to_str().ok_or_else(|| open_error(std::io::ErrorKind::InvalidFilename.into()))?;
-    connection
-        .execute("VACUUM INTO ?1", [text])
-        .map_err(|error| StoreError::sql_open(copy, error))?;
-    let sync = || {
+    if let Err(error) = connection.execute("VACUUM INTO ?1", [text]) {
+        // On a full disk it would take what is left.
+        let _ = fs::remove_file(&part);
+        return Err(StoreError::sql_open(copy, error));
+    }
+    let publish = || {
         // SQLite may change the mode of the file.
         fs::set_permissions(&part, fs::Permissions::from_mode(0o600))?;
-        File::open(&part)?.sync_all()
-    };
-    sync().map_err(open_error)?;
-    Ok(part)
-}
-
-/// Renames what [`write_part`] wrote.
-pub(super) fn publish(part: &Path, copy: &Path) -> Result<(), StoreError> {
-    let publish = || {
-        fs::rename(part, copy)?;
+        File::open(&part)?.sync_all()?;
+        fs::rename(&part, copy)?;
         copy.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
     };
-    publish().map_err(|error| StoreError::open(copy, error))
+    publish().map_err(open_error)
 }

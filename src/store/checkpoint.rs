@@ -2,15 +2,18 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::Connection;
 
 use super::error::{StoreError, write_error};
 use super::last_seq;
-use crate::store::open::connect;
+use crate::store::open::{BUSY_TIMEOUT, connect};
 
 /// Size of the WAL above which a commit moves all of it.
-const MAX_WAL_BYTES: u64 = 16 << 20;
+pub(super) const MAX_WAL_BYTES: u64 = 16 << 20;
+/// How much the WAL grows before that is tried again.
+const WAL_STEP_BYTES: u64 = 4 << 20;
 
 /// A connection that runs checkpoints.
 #[derive(Debug)]
@@ -26,7 +29,7 @@ impl Checkpointer {
     }
 
     /// Moves the pages that no reader needs, without waiting for the writer or blocking it. Returns
-    /// how many pages remain in the WAL.
+    /// how many pages remain in the WAL; `None` if the writer moves them at this moment.
     ///
     /// If none does, the next commit begins the WAL again, and syncs its header before it returns. So
     /// that it is not one of the writer's that waits for the disk, a commit of this connection
@@ -34,14 +37,14 @@ impl Checkpointer {
     ///
     /// # Errors
     /// [`StoreError::Write`]; the store is unchanged.
-    pub fn checkpoint(&mut self) -> Result<u32, StoreError> {
+    pub fn checkpoint(&mut self) -> Result<Option<u64>, StoreError> {
         let mut run = || {
             let connection = match self.connection.take() {
                 Some(connection) => connection,
                 None => connect(&self.path)?,
             };
             let remaining = checkpoint(&connection)?;
-            if remaining == 0 {
+            if remaining == Some(0) {
                 begin_wal_again(&connection)?;
             }
             write_last_seq(&connection, &self.path)?;
@@ -52,24 +55,38 @@ impl Checkpointer {
     }
 }
 
-/// Runs a passive checkpoint. Returns how many pages remain in the WAL.
-pub(super) fn checkpoint(connection: &Connection) -> rusqlite::Result<u32> {
+/// Runs a passive checkpoint. Returns how many pages remain in the WAL; `None` if that is not known, because
+/// another connection runs one, or there is no WAL.
+pub(super) fn checkpoint(connection: &Connection) -> rusqlite::Result<Option<u64>> {
     connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
-        let (pages, moved): (u32, u32) = (row.get(1)?, row.get(2)?);
-        Ok(pages.saturating_sub(moved))
+        let (pages, moved): (i64, i64) = (row.get(1)?, row.get(2)?);
+        Ok(u64::try_from(pages).ok().map(|pages| pages.saturating_sub(moved.unsigned_abs())))
     })
 }
 
 /// Moves the whole WAL if it is large. Under steady commits there are always new pages when a checkpoint
 /// of the [`Checkpointer`] ends, so the WAL would never begin again. This runs on the connection of the
 /// writer, which does not commit meanwhile; what the checkpoint before left is little.
-pub(super) fn bound_wal(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
+///
+/// `next_bytes` is the size above which that is tried; it grows while a reader prevents it.
+pub(super) fn bound_wal(
+    connection: &Connection,
+    path: &Path,
+    next_bytes: &mut u64,
+) -> rusqlite::Result<()> {
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");
-    if std::fs::metadata(wal).is_ok_and(|wal| wal.len() > MAX_WAL_BYTES) {
-        connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?;
+    let bytes = std::fs::metadata(wal).map_or(0, |wal| wal.len());
+    if bytes <= *next_bytes {
+        *next_bytes = (*next_bytes).min(bytes + WAL_STEP_BYTES).max(MAX_WAL_BYTES);
+        return Ok(());
     }
-    Ok(())
+    *next_bytes = bytes + WAL_STEP_BYTES;
+    // Waits for no reader: a slow one must not stop commits.
+    connection.busy_timeout(Duration::ZERO)?;
+    let moved = connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    moved
 }
 
 /// Writes the number of the last event next to the store, in case that the daemon is killed.

@@ -2,8 +2,8 @@
 //! a lower one, also if it is copied into the same file, so that its numbers may have been assigned already.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Larger than any valid content.
@@ -19,15 +19,14 @@ pub(super) fn read(store: &Path, instance: &str) -> Option<u64> {
     (of == instance).then(|| seq.parse().ok()).flatten()
 }
 
-/// Writes the number. It is not synced: after a power cut the instance is another one anyway.
+/// Writes the number, in place and with one call: the directory is watched for removals. It is not synced:
+/// after a power cut the instance is another one anyway.
 pub(super) fn write(store: &Path, instance: &str, seq: u64) -> io::Result<()> {
-    let (path, mut new) = (path(store), path(store).into_os_string());
-    new.push(".part");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    writeln!(file, "{instance} {seq}")?;
-    drop(file);
-    fs::rename(&new, &path)
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(false).mode(0o600).open(path(store))?;
+    let text = format!("{instance} {seq:020}\n");
+    file.write_all_at(text.as_bytes(), 0)?;
+    file.set_len(text.len() as u64)
 }
 
 fn path(store: &Path) -> PathBuf {

@@ -56,6 +56,7 @@ pub use retention::{PruneResult, PrunedTombstone};
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -84,6 +85,10 @@ pub struct Store {
     /// Of this store and, after it was reopened, of the former one.
     readers: Arc<Readers>,
     integrity: Integrity,
+    /// Inode of the file.
+    inode: u64,
+    /// Size of the WAL at which it is moved by a commit.
+    next_wal_bytes: u64,
 }
 
 /// The clocks at one moment.
@@ -131,6 +136,17 @@ pub struct OpenedStore {
     pub quarantined: Option<PathBuf>,
 }
 
+/// What is at the path of a store's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FilePlace {
+    /// The file that is open, as far as that matters.
+    Own,
+    /// Another file: it was replaced, or a mount hides it.
+    Other,
+    /// Nothing.
+    Nothing,
+}
+
 impl Store {
     /// Opens the store in a private directory; creates what does not exist. `boot_id` identifies the
     /// run of the machine (`/proc/sys/kernel/random/boot_id`).
@@ -165,6 +181,8 @@ impl Store {
             ages: JournalAges::default(),
             readers: Arc::default(),
             integrity: Integrity::Trusted,
+            inode,
+            next_wal_bytes: checkpoint::MAX_WAL_BYTES,
         };
         Ok(OpenedStore { store, is_new_instance: opened.is_new_instance, quarantined: None })
     }
@@ -208,6 +226,8 @@ impl Store {
             ages: JournalAges::default(),
             readers: Arc::default(),
             integrity: Integrity::NeedsReopen,
+            inode: 0,
+            next_wal_bytes: checkpoint::MAX_WAL_BYTES,
         })
     }
 
@@ -226,8 +246,7 @@ impl Store {
         Ok(quarantined.or(opened.quarantined))
     }
 
-    /// Closes the connection before the file is replaced: closing it later would remove the WAL of the
-    /// new file.
+    /// Closes the connection; readers stay open.
     fn close_connection(&mut self, dir: &Path) -> Result<(), StoreError> {
         let closed = Self {
             instance: self.instance.clone(),
@@ -249,17 +268,23 @@ impl Store {
         let (path, dir) = (Arc::clone(&self.path), self.path.parent().unwrap_or(&self.path));
         let dir = dir.to_owned();
         open::create_private_dir(&dir).map_err(|error| StoreError::open(&path, error))?;
-        let part = backup::write_part(&self.connection, &path)?;
+        backup::write_copy(&self.connection, &path)?;
+        // The removed file is the only other copy, so it is closed last. SQLite sees that its path has
+        // another file now, and leaves that one's WAL alone.
         self.close_connection(&dir)?;
-        backup::publish(&part, &path)?;
         let opened = Self::open(&dir, boot_id)?;
         *self = Self { readers: Arc::clone(&self.readers), ..opened.store };
         Ok(())
     }
 
-    /// Returns true if the file that is open is not at its path any more.
-    pub fn is_file_removed(&self) -> bool {
-        self.is_trusted() && self.path.symlink_metadata().is_err()
+    /// Returns what is at the path of the file that is open.
+    pub fn file_place(&self) -> FilePlace {
+        match self.path.symlink_metadata() {
+            _ if !self.is_trusted() => FilePlace::Own,
+            Ok(found) if found.ino() == self.inode => FilePlace::Own,
+            Ok(_) => FilePlace::Other,
+            Err(_) => FilePlace::Nothing,
+        }
     }
 
     /// Returns true if no operation has failed in a way that requires to reopen the store.
@@ -394,7 +419,7 @@ impl Store {
         let committed = self.record_write_result("commit changes", result)?;
         self.seq += committed.types.len() as u64;
         self.journal_bytes = committed.journal_bytes.unwrap_or(self.journal_bytes);
-        let bounded = checkpoint::bound_wal(&self.connection, &self.path);
+        let bounded = checkpoint::bound_wal(&self.connection, &self.path, &mut self.next_wal_bytes);
         // The commit succeeded. After a failure of the disk the next one reopens the store.
         let _ = self.record_write_result("checkpoint the WAL", bounded);
         Ok(committed)

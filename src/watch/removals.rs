@@ -5,15 +5,19 @@ use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{CreateFlags, Reader, WatchFlags, add_watch, init};
 use rustix::io::Errno;
 
+/// How often a directory that does not exist is looked for.
+const MISSING_PAUSE: Duration = Duration::from_secs(1);
+
 /// Starts a thread that calls `on_change` when an entry of one of `dirs`, or such a directory itself,
-/// may have been removed or hidden, until it returns false. Directories that do not exist are watched
-/// from the next change on at which they do.
+/// may have been removed or hidden, until it returns false. While such a directory does not exist it is looked
+/// for each second, and `on_change` is called when it does.
 ///
 /// # Errors
 /// If the inotify instance or the thread cannot be created, or the mount table cannot be opened.
@@ -23,16 +27,16 @@ pub fn watch_removals(
 ) -> io::Result<()> {
     let inotify = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
     let mounts = File::open("/proc/self/mountinfo")?;
+    // Returns true if all of them exist.
     let watch_all = move |inotify: &_| {
         let flags = WatchFlags::DELETE_SELF
             | WatchFlags::MOVE_SELF
             | WatchFlags::DELETE
             | WatchFlags::MOVED_FROM;
-        for dir in &dirs {
-            let _ = add_watch(inotify, Path::new(dir), flags | WatchFlags::ONLYDIR);
-        }
+        let watch = |dir: &PathBuf| add_watch(inotify, dir, flags | WatchFlags::ONLYDIR).is_ok();
+        dirs.iter().filter(|dir| !watch(dir)).count() == 0
     };
-    watch_all(&inotify);
+    let mut is_complete = watch_all(&inotify);
     let wait_for_changes = move || {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut events = Reader::new(&inotify, &mut buffer);
@@ -41,16 +45,18 @@ pub fn watch_removals(
                 PollFd::from_borrowed_fd(inotify.as_fd(), PollFlags::IN),
                 PollFd::new(&mounts, PollFlags::PRI),
             ];
-            match poll(&mut fds, None) {
-                Ok(_) => {}
+            let pause = Timespec::try_from(MISSING_PAUSE).ok().filter(|_| !is_complete);
+            let is_changed = match poll(&mut fds, pause.as_ref()) {
+                Ok(ready) => ready > 0,
                 Err(Errno::INTR) => continue,
                 Err(_) => return,
-            }
+            };
             while events.next().is_ok() {}
-            if !on_change() {
+            // Watched first, so that nothing is missed in between.
+            let was_complete = std::mem::replace(&mut is_complete, watch_all(&inotify));
+            if (is_changed || is_complete && !was_complete) && !on_change() {
                 return;
             }
-            watch_all(&inotify);
         }
     };
     let thread = std::thread::Builder::new().name("removals".to_owned());
@@ -73,17 +79,16 @@ mod tests {
         fs::create_dir(&dir).unwrap();
         fs::write(dir.join("file"), "x").unwrap();
         let (send, changes) = mpsc::channel();
-        let again = dir.clone();
-        let on_change = move || {
-            fs::create_dir_all(&again).unwrap();
-            send.send(()).is_ok()
-        };
-        watch_removals(vec![dir.clone()], on_change).unwrap();
+        watch_removals(vec![dir.clone()], move || send.send(()).is_ok()).unwrap();
         let next = || changes.recv_timeout(Duration::from_secs(10)).expect("a report within 10 s");
         fs::remove_file(dir.join("file")).unwrap();
         next();
-        for _ in 0..3 {
+        for _ in 0..2 {
             fs::remove_dir(&dir).unwrap();
+            next();
+            while changes.try_recv().is_ok() {}
+            // Created some time later; that is reported as well.
+            fs::create_dir(&dir).unwrap();
             next();
         }
     }

@@ -64,7 +64,7 @@ pub enum SocketError {
 }
 
 /// Creates the socket at `path`, mode 0600, and its directory, mode 0700. The caller holds the
-/// daemon's lock.
+/// daemon's lock, and removes the socket before releasing it.
 ///
 /// # Errors
 /// If the path or the directory is unsafe, in use, or cannot be created; existing files are not
@@ -77,7 +77,8 @@ pub fn bind(path: &Path) -> Result<Listener, SocketError> {
     ensure_private_dir(path.parent().unwrap_or(Path::new(".")))?;
     remove_stale_socket(path)?;
     let name = path.to_fs_name::<GenericFilePath>().map_err(error("use the socket path", path))?;
-    ListenerOptions::new().name(name).mode(0o600).create_tokio().map_err(error("listen on", path))
+    let options = ListenerOptions::new().name(name).mode(0o600).reclaim_name(false);
+    options.create_tokio().map_err(error("listen on", path))
 }
 
 /// Adopts a socket from systemd's socket activation. systemd owns its file, which is therefore not

@@ -21,10 +21,12 @@ use crate::engine::io::wal_checkpointer::WalCheckpointer;
 use crate::engine::read_model::StatePublisher;
 use crate::engine::reconcile::event::Event;
 use crate::engine::reconcile::pending::FeatureCommit;
-use crate::store::{EventOrigin, FeatureChange, Store, StoreError, StoreTime, boot_id};
+use crate::store::{EventOrigin, FeatureChange, FilePlace, Store, StoreError, StoreTime, boot_id};
 
 /// Time from a failed store access to the next attempt.
 const STORE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// Why nothing is committed while the store's file was removed or replaced.
+const NOT_IN_PLACE: &str = "the store's file was removed or replaced";
 /// How often the journal is pruned.
 const PRUNE_INTERVAL: Duration = Duration::from_hours(1);
 /// Time between the steps of one pruning, which are short so that hints are not delayed.
@@ -235,6 +237,11 @@ impl Committer {
             }
         }
         match self.store.barrier() {
+            // What is written to a removed file would be lost.
+            Ok(_) if self.store.file_place() != FilePlace::Own => {
+                self.health.degraded = Some(NOT_IN_PLACE.to_owned());
+                self.health.retry_at = now.monotonic + STORE_RETRY_INTERVAL;
+            }
             Ok(_) => self.health.degraded = None,
             Err(error) => self.on_store_error(&error, now),
         }
@@ -254,28 +261,43 @@ impl Committer {
             warn!(path = %path.display(), "the store was corrupt and is quarantined");
             self.health.quarantined = Some(quarantine_message(&path));
         }
-        self.checkpointer.replace(self.store.checkpointer());
-        info!(instance = self.store.instance(), seq = self.store.seq(), "store reopened");
+        self.use_store_file();
         Ok(self.store.instance() != instance || self.store.seq() != seq)
     }
 
-    /// Writes the store's file again if it was removed. The projects are restarted from it, since it is
-    /// another instance.
-    pub(super) fn restore_file(&mut self, now: Tick) {
-        if !self.store.is_file_removed() {
-            return;
-        }
-        error!("the store was removed while it is in use; its content is written to a new file");
-        match self.store.restore_file(&boot_id()) {
+    /// Writes the store's file again if it was removed, or opens the one that replaced it. The projects
+    /// are restarted from it, since it is another instance. Returns false if that failed.
+    pub(super) fn restore_file(&mut self, now: Tick) -> bool {
+        let restored = match self.store.file_place() {
+            FilePlace::Own => return true,
+            FilePlace::Nothing => {
+                error!(
+                    "the store was removed while it is in use; writing its content to a new file"
+                );
+                self.store.restore_file(&boot_id()).map(|()| self.use_store_file())
+            }
+            FilePlace::Other => {
+                error!("the store was replaced while it is in use; continuing with the other file");
+                self.reopen(now).map(drop)
+            }
+        };
+        match restored {
             Ok(()) => {
-                self.checkpointer.replace(self.store.checkpointer());
-                self.health.degraded = Some("the store was removed".to_owned());
+                self.health.degraded = Some(NOT_IN_PLACE.to_owned());
                 self.health.load_failed = true;
                 self.health.retry_at = now.monotonic;
-                info!(instance = self.store.instance(), seq = self.store.seq(), "store restored");
+                true
             }
-            Err(error) => self.on_store_error(&error, now),
+            Err(error) => {
+                self.on_store_error(&error, now);
+                false
+            }
         }
+    }
+
+    fn use_store_file(&mut self) {
+        self.checkpointer.replace(self.store.checkpointer());
+        info!(instance = self.store.instance(), seq = self.store.seq(), "store opened again");
     }
 
     /// Schedules pruning for this iteration.

@@ -235,7 +235,9 @@ impl EventLoop {
             Command::Reload { config, reply } => {
                 let _ = reply.send(registry.reload(*config, committer, pool, now));
             }
-            Command::RestoreStore => committer.restore_file(now),
+            Command::RestoreStore { reply } => {
+                let _ = reply.send(committer.restore_file(now));
+            }
             Command::Ping { reply } => {
                 let _ = reply.send(());
             }

@@ -272,12 +272,18 @@ fn state_and_socket_directories_that_are_removed_are_created_again_with_their_co
         project.socket(),
     ];
     assert!(files.iter().all(|file| file.exists()), "{files:?}");
-    for dir in [project.state_dir(), project.runtime_dir()] {
-        fs::remove_dir_all(dir).unwrap();
+    // Twice: what was created again is kept as well.
+    for _ in 0..2 {
+        for dir in [project.state_dir(), project.runtime_dir()] {
+            fs::remove_dir_all(dir).unwrap();
+        }
+        wait_for("the files to be created again", || {
+            files.iter().all(|file| file.exists()).then_some(())
+        });
+        wait_for("the daemon to be reachable", || {
+            (project.run_client(&["status"]).code == 0).then_some(())
+        });
     }
-    wait_for("the files to be created again", || {
-        files.iter().all(|file| file.exists()).then_some(())
-    });
     wait_for("the store to work", || (daemon.get_json("/healthz")["status"] == "ok").then_some(()));
     // Nothing is lost, no other daemon can start, and what happens from now on is kept.
     assert_eq!(events(&daemon)[..before.len()], before);
