@@ -180,14 +180,6 @@ pub struct FileSignature {
     pub device: u64,
 }
 
-impl FileSignature {
-    /// Returns true if both are of the same file, maybe under different names.
-    #[must_use]
-    pub fn is_same_file(&self, other: &Self) -> bool {
-        (self.device, self.inode) == (other.device, other.inode)
-    }
-}
-
 /// One entry below a feature directory as a scan found it, before it is classified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {

@@ -47,6 +47,8 @@ pub struct Debouncer {
     due_queue: BTreeSet<(Duration, RelPath)>,
     /// Files that were read a short time ago and had changed.
     pauses: BTreeMap<RelPath, ReadPause>,
+    /// Number of pauses at which those that are over are dropped next.
+    max_pauses: usize,
 }
 
 /// Minimum pause after a read that found new bytes, and its length as a multiple of what the read
@@ -58,8 +60,9 @@ const PAUSE_PER_COST: u32 = 50;
 const CHEAP_READ: Duration = Duration::from_millis(1);
 /// A read that takes less is made when a client asks.
 const SHORT_READ: Duration = Duration::from_secs(1);
-/// Number of pauses above which those that are over are dropped.
-const MAX_PAUSES: usize = 64;
+/// Minimum number of pauses at which those that are over are dropped. It grows with the number that is left,
+/// so that a burst does not examine all of them for each.
+const MIN_DROPPED_PAUSES: usize = 64;
 
 /// The pause between reads of a file that keeps changing.
 #[derive(Debug, Clone, Copy)]
@@ -138,13 +141,22 @@ impl Debouncer {
     /// Records that a read of `path`, which took `cost`, found new bytes, or that the file changed
     /// meanwhile. Returns the pause until the next read.
     pub fn pause_reads(&mut self, path: &RelPath, cost: Duration, now: Duration) -> Duration {
-        if self.pauses.len() >= MAX_PAUSES {
+        if self.pauses.len() >= self.max_pauses {
             self.pauses.retain(|_, pause| pause.until > now);
+            self.max_pauses = MIN_DROPPED_PAUSES.max(2 * self.pauses.len());
         }
         let length = cost.saturating_mul(PAUSE_PER_COST).clamp(MIN_READ_PAUSE, MAX_READ_PAUSE);
         let ended_at = self.pauses.get(path).and_then(|pause| pause.ended_at);
         self.pauses.insert(path.clone(), ReadPause { until: now + length, cost, ended_at });
         length
+    }
+
+    /// Frees the memory of what is done, except for pauses of files whose reads are not cheap: a log that
+    /// grows slowly is at rest between two lines.
+    #[must_use]
+    pub fn rest(self) -> Self {
+        let pauses = self.pauses.into_iter().filter(|(_, pause)| pause.cost >= CHEAP_READ);
+        Self { times: self.times, pauses: pauses.collect(), ..Self::default() }
     }
 
     /// Has the files read now that would wait longer than others, and are read in less than a second.
@@ -330,6 +342,10 @@ mod tests {
         }
         // At 1,100 and 2,200 ms the pause was over.
         assert_eq!(reads, [100, 1_100, 1_200, 2_200, 2_300]);
+        // It is at rest between two of them.
+        let mut debouncer = debouncer.rest();
+        debouncer.on_hint(&path, HintKind::Modified, true, ms(3_010));
+        assert_eq!(debouncer.next_due(), Some(ms(3_300)));
         // A request has it read at once, unless that takes a second.
         for (cost, at) in [(ms(20), 3_000), (ms(1_000), 53_000)] {
             let mut debouncer = Debouncer::default();

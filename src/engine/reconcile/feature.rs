@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::effect::{EffectId, RescanMode};
 use super::event::ListError;
 use super::in_flight::{Check, CheckKind};
+use super::linked_files::LinkedFiles;
 use super::path_work::{MissingResult, PathWork};
 use super::pending::PendingChanges;
 use super::planted::{Bug, is_planted};
@@ -90,7 +91,7 @@ pub(super) struct Visibility {
     /// Some of its directories are not watched but listed again and again.
     pub(super) polled: bool,
     /// Files with other names (hard links): a write by another name raises no event here.
-    linked: BTreeSet<RelPath>,
+    linked: LinkedFiles,
     /// When something of it was last compared with the disk; `None` before that in this run.
     pub(super) scanned_at: Option<Timestamp>,
 }
@@ -426,14 +427,16 @@ impl FeatureState {
             ArtifactState::Present { hash, .. } => Some(*hash),
             ArtifactState::Absent(_) => None,
         };
-        if let (true, Some(signature)) = (seen.is_linked, seen.signature) {
-            followups.push(Followup::CheckLinks(path.clone(), signature));
-        }
-        self.set_linked(path, seen.is_linked);
+        let linked = seen.signature.filter(|_| seen.is_linked);
+        self.visibility.linked.set(path, linked.as_ref());
+        let was_indexed = self.is_indexed_path(path);
         if !self.set(seen, now) {
             return;
         }
-        self.work.pause_reads(path, cost, now.monotonic);
+        if was_indexed {
+            followups.extend(linked.map(|file| Followup::CheckLinks(path.clone(), file)));
+            self.work.pause_reads(path, cost, now.monotonic);
+        }
         if path.as_bytes() == META && (hash.is_none() || hash != self.meta_hash) {
             followups.push(Followup::ReadInputs);
         }
@@ -581,7 +584,8 @@ impl FeatureState {
         let files = listing.files.iter().flatten().filter(|file| is_artifact(&file.path));
         let files: Vec<_> = files.collect();
         for file in &files {
-            self.set_linked(&file.path, file.is_linked);
+            let linked = file.signature.as_ref().filter(|_| file.is_linked);
+            self.visibility.linked.set(&file.path, linked);
             let known = self.inventory.entries().get(&file.path);
             let same = known.is_some_and(|entry| {
                 !entry.racy && entry.signature.is_some() && entry.signature == file.signature
@@ -633,7 +637,11 @@ impl FeatureState {
     ) -> bool {
         let FeatureInputs { mut context, metadata, meta_hash } = inputs;
         self.meta_hash = meta_hash;
-        let exceptions = ignore.exceptions(context.mission.as_deref(), &metadata.baseline);
+        let mut exceptions = ignore.exceptions(context.mission.as_deref(), &metadata.baseline);
+        if matches!(metadata.baseline, BaselineFile::Corrupt(_)) {
+            // What it named is not known for now.
+            exceptions.extend(self.ignore_exceptions.iter().cloned());
+        }
         let selects_others = exceptions != self.ignore_exceptions;
         self.ignore_exceptions = exceptions;
         self.visibility.metadata_blocker = context.unknown_reason.take();
@@ -796,29 +804,15 @@ impl FeatureState {
         self.work.read_restless(now);
     }
 
-    fn set_linked(&mut self, path: &RelPath, is_linked: bool) {
-        if !is_linked {
-            self.visibility.linked.remove(path);
-        } else if !self.visibility.linked.contains(path) {
-            self.visibility.linked.insert(path.clone());
-        }
-    }
-
     /// Returns true if events need not report every change: directories are polled, or files have
     /// other names.
     pub(super) fn has_silent_changes(&self) -> bool {
         self.visibility.polled || !self.visibility.linked.is_empty()
     }
 
-    /// Returns the known names of the file that a signature is of.
-    pub(super) fn names_of<'a>(
-        &'a self,
-        signature: &'a FileSignature,
-    ) -> impl Iterator<Item = &'a RelPath> {
-        let entries = self.inventory.entries().iter();
-        let same = entries
-            .filter(|entry| entry.signature.is_some_and(|other| other.is_same_file(signature)));
-        same.map(|entry| &entry.artifact.relative_path)
+    /// The files that have other names.
+    pub(super) fn linked(&self) -> &LinkedFiles {
+        &self.visibility.linked
     }
 
     /// Returns true if nothing is debounced, checked or listed.
@@ -851,8 +845,7 @@ impl FeatureState {
     pub(super) fn rest_if_done(&mut self) -> bool {
         let rests = self.is_indexed() && self.is_at_rest();
         if rests {
-            // A B-tree that was emptied entry by entry keeps its root, and there are many features.
-            self.work.clear();
+            self.work.rest();
         }
         rests
     }

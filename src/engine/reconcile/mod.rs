@@ -28,6 +28,7 @@ mod feature_index;
 mod feature_table;
 mod git_hold;
 mod in_flight;
+mod linked_files;
 mod path_work;
 mod poll;
 mod refresh;

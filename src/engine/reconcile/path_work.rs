@@ -256,6 +256,14 @@ impl PathWork {
         self.in_flight.check_all_again();
     }
 
+    /// Frees the memory of what is done. A B-tree that was emptied entry by entry keeps its root, and there
+    /// are many features.
+    pub(super) fn rest(&mut self) {
+        let debounce = std::mem::take(&mut self.debounce);
+        self.clear();
+        self.debounce = debounce.rest();
+    }
+
     /// Forgets everything: nothing of the feature can be read now.
     pub(super) fn clear(&mut self) {
         self.debounce.clear();

@@ -874,7 +874,8 @@ impl ProjectState {
         let is_read = |other: &FeatureSlug, name: &RelPath| other == slug && name == path;
         let mut others = Vec::new();
         for feature in self.features.iter() {
-            let names = feature.names_of(file).filter(|name| !is_read(&feature.dir.slug, name));
+            let names =
+                feature.linked().names_of(file).filter(|name| !is_read(&feature.dir.slug, name));
             others.extend(names.map(|name| (feature.dir.slug.clone(), name.clone())));
         }
         for (slug, name) in others {

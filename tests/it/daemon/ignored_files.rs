@@ -111,6 +111,15 @@ fn names_in_manifests_and_baselines_are_artifacts_and_others_leave_without_a_del
         (find_artifact(&snapshot, "spec.md.orig")["artifact_key"] != "a").then_some(())
     });
     assert_invariants(&project, &daemon, &mut journal);
+    // What a corrupt baseline accepts is not known.
+    let accepted = fs::read(project.baseline_file()).unwrap();
+    fs::write(project.baseline_file(), "{").unwrap();
+    let drift = || daemon.get_json(&format!("/api/dossier/overview?feature={FEATURE}"));
+    wait_for("the corrupt baseline", || {
+        (drift()["drift"]["state"] == "baseline_corrupt").then_some(())
+    });
+    assert!(shown().contains(&"spec.md.orig".to_owned()));
+    fs::write(project.baseline_file(), accepted).unwrap();
     project.run_client(&["baseline", "clear", FEATURE]).assert_success();
     wait_for("the file to leave", || (shown() == clean).then_some(()));
     assert_invariants(&project, &daemon, &mut journal);

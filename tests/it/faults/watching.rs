@@ -232,6 +232,28 @@ fn new_file_that_is_written_all_the_time_is_listed() {
 }
 
 #[test]
+fn large_file_that_grows_all_the_time_is_read_rarely() {
+    const APPENDS: usize = 30;
+    let project = Project::complete();
+    let path = project.feature_dir().join("research/log.md");
+    write_file(&path, &vec![b'x'; 64 << 20]);
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
+    let mut file = fs::File::options().append(true).open(&path).unwrap();
+    for _ in 0..APPENDS {
+        std::io::Write::write_all(&mut file, b"line\n").unwrap();
+        // The interval between two lines, in which the feature comes to rest.
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    drop(file);
+    let new = assert_invariants(&project, &daemon, &mut journal);
+    let changes = artifact_changes(&new).len();
+    assert!(changes > 0 && changes < APPENDS / 2, "{changes} reads found new lines");
+    daemon.stop();
+}
+
+#[test]
 fn project_without_inotify_instance_is_polled() {
     let project = Project::complete();
     let Some(daemon) = start_with_limit(&project, "max_inotify_instances", 0) else {
