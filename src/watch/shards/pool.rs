@@ -26,6 +26,11 @@ const INSTANCES_DIVISOR: usize = 4;
 const OTHER_INSTANCES: usize = 2;
 /// Number of instances of a user if the kernel's limit cannot be read: its default.
 const DEFAULT_USER_INSTANCES: usize = 128;
+/// The thread that reads the events of a root that has caused an overflow takes a break after so much time
+/// without a pause between them: a program that changes files as fast as it can must not take a processor
+/// for that as well.
+const MAX_BUSY_TIME: Duration = Duration::from_millis(10);
+const BREAK: Duration = Duration::from_millis(10);
 /// Time over which the hints of each root are counted, to find the noisiest.
 const HINT_COUNT_TIME: Duration = Duration::from_secs(10);
 
@@ -82,8 +87,16 @@ struct Shared {
 struct State {
     shards: Vec<Weak<Shard>>,
     last_user: u64,
-    /// Roots that do not share until a time.
-    noisy: HashMap<PathBuf, Instant>,
+    /// Roots that do not share.
+    noisy: HashMap<PathBuf, Noise>,
+}
+
+/// Why a root does not share.
+#[derive(Clone, Copy)]
+struct Noise {
+    until: Instant,
+    /// It caused an overflow.
+    has_overflowed: bool,
 }
 
 /// An inotify instance and its users.
@@ -143,7 +156,7 @@ impl ShardPool {
         sink: HintSink,
     ) -> Result<(Arc<Shard>, UserId), WatchError> {
         let mut state = lock(&self.0.state);
-        state.noisy.retain(|_, until| *until > Instant::now());
+        state.noisy.retain(|_, noise| noise.until > Instant::now());
         let is_open = share == Share::Shared && !state.noisy.contains_key(root);
         state.shards.retain(|one| one.strong_count() > 0);
         let (instances, max_instances) = (state.shards.len(), (self.0.max_instances)());
@@ -156,7 +169,8 @@ impl ShardPool {
         let joined = match existing {
             Some(existing) => existing,
             None if instances < max_instances => {
-                let new = Arc::new(self.new_shard(is_open)?);
+                let takes_breaks = state.noisy.get(root).is_some_and(|noise| noise.has_overflowed);
+                let new = Arc::new(self.new_shard(is_open, takes_breaks)?);
                 state.shards.push(Arc::downgrade(&new));
                 new
             }
@@ -201,12 +215,13 @@ impl ShardPool {
         accepting.min_by_key(|(watches, _)| *watches).map(|(_, one)| one)
     }
 
-    fn new_shard(&self, is_open: bool) -> Result<Shard, WatchError> {
+    fn new_shard(&self, is_open: bool, takes_breaks: bool) -> Result<Shard, WatchError> {
         let table = Arc::new(Mutex::new(ShardTable::default()));
         let hints = HintRouter {
             table: Arc::clone(&table),
             pool: Arc::downgrade(&self.0),
-            counted_since: Mutex::new(Instant::now()),
+            times: Mutex::new(HintTimes::new(Instant::now())),
+            takes_breaks,
         };
         let watcher = (self.0.make)(Arc::new(move |hint| hints.pass_on(hint)))?;
         Ok(Shard { watcher, table, is_open: AtomicBool::new(is_open) })
@@ -224,7 +239,7 @@ impl ShardPool {
 
     /// Has `root` use an instance of its own from the next time on that it joins.
     pub(super) fn mark_noisy(&self, root: &Path) {
-        self.0.mark_noisy(root);
+        self.0.mark_noisy(root, false);
     }
 
     /// Lets a user leave its shard. Hints about what has happened until now still reach it.
@@ -243,8 +258,12 @@ impl ShardPool {
 }
 
 impl Shared {
-    fn mark_noisy(&self, root: &Path) {
-        lock(&self.state).noisy.insert(root.to_owned(), Instant::now() + NOISY_TIME);
+    fn mark_noisy(&self, root: &Path, has_overflowed: bool) {
+        let roots = &mut lock(&self.state).noisy;
+        let has_overflowed =
+            has_overflowed || roots.get(root).is_some_and(|known| known.has_overflowed);
+        let noise = Noise { until: Instant::now() + NOISY_TIME, has_overflowed };
+        roots.insert(root.to_owned(), noise);
     }
 }
 
@@ -279,22 +298,52 @@ fn retire(table: &Mutex<ShardTable>) -> Option<PathBuf> {
 struct HintRouter {
     table: Arc<Mutex<ShardTable>>,
     pool: Weak<Shared>,
-    counted_since: Mutex<Instant>,
+    times: Mutex<HintTimes>,
+    /// Its root caused an overflow: the next one costs others less than the events before it.
+    takes_breaks: bool,
+}
+
+pub(super) struct HintTimes {
+    /// Since when the hints of each root are counted.
+    counted_since: Instant,
+    /// Since when hints have arrived without a break.
+    busy_since: Instant,
+    last: Instant,
+}
+
+impl HintTimes {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { counted_since: now, busy_since: now, last: now }
+    }
+
+    /// Records a hint. Returns true if it is time for a break.
+    pub(super) fn is_break_due(&mut self, now: Instant) -> bool {
+        if now.duration_since(self.last) > BREAK {
+            self.busy_since = now;
+        }
+        self.last = now;
+        now.duration_since(self.busy_since) > MAX_BUSY_TIME
+    }
 }
 
 impl HintRouter {
     fn pass_on(&self, hint: Hint) {
         match hint {
             Hint::At(path, kind) => {
-                let mut sinks = {
-                    let mut table = lock(&self.table);
-                    let mut since = lock(&self.counted_since);
-                    if since.elapsed() > HINT_COUNT_TIME {
-                        *since = Instant::now();
-                        table.forget_hint_counts();
-                    }
-                    table.receivers(&path)
-                };
+                let now = Instant::now();
+                let mut table = lock(&self.table);
+                let mut times = lock(&self.times);
+                let is_break_due = self.takes_breaks && times.is_break_due(now);
+                if now.duration_since(times.counted_since) > HINT_COUNT_TIME {
+                    times.counted_since = now;
+                    table.forget_hint_counts();
+                }
+                let mut sinks = table.receivers(&path);
+                drop((times, table));
+                if is_break_due {
+                    // Meanwhile the kernel queues events, and merges those that repeat.
+                    std::thread::sleep(BREAK);
+                }
                 let last = sinks.pop();
                 for sink in sinks {
                     sink(Hint::At(path.clone(), kind));
@@ -305,7 +354,7 @@ impl HintRouter {
             }
             Hint::Overflow => {
                 if let (Some(root), Some(pool)) = (retire(&self.table), self.pool.upgrade()) {
-                    pool.mark_noisy(&root);
+                    pool.mark_noisy(&root, true);
                 }
             }
             Hint::Failed(error) => {

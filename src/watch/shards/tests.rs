@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::pool::{ShardLimits, ShardPool, Share};
+use super::pool::{HintTimes, ShardLimits, ShardPool, Share};
 use super::root_watcher::RootWatcher;
 use super::table::{Request, ShardTable, UserId};
 use crate::watch::{Hint, HintSink, NotifyWatcher, WatchError, Watcher};
@@ -214,4 +214,23 @@ fn roots_of_a_shard_that_is_given_up_move_to_others() {
     let new = Root::join(&pool, &parent, "two", Share::Shared).unwrap();
     new.expect_hint_of_new_file("again");
     assert_eq!(pool.usage().instances, 2);
+}
+
+#[test]
+fn reader_takes_breaks_only_while_events_do_not_pause() {
+    let ms = Duration::from_millis;
+    let start = Instant::now();
+    // When hints arrive, in milliseconds; whether the last one is followed by a break.
+    for (hints, is_due) in [
+        (vec![0], false),
+        (vec![0, 5, 10], false),
+        (vec![0, 5, 11], true),
+        (vec![0, 5, 10, 21], false),
+        (vec![0, 9, 11, 22, 30], false),
+        (vec![0, 9, 11, 22, 30, 33], true),
+    ] {
+        let mut times = HintTimes::new(start);
+        let due = hints.iter().map(|at| times.is_break_due(start + ms(*at)));
+        assert_eq!(due.last(), Some(is_due), "{hints:?}");
+    }
 }
