@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use rustix::fs::FileType;
+use rustix::io::Errno;
 
 use super::feature_dir::FeatureDir;
 use crate::core::diagnostics::SkippedDir;
@@ -25,12 +26,12 @@ pub struct Discovery {
     pub features: Vec<FeatureDir>,
     /// The skipped directories, ordered by path.
     pub skipped: Vec<SkippedDir>,
-    /// Directories on the way to matches that may not be read. Nothing is known of what is below.
+    /// Paths of matches, or on the way to them, that may not be examined.
     pub unreadable: BTreeSet<RelPath>,
 }
 
 impl Discovery {
-    /// Adds those of the `known` features that are below an unreadable directory: they may be there.
+    /// Adds those of the `known` features that are at or below such a path: they may be there.
     /// Returns their slugs.
     pub fn keep_hidden<'a>(
         &mut self,
@@ -39,7 +40,7 @@ impl Discovery {
         let is_hidden = |dir: &FeatureDir| {
             let path = dir.path.as_ref();
             let mut unreadable = self.unreadable.iter();
-            path.is_some_and(|path| unreadable.any(|above| path.is_below(above)))
+            path.is_some_and(|path| unreadable.any(|at| path == at || path.is_below(at)))
         };
         let found: BTreeSet<&FeatureSlug> = self.features.iter().map(|dir| &dir.slug).collect();
         let hidden = known.filter(|dir| !found.contains(&dir.slug) && is_hidden(dir));
@@ -63,7 +64,7 @@ enum SkipReason {
     #[error(transparent)]
     Pattern(#[from] PatternComponentError),
     #[error("cannot be read, so features in it are not found: {0}")]
-    Unreadable(io::Error),
+    Unreadable(String),
 }
 
 /// Returns the features that `patterns` match.
@@ -188,7 +189,14 @@ impl<'a> Search<'a> {
             return Ok(());
         };
         let kind = match kind {
-            None if rest.is_empty() => self.root_dir.file_type(path).ok(),
+            None if rest.is_empty() => match self.root_dir.file_type(path) {
+                Ok(kind) => Some(kind),
+                Err(Errno::ACCESS | Errno::PERM) => {
+                    self.record_unreadable(path, &Errno::ACCESS.into());
+                    None
+                }
+                Err(_) => None,
+            },
             known => known,
         };
         match kind {
@@ -201,6 +209,13 @@ impl<'a> Search<'a> {
             Some(_) => {}
         }
         Ok(())
+    }
+
+    /// Records that nothing is known of what is at a path and below it.
+    fn record_unreadable(&mut self, path: &RelPath, error: &io::Error) {
+        let reason = SkipReason::Unreadable(error.to_string());
+        self.matches.insert(path.clone(), Err(reason));
+        self.unreadable.insert(path.clone());
     }
 
     fn record_match(&mut self, path: &RelPath) {
@@ -230,8 +245,7 @@ impl<'a> Search<'a> {
             (Err(ReadError::Io(error)), Some(dir))
                 if error.kind() == io::ErrorKind::PermissionDenied =>
             {
-                self.matches.insert(dir.clone(), Err(SkipReason::Unreadable(error)));
-                self.unreadable.insert(dir.clone());
+                self.record_unreadable(dir, &error);
                 return Ok(Vec::new());
             }
             (entries, _) => entries?,
@@ -332,5 +346,24 @@ mod tests {
             ["teams/y/specs/001-a: duplicate feature name, already used by `kitty-specs/001-a`"]
         );
         assert_eq!(discover_paths(root, &["kitty-specs/002-b/**"]).0, ["kitty-specs/002-b/deep"]);
+    }
+
+    #[test]
+    fn known_features_below_unreadable_paths_are_kept() {
+        let path = |text: &str| RelPath::new(text.as_bytes()).unwrap();
+        let dir = |text: &str| FeatureDir {
+            slug: FeatureSlug::new(path(text).file_name()).unwrap(),
+            path: Some(path(text)),
+        };
+        let known = ["specs/a", "teams/x/specs/b", "teams/y/specs/c"].map(dir);
+        let mut found = Discovery {
+            features: vec![dir("teams/y/specs/c")],
+            // A literal pattern, and a directory that a wildcard enters.
+            unreadable: ["specs/a", "teams/x"].map(path).into(),
+            ..Discovery::default()
+        };
+        let hidden = found.keep_hidden(known.iter());
+        assert_eq!(hidden.iter().map(FeatureSlug::as_str).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(found.features, known);
     }
 }

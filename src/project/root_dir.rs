@@ -17,7 +17,7 @@ use rustix::fs::{
     AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, fstat, mkdirat, openat, renameat,
     renameat_with, statat, unlinkat,
 };
-use rustix::io::Errno;
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use uuid::Uuid;
 
 use crate::core::path::RelPath;
@@ -256,8 +256,10 @@ impl RootDir {
             }
         };
         let mut entries = Vec::new();
-        for entry in Dir::new(dir.try_clone()?)? {
-            let entry = entry?;
+        // What cannot be opened for want of a descriptor is not what is there.
+        let duplicate = self.note(duplicate(&dir))?;
+        for entry in Dir::new(duplicate)? {
+            let entry = self.note(entry)?;
             let name = entry.file_name();
             if matches!(name.to_bytes(), b"." | b"..") {
                 continue;
@@ -407,6 +409,11 @@ impl RootDir {
 /// Replaces the file `name` in an open directory by another one atomically. Fails with ENOENT, and leaves
 /// nothing, if there is none: a file that is removed meanwhile does not return.
 pub(super) fn replace_existing(dir: &OwnedFd, name: &str, bytes: &[u8]) -> io::Result<()> {
+    // An exchange would move a directory away.
+    let found = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if FileType::from_raw_mode(found.st_mode) == FileType::Directory {
+        return Err(Errno::ISDIR.into());
+    }
     rename_new(dir.as_fd(), name, bytes, RenameFlags::EXCHANGE)
 }
 
@@ -492,6 +499,12 @@ fn open_at(dir: impl AsFd, name: impl rustix::path::Arg, flags: OFlags) -> Resul
     #[cfg(test)]
     open_limit::count()?;
     openat(dir, name, flags, Mode::empty())
+}
+
+fn duplicate(dir: &OwnedFd) -> Result<OwnedFd, Errno> {
+    #[cfg(test)]
+    open_limit::count()?;
+    fcntl_dupfd_cloexec(dir, 0)
 }
 
 fn open_path(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
