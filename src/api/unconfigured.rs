@@ -29,6 +29,7 @@ pub async fn serve_unconfigured(
     stop: watch::Receiver<bool>,
 ) {
     let router = Router::new().route(HEALTH_PATH, get(get_health)).fallback(get_problem);
+    let router = router.method_not_allowed_fallback(get_problem);
     let router = with_server_header(router).with_state(config);
     let server = Server::new(MAX_CONNECTIONS, Arc::default(), Arc::new([HEALTH_PATH]), router);
     accept_connections(listener, &server, stop).await;

@@ -8,12 +8,12 @@ use interprocess::local_socket::tokio::Listener;
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tokio::time::sleep;
-use tracing::{error, info};
+use tracing::info;
 
 use crate::api::serve_unconfigured;
 use crate::config::{Config, ConfigState, LoadedConfig};
 use crate::core::diagnostics::FileError;
-use crate::daemon::reload::ConfigWatcher;
+use crate::daemon::reload::{ConfigWatcher, log_errors};
 use crate::daemon::systemd_notify::SystemdNotifier;
 
 /// What is needed while the configuration is invalid.
@@ -75,15 +75,7 @@ impl ConfigWait<'_> {
 
     /// Reports the errors, and that the process runs: a start that is not complete would be ended.
     fn report(&self, state: &ConfigState) {
-        for error in &state.errors {
-            error!(
-                file = error.file,
-                line = error.line,
-                column = error.column,
-                "invalid configuration; waiting until it is corrected: {}",
-                error.message
-            );
-        }
+        log_errors(state, "waiting until it is corrected");
         let first = state.errors.first().map(ToString::to_string).unwrap_or_default();
         self.notifier.notify_ready(&format!("waiting for a valid configuration: {first}"));
     }

@@ -78,15 +78,7 @@ impl Reloader {
             return;
         }
         self.notifier.notify_reloading();
-        for error in &state.errors {
-            error!(
-                file = error.file,
-                line = error.line,
-                column = error.column,
-                "invalid configuration; the last valid one stays in use: {}",
-                error.message
-            );
-        }
+        log_errors(&state, "the last valid one stays in use");
         if let Some(config) = new {
             self.apply(config).await;
         } else if state.errors.is_empty() {
@@ -176,5 +168,18 @@ impl ConfigWatcher {
     pub(crate) async fn wait_for_change(&self) {
         self.change_notify.notified().await;
         while timeout(DEBOUNCE_INTERVAL, self.change_notify.notified()).await.is_ok() {}
+    }
+}
+
+/// Logs what is wrong in a configuration, and what follows from that.
+pub(super) fn log_errors(state: &ConfigState, consequence: &str) {
+    for error in &state.errors {
+        error!(
+            file = error.file,
+            line = error.line,
+            column = error.column,
+            "invalid configuration; {consequence}: {}",
+            error.message
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Artifacts of a feature: `GET /api/dossier/artifacts[/{artifact_key}]`.
 //!
-//! Lists come from the published state. Content is read from disk, and served only if its hash is
-//! the listed one.
+//! Lists come from the published state, and their provenance from git's index. Content is read from
+//! disk, and served only if its hash is the listed one.
 
 use std::collections::HashSet;
 use std::io;

@@ -83,8 +83,12 @@ impl BoundedLog {
         let mut open = lock(&self.open);
         let length = line.len() as u64;
         if open.bytes.saturating_add(length) > self.max_bytes && open.bytes > 0 {
-            let replaced =
-                rename(&self.path).and_then(|()| open_options().create_new(true).open(&self.path));
+            let renamed = match rename(&self.path) {
+                // It was removed, or an earlier attempt could not create the new file.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                renamed => renamed,
+            };
+            let replaced = renamed.and_then(|()| open_options().create_new(true).open(&self.path));
             let Ok(file) = replaced else {
                 return false;
             };
@@ -138,6 +142,17 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "12345678\n");
         fs::remove_dir_all(dir.path().join("daemon.log.old")).unwrap();
         assert!(log.write(b"87654321\n"));
+    }
+
+    #[test]
+    fn log_that_was_removed_is_replaced_by_a_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = path(dir.path());
+        let log = BoundedLog::open(path.clone(), 10, |_| {}).unwrap();
+        assert!(log.write(b"12345678\n"));
+        fs::remove_file(&path).unwrap();
+        assert!(log.write(b"87654321\n"));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "87654321\n");
     }
 
     #[test]

@@ -85,7 +85,7 @@ fn verify_compares_only_paths_and_hashes_if_the_manifest_is_invalid() {
         (errors > 0).then_some(())
     });
     let run = project.run_client(&["verify"]);
-    run.assert_failure(78, "001-x: its manifest is invalid, so only paths");
+    run.assert_failure(78, "001-x: its manifest cannot be used, so only paths");
     assert!(run.stderr.contains("expected-artifacts.yaml:1:"), "{run:?}");
     assert_eq!(run.stdout, "1 features compared: no differences\n");
 }

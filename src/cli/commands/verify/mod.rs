@@ -61,7 +61,7 @@ pub(crate) fn run(args: &OptionalFeatureArgs) -> anyhow::Result<CommandExit> {
     }
     for (slug, file) in &result.contents_only {
         output::note(&format!(
-            "{slug}: {file} is invalid, so only paths and contents are compared"
+            "{slug}: {file} cannot be used, so only paths and contents are compared"
         ));
     }
     for error in &result.unreadable_projects {
