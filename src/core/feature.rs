@@ -52,6 +52,10 @@ pub enum FeatureWatchState {
     Settling,
     /// The directory cannot be read.
     Unreadable,
+    /// A mount hides the directory or files in it, or their file system is not mounted.
+    Unavailable,
+    /// The file system does not respond.
+    Unresponsive,
     /// The directory was deleted.
     Gone,
     /// A limit is exceeded, so the state is incomplete.
@@ -65,6 +69,8 @@ impl FeatureWatchState {
         match reason {
             Some(UnknownReason::Deleted) => Self::Gone,
             Some(UnknownReason::Unreadable(_)) => Self::Unreadable,
+            Some(UnknownReason::Unavailable(_)) => Self::Unavailable,
+            Some(UnknownReason::Unresponsive(_)) => Self::Unresponsive,
             Some(UnknownReason::LimitExceeded(_)) => Self::Degraded,
             Some(
                 UnknownReason::InvalidManifest
@@ -150,7 +156,11 @@ impl Feature {
     pub fn unknown_reason(&self) -> Option<String> {
         let context = &self.dossier.context;
         let reason = match &context.unknown_reason {
-            Some(UnknownReason::Unreadable(why)) => format!("cannot be read: {why}"),
+            Some(
+                UnknownReason::Unreadable(why)
+                | UnknownReason::Unavailable(why)
+                | UnknownReason::Unresponsive(why),
+            ) => format!("cannot be read: {why}"),
             Some(UnknownReason::LimitExceeded(why)) => format!("exceeds a limit: {why}"),
             Some(UnknownReason::UnreadableDir(dir)) => {
                 format!("`{}` cannot be read, and a required file may be below it", dir.text())

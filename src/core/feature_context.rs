@@ -62,6 +62,11 @@ pub enum UnknownReason {
     LimitExceeded(String),
     /// The feature's directory cannot be read; the text is the error.
     Unreadable(String),
+    /// A mount hides the feature's directory, or the file system that it was on is not mounted; the text is
+    /// the reason.
+    Unavailable(String),
+    /// The file system of the feature's directory does not respond; the text is the reason.
+    Unresponsive(String),
     /// This path cannot be read, and a required file may be below it.
     UnreadableDir(RelPath),
     /// The feature's directory was deleted.

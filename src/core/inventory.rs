@@ -217,6 +217,8 @@ impl Inventory {
             self.context.unknown_reason,
             Some(
                 UnknownReason::Unreadable(_)
+                    | UnknownReason::Unavailable(_)
+                    | UnknownReason::Unresponsive(_)
                     | UnknownReason::LimitExceeded(_)
                     | UnknownReason::UnreadableMeta
                     | UnknownReason::Deleted

@@ -91,6 +91,7 @@ mod incremental_hash;
 pub mod inventory;
 pub mod key;
 pub mod manifest;
+pub mod mounts;
 pub mod path;
 pub mod pattern;
 pub mod progress;

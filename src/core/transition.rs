@@ -30,6 +30,8 @@ pub enum RemovalReason {
     ParentUnreadable,
     /// It is ignored by now; the file may still exist.
     Ignored(IgnoredBy),
+    /// It was on a file system that was mounted for a while.
+    Unmounted,
     /// It was an unreadable directory that is readable now; its entries have their own events.
     DirBecameReadable,
 }
@@ -68,6 +70,7 @@ pub fn artifact_event(
                 RemovalReason::Ignored(IgnoredBy::DefaultName) => {
                     (ErrorReason::Unreadable, Some("ignored by default"))
                 }
+                RemovalReason::Unmounted => (ErrorReason::Unreadable, Some("unmounted")),
                 RemovalReason::ParentUnreadable => {
                     (ErrorReason::Unreadable, Some("a directory above it is unreadable"))
                 }

@@ -11,6 +11,7 @@ mod entry;
 mod hash;
 mod limits;
 mod list;
+mod mount_table;
 mod remote_fs;
 mod walker;
 
@@ -19,5 +20,6 @@ pub use content::read_content;
 pub use hash::{is_not_a_directory, is_resource_exhausted, is_stale};
 pub use limits::{LimitExceeded, ScanLimits, raise_descriptor_limit};
 pub use list::{ListedFile, Listing, UnreadableDir, list_tree};
+pub use mount_table::MountTable;
 pub use remote_fs::remote_fs_name;
 pub use walker::{FeatureScan, OpenedFeature, Progress, ScanOptions, scan};

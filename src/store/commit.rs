@@ -11,6 +11,7 @@ use super::rows;
 use crate::core::artifact::ArtifactRef;
 use crate::core::event::{Envelope, Payload};
 use crate::core::inventory::InventoryEntry;
+use crate::core::mounts::MountPoints;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::time::Timestamp;
 use crate::core::transition::LastPublished;
@@ -37,6 +38,8 @@ pub struct FeatureChange {
     pub slug: FeatureSlug,
     /// Its directory below the root; `Some(None)` if the root is the feature itself.
     pub dir: Option<Option<RelPath>>,
+    /// The mount points around it.
+    pub mounts: Option<MountPoints>,
     /// Files to insert or replace.
     pub upserts: Vec<InventoryEntry>,
     /// Files to remove.
@@ -66,6 +69,7 @@ impl FeatureChange {
             origin,
             slug,
             dir: None,
+            mounts: None,
             upserts: Vec::new(),
             removed: Vec::new(),
             absent: None,
@@ -238,13 +242,14 @@ impl CommitBatch<'_> {
         self.transaction
             .prepare_cached(
                 "INSERT INTO feature (root_id, slug, first_seen, updated_at, dir, absent,
-                                      announced, gone_since)
-                 VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7)
+                                      announced, gone_since, mounts)
+                 VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7, ?10)
                  ON CONFLICT DO UPDATE SET
                      updated_at = iif(?8, excluded.updated_at, updated_at),
                      dir = coalesce(excluded.dir, dir),
                      absent = coalesce(excluded.absent, absent),
                      announced = coalesce(excluded.announced, announced),
+                     mounts = coalesce(excluded.mounts, mounts),
                      gone_since = iif(?9, excluded.gone_since, gone_since)
                  RETURNING id",
             )?
@@ -259,6 +264,7 @@ impl CommitBatch<'_> {
                     change.gone_since.flatten().map(Timestamp::as_millis),
                     has_events,
                     change.gone_since.is_some(),
+                    change.mounts.as_ref().map(MountPoints::to_text),
                 ],
                 |row| row.get(0),
             )

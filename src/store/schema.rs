@@ -130,9 +130,10 @@ ALTER TABLE feature DROP COLUMN inputs;
 ALTER TABLE feature DROP COLUMN written_snapshot_id;
 ";
 
-/// Renames the table of dead letters to its usual name.
+/// Renames the table of dead letters to its usual name, and adds the mount points around a feature.
 const MIGRATION_4: &str = "
 ALTER TABLE set_aside RENAME TO dead_letters;
+ALTER TABLE feature ADD COLUMN mounts TEXT;
 ";
 
 /// Returns the newest format that this version knows.

@@ -14,7 +14,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use notify::Watcher as _;
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
@@ -36,6 +36,10 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time added to [`CALL_TIMEOUT`] for each directory of a call.
 pub const CALL_TIMEOUT_PER_DIR: Duration = Duration::from_millis(1);
 
+/// Longest time without a break of a loop that nothing uses any more.
+const ENDING_BUSY_TIME: Duration = Duration::from_millis(1);
+const ENDING_BREAK: Duration = Duration::from_millis(20);
+
 /// A `notify` watcher, called through a thread.
 pub struct NotifyWatcher(mpsc::Sender<WatcherCall>);
 
@@ -53,7 +57,7 @@ impl NotifyWatcher {
             | EventKindMask::ACCESS_CLOSE;
         let config = Config::default().with_event_kinds(mask).with_follow_symlinks(false);
         let is_needed = Arc::new(AtomicBool::new(false));
-        let handler = Handler { sink, is_needed: Arc::clone(&is_needed) };
+        let handler = Handler { sink, is_needed: Arc::clone(&is_needed), busy_since: None };
         let mut watcher =
             RecommendedWatcher::new(handler, config).map_err(|error| match &error.kind {
                 // `inotify_init1` returns EMFILE at the limit of inotify instances or of
@@ -94,13 +98,26 @@ struct Handler {
     sink: HintSink,
     /// False before the watcher runs, and once it ends because nothing uses it.
     is_needed: Arc<AtomicBool>,
+    /// While it is not needed: since when it has read without a break.
+    busy_since: Option<Instant>,
+}
+
+impl Handler {
+    /// The loop ends once its queue is empty, which may not happen before the programs that write pause.
+    /// Until then it costs little.
+    fn take_break_if_due(&mut self) {
+        let busy_since = self.busy_since.get_or_insert_with(Instant::now);
+        if busy_since.elapsed() > ENDING_BUSY_TIME {
+            std::thread::sleep(ENDING_BREAK);
+            self.busy_since = None;
+        }
+    }
 }
 
 impl EventHandler for Handler {
     fn handle_event(&mut self, event: Result<Event, Error>) {
-        // The loop ends once its queue is empty, so it must read faster than others write.
         if !self.is_needed.load(Ordering::Acquire) {
-            return;
+            return self.take_break_if_due();
         }
         match event {
             Ok(event) => send_hints(event, &*self.sink),
@@ -254,7 +271,8 @@ mod tests {
         for (is_needed, passed_on, reported) in [(false, 0, 0), (true, 1, 2)] {
             let (send, hints) = mpsc::channel();
             let sink: HintSink = Arc::new(move |hint| send.send(hint).unwrap());
-            let mut handler = Handler { sink, is_needed: Arc::new(AtomicBool::new(is_needed)) };
+            let is_needed = Arc::new(AtomicBool::new(is_needed));
+            let mut handler = Handler { sink, is_needed, busy_since: None };
             handler.handle_event(Ok(Event::new(EventKind::Any).add_path("/a".into())));
             assert_eq!(hints.try_iter().count(), passed_on);
             drop(handler);

@@ -16,8 +16,8 @@ use rustix::io::Errno;
 const MISSING_PAUSE: Duration = Duration::from_secs(1);
 
 /// Starts a thread that calls `on_change` when an entry of one of `dirs`, or such a directory itself,
-/// may have been removed or hidden, until it returns false. While such a directory does not exist it is looked
-/// for each second, and `on_change` is called when it does.
+/// may have been removed or hidden, until it returns false. While such a directory does not exist, `on_change` is
+/// called each second.
 ///
 /// # Errors
 /// If the inotify instance or the thread cannot be created, or the mount table cannot be opened.
@@ -54,7 +54,8 @@ pub fn watch_removals(
             while events.next().is_ok() {}
             // Watched first, so that nothing is missed in between.
             let was_complete = std::mem::replace(&mut is_complete, watch_all(&inotify));
-            if (is_changed || is_complete && !was_complete) && !on_change() {
+            // One that is missing may have been created and removed again since the last look.
+            if (is_changed || !was_complete || !is_complete) && !on_change() {
                 return;
             }
         }

@@ -104,6 +104,8 @@ impl FeatureCheck {
             Some(
                 UnknownReason::LimitExceeded(_)
                 | UnknownReason::Unreadable(_)
+                | UnknownReason::Unavailable(_)
+                | UnknownReason::Unresponsive(_)
                 | UnknownReason::UnreadableMeta
                 | UnknownReason::UnreadableDir(_)
                 | UnknownReason::Deleted,

@@ -148,6 +148,7 @@ mod tests {
     fn log_that_was_removed_is_replaced_by_a_new_one() {
         let dir = tempfile::tempdir().unwrap();
         let path = path(dir.path());
+        fs::write(&path, "").unwrap();
         let log = BoundedLog::open(path.clone(), 10, |_| {}).unwrap();
         assert!(log.write(b"12345678\n"));
         fs::remove_file(&path).unwrap();

@@ -79,6 +79,8 @@ pub(crate) fn finish_with_status(status: &Status<'_>, scope: &Scope) -> CommandE
             let watch = match feature.watch {
                 FeatureWatchState::Live | FeatureWatchState::Settling => None,
                 FeatureWatchState::Unreadable => Some("cannot be read"),
+                FeatureWatchState::Unavailable => Some("is hidden by a mount, or not mounted"),
+                FeatureWatchState::Unresponsive => Some("does not respond"),
                 FeatureWatchState::Gone => Some("was removed"),
                 FeatureWatchState::Degraded => Some("exceeds a limit"),
             };

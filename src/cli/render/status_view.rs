@@ -107,6 +107,8 @@ fn feature_row(overview: &Overview<'_>) -> [String; 6] {
         FeatureWatchState::Live => String::new(),
         FeatureWatchState::Settling => format!(" ({})", "settling".cyan()),
         FeatureWatchState::Unreadable => format!(" ({})", "unreadable".red()),
+        FeatureWatchState::Unavailable => format!(" ({})", "unavailable".red()),
+        FeatureWatchState::Unresponsive => format!(" ({})", "unresponsive".red()),
         FeatureWatchState::Gone => format!(" ({})", "gone".red()),
         FeatureWatchState::Degraded => format!(" ({})", "degraded".yellow()),
     };
@@ -192,6 +194,10 @@ fn watch_label(watch: FeatureWatchState) -> String {
         FeatureWatchState::Live => "live".green().to_string(),
         FeatureWatchState::Settling => "settling: files are changing".cyan().to_string(),
         FeatureWatchState::Unreadable => "unreadable".red().to_string(),
+        FeatureWatchState::Unavailable => {
+            "unavailable: hidden by a mount, or not mounted".red().to_string()
+        }
+        FeatureWatchState::Unresponsive => "unresponsive".red().to_string(),
         FeatureWatchState::Gone => "gone".red().to_string(),
         FeatureWatchState::Degraded => "degraded: a limit is exceeded".yellow().to_string(),
     }

@@ -66,7 +66,12 @@ pub fn accept_state(
         Some(UnknownReason::UnreadableDir(dir)) => {
             return Err(AcceptError::NotFullyReadable(format!("`{}` cannot be read", dir.text())));
         }
-        Some(UnknownReason::LimitExceeded(reason) | UnknownReason::Unreadable(reason)) => {
+        Some(
+            UnknownReason::LimitExceeded(reason)
+            | UnknownReason::Unreadable(reason)
+            | UnknownReason::Unavailable(reason)
+            | UnknownReason::Unresponsive(reason),
+        ) => {
             return Err(AcceptError::NotFullyReadable(reason.clone()));
         }
     }

@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 
 use super::initial_scan::{InitialFeature, InitialLister};
 use super::watch_set::{MakeWatcher, WatchSet};
+use crate::core::mounts::Mounts;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::progress::begin_step;
 use crate::engine::ids::ProjectId;
@@ -30,8 +31,10 @@ use crate::project::{
     BASELINE_FILE, Discovery, FeatureDir, FeatureInputs, Machine, ManifestDiagnostics, Project,
     ProjectSettings, ReadError, RootCheck,
 };
-use crate::scan::remote_fs_name;
-use crate::scan::{Listing, is_not_a_directory, is_resource_exhausted, is_stale, list_tree};
+use crate::scan::{
+    Listing, MountTable, is_not_a_directory, is_resource_exhausted, is_stale, list_tree,
+    remote_fs_name,
+};
 use crate::watch::{AncestorWatcher, Share};
 
 /// What a project's effects are executed with.
@@ -44,6 +47,8 @@ pub(in crate::engine) struct ProjectContext {
     /// Directory of the project's cookie files, watched on the same kernel queue.
     pub(in crate::engine) cookies: PathBuf,
     pub(in crate::engine) make_watcher: Arc<MakeWatcher>,
+    /// `None` if the system has none.
+    pub(in crate::engine) mount_table: Option<Arc<MountTable>>,
     /// `None` if inotify refused it. Then a root that was moved together with a parent directory is
     /// noticed only when a client requests the project.
     pub(in crate::engine) ancestors: Option<AncestorWatcher>,
@@ -135,12 +140,7 @@ impl ProjectIo {
                 Event::InitialScan { tag, result: Err(Box::new(unavailable)) }
             }
             Effect::CheckFeatureDir { tag, feature } => {
-                let state = match self.project.open_feature(&feature) {
-                    Ok(_) => DirState::Present,
-                    Err(error) if is_not_a_directory(&error) => DirState::Missing,
-                    Err(_) => DirState::Unknown,
-                };
-                Event::FeatureDirChecked { tag, state }
+                Event::FeatureDirChecked { tag, state: self.check_feature_dir(&feature) }
             }
             Effect::ListAndWatch { tag, feature, dir, rewatch } => {
                 let begun = Instant::now();
@@ -168,6 +168,7 @@ impl ProjectIo {
                 tag,
                 root: self.probe_root(),
                 git_lock: find_git_lock(&self.project),
+                mounts: self.mounts_below(),
             },
             Effect::SearchRoot { tag } => {
                 Event::RootSearched { tag, found: self.search_root().ok() }
@@ -216,6 +217,7 @@ impl ProjectIo {
         known: &BTreeMap<FeatureSlug, KnownFeature>,
     ) -> Result<Box<InitialScan>, Box<RootUnavailable>> {
         self.remote = remote_fs_name(&self.settings.root).unwrap_or_default();
+        let mounts = self.mounts_below();
         self.watches.set_share(self.remote.map_or(Share::Shared, |_| Share::Own));
         // An earlier scan that did not complete may have watched what was there then.
         self.watches.replace_watcher();
@@ -278,7 +280,13 @@ impl ProjectIo {
             return Err(Box::new(self.unavailable(unavailable(&error), known)));
         }
         let metadata = Metadata { info, features, gone, skipped, hidden, watched_more };
-        Ok(Box::new(InitialScan { metadata, listings, unselected, root, git_lock }))
+        Ok(Box::new(InitialScan { metadata, listings, unselected, root, git_lock, mounts }))
+    }
+
+    /// Returns what is mounted below the root. Without a mount table nothing is known of mounts.
+    fn mounts_below(&self) -> Mounts {
+        let table = self.context.mount_table.as_ref();
+        table.and_then(|table| table.below(&self.settings.root).ok()).unwrap_or_default()
     }
 
     /// Watches the directories above the root: after the project, which needs the inotify watches
@@ -311,8 +319,16 @@ impl ProjectIo {
         }
     }
 
+    fn check_feature_dir(&self, dir: &FeatureDir) -> DirState {
+        match self.project.open_feature(dir) {
+            Ok(_) => DirState::Present,
+            Err(error) if is_not_a_directory(&error) => DirState::Missing,
+            Err(_) => DirState::Unknown,
+        }
+    }
+
     fn may_exist(&self, dir: &FeatureDir) -> bool {
-        !self.project.open_feature(dir).is_err_and(|error| is_not_a_directory(&error))
+        self.check_feature_dir(dir) != DirState::Missing
     }
 
     /// Watches every directory that contained files when it was last indexed, in one call to the

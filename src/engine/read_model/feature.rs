@@ -145,9 +145,12 @@ pub fn evaluate_drift(
 ) -> Drift {
     let FeatureMetadata { baseline, baseline_key: key, .. } = metadata;
     match &context.unknown_reason {
-        Some(UnknownReason::Unreadable(reason) | UnknownReason::LimitExceeded(reason)) => {
-            Drift::indeterminate(reason)
-        }
+        Some(
+            UnknownReason::Unreadable(reason)
+            | UnknownReason::Unavailable(reason)
+            | UnknownReason::Unresponsive(reason)
+            | UnknownReason::LimitExceeded(reason),
+        ) => Drift::indeterminate(reason),
         Some(UnknownReason::Deleted) => Drift::indeterminate("the feature was deleted"),
         Some(UnknownReason::UnreadableMeta) => Drift::indeterminate("cannot read meta.json"),
         _ if matches!(baseline, BaselineFile::Valid(_)) => {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::effect::EffectTag;
 use crate::core::diagnostics::{FileError, SkippedDir};
+use crate::core::mounts::Mounts;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::project::{FeatureDir, FeatureInputs};
 use crate::scan::{Listing, PathState};
@@ -80,6 +81,7 @@ pub(in crate::engine) enum Event {
         tag: EffectTag,
         root: RootStatus,
         git_lock: Option<GitLock>,
+        mounts: Mounts,
     },
     RootSearched {
         tag: EffectTag,
@@ -255,6 +257,8 @@ pub(in crate::engine) struct InitialScan {
     pub(in crate::engine) unselected: Vec<FeatureSlug>,
     pub(in crate::engine) root: FoundRoot,
     pub(in crate::engine) git_lock: Option<GitLock>,
+    /// What was mounted below the root when it began.
+    pub(in crate::engine) mounts: Mounts,
 }
 
 /// A root that could be opened.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::effect::{EffectId, RescanMode};
 use super::event::ListError;
+use super::hidden_files::{Disappearance, HiddenFiles};
 use super::in_flight::{Check, CheckKind};
 use super::linked_files::LinkedFiles;
 use super::path_work::{MissingResult, PathWork};
@@ -25,6 +26,7 @@ use crate::core::feature::{DossierTimes, FeatureMetadata};
 use crate::core::feature_context::UnknownReason;
 use crate::core::ignore::{IgnoreRules, IgnoredBy};
 use crate::core::inventory::{EntryChange, Inventory, InventoryEntry};
+use crate::core::mounts::{MountPoints, Mounts};
 use crate::core::path::RelPath;
 use crate::core::sorted_chunks::{Keyed as _, SortedChunks};
 use crate::core::time::Timestamp;
@@ -57,6 +59,7 @@ pub(in crate::engine) struct FeatureState {
     ignore_exceptions: BTreeSet<RelPath>,
     pub(super) work: PathWork,
     pub(super) visibility: Visibility,
+    pub(super) hidden: HiddenFiles,
     /// Until the first comparison with the disk is done: nothing is committed before.
     pub(super) initial: Option<InitialComparison>,
     pub(super) git: HeldChanges,
@@ -92,6 +95,8 @@ pub(super) struct Visibility {
     pub(super) polled: bool,
     /// Files with other names (hard links): a write by another name raises no event here.
     linked: LinkedFiles,
+    /// The newest effect when mounts changed last: what earlier ones found may be of another file system.
+    mounts_changed: Option<EffectId>,
     /// When something of it was last compared with the disk; `None` before that in this run.
     pub(super) scanned_at: Option<Timestamp>,
 }
@@ -145,6 +150,8 @@ pub(in crate::engine) struct StoredFeature {
     pub(in crate::engine) last_published: Option<LastPublished>,
     pub(in crate::engine) gone_since: Option<Timestamp>,
     pub(in crate::engine) times: DossierTimes,
+    /// The mount points around it when nothing of it was hidden, if there were any.
+    pub(in crate::engine) mounts: Option<MountPoints>,
 }
 
 /// The result of a check, and the time that it took.
@@ -187,11 +194,12 @@ impl FeatureState {
         dir: FeatureDir,
         inputs: FeatureInputs,
         mut stored: StoredFeature,
+        mounts: &Mounts,
         context: &ReconcileSettings,
         now: Duration,
     ) -> Self {
         let entries = std::mem::take(&mut stored.entries);
-        let mut feature = Self::empty(dir, inputs, stored, context);
+        let mut feature = Self::empty(dir, inputs, stored, mounts, context);
         for entry in entries {
             let indexed_at = entry.artifact.indexed_at;
             let changed = feature.inventory.insert_reclassified(entry, indexed_at);
@@ -213,7 +221,7 @@ impl FeatureState {
         context: &ReconcileSettings,
     ) -> Self {
         let entries = std::mem::take(&mut stored.entries);
-        let mut feature = Self::empty(dir, inputs, stored, context);
+        let mut feature = Self::empty(dir, inputs, stored, &Mounts::default(), context);
         for entry in entries {
             feature.inventory.insert_as_is(entry);
         }
@@ -224,6 +232,7 @@ impl FeatureState {
         dir: FeatureDir,
         inputs: FeatureInputs,
         stored: StoredFeature,
+        mounts: &Mounts,
         settings: &ReconcileSettings,
     ) -> Self {
         let FeatureInputs { context, metadata, meta_hash } = inputs;
@@ -231,6 +240,9 @@ impl FeatureState {
             settings.ignore.exceptions(context.mission.as_deref(), &metadata.baseline);
         let unstored_dir = (stored.dir.as_ref() != Some(&dir)).then(|| dir.clone());
         let metadata_blocker = context.unknown_reason.clone();
+        let hidden = HiddenFiles::new(stored.mounts.clone(), mounts.around(dir.path.as_ref()));
+        let known = Some(hidden.known()).filter(|known| !known.is_empty());
+        let unstored_mounts = (stored.mounts.as_ref() != known).then(|| hidden.known().clone());
         Self {
             dir,
             former_step: context.step.clone(),
@@ -241,9 +253,14 @@ impl FeatureState {
             ignore_exceptions,
             work: PathWork::new(settings.times),
             visibility: Visibility { metadata_blocker, ..Visibility::default() },
+            hidden,
             initial: Some(InitialComparison { deadline: Duration::ZERO }),
             git: HeldChanges::default(),
-            pending: PendingChanges { dir: unstored_dir, ..PendingChanges::default() },
+            pending: PendingChanges {
+                dir: unstored_dir,
+                mounts: unstored_mounts,
+                ..PendingChanges::default()
+            },
             absent: stored.absent,
             tombstones: Tombstones::new(stored.tombstones),
             publication: Publication {
@@ -321,6 +338,10 @@ impl FeatureState {
     ) -> Vec<Followup> {
         let CheckedFile { state, cost } = checked;
         let mut followups = Vec::new();
+        if self.visibility.mounts_changed >= Some(check.id) {
+            followups.push(Followup::Check(path.clone(), check.kind));
+            return followups;
+        }
         // Of a directory, the listing that follows finds what happened since.
         if check.again && !matches!(state, PathState::Dir { .. }) {
             followups.push(Followup::Check(path.clone(), CheckKind::Check));
@@ -464,12 +485,17 @@ impl FeatureState {
     }
 
     /// Decides about paths that checks found missing, now that the root was probed after them.
-    pub(super) fn on_root_probed(&mut self, probe: EffectId, now: Duration) {
+    pub(super) fn on_root_probed(&mut self, probe: EffectId, now: Tick) {
         for path in self.work.take_missing(probe) {
-            if self.git.until.is_some() {
-                self.work.hold(path);
-            } else {
-                self.remove(&path, RemovalReason::Deleted, now);
+            match self.explain(&path) {
+                Disappearance::Hidden(why) => self.hide(&path, why, now),
+                Disappearance::Unmounted => {
+                    self.remove(&path, RemovalReason::Unmounted, now.monotonic);
+                }
+                Disappearance::Deleted if self.git.until.is_some() => self.work.hold(path),
+                Disappearance::Deleted => {
+                    self.remove(&path, RemovalReason::Deleted, now.monotonic);
+                }
             }
         }
         if self.git.unchecked_since.is_some_and(|since| since < probe) {
@@ -574,6 +600,7 @@ impl FeatureState {
                 followups.push(if within { Followup::WithinLimit } else { Followup::OverLimit });
                 self.set_listing_blocker(listing.limit_exceeded.map(UnknownReason::from));
                 self.visibility.entries = listing.entries;
+                self.hidden.on_listed();
             }
         }
         for UnreadableDir { path, reason } in &listing.unreadable {
@@ -645,8 +672,7 @@ impl FeatureState {
         let selects_others = exceptions != self.ignore_exceptions;
         self.ignore_exceptions = exceptions;
         self.visibility.metadata_blocker = context.unknown_reason.take();
-        let blocker = self.visibility.listing_blocker.clone();
-        context.unknown_reason = blocker.or_else(|| self.visibility.metadata_blocker.clone());
+        context.unknown_reason = self.blocker();
         if !context.is_equivalent(self.inventory.context()) {
             self.publication.snapshot_file_stale = true;
             for EntryChange { before, after } in self.inventory.reclassify_all(context, now.wall) {
@@ -676,19 +702,40 @@ impl FeatureState {
     /// Records why the listing prevents an evaluation, or that nothing does.
     pub(super) fn set_listing_blocker(&mut self, reason: Option<UnknownReason>) {
         if self.visibility.listing_blocker != reason {
-            let blocker = reason.clone().or_else(|| self.visibility.metadata_blocker.clone());
-            self.inventory.set_unknown_reason(blocker);
             self.visibility.listing_blocker = reason;
-            self.pending.context_changed = true;
-            self.publication.is_view_stale = true;
+            self.apply_blocker();
         }
     }
 
+    /// Returns what prevents an evaluation.
+    fn blocker(&self) -> Option<UnknownReason> {
+        let hidden = || {
+            let (path, why) = self.hidden.first_hidden()?;
+            Some(UnknownReason::Unavailable(format!("`{}`: {why}", path.text())))
+        };
+        let listing = self.visibility.listing_blocker.clone();
+        listing.or_else(hidden).or_else(|| self.visibility.metadata_blocker.clone())
+    }
+
+    fn apply_blocker(&mut self) {
+        let blocker = self.blocker();
+        if self.inventory.context().unknown_reason != blocker {
+            self.inventory.set_unknown_reason(blocker);
+        }
+        self.pending.context_changed = true;
+        self.publication.is_view_stale = true;
+    }
+
     /// Records that the feature's directory is another one.
-    pub(super) fn relocate(&mut self, dir: FeatureDir) {
+    pub(super) fn relocate(&mut self, dir: FeatureDir, mounts: &Mounts) {
         if self.dir != dir {
             self.pending.dir = Some(dir.clone());
             self.dir = dir;
+            let hidden = HiddenFiles::new(None, mounts.around(self.dir.path.as_ref()));
+            if hidden.known() != self.hidden.known() {
+                self.pending.mounts = Some(hidden.known().clone());
+            }
+            self.hidden = hidden;
         }
     }
 
@@ -716,14 +763,79 @@ impl FeatureState {
     }
 
     /// Records that nothing of the feature can be read: what was under way is worthless.
-    pub(super) fn on_unreadable(&mut self, why: &str) {
+    pub(super) fn on_unreadable(&mut self, why: UnknownReason) {
         self.work.clear();
         self.examinations = 0;
         self.git.feature_deletion = false;
         if !self.is_gone() {
-            self.set_listing_blocker(Some(UnknownReason::Unreadable(why.to_owned())));
+            self.set_listing_blocker(Some(why));
         }
         self.initial = None;
+    }
+
+    // --- Mounts ---
+
+    /// Records what is mounted now, and that what effects up to `newest` find may be of another file
+    /// system.
+    pub(super) fn set_mounts(&mut self, mounts: &Mounts, newest: EffectId) {
+        self.hidden.set_present(mounts.around(self.dir.path.as_ref()));
+        self.visibility.mounts_changed = Some(newest);
+        self.visibility.newest_listing = self.visibility.newest_listing.max(Some(newest));
+        self.publication.is_view_stale = true;
+    }
+
+    /// Returns the paths that checks found missing, to be checked again.
+    pub(super) fn take_missing(&mut self, probe: EffectId) -> Vec<RelPath> {
+        self.work.take_missing(probe)
+    }
+
+    fn explain(&self, path: &RelPath) -> Disappearance {
+        if self.hidden.is_idle() {
+            return Disappearance::Deleted;
+        }
+        self.hidden.explain(&self.path_in_project(path))
+    }
+
+    /// Returns why its missing directory would be hidden.
+    pub(super) fn why_hidden(&self) -> Option<String> {
+        match self.hidden.explain(self.dir.path.as_ref()?) {
+            Disappearance::Hidden(why) => Some(why),
+            Disappearance::Deleted | Disappearance::Unmounted => None,
+        }
+    }
+
+    /// Records that its directory is hidden.
+    pub(super) fn on_hidden(&mut self, why: String) {
+        if !self.is_gone() {
+            self.set_listing_blocker(Some(UnknownReason::Unavailable(why)));
+        }
+        self.initial = None;
+    }
+
+    /// Records that the file at a path is hidden.
+    fn hide(&mut self, path: &RelPath, why: String, now: Tick) {
+        self.work.forget(path);
+        let hidden = self.path_in_project(path);
+        self.set_unreadable(path, why, now);
+        self.hidden.on_hidden(hidden);
+        self.apply_blocker();
+    }
+
+    /// Takes the present mounts for known, if all of the feature is seen. Returns true if that is to be
+    /// committed.
+    fn accept_mounts(&mut self) -> bool {
+        let accepts = !self.is_gone() && !self.is_unreadable() && self.hidden.accept_present();
+        if accepts {
+            self.pending.mounts = Some(self.hidden.known().clone());
+            self.pending.context_changed = true;
+        }
+        accepts
+    }
+
+    /// Returns a path below the feature as one below the root of the project.
+    fn path_in_project(&self, path: &RelPath) -> RelPath {
+        let joined = self.dir.path.as_ref().map(|dir| dir.join(path.as_bytes()));
+        joined.and_then(Result::ok).unwrap_or_else(|| path.clone())
     }
 
     /// Records whether some of its directories are polled.
@@ -775,7 +887,15 @@ impl FeatureState {
 
     /// Returns true if the last listing could not read the feature's directory.
     pub(super) fn is_unreadable(&self) -> bool {
-        matches!(self.visibility.listing_blocker, Some(UnknownReason::Unreadable(_)))
+        let blocker = self.visibility.listing_blocker.as_ref();
+        blocker.is_some_and(|reason| {
+            matches!(
+                reason,
+                UnknownReason::Unreadable(_)
+                    | UnknownReason::Unavailable(_)
+                    | UnknownReason::Unresponsive(_)
+            )
+        })
     }
 
     pub(super) fn gone_since(&self) -> Option<Timestamp> {
@@ -843,7 +963,7 @@ impl FeatureState {
 
     /// Releases memory and returns true if there is nothing to do until the next hint.
     pub(super) fn rest_if_done(&mut self) -> bool {
-        let rests = self.is_indexed() && self.is_at_rest();
+        let rests = self.is_indexed() && self.is_at_rest() && !self.accept_mounts();
         if rests {
             self.work.rest();
         }
@@ -922,6 +1042,10 @@ impl FeatureState {
     fn set(&mut self, seen: Observation, now: Tick) -> bool {
         self.visibility.unreadable_dirs.remove(&seen.path);
         let path = seen.path.clone();
+        if !self.hidden.is_idle() {
+            self.hidden.on_found(&self.path_in_project(&path));
+            self.apply_blocker();
+        }
         let known = self.inventory.entries().get(&path).cloned();
         let changed = self.inventory.set(seen, now.wall);
         if known.is_some() && known.as_ref() == self.inventory.entries().get(&path) {
@@ -940,6 +1064,10 @@ impl FeatureState {
         self.work.forget(path);
         self.visibility.unreadable_dirs.remove(path);
         self.visibility.linked.remove(path);
+        if !self.hidden.is_idle() {
+            self.hidden.on_removed(&self.path_in_project(path));
+            self.apply_blocker();
+        }
         let changed = self.inventory.remove(path);
         if changed.before.is_some() {
             self.pending.record(path, changed.before.as_ref(), reason, now);
@@ -982,9 +1110,15 @@ impl FeatureState {
             self.work.cancel(&path);
             self.remove(&path, RemovalReason::ParentUnreadable, now.monotonic);
         }
-        let absence = Absence { reason: ErrorReason::Unreadable, detail: Some(error.into()) };
+        self.set_unreadable(dir, error.to_owned(), now);
+        self.visibility.unreadable_dirs.insert(dir.clone());
+    }
+
+    /// Records that what is at a path cannot be read.
+    fn set_unreadable(&mut self, path: &RelPath, why: String, now: Tick) {
+        let absence = Absence { reason: ErrorReason::Unreadable, detail: Some(why.into()) };
         let seen = Observation {
-            path: dir.clone(),
+            path: path.clone(),
             size_bytes: 0,
             state: ArtifactState::Absent(absence),
             wp_id: None,
@@ -993,7 +1127,6 @@ impl FeatureState {
             is_linked: false,
         };
         self.set(seen, now);
-        self.visibility.unreadable_dirs.insert(dir.clone());
     }
 }
 

@@ -121,7 +121,9 @@ impl FeatureState {
         }
         // The directory of a feature that cannot be read is stored when it can be.
         let dir = self.pending.dir.take().filter(|_| commit.dir.is_none());
-        self.pending = PendingChanges { evaluation_owed: true, dir, ..PendingChanges::default() };
+        let mounts = self.pending.mounts.take().filter(|_| commit.mounts.is_none());
+        self.pending =
+            PendingChanges { evaluation_owed: true, dir, mounts, ..PendingChanges::default() };
         self.git.unchecked_since = Some(newest);
         self.former_step.clone_from(&self.inventory.context().step);
         self.absent = commit.absent.unwrap_or_default();
@@ -205,6 +207,7 @@ impl FeatureState {
         }
         if !self.is_gone() {
             commit.dir.clone_from(&self.pending.dir);
+            commit.mounts.clone_from(&self.pending.mounts);
         }
         let absent: Vec<ArtifactRef> = self.inventory.absent_specs(at).collect();
         let earlier = is_planted(Bug::TombstonesHideSpecs).then(|| self.tombstones.iter());

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::feature::FeatureState;
 use super::feature_index::FeatureIndex;
+use crate::core::mounts::Mounts;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::project::FeatureDir;
 
@@ -33,11 +34,11 @@ impl FeatureTable {
     }
 
     /// Records that a feature's directory is another one.
-    pub(super) fn relocate(&mut self, dir: &FeatureDir) {
+    pub(super) fn relocate(&mut self, dir: &FeatureDir, mounts: &Mounts) {
         if let Some(feature) = self.features.get_mut(&dir.slug) {
             self.index.remove(&feature.dir);
             self.index.insert(dir);
-            feature.relocate(dir.clone());
+            feature.relocate(dir.clone(), mounts);
             self.active.insert(dir.slug.clone());
         }
     }

@@ -27,6 +27,7 @@ mod feature_commit;
 mod feature_index;
 mod feature_table;
 mod git_hold;
+mod hidden_files;
 mod in_flight;
 mod linked_files;
 mod path_work;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::core::artifact::ArtifactRef;
 use crate::core::event::Payload;
 use crate::core::inventory::InventoryEntry;
+use crate::core::mounts::MountPoints;
 use crate::core::path::RelPath;
 use crate::core::time::Timestamp;
 use crate::core::transition::{LastPublished, RemovalReason};
@@ -30,6 +31,8 @@ pub(super) struct PendingChanges {
     pub(super) clears_tombstones: bool,
     /// The feature's directory, unless the store has it.
     pub(super) dir: Option<FeatureDir>,
+    /// The known mount points around it, unless the store has them.
+    pub(super) mounts: Option<MountPoints>,
 }
 
 /// A changed path.
@@ -87,6 +90,8 @@ pub(in crate::engine) struct FeatureCommit {
     pub(in crate::engine) gone_since: Option<Timestamp>,
     /// The feature's directory, unless the store has it.
     pub(in crate::engine) dir: Option<FeatureDir>,
+    /// The known mount points around it, unless the store has them.
+    pub(in crate::engine) mounts: Option<MountPoints>,
     pub(in crate::engine) events: Vec<Payload>,
     /// There are events; they are moved out when the commit is written.
     pub(super) has_events: bool,
@@ -101,6 +106,7 @@ impl FeatureCommit {
             && self.tombstones.is_empty()
             && self.cleared_tombstones.is_empty()
             && self.dir.is_none()
+            && self.mounts.is_none()
             && self.events.is_empty()
     }
 }

@@ -23,7 +23,7 @@ use super::git_hold::GitHold;
 use super::in_flight::CheckKind;
 use super::poll::PollSchedule;
 use super::refresh::{Refresh, RefreshScope};
-use super::root::{RootLoss, RootState, UNMOUNTED, looks_unmounted};
+use super::root::{LossKind, RootLoss, RootState, UNMOUNTED, looks_unmounted};
 use super::scrub::ScrubCursor;
 use super::settings::ReconcileSettings;
 use super::snapshot_retry::SnapshotRetry;
@@ -31,6 +31,8 @@ use super::sync::{SyncGoal, SyncProgress};
 use super::watch_health::{RescanStep, RetryStep, WatchHealth};
 use crate::core::artifact::FileSignature;
 use crate::core::diagnostics::SkippedDir;
+use crate::core::feature_context::UnknownReason;
+use crate::core::mounts::Mounts;
 use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
 use crate::core::time::Timestamp;
 use crate::engine::clock::Tick;
@@ -56,6 +58,8 @@ pub(in crate::engine) struct ProjectState {
     pub(super) skipped: Vec<SkippedDir>,
     pub(super) features: FeatureTable,
     pub(super) root: RootState,
+    /// What is mounted below the root.
+    mounts: Mounts,
     /// A probe of the root was requested during the first scan, or while one was under way.
     probe_requested: bool,
     /// Something happened since the last probe of the root was requested.
@@ -121,6 +125,7 @@ impl ProjectState {
             skipped: Vec::new(),
             features: FeatureTable::default(),
             root: RootState::default(),
+            mounts: Mounts::default(),
             probe_requested: false,
             changed_since_probe: false,
             health: WatchHealth::default(),
@@ -232,13 +237,13 @@ impl ProjectState {
                     self.on_feature_dir_checked(&slug, state, now);
                 }
             }
-            Event::RootProbed { tag, root, git_lock } => {
+            Event::RootProbed { tag, root, git_lock, mounts } => {
                 if self.effects.finish(tag).is_some() {
-                    self.on_root_probed(tag.id, &root, git_lock, now);
+                    self.on_root_probed(tag.id, &root, git_lock, mounts, now);
                 }
             }
             Event::RootSearched { tag, found } => {
-                let known = self.features.iter();
+                let known = self.features.iter().filter(|known| known.hidden.known().is_empty());
                 let known = known.map(|known| (&known.dir.slug, known.inventory().entries()));
                 let is_there = found.is_some_and(|found| !looks_unmounted(&found, known));
                 if self.effects.finish(tag).is_some() && is_there {
@@ -377,10 +382,13 @@ impl ProjectState {
                 return self.lose_root(loss, now);
             }
         };
-        let InitialScan { metadata, mut listings, unselected, root, git_lock } = scan;
+        let InitialScan { metadata, mut listings, unselected, root, git_lock, mounts } = scan;
+        self.mounts = mounts;
         let Metadata { info, features, mut gone, skipped, watched_more, .. } = metadata;
         self.info = info;
-        let known = stored.iter().map(|(slug, known)| (slug, &known.entries));
+        // Those on mounts below the root are looked for by themselves.
+        let known = stored.iter().filter(|(_, known)| known.mounts.is_none());
+        let known = known.map(|(slug, known)| (slug, &known.entries));
         if looks_unmounted(&root, known) {
             self.keep_stored(stored, gone);
             return self.lose_root(RootLoss::unavailable(UNMOUNTED), now);
@@ -446,7 +454,8 @@ impl ProjectState {
     ) {
         let slug = dir.slug.clone();
         let settings = &self.settings;
-        let mut feature = FeatureState::new(dir, inputs, stored, settings, now.monotonic);
+        let mut feature =
+            FeatureState::new(dir, inputs, stored, &self.mounts, settings, now.monotonic);
         if mode.debounce {
             feature.compare_initially(now.monotonic + settings.times.max_wait);
         }
@@ -473,7 +482,8 @@ impl ProjectState {
     ) {
         let (dir, gone_since) = (stored_dir(slug, &stored), stored.gone_since);
         let settings = &self.settings;
-        let mut feature = FeatureState::new(dir, inputs, stored, settings, now.monotonic);
+        let mut feature =
+            FeatureState::new(dir, inputs, stored, &self.mounts, settings, now.monotonic);
         feature.set_gone_since(gone_since);
         feature.git.until = self.git.active(now.monotonic);
         self.features.insert(feature);
@@ -645,7 +655,7 @@ impl ProjectState {
     /// Watches the directory in which a feature's baseline may be created, without reading the
     /// metadata again: dossierd itself creates one for each feature.
     fn watch_dossier_dir(&mut self, relative: &RelPath) {
-        let path = self.settings.root.join(std::ffi::OsStr::from_bytes(relative.as_bytes()));
+        let path = self.absolute(relative);
         self.effects.emit(Purpose::DossierDir, |tag| Effect::WatchDossierDir { tag, path });
     }
 
@@ -763,7 +773,7 @@ impl ProjectState {
                 || feature.is_some_and(FeatureState::has_silent_changes)
         };
         let is_needed = self.polls_all().is_some()
-            || !self.health.report().refused.is_empty()
+            || !self.silent_dirs().is_empty()
             || slugs.iter().any(is_silent);
         for slug in slugs {
             if self.features.is_active(&slug)
@@ -997,7 +1007,7 @@ impl ProjectState {
                 continue;
             }
             // It was restored, or its directory is another one.
-            self.features.relocate(&dir);
+            self.features.relocate(&dir, &self.mounts);
             if let Some(feature) = self.features.activate(&slug) {
                 feature.on_returned(deadline);
                 feature.apply_inputs(inputs, &self.settings.ignore, now);
@@ -1202,6 +1212,7 @@ impl ProjectState {
         probe: EffectId,
         root: &RootStatus,
         git_lock: Option<GitLock>,
+        mounts: Mounts,
         now: Tick,
     ) {
         if let Some(starting) = &mut self.starting {
@@ -1211,6 +1222,9 @@ impl ProjectState {
         if let Some(loss) = self.root.find_loss(root) {
             return self.lose_root(loss, now);
         }
+        if self.mounts != mounts {
+            self.on_mounts_changed(mounts, probe, now);
+        }
         // What git did is not known before it is checked.
         let busy = self.features.active().any(FeatureState::is_being_checked);
         let timeout = self.settings.times.git_lock_timeout;
@@ -1219,7 +1233,7 @@ impl ProjectState {
         let mut is_released = false;
         self.features.for_each_active(|_, feature| {
             feature.set_git_hold(hold, now.monotonic);
-            feature.on_root_probed(probe, now.monotonic);
+            feature.on_root_probed(probe, now);
             is_released |= hold.is_none() && feature.release_feature_deletion();
         });
         if is_released {
@@ -1232,13 +1246,59 @@ impl ProjectState {
                 continue;
             };
             feature.end_examination();
-            if hold.is_some() {
+            if let Some(why) = feature.why_hidden() {
+                feature.on_hidden(why);
+                self.refresh.missing.remove(&slug);
+            } else if hold.is_some() {
                 feature.hold_feature_deletion();
             } else {
                 self.delete_feature(&slug, now);
             }
         }
         self.probe_again_if_requested();
+    }
+
+    /// Records that something was mounted or unmounted below the root since the last probe. What earlier
+    /// effects found missing may have been hidden, so it is examined again.
+    fn on_mounts_changed(&mut self, mounts: Mounts, probe: EffectId, now: Tick) {
+        let points: Vec<RelPath> = self.mounts.differences(&mounts).cloned().collect();
+        self.mounts = mounts;
+        self.published.changed = true;
+        let newest = self.effects.newest_id();
+        let mut again = Vec::new();
+        let slugs: Vec<FeatureSlug> = self.features.slugs().cloned().collect();
+        for slug in slugs {
+            let dir = self.features.get(&slug).and_then(|feature| feature.dir.path.clone());
+            let is_around = |point: &RelPath| {
+                dir.as_ref().is_none_or(|dir| is_at_or_below(point, dir) || dir.is_below(point))
+            };
+            let is_concerned = points.iter().any(is_around);
+            if !is_concerned && !self.features.is_active(&slug) {
+                continue;
+            }
+            let Some(feature) = self.features.activate(&slug) else {
+                continue;
+            };
+            feature.set_mounts(&self.mounts, newest);
+            again.extend(feature.take_missing(probe).into_iter().map(|path| (slug.clone(), path)));
+            let polled = self.features.get(&slug).is_some_and(|one| self.is_polled(&one.dir));
+            if let Some(feature) = self.features.activate(&slug).filter(|_| is_concerned) {
+                feature.set_polled(polled);
+            }
+        }
+        for (slug, path) in again {
+            self.check(&slug, &path, CheckKind::Check, now);
+        }
+        for slug in std::mem::take(&mut self.refresh.confirmed).into_keys() {
+            if let Some(feature) = self.features.activate(&slug) {
+                feature.end_examination();
+            }
+            self.check_feature_dir(&slug);
+        }
+        if !points.is_empty() {
+            // The watches are of what was seen before.
+            self.replace_watcher(now);
+        }
     }
 
     fn probe_again_if_requested(&mut self) {
@@ -1251,6 +1311,7 @@ impl ProjectState {
     fn lose_root(&mut self, mut loss: RootLoss, now: Tick) {
         let root = escape_bytes(self.settings.root.as_os_str().as_bytes()).into_owned();
         loss.error = format!("cannot read {root}: {}", loss.error);
+        let is_unresponsive = loss.kind == LossKind::Unresponsive;
         self.effects.start_epoch();
         self.effects.report(Report::RootLost { error: loss.error.clone() });
         self.effects.emit_untracked(Effect::LeaveRoot);
@@ -1263,7 +1324,12 @@ impl ProjectState {
         let slugs: Vec<FeatureSlug> = self.features.slugs().cloned().collect();
         for slug in slugs {
             if let Some(feature) = self.features.activate(&slug) {
-                feature.on_unreadable("the project's root cannot be read");
+                let why = "the project's root cannot be read".to_owned();
+                feature.on_unreadable(if is_unresponsive {
+                    UnknownReason::Unresponsive(why)
+                } else {
+                    UnknownReason::Unreadable(why)
+                });
             }
         }
     }
@@ -1374,6 +1440,13 @@ impl ProjectState {
     }
 
     fn is_polled(&self, dir: &FeatureDir) -> bool {
+        let mut remote = self.remote_mounts();
+        let is_remote = remote.any(|point| {
+            dir.path.as_ref().is_none_or(|dir| is_at_or_below(dir, point) || point.is_below(dir))
+        });
+        if is_remote {
+            return true;
+        }
         let path = self.feature_path(dir);
         let refused = &self.health.report().refused;
         // They are sorted and none is below another, so only two can be above or below the path.
@@ -1383,6 +1456,17 @@ impl ProjectState {
         is_below || next.checked_sub(1).is_some_and(is_above)
     }
 
+    /// Returns the mount points of file systems whose files can change without an event.
+    pub(super) fn remote_mounts(&self) -> impl Iterator<Item = &RelPath> {
+        self.mounts.points.iter().filter(|(_, mount)| mount.remote.is_some()).map(|(at, _)| at)
+    }
+
+    /// Returns the directories that are not watched, or whose watches need not report every change.
+    fn silent_dirs(&self) -> Vec<PathBuf> {
+        let refused = self.health.report().refused.iter().cloned();
+        refused.chain(self.remote_mounts().map(|point| self.absolute(point))).collect()
+    }
+
     fn poll_if_due(&mut self, now: Tick) {
         let is_poll =
             |purpose: &Purpose| matches!(purpose, Purpose::List { mode: RescanMode::POLL, .. });
@@ -1390,7 +1474,7 @@ impl ProjectState {
             self.poll.finish(now.monotonic);
         }
         let all = self.polls_all().is_some();
-        let refused = !self.health.report().refused.is_empty();
+        let refused = !self.silent_dirs().is_empty();
         let needed = all || refused || !self.refresh.over_limit.is_empty();
         let busy = needed && !self.is_compared(None);
         if !self.poll.start_if_due(needed, busy, now.monotonic) {
@@ -1408,7 +1492,7 @@ impl ProjectState {
     /// Lists the directories that are not watched.
     fn poll_refused(&mut self, now: Tick) {
         let mut listings: Vec<(FeatureSlug, Option<RelPath>)> = Vec::new();
-        for refused in self.health.report().refused.clone() {
+        for refused in self.silent_dirs() {
             let Some(relative) = self.relative(&refused) else {
                 // The root itself, or a directory of metadata that is not below it.
                 self.refresh.read_at(now.monotonic);
@@ -1578,11 +1662,12 @@ impl ProjectState {
         RelPath::new(below.as_os_str().as_bytes()).ok()
     }
 
+    fn absolute(&self, path: &RelPath) -> PathBuf {
+        self.settings.root.join(std::ffi::OsStr::from_bytes(path.as_bytes()))
+    }
+
     fn feature_path(&self, dir: &FeatureDir) -> PathBuf {
-        match &dir.path {
-            Some(path) => self.settings.root.join(std::ffi::OsStr::from_bytes(path.as_bytes())),
-            None => self.settings.root.clone(),
-        }
+        dir.path.as_ref().map_or_else(|| self.settings.root.clone(), |path| self.absolute(path))
     }
 
     /// Returns what metadata a path outside of the features may hold.

@@ -9,7 +9,7 @@ use super::pending::FeatureCommit;
 use super::project::ProjectState;
 use super::root::LossKind;
 use crate::core::diagnostics::SkippedDir;
-use crate::core::path::{FeatureSlug, escape_bytes};
+use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
 use crate::engine::clock::Tick;
 use crate::engine::read_model::{FeatureView, ProjectWatchStatus, WatchState};
 use crate::engine::reconcile::effect::Effect;
@@ -212,6 +212,12 @@ impl ProjectState {
             let (watched, total) = (report.watched, report.total);
             let detail =
                 format!("watching {watched} of {total} directories, polling the others: {refusal}");
+            return state(WatchState::Degraded, Some(detail));
+        }
+        let remote: Vec<_> = self.remote_mounts().map(RelPath::text).collect();
+        if !remote.is_empty() {
+            let remote = remote.join(", ");
+            let detail = format!("polling {remote}: files there can change without an event");
             return state(WatchState::Degraded, Some(detail));
         }
         if self.out_of_resources {

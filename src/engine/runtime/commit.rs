@@ -373,6 +373,7 @@ fn to_change(
         cleared_tombstones: commit.cleared_tombstones.clone(),
         last_published: commit.last_published.clone(),
         dir: commit.dir.clone().map(|dir| dir.path),
+        mounts: commit.mounts.clone(),
         gone_since: commit.absent.is_some().then_some(commit.gone_since),
         events: std::mem::take(&mut commit.events),
         ..FeatureChange::new(Arc::clone(origin), slug.clone())

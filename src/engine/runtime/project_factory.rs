@@ -19,6 +19,7 @@ use crate::engine::io::executor::ProjectContext;
 use crate::engine::reconcile::feature::StoredFeature;
 use crate::engine::settings::{debounce_times, limits, settings};
 use crate::project::Machine;
+use crate::scan::MountTable;
 use crate::watch::{AncestorWatcher, HintSink, RootWatcher, ShardPool};
 
 /// What all projects are started with.
@@ -33,6 +34,8 @@ pub(super) struct ProjectFactory {
     machine: Machine,
     /// `None` if inotify refused it.
     pub(super) ancestors: Option<AncestorWatcher>,
+    /// `None` if the system has none.
+    mount_table: Option<Arc<MountTable>>,
     inbox: Arc<Inbox>,
     /// Number of the next project. Numbers are not reused, so the result of a check that was
     /// started for a removed project reaches no other.
@@ -63,6 +66,8 @@ impl ProjectFactory {
         let ancestors = ancestors.inspect_err(
             |error| warn!(%error, "cannot watch the parent directories of project roots"),
         );
+        let mount_table = MountTable::open()
+            .inspect_err(|error| warn!(%error, "cannot read what is mounted below project roots"));
         Self {
             config,
             user_missions,
@@ -71,6 +76,7 @@ impl ProjectFactory {
             extra_roots,
             machine,
             ancestors: ancestors.ok(),
+            mount_table: mount_table.ok().map(Arc::new),
             inbox,
             next_id,
         }
@@ -104,6 +110,7 @@ impl ProjectFactory {
             cookies,
             make_watcher,
             ancestors: self.ancestors.clone(),
+            mount_table: self.mount_table.clone(),
         };
         WatchedProject::start(settings, context, Arc::clone(&self.inbox), stored, pool, now)
     }

@@ -266,6 +266,7 @@ impl Registry {
                 tombstones: stored.tombstones,
                 last_published: stored.last_published,
                 gone_since: stored.gone_since,
+                mounts: stored.mounts,
                 times: DossierTimes {
                     created_at: Some(stored.first_seen),
                     updated_at: Some(stored.updated_at),

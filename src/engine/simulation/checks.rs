@@ -402,7 +402,12 @@ impl Checks {
         features: &[Arc<FeatureView>],
     ) -> Result<(), Violation> {
         let is_unknown = |view: &Arc<FeatureView>| {
-            matches!(view.watch, FeatureWatchState::Unreadable | FeatureWatchState::Gone)
+            matches!(
+                view.watch,
+                FeatureWatchState::Unreadable
+                    | FeatureWatchState::Unresponsive
+                    | FeatureWatchState::Gone
+            )
         };
         match features.iter().find(|view| !is_unknown(view)) {
             Some(view) => {

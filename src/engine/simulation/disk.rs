@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use super::history::root;
 use crate::core::artifact::FileSignature;
+use crate::core::mounts::{Mount, Mounts};
+use crate::core::path::RelPath;
 use crate::core::sync::lock;
 use crate::watch::{DirIdentity, Hint, HintKind, HintSink, RefusedDir, WatchError, Watcher};
 
@@ -83,6 +85,10 @@ pub(super) struct Disk {
     pub(super) silent: Vec<bool>,
     /// Number of changes so far.
     pub(super) version: u64,
+    /// What is mounted, with the number of file systems at each mount point.
+    mounts: BTreeMap<PathBuf, u32>,
+    /// Number of mounts and unmounts so far.
+    mount_changes: u64,
 }
 
 const TOP: Inode = 1;
@@ -101,6 +107,8 @@ impl Disk {
             watch_limit: usize::MAX,
             silent: vec![false; projects],
             version: 0,
+            mounts: BTreeMap::new(),
+            mount_changes: 0,
         }
     }
 
@@ -379,7 +387,19 @@ impl Disk {
         let dir = DirNode { children: BTreeMap::new(), readable: true, device: 2 };
         let inode = self.add_node(Node::Dir(dir));
         self.link(parent, &name, inode);
+        *self.mounts.entry(path.to_owned()).or_default() += 1;
+        self.mount_changes += 1;
         Some(hidden)
+    }
+
+    /// Returns what is mounted below a root.
+    pub(super) fn mounts_below(&self, root: &Path) -> Mounts {
+        let points = self.mounts.iter().filter_map(|(point, depth)| {
+            let below = point.strip_prefix(root).ok()?.to_str()?;
+            let mount = Mount { depth: *depth, remote: None };
+            Some((RelPath::new(below.as_bytes()).ok()?, mount))
+        });
+        Mounts { points: points.collect(), changes: self.mount_changes }
     }
 
     /// Shows again what was mounted over. The kernel removes the watches of what was mounted, with
@@ -392,6 +412,8 @@ impl Disk {
             self.remove_watches_below(mounted);
         }
         self.link(parent, &name, hidden);
+        self.mounts.remove(path);
+        self.mount_changes += 1;
     }
 
     fn remove_watches_below(&mut self, inode: Inode) {

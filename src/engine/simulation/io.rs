@@ -15,6 +15,7 @@ use crate::core::feature::{FeatureMetadata, StepSource};
 use crate::core::feature_context::{FeatureContext, UnknownReason};
 use crate::core::identity::BaselineKey;
 use crate::core::manifest::{Mission, MissionType, find_embedded_mission, parse_manifest};
+use crate::core::mounts::Mounts;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::sync::lock;
 use crate::engine::io::watch_set::{MakeWatcher, WatchSet};
@@ -65,6 +66,7 @@ struct ScanningStage {
     metadata: Metadata,
     unselected: Vec<FeatureSlug>,
     git_lock: Option<GitLock>,
+    mounts: Mounts,
 }
 
 /// The outcome of one step.
@@ -257,7 +259,8 @@ impl ModelIo {
                 let (root, git_lock) = (self.probe_root(), self.git_lock());
                 let present = root == RootStatus::Present;
                 self.seen.push((tag.id, Seen::Root { present, git_lock }));
-                Event::RootProbed { tag, root, git_lock }
+                let mounts = lock(&self.disk).mounts_below(&self.root);
+                Event::RootProbed { tag, root, git_lock, mounts }
             }
             Effect::SearchRoot { tag } => {
                 let is_dir = lock(&self.disk).is_dir(&self.root);
@@ -590,6 +593,7 @@ impl ModelIo {
         self.opened = Some(root);
         self.is_closed = false;
         self.watch_metadata_dirs();
+        let mounts = lock(&self.disk).mounts_below(&self.root);
         let features = self.discover();
         let git_lock = self.git_lock();
         let is_found = |slug: &FeatureSlug| features.iter().any(|dir| dir.slug == *slug);
@@ -631,11 +635,11 @@ impl ModelIo {
             hidden: BTreeSet::new(),
             watched_more: false,
         };
-        Ok(ScanningStage { metadata, unselected, git_lock })
+        Ok(ScanningStage { metadata, unselected, git_lock, mounts })
     }
 
     fn finish_scan(&mut self, stage: ScanningStage) -> Box<InitialScan> {
-        let ScanningStage { mut metadata, unselected, git_lock } = stage;
+        let ScanningStage { mut metadata, unselected, git_lock, mounts } = stage;
         let root = self.open_root().unwrap_or_else(|_| self.root.clone());
         let mut listings = BTreeMap::new();
         for (dir, _) in &metadata.features {
@@ -666,7 +670,7 @@ impl ModelIo {
         }
         metadata.watched_more = self.watch_metadata_dirs();
         let root = self.found_root();
-        Box::new(InitialScan { metadata, listings, unselected, root, git_lock })
+        Box::new(InitialScan { metadata, listings, unselected, root, git_lock, mounts })
     }
 
     fn read_metadata(&mut self, gone: &[FeatureDir]) -> Result<Metadata, MetadataError> {

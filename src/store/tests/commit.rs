@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::core::feature::MetaFields;
 use crate::core::manifest::MissionType;
+use crate::core::mounts::MountPoints;
 use crate::core::sorted_chunks::SortedChunks;
 
 #[test]
@@ -24,8 +25,10 @@ fn committed_changes_are_loaded_unchanged() {
         }),
     };
     let feature_dir = Some(RelPath::new(b"specs\xff/2-b".to_vec()).unwrap());
+    let mounts = MountPoints::parse(r#"{"specs/2-b/x":1}"#);
     let first = FeatureChange {
         dir: Some(feature_dir.clone()),
+        mounts: mounts.clone(),
         upserts: vec![file("b"), file("a/c"), file("a.c")],
         absent: Some(vec!["plan.md".to_owned()]),
         last_published: Some(published.clone()),
@@ -54,6 +57,7 @@ fn committed_changes_are_loaded_unchanged() {
         tombstones: vec![tombstone("b"), tombstone("x")],
         last_published: Some(published),
         gone_since: Some(at(3)),
+        mounts,
     };
     assert_eq!(stored(&store)[1], expected);
     assert_eq!((&stored(&store)[0].slug, &stored(&store)[0].dir), (&slug("1-a"), &None));

@@ -2,6 +2,7 @@
 
 mod content;
 mod disk;
+mod mounts;
 mod random_operations;
 mod unresponsive;
 mod watching;

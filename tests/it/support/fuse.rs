@@ -68,7 +68,7 @@ impl FuseMount {
         }
         let (control, server_control) = UnixStream::pair().unwrap();
         let tree = Tree::new(files);
-        let server = std::thread::spawn(move || serve(device, server_control, &tree));
+        let server = std::thread::spawn(move || serve(device, server_control, tree));
         Some(Self { dir: dir.to_owned(), control, server: Some(server) })
     }
 
@@ -79,6 +79,12 @@ impl FuseMount {
 
     pub(crate) fn resume(&mut self) {
         self.command(b'r');
+    }
+
+    /// Appends a line to each file, without an event.
+    #[allow(dead_code, reason = "not needed by benchmarks")]
+    pub(crate) fn append_line(&mut self) {
+        self.command(b'a');
     }
 
     fn command(&mut self, command: u8) {
@@ -100,7 +106,7 @@ impl Drop for FuseMount {
 }
 
 /// Answers requests until the other end of `control` is closed.
-fn serve(mut device: File, mut control: UnixStream, tree: &Tree) {
+fn serve(mut device: File, mut control: UnixStream, mut tree: Tree) {
     let mut request = vec![0; REQUEST_BYTES];
     let mut answers = true;
     loop {
@@ -115,7 +121,10 @@ fn serve(mut device: File, mut control: UnixStream, tree: &Tree) {
             if control.read_exact(&mut command).is_err() {
                 return;
             }
-            answers = command == *b"r";
+            match command {
+                [b'a'] => tree.append_line(),
+                [command] => answers = command == b'r',
+            }
             let _ = control.write_all(&command);
         } else if answers && requested {
             let Ok(length) = device.read(&mut request) else {
@@ -155,6 +164,11 @@ impl Tree {
             }
         }
         tree
+    }
+
+    fn append_line(&mut self) {
+        let contents = self.0.iter_mut().filter_map(|node| node.content.as_mut());
+        contents.for_each(|content| content.extend(b"\nanother line\n"));
     }
 
     fn child(&self, parent: u64, name: &[u8]) -> Option<u64> {

@@ -22,6 +22,8 @@ const FEATURE_WATCH = {
   live: ["good", "live"],
   settling: ["fair", "settling"],
   unreadable: ["bad", "unreadable"],
+  unavailable: ["bad", "unavailable"],
+  unresponsive: ["bad", "unresponsive"],
   gone: ["bad", "deleted"],
   degraded: ["fair", "degraded"],
 };
