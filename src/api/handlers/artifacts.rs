@@ -95,8 +95,8 @@ pub(crate) async fn get_artifact(
         let (wanted, feature) = (Arc::clone(&artifact), resolved.clone());
         let read = move || {
             let ResolvedFeature { project, feature, .. } = &feature;
-            let staged = project.staged_files(feature);
-            (project.content(feature, &wanted, MAX_CONTENT_BYTES), staged)
+            let content = project.content(feature, &wanted, MAX_CONTENT_BYTES);
+            (content, project.staged_files(feature))
         };
         let read = call_project(&api, &resolved.project, read).await;
         let (feature, body_sync) = (resolved.clone(), sync.clone());

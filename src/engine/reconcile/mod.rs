@@ -22,7 +22,7 @@ pub(super) mod project_view;
 pub(super) mod settings;
 pub(super) mod sync;
 
-mod backoff;
+pub(in crate::engine) mod backoff;
 mod feature_commit;
 mod feature_index;
 mod feature_table;

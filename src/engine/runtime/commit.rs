@@ -19,12 +19,15 @@ use crate::engine::ids::ProjectId;
 use crate::engine::io::call_pool::CallPool;
 use crate::engine::io::wal_checkpointer::WalCheckpointer;
 use crate::engine::read_model::StatePublisher;
+use crate::engine::reconcile::backoff::Backoff;
 use crate::engine::reconcile::event::Event;
 use crate::engine::reconcile::pending::FeatureCommit;
 use crate::store::{EventOrigin, FeatureChange, FilePlace, Store, StoreError, StoreTime, boot_id};
 
-/// Time from a failed store access to the next attempt.
-const STORE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// Time from the first failed store access to the next attempt; after each further one it is twice as
+/// long.
+const STORE_PAUSE_MIN: Duration = Duration::from_secs(1);
+const STORE_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Why nothing is committed while the store's file was removed or replaced.
 const NOT_IN_PLACE: &str = "the store's file was removed or replaced";
 /// How often the journal is pruned.
@@ -54,6 +57,7 @@ pub(super) struct StoreHealth {
     load_failed: bool,
     /// Time of the next attempt after a failure; nothing is committed before.
     pub(super) retry_at: Duration,
+    retries: Backoff,
     prune_at: Duration,
     /// Events pruned since this number was last logged.
     pruned_events: u64,
@@ -81,9 +85,14 @@ impl StoreHealth {
             quarantined: quarantined.map(quarantine_message),
             load_failed: false,
             retry_at: Duration::ZERO,
+            retries: Backoff::default(),
             prune_at: PRUNE_INTERVAL,
             pruned_events: 0,
         }
+    }
+
+    fn retry_after_pause(&mut self, now: Tick) {
+        self.retry_at = now.monotonic + self.retries.next_pause(STORE_PAUSE_MIN, STORE_PAUSE_MAX);
     }
 
     /// Returns when the store needs attention without a new hint.
@@ -177,6 +186,7 @@ impl Committer {
                 self.store.note_time(StoreTime::at(now.wall));
                 self.checkpointer.committed();
                 self.health.degraded = None;
+                self.health.retries = Backoff::default();
                 self.schedule_prune_if_oversized(retention, now);
                 for project in projects.values_mut() {
                     project.state.on_forgotten();
@@ -201,9 +211,12 @@ impl Committer {
             self.health.logged = Some(text.clone());
         }
         self.health.degraded = Some(text);
-        // A corrupt database does not recover by waiting: reopen it at once.
-        let pause = if error.is_corrupt() { Duration::ZERO } else { STORE_RETRY_INTERVAL };
-        self.health.retry_at = now.monotonic + pause;
+        // A corrupt database does not recover by waiting: it is reopened at once, but once only.
+        let is_first = self.health.retries.attempts() == 0;
+        self.health.retry_after_pause(now);
+        if error.is_corrupt() && is_first {
+            self.health.retry_at = now.monotonic;
+        }
         self.store.record_error(error);
     }
 
@@ -240,9 +253,12 @@ impl Committer {
             // What is written to a removed file would be lost.
             Ok(_) if self.store.file_place() != FilePlace::Own => {
                 self.health.degraded = Some(NOT_IN_PLACE.to_owned());
-                self.health.retry_at = now.monotonic + STORE_RETRY_INTERVAL;
+                self.health.retry_after_pause(now);
             }
-            Ok(_) => self.health.degraded = None,
+            Ok(_) => {
+                self.health.degraded = None;
+                self.health.retries = Backoff::default();
+            }
             Err(error) => self.on_store_error(&error, now),
         }
         let is_usable = self.health.degraded.is_none();
