@@ -41,7 +41,7 @@ use crate::engine::runtime::{EngineConfig, EngineError, EngineHandle, start};
 use claims::Claims;
 use invalid_config::ConfigWait;
 use own_files::OwnFiles;
-use reload::Reloader;
+use reload::{Reloader, resolve_roots};
 use socket_activation::SocketOwner;
 use startup_timeout::StartupTimeoutExtender;
 use systemd_notify::SystemdNotifier;
@@ -202,7 +202,8 @@ async fn run_until_stopped(
     let (state, config_state) = watch::channel(ConfigState::ok(&file));
     let state_dir = options.user_dirs.state_dir.clone();
     let dashboard_state = state_dir.join("dashboard.json");
-    let mut plan = EngineConfig::new(config.clone(), state_dir.clone());
+    let (resolved, roots) = resolve_roots(&config);
+    let mut plan = EngineConfig::new(resolved, state_dir.clone());
     plan.extra_roots = options.projects;
     plan.user_missions = Some(options.user_dirs.missions_dir());
     plan.project_list = Some(options.user_dirs.project_list());
@@ -227,6 +228,7 @@ async fn run_until_stopped(
     let reloader = Reloader {
         file,
         config,
+        roots,
         inbox: Arc::clone(&inbox),
         views: Arc::clone(&views),
         notifier,

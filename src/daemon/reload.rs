@@ -4,6 +4,7 @@
 
 mod watched_paths;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::daemon::systemd_notify::SystemdNotifier;
 use crate::engine::command::Command;
 use crate::engine::inbox::Inbox;
 use crate::engine::read_model::StatePublisher;
-use crate::engine::runtime::resolve_projects;
+use crate::engine::runtime::resolve_paths;
 use crate::watch::{Hint, NotifyWatcher, Watcher as _};
 use watched_paths::WatchedPaths;
 
@@ -28,12 +29,16 @@ use watched_paths::WatchedPaths;
 const DEBOUNCE_INTERVAL: Duration = Duration::from_millis(100);
 /// Pause before a reload is retried while the engine's command queue is full.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// Time in which the links in the paths of projects are found.
+const LINKS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Reloads the configuration and reports its state.
 pub(crate) struct Reloader {
     pub(crate) file: PathBuf,
     /// The configuration in use.
     pub(crate) config: Config,
+    /// Where the paths of its projects lead, as far as that is known.
+    pub(crate) roots: BTreeMap<PathBuf, PathBuf>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) views: Arc<StatePublisher>,
     pub(crate) notifier: SystemdNotifier,
@@ -51,21 +56,74 @@ enum ReloadCause {
     Signal,
 }
 
+/// Returns a configuration with the roots to which the paths of its projects lead, and these roots.
+pub(crate) fn resolve_roots(config: &Config) -> (Config, BTreeMap<PathBuf, PathBuf>) {
+    let roots = resolve_paths(project_paths(config));
+    let mut resolved = config.clone();
+    resolved.resolve_projects(|path| roots.get(path).cloned());
+    (resolved, roots)
+}
+
+fn project_paths(config: &Config) -> Vec<PathBuf> {
+    config.projects.iter().map(|project| project.path.clone()).collect()
+}
+
 impl Reloader {
-    /// Reloads whenever `hangup` is received or the file changes. Never returns.
+    /// Reloads whenever `hangup` is received, the file changes, or the path of a project leads elsewhere.
+    /// Never returns.
     pub(crate) async fn run(mut self, mut hangup: Signal) {
         loop {
             let watcher = ConfigWatcher::open(&self.file);
             // After the watches were set, so that no earlier change is missed.
             self.reload(ReloadCause::FileChange).await;
+            let links = self.watch_links().await;
+            self.follow_links().await;
             let is_signal = tokio::select! {
                 _ = hangup.recv() => true,
                 () = watcher.wait_for_change() => false,
+                () = wait_for_links(links.as_ref()) => false,
             };
             if is_signal {
                 self.reload(ReloadCause::Signal).await;
             }
         }
+    }
+
+    /// Watches the links in the paths of projects. `None` if there are none, or their file systems do not
+    /// respond.
+    fn watch_links(&self) -> impl Future<Output = Option<ConfigWatcher>> + use<> {
+        let paths = project_paths(&self.config);
+        let open = spawn_blocking(move || ConfigWatcher::open_links(&paths));
+        async { timeout(LINKS_TIMEOUT, open).await.ok()?.ok()? }
+    }
+
+    /// Watches other roots if the paths of projects lead to others.
+    async fn follow_links(&mut self) {
+        if self.find_roots(&self.config).await.is_some_and(|roots| roots != self.roots) {
+            info!("the configured path of a project leads elsewhere");
+            self.apply(self.config.clone()).await;
+        }
+    }
+
+    /// Returns where the paths of projects lead. One that leads nowhere, or whose file system does not
+    /// respond, keeps its root: another one would be another project.
+    fn find_roots(
+        &self,
+        config: &Config,
+    ) -> impl Future<Output = Option<BTreeMap<PathBuf, PathBuf>>> + use<> {
+        let (paths, known) = (project_paths(config), self.roots.clone());
+        // Here, because the engine does not wait for a file system.
+        let resolve = move || {
+            let mut roots = resolve_paths(paths.clone());
+            for path in paths {
+                if let Some(known) = known.get(&path) {
+                    roots.entry(path).or_insert_with(|| known.clone());
+                }
+            }
+            roots
+        };
+        let resolved = spawn_blocking(resolve);
+        async { resolved.await.ok() }
     }
 
     /// Reads the file and applies it if it changed. Systemd waits for the end of a reload that it
@@ -92,15 +150,11 @@ impl Reloader {
     }
 
     async fn apply(&mut self, config: Config) {
-        let mut resolved = config.clone();
-        // Here, because the engine does not wait for a file system.
-        let resolved = spawn_blocking(move || {
-            resolve_projects(&mut resolved);
-            resolved
-        });
-        let Ok(resolved) = resolved.await else {
+        let Some(roots) = self.find_roots(&config).await else {
             return;
         };
+        let mut resolved = config.clone();
+        resolved.resolve_projects(|path| roots.get(path).cloned());
         loop {
             let (reply, changes) = oneshot::channel();
             let command = Command::Reload { config: Box::new(resolved.clone()), reply };
@@ -116,6 +170,7 @@ impl Reloader {
             (self.on_config_applied)(&config);
             info!(changes = changes.len(), "configuration reloaded");
             self.config = config;
+            self.roots = roots;
             return;
         }
     }
@@ -133,10 +188,20 @@ impl ConfigWatcher {
     /// Watches the directories that contain the file or a part of its path. Repeats if they changed
     /// meanwhile: a directory created before its parent was watched raises no event.
     pub(crate) fn open(file: &Path) -> Self {
+        Self::open_paths(|| WatchedPaths::resolve(file))
+    }
+
+    /// Watches the links on the ways of paths; `None` if there are none.
+    pub(crate) fn open_links(paths: &[PathBuf]) -> Option<Self> {
+        let resolve = || WatchedPaths::of_links(paths.iter().map(PathBuf::as_path));
+        (!resolve().is_empty()).then(|| Self::open_paths(resolve))
+    }
+
+    fn open_paths(resolve: impl Fn() -> WatchedPaths) -> Self {
         loop {
-            let paths = WatchedPaths::resolve(file);
+            let paths = resolve();
             let watcher = Self::watch_paths(paths.clone());
-            if WatchedPaths::resolve(file) == paths {
+            if resolve() == paths {
                 return watcher;
             }
         }
@@ -168,6 +233,13 @@ impl ConfigWatcher {
     pub(crate) async fn wait_for_change(&self) {
         self.change_notify.notified().await;
         while timeout(DEBOUNCE_INTERVAL, self.change_notify.notified()).await.is_ok() {}
+    }
+}
+
+async fn wait_for_links(links: Option<&ConfigWatcher>) {
+    match links {
+        Some(links) => links.wait_for_change().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,7 +1,12 @@
-//! Which directories to watch to notice a change of a file: its directory or the nearest existing
-//! ancestor, and the directory of the target where the path contains symbolic links.
+//! Which directories to watch to notice that another file is at a path: its directory or the nearest existing
+//! ancestor, and the directories of symbolic links on the way and of their targets.
 
-use std::path::{Path, PathBuf};
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::path::{Component, Path, PathBuf};
+
+/// Maximum number of symbolic links in a path, as in the kernel (`path_resolution(7)`).
+const MAX_LINKS: usize = 40;
 
 /// The directories to watch for a file, and the paths that are part of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,6 +21,7 @@ impl WatchedPaths {
     /// Resolves the path of a file as the file system is now.
     pub(crate) fn resolve(file: &Path) -> Self {
         let mut paths = Self::default();
+        paths.add_links(file);
         for dir in file.ancestors().skip(1) {
             if let (Ok(real), Ok(rest)) = (dir.canonicalize(), file.strip_prefix(dir)) {
                 paths.add(real.join(rest), real);
@@ -29,6 +35,48 @@ impl WatchedPaths {
             paths.add(target, dir);
         }
         paths
+    }
+
+    /// Resolves what decides where paths lead: symbolic links, and components that do not exist.
+    pub(crate) fn of_links<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Self {
+        let mut all = Self::default();
+        paths.into_iter().for_each(|path| all.add_links(path));
+        all
+    }
+
+    fn add_links(&mut self, path: &Path) {
+        let names = |path: &Path| -> VecDeque<OsString> {
+            let names = path.components().filter(|part| !matches!(part, Component::RootDir));
+            names.map(|name| name.as_os_str().to_owned()).collect()
+        };
+        let (mut rest, mut at, mut links) = (names(path), PathBuf::from("/"), 0);
+        while let Some(name) = rest.pop_front() {
+            if name == ".." {
+                at.pop();
+                continue;
+            }
+            let next = at.join(&name);
+            match next.symlink_metadata() {
+                Ok(found) if found.is_symlink() && links < MAX_LINKS => {
+                    links += 1;
+                    let target = next.read_link().unwrap_or_default();
+                    self.add(next, at.clone());
+                    if target.is_absolute() {
+                        at = PathBuf::from("/");
+                    }
+                    for name in names(&target).into_iter().rev() {
+                        rest.push_front(name);
+                    }
+                }
+                Ok(_) => at = next,
+                Err(_) => return self.add(next, at),
+            }
+        }
+    }
+
+    /// Returns true if there is nothing to watch.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.dirs.is_empty()
     }
 
     /// Adds a real path and its directory, and the parent of that, which reports the removal of the
@@ -83,5 +131,28 @@ mod tests {
         assert!(paths.dirs().contains(&base.join("dotfiles")));
         assert!(paths.is_affected_by(&base.join("dotfiles/c.yaml")));
         assert!(!paths.is_affected_by(&base.join("config/dossierd/missions")));
+    }
+
+    #[test]
+    fn links_on_the_way_and_missing_components_decide_where_a_path_leads() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().canonicalize().unwrap();
+        fs::create_dir_all(base.join("releases/v2/app")).unwrap();
+        fs::create_dir_all(base.join("plain/app")).unwrap();
+        symlink("releases/latest", base.join("current")).unwrap();
+        symlink("../releases/v2", base.join("releases/latest")).unwrap();
+        symlink(base.join("loop"), base.join("loop")).unwrap();
+        let links = |path: &str| WatchedPaths::of_links([&*base.join(path)]);
+        assert!(links("plain/app").is_empty());
+        let chain = links("current/app");
+        for link in ["current", "releases/latest"] {
+            assert!(chain.is_affected_by(&base.join(link)), "{link} {chain:?}");
+        }
+        assert!(!chain.is_affected_by(&base.join("releases/v2")));
+        assert!(chain.dirs().contains(&base) && chain.dirs().contains(&base.join("releases")));
+        let missing = links("plain/none/app");
+        assert!(missing.is_affected_by(&base.join("plain/none")));
+        assert!(missing.dirs().contains(&base.join("plain")));
+        assert!(links("loop/app").is_affected_by(&base.join("loop")));
     }
 }

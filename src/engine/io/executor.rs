@@ -562,7 +562,10 @@ impl ProjectIo {
         if project.take_exhausted() {
             return Err(Errno::MFILE.into());
         }
-        Ok(Self::found_root(&project, found.features.iter().map(|dir| &dir.slug)))
+        let root = &self.settings.root;
+        let is_linked = root.canonicalize().is_ok_and(|canonical| canonical != *root);
+        let found = Self::found_root(&project, found.features.iter().map(|dir| &dir.slug));
+        Ok(FoundRoot { is_linked, ..found })
     }
 
     fn found_root<'a>(
@@ -572,6 +575,7 @@ impl ProjectIo {
         FoundRoot {
             features: features.cloned().collect(),
             is_empty: project.is_root_empty(),
+            is_linked: false,
             device: project.root_device(),
         }
     }

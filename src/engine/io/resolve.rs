@@ -27,7 +27,7 @@ pub fn resolve_dir(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// Resolves the paths of projects, as far as their file systems respond.
-pub fn resolve_projects(config: &mut Config) {
+pub(in crate::engine) fn resolve_projects(config: &mut Config) {
     let resolved = resolve_paths(config.projects.iter().map(|project| project.path.clone()));
     config.resolve_projects(|path| resolved.get(path).cloned());
 }

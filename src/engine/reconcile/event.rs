@@ -268,6 +268,8 @@ pub(in crate::engine) struct FoundRoot {
     pub(in crate::engine) features: Vec<FeatureSlug>,
     /// Nothing at all is in it.
     pub(in crate::engine) is_empty: bool,
+    /// Its path leads elsewhere through a symbolic link.
+    pub(in crate::engine) is_linked: bool,
     pub(in crate::engine) device: u64,
 }
 

@@ -245,7 +245,11 @@ impl ProjectState {
             Event::RootSearched { tag, found } => {
                 let known = self.features.iter().filter(|known| known.hidden.known().is_empty());
                 let known = known.map(|known| (&known.dir.slug, known.inventory().entries()));
-                let is_there = found.is_some_and(|found| !looks_unmounted(&found, known));
+                // Where nothing is known, the root to which the path leads is watched instead.
+                let is_new = self.features.iter().next().is_none();
+                let is_there = found.is_some_and(|found| {
+                    !looks_unmounted(&found, known) && !(is_new && found.is_linked)
+                });
                 if self.effects.finish(tag).is_some() && is_there {
                     self.root.on_found();
                 }

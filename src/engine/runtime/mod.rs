@@ -14,7 +14,7 @@ mod sync_waiters;
 mod watched_project;
 
 pub use super::io::project_calls::ProjectCalls;
-pub use super::io::resolve::{resolve_dir, resolve_paths, resolve_projects};
+pub use super::io::resolve::{resolve_dir, resolve_paths};
 pub use crate::watch::{ShardPool, WatchUsage};
 pub use opened_store::EngineError;
 pub use startup::{EngineConfig, EngineHandle, start};

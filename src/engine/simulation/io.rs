@@ -730,7 +730,7 @@ impl ModelIo {
         let features = self.discover().into_iter().map(|dir| dir.slug).collect();
         let disk = lock(&self.disk);
         let is_empty = disk.list(&self.root).is_ok_and(|entries| entries.is_empty());
-        FoundRoot { features, is_empty, device: disk.device(&self.root) }
+        FoundRoot { features, is_empty, is_linked: false, device: disk.device(&self.root) }
     }
 }
 

@@ -8,6 +8,7 @@ mod file_changes;
 mod ignored_files;
 mod key_mismatch;
 mod lifecycle;
+mod linked_roots;
 mod logging;
 pub(crate) mod model;
 mod rate_limits;
