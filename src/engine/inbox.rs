@@ -84,19 +84,18 @@ pub(super) struct PendingHints {
 }
 
 impl PendingHints {
-    /// Removes what is more than is taken at once.
-    fn split_off(&mut self) -> Option<Self> {
+    /// Takes as many paths as are taken at once. The rest stays where it is: the threads that add to it wait
+    /// meanwhile.
+    fn take(&mut self) -> Self {
         if self.paths.len() <= MAX_TAKEN_PATHS {
-            return None;
+            return std::mem::take(self);
         }
-        let mut number = 0;
-        let rest = self.paths.extract_if(|_, _| {
-            number += 1;
-            number > MAX_TAKEN_PATHS
-        });
-        let rest = Self { paths: rest.collect(), ..Self::default() };
-        self.is_partial = true;
-        Some(rest)
+        Self {
+            paths: self.paths.extract_if(|_, _| true).take(MAX_TAKEN_PATHS).collect(),
+            overflow: std::mem::take(&mut self.overflow),
+            failed: self.failed.take(),
+            is_partial: true,
+        }
     }
 }
 
@@ -199,13 +198,18 @@ impl Inbox {
             let waited = self.wake.wait_timeout(messages, left);
             messages = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        let resting = messages.hints.extract_if(|id, _| rests.contains(*id)).collect();
-        let remaining = Messages { hints: resting, ..Messages::default() };
-        let mut taken = std::mem::replace(&mut *messages, remaining);
-        for (id, hints) in &mut taken.hints {
-            messages.hints.extend(hints.split_off().map(|rest| (*id, rest)));
-            rests.begin(*id, hints, Instant::now());
-        }
+        let mut hints = std::mem::take(&mut messages.hints);
+        let mut taken = std::mem::take(&mut *messages);
+        hints.retain(|id, pending| {
+            if rests.contains(*id) {
+                return true;
+            }
+            let part = pending.take();
+            rests.begin(*id, &part, Instant::now());
+            taken.hints.insert(*id, part);
+            !pending.paths.is_empty()
+        });
+        messages.hints = hints;
         taken
     }
 
