@@ -203,10 +203,7 @@ async fn run_until_stopped(
     let state_dir = options.user_dirs.state_dir.clone();
     let dashboard_state = state_dir.join("dashboard.json");
     let (resolved, roots) = resolve_roots(&config);
-    let mut plan = EngineConfig::new(resolved, state_dir.clone());
-    plan.extra_roots = options.projects;
-    plan.user_missions = Some(options.user_dirs.missions_dir());
-    plan.project_list = Some(options.user_dirs.project_list());
+    let plan = plan_engine(resolved, options.projects, &options.user_dirs);
     let running: EngineHandle = {
         // A migration or the recovery after a crash may take long.
         let _extender = StartupTimeoutExtender::start(notifier);
@@ -282,6 +279,14 @@ async fn run_until_stopped(
         Ok(_) => Err(DaemonError::EngineExited),
         Err(_) => Err(DaemonError::StopTimeout),
     }
+}
+
+fn plan_engine(config: Config, projects: Vec<PathBuf>, dirs: &UserDirs) -> EngineConfig {
+    let mut plan = EngineConfig::new(config, dirs.state_dir.clone());
+    plan.extra_roots = projects;
+    plan.user_missions = Some(dirs.missions_dir());
+    plan.project_list = Some(dirs.project_list());
+    plan
 }
 
 /// Returns a callback that calls `on_config_applied` and then reloads delivery.

@@ -240,9 +240,13 @@ impl FeatureState {
             settings.ignore.exceptions(context.mission.as_deref(), &metadata.baseline);
         let unstored_dir = (stored.dir.as_ref() != Some(&dir)).then(|| dir.clone());
         let metadata_blocker = context.unknown_reason.clone();
-        let hidden = HiddenFiles::new(stored.mounts.clone(), mounts.around(dir.path.as_ref()));
-        let known = Some(hidden.known()).filter(|known| !known.is_empty());
-        let unstored_mounts = (stored.mounts.as_ref() != known).then(|| hidden.known().clone());
+        let present = mounts.around(dir.path.as_ref());
+        // What is seen for the first time is on the mounts of that time.
+        let is_new = stored.dir.is_none() && stored.times.created_at.is_none();
+        let known =
+            if is_new { present.clone() } else { stored.mounts.clone().unwrap_or_default() };
+        let unstored_mounts = (is_new && !known.is_empty()).then(|| known.clone());
+        let hidden = HiddenFiles::new(known, present);
         Self {
             dir,
             former_step: context.step.clone(),
@@ -731,7 +735,8 @@ impl FeatureState {
         if self.dir != dir {
             self.pending.dir = Some(dir.clone());
             self.dir = dir;
-            let hidden = HiddenFiles::new(None, mounts.around(self.dir.path.as_ref()));
+            let present = mounts.around(self.dir.path.as_ref());
+            let hidden = HiddenFiles::new(present.clone(), present);
             if hidden.known() != self.hidden.known() {
                 self.pending.mounts = Some(hidden.known().clone());
             }
@@ -804,6 +809,12 @@ impl FeatureState {
         }
     }
 
+    /// Returns true if its directory is known to be hidden, and the mounts are the same since.
+    pub(super) fn is_hidden(&self) -> bool {
+        let blocker = &self.visibility.listing_blocker;
+        matches!(blocker, Some(UnknownReason::Unavailable(_))) && self.why_hidden().is_some()
+    }
+
     /// Records that its directory is hidden.
     pub(super) fn on_hidden(&mut self, why: String) {
         if !self.is_gone() {
@@ -821,15 +832,14 @@ impl FeatureState {
         self.apply_blocker();
     }
 
-    /// Takes the present mounts for known, if all of the feature is seen. Returns true if that is to be
-    /// committed.
-    fn accept_mounts(&mut self) -> bool {
-        let accepts = !self.is_gone() && !self.is_unreadable() && self.hidden.accept_present();
-        if accepts {
+    /// Takes the present mounts for known, if all of the feature is seen.
+    pub(super) fn accept_mounts(&mut self) {
+        let is_seen = self.is_examined() && self.work.is_empty();
+        let is_there = !self.is_gone() && !self.is_unreadable();
+        if is_seen && is_there && self.hidden.accept_present() {
             self.pending.mounts = Some(self.hidden.known().clone());
             self.pending.context_changed = true;
         }
-        accepts
     }
 
     /// Returns a path below the feature as one below the root of the project.
@@ -963,7 +973,7 @@ impl FeatureState {
 
     /// Releases memory and returns true if there is nothing to do until the next hint.
     pub(super) fn rest_if_done(&mut self) -> bool {
-        let rests = self.is_indexed() && self.is_at_rest() && !self.accept_mounts();
+        let rests = self.is_indexed() && self.is_at_rest();
         if rests {
             self.work.rest();
         }

@@ -41,6 +41,7 @@ impl FeatureState {
     /// Returns the changes that are to be committed now. After a commit that succeeded
     /// [`FeatureState::on_committed`] follows; after one that failed the same is returned again.
     pub(in crate::engine) fn take_changes(&mut self, now: Tick) -> Option<FeatureCommit> {
+        self.accept_mounts();
         let since = self.pending.since;
         let gathered = !self.work.is_checking()
             || since.is_none_or(|since| since + GATHER_TIME <= now.monotonic);

@@ -31,9 +31,8 @@ pub(super) enum Disappearance {
 }
 
 impl HiddenFiles {
-    /// Starts with the mount points of which the store knows, and those at present.
-    pub(super) fn new(known: Option<MountPoints>, present: MountPoints) -> Self {
-        let known = known.unwrap_or_else(|| present.clone());
+    /// Starts with the mount points that are known, and those at present.
+    pub(super) fn new(known: MountPoints, present: MountPoints) -> Self {
         Self { known, present, ..Self::default() }
     }
 
@@ -124,7 +123,7 @@ mod tests {
 
     #[test]
     fn files_are_hidden_until_they_are_seen_again() {
-        let mut files = HiddenFiles::new(None, points(&[]));
+        let mut files = HiddenFiles::new(points(&[]), points(&[]));
         let (old, new, other) = (path("a/c/old"), path("a/c/new"), path("a/spec.md"));
         assert_eq!(files.explain(&old), Disappearance::Deleted);
         files.set_present(points(&["a/c"]));
@@ -150,7 +149,7 @@ mod tests {
 
     #[test]
     fn mounts_that_hide_nothing_are_accepted() {
-        let mut files = HiddenFiles::new(Some(points(&[])), points(&["a"]));
+        let mut files = HiddenFiles::new(points(&[]), points(&["a"]));
         let spec = path("a/spec.md");
         files.on_found(&spec);
         assert!(!files.accept_present(), "not all of it was listed");

@@ -3,7 +3,7 @@
 //! The components own their part of the state and its rules; here is how they work together. What
 //! readers see and what is committed is in `project_view`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use super::effect::{
     Effect, EffectId, EffectQueue, EffectTag, Forget, KnownFeature, Purpose, Report, RescanMode,
 };
 use super::event::{
-    DirState, Event, FeaturesMetadata, GitLock, HintFileKind, InitialScan, Inspection, ListError,
-    Metadata, MetadataError, ProjectInfo, RootStatus, RootUnavailable, WatchReport,
+    DirState, Event, FeaturesMetadata, FoundRoot, GitLock, HintFileKind, InitialScan, Inspection,
+    ListError, Metadata, MetadataError, ProjectInfo, RootStatus, RootUnavailable, WatchReport,
 };
 use super::feature::{CheckedFile, FeatureState, Followup, META, StoredFeature};
 use super::feature_commit::MetadataRead;
@@ -60,6 +60,8 @@ pub(in crate::engine) struct ProjectState {
     pub(super) root: RootState,
     /// What is mounted below the root.
     mounts: Mounts,
+    /// Features of which something was found out since that was probed.
+    examined: BTreeSet<FeatureSlug>,
     /// A probe of the root was requested during the first scan, or while one was under way.
     probe_requested: bool,
     /// Something happened since the last probe of the root was requested.
@@ -126,6 +128,7 @@ impl ProjectState {
             features: FeatureTable::default(),
             root: RootState::default(),
             mounts: Mounts::default(),
+            examined: BTreeSet::new(),
             probe_requested: false,
             changed_since_probe: false,
             health: WatchHealth::default(),
@@ -243,14 +246,7 @@ impl ProjectState {
                 }
             }
             Event::RootSearched { tag, found } => {
-                let known = self.features.iter().filter(|known| known.hidden.known().is_empty());
-                let known = known.map(|known| (&known.dir.slug, known.inventory().entries()));
-                // Where nothing is known, the root to which the path leads is watched instead.
-                let is_new = self.features.iter().next().is_none();
-                let is_there = found.is_some_and(|found| {
-                    !looks_unmounted(&found, known) && !(is_new && found.is_linked)
-                });
-                if self.effects.finish(tag).is_some() && is_there {
+                if self.effects.finish(tag).is_some() && self.is_own_root(found) {
                     self.root.on_found();
                 }
             }
@@ -281,6 +277,18 @@ impl ProjectState {
                 }
             }
         }
+    }
+
+    /// Returns true if a root that was searched is that of this project.
+    fn is_own_root(&self, found: Option<FoundRoot>) -> bool {
+        let on_root = self.features.iter().filter(|known| known.hidden.known().is_empty());
+        let known = on_root.map(|known| (&known.dir.slug, known.inventory().entries()));
+        // Where nothing is known, the root to which the path leads is watched instead.
+        let is_new = self.features.iter().next().is_none();
+        found.is_some_and(|found| {
+            let is_other = is_new && found.is_linked || looks_unmounted(&found, known);
+            !is_other
+        })
     }
 
     fn on_snapshot_written(&mut self, slug: FeatureSlug, error: Option<String>, now: Tick) {
@@ -717,8 +725,11 @@ impl ProjectState {
         if self.root.is_away() {
             return;
         }
-        let is_known = self.features.get(slug).is_some_and(|feature| !feature.is_gone());
-        let Some(feature) = self.features.activate(slug).filter(|_| is_known) else {
+        let is_there = |feature: &FeatureState| {
+            !feature.is_gone() && (mode != RescanMode::POLL || !feature.is_hidden())
+        };
+        let is_there = self.features.get(slug).is_some_and(is_there);
+        let Some(feature) = self.features.activate(slug).filter(|_| is_there) else {
             return;
         };
         feature.begin_examination();
@@ -817,6 +828,7 @@ impl ProjectState {
         now: Tick,
     ) {
         self.published.changed = true;
+        self.note_examined(slug);
         if mode == RescanMode::POLL {
             self.poll.add_cost(cost);
         }
@@ -869,6 +881,7 @@ impl ProjectState {
         if !self.effects.is_current(tag) {
             return;
         }
+        self.note_examined(slug);
         let state = &checked.state;
         self.set_out_of_resources(*state == PathState::OutOfResources);
         let newest = self.effects.newest_id();
@@ -1073,7 +1086,8 @@ impl ProjectState {
     fn suspect_missing_features(&mut self, found: &[(FeatureDir, FeatureInputs)], now: Tick) {
         let is_found =
             |slug: &FeatureSlug| found.binary_search_by(|(dir, _)| dir.slug.cmp(slug)).is_ok();
-        let known = self.features.iter().filter(|feature| !feature.is_gone());
+        let is_expected = |feature: &&FeatureState| !feature.is_gone() && !feature.is_hidden();
+        let known = self.features.iter().filter(is_expected);
         let missing: Vec<FeatureSlug> = known
             .map(|feature| &feature.dir.slug)
             .filter(|slug| !is_found(slug))
@@ -1226,7 +1240,9 @@ impl ProjectState {
         if let Some(loss) = self.root.find_loss(root) {
             return self.lose_root(loss, now);
         }
-        if self.mounts != mounts {
+        if self.mounts == mounts {
+            self.examined.clear();
+        } else {
             self.on_mounts_changed(mounts, probe, now);
         }
         // What git did is not known before it is checked.
@@ -1299,9 +1315,20 @@ impl ProjectState {
             }
             self.check_feature_dir(&slug);
         }
+        let examined = std::mem::take(&mut self.examined);
         if !points.is_empty() {
             // The watches are of what was seen before.
-            self.replace_watcher(now);
+            return self.replace_watcher(now);
+        }
+        // Something may have been mounted for a moment.
+        for slug in examined {
+            self.list(&slug, None, RescanMode::POLL);
+        }
+    }
+
+    fn note_examined(&mut self, slug: &FeatureSlug) {
+        if !self.examined.contains(slug) {
+            self.examined.insert(slug.clone());
         }
     }
 

@@ -77,6 +77,8 @@ struct PathRecord {
     first_seen: BTreeMap<[u8; 32], u64>,
     /// When each content was last seen.
     last_seen: BTreeMap<[u8; 32], Duration>,
+    /// The last observation of something there.
+    present_at: u64,
     /// When nothing was seen there, since the last event.
     missing_at: Vec<u64>,
     /// The last time that a directory was seen there: no file can be.
@@ -109,6 +111,8 @@ struct ProjectRecord {
     permitting_probe: Option<u64>,
     git_locked_at: Option<Duration>,
     bursts: BTreeMap<PathBuf, WriteBurst>,
+    /// The files that a mount below the root hides, and the last observation before it.
+    hidden: Option<(u64, BTreeSet<FeaturePath>)>,
     checks: BTreeMap<FeaturePath, usize>,
     listings: BTreeMap<(FeatureSlug, Option<RelPath>), usize>,
     metadata_reads: usize,
@@ -182,8 +186,27 @@ impl Checks {
         self.disturbed_at = now;
     }
 
+    /// Records what a mount below the root is about to hide.
+    pub(super) fn on_mount_below(&mut self, project: usize, dir: &Path, disk: &Disk) {
+        let truths = all_truths(disk, project);
+        let paths = truths
+            .into_iter()
+            .flat_map(|(slug, truths)| truths.into_keys().map(move |path| (slug.clone(), path)));
+        let is_hidden = |(slug, path): &FeaturePath| {
+            feature_dir(project, slug).join(text(path)).starts_with(dir)
+        };
+        let hidden = paths.filter(is_hidden).collect();
+        self.projects[project].hidden = Some((self.observations, hidden));
+    }
+
+    pub(super) fn on_unmount_below(&mut self, project: usize) {
+        self.projects[project].hidden = None;
+    }
+
     pub(super) fn on_disk_changed(&mut self, disk: &Disk) {
         for window in &mut self.windows {
+            // Nothing can be found out about what is hidden.
+            window.is_exempt |= self.projects[window.project].hidden.is_some();
             window.disks.push(all_truths(disk, window.project));
             // Nothing can be found out about a feature that cannot be read.
             let path = feature_dir(window.project, &slug("a"));
@@ -219,12 +242,14 @@ impl Checks {
                 Seen::Directory(slug, path) => {
                     record.paths.entry((slug, path)).or_default().directory_at = Some(number);
                 }
-                Seen::Present(slug, path, Some(ArtifactState::Present { hash, .. })) => {
+                Seen::Present(slug, path, state) => {
                     let path = record.paths.entry((slug, path)).or_default();
-                    path.first_seen.entry(*hash.as_bytes()).or_insert(number);
-                    path.last_seen.insert(*hash.as_bytes(), now);
+                    path.present_at = number;
+                    if let Some(ArtifactState::Present { hash, .. }) = state {
+                        path.first_seen.entry(*hash.as_bytes()).or_insert(number);
+                        path.last_seen.insert(*hash.as_bytes(), now);
+                    }
                 }
-                Seen::Present(..) => {}
                 Seen::FeatureMissing(slug) => {
                     record.feature_missing_at.entry(slug).or_default().push(number);
                 }
@@ -325,6 +350,8 @@ impl Checks {
         let key = (event.feature_slug.clone(), path.clone());
         let of_feature = record.feature_missing_at.get(&event.feature_slug);
         let probe = record.permitting_probe;
+        let is_hidden = |at: &&(u64, BTreeSet<FeaturePath>)| at.1.contains(&key);
+        let hidden_since = record.hidden.as_ref().filter(is_hidden).map(|(since, _)| *since);
         let path = record.paths.entry(key).or_default();
         let announced = Announced::Missing(event.reason_code, event.reason_detail.clone());
         let before = path.announced.replace(announced);
@@ -337,7 +364,11 @@ impl Checks {
         let is_directory = path.directory_at.is_some_and(|at| at > path.announced_at);
         if event.reason_code == ErrorReason::DeletedAfterScan && !is_directory {
             // Some observation that nothing is there, and a probe after it.
-            let mut missing_at = path.missing_at.iter().chain(of_feature.into_iter().flatten());
+            let missing_at = path.missing_at.iter().chain(of_feature.into_iter().flatten());
+            let mut missing_at = missing_at.filter(|at| {
+                // What is hidden is not missing, unless another file was seen at its path since.
+                hidden_since.is_none_or(|since| **at <= since || path.present_at > since)
+            });
             let is_proven =
                 |at: &u64| *at > path.announced_at && probe.is_some_and(|probe| *at < probe);
             if !missing_at.any(is_proven) {
@@ -441,7 +472,7 @@ impl Checks {
                 Err(Violation::new("an answer without a feature that exists"))
             };
         };
-        if view.watch == FeatureWatchState::Unreadable {
+        if matches!(view.watch, FeatureWatchState::Unreadable | FeatureWatchState::Unavailable) {
             return Ok(());
         }
         let published = view_truths(view);
@@ -485,6 +516,13 @@ impl Checks {
         let truths = all_truths(disk, index);
         let views = by_slug(&status.features);
         for (slug, truth) in &truths {
+            // What was only on a mount that left stays known.
+            if let Some(view) = views.get(slug)
+                && view.watch == FeatureWatchState::Unavailable
+            {
+                check_unavailable(slug, truth, view)?;
+                continue;
+            }
             let Some(view) = views.get(slug) else {
                 return Err(Violation::new(format!(
                     "feature {slug} of project {index} is unknown"
@@ -494,6 +532,7 @@ impl Checks {
         }
         for (slug, view) in views {
             if !truths.contains_key(slug)
+                && view.watch != FeatureWatchState::Unavailable
                 && (view.watch != FeatureWatchState::Gone || !view.entries.is_empty())
             {
                 let text = format!("feature {slug} of project {index} is shown, but deleted");
@@ -647,6 +686,28 @@ impl SyncWindow {
         // Where no events arrive, a cookie proves nothing.
         let is_exempt = disk.silent[project] || is_git_locked;
         Self { id, project, disks: vec![all_truths(disk, project)], is_exempt }
+    }
+}
+
+/// Checks a feature of which something is hidden: all that is on the disk is shown, and nothing else is
+/// present.
+fn check_unavailable(
+    slug: &FeatureSlug,
+    truth: &Truths,
+    view: &FeatureView,
+) -> Result<(), Violation> {
+    let published = view_truths(view);
+    let is_right = |path: &RelPath| match (published.get(path), truth.get(path)) {
+        (Some(Truth::Absent(ErrorReason::Unreadable)), None) => true,
+        (shown, on_disk) => shown == on_disk,
+    };
+    match published.keys().chain(truth.keys()).find(|path| !is_right(path)) {
+        None => Ok(()),
+        Some(path) => {
+            let text =
+                format!("{} of {slug}, which is unavailable, is not what it is", path.text());
+            Err(Violation::new(text))
+        }
     }
 }
 

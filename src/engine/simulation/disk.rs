@@ -321,7 +321,7 @@ impl Disk {
             return;
         };
         if let Some(Node::Dir(dir)) = self.nodes.get(&inode)
-            && !dir.children.is_empty()
+            && (!dir.children.is_empty() || self.mounts.contains_key(path))
         {
             return;
         }
@@ -336,7 +336,9 @@ impl Disk {
 
     /// Renames a path; a file at the destination is replaced.
     pub(super) fn rename(&mut self, from: &Path, to: &Path) {
-        if to.starts_with(from) || self.is_dir(to) {
+        // With what is mounted below, the mount points would be others.
+        let is_mounted = self.mounts.keys().any(|point| point.starts_with(from));
+        if to.starts_with(from) || self.is_dir(to) || is_mounted {
             return;
         }
         let (Some((old_parent, old_name)), Some((parent, name))) =

@@ -57,6 +57,9 @@ pub(super) enum Op {
     /// Hide the root below an empty file system.
     Mount(usize),
     Unmount(usize),
+    /// Hide a directory below the root, or that of a file, below an empty file system.
+    MountBelow(At),
+    UnmountBelow(usize),
     MoveRoot(usize),
     ReturnRoot(usize),
     /// Set the wall clock by this many seconds.
@@ -289,7 +292,7 @@ impl Choices {
     }
 
     fn fault(&mut self) -> Op {
-        match self.weighted(&[3, 3, 1, 2, 1, 2, 1, 1, 1, 1, 2, 1, 2]) {
+        match self.weighted(&[3, 3, 1, 2, 1, 2, 1, 1, 1, 1, 2, 1, 2, 2, 3]) {
             0 => Op::LockGit(self.project()),
             1 => Op::UnlockGit(self.project()),
             2 => Op::Mount(self.project()),
@@ -302,7 +305,9 @@ impl Choices {
             9 => Op::BreakStore,
             10 => Op::RepairStore,
             11 => Op::Crash,
-            _ => Op::CrashAtCommit(self.written()),
+            12 => Op::CrashAtCommit(self.written()),
+            13 => Op::MountBelow(self.at()),
+            _ => Op::UnmountBelow(self.project()),
         }
     }
 

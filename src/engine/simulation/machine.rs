@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::checks::{Checks, SyncWindow, Violation, is_root_away};
 use super::disk::{COOKIES, Disk, Inode, ModelWatcher, SharedDisk};
-use super::history::{Close, History, Op, PROJECTS, Size, Step, Then, Written, root, slug};
+use super::history::{At, Close, History, Op, PROJECTS, Size, Step, Then, Written, root, slug};
 use super::io::{ModelIo, Running, Step as IoStep};
 use super::store::Store;
 use crate::core::ignore::IgnoreRules;
@@ -59,6 +59,8 @@ pub(super) struct SimProject {
     pub(super) status: ProjectSummary,
     /// The root that is hidden by a mount.
     hidden: Option<Inode>,
+    /// A mount below the root, and what it hides.
+    mounted: Option<(PathBuf, Inode)>,
     is_moved: bool,
     /// The last effect closed the root.
     has_closed_root: bool,
@@ -183,6 +185,7 @@ impl Machine {
     fn start_project(&mut self, index: usize, before: Option<SimProject>) -> SimProject {
         let id = self.next_project;
         self.next_project = id.next();
+        let mounted = before.as_ref().and_then(|before| before.mounted.clone());
         let (hidden, is_moved, git_lock_ns) = before.map_or((None, false, None), |before| {
             (before.hidden, before.is_moved, before.io.git_lock_ns)
         });
@@ -202,6 +205,7 @@ impl Machine {
             results: VecDeque::new(),
             status,
             hidden,
+            mounted,
             is_moved,
             has_closed_root: false,
         }
@@ -277,6 +281,8 @@ impl Machine {
             }
             Op::Mount(project) => self.mount(*project, true),
             Op::Unmount(project) => self.mount(*project, false),
+            Op::MountBelow(at) => self.mount_below(at),
+            Op::UnmountBelow(project) => self.unmount_below(*project),
             Op::MoveRoot(project) => self.move_root(*project, true),
             Op::ReturnRoot(project) => self.move_root(*project, false),
             Op::SetClock(seconds) => {
@@ -329,7 +335,9 @@ impl Machine {
         let one = &mut self.projects[project];
         let mut disk = lock(&self.disk);
         match one.hidden.take() {
-            None if mounts && !one.is_moved => one.hidden = disk.mount_over(&root(project)),
+            None if mounts && !one.is_moved && one.mounted.is_none() => {
+                one.hidden = disk.mount_over(&root(project));
+            }
             Some(hidden) if !mounts => disk.unmount(&root(project), hidden),
             hidden => {
                 one.hidden = hidden;
@@ -339,9 +347,36 @@ impl Machine {
         one.inbox.mounts_changed();
     }
 
+    fn mount_below(&mut self, at: &At) {
+        let one = &mut self.projects[at.0];
+        let mut disk = lock(&self.disk);
+        let path = at.path();
+        let dir = if disk.is_dir(&path) { Some(&*path) } else { path.parent() };
+        let Some(dir) = dir.filter(|dir| disk.is_dir(dir)) else {
+            return;
+        };
+        if one.hidden.is_some() || one.mounted.is_some() || one.is_moved {
+            return;
+        }
+        self.checks.on_mount_below(at.0, dir, &disk);
+        if let Some(hidden) = disk.mount_over(dir) {
+            one.mounted = Some((dir.to_owned(), hidden));
+        }
+        one.inbox.mounts_changed();
+    }
+
+    fn unmount_below(&mut self, project: usize) {
+        let one = &mut self.projects[project];
+        if let Some((dir, hidden)) = one.mounted.take() {
+            lock(&self.disk).unmount(&dir, hidden);
+            self.checks.on_unmount_below(project);
+            one.inbox.mounts_changed();
+        }
+    }
+
     fn move_root(&mut self, project: usize, away: bool) {
         let one = &mut self.projects[project];
-        if one.hidden.is_some() || one.is_moved == away {
+        if one.hidden.is_some() || one.mounted.is_some() || one.is_moved == away {
             return;
         }
         let elsewhere = PathBuf::from(format!("/moved{project}"));
@@ -822,6 +857,7 @@ impl Machine {
     fn calm_down(&mut self) -> Result<(), Violation> {
         for project in 0..PROJECTS {
             self.operate(&Op::Unmount(project))?;
+            self.operate(&Op::UnmountBelow(project))?;
             self.operate(&Op::ReturnRoot(project))?;
             self.operate(&Op::UnlockGit(project))?;
         }

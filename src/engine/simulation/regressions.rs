@@ -2,9 +2,9 @@
 
 use super::history::Op::{
     Allow, BreakStore, Close as CloseFile, Crash, CrashAtCommit, CreateDir, DeliverResult, Deny,
-    FailEffect, HoldEffects, HoldEvents, LimitWatches, LockGit, Mount, MoveRoot, Overflow, Pass,
-    ReleaseEffects, Remove, Rename, Replace, Rescan, ReturnRoot, StepEffect, Symlink, Sync,
-    TimeOutEffect, UnlimitWatches, UnlockGit, Unmount, Write, WriteKeepingTime,
+    FailEffect, HoldEffects, HoldEvents, LimitWatches, LockGit, Mount, MountBelow, MoveRoot,
+    Overflow, Pass, ReleaseEffects, Remove, Rename, Replace, Rescan, ReturnRoot, StepEffect,
+    Symlink, Sync, TimeOutEffect, UnlimitWatches, UnlockGit, Unmount, Write, WriteKeepingTime,
 };
 use super::history::Size::{Large, Small};
 use super::history::Then::Run;
@@ -333,8 +333,26 @@ pub(super) fn regressions() -> Vec<History> {
             Step(Replace(At(0, 2)), Run(0)),
             Step(ReleaseEffects, Run(0)),
         ],
+        // What was not on a mount when it was stored is hidden by one that is there at the start.
+        vec![
+            Step(Write(At(1, 3), Large, Close::Yes), Run(94)),
+            Step(MountBelow(At(1, 2)), Run(0)),
+            Step(Crash, Run(0)),
+        ],
+        // A file that was not found while something was mounted for a moment.
+        vec![
+            Step(WriteKeepingTime(At(0, 0)), Run(0)),
+            Step(HoldEffects, Run(55)),
+            Step(MountBelow(At(0, 9)), Run(0)),
+            Step(StepEffect(0), Run(0)),
+        ],
     ];
     let silent = vec![
+        // A feature that returned with an unmount before it was evaluated.
+        vec![
+            Step(MountBelow(At(1, 9)), Run(0)),
+            Step(Write(At(1, 10), Large, Close::Yes), Run(24)),
+        ],
         // The test whether events arrive did not end in time.
         vec![
             Step(MoveRoot(1), Run(0)),

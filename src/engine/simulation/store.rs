@@ -53,6 +53,9 @@ impl Store {
         if let Some(last) = &commit.last_published {
             row.last_published = Some(last.clone());
         }
+        if commit.mounts.is_some() {
+            row.mounts.clone_from(&commit.mounts);
+        }
         if let Some(FeatureDir { slug, path }) = &commit.dir {
             row.dir = Some(FeatureDir { slug: slug.clone(), path: path.clone() });
         }
