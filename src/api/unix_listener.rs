@@ -11,7 +11,7 @@ use tracing::warn;
 use crate::api::dashboard::control;
 use crate::api::router::{Route, build_router, shared_routes};
 use crate::api::server::http::{Server, backoff_after_accept_error};
-use crate::api::server::peer::is_own_user;
+use crate::api::server::peer::{client_of, is_own_user};
 use crate::api::state::ApiState;
 
 /// Maximum number of connections. Beyond it the connection that has been idle the longest is
@@ -45,7 +45,8 @@ pub(crate) async fn accept_connections(
                 warn!("refused a connection of another user");
             }
             Ok((stream, permit)) => {
-                server.serve_connection(stream, permit, connection_stop.clone());
+                let client = client_of(&stream);
+                server.serve_client(client, stream, permit, connection_stop.clone());
             }
             Err(error) => backoff_after_accept_error(&error).await,
         }

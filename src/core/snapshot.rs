@@ -69,6 +69,34 @@ impl MissionDossierSnapshot {
     }
 }
 
+/// One element of the two lists of a snapshot's JSON.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub enum SnapshotElement<'a> {
+    /// Of `parity_hash_components`.
+    Hash(Digest),
+    /// Of `artifact_summaries`.
+    Artifact(ArtifactSummary<'a>),
+}
+
+impl MissionDossierSnapshot {
+    /// Returns this snapshot without its artifacts, whose lists are empty in its JSON.
+    #[must_use]
+    pub fn without_lists(&self) -> Self {
+        Self { artifact_summaries: Arc::from([]), ..self.clone() }
+    }
+
+    /// Returns the elements of `parity_hash_components`.
+    pub fn hash_elements(&self) -> impl ExactSizeIterator<Item = SnapshotElement<'_>> {
+        sorted_hashes(&self.artifact_summaries).into_iter().map(SnapshotElement::Hash)
+    }
+
+    /// Returns the elements of `artifact_summaries`.
+    pub fn artifact_elements(&self) -> impl ExactSizeIterator<Item = SnapshotElement<'_>> {
+        self.artifact_summaries.iter().map(|artifact| SnapshotElement::Artifact(artifact.into()))
+    }
+}
+
 /// Returns the hashes of the present artifacts, sorted, with repetitions.
 fn sorted_hashes(artifacts: &[Arc<ArtifactRef>]) -> Vec<Digest> {
     let mut hashes: Vec<_> = artifacts.iter().filter_map(|artifact| artifact.hash()).collect();
@@ -125,7 +153,7 @@ pub fn tree_hash(mut present: Vec<(&RelPath, Digest)>) -> Digest {
 
 /// An artifact in the JSON of a snapshot.
 #[derive(Serialize)]
-struct ArtifactSummary<'a> {
+pub struct ArtifactSummary<'a> {
     artifact_key: &'a str,
     artifact_class: ArtifactClass,
     relative_path: &'a RelPath,
@@ -159,7 +187,13 @@ struct ArtifactSummaries<'a>(&'a [Arc<ArtifactRef>]);
 
 impl Serialize for ArtifactSummaries<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|artifact| ArtifactSummary {
+        serializer.collect_seq(self.0.iter().map(ArtifactSummary::from))
+    }
+}
+
+impl<'a> From<&'a Arc<ArtifactRef>> for ArtifactSummary<'a> {
+    fn from(artifact: &'a Arc<ArtifactRef>) -> Self {
+        Self {
             artifact_key: &artifact.artifact_key,
             artifact_class: artifact.artifact_class,
             relative_path: &artifact.relative_path,
@@ -171,7 +205,7 @@ impl Serialize for ArtifactSummaries<'_> {
             is_present: artifact.is_present(),
             error_reason: artifact.error_reason(),
             error_detail: artifact.error_detail(),
-        }))
+        }
     }
 }
 

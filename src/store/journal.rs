@@ -62,6 +62,72 @@ pub struct EventPage {
     pub has_gap: bool,
 }
 
+/// How much of the journal one read returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageLimits {
+    /// Maximum number of events.
+    pub events: usize,
+    /// Maximum size of their envelopes in bytes. The first event may be larger.
+    pub bytes: u64,
+    /// Maximum size in bytes of an envelope that is read with its event; larger ones are read in parts.
+    pub whole_event: u64,
+}
+
+impl PageLimits {
+    fn without_bytes(events: usize) -> Self {
+        Self { events, bytes: u64::MAX, whole_event: u64::MAX }
+    }
+}
+
+/// A part of the journal in which large events have no envelope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BoundedPage {
+    /// Matching events, in order.
+    pub events: Vec<EventRow>,
+    /// As in [`EventPage`].
+    pub last_scanned: u64,
+    /// As in [`EventPage`].
+    pub has_gap: bool,
+}
+
+/// An event of a [`BoundedPage`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventRow {
+    /// An event with its envelope.
+    Whole(StoredEvent),
+    /// An event whose envelope is read by [`JournalReader::envelope_part`].
+    Large(LargeEvent),
+}
+
+/// An event without its envelope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LargeEvent {
+    /// Number of the event.
+    pub seq: u64,
+    /// Type of the event.
+    pub event_type: String,
+    /// Size of the envelope in bytes.
+    pub bytes: u64,
+}
+
+impl From<EventPage> for BoundedPage {
+    fn from(page: EventPage) -> Self {
+        let events = page.events.into_iter().map(EventRow::Whole).collect();
+        Self { events, last_scanned: page.last_scanned, has_gap: page.has_gap }
+    }
+}
+
+impl EventRow {
+    /// Returns the number of the event.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        match self {
+            Self::Whole(event) => event.seq,
+            Self::Large(event) => event.seq,
+        }
+    }
+}
+
 /// Numbers of the oldest and the last event in the journal. If it is empty, `oldest` is that of the
 /// next event, which is `last + 1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,7 +251,56 @@ impl JournalReader {
         limit: usize,
         filter: &EventFilter,
     ) -> Result<EventPage, StoreError> {
-        self.read("read the journal", |connection| page(connection, after, limit, filter))
+        let limits = PageLimits::without_bytes(limit);
+        let page = self.bounded_page(after, limits, filter)?;
+        let events = page.events.into_iter().filter_map(|row| match row {
+            EventRow::Whole(event) => Some(event),
+            EventRow::Large(_) => None,
+        });
+        let events = events.collect();
+        Ok(EventPage { events, last_scanned: page.last_scanned, has_gap: page.has_gap })
+    }
+
+    /// Returns matching events after the number `after`, as many as the limits allow.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`], [`StoreError::Corrupt`].
+    pub fn bounded_page(
+        &mut self,
+        after: u64,
+        limits: PageLimits,
+        filter: &EventFilter,
+    ) -> Result<BoundedPage, StoreError> {
+        self.read("read the journal", |connection| page(connection, after, limits, filter))
+    }
+
+    /// Returns the bytes of an envelope from `offset` on, at most `max_bytes`; `None` if the event is
+    /// not in the journal any more.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`], [`StoreError::Corrupt`].
+    pub fn envelope_part(
+        &mut self,
+        seq: u64,
+        offset: u64,
+        max_bytes: usize,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read("read an event", |connection| {
+            // The event that was found is the one that is opened.
+            let transaction = connection.transaction()?;
+            let seq = seq.cast_signed();
+            let found =
+                transaction.prepare_cached("SELECT 1 FROM event WHERE seq = ?1")?.exists([seq])?;
+            if !found {
+                return Ok(None);
+            }
+            let envelope = transaction.blob_open("main", "event", "envelope", seq, true)?;
+            let mut part = vec![0; max_bytes];
+            let length =
+                envelope.read_at(&mut part, usize::try_from(offset).unwrap_or(usize::MAX))?;
+            part.truncate(length);
+            Ok(Some(part))
+        })
     }
 
     /// Returns the number of the oldest event; in an empty journal, that of the next event.
@@ -250,9 +365,9 @@ fn bounds(connection: &Connection) -> rusqlite::Result<JournalBounds> {
 fn page(
     connection: &mut Connection,
     after: u64,
-    limit: usize,
+    limits: PageLimits,
     filter: &EventFilter,
-) -> rusqlite::Result<EventPage> {
+) -> rusqlite::Result<BoundedPage> {
     // Both queries see the same state of the journal.
     let transaction = connection.transaction()?;
     let JournalBounds { oldest, last } = bounds(&transaction)?;
@@ -260,42 +375,50 @@ fn page(
     let has_gap = after < from;
     let until =
         last.min(from.saturating_add(MAX_SCANNED_EVENTS)).min(filter.max_seq.unwrap_or(u64::MAX));
-    if until <= from || limit == 0 {
-        let last_scanned = if limit == 0 { after } else { after.max(from.min(until)) };
-        return Ok(EventPage { events: Vec::new(), last_scanned, has_gap });
+    if until <= from || limits.events == 0 {
+        let last_scanned = if limits.events == 0 { after } else { after.max(from.min(until)) };
+        return Ok(BoundedPage { events: Vec::new(), last_scanned, has_gap });
     }
+    // SQLite reads `octet_length` from the header of the row, and a large text only if it is asked for.
     let mut statement = transaction.prepare_cached(
-        "SELECT seq, type, envelope FROM event
+        "SELECT seq, type, octet_length(envelope),
+                CASE WHEN octet_length(envelope) <= ?7 THEN envelope END
+         FROM event
          WHERE seq > ?1 AND seq <= ?2
            AND (?3 IS NULL OR type IN (SELECT value FROM json_each(?3)))
            AND (?4 IS NULL OR feature IN (SELECT value FROM json_each(?4)))
            AND (?5 IS NULL OR root_id = ?5)
          ORDER BY seq LIMIT ?6",
     )?;
-    let events: Vec<StoredEvent> = statement
-        .query_map(
-            params![
-                from.cast_signed(),
-                until.cast_signed(),
-                json_list(&filter.types)?,
-                json_list(&filter.features)?,
-                filter.root_id,
-                i64::try_from(limit).unwrap_or(i64::MAX),
-            ],
-            |row| {
-                Ok(StoredEvent {
-                    seq: row.get::<_, i64>(0)?.cast_unsigned(),
-                    event_type: row.get(1)?,
-                    envelope_json: row.get(2)?,
-                })
-            },
-        )?
-        .collect::<Result<_, _>>()?;
+    let mut rows = statement.query(params![
+        from.cast_signed(),
+        until.cast_signed(),
+        json_list(&filter.types)?,
+        json_list(&filter.features)?,
+        filter.root_id,
+        i64::try_from(limits.events).unwrap_or(i64::MAX),
+        i64::try_from(limits.whole_event).unwrap_or(i64::MAX),
+    ])?;
+    let (mut events, mut total, mut is_full) = (Vec::new(), 0_u64, false);
+    while let Some(row) = rows.next()? {
+        let bytes = row.get::<_, i64>(2)?.cast_unsigned();
+        total = total.saturating_add(bytes);
+        if total > limits.bytes && !events.is_empty() {
+            is_full = true;
+            break;
+        }
+        let (seq, event_type) = (row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?);
+        events.push(match row.get(3)? {
+            Some(envelope_json) => EventRow::Whole(StoredEvent { seq, event_type, envelope_json }),
+            None => EventRow::Large(LargeEvent { seq, event_type, bytes }),
+        });
+    }
+    is_full |= events.len() == limits.events;
     let last_scanned = match events.last() {
-        Some(event) if events.len() == limit => event.seq,
+        Some(event) if is_full => event.seq(),
         _ => until,
     };
-    Ok(EventPage { events, last_scanned, has_gap })
+    Ok(BoundedPage { events, last_scanned, has_gap })
 }
 
 /// Returns a list as JSON; `None` if it is empty.

@@ -48,7 +48,8 @@ pub use delivery::{
 pub use error::StoreError;
 pub use integrity::{StoreSummary, check_integrity};
 pub use journal::{
-    CommittedEvent, EventFilter, EventPage, Journal, JournalBounds, JournalReader, StoredEvent,
+    BoundedPage, CommittedEvent, EventFilter, EventPage, EventRow, Journal, JournalBounds,
+    JournalReader, LargeEvent, PageLimits, StoredEvent,
 };
 pub use load::LoadedFeature;
 pub use open::{FILE_NAME, boot_id};

@@ -5,45 +5,56 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::core::event::Payload;
-use crate::core::snapshot::MissionDossierSnapshot;
 use crate::core::time::Timestamp;
 use crate::wire::cursor::Cursor;
 use crate::wire::json;
 use crate::wire::status::SyncStatus;
 
-/// Writes a page of the journal: stored envelopes, the cursor of the next page, after a gap the
-/// snapshots of the selected features, and with `sync=true` whether it was synchronised.
+/// Begin of a page of the journal; the events follow, separated by commas.
+pub const PAGE_BEGIN: &str = "{\"events\":[";
+
+/// What a page has after its events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageState {
+    /// The events are complete.
+    Complete,
+    /// Events are not available. Snapshots follow, separated by commas.
+    Gap,
+}
+
+/// Writes what follows the events of a page: the cursor of the next page, and whether there is a gap.
 ///
 /// # Errors
 /// Errors of `writer`.
-pub fn write_page(
+pub fn write_page_next(
     writer: &mut impl io::Write,
-    events: &[&str],
     next: &str,
-    snapshots: Option<&[Arc<MissionDossierSnapshot>]>,
-    sync: Option<&SyncStatus>,
+    state: PageState,
 ) -> io::Result<()> {
-    writer.write_all(b"{\"events\":[")?;
-    for (index, event) in events.iter().enumerate() {
-        let comma = if index > 0 { "," } else { "" };
-        write!(writer, "{comma}{}", json::escape_for_terminal(event))?;
-    }
     writer.write_all(b"],\"next\":")?;
     json::write(writer, &next)?;
-    write!(writer, ",\"gap\":{}", snapshots.is_some())?;
-    if let Some(snapshots) = snapshots {
-        writer.write_all(b",\"snapshots\":[")?;
-        for (index, snapshot) in snapshots.iter().enumerate() {
-            writer.write_all(if index > 0 { b"," } else { b"" })?;
-            json::write(writer, &**snapshot)?;
-        }
+    writer.write_all(match state {
+        PageState::Complete => b",\"gap\":false",
+        PageState::Gap => b",\"gap\":true,\"snapshots\":[",
+    })
+}
+
+/// Writes the end of a page, with `sync=true` how it was synchronised.
+///
+/// # Errors
+/// Errors of `writer`.
+pub fn write_page_end(
+    writer: &mut impl io::Write,
+    state: PageState,
+    sync: Option<&SyncStatus>,
+) -> io::Result<()> {
+    if state == PageState::Gap {
         writer.write_all(b"]")?;
     }
     if let Some(SyncStatus { synced, synced_reason }) = sync {
@@ -114,6 +125,9 @@ pub struct Gap<'a> {
     pub reason: Cow<'a, str>,
 }
 
+/// End of a message of a Server-Sent Events stream.
+pub const MESSAGE_END: &str = "\n\n";
+
 /// Writes a message of a Server-Sent Events stream. Its JSON is one line, as the framing requires.
 /// A message without `id` leaves the cursor of the client as it is.
 ///
@@ -125,12 +139,24 @@ pub fn write_sse_message(
     event: &str,
     data: &impl Serialize,
 ) -> io::Result<()> {
+    write_message_begin(writer, id, event)?;
+    json::write(writer, data)?;
+    writer.write_all(MESSAGE_END.as_bytes())
+}
+
+/// Writes what precedes the data of a message; [`MESSAGE_END`] follows the data.
+///
+/// # Errors
+/// Errors of `writer`.
+pub fn write_message_begin(
+    writer: &mut impl io::Write,
+    id: Option<&Cursor>,
+    event: &str,
+) -> io::Result<()> {
     if let Some(id) = id {
         writeln!(writer, "id: {id}")?;
     }
-    write!(writer, "event: {event}\ndata: ")?;
-    json::write(writer, data)?;
-    writer.write_all(b"\n\n")
+    write!(writer, "event: {event}\ndata: ")
 }
 
 /// Writes a stored event as a message of a stream. The envelope must be one line of JSON.
@@ -143,7 +169,8 @@ pub fn write_stored_event(
     event: &str,
     envelope: &str,
 ) -> io::Result<()> {
-    write!(writer, "id: {id}\nevent: {event}\ndata: {}\n\n", json::escape_for_terminal(envelope))
+    write_message_begin(writer, Some(id), event)?;
+    write!(writer, "{}{MESSAGE_END}", json::escape_for_terminal(envelope))
 }
 
 #[cfg(test)]

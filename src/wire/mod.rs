@@ -17,6 +17,7 @@ pub mod problem;
 pub mod projects;
 pub mod report;
 pub mod rich_text;
+pub mod snapshot_parts;
 pub mod status;
 
 #[cfg(test)]

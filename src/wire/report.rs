@@ -203,8 +203,8 @@ impl HtmlReport<'_> {
                 Some(text) if text.len() <= remaining_bytes => {
                     remaining_bytes -= text.len();
                     match render_text(&document.media_type_hint, text) {
-                        Some(nodes) => write_html(out, &nodes),
-                        None => {
+                        Ok(Some(nodes)) => write_html(out, &nodes),
+                        Ok(None) | Err(_) => {
                             let _ = write!(out, "<pre>{}</pre>", escape_html(text));
                         }
                     }

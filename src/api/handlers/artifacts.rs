@@ -12,15 +12,18 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use serde::Serialize;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::api::request::project_call::call_project;
 use crate::api::request::query::{Parameters, percent_decode};
 use crate::api::request::resolve::{ResolvedFeature, resolve_feature, sync_feature};
+use crate::api::response::byte_budget::CONTENT_BYTES;
 use crate::api::response::json::{WithSync, set_sync_headers};
 use crate::api::response::problem::internal_error;
-use crate::api::response::render::{budgeted_response, json_response_blocking, run_blocking};
+use crate::api::response::render::{
+    budgeted_response, json_response_blocking, run_blocking, too_busy,
+};
+use crate::api::server::client_shares::{FairPermits, TURN_TIMEOUT, TurnTimeout};
 use crate::api::state::ApiState;
 use crate::core::artifact::{ArtifactClass, ArtifactRef, ErrorReason};
 use crate::core::key::suggest_similar;
@@ -43,7 +46,7 @@ const MAX_READ_ATTEMPTS: usize = 3;
 /// is not known.
 const STAGED_TIMEOUT: Duration = Duration::from_millis(250);
 /// Number of contents that are in memory before their responses are rendered.
-static CONTENT_PERMITS: Semaphore = Semaphore::const_new(2);
+static CONTENT_PERMITS: FairPermits = FairPermits::new(2, TURN_TIMEOUT);
 const UNRESPONSIVE: &str =
     "the project's file system does not respond, so the content cannot be read";
 
@@ -89,7 +92,7 @@ pub(crate) async fn get_artifact(
     let mut attempt = 1;
     loop {
         // Held until the response is rendered, since contents are large.
-        let permit = CONTENT_PERMITS.acquire().await.map_err(internal_error)?;
+        let permit = CONTENT_PERMITS.acquire().await.map_err(|TurnTimeout| too_busy())?;
         let (wanted, feature) = (key.clone(), resolved.clone());
         let artifact = run_blocking(move || find_artifact(&feature, &wanted)).await??;
         let (wanted, feature) = (Arc::clone(&artifact), resolved.clone());
@@ -101,7 +104,7 @@ pub(crate) async fn get_artifact(
         let read = call_project(&api, &resolved.project, read).await;
         let (feature, body_sync) = (resolved.clone(), sync.clone());
         let render = move || render_artifact(&feature, &artifact, read, body_sync, with_rendered);
-        let rendered = budgeted_response(render).await?;
+        let rendered = budgeted_response(&CONTENT_BYTES, render).await?;
         drop(permit);
         match rendered {
             (response, ReadOutcome::Complete) => {
@@ -135,6 +138,9 @@ struct ArtifactResponse<'a> {
     detail: WithSync<ArtifactDetail<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rendered: Option<Vec<Node>>,
+    /// Why content that could be rendered is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    render_notice: Option<String>,
 }
 
 /// Returns the artifact or tombstone with a key.
@@ -172,9 +178,14 @@ fn render_artifact(
         detail.truncation_notice = Some(notice.into());
     }
     let content = detail.content.as_deref().filter(|_| with_rendered);
-    let rendered = content.and_then(|text| render_text(&detail.media_type_hint, text));
+    let rendered = content.map_or(Ok(None), |text| render_text(&detail.media_type_hint, text));
+    let (rendered, render_notice) = match rendered {
+        Ok(rendered) => (rendered, None),
+        Err(error) => (None, Some(error.to_string())),
+    };
     let detail = WithSync { body: detail, sync };
-    let line = json::to_line(&ArtifactResponse { detail, rendered }).map_err(internal_error)?;
+    let line = json::to_line(&ArtifactResponse { detail, rendered, render_notice })
+        .map_err(internal_error)?;
     Ok((line, outcome))
 }
 

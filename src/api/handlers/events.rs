@@ -1,7 +1,8 @@
 //! The journal as pages and as a stream: `GET /api/events`.
 //!
 //! A subscriber is a cursor: it reads the journal at its own pace, so a slow one delays no other.
-//! A notification of the engine only means that there is more to read. Rules for cursors and gaps:
+//! A notification of the engine only means that there is more to read. What is not read yet is not made
+//! yet: a large event or snapshot is made in parts. Rules for cursors and gaps:
 //! `docs/specification.md#cursors`.
 
 use std::convert::Infallible;
@@ -17,29 +18,47 @@ use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, timeout_at};
 
+use crate::api::journal::parts::{MAX_PART_BYTES, PartQueue};
 use crate::api::journal::read_cache::{ReadRequest, RenderedChunk};
 use crate::api::request::content_negotiation::prefers_json;
 use crate::api::request::query::Parameters;
 use crate::api::request::resolve::{INITIAL_SCAN_TIMEOUT, current_state, resolve_project};
 use crate::api::request::wait::wait_until;
-use crate::api::response::json::set_sync_headers;
+use crate::api::response::byte_budget::PAGE_BYTES;
+use crate::api::response::json::{json_body_response, set_sync_headers};
 use crate::api::response::problem::internal_error;
-use crate::api::response::render::{budgeted_response, budgeted_response_from, run_blocking};
+use crate::api::response::render::{
+    StreamedBody, budget_deadline, render_permit, reserve, text_response,
+};
+use crate::api::server::stalled_streams::reserve_for_stream;
 use crate::api::state::{ApiState, MAX_SUBSCRIBERS};
 use crate::core::event::{EVENT_TYPES, parse_event_type};
 use crate::engine::read_model::{EngineState, FeatureView, ProjectView};
-use crate::store::{EventFilter, EventPage, JournalBounds, JournalReader, StoreError, StoredEvent};
+use crate::store::{
+    BoundedPage, EventFilter, EventRow, JournalBounds, JournalReader, LargeEvent, PageLimits,
+    StoreError, StoredEvent,
+};
 use crate::wire::cursor::{Cursor, CursorError, Since};
-use crate::wire::events::{Gap, write_page, write_sse_message, write_stored_event};
+use crate::wire::events::{
+    Gap, MESSAGE_END, PAGE_BEGIN, PageState, write_message_begin, write_page_end, write_page_next,
+    write_sse_message, write_stored_event,
+};
 use crate::wire::hint::HintCode;
+use crate::wire::json::escape_for_terminal;
 use crate::wire::problem::{Problem, ProblemCode};
 use crate::wire::status::SyncStatus;
 
 /// Maximum and default number of events in a page.
 const MAX_PAGE_EVENTS: usize = 1_000;
-/// Maximum number of events that a stream reads at a time, and holds while its client does not
-/// read.
+/// Size in bytes after which a page ends. Its first event may be larger.
+const MAX_PAGE_BYTES: u64 = 1 << 20;
+/// Maximum number of events that a stream reads at a time.
 const MAX_CHUNK_EVENTS: usize = 32;
+/// Size in bytes of an event from which it is made in parts, and of all events that a stream holds while
+/// its client does not read.
+const MAX_WHOLE_BYTES: u64 = 64 << 10;
+const CHUNK_LIMITS: PageLimits =
+    PageLimits { events: MAX_CHUNK_EVENTS, bytes: MAX_WHOLE_BYTES, whole_event: MAX_WHOLE_BYTES };
 /// Maximum time between two writes to a stream; a comment is sent if there is no event.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEP_ALIVE_COMMENT: &[u8] = b": keep-alive\n\n";
@@ -67,9 +86,11 @@ enum StartAt {
     Gap(&'static str),
 }
 
-async fn page_response(api: &ApiState, parameters: &Parameters) -> Result<Response, Problem> {
+async fn page_response(api: &Arc<ApiState>, parameters: &Parameters) -> Result<Response, Problem> {
     wait_started(api).await?;
     let (world, report) = current_state(api, parameters).await?;
+    // The time for memory includes the wait for a turn to read.
+    let deadline = budget_deadline();
     let sync = report.map(|report| report.of_state(&world));
     let headers = sync.clone();
     let limit = match parameters.get("limit") {
@@ -79,14 +100,10 @@ async fn page_response(api: &ApiState, parameters: &Parameters) -> Result<Respon
     let filter = parse_filter(&world, parameters)?;
     let since = parse_since(parameters.get("since"))?.unwrap_or(Since::Start);
     let bounds = api.reader_pool.read(JournalReader::bounds).await?;
-    let (response, ()) = match start_at(&since, &world, bounds) {
-        StartAt::Gap(_) => {
-            budgeted_response(move || {
-                Ok((render_gap_page(&world, &filter, sync.as_ref()).map_err(internal_error)?, ()))
-            })
-            .await?
-        }
+    let parts = match start_at(&since, &world, bounds) {
+        StartAt::Gap(_) => gap_page(&world, &filter, sync.as_ref()),
         StartAt::After(after) => {
+            let _permit = render_permit().await?;
             // Reading and rendering is one call on a blocking thread, so that the events are not
             // held any longer.
             let is_resuming = matches!(since, Since::After(_));
@@ -95,45 +112,91 @@ async fn page_response(api: &ApiState, parameters: &Parameters) -> Result<Respon
                 // Retention may have deleted events since the bounds were read. A client that
                 // starts at `start` or `now` misses nothing by that.
                 Ok(if found.has_gap && is_resuming {
-                    render_gap_page(&world, &filter, sync.as_ref())
+                    gap_page(&world, &filter, sync.as_ref())
                 } else {
-                    render_page(&world, &found, sync.as_ref())
+                    page(&world, &found, sync.as_ref())
                 })
             };
-            let work =
-                async { Ok((api.reader_pool.read(read).await?.map_err(internal_error)?, ())) };
-            budgeted_response_from(work).await?
+            api.reader_pool.read(read).await?
         }
     };
+    let response = parts_response(api, parts.map_err(internal_error)?, deadline).await?;
     Ok(set_sync_headers(response, headers.as_ref()))
 }
 
-/// Writes a page of events.
-fn render_page(
+/// Returns a page of events.
+fn page(
     world: &EngineState,
-    found: &EventPage,
+    found: &BoundedPage,
     sync: Option<&SyncStatus>,
-) -> io::Result<Vec<u8>> {
+) -> io::Result<PartQueue> {
+    let (mut parts, mut text) = (PartQueue::default(), PAGE_BEGIN.as_bytes().to_vec());
+    for (index, event) in found.events.iter().enumerate() {
+        text.extend(if index > 0 { &b","[..] } else { b"" });
+        match event {
+            EventRow::Whole(event) => {
+                text.extend(escape_for_terminal(&event.envelope_json).as_bytes());
+            }
+            EventRow::Large(event) => {
+                parts.push_text(std::mem::take(&mut text));
+                parts.push_envelope(event);
+            }
+        }
+    }
     let next = cursor_at(world, found.last_scanned).to_string();
-    let events: Vec<&str> = found.events.iter().map(|event| event.envelope_json.as_str()).collect();
-    let mut body = Vec::new();
-    write_page(&mut body, &events, &next, None, sync)?;
-    Ok(body)
+    write_page_next(&mut text, &next, PageState::Complete)?;
+    write_page_end(&mut text, PageState::Complete, sync)?;
+    text.shrink_to_fit();
+    parts.push_text(text);
+    Ok(parts)
 }
 
-/// Writes a page with a gap: the current state of every feature that passes the filter.
-fn render_gap_page(
+/// Returns a page with a gap: the current state of every feature that passes the filter.
+fn gap_page(
     world: &EngineState,
     filter: &EventFilter,
     sync: Option<&SyncStatus>,
-) -> io::Result<Vec<u8>> {
-    let features = matching_features(world, filter);
-    let snapshots: Vec<_> =
-        features.map(|feature| Arc::clone(&feature.feature().snapshot)).collect();
+) -> io::Result<PartQueue> {
+    let (mut parts, mut text) = (PartQueue::default(), PAGE_BEGIN.as_bytes().to_vec());
     let next = cursor_at(world, world.seq).to_string();
-    let mut body = Vec::new();
-    write_page(&mut body, &[], &next, Some(&snapshots), sync)?;
-    Ok(body)
+    write_page_next(&mut text, &next, PageState::Gap)?;
+    parts.push_text(text);
+    for (index, feature) in matching_features(world, filter).enumerate() {
+        if index > 0 {
+            parts.push_text(",");
+        }
+        parts.push_snapshot(Arc::clone(&feature.feature().snapshot));
+    }
+    let mut end = Vec::new();
+    write_page_end(&mut end, PageState::Gap, sync)?;
+    parts.push_text(end);
+    Ok(parts)
+}
+
+/// Returns a response that is made as the client reads it, and reserves memory for what it holds.
+async fn parts_response(
+    api: &Arc<ApiState>,
+    parts: PartQueue,
+    deadline: Instant,
+) -> Result<Response, Problem> {
+    let parts = match parts.into_text() {
+        Ok(text) => return text_response(&PAGE_BYTES, text, deadline).await,
+        Err(parts) => parts,
+    };
+    let reservation = reserve(&PAGE_BYTES, parts.held_bytes() + MAX_PART_BYTES, deadline).await?;
+    let min_bytes = parts.min_bytes();
+    let state = (parts, Arc::clone(api), reservation);
+    let body = stream::try_unfold(state, |(parts, api, reservation)| async {
+        if parts.is_empty() {
+            return Ok::<_, io::Error>(None);
+        }
+        let (parts, part) = parts.next(&api.reader_pool).await.map_err(|problem| {
+            // The client sees that the response is incomplete.
+            io::Error::other(problem.detail)
+        })?;
+        Ok(Some((part, (parts, api, reservation))))
+    });
+    Ok(json_body_response(Body::new(StreamedBody { stream: Box::pin(body), min_bytes })))
 }
 
 async fn stream_response(
@@ -159,7 +222,7 @@ async fn stream_response(
         filter,
         instance: world.instance.clone(),
         seq_updates,
-        pending_message: None,
+        parts: PartQueue::default(),
         snapshots: Vec::new().into_iter(),
         snapshot_seq: world.seq,
         last_sent_at: Instant::now(),
@@ -167,10 +230,7 @@ async fn stream_response(
     };
     match start_at(&since, &world, bounds) {
         StartAt::After(after) => subscriber.after = after,
-        StartAt::Gap(reason) => {
-            subscriber.pending_message =
-                Some(subscriber.begin_gap(&world, reason).map_err(internal_error)?);
-        }
+        StartAt::Gap(reason) => subscriber.begin_gap(&world, reason).map_err(internal_error)?,
     }
     let messages = stream::unfold(subscriber, |mut subscriber| async move {
         let message = subscriber.next_message().await?;
@@ -192,10 +252,11 @@ fn find_first_match(
     mut after: u64,
     limit: usize,
     filter: &EventFilter,
-) -> Result<EventPage, StoreError> {
+) -> Result<BoundedPage, StoreError> {
+    let limits = PageLimits { events: limit, bytes: MAX_PAGE_BYTES, whole_event: MAX_WHOLE_BYTES };
     let mut has_gap = false;
     loop {
-        let mut page = reader.page(after, limit, filter)?;
+        let mut page = reader.bounded_page(after, limits, filter)?;
         page.has_gap |= has_gap;
         if !page.events.is_empty() || page.last_scanned <= after {
             return Ok(page);
@@ -205,7 +266,7 @@ fn find_first_match(
     }
 }
 
-/// A client of a stream. It holds at most one chunk of events.
+/// A client of a stream. It holds nothing that was not reserved.
 struct Subscriber {
     api: Arc<ApiState>,
     /// Last event that was sent or skipped.
@@ -213,8 +274,8 @@ struct Subscriber {
     filter: EventFilter,
     instance: String,
     seq_updates: watch::Receiver<u64>,
-    /// Message to send before anything else: the gap.
-    pending_message: Option<Bytes>,
+    /// What is to be sent before anything else: the gap, a snapshot, a large event.
+    parts: PartQueue,
     /// Features whose snapshots are still to be sent, after a gap.
     snapshots: std::vec::IntoIter<Arc<FeatureView>>,
     /// Last event that the snapshots include.
@@ -225,33 +286,18 @@ struct Subscriber {
 }
 
 impl Subscriber {
-    /// Waits for the next message; `None` ends the stream.
+    /// Waits for the next part of the stream; `None` ends it.
     async fn next_message(&mut self) -> Option<Bytes> {
-        if let Some(first) = self.pending_message.take() {
-            return Some(first);
-        }
-        if let Some(feature) = self.snapshots.next() {
-            let is_last = self.snapshots.len() == 0;
-            let id =
-                is_last.then(|| Cursor { instance: self.instance.clone(), seq: self.snapshot_seq });
-            let rendered = run_blocking(move || {
-                let mut message = Vec::new();
-                write_sse_message(
-                    &mut message,
-                    id.as_ref(),
-                    "snapshot",
-                    &*feature.feature().snapshot,
-                )?;
-                Ok::<_, std::io::Error>(Bytes::from(message))
-            });
-            return rendered.await.ok()?.ok();
-        }
         loop {
+            if let Some(part) = self.next_part().await.ok()? {
+                return Some(part);
+            }
             // Marked as seen before the journal is read: an event committed meanwhile wakes us
             // again.
             let newest = *self.seq_updates.borrow_and_update();
             if newest > self.after {
-                let RenderedChunk { messages, last_scanned, has_gap } =
+                let reservation = reserve_for_stream(MAX_PART_BYTES).await;
+                let RenderedChunk { messages, last_scanned, has_gap, large } =
                     self.read_chunk(newest).await?;
                 // A new store reuses sequence numbers: the client reconnects and gets a gap.
                 if self.api.views.load().instance != self.instance {
@@ -259,11 +305,18 @@ impl Subscriber {
                 }
                 if has_gap {
                     let world = self.wait_current_state().await?;
-                    return self.begin_gap(&world, CURSOR_TOO_OLD).ok();
+                    self.begin_gap(&world, CURSOR_TOO_OLD).ok()?;
+                    continue;
                 }
                 self.after = last_scanned.max(self.after);
+                if let Some(event) = large {
+                    self.push_large_event(&event).ok()?;
+                }
                 if !messages.is_empty() {
-                    return Some(messages);
+                    return Some(reservation.pay_for(messages));
+                }
+                if !self.parts.is_empty() {
+                    continue;
                 }
                 // The filter passed nothing; many such events must not keep the stream silent.
                 if self.last_sent_at.elapsed() >= KEEP_ALIVE_INTERVAL {
@@ -282,6 +335,23 @@ impl Subscriber {
         }
     }
 
+    /// Makes the next part of what is to be sent before events; `None` if there is nothing.
+    async fn next_part(&mut self) -> Result<Option<Bytes>, Problem> {
+        if self.parts.is_empty()
+            && let Some(feature) = self.snapshots.next()
+        {
+            self.push_snapshot(&feature).map_err(internal_error)?;
+        }
+        if self.parts.is_empty() {
+            return Ok(None);
+        }
+        let reservation = reserve_for_stream(MAX_PART_BYTES).await;
+        let parts = std::mem::take(&mut self.parts);
+        let (parts, part) = parts.next(&self.api.reader_pool).await?;
+        self.parts = parts;
+        Ok(Some(reservation.pay_for(part)))
+    }
+
     /// Waits for a published state that includes all committed events. Publication follows the
     /// notification of a commit, and an older state would lead into the same gap again.
     async fn wait_current_state(&mut self) -> Option<Arc<EngineState>> {
@@ -298,24 +368,49 @@ impl Subscriber {
         }
     }
 
-    /// Returns the gap message, and prepares the snapshots that follow it. After them the stream
-    /// continues with the events after `world`.
-    fn begin_gap(&mut self, world: &EngineState, reason: &str) -> io::Result<Bytes> {
+    /// Prepares the gap message and the snapshots that follow it. After them the stream continues with
+    /// the events after `world`.
+    fn begin_gap(&mut self, world: &EngineState, reason: &str) -> io::Result<()> {
         let mut message = Vec::new();
         let snapshots: Vec<_> = matching_features(world, &self.filter).map(Arc::clone).collect();
         // Only the last snapshot has an id: a client that disconnects before it gets the gap again.
         let id = snapshots.is_empty().then(|| cursor_at(world, world.seq));
         write_sse_message(&mut message, id.as_ref(), "gap", &Gap { reason: reason.into() })?;
+        self.parts.push_text(message);
         self.snapshots = snapshots.into_iter();
         self.snapshot_seq = world.seq;
         self.after = world.seq;
-        Ok(Bytes::from(message))
+        Ok(())
+    }
+
+    fn push_snapshot(&mut self, feature: &FeatureView) -> io::Result<()> {
+        let is_last = self.snapshots.len() == 0;
+        let id = is_last.then(|| self.cursor(self.snapshot_seq));
+        let mut begin = Vec::new();
+        write_message_begin(&mut begin, id.as_ref(), "snapshot")?;
+        self.parts.push_text(begin);
+        self.parts.push_snapshot(Arc::clone(&feature.feature().snapshot));
+        self.parts.push_text(MESSAGE_END);
+        Ok(())
+    }
+
+    fn push_large_event(&mut self, event: &LargeEvent) -> io::Result<()> {
+        let mut begin = Vec::new();
+        write_message_begin(&mut begin, Some(&self.cursor(event.seq)), &event.event_type)?;
+        self.parts.push_text(begin);
+        self.parts.push_envelope(event);
+        self.parts.push_text(MESSAGE_END);
+        Ok(())
+    }
+
+    fn cursor(&self, seq: u64) -> Cursor {
+        Cursor { instance: self.instance.clone(), seq }
     }
 
     async fn read_chunk(&mut self, newest: u64) -> Option<RenderedChunk> {
         let recent = self.api.views.recent_events();
         if let Some(page) = recent.after(&self.instance, self.after, &self.filter) {
-            return render_chunk(&self.instance, page);
+            return render_chunk(&self.instance, page.into());
         }
         let (instance, filter) = (self.instance.clone(), self.filter.clone());
         let request = ReadRequest { instance, after: self.after, filter };
@@ -339,20 +434,31 @@ async fn read_journal_chunk(api: &ApiState, request: ReadRequest) -> Option<Rend
     let ReadRequest { instance, after, filter } = request;
     let page = api
         .reader_pool
-        .read(move |reader| reader.page(after, MAX_CHUNK_EVENTS, &filter))
+        .read(move |reader| reader.bounded_page(after, CHUNK_LIMITS, &filter))
         .await
         .ok()?;
     render_chunk(&instance, page)
 }
 
-fn render_chunk(instance: &str, page: EventPage) -> Option<RenderedChunk> {
-    let mut messages = Vec::new();
-    for StoredEvent { seq, event_type, envelope_json } in page.events {
-        let id = Cursor { instance: instance.to_owned(), seq };
-        write_stored_event(&mut messages, &id, &event_type, &envelope_json).ok()?;
+/// Renders the events before the first large one, which is returned with them.
+fn render_chunk(instance: &str, page: BoundedPage) -> Option<RenderedChunk> {
+    let BoundedPage { events, mut last_scanned, has_gap } = page;
+    let (mut messages, mut large) = (Vec::new(), None);
+    for event in events {
+        match event {
+            EventRow::Whole(StoredEvent { seq, event_type, envelope_json }) => {
+                let id = Cursor { instance: instance.to_owned(), seq };
+                write_stored_event(&mut messages, &id, &event_type, &envelope_json).ok()?;
+            }
+            EventRow::Large(event) => {
+                last_scanned = event.seq;
+                large = Some(event);
+                break;
+            }
+        }
     }
-    let EventPage { last_scanned, has_gap, .. } = page;
-    Some(RenderedChunk { messages: Bytes::from(messages), last_scanned, has_gap })
+    messages.shrink_to_fit();
+    Some(RenderedChunk { messages: Bytes::from(messages), last_scanned, has_gap, large })
 }
 
 fn parse_limit(text: &str) -> Result<usize, Problem> {

@@ -18,7 +18,7 @@ use crate::api::request::resolve::{current_feature, project_candidate, resolve_p
 use crate::api::request::sync::wait_synced;
 use crate::api::request::wait::wait_until;
 use crate::api::response::json::{json_response, set_sync_headers};
-use crate::api::response::render::run_blocking;
+use crate::api::response::render::resolve_blocking;
 use crate::api::state::ApiState;
 use crate::core::error::error_chain;
 use crate::core::path::unescape_bytes;
@@ -87,7 +87,7 @@ pub(crate) async fn add_project(
     let known: Vec<ProjectId> = api.views.load().projects.iter().map(|view| view.id).collect();
     // Not on the engine thread: the file system may not respond.
     let named = root.clone();
-    let canonical = run_blocking(move || resolve_dir(&named)).await?;
+    let canonical = resolve_blocking(move || resolve_dir(&named)).await?;
     let root = canonical.map_err(|source| {
         let error = AddError::Root { path: root, source };
         Problem::new(ProblemCode::BadRequest, error_chain(&error), HintCode::UnusableRoot)

@@ -6,7 +6,7 @@
 use axum::body::Bytes;
 use tokio::sync::Mutex;
 
-use crate::store::EventFilter;
+use crate::store::{EventFilter, LargeEvent};
 
 /// A read of the journal: the events after `after` that pass the filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub(crate) struct RenderedChunk {
     pub(crate) last_scanned: u64,
     /// True if retention has deleted events between `after` and the messages.
     pub(crate) has_gap: bool,
+    /// The event after the messages, which is too large for them.
+    pub(crate) large: Option<LargeEvent>,
 }
 
 /// The latest read and its result.
@@ -71,7 +73,12 @@ mod tests {
     }
 
     fn chunk(last_scanned: u64) -> RenderedChunk {
-        RenderedChunk { messages: Bytes::from_static(b"m"), last_scanned, has_gap: false }
+        RenderedChunk {
+            messages: Bytes::from_static(b"m"),
+            last_scanned,
+            has_gap: false,
+            large: None,
+        }
     }
 
     #[tokio::test]

@@ -6,23 +6,23 @@
 use std::fmt;
 use std::sync::Mutex;
 
-use tokio::sync::Semaphore;
-
 use crate::api::response::problem::internal_error;
-use crate::api::response::render::run_blocking;
+use crate::api::response::render::{run_blocking, too_busy};
+use crate::api::server::client_shares::{FairPermits, TURN_TIMEOUT, TurnTimeout};
 use crate::core::sync::lock;
 use crate::store::{Journal, JournalReader, StoreError};
 use crate::wire::hint::HintCode;
 use crate::wire::problem::{Problem, ProblemCode};
 
-/// Maximum number of concurrent reads; further ones wait.
+/// Maximum number of concurrent reads; further ones wait for their turn.
 const MAX_READERS: usize = 4;
+
+static PERMITS: FairPermits = FairPermits::new(MAX_READERS, TURN_TIMEOUT);
 
 /// Connections to the journal. They are opened on demand and kept.
 pub(crate) struct ReaderPool {
     journal: Journal,
     idle: Mutex<Vec<JournalReader>>,
-    permits: Semaphore,
 }
 
 impl fmt::Debug for ReaderPool {
@@ -33,7 +33,7 @@ impl fmt::Debug for ReaderPool {
 
 impl ReaderPool {
     pub(crate) fn new(journal: Journal) -> Self {
-        Self { journal, idle: Mutex::default(), permits: Semaphore::new(MAX_READERS) }
+        Self { journal, idle: Mutex::default() }
     }
 
     /// Runs `read` with a connection, on a thread that may wait for the disk.
@@ -41,7 +41,7 @@ impl ReaderPool {
         &self,
         read: impl FnOnce(&mut JournalReader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Problem> {
-        let _permit = self.permits.acquire().await.map_err(internal_error)?;
+        let _permit = PERMITS.acquire().await.map_err(|TurnTimeout| too_busy())?;
         let idle = lock(&self.idle).pop();
         let mut reader = idle.unwrap_or_else(|| self.journal.reader());
         let (reader, result) = run_blocking(move || {

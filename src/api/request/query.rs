@@ -14,7 +14,7 @@ use axum::response::Response;
 use percent_encoding::percent_decode_str;
 
 use crate::api::response::problem::internal_error;
-use crate::api::response::render::run_blocking;
+use crate::api::response::render::resolve_blocking;
 use crate::api::state::ApiState;
 use crate::core::path::escape_bytes;
 use crate::core::suggest::nearest;
@@ -102,7 +102,7 @@ impl Parameters {
         }
         let path = PathBuf::from(&*project);
         let normalized = escape_path(&path.components().collect::<PathBuf>());
-        let canonical = run_blocking(move || resolve_paths([path]).into_values().next()).await;
+        let canonical = resolve_blocking(move || resolve_paths([path]).into_values().next()).await;
         let canonical = canonical.ok().flatten();
         // A root that is unavailable cannot be canonicalized, but its normalized path is known.
         let spellings = [Some(normalized), canonical.map(|path| escape_path(&path))];

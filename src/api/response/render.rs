@@ -2,21 +2,24 @@
 //!
 //! One thread serves all connections, so rendering that takes long runs on threads of the blocking
 //! pool. Clients that read slowly would make large responses fill the memory: few of them are
-//! rendered at a time, and those not yet sent share a budget.
+//! rendered at a time, in turn for each client, and those not yet sent share a budget.
 
 use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::response::Response;
+use futures_util::Stream;
 use hyper::body::{Frame, SizeHint};
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
+use crate::api::response::byte_budget::{ByteBudget, PAGE_BYTES, Reservation};
 use crate::api::response::json::{json_body_response, json_bytes_response};
 use crate::api::response::problem::internal_error;
+use crate::api::server::client_shares::{FairPermit, FairPermits, TURN_TIMEOUT, TurnTimeout};
 use crate::wire::hint::HintCode;
 use crate::wire::problem::{Problem, ProblemCode};
 
@@ -24,22 +27,21 @@ use crate::wire::problem::{Problem, ProblemCode};
 /// beyond it a blocking thread renders.
 const MAX_INLINE_ARTIFACTS: usize = 200;
 
-/// Maximum number of responses of unknown size that are rendered at a time; others wait.
+/// Maximum number of responses of unknown size that are rendered at a time; others wait for their turn.
 const MAX_CONCURRENT_RENDERS: usize = 2;
 /// Size in bytes from which a response counts against the budget. A smaller one fits into the
 /// buffers of the socket, and is not held here.
 const MIN_BUDGETED_BYTES: usize = 128 << 10;
-/// Memory budget in KiB for large responses that are not sent yet. A response that does not fit
-/// waits until [`BUDGET_TIMEOUT`] is over, then fails with 503. A response larger than the budget
-/// takes all of it.
-const MAX_BUFFERED_KIB: u32 = 12 << 10;
-/// Time limit for waiting for a render permit and then for memory.
+/// Time limit for waiting for a turn and then for memory; after it the response is 503 if memory is not free.
 const BUDGET_TIMEOUT: Duration = Duration::from_secs(1);
 /// Maximum size in bytes of one frame of a large response.
 const MAX_CHUNK_BYTES: usize = 64 << 10;
 
-static RENDER_PERMITS: Semaphore = Semaphore::const_new(MAX_CONCURRENT_RENDERS);
-static BUFFER_BUDGET: Semaphore = Semaphore::const_new(MAX_BUFFERED_KIB as usize);
+/// Maximum number of paths of requests that are resolved at a time.
+const MAX_CONCURRENT_RESOLVES: usize = 2;
+
+static RESOLVE_PERMITS: FairPermits = FairPermits::new(MAX_CONCURRENT_RESOLVES, TURN_TIMEOUT);
+static RENDER_PERMITS: FairPermits = FairPermits::new(MAX_CONCURRENT_RENDERS, TURN_TIMEOUT);
 
 /// Renders a JSON response that grows with `artifacts`, the approximate number of artifacts that
 /// it is made of.
@@ -54,7 +56,7 @@ where
         return render().map(json_bytes_response).map_err(internal_error);
     }
     let render = || render().map(|body| (body, ())).map_err(internal_error);
-    budgeted_response(render).await.map(|(response, ())| response)
+    budgeted_response(&PAGE_BYTES, render).await.map(|(response, ())| response)
 }
 
 /// Renders a JSON response that is short however many artifacts it is computed from, so it does
@@ -72,45 +74,80 @@ where
 ///
 /// # Errors
 /// Errors of `render`, and 503 if the memory budget is exhausted.
-pub(crate) async fn budgeted_response<T, F>(render: F) -> Result<(Response, T), Problem>
+pub(crate) async fn budgeted_response<T, F>(
+    budget: &'static ByteBudget,
+    render: F,
+) -> Result<(Response, T), Problem>
 where
     T: Send + 'static,
     F: FnOnce() -> Result<(Vec<u8>, T), Problem> + Send + 'static,
 {
-    budgeted_response_from(async { run_blocking(render).await? }).await
-}
-
-/// Same as [`budgeted_response`], for work that is more than one blocking call.
-///
-/// # Errors
-/// Errors of `work`, and 503 if the memory budget is exhausted.
-pub(crate) async fn budgeted_response_from<T>(
-    work: impl Future<Output = Result<(Vec<u8>, T), Problem>>,
-) -> Result<(Response, T), Problem> {
-    // The limit covers both waits: a request that has waited for a permit does not wait as long
-    // again for memory.
-    let deadline = Instant::now() + BUDGET_TIMEOUT;
-    let _permit = RENDER_PERMITS.acquire().await.map_err(internal_error)?;
-    let (mut body, extra) = work.await?;
+    // The limit covers both waits: a request that has waited for its turn does not wait as long again
+    // for memory.
+    let deadline = budget_deadline();
+    let _permit = render_permit().await?;
+    let (mut body, extra) = run_blocking(render).await??;
     if body.len() < MIN_BUDGETED_BYTES {
         return Ok((json_bytes_response(body), extra));
     }
     body.shrink_to_fit();
-    let kib = u32::try_from(body.len() / 1024).unwrap_or(MAX_BUFFERED_KIB).min(MAX_BUFFERED_KIB);
-    let budget = timeout_at(deadline, BUFFER_BUDGET.acquire_many(kib)).await;
-    let budget = budget.map_err(|_| {
+    Ok((text_response(budget, body.into(), deadline).await?, extra))
+}
+
+/// Returns JSON that is complete as a response.
+///
+/// # Errors
+/// 503 if the memory budget is exhausted.
+pub(crate) async fn text_response(
+    budget: &'static ByteBudget,
+    body: Bytes,
+    deadline: Instant,
+) -> Result<Response, Problem> {
+    if body.len() < MIN_BUDGETED_BYTES {
+        return Ok(json_body_response(Body::from(body)));
+    }
+    let reservation = reserve(budget, body.len(), deadline).await?;
+    let body = BudgetedBody { remaining: reservation.pay_for(body) };
+    Ok(json_body_response(Body::new(body)))
+}
+
+/// Waits for the turn of this client to render a response.
+///
+/// # Errors
+/// 503 if it does not come in time.
+pub(crate) async fn render_permit() -> Result<FairPermit, Problem> {
+    RENDER_PERMITS.acquire().await.map_err(|TurnTimeout| too_busy())
+}
+
+/// Returns until when a request waits for memory that begins now.
+pub(crate) fn budget_deadline() -> Instant {
+    Instant::now() + BUDGET_TIMEOUT
+}
+
+/// Reserves memory for a response.
+///
+/// # Errors
+/// 503 if it is not free by the deadline.
+pub(crate) async fn reserve(
+    budget: &'static ByteBudget,
+    bytes: usize,
+    deadline: Instant,
+) -> Result<Reservation, Problem> {
+    timeout_at(deadline, budget.reserve(bytes)).await.map_err(|_| {
         let detail = "too many large responses are waiting to be sent";
         Problem::new(ProblemCode::Unavailable, detail, HintCode::RetryLater)
-    })?;
-    let budget = budget.map_err(internal_error)?;
-    let body = BudgetedBody { remaining: body.into(), _budget: budget };
-    Ok((json_body_response(Body::new(body)), extra))
+    })
+}
+
+/// Returns the problem of a request whose turn did not come in time.
+pub(crate) fn too_busy() -> Problem {
+    let detail = "too many requests are waiting for the disk";
+    Problem::new(ProblemCode::Unavailable, detail, HintCode::RetryLater)
 }
 
 /// A large body. Its share of the budget is free again once it is sent or dropped.
 struct BudgetedBody {
     remaining: Bytes,
-    _budget: SemaphorePermit<'static>,
 }
 
 impl hyper::body::Body for BudgetedBody {
@@ -137,6 +174,43 @@ impl hyper::body::Body for BudgetedBody {
     }
 }
 
+/// A body that is made while it is read. Its size is not known, but that it is at least `min_bytes`, on
+/// which the time for reading it depends.
+pub(crate) struct StreamedBody<S> {
+    pub(crate) stream: Pin<Box<S>>,
+    pub(crate) min_bytes: u64,
+}
+
+impl<S: Stream<Item = io::Result<Bytes>>> hyper::body::Body for StreamedBody<S> {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.stream.as_mut().poll_next(context).map(|part| Some(part?.map(Frame::data)))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = SizeHint::new();
+        hint.set_lower(self.min_bytes);
+        hint
+    }
+}
+
+/// Runs work on paths of requests, whose file systems may not respond: little of it at a time, so that
+/// threads are left for other requests.
+///
+/// # Errors
+/// 503 if its turn does not come in time.
+pub(crate) async fn resolve_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    let _permit = RESOLVE_PERMITS.acquire().await.map_err(|TurnTimeout| too_busy())?;
+    run_blocking(work).await
+}
+
 /// Runs `work` on a thread that may wait for the disk.
 pub(crate) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
@@ -152,8 +226,10 @@ mod tests {
 
     #[tokio::test]
     async fn short_response_does_not_wait_for_large_ones() {
-        let permits = u32::try_from(MAX_CONCURRENT_RENDERS).unwrap();
-        let _all = RENDER_PERMITS.acquire_many(permits).await.unwrap();
+        let mut all = Vec::new();
+        for _ in 0..MAX_CONCURRENT_RENDERS {
+            all.push(render_permit().await.unwrap());
+        }
         let short = short_json_response(MAX_INLINE_ARTIFACTS + 1, || Ok(b"{}".to_vec())).await;
         assert_eq!(short.unwrap().status(), StatusCode::OK);
         let large = json_response_blocking(MAX_INLINE_ARTIFACTS + 1, || Ok(b"{}".to_vec()));

@@ -17,6 +17,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::Notify;
 
+use crate::api::server::client_shares::{ClientId, run_for};
 use crate::api::server::http_metrics::{HttpMetrics, RequestLabels};
 use crate::api::server::write_timeout::WriteDeadline;
 use crate::core::sync::lock;
@@ -76,7 +77,12 @@ impl ConnectionSlot {
         self.idle.lock().remove(&self.number.load(Ordering::Relaxed));
     }
 
-    /// Waits until the slot is needed for another connection.
+    /// Returns the signal that closes the connection.
+    pub(crate) fn eviction(&self) -> Arc<Notify> {
+        Arc::clone(&self.eviction)
+    }
+
+    /// Waits until the slot is needed for another connection, or its memory.
     pub(crate) async fn evicted(&self) {
         self.eviction.notified().await;
     }
@@ -96,6 +102,8 @@ pub(crate) struct ConnectionService {
     pub(crate) write_deadline: Arc<WriteDeadline>,
     /// Paths of all routes, as labels of metrics.
     pub(crate) routes: Arc<[&'static str]>,
+    /// Who makes the requests.
+    pub(crate) client: ClientId,
 }
 
 impl hyper::service::Service<Request<Incoming>> for ConnectionService {
@@ -110,7 +118,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
         let route = route_label(&self.routes, request.uri().path());
         let (metrics, deadline) = (Arc::clone(&self.metrics), Arc::clone(&self.write_deadline));
         let slot = Arc::clone(&self.slot);
-        let responding = self.router.call(request);
+        let responding = run_for(self.client, self.router.call(request));
         Box::pin(async move {
             let response = responding.await?;
             let content_type = response.headers().get(header::CONTENT_TYPE);

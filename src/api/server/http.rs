@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tracing::{debug, warn};
 
+use crate::api::server::client_shares::ClientId;
 use crate::api::server::connection::{ConnectionService, ConnectionSlot, IdleConnections};
 use crate::api::server::http_metrics::{HttpMetrics, OpenConnection};
 use crate::api::server::write_timeout::{TimeoutStream, WriteDeadline, WriteTimeouts};
@@ -89,6 +90,17 @@ impl Server {
         &self,
         stream: S,
         permit: OwnedSemaphorePermit,
+        stopped: watch::Receiver<bool>,
+    ) {
+        self.serve_client(ClientId::Unknown, stream, permit, stopped);
+    }
+
+    /// Same as [`Server::serve_connection`], for a known client.
+    pub(crate) fn serve_client<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+        &self,
+        client: ClientId,
+        stream: S,
+        permit: OwnedSemaphorePermit,
         mut stopped: watch::Receiver<bool>,
     ) {
         let slot = Arc::new(ConnectionSlot::new(&self.idle));
@@ -99,8 +111,9 @@ impl Server {
             slot: Arc::clone(&slot),
             write_deadline: Arc::clone(&write_deadline),
             routes: Arc::clone(&self.routes),
+            client,
         };
-        let stream = TimeoutStream::new(stream, write_deadline);
+        let stream = TimeoutStream::new(stream, write_deadline, slot.eviction());
         let open = OpenConnection::new(&self.metrics);
         tokio::spawn(async move {
             let served = hyper::server::conn::http1::Builder::new()
@@ -114,7 +127,7 @@ impl Server {
                         debug!(%error, "connection closed with an error");
                     }
                 }
-                () = slot.evicted() => debug!("evicted an idle connection"),
+                () = slot.evicted() => debug!("evicted an idle or unread connection"),
                 _ = stopped.wait_for(|stop| *stop) => {}
             }
             drop((slot, permit, open));
@@ -127,11 +140,14 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::os::unix::net::UnixStream;
 
+    use axum::body::{Body, Bytes};
+    use axum::http::header;
     use axum::response::IntoResponse;
     use axum::routing::get;
     use tokio::task::spawn_blocking;
 
     use super::*;
+    use crate::api::response::byte_budget::CONTENT_BYTES;
     use crate::api::response::render::budgeted_response;
 
     /// Bytes of a response; the memory budget has capacity for one of them.
@@ -140,7 +156,7 @@ mod tests {
     /// Requests a large response on a new connection with these timeouts.
     async fn request_large_response(timeouts: WriteTimeouts) -> (UnixStream, watch::Sender<bool>) {
         let handler = || async {
-            let result = budgeted_response(|| Ok((vec![b'x'; LENGTH], ()))).await;
+            let result = budgeted_response(&CONTENT_BYTES, || Ok((vec![b'x'; LENGTH], ()))).await;
             result.map_or_else(IntoResponse::into_response, |(response, ())| response)
         };
         let router = Router::new().route("/", get(handler));
@@ -157,10 +173,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn stream_that_is_not_read_is_closed_after_its_time() {
+        let endless = || async {
+            let part = Bytes::from_static(&[b'x'; 1 << 10]);
+            let parts = futures_util::stream::repeat_with(move || Ok::<_, io::Error>(part.clone()));
+            ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(parts))
+        };
+        let router = Router::new().route("/", get(endless));
+        let mut server = Server::new(1, Arc::default(), Arc::new(["/"]), router);
+        server.write_timeouts =
+            WriteTimeouts { stream_idle: Duration::ZERO, ..WriteTimeouts::DEFAULT };
+        let (mut client, stream) = UnixStream::pair().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let stream = tokio::net::UnixStream::from_std(stream);
+        let (stream, permit) = server.accept(async { stream }).await.unwrap();
+        let (_stop, stopped) = watch::channel(false);
+        server.serve_connection(stream, permit, stopped);
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        // The only permit is free again when the connection is closed.
+        let (_other, stream) = UnixStream::pair().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let stream = tokio::net::UnixStream::from_std(stream);
+        drop(server.accept(async { stream }).await.unwrap());
+        drop(client);
+    }
+
+    #[tokio::test]
     async fn client_that_reads_byte_by_byte_is_closed_and_its_budget_released() {
         // The idle timeout does not apply to a client that reads a byte now and then.
         let timeouts = WriteTimeouts {
             idle: Duration::MAX / 4,
+            stream_idle: Duration::MAX / 4,
             min_total: Duration::ZERO,
             bytes_per_second: u64::MAX,
         };

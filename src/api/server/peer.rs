@@ -8,6 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use interprocess::local_socket::tokio::Stream;
 
+use crate::api::server::client_shares::ClientId;
+
 /// Returns true if the client's process runs as the daemon's user.
 pub(crate) fn is_own_user(stream: &Stream) -> bool {
     let own = rustix::process::geteuid().as_raw();
@@ -15,6 +17,13 @@ pub(crate) fn is_own_user(stream: &Stream) -> bool {
     // credentials the kernel reports uid -1.
     let Stream::UdSocket(stream) = stream;
     stream.inner().peer_cred().is_ok_and(|peer| peer.uid() == own)
+}
+
+/// Returns the process at the other end.
+pub(crate) fn client_of(stream: &Stream) -> ClientId {
+    let Stream::UdSocket(stream) = stream;
+    let process = stream.inner().peer_cred().ok().and_then(|peer| peer.pid());
+    process.map_or(ClientId::Unknown, ClientId::Process)
 }
 
 /// Returns true if the kernel reports that the other end of a TCP connection belongs to another

@@ -1,8 +1,9 @@
 //! Write timeouts: closes connections whose client reads too slowly.
 //!
 //! A client is too slow if it reads nothing for `idle`, or has not read the whole response within a
-//! time proportional to its size: large responses hold memory until they are sent. Event streams
-//! are exempt. Limits: `docs/specification.md#limits`.
+//! time proportional to its size: large responses hold memory until they are sent. A client of an event
+//! stream may read as slowly as it likes, but not stop for `stream_idle`, and while it reads nothing its
+//! stream may be closed to free memory. Limits: `docs/specification.md#limits`.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -13,15 +14,19 @@ use std::time::{Duration, Instant};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
 use tokio::time::{Sleep, sleep};
 
+use crate::api::server::stalled_streams::StalledStream;
 use crate::core::sync::lock;
 
 /// Limits for reading a response; a client beyond them is disconnected.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WriteTimeouts {
-    /// Maximum time without reading anything.
+    /// Maximum time without reading anything of a response.
     pub(crate) idle: Duration,
+    /// Maximum time without reading anything of an event stream.
+    pub(crate) stream_idle: Duration,
     /// Time for the whole of a response of any size.
     pub(crate) min_total: Duration,
     /// Required average rate: each of these many bytes adds one second to `min_total`.
@@ -32,6 +37,7 @@ impl WriteTimeouts {
     /// The limits of both listeners.
     pub(crate) const DEFAULT: Self = Self {
         idle: Duration::from_secs(10),
+        stream_idle: Duration::from_mins(5),
         min_total: Duration::from_secs(30),
         bytes_per_second: 64 << 10,
     };
@@ -55,7 +61,7 @@ enum WritePhase {
     Idle,
     /// A response, and the deadline for reading all of it.
     Response(Instant),
-    /// An event stream, which has no deadline.
+    /// An event stream, which has no end.
     Stream,
 }
 
@@ -79,16 +85,18 @@ impl WriteDeadline {
         self.set_phase(WritePhase::Stream);
     }
 
-    /// Returns how long the client may stall from `now` on; `None` without limit.
-    fn remaining(&self, now: Instant) -> Option<Duration> {
+    /// Returns how long the client may stall from `now` on.
+    fn remaining(&self, now: Instant) -> Duration {
         let idle = self.timeouts.idle;
         match *lock(&self.phase) {
-            WritePhase::Idle => Some(idle),
-            WritePhase::Response(deadline) => {
-                Some(deadline.saturating_duration_since(now).min(idle))
-            }
-            WritePhase::Stream => None,
+            WritePhase::Idle => idle,
+            WritePhase::Response(deadline) => deadline.saturating_duration_since(now).min(idle),
+            WritePhase::Stream => self.timeouts.stream_idle,
         }
+    }
+
+    fn is_stream(&self) -> bool {
+        matches!(*lock(&self.phase), WritePhase::Stream)
     }
 
     fn set_phase(&self, phase: WritePhase) {
@@ -100,13 +108,23 @@ impl WriteDeadline {
 pub(crate) struct TimeoutStream<S> {
     stream: TokioIo<S>,
     deadline: Arc<WriteDeadline>,
-    /// Runs while a write is pending: from the moment at which the client stopped reading.
-    stall_timer: Option<Pin<Box<Sleep>>>,
+    /// Closes the connection.
+    eviction: Arc<Notify>,
+    /// Present while a write is pending: from the moment at which the client stopped reading.
+    stall: Option<Stall>,
+}
+
+/// A write that is pending.
+struct Stall {
+    timer: Pin<Box<Sleep>>,
+    /// Only of an event stream.
+    _stream: Option<StalledStream>,
 }
 
 impl<S> TimeoutStream<S> {
-    pub(crate) fn new(stream: S, deadline: Arc<WriteDeadline>) -> Self {
-        Self { stream: TokioIo::new(stream), deadline, stall_timer: None }
+    /// `eviction` closes the connection.
+    pub(crate) fn new(stream: S, deadline: Arc<WriteDeadline>, eviction: Arc<Notify>) -> Self {
+        Self { stream: TokioIo::new(stream), deadline, eviction, stall: None }
     }
 
     /// Returns the result of a write, or an error if it has been pending for too long.
@@ -115,14 +133,16 @@ impl<S> TimeoutStream<S> {
         polled: Poll<io::Result<T>>,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
-        let remaining =
-            if polled.is_ready() { None } else { self.deadline.remaining(Instant::now()) };
-        let Some(remaining) = remaining else {
-            self.stall_timer = None;
+        if polled.is_ready() {
+            self.stall = None;
             return polled;
+        }
+        let (deadline, eviction) = (&self.deadline, &self.eviction);
+        let start = || Stall {
+            timer: Box::pin(sleep(deadline.remaining(Instant::now()))),
+            _stream: deadline.is_stream().then(|| StalledStream::new(eviction)),
         };
-        let start = || Box::pin(sleep(remaining));
-        match self.stall_timer.get_or_insert_with(start).as_mut().poll(context) {
+        match self.stall.get_or_insert_with(start).timer.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
         }
@@ -181,19 +201,16 @@ mod tests {
     fn deadline_depends_on_the_response_length_and_not_on_what_was_read() {
         let second = Duration::from_secs;
         let (deadline, start) = (WriteDeadline::new(WriteTimeouts::DEFAULT), Instant::now());
-        assert_eq!(deadline.remaining(start), Some(second(10)));
+        assert_eq!(deadline.remaining(start), second(10));
         deadline.on_response(5 << 20, start);
         let remaining = |after| deadline.remaining(start + second(after));
-        assert_eq!(
-            [0, 99, 100, 105, 110, 4_000].map(remaining),
-            [10, 10, 10, 5, 0, 0].map(|left| Some(second(left)))
-        );
+        assert_eq!([0, 99, 100, 105, 110, 4_000].map(remaining), [10, 10, 10, 5, 0, 0].map(second));
         // The next request resets the deadline.
         deadline.on_request();
-        assert_eq!(remaining(4_000), Some(second(10)));
+        assert_eq!(remaining(4_000), second(10));
         deadline.on_response(100, start);
-        assert_eq!([25, 30].map(remaining), [5, 0].map(|left| Some(second(left))));
+        assert_eq!([25, 30].map(remaining), [5, 0].map(second));
         deadline.on_stream();
-        assert_eq!(remaining(4_000), None);
+        assert_eq!(remaining(4_000), second(300));
     }
 }

@@ -162,6 +162,42 @@ fn page_with_a_filter_skips_other_events() {
     assert_eq!(reader.page(70, 9, &EventFilter::default()).unwrap().last_scanned, 70);
 }
 
+#[test]
+fn page_ends_at_its_limit_of_bytes_and_large_envelopes_are_read_in_parts() {
+    let dir = temp_dir();
+    let mut store = open(&dir);
+    events(&mut store, "1", 4, at(0));
+    let mut reader = store.journal().reader();
+    let all = reader.page(0, 9, &EventFilter::default()).unwrap().events;
+    let bytes: Vec<u64> = all.iter().map(|event| event.envelope_json.len() as u64).collect();
+    let mut read = |bytes, whole_event| {
+        let limits = PageLimits { events: 9, bytes, whole_event };
+        let page = reader.bounded_page(0, limits, &EventFilter::default()).unwrap();
+        let seqs: Vec<u64> = page.events.iter().map(EventRow::seq).collect();
+        assert_eq!(seqs.last(), Some(&page.last_scanned));
+        page.events
+    };
+    for (limit, count) in
+        [(0, 1), (bytes[0] + bytes[1] - 1, 1), (bytes[0] + bytes[1], 2), (u64::MAX, 4)]
+    {
+        assert_eq!(read(limit, u64::MAX).len(), count, "{limit} bytes");
+    }
+    let large = read(u64::MAX, bytes[0] - 1);
+    let expected = LargeEvent { seq: 1, event_type: all[0].event_type.clone(), bytes: bytes[0] };
+    assert_eq!(large[0], EventRow::Large(expected));
+    let (mut envelope, mut reader) = (Vec::new(), store.journal().reader());
+    loop {
+        let part = reader.envelope_part(1, envelope.len() as u64, 10).unwrap().unwrap();
+        if part.is_empty() {
+            break;
+        }
+        assert!(part.len() <= 10);
+        envelope.extend(part);
+    }
+    assert_eq!(envelope, all[0].envelope_json.as_bytes());
+    assert_eq!(reader.envelope_part(99, 0, 10).unwrap(), None);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 

@@ -4,12 +4,11 @@ use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, T
 
 use crate::wire::rich_text::highlight;
 use crate::wire::rich_text::tree::{
-    Element, Node, TreeBuilder, code_block, parse_safe_link, text_nodes,
+    Element, Node, TooManyNodes, TreeBuilder, code_block, parse_safe_link, text_nodes,
 };
 
 /// Returns the tree of a Markdown text.
-#[must_use]
-pub(crate) fn parse(text: &str) -> Vec<Node> {
+pub(crate) fn parse(text: &str) -> Result<Vec<Node>, TooManyNodes> {
     let options = Options::ENABLE_TABLES
         | Options::ENABLE_STRIKETHROUGH
         | Options::ENABLE_TASKLISTS
@@ -63,8 +62,8 @@ impl Renderer {
                 self.builder.push_leaf(Element::new("code"), &text);
             }
             Event::SoftBreak => self.push_text("\n"),
-            Event::HardBreak => self.builder.push_node(Node::Element(Element::new("br"))),
-            Event::Rule => self.builder.push_node(Node::Element(Element::new("hr"))),
+            Event::HardBreak => self.builder.push_tree(Node::Element(Element::new("br"))),
+            Event::Rule => self.builder.push_tree(Node::Element(Element::new("hr"))),
             Event::TaskListMarker(done) => {
                 self.push_text(if done { "\u{2611} " } else { "\u{2610} " });
             }
@@ -130,15 +129,20 @@ impl Renderer {
         match tag {
             TagEnd::CodeBlock | TagEnd::MetadataBlock(_) | TagEnd::HtmlBlock => {
                 let Some((language, text)) = self.code_block.take() else { return };
-                let mut block = code_block(match language {
+                let nodes = match language {
                     Language::Json => highlight::json(&text),
                     Language::Yaml | Language::Metadata => highlight::yaml(&text),
                     Language::Html | Language::Other => text_nodes(&text),
-                });
+                };
+                let Ok(nodes) = nodes else {
+                    self.builder.exceed();
+                    return;
+                };
+                let mut block = code_block(nodes);
                 if let (Node::Element(element), Language::Metadata) = (&mut block, language) {
                     element.class = Some("metadata");
                 }
-                self.builder.push_node(block);
+                self.builder.push_tree(block);
                 return;
             }
             TagEnd::TableHead => {
@@ -172,7 +176,7 @@ mod tests {
 
     fn html(text: &str) -> String {
         let mut out = String::new();
-        write_html(&mut out, &parse(text));
+        write_html(&mut out, &parse(text).unwrap());
         out
     }
 

@@ -8,4 +8,4 @@ mod tree;
 
 pub use html::{escape_html, write_html};
 pub use render::render_text;
-pub use tree::{Element, Node};
+pub use tree::{Element, Node, TooManyNodes};

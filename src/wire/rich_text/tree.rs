@@ -14,6 +14,15 @@ use crate::core::path::is_unprintable;
 /// Maximum depth of nested elements; the text of deeper ones is added to the last one.
 const MAX_ELEMENT_DEPTH: usize = 40;
 
+/// Maximum number of nodes of a tree. A browser takes a tenth of a second for ten thousand, and the daemon
+/// holds all of them at once.
+const MAX_NODES: usize = 50_000;
+
+/// A document has too many nodes to be shown as a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the document has too many elements to be rendered; its source is shown")]
+pub struct TooManyNodes;
+
 /// A node of the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Node {
@@ -59,7 +68,7 @@ pub(crate) fn code_block(children: Vec<Node>) -> Node {
 }
 
 /// Returns plain text as nodes.
-pub(crate) fn text_nodes(text: &str) -> Vec<Node> {
+pub(crate) fn text_nodes(text: &str) -> Result<Vec<Node>, TooManyNodes> {
     let mut out = TreeBuilder::default();
     out.push_text(text);
     out.finish()
@@ -101,19 +110,41 @@ pub(crate) struct TreeBuilder {
     open_elements: Vec<Element>,
     /// Number of open elements that were left out because they are nested too deeply.
     skipped_depth: usize,
+    /// Number of nodes. When there are too many, no more are added.
+    count: usize,
 }
 
 impl TreeBuilder {
     pub(crate) fn push_text(&mut self, text: &str) {
+        if self.count > MAX_NODES {
+            return;
+        }
         let text = escape_control_chars(text);
         let into = self.open_elements.last_mut().map_or(&mut self.nodes, |open| &mut open.children);
         match into.last_mut() {
             Some(Node::Text(before)) => before.push_str(&text),
-            _ => into.push(Node::Text(text.into_owned())),
+            _ => {
+                into.push(Node::Text(text.into_owned()));
+                self.count += 1;
+            }
         }
     }
 
-    pub(crate) fn push_node(&mut self, node: Node) {
+    /// Adds a node with all of its children.
+    pub(crate) fn push_tree(&mut self, node: Node) {
+        let added = count_nodes(&node);
+        self.count = self.count.saturating_add(added);
+        if self.count <= MAX_NODES {
+            self.push_counted(node);
+        }
+    }
+
+    /// Records that a part of the document has too many nodes.
+    pub(crate) fn exceed(&mut self) {
+        self.count = usize::MAX;
+    }
+
+    fn push_counted(&mut self, node: Node) {
         self.open_elements.last_mut().map_or(&mut self.nodes, |open| &mut open.children).push(node);
     }
 
@@ -121,6 +152,7 @@ impl TreeBuilder {
         if self.skipped_depth > 0 || self.open_elements.len() >= MAX_ELEMENT_DEPTH {
             self.skipped_depth += 1;
         } else {
+            self.count = self.count.saturating_add(1);
             self.open_elements.push(element);
         }
     }
@@ -128,8 +160,10 @@ impl TreeBuilder {
     pub(crate) fn close_element(&mut self) {
         if self.skipped_depth > 0 {
             self.skipped_depth -= 1;
-        } else if let Some(element) = self.open_elements.pop() {
-            self.push_node(Node::Element(element));
+        } else if let Some(element) = self.open_elements.pop()
+            && self.count <= MAX_NODES
+        {
+            self.push_counted(Node::Element(element));
         }
     }
 
@@ -139,12 +173,20 @@ impl TreeBuilder {
         self.close_element();
     }
 
-    pub(crate) fn finish(mut self) -> Vec<Node> {
+    /// Returns the nodes.
+    pub(crate) fn finish(mut self) -> Result<Vec<Node>, TooManyNodes> {
         while !self.open_elements.is_empty() {
             self.skipped_depth = 0;
             self.close_element();
         }
-        self.nodes
+        if self.count > MAX_NODES { Err(TooManyNodes) } else { Ok(self.nodes) }
+    }
+}
+
+fn count_nodes(node: &Node) -> usize {
+    match node {
+        Node::Text(_) => 1,
+        Node::Element(element) => 1 + element.children.iter().map(count_nodes).sum::<usize>(),
     }
 }
 

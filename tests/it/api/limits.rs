@@ -206,6 +206,87 @@ fn unread_pages_and_snapshots_stay_within_the_memory_budget() {
     daemon.stop();
 }
 
+/// Makes `count` files of a feature, accepts a baseline, and changes all of them, so that its snapshot and
+/// the events of its drift are large.
+fn start_drifted(project: &Project, count: usize) -> Daemon {
+    let write = |number: usize, text: &str| {
+        project.write(
+            &format!("kitty-specs/{FEATURE}/research/{number}/long-name-of-a-note.md"),
+            text,
+        );
+    };
+    (0..count).for_each(|number| write(number, "one\n"));
+    let daemon = project.start_daemon();
+    let target = format!("/api/dossier/baseline?feature={FEATURE}");
+    assert_eq!(daemon.request("POST", &target, "").status, 200);
+    (0..count).for_each(|number| write(number, "two\n"));
+    let overview = daemon.overview(FEATURE);
+    assert_eq!(overview["drift"]["state"], "drifted", "{overview}");
+    daemon
+}
+
+#[test]
+fn unread_streams_stay_within_the_memory_budget() {
+    const UNREAD: usize = 400;
+    let project = Project::complete();
+    let daemon = start_drifted(&project, 3_000);
+    let snapshot = daemon.export(FEATURE);
+    let before = peak_kib(&daemon);
+    // Each has snapshots, and then events, of more than a megabyte to read.
+    for cursor in ["other:5", "start"] {
+        let head = format!("GET /api/events?since={cursor} HTTP/1.1\r\nHost: x\r\n\r\n");
+        let mut unread: Vec<UnixStream> = (0..UNREAD).map(|_| send(&daemon, &head)).collect();
+        for stream in &mut unread {
+            let mut status_line = [0; 12];
+            stream.read_exact(&mut status_line).unwrap();
+            assert_eq!(&status_line, b"HTTP/1.1 200");
+        }
+        assert_others_served(&daemon);
+        // A client that reads gets everything, in place of those that do not.
+        let mut stream = daemon.open_stream("?since=other:5", &[]);
+        assert_eq!(stream.next().event, "gap");
+        assert_eq!(stream.next().data["artifact_summaries"], snapshot["artifact_summaries"]);
+        let more = peak_kib(&daemon) - before;
+        assert!(more < 64 << 10, "since={cursor}: {more} KiB more");
+    }
+    daemon.stop();
+}
+
+#[test]
+fn pages_end_at_a_mebibyte_and_large_events_are_the_same_everywhere() {
+    /// Size in bytes of an event that is sent in parts.
+    const LARGE: usize = 64 << 10;
+    let project = Project::complete();
+    let daemon = start_drifted(&project, 3_000);
+    for number in 0..20 {
+        project.write(&format!("kitty-specs/{FEATURE}/research/{number}/other.md"), "x");
+        daemon.overview(FEATURE);
+    }
+    let (mut since, mut all, mut sizes) = ("start".to_owned(), Vec::new(), Vec::new());
+    loop {
+        let response = daemon.get(&format!("/api/events?since={since}"));
+        let page = response.json();
+        let events = page["events"].as_array().unwrap();
+        if events.is_empty() {
+            break;
+        }
+        sizes.push(response.body.len());
+        all.extend(events.iter().cloned());
+        page["next"].as_str().unwrap().clone_into(&mut since);
+    }
+    let largest = sizes.iter().max().unwrap();
+    assert!(sizes.len() > 2 && *largest < (1 << 20) + 2 * LARGE, "{sizes:?}");
+    assert!(sizes.iter().sum::<usize>() > 2 << 20, "{sizes:?}");
+    let seqs: Vec<u64> = all.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seqs, (1..=all.len() as u64).collect::<Vec<_>>());
+    assert!(all.iter().filter(|event| event.to_string().len() > LARGE).count() > 10);
+    let mut stream = daemon.open_stream("?since=start", &[]);
+    for event in &all {
+        assert_eq!(stream.next().data, *event);
+    }
+    daemon.stop();
+}
+
 #[test]
 fn stream_limit_leaves_slots_for_requests_and_frees_those_of_closed_clients() {
     /// The maximum number of streams.

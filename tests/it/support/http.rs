@@ -43,6 +43,20 @@ impl Response {
     }
 }
 
+/// Returns a body without the framing of chunks; `None` if it is incomplete.
+fn join_chunks(mut body: &str) -> Option<String> {
+    let mut joined = String::new();
+    loop {
+        let (size, rest) = body.split_once("\r\n")?;
+        let size = usize::from_str_radix(size, 16).ok()?;
+        if size == 0 {
+            return Some(joined);
+        }
+        joined.push_str(rest.get(..size)?);
+        body = rest.get(size..)?.strip_prefix("\r\n")?;
+    }
+}
+
 impl Daemon {
     /// Opens a connection with a read timeout.
     pub(crate) fn connect(&self) -> std::io::Result<UnixStream> {
@@ -87,7 +101,13 @@ impl Daemon {
         let (head, body) = response.split_once("\r\n\r\n").ok_or_else(incomplete)?;
         let status = head.get(9..12).and_then(|status| status.parse().ok());
         let status = status.ok_or_else(incomplete)?;
-        Ok(Response { status, head: head.to_ascii_lowercase(), body: body.to_owned() })
+        let head = head.to_ascii_lowercase();
+        let body = if head.contains("transfer-encoding: chunked") {
+            join_chunks(body).ok_or_else(incomplete)?
+        } else {
+            body.to_owned()
+        };
+        Ok(Response { status, head, body })
     }
 
     /// Sends a `GET` request that accepts JSON.

@@ -1,7 +1,7 @@
 // One artifact: its metadata, and its content, rendered or as source text.
 
 import { featureParameters, requestJson } from "./api.js";
-import { contentOf, h, printable, printableLines } from "./dom.js";
+import { appendAll, contentOf, h, printable, printableLines } from "./dom.js";
 import * as labels from "./labels.js";
 
 /** Lines in a block of source text; the browser lays out only the visible blocks. */
@@ -93,12 +93,13 @@ export class Detail {
         h("div", { class: "full-width" }, h("dt", {}, "sha256"), h("dd", {}, h("code", {}, artifact.content_hash_sha256 || "–")))),
       ...(artifact.error_detail ? [h("p", { class: "error" }, printable(artifact.error_detail))] : []),
       ...(artifact.truncation_notice ? [h("p", { class: "notice" }, printable(artifact.truncation_notice))] : []),
+      ...(artifact.render_notice ? [h("p", { class: "notice" }, printable(artifact.render_notice))] : []),
       ...toggle,
       content);
     if (artifact.content === null) return;
     if (artifact.rendered && !this.isSource) {
       content.classList.add("rendered");
-      content.append(...contentOf(artifact.rendered));
+      appendAll(content, contentOf(artifact.rendered));
     } else {
       content.append(sourceText(artifact.content));
     }

@@ -30,8 +30,13 @@ export function h(tag, attributes = {}, ...children) {
       element.setAttribute(name, value === true ? "" : String(value));
     }
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  appendAll(element, children.flat().filter((child) => child !== null && child !== undefined));
   return element;
+}
+
+/** Appends any number of nodes: a call with more than about 100,000 arguments fails. */
+export function appendAll(element, nodes) {
+  for (const node of nodes) element.append(node);
 }
 
 const TAGS = new Set([
@@ -53,7 +58,7 @@ export function contentOf(nodes) {
     }
     if (node.tag === "ol" && node.start !== undefined) element.start = node.start;
     if (node.tag === "pre") element.tabIndex = 0;
-    element.append(...contentOf(node.children ?? []));
+    appendAll(element, contentOf(node.children ?? []));
     if (node.tag !== "table") return element;
     return h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "table" }, element);
   });
