@@ -203,11 +203,21 @@ pub fn escape_bytes(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Returns true if `c` must not be written to a terminal: a control character, or one that changes
-/// the direction of the text around it.
+/// Returns true if `c` must not be shown as it is: a control character, one that is invisible and so makes
+/// two texts look equal, or one that changes the direction or the lines of the text around it.
+///
+/// The page has the same characters in `assets/dom.js`. Variation selectors of emoji are not among them.
 #[must_use]
 pub fn is_unprintable(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    if c.is_ascii() {
+        return c.is_ascii_control();
+    }
+    matches!(c,
+        '\u{80}'..='\u{9f}' | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}'
+        | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0d}'
+        | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Returns `text` with each [unprintable](is_unprintable) character replaced by `\n`, `\t` or
@@ -325,12 +335,42 @@ mod tests {
     }
 
     #[test]
-    fn escape_unprintable_escapes_control_and_bidi_characters() {
-        assert_eq!(escape_unprintable("plain gr\u{fc}n"), "plain gr\u{fc}n");
+    fn escape_unprintable_escapes_control_invisible_and_bidi_characters() {
+        for plain in ["plain gr\u{fc}n", "\u{2714}\u{fe0f} \u{1f600}"] {
+            assert_eq!(escape_unprintable(plain), plain);
+        }
+        for (text, escaped) in [
+            ("a\u{200b}b", r"a\u{200b}b"),
+            ("a\u{200d}\u{2060}\u{feff}\u{ad}", r"a\u{200d}\u{2060}\u{feff}\u{ad}"),
+            ("a\u{200e}\u{2028}\u{3164}\u{e0041}", r"a\u{200e}\u{2028}\u{3164}\u{e0041}"),
+        ] {
+            assert_eq!(escape_unprintable(text), escaped);
+        }
         assert_eq!(
             escape_unprintable("a\nb\x1b[31m\u{7f}\u{9b}\u{202e}\u{2066}"),
             r"a\nb\u{1b}[31m\u{7f}\u{9b}\u{202e}\u{2066}"
         );
+    }
+
+    #[test]
+    fn page_escapes_the_same_characters() {
+        let script = include_str!("../api/dashboard/assets/dom.js");
+        let (_, class) = script.split_once("const UNPRINTABLE = /[").unwrap();
+        let (class, _) = class.split_once("]/gu;").unwrap();
+        // `\u{1}-\u{2}` is a range, `\u{1}` a character.
+        let ranges = class.replace("}-\\u{", "-").replace("\\u{", "");
+        let number = |text: &str| u32::from_str_radix(text, 16).unwrap();
+        let ranges: Vec<_> = ranges
+            .split_terminator('}')
+            .map(|range| {
+                let (first, last) = range.split_once('-').unwrap_or((range, range));
+                number(first)..=number(last)
+            })
+            .collect();
+        for c in '\0'..=char::MAX {
+            let is_escaped = ranges.iter().any(|range| range.contains(&u32::from(c)));
+            assert_eq!(is_escaped, is_unprintable(c), "U+{:04X}", u32::from(c));
+        }
     }
 
     #[test]
