@@ -55,6 +55,7 @@ const ENGINE_ORDER: &[&str] = &[
     "ids",
     "metrics",
     "failpoint",
+    "warning_limit",
 ];
 
 /// Crates that only one module may name.

@@ -6,11 +6,10 @@ use std::sync::atomic::Ordering;
 use interprocess::local_socket::tokio::Listener;
 use interprocess::local_socket::traits::tokio::Listener as _;
 use tokio::sync::watch;
-use tracing::warn;
 
 use crate::api::dashboard::control;
 use crate::api::router::{Route, build_router, shared_routes};
-use crate::api::server::http::{Server, backoff_after_accept_error};
+use crate::api::server::http::{Server, backoff_after_accept_error, warn_of_refused_user};
 use crate::api::server::peer::{client_of, is_own_user};
 use crate::api::state::ApiState;
 
@@ -42,7 +41,7 @@ pub(crate) async fn accept_connections(
         match accepted {
             Ok((stream, _)) if !is_own_user(&stream) => {
                 server.metrics.refused.fetch_add(1, Ordering::Relaxed);
-                warn!("refused a connection of another user");
+                warn_of_refused_user("socket");
             }
             Ok((stream, permit)) => {
                 let client = client_of(&stream);

@@ -10,12 +10,11 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tracing::warn;
 
 use crate::api::dashboard::guard::{AccessGuard, require_access};
 use crate::api::dashboard::static_files::{serve_asset, serve_index};
 use crate::api::router::{Route, build_router, shared_routes};
-use crate::api::server::http::{Server, backoff_after_accept_error};
+use crate::api::server::http::{Server, backoff_after_accept_error, warn_of_refused_user};
 use crate::api::server::peer::is_other_user;
 use crate::api::state::ApiState;
 
@@ -47,7 +46,7 @@ pub(crate) async fn serve(
         match accepted {
             Ok(((_, peer), _)) if is_other_user(peer, address) => {
                 server.metrics.refused.fetch_add(1, Ordering::Relaxed);
-                warn!("refused a connection of another user to the dashboard");
+                warn_of_refused_user("dashboard");
             }
             Ok(((stream, _), permit)) => {
                 // Responses are small and events rare: Nagle's algorithm would only delay them.

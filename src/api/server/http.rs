@@ -18,6 +18,7 @@ use crate::api::server::client_shares::ClientId;
 use crate::api::server::connection::{ConnectionService, ConnectionSlot, IdleConnections};
 use crate::api::server::http_metrics::{HttpMetrics, OpenConnection};
 use crate::api::server::write_timeout::{TimeoutStream, WriteDeadline, WriteTimeouts};
+use crate::engine::warning_limit::WarningLimit;
 
 /// Maximum size of a request head in bytes, and of the buffer for a response. A larger head gets
 /// status 431.
@@ -32,8 +33,19 @@ const ACCEPT_ERROR_BACKOFF: Duration = Duration::from_millis(50);
 ///
 /// The usual cause is `EMFILE`: without a delay the loop would spin until a descriptor is closed.
 pub(crate) async fn backoff_after_accept_error(error: &io::Error) {
-    warn!(%error, "cannot accept a connection");
+    static LIMIT: WarningLimit = WarningLimit::new();
+    if let Some(suppressed) = LIMIT.admit() {
+        warn!(%error, suppressed, "cannot accept a connection");
+    }
     tokio::time::sleep(ACCEPT_ERROR_BACKOFF).await;
+}
+
+/// Logs that a connection of another user was refused; `listener` is where.
+pub(crate) fn warn_of_refused_user(listener: &'static str) {
+    static LIMIT: WarningLimit = WarningLimit::new();
+    if let Some(suppressed) = LIMIT.admit() {
+        warn!(listener, suppressed, "refused a connection of another user");
+    }
 }
 
 /// Serves the connections of one listener, within its limits.

@@ -458,6 +458,13 @@ fn other_user_is_rejected() {
         Some(1),
         "rejected by its user id"
     );
+    // Another user cannot fill the disk with the log.
+    for _ in 0..3 {
+        assert!(!request_as_nobody().unwrap().status.success());
+    }
+    assert_eq!(metric(&daemon, "dossierd_connections_refused_total", &[]), Some(4));
+    let lines = daemon.log().matches("refused a connection of another user").count();
+    assert!((1..4).contains(&lines), "at most one a minute: {}", daemon.log());
     assert_others_served(&daemon);
     daemon.stop();
 }
