@@ -8,7 +8,9 @@ mod effective;
 mod error;
 mod http;
 mod log;
+mod private_dir;
 mod project_list;
+mod regular_file;
 mod retention;
 mod scrub;
 mod state;
@@ -17,11 +19,9 @@ mod user_dirs;
 mod webhook;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Deserializer};
 
 use crate::core::diagnostics::FileError;
@@ -32,16 +32,18 @@ pub use effective::{EffectiveConfig, EffectiveLimits, EffectiveSettle};
 pub use error::ConfigValueError;
 pub use http::HttpConfig;
 pub use log::LogConfig;
+pub use private_dir::{
+    PrivateDirError, check_parents, check_private_file, ensure_private_dir, private_open_options,
+    read_private_file,
+};
 pub use project_list::{ProjectList, ProjectListError};
+use regular_file::read_regular_file;
 pub use retention::RetentionConfig;
 pub use scrub::ScrubConfig;
 pub use state::{ConfigState, LoadedConfig};
 use user_dirs::expand_home;
 pub use user_dirs::{ForeignDir, LOCK_FILE, UserDirs};
 pub use webhook::{BackoffRange, SecretSource, WebhookConfig, WebhookFormat, WebhookUrl};
-
-/// Maximum size of the configuration file; a larger one is an error.
-const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// An example of the configuration, with every key, its default and an explanation.
 pub const EXAMPLE: &str = include_str!("example.yaml");
@@ -200,22 +202,6 @@ impl Config {
         let own = project.and_then(|project| project.ignore_defaults);
         own.or(self.ignore_defaults).unwrap_or(true)
     }
-}
-
-/// Reads a file of at most [`MAX_CONFIG_BYTES`]. It is opened without blocking, so that a FIFO in
-/// its place cannot stop the daemon.
-fn read_regular_file(file: &Path) -> io::Result<Vec<u8>> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(file, flags, Mode::empty())?);
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_CONFIG_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_CONFIG_BYTES {
-        return Err(io::Error::other(format!("larger than {MAX_CONFIG_BYTES} bytes")));
-    }
-    Ok(bytes)
 }
 
 fn root_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {

@@ -11,6 +11,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use super::regular_file::read_regular_file;
 use crate::core::path::{PathError, escape_bytes, unescape_bytes};
 
 const HEADER: &str = "# Projects that dossierd watches, added with `dossierd project add`.\n";
@@ -132,7 +133,11 @@ impl ProjectList {
     }
 
     fn read(&self) -> Result<String, ProjectListError> {
-        match fs::read_to_string(&self.0) {
+        let read = || {
+            let bytes = read_regular_file(&self.0)?;
+            String::from_utf8(bytes).map_err(io::Error::other)
+        };
+        match read() {
             Ok(text) => Ok(text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
             Err(source) => Err(self.error("read", source)),

@@ -9,10 +9,13 @@ use std::path::PathBuf;
 use etcetera::base_strategy::{BaseStrategy as _, Xdg};
 
 use super::error::ConfigValueError;
+use super::private_dir::read_private_file;
 use super::project_list::ProjectList;
 
 /// The file in the state directory that the daemon locks, and in which it records its socket.
 pub const LOCK_FILE: &str = "dossierd.lock";
+/// Maximum size in bytes of that file; a larger one is ignored.
+const MAX_LOCK_BYTES: u64 = 8 << 10;
 
 /// A directory of another user that root would write to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,7 +102,8 @@ impl UserDirs {
         if usual.exists() {
             return usual;
         }
-        let recorded = std::fs::read(self.state_dir.join(LOCK_FILE)).unwrap_or_default();
+        let lock = self.state_dir.join(LOCK_FILE);
+        let recorded = read_private_file(&lock, MAX_LOCK_BYTES).unwrap_or_default();
         let recorded = PathBuf::from(OsString::from_vec(recorded));
         let is_socket = |path: &PathBuf| {
             path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket())

@@ -4,10 +4,12 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::config::LOCK_FILE;
+use crate::config::{
+    LOCK_FILE, PrivateDirError, check_private_file, ensure_private_dir, private_open_options,
+};
 
 /// Why the instance lock cannot be acquired.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +21,9 @@ pub enum LockError {
         .0.display()
     )]
     Held(PathBuf),
+    /// The state directory is not private.
+    #[error(transparent)]
+    Directory(#[from] PrivateDirError),
     /// The lock file cannot be opened or locked.
     #[error("cannot lock {path}", path = path.display())]
     Io {
@@ -57,14 +62,17 @@ impl InstanceLock {
 pub(crate) fn acquire(state: &Path) -> Result<InstanceLock, LockError> {
     let path = state.join(LOCK_FILE);
     let error = |source| LockError::Io { path: path.clone(), source };
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(state).map_err(error)?;
-    let opened = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    ensure_private_dir(state)?;
+    let opened = private_open_options().create(true).truncate(false).write(true).open(&path);
     // An existing lock file can be locked on a read-only file system too.
     let opened = opened.or_else(|refused| match refused.kind() {
-        io::ErrorKind::ReadOnlyFilesystem => File::open(&path).map_err(|_| refused),
+        io::ErrorKind::ReadOnlyFilesystem => {
+            private_open_options().read(true).open(&path).map_err(|_| refused)
+        }
         _ => Err(refused),
     });
     let file = opened.map_err(error)?;
+    check_private_file(&file).map_err(error)?;
     match file.try_lock() {
         Ok(()) => Ok(InstanceLock { file }),
         Err(TryLockError::WouldBlock) => Err(LockError::Held(state.to_owned())),

@@ -120,6 +120,8 @@ pub fn is_service() -> bool {
 /// [`DaemonError`].
 pub fn run(options: DaemonOptions) -> Result<(), DaemonError> {
     end_on_panic();
+    // Everything is created with an explicit mode: 0600 and 0700, or in a project the bits of the directory.
+    rustix::process::umask(rustix::fs::Mode::empty());
     let system = |action| move |source| DaemonError::Io { action, source };
     let notifier = SystemdNotifier::from_env();
     let inherited = socket_activation::take_inherited_listener()

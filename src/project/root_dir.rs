@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, fstat, mkdirat, openat, renameat,
+    AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, fchmod, fstat, mkdirat, openat, renameat,
     renameat_with, statat, unlinkat,
 };
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
@@ -313,7 +313,7 @@ impl RootDir {
     /// Creates the directory at `path`, whose parent exists. Returns false if there is an entry already.
     pub(super) fn create_dir(&self, path: &RelPath) -> io::Result<bool> {
         let parent = self.open_parent(path)?;
-        match mkdirat(parent, path.file_name(), Mode::from_raw_mode(0o777)) {
+        match create_subdir(parent.as_fd(), path.file_name()) {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
             Err(error) => Err(error.into()),
@@ -382,11 +382,9 @@ impl RootDir {
     }
 
     fn create_parent(&self, path: &RelPath) -> io::Result<Parent> {
-        let parent = self.walk_to_parent(path, |dir, name| {
-            match mkdirat(dir, name, Mode::from_raw_mode(0o777)) {
-                Ok(()) | Err(Errno::EXIST) => self.open_at(dir, name, PATH_FLAGS),
-                Err(error) => Err(error),
-            }
+        let parent = self.walk_to_parent(path, |dir, name| match create_subdir(dir, name) {
+            Ok(()) | Err(Errno::EXIST) => self.open_at(dir, name, PATH_FLAGS),
+            Err(error) => Err(error),
         });
         Ok(parent?)
     }
@@ -548,10 +546,31 @@ pub(super) mod open_limit {
     }
 }
 
+/// Creates a directory with the mode of its parent.
+fn create_subdir(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+    let mode = fstat(parent)?.st_mode & 0o777;
+    mkdirat(parent, name, Mode::from_raw_mode(mode))?;
+    set_mode(&openat(parent, name, LIST_FLAGS, Mode::empty())?, mode);
+    Ok(())
+}
+
+/// Creates a file. Who may read or write its directory may do that with the file.
 fn write_new(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> io::Result<File> {
-    let mut file = File::from(openat(dir, name, CREATE_FLAGS, Mode::from_raw_mode(0o666))?);
+    let mode = fstat(dir)?.st_mode & 0o666;
+    let mut file = File::from(openat(dir, name, CREATE_FLAGS, Mode::from_raw_mode(mode))?);
+    set_mode(&file, mode);
     file.write_all(bytes)?;
     Ok(file)
+}
+
+/// Sets the mode of what was just created if the umask has changed it. Otherwise there would be one more
+/// event about it.
+fn set_mode(created: &impl AsFd, mode: u32) {
+    let Ok(found) = fstat(created) else { return };
+    if found.st_mode & 0o777 != mode {
+        // The kernel passes on the bit for the group by itself. Some file systems have no modes.
+        let _ = fchmod(created, Mode::from_raw_mode(mode | found.st_mode & 0o7000));
+    }
 }
 
 /// Syncs a directory. It is opened again, because a descriptor with `O_PATH` cannot be synced.

@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+
 /// Larger than any valid content.
 const MAX_BYTES: u64 = 256;
 
@@ -22,7 +24,9 @@ pub(super) fn read(store: &Path, instance: &str) -> Option<u64> {
 /// Writes the number, in place and with one call: the directory is watched for removals. It is not synced:
 /// after a power cut the instance is another one anyway.
 pub(super) fn write(store: &Path, instance: &str, seq: u64) -> io::Result<()> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let mut options = OpenOptions::new();
+    options.custom_flags(flags);
     let file = options.write(true).create(true).truncate(false).mode(0o600).open(path(store))?;
     let text = format!("{instance} {seq:020}\n");
     file.write_all_at(text.as_bytes(), 0)?;

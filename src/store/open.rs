@@ -1,7 +1,7 @@
 //! Creates and opens the file, quarantines a corrupt one, and decides whether event numbers continue
 //! from the previous run. Knows the row of the table `store`, and no other table.
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+use rustix::fs::OFlags;
 use uuid::Uuid;
 
 use crate::core::time::Timestamp;
@@ -42,9 +43,35 @@ pub(super) fn create_private_dir(dir: &Path) -> io::Result<()> {
 /// inode of the file. SQLite creates the WAL and its index with the mode of the file.
 pub(super) fn create_private_file(dir: &Path, path: &Path) -> io::Result<u64> {
     create_private_dir(dir)?;
-    let file =
-        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    Ok(file.metadata()?.ino())
+    // SQLite follows links, and opens the files next to this one by itself.
+    for suffix in ["-wal", "-shm", "-journal"] {
+        match with_suffix(path, suffix).symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            metadata => check_own_file(&metadata?, suffix)?,
+        }
+    }
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+    let metadata = options.open(path)?.metadata()?;
+    check_own_file(&metadata, "")?;
+    Ok(metadata.ino())
+}
+
+/// Returns an error unless a file of the store, with this suffix, is a regular one of this user.
+fn check_own_file(metadata: &Metadata, suffix: &str) -> io::Result<()> {
+    let own = rustix::process::geteuid().as_raw();
+    if metadata.is_file() && metadata.uid() == own {
+        return Ok(());
+    }
+    let name = format!("{FILE_NAME}{suffix}");
+    Err(io::Error::other(format!("{name} is not a regular file of this user; remove it")))
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }
 
 /// Renames a corrupt store and its WAL, so that a new one can be created and this one be examined.
@@ -59,12 +86,8 @@ pub(super) fn quarantine(dir: &Path, at: Timestamp) -> Result<PathBuf, StoreErro
     };
     let quarantined = (0..1000).map(name).find(|path| !path.exists()).unwrap_or_else(|| name(0));
     for suffix in ["-wal", "-shm", "-journal", ""] {
-        let with = |path: &Path| {
-            let mut name = path.as_os_str().to_owned();
-            name.push(suffix);
-            PathBuf::from(name)
-        };
-        match std::fs::rename(with(&path), with(&quarantined)) {
+        let renamed = with_suffix(&quarantined, suffix);
+        match std::fs::rename(with_suffix(&path, suffix), renamed) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             result => result.map_err(open_error)?,
         }

@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
 
 use crate::api::dashboard::guard::{AccessGuard, RandomToken};
+use crate::config::read_private_file;
+
+/// Maximum size in bytes of the file; a larger one is ignored.
+const MAX_FILE_BYTES: u64 = 4 << 10;
 
 /// Settings of the dashboard.
 #[derive(Debug)]
@@ -78,7 +82,8 @@ impl DashboardConfig {
     /// Reads the stored address and token; returns `None` if the file is absent or invalid.
     pub(crate) fn load_persisted(&self) -> Option<PersistedDashboard> {
         let persisted: PersistedDashboard =
-            serde_json::from_slice(&fs::read(&self.state_file).ok()?).ok()?;
+            serde_json::from_slice(&read_private_file(&self.state_file, MAX_FILE_BYTES).ok()?)
+                .ok()?;
         let is_valid = persisted.listen.ip().is_loopback()
             && RandomToken::parse(persisted.token.clone()).is_some();
         is_valid.then_some(persisted)

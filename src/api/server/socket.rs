@@ -15,6 +15,8 @@ use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName as _
 use interprocess::os::unix::local_socket::ListenerOptionsExt as _;
 use interprocess::os::unix::uds_local_socket;
 
+use crate::config::{PrivateDirError, check_parents};
+
 /// Why the socket cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
@@ -47,6 +49,9 @@ pub enum SocketError {
         /// What exists there.
         what: &'static str,
     },
+    /// Other users could exchange the directory.
+    #[error(transparent)]
+    UnsafeParent(#[from] PrivateDirError),
     /// Other users could replace the socket, or could have created the directory.
     #[error(
         "cannot create a socket in {path}: the directory {what}; choose a socket in a private \
@@ -109,7 +114,7 @@ fn ensure_private_dir(dir: &Path) -> Result<(), SocketError> {
         let chmod = if is_shared { "" } else { ", or `chmod 700` this one if only you use it" };
         ("can be entered by other users", chmod)
     } else {
-        return Ok(());
+        return Ok(check_parents(dir)?);
     };
     Err(SocketError::UnsafeDirectory { path: dir.to_owned(), what, chmod })
 }

@@ -77,7 +77,8 @@ fn document_keys(items: &[ArtifactItem<'_>], drift: &DriftDetail<'_>) -> Vec<Str
 /// directory to have another file overwritten. Links in `/dev`, such as `/dev/stdout`, are followed.
 fn write_file(output: &Path, html: &str) -> anyhow::Result<()> {
     let mut options = fs::File::options();
-    options.write(true).create(true).truncate(true);
+    // It has contents of the project.
+    options.write(true).create(true).truncate(true).mode(0o600);
     if !output.starts_with("/dev") {
         options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
     }

@@ -1,9 +1,7 @@
 //! Starts a daemon for `watch` if none runs: the systemd user unit if it is installed, otherwise a
 //! process in the background. A lock file makes sure that concurrent commands start only one.
 
-use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -19,6 +17,7 @@ use crate::cli::render::output;
 use crate::cli::runtime::new_runtime;
 use crate::cli::user_dirs::user_dirs;
 use crate::client::Client;
+use crate::config::{check_private_file, ensure_private_dir, private_open_options};
 use crate::daemon::systemd_units::SERVICE_NAME;
 use crate::wire::status::Health;
 
@@ -31,12 +30,12 @@ const LOG_TAIL_BYTES: u64 = 2_000;
 pub(crate) fn ensure_running(args: &SocketArgs) -> anyhow::Result<PathBuf> {
     if DaemonConnection::connect_if_running(args)?.is_none() {
         let state = user_dirs()?.state_dir;
-        let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(&state);
-        created.with_context(|| format!("cannot create {}", state.display()))?;
+        ensure_private_dir(&state)?;
         let path = state.join("starting.lock");
         let context = || format!("cannot lock {}", path.display());
-        let lock = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let lock = private_open_options().create(true).truncate(false).write(true).open(&path);
         let lock = lock.with_context(context)?;
+        check_private_file(&lock).with_context(context)?;
         lock.lock().with_context(context)?;
         // Another command may have started a daemon while this one waited for the lock.
         if DaemonConnection::connect_if_running(args)?.is_none() {
@@ -126,7 +125,7 @@ pub(crate) async fn wait_until_ready(client: &mut Client) -> anyhow::Result<()> 
 /// Returns the last [`LOG_TAIL_BYTES`] of the log.
 fn log_tail(log: &Path) -> String {
     let read = || -> io::Result<String> {
-        let mut file = File::open(log)?;
+        let mut file = private_open_options().read(true).open(log)?;
         let length = file.metadata()?.len();
         file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES)))?;
         let mut bytes = Vec::new();

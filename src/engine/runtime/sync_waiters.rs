@@ -2,7 +2,10 @@
 //! When a request is answered is decided in `reconcile::sync`.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -58,7 +61,7 @@ impl SyncWaiters {
             if !project.state.is_root_away() {
                 project.state.probe_root();
                 project.run_effects(pool);
-                if !is_compared && let Err(error) = std::fs::write(&cookie, b"") {
+                if !is_compared && let Err(error) = create_cookie(&cookie) {
                     debug!(path = %cookie.display(), %error, "cannot create the sync cookie");
                 }
             }
@@ -116,4 +119,8 @@ impl SyncWaiters {
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         self.requests.next_deadline()
     }
+}
+
+fn create_cookie(path: &Path) -> io::Result<()> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).map(drop)
 }

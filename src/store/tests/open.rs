@@ -202,6 +202,22 @@ fn checkpoint_that_could_not_run_is_no_error() {
 }
 
 #[test]
+fn planted_files_are_refused() {
+    for name in [FILE_NAME.to_owned(), format!("{FILE_NAME}-wal"), format!("{FILE_NAME}-shm")] {
+        let dir = temp_dir();
+        let (path, target) = (dir.path().join(&name), dir.path().join("target"));
+        fs::write(&target, "").unwrap();
+        std::os::unix::fs::symlink(&target, &path).unwrap();
+        assert!(Store::open(dir.path(), "boot").is_err(), "{name} is a link");
+        assert_eq!(fs::read(&target).unwrap(), b"");
+        fs::remove_file(&path).unwrap();
+        let fifo = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(fifo.success());
+        assert!(Store::open(dir.path(), "boot").is_err(), "{name} is a FIFO");
+    }
+}
+
+#[test]
 fn wal_is_bounded_while_commits_never_pause() {
     const MIB: u64 = 1 << 20;
     let dir = temp_dir();

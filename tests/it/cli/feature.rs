@@ -144,6 +144,10 @@ fn report_is_not_written_through_a_link() {
     let output = planted.to_str().unwrap();
     project.run(&["report", FEATURE, "-o", output]).assert_failure(1, "it is a symbolic link");
     assert_eq!(fs::read(&target).unwrap(), b"unchanged\n");
+    let new = project.home().join("new.html");
+    project.run(&["report", FEATURE, "-o", new.to_str().unwrap()]).assert_success();
+    let mode = std::os::unix::fs::MetadataExt::mode(&new.metadata().unwrap());
+    assert_eq!(mode & 0o777, 0o600, "it has contents of the project");
     let html = project.run(&["report", FEATURE, "-o", "/dev/stdout"]).assert_success().stdout;
     assert!(html.contains("<!doctype html>") || html.contains("<!DOCTYPE html>"), "{html}");
 }

@@ -11,6 +11,7 @@ mod lifecycle;
 mod linked_roots;
 mod logging;
 pub(crate) mod model;
+mod private_files;
 mod rate_limits;
 pub(crate) mod snapshot_file;
 mod tombstones;
