@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::units::{format_duration, format_size};
-use super::{Config, ProjectConfig, SecretSource, WebhookConfig, WebhookFormat};
+use super::{Config, ProjectConfig, ReceiverUser, SecretSource, WebhookConfig, WebhookFormat};
 
 /// Every key with its value. Serialized as YAML it is an equivalent configuration, except for the
 /// redacted URL of the webhook.
@@ -27,6 +27,8 @@ pub struct EffectiveConfig {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct EffectiveWebhook {
     url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receiver_user: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     secret_file: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -164,6 +166,7 @@ fn effective_webhook(config: &WebhookConfig) -> EffectiveWebhook {
     };
     EffectiveWebhook {
         url: config.url.redacted().to_owned(),
+        receiver_user: config.receiver_user.as_ref().map(ReceiverUser::to_text),
         secret_file,
         secret_env,
         ca_file: config.ca_file.as_ref().map(|path| path.display().to_string()),

@@ -50,6 +50,12 @@ pub enum ConfigValueError {
     /// A URL with a scheme other than http and https.
     #[error("unsupported URL scheme; begin the URL with `https://`")]
     UnsupportedScheme,
+    /// A Unix socket whose path is not absolute.
+    #[error("the path of the socket is not absolute; write `unix:/path/of/socket`")]
+    RelativeSocket,
+    /// Text that is not a user.
+    #[error("write the name or the id of a user, or `*` for everybody")]
+    InvalidUser,
     /// An http URL of another machine.
     #[error(
         "`http://` is allowed for this machine only (`localhost`, `127.0.0.1`, `[::1]`); use \

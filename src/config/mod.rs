@@ -43,7 +43,10 @@ pub use scrub::ScrubConfig;
 pub use state::{ConfigState, LoadedConfig};
 use user_dirs::expand_home;
 pub use user_dirs::{ForeignDir, LOCK_FILE, UserDirs};
-pub use webhook::{BackoffRange, SecretSource, WebhookConfig, WebhookFormat, WebhookUrl};
+pub use webhook::{
+    BackoffRange, ReceiverAddress, ReceiverUser, SecretSource, WebhookConfig, WebhookFormat,
+    WebhookUrl,
+};
 
 /// An example of the configuration, with every key, its default and an explanation.
 pub const EXAMPLE: &str = include_str!("example.yaml");
@@ -177,7 +180,12 @@ impl Config {
     /// assert!(error.ends_with("did you mean `scrub`?"));
     /// ```
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
-        Ok(parse_strict::<Option<Self>>(bytes)?.unwrap_or_default())
+        let parsed = parse_strict::<Option<Self>>(bytes).map_err(|error| ParseError {
+            // A secret in the wrong place must not get into a log.
+            message: redact_secrets(&error.message),
+            ..error
+        });
+        Ok(parsed?.unwrap_or_default())
     }
 
     /// Replaces the paths of projects by those that `resolve` returns for them.
@@ -202,6 +210,20 @@ impl Config {
         let own = project.and_then(|project| project.ignore_defaults);
         own.or(self.ignore_defaults).unwrap_or(true)
     }
+}
+
+/// Returns `text` with each secret of Standard Webhooks replaced by its prefix.
+fn redact_secrets(text: &str) -> String {
+    const PREFIX: &str = "whsec_";
+    let is_secret = |c: char| c.is_ascii_alphanumeric() || "+/=_-".contains(c);
+    let mut parts = text.split(PREFIX);
+    let mut redacted = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        redacted.push_str(PREFIX);
+        redacted.push('…');
+        redacted.push_str(part.trim_start_matches(is_secret));
+    }
+    redacted
 }
 
 fn root_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
@@ -248,6 +270,50 @@ settle: {appear_ms: 20}
         for empty in ["", "# nothing\n", "projects: []\n"] {
             assert_eq!(Config::parse(empty.as_bytes()), Ok(Config::default()), "{empty:?}");
         }
+    }
+
+    #[test]
+    fn secret_in_any_place_is_not_repeated() {
+        let secret = "whsec_CANARY+/CANARY==";
+        for text in [
+            "KEY: 1",
+            "log: KEY",
+            "scrub: KEY",
+            "http: {listen: KEY}",
+            "http: KEY",
+            "limits: KEY",
+            "limits: {KEY: 1}",
+            "limits: {depth: KEY}",
+            "journal: {max_age: KEY}",
+            "journal: {max_bytes: KEY}",
+            "projects: KEY",
+            "projects: [{path: KEY}]",
+            "projects: [{path: /a, mission: 'KEY '}]",
+            "projects: [{path: /a, features: ['../KEY']}]",
+            "projects: [{path: /a, KEY: 1, KEY: 2}]",
+            "webhook: KEY",
+            "webhook: {KEY: 1}",
+            "webhook: {url: KEY, secret_env: A}",
+            "webhook: {url: 'unix:KEY', secret_env: A}",
+            "webhook: {url: 'https://e.org', receiver_user: 'KEY ', secret_env: A}",
+            "webhook: {url: 'https://e.org', secret_env: KEY}",
+            "webhook: {url: 'https://e.org', secret_file: KEY}",
+            "webhook: {url: 'https://e.org', secret_file: x/KEY}",
+            "webhook: {url: 'https://e.org', ca_file: KEY, secret_env: A}",
+            "webhook: {url: 'https://e.org', secret_env: A, format: KEY}",
+            "webhook: {url: 'https://e.org', secret_env: A, batch: KEY}",
+            "webhook: {url: 'https://e.org', secret_env: A, gzip: KEY}",
+            "webhook: {url: 'https://e.org', secret_env: A, timeout: KEY}",
+            "webhook: {url: 'https://e.org', secret_env: A, backoff: KEY}",
+            "webhook: {url: 'https://e.org', secret_env: A, backoff: {first_ms: KEY}}",
+            "'KEY",
+            "KEY: [",
+            "KEY",
+        ] {
+            let error = Config::parse(text.replace("KEY", secret).as_bytes()).unwrap_err();
+            assert!(!error.to_string().contains("CANARY"), "{text}: {error}");
+        }
+        assert_eq!(redact_secrets("a `whsec_x=` whsec_ b"), "a `whsec_…` whsec_… b");
     }
 
     #[test]

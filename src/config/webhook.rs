@@ -1,6 +1,7 @@
 //! The `webhook` setting: the receiver, and how requests are sent. It contains the source of the
 //! secret, never the secret itself, and shows no part of a URL that may be secret.
 
+mod receiver_user;
 mod url;
 
 use std::fmt;
@@ -15,7 +16,8 @@ use super::error::ConfigValueError;
 use super::units::parse_duration;
 use super::user_dirs::expand_home;
 use crate::core::yaml::deserialize_text;
-pub use url::WebhookUrl;
+pub use receiver_user::ReceiverUser;
+pub use url::{ReceiverAddress, WebhookUrl};
 
 /// Maximum of `batch`; a larger one is an error.
 const MAX_BATCH: usize = 1_000;
@@ -29,6 +31,8 @@ const MAX_TIMEOUT: Duration = Duration::from_mins(5);
 pub struct WebhookConfig {
     /// URL of the receiver.
     pub url: WebhookUrl,
+    /// User whose receiver on this machine is accepted, in addition to the daemon's own.
+    pub receiver_user: Option<ReceiverUser>,
     /// Source of the secret that signs requests.
     pub secret: SecretSource,
     /// File of the certificate authorities to trust instead of the system's.
@@ -82,6 +86,8 @@ pub enum WebhookFormat {
 struct RawWebhookConfig {
     #[serde(deserialize_with = "url")]
     url: WebhookUrl,
+    #[serde(default)]
+    receiver_user: Option<ReceiverUser>,
     #[serde(default, deserialize_with = "secret_file")]
     secret_file: Option<PathBuf>,
     #[serde(default, deserialize_with = "secret_env")]
@@ -154,6 +160,7 @@ impl TryFrom<RawWebhookConfig> for WebhookConfig {
         let max = pause(raw.backoff.most_ms, Duration::from_mins(5)).max(min);
         Ok(Self {
             url: raw.url,
+            receiver_user: raw.receiver_user,
             secret,
             ca_file: raw.ca_file,
             format: raw.format,
@@ -256,12 +263,15 @@ mod tests {
             (minimal.format, minimal.batch, minimal.gzip),
             (WebhookFormat::CloudEvents, 1, false)
         );
-        assert_eq!(minimal.url.host_and_port(), ("example.org", 443));
+        assert!(
+            matches!(minimal.url.address(), ReceiverAddress::Tls(host, 443) if host == "example.org")
+        );
         let default = BackoffRange { min: Duration::from_secs(1), max: Duration::from_mins(5) };
         assert_eq!(minimal.backoff, default);
         let full = webhook(
             "webhook:
   url: http://[::1]:8080/a?b=c
+  receiver_user: www-data
   secret_file: /etc/secret
   ca_file: /etc/ca.pem
   format: envelope
@@ -274,7 +284,10 @@ mod tests {
         );
         assert_eq!(full.secret, SecretSource::File("/etc/secret".into()));
         assert_eq!(full.ca_file, Some("/etc/ca.pem".into()));
-        assert_eq!(full.url.host_and_port(), ("::1", 8080));
+        assert!(
+            matches!(full.url.address(), ReceiverAddress::Loopback(host, 8080) if host == "::1")
+        );
+        assert_eq!(full.receiver_user, Some(ReceiverUser::Name("www-data".to_owned())));
         assert_eq!((full.format, full.batch, full.gzip), (WebhookFormat::Envelope, 100, true));
         assert_eq!((full.timeout, full.connections), (Duration::from_secs(3), 2));
         let ten_ms = Duration::from_millis(10);
@@ -308,8 +321,8 @@ mod tests {
             ),
             (
                 "webhook:\n  url: https://e.org\n  secret: whsec_CANARY\n",
-                "3:3: webhook: unknown field `secret`, expected one of `url`, `secret_file`, \
-                 `secret_env`, `ca_file`, `format`, `batch`, `gzip`, `timeout`, `connections`, `backoff`",
+                "3:3: webhook: unknown field `secret`, expected one of `url`, `receiver_user`, \
+                 `secret_file`, `secret_env`, `ca_file`, `format`, `batch`, `gzip`, `timeout`, `connections`, `backoff`",
             ),
             (
                 "webhook:\n  url: https://e.org\n  secret_env: whsec_CANARY\n",

@@ -14,6 +14,7 @@ use crate::engine::command::Command;
 use crate::engine::inbox::Inbox;
 use crate::engine::read_model::StatePublisher;
 use crate::engine::sinks::{SinkCommand, SinkHealth, SinkRegistration, SinkReport};
+use crate::engine::warning_limit::WarningLimit;
 use crate::store::Journal;
 use crate::wire::delivery::WEBHOOK_SINK;
 
@@ -37,6 +38,8 @@ pub(crate) struct SinkContext {
     pub(crate) journal: Journal,
     pub(crate) started_at: Instant,
     pub(crate) report: SinkReport,
+    /// Receivers can fail in another way each time, and succeed in between.
+    pub(crate) failure_warnings: WarningLimit,
 }
 
 impl SinkContext {
@@ -48,7 +51,8 @@ impl SinkContext {
     ) -> Self {
         let url = config.url.redacted().into();
         let report = SinkReport { sink: WEBHOOK_SINK, url, ..SinkReport::default() };
-        Self { config, inbox, views, journal, started_at: Instant::now(), report }
+        let (started_at, failure_warnings) = (Instant::now(), WarningLimit::new());
+        Self { config, inbox, views, journal, started_at, report, failure_warnings }
     }
 
     /// Sends a command to the engine, the only writer of the store. Returns the receiver of the

@@ -14,16 +14,17 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::{InvalidDnsNameError, ServerName};
 
-use crate::config::{WebhookConfig, WebhookUrl};
+use crate::config::{ReceiverAddress, ReceiverUser, WebhookConfig, WebhookUrl};
 use crate::core::error::error_chain;
 use crate::core::sync::lock;
 use crate::delivery::dispatcher::Outcome;
 use crate::delivery::message::WebhookMessage;
+use crate::delivery::receiver_user::{ReceiverUserError, check_tcp, check_uid};
 use crate::delivery::tls::{self, TlsError};
 
 /// Maximum size of a response body in bytes; a connection with a larger one is not reused.
@@ -38,11 +39,14 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 /// A client for one receiver, with its idle connections.
 pub(crate) struct WebhookClient {
     url: WebhookUrl,
+    receiver_user: Option<ReceiverUser>,
     timeout: Duration,
     tls: Option<TlsConnector>,
     idle: Mutex<Vec<Connection>>,
     /// Maximum number of idle connections; further ones are closed.
     max_idle: usize,
+    /// Address of the receiver that was connected to last.
+    connected_to: Mutex<Option<Arc<str>>>,
 }
 
 /// A message with its signature.
@@ -60,11 +64,18 @@ impl WebhookClient {
         let tls = if config.url.is_tls() { Some(tls::connector(ca_file)?) } else { None };
         Ok(Self {
             url: config.url.clone(),
+            receiver_user: config.receiver_user.clone(),
+            connected_to: Mutex::default(),
             timeout: config.timeout,
             tls,
             idle: Mutex::default(),
             max_idle: config.connections,
         })
+    }
+
+    /// Returns the address of the receiver that was connected to last.
+    pub(crate) fn connected_to(&self) -> Option<Arc<str>> {
+        lock(&self.connected_to).clone()
     }
 
     /// Sends a message. Returns the outcome; errors of the connection are one, too.
@@ -87,10 +98,9 @@ impl WebhookClient {
     }
 
     fn build_request(&self, signed: &SignedMessage) -> Result<Request<Full<Bytes>>, http::Error> {
-        let uri = self.url.uri();
-        let target: Uri = uri.path_and_query().map_or("/", |path| path.as_str()).parse()?;
+        let target: Uri = self.url.target().parse()?;
         let mut request = Request::post(target)
-            .header(header::HOST, uri.authority().map_or("", |authority| authority.as_str()))
+            .header(header::HOST, self.url.authority())
             .header(header::USER_AGENT, concat!("dossierd/", env!("CARGO_PKG_VERSION")))
             .header(header::CONTENT_TYPE, signed.message.content_type)
             .header("webhook-id", &signed.message.id)
@@ -138,23 +148,81 @@ impl WebhookClient {
     }
 
     async fn connect(&self) -> Result<Connection, ExchangeError> {
-        let (host, port) = self.url.host_and_port();
-        let addresses =
-            tokio::net::lookup_host((host, port)).await.map_err(ExchangeError::Resolve)?;
-        // Without TLS nothing leaves this machine, whatever the name resolves to.
-        let is_allowed = |address: &SocketAddr| self.tls.is_some() || address.ip().is_loopback();
-        let addresses: Vec<SocketAddr> = addresses.filter(is_allowed).collect();
-        let stream = TcpStream::connect(&*addresses).await.map_err(ExchangeError::Connect)?;
-        let _ = stream.set_nodelay(true);
-        match &self.tls {
-            None => handshake(TokioIo::new(stream)).await,
-            Some(tls) => {
-                let name = ServerName::try_from(host.to_owned())?;
-                let stream = tls.connect(name, stream).await.map_err(TlsError::from_handshake)?;
+        match self.url.address() {
+            ReceiverAddress::Tls(host, port) => self.connect_tls(host, *port).await,
+            ReceiverAddress::Loopback(host, port) => self.connect_loopback(host, *port).await,
+            ReceiverAddress::Unix(path) => {
+                let stream = UnixStream::connect(path).await.map_err(ExchangeError::Connect)?;
+                let peer = stream.peer_cred().map_err(ExchangeError::Connect)?;
+                check_uid(self.receiver_user.as_ref(), peer.uid())?;
+                self.set_connected_to(&self.url.redacted());
                 handshake(TokioIo::new(stream)).await
             }
         }
     }
+
+    async fn connect_tls(&self, host: &str, port: u16) -> Result<Connection, ExchangeError> {
+        let addresses: Vec<SocketAddr> = resolve(host, port).await?.collect();
+        let stream = TcpStream::connect(&*addresses).await.map_err(ExchangeError::Connect)?;
+        let _ = stream.set_nodelay(true);
+        if let Ok(address) = stream.peer_addr() {
+            self.set_connected_to(&address);
+        }
+        let Some(tls) = &self.tls else {
+            return Err(ExchangeError::Connect(io::ErrorKind::Unsupported.into()));
+        };
+        let name = ServerName::try_from(host.to_owned())?;
+        let stream = tls.connect(name, stream).await.map_err(TlsError::from_handshake)?;
+        handshake(TokioIo::new(stream)).await
+    }
+
+    /// Connects to the first address at which a receiver of an accepted user listens.
+    async fn connect_loopback(&self, host: &str, port: u16) -> Result<Connection, ExchangeError> {
+        // Without TLS nothing leaves this machine, whatever the name resolves to.
+        let addresses = resolve(host, port).await?.filter(|address| address.ip().is_loopback());
+        let mut error = None;
+        for address in ipv4_first(addresses.collect()) {
+            match self.connect_checked(address).await {
+                Ok(stream) => {
+                    let _ = stream.set_nodelay(true);
+                    self.set_connected_to(&address);
+                    return handshake(TokioIo::new(stream)).await;
+                }
+                // What is wrong with the preferred address is the reason, unless nothing is there.
+                Err(failed) if matches!(error, None | Some(ExchangeError::Connect(_))) => {
+                    error = Some(failed);
+                }
+                Err(_) => {}
+            }
+        }
+        let not_found = || ExchangeError::Connect(io::ErrorKind::AddrNotAvailable.into());
+        Err(error.unwrap_or_else(not_found))
+    }
+
+    async fn connect_checked(&self, address: SocketAddr) -> Result<TcpStream, ExchangeError> {
+        let stream = TcpStream::connect(address).await.map_err(ExchangeError::Connect)?;
+        let local = stream.local_addr().map_err(ExchangeError::Connect)?;
+        check_tcp(self.receiver_user.as_ref(), local, address)?;
+        Ok(stream)
+    }
+
+    fn set_connected_to(&self, address: &dyn std::fmt::Display) {
+        *lock(&self.connected_to) = Some(address.to_string().into());
+    }
+}
+
+async fn resolve(
+    host: &str,
+    port: u16,
+) -> Result<impl Iterator<Item = SocketAddr> + '_, ExchangeError> {
+    tokio::net::lookup_host((host, port)).await.map_err(ExchangeError::Resolve)
+}
+
+/// Returns the addresses in the order in which they are tried: a receiver at `localhost` usually listens
+/// at 127.0.0.1, while the resolver prefers `::1`.
+fn ipv4_first(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    addresses
 }
 
 /// A connection. Dropping it closes it at once: an orderly shutdown would wait for a receiver that
@@ -190,6 +258,8 @@ enum ExchangeError {
     ServerName(#[from] InvalidDnsNameError),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error("receiver refused")]
+    ReceiverUser(#[from] ReceiverUserError),
 }
 
 impl ExchangeError {
@@ -256,6 +326,7 @@ mod tests {
     use std::task::{Context, Poll};
 
     use super::*;
+    use crate::config::Config;
 
     #[test]
     fn status_codes_are_classified() {
@@ -293,6 +364,77 @@ mod tests {
         for bad in ["", "soon", "-1", "1.5", "+1"] {
             assert_eq!(seconds(bad), None, "{bad}");
         }
+    }
+
+    fn client(url: &str, more: &str) -> WebhookClient {
+        let text = format!("webhook: {{url: '{url}', secret_env: A{more}}}");
+        WebhookClient::new(&Config::parse(text.as_bytes()).unwrap().webhook.unwrap()).unwrap()
+    }
+
+    fn signed() -> SignedMessage {
+        let message = WebhookMessage {
+            id: "id".to_owned(),
+            content_type: "application/json",
+            body: b"{}".to_vec(),
+            gzip_body: None,
+        };
+        SignedMessage { message, timestamp: 0, signature: String::new() }
+    }
+
+    /// Answers one request with 204, and returns the first line of it.
+    fn answer(mut stream: impl io::Read + io::Write) -> String {
+        let mut request = Vec::new();
+        while !request.ends_with(b"{}") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            request.extend(byte);
+        }
+        stream.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n").unwrap();
+        String::from_utf8(request).unwrap().lines().next().unwrap().to_owned()
+    }
+
+    #[tokio::test]
+    async fn receiver_at_a_unix_socket_gets_requests() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hook.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let answering = tokio::task::spawn_blocking(move || answer(listener.accept().unwrap().0));
+        let client = client(&format!("unix:{}:/hook?a=CANARY", path.display()), "");
+        assert!(matches!(client.send(signed()).await, Outcome::Accepted));
+        assert_eq!(answering.await.unwrap(), "POST /hook?a=CANARY HTTP/1.1");
+        let shown = client.connected_to().unwrap();
+        assert_eq!(*shown, *format!("unix:{}:/…", path.display()));
+    }
+
+    #[tokio::test]
+    #[expect(clippy::print_stderr, reason = "tests report what was not run")]
+    async fn receiver_of_another_user_gets_nothing_unless_it_is_named() {
+        const OTHER: u32 = 65_534;
+        let own = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        if std::os::unix::fs::fchown(&own, Some(OTHER), None).is_err() {
+            eprintln!("NOT RUN: a receiver of another user (needs root)");
+            return;
+        }
+        let address = own.local_addr().unwrap();
+        let url = format!("http://localhost:{}/", address.port());
+        let Outcome::Unavailable(error, None) = client(&url, "").send(signed()).await else {
+            panic!("a receiver of another user was accepted");
+        };
+        assert!(error.contains("belongs to user 65534"), "{error}");
+        let (mut stream, _) = own.accept().unwrap();
+        let received = io::Read::read_to_end(&mut stream, &mut Vec::new());
+        assert_eq!(received.unwrap_or_default(), 0, "not even a request");
+        let answering = tokio::task::spawn_blocking(move || answer(own.accept().unwrap().0));
+        let named = client(&url, ", receiver_user: 65534");
+        assert!(matches!(named.send(signed()).await, Outcome::Accepted));
+        answering.await.unwrap();
+        assert_eq!(*named.connected_to().unwrap(), *address.to_string());
+    }
+
+    #[test]
+    fn ipv4_addresses_are_tried_first() {
+        let all = ["[::1]:1", "127.0.0.1:1", "127.0.0.2:1"].map(|text| text.parse().unwrap());
+        assert_eq!(ipv4_first(all.to_vec()), [all[1], all[2], all[0]]);
     }
 
     /// A peer that never reads or writes; it reports when it is dropped.

@@ -17,6 +17,7 @@ mod context;
 mod dispatcher;
 mod http;
 mod message;
+mod receiver_user;
 mod secret;
 mod session;
 mod thread;

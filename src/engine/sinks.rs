@@ -119,6 +119,8 @@ pub struct SinkReport {
     pub sink: &'static str,
     /// Address of the receiver, without parts that may be secret.
     pub url: Arc<str>,
+    /// Address that accepted events last; `None` before that.
+    pub address: Option<Arc<str>>,
     /// Number up to which every event is delivered, dead-lettered, or deleted by retention.
     pub cursor: u64,
     /// Events after the cursor that are settled in the same way.

@@ -17,6 +17,9 @@ pub struct SinkStatus<'a> {
     pub sink: Cow<'a, str>,
     /// Scheme, host and port of the receiver; parts that may be secret are left out.
     pub url: Cow<'a, str>,
+    /// Address that accepted events last; `None` before that.
+    #[serde(default)]
+    pub address: Option<Cow<'a, str>>,
     /// Sequence number up to which every event was delivered, dead-lettered, or deleted by
     /// retention.
     pub cursor: u64,

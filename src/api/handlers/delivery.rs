@@ -70,6 +70,7 @@ fn sink_status(report: &SinkReport, seq: u64) -> SinkStatus<'_> {
     SinkStatus {
         sink: report.sink.into(),
         url: Cow::Owned(report.url.to_string()),
+        address: report.address.as_deref().map(Cow::Borrowed),
         cursor: report.cursor,
         lag: seq.saturating_sub(report.cursor + report.ahead),
         oldest_undelivered_at: report.oldest_at,

@@ -105,12 +105,11 @@ fn format_sink(sink: &SinkStatus<'_>) -> String {
             text.push_str(&format!("  {name}: {value}\n"));
         }
     };
+    let shown = |text: Option<&str>| text.map(escape_unprintable).unwrap_or_default().to_string();
+    line("receiver", shown(sink.address.as_deref()));
     line("undelivered", sink.lag.to_string());
     line("oldest", at(sink.oldest_undelivered_at));
-    line(
-        "last error",
-        sink.last_error.as_deref().map(escape_unprintable).unwrap_or_default().to_string(),
-    );
+    line("last error", shown(sink.last_error.as_deref()));
     line("next try", at(sink.next_try_at));
     line("dead letters", sink.dead_letters.to_string());
     line("dropped by retention", sink.dropped_by_retention.to_string());
@@ -128,6 +127,7 @@ mod tests {
         let sink = SinkStatus {
             sink: "webhook".into(),
             url: "https://example.org/…".into(),
+            address: Some("192.0.2.1:443".into()),
             cursor: 5,
             lag: 3,
             oldest_undelivered_at: at,
@@ -153,6 +153,7 @@ mod tests {
         let shown = anstream::adapter::strip_str(&format_list(&list)).to_string();
         insta::assert_snapshot!(shown, @r"
         webhook to https://example.org/…: retrying
+          receiver: 192.0.2.1:443
           undelivered: 3
           oldest: 2023-11-14T22:13:20.000Z
           last error: answered 500 \u{1b}[31m

@@ -2,18 +2,33 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 use http::Uri;
 
 use crate::config::error::ConfigValueError;
 
-/// The URL of a receiver: https, or http on this machine.
+/// The URL of a receiver: https, http on this machine, or `unix:/path/of/socket`, after which `:/path` may
+/// follow for the request.
 ///
 /// Its path and query may be secret, so neither `Debug` nor any error shows them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WebhookUrl {
-    uri: Uri,
+    address: ReceiverAddress,
+    authority: String,
+    target: String,
     redacted: String,
+}
+
+/// Where a receiver listens.
+#[derive(Clone, PartialEq, Eq)]
+pub enum ReceiverAddress {
+    /// TLS over TCP: a name or address without brackets, and a port.
+    Tls(String, u16),
+    /// TCP within this machine.
+    Loopback(String, u16),
+    /// A Unix socket.
+    Unix(PathBuf),
 }
 
 impl WebhookUrl {
@@ -23,6 +38,9 @@ impl WebhookUrl {
     /// If the URL is invalid or not accepted. The error does not repeat it, because it may contain
     /// a secret.
     pub fn new(text: &str) -> Result<Self, ConfigValueError> {
+        if let Some(rest) = text.strip_prefix("unix:") {
+            return Self::of_socket(rest);
+        }
         let uri: Uri = text.parse().map_err(ConfigValueError::InvalidUrl)?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(ConfigValueError::IncompleteUrl);
@@ -30,39 +48,64 @@ impl WebhookUrl {
         if authority.as_str().contains('@') {
             return Err(ConfigValueError::UrlCredentials);
         }
-        match scheme {
-            "https" => {}
-            "http" if is_loopback(authority.host()) => {}
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let port = authority.port_u16();
+        let address = match scheme {
+            "https" => ReceiverAddress::Tls(host, port.unwrap_or(443)),
+            "http" if is_loopback(&host) => ReceiverAddress::Loopback(host, port.unwrap_or(80)),
             "http" => return Err(ConfigValueError::PlainHttp),
             _ => return Err(ConfigValueError::UnsupportedScheme),
-        }
+        };
+        let target = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
         // The paths of many services are themselves secret.
-        let rest = if uri.path() == "/" && uri.query().is_none() { "/" } else { "/…" };
+        let rest = if target == "/" { "/" } else { "/…" };
         let redacted = format!("{scheme}://{authority}{rest}");
-        Ok(Self { uri, redacted })
+        Ok(Self { address, authority: authority.to_string(), target, redacted })
     }
 
-    /// Returns the complete URL for requests. It must not be shown.
+    fn of_socket(text: &str) -> Result<Self, ConfigValueError> {
+        let (path, target) = match text.find(":/") {
+            Some(at) => (&text[..at], &text[at + 1..]),
+            None => (text, "/"),
+        };
+        if !Path::new(path).is_absolute() {
+            return Err(ConfigValueError::RelativeSocket);
+        }
+        let _: Uri = target.parse().map_err(ConfigValueError::InvalidUrl)?;
+        let rest = if target == "/" { "" } else { ":/…" };
+        Ok(Self {
+            address: ReceiverAddress::Unix(path.into()),
+            authority: "localhost".to_owned(),
+            target: target.to_owned(),
+            redacted: format!("unix:{path}{rest}"),
+        })
+    }
+
+    /// Returns where the receiver listens.
     #[must_use]
-    pub fn uri(&self) -> &Uri {
-        &self.uri
+    pub fn address(&self) -> &ReceiverAddress {
+        &self.address
+    }
+
+    /// Returns the host and port for the header `Host`.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Returns path and query for requests. They must not be shown.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        &self.target
     }
 
     /// Returns true if the scheme is https.
     #[must_use]
     pub fn is_tls(&self) -> bool {
-        self.uri.scheme_str() == Some("https")
+        matches!(self.address, ReceiverAddress::Tls(..))
     }
 
-    /// Returns the host, without brackets, and the port.
-    #[must_use]
-    pub fn host_and_port(&self) -> (&str, u16) {
-        let host = self.uri.host().unwrap_or_default();
-        let port = self.uri.port_u16().unwrap_or(if self.is_tls() { 443 } else { 80 });
-        (host.trim_start_matches('[').trim_end_matches(']'), port)
-    }
-
-    /// Returns the part that may be shown: scheme, host and port.
+    /// Returns the part that may be shown: scheme, host and port, or the socket.
     #[must_use]
     pub fn redacted(&self) -> &str {
         &self.redacted
@@ -76,7 +119,7 @@ impl fmt::Debug for WebhookUrl {
 }
 
 fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    let address = host.parse::<IpAddr>();
     host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
@@ -92,6 +135,8 @@ mod tests {
             "http://127.0.0.1/",
             "http://127.9.9.9/",
             "http://[::1]:3/",
+            "unix:/run/a.sock",
+            "unix:/run/a.sock:/b?c=d",
         ] {
             assert!(WebhookUrl::new(valid).is_ok(), "{valid}");
         }
@@ -107,10 +152,24 @@ mod tests {
             "example.org",
             "https://",
             "https://exa mple.org/",
+            "unix:",
+            "unix:relative/CANARY",
+            "unix:/a:/CANARY b",
             "",
         ] {
             let error = WebhookUrl::new(invalid).unwrap_err().to_string();
             assert!(!error.contains("CANARY"), "{error}");
         }
+    }
+
+    #[test]
+    fn socket_and_path_are_separated_by_a_colon() {
+        let url = WebhookUrl::new("unix:/run/a.sock:/hook?token=CANARY").unwrap();
+        assert!(
+            matches!(url.address(), ReceiverAddress::Unix(path) if path == Path::new("/run/a.sock"))
+        );
+        assert_eq!((url.target(), url.redacted()), ("/hook?token=CANARY", "unix:/run/a.sock:/…"));
+        let url = WebhookUrl::new("unix:/run/a.sock").unwrap();
+        assert_eq!((url.target(), url.redacted()), ("/", "unix:/run/a.sock"));
     }
 }

@@ -109,9 +109,15 @@ impl DeliverySession<'_> {
         match &result.outcome {
             Outcome::Accepted => {
                 report.delivered += result.events as u64;
-                if report.health != SinkHealth::Ok && report.last_error.is_some() {
+                if let Some(client) = &self.client {
+                    report.address = client.connected_to();
+                }
+                if report.health != SinkHealth::Ok
+                    && report.last_error.take().is_some()
+                    && self.is_failure_logged
+                {
                     info!(sink = WEBHOOK_SINK, "the receiver accepts events again");
-                    report.last_error = None;
+                    self.is_failure_logged = false;
                 }
             }
             Outcome::Rejected(error)
@@ -120,7 +126,14 @@ impl DeliverySession<'_> {
             | Outcome::NoReceiver(error, _) => {
                 report.failures += 1;
                 if report.last_error.as_ref() != Some(error) {
-                    warn!(sink = WEBHOOK_SINK, error = &**error, "delivery failed; will retry");
+                    if let Some(suppressed) = self.context.failure_warnings.admit() {
+                        let error = &**error;
+                        warn!(
+                            sink = WEBHOOK_SINK,
+                            error, suppressed, "delivery failed; will retry"
+                        );
+                        self.is_failure_logged = true;
+                    }
                     report.last_error = Some(Arc::clone(error));
                 }
                 report.health = SinkHealth::Retrying;

@@ -193,7 +193,7 @@ fn check_reports_each_error_with_its_location() {
     error: config.yaml:2:8: webhook.url: unsupported URL scheme; begin the URL with `https://`
     error: config.yaml:2:8: webhook.url: remove the user name and password from the URL; requests are signed instead
     error: config.yaml:1:10: webhook: expected keys; write the URL as `url:`, and add `secret_file` or `secret_env`
-    error: config.yaml:3:3: webhook: unknown field `secret`, expected one of `url`, `secret_file`, `secret_env`, `ca_file`, `format`, `batch`, `gzip`, `timeout`, `connections`, `backoff`
+    error: config.yaml:3:3: webhook: unknown field `secret`, expected one of `url`, `receiver_user`, `secret_file`, `secret_env`, `ca_file`, `format`, `batch`, `gzip`, `timeout`, `connections`, `backoff`
     error: config.yaml:3:16: webhook.secret_file: expected the path of a file, not a secret; write the secret to that file
     error: config.yaml:3:16: webhook.secret_file: the file's path is not absolute; begin it with `/` or `~/`
     error: config.yaml:3:15: webhook.secret_env: invalid name of an environment variable; use up to 64 of `A` to `Z`, `0` to `9` and `_`
