@@ -26,7 +26,8 @@ fn full_disk_loses_no_event_for_the_receiver() {
     }
     let receiver = start_receiver();
     let project = Project::complete().webhook(&receiver, "");
-    let mount = Mount::new(&["-t", "tmpfs", "-o", "size=1m", "tmpfs"], &project.state_dir());
+    let mount =
+        Mount::new(&["-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs"], &project.state_dir());
     for kill in [false, true] {
         let daemon = project.start_daemon();
         wait_for_delivery(&daemon, &receiver);

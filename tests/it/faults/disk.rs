@@ -20,7 +20,8 @@ fn with_small_disk(what: &str) -> Option<(Project, Mount)> {
         return None;
     }
     let project = Project::complete();
-    let mount = Mount::new(&["-t", "tmpfs", "-o", "size=1m", "tmpfs"], &project.state_dir());
+    let mount =
+        Mount::new(&["-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs"], &project.state_dir());
     Some((project, mount))
 }
 

@@ -55,7 +55,10 @@ impl Environment {
         let project = Project::complete()
             .config("scrub: 5s\nsettle: {git_ms: 300}\njournal: {max_bytes: 1 MiB}\n");
         let disk = if geteuid().is_root() {
-            Some(Mount::new(&["-t", "tmpfs", "-o", "size=16m", "tmpfs"], &project.state_dir()))
+            Some(Mount::new(
+                &["-t", "tmpfs", "-o", "size=16m,mode=700", "tmpfs"],
+                &project.state_dir(),
+            ))
         } else {
             not_run("random faults of the disk of the store (needs root)");
             None
