@@ -100,10 +100,11 @@ async fn page_response(api: &Arc<ApiState>, parameters: &Parameters) -> Result<R
     let filter = parse_filter(&world, parameters)?;
     let since = parse_since(parameters.get("since"))?.unwrap_or(Since::Start);
     let bounds = api.reader_pool.read(JournalReader::bounds).await?;
+    // Held until the response has its memory, so that few pages wait for it.
+    let _permit = render_permit().await?;
     let parts = match start_at(&since, &world, bounds) {
         StartAt::Gap(_) => gap_page(&world, &filter, sync.as_ref()),
         StartAt::After(after) => {
-            let _permit = render_permit().await?;
             // Reading and rendering is one call on a blocking thread, so that the events are not
             // held any longer.
             let is_resuming = matches!(since, Since::After(_));

@@ -227,7 +227,7 @@ fn start_drifted(project: &Project, count: usize) -> Daemon {
 
 #[test]
 fn unread_streams_stay_within_the_memory_budget() {
-    const UNREAD: usize = 400;
+    const UNREAD: usize = 150;
     let project = Project::complete();
     let daemon = start_drifted(&project, 3_000);
     let snapshot = daemon.export(FEATURE);
