@@ -6,10 +6,11 @@ test:
 	cargo test
 
 # The random tests, for hours: a million simulated histories, ten thousand kills at any moment, half of them during
-# recovery, and an hour of random file operations and faults.
+# recovery, an hour of random file operations and faults, and half an hour of fuzzing (.ci/fuzz, needs cargo-fuzz).
 endure:
 	DOSSIERD_SIMULATIONS=1000000 cargo test --lib -- --nocapture engine::simulation::explore::tests::histories_of_random_seeds_end_in_the_state_of_a_fresh_scan
 	DOSSIERD_KILLS=10000 DOSSIERD_ENDURE_SECS=3600 cargo test --test it -- --nocapture daemon::crash faults::random_operations
+	bash .ci/fuzz
 
 # Formatting, lints, words (tests/prose.rs) and spelling. Needs typos: `cargo install typos-cli` or `pip install typos`.
 lint:

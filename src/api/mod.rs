@@ -6,6 +6,9 @@
 //! runs on other threads.
 
 mod dashboard;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handlers;
 mod journal;
 mod request;

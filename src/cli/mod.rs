@@ -9,6 +9,8 @@ mod commands;
 mod daemon;
 mod exit;
 mod exit_on_signal;
+#[cfg(test)]
+mod fuzz_corpora;
 mod local;
 mod render;
 mod replace_file;

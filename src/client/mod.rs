@@ -6,6 +6,9 @@
 mod connect;
 mod error;
 mod follow;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod request;
 mod sse;
 mod stream;

@@ -6,6 +6,9 @@
 
 mod effective;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod log;
 mod private_dir;

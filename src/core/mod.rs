@@ -84,6 +84,9 @@ pub(crate) mod event_schema;
 pub mod feature;
 pub mod feature_context;
 pub mod frontmatter;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod git_index;
 pub mod identity;
 pub mod ignore;

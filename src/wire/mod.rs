@@ -10,6 +10,9 @@ pub mod dashboard;
 pub mod delivery;
 pub mod drift;
 pub mod events;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod hint;
 pub mod json;
 pub mod overview;
