@@ -1,7 +1,7 @@
 // The artifacts tab: filters that are stored in the URL, the list, and the selected artifact.
 
 import { featureParameters, requestJson } from "./api.js";
-import { announce, h, printable } from "./dom.js";
+import { announce, h, printable, replaceChildren } from "./dom.js";
 import { Detail } from "./detail.js";
 import { Grid } from "./grid.js";
 import * as labels from "./labels.js";
@@ -89,7 +89,7 @@ export class Artifacts {
       const names = ["", ...valuesOf(field)];
       const selected = this.parameters[id];
       if (selected && !names.includes(selected)) names.push(selected);
-      this.inputs[id].replaceChildren(...names.map((name) => h("option", { value: name }, name ? printable(name) : "any")));
+      replaceChildren(this.inputs[id], names.map((name) => h("option", { value: name }, name ? printable(name) : "any")));
     }
     this.fillInputs();
     this.drawList();

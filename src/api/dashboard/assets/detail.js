@@ -1,7 +1,7 @@
 // One artifact: its metadata, and its content, rendered or as source text.
 
 import { featureParameters, requestJson } from "./api.js";
-import { appendAll, contentOf, h, printable, printableLines } from "./dom.js";
+import { appendContent, h, printable, printableLines } from "./dom.js";
 import * as labels from "./labels.js";
 
 /** Lines in a block of source text; the browser lays out only the visible blocks. */
@@ -49,7 +49,11 @@ export class Detail {
     if (key !== this.key) return;
     const scrollTop = this.element.scrollTop;
     const hasFocus = this.element.contains(document.activeElement);
-    this.draw(artifact);
+    try {
+      this.draw(artifact);
+    } catch (error) {
+      this.drawError(error);
+    }
     if (isNew || hasFocus) this.title.focus({ preventScroll: !isNew });
     if (!isNew) this.element.scrollTop = scrollTop;
   }
@@ -68,7 +72,7 @@ export class Detail {
   draw(artifact) {
     const fact = (name, ...value) => h("div", {}, h("dt", {}, name), h("dd", {}, ...value));
     const content = h("div", { class: "content" });
-    const toggle = artifact.rendered && artifact.media_type_hint === "markdown"
+    const toggle = artifact.rendered
       ? [h("button", {
         "aria-pressed": String(this.isSource),
         on: {
@@ -99,7 +103,9 @@ export class Detail {
     if (artifact.content === null) return;
     if (artifact.rendered && !this.isSource) {
       content.classList.add("rendered");
-      appendAll(content, contentOf(artifact.rendered));
+      if (!appendContent(content, artifact.rendered)) {
+        content.before(h("p", { class: "notice" }, "This artifact is too large to be shown completely; its end is left out. “Source” shows all of it."));
+      }
     } else {
       content.append(sourceText(artifact.content));
     }

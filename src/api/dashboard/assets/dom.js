@@ -30,13 +30,14 @@ export function h(tag, attributes = {}, ...children) {
       element.setAttribute(name, value === true ? "" : String(value));
     }
   }
-  appendAll(element, children.flat().filter((child) => child !== null && child !== undefined));
+  for (const child of children.flat()) if (child !== null && child !== undefined) element.append(child);
   return element;
 }
 
-/** Appends any number of nodes: a call with more than about 100,000 arguments fails. */
-export function appendAll(element, nodes) {
-  for (const node of nodes) element.append(node);
+/** Replaces the children of an element; unlike the method, for any number of them. */
+export function replaceChildren(element, children) {
+  element.replaceChildren();
+  for (const child of children) element.append(child);
 }
 
 const TAGS = new Set([
@@ -45,23 +46,44 @@ const TAGS = new Set([
 ]);
 const CLASSES = new Set(["key", "text", "number", "word", "comment", "metadata", "link", "image"]);
 
-/** Creates the elements of content that the daemon rendered; unknown tags become `span`. */
-export function contentOf(nodes) {
-  return nodes.map((node) => {
-    if (typeof node === "string") return document.createTextNode(node);
-    const element = document.createElement(TAGS.has(node.tag) ? node.tag : "span");
-    if (CLASSES.has(node.class)) element.className = node.class;
-    if (node.tag === "a" && /^(https?:\/\/|mailto:)/i.test(node.href ?? "")) {
-      element.href = node.href;
-      element.rel = "noopener noreferrer";
-      element.target = "_blank";
+/** Maximum number of nodes of rendered content, and of elements within each other; more are left out. */
+const MAX_CONTENT_NODES = 50_000;
+const MAX_CONTENT_DEPTH = 200;
+
+/**
+ * Appends the elements of content that the daemon rendered; unknown tags become `span`. Returns false
+ * if nodes were left out.
+ */
+export function appendContent(parent, nodes) {
+  const budget = { nodes: MAX_CONTENT_NODES, isExceeded: false };
+  appendNodes(parent, nodes, budget, 0);
+  return !budget.isExceeded;
+}
+
+function appendNodes(parent, nodes, budget, depth) {
+  for (const node of nodes) {
+    if (budget.nodes === 0 || depth === MAX_CONTENT_DEPTH) {
+      budget.isExceeded = true;
+      return;
     }
-    if (node.tag === "ol" && node.start !== undefined) element.start = node.start;
-    if (node.tag === "pre") element.tabIndex = 0;
-    appendAll(element, contentOf(node.children ?? []));
-    if (node.tag !== "table") return element;
-    return h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "table" }, element);
-  });
+    budget.nodes -= 1;
+    parent.append(typeof node === "string" ? node : contentElement(node, budget, depth));
+  }
+}
+
+function contentElement(node, budget, depth) {
+  const element = document.createElement(TAGS.has(node.tag) ? node.tag : "span");
+  if (CLASSES.has(node.class)) element.className = node.class;
+  if (node.tag === "a" && /^(https?:\/\/|mailto:)/i.test(node.href ?? "")) {
+    element.href = node.href;
+    element.rel = "noopener noreferrer";
+    element.target = "_blank";
+  }
+  if (node.tag === "ol" && node.start !== undefined) element.start = node.start;
+  if (node.tag === "pre") element.tabIndex = 0;
+  appendNodes(element, node.children ?? [], budget, depth + 1);
+  if (node.tag !== "table") return element;
+  return h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "table" }, element);
 }
 
 /** Opens a confirmation dialog; resolves to true if it was confirmed. */

@@ -1,7 +1,7 @@
 // The history tab: a plot of completeness and drift, and a timeline of events.
 
 import { requestJson } from "./api.js";
-import { h, printable } from "./dom.js";
+import { h, printable, replaceChildren } from "./dom.js";
 import { plot } from "./plot.js";
 import * as labels from "./labels.js";
 
@@ -66,7 +66,7 @@ export class History {
       if (!days.has(day)) days.set(day, []);
       days.get(day).push(event);
     }
-    this.list.replaceChildren(...[...days].map(([day, events]) => h("section", {},
+    replaceChildren(this.list, [...days].map(([day, events]) => h("section", {},
       h("h3", {}, day), h("ol", { reversed: true }, events.map(timelineEntry)))));
     if (!newest.length) this.list.append(h("p", { class: "empty" }, "The journal contains no events of this feature."));
     this.more.hidden = this.events.length <= this.shownCount;

@@ -1,7 +1,7 @@
 // The start page: a summary, and a table of features for each project.
 
 import { buildUrl } from "./api.js";
-import { h, printable } from "./dom.js";
+import { h, printable, replaceChildren } from "./dom.js";
 import * as labels from "./labels.js";
 
 const needsAttention = (feature) =>
@@ -67,7 +67,7 @@ export class Overview {
       (!wanted || feature.feature_slug.toLowerCase().includes(wanted))
       && (!this.attention.checked || needsAttention(feature));
     const focused = document.activeElement?.closest?.("tr[data-feature]")?.dataset.feature;
-    this.projects.replaceChildren(...this.model.status.projects.map((project) => this.projectSection(project, matches)));
+    replaceChildren(this.projects, this.model.status.projects.map((project) => this.projectSection(project, matches)));
     if (focused) this.projects.querySelector(`tr[data-feature="${CSS.escape(focused)}"] a`)?.focus();
     if (!this.model.status.projects.length) {
       this.projects.append(h("p", { class: "empty" },

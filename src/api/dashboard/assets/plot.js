@@ -12,7 +12,7 @@ const SVG_NAMESPACE = "http://www.w3.org/2000/svg";
 function svg(tag, attributes, ...children) {
   const element = document.createElementNS(SVG_NAMESPACE, tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value));
-  element.append(...children);
+  for (const child of children.flat()) element.append(child);
   return element;
 }
 
@@ -49,7 +49,7 @@ export function plot(events) {
   return svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": description, class: "plot" },
     svg("path", { class: "axis", d: `M${AXIS_X},${TOP}V${AXIS_Y}H${WIDTH - RIGHT_MARGIN}` }),
     svg("path", { class: "line", d: line }),
-    ...bands,
+    bands,
     label("100 %", [AXIS_X - 4, TOP + 6]), label("0 %", [AXIS_X - 4, AXIS_Y]), label("drift", [AXIS_X - 4, AXIS_Y + 16]),
     label(day.format(new Date(from)), [AXIS_X, HEIGHT - 4], "start"), label("now", [WIDTH - RIGHT_MARGIN, HEIGHT - 4]));
 }
