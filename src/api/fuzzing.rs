@@ -46,11 +46,11 @@ async fn respond(bytes: &[u8]) -> Vec<u8> {
     let server = Server::new(1, Arc::default(), Arc::new(["/api/x"]), router);
     let (mut client, stream) = tokio::io::duplex(BUFFER_BYTES);
     let mut received = Vec::new();
-    let Ok((stream, permit)) = server.accept(async { Ok(stream) }).await else {
+    let Ok(Some((stream, permit))) = server.accept(async { Ok(stream) }, Some).await else {
         return received;
     };
     let (_stop, stopped) = watch::channel(false);
-    server.serve_connection(stream, permit, stopped);
+    server.serve_connection(stream, None, permit, stopped);
     let _ = client.write_all(bytes).await;
     let _ = client.shutdown().await;
     let _ = client.read_to_end(&mut received).await;

@@ -20,6 +20,7 @@ mod unconfigured;
 mod unix_listener;
 
 pub use dashboard::control::run_dashboard;
+pub use dashboard::kept::{KeepRequest, KeptDashboard};
 pub use dashboard::state::DashboardConfig;
 pub use server::socket::{SocketError, adopt_systemd_socket, bind};
 pub use state::{ApiState, StartTime};

@@ -1,8 +1,13 @@
-//! Listener of the Unix socket: its routes, and the check that clients are the same user.
+//! Listener of the Unix socket: its routes, and the checks that clients are the same user and no
+//! web page.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
+use axum::Router;
+use axum::extract::Request;
+use axum::http::header;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse as _, Response};
 use interprocess::local_socket::tokio::Listener;
 use interprocess::local_socket::traits::tokio::Listener as _;
 use tokio::sync::watch;
@@ -12,6 +17,8 @@ use crate::api::router::{Route, build_router, shared_routes};
 use crate::api::server::http::{Server, backoff_after_accept_error, warn_of_refused_user};
 use crate::api::server::peer::{client_of, is_own_user};
 use crate::api::state::ApiState;
+use crate::wire::hint::HintCode;
+use crate::wire::problem::{Problem, ProblemCode};
 
 /// Maximum number of connections. Beyond it the connection that has been idle the longest is
 /// closed; if none is idle, the new one waits.
@@ -22,7 +29,8 @@ pub async fn serve(listener: Listener, api: Arc<ApiState>, stop: watch::Receiver
     let metrics = Arc::clone(&api.http_metrics);
     let routes = routes();
     let paths = routes.iter().map(|route| route.path).collect();
-    let server = Server::new(MAX_CONNECTIONS, metrics, paths, build_router(api, routes));
+    let service = refuse_pages(build_router(api, routes));
+    let server = Server::new(MAX_CONNECTIONS, metrics, paths, service);
     accept_connections(&listener, &server, stop).await;
 }
 
@@ -33,23 +41,35 @@ pub(crate) async fn accept_connections(
     mut stop: watch::Receiver<bool>,
 ) {
     let connection_stop = stop.clone();
+    let admit = |stream| is_own_user(&stream).then_some(stream);
     loop {
         let accepted = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
-            accepted = server.accept(listener.accept()) => accepted,
+            accepted = server.accept(listener.accept(), admit) => accepted,
         };
         match accepted {
-            Ok((stream, _)) if !is_own_user(&stream) => {
-                server.metrics.refused.fetch_add(1, Ordering::Relaxed);
-                warn_of_refused_user("socket");
-            }
-            Ok((stream, permit)) => {
+            Ok(None) => warn_of_refused_user("socket"),
+            Ok(Some((stream, permit))) => {
                 let client = client_of(&stream);
-                server.serve_client(client, stream, permit, connection_stop.clone());
+                server.serve_client(client, stream, None, permit, connection_stop.clone());
             }
             Err(error) => backoff_after_accept_error(&error).await,
         }
     }
+}
+
+/// Has requests refused that a web page has caused. No browser connects to a Unix socket: something
+/// forwards them, such as a proxy.
+pub(crate) fn refuse_pages(router: Router) -> Router {
+    router.layer(from_fn(async |request: Request, next: Next| -> Response {
+        let headers = request.headers();
+        if headers.contains_key(header::ORIGIN) || headers.contains_key(header::REFERER) {
+            let detail = "`Origin` or `Referer`: the socket serves no web pages";
+            return Problem::new(ProblemCode::Forbidden, detail, HintCode::WrongOrigin)
+                .into_response();
+        }
+        next.run(request).await
+    }))
 }
 
 /// Returns all routes of the socket.

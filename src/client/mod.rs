@@ -16,6 +16,6 @@ mod stream;
 pub use connect::{Client, Peer, RESPONSE_TIMEOUT};
 pub use error::ClientError;
 pub use follow::{FollowEvent, Follower};
-pub use request::{ApiResponse, RequestPath, percent_encode};
+pub use request::{ApiResponse, RequestPath, percent_encode, percent_encode_bytes};
 pub use sse::SseMessage;
 pub use stream::EventStream;

@@ -27,6 +27,12 @@ pub fn percent_encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
+/// Percent-encodes bytes, such as those of a path.
+#[must_use]
+pub fn percent_encode_bytes(bytes: &[u8]) -> String {
+    percent_encoding::percent_encode(bytes, RESERVED).to_string()
+}
+
 /// A response with a 2xx status.
 #[derive(Debug, Clone)]
 pub struct ApiResponse {

@@ -88,6 +88,7 @@ pub struct EffectiveSettle {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct EffectiveHttp {
     listen: String,
+    allow_root: bool,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -131,6 +132,7 @@ impl Config {
             settle: self.effective_settle(),
             http: EffectiveHttp {
                 listen: self.http.listen().map_or("off".into(), |listen| listen.to_string()),
+                allow_root: self.http.allow_root(),
             },
             journal: EffectiveRetention {
                 max_age: format_duration(self.journal.max_age()),
@@ -208,7 +210,7 @@ mod tests {
     fn serialized_effective_configuration_is_equivalent() {
         let text = "projects: [{path: /a, features: [x/*], ignore: [y], step: {s: plan}}]\n\
                     journal: {max_age: 36h, max_bytes: 1000}\nscrub: off\nlog: warn,a=debug\n\
-                    settle: {git_ms: 1}\nlimits: {depth: 2}\nhttp: {listen: '[::1]:7433'}\n";
+                    settle: {git_ms: 1}\nlimits: {depth: 2}\nhttp: {listen: '[::1]:7433', allow_root: true}\n";
         let effective = Config::parse(text.as_bytes()).unwrap().effective();
         let yaml = serde_yaml::to_string(&effective).unwrap();
         assert!(yaml.contains("max_age: 36h") && yaml.contains("max_bytes: '1000'"), "{yaml}");

@@ -1,4 +1,4 @@
-//! The `http` setting: the loopback address on which the dashboard listens.
+//! The `http` setting: the loopback address on which the dashboard listens, and who may connect.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -12,6 +12,7 @@ use crate::core::yaml::deserialize_text;
 #[serde(deny_unknown_fields, default)]
 pub struct HttpConfig {
     listen: Option<ListenSetting>,
+    allow_root: bool,
 }
 
 impl HttpConfig {
@@ -20,6 +21,13 @@ impl HttpConfig {
     #[must_use]
     pub fn listen(&self) -> Option<SocketAddr> {
         self.listen.and_then(|setting| setting.0)
+    }
+
+    /// Returns true if processes of root may connect, too. Otherwise only those of the daemon's user
+    /// may.
+    #[must_use]
+    pub fn allow_root(&self) -> bool {
+        self.allow_root
     }
 }
 

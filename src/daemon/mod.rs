@@ -17,7 +17,7 @@ mod watchdog;
 
 use std::io;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,10 +28,10 @@ use tokio::time::timeout_at;
 use tracing::{error, info, warn};
 
 use crate::api::{
-    ApiState, DashboardConfig, SocketError, StartTime, adopt_systemd_socket, bind, run_dashboard,
-    serve,
+    ApiState, DashboardConfig, KeptDashboard, SocketError, StartTime, adopt_systemd_socket, bind,
+    run_dashboard, serve,
 };
-use crate::config::{Config, ConfigState, UserDirs};
+use crate::config::{Config, ConfigState, HttpConfig, UserDirs};
 use crate::core::diagnostics::FileError;
 use crate::core::sync::lock;
 use crate::delivery::Delivery;
@@ -42,7 +42,7 @@ use claims::Claims;
 use invalid_config::ConfigWait;
 use own_files::OwnFiles;
 use reload::{Reloader, resolve_roots};
-use socket_activation::SocketOwner;
+use socket_activation::{Inherited, SocketOwner};
 use startup_timeout::StartupTimeoutExtender;
 use systemd_notify::SystemdNotifier;
 
@@ -124,8 +124,8 @@ pub fn run(options: DaemonOptions) -> Result<(), DaemonError> {
     rustix::process::umask(rustix::fs::Mode::empty());
     let system = |action| move |source| DaemonError::Io { action, source };
     let notifier = SystemdNotifier::from_env();
-    let inherited = socket_activation::take_inherited_listener()
-        .map_err(system("use the socket passed by systemd"))?;
+    let Inherited { socket: inherited, dashboard } =
+        socket_activation::take_inherited().map_err(system("use the socket passed by systemd"))?;
     let own = options.socket.clone().unwrap_or_else(|| options.user_dirs.socket_path());
     let own = std::path::absolute(own).map_err(system("determine the path of the socket"))?;
     let socket = inherited.as_ref().map_or(own, |inherited| inherited.path.clone());
@@ -149,7 +149,8 @@ pub fn run(options: DaemonOptions) -> Result<(), DaemonError> {
         .map_err(system("start the runtime"))?;
     let listener = inherited.map(|inherited| inherited.listener);
     let claims = Claims::new(lock);
-    let run = run_until_stopped(options, notifier, listener, socket.clone(), claims.clone());
+    let passed = (listener, dashboard);
+    let run = run_until_stopped(options, notifier, passed, socket.clone(), claims.clone());
     let result = runtime.block_on(run);
     // Dropping the runtime would wait forever for a blocking task that does not end.
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN_TIMEOUT);
@@ -176,7 +177,7 @@ fn end_on_panic() {
 async fn run_until_stopped(
     options: DaemonOptions,
     notifier: SystemdNotifier,
-    inherited: Option<UnixListener>,
+    (inherited, kept): (Option<UnixListener>, Option<KeptDashboard>),
     socket: PathBuf,
     claims: Claims,
 ) -> Result<(), DaemonError> {
@@ -203,7 +204,6 @@ async fn run_until_stopped(
     (options.on_config_applied)(&config);
     let (state, config_state) = watch::channel(ConfigState::ok(&file));
     let state_dir = options.user_dirs.state_dir.clone();
-    let dashboard_state = state_dir.join("dashboard.json");
     let (resolved, roots) = resolve_roots(&config);
     let plan = plan_engine(resolved, options.projects, &options.user_dirs);
     let running: EngineHandle = {
@@ -215,7 +215,7 @@ async fn run_until_stopped(
     info!(socket = %socket.display(), "listening");
     // No path is relative from here on; the directory where it was started can be unmounted.
     let _ = std::env::set_current_dir("/");
-    let (http, listen) = watch::channel(config.http.listen());
+    let (http, http_config) = watch::channel(config.http);
     let delivery = Delivery::start(
         config.webhook.clone(),
         Arc::clone(&inbox),
@@ -234,11 +234,11 @@ async fn run_until_stopped(
         config_state: state,
         on_config_applied: Box::new(move |config| {
             on_config_applied(config);
-            http.send_replace(config.http.listen());
+            http.send_replace(config.http);
         }),
     };
     let (stop, stopped) = watch::channel(false);
-    let dashboard = DashboardConfig { listen, state_file: dashboard_state, stop: stopped.clone() };
+    let dashboard = dashboard_config(http_config, kept, notifier, &state_dir, &stopped);
     let api = Arc::new(ApiState::new(&running, config_state.clone(), started, dashboard));
     let mut dashboard = tokio::spawn(run_dashboard(Arc::clone(&api)));
     let own_files = OwnFiles::new(claims, state_dir, own_socket, &inbox, &api, &stopped);
@@ -289,6 +289,23 @@ fn plan_engine(config: Config, projects: Vec<PathBuf>, dirs: &UserDirs) -> Engin
     plan.user_missions = Some(dirs.missions_dir());
     plan.project_list = Some(dirs.project_list());
     plan
+}
+
+/// Returns the settings of the dashboard, which systemd keeps over a restart.
+fn dashboard_config(
+    http: watch::Receiver<HttpConfig>,
+    kept: Option<KeptDashboard>,
+    notifier: SystemdNotifier,
+    state_dir: &Path,
+    stopped: &watch::Receiver<bool>,
+) -> DashboardConfig {
+    DashboardConfig {
+        http,
+        kept: Mutex::new(kept),
+        keep: Box::new(move |request| notifier.keep_dashboard(&request)),
+        former_state_file: state_dir.join("dashboard.json"),
+        stop: stopped.clone(),
+    }
 }
 
 /// Returns a callback that calls `on_config_applied` and then reloads delivery.

@@ -1,5 +1,6 @@
-//! Socket activation: the listener passed by systemd, and which process already owns the socket.
+//! Socket activation: what systemd passes to the daemon, and which process already owns the socket.
 
+use std::fs::File;
 use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,12 @@ use interprocess::local_socket::traits::{Stream as _, StreamCommon as _};
 use interprocess::local_socket::{GenericFilePath, Stream, ToFsName as _};
 use listenfd::ListenFd;
 use rustix::net::sockopt::socket_acceptconn;
+
+use crate::api::KeptDashboard;
+
+/// Names of the descriptors that the daemon has systemd keep over a restart (`FDNAME=`).
+pub(crate) const DASHBOARD_LISTENER: &str = "dashboard";
+pub(crate) const DASHBOARD_SESSIONS: &str = "dashboard-sessions";
 
 /// A listening socket passed by systemd.
 #[derive(Debug)]
@@ -22,16 +29,46 @@ pub(crate) fn has_inherited_listener() -> bool {
     std::env::var("LISTEN_PID").is_ok_and(|process| process == own)
 }
 
-/// Returns the listener passed by systemd, if there is one (`sd_listen_fds(3)`). Must be called before
-/// threads are created, because it removes the variables from the environment.
-pub(crate) fn take_inherited_listener() -> io::Result<Option<InheritedSocket>> {
+/// What systemd has passed to this process.
+#[derive(Debug, Default)]
+pub(crate) struct Inherited {
+    /// The socket of the socket unit.
+    pub(crate) socket: Option<InheritedSocket>,
+    /// The dashboard of the last daemon.
+    pub(crate) dashboard: Option<KeptDashboard>,
+}
+
+/// Returns what systemd has passed (`sd_listen_fds_with_names(3)`). Must be called before threads are
+/// created, because it removes the variables from the environment.
+pub(crate) fn take_inherited() -> io::Result<Inherited> {
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut descriptors = ListenFd::from_env();
-    if descriptors.len() > 1 {
+    let mut names = names.split(':').map(str::to_owned);
+    let names: Vec<String> =
+        (0..descriptors.len()).map(|_| names.next().unwrap_or_default()).collect();
+    let with_name = |name: &str| names.iter().position(|it| it == name);
+    let (listener, sessions) = (with_name(DASHBOARD_LISTENER), with_name(DASHBOARD_SESSIONS));
+    let sockets: Vec<usize> =
+        (0..descriptors.len()).filter(|at| ![listener, sessions].contains(&Some(*at))).collect();
+    let socket = match sockets[..] {
+        [] => None,
+        [at] => take_socket(&mut descriptors, at)?,
         // A client of a socket that is not served would wait forever.
-        let message = format!("expected one socket, got {}", descriptors.len());
-        return Err(io::Error::other(message));
-    }
-    let Some(listener) = descriptors.take_unix_listener(0)? else {
+        _ => {
+            let message = format!("expected one socket, got {}", sockets.len());
+            return Err(io::Error::other(message));
+        }
+    };
+    let dashboard = listener.zip(sessions).and_then(|(listener, sessions)| {
+        let listener = descriptors.take_tcp_listener(listener).ok().flatten()?;
+        let descriptor = descriptors.take_raw_fd(sessions).ok().flatten()?;
+        Some(KeptDashboard { listener, sessions: open_descriptor(descriptor).ok()? })
+    });
+    Ok(Inherited { socket, dashboard })
+}
+
+fn take_socket(descriptors: &mut ListenFd, at: usize) -> io::Result<Option<InheritedSocket>> {
+    let Some(listener) = descriptors.take_unix_listener(at)? else {
         return Ok(None);
     };
     if !socket_acceptconn(&listener)? {
@@ -41,6 +78,11 @@ pub(crate) fn take_inherited_listener() -> io::Result<Option<InheritedSocket>> {
     let path = address.as_pathname().ok_or_else(|| io::Error::other("it has no path"))?;
     let path = std::path::absolute(path)?;
     Ok(Some(InheritedSocket { listener, path }))
+}
+
+/// Opens the file of an inherited descriptor again. The descriptor itself stays open.
+fn open_descriptor(descriptor: std::os::fd::RawFd) -> io::Result<File> {
+    File::options().read(true).write(true).open(format!("/proc/self/fd/{descriptor}"))
 }
 
 /// Which process owns a socket.

@@ -1,14 +1,22 @@
-//! Notifications to systemd (`sd_notify(3)`): readiness, status, watchdog and timeouts.
+//! Notifications to systemd (`sd_notify(3)`): readiness, status, watchdog and timeouts, and descriptors
+//! that it keeps over a restart.
 //!
 //! The daemon works without them: a notification that cannot be sent is logged and otherwise
 //! ignored.
 
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use sd_notify::NotifyState;
 use tracing::warn;
 
+use crate::api::KeepRequest;
 use crate::core::path::escape_unprintable;
+use crate::daemon::socket_activation::{DASHBOARD_LISTENER, DASHBOARD_SESSIONS};
 
 /// Duration by which one extension moves systemd's start timeout.
 pub(crate) const TIMEOUT_EXTENSION: Duration = Duration::from_mins(1);
@@ -72,6 +80,25 @@ impl SystemdNotifier {
         self.send(&[NotifyState::Watchdog]);
     }
 
+    /// Has systemd keep the dashboard over a restart, as far as the unit allows
+    /// (`FileDescriptorStoreMax=`), or close what it keeps.
+    pub(crate) fn keep_dashboard(self, request: &KeepRequest<'_>) {
+        if !self.enabled {
+            return;
+        }
+        let sent = match request {
+            KeepRequest::Keep { listener, sessions } => {
+                store_descriptor(DASHBOARD_LISTENER, *listener)
+                    .and_then(|()| store_descriptor(DASHBOARD_SESSIONS, *sessions))
+            }
+            KeepRequest::Remove => remove_descriptor(DASHBOARD_LISTENER)
+                .and_then(|()| remove_descriptor(DASHBOARD_SESSIONS)),
+        };
+        if let Err(error) = sent {
+            warn!(%error, "cannot change what systemd keeps of the dashboard over a restart");
+        }
+    }
+
     fn send(self, states: &[NotifyState<'_>]) {
         if self.enabled
             && let Err(error) = sd_notify::notify(states)
@@ -79,4 +106,29 @@ impl SystemdNotifier {
             warn!(%error, "cannot notify systemd");
         }
     }
+}
+
+/// Has systemd store a descriptor under a name.
+fn store_descriptor(name: &str, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    notify_with_descriptors(&format!("FDSTORE=1\nFDNAME={name}\nFDPOLL=0\n"), &[descriptor])
+}
+
+/// Has systemd close what it has stored under a name.
+fn remove_descriptor(name: &str) -> io::Result<()> {
+    notify_with_descriptors(&format!("FDSTOREREMOVE=1\nFDNAME={name}\n"), &[])
+}
+
+/// Sends a notification with at most one descriptor. `sd_notify` can do that only with another crate.
+fn notify_with_descriptors(text: &str, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let path = std::env::var_os("NOTIFY_SOCKET").ok_or(io::ErrorKind::NotFound)?;
+    let socket = UnixDatagram::unbound()?;
+    socket.connect(path)?;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let text = [IoSlice::new(text.as_bytes())];
+    sendmsg(&socket, &text, &mut control, SendFlags::empty())?;
+    Ok(())
 }

@@ -97,6 +97,12 @@ pub enum HintCode {
     TooManyStreams,
     /// The dashboard's listener cannot be opened.
     DashboardListen,
+    /// The connection belongs to another user, or its user is not found.
+    OtherUser,
+    /// The user of connections cannot be found.
+    PeerCheck,
+    /// The dashboard has no such session.
+    NoSuchSession,
 }
 
 /// A hint as a problem carries it: a code and the text for clients of the API.
@@ -131,7 +137,7 @@ struct HintTexts {
 
 impl HintCode {
     /// All codes.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 47] = [
         Self::UnknownPath,
         Self::MethodNotAllowed,
         Self::InvalidPercentEncoding,
@@ -176,6 +182,9 @@ impl HintCode {
         Self::InvalidConfiguration,
         Self::TooManyStreams,
         Self::DashboardListen,
+        Self::OtherUser,
+        Self::PeerCheck,
+        Self::NoSuchSession,
     ];
 
     /// Returns the stable name.
@@ -394,6 +403,21 @@ impl HintCode {
                 "dashboard_listen",
                 "set `http: {listen: ...}` in the configuration to another address",
                 CliHint::AsSent,
+            ),
+            Self::OtherUser => entry(
+                "other_user",
+                "connect as the user of the daemon; `http: {allow_root: true}` admits root",
+                CliHint::AsSent,
+            ),
+            Self::PeerCheck => entry(
+                "peer_check",
+                "run `dossierd doctor`; `dossierd service install` renews the units",
+                CliHint::AsSent,
+            ),
+            Self::NoSuchSession => entry(
+                "no_such_session",
+                "`GET /api/dashboard` lists the sessions",
+                CliHint::Text("`dossierd dashboard --sessions` lists the sessions"),
             ),
         }
     }

@@ -1,6 +1,7 @@
 // User interaction with the page while files change and the daemon restarts.
 
 import assert from "node:assert/strict";
+import fs from "node:fs";
 import { after, before, test } from "node:test";
 import { Project, enter, launch, screenshot, wait } from "./support.mjs";
 
@@ -182,26 +183,65 @@ test("the history shows events and updates live", async () => {
   }
 });
 
-test("the page resumes after a restart of the daemon without missing events", async () => {
+test("after a restart of the daemon the tab continues with a new link, without missing events", async () => {
   const project = new Project().feature(SLUG);
   await project.start();
   try {
     const { context, page, problems } = await open(project);
     await page.evaluate(() => { window.notReloaded = true; });
     await page.waitForSelector(".connection[data-state='live']");
+    await page.selectOption("#class", "evidence");
+    await page.waitForURL(/class=evidence/);
     await project.stop();
     await page.waitForSelector(".connection[data-state='reconnecting']");
-    project.write(`kitty-specs/${SLUG}/meanwhile.md`, "# Meanwhile\n");
+    await page.waitForSelector(".locked:has-text('does not answer')");
+    assert.equal(await page.evaluate(() => window.notReloaded), true, "what was shown stays");
+    project.write(`kitty-specs/${SLUG}/research/meanwhile.md`, "# Meanwhile\n");
     await project.start();
+    // Another port: what another process may have left at the former one does not matter.
+    const { url, address } = project.opened();
+    assert.ok(!page.url().startsWith(address));
+    await page.fill("#one-time-link", "http://evil.example/open/x");
+    await page.click(".locked button");
+    await page.waitForSelector(".locked .error:has-text('not a link')");
+    problems.length = 0;
+    const streams = [];
+    page.on("request", (request) => { if (request.url().includes("/api/events")) streams.push(new URL(request.url())); });
+    await page.fill("#one-time-link", ` ${url} `);
+    await page.click(".locked button");
+    await page.waitForURL(new RegExp(`^${address}\\?.*class=evidence`));
     await page.waitForSelector(".connection[data-state='live']");
     await page.waitForSelector(".rows .row:has-text('meanwhile.md')");
-    project.write(`kitty-specs/${SLUG}/later.md`, "# Later\n");
+    const { seq, instance } = JSON.parse(project.run("status", "--json"));
+    const since = streams[0].searchParams.get("since");
+    assert.ok(since.startsWith(`${instance}:`) && Number(since.split(":")[1]) < seq, `${since} is before ${seq}`);
+    project.write(`kitty-specs/${SLUG}/research/later.md`, "# Later\n");
     await page.waitForSelector(".rows .row:has-text('later.md')");
-    assert.equal(await page.evaluate(() => window.notReloaded), true);
-    assert.deepEqual(problems, []);
-    // A page whose session ended shows that, and receives nothing more.
+    // A page whose listener was closed shows that, and receives nothing more.
     project.run("dashboard", "--close");
     await page.waitForSelector(".connection[data-state='reconnecting']");
+    assert.deepEqual(problems.filter((problem) => !problem.startsWith(`request: ${address}`)), []);
+    await context.close();
+  } finally {
+    await project.close();
+  }
+});
+
+test("a snapshot is downloaded, and a tab that this one opens has its session", async () => {
+  const project = new Project().feature(SLUG);
+  await project.start();
+  try {
+    const { context, page, problems } = await open(project);
+    const [download] = await Promise.all([page.waitForEvent("download"), page.click("text=Export snapshot")]);
+    assert.equal(download.suggestedFilename(), `${SLUG}.snapshot.json`);
+    const snapshot = JSON.parse(fs.readFileSync(await download.path(), "utf8"));
+    assert.equal(snapshot.feature_slug, SLUG);
+    for (const click of [{ modifiers: ["Control"] }, { button: "middle" }]) {
+      const [opened] = await Promise.all([context.waitForEvent("page"), page.click(".tabs >> text=History", click)]);
+      await opened.waitForSelector(".timeline li");
+      await opened.close();
+    }
+    assert.deepEqual(problems.filter((problem) => !problem.startsWith("request: blob:")), []);
     await context.close();
   } finally {
     await project.close();

@@ -95,6 +95,19 @@ export class Project {
     this.daemon = null;
   }
 
+  /** Restarts the daemon; nobody keeps the port of its dashboard meanwhile. */
+  async restart() {
+    await this.stop();
+    await this.start();
+  }
+
+  config(text) {
+    const target = path.join(this.base, "home/.config/dossierd/config.yaml");
+    fs.mkdirSync(path.dirname(target), { recursive: true });
+    fs.writeFileSync(target, text);
+    return this;
+  }
+
   /** Opens the dashboard; the URL lets one browser in. */
   opened() {
     return JSON.parse(this.run("dashboard", "--json"));

@@ -1,69 +1,165 @@
-//! Opens and closes the dashboard, by a request on the local socket or by the configuration.
+//! Opens and closes the dashboard, by a request on the local socket or by the configuration, and lists
+//! and ends its sessions.
 //!
-//! An open dashboard is reopened after a restart of the daemon, at the same address and with the
-//! same token, so that pages reconnect. Closing it deletes both. Rules:
-//! `docs/specification.md#dashboard`.
+//! A listener and what it accepts live equally long: a browser that has sent its cookie to another
+//! process at the same port has given nothing away. Rules: `docs/specification.md#dashboard`.
 
+use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::Response;
+use rustix::net::sockopt::socket_acceptconn;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
-use crate::api::dashboard::guard::{AccessGuard, RandomToken};
+use crate::api::dashboard::guard::AccessGuard;
+use crate::api::dashboard::kept::{KeepRequest, KeptDashboard, KeptFile};
 use crate::api::dashboard::listener;
-use crate::api::dashboard::state::{OpenDashboard, PersistedDashboard};
+use crate::api::dashboard::sessions::Sessions;
+use crate::api::dashboard::state::OpenDashboard;
 use crate::api::response::json::json_response;
 use crate::api::router::Route;
+use crate::api::server::peer::detect_peer_check;
 use crate::api::state::ApiState;
-use crate::wire::dashboard::{DashboardClosed, DashboardOpened};
+use crate::core::sync::lock;
+use crate::wire::dashboard::{
+    DashboardClosed, DashboardOpened, DashboardSessionRevoked, DashboardState, PeerCheck,
+};
 use crate::wire::hint::HintCode;
 use crate::wire::problem::{Problem, ProblemCode};
 
-/// Returns the routes that open and close the dashboard; the dashboard itself does not serve them.
+/// Why the dashboard cannot be opened.
+#[derive(Debug, thiserror::Error)]
+enum OpenError {
+    #[error("cannot open the dashboard: {0}")]
+    Io(#[from] io::Error),
+    #[error(
+        "cannot open the dashboard: neither `NETLINK_SOCK_DIAG` nor `/proc/net/tcp` shows which user \
+         connects"
+    )]
+    NoPeerCheck,
+}
+
+/// Returns the routes about the dashboard; the dashboard itself does not serve them.
 pub(crate) fn routes() -> Vec<Route> {
-    vec![Route::new("/api/dashboard").post(open_dashboard, &[]).delete(close_dashboard, &[])]
+    vec![
+        Route::new("/api/dashboard")
+            .get(get_dashboard, &[])
+            .post(open_dashboard, &[])
+            .delete(close_dashboard, &[]),
+        Route::new("/api/dashboard/sessions/{session_id}").delete(revoke_session, &[]),
+    ]
+}
+
+async fn get_dashboard(State(api): State<Arc<ApiState>>) -> Response {
+    let (address, sessions) = match &*api.dashboard.open.lock().await {
+        Some(open) => (Some(open.address), open.guard.sessions.list()),
+        None => (None, Vec::new()),
+    };
+    let ip = address.map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip());
+    let peer_check = find_peer_check(ip).await.unwrap_or(PeerCheck::None);
+    let address = address.map(page_url);
+    json_response(&DashboardState { address, peer_check, sessions })
 }
 
 async fn open_dashboard(State(api): State<Arc<ApiState>>) -> Result<Response, Problem> {
     let (address, ticket, token) = open_or_reuse(&api).await.map_err(|error| {
-        let detail = format!("cannot open the dashboard: {error}");
-        Problem::new(ProblemCode::Unavailable, detail, HintCode::DashboardListen)
+        let hint = match error {
+            OpenError::Io(_) => HintCode::DashboardListen,
+            OpenError::NoPeerCheck => HintCode::PeerCheck,
+        };
+        Problem::new(ProblemCode::Unavailable, error.to_string(), hint)
     })?;
-    let address = format!("http://{address}/");
+    let address = page_url(address);
     let url = format!("{address}open/{ticket}");
     Ok(json_response(&DashboardOpened { url, address, token }))
 }
 
-async fn close_dashboard(State(api): State<Arc<ApiState>>) -> Result<Response, Problem> {
-    let closed = api.dashboard.close().await.map_err(|error| {
-        let detail = format!("cannot delete the state of the dashboard: {error}");
-        Problem::new(ProblemCode::WriteFailed, detail, HintCode::WriteFailed)
-    })?;
-    Ok(json_response(&DashboardClosed { closed }))
+async fn close_dashboard(State(api): State<Arc<ApiState>>) -> Response {
+    json_response(&DashboardClosed { closed: api.dashboard.close().await })
 }
 
-/// Opens the dashboard at the configured address, or where it was open before a restart, then
-/// follows changes of the configuration. Runs until the configuration's sender is dropped.
+async fn revoke_session(
+    State(api): State<Arc<ApiState>>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let open = api.dashboard.open.lock().await;
+    let guard = open.as_ref().map(|open| &open.guard);
+    let Some(guard) = guard.filter(|guard| guard.sessions.revoke(&id)) else {
+        let detail = format!("no session of the dashboard is named `{id}`");
+        return Err(Problem::new(ProblemCode::NotFound, detail, HintCode::NoSuchSession));
+    };
+    guard.keep_sessions();
+    Ok(json_response(&DashboardSessionRevoked { id }))
+}
+
+/// Returns the URL of the page.
+fn page_url(address: SocketAddr) -> String {
+    format!("http://{address}/")
+}
+
+/// Opens the dashboard at the configured address, or continues with the one that the service manager has
+/// kept, then follows changes of the configuration. Runs until the configuration's sender is dropped.
 pub async fn run_dashboard(api: Arc<ApiState>) {
     let config = &api.dashboard.config;
-    let mut listen = config.listen.clone();
-    let persisted = config.load_persisted();
-    let first = config.configured_address().or(persisted.map(|persisted| persisted.listen));
-    listen_at(&api, first).await;
-    while listen.changed().await.is_ok() {
-        let address = *listen.borrow_and_update();
-        if address.is_none()
-            && let Err(error) = api.dashboard.close().await
-        {
-            warn!(%error, "cannot delete the dashboard's token");
+    // Older versions stored a token there.
+    let _ = fs::remove_file(&config.former_state_file);
+    let mut http = config.http.clone();
+    let mut listen = http.borrow_and_update().listen();
+    let kept = lock(&config.kept).take();
+    if let Some(kept) = kept
+        && let Err(error) = adopt_kept(&api, kept, listen).await
+    {
+        warn!(%error, "cannot continue with the dashboard of the last daemon");
+        (config.keep)(KeepRequest::Remove);
+    }
+    listen_at(&api, listen).await;
+    while http.changed().await.is_ok() {
+        let address = http.borrow_and_update().listen();
+        if address == listen {
+            continue;
+        }
+        listen = address;
+        if address.is_none() {
+            api.dashboard.close().await;
         }
         listen_at(&api, address).await;
     }
+}
+
+/// Continues with a kept dashboard, unless the configuration names another address.
+async fn adopt_kept(
+    api: &Arc<ApiState>,
+    kept: KeptDashboard,
+    configured: Option<SocketAddr>,
+) -> Result<(), OpenError> {
+    let KeptDashboard { listener, sessions } = kept;
+    let address = listener.local_addr()?;
+    let is_listening = socket_acceptconn(&listener).map_err(io::Error::from)?;
+    if !is_listening || !address.ip().is_loopback() {
+        return Err(io::Error::other("it does not listen on loopback").into());
+    }
+    if configured.is_some_and(|configured| configured != address) {
+        (api.dashboard.config.keep)(KeepRequest::Remove);
+        return Ok(());
+    }
+    listener.set_nonblocking(true)?;
+    let check = find_peer_check(address.ip()).await?;
+    if check == PeerCheck::None {
+        return Err(OpenError::NoPeerCheck);
+    }
+    let (kept, content) = KeptFile::from_kept(sessions)?;
+    let sessions = Sessions::from_kept(&content);
+    let sessions = sessions.map_or_else(Sessions::new, Ok)?;
+    let listener = TcpListener::from_std(listener)?;
+    *api.dashboard.open.lock().await = Some(serve(api, listener, sessions, Some(kept), check)?);
+    Ok(())
 }
 
 /// Moves the dashboard to `address`, unless it listens there already; does nothing for `None`.
@@ -74,66 +170,80 @@ async fn listen_at(api: &Arc<ApiState>, address: Option<SocketAddr>) {
         return;
     }
     // Closes the previous listener.
-    *open = None;
-    let token = api.dashboard.config.load_persisted().map(|persisted| persisted.token);
-    match start_listener(api, address, token).await {
+    if open.take().is_some() {
+        (api.dashboard.config.keep)(KeepRequest::Remove);
+    }
+    match start_listener(api, address).await {
         Ok(opened) => *open = Some(opened),
-        Err(error) => warn!(%address, %error, "cannot open the dashboard"),
+        Err(error) => warn!(%address, %error, "cannot open the dashboard at its address"),
     }
 }
 
 /// Opens the dashboard if it is closed; returns its address, a ticket for one browser, and the
 /// token.
-async fn open_or_reuse(api: &Arc<ApiState>) -> io::Result<(SocketAddr, String, String)> {
+async fn open_or_reuse(api: &Arc<ApiState>) -> Result<(SocketAddr, String, String), OpenError> {
     let dashboard = &api.dashboard;
     let mut open = dashboard.open.lock().await;
     if open.is_none() {
-        *open = Some(listen_at_preferred(api).await?);
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let address = dashboard.config.http.borrow().listen().unwrap_or(any_port);
+        *open = Some(start_listener(api, address).await?);
     }
     let open = open.as_ref().ok_or_else(|| io::Error::other("the dashboard was closed"))?;
-    Ok((open.address, open.guard.issue_ticket()?, open.guard.token().to_owned()))
+    let sessions = &open.guard.sessions;
+    let ticket = sessions.issue_ticket()?.as_str().to_owned();
+    Ok((open.address, ticket, sessions.token().as_str().to_owned()))
 }
 
-/// Opens the dashboard at the configured address, else where it was open last, else at a free port.
-async fn listen_at_preferred(api: &Arc<ApiState>) -> io::Result<OpenDashboard> {
-    let config = &api.dashboard.config;
-    let persisted = config.load_persisted();
-    if let Some(listen) = config.configured_address() {
-        return start_listener(api, listen, persisted.map(|persisted| persisted.token)).await;
-    }
-    if let Some(PersistedDashboard { listen, token }) = persisted {
-        match start_listener(api, listen, Some(token)).await {
-            // Browsers send the cookie to the process that has the port now: use a new token.
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-            result => return result,
-        }
-    }
-    start_listener(api, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).await
-}
-
-/// Binds a listener, stores its address and token, and spawns the task that serves it. Without a
-/// valid token a new one is generated.
+/// Binds a listener, with a new token and without sessions, and serves it.
 async fn start_listener(
     api: &Arc<ApiState>,
     listen: SocketAddr,
-    token: Option<String>,
-) -> io::Result<OpenDashboard> {
-    let listener = TcpListener::bind(listen).await?;
-    let address = listener.local_addr()?;
-    let token = match token.and_then(RandomToken::parse) {
-        Some(token) => token,
-        None => RandomToken::generate()?,
-    };
-    let config = &api.dashboard.config;
-    let persisted = PersistedDashboard { listen: address, token: token.as_str().to_owned() };
-    if let Err(error) = config.persist(&persisted) {
-        let file = config.state_file.display();
-        warn!(%file, %error, "cannot store the dashboard's token; a restart ends all sessions");
+) -> Result<OpenDashboard, OpenError> {
+    let check = find_peer_check(listen.ip()).await?;
+    if check == PeerCheck::None {
+        return Err(OpenError::NoPeerCheck);
     }
-    let guard = Arc::new(AccessGuard::new(address, token));
+    let listener = TcpListener::bind(listen).await?;
+    let kept = KeptFile::create()
+        .inspect_err(|error| warn!(%error, "cannot keep the dashboard over a restart"))
+        .ok();
+    if let Some(kept) = &kept {
+        let (listener, sessions) = (listener.as_fd(), kept.as_fd());
+        (api.dashboard.config.keep)(KeepRequest::Keep { listener, sessions });
+    }
+    let opened = serve(api, listener, Sessions::new()?, kept, check)?;
+    opened.guard.keep_sessions();
+    Ok(opened)
+}
+
+/// Spawns the task that serves a listener.
+fn serve(
+    api: &Arc<ApiState>,
+    listener: TcpListener,
+    sessions: Sessions,
+    kept: Option<KeptFile>,
+    check: PeerCheck,
+) -> io::Result<OpenDashboard> {
+    let address = listener.local_addr()?;
+    let config = &api.dashboard.config;
+    let (http, metrics) = (config.http.clone(), Arc::clone(&api.http_metrics));
+    let guard = Arc::new(AccessGuard::new(address, sessions, kept, http, metrics));
     let (close, closed) = watch::channel(false);
-    let stop = config.stop.clone();
-    tokio::spawn(listener::serve(listener, Arc::clone(api), Arc::clone(&guard), closed, stop));
-    info!(%address, "dashboard opened");
+    let task = listener::serve(
+        listener,
+        Arc::clone(api),
+        Arc::clone(&guard),
+        check,
+        [closed, config.stop.clone()],
+    );
+    tokio::spawn(task);
+    info!(%address, ?check, "dashboard opened");
     Ok(OpenDashboard { address, guard, close })
+}
+
+/// Returns how the users of connections are found. It connects to a listener of its own, and may read
+/// the kernel's tables.
+async fn find_peer_check(ip: IpAddr) -> io::Result<PeerCheck> {
+    spawn_blocking(move || detect_peer_check(ip)).await.map_err(io::Error::other)?
 }

@@ -1,126 +1,118 @@
-//! Access control of the dashboard's listener: `Host`, `Origin` and token of each request, and the
-//! one-time tickets that start a browser session. Users are checked elsewhere, by `server::peer`.
+//! Access control of the dashboard's listener: `Host`, `Origin` and credentials of each request, then
+//! the user of the client.
 //!
 //! Every process and every web page on the machine can reach a loopback port. A wrong `Host` is a
-//! sign of DNS rebinding, a wrong `Origin` of a cross-site request; neither has the token. All
-//! three are checked before a request is processed. Rules: `docs/specification.md#dashboard`.
+//! sign of DNS rebinding, a wrong `Origin` of a cross-site request; neither has the credentials. All
+//! of these are checked before a request is processed. Rules: `docs/specification.md#dashboard`.
 
-use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use rustix::rand::{GetRandomFlags, getrandom};
-use sha2::{Digest as _, Sha256};
+use futures_util::StreamExt as _;
+use tokio::sync::watch;
+use tracing::warn;
 
+use crate::api::dashboard::kept::KeptFile;
+use crate::api::dashboard::random_token::TokenDigest;
+use crate::api::dashboard::sessions::{SessionLease, Sessions};
 use crate::api::dashboard::static_files;
-use crate::core::sync::lock;
+use crate::api::response::problem::internal_error;
+use crate::api::server::http_metrics::HttpMetrics;
+use crate::api::server::peer::TcpPeer;
+use crate::config::HttpConfig;
 use crate::wire::hint::HintCode;
 use crate::wire::problem::{Problem, ProblemCode};
 
 /// Path at which a browser starts a session, followed by a ticket.
 const TICKET_PATH_PREFIX: &str = "/open/";
-/// Validity of a ticket.
-const TICKET_TTL: Duration = Duration::from_mins(5);
-/// Maximum number of valid tickets; issuing another one invalidates the oldest.
-const MAX_TICKETS: usize = 16;
+/// Path below which everything needs the key of a session, not only its cookie.
+const ASSETS_PATH_PREFIX: &str = "/assets/";
+/// Header with the key of a session. A page of another origin cannot add it.
+const KEY_HEADER: &str = "x-dossierd-session";
 /// Allows no foreign or inline resources, no markup made from strings and no framing.
 const CONTENT_SECURITY_POLICY: &str = "\
     default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";
-
-/// 256 random bits, in hexadecimal digits.
-#[derive(Clone)]
-pub(crate) struct RandomToken(String);
-
-impl RandomToken {
-    pub(crate) fn generate() -> io::Result<Self> {
-        let mut bytes = [0; 32];
-        let mut filled = 0;
-        while filled < bytes.len() {
-            filled += getrandom(&mut bytes[filled..], GetRandomFlags::empty())?;
-        }
-        Ok(Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
-    }
-
-    /// Parses a persisted token; returns `None` unless it is 64 lower-case hexadecimal digits.
-    pub(crate) fn parse(text: String) -> Option<Self> {
-        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        (text.len() == 64 && text.bytes().all(hex)).then_some(Self(text))
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Compares hashes, so that the duration of the comparison reveals nothing about the token.
-    fn matches(&self, text: &[u8]) -> bool {
-        Sha256::digest(&self.0) == Sha256::digest(text)
-    }
-}
+/// Removes what another process that had the port before may have left in the browser, above all
+/// service workers. Not the cookies: they belong to all ports of the host.
+const CLEAR_SITE_DATA: &str = "\"storage\", \"cache\"";
 
 /// Credentials and host names that a listener accepts.
 pub(crate) struct AccessGuard {
-    token: RandomToken,
+    pub(crate) sessions: Sessions,
     cookie_name: String,
     allowed_hosts: Vec<String>,
-    /// Valid tickets with the time of issue, oldest first; at most `MAX_TICKETS`.
-    tickets: Mutex<Vec<(RandomToken, Instant)>>,
+    config: watch::Receiver<HttpConfig>,
+    metrics: Arc<HttpMetrics>,
+    /// Where the sessions are kept over a restart.
+    kept: Option<KeptFile>,
+}
+
+/// What the credentials of a request open.
+enum Access {
+    /// A browser starts a session.
+    Ticket(TokenDigest),
+    /// A browser follows its ticket again.
+    UsedTicket,
+    /// The page itself, without data.
+    StaticFile,
+    /// Everything, for a program.
+    Program,
+    /// Everything, for a page.
+    Page(SessionLease),
 }
 
 impl AccessGuard {
-    pub(crate) fn new(address: SocketAddr, token: RandomToken) -> Self {
+    pub(crate) fn new(
+        address: SocketAddr,
+        sessions: Sessions,
+        kept: Option<KeptFile>,
+        config: watch::Receiver<HttpConfig>,
+        metrics: Arc<HttpMetrics>,
+    ) -> Self {
         let port = address.port();
         Self {
-            token,
+            sessions,
             // Browsers send a cookie to all ports of a host: daemons need different names.
             cookie_name: format!("dossierd-{port}"),
             allowed_hosts: vec![address.to_string(), format!("localhost:{port}")],
-            tickets: Mutex::default(),
+            config,
+            metrics,
+            kept,
         }
     }
 
-    pub(crate) fn token(&self) -> &str {
-        self.token.as_str()
+    /// Returns whether root may connect, by the current configuration.
+    pub(crate) fn allows_root(&self) -> bool {
+        self.config.borrow().allow_root()
     }
 
-    /// Creates a ticket.
-    pub(crate) fn issue_ticket(&self) -> io::Result<String> {
-        let ticket = RandomToken::generate()?;
-        let mut tickets = lock(&self.tickets);
-        if tickets.len() == MAX_TICKETS {
-            tickets.remove(0);
+    /// Has the sessions kept over a restart, as they are now.
+    pub(crate) fn keep_sessions(&self) {
+        if let Some(kept) = &self.kept
+            && let Err(error) = kept.write(&self.sessions.to_kept())
+        {
+            warn!(%error, "cannot keep the dashboard's sessions; a restart ends them");
         }
-        tickets.push((ticket.clone(), Instant::now()));
-        Ok(ticket.0)
-    }
-
-    /// Invalidates a ticket; returns true if it was valid.
-    fn redeem_ticket(&self, text: &str) -> bool {
-        let mut tickets = lock(&self.tickets);
-        tickets.retain(|(_, issued)| issued.elapsed() < TICKET_TTL);
-        let found = tickets.iter().position(|(ticket, _)| ticket.matches(text.as_bytes()));
-        found.map(|at| tickets.remove(at)).is_some()
     }
 
     /// Returns true if `Host` is this listener's and `Origin` is too, if given.
     ///
     /// Either may be given once only. A target in absolute form must name this listener as well.
     fn has_valid_host_and_origin(&self, uri: &Uri, headers: &HeaderMap) -> bool {
-        let host = |text: &str| self.allowed_hosts.iter().any(|host| host == text);
+        let host = |text: &str| self.allowed_hosts.iter().any(|it| it.eq_ignore_ascii_case(text));
         let origin = |text: &str| text.strip_prefix("http://").is_some_and(host);
-        let single = |name: HeaderName| match headers.get_all(name).iter().collect::<Vec<_>>()[..] {
-            [one] => one.to_str().ok(),
-            _ => None,
-        };
-        single(header::HOST).is_some_and(host)
+        let text = |name| single(headers, name).and_then(|value| value.to_str().ok());
+        text(header::HOST).is_some_and(host)
             && uri.authority().is_none_or(|authority| host(authority.as_str()))
-            && (!headers.contains_key(header::ORIGIN) || single(header::ORIGIN).is_some_and(origin))
+            && (!headers.contains_key(header::ORIGIN) || text(header::ORIGIN).is_some_and(origin))
     }
 
     fn has_cookie(&self, headers: &HeaderMap) -> bool {
@@ -130,88 +122,165 @@ impl AccessGuard {
                 let value = cookie.strip_prefix(self.cookie_name.as_bytes());
                 value
                     .and_then(|rest| rest.strip_prefix(b"="))
-                    .is_some_and(|it| self.token.matches(it))
+                    .is_some_and(|value| self.sessions.has_cookie(&TokenDigest::of(value)))
             })
         })
     }
 
     fn has_token(&self, headers: &HeaderMap) -> bool {
-        let authorization = headers.get(header::AUTHORIZATION);
-        authorization
-            .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "))
-            .is_some_and(|token| self.token.matches(token))
+        let value = single(headers, header::AUTHORIZATION).map(HeaderValue::as_bytes);
+        let token = value.and_then(|value| {
+            let (scheme, rest) = value.split_at_checked("Bearer ".len())?;
+            scheme.eq_ignore_ascii_case(b"Bearer ").then(|| rest.trim_ascii_start())
+        });
+        token.is_some_and(|token| self.sessions.token().matches(&TokenDigest::of(token)))
     }
 
-    /// Returns the response that sets the session cookie and loads the page.
-    ///
-    /// It is a page with a `Refresh` header, not a redirect: after a navigation from another site a
-    /// browser follows redirects without cookies that are `SameSite=Strict`.
-    fn session_response(&self) -> Response {
-        let cookie = format!(
-            "{}={}; Path=/; HttpOnly; SameSite=Strict",
-            self.cookie_name,
-            self.token.as_str()
-        );
-        let mut response = static_files::loading_page();
-        if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-            response.headers_mut().insert(header::SET_COOKIE, cookie);
-        }
-        response.headers_mut().insert(header::REFRESH, HeaderValue::from_static("0; url=/"));
-        response
-    }
-
-    /// Returns the response to a request that does not reach the router; `None` admits the request.
-    fn early_response(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
-        let forbidden = |detail: &str| {
-            Problem::new(ProblemCode::Forbidden, detail, HintCode::WrongOrigin).into_response()
-        };
+    /// Returns what the credentials of a request open, or the response to one without.
+    fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Access, Response> {
         if !self.has_valid_host_and_origin(uri, headers) {
-            return Some(forbidden("`Host` or `Origin` does not match this server"));
+            return Err(forbidden("`Host` or `Origin` does not match this server"));
         }
         if let Some(ticket) = uri.path().strip_prefix(TICKET_PATH_PREFIX) {
             // A prefetch must not use up the ticket.
             let is_navigation = method == Method::GET && !headers.contains_key("sec-purpose");
-            let is_valid =
-                is_navigation && (self.redeem_ticket(ticket) || self.has_cookie(headers));
-            return Some(if is_valid {
-                self.session_response()
+            let ticket = TokenDigest::of(ticket.as_bytes());
+            return if is_navigation && self.sessions.has_ticket(&ticket) {
+                Ok(Access::Ticket(ticket))
+            } else if is_navigation && self.has_cookie(headers) {
+                Ok(Access::UsedTicket)
             } else {
-                static_files::locked_page()
-            });
+                Err(locked_response())
+            };
         }
         if self.has_token(headers) {
-            return None;
+            return Ok(Access::Program);
         }
+        let is_api = uri.path().starts_with("/api/");
         if !self.has_cookie(headers) {
             if *method == Method::GET && uri.path() == "/" {
-                return Some(static_files::locked_page());
+                return Err(locked_response());
             }
-            let detail = "missing or invalid token";
-            let problem = Problem::new(ProblemCode::Unauthorized, detail, HintCode::TokenRequired);
-            return Some(problem.into_response());
+            // Not for requests of the page: it keeps what it shows after its session has ended.
+            return Err(unauthorized("missing or invalid token", !is_api));
         }
         // `SameSite` does not keep the cookie from pages at other ports of this host: a site has no
         // port.
-        let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
-        let is_same_origin = site.is_none_or(|site| site == b"same-origin" || site == b"none");
-        let is_mutation = *method != Method::GET && *method != Method::HEAD;
-        if is_same_origin && (!is_mutation || headers.contains_key(header::ORIGIN)) {
-            return None;
+        let is_same_origin = !headers.contains_key("sec-fetch-site")
+            || single(headers, HeaderName::from_static("sec-fetch-site"))
+                .is_some_and(|site| site == "same-origin" || site == "none");
+        let is_read = *method == Method::GET || *method == Method::HEAD;
+        if !is_same_origin || !is_read && !headers.contains_key(header::ORIGIN) {
+            return Err(forbidden("cross-site request"));
         }
-        Some(forbidden("cross-site request"))
+        if is_read && (uri.path() == "/" || uri.path().starts_with(ASSETS_PATH_PREFIX)) {
+            return Ok(Access::StaticFile);
+        }
+        let key = single(headers, HeaderName::from_static(KEY_HEADER));
+        let lease = key.and_then(|key| self.sessions.use_key(&TokenDigest::of(key.as_bytes())));
+        lease
+            .map(Access::Page)
+            .ok_or_else(|| unauthorized("missing or invalid `X-Dossierd-Session`", !is_api))
+    }
+
+    /// Starts a session; returns the response that sets its cookie and has the page load.
+    ///
+    /// It is a page, not a redirect: after a navigation from another site a browser follows redirects
+    /// without cookies that are `SameSite=Strict`.
+    fn start_session(&self, ticket: &TokenDigest, headers: &HeaderMap) -> Response {
+        let user_agent = headers.get(header::USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
+        let session = match self.sessions.redeem_ticket(ticket, user_agent) {
+            Ok(Some(session)) => session,
+            Ok(None) => return locked_response(),
+            Err(error) => return internal_error(error).into_response(),
+        };
+        self.keep_sessions();
+        let cookie = format!(
+            "{}={}; Path=/; HttpOnly; SameSite=Strict",
+            self.cookie_name,
+            session.cookie.as_str()
+        );
+        let mut response = static_files::entry_page(session.key.as_str());
+        if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+            response.headers_mut().insert(header::SET_COOKIE, cookie);
+        }
+        with_cleared_site_data(response)
+    }
+
+    async fn is_admitted(&self, peer: Option<Arc<TcpPeer>>) -> bool {
+        let Some(peer) = peer else { return false };
+        let is_admitted = peer.is_admitted(self.allows_root()).await;
+        if !is_admitted {
+            self.metrics.refused.fetch_add(1, Ordering::Relaxed);
+            warn!("refused a request of another user to the dashboard");
+        }
+        is_admitted
+    }
+
+    async fn respond(&self, access: Access, request: Request, next: Next) -> Response {
+        match access {
+            Access::Ticket(ticket) => self.start_session(&ticket, request.headers()),
+            Access::UsedTicket => static_files::loading_page(),
+            Access::StaticFile | Access::Program => next.run(request).await,
+            Access::Page(lease) => end_stream_with(lease, next.run(request).await),
+        }
     }
 }
 
+/// Returns the value of a header that is given once.
+fn single(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
+}
+
+fn forbidden(detail: &'static str) -> Response {
+    Problem::new(ProblemCode::Forbidden, detail, HintCode::WrongOrigin).into_response()
+}
+
+fn unauthorized(detail: &'static str, clears_site_data: bool) -> Response {
+    let problem = Problem::new(ProblemCode::Unauthorized, detail, HintCode::TokenRequired);
+    let response = problem.into_response();
+    if clears_site_data { with_cleared_site_data(response) } else { response }
+}
+
+fn locked_response() -> Response {
+    with_cleared_site_data(static_files::locked_page())
+}
+
+fn with_cleared_site_data(mut response: Response) -> Response {
+    let value = HeaderValue::from_static(CLEAR_SITE_DATA);
+    response.headers_mut().insert("clear-site-data", value);
+    response
+}
+
+/// Has an event stream end together with its session. Other responses are short.
+fn end_stream_with(lease: SessionLease, response: Response) -> Response {
+    let media_type = response.headers().get(header::CONTENT_TYPE);
+    if media_type.is_none_or(|it| it != "text/event-stream") {
+        return response;
+    }
+    response.map(|body| {
+        let ended = Box::pin(lease.ended());
+        Body::from_stream(body.into_data_stream().take_until(ended))
+    })
+}
+
 /// Middleware that answers requests without access, and adds security headers to all responses.
+///
+/// The client's user is looked up last: that may be costly, and needs valid credentials.
 pub(crate) async fn require_access(
     State(guard): State<Arc<AccessGuard>>,
     request: Request,
     next: Next,
 ) -> Response {
-    let early = guard.early_response(request.method(), request.uri(), request.headers());
-    let mut response = match early {
-        None => next.run(request).await,
-        Some(response) => response,
+    let peer = request.extensions().get::<Arc<TcpPeer>>().cloned();
+    let mut response = match guard.check(request.method(), request.uri(), request.headers()) {
+        Err(response) => response,
+        Ok(_) if !guard.is_admitted(peer).await => {
+            let detail = "the connection is not one of the daemon's user";
+            Problem::new(ProblemCode::Forbidden, detail, HintCode::OtherUser).into_response()
+        }
+        Ok(access) => guard.respond(access, request, next).await,
     };
     if response.status() == StatusCode::UNAUTHORIZED {
         let scheme = HeaderValue::from_static("Bearer");
@@ -237,48 +306,113 @@ mod tests {
     use super::*;
 
     fn guard() -> AccessGuard {
-        AccessGuard::new("127.0.0.1:7433".parse().unwrap(), RandomToken::generate().unwrap())
+        AccessGuard::new(
+            "127.0.0.1:7433".parse().unwrap(),
+            Sessions::new().unwrap(),
+            None,
+            watch::channel(HttpConfig::default()).1,
+            Arc::default(),
+        )
     }
 
-    #[test]
-    fn ticket_is_valid_once() {
-        let guard = guard();
-        let (first, second) = (guard.issue_ticket().unwrap(), guard.issue_ticket().unwrap());
-        assert!(first.len() == 64 && first != second);
-        assert!(
-            guard.redeem_ticket(&first) && !guard.redeem_ticket(&first) && !guard.redeem_ticket("")
-        );
-        for _ in 0..MAX_TICKETS {
-            guard.issue_ticket().unwrap();
+    fn new_session(guard: &AccessGuard) -> (String, String) {
+        let ticket = guard.sessions.issue_ticket().unwrap();
+        let ticket = TokenDigest::of(ticket.as_str().as_bytes());
+        let session = guard.sessions.redeem_ticket(&ticket, b"").unwrap().unwrap();
+        (session.cookie.as_str().to_owned(), session.key.as_str().to_owned())
+    }
+
+    /// Returns the status of a request with these headers, 200 if it is processed.
+    fn status(guard: &AccessGuard, request: &str, headers: &[(&'static str, &str)]) -> u16 {
+        let (method, uri) = request.split_once(' ').unwrap();
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, value.parse().unwrap());
         }
-        assert!(!guard.redeem_ticket(&second), "newer tickets invalidated it");
+        let checked = guard.check(&method.parse().unwrap(), &uri.parse().unwrap(), &map);
+        checked.map_or_else(|response| response.status().as_u16(), |_| 200)
     }
 
     #[test]
-    fn token_parses_only_64_lower_case_hex_digits() {
-        let token = RandomToken::generate().unwrap();
-        assert!(token.matches(token.as_str().as_bytes()) && !token.matches(b""));
-        assert!(RandomToken::parse(token.as_str().to_owned()).is_some());
-        for invalid in ["", "x", &"g".repeat(64), &"A".repeat(64), &"a".repeat(65)] {
-            assert!(RandomToken::parse(invalid.to_owned()).is_none(), "{invalid}");
-        }
-    }
-
-    #[test]
-    fn cookie_matches_by_exact_name_and_token() {
+    fn cookie_matches_by_exact_name_and_value() {
         let guard = guard();
         let has = |text: String| {
             let mut headers = HeaderMap::new();
             headers.insert(header::COOKIE, text.parse().unwrap());
             guard.has_cookie(&headers)
         };
-        let token = guard.token();
-        assert!(has(format!("dossierd-7433={token}")));
-        assert!(has(format!("a=b; dossierd-7433={token}; c=d")));
+        let (cookie, key) = new_session(&guard);
+        assert!(has(format!("dossierd-7433={cookie}")));
+        assert!(has(format!("a=b; dossierd-7433={cookie}; c=d")));
         for other in
-            ["dossierd-7433=", "dossierd-7433", "dossierd-74330=TOKEN", "xdossierd-7433=TOKEN"]
+            ["dossierd-7433=", "dossierd-7433", "dossierd-74330=COOKIE", "xdossierd-7433=COOKIE"]
         {
-            assert!(!has(other.replace("TOKEN", token)), "{other}");
+            assert!(!has(other.replace("COOKIE", &cookie)), "{other}");
+        }
+        for other in [&key, guard.sessions.token().as_str()] {
+            assert!(!has(format!("dossierd-7433={other}")), "neither the key nor the token");
+        }
+    }
+
+    #[test]
+    fn cookie_alone_opens_no_data_and_a_key_alone_nothing() {
+        let guard = guard();
+        let (cookie, key) = new_session(&guard);
+        let cookie = format!("dossierd-7433={cookie}");
+        let host = ("host", "127.0.0.1:7433");
+        let (cookie, key) = (("cookie", cookie.as_str()), (KEY_HEADER, key.as_str()));
+        for path in ["/api/status", "/api/nothing", "/healthz", "/metrics", "/nothing"] {
+            let request = format!("GET {path}");
+            assert_eq!(status(&guard, &request, &[host, cookie]), 401, "{path}");
+            assert_eq!(status(&guard, &request, &[host, key]), 401, "{path}");
+            assert_eq!(status(&guard, &request, &[host, cookie, key, key]), 401, "{path}");
+            assert_eq!(status(&guard, &request, &[host, cookie, key]), 200, "{path}");
+        }
+        for path in ["/", "/assets/app.js"] {
+            assert_eq!(status(&guard, &format!("GET {path}"), &[host, cookie]), 200, "{path}");
+            assert_eq!(status(&guard, &format!("GET {path}"), &[host, key]), 401, "{path}");
+        }
+        assert!(guard.sessions.revoke(&guard.sessions.list()[0].id));
+        assert_eq!(status(&guard, "GET /api/status", &[host, cookie, key]), 401);
+    }
+
+    #[test]
+    fn scheme_and_host_are_compared_without_case_and_headers_count_once() {
+        let guard = guard();
+        let token = guard.sessions.token().as_str().to_owned();
+        let host = ("host", "127.0.0.1:7433");
+        let bearer = |scheme: &str| format!("{scheme}{token}");
+        for scheme in ["Bearer ", "bearer ", "BEARER ", "Bearer  "] {
+            let value = bearer(scheme);
+            let headers = [host, ("authorization", value.as_str())];
+            assert_eq!(status(&guard, "GET /api/status", &headers), 200, "{scheme}");
+        }
+        for scheme in ["Bearer", "Basic ", "Bearerx ", ""] {
+            let value = bearer(scheme);
+            let headers = [host, ("authorization", value.as_str())];
+            assert_eq!(status(&guard, "GET /api/status", &headers), 401, "{scheme}");
+        }
+        let value = bearer("Bearer ");
+        let token = ("authorization", value.as_str());
+        assert_eq!(status(&guard, "GET /api/status", &[host, token, token]), 401, "two tokens");
+        for (name, expected) in
+            [("LOCALHOST:7433", 200), ("LocalHost:7433", 200), ("localhost", 403), ("a:7433", 403)]
+        {
+            assert_eq!(status(&guard, "GET /api/status", &[("host", name), token]), expected);
+        }
+        let (cookie, key) = new_session(&guard);
+        let cookie = format!("dossierd-7433={cookie}");
+        let page = [host, ("cookie", cookie.as_str()), (KEY_HEADER, key.as_str())];
+        for (sites, expected) in [
+            (&["same-origin"][..], 200),
+            (&["none"], 200),
+            (&["same-origin", "cross-site"], 403),
+            (&["same-origin", "same-origin"], 403),
+            (&["cross-site"], 403),
+        ] {
+            let mut headers = page.to_vec();
+            headers.extend(sites.iter().map(|site| ("sec-fetch-site", *site)));
+            assert_eq!(status(&guard, "GET /api/status", &headers), expected, "{sites:?}");
         }
     }
 }

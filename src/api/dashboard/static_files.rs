@@ -16,18 +16,24 @@ const ASSETS: &[(&str, &str, &str)] = &[
     ("artifacts.js", JS_MEDIA_TYPE, include_str!("assets/artifacts.js")),
     ("detail.js", JS_MEDIA_TYPE, include_str!("assets/detail.js")),
     ("dom.js", JS_MEDIA_TYPE, include_str!("assets/dom.js")),
+    ("enter.js", JS_MEDIA_TYPE, include_str!("assets/enter.js")),
     ("drift.js", JS_MEDIA_TYPE, include_str!("assets/drift.js")),
     ("feature.js", JS_MEDIA_TYPE, include_str!("assets/feature.js")),
     ("grid.js", JS_MEDIA_TYPE, include_str!("assets/grid.js")),
     ("history.js", JS_MEDIA_TYPE, include_str!("assets/history.js")),
     ("live.js", JS_MEDIA_TYPE, include_str!("assets/live.js")),
     ("overview.js", JS_MEDIA_TYPE, include_str!("assets/overview.js")),
+    ("session.js", JS_MEDIA_TYPE, include_str!("assets/session.js")),
+    ("locked.js", JS_MEDIA_TYPE, include_str!("assets/locked.js")),
     ("plot.js", JS_MEDIA_TYPE, include_str!("assets/plot.js")),
     ("labels.js", JS_MEDIA_TYPE, include_str!("assets/labels.js")),
 ];
 const INDEX_PAGE: &str = include_str!("assets/index.html");
 const LOCKED_PAGE: &str = include_str!("assets/locked.html");
 const LOADING_PAGE: &str = include_str!("assets/loading.html");
+const ENTRY_PAGE: &str = include_str!("assets/entry.html");
+/// What is replaced by the key in `ENTRY_PAGE`.
+const KEY_PLACEHOLDER: &str = "SESSION_KEY";
 const HTML_MEDIA_TYPE: &str = "text/html; charset=utf-8";
 const CSS_MEDIA_TYPE: &str = "text/css; charset=utf-8";
 const JS_MEDIA_TYPE: &str = "text/javascript; charset=utf-8";
@@ -45,9 +51,18 @@ pub(crate) async fn serve_asset(Path(name): Path<String>) -> Response {
     }
 }
 
-/// Returns the page after a session was started, which leads to the dashboard.
+/// Returns the page after a session was started: it stores the key of the session, which is
+/// hexadecimal, and leads to the dashboard.
+pub(crate) fn entry_page(key: &str) -> Response {
+    let page = ENTRY_PAGE.replace(KEY_PLACEHOLDER, key);
+    ([(header::CONTENT_TYPE, HeaderValue::from_static(HTML_MEDIA_TYPE))], page).into_response()
+}
+
+/// Returns the page for a ticket that this browser has used before, which leads to the dashboard.
 pub(crate) fn loading_page() -> Response {
-    static_response(HTML_MEDIA_TYPE, LOADING_PAGE)
+    let mut response = static_response(HTML_MEDIA_TYPE, LOADING_PAGE);
+    response.headers_mut().insert(header::REFRESH, HeaderValue::from_static("0; url=/"));
+    response
 }
 
 /// Returns the page for browsers without a session.
@@ -71,7 +86,7 @@ mod tests {
             });
             parts.collect()
         };
-        let texts = ASSETS.iter().map(|(.., text)| *text).chain([INDEX_PAGE]);
+        let texts = ASSETS.iter().map(|(.., text)| *text).chain([INDEX_PAGE, ENTRY_PAGE]);
         let mut used: Vec<String> = texts.flat_map(names).collect();
         used.sort();
         used.dedup();
@@ -87,12 +102,17 @@ mod tests {
                 assert!(!text.contains(word), "{word} in {name}");
             }
         }
-        for html in [INDEX_PAGE, LOCKED_PAGE, LOADING_PAGE] {
+        for html in [INDEX_PAGE, LOCKED_PAGE, LOADING_PAGE, ENTRY_PAGE] {
             for word in ["<style", " style=", " onclick", " onload", "javascript:"] {
                 assert!(!html.contains(word), "{word}");
             }
             let scripts = html.matches("<script").count();
             assert_eq!(scripts, html.matches("<script type=\"module\" src=\"/assets/").count());
         }
+    }
+
+    #[test]
+    fn entry_page_has_one_place_for_the_key() {
+        assert_eq!(ENTRY_PAGE.matches(KEY_PLACEHOLDER).count(), 1);
     }
 }

@@ -1,7 +1,7 @@
 //! Connection slots and the service that handles the requests of one connection.
 //!
 //! When all slots of a listener are taken, the connection that has been idle the longest is
-//! evicted, so that idle clients cannot lock out others. Timeouts are not here: `write_timeout`
+//! evicted, so that idle clients cannot lock out others; first one whose user is not known yet. Timeouts are not here: `write_timeout`
 //! ends slow responses, and hyper's `header_read_timeout` slow request heads.
 
 use std::collections::BTreeMap;
@@ -19,16 +19,21 @@ use tokio::sync::Notify;
 
 use crate::api::server::client_shares::{ClientId, run_for};
 use crate::api::server::http_metrics::{HttpMetrics, RequestLabels};
+use crate::api::server::peer::TcpPeer;
 use crate::api::server::write_timeout::WriteDeadline;
 use crate::core::sync::lock;
 
-/// Connections without a request in progress, ordered by the time since they became idle.
+/// Connections without a request in progress, in the order in which they are evicted.
 #[derive(Debug, Default)]
 pub(crate) struct IdleConnections {
     next_number: AtomicU64,
-    /// Eviction signals by the number that a connection got when it became idle.
-    connections: Mutex<BTreeMap<u64, Arc<Notify>>>,
+    /// Eviction signals: first those of clients whose user is not known, so that these evict each
+    /// other, then by the number that a connection got when it became idle.
+    connections: Mutex<BTreeMap<IdleKey, Arc<Notify>>>,
 }
+
+/// Whether the user of the client is known, and the number of an idle connection.
+type IdleKey = (bool, u64);
 
 impl IdleConnections {
     /// Evicts the connection that has been idle the longest; returns false if none is idle.
@@ -40,7 +45,7 @@ impl IdleConnections {
         })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Arc<Notify>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<IdleKey, Arc<Notify>>> {
         lock(&self.connections)
     }
 }
@@ -49,16 +54,19 @@ impl IdleConnections {
 #[derive(Debug)]
 pub(crate) struct ConnectionSlot {
     idle: Arc<IdleConnections>,
+    /// The client of a TCP connection; the user of another one is known.
+    peer: Option<Arc<TcpPeer>>,
     /// Key in `IdleConnections` while the connection is idle.
-    number: AtomicU64,
+    key: Mutex<IdleKey>,
     eviction: Arc<Notify>,
 }
 
 impl ConnectionSlot {
-    pub(crate) fn new(idle: &Arc<IdleConnections>) -> Self {
+    pub(crate) fn new(idle: &Arc<IdleConnections>, peer: Option<Arc<TcpPeer>>) -> Self {
         let slot = Self {
             idle: Arc::clone(idle),
-            number: AtomicU64::new(0),
+            peer,
+            key: Mutex::default(),
             eviction: Arc::new(Notify::new()),
         };
         slot.mark_idle();
@@ -68,13 +76,14 @@ impl ConnectionSlot {
     /// Registers the connection as idle from now on, so that it may be evicted.
     fn mark_idle(&self) {
         let number = self.idle.next_number.fetch_add(1, Ordering::Relaxed);
-        self.number.store(number, Ordering::Relaxed);
-        self.idle.lock().insert(number, Arc::clone(&self.eviction));
+        let key = (self.peer.as_ref().is_none_or(|peer| peer.is_known()), number);
+        *lock(&self.key) = key;
+        self.idle.lock().insert(key, Arc::clone(&self.eviction));
     }
 
     /// Unregisters the connection while it processes a request.
     fn mark_busy(&self) {
-        self.idle.lock().remove(&self.number.load(Ordering::Relaxed));
+        self.idle.lock().remove(&*lock(&self.key));
     }
 
     /// Returns the signal that closes the connection.
@@ -99,6 +108,8 @@ pub(crate) struct ConnectionService {
     pub(crate) router: TowerToHyperService<Router>,
     pub(crate) metrics: Arc<HttpMetrics>,
     pub(crate) slot: Arc<ConnectionSlot>,
+    /// The client of a TCP connection, for the handlers.
+    pub(crate) peer: Option<Arc<TcpPeer>>,
     pub(crate) write_deadline: Arc<WriteDeadline>,
     /// Paths of all routes, as labels of metrics.
     pub(crate) routes: Arc<[&'static str]>,
@@ -111,8 +122,11 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
     type Error = std::convert::Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.slot.mark_busy();
+        if let Some(peer) = &self.peer {
+            request.extensions_mut().insert(Arc::clone(peer));
+        }
         self.write_deadline.on_request();
         let method = method_label(request.method());
         let route = route_label(&self.routes, request.uri().path());
@@ -162,6 +176,7 @@ fn route_label(routes: &[&'static str], path: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::dashboard::PeerCheck;
 
     #[test]
     fn route_label_of_a_path_is_its_route_or_other() {
@@ -182,7 +197,7 @@ mod tests {
         use futures_util::FutureExt as _;
 
         let idle = Arc::new(IdleConnections::default());
-        let slots: Vec<ConnectionSlot> = (0..3).map(|_| ConnectionSlot::new(&idle)).collect();
+        let slots: Vec<ConnectionSlot> = (0..3).map(|_| ConnectionSlot::new(&idle, None)).collect();
         let is_evicted = |slot: &ConnectionSlot| slot.evicted().now_or_never().is_some();
         // The first is busy; the second was, and is idle again.
         slots[0].mark_busy();
@@ -196,5 +211,21 @@ mod tests {
         slots[0].mark_idle();
         drop(slots);
         assert!(!idle.evict_oldest(), "all connections are closed");
+    }
+
+    #[test]
+    fn connection_of_an_unknown_user_is_evicted_before_older_ones_of_the_owner() {
+        use futures_util::FutureExt as _;
+
+        let idle = Arc::new(IdleConnections::default());
+        let of_owner = ConnectionSlot::new(&idle, None);
+        let (from, to) = ("127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap());
+        let unknown = Arc::new(TcpPeer::new(from, to, PeerCheck::ProcNet));
+        let stranger = ConnectionSlot::new(&idle, Some(unknown));
+        assert!(idle.evict_oldest());
+        assert!(stranger.evicted().now_or_never().is_some());
+        assert!(of_owner.evicted().now_or_never().is_none());
+        assert!(idle.evict_oldest());
+        assert!(of_owner.evicted().now_or_never().is_some());
     }
 }

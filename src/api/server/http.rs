@@ -17,6 +17,7 @@ use tracing::{debug, warn};
 use crate::api::server::client_shares::ClientId;
 use crate::api::server::connection::{ConnectionService, ConnectionSlot, IdleConnections};
 use crate::api::server::http_metrics::{HttpMetrics, OpenConnection};
+use crate::api::server::peer::TcpPeer;
 use crate::api::server::write_timeout::{TimeoutStream, WriteDeadline, WriteTimeouts};
 use crate::engine::warning_limit::WarningLimit;
 
@@ -76,35 +77,41 @@ impl Server {
         }
     }
 
-    /// Accepts a connection and waits for a slot for it.
+    /// Accepts a connection and waits for a slot for it. One that `admit` returns `None` for is
+    /// counted, closed and takes no slot.
     ///
     /// If all slots are taken, the connection that has been idle the longest is evicted; while none
     /// is idle, further connections wait in the kernel's backlog.
-    pub(crate) async fn accept<S>(
+    pub(crate) async fn accept<S, T>(
         &self,
         accepting: impl Future<Output = io::Result<S>>,
-    ) -> io::Result<(S, OwnedSemaphorePermit)> {
-        let stream = accepting.await?;
+        admit: impl FnOnce(S) -> Option<T>,
+    ) -> io::Result<Option<(T, OwnedSemaphorePermit)>> {
+        let Some(stream) = admit(accepting.await?) else {
+            self.metrics.refused.fetch_add(1, Ordering::Relaxed);
+            return Ok(None);
+        };
         let permits = Arc::clone(&self.permits);
         if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
-            return Ok((stream, permit));
+            return Ok(Some((stream, permit)));
         }
         if self.idle.evict_oldest() {
             self.metrics.evicted.fetch_add(1, Ordering::Relaxed);
         }
         let permit = permits.acquire_owned().await.map_err(io::Error::other)?;
-        Ok((stream, permit))
+        Ok(Some((stream, permit)))
     }
 
     /// Spawns a task that serves a connection until the client closes it, a timeout ends it, it is
-    /// evicted, or `stopped` turns true.
+    /// evicted, or `stopped` turns true. `peer` is the client of a TCP connection.
     pub(crate) fn serve_connection<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
         &self,
         stream: S,
+        peer: Option<TcpPeer>,
         permit: OwnedSemaphorePermit,
         stopped: watch::Receiver<bool>,
     ) {
-        self.serve_client(ClientId::Unknown, stream, permit, stopped);
+        self.serve_client(ClientId::Unknown, stream, peer, permit, stopped);
     }
 
     /// Same as [`Server::serve_connection`], for a known client.
@@ -112,15 +119,18 @@ impl Server {
         &self,
         client: ClientId,
         stream: S,
+        peer: Option<TcpPeer>,
         permit: OwnedSemaphorePermit,
         mut stopped: watch::Receiver<bool>,
     ) {
-        let slot = Arc::new(ConnectionSlot::new(&self.idle));
+        let peer = peer.map(Arc::new);
+        let slot = Arc::new(ConnectionSlot::new(&self.idle, peer.clone()));
         let write_deadline = Arc::new(WriteDeadline::new(self.write_timeouts));
         let service = ConnectionService {
             router: TowerToHyperService::new(self.router.clone()),
             metrics: Arc::clone(&self.metrics),
             slot: Arc::clone(&slot),
+            peer,
             write_deadline: Arc::clone(&write_deadline),
             routes: Arc::clone(&self.routes),
             client,
@@ -177,9 +187,10 @@ mod tests {
         let (mut client, stream) = UnixStream::pair().unwrap();
         stream.set_nonblocking(true).unwrap();
         let stream = tokio::net::UnixStream::from_std(stream);
-        let (stream, permit) = server.accept(async { stream }).await.unwrap();
+        let accepted = server.accept(async { stream }, Some).await.unwrap();
+        let (stream, permit) = accepted.unwrap();
         let (stop, stopped) = watch::channel(false);
-        server.serve_connection(stream, permit, stopped);
+        server.serve_connection(stream, None, permit, stopped);
         client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
         (client, stop)
     }
@@ -198,15 +209,16 @@ mod tests {
         let (mut client, stream) = UnixStream::pair().unwrap();
         stream.set_nonblocking(true).unwrap();
         let stream = tokio::net::UnixStream::from_std(stream);
-        let (stream, permit) = server.accept(async { stream }).await.unwrap();
+        let accepted = server.accept(async { stream }, Some).await.unwrap();
+        let (stream, permit) = accepted.unwrap();
         let (_stop, stopped) = watch::channel(false);
-        server.serve_connection(stream, permit, stopped);
+        server.serve_connection(stream, None, permit, stopped);
         client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         // The only permit is free again when the connection is closed.
         let (_other, stream) = UnixStream::pair().unwrap();
         stream.set_nonblocking(true).unwrap();
         let stream = tokio::net::UnixStream::from_std(stream);
-        drop(server.accept(async { stream }).await.unwrap());
+        drop(server.accept(async { stream }, Some).await.unwrap());
         drop(client);
     }
 
@@ -234,5 +246,29 @@ mod tests {
         let response = response.await.unwrap().unwrap();
         assert!(response.starts_with(b"HTTP/1.1 200"), "{} bytes", response.len());
         assert!(response.len() > LENGTH, "{} bytes", response.len());
+    }
+
+    #[tokio::test]
+    async fn connection_that_is_not_admitted_evicts_none() {
+        let mut server = Server::new(1, Arc::default(), Arc::new([]), Router::new());
+        server.write_timeouts = WriteTimeouts::DEFAULT;
+        let connection = || async {
+            let (client, stream) = UnixStream::pair()?;
+            stream.set_nonblocking(true)?;
+            tokio::net::UnixStream::from_std(stream).map(|stream| (client, stream))
+        };
+        let accepted = server.accept(connection(), Some).await.unwrap();
+        let ((_owner, stream), permit) = accepted.unwrap();
+        let (_stop, stopped) = watch::channel(false);
+        server.serve_connection(stream, None, permit, stopped);
+        for _ in 0..3 {
+            let refused = server.accept(connection(), |_| None::<()>).await.unwrap();
+            assert!(refused.is_none());
+        }
+        let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        assert_eq!((count(&server.metrics.refused), count(&server.metrics.evicted)), (3, 0));
+        let admitted = server.accept(connection(), Some).await.unwrap();
+        assert!(admitted.is_some());
+        assert_eq!(count(&server.metrics.evicted), 1);
     }
 }

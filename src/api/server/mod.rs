@@ -5,6 +5,8 @@ pub(crate) mod connection;
 pub(crate) mod http;
 pub(crate) mod http_metrics;
 pub(crate) mod peer;
+pub(crate) mod sock_diag;
 pub(crate) mod socket;
 pub(crate) mod stalled_streams;
+pub(crate) mod tcp_table;
 pub(crate) mod write_timeout;

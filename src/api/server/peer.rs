@@ -1,22 +1,25 @@
 //! Which user is at the other end of a connection, according to the kernel.
 //!
-//! For a Unix socket that is `SO_PEERCRED`. TCP has no such option, but `/proc/net/tcp` lists the
-//! owner of each socket of this machine (`man 5 proc_pid_net`).
+//! For a Unix socket that is `SO_PEERCRED`. TCP has no such option: the owner of the client's socket
+//! is looked up, and a connection whose owner is not found is refused.
 
-use std::fs;
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 
 use interprocess::local_socket::tokio::Stream;
+use tokio::sync::OnceCell;
+use tracing::warn;
 
 use crate::api::server::client_shares::ClientId;
+use crate::api::server::{sock_diag, tcp_table};
+use crate::wire::dashboard::PeerCheck;
 
 /// Returns true if the client's process runs as the daemon's user.
 pub(crate) fn is_own_user(stream: &Stream) -> bool {
-    let own = rustix::process::geteuid().as_raw();
     // Not `peer_creds()`: it fails if the client's process has no id in this PID namespace. Without
     // credentials the kernel reports uid -1.
     let Stream::UdSocket(stream) = stream;
-    stream.inner().peer_cred().is_ok_and(|peer| peer.uid() == own)
+    stream.inner().peer_cred().is_ok_and(|peer| peer.uid() == own_uid())
 }
 
 /// Returns the process at the other end.
@@ -26,83 +29,139 @@ pub(crate) fn client_of(stream: &Stream) -> ClientId {
     process.map_or(ClientId::Unknown, ClientId::Process)
 }
 
-/// Returns true if the kernel reports that the other end of a TCP connection belongs to another
-/// user; false if it reports nothing.
-///
-/// Root is admitted: it can read the token anyway, and may forward ports for users.
-pub(crate) fn is_other_user(peer: SocketAddr, local: SocketAddr) -> bool {
-    let own = rustix::process::geteuid().as_raw();
-    ["/proc/net/tcp", "/proc/net/tcp6"]
-        .into_iter()
-        .filter_map(|table| fs::read_to_string(table).ok())
-        .find_map(|table| find_socket_owner(&table, peer, local))
-        .is_some_and(|uid| uid != own && uid != 0)
+fn own_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
 }
 
-/// Returns the uid that owns the socket bound to `from` and connected to `to`, from the text of
-/// `/proc/net/tcp` or `tcp6`.
-fn find_socket_owner(table: &str, from: SocketAddr, to: SocketAddr) -> Option<u32> {
-    table.lines().skip(1).find_map(|line| {
-        let mut fields = line.split_whitespace().skip(1);
-        let (local, remote) = (fields.next()?, fields.next()?);
-        if !is_address(local, from) || !is_address(remote, to) {
-            return None;
-        }
-        // Between the addresses and the uid: state, queues, timer, retransmits.
-        fields.nth(4)?.parse().ok()
+/// Returns how connections to a listener at `ip` are checked: by the first way that finds the owner
+/// of a connection of this process.
+///
+/// Without the modules of `sock_diag` the kernel answers that there is no such socket.
+pub(crate) fn detect_peer_check(ip: IpAddr) -> io::Result<PeerCheck> {
+    let listener = TcpListener::bind(SocketAddr::new(ip, 0))?;
+    let to = listener.local_addr()?;
+    let stream = TcpStream::connect(to)?;
+    let from = stream.local_addr()?;
+    let finds = |owner: io::Result<Option<u32>>| owner.is_ok_and(|uid| uid == Some(own_uid()));
+    Ok(if finds(sock_diag::find_socket_owner(from, to)) {
+        PeerCheck::SockDiag
+    } else if finds(tcp_table::find_socket_owner(from, to)) {
+        PeerCheck::ProcNet
+    } else {
+        PeerCheck::None
     })
 }
 
-/// Returns true if an address of the table equals `address`, also as an IPv4-mapped IPv6 address.
-///
-/// The kernel prints addresses as 32-bit words in host byte order, ports in hexadecimal.
-fn is_address(text: &str, address: SocketAddr) -> bool {
-    let words = |bytes: &[u8]| -> String {
-        let words = bytes.chunks_exact(4).map(|word| word.try_into().unwrap_or_default());
-        words.map(|word| format!("{:08X}", u32::from_ne_bytes(word))).collect()
-    };
-    let Some((ip, port)) = text.split_once(':') else { return false };
-    let is_ip = match address.ip() {
-        IpAddr::V4(v4) => ip == words(&v4.octets()) || ip == words(&v4.to_ipv6_mapped().octets()),
-        IpAddr::V6(v6) => ip == words(&v6.octets()),
-    };
-    is_ip && port == format!("{:04X}", address.port())
+/// The client of a TCP connection.
+#[derive(Debug)]
+pub(crate) struct TcpPeer {
+    from: SocketAddr,
+    to: SocketAddr,
+    /// Uid of the client's process; `Some(None)` if it was not found. Empty until it is looked up.
+    owner: OnceCell<Option<u32>>,
+}
+
+impl TcpPeer {
+    /// Looks the client's user up if that takes no time, whatever others do; else
+    /// [`is_admitted`](Self::is_admitted) does. `from` is the client's address.
+    pub(crate) fn new(from: SocketAddr, to: SocketAddr, check: PeerCheck) -> Self {
+        let owner = match check {
+            PeerCheck::SockDiag => sock_diag::find_socket_owner(from, to)
+                .inspect_err(|error| warn!(%error, "cannot ask the kernel who connected"))
+                .ok(),
+            PeerCheck::ProcNet => None,
+            PeerCheck::None => Some(None),
+        };
+        Self { from, to, owner: OnceCell::new_with(owner) }
+    }
+
+    /// Returns true if the client may be served: its user is the daemon's, or root and
+    /// `allow_root`. A client whose user is not found may not.
+    ///
+    /// Call it only for a request with valid credentials: reading the kernel's tables is costly.
+    pub(crate) async fn is_admitted(&self, allow_root: bool) -> bool {
+        let search = || async {
+            tcp_table::search_socket_owner(self.from, self.to)
+                .await
+                .inspect_err(|error| warn!(%error, "cannot read who connected"))
+                .unwrap_or_default()
+        };
+        is_admitted(*self.owner.get_or_init(search).await, own_uid(), allow_root)
+    }
+
+    /// Returns what [`is_admitted`](Self::is_admitted) would if the user is known; `None` if not.
+    pub(crate) fn is_known_admitted(&self, allow_root: bool) -> Option<bool> {
+        self.owner.get().map(|owner| is_admitted(*owner, own_uid(), allow_root))
+    }
+
+    /// Returns true if the user is known.
+    pub(crate) fn is_known(&self) -> bool {
+        self.owner.initialized()
+    }
+}
+
+fn is_admitted(owner: Option<u32>, own: u32, allow_root: bool) -> bool {
+    owner.is_some_and(|uid| uid == own || uid == 0 && allow_root)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
+    use std::net::Ipv4Addr;
 
     use super::*;
 
     #[test]
-    fn socket_owner_of_a_local_connection_is_this_user() {
-        for address in ["127.0.0.1:0", "[::1]:0"] {
-            let Ok(listener) = TcpListener::bind(address) else { continue };
-            let local = listener.local_addr().unwrap();
-            let stream = TcpStream::connect(local).unwrap();
-            let peer = stream.local_addr().unwrap();
-            let file = if local.is_ipv4() { "/proc/net/tcp" } else { "/proc/net/tcp6" };
-            let table = fs::read_to_string(file).unwrap();
-            let own = rustix::process::geteuid().as_raw();
-            assert_eq!(find_socket_owner(&table, peer, local), Some(own), "{table}");
-            let other = SocketAddr::new(local.ip(), local.port() ^ 1);
-            assert_eq!(find_socket_owner(&table, peer, other), None);
-            assert!(!is_other_user(peer, local));
+    fn only_the_own_user_is_admitted_and_root_by_a_setting() {
+        for (owner, own, allow_root, expected) in [
+            (Some(1000), 1000, false, true),
+            (Some(1001), 1000, false, false),
+            (Some(1001), 1000, true, false),
+            (Some(0), 1000, false, false),
+            (Some(0), 1000, true, true),
+            (Some(0), 0, false, true),
+            (Some(1000), 0, false, false),
+            (Some(1000), 0, true, false),
+            (None, 1000, true, false),
+            (None, 0, true, false),
+        ] {
+            assert_eq!(is_admitted(owner, own, allow_root), expected, "{owner:?} {own}");
         }
     }
 
+    /// Connects to a listener; returns the ends of the connection and its listener.
+    fn connect() -> (TcpListener, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (listener, stream)
+    }
+
+    #[tokio::test]
+    async fn user_is_looked_up_by_each_check_and_unknown_without_one() {
+        let (listener, stream) = connect();
+        let (from, to) = (stream.local_addr().unwrap(), listener.local_addr().unwrap());
+        let known = TcpPeer::new(from, to, PeerCheck::SockDiag);
+        assert_eq!(known.is_known_admitted(false), Some(true));
+        let later = TcpPeer::new(from, to, PeerCheck::ProcNet);
+        assert_eq!(later.is_known_admitted(false), None, "no table is read at first");
+        assert!(later.is_admitted(false).await && later.is_known());
+        let never = TcpPeer::new(from, to, PeerCheck::None);
+        assert_eq!(never.is_known_admitted(true), Some(false));
+        assert!(!never.is_admitted(true).await);
+    }
+
+    #[tokio::test]
+    async fn connection_that_is_not_found_is_refused() {
+        let (listener, stream) = connect();
+        let to = listener.local_addr().unwrap();
+        let from = stream.local_addr().unwrap();
+        let other = SocketAddr::new(from.ip(), from.port() ^ 1);
+        assert!(!TcpPeer::new(other, to, PeerCheck::SockDiag).is_admitted(true).await);
+        assert!(!TcpPeer::new(other, to, PeerCheck::ProcNet).is_admitted(true).await);
+    }
+
     #[test]
-    fn socket_owner_is_found_for_ipv4_and_mapped_addresses() {
-        if cfg!(target_endian = "big") {
-            return;
-        }
-        let head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
-        let line = "   1: 0100007F:8235 0100007F:1D09 01 00000000:00000000 00:00000000 00000000  1000        0 1 1\n";
-        let mapped = "   1: 0000000000000000FFFF00000100007F:8235 0000000000000000FFFF00000100007F:1D09 01 00000000:00000000 00:00000000 00000000  1001        0 1 1\n";
-        let (from, to) = ("127.0.0.1:33333".parse().unwrap(), "127.0.0.1:7433".parse().unwrap());
-        assert_eq!(find_socket_owner(&format!("{head}{line}"), from, to), Some(1000));
-        assert_eq!(find_socket_owner(&format!("{head}{mapped}"), from, to), Some(1001));
-        assert_eq!(find_socket_owner(&format!("{head}{line}"), to, from), None);
+    fn kernel_is_asked_for_one_socket() {
+        // On kernels without `sock_diag` this would be `ProcNet`.
+        assert_eq!(detect_peer_check(Ipv4Addr::LOCALHOST.into()).unwrap(), PeerCheck::SockDiag);
     }
 }

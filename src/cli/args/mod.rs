@@ -79,7 +79,8 @@ pub(super) enum CliCommand {
     /// Open the dashboard in a browser
     ///
     /// The dashboard listens on the loopback address only and admits only browsers that were opened
-    /// by this command. It stays enabled across restarts of the daemon until `--close`.
+    /// by this command, for a week. It and its sessions continue over restarts of the systemd service
+    /// until `--close`; otherwise they end with the daemon.
     Dashboard(DashboardArgs),
     /// Stop the daemon
     Stop(SocketArgs),
@@ -268,13 +269,20 @@ pub(super) struct DriftArgs {
 }
 
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "one for each flag")]
 pub(super) struct DashboardArgs {
     /// Print the URL instead of opening a browser
     #[arg(long)]
     pub(super) no_open: bool,
-    /// Disable the dashboard and end all its sessions
+    /// Close the dashboard and end all its sessions
     #[arg(long, conflicts_with = "no_open")]
     pub(super) close: bool,
+    /// List the browsers that have a session
+    #[arg(long, conflicts_with_all = ["no_open", "close"])]
+    pub(super) sessions: bool,
+    /// End one session, by its ID in the list
+    #[arg(long, value_name = "ID", conflicts_with_all = ["no_open", "close", "sessions"])]
+    pub(super) revoke: Option<String>,
     /// Print JSON instead of opening a browser
     #[arg(long)]
     pub(super) json: bool,

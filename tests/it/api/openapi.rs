@@ -138,9 +138,16 @@ fn responses_match_their_documented_schemas() {
             &daemon.request(method, &format!("{address}{query}"), body),
         );
     };
-    for method in ["POST", "POST", "DELETE", "DELETE"] {
+    for method in ["GET", "POST", "POST", "GET", "DELETE", "DELETE"] {
         request(method, "/api/dashboard", "", "");
     }
+    let session = "/api/dashboard/sessions/{session_id}";
+    assert_documented(
+        &document,
+        "DELETE",
+        session,
+        &daemon.request("DELETE", "/api/dashboard/sessions/none", ""),
+    );
     let root = project.root.to_str().unwrap();
     for query in ["", "?sync=true", "?feature=001-x", "?project=none"] {
         request("POST", "/api/rescan", query, "");
@@ -176,7 +183,7 @@ fn only_documented_methods_are_allowed() {
     let daemon = project.start_daemon();
     let document = document(&daemon);
     for (address, operations) in document["paths"].as_object().unwrap() {
-        let target = address.replace("{artifact_key}", "none");
+        let target = address.replace("{artifact_key}", "none").replace("{session_id}", "none");
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH"] {
             let is_documented = operations.get(method.to_lowercase()).is_some();
             if method == "GET" && is_documented && address == "/api/events" {

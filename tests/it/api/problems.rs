@@ -33,3 +33,18 @@ fn failed_request_gets_a_problem_document() {
     assert_eq!(daemon.get("/healthz").body.trim(), "{\"status\":\"ok\"}");
     daemon.stop();
 }
+
+#[test]
+fn request_of_a_web_page_is_refused_at_the_socket() {
+    let project = Project::complete();
+    let daemon = project.start_daemon();
+    for header in ["Origin: http://localhost", "origin: null", "Referer: http://a.example/x"] {
+        for target in ["/healthz", "/api/status", "/api/nothing"] {
+            let refused = daemon.try_get(target, &[header]).unwrap();
+            let problem = refused.assert_problem(403, "forbidden");
+            assert_eq!(problem["hint_code"], "wrong_origin");
+        }
+    }
+    assert_eq!(daemon.get("/healthz").status, 200);
+    daemon.stop();
+}

@@ -28,6 +28,7 @@ fn show_prints_the_effective_configuration() {
       git_ms: 2000
     http:
       listen: off
+      allow_root: false
     journal:
       max_age: 30d
       max_bytes: 256 MiB
@@ -182,7 +183,7 @@ fn check_reports_each_error_with_its_location() {
     error: config.yaml:1:16: http.listen: `localhost` is not an IP address with a port; write `127.0.0.1:PORT`, `[::1]:PORT` or `off`
     error: config.yaml:1:16: http.listen: `127.0.0.1:0` has no valid port; write `127.0.0.1:PORT`, `[::1]:PORT` or `off`
     error: config.yaml:1:7: http: invalid type: string "off", expected keys and values
-    error: config.yaml:1:8: http: unknown field `liste`, expected `listen`; did you mean `listen`?
+    error: config.yaml:1:8: http: unknown field `liste`, expected `listen` or `allow_root`; did you mean `listen`?
     error: config.yaml:1:11: journal: unknown field `max_byte`, expected `max_age` or `max_bytes`; did you mean `max_bytes`?
     error: config.yaml:1:6: log: invalid type: sequence, expected a string
     error: config.yaml:1:8: scrub: invalid duration `often`; write a number and `s`, `m`, `h` or `d`, such as `30d`, or `off`

@@ -3,3 +3,4 @@
 mod auth;
 mod browser;
 mod data;
+mod peer;

@@ -1,5 +1,6 @@
 //! The systemd user service.
 
+mod dashboard;
 mod documented_commands;
 mod lifecycle;
 mod notify;

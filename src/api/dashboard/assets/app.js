@@ -4,7 +4,9 @@ import { requestJson } from "./api.js";
 import { announce, h, printable } from "./dom.js";
 import { follow } from "./live.js";
 import { Feature } from "./feature.js";
+import { showLocked } from "./locked.js";
 import { Overview } from "./overview.js";
+import { takeCursor } from "./session.js";
 
 /** Maximum number of changed features that are fetched one by one; beyond it, all are reloaded. */
 const MAX_SINGLE_FETCHES = 12;
@@ -14,16 +16,23 @@ const BATCH_MS = 60;
 const RELOAD_INTERVAL_MS = 30_000;
 const RETRY_MIN_MS = 250;
 const RETRY_MAX_MS = 4000;
+/** Failed attempts to connect after which the page explains how to continue. */
+const MAX_FAILURES = 3;
 
 const main = document.getElementById("main");
 const breadcrumb = document.getElementById("breadcrumb");
 const connection = document.getElementById("connection");
+const notice = document.getElementById("notice");
 
 /** The daemon's status, and the overview of each feature by `featureId`. */
 const model = { status: null, features: new Map() };
 let view = null;
 let pendingEvents = [];
 let batchTimer = null;
+/** The event after which the page continues; null before the state was loaded. */
+let cursor = null;
+let hasSession = true;
+let failures = 0;
 
 const featureId = (rootId, slug) => `${rootId}/${slug}`;
 
@@ -99,12 +108,16 @@ async function reload() {
   try {
     await load();
     view?.update(new Set(model.features.keys()), []);
-  } catch (error) {
-    if (error.status === 401) showConnection("locked", "session ended; run `dossierd dashboard`");
+  } catch {
+    // What is shown stays, and the bar reports that it is old.
   }
 }
 
 function showConnection(state, text) {
+  if (state !== "reconnecting") failures = 0;
+  else failures += 1;
+  const problem = !hasSession ? "ended" : failures >= MAX_FAILURES ? "unreachable" : null;
+  showLocked(notice, problem, () => cursor);
   if (connection.dataset.state === state) return;
   connection.dataset.state = state;
   connection.textContent = text;
@@ -112,38 +125,56 @@ function showConnection(state, text) {
 
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.("a[data-navigate]");
-  if (!link || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+  if (!link || event.button !== 0 || event.altKey) return;
   event.preventDefault();
-  navigate(Object.fromEntries(new URL(link.href).searchParams));
+  if (event.metaKey || event.ctrlKey || event.shiftKey) openTab(link);
+  else navigate(Object.fromEntries(new URL(link.href).searchParams));
+});
+document.addEventListener("auxclick", (event) => {
+  const link = event.target.closest?.("a[data-navigate]");
+  if (!link || event.button !== 1) return;
+  event.preventDefault();
+  openTab(link);
 });
 addEventListener("popstate", show);
+addEventListener("session-ended", () => {
+  hasSession = false;
+  showConnection("locked", "no session");
+  main.dataset.locked = "true";
+});
+
+/** Opens a link in a tab that gets a copy of this tab's storage, and with it the session. */
+function openTab(link) {
+  window.open(link.href, "_blank");
+}
 
 async function start() {
-  for (let wait = RETRY_MIN_MS; ; wait = Math.min(wait * 2, RETRY_MAX_MS)) {
+  for (let wait = RETRY_MIN_MS; hasSession; wait = Math.min(wait * 2, RETRY_MAX_MS)) {
     try {
-      const cursor = await load();
+      const current = await load();
+      cursor = takeCursor() ?? current;
       show();
       main.dataset.ready = "true";
       performance.mark("shown");
       follow(cursor, {
         onEvent,
         onGap: reload,
+        onCursor(id) {
+          cursor = id;
+        },
         onConnection(state, isReconnect) {
           showConnection(state, state);
           if (isReconnect) {
             reload();
             announce("reconnected");
-          } else if (state !== "live" && navigator.onLine) {
-            // An event stream's error does not have the status; a request finds out about a 401.
-            reload();
           }
         },
       });
-      setInterval(() => document.hidden || reload(), RELOAD_INTERVAL_MS);
+      setInterval(() => document.hidden || !hasSession || reload(), RELOAD_INTERVAL_MS);
       return;
     } catch (error) {
-      showConnection("reconnecting", error.message);
       if (error.status === 401) return;
+      showConnection("reconnecting", error.message);
       await new Promise((resolve) => setTimeout(resolve, wait));
     }
   }

@@ -1,6 +1,6 @@
 // The page of one feature: a summary, and tabs for artifacts, drift and history.
 
-import { buildUrl, featureParameters } from "./api.js";
+import { buildUrl, download, featureParameters } from "./api.js";
 import { h, printable } from "./dom.js";
 import { Artifacts } from "./artifacts.js";
 import { Drift } from "./drift.js";
@@ -63,6 +63,14 @@ export class Feature {
     }
   }
 
+  async exportSnapshot() {
+    try {
+      await download(`${this.selection.feature}.snapshot.json`, "/api/dossier/snapshots/export", featureParameters(this.selection));
+    } catch (error) {
+      this.summary.append(h("p", { class: "error", role: "alert" }, printable(error.message)));
+    }
+  }
+
   openTab(parameters) {
     this.close();
     this.tabName = tabOf(parameters);
@@ -91,10 +99,7 @@ export class Feature {
         labels.badge(labels.completeness(overview)),
         labels.badge(labels.drift(overview.drift)),
         labels.badge(labels.featureWatch(overview)),
-        h("a", {
-          class: "button", download: `${overview.feature_slug}.snapshot.json`,
-          href: buildUrl("/api/dossier/snapshots/export", featureParameters(this.selection)),
-        }, "Export snapshot")),
+        h("button", { class: "button", on: { click: () => this.exportSnapshot() } }, "Export snapshot")),
       ...(errors.length ? [h("ul", { class: "error" }, errors.map((line) => h("li", {}, printable(line))))] : []),
       h("dl", { class: "facts" },
         fact("required", `${counts.required_present} / ${counts.required}`),

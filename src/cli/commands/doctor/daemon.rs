@@ -7,6 +7,7 @@ use crate::cli::args::SocketArgs;
 use crate::cli::commands::doctor::finding::Findings;
 use crate::cli::daemon::connection::{DaemonConnection, is_not_running};
 use crate::client::RequestPath;
+use crate::wire::dashboard::{DashboardState, PeerCheck};
 use crate::wire::delivery::DeliveryState;
 use crate::wire::status::{
     ConfigHealth, Health, InotifyStatus, ProjectWatchState, Status, StoreState,
@@ -42,7 +43,12 @@ pub(crate) fn check_daemon(findings: &mut Findings, socket: &SocketArgs) -> Opti
         }
     };
     match query_daemon(findings, &mut connection) {
-        Ok(daemon) => daemon,
+        Ok(daemon) => {
+            if daemon.is_some() {
+                check_dashboard(findings, &mut connection);
+            }
+            daemon
+        }
         Err(error) => {
             findings.error(check, format!("{error:#}"), STOP_DAEMON_FIX);
             None
@@ -100,6 +106,37 @@ fn query_daemon(
         return Ok(None);
     };
     Ok(Some(check_and_summarize(findings, &response.parse()?)))
+}
+
+/// Checks that the daemon can find out which user connects to the dashboard.
+fn check_dashboard(findings: &mut Findings, connection: &mut DaemonConnection) {
+    let check = "dashboard";
+    let path = RequestPath::new("/api/dashboard");
+    // An older daemon does not know the request.
+    let Ok(Some(response)) = connection.get_with_timeout(&path, RESPONSE_TIMEOUT) else { return };
+    let Ok(dashboard) = response.parse::<DashboardState>() else { return };
+    let state = match &dashboard.address {
+        Some(address) => format!("open at {address}, {} sessions", dashboard.sessions.len()),
+        None => "closed".to_owned(),
+    };
+    let fix = "run `dossierd service install`, which renews the unit; remove drop-ins that set \
+               `RestrictAddressFamilies=` or `ProcSubset=`";
+    match dashboard.peer_check {
+        PeerCheck::SockDiag => findings.ok(check, state),
+        PeerCheck::ProcNet => {
+            let message = format!(
+                "{state}; the daemon cannot use `NETLINK_SOCK_DIAG`, and reads `/proc/net/tcp` to find \
+                 out who connects"
+            );
+            findings.warning(check, message, fix);
+        }
+        PeerCheck::None => {
+            let message = format!(
+                "{state}; the daemon cannot find out which user connects, so everyone is refused"
+            );
+            findings.error(check, message, fix);
+        }
+    }
 }
 
 fn check_and_summarize(findings: &mut Findings, status: &Status<'_>) -> DaemonInfo {
