@@ -62,6 +62,9 @@ async function tour(page, check) {
   await page.click(".tabs >> text=History");
   await page.waitForSelector(".timeline li");
   await check("history");
+  await page.evaluate(() => dispatchEvent(new Event("session-ended")));
+  await page.waitForSelector(".locked input");
+  await check("locked");
 }
 
 async function violations(page) {

@@ -361,6 +361,44 @@ fn rejected_request_reveals_and_changes_nothing() {
 }
 
 #[test]
+fn request_with_ambiguous_framing_gets_one_answer() {
+    let project = Project::complete();
+    let daemon = project.start_daemon();
+    let dashboard = open(&daemon);
+    let accept = format!("/api/dossier/baseline?feature={FEATURE}");
+    // What a proxy might take for a second request, which has no credentials.
+    let second = format!("POST {accept} HTTP/1.1\r\n{}\r\n\r\n", dashboard.host_header());
+    let length = format!("Content-Length: {}", second.len());
+    let chunks = format!("0\r\n\r\n{second}");
+    let chunks_length = format!("Content-Length: {}", chunks.len());
+    for (framing, body) in [
+        (vec!["Content-Length: 0", &*length], &second),
+        (vec!["Content-Length: 0, 1"], &second),
+        (vec!["Content-Length: +1"], &second),
+        (vec!["Content-Length : 0"], &second),
+        (vec!["Transfer-Encoding: chunked", &*chunks_length], &chunks),
+        (vec!["Transfer-Encoding: xchunked"], &chunks),
+        (vec!["Transfer-Encoding: chunked, identity"], &chunks),
+        (vec!["Transfer-Encoding:\x0bchunked"], &chunks),
+        (vec!["X: y\r\n Content-Length: 0"], &second),
+    ] {
+        let mut stream = TcpStream::connect(&dashboard.host).unwrap();
+        stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
+        let (host, bearer) = (dashboard.host_header(), dashboard.bearer());
+        let headers = [&[host.as_str(), &bearer, "Connection: close"], &framing[..]].concat();
+        let head = headers.join("\r\n");
+        // The daemon may close the connection before it has read everything.
+        let _ = write!(stream, "POST /api/rescan HTTP/1.1\r\n{head}\r\n\r\n{body}");
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.matches("HTTP/1.1 ").count() <= 1, "{framing:?}: {answer}");
+    }
+    assert!(!project.baseline_file().exists());
+    daemon.stop();
+}
+
+#[test]
 fn authorised_request_gets_security_headers_and_changes_need_an_origin() {
     let project = Project::complete();
     let daemon = project.start_daemon();

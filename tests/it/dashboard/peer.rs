@@ -1,5 +1,6 @@
 //! Which users may connect to the dashboard's port: only the daemon's, whatever the kernel shows.
 
+use std::net::TcpListener;
 use std::process::Command;
 
 use serde_json::Value;
@@ -7,7 +8,7 @@ use serde_json::Value;
 use crate::support::kernel::{can_run, is_root, sh, wrap_command};
 use crate::support::process::Daemon;
 use crate::support::wait::wait_for;
-use crate::support::{COMMAND_TIMEOUT, CommandOutput, FEATURE, NOBODY_UID, Project, run};
+use crate::support::{COMMAND_TIMEOUT, CommandOutput, FEATURE, NOBODY_UID, Project, not_run, run};
 
 /// Has the kernel hide `/proc/net`, as `ProcSubset=pid` of a unit does.
 const WITHOUT_PROC_NET: [&str; 6] = [
@@ -56,13 +57,20 @@ fn connection_of_another_user_is_refused_and_uses_up_no_ticket() {
     if !is_supported() {
         return;
     }
-    let project = Project::complete();
-    let mut daemons = vec![project.daemon_command()];
-    let trial = [&WITHOUT_PROC_NET[..], &["true"]].concat();
-    if can_run("a daemon without `/proc/net`", &trial) {
-        daemons.push(wrap_command(&WITHOUT_PROC_NET, &project.daemon_command()));
+    let mut projects = vec![(Project::complete(), false)];
+    if can_run("a daemon without `/proc/net`", &[&WITHOUT_PROC_NET[..], &["true"]].concat()) {
+        projects.push((Project::complete(), true));
     }
-    for command in daemons {
+    match TcpListener::bind("[::1]:0").and_then(|free| free.local_addr()) {
+        Ok(free) => {
+            let config = format!("http: {{listen: \"{free}\"}}\n");
+            projects.push((Project::complete().config(&config), false));
+        }
+        Err(_) => not_run("connections of another user by IPv6"),
+    }
+    for (project, is_hidden) in projects {
+        let command = project.daemon_command();
+        let command = if is_hidden { wrap_command(&WITHOUT_PROC_NET, &command) } else { command };
         let daemon = project.spawn_daemon(command);
         daemon.wait_until_ready();
         let [address, url, token] = open(&daemon);

@@ -50,6 +50,39 @@ fn listening_socket_is_served() {
 }
 
 #[test]
+fn kept_dashboard_is_adopted_and_an_invalid_one_is_not() {
+    let project = Project::complete();
+    let socket = "at(3, unix(socket.SOCK_STREAM, path))";
+    let names = "os.environ['LISTEN_FDNAMES'] = 'dossierd.socket:dashboard:dashboard-sessions'";
+    let listener = "tcp = socket.create_server(('127.0.0.1', 0)); keep.append(tcp); at(4, tcp)";
+    let sessions = "at(5, os.fdopen(os.memfd_create('x'), 'w'))";
+    for (listener, sessions, is_adopted) in [
+        (listener, sessions, true),
+        // Not on loopback, not listening, no file with sessions: the dashboard is closed.
+        (&*listener.replace("127.0.0.1", "0.0.0.0"), sessions, false),
+        (
+            "tcp = socket.socket(); tcp.bind(('127.0.0.1', 0)); keep.append(tcp); at(4, tcp)",
+            sessions,
+            false,
+        ),
+        ("at(4, open('/dev/null'))", sessions, false),
+        (listener, "r, w = os.pipe(); os.dup2(r, 5); os.set_inheritable(5, True)", false),
+    ] {
+        let make = format!("{socket}\n{listener}\n{sessions}\n{names}");
+        let Some(command) = activated_daemon(&project, &make, 3) else {
+            return;
+        };
+        let daemon: Daemon = project.spawn_daemon(command);
+        daemon.wait_until_ready();
+        let dashboard = daemon.get_json("/api/dashboard");
+        assert_eq!(dashboard["address"].is_string(), is_adopted, "{listener}: {dashboard:#}");
+        assert_eq!(daemon.request("POST", "/api/dashboard", "").status, 200);
+        daemon.stop();
+        std::fs::remove_file(project.socket()).unwrap();
+    }
+}
+
+#[test]
 fn invalid_descriptor_is_rejected_with_the_reason() {
     for (make, count, reason) in [
         ("at(3, open('/dev/null'))", 1, "is not a socket"),
