@@ -95,12 +95,6 @@ export class Project {
     this.daemon = null;
   }
 
-  /** Restarts the daemon; nobody keeps the port of its dashboard meanwhile. */
-  async restart() {
-    await this.stop();
-    await this.start();
-  }
-
   config(text) {
     const target = path.join(this.base, "home/.config/dossierd/config.yaml");
     fs.mkdirSync(path.dirname(target), { recursive: true });

@@ -175,3 +175,35 @@ fn try_open(command: &[&str], url: &str) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn redirect_file_is_private_and_replaces_those_that_are_no_longer_valid() {
+        let dir = tempfile::tempdir().unwrap();
+        let create = |name: &str, age: Duration| {
+            let path = dir.path().join(name);
+            let file = fs::File::create(&path).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+            path
+        };
+        let minute = Duration::from_mins(1);
+        let old = create("open-dashboard-1.html", 6 * minute);
+        let valid = create("open-dashboard-2.html", 4 * minute);
+        let other = create("other.html", 6 * minute);
+        let own = format!("open-dashboard-{}.html", std::process::id());
+        std::os::unix::fs::symlink(&other, dir.path().join(&own)).unwrap();
+        let path = write_redirect_file(dir.path(), "http://127.0.0.1:1/open/x").unwrap();
+        assert_eq!(path, dir.path().join(own));
+        let metadata = fs::symlink_metadata(&path).unwrap();
+        assert!(metadata.is_file() && metadata.permissions().mode() & 0o777 == 0o600);
+        assert!(fs::read_to_string(&path).unwrap().contains("url=http://127.0.0.1:1/open/x\""));
+        assert!(!old.exists() && valid.exists());
+        assert_eq!(fs::read(&other).unwrap(), b"", "nothing is written through a link");
+    }
+}

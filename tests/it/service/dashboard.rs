@@ -52,7 +52,7 @@ impl Browser {
 }
 
 #[test]
-fn sessions_and_streams_go_on_over_a_restart_of_the_service() {
+fn sessions_continue_over_a_restart_of_the_service() {
     let project = Project::complete();
     let Some(mut manager) = UserManager::start(&project) else {
         return;
@@ -67,20 +67,28 @@ fn sessions_and_streams_go_on_over_a_restart_of_the_service() {
     };
     let before = status(&browser.get("/api/status"));
     // A restart, and one after a crash. A request in between waits for the next daemon.
-    for restart in [
+    for (number, restart) in [
         "systemctl --user restart dossierd.service",
         "systemctl --user kill --signal=KILL dossierd.service",
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let pid = manager.property("MainPID");
+        let name = format!("meanwhile-{number}.md");
+        project.write(&format!("kitty-specs/{FEATURE}/{name}"), "# Meanwhile\n");
         manager.sh(restart);
         status(&browser.get("/api/status"));
         wait_for("another daemon", || (manager.property("MainPID") != pid).then_some(()));
         daemon.wait_until_ready();
         assert_eq!(status(&browser.get("/api/status"))["instance"], before["instance"]);
-        let events = format!("/api/events?since={}:{}", before["instance"], before["seq"]);
+        let cursor = format!("{}:{}", before["instance"], before["seq"]).replace('"', "");
         let headers = format!("{}Accept: application/json\r\n", browser.headers);
-        let page = browser.send(&format!("GET {}", events.replace('"', "")), &headers);
-        assert!(status(&page)["gap"] != true, "it continues at its cursor: {page}");
+        wait_for("the change, after the cursor of the page", || {
+            let page = browser.send(&format!("GET /api/events?since={cursor}"), &headers);
+            assert!(status(&page)["gap"] != true, "{page}");
+            page.contains(&name).then_some(())
+        });
         let bearer =
             format!("Host: {}\r\nAuthorization: Bearer {}\r\n", browser.host, browser.token);
         status(&browser.send("GET /api/status", &bearer));
@@ -128,6 +136,19 @@ fn connections_are_checked_without_netlink_and_refused_without_any_check() {
     assert_eq!(daemon.get_json("/api/dashboard")["peer_check"], "proc_net");
     let browser = Browser::enter(&daemon);
     assert!(browser.get("/api/status").contains(FEATURE), "the tables are read instead");
+    // They are read for a request with valid credentials only.
+    let refused = || daemon.get("/metrics").body.contains("connections_refused_total 1\n");
+    for (token, expected) in [("0".repeat(64), "401"), (browser.token.clone(), "403")] {
+        assert!(!refused());
+        let curl =
+            "setpriv --reuid 65534 --regid 65534 --clear-groups curl -s -w '%{http_code}\\n'";
+        let url = format!("http://{}/api/status", browser.host);
+        let (_, answer) =
+            manager.shell(&format!("{curl} -H 'Authorization: Bearer {token}' {url}"));
+        assert!(answer.trim_end().ends_with(expected), "{answer}");
+        assert!(!answer.contains(FEATURE));
+    }
+    assert!(refused());
     drop_in(&mut manager, &format!("{families}ProcSubset=pid\\n"));
     let refused = daemon.request("POST", "/api/dashboard", "");
     let problem = refused.assert_problem(503, "unavailable");
