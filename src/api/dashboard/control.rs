@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use rustix::net::sockopt::socket_acceptconn;
@@ -87,8 +88,13 @@ async fn close_dashboard(State(api): State<Arc<ApiState>>) -> Response {
 
 async fn revoke_session(
     State(api): State<Arc<ApiState>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
+    let Ok(Path(id)) = id else {
+        let detail = "the name of the session is not percent-encoded UTF-8";
+        let hint = HintCode::InvalidPercentEncoding;
+        return Err(Problem::new(ProblemCode::BadRequest, detail, hint));
+    };
     let open = api.dashboard.open.lock().await;
     let guard = open.as_ref().map(|open| &open.guard);
     let Some(guard) = guard.filter(|guard| guard.sessions.revoke(&id)) else {

@@ -19,6 +19,8 @@ pub(crate) fn assert_problem(response: &Response, status: u16) {
 fn failed_request_gets_a_problem_document() {
     let project = Project::complete();
     let daemon = project.start_daemon();
+    let invalid = daemon.request("DELETE", "/api/dashboard/sessions/%ff", "");
+    assert_problem(&invalid, 400);
     for (target, status) in [
         ("/api/dossier/overview?feature=999-none", 404),
         ("/api/dossier/snapshots/export?feature=999-none&sync=true", 404),
