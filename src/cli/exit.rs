@@ -9,6 +9,8 @@ pub(super) enum CommandExit {
     Success,
     /// The command failed.
     Failed,
+    /// The arguments are wrong: a path is in no project.
+    Usage,
     /// The command needs a daemon, and none responds.
     NoDaemon,
     /// `check`: a feature is incomplete.
@@ -29,6 +31,7 @@ impl CommandExit {
         match self {
             Self::Success => 0,
             Self::Failed => 1,
+            Self::Usage => 2,
             Self::NoDaemon => 3,
             Self::Incomplete => 10,
             Self::Drifted => 11,

@@ -22,6 +22,7 @@ use std::process::ExitCode;
 
 use crate::core::diagnostics::FileError;
 use crate::core::path::is_unprintable;
+use crate::project::LocateError;
 use crate::wire::hint::HintCode;
 use args::{Cli, CliCommand, Color};
 use exit::CommandExit;
@@ -103,6 +104,10 @@ fn report_error(error: &anyhow::Error) -> CommandExit {
     render::output::error(&format!("{error:#}"));
     if daemon::connection::is_unreachable(error) {
         return CommandExit::NoDaemon;
+    }
+    let locate_error = error.chain().find_map(|cause| cause.downcast_ref::<LocateError>());
+    if let Some(LocateError::NotRecognised { .. }) = locate_error {
+        return CommandExit::Usage;
     }
     let is_invalid = error.chain().any(|cause| cause.downcast_ref::<FileError>().is_some())
         || daemon::connection::has_hint(error, HintCode::InvalidConfiguration);

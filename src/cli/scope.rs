@@ -15,7 +15,7 @@ use crate::client;
 use crate::config::LoadedConfig;
 use crate::core::path::escape_bytes;
 use crate::engine::settings::settings;
-use crate::project::{FeatureDir, locate};
+use crate::project::{Locator, LoneFeature};
 use crate::wire::status::{ProjectStatus, Status};
 
 /// A project by its root and a feature by its slug.
@@ -52,14 +52,11 @@ impl Scope {
         let mut config =
             LoadedConfig::from_file(&user_dirs()?.config_file()).config.unwrap_or_default();
         config.resolve_projects(|path| path.canonicalize().ok());
-        let Ok(located) = locate(Path::new("."), |root| settings(&config, root)) else {
-            return Ok(None);
-        };
-        match located.features.as_deref() {
-            // A directory outside every project is a feature only if it was named as one.
-            Some([FeatureDir { path: None, .. }]) => Ok(None),
-            _ => Ok(Some(located.root)),
-        }
+        let layouts = user_dirs()?.layouts_dir();
+        let settings_of = |root: &Path| settings(&config, root);
+        let locator = Locator { settings_of: &settings_of, user_layouts: Some(&layouts) };
+        let located = locator.locate(Path::new("."), LoneFeature::Refuse);
+        Ok(located.ok().map(|located| located.root))
     }
 
     /// Returns the root in the form that the API uses.

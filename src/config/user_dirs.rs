@@ -116,6 +116,12 @@ impl UserDirs {
     pub fn missions_dir(&self) -> PathBuf {
         self.config_dir.join("missions")
     }
+
+    /// Returns the directory of the user's own layouts.
+    #[must_use]
+    pub fn layouts_dir(&self) -> PathBuf {
+        self.config_dir.join("layouts")
+    }
 }
 
 /// Returns the path `text`, in which the home directory replaces a leading `~`.

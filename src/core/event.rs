@@ -9,6 +9,7 @@ use super::digest::Digest;
 use super::drift::{DriftState, Severity};
 use super::feature_context::Completeness;
 use super::path::{FeatureSlug, RelPath};
+use super::task_progress::TaskProgress;
 use super::time::Timestamp;
 
 /// Payload of an event.
@@ -147,6 +148,9 @@ pub struct SnapshotComputed {
     pub drift_severity: Option<Severity>,
     /// Keys of the required artifacts that are not present.
     pub missing_required: Vec<String>,
+    /// Progress of the work, or null.
+    #[serde(default)]
+    pub progress: Option<TaskProgress>,
 }
 
 /// Payload of `mission_dossier_parity_drift_detected`: a feature's state differs from its baseline.
@@ -268,6 +272,12 @@ mod tests {
                 relative_path: None,
             }),
             Payload::SnapshotComputed(SnapshotComputed {
+                progress: Some(TaskProgress {
+                    done: 1,
+                    total: 3,
+                    in_progress: 1,
+                    optional_open: 2,
+                }),
                 feature_slug: slug.clone(),
                 parity_hash_sha256: digest,
                 artifact_counts: counts,

@@ -40,7 +40,7 @@ text_schema!(Digest, "Digest", {
 });
 text_schema!(FeatureSlug, "FeatureSlug", {
     "type": "string",
-    "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$",
+    "pattern": "^[^./][^/]*(/[^./][^/]*)*$",
     "description": "Name of a feature's directory."
 });
 text_schema!(RelPath, "RelPath", {

@@ -1,12 +1,12 @@
 //! The complete state of one feature at one time, from which all responses and outputs are made.
 
 use std::collections::HashSet;
-use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::baseline::BaselineFile;
+use super::artifact::RequiredStatus;
+use super::baseline::{Baseline, BaselineFile};
 use super::dossier::MissionDossier;
 use super::drift::Drift;
 use super::feature_context::UnknownReason;
@@ -18,29 +18,8 @@ use super::provenance::ProvenanceRules;
 use super::snapshot::MissionDossierSnapshot;
 use super::sorted_chunks::SortedChunks;
 use super::suggest::nearest;
+use super::task_progress::TaskProgress;
 use super::time::Timestamp;
-
-/// Source of the current step (`docs/specification.md#current-step`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StepSource {
-    /// A runtime issued the step.
-    Runtime,
-    /// The configuration names the step.
-    Config,
-    /// There is no step.
-    None,
-}
-
-impl fmt::Display for StepSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Runtime => "runtime",
-            Self::Config => "config",
-            Self::None => "none",
-        })
-    }
-}
 
 /// Whether a feature's published state is current (`docs/specification.md#feature-watch-states`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -96,8 +75,6 @@ pub struct MetaFields {
 /// Metadata of a feature that does not affect its artifacts.
 #[derive(Debug, Clone)]
 pub struct FeatureMetadata {
-    /// Source of the current step.
-    pub step_source: StepSource,
     /// Error of the step: an unknown id, or an invalid file.
     pub step_error: Option<String>,
     /// True if a step may exist that could not be read.
@@ -106,10 +83,29 @@ pub struct FeatureMetadata {
     pub meta_error: Option<String>,
     /// Fields of `meta.json` when it was valid last; `None` if it never was.
     pub last_valid_meta: Option<MetaFields>,
+    /// Progress that is counted in files; `None` if there is none.
+    pub progress: Option<TaskProgress>,
+    /// Why progress cannot be counted.
+    pub progress_error: Option<String>,
     /// Key of the feature, which a baseline must have to be compared.
     pub baseline_key: BaselineKey,
     /// Content of the baseline file.
     pub baseline: BaselineFile,
+}
+
+impl FeatureMetadata {
+    /// Returns the paths of the artifacts that the baseline requires, if it is compared.
+    pub fn required_by_baseline(&self) -> impl Iterator<Item = RelPath> {
+        let counts = |baseline: &&Baseline| baseline.baseline_key == self.baseline_key;
+        let baseline = match &self.baseline {
+            BaselineFile::Valid(baseline) => Some(&**baseline).filter(counts),
+            BaselineFile::Absent | BaselineFile::Corrupt(_) => None,
+        };
+        let artifacts = baseline.and_then(|baseline| baseline.artifacts.as_deref());
+        let required = artifacts.into_iter().flatten();
+        let required = required.filter(|one| one.required_status == RequiredStatus::Required);
+        required.map(|one| one.relative_path.clone())
+    }
 }
 
 /// When a feature was seen first and changed last; `None` where nothing is remembered, as in a scan
@@ -184,6 +180,18 @@ impl Feature {
             None => return None,
         };
         Some(reason)
+    }
+
+    /// Returns the progress of the work.
+    #[must_use]
+    pub fn progress(&self) -> Option<TaskProgress> {
+        self.dossier.context.step.file_progress.or(self.metadata.progress)
+    }
+
+    /// Returns true if the feature is archived: its completeness is shown and does not count.
+    #[must_use]
+    pub fn is_archived(&self) -> bool {
+        self.dossier.context.step_inputs.is_archived
     }
 
     /// Returns what the provenance of its artifacts depends on, if the content of the files `staged` is

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::current_step::{CurrentStep, StepInputs, StepSource};
 use super::manifest::{Mission, MissionType};
 use super::path::{FeatureSlug, RelPath};
 
@@ -23,8 +24,12 @@ pub struct FeatureContext {
     pub mission_run_id: String,
     /// Expected artifacts; `None` if there is no manifest.
     pub mission: Option<Arc<Mission>>,
-    /// Id of the current step; `None` if it is unknown.
-    pub step: Option<Arc<str>>,
+    /// Step that a runtime or the configuration names, and which of them.
+    pub named_step: Option<(Arc<str>, StepSource)>,
+    /// What decides the step without one.
+    pub step_inputs: StepInputs,
+    /// The current step, as far as the context was evaluated together with files.
+    pub step: CurrentStep,
     /// Why completeness is unknown, whatever the artifacts are.
     pub unknown_reason: Option<UnknownReason>,
 }
@@ -46,7 +51,8 @@ impl FeatureContext {
             && self.feature_dir == other.feature_dir
             && self.mission_type == other.mission_type
             && self.mission_run_id == other.mission_run_id
-            && self.step == other.step
+            && self.named_step == other.named_step
+            && self.step_inputs == other.step_inputs
             && self.unknown_reason == other.unknown_reason
     }
 }

@@ -5,6 +5,7 @@
 //! each change: which specs are satisfied, the counts, the sorted hashes. After any sequence of
 //! changes it equals an inventory that is built from the final files; a property test checks this.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,12 +15,14 @@ use super::artifact::{
 use super::artifact_list::sorted_artifacts;
 use super::classify::conventional_class;
 use super::counts::Counts;
+use super::current_step::{CurrentStep, SpecFacts, decide_step};
 use super::digest::Digest;
 use super::dossier::MissionDossier;
 use super::feature_context::{Completeness, FeatureContext, UnknownReason};
 use super::key::artifact_key;
 use super::manifest::{ArtifactSpec, Mission};
 use super::path::RelPath;
+use super::task_progress::TaskProgress;
 use super::time::Timestamp;
 use crate::core::incremental_hash::IncrementalHasher;
 use crate::core::sorted_chunks::{Keyed, SortedChunks};
@@ -52,6 +55,8 @@ struct SpecUsage {
     primary_files: u32,
     /// Paths that cannot be read, below which a file may match the pattern.
     hiding_paths: u32,
+    /// Paths of [`Inventory::kept_paths`] that the pattern matches.
+    kept_paths: u32,
 }
 
 /// The files of a feature, with incrementally updated counts and hashes.
@@ -61,6 +66,8 @@ pub struct Inventory {
     entries: SortedChunks<InventoryEntry>,
     /// One item for each spec of the mission.
     spec_usage: Vec<SpecUsage>,
+    /// Files that were deleted and count as there for the step, so that it does not fall.
+    kept_paths: BTreeSet<RelPath>,
     /// Counts of the files. Absent specs are few and counted on request.
     counts: Counts,
     /// Hashes of the present files, for the parity hash.
@@ -102,6 +109,7 @@ impl Inventory {
             context: Arc::new(context),
             entries: SortedChunks::default(),
             spec_usage: vec![SpecUsage::default(); specs],
+            kept_paths: BTreeSet::new(),
             counts: Counts::default(),
             hashes: SortedChunks::default(),
             tree_hasher: IncrementalHasher::default(),
@@ -154,10 +162,78 @@ impl Inventory {
         EntryChange { before: self.remove_entry(path), after: None }
     }
 
+    /// Sets the files that were deleted and count as there for the step.
+    pub fn set_kept_paths(&mut self, paths: BTreeSet<RelPath>) {
+        if paths == self.kept_paths {
+            return;
+        }
+        for usage in &mut self.spec_usage {
+            usage.kept_paths = 0;
+        }
+        self.kept_paths.clear();
+        for path in paths {
+            self.keep_path(path);
+        }
+    }
+
+    /// Has a file that is deleted count as there for the step.
+    pub fn keep_path(&mut self, path: RelPath) {
+        for index in self.matching_specs(&path) {
+            self.spec_usage[index].kept_paths += u32::from(!self.kept_paths.contains(&path));
+        }
+        self.kept_paths.insert(path);
+    }
+
+    /// Returns the current step.
+    #[must_use]
+    pub fn current_step(&self) -> CurrentStep {
+        let named = self.context.named_step.as_ref().map(|(id, source)| (id, *source));
+        let Some(mission) = &self.context.mission else {
+            let (id, source) = named.map(|(id, source)| (id.clone(), source)).unzip();
+            return CurrentStep {
+                id,
+                source: source.unwrap_or_default(),
+                ..CurrentStep::default()
+            };
+        };
+        let file_progress = self.file_progress();
+        let satisfied = self.satisfied_specs();
+        let kept = self.spec_usage.iter().map(|usage| usage.kept_paths > 0);
+        let reached = satisfied.iter().zip(kept).map(|(now, kept)| *now || kept).collect();
+        let facts = SpecFacts { satisfied, reached };
+        let step = decide_step(mission, named, &self.context.step_inputs, &facts);
+        CurrentStep { file_progress, ..step }
+    }
+
+    /// Returns the progress that follows from which files exist.
+    fn file_progress(&self) -> Option<TaskProgress> {
+        let relation = self.context.step_inputs.relation.as_ref()?;
+        let present = self.entries.iter().filter(|entry| entry.artifact.is_present());
+        let progress = relation.count(present.map(|entry| &entry.artifact.relative_path));
+        (!progress.is_empty()).then_some(progress)
+    }
+
+    /// Returns whether a present file satisfies each spec. The spec of the partners of a relation is
+    /// satisfied when each file has one.
+    fn satisfied_specs(&self) -> Vec<bool> {
+        let mut satisfied: Vec<bool> =
+            self.spec_usage.iter().map(|usage| usage.satisfying_files > 0).collect();
+        let relation = self.context.step_inputs.relation.as_ref();
+        if let Some((relation, mission)) = relation.zip(self.context.mission.as_deref())
+            && self.file_progress().is_some_and(|progress| progress.done < progress.total)
+        {
+            for (spec, satisfied) in mission.specs().iter().zip(&mut satisfied) {
+                *satisfied &= spec.pattern != relation.partner;
+            }
+        }
+        satisfied
+    }
+
     /// Replaces the context and classifies all files again; returns those whose key or metadata
     /// changed.
     pub fn reclassify_all(&mut self, context: FeatureContext, now: Timestamp) -> Vec<EntryChange> {
         let old = std::mem::replace(self, Self::new(context));
+        self.set_kept_paths(old.kept_paths);
         old.entries
             .iter()
             .filter_map(|entry| self.insert_reclassified(entry.clone(), now))
@@ -210,7 +286,7 @@ impl Inventory {
     /// spec whose file exists but is not present is left out, because the file is listed already, and
     /// so is one that a file may satisfy that was not looked for.
     pub fn absent_specs(&self, now: Timestamp) -> impl Iterator<Item = ArtifactRef> {
-        let step = self.context.step.as_deref();
+        let step = self.current_step().id;
         // If the directory was not read, or not all of it, no file is known to be absent, and if
         // `meta.json` cannot be used, it is not known which files are expected.
         let is_unknown = matches!(
@@ -228,9 +304,13 @@ impl Inventory {
         let specs = mission.into_iter().flat_map(Mission::specs);
         specs
             .zip(&self.spec_usage)
-            .filter(|(_, usage)| usage.satisfying_files == 0)
+            .zip(self.satisfied_specs())
+            .filter(|(_, satisfied)| !satisfied)
+            .map(|(spec, _)| spec)
             .filter(|(spec, usage)| usage.primary_files == 0 || !spec.pattern.is_literal())
-            .filter(move |(spec, _)| mission.is_some_and(|mission| mission.is_listed(spec, step)))
+            .filter(move |(spec, _)| {
+                mission.is_some_and(|mission| mission.is_listed(spec, step.as_deref()))
+            })
             .filter(|(_, usage)| usage.hiding_paths == 0)
             .map(move |(spec, _)| ArtifactRef {
                 required_status: spec.status,
@@ -252,20 +332,28 @@ impl Inventory {
     /// file may be below a path that cannot be read.
     #[must_use]
     pub fn evaluated_context(&self) -> Arc<FeatureContext> {
-        match self.find_hiding_path() {
-            Some(path) if self.context.unknown_reason.is_none() => Arc::new(FeatureContext {
-                unknown_reason: Some(UnknownReason::UnreadableDir(path)),
-                ..FeatureContext::clone(&self.context)
-            }),
-            _ => Arc::clone(&self.context),
+        let step = self.current_step();
+        let hiding = self.find_hiding_path().filter(|_| self.context.unknown_reason.is_none());
+        if hiding.is_none() && step == self.context.step {
+            return Arc::clone(&self.context);
         }
+        let mut context = FeatureContext { step, ..FeatureContext::clone(&self.context) };
+        if let Some(path) = hiding {
+            context.unknown_reason = Some(UnknownReason::UnreadableDir(path));
+        }
+        Arc::new(context)
     }
 
     /// Returns the first path that cannot be read and below which a required file may be.
     fn find_hiding_path(&self) -> Option<RelPath> {
-        let (mission, step) = (self.context.mission.as_deref()?, self.context.step.as_deref());
+        let mission = self.context.mission.as_deref()?;
+        if self.spec_usage.iter().all(|usage| usage.hiding_paths == 0) {
+            return None;
+        }
+        let step = self.current_step().id;
         let is_hidden = |(spec, usage): (&ArtifactSpec, &SpecUsage)| {
-            usage.hiding_paths > 0 && usage.satisfying_files == 0 && mission.is_required(spec, step)
+            let is_required = || mission.is_required(spec, step.as_deref());
+            usage.hiding_paths > 0 && usage.satisfying_files == 0 && is_required()
         };
         let specs = mission.specs().iter().zip(&self.spec_usage);
         let hidden: Vec<bool> = specs.map(is_hidden).collect();
@@ -286,19 +374,22 @@ impl Inventory {
     /// Returns the specs that apply and that no present file satisfies, also those whose files could
     /// not be looked for.
     pub fn unsatisfied_specs(&self) -> impl Iterator<Item = &ArtifactSpec> {
-        let (mission, step) = (self.context.mission.as_deref(), self.context.step.as_deref());
-        let specs = mission.into_iter().flat_map(Mission::specs).zip(&self.spec_usage);
+        let (mission, step) = (self.context.mission.as_deref(), self.current_step().id);
+        let specs = mission.into_iter().flat_map(Mission::specs).zip(self.satisfied_specs());
+        let is_listed = move |spec: &ArtifactSpec| {
+            mission.is_some_and(|mission| mission.is_listed(spec, step.as_deref()))
+        };
         specs
-            .filter(move |(spec, _)| mission.is_some_and(|mission| mission.is_listed(spec, step)))
-            .filter(|(_, usage)| usage.satisfying_files == 0)
+            .filter(|(_, satisfied)| !satisfied)
             .map(|(spec, _)| spec)
+            .filter(move |spec| is_listed(spec))
     }
 
     /// Returns true if a blocking spec with the key applies at the current step and is not
     /// satisfied.
     #[must_use]
     pub fn is_unsatisfied_blocking_spec(&self, key: &str) -> bool {
-        self.is_unsatisfied_blocking_spec_at(key, self.context.step.as_deref())
+        self.is_unsatisfied_blocking_spec_at(key, self.current_step().id.as_deref())
     }
 
     /// Returns true if a blocking spec with the key applies at `step` and is not satisfied.
@@ -307,10 +398,8 @@ impl Inventory {
         let Some(mission) = self.context.mission.as_deref() else {
             return false;
         };
-        mission.specs().iter().zip(&self.spec_usage).any(|(spec, usage)| {
-            spec.key.as_ref() == key
-                && usage.satisfying_files == 0
-                && mission.is_required(spec, step)
+        mission.specs().iter().zip(self.satisfied_specs()).any(|(spec, satisfied)| {
+            spec.key.as_ref() == key && !satisfied && mission.is_required(spec, step)
         })
     }
 

@@ -11,6 +11,7 @@
 //! ```
 //! use dossierd::core::artifact::{ArtifactState, Observation};
 //! use dossierd::core::baseline::{Baseline, BaselineFile};
+//! use dossierd::core::current_step::{CurrentStep, StepInputs};
 //! use dossierd::core::digest::Digest;
 //! use dossierd::core::drift::{DifferenceKind, Drift, DriftState};
 //! use dossierd::core::feature_context::FeatureContext;
@@ -29,7 +30,9 @@
 //!     mission_type: MissionType::default(),
 //!     mission_run_id: "run".into(),
 //!     mission: None,
-//!     step: None,
+//!     named_step: None,
+//!     step_inputs: StepInputs::default(),
+//!     step: CurrentStep::default(),
 //!     unknown_reason: None,
 //! });
 //! let mut write = |content: &str| {
@@ -73,6 +76,7 @@ pub mod baseline;
 pub mod classify;
 pub mod content;
 pub mod counts;
+pub mod current_step;
 pub mod diagnostics;
 pub mod digest;
 pub mod dossier;
@@ -93,6 +97,7 @@ pub mod ignore;
 mod incremental_hash;
 pub mod inventory;
 pub mod key;
+pub mod layout;
 pub mod manifest;
 pub mod mounts;
 pub mod path;
@@ -103,6 +108,7 @@ pub mod snapshot;
 pub mod sorted_chunks;
 pub mod suggest;
 pub mod sync;
+pub mod task_progress;
 pub mod time;
 pub mod transition;
 pub mod yaml;

@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::digest::Digest;
+
 /// Path of an entry relative to a directory: raw bytes with `/` between components, without empty,
 /// `.` and `..` components and without NUL. Paths are ordered by bytes.
 ///
@@ -238,8 +240,8 @@ pub fn escape_unprintable(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Name of a feature: `[A-Za-z0-9][A-Za-z0-9._-]*` without `..` (`docs/specification.md#slugs`). It
-/// needs no escaping in paths, URLs and terminals.
+/// Name of a feature: one or more names with `/` between them, each of UTF-8, without control
+/// characters, and not beginning with a dot (`docs/specification.md#slugs`).
 ///
 /// # Examples
 /// ```
@@ -247,28 +249,61 @@ pub fn escape_unprintable(text: &str) -> Cow<'_, str> {
 ///
 /// assert_eq!(FeatureSlug::new(b"042-order-page").unwrap().as_str(), "042-order-page");
 /// assert!(FeatureSlug::new(b".hidden").is_none());
-/// assert!(FeatureSlug::new(b"a..b").is_none());
+///
+/// // As the name of a file, it has safe characters only.
+/// let archived = FeatureSlug::new(b"archive/2026-01-01-x").unwrap();
+/// assert_eq!(archived.file_name(), "archive%2F2026-01-01-x");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FeatureSlug(Arc<str>);
 
+/// Length from which the file name of a slug is shortened, and the length of what is kept.
+const MAX_FILE_NAME: usize = 200;
+const KEPT_FILE_NAME: usize = 180;
+
 impl FeatureSlug {
-    /// Returns the slug of a directory's name; `None` if the name is not one.
+    /// Returns the slug that is written as `text`; `None` if it is not one.
     #[must_use]
-    pub fn new(name: &[u8]) -> Option<Self> {
-        let first = name.first()?;
-        let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
-        let has_two_dots = name.windows(2).any(|pair| pair == b"..");
-        if !first.is_ascii_alphanumeric() || !name.iter().all(is_allowed) || has_two_dots {
-            return None;
-        }
-        std::str::from_utf8(name).ok().map(|name| Self(name.into()))
+    pub fn new(text: &[u8]) -> Option<Self> {
+        let is_slug = text.split(|byte| *byte == b'/').all(Self::is_name);
+        is_slug.then(|| std::str::from_utf8(text).ok().map(|text| Self(text.into()))).flatten()
+    }
+
+    /// Returns true if a component of a slug may have the name.
+    #[must_use]
+    pub fn is_name(name: &[u8]) -> bool {
+        let is_plain = |name: &str| !name.is_empty() && !name.chars().any(is_unprintable);
+        !name.starts_with(b".") && std::str::from_utf8(name).is_ok_and(is_plain)
     }
 
     /// Returns the slug as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Returns the slug as the name of a file: other bytes than `[A-Za-z0-9._-]` are `%HH`, and one
+    /// that is too long is shortened, followed by a part of its hash.
+    #[must_use]
+    pub fn file_name(&self) -> String {
+        use fmt::Write as _;
+        let mut name = String::with_capacity(self.0.len());
+        for (index, byte) in self.0.bytes().enumerate() {
+            let is_first = index == 0;
+            let after_dot = index > 0 && byte == b'.' && self.0.as_bytes()[index - 1] == b'.';
+            let is_safe = byte.is_ascii_alphanumeric() || !is_first && b"._-".contains(&byte);
+            if is_safe && !after_dot {
+                name.push(char::from(byte));
+            } else {
+                let _ = write!(name, "%{byte:02X}");
+            }
+        }
+        if name.len() > MAX_FILE_NAME {
+            name.truncate(KEPT_FILE_NAME);
+            let hash = Digest::of(self.0.as_bytes());
+            let _ = write!(name, "-{}", &hash.hex().as_str()[..16]);
+        }
+        name
     }
 }
 
@@ -374,12 +409,40 @@ mod tests {
     }
 
     #[test]
-    fn slugs_have_only_safe_characters() {
-        for good in ["042-x", "a", "A.b_c-9", "x."] {
+    fn slugs_are_names_as_people_write_them() {
+        for good in ["042-x", "a", "A.b_c-9", "x.", "-x", "_x", "a b", "a/b", "\u{fc}", "a..b", "%"]
+        {
             assert!(FeatureSlug::new(good.as_bytes()).is_some(), "{good}");
         }
-        for bad in ["", ".x", "../x", "a..b", "-x", "_x", "a b", "a/b", "\u{fc}"] {
-            assert!(FeatureSlug::new(bad.as_bytes()).is_none(), "{bad}");
+        let bad = ["", ".x", "../x", "a/", "/a", "a//b", "a/.b", "a\nb", "\u{1b}x", "a\u{202e}"];
+        for bad in bad.map(str::as_bytes).into_iter().chain([&b"\xff"[..]]) {
+            assert!(FeatureSlug::new(bad).is_none(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn file_names_of_slugs_have_only_safe_characters() {
+        let long = "a".repeat(201);
+        for (slug, expected) in [
+            ("042-x", "042-x"),
+            ("A.b_c-9", "A.b_c-9"),
+            ("archive/v1.0/x", "archive%2Fv1.0%2Fx"),
+            ("_bmad-output", "%5Fbmad-output"),
+            ("a b", "a%20b"),
+            ("a..b", "a.%2Eb"),
+            ("a%20b", "a%2520b"),
+            ("\u{fc}", "%C3%BC"),
+            (&"a".repeat(200), &"a".repeat(200)),
+            (
+                &long,
+                &format!(
+                    "{}-{}",
+                    "a".repeat(180),
+                    &Digest::of(long.as_bytes()).hex().as_str()[..16]
+                ),
+            ),
+        ] {
+            assert_eq!(FeatureSlug::new(slug.as_bytes()).unwrap().file_name(), expected);
         }
     }
 

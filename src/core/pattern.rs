@@ -152,8 +152,14 @@ impl<'de> Deserialize<'de> for Pattern {
 }
 
 /// A set of patterns that are matched together.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct PatternSet(GlobSet);
+
+impl fmt::Debug for PatternSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PatternSet({} patterns)", self.0.len())
+    }
+}
 
 impl PatternSet {
     /// Compiles the patterns.

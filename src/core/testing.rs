@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::artifact::{Absence, ArtifactState, ErrorReason, Observation};
+use super::current_step::{CurrentStep, StepInputs, StepSource};
 use super::digest::Digest;
 use super::feature_context::FeatureContext;
 use super::manifest::{Mission, MissionType};
@@ -36,7 +37,9 @@ pub(crate) fn feature_context(mission: Option<Mission>, step: Option<&str>) -> F
         mission_type: MissionType::default(),
         mission_run_id: "run".to_owned(),
         mission: mission.map(Arc::new),
-        step: step.map(Arc::from),
+        named_step: step.map(|step| (Arc::from(step), StepSource::Config)),
+        step_inputs: StepInputs::default(),
+        step: CurrentStep::default(),
         unknown_reason: None,
     }
 }

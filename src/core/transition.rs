@@ -19,6 +19,7 @@ use super::feature_context::Completeness;
 use super::ignore::IgnoredBy;
 use super::inventory::{EntryChange, Inventory};
 use super::path::FeatureSlug;
+use super::task_progress::TaskProgress;
 use super::time::Timestamp;
 
 /// Why a path is no longer in the inventory.
@@ -211,6 +212,8 @@ pub struct Evaluation {
     pub completeness: Completeness,
     /// Sorted keys of the required artifacts that are not present.
     pub missing_required: Vec<String>,
+    /// Progress of the work; `None` if there is none.
+    pub progress: Option<TaskProgress>,
     /// Comparison with the baseline.
     pub drift: Drift,
 }
@@ -305,11 +308,12 @@ impl Evaluation {
             drift_state: self.drift.state,
             drift_severity: self.drift.severity,
             missing_required: self.missing_required.clone(),
+            progress: self.progress,
         }
     }
 
     fn snapshot_fingerprint(&self) -> Digest {
-        fingerprint(&(
+        let state = (
             self.parity_hash_sha256,
             self.tree_hash_sha256,
             self.counts,
@@ -317,7 +321,12 @@ impl Evaluation {
             &self.missing_required,
             self.drift.state,
             self.drift.severity,
-        ))
+        );
+        match &self.progress {
+            // As it was before there was progress: an update of dossierd repeats no event.
+            None => fingerprint(&state),
+            Some(progress) => fingerprint(&(state, progress)),
+        }
     }
 
     /// Returns the fingerprint of the two keys; `None` if they match.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::{Config, LimitsConfig, SettleConfig};
 use crate::core::ignore::DefaultNames;
-use crate::project::ProjectSettings;
+use crate::project::{ConfiguredFeatures, ProjectSettings};
 use crate::scan::ScanLimits;
 use crate::watch::DebounceTimes;
 
@@ -19,7 +19,11 @@ pub fn settings(config: &Config, root: &Path) -> ProjectSettings {
         return ProjectSettings { ignore_defaults, ..ProjectSettings::default() };
     };
     ProjectSettings {
-        features: project.features.clone(),
+        is_configured: true,
+        features: project
+            .features
+            .as_ref()
+            .map(|patterns| patterns.iter().cloned().map(ConfiguredFeatures::from).collect()),
         mission: project.mission.clone(),
         step: project.step.clone(),
         ignore: project.ignore.clone(),

@@ -1,4 +1,4 @@
-//! Discovers the features of a project: the real directories that match a `features` pattern
+//! Discovers the features of a project: the real directories that a rule matches
 //! (`docs/specification.md#discovery`).
 //!
 //! Patterns are matched component by component, so that only directories that can contain a match
@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use super::feature_dir::FeatureDir;
 use crate::core::diagnostics::SkippedDir;
+use crate::core::layout::feature_rules::{InvalidName, SearchRule};
 use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
 use crate::core::pattern::Pattern;
 use crate::project::feature_patterns::{
@@ -57,7 +58,10 @@ impl Discovery {
 enum SkipReason {
     #[error("symbolic link, not followed")]
     Symlink,
-    #[error("invalid feature name `{0}`; use letters, digits, `.`, `_` and `-`")]
+    #[error(
+        "invalid feature name `{0}`; it must be UTF-8 without control characters, and not begin with \
+         a dot"
+    )]
     InvalidName(String),
     #[error("duplicate feature name, already used by `{}`", .0.text())]
     DuplicateName(RelPath),
@@ -67,23 +71,33 @@ enum SkipReason {
     Unreadable(String),
 }
 
-/// Returns the features that `patterns` match.
+/// Returns the features that `rules` find; the first rule for a path counts.
 ///
 /// # Errors
 /// If a directory above a possible match cannot be listed for another reason than its permissions.
-pub(super) fn discover(root_dir: &RootDir, patterns: &[Pattern]) -> Result<Discovery, ReadError> {
-    let mut search = Search::new(root_dir);
-    for pattern in patterns {
-        match parse_components(pattern) {
+pub(super) fn discover(root_dir: &RootDir, rules: &[SearchRule]) -> Result<Discovery, ReadError> {
+    let mut found = BTreeMap::<RelPath, Result<FeatureSlug, SkipReason>>::new();
+    let mut unreadable = BTreeSet::new();
+    for rule in rules {
+        let mut search = Search::new(root_dir);
+        match parse_components(&rule.include) {
             Ok(components) => search.follow(None, &components)?,
             Err(reason) => {
-                search.matches.insert(pattern.path().clone(), Err(reason.into()));
+                search.matches.insert(rule.include.path().clone(), Err(reason.into()));
+            }
+        }
+        unreadable.append(&mut search.unreadable);
+        for (path, result) in search.matches {
+            let is_wanted = result.is_err() || rule.is_match(&path);
+            if !found.contains_key(&path) && is_wanted && rule.is_satisfied(&path, root_dir) {
+                let named = result.and_then(|()| Ok(rule.slug(&path)?));
+                found.insert(path, named);
             }
         }
     }
     let mut features = BTreeMap::<FeatureSlug, RelPath>::new();
     let mut skipped = Vec::new();
-    for (path, result) in search.matches {
+    for (path, result) in found {
         let name = path.text().into_owned();
         let slug = result.and_then(|slug| match features.get(&slug) {
             None => Ok(slug),
@@ -98,14 +112,23 @@ pub(super) fn discover(root_dir: &RootDir, patterns: &[Pattern]) -> Result<Disco
     }
     let features =
         features.into_iter().map(|(slug, path)| FeatureDir { slug, path: Some(path) }).collect();
-    Ok(Discovery { features, skipped, unreadable: search.unreadable })
+    Ok(Discovery { features, skipped, unreadable })
+}
+
+impl From<InvalidName> for SkipReason {
+    fn from(InvalidName(name): InvalidName) -> Self {
+        Self::InvalidName(escape_bytes(&name).into_owned())
+    }
 }
 
 /// Returns the directories where a change can add or remove features: those that matching
 /// `patterns` traverses, as far as they can be listed. Some may not exist.
-pub(super) fn traversed_dirs(root_dir: &RootDir, patterns: &[Pattern]) -> BTreeSet<RelPath> {
+pub(super) fn traversed_dirs<'p>(
+    root_dir: &RootDir,
+    patterns: impl Iterator<Item = &'p Pattern>,
+) -> BTreeSet<RelPath> {
     let mut search = Search::new(root_dir);
-    for components in patterns.iter().filter_map(|pattern| parse_components(pattern).ok()) {
+    for components in patterns.filter_map(|pattern| parse_components(pattern).ok()) {
         // An error ends the search early; `discover` reports it.
         let _ = search.follow(None, &components);
     }
@@ -116,7 +139,7 @@ pub(super) fn traversed_dirs(root_dir: &RootDir, patterns: &[Pattern]) -> BTreeS
 
 struct Search<'a> {
     root_dir: &'a RootDir,
-    matches: BTreeMap<RelPath, Result<FeatureSlug, SkipReason>>,
+    matches: BTreeMap<RelPath, Result<(), SkipReason>>,
     visited: BTreeSet<RelPath>,
     unreadable: BTreeSet<RelPath>,
 }
@@ -203,7 +226,9 @@ impl<'a> Search<'a> {
             Some(FileType::Symlink) if self.root_dir.is_symlink_to_dir(path) => {
                 self.matches.insert(path.clone(), Err(SkipReason::Symlink));
             }
-            Some(FileType::Directory) if rest.is_empty() => self.record_match(path),
+            Some(FileType::Directory) if rest.is_empty() => {
+                self.matches.entry(path.clone()).or_insert(Ok(()));
+            }
             None if rest.is_empty() => {}
             Some(FileType::Directory) | None => return self.follow(Some(path), rest),
             Some(_) => {}
@@ -216,13 +241,6 @@ impl<'a> Search<'a> {
         let reason = SkipReason::Unreadable(error.to_string());
         self.matches.insert(path.clone(), Err(reason));
         self.unreadable.insert(path.clone());
-    }
-
-    fn record_match(&mut self, path: &RelPath) {
-        let name = path.file_name();
-        let slug = FeatureSlug::new(name)
-            .ok_or_else(|| SkipReason::InvalidName(escape_bytes(name).into_owned()));
-        self.matches.insert(path.clone(), slug);
     }
 
     /// Returns the subdirectories of `dir` and the symbolic links in it.
@@ -274,9 +292,11 @@ mod tests {
     use super::*;
 
     fn discover_paths(root: &std::path::Path, patterns: &[&str]) -> (Vec<String>, Vec<String>) {
-        let patterns: Vec<Pattern> =
-            patterns.iter().map(|text| Pattern::new(text).unwrap()).collect();
-        let found = discover(&RootDir::open(root).unwrap(), &patterns).unwrap();
+        let rule = |text: &&str| {
+            SearchRule::configured(Pattern::new(text).unwrap(), &[], None, None).unwrap()
+        };
+        let rules: Vec<SearchRule> = patterns.iter().map(rule).collect();
+        let found = discover(&RootDir::open(root).unwrap(), &rules).unwrap();
         let path = |feature: FeatureDir| feature.path.unwrap().text().into_owned();
         (
             found.features.into_iter().map(path).collect(),
@@ -295,7 +315,8 @@ mod tests {
         for dir in [
             "kitty-specs/001-a",
             "kitty-specs/002-b/deep",
-            "kitty-specs/bad name",
+            "kitty-specs/bad\nname",
+            "kitty-specs/good name",
             "kitty-specs/.hidden",
             "teams/x/specs/003-c",
             "teams/y/specs/001-a",
@@ -311,16 +332,15 @@ mod tests {
         let none: Vec<String> = Vec::new();
 
         let (features, skipped) = discover_paths(root, &["kitty-specs/*"]);
-        assert_eq!(features, ["kitty-specs/001-a", "kitty-specs/002-b"]);
+        assert_eq!(features, ["kitty-specs/001-a", "kitty-specs/002-b", "kitty-specs/good name"]);
+        let rule = "it must be UTF-8 without control characters, and not begin with a dot";
         assert_eq!(
             skipped,
             [
-                "kitty-specs/.hidden: invalid feature name `.hidden`; use letters, digits, `.`, `_` \
-                 and `-`",
-                "kitty-specs/004-link: symbolic link, not followed",
-                "kitty-specs/005-away: symbolic link, not followed",
-                "kitty-specs/bad name: invalid feature name `bad name`; use letters, digits, `.`, \
-                 `_` and `-`",
+                format!("kitty-specs/.hidden: invalid feature name `.hidden`; {rule}"),
+                "kitty-specs/004-link: symbolic link, not followed".to_owned(),
+                "kitty-specs/005-away: symbolic link, not followed".to_owned(),
+                format!("kitty-specs/bad\nname: invalid feature name `bad\nname`; {rule}"),
             ]
         );
         assert_eq!(discover_paths(root, &["kitty-specs/00[12]-*"]).0.len(), 2);

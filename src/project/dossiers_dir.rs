@@ -1,21 +1,60 @@
-//! Writes files below `.kittify/dossiers`, the only directory of a project that dossierd writes to.
+//! Writes files below the directory of a project that dossierd keeps its own files in:
+//! `.kittify/dossiers` or `.dossierd/dossiers` (`docs/specification.md#project-files`).
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::core::path::RelPath;
+use crate::core::path::{FeatureSlug, RelPath};
 use crate::project::root_dir::RootDir;
 
-/// Directory of the files that dossierd writes in a project.
-pub(super) const DOSSIERS_DIR: &str = ".kittify/dossiers";
+/// Where dossierd writes in a project.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum DossiersHome {
+    /// `.kittify/dossiers`: where spec-kitty applies, or no layout does.
+    #[default]
+    Kittify,
+    /// `.dossierd/dossiers`: where other layouts apply.
+    Dossierd,
+}
 
-/// The directory above it.
-pub(super) const KITTIFY_DIR: &str = ".kittify";
+impl DossiersHome {
+    /// All of them.
+    pub(super) const ALL: [Self; 2] = [Self::Kittify, Self::Dossierd];
+
+    /// Returns the directory.
+    pub(super) const fn dir(self) -> &'static str {
+        match self {
+            Self::Kittify => ".kittify/dossiers",
+            Self::Dossierd => ".dossierd/dossiers",
+        }
+    }
+
+    /// Returns the directory above it.
+    pub(super) const fn parent(self) -> &'static str {
+        match self {
+            Self::Kittify => ".kittify",
+            Self::Dossierd => ".dossierd",
+        }
+    }
+
+    /// Returns the other one, where an earlier version, or an earlier layout, may have left files.
+    pub(super) const fn other(self) -> Self {
+        match self {
+            Self::Kittify => Self::Dossierd,
+            Self::Dossierd => Self::Kittify,
+        }
+    }
+
+    /// Returns the directory of a feature's files.
+    pub(super) fn feature_dir(self, slug: &FeatureSlug) -> String {
+        format!("{}/{}", self.dir(), slug.file_name())
+    }
+}
 
 /// Content of the `.gitignore` in it.
 pub(super) const GITIGNORE: &[u8] = b"*\n";
 
-/// A file below `.kittify/dossiers` cannot be written or removed.
+/// A file that dossierd keeps in a project cannot be written or removed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {path}", path = path.display())]
 pub struct WriteError {
@@ -36,21 +75,28 @@ impl WriteError {
     }
 }
 
-/// Writes a file below [`DOSSIERS_DIR`] atomically and durably. Creates the directory if necessary, with a
+/// Writes a file below the directory of `home` atomically and durably. Creates the directory if necessary, with a
 /// `.gitignore` that excludes it from git.
 pub(super) fn write(
+    root_dir: &RootDir,
+    root: &Path,
+    home: DossiersHome,
+    name: &str,
+    bytes: &[u8],
+) -> Result<(), WriteError> {
+    let dir = home.dir();
+    if !rel_path(dir).is_some_and(|path| root_dir.is_dir(&path)) {
+        replace(root_dir, root, &format!("{dir}/.gitignore"), GITIGNORE)?;
+    }
+    replace(root_dir, root, name, bytes)
+}
+
+pub(super) fn replace(
     root_dir: &RootDir,
     root: &Path,
     name: &str,
     bytes: &[u8],
 ) -> Result<(), WriteError> {
-    if !rel_path(DOSSIERS_DIR).is_some_and(|path| root_dir.is_dir(&path)) {
-        replace(root_dir, root, &format!("{DOSSIERS_DIR}/.gitignore"), GITIGNORE)?;
-    }
-    replace(root_dir, root, name, bytes)
-}
-
-fn replace(root_dir: &RootDir, root: &Path, name: &str, bytes: &[u8]) -> Result<(), WriteError> {
     let write_error = |source| WriteError::write(root.join(name), source);
     let path =
         RelPath::new(name.as_bytes()).map_err(|cause| write_error(io::Error::other(cause)))?;

@@ -39,21 +39,38 @@ pub(super) fn parse_components(
         .collect()
 }
 
-/// The `features` patterns of a project.
-#[derive(Debug)]
-pub struct FeaturePatterns(Vec<Vec<PatternComponent>>);
+/// The patterns of the directories of a project that are features.
+#[derive(Debug, Default)]
+pub struct FeaturePatterns {
+    components: Vec<Vec<PatternComponent>>,
+    /// The patterns as they are written, by which two values are compared.
+    texts: Vec<String>,
+}
+
+impl PartialEq for FeaturePatterns {
+    fn eq(&self, other: &Self) -> bool {
+        self.texts == other.texts
+    }
+}
+
+impl Eq for FeaturePatterns {}
 
 impl FeaturePatterns {
     /// Creates the set of all valid `patterns`; discovery reports the invalid ones.
     #[must_use]
-    pub fn new(patterns: &[Pattern]) -> Self {
-        Self(patterns.iter().filter_map(|pattern| parse_components(pattern).ok()).collect())
+    pub fn new<'p>(patterns: impl IntoIterator<Item = &'p Pattern>) -> Self {
+        let mut set = Self::default();
+        for pattern in patterns {
+            set.components.extend(parse_components(pattern));
+            set.texts.push(pattern.as_str().to_owned());
+        }
+        set
     }
 
     /// Returns true if a directory at `path` is a feature or can contain one.
     #[must_use]
     pub fn could_contain_feature(&self, path: &RelPath) -> bool {
-        self.0.iter().any(|components| {
+        self.components.iter().any(|components| {
             // Long paths are rejected first: nearly all paths belong to files in features.
             let globstars = components
                 .iter()

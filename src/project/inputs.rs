@@ -1,31 +1,41 @@
 //! Reads the inputs of a feature's dossier other than its artifacts: mission, step, run, baseline.
 
+use std::sync::Arc;
+
 use super::feature_dir::FeatureDir;
+use super::feature_files::{FeatureFiles, StateFiles, StateStep, relation};
 use super::meta::FeatureMeta;
 use super::step::StepError;
 use super::{Project, baseline, meta};
+use crate::core::current_step::{CurrentStep, StepInputs, StepSource};
 use crate::core::digest::Digest;
-use crate::core::feature::{FeatureMetadata, MetaFields, StepSource};
+use crate::core::feature::{FeatureMetadata, MetaFields};
 use crate::core::feature_context::{FeatureContext, UnknownReason};
 use crate::core::identity::{self as ids, BaselineKey, NO_MANIFEST_VERSION};
+use crate::core::layout::{FeatureKind, Layout, SPEC_KITTY, StepOrigin, embedded_layouts};
+use crate::core::manifest::Mission;
 
 /// The inputs of a feature's dossier other than its artifacts.
 #[derive(Debug)]
 pub struct FeatureInputs {
     /// The feature, and what its completeness is evaluated against.
     pub context: FeatureContext,
-    /// The source of its step, errors in its files, and its baseline.
+    /// Errors in its files, its progress, and its baseline.
     pub metadata: FeatureMetadata,
     /// Hash of the `meta.json` that they were read from; `None` if there is none, or it cannot be
     /// read.
     pub meta_hash: Option<Digest>,
+    /// The other files of the feature that its metadata depends on.
+    pub state_files: StateFiles,
 }
 
-/// The current step of a feature.
-struct ResolvedStep {
-    step: Option<String>,
-    source: StepSource,
-    error: Option<StepError>,
+/// The steps that other programs and the configuration name for a feature.
+struct ResolvedSteps {
+    named: Option<(Arc<str>, StepSource)>,
+    /// Of a state file, whose name is second.
+    state: Option<(Arc<str>, Arc<str>)>,
+    error: Option<String>,
+    is_unreadable: bool,
 }
 
 impl Project {
@@ -33,38 +43,54 @@ impl Project {
     /// used, what it contained when it was valid last counts.
     #[must_use]
     pub fn read_feature_inputs(&self, feature: &FeatureDir) -> FeatureInputs {
-        let FeatureMeta { fields, hash } = meta::read(&self.root_dir, feature);
+        let layout = self.layout_of(feature);
+        let files = FeatureFiles::new(&self.root_dir, feature);
+        let FeatureMeta { fields, hash } = meta::read(&self.root_dir, feature, &layout, &files);
         self.metas.record(feature, &fields);
-        self.read_other_inputs(feature, fields.err().map(|error| error.to_string()), hash)
+        let meta_error = fields.err().map(|error| error.to_string());
+        self.read_other_inputs(feature, &layout, meta_error, hash, files)
     }
 
     /// Reads what is left of the inputs of a feature whose directory does not exist; of its
     /// `meta.json`, what it contained last counts.
     #[must_use]
     pub fn read_gone_feature_inputs(&self, feature: &FeatureDir) -> FeatureInputs {
-        self.read_other_inputs(feature, None, None)
+        let layout = self.layout_of(feature);
+        let files = FeatureFiles::new(&self.root_dir, feature);
+        self.read_other_inputs(feature, &layout, None, None, files)
+    }
+
+    /// Returns the layout of a feature: that of the rule for its directory, or else spec-kitty.
+    fn layout_of(&self, feature: &FeatureDir) -> Arc<Layout> {
+        let rule = feature.path.as_ref().and_then(|path| self.layouts.rule_for(path));
+        let layout = rule.and_then(|rule| rule.layout.clone());
+        let spec_kitty = || self.layouts.known.find(SPEC_KITTY).cloned();
+        layout.or_else(spec_kitty).unwrap_or_else(|| Arc::clone(&embedded_layouts()[0]))
     }
 
     fn read_other_inputs(
         &self,
         feature: &FeatureDir,
+        layout: &Layout,
         meta_error: Option<String>,
         meta_hash: Option<Digest>,
+        files: FeatureFiles<'_>,
     ) -> FeatureInputs {
         let slug = feature.slug.as_str();
+        let rule = feature.path.as_ref().and_then(|path| self.layouts.rule_for(path));
         let last_valid_meta = self.metas.last_valid(&feature.slug);
         let MetaFields { mission, target_branch } = last_valid_meta.clone().unwrap_or_default();
-        let mission_type = mission.or_else(|| self.settings.mission.clone()).unwrap_or_default();
+        let of_rule = rule.and_then(|rule| rule.mission.clone());
+        let of_settings = self.settings.mission.clone();
+        let mission_type = if layout.reads_meta() {
+            mission.or(of_rule).or(of_settings)
+        } else {
+            of_settings.or(of_rule).or(mission)
+        };
+        let mission_type = mission_type.unwrap_or_default();
         let loaded = self.missions.load(&self.root_dir, &mission_type);
-        let ResolvedStep { step, source: step_source, error: step_error } = self.resolve_step(slug);
-        let step_unreadable = step_error.as_ref().is_some_and(|error| error.unreadable);
-        let mut step_error = step_error.map(|error| error.message);
-        if let (Some(step), Some(mission)) = (&step, &loaded.mission)
-            && !mission.has_step(step)
-        {
-            let message = format!("the mission has no step `{step}`; the specs of all steps apply");
-            step_error.get_or_insert(message);
-        }
+        let steps = self.resolve_step(slug, layout, loaded.mission.as_deref(), &files);
+        let is_archived = rule.is_some_and(|rule| rule.kind == FeatureKind::Archived);
         let unknown_reason = if meta_error.is_some() {
             Some(UnknownReason::UnreadableMeta)
         } else if loaded.invalid {
@@ -84,6 +110,10 @@ impl Project {
             mission_key: mission_type.as_str().to_owned(),
             manifest_version: manifest_version.to_owned(),
         };
+        let (progress, progress_error) = match files.progress(layout) {
+            Ok(progress) => (progress, None),
+            Err(error) => (None, Some(error)),
+        };
         let run_id = self.runs.run_id(slug);
         FeatureInputs {
             context: FeatureContext {
@@ -92,32 +122,77 @@ impl Project {
                 mission_type,
                 mission_run_id: run_id.unwrap_or_else(|| ids::derived_run_id(&self.root_id, slug)),
                 mission: loaded.mission,
-                step: step.map(Into::into),
+                named_step: steps.named,
+                step_inputs: StepInputs {
+                    state: steps.state,
+                    by_files: layout.has_step_from(StepOrigin::Files),
+                    is_archived,
+                    optional_steps: layout
+                        .optional_steps
+                        .iter()
+                        .map(|id| id.as_str().into())
+                        .collect(),
+                    relation: relation(layout),
+                },
+                step: CurrentStep::default(),
                 unknown_reason,
             },
             metadata: FeatureMetadata {
-                step_source,
-                step_error,
-                step_unreadable,
+                step_error: steps.error,
+                step_unreadable: steps.is_unreadable,
                 meta_error,
                 last_valid_meta,
+                progress,
+                progress_error,
                 baseline_key,
-                baseline: baseline::read(&self.root_dir, &feature.slug),
+                baseline: baseline::read(&self.root_dir, self.home(), &feature.slug),
             },
             meta_hash,
+            state_files: files.state_files(layout),
         }
     }
 
-    fn resolve_step(&self, slug: &str) -> ResolvedStep {
-        let (issued, error) = match self.runs.issued_step(&self.root_dir, &self.root, slug) {
-            Ok(issued) => (issued, None),
-            Err(error) => (None, Some(error)),
+    fn resolve_step(
+        &self,
+        slug: &str,
+        layout: &Layout,
+        mission: Option<&Mission>,
+        files: &FeatureFiles<'_>,
+    ) -> ResolvedSteps {
+        let issued = if layout.has_step_from(StepOrigin::Runtime) {
+            self.runs.issued_step(&self.root_dir, &self.root, slug)
+        } else {
+            Ok(None)
         };
-        let (step, source) = match (issued, self.settings.step.get(slug)) {
-            (Some(step), _) => (Some(step), StepSource::Runtime),
-            (None, Some(step)) => (Some(step.clone()), StepSource::Config),
-            (None, None) => (None, StepSource::None),
+        let (issued, mut errors) = match issued {
+            Ok(issued) => (issued, Vec::new()),
+            Err(error) => (None, vec![error]),
         };
-        ResolvedStep { step, source, error }
+        let of_config = self.settings.step.get(slug);
+        let named: Option<(Arc<str>, StepSource)> = match (issued, of_config) {
+            (Some(step), _) => Some((step.into(), StepSource::Runtime)),
+            (None, Some(step)) => Some((step.as_str().into(), StepSource::Config)),
+            (None, None) => None,
+        };
+        let state = files.state_step(layout).unwrap_or_else(|error| {
+            errors.push(StepError { message: error.to_string(), unreadable: true });
+            None
+        });
+        let is_unreadable = errors.iter().any(|error| error.unreadable);
+        let mut error = errors.into_iter().next().map(|error| error.message);
+        let has_step = |step: &str| mission.is_none_or(|mission| mission.has_step(step));
+        if let Some((step, _)) = &named
+            && !has_step(step)
+        {
+            let message = format!("the mission has no step `{step}`; the specs of all steps apply");
+            error.get_or_insert(message);
+        }
+        if let Some(StateStep { step, file }) = &state
+            && !has_step(step)
+        {
+            error.get_or_insert_with(|| format!("{file}: the mission has no step `{step}`"));
+        }
+        let state = state.map(|state| (state.step.into(), state.file.into()));
+        ResolvedSteps { named, state, error, is_unreadable }
     }
 }

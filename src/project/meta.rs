@@ -1,15 +1,19 @@
 //! Reads mission and target branch from a feature's `meta.json`
-//! (`docs/specification.md#feature-metadata`), and remembers them for while it cannot be used.
+//! (`docs/specification.md#feature-metadata`), or the mission from the state files of its layout, and
+//! remembers them for while they cannot be used.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Mutex;
 
 use serde_json::{Map, Value};
 
 use super::feature_dir::FeatureDir;
+use super::feature_files::{FeatureFiles, StateError};
 use crate::core::diagnostics::FileError;
 use crate::core::digest::Digest;
 use crate::core::feature::MetaFields;
+use crate::core::layout::Layout;
 use crate::core::manifest::{InvalidMissionType, MissionType};
 use crate::core::path::{FeatureSlug, PathError};
 use crate::core::sync::lock;
@@ -40,6 +44,8 @@ pub(super) enum MetaError {
     NotAString(&'static str),
     #[error("meta.json: {0}")]
     Mission(#[from] InvalidMissionType),
+    #[error("{0}")]
+    State(Rc<StateError>),
 }
 
 impl MetaError {
@@ -52,6 +58,19 @@ impl MetaError {
                 Some(FileError::without_position(path, format!("`{field}` is not a string")))
             }
             Self::Mission(error) => Some(FileError::without_position(path, error.to_string())),
+            Self::State(error) => {
+                let (dir, _) = path.rsplit_once('/').unwrap_or_default();
+                let place = |file: &str| format!("{dir}/{file}");
+                match &**error {
+                    StateError::Read(..) => None,
+                    StateError::Parse(file, error) => {
+                        Some(FileError::new(place(file), error.clone()))
+                    }
+                    StateError::Mission(file, error) => {
+                        Some(FileError::without_position(place(file), error.to_string()))
+                    }
+                }
+            }
         }
     }
 }
@@ -98,8 +117,22 @@ impl MetaCache {
     }
 }
 
+/// Reads the mission of a feature from its `meta.json`, or by the rules of its layout.
+pub(super) fn read(
+    root_dir: &RootDir,
+    feature: &FeatureDir,
+    layout: &Layout,
+    files: &FeatureFiles<'_>,
+) -> FeatureMeta {
+    if layout.reads_meta() {
+        return read_meta(root_dir, feature);
+    }
+    let fields = files.mission(layout).map(|mission| MetaFields { mission, target_branch: None });
+    FeatureMeta { fields: fields.map_err(MetaError::State), hash: None }
+}
+
 /// Reads a feature's `meta.json`.
-pub(super) fn read(root_dir: &RootDir, feature: &FeatureDir) -> FeatureMeta {
+fn read_meta(root_dir: &RootDir, feature: &FeatureDir) -> FeatureMeta {
     let content = read_file(root_dir, feature);
     let hash = content.as_ref().ok().and_then(Option::as_deref).map(Digest::of);
     let fields = content.and_then(|bytes| match bytes {
@@ -144,7 +177,7 @@ mod tests {
             slug: FeatureSlug::new(b"001-x").unwrap(),
             path: RelPath::new(&b"001-x"[..]).ok(),
         };
-        let meta = read(&RootDir::open(dir.path()).unwrap(), &feature);
+        let meta = read_meta(&RootDir::open(dir.path()).unwrap(), &feature);
         match meta.fields {
             Ok(MetaFields { mission, target_branch }) => {
                 (mission.map(String::from), target_branch, None)

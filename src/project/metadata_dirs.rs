@@ -7,25 +7,44 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 
-use crate::core::path::{FeatureSlug, RelPath};
+use crate::core::path::RelPath;
 use crate::core::pattern::Pattern;
 use crate::project::baseline::BASELINE_FILE;
 use crate::project::discover;
-use crate::project::dossiers_dir::DOSSIERS_DIR;
+use crate::project::dossiers_dir::DossiersHome;
+use crate::project::layouts::PROJECT_LAYOUTS_DIR;
 use crate::project::root_dir::RootDir;
 
 /// Directories that are watched themselves, and directories that are watched with their immediate
 /// subdirectories.
-const WATCHED_DIRS: [&str; 4] =
-    [".kittify", ".kittify/overrides", ".kittify/runtime", DOSSIERS_DIR];
-const WATCHED_WITH_SUBDIRS: [&str; 3] = [MISSION_DIRS[0], MISSION_DIRS[1], ".kittify/runtime/runs"];
-/// Directories with one for each mission.
-const MISSION_DIRS: [&str; 2] = [".kittify/overrides/missions", ".kittify/missions"];
+const WATCHED_DIRS: [&str; 6] = [
+    ".kittify",
+    ".kittify/overrides",
+    ".kittify/runtime",
+    ".dossierd",
+    DossiersHome::Kittify.dir(),
+    DossiersHome::Dossierd.dir(),
+];
+const WATCHED_WITH_SUBDIRS: [&str; 5] = [
+    MISSION_DIRS[0],
+    MISSION_DIRS[1],
+    MISSION_DIRS[2],
+    PROJECT_LAYOUTS_DIR,
+    ".kittify/runtime/runs",
+];
+/// Directories with one for each mission, or layout.
+const MISSION_DIRS: [&str; 4] =
+    [".kittify/overrides/missions", ".kittify/missions", ".dossierd/missions", PROJECT_LAYOUTS_DIR];
 
-const METADATA_FILES: [&[u8]; 4] =
-    [b".kittify/config.yaml", b".kittify/runtime/feature-runs.json", b".git", b".git/HEAD"];
-const MISSION_FILES: [&[u8]; 3] =
-    [b"expected-artifacts.yaml", b"mission.yaml", b"mission-runtime.yaml"];
+const METADATA_FILES: [&[u8]; 5] = [
+    b".kittify/config.yaml",
+    b".dossierd/config.yaml",
+    b".kittify/runtime/feature-runs.json",
+    b".git",
+    b".git/HEAD",
+];
+const MISSION_FILES: [&[u8]; 4] =
+    [b"expected-artifacts.yaml", b"mission.yaml", b"mission-runtime.yaml", b"layout.yaml"];
 
 /// What a path outside of features holds, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +65,7 @@ impl MetadataKind {
         let is = |names: &[&str], dir: &[u8]| names.iter().any(|name| name.as_bytes() == dir);
         let is_file = METADATA_FILES.contains(&path.as_bytes())
             || is(&MISSION_DIRS, &grandparent) && MISSION_FILES.contains(&path.file_name())
-            || grandparent == DOSSIERS_DIR.as_bytes()
+            || is(&DossiersHome::ALL.map(DossiersHome::dir), &grandparent)
                 && path.file_name() == BASELINE_FILE.as_bytes();
         let is_dir = is(&WATCHED_DIRS, path.as_bytes())
             || is(&WATCHED_WITH_SUBDIRS, path.as_bytes())
@@ -63,38 +82,44 @@ impl MetadataKind {
 /// Returns true for the directory of a feature's baseline.
 #[must_use]
 pub fn is_dossier_dir(path: &RelPath) -> bool {
-    let name = path
-        .as_bytes()
-        .strip_prefix(DOSSIERS_DIR.as_bytes())
-        .and_then(|rest| rest.strip_prefix(b"/"));
-    name.is_some_and(|name| !name.contains(&b'/'))
+    dossier_name(path.as_bytes()).is_some()
 }
 
-/// Returns the feature whose baseline is at a path.
+/// Returns the file name of the feature whose baseline is at a path.
 #[must_use]
-pub fn slug_of_baseline(path: &RelPath) -> Option<FeatureSlug> {
-    let mut components = path.components();
-    let (name, slug) = (components.next_back()?, components.next_back()?);
-    let is_dossier = components.eq(DOSSIERS_DIR.as_bytes().split(|byte| *byte == b'/'));
-    FeatureSlug::new(slug).filter(|_| is_dossier && name == BASELINE_FILE.as_bytes())
+pub fn name_of_baseline(path: &RelPath) -> Option<&[u8]> {
+    let dir = path.as_bytes().strip_suffix(BASELINE_FILE.as_bytes())?.strip_suffix(b"/")?;
+    dossier_name(dir)
+}
+
+/// Returns the name of the directory of a feature's baseline.
+fn dossier_name(path: &[u8]) -> Option<&[u8]> {
+    let name = DossiersHome::ALL.into_iter().find_map(|home| {
+        path.strip_prefix(home.dir().as_bytes()).and_then(|rest| rest.strip_prefix(b"/"))
+    })?;
+    (!name.is_empty() && !name.contains(&b'/')).then_some(name)
 }
 
 /// Returns the absolute paths of the directories of baselines.
 pub(super) fn dossier_dirs(root: &Path, root_dir: &RootDir) -> Vec<PathBuf> {
-    let Ok(parent) = RelPath::new(DOSSIERS_DIR.as_bytes()) else {
-        return Vec::new();
-    };
-    let entries = root_dir.list(Some(&parent)).unwrap_or_default().into_iter();
-    let dirs = entries.filter(|entry| entry.kind == FileType::Directory);
-    dirs.map(|dir| root.join(DOSSIERS_DIR).join(OsStr::from_bytes(&dir.name))).collect()
+    let mut found = Vec::new();
+    for home in DossiersHome::ALL.map(DossiersHome::dir) {
+        let parent = RelPath::new(home.as_bytes()).ok();
+        let entries = parent.map(|parent| root_dir.list(Some(&parent)).unwrap_or_default());
+        let entries = entries.into_iter().flatten();
+        let dirs = entries.filter(|entry| entry.kind == FileType::Directory);
+        found.extend(dirs.map(|dir| root.join(home).join(OsStr::from_bytes(&dir.name))));
+    }
+    found
 }
 
 /// Returns the absolute paths of the metadata directories that exist, without those of
 /// [`dossier_dirs`].
-pub(super) fn metadata_dirs(
+pub(super) fn metadata_dirs<'p>(
     root: &Path,
     root_dir: &RootDir,
-    patterns: &[Pattern],
+    patterns: impl Iterator<Item = &'p Pattern>,
+    layout_dirs: impl Iterator<Item = &'p RelPath>,
     run_dirs: impl Iterator<Item = RelPath>,
     git_dir: Option<&Path>,
 ) -> Vec<PathBuf> {
@@ -107,6 +132,7 @@ pub(super) fn metadata_dirs(
         }
     }
     relative.extend(discover::traversed_dirs(root_dir, patterns));
+    relative.extend(layout_dirs.cloned());
     relative.extend(WATCHED_DIRS.iter().filter_map(|name| RelPath::new(name.as_bytes()).ok()));
     for name in WATCHED_WITH_SUBDIRS {
         let Ok(parent) = RelPath::new(name.as_bytes()) else {
@@ -149,15 +175,21 @@ mod tests {
             (".kittify/dossiers/001-x", Some(Dir)),
             (".kittify/dossiers/001-x/parity-baseline.json", Some(File)),
             (".kittify/dossiers/001-x/snapshot-latest.json", None),
+            (".dossierd/dossiers/001-x", Some(Dir)),
+            (".dossierd/dossiers/001-x/parity-baseline.json", Some(File)),
+            (".dossierd/config.yaml", Some(File)),
+            (".dossierd/layouts/own", Some(Dir)),
+            (".dossierd/layouts/own/layout.yaml", Some(File)),
+            (".dossierd/missions/own/mission.yaml", Some(File)),
             (".git/HEAD", Some(File)),
             ("src/main.rs", None),
         ] {
             let relative = RelPath::new(path.as_bytes()).unwrap();
             assert_eq!(MetadataKind::of(&relative), kind, "{path}");
-            assert_eq!(is_dossier_dir(&relative), path == ".kittify/dossiers/001-x", "{path}");
+            assert_eq!(is_dossier_dir(&relative), path.ends_with("/dossiers/001-x"), "{path}");
             let is_baseline = path.ends_with("/parity-baseline.json");
-            let slug = slug_of_baseline(&relative);
-            assert_eq!(slug.as_ref().map(FeatureSlug::as_str), is_baseline.then_some("001-x"));
+            let name = name_of_baseline(&relative);
+            assert_eq!(name, is_baseline.then_some(&b"001-x"[..]), "{path}");
         }
     }
 }

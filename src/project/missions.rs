@@ -17,6 +17,7 @@ use crate::core::manifest::{
 use crate::core::path::{RelPath, escape_bytes};
 use crate::core::sync::lock;
 use crate::core::yaml::ParseError;
+use crate::project::layouts::PROJECT_LAYOUTS_DIR;
 use crate::project::root_dir::{ReadError, RootDir};
 
 const MANIFEST_FILE: &str = "expected-artifacts.yaml";
@@ -24,8 +25,10 @@ const MISSION_FILE: &str = "mission.yaml";
 const RUNTIME_FILE: &str = "mission-runtime.yaml";
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// Directories of missions below the root, in order of precedence.
-const PROJECT_LAYER_DIRS: [&str; 2] = [".kittify/overrides/missions", ".kittify/missions"];
+/// Directories of missions below the root, in order of precedence. That of layouts has the main
+/// mission of each.
+const PROJECT_LAYER_DIRS: [&str; 4] =
+    [".dossierd/missions", ".kittify/overrides/missions", ".kittify/missions", PROJECT_LAYOUTS_DIR];
 
 /// The missions of a project; each is loaded at most once.
 #[derive(Debug)]
@@ -147,9 +150,11 @@ impl Missions {
         let project = PROJECT_LAYER_DIRS
             .into_iter()
             .map(|layer| Layer::Project(root_dir, format!("{layer}/{name}")));
-        project
-            .chain(self.user_dir.iter().map(|user_dir| Layer::User(root_dir, user_dir.join(name))))
-            .collect()
+        let user = self.user_dir.iter().flat_map(|user_dir| {
+            // Next to them are the user's layouts, each with its main mission.
+            [user_dir.join(name), user_layouts_dir(user_dir).join(name)]
+        });
+        project.chain(user.map(|dir| Layer::User(root_dir, dir))).collect()
     }
 }
 
@@ -189,6 +194,11 @@ impl Layer<'_> {
             .transpose()
             .map_err(|error| FileError::new(self.display_path(file), error))
     }
+}
+
+/// Returns the directory of the user's layouts, which is next to that of the user's missions.
+pub(super) fn user_layouts_dir(user_missions: &Path) -> PathBuf {
+    user_missions.with_file_name("layouts")
 }
 
 fn load_mission(layers: &[Layer<'_>], mission_type: &MissionType) -> LoadedMission {

@@ -3,20 +3,23 @@
 //!
 //! Most of these files belong to other programs and are only read, each up to a maximum size,
 //! relative to the root's descriptor and without following links. dossierd writes only below
-//! `.kittify/dossiers`.
+//! `.kittify/dossiers` and `.dossierd`.
 
 mod baseline;
 mod branch;
 mod discover;
 mod dossiers_dir;
 mod feature_dir;
+mod feature_files;
 mod feature_patterns;
 mod identity;
 mod inputs;
+mod layouts;
 mod locate;
 mod meta;
 mod metadata_dirs;
 mod missions;
+mod project_config;
 mod root_dir;
 mod settings;
 mod snapshot_file;
@@ -35,33 +38,43 @@ use std::time::SystemTime;
 use crate::core::diagnostics::FileError;
 use crate::core::feature::MetaFields;
 use crate::core::identity as ids;
+use crate::core::ignore::IgnoreRules;
 use crate::core::inventory::InventoryEntry;
+use crate::core::layout::Layout;
+use crate::core::layout::recognition::AppliedLayout;
 use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
+use crate::core::pattern::Pattern;
 use crate::core::snapshot::MissionDossierSnapshot;
 
 pub use baseline::BASELINE_FILE;
 pub use discover::Discovery;
 pub use dossiers_dir::WriteError;
 pub use feature_dir::FeatureDir;
+pub use feature_files::StateFiles;
 pub use feature_patterns::FeaturePatterns;
 pub use identity::Machine;
 pub use inputs::FeatureInputs;
-pub use locate::{LocateError, Located, locate};
-pub use metadata_dirs::{MetadataKind, is_dossier_dir, slug_of_baseline};
+pub use layouts::LayoutPaths;
+pub use locate::{LocateError, Located, Locator, LoneFeature};
+pub use metadata_dirs::{MetadataKind, is_dossier_dir, name_of_baseline};
 pub use missions::ManifestDiagnostics;
+pub use project_config::{BaselineScope, WorktreeHandling};
 pub use root_dir::ReadError;
-pub use settings::ProjectSettings;
+pub use settings::{ConfiguredFeatures, ProjectSettings};
 pub use snapshot_file::{SnapshotDirs, SnapshotWrite};
 
+use dossiers_dir::DossiersHome;
+use layouts::{KnownLayouts, RootLayouts};
 use meta::MetaCache;
-use missions::Missions;
+use missions::{Missions, user_layouts_dir};
+use project_config::ProjectFile;
 use root_dir::{DevIno, RootDir};
 use snapshot_file::ParentDirs;
 use staged::StagedCache;
 use step::FeatureRuns;
 
-/// File that is created and removed to test whether its events are delivered.
-const PROBE_FILE: &str = ".kittify/dossiers/.dossierd-probe";
+/// Name of the file that is created and removed to test whether its events are delivered.
+const PROBE_FILE: &str = ".dossierd-probe";
 
 /// An open project, with the metadata that was read when it was opened.
 #[derive(Debug)]
@@ -90,6 +103,13 @@ pub struct Project {
     metas: MetaCache,
     staged: StagedCache,
     missions: Missions,
+    layouts: RootLayouts,
+    /// The configuration that the project itself has.
+    file: ProjectFile,
+    /// True if `.dossierd/config.yaml` cannot be used.
+    file_invalid: bool,
+    /// What is ignored in the features; without the patterns if they are too large together.
+    ignore: IgnoreRules,
     /// Which directories above those of snapshot files existed.
     parent_dirs: ParentDirs,
 }
@@ -105,10 +125,10 @@ pub enum RootCheck {
     OtherDevice,
 }
 
-/// Returns the path of the file that [`Project::touch_probe`] creates in the project at `root`.
+/// Returns the paths of the files that [`Project::touch_probe`] may create in the project at `root`.
 #[must_use]
-pub fn probe_path(root: &Path) -> PathBuf {
-    root.join(PROBE_FILE)
+pub fn probe_paths(root: &Path) -> [PathBuf; 2] {
+    DossiersHome::ALL.map(|home| root.join(home.dir()).join(PROBE_FILE))
 }
 
 impl Project {
@@ -147,6 +167,18 @@ impl Project {
             identity::ProjectIdentity::default()
         });
         let identity_invalid = !errors.is_empty();
+        let is_unavailable = root_dir.is_unavailable();
+        let read = if is_unavailable { Ok(None) } else { project_config::read(&root_dir) };
+        let file_invalid = read.is_err();
+        let file = read.unwrap_or_else(|error| {
+            errors.push(error);
+            None
+        });
+        let file = file.unwrap_or_default();
+        let known = KnownLayouts::load(&root_dir, user_missions.map(user_layouts_dir).as_deref());
+        let layouts = RootLayouts::find(&root_dir, known, &settings, &file);
+        errors.extend(layouts.errors.iter().cloned());
+        let settings = with_file(settings, &file);
         let root_bytes = root.as_os_str().as_bytes();
         let name = root.file_name().map_or("/".into(), |name| escape_bytes(name.as_bytes()));
         let is_available = !root_dir.is_unavailable();
@@ -155,11 +187,13 @@ impl Project {
             root: root.to_owned(),
             name: name.into(),
             root_id: ids::root_id(&machine.id, root_bytes),
-            project_uuid: configured
+            project_uuid: file
+                .project
                 .uuid
+                .clone()
+                .or(configured.uuid)
                 .unwrap_or_else(|| ids::derived_project_uuid(&machine.id, root_bytes)),
             node_id: configured.node_id.unwrap_or_else(|| machine.node_id()),
-            settings,
             errors,
             identity_invalid,
             branch: branch::current_branch(&root_dir, git_dir.as_deref()),
@@ -168,7 +202,12 @@ impl Project {
             metas: MetaCache::default(),
             staged: StagedCache::default(),
             missions: Missions::new(user_missions),
-            parent_dirs: ParentDirs::find(&root_dir),
+            parent_dirs: ParentDirs::find(&root_dir, home_of(&layouts)),
+            layouts,
+            file,
+            file_invalid,
+            ignore: rules_of(&settings),
+            settings,
             root_dir,
         }
     }
@@ -178,6 +217,19 @@ impl Project {
     pub fn inherit_last_valid(&mut self, previous: &Self) {
         self.missions.inherit_last_valid(&previous.missions);
         self.metas.inherit_last_valid(&previous.metas);
+        if self.file_invalid {
+            self.file.clone_from(&previous.file);
+            self.settings.clone_from(&previous.settings);
+            self.ignore = rules_of(&self.settings);
+        }
+        let mut known = std::mem::take(&mut self.layouts.known);
+        known.inherit_last_valid(&previous.layouts.known);
+        self.layouts = RootLayouts::find(&self.root_dir, known, &self.settings, &self.file);
+        // What recognised the root was deleted: its features are still there, or are being deleted.
+        let recognises_nothing = self.layouts.applied.is_empty() && self.layouts.rules.is_empty();
+        if recognises_nothing && !previous.layouts.applied.is_empty() {
+            self.layouts = previous.layouts.clone();
+        }
         if self.identity_invalid {
             self.project_uuid.clone_from(&previous.project_uuid);
             self.node_id.clone_from(&previous.node_id);
@@ -238,7 +290,18 @@ impl Project {
     /// # Errors
     /// If a directory above a possible feature cannot be listed for another reason than its permissions.
     pub fn discover(&self) -> Result<Discovery, ReadError> {
-        discover::discover(&self.root_dir, &self.settings.feature_patterns())
+        discover::discover(&self.root_dir, &self.layouts.rules)
+    }
+
+    /// Returns true if the directory of a known feature still is one, with the same slug, provided that
+    /// it exists.
+    #[must_use]
+    pub fn selects(&self, feature: &FeatureDir) -> bool {
+        let Some(path) = &feature.path else {
+            return true;
+        };
+        let rule = self.layouts.rule_for(path);
+        rule.is_some_and(|rule| rule.slug(path).is_ok_and(|slug| slug == feature.slug))
     }
 
     /// Opens a feature's directory.
@@ -270,10 +333,50 @@ impl Project {
         metadata_dirs::metadata_dirs(
             &self.root,
             &self.root_dir,
-            &self.settings.feature_patterns(),
+            self.feature_patterns(),
+            self.layouts.watched_paths().literal_dirs(),
             self.run_dirs(),
             self.git_dir.as_deref(),
         )
+    }
+
+    /// Returns the patterns of the directories that are features.
+    pub fn feature_patterns(&self) -> impl Iterator<Item = &Pattern> {
+        self.layouts.rules.iter().map(|rule| &rule.include)
+    }
+
+    /// Returns them compiled.
+    #[must_use]
+    pub fn compiled_feature_patterns(&self) -> Arc<FeaturePatterns> {
+        Arc::clone(self.layouts.patterns())
+    }
+
+    /// Returns the paths outside of features on which the layouts of the root depend.
+    #[must_use]
+    pub fn watched_paths(&self) -> Arc<LayoutPaths> {
+        Arc::clone(self.layouts.watched_paths())
+    }
+
+    /// Returns the layouts that apply to the root.
+    #[must_use]
+    pub fn applied_layouts(&self) -> &[AppliedLayout] {
+        &self.layouts.applied
+    }
+
+    /// Returns all layouts that the root may have.
+    #[must_use]
+    pub fn known_layouts(&self) -> &[Arc<Layout>] {
+        &self.layouts.known.layouts
+    }
+
+    /// Returns what is ignored in the features.
+    #[must_use]
+    pub fn ignore_rules(&self) -> &IgnoreRules {
+        &self.ignore
+    }
+
+    fn home(&self) -> DossiersHome {
+        home_of(&self.layouts)
     }
 
     /// Returns the absolute paths of the directories in which baselines may be.
@@ -353,8 +456,7 @@ impl Project {
     /// # Errors
     /// [`WriteError`].
     pub fn write_baseline(&self, slug: &FeatureSlug, bytes: &[u8]) -> Result<(), WriteError> {
-        let path = baseline::file_path(slug);
-        dossiers_dir::write(&self.root_dir, &self.root, &path, bytes)
+        baseline::write(&self.root_dir, &self.root, self.home(), slug, bytes)
     }
 
     /// Writes a feature's snapshot file, which can be made again. A directory that was removed while the
@@ -371,7 +473,10 @@ impl Project {
         let (root_dir, slug) = (&self.root_dir, &feature.slug);
         let is_there = || self.open_feature(feature).is_ok();
         snapshot_file::write(root_dir, slug, bytes, self.parent_dirs, dirs, is_there).map_err(
-            |source| WriteError::write(self.root.join(snapshot_file::file_path(slug)), source),
+            |source| {
+                let path = snapshot_file::file_path(self.home(), slug);
+                WriteError::write(self.root.join(path), source)
+            },
         )
     }
 
@@ -383,20 +488,27 @@ impl Project {
         snapshot: &MissionDossierSnapshot,
         dirs: &SnapshotDirs,
     ) -> bool {
-        let is_current = snapshot_file::matches_on_disk(&self.root_dir, snapshot);
+        let is_current = snapshot_file::matches_on_disk(&self.root_dir, self.home(), snapshot);
         if is_current {
-            dirs.note(&self.root_dir, &snapshot.feature_slug);
+            dirs.note(&self.root_dir, self.home(), &snapshot.feature_slug);
         }
         is_current
     }
 
-    /// Creates and removes the file at [`probe_path`], which causes events in its directory.
+    /// Returns the directory in which [`Project::touch_probe`] creates a file.
+    #[must_use]
+    pub fn probe_dir(&self) -> PathBuf {
+        self.root.join(self.home().dir())
+    }
+
+    /// Creates and removes the file of [`probe_paths`] in [`Project::probe_dir`], which causes events
+    /// there.
     ///
     /// # Errors
-    /// If `.kittify/dossiers` does not exist or is not writable.
+    /// If the directory does not exist or is not writable.
     pub fn touch_probe(&self) -> io::Result<()> {
-        self.root_dir
-            .touch_and_remove(&RelPath::new(PROBE_FILE.as_bytes()).map_err(io::Error::other)?)
+        let path = format!("{}/{PROBE_FILE}", self.home().dir());
+        self.root_dir.touch_and_remove(&RelPath::new(path.as_bytes()).map_err(io::Error::other)?)
     }
 
     /// Removes a feature's baseline. Returns true if there was one.
@@ -406,6 +518,26 @@ impl Project {
     pub fn clear_baseline(&self, slug: &FeatureSlug) -> Result<bool, WriteError> {
         baseline::clear(&self.root_dir, &self.root, slug)
     }
+}
+
+/// Returns where dossierd keeps its files in a root with these layouts.
+fn home_of(layouts: &RootLayouts) -> DossiersHome {
+    if layouts.has_spec_kitty() { DossiersHome::Kittify } else { DossiersHome::Dossierd }
+}
+
+/// Returns what is ignored in the features of a project; without the patterns if they are too large
+/// together.
+fn rules_of(settings: &ProjectSettings) -> IgnoreRules {
+    let without = || IgnoreRules::without_patterns(settings.ignore_defaults);
+    settings.ignore_rules().unwrap_or_else(|_| without())
+}
+
+/// Returns the settings with those of the project's own file where the user's have none.
+fn with_file(settings: ProjectSettings, file: &ProjectFile) -> ProjectSettings {
+    let mut step = file.step.clone();
+    step.extend(settings.step);
+    let ignore = if settings.ignore.is_empty() { file.ignore.clone() } else { settings.ignore };
+    ProjectSettings { step, ignore, ..settings }
 }
 
 #[cfg(test)]

@@ -172,6 +172,18 @@ impl RootDir {
         read_regular(opened, max_bytes)
     }
 
+    /// Returns the names in a directory outside, in order, and follows links; none if it cannot be read.
+    pub(super) fn list_outside(&self, path: &Path) -> Vec<Vec<u8>> {
+        let opened = self.note(open_path(path, LIST_FLAGS.difference(OFlags::NOFOLLOW)));
+        let entries = opened.and_then(|dir| self.note(Dir::new(dir)));
+        let names = entries.into_iter().flatten().flatten();
+        let mut names: Vec<Vec<u8>> =
+            names.map(|entry| entry.file_name().to_bytes().to_vec()).collect();
+        names.retain(|name| name != b"." && name != b"..");
+        names.sort_unstable();
+        names
+    }
+
     /// Returns the descriptor, reopened if necessary. Fails with ESTALE if the directory is not at
     /// its path any more: nothing is known of what it contains.
     fn fd(&self) -> Result<Arc<OwnedFd>, Errno> {

@@ -6,11 +6,30 @@ use crate::core::ignore::{DefaultNames, IgnoreRules};
 use crate::core::manifest::MissionType;
 use crate::core::pattern::{Pattern, PatternSetError};
 
-/// The settings of one project in the configuration.
+/// Directories that are features by configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfiguredFeatures {
+    /// Patterns of the directories.
+    pub include: Vec<Pattern>,
+    /// Patterns of directories that are none.
+    pub exclude: Vec<Pattern>,
+    /// Their mission, if it is given.
+    pub mission: Option<MissionType>,
+}
+
+impl From<Pattern> for ConfiguredFeatures {
+    fn from(include: Pattern) -> Self {
+        Self { include: vec![include], exclude: Vec::new(), mission: None }
+    }
+}
+
+/// The settings of one project in the user's configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProjectSettings {
-    /// Patterns of feature directories; `None` means `kitty-specs/*`.
-    pub features: Option<Vec<Pattern>>,
+    /// Whether the configuration has an entry for the project.
+    pub is_configured: bool,
+    /// Directories that are features; `None` means as the layouts of the root find them.
+    pub features: Option<Vec<ConfiguredFeatures>>,
     /// Mission of features whose `meta.json` names none.
     pub mission: Option<MissionType>,
     /// Current step, by slug, of features for which no runtime has issued one.
@@ -22,12 +41,6 @@ pub struct ProjectSettings {
 }
 
 impl ProjectSettings {
-    /// Returns the `features` patterns, or the default pattern.
-    #[must_use]
-    pub fn feature_patterns(&self) -> Vec<Pattern> {
-        self.features.clone().unwrap_or_else(|| Pattern::new("kitty-specs/*").into_iter().collect())
-    }
-
     /// Returns what is ignored in the features.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
-//! Writes a feature's snapshot file, `.kittify/dossiers/{slug}/snapshot-latest.json`, and compares it
-//! with a snapshot.
+//! Writes a feature's snapshot file, `snapshot-latest.json` in its directory of the project's own
+//! files, and compares it with a snapshot.
 //!
 //! The file can be recomputed at any time, and is not written again if it is current. A directory, or a
 //! file, that was removed while the project is watched may be part of a tree that is being removed: writing
@@ -15,10 +15,10 @@ use rustix::io::Errno;
 use crate::core::path::FeatureSlug;
 use crate::core::snapshot::MissionDossierSnapshot;
 use crate::core::sync::lock;
-use crate::project::dossiers_dir::{DOSSIERS_DIR, GITIGNORE, KITTIFY_DIR, rel_path};
+use crate::project::dossiers_dir::{DossiersHome, GITIGNORE, rel_path};
 use crate::project::root_dir::{DevIno, RootDir, create_new, remove_from, replace_existing};
 
-/// Name of the file, in the directory of its feature below `.kittify/dossiers`.
+/// Name of the file, in the directory of its feature.
 const SNAPSHOT_FILE: &str = "snapshot-latest.json";
 
 /// Upper bound for the bytes of a snapshot's JSON from `computed_at` to the end.
@@ -38,7 +38,8 @@ struct KnownDirs {
 /// Which of the directories above those of the features exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct ParentDirs {
-    kittify: bool,
+    home: DossiersHome,
+    top: bool,
     dossiers: bool,
 }
 
@@ -81,7 +82,7 @@ fn action(
 ) -> Action {
     let is_same = known_dir.is_some_and(|known| Some(known.id) == dir);
     let was_missing = known_dir.is_some_and(|known| known.was_missing);
-    let lost_parent = known.kittify && !parents.kittify || known.dossiers && !parents.dossiers;
+    let lost_parent = known.top && !parents.top || known.dossiers && !parents.dossiers;
     match dir {
         Some(_) if is_same && !was_missing => Action::Postpone,
         Some(_) => Action::Create,
@@ -93,25 +94,30 @@ fn action(
 // The lock is not held during calls to the file system, which may not return.
 impl SnapshotDirs {
     /// Notes that a feature's file is in its directory.
-    pub(super) fn note(&self, root_dir: &RootDir, slug: &FeatureSlug) {
-        let path = rel_path(&format!("{DOSSIERS_DIR}/{slug}"));
+    pub(super) fn note(&self, root_dir: &RootDir, home: DossiersHome, slug: &FeatureSlug) {
+        let path = rel_path(&home.feature_dir(slug));
         if let Some(Ok(Some((_, id)))) = path.map(|path| root_dir.find_dir(&path)) {
-            self.set(slug, KnownDir { id, was_missing: false });
+            self.set(home, slug, KnownDir { id, was_missing: false });
         }
     }
 
     /// Returns what is known, after `existed` was noted.
     fn get(&self, slug: &FeatureSlug, existed: ParentDirs) -> (ParentDirs, Option<KnownDir>) {
         let mut known = lock(&self.0);
-        known.parents.kittify |= existed.kittify;
+        if known.parents.home != existed.home {
+            // Another layout applies: nothing is known of the other place.
+            *known = KnownDirs::default();
+            known.parents.home = existed.home;
+        }
+        known.parents.top |= existed.top;
         known.parents.dossiers |= existed.dossiers;
         (known.parents, known.features.get(slug).copied())
     }
 
     /// Notes the directory of a feature, which exists.
-    fn set(&self, slug: &FeatureSlug, dir: KnownDir) {
+    fn set(&self, home: DossiersHome, slug: &FeatureSlug, dir: KnownDir) {
         let mut known = lock(&self.0);
-        known.parents = ParentDirs { kittify: true, dossiers: true };
+        known.parents = ParentDirs { home, top: true, dossiers: true };
         known.features.insert(slug.clone(), dir);
     }
 
@@ -122,9 +128,9 @@ impl SnapshotDirs {
 
 impl ParentDirs {
     /// Returns which of them exist.
-    pub(super) fn find(root_dir: &RootDir) -> Self {
+    pub(super) fn find(root_dir: &RootDir, home: DossiersHome) -> Self {
         let exists = |name| rel_path(name).is_some_and(|path| root_dir.is_dir(&path));
-        Self { kittify: exists(KITTIFY_DIR), dossiers: exists(DOSSIERS_DIR) }
+        Self { home, top: exists(home.parent()), dossiers: exists(home.dir()) }
     }
 }
 
@@ -147,24 +153,25 @@ pub(super) fn write(
         return Ok(SnapshotWrite::Removed);
     }
     let (known_parents, known_dir) = known.get(slug, existed);
-    let dir_path = rel_path(&format!("{DOSSIERS_DIR}/{slug}")).ok_or(Errno::INVAL)?;
+    let home = existed.home;
+    let dir_path = rel_path(&home.feature_dir(slug)).ok_or(Errno::INVAL)?;
     let mut dir = root_dir.find_dir(&dir_path)?;
     if let Some((dir, id)) = &dir {
         match replace_existing(dir, SNAPSHOT_FILE, bytes) {
             Err(error) if Errno::from_io_error(&error) == Some(Errno::NOENT) => {}
             result => {
-                known.set(slug, KnownDir { id: *id, was_missing: false });
+                known.set(home, slug, KnownDir { id: *id, was_missing: false });
                 return result.map(|()| SnapshotWrite::Done);
             }
         }
     }
     let id = dir.as_ref().map(|(_, id)| *id);
-    let parents = ParentDirs::find(root_dir);
+    let parents = ParentDirs::find(root_dir, home);
     let action = action(known_parents, known_dir, parents, id);
     match (action, known_dir) {
         (Action::Leave, _) => return Ok(SnapshotWrite::Removed),
         (Action::Postpone, Some(known_dir)) => {
-            known.set(slug, KnownDir { was_missing: true, ..known_dir });
+            known.set(home, slug, KnownDir { was_missing: true, ..known_dir });
             return Ok(SnapshotWrite::Postponed);
         }
         (Action::CreateDirs, _) => {
@@ -177,7 +184,7 @@ pub(super) fn write(
     let Some((dir, id)) = dir else {
         return Ok(SnapshotWrite::Removed);
     };
-    known.set(slug, KnownDir { id, was_missing: false });
+    known.set(home, slug, KnownDir { id, was_missing: false });
     create_new(&dir, SNAPSHOT_FILE, bytes)?;
     if action == Action::CreateDirs && !is_feature_there() {
         // It was removed meanwhile, perhaps with all of the project.
@@ -191,11 +198,12 @@ pub(super) fn write(
 /// Creates the directories above those of the features, with a `.gitignore` that excludes them from git.
 fn create_dirs(root_dir: &RootDir, parents: ParentDirs) -> io::Result<()> {
     let create = |name: &str| root_dir.create_dir(&rel_path(name).ok_or(Errno::INVAL)?);
-    if !parents.kittify {
-        create(KITTIFY_DIR)?;
+    let home = parents.home;
+    if !parents.top {
+        create(home.parent())?;
     }
-    if !parents.dossiers && create(DOSSIERS_DIR)? {
-        let path = rel_path(DOSSIERS_DIR).ok_or(Errno::INVAL)?;
+    if !parents.dossiers && create(home.dir())? {
+        let path = rel_path(home.dir()).ok_or(Errno::INVAL)?;
         if let Some((dir, _)) = root_dir.find_dir(&path)? {
             create_new(&dir, ".gitignore", GITIGNORE)?;
         }
@@ -204,9 +212,13 @@ fn create_dirs(root_dir: &RootDir, parents: ParentDirs) -> io::Result<()> {
 }
 
 /// Returns true if the file is equal to `snapshot` except for `computed_at`.
-pub(super) fn matches_on_disk(root_dir: &RootDir, snapshot: &MissionDossierSnapshot) -> bool {
-    let file =
-        rel_path(&file_path(&snapshot.feature_slug)).and_then(|path| root_dir.open_file(&path));
+pub(super) fn matches_on_disk(
+    root_dir: &RootDir,
+    home: DossiersHome,
+    snapshot: &MissionDossierSnapshot,
+) -> bool {
+    let path = rel_path(&file_path(home, &snapshot.feature_slug));
+    let file = path.and_then(|path| root_dir.open_file(&path));
     file.is_some_and(|file| file_matches(file, snapshot).is_ok_and(|matches| matches))
 }
 
@@ -248,16 +260,16 @@ impl Write for ComparingWriter {
     }
 }
 
-pub(super) fn file_path(slug: &FeatureSlug) -> String {
-    format!("{DOSSIERS_DIR}/{slug}/{SNAPSHOT_FILE}")
+pub(super) fn file_path(home: DossiersHome, slug: &FeatureSlug) -> String {
+    format!("{}/{SNAPSHOT_FILE}", home.feature_dir(slug))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parents(kittify: bool, dossiers: bool) -> ParentDirs {
-        ParentDirs { kittify, dossiers }
+    fn parents(top: bool, dossiers: bool) -> ParentDirs {
+        ParentDirs { top, dossiers, ..ParentDirs::default() }
     }
 
     #[test]

@@ -6,12 +6,14 @@ use std::os::unix::ffi::OsStrExt as _;
 use serde::{Deserialize, Serialize};
 
 use crate::core::baseline::BaselineFile;
+use crate::core::current_step::StepSource;
 use crate::core::digest::Digest;
 use crate::core::drift::{DifferenceKind, Drift, DriftState, Severity};
 use crate::core::event::ArtifactCounts;
-use crate::core::feature::{Feature, FeatureWatchState, StepSource};
+use crate::core::feature::{Feature, FeatureWatchState};
 use crate::core::feature_context::Completeness;
 use crate::core::path::escape_bytes;
+use crate::core::task_progress::TaskProgress;
 use crate::core::time::Timestamp;
 
 /// Summary of a feature: `docs/specification.md#overview`.
@@ -53,6 +55,24 @@ pub struct Overview<'a> {
     pub step: Option<Cow<'a, str>>,
     /// Source of the current step.
     pub step_source: StepSource,
+    /// In what the sources of the step contradict each other; absent in responses of older versions.
+    #[serde(default)]
+    pub step_warning: Option<Cow<'a, str>>,
+    /// The next step with a blocking spec that is not satisfied.
+    #[serde(default)]
+    pub next_step: Option<Cow<'a, str>>,
+    /// The first keys that it needs.
+    #[serde(default)]
+    pub next_missing: Vec<Cow<'a, str>>,
+    /// Progress of the work; `None` if there is none.
+    #[serde(default)]
+    pub progress: Option<TaskProgress>,
+    /// Why progress cannot be counted.
+    #[serde(default)]
+    pub progress_error: Option<Cow<'a, str>>,
+    /// True for a feature that is finished and archived: its completeness does not count.
+    #[serde(default)]
+    pub archived: bool,
     /// Why the current step is unknown.
     pub step_error: Option<Cow<'a, str>>,
     /// Tree hash of the current state.
@@ -126,6 +146,7 @@ impl<'a> From<&'a Feature> for Overview<'a> {
     fn from(feature: &'a Feature) -> Self {
         let context = &feature.dossier.context;
         let (snapshot, metadata) = (&feature.snapshot, &feature.metadata);
+        let next = context.step.next.as_ref();
         Self {
             feature_slug: context.feature_slug.as_str().into(),
             completeness_status: snapshot.completeness_status,
@@ -141,8 +162,16 @@ impl<'a> From<&'a Feature> for Overview<'a> {
             mission: context.mission_type.as_str().into(),
             mission_run_id: Cow::Borrowed(&context.mission_run_id),
             manifest_version: feature.manifest_version().into(),
-            step: context.step.as_deref().map(Cow::Borrowed),
-            step_source: metadata.step_source,
+            step: context.step.id.as_deref().map(Cow::Borrowed),
+            step_source: context.step.source,
+            step_warning: context.step.warning.as_deref().map(Cow::Borrowed),
+            next_step: next.map(|next| Cow::Borrowed(&*next.id)),
+            next_missing: next.map_or_else(Vec::new, |next| {
+                next.missing.iter().map(|key| Cow::Borrowed(key.as_str())).collect()
+            }),
+            progress: feature.progress(),
+            progress_error: metadata.progress_error.as_deref().map(Cow::Borrowed),
+            archived: feature.is_archived(),
             step_error: metadata.step_error.as_deref().map(Cow::Borrowed),
             tree_hash_sha256: snapshot.tree_hash_sha256,
             watch: feature.watch,

@@ -7,6 +7,7 @@ use crate::core::artifact::RequiredStatus;
 use crate::core::digest::Digest;
 use crate::core::drift::{DifferenceKind, DriftState, Severity};
 use crate::core::feature_context::Completeness;
+use crate::core::task_progress::TaskProgress;
 use crate::core::time::Timestamp;
 use crate::wire::artifacts::{ArtifactDetail, ArtifactItem, ArtifactList};
 use crate::wire::drift::DriftDetail;
@@ -88,6 +89,12 @@ impl HtmlReport<'_> {
         write_field(out, "drift", &drift.to_html());
         write_field(out, "mission", &escape_html(&overview.mission));
         write_field(out, "step", &overview.step.as_deref().map_or("\u{2013}".into(), escape_html));
+        if let Some(next) = &overview.next_step {
+            write_field(out, "next step", &escape_html(next));
+        }
+        if let Some(TaskProgress { done, total, .. }) = &overview.progress {
+            write_field(out, "progress", &format!("{done} of {total} done"));
+        }
         let baseline = overview.baseline.as_ref();
         write_field(
             out,
@@ -97,7 +104,13 @@ impl HtmlReport<'_> {
         write_field(out, "tree", &format!("<code>{}</code>", overview.tree_hash_sha256));
         write_field(out, "parity", &format!("<code>{}</code>", overview.parity_hash_sha256));
         out.push_str("</dl>\n");
-        for error in [&overview.meta_error, &overview.step_error].into_iter().flatten() {
+        let errors = [
+            &overview.meta_error,
+            &overview.step_error,
+            &overview.step_warning,
+            &overview.progress_error,
+        ];
+        for error in errors.into_iter().flatten() {
             let _ = writeln!(out, "<p class=\"bad\">{}</p>", escape_html(error));
         }
     }

@@ -10,7 +10,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 pub(super) use color::Color;
-pub(super) use selection::{DaemonArgs, FeatureArgs, OptionalFeatureArgs, ProjectArgs, SocketArgs};
+pub(super) use selection::{
+    DaemonArgs, FeatureArgs, LoneArgs, OptionalFeatureArgs, ProjectArgs, SocketArgs,
+};
 pub(super) use service::{
     ConfigArgs, ConfigCommand, ConfigFileArgs, DoctorArgs, ServiceArgs, ServiceCommand,
     ServiceInstallArgs, ServiceStatusArgs, ServiceUninstallArgs,
@@ -208,6 +210,8 @@ pub(super) struct ScanArgs {
     /// Project, feature, or a directory in one
     #[arg(default_value = ".")]
     pub(super) path: PathBuf,
+    #[command(flatten)]
+    pub(super) lone: LoneArgs,
     /// Print the snapshot of each feature as one line of JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -218,6 +222,8 @@ pub(super) struct CheckArgs {
     /// Project, feature, or a directory in one
     #[arg(default_value = ".")]
     pub(super) path: PathBuf,
+    #[command(flatten)]
+    pub(super) lone: LoneArgs,
     /// Also fail on `info` drift, unknown completeness, skipped directories
     #[arg(long)]
     pub(super) strict: bool,

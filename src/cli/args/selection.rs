@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::user_dirs::user_dirs;
+use crate::project::LoneFeature;
 
 /// Selects the daemon.
 #[derive(Debug, Clone, Args)]
@@ -30,11 +31,27 @@ pub(in crate::cli) struct ProjectArgs {
     /// Root of the project [default: that of the current directory]
     #[arg(long, value_name = "ROOT")]
     pub(in crate::cli) project: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) lone: LoneArgs,
     /// Print JSON
     #[arg(long)]
     pub(in crate::cli) json: bool,
     #[command(flatten)]
     pub(in crate::cli) socket: SocketArgs,
+}
+
+/// Whether a directory that nothing recognises is a feature.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(in crate::cli) struct LoneArgs {
+    /// Take a directory that is in no project as a feature by itself
+    #[arg(long = "feature")]
+    pub(in crate::cli) as_feature: bool,
+}
+
+impl From<LoneArgs> for LoneFeature {
+    fn from(args: LoneArgs) -> Self {
+        if args.as_feature { Self::Accept } else { Self::Refuse }
+    }
 }
 
 /// Selects a feature.

@@ -19,12 +19,15 @@ use crate::wire::overview::Overview;
 
 /// The facts about what is checked that decide the exit code.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 struct CheckScope {
     has_invalid_file: bool,
     /// The features could not be looked for.
     discovery_failed: bool,
     /// A directory that matches a pattern of features is not one.
     has_skipped: bool,
+    /// A project has no features.
+    is_empty: bool,
 }
 
 /// The facts about one feature that decide the exit code.
@@ -48,18 +51,24 @@ struct CheckReport<'a> {
 }
 
 pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<CommandExit> {
-    let target = match LocalTarget::from_path(&args.path) {
-        Ok(target) => target,
+    let targets = match LocalTarget::all_from_path(&args.path, args.lone.into()) {
+        Ok(targets) => targets,
         Err(error) => return report_invalid_config(args, error),
     };
-    let mut features = Vec::with_capacity(target.features.len());
-    target.scan(|feature| feature, |feature| features.push(feature))?;
-    let diagnostics = target.diagnostics();
+    let mut features = Vec::new();
+    let mut diagnostics = ProjectDiagnostics::default();
+    for target in &targets {
+        target.scan(|feature| feature, |feature| features.push(feature))?;
+        diagnostics.append(target.diagnostics());
+    }
     let checks: Vec<FeatureCheck> = features.iter().map(FeatureCheck::from_feature).collect();
+    let skipped: Vec<SkippedDir> = targets.iter().flat_map(|one| one.skipped.clone()).collect();
+    let is_blind = |one: &LocalTarget| one.has_unreadable || one.discovery_error.is_some();
     let scope = CheckScope {
         has_invalid_file: !diagnostics.errors.is_empty(),
-        discovery_failed: target.has_unreadable || target.discovery_error.is_some(),
-        has_skipped: !target.skipped.is_empty(),
+        discovery_failed: targets.iter().any(is_blind),
+        has_skipped: !skipped.is_empty(),
+        is_empty: targets.iter().any(|target| target.features.is_empty()),
     };
     let exit = evaluate(scope, &checks, args.strict);
     let printed = if args.json {
@@ -68,15 +77,15 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<CommandExit> {
             strict: args.strict,
             errors: &diagnostics.errors,
             warnings: &diagnostics.warnings,
-            skipped: &target.skipped,
+            skipped: &skipped,
             features: features.iter().map(Overview::from).collect(),
         })
         .map_err(anyhow::Error::from)
     } else {
-        print(&features, &checks, target.skipped.len())
+        print(&features, &checks, skipped.len())
     };
     output::ignore_closed_pipe(printed)?;
-    print_diagnostics(&target, &diagnostics);
+    print_diagnostics(&targets, &diagnostics);
     Ok(exit)
 }
 
@@ -113,9 +122,11 @@ impl FeatureCheck {
             Some(UnknownReason::InvalidManifest) | None => false,
         };
         let completeness = feature.snapshot.completeness_status;
+        // The work on an archived feature is over: its completeness is shown only.
+        let counts = !feature.is_archived();
         Self {
-            incomplete: completeness == Completeness::Incomplete,
-            unknown: completeness == Completeness::Unknown,
+            incomplete: counts && completeness == Completeness::Incomplete,
+            unknown: counts && completeness == Completeness::Unknown,
             // With a corrupt baseline drift is unknown.
             unreadable: is_unreadable
                 || feature.metadata.step_unreadable
@@ -134,7 +145,7 @@ fn evaluate(scope: CheckScope, checks: &[FeatureCheck], strict: bool) -> Command
     let incomplete = checks.iter().any(|check| check.incomplete);
     let is_indeterminate = |check: &FeatureCheck| check.unreadable || (strict && check.unknown);
     let indeterminate = scope.discovery_failed
-        || strict && scope.has_skipped
+        || strict && (scope.has_skipped || scope.is_empty)
         || checks.iter().any(is_indeterminate);
     match () {
         () if scope.has_invalid_file => CommandExit::InvalidFile,
@@ -153,7 +164,8 @@ fn print(features: &[Feature], checks: &[FeatureCheck], skipped: usize) -> anyho
         let slug = &feature.dossier.context.feature_slug;
         let completeness = labels::completeness_label(completeness);
         let drift = labels::drift_label(&feature.drift);
-        writeln!(out, "{}: {completeness}, {drift}", slug.bold())?;
+        let more = labels::step_summary(feature);
+        writeln!(out, "{}: {completeness}, {drift}{more}", slug.bold())?;
         for line in labels::feature_problems(feature) {
             writeln!(out, "    {line}")?;
         }
@@ -181,12 +193,12 @@ fn print(features: &[Feature], checks: &[FeatureCheck], skipped: usize) -> anyho
     Ok(out.flush()?)
 }
 
-fn print_diagnostics(target: &LocalTarget, diagnostics: &ProjectDiagnostics) {
-    for skipped in &target.skipped {
+fn print_diagnostics(targets: &[LocalTarget], diagnostics: &ProjectDiagnostics) {
+    for skipped in targets.iter().flat_map(|target| &target.skipped) {
         output::warn(&labels::skipped_dir(skipped));
     }
     diagnostics.print();
-    if let Some(error) = &target.discovery_error {
+    for error in targets.iter().filter_map(|target| target.discovery_error.as_ref()) {
         output::error(error);
     }
 }
@@ -205,6 +217,7 @@ mod tests {
         let (info, warning) = (drift(Severity::Info), drift(Severity::Warning));
         let scope = CheckScope::default();
         let skipped = CheckScope { has_skipped: true, ..scope };
+        let empty = CheckScope { is_empty: true, ..scope };
         let failed = CheckScope { discovery_failed: true, ..scope };
         let invalid = CheckScope { has_invalid_file: true, ..failed };
         // scope, checks, exit code, exit code with --strict
@@ -221,6 +234,7 @@ mod tests {
             (scope, vec![unreadable, warning, incomplete], 13, 13),
             (skipped, vec![clean], 0, 13),
             (skipped, vec![warning, incomplete], 12, 13),
+            (empty, vec![], 0, 13),
             (failed, vec![], 13, 13),
             (invalid, vec![unreadable, incomplete], 78, 78),
             (CheckScope { has_skipped: true, ..invalid }, vec![], 78, 78),

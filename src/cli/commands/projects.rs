@@ -20,7 +20,7 @@ use crate::core::identity::root_id;
 use crate::core::path::escape_unprintable;
 use crate::daemon::{add_project, list_projects, remove_project};
 use crate::engine::settings::settings;
-use crate::project::{FeatureDir, Machine, locate};
+use crate::project::{Locator, LoneFeature, Machine};
 use crate::wire::status::Status;
 
 /// A project as `--json` prints it.
@@ -147,13 +147,11 @@ fn find_root(config: &Config, path: &Path) -> anyhow::Result<PathBuf> {
     if !canonical.is_dir() {
         bail!("{} is not a directory; name the root of a project", path.display());
     }
-    let Ok(located) = locate(&canonical, |root| settings(config, root)) else {
-        return Ok(canonical);
-    };
-    match located.features.as_deref() {
-        Some([FeatureDir { path: None, .. }]) => Ok(canonical),
-        _ => Ok(located.root),
-    }
+    let layouts = user_dirs()?.layouts_dir();
+    let settings_of = |root: &Path| settings(config, root);
+    let locator = Locator { settings_of: &settings_of, user_layouts: Some(&layouts) };
+    let located = locator.locate(&canonical, LoneFeature::Refuse);
+    Ok(located.map_or(canonical, |located| located.root))
 }
 
 /// Removes the slashes at the end of a path; `/` is kept.

@@ -12,11 +12,23 @@ use crate::core::path::escape_unprintable;
 use crate::wire::json;
 
 pub(crate) fn run(args: &ScanArgs) -> anyhow::Result<CommandExit> {
-    let target = LocalTarget::from_path(&args.path)?;
+    let targets = LocalTarget::all_from_path(&args.path, args.lone.into())?;
+    let mut exits = Vec::with_capacity(targets.len());
+    for target in &targets {
+        if targets.len() > 1 {
+            output::note(&format!("project {}", target.project.root.display()));
+        }
+        exits.push(scan_project(args, target)?);
+    }
+    let worst = exits.into_iter().max_by_key(|exit| exit.code());
+    Ok(worst.unwrap_or(CommandExit::Success))
+}
+
+fn scan_project(args: &ScanArgs, target: &LocalTarget) -> anyhow::Result<CommandExit> {
     if args.json {
-        print_snapshots(&target)?;
+        print_snapshots(target)?;
     } else {
-        print_table(&target)?;
+        print_table(target)?;
     }
     for skipped in &target.skipped {
         output::warn(&labels::skipped_dir(skipped));
@@ -55,6 +67,7 @@ fn print_table(target: &LocalTarget) -> anyhow::Result<()> {
         "MISSION",
         "STEP",
         "COMPLETENESS",
+        "PROGRESS",
         "REQUIRED",
         "ARTIFACTS",
         "DRIFT",
@@ -85,9 +98,11 @@ fn feature_row(feature: &Feature) -> Vec<String> {
         context.mission_type.as_str().to_owned(),
         context
             .step
+            .id
             .as_deref()
             .map_or_else(|| "-".to_owned(), |step| escape_unprintable(step).into_owned()),
         labels::completeness_label(feature.snapshot.completeness_status),
+        feature.progress().map_or("-".to_owned(), |progress| labels::progress_label(&progress)),
         format!("{}/{}", counts.required_present, counts.required_artifacts),
         (counts.required_present + counts.optional_present).to_string(),
         labels::drift_label(&feature.drift),

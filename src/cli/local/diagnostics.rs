@@ -5,6 +5,7 @@ use crate::cli::render::output;
 use crate::core::diagnostics::FileError;
 
 /// Problems with manifests and other files that configure a project.
+#[derive(Default)]
 pub(crate) struct ProjectDiagnostics {
     /// Invalid files.
     pub(crate) errors: Vec<FileError>,
@@ -13,6 +14,12 @@ pub(crate) struct ProjectDiagnostics {
 }
 
 impl ProjectDiagnostics {
+    /// Adds those of another project.
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.errors.append(&mut other.errors);
+        self.warnings.append(&mut other.warnings);
+    }
+
     /// Prints them on standard error.
     pub(crate) fn print(&self) {
         for error in &self.errors {

@@ -1,4 +1,5 @@
 //! One-time scans without a daemon.
 
 pub(crate) mod diagnostics;
+mod git_ignore;
 pub(crate) mod target;

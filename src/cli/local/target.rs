@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 use crate::cli::args::{FeatureArgs, ProjectArgs};
 use crate::cli::exit::CommandExit;
 use crate::cli::local::diagnostics::ProjectDiagnostics;
+use crate::cli::local::git_ignore::ignored_by_git;
 use crate::cli::render::progress::ProgressSpinner;
 use crate::cli::render::{labels, output};
 use crate::cli::user_dirs::user_dirs;
@@ -23,7 +24,7 @@ use crate::core::pattern::Pattern;
 use crate::engine::oneshot::{IgnoredFile, OneShotOptions, list_ignored, scan_features};
 use crate::engine::read_model::content;
 use crate::engine::settings::{limits, settings};
-use crate::project::{FeatureDir, Machine, Project, locate};
+use crate::project::{FeatureDir, LocateError, Located, Locator, LoneFeature, Machine, Project};
 use crate::scan::{ScanLimits, UnreadableDir};
 use crate::wire::artifacts::MAX_CONTENT_BYTES;
 
@@ -44,13 +45,21 @@ pub(crate) struct LocalTarget {
 }
 
 impl LocalTarget {
-    /// Opens what `path` selects: all features of a project, or those that contain the path.
-    pub(crate) fn from_path(path: &Path) -> anyhow::Result<Self> {
-        Self::from_path_with(LocalSetup::read()?, path)
+    /// Opens what `path` selects: all features of a project, or those that contain the path; or, if
+    /// the path is in no project, the projects below it.
+    pub(crate) fn all_from_path(path: &Path, lone: LoneFeature) -> anyhow::Result<Vec<Self>> {
+        let setup = LocalSetup::read()?;
+        let found =
+            setup.with_locator(|locator| locator.locate_all(path, lone, &ignored_by_git))?;
+        found.into_iter().map(|located| Self::from_located(setup.clone(), located, path)).collect()
     }
 
-    fn from_path_with(setup: LocalSetup, path: &Path) -> anyhow::Result<Self> {
-        let located = locate(path, |root| settings(&setup.config, root))?;
+    fn from_path_with(setup: LocalSetup, path: &Path, lone: LoneFeature) -> anyhow::Result<Self> {
+        let located = setup.with_locator(|locator| locator.locate(path, lone))?;
+        Self::from_located(setup, located, path)
+    }
+
+    fn from_located(setup: LocalSetup, located: Located, path: &Path) -> anyhow::Result<Self> {
         let mut target = setup.open(&located.root)?;
         match located.features {
             Some(features) => {
@@ -74,13 +83,20 @@ impl LocalTarget {
     fn from_project_args_with(setup: LocalSetup, args: &ProjectArgs) -> anyhow::Result<Self> {
         let named_root = args.project.as_deref();
         let start = named_root.unwrap_or(Path::new("."));
-        let located = locate(start, |root| settings(&setup.config, root))?;
+        let located = setup.with_locator(|locator| locator.locate(start, args.lone.into()));
+        let located = match located {
+            Err(error @ LocateError::Unreachable { .. }) => return Err(error.into()),
+            located => located,
+        };
         if let Some(named_root) = named_root
-            && canonicalize(named_root)? != located.root
+            && !located
+                .as_ref()
+                .is_ok_and(|found| canonicalize(named_root).ok().as_ref() == Some(&found.root))
         {
             // A named root is used even inside another project.
             return setup.open(&canonicalize(named_root)?);
         }
+        let located = located?;
         let mut target = setup.open(&located.root)?;
         if let Some([FeatureDir { path: None, .. }]) = located.features.as_deref() {
             target.features = located.features.unwrap_or_default();
@@ -107,7 +123,7 @@ impl LocalTarget {
         let dirs = user_dirs()?;
         let config = LoadedConfig::from_file(&dirs.config_file()).config.unwrap_or_default();
         Self::from_feature_name_with(
-            &LocalSetup { config, missions: dirs.missions_dir() },
+            &LocalSetup { config, missions: dirs.missions_dir(), layouts: dirs.layouts_dir() },
             name,
             project,
         )
@@ -120,13 +136,18 @@ impl LocalTarget {
     ) -> anyhow::Result<Self> {
         let path = Path::new(name);
         let shown = path.display();
-        if !is_path(name) {
-            let mut target = Self::from_project_args_with(setup.clone(), project)?;
+        // An argument with a slash may be a slug as well; one that begins with a dot is a path.
+        let in_project = match Self::from_project_args_with(setup.clone(), project) {
+            Ok(target) => Some(target),
+            Err(error) if !is_path(name) && !path.is_dir() => return Err(error),
+            Err(_) => None,
+        };
+        if let Some(mut target) = in_project.filter(|_| !is_only_path(name)) {
             if let Some(found) = target.features.iter().find(|dir| dir.slug.as_str() == name) {
                 target.features = vec![found.clone()];
                 return Ok(target);
             }
-            if !path.is_dir() {
+            if !is_path(name) && !path.is_dir() {
                 bail!(
                     "there is no feature `{shown}` in {}; {}",
                     target.display_root(),
@@ -134,7 +155,7 @@ impl LocalTarget {
                 );
             }
         }
-        let target = Self::from_path_with(setup.clone(), path)?;
+        let target = Self::from_path_with(setup.clone(), path, project.lone.into())?;
         if let Some(root) = &project.project
             && canonicalize(root)? != target.project.root
         {
@@ -261,8 +282,9 @@ impl LocalTarget {
 
     fn note_if_empty(&self) {
         if self.features.is_empty() && self.discovery_error.is_none() {
-            let patterns = self.project.settings.feature_patterns();
-            let patterns: Vec<&str> = patterns.iter().map(Pattern::as_str).collect();
+            let mut patterns: Vec<&str> =
+                self.project.feature_patterns().map(Pattern::as_str).collect();
+            patterns.dedup();
             output::note(&format!(
                 "no feature directory matches {} in {}",
                 patterns.join(", "),
@@ -283,13 +305,19 @@ pub(crate) fn feature_warnings(feature: &Feature) -> Vec<String> {
 struct LocalSetup {
     config: Config,
     missions: PathBuf,
+    layouts: PathBuf,
 }
 
 impl LocalSetup {
     fn read() -> anyhow::Result<Self> {
         let dirs = user_dirs()?;
         let config = Config::load_resolved(&dirs.config_file())?;
-        Ok(Self { config, missions: dirs.missions_dir() })
+        Ok(Self { config, missions: dirs.missions_dir(), layouts: dirs.layouts_dir() })
+    }
+
+    fn with_locator<T>(&self, find: impl FnOnce(&Locator<'_>) -> T) -> T {
+        let settings_of = |root: &Path| settings(&self.config, root);
+        find(&Locator { settings_of: &settings_of, user_layouts: Some(&self.layouts) })
     }
 
     fn open(self, root: &Path) -> anyhow::Result<LocalTarget> {
@@ -317,6 +345,12 @@ impl LocalSetup {
 
 fn canonicalize(root: &Path) -> anyhow::Result<PathBuf> {
     root.canonicalize().with_context(|| root.display().to_string())
+}
+
+/// Returns true if an argument can only be a path: it begins with `/`, or with a dot.
+pub(crate) fn is_only_path(name: &OsStr) -> bool {
+    let name = name.as_bytes();
+    name.starts_with(b"/") || name.starts_with(b".")
 }
 
 /// Returns true if an argument is a path to a feature and not a slug.

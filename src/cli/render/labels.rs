@@ -9,6 +9,7 @@ use crate::core::drift::{Drift, DriftState, Severity};
 use crate::core::feature::Feature;
 use crate::core::feature_context::Completeness;
 use crate::core::path::escape_unprintable;
+use crate::core::task_progress::TaskProgress;
 
 /// Printed when the connection to the daemon breaks; followed by [`RECONNECTED_NOTE`].
 pub(crate) const DISCONNECTED_NOTE: &str = "the connection to the daemon is lost; reconnecting";
@@ -85,12 +86,35 @@ pub(crate) fn presence_label(reason: Option<ErrorReason>, detail: Option<&str>) 
     }
 }
 
+/// Returns progress, and the next step of a feature whose step follows from its layout, for the end
+/// of a line.
+pub(crate) fn step_summary(feature: &Feature) -> String {
+    let mut text = String::new();
+    if feature.is_archived() {
+        text.push_str(", archived");
+    }
+    if let Some(progress) = feature.progress() {
+        text.push_str(&format!(", {} done", progress_label(&progress)));
+    }
+    if let Some(next) = &feature.dossier.context.step.next {
+        text.push_str(&format!(", next {}", escape_unprintable(&next.id)));
+    }
+    text
+}
+
+/// Returns the numbers of finished and of all required items.
+pub(crate) fn progress_label(progress: &TaskProgress) -> String {
+    format!("{}/{}", progress.done, progress.total)
+}
+
 /// Returns why a feature could not be read or evaluated completely, one line each.
 pub(crate) fn unknown_reasons(feature: &Feature) -> Vec<String> {
     let mut lines: Vec<String> = feature.unknown_reason().into_iter().collect();
     let meta_error = feature.metadata.meta_error.clone();
     lines.extend(meta_error.filter(|error| !lines.contains(error)));
     lines.extend(feature.metadata.step_error.clone());
+    lines.extend(feature.dossier.context.step.warning.clone());
+    lines.extend(feature.metadata.progress_error.clone());
     if feature.drift.state == Some(DriftState::BaselineCorrupt) {
         lines.push(feature.drift.detail.clone());
     }

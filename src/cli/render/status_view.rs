@@ -9,6 +9,7 @@ use crate::core::drift::DriftState;
 use crate::core::feature::FeatureWatchState;
 use crate::core::feature_context::Completeness;
 use crate::core::path::escape_unprintable;
+use crate::core::task_progress::TaskProgress;
 use crate::wire::delivery::{DeliveryState, SinkStatus};
 use crate::wire::overview::Overview;
 use crate::wire::status::{ProjectStatus, ProjectWatchState, StoreState, StoreStatus};
@@ -76,8 +77,17 @@ fn project_header(project: &ProjectStatus<'_>) -> String {
 /// Returns a table of features that fits into `width` columns: the last columns are left out and
 /// slugs are shortened.
 pub(crate) fn feature_table(features: &[Overview<'_>], width: Option<usize>) -> String {
-    let cells: Vec<[String; 6]> = features.iter().map(feature_row).collect();
-    let headings = ["FEATURE", "COMPLETENESS", "REQUIRED", "DRIFT", "STEP", "ARTIFACTS"];
+    let has_progress = features.iter().any(|feature| feature.progress.is_some());
+    let keep = |column: usize| column != PROGRESS_COLUMN || has_progress;
+    let select = |row: Vec<String>| -> Vec<String> {
+        row.into_iter()
+            .enumerate()
+            .filter(|(column, _)| keep(*column))
+            .map(|(_, cell)| cell)
+            .collect()
+    };
+    let cells: Vec<Vec<String>> = features.iter().map(|one| select(feature_row(one))).collect();
+    let headings = select(HEADINGS.map(str::to_owned).to_vec());
     let widest = |column: usize| {
         let all = cells.iter().map(|row| table::display_width(&row[column]));
         all.max().unwrap_or_default().max(headings[column].len()) + 2
@@ -93,7 +103,8 @@ pub(crate) fn feature_table(features: &[Overview<'_>], width: Option<usize>) -> 
         }
         columns -= 1;
     };
-    let mut table = table::with_headings(&headings[..columns]);
+    let shown: Vec<&str> = headings[..columns].iter().map(String::as_str).collect();
+    let mut table = table::with_headings(&shown);
     for mut row in cells {
         row[0] = truncate_middle(&row[0], slugs);
         table.add_row(row.into_iter().take(columns));
@@ -101,7 +112,12 @@ pub(crate) fn feature_table(features: &[Overview<'_>], width: Option<usize>) -> 
     table::render(table)
 }
 
-fn feature_row(overview: &Overview<'_>) -> [String; 6] {
+/// Headings of the table of features; that of progress is left out where there is none.
+const HEADINGS: [&str; 7] =
+    ["FEATURE", "COMPLETENESS", "REQUIRED", "DRIFT", "PROGRESS", "STEP", "ARTIFACTS"];
+const PROGRESS_COLUMN: usize = 4;
+
+fn feature_row(overview: &Overview<'_>) -> Vec<String> {
     let counts = overview.artifact_counts;
     let watch = match overview.watch {
         FeatureWatchState::Live => String::new(),
@@ -118,14 +134,31 @@ fn feature_row(overview: &Overview<'_>) -> [String; 6] {
         (None, Some(_)) => "unknown".yellow().to_string(),
         (None, None) => "-".to_owned(),
     };
-    [
+    let step = match &overview.next_step {
+        Some(next) => format!("{step} (next: {})", escape_unprintable(next)),
+        None => step,
+    };
+    vec![
         escape_unprintable(&overview.feature_slug).into_owned(),
         labels::completeness_label(overview.completeness_status) + &watch,
         format!("{}/{}", counts.required_present, counts.required),
         labels::drift_state_label(overview.drift.state, overview.drift.severity),
+        overview.progress.as_ref().map_or("-".to_owned(), labels::progress_label),
         step,
         (counts.required_present + counts.optional_present).to_string(),
     ]
+}
+
+fn progress_text(progress: &TaskProgress) -> String {
+    let mut text = format!("{} done", labels::progress_label(progress));
+    for (count, name) in
+        [(progress.in_progress, "in progress"), (progress.optional_open, "optional open")]
+    {
+        if count > 0 {
+            text.push_str(&format!(", {count} {name}"));
+        }
+    }
+    text
 }
 
 /// Returns the details of one feature.
@@ -165,14 +198,28 @@ pub(crate) fn feature_view(overview: &Overview<'_>) -> String {
     lines.push(("baseline", baseline_label(overview)));
     let step = overview.step.as_deref().map_or("-".into(), escape_unprintable);
     lines.push(("step", format!("{step} (from: {})", overview.step_source)));
+    if let Some(next) = &overview.next_step {
+        let missing: Vec<&str> = overview.next_missing.iter().map(AsRef::as_ref).collect();
+        let needs = labels::join_truncated(&missing);
+        lines.push(("next step", format!("{} (needs {needs})", escape_unprintable(next))));
+    }
+    if let Some(progress) = &overview.progress {
+        lines.push(("progress", progress_text(progress)));
+    }
+    if overview.archived {
+        lines.push(("archived", "yes, completeness does not count".to_owned()));
+    }
     let mission = escape_unprintable(&overview.mission);
     lines.push((
         "mission",
         format!("{mission}, manifest {}", escape_unprintable(&overview.manifest_version)),
     ));
-    for (name, error) in
-        [("step error", &overview.step_error), ("meta error", &overview.meta_error)]
-    {
+    for (name, error) in [
+        ("step error", &overview.step_error),
+        ("step warning", &overview.step_warning),
+        ("progress error", &overview.progress_error),
+        ("meta error", &overview.meta_error),
+    ] {
         lines.extend(
             error.iter().map(|error| (name, escape_unprintable(error).yellow().to_string())),
         );

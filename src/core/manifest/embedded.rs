@@ -23,8 +23,25 @@ macro_rules! embed {
 }
 
 /// All embedded missions.
-pub const EMBEDDED_MISSIONS: [EmbeddedMission; 4] =
-    embed!("software-dev", "research", "documentation", "plan");
+pub const EMBEDDED_MISSIONS: [EmbeddedMission; 17] = embed!(
+    "software-dev",
+    "research",
+    "documentation",
+    "plan",
+    "spec-kit",
+    "spec-kit-bug",
+    "spec-kit-assess",
+    "openspec",
+    "openspec-no-specs",
+    "kiro",
+    "kiro-bugfix",
+    "kiro-design-first",
+    "gsd",
+    "bmad",
+    "bmad-spec",
+    "conductor",
+    "adr"
+);
 
 /// Returns the embedded mission of a type.
 #[must_use]

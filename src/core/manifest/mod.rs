@@ -128,6 +128,8 @@ pub struct Mission {
     dir_indices: Vec<usize>,
     /// Keys of all specs.
     keys: HashSet<Arc<str>>,
+    /// Of each step, the indices in `specs` of its own specs, and whether they block.
+    step_specs: Vec<Vec<(usize, bool)>>,
 }
 
 impl Mission {
@@ -165,6 +167,7 @@ impl Mission {
         let dirs_above = PatternSet::new(&dirs)
             .map_err(|error| ParseError::without_position(error.to_string()))?;
         let keys = specs.iter().map(|spec| Arc::clone(&spec.key)).collect();
+        let step_specs = steps.iter().map(|step| specs_of_step(&manifest, step, &specs)).collect();
         Ok(Self {
             manifest,
             steps,
@@ -176,6 +179,7 @@ impl Mission {
             dirs_above,
             dir_indices,
             keys,
+            step_specs,
         })
     }
 
@@ -237,6 +241,12 @@ impl Mission {
             .any(|glob| key.strip_prefix(glob.as_ref()).is_some_and(|rest| rest.starts_with('.')))
     }
 
+    /// Returns the own specs of a step by their index, and whether they block.
+    #[must_use]
+    pub fn specs_of_step(&self, step: usize) -> &[(usize, bool)] {
+        self.step_specs.get(step).map_or(&[], Vec::as_slice)
+    }
+
     /// Returns true if there is a step with this id.
     #[must_use]
     pub fn has_step(&self, step: &str) -> bool {
@@ -260,6 +270,18 @@ impl Mission {
     pub fn is_required(&self, spec: &ArtifactSpec, step: Option<&str>) -> bool {
         spec.status == RequiredStatus::Required && self.is_listed(spec, step)
     }
+}
+
+/// Returns the specs in the list of a step by their index, and whether they block.
+fn specs_of_step(
+    manifest: &ExpectedArtifactManifest,
+    step: &str,
+    specs: &[ArtifactSpec],
+) -> Vec<(usize, bool)> {
+    let lists = manifest.required_by_step.iter().filter(|of| of.step.as_ref() == step);
+    let entries = lists.flat_map(|of| &of.specs);
+    let index = |key: &str| specs.iter().position(|spec| spec.key.as_ref() == key);
+    entries.filter_map(|entry| Some((index(&entry.artifact_key)?, entry.blocking))).collect()
 }
 
 fn find_warnings(manifest: &ExpectedArtifactManifest, known_steps: &[String]) -> Vec<String> {

@@ -5,7 +5,6 @@ use uuid::Uuid;
 use super::*;
 use crate::core::artifact::Observation;
 use crate::core::baseline::Baseline;
-use crate::core::feature::StepSource;
 use crate::core::feature_context::{FeatureContext, UnknownReason};
 use crate::core::identity::BaselineKey;
 use crate::core::inventory::Inventory;
@@ -192,6 +191,7 @@ fn what_cannot_be_looked_for_is_not_reported_a_second_time() {
 fn evaluation(drift: Drift) -> Evaluation {
     let mut inventory = inventory();
     Evaluation {
+        progress: None,
         parity_hash_sha256: inventory.parity_hash(),
         tree_hash_sha256: inventory.tree_hash(),
         counts: inventory.counts(),
@@ -214,11 +214,12 @@ fn key(branch: &str) -> BaselineKey {
 
 fn metadata(branch: &str, baseline: BaselineFile) -> FeatureMetadata {
     FeatureMetadata {
-        step_source: StepSource::None,
         step_error: None,
         step_unreadable: false,
         meta_error: None,
         last_valid_meta: None,
+        progress: None,
+        progress_error: None,
         baseline_key: key(branch),
         baseline,
     }

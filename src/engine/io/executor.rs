@@ -4,7 +4,7 @@
 //! Effects run on the threads of `call_pool`, one after the other in the order in which they were
 //! emitted.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -200,8 +200,7 @@ impl ProjectIo {
                 Event::DossierDirWatched { tag, has_baseline }
             }
             Effect::TouchEventProbe { tag } => {
-                let dir = self.settings.probe_path.parent();
-                let watched = dir.is_some_and(|dir| self.watches.is_watched(dir));
+                let watched = self.watches.is_watched(&self.project.probe_dir());
                 let touched = watched && self.project.touch_probe().is_ok();
                 Event::ProbeTouched { tag, touched }
             }
@@ -253,7 +252,7 @@ impl ProjectIo {
         let lister = InitialLister {
             project: &self.project,
             limits: &self.settings.limits,
-            ignore: self.settings.ignore.configured(),
+            ignore: self.project.ignore_rules().configured(),
             watched: self.watches.watched_dirs(),
         };
         let scanned = lister.run(&dirs, known);
@@ -279,7 +278,15 @@ impl ProjectIo {
             let error = io::Error::from(Errno::MFILE);
             return Err(Box::new(self.unavailable(unavailable(&error), known)));
         }
-        let metadata = Metadata { info, features, gone, skipped, hidden, watched_more };
+        let metadata = Metadata {
+            info,
+            features,
+            gone,
+            skipped,
+            hidden,
+            unselected: Vec::new(),
+            watched_more,
+        };
         Ok(Box::new(InitialScan { metadata, listings, unselected, root, git_lock, mounts }))
     }
 
@@ -377,7 +384,7 @@ impl ProjectIo {
         };
         let (watches, settings) = (&mut self.watches, &self.settings);
         let mut unwatched = Vec::new();
-        let ignore = settings.ignore.configured();
+        let ignore = self.project.ignore_rules().configured();
         let listing = list_tree(opened?, dir, &settings.limits, ignore, |entered| {
             let path = match entered {
                 Some(path) => base.join(OsStr::from_bytes(path.as_bytes())),
@@ -493,6 +500,7 @@ impl ProjectIo {
             error => metadata_error(&io::Error::other(error)),
         })?;
         let hidden = discovery.keep_hidden(present.iter());
+        let unselected = self.keep_existing(&mut discovery, present);
         let Discovery { features: dirs, skipped, .. } = discovery;
         let read = |dir: FeatureDir| {
             let inputs = self.project.read_feature_inputs(&dir);
@@ -506,7 +514,27 @@ impl ProjectIo {
         let gone = gone.collect();
         watched_more |= self.watch_dossier_dirs() | self.watch_metadata_dirs();
         let info = Arc::new(self.info());
-        Ok(Metadata { info, features, gone, skipped, hidden, watched_more })
+        Ok(Metadata { info, features, gone, skipped, hidden, unselected, watched_more })
+    }
+
+    /// Adds those of the `present` features that were not found though their directory is there: what
+    /// recognised them may have been deleted. Returns those whose directory is none of a feature any
+    /// more, or has another slug.
+    fn keep_existing(&self, discovery: &mut Discovery, present: &[FeatureDir]) -> Vec<FeatureSlug> {
+        let mut unselected = Vec::new();
+        let found: BTreeSet<&FeatureSlug> =
+            discovery.features.iter().map(|dir| &dir.slug).collect();
+        let missing: Vec<&FeatureDir> =
+            present.iter().filter(|dir| !found.contains(&dir.slug)).collect();
+        for dir in missing {
+            match self.project.open_feature(dir) {
+                Err(_) => {}
+                Ok(_) if self.project.selects(dir) => discovery.features.push(dir.clone()),
+                Ok(_) => unselected.push(dir.slug.clone()),
+            }
+        }
+        discovery.features.sort_by(|one, other| one.slug.cmp(&other.slug));
+        unselected
     }
 
     /// Reads the metadata files of some features, if the root is present.
@@ -542,6 +570,9 @@ impl ProjectIo {
             project_uuid: project.project_uuid.clone(),
             node_id: project.node_id.clone(),
             run_dirs: project.run_dirs().collect(),
+            ignore: project.settings.ignore.clone(),
+            patterns: project.compiled_feature_patterns(),
+            layout_paths: project.watched_paths(),
             errors: project.errors.iter().cloned().chain(errors).collect(),
             warnings,
             remote: self.remote,

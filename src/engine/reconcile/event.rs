@@ -10,7 +10,8 @@ use super::effect::EffectTag;
 use crate::core::diagnostics::{FileError, SkippedDir};
 use crate::core::mounts::Mounts;
 use crate::core::path::{FeatureSlug, RelPath};
-use crate::project::{FeatureDir, FeatureInputs};
+use crate::core::pattern::Pattern;
+use crate::project::{FeatureDir, FeatureInputs, FeaturePatterns, LayoutPaths};
 use crate::scan::{Listing, PathState};
 use crate::watch::HintKind;
 
@@ -211,6 +212,12 @@ pub(in crate::engine) struct ProjectInfo {
     pub(in crate::engine) node_id: String,
     /// Directories of runs, below the root, whose files are metadata.
     pub(in crate::engine) run_dirs: Vec<RelPath>,
+    /// Patterns of paths in features that are not artifacts.
+    pub(in crate::engine) ignore: Vec<Pattern>,
+    /// Where features may be, by the layouts of the root.
+    pub(in crate::engine) patterns: Arc<FeaturePatterns>,
+    /// Paths outside of features on which the layouts depend.
+    pub(in crate::engine) layout_paths: Arc<LayoutPaths>,
     pub(in crate::engine) errors: Vec<FileError>,
     pub(in crate::engine) warnings: Vec<String>,
     /// The remote file system that the root is on, if it is.
@@ -228,6 +235,8 @@ pub(in crate::engine) struct Metadata {
     pub(in crate::engine) skipped: Vec<SkippedDir>,
     /// Features of which only is known that a directory above them may not be read.
     pub(in crate::engine) hidden: BTreeSet<FeatureSlug>,
+    /// Known features whose directory is there and is none of a feature any more, or has another slug.
+    pub(in crate::engine) unselected: Vec<FeatureSlug>,
     /// A directory is watched now that was not while it was read: what was read may be stale.
     pub(in crate::engine) watched_more: bool,
 }

@@ -33,7 +33,7 @@ use crate::core::time::Timestamp;
 use crate::core::transition::{Evaluation, LastPublished, RemovalReason};
 use crate::engine::clock::Tick;
 use crate::engine::read_model::FeatureView;
-use crate::project::{FeatureDir, FeatureInputs};
+use crate::project::{FeatureDir, FeatureInputs, StateFiles};
 use crate::scan::{Listing, PathState, UnreadableDir};
 use crate::watch::HintKind;
 
@@ -55,6 +55,8 @@ pub(in crate::engine) struct FeatureState {
     pub(super) metadata: Arc<FeatureMetadata>,
     /// Hash of the `meta.json` that it was read from.
     meta_hash: Option<Digest>,
+    /// The other files of the feature that the metadata depends on.
+    state_files: StateFiles,
     /// Paths that are artifacts though files of their names are ignored by default.
     ignore_exceptions: BTreeSet<RelPath>,
     pub(super) work: PathWork,
@@ -188,6 +190,18 @@ pub(super) enum Followup {
     OutOfResources,
 }
 
+/// Has what was deleted, or is required by the baseline, count as there for a step that files show.
+fn keep_deleted_paths(
+    inventory: &mut Inventory,
+    tombstones: &Tombstones,
+    metadata: &FeatureMetadata,
+) {
+    if inventory.context().step_inputs.by_files {
+        let deleted = tombstones.iter().map(|one| one.relative_path.clone());
+        inventory.set_kept_paths(deleted.chain(metadata.required_by_baseline()).collect());
+    }
+}
+
 impl FeatureState {
     /// Returns a feature as it was stored, classified by its present metadata.
     pub(super) fn new(
@@ -235,7 +249,7 @@ impl FeatureState {
         mounts: &Mounts,
         settings: &ReconcileSettings,
     ) -> Self {
-        let FeatureInputs { context, metadata, meta_hash } = inputs;
+        let FeatureInputs { context, metadata, meta_hash, state_files } = inputs;
         let ignore_exceptions =
             settings.ignore.exceptions(context.mission.as_deref(), &metadata.baseline);
         let unstored_dir = (stored.dir.as_ref() != Some(&dir)).then(|| dir.clone());
@@ -247,13 +261,17 @@ impl FeatureState {
             if is_new { present.clone() } else { stored.mounts.clone().unwrap_or_default() };
         let unstored_mounts = (is_new && !known.is_empty()).then(|| known.clone());
         let hidden = HiddenFiles::new(known, present);
+        let mut inventory = Inventory::new(context);
+        let tombstones = Tombstones::new(stored.tombstones);
+        keep_deleted_paths(&mut inventory, &tombstones, &metadata);
         Self {
             dir,
-            former_step: context.step.clone(),
+            former_step: inventory.current_step().id,
             times: stored.times,
-            inventory: Inventory::new(context),
+            inventory,
             metadata: Arc::new(metadata),
             meta_hash,
+            state_files,
             ignore_exceptions,
             work: PathWork::new(settings.times),
             visibility: Visibility { metadata_blocker, ..Visibility::default() },
@@ -266,7 +284,7 @@ impl FeatureState {
                 ..PendingChanges::default()
             },
             absent: stored.absent,
-            tombstones: Tombstones::new(stored.tombstones),
+            tombstones,
             publication: Publication {
                 last: stored.last_published,
                 snapshot_file_stale: true,
@@ -462,7 +480,8 @@ impl FeatureState {
             followups.extend(linked.map(|file| Followup::CheckLinks(path.clone(), file)));
             self.work.pause_reads(path, cost, now.monotonic);
         }
-        if path.as_bytes() == META && (hash.is_none() || hash != self.meta_hash) {
+        let is_meta = path.as_bytes() == META && (hash.is_none() || hash != self.meta_hash);
+        if is_meta || self.state_files.is_outdated(path, hash) {
             followups.push(Followup::ReadInputs);
         }
     }
@@ -666,8 +685,9 @@ impl FeatureState {
         ignore: &IgnoreRules,
         now: Tick,
     ) -> bool {
-        let FeatureInputs { mut context, metadata, meta_hash } = inputs;
+        let FeatureInputs { mut context, metadata, meta_hash, state_files } = inputs;
         self.meta_hash = meta_hash;
+        self.state_files = state_files;
         let mut exceptions = ignore.exceptions(context.mission.as_deref(), &metadata.baseline);
         if matches!(metadata.baseline, BaselineFile::Corrupt(_)) {
             // What it named is not known for now.
@@ -697,10 +717,21 @@ impl FeatureState {
             _ => false,
         };
         self.metadata = Arc::new(metadata);
+        self.keep_deleted_paths();
         self.pending.clears_tombstones |= accepted;
         self.pending.context_changed = true;
         self.publication.is_view_stale = true;
         selects_others
+    }
+
+    /// Has what was deleted, or is required by the baseline, count as there for the step.
+    pub(super) fn keep_deleted_paths(&mut self) {
+        keep_deleted_paths(&mut self.inventory, &self.tombstones, &self.metadata);
+    }
+
+    /// Returns true if the metadata depends on the file at a path.
+    pub(super) fn is_state_file(&self, path: &RelPath) -> bool {
+        self.state_files.contains(path)
     }
 
     /// Records why the listing prevents an evaluation, or that nothing does.
@@ -1080,6 +1111,9 @@ impl FeatureState {
         }
         let changed = self.inventory.remove(path);
         if changed.before.is_some() {
+            if reason == RemovalReason::Deleted && self.inventory.context().step_inputs.by_files {
+                self.inventory.keep_path(path.clone());
+            }
             self.pending.record(path, changed.before.as_ref(), reason, now);
             self.publication.snapshot_file_stale = true;
             self.publication.is_view_stale = true;

@@ -126,12 +126,17 @@ impl FeatureState {
         self.pending =
             PendingChanges { evaluation_owed: true, dir, mounts, ..PendingChanges::default() };
         self.git.unchecked_since = Some(newest);
-        self.former_step.clone_from(&self.inventory.context().step);
         self.absent = commit.absent.unwrap_or_default();
+        let changes_tombstones =
+            !commit.tombstones.is_empty() || !commit.cleared_tombstones.is_empty();
         for path in &commit.cleared_tombstones {
             self.tombstones.remove(path);
         }
         commit.tombstones.into_iter().for_each(|tombstone| self.tombstones.insert(tombstone));
+        if changes_tombstones {
+            self.keep_deleted_paths();
+        }
+        self.former_step = self.inventory.current_step().id;
     }
 
     /// Records that the store dropped the event of a deletion.
@@ -252,6 +257,7 @@ impl FeatureState {
             counts: self.inventory.counts(),
             completeness: self.inventory.completeness(),
             missing_required: self.inventory.missing_required(),
+            progress: self.inventory.current_step().file_progress.or(self.metadata.progress),
             drift,
         }
     }

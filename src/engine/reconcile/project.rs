@@ -37,7 +37,7 @@ use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
 use crate::core::time::Timestamp;
 use crate::engine::clock::Tick;
 use crate::engine::read_model::FeatureView;
-use crate::project::{FeatureDir, FeatureInputs, MetadataKind, is_dossier_dir, slug_of_baseline};
+use crate::project::{FeatureDir, FeatureInputs, MetadataKind, is_dossier_dir, name_of_baseline};
 use crate::scan::{Listing, PathState};
 use crate::watch::HintKind;
 
@@ -406,6 +406,7 @@ impl ProjectState {
             return self.lose_root(RootLoss::unavailable(UNMOUNTED), now);
         }
         self.skipped = skipped;
+        self.apply_ignore();
         for slug in unselected {
             stored.remove(&slug);
             self.published.forgotten.push(slug);
@@ -510,7 +511,7 @@ impl ProjectState {
     // --- Hints ---
 
     fn on_hint(&mut self, path: PathBuf, kind: HintKind, now: Tick) {
-        if path == self.settings.probe_path {
+        if self.settings.probe_paths.contains(&path) {
             if self.health.on_probe_seen() {
                 self.published.changed = true;
             }
@@ -531,7 +532,7 @@ impl ProjectState {
         let containing = self.features.containing(&relative);
         let within = containing.iter().any(|(_, below)| below.is_some());
         let removed = kind == HintKind::Removed || kind.is_moved_to();
-        let may_be_feature = self.settings.patterns.could_contain_feature(&relative);
+        let may_be_feature = self.could_contain_feature(&relative);
         let metadata = self.metadata_kind(&relative);
         let is_irrelevant = match kind {
             HintKind::Modified => metadata.is_none(),
@@ -613,9 +614,10 @@ impl ProjectState {
 
     /// Returns the present feature whose baseline is at a path.
     fn feature_of_baseline(&self, relative: &RelPath) -> Option<FeatureSlug> {
-        let slug = slug_of_baseline(relative)?;
+        let name = name_of_baseline(relative)?;
         let mut present = self.features.iter().filter(|feature| !feature.is_gone());
-        present.any(|feature| feature.dir.slug == slug).then_some(slug)
+        let found = present.find(|feature| feature.dir.slug.file_name().as_bytes() == name);
+        found.map(|feature| feature.dir.slug.clone())
     }
 
     /// Returns true if the metadata depends on what happened at a path outside of the features.
@@ -635,7 +637,7 @@ impl ProjectState {
     /// Returns true if what happened at a path may have created or removed features: a directory on
     /// the way to them is or was there, or a link. Files that are written there are irrelevant.
     fn moves_features(&self, relative: &RelPath, kind: HintKind, found: Inspection) -> bool {
-        self.settings.patterns.could_contain_feature(relative)
+        self.could_contain_feature(relative)
             && (found.was_wanted
                 || self.skipped.iter().any(|skipped| skipped.name == relative.text())
                 || match kind {
@@ -691,6 +693,10 @@ impl ProjectState {
         found: Inspection,
         now: Tick,
     ) {
+        let is_state_file = self.features.get(slug).is_some_and(|one| one.is_state_file(path));
+        if is_state_file {
+            self.refresh.read_feature_soon(slug.clone(), now.monotonic);
+        }
         let hidden = path.components().any(|component| component.starts_with(b"."));
         if hidden || self.settings.ignore.configured().is_match(path) {
             return;
@@ -1002,14 +1008,19 @@ impl ProjectState {
         let Some(metadata) = self.accept_metadata(result, cost, now) else {
             return;
         };
-        let Metadata { info, features, gone, skipped, hidden, watched_more } = *metadata;
+        let Metadata { info, features, gone, skipped, hidden, unselected, watched_more } =
+            *metadata;
         self.info = info;
         self.skipped = skipped;
+        let relists = self.apply_ignore();
+        for slug in unselected {
+            self.forget_unselected(slug);
+        }
         self.suspect_missing_features(&features, now);
         let deadline = now.monotonic + self.settings.times.max_wait;
         for (dir, inputs) in features {
             let slug = dir.slug.clone();
-            let relist = self.refresh.relist.remove(&slug) || hidden.contains(&slug);
+            let relist = self.refresh.relist.remove(&slug) || hidden.contains(&slug) || relists;
             let Some(feature) = self.features.activate(&slug) else {
                 let stored = StoredFeature::default();
                 self.add_feature(dir, inputs, stored, None, RescanMode::REWATCH, now);
@@ -1080,6 +1091,27 @@ impl ProjectState {
                 self.list(&dir.slug, None, RescanMode::POLL);
             }
         }
+    }
+
+    /// Applies the `ignore` patterns of the project's own configuration. Returns true if they changed.
+    fn apply_ignore(&mut self) -> bool {
+        let changed = self.info.ignore != self.settings.ignore_patterns;
+        if changed {
+            self.settings = Arc::new(self.settings.with_ignore(&self.info.ignore));
+        }
+        changed
+    }
+
+    /// Forgets a feature whose directory is none of a feature any more, or has another slug: nothing
+    /// was deleted.
+    fn forget_unselected(&mut self, slug: FeatureSlug) {
+        self.refresh.missing.remove(&slug);
+        self.refresh.confirmed.remove(&slug);
+        self.refresh.relist.remove(&slug);
+        self.refresh.failed_listings.remove(&slug);
+        self.features.remove(&slug);
+        self.published.forgotten.push(slug);
+        self.published.changed = true;
     }
 
     /// Suspects features that were not found; as with a file, one may return in a moment.
@@ -1687,6 +1719,12 @@ impl ProjectState {
 
     // --- Paths ---
 
+    /// Returns true if a directory at a path is a feature or can contain one.
+    fn could_contain_feature(&self, path: &RelPath) -> bool {
+        let (settings, info) = (&self.settings, &self.info);
+        settings.patterns.could_contain_feature(path) || info.patterns.could_contain_feature(path)
+    }
+
     /// Returns the part of an absolute path below the root.
     fn relative(&self, path: &Path) -> Option<RelPath> {
         let below = path.strip_prefix(&self.settings.root).ok()?;
@@ -1710,7 +1748,12 @@ impl ProjectState {
                 _ => is_at_or_below(run, path).then_some(MetadataKind::Dir),
             })
         };
-        MetadataKind::of(path).or_else(of_run)
+        let of_layouts = || {
+            let paths = &self.info.layout_paths;
+            let file = paths.has_file(path).then_some(MetadataKind::File);
+            file.or_else(|| paths.has_dir(path).then_some(MetadataKind::Dir))
+        };
+        MetadataKind::of(path).or_else(of_run).or_else(of_layouts)
     }
 }
 

@@ -25,7 +25,7 @@ use crate::engine::reconcile::feature::StoredFeature;
 use crate::engine::reconcile::project::ProjectState;
 use crate::engine::reconcile::project_view::ProjectSummary;
 use crate::engine::reconcile::settings::ReconcileSettings;
-use crate::project::{Project, ProjectSettings, SnapshotDirs, probe_path};
+use crate::project::{Project, ProjectSettings, SnapshotDirs, probe_paths};
 use crate::scan::ScanLimits;
 use crate::watch::DebounceTimes;
 
@@ -47,7 +47,7 @@ impl WatchSettings {
         ReconcileSettings::new(
             self.root.clone(),
             self.user_missions.clone(),
-            probe_path(&self.root),
+            probe_paths(&self.root).to_vec(),
             &self.project,
             self.limits,
             self.times,

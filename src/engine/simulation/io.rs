@@ -10,8 +10,9 @@ use std::time::Duration;
 use super::disk::{Disk, Inode, Missing, Node, SharedDisk};
 use crate::core::artifact::{Absence, ArtifactState, ErrorReason, FileSignature, Observation};
 use crate::core::baseline::BaselineFile;
+use crate::core::current_step::{CurrentStep, StepInputs, StepSource};
 use crate::core::digest::Digest;
-use crate::core::feature::{FeatureMetadata, StepSource};
+use crate::core::feature::FeatureMetadata;
 use crate::core::feature_context::{FeatureContext, UnknownReason};
 use crate::core::identity::BaselineKey;
 use crate::core::manifest::{Mission, MissionType, find_embedded_mission, parse_manifest};
@@ -25,7 +26,7 @@ use crate::engine::reconcile::event::{
     ListError, Metadata, MetadataError, ProjectInfo, RootStatus, RootUnavailable, WatchReport,
 };
 use crate::engine::reconcile::planted::{Bug, is_planted};
-use crate::project::{FeatureDir, FeatureInputs};
+use crate::project::{FeatureDir, FeatureInputs, StateFiles};
 use crate::scan::{ListedFile, Listing, PathState, UnreadableDir};
 
 /// A file that was changed less than this before it is read may change again without that showing
@@ -633,6 +634,7 @@ impl ModelIo {
             gone,
             skipped: Vec::new(),
             hidden: BTreeSet::new(),
+            unselected: Vec::new(),
             watched_more: false,
         };
         Ok(ScanningStage { metadata, unselected, git_lock, mounts })
@@ -693,7 +695,8 @@ impl ModelIo {
         watched_more |= self.watch_metadata_dirs();
         let info = Arc::clone(&self.info);
         let (skipped, hidden) = (Vec::new(), BTreeSet::new());
-        Ok(Metadata { info, features, gone, skipped, hidden, watched_more })
+        let unselected = Vec::new();
+        Ok(Metadata { info, features, gone, skipped, hidden, unselected, watched_more })
     }
 
     fn read_features(&mut self, dirs: Vec<FeatureDir>) -> Result<FeaturesMetadata, MetadataError> {
@@ -807,19 +810,23 @@ pub(super) fn feature_inputs(disk: &Disk, path: &Path, slug: &FeatureSlug) -> Fe
             mission_type: MissionType::new("software-dev").expect("a mission type"),
             mission_run_id: String::new(),
             mission: Some(Arc::clone(&MISSION)),
-            step,
+            named_step: step.map(|step| (step, StepSource::Runtime)),
+            step_inputs: StepInputs::default(),
+            step: CurrentStep::default(),
             unknown_reason,
         },
         metadata: FeatureMetadata {
-            step_source: StepSource::None,
             step_error: None,
             step_unreadable: false,
             meta_error: None,
             last_valid_meta: None,
+            progress: None,
+            progress_error: None,
             baseline_key: key,
             baseline: BaselineFile::Absent,
         },
         meta_hash: meta.map(|token| Digest::of(&token.to_le_bytes())),
+        state_files: StateFiles::default(),
     }
 }
 

@@ -13,7 +13,7 @@ use super::disk::{COOKIES, Disk, Inode, ModelWatcher, SharedDisk};
 use super::history::{At, Close, History, Op, PROJECTS, Size, Step, Then, Written, root, slug};
 use super::io::{ModelIo, Running, Step as IoStep};
 use super::store::Store;
-use crate::core::ignore::IgnoreRules;
+use crate::core::ignore::{DefaultNames, IgnoreRules};
 use crate::core::path::FeatureSlug;
 use crate::core::pattern::Pattern;
 use crate::core::sync::lock;
@@ -910,12 +910,14 @@ fn make_settings(index: usize) -> Arc<ReconcileSettings> {
     Arc::new(ReconcileSettings {
         root: root(index),
         user_missions: None,
-        probe_path: root(index).join("probe"),
+        probe_paths: vec![root(index).join("probe")],
         limits: ScanLimits::default(),
         times: DebounceTimes::default(),
         scrub: None,
         ignore: IgnoreRules::default(),
-        patterns: FeaturePatterns::new(&[pattern]),
+        ignore_patterns: Vec::new(),
+        ignore_defaults: DefaultNames::default(),
+        patterns: Arc::new(FeaturePatterns::new(&[pattern])),
         problem: None,
     })
 }

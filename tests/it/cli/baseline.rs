@@ -441,8 +441,9 @@ fn project_without_kittify_and_single_feature_can_be_accepted() {
 
     let lone = Project::empty().file("spec.md", "x");
     let path = lone.root.to_str().unwrap();
-    lone.run(&["baseline", "accept", path]).assert_success();
-    let check = lone.run(&["check", path, "--json"]).json();
+    lone.run(&["baseline", "accept", path]).assert_failure(2, "use `--feature`");
+    lone.run(&["baseline", "accept", path, "--feature"]).assert_success();
+    let check = lone.run(&["check", path, "--json", "--feature"]).json();
     assert_eq!(check["features"][0]["feature_slug"], "project", "{check:#}");
     assert_eq!(check["features"][0]["drift"]["state"], "in_parity");
 }

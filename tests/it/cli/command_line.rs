@@ -19,7 +19,7 @@ fn check_exits_with_the_first_applicable_code() {
         |p| p.write("kitty-specs/002-y/meta.json", "{\"mission\": \"unheard-of\"}");
     let invalid: Change = |p| p.write(".kittify/missions/x/expected-artifacts.yaml", "x");
     let project_config: Change = |p| p.write(".kittify/config.yaml", "project: [");
-    let skipped: Change = |p| fs::create_dir(p.root.join("kitty-specs/bad name")).unwrap();
+    let skipped: Change = |p| fs::create_dir(p.root.join("kitty-specs/bad\nname")).unwrap();
     let meta: Change = |p| p.write("kitty-specs/002-y/meta.json", "{");
     let corrupt: Change = |p| p.write(".kittify/dossiers/001-x/parity-baseline.json", "{");
     let other_key: Change = |p| p.write(".kittify/config.yaml", "project: {uuid: x, node_id: y}\n");

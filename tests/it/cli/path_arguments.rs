@@ -33,10 +33,16 @@ fn path_selects_its_project_its_feature_or_a_single_feature() {
         assert_eq!(features(path), slugs, "{path:?}");
     }
     let single = Project::empty().file("lone/spec.md", "x").file("lone/tasks/WP01.md", "y");
-    let scan = single.run(&["scan", "lone", "--json"]).assert_success().json();
+    let scan = single.run(&["scan", "lone", "--json", "--feature"]).assert_success().json();
     assert_eq!((&scan["feature_slug"], &scan["total_artifacts"]), (&"lone".into(), &4.into()));
-    fs::create_dir(single.root.join("no name")).unwrap();
-    single.run(&["scan", "no name"]).assert_failure(1, "`no name` is not a valid feature name");
+    for command in ["scan", "check", "artifacts", "drift"] {
+        let run = single.run(&[command, "./lone"]);
+        run.assert_failure(2, "has one of `.kittify`, `kitty-specs`, `.specify`, ");
+        assert!(run.stderr.contains("use `--feature` if it is a feature by itself"), "{run:?}");
+    }
+    single.run(&["artifacts", "./lone", "--feature"]).assert_success();
+    fs::create_dir(single.root.join("no\nname")).unwrap();
+    single.run(&["scan", "no\nname", "--feature"]).assert_failure(1, "is not a valid feature name");
 }
 
 #[test]
@@ -85,13 +91,13 @@ fn nearest_kittify_directory_above_the_feature_is_the_project() {
 
 #[test]
 fn path_that_is_not_a_feature_is_rejected() {
-    let project = Project::complete().file("kitty-specs/bad name/spec.md", "x").file("src/x", "x");
+    let project = Project::complete().file("kitty-specs/.hidden/spec.md", "x").file("src/x", "x");
     for path in [".", "./kitty-specs", "./src"] {
         project.run(&["artifacts", path]).assert_failure(1, "is not a feature of");
     }
     project
-        .run(&["scan", "kitty-specs/bad name"])
-        .assert_failure(1, "kitty-specs/bad name is not a feature: ");
+        .run(&["scan", "kitty-specs/.hidden"])
+        .assert_failure(1, "kitty-specs/.hidden is not a feature: ");
     symlink("001-x", project.root.join("kitty-specs/link")).unwrap();
     let root = project.root.to_str().unwrap().to_owned();
     let project =

@@ -94,8 +94,8 @@ fn unwatched_project_is_scanned_once() {
     assert!(without_daemon.stderr.contains(note), "{without_daemon:?}");
     insta::assert_snapshot!(project.redact(&without_daemon.stdout), @r"
     project  ROOT  not watched
-      FEATURE  COMPLETENESS  REQUIRED  DRIFT        STEP  ARTIFACTS
-      001-x    complete      4/4       no baseline  -     5
+      FEATURE  COMPLETENESS  REQUIRED  DRIFT        PROGRESS  STEP  ARTIFACTS
+      001-x    complete      4/4       no baseline  0/1       -     5
     ");
     let json = |arguments: &[&str]| project.run_client(arguments).assert_success().json();
     let (all, one) = (json(&["status", "--json"]), json(&["status", FEATURE, "--json"]));

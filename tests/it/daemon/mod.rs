@@ -7,6 +7,7 @@ mod feature_discovery;
 mod file_changes;
 mod ignored_files;
 mod key_mismatch;
+mod layouts;
 mod lifecycle;
 mod linked_roots;
 mod logging;

@@ -4,5 +4,6 @@ mod config;
 mod corpus;
 mod determinism;
 pub(crate) mod hostile_input;
+pub(crate) mod layouts;
 mod manifests;
 mod metadata;

@@ -86,3 +86,6 @@ export function time(text) {
 
 /** Returns a number and its noun: "1 artifact", "2 artifacts". */
 export const count = (number, singular, plural = `${singular}s`) => `${number} ${number === 1 ? singular : plural}`;
+
+/** Returns the numbers of finished and of all required items. */
+export const progress = ({ done, total }) => `${done} / ${total}`;

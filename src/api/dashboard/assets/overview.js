@@ -5,7 +5,7 @@ import { h, printable, replaceChildren } from "./dom.js";
 import * as labels from "./labels.js";
 
 const needsAttention = (feature) =>
-  feature.completeness_status === "incomplete"
+  (feature.completeness_status === "incomplete" && !feature.archived)
   || (feature.drift.state !== "in_parity" && feature.drift.state !== "no_baseline")
   || !["live", "settling"].includes(feature.watch)
   || Boolean(feature.meta_error || feature.step_error);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use crate::cli::args::{ProjectArgs, ServiceInstallArgs, SocketArgs};
+use crate::cli::args::{LoneArgs, ProjectArgs, ServiceInstallArgs, SocketArgs};
 use crate::cli::daemon::connection::DaemonConnection;
 use crate::cli::daemon::systemctl::{
     UnitProperties, check_user_manager_unless_dry_run, is_linger_enabled, linger_label,
@@ -96,7 +96,12 @@ fn projects_to_add(named: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
         };
         return named.iter().map(canonical).collect();
     }
-    let current = ProjectArgs { project: None, json: false, socket: SocketArgs { socket: None } };
+    let current = ProjectArgs {
+        project: None,
+        lone: LoneArgs::default(),
+        json: false,
+        socket: SocketArgs { socket: None },
+    };
     Ok(Scope::resolve(None, &current)?.root.into_iter().collect())
 }
 
