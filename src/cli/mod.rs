@@ -88,6 +88,8 @@ fn dispatch(cli: &Cli) -> anyhow::Result<CommandExit> {
         CliCommand::Baseline(args) => commands::baseline::run(args),
         CliCommand::Service(args) => commands::service::run(args),
         CliCommand::Config(args) => commands::config::run(args),
+        CliCommand::Init(args) => commands::init::run(args),
+        CliCommand::Layouts(args) => commands::layouts::run(args),
         CliCommand::Doctor(args) => commands::doctor::run(args),
         CliCommand::Delivery(args) => commands::delivery::run(args),
         CliCommand::Completions(args) => commands::completions::print_completions(args),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use crate::cli::args::ProjectArgs;
+use crate::cli::local::git::ignored_by_git;
 use crate::cli::local::target::{LocalTarget, is_path};
 use crate::cli::user_dirs::user_dirs;
 use crate::client;
@@ -80,6 +81,23 @@ impl Scope {
         let root = self.root_text()?;
         status.projects.iter().find(|project| project.root == root)
     }
+}
+
+/// Returns the projects below the current directory, if it is in none and none is named.
+pub(crate) fn roots_below(args: &ProjectArgs) -> Vec<PathBuf> {
+    let Ok(dirs) = user_dirs() else {
+        return Vec::new();
+    };
+    if args.project.is_some() {
+        return Vec::new();
+    }
+    let mut config = LoadedConfig::from_file(&dirs.config_file()).config.unwrap_or_default();
+    config.resolve_projects(|path| path.canonicalize().ok());
+    let layouts = dirs.layouts_dir();
+    let settings_of = |root: &Path| settings(&config, root);
+    let locator = Locator { settings_of: &settings_of, user_layouts: Some(&layouts) };
+    let found = locator.locate_all(Path::new("."), LoneFeature::Refuse, &ignored_by_git);
+    found.unwrap_or_default().into_iter().map(|located| located.root).collect()
 }
 
 /// Returns the canonical path of a named root. A root that does not exist is made absolute only: the

@@ -8,6 +8,7 @@
 pub mod accept;
 
 use std::collections::HashSet;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +16,7 @@ use super::artifact::{ArtifactClass, ArtifactRef, ArtifactState, RequiredStatus}
 use super::digest::Digest;
 use super::identity::{BaselineKey, RawBaselineKey};
 use super::path::RelPath;
-use super::snapshot::MissionDossierSnapshot;
+use super::snapshot::{MissionDossierSnapshot, parity_hash, tree_hash};
 use super::time::Timestamp;
 use super::yaml::{MapOnly, ParseError, parse_json};
 
@@ -38,6 +39,32 @@ pub struct Baseline {
     /// The present artifacts; `None` in a file that another program wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifacts: Option<Vec<BaselineArtifact>>,
+    /// Commit that was checked out; in a shared baseline only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git_commit: Option<String>,
+    /// Paths of present artifacts that git ignores; in a shared baseline only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<RelPath>,
+}
+
+/// For whom a baseline counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BaselineScope {
+    /// This machine and user.
+    #[default]
+    Local,
+    /// The team, which commits it.
+    Shared,
+}
+
+impl fmt::Display for BaselineScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Local => "local",
+            Self::Shared => "shared",
+        })
+    }
 }
 
 /// One artifact of an accepted state.
@@ -82,7 +109,56 @@ impl Baseline {
             tree_hash_sha256: Some(snapshot.tree_hash_sha256),
             artifacts: Some(artifacts.collect()),
             baseline_key: key.clone(),
+            git_commit: None,
+            left_out: Vec::new(),
         }
+    }
+
+    /// Returns the same baseline for a team: without the artifacts that git ignores.
+    #[must_use]
+    pub fn into_shared(mut self, ignored: &HashSet<RelPath>, git_commit: Option<String>) -> Self {
+        let is_ignored = |one: &BaselineArtifact| ignored.contains(&one.relative_path);
+        if let Some(artifacts) = &mut self.artifacts {
+            let left_out = artifacts.iter().filter(|one| is_ignored(one));
+            self.left_out = left_out.map(|one| one.relative_path.clone()).collect();
+            artifacts.retain(|one| !is_ignored(one));
+            let present = artifacts.iter().map(|one| (&one.relative_path, one.content_hash_sha256));
+            self.tree_hash_sha256 = Some(tree_hash(present.collect()));
+            let mut hashes: Vec<Digest> =
+                artifacts.iter().map(|one| one.content_hash_sha256).collect();
+            hashes.sort_unstable();
+            self.parity_hash_sha256 = parity_hash(&hashes);
+        }
+        self.left_out.sort_unstable();
+        Self { git_commit, ..self }
+    }
+
+    /// Returns the text of the file of a shared baseline: sorted keys, a line for each artifact, so that
+    /// changes can be reviewed and merged.
+    ///
+    /// # Errors
+    /// Those of the serialisation.
+    pub fn to_shared_text(&self) -> Result<String, serde_json::Error> {
+        // The keys of `Value` are sorted.
+        let mut value = serde_json::to_value(self)?;
+        let mut text = String::from("{\n");
+        let object = value.as_object_mut().into_iter().flatten();
+        let mut lines = Vec::new();
+        for (key, value) in object {
+            let key = serde_json::to_string(key)?;
+            match value.as_array() {
+                Some(items) if !items.is_empty() => {
+                    let items: Result<Vec<String>, _> =
+                        items.iter().map(serde_json::to_string).collect();
+                    let items = items?.join(",\n    ");
+                    lines.push(format!("  {key}: [\n    {items}\n  ]"));
+                }
+                _ => lines.push(format!("  {key}: {}", serde_json::to_string(value)?)),
+            }
+        }
+        text.push_str(&lines.join(",\n"));
+        text.push_str("\n}\n");
+        Ok(text)
     }
 
     /// Parses a baseline file.
@@ -117,6 +193,8 @@ impl Baseline {
             captured_by: raw.captured_by,
             tree_hash_sha256: raw.tree_hash_sha256,
             artifacts,
+            git_commit: raw.git_commit,
+            left_out: raw.left_out,
         })
     }
 }
@@ -168,6 +246,10 @@ struct RawBaseline {
     tree_hash_sha256: Option<Digest>,
     #[serde(default)]
     artifacts: Option<Vec<MapOnly<BaselineArtifact>>>,
+    #[serde(default)]
+    git_commit: Option<String>,
+    #[serde(default)]
+    left_out: Vec<RelPath>,
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use simdutf8::compat::from_utf8;
 use super::digest::Digest;
 use super::frontmatter;
 use super::path::RelPath;
+use super::task_progress::without_box_marks;
 
 /// Extensions of text files, which must be valid UTF-8 (`docs/specification.md#text-types`).
 pub const TEXT_EXTENSIONS: [&str; 20] = [
@@ -20,6 +21,9 @@ pub const TEXT_EXTENSIONS: [&str; 20] = [
 /// Maximum size of front matter; a longer block is treated as text.
 const MAX_FRONT_MATTER_BYTES: usize = 64 << 10;
 
+/// Maximum size of a task list whose static hash is computed.
+const MAX_TASK_LIST_BYTES: usize = 1 << 20;
+
 /// How a file's bytes are interpreted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
@@ -29,6 +33,8 @@ pub enum FileKind {
     Text,
     /// Markdown below `tasks/`: text that may have front matter with runtime fields.
     WorkPackage,
+    /// Other Markdown with lists of tasks by its name: text with boxes that tools tick.
+    TaskList,
 }
 
 impl FileKind {
@@ -41,6 +47,8 @@ impl FileKind {
         let is_markdown = matches!(extension.as_str(), "md" | "markdown");
         if is_markdown && path.as_bytes().starts_with(b"tasks/") {
             Self::WorkPackage
+        } else if is_markdown && is_task_list(path) {
+            Self::TaskList
         } else if TEXT_EXTENSIONS.contains(&extension.as_str()) {
             Self::Text
         } else {
@@ -49,7 +57,13 @@ impl FileKind {
     }
 }
 
-/// Whether the static hash of work packages is computed. It costs a second hash of their bytes, and
+/// Returns true for Markdown that has lists of tasks by convention.
+fn is_task_list(path: &RelPath) -> bool {
+    let is_below = path.as_bytes().starts_with(b"checklists/");
+    is_below || matches!(path.file_name(), b"tasks.md" | b"plan.md")
+}
+
+/// Whether the static hash of work packages and task lists is computed. It costs a second hash of their bytes, and
 /// only the comparison with a baseline needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StaticHash {
@@ -64,8 +78,8 @@ pub enum StaticHash {
 pub struct ContentInfo {
     /// Hash of the raw bytes.
     pub hash: Digest,
-    /// Hash without the runtime fields of the front matter; `None` if there is no front matter or
-    /// the hash was not requested.
+    /// Hash without the runtime fields of the front matter, or without the marks of boxes; `None` if
+    /// there is no front matter or no box, the list is too large, or the hash was not requested.
     pub static_hash: Option<Digest>,
     /// `work_package_id` of the front matter.
     pub wp_id: Option<Box<str>>,
@@ -91,6 +105,8 @@ pub struct ContentHasher {
 enum FrontMatterScan {
     /// There is no front matter, or the file is not a work package.
     None,
+    /// The file is a task list; contains all bytes so far.
+    Boxes(Vec<u8>),
     /// The end of the front matter was not reached; contains all bytes so far.
     Buffering(Vec<u8>),
     /// The end of the front matter was reached.
@@ -112,7 +128,10 @@ impl ContentHasher {
             utf8: (kind != FileKind::Bytes).then(Utf8Validator::default),
             front_matter: match kind {
                 FileKind::WorkPackage => FrontMatterScan::Buffering(Vec::new()),
-                FileKind::Bytes | FileKind::Text => FrontMatterScan::None,
+                FileKind::TaskList if static_hash == StaticHash::Compute => {
+                    FrontMatterScan::Boxes(Vec::new())
+                }
+                FileKind::Bytes | FileKind::Text | FileKind::TaskList => FrontMatterScan::None,
             },
         }
     }
@@ -128,6 +147,10 @@ impl ContentHasher {
         }
         match &mut self.front_matter {
             FrontMatterScan::None => {}
+            FrontMatterScan::Boxes(buffer) if buffer.len() + chunk.len() > MAX_TASK_LIST_BYTES => {
+                self.front_matter = FrontMatterScan::None;
+            }
+            FrontMatterScan::Boxes(buffer) => buffer.extend_from_slice(chunk),
             FrontMatterScan::Split { static_hasher, .. } => {
                 if let Some(hasher) = static_hasher {
                     hasher.update(chunk);
@@ -166,6 +189,11 @@ impl ContentHasher {
         let (static_hash, wp_id) = match scan {
             FrontMatterScan::Split { static_hasher, wp_id } => {
                 (static_hasher.map(Digest::from_hasher), wp_id)
+            }
+            FrontMatterScan::Boxes(bytes) => {
+                let text = String::from_utf8_lossy(&bytes);
+                let unmarked = without_box_marks(&text);
+                ((unmarked != text).then(|| Digest::of(unmarked.as_bytes())), None)
             }
             FrontMatterScan::None | FrontMatterScan::Buffering(_) => (None, None),
         };

@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::artifact::{ArtifactClass, ArtifactKey, ArtifactRef, ArtifactState, RequiredStatus};
 use super::baseline::{Baseline, BaselineArtifact, BaselineFile};
+use super::content::FileKind;
 use super::digest::Digest;
 use super::identity::BaselineKey;
 use super::path::RelPath;
+use super::pattern::{Pattern, PatternSet};
 use super::snapshot::MissionDossierSnapshot;
 
 /// How a feature's state compares with its baseline (`docs/specification.md#drift-states`).
@@ -76,6 +78,8 @@ pub enum DifferenceKind {
     MissingInBaseline,
     /// It is in both, with different content.
     Changed,
+    /// It is in a shared baseline whose feature does not exist.
+    FeatureMissing,
 }
 
 impl fmt::Display for DifferenceKind {
@@ -84,6 +88,7 @@ impl fmt::Display for DifferenceKind {
             Self::MissingInLocal => "missing_in_local",
             Self::MissingInBaseline => "missing_in_baseline",
             Self::Changed => "changed",
+            Self::FeatureMissing => "feature_missing",
         })
     }
 }
@@ -139,6 +144,18 @@ impl Drift {
     /// Compares the current state with the feature's baseline file.
     #[must_use]
     pub fn compare(file: &BaselineFile, key: &BaselineKey, now: &MissionDossierSnapshot) -> Self {
+        Self::compare_with(file, key, now, &[])
+    }
+
+    /// Compares like [`Drift::compare`]; in files that match `box_churn` the marks of boxes are
+    /// bookkeeping.
+    #[must_use]
+    pub fn compare_with(
+        file: &BaselineFile,
+        key: &BaselineKey,
+        now: &MissionDossierSnapshot,
+        box_churn: &[Pattern],
+    ) -> Self {
         let BaselineFile::Valid(baseline) = file else {
             return Self::without_baseline(file);
         };
@@ -155,8 +172,35 @@ impl Drift {
             };
         }
         match &baseline.artifacts {
-            Some(artifacts) => Self::compare_artifacts(baseline, artifacts, now),
+            Some(artifacts) => {
+                let box_churn = PatternSet::new(box_churn).unwrap_or_default();
+                Self::compare_artifacts(baseline, artifacts, now, &box_churn)
+            }
             None => Self::compare_hashes(baseline, now, "the baseline has no list of artifacts"),
+        }
+    }
+
+    /// Returns the result for a feature of which only the baseline is left.
+    #[must_use]
+    pub fn of_missing_feature(file: &BaselineFile) -> Self {
+        let BaselineFile::Valid(baseline) = file else {
+            return Self::without_baseline(file);
+        };
+        let artifacts = baseline.artifacts.iter().flatten();
+        let mut differences: Vec<Difference> = artifacts
+            .map(|one| Difference {
+                kind: DifferenceKind::FeatureMissing,
+                ..missing_difference(one)
+            })
+            .collect();
+        differences.sort_unstable_by(|a, b| a.artifact_key.cmp(&b.artifact_key));
+        Self {
+            severity: Some(Severity::Error),
+            differences,
+            ..Self::with_state(
+                DriftState::Drifted,
+                "the feature is missing; its shared baseline is there",
+            )
         }
     }
 
@@ -178,6 +222,15 @@ impl Drift {
     #[must_use]
     pub fn indeterminate(detail: impl Into<String>) -> Self {
         Self { state: None, ..Self::with_state(DriftState::NoBaseline, detail) }
+    }
+
+    /// Returns true if the feature was compared and nothing differs but churn.
+    #[must_use]
+    pub fn has_only_churn(&self) -> bool {
+        let compared = matches!(self.state, Some(DriftState::InParity | DriftState::Drifted));
+        compared
+            && self.severity.is_none_or(|severity| severity == Severity::Info)
+            && self.differences.iter().all(|difference| difference.churn)
     }
 
     /// Returns the keys of the differences of one kind, sorted.
@@ -219,11 +272,13 @@ impl Drift {
         baseline: &Baseline,
         artifacts: &[BaselineArtifact],
         now: &MissionDossierSnapshot,
+        box_churn: &PatternSet,
     ) -> Self {
         let mut local: HashMap<&RelPath, &ArtifactRef> = now
             .artifact_summaries
             .iter()
             .filter(|artifact| artifact.is_present())
+            .filter(|artifact| baseline.left_out.binary_search(&artifact.relative_path).is_err())
             .map(|artifact| (&artifact.relative_path, artifact.as_ref()))
             .collect();
         let mut differences = Vec::new();
@@ -232,7 +287,7 @@ impl Drift {
             let difference = match local.remove(&accepted.relative_path) {
                 None => missing_difference(accepted),
                 Some(current) if current.hash() != Some(accepted.content_hash_sha256) => {
-                    changed_difference(accepted, current)
+                    changed_difference(accepted, current, box_churn)
                 }
                 Some(_) => continue,
             };
@@ -243,6 +298,9 @@ impl Drift {
         differences.sort_unstable_by(|a, b| {
             (&a.artifact_key, &a.relative_path).cmp(&(&b.artifact_key, &b.relative_path))
         });
+        if differences.is_empty() && !baseline.left_out.is_empty() {
+            return Self::with_state(DriftState::InParity, "nothing differs from the baseline");
+        }
         if differences.is_empty() {
             // A file that was edited by hand can contradict itself. Then the state has drifted.
             return Self::compare_hashes(
@@ -314,13 +372,20 @@ fn added_difference(current: &ArtifactRef) -> Difference {
     }
 }
 
-fn changed_difference(accepted: &BaselineArtifact, current: &ArtifactRef) -> Difference {
+fn changed_difference(
+    accepted: &BaselineArtifact,
+    current: &ArtifactRef,
+    box_churn: &PatternSet,
+) -> Difference {
     let current_static = match &current.state {
         ArtifactState::Present { static_hash, .. } => static_hash.as_deref(),
         ArtifactState::Absent(_) => None,
     };
-    let same_static =
-        current_static.is_some() && current_static == accepted.static_hash_sha256.as_ref();
+    let path = &current.relative_path;
+    let counts = FileKind::from_path(path) != FileKind::TaskList || box_churn.is_match(path);
+    let same_static = counts
+        && current_static.is_some()
+        && current_static == accepted.static_hash_sha256.as_ref();
     Difference {
         kind: DifferenceKind::Changed,
         churn: same_static || current.artifact_class == ArtifactClass::Runtime,

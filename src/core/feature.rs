@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::artifact::RequiredStatus;
-use super::baseline::{Baseline, BaselineFile};
+use super::baseline::{Baseline, BaselineFile, BaselineScope};
 use super::dossier::MissionDossier;
 use super::drift::Drift;
 use super::feature_context::UnknownReason;
@@ -14,6 +14,7 @@ use super::identity::BaselineKey;
 use super::inventory::InventoryEntry;
 use super::manifest::{EMBEDDED_MISSIONS, MissionType};
 use super::path::RelPath;
+use super::pattern::Pattern;
 use super::provenance::ProvenanceRules;
 use super::snapshot::MissionDossierSnapshot;
 use super::sorted_chunks::SortedChunks;
@@ -91,12 +92,31 @@ pub struct FeatureMetadata {
     pub baseline_key: BaselineKey,
     /// Content of the baseline file.
     pub baseline: BaselineFile,
+    /// Patterns of files in which the marks of boxes are bookkeeping.
+    pub box_churn: Vec<Pattern>,
+    /// For whom the baseline counts that is in `baseline`, or would be.
+    pub baseline_scope: BaselineScope,
 }
 
 impl FeatureMetadata {
+    /// Returns the key that the baseline is compared with. Of a shared one only feature, mission and
+    /// manifest count: it is for all machines and branches.
+    #[must_use]
+    pub fn compared_key(&self) -> BaselineKey {
+        match (&self.baseline, self.baseline_scope) {
+            (BaselineFile::Valid(baseline), BaselineScope::Shared) => BaselineKey {
+                project_uuid: baseline.baseline_key.project_uuid.clone(),
+                node_id: baseline.baseline_key.node_id.clone(),
+                target_branch: baseline.baseline_key.target_branch.clone(),
+                ..self.baseline_key.clone()
+            },
+            _ => self.baseline_key.clone(),
+        }
+    }
+
     /// Returns the paths of the artifacts that the baseline requires, if it is compared.
     pub fn required_by_baseline(&self) -> impl Iterator<Item = RelPath> {
-        let counts = |baseline: &&Baseline| baseline.baseline_key == self.baseline_key;
+        let counts = |baseline: &&Baseline| baseline.baseline_key == self.compared_key();
         let baseline = match &self.baseline {
             BaselineFile::Valid(baseline) => Some(&**baseline).filter(counts),
             BaselineFile::Absent | BaselineFile::Corrupt(_) => None,

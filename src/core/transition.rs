@@ -335,7 +335,7 @@ impl Evaluation {
             return None;
         };
         let differ = self.drift.state == Some(DriftState::KeyMismatch);
-        differ.then(|| fingerprint(&(baseline.baseline_key_hash, metadata.baseline_key.hash())))
+        differ.then(|| fingerprint(&(baseline.baseline_key_hash, metadata.compared_key().hash())))
     }
 
     /// Returns the fingerprint of the baseline and the differences. The local hash is not part of

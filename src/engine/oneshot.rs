@@ -14,7 +14,7 @@ use crate::core::feature::{DossierTimes, Feature, FeatureWatchState};
 use crate::core::feature_context::UnknownReason;
 use crate::core::ignore::IgnoredBy;
 use crate::core::inventory::Inventory;
-use crate::core::path::RelPath;
+use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::pattern::{PatternSet, PatternSetError};
 use crate::core::snapshot::MissionDossierSnapshot;
 use crate::core::time::Timestamp;
@@ -80,7 +80,8 @@ pub fn scan_features<T: Send>(
         let work = move || {
             let open = |index: usize| {
                 let feature = &features[index];
-                let has_baseline = project.has_baseline(&feature.slug);
+                let has_baseline = project.has_baseline(&feature.slug)
+                    || project.is_archived(feature) && project.has_shared_baselines();
                 Ok(OpenedFeature {
                     descriptor: project.open_feature(feature)?,
                     static_part: if has_baseline {
@@ -153,6 +154,32 @@ pub fn list_ignored(
     Ok((files, listing.unreadable))
 }
 
+/// Returns a feature of which only a shared baseline is left: all that it has is missing.
+#[must_use]
+pub fn missing_feature(project: &Project, slug: FeatureSlug) -> Feature {
+    let dir = FeatureDir { path: RelPath::new(slug.as_str().as_bytes()).ok(), slug };
+    let inputs = project.read_gone_feature_inputs(&dir);
+    let now = Timestamp::from(SystemTime::now());
+    let mut context = inputs.context;
+    context.unknown_reason = Some(UnknownReason::Deleted);
+    let inventory = Inventory::new(context);
+    let dossier = inventory.to_dossier(now);
+    let snapshot = Arc::new(MissionDossierSnapshot::compute(&dossier, Uuid::new_v4(), now));
+    let drift = Drift::of_missing_feature(&inputs.metadata.baseline);
+    Feature {
+        project: Arc::clone(&project.name),
+        dossier,
+        snapshot,
+        entries: inventory.entries().clone(),
+        metadata: Arc::new(inputs.metadata),
+        drift,
+        watch: FeatureWatchState::Gone,
+        racy_count: 0,
+        last_scanned_at: Some(now),
+        times: DossierTimes::default(),
+    }
+}
+
 /// Combines the files of a feature with its manifest and its baseline.
 fn feature(
     project: &Project,
@@ -192,8 +219,10 @@ fn feature(
     let inventory = Inventory::from_observations(context, scanned.observations, now);
     let dossier = inventory.to_dossier(now);
     let snapshot = Arc::new(MissionDossierSnapshot::compute(&dossier, Uuid::new_v4(), now));
-    let (baseline, key) = (&inputs.metadata.baseline, &inputs.metadata.baseline_key);
-    let drift = indeterminate.unwrap_or_else(|| Drift::compare(baseline, key, &snapshot));
+    let (baseline, key) = (&inputs.metadata.baseline, inputs.metadata.compared_key());
+    let box_churn = &inputs.metadata.box_churn;
+    let compare = || Drift::compare_with(baseline, &key, &snapshot, box_churn);
+    let drift = indeterminate.unwrap_or_else(compare);
     Feature {
         project: Arc::clone(&project.name),
         dossier,

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use crate::core::baseline::{Baseline, BaselineFile};
+use crate::core::baseline::{Baseline, BaselineFile, BaselineScope};
 use crate::core::path::FeatureSlug;
 use crate::core::yaml::ParseError;
 use crate::project::dossiers_dir::{self, DossiersHome, WriteError, rel_path};
@@ -16,7 +16,50 @@ pub const BASELINE_FILE: &str = "parity-baseline.json";
 /// corrupt baselines.
 const MAX_FILE_BYTES: u64 = 512 << 20;
 
-/// Reads a feature's baseline.
+/// Directory of the baselines that a team commits.
+pub(super) const SHARED_DIR: &str = ".dossierd/baselines";
+
+/// Reads the baseline of a feature that counts, and for whom it does: a shared one where there is one,
+/// or where `scope` is shared; else that of this machine.
+pub(super) fn read_counting(
+    root_dir: &RootDir,
+    home: DossiersHome,
+    scope: BaselineScope,
+    slug: &FeatureSlug,
+) -> (BaselineFile, BaselineScope) {
+    match read_file(root_dir, &shared_path(slug)) {
+        BaselineFile::Absent if scope == BaselineScope::Local => {
+            (read(root_dir, home, slug), BaselineScope::Local)
+        }
+        found => (found, BaselineScope::Shared),
+    }
+}
+
+/// Returns the path of a feature's shared baseline below the root.
+pub(super) fn shared_path(slug: &FeatureSlug) -> String {
+    format!("{SHARED_DIR}/{}.json", slug.file_name())
+}
+
+/// Returns the slugs of the features that have a shared baseline; those of corrupt files are left out.
+pub(super) fn shared_slugs(root_dir: &RootDir) -> Vec<FeatureSlug> {
+    let Some(dir) = rel_path(SHARED_DIR) else {
+        return Vec::new();
+    };
+    let entries = root_dir.list(Some(&dir)).unwrap_or_default();
+    let files = entries.iter().filter(|entry| entry.name.ends_with(b".json"));
+    let slugs = files.filter_map(|entry| {
+        let path = dir.join(&entry.name).ok()?;
+        // The file inside names the slug.
+        let BaselineFile::Valid(baseline) = read_file(root_dir, &path.text()) else {
+            return None;
+        };
+        let slug = FeatureSlug::new(baseline.baseline_key.feature_slug.as_bytes())?;
+        (shared_path(&slug).as_bytes() == path.as_bytes()).then_some(slug)
+    });
+    slugs.collect()
+}
+
+/// Reads a feature's baseline of this machine.
 pub(super) fn read(root_dir: &RootDir, home: DossiersHome, slug: &FeatureSlug) -> BaselineFile {
     match read_in(root_dir, home, slug) {
         BaselineFile::Absent => read_in(root_dir, home.other(), slug),
@@ -25,24 +68,33 @@ pub(super) fn read(root_dir: &RootDir, home: DossiersHome, slug: &FeatureSlug) -
 }
 
 fn read_in(root_dir: &RootDir, home: DossiersHome, slug: &FeatureSlug) -> BaselineFile {
-    let Some(path) = rel_path(&file_path(home, slug)) else {
+    read_file(root_dir, &file_path(home, slug))
+}
+
+fn read_file(root_dir: &RootDir, path: &str) -> BaselineFile {
+    let Some(path) = rel_path(path) else {
         return BaselineFile::Absent;
     };
     match root_dir.read(&path, MAX_FILE_BYTES) {
         Ok(None) => BaselineFile::Absent,
-        Ok(Some(bytes)) => match Baseline::parse(&bytes) {
-            Ok(baseline) => BaselineFile::Valid(Box::new(baseline)),
-            Err(error) => BaselineFile::Corrupt(error),
-        },
+        Ok(Some(bytes)) => parse_file(&bytes),
         Err(error) => BaselineFile::Corrupt(ParseError::without_position(error.to_string())),
+    }
+}
+
+/// Parses the content of a baseline file.
+pub(super) fn parse_file(bytes: &[u8]) -> BaselineFile {
+    match Baseline::parse(bytes) {
+        Ok(baseline) => BaselineFile::Valid(Box::new(baseline)),
+        Err(error) => BaselineFile::Corrupt(error),
     }
 }
 
 /// Returns true if there is an entry at one of the paths of a feature's baseline.
 pub(super) fn exists(root_dir: &RootDir, slug: &FeatureSlug) -> bool {
-    DossiersHome::ALL
-        .into_iter()
-        .any(|home| rel_path(&file_path(home, slug)).is_some_and(|path| root_dir.exists(&path)))
+    let local = DossiersHome::ALL.into_iter().map(|home| file_path(home, slug));
+    let mut paths = local.chain([shared_path(slug)]);
+    paths.any(|path| rel_path(&path).is_some_and(|path| root_dir.exists(&path)))
 }
 
 /// Writes a feature's baseline durably, and removes one in the other place.
@@ -57,7 +109,16 @@ pub(super) fn write(
     remove_in(root_dir, root, home.other(), slug).map(drop)
 }
 
-/// Removes a feature's baseline. Returns true if there was one.
+/// Removes a feature's shared baseline. Returns true if there was one.
+pub(super) fn clear_shared(
+    root_dir: &RootDir,
+    root: &Path,
+    slug: &FeatureSlug,
+) -> Result<bool, WriteError> {
+    remove_file(root_dir, root, &shared_path(slug))
+}
+
+/// Removes a feature's baseline of this machine. Returns true if there was one.
 pub(super) fn clear(
     root_dir: &RootDir,
     root: &Path,
@@ -74,8 +135,11 @@ fn remove_in(
     home: DossiersHome,
     slug: &FeatureSlug,
 ) -> Result<bool, WriteError> {
-    let name = file_path(home, slug);
-    let Some(path) = rel_path(&name) else {
+    remove_file(root_dir, root, &file_path(home, slug))
+}
+
+fn remove_file(root_dir: &RootDir, root: &Path, name: &str) -> Result<bool, WriteError> {
+    let Some(path) = rel_path(name) else {
         return Ok(false);
     };
     root_dir.remove(&path).map_err(|source| WriteError::remove(root.join(name), source))

@@ -274,6 +274,12 @@ impl<'a> FeatureFiles<'a> {
     }
 }
 
+/// Returns the patterns of files in which the marks of boxes are bookkeeping.
+pub(super) fn box_churn(layout: &Layout) -> Vec<Pattern> {
+    let rules = layout.churn.iter().filter(|rule| rule.checkboxes);
+    rules.flat_map(|rule| rule.files.iter().cloned()).collect()
+}
+
 /// Returns the relation between files of the progress of a layout.
 pub(super) fn relation(layout: &Layout) -> Option<Relation> {
     let rules = layout.progress.iter().filter(|rule| rule.from == ProgressOrigin::Relation);

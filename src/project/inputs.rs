@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::feature_dir::FeatureDir;
-use super::feature_files::{FeatureFiles, StateFiles, StateStep, relation};
+use super::feature_files::{FeatureFiles, StateFiles, StateStep, box_churn, relation};
 use super::meta::FeatureMeta;
 use super::step::StepError;
 use super::{Project, baseline, meta};
@@ -115,6 +115,9 @@ impl Project {
             Err(error) => (None, Some(error)),
         };
         let run_id = self.runs.run_id(slug);
+        let scope = self.file.baselines;
+        let (baseline, baseline_scope) =
+            baseline::read_counting(&self.root_dir, self.home(), scope, &feature.slug);
         FeatureInputs {
             context: FeatureContext {
                 feature_slug: feature.slug.clone(),
@@ -145,7 +148,9 @@ impl Project {
                 progress,
                 progress_error,
                 baseline_key,
-                baseline: baseline::read(&self.root_dir, self.home(), &feature.slug),
+                baseline,
+                box_churn: box_churn(layout),
+                baseline_scope,
             },
             meta_hash,
             state_files: files.state_files(layout),

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::fmt;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -34,6 +35,27 @@ pub(super) const PROJECT_LAYOUTS_DIR: &str = ".dossierd/layouts";
 pub(super) const LAYOUT_FILE: &str = "layout.yaml";
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
+/// Where the file of a layout is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayoutSource {
+    /// In the program.
+    Embedded,
+    /// In the user's configuration.
+    User,
+    /// In the project.
+    Project,
+}
+
+impl fmt::Display for LayoutSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Embedded => "embedded",
+            Self::User => "user",
+            Self::Project => "project",
+        })
+    }
+}
+
 /// All layouts that a root may have.
 #[derive(Debug, Clone, Default)]
 pub(super) struct KnownLayouts {
@@ -41,6 +63,8 @@ pub(super) struct KnownLayouts {
     /// Names of the layouts that are invalid in a layer, and used as they were or from a lower one.
     invalid: Vec<String>,
     errors: Vec<FileError>,
+    /// Of the layouts that are not embedded.
+    sources: BTreeMap<String, LayoutSource>,
 }
 
 /// The layouts that apply to a root, and what follows from them.
@@ -96,7 +120,10 @@ impl KnownLayouts {
             match root_dir.read_outside(&path, MAX_FILE_BYTES) {
                 // The entry is a file.
                 Err(ReadError::Io(error)) if error.kind() == ErrorKind::NotADirectory => {}
-                bytes => self.add(&name, &shown, bytes.map_err(|error| error.to_string())),
+                bytes => {
+                    let bytes = bytes.map_err(|error| error.to_string());
+                    self.add(&name, LayoutSource::User, &shown, bytes);
+                }
             }
         }
     }
@@ -113,13 +140,20 @@ impl KnownLayouts {
             };
             if entry.kind == FileType::Directory {
                 let bytes = root_dir.read(&path, MAX_FILE_BYTES);
-                self.add(&name, &path.text(), bytes.map_err(|error| error.to_string()));
+                let bytes = bytes.map_err(|error| error.to_string());
+                self.add(&name, LayoutSource::Project, &path.text(), bytes);
             }
         }
     }
 
     /// Adds the layout in the directory `name`, or replaces the one of a lower layer.
-    fn add(&mut self, name: &OsStr, file: &str, bytes: Result<Option<Vec<u8>>, String>) {
+    fn add(
+        &mut self,
+        name: &OsStr,
+        source: LayoutSource,
+        file: &str,
+        bytes: Result<Option<Vec<u8>>, String>,
+    ) {
         let name = name.to_string_lossy().into_owned();
         let parsed = match bytes {
             Ok(None) => return,
@@ -134,7 +168,10 @@ impl KnownLayouts {
             Err(FileError::without_position(file, message))
         });
         match parsed {
-            Ok(layout) => self.replace(Arc::new(layout)),
+            Ok(layout) => {
+                self.sources.insert(layout.name.clone(), source);
+                self.replace(Arc::new(layout));
+            }
             Err(error) => {
                 self.errors.push(error);
                 self.invalid.push(name);
@@ -158,6 +195,11 @@ impl KnownLayouts {
             }
             self.invalid.push(name);
         }
+    }
+
+    /// Returns where the file of a layout is.
+    pub(super) fn source(&self, name: &str) -> LayoutSource {
+        self.sources.get(name).copied().unwrap_or(LayoutSource::Embedded)
     }
 
     /// Returns the layout of a name.

@@ -9,7 +9,7 @@ use rustix::fs::FileType;
 
 use crate::core::path::RelPath;
 use crate::core::pattern::Pattern;
-use crate::project::baseline::BASELINE_FILE;
+use crate::project::baseline::{BASELINE_FILE, SHARED_DIR};
 use crate::project::discover;
 use crate::project::dossiers_dir::DossiersHome;
 use crate::project::layouts::PROJECT_LAYOUTS_DIR;
@@ -17,11 +17,12 @@ use crate::project::root_dir::RootDir;
 
 /// Directories that are watched themselves, and directories that are watched with their immediate
 /// subdirectories.
-const WATCHED_DIRS: [&str; 6] = [
+const WATCHED_DIRS: [&str; 7] = [
     ".kittify",
     ".kittify/overrides",
     ".kittify/runtime",
     ".dossierd",
+    SHARED_DIR,
     DossiersHome::Kittify.dir(),
     DossiersHome::Dossierd.dir(),
 ];
@@ -65,6 +66,7 @@ impl MetadataKind {
         let is = |names: &[&str], dir: &[u8]| names.iter().any(|name| name.as_bytes() == dir);
         let is_file = METADATA_FILES.contains(&path.as_bytes())
             || is(&MISSION_DIRS, &grandparent) && MISSION_FILES.contains(&path.file_name())
+            || parent == SHARED_DIR.as_bytes() && path.file_name().ends_with(b".json")
             || is(&DossiersHome::ALL.map(DossiersHome::dir), &grandparent)
                 && path.file_name() == BASELINE_FILE.as_bytes();
         let is_dir = is(&WATCHED_DIRS, path.as_bytes())

@@ -6,6 +6,7 @@
 //! `.kittify/dossiers` and `.dossierd`.
 
 mod baseline;
+mod baseline_log;
 mod branch;
 mod discover;
 mod dossiers_dir;
@@ -35,18 +36,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::core::baseline::BaselineScope;
 use crate::core::diagnostics::FileError;
 use crate::core::feature::MetaFields;
 use crate::core::identity as ids;
 use crate::core::ignore::IgnoreRules;
 use crate::core::inventory::InventoryEntry;
-use crate::core::layout::Layout;
 use crate::core::layout::recognition::AppliedLayout;
+use crate::core::layout::{FeatureKind, Layout};
 use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
 use crate::core::pattern::Pattern;
 use crate::core::snapshot::MissionDossierSnapshot;
 
 pub use baseline::BASELINE_FILE;
+pub use baseline_log::ReplacedBaseline;
 pub use discover::Discovery;
 pub use dossiers_dir::WriteError;
 pub use feature_dir::FeatureDir;
@@ -54,11 +57,11 @@ pub use feature_files::StateFiles;
 pub use feature_patterns::FeaturePatterns;
 pub use identity::Machine;
 pub use inputs::FeatureInputs;
-pub use layouts::LayoutPaths;
+pub use layouts::{LayoutPaths, LayoutSource};
 pub use locate::{LocateError, Located, Locator, LoneFeature};
 pub use metadata_dirs::{MetadataKind, is_dossier_dir, name_of_baseline};
 pub use missions::ManifestDiagnostics;
-pub use project_config::{BaselineScope, WorktreeHandling};
+pub use project_config::WorktreeHandling;
 pub use root_dir::ReadError;
 pub use settings::{ConfiguredFeatures, ProjectSettings};
 pub use snapshot_file::{SnapshotDirs, SnapshotWrite};
@@ -67,7 +70,7 @@ use dossiers_dir::DossiersHome;
 use layouts::{KnownLayouts, RootLayouts};
 use meta::MetaCache;
 use missions::{Missions, user_layouts_dir};
-use project_config::ProjectFile;
+use project_config::{CONFIG_FILE, ProjectFile, config_text};
 use root_dir::{DevIno, RootDir};
 use snapshot_file::ParentDirs;
 use staged::StagedCache;
@@ -369,6 +372,32 @@ impl Project {
         &self.layouts.known.layouts
     }
 
+    /// Returns where the file of a layout is.
+    #[must_use]
+    pub fn layout_source(&self, name: &str) -> LayoutSource {
+        self.layouts.known.source(name)
+    }
+
+    /// Writes `.dossierd/config.yaml` with these layouts; returns its path. A file that exists is not
+    /// replaced.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub fn write_config_file(
+        &self,
+        layouts: &[String],
+        shares_baselines: bool,
+    ) -> Result<PathBuf, WriteError> {
+        let path = self.root.join(CONFIG_FILE);
+        if dossiers_dir::rel_path(CONFIG_FILE).is_some_and(|file| self.root_dir.exists(&file)) {
+            let exists = io::Error::new(io::ErrorKind::AlreadyExists, "it exists; edit it");
+            return Err(WriteError::write(path, exists));
+        }
+        let text = config_text(&self.project_uuid, layouts, shares_baselines);
+        dossiers_dir::replace(&self.root_dir, &self.root, CONFIG_FILE, text.as_bytes())?;
+        Ok(path)
+    }
+
     /// Returns what is ignored in the features.
     #[must_use]
     pub fn ignore_rules(&self) -> &IgnoreRules {
@@ -456,7 +485,85 @@ impl Project {
     /// # Errors
     /// [`WriteError`].
     pub fn write_baseline(&self, slug: &FeatureSlug, bytes: &[u8]) -> Result<(), WriteError> {
-        baseline::write(&self.root_dir, &self.root, self.home(), slug, bytes)
+        let (root_dir, root, home) = (&self.root_dir, &self.root, self.home());
+        baseline_log::keep(root_dir, root, home, BaselineScope::Local, slug)?;
+        baseline::write(root_dir, root, home, slug, bytes)
+    }
+
+    /// Writes a feature's shared baseline durably, which a team commits, and the project's own
+    /// configuration where there is none. Returns the paths of what was written.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub fn write_shared_baseline(
+        &self,
+        slug: &FeatureSlug,
+        text: &str,
+    ) -> Result<Vec<PathBuf>, WriteError> {
+        let mut written = Vec::new();
+        if !dossiers_dir::rel_path(CONFIG_FILE).is_some_and(|file| self.root_dir.exists(&file)) {
+            written.push(self.write_config_file(&[], false)?);
+        }
+        let path = baseline::shared_path(slug);
+        let (scope, home) = (BaselineScope::Shared, self.home());
+        baseline_log::keep(&self.root_dir, &self.root, home, scope, slug)?;
+        dossiers_dir::replace(&self.root_dir, &self.root, &path, text.as_bytes())?;
+        written.push(self.root.join(path));
+        Ok(written)
+    }
+
+    /// Returns the baselines of a feature that were replaced, the newest first.
+    #[must_use]
+    pub fn replaced_baselines(&self, slug: &FeatureSlug) -> Vec<ReplacedBaseline> {
+        baseline_log::list(&self.root_dir, self.home(), slug)
+    }
+
+    /// Puts the baseline of a scope back that was replaced last. Returns false if there is none.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub fn restore_baseline(
+        &self,
+        slug: &FeatureSlug,
+        scope: BaselineScope,
+    ) -> Result<bool, WriteError> {
+        baseline_log::restore(&self.root_dir, &self.root, self.home(), scope, slug)
+    }
+
+    /// Removes a feature's shared baseline. Returns true if there was one.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub fn clear_shared_baseline(&self, slug: &FeatureSlug) -> Result<bool, WriteError> {
+        baseline::clear_shared(&self.root_dir, &self.root, slug)
+    }
+
+    /// Returns for whom the baseline of a feature counts, or would.
+    #[must_use]
+    pub fn baseline_scope(&self, slug: &FeatureSlug) -> BaselineScope {
+        baseline::read_counting(&self.root_dir, self.home(), self.file.baselines, slug).1
+    }
+
+    /// Returns true if a feature is archived.
+    #[must_use]
+    pub fn is_archived(&self, feature: &FeatureDir) -> bool {
+        let rule = feature.path.as_ref().and_then(|path| self.layouts.rule_for(path));
+        rule.is_some_and(|rule| rule.kind == FeatureKind::Archived)
+    }
+
+    /// Returns true if there is a directory of shared baselines.
+    #[must_use]
+    pub fn has_shared_baselines(&self) -> bool {
+        dossiers_dir::rel_path(baseline::SHARED_DIR).is_some_and(|dir| self.root_dir.is_dir(&dir))
+    }
+
+    /// Returns the features that have a shared baseline and are not among `found`.
+    #[must_use]
+    pub fn missing_shared_features(&self, found: &[FeatureDir]) -> Vec<FeatureSlug> {
+        let is_found = |slug: &FeatureSlug| found.iter().any(|dir| dir.slug == *slug);
+        let mut slugs = baseline::shared_slugs(&self.root_dir);
+        slugs.retain(|slug| !is_found(slug));
+        slugs
     }
 
     /// Writes a feature's snapshot file, which can be made again. A directory that was removed while the

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer};
 use uuid::Uuid;
 
 use super::settings::ConfiguredFeatures;
+use crate::core::baseline::BaselineScope;
 use crate::core::diagnostics::FileError;
 use crate::core::layout::one_or_many;
 use crate::core::manifest::MissionType;
@@ -21,17 +22,6 @@ use crate::project::root_dir::RootDir;
 /// Path of the file below the root.
 pub(super) const CONFIG_FILE: &str = ".dossierd/config.yaml";
 const MAX_FILE_BYTES: u64 = 1 << 20;
-
-/// Which baseline counts where a feature has none.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BaselineScope {
-    /// That of this machine.
-    #[default]
-    Local,
-    /// That of the team.
-    Shared,
-}
 
 /// What becomes of the worktrees of a project.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -131,6 +121,19 @@ fn features<'de, D: Deserializer<'de>>(
 ) -> Result<Option<Vec<ConfiguredFeatures>>, D::Error> {
     let entries: Vec<FeaturesEntry> = one_or_many(deserializer)?;
     Ok(Some(entries.into_iter().map(|FeaturesEntry(features)| features).collect()))
+}
+
+/// Returns the text of a new file.
+pub(super) fn config_text(uuid: &str, layouts: &[String], shares_baselines: bool) -> String {
+    let mut text = String::from("# Configuration of dossierd for this project; commit it.\n");
+    text.push_str(&format!("project:\n  uuid: {uuid}\n"));
+    if !layouts.is_empty() {
+        text.push_str(&format!("layouts: [{}]\n", layouts.join(", ")));
+    }
+    if shares_baselines {
+        text.push_str("baselines: shared\n");
+    }
+    text
 }
 
 /// Reads the file. Without one, all keys have their defaults.

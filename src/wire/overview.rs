@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::baseline::BaselineFile;
+use crate::core::baseline::{BaselineFile, BaselineScope};
 use crate::core::current_step::StepSource;
 use crate::core::digest::Digest;
 use crate::core::drift::{DifferenceKind, Drift, DriftState, Severity};
@@ -140,6 +140,9 @@ pub struct BaselineSummary<'a> {
     pub captured_by: Option<Cow<'a, str>>,
     /// Names of the fields in which its key differs from that of the feature.
     pub key_mismatch: Vec<Cow<'a, str>>,
+    /// For whom it counts.
+    #[serde(default)]
+    pub scope: BaselineScope,
 }
 
 impl<'a> From<&'a Feature> for Overview<'a> {
@@ -204,6 +207,7 @@ impl<'a> BaselineSummary<'a> {
                 .map_or_else(|| Cow::Borrowed(&*baseline.captured_at), |at| at.to_string().into()),
             captured_by: baseline.captured_by.as_deref().map(Cow::Borrowed),
             key_mismatch: borrow_all(feature.drift.key_mismatch.clone()),
+            scope: feature.metadata.baseline_scope,
         })
     }
 }

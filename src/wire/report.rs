@@ -154,6 +154,7 @@ impl HtmlReport<'_> {
             let kind = match difference.kind {
                 DifferenceKind::Changed => Label { class: "fair", text: "changed" },
                 DifferenceKind::MissingInLocal => Label { class: "bad", text: "removed" },
+                DifferenceKind::FeatureMissing => Label { class: "bad", text: "feature missing" },
                 DifferenceKind::MissingInBaseline => Label { class: "good", text: "added" },
             };
             write_table_row(

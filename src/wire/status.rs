@@ -195,7 +195,7 @@ impl WatchStatus<'_> {
     }
 }
 
-/// `status --json` of a project that no daemon watches: a [`Status`] whose fields about the daemon
+/// `status --json` of projects that no daemon watches: a [`Status`] whose fields about the daemon
 /// are `null`.
 #[derive(Debug, Serialize)]
 pub struct OneShotStatus<'a> {
@@ -211,14 +211,18 @@ pub struct OneShotStatus<'a> {
     config: ConfigStatus<'a>,
     inotify: (),
     delivery: (),
-    projects: [ProjectStatus<'a>; 1],
+    projects: Vec<ProjectStatus<'a>>,
 }
 
 impl<'a> OneShotStatus<'a> {
-    /// Returns the status that `version` of the program found by a scan of `project`, with the
+    /// Returns the status that `version` of the program found by a scan of `projects`, with the
     /// configuration `config`.
     #[must_use]
-    pub fn new(version: &'a str, config: ConfigStatus<'a>, project: ProjectStatus<'a>) -> Self {
+    pub fn new(
+        version: &'a str,
+        config: ConfigStatus<'a>,
+        projects: Vec<ProjectStatus<'a>>,
+    ) -> Self {
         let (pid, started_at, uptime_s, instance, seq) = ((), (), (), (), ());
         let (store, inotify, delivery) = ((), (), ());
         Self {
@@ -233,7 +237,7 @@ impl<'a> OneShotStatus<'a> {
             config,
             inotify,
             delivery,
-            projects: [project],
+            projects,
         }
     }
 }

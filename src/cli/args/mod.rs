@@ -108,6 +108,10 @@ pub(super) enum CliCommand {
     Service(ServiceArgs),
     /// Show or check the configuration, or write an example
     Config(ConfigArgs),
+    /// Write a project's `.dossierd/config.yaml`, after showing what is recognised
+    Init(InitArgs),
+    /// List the layouts, and which apply to a project and why
+    Layouts(LayoutsArgs),
     /// Diagnose problems with the installation and suggest fixes
     ///
     /// Exit codes: 0 no errors, perhaps warnings; 1 errors were found. Changes nothing.
@@ -317,11 +321,14 @@ pub(super) enum BaselineCommand {
     Accept(BaselineAcceptArgs),
     /// Show the baseline
     Show(FeatureArgs),
+    /// List the baseline and those that it replaced
+    Log(FeatureArgs),
     /// Remove the baseline
     Clear(FeatureArgs),
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "independent flags")]
 pub(super) struct BaselineAcceptArgs {
     /// Features, by slug or path
     #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "FEATURE")]
@@ -332,6 +339,15 @@ pub(super) struct BaselineAcceptArgs {
     /// Accept only if the tree hash is still this one
     #[arg(long, value_name = "HASH", conflicts_with = "all", value_parser = parse_tree_hash)]
     pub(super) tree: Option<Digest>,
+    /// Accept for the team, in `.dossierd/baselines/`, which is committed
+    #[arg(long, conflicts_with = "local")]
+    pub(super) shared: bool,
+    /// Accept for this machine and user only
+    #[arg(long)]
+    pub(super) local: bool,
+    /// Put the baseline back that was replaced last
+    #[arg(long, conflicts_with_all = ["all", "tree"])]
+    pub(super) undo: bool,
     #[command(flatten)]
     pub(super) project: ProjectArgs,
 }
@@ -362,6 +378,29 @@ pub(super) struct DeadLetterArgs {
     pub(super) all: bool,
     #[command(flatten)]
     pub(super) daemon: DaemonArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InitArgs {
+    /// Project, or a directory in one
+    #[arg(default_value = ".")]
+    pub(super) path: PathBuf,
+    /// Layout of the project instead of those recognised; can be repeated
+    #[arg(long = "layout", value_name = "NAME")]
+    pub(super) layouts: Vec<String>,
+    /// Use baselines that the team shares
+    #[arg(long)]
+    pub(super) shared: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LayoutsArgs {
+    /// Project, or a directory in one
+    #[arg(default_value = ".")]
+    pub(super) path: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]

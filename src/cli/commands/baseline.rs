@@ -1,11 +1,15 @@
 //! `dossierd baseline accept|show|clear`: the accepted state that drift is measured against.
 
+use std::collections::HashMap;
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::bail;
 use owo_colors::OwoColorize as _;
+use serde::Serialize;
 use serde_json::json;
 
 use crate::cli::args::{BaselineAcceptArgs, BaselineArgs, BaselineCommand, FeatureArgs};
@@ -13,16 +17,18 @@ use crate::cli::daemon::connection::has_hint;
 use crate::cli::daemon::query;
 use crate::cli::daemon::query::{FeatureQuery, ProjectQuery};
 use crate::cli::exit::CommandExit;
+use crate::cli::local::git;
 use crate::cli::local::target::{LocalTarget, ONE_TIME_SCAN_NOTE};
-use crate::cli::render::{labels, output};
+use crate::cli::render::{labels, output, table};
 use crate::cli::scope::Scope;
-use crate::core::baseline::BaselineFile;
 use crate::core::baseline::accept::{AcceptError, OnCorruptBaseline, accept_state as core_accept};
+use crate::core::baseline::{Baseline, BaselineFile, BaselineScope};
 use crate::core::digest::Digest;
 use crate::core::feature::{Feature, FeatureMetadata, FeatureWatchState};
-use crate::core::path::escape_unprintable;
+use crate::core::path::{FeatureSlug, RelPath, escape_unprintable};
 use crate::core::time::Timestamp;
 use crate::engine::read_model::evaluate_drift;
+use crate::project::FeatureDir;
 use crate::wire::baseline::{
     AcceptRequest, AcceptResponse, AcceptedBaseline, BaselineDetail, ClearResponse,
 };
@@ -34,12 +40,18 @@ pub(crate) fn run(args: &BaselineArgs) -> anyhow::Result<CommandExit> {
     match &args.command {
         BaselineCommand::Accept(args) => accept(args),
         BaselineCommand::Show(args) => show(args),
+        BaselineCommand::Log(args) => log(args),
         BaselineCommand::Clear(args) => clear(args),
     }
 }
 
 fn accept(args: &BaselineAcceptArgs) -> anyhow::Result<CommandExit> {
-    if let Some(exit) = accept_through_daemon(args)? {
+    if args.undo {
+        return undo(args);
+    }
+    // A shared baseline is a file of the work tree: the daemon sees it as it sees any other change.
+    let is_shared = args.shared || !args.local && !accepts_local(args);
+    if !is_shared && let Some(exit) = accept_through_daemon(args)? {
         return Ok(exit);
     }
     let targets = if args.all {
@@ -63,6 +75,20 @@ fn accept(args: &BaselineAcceptArgs) -> anyhow::Result<CommandExit> {
         has_invalid_file |= target.finish() == CommandExit::InvalidFile;
     }
     Ok(accept_exit(has_invalid_file, has_failed))
+}
+
+/// Returns false if a selected feature has a shared baseline, or its project shares them.
+fn accepts_local(args: &BaselineAcceptArgs) -> bool {
+    let target = match args.features.first() {
+        Some(name) => LocalTarget::from_feature_name_lenient(name, &args.project),
+        None => LocalTarget::from_project_args(&args.project),
+    };
+    // A feature that only the daemon knows has no directory, and so cannot be accepted here.
+    let Ok(target) = target else {
+        return true;
+    };
+    let scope = |feature: &FeatureDir| target.project.baseline_scope(&feature.slug);
+    !target.features.iter().any(|feature| scope(feature) == BaselineScope::Shared)
 }
 
 /// Returns the exit code of `accept`.
@@ -165,10 +191,24 @@ fn accept_one(
         }
         accepted => accepted?,
     };
-    let mut text = serde_json::to_vec_pretty(&baseline)?;
-    text.push(b'\n');
-    target.project.write_baseline(&feature.dossier.context.feature_slug, &text)?;
-    let accepted_feature = with_baseline(feature, BaselineFile::Valid(Box::new(baseline.clone())));
+    let slug = &feature.dossier.context.feature_slug;
+    let counts = target.project.baseline_scope(slug) == BaselineScope::Shared;
+    let scope = match (args.shared, args.local) {
+        (true, _) => BaselineScope::Shared,
+        (false, false) if counts => BaselineScope::Shared,
+        (false, _) => BaselineScope::Local,
+    };
+    let baseline = match scope {
+        BaselineScope::Local => {
+            let mut text = serde_json::to_vec_pretty(&baseline)?;
+            text.push(b'\n');
+            target.project.write_baseline(slug, &text)?;
+            baseline
+        }
+        BaselineScope::Shared => write_shared(target, feature, baseline)?,
+    };
+    let accepted = BaselineFile::Valid(Box::new(baseline.clone()));
+    let accepted_feature = with_baseline(feature, accepted, scope);
     let accepted = AcceptedBaseline::replacing(&feature.metadata.baseline, &baseline);
     let response =
         AcceptResponse { overview: Overview::from(&accepted_feature), sync: None, accepted };
@@ -179,9 +219,37 @@ fn accept_one(
     })
 }
 
+/// Writes a shared baseline, without what git ignores, which is reported.
+fn write_shared(
+    target: &LocalTarget,
+    feature: &Feature,
+    baseline: Baseline,
+) -> anyhow::Result<Baseline> {
+    let context = &feature.dossier.context;
+    let paths = baseline.artifacts.iter().flatten().map(|one| &one.relative_path);
+    let absolute =
+        |path: &RelPath| context.feature_dir.join(std::ffi::OsStr::from_bytes(path.as_bytes()));
+    let by_path: HashMap<PathBuf, RelPath> =
+        paths.map(|path| (absolute(path), path.clone())).collect();
+    let all: Vec<PathBuf> = by_path.keys().cloned().collect();
+    let ignored = git::ignored_by_git(&target.project.root, &all);
+    let ignored = ignored.iter().filter_map(|path| by_path.get(path).cloned()).collect();
+    let baseline = baseline.into_shared(&ignored, git::head_commit(&target.project.root));
+    for path in &baseline.left_out {
+        let slug = &context.feature_slug;
+        output::note(&format!("{slug}: {} is left out, because git ignores it", path.text()));
+    }
+    let text = baseline.to_shared_text()?;
+    for path in target.project.write_shared_baseline(&context.feature_slug, &text)? {
+        output::note(&format!("wrote {}", path.display()));
+    }
+    Ok(baseline)
+}
+
 /// Returns the feature with another baseline and the drift from it.
-fn with_baseline(feature: &Feature, baseline: BaselineFile) -> Feature {
-    let metadata = FeatureMetadata { baseline, ..(*feature.metadata).clone() };
+fn with_baseline(feature: &Feature, baseline: BaselineFile, scope: BaselineScope) -> Feature {
+    let metadata =
+        FeatureMetadata { baseline, baseline_scope: scope, ..(*feature.metadata).clone() };
     let drift = evaluate_drift(&feature.dossier.context, &metadata, || (*feature.snapshot).clone());
     Feature { metadata: Arc::new(metadata), drift, ..feature.clone() }
 }
@@ -235,23 +303,126 @@ fn print_baseline(detail: &BaselineDetail<'_>) -> anyhow::Result<()> {
 }
 
 fn clear(args: &FeatureArgs) -> anyhow::Result<CommandExit> {
-    if let Some(exit) = clear_through_daemon(args)? {
+    let is_shared = LocalTarget::from_feature_args(args).is_ok_and(|target| {
+        let mut features = target.features.iter();
+        features.any(|one| target.project.baseline_scope(&one.slug) == BaselineScope::Shared)
+    });
+    if !is_shared && let Some(exit) = clear_through_daemon(args)? {
         return Ok(exit);
     }
     let target = LocalTarget::from_feature_args(args)?;
     if args.project.json {
         let feature = target.scan_one()?;
-        let cleared = target.project.clear_baseline(&feature.dossier.context.feature_slug)?;
-        let cleared_feature = with_baseline(&feature, BaselineFile::Absent);
+        let slug = &feature.dossier.context.feature_slug;
+        let scope = target.project.baseline_scope(slug);
+        let cleared = clear_counting(&target, slug)?;
+        let cleared_feature = with_baseline(&feature, BaselineFile::Absent, scope);
         let overview = Overview::from(&cleared_feature);
         output::print_json(&ClearResponse { overview, sync: None, cleared })?;
         return Ok(target.finish());
     }
     for feature in &target.features {
-        let cleared = target.project.clear_baseline(&feature.slug)?;
+        let cleared = clear_counting(&target, &feature.slug)?;
         print_cleared(feature.slug.as_str(), cleared)?;
     }
     Ok(target.finish())
+}
+
+/// Puts the replaced baselines of the named features back. The daemon sees the files change.
+fn undo(args: &BaselineAcceptArgs) -> anyhow::Result<CommandExit> {
+    let mut exit = CommandExit::Success;
+    for name in &args.features {
+        let target = LocalTarget::from_feature_name(name, &args.project)?;
+        for feature in &target.features {
+            let scope = match (args.shared, args.local) {
+                (true, _) => BaselineScope::Shared,
+                (_, true) => BaselineScope::Local,
+                _ => target.project.baseline_scope(&feature.slug),
+            };
+            let slug = escape_unprintable(feature.slug.as_str());
+            if target.project.restore_baseline(&feature.slug, scope)? {
+                output::note(&format!("{slug}: the {scope} baseline is the one before"));
+            } else {
+                output::error(&format!("{slug}: no {scope} baseline was replaced"));
+                exit = CommandExit::Failed;
+            }
+        }
+    }
+    Ok(exit)
+}
+
+/// A baseline in the output of `baseline log --json`.
+#[derive(Serialize)]
+struct LogEntry<'a> {
+    current: bool,
+    scope: BaselineScope,
+    captured_at: Option<&'a str>,
+    captured_by: Option<&'a str>,
+    artifacts: Option<usize>,
+    tree_hash_sha256: Option<Digest>,
+    git_commit: Option<&'a str>,
+}
+
+/// Returns the entry of a baseline; `None` if there is none.
+fn log_entry(file: &BaselineFile, scope: BaselineScope, current: bool) -> Option<LogEntry<'_>> {
+    let baseline = match file {
+        BaselineFile::Absent => return None,
+        BaselineFile::Corrupt(_) => None,
+        BaselineFile::Valid(baseline) => Some(baseline),
+    };
+    Some(LogEntry {
+        current,
+        scope,
+        captured_at: baseline.map(|one| one.captured_at.as_str()),
+        captured_by: baseline.and_then(|one| one.captured_by.as_deref()),
+        artifacts: baseline.and_then(|one| Some(one.artifacts.as_ref()?.len())),
+        tree_hash_sha256: baseline.and_then(|one| one.tree_hash_sha256),
+        git_commit: baseline.and_then(|one| one.git_commit.as_deref()),
+    })
+}
+
+fn log(args: &FeatureArgs) -> anyhow::Result<CommandExit> {
+    let target = LocalTarget::from_feature_args(args)?;
+    let Some(feature) = target.features.first() else {
+        bail!("the feature was removed");
+    };
+    let inputs = target.project.read_feature_inputs(feature);
+    let replaced = target.project.replaced_baselines(&feature.slug);
+    let current = (&inputs.metadata.baseline, inputs.metadata.baseline_scope, true);
+    let earlier = replaced.iter().map(|one| (&one.baseline, one.scope, false));
+    let entries: Vec<LogEntry<'_>> = [current]
+        .into_iter()
+        .chain(earlier)
+        .filter_map(|(file, scope, current)| log_entry(file, scope, current))
+        .collect();
+    if args.project.json {
+        output::print_json(&entries)?;
+        return Ok(target.finish());
+    }
+    let mut table = table::with_headings(&["ACCEPTED", "BY", "SCOPE", "ARTIFACTS", "TREE", ""]);
+    for entry in &entries {
+        let text = |text: Option<&str>| escape_unprintable(text.unwrap_or("-")).into_owned();
+        table.add_row([
+            text(entry.captured_at),
+            text(entry.captured_by),
+            entry.scope.to_string(),
+            entry.artifacts.map_or("-".to_owned(), |count| count.to_string()),
+            entry.tree_hash_sha256.as_ref().map_or("-".to_owned(), labels::short_hash),
+            if entry.current { "current".to_owned() } else { String::new() },
+        ]);
+    }
+    let mut out = output::stdout_human();
+    out.write_all(table::render(table).as_bytes())?;
+    out.flush()?;
+    Ok(target.finish())
+}
+
+/// Removes the baseline of a feature that counts.
+fn clear_counting(target: &LocalTarget, slug: &FeatureSlug) -> anyhow::Result<bool> {
+    Ok(match target.project.baseline_scope(slug) {
+        BaselineScope::Local => target.project.clear_baseline(slug)?,
+        BaselineScope::Shared => target.project.clear_shared_baseline(slug)?,
+    })
 }
 
 /// Clears through the daemon; returns `None` if none watches the project.

@@ -11,8 +11,9 @@ use crate::cli::local::diagnostics::ProjectDiagnostics;
 use crate::cli::local::target::LocalTarget;
 use crate::cli::render::{labels, output};
 use crate::core::artifact::ErrorReason;
+use crate::core::baseline::{BaselineFile, BaselineScope};
 use crate::core::diagnostics::{FileError, SkippedDir};
-use crate::core::drift::{DriftState, Severity};
+use crate::core::drift::{Drift, DriftState, Severity};
 use crate::core::feature::Feature;
 use crate::core::feature_context::{Completeness, UnknownReason};
 use crate::wire::overview::Overview;
@@ -59,6 +60,10 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<CommandExit> {
     let mut diagnostics = ProjectDiagnostics::default();
     for target in &targets {
         target.scan(|feature| feature, |feature| features.push(feature))?;
+        let missing = target.missing_features();
+        let is_archived = |one: &Feature| features.iter().any(|other| is_archive_of(other, one));
+        let missing: Vec<Feature> = missing.into_iter().filter(|one| !is_archived(one)).collect();
+        features.extend(missing);
         diagnostics.append(target.diagnostics());
     }
     let checks: Vec<FeatureCheck> = features.iter().map(FeatureCheck::from_feature).collect();
@@ -89,6 +94,17 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<CommandExit> {
     Ok(exit)
 }
 
+/// Returns true if an archived feature has the accepted state of one that is missing: it was moved there.
+fn is_archive_of(archived: &Feature, missing: &Feature) -> bool {
+    let BaselineFile::Valid(baseline) = &missing.metadata.baseline else {
+        return false;
+    };
+    let (file, key) = (&missing.metadata.baseline, &baseline.baseline_key);
+    let box_churn = &archived.metadata.box_churn;
+    archived.is_archived()
+        && Drift::compare_with(file, key, &archived.snapshot, box_churn).has_only_churn()
+}
+
 /// Prints the JSON result for an invalid configuration, which ends the command before the scan.
 fn report_invalid_config(args: &CheckArgs, error: anyhow::Error) -> anyhow::Result<CommandExit> {
     if let (true, Some(file)) = (args.json, error.downcast_ref::<FileError>()) {
@@ -116,10 +132,10 @@ impl FeatureCheck {
                 | UnknownReason::Unavailable(_)
                 | UnknownReason::Unresponsive(_)
                 | UnknownReason::UnreadableMeta
-                | UnknownReason::UnreadableDir(_)
-                | UnknownReason::Deleted,
+                | UnknownReason::UnreadableDir(_),
             ) => true,
-            Some(UnknownReason::InvalidManifest) | None => false,
+            // One that is deleted has a shared baseline, and has drifted from it.
+            Some(UnknownReason::InvalidManifest | UnknownReason::Deleted) | None => false,
         };
         let completeness = feature.snapshot.completeness_status;
         // The work on an archived feature is over: its completeness is shown only.
@@ -131,6 +147,9 @@ impl FeatureCheck {
             unreadable: is_unreadable
                 || feature.metadata.step_unreadable
                 || feature.drift.state == Some(DriftState::BaselineCorrupt)
+                // Nothing of a shared baseline of another mission or manifest is compared.
+                || feature.drift.state == Some(DriftState::KeyMismatch)
+                    && feature.metadata.baseline_scope == BaselineScope::Shared
                 || has_unreadable_artifact,
             drift: feature.drift.severity,
         }

@@ -10,6 +10,8 @@ pub(crate) mod delivery;
 pub(crate) mod doctor;
 pub(crate) mod drift;
 pub(crate) mod events;
+pub(crate) mod init;
+pub(crate) mod layouts;
 pub(crate) mod projects;
 pub(crate) mod report;
 pub(crate) mod rescan;

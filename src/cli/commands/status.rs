@@ -18,7 +18,7 @@ use crate::cli::render::labels::DISCONNECTED_NOTE;
 use crate::cli::render::terminal;
 use crate::cli::render::terminal::AlternateScreen;
 use crate::cli::render::{output, status_view};
-use crate::cli::scope::{Scope, project_add_command, root_text};
+use crate::cli::scope::{Scope, project_add_command, root_text, roots_below};
 use crate::cli::user_dirs::user_dirs;
 use crate::client::{ApiResponse, ClientError, FollowEvent, Follower, RequestPath as Request};
 use crate::core::feature::Feature;
@@ -44,7 +44,8 @@ pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<CommandExit> {
             // Only a daemon can be followed: fails with the fix.
             DaemonConnection::connect(&args.selection.project.socket)?;
         }
-        if scope.root.is_none() && scope.feature.is_none() {
+        let has_none = scope.root.is_none() && scope.feature.is_none();
+        if has_none && roots_below(&args.selection.project).is_empty() {
             // There is no project to scan either: fails with the fix.
             DaemonConnection::connect(&args.selection.project.socket)?;
         }
@@ -161,43 +162,71 @@ impl FetchedStatus {
 /// Scans once and notes that the project is not watched.
 fn scan_once(args: &StatusArgs) -> anyhow::Result<CommandExit> {
     let selection = &args.selection;
-    let target = match &selection.feature {
-        Some(feature) => LocalTarget::from_feature_name(feature, &selection.project)?,
-        None => LocalTarget::from_project_args(&selection.project)?,
+    let Some(name) = &selection.feature else {
+        return scan_projects_once(args);
     };
+    let target = LocalTarget::from_feature_name(name, &selection.project)?;
     let mut features: Vec<Feature> = Vec::new();
     target.scan(|feature| feature, |feature| features.push(feature))?;
-    let width = terminal::size().map(|(columns, _)| columns);
-    let diagnostics = target.diagnostics();
-    if selection.feature.is_some() {
-        let feature = features.first().context("the feature was removed during the scan")?;
-        let overview = Overview::from(feature);
-        if selection.project.json {
-            output::print_json(&ScannedOverview { overview, sync: Synced::Scan.into() })?;
-        } else {
-            output::print_styled(&status_view::feature_view(&overview))?;
-        }
+    let feature = features.first().context("the feature was removed during the scan")?;
+    let overview = Overview::from(feature);
+    if selection.project.json {
+        output::print_json(&ScannedOverview { overview, sync: Synced::Scan.into() })?;
     } else {
-        let project = project_status(&target, &features, &diagnostics);
-        if selection.project.json {
-            // An invalid configuration ended the command before the scan.
-            let path = user_dirs()?.config_file();
-            let path = escape_bytes(path.as_os_str().as_bytes());
-            let config = ConfigStatus::valid(path);
-            output::print_json(&OneShotStatus::new(env!("CARGO_PKG_VERSION"), config, project))?;
-        } else {
-            output::print_styled(&status_view::project_view(&project, width))?;
-        }
+        output::print_styled(&status_view::feature_view(&overview))?;
     }
-    output::note(&format!(
-        "not watched; run `{}` to watch it",
-        project_add_command(&selection.project)
-    ));
+    note_unwatched(&selection.project);
     if let Some(error) = &target.discovery_error {
         output::error(error);
         return Ok(CommandExit::Failed);
     }
-    Ok(finish(&diagnostics, args))
+    Ok(finish(&target.diagnostics(), args))
+}
+
+/// Scans the selected project once, or those below a directory that is in none.
+fn scan_projects_once(args: &StatusArgs) -> anyhow::Result<CommandExit> {
+    let project_args = &args.selection.project;
+    let targets = LocalTarget::all_from_project_args(project_args)?;
+    let mut scanned: Vec<(Vec<Feature>, ProjectDiagnostics)> = Vec::with_capacity(targets.len());
+    for target in &targets {
+        let mut features = Vec::new();
+        target.scan(|feature| feature, |feature| features.push(feature))?;
+        scanned.push((features, target.diagnostics()));
+    }
+    let projects: Vec<ProjectStatus<'_>> = targets
+        .iter()
+        .zip(&scanned)
+        .map(|(target, (features, diagnostics))| project_status(target, features, diagnostics))
+        .collect();
+    if project_args.json {
+        // An invalid configuration ended the command before the scan.
+        let path = user_dirs()?.config_file();
+        let config = ConfigStatus::valid(escape_bytes(path.as_os_str().as_bytes()));
+        output::print_json(&OneShotStatus::new(env!("CARGO_PKG_VERSION"), config, projects))?;
+    } else {
+        let width = terminal::size().map(|(columns, _)| columns);
+        let views: Vec<String> =
+            projects.iter().map(|project| status_view::project_view(project, width)).collect();
+        output::print_styled(&views.join("\n"))?;
+    }
+    note_unwatched(project_args);
+    let mut has_failed = false;
+    for error in targets.iter().filter_map(|target| target.discovery_error.as_ref()) {
+        output::error(error);
+        has_failed = true;
+    }
+    if has_failed {
+        return Ok(CommandExit::Failed);
+    }
+    let mut all = ProjectDiagnostics::default();
+    for (_, diagnostics) in scanned {
+        all.append(diagnostics);
+    }
+    Ok(finish(&all, args))
+}
+
+fn note_unwatched(args: &ProjectArgs) {
+    output::note(&format!("not watched; run `{}` to watch it", project_add_command(args)));
 }
 
 /// A feature that was scanned, as the API returns it with `sync=true`.

@@ -1,6 +1,7 @@
 //! `dossierd watch`: prints current problems, then events, without a gap between the two.
 
 use std::io::{self, IsTerminal as _, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::bail;
@@ -17,7 +18,7 @@ use crate::cli::render::labels::{DISCONNECTED_NOTE, RECONNECTED_NOTE};
 use crate::cli::render::stream_record::{StateRecord, StreamRecord};
 use crate::cli::render::{labels, output, status_view};
 use crate::cli::runtime::new_runtime;
-use crate::cli::scope::{Scope, root_text};
+use crate::cli::scope::{Scope, root_text, roots_below};
 use crate::client::{Client, FollowEvent, Follower, RequestPath, SseMessage};
 use crate::core::drift::DriftState;
 use crate::core::path::escape_unprintable;
@@ -32,11 +33,14 @@ const BURST_INTERVAL: Duration = Duration::from_millis(150);
 
 pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<CommandExit> {
     let scope = Scope::resolve(args.selection.feature.as_deref(), &args.selection.project)?;
+    let is_selected = scope.root.is_some() || scope.feature.is_some();
+    let below = if is_selected { Vec::new() } else { roots_below(&args.selection.project) };
     let socket = autostart::ensure_running(&args.selection.project.socket)?;
     exit_on_signal_or_closed_pipe("");
     new_runtime()?.block_on(async {
         let mut client = Client::connect(&socket).await?;
         let mut watch = WatchSession::new(scope, args.selection.project.json);
+        watch.roots_below = below;
         let status = watch.ensure_watched(&mut client).await?;
         connection::warn_on_version_mismatch(client.version());
         watch.reject_unknown_feature(&status)?;
@@ -93,6 +97,8 @@ pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<CommandExit> {
 /// What is watched, the last known states, and where and how events are printed.
 struct WatchSession {
     scope: Scope,
+    /// The projects below the current directory, if it is in none.
+    roots_below: Vec<PathBuf>,
     json: bool,
     /// True if the daemon watches the project because this command added it.
     added: bool,
@@ -109,6 +115,7 @@ impl WatchSession {
         let is_grouped = !json && io::stdout().is_terminal();
         Self {
             scope,
+            roots_below: Vec::new(),
             json,
             added: false,
             states: LastStates::default(),
@@ -127,19 +134,26 @@ impl WatchSession {
     async fn ensure_watched(&mut self, client: &mut Client) -> anyhow::Result<Status<'static>> {
         let path = RequestPath::new("/api/status").with_sync();
         let status: Status<'_> = client.get(&path).await?.parse()?;
-        let Some(root) = self.scope.root.clone() else {
-            return Ok(status);
+        let is_watched = |root: &PathBuf| {
+            let root = root_text(root);
+            status.projects.iter().any(|project| project.root == root)
         };
-        if self.scope.find_project(&status).is_some() {
+        let roots = self.scope.root.iter().chain(&self.roots_below);
+        let missing: Vec<PathBuf> = roots.filter(|root| !is_watched(root)).cloned().collect();
+        if missing.is_empty() {
             return Ok(status);
         }
-        let body = serde_json::to_vec(&json!({"path": root_text(&root), "keep": false}))?;
-        client.post(&RequestPath::new("/api/projects"), body).await?;
-        if !std::mem::replace(&mut self.added, true) {
-            let root = root.display();
-            output::note(&format!(
-                "{root} is now watched until the daemon ends; run `dossierd project add` to keep it"
-            ));
+        let is_first = !std::mem::replace(&mut self.added, true);
+        for root in missing {
+            let body = serde_json::to_vec(&json!({"path": root_text(&root), "keep": false}))?;
+            client.post(&RequestPath::new("/api/projects"), body).await?;
+            if is_first {
+                let root = root.display();
+                output::note(&format!(
+                    "{root} is now watched until the daemon ends; run `dossierd project add` to keep \
+                     it"
+                ));
+            }
         }
         autostart::wait_until_ready(client).await?;
         Ok(client.get(&path).await?.parse()?)

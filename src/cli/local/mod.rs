@@ -1,5 +1,5 @@
 //! One-time scans without a daemon.
 
 pub(crate) mod diagnostics;
-mod git_ignore;
+pub(crate) mod git;
 pub(crate) mod target;

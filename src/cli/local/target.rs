@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use crate::cli::args::{FeatureArgs, ProjectArgs};
 use crate::cli::exit::CommandExit;
 use crate::cli::local::diagnostics::ProjectDiagnostics;
-use crate::cli::local::git_ignore::ignored_by_git;
+use crate::cli::local::git::ignored_by_git;
 use crate::cli::render::progress::ProgressSpinner;
 use crate::cli::render::{labels, output};
 use crate::cli::user_dirs::user_dirs;
@@ -21,7 +21,9 @@ use crate::core::diagnostics::SkippedDir;
 use crate::core::feature::Feature;
 use crate::core::path::{RelPath, escape_bytes};
 use crate::core::pattern::Pattern;
-use crate::engine::oneshot::{IgnoredFile, OneShotOptions, list_ignored, scan_features};
+use crate::engine::oneshot::{
+    IgnoredFile, OneShotOptions, list_ignored, missing_feature, scan_features,
+};
 use crate::engine::read_model::content;
 use crate::engine::settings::{limits, settings};
 use crate::project::{FeatureDir, LocateError, Located, Locator, LoneFeature, Machine, Project};
@@ -41,6 +43,10 @@ pub(crate) struct LocalTarget {
     pub(crate) has_unreadable: bool,
     /// Why the features could not be discovered.
     pub(crate) discovery_error: Option<String>,
+    /// Whether all features of the project are selected.
+    selects_all: bool,
+    /// False if the path is in no project, and its directory was opened instead.
+    pub(crate) is_recognised: bool,
     limits: ScanLimits,
 }
 
@@ -54,6 +60,33 @@ impl LocalTarget {
         found.into_iter().map(|located| Self::from_located(setup.clone(), located, path)).collect()
     }
 
+    /// Opens the project of `path`; if it is in none, its directory as one without layouts.
+    pub(crate) fn for_layouts(path: &Path) -> anyhow::Result<Self> {
+        let setup = LocalSetup::read()?;
+        match setup.with_locator(|locator| locator.locate(path, LoneFeature::Refuse)) {
+            Ok(located) => setup.open(&located.root),
+            Err(LocateError::NotRecognised { path, .. }) => {
+                Ok(Self { is_recognised: false, ..setup.open(&path)? })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Opens the projects of `path` to configure them; if it is in none and `may_be_new`, its
+    /// directory.
+    pub(crate) fn all_for_init(path: &Path, may_be_new: bool) -> anyhow::Result<Vec<Self>> {
+        let setup = LocalSetup::read()?;
+        let located = setup
+            .with_locator(|locator| locator.locate_all(path, LoneFeature::Refuse, &ignored_by_git));
+        match located {
+            Ok(found) => found.into_iter().map(|one| setup.clone().open(&one.root)).collect(),
+            Err(LocateError::NotRecognised { path, .. }) if may_be_new => {
+                Ok(vec![setup.open(&path)?])
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn from_path_with(setup: LocalSetup, path: &Path, lone: LoneFeature) -> anyhow::Result<Self> {
         let located = setup.with_locator(|locator| locator.locate(path, lone))?;
         Self::from_located(setup, located, path)
@@ -63,6 +96,7 @@ impl LocalTarget {
         let mut target = setup.open(&located.root)?;
         match located.features {
             Some(features) => {
+                target.selects_all = false;
                 target.features = features;
                 target.skipped.clear();
                 target.has_unreadable = false;
@@ -78,6 +112,20 @@ impl LocalTarget {
     /// Opens the project that `args` or the current directory select, with all its features.
     pub(crate) fn from_project_args(args: &ProjectArgs) -> anyhow::Result<Self> {
         Self::from_project_args_with(LocalSetup::read()?, args)
+    }
+
+    /// Opens the project that `args` or the current directory select; if it is in none, those below it.
+    pub(crate) fn all_from_project_args(args: &ProjectArgs) -> anyhow::Result<Vec<Self>> {
+        let is_below = |error: &anyhow::Error| {
+            let cause = error.downcast_ref::<LocateError>();
+            matches!(cause, Some(LocateError::NotRecognised { .. }))
+        };
+        match Self::from_project_args(args) {
+            Err(error) if is_below(&error) => {
+                Self::all_from_path(Path::new("."), LoneFeature::Refuse)
+            }
+            found => found.map(|target| vec![target]),
+        }
     }
 
     fn from_project_args_with(setup: LocalSetup, args: &ProjectArgs) -> anyhow::Result<Self> {
@@ -195,6 +243,15 @@ impl LocalTarget {
         let spinner = ProgressSpinner::start();
         let look = OneShotOptions { limits: self.limits, static_part, progress: &spinner.progress };
         Ok(scan_features(&self.project, &self.features, &look, render, sink)?)
+    }
+
+    /// Returns the features that have a shared baseline and no directory, if all features are selected.
+    pub(crate) fn missing_features(&self) -> Vec<Feature> {
+        if !self.selects_all || self.has_unreadable || self.discovery_error.is_some() {
+            return Vec::new();
+        }
+        let missing = self.project.missing_shared_features(&self.features);
+        missing.into_iter().map(|slug| missing_feature(&self.project, slug)).collect()
     }
 
     /// Lists the files of the one selected feature that are ignored, and prints which directories cannot be
@@ -339,7 +396,16 @@ impl LocalSetup {
             }
         };
         let limits = limits(&self.config.limits);
-        Ok(LocalTarget { project, features, skipped, has_unreadable, discovery_error, limits })
+        Ok(LocalTarget {
+            project,
+            features,
+            skipped,
+            has_unreadable,
+            discovery_error,
+            selects_all: true,
+            is_recognised: true,
+            limits,
+        })
     }
 }
 

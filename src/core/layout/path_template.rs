@@ -1,5 +1,7 @@
 //! Patterns of paths with variables.
 
+use std::fmt;
+
 use serde::{Deserialize, Deserializer};
 
 use crate::core::pattern::{Pattern, PatternError};
@@ -41,6 +43,12 @@ impl PathTemplate {
             }
         }
         Pattern::new(&text)
+    }
+}
+
+impl fmt::Display for PathTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
     }
 }
 

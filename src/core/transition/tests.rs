@@ -5,6 +5,7 @@ use uuid::Uuid;
 use super::*;
 use crate::core::artifact::Observation;
 use crate::core::baseline::Baseline;
+use crate::core::baseline::BaselineScope;
 use crate::core::feature_context::{FeatureContext, UnknownReason};
 use crate::core::identity::BaselineKey;
 use crate::core::inventory::Inventory;
@@ -220,6 +221,8 @@ fn metadata(branch: &str, baseline: BaselineFile) -> FeatureMetadata {
         last_valid_meta: None,
         progress: None,
         progress_error: None,
+        baseline_scope: BaselineScope::Local,
+        box_churn: Vec::new(),
         baseline_key: key(branch),
         baseline,
     }

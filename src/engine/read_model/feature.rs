@@ -143,7 +143,7 @@ pub fn evaluate_drift(
     metadata: &FeatureMetadata,
     snapshot: impl FnOnce() -> MissionDossierSnapshot,
 ) -> Drift {
-    let FeatureMetadata { baseline, baseline_key: key, .. } = metadata;
+    let baseline = &metadata.baseline;
     match &context.unknown_reason {
         Some(
             UnknownReason::Unreadable(reason)
@@ -154,7 +154,8 @@ pub fn evaluate_drift(
         Some(UnknownReason::Deleted) => Drift::indeterminate("the feature was deleted"),
         Some(UnknownReason::UnreadableMeta) => Drift::indeterminate("cannot read meta.json"),
         _ if matches!(baseline, BaselineFile::Valid(_)) => {
-            Drift::compare(baseline, key, &snapshot())
+            let key = metadata.compared_key();
+            Drift::compare_with(baseline, &key, &snapshot(), &metadata.box_churn)
         }
         _ => Drift::without_baseline(baseline),
     }

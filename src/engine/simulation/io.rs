@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::disk::{Disk, Inode, Missing, Node, SharedDisk};
 use crate::core::artifact::{Absence, ArtifactState, ErrorReason, FileSignature, Observation};
-use crate::core::baseline::BaselineFile;
+use crate::core::baseline::{BaselineFile, BaselineScope};
 use crate::core::current_step::{CurrentStep, StepInputs, StepSource};
 use crate::core::digest::Digest;
 use crate::core::feature::FeatureMetadata;
@@ -822,6 +822,8 @@ pub(super) fn feature_inputs(disk: &Disk, path: &Path, slug: &FeatureSlug) -> Fe
             last_valid_meta: None,
             progress: None,
             progress_error: None,
+            baseline_scope: BaselineScope::Local,
+            box_churn: Vec::new(),
             baseline_key: key,
             baseline: BaselineFile::Absent,
         },

@@ -12,6 +12,7 @@ pub(crate) mod examples;
 mod feature;
 mod path_arguments;
 mod projects;
+mod shared_baselines;
 mod status;
 mod terminal;
 mod verify;

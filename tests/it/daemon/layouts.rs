@@ -41,6 +41,7 @@ fn a_feature_goes_through_its_steps_file_by_file() {
     fs::remove_file(&tasks).unwrap();
     let deleted = "001-x: spec-kit incomplete at tasks from files, next nothing, no progress";
     assert_eq!(shown(&daemon), [deleted]);
+    project.run_client(&["verify"]).assert_success();
     daemon.stop();
     let daemon = project.start_daemon();
     assert_eq!(shown(&daemon), [deleted], "after a restart");

@@ -256,6 +256,8 @@ fn projects_below_a_directory_are_checked_together() {
     let found = checked(&project);
     assert_eq!(found.len(), 2, "{found:?}");
     assert_eq!(project.run(&["scan", "--json"]).lines().len(), 2);
+    let status = project.run_client(&["status", "--json"]).assert_success().json();
+    assert_eq!(status["projects"].as_array().unwrap().len(), 2);
 }
 
 #[test]
@@ -416,4 +418,28 @@ fn example_layouts_need_no_code() {
         copy_dir(&layout, &project.root.join(".dossierd/layouts").join(name));
         assert_eq!(checked(&project), expected, "{name}");
     }
+}
+
+#[test]
+fn ticking_boxes_after_acceptance_is_churn_and_editing_a_requirement_is_not() {
+    let project = project(&[
+        (".specify/x", "x"),
+        ("specs/001-x/spec.md", "FR-001\n"),
+        ("specs/001-x/plan.md", "x"),
+        ("specs/001-x/tasks.md", "- [ ] T001 a\n- [ ] T002 b\n"),
+        ("specs/001-x/checklists/requirements.md", "- [ ] CHK001\n"),
+    ]);
+    project.run(&["baseline", "accept", "001-x"]).assert_success();
+    project.write("specs/001-x/tasks.md", "- [x] T001 a\n- [ ] T002 b\n");
+    project.write("specs/001-x/checklists/requirements.md", "- [X] CHK001\n");
+    let drift = project.run(&["drift", "001-x", "--json"]).json();
+    assert_eq!(drift["severity"], "info", "{drift:#}");
+    let churn = strings(&drift["churn"]);
+    assert_eq!(churn, ["evidence.checklist.requirements", "workflow.tasks"]);
+    assert_eq!(project.run(&["check"]).code, 0);
+    project.write("specs/001-x/tasks.md", "- [x] T001 a\n- [ ] T002 other\n");
+    assert_eq!(project.run(&["check"]).code, 11);
+    project.write("specs/001-x/tasks.md", "- [x] T001 a\n- [x] T002 b\n");
+    project.write("specs/001-x/spec.md", "FR-002\n");
+    assert_eq!(project.run(&["check"]).code, 11);
 }

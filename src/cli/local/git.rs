@@ -1,4 +1,4 @@
-//! Asks git which directories it ignores.
+//! Asks git which files it ignores, and which commit is checked out.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -7,12 +7,20 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Returns which of `dirs`, below `start`, git ignores; none without git, or outside of a work tree.
-pub(super) fn ignored_by_git(start: &Path, dirs: &[PathBuf]) -> HashSet<PathBuf> {
+/// Returns which of the files and directories `dirs`, below `start`, git ignores; none without git, or outside of a work tree.
+pub(crate) fn ignored_by_git(start: &Path, dirs: &[PathBuf]) -> HashSet<PathBuf> {
     if dirs.is_empty() || !start.ancestors().any(|dir| dir.join(".git").exists()) {
         return HashSet::new();
     }
     ask(start, dirs).unwrap_or_default()
+}
+
+/// Returns the commit that is checked out; `None` without git, or before the first commit.
+pub(crate) fn head_commit(root: &Path) -> Option<String> {
+    let mut git = Command::new("git");
+    git.arg("-C").arg(root).args(["rev-parse", "--verify", "HEAD"]).stderr(Stdio::null());
+    let output = git.output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }
 
 fn ask(start: &Path, dirs: &[PathBuf]) -> Option<HashSet<PathBuf>> {
