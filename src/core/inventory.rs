@@ -132,6 +132,25 @@ impl Inventory {
         inventory
     }
 
+    /// Returns true if both have files at the same paths, which differ in bookkeeping at most.
+    #[must_use]
+    pub fn has_same_files(&self, other: &Self) -> bool {
+        let is_same = |(mine, theirs): (&InventoryEntry, &InventoryEntry)| {
+            let (mine, theirs) = (&mine.artifact, &theirs.artifact);
+            let same_static = match (&mine.state, &theirs.state) {
+                (
+                    ArtifactState::Present { static_hash: Some(one), .. },
+                    ArtifactState::Present { static_hash: Some(other), .. },
+                ) => one == other,
+                _ => false,
+            };
+            mine.relative_path == theirs.relative_path
+                && (mine.hash() == theirs.hash() || same_static)
+        };
+        self.entries.len() == other.entries.len()
+            && self.entries.iter().zip(other.entries.iter()).all(is_same)
+    }
+
     /// Returns the feature and the rules by which it is evaluated.
     #[must_use]
     pub fn context(&self) -> &Arc<FeatureContext> {

@@ -18,7 +18,36 @@ pub(super) struct FeatureTable {
     active: BTreeSet<FeatureSlug>,
 }
 
+/// Whether a feature that is missing was moved to an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ArchiveSearch {
+    /// An archived feature has its files.
+    Found,
+    /// No archived feature has.
+    NotFound,
+    /// There are archived features whose files are not known yet.
+    Pending,
+}
+
 impl FeatureTable {
+    /// Looks for a feature among the archived ones: one with the same files, apart from bookkeeping.
+    pub(super) fn find_archive(&self, slug: &FeatureSlug) -> ArchiveSearch {
+        let Some(missing) = self.get(slug).filter(|one| !one.inventory().entries().is_empty())
+        else {
+            return ArchiveSearch::NotFound;
+        };
+        let archived = self.iter().filter(|one| {
+            one.dir.slug != *slug
+                && one.inventory().context().step_inputs.is_archived
+                && !one.is_gone()
+        });
+        if archived.clone().any(|one| one.inventory().has_same_files(missing.inventory())) {
+            return ArchiveSearch::Found;
+        }
+        let is_pending = archived.clone().any(|one| !one.is_indexed());
+        if is_pending { ArchiveSearch::Pending } else { ArchiveSearch::NotFound }
+    }
+
     pub(super) fn insert(&mut self, feature: FeatureState) {
         let slug = feature.dir.slug.clone();
         self.index.insert(&feature.dir);

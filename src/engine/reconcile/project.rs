@@ -18,7 +18,7 @@ use super::event::{
 };
 use super::feature::{CheckedFile, FeatureState, Followup, META, StoredFeature};
 use super::feature_commit::MetadataRead;
-use super::feature_table::FeatureTable;
+use super::feature_table::{ArchiveSearch, FeatureTable};
 use super::git_hold::GitHold;
 use super::in_flight::CheckKind;
 use super::poll::PollSchedule;
@@ -47,6 +47,8 @@ const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 const DELETED_FEATURE_RETENTION: Duration = Duration::from_hours(24);
 /// Minimum pause before it is checked again whether a deleted feature can be forgotten.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(1);
+/// Pause before a missing feature is looked for again among archived ones that are not indexed yet.
+const ARCHIVE_RETRY: Duration = Duration::from_millis(20);
 /// Maximum number of hints kept during the first scan; beyond it everything is rescanned.
 const MAX_EARLY_HINTS: usize = 65_536;
 
@@ -1303,8 +1305,13 @@ impl ProjectState {
                 self.refresh.missing.remove(&slug);
             } else if hold.is_some() {
                 feature.hold_feature_deletion();
-            } else {
-                self.delete_feature(&slug, now);
+                continue;
+            }
+            match self.features.find_archive(&slug) {
+                ArchiveSearch::NotFound => self.delete_feature(&slug, now),
+                // Nothing was deleted: it is the archived feature now.
+                ArchiveSearch::Found => self.forget_unselected(slug),
+                ArchiveSearch::Pending => self.refresh.read_at(now.monotonic + ARCHIVE_RETRY),
             }
         }
         self.probe_again_if_requested();

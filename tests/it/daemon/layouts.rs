@@ -91,3 +91,50 @@ fn a_change_of_progress_alone_is_one_snapshot_event() {
         events.lines().iter().map(|event| event["payload"]["progress"]["done"].clone()).collect();
     assert_eq!(progress.last(), Some(&1.into()), "{progress:?}");
 }
+
+#[test]
+fn archiving_a_feature_deletes_nothing() {
+    let (active, archive) = ("openspec/changes", "openspec/changes/archive");
+    let files = |project: Project, name: &str| {
+        project
+            .file(&format!("{active}/{name}/proposal.md"), name)
+            .file(&format!("{active}/{name}/specs/a/spec.md"), "x")
+            .file(&format!("{active}/{name}/tasks.md"), "- [x] a\n")
+    };
+    let project = files(files(Project::empty().file("openspec/project.md", "x"), "live"), "later");
+    fs::create_dir(project.root.join(archive)).unwrap();
+    let daemon = project.start_daemon();
+    assert_eq!(shown(&daemon).len(), 2);
+    let rename = |name: &str| {
+        let to = format!("{archive}/2026-01-02-{name}");
+        let from = project.root.join(active).join(name);
+        fs::rename(from, project.root.join(to)).unwrap();
+    };
+    let slugs = |daemon: &Daemon| {
+        let status = daemon.status();
+        let features = status["projects"][0]["features"].as_array().unwrap().clone();
+        features
+            .iter()
+            .map(|one| one["feature_slug"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    rename("live");
+    assert_eq!(slugs(&daemon), ["archive/2026-01-02-live", "later"]);
+    daemon.stop();
+    rename("later");
+    let daemon = project.start_daemon();
+    assert_eq!(slugs(&daemon), ["archive/2026-01-02-later", "archive/2026-01-02-live"]);
+    let missing = project.run_client(&["events", "--json", "--type", "artifact_missing"]);
+    let deleted = missing
+        .lines()
+        .into_iter()
+        .filter(|event| event["payload"]["reason_code"] == "deleted_after_scan");
+    assert_eq!(deleted.count(), 0);
+    // One whose files are nowhere is deleted as ever.
+    fs::remove_dir_all(project.root.join(archive).join("2026-01-02-live")).unwrap();
+    let missing = || project.run_client(&["events", "--json", "--type", "artifact_missing"]);
+    shown(&daemon);
+    let lines = missing().lines();
+    let reasons = lines.iter().map(|event| event["payload"]["reason_code"].clone());
+    assert_eq!(reasons.filter(|reason| *reason == "deleted_after_scan").count(), 3);
+}
