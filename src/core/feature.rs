@@ -94,6 +94,8 @@ pub struct FeatureMetadata {
     pub baseline: BaselineFile,
     /// Patterns of files in which the marks of boxes are bookkeeping.
     pub box_churn: Vec<Pattern>,
+    /// True if another program has a baseline of the feature in a format of its own.
+    pub baseline_foreign: bool,
     /// For whom the baseline counts that is in `baseline`, or would be.
     pub baseline_scope: BaselineScope,
 }

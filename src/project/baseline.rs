@@ -7,11 +7,13 @@ use std::path::Path;
 use crate::core::baseline::{Baseline, BaselineFile, BaselineScope};
 use crate::core::path::FeatureSlug;
 use crate::core::yaml::ParseError;
-use crate::project::dossiers_dir::{self, DossiersHome, WriteError, rel_path};
+use crate::project::dossiers_dir::{
+    self, DossiersHome, OWN_BASELINE_FILE, PARITY_BASELINE_FILE, WriteError, rel_path,
+};
 use crate::project::root_dir::RootDir;
 
-/// Name of the file, in the directory of its feature.
-pub const BASELINE_FILE: &str = "parity-baseline.json";
+/// Names of the file, in the directory of its feature.
+pub const BASELINE_FILES: [&str; 2] = [PARITY_BASELINE_FILE, OWN_BASELINE_FILE];
 /// Maximum size of the file; one with a million artifacts is about this large. Larger files are
 /// corrupt baselines.
 const MAX_FILE_BYTES: u64 = 512 << 20;
@@ -62,9 +64,22 @@ pub(super) fn shared_slugs(root_dir: &RootDir) -> Vec<FeatureSlug> {
 /// Reads a feature's baseline of this machine.
 pub(super) fn read(root_dir: &RootDir, home: DossiersHome, slug: &FeatureSlug) -> BaselineFile {
     match read_in(root_dir, home, slug) {
-        BaselineFile::Absent => read_in(root_dir, home.other(), slug),
-        found => found,
+        BaselineFile::Absent => {}
+        found => return found,
     }
+    if home == DossiersHome::Kittify3
+        && let found @ BaselineFile::Valid(_) = read_in(root_dir, DossiersHome::Kittify, slug)
+    {
+        return found;
+    }
+    read_in(root_dir, home.other(), slug)
+}
+
+/// Returns true if another program has a baseline of a feature, in a format of its own: it is neither
+/// read nor written.
+pub(super) fn has_foreign(root_dir: &RootDir, home: DossiersHome, slug: &FeatureSlug) -> bool {
+    home == DossiersHome::Kittify3
+        && matches!(read_in(root_dir, DossiersHome::Kittify, slug), BaselineFile::Corrupt(_))
 }
 
 fn read_in(root_dir: &RootDir, home: DossiersHome, slug: &FeatureSlug) -> BaselineFile {
@@ -92,7 +107,8 @@ pub(super) fn parse_file(bytes: &[u8]) -> BaselineFile {
 
 /// Returns true if there is an entry at one of the paths of a feature's baseline.
 pub(super) fn exists(root_dir: &RootDir, slug: &FeatureSlug) -> bool {
-    let local = DossiersHome::ALL.into_iter().map(|home| file_path(home, slug));
+    let homes = [DossiersHome::Kittify, DossiersHome::Kittify3, DossiersHome::Dossierd];
+    let local = homes.into_iter().map(|home| file_path(home, slug));
     let mut paths = local.chain([shared_path(slug)]);
     paths.any(|path| rel_path(&path).is_some_and(|path| root_dir.exists(&path)))
 }
@@ -122,9 +138,10 @@ pub(super) fn clear_shared(
 pub(super) fn clear(
     root_dir: &RootDir,
     root: &Path,
+    home: DossiersHome,
     slug: &FeatureSlug,
 ) -> Result<bool, WriteError> {
-    let removed = DossiersHome::ALL.map(|home| remove_in(root_dir, root, home, slug));
+    let removed = [home, home.other()].map(|home| remove_in(root_dir, root, home, slug));
     let [one, other] = removed;
     Ok(one? | other?)
 }
@@ -146,5 +163,5 @@ fn remove_file(root_dir: &RootDir, root: &Path, name: &str) -> Result<bool, Writ
 }
 
 pub(super) fn file_path(home: DossiersHome, slug: &FeatureSlug) -> String {
-    format!("{}/{BASELINE_FILE}", home.feature_dir(slug))
+    format!("{}/{}", home.feature_dir(slug), home.baseline_file())
 }

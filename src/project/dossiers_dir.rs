@@ -7,24 +7,31 @@ use std::path::{Path, PathBuf};
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::project::root_dir::RootDir;
 
+/// Name of a baseline file.
+pub(super) const PARITY_BASELINE_FILE: &str = "parity-baseline.json";
+/// Name of it where another program has baselines of that name.
+pub(super) const OWN_BASELINE_FILE: &str = "dossierd-baseline.json";
+
 /// Where dossierd writes in a project.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum DossiersHome {
     /// `.kittify/dossiers`: where spec-kitty applies, or no layout does.
     #[default]
     Kittify,
+    /// The same place in a project of spec-kitty 3.1 or newer, which writes baselines of its own there.
+    Kittify3,
     /// `.dossierd/dossiers`: where other layouts apply.
     Dossierd,
 }
 
 impl DossiersHome {
-    /// All of them.
+    /// One for each place.
     pub(super) const ALL: [Self; 2] = [Self::Kittify, Self::Dossierd];
 
     /// Returns the directory.
     pub(super) const fn dir(self) -> &'static str {
         match self {
-            Self::Kittify => ".kittify/dossiers",
+            Self::Kittify | Self::Kittify3 => ".kittify/dossiers",
             Self::Dossierd => ".dossierd/dossiers",
         }
     }
@@ -32,7 +39,7 @@ impl DossiersHome {
     /// Returns the directory above it.
     pub(super) const fn parent(self) -> &'static str {
         match self {
-            Self::Kittify => ".kittify",
+            Self::Kittify | Self::Kittify3 => ".kittify",
             Self::Dossierd => ".dossierd",
         }
     }
@@ -40,8 +47,16 @@ impl DossiersHome {
     /// Returns the other one, where an earlier version, or an earlier layout, may have left files.
     pub(super) const fn other(self) -> Self {
         match self {
-            Self::Kittify => Self::Dossierd,
+            Self::Kittify | Self::Kittify3 => Self::Dossierd,
             Self::Dossierd => Self::Kittify,
+        }
+    }
+
+    /// Returns the name of the baseline file in the directory of its feature.
+    pub(super) const fn baseline_file(self) -> &'static str {
+        match self {
+            Self::Kittify | Self::Dossierd => PARITY_BASELINE_FILE,
+            Self::Kittify3 => OWN_BASELINE_FILE,
         }
     }
 

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::core::diagnostics::FileError;
 use crate::core::identity::derived_node_id;
+use crate::core::layout::state_document::StateDocument;
 use crate::core::path::RelPath;
 use crate::core::yaml::parse;
 use crate::project::root_dir::{RootDir, read_path};
@@ -85,6 +86,22 @@ struct ProjectSection {
     uuid: Option<String>,
     #[serde(default)]
     node_id: Option<String>,
+}
+
+/// Returns true if `.kittify/metadata.yaml` names version 3.1 of spec-kitty, or a newer one.
+pub(super) fn is_spec_kitty_3(root_dir: &RootDir) -> bool {
+    let read = || {
+        let path = RelPath::new(*b".kittify/metadata.yaml").ok()?;
+        let bytes = root_dir.read(&path, MAX_FILE_BYTES).ok()??;
+        let document = StateDocument::parse(&path, &bytes).ok()?;
+        let version = document.find_text(Some("spec_kitty.version"))?;
+        let mut numbers = version.split('.').map(|part| {
+            let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+            part[..end].parse::<u32>().unwrap_or_default()
+        });
+        Some((numbers.next()?, numbers.next().unwrap_or_default()) >= (3, 1))
+    };
+    read().unwrap_or_default()
 }
 
 /// Reads `.kittify/config.yaml`. Its other keys belong to other programs and are ignored.

@@ -149,6 +149,7 @@ impl Project {
                 progress_error,
                 baseline_key,
                 baseline,
+                baseline_foreign: baseline::has_foreign(&self.root_dir, self.home(), &feature.slug),
                 box_churn: box_churn(layout),
                 baseline_scope,
             },

@@ -9,7 +9,7 @@ use rustix::fs::FileType;
 
 use crate::core::path::RelPath;
 use crate::core::pattern::Pattern;
-use crate::project::baseline::{BASELINE_FILE, SHARED_DIR};
+use crate::project::baseline::{BASELINE_FILES, SHARED_DIR};
 use crate::project::discover;
 use crate::project::dossiers_dir::DossiersHome;
 use crate::project::layouts::PROJECT_LAYOUTS_DIR;
@@ -37,7 +37,8 @@ const WATCHED_WITH_SUBDIRS: [&str; 5] = [
 const MISSION_DIRS: [&str; 4] =
     [".kittify/overrides/missions", ".kittify/missions", ".dossierd/missions", PROJECT_LAYOUTS_DIR];
 
-const METADATA_FILES: [&[u8]; 5] = [
+const METADATA_FILES: [&[u8]; 6] = [
+    b".kittify/metadata.yaml",
     b".kittify/config.yaml",
     b".dossierd/config.yaml",
     b".kittify/runtime/feature-runs.json",
@@ -68,7 +69,7 @@ impl MetadataKind {
             || is(&MISSION_DIRS, &grandparent) && MISSION_FILES.contains(&path.file_name())
             || parent == SHARED_DIR.as_bytes() && path.file_name().ends_with(b".json")
             || is(&DossiersHome::ALL.map(DossiersHome::dir), &grandparent)
-                && path.file_name() == BASELINE_FILE.as_bytes();
+                && is(&BASELINE_FILES, path.file_name());
         let is_dir = is(&WATCHED_DIRS, path.as_bytes())
             || is(&WATCHED_WITH_SUBDIRS, path.as_bytes())
             || is(&WATCHED_WITH_SUBDIRS, &parent)
@@ -90,8 +91,10 @@ pub fn is_dossier_dir(path: &RelPath) -> bool {
 /// Returns the file name of the feature whose baseline is at a path.
 #[must_use]
 pub fn name_of_baseline(path: &RelPath) -> Option<&[u8]> {
-    let dir = path.as_bytes().strip_suffix(BASELINE_FILE.as_bytes())?.strip_suffix(b"/")?;
-    dossier_name(dir)
+    let mut dirs = BASELINE_FILES
+        .iter()
+        .filter_map(|file| path.as_bytes().strip_suffix(file.as_bytes())?.strip_suffix(b"/"));
+    dirs.find_map(dossier_name)
 }
 
 /// Returns the name of the directory of a feature's baseline.

@@ -48,7 +48,7 @@ use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
 use crate::core::pattern::Pattern;
 use crate::core::snapshot::MissionDossierSnapshot;
 
-pub use baseline::BASELINE_FILE;
+pub use baseline::BASELINE_FILES;
 pub use baseline_log::ReplacedBaseline;
 pub use discover::Discovery;
 pub use dossiers_dir::WriteError;
@@ -107,6 +107,8 @@ pub struct Project {
     staged: StagedCache,
     missions: Missions,
     layouts: RootLayouts,
+    /// True if spec-kitty 3.1 or newer manages the project.
+    is_spec_kitty_3: bool,
     /// The configuration that the project itself has.
     file: ProjectFile,
     /// True if `.dossierd/config.yaml` cannot be used.
@@ -182,6 +184,7 @@ impl Project {
         let layouts = RootLayouts::find(&root_dir, known, &settings, &file);
         errors.extend(layouts.errors.iter().cloned());
         let settings = with_file(settings, &file);
+        let is_spec_kitty_3 = identity::is_spec_kitty_3(&root_dir);
         let root_bytes = root.as_os_str().as_bytes();
         let name = root.file_name().map_or("/".into(), |name| escape_bytes(name.as_bytes()));
         let is_available = !root_dir.is_unavailable();
@@ -205,8 +208,9 @@ impl Project {
             metas: MetaCache::default(),
             staged: StagedCache::default(),
             missions: Missions::new(user_missions),
-            parent_dirs: ParentDirs::find(&root_dir, home_of(&layouts)),
+            parent_dirs: ParentDirs::find(&root_dir, home_of(&layouts, is_spec_kitty_3)),
             layouts,
+            is_spec_kitty_3,
             file,
             file_invalid,
             ignore: rules_of(&settings),
@@ -405,7 +409,7 @@ impl Project {
     }
 
     fn home(&self) -> DossiersHome {
-        home_of(&self.layouts)
+        home_of(&self.layouts, self.is_spec_kitty_3)
     }
 
     /// Returns the absolute paths of the directories in which baselines may be.
@@ -623,13 +627,17 @@ impl Project {
     /// # Errors
     /// [`WriteError`].
     pub fn clear_baseline(&self, slug: &FeatureSlug) -> Result<bool, WriteError> {
-        baseline::clear(&self.root_dir, &self.root, slug)
+        baseline::clear(&self.root_dir, &self.root, self.home(), slug)
     }
 }
 
 /// Returns where dossierd keeps its files in a root with these layouts.
-fn home_of(layouts: &RootLayouts) -> DossiersHome {
-    if layouts.has_spec_kitty() { DossiersHome::Kittify } else { DossiersHome::Dossierd }
+fn home_of(layouts: &RootLayouts, is_spec_kitty_3: bool) -> DossiersHome {
+    match (layouts.has_spec_kitty(), is_spec_kitty_3) {
+        (true, false) => DossiersHome::Kittify,
+        (true, true) => DossiersHome::Kittify3,
+        (false, _) => DossiersHome::Dossierd,
+    }
 }
 
 /// Returns what is ignored in the features of a project; without the patterns if they are too large

@@ -70,6 +70,9 @@ pub struct Overview<'a> {
     /// Why progress cannot be counted.
     #[serde(default)]
     pub progress_error: Option<Cow<'a, str>>,
+    /// True if another program has a baseline of the feature in a format of its own, which is not read.
+    #[serde(default)]
+    pub baseline_foreign: bool,
     /// True for a feature that is finished and archived: its completeness does not count.
     #[serde(default)]
     pub archived: bool,
@@ -174,6 +177,7 @@ impl<'a> From<&'a Feature> for Overview<'a> {
             }),
             progress: feature.progress(),
             progress_error: metadata.progress_error.as_deref().map(Cow::Borrowed),
+            baseline_foreign: metadata.baseline_foreign,
             archived: feature.is_archived(),
             step_error: metadata.step_error.as_deref().map(Cow::Borrowed),
             tree_hash_sha256: snapshot.tree_hash_sha256,

@@ -223,6 +223,7 @@ fn metadata(branch: &str, baseline: BaselineFile) -> FeatureMetadata {
         progress_error: None,
         baseline_scope: BaselineScope::Local,
         box_churn: Vec::new(),
+        baseline_foreign: false,
         baseline_key: key(branch),
         baseline,
     }

@@ -28,7 +28,7 @@ use crate::engine::reconcile::event::{
 };
 use crate::engine::reconcile::settings::ReconcileSettings;
 use crate::project::{
-    BASELINE_FILE, Discovery, FeatureDir, FeatureInputs, Machine, ManifestDiagnostics, Project,
+    BASELINE_FILES, Discovery, FeatureDir, FeatureInputs, Machine, ManifestDiagnostics, Project,
     ProjectSettings, ReadError, RootCheck,
 };
 use crate::scan::{
@@ -196,7 +196,7 @@ impl ProjectIo {
             }
             Effect::WatchDossierDir { tag, path } => {
                 self.watches.watch_missing([path.clone()]);
-                let has_baseline = path.join(BASELINE_FILE).symlink_metadata().is_ok();
+                let has_baseline = has_baseline_file(&path);
                 Event::DossierDirWatched { tag, has_baseline }
             }
             Effect::TouchEventProbe { tag } => {
@@ -619,7 +619,7 @@ impl ProjectIo {
         self.watches.watch_missing(new.clone());
         new.iter().any(|dir| {
             begin_step();
-            dir.join(BASELINE_FILE).symlink_metadata().is_ok()
+            has_baseline_file(dir)
         })
     }
 
@@ -639,6 +639,11 @@ impl ProjectIo {
             });
         self.watches.watch_missing(dirs)
     }
+}
+
+/// Returns true if there is a baseline in the directory of a feature's own files.
+fn has_baseline_file(dir: &Path) -> bool {
+    BASELINE_FILES.iter().any(|file| dir.join(file).symlink_metadata().is_ok())
 }
 
 /// Returns the directories of the user's own missions, or the nearest existing directory in which

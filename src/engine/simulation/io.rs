@@ -824,6 +824,7 @@ pub(super) fn feature_inputs(disk: &Disk, path: &Path, slug: &FeatureSlug) -> Fe
             progress_error: None,
             baseline_scope: BaselineScope::Local,
             box_churn: Vec::new(),
+            baseline_foreign: false,
             baseline_key: key,
             baseline: BaselineFile::Absent,
         },

@@ -214,3 +214,25 @@ fn a_replaced_baseline_is_kept_and_put_back() {
         undone.assert_failure(1, "baseline was replaced");
     }
 }
+
+#[test]
+fn baselines_of_spec_kitty_3_are_never_written() {
+    let foreign = "{\"mission_slug\": \"001-x\"}\n";
+    let path = ".kittify/dossiers/001-x/parity-baseline.json";
+    let metadata = "spec_kitty:\n  version: 3.2.6rc3\n";
+    let project = Project::complete().file(".kittify/metadata.yaml", metadata).file(path, foreign);
+    let overview = feature(&project);
+    assert_eq!(overview["drift"]["state"], "no_baseline");
+    assert_eq!(overview["baseline_foreign"], true);
+    assert_eq!(project.run(&["check"]).code, 0);
+    project.run(&["baseline", "accept", "001-x"]).assert_success();
+    assert_eq!(feature(&project)["drift"]["state"], "in_parity");
+    let own = project.root.join(".kittify/dossiers/001-x/dossierd-baseline.json");
+    assert!(own.exists());
+    project.run(&["baseline", "clear", "001-x"]).assert_success();
+    assert!(!own.exists());
+    assert_eq!(fs::read_to_string(project.root.join(path)).unwrap(), foreign);
+    // In version 2 it is a corrupt baseline of the format that dossierd shares.
+    project.write(".kittify/metadata.yaml", "spec_kitty:\n  version: 2.1.0\n");
+    assert_eq!(feature(&project)["drift"]["state"], "baseline_corrupt");
+}
