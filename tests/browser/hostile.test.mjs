@@ -141,7 +141,7 @@ function shown(path) {
   return path.replace(/[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
 }
 
-test("contents of any number of nodes are shown up to a limit, and their source completely", async () => {
+test("contents of too many nodes are shown as their source, completely", async () => {
   const slug = "001-x";
   const numbers = `[${Array.from({ length: 70_000 }, (_, at) => 10 + (at % 90)).join(",")}]`;
   const project = new Project().feature(slug, { "numbers.json": numbers, "few.json": "[1]" });
@@ -153,10 +153,7 @@ test("contents of any number of nodes are shown up to a limit, and their source 
     await page.waitForSelector(".detail .rendered .number");
     assert.ok(!(await page.isVisible(".detail .notice")));
     await page.click(".rows .row:has-text('numbers.json')");
-    await page.waitForSelector(".detail .notice:has-text('too large to be shown completely')");
-    const count = await page.locator(".detail .rendered .number").count();
-    assert.ok(count > 10_000 && count <= 50_000, `${count} numbers`);
-    await page.click("text=Source");
+    await page.waitForSelector(".detail .notice");
     await page.waitForSelector(".detail .content pre");
     assert.equal((await page.textContent(".detail .content pre")).trim(), numbers);
     assert.deepEqual(problems, []);

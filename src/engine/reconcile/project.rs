@@ -1303,7 +1303,9 @@ impl ProjectState {
             if let Some(why) = feature.why_hidden() {
                 feature.on_hidden(why);
                 self.refresh.missing.remove(&slug);
-            } else if hold.is_some() {
+                continue;
+            }
+            if hold.is_some() {
                 feature.hold_feature_deletion();
                 continue;
             }

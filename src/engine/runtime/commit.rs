@@ -26,8 +26,8 @@ use crate::store::{EventOrigin, FeatureChange, FilePlace, Store, StoreError, Sto
 
 /// Time from the first failed store access to the next attempt; after each further one it is twice as
 /// long.
-const STORE_PAUSE_MIN: Duration = Duration::from_secs(1);
-const STORE_PAUSE_MAX: Duration = Duration::from_secs(30);
+const STORE_PAUSE_MIN: Duration = Duration::from_millis(250);
+const STORE_PAUSE_MAX: Duration = Duration::from_secs(8);
 /// Why nothing is committed while the store's file was removed or replaced.
 const NOT_IN_PLACE: &str = "the store's file was removed or replaced";
 /// How often the journal is pruned.
@@ -92,7 +92,11 @@ impl StoreHealth {
     }
 
     fn retry_after_pause(&mut self, now: Tick) {
-        self.retry_at = now.monotonic + self.retries.next_pause(STORE_PAUSE_MIN, STORE_PAUSE_MAX);
+        // Several errors may follow from one failure.
+        if self.retry_at <= now.monotonic {
+            let pause = self.retries.next_pause(STORE_PAUSE_MIN, STORE_PAUSE_MAX);
+            self.retry_at = now.monotonic + pause;
+        }
     }
 
     /// Returns when the store needs attention without a new hint.
