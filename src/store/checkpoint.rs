@@ -1,19 +1,22 @@
 //! Checkpoints: moves the WAL into the file on a connection of its own. Does not decide when.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rusqlite::Connection;
 
 use super::error::{StoreError, write_error};
 use super::last_seq;
+use crate::core::sync::lock;
 use crate::store::open::{BUSY_TIMEOUT, connect};
 
 /// Size of the WAL above which a commit moves all of it.
 pub(super) const MAX_WAL_BYTES: u64 = 16 << 20;
 /// How much the WAL grows before that is tried again.
-const WAL_STEP_BYTES: u64 = 4 << 20;
+const WAL_STEP_BYTES: u64 = 1 << 20;
+/// Size of the WAL above which a commit waits until a checkpoint of the [`Checkpointer`] has ended.
+const WAITING_WAL_BYTES: u64 = MAX_WAL_BYTES + 4 * WAL_STEP_BYTES;
 
 /// A connection that runs checkpoints.
 #[derive(Debug)]
@@ -21,11 +24,12 @@ pub struct Checkpointer {
     path: Arc<Path>,
     /// Opened at the first checkpoint, and again after an error.
     connection: Option<Connection>,
+    checkpointing: Arc<Mutex<()>>,
 }
 
 impl Checkpointer {
-    pub(super) fn new(path: Arc<Path>) -> Self {
-        Self { path, connection: None }
+    pub(super) fn new(path: Arc<Path>, checkpointing: Arc<Mutex<()>>) -> Self {
+        Self { path, connection: None, checkpointing }
     }
 
     /// Moves the pages that no reader needs, without waiting for the writer or blocking it. Returns
@@ -43,7 +47,9 @@ impl Checkpointer {
                 Some(connection) => connection,
                 None => connect(&self.path)?,
             };
+            let running = lock(&self.checkpointing);
             let remaining = checkpoint(&connection)?;
+            drop(running);
             if remaining == Some(0) {
                 begin_wal_again(&connection)?;
             }
@@ -73,6 +79,7 @@ pub(super) fn bound_wal(
     connection: &Connection,
     path: &Path,
     next_bytes: &mut u64,
+    checkpointing: &Mutex<()>,
 ) -> rusqlite::Result<()> {
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");
@@ -82,6 +89,11 @@ pub(super) fn bound_wal(
         return Ok(());
     }
     *next_bytes = bytes + WAL_STEP_BYTES;
+    let _running = match checkpointing.try_lock() {
+        Ok(running) => running,
+        Err(_) if bytes > WAITING_WAL_BYTES => lock(checkpointing),
+        Err(_) => return Ok(()),
+    };
     // Waits for no reader: a slow one must not stop commits.
     connection.busy_timeout(Duration::ZERO)?;
     let moved = connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));

@@ -59,7 +59,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, params};
@@ -90,6 +90,8 @@ pub struct Store {
     inode: u64,
     /// Size of the WAL at which it is moved by a commit.
     next_wal_bytes: u64,
+    /// Held during a checkpoint: SQLite refuses a second one.
+    checkpointing: Arc<Mutex<()>>,
 }
 
 /// The clocks at one moment.
@@ -184,6 +186,7 @@ impl Store {
             integrity: Integrity::Trusted,
             inode,
             next_wal_bytes: checkpoint::MAX_WAL_BYTES,
+            checkpointing: Arc::default(),
         };
         Ok(OpenedStore { store, is_new_instance: opened.is_new_instance, quarantined: None })
     }
@@ -229,6 +232,7 @@ impl Store {
             integrity: Integrity::NeedsReopen,
             inode: 0,
             next_wal_bytes: checkpoint::MAX_WAL_BYTES,
+            checkpointing: Arc::default(),
         })
     }
 
@@ -420,7 +424,12 @@ impl Store {
         let committed = self.record_write_result("commit changes", result)?;
         self.seq += committed.types.len() as u64;
         self.journal_bytes = committed.journal_bytes.unwrap_or(self.journal_bytes);
-        let bounded = checkpoint::bound_wal(&self.connection, &self.path, &mut self.next_wal_bytes);
+        let bounded = checkpoint::bound_wal(
+            &self.connection,
+            &self.path,
+            &mut self.next_wal_bytes,
+            &self.checkpointing,
+        );
         // The commit succeeded. After a failure of the disk the next one reopens the store.
         let _ = self.record_write_result("checkpoint the WAL", bounded);
         Ok(committed)
@@ -545,7 +554,7 @@ impl Store {
 
     /// Returns a checkpointer, for use on another thread.
     pub fn checkpointer(&self) -> Checkpointer {
-        Checkpointer::new(Arc::clone(&self.path))
+        Checkpointer::new(Arc::clone(&self.path), Arc::clone(&self.checkpointing))
     }
 
     /// Closes the store durably and marks it as closed cleanly.
