@@ -49,10 +49,10 @@ impl Checkpointer {
             };
             let running = lock(&self.checkpointing);
             let remaining = checkpoint(&connection)?;
-            drop(running);
             if remaining == Some(0) {
                 begin_wal_again(&connection)?;
             }
+            drop(running);
             write_last_seq(&connection, &self.path)?;
             self.connection = Some(connection);
             Ok(remaining)
@@ -94,9 +94,10 @@ pub(super) fn bound_wal(
         Err(_) if bytes > WAITING_WAL_BYTES => lock(checkpointing),
         Err(_) => return Ok(()),
     };
-    // Waits for no reader: a slow one must not stop commits.
+    // Waits for no reader: a slow one must not stop commits. The file is truncated, so that its length is that
+    // of the WAL.
     connection.busy_timeout(Duration::ZERO)?;
-    let moved = connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
+    let moved = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     connection.busy_timeout(BUSY_TIMEOUT)?;
     moved
 }
