@@ -7,6 +7,7 @@
 //! `é`. An unclosed brace or set is an error.
 
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Deserializer};
@@ -36,10 +37,13 @@ const WILDCARDS: &[char] = &['*', '?', '[', '{', '}', '\\'];
 /// assert!(error.starts_with("invalid pattern `../secret`: the path has a `..` component"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Pattern {
     path: RelPath,
     text: String,
+    /// Set when it is first needed, and shared by all clones: compiling takes a thousand times as long as
+    /// matching, and each feature has sets of the same patterns.
+    compiled: Arc<OnceLock<GlobSet>>,
 }
 
 /// Why a text is not a pattern.
@@ -53,9 +57,9 @@ pub enum PatternError {
     Glob(String, globset::ErrorKind),
 }
 
-/// Several valid patterns that together are larger than `globset` compiles.
+/// A valid pattern that is larger than `globset` compiles.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot compile the patterns: {0}")]
+#[error("cannot compile the pattern: {0}")]
 pub struct PatternSetError(#[from] globset::Error);
 
 impl Pattern {
@@ -67,7 +71,7 @@ impl Pattern {
     pub fn new(text: &str) -> Result<Self, PatternError> {
         let path = RelPath::new(text.as_bytes())
             .map_err(|error| PatternError::Path(text.to_owned(), error))?;
-        let pattern = Self { path, text: text.to_owned() };
+        let pattern = Self { path, text: text.to_owned(), compiled: Arc::default() };
         if !pattern.is_literal() {
             pattern
                 .glob()
@@ -116,7 +120,8 @@ impl Pattern {
         let ends = self.text.match_indices('/').map(|(end, _)| end);
         // `a/**` also matches below all that it matches.
         let own_end = self.text.ends_with("**").then_some(self.text.len());
-        let any_dir = || Self { path: self.path.clone(), text: "**".to_owned() };
+        let any_dir =
+            || Self { path: self.path.clone(), text: "**".to_owned(), compiled: Arc::default() };
         let above = ends.chain(own_end).map(|end| Self::new(&self.text[..end]));
         above.map(|pattern| pattern.unwrap_or_else(|_| any_dir())).collect()
     }
@@ -131,7 +136,30 @@ impl Pattern {
     fn glob(&self) -> Result<globset::Glob, globset::Error> {
         GlobBuilder::new(&self.text).literal_separator(true).backslash_escape(true).build()
     }
+
+    fn compiled(&self) -> Result<&GlobSet, globset::Error> {
+        match self.compiled.get() {
+            Some(compiled) => Ok(compiled),
+            None => {
+                let compiled = GlobSetBuilder::new().add(self.glob()?).build()?;
+                Ok(self.compiled.get_or_init(|| compiled))
+            }
+        }
+    }
+
+    /// Returns true if it matches; one that was not compiled matches nothing.
+    fn is_match(&self, path: &RelPath) -> bool {
+        self.compiled.get().is_some_and(|compiled| compiled.is_match(as_path(path)))
+    }
 }
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.path, &self.text) == (&other.path, &other.text)
+    }
+}
+
+impl Eq for Pattern {}
 
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -151,9 +179,9 @@ impl<'de> Deserialize<'de> for Pattern {
     }
 }
 
-/// A set of patterns that are matched together.
+/// Compiled patterns that are matched one after the other.
 #[derive(Clone, Default)]
-pub struct PatternSet(GlobSet);
+pub struct PatternSet(Vec<Pattern>);
 
 impl fmt::Debug for PatternSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -165,27 +193,29 @@ impl PatternSet {
     /// Compiles the patterns.
     ///
     /// # Errors
-    /// [`PatternSetError`] if together they are too large.
+    /// [`PatternSetError`] if one of them is too large.
     pub fn new<'a>(
         patterns: impl IntoIterator<Item = &'a Pattern>,
     ) -> Result<Self, PatternSetError> {
-        let mut builder = GlobSetBuilder::new();
-        for pattern in patterns {
-            builder.add(pattern.glob()?);
+        let patterns: Vec<_> = patterns.into_iter().cloned().collect();
+        for pattern in &patterns {
+            pattern.compiled()?;
         }
-        Ok(Self(builder.build()?))
+        Ok(Self(patterns))
     }
 
     /// Replaces the content of `indices` by the indices of all patterns that match, in ascending
     /// order.
     pub fn matches_into(&self, path: &RelPath, indices: &mut Vec<usize>) {
-        self.0.matches_into(as_path(path), indices);
+        let matching = self.0.iter().enumerate().filter(|(_, pattern)| pattern.is_match(path));
+        indices.clear();
+        indices.extend(matching.map(|(index, _)| index));
     }
 
     /// Returns true if any pattern matches.
     #[must_use]
     pub fn is_match(&self, path: &RelPath) -> bool {
-        self.0.is_match(as_path(path))
+        self.0.iter().any(|pattern| pattern.is_match(path))
     }
 
     /// Returns true if the set has no patterns.
