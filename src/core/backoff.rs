@@ -4,21 +4,21 @@ use std::time::Duration;
 
 /// The attempts at one thing so far.
 #[derive(Debug, Default, Clone, Copy)]
-pub(in crate::engine) struct Backoff {
+pub struct Backoff {
     attempts: u32,
 }
 
 impl Backoff {
     /// Returns the pause before the next attempt: `min` before the first, and each further one is
     /// twice as long, up to `max`.
-    pub(in crate::engine) fn next_pause(&mut self, min: Duration, max: Duration) -> Duration {
+    pub fn next_pause(&mut self, min: Duration, max: Duration) -> Duration {
         let factor = 1_u32.checked_shl(self.attempts).unwrap_or(u32::MAX);
         self.attempts = self.attempts.saturating_add(1);
         min.saturating_mul(factor).min(max)
     }
 
-    /// Number of pauses since the last success.
-    pub(in crate::engine) fn attempts(self) -> u32 {
+    /// Returns the number of pauses since the last success.
+    pub fn attempts(self) -> u32 {
         self.attempts
     }
 }

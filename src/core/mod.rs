@@ -72,6 +72,7 @@
 
 pub mod artifact;
 pub mod artifact_list;
+pub mod backoff;
 pub mod baseline;
 pub mod classify;
 pub mod content;

@@ -32,10 +32,7 @@ impl Mounts {
     /// Returns the mount points on the way to a directory and below it; `None` is the root.
     #[must_use]
     pub fn around(&self, dir: Option<&RelPath>) -> MountPoints {
-        let is_around = |point: &RelPath| {
-            dir.is_none_or(|dir| point == dir || dir.is_below(point) || point.is_below(dir))
-        };
-        let around = self.points.iter().filter(|(point, _)| is_around(point));
+        let around = self.points.iter().filter(|(point, _)| is_around(point, dir));
         MountPoints(around.map(|(point, mount)| (point.clone(), mount.depth)).collect())
     }
 
@@ -47,6 +44,12 @@ impl Mounts {
         let own = self.points.keys().filter(move |point| differs(self, point));
         own.chain(other.points.keys().filter(|point| !self.points.contains_key(point)))
     }
+}
+
+/// Returns true if a mount point is on the way to a directory or below it; `None` is the root.
+#[must_use]
+pub fn is_around(point: &RelPath, dir: Option<&RelPath>) -> bool {
+    dir.is_none_or(|dir| point == dir || dir.is_below(point) || point.is_below(dir))
 }
 
 impl MountPoints {

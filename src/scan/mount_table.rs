@@ -1,6 +1,6 @@
 //! What is mounted where, from `/proc/self/mountinfo` (`proc_pid_mountinfo(5)`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
@@ -30,6 +30,8 @@ struct Table {
     mounts: Arc<BTreeMap<PathBuf, Mount>>,
     /// Number of changes that were seen.
     changes: u64,
+    /// It has changed since it was read; the kernel reports that only once.
+    is_stale: bool,
 }
 
 impl MountTable {
@@ -40,7 +42,7 @@ impl MountTable {
     pub fn open() -> io::Result<Self> {
         let mut file = File::open(MOUNT_TABLE)?;
         let mounts = Arc::new(read(&mut file)?);
-        Ok(Self(Mutex::new(Table { file, mounts, changes: 0 })))
+        Ok(Self(Mutex::new(Table { file, mounts, changes: 0, is_stale: false })))
     }
 
     /// Returns what is mounted below `root` now.
@@ -68,12 +70,17 @@ impl Table {
     fn update(&mut self) -> io::Result<()> {
         let mut fds = [PollFd::new(&self.file, PollFlags::PRI)];
         match poll(&mut fds, Some(&Timespec::default())) {
-            Ok(0) => return Ok(()),
-            Ok(_) => {}
+            Ok(0) => {}
+            Ok(_) => {
+                self.is_stale = true;
+                self.changes += 1;
+            }
             Err(error) => return Err(error.into()),
         }
-        self.changes += 1;
-        self.mounts = Arc::new(read(&mut self.file)?);
+        if self.is_stale {
+            self.mounts = Arc::new(read(&mut self.file)?);
+            self.is_stale = false;
+        }
         Ok(())
     }
 }
@@ -95,33 +102,42 @@ struct Line<'a> {
 
 /// Returns the mount points that can be seen, and what is mounted there.
 fn parse(text: &[u8]) -> BTreeMap<PathBuf, Mount> {
-    let lines = text.split(|byte| *byte == b'\n').filter_map(parse_line);
+    let lines: Vec<Line> = text.split(|byte| *byte == b'\n').filter_map(parse_line).collect();
+    let ids: BTreeSet<&[u8]> = lines.iter().map(|line| line.id).collect();
     let mut children: BTreeMap<&[u8], Vec<Line>> = BTreeMap::new();
-    let mut ids = Vec::new();
+    let mut open = Vec::new();
     for line in lines {
-        ids.push(line.id);
-        children.entry(line.parent).or_default().push(line);
-    }
-    let mut mounts = BTreeMap::new();
-    // The parent of the uppermost mount is outside of what this process can see.
-    let roots = children.keys().copied().filter(|parent| !ids.contains(parent));
-    let mut open: Vec<&[u8]> = roots.collect();
-    while let Some(parent) = open.pop() {
-        let lines = children.remove(parent).unwrap_or_default();
-        // One that is mounted above another on the same file system hides that.
-        let is_hidden = |line: &Line| {
-            lines
-                .iter()
-                .any(|above| above.point != line.point && line.point.starts_with(&above.point))
-        };
-        for line in lines.iter().filter(|line| !is_hidden(line)) {
-            let mount: &mut Mount = mounts.entry(line.point.clone()).or_default();
-            mount.depth += 1;
-            mount.remote = std::str::from_utf8(line.fs_type).ok().and_then(remote_fs_by_type);
-            open.push(line.id);
+        // The parent of the uppermost mount is itself, or outside of what this process can see.
+        if line.parent == line.id || !ids.contains(line.parent) {
+            open.push(line);
+        } else {
+            children.entry(line.parent).or_default().push(line);
         }
     }
+    let mut mounts = BTreeMap::new();
+    while let Some(line) = open.pop() {
+        open.extend(remove_hidden(children.remove(line.id).unwrap_or_default()));
+        let mount: &mut Mount = mounts.entry(line.point).or_default();
+        mount.depth += 1;
+        mount.remote = std::str::from_utf8(line.fs_type).ok().and_then(remote_fs_by_type);
+    }
     mounts
+}
+
+/// Removes those of the mounts on one file system that another one of them hides.
+fn remove_hidden(mut lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
+    lines.sort_by(|one, other| one.point.cmp(&other.point));
+    let mut visible: Vec<Line> = Vec::with_capacity(lines.len());
+    for line in lines {
+        // What is below a path directly follows it.
+        let is_hidden = visible
+            .last()
+            .is_some_and(|above| above.point != line.point && line.point.starts_with(&above.point));
+        if !is_hidden {
+            visible.push(line);
+        }
+    }
+    visible
 }
 
 /// `36 35 98:0 /dir /mnt rw,noatime master:1 - ext3 /dev/root rw`; the fields before the hyphen vary.
@@ -185,6 +201,20 @@ mod tests {
             ]
         );
         assert_eq!(parse_points(""), []);
+    }
+
+    #[test]
+    fn uppermost_mount_may_be_its_own_parent() {
+        let text = "1 1 0:1 / / rw - rootfs rootfs rw\n2 1 8:1 / /a rw - ext4 /dev/sda1 rw\n";
+        assert_eq!(parse_points(text), [("/".to_owned(), 1, None), ("/a".to_owned(), 1, None)]);
+    }
+
+    #[test]
+    fn large_table_is_parsed_in_time_that_grows_with_its_size() {
+        let line = |number| format!("{number} 1 8:1 / /c/{number} rw - ext4 /dev/sda1 rw\n");
+        let text: String = (2..100_000).map(line).collect();
+        let text = format!("1 0 8:1 / / rw - ext4 /dev/sda1 rw\n{text}");
+        assert_eq!(parse(text.as_bytes()).len(), 99_999);
     }
 
     #[test]

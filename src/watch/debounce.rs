@@ -183,6 +183,18 @@ impl Debouncer {
         self.pending.contains_key(path)
     }
 
+    /// Returns the paths with a hint that has not taken effect yet.
+    pub fn pending_paths(&self) -> impl Iterator<Item = &RelPath> {
+        self.pending.keys()
+    }
+
+    /// Returns true if a hint about `path` has not taken effect yet, or its next read waits because it keeps
+    /// changing.
+    #[must_use]
+    pub fn is_restless(&self, path: &RelPath) -> bool {
+        self.is_pending(path) || self.pauses.contains_key(path)
+    }
+
     /// Removes the pending hint about `path`.
     pub fn remove(&mut self, path: &RelPath) {
         if let Some(pending) = self.pending.remove(path) {

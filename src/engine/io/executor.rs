@@ -290,10 +290,16 @@ impl ProjectIo {
         Ok(Box::new(InitialScan { metadata, listings, unselected, root, git_lock, mounts }))
     }
 
-    /// Returns what is mounted below the root. Without a mount table nothing is known of mounts.
-    fn mounts_below(&self) -> Mounts {
-        let table = self.context.mount_table.as_ref();
-        table.and_then(|table| table.below(&self.settings.root).ok()).unwrap_or_default()
+    /// Returns what is mounted below the root, if that can be found out.
+    fn mounts_below(&self) -> Option<Mounts> {
+        let table = self.context.mount_table.as_ref()?;
+        match table.below(&self.settings.root) {
+            Ok(mounts) => Some(mounts),
+            Err(error) => {
+                debug!(%error, "cannot read the mount table");
+                None
+            }
+        }
     }
 
     /// Watches the directories above the root: after the project, which needs the inotify watches

@@ -82,7 +82,8 @@ pub(in crate::engine) enum Event {
         tag: EffectTag,
         root: RootStatus,
         git_lock: Option<GitLock>,
-        mounts: Mounts,
+        /// What is mounted below the root, if that is known.
+        mounts: Option<Mounts>,
     },
     RootSearched {
         tag: EffectTag,
@@ -266,8 +267,8 @@ pub(in crate::engine) struct InitialScan {
     pub(in crate::engine) unselected: Vec<FeatureSlug>,
     pub(in crate::engine) root: FoundRoot,
     pub(in crate::engine) git_lock: Option<GitLock>,
-    /// What was mounted below the root when it began.
-    pub(in crate::engine) mounts: Mounts,
+    /// What was mounted below the root when it began, if that is known.
+    pub(in crate::engine) mounts: Option<Mounts>,
 }
 
 /// A root that could be opened.

@@ -97,8 +97,11 @@ pub(super) struct Visibility {
     pub(super) polled: bool,
     /// Files with other names (hard links): a write by another name raises no event here.
     linked: LinkedFiles,
-    /// The newest effect when mounts changed last: what earlier ones found may be of another file system.
+    /// The newest effect when mounts around it changed last: what earlier ones found may be of another file
+    /// system.
     mounts_changed: Option<EffectId>,
+    /// The same of any other mounts: what earlier ones did not find may have been hidden for a moment.
+    other_mounts_changed: Option<EffectId>,
     /// When something of it was last compared with the disk; `None` before that in this run.
     pub(super) scanned_at: Option<Timestamp>,
 }
@@ -152,7 +155,7 @@ pub(in crate::engine) struct StoredFeature {
     pub(in crate::engine) last_published: Option<LastPublished>,
     pub(in crate::engine) gone_since: Option<Timestamp>,
     pub(in crate::engine) times: DossierTimes,
-    /// The mount points around it when nothing of it was hidden, if there were any.
+    /// The mount points around it when nothing of it was hidden, if that is known.
     pub(in crate::engine) mounts: Option<MountPoints>,
 }
 
@@ -255,11 +258,9 @@ impl FeatureState {
         let unstored_dir = (stored.dir.as_ref() != Some(&dir)).then(|| dir.clone());
         let metadata_blocker = context.unknown_reason.clone();
         let present = mounts.around(dir.path.as_ref());
-        // What is seen for the first time is on the mounts of that time.
-        let is_new = stored.dir.is_none() && stored.times.created_at.is_none();
-        let known =
-            if is_new { present.clone() } else { stored.mounts.clone().unwrap_or_default() };
-        let unstored_mounts = (is_new && !known.is_empty()).then(|| known.clone());
+        // What is seen for the first time, or was stored without its mounts, is on the present ones.
+        let known = stored.mounts.clone().unwrap_or_else(|| present.clone());
+        let unstored_mounts = stored.mounts.is_none().then(|| known.clone());
         let hidden = HiddenFiles::new(known, present);
         let mut inventory = Inventory::new(context);
         let tombstones = Tombstones::new(stored.tombstones);
@@ -360,8 +361,13 @@ impl FeatureState {
     ) -> Vec<Followup> {
         let CheckedFile { state, cost } = checked;
         let mut followups = Vec::new();
-        if self.visibility.mounts_changed >= Some(check.id) {
-            followups.push(Followup::Check(path.clone(), check.kind));
+        let is_older = |change: Option<EffectId>| change >= Some(check.id);
+        let is_missing = state == PathState::Missing;
+        let is_outdated = is_older(self.visibility.mounts_changed)
+            || is_missing && is_older(self.visibility.other_mounts_changed);
+        if is_outdated && !is_planted(Bug::DecideAcrossMounts) {
+            let kind = if check.again { CheckKind::Check } else { check.kind };
+            followups.push(Followup::Check(path.clone(), kind));
             return followups;
         }
         // Of a directory, the listing that follows finds what happened since.
@@ -393,9 +399,13 @@ impl FeatureState {
         if examined && (check.again || check.kind != CheckKind::Recheck) {
             self.visibility.scanned_at = Some(now.wall);
         }
+        if matches!(state, PathState::Unchanged | PathState::Read(_)) {
+            self.work.note_read(path, check.id);
+        }
         let grace = context.times.deletion_grace;
         match state {
             PathState::Unchanged => {
+                self.note_found(path);
                 self.work.on_present(path);
                 self.work.on_trusted(path);
             }
@@ -633,6 +643,7 @@ impl FeatureState {
             |path: &RelPath| !is_ignored_by_default(path, &self.ignore_exceptions, &context.ignore);
         let files = listing.files.iter().flatten().filter(|file| is_artifact(&file.path));
         let files: Vec<_> = files.collect();
+        let mut found = Vec::new();
         for file in &files {
             let linked = file.signature.as_ref().filter(|_| file.is_linked);
             self.visibility.linked.set(&file.path, linked);
@@ -640,8 +651,12 @@ impl FeatureState {
             let same = known.is_some_and(|entry| {
                 !entry.racy && entry.signature.is_some() && entry.signature == file.signature
             });
+            if same {
+                found.push(file.path.clone());
+                continue;
+            }
             // A path that is debounced is checked when it has settled, however often it is listed.
-            if same || self.work.is_pending(&file.path) {
+            if self.work.is_pending(&file.path) {
                 continue;
             }
             let indexed = known.is_some();
@@ -650,6 +665,9 @@ impl FeatureState {
             } else {
                 followups.push(Followup::Check(file.path.clone(), CheckKind::Check));
             }
+        }
+        for path in found {
+            self.note_found(&path);
         }
         let grace = context.times.deletion_grace;
         let unreadable = listing.unreadable.iter().map(|dir| &dir.path);
@@ -811,6 +829,14 @@ impl FeatureState {
 
     // --- Mounts ---
 
+    /// Records that something was mounted or unmounted that is not around the feature, or for a moment: what
+    /// effects up to `newest` do not find may be there. Returns the paths that were found missing, to be
+    /// checked again.
+    pub(super) fn on_other_mounts(&mut self, newest: EffectId) -> Vec<RelPath> {
+        self.visibility.other_mounts_changed = Some(newest);
+        self.work.take_all_missing()
+    }
+
     /// Records what is mounted now, and that what effects up to `newest` find may be of another file
     /// system.
     pub(super) fn set_mounts(&mut self, mounts: &Mounts, newest: EffectId) {
@@ -820,13 +846,8 @@ impl FeatureState {
         self.publication.is_view_stale = true;
     }
 
-    /// Returns the paths that checks found missing, to be checked again.
-    pub(super) fn take_missing(&mut self, probe: EffectId) -> Vec<RelPath> {
-        self.work.take_missing(probe)
-    }
-
     fn explain(&self, path: &RelPath) -> Disappearance {
-        if self.hidden.is_idle() {
+        if self.hidden.is_idle() || is_planted(Bug::DeleteHidden) {
             return Disappearance::Deleted;
         }
         self.hidden.explain(&self.path_in_project(path))
@@ -981,6 +1002,12 @@ impl FeatureState {
         self.work.is_settled() && self.examinations == 0
     }
 
+    /// Returns true if nothing is debounced, checked or listed but files that were read by a check after
+    /// `since`.
+    pub(super) fn is_examined_since(&self, since: EffectId) -> bool {
+        self.work.is_settled_since(since) && self.examinations == 0
+    }
+
     /// Returns true if observations are to come that may contradict what is known.
     pub(super) fn is_being_checked(&self) -> bool {
         self.work.has_open_checks() || self.examinations > 0
@@ -988,8 +1015,17 @@ impl FeatureState {
 
     /// Returns true if nothing is under way or uncommitted, but for what waits for git.
     pub(super) fn is_settled(&self) -> bool {
+        self.is_examined() && self.is_evaluated()
+    }
+
+    /// The same, but for files that were read by a check after `since`.
+    pub(super) fn is_settled_since(&self, since: EffectId) -> bool {
+        self.is_examined_since(since) && self.is_evaluated()
+    }
+
+    fn is_evaluated(&self) -> bool {
         let evaluated = self.git.until.is_some() || !self.pending.evaluation_owed;
-        self.is_examined() && !self.pending.has_changes() && evaluated
+        !self.pending.has_changes() && evaluated
     }
 
     /// Returns true if nothing is left to do, not even a recheck.
@@ -1079,14 +1115,19 @@ impl FeatureState {
         })
     }
 
+    /// Records on which mount something was found at a path.
+    fn note_found(&mut self, path: &RelPath) {
+        if !self.hidden.is_idle() {
+            self.hidden.on_found(&self.path_in_project(path));
+            self.apply_blocker();
+        }
+    }
+
     /// Sets what was observed at a path. Returns true if that is not what was known.
     fn set(&mut self, seen: Observation, now: Tick) -> bool {
         self.visibility.unreadable_dirs.remove(&seen.path);
         let path = seen.path.clone();
-        if !self.hidden.is_idle() {
-            self.hidden.on_found(&self.path_in_project(&path));
-            self.apply_blocker();
-        }
+        self.note_found(&path);
         let known = self.inventory.entries().get(&path).cloned();
         let changed = self.inventory.set(seen, now.wall);
         if known.is_some() && known.as_ref() == self.inventory.entries().get(&path) {
@@ -1115,6 +1156,7 @@ impl FeatureState {
                 self.inventory.keep_path(path.clone());
             }
             self.pending.record(path, changed.before.as_ref(), reason, now);
+            self.pending.forget_uncommitted(path);
             self.publication.snapshot_file_stale = true;
             self.publication.is_view_stale = true;
         }

@@ -38,8 +38,10 @@ impl HiddenFiles {
 
     /// Records what is mounted now.
     pub(super) fn set_present(&mut self, present: MountPoints) {
-        self.present = present;
-        self.is_listed = false;
+        if self.present != present {
+            self.present = present;
+            self.is_listed = false;
+        }
     }
 
     /// Records that all of the feature was listed; what is missing is being checked.

@@ -96,6 +96,12 @@ impl InFlight {
         self.checks.is_empty()
     }
 
+    /// Returns the paths whose published entry may be stale because of a check that is under way.
+    pub(super) fn blocking_paths(&self) -> impl Iterator<Item = &RelPath> {
+        let checks = self.checks.iter().filter(|_| self.is_blocking());
+        checks.filter(|(_, check)| check.is_blocking()).map(|(path, _)| path)
+    }
+
     /// Returns true if a published entry may be stale because of a check that is under way.
     pub(super) fn is_blocking(&self) -> bool {
         self.blocking > 0

@@ -22,7 +22,6 @@ pub(super) mod project_view;
 pub(super) mod settings;
 pub(super) mod sync;
 
-pub(in crate::engine) mod backoff;
 mod feature_commit;
 mod feature_index;
 mod feature_table;
@@ -30,6 +29,7 @@ mod git_hold;
 mod hidden_files;
 mod in_flight;
 mod linked_files;
+mod mount_checks;
 mod path_work;
 mod poll;
 mod refresh;

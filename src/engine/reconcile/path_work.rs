@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::backoff::Backoff;
 use super::effect::{EffectId, EffectTag};
 use super::in_flight::{Check, CheckKind, InFlight};
+use crate::core::backoff::Backoff;
 use crate::core::path::RelPath;
 use crate::watch::{DebounceTimes, Debouncer, HintKind};
 
@@ -30,6 +30,8 @@ pub(super) struct PathWork {
     /// How often in a row the result for a path could not be trusted.
     untrusted: BTreeMap<RelPath, Backoff>,
     in_flight: InFlight,
+    /// The last check that read a file which keeps changing, so that its path is never settled for long.
+    read_last: BTreeMap<RelPath, EffectId>,
     /// Paths that a check found missing, with the newest effect at that time: a probe of the root
     /// that began later decides.
     missing: BTreeMap<RelPath, EffectId>,
@@ -61,6 +63,7 @@ impl PathWork {
             rechecks: BTreeSet::new(),
             untrusted: BTreeMap::new(),
             in_flight: InFlight::default(),
+            read_last: BTreeMap::new(),
             missing: BTreeMap::new(),
             held: BTreeSet::new(),
         }
@@ -178,6 +181,13 @@ impl PathWork {
         self.in_flight.path_of(id)
     }
 
+    /// Records that a check has read a file.
+    pub(super) fn note_read(&mut self, path: &RelPath, check: EffectId) {
+        if self.debounce.is_restless(path) {
+            self.read_last.insert(path.clone(), check);
+        }
+    }
+
     /// Records that something is at a path.
     pub(super) fn on_present(&mut self, path: &RelPath) {
         self.suspects.remove(path);
@@ -217,6 +227,11 @@ impl PathWork {
         decided.map(|(path, _)| path).collect()
     }
 
+    /// Returns all missing paths: they are to be checked again.
+    pub(super) fn take_all_missing(&mut self) -> Vec<RelPath> {
+        std::mem::take(&mut self.missing).into_keys().collect()
+    }
+
     /// Holds the deletion of a path while git rewrites the work tree.
     pub(super) fn hold(&mut self, path: RelPath) {
         self.held.insert(path);
@@ -238,6 +253,7 @@ impl PathWork {
         self.missing.remove(path);
         self.held.remove(path);
         self.untrusted.remove(path);
+        self.read_last.remove(path);
     }
 
     /// Forgets a path, and hints about it, too.
@@ -271,6 +287,7 @@ impl PathWork {
         self.rechecks.clear();
         self.untrusted.clear();
         self.in_flight.clear();
+        self.read_last.clear();
         self.missing.clear();
         self.held.clear();
     }
@@ -304,6 +321,14 @@ impl PathWork {
     /// Returns true if nothing is debounced or checked that readers wait for.
     pub(super) fn is_settled(&self) -> bool {
         !self.is_debouncing() && !self.is_checking()
+    }
+
+    /// Returns true if nothing is debounced or checked but files that a check after `since` has read.
+    pub(super) fn is_settled_since(&self, since: EffectId) -> bool {
+        let is_read = |path: &RelPath| self.read_last.get(path).is_some_and(|last| *last > since);
+        self.missing.is_empty()
+            && self.debounce.pending_paths().all(is_read)
+            && self.in_flight.blocking_paths().all(is_read)
     }
 
     /// Returns true if nothing at all is under way.

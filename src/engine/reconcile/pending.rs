@@ -64,6 +64,14 @@ impl PendingChanges {
         };
     }
 
+    /// Forgets a path that is not in the inventory any more, unless it was committed: while the store cannot
+    /// be written, any number of files may come and go.
+    pub(super) fn forget_uncommitted(&mut self, path: &RelPath) {
+        if self.paths.get(path).is_some_and(|change| change.before.is_none()) {
+            self.paths.remove(path);
+        }
+    }
+
     /// Returns true if there are changes, an evaluation left out.
     pub(super) fn has_changes(&self) -> bool {
         !self.paths.is_empty() || self.context_changed
@@ -108,5 +116,31 @@ impl FeatureCommit {
             && self.dir.is_none()
             && self.mounts.is_none()
             && self.events.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::inventory::Inventory;
+    use crate::core::testing::{feature_context, observed};
+
+    #[test]
+    fn files_that_come_and_go_before_a_commit_leave_nothing() {
+        let seen = vec![observed("committed", "x")];
+        let dossier =
+            Inventory::from_observations(feature_context(None, None), seen, Timestamp::default())
+                .to_dossier(Timestamp::default());
+        let mut pending = PendingChanges::default();
+        let deleted = RemovalReason::Deleted;
+        for (name, before) in [("committed", Some(&dossier.artifacts[0])), ("new", None)] {
+            let path = RelPath::new(name.as_bytes()).unwrap();
+            // Created or changed, and removed.
+            pending.record(&path, before, deleted, Duration::ZERO);
+            pending.record(&path, before, deleted, Duration::ZERO);
+            pending.forget_uncommitted(&path);
+        }
+        let paths: Vec<_> = pending.paths.keys().map(RelPath::text).collect();
+        assert_eq!(paths, ["committed"]);
     }
 }

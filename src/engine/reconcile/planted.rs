@@ -22,6 +22,10 @@ pub(in crate::engine) enum Bug {
     DeleteFromListing,
     /// A spec whose file was deleted is not reported as absent, even if it did not apply then.
     TombstonesHideSpecs,
+    /// What a mount hides is deleted.
+    DeleteHidden,
+    /// What was found before mounts changed counts afterwards.
+    DecideAcrossMounts,
 }
 
 /// Returns true if a bug is planted on this thread.

@@ -3,7 +3,7 @@
 //! The components own their part of the state and its rules; here is how they work together. What
 //! readers see and what is committed is in `project_view`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,18 +21,19 @@ use super::feature_commit::MetadataRead;
 use super::feature_table::{ArchiveSearch, FeatureTable};
 use super::git_hold::GitHold;
 use super::in_flight::CheckKind;
+use super::mount_checks::MountChecks;
 use super::poll::PollSchedule;
 use super::refresh::{Refresh, RefreshScope};
 use super::root::{LossKind, RootLoss, RootState, UNMOUNTED, looks_unmounted};
 use super::scrub::ScrubCursor;
 use super::settings::ReconcileSettings;
 use super::snapshot_retry::SnapshotRetry;
-use super::sync::{SyncGoal, SyncProgress};
+use super::sync::{Awaited, SyncGoal, SyncProgress};
 use super::watch_health::{RescanStep, RetryStep, WatchHealth};
 use crate::core::artifact::FileSignature;
 use crate::core::diagnostics::SkippedDir;
 use crate::core::feature_context::UnknownReason;
-use crate::core::mounts::Mounts;
+use crate::core::mounts::{MountPoints, Mounts, is_around};
 use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
 use crate::core::time::Timestamp;
 use crate::engine::clock::Tick;
@@ -62,8 +63,7 @@ pub(in crate::engine) struct ProjectState {
     pub(super) root: RootState,
     /// What is mounted below the root.
     mounts: Mounts,
-    /// Features of which something was found out since that was probed.
-    examined: BTreeSet<FeatureSlug>,
+    mount_checks: MountChecks,
     /// A probe of the root was requested during the first scan, or while one was under way.
     probe_requested: bool,
     /// Something happened since the last probe of the root was requested.
@@ -130,7 +130,7 @@ impl ProjectState {
             features: FeatureTable::default(),
             root: RootState::default(),
             mounts: Mounts::default(),
-            examined: BTreeSet::new(),
+            mount_checks: MountChecks::default(),
             probe_requested: false,
             changed_since_probe: false,
             health: WatchHealth::default(),
@@ -314,6 +314,9 @@ impl ProjectState {
         self.maintain_watches(now);
         self.poll_if_due(now);
         self.refresh_if_due(now);
+        for slug in self.mount_checks.take_due(now.monotonic) {
+            self.list(&slug, None, RescanMode::POLL);
+        }
         self.probe_root_if_needed(now);
         self.check_due_paths(now);
         self.scrub_if_due(now);
@@ -343,6 +346,7 @@ impl ProjectState {
             self.refresh.expire_at,
             self.health.next_due().filter(|_| !is_in_flight(&Purpose::RemovalSample)),
             self.poll.next_due(),
+            self.mount_checks.next_due(),
             self.scrub.next_due(),
             self.snapshots.next_due(),
             git.filter(|_| self.waits_for_git()),
@@ -397,11 +401,13 @@ impl ProjectState {
             }
         };
         let InitialScan { metadata, mut listings, unselected, root, git_lock, mounts } = scan;
-        self.mounts = mounts;
+        self.mounts = mounts.unwrap_or_default();
         let Metadata { info, features, mut gone, skipped, watched_more, .. } = metadata;
         self.info = info;
         // Those on mounts below the root are looked for by themselves.
-        let known = stored.iter().filter(|(_, known)| known.mounts.is_none());
+        let known = stored
+            .iter()
+            .filter(|(_, known)| known.mounts.as_ref().is_none_or(MountPoints::is_empty));
         let known = known.map(|(slug, known)| (slug, &known.entries));
         if looks_unmounted(&root, known) {
             self.keep_stored(stored, gone);
@@ -787,6 +793,7 @@ impl ProjectState {
         now: Tick,
     ) -> bool {
         self.root.search_for_client(now.monotonic);
+        self.mount_checks.hurry(now.monotonic);
         let is_selected = |other: &FeatureSlug| slug.is_none_or(|slug| slug == other);
         let slugs = self.features.slugs().filter(|slug| is_selected(slug));
         let slugs: Vec<FeatureSlug> = slugs.cloned().collect();
@@ -836,7 +843,7 @@ impl ProjectState {
         now: Tick,
     ) {
         self.published.changed = true;
-        self.note_examined(slug);
+        self.mount_checks.note_examined(slug);
         if mode == RescanMode::POLL {
             self.poll.add_cost(cost);
         }
@@ -889,7 +896,7 @@ impl ProjectState {
         if !self.effects.is_current(tag) {
             return;
         }
-        self.note_examined(slug);
+        self.mount_checks.note_examined(slug);
         let state = &checked.state;
         self.set_out_of_resources(*state == PathState::OutOfResources);
         let newest = self.effects.newest_id();
@@ -1264,7 +1271,7 @@ impl ProjectState {
         probe: EffectId,
         root: &RootStatus,
         git_lock: Option<GitLock>,
-        mounts: Mounts,
+        mounts: Option<Mounts>,
         now: Tick,
     ) {
         if let Some(starting) = &mut self.starting {
@@ -1274,10 +1281,11 @@ impl ProjectState {
         if let Some(loss) = self.root.find_loss(root) {
             return self.lose_root(loss, now);
         }
-        if self.mounts == mounts {
-            self.examined.clear();
-        } else {
-            self.on_mounts_changed(mounts, probe, now);
+        match mounts {
+            Some(mounts) if mounts == self.mounts => self.mount_checks.on_same_mounts(),
+            Some(mounts) => self.on_mounts_changed(mounts, now),
+            // What is mounted is taken for the same, as long as it cannot be found out.
+            None => {}
         }
         // What git did is not known before it is checked.
         let busy = self.features.active().any(FeatureState::is_being_checked);
@@ -1319,34 +1327,19 @@ impl ProjectState {
         self.probe_again_if_requested();
     }
 
-    /// Records that something was mounted or unmounted below the root since the last probe. What earlier
-    /// effects found missing may have been hidden, so it is examined again.
-    fn on_mounts_changed(&mut self, mounts: Mounts, probe: EffectId, now: Tick) {
+    /// Records that something was mounted or unmounted since the last probe. What earlier effects found
+    /// missing may have been hidden, so it is examined again.
+    fn on_mounts_changed(&mut self, mounts: Mounts, now: Tick) {
         let points: Vec<RelPath> = self.mounts.differences(&mounts).cloned().collect();
+        let points: Vec<RelPath> =
+            points.into_iter().filter(|point| self.is_concerned_by(point)).collect();
         self.mounts = mounts;
-        self.published.changed = true;
         let newest = self.effects.newest_id();
         let mut again = Vec::new();
-        let slugs: Vec<FeatureSlug> = self.features.slugs().cloned().collect();
-        for slug in slugs {
-            let dir = self.features.get(&slug).and_then(|feature| feature.dir.path.clone());
-            let is_around = |point: &RelPath| {
-                dir.as_ref().is_none_or(|dir| is_at_or_below(point, dir) || dir.is_below(point))
-            };
-            let is_concerned = points.iter().any(is_around);
-            if !is_concerned && !self.features.is_active(&slug) {
-                continue;
-            }
-            let Some(feature) = self.features.activate(&slug) else {
-                continue;
-            };
-            feature.set_mounts(&self.mounts, newest);
-            again.extend(feature.take_missing(probe).into_iter().map(|path| (slug.clone(), path)));
-            let polled = self.features.get(&slug).is_some_and(|one| self.is_polled(&one.dir));
-            if let Some(feature) = self.features.activate(&slug).filter(|_| is_concerned) {
-                feature.set_polled(polled);
-            }
-        }
+        self.features.for_each_active(|slug, feature| {
+            let missing = feature.on_other_mounts(newest).into_iter();
+            again.extend(missing.map(|path| (slug.clone(), path)));
+        });
         for (slug, path) in again {
             self.check(&slug, &path, CheckKind::Check, now);
         }
@@ -1356,21 +1349,32 @@ impl ProjectState {
             }
             self.check_feature_dir(&slug);
         }
-        let examined = std::mem::take(&mut self.examined);
-        if !points.is_empty() {
-            // The watches are of what was seen before.
-            return self.replace_watcher(now);
+        if points.is_empty() {
+            return self.mount_checks.on_other_mounts(now.monotonic);
         }
-        // Something may have been mounted for a moment.
-        for slug in examined {
-            self.list(&slug, None, RescanMode::POLL);
+        self.published.changed = true;
+        let dirs = self.features.iter().map(|feature| feature.dir.clone());
+        let is_concerned =
+            |dir: &FeatureDir| points.iter().any(|point| is_around(point, dir.path.as_ref()));
+        let concerned: Vec<FeatureDir> = dirs.filter(is_concerned).collect();
+        for dir in concerned {
+            let polled = self.is_polled(&dir);
+            if let Some(feature) = self.features.activate(&dir.slug) {
+                feature.set_mounts(&self.mounts, newest);
+                feature.set_polled(polled);
+            }
         }
+        // The watches are of what was seen before, and everything is compared.
+        self.mount_checks.on_all_compared();
+        self.replace_watcher(now);
     }
 
-    fn note_examined(&mut self, slug: &FeatureSlug) {
-        if !self.examined.contains(slug) {
-            self.examined.insert(slug.clone());
-        }
+    /// Returns true if features or metadata are, or could be, at a mount point or below it.
+    fn is_concerned_by(&self, point: &RelPath) -> bool {
+        !self.features.containing(point).is_empty()
+            || !self.features.at_or_below(point).is_empty()
+            || self.could_contain_feature(point)
+            || self.metadata_kind(point).is_some()
     }
 
     fn probe_again_if_requested(&mut self) {
@@ -1392,6 +1396,7 @@ impl ProjectState {
         self.probe_requested = false;
         self.scrub.abandon();
         self.poll = PollSchedule::default();
+        self.mount_checks = MountChecks::default();
         self.published.changed = true;
         let slugs: Vec<FeatureSlug> = self.features.slugs().cloned().collect();
         for slug in slugs {
@@ -1513,10 +1518,7 @@ impl ProjectState {
 
     fn is_polled(&self, dir: &FeatureDir) -> bool {
         let mut remote = self.remote_mounts();
-        let is_remote = remote.any(|point| {
-            dir.path.as_ref().is_none_or(|dir| is_at_or_below(dir, point) || point.is_below(dir))
-        });
-        if is_remote {
+        if remote.any(|point| is_around(point, dir.path.as_ref())) {
             return true;
         }
         let path = self.feature_path(dir);
@@ -1530,7 +1532,8 @@ impl ProjectState {
 
     /// Returns the mount points of file systems whose files can change without an event.
     pub(super) fn remote_mounts(&self) -> impl Iterator<Item = &RelPath> {
-        self.mounts.points.iter().filter(|(_, mount)| mount.remote.is_some()).map(|(at, _)| at)
+        let remote = self.mounts.points.iter().filter(|(_, mount)| mount.remote.is_some());
+        remote.map(|(point, _)| point).filter(|point| self.is_concerned_by(point))
     }
 
     /// Returns the directories that are not watched, or whose watches need not report every change.
@@ -1691,6 +1694,7 @@ impl ProjectState {
         };
         self.starting.is_none()
             && self.refresh.due().is_none()
+            && !self.mount_checks.is_waiting(slug)
             && !self.effects.has(blocks)
             && self.features.active().filter(|feature| selected(&feature.dir.slug)).all(|feature| {
                 is_done(feature) && (self.git.is_locked() || !feature.waits_for_git())
@@ -1702,18 +1706,25 @@ impl ProjectState {
     pub(in crate::engine) fn sync_progress(
         &self,
         slug: Option<&FeatureSlug>,
-        goal: SyncGoal,
+        Awaited { goal, since }: Awaited,
         store_works: bool,
     ) -> SyncProgress {
         if self.is_root_away() {
             return SyncProgress::RootAway;
         }
-        let is_reached = match goal {
-            _ if !store_works => self.is_reconciled(slug, FeatureState::is_examined),
-            SyncGoal::Compared => self.is_compared(slug),
-            SyncGoal::Quiescent => self.is_quiescent(slug),
+        let is_reached = if store_works {
+            self.is_reconciled(slug, |feature| feature.is_settled_since(since))
+        } else {
+            self.is_reconciled(slug, |feature| feature.is_examined_since(since))
         };
+        let is_lost = goal == SyncGoal::Quiescent && store_works && self.health.has_lost_events();
+        let is_reached = is_reached && !is_lost;
         if is_reached { SyncProgress::Reached } else { SyncProgress::Pending }
+    }
+
+    /// Returns the newest effect so far.
+    pub(in crate::engine) fn newest_effect(&self) -> EffectId {
+        self.effects.newest_id()
     }
 
     /// Returns true if all changes before are seen and committed, of a feature or of all.

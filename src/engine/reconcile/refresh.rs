@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::backoff::Backoff;
 use super::effect::EffectId;
 use super::feature::OUT_OF_RESOURCES_PAUSE;
+use crate::core::backoff::Backoff;
 use crate::core::path::FeatureSlug;
 
 /// Delay between a change of metadata and reading it, in which other changes join.

@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use super::backoff::Backoff;
 use super::event::{FoundRoot, RootStatus};
+use crate::core::backoff::Backoff;
 use crate::core::inventory::InventoryEntry;
 use crate::core::path::FeatureSlug;
 use crate::core::sorted_chunks::SortedChunks;

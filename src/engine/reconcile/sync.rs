@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::effect::EffectId;
 use crate::core::path::FeatureSlug;
 use crate::engine::command::{NotSynced, ProjectSync};
 use crate::engine::ids::ProjectId;
@@ -23,6 +24,23 @@ pub(in crate::engine) enum SyncGoal {
     Quiescent,
     /// A rescan is done that makes up for lost events.
     Compared,
+}
+
+/// What a request waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) struct Awaited {
+    pub(in crate::engine) goal: SyncGoal,
+    /// The newest effect at the request: a file that is written all the time is seen when a later check has
+    /// read it.
+    pub(in crate::engine) since: EffectId,
+}
+
+/// What a request begins with in one project.
+#[derive(Debug)]
+pub(in crate::engine) struct SyncStart {
+    /// The cookie that was written, or `None` if a rescan was started.
+    pub(in crate::engine) cookie: Option<PathBuf>,
+    pub(in crate::engine) since: EffectId,
 }
 
 /// How far a project is.
@@ -63,6 +81,7 @@ struct SyncRequest {
 struct WaitingProject {
     /// The cookie whose event has not arrived.
     cookie: Option<PathBuf>,
+    since: EffectId,
     deadline: Duration,
     /// A rescan was started: the cookie did not arrive in time, or events need not report every
     /// change.
@@ -84,25 +103,25 @@ impl WaitingProject {
         };
     }
 
-    fn goal(&self) -> SyncGoal {
-        if self.is_rescanned { SyncGoal::Compared } else { SyncGoal::Quiescent }
+    fn awaited(&self) -> Awaited {
+        let goal = if self.is_rescanned { SyncGoal::Compared } else { SyncGoal::Quiescent };
+        Awaited { goal, since: self.since }
     }
 }
 
 impl SyncRequests {
-    /// Adds a request: for each project the cookie that was written, or `None` if a rescan was
-    /// started.
+    /// Adds a request, with what it begins with in each project.
     pub(in crate::engine) fn start(
         &mut self,
         id: SyncId,
         slug: Option<FeatureSlug>,
-        cookies: BTreeMap<ProjectId, Option<PathBuf>>,
+        projects: BTreeMap<ProjectId, SyncStart>,
         now: Duration,
     ) {
-        let projects = cookies.into_iter().map(|(project, cookie)| {
+        let projects = projects.into_iter().map(|(project, SyncStart { cookie, since })| {
             let is_rescanned = cookie.is_none();
             let deadline = now + if is_rescanned { RESCAN_TIMEOUT } else { COOKIE_TIMEOUT };
-            (project, WaitingProject { cookie, deadline, is_rescanned, result: None })
+            (project, WaitingProject { cookie, since, deadline, is_rescanned, result: None })
         });
         self.waiting.insert(id, SyncRequest { slug, projects: projects.collect() });
     }
@@ -117,16 +136,16 @@ impl SyncRequests {
     }
 
     /// Removes the requests that are answered now and returns their answers. `progress` returns how
-    /// far a project is with a goal, for one of its features or for all.
+    /// far a project is with what is awaited, of one of its features or of all.
     pub(in crate::engine) fn take_answers(
         &mut self,
-        progress: impl Fn(ProjectId, Option<&FeatureSlug>, SyncGoal) -> SyncProgress,
+        progress: impl Fn(ProjectId, Option<&FeatureSlug>, Awaited) -> SyncProgress,
         now: Duration,
     ) -> Vec<SyncAnswer> {
         let mut answers = Vec::new();
         self.waiting.retain(|id, SyncRequest { slug, projects }| {
             projects.retain(|project, waiting| {
-                let progress = progress(*project, slug.as_ref(), waiting.goal());
+                let progress = progress(*project, slug.as_ref(), waiting.awaited());
                 if waiting.result.is_none() {
                     waiting.advance(progress, now);
                 }
@@ -176,6 +195,7 @@ impl SyncRequests {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::reconcile::effect::EffectQueue;
 
     const ONE: ProjectId = ProjectId::FIRST;
 
@@ -184,11 +204,13 @@ mod tests {
     }
 
     fn start(projects: &[(ProjectId, &str)]) -> SyncRequests {
-        let cookies = projects
-            .iter()
-            .map(|(id, cookie)| (*id, (!cookie.is_empty()).then(|| PathBuf::from(cookie))));
+        let since = EffectQueue::default().newest_id();
+        let projects = projects.iter().map(|(id, cookie)| {
+            let cookie = (!cookie.is_empty()).then(|| PathBuf::from(cookie));
+            (*id, SyncStart { cookie, since })
+        });
         let mut requests = SyncRequests::default();
-        requests.start(SyncId(1), None, cookies.collect(), ms(0));
+        requests.start(SyncId(1), None, projects.collect(), ms(0));
         requests
     }
 
@@ -204,8 +226,9 @@ mod tests {
         requests.on_cookie(ONE, Path::new("/cookies/1"));
         assert_eq!(requests.take_answers(|_, _, _| Pending, ms(2)), []);
         assert!(requests.take_rescans(ms(999)).is_empty());
-        let when =
-            |wanted| move |_, _: Option<&_>, goal| if goal == wanted { Reached } else { Pending };
+        let when = |wanted| {
+            move |_, _: Option<&_>, is: Awaited| if is.goal == wanted { Reached } else { Pending }
+        };
         let answers = requests.take_answers(when(SyncGoal::Quiescent), ms(3));
         assert_eq!(answers, [answer(&[(ONE, ProjectSync::Cookie)])]);
         assert_eq!(requests.next_deadline(), None);
@@ -233,8 +256,8 @@ mod tests {
             assert_eq!(requests.take_answers(|_, _, _| Pending, ms(0)), []);
             assert!(requests.take_rescans(ms(1)).is_empty(), "it has begun");
             let at = ms(u64::try_from(at).unwrap());
-            let progress = |_, _: Option<&_>, goal| {
-                assert_eq!(goal, SyncGoal::Compared);
+            let progress = |_, _: Option<&_>, awaited: Awaited| {
+                assert_eq!(awaited.goal, SyncGoal::Compared);
                 progress
             };
             assert_eq!(requests.take_answers(progress, at), [answer(&[(ONE, result)])]);

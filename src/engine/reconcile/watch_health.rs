@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::backoff::Backoff;
 use super::event::WatchReport;
+use crate::core::backoff::Backoff;
 
 /// Pause before the rescan that follows an overflow; each further one waits twice as long, so that
 /// a storm costs few of them. After [`CALM_AFTER`] without an overflow it starts over.

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::watched_project::WatchedProject;
 use crate::config::RetentionConfig;
+use crate::core::backoff::Backoff;
 use crate::core::error::error_chain;
 use crate::core::path::{FeatureSlug, escape_bytes};
 use crate::engine::clock::Tick;
@@ -19,7 +20,6 @@ use crate::engine::ids::ProjectId;
 use crate::engine::io::call_pool::CallPool;
 use crate::engine::io::wal_checkpointer::WalCheckpointer;
 use crate::engine::read_model::StatePublisher;
-use crate::engine::reconcile::backoff::Backoff;
 use crate::engine::reconcile::event::Event;
 use crate::engine::reconcile::pending::FeatureCommit;
 use crate::store::{EventOrigin, FeatureChange, FilePlace, Store, StoreError, StoreTime, boot_id};
@@ -259,10 +259,8 @@ impl Committer {
                 self.health.degraded = Some(NOT_IN_PLACE.to_owned());
                 self.health.retry_after_pause(now);
             }
-            Ok(_) => {
-                self.health.degraded = None;
-                self.health.retries = Backoff::default();
-            }
+            // The pauses start over after a commit only: that may need space which a barrier does not.
+            Ok(_) => self.health.degraded = None,
             Err(error) => self.on_store_error(&error, now),
         }
         let is_usable = self.health.degraded.is_none();

@@ -18,7 +18,7 @@ use crate::engine::command::{FeatureRef, ProjectSync};
 use crate::engine::ids::ProjectId;
 use crate::engine::io::call_pool::CallPool;
 use crate::engine::reconcile::effect::RescanMode;
-use crate::engine::reconcile::sync::{SyncId, SyncProgress, SyncRequests};
+use crate::engine::reconcile::sync::{SyncId, SyncProgress, SyncRequests, SyncStart};
 
 type Projects = BTreeMap<ProjectId, WatchedProject>;
 /// Receives how each project was synchronised.
@@ -51,7 +51,7 @@ impl SyncWaiters {
             return;
         }
         let (only, slug) = feature.map(|one| (one.project, one.slug)).unzip();
-        let mut cookies = BTreeMap::new();
+        let mut starts = BTreeMap::new();
         for (id, project) in
             projects.iter_mut().filter(|(id, _)| only.is_none_or(|only| only == **id))
         {
@@ -65,11 +65,12 @@ impl SyncWaiters {
                     debug!(path = %cookie.display(), %error, "cannot create the sync cookie");
                 }
             }
-            cookies.insert(*id, (!is_compared).then_some(cookie));
+            let since = project.state.newest_effect();
+            starts.insert(*id, SyncStart { cookie: (!is_compared).then_some(cookie), since });
         }
         self.request_count += 1;
         let id = SyncId(self.request_count);
-        self.requests.start(id, slug, cookies, now.monotonic);
+        self.requests.start(id, slug, starts, now.monotonic);
         self.replies.insert(id, reply);
     }
 
@@ -95,9 +96,10 @@ impl SyncWaiters {
                 project.state.hurry_metadata(now.monotonic);
             }
         }
-        let progress = |id: ProjectId, slug: Option<&FeatureSlug>, goal| match projects.get(&id) {
+        let progress = |id: ProjectId, slug: Option<&FeatureSlug>, awaited| match projects.get(&id)
+        {
             None => SyncProgress::Removed,
-            Some(project) => project.state.sync_progress(slug, goal, store_works),
+            Some(project) => project.state.sync_progress(slug, awaited, store_works),
         };
         for answer in self.requests.take_answers(progress, now.monotonic) {
             if let Some(reply) = self.replies.remove(&answer.id) {

@@ -100,7 +100,23 @@ struct WriteBurst {
     writes: Vec<Duration>,
 }
 
-/// A probe of the root that allowed deletions.
+/// Files that a mount hid for a while.
+#[derive(Debug)]
+struct Hidden {
+    /// The last observations before it, and of its time.
+    since: u64,
+    until: Option<u64>,
+    paths: BTreeSet<FeaturePath>,
+}
+
+impl Hidden {
+    /// Returns true if it hid a path at an observation.
+    fn hides(&self, path: &FeaturePath, at: u64) -> bool {
+        at > self.since && self.until.is_none_or(|until| at <= until) && self.paths.contains(path)
+    }
+}
+
+/// What is known of a project.
 #[derive(Debug, Default)]
 struct ProjectRecord {
     paths: BTreeMap<FeaturePath, PathRecord>,
@@ -111,8 +127,8 @@ struct ProjectRecord {
     permitting_probe: Option<u64>,
     git_locked_at: Option<Duration>,
     bursts: BTreeMap<PathBuf, WriteBurst>,
-    /// The files that a mount below the root hides, and the last observation before it.
-    hidden: Option<(u64, BTreeSet<FeaturePath>)>,
+    /// What mounts below the root hid.
+    hidden: Vec<Hidden>,
     checks: BTreeMap<FeaturePath, usize>,
     listings: BTreeMap<(FeatureSlug, Option<RelPath>), usize>,
     metadata_reads: usize,
@@ -195,18 +211,21 @@ impl Checks {
         let is_hidden = |(slug, path): &FeaturePath| {
             feature_dir(project, slug).join(text(path)).starts_with(dir)
         };
-        let hidden = paths.filter(is_hidden).collect();
-        self.projects[project].hidden = Some((self.observations, hidden));
+        let paths = paths.filter(is_hidden).collect();
+        let hidden = Hidden { since: self.observations, until: None, paths };
+        self.projects[project].hidden.push(hidden);
     }
 
     pub(super) fn on_unmount_below(&mut self, project: usize) {
-        self.projects[project].hidden = None;
+        let hidden = self.projects[project].hidden.iter_mut();
+        hidden.for_each(|one| one.until = one.until.or(Some(self.observations)));
     }
 
     pub(super) fn on_disk_changed(&mut self, disk: &Disk) {
         for window in &mut self.windows {
             // Nothing can be found out about what is hidden.
-            window.is_exempt |= self.projects[window.project].hidden.is_some();
+            let mut hidden = self.projects[window.project].hidden.iter();
+            window.is_exempt |= hidden.any(|hidden| hidden.until.is_none());
             window.disks.push(all_truths(disk, window.project));
             // Nothing can be found out about a feature that cannot be read.
             let path = feature_dir(window.project, &slug("a"));
@@ -350,9 +369,7 @@ impl Checks {
         let key = (event.feature_slug.clone(), path.clone());
         let of_feature = record.feature_missing_at.get(&event.feature_slug);
         let probe = record.permitting_probe;
-        let is_hidden = |at: &&(u64, BTreeSet<FeaturePath>)| at.1.contains(&key);
-        let hidden_since = record.hidden.as_ref().filter(is_hidden).map(|(since, _)| *since);
-        let path = record.paths.entry(key).or_default();
+        let path = record.paths.entry(key.clone()).or_default();
         let announced = Announced::Missing(event.reason_code, event.reason_detail.clone());
         let before = path.announced.replace(announced);
         // That an unreadable directory can be read again has no event of its own.
@@ -365,10 +382,12 @@ impl Checks {
         if event.reason_code == ErrorReason::DeletedAfterScan && !is_directory {
             // Some observation that nothing is there, and a probe after it.
             let missing_at = path.missing_at.iter().chain(of_feature.into_iter().flatten());
-            let mut missing_at = missing_at.filter(|at| {
-                // What is hidden is not missing, unless another file was seen at its path since.
-                hidden_since.is_none_or(|since| **at <= since || path.present_at > since)
-            });
+            // What is hidden is not missing, unless another file was seen at its path since.
+            let is_hidden = |at: u64| {
+                let mut hidden = record.hidden.iter().filter(|hidden| hidden.hides(&key, at));
+                hidden.any(|hidden| path.present_at <= hidden.since)
+            };
+            let mut missing_at = missing_at.filter(|at| !is_hidden(**at));
             let is_proven =
                 |at: &u64| *at > path.announced_at && probe.is_some_and(|probe| *at < probe);
             if !missing_at.any(is_proven) {
@@ -697,6 +716,9 @@ fn check_unavailable(
     view: &FeatureView,
 ) -> Result<(), Violation> {
     let published = view_truths(view);
+    if !truth.is_empty() && published == *truth {
+        return Err(Violation::new(format!("{slug} is unavailable, but nothing of it is hidden")));
+    }
     let is_right = |path: &RelPath| match (published.get(path), truth.get(path)) {
         (Some(Truth::Absent(ErrorReason::Unreadable)), None) => true,
         (shown, on_disk) => shown == on_disk,

@@ -219,6 +219,8 @@ mod tests {
             Bug::PublishBeforeCommit,
             Bug::DeleteFromListing,
             Bug::TombstonesHideSpecs,
+            Bug::DeleteHidden,
+            Bug::DecideAcrossMounts,
         ] {
             // Not every finding shrinks as far: an effect is chosen by its position among others.
             let mut first = 0;

@@ -260,7 +260,7 @@ impl ModelIo {
                 let (root, git_lock) = (self.probe_root(), self.git_lock());
                 let present = root == RootStatus::Present;
                 self.seen.push((tag.id, Seen::Root { present, git_lock }));
-                let mounts = lock(&self.disk).mounts_below(&self.root);
+                let mounts = Some(lock(&self.disk).mounts_below(&self.root));
                 Event::RootProbed { tag, root, git_lock, mounts }
             }
             Effect::SearchRoot { tag } => {
@@ -426,6 +426,8 @@ impl ModelIo {
             PathState::Dir { .. } => Seen::Directory(slug, path),
             PathState::Read(read) => Seen::Present(slug, path, Some(read.state.clone())),
             PathState::Unchanged => Seen::Present(slug, path, None),
+            // The directory is there.
+            PathState::ParentUnreadable(dir, _) => Seen::Present(slug, dir.clone(), None),
             _ => return,
         };
         self.seen.push((tag.id, seen));
@@ -481,6 +483,8 @@ impl ModelIo {
                 Err(Missing::NotFound) | Ok(()) => {}
                 Err(Missing::Denied(_)) => {
                     if let Some(path) = dir {
+                        self.seen
+                            .push((id, Seen::Present(feature.slug.clone(), path.clone(), None)));
                         let reason = DENIED.to_owned();
                         stage.listing.unreadable.push(UnreadableDir { path, reason });
                     }
@@ -671,7 +675,7 @@ impl ModelIo {
             }
         }
         metadata.watched_more = self.watch_metadata_dirs();
-        let root = self.found_root();
+        let (root, mounts) = (self.found_root(), Some(mounts));
         Box::new(InitialScan { metadata, listings, unselected, root, git_lock, mounts })
     }
 

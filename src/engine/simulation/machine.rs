@@ -29,7 +29,7 @@ use crate::engine::reconcile::planted::{Bug, is_planted};
 use crate::engine::reconcile::project::ProjectState;
 use crate::engine::reconcile::project_view::ProjectSummary;
 use crate::engine::reconcile::settings::ReconcileSettings;
-use crate::engine::reconcile::sync::{SyncId, SyncProgress, SyncRequests};
+use crate::engine::reconcile::sync::{SyncId, SyncProgress, SyncRequests, SyncStart};
 use crate::project::FeaturePatterns;
 use crate::scan::ScanLimits;
 use crate::watch::{DebounceTimes, HintSink, RootWatcher, ShardLimits, ShardPool, Watcher};
@@ -407,8 +407,9 @@ impl Machine {
             }
         }
         let cookie = (!is_compared).then_some(cookie);
-        let cookies = BTreeMap::from([(self.projects[project].id, cookie)]);
-        self.sync.start(id, Some(slug), cookies, now);
+        let since = self.projects[project].state.newest_effect();
+        let start = SyncStart { cookie, since };
+        self.sync.start(id, Some(slug), BTreeMap::from([(self.projects[project].id, start)]), now);
         let is_git_locked = self.projects[project].io.git_lock_ns.is_some();
         let window = SyncWindow::open(id, project, is_git_locked, &lock(&self.disk));
         self.checks.windows.push(window);
@@ -824,9 +825,10 @@ impl Machine {
             }
         }
         let projects = &self.projects;
-        let progress = |id, slug: Option<&FeatureSlug>, goal| {
+        let progress = |id, slug: Option<&FeatureSlug>, awaited| {
             let project = projects.iter().find(|project| project.id == id);
-            project.map_or(SyncProgress::Removed, |one| one.state.sync_progress(slug, goal, works))
+            project
+                .map_or(SyncProgress::Removed, |one| one.state.sync_progress(slug, awaited, works))
         };
         for answer in self.sync.take_answers(progress, self.now) {
             let window = self.checks.windows.iter().position(|window| window.id == answer.id);

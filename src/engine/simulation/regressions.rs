@@ -346,6 +346,17 @@ pub(super) fn regressions() -> Vec<History> {
             Step(MountBelow(At(0, 9)), Run(0)),
             Step(StepEffect(0), Run(0)),
         ],
+        // An unreadable directory on a mount, at the path of a hidden file, was removed.
+        vec![
+            Step(Write(At(0, 3), Large, Close::Yes), Run(0)),
+            Step(HoldEvents, Run(0)),
+            Step(MountBelow(At(0, 2)), Run(0)),
+            Step(Sync(0), Run(111)),
+            Step(Sync(0), Run(357)),
+            Step(CreateDir(At(0, 3)), Run(17)),
+            Step(Deny(At(0, 3)), Run(521)),
+            Step(Remove(At(0, 2)), Run(208)),
+        ],
     ];
     let silent = vec![
         // A feature that returned with an unmount before it was evaluated.

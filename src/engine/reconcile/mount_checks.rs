@@ -1,0 +1,122 @@
+//! Which features are compared with the disk because something may have been mounted for a moment: what was found
+//! in them since the last probe of the mounts may be of another file system.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::core::backoff::Backoff;
+use crate::core::path::FeatureSlug;
+
+/// Pauses between two comparisons: on some systems something is mounted every second.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_mins(1);
+
+/// The features that are to be compared, and when.
+#[derive(Debug, Default)]
+pub(super) struct MountChecks {
+    /// Features of which something was found out since the mounts were last probed.
+    examined: BTreeSet<FeatureSlug>,
+    waiting: BTreeSet<FeatureSlug>,
+    due: Duration,
+    /// Until when the next comparison pauses, and how often that was so in a row.
+    pause_until: Duration,
+    pauses: Backoff,
+}
+
+impl MountChecks {
+    /// Records that something was found out about a feature.
+    pub(super) fn note_examined(&mut self, slug: &FeatureSlug) {
+        if !self.examined.contains(slug) {
+            self.examined.insert(slug.clone());
+        }
+    }
+
+    /// Records that nothing was mounted or unmounted since the probe before.
+    pub(super) fn on_same_mounts(&mut self) {
+        self.examined.clear();
+    }
+
+    /// Records that something was mounted or unmounted elsewhere, or for a moment.
+    pub(super) fn on_other_mounts(&mut self, now: Duration) {
+        if self.waiting.is_empty() {
+            self.due = now.max(self.pause_until);
+        }
+        self.waiting.append(&mut self.examined);
+    }
+
+    /// Records that everything is compared anyway.
+    pub(super) fn on_all_compared(&mut self) {
+        self.examined.clear();
+        self.waiting.clear();
+    }
+
+    /// Compares what waits now, because a request waits for it.
+    pub(super) fn hurry(&mut self, now: Duration) {
+        self.due = self.due.min(now);
+    }
+
+    /// Returns the features that are to be compared now.
+    pub(super) fn take_due(&mut self, now: Duration) -> BTreeSet<FeatureSlug> {
+        if self.next_due().is_none_or(|due| due > now) {
+            return BTreeSet::new();
+        }
+        if now >= self.pause_until + PAUSE_MAX {
+            self.pauses = Backoff::default();
+        }
+        self.pause_until = now + self.pauses.next_pause(PAUSE_MIN, PAUSE_MAX);
+        std::mem::take(&mut self.waiting)
+    }
+
+    pub(super) fn next_due(&self) -> Option<Duration> {
+        (!self.waiting.is_empty()).then_some(self.due)
+    }
+
+    /// Returns true if a feature, or any, is to be compared.
+    pub(super) fn is_waiting(&self, slug: Option<&FeatureSlug>) -> bool {
+        slug.map_or(!self.waiting.is_empty(), |slug| self.waiting.contains(slug))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn comparisons_pause_longer_while_mounts_keep_changing() {
+        let slug = FeatureSlug::new(b"a").unwrap();
+        let mut checks = MountChecks::default();
+        let mut now = ms(1_000);
+        checks.on_other_mounts(now);
+        assert_eq!(checks.next_due(), None, "nothing was examined");
+        for pause in [500, 1_000, 2_000, 4_000] {
+            checks.note_examined(&slug);
+            checks.on_other_mounts(now);
+            assert!(checks.is_waiting(Some(&slug)) && checks.is_waiting(None));
+            assert_eq!(checks.take_due(now).len(), 1, "{pause}");
+            checks.note_examined(&slug);
+            checks.on_other_mounts(now);
+            assert_eq!(checks.next_due(), Some(now + ms(pause)));
+            assert!(checks.take_due(now).is_empty());
+            now += ms(pause);
+        }
+        checks.hurry(ms(2_000));
+        assert_eq!(checks.take_due(ms(2_000)).len(), 1, "a request waits");
+        now += PAUSE_MAX * 2;
+        checks.note_examined(&slug);
+        checks.on_same_mounts();
+        checks.on_other_mounts(now);
+        assert_eq!(checks.next_due(), None, "nothing was examined since");
+        checks.note_examined(&slug);
+        checks.on_other_mounts(now);
+        assert_eq!(checks.take_due(now).len(), 1);
+        checks.note_examined(&slug);
+        checks.on_other_mounts(now);
+        assert_eq!(checks.next_due(), Some(now + ms(500)), "it was quiet for long");
+        checks.on_all_compared();
+        assert!(!checks.is_waiting(None));
+    }
+}
