@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use super::lock::InstanceLock;
 use crate::core::sync::lock;
 
-/// Device and inode.
-type FileId = (u64, u64);
+/// Device, inode, and time of creation: the inode of a removed file is used again.
+type FileId = (u64, u64, (i64, i64));
 
 /// The claims of this daemon. Clones share them.
 #[derive(Debug, Clone)]
@@ -58,7 +58,7 @@ impl Claims {
 
 fn file_id(path: &Path) -> Option<FileId> {
     let found = path.symlink_metadata().ok()?;
-    Some((found.dev(), found.ino()))
+    Some((found.dev(), found.ino(), (found.mtime(), found.mtime_nsec())))
 }
 
 #[cfg(test)]

@@ -16,21 +16,28 @@ use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use crate::config::{Config, ConfigState, LoadedConfig};
+use crate::core::backoff::Backoff;
 use crate::daemon::status_line;
 use crate::daemon::systemd_notify::SystemdNotifier;
 use crate::engine::command::Command;
 use crate::engine::inbox::Inbox;
 use crate::engine::read_model::StatePublisher;
 use crate::engine::runtime::resolve_paths;
-use crate::watch::{Hint, NotifyWatcher, Watcher as _};
+use crate::watch::{Hint, NotifyWatcher, Watcher as _, watch_mounts};
 use watched_paths::WatchedPaths;
 
 /// Debounce interval: the file is read once it has not changed for this long.
 const DEBOUNCE_INTERVAL: Duration = Duration::from_millis(100);
+/// The same if it changes all the time.
+const MAX_DEBOUNCE: Duration = Duration::from_secs(2);
 /// Pause before a reload is retried while the engine's command queue is full.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// Time in which the links in the paths of projects are found.
+/// Time in which the links in the paths of projects are found, and pauses before the next attempt.
 const LINKS_TIMEOUT: Duration = Duration::from_secs(2);
+const LINKS_PAUSE_MIN: Duration = Duration::from_secs(1);
+const LINKS_PAUSE_MAX: Duration = Duration::from_mins(1);
+/// How often directories are watched again at once that changed meanwhile. After that their events do it.
+const MAX_WATCH_ATTEMPTS: usize = 10;
 
 /// Reloads the configuration and reports its state.
 pub(crate) struct Reloader {
@@ -56,6 +63,14 @@ enum ReloadCause {
     Signal,
 }
 
+/// The links in the paths of projects.
+enum Links {
+    None,
+    Watched(ConfigWatcher),
+    /// Their file systems do not respond.
+    Unresponsive,
+}
+
 /// Returns a configuration with the roots to which the paths of its projects lead, and these roots.
 pub(crate) fn resolve_roots(config: &Config) -> (Config, BTreeMap<PathBuf, PathBuf>) {
     let roots = resolve_paths(project_paths(config));
@@ -72,16 +87,23 @@ impl Reloader {
     /// Reloads whenever `hangup` is received, the file changes, or the path of a project leads elsewhere.
     /// Never returns.
     pub(crate) async fn run(mut self, mut hangup: Signal) {
+        let mounts = notify_of_mounts();
+        let mut pauses = Backoff::default();
         loop {
             let watcher = ConfigWatcher::open(&self.file);
             // After the watches were set, so that no earlier change is missed.
             self.reload(ReloadCause::FileChange).await;
             let links = self.watch_links().await;
-            self.follow_links().await;
+            if matches!(links, Links::Unresponsive) {
+                info!("the links in the paths of projects do not respond; looking again later");
+            } else {
+                self.follow_links().await;
+                pauses = Backoff::default();
+            }
             let is_signal = tokio::select! {
                 _ = hangup.recv() => true,
                 () = watcher.wait_for_change() => false,
-                () = wait_for_links(links.as_ref()) => false,
+                () = wait_for_links(&links, &mounts, &mut pauses) => false,
             };
             if is_signal {
                 self.reload(ReloadCause::Signal).await;
@@ -89,12 +111,17 @@ impl Reloader {
         }
     }
 
-    /// Watches the links in the paths of projects. `None` if there are none, or their file systems do not
-    /// respond.
-    fn watch_links(&self) -> impl Future<Output = Option<ConfigWatcher>> + use<> {
+    /// Watches the links in the paths of projects.
+    fn watch_links(&self) -> impl Future<Output = Links> + use<> {
         let paths = project_paths(&self.config);
         let open = spawn_blocking(move || ConfigWatcher::open_links(&paths));
-        async { timeout(LINKS_TIMEOUT, open).await.ok()?.ok()? }
+        async {
+            match timeout(LINKS_TIMEOUT, open).await {
+                Ok(Ok(Some(watcher))) => Links::Watched(watcher),
+                Ok(Ok(None)) => Links::None,
+                Ok(Err(_)) | Err(_) => Links::Unresponsive,
+            }
+        }
     }
 
     /// Watches other roots if the paths of projects lead to others.
@@ -198,13 +225,17 @@ impl ConfigWatcher {
     }
 
     fn open_paths(resolve: impl Fn() -> WatchedPaths) -> Self {
-        loop {
-            let paths = resolve();
-            let watcher = Self::watch_paths(paths.clone());
-            if resolve() == paths {
-                return watcher;
+        let mut paths = resolve();
+        let mut watcher = Self::watch_paths(paths.clone());
+        for _ in 1..MAX_WATCH_ATTEMPTS {
+            let now = resolve();
+            if now == paths {
+                break;
             }
+            watcher = Self::watch_paths(now.clone());
+            paths = now;
         }
+        watcher
     }
 
     fn watch_paths(paths: WatchedPaths) -> Self {
@@ -231,16 +262,44 @@ impl ConfigWatcher {
 
     /// Waits for a change, and until none has followed for [`DEBOUNCE_INTERVAL`].
     pub(crate) async fn wait_for_change(&self) {
-        self.change_notify.notified().await;
-        while timeout(DEBOUNCE_INTERVAL, self.change_notify.notified()).await.is_ok() {}
+        wait_for_rest(&self.change_notify).await;
     }
 }
 
-async fn wait_for_links(links: Option<&ConfigWatcher>) {
+/// Waits for a notification, and until none has followed for [`DEBOUNCE_INTERVAL`].
+async fn wait_for_rest(notify: &Notify) {
+    notify.notified().await;
+    let rest = async { while timeout(DEBOUNCE_INTERVAL, notify.notified()).await.is_ok() {} };
+    let _ = timeout(MAX_DEBOUNCE, rest).await;
+}
+
+/// Waits until paths may lead elsewhere: where a link leads to may be mounted later.
+async fn wait_for_links(links: &Links, mounts: &Notify, pauses: &mut Backoff) {
     match links {
-        Some(links) => links.wait_for_change().await,
-        None => std::future::pending().await,
+        Links::None => std::future::pending().await,
+        Links::Watched(links) => tokio::select! {
+            () = links.wait_for_change() => {}
+            () = wait_for_rest(mounts) => {}
+        },
+        Links::Unresponsive => sleep(pauses.next_pause(LINKS_PAUSE_MIN, LINKS_PAUSE_MAX)).await,
     }
+}
+
+/// Returns what is notified when something is mounted or unmounted.
+fn notify_of_mounts() -> Arc<Notify> {
+    let mounts = Arc::new(Notify::new());
+    let (changed, failed) = (Arc::downgrade(&mounts), Arc::downgrade(&mounts));
+    let on_change = move || changed.upgrade().map(|mounts| mounts.notify_one()).is_some();
+    // The links themselves are watched nevertheless.
+    let on_failure = move |error| {
+        if failed.upgrade().is_some() {
+            warn!(%error, "cannot watch mounts and unmounts any more");
+        }
+    };
+    if let Err(error) = watch_mounts(on_change, on_failure) {
+        warn!(%error, "cannot watch mounts and unmounts");
+    }
+    mounts
 }
 
 /// Logs what is wrong in a configuration, and what follows from that.

@@ -33,8 +33,10 @@ pub fn watch_removals(
             | WatchFlags::MOVE_SELF
             | WatchFlags::DELETE
             | WatchFlags::MOVED_FROM;
-        let watch = |dir: &PathBuf| add_watch(inotify, dir, flags | WatchFlags::ONLYDIR).is_ok();
-        dirs.iter().filter(|dir| !watch(dir)).count() == 0
+        let watch = |dir: &PathBuf| add_watch(inotify, dir, flags | WatchFlags::ONLYDIR);
+        // One that exists and cannot be watched will not be watched a second later either.
+        let is_missing = |dir: &&PathBuf| matches!(watch(dir), Err(Errno::NOENT | Errno::NOTDIR));
+        dirs.iter().filter(is_missing).count() == 0
     };
     let mut is_complete = watch_all(&inotify);
     let wait_for_changes = move || {

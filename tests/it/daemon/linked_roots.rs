@@ -8,6 +8,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::support::invariants::JournalReader;
+use crate::support::kernel::{Mount, is_root};
 use crate::support::process::Daemon;
 use crate::support::wait::wait_for;
 use crate::support::{Project, copy_dir};
@@ -64,4 +65,29 @@ fn root_to_which_a_configured_path_leads_may_appear_and_change() {
         expect(&release("v3"), "live");
         daemon.stop();
     }
+}
+
+#[test]
+fn root_on_a_file_system_that_is_mounted_later_is_watched_when_it_is() {
+    if !is_root("a mount") {
+        return;
+    }
+    let project = Project::complete();
+    let home = project.home().canonicalize().unwrap();
+    let (disk, mount_point) = (home.join("disk"), home.join("mnt"));
+    fs::create_dir_all(&mount_point).unwrap();
+    copy_dir(&project.root, &disk.join("app"));
+    let link = home.join("current");
+    symlink("mnt/app", &link).unwrap();
+    let project = project.config(&format!("projects: [{{path: {}}}]\n", link.display()));
+    let daemon = project.start_daemon();
+    let states = || roots(&daemon, &project.root);
+    wait_for("a root that is not there", || {
+        (states().first()?.1 == "root_unavailable").then_some(())
+    });
+    let mount = Mount::new(&["--bind", disk.to_str().unwrap()], &mount_point);
+    let expected = vec![(mount_point.join("app").to_str().unwrap().to_owned(), "live".to_owned())];
+    wait_for("the root on the mount", || (states() == expected).then_some(()));
+    daemon.stop();
+    mount.unmount();
 }
