@@ -226,6 +226,9 @@ pub struct ArtifactRef {
     pub indexed_at: Timestamp,
 }
 
+/// `error_detail` of a file that changed during each attempt to read it.
+pub const CHANGED_WHILE_READ: &str = "changed while being read";
+
 impl ArtifactRef {
     /// Returns true if the file exists and was read.
     #[must_use]
@@ -249,6 +252,12 @@ impl ArtifactRef {
             ArtifactState::Present { .. } => None,
             ArtifactState::Absent(absence) => Some(absence),
         }
+    }
+
+    /// Returns true if the file never held still long enough to be read, so that nothing was announced of it.
+    #[must_use]
+    pub fn is_restless(&self) -> bool {
+        self.error_detail() == Some(CHANGED_WHILE_READ)
     }
 
     /// Returns the code of [`ArtifactRef::absence`].

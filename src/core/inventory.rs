@@ -586,8 +586,11 @@ impl fmt::Debug for Inventory {
     }
 }
 
+/// Returns true if other files may be below an artifact that cannot be read: only files have a size.
 fn is_unreadable(artifact: &ArtifactRef) -> bool {
     artifact.error_reason() == Some(ErrorReason::Unreadable)
+        && artifact.size_bytes == 0
+        && !artifact.is_restless()
 }
 
 /// Returns the work package id in a path: `WP` and at least two digits at the start of a component

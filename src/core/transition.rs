@@ -47,8 +47,9 @@ pub fn artifact_event(
     removal: RemovalReason,
 ) -> Option<Payload> {
     let slug = &inventory.context().feature_slug;
-    let before = changed.before.as_deref();
+    let before = changed.before.as_deref().filter(|before| !before.is_restless());
     match (before, changed.after.as_deref()) {
+        (_, Some(now)) if now.is_restless() => None,
         (_, Some(now)) if now.is_present() => {
             let change = classify_change(before, now)?;
             let key_before = before.map(|before| &before.artifact_key);

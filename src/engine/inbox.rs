@@ -77,6 +77,8 @@ pub(super) struct PendingHints {
     pub(super) paths: HashMap<PathBuf, HintKind>,
     /// True if events were lost or the paths exceeded their maximum, so a rescan is needed.
     pub(super) overflow: bool,
+    /// Events were lost because of those of another project.
+    pub(super) overflow_by_others: bool,
     /// The last error of the watcher.
     pub(super) failed: Option<String>,
     /// More paths are pending, so no sync cookie among these counts yet.
@@ -93,6 +95,7 @@ impl PendingHints {
         Self {
             paths: self.paths.extract_if(|_, _| true).take(MAX_TAKEN_PATHS).collect(),
             overflow: std::mem::take(&mut self.overflow),
+            overflow_by_others: std::mem::take(&mut self.overflow_by_others),
             failed: self.failed.take(),
             is_partial: true,
         }
@@ -106,7 +109,7 @@ impl Inbox {
         let is_first = !messages.hints.contains_key(&project);
         let pending = messages.hints.entry(project).or_default();
         match hint {
-            Hint::At(..) if pending.overflow => {}
+            Hint::At(..) if pending.overflow || pending.overflow_by_others => {}
             Hint::At(path, kind) => {
                 let is_full = pending.paths.len() >= MAX_PENDING_PATHS;
                 if is_full && !pending.paths.contains_key(&path) {
@@ -118,6 +121,7 @@ impl Inbox {
                 }
             }
             Hint::Overflow => pending.overflow = true,
+            Hint::OverflowByOthers => pending.overflow_by_others = true,
             Hint::Failed(error) => pending.failed = Some(error),
         }
         drop(messages);

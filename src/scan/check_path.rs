@@ -7,13 +7,12 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, statat};
 use rustix::io::Errno;
 
-use crate::core::artifact::{FileSignature, Observation};
+use crate::core::artifact::{CHANGED_WHILE_READ, FileSignature, Observation};
 use crate::core::content::{FileKind, StaticHash};
 use crate::core::path::RelPath;
 use crate::scan::entry::{EntryKind, open_dir, read_entry};
 use crate::scan::hash::{
-    CHANGED_WHILE_READ, ReadOptions, ReadResult, TransientFailure, is_resource_exhausted,
-    signature_of,
+    ReadOptions, ReadResult, TransientFailure, is_resource_exhausted, signature_of,
 };
 use crate::scan::limits::ScanLimits;
 

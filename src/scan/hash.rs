@@ -9,16 +9,15 @@ use rustix::fs::{FileType, Stat, fstat};
 use rustix::io::Errno;
 
 use super::limits::ScanLimits;
-use crate::core::artifact::{Absence, ArtifactState, ErrorReason, FileSignature, Observation};
+use crate::core::artifact::{
+    Absence, ArtifactState, CHANGED_WHILE_READ, ErrorReason, FileSignature, Observation,
+};
 use crate::core::content::{ContentHasher, ContentInfo, FileKind, InvalidUtf8, StaticHash};
 use crate::core::path::RelPath;
 use crate::core::progress::begin_long_step;
 
 /// `error_detail` of an entry that is neither file nor directory nor link.
 pub(super) const NOT_REGULAR: &str = "not a regular file";
-
-/// `error_detail` of a file that changed during each read attempt.
-pub(super) const CHANGED_WHILE_READ: &str = "changed while being read";
 
 /// Read attempts for one file, after which it is [`TransientFailure::Unstable`].
 const MAX_ATTEMPTS: usize = 3;

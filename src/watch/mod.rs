@@ -30,6 +30,8 @@ pub enum Hint {
     At(PathBuf, HintKind),
     /// The event queue overflowed and events were lost; the caller must rescan.
     Overflow,
+    /// The same, but most of the events were of another root that shares the queue.
+    OverflowByOthers,
     /// The watcher reported an error.
     Failed(String),
 }

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::*;
-use crate::core::artifact::Observation;
+use crate::core::artifact::{Absence, ArtifactState, CHANGED_WHILE_READ, Observation};
 use crate::core::baseline::Baseline;
 use crate::core::baseline::BaselineScope;
 use crate::core::feature_context::{FeatureContext, UnknownReason};
@@ -69,6 +69,22 @@ fn artifact_event_reports_each_change_of_a_path_once() {
         remove(inventory, "x/y.bin", RemovalReason::ParentUnreadable),
         "unreadable other.x.y.bin (x/y.bin)"
     );
+}
+
+#[test]
+fn nothing_is_announced_of_a_new_file_before_it_holds_still() {
+    let restless = || Observation {
+        state: ArtifactState::Absent(Absence {
+            reason: ErrorReason::Unreadable,
+            detail: Some(CHANGED_WHILE_READ.into()),
+        }),
+        ..unreadable("spec.md")
+    };
+    let mut inventory = inventory();
+    assert_eq!(set(&mut inventory, restless()), "no event");
+    assert_eq!(remove(&mut inventory, "spec.md", RemovalReason::Deleted), "no event");
+    set(&mut inventory, restless());
+    assert_eq!(set(&mut inventory, observed("spec.md", "1")), "Added spec");
 }
 
 #[test]

@@ -24,7 +24,10 @@ pub(in crate::engine) enum Event {
         kind: HintKind,
     },
     /// Events were lost.
-    Overflow,
+    Overflow {
+        /// Most of the events were of another project.
+        by_others: bool,
+    },
     /// A file system was mounted or unmounted, or responds again, or a directory above the root was
     /// moved.
     MountsChanged,

@@ -18,7 +18,8 @@ use super::planted::{Bug, is_planted};
 use super::settings::ReconcileSettings;
 use super::tombstones::Tombstones;
 use crate::core::artifact::{
-    Absence, ArtifactRef, ArtifactState, ErrorReason, FileSignature, Observation,
+    Absence, ArtifactRef, ArtifactState, CHANGED_WHILE_READ, ErrorReason, FileSignature,
+    Observation,
 };
 use crate::core::baseline::BaselineFile;
 use crate::core::digest::Digest;
@@ -425,7 +426,13 @@ impl FeatureState {
                     followups.push(Followup::ProbeRoot);
                 }
             }
-            PathState::Unstable => self.work.retry_unstable(path, cost, now.monotonic),
+            PathState::Unstable => {
+                self.work.retry_unstable(path, cost, now.monotonic);
+                if !self.is_indexed_path(path) && !self.is_ignored_by_default(path, &context.ignore)
+                {
+                    self.set_unreadable(path, CHANGED_WHILE_READ.to_owned(), now);
+                }
+            }
             PathState::RootReplaced => {
                 self.work.schedule_retry(path, OUT_OF_RESOURCES_PAUSE, now.monotonic);
                 followups.push(Followup::ProbeRoot);

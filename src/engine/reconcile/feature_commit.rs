@@ -196,7 +196,7 @@ impl FeatureState {
                 }
                 (None, Some(before)) => {
                     commit.removed.push(path.clone());
-                    if *removal == RemovalReason::Deleted {
+                    if *removal == RemovalReason::Deleted && !before.is_restless() {
                         commit.tombstones.push(tombstone(before));
                     }
                 }

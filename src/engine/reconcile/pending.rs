@@ -70,6 +70,9 @@ impl PendingChanges {
         if self.paths.get(path).is_some_and(|change| change.before.is_none()) {
             self.paths.remove(path);
         }
+        if self.paths.is_empty() {
+            self.since = None;
+        }
     }
 
     /// Returns true if there are changes, an evaluation left out.

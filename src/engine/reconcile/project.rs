@@ -183,7 +183,7 @@ impl ProjectState {
         self.changed_since_probe |= !matches!(event, Event::RootProbed { .. } | Event::Watches(_));
         match event {
             Event::Hint { path, kind } => self.on_hint(path, kind, now),
-            Event::Overflow => self.on_overflow(now),
+            Event::Overflow { by_others } => self.on_overflow(by_others, now),
             Event::MountsChanged if self.root.is_away() => self.root.search_now(now.monotonic),
             Event::MountsChanged => self.probe_root(),
             Event::Watches(report) => self.on_watches(report, now),
@@ -260,7 +260,7 @@ impl ProjectState {
             Event::WatcherDropped { tag, sample } => {
                 if self.effects.finish(tag).is_some() {
                     self.health.on_watcher_dropped(sample);
-                    self.on_overflow(now);
+                    self.on_overflow(false, now);
                 }
             }
             Event::WatchesRetried { tag } => {
@@ -438,7 +438,7 @@ impl ProjectState {
             self.refresh.read_at(now.monotonic);
         }
         if hints.len() >= MAX_EARLY_HINTS {
-            self.on_overflow(now);
+            self.on_overflow(false, now);
         }
         for (path, kind) in hints {
             self.on_hint(path, kind, now);
@@ -726,8 +726,8 @@ impl ProjectState {
         }
     }
 
-    fn on_overflow(&mut self, now: Tick) {
-        if !self.root.is_away() && self.health.on_overflow(now.monotonic) {
+    fn on_overflow(&mut self, by_others: bool, now: Tick) {
+        if !self.root.is_away() && self.health.on_overflow(by_others, now.monotonic) {
             self.published.changed = true;
         }
     }

@@ -94,8 +94,10 @@ pub(super) enum RetryStep {
 }
 
 impl WatchHealth {
-    /// Records that events were lost. Returns false if a rescan is due already.
-    pub(super) fn on_overflow(&mut self, now: Duration) -> bool {
+    /// Records that events were lost. Returns false if a rescan is due already. Where most of them were of
+    /// another project, the first rescan does not pause: it watches with other projects that are calm, too, and
+    /// the noisy one is compared last.
+    pub(super) fn on_overflow(&mut self, by_others: bool, now: Duration) -> bool {
         if self.rescan_due.is_some() {
             return false;
         }
@@ -104,7 +106,7 @@ impl WatchHealth {
             self.rescan_pauses = Backoff::default();
         }
         let pause = self.rescan_pauses.next_pause(RESCAN_PAUSE_MIN, RESCAN_PAUSE_MAX);
-        self.rescan_due = Some(now + pause);
+        self.rescan_due = Some(if calm && by_others { now } else { now + pause });
         true
     }
 
@@ -299,7 +301,7 @@ mod tests {
             [(0, 50), (0, 100), (0, 200), (10_001, 50), (9_000, 100), (0, 200), (0, 400)]
         {
             now += ms(calm);
-            assert!(health.on_overflow(now) && !health.on_overflow(now));
+            assert!(health.on_overflow(false, now) && !health.on_overflow(false, now));
             assert!(health.has_lost_events());
             assert_eq!(health.rescan_step(now + ms(pause - 1)), RescanStep::Nothing);
             now += ms(pause);
@@ -312,6 +314,17 @@ mod tests {
     }
 
     #[test]
+    fn project_is_compared_at_once_if_another_one_lost_its_events() {
+        let mut health = WatchHealth::default();
+        for pause in [0, 100] {
+            assert!(health.on_overflow(true, ms(500)));
+            assert_eq!(health.next_due(), Some(ms(500 + pause)));
+            assert!(matches!(health.rescan_step(ms(600)), RescanStep::Rescan { .. }));
+            health.on_compared();
+        }
+    }
+
+    #[test]
     fn a_removal_storm_drops_the_watcher_until_no_more_directories_are_removed() {
         let mut health = WatchHealth::default();
         health.on_report(WatchReport { on_instance: 500_000, ..WatchReport::default() });
@@ -320,7 +333,7 @@ mod tests {
         assert!(!health.on_dir_removed(ms(3)), "the count starts over");
         let sample = vec![PathBuf::from("/a"), "/b".into()];
         health.on_watcher_dropped(sample.clone());
-        health.on_overflow(ms(3));
+        health.on_overflow(false, ms(3));
         assert_eq!(health.rescan_step(ms(53)), RescanStep::Sample(sample.clone()));
         health.on_removal_sampled(1, ms(53));
         assert_eq!(health.rescan_step(ms(53)), RescanStep::Nothing);

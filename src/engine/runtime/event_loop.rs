@@ -145,8 +145,9 @@ impl EventLoop {
                 let root = project.settings.root.display();
                 warn!(%root, error, "file watcher reported an error");
             }
-            if hints.overflow {
-                project.handle(Event::Overflow, pool, now);
+            if hints.overflow || hints.overflow_by_others {
+                let by_others = !hints.overflow;
+                project.handle(Event::Overflow { by_others }, pool, now);
             }
             for (path, kind) in hints.paths {
                 if path.starts_with(project.cookies()) {

@@ -681,7 +681,8 @@ impl Machine {
         let mut messages = one.inbox.take(Some(Instant::now()), &mut HintRests::default());
         let hints = messages.hints.remove(&one.id).unwrap_or_default();
         if hints.overflow && !is_planted(Bug::IgnoreOverflow) {
-            one.handle(Event::Overflow, tick);
+            // As if the first project had more events.
+            one.handle(Event::Overflow { by_others: project > 0 }, tick);
         }
         let mut paths: Vec<_> = hints.paths.into_iter().collect();
         paths.sort_by(|(one, _), (other, _)| one.cmp(other));

@@ -3,8 +3,9 @@
 use super::history::Op::{
     Allow, BreakStore, Close as CloseFile, Crash, CrashAtCommit, CreateDir, DeliverResult, Deny,
     FailEffect, HoldEffects, HoldEvents, LimitWatches, LockGit, Mount, MountBelow, MoveRoot,
-    Overflow, Pass, ReleaseEffects, Remove, Rename, Replace, Rescan, ReturnRoot, StepEffect,
-    Symlink, Sync, TimeOutEffect, UnlimitWatches, UnlockGit, Unmount, Write, WriteKeepingTime,
+    Overflow, Pass, ReleaseEffects, Remove, Rename, RepairStore, Replace, Rescan, ReturnRoot,
+    StepEffect, Symlink, Sync, TimeOutEffect, UnlimitWatches, UnlockGit, Unmount, Write,
+    WriteKeepingTime,
 };
 use super::history::Size::{Large, Small};
 use super::history::Then::Run;
@@ -345,6 +346,15 @@ pub(super) fn regressions() -> Vec<History> {
             Step(HoldEffects, Run(55)),
             Step(MountBelow(At(0, 9)), Run(0)),
             Step(StepEffect(0), Run(0)),
+        ],
+        // A file came and went while the store failed.
+        vec![
+            Step(BreakStore, Run(0)),
+            Step(WriteKeepingTime(At(1, 1)), Run(63)),
+            Step(Remove(At(1, 1)), Run(0)),
+            Step(RepairStore, Run(140)),
+            Step(Allow(At(0, 6)), Run(1108)),
+            Step(WriteKeepingTime(At(1, 3)), Run(0)),
         ],
         // An unreadable directory on a mount, at the path of a hidden file, was removed.
         vec![

@@ -286,10 +286,14 @@ fn retire(table: &Mutex<ShardTable>) -> Option<PathBuf> {
     if !table.retire() {
         return None;
     }
-    let (sinks, noisiest) = (table.all_sinks(), table.noisiest_root());
+    let (mut sinks, noisiest) = (table.all_sinks(), table.noisiest_root());
     drop(table);
+    let last = sinks.pop();
     for sink in sinks {
-        sink(Hint::Overflow);
+        sink(Hint::OverflowByOthers);
+    }
+    if let Some(last) = last {
+        last(Hint::Overflow);
     }
     noisiest
 }
@@ -352,7 +356,7 @@ impl HintRouter {
                     last(Hint::At(path, kind));
                 }
             }
-            Hint::Overflow => {
+            Hint::Overflow | Hint::OverflowByOthers => {
                 if let (Some(root), Some(pool)) = (retire(&self.table), self.pool.upgrade()) {
                     pool.mark_noisy(&root, true);
                 }

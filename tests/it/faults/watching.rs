@@ -2,6 +2,7 @@
 //! permissions, and changes by git.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use rustix::process::Signal;
@@ -203,31 +204,60 @@ fn all_names_of_a_file_show_a_write_by_one_of_them() {
     daemon.stop();
 }
 
+/// Appends a line to a file every ten milliseconds while `act` runs.
+fn while_written(path: &Path, act: impl FnOnce()) {
+    use std::io::Write as _;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut file = fs::File::options().create(true).append(true).open(path).unwrap();
+            while !done.load(Ordering::Relaxed) {
+                file.write_all(b"line\n").unwrap();
+                // The interval between two lines; nothing is waited for.
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+        });
+        // The writer ends also if this fails.
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
+        done.store(true, Ordering::Relaxed);
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+}
+
+/// Returns the size of an artifact, if it is listed.
+fn listed_size(daemon: &Daemon, path: &str) -> Option<u64> {
+    let list = daemon.get_json(&format!("/api/dossier/artifacts?feature={FEATURE}"));
+    let mut artifacts = list["artifacts"].as_array().unwrap().iter();
+    artifacts.find(|one| one["relative_path"] == path)?["size_bytes"].as_u64()
+}
+
 #[test]
 fn new_file_that_is_written_all_the_time_is_listed() {
     let project = Project::complete();
     let daemon = project.start_daemon();
     let path = project.feature_dir().join("research/log.md");
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let done = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let is_done = std::sync::Arc::clone(&done);
-    let writer = std::thread::spawn(move || {
-        use std::io::Write as _;
-        let mut file = fs::File::create(path).unwrap();
-        while !is_done.load(std::sync::atomic::Ordering::Relaxed) {
-            file.write_all(b"line\n").unwrap();
-            // The interval between two lines; nothing is waited for.
-            std::thread::sleep(std::time::Duration::from_millis(10));
+    while_written(&path, || {
+        wait_for("the file that is being written", || listed_size(&daemon, "research/log.md"));
+    });
+    daemon.stop();
+}
+
+#[test]
+fn request_waits_for_one_read_of_a_file_that_is_written_all_the_time() {
+    let project = Project::complete();
+    let path = project.feature_dir().join("research/log.md");
+    write_file(&path, b"first\n");
+    let daemon = project.start_daemon();
+    while_written(&path, || {
+        for _ in 0..5 {
+            let size = path.metadata().unwrap().len();
+            let synced = daemon.get_json("/api/status?sync=true")["synced"].clone();
+            assert_eq!(synced, "cookie");
+            assert!(listed_size(&daemon, "research/log.md") >= Some(size));
         }
     });
-    wait_for("the file that is being written", || {
-        let path = format!("/api/dossier/snapshots/export?feature={FEATURE}");
-        let export = daemon.get_json(&path);
-        let artifacts = export["artifact_summaries"].as_array().unwrap();
-        artifacts.iter().any(|one| one["relative_path"] == "research/log.md").then_some(())
-    });
-    done.store(true, std::sync::atomic::Ordering::Relaxed);
-    writer.join().unwrap();
     daemon.stop();
 }
 
