@@ -81,7 +81,7 @@ pub fn scan_features<T: Send>(
             let open = |index: usize| {
                 let feature = &features[index];
                 let has_baseline = project.has_baseline(&feature.slug)
-                    || project.is_archived(feature) && project.has_shared_baselines();
+                    || project.is_archived(feature) && project.may_have_former_baseline(feature);
                 Ok(OpenedFeature {
                     descriptor: project.open_feature(feature)?,
                     static_part: if has_baseline {
@@ -157,7 +157,7 @@ pub fn list_ignored(
 /// Returns a feature of which only a shared baseline is left: all that it has is missing.
 #[must_use]
 pub fn missing_feature(project: &Project, slug: FeatureSlug) -> Feature {
-    let dir = FeatureDir { path: RelPath::new(slug.as_str().as_bytes()).ok(), slug };
+    let dir = project.expected_dir(slug);
     let inputs = project.read_gone_feature_inputs(&dir);
     let now = Timestamp::from(SystemTime::now());
     let mut context = inputs.context;

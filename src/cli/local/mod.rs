@@ -1,5 +1,4 @@
 //! One-time scans without a daemon.
 
 pub(crate) mod diagnostics;
-pub(crate) mod git;
 pub(crate) mod target;

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::core::artifact::ArtifactRef;
 use crate::core::artifact_list::sorted_artifacts;
-use crate::core::baseline::BaselineFile;
+use crate::core::baseline::{BaselineFile, BaselineScope};
 use crate::core::dossier::MissionDossier;
 use crate::core::drift::Drift;
 use crate::core::feature::{DossierTimes, Feature, FeatureMetadata, FeatureWatchState};
@@ -151,6 +151,13 @@ pub fn evaluate_drift(
             | UnknownReason::Unresponsive(reason)
             | UnknownReason::LimitExceeded(reason),
         ) => Drift::indeterminate(reason),
+        // What a team accepted is missing for everyone.
+        Some(UnknownReason::Deleted)
+            if metadata.baseline_scope == BaselineScope::Shared
+                && *baseline != BaselineFile::Absent =>
+        {
+            Drift::of_missing_feature(baseline)
+        }
         Some(UnknownReason::Deleted) => Drift::indeterminate("the feature was deleted"),
         Some(UnknownReason::UnreadableMeta) => Drift::indeterminate("cannot read meta.json"),
         _ if matches!(baseline, BaselineFile::Valid(_)) => {

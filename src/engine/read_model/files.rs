@@ -9,7 +9,7 @@ use super::content::{ContentError, content};
 use super::feature::FeatureView;
 use super::project::ProjectView;
 use crate::core::artifact::ArtifactRef;
-use crate::core::baseline::Baseline;
+use crate::core::baseline::{Baseline, BaselineScope};
 use crate::core::path::RelPath;
 use crate::project::WriteError;
 
@@ -45,25 +45,35 @@ impl ProjectView {
         self.project.staged_files(&feature.dir, feature.entries.iter())
     }
 
-    /// Writes a feature's baseline file and syncs it to disk.
+    /// Writes a feature's baseline of a scope and syncs it to disk. Returns what was written.
     ///
     /// # Errors
     /// [`BaselineError`].
     pub fn write_baseline(
         &self,
         feature: &FeatureView,
-        baseline: &Baseline,
-    ) -> Result<(), BaselineError> {
-        let mut text = serde_json::to_vec_pretty(baseline).map_err(io::Error::from)?;
+        baseline: Baseline,
+        scope: BaselineScope,
+    ) -> Result<Baseline, BaselineError> {
+        if scope == BaselineScope::Shared {
+            let dir = &feature.context.feature_dir;
+            return Ok(self.project.write_shared_baseline(feature.slug(), dir, baseline)?.baseline);
+        }
+        let mut text = serde_json::to_vec_pretty(&baseline).map_err(io::Error::from)?;
         text.push(b'\n');
-        Ok(self.project.write_baseline(feature.slug(), &text)?)
+        self.project.write_baseline(feature.slug(), &text)?;
+        Ok(baseline)
     }
 
-    /// Removes a feature's baseline file. Returns true if there was one.
+    /// Removes a feature's baseline of a scope. Returns true if there was one.
     ///
     /// # Errors
     /// [`BaselineError`].
-    pub fn clear_baseline(&self, feature: &FeatureView) -> Result<bool, BaselineError> {
-        Ok(self.project.clear_baseline(feature.slug())?)
+    pub fn clear_baseline(
+        &self,
+        feature: &FeatureView,
+        scope: BaselineScope,
+    ) -> Result<bool, BaselineError> {
+        Ok(self.project.clear_baseline(feature.slug(), scope)?)
     }
 }

@@ -21,13 +21,12 @@ use crate::core::artifact::{
     Absence, ArtifactRef, ArtifactState, ErrorReason, FileSignature, Observation,
 };
 use crate::core::baseline::BaselineFile;
-use crate::core::digest::Digest;
 use crate::core::feature::{DossierTimes, FeatureMetadata};
 use crate::core::feature_context::UnknownReason;
 use crate::core::ignore::{IgnoreRules, IgnoredBy};
 use crate::core::inventory::{EntryChange, Inventory, InventoryEntry};
 use crate::core::mounts::{MountPoints, Mounts};
-use crate::core::path::RelPath;
+use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::sorted_chunks::{Keyed as _, SortedChunks};
 use crate::core::time::Timestamp;
 use crate::core::transition::{Evaluation, LastPublished, RemovalReason};
@@ -44,8 +43,6 @@ pub(super) const EVALUATION_INTERVAL: Duration = Duration::from_millis(100);
 const MAX_CHECKOUT_WAIT: Duration = Duration::from_secs(10);
 /// Pause after the process ran out of file descriptors or memory.
 pub(super) const OUT_OF_RESOURCES_PAUSE: Duration = Duration::from_secs(1);
-/// The file of a feature that is metadata, too.
-pub(super) const META: &[u8] = b"meta.json";
 
 /// A feature that is watched.
 #[derive(Debug)]
@@ -53,9 +50,7 @@ pub(in crate::engine) struct FeatureState {
     pub(in crate::engine) dir: FeatureDir,
     pub(super) inventory: Inventory,
     pub(super) metadata: Arc<FeatureMetadata>,
-    /// Hash of the `meta.json` that it was read from.
-    meta_hash: Option<Digest>,
-    /// The other files of the feature that the metadata depends on.
+    /// The files of the feature that the metadata depends on.
     state_files: StateFiles,
     /// Paths that are artifacts though files of their names are ignored by default.
     ignore_exceptions: BTreeSet<RelPath>,
@@ -76,6 +71,10 @@ pub(in crate::engine) struct FeatureState {
     pub(super) publication: Publication,
     /// Listings, and checks of the feature's directory, that are under way.
     examinations: usize,
+    /// When it was found; `None` if an earlier run knew it.
+    arrived_at: Option<Duration>,
+    /// The feature that was moved here, if one was.
+    previous_slug: Option<FeatureSlug>,
 }
 
 /// What can be seen of a feature.
@@ -249,7 +248,7 @@ impl FeatureState {
         mounts: &Mounts,
         settings: &ReconcileSettings,
     ) -> Self {
-        let FeatureInputs { context, metadata, meta_hash, state_files } = inputs;
+        let FeatureInputs { context, metadata, state_files } = inputs;
         let ignore_exceptions =
             settings.ignore.exceptions(context.mission.as_deref(), &metadata.baseline);
         let unstored_dir = (stored.dir.as_ref() != Some(&dir)).then(|| dir.clone());
@@ -264,13 +263,14 @@ impl FeatureState {
         let mut inventory = Inventory::new(context);
         let tombstones = Tombstones::new(stored.tombstones);
         keep_deleted_paths(&mut inventory, &tombstones, &metadata);
+        let last = stored.last_published.as_ref();
         Self {
             dir,
+            previous_slug: last.and_then(|last| last.previous_feature_slug.clone()),
             former_step: inventory.current_step().id,
             times: stored.times,
             inventory,
             metadata: Arc::new(metadata),
-            meta_hash,
             state_files,
             ignore_exceptions,
             work: PathWork::new(settings.times),
@@ -291,7 +291,27 @@ impl FeatureState {
                 ..Publication::default()
             },
             examinations: 0,
+            arrived_at: None,
         }
+    }
+
+    /// Records that no earlier run knew the feature.
+    pub(super) fn set_arrived_at(&mut self, at: Duration) {
+        self.arrived_at = Some(at);
+    }
+
+    pub(super) fn arrived_at(&self) -> Option<Duration> {
+        self.arrived_at
+    }
+
+    /// Records that another feature was moved here: the next snapshot says so.
+    pub(super) fn set_previous_slug(&mut self, slug: FeatureSlug) {
+        self.previous_slug = Some(slug);
+        self.pending.context_changed = true;
+    }
+
+    pub(super) fn previous_slug(&self) -> Option<&FeatureSlug> {
+        self.previous_slug.as_ref()
     }
 
     pub(super) fn inventory(&self) -> &Inventory {
@@ -480,8 +500,7 @@ impl FeatureState {
             followups.extend(linked.map(|file| Followup::CheckLinks(path.clone(), file)));
             self.work.pause_reads(path, cost, now.monotonic);
         }
-        let is_meta = path.as_bytes() == META && (hash.is_none() || hash != self.meta_hash);
-        if is_meta || self.state_files.is_outdated(path, hash) {
+        if self.state_files.is_outdated(path, hash) {
             followups.push(Followup::ReadInputs);
         }
     }
@@ -685,8 +704,7 @@ impl FeatureState {
         ignore: &IgnoreRules,
         now: Tick,
     ) -> bool {
-        let FeatureInputs { mut context, metadata, meta_hash, state_files } = inputs;
-        self.meta_hash = meta_hash;
+        let FeatureInputs { mut context, metadata, state_files } = inputs;
         self.state_files = state_files;
         let mut exceptions = ignore.exceptions(context.mission.as_deref(), &metadata.baseline);
         if matches!(metadata.baseline, BaselineFile::Corrupt(_)) {
@@ -727,6 +745,14 @@ impl FeatureState {
     /// Has what was deleted, or is required by the baseline, count as there for the step.
     pub(super) fn keep_deleted_paths(&mut self) {
         keep_deleted_paths(&mut self.inventory, &self.tombstones, &self.metadata);
+    }
+
+    /// Returns true if a listing lacks files that the metadata depends on, so that no check of them
+    /// follows.
+    pub(super) fn lacks_state_files(&self, listing: &Listing) -> bool {
+        let files: HashSet<&RelPath> =
+            listing.files.iter().flatten().map(|file| &file.path).collect();
+        self.state_files.has_absent(|path| files.contains(path))
     }
 
     /// Returns true if the metadata depends on the file at a path.

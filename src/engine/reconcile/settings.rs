@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::core::ignore::{DefaultNames, IgnoreRules};
 use crate::core::pattern::Pattern;
-use crate::project::{FeaturePatterns, ProjectSettings};
+use crate::project::{FeaturePatterns, ProjectSettings, user_layouts_dir};
 use crate::scan::ScanLimits;
 use crate::watch::DebounceTimes;
 
@@ -61,6 +61,12 @@ impl ReconcileSettings {
             patterns: Arc::new(patterns),
             problem,
         }
+    }
+
+    /// Returns the directories of the user's own missions and layouts.
+    pub(in crate::engine) fn user_dirs(&self) -> Vec<PathBuf> {
+        let missions = self.user_missions.iter();
+        missions.flat_map(|missions| [missions.clone(), user_layouts_dir(missions)]).collect()
     }
 
     /// Returns the same settings with other `ignore` patterns.

@@ -632,6 +632,7 @@ impl ModelIo {
             info: Arc::clone(&self.info),
             features,
             gone,
+            orphans: Vec::new(),
             skipped: Vec::new(),
             hidden: BTreeSet::new(),
             unselected: Vec::new(),
@@ -696,7 +697,8 @@ impl ModelIo {
         let info = Arc::clone(&self.info);
         let (skipped, hidden) = (Vec::new(), BTreeSet::new());
         let unselected = Vec::new();
-        Ok(Metadata { info, features, gone, skipped, hidden, unselected, watched_more })
+        let orphans = Vec::new();
+        Ok(Metadata { info, features, gone, orphans, skipped, hidden, unselected, watched_more })
     }
 
     fn read_features(&mut self, dirs: Vec<FeatureDir>) -> Result<FeaturesMetadata, MetadataError> {
@@ -825,11 +827,14 @@ pub(super) fn feature_inputs(disk: &Disk, path: &Path, slug: &FeatureSlug) -> Fe
             baseline_scope: BaselineScope::Local,
             box_churn: Vec::new(),
             baseline_foreign: false,
+            former_slug: None,
             baseline_key: key,
             baseline: BaselineFile::Absent,
         },
-        meta_hash: meta.map(|token| Digest::of(&token.to_le_bytes())),
-        state_files: StateFiles::default(),
+        state_files: StateFiles::of_file(
+            RelPath::new(&b"meta.json"[..]).unwrap(),
+            meta.map(|token| Digest::of(&token.to_le_bytes())),
+        ),
     }
 }
 
