@@ -12,6 +12,7 @@ use super::drift::Drift;
 use super::feature_context::UnknownReason;
 use super::identity::BaselineKey;
 use super::inventory::InventoryEntry;
+use super::layout::DOCUMENTS_MISSION;
 use super::manifest::{EMBEDDED_MISSIONS, MissionType};
 use super::path::{FeatureSlug, RelPath};
 use super::pattern::Pattern;
@@ -214,6 +215,12 @@ impl Feature {
     #[must_use]
     pub fn progress(&self) -> Option<TaskProgress> {
         self.dossier.context.step.file_progress.or(self.metadata.progress)
+    }
+
+    /// Returns true for the documents of the project: it is none of the features that are counted.
+    #[must_use]
+    pub fn is_documents(&self) -> bool {
+        self.dossier.context.mission_type.as_str() == DOCUMENTS_MISSION
     }
 
     /// Returns true if the feature is archived: its completeness is shown and does not count.

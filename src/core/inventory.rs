@@ -172,6 +172,9 @@ impl Inventory {
     pub fn set(&mut self, observation: Observation, now: Timestamp) -> EntryChange {
         let (signature, racy) = (observation.signature, observation.racy);
         let before = self.remove_entry(&observation.path);
+        if self.context.state_files.is_match(&observation.path) {
+            return EntryChange { before, after: None };
+        }
         let matching = self.matching_specs(&observation.path);
         let artifact = Arc::new(self.classify(observation, &matching, before.as_deref(), now));
         self.insert_entry(
@@ -264,7 +267,7 @@ impl Inventory {
     }
 
     /// Inserts a file of an earlier inventory and classifies it again; returns the change if its
-    /// key or metadata changed. An unchanged artifact still shares its memory with the earlier
+    /// key or metadata changed, or it is no artifact any more. An unchanged artifact still shares its memory with the earlier
     /// inventory. There must be no file at this path yet.
     pub fn insert_reclassified(
         &mut self,
@@ -272,6 +275,9 @@ impl Inventory {
         now: Timestamp,
     ) -> Option<EntryChange> {
         let before = &entry.artifact;
+        if self.context.state_files.is_match(&before.relative_path) {
+            return Some(EntryChange { before: Some(entry.artifact), after: None });
+        }
         let observation = Observation {
             path: before.relative_path.clone(),
             size_bytes: before.size_bytes,

@@ -7,6 +7,7 @@
 //! `é`. An unclosed brace or set is an error.
 
 use std::fmt;
+use std::sync::Arc;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Deserializer};
@@ -194,6 +195,35 @@ impl PatternSet {
         self.0.is_empty()
     }
 }
+
+/// Patterns that are matched together, and compared by their texts.
+#[derive(Debug, Clone, Default)]
+pub struct PatternList(Arc<(Vec<Pattern>, PatternSet)>);
+
+impl PatternList {
+    /// Compiles the patterns.
+    ///
+    /// # Errors
+    /// [`PatternSetError`] if together they are too large.
+    pub fn new(patterns: Vec<Pattern>) -> Result<Self, PatternSetError> {
+        let set = PatternSet::new(&patterns)?;
+        Ok(Self(Arc::new((patterns, set))))
+    }
+
+    /// Returns true if any pattern matches.
+    #[must_use]
+    pub fn is_match(&self, path: &RelPath) -> bool {
+        self.0.1.is_match(path)
+    }
+}
+
+impl PartialEq for PatternList {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.0 == other.0.0
+    }
+}
+
+impl Eq for PatternList {}
 
 fn as_path(path: &RelPath) -> &std::path::Path {
     use std::os::unix::ffi::OsStrExt as _;

@@ -20,8 +20,8 @@ use crate::core::snapshot::MissionDossierSnapshot;
 use crate::core::time::Timestamp;
 use crate::project::{FeatureDir, Project};
 use crate::scan::{
-    FeatureScan, ListedFile, OpenedFeature, Progress, ScanLimits, ScanOptions, UnreadableDir,
-    list_tree, read_path, scan,
+    FeatureScan, FileSelection, ListedFile, OpenedFeature, Progress, ScanLimits, ScanOptions,
+    UnreadableDir, list_tree, read_path, scan,
 };
 
 /// Size of the buffer for files that are artifacts though their names are ignored by default.
@@ -84,6 +84,7 @@ pub fn scan_features<T: Send>(
                     || project.is_archived(feature) && project.may_have_former_baseline(feature);
                 Ok(OpenedFeature {
                     descriptor: project.open_feature(feature)?,
+                    documents: feature.documents.clone(),
                     static_part: if has_baseline {
                         StaticHash::Compute
                     } else {
@@ -138,8 +139,8 @@ pub fn list_ignored(
     let exceptions = rules.exceptions(inputs.context.mission.as_deref(), &inputs.metadata.baseline);
     let opened = project.open_feature(dir).map_err(OneShotError::List)?;
     let everything = PatternSet::default();
-    let listing =
-        list_tree(opened, None, limits, &everything, |_| {}).map_err(OneShotError::List)?;
+    let selection = FileSelection { ignore: &everything, documents: dir.documents.as_deref() };
+    let listing = list_tree(opened, None, limits, selection, |_| {}).map_err(OneShotError::List)?;
     let files = listing.files.into_iter().flatten().filter_map(|ListedFile { path, .. }| {
         let configured = rules.configured_pattern(&path);
         let by_default = || rules.default_name(&path).filter(|_| !exceptions.contains(&path));

@@ -8,7 +8,7 @@ use super::baseline::{existing_path, file_path, parse_file, shared_path};
 use crate::core::baseline::{BaselineFile, BaselineScope};
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::project::dossiers_dir::{self, DossiersHome, WriteError, rel_path};
-use crate::project::root_dir::RootDir;
+use crate::project::root_dir::{ReadError, RootDir};
 
 /// Directory of the replaced baselines, in that of the feature.
 const REPLACED_DIR: &str = "replaced-baselines";
@@ -48,10 +48,11 @@ pub(super) fn keep(
     let Some(path) = existing_path(root_dir, home, scope, slug) else {
         return Ok(());
     };
-    let unreadable = |cause| WriteError::keep(root.join(&path), io::Error::other(cause));
-    let file = rel_path(&path).map(|file| root_dir.read(&file, MAX_FILE_BYTES)).transpose();
-    let Some(bytes) = file.map_err(unreadable)?.flatten() else {
-        return Ok(());
+    let bytes = match rel_path(&path).map(|file| root_dir.read(&file, MAX_FILE_BYTES)).transpose() {
+        Err(ReadError::Io(cause)) => return Err(WriteError::keep(root.join(&path), cause)),
+        // What is no regular file, or larger than a baseline, is none.
+        Ok(None | Some(None)) | Err(_) => return Ok(()),
+        Ok(Some(Some(bytes))) => bytes,
     };
     let kept = kept_files(root_dir, home, slug);
     let number = kept.first().map_or(1, |newest| newest.number.saturating_add(1));
@@ -211,7 +212,7 @@ mod tests {
         assert_eq!(fs::read_to_string(fixture.dir.path().join(current)).unwrap(), "current");
         fs::remove_file(fixture.dir.path().join(current)).unwrap();
         fs::create_dir(fixture.dir.path().join(current)).unwrap();
-        let error = fixture.keep().unwrap_err().to_string();
-        assert!(error.starts_with("cannot keep "), "{error}");
+        fixture.keep().unwrap();
+        assert_eq!(fixture.numbers(), [1], "a directory is no baseline");
     }
 }

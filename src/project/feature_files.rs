@@ -418,7 +418,7 @@ mod tests {
         }
         let root_dir = RootDir::open(dir.path()).unwrap();
         let slug = FeatureSlug::new(b"f").unwrap();
-        let feature = FeatureDir { slug, path: Some(rel("f")) };
+        let feature = FeatureDir::new(slug, Some(rel("f")));
         let files = FeatureFiles::new(&root_dir, &feature);
         let progress = files.progress(layout);
         assert!(files.documents.borrow().is_empty(), "documents of progress are not kept");

@@ -11,9 +11,12 @@ use crate::core::current_step::{CurrentStep, StepInputs, StepSource};
 use crate::core::feature::{FeatureMetadata, MetaFields};
 use crate::core::feature_context::{FeatureContext, UnknownReason};
 use crate::core::identity::{self as ids, BaselineKey, NO_MANIFEST_VERSION};
-use crate::core::layout::{FeatureKind, Layout, SPEC_KITTY, StepOrigin, embedded_layouts};
-use crate::core::manifest::Mission;
+use crate::core::layout::{
+    DOCUMENTS_MISSION, FeatureKind, Layout, SPEC_KITTY, StepOrigin, embedded_layouts,
+};
+use crate::core::manifest::{Mission, MissionType};
 use crate::core::path::FeatureSlug;
+use crate::core::pattern::PatternList;
 
 /// The inputs of a feature's dossier other than its artifacts.
 #[derive(Debug)]
@@ -70,6 +73,10 @@ impl Project {
     fn layout_of(&self, feature: &FeatureDir) -> Arc<Layout> {
         let rule =
             feature.path.as_ref().and_then(|path| self.layouts.rule_for(&self.root_dir, path));
+        if feature.is_documents() {
+            // Nothing names their mission or step.
+            return Arc::new(Layout::of_documents());
+        }
         let layout = rule.and_then(|rule| rule.layout.clone());
         let spec_kitty = || self.layouts.known.find(SPEC_KITTY).cloned();
         layout.or_else(spec_kitty).unwrap_or_else(|| Arc::clone(&embedded_layouts()[0]))
@@ -87,6 +94,8 @@ impl Project {
             feature.path.as_ref().and_then(|path| self.layouts.rule_for(&self.root_dir, path));
         let last_valid_meta = self.metas.last_valid(&feature.slug);
         let MetaFields { mission, target_branch } = last_valid_meta.clone().unwrap_or_default();
+        let of_documents =
+            feature.is_documents().then(|| MissionType::new(DOCUMENTS_MISSION).ok()).flatten();
         let of_rule = rule.and_then(|rule| rule.mission.clone());
         let of_settings = self.settings.mission.clone();
         let mission_type = if layout.reads_meta() {
@@ -94,7 +103,7 @@ impl Project {
         } else {
             of_settings.or(of_rule).or(mission)
         };
-        let mission_type = mission_type.unwrap_or_default();
+        let mission_type = of_documents.or(mission_type).unwrap_or_default();
         let loaded = self.missions.load(&self.root_dir, &mission_type);
         let steps = self.resolve_step(slug, layout, loaded.mission.as_deref(), &files);
         let is_archived = rule.is_some_and(|rule| rule.kind == FeatureKind::Archived);
@@ -135,6 +144,8 @@ impl Project {
                 mission_type,
                 mission_run_id: run_id.unwrap_or_else(|| ids::derived_run_id(&self.root_id, slug)),
                 mission: loaded.mission,
+                // A layout whose patterns are too large together is none.
+                state_files: PatternList::new(layout.state_files.clone()).unwrap_or_default(),
                 named_step: steps.named,
                 step_inputs: StepInputs {
                     state: steps.state,

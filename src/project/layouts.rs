@@ -22,10 +22,10 @@ use crate::core::layout::feature_rules::{FoundRules, SearchRule, search_rules, v
 use crate::core::layout::recognition::{AppliedLayout, RootListing, find_path, recognise};
 use crate::core::layout::state_document::StateDocument;
 use crate::core::layout::{
-    Layout, MarkerKind, SPEC_KITTY, Variable, embedded_layouts, parse_layout,
+    DocumentSet, Layout, MarkerKind, SPEC_KITTY, Variable, embedded_layouts, parse_layout,
 };
 use crate::core::manifest::MissionType;
-use crate::core::path::{RelPath, escape_bytes};
+use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
 use crate::core::pattern::{Pattern, PatternSet};
 use crate::project::root_dir::{ReadError, RootDir};
 
@@ -76,6 +76,8 @@ pub(super) struct RootLayouts {
     pub(super) applied: Vec<AppliedLayout>,
     /// Which directories are features.
     pub(super) rules: Vec<SearchRule>,
+    /// The documents of each layout that has some.
+    pub(super) documents: Vec<(FeatureSlug, Arc<DocumentSet>)>,
     /// The variables that files of the root set, by the names of the layouts.
     values: BTreeMap<String, BTreeMap<String, String>>,
     /// Files that cannot be used.
@@ -274,7 +276,7 @@ impl RootLayouts {
             }
             values.insert(layout.name.clone(), own);
         }
-        let FoundRules { rules: of_layouts, problems } = search_rules(&applied, &values);
+        let FoundRules { rules: of_layouts, documents, problems } = search_rules(&applied, &values);
         errors.extend(problems.into_iter().map(|(layout, problem)| {
             FileError::without_position(known.shown_file(&layout.name), problem)
         }));
@@ -312,7 +314,9 @@ impl RootLayouts {
                 rules
             }
         };
-        Self { known, applied, rules, values, errors, ..Self::default() }
+        let replaces = configured.is_some() && file.layouts.is_none();
+        let documents = if replaces { Vec::new() } else { documents };
+        Self { known, applied, rules, documents, values, errors, ..Self::default() }
     }
 
     /// Returns the value of a variable of a layout, as far as a file of the root sets it.
@@ -356,9 +360,17 @@ impl RootLayouts {
         let applied = self.applied.iter().flat_map(|one| one.layout.variables.values());
         let variables = applied.flat_map(|variable| &variable.file);
         let conditions: Vec<Pattern> = self.rules.iter().flat_map(SearchRule::conditions).collect();
+        let documents = || self.documents.iter().flat_map(|(_, set)| set.patterns());
+        let literal = documents().filter(|one| one.is_literal());
         let files = files.iter().map(|one| &one.path).chain(variables).chain(&conditions);
-        let files: Vec<&Pattern> = files.collect();
+        let files: Vec<&Pattern> = files.chain(literal).collect();
         let mut above: Vec<Pattern> = dirs.iter().map(|one| one.path.clone()).collect();
+        // The directories where documents begin, and those above.
+        let bases = self.documents.iter().flat_map(|(_, set)| set.bases());
+        for base in bases.filter_map(|base| Pattern::new(&base.text()).ok()) {
+            above.extend(base.dirs_above());
+            above.push(base);
+        }
         for pattern in files.iter().copied().chain(dirs.iter().map(|one| &one.path)) {
             above.extend(pattern.dirs_above());
         }

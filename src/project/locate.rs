@@ -15,7 +15,7 @@ use super::layouts::{KnownLayouts, RootLayouts};
 use super::project_config::{self, CONFIG_FILE};
 use super::settings::ProjectSettings;
 use crate::core::layout::recognition::marker_texts;
-use crate::core::path::FeatureSlug;
+use crate::core::path::{FeatureSlug, RelPath};
 use crate::project::root_dir::RootDir;
 
 /// Number of levels below a path where roots are looked for.
@@ -237,13 +237,16 @@ impl<'a> Locator<'a> {
 
     fn features_of(&self, root: &Path) -> Vec<FeatureDir> {
         let found = RootDir::open(root).ok().zip(self.layouts_of(root));
-        let found = found.map(|(root_dir, layouts)| discover::discover(&root_dir, &layouts.rules));
+        let found = found.map(|(root_dir, layouts)| {
+            discover::discover(&root_dir, &layouts.rules, &layouts.documents)
+        });
         found.and_then(Result::ok).map(|found| found.features).unwrap_or_default()
     }
 
     fn is_in_feature_of(&self, dir: &Path, root: &Path) -> bool {
         let features = self.features_of(root);
-        features.iter().any(|feature| dir.starts_with(feature.absolute_path(root)))
+        let mut features = features.iter().filter(|feature| !feature.is_documents());
+        features.any(|feature| dir.starts_with(feature.absolute_path(root)))
     }
 
     fn markers(&self, start: &Path) -> String {
@@ -274,7 +277,7 @@ fn lone_feature(start: &Path) -> Result<Located, LocateError> {
         path: root.to_owned(),
         name: root.file_name().unwrap_or_default().to_string_lossy().into_owned(),
     })?;
-    Ok(Located { root: root.to_owned(), features: Some(vec![FeatureDir { slug, path: None }]) })
+    Ok(Located { root: root.to_owned(), features: Some(vec![FeatureDir::new(slug, None)]) })
 }
 
 /// Returns true if a directory has a dossier of itself: a baseline of it was accepted.
@@ -295,6 +298,13 @@ fn selected_features(
     let selected: Vec<FeatureDir> = features
         .into_iter()
         .filter(|feature| {
+            if let Some(documents) = &feature.documents {
+                let below = start.strip_prefix(root).ok();
+                let below = below.and_then(|below| RelPath::new(below.as_os_str().as_bytes()).ok());
+                return below.is_some_and(|below| {
+                    documents.may_be_below(&below) || documents.has_file(&below)
+                });
+            }
             let dir = feature.absolute_path(root);
             start.starts_with(&dir) || dir.starts_with(start)
         })
@@ -370,8 +380,8 @@ mod tests {
             ("empty", "empty", None),
             ("empty/src", "empty", None),
             ("home/weak/specs", "home/weak", Some("001-x")),
-            ("open/openspec", "open", Some("add-x")),
-            ("open/openspec/specs/auth", "open", None),
+            ("open/openspec", "open", Some("add-x project")),
+            ("open/openspec/specs/auth", "open", Some("project")),
             ("kiro/.kiro/specs/\u{fc}ber uns", "kiro", Some("\u{fc}ber uns")),
             ("team/src", "team", None),
         ] {

@@ -182,10 +182,8 @@ mod tests {
         if let Some(text) = text {
             std::fs::write(dir.path().join("001-x/meta.json"), text).unwrap();
         }
-        let feature = FeatureDir {
-            slug: FeatureSlug::new(b"001-x").unwrap(),
-            path: RelPath::new(&b"001-x"[..]).ok(),
-        };
+        let path = RelPath::new(&b"001-x"[..]).ok();
+        let feature = FeatureDir::new(FeatureSlug::new(b"001-x").unwrap(), path);
         let meta = read_meta(&RootDir::open(dir.path()).unwrap(), &feature);
         match meta.fields {
             Ok(MetaFields { mission, target_branch }) => {

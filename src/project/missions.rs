@@ -50,8 +50,11 @@ pub(super) struct Missions {
     loaded: Mutex<BTreeMap<MissionType, Arc<LoadedMission>>>,
     listing_errors: Mutex<Vec<FileError>>,
     /// The last valid manifests, from before the files were read again.
-    last_valid: BTreeMap<MissionType, Arc<Mission>>,
+    last_valid: BTreeMap<MissionType, ValidMission>,
 }
+
+/// A mission that was valid, and the file with the boxes of its tasks.
+type ValidMission = (Arc<Mission>, Option<Pattern>);
 
 /// The result of loading a mission.
 #[derive(Debug, Clone, Default)]
@@ -101,7 +104,8 @@ impl Missions {
         for (mission_type, loaded) in loaded.iter().filter(|(_, loaded)| !loaded.invalid) {
             match &loaded.mission {
                 Some(mission) => {
-                    self.last_valid.insert(mission_type.clone(), Arc::clone(mission));
+                    let valid = (Arc::clone(mission), loaded.tracks.clone());
+                    self.last_valid.insert(mission_type.clone(), valid);
                 }
                 None => {
                     self.last_valid.remove(mission_type);
@@ -115,8 +119,11 @@ impl Missions {
         let mut loaded = lock(&self.loaded);
         let entry = loaded.entry(mission_type.clone()).or_insert_with(|| {
             let mut loaded = load_mission(&self.layers(root_dir, mission_type), mission_type);
-            if let Some(last_valid) = self.last_valid.get(mission_type).filter(|_| loaded.invalid) {
-                loaded.mission = Some(Arc::clone(last_valid));
+            if let Some((mission, tracks)) =
+                self.last_valid.get(mission_type).filter(|_| loaded.invalid)
+            {
+                loaded.mission = Some(Arc::clone(mission));
+                loaded.tracks.clone_from(tracks);
             }
             Arc::new(loaded)
         });

@@ -318,18 +318,24 @@ impl Project {
     /// # Errors
     /// If a directory above a possible feature cannot be listed for another reason than its permissions.
     pub fn discover(&self) -> Result<Discovery, ReadError> {
-        discover::discover(&self.root_dir, &self.layouts.rules)
+        discover::discover(&self.root_dir, &self.layouts.rules, &self.layouts.documents)
     }
 
-    /// Returns true if the directory of a known feature still is one, with the same slug, provided that
-    /// it exists.
+    /// Returns a known feature as it is selected now, provided that its directory exists; `None` if that
+    /// is none of a feature with the same slug any more.
     #[must_use]
-    pub fn selects(&self, feature: &FeatureDir) -> bool {
-        let Some(path) = &feature.path else {
-            return true;
-        };
-        let rule = self.layouts.rule_for(&self.root_dir, path);
-        rule.is_some_and(|rule| rule.slug(path).is_ok_and(|slug| slug == feature.slug))
+    pub fn select(&self, feature: &FeatureDir) -> Option<FeatureDir> {
+        if feature.is_documents() {
+            let mut known = self.layouts.documents.iter();
+            let (_, set) = known.find(|(slug, _)| *slug == feature.slug)?;
+            let documents = Some(Arc::clone(set));
+            return Some(FeatureDir { documents, ..FeatureDir::new(feature.slug.clone(), None) });
+        }
+        let is_selected = feature.path.as_ref().is_none_or(|path| {
+            let rule = self.layouts.rule_for(&self.root_dir, path);
+            rule.is_some_and(|rule| rule.slug(path).is_ok_and(|slug| slug == feature.slug))
+        });
+        is_selected.then(|| feature.clone())
     }
 
     /// Opens a feature's directory.
@@ -633,9 +639,13 @@ impl Project {
     /// Returns a feature that does not exist, and where it probably would be.
     #[must_use]
     pub fn expected_dir(&self, slug: FeatureSlug) -> FeatureDir {
+        if let Some((_, set)) = self.layouts.documents.iter().find(|(known, _)| *known == slug) {
+            let documents = Some(Arc::clone(set));
+            return FeatureDir { documents, ..FeatureDir::new(slug, None) };
+        }
         let path = self.possible_paths(&slug).next();
         let path = path.or_else(|| dossiers_dir::rel_path(slug.as_str()));
-        FeatureDir { slug, path }
+        FeatureDir::new(slug, path)
     }
 
     /// Returns the features that have a shared baseline and are not among `found`, nor archived ones

@@ -76,7 +76,7 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<CommandExit> {
         has_invalid_file: !diagnostics.errors.is_empty(),
         discovery_failed: targets.iter().any(is_blind),
         has_skipped: !skipped.is_empty(),
-        is_empty: targets.iter().any(|target| target.features.is_empty()),
+        is_empty: targets.iter().any(LocalTarget::has_no_features),
     };
     let exit = evaluate(scope, &checks, args.strict);
     let printed = if args.json {
@@ -205,7 +205,7 @@ fn print(features: &[Feature], checks: &[FeatureCheck], skipped: usize) -> anyho
     writeln!(
         out,
         "{} checked: {} incomplete, {} unknown, {} unreadable, {} drifted{key_mismatches}{skipped}",
-        features.len(),
+        features.iter().filter(|feature| !feature.is_documents()).count(),
         count(&|check| check.incomplete),
         count(&|check| check.unknown),
         count(&|check| check.unreadable),

@@ -88,6 +88,11 @@ impl LocalTarget {
         }
     }
 
+    /// Returns true if the project has nothing but documents.
+    pub(crate) fn has_no_features(&self) -> bool {
+        self.features.iter().all(FeatureDir::is_documents)
+    }
+
     fn from_path_with(setup: LocalSetup, path: &Path, lone: LoneFeature) -> anyhow::Result<Self> {
         let located = setup.with_locator(|locator| locator.locate(path, lone))?;
         Self::from_located(setup, located, path)
@@ -147,7 +152,8 @@ impl LocalTarget {
         }
         let located = located?;
         let mut target = setup.open(&located.root)?;
-        if let Some([FeatureDir { path: None, .. }]) = located.features.as_deref() {
+        if let Some([FeatureDir { path: None, documents: None, .. }]) = located.features.as_deref()
+        {
             target.features = located.features.unwrap_or_default();
         }
         Ok(target)
@@ -339,7 +345,7 @@ impl LocalTarget {
     }
 
     fn note_if_empty(&self) {
-        if self.features.is_empty() && self.discovery_error.is_none() {
+        if self.has_no_features() && self.discovery_error.is_none() {
             let mut patterns: Vec<&str> =
                 self.project.feature_patterns().map(Pattern::as_str).collect();
             patterns.dedup();

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::document_set::DocumentSet;
 use super::model::{FeatureKind, FeatureRule, Layout};
 use super::path_template::PathTemplate;
 use super::recognition::{AppliedLayout, RootListing, find_path};
@@ -182,6 +183,8 @@ fn escape_wildcards(path: &RelPath, full: &str) -> String {
 pub struct FoundRules {
     /// The rules, in the order of the layouts.
     pub rules: Vec<SearchRule>,
+    /// The documents of each layout that has some.
+    pub documents: Vec<(FeatureSlug, Arc<DocumentSet>)>,
     /// Layouts, and why a rule of theirs is left out.
     pub problems: Vec<(Arc<Layout>, String)>,
 }
@@ -199,8 +202,16 @@ pub fn search_rules(
             let own = values.and_then(|values| values.get(name)).map(String::as_str);
             own.or_else(|| layout.variables.get(name).map(|variable| variable.default.as_str()))
         };
+        let problem = |number: usize, problem: String| {
+            (Arc::clone(layout), format!("features[{number}]: {problem}"))
+        };
+        let mut documents = Vec::new();
         for (number, rule) in layout.features.iter().enumerate() {
             if rule.kind == FeatureKind::Documents {
+                match resolve_all(&rule.include, &value) {
+                    Ok(mut patterns) => documents.append(&mut patterns),
+                    Err(cause) => found.problems.push(problem(number, cause)),
+                }
                 continue;
             }
             match rules_of(layout, rule, &value) {
@@ -208,14 +219,27 @@ pub fn search_rules(
                     prefix: (index > 0).then(|| layout.name.clone()),
                     ..one
                 })),
-                Err(problem) => {
-                    let problem = format!("features[{number}]: {problem}");
-                    found.problems.push((Arc::clone(layout), problem));
-                }
+                Err(cause) => found.problems.push(problem(number, cause)),
+            }
+        }
+        let prefix = if index > 0 { format!("{}/", layout.name) } else { String::new() };
+        let slug = FeatureSlug::new(format!("{prefix}{PROJECT_SLUG}").as_bytes());
+        if let Some(slug) = slug.filter(|_| !documents.is_empty()) {
+            match DocumentSet::new(documents) {
+                Ok(set) => found.documents.push((slug, Arc::new(set))),
+                Err(cause) => found.problems.push((Arc::clone(layout), cause.to_string())),
             }
         }
     }
     found
+}
+
+fn resolve_all<'v>(
+    templates: &[PathTemplate],
+    value: &dyn Fn(&str) -> Option<&'v str>,
+) -> Result<Vec<Pattern>, String> {
+    let patterns = templates.iter().map(|template| template.resolve(value));
+    patterns.collect::<Result<_, _>>().map_err(|error| error.to_string())
 }
 
 /// Returns one rule for each pattern of a rule of a layout.
@@ -224,10 +248,7 @@ fn rules_of<'v>(
     rule: &FeatureRule,
     value: &dyn Fn(&str) -> Option<&'v str>,
 ) -> Result<Vec<SearchRule>, String> {
-    let resolve = |templates: &[PathTemplate]| -> Result<Vec<Pattern>, String> {
-        let patterns = templates.iter().map(|template| template.resolve(value));
-        patterns.collect::<Result<_, _>>().map_err(|error| error.to_string())
-    };
+    let resolve = |templates: &[PathTemplate]| resolve_all(templates, value);
     let (exclude, needed) = (resolve(&rule.exclude)?, resolve(&rule.only_if)?);
     let mut rules = Vec::new();
     for include in resolve(&rule.include)? {

@@ -32,8 +32,8 @@ use crate::project::{
     ProjectSettings, ReadError, RootCheck,
 };
 use crate::scan::{
-    Listing, MountTable, is_not_a_directory, is_resource_exhausted, is_stale, list_tree,
-    remote_fs_name,
+    FileSelection, Listing, MountTable, is_not_a_directory, is_resource_exhausted, is_stale,
+    list_tree, remote_fs_name,
 };
 use crate::watch::{AncestorWatcher, Share};
 
@@ -391,7 +391,8 @@ impl ProjectIo {
         let (watches, settings) = (&mut self.watches, &self.settings);
         let mut unwatched = Vec::new();
         let ignore = self.project.ignore_rules().configured();
-        let listing = list_tree(opened?, dir, &settings.limits, ignore, |entered| {
+        let selection = FileSelection { ignore, documents: feature.documents.as_deref() };
+        let listing = list_tree(opened?, dir, &settings.limits, selection, |entered| {
             let path = match entered {
                 Some(path) => base.join(OsStr::from_bytes(path.as_bytes())),
                 None => base.clone(),
@@ -551,8 +552,10 @@ impl ProjectIo {
         for dir in missing {
             match self.project.open_feature(dir) {
                 Err(_) => {}
-                Ok(_) if self.project.selects(dir) => discovery.features.push(dir.clone()),
-                Ok(_) => unselected.push(dir.slug.clone()),
+                Ok(_) => match self.project.select(dir) {
+                    Some(dir) => discovery.features.push(dir),
+                    None => unselected.push(dir.slug.clone()),
+                },
             }
         }
         discovery.features.sort_by(|one, other| one.slug.cmp(&other.slug));

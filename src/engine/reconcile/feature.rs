@@ -216,9 +216,8 @@ impl FeatureState {
         for entry in entries {
             let indexed_at = entry.artifact.indexed_at;
             let changed = feature.inventory.insert_reclassified(entry, indexed_at);
-            if let Some(before) = changed.and_then(|changed| changed.before) {
-                let path = before.relative_path.clone();
-                feature.pending.record(&path, Some(&before), RemovalReason::Deleted, now);
+            if let Some(changed) = changed {
+                feature.record_reclassified(changed, now);
             }
         }
         feature.pending.context_changed = true;
@@ -251,7 +250,8 @@ impl FeatureState {
         let FeatureInputs { context, metadata, state_files } = inputs;
         let ignore_exceptions =
             settings.ignore.exceptions(context.mission.as_deref(), &metadata.baseline);
-        let unstored_dir = (stored.dir.as_ref() != Some(&dir)).then(|| dir.clone());
+        let is_stored = stored.dir.as_ref().is_some_and(|stored| stored.is_same_place(&dir));
+        let unstored_dir = (!is_stored).then(|| dir.clone());
         let metadata_blocker = context.unknown_reason.clone();
         let present = mounts.around(dir.path.as_ref());
         // What is seen for the first time is on the mounts of that time.
@@ -717,15 +717,8 @@ impl FeatureState {
         context.unknown_reason = self.blocker();
         if !context.is_equivalent(self.inventory.context()) {
             self.publication.snapshot_file_stale = true;
-            for EntryChange { before, after } in self.inventory.reclassify_all(context, now.wall) {
-                if let Some(after) = after {
-                    self.pending.record(
-                        &after.relative_path,
-                        before.as_ref(),
-                        RemovalReason::Deleted,
-                        now.monotonic,
-                    );
-                }
+            for changed in self.inventory.reclassify_all(context, now.wall) {
+                self.record_reclassified(changed, now.monotonic);
             }
         }
         let accepted = match (&self.metadata.baseline, &metadata.baseline) {
@@ -740,6 +733,17 @@ impl FeatureState {
         self.pending.context_changed = true;
         self.publication.is_view_stale = true;
         selects_others
+    }
+
+    /// Records that an artifact has other metadata now, or is none any more by the rules of its layout.
+    fn record_reclassified(&mut self, changed: EntryChange, now: Duration) {
+        let EntryChange { before, after } = changed;
+        let removal = RemovalReason::Ignored(IgnoredBy::Configuration);
+        let Some(path) = after.or_else(|| before.clone()).map(|one| one.relative_path.clone())
+        else {
+            return;
+        };
+        self.pending.record(&path, before.as_ref(), removal, now);
     }
 
     /// Has what was deleted, or is required by the baseline, count as there for the step.

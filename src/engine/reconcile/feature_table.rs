@@ -147,6 +147,11 @@ impl FeatureTable {
         self.index.containing(path)
     }
 
+    /// Returns the features that have a file at the path as a document, or may have some below it.
+    pub(super) fn documents_at(&self, path: &RelPath) -> Vec<FeatureSlug> {
+        self.index.documents_at(path)
+    }
+
     /// Returns the features at and below a path.
     pub(super) fn at_or_below(&self, path: &RelPath) -> Vec<FeatureSlug> {
         self.index.at_or_below(path)

@@ -567,7 +567,8 @@ impl ProjectState {
             | HintKind::MovedToModified
             | HintKind::Removed => false,
         };
-        if containing.is_empty() && !may_be_feature && is_irrelevant {
+        let is_elsewhere = containing.is_empty() && !may_be_feature && is_irrelevant;
+        if is_elsewhere && self.features.documents_at(&relative).is_empty() {
             return;
         }
         let forget = match (within, kind) {
@@ -628,6 +629,9 @@ impl ProjectState {
                 Some(slug) => self.refresh.read_feature_soon(slug, now.monotonic),
                 None => self.refresh_soon(now),
             }
+        }
+        for slug in self.features.documents_at(relative) {
+            self.on_hint_in_feature(&slug, relative, kind, found, now);
         }
         for (slug, below) in containing {
             match below {
@@ -719,7 +723,9 @@ impl ProjectState {
         now: Tick,
     ) {
         let is_state_file = self.features.get(slug).is_some_and(|one| one.is_state_file(path));
-        let is_hidden = path.components().any(|component| component.starts_with(b"."));
+        let documents = self.features.get(slug).and_then(|one| one.dir.documents.clone());
+        let is_hidden =
+            documents.is_none() && path.components().any(|component| component.starts_with(b"."));
         let is_artifact = !is_hidden
             && !self.settings.ignore.configured().is_match(path)
             && self.settings.ignore.default_name(path).is_none();
@@ -744,6 +750,10 @@ impl ProjectState {
             return self.list(slug, Some(path.clone()), RescanMode::REWATCH);
         }
         let removed = kind == HintKind::Removed || kind.is_moved_to();
+        // Of a directory that may have documents, only what was below it.
+        if !removed && documents.is_some_and(|set| !set.has_file(path)) {
+            return;
+        }
         if removed && found.forgot && self.health.on_dir_removed(now.monotonic) {
             self.drop_watcher();
         }
@@ -1819,7 +1829,7 @@ impl ProjectState {
 /// Returns the directory of a stored feature, or one derived from its slug if none is stored.
 fn stored_dir(slug: &FeatureSlug, stored: &StoredFeature) -> FeatureDir {
     let path = || RelPath::new(slug.as_str().as_bytes()).ok();
-    stored.dir.clone().unwrap_or_else(|| FeatureDir { slug: slug.clone(), path: path() })
+    stored.dir.clone().unwrap_or_else(|| FeatureDir::new(slug.clone(), path()))
 }
 
 fn is_at_or_below(path: &RelPath, dir: &RelPath) -> bool {

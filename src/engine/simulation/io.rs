@@ -18,6 +18,7 @@ use crate::core::identity::BaselineKey;
 use crate::core::manifest::{Mission, MissionType, find_embedded_mission, parse_manifest};
 use crate::core::mounts::Mounts;
 use crate::core::path::{FeatureSlug, RelPath};
+use crate::core::pattern::PatternList;
 use crate::core::sync::lock;
 use crate::engine::io::watch_set::{MakeWatcher, WatchSet};
 use crate::engine::reconcile::effect::{Effect, EffectId, EffectTag, Forget, KnownFeature};
@@ -569,7 +570,7 @@ impl ModelIo {
         let dirs = found.into_iter().filter(|(_, node)| matches!(node, Node::Dir(_)));
         let features = dirs.filter_map(|(name, _)| {
             let path = RelPath::new(format!("kitty-specs/{name}").into_bytes()).ok()?;
-            Some(FeatureDir { slug: FeatureSlug::new(name.as_bytes())?, path: Some(path) })
+            Some(FeatureDir::new(FeatureSlug::new(name.as_bytes())?, Some(path)))
         });
         features.collect()
     }
@@ -807,6 +808,7 @@ pub(super) fn feature_inputs(disk: &Disk, path: &Path, slug: &FeatureSlug) -> Fe
     };
     FeatureInputs {
         context: FeatureContext {
+            state_files: PatternList::default(),
             feature_slug: slug.clone(),
             feature_dir: path.to_owned(),
             mission_type: MissionType::new("software-dev").expect("a mission type"),

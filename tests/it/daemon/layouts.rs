@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::scan::layouts::summary;
+use crate::scan::layouts::{is_documents, summary};
 use crate::support::Project;
 use crate::support::process::Daemon;
 
@@ -13,7 +13,8 @@ fn shown(daemon: &Daemon) -> Vec<String> {
     let status = daemon.status();
     assert_eq!(status["synced"], "cookie");
     let features = status["projects"][0]["features"].as_array().unwrap().clone();
-    features.iter().filter(|feature| feature["watch"] != "gone").map(summary).collect()
+    let is_shown = |feature: &&Value| feature["watch"] != "gone" && !is_documents(feature);
+    features.iter().filter(is_shown).map(summary).collect()
 }
 
 #[test]
@@ -313,4 +314,42 @@ fn a_mistake_in_the_projects_configuration_keeps_its_identity() {
     daemon.stop();
     let daemon = project.start_daemon();
     assert_eq!(known(&daemon), uuid, "after a restart");
+}
+
+#[test]
+fn documents_of_a_project_are_followed_live() {
+    let project = Project::empty().file(".kiro/specs/a/requirements.md", "x");
+    let daemon = project.start_daemon();
+    let paths = || {
+        assert_eq!(daemon.status()["synced"], "cookie");
+        let list = project.run_client(&["artifacts", "project", "--json"]);
+        let artifacts = list.json()["artifacts"].as_array().cloned().unwrap_or_default();
+        let shown = |one: &Value| {
+            let path = one["relative_path"].as_str().unwrap().to_owned();
+            if one["is_present"] == false { format!("-{path}") } else { path }
+        };
+        artifacts.iter().map(shown).collect::<Vec<_>>()
+    };
+    project.write(".kiro/steering/product.md", "x");
+    assert_eq!(paths(), [".kiro/steering/product.md"]);
+    project.write(".kiro/steering/deep/tech.md", "x");
+    project.write(".kiro/other.md", "x");
+    let both = [".kiro/steering/deep/tech.md", ".kiro/steering/product.md"];
+    assert_eq!(paths(), both);
+    project.run_client(&["baseline", "accept", "project"]).assert_success();
+    project.write(".kiro/steering/product.md", "other");
+    let drift = || project.run_client(&["drift", "project", "--json"]).json()["state"].clone();
+    assert_eq!(drift(), "drifted");
+    project.run_client(&["verify"]).assert_success();
+    daemon.stop();
+    fs::remove_dir_all(project.root.join(".kiro/steering")).unwrap();
+    let daemon = project.start_daemon();
+    assert_eq!(daemon.status()["synced"], "cookie");
+    assert_eq!(deletions(&project), ["project", "project"], "also while no daemon ran");
+    project.write(".kiro/steering/product.md", "x");
+    let of_documents = |daemon: &Daemon| {
+        let features = daemon.status()["projects"][0]["features"].as_array().unwrap().clone();
+        features.into_iter().find(|one| one["feature_slug"] == "project").unwrap()
+    };
+    assert_eq!(of_documents(&daemon)["artifact_counts"]["total"], 1);
 }
