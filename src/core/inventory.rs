@@ -267,7 +267,7 @@ impl Inventory {
     }
 
     /// Inserts a file of an earlier inventory and classifies it again; returns the change if its
-    /// key or metadata changed, or it is no artifact any more. An unchanged artifact still shares its memory with the earlier
+    /// key or metadata changed, or it is not an artifact any more. An unchanged artifact still shares its memory with the earlier
     /// inventory. There must be no file at this path yet.
     pub fn insert_reclassified(
         &mut self,

@@ -245,7 +245,7 @@ pub struct LastPublished {
     /// [`FeatureMetadata::last_valid_meta`], which a restart must not lose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meta: Option<MetaFields>,
-    /// Slug of the feature that was moved here, if one was: a snapshot said so.
+    /// Slug of the feature that was moved here, if one was and a snapshot reported it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_feature_slug: Option<FeatureSlug>,
 }

@@ -50,7 +50,7 @@ pub(super) fn keep(
     };
     let bytes = match rel_path(&path).map(|file| root_dir.read(&file, MAX_FILE_BYTES)).transpose() {
         Err(ReadError::Io(cause)) => return Err(WriteError::keep(root.join(&path), cause)),
-        // What is no regular file, or larger than a baseline, is none.
+        // Neither an irregular file nor one that is too large is a baseline.
         Ok(None | Some(None)) | Err(_) => return Ok(()),
         Ok(Some(Some(bytes))) => bytes,
     };
@@ -213,6 +213,6 @@ mod tests {
         fs::remove_file(fixture.dir.path().join(current)).unwrap();
         fs::create_dir(fixture.dir.path().join(current)).unwrap();
         fixture.keep().unwrap();
-        assert_eq!(fixture.numbers(), [1], "a directory is no baseline");
+        assert_eq!(fixture.numbers(), [1], "a directory is not a baseline");
     }
 }

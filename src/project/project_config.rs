@@ -123,8 +123,8 @@ fn features<'de, D: Deserializer<'de>>(
     Ok(Some(entries.into_iter().map(|FeaturesEntry(features)| features).collect()))
 }
 
-/// Returns the text of a new file. Without `uuid` the project keeps the identity that other files or
-/// the machine give it.
+/// Returns the text of a new file. Without `uuid` the identity of the project is that of other files
+/// or of the machine.
 pub(super) fn config_text(
     uuid: Option<&str>,
     layouts: &[String],

@@ -62,7 +62,7 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<CommandExit> {
         let first = features.len();
         target.scan(|feature| feature, |feature| features.push(feature))?;
         let missing = target.missing_features();
-        // What another root has archived is no feature of this one.
+        // The archived features of another root do not count.
         let archived = || features[first..].iter().filter(|feature| feature.is_archived());
         let is_archived = |one: &Feature| archived().any(|other| is_archive_of(other, one));
         let missing: Vec<Feature> = missing.into_iter().filter(|one| !is_archived(one)).collect();

@@ -44,8 +44,8 @@ impl DocumentSet {
         self.0.iter().map(|one| &one.pattern)
     }
 
-    /// Returns true if a file at the path is a document. Hidden names are no obstacle where a pattern
-    /// names them.
+    /// Returns true if a file at the path is a document. Hidden names match where a pattern has them
+    /// before its first wildcard.
     #[must_use]
     pub fn has_file(&self, path: &RelPath) -> bool {
         self.0.iter().any(|one| one.files.is_match(path) && one.allows_names(path))

@@ -36,9 +36,9 @@ pub struct DerivedManifest {
 /// Whether the changes are those without specs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SchemaSpecs {
-    /// They have specs, as the schema says.
+    /// They have the specs of the schema.
     Required,
-    /// Their metadata says that they have none.
+    /// Their metadata excludes specs.
     Skipped,
 }
 
@@ -47,7 +47,7 @@ pub enum SchemaSpecs {
 /// of the same id keeps its key and class, and does not block if it does not there.
 ///
 /// # Errors
-/// [`ParseError`] if the file is no YAML, or its artifacts are invalid.
+/// [`ParseError`] if the file is not YAML, or its artifacts are invalid.
 pub fn derive_manifest(
     bytes: &[u8],
     mission_type: &str,
@@ -104,7 +104,7 @@ impl Artifact {
         let id = text("id").ok_or_else(|| format!("artifacts[{index}]: `id` is missing"))?;
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
         if id.is_empty() || !id.bytes().all(is_plain) || LAST_STEPS.contains(&id) {
-            return Err(format!("artifacts[{index}].id: `{id}` is no name of an artifact"));
+            return Err(format!("artifacts[{index}].id: `{id}` is not a name of an artifact"));
         }
         let generates = text("generates");
         let generates =
@@ -215,8 +215,8 @@ mod tests {
             ("name: x\n", "`artifacts` is missing"),
             ("artifacts: [{generates: a.md}]", "artifacts[0]: `id` is missing"),
             ("artifacts: [{id: a}]", "artifacts[0]: `generates` is missing"),
-            ("artifacts: [{id: a b, generates: a}]", "artifacts[0].id: `a b` is no name"),
-            ("artifacts: [{id: apply, generates: a}]", "artifacts[0].id: `apply` is no name"),
+            ("artifacts: [{id: a b, generates: a}]", "artifacts[0].id: `a b` is not a name"),
+            ("artifacts: [{id: apply, generates: a}]", "artifacts[0].id: `apply` is not a name"),
             ("artifacts: [{id: a, generates: ../a}]", "artifacts[0].generates: invalid pattern"),
             ("artifacts: [{id: a, generates: a}]\napply: {tracks: /x}", "apply.tracks: invalid"),
         ] {

@@ -581,7 +581,7 @@ impl ProjectIo {
     }
 
     fn open(&self) -> io::Result<Project> {
-        let missions = self.settings.user_missions.as_deref();
+        let missions = self.settings.user_dirs.first().map(PathBuf::as_path);
         let settings = self.context.project_settings.clone();
         Project::open(&self.settings.root, settings, &self.context.machine, missions)
     }
@@ -651,7 +651,7 @@ impl ProjectIo {
     /// Watches the existing directories that contain metadata files. Returns true if at least one
     /// is newly watched.
     fn watch_metadata_dirs(&mut self) -> bool {
-        let of_user = self.settings.user_dirs();
+        let of_user = &self.settings.user_dirs;
         let dirs = self
             .project
             .metadata_dirs()

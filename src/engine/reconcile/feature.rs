@@ -304,7 +304,7 @@ impl FeatureState {
         self.arrived_at
     }
 
-    /// Records that another feature was moved here: the next snapshot says so.
+    /// Records that another feature was moved here: the next snapshot reports it.
     pub(super) fn set_previous_slug(&mut self, slug: FeatureSlug) {
         self.previous_slug = Some(slug);
         self.pending.context_changed = true;

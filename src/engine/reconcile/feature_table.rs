@@ -47,7 +47,7 @@ impl FeatureTable {
         let Some(missing) = self.get(slug) else {
             return ArchiveSearch::NotFound;
         };
-        // A set that is too large has no patterns: then ticked boxes are no bookkeeping.
+        // A set that is too large has no patterns: then ticked boxes count as changes.
         let box_churn = PatternSet::new(&missing.metadata.box_churn).unwrap_or_default();
         let is_candidate = |one: &&FeatureState| {
             one.dir.slug != *slug

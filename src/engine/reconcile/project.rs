@@ -594,7 +594,7 @@ impl ProjectState {
 
     /// Handles the root itself, and directories of the user or of git.
     fn on_hint_outside(&mut self, path: PathBuf, kind: HintKind, now: Tick) {
-        let dirs = self.settings.user_dirs();
+        let dirs = &self.settings.user_dirs;
         let of_user = dirs.iter().any(|own| path.starts_with(own) || own.starts_with(&path));
         let is_root = path == self.settings.root;
         if is_root && kind == HintKind::Removed {

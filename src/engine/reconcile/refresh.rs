@@ -38,7 +38,7 @@ pub(super) struct Refresh {
     /// All of it is due, not just that of [`Refresh::features`].
     is_all_due: bool,
     features: BTreeSet<FeatureSlug>,
-    /// Features of which a file that is no artifact is being written.
+    /// Features of which a file that is not an artifact is being written.
     unsettled: BTreeMap<FeatureSlug, Unsettled>,
     /// Until when hints do not have it read again, because that takes long.
     rest_until: Duration,

@@ -909,7 +909,7 @@ fn make_settings(index: usize) -> Arc<ReconcileSettings> {
     let pattern = Pattern::new("kitty-specs/*").expect("a valid pattern");
     Arc::new(ReconcileSettings {
         root: root(index),
-        user_missions: None,
+        user_dirs: Vec::new(),
         probe_paths: vec![root(index).join("probe")],
         limits: ScanLimits::default(),
         times: DebounceTimes::default(),
