@@ -113,7 +113,7 @@ fn kept_files(root_dir: &RootDir, home: DossiersHome, slug: &FeatureSlug) -> Vec
     let entries = root_dir.list(Some(&dir)).unwrap_or_default();
     let mut kept: Vec<KeptFile> =
         entries.iter().filter_map(|entry| parse_name(&dir, &entry.name)).collect();
-    kept.sort_unstable_by(|one, other| other.number.cmp(&one.number));
+    kept.sort_unstable_by_key(|file| std::cmp::Reverse(file.number));
     kept
 }
 
