@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::core::content::StaticHash;
 use crate::core::drift::Drift;
-use crate::core::feature::{DossierTimes, Feature, FeatureWatchState};
+use crate::core::feature::{DossierTimes, Feature, FeatureMetadata, FeatureWatchState};
 use crate::core::feature_context::UnknownReason;
 use crate::core::ignore::IgnoredBy;
 use crate::core::inventory::Inventory;
@@ -164,18 +164,33 @@ pub fn missing_feature(project: &Project, slug: FeatureSlug) -> Feature {
     let mut context = inputs.context;
     context.unknown_reason = Some(UnknownReason::Deleted);
     let inventory = Inventory::new(context);
+    let metadata = inputs.metadata;
+    assemble(project, &inventory, metadata, now, |metadata, _| {
+        Drift::of_missing_feature(&metadata.baseline)
+    })
+}
+
+/// Returns the state of a feature whose files are in an inventory. `compare` returns its drift.
+fn assemble(
+    project: &Project,
+    inventory: &Inventory,
+    metadata: FeatureMetadata,
+    now: Timestamp,
+    compare: impl FnOnce(&FeatureMetadata, &MissionDossierSnapshot) -> Drift,
+) -> Feature {
     let dossier = inventory.to_dossier(now);
     let snapshot = Arc::new(MissionDossierSnapshot::compute(&dossier, Uuid::new_v4(), now));
-    let drift = Drift::of_missing_feature(&inputs.metadata.baseline);
+    let drift = compare(&metadata, &snapshot);
+    let unknown_reason = inventory.context().unknown_reason.as_ref();
     Feature {
         project: Arc::clone(&project.name),
         dossier,
         snapshot,
         entries: inventory.entries().clone(),
-        metadata: Arc::new(inputs.metadata),
+        metadata: Arc::new(metadata),
         drift,
-        watch: FeatureWatchState::Gone,
-        racy_count: 0,
+        watch: FeatureWatchState::from_unknown_reason(unknown_reason),
+        racy_count: inventory.entries().iter().filter(|entry| entry.racy).count() as u64,
         last_scanned_at: Some(now),
         times: DossierTimes::default(),
     }
@@ -201,7 +216,6 @@ fn feature(
         });
         scanned.observations.extend(read);
     }
-    let racy_count = scanned.observations.iter().filter(|seen| seen.racy).count() as u64;
     let listing_blocker = scanned
         .unreadable
         .map(UnknownReason::Unreadable)
@@ -216,24 +230,12 @@ fn feature(
         _ => None,
     };
     context.unknown_reason = listing_blocker.or(context.unknown_reason);
-    let watch = FeatureWatchState::from_unknown_reason(context.unknown_reason.as_ref());
     let inventory = Inventory::from_observations(context, scanned.observations, now);
-    let dossier = inventory.to_dossier(now);
-    let snapshot = Arc::new(MissionDossierSnapshot::compute(&dossier, Uuid::new_v4(), now));
-    let (baseline, key) = (&inputs.metadata.baseline, inputs.metadata.compared_key());
-    let box_churn = &inputs.metadata.box_churn;
-    let compare = || Drift::compare_with(baseline, &key, &snapshot, box_churn);
-    let drift = indeterminate.unwrap_or_else(compare);
-    Feature {
-        project: Arc::clone(&project.name),
-        dossier,
-        snapshot,
-        entries: inventory.entries().clone(),
-        metadata: Arc::new(inputs.metadata),
-        drift,
-        watch,
-        racy_count,
-        last_scanned_at: Some(now),
-        times: DossierTimes::default(),
-    }
+    assemble(project, &inventory, inputs.metadata, now, |metadata, snapshot| {
+        let compare = || {
+            let key = metadata.compared_key();
+            Drift::compare_with(&metadata.baseline, &key, snapshot, &metadata.box_churn)
+        };
+        indeterminate.unwrap_or_else(compare)
+    })
 }

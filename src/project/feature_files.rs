@@ -61,9 +61,10 @@ impl StateFiles {
         }
     }
 
-    /// Returns true if the metadata depends on a file that did not exist when it was read.
-    pub fn has_absent(&self, is_listed: impl Fn(&RelPath) -> bool) -> bool {
-        self.consulted.iter().any(|(path, hash)| hash.is_none() && !is_listed(path))
+    /// Returns true if a file that was looked for is not listed, so that no check of it follows: it may
+    /// have been removed since the metadata was read.
+    pub fn lacks_checks(&self, is_listed: impl Fn(&RelPath) -> bool) -> bool {
+        self.consulted.keys().any(|path| !is_listed(path))
     }
 }
 

@@ -430,6 +430,9 @@ impl FeatureState {
                 }
             }
             PathState::Missing => {
+                if self.state_files.contains(path) {
+                    followups.push(Followup::ReadInputs);
+                }
                 let result = self.work.on_missing(path, check.began, grace, newest, now.monotonic);
                 if result == MissingResult::Confirmed {
                     followups.push(Followup::ProbeRoot);
@@ -756,7 +759,7 @@ impl FeatureState {
     pub(super) fn lacks_state_files(&self, listing: &Listing) -> bool {
         let files: HashSet<&RelPath> =
             listing.files.iter().flatten().map(|file| &file.path).collect();
-        self.state_files.has_absent(|path| files.contains(path))
+        self.state_files.lacks_checks(|path| files.contains(path))
     }
 
     /// Returns true if the metadata depends on the file at a path.
