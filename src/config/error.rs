@@ -91,4 +91,16 @@ pub enum ConfigValueError {
         /// The longest accepted timeout.
         max_seconds: u64,
     },
+    /// A size that is too small.
+    #[error("write at least {min}")]
+    SizeTooSmall {
+        /// The smallest accepted size.
+        min: String,
+    },
+    /// A size that is too large.
+    #[error("write at most {max}")]
+    SizeTooLarge {
+        /// The largest accepted size.
+        max: String,
+    },
 }

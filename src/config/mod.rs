@@ -9,6 +9,7 @@ mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod history;
 mod http;
 mod log;
 mod private_dir;
@@ -33,6 +34,7 @@ use crate::core::pattern::Pattern;
 use crate::core::yaml::{ParseError, deserialize_text, parse_strict};
 pub use effective::{EffectiveConfig, EffectiveLimits, EffectiveSettle};
 pub use error::ConfigValueError;
+pub use history::HistoryConfig;
 pub use http::HttpConfig;
 pub use log::LogConfig;
 pub use private_dir::{
@@ -76,6 +78,9 @@ pub struct Config {
     /// Retention of events.
     #[serde(default)]
     pub journal: RetentionConfig,
+    /// Storing of contents.
+    #[serde(default)]
+    pub history: HistoryConfig,
     /// Log filter of the daemon.
     #[serde(default)]
     pub log: LogConfig,
@@ -334,7 +339,7 @@ settle: {appear_ms: 20}
         for (text, expected) in [
             (
                 "project: []\n",
-                "1:1: unknown field `project`, expected one of `projects`, `ignore_defaults`, `limits`, `settle`, `http`, `journal`, `log`, `scrub`, `webhook`; did you mean `projects`?",
+                "1:1: unknown field `project`, expected one of `projects`, `ignore_defaults`, `limits`, `settle`, `http`, `journal`, `history`, `log`, `scrub`, `webhook`; did you mean `projects`?",
             ),
             (
                 "projects:\n  - path: /a\n    featurs: []\n",

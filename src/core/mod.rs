@@ -92,6 +92,7 @@ pub mod frontmatter;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod git_index;
+pub mod history;
 pub mod identity;
 pub mod ignore;
 mod incremental_hash;
@@ -104,6 +105,7 @@ pub mod path;
 pub mod pattern;
 pub mod progress;
 pub mod provenance;
+pub mod quantity;
 pub mod snapshot;
 pub mod sorted_chunks;
 pub mod suggest;
